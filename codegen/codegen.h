@@ -1,0 +1,50 @@
+/*
+ * codegen.h: from the kernel view to PTX, host objects and the step image.
+ */
+#ifndef TITAN_CODEGEN_H
+#define TITAN_CODEGEN_H
+
+#include "../ir/ir.h"
+
+typedef enum TargetId {
+#define TARGET(id, text, kind, triple, cpu) TARGET_##id,
+#include "targets.def"
+#undef TARGET
+    TARGET_count
+} TargetId;
+
+bool target_find(const char *text, TargetId *out);
+const char *target_name(TargetId t); /* "host", "sm_90a", "sm_100a" */
+bool target_is_gpu(TargetId t);
+
+typedef struct CodegenOpts {
+    TargetId target;
+    const char *cpu; /* host: x86-64-v3 (default), x86-64-v4, native */
+    int level;       /* 0 .. 3 */
+    bool line_info;  /* -g */
+} CodegenOpts;
+
+/* Everything that code generation makes from a planned module.  The strings
+ * live in the module's arena. */
+typedef struct Artifact {
+    const void *image;  /* the serialized step image (runtime/abi.h) */
+    size_t image_size;
+    const char *text;   /* PTX, or LLVM IR where that was asked for */
+    size_t text_size;
+    const void *object; /* host: the kernels as an ELF object */
+    size_t object_size;
+    uint32_t kernels;   /* distinct kernels */
+} Artifact;
+
+enum { WANT_image = 1, WANT_llvm = 2, WANT_ptx = 4, WANT_object = 8 };
+
+/* M is planned (PROP_planned).  False: errors were reported. */
+bool codegen_run(Module *m, const CodegenOpts *o, uint32_t want, Artifact *out);
+
+/* The step.ptx text: header records, kernels, and the image as .b64 words. */
+void ptx_container(Module *m, const CodegenOpts *o, const Artifact *a,
+                   Buf *out);
+/* The listing of an image, as `--emit=image` and `--describe` print it, is
+ * made by the runtime (runtime/describe.c). */
+
+#endif

@@ -1,0 +1,76 @@
+/*
+ * pass.h: passes and their driver.
+ *
+ * A pass is one file (or folder) named as the pass; its head comment is its
+ * contract: needs, gives, keeps, result.  It reads module->fns and replaces
+ * them.  Nothing but the driver calls a pass.  Parameters come from the
+ * module's options (so that a .tir file alone reproduces a run) or from
+ * `name{key=value}` in a pipeline, which overrides.
+ */
+#ifndef TITAN_PASS_H
+#define TITAN_PASS_H
+
+#include "../ir/ir.h"
+
+/* What holds of a module; the driver checks `needs` and records `gives`. */
+enum {
+    PROP_inlined = 1,   /* no call of an ordinary function */
+    PROP_gradless = 2,  /* no op `grad` */
+    PROP_micro = 4,     /* the batch is split as asked */
+    PROP_precise = 8,   /* dtypes are final */
+    PROP_local = 16,    /* local view */
+    PROP_grouped = 32,  /* every op of an entry is in a group */
+    PROP_kernel = 64,   /* kernel view */
+    PROP_planned = 128  /* every buffer has its place */
+};
+
+/* How far a pass may change results: not at all; by the order of sums; by
+ * rounding to other dtypes. */
+typedef enum Contract { EXACT, REASSOCIATING, FORMAT_CHANGING } Contract;
+
+typedef struct PassCtx {
+    const char *const *keys, *const *values; /* name{key=value} */
+    uint32_t noptions;
+    Buf *remarks; /* one line each, or NULL: fused what, missed what */
+} PassCtx;
+
+typedef struct Pass {
+    const char *name;
+    bool (*run)(Module *m, PassCtx *cx); /* false: an error was reported */
+    uint32_t needs, gives, drops;        /* PROP_ bits */
+    Contract contract;
+    const char *summary;
+} Pass;
+
+const Pass *pass_find(const char *name); /* NULL: no such pass */
+const Pass *pass_at(uint32_t i);         /* NULL past the last */
+/* The text of a named pipeline ("train"), or NULL. */
+const char *pipeline_find(const char *name);
+
+/* The option of this pass in the pipeline text, else the module's option,
+ * else `otherwise`. */
+const char *pass_option(const Module *m, const PassCtx *cx, const char *name,
+                        const char *otherwise);
+int64_t pass_option_int(const Module *m, const PassCtx *cx, const char *name,
+                        int64_t otherwise);
+
+/* Runs a pipeline text: "inline,canonicalise,fuse{tile=64}".  The module is
+ * verified after every pass. */
+typedef struct PipelineOpts {
+    const char *print_after;  /* a pass name, "all" or "changed"; or NULL */
+    const char *dump_dir;     /* one numbered .tir per changing pass, or NULL */
+    const char *stop_after;   /* pass name, or NULL */
+    bool time_passes;         /* a table on stderr at the end */
+    bool check_meaning;       /* interpreter before and after each pass */
+    uint64_t seed;            /* of its inputs */
+    Buf *remarks;
+    bool locs;
+} PipelineOpts;
+bool pipeline_run(Module *m, const char *text, const PipelineOpts *o);
+
+/* Interprets every entry (or, without entries, every function) of both
+ * modules on the same random inputs and compares under the contract;
+ * reports meaning-changed with the result and index that differs most. */
+bool meaning_same(Module *before, Module *after, Contract c, uint64_t seed);
+
+#endif

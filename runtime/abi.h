@@ -1,0 +1,254 @@
+/*
+ * abi.h: the step image, the one thing that compiler and runtime share.
+ *
+ * An image is little-endian data: a header, then tables of fixed-size rows,
+ * then string bytes.  Every table starts at a multiple of 8.  References are
+ * row numbers or ranges [first, first + n) of another table; strings are byte
+ * offsets into the string bytes, NUL-terminated.  Nothing is a pointer.  The
+ * reader (runtime/image.c) checks every reference before anything is used.
+ *
+ *     header | tables in the order of abi_tables.def | string bytes
+ *
+ * Two levels.  A *program* is a range of commands.  A *list* is a range of
+ * runs: RUN (a program), LOOP (count, ...) and END.  A command names memory by
+ * operands: base + offset + sum over enclosing loops of counter * turn.  So
+ * neither layers nor microbatches make an image larger.
+ *
+ * Memory of a rank is one arena: persistent | io | frame | lanes * lane.
+ */
+#ifndef TITAN_ABI_H
+#define TITAN_ABI_H
+
+#include <stdint.h>
+
+#define TITAN_IMAGE_MAGIC   0x00474d494e415454ull /* "TTANIMG\0" */
+#define TITAN_IMAGE_VERSION 1
+
+/* First lines of a step.ptx:  // titan: image <key> <value>  */
+#define TITAN_PTX_MAGIC "// titan step image 1"
+
+typedef enum TitanTarget {
+    TITAN_TARGET_host,
+    TITAN_TARGET_sm_90a,
+    TITAN_TARGET_sm_100a
+} TitanTarget;
+
+typedef struct TitanRange { uint32_t first, n; } TitanRange;
+
+/* The tables, in their order in the file. */
+#define TITAN_TABLES(T)                                                        \
+    T(entries, TitanEntry)                                                     \
+    T(runs, TitanRun)                                                          \
+    T(programs, TitanProgram)                                                  \
+    T(commands, TitanCommand)                                                  \
+    T(operands, TitanOperand)                                                  \
+    T(turns, TitanTurn)                                                        \
+    T(gemms, TitanGemm)                                                        \
+    T(kernels, TitanKernel)                                                    \
+    T(slots, TitanSlot)                                                        \
+    T(ports, TitanPort)                                                        \
+    T(axes, TitanAxis)                                                         \
+    T(dims, TitanDim)                                                          \
+    T(peaks, TitanPeak)                                                        \
+    T(facts, TitanFact)
+
+typedef enum TitanTableId {
+#define T(name, type) TITAN_TABLE_##name,
+    TITAN_TABLES(T)
+#undef T
+    TITAN_TABLE_COUNT
+} TitanTableId;
+
+typedef struct TitanTable {
+    uint64_t offset; /* bytes from the start of the image */
+    uint32_t n, row; /* rows, bytes of a row */
+} TitanTable;
+
+/* Bases of operands, and the parts of the arena. */
+typedef enum TitanBase {
+    TITAN_BASE_persistent,
+    TITAN_BASE_io,
+    TITAN_BASE_frame,
+    TITAN_BASE_lane,
+    TITAN_BASE_COUNT
+} TitanBase;
+
+typedef struct TitanHeader {
+    uint64_t magic;
+    uint32_t version, target;     /* TitanTarget */
+    uint64_t size;                /* of the whole image */
+    uint8_t hash[16];             /* of the image with these bytes zero: XXH3-128, big-endian */
+    uint64_t base_bytes[TITAN_BASE_COUNT]; /* lane: bytes of one lane */
+    uint32_t lanes, ranks;
+    uint64_t arena_bytes;         /* the sum of the parts, each rounded up to 256 */
+    uint64_t strings_offset, strings_size;
+    TitanTable tables[TITAN_TABLE_COUNT];
+} TitanHeader;
+
+/* An entry: train, validate, init, ... over one persistent segment. */
+typedef struct TitanEntry {
+    uint32_t name;      /* string */
+    uint32_t pad;
+    TitanRange runs;
+    TitanRange ports;   /* inputs, scalars, records, checks, outputs */
+} TitanEntry;
+
+typedef enum TitanRunKind {
+    TITAN_RUN_program,  /* program */
+    TITAN_RUN_loop,     /* count turns until the matching end */
+    TITAN_RUN_end,
+    TITAN_RUN_segment   /* a host point: what follows is another segment */
+} TitanRunKind;
+
+enum { TITAN_LOOP_reverse = 1, TITAN_LOOP_parallel = 2, TITAN_LOOP_while = 4 };
+
+/* The counter of a loop runs 0 .. count-1, or count-1 .. 0 when reversed.  A
+ * parallel loop's turns are independent: each runs in some lane.  A loop with
+ * `while` reads a bool from `operand` before each turn. */
+typedef struct TitanRun {
+    uint32_t kind;      /* TitanRunKind */
+    uint32_t flags;
+    uint32_t program;   /* RUN_program; loops: row of the matching end */
+    uint32_t operand;   /* while */
+    int64_t count;
+} TitanRun;
+
+typedef struct TitanProgram {
+    uint32_t name;      /* string: the function it comes from */
+    uint32_t pad;
+    TitanRange commands;
+} TitanProgram;
+
+typedef enum TitanCommandKind {
+    TITAN_COMMAND_kernel,
+    TITAN_COMMAND_gemm,
+    TITAN_COMMAND_copy,  /* operands dst, src; `items` bytes */
+    TITAN_COMMAND_zero   /* operand dst; `items` bytes */
+} TitanCommandKind;
+
+typedef struct TitanCommand {
+    uint32_t kind;
+    uint32_t index;        /* kernel or gemm */
+    TitanRange operands;   /* kernels: one per argument; gemm: A, B, D [, workspace] */
+    int64_t items;         /* host kernels: work items, split over threads;
+                              GPU: blocks of the grid; copy, zero: bytes */
+    uint32_t stream;
+    uint32_t file, line;   /* string and line of the source; 0: none */
+    uint32_t pad;
+} TitanCommand;
+
+typedef enum TitanOperandKind {
+    TITAN_OPERAND_memory,
+    TITAN_OPERAND_counter  /* by value: the counter of loop `offset` (0: innermost) */
+} TitanOperandKind;
+
+typedef struct TitanOperand {
+    uint32_t kind, base;
+    uint64_t offset;
+    uint64_t bytes;        /* how far an access may reach from here, for checks */
+    TitanRange turns;
+} TitanOperand;
+
+typedef struct TitanTurn {
+    uint32_t depth;        /* enclosing loop, 0: innermost */
+    uint32_t pad;
+    int64_t bytes;
+} TitanTurn;
+
+/* D[m, n] = sum over k of A[m, k] * B[k, n], or D += that.
+ * Row and column strides in elements; one of each pair is 1.  Batches: up to
+ * four nested counts with strides in elements. */
+typedef struct TitanGemm {
+    uint32_t dtype_a, dtype_b, dtype_d, acc; /* numbers of dtypes.def */
+    int64_t m, n, k;
+    int64_t a_row, a_col, b_row, b_col, d_row, d_col;
+    uint32_t accumulate, nbatch;
+    int64_t batch[4], a_batch[4], b_batch[4], d_batch[4];
+    uint64_t workspace;    /* bytes that the runtime may use, operand 3 */
+} TitanGemm;
+
+typedef struct TitanKernel {
+    uint32_t name;         /* string: the symbol */
+    uint32_t args;
+    uint32_t threads;      /* GPU: per block */
+    uint32_t shared_bytes; /* GPU: dynamic shared memory */
+    uint64_t flops, bytes; /* of one run of all items, for reports */
+} TitanKernel;
+
+typedef enum TitanRole {
+    TITAN_ROLE_param, TITAN_ROLE_state, TITAN_ROLE_input, TITAN_ROLE_scalar,
+    TITAN_ROLE_record, TITAN_ROLE_check, TITAN_ROLE_output
+} TitanRole;
+
+enum { TITAN_SLOT_frozen = 1, TITAN_SLOT_saved = 2, TITAN_SLOT_ckpt = 4 };
+
+/* A parameter or state: dense, row-major in the order of its axes. */
+typedef struct TitanSlot {
+    uint32_t path;         /* string */
+    uint32_t role, dtype, flags;
+    uint64_t offset;       /* in the persistent base */
+    TitanRange axes;
+    uint32_t ckpt;         /* string: name with {axis} or {axis+K} */
+    uint32_t pad;
+    TitanRange dims;       /* of the checkpoint's tensor */
+} TitanSlot;
+
+/* An input, scalar, record, check or output of an entry, in the io base;
+ * dense, row-major in the order of its axes. */
+typedef struct TitanPort {
+    uint32_t path, role, dtype, pad;
+    uint64_t offset;
+    TitanRange axes;
+} TitanPort;
+
+typedef struct TitanAxis {
+    uint32_t name;         /* string */
+    uint32_t pad;
+    int64_t size;
+} TitanAxis;
+
+/* One dimension of a checkpoint tensor: the product of some of the slot's
+ * axes (names in `axes`, major first), at `offset` of `total`. */
+typedef struct TitanDim {
+    TitanRange axes;
+    int64_t offset, total;
+} TitanDim;
+
+/* A buffer that is live at the peak of the frame, largest first. */
+typedef struct TitanPeak {
+    uint32_t name, file, line, pad;
+    uint64_t bytes;
+} TitanPeak;
+
+/* A named number for reports: flops_per_token, parameters, lower_bound... */
+typedef struct TitanFact {
+    uint32_t name, pad;
+    double value;
+} TitanFact;
+
+_Static_assert(sizeof(TitanEntry) == 24, "image row");
+_Static_assert(sizeof(TitanRun) == 24, "image row");
+_Static_assert(sizeof(TitanProgram) == 16, "image row");
+_Static_assert(sizeof(TitanCommand) == 40, "image row");
+_Static_assert(sizeof(TitanOperand) == 32, "image row");
+_Static_assert(sizeof(TitanTurn) == 16, "image row");
+_Static_assert(sizeof(TitanGemm) == 232, "image row");
+_Static_assert(sizeof(TitanKernel) == 32, "image row");
+_Static_assert(sizeof(TitanSlot) == 48, "image row");
+_Static_assert(sizeof(TitanPort) == 32, "image row");
+_Static_assert(sizeof(TitanAxis) == 16, "image row");
+_Static_assert(sizeof(TitanDim) == 24, "image row");
+_Static_assert(sizeof(TitanPeak) == 24, "image row");
+_Static_assert(sizeof(TitanFact) == 16, "image row");
+
+/* A host kernel runs work items [begin, end).  args: one 64-bit word per
+ * argument, a pointer, or the value of a counter. */
+typedef void (*TitanHostKernel)(const uint64_t *args, int64_t begin,
+                                int64_t end);
+
+/* Symbols of a host object (step.o, and inside a training program). */
+#define TITAN_SYMBOL_IMAGE   "titan_image"        /* the bytes */
+#define TITAN_SYMBOL_SIZE    "titan_image_size"   /* uint64_t */
+#define TITAN_SYMBOL_KERNELS "titan_kernels"      /* TitanHostKernel[], by row of `kernels` */
+
+#endif
