@@ -1,0 +1,25 @@
+"""The lit suite: .tt and .tir files with RUN lines, and .test scripts."""
+import os
+import runpy
+
+import lit.formats
+
+site = runpy.run_path(lit_config.params["site"])
+config.name = "titan"
+config.test_format = lit.formats.ShTest(execute_external=False)
+config.suffixes = [".tt", ".tir", ".test"]
+config.excludes = ["Inputs", "unit", "fuzz", "golden"]
+config.test_source_root = os.path.join(site["source"], "tests")
+config.test_exec_root = os.path.join(site["build"], "tests", "lit")
+
+config.environment["PATH"] = os.pathsep.join(
+    [site["llvm_bin"], site["build"], os.environ["PATH"]])
+config.environment["FILECHECK_OPTS"] = "--enable-var-scope"
+for tool in ("titanc", "titan-opt", "titan-run", "titan-smith"):
+    config.substitutions.append(
+        ("%" + tool + r"\b", os.path.join(site["build"], tool)))
+config.substitutions.append(("%source", site["source"]))
+config.substitutions.append(("%build", site["build"]))
+if site["ptxas"] and "NOTFOUND" not in site["ptxas"]:
+    config.available_features.add("ptxas")
+    config.substitutions.append(("%ptxas", site["ptxas"]))
