@@ -79,7 +79,8 @@ typedef struct TitanHeader {
     uint64_t size;                /* of the whole image */
     uint8_t hash[16];             /* of the image with these bytes zero: XXH3-128, big-endian */
     uint64_t base_bytes[TITAN_BASE_COUNT]; /* lane: bytes of one lane */
-    uint32_t lanes, ranks;
+    uint32_t lanes;               /* most threads that a run may use */
+    uint32_t ranks;
     uint64_t arena_bytes;         /* the sum of the parts, each rounded up to 256 */
     uint64_t strings_offset, strings_size;
     TitanTable tables[TITAN_TABLE_COUNT];
@@ -155,6 +156,18 @@ typedef struct TitanTurn {
     int64_t bytes;
 } TitanTurn;
 
+/* How the host runtime cuts a gemm, whatever the number of threads: tiles of
+ * at most M x N of the result, and for dtypes that the BLAS does not take,
+ * blocks of K that are widened to f32 in a workspace.  Such a gemm needs
+ * TITAN_GEMM_BLOCK bytes per lane of the image, or for one lane inside a
+ * parallel loop. */
+enum { TITAN_GEMM_M = 384, TITAN_GEMM_N = 768, TITAN_GEMM_K = 1024 };
+enum {
+    TITAN_GEMM_BLOCK = 4 * (TITAN_GEMM_M * TITAN_GEMM_K +
+                            TITAN_GEMM_K * TITAN_GEMM_N +
+                            TITAN_GEMM_M * TITAN_GEMM_N)
+};
+
 /* D[m, n] = sum over k of A[m, k] * B[k, n], or D += that.
  * Row and column strides in elements; one of each pair is 1.  Batches: up to
  * four nested counts with strides in elements. */
@@ -196,7 +209,8 @@ typedef struct TitanSlot {
 /* An input, scalar, record, check or output of an entry, in the io base;
  * dense, row-major in the order of its axes. */
 typedef struct TitanPort {
-    uint32_t path, role, dtype, pad;
+    uint32_t path, role, dtype;
+    uint32_t bound;        /* integer inputs: values must be below; 0: any */
     uint64_t offset;
     TitanRange axes;
 } TitanPort;
