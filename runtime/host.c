@@ -1,0 +1,288 @@
+/*
+ * host.c: executes the entries of an image on the host.
+ *
+ * One arena (persistent | io | frame | lanes) is mapped at once and zeroed.  A
+ * run list is walked by recursion over its loops.  Outside parallel loops,
+ * the work items of a kernel and the tiles of a gemm are shared by the
+ * threads of the pool; the turns of a parallel loop are shared as wholes,
+ * each worker in a lane of its own, and everything inside runs on that worker
+ * alone.  All choices were made by the compiler.
+ */
+#include "titan.h"
+
+#include "blas.h"
+#include "pool.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { MAX_LOOPS = 8, MAX_THREADS = 256 };
+
+struct TitanHost {
+    const TitanImage *image;
+    const TitanHostKernel *kernels;
+    Pool *pool;
+    Blas blas;
+    char *arena;
+    size_t arena_bytes;
+    char *base[TITAN_BASE_COUNT];
+    size_t lane_bytes;
+    uint64_t *args; /* of each thread, for kernels with many arguments */
+    uint32_t most_args;
+};
+
+/* Where one thread is in a list. */
+typedef struct Walk {
+    TitanHost *host;
+    Pool *pool; /* NULL inside a parallel loop */
+    unsigned lane;
+    uint32_t depth;
+    int64_t counter[MAX_LOOPS]; /* outermost first */
+} Walk;
+
+static size_t round_up(uint64_t n)
+{
+    return (size_t)((n + 255) & ~UINT64_C(255));
+}
+
+static char *operand_at(const Walk *w, const TitanOperand *o)
+{
+    const TitanImage *im = w->host->image;
+    char *at = w->host->base[o->base] + o->offset;
+    if (o->base == TITAN_BASE_lane) at += w->lane * w->host->lane_bytes;
+    for (uint32_t i = 0; i < o->turns.n; i++) {
+        const TitanTurn *t = &im->turns[o->turns.first + i];
+        at += w->counter[w->depth - 1 - t->depth] * t->bytes;
+    }
+    return at;
+}
+
+static uint64_t argument(const Walk *w, const TitanOperand *o)
+{
+    if (o->kind == TITAN_OPERAND_counter)
+        return (uint64_t)w->counter[w->depth - 1 - o->offset];
+    return (uint64_t)(uintptr_t)operand_at(w, o);
+}
+
+typedef struct KernelWork {
+    TitanHostKernel kernel;
+    const uint64_t *args;
+} KernelWork;
+
+static void run_items(void *user, int64_t begin, int64_t end, unsigned worker)
+{
+    const KernelWork *k = user;
+    (void)worker;
+    k->kernel(k->args, begin, end);
+}
+
+static void run_kernel(Walk *w, const TitanCommand *c)
+{
+    TitanHost *h = w->host;
+    uint64_t *args = h->args + (size_t)w->lane * h->most_args;
+    for (uint32_t i = 0; i < c->operands.n; i++)
+        args[i] = argument(w, &h->image->operands[c->operands.first + i]);
+    KernelWork k = {h->kernels[c->index], args};
+    if (!w->pool) {
+        k.kernel(args, 0, c->items);
+        return;
+    }
+    /* Eight chunks a thread level out uneven rows. */
+    int64_t chunk = c->items / (8 * (int64_t)pool_threads(w->pool));
+    pool_run(w->pool, run_items, &k, c->items, chunk < 1 ? 1 : chunk);
+}
+
+static void run_gemm(Walk *w, const TitanCommand *c)
+{
+    const TitanImage *im = w->host->image;
+    const TitanOperand *o = &im->operands[c->operands.first];
+    GemmBuffers at = {operand_at(w, &o[0]), operand_at(w, &o[1]),
+                      operand_at(w, &o[2]),
+                      c->operands.n > 3 ? operand_at(w, &o[3]) : NULL};
+    blas_gemm(&w->host->blas, w->pool, &im->gemms[c->index], &at);
+}
+
+static void run_command(Walk *w, const TitanCommand *c)
+{
+    const TitanOperand *o = &w->host->image->operands[c->operands.first];
+    switch ((TitanCommandKind)c->kind) {
+    case TITAN_COMMAND_kernel:
+        run_kernel(w, c);
+        return;
+    case TITAN_COMMAND_gemm:
+        run_gemm(w, c);
+        return;
+    case TITAN_COMMAND_copy:
+        memmove(operand_at(w, &o[0]), operand_at(w, &o[1]), (size_t)c->items);
+        return;
+    case TITAN_COMMAND_zero:
+        memset(operand_at(w, &o[0]), 0, (size_t)c->items);
+        return;
+    }
+}
+
+static void run_list(Walk *w, uint32_t from, uint32_t to);
+
+static void run_turn(Walk *w, const TitanRun *loop, uint32_t body, int64_t i)
+{
+    bool reverse = loop->flags & TITAN_LOOP_reverse;
+    w->counter[w->depth++] = reverse ? loop->count - 1 - i : i;
+    run_list(w, body, loop->program);
+    w->depth--;
+}
+
+typedef struct TurnWork {
+    const Walk *walk;
+    const TitanRun *loop;
+    uint32_t body;
+} TurnWork;
+
+static void run_turns(void *user, int64_t begin, int64_t end, unsigned worker)
+{
+    const TurnWork *t = user;
+    Walk w = *t->walk;
+    w.pool = NULL;
+    w.lane = worker;
+    for (int64_t i = begin; i < end; i++)
+        run_turn(&w, t->loop, t->body, i);
+}
+
+static void run_loop(Walk *w, uint32_t at)
+{
+    const TitanImage *im = w->host->image;
+    const TitanRun *loop = &im->runs[at];
+    if (loop->flags & TITAN_LOOP_parallel) {
+        TurnWork t = {w, loop, at + 1};
+        if (w->pool)
+            pool_run(w->pool, run_turns, &t, loop->count, 1);
+        else
+            for (int64_t i = 0; i < loop->count; i++)
+                run_turn(w, loop, at + 1, i);
+        return;
+    }
+    for (int64_t i = 0; i < loop->count; i++) {
+        if (loop->flags & TITAN_LOOP_while &&
+            !*operand_at(w, &im->operands[loop->operand]))
+            return;
+        run_turn(w, loop, at + 1, i);
+    }
+}
+
+static void run_list(Walk *w, uint32_t from, uint32_t to)
+{
+    const TitanImage *im = w->host->image;
+    for (uint32_t i = from; i < to; i++) {
+        const TitanRun *r = &im->runs[i];
+        if (r->kind == TITAN_RUN_loop) {
+            run_loop(w, i);
+            i = r->program;
+        } else if (r->kind == TITAN_RUN_program) {
+            TitanRange c = im->programs[r->program].commands;
+            for (uint32_t k = 0; k < c.n; k++)
+                run_command(w, &im->commands[c.first + k]);
+        }
+    }
+}
+
+TitanStatus titan_host_run(TitanHost *h, const TitanEntry *e)
+{
+    Walk w = {.host = h, .pool = h->pool};
+    run_list(&w, e->runs.first, e->runs.first + e->runs.n);
+    return TITAN_OK;
+}
+
+static bool needs_blas(const TitanImage *im)
+{
+    return im->ngemms > 0;
+}
+
+static TitanStatus map_arena(TitanStory *s, TitanHost *h)
+{
+    const TitanHeader *head = h->image->header;
+    h->arena_bytes = head->arena_bytes ? (size_t)head->arena_bytes : 256;
+    h->arena = mmap(NULL, h->arena_bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (h->arena == MAP_FAILED) {
+        h->arena = NULL;
+        return titan_fail(s, TITAN_UNAVAILABLE,
+                          "could not allocate the arena of %" PRIu64
+                          " bytes: %s",
+                          head->arena_bytes, strerror(errno));
+    }
+    madvise(h->arena, h->arena_bytes, MADV_HUGEPAGE);
+    char *at = h->arena;
+    for (int b = 0; b < TITAN_BASE_COUNT; b++) {
+        h->base[b] = at;
+        at += round_up(head->base_bytes[b]);
+    }
+    h->lane_bytes = round_up(head->base_bytes[TITAN_BASE_lane]);
+    return TITAN_OK;
+}
+
+static unsigned choose_threads(const TitanImage *im, unsigned asked)
+{
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned n = asked ? asked : online > 0 ? (unsigned)online : 1;
+    if (n > im->header->lanes) n = im->header->lanes;
+    return n > MAX_THREADS ? MAX_THREADS : n;
+}
+
+static TitanStatus prepare(TitanStory *s, TitanHost *h, unsigned threads)
+{
+    TRY(map_arena(s, h));
+    if (needs_blas(h->image)) TRY(blas_open(s, &h->blas));
+    for (uint32_t i = 0; i < h->image->nkernels; i++)
+        if (h->image->kernels[i].args > h->most_args)
+            h->most_args = h->image->kernels[i].args;
+    h->args = calloc((size_t)threads * (h->most_args + 1), sizeof *h->args);
+    h->pool = pool_new(threads);
+    if (!h->pool || !h->args)
+        return titan_fail(s, TITAN_UNAVAILABLE, "could not start %u threads",
+                          threads);
+    return TITAN_OK;
+}
+
+TitanStatus titan_host_new(TitanStory *s, const TitanImage *im,
+                           const TitanHostKernel *kernels, unsigned threads,
+                           TitanHost **out)
+{
+    *out = NULL;
+    if (im->header->target != TITAN_TARGET_host)
+        return titan_fail(s, TITAN_UNAVAILABLE,
+                          "this image is compiled for a GPU, not for the host");
+    TitanHost *h = calloc(1, sizeof *h);
+    if (!h) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    h->image = im;
+    h->kernels = kernels;
+    TitanStatus st = prepare(s, h, choose_threads(im, threads));
+    if (st != TITAN_OK) {
+        titan_host_free(h);
+        return st;
+    }
+    *out = h;
+    return TITAN_OK;
+}
+
+void titan_host_free(TitanHost *h)
+{
+    if (!h) return;
+    pool_free(h->pool);
+    blas_close(&h->blas);
+    if (h->arena) munmap(h->arena, h->arena_bytes);
+    free(h->args);
+    free(h);
+}
+
+unsigned titan_host_threads(const TitanHost *h)
+{
+    return pool_threads(h->pool);
+}
+
+void *titan_host_base(TitanHost *h, TitanBase base)
+{
+    return h->base[base];
+}

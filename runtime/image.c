@@ -1,0 +1,463 @@
+/*
+ * image.c: reads a step image with full bounds checks.
+ *
+ * After titan_image_open succeeded, every row number, range, string offset
+ * and operand reach of the image is valid, loops and ends match, and nothing
+ * that follows checks again.  The bytes may come from anywhere.
+ */
+#include "titan.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+enum { MAX_LOOP_DEPTH = 8 };
+
+typedef struct Check {
+    TitanStory *story;
+    TitanImage *im;
+} Check;
+
+#define BAD(c, ...) \
+    titan_fail((c)->story, TITAN_BAD_DATA, "image: " __VA_ARGS__)
+
+static const unsigned dtype_sizes[] = {
+#define DTYPE(name, bytes, cls, st) bytes,
+#include "dtypes.def"
+#undef DTYPE
+};
+static const char *const dtype_names[] = {
+#define DTYPE(name, bytes, cls, st) #name,
+#include "dtypes.def"
+#undef DTYPE
+};
+enum { DTYPES = sizeof dtype_sizes / sizeof *dtype_sizes };
+
+unsigned titan_dtype_bytes(uint32_t dtype)
+{
+    return dtype < DTYPES ? dtype_sizes[dtype] : 0;
+}
+
+const char *titan_dtype_name(uint32_t dtype)
+{
+    return dtype < DTYPES ? dtype_names[dtype] : "?";
+}
+
+/* Product of the sizes; the reader has checked that it fits. */
+int64_t titan_elements(const TitanImage *im, TitanRange axes)
+{
+    int64_t n = 1;
+    for (uint32_t i = 0; i < axes.n; i++)
+        n *= im->axes[axes.first + i].size;
+    return n;
+}
+
+static bool range_ok(TitanRange r, uint32_t n)
+{
+    return r.first <= n && r.n <= n - r.first;
+}
+
+static TitanStatus check_string(Check *c, uint32_t offset)
+{
+    if (offset >= c->im->header->strings_size)
+        return BAD(c, "string %" PRIu32 " is outside the strings", offset);
+    return TITAN_OK;
+}
+
+static TitanStatus check_header(Check *c, size_t size)
+{
+    const TitanHeader *h = c->im->header;
+    if (h->magic != TITAN_IMAGE_MAGIC) return BAD(c, "no magic number");
+    if (h->version != TITAN_IMAGE_VERSION)
+        return titan_fail(c->story, TITAN_MISMATCH,
+                          "image has version %" PRIu32
+                          ", this program reads %d",
+                          h->version, TITAN_IMAGE_VERSION);
+    if (h->size != size)
+        return BAD(c, "the header says %" PRIu64 " bytes, there are %zu",
+                   h->size, size);
+    if (h->lanes == 0 || h->lanes > 1024 || h->ranks == 0)
+        return BAD(c, "%" PRIu32 " lanes and %" PRIu32 " ranks", h->lanes,
+                   h->ranks);
+    return TITAN_OK;
+}
+
+static TitanStatus check_hash(Check *c)
+{
+    TitanHeader zeroed = *c->im->header;
+    memset(zeroed.hash, 0, sizeof zeroed.hash);
+    XXH3_state_t state;
+    XXH3_128bits_reset(&state);
+    XXH3_128bits_update(&state, &zeroed, sizeof zeroed);
+    XXH3_128bits_update(&state, c->im->at + sizeof zeroed,
+                        c->im->size - sizeof zeroed);
+    XXH128_canonical_t canonical;
+    XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(&state));
+    if (memcmp(canonical.digest, c->im->header->hash, 16) != 0)
+        return BAD(c, "the hash does not match the content");
+    return TITAN_OK;
+}
+
+static TitanStatus check_arena(Check *c)
+{
+    const TitanHeader *h = c->im->header;
+    uint64_t total = 0;
+    for (int b = 0; b < TITAN_BASE_COUNT; b++) {
+        uint64_t count = b == TITAN_BASE_lane ? h->lanes : 1;
+        if (h->base_bytes[b] > (UINT64_C(1) << 50))
+            return BAD(c, "base %d has %" PRIu64 " bytes", b, h->base_bytes[b]);
+        total += ((h->base_bytes[b] + 255) & ~UINT64_C(255)) * count;
+    }
+    if (total != h->arena_bytes)
+        return BAD(c,
+                   "the parts of the arena make %" PRIu64
+                   " bytes, the header says %" PRIu64,
+                   total, h->arena_bytes);
+    return TITAN_OK;
+}
+
+static TitanStatus open_table(Check *c, int id, size_t row, const void **at,
+                              uint32_t *n)
+{
+    const TitanTable *t = &c->im->header->tables[id];
+    if (t->row != row || t->offset % 8 || t->offset > c->im->size ||
+        t->n > (c->im->size - t->offset) / row)
+        return BAD(c, "table %d does not fit", id);
+    *at = c->im->at + t->offset;
+    *n = t->n;
+    return TITAN_OK;
+}
+
+static TitanStatus open_tables(Check *c)
+{
+    TitanImage *im = c->im;
+#define T(name, type)                                            \
+    {                                                            \
+        const void *at;                                          \
+        TRY(open_table(c, TITAN_TABLE_##name, sizeof(type), &at, \
+                       &im->n##name));                           \
+        im->name = at;                                           \
+    }
+    TITAN_TABLES(T)
+#undef T
+    const TitanHeader *h = im->header;
+    if (h->strings_size == 0 || h->strings_offset > im->size ||
+        h->strings_size > im->size - h->strings_offset)
+        return BAD(c, "the strings do not fit");
+    im->strings = (const char *)im->at + h->strings_offset;
+    if (im->strings[h->strings_size - 1] != 0)
+        return BAD(c, "the strings do not end");
+    return TITAN_OK;
+}
+
+static TitanStatus check_axes(Check *c)
+{
+    for (uint32_t i = 0; i < c->im->naxes; i++) {
+        const TitanAxis *a = &c->im->axes[i];
+        TRY(check_string(c, a->name));
+        if (a->size < 0 || a->size > (INT64_C(1) << 40))
+            return BAD(c, "axis %" PRIu32 " has size %" PRId64, i, a->size);
+    }
+    return TITAN_OK;
+}
+
+/* Bytes of a dense tensor, which must lie in a base. */
+static TitanStatus check_tensor(Check *c, const char *what, uint32_t dtype,
+                                TitanRange axes, TitanBase base,
+                                uint64_t offset)
+{
+    if (dtype >= DTYPES) return BAD(c, "%s has dtype %" PRIu32, what, dtype);
+    if (!range_ok(axes, c->im->naxes)) return BAD(c, "%s has no axes", what);
+    uint64_t bytes = dtype_sizes[dtype];
+    uint64_t room = c->im->header->base_bytes[base];
+    for (uint32_t i = 0; i < axes.n; i++)
+        if (__builtin_mul_overflow(
+                bytes, (uint64_t)c->im->axes[axes.first + i].size, &bytes))
+            return BAD(c, "%s is too large", what);
+    if (offset > room || bytes > room - offset)
+        return BAD(c, "%s does not lie in its base", what);
+    return TITAN_OK;
+}
+
+static TitanStatus check_slots(Check *c)
+{
+    const TitanImage *im = c->im;
+    for (uint32_t i = 0; i < im->nslots; i++) {
+        const TitanSlot *s = &im->slots[i];
+        TRY(check_string(c, s->path));
+        TRY(check_string(c, s->ckpt));
+        TRY(check_tensor(c, titan_string(im, s->path), s->dtype, s->axes,
+                         TITAN_BASE_persistent, s->offset));
+        if (!range_ok(s->dims, im->ndims)) return BAD(c, "slot without dims");
+    }
+    for (uint32_t i = 0; i < im->ndims; i++) {
+        const TitanDim *d = &im->dims[i];
+        if (!range_ok(d->axes, im->naxes) || d->axes.n > 32)
+            return BAD(c, "dim %" PRIu32 " without axes", i);
+        int64_t n = 1;
+        for (uint32_t k = 0; k < d->axes.n; k++)
+            if (__builtin_mul_overflow(n, im->axes[d->axes.first + k].size, &n))
+                return BAD(c, "dim %" PRIu32 " is too large", i);
+        if (d->offset < 0 || d->total < 0 || d->offset > d->total ||
+            n > d->total - d->offset)
+            return BAD(c, "dim %" PRIu32 " is outside its tensor", i);
+    }
+    return TITAN_OK;
+}
+
+static TitanStatus check_ports(Check *c)
+{
+    const TitanImage *im = c->im;
+    for (uint32_t i = 0; i < im->nports; i++) {
+        const TitanPort *p = &im->ports[i];
+        TRY(check_string(c, p->path));
+        if (p->role > TITAN_ROLE_output)
+            return BAD(c, "port %" PRIu32 " has role %" PRIu32, i, p->role);
+        TRY(check_tensor(c, titan_string(im, p->path), p->dtype, p->axes,
+                         TITAN_BASE_io, p->offset));
+    }
+    return TITAN_OK;
+}
+
+static TitanStatus check_operand(Check *c, uint32_t i, const int64_t *counts,
+                                 uint32_t depth)
+{
+    const TitanImage *im = c->im;
+    if (i >= im->noperands) return BAD(c, "operand %" PRIu32 " is missing", i);
+    const TitanOperand *o = &im->operands[i];
+    if (o->kind == TITAN_OPERAND_counter)
+        return o->offset < depth ? TITAN_OK : BAD(c, "counter without loop");
+    if (o->kind != TITAN_OPERAND_memory || o->base >= TITAN_BASE_COUNT ||
+        !range_ok(o->turns, im->nturns))
+        return BAD(c, "operand %" PRIu32 " is damaged", i);
+    int64_t low = 0, high = 0;
+    for (uint32_t k = 0; k < o->turns.n; k++) {
+        const TitanTurn *t = &im->turns[o->turns.first + k];
+        int64_t reach;
+        if (t->depth >= depth) return BAD(c, "turn without loop");
+        int64_t most = counts[depth - 1 - t->depth] - 1;
+        if (__builtin_mul_overflow(t->bytes, most, &reach) ||
+            __builtin_add_overflow(reach < 0 ? low : high, reach,
+                                   reach < 0 ? &low : &high))
+            return BAD(c, "operand %" PRIu32 " reaches too far", i);
+    }
+    uint64_t room = im->header->base_bytes[o->base];
+    if (o->offset > room || (uint64_t)-low > o->offset ||
+        o->bytes > room - o->offset ||
+        (uint64_t)high > room - o->offset - o->bytes)
+        return BAD(c, "operand %" PRIu32 " lies outside its base", i);
+    return TITAN_OK;
+}
+
+/* The reach in bytes of one operand of a gemm, 0 on overflow. */
+static uint64_t gemm_reach(const TitanGemm *g, int which)
+{
+    int64_t rows = which == 1 ? g->k : g->m, cols = which == 0 ? g->k : g->n;
+    int64_t row = (&g->a_row)[2 * which], col = (&g->a_col)[2 * which];
+    const int64_t *batch = which == 0   ? g->a_batch
+                           : which == 1 ? g->b_batch
+                                        : g->d_batch;
+    int64_t last = 0, part;
+    if (row < 0 || col < 0) return 0;
+    if (__builtin_mul_overflow(rows - 1, row, &part) ||
+        __builtin_add_overflow(last, part, &last) ||
+        __builtin_mul_overflow(cols - 1, col, &part) ||
+        __builtin_add_overflow(last, part, &last))
+        return 0;
+    for (uint32_t i = 0; i < g->nbatch; i++) {
+        if (batch[i] < 0) return 0;
+        if (__builtin_mul_overflow(g->batch[i] - 1, batch[i], &part) ||
+            __builtin_add_overflow(last, part, &last))
+            return 0;
+    }
+    if (last > (INT64_C(1) << 48)) return 0;
+    uint32_t dtype = (&g->dtype_a)[which];
+    return (uint64_t)(last + 1) * dtype_sizes[dtype];
+}
+
+static TitanStatus check_gemms(Check *c)
+{
+    for (uint32_t i = 0; i < c->im->ngemms; i++) {
+        const TitanGemm *g = &c->im->gemms[i];
+        if (g->dtype_a >= DTYPES || g->dtype_b >= DTYPES ||
+            g->dtype_d >= DTYPES || g->acc >= DTYPES || g->nbatch > 4 ||
+            g->m < 1 || g->n < 1 || g->k < 1)
+            return BAD(c, "gemm %" PRIu32 " is damaged", i);
+        for (uint32_t b = 0; b < g->nbatch; b++)
+            if (g->batch[b] < 1)
+                return BAD(c, "gemm %" PRIu32 " has an empty batch", i);
+        for (int w = 0; w < 3; w++)
+            if (gemm_reach(g, w) == 0)
+                return BAD(c, "gemm %" PRIu32 " reaches too far", i);
+    }
+    return TITAN_OK;
+}
+
+static TitanStatus check_gemm_command(Check *c, const TitanCommand *cmd)
+{
+    const TitanImage *im = c->im;
+    if (cmd->index >= im->ngemms || cmd->operands.n < 3)
+        return BAD(c, "a gemm command is damaged");
+    const TitanGemm *g = &im->gemms[cmd->index];
+    const TitanOperand *o = &im->operands[cmd->operands.first];
+    for (int w = 0; w < 3; w++)
+        if (o[w].kind != TITAN_OPERAND_memory || gemm_reach(g, w) > o[w].bytes)
+            return BAD(c, "a gemm reaches past its operand");
+    if (g->workspace && (cmd->operands.n < 4 || o[3].bytes < g->workspace))
+        return BAD(c, "a gemm has no workspace");
+    return TITAN_OK;
+}
+
+static TitanStatus check_bytes_command(Check *c, const TitanCommand *cmd)
+{
+    uint32_t want = cmd->kind == TITAN_COMMAND_copy ? 2 : 1;
+    const TitanOperand *o = &c->im->operands[cmd->operands.first];
+    if (cmd->operands.n != want) return BAD(c, "a copy command is damaged");
+    for (uint32_t i = 0; i < want; i++)
+        if (o[i].kind != TITAN_OPERAND_memory ||
+            o[i].bytes < (uint64_t)cmd->items)
+            return BAD(c, "a copy reaches past its operand");
+    return TITAN_OK;
+}
+
+static TitanStatus check_command(Check *c, const TitanCommand *cmd,
+                                 const int64_t *counts, uint32_t depth)
+{
+    const TitanImage *im = c->im;
+    TRY(check_string(c, cmd->file));
+    if (cmd->items < 0 || !range_ok(cmd->operands, im->noperands))
+        return BAD(c, "a command is damaged");
+    for (uint32_t i = 0; i < cmd->operands.n; i++)
+        TRY(check_operand(c, cmd->operands.first + i, counts, depth));
+    switch ((TitanCommandKind)cmd->kind) {
+    case TITAN_COMMAND_kernel:
+        if (cmd->index >= im->nkernels ||
+            im->kernels[cmd->index].args != cmd->operands.n)
+            return BAD(c, "a kernel command is damaged");
+        return TITAN_OK;
+    case TITAN_COMMAND_gemm:
+        return check_gemm_command(c, cmd);
+    case TITAN_COMMAND_copy:
+    case TITAN_COMMAND_zero:
+        return check_bytes_command(c, cmd);
+    }
+    return BAD(c, "command of kind %" PRIu32, cmd->kind);
+}
+
+static TitanStatus check_program(Check *c, uint32_t id, const int64_t *counts,
+                                 uint32_t depth)
+{
+    const TitanImage *im = c->im;
+    if (id >= im->nprograms)
+        return BAD(c, "program %" PRIu32 " is missing", id);
+    const TitanProgram *p = &im->programs[id];
+    TRY(check_string(c, p->name));
+    if (!range_ok(p->commands, im->ncommands))
+        return BAD(c, "program %" PRIu32 " has no commands", id);
+    for (uint32_t i = 0; i < p->commands.n; i++)
+        TRY(check_command(c, &im->commands[p->commands.first + i], counts,
+                          depth));
+    return TITAN_OK;
+}
+
+/* Walks an entry's runs once, with the counts of the loops around. */
+static TitanStatus check_runs(Check *c, TitanRange runs)
+{
+    int64_t counts[MAX_LOOP_DEPTH];
+    uint32_t ends[MAX_LOOP_DEPTH], depth = 0;
+    if (!range_ok(runs, c->im->nruns)) return BAD(c, "an entry has no runs");
+    for (uint32_t i = runs.first; i < runs.first + runs.n; i++) {
+        const TitanRun *r = &c->im->runs[i];
+        switch ((TitanRunKind)r->kind) {
+        case TITAN_RUN_program:
+            TRY(check_program(c, r->program, counts, depth));
+            continue;
+        case TITAN_RUN_loop:
+            if (r->count < 1 || depth == MAX_LOOP_DEPTH || r->program <= i ||
+                r->program >= runs.first + runs.n)
+                return BAD(c, "loop at run %" PRIu32 " is damaged", i);
+            if (r->flags & TITAN_LOOP_while)
+                TRY(check_operand(c, r->operand, counts, depth));
+            counts[depth] = r->count;
+            ends[depth++] = r->program;
+            continue;
+        case TITAN_RUN_end:
+            if (depth == 0 || ends[depth - 1] != i)
+                return BAD(c, "end at run %" PRIu32 " without its loop", i);
+            depth--;
+            continue;
+        case TITAN_RUN_segment:
+            continue;
+        }
+        return BAD(c, "run of kind %" PRIu32, r->kind);
+    }
+    return depth == 0 ? TITAN_OK : BAD(c, "a loop has no end");
+}
+
+static TitanStatus check_entries(Check *c)
+{
+    const TitanImage *im = c->im;
+    for (uint32_t i = 0; i < im->nkernels; i++)
+        TRY(check_string(c, im->kernels[i].name));
+    for (uint32_t i = 0; i < im->nfacts; i++)
+        TRY(check_string(c, im->facts[i].name));
+    for (uint32_t i = 0; i < im->npeaks; i++) {
+        TRY(check_string(c, im->peaks[i].name));
+        TRY(check_string(c, im->peaks[i].file));
+    }
+    for (uint32_t i = 0; i < im->nentries; i++) {
+        const TitanEntry *e = &im->entries[i];
+        TRY(check_string(c, e->name));
+        if (!range_ok(e->ports, im->nports))
+            return BAD(c, "an entry has no ports");
+        TRY(check_runs(c, e->runs));
+    }
+    return TITAN_OK;
+}
+
+TitanStatus titan_image_open(TitanStory *s, const void *at, size_t size,
+                             TitanImage *out)
+{
+    *out = (TitanImage){.at = at, .size = size, .header = at};
+    Check c = {s, out};
+    if (size < sizeof(TitanHeader) || (uintptr_t)at % 8)
+        return BAD(&c, "%zu bytes are too few for a header", size);
+    TRY(check_header(&c, size));
+    TRY(check_hash(&c));
+    TRY(check_arena(&c));
+    TRY(open_tables(&c));
+    TRY(check_axes(&c));
+    TRY(check_slots(&c));
+    TRY(check_ports(&c));
+    TRY(check_gemms(&c));
+    return check_entries(&c);
+}
+
+const TitanEntry *titan_entry(const TitanImage *im, const char *name)
+{
+    for (uint32_t i = 0; i < im->nentries; i++)
+        if (strcmp(titan_string(im, im->entries[i].name), name) == 0)
+            return &im->entries[i];
+    return NULL;
+}
+
+const TitanPort *titan_port(const TitanImage *im, const TitanEntry *e,
+                            TitanRole role, const char *path)
+{
+    for (uint32_t i = 0; i < e->ports.n; i++) {
+        const TitanPort *p = &im->ports[e->ports.first + i];
+        if (p->role == role && strcmp(titan_string(im, p->path), path) == 0)
+            return p;
+    }
+    return NULL;
+}
+
+double titan_fact(const TitanImage *im, const char *name, double otherwise)
+{
+    for (uint32_t i = 0; i < im->nfacts; i++)
+        if (strcmp(titan_string(im, im->facts[i].name), name) == 0)
+            return im->facts[i].value;
+    return otherwise;
+}

@@ -1,0 +1,203 @@
+/*
+ * narrow.c: conversions between f32 and the formats of dtypes.def.
+ *
+ * Rounding is to nearest, ties to even; e4m3 (OCP, finite only) and e5m2
+ * saturate, as casts in the language do.  One generic path serves every small
+ * format from its widths; bf16 and f32, which matter for speed, have loops of
+ * their own.
+ */
+#include "narrow.h"
+
+#include <math.h>
+#include <string.h>
+
+enum {
+#define DTYPE(name, bytes, cls, st) D_##name,
+#include "dtypes.def"
+#undef DTYPE
+};
+
+static float bits_float(uint32_t b)
+{
+    float f;
+    memcpy(&f, &b, 4);
+    return f;
+}
+
+static uint32_t float_bits(float f)
+{
+    uint32_t b;
+    memcpy(&b, &f, 4);
+    return b;
+}
+
+static uint16_t to_bf16(float f)
+{
+    uint32_t b = float_bits(f);
+    if (f != f) return (uint16_t)((b >> 16) | 0x40);
+    return (uint16_t)((b + 0x7fff + ((b >> 16) & 1)) >> 16);
+}
+
+/* A format of 1 sign, `exp` exponent and `man` mantissa bits. */
+typedef struct Format {
+    int exp, man, bias;
+    bool infinite; /* has infinities (f16, e5m2); e4m3 has one NaN only */
+    bool saturates;
+    uint32_t most; /* bits of the largest finite value */
+    uint32_t nan;
+} Format;
+
+static const Format f16 = {5, 10, 15, true, false, 0x7bff, 0x7e00};
+static const Format e4m3 = {4, 3, 7, false, true, 0x7e, 0x7f};
+static const Format e5m2 = {5, 2, 15, true, true, 0x7b, 0x7f};
+
+static double decode(const Format *f, uint32_t bits)
+{
+    uint32_t sign = bits >> (f->exp + f->man) & 1;
+    uint32_t e = bits >> f->man & ((1u << f->exp) - 1);
+    uint32_t m = bits & ((1u << f->man) - 1);
+    double x;
+    if (f->infinite && e == (1u << f->exp) - 1)
+        x = m ? NAN : INFINITY;
+    else if (!f->infinite && (bits & f->nan) == f->nan)
+        x = NAN;
+    else if (e == 0)
+        x = ldexp(m, 1 - f->bias - f->man);
+    else
+        x = ldexp(m + (1 << f->man), (int)e - f->bias - f->man);
+    return sign ? -x : x;
+}
+
+static uint32_t encode(const Format *f, double x)
+{
+    uint32_t sign = signbit(x) ? 1u << (f->exp + f->man) : 0;
+    uint32_t infinity = ((1u << f->exp) - 1) << f->man;
+    if (isnan(x)) return sign | f->nan;
+    x = fabs(x);
+    double most = decode(f, f->most);
+    int e;
+    if (isinf(x)) return sign | (f->saturates ? f->most : infinity);
+    if (x == 0) return sign;
+    frexp(x, &e);
+    e = e - 1 < 1 - f->bias ? 1 - f->bias : e - 1;
+    double scaled = ldexp(x, f->man - e), r = nearbyint(scaled);
+    double rounded = ldexp(r, e - f->man);
+    if (rounded > most) return sign | (f->saturates ? f->most : infinity);
+    uint32_t low = (uint32_t)(e + f->bias - 1) << f->man;
+    return sign | (low + (uint32_t)r);
+}
+
+double narrow_load_one(uint32_t dtype, const char *from)
+{
+    union {
+        double f64;
+        float f32;
+        uint64_t u64;
+        int64_t i64;
+        uint32_t u32;
+        int32_t i32;
+        uint16_t u16;
+        int16_t i16;
+        uint8_t u8;
+        int8_t i8;
+    } v;
+    v.u64 = 0;
+    memcpy(&v, from, titan_dtype_bytes(dtype));
+    switch (dtype) {
+    case D_f64:
+        return v.f64;
+    case D_f32:
+        return v.f32;
+    case D_bf16:
+        return bits_float((uint32_t)v.u16 << 16);
+    case D_f16:
+        return decode(&f16, v.u16);
+    case D_e4m3:
+        return decode(&e4m3, v.u8);
+    case D_e5m2:
+        return decode(&e5m2, v.u8);
+    case D_i64:
+        return (double)v.i64;
+    case D_i32:
+        return v.i32;
+    case D_i16:
+        return v.i16;
+    case D_i8:
+        return v.i8;
+    case D_u64:
+        return (double)v.u64;
+    case D_u32:
+        return v.u32;
+    case D_u16:
+        return v.u16;
+    default:
+        return v.u8;
+    }
+}
+
+static uint64_t integer_bits(double x)
+{
+    return x < 0 ? (uint64_t)(int64_t)x : (uint64_t)x;
+}
+
+void narrow_store_one(uint32_t dtype, double x, char *to)
+{
+    float f = (float)x;
+    uint64_t bits;
+    switch (dtype) {
+    case D_f64:
+        memcpy(&bits, &x, 8);
+        break;
+    case D_f32:
+        bits = float_bits(f);
+        break;
+    case D_bf16:
+        bits = to_bf16(f);
+        break;
+    case D_f16:
+        bits = encode(&f16, x);
+        break;
+    case D_e4m3:
+        bits = encode(&e4m3, x);
+        break;
+    case D_e5m2:
+        bits = encode(&e5m2, x);
+        break;
+    default:
+        bits = integer_bits(x);
+    }
+    memcpy(to, &bits, titan_dtype_bytes(dtype));
+}
+
+void narrow_load(uint32_t dtype, const char *from, float *to, int64_t n)
+{
+    if (dtype == D_f32) {
+        memcpy(to, from, (size_t)n * 4);
+    } else if (dtype == D_bf16) {
+        for (int64_t i = 0; i < n; i++) {
+            uint16_t b;
+            memcpy(&b, from + 2 * i, 2);
+            to[i] = bits_float((uint32_t)b << 16);
+        }
+    } else {
+        unsigned size = titan_dtype_bytes(dtype);
+        for (int64_t i = 0; i < n; i++)
+            to[i] = (float)narrow_load_one(dtype, from + i * size);
+    }
+}
+
+void narrow_store(uint32_t dtype, const float *from, char *to, int64_t n)
+{
+    if (dtype == D_f32) {
+        memcpy(to, from, (size_t)n * 4);
+    } else if (dtype == D_bf16) {
+        for (int64_t i = 0; i < n; i++) {
+            uint16_t b = to_bf16(from[i]);
+            memcpy(to + 2 * i, &b, 2);
+        }
+    } else {
+        unsigned size = titan_dtype_bytes(dtype);
+        for (int64_t i = 0; i < n; i++)
+            narrow_store_one(dtype, from[i], to + i * size);
+    }
+}

@@ -1,0 +1,117 @@
+/*
+ * titan.h: the runtime library: loads a step image and executes it.
+ *
+ * Every function that can fail returns a TitanStatus, which is also the exit
+ * code of a training program; the story is in the context (titan_fail adds
+ * the first line, WHILE frames add where it happened).
+ */
+#ifndef TITAN_H
+#define TITAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "abi.h"
+
+typedef enum TitanStatus {
+    TITAN_OK = 0,
+    TITAN_USAGE = 64,       /* command line */
+    TITAN_BAD_DATA = 65,    /* a file's content, a damaged image too */
+    TITAN_UNAVAILABLE = 69, /* device or library missing, or another one */
+    TITAN_INTERNAL = 70,
+    TITAN_IO = 74,      /* a file cannot be opened, read or written */
+    TITAN_STOPPED = 75, /* by a signal, state saved */
+    TITAN_RANK_LOST = 76,
+    TITAN_MISMATCH = 78, /* a sound image that does not fit */
+    TITAN_NUMERICS = 79
+} TitanStatus;
+
+enum { TITAN_FRAMES = 8, TITAN_FRAME_TEXT = 400 };
+
+/* What went wrong: one line, then up to eight lines of "while ...". */
+typedef struct TitanStory {
+    uint32_t n;
+    char line[TITAN_FRAMES + 1][TITAN_FRAME_TEXT];
+} TitanStory;
+
+#define TITAN_PRINTF(f, a) __attribute__((format(printf, f, a)))
+
+/* Begins the story and returns STATUS, so that `return titan_fail(...)`. */
+TitanStatus titan_fail(TitanStory *s, TitanStatus status, const char *fmt, ...)
+    TITAN_PRINTF(3, 4);
+/* Adds "while ..." when STATUS is not OK; returns it. */
+TitanStatus titan_while(TitanStory *s, TitanStatus status, const char *fmt, ...)
+    TITAN_PRINTF(3, 4);
+void titan_story_print(const TitanStory *s, const char *program);
+
+#define TRY(call)                                      \
+    do {                                               \
+        TitanStatus try_status = (call);               \
+        if (try_status != TITAN_OK) return try_status; \
+    } while (0)
+
+/* ---------------------------------------------------------------- images -- */
+
+/* A checked view of image bytes, which must outlive it. */
+typedef struct TitanImage {
+    const unsigned char *at;
+    size_t size;
+    const TitanHeader *header;
+#define T(name, type) \
+    const type *name; \
+    uint32_t n##name;
+    TITAN_TABLES(T)
+#undef T
+    const char *strings;
+} TitanImage;
+
+/* Checks every reference; AT is 8-byte aligned.  BAD_DATA: damaged;
+ * MISMATCH: another version. */
+TitanStatus titan_image_open(TitanStory *s, const void *at, size_t size,
+                             TitanImage *out);
+static inline const char *titan_string(const TitanImage *im, uint32_t offset)
+{
+    return im->strings + offset;
+}
+const TitanEntry *titan_entry(const TitanImage *im, const char *name);
+const TitanPort *titan_port(const TitanImage *im, const TitanEntry *e,
+                            TitanRole role, const char *path);
+/* The value of a fact, or OTHERWISE. */
+double titan_fact(const TitanImage *im, const char *name, double otherwise);
+/* The image inside the text of a step.ptx, in a buffer for free(). */
+TitanStatus titan_ptx_image(TitanStory *s, const char *text, size_t size,
+                            void **image, size_t *image_size);
+/* The schedule, buffers, parameters and memory of an image, as text for
+ * people, written to a stdio stream (FILE *, passed as void to keep stdio
+ * out of this header). */
+void titan_describe(const TitanImage *im, void *stream);
+
+/* Elements, bytes and names of types (dtypes.def). */
+unsigned titan_dtype_bytes(uint32_t dtype);
+const char *titan_dtype_name(uint32_t dtype);
+int64_t titan_elements(const TitanImage *im, TitanRange axes);
+
+/* ------------------------------------------------------------- execution -- */
+
+/* One rank of a host program: its arena, threads and BLAS. */
+typedef struct TitanHost TitanHost;
+
+/* Allocates the arena, zeroed, and starts THREADS - 1 threads (0: as many as
+ * there are processors, at most header->lanes).  KERNELS has one function per
+ * row of `kernels`. */
+TitanStatus titan_host_new(TitanStory *s, const TitanImage *im,
+                           const TitanHostKernel *kernels, unsigned threads,
+                           TitanHost **out);
+void titan_host_free(TitanHost *h);
+unsigned titan_host_threads(const TitanHost *h);
+/* Runs an entry to its end; not reentrant. */
+TitanStatus titan_host_run(TitanHost *h, const TitanEntry *e);
+/* The bytes of a base (lane: of lane 0). */
+void *titan_host_base(TitanHost *h, TitanBase base);
+
+/* A training program: everything around the step.  Returns the exit code. */
+int titan_main(int argc, char **argv, const void *image, size_t size,
+               const TitanHostKernel *kernels);
+
+#endif
