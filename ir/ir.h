@@ -560,6 +560,7 @@ bool module_parse(Module *m, uint32_t source);
 /* Every constraint of ir/ops.md; reports ir-* errors and returns false. */
 bool module_verify(Module *m);
 
+#include "layout.h"
 #include "interp/interp.h"
 
 #endif

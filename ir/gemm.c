@@ -1,0 +1,194 @@
+/*
+ * gemm.c: a matmul group as one matrix product.
+ *
+ * Each axis of the einsum is a row, column, sum or batch axis.  Axes of one
+ * sort are folded where the outer one continues the inner one in every place
+ * that has them.  The sum must fold to one axis.  Of the rows, one folded run
+ * becomes m, the others become batches that stand still in the second
+ * operand; likewise the columns.
+ */
+#include "ir.h"
+
+enum { A, B, D, PLACES, MOST_AXES = 16 };
+
+/* A folded run of axes: its size and its stride in each place. */
+typedef struct Run {
+    int64_t size, stride[PLACES];
+} Run;
+
+typedef struct Runs {
+    Run at[MOST_AXES];
+    uint32_t n;
+} Runs;
+
+const Inst *group_einsum(const Fn *group)
+{
+    for (uint32_t i = 0; i < group->ninsts; i++)
+        if (group->insts[i].op == OP_einsum) return &group->insts[i];
+    return NULL;
+}
+
+EinsumRole einsum_role(const Module *m, const Fn *fn, const Inst *in, Axis axis)
+{
+    const AttrItem *sum = attr_get(m, in->attr, AT_sum);
+    for (uint32_t i = 0; i < sum->n; i++)
+        if (sum->axes[i].id == axis.id) return EINSUM_sum;
+    bool x = type_axis(m, value_type(fn, inst_arg(fn, in, 0)), axis);
+    bool y = type_axis(m, value_type(fn, inst_arg(fn, in, 1)), axis);
+    return x && y ? EINSUM_batch : x ? EINSUM_row : EINSUM_column;
+}
+
+/* Keeps runs sorted by decreasing stride in place BY. */
+static bool runs_insert(Runs *r, Run run, int by)
+{
+    if (run.size == 1) return true;
+    if (r->n == MOST_AXES) return false;
+    uint32_t at = r->n++;
+    while (at > 0 && r->at[at - 1].stride[by] < run.stride[by]) {
+        r->at[at] = r->at[at - 1];
+        at--;
+    }
+    r->at[at] = run;
+    return true;
+}
+
+static bool continues(const Run *outer, const Run *inner)
+{
+    for (int p = 0; p < PLACES; p++)
+        if (outer->stride[p] != inner->stride[p] * inner->size) return false;
+    return true;
+}
+
+static void runs_fold(Runs *r)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < r->n; i++) {
+        if (n > 0 && continues(&r->at[n - 1], &r->at[i])) {
+            Run *last = &r->at[n - 1];
+            last->size *= r->at[i].size;
+            memcpy(last->stride, r->at[i].stride, sizeof last->stride);
+        } else {
+            r->at[n++] = r->at[i];
+        }
+    }
+    r->n = n;
+}
+
+typedef struct Fit {
+    Module *m;
+    Runs runs[4]; /* by EinsumRole */
+} Fit;
+
+static bool collect(Fit *f, const Fn *fn, const Inst *in, const Layout at[3])
+{
+    static const int by[4] = {[EINSUM_batch] = D,
+                              [EINSUM_row] = D,
+                              [EINSUM_column] = D,
+                              [EINSUM_sum] = A};
+    for (int p = 0; p < 2; p++) {
+        const TypeInfo *ti = type_info(f->m, at[p].type);
+        for (uint32_t i = 0; i < ti->naxes; i++) {
+            Axis axis = ti->axes[i].axis;
+            if (p == B && type_axis(f->m, at[A].type, axis)) continue;
+            Run run = {.size = type_local_size(f->m, &ti->axes[i])};
+            for (int q = 0; q < PLACES; q++)
+                run.stride[q] = layout_stride(f->m, at[q], axis);
+            EinsumRole role = einsum_role(f->m, fn, in, axis);
+            if (!runs_insert(&f->runs[role], run, by[role])) return false;
+        }
+    }
+    for (int r = 0; r < 4; r++)
+        runs_fold(&f->runs[r]);
+    return true;
+}
+
+/* One of the two strides must be 1.  The stride of a side with one index is
+ * free: it becomes what a dense matrix would have. */
+static bool unit(int64_t rows, int64_t *row, int64_t cols, int64_t *col)
+{
+    if (cols == 1 && *row != 1) *col = 1;
+    if (rows == 1 && *col != 1) *row = 1;
+    if (rows == 1 && *col == 1) *row = cols;
+    if (cols == 1 && *row == 1) *col = rows;
+    if (*col == 1) return *row >= cols;
+    return *row == 1 && *col >= rows;
+}
+
+static Run run_or_one(const Runs *r, uint32_t i)
+{
+    return i < r->n ? r->at[i] : (Run){.size = 1};
+}
+
+static bool matrix_of(const Fit *f, uint32_t row, uint32_t col, Gemm *g)
+{
+    Run rows = run_or_one(&f->runs[EINSUM_row], row);
+    Run cols = run_or_one(&f->runs[EINSUM_column], col);
+    Run sum = run_or_one(&f->runs[EINSUM_sum], 0);
+    g->m = rows.size, g->n = cols.size, g->k = sum.size;
+    g->a_row = rows.stride[A], g->a_col = sum.stride[A];
+    g->b_row = sum.stride[B], g->b_col = cols.stride[B];
+    g->d_row = rows.stride[D], g->d_col = cols.stride[D];
+    return unit(g->m, &g->a_row, g->k, &g->a_col) &&
+           unit(g->k, &g->b_row, g->n, &g->b_col) &&
+           unit(g->m, &g->d_row, g->n, &g->d_col);
+}
+
+static bool add_batches(const Runs *runs, uint32_t without, Runs *out)
+{
+    for (uint32_t i = 0; i < runs->n; i++)
+        if (i != without && !runs_insert(out, runs->at[i], D)) return false;
+    return true;
+}
+
+static bool batches_of(const Fit *f, uint32_t row, uint32_t col, Gemm *g)
+{
+    Runs all = {.n = 0};
+    if (!add_batches(&f->runs[EINSUM_batch], UINT32_MAX, &all) ||
+        !add_batches(&f->runs[EINSUM_row], row, &all) ||
+        !add_batches(&f->runs[EINSUM_column], col, &all))
+        return false;
+    runs_fold(&all);
+    if (all.n > MOST_GEMM_BATCHES) return false;
+    g->nbatch = all.n;
+    for (uint32_t i = 0; i < all.n; i++) {
+        g->batch[i] = all.at[i].size;
+        g->a_batch[i] = all.at[i].stride[A];
+        g->b_batch[i] = all.at[i].stride[B];
+        g->d_batch[i] = all.at[i].stride[D];
+    }
+    return true;
+}
+
+/* The largest matrix of the possible ones. */
+static bool choose(const Fit *f, Gemm *g)
+{
+    bool found = false;
+    uint32_t nrows = f->runs[EINSUM_row].n, ncols = f->runs[EINSUM_column].n;
+    for (uint32_t r = 0; r < (nrows ? nrows : 1); r++) {
+        for (uint32_t c = 0; c < (ncols ? ncols : 1); c++) {
+            Gemm try = *g;
+            if (!matrix_of(f, r, c, &try) || !batches_of(f, r, c, &try))
+                continue;
+            if (found && try.m * try.n <= g->m * g->n) continue;
+            *g = try;
+            found = true;
+        }
+    }
+    return found;
+}
+
+bool gemm_fit(Module *m, const Fn *group, const Layout layouts[3], Gemm *out)
+{
+    const Inst *in = group_einsum(group);
+    Fit f = {.m = m};
+    if (!collect(&f, group, in, layouts)) return false;
+    if (f.runs[EINSUM_sum].n > 1) return false;
+    DType d = type_dtype(m, layouts[D].type);
+    *out = (Gemm){
+        .a = type_dtype(m, layouts[A].type),
+        .b = type_dtype(m, layouts[B].type),
+        .d = d,
+        .acc = attr_dtype(m, in->attr, AT_acc, d == DT_f64 ? DT_f64 : DT_f32),
+        .accumulate = group->nparams > 2};
+    return choose(&f, out);
+}

@@ -1,0 +1,135 @@
+/*
+ * layout.c: strides, places, and what of them makes a gemm (see layout.h).
+ */
+#include "ir.h"
+
+static int64_t axis_extent(const Module *m, Type t, uint32_t i)
+{
+    return type_local_size(m, &type_info(m, t)->axes[i]);
+}
+
+static bool axis_among(const Axis *axes, uint32_t n, Axis a)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (axes[i].id == a.id) return true;
+    return false;
+}
+
+static int axis_number(const Module *m, Type t, Axis a)
+{
+    const TypeInfo *ti = type_info(m, t);
+    for (uint32_t i = 0; i < ti->naxes; i++)
+        if (ti->axes[i].axis.id == a.id) return (int)i;
+    return -1;
+}
+
+Layout layout_ordered(Module *m, Type t, const Axis *order, uint32_t n,
+                      Arena *a)
+{
+    const TypeInfo *ti = type_info(m, t);
+    int64_t *stride = NEW_ARRAY(a, int64_t, ti->naxes + 1);
+    int64_t step = 1;
+    for (uint32_t i = ti->naxes; i-- > 0;) {
+        if (axis_among(order, n, ti->axes[i].axis)) continue;
+        stride[i] = step;
+        step *= axis_extent(m, t, i);
+    }
+    for (uint32_t i = n; i-- > 0;) {
+        int at = axis_number(m, t, order[i]);
+        if (at < 0) continue;
+        stride[at] = step;
+        step *= axis_extent(m, t, (uint32_t)at);
+    }
+    return (Layout){t, stride};
+}
+
+Layout layout_dense(Module *m, Type t, Arena *a)
+{
+    return layout_ordered(m, t, NULL, 0, a);
+}
+
+/* Strides of axes with one index do not matter. */
+bool layout_same(const Module *m, Layout x, Layout y)
+{
+    if (!type_eq(x.type, y.type)) return false;
+    const TypeInfo *ti = type_info(m, x.type);
+    for (uint32_t i = 0; i < ti->naxes; i++)
+        if (x.stride[i] != y.stride[i] && axis_extent(m, x.type, i) != 1)
+            return false;
+    return true;
+}
+
+bool layout_is_dense(const Module *m, Layout x)
+{
+    const TypeInfo *ti = type_info(m, x.type);
+    int64_t step = 1;
+    for (uint32_t i = ti->naxes; i-- > 0;) {
+        int64_t size = axis_extent(m, x.type, i);
+        if (size != 1 && x.stride[i] != step) return false;
+        step *= size;
+    }
+    return true;
+}
+
+bool layout_is_packed(const Module *m, Layout x)
+{
+    int64_t bytes =
+        type_local_elements(m, x.type) * dtype_bytes(type_dtype(m, x.type));
+    return layout_bytes(m, x) == bytes;
+}
+
+int64_t layout_bytes(const Module *m, Layout x)
+{
+    const TypeInfo *ti = type_info(m, x.type);
+    int64_t last = 0;
+    for (uint32_t i = 0; i < ti->naxes; i++)
+        last += (axis_extent(m, x.type, i) - 1) * x.stride[i];
+    return (last + 1) * dtype_bytes((DType)ti->dtype);
+}
+
+int64_t layout_stride(const Module *m, Layout x, Axis axis)
+{
+    int at = axis_number(m, x.type, axis);
+    return at < 0 ? 0 : x.stride[at];
+}
+
+uint32_t layout_order(const Module *m, Layout x, Axis *out)
+{
+    const TypeInfo *ti = type_info(m, x.type);
+    for (uint32_t i = 0; i < ti->naxes; i++) {
+        uint32_t at = i;
+        int64_t step = x.stride[i];
+        while (at > 0 && layout_stride(m, x, out[at - 1]) < step) {
+            out[at] = out[at - 1];
+            at--;
+        }
+        out[at] = ti->axes[i].axis;
+    }
+    return ti->naxes;
+}
+
+Layout layout_of(Module *m, const Fn *fn, Value v, Arena *a)
+{
+    const Inst *in = inst_of(fn, v);
+    const AttrItem *item = attr_get(m, in->attr, AT_stride);
+    if (!item) return layout_dense(m, in->type, a);
+    CHECK(item->n == type_info(m, in->type)->naxes);
+    return (Layout){in->type, item->ints};
+}
+
+Spot spot_of(Module *m, const Fn *fn, Value v, Arena *a)
+{
+    Spot p = {.root = v, .layout = layout_of(m, fn, v, a)};
+    while (inst_of(fn, p.root)->op == OP_view) {
+        const Inst *in = inst_of(fn, p.root);
+        p.offset += attr_int(m, in->attr, AT_offset, 0);
+        const AttrItem *turn = attr_get(m, in->attr, AT_turn);
+        for (uint32_t i = 0; turn && i < turn->n; i++) {
+            CHECK(i < MOST_LOOPS);
+            p.turn[i] += turn->ints[i];
+            if (p.nturns <= i) p.nturns = i + 1;
+        }
+        p.root = inst_arg(fn, in, 0);
+    }
+    return p;
+}

@@ -1,0 +1,78 @@
+/*
+ * layout.h: where the elements of a value lie, in the kernel view.
+ *
+ * A layout is a type with one stride, in elements, per axis of the type in its
+ * order.  A spot is a layout at so many bytes into a buffer, with the bytes
+ * that each turn of the loops around adds.  Sizes are those of one device.
+ */
+#ifndef TITAN_LAYOUT_H
+#define TITAN_LAYOUT_H
+
+enum { MOST_LOOPS = 8, MOST_GEMM_BATCHES = 4 };
+
+typedef struct Layout {
+    Type type;
+    const int64_t *stride; /* type_info(type)->naxes of them */
+} Layout;
+
+/* Row-major in the order of the type's axes. */
+Layout layout_dense(Module *m, Type t, Arena *a);
+/* Row-major with the axes of ORDER outermost, then the others in their
+ * order.  Axes of ORDER that the type lacks are passed over. */
+Layout layout_ordered(Module *m, Type t, const Axis *order, uint32_t n,
+                      Arena *a);
+bool layout_same(const Module *m, Layout x, Layout y);
+bool layout_is_dense(const Module *m, Layout x);
+/* Strides count without gaps, in any order of the axes. */
+bool layout_is_packed(const Module *m, Layout x);
+/* Bytes from the first element to the end of the last. */
+int64_t layout_bytes(const Module *m, Layout x);
+int64_t layout_stride(const Module *m, Layout x, Axis axis); /* 0: no such */
+/* The axes, outermost first; returns their number. */
+uint32_t layout_order(const Module *m, Layout x, Axis *out);
+/* The stride attribute of a buffer, arg or view; dense when absent. */
+Layout layout_of(Module *m, const Fn *fn, Value v, Arena *a);
+
+typedef struct Spot {
+    Value root; /* an arg or a buffer */
+    Layout layout;
+    int64_t offset;           /* bytes from the root */
+    int64_t turn[MOST_LOOPS]; /* bytes per turn, innermost loop first */
+    uint32_t nturns;
+} Spot;
+
+/* The spot that an arg, a buffer or a view (of views) names. */
+Spot spot_of(Module *m, const Fn *fn, Value v, Arena *a);
+
+/* ---------------------------------------------------------------- gemms -- */
+
+/* D[m, n] (+)= sum over k of A[m, k] * B[k, n], with batches.  Strides in
+ * elements; one of each pair of row and column strides is 1. */
+typedef struct Gemm {
+    DType a, b, d, acc;
+    int64_t m, n, k;
+    int64_t a_row, a_col, b_row, b_col, d_row, d_col;
+    bool accumulate;
+    uint32_t nbatch;
+    int64_t batch[MOST_GEMM_BATCHES], a_batch[MOST_GEMM_BATCHES],
+        b_batch[MOST_GEMM_BATCHES], d_batch[MOST_GEMM_BATCHES];
+} Gemm;
+
+/* What an axis is to an einsum. */
+typedef enum EinsumRole {
+    EINSUM_batch, /* in both operands and the result */
+    EINSUM_row,   /* in the first operand and the result */
+    EINSUM_column,
+    EINSUM_sum
+} EinsumRole;
+EinsumRole einsum_role(const Module *m, const Fn *fn, const Inst *in,
+                       Axis axis);
+
+/* The einsum of a matmul group. */
+const Inst *group_einsum(const Fn *group);
+
+/* The one gemm that a matmul group is with the layouts of its two operands
+ * and its result; false: there is none, an operand has to be copied. */
+bool gemm_fit(Module *m, const Fn *group, const Layout layouts[3], Gemm *out);
+
+#endif
