@@ -52,6 +52,9 @@ bool dtype_find(const char *name, DType *out);
 /* f32, f64, the integers and bool compute in themselves; narrower floats are
  * storage only. */
 bool dtype_computes(DType d);
+/* An integer or bool as its dtype holds it: the low bits, sign- or
+ * zero-extended (u64: the same bits); bool: 0 or 1. */
+int64_t dtype_wrap(DType d, uint64_t bits);
 
 /* --------------------------------------------------------------- types -- */
 
@@ -178,6 +181,8 @@ typedef struct ScalarInfo {
 } ScalarInfo;
 const ScalarInfo *scalar_info(ScalarOp op);
 bool scalar_find(const char *name, ScalarOp *out);
+/* The dtype that a scalar function gives; false: it does not take these. */
+bool scalar_typed(ScalarOp op, const DType *args, DType *result);
 
 /* ----------------------------------------------------- functions, module -- */
 
@@ -424,6 +429,8 @@ uint32_t expr_operands(const Module *m, Expr e);
 bool expr_uses_index(const Module *m, Expr e, Axis a);
 /* Distinct nodes below e, e included. */
 uint32_t expr_nodes(const Module *m, Expr e);
+/* Those nodes, operands before uses, e last. */
+Expr *expr_walk(const Module *m, Expr e, Arena *a, uint32_t *n);
 const char *expr_str(Module *m, Expr e, DType expected);
 
 /* ------------------------------------------------- building (build.c) -- */

@@ -141,6 +141,22 @@ bool dtype_computes(DType d)
     return dtype_class(d) != DC_float || d == DT_f32 || d == DT_f64;
 }
 
+int64_t dtype_wrap(DType d, uint64_t bits)
+{
+    unsigned spare = 64 - 8 * dtype_bytes(d);
+    switch (dtype_class(d)) {
+    case DC_bool:
+        return bits != 0;
+    case DC_uint:
+        return (int64_t)(bits << spare >> spare);
+    case DC_int:
+        return (int64_t)(bits << spare) >> spare;
+    case DC_float:
+        break;
+    }
+    return (int64_t)bits;
+}
+
 const char *role_name(Role r)
 {
     static const char *const names[] = {
