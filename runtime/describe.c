@@ -1,0 +1,183 @@
+/*
+ * describe.c: an image as text for people: memory, entries, parameters, and
+ * the schedule.
+ */
+#include "titan.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const base_names[] = {"persistent", "io", "frame", "lane"};
+static const char *const role_names[] = {"param",  "state", "input", "scalar",
+                                         "record", "check", "output"};
+static const char *const target_names[] = {"host", "sm_90a", "sm_100a"};
+
+static void print_type(const TitanImage *im, uint32_t dtype, TitanRange axes,
+                       FILE *out)
+{
+    fprintf(out, "%s[", titan_dtype_name(dtype));
+    for (uint32_t i = 0; i < axes.n; i++) {
+        const TitanAxis *a = &im->axes[axes.first + i];
+        fprintf(out, "%s%s %" PRId64, i ? ", " : "", titan_string(im, a->name),
+                a->size);
+    }
+    fputc(']', out);
+}
+
+static void print_header(const TitanImage *im, FILE *out)
+{
+    const TitanHeader *h = im->header;
+    fprintf(out,
+            "image version %" PRIu32 ", target %s, %" PRIu64 " bytes, hash ",
+            h->version, h->target < 3 ? target_names[h->target] : "?", h->size);
+    for (int i = 0; i < 16; i++)
+        fprintf(out, "%02x", h->hash[i]);
+    fprintf(out, "\n\nmemory\n");
+    for (int b = 0; b < TITAN_BASE_COUNT; b++)
+        fprintf(out, "  %-10s %16" PRIu64 " bytes%s", base_names[b],
+                h->base_bytes[b], b == TITAN_BASE_lane ? " each" : "\n");
+    fprintf(out, ", %" PRIu32 " lanes\n  %-10s %16" PRIu64 " bytes\n", h->lanes,
+            "arena", h->arena_bytes);
+}
+
+static void print_facts(const TitanImage *im, FILE *out)
+{
+    if (im->nfacts) fprintf(out, "\nfacts\n");
+    for (uint32_t i = 0; i < im->nfacts; i++)
+        fprintf(out, "  %-24s %.17g\n", titan_string(im, im->facts[i].name),
+                im->facts[i].value);
+    if (im->npeaks) fprintf(out, "\nlive at the peak of the frame\n");
+    for (uint32_t i = 0; i < im->npeaks; i++) {
+        const TitanPeak *p = &im->peaks[i];
+        fprintf(out, "  %14" PRIu64 " bytes  %s", p->bytes,
+                titan_string(im, p->name));
+        if (p->line)
+            fprintf(out, "  (%s:%" PRIu32 ")", titan_string(im, p->file),
+                    p->line);
+        fputc('\n', out);
+    }
+}
+
+static void print_slots(const TitanImage *im, FILE *out)
+{
+    fprintf(out, "\nparameters and states\n");
+    for (uint32_t i = 0; i < im->nslots; i++) {
+        const TitanSlot *s = &im->slots[i];
+        fprintf(out, "  %-6s %-40s ", role_names[s->role & 1],
+                titan_string(im, s->path));
+        print_type(im, s->dtype, s->axes, out);
+        fprintf(out, " at %" PRIu64, s->offset);
+        if (s->flags & TITAN_SLOT_frozen) fprintf(out, " frozen");
+        if (s->flags & TITAN_SLOT_ckpt)
+            fprintf(out, " as \"%s\"", titan_string(im, s->ckpt));
+        fputc('\n', out);
+    }
+}
+
+static void print_operand(const TitanImage *im, uint32_t i, FILE *out)
+{
+    const TitanOperand *o = &im->operands[i];
+    if (o->kind == TITAN_OPERAND_counter) {
+        fprintf(out, " counter%" PRIu64, o->offset);
+        return;
+    }
+    fprintf(out, " %s+%" PRIu64, base_names[o->base], o->offset);
+    for (uint32_t k = 0; k < o->turns.n; k++) {
+        const TitanTurn *t = &im->turns[o->turns.first + k];
+        fprintf(out, "+%" PRId64 "*turn%" PRIu32, t->bytes, t->depth);
+    }
+}
+
+static void print_command(const TitanImage *im, const TitanCommand *c,
+                          int indent, FILE *out)
+{
+    fprintf(out, "%*s", indent, "");
+    switch ((TitanCommandKind)c->kind) {
+    case TITAN_COMMAND_kernel:
+        fprintf(out, "kernel %s x %" PRId64,
+                titan_string(im, im->kernels[c->index].name), c->items);
+        break;
+    case TITAN_COMMAND_gemm: {
+        const TitanGemm *g = &im->gemms[c->index];
+        int64_t batch = 1;
+        for (uint32_t b = 0; b < g->nbatch; b++)
+            batch *= g->batch[b];
+        fprintf(out, "gemm %s %" PRId64 " x %" PRId64 " x %" PRId64,
+                titan_dtype_name(g->dtype_a), g->m, g->n, g->k);
+        if (batch > 1) fprintf(out, " batch %" PRId64, batch);
+        if (g->accumulate) fprintf(out, " add");
+        break;
+    }
+    case TITAN_COMMAND_copy:
+        fprintf(out, "copy %" PRId64, c->items);
+        break;
+    case TITAN_COMMAND_zero:
+        fprintf(out, "zero %" PRId64, c->items);
+        break;
+    }
+    fputc(':', out);
+    for (uint32_t i = 0; i < c->operands.n; i++)
+        print_operand(im, c->operands.first + i, out);
+    if (c->line)
+        fprintf(out, "  // %s:%" PRIu32, titan_string(im, c->file), c->line);
+    fputc('\n', out);
+}
+
+static void print_runs(const TitanImage *im, TitanRange runs, FILE *out)
+{
+    int indent = 4;
+    for (uint32_t i = 0; i < runs.n; i++) {
+        const TitanRun *r = &im->runs[runs.first + i];
+        switch ((TitanRunKind)r->kind) {
+        case TITAN_RUN_program: {
+            const TitanProgram *p = &im->programs[r->program];
+            fprintf(out, "%*sprogram %s\n", indent, "",
+                    titan_string(im, p->name));
+            for (uint32_t k = 0; k < p->commands.n; k++)
+                print_command(im, &im->commands[p->commands.first + k],
+                              indent + 2, out);
+            break;
+        }
+        case TITAN_RUN_loop:
+            fprintf(out, "%*sloop %" PRId64 "%s%s%s\n", indent, "", r->count,
+                    r->flags & TITAN_LOOP_reverse ? " reverse" : "",
+                    r->flags & TITAN_LOOP_parallel ? " parallel" : "",
+                    r->flags & TITAN_LOOP_while ? " while" : "");
+            indent += 2;
+            break;
+        case TITAN_RUN_end:
+            indent -= 2;
+            fprintf(out, "%*send\n", indent, "");
+            break;
+        case TITAN_RUN_segment:
+            fprintf(out, "%*ssegment\n", indent, "");
+            break;
+        }
+    }
+}
+
+static void print_entries(const TitanImage *im, FILE *out)
+{
+    for (uint32_t i = 0; i < im->nentries; i++) {
+        const TitanEntry *e = &im->entries[i];
+        fprintf(out, "\nentry %s\n", titan_string(im, e->name));
+        for (uint32_t k = 0; k < e->ports.n; k++) {
+            const TitanPort *p = &im->ports[e->ports.first + k];
+            fprintf(out, "  %-6s %-24s ", role_names[p->role],
+                    titan_string(im, p->path));
+            print_type(im, p->dtype, p->axes, out);
+            fprintf(out, " at %" PRIu64 "\n", p->offset);
+        }
+        print_runs(im, e->runs, out);
+    }
+}
+
+void titan_describe(const TitanImage *im, void *stream)
+{
+    FILE *out = stream;
+    print_header(im, out);
+    print_facts(im, out);
+    print_slots(im, out);
+    print_entries(im, out);
+}

@@ -1,0 +1,328 @@
+/*
+ * layout.c: slots to checkpoint tensors and back.
+ *
+ * For each dimension of a tensor a table says where in the slot each of its
+ * indices lies; the address of an element is the sum over the dimensions, so
+ * that any product of axes in any order is one copy loop.
+ */
+#include "layout.h"
+
+#include "narrow.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_NAME = 1024, MAX_BRACES = 8, F32 = 1 };
+
+/* An {axis+K} of a name. */
+typedef struct Brace {
+    const char *from, *to; /* text before and after, in the template */
+    int64_t stride, size, add;
+} Brace;
+
+static int64_t axis_stride(const TitanImage *im, const TitanSlot *slot,
+                           uint32_t name, int64_t *size)
+{
+    int64_t stride = 1;
+    for (uint32_t i = slot->axes.n; i-- > 0;) {
+        const TitanAxis *a = &im->axes[slot->axes.first + i];
+        if (strcmp(titan_string(im, a->name), titan_string(im, name)) == 0) {
+            *size = a->size;
+            return stride;
+        }
+        stride *= a->size;
+    }
+    return -1;
+}
+
+static bool brace_axis(const TitanImage *im, const TitanSlot *slot,
+                       const char *name, size_t n, Brace *b)
+{
+    int64_t stride = 1;
+    for (uint32_t i = slot->axes.n; i-- > 0;) {
+        const TitanAxis *a = &im->axes[slot->axes.first + i];
+        const char *axis = titan_string(im, a->name);
+        if (strlen(axis) == n && memcmp(axis, name, n) == 0) {
+            b->stride = stride;
+            b->size = a->size;
+            return true;
+        }
+        stride *= a->size;
+    }
+    return false;
+}
+
+static TitanStatus find_braces(TitanStory *s, const TitanImage *im,
+                               const TitanSlot *slot, Brace *braces,
+                               uint32_t *n)
+{
+    const char *at = titan_string(im, slot->ckpt);
+    for (*n = 0; (at = strchr(at, '{')) != NULL; (*n)++) {
+        if (*n == MAX_BRACES) break;
+        Brace *b = &braces[*n];
+        size_t len = strcspn(at + 1, "+}");
+        const char *close = strchr(at, '}');
+        if (!close || !brace_axis(im, slot, at + 1, len, b)) break;
+        b->add = at[1 + len] == '+' ? strtoll(at + 2 + len, NULL, 10) : 0;
+        b->from = at;
+        b->to = at = close + 1;
+    }
+    if (at == NULL) return TITAN_OK;
+    return titan_fail(
+        s, TITAN_BAD_DATA, "image: checkpoint name \"%s\" of \"%s\" is damaged",
+        titan_string(im, slot->ckpt), titan_string(im, slot->path));
+}
+
+/* The name for turn `turn` of all braces; returns the element offset. */
+static int64_t expand_name(const char *text, const Brace *braces, uint32_t n,
+                           int64_t turn, char *out)
+{
+    int64_t index[MAX_BRACES], base = 0;
+    for (uint32_t i = n; i-- > 0; turn /= braces[i].size) {
+        index[i] = turn % braces[i].size;
+        base += index[i] * braces[i].stride;
+    }
+    size_t used = 0;
+    for (uint32_t i = 0; i < n && used < MAX_NAME; i++) {
+        used += (size_t)snprintf(out + used, MAX_NAME - used, "%.*s%" PRId64,
+                                 (int)(braces[i].from - text), text,
+                                 index[i] + braces[i].add);
+        text = braces[i].to;
+    }
+    if (used < MAX_NAME) snprintf(out + used, MAX_NAME - used, "%s", text);
+    return base;
+}
+
+static CkptTensor *tensor_named(CkptLayout *l, const char *name)
+{
+    /* Parts of one tensor come from slots declared together. */
+    for (uint32_t i = l->n; i-- > 0;)
+        if (strcmp(l->tensors[i].name, name) == 0) return &l->tensors[i];
+    return NULL;
+}
+
+static CkptTensor *add_tensor(CkptLayout *l, const TitanImage *im,
+                              const TitanSlot *slot, const char *name)
+{
+    CkptTensor *more =
+        realloc(l->tensors, ((size_t)l->n + 1) * sizeof *l->tensors);
+    if (!more) return NULL;
+    l->tensors = more;
+    CkptTensor *t = &l->tensors[l->n];
+    *t = (CkptTensor){.name = strdup(name), .rank = slot->dims.n};
+    for (uint32_t d = 0; d < t->rank; d++)
+        t->shape[d] = im->dims[slot->dims.first + d].total;
+    l->n++;
+    return t->name ? t : NULL;
+}
+
+static TitanStatus add_part(TitanStory *s, const TitanImage *im, CkptLayout *l,
+                            const char *name, CkptPart part, bool fused)
+{
+    const TitanSlot *slot = &im->slots[part.slot];
+    CkptTensor *t = fused ? tensor_named(l, name) : NULL;
+    if (!t) t = add_tensor(l, im, slot, name);
+    CkptPart *more =
+        t ? realloc(t->parts, (t->nparts + 1) * sizeof *t->parts) : NULL;
+    if (!more) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    t->parts = more;
+    t->parts[t->nparts++] = part;
+    if (t->rank == slot->dims.n) return TITAN_OK;
+    return titan_fail(s, TITAN_BAD_DATA,
+                      "image: parts of tensor \"%s\" differ in rank", name);
+}
+
+static bool is_fused(const TitanImage *im, const TitanSlot *slot)
+{
+    for (uint32_t d = 0; d < slot->dims.n; d++) {
+        const TitanDim *dim = &im->dims[slot->dims.first + d];
+        if (titan_elements(im, dim->axes) != dim->total) return true;
+    }
+    return false;
+}
+
+static TitanStatus add_slot(TitanStory *s, const TitanImage *im, uint32_t id,
+                            CkptLayout *l)
+{
+    const TitanSlot *slot = &im->slots[id];
+    Brace braces[MAX_BRACES];
+    uint32_t n;
+    char name[MAX_NAME];
+    if (slot->dims.n > ST_MAX_RANK)
+        return titan_fail(s, TITAN_BAD_DATA,
+                          "image: a slot has %" PRIu32 " dimensions",
+                          slot->dims.n);
+    TRY(find_braces(s, im, slot, braces, &n));
+    int64_t turns = 1;
+    for (uint32_t i = 0; i < n; i++)
+        turns *= braces[i].size;
+    for (int64_t i = 0; i < turns; i++) {
+        const char *text = titan_string(im, slot->ckpt);
+        int64_t base = expand_name(text, braces, n, i, name);
+        CkptPart part = {id, base};
+        TRY(add_part(s, im, l, name, part, is_fused(im, slot)));
+    }
+    return TITAN_OK;
+}
+
+TitanStatus layout_new(TitanStory *s, const TitanImage *im, CkptLayout *out)
+{
+    *out = (CkptLayout){0};
+    for (uint32_t i = 0; i < im->nslots; i++)
+        if (im->slots[i].flags & TITAN_SLOT_ckpt) TRY(add_slot(s, im, i, out));
+    return TITAN_OK;
+}
+
+void layout_free(CkptLayout *l)
+{
+    for (uint32_t i = 0; i < l->n; i++) {
+        free(l->tensors[i].name);
+        free(l->tensors[i].parts);
+    }
+    free(l->tensors);
+    *l = (CkptLayout){0};
+}
+
+/* Where each index of a part's dimensions lies. */
+typedef struct Tables {
+    uint32_t rank;
+    int64_t *slot[ST_MAX_RANK];  /* element offset in the slot */
+    int64_t n[ST_MAX_RANK];      /* indices of this part */
+    int64_t first[ST_MAX_RANK];  /* its first index in the tensor */
+    int64_t stride[ST_MAX_RANK]; /* of the tensor */
+    float *row;
+} Tables;
+
+static void free_tables(Tables *t)
+{
+    for (uint32_t d = 0; d < t->rank; d++)
+        free(t->slot[d]);
+    free(t->row);
+}
+
+static bool fill_dim(const TitanImage *im, const TitanSlot *slot,
+                     const TitanDim *dim, int64_t *at, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        int64_t rest = i, offset = 0;
+        for (uint32_t k = dim->axes.n; k-- > 0;) {
+            int64_t size = 1;
+            uint32_t name = im->axes[dim->axes.first + k].name;
+            int64_t stride = axis_stride(im, slot, name, &size);
+            if (stride < 0) return false;
+            offset += rest % size * stride;
+            rest /= size;
+        }
+        at[i] = offset;
+    }
+    return true;
+}
+
+static TitanStatus make_tables(TitanStory *s, const TitanImage *im,
+                               const CkptTensor *t, const CkptPart *p,
+                               Tables *out)
+{
+    const TitanSlot *slot = &im->slots[p->slot];
+    *out = (Tables){.rank = t->rank};
+    int64_t stride = 1;
+    for (uint32_t d = t->rank; d-- > 0; stride *= t->shape[d]) {
+        const TitanDim *dim = &im->dims[slot->dims.first + d];
+        int64_t n = titan_elements(im, dim->axes);
+        out->n[d] = n;
+        out->first[d] = dim->offset;
+        out->stride[d] = stride;
+        out->slot[d] = calloc((size_t)n + 1, sizeof(int64_t));
+        if (!out->slot[d])
+            return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+        if (!fill_dim(im, slot, dim, out->slot[d], n))
+            return titan_fail(s, TITAN_BAD_DATA,
+                              "image: layout of \"%s\" names another axis",
+                              titan_string(im, slot->path));
+    }
+    int64_t last = t->rank ? out->n[t->rank - 1] : 1;
+    out->row = calloc((size_t)last + 1, sizeof(float));
+    if (!out->row) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    return TITAN_OK;
+}
+
+/* One row along the last dimension: `tensor` and `slot` are element offsets. */
+typedef struct RowCopy {
+    const Tables *t;
+    char *tensor, *slot;
+    uint32_t tensor_dtype, slot_dtype;
+    bool import;
+} RowCopy;
+
+static void copy_row(const RowCopy *c, int64_t tensor, int64_t slot)
+{
+    const Tables *t = c->t;
+    uint32_t last = t->rank - 1;
+    int64_t n = t->rank ? t->n[last] : 1;
+    char *row = c->tensor + tensor * titan_dtype_bytes(c->tensor_dtype);
+    unsigned size = titan_dtype_bytes(c->slot_dtype);
+    if (c->import) narrow_load(c->tensor_dtype, row, t->row, n);
+    for (int64_t i = 0; i < n; i++) {
+        char *at = c->slot + (slot + (t->rank ? t->slot[last][i] : 0)) * size;
+        if (c->import)
+            narrow_store_one(c->slot_dtype, t->row[i], at);
+        else
+            t->row[i] = (float)narrow_load_one(c->slot_dtype, at);
+    }
+    if (!c->import) narrow_store(c->tensor_dtype, t->row, row, n);
+}
+
+static void copy_rows(const RowCopy *c, int64_t base)
+{
+    const Tables *t = c->t;
+    int64_t index[ST_MAX_RANK] = {0}, rows = 1;
+    for (uint32_t d = 0; d + 1 < t->rank; d++)
+        rows *= t->n[d];
+    for (int64_t r = 0; r < rows; r++) {
+        int64_t tensor = 0, slot = base, rest = r;
+        for (uint32_t d = t->rank - (t->rank > 0); d-- > 0; rest /= t->n[d])
+            index[d] = rest % t->n[d];
+        for (uint32_t d = 0; d + 1 < t->rank; d++) {
+            tensor += (t->first[d] + index[d]) * t->stride[d];
+            slot += t->slot[d][index[d]];
+        }
+        if (t->rank) tensor += t->first[t->rank - 1];
+        copy_row(c, tensor, slot);
+    }
+}
+
+static TitanStatus copy_part(TitanStory *s, const TitanImage *im,
+                             const CkptTensor *t, const CkptPart *p, RowCopy *c)
+{
+    Tables tables;
+    TitanStatus st = make_tables(s, im, t, p, &tables);
+    c->t = &tables;
+    c->slot_dtype = im->slots[p->slot].dtype;
+    c->slot += im->slots[p->slot].offset;
+    if (st == TITAN_OK) copy_rows(c, p->base);
+    free_tables(&tables);
+    return st;
+}
+
+TitanStatus part_import(TitanStory *s, const TitanImage *im,
+                        const CkptTensor *t, const CkptPart *p, uint32_t dtype,
+                        const void *tensor, void *persistent)
+{
+    RowCopy c = {.tensor = (char *)(uintptr_t)tensor,
+                 .slot = persistent,
+                 .tensor_dtype = dtype,
+                 .import = true};
+    return copy_part(s, im, t, p, &c);
+}
+
+TitanStatus part_export(TitanStory *s, const TitanImage *im,
+                        const CkptTensor *t, const CkptPart *p, uint32_t dtype,
+                        void *tensor, const void *persistent)
+{
+    RowCopy c = {.tensor = tensor,
+                 .slot = (char *)(uintptr_t)persistent,
+                 .tensor_dtype = dtype,
+                 .import = false};
+    return copy_part(s, im, t, p, &c);
+}

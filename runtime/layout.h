@@ -1,0 +1,44 @@
+/*
+ * layout.h: which checkpoint tensors a program's slots make.
+ *
+ * A slot has a checkpoint name with {axis} or {axis+K} in it: one tensor for
+ * each index of those axes.  The other axes lie in the tensor's dimensions;
+ * several slots may share a tensor (fused weights).
+ */
+#ifndef TITAN_LAYOUT_H
+#define TITAN_LAYOUT_H
+
+#include "safetensors.h"
+
+/* One slot's part of a checkpoint tensor. */
+typedef struct CkptPart {
+    uint32_t slot;
+    int64_t base; /* elements into the slot: the indices in the name */
+} CkptPart;
+
+typedef struct CkptTensor {
+    char *name;
+    uint32_t rank;
+    int64_t shape[ST_MAX_RANK];
+    CkptPart *parts;
+    uint32_t nparts;
+} CkptTensor;
+
+typedef struct CkptLayout {
+    CkptTensor *tensors; /* in the order of slots, then of indices */
+    uint32_t n;
+} CkptLayout;
+
+TitanStatus layout_new(TitanStory *s, const TitanImage *im, CkptLayout *out);
+void layout_free(CkptLayout *l);
+
+/* Copies between a part's elements in a dense row-major tensor of `dtype` at
+ * `tensor` and in its slot at `persistent` + slot offset, converting. */
+TitanStatus part_import(TitanStory *s, const TitanImage *im,
+                        const CkptTensor *t, const CkptPart *p, uint32_t dtype,
+                        const void *tensor, void *persistent);
+TitanStatus part_export(TitanStory *s, const TitanImage *im,
+                        const CkptTensor *t, const CkptPart *p, uint32_t dtype,
+                        void *tensor, const void *persistent);
+
+#endif
