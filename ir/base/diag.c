@@ -56,7 +56,8 @@ DiagId diag_find(const char *word)
 
 void diag_init(Diag *d, Arena *arena)
 {
-    *d = (Diag){.arena = arena, .nsources = 1, .max_errors = 20};
+    *d = (Diag){.arena = arena, .max_errors = 20};
+    diag_add_source(d, "", "", 0); /* file 0 is no place */
 }
 
 uint32_t diag_add_source(Diag *d, const char *path, const char *text,
