@@ -1,0 +1,304 @@
+/*
+ * train.c: one rank's training run on the host.
+ *
+ * init, weights, then for each step: the batch into the io base, the entry
+ * `train`, and the records out again.  The arena is all the memory that the
+ * step uses.
+ */
+#include "train.h"
+
+#include "data.h"
+#include "metrics.h"
+#include "narrow.h"
+#include "weights.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { MAX_RECORDS = 64 };
+
+typedef struct Run {
+    TitanStory *story;
+    const TitanImage *im;
+    const RunOptions *o;
+    TitanHost *host;
+    const TitanEntry *train;
+    Tokens tokens;
+    Metrics metrics;
+    int64_t rows, length; /* of a step's input: G rows of T tokens */
+    double logged_at;
+    int64_t since; /* steps since the last logged one */
+    StepRecord records[MAX_RECORDS];
+    double *values; /* of all records */
+} Run;
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static char *io_at(Run *r, const TitanPort *p)
+{
+    return (char *)titan_host_base(r->host, TITAN_BASE_io) + p->offset;
+}
+
+static void set_scalar(Run *r, const TitanEntry *e, const char *name,
+                       int64_t value)
+{
+    const TitanPort *p = titan_port(r->im, e, TITAN_ROLE_scalar, name);
+    if (p) memcpy(io_at(r, p), &value, titan_dtype_bytes(p->dtype));
+}
+
+/* ------------------------------------------------------------------ input --
+ */
+
+/* Which shift of the token sequence a field is; -1: not known. */
+static int field_shift(const char *name)
+{
+    if (strcmp(name, "tokens") == 0) return 0;
+    return strcmp(name, "labels") == 0 ? 1 : -1;
+}
+
+static TitanStatus check_input(Run *r, const TitanPort *p)
+{
+    const char *name = titan_string(r->im, p->path);
+    if (field_shift(name) < 0)
+        return titan_fail(r->story, TITAN_MISMATCH,
+                          "the program wants the field \"%s\"; token data has "
+                          "\"tokens\" and \"labels\"",
+                          name);
+    if (strcmp(titan_dtype_name(p->dtype), "i32") != 0 || p->axes.n == 0)
+        return titan_fail(r->story, TITAN_MISMATCH,
+                          "the field \"%s\" has dtype %s, i32 is needed", name,
+                          titan_dtype_name(p->dtype));
+    int64_t length = r->im->axes[p->axes.first + p->axes.n - 1].size;
+    int64_t rows = titan_elements(r->im, p->axes) / (length ? length : 1);
+    if (r->length && (rows != r->rows || length != r->length))
+        return titan_fail(r->story, TITAN_MISMATCH,
+                          "the fields of the data differ in shape");
+    r->rows = rows;
+    r->length = length;
+    return TITAN_OK;
+}
+
+static TitanStatus check_inputs(Run *r)
+{
+    for (uint32_t i = 0; i < r->train->ports.n; i++) {
+        const TitanPort *p = &r->im->ports[r->train->ports.first + i];
+        if (p->role == TITAN_ROLE_input) TRY(check_input(r, p));
+    }
+    if (r->length > 0) return TITAN_OK;
+    return titan_fail(r->story, TITAN_MISMATCH,
+                      "the entry \"train\" reads no tokens");
+}
+
+/* Row g of the run has tokens[g T .. g T + T - 1] and, as labels, those one
+ * further on (DESIGN: token files). */
+static TitanStatus fill_input(Run *r, const TitanPort *p, int64_t step)
+{
+    int64_t first = (step - 1) * r->rows;
+    int shift = field_shift(titan_string(r->im, p->path));
+    int32_t *to = (int32_t *)(void *)io_at(r, p);
+    for (int64_t g = 0; g < r->rows; g++)
+        TRY(tokens_read(r->story, &r->tokens, (first + g) * r->length + shift,
+                        r->length, p->bound, to + g * r->length));
+    return TITAN_OK;
+}
+
+static TitanStatus fill_inputs(Run *r, int64_t step)
+{
+    for (uint32_t i = 0; i < r->train->ports.n; i++) {
+        const TitanPort *p = &r->im->ports[r->train->ports.first + i];
+        if (p->role == TITAN_ROLE_input) TRY(fill_input(r, p, step));
+    }
+    set_scalar(r, r->train, "step", step);
+    set_scalar(r, r->train, "seed", r->o->seed);
+    return TITAN_OK;
+}
+
+/* ----------------------------------------------------------------- output --
+ */
+
+static double record(Run *r, const char *name)
+{
+    const TitanPort *p = titan_port(r->im, r->train, TITAN_ROLE_record, name);
+    return p ? narrow_load_one(p->dtype, io_at(r, p)) : NAN;
+}
+
+static bool is_headline(const char *name)
+{
+    return strcmp(name, "loss") == 0 || strcmp(name, "grad_norm") == 0 ||
+           strcmp(name, "lr") == 0;
+}
+
+/* The user's own records. */
+static uint32_t read_records(Run *r)
+{
+    uint32_t n = 0;
+    double *to = r->values;
+    for (uint32_t i = 0; i < r->train->ports.n && n < MAX_RECORDS; i++) {
+        const TitanPort *p = &r->im->ports[r->train->ports.first + i];
+        const char *name = titan_string(r->im, p->path);
+        if (p->role != TITAN_ROLE_record || is_headline(name)) continue;
+        int64_t count = titan_elements(r->im, p->axes);
+        for (int64_t k = 0; k < count; k++)
+            to[k] = narrow_load_one(
+                p->dtype, io_at(r, p) + k * titan_dtype_bytes(p->dtype));
+        r->records[n++] = (StepRecord){name, to, count};
+        to += count;
+    }
+    return n;
+}
+
+static TitanStatus alloc_values(Run *r)
+{
+    int64_t n = 1;
+    for (uint32_t i = 0; i < r->train->ports.n; i++) {
+        const TitanPort *p = &r->im->ports[r->train->ports.first + i];
+        if (p->role == TITAN_ROLE_record) n += titan_elements(r->im, p->axes);
+    }
+    r->values = calloc((size_t)n, sizeof(double));
+    if (r->values) return TITAN_OK;
+    return titan_fail(r->story, TITAN_UNAVAILABLE, "out of memory");
+}
+
+static TitanStatus read_checks(Run *r, int64_t step)
+{
+    for (uint32_t i = 0; i < r->train->ports.n; i++) {
+        const TitanPort *p = &r->im->ports[r->train->ports.first + i];
+        if (p->role == TITAN_ROLE_check && !*io_at(r, p))
+            return titan_fail(r->story, TITAN_BAD_DATA,
+                              "check failed in step %" PRId64 ": %s", step,
+                              titan_string(r->im, p->path));
+    }
+    return TITAN_OK;
+}
+
+static bool is_logged(const Run *r, int64_t step)
+{
+    return step == 1 || step % r->o->log_every == 0;
+}
+
+static TitanStatus log_step(Run *r, int64_t step, int64_t steps)
+{
+    r->since++;
+    if (!is_logged(r, step)) return TITAN_OK;
+    double t = now(), seconds = t - r->logged_at;
+    double each = seconds / (double)r->since;
+    double *mean = &r->metrics.mean_step;
+    *mean = *mean > 0 ? 0.7 * *mean + 0.3 * each : each;
+    StepMetrics m = {.step = step,
+                     .steps = steps,
+                     .loss = record(r, "loss"),
+                     .grad_norm = record(r, "grad_norm"),
+                     .lr = record(r, "lr"),
+                     .seconds = seconds,
+                     .tokens = r->since * r->rows * r->length};
+    r->logged_at = t;
+    r->since = 0;
+    return metrics_step(r->story, &r->metrics, &m, r->records, read_records(r));
+}
+
+/* -------------------------------------------------------------------- run --
+ */
+
+static TitanStatus init_weights(Run *r)
+{
+    const TitanEntry *init = titan_entry(r->im, "init");
+    if (init) {
+        set_scalar(r, init, "seed", r->o->seed);
+        TRY(titan_host_run(r->host, init));
+    }
+    if (!r->o->init_from) return TITAN_OK;
+    return weights_import(r->story, r->im,
+                          titan_host_base(r->host, TITAN_BASE_persistent),
+                          r->o->init_from);
+}
+
+static TitanStatus one_step(Run *r, int64_t step, int64_t steps)
+{
+    TRY(fill_inputs(r, step));
+    TRY(titan_host_run(r->host, r->train));
+    TRY(read_checks(r, step));
+    return log_step(r, step, steps);
+}
+
+static void print_start(const Run *r)
+{
+    if (r->o->quiet) return;
+    printf("%.0f parameters, arena %.1f MiB, %u threads, %" PRId64
+           " tokens of data, %" PRId64 " x %" PRId64 " tokens a step\n",
+           titan_fact(r->im, "parameters", 0),
+           (double)r->im->header->arena_bytes / 1048576.0,
+           titan_host_threads(r->host), r->tokens.n, r->rows, r->length);
+    fflush(stdout);
+}
+
+static TitanStatus run_steps(Run *r, int64_t steps)
+{
+    if (steps == 0) return TITAN_OK;
+    if (r->o->ndata == 0)
+        return titan_fail(r->story, TITAN_USAGE,
+                          "no data: name token or text files with --data");
+    TRY(check_inputs(r));
+    TRY(tokens_open(r->story, r->o->data, r->o->ndata, &r->tokens));
+    TRY(alloc_values(r));
+    print_start(r);
+    r->logged_at = now();
+    for (int64_t step = 1; step <= steps; step++)
+        TRY(titan_while(r->story, one_step(r, step, steps),
+                        "running step %" PRId64, step));
+    if (!r->o->quiet) metrics_curve(&r->metrics);
+    return TITAN_OK;
+}
+
+static TitanStatus run_all(Run *r)
+{
+    const RunOptions *o = r->o;
+    r->train = titan_entry(r->im, "train");
+    if (!r->train)
+        return titan_fail(r->story, TITAN_MISMATCH,
+                          "the image has no entry \"train\"");
+    if (o->ranks > 0 && o->ranks != r->im->header->ranks)
+        return titan_fail(r->story, TITAN_MISMATCH,
+                          "compiled for %" PRIu32
+                          " ranks, the command line asks for %" PRId64,
+                          r->im->header->ranks, o->ranks);
+    int64_t steps =
+        o->steps >= 0 ? o->steps : (int64_t)titan_fact(r->im, "steps", 0);
+    r->metrics.flops_per_token = titan_fact(r->im, "flops_per_token", 0);
+    r->metrics.peak_flops = o->peak_tflops * 1e12;
+    r->metrics.peak_bytes = r->im->header->arena_bytes;
+    r->metrics.quiet = o->quiet;
+    TRY(metrics_open(r->story, &r->metrics, o->metrics));
+    TRY(init_weights(r));
+    TRY(run_steps(r, steps));
+    if (!o->export_to) return TITAN_OK;
+    return weights_export(r->story, r->im,
+                          titan_host_base(r->host, TITAN_BASE_persistent),
+                          o->export_to, o->export_dtype, o->init_from);
+}
+
+TitanStatus titan_train(TitanStory *s, const TitanImage *im,
+                        const TitanHostKernel *kernels, const RunOptions *o)
+{
+    Run r = {.story = s, .im = im, .o = o};
+    TRY(titan_host_new(s, im, kernels, o->threads, &r.host));
+    TitanStatus st = run_all(&r);
+    TitanStory closing = {0};
+    TitanStatus closed = metrics_close(&closing, &r.metrics);
+    if (st == TITAN_OK && closed != TITAN_OK) {
+        *s = closing;
+        st = closed;
+    }
+    tokens_close(&r.tokens);
+    titan_host_free(r.host);
+    free(r.values);
+    return st;
+}

@@ -1,0 +1,25 @@
+/*
+ * train.h: the run around the step, apart from the command line.
+ */
+#ifndef TITAN_TRAIN_H
+#define TITAN_TRAIN_H
+
+#include "titan.h"
+
+typedef struct RunOptions {
+    const char *const *data; /* --data, in order */
+    uint32_t ndata;
+    int64_t steps; /* -1: the config value `steps` */
+    int64_t seed;
+    const char *init_from, *export_to, *export_dtype, *metrics;
+    int64_t log_every;
+    int64_t ranks;      /* --ranks or --nproc; 0: as compiled */
+    unsigned threads;   /* 0: all processors */
+    double peak_tflops; /* 0: not known */
+    bool describe, quiet;
+} RunOptions;
+
+TitanStatus titan_train(TitanStory *s, const TitanImage *im,
+                        const TitanHostKernel *kernels, const RunOptions *o);
+
+#endif
