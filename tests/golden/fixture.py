@@ -1,0 +1,150 @@
+#!/usr/bin/env python3
+"""Makes a golden case's inputs: weights, config.json and tokens.
+
+    fixture.py CASE DIR
+
+Standard library only.  Weights are a function of tensor name and element
+index (splitmix64), so that nothing large is kept in the tree and every
+machine makes the same bytes.
+"""
+import json
+import os
+import struct
+import sys
+
+MASK = (1 << 64) - 1
+
+
+def splitmix64(x):
+    x = (x + 0x9E3779B97F4A7C15) & MASK
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & MASK
+    return x ^ (x >> 31)
+
+
+def name_key(name):
+    key = 0xCBF29CE484222325
+    for byte in name.encode():
+        key = ((key ^ byte) * 0x100000001B3) & MASK
+    return key
+
+
+def uniform(name, n, scale, shift=0.0):
+    """n floats in shift +- scale, exactly representable in f32."""
+    key = name_key(name)
+    out = []
+    for i in range(n):
+        u = (splitmix64(key ^ i) >> 40) / (1 << 24)
+        out.append(struct.unpack("<f", struct.pack(
+            "<f", shift + scale * (2 * u - 1)))[0])
+    return out
+
+
+def llama_tensors(c):
+    hd = c["head_dim"]
+    q, kv = c["num_attention_heads"] * hd, c["num_key_value_heads"] * hd
+    d, ff, v = c["hidden_size"], c["intermediate_size"], c["vocab_size"]
+    yield "model.embed_tokens.weight", [v, d], 0.5, 0.0
+    for i in range(c["num_hidden_layers"]):
+        p = f"model.layers.{i}."
+        yield p + "input_layernorm.weight", [d], 0.2, 1.0
+        yield p + "self_attn.q_proj.weight", [q, d], 0.15, 0.0
+        yield p + "self_attn.k_proj.weight", [kv, d], 0.15, 0.0
+        yield p + "self_attn.v_proj.weight", [kv, d], 0.15, 0.0
+        yield p + "self_attn.o_proj.weight", [d, q], 0.15, 0.0
+        yield p + "post_attention_layernorm.weight", [d], 0.2, 1.0
+        yield p + "mlp.gate_proj.weight", [ff, d], 0.15, 0.0
+        yield p + "mlp.up_proj.weight", [ff, d], 0.15, 0.0
+        yield p + "mlp.down_proj.weight", [d, ff], 0.15, 0.0
+    yield "model.norm.weight", [d], 0.2, 1.0
+    if not c["tie_word_embeddings"]:
+        yield "lm_head.weight", [v, d], 0.15, 0.0
+
+
+def gpt2_tensors(c):
+    d, v, n = c["n_embd"], c["vocab_size"], c["n_positions"]
+    ff = c["n_inner"]
+    yield "transformer.wte.weight", [v, d], 0.15, 0.0
+    yield "transformer.wpe.weight", [n, d], 0.1, 0.0
+    for i in range(c["n_layer"]):
+        p = f"transformer.h.{i}."
+        for norm in ("ln_1", "ln_2"):
+            yield p + norm + ".weight", [d], 0.2, 1.0
+            yield p + norm + ".bias", [d], 0.1, 0.0
+        yield p + "attn.c_attn.weight", [d, 3 * d], 0.15, 0.0
+        yield p + "attn.c_attn.bias", [3 * d], 0.1, 0.0
+        yield p + "attn.c_proj.weight", [d, d], 0.15, 0.0
+        yield p + "attn.c_proj.bias", [d], 0.1, 0.0
+        yield p + "mlp.c_fc.weight", [d, ff], 0.15, 0.0
+        yield p + "mlp.c_fc.bias", [ff], 0.1, 0.0
+        yield p + "mlp.c_proj.weight", [ff, d], 0.15, 0.0
+        yield p + "mlp.c_proj.bias", [d], 0.1, 0.0
+    yield "transformer.ln_f.weight", [d], 0.2, 1.0
+    yield "transformer.ln_f.bias", [d], 0.1, 0.0
+
+
+LLAMA = {
+    "architectures": ["LlamaForCausalLM"], "model_type": "llama",
+    "vocab_size": 256, "hidden_size": 48, "intermediate_size": 112,
+    "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 16, "rms_norm_eps": 1e-5,
+    "rope_theta": 10000.0, "tie_word_embeddings": False,
+    "max_position_embeddings": 32, "hidden_act": "silu",
+    "attention_bias": False, "mlp_bias": False,
+}
+GPT2 = {
+    "architectures": ["GPT2LMHeadModel"], "model_type": "gpt2",
+    "vocab_size": 256, "n_embd": 48, "n_head": 3, "n_layer": 2,
+    "n_positions": 32, "n_ctx": 32, "n_inner": 192,
+    "layer_norm_epsilon": 1e-5, "activation_function": "gelu_new",
+    "attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0,
+    "tie_word_embeddings": True,
+}
+CASES = {
+    "llama": (LLAMA, llama_tensors),
+    "llama-tied": (dict(LLAMA, tie_word_embeddings=True), llama_tensors),
+    "gpt2": (GPT2, gpt2_tensors),
+}
+TOKENS = 1999  # no multiple of a batch: the sequence wraps
+
+
+def tokens():
+    """A sequence with structure, so that the loss falls."""
+    key, out = name_key("tokens"), []
+    for i in range(TOKENS):
+        r = splitmix64(key ^ i)
+        out.append((out[-1] * 5 + 7) % 256 if i and r % 4 else (r >> 8) % 256)
+    return out
+
+
+def write_safetensors(path, tensors):
+    header, at, chunks = {}, 0, []
+    for name, shape, scale, shift in tensors:
+        n = 1
+        for s in shape:
+            n *= s
+        data = struct.pack(f"<{n}f", *uniform(name, n, scale, shift))
+        header[name] = {"dtype": "F32", "shape": shape,
+                        "data_offsets": [at, at + len(data)]}
+        at += len(data)
+        chunks.append(data)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text + b"".join(chunks))
+
+
+def main():
+    case, folder = sys.argv[1:]
+    config, tensors = CASES[case]
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, "config.json"), "w") as f:
+        json.dump(config, f, indent=2)
+    write_safetensors(os.path.join(folder, "model.safetensors"),
+                      tensors(config))
+    with open(os.path.join(folder, "tokens.u16"), "wb") as f:
+        f.write(struct.pack(f"<{TOKENS}H", *tokens()))
+
+
+if __name__ == "__main__":
+    main()
