@@ -52,6 +52,9 @@ bool dtype_find(const char *name, DType *out);
 /* f32, f64, the integers and bool compute in themselves; narrower floats are
  * storage only. */
 bool dtype_computes(DType d);
+/* In what a reduce, einsum, scatter or cumsum of d adds up when it does not
+ * say: f64 in f64, other floats in f32, the rest in themselves. */
+DType dtype_acc(DType d);
 /* An integer or bool as its dtype holds it: the low bits, sign- or
  * zero-extended (u64: the same bits); bool: 0 or 1. */
 int64_t dtype_wrap(DType d, uint64_t bits);

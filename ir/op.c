@@ -141,6 +141,12 @@ bool dtype_computes(DType d)
     return dtype_class(d) != DC_float || d == DT_f32 || d == DT_f64;
 }
 
+DType dtype_acc(DType d)
+{
+    bool narrow = dtype_class(d) == DC_float && d != DT_f64;
+    return narrow ? DT_f32 : d;
+}
+
 int64_t dtype_wrap(DType d, uint64_t bits)
 {
     unsigned spare = 64 - 8 * dtype_bytes(d);
