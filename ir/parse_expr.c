@@ -40,37 +40,6 @@ typedef struct Body {
     VEC(Expr) parts;
 } Body;
 
-typedef enum OperandClass {
-    CLASS_float,
-    CLASS_num,
-    CLASS_int,
-    CLASS_any,
-    CLASS_bool
-} OperandClass;
-
-static OperandClass operand_class(ScalarOp op)
-{
-    static const OperandClass of[SC_count] = {
-#define SCALAR(name, args, form, operands, result) \
-    [SC_##name] = CLASS_##operands,
-#include "scalar.def"
-#undef SCALAR
-    };
-    return of[op];
-}
-
-typedef enum ResultRule { RULE_same, RULE_bool, RULE_own } ResultRule;
-
-static ResultRule result_rule(ScalarOp op)
-{
-    static const ResultRule of[SC_count] = {
-#define SCALAR(name, args, form, operands, result) [SC_##name] = RULE_##result,
-#include "scalar.def"
-#undef SCALAR
-    };
-    return of[op];
-}
-
 /* ---------------------------------------------------------------- tree -- */
 
 static bool add_node(Body *b, Node n, uint32_t *out)
@@ -89,17 +58,14 @@ static bool add_node(Body *b, Node n, uint32_t *out)
     return true;
 }
 
-/* What the text of an operation gives: bool, or what its operands have. */
+/* What the text of an operation gives: what its function says, or what its
+ * operands have. */
 static int own_dtype(const Body *b, const Node *n)
 {
-    if (n->op == SC_random) return DT_u32;
-    if (result_rule(n->op) == RULE_bool || operand_class(n->op) == CLASS_bool)
-        return DT_bool;
-    for (uint32_t k = n->op == SC_where; k < n->nargs; k++) {
-        int d = b->nodes.at[n->args[k]].dtype;
-        if (d != DTYPE_unknown) return d;
-    }
-    return DTYPE_unknown;
+    int d = scalar_result_dtype(n->op);
+    for (uint32_t k = n->op == SC_where; k < n->nargs; k++)
+        if (d == DTYPE_unknown) d = b->nodes.at[n->args[k]].dtype;
+    return d;
 }
 
 static bool add_op(Body *b, ScalarOp op, Token at, const uint32_t *args,
@@ -380,33 +346,14 @@ static bool build_const(Body *b, const Node *n, int expected, Expr *out)
     return const_int(b, n, (DType)d, out);
 }
 
-static bool class_holds(OperandClass c, DType d)
-{
-    DClass k = dtype_class(d);
-    switch (c) {
-    case CLASS_float:
-        return k == DC_float;
-    case CLASS_num:
-        return k != DC_bool;
-    case CLASS_int:
-        return k == DC_int || k == DC_uint;
-    case CLASS_any:
-        return true;
-    case CLASS_bool:
-        return k == DC_bool;
-    }
-    return false;
-}
-
 /* The one dtype of the operands from the `first` on. */
 static int common_dtype(Body *b, const Node *n, uint32_t first, int expected)
 {
-    if (operand_class(n->op) == CLASS_bool) return DT_bool;
-    for (uint32_t k = first; k < n->nargs; k++) {
-        int d = b->nodes.at[n->args[k]].dtype;
-        if (d != DTYPE_unknown) return d;
-    }
-    return result_rule(n->op) == RULE_bool ? DTYPE_unknown : expected;
+    int d = scalar_operand_dtype(n->op);
+    for (uint32_t k = first; k < n->nargs; k++)
+        if (d == DTYPE_unknown) d = b->nodes.at[n->args[k]].dtype;
+    if (d != DTYPE_unknown) return d;
+    return scalar_result_dtype(n->op) == DTYPE_unknown ? expected : d;
 }
 
 static bool build_operand(Body *b, const Node *n, uint32_t k, int want,
@@ -423,18 +370,20 @@ static bool build_operand(Body *b, const Node *n, uint32_t k, int want,
 
 static bool build_op(Body *b, const Node *n, int expected, Expr *out)
 {
+    Module *m = b->p->m;
     Expr args[3] = {{0}, {0}, {0}};
+    DType types[3] = {DT_f64, DT_f64, DT_f64}, d;
     uint32_t first = n->op == SC_where;
-    bool random = n->op == SC_random;
-    int want = random ? DT_i64 : common_dtype(b, n, first, expected);
-    if (first && !build_operand(b, n, 0, DT_bool, &args[0])) return false;
-    for (uint32_t k = first; k < n->nargs; k++)
-        if (!build_operand(b, n, k, want, &args[k])) return false;
-    DType d = expr_dtype(b->p->m, args[first]);
-    if (!class_holds(operand_class(n->op), d))
+    int want = common_dtype(b, n, first, expected);
+    for (uint32_t k = 0; k < n->nargs; k++) {
+        if (!build_operand(b, n, k, k < first ? (int)DT_bool : want, &args[k]))
+            return false;
+        types[k] = expr_dtype(m, args[k]);
+    }
+    if (!scalar_typed(n->op, types, &d))
         return fail(b->p, DIAG_ir_type, n->at, "'%s' takes no %s",
-                    scalar_info(n->op)->name, dtype_name(d));
-    *out = expr_op(b->p->m, n->op, args[0], args[1], args[2]);
+                    scalar_info(n->op)->name, dtype_name(types[first]));
+    *out = expr_op(m, n->op, args[0], args[1], args[2]);
     return true;
 }
 

@@ -53,73 +53,6 @@ static void define(FnParser *f, Token t, uint32_t v)
     map_set(&f->values, key, v);
 }
 
-/* --------------------------------------------------------------- ports -- */
-
-static bool parse_role(Parser *p, Port *port)
-{
-    for (int r = 0; r < ROLE_count; r++) {
-        if (!take_word_if(p, role_name((Role)r))) continue;
-        port->role = (Role)r;
-        if (p->tok.kind != TK_string) return true;
-        return parse_string(p, "a path", &port->path);
-    }
-    return true;
-}
-
-static bool parse_param(FnParser *f)
-{
-    Parser *p = f->p;
-    Token t = p->tok;
-    Port port = {.loc = loc_of(p->m, token_span(p, t))};
-    if (t.kind != TK_value) return fail_expected(p, "a parameter '%name'");
-    if (!check_new_value(f, t)) return false;
-    advance(p);
-    if (!expect_punct(p, ':') || !parse_type(p, &port.type) ||
-        !parse_role(p, &port))
-        return false;
-    port.name = value_name(p, t);
-    f->b.loc = port.loc;
-    define(f, t, builder_param(&f->b, port).id);
-    return true;
-}
-
-static bool parse_params(FnParser *f)
-{
-    Parser *p = f->p;
-    if (!expect_punct(p, '(')) return false;
-    bool first = true;
-    while (!at_punct(p, ')')) {
-        if (!first && !expect_punct(p, ',')) return false;
-        if (!parse_param(f)) return false;
-        first = false;
-    }
-    advance(p);
-    return true;
-}
-
-typedef VEC(Port) PortVec;
-
-static bool parse_result(Parser *p, PortVec *out)
-{
-    Port port = {.loc = loc_of(p->m, token_span(p, p->tok))};
-    if (!parse_type(p, &port.type) || !parse_role(p, &port)) return false;
-    vec_push(p->m->scratch, out, port);
-    return true;
-}
-
-static bool parse_results(Parser *p, PortVec *out)
-{
-    if (p->tok.kind != TK_arrow) return fail_expected(p, "'->'");
-    advance(p);
-    if (!take_punct_if(p, '(')) return parse_result(p, out);
-    while (!at_punct(p, ')')) {
-        if (out->n && !expect_punct(p, ',')) return false;
-        if (!parse_result(p, out)) return false;
-    }
-    advance(p);
-    return true;
-}
-
 /* ---------------------------------------------------------- attributes -- */
 
 typedef struct InstText {
@@ -271,7 +204,8 @@ static void skip_loc(Parser *p)
 
 static bool parse_attrs(Parser *p, InstText *in)
 {
-    while (p->tok.kind != TK_newline && p->tok.kind != TK_eof) {
+    while (p->tok.kind != TK_newline && p->tok.kind != TK_eof &&
+           !at_punct(p, ',') && !at_punct(p, ')')) {
         AttrKey k;
         if (p->tok.kind == TK_fn) {
             skip_loc(p);
@@ -289,6 +223,77 @@ static bool parse_attrs(Parser *p, InstText *in)
         advance(p);
         if (!parse_attr_value(p, k, &in->attrs)) return false;
     }
+    return true;
+}
+
+/* --------------------------------------------------------------- ports -- */
+
+static bool parse_role(Parser *p, Port *port)
+{
+    for (int r = 0; r < ROLE_count; r++) {
+        if (!take_word_if(p, role_name((Role)r))) continue;
+        port->role = (Role)r;
+        if (p->tok.kind != TK_string) return true;
+        return parse_string(p, "a path", &port->path);
+    }
+    return true;
+}
+
+static bool parse_param(FnParser *f)
+{
+    Parser *p = f->p;
+    Token t = p->tok;
+    Port port = {.loc = loc_of(p->m, token_span(p, t))};
+    if (t.kind != TK_value) return fail_expected(p, "a parameter '%name'");
+    if (!check_new_value(f, t)) return false;
+    advance(p);
+    if (!expect_punct(p, ':') || !parse_type(p, &port.type) ||
+        !parse_role(p, &port))
+        return false;
+    port.name = value_name(p, t);
+    f->b.loc = port.loc;
+    Value v = builder_param(&f->b, port);
+    define(f, t, v.id);
+    InstText in = {.op = OP_arg, .type = port.type};
+    if (!parse_attrs(p, &in)) return false;
+    f->b.fn->insts[v.id].attr = attr_intern(p->m, &in.attrs);
+    return true;
+}
+
+static bool parse_params(FnParser *f)
+{
+    Parser *p = f->p;
+    if (!expect_punct(p, '(')) return false;
+    bool first = true;
+    while (!at_punct(p, ')')) {
+        if (!first && !expect_punct(p, ',')) return false;
+        if (!parse_param(f)) return false;
+        first = false;
+    }
+    advance(p);
+    return true;
+}
+
+typedef VEC(Port) PortVec;
+
+static bool parse_result(Parser *p, PortVec *out)
+{
+    Port port = {.loc = loc_of(p->m, token_span(p, p->tok))};
+    if (!parse_type(p, &port.type) || !parse_role(p, &port)) return false;
+    vec_push(p->m->scratch, out, port);
+    return true;
+}
+
+static bool parse_results(Parser *p, PortVec *out)
+{
+    if (p->tok.kind != TK_arrow) return fail_expected(p, "'->'");
+    advance(p);
+    if (!take_punct_if(p, '(')) return parse_result(p, out);
+    while (!at_punct(p, ')')) {
+        if (out->n && !expect_punct(p, ',')) return false;
+        if (!parse_result(p, out)) return false;
+    }
+    advance(p);
     return true;
 }
 

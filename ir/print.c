@@ -229,6 +229,7 @@ static void print_params(const Printer *p, const char *between)
         buf_puts(p->out, " : ");
         print_type(p->m, p->fn->params[i].type, p->out);
         print_role(p, &p->fn->params[i]);
+        print_attrs(p, &p->fn->insts[i]);
     }
 }
 
@@ -412,6 +413,7 @@ void module_print(Module *m, const PrintOpts *o, Buf *out)
     for (uint32_t i = 0; i < m->slots.n; i++)
         print_slot(m, &m->slots.at[i], out);
     for (uint32_t i = 0; i < m->fns.n; i++) {
+        if (!m->fns.at[i]) continue; /* removed by a pass */
         if (out->n > start) buf_putc(out, '\n');
         fn_print(m, m->fns.at[i], o, out);
     }

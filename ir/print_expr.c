@@ -69,36 +69,7 @@ static Node *node_of(ExprText *t, Expr e)
     return &t->nodes.at[i];
 }
 
-static int node_order(const void *a, const void *b)
-{
-    uint32_t x = ((const Node *)a)->e.id, y = ((const Node *)b)->e.id;
-    return x < y ? -1 : x > y;
-}
-
-/* Operands are interned before what uses them, so the order of handles is an
- * order of evaluation. */
-static void collect(ExprText *t, Expr root)
-{
-    Arena *a = t->m->scratch;
-    Node first = {.e = root};
-    map_add(&t->index, root.id, 0);
-    vec_push(a, &t->nodes, first);
-    for (uint32_t i = 0; i < t->nodes.n; i++) {
-        const ExprInfo *x = expr_info(t->m, t->nodes.at[i].e);
-        for (uint32_t k = 0; k < x->nargs; k++) {
-            uint32_t seen;
-            if (map_find(&t->index, x->args[k].id, &seen)) continue;
-            Node n = {.e = x->args[k]};
-            map_add(&t->index, n.e.id, t->nodes.n);
-            vec_push(a, &t->nodes, n);
-        }
-    }
-    qsort(t->nodes.at, t->nodes.n, sizeof(Node), node_order);
-    for (uint32_t i = 0; i < t->nodes.n; i++)
-        map_set(&t->index, t->nodes.at[i].e.id, i);
-}
-
-static bool result_is_own(ScalarOp op)
+int scalar_result_dtype(ScalarOp op)
 {
     switch (op) {
 #define SCALAR(name, args, form, operands, result) SCALAR_##result(name)
@@ -106,22 +77,42 @@ static bool result_is_own(ScalarOp op)
 #define SCALAR_own(name)
 #define SCALAR_bool(name) \
     case SC_##name:       \
-        return true;
+        return DT_bool;
 #include "scalar.def"
 #undef SCALAR
 #undef SCALAR_same
 #undef SCALAR_own
 #undef SCALAR_bool
+    case SC_random:
+        return DT_u32;
     default:
-        return op == SC_random;
+        return scalar_operand_dtype(op);
+    }
+}
+
+int scalar_operand_dtype(ScalarOp op)
+{
+    if (op == SC_and || op == SC_or || op == SC_not) return DT_bool;
+    return op == SC_random ? (int)DT_i64 : DTYPE_unknown;
+}
+
+static void collect(ExprText *t, Expr root)
+{
+    uint32_t n;
+    Expr *nodes = expr_walk(t->m, root, t->m->scratch, &n);
+    map_init(&t->index, t->m->scratch);
+    vec_reserve(t->m->scratch, &t->nodes, n);
+    for (uint32_t i = 0; i < n; i++) {
+        map_add(&t->index, nodes[i].id, i);
+        t->nodes.at[t->nodes.n++] = (Node){.e = nodes[i]};
     }
 }
 
 static bool is_own(ExprText *t, const ExprInfo *x)
 {
     if (x->op == SC_const) return x->dtype == DT_bool;
-    if (x->nargs == 0 || x->op == SC_cast || x->dtype == DT_bool ||
-        result_is_own((ScalarOp)x->op))
+    if (x->nargs == 0 || x->op == SC_cast ||
+        scalar_result_dtype((ScalarOp)x->op) != DTYPE_unknown)
         return true;
     uint32_t first = x->op == SC_where;
     for (uint32_t k = first; k < x->nargs; k++)
@@ -223,12 +214,12 @@ static void print_node(ExprText *t, Expr e, bool known, int level);
  * function returns its operands' dtype, from what is expected of it. */
 static bool operands_known(ExprText *t, const ExprInfo *x, bool known)
 {
-    if (x->op == SC_random) return true;
-    if (x->op == SC_cast) return false;
-    uint32_t first = x->op == SC_where;
-    for (uint32_t k = first; k < x->nargs; k++)
+    ScalarOp op = (ScalarOp)x->op;
+    if (op == SC_cast) return false;
+    if (scalar_operand_dtype(op) != DTYPE_unknown) return true;
+    for (uint32_t k = op == SC_where; k < x->nargs; k++)
         if (node_of(t, x->args[k])->own) return true;
-    return known && !result_is_own((ScalarOp)x->op);
+    return known && scalar_result_dtype(op) == DTYPE_unknown;
 }
 
 static void print_call(ExprText *t, const ExprInfo *x, bool known)
@@ -313,7 +304,6 @@ void print_expr(Module *m, Expr e, int expected, Buf *out)
 {
     ArenaMark mark = arena_mark(m->scratch);
     ExprText t = {.m = m, .out = out};
-    map_init(&t.index, m->scratch);
     collect(&t, e);
     measure(&t);
     for (uint32_t i = 0; i < t.nodes.n; i++) {

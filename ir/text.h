@@ -25,6 +25,12 @@ enum {
 };
 int scalar_level(ScalarOp op);
 
+/* The dtype that a place gives to a bare constant; none where it gives none */
+enum { DTYPE_unknown = -1 };
+/* The dtype of the result, or of the operands, that the function alone says */
+int scalar_result_dtype(ScalarOp op);
+int scalar_operand_dtype(ScalarOp op);
+
 /* A word stands bare in text: a letter or '_', then letters, digits, '_' and
  * '.'.  Other names stand in quotes. */
 bool text_is_word(const char *s, size_t n);
@@ -37,9 +43,6 @@ static inline bool text_is_digit(char c)
 {
     return c >= '0' && c <= '9';
 }
-
-/* The dtype that a place gives to a bare constant; none where it gives none */
-enum { DTYPE_unknown = -1 };
 
 void print_quoted(const char *s, Buf *out);
 /* A word, or the same in quotes. */
