@@ -213,7 +213,7 @@ static void print_inst(const Printer *p, Value v)
 
 static void print_role(const Printer *p, const Port *port)
 {
-    if (port->role == ROLE_none && port->path.id == 0) return;
+    if (port->role == ROLE_none) return;
     buf_printf(p->out, " %s", role_name(port->role));
     if (port->path.id == 0) return;
     buf_putc(p->out, ' ');
