@@ -9,9 +9,6 @@
 #ifndef TITAN_INTERP_H
 #define TITAN_INTERP_H
 
-
-
-
 typedef union Cell {
     double f;  /* float dtypes */
     int64_t i; /* integers and bool */
@@ -27,16 +24,32 @@ typedef struct Tensor {
 } Tensor;
 
 typedef struct InterpOpts {
-    bool round;       /* round each value to its dtype */
-    uint64_t limit;   /* scalar operations before giving up; 0: no limit */
-    uint64_t order;   /* kernel view: seed of the order among ready launches */
+    bool round;     /* round each value to its dtype */
+    uint64_t limit; /* scalar operations before giving up; 0: no limit */
+    uint64_t order; /* kernel view: seed of the order among ready launches */
 } InterpOpts;
 
 /* Runs FN on ARGS (one per parameter) and fills RESULTS (one per result),
- * allocated in ARENA.  False: an error was reported (a check that failed, an
- * index out of range, the limit). */
-bool interp_fn(Module *m, const Fn *fn, const InterpOpts *o,
-               const Tensor *args, Tensor *results, Arena *arena);
+ * allocated in ARENA.  False: an error was reported (the limit, say).  A
+ * result of role check is a value like any other. */
+bool interp_fn(Module *m, const Fn *fn, const InterpOpts *o, const Tensor *args,
+               Tensor *results, Arena *arena);
+
+/* Runs the rank functions of a pipeline together: args[i] and results[i] are
+ * those of fns[i], whose pp coordinate is i.  An error too: they wait for one
+ * another. */
+bool interp_ranks(Module *m, const Fn *const *fns, uint32_t n,
+                  const InterpOpts *o, const Tensor *const *args,
+                  Tensor *const *results, Arena *arena);
+
+/* An upper bound of the scalar operations that a run takes, from the sizes
+ * alone; UINT64_MAX: more than can be counted. */
+uint64_t interp_cost(Module *m, const Fn *fn);
+
+/* The parts of a whole tensor on all devices, and back.  Pads are zero; what
+ * is pending lies at coordinate 0, and is combined on the way back. */
+Tensor tensor_spread(Module *m, const Tensor *whole, Type t, Arena *arena);
+Tensor tensor_whole(Module *m, const Tensor *local, Arena *arena);
 
 Tensor tensor_new(Module *m, Type t, uint32_t ndevices, Arena *arena);
 

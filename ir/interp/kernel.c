@@ -1,0 +1,302 @@
+/*
+ * kernel.c: the kernel view on real bytes.
+ *
+ * A value of a kernel function is a place: an offset into one of the bases
+ * (persistent, io, frame, lane), or into bytes of its own where no plan has
+ * been made.  A launch loads its operands, interprets the group function and
+ * stores its results in their dtypes.
+ *
+ * Every byte starts as poison (0xff, which is NaN in every float dtype), a
+ * buffer is poisoned again after its last use, and each turn of an outermost
+ * parallel loop begins with a poisoned lane.  So a plan that lets two live
+ * buffers overlap, or a kernel that reads what nobody wrote, gives a wrong
+ * result.  With `order` the turns of parallel loops run in a random order.
+ */
+#include <string.h>
+
+#include "run.h"
+
+enum { POISON = 0xff, MOST_BYTES = 1 << 28 };
+
+struct Space {
+    uint8_t *at; /* per device: n bytes */
+    int64_t n;
+    bool lane;
+};
+
+static const char *const base_words[] = {"persistent", "io", "frame", "lane"};
+enum { NBASES = 4, BASE_frame = 2, BASE_lane = 3 };
+
+static void space_grow(Run *r, Space *s, int64_t n)
+{
+    if (n <= s->n) return;
+    int64_t want = s->n * 2 > n ? s->n * 2 : n;
+    uint8_t *at = NEW_ARRAY(&r->keep, uint8_t, (size_t)want * r->ndev);
+    memset(at, POISON, (size_t)want * r->ndev);
+    for (uint32_t d = 0; d < r->ndev && s->n; d++)
+        memcpy(at + (size_t)want * d, s->at + (size_t)s->n * d, (size_t)s->n);
+    s->at = at;
+    s->n = want;
+}
+
+static uint32_t space_new(Run *r)
+{
+    Space *s = NEW(&r->keep, Space);
+    vec_push(&r->keep, &r->spaces, s);
+    return r->spaces.n;
+}
+
+static Space *space_of(const Run *r, const Memory *p)
+{
+    return r->spaces.at[p->space - 1];
+}
+
+static uint8_t *place_bytes(const Run *r, const Memory *p, uint32_t device)
+{
+    Space *s = space_of(r, p);
+    return s->at + (size_t)s->n * device + p->offset;
+}
+
+/* --------------------------------------------------------- values, bytes -- */
+
+static void place_check(Frame *f, const Inst *in, const Val *v, int64_t bytes)
+{
+    if (v->place.offset < 0 || v->place.offset + bytes > MOST_BYTES)
+        run_fail(f->r, f->fn, in, DIAG_interp_limit,
+                 "a buffer ends at byte %lld of its base",
+                 (long long)(v->place.offset + bytes));
+    else
+        space_grow(f->r, space_of(f->r, &v->place), v->place.offset + bytes);
+}
+
+/* Calls for each element of a place: its cell and its bytes. */
+static void place_copy(Run *r, const Val *place, Cell *cells, bool store)
+{
+    DType d = type_dtype(r->m, place->type);
+    unsigned bytes = dtype_bytes(d);
+    const TypeInfo *info = type_info(r->m, place->type);
+    Walk w;
+    walk_init(&w, r, place->type, 1);
+    for (uint32_t i = 0; i < w.ndims; i++)
+        walk_step(&w, 0, info->axes[i].axis, place->place.stride[i]);
+    for (uint32_t v = 0; v < r->ndev; v++) {
+        uint8_t *at = place_bytes(r, &place->place, v);
+        for (bool go = walk_start(&w); go; go = walk_next(&w), cells++) {
+            if (store)
+                dtype_store(d, *cells, at + w.at[0] * (int64_t)bytes);
+            else
+                *cells = dtype_load(d, at + w.at[0] * (int64_t)bytes);
+        }
+    }
+}
+
+static int64_t place_extent(const Run *r, const Val *v)
+{
+    return layout_bytes(r->m, (Layout){v->type, v->place.stride});
+}
+
+static void place_poison(const Run *r, const Val *v)
+{
+    for (uint32_t d = 0; d < r->ndev; d++)
+        memset(place_bytes(r, &v->place, d), POISON,
+               (size_t)place_extent(r, v));
+}
+
+/* ---------------------------------------------------------------- places -- */
+
+/* The place that `base` and `offset` say; bytes of its own without them. */
+static void place_new(Frame *f, const Inst *in, Val *out)
+{
+    Run *r = f->r;
+    Value v = {(uint32_t)(in - f->fn->insts)};
+    *out = (Val){.type = in->type};
+    out->place.stride = layout_of(r->m, f->fn, v, &r->temp).stride;
+    out->place.offset = attr_int(r->m, in->attr, AT_offset, 0);
+    for (uint32_t i = 0; i < NBASES; i++)
+        if (attr_is(r->m, in->attr, AT_base, base_words[i]))
+            out->place.space = i + 1;
+    if (!out->place.space) out->place.space = space_new(r);
+    place_check(f, in, out, place_extent(r, out));
+}
+
+void place_arg(Frame *f, const Inst *in, const Val *arg, Val *out)
+{
+    Value v = {(uint32_t)(in - f->fn->insts)};
+    if (!f->outer) {
+        place_new(f, in, out);
+        return;
+    }
+    *out = (Val){.type = in->type, .place = arg->place};
+    out->place.stride = layout_of(f->r->m, f->fn, v, &f->r->temp).stride;
+}
+
+void interp_buffer(Frame *f, const Inst *in, Val *out)
+{
+    place_new(f, in, out);
+}
+
+void interp_view(Frame *f, const Inst *in, Val *out)
+{
+    Run *r = f->r;
+    Value v = {(uint32_t)(in - f->fn->insts)};
+    const AttrItem *turn = attr_get(r->m, in->attr, AT_turn);
+    *out = (Val){.type = in->type, .place = frame_arg(f, in, 0)->place};
+    out->place.stride = layout_of(r->m, f->fn, v, &r->temp).stride;
+    out->place.offset += attr_int(r->m, in->attr, AT_offset, 0);
+    const Frame *loop = f;
+    for (uint32_t i = 0; turn && i < turn->n && loop->outer; i++) {
+        out->place.offset += turn->ints[i] * loop->counter;
+        loop = loop->outer;
+    }
+    place_check(f, in, out, place_extent(r, out));
+}
+
+void interp_counter(Frame *f, const Inst *in, Val *out)
+{
+    Run *r = f->r;
+    const Frame *loop = f;
+    for (int64_t i = attr_int(r->m, in->attr, AT_index, 0);
+         i > 0 && loop->outer; i--)
+        loop = loop->outer;
+    val_init(r, out, in->type, false);
+    for (uint32_t d = 0; d < r->ndev; d++)
+        out->at[d].i = loop->counter;
+}
+
+/* --------------------------------------------------------------- running -- */
+
+static Val place_load(Run *r, const Val *v)
+{
+    if (v->at) return *v; /* a counter */
+    Val x;
+    val_init(r, &x, v->type, false);
+    place_copy(r, v, x.at, false);
+    return x;
+}
+
+void interp_launch(Frame *f, const Inst *in, Val *out)
+{
+    Run *r = f->r;
+    const Fn *group = fn_of(r->m, attr_fn(r->m, in->attr, AT_fn));
+    uint32_t outs = (uint32_t)attr_int(r->m, in->attr, AT_outs, 0);
+    uint32_t ins = in->nargs - outs;
+    *out = (Val){.type = in->type};
+    ArenaMark mark = arena_mark(&r->temp);
+    Val *args = NEW_ARRAY(&r->temp, Val, ins);
+    for (uint32_t i = 0; i < ins; i++)
+        args[i] = place_load(r, frame_arg(f, in, i));
+    Val *results = vals_of_results(r, group);
+    run_call(r, group, args, results);
+    for (uint32_t i = 0; i < outs && !r->failed; i++)
+        place_copy(r, frame_arg(f, in, ins + i), results[i].at, true);
+    arena_pop(&r->temp, mark);
+}
+
+/* Per buffer of the frame or a lane: the last instruction that uses it. */
+static uint32_t *last_uses(Run *r, const Fn *fn)
+{
+    uint32_t *last = NEW_ARRAY(&r->temp, uint32_t, fn->ninsts);
+    uint32_t *root = NEW_ARRAY(&r->temp, uint32_t, fn->ninsts);
+    for (uint32_t i = 0; i < fn->ninsts; i++) {
+        const Inst *in = &fn->insts[i];
+        root[i] = in->op == OP_view ? root[inst_arg(fn, in, 0).id] : i;
+        for (uint32_t k = 0; k < in->nargs; k++)
+            last[root[inst_arg(fn, in, k).id]] = i;
+    }
+    for (uint32_t i = 0; i < fn->nresults; i++)
+        last[root[fn->result_values[i].id]] = UINT32_MAX;
+    return last;
+}
+
+static void run_places(Frame *f)
+{
+    Run *r = f->r;
+    const Fn *fn = f->fn;
+    uint32_t *last = last_uses(r, fn);
+    for (uint32_t i = 0; i < fn->ninsts && !r->failed; i++) {
+        const Inst *in = &fn->insts[i];
+        run_inst(f, (Value){i}, &f->vals[i]);
+        if (in->op != OP_launch && in->op != OP_loop) continue;
+        for (uint32_t b = 0; b < i && !r->failed; b++) {
+            const Inst *buffer = &fn->insts[b];
+            if (last[b] == i && buffer->op == OP_buffer &&
+                !attr_is(r->m, buffer->attr, AT_base, "io") &&
+                !attr_is(r->m, buffer->attr, AT_base, "persistent"))
+                place_poison(r, &f->vals[b]);
+        }
+    }
+}
+
+/* The order of the turns of a loop: as written, or any for a parallel one. */
+static int64_t *turn_order(Run *r, const Inst *in, int64_t count)
+{
+    int64_t *order = NEW_ARRAY(&r->temp, int64_t, (size_t)count);
+    bool reverse = attr_flag(r->m, in->attr, AT_reverse);
+    for (int64_t i = 0; i < count; i++)
+        order[i] = reverse ? count - 1 - i : i;
+    if (!r->o.order || !attr_flag(r->m, in->attr, AT_parallel)) return order;
+    for (int64_t i = count; i > 1; i--) {
+        int64_t k = (int64_t)(philox(r->o.order, 0, r->draws++) % (uint64_t)i);
+        int64_t t = order[k];
+        order[k] = order[i - 1];
+        order[i - 1] = t;
+    }
+    return order;
+}
+
+static bool inside_parallel(const Frame *f)
+{
+    for (; f; f = f->outer)
+        if (f->parallel) return true;
+    return false;
+}
+
+static void poison_lane(Run *r)
+{
+    Space *lane = r->spaces.at[BASE_lane];
+    if (lane->n) memset(lane->at, POISON, (size_t)lane->n * r->ndev);
+}
+
+void interp_loop(Frame *f, const Inst *in, Val *out)
+{
+    Run *r = f->r;
+    const Fn *body = fn_of(r->m, attr_fn(r->m, in->attr, AT_fn));
+    int64_t count = attr_int(r->m, in->attr, AT_count, 0);
+    bool parallel = attr_flag(r->m, in->attr, AT_parallel);
+    bool outermost = parallel && !inside_parallel(f);
+    *out = (Val){.type = in->type};
+    ArenaMark mark = arena_mark(&r->temp);
+    int64_t *order = turn_order(r, in, count);
+    Val *args = NEW_ARRAY(&r->temp, Val, in->nargs);
+    for (uint32_t i = 0; i < in->nargs; i++)
+        args[i] = *frame_arg(f, in, i);
+    for (int64_t i = 0; i < count && !r->failed; i++) {
+        ArenaMark turn = arena_mark(&r->temp);
+        if (attr_flag(r->m, in->attr, AT_guarded) &&
+            !place_load(r, &args[0]).at[0].i)
+            break;
+        if (outermost) poison_lane(r);
+        Frame g = frame_new(r, body, args);
+        g.outer = f;
+        g.counter = order[i];
+        g.parallel = parallel;
+        run_places(&g);
+        arena_pop(&r->temp, turn);
+    }
+    arena_pop(&r->temp, mark);
+}
+
+void run_kernel_fn(Run *r, const Fn *fn, const Val *args, Val *results)
+{
+    for (uint32_t i = 0; i < NBASES; i++)
+        space_new(r);
+    Frame f = frame_new(r, fn, args);
+    for (uint32_t i = 0; i < fn->nparams && !r->failed; i++) {
+        Val place;
+        place_arg(&f, &fn->insts[i], &args[i], &place);
+        if (!r->failed) place_copy(r, &place, args[i].at, true);
+    }
+    run_places(&f);
+    for (uint32_t i = 0; i < fn->nresults && !r->failed; i++)
+        place_copy(r, &f.vals[fn->result_values[i].id], results[i].at, false);
+}
