@@ -13,11 +13,12 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-enum { MAX_LOOP_DEPTH = 8 };
+enum { MAX_LOOP_DEPTH = 8, MAX_COMMANDS = 10000000 };
 
 typedef struct Check {
     TitanStory *story;
     TitanImage *im;
+    uint64_t commands; /* checked so far: a program may run in many places */
 } Check;
 
 #define BAD(c, ...) \
@@ -356,6 +357,8 @@ static TitanStatus check_program(Check *c, uint32_t id, const int64_t *counts,
     TRY(check_string(c, p->name));
     if (!range_ok(p->commands, im->ncommands))
         return BAD(c, "program %" PRIu32 " has no commands", id);
+    c->commands += p->commands.n;
+    if (c->commands > MAX_COMMANDS) return BAD(c, "too many commands");
     for (uint32_t i = 0; i < p->commands.n; i++)
         TRY(check_command(c, &im->commands[p->commands.first + i], counts,
                           depth));
@@ -421,7 +424,7 @@ TitanStatus titan_image_open(TitanStory *s, const void *at, size_t size,
                              TitanImage *out)
 {
     *out = (TitanImage){.at = at, .size = size, .header = at};
-    Check c = {s, out};
+    Check c = {.story = s, .im = out};
     if (size < sizeof(TitanHeader) || (uintptr_t)at % 8)
         return BAD(&c, "%zu bytes are too few for a header", size);
     TRY(check_header(&c, size));

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_NAME = 1024, MAX_BRACES = 8, F32 = 1 };
+enum { MAX_NAME = 1024, MAX_BRACES = 8, MAX_TENSORS = 1000000 };
 
 /* An {axis+K} of a name. */
 typedef struct Brace {
