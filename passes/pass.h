@@ -30,6 +30,7 @@ typedef enum Contract { EXACT, REASSOCIATING, FORMAT_CHANGING } Contract;
 
 typedef struct PassCtx {
     const char *const *keys, *const *values; /* name{key=value} */
+    bool *asked; /* which of them pass_option was asked for */
     uint32_t noptions;
     Buf *remarks; /* one line each, or NULL: fused what, missed what */
 } PassCtx;
@@ -54,8 +55,9 @@ const char *pass_option(const Module *m, const PassCtx *cx, const char *name,
 int64_t pass_option_int(const Module *m, const PassCtx *cx, const char *name,
                         int64_t otherwise);
 
-/* Runs a pipeline text: "inline,canonicalise,fuse{tile=64}".  The module is
- * verified after every pass. */
+/* Runs a pipeline text: "inline,canonicalise,fuse{tile=64}", in which the name
+ * of a pipeline stands for its text.  The module is verified after every
+ * pass.  --print-after goes to stdout, times to stderr. */
 typedef struct PipelineOpts {
     const char *print_after;  /* a pass name, "all" or "changed"; or NULL */
     const char *dump_dir;     /* one numbered .tir per changing pass, or NULL */
@@ -65,12 +67,20 @@ typedef struct PipelineOpts {
     uint64_t seed;            /* of its inputs */
     Buf *remarks;
     bool locs;
+    uint32_t most_steps; /* run no more passes than these; 0: all */
+    /* Called in front of each pass, numbered from 1; or NULL. */
+    void (*on_step)(void *user, uint32_t step, const char *pass);
+    void *user;
 } PipelineOpts;
 bool pipeline_run(Module *m, const char *text, const PipelineOpts *o);
+/* The text of the steps from number `step` (from 1) on. */
+const char *pipeline_from(Module *m, const char *text, uint32_t step);
 
 /* Interprets every entry (or, without entries, every function) of both
  * modules on the same random inputs and compares under the contract;
- * reports meaning-changed with the result and index that differs most. */
+ * reports meaning-changed, to after->diag, with the result and index that
+ * differs most.  The modules share nothing: names alone say what is the
+ * same. */
 bool meaning_same(Module *before, Module *after, Contract c, uint64_t seed);
 
 #endif
