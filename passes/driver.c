@@ -54,8 +54,8 @@ static bool check_needs(const Run *r, uint32_t step)
     uint32_t seen = module_props(r->m);
     for (uint32_t prop = 1; prop && prop <= p->needs; prop <<= 1) {
         if (!(p->needs & prop)) continue;
-        bool missing = prop & PROPS_SEEN ? !(seen & prop)
-                                         : given_later(r, step, prop);
+        bool missing =
+            prop & PROPS_SEEN ? !(seen & prop) : given_later(r, step, prop);
         if (!missing) continue;
         Report *e = diag_error(r->m->diag, DIAG_pass_order, (Span){0},
                                "pass '%s' needs %s", p->name, prop_text(prop));
@@ -96,9 +96,11 @@ static bool run_pass(Run *r, const Step *s)
     return ok && m->diag->nerrors == errors && check_asked(m, s, asked);
 }
 
-static void verify_after(Run *r, const Pass *p)
+static void verify_after(Run *r, uint32_t step)
 {
-    if (module_verify(r->m)) return;
+    const Pass *p = r->steps.at[step].pass;
+    bool last = step + 1 == r->steps.n;
+    if ((r->o->verify_end && !last) || module_verify(r->m)) return;
     Buf b = {0};
     diag_render(r->m->diag, DIAG_TEXT, &b);
     fputs(b.at, stderr);
@@ -221,7 +223,7 @@ static bool run_step(Run *r, uint32_t i)
     r->seconds[i] = now() - start;
     arena_pop(r->m->scratch, mark);
     if (!ok) return false;
-    verify_after(r, s->pass);
+    verify_after(r, i);
     ok = !r->o->check_meaning || same_meaning(r, s->pass);
     ok = show(r, i) && ok;
     arena_pop(r->m->scratch, mark);

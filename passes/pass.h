@@ -47,6 +47,7 @@ const Pass *pass_find(const char *name); /* NULL: no such pass */
 const Pass *pass_at(uint32_t i);         /* NULL past the last */
 /* The text of a named pipeline ("train"), or NULL. */
 const char *pipeline_find(const char *name);
+const char *pipeline_at(uint32_t i); /* its name; NULL past the last */
 
 /* The option of this pass in the pipeline text, else the module's option,
  * else `otherwise`. */
@@ -57,7 +58,7 @@ int64_t pass_option_int(const Module *m, const PassCtx *cx, const char *name,
 
 /* Runs a pipeline text: "inline,canonicalise,fuse{tile=64}", in which the name
  * of a pipeline stands for its text.  The module is verified after every
- * pass.  --print-after goes to stdout, times to stderr. */
+ * pass. --print-after goes to stdout, times to stderr. */
 typedef struct PipelineOpts {
     const char *print_after;  /* a pass name, "all" or "changed"; or NULL */
     const char *dump_dir;     /* one numbered .tir per changing pass, or NULL */
@@ -67,6 +68,7 @@ typedef struct PipelineOpts {
     uint64_t seed;            /* of its inputs */
     Buf *remarks;
     bool locs;
+    bool verify_end;     /* after the last pass alone */
     uint32_t most_steps; /* run no more passes than these; 0: all */
     /* Called in front of each pass, numbered from 1; or NULL. */
     void (*on_step)(void *user, uint32_t step, const char *pass);

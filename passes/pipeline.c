@@ -12,13 +12,13 @@
 
 #include "driver.h"
 
-#define PASS(name, needs, gives, drops, contract, summary)                     \
+#define PASS(name, needs, gives, drops, contract, summary) \
     bool pass_##name(Module *m, PassCtx *cx);
 #include "passes.def"
 #undef PASS
 
 static const Pass passes[] = {
-#define PASS(name, needs, gives, drops, contract, summary)                     \
+#define PASS(name, needs, gives, drops, contract, summary) \
     {#name, pass_##name, needs, gives, drops, contract, summary},
 #include "passes.def"
 #undef PASS
@@ -50,6 +50,11 @@ const char *pipeline_find(const char *name)
     for (size_t i = 0; i < sizeof pipelines / sizeof *pipelines; i++)
         if (strcmp(pipelines[i].name, name) == 0) return pipelines[i].text;
     return NULL;
+}
+
+const char *pipeline_at(uint32_t i)
+{
+    return i < sizeof pipelines / sizeof *pipelines ? pipelines[i].name : NULL;
 }
 
 /* ------------------------------------------------------------- options -- */
