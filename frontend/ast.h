@@ -107,7 +107,7 @@ typedef struct Vars {
 } Vars;
 
 /* as "name" [dims] times "name" [dims], or as none. */
-typedef struct Layout {
+typedef struct FileLayout {
     Span span;
     bool present, none;
     Node *name; /* string */
@@ -115,7 +115,7 @@ typedef struct Layout {
     Nodes dims;       /* name, product, sum or blocks, in memory order */
     Node *times_name; /* string or NULL */
     Nodes times_dims;
-} Layout;
+} FileLayout;
 
 /* fn, module, model, train, entry, optimizer and plan. */
 typedef struct Decl {
@@ -196,11 +196,11 @@ struct Node {
             Items axes;
             Settings args;
             bool frozen;
-            Layout layout;
+            FileLayout layout;
         } use;
         struct {
             Vars items; /* every item of a param has a type */
-            Layout layout;
+            FileLayout layout;
         } param, state;
         struct {
             Vars targets; /* "_" throws away; no inits */
@@ -220,7 +220,7 @@ struct Node {
         struct {
             Name axis;
             Node *cond; /* after while, or NULL */
-            Layout layout;
+            FileLayout layout;
             Node *body;
         } repeat;
         struct {
@@ -337,7 +337,7 @@ const char *rule_word(RuleKind kind);
 const char *clause_word(ClauseKind kind);
 
 /* Parses one text into decls; false: errors were reported. */
-bool tt_parse(Module *m, uint32_t source, Nodes *decls);
+bool text_parse(Module *m, uint32_t source, Nodes *decls);
 /* Canonical source of one file, one node, one expression. */
 void ast_print_file(const Module *m, const File *f, Buf *out);
 void ast_print(const Module *m, const Node *n, Buf *out);

@@ -9,6 +9,7 @@
 #include "buf.h"
 #include "diag.h"
 #include "map.h"
+#include "nearest.h"
 #include "str.h"
 #include "vec.h"
 
