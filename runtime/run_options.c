@@ -1,0 +1,90 @@
+/*
+ * run_options.c: the command line of a training program, and its main path:
+ * options, image, run, story, exit code.
+ */
+#include "option.h"
+#include "train.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const ProgramText text = {
+    PROGRAM_run, "train", "--data FILE... [options]",
+    "Trains the model that this program was compiled from."};
+
+static RunOptions read_options(const Options *o)
+{
+    const OptionList *data = option_list(o, OPT_data);
+    int64_t ranks = option_number(o, OPT_ranks, 0);
+    return (RunOptions){.data = data->at,
+                        .ndata = data->n,
+                        .steps = option_number(o, OPT_steps, -1),
+                        .seed = option_number(o, OPT_seed, 0),
+                        .init_from = option_text(o, OPT_init_from),
+                        .export_to = option_text(o, OPT_export_to),
+                        .export_dtype = option_text(o, OPT_export_dtype),
+                        .metrics = option_text(o, OPT_metrics),
+                        .log_every = option_number(o, OPT_log_every, 10),
+                        .ranks = ranks ? ranks : option_number(o, OPT_nproc, 0),
+                        .threads = (unsigned)option_number(o, OPT_threads, 0),
+                        .peak_tflops = option_real(o, OPT_peak_tflops, 0),
+                        .describe = option_given(o, OPT_describe),
+                        .quiet = option_given(o, OPT_quiet)};
+}
+
+static TitanStatus check_usage(TitanStory *s, const Options *o,
+                               const RunOptions *r)
+{
+    if (o->arguments.n)
+        return titan_fail(s, TITAN_USAGE,
+                          "\"%s\" is no option; token files go with --data",
+                          o->arguments.at[0]);
+    if (r->log_every < 1)
+        return titan_fail(s, TITAN_USAGE, "--log-every needs at least 1");
+    if (option_given(o, OPT_ranks) && option_given(o, OPT_nproc))
+        return titan_fail(s, TITAN_USAGE,
+                          "--ranks and --nproc exclude each other");
+    return TITAN_OK;
+}
+
+static TitanStatus run(TitanStory *s, const Options *o, const void *image,
+                       size_t size, const TitanHostKernel *kernels)
+{
+    TitanImage im;
+    RunOptions r = read_options(o);
+    TRY(check_usage(s, o, &r));
+    TRY(titan_image_open(s, image, size, &im));
+    if (r.describe) {
+        titan_describe(&im, stdout);
+        return TITAN_OK;
+    }
+    return titan_train(s, &im, kernels, &r);
+}
+
+int titan_main(int argc, char **argv, const void *image, size_t size,
+               const TitanHostKernel *kernels)
+{
+    const char *slash = strrchr(argv[0], '/');
+    const char *name = slash ? slash + 1 : argv[0];
+    char error[OPTION_ERROR];
+    Options o;
+    if (!options_parse(&o, PROGRAM_run, argc, argv, error)) {
+        fprintf(stderr, "%s: error: %s\n", name, error);
+        return TITAN_USAGE;
+    }
+    TitanStory story = {0};
+    TitanStatus st = TITAN_OK;
+    ProgramText t = text;
+    t.name = name;
+    if (option_given(&o, OPT_help))
+        options_help(&t, stdout);
+    else if (option_given(&o, OPT_manual))
+        options_man(&t, stdout);
+    else if (option_given(&o, OPT_version))
+        printf("image version %d\n", TITAN_IMAGE_VERSION);
+    else
+        st = run(&story, &o, image, size, kernels);
+    if (st != TITAN_OK) titan_story_print(&story, name);
+    options_release(&o);
+    return st;
+}
