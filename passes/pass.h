@@ -43,6 +43,12 @@ typedef struct Pass {
     const char *summary;
 } Pass;
 
+/* Each pass of passes.def; the driver alone calls them. */
+#define PASS(name, needs, gives, drops, contract, summary) \
+    bool pass_##name(Module *m, PassCtx *cx);
+#include "passes.def"
+#undef PASS
+
 const Pass *pass_find(const char *name); /* NULL: no such pass */
 const Pass *pass_at(uint32_t i);         /* NULL past the last */
 /* The text of a named pipeline ("train"), or NULL. */
