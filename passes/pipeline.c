@@ -12,11 +12,6 @@
 
 #include "driver.h"
 
-#define PASS(name, needs, gives, drops, contract, summary) \
-    bool pass_##name(Module *m, PassCtx *cx);
-#include "passes.def"
-#undef PASS
-
 static const Pass passes[] = {
 #define PASS(name, needs, gives, drops, contract, summary) \
     {#name, pass_##name, needs, gives, drops, contract, summary},
