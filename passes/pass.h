@@ -91,4 +91,7 @@ const char *pipeline_from(Module *m, const char *text, uint32_t step);
  * same. */
 bool meaning_same(Module *before, Module *after, Contract c, uint64_t seed);
 
+/* Random arguments, whole tensors, of sensible ranges: one per parameter. */
+Tensor *inputs_random(Module *m, const Fn *fn, uint64_t seed, Arena *arena);
+
 #endif

@@ -106,7 +106,9 @@ static uint64_t cell_bits(DType d, Cell c)
         f = (float)c.f;
         memcpy(&bits, &f, 4);
     } else {
-        bits = narrow_bits(d, dtype_round(d, c.f));
+        /* an infinity that was loaded is one still: only casts saturate */
+        bool kept = isinf(c.f) && format_of(d).infinite;
+        bits = narrow_bits(d, kept ? c.f : dtype_round(d, c.f));
     }
     return bits;
 }

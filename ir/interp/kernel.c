@@ -4,7 +4,8 @@
  * A value of a kernel function is a place: an offset into one of the bases
  * (persistent, io, frame, lane), or into bytes of its own where no plan has
  * been made.  A launch loads its operands, interprets the group function and
- * stores its results in their dtypes.
+ * stores its results: in their dtypes when the run rounds, else unrounded
+ * beside the bytes that they take, so that overlaps show all the same.
  *
  * Every byte starts as poison (0xff, which is NaN in every float dtype), a
  * buffer is poisoned again after its last use, and each turn of an outermost
@@ -12,30 +13,47 @@
  * buffers overlap, or a kernel that reads what nobody wrote, gives a wrong
  * result.  With `order` the turns of parallel loops run in a random order.
  */
+#include <math.h>
 #include <string.h>
 
 #include "run.h"
 
 enum { POISON = 0xff, MOST_BYTES = 1 << 28 };
 
+/* Per device n bytes.  A run that does not round keeps whole cells beside
+ * them: a tag says that the element of a dtype starts at a byte (its number
+ * plus 1), goes on there (CONTINUED), or that nothing is there (0). */
 struct Space {
-    uint8_t *at; /* per device: n bytes */
     int64_t n;
-    bool lane;
+    uint8_t *at, *tag;
+    Cell *cells;
 };
+enum { CONTINUED = 0xff };
 
 static const char *const base_words[] = {"persistent", "io", "frame", "lane"};
-enum { NBASES = 4, BASE_frame = 2, BASE_lane = 3 };
+enum { NBASES = 4, BASE_lane = 3 };
+
+static void *grown(Run *r, const Space *s, int64_t want, const void *old,
+                   size_t size, int fill)
+{
+    size_t n = (size_t)s->n * size, m = (size_t)want * size;
+    uint8_t *p = NEW_ARRAY(&r->keep, uint8_t, m * r->ndev);
+    memset(p, fill, m * r->ndev);
+    for (uint32_t d = 0; d < r->ndev && n; d++)
+        memcpy(p + m * d, (const uint8_t *)old + n * d, n);
+    return p;
+}
 
 static void space_grow(Run *r, Space *s, int64_t n)
 {
     if (n <= s->n) return;
     int64_t want = s->n * 2 > n ? s->n * 2 : n;
-    uint8_t *at = NEW_ARRAY(&r->keep, uint8_t, (size_t)want * r->ndev);
-    memset(at, POISON, (size_t)want * r->ndev);
-    for (uint32_t d = 0; d < r->ndev && s->n; d++)
-        memcpy(at + (size_t)want * d, s->at + (size_t)s->n * d, (size_t)s->n);
-    s->at = at;
+    if (r->o.round) {
+        s->at = grown(r, s, want, s->at, 1, POISON);
+    } else {
+        s->tag = grown(r, s, want, s->tag, 1, 0);
+        s->cells = grown(r, s, want, s->cells, sizeof *s->cells, 0);
+    }
     s->n = want;
 }
 
@@ -51,10 +69,36 @@ static Space *space_of(const Run *r, const Memory *p)
     return r->spaces.at[p->space - 1];
 }
 
-static uint8_t *place_bytes(const Run *r, const Memory *p, uint32_t device)
+static void space_poison(Space *s, int64_t from, int64_t n)
 {
-    Space *s = space_of(r, p);
-    return s->at + (size_t)s->n * device + p->offset;
+    if (!n) return;
+    if (s->at) memset(s->at + from, POISON, (size_t)n);
+    if (s->tag) memset(s->tag + from, 0, (size_t)n);
+}
+
+/* Stores at a byte: as its dtype, or whole and tagged. */
+static void cell_store(Space *s, int64_t at, DType d, Cell c)
+{
+    if (s->at) {
+        dtype_store(d, c, s->at + at);
+        return;
+    }
+    memset(s->tag + at, CONTINUED, dtype_bytes(d));
+    s->tag[at] = (uint8_t)(d + 1);
+    s->cells[at] = c;
+}
+
+/* What lies there, if it is whole; else poison. */
+static Cell cell_load(const Space *s, int64_t at, DType d)
+{
+    if (s->at) return dtype_load(d, s->at + at);
+    bool whole = s->tag[at] == d + 1;
+    for (unsigned i = 1; i < dtype_bytes(d); i++)
+        whole &= s->tag[at + i] == CONTINUED;
+    if (whole) return s->cells[at];
+    Cell poison = {.i = -1};
+    if (dtype_class(d) == DC_float) poison.f = NAN;
+    return poison;
 }
 
 /* --------------------------------------------------------- values, bytes -- */
@@ -69,23 +113,24 @@ static void place_check(Frame *f, const Inst *in, const Val *v, int64_t bytes)
         space_grow(f->r, space_of(f->r, &v->place), v->place.offset + bytes);
 }
 
-/* Calls for each element of a place: its cell and its bytes. */
+/* Between the elements of a place and dense cells. */
 static void place_copy(Run *r, const Val *place, Cell *cells, bool store)
 {
     DType d = type_dtype(r->m, place->type);
-    unsigned bytes = dtype_bytes(d);
+    Space *s = space_of(r, &place->place);
     const TypeInfo *info = type_info(r->m, place->type);
     Walk w;
     walk_init(&w, r, place->type, 1);
     for (uint32_t i = 0; i < w.ndims; i++)
-        walk_step(&w, 0, info->axes[i].axis, place->place.stride[i]);
+        walk_step(&w, 0, info->axes[i].axis,
+                  place->place.stride[i] * dtype_bytes(d));
     for (uint32_t v = 0; v < r->ndev; v++) {
-        uint8_t *at = place_bytes(r, &place->place, v);
+        int64_t at = s->n * v + place->place.offset;
         for (bool go = walk_start(&w); go; go = walk_next(&w), cells++) {
             if (store)
-                dtype_store(d, *cells, at + w.at[0] * (int64_t)bytes);
+                cell_store(s, at + w.at[0], d, *cells);
             else
-                *cells = dtype_load(d, at + w.at[0] * (int64_t)bytes);
+                *cells = cell_load(s, at + w.at[0], d);
         }
     }
 }
@@ -97,9 +142,9 @@ static int64_t place_extent(const Run *r, const Val *v)
 
 static void place_poison(const Run *r, const Val *v)
 {
+    Space *s = space_of(r, &v->place);
     for (uint32_t d = 0; d < r->ndev; d++)
-        memset(place_bytes(r, &v->place, d), POISON,
-               (size_t)place_extent(r, v));
+        space_poison(s, s->n * d + v->place.offset, place_extent(r, v));
 }
 
 /* ---------------------------------------------------------------- places -- */
@@ -254,7 +299,7 @@ static bool inside_parallel(const Frame *f)
 static void poison_lane(Run *r)
 {
     Space *lane = r->spaces.at[BASE_lane];
-    if (lane->n) memset(lane->at, POISON, (size_t)lane->n * r->ndev);
+    space_poison(lane, 0, lane->n * r->ndev);
 }
 
 void interp_loop(Frame *f, const Inst *in, Val *out)
