@@ -1,0 +1,200 @@
+/*
+ * comm.c: verifying what talks to other devices.
+ *
+ * `over` is one group, its first mesh axis outermost.  The mesh axes that a
+ * collective gathers or scatters are the innermost splits of its axis, in the
+ * group's order, so that the parts lie in the order of the devices.
+ */
+#include "verify.h"
+
+static bool mesh_listed(MeshAxis a, const MeshAxis *list, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (list[i].id == a.id) return true;
+    return false;
+}
+
+static bool check_over(const Verify *vf, const char *rule)
+{
+    const AttrItem *over = verify_list(vf, AT_over);
+    if (!over->n) return verify_fail(vf, "over no mesh axis (%s)", rule);
+    for (uint32_t i = 1; i < over->n; i++)
+        if (mesh_listed(over->mesh[i], over->mesh, i))
+            return verify_fail(vf, "mesh axis '%s' is listed twice (%s)",
+                               mesh_name(vf->m, over->mesh[i]), rule);
+    return true;
+}
+
+/* T with the splits of an axis replaced. */
+static Type with_splits(const Verify *vf, Type t, Axis axis,
+                        const MeshAxis *splits, uint32_t n)
+{
+    TypeAxis a = *type_axis(vf->m, t, axis);
+    a.splits = splits;
+    a.nsplits = n;
+    if (!n) a.spread = SPREAD_block;
+    return type_with_axis(vf->m, t, a);
+}
+
+/* T whose axis has lost its innermost splits, which are `over`. */
+static bool gathered(const Verify *vf, Type *t, Axis axis, const char *rule)
+{
+    const AttrItem *over = verify_list(vf, AT_over);
+    const TypeAxis *a = type_axis(vf->m, *t, axis);
+    bool ends = a->nsplits >= over->n;
+    for (uint32_t i = 0; ends && i < over->n; i++)
+        ends = a->splits[a->nsplits - over->n + i].id == over->mesh[i].id;
+    if (!ends)
+        return verify_fail(vf,
+                           "the innermost splits of axis '%s' are not "
+                           "the mesh axes gathered (%s)",
+                           axis_name(vf->m, axis), rule);
+    *t = with_splits(vf, *t, axis, a->splits, a->nsplits - over->n);
+    return true;
+}
+
+/* T whose axis has `over` as further, innermost splits. */
+static Type scattered(const Verify *vf, Type t, Axis axis)
+{
+    const AttrItem *over = verify_list(vf, AT_over);
+    const TypeAxis *a = type_axis(vf->m, t, axis);
+    uint32_t n = a->nsplits + over->n;
+    MeshAxis *splits = NEW_ARRAY(vf->m->scratch, MeshAxis, n);
+    for (uint32_t i = 0; i < n; i++)
+        splits[i] = i < a->nsplits ? a->splits[i] : over->mesh[i - a->nsplits];
+    return with_splits(vf, t, axis, splits, n);
+}
+
+/* T with `over` no longer pending. */
+static bool made(const Verify *vf, Type *t, const char *rule)
+{
+    const AttrItem *over = verify_list(vf, AT_over);
+    TypeInfo info = *type_info(vf->m, *t);
+    MeshAxis *left = NEW_ARRAY(vf->m->scratch, MeshAxis, info.npending);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < info.npending; i++)
+        if (!mesh_listed(info.pending[i], over->mesh, over->n))
+            left[n++] = info.pending[i];
+    if (n + over->n != info.npending)
+        return verify_fail(vf,
+                           "operand %s is not pending over all of the "
+                           "mesh axes (%s)",
+                           verify_name(vf, operand_at(vf, 0)), rule);
+    info.pending = left;
+    info.npending = n;
+    *t = type_intern(vf->m, &info);
+    return true;
+}
+
+bool verify_all_gather(const Verify *vf)
+{
+    Type t = operand_type(vf, 0);
+    Axis axis = verify_axis(vf);
+    return check_over(vf, "AG1") && check_axis(vf, 0, axis, "AG2") &&
+           gathered(vf, &t, axis, "AG2") && check_result(vf, t, "AG3");
+}
+
+bool verify_reduce_scatter(const Verify *vf)
+{
+    Type t = operand_type(vf, 0);
+    Axis axis = verify_axis(vf);
+    return check_over(vf, "RS1") && check_axis(vf, 0, axis, "RS2") &&
+           made(vf, &t, "RS3") &&
+           check_result(vf, scattered(vf, t, axis), "RS4");
+}
+
+bool verify_all_reduce(const Verify *vf)
+{
+    Type t = operand_type(vf, 0);
+    return check_over(vf, "AR1") && made(vf, &t, "AR2") &&
+           check_result(vf, t, "AR3");
+}
+
+bool verify_all_to_all(const Verify *vf)
+{
+    Type t = operand_type(vf, 0);
+    const AttrItem *from = verify_list(vf, AT_from);
+    const AttrItem *to = verify_list(vf, AT_to);
+    if (from->n != 1 || to->n != 1 || from->axes[0].id == to->axes[0].id)
+        return verify_fail(vf, "the split moves from one axis to another "
+                               "(AA2)");
+    return check_over(vf, "AA1") && check_axes(vf, 0, from, "AA2") &&
+           check_axes(vf, 0, to, "AA2") &&
+           gathered(vf, &t, from->axes[0], "AA3") &&
+           check_result(vf, scattered(vf, t, to->axes[0]), "AA4");
+}
+
+bool verify_permute(const Verify *vf)
+{
+    return check_over(vf, "PM1") &&
+           check_result(vf, operand_type(vf, 0), "PM2");
+}
+
+static bool is_started(const Verify *vf, Value v)
+{
+    return attr_flag(vf->m, inst_of(vf->fn, v)->attr, AT_started);
+}
+
+bool verify_done(const Verify *vf)
+{
+    if (!is_started(vf, operand_at(vf, 0)))
+        return verify_fail(vf, "operand %s was not started (DN1)",
+                           verify_name(vf, operand_at(vf, 0)));
+    return check_result(vf, operand_type(vf, 0), "DN2");
+}
+
+bool verify_pending(const Verify *vf)
+{
+    Module *m = vf->m;
+    const AttrItem *over = verify_list(vf, AT_over);
+    TypeInfo info = *type_info(m, operand_type(vf, 0));
+    Str word = attr_str(m, vf->in->attr, AT_kind);
+    bool max = word.id && attr_is(m, vf->in->attr, AT_kind, "max");
+    PendingKind kind = max ? PENDING_max : PENDING_sum;
+    if (!check_over(vf, "PE1")) return false;
+    if (word.id && !max && !attr_is(m, vf->in->attr, AT_kind, "sum"))
+        return verify_fail(vf, "kind '%s' is not sum or max (PE2)",
+                           str_of(m, word));
+    if (info.npending && info.pending_kind != kind)
+        return verify_fail(vf, "operand %s is pending in another kind (PE2)",
+                           verify_name(vf, operand_at(vf, 0)));
+    uint32_t n = info.npending;
+    MeshAxis *all = NEW_ARRAY(m->scratch, MeshAxis, n + over->n);
+    for (uint32_t i = 0; i < n + over->n; i++)
+        all[i] = i < n ? info.pending[i] : over->mesh[i - n];
+    info.pending = all;
+    info.npending = n + over->n;
+    info.pending_kind = kind;
+    return check_result(vf, type_intern(m, &info), "PE3");
+}
+
+bool verify_coord(const Verify *vf)
+{
+    return check_over(vf, "CO1") &&
+           check_result(vf, type_scalar(vf->m, DT_i32), "CO2");
+}
+
+/* Only rank functions have effects. */
+static bool check_rank(const Verify *vf, const char *rule)
+{
+    if (!strcmp(str_of(vf->m, vf->fn->kind), "rank")) return true;
+    return verify_fail(vf, "only a rank function has it (%s)", rule);
+}
+
+static bool check_peer(const Verify *vf, const char *rule)
+{
+    if (verify_int(vf, AT_peer, 0) >= 0 && verify_int(vf, AT_channel, 0) >= 0)
+        return true;
+    return verify_fail(vf, "peer and channel count from 0 (%s)", rule);
+}
+
+bool verify_send(const Verify *vf)
+{
+    return check_rank(vf, "SE1") && check_peer(vf, "SE2") &&
+           (!vf->in->type.id || check_result(vf, operand_type(vf, 0), "SE3"));
+}
+
+bool verify_recv(const Verify *vf)
+{
+    return check_rank(vf, "RC1") && check_peer(vf, "RC2");
+}

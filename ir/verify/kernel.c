@@ -1,0 +1,197 @@
+/*
+ * kernel.c: verifying the kernel view: buffers, views, launches, loops.
+ */
+#include "verify.h"
+
+#include <string.h>
+
+static bool is_place(const Verify *vf, Value v)
+{
+    uint8_t op = inst_of(vf->fn, v)->op;
+    return op == OP_arg || op == OP_buffer || op == OP_view;
+}
+
+static bool check_places(const Verify *vf, bool counters, const char *rule)
+{
+    for (uint32_t i = 0; i < vf->in->nargs; i++) {
+        Value v = operand_at(vf, i);
+        bool counter = counters && inst_of(vf->fn, v)->op == OP_counter;
+        if (!counter && !is_place(vf, v))
+            return verify_fail(vf, "operand %s is no place (%s)",
+                               verify_name(vf, v), rule);
+    }
+    return true;
+}
+
+/* One stride for each axis, none negative. */
+static bool check_stride(const Verify *vf, const char *rule)
+{
+    const AttrItem *stride = verify_list(vf, AT_stride);
+    uint32_t n = type_info(vf->m, vf->in->type)->naxes;
+    if (!stride) return true;
+    if (stride->n != n)
+        return verify_fail(vf, "%u strides for %u axes (%s)", stride->n, n,
+                           rule);
+    for (uint32_t i = 0; i < n; i++)
+        if (stride->ints[i] < 0)
+            return verify_fail(vf, "stride %lld (%s)",
+                               (long long)stride->ints[i], rule);
+    return true;
+}
+
+/* Bytes from the first element of a place to the end of its last; INT64_MAX
+ * when that is too many. */
+static int64_t extent(const Verify *vf, const Inst *in)
+{
+    const TypeInfo *t = type_info(vf->m, in->type);
+    const AttrItem *stride = attr_get(vf->m, in->attr, AT_stride);
+    int64_t last = 0, far;
+    if (!stride || stride->n != t->naxes) return type_bytes(vf->m, in->type);
+    for (uint32_t i = 0; i < t->naxes; i++) {
+        int64_t n = type_local_size(vf->m, &t->axes[i]);
+        if (__builtin_mul_overflow(n - 1, stride->ints[i], &far) ||
+            __builtin_add_overflow(last, far, &last))
+            return INT64_MAX;
+    }
+    if (__builtin_add_overflow(last, 1, &last) ||
+        __builtin_mul_overflow(last, (int64_t)dtype_bytes(t->dtype), &last))
+        return INT64_MAX;
+    return last;
+}
+
+static bool check_base(const Verify *vf, const char *rule)
+{
+    static const char *const bases[] = {"persistent", "io", "frame", "lane"};
+    const AttrItem *base = verify_list(vf, AT_base);
+    if (!base != !verify_list(vf, AT_offset))
+        return verify_fail(vf, "base and offset come together (%s)", rule);
+    if (!base) return true;
+    if (verify_int(vf, AT_offset, 0) < 0)
+        return verify_fail(vf, "offset %lld (%s)",
+                           (long long)verify_int(vf, AT_offset, 0), rule);
+    for (uint32_t i = 0; i < 4; i++)
+        if (!strcmp(str_of(vf->m, (Str){base->id}), bases[i])) return true;
+    return verify_fail(vf,
+                       "base '%s' is not persistent, io, frame or lane "
+                       "(%s)",
+                       str_of(vf->m, (Str){base->id}), rule);
+}
+
+/* arg: its place is said in the kernel view only, and only an entry's lies in
+ * a base. */
+bool verify_arg(const Verify *vf)
+{
+    bool kernel = vf->fn->view == VIEW_kernel;
+    if (!kernel && vf->in->attr.id)
+        return verify_fail(vf, "a place outside the kernel view (PL1)");
+    if (!vf->fn->entry && verify_list(vf, AT_base))
+        return verify_fail(vf, "a base outside an entry (PL1)");
+    return check_base(vf, "PL2") && check_stride(vf, "PL3");
+}
+
+bool verify_buffer(const Verify *vf)
+{
+    return check_base(vf, "BU1") && check_stride(vf, "BU2");
+}
+
+bool verify_view(const Verify *vf)
+{
+    int64_t offset = verify_int(vf, AT_offset, 0), end;
+    const Inst *of = inst_of(vf->fn, operand_at(vf, 0));
+    if (!check_places(vf, false, "VW1") || !check_stride(vf, "VW2"))
+        return false;
+    int64_t whole = extent(vf, of), part = extent(vf, vf->in);
+    if (offset < 0 || __builtin_add_overflow(offset, part, &end) || end > whole)
+        return verify_fail(vf,
+                           "%lld bytes from %lld are not within the %lld "
+                           "of operand %s (VW3)",
+                           (long long)part, (long long)offset, (long long)whole,
+                           verify_name(vf, operand_at(vf, 0)));
+    return true;
+}
+
+bool verify_counter(const Verify *vf)
+{
+    if (verify_int(vf, AT_index, 0) < 0)
+        return verify_fail(vf, "loops count from 0 (CN1)");
+    return check_result(vf, type_scalar(vf->m, DT_i32), "CN2");
+}
+
+static const Fn *callee_of(const Verify *vf)
+{
+    return fn_of(vf->m, attr_fn(vf->m, vf->in->attr, AT_fn));
+}
+
+static bool check_given(const Verify *vf, uint32_t i, Type want,
+                        const char *rule)
+{
+    if (type_eq(operand_type(vf, i), want)) return true;
+    return verify_fail(vf, "operand %s is %s, @%s has %s (%s)",
+                       verify_name(vf, operand_at(vf, i)),
+                       type_str(vf->m, operand_type(vf, i)),
+                       str_of(vf->m, callee_of(vf)->name),
+                       type_str(vf->m, want), rule);
+}
+
+/* The last `outs` operands are places, each a different one. */
+static bool check_outs(const Verify *vf, uint32_t first) /* K3 */
+{
+    for (uint32_t i = first; i < vf->in->nargs; i++) {
+        Value v = operand_at(vf, i);
+        if (!is_place(vf, v))
+            return verify_fail(vf, "operand %s is written and is no place (K3)",
+                               verify_name(vf, v));
+        for (uint32_t k = first; k < i; k++)
+            if (value_eq(v, operand_at(vf, k)))
+                return verify_fail(vf, "operand %s is written twice (K3)",
+                                   verify_name(vf, v));
+    }
+    return true;
+}
+
+bool verify_launch(const Verify *vf)
+{
+    const Fn *g = callee_of(vf);
+    const char *name = str_of(vf->m, g->name);
+    int64_t outs = verify_int(vf, AT_outs, 0);
+    uint32_t n = vf->in->nargs;
+    if (g->view != VIEW_local)
+        return verify_fail(vf, "@%s is no local function (K4)", name);
+    if (outs != g->nresults || n < outs || n - outs != g->nparams)
+        return verify_fail(vf,
+                           "@%s has %u parameters and %u results, it is "
+                           "given %u operands, %lld of them written (K2)",
+                           name, g->nparams, g->nresults, n, (long long)outs);
+    if (!check_places(vf, true, "K1")) return false;
+    for (uint32_t i = 0; i < n; i++) {
+        Type want = i < g->nparams ? g->params[i].type
+                                   : g->results[i - g->nparams].type;
+        if (!check_given(vf, i, want, "K2")) return false;
+    }
+    return check_outs(vf, g->nparams);
+}
+
+bool verify_loop(const Verify *vf)
+{
+    const Fn *body = callee_of(vf);
+    const char *name = str_of(vf->m, body->name);
+    int64_t count = verify_int(vf, AT_count, 0);
+    if (body->view != VIEW_kernel || body->entry)
+        return verify_fail(vf, "@%s is no kernel function (LP1)", name);
+    if (count < 1 || count > INT32_MAX)
+        return verify_fail(vf, "%lld turns (LP2)", (long long)count);
+    if (body->nparams != vf->in->nargs || body->nresults)
+        return verify_fail(vf,
+                           "@%s has %u parameters and %u results, it is "
+                           "given %u operands (LP3)",
+                           name, body->nparams, body->nresults, vf->in->nargs);
+    if (!check_places(vf, false, "LP4")) return false;
+    for (uint32_t i = 0; i < vf->in->nargs; i++)
+        if (!check_given(vf, i, body->params[i].type, "LP3")) return false;
+    if (!attr_flag(vf->m, vf->in->attr, AT_guarded)) return true;
+    if (vf->in->nargs &&
+        type_eq(operand_type(vf, 0), type_scalar(vf->m, DT_bool)))
+        return true;
+    return verify_fail(vf, "the first operand of a guarded loop is not bool[] "
+                           "(LP5)");
+}
