@@ -28,7 +28,8 @@ static void reserve(Buf *b, size_t more)
 {
     if (b->cap - b->n > more) return;
     size_t cap = b->cap ? b->cap * 2 : 256;
-    while (cap - b->n <= more) cap *= 2;
+    while (cap - b->n <= more)
+        cap *= 2;
     char *at = realloc(b->at, cap);
     if (!at) out_of_memory("text", cap);
     b->at = at;
@@ -56,8 +57,10 @@ void buf_putc(Buf *b, char c)
 void buf_pad(Buf *b, size_t column)
 {
     size_t start = b->n;
-    while (start > 0 && b->at[start - 1] != '\n') start--;
-    while (b->n - start < column) buf_putc(b, ' ');
+    while (start > 0 && b->at[start - 1] != '\n')
+        start--;
+    while (b->n - start < column)
+        buf_putc(b, ' ');
 }
 
 void buf_vprintf(Buf *b, const char *fmt, va_list args)
@@ -98,11 +101,21 @@ static size_t utf8_len(const unsigned char *s)
 static void json_char(Buf *b, unsigned char c)
 {
     switch (c) {
-    case '"': buf_puts(b, "\\\""); return;
-    case '\\': buf_puts(b, "\\\\"); return;
-    case '\n': buf_puts(b, "\\n"); return;
-    case '\t': buf_puts(b, "\\t"); return;
-    case '\r': buf_puts(b, "\\r"); return;
+    case '"':
+        buf_puts(b, "\\\"");
+        return;
+    case '\\':
+        buf_puts(b, "\\\\");
+        return;
+    case '\n':
+        buf_puts(b, "\\n");
+        return;
+    case '\t':
+        buf_puts(b, "\\t");
+        return;
+    case '\r':
+        buf_puts(b, "\\r");
+        return;
     }
     if (c < 0x20)
         buf_printf(b, "\\u%04x", c);
@@ -154,9 +167,21 @@ static bool write_all(int fd, const char *at, size_t n)
     return true;
 }
 
+/* A device or a pipe is written as it is: a rename would take its place. */
+static bool write_special(const char *path, const void *at, size_t n)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    bool ok = write_all(fd, at, n);
+    return close(fd) == 0 && ok;
+}
+
 bool write_file(const char *path, const void *at, size_t n, bool executable)
 {
+    struct stat st;
     if (strcmp(path, "-") == 0) return write_all(STDOUT_FILENO, at, n);
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        return write_special(path, at, n);
     size_t len = strlen(path);
     char *temp = malloc(len + 16);
     if (!temp) out_of_memory("path", len);
