@@ -167,8 +167,9 @@ static bool run_both(const Pair *p, uint64_t seed, bool round, Both *out)
     }
     bool rounded = round && p->contract != FORMAT_CHANGING;
     out->was = run_whole(p->before, p->old, old, rounded, p->arena);
+    if (!out->was) return false;
     Tensor *new = run_whole(p->after, p->new, args, round, p->arena);
-    if (!out->was || !new) return false;
+    if (!new) return false;
     out->is = NEW_ARRAY(p->arena, Tensor, p->old->nresults);
     for (uint32_t i = 0; i < p->old->nresults; i++) {
         const Port *port = &p->old->results[i];
@@ -340,7 +341,7 @@ static void report_worst(const Pair *p, const Worst *w, bool norms)
     const char *path = str_of(p->before, port->path);
     if (!*path) path = arena_printf(p->arena, "%u", w->result);
     Report *r = diag_error(
-        p->after->diag, DIAG_meaning_changed, loc_span(p->before, port->loc),
+        p->after->diag, DIAG_meaning_changed, loc_span(p->after, p->new->loc),
         "result '%s' of '%s' was %s and is %s%s", path,
         str_of(p->before, p->old->name), number(p->arena, w->was),
         number(p->arena, w->is), index_text(p->before, w, p->arena));
@@ -349,35 +350,51 @@ static void report_worst(const Pair *p, const Worst *w, bool norms)
                 norms ? "the tensor" : "this element", w->excess);
 }
 
-static bool pair_same(const Pair *p, uint64_t seed)
+/* Says aloud what is not compared. */
+static void report_unchecked(const Pair *p, const char *why)
 {
-    Both b;
-    double bound = p->contract == EXACT ? 1e-12 : 1e-9;
-    if (!run_both(p, seed, false, &b)) return false;
-    Worst w = compare(p, &b, bound, false);
-    bool norms = false;
-    if (w.excess <= 1 && p->contract == FORMAT_CHANGING) {
-        if (!run_both(p, seed, true, &b)) return false;
-        w = compare(p, &b, format_bound(p->after), norms = true);
-    }
-    if (w.excess > 1) report_worst(p, &w, norms);
-    return w.excess <= 1;
+    diag_warning(p->after->diag, DIAG_meaning_unchecked,
+                 loc_span(p->after, p->new->loc), "'%s' is not compared: %s",
+                 str_of(p->after, p->new->name), why);
 }
 
-/* Says aloud what is not compared. */
+/* One of the runs stopped.  The first module has a Diag of its own: what it
+ * says there is no fault of the pass. */
+static bool report_unrun(const Pair *p, const Both *b)
+{
+    ReportView v = {.message = "it cannot be run"};
+    if (b->was) return false;
+    diag_next(p->before->diag, NULL, &v);
+    report_unchecked(p, v.message);
+    return true;
+}
+
 static bool small_enough(const Pair *p)
 {
     uint64_t a = interp_cost(p->before, p->old);
     uint64_t b = interp_cost(p->after, p->new);
     if (a < b) a = b;
     if (a <= MOST_OPS) return true;
-    diag_warning(p->after->diag, DIAG_meaning_unchecked,
-                 loc_span(p->before, p->old->loc),
-                 "'%s' is not compared: it takes %llu scalar operations, "
-                 "more than %llu",
-                 str_of(p->before, p->old->name), (unsigned long long)a,
-                 (unsigned long long)MOST_OPS);
+    report_unchecked(
+        p, arena_printf(p->arena,
+                        "it takes %llu scalar operations, more than %llu",
+                        (unsigned long long)a, (unsigned long long)MOST_OPS));
     return false;
+}
+
+static bool pair_same(const Pair *p, uint64_t seed)
+{
+    Both b;
+    double bound = p->contract == EXACT ? 1e-12 : 1e-9;
+    if (!run_both(p, seed, false, &b)) return report_unrun(p, &b);
+    Worst w = compare(p, &b, bound, false);
+    bool norms = false;
+    if (w.excess <= 1 && p->contract == FORMAT_CHANGING) {
+        if (!run_both(p, seed, true, &b)) return report_unrun(p, &b);
+        w = compare(p, &b, format_bound(p->after), norms = true);
+    }
+    if (w.excess > 1) report_worst(p, &w, norms);
+    return w.excess <= 1;
 }
 
 static bool has_entries(const Module *m)
@@ -422,8 +439,7 @@ bool meaning_same(Module *before, Module *after, Contract c, uint64_t seed)
         p.new = same_fn(&p);
         if (!comparable(&p)) {
             if (p.old->entry) /* an entry keeps its ports */
-                diag_error(after->diag, DIAG_meaning_changed,
-                           loc_span(before, p.old->loc),
+                diag_error(after->diag, DIAG_meaning_changed, (Span){0, 0, 0},
                            "the parameters or results of '%s' changed",
                            str_of(before, p.old->name));
             same &= !p.old->entry;

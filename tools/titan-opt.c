@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "../passes/pass.h"
+#include "evaluate.h"
 #include "expect.h"
 #include "guard.h"
 
@@ -24,6 +25,7 @@ typedef struct Options {
     const char *reproducer, *dump_dir, *diagnostics, *color, *stop_after;
     const char *split_input, *verify_diagnostics, *time_passes, *list_passes;
     const char *locs, *remarks, *crash_in, *help;
+    const char *interp, *args, *seed, *round, *check_grad;
 } Options;
 
 /* OPTION(field, spelling, value, help): value "" is a flag, "=X" needs a
@@ -46,6 +48,14 @@ static const OptionRow option_rows[] = {
         "write the module after each pass that changes it"),
     ROW(check_meaning, "check-meaning", "[=SEED]",
         "run the interpreter before and after each pass, and compare"),
+    ROW(interp, "interp", "[=FN]",
+        "run FN, or every function, and print results instead of IR"),
+    ROW(args, "args", "=TEXT",
+        "arguments for --interp: \"x=1,2;y=3\"; others are random"),
+    ROW(round, "round", "", "--interp rounds values to their dtypes"),
+    ROW(check_grad, "check-grad", "",
+        "compare each grad with difference quotients and with autodiff"),
+    ROW(seed, "seed", "=N", "seed of random arguments"),
     ROW(verify, "verify", "=each|end", "verify after each pass, or at the end"),
     ROW(verify_diagnostics, "verify-diagnostics", "",
         "compare diagnostics with the expected-error comments"),
@@ -233,6 +243,24 @@ static bool check_diag(const Unit *u)
     return ok;
 }
 
+/* What is printed of a module: its text, or what it computes. */
+static bool print_outcome(Unit *u, Work *w)
+{
+    const Options *o = w->o;
+    Buf b = {0};
+    bool ok = true;
+    uint64_t seed = o->seed ? strtoull(o->seed, NULL, 10) : 1;
+    if (o->interp) {
+        EvaluateOpts how = {o->interp, o->args, seed, o->round != NULL};
+        ok = evaluate_print(&u->m, &how, &b);
+    }
+    if (ok && o->check_grad) ok = evaluate_grads(&u->m, seed, &b);
+    if (b.n) fputs(b.at, stdout);
+    buf_release(&b);
+    if (!o->interp && !o->check_grad) print_module(u, w);
+    return ok;
+}
+
 static bool do_part(Work *w, const char *text, size_t n)
 {
     Unit u;
@@ -244,8 +272,8 @@ static bool do_part(Work *w, const char *text, size_t n)
     if (w->o->verify_diagnostics) {
         ok = check_diag(&u);
     } else {
+        if (ok) ok = print_outcome(&u, w);
         print_diag(&u, w->o);
-        if (ok) print_module(&u, w);
     }
     unit_release(&u);
     return ok;
