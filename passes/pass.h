@@ -94,4 +94,8 @@ bool meaning_same(Module *before, Module *after, Contract c, uint64_t seed);
 /* Random arguments, whole tensors, of sensible ranges: one per parameter. */
 Tensor *inputs_random(Module *m, const Fn *fn, uint64_t seed, Arena *arena);
 
+/* Removes the functions that no entry reaches; without entries, none.  The
+ * handles of the others change. */
+void module_drop_unused(Module *m);
+
 #endif

@@ -6,7 +6,7 @@
  *   keeps    every instruction that is not a `grad`, in its order
  *   result   each `grad` is replaced by the instructions that compute it;
  *            these, and what they make again of the forward, have phase
- *            backward
+ *            backward; functions that no entry reaches are gone
  *
  * One `grad` at a time, callees first, the first of a function first, so that
  * a later one may differentiate what an earlier one made.  The instructions
@@ -125,6 +125,7 @@ bool pass_autodiff(Module *m, PassCtx *cx)
     uint32_t n = m->fns.n;
     bool *done = NEW_ARRAY(m->scratch, bool, n + 1);
     for (uint32_t i = 0; i < n; i++)
-        run_fn(&ad, done, i);
+        if (m->fns.at[i]) run_fn(&ad, done, i);
+    module_drop_unused(m);
     return true;
 }

@@ -42,8 +42,6 @@ void grad_merge(Grad *g, Value v, Value cot)
     grad_give(g, v, 0, emit_split(&g->b, cot, axis_attr(g, in), to, from->n));
 }
 
-/* Zeros between and around; a slice that reads backwards is turned round
- * first. */
 void grad_slice(Grad *g, Value v, Value cot)
 {
     const Inst *in = inst_of(g->fn, v);
@@ -52,11 +50,6 @@ void grad_slice(Grad *g, Value v, Value cot)
     int64_t step = attr_int(g->m, in->attr, AT_step, 1);
     int64_t n = type_size(g->m, in->type, axis);
     int64_t whole = type_size(g->m, operand_type(g, v), axis);
-    if (step < 0) {
-        cot = emit_slice(&g->b, cot, axis, n - 1, n, -1);
-        start += (n - 1) * step;
-        step = -step;
-    }
     int64_t high = whole - (start + (n - 1) * step + 1);
     grad_give(g, v, 0, emit_pad(&g->b, cot, axis, start, high, step));
 }

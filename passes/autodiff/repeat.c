@@ -91,6 +91,11 @@ static Value if_ran(Back *k, const Turn *t, Value x, Value was)
     return emit_where(&k->b, t->ran, x, was);
 }
 
+static Value or_zeros(Back *k, const Turn *t, Value x)
+{
+    return if_ran(k, t, x, emit_zeros(&k->b, value_type(k->b.fn, x)));
+}
+
 static void give_all(Back *k, const Turn *t)
 {
     const Derived *d = k->d;
@@ -110,8 +115,7 @@ static void give_all(Back *k, const Turn *t)
     for (uint32_t i = first_stacked(d); i + 1 < d->of->nparams; i++) {
         if (!has_sum(k->j, i)) continue;
         Value cot = k->map[cots[i].id];
-        Value zero = emit_zeros(&k->b, value_type(k->b.fn, cot));
-        give_cot(k, if_ran(k, t, cot, zero), i);
+        give_cot(k, d->repeat.has_while ? or_zeros(k, t, cot) : cot, i);
     }
 }
 
