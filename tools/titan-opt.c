@@ -9,145 +9,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "../passes/pass.h"
+#include "../runtime/abi.h"
 #include "evaluate.h"
 #include "expect.h"
 #include "guard.h"
+#include "show.h"
 
 enum { OK = 0, WRONG = 1, USAGE = 2 };
 
-/* -------------------------------------------------------------- options -- */
-
-typedef struct Options {
-    const char *input, *passes, *print_after, *verify, *check_meaning;
-    const char *reproducer, *dump_dir, *diagnostics, *color, *stop_after;
-    const char *split_input, *verify_diagnostics, *time_passes, *list_passes;
-    const char *locs, *remarks, *crash_in, *help;
-    const char *interp, *args, *seed, *round, *check_grad;
-} Options;
-
-/* OPTION(field, spelling, value, help): value "" is a flag, "=X" needs a
- * value, "[=X]" may have one. */
-typedef struct OptionRow {
-    size_t field;
-    const char *name, *value, *help;
-} OptionRow;
-
-#define ROW(field, name, value, help)               \
-    {                                               \
-        offsetof(Options, field), name, value, help \
-    }
-static const OptionRow option_rows[] = {
-    ROW(passes, "passes", "=TEXT", "the passes to run: a,b{key=value}"),
-    ROW(print_after, "print-after", "=PASS",
-        "print the module after that pass; all, changed"),
-    ROW(stop_after, "stop-after", "=PASS", "run no pass after that one"),
-    ROW(dump_dir, "dump-dir", "=DIR",
-        "write the module after each pass that changes it"),
-    ROW(check_meaning, "check-meaning", "[=SEED]",
-        "run the interpreter before and after each pass, and compare"),
-    ROW(interp, "interp", "[=FN]",
-        "run FN, or every function, and print results instead of IR"),
-    ROW(args, "args", "=TEXT",
-        "arguments for --interp: \"x=1,2;y=3\"; others are random"),
-    ROW(round, "round", "", "--interp rounds values to their dtypes"),
-    ROW(check_grad, "check-grad", "",
-        "compare each grad with difference quotients and with autodiff"),
-    ROW(seed, "seed", "=N", "seed of random arguments"),
-    ROW(verify, "verify", "=each|end", "verify after each pass, or at the end"),
-    ROW(verify_diagnostics, "verify-diagnostics", "",
-        "compare diagnostics with the expected-error comments"),
-    ROW(split_input, "split-input", "",
-        "work on the parts between `// -----` lines one by one"),
-    ROW(time_passes, "time-passes", "", "print the time of each pass"),
-    ROW(remarks, "remarks", "", "print what passes remark"),
-    ROW(locs, "locs", "", "print the source place of each instruction"),
-    ROW(list_passes, "list-passes", "", "list the passes and pipelines"),
-    ROW(diagnostics, "diagnostics", "=text|json", "form of diagnostics"),
-    ROW(color, "color", "=auto|always|never", "colour of diagnostics"),
-    ROW(reproducer, "reproducer", "=FILE",
-        "where an internal error leaves its reproducer"),
-    ROW(crash_in, "crash-in", "=PASS",
-        "die in front of that pass, to see a reproducer"),
-    ROW(help, "help", "", "print this text"),
-};
-#undef ROW
-
-static void print_help(FILE *to)
-{
-    fprintf(to, "usage: titan-opt FILE [options]\n\n"
-                "Runs passes on the text form of the IR (\"-\": stdin).\n\n");
-    for (size_t i = 0; i < sizeof option_rows / sizeof *option_rows; i++) {
-        const OptionRow *r = &option_rows[i];
-        int width = fprintf(to, "  --%s%s", r->name, r->value);
-        fprintf(to, "%*s%s\n", width < 30 ? 30 - width : 1, "", r->help);
-    }
-    fprintf(to, "\nExit codes: 0; 1 the input is wrong; 2 the command line is "
-                "wrong; 70 internal error.\n");
-}
-
-static bool usage_error(const char *what, const char *arg)
-{
-    fprintf(stderr, "titan-opt: %s '%s' (see titan-opt --help)\n", what, arg);
-    return false;
-}
-
-static bool set_option(Options *o, const OptionRow *r, const char *arg,
-                       const char *value)
-{
-    if (value && r->value[0] == 0)
-        return usage_error("this option takes no value:", arg);
-    if (!value && r->value[0] == '=')
-        return usage_error("this option needs a value:", arg);
-    const char **field = (const char **)(void *)((char *)o + r->field);
-    *field = value ? value : "";
-    return true;
-}
-
-static bool parse_long(Options *o, const char *arg)
-{
-    const char *equals = strchr(arg, '=');
-    size_t n = equals ? (size_t)(equals - arg - 2) : strlen(arg + 2);
-    for (size_t i = 0; i < sizeof option_rows / sizeof *option_rows; i++) {
-        const OptionRow *r = &option_rows[i];
-        if (strlen(r->name) == n && memcmp(arg + 2, r->name, n) == 0)
-            return set_option(o, r, arg, equals ? equals + 1 : NULL);
-    }
-    return usage_error("unknown option", arg);
-}
-
-static bool is_one_of(const char *value, const char *name, const char *a,
-                      const char *b, const char *c)
-{
-    if (!value || strcmp(value, a) == 0 || strcmp(value, b) == 0 ||
-        (c && strcmp(value, c) == 0))
-        return true;
-    fprintf(stderr, "titan-opt: --%s is %s, %s%s%s, found '%s'\n", name, a, b,
-            c ? ", " : "", c ? c : "", value);
-    return false;
-}
-
-static bool parse_options(int argc, char **argv, Options *o)
-{
-    for (int i = 1; i < argc; i++) {
-        if (strncmp(argv[i], "--", 2) == 0) {
-            if (!parse_long(o, argv[i])) return false;
-        } else if (o->input) {
-            return usage_error("a second input:", argv[i]);
-        } else {
-            o->input = argv[i];
-        }
-    }
-    if (!o->input && !o->list_passes && !o->help) {
-        fprintf(stderr, "titan-opt: no input file (see titan-opt --help)\n");
-        return false;
-    }
-    return is_one_of(o->verify, "verify", "each", "end", NULL) &&
-           is_one_of(o->diagnostics, "diagnostics", "text", "json", NULL) &&
-           is_one_of(o->color, "color", "auto", "always", "never");
-}
+static const ProgramText program = {
+    PROGRAM_opt, "titan-opt", "FILE [options]",
+    "Runs passes on the text form of the IR, and prints the result."};
 
 /* ----------------------------------------------------------------- work -- */
 
@@ -182,54 +56,51 @@ static void on_step(void *user, uint32_t step, const char *pass)
 {
     Work *w = user;
     guard_on_step(w->note, step, pass);
-    if (w->o->crash_in && strcmp(w->o->crash_in, pass) == 0)
+    const char *crash = option_text(w->o, OPT_crash_in);
+    if (crash && strcmp(crash, pass) == 0)
         BUG("asked to die in front of pass '%s'", pass);
+}
+
+static const char *input_of(const Options *o)
+{
+    return o->arguments.at[0];
 }
 
 static bool read_module(Unit *u, const Options *o, const char *text, size_t n)
 {
-    uint32_t source = diag_add_source(&u->diag, o->input, text, n);
+    uint32_t source = diag_add_source(&u->diag, input_of(o), text, n);
+    u->diag.max_errors =
+        (uint32_t)option_number(o, OPT_max_errors, u->diag.max_errors);
     return module_parse(&u->m, source) && module_verify(&u->m);
 }
 
 static bool run_passes(Unit *u, Work *w, Buf *remarks)
 {
     const Options *o = w->o;
-    if (!o->passes) return true;
+    const char *passes = option_text(o, OPT_passes);
+    bool remarked = option_given(o, OPT_remarks) || option_given(o, OPT_missed);
+    if (!passes) return true;
     PipelineOpts p = {
-        .print_after = o->print_after,
-        .dump_dir = o->dump_dir,
-        .stop_after = o->stop_after,
-        .time_passes = o->time_passes != NULL,
-        .check_meaning = o->check_meaning != NULL,
-        .remarks = o->remarks ? remarks : NULL,
-        .locs = o->locs != NULL,
-        .verify_end = o->verify && strcmp(o->verify, "end") == 0,
+        .print_after = option_text(o, OPT_print_after),
+        .dump_dir = option_text(o, OPT_dump_dir),
+        .stop_after = option_text(o, OPT_stop_after),
+        .time_passes = option_given(o, OPT_time_passes),
+        .check_meaning = option_given(o, OPT_check_meaning),
+        .seed = strtoull(option_text(o, OPT_check_meaning), NULL, 10),
+        .remarks = remarked ? remarks : NULL,
+        .locs = option_given(o, OPT_locs),
+        .verify_end = strcmp(option_text(o, OPT_verify), "end") == 0,
         .on_step = on_step,
         .user = w,
     };
-    if (o->check_meaning) p.seed = strtoull(o->check_meaning, NULL, 10);
-    return pipeline_run(&u->m, o->passes, &p);
-}
-
-static void print_diag(const Unit *u, const Options *o)
-{
-    Buf b = {0};
-    bool always = o->color && strcmp(o->color, "always") == 0;
-    bool never = o->color && strcmp(o->color, "never") == 0;
-    DiagFormat f = always || (!never && isatty(STDERR_FILENO)) ? DIAG_TEXT_COLOR
-                                                               : DIAG_TEXT;
-    if (o->diagnostics && strcmp(o->diagnostics, "json") == 0) f = DIAG_JSON;
-    diag_render(&u->diag, f, &b);
-    if (b.n) fputs(b.at, stderr);
-    buf_release(&b);
+    return pipeline_run(&u->m, passes, &p);
 }
 
 static void print_module(Unit *u, const Work *w)
 {
     Buf b = {0};
     if (w->nth > 0) fputs("// -----\n", stdout);
-    module_print(&u->m, &(PrintOpts){.locs = w->o->locs != NULL}, &b);
+    module_print(&u->m, &(PrintOpts){.locs = option_given(w->o, OPT_locs)}, &b);
     if (b.n) fputs(b.at, stdout);
     buf_release(&b);
 }
@@ -243,21 +114,31 @@ static bool check_diag(const Unit *u)
     return ok;
 }
 
+static uint64_t seed_of(const Options *o)
+{
+    return option_given(o, OPT_seed) ? (uint64_t)option_number(o, OPT_seed, 1)
+                                     : 1;
+}
+
 /* What is printed of a module: its text, or what it computes. */
 static bool print_outcome(Unit *u, Work *w)
 {
     const Options *o = w->o;
     Buf b = {0};
     bool ok = true;
-    uint64_t seed = o->seed ? strtoull(o->seed, NULL, 10) : 1;
-    if (o->interp) {
-        EvaluateOpts how = {o->interp, o->args, seed, o->round != NULL};
+    bool interp = option_given(o, OPT_interp);
+    bool check_grad = option_given(o, OPT_check_grad);
+    if (interp) {
+        EvaluateOpts how = {.fn = option_text(o, OPT_interp),
+                            .args = option_text(o, OPT_args),
+                            .seed = seed_of(o),
+                            .round = option_given(o, OPT_round)};
         ok = evaluate_print(&u->m, &how, &b);
     }
-    if (ok && o->check_grad) ok = evaluate_grads(&u->m, seed, &b);
+    if (ok && check_grad) ok = evaluate_grads(&u->m, seed_of(o), &b);
     if (b.n) fputs(b.at, stdout);
     buf_release(&b);
-    if (!o->interp && !o->check_grad) print_module(u, w);
+    if (!interp && !check_grad) print_module(u, w);
     return ok;
 }
 
@@ -267,13 +148,13 @@ static bool do_part(Work *w, const char *text, size_t n)
     Buf remarks = {0};
     unit_init(&u);
     bool ok = read_module(&u, w->o, text, n) && run_passes(&u, w, &remarks);
-    if (remarks.n) fputs(remarks.at, stderr);
+    show_remarks(&remarks, w->o);
     buf_release(&remarks);
-    if (w->o->verify_diagnostics) {
+    if (option_given(w->o, OPT_expected)) {
         ok = check_diag(&u);
     } else {
         if (ok) ok = print_outcome(&u, w);
-        print_diag(&u, w->o);
+        show_reports(&u.diag, w->o);
     }
     unit_release(&u);
     return ok;
@@ -320,14 +201,14 @@ static int run(void *user, GuardNote *note)
     Arena a;
     size_t n;
     arena_init(&a, "session");
-    char *text = read_file(&a, w.o->input, &n);
+    char *text = read_file(&a, input_of(w.o), &n);
     if (!text) {
-        fprintf(stderr, "titan-opt: could not read \"%s\": %s\n", w.o->input,
+        fprintf(stderr, "titan-opt: could not read \"%s\": %s\n", input_of(w.o),
                 strerror(errno));
         return WRONG;
     }
-    bool ok =
-        w.o->split_input ? do_parts(&w, &a, text, n) : do_part(&w, text, n);
+    bool ok = option_given(w.o, OPT_split_input) ? do_parts(&w, &a, text, n)
+                                                 : do_part(&w, text, n);
     arena_release(&a);
     if (fflush(stdout) != 0) return WRONG;
     return ok ? OK : WRONG;
@@ -342,18 +223,21 @@ static bool replay(void *user, uint32_t step, Buf *text, Buf *command)
     Unit u;
     size_t n;
     unit_init(&u);
-    char *input = read_file(&u.arena, o->input, &n);
-    if (!input || o->split_input || !read_module(&u, o, input, n)) return false;
+    const char *passes = option_text(o, OPT_passes);
+    char *input = read_file(&u.arena, input_of(o), &n);
+    if (!input || option_given(o, OPT_split_input) ||
+        !read_module(&u, o, input, n))
+        return false;
     PipelineOpts p = {.most_steps = step ? step - 1 : 0};
-    if (step > 1 && !pipeline_run(&u.m, o->passes, &p)) return false;
+    if (step > 1 && !pipeline_run(&u.m, passes, &p)) return false;
     module_print(&u.m, NULL, text);
     buf_puts(command, "titan-opt THIS_FILE");
-    if (o->passes)
+    if (passes)
         buf_printf(command, " --passes='%s'",
-                   pipeline_from(&u.m, o->passes, step ? step : 1));
-    if (o->check_meaning)
-        buf_printf(command, " --check-meaning%s%s",
-                   *o->check_meaning ? "=" : "", o->check_meaning);
+                   pipeline_from(&u.m, passes, step ? step : 1));
+    if (option_given(o, OPT_check_meaning))
+        buf_printf(command, " --check-meaning=%s",
+                   option_text(o, OPT_check_meaning));
     return true;
 }
 
@@ -369,28 +253,62 @@ static void list_passes(void)
         printf("%-14s %s\n", pipeline_at(i), pipeline_find(pipeline_at(i)));
 }
 
+/* What needs no input; true: it was asked for. */
+static bool print_texts(const Options *o)
+{
+    if (option_given(o, OPT_help))
+        options_help(&program, stdout);
+    else if (option_given(o, OPT_manual))
+        options_man(&program, stdout);
+    else if (option_given(o, OPT_version))
+        printf("IR of image version %d\n", TITAN_IMAGE_VERSION);
+    else if (option_given(o, OPT_list_passes))
+        list_passes();
+    else
+        return false;
+    return true;
+}
+
+static bool check_options(const Options *o, char error[OPTION_ERROR])
+{
+    const char *verify = option_text(o, OPT_verify);
+    if (o->arguments.n != 1)
+        snprintf(error, OPTION_ERROR, "one input file is needed, found %u",
+                 o->arguments.n);
+    else if (strcmp(verify, "each") != 0 && strcmp(verify, "end") != 0)
+        snprintf(error, OPTION_ERROR, "--verify is each or end, not '%s'",
+                 verify);
+    else
+        return show_options_valid(o, error);
+    return false;
+}
+
+static int usage_error(const char *error)
+{
+    fprintf(stderr, "titan-opt: %s (see titan-opt --help)\n", error);
+    return USAGE;
+}
+
 int main(int argc, char **argv)
 {
-    Options o = {0};
-    if (!parse_options(argc, argv, &o)) return USAGE;
-    if (o.help) {
-        print_help(stdout);
-        return OK;
-    }
-    if (o.list_passes) {
-        list_passes();
-        return OK;
-    }
+    Options o;
+    char error[OPTION_ERROR];
+    if (!options_parse(&o, PROGRAM_opt, argc, argv, error))
+        return usage_error(error);
+    if (print_texts(&o)) return OK;
+    if (!check_options(&o, error)) return usage_error(error);
     Guard g = {
         .tool = "titan-opt",
         .argc = argc,
         .argv = argv,
-        .inputs = &o.input,
-        .ninputs = 1,
-        .reproducer = o.reproducer,
+        .inputs = o.arguments.at,
+        .ninputs = o.arguments.n,
+        .reproducer = option_text(&o, OPT_reproducer),
         .work = run,
         .replay = replay,
         .user = &o,
     };
-    return guard_run(&g);
+    int code = guard_run(&g);
+    options_release(&o);
+    return code;
 }

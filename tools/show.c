@@ -1,0 +1,92 @@
+/*
+ * show.c: printing reports and remarks by the options that all tools share.
+ */
+#include "show.h"
+
+#include <regex.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool is_one_of(const char *value, const char *const *words)
+{
+    for (; *words; words++)
+        if (strcmp(value, *words) == 0) return true;
+    return false;
+}
+
+static bool check_regex(const char *pattern, char error[OPTION_ERROR])
+{
+    regex_t r;
+    if (!pattern) return true;
+    int code = regcomp(&r, pattern, REG_EXTENDED | REG_NOSUB);
+    if (code == 0) {
+        regfree(&r);
+        return true;
+    }
+    char why[128];
+    regerror(code, &r, why, sizeof why);
+    snprintf(error, OPTION_ERROR, "'%s' is no regular expression: %s", pattern,
+             why);
+    return false;
+}
+
+bool show_options_valid(const Options *o, char error[OPTION_ERROR])
+{
+    static const char *const formats[] = {"text", "json", NULL};
+    static const char *const colors[] = {"auto", "always", "never", NULL};
+    const char *format = option_text(o, OPT_diagnostics);
+    const char *color = option_text(o, OPT_color);
+    if (!is_one_of(format, formats))
+        snprintf(error, OPTION_ERROR, "--diagnostics is text or json, not '%s'",
+                 format);
+    else if (!is_one_of(color, colors))
+        snprintf(error, OPTION_ERROR,
+                 "--color is auto, always or never, not '%s'", color);
+    else
+        return check_regex(option_text(o, OPT_remarks), error) &&
+               check_regex(option_text(o, OPT_missed), error);
+    return false;
+}
+
+static DiagFormat format_of(const Options *o)
+{
+    if (strcmp(option_text(o, OPT_diagnostics), "json") == 0) return DIAG_JSON;
+    const char *color = option_text(o, OPT_color);
+    bool colored = strcmp(color, "always") == 0 ||
+                   (strcmp(color, "auto") == 0 && isatty(STDERR_FILENO));
+    return colored ? DIAG_TEXT_COLOR : DIAG_TEXT;
+}
+
+void show_reports(const Diag *d, const Options *o)
+{
+    Buf b = {0};
+    diag_render(d, format_of(o), &b);
+    if (b.n) fputs(b.at, stderr);
+    buf_release(&b);
+}
+
+/* ------------------------------------------------------------- remarks -- */
+
+static bool matches(const char *pattern, const char *pass, size_t n)
+{
+    regex_t r;
+    char name[64];
+    if (!pattern || n >= sizeof name) return false;
+    memcpy(name, pass, n);
+    name[n] = 0;
+    if (regcomp(&r, pattern, REG_EXTENDED | REG_NOSUB) != 0) return false;
+    bool yes = regexec(&r, name, 0, NULL, 0) == 0;
+    regfree(&r);
+    return yes;
+}
+
+void show_remarks(const Buf *remarks, const Options *o)
+{
+    for (const char *s = remarks->n ? remarks->at : ""; *s;) {
+        size_t line = strcspn(s, "\n"), pass = strcspn(s, ":\n");
+        bool missed = strncmp(s + pass, ": missed:", 9) == 0;
+        if (matches(option_text(o, missed ? OPT_missed : OPT_remarks), s, pass))
+            fprintf(stderr, "%.*s\n", (int)line, s);
+        s += line + (s[line] == '\n');
+    }
+}

@@ -1,0 +1,21 @@
+/*
+ * show.h: what the compiler's tools print: diagnostics and remarks.
+ */
+#ifndef TITAN_TOOLS_SHOW_H
+#define TITAN_TOOLS_SHOW_H
+
+#include <stdio.h>
+
+#include "../ir/base/base.h"
+#include "../runtime/option.h"
+
+/* The options that take one of a few words.  False: OUT says which is wrong,
+ * for exit 2. */
+bool show_options_valid(const Options *o, char error[OPTION_ERROR]);
+/* All reports on stderr, as --diagnostics and --color ask. */
+void show_reports(const Diag *d, const Options *o);
+/* Remarks are lines `pass: did this` and `pass: missed: that`; those whose
+ * pass matches -Rpass, or -Rpass-missed, go to stderr. */
+void show_remarks(const Buf *remarks, const Options *o);
+
+#endif
