@@ -1,0 +1,72 @@
+/*
+ * fuse.c: put the ops of every function into groups, each one kernel.
+ *
+ *   needs    local view
+ *   gives    every op of an entry, a repeat's body or a condition is in a group
+ *            function (a local function with a `kind`), but for names and
+ *            places (rename, split, merge, slice, pick, concat, stack, proj),
+ *            repeats and collectives
+ *   keeps    every rounding; the value of every result
+ *   result   docs/architecture.md, "Groups", with the rules G1 to G7
+ *
+ * Options: `target`; for a GPU, attention stays one group of kind tile.
+ *
+ * A function is prepared (every op one that a group kind takes; regions put in
+ * place or cut into tiles), turned into a graph, clustered, and outlined.
+ * Bodies of repeats are functions like any other; those that the cutting of
+ * regions appends are reached by the same walk.
+ *
+ * What a rule for a new op has to say: its node kind (graph.c), and, if it is a
+ * loop op, whether it moves elements and whether it reads each once
+ * (cluster.c).
+ */
+#include "fuse/fuse.h"
+
+static bool is_grouped(const Module *m, const Fn *fn)
+{
+    const char *kind = str_of(m, fn->kind);
+    return fn->view != VIEW_local || (kind[0] && strcmp(kind, "lane") != 0);
+}
+
+static void mark_used(const Module *m, FnRef f, bool *used)
+{
+    if (used[f.id]) return;
+    used[f.id] = true;
+    const Fn *fn = fn_of(m, f);
+    for (uint32_t i = 0; i < fn->ninsts; i++) {
+        Attr a = fn->insts[i].attr;
+        if (attr_get(m, a, AT_fn)) mark_used(m, attr_fn(m, a, AT_fn), used);
+        if (attr_get(m, a, AT_while))
+            mark_used(m, attr_fn(m, a, AT_while), used);
+    }
+}
+
+/* Regions that were put in place or cut are called by nobody. */
+static void drop_unused(Module *m, Arena *a)
+{
+    bool *used = NEW_ARRAY(a, bool, (size_t)m->fns.n + 1);
+    for (uint32_t i = 0; i < m->fns.n; i++)
+        if (m->fns.at[i] && !is_grouped(m, m->fns.at[i]))
+            mark_used(m, (FnRef){i}, used);
+    for (uint32_t i = 0; i < m->fns.n; i++)
+        if (m->fns.at[i] && !used[i]) m->fns.at[i] = NULL;
+}
+
+bool pass_fuse(Module *m, PassCtx *cx)
+{
+    Fuse fx = {.m = m, .cx = cx, .a = m->scratch};
+    fx.gpu = !strncmp(pass_option(m, cx, "target", "host"), "sm_", 3);
+    map_init(&fx.groups, fx.a);
+    for (uint32_t i = 0; i < m->fns.n; i++) {
+        Fn *fn = m->fns.at[i];
+        if (!fn || is_grouped(m, fn)) continue;
+        fn = fuse_prepare(&fx, fn);
+        if (!fn) return false;
+        Graph *g = fuse_graph(&fx, fn);
+        fuse_cluster(g);
+        fn = fuse_outline(g); /* appends groups: the table may move */
+        m->fns.at[i] = fn;
+    }
+    drop_unused(m, fx.a);
+    return true;
+}

@@ -1,0 +1,440 @@
+/*
+ * cluster.c: which nodes share a kernel.
+ *
+ * Every node begins alone.  Clusters are merged, producers with consumers
+ * first and then siblings that read the same values, whenever the union
+ *
+ *   - has the shape of a loop group (rules G1 to G3 of docs/architecture.md),
+ *   - computes nothing expensive more often than before,
+ *   - and no path leads out of it and back in.
+ *
+ * A producer behind names and places (rename, split, pick, ...) is merged
+ * together with those, when nobody else reads them.
+ */
+#include "fuse.h"
+
+enum { MOST_NODES = 96, MOST_ARGS = 40, MOST_AXES = 32 };
+
+typedef VEC(uint32_t) Nodes;
+
+/* ------------------------------------------------------- sets of axes -- */
+
+typedef struct AxisSet {
+    uint32_t n;
+    TypeAxis at[MOST_AXES];
+} AxisSet;
+
+static bool set_has(const AxisSet *s, const TypeAxis *a)
+{
+    for (uint32_t i = 0; i < s->n; i++)
+        if (s->at[i].axis.id == a->axis.id) return s->at[i].size == a->size;
+    return false;
+}
+
+static void set_add(AxisSet *s, const TypeAxis *a)
+{
+    if (s->n < MOST_AXES && !set_has(s, a)) s->at[s->n++] = *a;
+}
+
+static void set_of_type(const Module *m, Type t, AxisSet *s)
+{
+    const TypeInfo *ti = type_info(m, t);
+    s->n = 0;
+    for (uint32_t i = 0; i < ti->naxes; i++)
+        set_add(s, &ti->axes[i]);
+}
+
+static bool set_within(const AxisSet *small, const AxisSet *large)
+{
+    for (uint32_t i = 0; i < small->n; i++)
+        if (!set_has(large, &small->at[i])) return false;
+    return true;
+}
+
+static bool set_same(const AxisSet *x, const AxisSet *y)
+{
+    return x->n == y->n && set_within(x, y);
+}
+
+static int64_t set_elements(const Module *m, const AxisSet *s)
+{
+    int64_t n = 1;
+    for (uint32_t i = 0; i < s->n; i++)
+        n *= type_local_size(m, &s->at[i]);
+    return n;
+}
+
+/* -------------------------------------------- the shape of a loop group -- */
+
+typedef struct Shape {
+    bool reduces;
+    AxisSet rows, all; /* P; P and R */
+} Shape;
+
+static const Inst *node_inst(const Graph *g, uint32_t i)
+{
+    return inst_of(g->fn, g->nodes[i].value);
+}
+
+static Type node_type(const Graph *g, uint32_t i)
+{
+    return node_inst(g, i)->type;
+}
+
+static void mark_all(Graph *g, const Nodes *nodes)
+{
+    g->epoch++;
+    for (uint32_t i = 0; i < nodes->n; i++)
+        g->nodes[nodes->at[i]].mark = g->epoch;
+}
+
+static bool inside(const Graph *g, uint32_t node)
+{
+    return g->nodes[node].mark == g->epoch;
+}
+
+static bool leaves(const Graph *g, uint32_t node)
+{
+    const Node *x = &g->nodes[node];
+    if (x->result) return true;
+    for (uint32_t i = 0; i < x->nusers; i++)
+        if (!inside(g, x->users[i])) return true;
+    return false;
+}
+
+static bool sums_inner(Op op)
+{
+    return op == OP_reduce || op == OP_cumsum;
+}
+
+/* Adds what a reduce or cumsum says about P and R; false: contradicts. */
+static bool shape_sum(const Graph *g, uint32_t node, Shape *s)
+{
+    const Module *m = g->fx->m;
+    const Inst *in = node_inst(g, node);
+    AxisSet rows, all;
+    set_of_type(m, value_type(g->fn, inst_arg(g->fn, in, 0)), &all);
+    Type t = in->type;
+    if (in->op == OP_cumsum)
+        t = type_without_axis(g->fx->m, t, attr_axis(m, in->attr, AT_axis));
+    set_of_type(m, t, &rows);
+    if (s->reduces) return set_same(&s->rows, &rows) && set_same(&s->all, &all);
+    s->reduces = true;
+    s->rows = rows;
+    s->all = all;
+    return true;
+}
+
+static bool find_shape(const Graph *g, const Nodes *nodes, Shape *s)
+{
+    s->reduces = false;
+    for (uint32_t i = 0; i < nodes->n; i++)
+        if (sums_inner((Op)node_inst(g, nodes->at[i])->op) &&
+            !shape_sum(g, nodes->at[i], s))
+            return false;
+    bool first = !s->reduces;
+    for (uint32_t i = 0; i < nodes->n; i++) {
+        if (!leaves(g, nodes->at[i])) continue;
+        AxisSet axes;
+        set_of_type(g->fx->m, node_type(g, nodes->at[i]), &axes);
+        if (first) s->rows = s->all = axes;
+        first = false;
+        if (!set_same(&axes, &s->rows) && !set_same(&axes, &s->all))
+            return false;
+    }
+    return true;
+}
+
+static bool is_move(Op op)
+{
+    return op != OP_map && !sums_inner(op);
+}
+
+/* A move that reads each element of its operand at most once. */
+static bool is_injective(Op op)
+{
+    return op != OP_window && op != OP_fold && op != OP_gather;
+}
+
+/* How a node stands in the group: below a move it may be asked for at any
+ * index; `often` when that is more than once for each. */
+typedef struct Standing {
+    bool below, often;
+} Standing;
+
+static bool cheap_node(const Graph *g, uint32_t node)
+{
+    const Inst *in = node_inst(g, node);
+    return in->op != OP_map ||
+           expr_is_cheap(g->fx->m, attr_expr(g->fx->m, in->attr));
+}
+
+/* Rules for one node.  A value with fewer axes than the rows is computed for
+ * every row, so it must be cheap, as must one that moves repeat. */
+static bool node_fits(const Graph *g, uint32_t node, Standing at,
+                      const Shape *s)
+{
+    const Module *m = g->fx->m;
+    Op op = (Op)node_inst(g, node)->op;
+    if (at.below && sums_inner(op)) return false;
+    AxisSet axes;
+    set_of_type(m, node_type(g, node), &axes);
+    if (at.below) {
+        bool more = set_elements(m, &s->all) > set_elements(m, &axes);
+        return !(at.often || more) || cheap_node(g, node);
+    }
+    if (!set_within(&axes, &s->all)) return false;
+    if (axes.n == s->rows.n && set_same(&axes, &s->rows)) return true;
+    if (axes.n == s->all.n) return true;
+    return cheap_node(g, node);
+}
+
+/* The nodes are marked and ascending, so users come after operands. */
+static bool nodes_fit(const Graph *g, const Nodes *nodes, const Shape *s)
+{
+    Standing at[MOST_NODES] = {{0}};
+    uint32_t nargs = 0;
+    for (uint32_t i = nodes->n; i-- > 0;) {
+        const Node *x = &g->nodes[nodes->at[i]];
+        Op op = (Op)node_inst(g, nodes->at[i])->op;
+        for (uint32_t k = 0; k < nodes->n && k < i; k++) {
+            bool used = false;
+            for (uint32_t a = 0; a < x->nargs; a++)
+                used |= x->args[a] == nodes->at[k];
+            if (!used) continue;
+            at[k].below |= at[i].below || is_move(op);
+            at[k].often |= at[i].often || (is_move(op) && !is_injective(op));
+        }
+        if (!node_fits(g, nodes->at[i], at[i], s)) return false;
+        for (uint32_t a = 0; a < x->nargs; a++)
+            nargs += !inside(g, x->args[a]);
+    }
+    return nargs <= MOST_ARGS;
+}
+
+static bool path_returns(Graph *g, const Nodes *nodes)
+{
+    VEC(uint32_t) todo = {0};
+    ArenaMark mark = arena_mark(g->fx->a);
+    bool found = false;
+    for (uint32_t i = 0; i < nodes->n; i++) {
+        const Node *x = &g->nodes[nodes->at[i]];
+        for (uint32_t u = 0; u < x->nusers; u++) {
+            uint32_t c = g->nodes[x->users[u]].cluster;
+            if (inside(g, x->users[u]) || g->clusters[c].mark == g->epoch)
+                continue;
+            g->clusters[c].mark = g->epoch;
+            vec_push(g->fx->a, &todo, c);
+        }
+    }
+    while (todo.n > 0 && !found) {
+        const Cluster *c = &g->clusters[todo.at[--todo.n]];
+        for (uint32_t i = 0; i < c->nodes.n && !found; i++) {
+            const Node *x = &g->nodes[c->nodes.at[i]];
+            for (uint32_t u = 0; u < x->nusers; u++) {
+                uint32_t next = g->nodes[x->users[u]].cluster;
+                found |= inside(g, x->users[u]);
+                if (g->clusters[next].mark == g->epoch) continue;
+                g->clusters[next].mark = g->epoch;
+                vec_push(g->fx->a, &todo, next);
+            }
+        }
+    }
+    arena_pop(g->fx->a, mark);
+    return found;
+}
+
+/* ------------------------------------------------------------- merging -- */
+
+static void add_cluster(Graph *g, uint32_t c, Nodes *out)
+{
+    const Cluster *from = &g->clusters[c];
+    for (uint32_t i = 0; i < from->nodes.n; i++) {
+        uint32_t node = from->nodes.at[i];
+        vec_push(g->fx->a, out, node);
+        for (uint32_t k = out->n - 1; k > 0 && out->at[k - 1] > node; k--) {
+            out->at[k] = out->at[k - 1];
+            out->at[k - 1] = node;
+        }
+    }
+}
+
+/* Makes one cluster of the nodes if they may be one. */
+static bool try_merge(Graph *g, const Nodes *nodes, uint32_t into)
+{
+    Shape s;
+    if (nodes->n > MOST_NODES) return false;
+    mark_all(g, nodes);
+    if (!find_shape(g, nodes, &s) || !nodes_fit(g, nodes, &s) ||
+        path_returns(g, nodes))
+        return false;
+    for (uint32_t i = 0; i < nodes->n; i++) {
+        Node *x = &g->nodes[nodes->at[i]];
+        g->clusters[x->cluster].nodes.n = 0;
+        x->cluster = into;
+    }
+    Cluster *c = &g->clusters[into];
+    c->nodes.at = nodes->at;
+    c->nodes.n = c->nodes.cap = nodes->n;
+    return true;
+}
+
+static bool merge_pair(Graph *g, uint32_t x, uint32_t y)
+{
+    Nodes nodes = {0};
+    add_cluster(g, x, &nodes);
+    add_cluster(g, y, &nodes);
+    return try_merge(g, &nodes, y);
+}
+
+static bool is_place_only(const Graph *g, uint32_t node)
+{
+    Op op = (Op)node_inst(g, node)->op;
+    return op == OP_rename || op == OP_split || op == OP_merge ||
+           op == OP_slice || op == OP_pick;
+}
+
+/* Adds the names and places that lead from the marked nodes to cluster `to`
+ * alone, and marks them.  False when one of them leads elsewhere. */
+static bool add_places(Graph *g, uint32_t to, Nodes *nodes)
+{
+    for (uint32_t i = 0; i < nodes->n; i++) {
+        const Node *x = &g->nodes[nodes->at[i]];
+        if (x->result) return false;
+        for (uint32_t u = 0; u < x->nusers; u++) {
+            uint32_t user = x->users[u];
+            if (inside(g, user) || g->nodes[user].cluster == to) continue;
+            if (!is_place_only(g, user)) return false;
+            g->nodes[user].mark = g->epoch;
+            vec_push(g->fx->a, nodes, user);
+        }
+    }
+    return true;
+}
+
+static bool merge_through_places(Graph *g, uint32_t from, uint32_t to)
+{
+    Nodes nodes = {0}, all = {0};
+    add_cluster(g, from, &nodes);
+    mark_all(g, &nodes);
+    if (!add_places(g, to, &nodes)) return false;
+    for (uint32_t i = 0; i < nodes.n; i++)
+        if (g->nodes[nodes.at[i]].cluster != from)
+            add_cluster(g, g->nodes[nodes.at[i]].cluster, &all);
+    add_cluster(g, from, &all);
+    add_cluster(g, to, &all);
+    return try_merge(g, &all, to);
+}
+
+/* The loop node that a chain of names and places ends in. */
+static uint32_t loop_behind(const Graph *g, uint32_t node)
+{
+    while (is_place_only(g, node) && g->nodes[node].nusers > 0)
+        node = g->nodes[node].users[0];
+    return node;
+}
+
+static bool merge_with_users(Graph *g, uint32_t node)
+{
+    bool merged = false;
+    for (uint32_t u = 0; u < g->nodes[node].nusers; u++) {
+        uint32_t user = g->nodes[node].users[u];
+        uint32_t from = g->nodes[node].cluster, to = g->nodes[user].cluster;
+        if (from == to) continue;
+        if (g->nodes[user].kind == NODE_loop) {
+            merged |= merge_pair(g, from, to);
+        } else if (is_place_only(g, user)) {
+            uint32_t end = loop_behind(g, user);
+            to = g->nodes[end].cluster;
+            if (g->nodes[end].kind == NODE_loop && from != to)
+                merged |= merge_through_places(g, from, to);
+        }
+    }
+    return merged;
+}
+
+/* No matmul, repeat or the like between them in the program's order. */
+static bool are_near(const Graph *g, uint32_t x, uint32_t y)
+{
+    for (uint32_t i = x < y ? x : y; i <= (x < y ? y : x); i++)
+        if (g->nodes[i].kind == NODE_matmul || g->nodes[i].kind == NODE_opaque)
+            return false;
+    return true;
+}
+
+static bool merge_siblings(Graph *g, uint32_t node)
+{
+    const Node *x = &g->nodes[node];
+    bool merged = false;
+    if (type_info(g->fx->m, node_type(g, node))->naxes == 0) return false;
+    for (uint32_t u = 0; u + 1 < x->nusers; u++) {
+        uint32_t a = x->users[u], b = x->users[u + 1];
+        if (g->nodes[a].kind != NODE_loop || g->nodes[b].kind != NODE_loop ||
+            g->nodes[a].cluster == g->nodes[b].cluster || !are_near(g, a, b))
+            continue;
+        merged |= merge_pair(g, g->nodes[a].cluster, g->nodes[b].cluster);
+    }
+    return merged;
+}
+
+bool is_accumulation(const Module *m, const Fn *fn, const Inst *map,
+                     uint32_t *einsum)
+{
+    if (map->op != OP_map || map->nargs != 2) return false;
+    const ExprInfo *e = expr_info(m, attr_expr(m, map->attr));
+    if (e->op != SC_add || (e->dtype != DT_f32 && e->dtype != DT_f64))
+        return false;
+    for (uint32_t i = 0; i < 2; i++) {
+        if (expr_info(m, e->args[i])->op != SC_arg) return false;
+        if (!type_eq(value_type(fn, inst_arg(fn, map, i)), map->type))
+            return false;
+    }
+    for (*einsum = 0; *einsum < 2; ++*einsum) {
+        const Inst *in = inst_of(fn, inst_arg(fn, map, *einsum));
+        if (in->op != OP_einsum) continue;
+        DType x = type_dtype(m, value_type(fn, inst_arg(fn, in, 0)));
+        if (attr_dtype(m, in->attr, AT_acc, dtype_acc(x)) == e->dtype)
+            return true;
+    }
+    return false;
+}
+
+/* A sum that a matmul adds to what is in a carried value (or in a value that
+ * nobody else reads) is made in place. */
+static void merge_accumulation(Graph *g, uint32_t node)
+{
+    uint32_t which;
+    const Inst *in = node_inst(g, node);
+    if (!is_accumulation(g->fx->m, g->fn, in, &which)) return;
+    uint32_t product = g->nodes[node].args[which];
+    const Node *other = &g->nodes[g->nodes[node].args[1 - which]];
+    if (g->nodes[product].nusers != 1 || g->nodes[product].result) return;
+    if (other->kind != NODE_arg &&
+        (other->nusers != 1 || other->kind == NODE_loop || other->result))
+        return;
+    uint32_t from = g->nodes[node].cluster, to = g->nodes[product].cluster;
+    Nodes nodes = {0};
+    add_cluster(g, to, &nodes);
+    add_cluster(g, from, &nodes);
+    mark_all(g, &nodes);
+    if (path_returns(g, &nodes)) return;
+    g->clusters[from].nodes.n = 0;
+    g->nodes[node].cluster = to;
+    g->nodes[node].kind = NODE_matmul;
+    g->clusters[to].nodes.at = nodes.at;
+    g->clusters[to].nodes.n = g->clusters[to].nodes.cap = nodes.n;
+}
+
+void fuse_cluster(Graph *g)
+{
+    for (uint32_t i = 0; i < g->n; i++)
+        if (g->nodes[i].kind == NODE_loop) merge_accumulation(g, i);
+    bool merged = true;
+    for (int round = 0; merged && round < 4; round++) {
+        merged = false;
+        for (uint32_t i = 0; i < g->n; i++)
+            if (g->nodes[i].kind == NODE_loop) merged |= merge_with_users(g, i);
+        for (uint32_t i = 0; i < g->n; i++)
+            merged |= merge_siblings(g, i);
+    }
+}

@@ -1,0 +1,84 @@
+/*
+ * fuse.h: the parts of fuse.
+ *
+ *     prepare   ops that no group kind takes become ones that it takes; regions
+ *               are put in place or cut into tiles
+ *     graph     a node per instruction, and one more for each recomputation
+ *     cluster   nodes are put together while the rules of groups hold
+ *     outline   each cluster becomes a group function and a call
+ */
+#ifndef TITAN_FUSE_H
+#define TITAN_FUSE_H
+
+#include "../pass.h"
+
+typedef struct Fuse {
+    Module *m;
+    PassCtx *cx;
+    Arena *a; /* scratch */
+    bool gpu;
+    Map groups; /* hash of a group's content -> its function */
+} Fuse;
+
+typedef enum NodeKind {
+    NODE_arg,
+    NODE_loop, /* may share a loop group with others */
+    NODE_free, /* a name or a place: no kernel of its own */
+    NODE_matmul,
+    NODE_sort,
+    NODE_scatter,
+    NODE_opaque /* repeat, call, collective */
+} NodeKind;
+
+typedef struct Node {
+    Value value; /* in the prepared function */
+    NodeKind kind;
+    uint32_t nargs, nusers;
+    uint32_t *args, *users; /* nodes; a user once per operand */
+    uint32_t cluster;
+    uint32_t mark; /* scratch of one question */
+    bool result;   /* of the function */
+} Node;
+
+/* Each node is in one cluster.  Operands have smaller numbers than users. */
+typedef struct Cluster {
+    VEC(uint32_t) nodes; /* ascending; empty once merged into another */
+    uint32_t mark;
+} Cluster;
+
+typedef struct Graph {
+    Fuse *fx;
+    const Fn *fn;
+    uint32_t n;
+    Node *nodes;
+    uint32_t *primary; /* value -> node; UINT32_MAX: not needed */
+    Cluster *clusters; /* at first one per node */
+    uint32_t epoch;    /* of marks */
+} Graph;
+
+/* FN with regions inlined or cut (new functions are appended to the module)
+ * and every op one that a group kind takes.  NULL: an error was reported. */
+Fn *fuse_prepare(Fuse *fx, const Fn *fn);
+
+/* Values of a call that is run tile by tile: emits the nest of repeats and
+ * fills RESULTS.  False: the region has no axis to cut; nothing was emitted. */
+bool fuse_tile(Fuse *fx, Builder *b, const Fn *region, const Value *args,
+               Value *results);
+
+Graph *fuse_graph(Fuse *fx, const Fn *fn);
+void fuse_cluster(Graph *g);
+Fn *fuse_outline(Graph *g);
+
+/* At most a few plain operations: recomputing it costs less than reading it
+ * from memory. */
+bool expr_is_cheap(const Module *m, Expr e);
+
+/* Whether a fused sum that a gemm can make: map { _0 + _1 } with the einsum as
+ * one operand, in the dtype in which it is accumulated.  Gives the operand
+ * number of the einsum. */
+bool is_accumulation(const Module *m, const Fn *fn, const Inst *map,
+                     uint32_t *einsum);
+
+void fuse_remark(Fuse *fx, Loc at, const char *fmt, ...) PRINTF(3, 4);
+
+#endif

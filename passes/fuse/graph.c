@@ -1,0 +1,245 @@
+/*
+ * graph.c: the instructions of a function as nodes to be clustered.
+ *
+ * A map that costs less to compute again than to read back (a constant, an
+ * index, a cast of something that is in memory anyway) gets a node of its own
+ * at each use in a loop, so that it is never the reason for a buffer.
+ */
+#include "fuse.h"
+
+static bool scalar_is_plain(ScalarOp op)
+{
+    switch (op) {
+    case SC_arg:
+    case SC_const:
+    case SC_index:
+    case SC_cast:
+    case SC_add:
+    case SC_sub:
+    case SC_mul:
+    case SC_min:
+    case SC_max:
+    case SC_fma:
+    case SC_neg:
+    case SC_abs:
+    case SC_sign:
+    case SC_lt:
+    case SC_le:
+    case SC_eq:
+    case SC_ne:
+    case SC_and:
+    case SC_or:
+    case SC_not:
+    case SC_where:
+    case SC_stop:
+    case SC_isfinite:
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool expr_is_cheap(const Module *m, Expr e)
+{
+    enum { MOST = 16 };
+    Expr seen[MOST];
+    uint32_t n = 1;
+    seen[0] = e;
+    for (uint32_t i = 0; i < n; i++) {
+        const ExprInfo *x = expr_info(m, seen[i]);
+        if (!scalar_is_plain((ScalarOp)x->op)) return false;
+        for (uint32_t k = 0; k < x->nargs; k++) {
+            uint32_t at = 0;
+            while (at < n && seen[at].id != x->args[k].id)
+                at++;
+            if (at < n) continue;
+            if (n == MOST) return false;
+            seen[n++] = x->args[k];
+        }
+    }
+    return true;
+}
+
+static NodeKind kind_of(Op op)
+{
+    switch (op) {
+    case OP_arg:
+        return NODE_arg;
+    case OP_map:
+    case OP_reduce:
+    case OP_pad:
+    case OP_window:
+    case OP_fold:
+    case OP_gather:
+    case OP_cumsum:
+        return NODE_loop;
+    case OP_rename:
+    case OP_split:
+    case OP_merge:
+    case OP_slice:
+    case OP_pick:
+    case OP_concat:
+    case OP_stack:
+    case OP_proj:
+        return NODE_free;
+    case OP_einsum:
+        return NODE_matmul;
+    case OP_top:
+        return NODE_sort;
+    case OP_scatter:
+    case OP_put:
+        return NODE_scatter;
+    default:
+        return NODE_opaque;
+    }
+}
+
+typedef struct Make {
+    Graph *g;
+    Uses uses;
+    bool *again; /* by value: computed again at each use in a loop */
+    uint32_t cap;
+} Make;
+
+/* Reading the operand again in each user costs no more than writing the value
+ * and reading it there. */
+static bool saves_traffic(const Make *mk, Value v, Value operand)
+{
+    const Graph *g = mk->g;
+    const Module *m = g->fx->m;
+    if (type_elements(m, value_type(g->fn, v)) !=
+        type_elements(m, value_type(g->fn, operand)))
+        return false;
+    int64_t uses = mk->uses.first[v.id + 1] - mk->uses.first[v.id];
+    int64_t in = type_bytes(m, value_type(g->fn, operand));
+    int64_t out = type_bytes(m, value_type(g->fn, v));
+    return in * uses <= in + out * (uses + 1);
+}
+
+static bool computed_again(const Make *mk, Value v)
+{
+    const Graph *g = mk->g;
+    const Module *m = g->fx->m;
+    const Inst *in = inst_of(g->fn, v);
+    if (in->op != OP_map || !expr_is_cheap(m, attr_expr(m, in->attr)))
+        return false;
+    Value large = NO_VALUE;
+    for (uint32_t i = 0; i < in->nargs; i++) {
+        Value x = inst_arg(g->fn, in, i);
+        if (type_info(m, value_type(g->fn, x))->naxes == 0) continue;
+        if (!value_eq(large, NO_VALUE)) return false;
+        large = x;
+    }
+    return value_eq(large, NO_VALUE) || saves_traffic(mk, v, large);
+}
+
+static uint32_t node_add(Make *mk, Value v)
+{
+    Graph *g = mk->g;
+    const Inst *in = inst_of(g->fn, v);
+    if (g->n == mk->cap)
+        g->nodes = vec_grown(g->fx->a, g->nodes, g->n, &mk->cap, g->n + 1,
+                             sizeof *g->nodes);
+    uint32_t at = g->n++;
+    g->nodes[at] =
+        (Node){.value = v,
+               .kind = kind_of((Op)in->op),
+               .nargs = in->nargs,
+               .args = NEW_ARRAY(g->fx->a, uint32_t, (size_t)in->nargs + 1)};
+    return at;
+}
+
+static uint32_t node_again(Make *mk, Value v)
+{
+    Graph *g = mk->g;
+    if (!mk->again[v.id]) return g->primary[v.id];
+    const Inst *in = inst_of(g->fn, v);
+    uint32_t *args = NEW_ARRAY(g->fx->a, uint32_t, (size_t)in->nargs + 1);
+    for (uint32_t i = 0; i < in->nargs; i++)
+        args[i] = node_again(mk, inst_arg(g->fn, in, i));
+    uint32_t at = node_add(mk, v);
+    g->nodes[at].args = args;
+    return at;
+}
+
+static void node_make(Make *mk, Value v)
+{
+    Graph *g = mk->g;
+    const Inst *in = inst_of(g->fn, v);
+    bool loop = kind_of((Op)in->op) == NODE_loop;
+    uint32_t *args = NEW_ARRAY(g->fx->a, uint32_t, (size_t)in->nargs + 1);
+    for (uint32_t i = 0; i < in->nargs; i++) {
+        Value x = inst_arg(g->fn, in, i);
+        args[i] = loop ? node_again(mk, x) : g->primary[x.id];
+    }
+    uint32_t at = node_add(mk, v);
+    g->nodes[at].args = args;
+    g->primary[v.id] = at;
+}
+
+/* Values that somebody other than a loop asks for; operands of those that are
+ * computed again are asked for in their place. */
+static bool *find_needed(const Make *mk)
+{
+    const Graph *g = mk->g;
+    const Fn *fn = g->fn;
+    bool *needed = NEW_ARRAY(g->fx->a, bool, fn->ninsts);
+    for (uint32_t i = 0; i < fn->nresults; i++)
+        needed[fn->result_values[i].id] = true;
+    bool *wanted = NEW_ARRAY(g->fx->a, bool, fn->ninsts);
+    for (uint32_t i = fn->ninsts; i-- > 0;) {
+        const Inst *in = &fn->insts[i];
+        bool effect = !(op_info((Op)in->op)->flags & OPF_PURE);
+        bool live = needed[i] || effect || (!mk->again[i] && wanted[i]);
+        needed[i] = live || in->op == OP_arg;
+        if (!live && !wanted[i]) continue;
+        bool loop = kind_of((Op)in->op) == NODE_loop;
+        for (uint32_t k = 0; k < in->nargs; k++) {
+            uint32_t x = inst_arg(fn, in, k).id;
+            wanted[x] = true;
+            if (!loop) needed[x] = true;
+        }
+    }
+    return needed;
+}
+
+static void find_users(Graph *g)
+{
+    for (uint32_t i = 0; i < g->n; i++)
+        for (uint32_t k = 0; k < g->nodes[i].nargs; k++)
+            g->nodes[g->nodes[i].args[k]].nusers++;
+    for (uint32_t i = 0; i < g->n; i++) {
+        Node *x = &g->nodes[i];
+        x->users = NEW_ARRAY(g->fx->a, uint32_t, (size_t)x->nusers + 1);
+        x->nusers = 0;
+        for (uint32_t k = 0; k < x->nargs; k++) {
+            Node *arg = &g->nodes[x->args[k]];
+            arg->users[arg->nusers++] = i;
+        }
+    }
+}
+
+Graph *fuse_graph(Fuse *fx, const Fn *fn)
+{
+    Graph *g = NEW(fx->a, Graph);
+    *g = (Graph){.fx = fx, .fn = fn};
+    g->primary = NEW_ARRAY(fx->a, uint32_t, (size_t)fn->ninsts + 1);
+    Make mk = {.g = g, .uses = fn_uses(fn, fx->a)};
+    mk.again = NEW_ARRAY(fx->a, bool, (size_t)fn->ninsts + 1);
+    for (uint32_t i = 0; i < fn->ninsts; i++)
+        mk.again[i] = computed_again(&mk, (Value){i});
+    bool *needed = find_needed(&mk);
+    for (uint32_t i = 0; i < fn->ninsts; i++) {
+        g->primary[i] = UINT32_MAX;
+        if (needed[i]) node_make(&mk, (Value){i});
+    }
+    for (uint32_t i = 0; i < fn->nresults; i++)
+        g->nodes[g->primary[fn->result_values[i].id]].result = true;
+    find_users(g);
+    g->clusters = NEW_ARRAY(fx->a, Cluster, (size_t)g->n + 1);
+    for (uint32_t i = 0; i < g->n; i++) {
+        g->nodes[i].cluster = i;
+        vec_push(fx->a, &g->clusters[i].nodes, i);
+    }
+    return g;
+}

@@ -1,0 +1,310 @@
+/*
+ * outline.c: clusters become group functions, and the function calls them.
+ *
+ * Clusters are emitted in an order that keeps operands before users and, with
+ * that, follows the program.  Groups of equal content share one function.
+ */
+#include "fuse.h"
+
+#include <stdarg.h>
+
+typedef struct Outline {
+    Graph *g;
+    Builder b;
+    Value *made; /* node -> value of the new function */
+    uint32_t kinds[NODE_opaque + 1];
+} Outline;
+
+static const char *kind_word(NodeKind k)
+{
+    switch (k) {
+    case NODE_matmul:
+        return "matmul";
+    case NODE_sort:
+        return "sort";
+    case NODE_scatter:
+        return "scatter";
+    default:
+        return "loop";
+    }
+}
+
+void fuse_remark(Fuse *fx, Loc at, const char *fmt, ...)
+{
+    if (!fx->cx || !fx->cx->remarks) return;
+    Span span = loc_span(fx->m, at);
+    if (span.file) {
+        Place p = diag_place(fx->m->diag, span);
+        buf_printf(fx->cx->remarks, "%s:%u:%u: ", p.path, p.line, p.column);
+    }
+    va_list args;
+    va_start(args, fmt);
+    buf_vprintf(fx->cx->remarks, fmt, args);
+    va_end(args);
+    buf_putc(fx->cx->remarks, '\n');
+}
+
+/* ------------------------------------------------------ group functions -- */
+
+typedef struct Body {
+    Outline *o;
+    const Cluster *c;
+    Builder b;
+    VEC(uint32_t) params;  /* nodes outside that are read */
+    VEC(uint32_t) results; /* nodes inside that are read outside */
+    uint32_t *local;       /* node -> value id in the group + 1; 0: none */
+} Body;
+
+static Value body_param(Body *y, uint32_t node, bool fresh)
+{
+    Graph *g = y->o->g;
+    if (y->local[node] && !fresh) return (Value){y->local[node] - 1};
+    Value outer = y->o->made[node];
+    Port port = {.name = y->o->b.fn->names[outer.id],
+                 .type = value_type(y->o->b.fn, outer)};
+    Value v = builder_param(&y->b, port);
+    vec_push(g->fx->a, &y->params, node);
+    y->local[node] = v.id + 1;
+    return v;
+}
+
+/* Parameters come first.  A matmul has one for each operand, even of equal
+ * ones; the accumulator is last. */
+static void body_params(Body *y)
+{
+    const Graph *g = y->o->g;
+    for (uint32_t i = 0; i < y->c->nodes.n; i++) {
+        const Node *x = &g->nodes[y->c->nodes.at[i]];
+        bool fresh = x->kind == NODE_matmul;
+        for (uint32_t a = 0; a < x->nargs; a++)
+            if (g->nodes[x->args[a]].cluster != x->cluster)
+                body_param(y, x->args[a], fresh);
+    }
+}
+
+static Value body_operand(const Body *y, const Node *x, const Inst *in,
+                          uint32_t a)
+{
+    /* The operands of an einsum are the first two parameters. */
+    if (in->op == OP_einsum) return (Value){a};
+    return (Value){y->local[x->args[a]] - 1};
+}
+
+static void body_node(Body *y, uint32_t node)
+{
+    const Graph *g = y->o->g;
+    const Node *x = &g->nodes[node];
+    const Inst *in = inst_of(g->fn, x->value);
+    Value *args = NEW_ARRAY(g->fx->a, Value, (size_t)x->nargs + 1);
+    for (uint32_t a = 0; a < x->nargs; a++)
+        args[a] = body_operand(y, x, in, a);
+    y->b.loc = in->loc;
+    y->b.phase = (Phase)in->phase;
+    Value v = emit(&y->b, (Op)in->op, in->type, in->attr, args, x->nargs);
+    value_set_name(&y->b, v, g->fn->names[x->value.id]);
+    y->local[node] = v.id + 1;
+}
+
+static bool read_outside(const Graph *g, uint32_t node)
+{
+    const Node *x = &g->nodes[node];
+    if (x->result) return true;
+    for (uint32_t u = 0; u < x->nusers; u++)
+        if (g->nodes[x->users[u]].cluster != x->cluster) return true;
+    return false;
+}
+
+static uint64_t group_hash(const Fn *f)
+{
+    uint64_t h = hash_bytes(&f->kind, sizeof f->kind, f->nparams);
+    for (uint32_t i = 0; i < f->ninsts; i++) {
+        const Inst *in = &f->insts[i];
+        uint32_t key[4] = {in->op, in->type.id, in->attr.id, in->nargs};
+        h = hash_bytes(key, sizeof key, h);
+        h = hash_bytes(&f->args[in->first], in->nargs * sizeof(Value), h);
+    }
+    return hash_bytes(f->result_values, f->nresults * sizeof(Value), h);
+}
+
+static bool group_same(const Fn *x, const Fn *y)
+{
+    if (!str_eq(x->kind, y->kind) || x->nparams != y->nparams ||
+        x->ninsts != y->ninsts || x->nresults != y->nresults ||
+        memcmp(x->result_values, y->result_values,
+               x->nresults * sizeof(Value)) != 0)
+        return false;
+    for (uint32_t i = 0; i < x->ninsts; i++) {
+        const Inst *p = &x->insts[i], *q = &y->insts[i];
+        if (p->op != q->op || p->type.id != q->type.id ||
+            p->attr.id != q->attr.id || p->nargs != q->nargs ||
+            memcmp(&x->args[p->first], &y->args[q->first],
+                   p->nargs * sizeof(Value)) != 0)
+            return false;
+    }
+    return true;
+}
+
+static FnRef group_share(Fuse *fx, Fn *fn, const char *stem)
+{
+    uint64_t h = group_hash(fn);
+    MapIter it;
+    uint32_t at;
+    for (bool more = map_first(&fx->groups, h, &it, &at); more;
+         more = map_next(&fx->groups, &it, &at))
+        if (group_same(fn, fn_of(fx->m, (FnRef){at}))) return (FnRef){at};
+    fn->name = fn_fresh_name(fx->m, stem);
+    FnRef f = module_add_fn(fx->m, fn);
+    map_add(&fx->groups, h, f.id);
+    return f;
+}
+
+static FnRef make_group(Body *y, NodeKind kind)
+{
+    Graph *g = y->o->g;
+    Fuse *fx = g->fx;
+    Fn *fn = fn_new(fx->m, (Str){0}, VIEW_local);
+    fn->kind = module_str(fx->m, kind_word(kind));
+    fn->loc = inst_of(g->fn, g->nodes[vec_last(&y->c->nodes)].value)->loc;
+    builder_init(&y->b, fx->m, fn);
+    body_params(y);
+    for (uint32_t i = 0; i < y->c->nodes.n; i++)
+        body_node(y, y->c->nodes.at[i]);
+    for (uint32_t i = 0; i < y->c->nodes.n; i++) {
+        uint32_t node = y->c->nodes.at[i];
+        if (!read_outside(g, node)) continue;
+        vec_push(fx->a, &y->results, node);
+        builder_result(&y->b, (Value){y->local[node] - 1},
+                       (Port){.loc = fn->loc});
+    }
+    return group_share(fx, fn,
+                       arena_printf(fx->a, "%s.%s", str_of(fx->m, g->fn->name),
+                                    kind_word(kind)));
+}
+
+static void call_group(Outline *o, const Cluster *c)
+{
+    Graph *g = o->g;
+    Fuse *fx = g->fx;
+    uint32_t last = vec_last(&c->nodes);
+    Body y = {.o = o, .c = c, .local = NEW_ARRAY(fx->a, uint32_t, g->n)};
+    FnRef f = make_group(&y, g->nodes[last].kind);
+    Value *args = NEW_ARRAY(fx->a, Value, (size_t)y.params.n + 1);
+    for (uint32_t i = 0; i < y.params.n; i++)
+        args[i] = o->made[y.params.at[i]];
+    const Inst *in = inst_of(g->fn, g->nodes[last].value);
+    o->b.loc = in->loc;
+    o->b.phase = (Phase)in->phase;
+    Value call = emit_call(&o->b, f, args, y.params.n);
+    for (uint32_t i = 0; i < y.results.n; i++) {
+        Value v = y.results.n == 1 ? call : emit_proj(&o->b, call, i);
+        value_set_name(&o->b, v,
+                       g->fn->names[g->nodes[y.results.at[i]].value.id]);
+        o->made[y.results.at[i]] = v;
+    }
+    fuse_remark(fx, in->loc, "fused %u op%s into @%s", c->nodes.n,
+                c->nodes.n == 1 ? "" : "s",
+                str_of(fx->m, fn_of(fx->m, f)->name));
+}
+
+/* ------------------------------------------------------ the new function -- */
+
+static void copy_node(Outline *o, uint32_t node)
+{
+    Graph *g = o->g;
+    const Node *x = &g->nodes[node];
+    const Inst *in = inst_of(g->fn, x->value);
+    Value *args = NEW_ARRAY(g->fx->a, Value, (size_t)x->nargs + 1);
+    for (uint32_t a = 0; a < x->nargs; a++)
+        args[a] = o->made[x->args[a]];
+    o->b.loc = in->loc;
+    o->b.phase = (Phase)in->phase;
+    o->made[node] = emit(&o->b, (Op)in->op, in->type, in->attr, args, x->nargs);
+    value_set_name(&o->b, o->made[node], g->fn->names[x->value.id]);
+}
+
+/* Ready clusters wait in the order of their last node. */
+typedef struct Order {
+    uint32_t *waits; /* operands outside that are not made yet */
+    uint32_t *key;   /* last node */
+    VEC(uint32_t) ready;
+} Order;
+
+static void count_waits(const Graph *g, Order *r)
+{
+    r->waits = NEW_ARRAY(g->fx->a, uint32_t, (size_t)g->n + 1);
+    r->key = NEW_ARRAY(g->fx->a, uint32_t, (size_t)g->n + 1);
+    for (uint32_t i = 0; i < g->n; i++) {
+        const Node *x = &g->nodes[i];
+        if (r->key[x->cluster] < i) r->key[x->cluster] = i;
+        for (uint32_t a = 0; a < x->nargs; a++)
+            if (g->nodes[x->args[a]].cluster != x->cluster)
+                r->waits[x->cluster]++;
+    }
+    for (uint32_t i = 0; i < g->n; i++)
+        if (g->clusters[i].nodes.n > 0 && r->waits[i] == 0)
+            vec_push(g->fx->a, &r->ready, i);
+}
+
+static uint32_t take_first(Order *r)
+{
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < r->ready.n; i++)
+        if (r->key[r->ready.at[i]] < r->key[r->ready.at[best]]) best = i;
+    uint32_t c = r->ready.at[best];
+    r->ready.at[best] = r->ready.at[--r->ready.n];
+    return c;
+}
+
+static void release_users(const Graph *g, Order *r, uint32_t c)
+{
+    const Cluster *from = &g->clusters[c];
+    for (uint32_t i = 0; i < from->nodes.n; i++) {
+        const Node *x = &g->nodes[from->nodes.at[i]];
+        for (uint32_t u = 0; u < x->nusers; u++) {
+            uint32_t to = g->nodes[x->users[u]].cluster;
+            if (to != c && --r->waits[to] == 0)
+                vec_push(g->fx->a, &r->ready, to);
+        }
+    }
+}
+
+static void emit_clusters(Outline *o)
+{
+    Graph *g = o->g;
+    Order r = {0};
+    count_waits(g, &r);
+    while (r.ready.n > 0) {
+        uint32_t c = take_first(&r);
+        const Cluster *cl = &g->clusters[c];
+        NodeKind kind = g->nodes[cl->nodes.at[0]].kind;
+        bool group = kind == NODE_loop || kind == NODE_matmul ||
+                     kind == NODE_sort || kind == NODE_scatter ||
+                     cl->nodes.n > 1;
+        if (kind == NODE_arg)
+            ;
+        else if (group)
+            call_group(o, cl);
+        else
+            copy_node(o, cl->nodes.at[0]);
+        release_users(g, &r, c);
+    }
+}
+
+Fn *fuse_outline(Graph *g)
+{
+    Module *m = g->fx->m;
+    const Fn *old = g->fn;
+    Outline o = {.g = g, .made = NEW_ARRAY(g->fx->a, Value, (size_t)g->n + 1)};
+    Fn *fn = fn_new(m, old->name, VIEW_local);
+    fn->entry = old->entry;
+    fn->kind = old->kind;
+    fn->loc = old->loc;
+    builder_init(&o.b, m, fn);
+    for (uint32_t i = 0; i < old->nparams; i++)
+        o.made[g->primary[i]] = builder_param(&o.b, old->params[i]);
+    emit_clusters(&o);
+    for (uint32_t i = 0; i < old->nresults; i++)
+        builder_result(&o.b, o.made[g->primary[old->result_values[i].id]],
+                       old->results[i]);
+    return fn;
+}

@@ -1,0 +1,260 @@
+/*
+ * prepare.c: a function whose every op some kind of group takes.
+ *
+ *   - a region (norm) is put in place of its call; one whose intermediate
+ *     values are large (attention, loss) is cut into tiles
+ *   - an einsum that is no product of matrices becomes a product and a sum
+ *   - a sum to few elements is made in two steps, so that it has enough rows
+ *     to be shared; the intermediate sums are in the dtype of accumulation
+ */
+#include "fuse.h"
+
+enum {
+    LEAST_MATRIX = 2,     /* rows, columns and terms of a matmul */
+    FEW_ROWS = 64,        /* a sum with fewer results ... */
+    MANY_TERMS = 1 << 14, /* ... of so many elements is cut */
+    STEP_ROWS = 1024      /* into about so many sums */
+};
+
+typedef struct Prep {
+    Fuse *fx;
+    Builder *b;
+    const Fn *fn;
+    Value *map;     /* old value -> new */
+    Value **fields; /* of a call that was put in place */
+} Prep;
+
+static void prep_body(Prep *p, uint32_t first);
+
+static Value operand(const Prep *p, const Inst *in, uint32_t i)
+{
+    return p->map[inst_arg(p->fn, in, i).id];
+}
+
+static Type operand_type(const Prep *p, const Inst *in, uint32_t i)
+{
+    return value_type(p->b->fn, operand(p, in, i));
+}
+
+/* ------------------------------------------------------------- einsums -- */
+
+static bool is_matrix_product(const Prep *p, const Inst *in)
+{
+    int64_t size[4] = {1, 1, 1, 1};
+    const Module *m = p->fx->m;
+    for (uint32_t i = 0; i < 2; i++) {
+        const TypeInfo *ti =
+            type_info(m, value_type(p->fn, inst_arg(p->fn, in, i)));
+        for (uint32_t k = 0; k < ti->naxes; k++) {
+            EinsumRole role = einsum_role(m, p->fn, in, ti->axes[k].axis);
+            bool both = role == EINSUM_sum || role == EINSUM_batch;
+            if (i == 0 || !both) size[role] *= type_local_size(m, &ti->axes[k]);
+        }
+    }
+    return size[EINSUM_row] >= LEAST_MATRIX &&
+           size[EINSUM_column] >= LEAST_MATRIX &&
+           size[EINSUM_sum] >= LEAST_MATRIX;
+}
+
+static Value as_loops(Prep *p, const Inst *in)
+{
+    Module *m = p->fx->m;
+    Value args[2] = {operand(p, in, 0), operand(p, in, 1)};
+    DType d = type_dtype(m, operand_type(p, in, 0));
+    DType acc = attr_dtype(m, in->attr, AT_acc, dtype_acc(d));
+    Expr x = expr_cast(m, acc, expr_arg(m, 0, d));
+    Expr y = expr_cast(m, acc, expr_arg(m, 1, d));
+    Value v = emit_map(p->b, expr_op(m, SC_mul, x, y, (Expr){0}), args, 2);
+    const AttrItem *sum = attr_get(m, in->attr, AT_sum);
+    if (sum->n > 0)
+        v = emit_reduce(p->b, "sum", v, sum->axes, sum->n, acc, acc);
+    return emit_cast(p->b, v, type_dtype(m, in->type));
+}
+
+/* ---------------------------------------------------------------- sums -- */
+
+/* The leading axes of the sum that are kept in the first step. */
+static uint32_t step_axes(const Prep *p, Type t, const AttrItem *axes,
+                          Axis *out)
+{
+    const Module *m = p->fx->m;
+    const TypeInfo *ti = type_info(m, t);
+    int64_t rows = 1;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < ti->naxes && rows < STEP_ROWS; i++) {
+        bool summed = false;
+        for (uint32_t k = 0; k < axes->n; k++)
+            summed |= axes->axes[k].id == ti->axes[i].axis.id;
+        if (!summed) continue;
+        rows *= type_local_size(m, &ti->axes[i]);
+        out[n++] = ti->axes[i].axis;
+    }
+    return n;
+}
+
+/* One long axis is cut in two: a, near the root of its size, and the rest. */
+static Value cut_axis(Prep *p, Value x, Axis axis, Axis *outer, Axis *inner)
+{
+    Module *m = p->fx->m;
+    int64_t size = type_size(m, value_type(p->b->fn, x), axis);
+    int64_t rows = 1;
+    for (int64_t r = 2; r <= STEP_ROWS && r * r <= size; r++)
+        if (size % r == 0) rows = r;
+    if (rows < FEW_ROWS / 4) return NO_VALUE;
+    *outer = axis_fresh(m, axis_name(m, axis), rows);
+    *inner = axis_fresh(m, axis_name(m, axis), size / rows);
+    TypeAxis to[2] = {{.axis = *outer, .size = rows},
+                      {.axis = *inner, .size = size / rows}};
+    return emit_split(p->b, x, axis, to, 2);
+}
+
+static Value sum_in_steps(Prep *p, const Inst *in)
+{
+    Module *m = p->fx->m;
+    Value x = operand(p, in, 0);
+    Type t = operand_type(p, in, 0);
+    const AttrItem *axes = attr_get(m, in->attr, AT_axes);
+    if (type_local_elements(m, in->type) >= FEW_ROWS ||
+        type_local_elements(m, t) < MANY_TERMS || type_info(m, t)->npending)
+        return NO_VALUE;
+    const char *kind = str_of(m, attr_str(m, in->attr, AT_kind));
+    DType d = type_dtype(m, t);
+    DType acc = attr_dtype(m, in->attr, AT_acc, dtype_acc(d));
+    Axis *outer = NEW_ARRAY(p->fx->a, Axis, axes->n + 1), inner;
+    uint32_t n = step_axes(p, t, axes, outer);
+    VEC(Axis) first = {0};
+    if (n == axes->n) {
+        x = cut_axis(p, x, outer[n - 1], &outer[n - 1], &inner);
+        if (value_eq(x, NO_VALUE)) return NO_VALUE;
+        vec_push(p->fx->a, &first, inner);
+    }
+    for (uint32_t i = 0; i < axes->n; i++) {
+        bool kept = n == axes->n;
+        for (uint32_t k = 0; k < n; k++)
+            kept |= axes->axes[i].id == outer[k].id;
+        if (!kept) vec_push(p->fx->a, &first, axes->axes[i]);
+    }
+    x = emit_reduce(p->b, kind, x, first.at, first.n, acc, acc);
+    x = emit_reduce(p->b, kind, x, outer, n, acc, acc);
+    return emit_cast(p->b, x, type_dtype(m, in->type));
+}
+
+/* -------------------------------------------------------------- regions -- */
+
+static bool is_tiled_kind(const Fuse *fx, const Fn *region)
+{
+    const char *kind = str_of(fx->m, region->kind);
+    return !strncmp(kind, "attention", 9) || !strncmp(kind, "loss", 4);
+}
+
+static void call_in_place(Prep *p, uint32_t call, const Fn *region,
+                          const Value *args)
+{
+    Fuse *fx = p->fx;
+    Prep q = {.fx = fx, .b = p->b, .fn = region};
+    q.map = NEW_ARRAY(fx->a, Value, (size_t)region->ninsts + 1);
+    q.fields = NEW_ARRAY(fx->a, Value *, (size_t)region->ninsts + 1);
+    memcpy(q.map, args, region->nparams * sizeof *args);
+    prep_body(&q, region->nparams);
+    p->fields[call] = NEW_ARRAY(fx->a, Value, (size_t)region->nresults + 1);
+    for (uint32_t i = 0; i < region->nresults; i++)
+        p->fields[call][i] = q.map[region->result_values[i].id];
+}
+
+/* The GPU runs a whole region of this kind as one kernel. */
+static void call_tile_group(Prep *p, uint32_t call, const Inst *in,
+                            const Fn *region, const Value *args)
+{
+    Module *m = p->fx->m;
+    Rewrite rw;
+    rewrite_begin(&rw, m, region);
+    for (uint32_t i = region->nparams; i < region->ninsts; i++)
+        rewrite_copy(&rw, (Value){i});
+    Fn *tile = rewrite_end(&rw);
+    tile->kind = module_str(m, "tile");
+    tile->name = fn_fresh_name(m, str_of(m, region->name));
+    Value v = emit_call(p->b, module_add_fn(m, tile), args, in->nargs);
+    p->fields[call] = NEW_ARRAY(p->fx->a, Value, (size_t)region->nresults + 1);
+    for (uint32_t i = 0; i < region->nresults; i++)
+        p->fields[call][i] = region->nresults == 1 ? v : emit_proj(p->b, v, i);
+}
+
+static void prep_call(Prep *p, uint32_t call)
+{
+    Fuse *fx = p->fx;
+    const Inst *in = &p->fn->insts[call];
+    const Fn *region = fn_of(fx->m, attr_fn(fx->m, in->attr, AT_fn));
+    Value *args = NEW_ARRAY(fx->a, Value, (size_t)in->nargs + 1);
+    for (uint32_t i = 0; i < in->nargs; i++)
+        args[i] = operand(p, in, i);
+    if (is_tiled_kind(fx, region)) {
+        const char *kind = str_of(fx->m, region->kind);
+        if (fx->gpu && !strncmp(kind, "attention", 9)) {
+            call_tile_group(p, call, in, region, args);
+            return;
+        }
+        Value *out = NEW_ARRAY(fx->a, Value, (size_t)region->nresults + 1);
+        if (fuse_tile(fx, p->b, region, args, out)) {
+            p->fields[call] = out;
+            fuse_remark(fx, in->loc, "@%s runs tile by tile",
+                        str_of(fx->m, region->name));
+            return;
+        }
+        fuse_remark(fx, in->loc, "@%s is not cut: it needs every axis whole",
+                    str_of(fx->m, region->name));
+    }
+    call_in_place(p, call, region, args);
+}
+
+/* ------------------------------------------------------------- the copy -- */
+
+static Value copy_inst(Prep *p, const Inst *in)
+{
+    Value *args = NEW_ARRAY(p->fx->a, Value, (size_t)in->nargs + 1);
+    for (uint32_t i = 0; i < in->nargs; i++)
+        args[i] = operand(p, in, i);
+    return emit(p->b, (Op)in->op, in->type, in->attr, args, in->nargs);
+}
+
+static void prep_inst(Prep *p, uint32_t i)
+{
+    const Inst *in = &p->fn->insts[i];
+    Module *m = p->fx->m;
+    Value made = NO_VALUE;
+    if (in->op == OP_call) {
+        prep_call(p, i);
+        /* A region with one result is read without a proj. */
+        made = p->fields[i][0];
+    } else if (in->op == OP_proj) {
+        Value *fields = p->fields[inst_arg(p->fn, in, 0).id];
+        if (fields) made = fields[attr_int(m, in->attr, AT_index, 0)];
+    } else if (in->op == OP_einsum && !is_matrix_product(p, in)) {
+        made = as_loops(p, in);
+    } else if (in->op == OP_reduce) {
+        made = sum_in_steps(p, in);
+    }
+    p->map[i] = value_eq(made, NO_VALUE) ? copy_inst(p, in) : made;
+}
+
+static void prep_body(Prep *p, uint32_t first)
+{
+    Loc outer = p->b->loc;
+    for (uint32_t i = first; i < p->fn->ninsts; i++) {
+        const Inst *in = &p->fn->insts[i];
+        p->b->loc = in->loc;
+        p->b->phase = (Phase)in->phase;
+        prep_inst(p, i);
+        if (in->op != OP_call) value_set_name(p->b, p->map[i], p->fn->names[i]);
+    }
+    p->b->loc = outer;
+}
+
+Fn *fuse_prepare(Fuse *fx, const Fn *fn)
+{
+    Rewrite rw;
+    rewrite_begin(&rw, fx->m, fn);
+    Prep p = {.fx = fx, .b = &rw.b, .fn = fn, .map = rw.map};
+    p.fields = NEW_ARRAY(fx->a, Value *, (size_t)fn->ninsts + 1);
+    prep_body(&p, fn->nparams);
+    return rewrite_end(&rw);
+}
