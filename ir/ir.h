@@ -456,6 +456,9 @@ Fn *fn_of(const Module *m, FnRef f);
 bool fn_find(const Module *m, Str name, FnRef *out);
 /* A name that is not in use: stem, stem.1, stem.2, ... */
 Str fn_fresh_name(Module *m, const char *stem);
+/* Drops every function that is no root (a bool per function) and that no root
+ * reaches; the others are numbered anew, in their attributes too. */
+void module_sweep(Module *m, const bool *roots);
 
 void builder_init(Builder *b, Module *m, Fn *fn);
 /* All arguments first, then instructions. */

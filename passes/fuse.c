@@ -10,6 +10,7 @@
  *   result   docs/architecture.md, "Groups", with the rules G1 to G7
  *
  * Options: `target`; for a GPU, attention stays one group of kind tile.
+ * `tile-bytes`: the largest intermediate value of a region, about.
  *
  * A function is prepared (every op one that a group kind takes; regions put in
  * place or cut into tiles), turned into a graph, clustered, and outlined.
@@ -28,38 +29,24 @@ static bool is_grouped(const Module *m, const Fn *fn)
     return fn->view != VIEW_local || (kind[0] && strcmp(kind, "lane") != 0);
 }
 
-static void mark_used(const Module *m, FnRef f, bool *used)
-{
-    if (used[f.id]) return;
-    used[f.id] = true;
-    const Fn *fn = fn_of(m, f);
-    for (uint32_t i = 0; i < fn->ninsts; i++) {
-        Attr a = fn->insts[i].attr;
-        if (attr_get(m, a, AT_fn)) mark_used(m, attr_fn(m, a, AT_fn), used);
-        if (attr_get(m, a, AT_while))
-            mark_used(m, attr_fn(m, a, AT_while), used);
-    }
-}
-
 /* Regions that were put in place or cut are called by nobody. */
-static void drop_unused(Module *m, Arena *a)
+static void drop_regions(Module *m)
 {
-    bool *used = NEW_ARRAY(a, bool, (size_t)m->fns.n + 1);
+    bool *roots = NEW_ARRAY(m->scratch, bool, (size_t)m->fns.n + 1);
     for (uint32_t i = 0; i < m->fns.n; i++)
-        if (m->fns.at[i] && !is_grouped(m, m->fns.at[i]))
-            mark_used(m, (FnRef){i}, used);
-    for (uint32_t i = 0; i < m->fns.n; i++)
-        if (m->fns.at[i] && !used[i]) m->fns.at[i] = NULL;
+        roots[i] = !is_grouped(m, m->fns.at[i]);
+    module_sweep(m, roots);
 }
 
 bool pass_fuse(Module *m, PassCtx *cx)
 {
     Fuse fx = {.m = m, .cx = cx, .a = m->scratch};
     fx.gpu = !strncmp(pass_option(m, cx, "target", "host"), "sm_", 3);
+    fx.tile_bytes = pass_option_int(m, cx, "tile-bytes", 1 << 20);
     map_init(&fx.groups, fx.a);
     for (uint32_t i = 0; i < m->fns.n; i++) {
         Fn *fn = m->fns.at[i];
-        if (!fn || is_grouped(m, fn)) continue;
+        if (is_grouped(m, fn)) continue;
         fn = fuse_prepare(&fx, fn);
         if (!fn) return false;
         Graph *g = fuse_graph(&fx, fn);
@@ -67,6 +54,6 @@ bool pass_fuse(Module *m, PassCtx *cx)
         fn = fuse_outline(g); /* appends groups: the table may move */
         m->fns.at[i] = fn;
     }
-    drop_unused(m, fx.a);
+    drop_regions(m);
     return true;
 }

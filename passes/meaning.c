@@ -298,7 +298,7 @@ static double format_bound(const Module *m)
     int64_t longest = 1;
     for (uint32_t f = 0; f < m->fns.n; f++) {
         const Fn *fn = m->fns.at[f];
-        for (uint32_t i = 0; fn && i < fn->ninsts; i++) {
+        for (uint32_t i = 0; i < fn->ninsts; i++) {
             const Inst *in = &fn->insts[i];
             const TypeInfo *t = type_info(m, in->type);
             if (!t->is_tuple && unit_of(t->dtype) > unit)
@@ -400,7 +400,7 @@ static bool pair_same(const Pair *p, uint64_t seed)
 static bool has_entries(const Module *m)
 {
     for (uint32_t i = 0; i < m->fns.n; i++)
-        if (m->fns.at[i] && m->fns.at[i]->entry) return true;
+        if (m->fns.at[i]->entry) return true;
     return false;
 }
 
@@ -408,8 +408,8 @@ static const Fn *same_fn(const Pair *p)
 {
     for (uint32_t i = 0; i < p->after->fns.n; i++) {
         const Fn *fn = p->after->fns.at[i];
-        if (fn && !strcmp(str_of(p->after, fn->name),
-                          str_of(p->before, p->old->name)))
+        if (!strcmp(str_of(p->after, fn->name),
+                    str_of(p->before, p->old->name)))
             return fn;
     }
     return NULL;
@@ -435,7 +435,7 @@ bool meaning_same(Module *before, Module *after, Contract c, uint64_t seed)
     arena_init(&arena, "meaning");
     for (uint32_t i = 0; i < before->fns.n && same; i++) {
         Pair p = {before, after, before->fns.at[i], NULL, c, &arena};
-        if (!p.old || (entries && !p.old->entry)) continue;
+        if (entries && !p.old->entry) continue;
         p.new = same_fn(&p);
         if (!comparable(&p)) {
             if (p.old->entry) /* an entry keeps its ports */

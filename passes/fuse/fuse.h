@@ -17,7 +17,8 @@ typedef struct Fuse {
     PassCtx *cx;
     Arena *a; /* scratch */
     bool gpu;
-    Map groups; /* hash of a group's content -> its function */
+    int64_t tile_bytes; /* of the largest value of a tile, about */
+    Map groups;         /* hash of a group's content -> its function */
 } Fuse;
 
 typedef enum NodeKind {

@@ -606,7 +606,7 @@ bool fuse_tile(Fuse *fx, Builder *b, const Fn *region, const Value *args,
                Value *results)
 {
     Tile t = {.fx = fx, .region = region};
-    t.budget = pass_option_int(fx->m, fx->cx, "tile-bytes", 1 << 20);
+    t.budget = fx->tile_bytes;
     t.axes = region_axes(fx->m, region, fx->a);
     Type large = largest_value(&t);
     if (!large.id || type_bytes(fx->m, large) <= t.budget) return false;
