@@ -12,8 +12,8 @@
 
 /* -------------------------------------------------------------- printing -- */
 
-/* The shortest text that reads back as the same value of the dtype; without
- * rounding, twelve digits, so that the last bits of a double do not show. */
+/* The shortest text that reads back as the same value; without rounding,
+ * twelve digits, so that the last bits of a double do not show. */
 static void print_float(DType d, bool round, double x, Buf *out)
 {
     char text[40];
@@ -21,11 +21,15 @@ static void print_float(DType d, bool round, double x, Buf *out)
         buf_puts(out, isnan(x) ? "nan" : x < 0 ? "-inf" : "inf");
         return;
     }
-    if (!round) d = DT_f64;
-    int digits = round ? 1 : 12;
-    for (; digits <= 17; digits++) {
+    if (x == rint(x) && fabs(x) < 1e15) {
+        buf_printf(out, "%.0f", x);
+        return;
+    }
+    for (int digits = round ? 1 : 12; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, x);
-        if (!round || dtype_round(d, strtod(text, NULL)) == x) break;
+        double back = strtod(text, NULL);
+        if (!round || back == x || (d == DT_f32 && (float)back == (float)x))
+            break;
     }
     buf_puts(out, text);
 }

@@ -66,7 +66,8 @@ static Body body_of(Frame *f, const Inst *in)
     return b;
 }
 
-/* index(a) counts over the whole axis, also on one device of many. */
+/* index(a) counts over the whole axis, also on one device of many; a pad
+ * lies past its end. */
 static void body_index(Run *r, Body *b, Type t, uint32_t device)
 {
     b->device = device;
@@ -74,8 +75,10 @@ static void body_index(Run *r, Body *b, Type t, uint32_t device)
         const TypeAxis *a = type_axis(r->m, t, b->s->index[k]);
         int64_t n = axis_extent(r, a);
         int64_t *table = NEW_ARRAY(&r->temp, int64_t, (size_t)n);
-        for (int64_t i = 0; i < n; i++)
-            table[i] = r->ndev == 1 ? i : axis_logical(r->m, a, device, i);
+        for (int64_t i = 0; i < n; i++) {
+            int64_t at = r->ndev == 1 ? i : axis_logical(r->m, a, device, i);
+            table[i] = at < 0 ? a->size : at;
+        }
         b->logical[k] = table;
         b->dim[k] = walk_dim(&b->walk, a->axis);
     }
