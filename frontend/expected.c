@@ -57,6 +57,7 @@ static const char *plain_words(Module *m, const char *name)
     if (!strcmp(name, "number")) return "a number";
     if (!strcmp(name, "text")) return "a quoted text";
     if (!strcmp(name, "end of line")) return "the end of the line";
+    if (!strcmp(name, "end of file")) return "the end of the file";
     if (name[0] == '\'') return name;
     return arena_printf(m->arena, "'%s'", name);
 }
@@ -101,6 +102,8 @@ static void report(Parser *p, const Token *t, const char *const *names,
     }
     Report *r = diag_error(p->m->diag, DIAG_syntax, t->span, "%s", b.at);
     buf_release(&b);
+    if (t->kind == '=' && listed(names, n, "=="))
+        report_help(r, "'==' compares, '=' gives a name to a value");
     if (t->kind == 0 && p->open.n)
         report_note(r, p->tokens.at[vec_last(&p->open)].span,
                     "the block that starts here is not closed");
