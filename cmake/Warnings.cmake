@@ -10,6 +10,8 @@ if(TITAN_SANITIZE)
   list(APPEND TITAN_C_FLAGS -fsanitize=address,undefined
     -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
   add_link_options(-fsanitize=address,undefined)
+  # training programs are linked by titanc, with the same runtime
+  set(TITAN_LINK_FLAGS -fsanitize=address,undefined)
 endif()
 if(TITAN_PURIFY)
   add_compile_definitions(TITAN_PURIFY)
