@@ -1,0 +1,215 @@
+/*
+ * report.c: --stats, --why, and whether the program keeps to --memory-limit.
+ *
+ * Memory and kernels are read back from the image, so that what is printed is
+ * what will run.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../runtime/titan.h"
+#include "titanc.h"
+
+static TitanImage open_image(Job *j)
+{
+    TitanStory story = {0};
+    TitanImage im;
+    if (titan_image_open(&story, j->made.image, j->made.image_size, &im))
+        BUG("the image does not open: %s", story.line[0]);
+    return im;
+}
+
+/* "12.3 GiB", with the exact number when it is small */
+static const char *size_str(Arena *a, uint64_t bytes)
+{
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+    double x = (double)bytes;
+    unsigned u = 0;
+    while (x >= 1024 && u < 4) {
+        x /= 1024;
+        u++;
+    }
+    return arena_printf(a, u ? "%.1f %s" : "%.0f %s", x, units[u]);
+}
+
+/* "1,235,814,400" */
+static const char *grouped(Arena *a, double x)
+{
+    char digits[40], out[60];
+    snprintf(digits, sizeof digits, "%.0f", x);
+    size_t n = strlen(digits), k = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (i > 0 && (n - i) % 3 == 0) out[k++] = ',';
+        out[k++] = digits[i];
+    }
+    out[k] = 0;
+    return arena_strdup(a, out);
+}
+
+static int64_t count_parameters(const Module *m)
+{
+    int64_t sum = 0;
+    for (uint32_t i = 0; i < m->slots.n; i++)
+        if (m->slots.at[i].role == ROLE_param)
+            sum += type_elements(m, m->slots.at[i].type);
+    return sum;
+}
+
+static uint32_t count_collectives(const Module *m)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < m->fns.n; i++)
+        for (uint32_t k = 0; k < m->fns.at[i]->ninsts; k++)
+            n +=
+                (op_info((Op)m->fns.at[i]->insts[k].op)->flags & OPF_COMM) != 0;
+    return n;
+}
+
+/* ---------------------------------------------------------------- stats -- */
+
+typedef struct Stats {
+    int64_t parameters;
+    double flops_per_token;
+    uint64_t peak_bytes, lower_bound;
+    uint32_t kernels, collectives;
+} Stats;
+
+static Stats stats_of(Job *j, const TitanImage *im)
+{
+    return (Stats){
+        .parameters = count_parameters(&j->m),
+        .flops_per_token = titan_fact(im, "flops_per_token", 0),
+        .peak_bytes = im->header->arena_bytes,
+        .lower_bound = (uint64_t)titan_fact(im, "lower_bound", 0),
+        .kernels = im->nkernels,
+        .collectives = count_collectives(&j->m),
+    };
+}
+
+static void print_json(const Stats *s)
+{
+    printf("{\"parameters\": %" PRId64 ", \"flops_per_token\": %.0f, "
+           "\"peak_bytes\": %" PRIu64 ", \"kernels\": %" PRIu32
+           ", \"collectives\": %" PRIu32 "}\n",
+           s->parameters, s->flops_per_token, s->peak_bytes, s->kernels,
+           s->collectives);
+}
+
+static void print_text(Job *j, const TitanImage *im, const Stats *s)
+{
+    Arena *a = &j->scratch;
+    const TitanHeader *h = im->header;
+    printf("parameters       %s\n", grouped(a, (double)s->parameters));
+    printf("FLOPs per token  %s\n", grouped(a, s->flops_per_token));
+    printf("kernels          %" PRIu32 "\n", s->kernels);
+    printf("collectives      %" PRIu32 "\n", s->collectives);
+    printf("peak memory      %s bytes (%s)\n",
+           grouped(a, (double)s->peak_bytes), size_str(a, s->peak_bytes));
+    static const char *const names[] = {
+        "parameters and states", "inputs and results", "values of a step",
+        "scratch of a thread"};
+    for (int b = 0; b < TITAN_BASE_COUNT; b++) {
+        printf("  %-22s %12s", names[b], size_str(a, h->base_bytes[b]));
+        if (b == TITAN_BASE_lane) printf(" for each of %" PRIu32, h->lanes);
+        printf("\n");
+    }
+    if (s->lower_bound)
+        printf("lower bound      %s bytes\n",
+               grouped(a, (double)s->lower_bound));
+}
+
+static void print_peaks(Job *j, const TitanImage *im)
+{
+    if (im->npeaks) printf("live at the peak\n");
+    for (uint32_t i = 0; i < im->npeaks; i++) {
+        const TitanPeak *p = &im->peaks[i];
+        printf("  %12s  %s", size_str(&j->scratch, p->bytes),
+               titan_string(im, p->name));
+        if (p->line)
+            printf("  %s:%" PRIu32, titan_string(im, p->file), p->line);
+        printf("\n");
+    }
+}
+
+bool stats_print(Job *j)
+{
+    TitanImage im = open_image(j);
+    Stats s = stats_of(j, &im);
+    if (!strcmp(j->r->stats, "json")) {
+        print_json(&s);
+        return true;
+    }
+    print_text(j, &im, &s);
+    print_peaks(j, &im);
+    return true;
+}
+
+/* ---------------------------------------------------------------- limit -- */
+
+bool within_limit(Job *j)
+{
+    if (j->r->memory_limit < 0) return true;
+    TitanImage im = open_image(j);
+    uint64_t peak = im.header->arena_bytes;
+    uint64_t limit = (uint64_t)j->r->memory_limit;
+    if (peak <= limit) return true;
+    Arena *a = &j->scratch;
+    Report *r = diag_error(&j->diag, DIAG_memory_limit, (Span){0},
+                           "a rank needs %s, the memory limit is %s",
+                           size_str(a, peak), size_str(a, limit));
+    for (uint32_t i = 0; i < im.npeaks && i < 3; i++)
+        report_note(r, (Span){0}, "'%s' takes %s at the peak",
+                    titan_string(&im, im.peaks[i].name),
+                    size_str(a, im.peaks[i].bytes));
+    report_help(r, "a smaller batch, or more recomputation, needs less");
+    return false;
+}
+
+/* ------------------------------------------------------------------ why -- */
+
+/* Whether the path is, or ends in, what the user wrote. */
+static bool path_ends(const char *path, const char *wanted)
+{
+    size_t n = strlen(path), k = strlen(wanted);
+    if (k > n || strcmp(path + n - k, wanted)) return false;
+    return k == n || path[n - k - 1] == '.';
+}
+
+static void print_slot(Job *j, const Slot *s)
+{
+    Module *m = &j->m;
+    printf("%s %s: %s\n", role_name(s->role), str_of(m, s->path),
+           type_str(m, s->type));
+    const TypeInfo *t = type_info(m, s->type);
+    bool split = false;
+    for (uint32_t i = 0; i < t->naxes; i++) {
+        if (!t->axes[i].nsplits) continue;
+        split = true;
+        printf("  axis %s is split over", axis_name(m, t->axes[i].axis));
+        for (uint32_t k = 0; k < t->axes[i].nsplits; k++)
+            printf(" %s", mesh_name(m, t->axes[i].splits[k]));
+        printf("\n");
+    }
+    if (!split)
+        printf("  is whole on every device: no rule splits one of its axes\n");
+}
+
+bool why_print(Job *j)
+{
+    const char *wanted = option_text(j->r->o, OPT_why);
+    Nearest near = nearest_to(wanted);
+    bool any = false;
+    for (uint32_t i = 0; i < j->m.slots.n; i++) {
+        const Slot *s = &j->m.slots.at[i];
+        nearest_try(&near, str_of(&j->m, s->path));
+        if (!path_ends(str_of(&j->m, s->path), wanted)) continue;
+        any = true;
+        print_slot(j, s);
+    }
+    if (any) return true;
+    Report *r = diag_error(&j->diag, DIAG_no_such_path, (Span){0},
+                           "the model has no parameter or state '%s'", wanted);
+    if (near.best) report_help(r, "did you mean '%s'?", near.best);
+    return false;
+}

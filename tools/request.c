@@ -1,0 +1,159 @@
+/*
+ * request.c: what titanc is asked for, from its options.
+ *
+ * The kind of output follows from the suffix of -o unless --emit says it; the
+ * target is a GPU for PTX and the host otherwise unless --target says it.
+ * Neither depends on the machine that compiles.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "titanc.h"
+
+static const struct {
+    const char *word, *suffix;
+    EmitKind kind;
+} kinds[] = {
+    {"ast", NULL, EMIT_ast},     {"tir", ".tir", EMIT_tir},
+    {"image", NULL, EMIT_image}, {"llvm", ".ll", EMIT_llvm},
+    {"ptx", ".ptx", EMIT_ptx},   {"obj", ".o", EMIT_obj},
+    {"exe", NULL, EMIT_exe},
+};
+
+enum { NKINDS = sizeof kinds / sizeof *kinds };
+
+static bool usage(const char *what, const char *value)
+{
+    fprintf(stderr, "titanc: %s%s%s%s (see titanc --help)\n", what,
+            value ? " '" : "", value ? value : "", value ? "'" : "");
+    return false;
+}
+
+static EmitKind kind_of_suffix(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    for (unsigned i = 0; dot && i < NKINDS; i++)
+        if (kinds[i].suffix && !strcmp(kinds[i].suffix, dot))
+            return kinds[i].kind;
+    return EMIT_exe;
+}
+
+static bool is_text(EmitKind k)
+{
+    return k == EMIT_ast || k == EMIT_tir || k == EMIT_image || k == EMIT_llvm;
+}
+
+static bool read_emit(Request *r)
+{
+    const char *emit = option_text(r->o, OPT_emit);
+    r->output = option_text(r->o, OPT_output);
+    bool to_stdout = r->output && !strcmp(r->output, "-");
+    if (emit) {
+        for (unsigned i = 0; i < NKINDS; i++)
+            if (!strcmp(kinds[i].word, emit)) r->emit = kinds[i].kind;
+        if (r->emit == EMIT_nothing)
+            return usage("--emit is one of ast, tir, image, llvm, ptx, obj, "
+                         "exe, not",
+                         emit);
+    } else if (to_stdout) {
+        return usage("-o - needs --emit", NULL);
+    } else if (r->output) {
+        r->emit = kind_of_suffix(r->output);
+    }
+    if (r->emit && !is_text(r->emit) && !r->output)
+        return usage("an artifact needs -o FILE", NULL);
+    if (to_stdout && r->emit == EMIT_exe)
+        return usage("a program cannot be written to stdout", NULL);
+    return true;
+}
+
+static bool read_target(Request *r)
+{
+    const char *target = option_text(r->o, OPT_target);
+    if (!target) target = r->emit == EMIT_ptx ? "sm_90a" : "host";
+    if (!target_find(target, &r->codegen.target))
+        return usage("there is no target", target);
+    if (r->emit == EMIT_ptx && !target_is_gpu(r->codegen.target))
+        return usage("PTX is made for a GPU, not for", target);
+    if (r->emit == EMIT_obj && target_is_gpu(r->codegen.target))
+        return usage("an object is made for the host, not for", target);
+    const char *cpu = option_text(r->o, OPT_cpu);
+    r->codegen.cpu = cpu ? cpu : "x86-64-v3";
+    r->codegen.level = (int)option_number(r->o, OPT_level, 2);
+    r->codegen.line_info = option_given(r->o, OPT_debug);
+    if (r->codegen.level > 3) return usage("-O is 0 to 3", NULL);
+    return true;
+}
+
+static bool one_of(const Options *o, OptionId id, const char *name,
+                   const char *words)
+{
+    const char *value = option_text(o, id);
+    if (!value) return true;
+    size_t n = strlen(value);
+    for (const char *at = words; *at;) {
+        size_t len = strcspn(at, "|");
+        if (len == n && !memcmp(at, value, n)) return true;
+        at += len + (at[len] == '|');
+    }
+    fprintf(stderr, "titanc: %s is one of %s, not '%s' (see titanc --help)\n",
+            name, words, value);
+    return false;
+}
+
+static bool read_defines(Request *r, Arena *a)
+{
+    const OptionList *l = option_list(r->o, OPT_define);
+    Define *d = NEW_ARRAY(a, Define, l->n + 1);
+    for (uint32_t i = 0; i < l->n; i++) {
+        const char *equals = strchr(l->at[i], '=');
+        if (!equals || equals == l->at[i] || !equals[1])
+            return usage("-D takes name=value, not", l->at[i]);
+        d[i].name = arena_strndup(a, l->at[i], (size_t)(equals - l->at[i]));
+        d[i].value = equals + 1;
+    }
+    r->defines = d;
+    return true;
+}
+
+/* Whether anything is asked for. */
+static bool has_purpose(const Request *r)
+{
+    static const OptionId looks[] = {
+        OPT_check,         OPT_print_config, OPT_stats,        OPT_why,
+        OPT_passes,        OPT_stop_after,   OPT_print_after,  OPT_dump_dir,
+        OPT_check_meaning, OPT_time_passes,  OPT_memory_limit, OPT_expected};
+    for (unsigned i = 0; i < sizeof looks / sizeof *looks; i++)
+        if (option_given(r->o, looks[i])) return true;
+    return r->emit != EMIT_nothing;
+}
+
+static bool known_passes(const Options *o)
+{
+    const char *after = option_text(o, OPT_print_after);
+    const char *stop = option_text(o, OPT_stop_after);
+    if (after && strcmp(after, "all") && strcmp(after, "changed") &&
+        !pass_find(after))
+        return usage("there is no pass", after);
+    if (stop && !pass_find(stop)) return usage("there is no pass", stop);
+    return true;
+}
+
+bool request_read(Request *r, const Options *o, Arena *a)
+{
+    *r = (Request){.o = o};
+    if (option_given(o, OPT_stats)) r->stats = option_text(o, OPT_stats);
+    r->memory_limit = option_number(o, OPT_memory_limit, -1);
+    if (o->arguments.n == 0) return usage("no input file", NULL);
+    if (!read_emit(r) || !read_target(r) || !read_defines(r, a) ||
+        !known_passes(o))
+        return false;
+    if (!one_of(o, OPT_dtype, "--dtype", "f32|bf16|bf16-states") ||
+        !one_of(o, OPT_diagnostics, "--diagnostics", "text|json") ||
+        !one_of(o, OPT_color, "--color", "auto|always|never"))
+        return false;
+    if (r->stats && !one_of(o, OPT_stats, "--stats", "text|json")) return false;
+    if (!has_purpose(r))
+        return usage("nothing to do: give -o FILE, or --check", NULL);
+    return true;
+}

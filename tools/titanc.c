@@ -1,0 +1,356 @@
+/*
+ * titanc.c: the compiler's main program.
+ *
+ *     options -> files -> checked program -> passes -> code -> artifact
+ *
+ * The command line is read first; all work is done in a child process, so that
+ * an internal error leaves a reproducer and exits with 70 (guard.h).  What is
+ * printed on stdout is what was asked for; all else goes to stderr.
+ */
+#include "titanc.h"
+
+#include <regex.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "expect.h"
+
+static const ProgramText program = {
+    PROGRAM_titanc, "titanc", "FILE.tt... [options] -o FILE",
+    "Compiles a model and a plan into a training step: PTX with its schedule "
+    "(.ptx), a program for the host, an object (.o), or IR as text (.tir)."};
+
+/* ------------------------------------------------------------------ job -- */
+
+static void job_init(Job *j, const Request *r, GuardNote *note)
+{
+    *j = (Job){.r = r, .note = note};
+    arena_init(&j->arena, "module");
+    arena_init(&j->scratch, "scratch");
+    diag_init(&j->diag, &j->arena);
+    j->diag.max_errors = (uint32_t)option_number(r->o, OPT_max_errors, 20);
+    module_init(&j->m, &j->arena, &j->scratch, &j->diag);
+}
+
+static void job_release(Job *j)
+{
+    arena_release(&j->scratch);
+    arena_release(&j->arena);
+}
+
+static bool parse_job(Job *j)
+{
+    const Options *o = j->r->o;
+    const OptionList *include = option_list(o, OPT_include);
+    FrontendOpts f = {
+        .inputs = o->arguments.at,
+        .ninputs = o->arguments.n,
+        .include_dirs = include->at,
+        .ninclude_dirs = include->n,
+        .defines = j->r->defines,
+        .ndefines = option_list(o, OPT_define)->n,
+        .config = option_text(o, OPT_config),
+        .train = option_text(o, OPT_train),
+        .plan = option_text(o, OPT_plan),
+        .dtype = option_text(o, OPT_dtype),
+        .devices = option_number(o, OPT_devices, 0),
+    };
+    j->frontend = frontend_parse(&j->m, &f);
+    return j->frontend != NULL;
+}
+
+/* --------------------------------------------------------------- passes -- */
+
+static bool any_given(const Options *o, const OptionId *ids, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (option_given(o, ids[i])) return true;
+    return false;
+}
+
+static bool needs_code(const Request *r)
+{
+    return r->emit >= EMIT_image || r->stats || r->memory_limit >= 0;
+}
+
+/* The passes to run.  --emit=tir alone shows the program before any pass. */
+static const char *pipeline_for(const Request *r)
+{
+    static const OptionId whole[] = {OPT_print_after, OPT_dump_dir,
+                                     OPT_stop_after, OPT_check_meaning,
+                                     OPT_time_passes};
+    const char *passes = option_text(r->o, OPT_passes);
+    if (passes) return passes;
+    if (needs_code(r)) return "train";
+    if (any_given(r->o, whole, sizeof whole / sizeof *whole)) return "train";
+    if (r->emit == EMIT_tir) return NULL;
+    return option_given(r->o, OPT_check) ? "check" : NULL;
+}
+
+static void print_remarks(const char *lines, const char *pattern)
+{
+    regex_t re;
+    if (regcomp(&re, pattern, REG_EXTENDED | REG_NOSUB)) return;
+    while (*lines) {
+        int n = (int)strcspn(lines, "\n");
+        char *line = strndup(lines, (size_t)n);
+        if (line && !regexec(&re, line, 0, NULL, 0))
+            fprintf(stderr, "remark: %s\n", line);
+        free(line);
+        lines += n + (lines[n] == '\n');
+    }
+    regfree(&re);
+}
+
+static bool run_passes(Job *j, const char *text, uint32_t most_steps)
+{
+    const Options *o = j->r->o;
+    const char *pattern = option_text(o, OPT_remarks);
+    Buf remarks = {0};
+    PipelineOpts p = {
+        .print_after = option_text(o, OPT_print_after),
+        .dump_dir = option_text(o, OPT_dump_dir),
+        .stop_after = option_text(o, OPT_stop_after),
+        .time_passes = option_given(o, OPT_time_passes),
+        .check_meaning = option_given(o, OPT_check_meaning),
+        .remarks = pattern ? &remarks : NULL,
+        .locs = option_given(o, OPT_locs),
+        .most_steps = most_steps,
+        .on_step = guard_on_step,
+        .user = j->note,
+    };
+    if (p.check_meaning)
+        p.seed = strtoull(option_text(o, OPT_check_meaning), NULL, 10);
+    bool ok = pipeline_run(&j->m, text, &p);
+    if (remarks.n) print_remarks(remarks.at, pattern);
+    buf_release(&remarks);
+    return ok;
+}
+
+/* ----------------------------------------------------------------- text -- */
+
+static bool print_ast(Job *j)
+{
+    Buf b = {0};
+    frontend_print_ast(j->frontend, &b);
+    bool ok = text_write(j, &b);
+    buf_release(&b);
+    return ok;
+}
+
+static bool print_config(Job *j)
+{
+    Buf b = {0};
+    bool ok = frontend_print_config(j->frontend, &b);
+    if (ok && b.n) fputs(b.at, stdout);
+    buf_release(&b);
+    return ok;
+}
+
+static bool print_tir(Job *j)
+{
+    Buf b = {0};
+    PrintOpts p = {.locs = option_given(j->r->o, OPT_locs)};
+    module_print(&j->m, &p, &b);
+    bool ok = text_write(j, &b);
+    buf_release(&b);
+    return ok;
+}
+
+/* ----------------------------------------------------------------- work -- */
+
+static uint32_t wanted(const Request *r)
+{
+    switch (r->emit) {
+    case EMIT_nothing:
+    case EMIT_ast:
+    case EMIT_tir:
+    case EMIT_image:
+        return WANT_image;
+    case EMIT_llvm:
+        return WANT_image | WANT_llvm;
+    case EMIT_ptx:
+        return WANT_image | WANT_ptx;
+    case EMIT_obj:
+        return WANT_image | WANT_object;
+    case EMIT_exe:
+        break;
+    }
+    bool gpu = target_is_gpu(r->codegen.target);
+    return WANT_image | (gpu ? WANT_ptx : WANT_object);
+}
+
+static bool make_code(Job *j)
+{
+    const Request *r = j->r;
+    /* --stop-after leaves the program before it can be translated */
+    if (!needs_code(r) || option_given(r->o, OPT_stop_after)) return true;
+    if (!codegen_run(&j->m, &r->codegen, wanted(r), &j->made)) return false;
+    if (!within_limit(j)) return false;
+    if (r->stats && !stats_print(j)) return false;
+    return r->emit < EMIT_image || artifact_write(j);
+}
+
+static bool compile(Job *j)
+{
+    const Request *r = j->r;
+    if (!parse_job(j)) return false;
+    if (r->emit == EMIT_ast) return print_ast(j);
+    bool config = option_given(r->o, OPT_print_config);
+    if (config && !print_config(j)) return false;
+    if (config && r->emit == EMIT_nothing) return true;
+    if (!frontend_lower(j->frontend) || !module_verify(&j->m)) return false;
+    const char *text = pipeline_for(r);
+    if (text && !run_passes(j, text, 0)) return false;
+    if (option_given(r->o, OPT_why) && !why_print(j)) return false;
+    if (r->emit == EMIT_tir && !print_tir(j)) return false;
+    return make_code(j) && depfile_write(j);
+}
+
+static DiagFormat diag_format(const Options *o)
+{
+    const char *color = option_text(o, OPT_color);
+    if (!strcmp(option_text(o, OPT_diagnostics), "json")) return DIAG_JSON;
+    if (!strcmp(color, "always")) return DIAG_TEXT_COLOR;
+    if (!strcmp(color, "never")) return DIAG_TEXT;
+    const char *term = getenv("TERM"), *no = getenv("NO_COLOR");
+    bool plain = (no && *no) || !term || !strcmp(term, "dumb");
+    return !plain && isatty(STDERR_FILENO) ? DIAG_TEXT_COLOR : DIAG_TEXT;
+}
+
+static bool expected_met(const Job *j)
+{
+    Buf b = {0};
+    bool ok = expect_met(&j->diag, &b);
+    if (!ok) fputs(b.at, stderr);
+    buf_release(&b);
+    return ok;
+}
+
+static void print_diag(const Job *j)
+{
+    Buf b = {0};
+    diag_render(&j->diag, diag_format(j->r->o), &b);
+    if (b.n) fputs(b.at, stderr);
+    buf_release(&b);
+}
+
+static bool over_limit(const Job *j)
+{
+    ReportView v;
+    for (const Report *r = NULL; (r = diag_next(&j->diag, r, &v));)
+        if (v.id == DIAG_memory_limit) return true;
+    return false;
+}
+
+static int work(void *user, GuardNote *note)
+{
+    const Request *r = user;
+    Job j;
+    job_init(&j, r, note);
+    bool ok = compile(&j);
+    if (option_given(r->o, OPT_expected))
+        ok = expected_met(&j);
+    else
+        print_diag(&j);
+    int code = ok ? EXIT_OK : over_limit(&j) ? EXIT_OVER_LIMIT : EXIT_WRONG;
+    job_release(&j);
+    if (fflush(stdout) != 0 && code == EXIT_OK) {
+        fprintf(stderr, "titanc: could not write to stdout\n");
+        code = EXIT_WRONG;
+    }
+    return code;
+}
+
+/* The program in front of the step that died, as IR text. */
+static bool replay(void *user, uint32_t step, Buf *text, Buf *command)
+{
+    const Request *r = user;
+    Job j;
+    GuardNote note = {0};
+    job_init(&j, r, &note);
+    const char *passes = pipeline_for(r);
+    if (step == 0 || !passes || !parse_job(&j) || !frontend_lower(j.frontend))
+        return false;
+    if (step > 1 && !run_passes(&j, passes, step - 1)) return false;
+    module_print(&j.m, NULL, text);
+    buf_printf(command, "titan-opt THIS_FILE --passes='%s'",
+               pipeline_from(&j.m, passes, step));
+    return true;
+}
+
+/* ----------------------------------------------------------------- main -- */
+
+static void list_passes(void)
+{
+    const Pass *p;
+    for (uint32_t i = 0; (p = pass_at(i)); i++)
+        printf("%-14s %s\n", p->name, p->summary);
+    printf("\n");
+    for (uint32_t i = 0; pipeline_at(i); i++)
+        printf("%-14s %s\n", pipeline_at(i), pipeline_find(pipeline_at(i)));
+}
+
+static void list_targets(void)
+{
+    for (TargetId t = 0; t < TARGET_count; t++)
+        printf("%s\n", target_name(t));
+}
+
+/* What needs no input.  True: *code is the exit code. */
+static bool answer(const Options *o, int *code)
+{
+    *code = EXIT_OK;
+    if (option_given(o, OPT_help))
+        options_help(&program, stdout);
+    else if (option_given(o, OPT_manual))
+        options_man(&program, stdout);
+    else if (option_given(o, OPT_version))
+        printf("titanc %s\n", TITAN_VERSION);
+    else if (option_given(o, OPT_list_passes))
+        list_passes();
+    else if (option_given(o, OPT_print_targets))
+        list_targets();
+    else if (option_given(o, OPT_explain))
+        *code = explain(option_text(o, OPT_explain));
+    else
+        return false;
+    return true;
+}
+
+static int guarded(int argc, char **argv, Request *r)
+{
+    Guard g = {
+        .tool = "titanc",
+        .argc = argc,
+        .argv = argv,
+        .inputs = r->o->arguments.at,
+        .ninputs = r->o->arguments.n,
+        .reproducer = option_text(r->o, OPT_reproducer),
+        .work = work,
+        .replay = replay,
+        .user = r,
+    };
+    return guard_run(&g);
+}
+
+int main(int argc, char **argv)
+{
+    Options o;
+    char error[OPTION_ERROR];
+    if (!options_parse(&o, PROGRAM_titanc, argc, argv, error)) {
+        fprintf(stderr, "titanc: %s\n", error);
+        return EXIT_USAGE;
+    }
+    int code;
+    Arena a;
+    Request r;
+    arena_init(&a, "session");
+    if (!answer(&o, &code))
+        code = request_read(&r, &o, &a) ? guarded(argc, argv, &r) : EXIT_USAGE;
+    arena_release(&a);
+    options_release(&o);
+    return code;
+}

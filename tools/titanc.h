@@ -1,0 +1,70 @@
+/*
+ * titanc.h: what the files of the compiler's main program share.
+ */
+#ifndef TITAN_TOOLS_TITANC_H
+#define TITAN_TOOLS_TITANC_H
+
+#include "../codegen/codegen.h"
+#include "../frontend/frontend.h"
+#include "../passes/pass.h"
+#include "../runtime/option.h"
+#include "guard.h"
+
+enum { EXIT_OK = 0, EXIT_WRONG = 1, EXIT_USAGE = 2, EXIT_OVER_LIMIT = 3 };
+
+typedef enum EmitKind {
+    EMIT_nothing,
+    EMIT_ast,
+    EMIT_tir,
+    EMIT_image,
+    EMIT_llvm,
+    EMIT_ptx,
+    EMIT_obj,
+    EMIT_exe
+} EmitKind;
+
+/* What the command line asks for. */
+typedef struct Request {
+    const Options *o;
+    EmitKind emit;
+    const char *output; /* NULL: stdout, for what is text */
+    CodegenOpts codegen;
+    const char *stats; /* "text", "json" or NULL */
+    int64_t memory_limit;
+    const Define *defines;
+} Request;
+
+/* One compilation. */
+typedef struct Job {
+    const Request *r;
+    GuardNote *note;
+    Arena arena, scratch;
+    Diag diag;
+    Module m;
+    Frontend *frontend;
+    Artifact made;
+} Job;
+
+/* request.c: false: the command line is wrong; one line is on stderr. */
+bool request_read(Request *r, const Options *o, Arena *a);
+
+/* artifact.c: writes what was made.  False: an error was reported. */
+bool artifact_write(Job *j);
+/* The make rule of -MD. */
+bool depfile_write(Job *j);
+/* Text to -o or stdout. */
+bool text_write(Job *j, const Buf *b);
+
+/* link.c: a training program from an object file's bytes. */
+bool link_program(Job *j);
+
+/* explain.c: prints the page of an id, or the list of all. */
+int explain(const char *id);
+
+/* report.c: --stats, and whether the program keeps to --memory-limit. */
+bool stats_print(Job *j);
+bool within_limit(Job *j);
+/* --why: where a parameter or state lies, and which rules put it there. */
+bool why_print(Job *j);
+
+#endif
