@@ -211,11 +211,11 @@ static Dual eval_tanh(const ScalarNode *n, const Dual *x)
     return made(v, chain(1 - v * v, x[0].d));
 }
 
+/* 2 / sqrt(pi) is what the dtype can say of it, as a program would have to. */
 static Dual eval_erf(const ScalarNode *n, const Dual *x)
 {
-    (void)n;
-    double a = x[0].v.f;
-    return made(erf(a), chain(2 / sqrt(acos(-1)) * exp(-a * a), x[0].d));
+    double a = x[0].v.f, c = dtype_round((DType)n->dtype, 2 / sqrt(acos(-1)));
+    return made(erf(a), chain(c * exp(-a * a), x[0].d));
 }
 
 static Dual eval_sigmoid(const ScalarNode *n, const Dual *x)
