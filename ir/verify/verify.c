@@ -238,7 +238,7 @@ static bool check_mesh(Module *m)
     for (uint32_t i = 0; i < m->mesh.n; i++) {
         if (m->mesh.at[i].size >= 1) continue;
         diag_error(m->diag, DIAG_ir_verify, (Span){0},
-                   "mesh axis '%s' has size %lld (F1)",
+                   "mesh axis '%s' has size %lld (FN1)",
                    str_of(m, m->mesh.at[i].name),
                    (long long)m->mesh.at[i].size);
         return false;
@@ -258,7 +258,7 @@ static bool check_names(Module *m)
             continue;
         }
         diag_error(m->diag, DIAG_ir_verify, loc_span(m, fn->loc),
-                   "two functions are named @%s (F2)", str_of(m, fn->name));
+                   "two functions are named @%s (FN2)", str_of(m, fn->name));
         return false;
     }
     return true;
