@@ -114,3 +114,16 @@ const char *type_str(Module *m, Type t)
     buf_release(&b);
     return s;
 }
+
+const char *axes_str(Module *m, const Axis *axes, uint32_t n)
+{
+    Buf b = {0};
+    buf_puts(&b, "");
+    for (uint32_t i = 0; i < n; i++) {
+        if (i) buf_puts(&b, ", ");
+        print_name(axis_name(m, axes[i]), &b);
+    }
+    const char *s = arena_strdup(m->arena, b.at);
+    buf_release(&b);
+    return s;
+}
