@@ -1,0 +1,20 @@
+/*
+ * outline.h: a set of instructions becomes a function and a call of it.
+ */
+#ifndef TITAN_OUTLINE_H
+#define TITAN_OUTLINE_H
+
+#include "../ir/ir.h"
+
+typedef struct Outline {
+    const bool *in;     /* by value: moves into the function */
+    const bool *copied; /* by value: is made in the function too */
+    Str name, kind;
+} Outline;
+
+/* FN with a call in the place of the set, which no path leaves and enters
+ * again.  The function takes what the set reads and gives what others read of
+ * it, in the order of FN; one that the module has already is called again. */
+Fn *outline(Module *m, const Fn *fn, const Outline *o);
+
+#endif
