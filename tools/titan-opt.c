@@ -285,7 +285,7 @@ static bool check_options(const Options *o, char error[OPTION_ERROR])
 
 static int usage_error(const char *error)
 {
-    fprintf(stderr, "titan-opt: %s (see titan-opt --help)\n", error);
+    fprintf(stderr, "titan-opt: %s\n", error);
     return USAGE;
 }
 
