@@ -18,7 +18,7 @@ typedef struct FnParser {
     bool returned;
 } FnParser;
 
-enum { POISON = UINT32_MAX };
+static const uint32_t POISON = UINT32_MAX;
 
 /* %12 and %"12" are two names. */
 static uint64_t value_key(Parser *p, Token t)

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+__attribute__((format(printf, 3, 0)))
 static void add_line(TitanStory *s, const char *lead, const char *fmt,
                      va_list args)
 {

@@ -28,7 +28,7 @@ void buf_puts(Buf *b, const char *s);
 void buf_putc(Buf *b, char c);
 void buf_pad(Buf *b, size_t column); /* spaces up to the column of this line */
 void buf_printf(Buf *b, const char *fmt, ...) PRINTF(2, 3);
-void buf_vprintf(Buf *b, const char *fmt, va_list args);
+void buf_vprintf(Buf *b, const char *fmt, va_list args) PRINTF(2, 0);
 /* s as a JSON string, with quotes; bytes that are no UTF-8 become U+FFFD. */
 void buf_json_str(Buf *b, const char *s);
 /* Shortest decimal that reads back as the same double; inf, -inf, nan. */

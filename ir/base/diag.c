@@ -69,6 +69,7 @@ uint32_t diag_add_source(Diag *d, const char *path, const char *text,
     return d->nsources++;
 }
 
+PRINTF(2, 0)
 static char *format(Arena *a, const char *fmt, va_list args)
 {
     Buf b = {0};
@@ -99,6 +100,7 @@ static bool admit(Diag *d, Severity severity)
     return d->nwarnings++ < MAX_WARNINGS;
 }
 
+PRINTF(5, 0)
 static Report *report(Diag *d, Severity severity, DiagId id, Span at,
                       const char *fmt, va_list args)
 {
@@ -132,6 +134,7 @@ Report *diag_warning(Diag *d, DiagId id, Span at, const char *fmt, ...)
     return r;
 }
 
+PRINTF(4, 0)
 static void attach(Report *r, PartKind kind, Span at, const char *fmt,
                    va_list args)
 {
