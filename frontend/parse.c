@@ -60,9 +60,9 @@ static File *file_read(Frontend *f, const char *path)
         errno = EFBIG;
         return NULL;
     }
-    if (strcmp(path, "-")) vec_push(f->m->arena, &f->paths, path);
-    bool input = !strcmp(path, "-");
-    return file_add(f, input ? "<stdin>" : path, text, size);
+    if (!strcmp(path, "-")) return file_add(f, "<stdin>", text, size);
+    vec_push(f->m->arena, &f->paths, path);
+    return file_add(f, path, text, size);
 }
 
 static File *library_file(Frontend *f, const char *path)
@@ -208,28 +208,31 @@ static bool read_imports(Frontend *f, Reading *r)
     return ok;
 }
 
+static bool read_input(Frontend *f, const char *path)
+{
+    File *file = find_read(f, path);
+    if (file) {
+        file->input = true;
+        return true;
+    }
+    file = file_read(f, path);
+    if (!file) {
+        diag_error(f->m->diag, DIAG_file_missing, (Span){0},
+                   "could not read \"%s\": %s", path, strerror(errno));
+        return false;
+    }
+    file->input = true;
+    return settle_file(f, NULL, file);
+}
+
 Frontend *frontend_parse(Module *m, const FrontendOpts *o)
 {
     Frontend *f = NEW(m->arena, Frontend);
     f->m = m;
     f->opts = *o;
     bool ok = true;
-    for (uint32_t i = 0; i < o->ninputs; i++) {
-        if (find_read(f, o->inputs[i])) continue;
-        File *file = file_read(f, o->inputs[i]);
-        if (!file) {
-            diag_error(m->diag, DIAG_file_missing, (Span){0},
-                       "could not read \"%s\": %s", o->inputs[i],
-                       strerror(errno));
-            ok = false;
-            continue;
-        }
-        ok = settle_file(f, NULL, file) && ok;
-    }
-    for (uint32_t i = 0; i < o->ninputs; i++) {
-        File *file = find_read(f, o->inputs[i]);
-        if (file) file->input = true;
-    }
+    for (uint32_t i = 0; i < o->ninputs; i++)
+        ok = read_input(f, o->inputs[i]) && ok;
     return ok ? f : NULL;
 }
 
