@@ -193,7 +193,7 @@ static bool make_code(Job *j)
     return r->emit < EMIT_image || artifact_write(j);
 }
 
-static bool compile(Job *j)
+static bool make(Job *j)
 {
     const Request *r = j->r;
     if (!parse_job(j)) return false;
@@ -206,7 +206,12 @@ static bool compile(Job *j)
     if (text && !run_passes(j, text, 0)) return false;
     if (option_given(r->o, OPT_why) && !why_print(j)) return false;
     if (r->emit == EMIT_tir && !print_tir(j)) return false;
-    return make_code(j) && depfile_write(j);
+    return make_code(j);
+}
+
+static bool compile(Job *j)
+{
+    return make(j) && depfile_write(j);
 }
 
 static DiagFormat diag_format(const Options *o)
