@@ -93,8 +93,8 @@ static void add_word(Parser *p, TokenVec *v, const Token *t);
 %type <name> name path of_opt
 %type <names> names paths contract_axes
 %type <nodes> exprs lists decls stmts sum_term factors dims dims_opt
-%type <nodes> tuple_rest product_names rules rule_lines
-%type <node> decl stmt use_stmt block if_stmt while_opt string axis_size
+%type <nodes> tuple_rest product_names rules
+%type <node> decl stmt use_stmt block rule_block if_stmt while_opt string axis_size
 %type <node> type shape type_opt init_opt term atom factor dim list range rule
 %type <node> expr or_expr and_expr not_expr cmp_expr sum_expr mul_expr
 %type <node> unary power contract postfix primary
@@ -175,12 +175,9 @@ decl: IMPORT imports {
           $2.targets = LIST(Vars, $4);
           $$ = make_decl(p, N_optimizer, @$, $2, $5);
       }
-    | PLAN name of_opt '{' rules '}' {
-          Node *body = node_new(p, N_block, span_join(@4, @6), @4);
-          body->block = LIST(Nodes, $5);
-          node_adopt_all(p, body, body->block);
+    | PLAN name of_opt rule_block {
           Decl d = {.name = $2, .of = $3};
-          $$ = make_decl(p, N_plan, @$, d, body);
+          $$ = make_decl(p, N_plan, @$, d, $4);
       }
     | use_stmt
     ;
@@ -549,17 +546,18 @@ range: expr DOTS expr  { $$ = make_range(p, $1, $3, @2); }
 
 /* -------------------------------------------------------------- plans -- */
 
-rules: %empty              { $$ = (NodeVec){0}; }
-     | rule_lines          { $$ = $1; }
-     | rule_lines NEWLINE  { $$ = $1; }
-     ;
-
-rule_lines: rule                     { $$ = (NodeVec){0}; PUSH($$, $1); }
-          | rule_lines NEWLINE rule  { $$ = $1; PUSH($$, $3); }
+rule_block: '{' rules '}'        { $$ = make_block(p, @$, $2); }
+          | '{' rules rule '}'   { PUSH($2, $3); $$ = make_block(p, @$, $2); }
+          | '{' rules error '}'  { $$ = make_block(p, @$, $2); yyerrok; }
           ;
 
+rules: %empty               { $$ = (NodeVec){0}; }
+     | rules NEWLINE        { $$ = $1; }
+     | rules rule NEWLINE   { $$ = $1; PUSH($$, $2); }
+     | rules error NEWLINE  { $$ = $1; yyerrok; }
+     ;
+
 rule: words  { $$ = make_rule(p, @$, $1); }
-    | error  { $$ = node_new(p, N_error, @$, @$); yyerrok; }
     ;
 
 words: word        { $$ = (TokenVec){0}; add_word(p, &$$, $1); }

@@ -1,7 +1,10 @@
 /* sources: frontend/node.c frontend/tokens.c frontend/expected.c
  * frontend/rules.c frontend/parse.c frontend/print.c build/frontend/tt.tab.c
- * build/frontend/tt.lex.c build/frontend/library.c ir/base/*.c ir/module.c
- * ir/type.c ir/attr.c */
+ * build/frontend/tt.lex.c build/frontend/library.c ir/base/arena.c
+ * ir/base/buf.c ir/base/bug.c ir/base/diag.c ir/base/diag_render.c
+ * ir/base/map.c ir/base/nearest.c ir/base/str.c ir/module.c ir/type.c ir/attr.c
+ * ir/op.c */
+/* seeds: tests/frontend/parse tests/frontend/reject stdlib models */
 /*
  * The scanner and the parser of .tt files: any bytes give a tree or at most
  * twenty errors; a tree that is printed and parsed again prints the same.
