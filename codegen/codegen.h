@@ -27,13 +27,13 @@ typedef struct CodegenOpts {
 /* Everything that code generation makes from a planned module.  The strings
  * live in the module's arena. */
 typedef struct Artifact {
-    const void *image;  /* the serialized step image (runtime/abi.h) */
+    const void *image; /* the serialized step image (runtime/abi.h) */
     size_t image_size;
-    const char *text;   /* PTX, or LLVM IR where that was asked for */
+    const char *text; /* PTX, or LLVM IR where that was asked for */
     size_t text_size;
     const void *object; /* host: the kernels as an ELF object */
     size_t object_size;
-    uint32_t kernels;   /* distinct kernels */
+    uint32_t kernels; /* distinct kernels */
 } Artifact;
 
 enum { WANT_image = 1, WANT_llvm = 2, WANT_ptx = 4, WANT_object = 8 };

@@ -25,6 +25,7 @@
 #ifndef TITAN_KERNEL_H
 #define TITAN_KERNEL_H
 
+#include "../runtime/abi.h"
 #include "codegen.h"
 
 typedef struct KernelArg {
@@ -60,15 +61,16 @@ bool kernels_add(KernelSet *s, const Fn *group, const KernelArg *args,
 uint32_t kernels_count(const KernelSet *s);
 const Kernel *kernel_at(const KernelSet *s, uint32_t i);
 
-/* LLVM IR of all kernels, optimised at the set's level: text (`--emit=llvm`),
- * PTX, or an ELF object of the host that holds the kernels, `titan_kernels`
- * (by row), and the image under its two symbols.  The bytes live in the
- * module's arena.  False: an error was reported. */
-bool kernels_llvm(KernelSet *s, const void *image, size_t image_size,
-                  const char **text, size_t *size);
+/* Output, once, after the last kernel was added; the bytes live in the
+ * module's arena.  The LLVM IR as it goes to the back end; PTX; or an ELF
+ * object of the host that holds the kernels, `titan_kernels` (by row) and the
+ * image under its two symbols. */
+bool kernels_llvm(KernelSet *s, const char **text, size_t *size);
 bool kernels_ptx(KernelSet *s, const char **text, size_t *size);
 bool kernels_object(KernelSet *s, const void *image, size_t image_size,
                     const void **object, size_t *size);
+/* What LLVM holds; the rows stay. */
+void kernels_free(KernelSet *s);
 
 /* ---------------------------------------------- the image (image.c) -- */
 

@@ -1,0 +1,305 @@
+/*
+ * cast.c: types, constants and casts between dtypes, for any vector width.
+ *
+ * Rounding to a narrow float is done on the bits, so that host and GPU agree:
+ * to nearest, ties to even; e4m3 and e5m2 saturate; NaN stays NaN.  A f64
+ * goes through f32 rounded to odd, so that it is rounded once.
+ */
+#include "emit.h"
+
+/* ------------------------------------------------------------------- types */
+
+LLVMTypeRef site_type(const Site *s, LLVMTypeRef scalar)
+{
+    return s->w > 1 ? LLVMVectorType(scalar, s->w) : scalar;
+}
+
+static LLVMTypeRef int_type(const Site *s, unsigned bits)
+{
+    return LLVMIntTypeInContext(s->cx, bits);
+}
+
+LLVMTypeRef dtype_reg(const Site *s, DType d)
+{
+    if (d == DT_f64) return LLVMDoubleTypeInContext(s->cx);
+    if (d == DT_f32) return LLVMFloatTypeInContext(s->cx);
+    return int_type(s, d == DT_bool ? 1 : 8 * dtype_bytes(d));
+}
+
+LLVMTypeRef dtype_mem(const Site *s, DType d)
+{
+    return d == DT_bool ? int_type(s, 8) : dtype_reg(s, d);
+}
+
+LV site_splat(const Site *s, LV x)
+{
+    if (s->w == 1) return x;
+    if (LLVMIsConstant(x) &&
+        LLVMGetTypeKind(LLVMTypeOf(x)) != LLVMVectorTypeKind) {
+        LV all[64];
+        for (unsigned i = 0; i < s->w; i++)
+            all[i] = x;
+        return LLVMConstVector(all, s->w);
+    }
+    LLVMTypeRef i32 = int_type(s, 32);
+    LV none = LLVMGetPoison(site_type(s, LLVMTypeOf(x)));
+    LV v = LLVMBuildInsertElement(s->b, none, x, LLVMConstInt(i32, 0, 0), "");
+    return LLVMBuildShuffleVector(s->b, v, none,
+                                  LLVMConstNull(LLVMVectorType(i32, s->w)), "");
+}
+
+LV site_int(const Site *s, DType d, int64_t i)
+{
+    return site_splat(s, LLVMConstInt(dtype_reg(s, d), (uint64_t)i, true));
+}
+
+static LV wide_bits(const Site *s, unsigned bits, uint64_t i)
+{
+    return site_splat(s, LLVMConstInt(int_type(s, bits), i, false));
+}
+
+LV site_call(const Site *s, const char *name, const LV *args, unsigned n)
+{
+    unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+    if (!id) BUG("LLVM has no %s", name);
+    LLVMTypeRef t = LLVMTypeOf(args[0]);
+    LV f = LLVMGetIntrinsicDeclaration(s->module, id, &t, 1);
+    LV copy[4];
+    for (unsigned i = 0; i < n; i++)
+        copy[i] = args[i];
+    return LLVMBuildCall2(s->b, LLVMGlobalGetValueType(f), f, copy, n, "");
+}
+
+/* --------------------------------------------------------- narrow floats */
+
+/* A format by its fields; `most` is the largest finite value's bits when
+ * there is no infinity to round to. */
+typedef struct Narrow {
+    unsigned bits, mantissa;
+    int bias;
+    uint32_t nan, most;
+    bool saturates;
+} Narrow;
+
+static Narrow narrow_of(DType d)
+{
+    switch (d) {
+    case DT_bf16:
+        return (Narrow){16, 7, 127, 0x7fc0, 0x7f80, false};
+    case DT_f16:
+        return (Narrow){16, 10, 15, 0x7e00, 0x7c00, false};
+    case DT_e4m3:
+        return (Narrow){8, 3, 7, 0x7f, 0x7e, true};
+    case DT_e5m2:
+        return (Narrow){8, 2, 15, 0x7f, 0x7b, true};
+    default:
+        BUG("%s is no narrow float", dtype_name(d));
+    }
+}
+
+static LV binary(const Site *s, LLVMOpcode op, LV x, uint64_t c, unsigned bits)
+{
+    return LLVMBuildBinOp(s->b, op, x, wide_bits(s, bits, c), "");
+}
+
+static LV as_bits(const Site *s, LV f)
+{
+    return LLVMBuildBitCast(s->b, f, site_type(s, int_type(s, 32)), "");
+}
+
+static LV as_float(const Site *s, LV bits)
+{
+    LLVMTypeRef t = site_type(s, LLVMFloatTypeInContext(s->cx));
+    return LLVMBuildBitCast(s->b, bits, t, "");
+}
+
+/* Drops the low bits of u, to nearest even. */
+static LV round_bits(const Site *s, LV u, unsigned drop)
+{
+    LV odd = binary(s, LLVMLShr, u, drop, 32);
+    odd = binary(s, LLVMAnd, odd, 1, 32);
+    LV half = binary(s, LLVMAdd, odd, (1u << (drop - 1)) - 1, 32);
+    return binary(s, LLVMLShr, LLVMBuildAdd(s->b, u, half, ""), drop, 32);
+}
+
+static LV f32_to_bf16(const Site *s, LV x)
+{
+    LV u = as_bits(s, x);
+    LV nan = LLVMBuildFCmp(s->b, LLVMRealUNO, x, x, "");
+    LV sign =
+        binary(s, LLVMLShr, binary(s, LLVMAnd, u, 0x80000000u, 32), 16, 32);
+    LV quiet = binary(s, LLVMOr, sign, 0x7fc0, 32);
+    LV r = LLVMBuildSelect(s->b, nan, quiet, round_bits(s, u, 16), "");
+    return LLVMBuildTrunc(s->b, r, site_type(s, int_type(s, 16)), "");
+}
+
+/* |x| as the bits of a format with fewer exponents: normal values are
+ * rebiased and rounded, small ones are rounded by adding a power of two whose
+ * last place is that of the format's subnormals. */
+static LV f32_to_small(const Site *s, LV x, Narrow n)
+{
+    LLVMBuilderRef b = s->b;
+    unsigned drop = 23 - n.mantissa;
+    LV u = as_bits(s, x);
+    LV sign = binary(s, LLVMAnd, u, 0x80000000u, 32);
+    LV mag = LLVMBuildXor(b, u, sign, "");
+    uint32_t least = (uint32_t)(127 - n.bias + 1) << 23;
+    LV normal = round_bits(
+        s, binary(s, LLVMSub, mag, (uint64_t)(127 - n.bias) << 23, 32), drop);
+    uint32_t magic = (uint32_t)(127 - n.bias + 1 + (int)drop) << 23;
+    LV f = LLVMBuildFAdd(b, as_float(s, mag),
+                         as_float(s, wide_bits(s, 32, magic)), "");
+    LV small = binary(s, LLVMSub, as_bits(s, f), magic, 32);
+    LV is_small =
+        LLVMBuildICmp(b, LLVMIntULT, mag, wide_bits(s, 32, least), "");
+    LV r = LLVMBuildSelect(b, is_small, small, normal, "");
+    LV most = wide_bits(s, 32, n.most);
+    LV over = LLVMBuildICmp(b, LLVMIntUGT, r, most, "");
+    r = LLVMBuildSelect(b, over, most, r, "");
+    LV nan = LLVMBuildFCmp(b, LLVMRealUNO, x, x, "");
+    r = LLVMBuildSelect(b, nan, wide_bits(s, 32, n.nan), r, "");
+    r = LLVMBuildOr(b, r, binary(s, LLVMLShr, sign, 32 - n.bits, 32), "");
+    return LLVMBuildTrunc(b, r, site_type(s, int_type(s, n.bits)), "");
+}
+
+/* Exact: the fields are moved in place and the exponent is set right by a
+ * multiplication, which makes subnormals normal. */
+static LV small_to_f32(const Site *s, LV x, Narrow n)
+{
+    LLVMBuilderRef b = s->b;
+    LV u = LLVMBuildZExt(b, x, site_type(s, int_type(s, 32)), "");
+    uint32_t body = (1u << (n.bits - 1)) - 1;
+    LV mag = binary(s, LLVMAnd, u, body, 32);
+    LV sign = binary(s, LLVMShl, binary(s, LLVMAnd, u, body + 1, 32),
+                     32 - n.bits, 32);
+    LV f = as_float(s, binary(s, LLVMShl, mag, 23 - n.mantissa, 32));
+    LV scale =
+        as_float(s, wide_bits(s, 32, (uint64_t)(127 + 127 - n.bias) << 23));
+    LV r = as_bits(s, LLVMBuildFMul(b, f, scale, ""));
+    uint32_t top = n.saturates && n.mantissa == 3 ? n.nan
+                   : n.saturates                  ? 0x7c
+                                                  : n.most;
+    LV special = LLVMBuildICmp(b, LLVMIntUGE, mag, wide_bits(s, 32, top), "");
+    LV inf = LLVMBuildICmp(b, LLVMIntEQ, mag, wide_bits(s, 32, top), "");
+    bool has_inf = !(n.saturates && n.mantissa == 3);
+    LV value = wide_bits(s, 32, 0x7fc00000u);
+    if (has_inf)
+        value =
+            LLVMBuildSelect(b, inf, wide_bits(s, 32, 0x7f800000u), value, "");
+    r = LLVMBuildSelect(b, special, value, r, "");
+    return as_float(s, LLVMBuildOr(b, r, sign, ""));
+}
+
+static LV widen(const Site *s, DType from, LV x)
+{
+    if (from == DT_f32) return x;
+    if (from != DT_bf16) return small_to_f32(s, x, narrow_of(from));
+    LV u = LLVMBuildZExt(s->b, x, site_type(s, int_type(s, 32)), "");
+    return as_float(s, binary(s, LLVMShl, u, 16, 32));
+}
+
+/* f64 to f32 so that rounding the result again is rounding once: towards
+ * zero, and the last bit says whether anything was lost. */
+static LV round_to_odd(const Site *s, LV x)
+{
+    LLVMBuilderRef b = s->b;
+    LLVMTypeRef f32 = site_type(s, LLVMFloatTypeInContext(s->cx));
+    LV f = LLVMBuildFPTrunc(b, x, f32, "");
+    LV back = LLVMBuildFPExt(b, f, LLVMTypeOf(x), "");
+    LV exact = LLVMBuildFCmp(b, LLVMRealUEQ, back, x, "");
+    LV over = LLVMBuildFCmp(b, LLVMRealOGT, site_call(s, "llvm.fabs", &back, 1),
+                            site_call(s, "llvm.fabs", &x, 1), "");
+    LV u = as_bits(s, f);
+    LV down = LLVMBuildSub(b, u, LLVMBuildZExt(b, over, LLVMTypeOf(u), ""), "");
+    LV odd = binary(s, LLVMOr, down, 1, 32);
+    return as_float(s, LLVMBuildSelect(b, exact, u, odd, ""));
+}
+
+static LV float_to_float(const Site *s, DType to, DType from, LV x)
+{
+    LLVMTypeRef t = site_type(s, dtype_reg(s, to));
+    if (from == DT_f64) {
+        if (to == DT_f32) return LLVMBuildFPTrunc(s->b, x, t, "");
+        x = round_to_odd(s, x);
+    } else {
+        x = widen(s, from, x);
+    }
+    switch (to) {
+    case DT_f64:
+        return LLVMBuildFPExt(s->b, x, t, "");
+    case DT_f32:
+        return x;
+    case DT_bf16:
+        return f32_to_bf16(s, x);
+    default:
+        return f32_to_small(s, x, narrow_of(to));
+    }
+}
+
+/* --------------------------------------------------------------- integers */
+
+static LV float_to_int(const Site *s, DType to, DType from, LV x)
+{
+    if (from != DT_f64) x = widen(s, from, x);
+    const char *name =
+        dtype_class(to) == DC_int ? "llvm.fptosi.sat" : "llvm.fptoui.sat";
+    LLVMTypeRef types[] = {site_type(s, dtype_reg(s, to)), LLVMTypeOf(x)};
+    unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+    LV f = LLVMGetIntrinsicDeclaration(s->module, id, types, 2);
+    return LLVMBuildCall2(s->b, LLVMGlobalGetValueType(f), f, &x, 1, "");
+}
+
+static LV int_to_float(const Site *s, DType to, DType from, LV x)
+{
+    bool sign = dtype_class(from) == DC_int;
+    /* 64-bit integers do not fit f64 before a narrow rounding; f32 is right
+     * for what is at most 24 bits wide, f64 for the rest */
+    DType via = to == DT_f64 || to == DT_f32 ? to : DT_f64;
+    LLVMTypeRef t = site_type(s, dtype_reg(s, via));
+    LV f = sign ? LLVMBuildSIToFP(s->b, x, t, "")
+                : LLVMBuildUIToFP(s->b, x, t, "");
+    return via == to ? f : float_to_float(s, to, via, f);
+}
+
+static LV to_bool(const Site *s, DType from, LV x)
+{
+    LV zero = LLVMConstNull(LLVMTypeOf(x));
+    if (dtype_class(from) != DC_float)
+        return LLVMBuildICmp(s->b, LLVMIntNE, x, zero, "");
+    if (from != DT_f64) x = widen(s, from, x);
+    return LLVMBuildFCmp(s->b, LLVMRealUNE, x, LLVMConstNull(LLVMTypeOf(x)),
+                         "");
+}
+
+LV emit_dtype_cast(const Site *s, DType to, DType from, LV x)
+{
+    if (to == from) return x;
+    bool to_float = dtype_class(to) == DC_float;
+    bool from_float = dtype_class(from) == DC_float;
+    if (to == DT_bool) return to_bool(s, from, x);
+    if (to_float && from_float) return float_to_float(s, to, from, x);
+    if (to_float) return int_to_float(s, to, from, x);
+    if (from_float) return float_to_int(s, to, from, x);
+    return LLVMBuildIntCast2(s->b, x, site_type(s, dtype_reg(s, to)),
+                             dtype_class(from) == DC_int, "");
+}
+
+/* --------------------------------------------------------------- constants */
+
+/* The bits of a narrow constant follow from its f64 value, which is exact. */
+static uint64_t narrow_bits(DType d, double f)
+{
+    unsigned char out[8] = {0};
+    dtype_store(d, (Cell){.f = f}, out);
+    uint64_t bits = 0;
+    for (unsigned i = dtype_bytes(d); i-- > 0;)
+        bits = bits << 8 | out[i];
+    return bits;
+}
+
+LV site_float(const Site *s, DType d, double f)
+{
+    LLVMTypeRef t = dtype_reg(s, d);
+    if (d == DT_f64 || d == DT_f32) return site_splat(s, LLVMConstReal(t, f));
+    return site_splat(s, LLVMConstInt(t, narrow_bits(d, f), false));
+}

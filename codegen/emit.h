@@ -1,0 +1,100 @@
+/*
+ * emit.h: from kernel IR to LLVM IR.
+ *
+ * Values are LLVM scalars, or vectors of `w` where a node depends on the loop
+ * whose lanes are taken together.  In registers bf16 and f16 are i16, the
+ * 8-bit floats i8, bool i1; in memory bool is a byte.
+ */
+#ifndef TITAN_EMIT_H
+#define TITAN_EMIT_H
+
+#include <llvm-c/Core.h>
+
+#include "kir.h"
+
+typedef LLVMValueRef LV;
+
+/* What the emitters of scalar functions need. */
+typedef struct Site {
+    LLVMContextRef cx;
+    LLVMModuleRef module;
+    LLVMBuilderRef b;
+    unsigned w; /* 1: scalars; else vectors of w */
+    bool gpu;
+} Site;
+
+LLVMTypeRef site_type(const Site *s, LLVMTypeRef scalar); /* widened to w */
+LLVMTypeRef dtype_reg(const Site *s, DType d);            /* scalar */
+LLVMTypeRef dtype_mem(const Site *s, DType d);            /* scalar */
+LV site_int(const Site *s, DType d, int64_t i);
+LV site_float(const Site *s, DType d, double f);
+/* An overloaded intrinsic on the type of its first operand. */
+LV site_call(const Site *s, const char *name, const LV *args, unsigned n);
+LV site_splat(const Site *s, LV scalar);
+
+/* scalar.c, cast.c: any width.  D is the dtype of the operands. */
+LV emit_scalar(const Site *s, ScalarOp op, DType d, const LV args[3]);
+LV emit_dtype_cast(const Site *s, DType to, DType from, LV x);
+
+/* math.c: f32 and f64. */
+typedef LV MathFn(const Site *s, DType d, LV x);
+MathFn math_exp, math_log, math_log1p, math_sin, math_cos, math_tanh, math_erf,
+    math_sigmoid;
+LV math_pow(const Site *s, DType d, LV x, LV y);
+
+/* ------------------------------------------------------------- a kernel */
+
+/* How the loops of a kernel are spread over the machine. */
+typedef enum Mapping {
+    MAP_host,   /* a range of items in order; lanes are vectors */
+    MAP_thread, /* GPU: a thread takes a few lanes of an item */
+    MAP_warp,   /* GPU: a warp takes an item, its threads the lanes */
+    MAP_column  /* GPU: a block takes 32 lanes, its warps the inner loops */
+} Mapping;
+
+typedef struct Emit {
+    Site s;
+    const Kir *k;
+    Mapping map;
+    LV fn;
+    LLVMTypeRef ity;          /* of indices */
+    LoopId lanes;             /* the loop whose lanes are vectors now, or 0 */
+    bool aligned;             /* its variable is a multiple of w */
+    LV *args;                 /* address or counter */
+    LV *vals;                 /* per node */
+    bool *wide;               /* per node: vals is a vector */
+    LV *vars, *atoms;         /* per loop, per atom: the value at lane 0 */
+    LV chunk;                 /* host: the chunk of the item */
+    LV lane, warp;            /* GPU: of this thread */
+    LV active;                /* GPU column: this thread's lane exists */
+    LLVMBasicBlockRef *latch; /* per loop: where a turn ends */
+} Emit;
+
+/* emit.c */
+void emit_body(Emit *e, LoopId loop);
+LV emit_ix(Emit *e, Ix ix);   /* at lane 0 */
+LV emit_use(Emit *e, Node n); /* widened when lanes are taken together */
+void emit_enter(Emit *e, LoopId loop, LV var); /* at the start of a turn */
+LLVMBasicBlockRef emit_block(Emit *e, const char *name);
+LV emit_alloca(Emit *e, LLVMTypeRef t, int64_t n);
+LV emit_iconst(const Emit *e, int64_t i);
+
+/* loops.c: counted loops, accumulators, the host's mapping. */
+typedef struct Count {
+    LLVMBasicBlockRef head, latch, exit;
+    LV i;
+} Count;
+/* for (i = from; i < to; i += step); the builder is left in the body. */
+Count count_begin(Emit *e, LV from, LV to, int64_t step);
+void count_end(Emit *e, Count *c); /* and after the loop */
+LV acc_identity(Emit *e, const Acc *a, unsigned w);
+LV acc_combine(Emit *e, const Acc *a, LV x, LV y, unsigned w);
+void emit_loop_host(Emit *e, LoopId loop);
+void emit_seq(Emit *e, LoopId loop);
+void emit_set_results(Emit *e, LoopId loop, const LV *values);
+void emit_host_kernel(Emit *e, const char *name);
+
+/* gpu.c */
+void emit_loop_gpu(Emit *e, LoopId loop);
+
+#endif

@@ -1,0 +1,217 @@
+/*
+ * kernels.c: the set of distinct kernels, and the module that holds them.
+ *
+ * The key of a kernel is the text of its kernel IR, which names no axis, no
+ * value and no function: layers, and groups that happen to do the same, share
+ * one.  A kernel is emitted when it is first seen, so that its IR can go.
+ */
+#include <ctype.h>
+
+#include "target.h"
+
+typedef struct Row {
+    Kernel kernel;
+    const char *key;
+    LV fn;
+} Row;
+
+struct KernelSet {
+    Module *m;
+    CodegenOpts opts;
+    LowerOpts lower;
+    LLVMContextRef cx;
+    LLVMModuleRef module;
+    LLVMTargetMachineRef machine;
+    Map map;
+    VEC(Row) rows;
+    bool optimised;
+};
+
+KernelSet *kernels_new(Module *m, const CodegenOpts *o)
+{
+    KernelSet *s = NEW(m->arena, KernelSet);
+    s->m = m;
+    s->opts = *o;
+    s->lower = (LowerOpts){target_is_gpu(o->target), machine_lanes(o)};
+    s->machine = machine_new(o);
+    s->cx = LLVMContextCreate();
+    s->module = LLVMModuleCreateWithNameInContext("titan", s->cx);
+    machine_prepare(s->machine, s->module);
+    map_init(&s->map, m->arena);
+    return s;
+}
+
+void kernels_free(KernelSet *s)
+{
+    LLVMDisposeModule(s->module);
+    LLVMContextDispose(s->cx);
+    LLVMDisposeTargetMachine(s->machine);
+}
+
+uint32_t kernels_count(const KernelSet *s)
+{
+    return s->rows.n;
+}
+
+const Kernel *kernel_at(const KernelSet *s, uint32_t i)
+{
+    return &s->rows.at[i].kernel;
+}
+
+/* ------------------------------------------------------------------ adding */
+
+/* A symbol from the name of the first group that is this kernel. */
+static const char *symbol(const KernelSet *s, const Fn *group)
+{
+    Buf b = {0};
+    buf_printf(&b, "k%u_", s->rows.n);
+    for (const char *p = str_of(s->m, group->name); *p; p++)
+        buf_putc(&b, isalnum((unsigned char)*p) ? *p : '_');
+    const char *name = arena_strdup(s->m->arena, b.at);
+    buf_release(&b);
+    return name;
+}
+
+static uint64_t touched_bytes(const KernelSet *s, const KernelArg *args,
+                              uint32_t n)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (!args[i].counter) bytes += (uint64_t)type_bytes(s->m, args[i].type);
+    return bytes;
+}
+
+static LV emit_kernel(KernelSet *s, const Kir *k, const char *name,
+                      const Grid *grid)
+{
+    Arena *a = k->arena;
+    Emit e = {.k = k, .map = grid->map};
+    e.s = (Site){s->cx, s->module, LLVMCreateBuilderInContext(s->cx), 1,
+                 s->lower.gpu};
+    e.args = NEW_ARRAY(a, LV, k->nargs);
+    e.vals = NEW_ARRAY(a, LV, k->nodes.n);
+    e.wide = NEW_ARRAY(a, bool, k->nodes.n);
+    e.vars = NEW_ARRAY(a, LV, k->loops.n);
+    e.atoms = NEW_ARRAY(a, LV, k->atoms.n);
+    e.latch = NEW_ARRAY(a, LLVMBasicBlockRef, k->loops.n);
+    if (s->lower.gpu)
+        emit_gpu_kernel(&e, name, grid);
+    else
+        emit_host_kernel(&e, name);
+    LLVMDisposeBuilder(e.s.b);
+    return e.fn;
+}
+
+static void add_row(KernelSet *s, Kir *k, const Fn *group, const char *key)
+{
+    Grid grid = {.map = MAP_host, .blocks = k->rows * k->chunks, .threads = 1};
+    if (s->lower.gpu) grid = gpu_grid(k);
+    Row row = {.key = arena_strdup(s->m->arena, key)};
+    row.kernel = (Kernel){.name = symbol(s, group),
+                          .nargs = k->nargs,
+                          .items = grid.blocks,
+                          .threads = grid.threads,
+                          .flops = kir_flops(k),
+                          .bytes = touched_bytes(s, k->args, k->nargs),
+                          .zero = k->zero};
+    row.fn = emit_kernel(s, k, row.kernel.name, &grid);
+    vec_push(s->m->arena, &s->rows, row);
+}
+
+static bool find_row(const KernelSet *s, uint64_t hash, const char *key,
+                     uint32_t *out)
+{
+    MapIter it;
+    for (bool ok = map_first(&s->map, hash, &it, out); ok;
+         ok = map_next(&s->map, &it, out))
+        if (strcmp(s->rows.at[*out].key, key) == 0) return true;
+    return false;
+}
+
+bool kernels_add(KernelSet *s, const Fn *group, const KernelArg *args,
+                 uint32_t nargs, uint32_t *kernel)
+{
+    ArenaMark mark = arena_mark(s->m->scratch);
+    Kir k;
+    kir_init(&k, s->m->scratch);
+    DType *dtypes = NEW_ARRAY(k.arena, DType, nargs);
+    for (uint32_t i = 0; i < nargs; i++)
+        dtypes[i] = args[i].counter ? DT_i32 : type_dtype(s->m, args[i].type);
+    k.args = args;
+    k.nargs = nargs;
+    k.arg_dtypes = dtypes;
+    lower_group(s->m, group, &s->lower, &k);
+    Buf text = {0};
+    kir_print(&k, &text);
+    uint64_t hash = hash_bytes(text.at, text.n, 0);
+    if (!find_row(s, hash, text.at, kernel)) {
+        *kernel = s->rows.n;
+        add_row(s, &k, group, text.at);
+        map_add(&s->map, hash, *kernel);
+    }
+    buf_release(&text);
+    arena_pop(s->m->scratch, mark);
+    return true;
+}
+
+/* ------------------------------------------------------------------ output */
+
+static void add_bytes(KernelSet *s, const char *name, LV value)
+{
+    LV g = LLVMAddGlobal(s->module, LLVMTypeOf(value), name);
+    LLVMSetInitializer(g, value);
+    LLVMSetGlobalConstant(g, true);
+    LLVMSetAlignment(g, 64);
+}
+
+/* The image and the table of kernels; kernels are reached through it alone. */
+static void add_tables(KernelSet *s, const void *image, size_t size)
+{
+    LLVMTypeRef ptr = LLVMPointerTypeInContext(s->cx, 0);
+    LV *fns = NEW_ARRAY(s->m->arena, LV, s->rows.n + 1);
+    for (uint32_t i = 0; i < s->rows.n; i++) {
+        fns[i] = s->rows.at[i].fn;
+        LLVMSetLinkage(fns[i], LLVMInternalLinkage);
+    }
+    fns[s->rows.n] = LLVMConstNull(ptr);
+    add_bytes(s, TITAN_SYMBOL_KERNELS,
+              LLVMConstArray2(ptr, fns, s->rows.n + 1));
+    LLVMTypeRef i64 = LLVMInt64TypeInContext(s->cx);
+    add_bytes(s, TITAN_SYMBOL_SIZE, LLVMConstInt(i64, size, false));
+    add_bytes(s, TITAN_SYMBOL_IMAGE,
+              LLVMConstStringInContext2(s->cx, image, size, true));
+}
+
+static void optimise(KernelSet *s)
+{
+    if (!s->optimised) machine_optimise(s->machine, s->module, s->opts.level);
+    s->optimised = true;
+}
+
+bool kernels_llvm(KernelSet *s, const char **text, size_t *size)
+{
+    optimise(s);
+    char *ir = LLVMPrintModuleToString(s->module);
+    *size = strlen(ir);
+    *text = arena_strndup(s->m->arena, ir, *size);
+    LLVMDisposeMessage(ir);
+    return true;
+}
+
+bool kernels_ptx(KernelSet *s, const char **text, size_t *size)
+{
+    optimise(s);
+    *text = machine_emit(s->machine, s->module, LLVMAssemblyFile, s->m->arena,
+                         size);
+    return true;
+}
+
+bool kernels_object(KernelSet *s, const void *image, size_t image_size,
+                    const void **object, size_t *size)
+{
+    add_tables(s, image, image_size);
+    optimise(s);
+    *object =
+        machine_emit(s->machine, s->module, LLVMObjectFile, s->m->arena, size);
+    return true;
+}

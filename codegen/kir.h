@@ -1,0 +1,205 @@
+/*
+ * kir.h: the kernel IR, loops and tiles over index expressions.
+ *
+ * A kernel is a tree of loops.  A loop's body is a list of nodes in the order
+ * in which they run: pure ones (loads, scalar functions), stores, and inner
+ * loops.  A pure node lives in the innermost loop on which it depends, so
+ * whatever does not change in a loop stands before it.  Equal pure nodes are
+ * one node.
+ *
+ *     loop 0          the kernel: constants, counters
+ *       loop 1        items: one row, or one chunk of lanes
+ *         loop 2      seq: a sum over an axis      -> result 0, result 1
+ *         loop 3      lanes: the innermost unit-stride axis; the target
+ *                     takes several indices at once
+ *
+ * Index expressions (Ix) are sums of constants times atoms: loop variables,
+ * quotients and remainders of index expressions, and loaded integers.  They
+ * know their range, so that bounds which always hold vanish.  Nothing here
+ * knows a name of an axis: two kernels are equal when their texts are.
+ */
+#ifndef TITAN_KIR_H
+#define TITAN_KIR_H
+
+#include "kernel.h"
+
+typedef struct Ix {
+    uint32_t id;
+} Ix; /* interned; 0 is the constant 0 */
+typedef struct Node {
+    uint32_t id;
+} Node;                  /* 0: none */
+typedef uint32_t LoopId; /* 0: the kernel itself */
+
+/* ------------------------------------------------------ index expressions */
+
+typedef enum AtomKind { ATOM_var, ATOM_div, ATOM_mod, ATOM_node } AtomKind;
+
+typedef struct Atom {
+    AtomKind kind;
+    LoopId loop;    /* the innermost loop it depends on */
+    Ix of;          /* div, mod */
+    int64_t by;     /* div, mod: positive */
+    Node node;      /* node: an integer */
+    int64_t lo, hi; /* range, both included */
+} Atom;
+
+typedef struct IxTerm {
+    uint32_t atom;
+    int64_t coef;
+} IxTerm;
+
+typedef struct IxInfo {
+    int64_t base;
+    uint32_t n;
+    const IxTerm *terms; /* by atom */
+    int64_t lo, hi;
+    LoopId loop;
+} IxInfo;
+
+/* ------------------------------------------------------------------ nodes */
+
+typedef enum NodeOp {
+    KN_none,
+    KN_const,   /* f or i, of the dtype */
+    KN_index,   /* ix as a number of the dtype */
+    KN_inside,  /* bool: 0 <= ix < n */
+    KN_divides, /* bool: n divides ix */
+    KN_load,    /* element ix of argument arg; zero when guard a is false */
+    KN_counter, /* argument arg, i32 */
+    KN_scalar,  /* scalar function sc of a, b, c */
+    KN_cast,    /* a in the dtype */
+    KN_result,  /* accumulator n of the loop, after it */
+    KN_scan,    /* running sum of a in the loop; n: exclusive */
+    KN_store,   /* b to element ix of argument arg, when a holds (0: always) */
+    KN_loop     /* an inner loop runs here */
+} NodeOp;
+
+typedef struct NodeInfo {
+    uint8_t op, dtype, sc;
+    LoopId loop; /* where it lives; result and loop: see `inner` */
+    Node a, b, c;
+    Ix ix;
+    uint32_t arg;
+    LoopId inner; /* result, loop: the loop meant */
+    int64_t n;
+    union {
+        double f;
+        int64_t i;
+    };
+} NodeInfo;
+
+/* ------------------------------------------------------------------ loops */
+
+typedef enum LoopKind {
+    LOOP_kernel,
+    LOOP_items,
+    LOOP_seq,
+    LOOP_lanes
+} LoopKind;
+typedef enum AccKind { ACC_sum, ACC_max, ACC_min, ACC_prod } AccKind;
+
+/* A value that the loop reduces. */
+typedef struct Acc {
+    AccKind kind;
+    DType dtype;
+    Node value;
+} Acc;
+
+typedef struct Loop {
+    LoopKind kind;
+    LoopId parent;
+    uint32_t depth;
+    int64_t lo, hi; /* the variable runs lo .. hi - 1 */
+    int64_t chunk;  /* lanes right below items: indices of one item; 0: all */
+    bool reverse, scans;
+    bool in_order; /* one accumulator, in the order of the indices */
+    Node when;     /* turns in which this is false end there; or none */
+    VEC(Node) body;
+    VEC(Acc) accs;
+} Loop;
+
+typedef struct Kir {
+    Arena *arena;
+    VEC(Atom) atoms;
+    VEC(IxInfo) ixs;
+    VEC(NodeInfo) nodes;
+    VEC(Loop) loops;
+    Map ix_map, atom_map, node_map;
+    uint32_t nargs;
+    const KernelArg *args;
+    const DType *arg_dtypes;
+    int64_t width;        /* indices of a lanes loop that are taken at once */
+    int64_t rows, chunks; /* host: items = rows * chunks */
+    bool zero;            /* results must be zero before */
+} Kir;
+
+void kir_init(Kir *k, Arena *arena);
+
+static inline const IxInfo *ix_info(const Kir *k, Ix x)
+{
+    return &k->ixs.at[x.id];
+}
+static inline const NodeInfo *node_info(const Kir *k, Node n)
+{
+    return &k->nodes.at[n.id];
+}
+
+/* Index expressions (index.c).  Division and remainder take floors. */
+Ix ix_const(Kir *k, int64_t c);
+Ix ix_var(Kir *k, LoopId loop);
+Ix ix_node(Kir *k, Node n);
+Ix ix_add(Kir *k, Ix a, Ix b);
+Ix ix_scale(Kir *k, Ix a, int64_t c);
+Ix ix_add_scaled(Kir *k, Ix a, Ix b, int64_t c); /* a + c * b */
+Ix ix_div(Kir *k, Ix a, int64_t by);
+Ix ix_mod(Kir *k, Ix a, int64_t by);
+/* Whether 0 <= x < n always holds. */
+bool ix_within(const Kir *k, Ix x, int64_t n);
+/* Whether x depends on the variable of the loop. */
+bool ix_uses(const Kir *k, Ix x, LoopId loop);
+/* Whether x = c * variable + something without it; *coef = c. */
+bool ix_linear(const Kir *k, Ix x, LoopId loop, int64_t *coef);
+/* Whether x grows by *coef per index within each block of w indices of the
+ * loop that starts at a multiple of w. */
+bool ix_steps(const Kir *k, Ix x, LoopId loop, int64_t w, int64_t *coef);
+
+/* Nodes and loops (kir.c). */
+LoopId loop_open(Kir *k, LoopKind kind, LoopId parent, int64_t lo, int64_t hi);
+void loop_close(Kir *k, LoopId loop);
+Node node_const_int(Kir *k, DType d, int64_t i);
+Node node_const_float(Kir *k, DType d, double f);
+Node node_index(Kir *k, DType d, Ix ix);
+Node node_inside(Kir *k, Ix ix, int64_t n); /* none when it always holds */
+Node node_divides(Kir *k, Ix ix, int64_t n);
+Node node_and(Kir *k, Node a, Node b); /* either may be none: true */
+Node node_load(Kir *k, uint32_t arg, Ix ix, Node guard);
+Node node_counter(Kir *k, uint32_t arg);
+Node node_scalar(Kir *k, ScalarOp sc, DType d, Node a, Node b, Node c);
+Node node_cast(Kir *k, DType d, Node a);
+Node node_result(Kir *k, LoopId loop, uint32_t acc);
+Node node_scan(Kir *k, LoopId loop, Node a, bool exclusive);
+/* guard (none: true) ? a : zero of a's dtype */
+Node node_or_zero(Kir *k, Node guard, Node a);
+void node_store(Kir *k, LoopId loop, uint32_t arg, Ix ix, Node guard, Node v);
+
+/* How many interleaved partial sums a reduction of n elements has: partial p
+ * takes the elements p, p + L, p + 2 L, ... in order, then halves are added:
+ * p and p + L / 2, and so on.  A function of n alone. */
+int64_t tree_partials(int64_t n);
+enum { TREE_MOST = 128 };
+
+/* The canonical text: equal kernels have equal texts. */
+void kir_print(const Kir *k, Buf *out);
+
+/* From groups (lower.c, indexing.c).  False: an error was reported. */
+typedef struct LowerOpts {
+    bool gpu;
+    int64_t lanes; /* f32 values of a vector register */
+} LowerOpts;
+/* K has its arguments; the rest is filled in. */
+void lower_group(Module *m, const Fn *fn, const LowerOpts *o, Kir *k);
+/* Scalar functions that one launch computes. */
+uint64_t kir_flops(const Kir *k);
+
+#endif

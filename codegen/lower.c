@@ -1,0 +1,435 @@
+/*
+ * lower.c: from a group function to kernel IR.
+ *
+ * A loop group has row axes P and inner axes R (docs/architecture.md, G1 and
+ * G2).  Its kernel is one of two nests, with R flattened in either:
+ *
+ *     lanes inside       items over P
+ *                            lanes over R: reductions, then the last sweep
+ *
+ *     lanes across       items over the outer part of P, and chunks
+ *                            lanes over the inner part of P, flattened
+ *                                seq over R: reductions, then the last sweep
+ *
+ * The second is that of pointwise groups (R is empty), of column sums and of
+ * running sums.  Which one, and how much of P is flattened into the lanes, is
+ * found by building the nest and counting the accesses that are not unit
+ * stride.  Where the bounds of a pad or concat cut the lanes, they run in
+ * segments, in which those bounds always hold or never do.
+ */
+#include "lower.h"
+
+enum { MOST_CUTS = 8, ITEM_ELEMENTS = 4096 };
+
+typedef struct Nest {
+    const TypeAxis *rows, *inner; /* P, outermost first, and R */
+    uint32_t nrows, ninner;
+    bool across;     /* lanes run over P */
+    uint32_t suffix; /* of P, flattened into the lanes */
+    int64_t cuts[MOST_CUTS + 2];
+    uint32_t ncuts; /* bounds of the segments of the lanes, ends included */
+} Nest;
+
+static int64_t product(const Lower *l, const TypeAxis *axes, uint32_t n)
+{
+    int64_t p = 1;
+    for (uint32_t i = 0; i < n; i++)
+        p *= type_local_size(l->m, &axes[i]);
+    return p;
+}
+
+/* ------------------------------------------------------------------ levels */
+
+static void find_levels(Lower *l)
+{
+    uint32_t *level = NEW_ARRAY(l->k->arena, uint32_t, l->fn->ninsts);
+    for (uint32_t i = 0; i < l->fn->ninsts; i++) {
+        const Inst *in = &l->fn->insts[i];
+        for (uint32_t a = 0; a < in->nargs; a++) {
+            uint32_t below = level[inst_arg(l->fn, in, a).id];
+            if (below > level[i]) level[i] = below;
+        }
+        if (in->op == OP_reduce || in->op == OP_einsum) level[i]++;
+    }
+    l->level = level;
+}
+
+void lower_init(Lower *l, Module *m, const Fn *fn, Kir *k)
+{
+    *l = (Lower){.m = m, .fn = fn, .k = k};
+    map_init(&l->memo, k->arena);
+    find_levels(l);
+}
+
+/* -------------------------------------------------------------------- axes */
+
+static bool listed(const TypeAxis *axes, uint32_t n, Axis a)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (axes[i].axis.id == a.id) return true;
+    return false;
+}
+
+/* R: what reductions reduce and running sums run along. */
+static void find_inner(Lower *l, Nest *nest)
+{
+    TypeAxis *inner = NULL;
+    for (uint32_t i = l->fn->nparams; i < l->fn->ninsts; i++) {
+        const Inst *in = &l->fn->insts[i];
+        const AttrItem *axes = NULL;
+        Axis one[1];
+        AttrItem item = {.n = 1, .axes = one};
+        if (in->op == OP_reduce) axes = attr_get(l->m, in->attr, AT_axes);
+        if (in->op == OP_einsum) axes = attr_get(l->m, in->attr, AT_sum);
+        if (in->op == OP_cumsum) {
+            one[0] = attr_axis(l->m, in->attr, AT_axis);
+            axes = &item;
+        }
+        if (!axes || nest->ninner) continue;
+        const TypeInfo *t =
+            type_info(l->m, value_type(l->fn, inst_arg(l->fn, in, 0)));
+        inner = NEW_ARRAY(l->k->arena, TypeAxis, t->naxes);
+        for (uint32_t a = 0; a < t->naxes; a++)
+            for (uint32_t j = 0; j < axes->n; j++)
+                if (axes->axes[j].id == t->axes[a].axis.id)
+                    inner[nest->ninner++] = t->axes[a];
+    }
+    nest->inner = inner;
+}
+
+/* P: the other axes of the results, outermost in the memory of the first. */
+static void find_rows(Lower *l, Nest *nest)
+{
+    const Fn *fn = l->fn;
+    uint32_t most = 0;
+    for (uint32_t r = 0; r < fn->nresults; r++)
+        most += type_info(l->m, fn->results[r].type)->naxes;
+    TypeAxis *rows = NEW_ARRAY(l->k->arena, TypeAxis, most);
+    int64_t *stride = NEW_ARRAY(l->k->arena, int64_t, most);
+    for (uint32_t r = 0; r < fn->nresults; r++) {
+        const TypeInfo *t = type_info(l->m, fn->results[r].type);
+        for (uint32_t i = 0; i < t->naxes; i++) {
+            Axis a = t->axes[i].axis;
+            if (listed(rows, nest->nrows, a) ||
+                listed(nest->inner, nest->ninner, a))
+                continue;
+            int64_t s = l->k->args[fn->nparams + r].stride[i];
+            uint32_t at = nest->nrows++;
+            for (; at > 0 && stride[at - 1] < s; at--) {
+                rows[at] = rows[at - 1];
+                stride[at] = stride[at - 1];
+            }
+            rows[at] = t->axes[i];
+            stride[at] = s;
+        }
+    }
+    nest->rows = rows;
+}
+
+/* ---------------------------------------------------------------- building */
+
+/* Where a result is stored, and the index of its value. */
+typedef struct Point {
+    const Ix *rows, *inner; /* per axis of the nest */
+} Point;
+
+static const Ix *result_ix(Lower *l, const Nest *nest, Type t, Point at)
+{
+    const TypeInfo *info = type_info(l->m, t);
+    Ix *ix = NEW_ARRAY(l->k->arena, Ix, info->naxes);
+    for (uint32_t i = 0; i < info->naxes; i++) {
+        for (uint32_t j = 0; j < nest->nrows; j++)
+            if (nest->rows[j].axis.id == info->axes[i].axis.id)
+                ix[i] = at.rows[j];
+        for (uint32_t j = 0; j < nest->ninner; j++)
+            if (nest->inner[j].axis.id == info->axes[i].axis.id)
+                ix[i] = at.inner[j];
+    }
+    return ix;
+}
+
+static bool has_inner(const Lower *l, const Nest *nest, uint32_t result)
+{
+    const TypeInfo *t = type_info(l->m, l->fn->results[result].type);
+    for (uint32_t i = 0; i < t->naxes; i++)
+        if (listed(nest->inner, nest->ninner, t->axes[i].axis)) return true;
+    return false;
+}
+
+/* Every value is made before the first store: a result may overwrite an
+ * operand at the same index. */
+static void eval_results(Lower *l, const Nest *nest, bool inner, Point at,
+                         Node *values)
+{
+    for (uint32_t r = 0; r < l->fn->nresults; r++)
+        if (has_inner(l, nest, r) == inner)
+            values[r] =
+                eval(l, l->fn->result_values[r],
+                     result_ix(l, nest, l->fn->results[r].type, at), (Node){0});
+}
+
+static void store_results(Lower *l, const Nest *nest, bool inner, Point at,
+                          const Node *values, LoopId loop)
+{
+    for (uint32_t r = 0; r < l->fn->nresults; r++) {
+        if (has_inner(l, nest, r) != inner) continue;
+        Type t = l->fn->results[r].type;
+        const Ix *ix = result_ix(l, nest, t, at);
+        uint32_t arg = l->fn->nparams + r;
+        Ix place = ix_const(l->k, 0);
+        for (uint32_t i = 0; i < type_info(l->m, t)->naxes; i++)
+            place =
+                ix_add_scaled(l->k, place, ix[i], l->k->args[arg].stride[i]);
+        node_store(l->k, loop, arg, place, (Node){0}, values[r]);
+    }
+}
+
+static Ix *cut_axes(Lower *l, const TypeAxis *axes, uint32_t n, Ix flat,
+                    Ix *out)
+{
+    int64_t *sizes = NEW_ARRAY(l->k->arena, int64_t, n);
+    for (uint32_t i = 0; i < n; i++)
+        sizes[i] = type_local_size(l->m, &axes[i]);
+    ix_cut(l->k, flat, sizes, n, out);
+    return out;
+}
+
+static bool sweep_reverse(const Lower *l)
+{
+    for (uint32_t i = l->fn->nparams; i < l->fn->ninsts; i++)
+        if (l->fn->insts[i].op == OP_cumsum)
+            return attr_flag(l->m, l->fn->insts[i].attr, AT_reverse);
+    return false;
+}
+
+static void build_sweep(Lower *l, const Nest *nest, Point at, LoopId parent,
+                        int64_t lo, int64_t hi, Node *values)
+{
+    LoopKind kind = nest->across ? LOOP_seq : LOOP_lanes;
+    LoopId loop = loop_open(l->k, kind, parent, lo, hi);
+    l->k->loops.at[loop].reverse = sweep_reverse(l);
+    l->sweep = loop;
+    Ix *inner = NEW_ARRAY(l->k->arena, Ix, nest->ninner);
+    at.inner =
+        cut_axes(l, nest->inner, nest->ninner, ix_var(l->k, loop), inner);
+    eval_results(l, nest, true, at, values);
+    store_results(l, nest, true, at, values, loop);
+    loop_close(l->k, loop);
+    l->sweep = 0;
+}
+
+/* All results of a row: those without inner axes are made before the last
+ * sweep overwrites anything, and stored after it. */
+static void build_row(Lower *l, const Nest *nest, Point at, LoopId loop)
+{
+    Node *values = NEW_ARRAY(l->k->arena, Node, l->fn->nresults);
+    eval_results(l, nest, false, at, values);
+    bool sweeps = false;
+    for (uint32_t r = 0; r < l->fn->nresults; r++)
+        sweeps |= has_inner(l, nest, r);
+    int64_t n = product(l, nest->inner, nest->ninner);
+    if (sweeps && (nest->across || nest->ncuts == 0))
+        build_sweep(l, nest, at, loop, 0, n, values);
+    else if (sweeps)
+        for (uint32_t i = 0; i + 1 < nest->ncuts; i++)
+            build_sweep(l, nest, at, loop, nest->cuts[i], nest->cuts[i + 1],
+                        values);
+    store_results(l, nest, false, at, values, loop);
+}
+
+static int64_t chunk_of(const Lower *l, const Nest *nest, int64_t n)
+{
+    int64_t w = l->k->width;
+    int64_t per = ITEM_ELEMENTS / product(l, nest->inner, nest->ninner);
+    int64_t chunk = per < w ? w : per / w * w;
+    return chunk < n ? chunk : n;
+}
+
+static void build_across(Lower *l, const Nest *nest, Ix *rows, LoopId items,
+                         const LowerOpts *o)
+{
+    Kir *k = l->k;
+    uint32_t outer = nest->nrows - nest->suffix;
+    int64_t n = product(l, nest->rows + outer, nest->suffix);
+    int64_t chunk = o->gpu ? n : chunk_of(l, nest, n);
+    k->chunks = n == 0 ? 1 : (n + chunk - 1) / chunk;
+    for (uint32_t i = 0; i == 0 || i + 1 < nest->ncuts; i++) {
+        int64_t lo = nest->ncuts ? nest->cuts[i] : 0;
+        int64_t hi = nest->ncuts ? nest->cuts[i + 1] : n;
+        LoopId lanes = loop_open(k, LOOP_lanes, items, lo, hi);
+        k->loops.at[lanes].chunk = chunk;
+        Ix *at = NEW_ARRAY(k->arena, Ix, nest->nrows);
+        for (uint32_t r = 0; r < outer; r++)
+            at[r] = rows[r];
+        cut_axes(l, nest->rows + outer, nest->suffix, ix_var(k, lanes),
+                 at + outer);
+        build_row(l, nest, (Point){at, NULL}, lanes);
+        loop_close(k, lanes);
+    }
+}
+
+static void build(Lower *l, const Nest *nest, const LowerOpts *o)
+{
+    Kir *k = l->k;
+    uint32_t outer = nest->across ? nest->nrows - nest->suffix : nest->nrows;
+    k->rows = product(l, nest->rows, outer);
+    k->chunks = 1;
+    k->width =
+        nest->across && nest->ninner && !o->gpu ? 2 * o->lanes : o->lanes;
+    l->lanes_inner = !nest->across;
+    l->items = loop_open(k, LOOP_items, 0, 0, k->rows);
+    Ix *rows = NEW_ARRAY(k->arena, Ix, nest->nrows);
+    cut_axes(l, nest->rows, outer, ix_var(k, l->items), rows);
+    if (nest->across)
+        build_across(l, nest, rows, l->items, o);
+    else
+        build_row(l, nest, (Point){rows, NULL}, l->items);
+    loop_close(k, l->items);
+}
+
+/* ---------------------------------------------------------------- choosing */
+
+static LoopId lanes_above(const Kir *k, LoopId loop)
+{
+    while (loop && k->loops.at[loop].kind != LOOP_lanes)
+        loop = k->loops.at[loop].parent;
+    return loop;
+}
+
+typedef struct Trial {
+    int64_t cost;
+    bool linear; /* every index is linear in the lanes */
+    int64_t cuts[MOST_CUTS + 2];
+    uint32_t ncuts;
+} Trial;
+
+static void add_cut(Trial *t, int64_t at)
+{
+    uint32_t i = 0;
+    while (i < t->ncuts && t->cuts[i] < at)
+        i++;
+    if ((i < t->ncuts && t->cuts[i] == at) || t->ncuts > MOST_CUTS) return;
+    for (uint32_t j = t->ncuts++; j > i; j--)
+        t->cuts[j] = t->cuts[j - 1];
+    t->cuts[i] = at;
+}
+
+/* A bound on the lanes' variable alone cuts them where it changes. */
+static void find_cuts(const Kir *k, const NodeInfo *in, LoopId lanes, Trial *t)
+{
+    const Loop *l = &k->loops.at[lanes];
+    const IxInfo *x = ix_info(k, in->ix);
+    if (in->op != KN_inside || x->n != 1 || l->accs.n) return;
+    const Atom *a = &k->atoms.at[x->terms[0].atom];
+    if (a->kind != ATOM_var || a->loop != lanes) return;
+    int64_t c = x->terms[0].coef, at[2];
+    if (c == 1) {
+        at[0] = -x->base;
+        at[1] = in->n - x->base;
+    } else if (c == -1) {
+        at[0] = x->base - in->n + 1;
+        at[1] = x->base + 1;
+    } else {
+        return;
+    }
+    for (int i = 0; i < 2; i++)
+        if (at[i] > l->lo && at[i] < l->hi) add_cut(t, at[i]);
+}
+
+static void weigh(const Kir *k, const NodeInfo *in, LoopId lanes, Trial *t)
+{
+    const Loop *l = &k->loops.at[lanes];
+    int64_t coef;
+    t->linear &= ix_linear(k, in->ix, lanes, &coef);
+    if (in->op != KN_load && in->op != KN_store) return;
+    bool steps = ix_steps(k, in->ix, lanes, k->width, &coef) &&
+                 l->hi - l->lo >= k->width;
+    t->cost += steps && (coef == 0 || coef == 1) ? 1 : 8;
+}
+
+static Trial try_nest(const Lower *l, const Nest *nest, const LowerOpts *o)
+{
+    ArenaMark mark = arena_mark(l->k->arena);
+    Kir k;
+    kir_init(&k, l->k->arena);
+    k.args = l->k->args;
+    k.nargs = l->k->nargs;
+    k.arg_dtypes = l->k->arg_dtypes;
+    Lower trial;
+    lower_init(&trial, l->m, l->fn, &k);
+    build(&trial, nest, o);
+    Trial t = {.linear = true};
+    for (uint32_t i = 1; i < k.nodes.n; i++) {
+        const NodeInfo *in = &k.nodes.at[i];
+        LoopId lanes = lanes_above(&k, in->loop);
+        if (!lanes) continue;
+        weigh(&k, in, lanes, &t);
+        find_cuts(&k, in, lanes, &t);
+    }
+    arena_pop(l->k->arena, mark);
+    return t;
+}
+
+/* The longest suffix of P over which nothing has to be cut into coordinates. */
+static Trial try_across(const Lower *l, Nest *nest, const LowerOpts *o)
+{
+    Trial t = {0};
+    nest->across = true;
+    for (nest->suffix = nest->nrows;; nest->suffix--) {
+        t = try_nest(l, nest, o);
+        if (t.linear || nest->suffix <= 1) return t;
+    }
+}
+
+static bool has_scan(const Lower *l)
+{
+    for (uint32_t i = l->fn->nparams; i < l->fn->ninsts; i++)
+        if (l->fn->insts[i].op == OP_cumsum) return true;
+    return false;
+}
+
+static void choose(const Lower *l, Nest *nest, const LowerOpts *o)
+{
+    Trial across = try_across(l, nest, o), best = across;
+    if (nest->ninner && !has_scan(l)) {
+        Nest inside = *nest;
+        inside.across = false;
+        Trial t = try_nest(l, &inside, o);
+        if (t.cost <= across.cost) {
+            *nest = inside;
+            best = t;
+        }
+    }
+    if (best.ncuts == 0 || best.ncuts >= MOST_CUTS || o->gpu) return;
+    uint32_t outer = nest->nrows - nest->suffix;
+    nest->cuts[nest->ncuts++] = 0;
+    for (uint32_t i = 0; i < best.ncuts; i++)
+        nest->cuts[nest->ncuts++] = best.cuts[i];
+    nest->cuts[nest->ncuts++] =
+        nest->across ? product(l, nest->rows + outer, nest->suffix)
+                     : product(l, nest->inner, nest->ninner);
+}
+
+static const Inst *only_op(const Fn *fn)
+{
+    return inst_of(fn, fn->result_values[0]);
+}
+
+void lower_group(Module *m, const Fn *fn, const LowerOpts *o, Kir *k)
+{
+    Lower l;
+    lower_init(&l, m, fn, k);
+    Op op = (Op)only_op(fn)->op;
+    if (op == OP_top) {
+        lower_sort(&l, o, only_op(fn));
+    } else if ((op == OP_scatter || op == OP_put) &&
+               scatter_by_rows(&l, only_op(fn))) {
+        lower_rows(&l, o, only_op(fn));
+    } else {
+        Nest nest = {0};
+        find_inner(&l, &nest);
+        find_rows(&l, &nest);
+        choose(&l, &nest, o);
+        build(&l, &nest, o);
+    }
+}

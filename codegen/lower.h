@@ -1,0 +1,63 @@
+/*
+ * lower.h: what the files that turn groups into kernel IR share.
+ */
+#ifndef TITAN_LOWER_H
+#define TITAN_LOWER_H
+
+#include "kir.h"
+
+typedef struct Known {
+    Value value;
+    Node guard, node;
+    const Ix *ix;
+} Known;
+
+/* Values are made where they are asked for: the node of value v at an index
+ * is found by following its instruction back to loads. */
+typedef struct Lower {
+    Module *m;
+    const Fn *fn;
+    Kir *k;
+    Map memo;
+    VEC(Known) known;
+    const uint32_t *level; /* per value: reductions on the way to it */
+    LoopId items;          /* no reduction stands outside of it */
+    LoopId sweep;          /* the loop along which running sums run, or 0 */
+    bool lanes_inner;      /* reductions take several indices at once */
+} Lower;
+
+/* The element of v at ix, one index per axis of its type in order.  Guard
+ * (none: true): where it is false the result is not used, and nothing
+ * outside of any operand is read. */
+Node eval(Lower *l, Value v, const Ix *ix, Node guard);
+
+/* Indices of `to` by name from those of `from`; an axis that `from` has not
+ * gets `other`. */
+const Ix *ix_by_name(Lower *l, Type from, const Ix *ix, Type to, Ix other);
+/* The index along one axis. */
+Ix ix_along(const Lower *l, Type t, const Ix *ix, Axis axis);
+/* Cuts a flat index, first axis outermost, into one index per axis. */
+void ix_cut(Kir *k, Ix flat, const int64_t *sizes, uint32_t n, Ix *out);
+int64_t axis_extent(const Lower *l, Type t, Axis axis);
+
+typedef Node EvalRule(Lower *l, Value v, const Inst *in, const Ix *ix,
+                      Node guard);
+
+/* eval.c */
+EvalRule eval_map;
+/* reductions.c, scatter.c */
+EvalRule eval_reduce, eval_einsum, eval_cumsum, eval_fold;
+EvalRule eval_scatter, eval_put;
+/* moves.c */
+EvalRule eval_rename, eval_split, eval_merge, eval_slice, eval_pick, eval_pad,
+    eval_concat, eval_stack, eval_window, eval_gather;
+
+/* Kernels that are not read off at an index: sort.c, scatter.c. */
+void lower_sort(Lower *l, const LowerOpts *o, const Inst *in);
+/* Whether a scatter or put is better run over its ids. */
+bool scatter_by_rows(Lower *l, const Inst *in);
+void lower_rows(Lower *l, const LowerOpts *o, const Inst *in);
+
+void lower_init(Lower *l, Module *m, const Fn *fn, Kir *k);
+
+#endif

@@ -1,0 +1,32 @@
+/*
+ * target.h: LLVM's side of the targets (llvm.c), and what the mapping to a
+ * GPU decides (gpu.c).
+ */
+#ifndef TITAN_TARGET_H
+#define TITAN_TARGET_H
+
+#include <llvm-c/TargetMachine.h>
+
+#include "emit.h"
+
+/* Never fails: the targets are those of targets.def. */
+LLVMTargetMachineRef machine_new(const CodegenOpts *o);
+/* f32 values of a vector register of the machine's CPU. */
+int64_t machine_lanes(const CodegenOpts *o);
+void machine_prepare(LLVMTargetMachineRef tm, LLVMModuleRef module);
+/* Checks the module and runs the passes of the level. */
+void machine_optimise(LLVMTargetMachineRef tm, LLVMModuleRef module, int level);
+/* Assembly or an object, in the arena. */
+const void *machine_emit(LLVMTargetMachineRef tm, LLVMModuleRef module,
+                         LLVMCodeGenFileType kind, Arena *a, size_t *size);
+
+/* A kernel's shape on a GPU. */
+typedef struct Grid {
+    Mapping map;
+    int64_t blocks;
+    uint32_t threads;
+} Grid;
+Grid gpu_grid(Kir *k); /* sets k->width */
+void emit_gpu_kernel(Emit *e, const char *name, const Grid *g);
+
+#endif
