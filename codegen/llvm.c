@@ -140,8 +140,10 @@ void machine_optimise(LLVMTargetMachineRef tm, LLVMModuleRef module, int level)
 {
     verify(module);
     if (level == 0) return;
-    const char *passes = "function(sroa,early-cse,instcombine,simplifycfg,"
-                         "loop-mssa(licm),early-cse,instcombine,simplifycfg)";
+    const char *passes =
+        "function(sroa,early-cse,instcombine<no-verify-fixpoint>,simplifycfg,"
+        "loop-mssa(licm),early-cse,instcombine<no-verify-fixpoint>,"
+        "simplifycfg)";
     LLVMPassBuilderOptionsRef opts = LLVMCreatePassBuilderOptions();
     LLVMErrorRef error =
         LLVMRunPasses(module, level > 2 ? "default<O3>" : passes, tm, opts);

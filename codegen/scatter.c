@@ -29,6 +29,7 @@ typedef struct Parts {
     VEC(TypeAxis) summed; /* of ids alone: items that may share an id */
     VEC(TypeAxis) wide;   /* of the result, not of ids */
     VEC(TypeAxis) deep;   /* of the updates alone */
+    bool alike;           /* an id is the same for all lanes */
 } Parts;
 
 static int64_t extent(const Lower *l, const TypeAxis *axes, uint32_t n)
@@ -170,7 +171,7 @@ static Node sum_of_id(Lower *l, const Inst *in, const Parts *p, Env e, Node id,
     k->loops.at[loop].in_order = true;
     bind_flat(l, &e, p->summed.at, p->summed.n, ix_var(k, loop));
     Node match = equal(k, long_id(l, &e, p, (Node){0}), id);
-    bool skip = node_info(k, match)->loop == loop;
+    bool skip = p->alike && node_info(k, match)->loop == loop;
     if (skip) k->loops.at[loop].when = match;
     Node x;
     if (p->deep.n) {
@@ -297,6 +298,7 @@ void lower_rows(Lower *l, const LowerOpts *o, const Inst *in)
     Kir *k = l->k;
     Parts p = parts_of(l, in);
     innermost_last(l, in, &p);
+    p.alike = true;
     int64_t n = extent(l, p.summed.at, p.summed.n);
     k->rows = extent(l, p.kept.at, p.kept.n) * n;
     k->chunks = 1;

@@ -1,0 +1,362 @@
+/* links: titan_codegen */
+/*
+ * Every kernel against the interpreter.
+ *
+ * The groups in tests/unit/groups are compiled to one object, which is linked
+ * and opened; each is run on fresh random inputs, in several layouts, its
+ * items in two pieces out of order, and compared with what the interpreter
+ * makes of the same inputs.  Functions named exact_* must agree bit for bit.
+ * TITAN_SEED picks other inputs.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <dirent.h>
+#include <dlfcn.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "codegen/kernel.h"
+
+enum { MOST_FILES = 64, MOST_ARGS = 24, LAYOUTS = 3 };
+
+typedef struct World {
+    Arena arena, scratch;
+    Diag diag;
+    Module module[MOST_FILES];
+    KernelSet *set[MOST_FILES];
+    uint32_t nfiles;
+    uint64_t random;
+} World;
+
+static uint64_t draw(World *w)
+{
+    w->random ^= w->random << 13;
+    w->random ^= w->random >> 7;
+    w->random ^= w->random << 17;
+    return w->random * 0x2545F4914F6CDD1Dull;
+}
+
+static double uniform(World *w)
+{
+    return (double)(draw(w) >> 11) * 0x1p-53;
+}
+
+/* ------------------------------------------------------------------ groups */
+
+static const char *folder(World *w)
+{
+    char *path = arena_strdup(&w->arena, __FILE__);
+    *strrchr(path, '/') = '\0';
+    return arena_printf(&w->arena, "%s/groups", path);
+}
+
+static void show_errors(World *w)
+{
+    Buf b = {0};
+    diag_render(&w->diag, DIAG_TEXT, &b);
+    if (b.n) fputs(b.at, stderr);
+    buf_release(&b);
+}
+
+static void load(World *w, const char *path)
+{
+    size_t size;
+    char *text = read_file(&w->arena, path, &size);
+    assert_non_null(text);
+    Module *m = &w->module[w->nfiles++];
+    module_init(m, &w->arena, &w->scratch, &w->diag);
+    uint32_t source = diag_add_source(&w->diag, path, text, size);
+    bool ok = module_parse(m, source) && module_verify(m);
+    show_errors(w);
+    assert_true(ok);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static void load_all(World *w)
+{
+    const char *dir = folder(w), *names[MOST_FILES];
+    DIR *d = opendir(dir);
+    assert_non_null(d);
+    unsigned n = 0;
+    for (struct dirent *e; (e = readdir(d)) != NULL;)
+        if (strstr(e->d_name, ".tir"))
+            names[n++] = arena_printf(&w->arena, "%s/%s", dir, e->d_name);
+    closedir(d);
+    qsort(names, n, sizeof *names, by_name);
+    for (unsigned i = 0; i < n; i++)
+        load(w, names[i]);
+}
+
+/* -------------------------------------------------------------- arguments */
+
+typedef struct Launch {
+    const Fn *fn;
+    KernelArg args[MOST_ARGS];
+    int64_t extent[MOST_ARGS]; /* elements that the layout spans */
+    uint32_t nargs, kernel;
+} Launch;
+
+/* Dense; dense in a random order of the axes; or that with gaps. */
+static void layout(World *w, Module *m, Launch *l, uint32_t i, int style)
+{
+    const TypeInfo *t = type_info(m, l->args[i].type);
+    int64_t *stride = NEW_ARRAY(&w->arena, int64_t, t->naxes);
+    uint32_t order[16];
+    for (uint32_t a = 0; a < t->naxes; a++)
+        order[a] = a;
+    for (uint32_t a = t->naxes; style > 0 && a-- > 1;) {
+        uint32_t b = (uint32_t)(draw(w) % (a + 1)), keep = order[a];
+        order[a] = order[b];
+        order[b] = keep;
+    }
+    int64_t n = 1;
+    for (uint32_t a = t->naxes; a-- > 0;) {
+        stride[order[a]] = n;
+        n *= t->axes[order[a]].size;
+        if (style > 1) n += (int64_t)(draw(w) % 3);
+    }
+    l->args[i].stride = stride;
+    l->args[i].align = dtype_bytes(t->dtype);
+    l->extent[i] = n;
+}
+
+static void plan(World *w, uint32_t file, const Fn *fn, int style, Launch *l)
+{
+    Module *m = &w->module[file];
+    *l = (Launch){.fn = fn, .nargs = fn->nparams + fn->nresults};
+    assert_true(l->nargs <= MOST_ARGS);
+    for (uint32_t i = 0; i < l->nargs; i++) {
+        bool out = i >= fn->nparams;
+        l->args[i].type =
+            out ? fn->results[i - fn->nparams].type : fn->params[i].type;
+        l->args[i].written = out;
+        l->args[i].same = -1;
+        layout(w, m, l, i, style);
+    }
+    assert_true(kernels_add(w->set[file], fn, l->args, l->nargs, &l->kernel));
+}
+
+/* Few values are large; integers are mostly small enough to be indices. */
+static Cell random_cell(World *w, DType d)
+{
+    Cell c = {0};
+    double u = uniform(w) * 4 - 2;
+    switch (dtype_class(d)) {
+    case DC_float:
+        c.f = dtype_round(d, draw(w) % 50 == 0 ? 4 * u : u);
+        break;
+    case DC_bool:
+        c.i = draw(w) % 2 != 0;
+        break;
+    case DC_int:
+        c.i = (int64_t)(draw(w) % 14) - 2;
+        break;
+    case DC_uint:
+        c.i = (int64_t)(draw(w) % 12);
+        break;
+    }
+    return c;
+}
+
+static int64_t offset_of(const Module *m, const Launch *l, uint32_t i,
+                         int64_t flat)
+{
+    const TypeInfo *t = type_info(m, l->args[i].type);
+    int64_t at = 0;
+    for (uint32_t a = t->naxes; a-- > 0;) {
+        at += flat % t->axes[a].size * l->args[i].stride[a];
+        flat /= t->axes[a].size;
+    }
+    return at;
+}
+
+/* -------------------------------------------------------------------- runs */
+
+static double tolerance(DType d)
+{
+    switch (d) {
+    case DT_f64:
+        return 1e-12;
+    case DT_f32:
+        return 2e-5;
+    case DT_bf16:
+        return 0x1p-7;
+    case DT_f16:
+        return 0x1p-9;
+    case DT_e4m3:
+        return 0x1p-3;
+    case DT_e5m2:
+        return 0x1p-2;
+    default:
+        return 0;
+    }
+}
+
+static bool agrees(DType d, Cell got, Cell want, bool exact)
+{
+    if (dtype_class(d) != DC_float) return got.i == want.i;
+    if (isnan(want.f) || isnan(got.f)) return isnan(want.f) && isnan(got.f);
+    if (got.f == want.f) return true;
+    if (exact || isinf(want.f)) return false;
+    return fabs(got.f - want.f) <= tolerance(d) * (1 + fabs(want.f));
+}
+
+/* Everything else is compared with the unrounded value. */
+static bool is_exact(const Module *m, const Fn *fn)
+{
+    return strncmp(str_of(m, fn->name), "exact_", 6) == 0;
+}
+
+static void check_result(Module *m, const Launch *l, uint32_t r,
+                         const Tensor *want, const char *bytes)
+{
+    DType d = type_dtype(m, want->type);
+    const char *name = str_of(m, l->fn->name);
+    bool exact = is_exact(m, l->fn);
+    uint32_t i = l->fn->nparams + r;
+    for (int64_t x = 0; x < want->n; x++) {
+        int64_t at = offset_of(m, l, i, x) * dtype_bytes(d);
+        Cell got = dtype_load(d, bytes + at);
+        if (agrees(d, got, want->at[x], exact)) continue;
+        if (dtype_class(d) == DC_float)
+            fail_msg("%s result %u [%lld] is %.17g, not %.17g", name, r,
+                     (long long)x, got.f, want->at[x].f);
+        fail_msg("%s result %u [%lld] is %lld, not %lld", name, r, (long long)x,
+                 (long long)got.i, (long long)want->at[x].i);
+    }
+}
+
+static void run(World *w, Module *m, const Kernel *kernel, const Launch *l,
+                TitanHostKernel code)
+{
+    const Fn *fn = l->fn;
+    ArenaMark mark = arena_mark(&w->arena);
+    Tensor in[MOST_ARGS], want[MOST_ARGS];
+    uint64_t words[MOST_ARGS];
+    for (uint32_t i = 0; i < l->nargs; i++) {
+        DType d = type_dtype(m, l->args[i].type);
+        size_t size = (size_t)l->extent[i] * dtype_bytes(d);
+        char *bytes = malloc(size);
+        memset(bytes, kernel->zero ? 0 : 0xff, size);
+        words[i] = (uint64_t)(uintptr_t)bytes;
+        if (i >= fn->nparams) continue;
+        in[i] = tensor_new(m, l->args[i].type, 1, &w->arena);
+        for (int64_t x = 0; x < in[i].n; x++) {
+            in[i].at[x] = random_cell(w, d);
+            dtype_store(d, in[i].at[x],
+                        bytes + offset_of(m, l, i, x) * dtype_bytes(d));
+        }
+    }
+    InterpOpts opts = {.round = is_exact(m, fn)};
+    bool ok = interp_fn(m, fn, &opts, in, want, &w->arena);
+    show_errors(w);
+    assert_true(ok);
+    int64_t cut = (int64_t)(draw(w) % (uint64_t)(kernel->items + 1));
+    code(words, cut, kernel->items);
+    code(words, 0, cut);
+    for (uint32_t r = 0; r < fn->nresults; r++)
+        check_result(m, l, r, &want[r],
+                     (const char *)(uintptr_t)words[fn->nparams + r]);
+    for (uint32_t i = 0; i < l->nargs; i++)
+        free((void *)(uintptr_t)words[i]);
+    arena_pop(&w->arena, mark);
+}
+
+/* The object of one file's kernels, linked and opened. */
+static const TitanHostKernel *open_object(World *w, KernelSet *set)
+{
+    const void *object;
+    size_t size;
+    assert_true(kernels_object(set, "", 0, &object, &size));
+    char path[] = "/tmp/titan-kernels-XXXXXX";
+    assert_non_null(mkdtemp(path));
+    const char *o = arena_printf(&w->arena, "%s/k.o", path);
+    const char *so = arena_printf(&w->arena, "%s/k.so", path);
+    assert_true(write_file(o, object, size, false));
+    const char *link =
+        arena_printf(&w->arena, "cc -shared -o %s %s -lm", so, o);
+    assert_int_equal(system(link), 0);
+    void *lib = dlopen(so, RTLD_NOW);
+    if (!lib) fail_msg("%s", dlerror());
+    const TitanHostKernel *kernels = dlsym(lib, TITAN_SYMBOL_KERNELS);
+    assert_non_null(kernels);
+    unlink(o);
+    unlink(so);
+    rmdir(path);
+    return kernels;
+}
+
+static void check_file(World *w, uint32_t file, const CodegenOpts *o)
+{
+    Module *m = &w->module[file];
+    w->set[file] = kernels_new(m, o);
+    uint32_t n = 0;
+    Launch *all = NEW_ARRAY(&w->arena, Launch, m->fns.n * LAYOUTS);
+    for (uint32_t f = 0; f < m->fns.n; f++)
+        for (int style = 0; style < LAYOUTS; style++)
+            plan(w, file, m->fns.at[f], style, &all[n++]);
+    const TitanHostKernel *code = open_object(w, w->set[file]);
+    for (uint32_t i = 0; i < n; i++)
+        for (int turn = 0; turn < 3; turn++)
+            run(w, m, kernel_at(w->set[file], all[i].kernel), &all[i],
+                code[all[i].kernel]);
+    kernels_free(w->set[file]);
+}
+
+static void check_all(const char *cpu, int level)
+{
+    static World w;
+    w = (World){.random = 0x9E3779B97F4A7C15ull};
+    const char *seed = getenv("TITAN_SEED");
+    if (seed) w.random ^= strtoull(seed, NULL, 10) * 0xD1B54A32D192ED03ull;
+    arena_init(&w.arena, "session");
+    arena_init(&w.scratch, "scratch");
+    diag_init(&w.diag, &w.arena);
+    load_all(&w);
+    CodegenOpts o = {.target = TARGET_host, .cpu = cpu, .level = level};
+    for (uint32_t f = 0; f < w.nfiles; f++)
+        check_file(&w, f, &o);
+    arena_release(&w.scratch);
+    arena_release(&w.arena);
+}
+
+static void agree_with_the_interpreter(void **state)
+{
+    (void)state;
+    check_all(NULL, 2);
+}
+
+static void agree_unoptimised(void **state)
+{
+    (void)state;
+    check_all(NULL, 0);
+}
+
+static void agree_with_wider_vectors(void **state)
+{
+    (void)state;
+    if (!__builtin_cpu_supports("avx512vl")) skip();
+    check_all("x86-64-v4", 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(agree_with_the_interpreter),
+        cmocka_unit_test(agree_unoptimised),
+        cmocka_unit_test(agree_with_wider_vectors),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
