@@ -1,0 +1,611 @@
+/*
+ * module.c: calls.
+ *
+ * A fn is run where it is called.  A module is run in a function of its own:
+ * what it reads from outside becomes an argument, what it returns, and the
+ * states and records that it makes, become results.  A module called by its
+ * own name is the one instance of that name in its block; `use` makes others.
+ */
+#include "sema.h"
+
+/* --------------------------------------------------------- axis arguments -- */
+
+typedef struct AxisArgs {
+    AxisList lists[16];
+    uint32_t n;
+} AxisArgs;
+
+static bool axis_args_wrong(Sema *s, Span at, const Node *d)
+{
+    Buf b = {0};
+    for (uint32_t i = 0; i < d->decl.naxes; i++) {
+        const AxisParam *p = &d->decl.axes[i];
+        buf_printf(&b, "%s%s", i ? ", " : "", STR(s, p->name.text));
+        if (p->to.text.id) buf_printf(&b, " -> %s", STR(s, p->to.text));
+    }
+    fail(s, DIAG_axis_form, at, "'%s' takes the axes [%s]",
+         STR(s, d->decl.name.text), b.at ? b.at : "");
+    buf_release(&b);
+    return false;
+}
+
+/* One axis parameter takes all the axes that are given. */
+static bool join_items(Sema *s, const Items *items, AxisArgs *out)
+{
+    out->n = 1;
+    for (uint32_t i = 0; i < items->n; i++) {
+        if (items->at[i].kind != ITEM_axis) return false;
+        if (!axes_of_term(s, items->at[i].term, &out->lists[0])) return false;
+    }
+    return true;
+}
+
+static bool axis_args(Sema *s, Span at, const Node *d, const Items *items,
+                      AxisArgs *out)
+{
+    *out = (AxisArgs){.n = 0};
+    uint32_t errors = s->m->diag->nerrors;
+    if (d->decl.naxes == 1 && !d->decl.axes[0].to.text.id && items->n > 0) {
+        if (join_items(s, items, out)) return true;
+        return s->m->diag->nerrors != errors ? false
+                                             : axis_args_wrong(s, at, d);
+    }
+    if (items->n != d->decl.naxes || items->n > 7)
+        return axis_args_wrong(s, at, d);
+    for (uint32_t i = 0; i < items->n; i++) {
+        const Item *it = &items->at[i];
+        bool arrow = d->decl.axes[i].to.text.id != 0;
+        if (it->kind != (arrow ? ITEM_rename : ITEM_axis))
+            return axis_args_wrong(s, at, d);
+        if (!axes_of_term(s, it->term, &out->lists[out->n++])) return false;
+        if (arrow && !axes_of_term(s, it->to, &out->lists[out->n++]))
+            return false;
+    }
+    return true;
+}
+
+static void bind_axis(Sema *s, Scope *callee, Name name, const AxisList *l)
+{
+    Axis *axes = NEW_ARRAY(s->a, Axis, l->n + 1);
+    memcpy(axes, l->at, l->n * sizeof *axes);
+    AxisBinding b = {.name = name.text, .axes = axes, .n = l->n};
+    b.at = name.span;
+    vec_push(s->a, &callee->axes, b);
+    for (uint32_t i = 0; i < l->n; i++) {
+        int64_t size = axis_size(s, axes[i]);
+        if (size) size_bind(s, callee, axes[i], size);
+    }
+}
+
+static void bind_axes(Sema *s, Scope *callee, const Node *d,
+                      const AxisArgs *a)
+{
+    uint32_t k = 0;
+    for (uint32_t i = 0; i < d->decl.naxes && k < a->n; i++) {
+        bind_axis(s, callee, d->decl.axes[i].name, &a->lists[k++]);
+        if (d->decl.axes[i].to.text.id)
+            bind_axis(s, callee, d->decl.axes[i].to, &a->lists[k++]);
+    }
+}
+
+/* ------------------------------------------------------------- arguments -- */
+
+static bool eval_args(Sema *s, const Settings *args, Call *c)
+{
+    c->nargs = args->n;
+    c->args = NEW_ARRAY(s->a, Val, args->n + 1);
+    c->names = NEW_ARRAY(s->a, Str, args->n + 1);
+    c->spans = NEW_ARRAY(s->a, Span, args->n + 1);
+    for (uint32_t i = 0; i < args->n; i++) {
+        c->names[i] = args->at[i].name.text;
+        c->spans[i] = args->at[i].value->span;
+        c->args[i] = eval(s, args->at[i].value);
+        if (val_failed(&c->args[i])) return false;
+    }
+    return true;
+}
+
+static uint32_t param_find(const Node *d, Str name)
+{
+    for (uint32_t i = 0; i < d->decl.params.n; i++)
+        if (str_eq(d->decl.params.at[i].name.text, name)) return i;
+    return UINT32_MAX;
+}
+
+static bool no_param(Sema *s, const Node *d, Str name, Span at)
+{
+    const char *words[64];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < d->decl.params.n && n < 64; i++)
+        words[n++] = STR(s, d->decl.params.at[i].name.text);
+    Report *r = fail(s, DIAG_argument, at, "'%s' has no parameter '%s'",
+                     STR(s, d->decl.name.text), STR(s, name));
+    const char *near = nearest(STR(s, name), words, n);
+    if (near) report_help(r, "did you mean '%s'?", near);
+    return false;
+}
+
+/* Puts the arguments of `c` into slots by name, then by position. */
+static bool place_args(Sema *s, const Node *d, const Call *c, Val *slots,
+                       Span *spans, bool *given)
+{
+    uint32_t next = 0;
+    for (uint32_t i = 0; i < c->nargs; i++) {
+        uint32_t k;
+        if (c->names[i].id) {
+            k = param_find(d, c->names[i]);
+            if (k == UINT32_MAX)
+                return no_param(s, d, c->names[i], c->spans[i]);
+        } else {
+            while (next < d->decl.params.n && given[next]) next++;
+            k = next;
+        }
+        if (k >= d->decl.params.n || given[k]) {
+            fail(s, DIAG_argument, c->spans[i],
+                 "'%s' takes %u arguments, this is one more",
+                 STR(s, d->decl.name.text), d->decl.params.n);
+            return false;
+        }
+        slots[k] = c->args[i];
+        spans[k] = c->spans[i];
+        given[k] = true;
+    }
+    return true;
+}
+
+static void bind_arg_sizes(Sema *s, Scope *callee, const Val *v)
+{
+    uint32_t n;
+    const TypeAxis *axes = val_axes(s, v, &n);
+    for (uint32_t i = 0; i < n; i++) {
+        bool have = false;
+        for (uint32_t k = 0; k < callee->sizes.n; k++)
+            have |= callee->sizes.at[k].axis.id == axes[i].axis.id;
+        if (!have) size_bind(s, callee, axes[i].axis, axes[i].size);
+    }
+}
+
+static bool missing_arg(Sema *s, const Node *d, const Var *p, Span at)
+{
+    fail(s, DIAG_argument, at, "'%s' needs '%s', which is not given",
+         STR(s, d->decl.name.text), STR(s, p->name.text));
+    return false;
+}
+
+/* Runs in the scope of the callee, in the frame of the caller. */
+static bool bind_args(Sema *s, const Node *d, Val *slots, const Span *spans,
+                      const bool *given, Span at)
+{
+    Scope *callee = s->scope;
+    for (uint32_t i = 0; i < d->decl.params.n; i++) {
+        const Var *p = &d->decl.params.at[i];
+        TypeCheck c = {.at = given[i] ? spans[i] : at,
+                       .name = d->decl.name.text,
+                       .verb = "takes",
+                       .bind = true};
+        if (given[i] && p->type && p->type->type.has_axes)
+            callee->has_rest = true;
+        if (given[i] && !type_check(s, p->type, &slots[i], &c)) return false;
+    }
+    for (uint32_t i = 0; i < d->decl.params.n; i++)
+        if (given[i]) bind_arg_sizes(s, callee, &slots[i]);
+    for (uint32_t i = 0; i < d->decl.params.n; i++) {
+        const Var *p = &d->decl.params.at[i];
+        if (!given[i] && !p->init) return missing_arg(s, d, p, at);
+        if (!given[i]) slots[i] = eval(s, p->init);
+        if (val_failed(&slots[i])) return false;
+        scope_bind(s, callee, p->name.text, slots[i]);
+    }
+    return true;
+}
+
+/* ------------------------------------------------------------ activations -- */
+
+static bool too_deep(Sema *s, Span at, const Node *d)
+{
+    if (s->depth < 64) return false;
+    fail(s, DIAG_too_deep, at, "'%s' is called more than 64 levels deep",
+         STR(s, d->decl.name.text));
+    return true;
+}
+
+static bool check_results(Sema *s, const Node *d, Val *v, Span at)
+{
+    uint32_t n = d->decl.results.n;
+    Val *each = n == 1 ? v : v->tuple.at;
+    if (n > 1 && (v->kind != VAL_tuple || v->tuple.n != n)) {
+        fail(s, DIAG_argument, at, "'%s' returns %u values",
+             STR(s, d->decl.name.text), n);
+        return false;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        TypeCheck c = {.at = at, .name = d->decl.name.text, .verb = "returns"};
+        c.value = s->scope->result_node;
+        if (n > 1) c.value = NULL;
+        if (c.value) c.at = c.value->head;
+        if (!type_check(s, d->decl.results.at[i].type, &each[i], &c))
+            return false;
+    }
+    return true;
+}
+
+/* The body, in s->scope and s->frame. */
+static Val run_body(Sema *s, const Node *d, Span at)
+{
+    Scope *sc = s->scope;
+    s->depth++;
+    bool ok = exec_block(s, d->decl.body);
+    s->depth--;
+    if (!ok) return val_error();
+    if (!sc->returned) {
+        fail(s, DIAG_no_return, at, "'%s' returns nothing",
+             STR(s, d->decl.name.text));
+        return val_error();
+    }
+    Val v = sc->result;
+    if (!check_results(s, d, &v, sc->result_at)) return val_error();
+    return v;
+}
+
+static Scope *callee_scope(Sema *s, Callee c, Site *site, Span at)
+{
+    Scope *sc = scope_push(s, c.unit, NULL);
+    sc->site = site;
+    sc->decl = c.decl;
+    sc->caller = s->scope;
+    sc->call_at = at;
+    return sc;
+}
+
+typedef struct Slots {
+    Val *vals;
+    Span *spans;
+    bool *given;
+} Slots;
+
+static Slots slots_new(Sema *s, const Node *d)
+{
+    uint32_t n = d->decl.params.n + 1;
+    return (Slots){NEW_ARRAY(s->a, Val, n), NEW_ARRAY(s->a, Span, n),
+                   NEW_ARRAY(s->a, bool, n)};
+}
+
+static Val run_fn(Sema *s, Callee k, const Call *c, const AxisArgs *axes)
+{
+    Slots sl = slots_new(s, k.decl);
+    if (too_deep(s, c->at, k.decl)) return val_error();
+    if (!place_args(s, k.decl, c, sl.vals, sl.spans, sl.given))
+        return val_error();
+    Scope *caller = s->scope, *sc = callee_scope(s, k, caller->site, c->at);
+    sc->index = caller->index;
+    bind_axes(s, sc, k.decl, axes);
+    s->scope = sc;
+    Val v = val_error();
+    bool sizing = s->sizing;
+    s->sizing = false;
+    if (bind_args(s, k.decl, sl.vals, sl.spans, sl.given, c->at))
+        v = run_body(s, k.decl, c->at);
+    s->sizing = sizing;
+    s->scope = caller;
+    return v;
+}
+
+Val call_fn(Sema *s, Span at, Callee k, const Val *args, uint32_t n)
+{
+    Call c = {.at = at, .nargs = n};
+    c.args = NEW_ARRAY(s->a, Val, n + 1);
+    c.names = NEW_ARRAY(s->a, Str, n + 1);
+    c.spans = NEW_ARRAY(s->a, Span, n + 1);
+    for (uint32_t i = 0; i < n; i++) {
+        c.args[i] = args[i];
+        c.spans[i] = at;
+    }
+    if (k.builtin) return k.builtin->run(s, k.builtin, &c);
+    AxisArgs none = {.n = 0};
+    return run_fn(s, k, &c, &none);
+}
+
+/* ---------------------------------------------------------------- modules -- */
+
+typedef struct Leaves {
+    VEC(Value) at;
+} Leaves;
+
+static void collect(Sema *s, const Val *v, Leaves *out)
+{
+    if (v->kind == VAL_tensor) vec_push(s->a, &out->at, val_here(s, v));
+    if (v->kind != VAL_tuple) return;
+    for (uint32_t i = 0; i < v->tuple.n; i++) collect(s, &v->tuple.at[i], out);
+}
+
+static Val rebuild(Sema *s, const Val *v, const Value *results, uint32_t *next)
+{
+    if (v->kind == VAL_tensor) {
+        Val out = val_tensor(s, results[(*next)++]);
+        out.aligned = v->aligned;
+        return out;
+    }
+    Val out = *v;
+    if (v->kind != VAL_tuple) return out;
+    out.tuple.at = NEW_ARRAY(s->a, Val, v->tuple.n + 1);
+    for (uint32_t i = 0; i < v->tuple.n; i++)
+        out.tuple.at[i] = rebuild(s, &v->tuple.at[i], results, next);
+    return out;
+}
+
+static Value emit_module_call(Sema *s, FnRef fn, const Frame *f, Str path)
+{
+    const Fn *callee = fn_of(s->m, fn);
+    Value *args = NEW_ARRAY(s->a, Value, f->captures.n + 1);
+    Type *types = NEW_ARRAY(s->a, Type, callee->nresults + 1);
+    for (uint32_t i = 0; i < f->captures.n; i++)
+        args[i] = f->captures.at[i].outer;
+    for (uint32_t i = 0; i < callee->nresults; i++)
+        types[i] = callee->results[i].type;
+    AttrList l = {.n = 0};
+    attr_put_id(&l, AT_fn, fn.id);
+    if (path.id) attr_put_id(&l, AT_path, path.id);
+    Type t = callee->nresults == 1
+                 ? types[0]
+                 : type_tuple(s->m, types, callee->nresults);
+    return emit(here(s), OP_call, t, attr_intern(s->m, &l), args,
+                f->captures.n);
+}
+
+/* The results of the call in the caller's frame, in order. */
+static void call_results(Sema *s, Frame *f, FnRef fn, Span at, Str path,
+                         Value *out)
+{
+    uint32_t n = fn_of(s->m, fn)->nresults;
+    here(s)->loc = loc_of(s->m, at);
+    Value call = emit_module_call(s, fn, f, path);
+    for (uint32_t i = 0; i < n; i++)
+        out[i] = n == 1 ? call : emit_proj(here(s), call, i);
+}
+
+static void hand_out(Sema *s, const Frame *f, const Value *results)
+{
+    uint32_t k = 0;
+    for (uint32_t i = 0; i < f->mems.n; i++)
+        if (f->mems.at[i].written)
+            mem_write(s, s->frame, f->mems.at[i].mem, results[k++]);
+    for (uint32_t i = 0; i < f->exports.n; i++) {
+        Export e = f->exports.at[i];
+        e.value = results[k++];
+        vec_push(s->a, &s->frame->exports, e);
+    }
+}
+
+/* Ends the frame of a module and calls the function in the frame around. */
+static Val close_module(Sema *s, Frame *f, const Val *v, Span at, Str path)
+{
+    Leaves l = {{0}};
+    collect(s, v, &l);
+    uint32_t own = l.at.n, next = 0;
+    for (uint32_t i = 0; i < f->mems.n; i++)
+        if (f->mems.at[i].written) vec_push(s->a, &l.at, f->mems.at[i].value);
+    for (uint32_t i = 0; i < f->exports.n; i++)
+        vec_push(s->a, &l.at, f->exports.at[i].value);
+    s->frame = f->up;
+    if (l.at.n == 0) return *v;
+    Value *args = NEW_ARRAY(s->a, Value, f->captures.n + 1);
+    for (uint32_t i = 0; i < f->captures.n; i++)
+        args[i] = f->captures.at[i].inner;
+    FnRef fn = frame_close(s, f, args, f->captures.n, l.at.at, l.at.n);
+    Value *results = NEW_ARRAY(s->a, Value, l.at.n + 1);
+    call_results(s, f, fn, at, path, results);
+    hand_out(s, f, results + own);
+    return rebuild(s, v, results, &next);
+}
+
+static bool instance_args(Sema *s, const Instance *in, const Call *c,
+                          Slots *sl)
+{
+    const Node *d = in->callee.decl;
+    if (in->use && in->consts.nargs &&
+        !place_args(s, d, &in->consts, sl->vals, sl->spans, sl->given))
+        return false;
+    return place_args(s, d, c, sl->vals, sl->spans, sl->given);
+}
+
+static bool instance_axes(Sema *s, const Instance *in, const Call *c,
+                          Scope *sc)
+{
+    AxisArgs axes;
+    const Node *d = in->callee.decl;
+    Items given = {(Item *)(uintptr_t)c->items, c->nitems};
+    Scope *caller = s->scope;
+    bool at_use = in->use && in->use->use.has_axes;
+    if (at_use) s->scope = in->scope;
+    bool ok = axis_args(s, c->at, d, at_use ? &in->use->use.axes : &given,
+                        &axes);
+    s->scope = caller;
+    if (ok) bind_axes(s, sc, d, &axes);
+    return ok;
+}
+
+static Val call_instance(Sema *s, Instance *in, const Call *c)
+{
+    const Node *d = in->callee.decl;
+    Slots sl = slots_new(s, d);
+    if (too_deep(s, c->at, d) || !instance_args(s, in, c, &sl))
+        return val_error();
+    Scope *caller = s->scope, *sc = callee_scope(s, in->callee, in->site,
+                                                 c->at);
+    if (!instance_axes(s, in, c, sc)) return val_error();
+    s->scope = sc;
+    Val v = val_error();
+    Frame *outer = s->frame;
+    if (bind_args(s, d, sl.vals, sl.spans, sl.given, c->at)) {
+        Frame *f = frame_new(s, FRAME_call, STR(s, in->name),
+                             loc_of(s->m, d->head));
+        s->frame = f;
+        v = run_body(s, d, c->at);
+        if (val_failed(&v))
+            s->frame = outer;
+        else
+            v = close_module(s, f, &v, c->at,
+                             site_path(s, in->site, (Str){0}));
+    }
+    s->scope = caller;
+    return v;
+}
+
+/* -------------------------------------------------------------- instances -- */
+
+Str indexed(Sema *s, Str name)
+{
+    const char *index = STR(s, s->scope->index);
+    return *index ? str_printf(&s->m->strs, "%s%s", STR(s, name), index)
+                  : name;
+}
+
+static Site *instance_site(Sema *s, Str name, const Node *d,
+                           const Layout *layout)
+{
+    Site *p = NEW(s->a, Site);
+    p->up = s->scope->site;
+    p->name = d->kind == N_model ? (Str){0} : indexed(s, name);
+    p->module = d->decl.name.text;
+    p->ckpt = layout && (layout->present || layout->none)
+                  ? layout_component(s, layout)
+                  : p->name;
+    p->no_ckpt = layout && layout->none;
+    return p;
+}
+
+static bool use_target(Sema *s, const Node *n, Callee *out)
+{
+    const char *path = STR(s, n->use.target.text);
+    const char *dot = strrchr(path, '.');
+    Val v = eval_name(s, module_str(s->m, dot ? dot + 1 : path),
+                      n->use.target.span);
+    if (val_failed(&v)) return false;
+    bool module = v.kind == VAL_callee && v.callee.decl &&
+                  (v.callee.decl->kind == N_module ||
+                   v.callee.decl->kind == N_model);
+    if (v.kind == VAL_instance) {
+        *out = v.instance->callee;
+        return true;
+    }
+    if (module) {
+        *out = v.callee;
+        return true;
+    }
+    fail(s, DIAG_not_a_module, n->use.target.span, "'%s' is no module", path);
+    return false;
+}
+
+bool exec_use(Sema *s, const Node *n)
+{
+    Callee k;
+    if (!use_target(s, n, &k)) return false;
+    Instance *in = NEW(s->a, Instance);
+    in->name = n->use.name.text;
+    in->callee = k;
+    in->use = n;
+    in->scope = s->scope;
+    in->site = instance_site(s, in->name, k.decl, &n->use.layout);
+    if (k.decl->kind == N_model) in->site->name = in->name;
+    in->site->frozen = n->use.frozen;
+    if (!eval_args(s, &n->use.args, &in->consts)) return false;
+    in->consts.at = n->head;
+    Val v = {.kind = VAL_instance};
+    v.instance = in;
+    scope_bind(s, s->scope, in->name, v);
+    return true;
+}
+
+static const char *source_text(Sema *s, Span at)
+{
+    const Source *src = &s->m->diag->sources[at.file];
+    return arena_strndup(s->a, src->text + at.first, at.last - at.first);
+}
+
+static Instance *called_twice(Sema *s, const Node *n, Str module, Span first)
+{
+    const char *name = STR(s, module);
+    size_t len = strlen(name);
+    const char *stem = len > 4 && !strcmp(name + len - 4, "norm") ? "norm" : name;
+    Report *r = fail(s, DIAG_instance_twice, n->head,
+                     "'%s' is called twice here, which weights are meant?",
+                     name);
+    report_note(r, first, "the first call");
+    report_help(r, "use %s1 = %s", stem, source_text(s, n->head));
+    return NULL;
+}
+
+/* The one instance that has the module's own name. */
+static Instance *own_instance(Sema *s, const Node *n, Callee k)
+{
+    Str name = k.decl->decl.name.text;
+    bool model = k.decl->kind == N_model;
+    Scope *home = model ? k.unit->scope : s->scope;
+    for (Scope *sc = home; sc; sc = sc->up)
+        for (uint32_t i = 0; i < sc->called.n; i++) {
+            if (!str_eq(sc->called.at[i].module, name)) continue;
+            if (model) return sc->called.at[i].instance;
+            return called_twice(s, n, name, sc->called.at[i].at);
+        }
+    Scope *scope = s->scope;
+    Instance *in = NEW(s->a, Instance);
+    s->scope = home;
+    in->name = name;
+    in->callee = k;
+    in->scope = home;
+    in->site = instance_site(s, name, k.decl, NULL);
+    s->scope = scope;
+    Called c = {name, n->head, in};
+    vec_push(s->a, &home->called, c);
+    return in;
+}
+
+/* ------------------------------------------------------------------ calls -- */
+
+static Val call_callee(Sema *s, const Node *n, const Val *f, Call *c)
+{
+    if (f->kind == VAL_instance) return call_instance(s, f->instance, c);
+    if (f->callee.builtin) {
+        const Builtin *b = f->callee.builtin;
+        if ((int)c->nargs >= b->least &&
+            (b->most < 0 || (int)c->nargs <= b->most))
+            return b->run(s, b, c);
+        fail(s, DIAG_argument, c->at, "'%s' does not take %u arguments",
+             b->name, c->nargs);
+        return val_error();
+    }
+    const Node *d = f->callee.decl;
+    if (d->kind == N_optimizer) {
+        fail(s, DIAG_not_a_module, c->at,
+             "optimizer '%s' stands in an update only",
+             STR(s, d->decl.name.text));
+        return val_error();
+    }
+    if (d->kind != N_fn) {
+        Instance *in = own_instance(s, n, f->callee);
+        return in ? call_instance(s, in, c) : val_error();
+    }
+    AxisArgs axes;
+    Items items = {(Item *)(uintptr_t)c->items, c->nitems};
+    if (!axis_args(s, c->at, d, &items, &axes)) return val_error();
+    return run_fn(s, f->callee, c, &axes);
+}
+
+Val eval_call(Sema *s, const Node *n)
+{
+    Val f = eval(s, n->call.fn);
+    if (val_failed(&f)) return f;
+    if (f.kind != VAL_callee && f.kind != VAL_instance) {
+        fail(s, DIAG_not_a_module, n->call.fn->span,
+             "%s is no function and no module",
+             val_label(s, &f, "this"));
+        return val_error();
+    }
+    Call c = {.node = n, .at = n->head};
+    c.items = n->call.axes.at;
+    c.nitems = n->call.axes.n;
+    bool sizing = s->sizing;
+    if (!eval_args(s, &n->call.args, &c)) return val_error();
+    s->sizing = sizing;
+    return call_callee(s, n, &f, &c);
+}

@@ -1,0 +1,268 @@
+/*
+ * scope.c: names.
+ *
+ * A name in an expression is looked for in the scopes of the activation, then
+ * in the file (its declarations, then those of its imports, nearest first),
+ * then among the config values of the file and of the program, then among the
+ * builtins.  The inputs on the command line are one unit; every imported file
+ * is another; the prelude is seen by all of them.
+ */
+#include "library.h"
+#include "sema.h"
+
+#include <stdlib.h>
+
+Loc loc_at(Sema *s, const Node *n)
+{
+    return loc_of(s->m, n->head);
+}
+
+Report *fail(Sema *s, DiagId id, Span at, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    Buf text = {0};
+    buf_vprintf(&text, fmt, args);
+    va_end(args);
+    Report *r = diag_error(s->m->diag, id, at, "%s", text.at ? text.at : "");
+    buf_release(&text);
+    return r;
+}
+
+/* ------------------------------------------------------------- scopes -- */
+
+Scope *scope_push(Sema *s, Unit *u, Scope *up)
+{
+    Scope *sc = NEW(s->a, Scope);
+    sc->up = up;
+    sc->unit = u;
+    if (up) {
+        sc->site = up->site;
+        sc->decl = up->decl;
+        sc->index = up->index;
+        sc->has_rest = up->has_rest;
+        sc->rest = up->rest;
+        sc->nrest = up->nrest;
+    }
+    return sc;
+}
+
+Scope *scope_base(Scope *sc)
+{
+    while (sc->up) sc = sc->up;
+    return sc;
+}
+
+Binding *scope_find(Scope *sc, Str name)
+{
+    for (; sc; sc = sc->up)
+        for (uint32_t i = sc->vars.n; i-- > 0;)
+            if (str_eq(sc->vars.at[i].name, name)) return &sc->vars.at[i];
+    return NULL;
+}
+
+void scope_bind(Sema *s, Scope *sc, Str name, Val v)
+{
+    for (uint32_t i = 0; i < sc->vars.n; i++)
+        if (str_eq(sc->vars.at[i].name, name)) {
+            sc->vars.at[i].value = v;
+            return;
+        }
+    Binding b = {name, v, false};
+    vec_push(s->a, &sc->vars, b);
+}
+
+/* -------------------------------------------------------------- units -- */
+
+static bool declares(const Node *n, Str name)
+{
+    switch ((NodeKind)n->kind) {
+    case N_fn:
+    case N_module:
+    case N_model:
+    case N_optimizer:
+        return str_eq(n->decl.name.text, name);
+    default:
+        return false;
+    }
+}
+
+static const Node *find_from(Sema *s, Unit *u, Str name, Unit **where)
+{
+    if (u->mark == s->search) return NULL;
+    u->mark = s->search;
+    for (uint32_t f = 0; f < u->files.n; f++) {
+        Nodes decls = u->files.at[f]->decls;
+        for (uint32_t i = 0; i < decls.n; i++)
+            if (declares(decls.at[i], name)) {
+                *where = u;
+                return decls.at[i];
+            }
+    }
+    for (uint32_t i = 0; i < u->imports.n; i++) {
+        const Node *n = find_from(s, u->imports.at[i], name, where);
+        if (n) return n;
+    }
+    return NULL;
+}
+
+const Node *unit_find(Sema *s, Unit *u, Str name, Unit **where)
+{
+    s->search++;
+    return find_from(s, u, name, where);
+}
+
+AxisDecl *unit_axis(Sema *s, Unit *u, Str name)
+{
+    (void)s;
+    for (uint32_t i = 0; i < u->axes.n; i++)
+        if (str_eq(u->axes.at[i].name, name)) return &u->axes.at[i];
+    return NULL;
+}
+
+Unit *unit_of_file(Sema *s, const File *f)
+{
+    for (uint32_t i = 0; i < s->units.n; i++)
+        for (uint32_t k = 0; k < s->units.at[i]->files.n; k++)
+            if (s->units.at[i]->files.at[k] == f) return s->units.at[i];
+    return NULL;
+}
+
+static void declare_axes(Sema *s, Unit *u, const Node *n)
+{
+    for (uint32_t i = 0; i < n->axis.n; i++) {
+        const Setting *a = &n->axis.at[i];
+        AxisDecl *old = unit_axis(s, u, a->name.text);
+        if (old) {
+            Report *r = fail(s, DIAG_name_twice, a->name.span,
+                             "axis '%s' is declared twice",
+                             STR(s, a->name.text));
+            report_note(r, old->at, "first here");
+            continue;
+        }
+        AxisDecl d = {.name = a->name.text,
+                      .at = a->name.span,
+                      .size = a->value};
+        vec_push(s->a, &u->axes, d);
+    }
+}
+
+static void check_twice(Sema *s, const File *f)
+{
+    for (uint32_t i = 0; i < f->decls.n; i++) {
+        const Node *n = f->decls.at[i];
+        if (n->kind != N_fn && n->kind != N_module && n->kind != N_model &&
+            n->kind != N_optimizer)
+            continue;
+        for (uint32_t k = 0; k < i; k++)
+            if (declares(f->decls.at[k], n->decl.name.text)) {
+                Report *r = fail(s, DIAG_name_twice, n->decl.name.span,
+                                 "'%s' is declared twice",
+                                 STR(s, n->decl.name.text));
+                report_note(r, f->decls.at[k]->head, "first here");
+                break;
+            }
+    }
+}
+
+static void add_file(Sema *s, Unit *u, File *f)
+{
+    vec_push(s->a, &u->files, f);
+    for (uint32_t i = 0; i < f->decls.n; i++)
+        if (f->decls.at[i]->kind == N_axis)
+            declare_axes(s, u, f->decls.at[i]);
+    check_twice(s, f);
+}
+
+static Unit *unit_new(Sema *s)
+{
+    Unit *u = NEW(s->a, Unit);
+    u->scope = scope_push(s, u, NULL);
+    vec_push(s->a, &s->units, u);
+    return u;
+}
+
+static Unit *prelude(Sema *s)
+{
+    const LibraryText *t = library_texts;
+    while (t->name && strcmp(t->name, "prelude") != 0) t++;
+    if (!t->name) return NULL;
+    File *f = NEW(s->a, File);
+    f->path = "std.prelude";
+    f->library = true;
+    f->source = diag_add_source(s->m->diag, f->path, t->text, t->size);
+    if (!tt_parse(s->m, f->source, &f->decls)) return NULL;
+    Unit *u = unit_new(s);
+    u->library = true;
+    add_file(s, u, f);
+    return u;
+}
+
+static void link_imports(Sema *s, Unit *u, Unit *pre)
+{
+    for (uint32_t k = 0; k < u->files.n; k++) {
+        const File *f = u->files.at[k];
+        for (uint32_t i = 0; i < f->nimports; i++) {
+            Unit *other = unit_of_file(s, f->imports[i].file);
+            if (other && other != u) vec_push(s->a, &u->imports, other);
+        }
+    }
+    if (pre && u != pre) vec_push(s->a, &u->imports, pre);
+}
+
+bool sema_units(Sema *s)
+{
+    uint32_t errors = s->m->diag->nerrors;
+    Unit *pre = prelude(s);
+    s->main = unit_new(s);
+    for (uint32_t i = 0; i < s->f->files.n; i++) {
+        File *f = s->f->files.at[i];
+        Unit *u = f->input ? s->main : unit_new(s);
+        u->library = f->library;
+        add_file(s, u, f);
+    }
+    for (uint32_t i = 0; i < s->units.n; i++)
+        link_imports(s, s->units.at[i], pre);
+    return s->m->diag->nerrors == errors;
+}
+
+/* -------------------------------------------------------- suggestions -- */
+
+static uint32_t least3(uint32_t a, uint32_t b, uint32_t c)
+{
+    uint32_t m = a < b ? a : b;
+    return m < c ? m : c;
+}
+
+/* Edit distance, of words shorter than 64 bytes. */
+static uint32_t distance(const char *a, const char *b)
+{
+    uint32_t row[65], la = (uint32_t)strlen(a), lb = (uint32_t)strlen(b);
+    if (la > 63 || lb > 63) return UINT32_MAX;
+    for (uint32_t j = 0; j <= lb; j++) row[j] = j;
+    for (uint32_t i = 1; i <= la; i++) {
+        uint32_t left_up = row[0];
+        row[0] = i;
+        for (uint32_t j = 1; j <= lb; j++) {
+            uint32_t up = row[j];
+            uint32_t swap = left_up + (a[i - 1] != b[j - 1]);
+            row[j] = least3(up + 1, row[j - 1] + 1, swap);
+            left_up = up;
+        }
+    }
+    return row[lb];
+}
+
+const char *nearest(const char *word, const char *const *words, uint32_t n)
+{
+    uint32_t best = (uint32_t)strlen(word) / 3 + 1;
+    const char *found = NULL;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t d = distance(word, words[i]);
+        if (d > 0 && d <= best && (!found || d < best)) {
+            best = d;
+            found = words[i];
+        }
+    }
+    return found;
+}
