@@ -64,13 +64,25 @@ static bool axis_as_size(Sema *s, Str name, Span at, Val *out)
     return true;
 }
 
+static Val read_states(Sema *s, const Val *states)
+{
+    Val out = *states;
+    out.tuple.at = NEW_ARRAY(s->a, Val, out.tuple.n + 1);
+    for (uint32_t i = 0; i < out.tuple.n; i++)
+        out.tuple.at[i] =
+            val_tensor(s, mem_read(s, s->frame, states->tuple.at[i].mem));
+    return out;
+}
+
 static bool bound_name(Sema *s, Str name, Val *out)
 {
     Binding *b = scope_find(s->scope, name);
     if (!b) b = scope_find(s->scope->unit->scope, name);
     if (!b) return false;
     *out = b->value;
-    if (out->kind == VAL_tensor) {
+    if (binds_states(b)) {
+        *out = read_states(s, &b->value);
+    } else if (out->kind == VAL_tensor) {
         Value v = val_here(s, out);
         out->tensor.frame = s->frame;
         out->tensor.value = v;

@@ -379,7 +379,7 @@ static void hand_out(Sema *s, const Frame *f, const Value *results)
 /* Ends the frame of a module and calls the function in the frame around. */
 static Val close_module(Sema *s, Frame *f, const Val *v, Span at, Str path)
 {
-    Leaves l = {{0}};
+    Leaves l = {0};
     collect(s, v, &l);
     uint32_t own = l.at.n, next = 0;
     for (uint32_t i = 0; i < f->mems.n; i++)
@@ -461,7 +461,7 @@ Str indexed(Sema *s, Str name)
 }
 
 static Site *instance_site(Sema *s, Str name, const Node *d,
-                           const Layout *layout)
+                           const FileLayout *layout)
 {
     Site *p = NEW(s->a, Site);
     p->up = s->scope->site;
@@ -605,7 +605,24 @@ Val eval_call(Sema *s, const Node *n)
     c.items = n->call.axes.at;
     c.nitems = n->call.axes.n;
     bool sizing = s->sizing;
+    if (f.kind == VAL_callee && f.callee.builtin &&
+        builtin_takes_axis(f.callee.builtin))
+        return f.callee.builtin->run(s, f.callee.builtin, &c);
     if (!eval_args(s, &n->call.args, &c)) return val_error();
     s->sizing = sizing;
     return call_callee(s, n, &f, &c);
+}
+
+bool optimizer_args(Sema *s, const Node *call, Callee k, Val **out)
+{
+    Call c = {.node = call, .at = call->head};
+    Slots sl = slots_new(s, k.decl);
+    if (!eval_args(s, &call->call.args, &c)) return false;
+    if (!place_args(s, k.decl, &c, sl.vals, sl.spans, sl.given)) return false;
+    Scope *caller = s->scope;
+    s->scope = callee_scope(s, k, NULL, call->head);
+    bool ok = bind_args(s, k.decl, sl.vals, sl.spans, sl.given, call->head);
+    s->scope = caller;
+    *out = sl.vals;
+    return ok;
 }

@@ -68,8 +68,14 @@ void scope_bind(Sema *s, Scope *sc, Str name, Val v)
             sc->vars.at[i].value = v;
             return;
         }
-    Binding b = {name, v, false};
+    Binding b = {name, v};
     vec_push(s->a, &sc->vars, b);
+}
+
+bool binds_states(const Binding *b)
+{
+    return b->value.kind == VAL_bundle && b->value.tuple.n > 0 &&
+           b->value.tuple.at[0].kind == VAL_state;
 }
 
 /* -------------------------------------------------------------- units -- */
@@ -191,7 +197,7 @@ static Unit *prelude(Sema *s)
     f->path = "std.prelude";
     f->library = true;
     f->source = diag_add_source(s->m->diag, f->path, t->text, t->size);
-    if (!tt_parse(s->m, f->source, &f->decls)) return NULL;
+    if (!text_parse(s->m, f->source, &f->decls)) return NULL;
     Unit *u = unit_new(s);
     u->library = true;
     add_file(s, u, f);

@@ -217,8 +217,9 @@ struct Mem {
     bool has_slot;   /* false: lives for one call of an entry */
     const Node *node;
     Span at;
+    const Axis *axes;        /* its own, as written */
+    uint32_t naxes;
     uint32_t over, from, to; /* [over; from -> to], counts of `axes` */
-    const Axis *axes;
     Val init;        /* number, lazy or draw; tensor: of the init function */
     Mem *like;       /* initial value: that of another (shadow = params) */
     Value initial;   /* in the function `init` */
@@ -282,7 +283,6 @@ struct Instance {
 typedef struct Binding {
     Str name;
     Val value;
-    bool instance; /* made by use */
 } Binding;
 
 /* An axis name of this activation: the axes that it stands for, major
@@ -357,7 +357,9 @@ struct Sema {
     bool training;
     uint32_t entry;
     Mem *const *params_from; /* entry with params = ...; or NULL */
-    Train *train;
+    Train *train;           /* while the train block is elaborated */
+    const Node *train_node; /* after it */
+    bool ok;
     VEC(SizeBinding) sizes;  /* of the entry: the global batch */
     uint32_t depth;          /* of activations */
     uint32_t search;
@@ -375,6 +377,8 @@ Scope *scope_push(Sema *s, Unit *u, Scope *up);
 Scope *scope_base(Scope *sc); /* the first of the activation */
 Binding *scope_find(Scope *sc, Str name);
 void scope_bind(Sema *s, Scope *sc, Str name, Val v);
+/* The name stands for states, one for each parameter. */
+bool binds_states(const Binding *b);
 const Node *unit_find(Sema *s, Unit *u, Str name, Unit **where);
 AxisDecl *unit_axis(Sema *s, Unit *u, Str name);
 bool sema_units(Sema *s);
@@ -444,6 +448,8 @@ struct Builtin {
     int which; /* ScalarOp, DType, ... */
 };
 const Builtin *builtin_find(const char *name);
+/* index and size: their argument is the name of an axis. */
+bool builtin_takes_axis(const Builtin *b);
 Val reduce_axes(Sema *s, Span at, const char *kind, Val x, const Axis *axes,
                 uint32_t n);
 Val bundle_norm(Sema *s, Span at, const Val *v);
@@ -492,16 +498,19 @@ bool exec_param(Sema *s, const Node *n);
 bool exec_state(Sema *s, const Node *n);
 Mem *mem_find(Sema *s, Str path);
 Mem *mem_make(Sema *s, Mem init);
+/* A state of the optimizer, with the type of the parameter. */
+Mem *state_like(Sema *s, const Var *v, Mem *param, bool *is_new);
+/* The arguments of an update: as many as the optimizer has parameters. */
+bool optimizer_args(Sema *s, const Node *call, Callee k, Val **out);
 Value mem_initial(Sema *s, Mem *mem);
 
 /* ckpt.c */
-bool mem_layout(Sema *s, Mem **mems, uint32_t n, const Layout *l);
-Str layout_component(Sema *s, const Layout *l);
+bool mem_layout(Sema *s, Mem **mems, uint32_t n, const FileLayout *l);
+Str layout_component(Sema *s, const FileLayout *l);
 
 /* draw.c */
-Val draw_bracket(Sema *s, const Call *c, bool normal);
-Val draw_leaf(Sema *s, const Call *c, bool normal);
-Value draw_make(Sema *s, const Draw *d, Mem *mem);
+Val draw_call(Sema *s, const Call *c, bool normal);
+Value draw_make(Sema *s, const Val *draw, Mem *mem);
 
 /* train.c */
 bool exec_update(Sema *s, const Node *n);
@@ -509,6 +518,14 @@ Val train_bundle(Sema *s, Span at, const char *name);
 bool lower_train(Sema *s, const Node *n);
 bool lower_entry(Sema *s, const Node *n);
 bool train_assigned(Sema *s, Str name, Val v, Span at);
+/* After the loss: which parameters there are is known. */
+bool train_params_known(Sema *s, Span at);
+/* In an optimizer a state has the type of its parameter.  False: not in an
+ * optimizer. */
+bool optimizer_state(Sema *s, const Var *v, Mem **mem, bool *is_new);
+
+/* lower.c: an argument of the entry, seen in the present frame. */
+Value entry_scalar(Sema *s, const char *name, DType d);
 
 /* plan.c */
 bool plan_check(Sema *s, const Node *train);

@@ -70,10 +70,10 @@ static bool assign_one(Sema *s, const Var *t, Val v, const Node *value)
     if (t->type && !type_check(s, t->type, &v, &c)) return false;
     if (train_assigned(s, t->name.text, v, t->name.span)) return true;
     Binding *old = scope_find(s->scope, t->name.text);
-    if (old && old->value.kind == VAL_state) {
-        if (old->value.mem) return assign_state(s, old->value.mem, v, t->name.span);
-    }
-    if (old && old->states) return assign_states(s, old->states, &v, t->name.span);
+    if (old && old->value.kind == VAL_state)
+        return assign_state(s, old->value.mem, v, t->name.span);
+    if (old && binds_states(old))
+        return assign_states(s, &old->value, &v, t->name.span);
     if (v.kind == VAL_tensor)
         value_set_name(here(s), val_here(s, &v), t->name.text);
     scope_bind(s, s->scope, t->name.text, v);

@@ -1,0 +1,358 @@
+/*
+ * ckpt.c: how parameters lie in a checkpoint.
+ *
+ * Names join along the tree of instances with dots, none after a `_`.  An axis
+ * in braces has one tensor per index; the others stand in the layout, a
+ * product as one dimension.  A sum spreads one tensor over the parameters of
+ * the statement, in order.  Without a layout each axis is a dimension, as the
+ * type is written; stacked axes that no brace names come first.
+ */
+#include "sema.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+
+/* ---------------------------------------------------------------- names -- */
+
+/* What stands in braces: an axis, numbers and sizes, added up. */
+typedef struct Index {
+    bool has_axis;
+    Axis axis;
+    int64_t plus;
+} Index;
+
+typedef struct Reader {
+    Sema *s;
+    const char *p, *end;
+    Span at;
+    bool failed;
+} Reader;
+
+static void spaces(Reader *r)
+{
+    while (r->p < r->end && *r->p == ' ') r->p++;
+}
+
+static Name read_word(Reader *r)
+{
+    const char *start = r->p;
+    while (r->p < r->end && (isalnum((unsigned char)*r->p) || *r->p == '_'))
+        r->p++;
+    return (Name){str_intern_n(&r->s->m->strs, start, (size_t)(r->p - start)),
+                  r->at};
+}
+
+static bool is_axis_name(Sema *s, Str name)
+{
+    for (Scope *sc = s->scope; sc; sc = sc->up)
+        for (uint32_t i = 0; i < sc->axes.n; i++)
+            if (str_eq(sc->axes.at[i].name, name)) return true;
+    return unit_axis(s, s->scope->unit, name) != NULL;
+}
+
+static void add_size(Reader *r, int64_t sign, Index *out)
+{
+    AxisList l = {.n = 0};
+    r->p++;
+    Name axis = read_word(r);
+    int64_t size, all = 1;
+    r->failed |= r->p == r->end || *r->p != ')' ||
+                 !axes_of_name(r->s, axis, &l);
+    r->p++;
+    for (uint32_t i = 0; i < l.n && !r->failed; i++) {
+        r->failed |= !axis_size_needed(r->s, l.at[i], r->at, &size);
+        all *= size;
+    }
+    out->plus += sign * all;
+}
+
+static void add_name(Reader *r, int64_t sign, Index *out)
+{
+    Sema *s = r->s;
+    Name w = read_word(r);
+    if (strcmp(STR(s, w.text), "size") == 0 && r->p < r->end && *r->p == '(') {
+        add_size(r, sign, out);
+        return;
+    }
+    bool bound = scope_find(s->scope, w.text) != NULL;
+    AxisList l = {.n = 0};
+    if (!bound && is_axis_name(s, w.text) && !out->has_axis && sign > 0) {
+        r->failed |= !axes_of_name(s, w, &l) || l.n != 1;
+        out->has_axis = true;
+        out->axis = l.at[0];
+        return;
+    }
+    Val v = eval_name(s, w.text, r->at);
+    if (val_is_number(&v))
+        out->plus += sign * (int64_t)v.number;
+    else
+        r->failed = true;
+}
+
+static Index read_index(Reader *r)
+{
+    Index out = {.plus = 0};
+    int64_t sign = 1;
+    while (r->p < r->end && !r->failed) {
+        spaces(r);
+        if (r->p < r->end && isdigit((unsigned char)*r->p)) {
+            char *end;
+            out.plus += sign * strtoll(r->p, &end, 10);
+            r->p = end;
+        } else if (r->p < r->end) {
+            const char *start = r->p;
+            add_name(r, sign, &out);
+            r->failed |= r->p == start;
+        }
+        spaces(r);
+        if (r->p == r->end) break;
+        r->failed |= *r->p != '+' && *r->p != '-';
+        sign = *r->p++ == '-' ? -1 : 1;
+    }
+    return out;
+}
+
+static void print_index(Sema *s, const Index *i, Buf *out)
+{
+    if (!i->has_axis) {
+        buf_printf(out, "%lld", (long long)i->plus);
+        return;
+    }
+    buf_printf(out, "{%s", axis_name(s->m, i->axis));
+    if (i->plus) buf_printf(out, "%+lld", (long long)i->plus);
+    buf_puts(out, "}");
+}
+
+static bool print_braces(Sema *s, const Node *n, const char *p,
+                         const char *end, Buf *out)
+{
+    uint32_t errors = s->m->diag->nerrors;
+    Reader r = {s, p, end, n->span, p == end};
+    Index i = read_index(&r);
+    if (r.failed && s->m->diag->nerrors == errors)
+        fail(s, DIAG_layout, n->span,
+             "in braces stands an axis, a number of a for, or a sum with one");
+    if (!r.failed) print_index(s, &i, out);
+    return !r.failed;
+}
+
+Str layout_component(Sema *s, const FileLayout *l)
+{
+    if (!l->name) return (Str){0};
+    const char *p = STR(s, l->name->string);
+    Buf out = {0};
+    while (*p) {
+        const char *close = *p == '{' ? strchr(p, '}') : NULL;
+        if (!close) {
+            buf_putc(&out, *p++);
+            continue;
+        }
+        if (!print_braces(s, l->name, p + 1, close, &out)) break;
+        p = close + 1;
+    }
+    Str name = module_str(s->m, out.at ? out.at : "");
+    buf_release(&out);
+    return name;
+}
+
+static void join(Sema *s, const Site *p, Buf *out)
+{
+    if (!p) return;
+    join(s, p->up, out);
+    if (!p->ckpt.id) return;
+    if (out->n && out->at[out->n - 1] != '_') buf_puts(out, ".");
+    buf_puts(out, STR(s, p->ckpt));
+}
+
+static Str full_name(Sema *s, const Site *site, Str last)
+{
+    Buf out = {0};
+    join(s, site, &out);
+    if (out.n && out.at[out.n - 1] != '_') buf_puts(&out, ".");
+    buf_puts(&out, STR(s, last));
+    Str name = module_str(s->m, out.at);
+    buf_release(&out);
+    return name;
+}
+
+static bool in_braces(Sema *s, Str name, Axis a)
+{
+    const char *axis = axis_name(s->m, a);
+    size_t n = strlen(axis);
+    for (const char *p = strchr(STR(s, name), '{'); p; p = strchr(p + 1, '{'))
+        if (strncmp(p + 1, axis, n) == 0 &&
+            (p[n + 1] == '}' || p[n + 1] == '+' || p[n + 1] == '-'))
+            return true;
+    return false;
+}
+
+/* ----------------------------------------------------------- dimensions -- */
+
+typedef struct Dims {
+    VEC(CkptDim) at;
+} Dims;
+
+static CkptDim dim_of(Sema *s, const Mem *mem, const AxisList *l)
+{
+    Axis *axes = NEW_ARRAY(s->a, Axis, l->n + 1);
+    CkptDim d = {.naxes = l->n, .axes = axes, .total = 1};
+    for (uint32_t i = 0; i < l->n; i++) {
+        axes[i] = l->at[i];
+        int64_t size = type_size(s->m, mem->type, l->at[i]);
+        d.total *= size ? size : 1;
+    }
+    return d;
+}
+
+/* The part of parameter `k` in a dimension that is a sum of parts. */
+static bool sum_dim(Sema *s, Mem **mems, uint32_t n, uint32_t k,
+                    const Node *dim, Dims *out)
+{
+    CkptDim mine = {0};
+    int64_t total = 0;
+    if (dim->terms.n != n) {
+        fail(s, DIAG_layout, dim->span,
+             "the sum has %u parts for %u parameters", dim->terms.n, n);
+        return false;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        AxisList l = {.n = 0};
+        if (!axes_of_term(s, dim->terms.at[i], &l)) return false;
+        CkptDim d = dim_of(s, mems[i], &l);
+        d.offset = total;
+        total += d.total;
+        if (i == k) mine = d;
+    }
+    mine.total = total;
+    vec_push(s->a, &out->at, mine);
+    return true;
+}
+
+static bool written_dims(Sema *s, Mem **mems, uint32_t n, uint32_t k,
+                         const FileLayout *l, Dims *out)
+{
+    for (uint32_t i = 0; i < l->dims.n; i++) {
+        const Node *dim = l->dims.at[i];
+        if (dim->kind == N_sum) {
+            if (!sum_dim(s, mems, n, k, dim, out)) return false;
+            continue;
+        }
+        AxisList axes = {.n = 0};
+        if (!axes_of_term(s, dim, &axes)) return false;
+        CkptDim d = dim_of(s, mems[k], &axes);
+        vec_push(s->a, &out->at, d);
+    }
+    return true;
+}
+
+static void own_dims(Sema *s, const Mem *mem, Str name, Dims *out)
+{
+    for (uint32_t i = 0; i < mem->naxes; i++) {
+        AxisList l = {.at = {mem->axes[i]}, .n = 1};
+        if (in_braces(s, name, mem->axes[i])) continue;
+        CkptDim d = dim_of(s, mem, &l);
+        vec_push(s->a, &out->at, d);
+    }
+}
+
+static uint32_t count_axis(const Dims *d, Axis a)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < d->at.n; i++)
+        for (uint32_t k = 0; k < d->at.at[i].naxes; k++)
+            n += d->at.at[i].axes[k].id == a.id;
+    return n;
+}
+
+/* Stacked axes that neither a brace nor the layout names come first. */
+static void stacked_dims(Sema *s, const Mem *mem, Str name, Dims *d)
+{
+    const TypeAxis *axes;
+    uint32_t n = site_axes(s, mem->site, &axes);
+    Dims all = {0};
+    for (uint32_t i = 0; i < n; i++) {
+        AxisList l = {.at = {axes[i].axis}, .n = 1};
+        if (in_braces(s, name, axes[i].axis) || count_axis(d, axes[i].axis))
+            continue;
+        CkptDim dim = dim_of(s, mem, &l);
+        vec_push(s->a, &all.at, dim);
+    }
+    for (uint32_t i = 0; i < d->at.n; i++)
+        vec_push(s->a, &all.at, d->at.at[i]);
+    *d = all;
+}
+
+static bool each_once(Sema *s, const Mem *mem, Str name, const Dims *d,
+                      Span at)
+{
+    const TypeInfo *t = type_info(s->m, mem->type);
+    for (uint32_t i = 0; i < t->naxes; i++) {
+        Axis a = t->axes[i].axis;
+        uint32_t n = count_axis(d, a) + in_braces(s, name, a);
+        if (n == 1) continue;
+        fail(s, DIAG_layout, at,
+             n ? "the layout of '%s' names axis '%s' twice"
+               : "the layout of '%s' leaves out axis '%s'",
+             STR(s, mem->name), axis_name(s->m, a));
+        return false;
+    }
+    for (uint32_t i = 0; i < d->at.n; i++)
+        for (uint32_t k = 0; k < d->at.at[i].naxes; k++) {
+            Axis a = d->at.at[i].axes[k];
+            if (type_axis(s->m, mem->type, a)) continue;
+            fail(s, DIAG_layout, at, "the layout names '%s', '%s' has no such "
+                 "axis", axis_name(s->m, a), STR(s, mem->name));
+            return false;
+        }
+    return true;
+}
+
+static bool site_has_ckpt(const Site *p)
+{
+    for (; p; p = p->up)
+        if (p->no_ckpt) return false;
+    return true;
+}
+
+static bool has_sum(const FileLayout *l)
+{
+    for (uint32_t i = 0; i < l->dims.n; i++)
+        if (l->dims.at[i]->kind == N_sum) return true;
+    return false;
+}
+
+static bool lay_out(Sema *s, Mem **mems, uint32_t n, uint32_t k,
+                    const FileLayout *l)
+{
+    Mem *mem = mems[k];
+    Dims d = {0};
+    Str last = l->present ? layout_component(s, l) : mem->name;
+    Str name = full_name(s, mem->site, last);
+    if (l->has_dims) {
+        if (!written_dims(s, mems, n, k, l, &d)) return false;
+    } else {
+        own_dims(s, mem, name, &d);
+    }
+    stacked_dims(s, mem, name, &d);
+    if (!each_once(s, mem, name, &d, l->present ? l->span : mem->at))
+        return false;
+    Slot *slot = &s->m->slots.at[mem->slot];
+    slot->has_ckpt = true;
+    slot->ckpt = (Ckpt){name, d.at.n, d.at.at};
+    return true;
+}
+
+bool mem_layout(Sema *s, Mem **mems, uint32_t n, const FileLayout *l)
+{
+    if (l->none || !site_has_ckpt(mems[0]->site)) return true;
+    if (n > 1 && l->present && !has_sum(l)) {
+        Report *r = fail(s, DIAG_layout, l->span,
+                         "one tensor for %u parameters", n);
+        report_help(r, "write a sum of their parts in the layout, or one param "
+                       "statement for each");
+        return false;
+    }
+    for (uint32_t k = 0; k < n; k++)
+        if (!lay_out(s, mems, n, k, l)) return false;
+    return true;
+}

@@ -1,0 +1,36 @@
+/*
+ * train.h: the train block under elaboration.
+ */
+#ifndef TITAN_TRAIN_H
+#define TITAN_TRAIN_H
+
+#include "sema.h"
+
+struct Train {
+    Val loss;
+    Span loss_at;
+    bool known;  /* the parameters are */
+    Val params;  /* bundles */
+    Val raw;     /* the gradients, as differentiated */
+    bool *taken; /* by trained parameter: some update has */
+    Val *next;   /* their next values */
+    VEC(const Node *) rules;
+    Val rate; /* lr of the first update */
+    bool has_rate;
+    Mem *updating; /* in an optimizer: for which parameter */
+};
+
+typedef struct Update {
+    Span at;
+    Callee callee;
+    Val *args;
+    uint32_t nargs;
+    Val grads;
+} Update;
+
+bool path_matches(Sema *s, const char *path, const Mem *mem);
+void path_unknown(Sema *s, Span at, const char *who, const char *path);
+/* Every trained parameter has its update; else an error. */
+bool train_all_taken(Sema *s);
+
+#endif
