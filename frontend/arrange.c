@@ -28,7 +28,7 @@ static bool one_axis(Sema *s, const Node *n, Axis *out)
         *out = l.at[0];
         return true;
     }
-    fail(s, DIAG_axis_form, n->span, "one axis stands here");
+    sema_error(s, DIAG_axis_form, n->span, "one axis stands here");
     return false;
 }
 
@@ -57,8 +57,7 @@ static DType common(const Val *v, uint32_t n)
     for (uint32_t i = 1; i < n; i++) {
         DType e = (DType)v[i].dtype;
         if (dtype_class(e) == DC_float && dtype_class(d) != DC_float) d = e;
-        if (dtype_class(e) == dtype_class(d) &&
-            dtype_bytes(e) > dtype_bytes(d))
+        if (dtype_class(e) == dtype_class(d) && dtype_bytes(e) > dtype_bytes(d))
             d = e;
     }
     return d;
@@ -78,8 +77,8 @@ static bool elementary(Sema *s, const Builtin *b, const Call *c)
 {
     for (uint32_t i = 0; i < c->nargs; i++)
         if (!val_is_elementary(&c->args[i])) {
-            fail(s, DIAG_not_a_number, c->spans[i], "'%s' takes tensors",
-                 b->name);
+            sema_error(s, DIAG_not_a_number, c->spans[i], "'%s' takes tensors",
+                       b->name);
             return false;
         }
     return true;
@@ -93,7 +92,8 @@ static bool cat_parts(Sema *s, const Builtin *b, const Call *c, Axis to,
     const Node *const *terms, *one;
     uint32_t n = terms_of(c->items[0].term, &terms, &one);
     if (n != c->nargs) {
-        fail(s, DIAG_argument, c->at, "%u axes and %u tensors", n, c->nargs);
+        sema_error(s, DIAG_argument, c->at, "%u axes and %u tensors", n,
+                   c->nargs);
         return false;
     }
     for (uint32_t i = 0; i < n; i++) {
@@ -105,8 +105,8 @@ static bool cat_parts(Sema *s, const Builtin *b, const Call *c, Axis to,
         parts[i] = c->args[i];
         if (from.at[0].id == to.id) continue;
         if (parts[i].kind == VAL_lazy)
-            parts[i] = val_tensor(s, val_use(s, &parts[i],
-                                             (DType)parts[i].dtype));
+            parts[i] =
+                val_tensor(s, val_use(s, &parts[i], (DType)parts[i].dtype));
         here(s)->loc = loc_of(s->m, c->at);
         parts[i] = val_tensor(s, emit_rename(here(s), val_here(s, &parts[i]),
                                              from.at, all.at, 1));
@@ -118,7 +118,7 @@ Val builtin_cat(Sema *s, const Builtin *b, const Call *c)
 {
     Axis to;
     if (c->nitems != 1 || c->items[0].kind != ITEM_rename) {
-        fail(s, DIAG_axis_form, c->at, "write cat[a + b -> c](x, y)");
+        sema_error(s, DIAG_axis_form, c->at, "write cat[a + b -> c](x, y)");
         return val_error();
     }
     Val *parts = NEW_ARRAY(s->a, Val, c->nargs + 1);
@@ -133,7 +133,8 @@ Val builtin_cat(Sema *s, const Builtin *b, const Call *c)
     }
     all.dtype = common(parts, c->nargs);
     Value *xs = NEW_ARRAY(s->a, Value, c->nargs + 1);
-    for (uint32_t i = 0; i < c->nargs; i++) xs[i] = join(s, &parts[i], &all);
+    for (uint32_t i = 0; i < c->nargs; i++)
+        xs[i] = join(s, &parts[i], &all);
     if (!axis_size(s, to)) size_bind(s, s->scope, to, size);
     here(s)->loc = loc_of(s->m, c->at);
     return val_tensor(s, emit_concat(here(s), xs, c->nargs, to));
@@ -147,10 +148,10 @@ Val builtin_stack(Sema *s, const Builtin *b, const Call *c)
     if (!elementary(s, b, c) || !call_axes(s, c, &l)) return val_error();
     int64_t size = l.n == 1 ? axis_size(s, l.at[0]) : 0;
     if (l.n != 1 || (size && size != c->nargs)) {
-        fail(s, DIAG_axis_form, c->at,
-             l.n == 1 ? "the axis has size %lld, and %u tensors are given"
-                      : "one axis stands here",
-             (long long)size, c->nargs);
+        sema_error(s, DIAG_axis_form, c->at,
+                   l.n == 1 ? "the axis has size %lld, and %u tensors are given"
+                            : "one axis stands here",
+                   (long long)size, c->nargs);
         return val_error();
     }
     Company all = {.n = 0};
@@ -158,14 +159,15 @@ Val builtin_stack(Sema *s, const Builtin *b, const Call *c)
         meet(s, &c->args[i], (Axis){UINT32_MAX}, &all);
     for (uint32_t i = 0; i < all.n; i++)
         if (all.axes[i].axis.id == l.at[0].id) {
-            fail(s, DIAG_axis_twice, c->at, "axis '%s' appears twice",
-                 axis_name(s->m, l.at[0]));
+            sema_error(s, DIAG_axis_twice, c->at, "axis '%s' appears twice",
+                       axis_name(s->m, l.at[0]));
             return val_error();
         }
     if (!sizes_agree(s, c->at, c->args, c->nargs)) return val_error();
     all.dtype = common(c->args, c->nargs);
     Value *xs = NEW_ARRAY(s->a, Value, c->nargs + 1);
-    for (uint32_t i = 0; i < c->nargs; i++) xs[i] = join(s, &c->args[i], &all);
+    for (uint32_t i = 0; i < c->nargs; i++)
+        xs[i] = join(s, &c->args[i], &all);
     if (!size) size_bind(s, s->scope, l.at[0], c->nargs);
     here(s)->loc = loc_of(s->m, c->at);
     return val_tensor(s, emit_stack(here(s), xs, c->nargs, l.at[0]));
@@ -183,9 +185,9 @@ static bool part_sizes(Sema *s, const Call *c, Axis whole, int64_t total,
         known += sizes[i];
         if (sizes[i]) continue;
         if (open != UINT32_MAX) {
-            fail(s, DIAG_size_unknown, c->at,
-                 "neither the size of '%s' nor that of '%s' is known",
-                 axis_name(s->m, axes[open]), axis_name(s->m, axes[i]));
+            sema_error(s, DIAG_size_unknown, c->at,
+                       "neither the size of '%s' nor that of '%s' is known",
+                       axis_name(s->m, axes[open]), axis_name(s->m, axes[i]));
             return false;
         }
         open = i;
@@ -196,9 +198,10 @@ static bool part_sizes(Sema *s, const Call *c, Axis whole, int64_t total,
         known = total;
     }
     if (known == total) return true;
-    fail(s, DIAG_axis_size, c->at, "the parts of '%s' have %lld together, it "
-         "has %lld", axis_name(s->m, whole), (long long)known,
-         (long long)total);
+    sema_error(s, DIAG_axis_size, c->at,
+               "the parts of '%s' have %lld together, it "
+               "has %lld",
+               axis_name(s->m, whole), (long long)known, (long long)total);
     return false;
 }
 
@@ -207,11 +210,10 @@ Val builtin_split(Sema *s, const Builtin *b, const Call *c)
     AxisList whole = {.n = 1};
     const Node *const *terms, *one;
     if (c->nitems != 1 || c->items[0].kind != ITEM_rename) {
-        fail(s, DIAG_axis_form, c->at, "write split[c -> a + b](x)");
+        sema_error(s, DIAG_axis_form, c->at, "write split[c -> a + b](x)");
         return val_error();
     }
-    if (!one_tensor(s, b, c) ||
-        !one_axis(s, c->items[0].term, &whole.at[0]) ||
+    if (!one_tensor(s, b, c) || !one_axis(s, c->items[0].term, &whole.at[0]) ||
         !has_axes(s, b, c, &whole))
         return val_error();
     uint32_t n = terms_of(c->items[0].to, &terms, &one);
@@ -243,7 +245,7 @@ Val builtin_put(Sema *s, const Builtin *b, const Call *c)
 {
     AxisList l = {.n = 1};
     if (c->nitems != 1 || c->items[0].kind != ITEM_pick) {
-        fail(s, DIAG_axis_form, c->at, "write put[a = ids](base, x)");
+        sema_error(s, DIAG_axis_form, c->at, "write put[a = ids](base, x)");
         return val_error();
     }
     if (!elementary(s, b, c) || !one_axis(s, c->items[0].term, &l.at[0]) ||
@@ -252,8 +254,8 @@ Val builtin_put(Sema *s, const Builtin *b, const Call *c)
     Val ids = eval(s, c->items[0].value);
     if (val_failed(&ids)) return ids;
     if (!val_is_elementary(&ids) || dtype_class((DType)ids.dtype) != DC_int) {
-        fail(s, DIAG_dtype_mismatch, c->items[0].value->span,
-             "an index is a whole number");
+        sema_error(s, DIAG_dtype_mismatch, c->items[0].value->span,
+                   "an index is a whole number");
         return val_error();
     }
     Company all = {.n = 0};

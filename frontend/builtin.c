@@ -13,8 +13,8 @@ bool call_axes(Sema *s, const Call *c, AxisList *out)
     out->n = 0;
     for (uint32_t i = 0; i < c->nitems; i++) {
         if (c->items[i].kind != ITEM_axis) {
-            fail(s, DIAG_axis_form, c->items[i].span,
-                 "this takes axes only");
+            sema_error(s, DIAG_axis_form, c->items[i].span,
+                       "this takes axes only");
             return false;
         }
         if (!axes_of_term(s, c->items[i].term, out)) return false;
@@ -25,7 +25,7 @@ bool call_axes(Sema *s, const Call *c, AxisList *out)
 bool one_tensor(Sema *s, const Builtin *b, const Call *c)
 {
     if (val_is_elementary(&c->args[0])) return true;
-    fail(s, DIAG_not_a_number, c->at, "'%s' takes a tensor", b->name);
+    sema_error(s, DIAG_not_a_number, c->at, "'%s' takes a tensor", b->name);
     return false;
 }
 
@@ -55,16 +55,17 @@ bool has_axes(Sema *s, const Builtin *b, const Call *c, const AxisList *l)
         blame_call(&sc, &name, &at, &fn);
         const char *what =
             name.id ? arena_printf(s->a, "'%s'", STR(s, name)) : "the value";
-        Report *r = fail(s, DIAG_axis_missing, at,
-                         "%s over '%s': %s has no axis '%s'", STR(s, fn), axis,
-                         what, axis);
+        Report *r = sema_error(s, DIAG_axis_missing, at,
+                               "%s over '%s': %s has no axis '%s'", STR(s, fn),
+                               axis, what, axis);
         report_help(r, "its axes: %s", axes);
         return false;
     }
     return true;
 }
 
-/* ------------------------------------------------- scalar functions, casts -- */
+/* ------------------------------------------------- scalar functions, casts --
+ */
 
 Val builtin_scalar(Sema *s, const Builtin *b, const Call *c)
 {
@@ -102,8 +103,8 @@ Val reduce_axes(Sema *s, Span at, const char *kind, Val x, const Axis *axes,
     Value v = val_use(s, &x, (DType)x.dtype);
     DType d = type_dtype(s->m, value_type(s->frame->fn, v));
     here(s)->loc = loc_of(s->m, at);
-    Val out = val_tensor(
-        s, emit_reduce(here(s), kind, v, axes, n, d, dtype_acc(d)));
+    Val out =
+        val_tensor(s, emit_reduce(here(s), kind, v, axes, n, d, dtype_acc(d)));
     out.aligned = x.aligned;
     return out;
 }
@@ -111,7 +112,8 @@ Val reduce_axes(Sema *s, Span at, const char *kind, Val x, const Axis *axes,
 static int64_t count_of(Sema *s, const Val *x, const AxisList *l)
 {
     int64_t n = 1;
-    for (uint32_t i = 0; i < l->n; i++) n *= val_axis(s, x, l->at[i])->size;
+    for (uint32_t i = 0; i < l->n; i++)
+        n *= val_axis(s, x, l->at[i])->size;
     return n;
 }
 
@@ -121,13 +123,12 @@ static Val reduce_tensor(Sema *s, const Builtin *b, const Call *c, Val x,
     bool logic = b->which == RED_any || b->which == RED_all;
     DClass k = dtype_class((DType)x.dtype);
     if (logic != (k == DC_bool) && (logic || b->which == RED_mean)) {
-        fail(s, DIAG_dtype_mismatch, c->at, "'%s' takes %s", b->name,
-             logic ? "bool values" : "numbers, not bool values");
+        sema_error(s, DIAG_dtype_mismatch, c->at, "'%s' takes %s", b->name,
+                   logic ? "bool values" : "numbers, not bool values");
         return val_error();
     }
     if (k == DC_bool && !logic) x = eval_as(s, x, DT_i32, c->at);
-    if (b->which == RED_mean && k != DC_float)
-        x = eval_as(s, x, DT_f32, c->at);
+    if (b->which == RED_mean && k != DC_float) x = eval_as(s, x, DT_f32, c->at);
     int64_t n = count_of(s, &x, l);
     x = reduce_axes(s, c->at, kinds[b->which], x, l->at, l->n);
     if (b->which != RED_mean || n == 1) return x;
@@ -137,15 +138,16 @@ static Val reduce_tensor(Sema *s, const Builtin *b, const Call *c, Val x,
 static Val fold_list(Sema *s, const Builtin *b, const Call *c, const Val *at,
                      uint32_t n)
 {
-    ScalarOp op = b->which == RED_max   ? SC_max
-                  : b->which == RED_min ? SC_min
+    ScalarOp op = b->which == RED_max    ? SC_max
+                  : b->which == RED_min  ? SC_min
                   : b->which == RED_prod ? SC_mul
                   : b->which == RED_any  ? SC_or
                   : b->which == RED_all  ? SC_and
                                          : SC_add;
     if (n == 0) return val_whole(op == SC_mul);
     Val x = at[0];
-    for (uint32_t i = 1; i < n; i++) x = elementwise2(s, c->at, op, x, at[i]);
+    for (uint32_t i = 1; i < n; i++)
+        x = elementwise2(s, c->at, op, x, at[i]);
     if (b->which != RED_mean) return x;
     return elementwise2(s, c->at, SC_div, x, val_whole(n));
 }
@@ -167,7 +169,8 @@ static void all_axes(Sema *s, const Val *x, AxisList *l)
 {
     uint32_t n;
     const TypeAxis *axes = val_axes(s, x, &n);
-    for (uint32_t i = 0; i < n && l->n < 16; i++) l->at[l->n++] = axes[i].axis;
+    for (uint32_t i = 0; i < n && l->n < 16; i++)
+        l->at[l->n++] = axes[i].axis;
 }
 
 Val builtin_reduce(Sema *s, const Builtin *b, const Call *c)
@@ -179,8 +182,8 @@ Val builtin_reduce(Sema *s, const Builtin *b, const Call *c)
         return fold_list(s, b, c, c->args[0].tuple.at, c->args[0].tuple.n);
     if (c->args[0].kind == VAL_bundle) return each_member(s, b, c);
     if (c->nargs != 1) {
-        fail(s, DIAG_argument, c->at, "'%s' over axes takes one tensor",
-             b->name);
+        sema_error(s, DIAG_argument, c->at, "'%s' over axes takes one tensor",
+                   b->name);
         return val_error();
     }
     if (!one_tensor(s, b, c) || !call_axes(s, c, &l)) return val_error();
@@ -232,7 +235,8 @@ static bool single_axis(Sema *s, const Builtin *b, const Call *c, Axis *out)
     AxisList l;
     if (!one_tensor(s, b, c) || !call_axes(s, c, &l)) return false;
     if (l.n != 1) {
-        fail(s, DIAG_axis_form, c->at, "'%s' goes along one axis", b->name);
+        sema_error(s, DIAG_axis_form, c->at, "'%s' goes along one axis",
+                   b->name);
         return false;
     }
     *out = l.at[0];
@@ -279,7 +283,7 @@ Val builtin_top(Sema *s, const Builtin *b, const Call *c)
     if (c->nitems != 1 || c->items[0].kind != ITEM_rename ||
         !axes_of_term(s, c->items[0].term, &from) ||
         !axes_of_term(s, c->items[0].to, &to) || from.n != 1 || to.n != 1) {
-        fail(s, DIAG_axis_form, c->at, "write top[a -> b](x)");
+        sema_error(s, DIAG_axis_form, c->at, "write top[a -> b](x)");
         return val_error();
     }
     if (!has_axes(s, b, c, &from)) return val_error();
@@ -287,16 +291,17 @@ Val builtin_top(Sema *s, const Builtin *b, const Call *c)
     if (!axis_size_needed(s, k.axis, c->at, &k.size)) return val_error();
     int64_t size = val_axis(s, &c->args[0], from.at[0])->size;
     if (k.size > size) {
-        fail(s, DIAG_axis_size, c->at, "the %lld largest of %lld along '%s'",
-             (long long)k.size, (long long)size, axis_name(s->m, from.at[0]));
+        sema_error(s, DIAG_axis_size, c->at,
+                   "the %lld largest of %lld along '%s'", (long long)k.size,
+                   (long long)size, axis_name(s->m, from.at[0]));
         return val_error();
     }
     Val out = {.kind = VAL_tuple};
     out.tuple.n = 2;
     out.tuple.at = NEW_ARRAY(s->a, Val, 2);
     out.tuple.at[1] = top_ids(s, c, from.at[0], k, "max");
-    out.tuple.at[0] = index_gather(s, c->at, c->args[0], from.at[0],
-                                   out.tuple.at[1], NULL);
+    out.tuple.at[0] =
+        index_gather(s, c->at, c->args[0], from.at[0], out.tuple.at[1], NULL);
     return out;
 }
 
@@ -318,10 +323,10 @@ static bool named_axes(Sema *s, const Builtin *b, const Call *c, AxisList *l)
     l->n = 0;
     const Settings *args = c->node ? &c->node->call.args : NULL;
     if (args && args->n == 1 && args->at[0].value->kind == N_name)
-        return axes_of_name(s, (Name){args->at[0].value->name,
-                                      args->at[0].value->span}, l);
+        return axes_of_name(
+            s, (Name){args->at[0].value->name, args->at[0].value->span}, l);
     if (args && args->n == 0 && c->nitems > 0) return call_axes(s, c, l);
-    fail(s, DIAG_axis_form, c->at, "write %s(axis)", b->name);
+    sema_error(s, DIAG_axis_form, c->at, "write %s(axis)", b->name);
     return false;
 }
 
@@ -336,8 +341,8 @@ Val builtin_index(Sema *s, const Builtin *b, const Call *c)
         if (!axis_size_needed(s, l.at[i], c->at, &axes[i].size))
             return val_error();
         Val x = lazy_of(s, expr_index(s->m, l.at[i]), &axes[i], 1);
-        if (i) out = elementwise2(s, c->at, SC_mul, out,
-                                  val_whole(axes[i].size));
+        if (i)
+            out = elementwise2(s, c->at, SC_mul, out, val_whole(axes[i].size));
         out = i ? elementwise2(s, c->at, SC_add, out, x) : x;
     }
     return out;
@@ -363,7 +368,7 @@ Val builtin_draw(Sema *s, const Builtin *b, const Call *c)
 /* ----------------------------------------------------------------- table -- */
 
 static const Builtin table[] = {
-#define BUILTIN(name, least, most, run, which)                                 \
+#define BUILTIN(name, least, most, run, which) \
     {#name, least, most, builtin_##run, which},
 #include "builtins.def"
 #undef BUILTIN

@@ -14,7 +14,7 @@ bool one_tensor(Sema *s, const Builtin *b, const Call *c);
 /* The first argument has the axes; else an error in the user's words. */
 bool has_axes(Sema *s, const Builtin *b, const Call *c, const AxisList *l);
 
-#define BUILTIN_RUN(name)                                                      \
+#define BUILTIN_RUN(name) \
     Val builtin_##name(Sema *s, const Builtin *b, const Call *c)
 BUILTIN_RUN(scalar);
 BUILTIN_RUN(cast);

@@ -30,7 +30,8 @@ typedef struct Reader {
 
 static void spaces(Reader *r)
 {
-    while (r->p < r->end && *r->p == ' ') r->p++;
+    while (r->p < r->end && *r->p == ' ')
+        r->p++;
 }
 
 static Name read_word(Reader *r)
@@ -56,8 +57,8 @@ static void add_size(Reader *r, int64_t sign, Index *out)
     r->p++;
     Name axis = read_word(r);
     int64_t size, all = 1;
-    r->failed |= r->p == r->end || *r->p != ')' ||
-                 !axes_of_name(r->s, axis, &l);
+    r->failed |=
+        r->p == r->end || *r->p != ')' || !axes_of_name(r->s, axis, &l);
     r->p++;
     for (uint32_t i = 0; i < l.n && !r->failed; i++) {
         r->failed |= !axis_size_needed(r->s, l.at[i], r->at, &size);
@@ -123,15 +124,16 @@ static void print_index(Sema *s, const Index *i, Buf *out)
     buf_puts(out, "}");
 }
 
-static bool print_braces(Sema *s, const Node *n, const char *p,
-                         const char *end, Buf *out)
+static bool print_braces(Sema *s, const Node *n, const char *p, const char *end,
+                         Buf *out)
 {
     uint32_t errors = s->m->diag->nerrors;
     Reader r = {s, p, end, n->span, p == end};
     Index i = read_index(&r);
     if (r.failed && s->m->diag->nerrors == errors)
-        fail(s, DIAG_layout, n->span,
-             "in braces stands an axis, a number of a for, or a sum with one");
+        sema_error(
+            s, DIAG_layout, n->span,
+            "in braces stands an axis, a number of a for, or a sum with one");
     if (!r.failed) print_index(s, &i, out);
     return !r.failed;
 }
@@ -211,8 +213,8 @@ static bool sum_dim(Sema *s, Mem **mems, uint32_t n, uint32_t k,
     CkptDim mine = {0};
     int64_t total = 0;
     if (dim->terms.n != n) {
-        fail(s, DIAG_layout, dim->span,
-             "the sum has %u parts for %u parameters", dim->terms.n, n);
+        sema_error(s, DIAG_layout, dim->span,
+                   "the sum has %u parts for %u parameters", dim->terms.n, n);
         return false;
     }
     for (uint32_t i = 0; i < n; i++) {
@@ -282,26 +284,27 @@ static void stacked_dims(Sema *s, const Mem *mem, Str name, Dims *d)
     *d = all;
 }
 
-static bool each_once(Sema *s, const Mem *mem, Str name, const Dims *d,
-                      Span at)
+static bool each_once(Sema *s, const Mem *mem, Str name, const Dims *d, Span at)
 {
     const TypeInfo *t = type_info(s->m, mem->type);
     for (uint32_t i = 0; i < t->naxes; i++) {
         Axis a = t->axes[i].axis;
         uint32_t n = count_axis(d, a) + in_braces(s, name, a);
         if (n == 1) continue;
-        fail(s, DIAG_layout, at,
-             n ? "the layout of '%s' names axis '%s' twice"
-               : "the layout of '%s' leaves out axis '%s'",
-             STR(s, mem->name), axis_name(s->m, a));
+        sema_error(s, DIAG_layout, at,
+                   n ? "the layout of '%s' names axis '%s' twice"
+                     : "the layout of '%s' leaves out axis '%s'",
+                   STR(s, mem->name), axis_name(s->m, a));
         return false;
     }
     for (uint32_t i = 0; i < d->at.n; i++)
         for (uint32_t k = 0; k < d->at.at[i].naxes; k++) {
             Axis a = d->at.at[i].axes[k];
             if (type_axis(s->m, mem->type, a)) continue;
-            fail(s, DIAG_layout, at, "the layout names '%s', '%s' has no such "
-                 "axis", axis_name(s->m, a), STR(s, mem->name));
+            sema_error(s, DIAG_layout, at,
+                       "the layout names '%s', '%s' has no such "
+                       "axis",
+                       axis_name(s->m, a), STR(s, mem->name));
             return false;
         }
     return true;
@@ -346,8 +349,8 @@ bool mem_layout(Sema *s, Mem **mems, uint32_t n, const FileLayout *l)
 {
     if (l->none || !site_has_ckpt(mems[0]->site)) return true;
     if (n > 1 && l->present && !has_sum(l)) {
-        Report *r = fail(s, DIAG_layout, l->span,
-                         "one tensor for %u parameters", n);
+        Report *r = sema_error(s, DIAG_layout, l->span,
+                               "one tensor for %u parameters", n);
         report_help(r, "write a sum of their parts in the layout, or one param "
                        "statement for each");
         return false;

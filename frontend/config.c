@@ -120,10 +120,10 @@ static bool define_value(Sema *s, const Define *d, Val *out)
         *out = eval_name(s, word, none);
         return true;
     }
-    fail(s, DIAG_define_value, none,
-         "-D %s=%s: '%s' is no number, no word true or false, and no "
-         "function of the program",
-         d->name, d->value, d->value);
+    sema_error(s, DIAG_define_value, none,
+               "-D %s=%s: '%s' is no number, no word true or false, and no "
+               "function of the program",
+               d->name, d->value, d->value);
     return false;
 }
 
@@ -138,9 +138,9 @@ static bool check_defines(Sema *s)
     for (uint32_t i = 0; i < o->ndefines; i++) {
         Str name = module_str(s->m, o->defines[i].name);
         if (find_in(s->main, name)) continue;
-        Report *r = fail(s, DIAG_define_unknown, (Span){0},
-                         "-D %s: the program has no config value '%s'",
-                         o->defines[i].name, o->defines[i].name);
+        Report *r = sema_error(s, DIAG_define_unknown, (Span){0},
+                               "-D %s: the program has no config value '%s'",
+                               o->defines[i].name, o->defines[i].name);
         const char *near = nearest(o->defines[i].name, names, n);
         if (near) report_help(r, "did you mean '%s'?", near);
         report_help(r, "config values: %s", joined(s, names, n));
@@ -180,10 +180,10 @@ static bool run_block(Sema *s, Unit *u, const Node *block, uint32_t depth)
             const char *names[64];
             uint32_t n = block_names(s, u, names, 64);
             const char *near = nearest(STR(s, base.text), names, n);
-            Report *r = fail(s, DIAG_no_such_config, base.span,
-                             b ? "config '%s' builds on itself"
-                               : "there is no config '%s' to build on",
-                             STR(s, base.text));
+            Report *r = sema_error(s, DIAG_no_such_config, base.span,
+                                   b ? "config '%s' builds on itself"
+                                     : "there is no config '%s' to build on",
+                                   STR(s, base.text));
             if (!b && near) report_help(r, "did you mean '%s'?", near);
             return false;
         }
@@ -201,8 +201,8 @@ bool unit_configure(Sema *s, Unit *u, Str config, Span at)
     if (config.id && !block) {
         const char *names[64];
         uint32_t n = block_names(s, u, names, 64);
-        Report *r = fail(s, DIAG_no_such_config, at, "there is no config '%s'",
-                         STR(s, config));
+        Report *r = sema_error(s, DIAG_no_such_config, at,
+                               "there is no config '%s'", STR(s, config));
         const char *near = nearest(STR(s, config), names, n);
         if (near) report_help(r, "did you mean '%s'?", near);
         report_help(r, "configs: %s", joined(s, names, n));
@@ -264,7 +264,8 @@ bool frontend_print_config(Frontend *f, Buf *out)
         size_t start = out->n;
         buf_printf(out, "%s = ", STR(s, c->name));
         print_value(s, &c->value, out);
-        while (out->n < start + 32) buf_putc(out, ' ');
+        while (out->n < start + 32)
+            buf_putc(out, ' ');
         buf_puts(out, " // ");
         print_origin(s, c, out);
         buf_puts(out, "\n");

@@ -51,7 +51,8 @@ static Expr linear(Sema *s, const TypeAxis *axes, uint32_t n)
     Expr e = wide(s, 0);
     for (uint32_t i = 0; i < n; i++) {
         Expr x = expr_cast(s->m, DT_i64, expr_index(s->m, axes[i].axis));
-        if (i > 0) x = op2(s, SC_add, op2(s, SC_mul, e, wide(s, axes[i].size)), x);
+        if (i > 0)
+            x = op2(s, SC_add, op2(s, SC_mul, e, wide(s, axes[i].size)), x);
         e = x;
     }
     return e;
@@ -85,8 +86,10 @@ static Value draw_over(Sema *s, const Stream *st, bool normal)
 {
     TypeAxis *all = NEW_ARRAY(s->a, TypeAxis, st->naxes + st->nouter + 1);
     uint32_t n = 0;
-    for (uint32_t i = 0; i < st->nouter; i++) all[n++] = st->outer[i];
-    for (uint32_t i = 0; i < st->naxes; i++) all[n++] = st->axes[i];
+    for (uint32_t i = 0; i < st->nouter; i++)
+        all[n++] = st->outer[i];
+    for (uint32_t i = 0; i < st->naxes; i++)
+        all[n++] = st->axes[i];
     Expr e = normal ? normal_expr(s, st) : word(s, st, 1, 0);
     return emit_map_over(here(s), e, st->ops, st->nops, all, n);
 }
@@ -136,7 +139,8 @@ static Val draw_val(Sema *s, const Val *v, Mem *mem)
     if (d->kind != DRAW_op)
         return val_tensor(s, initial_leaf(s, d->kind == DRAW_normal, mem));
     Val args[3];
-    for (uint32_t i = 0; i < d->n; i++) args[i] = draw_val(s, &d->args[i], mem);
+    for (uint32_t i = 0; i < d->n; i++)
+        args[i] = draw_val(s, &d->args[i], mem);
     return elementwise(s, d->at, d->op, args, d->n);
 }
 
@@ -189,8 +193,7 @@ static bool draw_axes(Sema *s, const Call *c, Stream *st)
             return false;
     }
     /* the order of a type is the order of declaration */
-    const TypeInfo *t =
-        type_info(s->m, type_tensor(s->m, DT_f32, axes, l.n));
+    const TypeInfo *t = type_info(s->m, type_tensor(s->m, DT_f32, axes, l.n));
     st->axes = t->axes;
     st->naxes = t->naxes;
     return true;
@@ -210,16 +213,17 @@ static void step_and_turns(Sema *s, Stream *st)
         turns = op2(s, SC_add, turns, op2(s, SC_mul, t, wide(s, scale)));
         scale *= f->count;
     }
-    st->high = op2(s, SC_add, op2(s, SC_mul, x, wide(s, (int64_t)1 << 32)), turns);
+    st->high =
+        op2(s, SC_add, op2(s, SC_mul, x, wide(s, (int64_t)1 << 32)), turns);
 }
 
 Val draw_call(Sema *s, const Call *c, bool normal)
 {
     if (c->nitems == 0) return scaled(s, c, leaf(s, normal, c->at), normal);
     if (c->nargs != 1 || c->args[0].kind != VAL_string) {
-        fail(s, DIAG_argument, c->at,
-             "a draw has a name: %s[batch](\"noise\")",
-             normal ? "normal" : "uniform");
+        sema_error(s, DIAG_argument, c->at,
+                   "a draw has a name: %s[batch](\"noise\")",
+                   normal ? "normal" : "uniform");
         return val_error();
     }
     Stream st = {.nops = 0};

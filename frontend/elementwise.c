@@ -12,7 +12,13 @@
 
 /* -------------------------------------------------------------- dtypes -- */
 
-typedef enum Operands { OPS_float, OPS_num, OPS_int, OPS_any, OPS_bool } Operands;
+typedef enum Operands {
+    OPS_float,
+    OPS_num,
+    OPS_int,
+    OPS_any,
+    OPS_bool
+} Operands;
 typedef enum Gives { GIVES_same, GIVES_bool, GIVES_own } Gives;
 
 typedef struct Form {
@@ -23,7 +29,7 @@ typedef struct Form {
 static Form form_of(ScalarOp op)
 {
     static const Form forms[SC_count] = {
-#define SCALAR(name, args, form, operands, result)                             \
+#define SCALAR(name, args, form, operands, result) \
     [SC_##name] = {OPS_##operands, GIVES_##result},
 #include "../ir/scalar.def"
 #undef SCALAR
@@ -60,8 +66,7 @@ static DType common_dtype(const Val *args, uint32_t first, uint32_t n)
             d = wider(d, (DType)args[i].dtype);
     if (dtype_class(d) == DC_float) return dtype_computes(d) ? d : DT_f32;
     for (uint32_t i = first; any && i < n; i++)
-        if (val_is_number(&args[i]) && args[i].dtype == DT_i32 &&
-            d == DT_bool)
+        if (val_is_number(&args[i]) && args[i].dtype == DT_i32 && d == DT_bool)
             d = DT_i32;
     return whole ? d : DT_f32;
 }
@@ -102,8 +107,8 @@ static bool operand_dtype(Sema *s, Span at, ScalarOp op, const Val *args,
     *out = d;
     return true;
 wrong:;
-    Report *r = fail(s, DIAG_dtype_mismatch, at, "'%s' does not take %s values",
-                     name, kind_of(d));
+    Report *r = sema_error(s, DIAG_dtype_mismatch, at,
+                           "'%s' does not take %s values", name, kind_of(d));
     if (c == DC_bool) report_help(r, "say what true counts for: f32(...)");
     return false;
 }
@@ -119,53 +124,94 @@ static double round_even(double x)
 static double fold2(ScalarOp op, double a, double b)
 {
     switch ((unsigned)op) {
-    case SC_add: return a + b;
-    case SC_sub: return a - b;
-    case SC_mul: return a * b;
-    case SC_div: return a / b;
-    case SC_idiv: return b == 0 ? 0 : floor(a / b);
-    case SC_imod: return b == 0 ? 0 : a - b * floor(a / b);
-    case SC_pow: return pow(a, b);
-    case SC_min: return a < b ? a : b;
-    case SC_max: return a > b ? a : b;
-    case SC_lt: return a < b;
-    case SC_le: return a <= b;
-    case SC_eq: return a == b;
-    case SC_ne: return a != b;
-    case SC_and: return a != 0 && b != 0;
-    case SC_or: return a != 0 || b != 0;
-    case SC_bitand: return (double)((int64_t)a & (int64_t)b);
-    case SC_bitor: return (double)((int64_t)a | (int64_t)b);
-    case SC_bitxor: return (double)((int64_t)a ^ (int64_t)b);
-    case SC_shl: return ldexp(a, (int)b);
-    case SC_shr: return floor(ldexp(a, -(int)b));
-    default: return NAN;
+    case SC_add:
+        return a + b;
+    case SC_sub:
+        return a - b;
+    case SC_mul:
+        return a * b;
+    case SC_div:
+        return a / b;
+    case SC_idiv:
+        return b == 0 ? 0 : floor(a / b);
+    case SC_imod:
+        return b == 0 ? 0 : a - b * floor(a / b);
+    case SC_pow:
+        return pow(a, b);
+    case SC_min:
+        return a < b ? a : b;
+    case SC_max:
+        return a > b ? a : b;
+    case SC_lt:
+        return a < b;
+    case SC_le:
+        return a <= b;
+    case SC_eq:
+        return a == b;
+    case SC_ne:
+        return a != b;
+    case SC_and:
+        return a != 0 && b != 0;
+    case SC_or:
+        return a != 0 || b != 0;
+    case SC_bitand:
+        return (double)((int64_t)a & (int64_t)b);
+    case SC_bitor:
+        return (double)((int64_t)a | (int64_t)b);
+    case SC_bitxor:
+        return (double)((int64_t)a ^ (int64_t)b);
+    case SC_shl:
+        return ldexp(a, (int)b);
+    case SC_shr:
+        return floor(ldexp(a, -(int)b));
+    default:
+        return NAN;
     }
 }
 
 static double fold1(ScalarOp op, double a)
 {
     switch ((unsigned)op) {
-    case SC_neg: return -a;
-    case SC_abs: return fabs(a);
-    case SC_sign: return (a > 0) - (a < 0);
-    case SC_exp: return exp(a);
-    case SC_log: return log(a);
-    case SC_log1p: return log1p(a);
-    case SC_sqrt: return sqrt(a);
-    case SC_rsqrt: return 1 / sqrt(a);
-    case SC_sin: return sin(a);
-    case SC_cos: return cos(a);
-    case SC_tanh: return tanh(a);
-    case SC_erf: return erf(a);
-    case SC_sigmoid: return 1 / (1 + exp(-a));
-    case SC_floor: return floor(a);
-    case SC_ceil: return ceil(a);
-    case SC_round: return round_even(a);
-    case SC_not: return a == 0;
-    case SC_stop: return a;
-    case SC_isfinite: return isfinite(a);
-    default: return NAN;
+    case SC_neg:
+        return -a;
+    case SC_abs:
+        return fabs(a);
+    case SC_sign:
+        return (a > 0) - (a < 0);
+    case SC_exp:
+        return exp(a);
+    case SC_log:
+        return log(a);
+    case SC_log1p:
+        return log1p(a);
+    case SC_sqrt:
+        return sqrt(a);
+    case SC_rsqrt:
+        return 1 / sqrt(a);
+    case SC_sin:
+        return sin(a);
+    case SC_cos:
+        return cos(a);
+    case SC_tanh:
+        return tanh(a);
+    case SC_erf:
+        return erf(a);
+    case SC_sigmoid:
+        return 1 / (1 + exp(-a));
+    case SC_floor:
+        return floor(a);
+    case SC_ceil:
+        return ceil(a);
+    case SC_round:
+        return round_even(a);
+    case SC_not:
+        return a == 0;
+    case SC_stop:
+        return a;
+    case SC_isfinite:
+        return isfinite(a);
+    default:
+        return NAN;
     }
 }
 
@@ -196,16 +242,16 @@ Val fold_numbers(Sema *s, Span at, ScalarOp op, const Val *args, uint32_t n)
     return v;
 }
 
-/* -------------------------------------------------------------- alignment -- */
+/* -------------------------------------------------------------- alignment --
+ */
 
 static void size_differs(Sema *s, Span at, Axis a, const Val *x, int64_t nx,
                          const Val *y, int64_t ny)
 {
-    Report *r = fail(s, DIAG_axis_size, at,
-                     "axis '%s' has size %lld in %s and %lld in %s",
-                     axis_name(s->m, a), (long long)nx,
-                     val_label(s, x, "the left operand"), (long long)ny,
-                     val_label(s, y, "the right operand"));
+    Report *r = sema_error(
+        s, DIAG_axis_size, at, "axis '%s' has size %lld in %s and %lld in %s",
+        axis_name(s->m, a), (long long)nx, val_label(s, x, "the left operand"),
+        (long long)ny, val_label(s, y, "the right operand"));
     report_help(r, "in one expression one name has one size: rename it on one "
                    "side");
 }
@@ -270,9 +316,8 @@ bool lazy_cheap(Sema *s, Expr e)
 
 static Expr number_expr(Sema *s, const Val *v, DType d)
 {
-    return dtype_class(d) == DC_float
-               ? expr_float(s->m, d, v->number)
-               : expr_int(s->m, d, (int64_t)v->number);
+    return dtype_class(d) == DC_float ? expr_float(s->m, d, v->number)
+                                      : expr_int(s->m, d, (int64_t)v->number);
 }
 
 static uint32_t join_axes(TypeAxis *out, uint32_t n, const TypeAxis *more,
@@ -330,7 +375,8 @@ static Expr operand(Sema *s, Body *b, Value v)
 {
     DType d = type_dtype(s->m, value_type(s->frame->fn, v));
     uint32_t i = 0;
-    while (i < b->nops && !value_eq(b->ops[i], v)) i++;
+    while (i < b->nops && !value_eq(b->ops[i], v))
+        i++;
     b->ops[i] = v;
     if (i == b->nops) b->nops++;
     return expr_arg(s->m, i, d);
@@ -359,14 +405,17 @@ static void note_alignment(Sema *s, Span at, const Val *args, uint32_t n,
     for (uint32_t i = 0; i < naxes; i++) {
         if (!val_axis(s, &args[n - 1], axes[i].axis)) continue;
         Aligned *a = NEW(s->a, Aligned);
-        *a = (Aligned){axes[i].axis, args[n - 2].name, args[n - 1].name, at,
+        *a = (Aligned){axes[i].axis,
+                       args[n - 2].name,
+                       args[n - 1].name,
+                       at,
                        {out->aligned, NULL}};
         out->aligned = a;
     }
 }
 
-static Val map_apply(Sema *s, Span at, ScalarOp op, const Val *args,
-                     uint32_t n, DType d)
+static Val map_apply(Sema *s, Span at, ScalarOp op, const Val *args, uint32_t n,
+                     DType d)
 {
     Body b = {.axes = NEW_ARRAY(s->a, TypeAxis, 64)};
     Expr e[3];
@@ -394,7 +443,8 @@ static Val lift_bundle(Sema *s, Span at, ScalarOp op, const Val *args,
     for (uint32_t k = 0; k < count; k++) {
         Val each[3];
         for (uint32_t i = 0; i < n; i++)
-            each[i] = args[i].kind == VAL_bundle ? args[i].tuple.at[k] : args[i];
+            each[i] =
+                args[i].kind == VAL_bundle ? args[i].tuple.at[k] : args[i];
         out.tuple.at[k] = elementwise(s, at, op, each, n);
         if (val_failed(&out.tuple.at[k])) return val_error();
     }
@@ -408,7 +458,8 @@ static Val lift_draw(Sema *s, Span at, ScalarOp op, const Val *args, uint32_t n)
     d->op = op;
     d->n = n;
     d->at = at;
-    for (uint32_t i = 0; i < n; i++) d->args[i] = args[i];
+    for (uint32_t i = 0; i < n; i++)
+        d->args[i] = args[i];
     Val v = {.kind = VAL_draw, .dtype = DT_f32};
     v.draw = d;
     return v;
@@ -417,11 +468,16 @@ static Val lift_draw(Sema *s, Span at, ScalarOp op, const Val *args, uint32_t n)
 static const char *kind_words(const Val *v)
 {
     switch ((ValKind)v->kind) {
-    case VAL_string: return "a text";
-    case VAL_tuple: return "a list";
-    case VAL_callee: return "a function";
-    case VAL_instance: return "a module";
-    default: return "this";
+    case VAL_string:
+        return "a text";
+    case VAL_tuple:
+        return "a list";
+    case VAL_callee:
+        return "a function";
+    case VAL_instance:
+        return "a module";
+    default:
+        return "this";
     }
 }
 
@@ -435,8 +491,7 @@ static Val simple_power(Sema *s, Span at, const Val *args, bool *done)
         if (p == 2) return elementwise2(s, at, SC_mul, args[0], args[0]);
         if (p == 0.5) return elementwise(s, at, SC_sqrt, args, 1);
         if (p == -0.5) return elementwise(s, at, SC_rsqrt, args, 1);
-        if (p == -1)
-            return elementwise2(s, at, SC_div, val_whole(1), args[0]);
+        if (p == -1) return elementwise2(s, at, SC_div, val_whole(1), args[0]);
     }
     *done = false;
     return val_error();
@@ -454,8 +509,8 @@ Val elementwise(Sema *s, Span at, ScalarOp op, const Val *args, uint32_t n)
         if (val_is_elementary(&args[i]) || args[i].kind == VAL_bundle ||
             args[i].kind == VAL_draw)
             continue;
-        fail(s, DIAG_not_a_number, at, "%s is no number and no tensor",
-             val_label(s, &args[i], kind_words(&args[i])));
+        sema_error(s, DIAG_not_a_number, at, "%s is no number and no tensor",
+                   val_label(s, &args[i], kind_words(&args[i])));
         return val_error();
     }
     if (bundle) return lift_bundle(s, at, op, args, n);

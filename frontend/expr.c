@@ -14,10 +14,12 @@ static bool special_number(Sema *s, const char *name, Val *out)
         const char *name;
         Val value;
     } words[] = {
-        {"true", val_bool(true)},   {"false", val_bool(false)},
+        {"true", val_bool(true)},
+        {"false", val_bool(false)},
         {"inf", val_number(INFINITY)},
         {"pi", val_number(3.14159265358979323846)},
-        {"zeros", val_whole(0)},    {"ones", val_whole(1)},
+        {"zeros", val_whole(0)},
+        {"ones", val_whole(1)},
         {"training", val_bool(s->training)},
     };
     for (uint32_t i = 0; i < sizeof words / sizeof *words; i++) {
@@ -126,8 +128,8 @@ static Val unknown_name(Sema *s, Str name, Span at)
         words[n++] = STR(s, s->main->config.at[i].name);
     n += builtin_names(words + n, 512 - n);
     const char *near = nearest(STR(s, name), words, n);
-    Report *r =
-        fail(s, DIAG_unknown_name, at, "there is no '%s' here", STR(s, name));
+    Report *r = sema_error(s, DIAG_unknown_name, at, "there is no '%s' here",
+                           STR(s, name));
     AxisDecl *a = unit_axis(s, u, name);
     if (a)
         report_help(r, "'%s' is an axis; its size is size(%s)", STR(s, name),
@@ -172,8 +174,8 @@ static Val pin(Sema *s, Val v, DType d)
     Expr e = expr_cast(s->m, d, expr_arg(s->m, 0, (DType)v.dtype));
     attr_put_id(&l, AT_body, e.id);
     attr_put_int(&l, AT_pinned, 1);
-    Val out = val_tensor(s, emit(here(s), OP_map, t, attr_intern(s->m, &l),
-                                 &x, 1));
+    Val out =
+        val_tensor(s, emit(here(s), OP_map, t, attr_intern(s->m, &l), &x, 1));
     out.aligned = v.aligned;
     out.name = v.name;
     out.may = v.may;
@@ -212,8 +214,8 @@ Val eval_as(Sema *s, Val v, DType d, Span at)
     case VAL_draw:
         return v;
     default:
-        fail(s, DIAG_not_a_number, at, "%s is no number and no tensor",
-             val_label(s, &v, "this"));
+        sema_error(s, DIAG_not_a_number, at, "%s is no number and no tensor",
+                   val_label(s, &v, "this"));
         return val_error();
     }
 }
@@ -233,9 +235,9 @@ static const char *common_axes(Sema *s, const Val *x, const Val *y)
 static void cannot_sum(Sema *s, const Node *n, Axis a, const char *side,
                        const Val *x, const Val *y)
 {
-    Report *r = fail(s, DIAG_axis_missing, n->head,
-                     "cannot sum over '%s': %s operand has no such axis",
-                     axis_name(s->m, a), side);
+    Report *r = sema_error(s, DIAG_axis_missing, n->head,
+                           "cannot sum over '%s': %s operand has no such axis",
+                           axis_name(s->m, a), side);
     report_label(r, n->contract.left->span, "%s", val_axes_str(s, x));
     report_label(r, n->contract.right->span, "%s", val_axes_str(s, y));
     report_help(r, "axes in both operands: %s", common_axes(s, x, y));
@@ -280,8 +282,8 @@ static void note_crossing(Sema *s, const Node *n, const Val *x, const Val *y,
             summed |= sum->at[k].id == axes[i].axis.id;
         if (summed || !val_axis(s, y, axes[i].axis)) continue;
         Aligned *a = NEW(s->a, Aligned);
-        *a = (Aligned){axes[i].axis, x->name, y->name, n->head,
-                       {out->aligned, NULL}};
+        *a = (Aligned){
+            axes[i].axis, x->name, y->name, n->head, {out->aligned, NULL}};
         out->aligned = a;
     }
 }
@@ -292,7 +294,8 @@ static Val eval_contract(Sema *s, const Node *n)
     AxisList sum = {.n = 0};
     if (val_failed(&x) || val_failed(&y)) return val_error();
     if (!val_is_elementary(&x) || !val_is_elementary(&y)) {
-        fail(s, DIAG_not_a_number, n->head, "'@' sums products of two tensors");
+        sema_error(s, DIAG_not_a_number, n->head,
+                   "'@' sums products of two tensors");
         return val_error();
     }
     if (!contract_axes(s, n, &x, &y, &sum)) return val_error();
@@ -325,8 +328,7 @@ static Val eval_binary(Sema *s, const Node *n)
     if (val_is_number(&a) && op == BIN_or && a.number != 0) return a;
     Val b = eval(s, n->binary.right);
     bool swap = op == BIN_gt || op == BIN_ge;
-    return elementwise2(s, n->head, binary_ops[op], swap ? b : a,
-                        swap ? a : b);
+    return elementwise2(s, n->head, binary_ops[op], swap ? b : a, swap ? a : b);
 }
 
 static Val eval_unary(Sema *s, const Node *n)
@@ -342,8 +344,8 @@ bool eval_condition(Sema *s, const Node *n, bool *out)
     if (val_failed(&c)) return false;
     *out = c.number != 0;
     if (val_is_number(&c)) return true;
-    Report *r = fail(s, DIAG_not_static, n->span,
-                     "the condition is not known when compiling");
+    Report *r = sema_error(s, DIAG_not_static, n->span,
+                           "the condition is not known when compiling");
     report_help(r, "write where(condition, a, b) to choose by element");
     return false;
 }
@@ -375,15 +377,15 @@ static Val eval_field(Sema *s, const Node *n)
     if (val_failed(&base)) return base;
     const char *text = STR(s, n->field.name.text);
     if (base.kind != VAL_tuple || text[0] < '0' || text[0] > '9') {
-        fail(s, DIAG_no_field, n->field.name.span, "%s has no field '%s'",
-             val_label(s, &base, "this"), text);
+        sema_error(s, DIAG_no_field, n->field.name.span, "%s has no field '%s'",
+                   val_label(s, &base, "this"), text);
         return val_error();
     }
     uint32_t i = (uint32_t)strtoul(text, NULL, 10);
     if (i < base.tuple.n) return base.tuple.at[i];
-    fail(s, DIAG_no_field, n->field.name.span,
-         "%s has %u fields, counted from 0: there is no field %u",
-         val_label(s, &base, "this list"), base.tuple.n, i);
+    sema_error(s, DIAG_no_field, n->field.name.span,
+               "%s has %u fields, counted from 0: there is no field %u",
+               val_label(s, &base, "this list"), base.tuple.n, i);
     return val_error();
 }
 
@@ -419,8 +421,8 @@ Val eval(Sema *s, const Node *n)
     case N_error:
         return val_error();
     default:
-        fail(s, DIAG_not_a_number, n->span, "%s is no value",
-             node_words((NodeKind)n->kind));
+        sema_error(s, DIAG_not_a_number, n->span, "%s is no value",
+                   node_words((NodeKind)n->kind));
         return val_error();
     }
 }

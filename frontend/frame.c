@@ -13,7 +13,7 @@
  */
 #include "sema.h"
 
-Frame *frame_new(Sema *s, FrameKind kind, const char *name, Loc loc)
+Frame *frame_open(Sema *s, FrameKind kind, const char *name, Loc loc)
 {
     Frame *f = NEW(s->a, Frame);
     f->up = s->frame;
@@ -82,8 +82,7 @@ static Value entry_port(Sema *s, Frame *f, Mem *mem)
 
 static Value first_value(Sema *s, Frame *f, Mem *mem)
 {
-    if (f->kind != FRAME_entry)
-        return capture(s, f, mem_read(s, f->up, mem));
+    if (f->kind != FRAME_entry) return capture(s, f, mem_read(s, f->up, mem));
     if (mem->has_slot) return entry_port(s, f, mem);
     Frame *frame = s->frame;
     s->frame = f;
@@ -120,7 +119,8 @@ static bool *mark_needed(Sema *s, const Fn *fn, const Value *results,
                          uint32_t n)
 {
     bool *needed = NEW_ARRAY(s->m->scratch, bool, fn->ninsts + 1);
-    for (uint32_t i = 0; i < n; i++) needed[results[i].id] = true;
+    for (uint32_t i = 0; i < n; i++)
+        needed[results[i].id] = true;
     for (uint32_t i = fn->ninsts; i-- > 0;) {
         const Inst *in = &fn->insts[i];
         if (!needed[i]) continue;

@@ -23,8 +23,8 @@ static bool in_list(const AxisList *l, Axis a)
 
 static bool no_axis(Sema *s, Span at, const Val *x, Axis a)
 {
-    Report *r = fail(s, DIAG_axis_missing, at, "%s has no axis '%s'",
-                     val_label(s, x, "this value"), axis_name(s->m, a));
+    Report *r = sema_error(s, DIAG_axis_missing, at, "%s has no axis '%s'",
+                           val_label(s, x, "this value"), axis_name(s->m, a));
     report_help(r, "its axes: %s", val_axes_str(s, x));
     return false;
 }
@@ -32,8 +32,7 @@ static bool no_axis(Sema *s, Span at, const Val *x, Axis a)
 static bool check_from(Sema *s, Span at, const Val *x, const AxisList *from)
 {
     for (uint32_t i = 0; i < from->n; i++)
-        if (!val_axis(s, x, from->at[i]))
-            return no_axis(s, at, x, from->at[i]);
+        if (!val_axis(s, x, from->at[i])) return no_axis(s, at, x, from->at[i]);
     return true;
 }
 
@@ -42,8 +41,9 @@ static bool check_to(Sema *s, Span at, const Val *x, const AxisList *from,
 {
     for (uint32_t i = 0; i < to->n; i++) {
         if (!val_axis(s, x, to->at[i]) || in_list(from, to->at[i])) continue;
-        fail(s, DIAG_axis_twice, at, "axis '%s' appears twice: %s has it already",
-             axis_name(s->m, to->at[i]), val_label(s, x, "the value"));
+        sema_error(s, DIAG_axis_twice, at,
+                   "axis '%s' appears twice: %s has it already",
+                   axis_name(s->m, to->at[i]), val_label(s, x, "the value"));
         return false;
     }
     return true;
@@ -53,10 +53,10 @@ static bool declared_fits(Sema *s, Span at, Axis from, Axis to, int64_t size)
 {
     int64_t want = axis_declared_size(s, to);
     if (!want || want == size) return true;
-    fail(s, DIAG_axis_size, at,
-         "axis '%s' has size %lld here, '%s' is declared with %lld",
-         axis_name(s->m, from), (long long)size, axis_name(s->m, to),
-         (long long)want);
+    sema_error(s, DIAG_axis_size, at,
+               "axis '%s' has size %lld here, '%s' is declared with %lld",
+               axis_name(s->m, from), (long long)size, axis_name(s->m, to),
+               (long long)want);
     return false;
 }
 
@@ -77,9 +77,11 @@ static bool part_sizes(Sema *s, Span at, Axis whole, int64_t size,
         if (x)
             known *= x;
         else if (open != UINT32_MAX) {
-            fail(s, DIAG_size_unknown, at, "neither the size of '%s' nor that "
-                 "of '%s' is known", axis_name(s->m, to->at[open]),
-                 axis_name(s->m, to->at[i]));
+            sema_error(s, DIAG_size_unknown, at,
+                       "neither the size of '%s' nor that "
+                       "of '%s' is known",
+                       axis_name(s->m, to->at[open]),
+                       axis_name(s->m, to->at[i]));
             return false;
         } else
             open = i;
@@ -89,9 +91,9 @@ static bool part_sizes(Sema *s, Span at, Axis whole, int64_t size,
         known = size;
     }
     if (known == size) return true;
-    fail(s, DIAG_axis_size, at,
-         "axis '%s' has size %lld, and what it is split into %lld",
-         axis_name(s->m, whole), (long long)size, (long long)known);
+    sema_error(s, DIAG_axis_size, at,
+               "axis '%s' has size %lld, and what it is split into %lld",
+               axis_name(s->m, whole), (long long)size, (long long)known);
     return false;
 }
 
@@ -136,7 +138,8 @@ static Val lazy_replace(Sema *s, const Val *x, const Replace *r,
             gone |= r->from[k].id == x->lazy.axes[i].axis.id;
         if (!gone) axes[n++] = x->lazy.axes[i];
     }
-    for (uint32_t i = 0; i < nparts; i++) axes[n++] = parts[i];
+    for (uint32_t i = 0; i < nparts; i++)
+        axes[n++] = parts[i];
     return lazy_of(s, e, axes, n);
 }
 
@@ -206,8 +209,8 @@ Val index_rename(Sema *s, Span at, Val x, const AxisList *from,
                  const AxisList *to)
 {
     if (!val_is_elementary(&x)) {
-        fail(s, DIAG_not_a_number, at, "%s has no axes",
-             val_label(s, &x, "this"));
+        sema_error(s, DIAG_not_a_number, at, "%s has no axes",
+                   val_label(s, &x, "this"));
         return val_error();
     }
     if (!check_from(s, at, &x, from) || !check_to(s, at, &x, from, to))
@@ -230,8 +233,8 @@ Val index_pick(Sema *s, Span at, Val x, Axis a, int64_t i)
         return lazy_replace(s, &x, &r, NULL, 0);
     }
     here(s)->loc = loc_of(s->m, at);
-    return keep_story(
-        val_tensor(s, emit_pick(here(s), val_here(s, &x), a, i)), &x);
+    return keep_story(val_tensor(s, emit_pick(here(s), val_here(s, &x), a, i)),
+                      &x);
 }
 
 Val index_slice(Sema *s, Span at, Val x, Axis a, int64_t first, int64_t n)
@@ -255,8 +258,8 @@ static Val may_be_outside(Sema *s, Span at, Axis a, int64_t size, double i,
 {
     Buf b = {0};
     buf_double(&b, i);
-    Report *r = fail(s, DIAG_index_range, at, "index of '%s' may be %s",
-                     axis_name(s->m, a), b.at);
+    Report *r = sema_error(s, DIAG_index_range, at, "index of '%s' may be %s",
+                           axis_name(s->m, a), b.at);
     if (size)
         report_note(r, (Span){0}, "'%s' has the indices 0 to %lld",
                     axis_name(s->m, a), (long long)size - 1);
@@ -268,8 +271,7 @@ static Val may_be_outside(Sema *s, Span at, Axis a, int64_t size, double i,
 static Val pick_number(Sema *s, const Item *it, Val x, const TypeAxis *a,
                        const Val *i, const Val *other)
 {
-    if (i->number >= 0 && i->number < (double)a->size &&
-        i->dtype != DT_f32)
+    if (i->number >= 0 && i->number < (double)a->size && i->dtype != DT_f32)
         return index_pick(s, it->span, x, a->axis, (int64_t)i->number);
     if (other) return *other;
     return may_be_outside(s, it->value->span, a->axis, a->size, i->number,
@@ -278,11 +280,12 @@ static Val pick_number(Sema *s, const Item *it, Val x, const TypeAxis *a,
 
 static Val pick_range(Sema *s, const Item *it, Val x, const TypeAxis *a)
 {
-    Val lo = eval(s, it->value->range.first), hi = eval(s, it->value->range.end);
+    Val lo = eval(s, it->value->range.first),
+        hi = eval(s, it->value->range.end);
     if (val_failed(&lo) || val_failed(&hi)) return val_error();
     if (!val_is_number(&lo) || !val_is_number(&hi)) {
-        fail(s, DIAG_not_static, it->value->span,
-             "the ends of a range have to be known when compiling");
+        sema_error(s, DIAG_not_static, it->value->span,
+                   "the ends of a range have to be known when compiling");
         return val_error();
     }
     if (lo.number < 0)
@@ -342,10 +345,8 @@ static bool affine_add(Sema *s, const Val *e, Expr x, int64_t k, Affine *f)
         return affine_add(s, e, in.args[0], k, f) &&
                affine_add(s, e, in.args[1], -k, f);
     case SC_mul:
-        if (a->op == SC_const)
-            return affine_add(s, e, in.args[1], k * a->i, f);
-        if (b->op == SC_const)
-            return affine_add(s, e, in.args[0], k * b->i, f);
+        if (a->op == SC_const) return affine_add(s, e, in.args[1], k * a->i, f);
+        if (b->op == SC_const) return affine_add(s, e, in.args[0], k * b->i, f);
         return false;
     default:
         return false;
@@ -397,7 +398,8 @@ static Val emit_affine(Sema *s, const Item *it, Val x, const TypeAxis *a,
     Value v = val_use(s, &x, (DType)x.dtype);
     Axis from = a->axis;
     Axis to[8];
-    for (uint32_t i = 0; i < f->n; i++) to[i] = f->axes[i].axis;
+    for (uint32_t i = 0; i < f->n; i++)
+        to[i] = f->axes[i].axis;
     for (uint32_t i = 0; i < f->n; i++)
         if (to[i].id == a->axis.id) {
             from = axis_local(s, it, module_str(s->m, axis_name(s->m, a->axis)),
@@ -406,8 +408,8 @@ static Val emit_affine(Sema *s, const Item *it, Val x, const TypeAxis *a,
         }
     for (uint32_t i = 0; i < f->n; i++)
         bind_new(s, to[i], f->axes[i].size);
-    return val_tensor(s, emit_window(here(s), v, from, f->axes, f->coef, f->n,
-                                     f->start));
+    return val_tensor(
+        s, emit_window(here(s), v, from, f->axes, f->coef, f->n, f->start));
 }
 
 static Val window(Sema *s, const Item *it, Val x, const TypeAxis *a, Val e,
@@ -469,10 +471,11 @@ static Val repeat_each(Sema *s, const Item *it, Val x, const TypeAxis *a,
 Val index_gather(Sema *s, Span at, Val x, Axis a, Val ids, const Val *other)
 {
     int64_t size = val_axis(s, &x, a)->size;
-    if (dtype_class((DType)ids.dtype) == DC_float ||
-        ids.dtype == DT_bool) {
-        fail(s, DIAG_dtype_mismatch, at, "an index is a whole number, this is "
-             "%s", dtype_name((DType)ids.dtype));
+    if (dtype_class((DType)ids.dtype) == DC_float || ids.dtype == DT_bool) {
+        sema_error(s, DIAG_dtype_mismatch, at,
+                   "an index is a whole number, this is "
+                   "%s",
+                   dtype_name((DType)ids.dtype));
         return val_error();
     }
     Val both[2] = {x, ids};
@@ -497,9 +500,9 @@ static Val pick(Sema *s, const Item *it, Val x)
     if (!axes_of_term(s, it->term, &l) || l.n == 0) return val_error();
     if (!check_from(s, it->span, &x, &l)) return val_error();
     if (l.n > 1) {
-        fail(s, DIAG_axis_form, it->term->span,
-             "'%s' stands for %u axes; an index goes along one",
-             ast_str(s->m, it->term), l.n);
+        sema_error(s, DIAG_axis_form, it->term->span,
+                   "'%s' stands for %u axes; an index goes along one",
+                   ast_str(s->m, it->term), l.n);
         return val_error();
     }
     TypeAxis a = *val_axis(s, &x, l.at[0]), r;
@@ -568,9 +571,10 @@ Val eval_index(Sema *s, const Node *n)
             i++;
             continue;
         }
-        fail(s, DIAG_axis_form, it->span, it->kind == ITEM_pick
-             ? "this has no axes" : "what to do with this axis? write "
-             "x[a = index] or x[a -> b]");
+        sema_error(s, DIAG_axis_form, it->span,
+                   it->kind == ITEM_pick ? "this has no axes"
+                                         : "what to do with this axis? write "
+                                           "x[a = index] or x[a -> b]");
         return val_error();
     }
     return x;

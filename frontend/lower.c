@@ -13,12 +13,13 @@
 static Frame *entry_frame(Sema *s, const char *name, Span at)
 {
     s->frame = NULL;
-    return frame_new(s, FRAME_entry, name, loc_of(s->m, at));
+    return frame_open(s, FRAME_entry, name, loc_of(s->m, at));
 }
 
 static Frame *entry_of(Frame *f)
 {
-    while (f->up) f = f->up;
+    while (f->up)
+        f = f->up;
     return f;
 }
 
@@ -74,8 +75,8 @@ static void add_result(Sema *s, Results *r, Value v, Role role, Str path)
 static void close_entry(Sema *s, Frame *f, const Results *r)
 {
     sort_ports(s, f);
-    FnRef ref = frame_close(s, f, f->carried.at, f->carried.n, r->at.at,
-                            r->at.n);
+    FnRef ref =
+        frame_close(s, f, f->carried.at, f->carried.n, r->at.at, r->at.n);
     Fn *fn = fn_of(s->m, ref);
     fn->entry = true;
     for (uint32_t i = 0; i < r->at.n; i++) {
@@ -105,7 +106,8 @@ static void add_states(Sema *s, Frame *f, Results *r)
     }
 }
 
-/* ----------------------------------------------------------------- inputs -- */
+/* ----------------------------------------------------------------- inputs --
+ */
 
 /* A number that the block compares the input with: it may be that. */
 static void find_compared(Sema *s, const Node *n, Str name, Val *v);
@@ -164,9 +166,9 @@ static bool add_input(Sema *s, const Node *entry, const Var *p)
 {
     TypeLayout l;
     if (!p->type) {
-        fail(s, DIAG_argument, p->name.span,
-             "an input of an entry needs a type: %s: f32[...]",
-             STR(s, p->name.text));
+        sema_error(s, DIAG_argument, p->name.span,
+                   "an input of an entry needs a type: %s: f32[...]",
+                   STR(s, p->name.text));
         return false;
     }
     if (!type_layout(s, p->type, "input", p->name.text, &l)) return false;
@@ -189,7 +191,8 @@ static bool begin_entry(Sema *s, const Node *n, const char *name)
     return true;
 }
 
-/* ------------------------------------------------------------------ train -- */
+/* ------------------------------------------------------------------ train --
+ */
 
 static int64_t config_whole(Sema *s, const char *name, int64_t otherwise)
 {
@@ -265,8 +268,8 @@ bool lower_train(Sema *s, const Node *n)
     if (!global_batch(s, n) || !begin_entry(s, n, "train")) return false;
     if (!exec_block(s, n->decl.body)) return false;
     if (s->train->loss.kind == VAL_error) {
-        fail(s, DIAG_no_loss, n->decl.name.span,
-             "train block '%s' binds no loss", STR(s, n->decl.name.text));
+        sema_error(s, DIAG_no_loss, n->decl.name.span,
+                   "train block '%s' binds no loss", STR(s, n->decl.name.text));
         return false;
     }
     if (!train_params_known(s, n->head) || !train_all_taken(s)) return false;
@@ -278,13 +281,14 @@ bool lower_train(Sema *s, const Node *n)
     return true;
 }
 
-/* ----------------------------------------------------------- other entries -- */
+/* ----------------------------------------------------------- other entries --
+ */
 
 /* with params = pretrain.shadow: the states of that name, one a parameter. */
 static bool params_from(Sema *s, const Setting *set)
 {
     const Node *v = set->value;
-    Str name = v->kind == N_field ? v->field.name.text
+    Str name = v->kind == N_field  ? v->field.name.text
                : v->kind == N_name ? v->name
                                    : (Str){0};
     Mem **from = NEW_ARRAY(s->a, Mem *, s->trained.n + 1);
@@ -293,9 +297,10 @@ static bool params_from(Sema *s, const Setting *set)
                               STR(s, s->trained.at[i]->path));
         from[i] = mem_find(s, path);
         if (from[i]) continue;
-        fail(s, DIAG_no_such_path, v->span,
-             "the train block has no state '%s' with a part for each parameter",
-             STR(s, name));
+        sema_error(
+            s, DIAG_no_such_path, v->span,
+            "the train block has no state '%s' with a part for each parameter",
+            STR(s, name));
         return false;
     }
     s->params_from = from;
@@ -312,9 +317,9 @@ static bool enter_with(Sema *s, const Node *n)
             continue;
         }
         if (!config_find(s, s->main, set->name.text)) {
-            fail(s, DIAG_define_unknown, set->name.span,
-                 "the program has no config value '%s'",
-                 STR(s, set->name.text));
+            sema_error(s, DIAG_define_unknown, set->name.span,
+                       "the program has no config value '%s'",
+                       STR(s, set->name.text));
             return false;
         }
         ConfigValue c = {.name = set->name.text, .at = set->name.span};
@@ -347,8 +352,8 @@ static bool entry_outputs(Sema *s, const Node *n, Results *r)
             name = count == 1 ? module_str(s->m, "output")
                               : str_printf(&s->m->strs, "output.%u", i);
         if (!val_is_elementary(&each[i])) {
-            fail(s, DIAG_not_a_number, sc->result_at,
-                 "an entry returns tensors");
+            sema_error(s, DIAG_not_a_number, sc->result_at,
+                       "an entry returns tensors");
             return false;
         }
         add_result(s, r, val_use(s, &each[i], (DType)each[i].dtype),
@@ -384,7 +389,8 @@ static void close_init(Sema *s)
     close_entry(s, s->init, &r);
 }
 
-/* ------------------------------------------------------------- the program -- */
+/* ------------------------------------------------------------- the program --
+ */
 
 static const Node *nth(Sema *s, NodeKind kind, uint32_t k)
 {
@@ -406,8 +412,8 @@ static bool choose_train(Sema *s, const Node **out)
         if (!want || strcmp(want, words[n]) == 0) *out = *out ? *out : t;
     }
     if (*out || !want) return true;
-    Report *r = fail(s, DIAG_no_such_path, (Span){0},
-                     "there is no train block '%s'", want);
+    Report *r = sema_error(s, DIAG_no_such_path, (Span){0},
+                           "there is no train block '%s'", want);
     const char *near = nearest(want, words, n);
     if (near) report_help(r, "did you mean '%s'?", near);
     return false;
@@ -426,8 +432,8 @@ static bool exec_uses(Sema *s, Unit *u)
 
 static bool configure(Sema *s)
 {
-    Str config = s->f->opts.config ? module_str(s->m, s->f->opts.config)
-                                   : (Str){0};
+    Str config =
+        s->f->opts.config ? module_str(s->m, s->f->opts.config) : (Str){0};
     if (!unit_configure(s, s->main, config, (Span){0})) return false;
     for (uint32_t i = 0; i < s->units.n; i++) {
         Unit *u = s->units.at[i];

@@ -8,7 +8,8 @@
  */
 #include "sema.h"
 
-/* --------------------------------------------------------- axis arguments -- */
+/* --------------------------------------------------------- axis arguments --
+ */
 
 typedef struct AxisArgs {
     AxisList lists[16];
@@ -23,8 +24,8 @@ static bool axis_args_wrong(Sema *s, Span at, const Node *d)
         buf_printf(&b, "%s%s", i ? ", " : "", STR(s, p->name.text));
         if (p->to.text.id) buf_printf(&b, " -> %s", STR(s, p->to.text));
     }
-    fail(s, DIAG_axis_form, at, "'%s' takes the axes [%s]",
-         STR(s, d->decl.name.text), b.at ? b.at : "");
+    sema_error(s, DIAG_axis_form, at, "'%s' takes the axes [%s]",
+               STR(s, d->decl.name.text), b.at ? b.at : "");
     buf_release(&b);
     return false;
 }
@@ -77,8 +78,7 @@ static void bind_axis(Sema *s, Scope *callee, Name name, const AxisList *l)
     }
 }
 
-static void bind_axes(Sema *s, Scope *callee, const Node *d,
-                      const AxisArgs *a)
+static void bind_axes(Sema *s, Scope *callee, const Node *d, const AxisArgs *a)
 {
     uint32_t k = 0;
     for (uint32_t i = 0; i < d->decl.naxes && k < a->n; i++) {
@@ -118,8 +118,8 @@ static bool no_param(Sema *s, const Node *d, Str name, Span at)
     uint32_t n = 0;
     for (uint32_t i = 0; i < d->decl.params.n && n < 64; i++)
         words[n++] = STR(s, d->decl.params.at[i].name.text);
-    Report *r = fail(s, DIAG_argument, at, "'%s' has no parameter '%s'",
-                     STR(s, d->decl.name.text), STR(s, name));
+    Report *r = sema_error(s, DIAG_argument, at, "'%s' has no parameter '%s'",
+                           STR(s, d->decl.name.text), STR(s, name));
     const char *near = nearest(STR(s, name), words, n);
     if (near) report_help(r, "did you mean '%s'?", near);
     return false;
@@ -137,13 +137,14 @@ static bool place_args(Sema *s, const Node *d, const Call *c, Val *slots,
             if (k == UINT32_MAX)
                 return no_param(s, d, c->names[i], c->spans[i]);
         } else {
-            while (next < d->decl.params.n && given[next]) next++;
+            while (next < d->decl.params.n && given[next])
+                next++;
             k = next;
         }
         if (k >= d->decl.params.n || given[k]) {
-            fail(s, DIAG_argument, c->spans[i],
-                 "'%s' takes %u arguments, this is one more",
-                 STR(s, d->decl.name.text), d->decl.params.n);
+            sema_error(s, DIAG_argument, c->spans[i],
+                       "'%s' takes %u arguments, this is one more",
+                       STR(s, d->decl.name.text), d->decl.params.n);
             return false;
         }
         slots[k] = c->args[i];
@@ -167,8 +168,8 @@ static void bind_arg_sizes(Sema *s, Scope *callee, const Val *v)
 
 static bool missing_arg(Sema *s, const Node *d, const Var *p, Span at)
 {
-    fail(s, DIAG_argument, at, "'%s' needs '%s', which is not given",
-         STR(s, d->decl.name.text), STR(s, p->name.text));
+    sema_error(s, DIAG_argument, at, "'%s' needs '%s', which is not given",
+               STR(s, d->decl.name.text), STR(s, p->name.text));
     return false;
 }
 
@@ -199,13 +200,14 @@ static bool bind_args(Sema *s, const Node *d, Val *slots, const Span *spans,
     return true;
 }
 
-/* ------------------------------------------------------------ activations -- */
+/* ------------------------------------------------------------ activations --
+ */
 
 static bool too_deep(Sema *s, Span at, const Node *d)
 {
     if (s->depth < 64) return false;
-    fail(s, DIAG_too_deep, at, "'%s' is called more than 64 levels deep",
-         STR(s, d->decl.name.text));
+    sema_error(s, DIAG_too_deep, at, "'%s' is called more than 64 levels deep",
+               STR(s, d->decl.name.text));
     return true;
 }
 
@@ -214,8 +216,8 @@ static bool check_results(Sema *s, const Node *d, Val *v, Span at)
     uint32_t n = d->decl.results.n;
     Val *each = n == 1 ? v : v->tuple.at;
     if (n > 1 && (v->kind != VAL_tuple || v->tuple.n != n)) {
-        fail(s, DIAG_argument, at, "'%s' returns %u values",
-             STR(s, d->decl.name.text), n);
+        sema_error(s, DIAG_argument, at, "'%s' returns %u values",
+                   STR(s, d->decl.name.text), n);
         return false;
     }
     for (uint32_t i = 0; i < n; i++) {
@@ -238,8 +240,8 @@ static Val run_body(Sema *s, const Node *d, Span at)
     s->depth--;
     if (!ok) return val_error();
     if (!sc->returned) {
-        fail(s, DIAG_no_return, at, "'%s' returns nothing",
-             STR(s, d->decl.name.text));
+        sema_error(s, DIAG_no_return, at, "'%s' returns nothing",
+                   STR(s, d->decl.name.text));
         return val_error();
     }
     Val v = sc->result;
@@ -305,7 +307,8 @@ Val call_fn(Sema *s, Span at, Callee k, const Val *args, uint32_t n)
     return run_fn(s, k, &c, &none);
 }
 
-/* ---------------------------------------------------------------- modules -- */
+/* ---------------------------------------------------------------- modules --
+ */
 
 typedef struct Leaves {
     VEC(Value) at;
@@ -315,7 +318,8 @@ static void collect(Sema *s, const Val *v, Leaves *out)
 {
     if (v->kind == VAL_tensor) vec_push(s->a, &out->at, val_here(s, v));
     if (v->kind != VAL_tuple) return;
-    for (uint32_t i = 0; i < v->tuple.n; i++) collect(s, &v->tuple.at[i], out);
+    for (uint32_t i = 0; i < v->tuple.n; i++)
+        collect(s, &v->tuple.at[i], out);
 }
 
 static Val rebuild(Sema *s, const Val *v, const Value *results, uint32_t *next)
@@ -345,9 +349,8 @@ static Value emit_module_call(Sema *s, FnRef fn, const Frame *f, Str path)
     AttrList l = {.n = 0};
     attr_put_id(&l, AT_fn, fn.id);
     if (path.id) attr_put_id(&l, AT_path, path.id);
-    Type t = callee->nresults == 1
-                 ? types[0]
-                 : type_tuple(s->m, types, callee->nresults);
+    Type t = callee->nresults == 1 ? types[0]
+                                   : type_tuple(s->m, types, callee->nresults);
     return emit(here(s), OP_call, t, attr_intern(s->m, &l), args,
                 f->captures.n);
 }
@@ -398,8 +401,7 @@ static Val close_module(Sema *s, Frame *f, const Val *v, Span at, Str path)
     return rebuild(s, v, results, &next);
 }
 
-static bool instance_args(Sema *s, const Instance *in, const Call *c,
-                          Slots *sl)
+static bool instance_args(Sema *s, const Instance *in, const Call *c, Slots *sl)
 {
     const Node *d = in->callee.decl;
     if (in->use && in->consts.nargs &&
@@ -408,8 +410,7 @@ static bool instance_args(Sema *s, const Instance *in, const Call *c,
     return place_args(s, d, c, sl->vals, sl->spans, sl->given);
 }
 
-static bool instance_axes(Sema *s, const Instance *in, const Call *c,
-                          Scope *sc)
+static bool instance_axes(Sema *s, const Instance *in, const Call *c, Scope *sc)
 {
     AxisArgs axes;
     const Node *d = in->callee.decl;
@@ -417,8 +418,8 @@ static bool instance_axes(Sema *s, const Instance *in, const Call *c,
     Scope *caller = s->scope;
     bool at_use = in->use && in->use->use.has_axes;
     if (at_use) s->scope = in->scope;
-    bool ok = axis_args(s, c->at, d, at_use ? &in->use->use.axes : &given,
-                        &axes);
+    bool ok =
+        axis_args(s, c->at, d, at_use ? &in->use->use.axes : &given, &axes);
     s->scope = caller;
     if (ok) bind_axes(s, sc, d, &axes);
     return ok;
@@ -430,34 +431,33 @@ static Val call_instance(Sema *s, Instance *in, const Call *c)
     Slots sl = slots_new(s, d);
     if (too_deep(s, c->at, d) || !instance_args(s, in, c, &sl))
         return val_error();
-    Scope *caller = s->scope, *sc = callee_scope(s, in->callee, in->site,
-                                                 c->at);
+    Scope *caller = s->scope,
+          *sc = callee_scope(s, in->callee, in->site, c->at);
     if (!instance_axes(s, in, c, sc)) return val_error();
     s->scope = sc;
     Val v = val_error();
     Frame *outer = s->frame;
     if (bind_args(s, d, sl.vals, sl.spans, sl.given, c->at)) {
-        Frame *f = frame_new(s, FRAME_call, STR(s, in->name),
-                             loc_of(s->m, d->head));
+        Frame *f =
+            frame_open(s, FRAME_call, STR(s, in->name), loc_of(s->m, d->head));
         s->frame = f;
         v = run_body(s, d, c->at);
         if (val_failed(&v))
             s->frame = outer;
         else
-            v = close_module(s, f, &v, c->at,
-                             site_path(s, in->site, (Str){0}));
+            v = close_module(s, f, &v, c->at, site_path(s, in->site, (Str){0}));
     }
     s->scope = caller;
     return v;
 }
 
-/* -------------------------------------------------------------- instances -- */
+/* -------------------------------------------------------------- instances --
+ */
 
 Str indexed(Sema *s, Str name)
 {
     const char *index = STR(s, s->scope->index);
-    return *index ? str_printf(&s->m->strs, "%s%s", STR(s, name), index)
-                  : name;
+    return *index ? str_printf(&s->m->strs, "%s%s", STR(s, name), index) : name;
 }
 
 static Site *instance_site(Sema *s, Str name, const Node *d,
@@ -481,9 +481,9 @@ static bool use_target(Sema *s, const Node *n, Callee *out)
     Val v = eval_name(s, module_str(s->m, dot ? dot + 1 : path),
                       n->use.target.span);
     if (val_failed(&v)) return false;
-    bool module = v.kind == VAL_callee && v.callee.decl &&
-                  (v.callee.decl->kind == N_module ||
-                   v.callee.decl->kind == N_model);
+    bool module =
+        v.kind == VAL_callee && v.callee.decl &&
+        (v.callee.decl->kind == N_module || v.callee.decl->kind == N_model);
     if (v.kind == VAL_instance) {
         *out = v.instance->callee;
         return true;
@@ -492,7 +492,8 @@ static bool use_target(Sema *s, const Node *n, Callee *out)
         *out = v.callee;
         return true;
     }
-    fail(s, DIAG_not_a_module, n->use.target.span, "'%s' is no module", path);
+    sema_error(s, DIAG_not_a_module, n->use.target.span, "'%s' is no module",
+               path);
     return false;
 }
 
@@ -526,10 +527,11 @@ static Instance *called_twice(Sema *s, const Node *n, Str module, Span first)
 {
     const char *name = STR(s, module);
     size_t len = strlen(name);
-    const char *stem = len > 4 && !strcmp(name + len - 4, "norm") ? "norm" : name;
-    Report *r = fail(s, DIAG_instance_twice, n->head,
-                     "'%s' is called twice here, which weights are meant?",
-                     name);
+    const char *stem =
+        len > 4 && !strcmp(name + len - 4, "norm") ? "norm" : name;
+    Report *r =
+        sema_error(s, DIAG_instance_twice, n->head,
+                   "'%s' is called twice here, which weights are meant?", name);
     report_note(r, first, "the first call");
     report_help(r, "use %s1 = %s", stem, source_text(s, n->head));
     return NULL;
@@ -560,7 +562,8 @@ static Instance *own_instance(Sema *s, const Node *n, Callee k)
     return in;
 }
 
-/* ------------------------------------------------------------------ calls -- */
+/* ------------------------------------------------------------------ calls --
+ */
 
 static Val call_callee(Sema *s, const Node *n, const Val *f, Call *c)
 {
@@ -570,15 +573,15 @@ static Val call_callee(Sema *s, const Node *n, const Val *f, Call *c)
         if ((int)c->nargs >= b->least &&
             (b->most < 0 || (int)c->nargs <= b->most))
             return b->run(s, b, c);
-        fail(s, DIAG_argument, c->at, "'%s' does not take %u arguments",
-             b->name, c->nargs);
+        sema_error(s, DIAG_argument, c->at, "'%s' does not take %u arguments",
+                   b->name, c->nargs);
         return val_error();
     }
     const Node *d = f->callee.decl;
     if (d->kind == N_optimizer) {
-        fail(s, DIAG_not_a_module, c->at,
-             "optimizer '%s' stands in an update only",
-             STR(s, d->decl.name.text));
+        sema_error(s, DIAG_not_a_module, c->at,
+                   "optimizer '%s' stands in an update only",
+                   STR(s, d->decl.name.text));
         return val_error();
     }
     if (d->kind != N_fn) {
@@ -596,9 +599,8 @@ Val eval_call(Sema *s, const Node *n)
     Val f = eval(s, n->call.fn);
     if (val_failed(&f)) return f;
     if (f.kind != VAL_callee && f.kind != VAL_instance) {
-        fail(s, DIAG_not_a_module, n->call.fn->span,
-             "%s is no function and no module",
-             val_label(s, &f, "this"));
+        sema_error(s, DIAG_not_a_module, n->call.fn->span,
+                   "%s is no function and no module", val_label(s, &f, "this"));
         return val_error();
     }
     Call c = {.node = n, .at = n->head};

@@ -24,7 +24,8 @@ Str site_path(Sema *s, const Site *p, Str last)
 uint32_t site_axes(Sema *s, const Site *p, const TypeAxis **axes)
 {
     uint32_t n = 0, k;
-    for (const Site *q = p; q; q = q->up) n += q->repeats;
+    for (const Site *q = p; q; q = q->up)
+        n += q->repeats;
     TypeAxis *out = NEW_ARRAY(s->a, TypeAxis, n + 1);
     k = n;
     for (const Site *q = p; q; q = q->up)
@@ -137,9 +138,9 @@ static bool initial_value(Sema *s, const Node *init, Mem *mem, Span at)
     if (val_failed(&v)) return false;
     if (v.kind == VAL_number || v.kind == VAL_draw || v.kind == VAL_lazy)
         return true;
-    fail(s, DIAG_initial_value, init ? init->span : at,
-         "the initial value of '%s' depends on values of a step",
-         STR(s, mem->name));
+    sema_error(s, DIAG_initial_value, init ? init->span : at,
+               "the initial value of '%s' depends on values of a step",
+               STR(s, mem->name));
     return false;
 }
 
@@ -149,9 +150,10 @@ static bool lazy_fits(Sema *s, const Mem *mem, Span at)
     for (uint32_t i = 0; i < mem->init.lazy.naxes; i++) {
         TypeAxis a = mem->init.lazy.axes[i];
         if (type_size(s->m, mem->type, a.axis) == a.size) continue;
-        fail(s, DIAG_axis_extra, at,
-             "the initial value of '%s' has axis '%s', '%s' has not",
-             STR(s, mem->name), axis_name(s->m, a.axis), STR(s, mem->name));
+        sema_error(s, DIAG_axis_extra, at,
+                   "the initial value of '%s' has axis '%s', '%s' has not",
+                   STR(s, mem->name), axis_name(s->m, a.axis),
+                   STR(s, mem->name));
         return false;
     }
     return true;
@@ -177,9 +179,10 @@ static Mem mem_of(Sema *s, const Var *v, Role role, const TypeLayout *l)
 static bool met_again(Sema *s, const Mem *old, const Mem *now)
 {
     if (type_eq(old->type, now->type) && old->role == now->role) return true;
-    Report *r = fail(s, DIAG_name_twice, now->at,
-                     "'%s' is %s here and %s before", STR(s, now->path),
-                     type_str(s->m, now->type), type_str(s->m, old->type));
+    Report *r =
+        sema_error(s, DIAG_name_twice, now->at, "'%s' is %s here and %s before",
+                   STR(s, now->path), type_str(s->m, now->type),
+                   type_str(s->m, old->type));
     report_note(r, old->at, "made here");
     return false;
 }

@@ -19,7 +19,7 @@ enum { MOST_TRIES = 8 };
 
 typedef struct Carried {
     Str name;
-    Val first;  /* before the loop */
+    Val first; /* before the loop */
     Type type;
     bool number; /* still free to take the dtype of what it becomes */
 } Carried;
@@ -30,7 +30,7 @@ typedef struct Loop {
     int64_t count;
     Site *site;
     VEC(Carried) names;
-    VEC(Mem *) mems; /* carried states */
+    VEC(Mem *) mems;  /* carried states */
     VEC(Str) stacked; /* names that the loop leaves behind */
     VEC(Val) stacked_vals;
     uint32_t errors, fns;
@@ -121,19 +121,13 @@ static void bind_carried(Sema *s, Loop *l, Frame *f)
 
 static Frame *loop_frame(Sema *s, Loop *l, const char *name)
 {
-    Frame *f = frame_new(s, FRAME_repeat, name, loc_at(s, l->node));
+    Frame *f = frame_open(s, FRAME_repeat, name, loc_at(s, l->node));
     f->axis = l->axis;
     f->count = l->count;
     s->frame = f;
     f->turn = frame_arg(s, f, type_scalar(s->m, DT_i32),
                         module_str(s->m, axis_name(s->m, l->axis)));
     return f;
-}
-
-static bool same_axes(Sema *s, Type a, Type b)
-{
-    return type_eq(type_with_dtype(s->m, a, DT_f32),
-                   type_with_dtype(s->m, b, DT_f32));
 }
 
 /* The type that holds both what comes in and what the body makes of it. */
@@ -144,11 +138,12 @@ static bool widen(Sema *s, Loop *l, Carried *c, const Val *v)
     for (uint32_t i = 0; i < t->naxes; i++) {
         int64_t size = type_size(s->m, c->type, t->axes[i].axis);
         if (!size || size == t->axes[i].size) continue;
-        fail(s, DIAG_axis_size, l->node->head,
-             "'%s' is carried: its axis '%s' has size %lld before a turn and "
-             "%lld after it", STR(s, c->name),
-             axis_name(s->m, t->axes[i].axis), (long long)size,
-             (long long)t->axes[i].size);
+        sema_error(
+            s, DIAG_axis_size, l->node->head,
+            "'%s' is carried: its axis '%s' has size %lld before a turn and "
+            "%lld after it",
+            STR(s, c->name), axis_name(s->m, t->axes[i].axis), (long long)size,
+            (long long)t->axes[i].size);
         return false;
     }
     Type both = type_union(s->m, c->type, made);
@@ -285,8 +280,9 @@ static bool make_condition(Sema *s, Loop *l, Frame *body, FnRef *out)
     uint32_t n;
     val_axes(s, &v, &n);
     if (!val_is_elementary(&v) || v.dtype != DT_bool || n) {
-        Report *r = fail(s, DIAG_dtype_mismatch, l->node->repeat.cond->span,
-                         "while takes one bool");
+        Report *r =
+            sema_error(s, DIAG_dtype_mismatch, l->node->repeat.cond->span,
+                       "while takes one bool");
         report_help(r, "reduce it by any or all");
         return false;
     }
@@ -374,10 +370,9 @@ static bool finish(Sema *s, Loop *l, Frame *f, Scope *body)
     push_captures(s, f, false, &e);
     push_captures(s, f, true, &e);
     vec_push(s->a, &e.args, f->turn);
-    FnRef fn = frame_close(s, f, e.args.at, e.args.n, e.results.at,
-                           e.results.n);
-    Value loop =
-        emit_repeat(s, l, fn, l->node->repeat.cond ? &cond : NULL, &e);
+    FnRef fn =
+        frame_close(s, f, e.args.at, e.args.n, e.results.at, e.results.n);
+    Value loop = emit_repeat(s, l, fn, l->node->repeat.cond ? &cond : NULL, &e);
     bind_results(s, l, f, loop);
     return true;
 }
@@ -401,8 +396,8 @@ static bool begin(Sema *s, const Node *n, Loop *l)
     *l = (Loop){.node = n};
     if (!axes_of_name(s, n->repeat.axis, &axes)) return false;
     if (axes.n != 1) {
-        fail(s, DIAG_axis_form, n->repeat.axis.span,
-             "a repeat runs over one axis");
+        sema_error(s, DIAG_axis_form, n->repeat.axis.span,
+                   "a repeat runs over one axis");
         return false;
     }
     l->axis = axes.at[0];
@@ -410,9 +405,9 @@ static bool begin(Sema *s, const Node *n, Loop *l)
         return false;
     for (const Frame *f = s->frame; f; f = f->up)
         if (f->kind == FRAME_repeat && f->axis.id == l->axis.id) {
-            fail(s, DIAG_axis_twice, n->repeat.axis.span,
-                 "a repeat over '%s' inside one over the same axis",
-                 axis_name(s->m, l->axis));
+            sema_error(s, DIAG_axis_twice, n->repeat.axis.span,
+                       "a repeat over '%s' inside one over the same axis",
+                       axis_name(s->m, l->axis));
             return false;
         }
     TypeAxis a = {.axis = l->axis, .size = l->count};
@@ -439,7 +434,7 @@ bool exec_repeat(Sema *s, const Node *n)
         if (!l.again) return finish(s, &l, f, body);
         s->frame = outer;
     }
-    fail(s, DIAG_axis_size, n->head,
-         "the carried values gain axes in every turn");
+    sema_error(s, DIAG_axis_size, n->head,
+               "the carried values gain axes in every turn");
     return false;
 }

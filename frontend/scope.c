@@ -17,7 +17,7 @@ Loc loc_at(Sema *s, const Node *n)
     return loc_of(s->m, n->head);
 }
 
-Report *fail(Sema *s, DiagId id, Span at, const char *fmt, ...)
+Report *sema_error(Sema *s, DiagId id, Span at, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
@@ -49,7 +49,8 @@ Scope *scope_push(Sema *s, Unit *u, Scope *up)
 
 Scope *scope_base(Scope *sc)
 {
-    while (sc->up) sc = sc->up;
+    while (sc->up)
+        sc = sc->up;
     return sc;
 }
 
@@ -140,15 +141,14 @@ static void declare_axes(Sema *s, Unit *u, const Node *n)
         const Setting *a = &n->axis.at[i];
         AxisDecl *old = unit_axis(s, u, a->name.text);
         if (old) {
-            Report *r = fail(s, DIAG_name_twice, a->name.span,
-                             "axis '%s' is declared twice",
-                             STR(s, a->name.text));
+            Report *r =
+                sema_error(s, DIAG_name_twice, a->name.span,
+                           "axis '%s' is declared twice", STR(s, a->name.text));
             report_note(r, old->at, "first here");
             continue;
         }
-        AxisDecl d = {.name = a->name.text,
-                      .at = a->name.span,
-                      .size = a->value};
+        AxisDecl d = {
+            .name = a->name.text, .at = a->name.span, .size = a->value};
         vec_push(s->a, &u->axes, d);
     }
 }
@@ -162,9 +162,9 @@ static void check_twice(Sema *s, const File *f)
             continue;
         for (uint32_t k = 0; k < i; k++)
             if (declares(f->decls.at[k], n->decl.name.text)) {
-                Report *r = fail(s, DIAG_name_twice, n->decl.name.span,
-                                 "'%s' is declared twice",
-                                 STR(s, n->decl.name.text));
+                Report *r = sema_error(s, DIAG_name_twice, n->decl.name.span,
+                                       "'%s' is declared twice",
+                                       STR(s, n->decl.name.text));
                 report_note(r, f->decls.at[k]->head, "first here");
                 break;
             }
@@ -175,8 +175,7 @@ static void add_file(Sema *s, Unit *u, File *f)
 {
     vec_push(s->a, &u->files, f);
     for (uint32_t i = 0; i < f->decls.n; i++)
-        if (f->decls.at[i]->kind == N_axis)
-            declare_axes(s, u, f->decls.at[i]);
+        if (f->decls.at[i]->kind == N_axis) declare_axes(s, u, f->decls.at[i]);
     check_twice(s, f);
 }
 
@@ -191,7 +190,8 @@ static Unit *unit_new(Sema *s)
 static Unit *prelude(Sema *s)
 {
     const LibraryText *t = library_texts;
-    while (t->name && strcmp(t->name, "prelude") != 0) t++;
+    while (t->name && strcmp(t->name, "prelude") != 0)
+        t++;
     if (!t->name) return NULL;
     File *f = NEW(s->a, File);
     f->path = "std.prelude";
@@ -245,7 +245,8 @@ static uint32_t distance(const char *a, const char *b)
 {
     uint32_t row[65], la = (uint32_t)strlen(a), lb = (uint32_t)strlen(b);
     if (la > 63 || lb > 63) return UINT32_MAX;
-    for (uint32_t j = 0; j <= lb; j++) row[j] = j;
+    for (uint32_t j = 0; j <= lb; j++)
+        row[j] = j;
     for (uint32_t i = 1; i <= la; i++) {
         uint32_t left_up = row[0];
         row[0] = i;

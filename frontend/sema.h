@@ -29,11 +29,11 @@ typedef struct Instance Instance;
 /* -------------------------------------------------------------- values -- */
 
 typedef enum ValKind {
-    VAL_error,    /* a report was made; silences the rest */
-    VAL_number,   /* known while compiling */
+    VAL_error,  /* a report was made; silences the rest */
+    VAL_number, /* known while compiling */
     VAL_string,
-    VAL_lazy,     /* a scalar expression of indices only: no instruction yet */
-    VAL_tensor,   /* a value of a frame */
+    VAL_lazy,   /* a scalar expression of indices only: no instruction yet */
+    VAL_tensor, /* a value of a frame */
     VAL_tuple,
     VAL_bundle,   /* one value for each trained parameter */
     VAL_draw,     /* a random initial value, not drawn yet */
@@ -174,7 +174,7 @@ struct Frame {
     VEC(Port) ports; /* with the placeholders in `carried` */
 };
 
-Frame *frame_new(Sema *s, FrameKind kind, const char *name, Loc loc);
+Frame *frame_open(Sema *s, FrameKind kind, const char *name, Loc loc);
 /* A fresh argument, wherever the function has got to. */
 Value frame_arg(Sema *s, Frame *f, Type t, Str name);
 /* A value of an outer frame, as seen in `f`. */
@@ -191,10 +191,10 @@ FnRef frame_close(Sema *s, Frame *f, const Value *args, uint32_t nargs,
  * checkpoint and its stacked axes follow from the places above it. */
 struct Site {
     Site *up;
-    Str name;       /* instance or axis of a repeat; empty: adds nothing */
-    Str module;     /* the name of the module; empty for a repeat */
-    Str ckpt;       /* part of a checkpoint name; empty: adds nothing */
-    bool no_ckpt;   /* as none */
+    Str name;     /* instance or axis of a repeat; empty: adds nothing */
+    Str module;   /* the name of the module; empty for a repeat */
+    Str ckpt;     /* part of a checkpoint name; empty: adds nothing */
+    bool no_ckpt; /* as none */
     bool frozen;
     bool repeats;
     TypeAxis axis;
@@ -211,19 +211,19 @@ struct Mem {
     Site *site;
     Str name;
     Role role;
-    Type type;       /* with the axes of the repeats around it */
+    Type type; /* with the axes of the repeats around it */
     bool frozen;
-    uint32_t slot;   /* index into module->slots */
-    bool has_slot;   /* false: lives for one call of an entry */
+    uint32_t slot; /* index into module->slots */
+    bool has_slot; /* false: lives for one call of an entry */
     const Node *node;
     Span at;
-    const Axis *axes;        /* its own, as written */
+    const Axis *axes; /* its own, as written */
     uint32_t naxes;
     uint32_t over, from, to; /* [over; from -> to], counts of `axes` */
-    Val init;        /* number, lazy or draw; tensor: of the init function */
-    Mem *like;       /* initial value: that of another (shadow = params) */
-    Value initial;   /* in the function `init` */
-    uint32_t entry;  /* number of the entry in which it was last used */
+    Val init;       /* number, lazy or draw; tensor: of the init function */
+    Mem *like;      /* initial value: that of another (shadow = params) */
+    Value initial;  /* in the function `init` */
+    uint32_t entry; /* number of the entry in which it was last used */
 };
 
 /* ---------------------------------------------------------------- units -- */
@@ -241,8 +241,8 @@ typedef struct AxisDecl {
     Span at;
     const Node *size; /* or NULL */
     Axis axis;
-    bool has_axis;    /* false: not used yet */
-    bool busy;        /* its size is being computed */
+    bool has_axis; /* false: not used yet */
+    bool busy;     /* its size is being computed */
 } AxisDecl;
 
 struct Unit {
@@ -346,22 +346,22 @@ struct Sema {
     Frame *frame;
     Scope *scope;
     VEC(Mem *) mems;
-    VEC(Mem *) trained; /* not frozen, in the loss */
-    VEC(AxisOwner) owners;      /* by axis */
-    bool sizing; /* an axis name in an expression is its size */
-    Frame *init;        /* the function `init` under construction */
-    Val seed;           /* of the present entry */
-    Mem *making;        /* whose initial value is being evaluated */
-    uint32_t draws;     /* of that initial value, so far */
+    VEC(Mem *) trained;    /* not frozen, in the loss */
+    VEC(AxisOwner) owners; /* by axis */
+    bool sizing;           /* an axis name in an expression is its size */
+    Frame *init;           /* the function `init` under construction */
+    Val seed;              /* of the present entry */
+    Mem *making;           /* whose initial value is being evaluated */
+    uint32_t draws;        /* of that initial value, so far */
     VEC(ConfigValue) with; /* values that an entry sets */
     bool training;
     uint32_t entry;
     Mem *const *params_from; /* entry with params = ...; or NULL */
-    Train *train;           /* while the train block is elaborated */
-    const Node *train_node; /* after it */
+    Train *train;            /* while the train block is elaborated */
+    const Node *train_node;  /* after it */
     bool ok;
-    VEC(SizeBinding) sizes;  /* of the entry: the global batch */
-    uint32_t depth;          /* of activations */
+    VEC(SizeBinding) sizes; /* of the entry: the global batch */
+    uint32_t depth;         /* of activations */
     uint32_t search;
 };
 
@@ -385,7 +385,8 @@ bool sema_units(Sema *s);
 Unit *unit_of_file(Sema *s, const File *f);
 /* The nearest of the words, or NULL. */
 const char *nearest(const char *word, const char *const *words, uint32_t n);
-Report *fail(Sema *s, DiagId id, Span at, const char *fmt, ...) PRINTF(4, 5);
+Report *sema_error(Sema *s, DiagId id, Span at, const char *fmt, ...)
+    PRINTF(4, 5);
 Loc loc_at(Sema *s, const Node *n);
 
 /* lower.c */
@@ -443,7 +444,7 @@ Val index_slice(Sema *s, Span at, Val x, Axis a, int64_t first, int64_t n);
 /* builtin.c */
 struct Builtin {
     const char *name;
-    int least, most;     /* arguments; most -1: any */
+    int least, most; /* arguments; most -1: any */
     Val (*run)(Sema *s, const Builtin *b, const Call *c);
     int which; /* ScalarOp, DType, ... */
 };

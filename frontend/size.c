@@ -15,7 +15,8 @@
 
 static void own(Sema *s, Axis a, AxisOwner o)
 {
-    while (s->owners.n <= a.id) vec_push(s->a, &s->owners, (AxisOwner){0});
+    while (s->owners.n <= a.id)
+        vec_push(s->a, &s->owners, (AxisOwner){0});
     s->owners.at[a.id] = o;
 }
 
@@ -60,7 +61,7 @@ static AxisBinding *axis_binding(Scope *sc, Str name)
 static bool push_axis(Sema *s, AxisList *l, Axis a, Span at)
 {
     if (l->n == 16) {
-        fail(s, DIAG_too_many, at, "more than 16 axes in one term");
+        sema_error(s, DIAG_too_many, at, "more than 16 axes in one term");
         return false;
     }
     l->at[l->n++] = a;
@@ -78,8 +79,8 @@ static bool unknown_axis(Sema *s, Name name)
     for (uint32_t i = 0; i < u->axes.n && n < 256; i++)
         words[n++] = STR(s, u->axes.at[i].name);
     const char *near = nearest(STR(s, name.text), words, n);
-    Report *r = fail(s, DIAG_unknown_axis, name.span, "there is no axis '%s'",
-                     STR(s, name.text));
+    Report *r = sema_error(s, DIAG_unknown_axis, name.span,
+                           "there is no axis '%s'", STR(s, name.text));
     if (near)
         report_help(r, "did you mean '%s'?", near);
     else
@@ -117,8 +118,9 @@ bool axes_of_term(Sema *s, const Node *term, AxisList *out)
     case N_error:
         return false;
     default:
-        fail(s, DIAG_axis_form, term->span, "%s cannot stand for axes here",
-             node_words((NodeKind)term->kind));
+        sema_error(s, DIAG_axis_form, term->span,
+                   "%s cannot stand for axes here",
+                   node_words((NodeKind)term->kind));
         return false;
     }
 }
@@ -160,15 +162,16 @@ bool size_eval(Sema *s, const Node *n, int64_t *out)
     s->sizing = sizing;
     if (val_failed(&v)) return false;
     if (!val_is_number(&v)) {
-        fail(s, DIAG_size_unknown, n->span,
-             "the size of an axis has to be known when compiling");
+        sema_error(s, DIAG_size_unknown, n->span,
+                   "the size of an axis has to be known when compiling");
         return false;
     }
     if (v.number != floor(v.number) || v.number < 1 || v.number > 1e15) {
         Buf b = {0};
         buf_double(&b, v.number);
-        fail(s, DIAG_size_whole, n->span,
-             "the size of an axis is a whole number from 1, this is %s", b.at);
+        sema_error(s, DIAG_size_whole, n->span,
+                   "the size of an axis is a whole number from 1, this is %s",
+                   b.at);
         buf_release(&b);
         return false;
     }
@@ -219,10 +222,14 @@ bool axis_size_needed(Sema *s, Axis a, Span at, int64_t *out)
     *out = axis_size(s, a);
     if (*out) return true;
     if (s->m->diag->nerrors != errors) return false;
-    Report *r = fail(s, DIAG_size_unknown, at, "the size of axis '%s' is not "
-                     "known here", axis_name(s->m, a));
-    report_help(r, "set it in a config: %s = ..., or declare it: axis %s = "
-                "...", axis_name(s->m, a), axis_name(s->m, a));
+    Report *r = sema_error(s, DIAG_size_unknown, at,
+                           "the size of axis '%s' is not "
+                           "known here",
+                           axis_name(s->m, a));
+    report_help(r,
+                "set it in a config: %s = ..., or declare it: axis %s = "
+                "...",
+                axis_name(s->m, a), axis_name(s->m, a));
     return false;
 }
 

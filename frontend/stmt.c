@@ -20,10 +20,10 @@ static bool fit_state(Sema *s, Mem *mem, Val *v, Span at)
         const TypeAxis *a =
             type_axis(s->m, value_type(s->frame->fn, old), axes[i].axis);
         if (a && a->size == axes[i].size) continue;
-        fail(s, DIAG_axis_extra, at,
-             a ? "state '%s' has axis '%s' with another size"
-               : "state '%s' has no axis '%s'",
-             STR(s, mem->name), axis_name(s->m, axes[i].axis));
+        sema_error(s, DIAG_axis_extra, at,
+                   a ? "state '%s' has axis '%s' with another size"
+                     : "state '%s' has no axis '%s'",
+                   STR(s, mem->name), axis_name(s->m, axes[i].axis));
         return false;
     }
     TypeAxis *more = NEW_ARRAY(s->a, TypeAxis, t->naxes + 1);
@@ -37,7 +37,7 @@ static bool fit_state(Sema *s, Mem *mem, Val *v, Span at)
 static bool assign_state(Sema *s, Mem *mem, Val v, Span at)
 {
     if (!val_is_elementary(&v)) {
-        fail(s, DIAG_not_a_number, at, "a state holds a tensor");
+        sema_error(s, DIAG_not_a_number, at, "a state holds a tensor");
         return false;
     }
     if (!fit_state(s, mem, &v, at)) return false;
@@ -48,8 +48,9 @@ static bool assign_state(Sema *s, Mem *mem, Val v, Span at)
 static bool assign_states(Sema *s, const Val *states, const Val *v, Span at)
 {
     if (v->kind != VAL_bundle) {
-        fail(s, DIAG_not_a_number, at,
-             "this state has a part for each parameter, the value has not");
+        sema_error(
+            s, DIAG_not_a_number, at,
+            "this state has a part for each parameter, the value has not");
         return false;
     }
     for (uint32_t i = 0; i < v->tuple.n; i++)
@@ -86,9 +87,9 @@ static bool assign_fields(Sema *s, const Node *n)
     Val v = eval(s, n->assign.values.at[0]);
     if (val_failed(&v)) return false;
     if (v.kind != VAL_tuple || v.tuple.n != t->n) {
-        Report *r = fail(s, DIAG_argument, n->assign.values.at[0]->head,
-                         "%u names are bound, the value has %u parts", t->n,
-                         v.kind == VAL_tuple ? v.tuple.n : 1);
+        Report *r = sema_error(s, DIAG_argument, n->assign.values.at[0]->head,
+                               "%u names are bound, the value has %u parts",
+                               t->n, v.kind == VAL_tuple ? v.tuple.n : 1);
         report_help(r, "'_' takes what is not needed");
         return false;
     }
@@ -119,7 +120,8 @@ static bool exec_return(Sema *s, const Node *n)
 {
     Scope *base = scope_base(s->scope);
     if (base != s->scope) {
-        fail(s, DIAG_no_return, n->span, "a repeat cannot be left by return");
+        sema_error(s, DIAG_no_return, n->span,
+                   "a repeat cannot be left by return");
         return false;
     }
     Val v = {.kind = VAL_tuple};
@@ -151,9 +153,9 @@ static bool list_values(Sema *s, const Node *n, Val *out)
 {
     if (n->kind != N_range) {
         *out = eval(s, n);
-        if (val_failed(out) || out->kind == VAL_tuple)
-            return !val_failed(out);
-        fail(s, DIAG_not_static, n->span, "a for walks over a list or a range");
+        if (val_failed(out) || out->kind == VAL_tuple) return !val_failed(out);
+        sema_error(s, DIAG_not_static, n->span,
+                   "a for walks over a list or a range");
         return false;
     }
     int64_t ends[2];
@@ -162,17 +164,18 @@ static bool list_values(Sema *s, const Node *n, Val *out)
         Val v = eval(s, nodes[i]);
         if (val_failed(&v)) return false;
         if (!val_is_number(&v) || v.number != (double)(int64_t)v.number) {
-            fail(s, DIAG_not_static, nodes[i]->span,
-                 "the ends of a range have to be whole numbers known when "
-                 "compiling");
+            sema_error(
+                s, DIAG_not_static, nodes[i]->span,
+                "the ends of a range have to be whole numbers known when "
+                "compiling");
             return false;
         }
         ends[i] = (int64_t)v.number;
     }
     int64_t count = ends[1] > ends[0] ? ends[1] - ends[0] : 0;
     if (count > 4096) {
-        fail(s, DIAG_too_many, n->span, "a for of %lld turns; write repeat",
-             (long long)count);
+        sema_error(s, DIAG_too_many, n->span,
+                   "a for of %lld turns; write repeat", (long long)count);
         return false;
     }
     *out = (Val){.kind = VAL_tuple};
@@ -190,8 +193,7 @@ static bool for_turn(Sema *s, const Node *n, const Val *lists, uint32_t turn)
                    lists[i].tuple.at[turn]);
     uint32_t called = s->scope->called.n;
     Str index = s->scope->index;
-    s->scope->index =
-        str_printf(&s->m->strs, "%s.%u", STR(s, index), turn);
+    s->scope->index = str_printf(&s->m->strs, "%s.%u", STR(s, index), turn);
     bool ok = exec_block(s, n->loop.body);
     s->scope->index = index;
     s->scope->called.n = called; /* each turn has its own instances */
@@ -205,9 +207,9 @@ static bool exec_for(Sema *s, const Node *n)
         if (!list_values(s, n->loop.lists.at[i], &lists[i])) return false;
     for (uint32_t i = 1; i < n->loop.lists.n; i++)
         if (lists[i].tuple.n != lists[0].tuple.n) {
-            fail(s, DIAG_argument, n->loop.lists.at[i]->span,
-                 "the lists have %u and %u elements", lists[0].tuple.n,
-                 lists[i].tuple.n);
+            sema_error(s, DIAG_argument, n->loop.lists.at[i]->span,
+                       "the lists have %u and %u elements", lists[0].tuple.n,
+                       lists[i].tuple.n);
             return false;
         }
     for (uint32_t t = 0; t < lists[0].tuple.n; t++)
@@ -222,8 +224,8 @@ static bool exec_record(Sema *s, const Node *n)
     Val v = eval(s, n->record.value);
     if (val_failed(&v)) return false;
     if (!val_is_elementary(&v)) {
-        fail(s, DIAG_not_a_number, n->record.value->span,
-             "a record is a number or a tensor");
+        sema_error(s, DIAG_not_a_number, n->record.value->span,
+                   "a record is a number or a tensor");
         return false;
     }
     DType d = v.dtype == DT_bool ? DT_f32 : (DType)v.dtype;
@@ -243,25 +245,28 @@ static bool exec_check(Sema *s, const Node *n)
     Str text = n->check.text ? n->check.text->string : (Str){0};
     if (val_is_number(&c)) {
         if (c.number != 0) return true;
-        fail(s, DIAG_check_failed, n->check.cond->span, "%s", STR(s, text));
+        sema_error(s, DIAG_check_failed, n->check.cond->span, "%s",
+                   STR(s, text));
         return false;
     }
     if (!val_is_elementary(&c) || c.dtype != DT_bool) {
-        fail(s, DIAG_dtype_mismatch, n->check.cond->span,
-             "a check takes a bool");
+        sema_error(s, DIAG_dtype_mismatch, n->check.cond->span,
+                   "a check takes a bool");
         return false;
     }
     uint32_t naxes;
     const TypeAxis *axes = val_axes(s, &c, &naxes);
     Axis all[64];
-    for (uint32_t i = 0; i < naxes && i < 64; i++) all[i] = axes[i].axis;
+    for (uint32_t i = 0; i < naxes && i < 64; i++)
+        all[i] = axes[i].axis;
     c = reduce_axes(s, n->head, "min", c, all, naxes);
     Export e = {EXPORT_check, text, val_use(s, &c, DT_bool), n->head};
     vec_push(s->a, &s->frame->exports, e);
     return true;
 }
 
-/* ----------------------------------------------------------------- blocks -- */
+/* ----------------------------------------------------------------- blocks --
+ */
 
 bool exec(Sema *s, const Node *n)
 {

@@ -12,7 +12,8 @@
 
 static bool in_entry(const Frame *f, const Mem *mem)
 {
-    while (f->up) f = f->up;
+    while (f->up)
+        f = f->up;
     for (uint32_t i = 0; i < f->mems.n; i++)
         if (f->mems.at[i].mem == mem) return true;
     return false;
@@ -31,7 +32,8 @@ static Val param_bundle(Sema *s)
 
 static void name_gradient(Sema *s, Value v, const Mem *p)
 {
-    value_set_name(here(s), v, str_printf(&s->m->strs, "d_%s", STR(s, p->name)));
+    value_set_name(here(s), v,
+                   str_printf(&s->m->strs, "d_%s", STR(s, p->name)));
 }
 
 static void differentiate(Sema *s)
@@ -63,8 +65,10 @@ bool train_params_known(Sema *s, Span at)
     Train *t = s->train;
     if (t && t->known) return true;
     if (!t || t->loss.kind == VAL_error) {
-        fail(s, DIAG_no_loss, at, t ? "the parameters are known after loss = "
-             "..." : "only a train block has parameters to name");
+        sema_error(s, DIAG_no_loss, at,
+                   t ? "the parameters are known after loss = "
+                       "..."
+                     : "only a train block has parameters to name");
         return false;
     }
     for (uint32_t i = 0; i < s->mems.n; i++) {
@@ -85,15 +89,15 @@ Val train_bundle(Sema *s, Span at, const char *name)
 {
     if (strcmp(name, "step") == 0) {
         if (!s->frame) {
-            fail(s, DIAG_not_static, at,
-                 "the step is not known when compiling");
+            sema_error(s, DIAG_not_static, at,
+                       "the step is not known when compiling");
             return val_error();
         }
         return val_tensor(s, entry_scalar(s, "step", DT_i32));
     }
     if (s->train && s->frame->up) {
-        fail(s, DIAG_no_loss, at, "'%s' is known in the train block itself",
-             name);
+        sema_error(s, DIAG_no_loss, at,
+                   "'%s' is known in the train block itself", name);
         return val_error();
     }
     if (!train_params_known(s, at)) return val_error();
@@ -108,9 +112,9 @@ bool train_assigned(Sema *s, Str name, Val v, Span at)
     uint32_t n;
     val_axes(s, &v, &n);
     if (v.kind != VAL_tensor || n || dtype_class((DType)v.dtype) != DC_float) {
-        Report *r = fail(s, DIAG_loss_form, at, "the loss is one number%s%s",
-                         n ? ", this has " : "",
-                         n ? val_axes_str(s, &v) : "");
+        Report *r =
+            sema_error(s, DIAG_loss_form, at, "the loss is one number%s%s",
+                       n ? ", this has " : "", n ? val_axes_str(s, &v) : "");
         report_help(r, "sum or mean it over its axes");
         return true;
     }
@@ -195,14 +199,15 @@ void path_unknown(Sema *s, Span at, const char *who, const char *path)
             if (p->module.id) words[n++] = STR(s, p->module);
         }
     }
-    Report *r = fail(s, DIAG_no_such_path, at,
-                     "%s names module '%s', the model has no such module", who,
-                     path);
+    Report *r = sema_error(s, DIAG_no_such_path, at,
+                           "%s names module '%s', the model has no such module",
+                           who, path);
     const char *near = nearest(path, words, n);
     if (near) report_help(r, "did you mean '%s'?", near);
 }
 
-/* ---------------------------------------------------------------- updates -- */
+/* ---------------------------------------------------------------- updates --
+ */
 
 /* In an optimizer a state without a type has that of its parameter. */
 bool optimizer_state(Sema *s, const Var *v, Mem **mem, bool *is_new)
@@ -302,8 +307,8 @@ static bool read_update(Sema *s, const Node *n, Update *u)
     if (call->kind == N_call && val_failed(&f)) return false;
     if (f.kind != VAL_callee || !f.callee.decl ||
         f.callee.decl->kind != N_optimizer) {
-        fail(s, DIAG_not_a_module, call->span,
-             "an update takes the call of an optimizer");
+        sema_error(s, DIAG_not_a_module, call->span,
+                   "an update takes the call of an optimizer");
         return false;
     }
     u->callee = f.callee;
@@ -316,10 +321,11 @@ static bool read_update(Sema *s, const Node *n, Update *u)
 static bool took_nothing(Sema *s, const Node *n, uint32_t matched)
 {
     if (n->update.paths.n == 0 && s->trained.n == 0) return true;
-    Report *r = fail(s, DIAG_rule_unused, n->head,
-                     "this update takes no parameter");
+    Report *r = sema_error(s, DIAG_rule_unused, n->head,
+                           "this update takes no parameter");
     if (matched)
-        report_note(r, (Span){0}, "earlier updates have taken all that it "
+        report_note(r, (Span){0},
+                    "earlier updates have taken all that it "
                     "names, or they are no maps");
     return false;
 }
@@ -328,7 +334,8 @@ bool exec_update(Sema *s, const Node *n)
 {
     Update u;
     if (!s->train || s->frame->up) {
-        fail(s, DIAG_no_loss, n->head, "an update stands in a train block");
+        sema_error(s, DIAG_no_loss, n->head,
+                   "an update stands in a train block");
         return false;
     }
     if (!train_params_known(s, n->head)) return false;
@@ -351,9 +358,9 @@ bool train_all_taken(Sema *s)
     Train *t = s->train;
     for (uint32_t k = 0; k < s->trained.n; k++) {
         if (t->taken[k]) continue;
-        Report *r = fail(s, DIAG_no_update, s->trained.at[k]->at,
-                         "no update takes parameter '%s'",
-                         STR(s, s->trained.at[k]->path));
+        Report *r = sema_error(s, DIAG_no_update, s->trained.at[k]->at,
+                               "no update takes parameter '%s'",
+                               STR(s, s->trained.at[k]->path));
         for (uint32_t i = 0; i < t->rules.n; i++)
             report_note(r, t->rules.at[i]->span, "rule %u", i + 1);
         if (!t->rules.n)

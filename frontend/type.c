@@ -25,8 +25,8 @@ bool dtype_of_type(Sema *s, const Node *type, DType otherwise, DType *out)
     *out = otherwise;
     if (!type || !type->type.dtype.text.id) return true;
     if (dtype_find(STR(s, type->type.dtype.text), out)) return true;
-    fail(s, DIAG_unknown_name, type->type.dtype.span,
-         "there is no element type '%s'", STR(s, type->type.dtype.text));
+    sema_error(s, DIAG_unknown_name, type->type.dtype.span,
+               "there is no element type '%s'", STR(s, type->type.dtype.text));
     return false;
 }
 
@@ -38,9 +38,9 @@ static bool no_twice(Sema *s, const Node *type, const AxisList *l,
     for (uint32_t i = 0; i < l->n; i++)
         for (uint32_t k = 0; k < i; k++) {
             if (l->at[i].id != l->at[k].id) continue;
-            fail(s, DIAG_axis_twice, type->span,
-                 "axis '%s' appears twice in %s '%s'",
-                 axis_name(s->m, l->at[i]), what, STR(s, name));
+            sema_error(s, DIAG_axis_twice, type->span,
+                       "axis '%s' appears twice in %s '%s'",
+                       axis_name(s->m, l->at[i]), what, STR(s, name));
             return false;
         }
     return true;
@@ -111,8 +111,10 @@ static void explain_missing(Sema *s, Report *r, Axis missing, const Val *v)
     const Aligned *a = find_aligned(s, v->aligned, of, 0);
     if (!a) return;
     const char *axis = axis_name(s->m, of);
-    report_note(r, a->at, "'%s' of '%s' and '%s' of '%s' were aligned, not "
-                "crossed", axis, STR(s, a->left), axis, STR(s, a->right));
+    report_note(r, a->at,
+                "'%s' of '%s' and '%s' of '%s' were aligned, not "
+                "crossed",
+                axis, STR(s, a->left), axis, STR(s, a->right));
     report_help(r, "rename it on one side: %s[%s -> %s]", STR(s, a->right),
                 axis, axis_name(s->m, missing));
 }
@@ -188,10 +190,10 @@ static bool take_rest(Sema *s, const Node *type, const AxisList *named,
             if (c->bind) add_rest(s, s->scope, axes[i]);
             continue;
         }
-        Report *r = fail(s, DIAG_axis_extra, c->at,
-                         "'%s' %s %s, this has also '%s'", STR(s, c->name),
-                         c->verb, type_axes_str(s, type),
-                         axis_name(s->m, axes[i].axis));
+        Report *r = sema_error(s, DIAG_axis_extra, c->at,
+                               "'%s' %s %s, this has also '%s'",
+                               STR(s, c->name), c->verb, type_axes_str(s, type),
+                               axis_name(s->m, axes[i].axis));
         explain_extra(s, r, axes[i].axis, c->value);
         return false;
     }
@@ -206,14 +208,15 @@ static bool check_named(Sema *s, const Node *type, const AxisList *named,
         Report *r;
         const char *axis = axis_name(s->m, named->at[i]);
         if (c->declared)
-            r = fail(s, DIAG_axis_mismatch, c->at,
-                     "'%s' is declared with axis '%s', its value has none",
-                     STR(s, c->name), axis);
+            r = sema_error(
+                s, DIAG_axis_mismatch, c->at,
+                "'%s' is declared with axis '%s', its value has none",
+                STR(s, c->name), axis);
         else
-            r = fail(s, DIAG_axis_missing, c->at,
-                     "'%s' %s %s, %s has no axis '%s'", STR(s, c->name),
-                     c->verb, type_axes_str(s, type),
-                     val_label(s, v, "this"), axis);
+            r = sema_error(s, DIAG_axis_missing, c->at,
+                           "'%s' %s %s, %s has no axis '%s'", STR(s, c->name),
+                           c->verb, type_axes_str(s, type),
+                           val_label(s, v, "this"), axis);
         report_label(r, c->value ? c->value->span : c->at, "%s",
                      val_axes_str(s, v));
         explain_missing(s, r, named->at[i], v);
@@ -235,10 +238,10 @@ static bool bind_sizes(Sema *s, const Node *type, const Val *v,
         for (uint32_t k = 0; k < l.n; k++) {
             int64_t have = val_axis(s, v, l.at[k])->size;
             if (want && want != have) {
-                fail(s, DIAG_axis_size, c->at,
-                     "'%s' %s '%s' with %lld, this has %lld", STR(s, c->name),
-                     c->verb, axis_name(s->m, l.at[k]), (long long)want,
-                     (long long)have);
+                sema_error(s, DIAG_axis_size, c->at,
+                           "'%s' %s '%s' with %lld, this has %lld",
+                           STR(s, c->name), c->verb, axis_name(s->m, l.at[k]),
+                           (long long)want, (long long)have);
                 return false;
             }
             if (c->bind) size_bind(s, s->scope, l.at[k], have);
@@ -254,9 +257,9 @@ static bool check_dtype(Sema *s, const Node *type, Val *v, const TypeCheck *c)
     if (!type->type.dtype.text.id) return true;
     if (c->bind && dtype_class(want) != dtype_class((DType)v->dtype) &&
         v->kind != VAL_number && dtype_class(want) != DC_float) {
-        fail(s, DIAG_dtype_mismatch, c->at, "'%s' %s %s, this is %s",
-             STR(s, c->name), c->verb, dtype_name(want),
-             dtype_name((DType)v->dtype));
+        sema_error(s, DIAG_dtype_mismatch, c->at, "'%s' %s %s, this is %s",
+                   STR(s, c->name), c->verb, dtype_name(want),
+                   dtype_name((DType)v->dtype));
         return false;
     }
     if (c->bind && v->kind == VAL_number) return true;
@@ -275,8 +278,8 @@ bool type_check(Sema *s, const Node *type, Val *v, const TypeCheck *c)
     if (!type || v->kind == VAL_draw || v->kind == VAL_bundle) return true;
     if (!val_is_elementary(v)) {
         if (!type->type.has_axes) return true;
-        fail(s, DIAG_not_a_number, c->at, "'%s' %s %s, this is no tensor",
-             STR(s, c->name), c->verb, type_axes_str(s, type));
+        sema_error(s, DIAG_not_a_number, c->at, "'%s' %s %s, this is no tensor",
+                   STR(s, c->name), c->verb, type_axes_str(s, type));
         return false;
     }
     if (type->type.has_axes && v->kind != VAL_number) {

@@ -112,8 +112,8 @@ static Expr turn_operand(Module *m, Axis a, void *user)
     const Turns *t = user;
     const Frame *f = turn_frame(t->s->frame, a);
     if (!f) return (Expr){0};
-    Value turn = frame_import(t->s, t->s->frame, (Frame *)(uintptr_t)f,
-                              f->turn);
+    Value turn =
+        frame_import(t->s, t->s->frame, (Frame *)(uintptr_t)f, f->turn);
     return expr_arg(m, operand_of(t, turn), DT_i32);
 }
 
@@ -126,9 +126,8 @@ Expr lazy_here(Sema *s, const Val *v, Value *ops, uint32_t *nops)
 
 static Value emit_number(Sema *s, const Val *v, DType d)
 {
-    Expr e = dtype_class(d) == DC_float
-                 ? expr_float(s->m, d, v->number)
-                 : expr_int(s->m, d, (int64_t)v->number);
+    Expr e = dtype_class(d) == DC_float ? expr_float(s->m, d, v->number)
+                                        : expr_int(s->m, d, (int64_t)v->number);
     return emit_map(here(s), e, NULL, 0);
 }
 
@@ -172,7 +171,8 @@ const char *val_axes_str(Sema *s, const Val *v)
     const TypeAxis *axes = val_axes(s, v, &n);
     Buf b = {0};
     bool rest = false;
-    for (uint32_t i = 0; i < n; i++) rest |= in_rest(s->scope, axes[i].axis);
+    for (uint32_t i = 0; i < n; i++)
+        rest |= in_rest(s->scope, axes[i].axis);
     buf_puts(&b, rest ? "[.." : "[");
     for (uint32_t i = 0; i < n; i++) {
         if (in_rest(s->scope, axes[i].axis)) continue;
