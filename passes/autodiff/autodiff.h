@@ -6,6 +6,7 @@
  *     cut.c      which forward values the backward keeps, which it makes again
  *     split.c    a joint function into a forward with a record and a backward
  *     scalar.c   partial derivatives of scalar expressions
+ *     parts.c    cotangents of parts of a value
  *     map.c contract.c move.c index.c call.c repeat.c
  *                the rules of the ops, grad_<op>
  *     autodiff.c the pass
@@ -84,6 +85,18 @@ Joint joint_of_fn(Autodiff *ad, const Fn *of, const Masks *masks);
 /* Of the instructions of a function before its op `grad` at V. */
 Joint joint_of_grad(Autodiff *ad, const Fn *of, Value v);
 
+/* Cotangents of slices and picks of one value that do not overlap: together
+ * they are one concat, not a sum of padded ones (parts.c). */
+typedef struct Part {
+    int64_t start, size;
+    Value cot;
+} Part;
+typedef struct Parts {
+    Axis axis;
+    bool picks;      /* all are of one index and lack the axis */
+    VEC(Part) parts; /* by start */
+} Parts;
+
 /* The state of a reverse sweep, which the rules see. */
 typedef struct Grad {
     Autodiff *ad;
@@ -96,11 +109,13 @@ typedef struct Grad {
     Value **cot_fields; /* of tuples: by field, or NULL */
     Derived **derived;  /* of calls and repeats */
     Value **records;    /* of those, by Derived.saved */
+    Parts **parts;      /* cotangents of parts of a value, not yet joined */
 } Grad;
 
 /* The dtype in which cotangents of a dtype are held: f64 or f32. */
 DType cot_dtype(DType d);
 Type cot_type(Module *m, Type t);
+Str cot_name(Module *m, Str name); /* "d_x" */
 Value emit_zeros(Builder *b, Type t);
 
 /* Whether operand i of instruction V is to get a cotangent. */
@@ -110,6 +125,10 @@ Value grad_operand(const Grad *g, Value v, uint32_t i);
 Value grad_wide(Grad *g, Value v, uint32_t i);
 /* Adds to the cotangent of operand i. */
 void grad_give(Grad *g, Value v, uint32_t i, Value contribution);
+/* Adds to the cotangent of indices of operand 0. */
+void grad_give_part(Grad *g, Value v, Axis axis, Part part, bool pick);
+/* All parts of a value, joined. */
+Value emit_parts(Grad *g, Value x);
 /* A sum over the axes of X that T has not; X itself when there are none. */
 Value grad_sum_to(Grad *g, Value x, Type t);
 /* The cotangent of field i of a tuple, zeros when it got none. */

@@ -38,23 +38,34 @@ static Value field_of(Builder *b, Value v, uint32_t i)
     return tuple ? emit_proj(b, v, i) : v;
 }
 
+/* A record, under the name that the callee has for it. */
+static Value record_of(Builder *b, Value v, uint32_t i, const Fn *forward)
+{
+    Value record = field_of(b, v, i);
+    value_set_name(b, record, forward->names[forward->result_values[i].id]);
+    return record;
+}
+
 Value call_forward(Grad *g, Value v, const Derived *d)
 {
     const Inst *in = inst_of(g->fn, v);
     Value *args = NEW_ARRAY(g->ad->arena, Value, in->nargs + 1u);
     for (uint32_t i = 0; i < in->nargs; i++)
         args[i] = grad_operand(g, v, i);
-    Type t = result_type(g->m, in, fn_of(g->m, d->forward));
+    const Fn *forward = fn_of(g->m, d->forward);
+    Type t = result_type(g->m, in, forward);
     Attr attr = with_fn(g->m, in->attr, d->forward);
     Value all = emit(&g->b, (Op)in->op, t, attr, args, in->nargs);
 
     Value *records = NEW_ARRAY(g->ad->arena, Value, d->nsaved + 2);
+    bool was_tuple = type_info(g->m, in->type)->is_tuple;
+    Value made = was_tuple ? all : field_of(&g->b, all, 0);
+    value_set_name(&g->b, made, g->fn->names[v.id]);
     for (uint32_t i = 0; i < d->nsaved; i++)
-        records[i] = field_of(&g->b, all, d->saved[i]);
+        records[i] = record_of(&g->b, all, d->saved[i], forward);
     if (d->ran) records[d->nsaved] = field_of(&g->b, all, d->ran);
     g->records[v.id] = records;
-    bool was_tuple = type_info(g->m, in->type)->is_tuple;
-    return was_tuple ? all : field_of(&g->b, all, 0);
+    return made;
 }
 
 /* ------------------------------------------------------------ backward -- */

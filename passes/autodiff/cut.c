@@ -22,7 +22,7 @@
 
 /* A statistic is small when it is at most this part of what the region takes
  * and gives. */
-#define SMALL_PART 16
+#define SMALL_PART 8
 
 /* Each element is made from a few others. */
 static const bool cheap[OP_count] = {
@@ -37,14 +37,14 @@ static bool is_backward(const Joint *j, uint32_t i)
     return i >= j->backward_at || (i >= j->cots_at && i < j->forward_at);
 }
 
-static int64_t region_bytes(const Module *m, const Fn *of)
+static int64_t small_bytes(const Module *m, const Fn *of)
 {
     int64_t bytes = 0;
     for (uint32_t i = 0; i < of->nparams; i++)
-        bytes += type_bytes(m, of->params[i].type) / SMALL_PART;
+        bytes += type_bytes(m, of->params[i].type);
     for (uint32_t i = 0; i < of->nresults; i++)
-        bytes += type_bytes(m, of->results[i].type) / SMALL_PART;
-    return bytes;
+        bytes += type_bytes(m, of->results[i].type);
+    return bytes / SMALL_PART;
 }
 
 static bool can_remake(const Module *m, const Joint *j, Value v,
@@ -89,7 +89,7 @@ static CutGraph graph_of(Autodiff *ad, const Joint *j, const bool *needed,
     CutNode *nodes = NEW_ARRAY(ad->arena, CutNode, j->backward_at + 1);
     CutEdge *edges = NEW_ARRAY(ad->arena, CutEdge, fn->nargs + 1);
     CutGraph g = {.n = j->backward_at, .nodes = nodes, .edges = edges};
-    int64_t small = region_bytes(ad->m, j->of);
+    int64_t small = small_bytes(ad->m, j->of);
     for (uint32_t i = 0; i < j->backward_at; i++) {
         if (is_backward(j, i)) continue;
         const Inst *in = &fn->insts[i];

@@ -19,12 +19,50 @@ static Value renamed(Grad *g, Value x, Axis a, Axis fresh)
     return emit_rename(&g->b, x, &a, &fresh, 1);
 }
 
+/* Every element of X is read at most once: no axis of the ids or of the
+ * cotangent is summed. */
+static bool reads_once(const Grad *g, Type xt, Value ids, Value cot, Axis axis)
+{
+    Type all =
+        type_union(g->m, value_type(g->b.fn, cot), value_type(g->b.fn, ids));
+    const TypeInfo *info = type_info(g->m, all);
+    for (uint32_t i = 0; i < info->naxes; i++) {
+        Axis a = info->axes[i].axis;
+        if (a.id == axis.id || !type_axis(g->m, xt, a)) return false;
+    }
+    return true;
+}
+
+/* where(ids == index(axis), cot, 0): a map, which merges with what else the
+ * operand gets (a label's logit with the softmax). */
+static Value one_hot(Grad *g, Value ids, Value cot, TypeAxis axis)
+{
+    Module *m = g->m;
+    DType di = type_dtype(m, value_type(g->b.fn, ids));
+    DType dc = type_dtype(m, value_type(g->b.fn, cot));
+    Expr id = expr_cast(m, DT_i64, expr_arg(m, 0, di));
+    Expr at = expr_cast(m, DT_i64, expr_index(m, axis.axis));
+    if (di == DT_i32) {
+        id = expr_arg(m, 0, di);
+        at = expr_index(m, axis.axis);
+    }
+    Expr here = expr_op(m, SC_eq, id, at, (Expr){0});
+    Expr body =
+        expr_op(m, SC_where, here, expr_arg(m, 1, dc), expr_float(m, dc, 0));
+    return emit_map_over(&g->b, body, (Value[]){ids, cot}, 2, &axis, 1);
+}
+
 void grad_gather(Grad *g, Value v, Value cot)
 {
     if (!grad_wants(g, v, 0)) return;
     Axis axis = indexed_axis(g, v);
     Value ids = grad_operand(g, v, 1);
     Type xt = value_type(g->b.fn, grad_operand(g, v, 0));
+    if (reads_once(g, xt, ids, cot, axis)) {
+        Value dx = one_hot(g, ids, cot, *type_axis(g->m, xt, axis));
+        grad_give(g, v, 0, dx);
+        return;
+    }
     const TypeAxis *of_ids = type_axis(g->m, value_type(g->b.fn, ids), axis);
     if (of_ids) {
         /* the axis of the ids came back under the name of the indexed one */

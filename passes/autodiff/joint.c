@@ -21,6 +21,11 @@ Type cot_type(Module *m, Type t)
     return type_with_dtype(m, t, cot_dtype(type_dtype(m, t)));
 }
 
+Str cot_name(Module *m, Str name)
+{
+    return str_printf(&m->strs, "d_%s", str_of(m, name));
+}
+
 Value emit_zeros(Builder *b, Type t)
 {
     const TypeInfo *info = type_info(b->m, t);
@@ -118,6 +123,7 @@ static Grad grad_new(Autodiff *ad, const Fn *of, Flow flow)
     g.cot_fields = NEW_ARRAY(ad->arena, Value *, of->ninsts + 1);
     g.derived = NEW_ARRAY(ad->arena, Derived *, of->ninsts + 1);
     g.records = NEW_ARRAY(ad->arena, Value *, of->ninsts + 1);
+    g.parts = NEW_ARRAY(ad->arena, Parts *, of->ninsts + 1);
     for (uint32_t i = 0; i < of->nparams; i++)
         g.map[i] = builder_param(&g.b, of->params[i]);
     return g;
@@ -167,10 +173,11 @@ static void emit_backward(Grad *g)
     for (uint32_t i = g->flow.n; i-- > 0;) {
         Value v = {i};
         const Inst *in = inst_of(g->fn, v);
-        bool reached = !value_eq(g->cot[i], NO_VALUE) || g->cot_fields[i];
-        if (!goes_through(g, v) || !reached) continue;
+        if (!goes_through(g, v)) continue;
         g->b.loc = loc_derive(g->m, in->loc, pass);
-        grad_rules[in->op](g, v, g->cot[i]);
+        if (g->parts[i]) add_to(g, &g->cot[i], emit_parts(g, v));
+        if (!value_eq(g->cot[i], NO_VALUE) || g->cot_fields[i])
+            grad_rules[in->op](g, v, g->cot[i]);
     }
 }
 
@@ -184,9 +191,8 @@ static void add_cot_params(Grad *g, Joint *j, const bool *out)
         if (!out[i]) continue;
         Port port = {.type = cot_type(m, g->fn->results[i].type),
                      .loc = g->fn->results[i].loc};
-        if (g->fn->results[i].name.id)
-            port.name =
-                str_printf(&m->strs, "d_%s", str_of(m, g->fn->results[i].name));
+        Str name = g->fn->names[g->fn->result_values[i].id];
+        if (name.id) port.name = cot_name(m, name);
         j->cot_param[i] = builder_param(&g->b, port).id;
     }
 }

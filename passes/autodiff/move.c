@@ -51,17 +51,17 @@ void grad_slice(Grad *g, Value v, Value cot)
     int64_t n = type_size(g->m, in->type, axis);
     int64_t whole = type_size(g->m, operand_type(g, v), axis);
     int64_t high = whole - (start + (n - 1) * step + 1);
-    grad_give(g, v, 0, emit_pad(&g->b, cot, axis, start, high, step));
+    if (step == 1)
+        grad_give_part(g, v, axis, (Part){start, n, cot}, false);
+    else
+        grad_give(g, v, 0, emit_pad(&g->b, cot, axis, start, high, step));
 }
 
 void grad_pick(Grad *g, Value v, Value cot)
 {
     const Inst *in = inst_of(g->fn, v);
-    Axis axis = axis_attr(g, in);
     int64_t at = attr_int(g->m, in->attr, AT_start, 0);
-    int64_t whole = type_size(g->m, operand_type(g, v), axis);
-    Value one = emit_stack(&g->b, &cot, 1, axis);
-    grad_give(g, v, 0, emit_pad(&g->b, one, axis, at, whole - at - 1, 1));
+    grad_give_part(g, v, axis_attr(g, in), (Part){at, 1, cot}, true);
 }
 
 void grad_pad(Grad *g, Value v, Value cot)

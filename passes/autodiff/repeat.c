@@ -34,8 +34,7 @@ static bool has_sum(const Joint *j, uint32_t param)
 static Port cot_port(Module *m, const Port *of)
 {
     Port port = {.type = cot_type(m, of->type)};
-    if (of->name.id)
-        port.name = str_printf(&m->strs, "d_%s", str_of(m, of->name));
+    if (of->name.id) port.name = cot_name(m, of->name);
     return port;
 }
 

@@ -221,7 +221,7 @@ void give_cot(Back *k, Value v, uint32_t param)
     Module *m = k->b.m;
     Port port = {0};
     Str name = k->d->of->params[param].name;
-    if (name.id) port.name = str_printf(&m->strs, "d_%s", str_of(m, name));
+    if (name.id) port.name = cot_name(m, name);
     k->d->cot_at[param] = k->b.fn->nresults;
     builder_result(&k->b, v, port);
 }
