@@ -23,10 +23,13 @@
  */
 #include "fuse/fuse.h"
 
+/* Bodies that the cutting of regions makes are of kind lane (turns run side by
+ * side, each with scratch of its own) or turn. */
 static bool is_grouped(const Module *m, const Fn *fn)
 {
     const char *kind = str_of(m, fn->kind);
-    return fn->view != VIEW_local || (kind[0] && strcmp(kind, "lane") != 0);
+    return fn->view != VIEW_local ||
+           (kind[0] && strcmp(kind, "lane") != 0 && strcmp(kind, "turn") != 0);
 }
 
 /* Regions that were put in place or cut are called by nobody. */

@@ -260,7 +260,8 @@ static void run_places(Frame *f)
     uint32_t *last = last_uses(r, fn);
     for (uint32_t i = 0; i < fn->ninsts && !r->failed; i++) {
         const Inst *in = &fn->insts[i];
-        run_inst(f, (Value){i}, &f->vals[i]);
+        bool filled = in->op == OP_arg && !f->outer; /* of an entry */
+        if (!filled) run_inst(f, (Value){i}, &f->vals[i]);
         if (in->op != OP_launch && in->op != OP_loop) continue;
         for (uint32_t b = 0; b < i && !r->failed; b++) {
             const Inst *buffer = &fn->insts[b];
@@ -337,9 +338,9 @@ void run_kernel_fn(Run *r, const Fn *fn, const Val *args, Val *results)
         space_new(r);
     Frame f = frame_new(r, fn, args);
     for (uint32_t i = 0; i < fn->nparams && !r->failed; i++) {
-        Val place;
-        place_arg(&f, &fn->insts[i], &args[i], &place);
-        if (!r->failed) place_copy(r, &place, args[i].at, true);
+        Val *place = &f.vals[i];
+        place_arg(&f, &fn->insts[i], &args[i], place);
+        if (!r->failed) place_copy(r, place, args[i].at, true);
     }
     run_places(&f);
     for (uint32_t i = 0; i < fn->nresults && !r->failed; i++)

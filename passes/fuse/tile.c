@@ -521,7 +521,7 @@ static void emit_level(const Tile *t, uint32_t depth, const Scope *s,
                VIEW_local);
     FnRef ref = module_add_fn(m, body);
     body->loc = t->region->loc;
-    if (depth == 0 && t->parallel) body->kind = module_str(m, "lane");
+    body->kind = module_str(m, depth == 0 && t->parallel ? "lane" : "turn");
     builder_init(&n.body, m, body);
     n.inner = (Scope){
         .b = &n.body,

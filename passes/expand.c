@@ -1,0 +1,139 @@
+/*
+ * expand.c: groups and repeats become launches and loops on buffers.
+ *
+ *   needs    grouped local functions
+ *   gives    kernel view: each entry is a kernel function (a function that
+ *            nobody calls becomes an entry), each repeat a loop over one;
+ *            groups stay local functions
+ *   keeps    the ports of entries, the order of groups, names and places of
+ *            source
+ *   result   every value has a place; places are not planned yet
+ *
+ * Names and places of values (rename, split, slice, concat, ...) become views
+ * and placements; what cannot is copied.  Parameters and states are updated in
+ * the place of their slot where nobody reads the old value afterwards.
+ *
+ * The axes of repeats are outermost in memory, so that one turn's part of a
+ * stacked value is in one piece; axes of tiles are not.
+ */
+#include "expand/expand.h"
+
+static const Fn *called_fn(const Module *m, const Inst *in, AttrKey key)
+{
+    return attr_get(m, in->attr, key) ? fn_of(m, attr_fn(m, in->attr, key))
+                                      : NULL;
+}
+
+static bool cuts_tiles(const Module *m, const Fn *body)
+{
+    const char *kind = str_of(m, body->kind);
+    return !strcmp(kind, "lane") || !strcmp(kind, "turn");
+}
+
+static void add_outer(Expand *x, Axis a)
+{
+    for (uint32_t i = 0; i < x->nouter; i++)
+        if (x->outer[i].id == a.id) return;
+    x->outer[x->nouter++] = a;
+}
+
+/* Marks bodies and conditions; collects the axes of repeats. */
+static void find_bodies(Expand *x, bool *is_body)
+{
+    Module *m = x->m;
+    for (uint32_t f = 0; f < m->fns.n; f++) {
+        const Fn *fn = m->fns.at[f];
+        for (uint32_t i = 0; i < fn->ninsts; i++) {
+            const Inst *in = &fn->insts[i];
+            if (in->op != OP_repeat) continue;
+            is_body[attr_fn(m, in->attr, AT_fn).id] = true;
+            if (called_fn(m, in, AT_while))
+                is_body[attr_fn(m, in->attr, AT_while).id] = true;
+            if (!cuts_tiles(m, called_fn(m, in, AT_fn)))
+                add_outer(x, attr_axis(m, in->attr, AT_axis));
+        }
+    }
+}
+
+static bool is_slot(Role r)
+{
+    return r == ROLE_param || r == ROLE_state;
+}
+
+static Layout port_layout(const Expand *x, Role role, Type t)
+{
+    return is_slot(role) ? default_layout(x, t) : layout_dense(x->m, t, x->a);
+}
+
+static Home entry_arg(Scene *s, Builder *b, const Port *port)
+{
+    Expand *x = s->x;
+    Layout l = port_layout(x, port->role, port->type);
+    Root *r = root_new(s, l, port->name, port->loc);
+    r->value = builder_param(b, *port);
+    if (!layout_is_dense(x->m, l)) {
+        AttrList list = {.n = 0};
+        attr_put_ints(&list, AT_stride, l.stride,
+                      type_info(x->m, l.type)->naxes);
+        b->fn->insts[r->value.id].attr = attr_intern(x->m, &list);
+    }
+    return (Home){.root = r, .layout = l};
+}
+
+/* The slot's argument where there is one, else a buffer. */
+static Home entry_result(Scene *s, const Fn *fn, const Home *args, uint32_t i)
+{
+    const Port *port = &fn->results[i];
+    for (uint32_t k = 0; k < fn->nparams && is_slot(port->role); k++)
+        if (fn->params[k].role == port->role &&
+            str_eq(fn->params[k].path, port->path))
+            return args[k];
+    Layout l = port_layout(s->x, port->role, port->type);
+    Str name = port->path.id ? port->path : fn->names[fn->result_values[i].id];
+    return (Home){.root = root_new(s, l, name, port->loc), .layout = l};
+}
+
+static Fn *expand_entry(Expand *x, const Fn *fn)
+{
+    Fn *made = fn_new(x->m, fn->name, VIEW_kernel);
+    made->entry = true;
+    made->loc = fn->loc;
+    Builder b;
+    builder_init(&b, x->m, made);
+    Scene s = {.x = x};
+    Home *args = NEW_ARRAY(x->a, Home, (size_t)fn->nparams + 1);
+    Home *targets = NEW_ARRAY(x->a, Home, (size_t)fn->nresults + 1);
+    for (uint32_t i = 0; i < fn->nparams; i++)
+        args[i] = entry_arg(&s, &b, &fn->params[i]);
+    for (uint32_t i = 0; i < fn->nresults; i++)
+        targets[i] = entry_result(&s, fn, args, i);
+    scene_init(&s, x, fn, &b, args, targets);
+    scene_emit(&s);
+    for (uint32_t i = 0; i < fn->nresults; i++)
+        builder_result(&b, home_value(&s, &targets[i]), fn->results[i]);
+    return made;
+}
+
+bool pass_expand(Module *m, PassCtx *cx)
+{
+    (void)cx;
+    Expand x = {.m = m, .a = m->scratch};
+    uint32_t n = m->fns.n;
+    bool *is_body = NEW_ARRAY(x.a, bool, (size_t)n + 1);
+    x.outer = NEW_ARRAY(x.a, Axis, (size_t)m->axes.n + 1);
+    map_init(&x.copies, x.a);
+    map_init(&x.zeros, x.a);
+    find_bodies(&x, is_body);
+    bool *entry = NEW_ARRAY(x.a, bool, (size_t)n + 1);
+    for (uint32_t i = 0; i < n; i++) {
+        Fn *fn = m->fns.at[i];
+        if (fn->view != VIEW_local || fn->kind.id || is_body[i]) continue;
+        entry[i] = true;
+        fn = expand_entry(&x, fn);
+        m->fns.at[i] = fn;
+    }
+    bool *roots = NEW_ARRAY(x.a, bool, (size_t)m->fns.n + 1);
+    memcpy(roots, entry, n * sizeof *roots);
+    module_sweep(m, roots);
+    return true;
+}

@@ -1,0 +1,329 @@
+/*
+ * emit.c: launches, views and copies, in the order of the function.
+ */
+#include "expand.h"
+
+/* A place that has a value in the kernel function. */
+typedef struct Seen {
+    Home at;
+    Value value;
+    struct Seen *next;
+} Seen;
+
+/* ---------------------------------------------------------------- places -- */
+
+static void put_stride(Expand *x, AttrList *l, Layout layout)
+{
+    if (layout_is_dense(x->m, layout)) return;
+    attr_put_ints(l, AT_stride, layout.stride,
+                  type_info(x->m, layout.type)->naxes);
+}
+
+static Value root_value(Scene *s, Root *r)
+{
+    if (!value_eq(r->value, NO_VALUE)) return r->value;
+    AttrList l = {.n = 0};
+    put_stride(s->x, &l, r->layout);
+    s->b->loc = r->loc;
+    r->value = emit(s->b, OP_buffer, r->layout.type, attr_intern(s->x->m, &l),
+                    NULL, 0);
+    value_set_name(s->b, r->value, r->name);
+    return r->value;
+}
+
+static Value view_value(Scene *s, const Home *h)
+{
+    for (Seen *e = s->seen; e; e = e->next)
+        if (home_same(s->x->m, &e->at, h)) return e->value;
+    Value root = root_value(s, h->root);
+    AttrList l = {.n = 0};
+    if (h->offset) attr_put_int(&l, AT_offset, h->offset);
+    put_stride(s->x, &l, h->layout);
+    if (h->turn) attr_put_ints(&l, AT_turn, &h->turn, 1);
+    Seen *e = NEW(s->x->a, Seen);
+    *e = (Seen){
+        *h,
+        emit(s->b, OP_view, h->layout.type, attr_intern(s->x->m, &l), &root, 1),
+        s->seen};
+    s->seen = e;
+    return e->value;
+}
+
+Value home_value(Scene *s, const Home *h)
+{
+    CHECK(h->root);
+    bool whole = h->offset == 0 && h->turn == 0 &&
+                 layout_same(s->x->m, h->layout, h->root->layout);
+    return whole ? root_value(s, h->root) : view_value(s, h);
+}
+
+/* -------------------------------------------------------------- launches -- */
+
+void emit_launch(Scene *s, FnRef group, const Value *args, uint32_t nargs,
+                 const Value *outs, uint32_t nouts)
+{
+    Value *all = NEW_ARRAY(s->x->a, Value, (size_t)nargs + nouts);
+    if (nargs) memcpy(all, args, nargs * sizeof *all);
+    memcpy(all + nargs, outs, nouts * sizeof *all);
+    AttrList l = {.n = 0};
+    attr_put_id(&l, AT_fn, group.id);
+    attr_put_int(&l, AT_outs, nouts);
+    emit(s->b, OP_launch, (Type){0}, attr_intern(s->x->m, &l), all,
+         nargs + nouts);
+}
+
+/* A group of one op, or of none: the parameter is the result. */
+static FnRef small_group(Scene *s, const char *name, const Inst *op, Type from)
+{
+    Module *m = s->x->m;
+    Fn *fn = fn_new(m, fn_fresh_name(m, name), VIEW_local);
+    fn->kind = module_str(m, "loop");
+    fn->loc = s->b->loc;
+    Builder b;
+    builder_init(&b, m, fn);
+    b.loc = s->b->loc;
+    Value v = NO_VALUE;
+    if (from.id) v = builder_param(&b, (Port){.type = from});
+    if (op) v = emit(&b, (Op)op->op, op->type, op->attr, &v, from.id != 0);
+    builder_result(&b, v, (Port){.loc = b.loc});
+    return module_add_fn(m, fn);
+}
+
+void emit_copy(Scene *s, const Home *from, const Home *to)
+{
+    Expand *x = s->x;
+    if (home_same(x->m, from, to)) return;
+    Type t = from->layout.type;
+    uint32_t f;
+    if (!map_find(&x->copies, t.id, &f)) {
+        f = small_group(s, "copy", NULL, t).id;
+        map_add(&x->copies, t.id, f);
+    }
+    Value in = home_value(s, from), out = home_value(s, to);
+    emit_launch(s, (FnRef){f}, &in, 1, &out, 1);
+}
+
+void emit_zero(Scene *s, const Home *to)
+{
+    Module *m = s->x->m;
+    Type t = to->layout.type;
+    uint32_t f;
+    if (!map_find(&s->x->zeros, t.id, &f)) {
+        DType d = type_dtype(m, t);
+        Expr zero = dtype_class(d) == DC_float ? expr_float(m, d, 0)
+                                               : expr_int(m, d, 0);
+        AttrList l = {.n = 0};
+        attr_put_id(&l, AT_body, zero.id);
+        Inst fill = {.op = OP_map, .type = t, .attr = attr_intern(m, &l)};
+        f = small_group(s, "zero", &fill, (Type){0}).id;
+        map_add(&s->x->zeros, t.id, f);
+    }
+    Value out = home_value(s, to);
+    emit_launch(s, (FnRef){f}, NULL, 0, &out, 1);
+}
+
+/* -------------------------------------------------------- the instructions --
+ */
+
+static Value counter_value(Scene *s)
+{
+    if (value_eq(s->counter, NO_VALUE)) {
+        AttrList l = {.n = 0};
+        attr_put_int(&l, AT_index, 0);
+        s->counter = emit(s->b, OP_counter, type_scalar(s->x->m, DT_i32),
+                          attr_intern(s->x->m, &l), NULL, 0);
+    }
+    return s->counter;
+}
+
+static Value operand_value(Scene *s, Value v)
+{
+    if (value_eq(v, s->turn)) return counter_value(s);
+    return home_value(s, &s->home[v.id]);
+}
+
+Home *result_homes(Scene *s, Value maker, uint32_t n)
+{
+    const Inst *in = inst_of(s->fn, maker);
+    const TypeInfo *ti = type_info(s->x->m, in->type);
+    Home *homes = NEW_ARRAY(s->x->a, Home, (size_t)n + 1);
+    if (!ti->is_tuple) homes[0] = s->home[maker.id];
+    for (uint32_t i = maker.id + 1; i < s->fn->ninsts && ti->is_tuple; i++) {
+        const Inst *p = &s->fn->insts[i];
+        if (p->op != OP_proj || !value_eq(inst_arg(s->fn, p, 0), maker))
+            continue;
+        Home *h = &homes[attr_int(s->x->m, p->attr, AT_index, 0)];
+        if (!h->root) *h = s->home[s->owner[i].id];
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        if (homes[i].root) continue;
+        Layout l = default_layout(
+            s->x,
+            ti->is_tuple ? type_info(s->x->m, in->type)->fields[i] : in->type);
+        homes[i] =
+            (Home){.root = root_new(s, l, (Str){0}, in->loc), .layout = l};
+    }
+    return homes;
+}
+
+static void emit_call_group(Scene *s, uint32_t i)
+{
+    Module *m = s->x->m;
+    const Inst *in = &s->fn->insts[i];
+    FnRef f = attr_fn(m, in->attr, AT_fn);
+    const Fn *g = fn_of(m, f);
+    Home *homes = result_homes(s, (Value){i}, g->nresults);
+    if (!strcmp(str_of(m, g->kind), "matmul")) {
+        emit_matmul(s, in, &homes[0]);
+        return;
+    }
+    Value *args = NEW_ARRAY(s->x->a, Value, (size_t)in->nargs + 1);
+    Value *outs = NEW_ARRAY(s->x->a, Value, (size_t)g->nresults + 1);
+    for (uint32_t k = 0; k < in->nargs; k++)
+        args[k] = operand_value(s, inst_arg(s->fn, in, k));
+    for (uint32_t k = 0; k < g->nresults; k++)
+        outs[k] = home_value(s, &homes[k]);
+    emit_launch(s, f, args, in->nargs, outs, g->nresults);
+}
+
+/* A merge whose parts do not lie one in the other is copied. */
+static void emit_alias(Scene *s, uint32_t i)
+{
+    const Inst *in = &s->fn->insts[i];
+    Value x = inst_arg(s->fn, in, 0);
+    if (home_forward(s->x, s->fn, in, &s->home[x.id], &s->home[i])) return;
+    Layout l = default_layout(s->x, in->type);
+    s->home[i] =
+        (Home){.root = root_new(s, l, s->fn->names[i], in->loc), .layout = l};
+    FnRef f =
+        small_group(s, op_info((Op)in->op)->name, in, value_type(s->fn, x));
+    Value from = operand_value(s, x), to = home_value(s, &s->home[i]);
+    emit_launch(s, f, &from, 1, &to, 1);
+}
+
+static void emit_parts(Scene *s, uint32_t i)
+{
+    const Inst *in = &s->fn->insts[i];
+    for (uint32_t k = 0; k < in->nargs; k++) {
+        Home to = home_part(s->x, s->fn, in, k, &s->home[i]);
+        emit_copy(s, &s->home[inst_arg(s->fn, in, k).id], &to);
+    }
+}
+
+static void emit_inst(Scene *s, uint32_t i)
+{
+    const Inst *in = &s->fn->insts[i];
+    s->b->loc = in->loc;
+    s->b->phase = (Phase)in->phase;
+    switch ((Op)in->op) {
+    case OP_call:
+        emit_call_group(s, i);
+        return;
+    case OP_repeat:
+        emit_loop(s, (Value){i});
+        return;
+    case OP_concat:
+    case OP_stack:
+        emit_parts(s, i);
+        return;
+    case OP_proj:
+        s->home[i] = s->home[s->owner[i].id];
+        return;
+    default:
+        if (!is_alias((Op)in->op))
+            BUG("'%s' is left in '%s', which has to be groups alone",
+                op_info((Op)in->op)->name, str_of(s->x->m, s->fn->name));
+        emit_alias(s, i);
+    }
+}
+
+/* --------------------------------------------------------------- results -- */
+
+typedef struct Move {
+    Home from, to;
+} Move;
+
+/* Values that are not yet where they have to end.  One that another move
+ * overwrites is saved first. */
+static void emit_results(Scene *s)
+{
+    uint32_t n = 0;
+    Move *moves = NEW_ARRAY(s->x->a, Move, (size_t)s->fn->nresults + 1);
+    for (uint32_t i = 0; i < s->fn->nresults; i++) {
+        Move mv = {s->home[s->fn->result_values[i].id], s->targets[i]};
+        if (!home_same(s->x->m, &mv.from, &mv.to)) moves[n++] = mv;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        bool lost = false;
+        for (uint32_t k = 0; k < n; k++)
+            lost |= k != i && moves[k].to.root == moves[i].from.root;
+        if (!lost) continue;
+        Layout l = default_layout(s->x, moves[i].from.layout.type);
+        Home safe = {.root = root_new(s, l, (Str){0}, s->b->loc), .layout = l};
+        emit_copy(s, &moves[i].from, &safe);
+        moves[i].from = safe;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        emit_copy(s, &moves[i].from, &moves[i].to);
+}
+
+/* The turn is passed by value to launches; whoever else wants it reads it
+ * from memory. */
+static void emit_turn(Scene *s)
+{
+    if (value_eq(s->turn, NO_VALUE) || !s->home[s->turn.id].root) return;
+    Type t = type_scalar(s->x->m, DT_i32);
+    uint32_t f;
+    if (!map_find(&s->x->copies, t.id, &f)) {
+        f = small_group(s, "copy", NULL, t).id;
+        map_add(&s->x->copies, t.id, f);
+    }
+    Value in = counter_value(s), out = home_value(s, &s->home[s->turn.id]);
+    emit_launch(s, (FnRef){f}, &in, 1, &out, 1);
+}
+
+static bool is_read_from_memory(const Scene *s, Value v)
+{
+    for (uint32_t i = 0; i < s->fn->nresults; i++)
+        if (value_eq(s->fn->result_values[i], v)) return true;
+    for (uint32_t i = 0; i < s->fn->ninsts; i++) {
+        const Inst *in = &s->fn->insts[i];
+        for (uint32_t k = 0; k < in->nargs && in->op != OP_call; k++)
+            if (value_eq(inst_arg(s->fn, in, k), v)) return true;
+    }
+    return false;
+}
+
+void scene_init(Scene *s, Expand *x, const Fn *fn, Builder *b, const Home *args,
+                const Home *targets)
+{
+    size_t n = (size_t)fn->ninsts + 1;
+    *s = (Scene){
+        .x = x, .fn = fn, .b = b, .turn = NO_VALUE, .counter = NO_VALUE};
+    s->want = NEW_ARRAY(x->a, Home, n);
+    s->want_family = NEW_ARRAY(x->a, uint32_t, n);
+    s->like = NEW_ARRAY(x->a, Layout, n);
+    s->home = NEW_ARRAY(x->a, Home, n);
+    s->targets = NEW_ARRAY(x->a, Home, (size_t)fn->nresults + 1);
+    memcpy(s->targets, targets, fn->nresults * sizeof *targets);
+    for (uint32_t i = 0; i < fn->nparams; i++) {
+        s->home[i] = args[i];
+        if (args[i].root) continue;
+        s->turn = (Value){i};
+        Layout l = layout_dense(x->m, fn->params[i].type, x->a);
+        if (is_read_from_memory(s, s->turn))
+            s->home[i] =
+                (Home){.root = root_new(s, l, fn->params[i].name, fn->loc),
+                       .layout = l};
+    }
+    scene_alias(s);
+}
+
+void scene_emit(Scene *s)
+{
+    scene_homes(s);
+    emit_turn(s);
+    for (uint32_t i = s->fn->nparams; i < s->fn->ninsts; i++)
+        emit_inst(s, i);
+    emit_results(s);
+}

@@ -1,0 +1,117 @@
+/*
+ * expand.h: the parts of expand.
+ *
+ *     alias     which values share storage, and how long it is needed
+ *     home      where each value lives: a place in a root, chosen backwards
+ *     emit      launches, views and copies, forwards
+ *     matmul    operands in an order that one gemm takes
+ *     repeat    loops
+ *
+ * A *root* is an argument or a buffer of the kernel function.  A *home* is the
+ * place of a value in a root.  Values that are names or places of another
+ * value (rename, split, merge, slice, pick, proj) share its storage; the value
+ * that makes the storage is its *owner*.
+ */
+#ifndef TITAN_EXPAND_H
+#define TITAN_EXPAND_H
+
+#include "../pass.h"
+
+typedef struct Expand {
+    Module *m;
+    Arena *a;    /* scratch */
+    Axis *outer; /* axes of repeats: outermost in memory */
+    uint32_t nouter;
+    Map copies, zeros; /* type -> the group that copies or clears it */
+} Expand;
+
+typedef struct Root {
+    Layout layout;
+    Value value; /* in the kernel function; NO_VALUE: not emitted yet */
+    Str name;
+    Loc loc;
+    struct Tenant *tenants;
+} Root;
+
+typedef struct Home {
+    Root *root;           /* NULL: none */
+    int64_t offset, turn; /* bytes; turn: per turn of the innermost loop */
+    Layout layout;
+} Home;
+
+/* Storage in a root from the instruction that fills it to its last reader. */
+typedef struct Tenant {
+    Value owner;
+    int64_t first, last;
+    Home at;
+    uint32_t family; /* placed in one value: parts do not collide */
+    struct Tenant *next;
+} Tenant;
+
+enum { BEFORE = -1 };
+
+/* One function on its way into the kernel view. */
+typedef struct Scene {
+    Expand *x;
+    const Fn *fn;
+    Builder *b;          /* of the kernel function */
+    Value *owner;        /* by value */
+    int64_t *def, *last; /* by owner: instruction numbers */
+    Home *want;          /* by value: where a reader would have it */
+    uint32_t *want_family;
+    Layout *like;  /* by value: the memory order that readers prefer */
+    Home *home;    /* by value */
+    Home *targets; /* by result: where it has to end */
+    Value turn;    /* the parameter that is the turn; or NO_VALUE */
+    Value counter; /* the same, in the kernel function */
+    VEC(Root *) roots;
+    struct Seen *seen; /* places that have a kernel value */
+} Scene;
+
+/* --------------------------------------------------------------- alias -- */
+
+bool is_alias(Op op);
+/* Fills owner, def and last. */
+void scene_alias(Scene *s);
+/* Instruction IN may write result R over operand A: it reads A at the same
+ * indices only, and through no other operand. */
+bool writes_in_place(const Scene *s, const Inst *in, uint32_t result,
+                     Value operand);
+/* The call or repeat that fills an owner, and which result of it; false for
+ * arguments, concat and stack. */
+bool owner_result(const Scene *s, Value owner, Value *maker, uint32_t *result);
+
+/* ---------------------------------------------------------------- home -- */
+
+/* The default memory order: axes of repeats outermost. */
+Layout default_layout(const Expand *x, Type t);
+Root *root_new(Scene *s, Layout layout, Str name, Loc loc);
+bool home_same(const Module *m, const Home *a, const Home *b);
+/* The home of an alias, from that of its operand; false: not expressible. */
+bool home_forward(Expand *x, const Fn *fn, const Inst *in, const Home *of,
+                  Home *out);
+/* Part I of a concat or stack. */
+Home home_part(Expand *x, const Fn *fn, const Inst *in, uint32_t i,
+               const Home *of);
+/* Chooses home for every owner; arguments and targets are given. */
+void scene_homes(Scene *s);
+
+/* ---------------------------------------------------------------- emit -- */
+
+/* Emits everything; results end in their targets. */
+void scene_emit(Scene *s);
+/* Sets up a scene: args are homes of the parameters (root NULL: the turn). */
+void scene_init(Scene *s, Expand *x, const Fn *fn, Builder *b, const Home *args,
+                const Home *targets);
+Value home_value(Scene *s, const Home *h);
+void emit_launch(Scene *s, FnRef group, const Value *args, uint32_t nargs,
+                 const Value *outs, uint32_t nouts);
+void emit_copy(Scene *s, const Home *from, const Home *to);
+void emit_zero(Scene *s, const Home *to);
+
+void emit_matmul(Scene *s, const Inst *call, const Home *result);
+void emit_loop(Scene *s, Value repeat);
+/* Homes of the results of a call or repeat, in order. */
+Home *result_homes(Scene *s, Value maker, uint32_t n);
+
+#endif

@@ -1,0 +1,389 @@
+/*
+ * home.c: where each value lives.
+ *
+ * A function is walked backwards, so that readers are known before writers.
+ * Each reader may want a value somewhere: a result in its slot, a part in the
+ * place of the whole (concat, stack, merge), an operand where the result that
+ * overwrites it will be.  The owner moves in if every other tenant of those
+ * bytes is gone by then; otherwise it gets a root of its own and is copied
+ * when the time comes.  A tenant that is read for the last time by the very
+ * instruction that fills its place is no obstacle when that instruction works
+ * in place.
+ */
+#include "expand.h"
+
+/* ---------------------------------------------------- layouts of aliases -- */
+
+static int axis_at(const Module *m, Type t, Axis a)
+{
+    const TypeInfo *ti = type_info(m, t);
+    for (uint32_t i = 0; i < ti->naxes; i++)
+        if (ti->axes[i].axis.id == a.id) return (int)i;
+    return -1;
+}
+
+static int64_t size_of(const Module *m, Type t, Axis a)
+{
+    return type_local_size(m, type_axis(m, t, a));
+}
+
+/* Strides for type T: those of `like` for the axes that it has. */
+static Layout layout_from(const Expand *x, Type t, Layout like)
+{
+    const Module *m = x->m;
+    const TypeInfo *ti = type_info(m, t);
+    int64_t *stride = NEW_ARRAY(x->a, int64_t, (size_t)ti->naxes + 1);
+    for (uint32_t i = 0; i < ti->naxes; i++)
+        stride[i] = layout_stride(m, like, ti->axes[i].axis);
+    return (Layout){t, stride};
+}
+
+static void set_stride(const Expand *x, Layout *l, Axis a, int64_t stride)
+{
+    const TypeInfo *ti = type_info(x->m, l->type);
+    int64_t *copy = NEW_ARRAY(x->a, int64_t, (size_t)ti->naxes + 1);
+    memcpy(copy, l->stride, ti->naxes * sizeof *copy);
+    copy[axis_at(x->m, l->type, a)] = stride;
+    l->stride = copy;
+}
+
+/* Axis A of layout `of` as the parts, major first. */
+static Layout layout_split(const Expand *x, Type t, Layout of, Axis a,
+                           const AttrItem *parts)
+{
+    Layout l = layout_from(x, t, of);
+    int64_t step = layout_stride(x->m, of, a);
+    for (uint32_t i = parts->n; i-- > 0;) {
+        set_stride(x, &l, parts->axes[i], step);
+        step *= size_of(x->m, t, parts->axes[i]);
+    }
+    return l;
+}
+
+static bool layout_merge(const Expand *x, Type t, Layout of, Axis a,
+                         const AttrItem *parts, Layout *out)
+{
+    int64_t inner = 0, next = 0;
+    for (uint32_t i = parts->n; i-- > 0;) {
+        int64_t size = size_of(x->m, of.type, parts->axes[i]);
+        int64_t stride = layout_stride(x->m, of, parts->axes[i]);
+        if (size == 1) continue;
+        if (!inner) inner = next = stride;
+        if (stride != next) return false;
+        next = stride * size;
+    }
+    *out = layout_from(x, t, of);
+    set_stride(x, out, a, inner ? inner : 1);
+    return true;
+}
+
+static Layout layout_renamed(const Expand *x, Type t, Layout of,
+                             const AttrItem *from, const AttrItem *to)
+{
+    Layout l = layout_from(x, t, of);
+    for (uint32_t i = 0; i < from->n; i++)
+        set_stride(x, &l, to->axes[i], layout_stride(x->m, of, from->axes[i]));
+    return l;
+}
+
+static int64_t element_bytes(const Expand *x, Type t)
+{
+    return dtype_bytes(type_dtype(x->m, t));
+}
+
+static Axis axis_or_none(const Module *m, const Inst *in)
+{
+    if (!attr_get(m, in->attr, AT_axis)) return (Axis){0};
+    return attr_axis(m, in->attr, AT_axis);
+}
+
+bool home_forward(Expand *x, const Fn *fn, const Inst *in, const Home *of,
+                  Home *out)
+{
+    const Module *m = x->m;
+    const AttrItem *from = attr_get(m, in->attr, AT_from);
+    const AttrItem *to = attr_get(m, in->attr, AT_to);
+    Axis axis = axis_or_none(m, in);
+    int64_t start = attr_int(m, in->attr, AT_start, 0);
+    (void)fn;
+    *out = *of;
+    switch ((Op)in->op) {
+    case OP_rename:
+        out->layout = layout_renamed(x, in->type, of->layout, from, to);
+        return true;
+    case OP_split:
+        out->layout = layout_split(x, in->type, of->layout, axis, to);
+        return true;
+    case OP_merge:
+        return layout_merge(x, in->type, of->layout, axis, from, &out->layout);
+    case OP_slice:
+    case OP_pick: {
+        int64_t stride = layout_stride(m, of->layout, axis);
+        out->offset += start * stride * element_bytes(x, in->type);
+        out->layout = layout_from(x, in->type, of->layout);
+        if (in->op == OP_slice)
+            set_stride(x, &out->layout, axis,
+                       stride * attr_int(m, in->attr, AT_step, 1));
+        return true;
+    }
+    default:
+        return false;
+    }
+}
+
+/* The layout of the operand that gives the alias layout L. */
+static bool layout_backward(const Expand *x, const Fn *fn, const Inst *in,
+                            Layout l, Layout *out)
+{
+    const Module *m = x->m;
+    Type t = value_type(fn, inst_arg(fn, in, 0));
+    const AttrItem *from = attr_get(m, in->attr, AT_from);
+    const AttrItem *to = attr_get(m, in->attr, AT_to);
+    Axis axis = axis_or_none(m, in);
+    if (in->op == OP_rename) *out = layout_renamed(x, t, l, to, from);
+    if (in->op == OP_merge) *out = layout_split(x, t, l, axis, from);
+    if (in->op == OP_split) return layout_merge(x, t, l, axis, to, out);
+    return in->op == OP_rename || in->op == OP_merge;
+}
+
+Home home_part(Expand *x, const Fn *fn, const Inst *in, uint32_t i,
+               const Home *of)
+{
+    const Module *m = x->m;
+    Axis axis = attr_axis(m, in->attr, AT_axis);
+    Type t = value_type(fn, inst_arg(fn, in, i));
+    int64_t before = 0;
+    for (uint32_t k = 0; k < i; k++)
+        before += in->op == OP_stack
+                      ? 1
+                      : size_of(m, value_type(fn, inst_arg(fn, in, k)), axis);
+    Home h = *of;
+    h.offset +=
+        before * layout_stride(m, of->layout, axis) * element_bytes(x, t);
+    h.layout = layout_from(x, t, of->layout);
+    return h;
+}
+
+/* -------------------------------------------------------------- tenants -- */
+
+bool home_same(const Module *m, const Home *a, const Home *b)
+{
+    return a->root == b->root && a->offset == b->offset && a->turn == b->turn &&
+           layout_same(m, a->layout, b->layout);
+}
+
+/* In place the dtype may change, the bytes may not. */
+static bool home_same_bytes(const Module *m, const Home *a, const Home *b)
+{
+    const TypeInfo *x = type_info(m, a->layout.type);
+    const TypeInfo *y = type_info(m, b->layout.type);
+    if (a->root != b->root || a->offset != b->offset || a->turn != b->turn ||
+        x->naxes != y->naxes ||
+        dtype_bytes((DType)x->dtype) != dtype_bytes((DType)y->dtype))
+        return false;
+    for (uint32_t i = 0; i < x->naxes; i++)
+        if (x->axes[i].axis.id != y->axes[i].axis.id ||
+            (a->layout.stride[i] != b->layout.stride[i] &&
+             type_local_size(m, &x->axes[i]) != 1))
+            return false;
+    return true;
+}
+
+static bool bytes_meet(const Module *m, const Home *a, const Home *b)
+{
+    if (a->turn != b->turn) return true;
+    return a->offset < b->offset + layout_bytes(m, b->layout) &&
+           b->offset < a->offset + layout_bytes(m, a->layout);
+}
+
+/* OLD is read for the last time where NEW is filled. */
+static bool hands_over(const Scene *s, const Tenant *old, const Tenant *new)
+{
+    Value maker;
+    uint32_t result;
+    if (old->last != new->first ||
+        !home_same_bytes(s->x->m, &old->at, &new->at) ||
+        !owner_result(s, new->owner, &maker, &result))
+        return false;
+    return writes_in_place(s, inst_of(s->fn, maker), result, old->owner);
+}
+
+static bool may_move_in(const Scene *s, const Tenant *t)
+{
+    for (const Tenant *o = t->at.root->tenants; o; o = o->next) {
+        if (o->family == t->family || !bytes_meet(s->x->m, &o->at, &t->at))
+            continue;
+        if (o->last < t->first || t->last < o->first) continue;
+        if (hands_over(s, o, t) || hands_over(s, t, o)) continue;
+        return false;
+    }
+    return true;
+}
+
+static void move_in(Scene *s, const Tenant *t)
+{
+    Tenant *copy = NEW(s->x->a, Tenant);
+    *copy = *t;
+    copy->next = t->at.root->tenants;
+    t->at.root->tenants = copy;
+    s->home[t->owner.id] = t->at;
+}
+
+Root *root_new(Scene *s, Layout layout, Str name, Loc loc)
+{
+    Root *r = NEW(s->x->a, Root);
+    *r = (Root){.layout = layout, .value = NO_VALUE, .name = name, .loc = loc};
+    vec_push(s->x->a, &s->roots, r);
+    return r;
+}
+
+/* -------------------------------------------------------- memory orders -- */
+
+Layout default_layout(const Expand *x, Type t)
+{
+    return layout_ordered(x->m, t, x->outer, x->nouter, x->a);
+}
+
+/* The result of a matmul: its rows side by side, and its columns, so that
+ * each folds to one axis; the side that is innermost by default stays so. */
+static Layout matmul_layout(const Scene *s, const Fn *g, Type t)
+{
+    const Module *m = s->x->m;
+    const Inst *in = group_einsum(g);
+    const TypeInfo *ti = type_info(m, t);
+    Axis *order = NEW_ARRAY(s->x->a, Axis, (size_t)ti->naxes + 1);
+    EinsumRole inner = EINSUM_column;
+    for (uint32_t i = 0; i < ti->naxes; i++) {
+        EinsumRole role = einsum_role(m, g, in, ti->axes[i].axis);
+        if (role != EINSUM_batch) inner = role;
+    }
+    EinsumRole outer = inner == EINSUM_row ? EINSUM_column : EINSUM_row;
+    EinsumRole roles[3] = {EINSUM_batch, outer, inner};
+    uint32_t n = 0;
+    for (uint32_t r = 0; r < 3; r++)
+        for (uint32_t i = 0; i < ti->naxes; i++)
+            if (einsum_role(m, g, in, ti->axes[i].axis) == roles[r])
+                order[n++] = ti->axes[i].axis;
+    return layout_ordered(s->x->m, t, order, n, s->x->a);
+}
+
+static Layout own_layout(const Scene *s, Value owner)
+{
+    const Module *m = s->x->m;
+    Type t = value_type(s->fn, owner);
+    if (s->like[owner.id].stride) return s->like[owner.id];
+    const Inst *in = inst_of(s->fn, owner);
+    if (in->op == OP_call) {
+        const Fn *g = fn_of(m, attr_fn(m, in->attr, AT_fn));
+        if (!strcmp(str_of(m, g->kind), "matmul"))
+            return matmul_layout(s, g, t);
+    }
+    return default_layout(s->x, t);
+}
+
+/* ------------------------------------------------------ walking backwards --
+ */
+
+static void set_want(Scene *s, Value v, const Home *h, uint32_t family)
+{
+    if (s->want[v.id].root || inst_of(s->fn, v)->op == OP_arg) return;
+    s->want[v.id] = *h;
+    s->want_family[v.id] = family;
+}
+
+static void set_like(Scene *s, Value v, Layout l)
+{
+    if (!s->like[v.id].stride) s->like[v.id] = l;
+}
+
+static void settle(Scene *s, Value v)
+{
+    const Inst *in = inst_of(s->fn, v);
+    Tenant t = {.owner = v,
+                .first = s->def[v.id],
+                .last = s->last[v.id],
+                .at = s->want[v.id],
+                .family = s->want_family[v.id]};
+    if (t.at.root && may_move_in(s, &t)) {
+        move_in(s, &t);
+        return;
+    }
+    Layout l = own_layout(s, v);
+    t.at = (Home){.root = root_new(s, l, s->fn->names[v.id], in->loc),
+                  .layout = l};
+    t.family = v.id;
+    s->want_family[v.id] = v.id;
+    move_in(s, &t);
+}
+
+/* An alias wants for its operand what is wanted of itself. */
+static void ask_operand(Scene *s, uint32_t i)
+{
+    const Inst *in = &s->fn->insts[i];
+    Value x = inst_arg(s->fn, in, 0);
+    Home h = s->want[i];
+    if (h.root && layout_backward(s->x, s->fn, in, h.layout, &h.layout))
+        set_want(s, x, &h, s->want_family[i]);
+    Layout l = s->like[i];
+    if (in->op == OP_merge && !l.stride) l = default_layout(s->x, in->type);
+    if (l.stride && layout_backward(s->x, s->fn, in, l, &l)) set_like(s, x, l);
+}
+
+static void ask_parts(Scene *s, uint32_t i)
+{
+    const Inst *in = &s->fn->insts[i];
+    for (uint32_t k = 0; k < in->nargs; k++) {
+        Home h = home_part(s->x, s->fn, in, k, &s->home[i]);
+        set_want(s, inst_arg(s->fn, in, k), &h, s->want_family[i]);
+    }
+}
+
+/* Operands that a result may overwrite live where the result will. */
+static void ask_dying(Scene *s, uint32_t maker, Value owner, uint32_t result)
+{
+    const Inst *in = &s->fn->insts[maker];
+    for (uint32_t k = 0; k < in->nargs; k++) {
+        Value x = inst_arg(s->fn, in, k);
+        if (s->last[s->owner[x.id].id] != maker ||
+            !writes_in_place(s, in, result, x))
+            continue;
+        Home h = s->home[owner.id];
+        h.layout = layout_from(s->x, value_type(s->fn, x), h.layout);
+        set_want(s, x, &h, x.id);
+        return;
+    }
+}
+
+static bool is_owner(const Scene *s, uint32_t i)
+{
+    const TypeInfo *ti = type_info(s->x->m, s->fn->insts[i].type);
+    return value_eq(s->owner[i], (Value){i}) && !ti->is_tuple;
+}
+
+void scene_homes(Scene *s)
+{
+    const Fn *fn = s->fn;
+    for (uint32_t i = 0; i < fn->nparams; i++) {
+        if (!s->home[i].root) continue;
+        Tenant t = {.owner = {i},
+                    .first = BEFORE,
+                    .last = s->last[i],
+                    .at = s->home[i],
+                    .family = i};
+        move_in(s, &t);
+    }
+    for (uint32_t i = 0; i < fn->nresults; i++)
+        set_want(s, fn->result_values[i], &s->targets[i],
+                 fn->result_values[i].id);
+    for (uint32_t i = fn->ninsts; i-- > fn->nparams;) {
+        const Inst *in = &fn->insts[i];
+        Value maker;
+        uint32_t result;
+        if (is_alias((Op)in->op)) ask_operand(s, i);
+        if (!is_owner(s, i)) continue;
+        settle(s, (Value){i});
+        if (in->op == OP_concat || in->op == OP_stack) ask_parts(s, i);
+        if (owner_result(s, (Value){i}, &maker, &result))
+            ask_dying(s, maker.id, (Value){i}, result);
+    }
+}

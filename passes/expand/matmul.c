@@ -1,0 +1,117 @@
+/*
+ * matmul.c: places from which one gemm can be made.
+ *
+ * Where the operands' memory orders allow no gemm, an operand is copied to an
+ * order that does; at the last, the result is made in a place of its own and
+ * copied from there.
+ */
+#include "expand.h"
+
+typedef struct Product {
+    Scene *s;
+    const Fn *g;
+    const Inst *einsum;
+    Home at[3]; /* two operands and the result */
+} Product;
+
+static bool fits(const Product *p)
+{
+    Layout layouts[3];
+    Gemm gemm;
+    for (int i = 0; i < 3; i++)
+        layouts[i] = p->at[i].layout;
+    return gemm_fit(p->s->x->m, p->g, layouts, &gemm);
+}
+
+/* The axes of one role, in the order in which `by` has them. */
+static uint32_t axes_of_role(const Product *p, EinsumRole role, Layout by,
+                             Axis *out)
+{
+    const Module *m = p->s->x->m;
+    Axis *order =
+        NEW_ARRAY(p->s->x->a, Axis, (size_t)type_info(m, by.type)->naxes + 1);
+    uint32_t all = layout_order(m, by, order), n = 0;
+    for (uint32_t i = 0; i < all; i++)
+        if (einsum_role(m, p->g, p->einsum, order[i]) == role)
+            out[n++] = order[i];
+    return n;
+}
+
+/* Batch axes, then the operand's own, then the summed ones, each in the order
+ * of the place that it has to agree with. */
+static Layout order_for(const Product *p, int which)
+{
+    Module *m = p->s->x->m;
+    Type t = p->at[which].layout.type;
+    Axis *order =
+        NEW_ARRAY(p->s->x->a, Axis, (size_t)type_info(m, t)->naxes + 1);
+    uint32_t n = axes_of_role(p, EINSUM_batch, p->at[2].layout, order);
+    if (which != 1)
+        n += axes_of_role(p, EINSUM_row, p->at[2].layout, order + n);
+    if (which != 0)
+        n += axes_of_role(p, EINSUM_column, p->at[2].layout, order + n);
+    if (which != 2)
+        axes_of_role(p, EINSUM_sum, p->at[1 - which].layout, order + n);
+    return layout_ordered(m, t, order, type_info(m, t)->naxes, p->s->x->a);
+}
+
+static Home copy_room(const Product *p, int which)
+{
+    Layout l = order_for(p, which);
+    Root *r = root_new(p->s, l, (Str){0}, p->s->b->loc);
+    return (Home){.root = r, .layout = l};
+}
+
+static int64_t bytes_at(const Product *p, int which)
+{
+    return type_bytes(p->s->x->m, p->at[which].layout.type);
+}
+
+/* Tries the smaller operand, the other, both. */
+static bool copy_operands(Product *p)
+{
+    int small = bytes_at(p, 0) <= bytes_at(p, 1) ? 0 : 1;
+    static const int tries[3] = {1, 2, 3};
+    for (int i = 0; i < 3; i++) {
+        Product q = *p;
+        for (int k = 0; k < 2; k++)
+            if (tries[i] & (1 << k)) {
+                int which = k == 0 ? small : 1 - small;
+                q.at[which] = copy_room(&q, which);
+            }
+        if (!fits(&q)) continue;
+        for (int k = 0; k < 2; k++)
+            emit_copy(p->s, &p->at[k], &q.at[k]);
+        *p = q;
+        return true;
+    }
+    return false;
+}
+
+void emit_matmul(Scene *s, const Inst *call, const Home *result)
+{
+    Module *m = s->x->m;
+    FnRef f = attr_fn(m, call->attr, AT_fn);
+    Product p = {.s = s, .g = fn_of(m, f)};
+    p.einsum = group_einsum(p.g);
+    for (uint32_t i = 0; i < 2; i++)
+        p.at[i] = s->home[inst_arg(s->fn, call, i).id];
+    p.at[2] = *result;
+    if (!fits(&p) && !copy_operands(&p)) {
+        p.at[2] = copy_room(&p, 2);
+        if (!fits(&p) && !copy_operands(&p))
+            BUG("no order of operands makes a gemm of '%s'",
+                str_of(m, p.g->name));
+    }
+    Value args[3], out = home_value(s, &p.at[2]);
+    uint32_t n = p.g->nparams;
+    for (uint32_t i = 0; i < 2; i++)
+        args[i] = home_value(s, &p.at[i]);
+    if (n > 2) {
+        const Home *acc = &s->home[inst_arg(s->fn, call, 2).id];
+        emit_copy(s, acc, &p.at[2]);
+        args[2] = out;
+    }
+    emit_launch(s, f, args, n, &out, 1);
+    emit_copy(s, &p.at[2], result);
+}

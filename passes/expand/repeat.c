@@ -1,0 +1,168 @@
+/*
+ * repeat.c: a repeat becomes a loop over a kernel function.
+ *
+ * The loop is handed whole places: of the carried values (one place from the
+ * first turn to the last), of the invariants, of the stacked operands and of
+ * the stacked results.  In the body a stacked place is a view that moves by
+ * one index per turn.  With a condition, a bool beside them is computed in
+ * front of the loop and at the end of each turn.
+ */
+#include "expand.h"
+
+typedef struct Loop {
+    Scene *s; /* the function around */
+    const Inst *in;
+    Fn *body;       /* local */
+    const Fn *cond; /* or NULL */
+    uint32_t carry, invariant, stacked, nresults;
+    Axis axis;
+    Home *results; /* in the function around */
+    Home flag;     /* likewise; no root without a condition */
+    VEC(Value) operands;
+    Builder b;     /* of the kernel function of the body */
+    Home *inner;   /* homes of the body's parameters */
+    Home *targets; /* and of its results */
+    Home inner_flag;
+} Loop;
+
+static Home operand_home(const Loop *l, uint32_t i)
+{
+    return l->s->home[inst_arg(l->s->fn, l->in, i).id];
+}
+
+static void cond_into(Scene *s, const Fn *cond, Builder *b, const Home *args,
+                      const Home *flag)
+{
+    if (!cond) return;
+    Scene inner;
+    scene_init(&inner, s->x, cond, b, args, flag);
+    inner.seen = s->seen;
+    scene_emit(&inner);
+    s->seen = inner.seen;
+}
+
+/* The operands of the condition: carried, then invariant. */
+static void test_before(Loop *l)
+{
+    if (!l->cond) return;
+    Scene *s = l->s;
+    Layout layout =
+        layout_dense(s->x->m, type_scalar(s->x->m, DT_bool), s->x->a);
+    l->flag = (Home){
+        .root = root_new(s, layout, module_str(s->x->m, "go"), l->in->loc),
+        .layout = layout};
+    Home *args = NEW_ARRAY(s->x->a, Home, (size_t)l->in->nargs + 1);
+    for (uint32_t i = 0; i < l->carry; i++)
+        args[i] = l->results[i];
+    for (uint32_t i = 0; i < l->invariant; i++)
+        args[l->carry + i] = operand_home(l, l->carry + i);
+    cond_into(s, l->cond, s->b, args, &l->flag);
+    for (uint32_t i = l->carry; i < l->nresults; i++)
+        emit_zero(s, &l->results[i]);
+}
+
+/* Hands a place to the loop; gives its home inside. */
+static Home hand_in(Loop *l, const Home *h, Str name)
+{
+    Scene *s = l->s;
+    Module *m = s->x->m;
+    vec_push(s->x->a, &l->operands, home_value(s, h));
+    Root *r = root_new(s, h->layout, name, l->in->loc);
+    r->value = builder_param(
+        &l->b, (Port){.name = name, .type = h->layout.type, .loc = l->in->loc});
+    if (!layout_is_dense(m, h->layout)) {
+        AttrList list = {.n = 0};
+        attr_put_ints(&list, AT_stride, h->layout.stride,
+                      type_info(m, h->layout.type)->naxes);
+        l->b.fn->insts[r->value.id].attr = attr_intern(m, &list);
+    }
+    return (Home){.root = r, .layout = h->layout};
+}
+
+/* One index of a stacked place. */
+static Home one_turn(const Loop *l, Home h)
+{
+    Module *m = l->s->x->m;
+    Type t = type_without_axis(m, h.layout.type, l->axis);
+    const TypeInfo *ti = type_info(m, t);
+    int64_t *stride = NEW_ARRAY(l->s->x->a, int64_t, (size_t)ti->naxes + 1);
+    for (uint32_t i = 0; i < ti->naxes; i++)
+        stride[i] = layout_stride(m, h.layout, ti->axes[i].axis);
+    h.turn =
+        layout_stride(m, h.layout, l->axis) * dtype_bytes(type_dtype(m, t));
+    h.layout = (Layout){t, stride};
+    return h;
+}
+
+static void hand_in_all(Loop *l)
+{
+    Module *m = l->s->x->m;
+    if (l->cond) l->inner_flag = hand_in(l, &l->flag, module_str(m, "go"));
+    for (uint32_t i = 0; i < l->in->nargs; i++) {
+        Home h = i < l->carry ? l->results[i] : operand_home(l, i);
+        l->inner[i] = hand_in(l, &h, l->body->params[i].name);
+        if (i >= l->carry + l->invariant)
+            l->inner[i] = one_turn(l, l->inner[i]);
+    }
+    for (uint32_t i = 0; i < l->nresults; i++) {
+        if (i < l->carry) {
+            l->targets[i] = l->inner[i];
+            continue;
+        }
+        Value v = l->body->result_values[i];
+        Home h = hand_in(l, &l->results[i], l->body->names[v.id]);
+        l->targets[i] = one_turn(l, h);
+    }
+}
+
+static FnRef expand_body(Loop *l)
+{
+    Module *m = l->s->x->m;
+    /* The first loop over a body takes its name: the local one goes. */
+    Str name = l->body->name;
+    if (!name.id) name = fn_fresh_name(m, "body");
+    l->body->name = (Str){0};
+    Fn *fn = fn_new(m, name, VIEW_kernel);
+    fn->loc = l->body->loc;
+    builder_init(&l->b, m, fn);
+    hand_in_all(l);
+    Scene inner;
+    scene_init(&inner, l->s->x, l->body, &l->b, l->inner, l->targets);
+    scene_emit(&inner);
+    cond_into(&inner, l->cond, &l->b, l->inner, &l->inner_flag);
+    return module_add_fn(m, fn);
+}
+
+void emit_loop(Scene *s, Value repeat)
+{
+    Module *m = s->x->m;
+    const Inst *in = inst_of(s->fn, repeat);
+    Loop l = {.s = s, .in = in};
+    l.body = fn_of(m, attr_fn(m, in->attr, AT_fn));
+    if (attr_get(m, in->attr, AT_while))
+        l.cond = fn_of(m, attr_fn(m, in->attr, AT_while));
+    l.carry = (uint32_t)attr_int(m, in->attr, AT_carry, 0);
+    l.invariant = (uint32_t)attr_int(m, in->attr, AT_invariant, 0);
+    l.axis = attr_axis(m, in->attr, AT_axis);
+    l.nresults = l.body->nresults;
+    l.results = result_homes(s, repeat, l.nresults);
+    l.inner = NEW_ARRAY(s->x->a, Home, (size_t)l.body->nparams + 1);
+    l.targets = NEW_ARRAY(s->x->a, Home, (size_t)l.nresults + 1);
+    for (uint32_t i = 0; i < l.carry; i++) {
+        Home from = operand_home(&l, i);
+        emit_copy(s, &from, &l.results[i]);
+    }
+    test_before(&l);
+    FnRef body = expand_body(&l);
+    AttrList list = {.n = 0};
+    attr_put_id(&list, AT_fn, body.id);
+    attr_put_id(&list, AT_axis, l.axis.id);
+    attr_put_int(&list, AT_count, attr_int(m, in->attr, AT_count, 0));
+    if (attr_flag(m, in->attr, AT_reverse)) attr_put_int(&list, AT_reverse, 1);
+    if (!strcmp(str_of(m, l.body->kind), "lane"))
+        attr_put_int(&list, AT_parallel, 1);
+    if (l.cond) attr_put_int(&list, AT_guarded, 1);
+    s->b->loc = in->loc;
+    emit(s->b, OP_loop, (Type){0}, attr_intern(m, &list), l.operands.at,
+         l.operands.n);
+}
