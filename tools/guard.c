@@ -8,6 +8,7 @@
 #include "guard.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,6 +49,14 @@ static bool wait_for(pid_t child, int *status)
 static bool died(int status)
 {
     return !WIFEXITED(status) || WEXITSTATUS(status) == INTERNAL;
+}
+
+/* A reader that went away, or somebody who lost patience, is no bug. */
+static bool was_stopped(int status)
+{
+    if (!WIFSIGNALED(status)) return false;
+    int s = WTERMSIG(status);
+    return s == SIGPIPE || s == SIGINT || s == SIGTERM || s == SIGHUP;
 }
 
 /* ---------------------------------------------------------- reproducer -- */
@@ -194,7 +203,10 @@ int guard_run(const Guard *g)
     if (child < 0) return g->work(g->user, note);
     if (child == 0) exit(g->work(g->user, note));
     int code = INTERNAL;
-    if (!wait_for(child, &status) || died(status))
+    bool waited = wait_for(child, &status);
+    if (waited && was_stopped(status))
+        code = 128 + WTERMSIG(status);
+    else if (!waited || died(status))
         write_reproducer(g, note, status);
     else
         code = WEXITSTATUS(status);
