@@ -97,3 +97,9 @@ void drop_unreached(Module *m, const Roots *roots)
         }
     }
 }
+
+void module_drop_unused(Module *m)
+{
+    Roots roots = roots_of(m);
+    drop_unreached(m, &roots);
+}

@@ -7,7 +7,7 @@
 #ifndef TITAN_REACH_H
 #define TITAN_REACH_H
 
-#include "../ir/ir.h"
+#include "pass.h"
 
 typedef struct Roots {
     bool *is; /* by function */

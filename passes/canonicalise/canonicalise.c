@@ -1,0 +1,58 @@
+/*
+ * canonicalise.c: merge maps, fold, drop what is not needed.
+ *
+ *   needs    typed
+ *   keeps    every property; phases; pinned maps; parameters and results of
+ *            entries, regions and groups
+ *   result   no instruction, function, or value that a repeat carries or
+ *            stacks is without use; equal instructions of one phase are one; a
+ *            map is read by a map of its phase only where merging them would
+ *            compute something twice
+ *
+ * Every function is copied through the door of emit until nothing merges any
+ * more: a merge may bring equal instructions, or another merge.  Then repeats
+ * lose what their turns do not need, which may leave more without use.
+ *
+ * Nothing crosses a phase: what the backward computes again is not merged
+ * with its first computation, or remat would be undone.
+ */
+#include "canonicalise.h"
+
+enum { MOST_ROUNDS = 16 };
+
+Fn *canon_clean(Module *m, const Fn *fn)
+{
+    Rewrite rw;
+    const bool *needed = fn_needed(m, fn, m->scratch);
+    rewrite_begin(&rw, m, fn);
+    for (uint32_t i = fn->nparams; i < fn->ninsts; i++)
+        if (needed[i]) rewrite_copy(&rw, (Value){i});
+    return rewrite_end(&rw);
+}
+
+static Fn *canon_fn(Module *m, Fn *fn)
+{
+    if (fn->view == VIEW_kernel) return fn;
+    bool changed = true;
+    fn = canon_clean(m, fn);
+    for (int round = 0; changed && round < MOST_ROUNDS; round++) {
+        changed = false;
+        fn = canon_merge(m, fn, &changed);
+        fn = canon_clean(m, fn);
+    }
+    return fn;
+}
+
+bool pass_canonicalise(Module *m, PassCtx *cx)
+{
+    (void)cx;
+    Roots roots = roots_of(m);
+    bool again = true;
+    for (int round = 0; again && round < MOST_ROUNDS; round++) {
+        for (uint32_t i = 0; i < m->fns.n; i++)
+            m->fns.at[i] = canon_fn(m, m->fns.at[i]);
+        again = canon_repeats(m);
+    }
+    drop_unreached(m, &roots);
+    return true;
+}
