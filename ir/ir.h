@@ -574,6 +574,7 @@ bool module_parse(Module *m, uint32_t source);
 bool module_verify(Module *m);
 
 #include "layout.h"
+#include "live.h"
 #include "interp/interp.h"
 
 #endif
