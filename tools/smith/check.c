@@ -1,0 +1,132 @@
+/*
+ * check.c: what must hold of a program.
+ *
+ *   print   its text is canonical: printed, read and printed again, it is the
+ *           same, and it verifies
+ *   passes  each pass of the pipeline keeps its meaning, under the contract
+ *           that the pass declares
+ *   host    the compiled program computes what the interpreter does
+ */
+#include "smith.h"
+
+#include <string.h>
+
+/* What went wrong, in front of the reports. */
+static bool failed(const Unit *u, Buf *why, const char *what)
+{
+    buf_printf(why, "%s\n", what);
+    diag_render(&u->diag, DIAG_TEXT, why);
+    return false;
+}
+
+/* ----------------------------------------------------------------- print -- */
+
+static bool check_print(const char *text, size_t n, Buf *why)
+{
+    Unit u;
+    Buf again = {0};
+    bool ok = unit_read(&u, text, n);
+    if (!ok) failed(&u, why, "the program does not verify");
+    if (ok) module_print(&u.m, NULL, &again);
+    if (ok && (again.n != n || memcmp(again.at, text, n) != 0)) {
+        ok = false;
+        buf_printf(why, "printed again, the program differs:\n%s", again.at);
+    }
+    buf_release(&again);
+    unit_release(&u);
+    return ok;
+}
+
+/* ---------------------------------------------------------------- passes -- */
+
+/* The steps of the pipeline, cut at the commas. */
+bool check_step(uint32_t i, char out[32])
+{
+    const char *s = pipeline_find("train");
+    for (; i > 0 && s; i--) {
+        s = strchr(s, ',');
+        if (s) s++;
+    }
+    if (!s) return false;
+    size_t n = strcspn(s, ",");
+    if (n > 31) n = 31;
+    memcpy(out, s, n);
+    out[n] = 0;
+    return true;
+}
+
+static bool was_unchecked(const Diag *d)
+{
+    ReportView v;
+    for (const Report *r = diag_next(d, NULL, &v); r; r = diag_next(d, r, &v))
+        if (v.id == DIAG_meaning_unchecked) return true;
+    return false;
+}
+
+static bool out_of_order(const Diag *d)
+{
+    ReportView v;
+    const Report *r = diag_next(d, NULL, &v);
+    return r && v.id == DIAG_pass_order;
+}
+
+typedef struct Steps {
+    Unit *u;
+    uint64_t seed;
+    Tally *t;
+    Buf *why;
+} Steps;
+
+/* Runs one pass; the meaning is compared when the text changed.  More is set
+ * to false where the pipeline ends for this program. */
+static bool check_pass(Steps *s, uint32_t i, const char *name, bool *more)
+{
+    Module *m = &s->u->m;
+    Buf before = {0}, after = {0};
+    Unit old;
+    module_print(m, NULL, &before);
+    bool ok = pipeline_run(m, name, &(PipelineOpts){0});
+    if (!ok && out_of_order(&s->u->diag)) {
+        *more = false;
+        ok = true;
+    } else if (!ok) {
+        failed(s->u, s->why, arena_printf(&s->u->arena, "pass %s fails", name));
+    } else {
+        module_print(m, NULL, &after);
+    }
+    if (ok && *more && strcmp(before.at, after.at) != 0) {
+        ok = unit_read(&old, before.at, before.n) &&
+             meaning_same(&old.m, m, pass_find(name)->contract, s->seed);
+        s->t->checked[i]++;
+        s->t->skipped += was_unchecked(&s->u->diag);
+        if (!ok)
+            failed(s->u, s->why,
+                   arena_printf(&s->u->arena, "pass %s changes results", name));
+        unit_release(&old);
+    }
+    buf_release(&before);
+    buf_release(&after);
+    return ok;
+}
+
+static bool check_passes(const char *text, size_t n, uint64_t seed, Tally *t,
+                         Buf *why)
+{
+    Unit u;
+    char name[32];
+    bool ok = unit_read(&u, text, n), more = ok;
+    Steps s = {&u, seed, t, why};
+    for (uint32_t i = 0; ok && more && check_step(i, name); i++)
+        if (pass_find(name)) ok = check_pass(&s, i, name, &more);
+    unit_release(&u);
+    return ok;
+}
+
+bool check_program(const char *text, size_t n, unsigned modes, uint64_t seed,
+                   Tally *t, Buf *why)
+{
+    if (modes & MODE_print && !check_print(text, n, why)) return false;
+    if (modes & MODE_passes && !check_passes(text, n, seed, t, why))
+        return false;
+    return true;
+}

@@ -1,0 +1,123 @@
+/*
+ * smith.h: what the parts of titan-smith share.
+ *
+ * A program is made from its seed alone.  Every seed features one op and one
+ * scalar function, by its remainder, so that a run of n programs has each of
+ * them at least n / (number of ops) times, and any one program can be made
+ * again without the others.
+ *
+ * Values stay finite and comparable: each carries a bound of its magnitude
+ * (larger ones are scaled down by a power of two) and whether it is *exact*,
+ * the same in every correct compilation.  Sums and transcendental functions
+ * are not; what would turn a last bit into another answer (comparisons,
+ * floor, narrowing casts, top) takes exact values only.
+ */
+#ifndef TITAN_SMITH_H
+#define TITAN_SMITH_H
+
+#include "../../passes/pass.h"
+
+typedef struct Made {
+    Value v;
+    double most; /* bound of the magnitude */
+    bool exact;
+    bool used; /* by another instruction */
+} Made;
+
+/* What all functions of one program share. */
+typedef struct World {
+    Module *m;
+    uint64_t random;
+    DType real, narrow; /* f32 or f64; a storage format */
+    Op feature;
+    ScalarOp scalar; /* SC_count: was featured already */
+    bool backward;
+    uint32_t nmade[OP_count], nscalars[SC_count];
+} World;
+
+/* A function while it is made. */
+typedef struct Gen {
+    World *w;
+    Builder b;
+    VEC(Made) pool;
+    uint32_t depth; /* of calls around it */
+} Gen;
+
+/* Random numbers. */
+uint64_t draw(World *w);
+uint32_t draw_below(World *w, uint32_t n);
+bool draw_chance(World *w, uint32_t percent);
+
+/* gen.c */
+typedef struct SmithOpts {
+    uint64_t seed;
+    uint32_t ninsts;
+} SmithOpts;
+/* The text of a program; adds what it has to the counts of W. */
+void smith_program(const SmithOpts *o, World *w, Buf *out);
+/* A function over PARAMS (types and bounds of those values) that is called
+ * by another one; results: see the callers. */
+void gen_insts(Gen *g, uint32_t n);
+void pool_add(Gen *g, Value v, double most, bool exact);
+typedef bool Wanted(const Gen *g, const Made *x);
+Made *pool_pick(Gen *g, Wanted *wanted); /* NULL: there is none */
+uint32_t axes_of(const Gen *g, Value v);
+const TypeAxis *axis_at(const Gen *g, Value v, uint32_t i);
+TypeAxis random_axis(Gen *g);
+DType dtype_of(const Gen *g, Value v);
+bool is_float(const Gen *g, const Made *x);
+bool is_int(const Gen *g, const Made *x);
+
+/* ops.c: a random use of an op; false: nothing at hand fits. */
+bool gen_op(Gen *g, Op op);
+bool op_is_made(Op op); /* by programs of the global view */
+
+/* body.c: a scalar expression for a map. */
+typedef struct Part {
+    Expr e;
+    double most;
+    bool exact;
+} Part;
+enum { MOST_ARGS = 3 };
+typedef struct Body {
+    Gen *g;
+    const Made *args;
+    uint32_t nargs;
+    Type shape; /* of the result: index() may name its axes */
+    bool used[MOST_ARGS];
+} Body;
+/* Uses every operand; false: folding left one out. */
+bool body_real(Body *b, Part *out);
+bool body_int(Body *b, Part *out);
+bool body_bool(Body *b, Part *out);
+
+/* unit.c */
+/* A module and everything it stands on. */
+typedef struct Unit {
+    Arena arena, scratch;
+    Diag diag;
+    Module m;
+} Unit;
+void unit_init(Unit *u);
+void unit_release(Unit *u);
+/* Initialises, parses and verifies. */
+bool unit_read(Unit *u, const char *text, size_t n);
+
+/* check.c */
+typedef enum Mode { MODE_print = 1, MODE_passes = 2, MODE_host = 4 } Mode;
+typedef struct Tally {
+    uint32_t checked[64]; /* per step of the pipeline: programs it changed */
+    uint32_t skipped;     /* parts that could not be compared */
+} Tally;
+/* False: the program fails, and WHY says how. */
+bool check_program(const char *text, size_t n, unsigned modes, uint64_t seed,
+                   Tally *t, Buf *why);
+/* The name of a step of the pipeline; false past the last. */
+bool check_step(uint32_t i, char out[32]);
+
+/* shrink.c: makes a failing program smaller while it fails in the same way;
+ * FAILS runs it apart, and lives through a crash. */
+typedef bool Fails(void *user, const char *text, size_t n);
+void shrink_program(Buf *text, Fails *fails, void *user);
+
+#endif

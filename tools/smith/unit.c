@@ -1,0 +1,26 @@
+/*
+ * unit.c: a module read from text, with everything it stands on.
+ */
+#include "smith.h"
+
+void unit_init(Unit *u)
+{
+    arena_init(&u->arena, "module");
+    arena_init(&u->scratch, "scratch");
+    diag_init(&u->diag, &u->arena);
+    module_init(&u->m, &u->arena, &u->scratch, &u->diag);
+}
+
+void unit_release(Unit *u)
+{
+    arena_release(&u->scratch);
+    arena_release(&u->arena);
+}
+
+bool unit_read(Unit *u, const char *text, size_t n)
+{
+    unit_init(u);
+    char *copy = arena_strndup(&u->arena, text, n);
+    uint32_t source = diag_add_source(&u->diag, "program.tir", copy, n);
+    return module_parse(&u->m, source) && module_verify(&u->m);
+}

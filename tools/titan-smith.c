@@ -1,0 +1,198 @@
+/*
+ * titan-smith.c: random programs, and what must hold of them.
+ *
+ * Each program is made from its own seed and checked in a child process, so
+ * that a crash is a failure like any other.  A failing program is made
+ * smaller (smith/shrink.c) and printed with its seed.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../runtime/option.h"
+#include "smith/smith.h"
+
+enum { OK = 0, WRONG = 1, USAGE = 2, SECONDS = 60, MOST_WHY = 1 << 16 };
+
+static const ProgramText program = {
+    PROGRAM_smith, "titan-smith", "[options]",
+    "Makes random programs and checks that they print, that every pass keeps "
+    "their meaning, and that they compute when compiled what the interpreter "
+    "does.  One bound holds for every result: off by at most 64 u (1 + log2 "
+    "n) times its largest element, u being the unit of the coarsest float "
+    "dtype in the program and n its longest sum; integers are equal."};
+
+/* What a child hands back, in memory that both see. */
+typedef struct Note {
+    Tally tally;
+    char why[MOST_WHY];
+} Note;
+
+typedef struct Check {
+    unsigned modes;
+    uint64_t seed;
+    Note *note;
+} Check;
+
+/* Exits 0 when everything holds. */
+static void child(const Check *c, const char *text, size_t n)
+{
+    Buf why = {0};
+    alarm(SECONDS);
+    bool ok = check_program(text, n, c->modes, c->seed, &c->note->tally, &why);
+    if (why.n) {
+        size_t most = why.n < MOST_WHY - 1 ? why.n : MOST_WHY - 1;
+        memcpy(c->note->why, why.at, most);
+        c->note->why[most] = 0;
+    }
+    _exit(ok ? OK : WRONG);
+}
+
+static bool passes_check(const Check *c, const char *text, size_t n)
+{
+    int status;
+    c->note->why[0] = 0;
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) child(c, text, n);
+    if (pid < 0 || waitpid(pid, &status, 0) < 0) {
+        perror("titan-smith");
+        exit(70);
+    }
+    if (WIFSIGNALED(status))
+        snprintf(c->note->why, MOST_WHY, "ended by signal %d\n",
+                 WTERMSIG(status));
+    else if (WEXITSTATUS(status) == 70 && !c->note->why[0])
+        snprintf(c->note->why, MOST_WHY, "an internal error\n");
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* Smaller programs have to fail in the same way: by the first line. */
+typedef struct Failing {
+    const Check *c;
+    char how[160];
+} Failing;
+
+static void first_line(const char *why, char out[160])
+{
+    size_t n = strcspn(why, "\n");
+    if (n > 159) n = 159;
+    memcpy(out, why, n);
+    out[n] = 0;
+}
+
+static bool fails_alike(void *user, const char *text, size_t n)
+{
+    Failing *f = user;
+    char how[160];
+    if (passes_check(f->c, text, n)) return false;
+    first_line(f->c->note->why, how);
+    return strcmp(how, f->how) == 0;
+}
+
+static void report(const Check *c, Buf *text)
+{
+    Failing f = {.c = c};
+    Tally kept = c->note->tally;
+    printf("seed %llu fails: %s\n", (unsigned long long)c->seed, c->note->why);
+    first_line(c->note->why, f.how);
+    shrink_program(text, fails_alike, &f);
+    passes_check(c, text->at, text->n);
+    c->note->tally = kept;
+    printf("the smallest program that fails so:\n\n%s\n%s\n", text->at,
+           c->note->why);
+}
+
+static bool modes_of(const char *word, unsigned *out)
+{
+    static const struct {
+        const char *word;
+        unsigned modes;
+    } rows[] = {{"print", MODE_print},
+                {"passes", MODE_passes},
+                {"host", MODE_host},
+                {"all", MODE_print | MODE_passes | MODE_host}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (!strcmp(rows[i].word, word)) {
+            *out = rows[i].modes;
+            return true;
+        }
+    fprintf(stderr,
+            "titan-smith: --mode is print, passes, host or all, "
+            "found '%s'\n",
+            word);
+    return false;
+}
+
+static void print_counts(const World *w, const Tally *t)
+{
+    char step[32];
+    printf("ops:");
+    for (uint32_t i = 0; i < OP_count; i++)
+        if (w->nmade[i]) printf(" %s %u", op_info((Op)i)->name, w->nmade[i]);
+    printf("\nscalar functions:");
+    for (uint32_t i = SC_add; i < SC_count; i++)
+        printf(" %s %u", scalar_info((ScalarOp)i)->name, w->nscalars[i]);
+    printf("\nprograms that a pass changed:");
+    for (uint32_t i = 0; check_step(i, step); i++)
+        printf(" %s %u", step, t->checked[i]);
+    printf("\nnot compared: %u\n", t->skipped);
+}
+
+static Note *shared_note(void)
+{
+    void *p = mmap(NULL, sizeof(Note), PROT_READ | PROT_WRITE,
+                   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (p != MAP_FAILED) return p;
+    perror("titan-smith");
+    exit(70);
+}
+
+static int run(const Options *o)
+{
+    Check c = {.note = shared_note()};
+    World w = {0};
+    uint32_t failed = 0;
+    uint64_t seed = (uint64_t)option_number(o, OPT_seed, 0);
+    uint64_t count = (uint64_t)option_number(o, OPT_count, 100);
+    uint32_t ninsts = (uint32_t)option_number(o, OPT_ops, 12);
+    if (!modes_of(option_text(o, OPT_mode), &c.modes)) return USAGE;
+    for (uint64_t i = 0; i < count && failed < 5; i++) {
+        Buf text = {0};
+        c.seed = seed + i;
+        smith_program(&(SmithOpts){c.seed, ninsts}, &w, &text);
+        if (option_given(o, OPT_emit_program)) {
+            fputs(text.at, stdout);
+            return OK;
+        }
+        if (!passes_check(&c, text.at, text.n)) {
+            report(&c, &text);
+            failed++;
+        }
+        buf_release(&text);
+    }
+    print_counts(&w, &c.note->tally);
+    printf("%llu programs, %u failed\n", (unsigned long long)count, failed);
+    return failed ? WRONG : OK;
+}
+
+int main(int argc, char **argv)
+{
+    Options o;
+    char error[OPTION_ERROR];
+    int code = OK;
+    if (!options_parse(&o, PROGRAM_smith, argc, argv, error)) {
+        fprintf(stderr, "titan-smith: %s\n", error);
+        return USAGE;
+    }
+    if (option_given(&o, OPT_help))
+        options_help(&program, stdout);
+    else if (option_given(&o, OPT_manual))
+        options_man(&program, stdout);
+    else
+        code = run(&o);
+    options_release(&o);
+    return code;
+}
