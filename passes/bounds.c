@@ -1,0 +1,102 @@
+/*
+ * bounds.c: what the indices among the inputs must stay below.
+ *
+ *   needs    inlined
+ *   keeps    everything
+ *   result   option `bound.<input>` for each integer input of `train` that
+ *            chooses an element by gather: the least size of the axes chosen
+ *            from.  The runtime refuses data beyond it.
+ *
+ * An input chooses where it, or the same numbers under other names, casts and
+ * places, is the second operand of a gather, in the entry or in a repeat.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "pass.h"
+
+enum { MOST_DEPTH = 16 };
+
+static bool same_numbers(const Module *m, const Inst *in)
+{
+    switch ((Op)in->op) {
+    case OP_rename:
+    case OP_split:
+    case OP_merge:
+    case OP_slice:
+    case OP_pick:
+        return true;
+    case OP_map: {
+        Expr e = attr_expr(m, in->attr);
+        while (expr_info(m, e)->op == SC_cast)
+            e = expr_info(m, e)->args[0];
+        return expr_info(m, e)->op == SC_arg && in->nargs == 1;
+    }
+    default:
+        return false;
+    }
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a == 0 || (b > 0 && b < a) ? b : a;
+}
+
+static int64_t fn_bound(Module *m, const Fn *fn, uint32_t param, int depth);
+
+/* The bound that instruction I puts on its operand K; 0: none. */
+static int64_t use_bound(Module *m, const Fn *fn, const Inst *in, uint32_t k,
+                         int depth)
+{
+    if (in->op == OP_gather && k == 1) {
+        Axis axis = attr_axis(m, in->attr, AT_axis);
+        return type_size(m, value_type(fn, inst_arg(fn, in, 0)), axis);
+    }
+    if (in->op != OP_call && in->op != OP_repeat) return 0;
+    return fn_bound(m, fn_of(m, attr_fn(m, in->attr, AT_fn)), k, depth + 1);
+}
+
+static int64_t fn_bound(Module *m, const Fn *fn, uint32_t param, int depth)
+{
+    if (depth > MOST_DEPTH) return 0;
+    ArenaMark mark = arena_mark(m->scratch);
+    bool *same = NEW_ARRAY(m->scratch, bool, fn->ninsts);
+    int64_t bound = 0;
+    same[param] = true;
+    for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
+        const Inst *in = &fn->insts[i];
+        for (uint32_t k = 0; k < in->nargs; k++) {
+            if (!same[inst_arg(fn, in, k).id]) continue;
+            same[i] = same[i] || same_numbers(m, in);
+            bound = least(bound, use_bound(m, fn, in, k, depth));
+        }
+    }
+    arena_pop(m->scratch, mark);
+    return bound;
+}
+
+static void set_bound(Module *m, const Fn *fn, uint32_t param)
+{
+    const Port *port = &fn->params[param];
+    DClass class = dtype_class(type_dtype(m, port->type));
+    if (port->role != ROLE_input || (class != DC_int && class != DC_uint))
+        return;
+    int64_t bound = fn_bound(m, fn, param, 0);
+    if (bound == 0) return;
+    char name[256], value[32];
+    snprintf(name, sizeof name, "bound.%s", str_of(m, port->path));
+    snprintf(value, sizeof value, "%" PRId64, bound);
+    option_set(m, name, value);
+}
+
+bool pass_bounds(Module *m, PassCtx *cx)
+{
+    (void)cx;
+    FnRef f;
+    if (!fn_find(m, module_str(m, "train"), &f)) return true;
+    const Fn *fn = fn_of(m, f);
+    for (uint32_t i = 0; i < fn->nparams; i++)
+        set_bound(m, fn, i);
+    return true;
+}
