@@ -1,0 +1,372 @@
+/*
+ * facts.c: which values are activations, and which of them may be rounded.
+ *
+ * Two sweeps over all functions, each repeated until nothing changes.  The
+ * first goes forward and says what a value is made of; the second goes
+ * backward and finds the values that somebody reads roughly.  Both know only
+ * one direction of change, so they end.
+ */
+#include "precision.h"
+
+bool is_f32(const Module *m, Type t)
+{
+    const TypeInfo *info = type_info(m, t);
+    return t.id != 0 && !info->is_tuple && info->dtype == DT_f32;
+}
+
+bool is_update(const Facts *f, const Inst *in)
+{
+    return f->update || in->phase == PHASE_update;
+}
+
+bool is_narrow_port(const Precision *p, const Fn *fn, const Port *port)
+{
+    return p->states && fn->entry && is_f32(p->m, port->type) &&
+           (port->role == ROLE_param || port->role == ROLE_state) &&
+           type_info(p->m, port->type)->naxes > 0;
+}
+
+static Kind kind_at(const Facts *f, const Inst *in, uint32_t i)
+{
+    return (Kind)f->kind[f->first[inst_arg(f->fn, in, i).id]];
+}
+
+static bool is_pinned(const Precision *p, const Facts *f, Value v)
+{
+    return attr_flag(p->m, inst_of(f->fn, v)->attr, AT_pinned);
+}
+
+bool is_rounded_einsum(const Precision *p, const Facts *f, const Inst *in)
+{
+    bool active = false;
+    if (is_update(f, in) || !is_f32(p->m, in->type)) return false;
+    for (uint32_t i = 0; i < 2; i++) {
+        if (is_pinned(p, f, inst_arg(f->fn, in, i))) return false;
+        active = active || kind_at(f, in, i) == KIND_active;
+    }
+    return active;
+}
+
+uint32_t proj_cell(const Precision *p, const Facts *f, const Inst *in)
+{
+    int64_t field = attr_int(p->m, in->attr, AT_index, 0);
+    return cell_of(f, inst_arg(f->fn, in, 0), (uint32_t)field);
+}
+
+/* ---------------------------------------------------------------- kinds -- */
+
+static void raise_kind(Precision *p, uint8_t *kind, Kind to)
+{
+    if (*kind >= to) return;
+    *kind = (uint8_t)to;
+    p->changed = true;
+}
+
+static Kind param_kind(const Fn *fn, uint32_t i)
+{
+    switch (fn->params[i].role) {
+    case ROLE_param:
+    case ROLE_state:
+        return KIND_param;
+    case ROLE_input:
+        return KIND_active;
+    default:
+        return KIND_table;
+    }
+}
+
+static Kind operands_kind(const Precision *p, const Facts *f, const Inst *in)
+{
+    Kind k = KIND_table;
+    for (uint32_t i = 0; i < in->nargs; i++) {
+        Type t = value_type(f->fn, inst_arg(f->fn, in, i));
+        Kind x = kind_at(f, in, i);
+        if (is_f32(p->m, t) && x > k) k = x;
+    }
+    return k;
+}
+
+static Kind inst_kind(const Precision *p, const Facts *f, Value v)
+{
+    const Inst *in = inst_of(f->fn, v);
+    Kind k = operands_kind(p, f, in);
+    switch ((Op)in->op) {
+    case OP_arg:
+        return (Kind)f->kind[f->first[v.id]];
+    case OP_map:
+        return is_pinned(p, f, v) ? KIND_table : k;
+    case OP_reduce:
+        return KIND_table;
+    case OP_gather: /* rows chosen by the data */
+        return k == KIND_param ? KIND_active : k;
+    case OP_proj:
+        return (Kind)f->kind[proj_cell(p, f, in)];
+    default:
+        return k;
+    }
+}
+
+static Facts *callee_of(const Precision *p, const Inst *in)
+{
+    return &p->facts[attr_fn(p->m, in->attr, AT_fn).id];
+}
+
+/* The condition of a `repeat ... while`, or NULL. */
+static Facts *condition_of(const Precision *p, const Inst *in)
+{
+    if (!attr_get(p->m, in->attr, AT_while)) return NULL;
+    return &p->facts[attr_fn(p->m, in->attr, AT_while).id];
+}
+
+static void call_kinds(Precision *p, const Facts *f, Value v)
+{
+    const Inst *in = inst_of(f->fn, v);
+    Facts *callee = callee_of(p, in);
+    for (uint32_t i = 0; i < in->nargs; i++)
+        raise_kind(p, &callee->kind[i], kind_at(f, in, i));
+    for (uint32_t i = 0; i < callee->fn->nresults; i++) {
+        Value result = callee->fn->result_values[i];
+        Kind k = (Kind)callee->kind[callee->first[result.id]];
+        raise_kind(p, &f->kind[cell_of(f, v, i)], k);
+        if (i < callee->carry) raise_kind(p, &callee->kind[i], k);
+    }
+    Facts *cond = condition_of(p, in);
+    for (uint32_t i = 0; cond && i < cond->fn->nparams; i++)
+        raise_kind(p, &cond->kind[i], (Kind)callee->kind[i]);
+}
+
+static bool is_call(const Inst *in)
+{
+    return in->op == OP_call || in->op == OP_repeat;
+}
+
+static void fn_kinds(Precision *p, Facts *f)
+{
+    for (uint32_t i = 0; i < f->fn->ninsts; i++) {
+        const Inst *in = &f->fn->insts[i];
+        if (is_call(in))
+            call_kinds(p, f, (Value){i});
+        else if (is_f32(p->m, in->type))
+            raise_kind(p, &f->kind[f->first[i]], inst_kind(p, f, (Value){i}));
+    }
+}
+
+/* ---------------------------------------------------------- roughness -- */
+
+/* A map of the kind exp(x - m), m a statistic: the numerator of a softmax, or
+ * its derivative.  What stands in an exponent is not rounded before. */
+static bool is_softmax(const Precision *p, const Facts *f, const Inst *in)
+{
+    bool statistic = false, power = false;
+    for (uint32_t i = 0; i < in->nargs; i++) {
+        Type t = value_type(f->fn, inst_arg(f->fn, in, i));
+        statistic =
+            statistic || (is_f32(p->m, t) && type_info(p->m, t)->naxes > 0 &&
+                          kind_at(f, in, i) == KIND_table);
+    }
+    if (!statistic) return false;
+    uint32_t n;
+    ArenaMark mark = arena_mark(p->m->scratch);
+    Expr *nodes = expr_walk(p->m, attr_expr(p->m, in->attr), p->m->scratch, &n);
+    for (uint32_t i = 0; i < n; i++)
+        power = power || expr_info(p->m, nodes[i])->op == SC_exp;
+    arena_pop(p->m->scratch, mark);
+    return power;
+}
+
+static void roughen(Precision *p, const Facts *f, uint32_t cell)
+{
+    if (f->rough[cell] || f->kept[cell] || f->kind[cell] != KIND_active) return;
+    f->rough[cell] = true;
+    p->changed = true;
+}
+
+static void roughen_operands(Precision *p, const Facts *f, const Inst *in)
+{
+    for (uint32_t i = 0; i < in->nargs; i++)
+        roughen(p, f, f->first[inst_arg(f->fn, in, i).id]);
+}
+
+static void roughen_result(Precision *p, Facts *f, uint32_t i)
+{
+    if (f->rough_result[i]) return;
+    f->rough_result[i] = true;
+    p->changed = true;
+}
+
+static void roughen_both(Precision *p, const Facts *a, const Facts *b,
+                         uint32_t param)
+{
+    if (a->rough[param]) roughen(p, b, param);
+    if (b->rough[param]) roughen(p, a, param);
+}
+
+/* Operands as roughly as the callee reads them; results as roughly as the
+ * caller reads the fields. */
+static void call_roughness(Precision *p, const Facts *f, Value v)
+{
+    const Inst *in = inst_of(f->fn, v);
+    Facts *callee = callee_of(p, in);
+    const Facts *cond = condition_of(p, in);
+    for (uint32_t i = 0; cond && i < cond->fn->nparams; i++)
+        roughen_both(p, cond, callee, i);
+    for (uint32_t i = 0; i < in->nargs; i++)
+        if (callee->rough[i])
+            roughen(p, f, f->first[inst_arg(f->fn, in, i).id]);
+    for (uint32_t i = 0; i < callee->fn->nresults; i++)
+        if (f->rough[cell_of(f, v, i)]) roughen_result(p, callee, i);
+}
+
+static bool map_reads_roughly(const Precision *p, const Facts *f, Value v)
+{
+    const Inst *in = inst_of(f->fn, v);
+    return f->rough[f->first[v.id]] && !is_softmax(p, f, in);
+}
+
+static void inst_roughness(Precision *p, const Facts *f, Value v)
+{
+    const Inst *in = inst_of(f->fn, v);
+    if (is_call(in)) {
+        call_roughness(p, f, v);
+    } else if (is_update(f, in)) {
+        if (p->states) roughen_operands(p, f, in);
+    } else if (in->op == OP_einsum) {
+        if (is_rounded_einsum(p, f, in)) roughen_operands(p, f, in);
+    } else if (in->op == OP_map) {
+        if (map_reads_roughly(p, f, v)) roughen_operands(p, f, in);
+    } else if (in->op == OP_proj) {
+        if (f->rough[f->first[v.id]]) roughen(p, f, proj_cell(p, f, in));
+    } else if (in->op != OP_reduce && in->op != OP_scatter &&
+               in->op != OP_cumsum && in->op != OP_top) {
+        if (f->rough[f->first[v.id]]) roughen_operands(p, f, in);
+    }
+}
+
+/* A softmax numerator that is summed stays as it is, whoever else reads it;
+ * so does what one map alone reads, for the two will be one. */
+static bool is_kept(const Precision *p, const Facts *f, const Uses *uses,
+                    Value v)
+{
+    const Inst *in = inst_of(f->fn, v);
+    if (in->op != OP_map) return false;
+    const Value *user = uses->at + uses->first[v.id];
+    uint32_t n = uses->first[v.id + 1] - uses->first[v.id];
+    if (n == 1 && !uses->nresult[v.id] && inst_of(f->fn, user[0])->op == OP_map)
+        return true;
+    if (!is_softmax(p, f, in)) return false;
+    for (uint32_t i = 0; i < n; i++)
+        if (inst_of(f->fn, user[i])->op == OP_reduce) return true;
+    return false;
+}
+
+/* What a result is bound to; inside a region nothing is rounded but what an
+ * einsum reads and what leaves it. */
+static void result_roughness(Precision *p, Facts *f)
+{
+    for (uint32_t i = 0; i < f->fn->nresults; i++) {
+        uint32_t cell = f->first[f->fn->result_values[i].id];
+        if (i < f->carry && (f->rough[i] || f->rough_result[i])) {
+            roughen_result(p, f, i);
+            roughen(p, f, i);
+        }
+        if (f->rough_result[i]) roughen(p, f, cell);
+        bool stored = f->fn->kind.id == 0 && !f->fn->entry;
+        if (stored && f->rough[cell]) roughen_result(p, f, i);
+    }
+}
+
+static void fn_roughness(Precision *p, Facts *f)
+{
+    result_roughness(p, f);
+    for (uint32_t i = f->fn->ninsts; i-- > 0;)
+        inst_roughness(p, f, (Value){i});
+}
+
+/* ---------------------------------------------------------------- setup -- */
+
+static void facts_init(Precision *p, Facts *f, const Fn *fn)
+{
+    Arena *a = p->m->scratch;
+    uint32_t n = 0;
+    f->fn = fn;
+    f->first = NEW_ARRAY(a, uint32_t, fn->ninsts + 1);
+    for (uint32_t i = 0; i < fn->ninsts; i++) {
+        const TypeInfo *t = type_info(p->m, fn->insts[i].type);
+        f->first[i] = n;
+        n += t->is_tuple ? t->nfields : 1;
+    }
+    f->first[fn->ninsts] = n;
+    f->kind = NEW_ARRAY(a, uint8_t, n + 1);
+    f->rough = NEW_ARRAY(a, bool, n + 1);
+    f->kept = NEW_ARRAY(a, bool, n + 1);
+    f->update = !fn->entry;
+    f->rough_result = NEW_ARRAY(a, bool, fn->nresults + 1);
+    for (uint32_t i = 0; i < fn->nparams; i++)
+        f->kind[i] = (uint8_t)param_kind(fn, i);
+}
+
+static void note_call(Precision *p, Facts *callee, bool update, uint32_t carry)
+{
+    p->changed = p->changed || (callee->update && !update);
+    callee->update = callee->update && update;
+    callee->called = true;
+    if (carry > callee->carry) callee->carry = carry;
+}
+
+/* A function that the update alone calls belongs to it. */
+static void note_calls(Precision *p, Facts *f)
+{
+    for (uint32_t i = 0; i < f->fn->ninsts; i++) {
+        const Inst *in = &f->fn->insts[i];
+        if (!is_call(in)) continue;
+        bool update = is_update(f, in);
+        uint32_t carry = (uint32_t)attr_int(p->m, in->attr, AT_carry, 0);
+        note_call(p, callee_of(p, in), update, carry);
+        if (condition_of(p, in))
+            note_call(p, condition_of(p, in), update, carry);
+    }
+}
+
+static void note_uncalled(Precision *p, Facts *f)
+{
+    p->changed = p->changed || (!f->called && f->update);
+    f->update = f->update && f->called;
+}
+
+static void note_kept(Precision *p, Facts *f)
+{
+    Uses uses = fn_uses(f->fn, p->m->scratch);
+    for (uint32_t i = 0; i < f->fn->ninsts; i++) {
+        bool kept =
+            is_update(f, &f->fn->insts[i]) || is_kept(p, f, &uses, (Value){i});
+        for (uint32_t c = f->first[i]; c < f->first[i + 1]; c++)
+            f->kept[c] = kept;
+    }
+}
+
+static void each(Precision *p, void (*visit)(Precision *, Facts *))
+{
+    for (uint32_t i = 0; i < p->m->fns.n; i++)
+        if (p->m->fns.at[i]) visit(p, &p->facts[i]);
+}
+
+static void until_settled(Precision *p, void (*visit)(Precision *, Facts *))
+{
+    do {
+        p->changed = false;
+        each(p, visit);
+    } while (p->changed);
+}
+
+void facts_find(Precision *p)
+{
+    p->facts = NEW_ARRAY(p->m->scratch, Facts, p->m->fns.n + 1);
+    for (uint32_t i = 0; i < p->m->fns.n; i++)
+        if (p->m->fns.at[i]) facts_init(p, &p->facts[i], p->m->fns.at[i]);
+    each(p, note_calls);
+    each(p, note_uncalled);
+    until_settled(p, note_calls);
+    until_settled(p, fn_kinds);
+    each(p, note_kept);
+    until_settled(p, fn_roughness);
+}

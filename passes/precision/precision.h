@@ -1,0 +1,53 @@
+/*
+ * precision.h: what the two halves of the pass share: the facts about every
+ * value (facts.c), and the functions that are written by them (precision.c).
+ */
+#ifndef TITAN_PRECISION_H
+#define TITAN_PRECISION_H
+
+#include "../pass.h"
+
+/* What a float value is made of; the larger one wins where they meet. */
+typedef enum Kind {
+    KIND_table,  /* constants, indices, statistics (reductions), scalars */
+    KIND_param,  /* parameters and states, and what they alone make */
+    KIND_active, /* activations and their derivatives */
+} Kind;
+
+/* Facts about the values of one function.  A cell is a value, or a field of
+ * a tuple: those of value v are [first[v], first[v + 1]). */
+typedef struct Facts {
+    const Fn *fn;
+    uint32_t *first;
+    uint8_t *kind;      /* Kind by cell */
+    bool *rough;        /* by cell: somebody is content with bf16 */
+    bool *kept;         /* by cell: whoever reads it, it stays in f32 */
+    bool *rough_result; /* by result */
+    uint32_t carry;     /* as a body: how many results are carried */
+    bool update;        /* called by the update alone */
+    bool called;
+} Facts;
+
+typedef struct Precision {
+    Module *m;
+    Facts *facts; /* by function */
+    bool states;  /* parameters and states are stored in bf16 too */
+    bool changed;
+} Precision;
+
+void facts_find(Precision *p);
+
+static inline uint32_t cell_of(const Facts *f, Value v, uint32_t field)
+{
+    return f->first[v.id] + field;
+}
+/* The cell that a proj reads. */
+uint32_t proj_cell(const Precision *p, const Facts *f, const Inst *in);
+bool is_f32(const Module *m, Type t);
+bool is_update(const Facts *f, const Inst *in);
+/* An einsum whose operands are rounded to bf16. */
+bool is_rounded_einsum(const Precision *p, const Facts *f, const Inst *in);
+/* A port of an entry whose slot is stored in bf16. */
+bool is_narrow_port(const Precision *p, const Fn *fn, const Port *port);
+
+#endif
