@@ -67,6 +67,7 @@ typedef struct Emit {
     LV chunk;                 /* host: the chunk of the item */
     LV lane, warp;            /* GPU: of this thread */
     LV active;                /* GPU column: this thread's lane exists */
+    LV shared;                /* GPU column: room for one value per thread */
     LLVMBasicBlockRef *latch; /* per loop: where a turn ends */
 } Emit;
 
@@ -89,6 +90,10 @@ Count count_begin(Emit *e, LV from, LV to, int64_t step);
 void count_end(Emit *e, Count *c); /* and after the loop */
 LV acc_identity(Emit *e, const Acc *a, unsigned w);
 LV acc_combine(Emit *e, const Acc *a, LV x, LV y, unsigned w);
+/* Halves of a vector of w, down to one value. */
+LV fold_vector(Emit *e, const Acc *a, LV v, unsigned w);
+/* The body of a loop, once; `latch` is where a turn may end early. */
+void emit_turn(Emit *e, LoopId loop, LV i, LLVMBasicBlockRef latch);
 void emit_loop_host(Emit *e, LoopId loop);
 void emit_seq(Emit *e, LoopId loop);
 void emit_set_results(Emit *e, LoopId loop, const LV *values);

@@ -1,22 +1,509 @@
 /*
  * gpu.c: loops of the kernel IR mapped to a grid of threads.
+ *
+ *     thread   one thread takes a few neighbouring lanes of an item
+ *     warp     one warp takes an item; its threads share each loop over lanes
+ *     column   one block takes 32 neighbouring lanes of an item; its 32 warps
+ *              share each loop inside
+ *
+ * Sums are those of the host, bit for bit: partial sum p (kir.h) belongs to
+ * one thread, and the tree over the partials goes first through threads
+ * (shuffles, or shared memory), then through what a thread holds, or the
+ * other way round, in the same order of halves.
  */
 #include "target.h"
 
+enum { WARP = 32, WARPS_OF_ROWS = 4, THREADS = 256, COLUMN_WARPS = 32 };
+enum { SHORT = 16 }; /* loops that a thread runs by itself */
+
+/* ---------------------------------------------------------------- the grid */
+
+static const Loop *lanes_loop(const Kir *k)
+{
+    for (uint32_t i = 1; i < k->loops.n; i++)
+        if (k->loops.at[i].kind == LOOP_lanes) return &k->loops.at[i];
+    BUG("no loop over lanes");
+}
+
+/* Loops right below the lanes that all warps of a block can share. */
+static bool shares(const Kir *k, LoopId loop)
+{
+    const Loop *l = &k->loops.at[loop];
+    return l->kind == LOOP_seq && l->hi > SHORT && !l->in_order && !l->scans &&
+           !l->when.id && !l->reverse &&
+           k->loops.at[l->parent].kind != LOOP_seq;
+}
+
+static bool is_column(const Kir *k)
+{
+    bool any = false;
+    for (uint32_t i = 1; i < k->loops.n; i++) {
+        const Loop *l = &k->loops.at[i];
+        if (l->in_order || l->scans) return false;
+        any |= shares(k, i);
+    }
+    return any;
+}
+
+/* Lanes of one thread: 16 bytes of the widest operand, and a divisor. */
+static int64_t lanes_of_thread(const Kir *k, int64_t n)
+{
+    unsigned widest = 2;
+    for (uint32_t i = 0; i < k->nargs; i++)
+        if (!k->args[i].counter && dtype_bytes(k->arg_dtypes[i]) > widest)
+            widest = dtype_bytes(k->arg_dtypes[i]);
+    int64_t w = 16 / widest;
+    while (n % w)
+        w /= 2;
+    return w;
+}
+
 Grid gpu_grid(Kir *k)
 {
-    (void)k;
-    BUG("no mapping");
+    if (!k->across) {
+        k->width = 4;
+        return (Grid){MAP_warp, (k->rows + WARPS_OF_ROWS - 1) / WARPS_OF_ROWS,
+                      WARPS_OF_ROWS * WARP};
+    }
+    int64_t n = lanes_loop(k)->hi;
+    if (is_column(k)) {
+        k->width = 1;
+        return (Grid){MAP_column, k->rows * ((n + WARP - 1) / WARP),
+                      COLUMN_WARPS * WARP};
+    }
+    k->width = lanes_of_thread(k, n);
+    int64_t all = k->rows * (n / k->width);
+    return (Grid){MAP_thread, (all + THREADS - 1) / THREADS, THREADS};
+}
+
+/* ----------------------------------------------------------------- helpers */
+
+static LV call_named(Emit *e, const char *name, LV *args, unsigned n)
+{
+    unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+    if (!id) BUG("LLVM has no %s", name);
+    LV f = LLVMGetIntrinsicDeclaration(e->s.module, id, NULL, 0);
+    return LLVMBuildCall2(e->s.b, LLVMGlobalGetValueType(f), f, args, n, "");
+}
+
+static LV i32(const Emit *e, int64_t i)
+{
+    LLVMTypeRef t = LLVMInt32TypeInContext(e->s.cx);
+    return LLVMConstInt(t, (uint64_t)i, true);
+}
+
+static LV special(Emit *e, const char *name)
+{
+    return LLVMBuildZExtOrBitCast(e->s.b, call_named(e, name, NULL, 0), e->ity,
+                                  "");
+}
+
+static void barrier(Emit *e)
+{
+    LV zero = i32(e, 0);
+    call_named(e, "llvm.nvvm.barrier.cta.sync.aligned.all", &zero, 1);
+}
+
+/* The 32-bit word of the thread whose number differs in the bits of `mask`. */
+static LV shuffle_word(Emit *e, LV x, unsigned mask)
+{
+    LV args[] = {i32(e, -1), x, i32(e, mask), i32(e, WARP - 1)};
+    return call_named(e, "llvm.nvvm.shfl.sync.bfly.i32", args, 4);
+}
+
+static LV shuffle_scalar(Emit *e, LV x, unsigned mask)
+{
+    LLVMBuilderRef b = e->s.b;
+    LLVMTypeRef word = LLVMInt32TypeInContext(e->s.cx), t = LLVMTypeOf(x);
+    LLVMTypeRef wide = LLVMInt64TypeInContext(e->s.cx);
+    bool floats = t == LLVMFloatTypeInContext(e->s.cx) ||
+                  t == LLVMDoubleTypeInContext(e->s.cx);
+    bool large = t == LLVMDoubleTypeInContext(e->s.cx) || t == wide;
+    LLVMTypeRef bits = large ? wide : word;
+    LV u = floats ? LLVMBuildBitCast(b, x, bits, "")
+                  : LLVMBuildIntCast2(b, x, bits, false, "");
+    if (large) {
+        LV shift = LLVMConstInt(wide, 32, false);
+        LV lo = shuffle_word(e, LLVMBuildTrunc(b, u, word, ""), mask);
+        LV hi = LLVMBuildTrunc(b, LLVMBuildLShr(b, u, shift, ""), word, "");
+        hi = LLVMBuildZExt(b, shuffle_word(e, hi, mask), wide, "");
+        u = LLVMBuildOr(b, LLVMBuildShl(b, hi, shift, ""),
+                        LLVMBuildZExt(b, lo, wide, ""), "");
+    } else {
+        u = shuffle_word(e, u, mask);
+    }
+    return floats ? LLVMBuildBitCast(b, u, t, "")
+                  : LLVMBuildIntCast2(b, u, t, false, "");
+}
+
+static LV shuffle(Emit *e, LV x, unsigned w, unsigned mask)
+{
+    if (w == 1) return shuffle_scalar(e, x, mask);
+    LV out = LLVMGetPoison(LLVMTypeOf(x));
+    for (unsigned i = 0; i < w; i++) {
+        LV v = LLVMBuildExtractElement(e->s.b, x, i32(e, i), "");
+        out = LLVMBuildInsertElement(e->s.b, out, shuffle_scalar(e, v, mask),
+                                     i32(e, i), "");
+    }
+    return out;
+}
+
+/* The same value in all threads: halves of the warp, then quarters, ... */
+static LV over_warp(Emit *e, const Acc *a, LV x, unsigned w)
+{
+    for (unsigned mask = WARP / 2; mask; mask /= 2)
+        x = acc_combine(e, a, x, shuffle(e, x, w, mask), w);
+    return x;
+}
+
+/* ---------------------------------------------------------- accumulators */
+
+enum { HELD = TREE_MOST / WARP }; /* partial sums of one thread */
+
+static LLVMTypeRef acc_type(const Emit *e, const Acc *a, unsigned w)
+{
+    Site s = e->s;
+    s.w = w;
+    return site_type(&s, dtype_reg(&s, a->dtype));
+}
+
+/* Stack slots that become registers: accumulator a, part j. */
+static LV *held_new(Emit *e, const Loop *l, unsigned w, unsigned parts)
+{
+    LV *held = NEW_ARRAY(e->k->arena, LV, l->accs.n * HELD);
+    for (uint32_t a = 0; a < l->accs.n; a++)
+        for (unsigned j = 0; j < parts; j++) {
+            held[a * HELD + j] =
+                emit_alloca(e, acc_type(e, &l->accs.at[a], w), 1);
+            LLVMBuildStore(e->s.b, acc_identity(e, &l->accs.at[a], w),
+                           held[a * HELD + j]);
+        }
+    return held;
+}
+
+static void held_add(Emit *e, const Loop *l, const LV *held, unsigned w,
+                     unsigned j)
+{
+    for (uint32_t a = 0; a < l->accs.n; a++) {
+        const Acc *acc = &l->accs.at[a];
+        LV p = held[a * HELD + j];
+        LV old = LLVMBuildLoad2(e->s.b, acc_type(e, acc, w), p, "");
+        LV sum = acc_combine(e, acc, old, emit_use(e, acc->value), w);
+        LLVMBuildStore(e->s.b, sum, p);
+    }
+}
+
+/* What a thread holds, halves first. */
+static LV held_sum(Emit *e, const Acc *acc, const LV *held, unsigned parts)
+{
+    LV x[HELD];
+    for (unsigned j = 0; j < parts; j++)
+        x[j] = LLVMBuildLoad2(e->s.b, acc_type(e, acc, 1), held[j], "");
+    for (; parts > 1; parts /= 2)
+        for (unsigned j = 0; j < parts / 2; j++)
+            x[j] = acc_combine(e, acc, x[j], x[j + parts / 2], 1);
+    return x[0];
+}
+
+/* Index c + 32 j + who, when it is below n, for each part j. */
+static void strided_parts(Emit *e, LoopId loop, LV who, const LV *held,
+                          unsigned parts)
+{
+    const Loop *l = &e->k->loops.at[loop];
+    Count c = count_begin(e, who, emit_iconst(e, l->hi), (int64_t)parts * WARP);
+    for (unsigned j = 0; j < parts; j++) {
+        LV i = LLVMBuildAdd(e->s.b, c.i, emit_iconst(e, (int64_t)j * WARP), "");
+        LLVMBasicBlockRef after = emit_block(e, "after"), then = after;
+        if (j > 0) {
+            then = emit_block(e, "part");
+            LV in =
+                LLVMBuildICmp(e->s.b, LLVMIntSLT, i, emit_iconst(e, l->hi), "");
+            LLVMBuildCondBr(e->s.b, in, then, after);
+            LLVMPositionBuilderAtEnd(e->s.b, then);
+        }
+        emit_turn(e, loop, i, after);
+        held_add(e, l, held, 1, j);
+        LLVMBuildBr(e->s.b, after);
+        LLVMPositionBuilderAtEnd(e->s.b, after);
+    }
+    count_end(e, &c);
+}
+
+static unsigned parts_of(int64_t n)
+{
+    int64_t p = tree_partials(n) / WARP;
+    return p < 1 ? 1 : (unsigned)p;
+}
+
+/* ------------------------------------------------------- warps over lanes */
+
+/* Four neighbouring lanes a thread: partial sums 4 t .. 4 t + 3. */
+static void warp_vectors(Emit *e, LoopId loop, LV *results)
+{
+    const Loop *l = &e->k->loops.at[loop];
+    unsigned w = HELD;
+    LV *held = held_new(e, l, w, 1);
+    e->s.w = w;
+    e->lanes = loop;
+    e->aligned = true;
+    LV from = LLVMBuildMul(e->s.b, e->lane, emit_iconst(e, w), "");
+    Count c = count_begin(e, from, emit_iconst(e, l->hi), WARP * w);
+    emit_turn(e, loop, c.i, c.latch);
+    held_add(e, l, held, w, 0);
+    count_end(e, &c);
+    e->s.w = 1;
+    e->lanes = 0;
+    e->aligned = false;
+    for (uint32_t a = 0; a < l->accs.n; a++) {
+        const Acc *acc = &l->accs.at[a];
+        LV v = LLVMBuildLoad2(e->s.b, acc_type(e, acc, w), held[a * HELD], "");
+        results[a] = fold_vector(e, acc, over_warp(e, acc, v, w), w);
+    }
+}
+
+static void warp_scalars(Emit *e, LoopId loop, LV *results)
+{
+    const Loop *l = &e->k->loops.at[loop];
+    unsigned parts = l->accs.n ? parts_of(l->hi) : 1;
+    LV *held = held_new(e, l, 1, parts);
+    strided_parts(e, loop, e->lane, held, parts);
+    for (uint32_t a = 0; a < l->accs.n; a++) {
+        const Acc *acc = &l->accs.at[a];
+        LV v = held_sum(e, acc, held + a * HELD, parts);
+        results[a] = over_warp(e, acc, v, 1);
+    }
+}
+
+static void warp_lanes(Emit *e, LoopId loop)
+{
+    const Loop *l = &e->k->loops.at[loop];
+    LV *results = NEW_ARRAY(e->k->arena, LV, l->accs.n);
+    if (l->hi % HELD == 0)
+        warp_vectors(e, loop, results);
+    else
+        warp_scalars(e, loop, results);
+    emit_set_results(e, loop, results);
+}
+
+/* -------------------------------------------------------- blocks of columns */
+
+static LV shared_at(Emit *e, const Acc *acc, LV warp)
+{
+    LV at = LLVMBuildMul(e->s.b, warp, emit_iconst(e, WARP), "");
+    at = LLVMBuildAdd(e->s.b, at, e->lane, "");
+    return LLVMBuildGEP2(e->s.b, acc_type(e, acc, 1), e->shared, &at, 1, "");
+}
+
+/* The partial sums of the warps, through shared memory. */
+static LV over_block(Emit *e, const Acc *acc, LV x)
+{
+    LLVMBuilderRef b = e->s.b;
+    LLVMTypeRef t = acc_type(e, acc, 1);
+    LV mine = shared_at(e, acc, e->warp);
+    LLVMBuildStore(b, x, mine);
+    barrier(e);
+    for (unsigned half = COLUMN_WARPS / 2; half; half /= 2) {
+        LLVMBasicBlockRef then = emit_block(e, "half"),
+                          on = emit_block(e, "on");
+        LV low =
+            LLVMBuildICmp(b, LLVMIntSLT, e->warp, emit_iconst(e, half), "");
+        LLVMBuildCondBr(b, low, then, on);
+        LLVMPositionBuilderAtEnd(b, then);
+        LV up = LLVMBuildAdd(b, e->warp, emit_iconst(e, half), "");
+        LV y = LLVMBuildLoad2(b, t, shared_at(e, acc, up), "");
+        LV sum = acc_combine(e, acc, LLVMBuildLoad2(b, t, mine, ""), y, 1);
+        LLVMBuildStore(b, sum, mine);
+        LLVMBuildBr(b, on);
+        LLVMPositionBuilderAtEnd(b, on);
+        barrier(e);
+    }
+    LV all = LLVMBuildLoad2(b, t, shared_at(e, acc, emit_iconst(e, 0)), "");
+    barrier(e); /* before the room is used again */
+    return all;
+}
+
+static void column_seq(Emit *e, LoopId loop)
+{
+    const Loop *l = &e->k->loops.at[loop];
+    unsigned parts = l->accs.n ? parts_of(l->hi) : 1;
+    LV *held = held_new(e, l, 1, parts);
+    LV *results = NEW_ARRAY(e->k->arena, LV, l->accs.n);
+    strided_parts(e, loop, e->warp, held, parts);
+    for (uint32_t a = 0; a < l->accs.n; a++) {
+        const Acc *acc = &l->accs.at[a];
+        results[a] =
+            over_block(e, acc, held_sum(e, acc, held + a * HELD, parts));
+    }
+    emit_set_results(e, loop, results);
+}
+
+/* ---------------------------------------------------------- items, lanes */
+
+static LV block_number(Emit *e)
+{
+    return special(e, "llvm.nvvm.read.ptx.sreg.ctaid.x");
+}
+
+static LV quotient(Emit *e, LV x, int64_t by)
+{
+    return by == 1 ? x : LLVMBuildUDiv(e->s.b, x, emit_iconst(e, by), "");
+}
+
+static LV remainder_of(Emit *e, LV x, int64_t by)
+{
+    return by == 1 ? emit_iconst(e, 0)
+                   : LLVMBuildURem(e->s.b, x, emit_iconst(e, by), "");
+}
+
+/* Which item, and for a thread or a column which lanes; false threads have
+ * nothing to do. */
+static LV find_item(Emit *e, LV tid, LV *lanes, LV *exists)
+{
+    LLVMBuilderRef b = e->s.b;
+    const Kir *k = e->k;
+    LV block = block_number(e);
+    if (e->map == MAP_warp) {
+        LV first = LLVMBuildMul(b, block, emit_iconst(e, WARPS_OF_ROWS), "");
+        LV item = LLVMBuildAdd(b, first, e->warp, "");
+        *exists =
+            LLVMBuildICmp(b, LLVMIntSLT, item, emit_iconst(e, k->rows), "");
+        return item;
+    }
+    int64_t n = lanes_loop(k)->hi;
+    if (e->map == MAP_column) {
+        int64_t groups = (n + WARP - 1) / WARP;
+        LV at = LLVMBuildMul(b, remainder_of(e, block, groups),
+                             emit_iconst(e, WARP), "");
+        at = LLVMBuildAdd(b, at, e->lane, "");
+        LV last = emit_iconst(e, n - 1);
+        e->active = LLVMBuildICmp(b, LLVMIntSLE, at, last, "");
+        *lanes = LLVMBuildSelect(b, e->active, at, last, "");
+        return quotient(e, block, groups);
+    }
+    int64_t per = n / k->width;
+    LV t = LLVMBuildMul(b, block, emit_iconst(e, THREADS), "");
+    t = LLVMBuildAdd(b, t, tid, "");
+    *exists =
+        LLVMBuildICmp(b, LLVMIntSLT, t, emit_iconst(e, k->rows * per), "");
+    *lanes =
+        LLVMBuildMul(b, remainder_of(e, t, per), emit_iconst(e, k->width), "");
+    return quotient(e, t, per);
+}
+
+static void gpu_items(Emit *e, LoopId items)
+{
+    LLVMBuilderRef b = e->s.b;
+    LV tid = special(e, "llvm.nvvm.read.ptx.sreg.tid.x");
+    e->lane = LLVMBuildAnd(b, tid, emit_iconst(e, WARP - 1), "");
+    e->warp = quotient(e, tid, WARP);
+    LV exists = NULL, lanes = NULL;
+    LV item = find_item(e, tid, &lanes, &exists);
+    LLVMBasicBlockRef end = emit_block(e, "end");
+    if (exists) {
+        LLVMBasicBlockRef then = emit_block(e, "item");
+        LLVMBuildCondBr(b, exists, then, end);
+        LLVMPositionBuilderAtEnd(b, then);
+    }
+    e->chunk = lanes;
+    emit_turn(e, items, item, end);
+    LLVMBuildBr(b, end);
+    LLVMPositionBuilderAtEnd(b, end);
+}
+
+/* The lanes of this thread. */
+static void own_lanes(Emit *e, LoopId loop)
+{
+    e->s.w = (unsigned)e->k->width;
+    e->lanes = e->s.w > 1 ? loop : 0;
+    e->aligned = true;
+    LLVMBasicBlockRef after = emit_block(e, "lanes");
+    emit_turn(e, loop, e->chunk, after);
+    LLVMBuildBr(e->s.b, after);
+    LLVMPositionBuilderAtEnd(e->s.b, after);
+    e->s.w = 1;
+    e->lanes = 0;
+    e->aligned = false;
+}
+
+void emit_loop_gpu(Emit *e, LoopId loop)
+{
+    switch (e->k->loops.at[loop].kind) {
+    case LOOP_items:
+        gpu_items(e, loop);
+        return;
+    case LOOP_lanes:
+        if (e->map == MAP_warp)
+            warp_lanes(e, loop);
+        else
+            own_lanes(e, loop);
+        return;
+    case LOOP_seq:
+        if (e->map == MAP_column && shares(e->k, loop))
+            column_seq(e, loop);
+        else
+            emit_seq(e, loop);
+        return;
+    case LOOP_kernel:
+        break;
+    }
+    BUG("a kernel inside a kernel");
+}
+
+/* ------------------------------------------------------------ the function */
+
+/* Whether every index fits 32 bits. */
+static bool small_indices(const Kir *k)
+{
+    for (uint32_t i = 0; i < k->ixs.n; i++)
+        if (k->ixs.at[i].lo < -INT32_MAX || k->ixs.at[i].hi > INT32_MAX)
+            return false;
+    return true;
+}
+
+static void set_attribute(Emit *e, const char *key, const char *value)
+{
+    LLVMAttributeRef a = LLVMCreateStringAttribute(
+        e->s.cx, key, (unsigned)strlen(key), value, (unsigned)strlen(value));
+    LLVMAddAttributeAtIndex(e->fn, LLVMAttributeFunctionIndex, a);
+}
+
+static void add_shared(Emit *e, const char *name)
+{
+    LLVMTypeRef room =
+        LLVMArrayType2(LLVMInt64TypeInContext(e->s.cx), COLUMN_WARPS * WARP);
+    char *own = arena_printf(e->k->arena, "%s_shared", name);
+    e->shared = LLVMAddGlobalInAddressSpace(e->s.module, room, own, 3);
+    LLVMSetLinkage(e->shared, LLVMInternalLinkage);
+    LLVMSetInitializer(e->shared, LLVMGetUndef(room));
+    LLVMSetAlignment(e->shared, 16);
 }
 
 void emit_gpu_kernel(Emit *e, const char *name, const Grid *g)
 {
-    (void)e;
-    (void)name;
-    (void)g;
-}
-void emit_loop_gpu(Emit *e, LoopId loop)
-{
-    (void)e;
-    (void)loop;
+    enum { PTX_KERNEL = 71, GLOBAL = 1 };
+    LLVMContextRef cx = e->s.cx;
+    LLVMTypeRef *params = NEW_ARRAY(e->k->arena, LLVMTypeRef, e->k->nargs);
+    for (uint32_t i = 0; i < e->k->nargs; i++)
+        params[i] = e->k->args[i].counter
+                        ? LLVMInt64TypeInContext(cx)
+                        : LLVMPointerTypeInContext(cx, GLOBAL);
+    LLVMTypeRef t =
+        LLVMFunctionType(LLVMVoidTypeInContext(cx), params, e->k->nargs, false);
+    e->fn = LLVMAddFunction(e->s.module, name, t);
+    LLVMSetFunctionCallConv(e->fn, PTX_KERNEL);
+    set_attribute(e, "nvvm.reqntid",
+                  arena_printf(e->k->arena, "%u,1,1", g->threads));
+    e->ity = small_indices(e->k) && g->blocks < INT32_MAX / 1024
+                 ? LLVMInt32TypeInContext(cx)
+                 : LLVMInt64TypeInContext(cx);
+    for (uint32_t i = 0; i < e->k->nargs; i++)
+        e->args[i] = LLVMGetParam(e->fn, i);
+    if (g->map == MAP_column) add_shared(e, name);
+    LLVMBasicBlockRef entry = emit_block(e, "entry");
+    LLVMBasicBlockRef start = emit_block(e, "start");
+    LLVMPositionBuilderAtEnd(e->s.b, start);
+    emit_body(e, 0);
+    LLVMBuildRetVoid(e->s.b);
+    LLVMPositionBuilderAtEnd(e->s.b, entry);
+    LLVMBuildBr(e->s.b, start);
 }

@@ -132,6 +132,7 @@ typedef struct Kir {
     int64_t width;        /* indices of a lanes loop that are taken at once */
     int64_t rows, chunks; /* host: items = rows * chunks */
     bool zero;            /* results must be zero before */
+    bool across;          /* every item is one loop over lanes */
 } Kir;
 
 void kir_init(Kir *k, Arena *arena);

@@ -171,8 +171,7 @@ static void slots_fold(Emit *e, const Acc *a, const Slots *s, int64_t stop,
     }
 }
 
-/* Halves of a vector, down to one value. */
-static LV fold_vector(Emit *e, const Acc *a, LV v, unsigned w)
+LV fold_vector(Emit *e, const Acc *a, LV v, unsigned w)
 {
     LLVMTypeRef i32 = LLVMInt32TypeInContext(e->s.cx);
     for (unsigned half = w / 2; half > 0; half /= 2) {
@@ -225,7 +224,7 @@ static void prepare_scans(Emit *e, LoopId loop, LV *slots)
     }
 }
 
-static void turn(Emit *e, LoopId loop, LV i, LLVMBasicBlockRef latch)
+void emit_turn(Emit *e, LoopId loop, LV i, LLVMBasicBlockRef latch)
 {
     e->latch[loop] = latch;
     emit_enter(e, loop, i);
@@ -245,7 +244,7 @@ static void emit_unrolled(Emit *e, LoopId loop)
     if (l->accs.n > 16) BUG("more than 16 accumulators in one loop");
     LV *all = NEW_ARRAY(e->k->arena, LV, l->accs.n * UNROLLED);
     for (unsigned i = 0; i < n; i++) {
-        turn(e, loop, emit_iconst(e, i), NULL);
+        emit_turn(e, loop, emit_iconst(e, i), NULL);
         for (uint32_t a = 0; a < l->accs.n; a++) {
             LV id = acc_identity(e, &l->accs.at[a], e->s.w);
             all[a * UNROLLED + i] =
@@ -286,7 +285,7 @@ void emit_seq(Emit *e, LoopId loop)
     LV i = c.i;
     if (l->reverse)
         i = LLVMBuildSub(e->s.b, emit_iconst(e, l->hi + l->lo - 1), i, "");
-    turn(e, loop, i, c.latch);
+    emit_turn(e, loop, i, c.latch);
     for (uint32_t a = 0; a < l->accs.n; a++) {
         LV at = LLVMBuildAnd(e->s.b, i, emit_iconst(e, n - 1), "");
         partial_add(e, &l->accs.at[a], slot_at(e, &slots[a], at), slots[a].type,
@@ -323,7 +322,7 @@ static void lanes_part(Emit *e, LoopId loop, LV from, LV to, unsigned w,
     e->lanes = w > 1 ? loop : 0;
     e->aligned = l->lo % w == 0 && whole_chunks(e, l, w);
     Count c = count_begin(e, from, to, w);
-    turn(e, loop, c.i, c.latch);
+    emit_turn(e, loop, c.i, c.latch);
     Site s = e->s;
     for (uint32_t a = 0; a < l->accs.n; a++) {
         LV at = LLVMBuildAnd(e->s.b, c.i, emit_iconst(e, slots[a].n - 1), "");
@@ -403,7 +402,7 @@ static void emit_items(Emit *e, LoopId items)
         row = LLVMBuildUDiv(e->s.b, c.i, n, "");
         e->chunk = LLVMBuildURem(e->s.b, c.i, n, "");
     }
-    turn(e, items, row, c.latch);
+    emit_turn(e, items, row, c.latch);
     count_end(e, &c);
 }
 

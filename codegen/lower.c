@@ -276,6 +276,7 @@ static void build(Lower *l, const Nest *nest, const LowerOpts *o)
     k->chunks = 1;
     k->width =
         nest->across && nest->ninner && !o->gpu ? 2 * o->lanes : o->lanes;
+    k->across = nest->across;
     l->lanes_inner = !nest->across;
     l->items = loop_open(k, LOOP_items, 0, 0, k->rows);
     Ix *rows = NEW_ARRAY(k->arena, Ix, nest->nrows);

@@ -315,21 +315,70 @@ static void check_file(World *w, uint32_t file, const CodegenOpts *o)
     kernels_free(w->set[file]);
 }
 
+static void world_init(World *w)
+{
+    *w = (World){.random = 0x9E3779B97F4A7C15ull};
+    const char *seed = getenv("TITAN_SEED");
+    if (seed) w->random ^= strtoull(seed, NULL, 10) * 0xD1B54A32D192ED03ull;
+    arena_init(&w->arena, "session");
+    arena_init(&w->scratch, "scratch");
+    diag_init(&w->diag, &w->arena);
+    load_all(w);
+}
+
+static void world_release(World *w)
+{
+    arena_release(&w->scratch);
+    arena_release(&w->arena);
+}
+
 static void check_all(const char *cpu, int level)
 {
     static World w;
-    w = (World){.random = 0x9E3779B97F4A7C15ull};
-    const char *seed = getenv("TITAN_SEED");
-    if (seed) w.random ^= strtoull(seed, NULL, 10) * 0xD1B54A32D192ED03ull;
-    arena_init(&w.arena, "session");
-    arena_init(&w.scratch, "scratch");
-    diag_init(&w.diag, &w.arena);
-    load_all(&w);
+    world_init(&w);
     CodegenOpts o = {.target = TARGET_host, .cpu = cpu, .level = level};
     for (uint32_t f = 0; f < w.nfiles; f++)
         check_file(&w, f, &o);
-    arena_release(&w.scratch);
-    arena_release(&w.arena);
+    world_release(&w);
+}
+
+/* ptxas takes the PTX of every group in every layout, without a spill. */
+static void assemble(World *w, uint32_t file, TargetId target)
+{
+    Module *m = &w->module[file];
+    CodegenOpts o = {.target = target, .level = 2};
+    w->set[file] = kernels_new(m, &o);
+    Launch l;
+    for (uint32_t f = 0; f < m->fns.n; f++)
+        for (int style = 0; style < LAYOUTS; style++)
+            plan(w, file, m->fns.at[f], style, &l);
+    const char *text;
+    size_t size;
+    assert_true(kernels_ptx(w->set[file], &text, &size));
+    char path[] = "/tmp/titan-ptx-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, size), (ssize_t)size);
+    close(fd);
+    const char *command = arena_printf(
+        &w->arena, "ptxas -arch=%s --warn-on-spills -Werror -o /dev/null %s",
+        target_name(target), path);
+    assert_int_equal(system(command), 0);
+    unlink(path);
+    kernels_free(w->set[file]);
+}
+
+static void assemble_for_gpus(void **state)
+{
+    (void)state;
+    if (system("ptxas --version >/dev/null 2>&1") != 0) skip();
+    static World w;
+    world_init(&w);
+    for (uint32_t f = 0; f < w.nfiles; f++) {
+        assemble(&w, f, TARGET_sm_90a);
+        assemble(&w, f, TARGET_sm_100a);
+    }
+    world_release(&w);
 }
 
 static void agree_with_the_interpreter(void **state)
@@ -357,6 +406,7 @@ int main(void)
         cmocka_unit_test(agree_with_the_interpreter),
         cmocka_unit_test(agree_unoptimised),
         cmocka_unit_test(agree_with_wider_vectors),
+        cmocka_unit_test(assemble_for_gpus),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
