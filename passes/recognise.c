@@ -304,7 +304,7 @@ static Fn *next_region(Module *m, PassCtx *cx, const Fn *fn)
                      .name = fn_fresh_name(m, str_of(m, stem)),
                      .kind = module_str(m, kind)};
         if (cx->remarks)
-            buf_printf(cx->remarks, "recognise: %s over %s in '%s'\n", kind,
+            buf_printf(cx->remarks, "recognise: %s over %s in @%s\n", kind,
                        axes_str(m, s.axes, s.naxes), str_of(m, fn->name));
         return outline(m, fn, &o);
     }
