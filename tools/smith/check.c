@@ -2,13 +2,15 @@
  * check.c: what must hold of a program.
  *
  *   print   its text is canonical: printed, read and printed again, it is the
- *           same, and it verifies
+ *           same; it verifies, and its results are finite, so that comparing
+ *           them says something
  *   passes  each pass of the pipeline keeps its meaning, under the contract
  *           that the pass declares
  *   host    the compiled program computes what the interpreter does
  */
 #include "smith.h"
 
+#include <math.h>
 #include <string.h>
 
 /* What went wrong, in front of the reports. */
@@ -21,7 +23,37 @@ static bool failed(const Unit *u, Buf *why, const char *what)
 
 /* ----------------------------------------------------------------- print -- */
 
-static bool check_print(const char *text, size_t n, Buf *why)
+/* The function that is compared. */
+static const Fn *main_of(const Module *m)
+{
+    return m->fns.at[m->fns.n - 1];
+}
+
+static bool all_finite(const Module *m, const Tensor *t)
+{
+    if (dtype_class(type_dtype(m, t->type)) != DC_float) return true;
+    for (int64_t i = 0; i < t->n; i++)
+        if (!isfinite(t->at[i].f)) return false;
+    return true;
+}
+
+static bool check_finite(Unit *u, uint64_t seed, Buf *why)
+{
+    const Fn *fn = main_of(&u->m);
+    Tensor *args = inputs_random(&u->m, fn, seed, &u->arena);
+    Tensor *results = NEW_ARRAY(&u->arena, Tensor, fn->nresults);
+    if (!interp_fn(&u->m, fn, &(InterpOpts){.round = true}, args, results,
+                   &u->arena))
+        return failed(u, why, "the program does not run");
+    for (uint32_t i = 0; i < fn->nresults; i++) {
+        if (all_finite(&u->m, &results[i])) continue;
+        buf_printf(why, "result %u is not finite\n", i);
+        return false;
+    }
+    return true;
+}
+
+static bool check_print(const char *text, size_t n, uint64_t seed, Buf *why)
 {
     Unit u;
     Buf again = {0};
@@ -32,6 +64,7 @@ static bool check_print(const char *text, size_t n, Buf *why)
         ok = false;
         buf_printf(why, "printed again, the program differs:\n%s", again.at);
     }
+    ok = ok && check_finite(&u, seed, why);
     buf_release(&again);
     unit_release(&u);
     return ok;
@@ -125,7 +158,7 @@ static bool check_passes(const char *text, size_t n, uint64_t seed, Tally *t,
 bool check_program(const char *text, size_t n, unsigned modes, uint64_t seed,
                    Tally *t, Buf *why)
 {
-    if (modes & MODE_print && !check_print(text, n, why)) return false;
+    if (modes & MODE_print && !check_print(text, n, seed, why)) return false;
     if (modes & MODE_passes && !check_passes(text, n, seed, t, why))
         return false;
     return true;
