@@ -51,8 +51,11 @@ bool has_axes(Sema *s, const Builtin *b, const Call *c, const AxisList *l)
         Str fn = module_str(s->m, b->name), name = x->name;
         Span at = c->at;
         const char *axis = axis_name(s->m, l->at[i]);
-        const char *axes = val_axes_str(s, x);
         blame_call(&sc, &name, &at, &fn);
+        Scope *scope = s->scope;
+        s->scope = (Scope *)(uintptr_t)sc;
+        const char *axes = val_axes_str(s, x);
+        s->scope = scope;
         const char *what =
             name.id ? arena_printf(s->a, "'%s'", STR(s, name)) : "the value";
         Report *r = sema_error(s, DIAG_axis_missing, at,

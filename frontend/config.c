@@ -7,7 +7,6 @@
  */
 #include "sema.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 static const Node *block_find(const Unit *u, Str name)
@@ -239,7 +238,7 @@ static void print_value(Sema *s, const Val *v, Buf *out)
     } else if (v->dtype == DT_bool) {
         buf_puts(out, v->number != 0 ? "true" : "false");
     } else {
-        buf_double(out, v->number);
+        buf_puts(out, number_str(s, v->number));
     }
 }
 

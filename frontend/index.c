@@ -256,15 +256,12 @@ Val index_slice(Sema *s, Span at, Val x, Axis a, int64_t first, int64_t n)
 static Val may_be_outside(Sema *s, Span at, Axis a, int64_t size, double i,
                           const Node *e)
 {
-    Buf b = {0};
-    buf_double(&b, i);
     Report *r = sema_error(s, DIAG_index_range, at, "index of '%s' may be %s",
-                           axis_name(s->m, a), b.at);
+                           axis_name(s->m, a), number_str(s, i));
     if (size)
         report_note(r, (Span){0}, "'%s' has the indices 0 to %lld",
                     axis_name(s->m, a), (long long)size - 1);
     if (e) report_help(r, "write `%s else 0`", ast_str(s->m, e));
-    buf_release(&b);
     return val_error();
 }
 

@@ -41,6 +41,23 @@ static bool site_frozen(const Site *p)
     return false;
 }
 
+static void add_words(Sema *s, const Site *p, Buf *out)
+{
+    if (!p) return;
+    add_words(s, p->up, out);
+    if (!p->repeats && p->name.id) buf_printf(out, "%s.", STR(s, p->name));
+}
+
+const char *mem_words(Sema *s, const Mem *mem)
+{
+    Buf b = {0};
+    add_words(s, mem->site, &b);
+    buf_puts(&b, STR(s, mem->name));
+    const char *out = arena_strdup(s->a, b.at);
+    buf_release(&b);
+    return out;
+}
+
 /* -------------------------------------------------------------- making -- */
 
 Mem *mem_find(Sema *s, Str path)

@@ -1,11 +1,548 @@
 /*
  * plan.c: plans, as far as they can be checked before they are applied.
+ *
+ * The rules of `shard` are tried on the tensors that there are: parameters
+ * with their gradients and updates, states, what repeats carry, and every
+ * other value of the step.  In each tensor a mesh axis goes to the first axis
+ * that asks for it, in the order of the rules; a rule that never gets anything
+ * is an error, and so is a mesh axis that does not divide what it gets.
  */
-#include "sema.h"
+#include "plan.h"
+
+#include "train.h"
+
+/* ------------------------------------------------------------------ mesh -- */
+
+static const MeshPart *part_find(const Plan *p, Str name)
+{
+    for (uint32_t i = 0; i < p->parts.n; i++)
+        if (str_eq(p->parts.at[i].name, name)) return &p->parts.at[i];
+    return NULL;
+}
+
+static const MeshPart *part_needed(Plan *p, Str name, Span at)
+{
+    const MeshPart *part = part_find(p, name);
+    if (part) return part;
+    const char *words[64];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < p->parts.n && n < 64; i++)
+        words[n++] = STR(p->s, p->parts.at[i].name);
+    Report *r = sema_error(p->s, DIAG_unknown_name, at,
+                           "the plan has no mesh axis '%s'", STR(p->s, name));
+    const char *near = nearest(STR(p->s, name), words, n);
+    if (near) report_help(r, "did you mean '%s'?", near);
+    return NULL;
+}
+
+/* A mesh axis is an atom, or a product of others, outermost first. */
+static bool add_part(Plan *p, const Setting *set)
+{
+    Sema *s = p->s;
+    MeshPart part = {.name = set->name.text, .size = 1};
+    if (set->value->kind == N_product) {
+        for (uint32_t i = 0; i < set->value->terms.n; i++) {
+            const Node *t = set->value->terms.at[i];
+            const MeshPart *f = part_needed(p, t->name, t->span);
+            if (!f) return false;
+            for (uint32_t k = 0; k < f->natoms && part.natoms < 8; k++)
+                part.atoms[part.natoms++] = f->atoms[k];
+            part.size *= f->size;
+        }
+    } else {
+        if (!size_eval(s, set->value, &part.size)) return false;
+        part.atoms[part.natoms++] = mesh_of(s->m, part.name, part.size);
+    }
+    vec_push(s->a, &p->parts, part);
+    return true;
+}
+
+static bool check_mesh_size(Plan *p, const Node *rule)
+{
+    Sema *s = p->s;
+    int64_t all = 1;
+    Buf b = {0};
+    for (uint32_t i = 0; i < s->m->mesh.n; i++) {
+        int64_t size = s->m->mesh.at[i].size;
+        all *= size;
+        buf_printf(&b, "%s%lld", i ? " x " : "", (long long)size);
+    }
+    bool ok = !s->f->opts.devices || s->f->opts.devices == all;
+    if (!ok)
+        sema_error(s, DIAG_mesh_size, rule->head,
+                   "mesh needs %lld devices (%s), --devices says %lld",
+                   (long long)all, b.at, (long long)s->f->opts.devices);
+    buf_release(&b);
+    return ok;
+}
+
+static bool read_mesh(Plan *p, const Node *body)
+{
+    const Node *last = NULL;
+    for (uint32_t i = 0; i < body->block.n; i++) {
+        const Node *n = body->block.at[i];
+        if (n->kind != N_rule || n->rule.kind != RULE_mesh) continue;
+        last = n;
+        for (uint32_t k = 0; k < n->rule.mesh.n; k++)
+            if (!add_part(p, &n->rule.mesh.at[k])) return false;
+    }
+    return !last || check_mesh_size(p, last);
+}
+
+/* --------------------------------------------------------------- clauses -- */
+
+static const Clause *clause(const Node *rule, ClauseKind kind)
+{
+    for (uint32_t i = 0; i < rule->rule.nclauses; i++)
+        if (rule->rule.clauses[i].kind == kind) return &rule->rule.clauses[i];
+    return NULL;
+}
+
+static bool path_known(Sema *s, const char *path)
+{
+    for (uint32_t i = 0; i < s->mems.n; i++)
+        if (path_matches(s, path, s->mems.at[i])) return true;
+    /* the last word may be a name inside the module */
+    const char *dot = strrchr(path, '.');
+    return dot && path_known(s, arena_strndup(s->a, path,
+                                              (size_t)(dot - path)));
+}
+
+static bool is_role(const char *word)
+{
+    static const char *const roles[] = {"param",      "grad",     "state",
+                                        "update",     "repeat",   "activation",
+                                        "residual"};
+    for (uint32_t i = 0; i < sizeof roles / sizeof *roles; i++)
+        if (strcmp(word, roles[i]) == 0) return true;
+    return false;
+}
+
+static bool check_paths(Plan *p, const Nodes *terms)
+{
+    for (uint32_t i = 0; i < terms->n; i++) {
+        const Node *t = terms->at[i];
+        const char *path = t->kind == N_name ? STR(p->s, t->name) : "";
+        if (!*path || is_role(path) || path_known(p->s, path)) continue;
+        path_unknown(p->s, t->span, "plan", path);
+        return false;
+    }
+    return true;
+}
+
+static bool subject_is_path(RuleKind kind)
+{
+    return kind == RULE_float8 || kind == RULE_mx || kind == RULE_keep ||
+           kind == RULE_offload || kind == RULE_remat;
+}
+
+static bool clause_is_path(ClauseKind kind)
+{
+    return kind == CLAUSE_in || kind == CLAUSE_except || kind == CLAUSE_keep;
+}
+
+static bool check_names(Plan *p, const Node *rule)
+{
+    if (subject_is_path(rule->rule.kind) &&
+        !check_paths(p, &rule->rule.subject))
+        return false;
+    for (uint32_t i = 0; i < rule->rule.nclauses; i++)
+        if (clause_is_path(rule->rule.clauses[i].kind) &&
+            !check_paths(p, &rule->rule.clauses[i].terms))
+            return false;
+    if (rule->rule.kind != RULE_gather) return true;
+    for (uint32_t i = 0; i < rule->rule.subject.n; i++) {
+        AxisList l = {.n = 0};
+        if (!axes_of_term(p->s, rule->rule.subject.at[i], &l)) return false;
+    }
+    return true;
+}
+
+/* ----------------------------------------------------------------- shards -- */
+
+static bool read_roles(Plan *p, const Node *rule, Shard *out)
+{
+    static const struct {
+        const char *word;
+        unsigned roles;
+    } words[] = {{"param", ON_param},       {"grad", ON_grad},
+                 {"state", ON_state},       {"update", ON_update},
+                 {"residual", ON_residual}, {"activation", ON_activation}};
+    const Clause *c = clause(rule, CLAUSE_for);
+    out->roles = c ? 0 : ~0u;
+    for (uint32_t i = 0; c && i < c->terms.n; i++) {
+        const Node *t = c->terms.at[i];
+        unsigned roles = 0;
+        for (uint32_t k = 0; k < sizeof words / sizeof *words; k++)
+            if (t->kind == N_name &&
+                strcmp(STR(p->s, t->name), words[k].word) == 0)
+                roles = words[k].roles;
+        if (!roles) {
+            Report *r = sema_error(p->s, DIAG_rule_unknown, t->span,
+                                   "'%s' is no role", ast_str(p->s->m, t));
+            report_help(r, "roles: param, grad, state, update, activation, "
+                           "residual");
+            return false;
+        }
+        out->roles |= roles;
+    }
+    return true;
+}
+
+static bool add_mesh(Plan *p, const Node *t, Shard *out)
+{
+    if (t->kind == N_product) {
+        for (uint32_t i = 0; i < t->terms.n; i++)
+            if (!add_mesh(p, t->terms.at[i], out)) return false;
+        return true;
+    }
+    const MeshPart *part = part_needed(p, t->name, t->span);
+    if (!part) return false;
+    for (uint32_t i = 0; i < part->natoms && out->natoms < 8; i++)
+        out->atoms[out->natoms++] = part->atoms[i];
+    return true;
+}
+
+static bool read_shard(Plan *p, const Node *rule)
+{
+    Shard *out = NEW(p->s->a, Shard);
+    out->node = rule;
+    out->in = clause(rule, CLAUSE_in);
+    out->pipeline = clause(rule, CLAUSE_schedule) != NULL;
+    const Clause *over = clause(rule, CLAUSE_over);
+    if (!over) {
+        Report *r = sema_error(p->s, DIAG_rule_unknown, rule->head,
+                               "shard needs the mesh axes to go over");
+        report_help(r, "write shard seq over cp");
+        return false;
+    }
+    for (uint32_t i = 0; i < over->terms.n; i++)
+        if (!add_mesh(p, over->terms.at[i], out)) return false;
+    for (uint32_t i = 0; i < rule->rule.subject.n; i++) {
+        AxisList l = {.n = 0};
+        const Node *t = rule->rule.subject.at[i];
+        if (!axes_of_term(p->s, t, &l)) return false;
+        for (uint32_t k = 0; k < l.n && out->naxes < 16; k++) {
+            out->axis_at[out->naxes] = t->span;
+            out->axes[out->naxes++] = l.at[k];
+        }
+    }
+    vec_push(p->s->a, &p->shards, out);
+    return read_roles(p, rule, out);
+}
+
+/* A mesh axis that the shard wanted and another one had taken. */
+static void note_loss(Shard *x, const Shard *winner, Axis to, MeshAxis m,
+                      const char *tensor)
+{
+    x->beaten_by = x->beaten_by ? x->beaten_by : winner;
+    if (x->beaten_by != winner) return;
+    x->beaten_axis = to;
+    x->beaten_mesh = m;
+    for (uint32_t i = 0; i < x->nbeaten && i < 4; i++)
+        if (strcmp(x->beaten_in[i], tensor) == 0) return;
+    if (x->nbeaten < 4) x->beaten_in[x->nbeaten] = tensor;
+    x->nbeaten++;
+}
+
+static bool not_divisible(Plan *p, const Shard *x, uint32_t axis, MeshAxis m,
+                          int64_t size)
+{
+    Sema *s = p->s;
+    const char *name = axis_name(s->m, x->axes[axis]);
+    Report *r = sema_error(
+        s, DIAG_not_divisible, x->axis_at[axis],
+        "mesh axis '%s' (%lld) does not divide axis '%s' (%lld)",
+        mesh_name(s->m, m), (long long)s->m->mesh.at[m.id].size, name,
+        (long long)size);
+    ConfigValue *c = config_find(s, s->main, module_str(s->m, name));
+    if (c && c->overridden)
+        report_note(r, (Span){0}, "'%s' is set by -D %s=%lld", name, name,
+                    (long long)c->value.number);
+    else if (c)
+        report_note(r, c->at, "'%s' is set here", name);
+    Buf b = {0};
+    for (int64_t d = 1, n = 0; d <= size && n < 24; d++) {
+        if (size % d) continue;
+        buf_printf(&b, "%s%lld", n++ ? ", " : "", (long long)d);
+    }
+    report_help(r, "divisors of %lld: %s", (long long)size, b.at);
+    buf_release(&b);
+    return false;
+}
+
+/* What the tensors' mesh axes have gone to so far. */
+typedef struct Taken {
+    struct {
+        MeshAxis mesh;
+        Axis axis;
+        const Shard *by;
+    } at[32];
+    uint32_t n;
+} Taken;
+
+static bool try_axis(Plan *p, Shard *x, const Splittee *t, uint32_t axis,
+                     uint32_t atom, Taken *taken)
+{
+    MeshAxis m = x->atoms[atom];
+    Axis a = x->axes[axis];
+    int64_t size = type_size(p->s->m, t->type, a), over = 1;
+    x->seen = true;
+    for (uint32_t i = 0; i < taken->n; i++) {
+        if (taken->at[i].mesh.id == m.id) {
+            if (taken->at[i].by != x)
+                note_loss(x, taken->at[i].by, taken->at[i].axis, m, t->name);
+            return true;
+        }
+        if (taken->at[i].axis.id == a.id)
+            over *= p->s->m->mesh.at[taken->at[i].mesh.id].size;
+    }
+    over *= p->s->m->mesh.at[m.id].size;
+    if (size % over) return not_divisible(p, x, axis, m, size);
+    x->used = true;
+    if (taken->n == 32) return true;
+    taken->at[taken->n].mesh = m;
+    taken->at[taken->n].axis = a;
+    taken->at[taken->n++].by = x;
+    return true;
+}
+
+static bool shard_tensor(Plan *p, const Splittee *t)
+{
+    Taken taken = {.n = 0};
+    for (uint32_t i = 0; i < p->shards.n; i++) {
+        Shard *x = p->shards.at[i];
+        if (!(x->roles & t->role) || x->pipeline) continue;
+        if (x->in && t->mem) {
+            bool in = false;
+            for (uint32_t k = 0; k < x->in->terms.n; k++)
+                in |= path_matches(p->s, STR(p->s, x->in->terms.at[k]->name),
+                                   t->mem);
+            if (!in) continue;
+        }
+        for (uint32_t m = 0; m < x->natoms; m++)
+            for (uint32_t a = 0; a < x->naxes; a++)
+                if (type_axis(p->s->m, t->type, x->axes[a]) &&
+                    !try_axis(p, x, t, a, m, &taken))
+                    return false;
+    }
+    return true;
+}
+
+/* --------------------------------------------------------------- tensors -- */
+
+static bool shard_mems(Plan *p)
+{
+    Sema *s = p->s;
+    for (uint32_t i = 0; i < s->mems.n; i++) {
+        const Mem *mem = s->mems.at[i];
+        static const unsigned of_param[] = {ON_param, ON_grad, ON_update};
+        Splittee t = {.type = mem->type, .mem = mem};
+        t.name = mem_words(s, mem);
+        t.role = ON_state;
+        if (mem->role == ROLE_state && !shard_tensor(p, &t)) return false;
+        for (uint32_t k = 0; k < 3 && mem->role == ROLE_param; k++) {
+            t.role = of_param[k];
+            if (!shard_tensor(p, &t)) return false;
+        }
+    }
+    return true;
+}
+
+static bool shard_value(Plan *p, const Fn *fn, uint32_t i)
+{
+    Module *m = p->s->m;
+    const Inst *in = &fn->insts[i];
+    const TypeInfo *info = type_info(m, in->type);
+    if (in->phase == PHASE_update || info->is_tuple) return true;
+    Splittee t = {.type = in->type, .role = ON_activation};
+    t.name = str_of(m, fn->names[i].id ? fn->names[i] : fn->name);
+    return shard_tensor(p, &t);
+}
+
+static bool shard_carried(Plan *p, const Fn *fn, const Inst *in)
+{
+    const Module *m = p->s->m;
+    int64_t carry = attr_int(m, in->attr, AT_carry, 0);
+    for (int64_t k = 0; k < carry; k++) {
+        Value v = inst_arg(fn, in, (uint32_t)k);
+        Splittee t = {.type = value_type(fn, v), .role = ON_residual};
+        t.name = str_of(m, fn->names[v.id]);
+        if (!shard_tensor(p, &t)) return false;
+    }
+    return true;
+}
+
+/* pp cuts repeats: the axis has to be one. */
+static void mark_pipelines(Plan *p, const Inst *in)
+{
+    Axis a = attr_axis(p->s->m, in->attr, AT_axis);
+    for (uint32_t i = 0; i < p->shards.n; i++)
+        for (uint32_t k = 0; k < p->shards.at[i]->naxes; k++)
+            if (p->shards.at[i]->axes[k].id == a.id)
+                p->shards.at[i]->used |= p->shards.at[i]->pipeline;
+}
+
+static bool shard_values(Plan *p)
+{
+    Module *m = p->s->m;
+    for (uint32_t f = 0; f < m->fns.n; f++) {
+        const Fn *fn = m->fns.at[f];
+        bool init = strcmp(str_of(m, fn->name), "init") == 0;
+        for (uint32_t i = 0; i < fn->ninsts && !init; i++) {
+            const Inst *in = &fn->insts[i];
+            if (in->op == OP_arg && i < fn->nparams &&
+                (fn->params[i].role == ROLE_param ||
+                 fn->params[i].role == ROLE_state))
+                continue;
+            if (in->op == OP_repeat) {
+                mark_pipelines(p, in);
+                if (!shard_carried(p, fn, in)) return false;
+            }
+            if (!shard_value(p, fn, i)) return false;
+        }
+    }
+    return true;
+}
+
+/* --------------------------------------------------------------- verdicts -- */
+
+static const char *rule_text(Plan *p, const Node *rule)
+{
+    Buf b = {0};
+    ast_print(p->s->m, rule, &b);
+    size_t n = b.n;
+    while (n && (b.at[n - 1] == '\n' || b.at[n - 1] == ' ')) n--;
+    const char *start = b.at;
+    while (*start == ' ') start++;
+    const char *out = arena_strndup(p->s->a, start,
+                                    n - (size_t)(start - b.at));
+    buf_release(&b);
+    return out;
+}
+
+static const char *roles_text(Plan *p, const Shard *x)
+{
+    static const char *const words[] = {"param",  "grad",     "state",
+                                        "update", "residual", "activation"};
+    Buf b = {0};
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < 6; i++) left += (x->roles >> i) & 1;
+    if (x->roles == ~0u) return "tensor";
+    for (uint32_t i = 0; i < 6; i++) {
+        if (!(x->roles >> i & 1)) continue;
+        left--;
+        buf_printf(&b, "%s%s", words[i],
+                   left > 1 ? ", " : left == 1 ? " or " : "");
+    }
+    const char *out = arena_strdup(p->s->a, b.at);
+    buf_release(&b);
+    return out;
+}
+
+static void report_beaten(Plan *p, const Shard *x)
+{
+    Sema *s = p->s;
+    Report *r = sema_error(s, DIAG_rule_beaten, x->node->span,
+                           "'%s' never applies", rule_text(p, x->node));
+    Buf b = {0};
+    for (uint32_t i = 0; i < x->nbeaten && i < 4; i++)
+        buf_printf(&b, "%s%s", i ? ", " : "", x->beaten_in[i]);
+    if (x->nbeaten > 4) buf_printf(&b, " and %u more", x->nbeaten - 4);
+    report_note(r, x->beaten_by->node->span, "this gives '%s' to '%s', in %s",
+                mesh_name(s->m, x->beaten_mesh),
+                axis_name(s->m, x->beaten_axis), b.at);
+    buf_release(&b);
+}
+
+static bool all_used(Plan *p)
+{
+    bool ok = true;
+    for (uint32_t i = 0; i < p->shards.n; i++) {
+        const Shard *x = p->shards.at[i];
+        if (x->used) continue;
+        ok = false;
+        if (x->beaten_by) {
+            report_beaten(p, x);
+            continue;
+        }
+        if (x->pipeline)
+            sema_error(p->s, DIAG_rule_unused, x->node->span,
+                       "rule shards nothing: there is no repeat over '%s'",
+                       axes_str(p->s->m, x->axes, x->naxes));
+        else
+            sema_error(p->s, DIAG_rule_unused, x->node->span,
+                       "rule shards nothing: no %s has axis '%s'",
+                       roles_text(p, x),
+                       axes_str(p->s->m, x->axes, x->naxes));
+    }
+    return ok;
+}
+
+/* --------------------------------------------------------------- choosing -- */
+
+static uint32_t plans(Sema *s, const Node *train, const Node **out,
+                      uint32_t most)
+{
+    uint32_t n = 0;
+    for (uint32_t f = 0; f < s->main->files.n; f++) {
+        Nodes d = s->main->files.at[f]->decls;
+        for (uint32_t i = 0; i < d.n && n < most; i++)
+            if (d.at[i]->kind == N_plan &&
+                (!train || !d.at[i]->decl.of.text.id ||
+                 str_eq(d.at[i]->decl.of.text, train->decl.name.text)))
+                out[n++] = d.at[i];
+    }
+    return n;
+}
+
+static bool choose(Sema *s, const Node *train, const Node **out)
+{
+    const Node *all[64];
+    const char *words[64], *want = s->f->opts.plan;
+    uint32_t n = plans(s, train, all, 64);
+    *out = NULL;
+    for (uint32_t i = 0; i < n; i++) {
+        words[i] = STR(s, all[i]->decl.name.text);
+        if (want && strcmp(want, words[i]) == 0) *out = all[i];
+    }
+    if (!want && n == 1) *out = all[0];
+    if (*out || (!want && n == 0)) return true;
+    Report *r = sema_error(s, DIAG_no_such_path, (Span){0},
+                           want ? "there is no plan '%s'%s"
+                                : "there are several plans%s%s",
+                           want ? want : "", "");
+    const char *near = want ? nearest(want, words, n) : NULL;
+    if (near) report_help(r, "did you mean '%s'?", near);
+    Buf b = {0};
+    for (uint32_t i = 0; i < n; i++)
+        buf_printf(&b, "%s%s", i ? ", " : "", words[i]);
+    if (n) report_help(r, "say which: --plan NAME; plans: %s", b.at);
+    buf_release(&b);
+    return false;
+}
+
+static bool check_rule(Plan *p, const Node *rule)
+{
+    if (rule->kind != N_rule || rule->rule.kind == RULE_none) return false;
+    if (!check_names(p, rule)) return false;
+    return rule->rule.kind != RULE_shard || read_shard(p, rule);
+}
 
 bool plan_check(Sema *s, const Node *train)
 {
-    (void)s;
-    (void)train;
-    return true;
+    const Node *node;
+    if (!choose(s, train, &node)) return false;
+    Plan p = {.s = s};
+    s->scope = s->main->scope;
+    if (node) {
+        option_set(s->m, "plan", STR(s, node->decl.name.text));
+        const Node *body = node->decl.body;
+        bool ok = read_mesh(&p, body);
+        for (uint32_t i = 0; ok && i < body->block.n; i++)
+            ok = check_rule(&p, body->block.at[i]);
+        if (!ok || !shard_mems(&p) || !shard_values(&p) || !all_used(&p))
+            return false;
+    }
+    return check_additive(s, &p, node);
 }

@@ -124,6 +124,8 @@ Type val_type(Sema *s, const Val *v);
 bool val_is_elementary(const Val *v); /* number, lazy or tensor */
 /* "[.., seq, embed]" as the reader of this scope sees it. */
 const char *val_axes_str(Sema *s, const Val *v);
+/* "12", "0.5", "-inf". */
+const char *number_str(Sema *s, double x);
 const char *val_label(Sema *s, const Val *v, const char *otherwise);
 const Aligned *align_join(Sema *s, const Val *v, uint32_t n);
 
@@ -498,6 +500,8 @@ bool exec_repeat(Sema *s, const Node *n);
 bool exec_param(Sema *s, const Node *n);
 bool exec_state(Sema *s, const Node *n);
 Mem *mem_find(Sema *s, Str path);
+/* Its path as a reader of the program says it: repeats add nothing. */
+const char *mem_words(Sema *s, const Mem *mem);
 Mem *mem_make(Sema *s, Mem init);
 /* A state of the optimizer, with the type of the parameter. */
 Mem *state_like(Sema *s, const Var *v, Mem *param, bool *is_new);

@@ -167,12 +167,9 @@ bool size_eval(Sema *s, const Node *n, int64_t *out)
         return false;
     }
     if (v.number != floor(v.number) || v.number < 1 || v.number > 1e15) {
-        Buf b = {0};
-        buf_double(&b, v.number);
         sema_error(s, DIAG_size_whole, n->span,
                    "the size of an axis is a whole number from 1, this is %s",
-                   b.at);
-        buf_release(&b);
+                   number_str(s, v.number));
         return false;
     }
     *out = (int64_t)v.number;

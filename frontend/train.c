@@ -360,7 +360,7 @@ bool train_all_taken(Sema *s)
         if (t->taken[k]) continue;
         Report *r = sema_error(s, DIAG_no_update, s->trained.at[k]->at,
                                "no update takes parameter '%s'",
-                               STR(s, s->trained.at[k]->path));
+                               mem_words(s, s->trained.at[k]));
         for (uint32_t i = 0; i < t->rules.n; i++)
             report_note(r, t->rules.at[i]->span, "rule %u", i + 1);
         if (!t->rules.n)

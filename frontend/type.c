@@ -32,13 +32,14 @@ bool dtype_of_type(Sema *s, const Node *type, DType otherwise, DType *out)
 
 /* ------------------------------------------------- types of parameters -- */
 
-static bool no_twice(Sema *s, const Node *type, const AxisList *l,
+static bool no_twice(Sema *s, const TypeLayout *t, const Span *at,
                      const char *what, Str name)
 {
+    const AxisList *l = &t->list;
     for (uint32_t i = 0; i < l->n; i++)
         for (uint32_t k = 0; k < i; k++) {
             if (l->at[i].id != l->at[k].id) continue;
-            sema_error(s, DIAG_axis_twice, type->span,
+            sema_error(s, DIAG_axis_twice, at[i],
                        "axis '%s' appears twice in %s '%s'",
                        axis_name(s->m, l->at[i]), what, STR(s, name));
             return false;
@@ -56,6 +57,7 @@ bool type_layout(Sema *s, const Node *type, const char *what, Str name,
                  TypeLayout *out)
 {
     *out = (TypeLayout){.type = {0}};
+    Span at[16];
     if (!dtype_of_type(s, type, DT_f32, &out->dtype)) return false;
     for (uint32_t i = 0; i < type->type.naxes; i++) {
         const AxisUse *u = &type->type.axes[i];
@@ -63,6 +65,7 @@ bool type_layout(Sema *s, const Node *type, const char *what, Str name,
         if (!axes_of_term(s, u->term, &out->list)) return false;
         for (uint32_t k = first; k < out->list.n; k++) {
             TypeAxis *a = &out->axes[k];
+            at[k] = u->term->span;
             *a = (TypeAxis){.axis = out->list.at[k]};
             if (!use_size(s, u, a->axis, &a->size)) return false;
         }
@@ -74,7 +77,7 @@ bool type_layout(Sema *s, const Node *type, const char *what, Str name,
         else
             out->to += more;
     }
-    if (!no_twice(s, type, &out->list, what, name)) return false;
+    if (!no_twice(s, out, at, what, name)) return false;
     out->type = type_tensor(s->m, out->dtype, out->axes, out->list.n);
     return true;
 }

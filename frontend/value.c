@@ -209,3 +209,14 @@ const Aligned *align_join(Sema *s, const Val *v, uint32_t n)
     }
     return out;
 }
+
+const char *number_str(Sema *s, double x)
+{
+    if (x == floor(x) && fabs(x) < 1e15)
+        return arena_printf(s->a, "%lld", (long long)x);
+    Buf b = {0};
+    buf_double(&b, x);
+    const char *out = arena_strdup(s->a, b.at);
+    buf_release(&b);
+    return out;
+}

@@ -1,0 +1,61 @@
+/*
+ * plan.h: a plan while it is checked.
+ */
+#ifndef TITAN_PLAN_H
+#define TITAN_PLAN_H
+
+#include "sema.h"
+
+enum {
+    ON_param = 1,
+    ON_grad = 2,
+    ON_state = 4,
+    ON_update = 8,
+    ON_residual = 16,
+    ON_activation = 32
+};
+
+typedef struct MeshPart {
+    Str name;
+    int64_t size;
+    MeshAxis atoms[8]; /* outermost first */
+    uint32_t natoms;
+} MeshPart;
+
+typedef struct Shard Shard;
+struct Shard {
+    const Node *node;
+    const Clause *in; /* or NULL */
+    unsigned roles;
+    bool pipeline;
+    Axis axes[16];
+    Span axis_at[16];
+    uint32_t naxes;
+    MeshAxis atoms[8];
+    uint32_t natoms;
+    bool seen, used;
+    const Shard *beaten_by; /* the first that took what this one wanted */
+    Axis beaten_axis;
+    MeshAxis beaten_mesh;
+    const char *beaten_in[4];
+    uint32_t nbeaten;
+};
+
+typedef struct Plan {
+    Sema *s;
+    VEC(MeshPart) parts;
+    VEC(Shard *) shards;
+} Plan;
+
+/* A tensor of the step, on which the rules are tried. */
+typedef struct Splittee {
+    Type type;
+    unsigned role;
+    const Mem *mem; /* or NULL */
+    const char *name;
+} Splittee;
+
+/* States are sums over the microbatches, where there are several. */
+bool check_additive(Sema *s, const Plan *p, const Node *plan);
+
+#endif
