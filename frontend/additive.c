@@ -99,9 +99,8 @@ static Mix *inner(Walk *w, const Fn *fn, const Inst *in, const Mix *mix)
 {
     const Fn *callee = fn_of(w->s->m, attr_fn(w->s->m, in->attr, AT_fn));
     Mix *args = gather_args(w, fn, in, mix, callee->nparams), *out;
-    int64_t carry = in->op == OP_repeat
-                        ? attr_int(w->s->m, in->attr, AT_carry, 0)
-                        : 0;
+    int64_t carry =
+        in->op == OP_repeat ? attr_int(w->s->m, in->attr, AT_carry, 0) : 0;
     for (int turn = 0;; turn++) {
         out = results_of(w, callee, walk_fn(w, callee, args));
         bool again = false;
@@ -168,7 +167,8 @@ static void refuse(Sema *s, const Mem *mem, int64_t parts)
         s, DIAG_state_not_additive, mem->at,
         "state '%s' is not a sum over microbatches, and the plan makes %lld",
         STR(s, mem->name), (long long)parts);
-    report_help(r, "bind it to what sums, maxima or counts over the batch give");
+    report_help(r,
+                "bind it to what sums, maxima or counts over the batch give");
 }
 
 bool check_additive(Sema *s, const Plan *p, const Node *plan)
@@ -182,7 +182,7 @@ bool check_additive(Sema *s, const Plan *p, const Node *plan)
     const Fn *fn = fn_of(s->m, ref);
     Mix *args = NEW_ARRAY(s->m->scratch, Mix, fn->nparams + 1);
     for (uint32_t i = 0; i < fn->nparams; i++)
-        args[i] = fn->params[i].role != ROLE_input       ? MIX_clean
+        args[i] = fn->params[i].role != ROLE_input    ? MIX_clean
                   : has_batch(&w, fn->params[i].type) ? MIX_each
                                                       : MIX_clean;
     Mix *results = results_of(&w, fn, walk_fn(&w, fn, args));

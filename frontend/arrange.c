@@ -251,7 +251,7 @@ Val builtin_put(Sema *s, const Builtin *b, const Call *c)
     if (!elementary(s, b, c) || !one_axis(s, c->items[0].term, &l.at[0]) ||
         !has_axes(s, b, c, &l))
         return val_error();
-    Val ids = eval(s, c->items[0].value);
+    Val ids = eval_node(s, c->items[0].value);
     if (val_failed(&ids)) return ids;
     if (!val_is_elementary(&ids) || dtype_class((DType)ids.dtype) != DC_int) {
         sema_error(s, DIAG_dtype_mismatch, c->items[0].value->span,

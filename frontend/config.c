@@ -160,7 +160,7 @@ static void set_value(Sema *s, Unit *u, const Node *block, const Setting *it)
         c.overridden = true;
         if (!define_value(s, d, &c.value)) return;
     } else {
-        c.value = eval(s, it->value);
+        c.value = eval_node(s, it->value);
     }
     if (val_failed(&c.value)) return;
     ConfigValue *old = find_in(u, c.name);

@@ -290,7 +290,7 @@ static void note_crossing(Sema *s, const Node *n, const Val *x, const Val *y,
 
 static Val eval_contract(Sema *s, const Node *n)
 {
-    Val x = eval(s, n->contract.left), y = eval(s, n->contract.right);
+    Val x = eval_node(s, n->contract.left), y = eval_node(s, n->contract.right);
     AxisList sum = {.n = 0};
     if (val_failed(&x) || val_failed(&y)) return val_error();
     if (!val_is_elementary(&x) || !val_is_elementary(&y)) {
@@ -322,25 +322,25 @@ static const ScalarOp binary_ops[] = {
 static Val eval_binary(Sema *s, const Node *n)
 {
     BinaryOp op = n->binary.op;
-    Val a = eval(s, n->binary.left);
+    Val a = eval_node(s, n->binary.left);
     if (val_failed(&a)) return a;
     if (val_is_number(&a) && op == BIN_and && a.number == 0) return a;
     if (val_is_number(&a) && op == BIN_or && a.number != 0) return a;
-    Val b = eval(s, n->binary.right);
+    Val b = eval_node(s, n->binary.right);
     bool swap = op == BIN_gt || op == BIN_ge;
     return elementwise2(s, n->head, binary_ops[op], swap ? b : a, swap ? a : b);
 }
 
 static Val eval_unary(Sema *s, const Node *n)
 {
-    Val x = eval(s, n->unary.x);
+    Val x = eval_node(s, n->unary.x);
     return elementwise(s, n->head, n->unary.op == UN_neg ? SC_neg : SC_not, &x,
                        1);
 }
 
 bool eval_condition(Sema *s, const Node *n, bool *out)
 {
-    Val c = eval(s, n);
+    Val c = eval_node(s, n);
     if (val_failed(&c)) return false;
     *out = c.number != 0;
     if (val_is_number(&c)) return true;
@@ -354,7 +354,7 @@ static Val eval_choose(Sema *s, const Node *n)
 {
     bool yes;
     if (!eval_condition(s, n->choose.cond, &yes)) return val_error();
-    return eval(s, yes ? n->choose.yes : n->choose.no);
+    return eval_node(s, yes ? n->choose.yes : n->choose.no);
 }
 
 /* ---------------------------------------------------------------- lists -- */
@@ -365,7 +365,7 @@ static Val eval_tuple(Sema *s, const Node *n)
     out.tuple.at = NEW_ARRAY(s->a, Val, n->tuple.n + 1);
     out.tuple.n = n->tuple.n;
     for (uint32_t i = 0; i < n->tuple.n; i++) {
-        out.tuple.at[i] = eval(s, n->tuple.at[i]);
+        out.tuple.at[i] = eval_node(s, n->tuple.at[i]);
         if (val_failed(&out.tuple.at[i])) return val_error();
     }
     return out;
@@ -373,7 +373,7 @@ static Val eval_tuple(Sema *s, const Node *n)
 
 static Val eval_field(Sema *s, const Node *n)
 {
-    Val base = eval(s, n->field.base);
+    Val base = eval_node(s, n->field.base);
     if (val_failed(&base)) return base;
     const char *text = STR(s, n->field.name.text);
     if (base.kind != VAL_tuple || text[0] < '0' || text[0] > '9') {
@@ -389,7 +389,7 @@ static Val eval_field(Sema *s, const Node *n)
     return val_error();
 }
 
-Val eval(Sema *s, const Node *n)
+Val eval_node(Sema *s, const Node *n)
 {
     switch ((NodeKind)n->kind) {
     case N_name:

@@ -277,8 +277,8 @@ static Val pick_number(Sema *s, const Item *it, Val x, const TypeAxis *a,
 
 static Val pick_range(Sema *s, const Item *it, Val x, const TypeAxis *a)
 {
-    Val lo = eval(s, it->value->range.first),
-        hi = eval(s, it->value->range.end);
+    Val lo = eval_node(s, it->value->range.first),
+        hi = eval_node(s, it->value->range.end);
     if (val_failed(&lo) || val_failed(&hi)) return val_error();
     if (!val_is_number(&lo) || !val_is_number(&hi)) {
         sema_error(s, DIAG_not_static, it->value->span,
@@ -504,8 +504,8 @@ static Val pick(Sema *s, const Item *it, Val x)
     }
     TypeAxis a = *val_axis(s, &x, l.at[0]), r;
     if (it->value->kind == N_range) return pick_range(s, it, x, &a);
-    Val e = eval(s, it->value), other = val_error();
-    if (it->otherwise) other = eval(s, it->otherwise);
+    Val e = eval_node(s, it->value), other = val_error();
+    if (it->otherwise) other = eval_node(s, it->otherwise);
     if (val_failed(&e) || (it->otherwise && val_failed(&other)))
         return val_error();
     const Val *o = it->otherwise ? &other : NULL;
@@ -555,7 +555,7 @@ static uint32_t rename_items(Sema *s, const Items *items, uint32_t first,
 
 Val eval_index(Sema *s, const Node *n)
 {
-    Val x = eval(s, n->index.base);
+    Val x = eval_node(s, n->index.base);
     const Items *items = &n->index.items;
     for (uint32_t i = 0; i < items->n && !val_failed(&x);) {
         const Item *it = &items->at[i];

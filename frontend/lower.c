@@ -323,7 +323,7 @@ static bool enter_with(Sema *s, const Node *n)
             return false;
         }
         ConfigValue c = {.name = set->name.text, .at = set->name.span};
-        c.value = eval(s, set->value);
+        c.value = eval_node(s, set->value);
         if (val_failed(&c.value)) return false;
         vec_push(s->a, &s->with, c);
     }

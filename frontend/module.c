@@ -99,7 +99,7 @@ static bool eval_args(Sema *s, const Settings *args, Call *c)
     for (uint32_t i = 0; i < args->n; i++) {
         c->names[i] = args->at[i].name.text;
         c->spans[i] = args->at[i].value->span;
-        c->args[i] = eval(s, args->at[i].value);
+        c->args[i] = eval_node(s, args->at[i].value);
         if (val_failed(&c->args[i])) return false;
     }
     return true;
@@ -193,7 +193,7 @@ static bool bind_args(Sema *s, const Node *d, Val *slots, const Span *spans,
     for (uint32_t i = 0; i < d->decl.params.n; i++) {
         const Var *p = &d->decl.params.at[i];
         if (!given[i] && !p->init) return missing_arg(s, d, p, at);
-        if (!given[i]) slots[i] = eval(s, p->init);
+        if (!given[i]) slots[i] = eval_node(s, p->init);
         if (val_failed(&slots[i])) return false;
         scope_bind(s, callee, p->name.text, slots[i]);
     }
@@ -596,7 +596,7 @@ static Val call_callee(Sema *s, const Node *n, const Val *f, Call *c)
 
 Val eval_call(Sema *s, const Node *n)
 {
-    Val f = eval(s, n->call.fn);
+    Val f = eval_node(s, n->call.fn);
     if (val_failed(&f)) return f;
     if (f.kind != VAL_callee && f.kind != VAL_instance) {
         sema_error(s, DIAG_not_a_module, n->call.fn->span,

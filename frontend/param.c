@@ -142,7 +142,7 @@ static bool initial_value(Sema *s, const Node *init, Mem *mem, Span at)
     Val v;
     Unit *where;
     if (init)
-        v = eval(s, init);
+        v = eval_node(s, init);
     else {
         const Node *d = unit_find(s, s->scope->unit,
                                   module_str(s->m, "default_init"), &where);

@@ -104,15 +104,14 @@ static bool path_known(Sema *s, const char *path)
         if (path_matches(s, path, s->mems.at[i])) return true;
     /* the last word may be a name inside the module */
     const char *dot = strrchr(path, '.');
-    return dot && path_known(s, arena_strndup(s->a, path,
-                                              (size_t)(dot - path)));
+    return dot &&
+           path_known(s, arena_strndup(s->a, path, (size_t)(dot - path)));
 }
 
 static bool is_role(const char *word)
 {
-    static const char *const roles[] = {"param",      "grad",     "state",
-                                        "update",     "repeat",   "activation",
-                                        "residual"};
+    static const char *const roles[] = {
+        "param", "grad", "state", "update", "repeat", "activation", "residual"};
     for (uint32_t i = 0; i < sizeof roles / sizeof *roles; i++)
         if (strcmp(word, roles[i]) == 0) return true;
     return false;
@@ -158,7 +157,8 @@ static bool check_names(Plan *p, const Node *rule)
     return true;
 }
 
-/* ----------------------------------------------------------------- shards -- */
+/* ----------------------------------------------------------------- shards --
+ */
 
 static bool read_roles(Plan *p, const Node *rule, Shard *out)
 {
@@ -250,11 +250,11 @@ static bool not_divisible(Plan *p, const Shard *x, uint32_t axis, MeshAxis m,
 {
     Sema *s = p->s;
     const char *name = axis_name(s->m, x->axes[axis]);
-    Report *r = sema_error(
-        s, DIAG_not_divisible, x->axis_at[axis],
-        "mesh axis '%s' (%lld) does not divide axis '%s' (%lld)",
-        mesh_name(s->m, m), (long long)s->m->mesh.at[m.id].size, name,
-        (long long)size);
+    Report *r =
+        sema_error(s, DIAG_not_divisible, x->axis_at[axis],
+                   "mesh axis '%s' (%lld) does not divide axis '%s' (%lld)",
+                   mesh_name(s->m, m), (long long)s->m->mesh.at[m.id].size,
+                   name, (long long)size);
     ConfigValue *c = config_find(s, s->main, module_str(s->m, name));
     if (c && c->overridden)
         report_note(r, (Span){0}, "'%s' is set by -D %s=%lld", name, name,
@@ -405,18 +405,20 @@ static bool shard_values(Plan *p)
     return true;
 }
 
-/* --------------------------------------------------------------- verdicts -- */
+/* --------------------------------------------------------------- verdicts --
+ */
 
 static const char *rule_text(Plan *p, const Node *rule)
 {
     Buf b = {0};
     ast_print(p->s->m, rule, &b);
     size_t n = b.n;
-    while (n && (b.at[n - 1] == '\n' || b.at[n - 1] == ' ')) n--;
+    while (n && (b.at[n - 1] == '\n' || b.at[n - 1] == ' '))
+        n--;
     const char *start = b.at;
-    while (*start == ' ') start++;
-    const char *out = arena_strndup(p->s->a, start,
-                                    n - (size_t)(start - b.at));
+    while (*start == ' ')
+        start++;
+    const char *out = arena_strndup(p->s->a, start, n - (size_t)(start - b.at));
     buf_release(&b);
     return out;
 }
@@ -427,13 +429,16 @@ static const char *roles_text(Plan *p, const Shard *x)
                                         "update", "residual", "activation"};
     Buf b = {0};
     uint32_t left = 0;
-    for (uint32_t i = 0; i < 6; i++) left += (x->roles >> i) & 1;
+    for (uint32_t i = 0; i < 6; i++)
+        left += (x->roles >> i) & 1;
     if (x->roles == ~0u) return "tensor";
     for (uint32_t i = 0; i < 6; i++) {
         if (!(x->roles >> i & 1)) continue;
         left--;
         buf_printf(&b, "%s%s", words[i],
-                   left > 1 ? ", " : left == 1 ? " or " : "");
+                   left > 1    ? ", "
+                   : left == 1 ? " or "
+                               : "");
     }
     const char *out = arena_strdup(p->s->a, b.at);
     buf_release(&b);
@@ -473,13 +478,13 @@ static bool all_used(Plan *p)
         else
             sema_error(p->s, DIAG_rule_unused, x->node->span,
                        "rule shards nothing: no %s has axis '%s'",
-                       roles_text(p, x),
-                       axes_str(p->s->m, x->axes, x->naxes));
+                       roles_text(p, x), axes_str(p->s->m, x->axes, x->naxes));
     }
     return ok;
 }
 
-/* --------------------------------------------------------------- choosing -- */
+/* --------------------------------------------------------------- choosing --
+ */
 
 static uint32_t plans(Sema *s, const Node *train, const Node **out,
                       uint32_t most)

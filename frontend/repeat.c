@@ -274,7 +274,7 @@ static bool make_condition(Sema *s, Loop *l, Frame *body, FnRef *out)
     Scope *outer = s->scope;
     s->scope = scope_push(s, outer->unit, outer);
     bind_carried(s, l, f);
-    Val v = eval(s, l->node->repeat.cond);
+    Val v = eval_node(s, l->node->repeat.cond);
     s->scope = outer;
     if (val_failed(&v)) return false;
     uint32_t n;

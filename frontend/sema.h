@@ -421,7 +421,7 @@ Axis axis_of_decl(Sema *s, Unit *u, AxisDecl *d);
 int64_t axis_declared_size(Sema *s, Axis a);
 
 /* expr.c */
-Val eval(Sema *s, const Node *n);
+Val eval_node(Sema *s, const Node *n);
 Val eval_name(Sema *s, Str name, Span at);
 bool eval_condition(Sema *s, const Node *n, bool *out); /* static */
 Val eval_as(Sema *s, Val v, DType d, Span at);          /* cast */

@@ -158,7 +158,7 @@ bool size_eval(Sema *s, const Node *n, int64_t *out)
     if (n->kind == N_sum || n->kind == N_product) return sum_size(s, n, out);
     bool sizing = s->sizing;
     s->sizing = true;
-    Val v = eval(s, n);
+    Val v = eval_node(s, n);
     s->sizing = sizing;
     if (val_failed(&v)) return false;
     if (!val_is_number(&v)) {

@@ -84,7 +84,7 @@ static bool assign_one(Sema *s, const Var *t, Val v, const Node *value)
 static bool assign_fields(Sema *s, const Node *n)
 {
     const Vars *t = &n->assign.targets;
-    Val v = eval(s, n->assign.values.at[0]);
+    Val v = eval_node(s, n->assign.values.at[0]);
     if (val_failed(&v)) return false;
     if (v.kind != VAL_tuple || v.tuple.n != t->n) {
         Report *r = sema_error(s, DIAG_argument, n->assign.values.at[0]->head,
@@ -106,7 +106,7 @@ static bool exec_assign(Sema *s, const Node *n)
     if (values->n == 1 && t->n > 1) return assign_fields(s, n);
     Val *v = NEW_ARRAY(s->a, Val, t->n + 1);
     for (uint32_t i = 0; i < t->n; i++) {
-        v[i] = eval(s, values->at[i]);
+        v[i] = eval_node(s, values->at[i]);
         if (val_failed(&v[i])) return false;
     }
     for (uint32_t i = 0; i < t->n; i++)
@@ -128,7 +128,7 @@ static bool exec_return(Sema *s, const Node *n)
     v.tuple.at = NEW_ARRAY(s->a, Val, n->ret.n + 1);
     v.tuple.n = n->ret.n;
     for (uint32_t i = 0; i < n->ret.n; i++) {
-        v.tuple.at[i] = eval(s, n->ret.at[i]);
+        v.tuple.at[i] = eval_node(s, n->ret.at[i]);
         if (val_failed(&v.tuple.at[i])) return false;
     }
     base->result = n->ret.n == 1 ? v.tuple.at[0] : v;
@@ -152,7 +152,7 @@ static bool exec_if(Sema *s, const Node *n)
 static bool list_values(Sema *s, const Node *n, Val *out)
 {
     if (n->kind != N_range) {
-        *out = eval(s, n);
+        *out = eval_node(s, n);
         if (val_failed(out) || out->kind == VAL_tuple) return !val_failed(out);
         sema_error(s, DIAG_not_static, n->span,
                    "a for walks over a list or a range");
@@ -161,7 +161,7 @@ static bool list_values(Sema *s, const Node *n, Val *out)
     int64_t ends[2];
     const Node *nodes[2] = {n->range.first, n->range.end};
     for (int i = 0; i < 2; i++) {
-        Val v = eval(s, nodes[i]);
+        Val v = eval_node(s, nodes[i]);
         if (val_failed(&v)) return false;
         if (!val_is_number(&v) || v.number != (double)(int64_t)v.number) {
             sema_error(
@@ -221,7 +221,7 @@ static bool exec_for(Sema *s, const Node *n)
 
 static bool exec_record(Sema *s, const Node *n)
 {
-    Val v = eval(s, n->record.value);
+    Val v = eval_node(s, n->record.value);
     if (val_failed(&v)) return false;
     if (!val_is_elementary(&v)) {
         sema_error(s, DIAG_not_a_number, n->record.value->span,
@@ -240,7 +240,7 @@ static bool exec_record(Sema *s, const Node *n)
 
 static bool exec_check(Sema *s, const Node *n)
 {
-    Val c = eval(s, n->check.cond);
+    Val c = eval_node(s, n->check.cond);
     if (val_failed(&c)) return false;
     Str text = n->check.text ? n->check.text->string : (Str){0};
     if (val_is_number(&c)) {
@@ -300,7 +300,7 @@ bool exec(Sema *s, const Node *n)
     case N_error:
         return false;
     default: {
-        Val v = eval(s, n);
+        Val v = eval_node(s, n);
         return !val_failed(&v);
     }
     }

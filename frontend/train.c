@@ -251,7 +251,8 @@ static Scope *optimizer_scope(Sema *s, const Update *u, Mem *mem)
 {
     Scope *sc = scope_push(s, u->callee.unit, NULL);
     Site *site = NEW(s->a, Site);
-    site->name = mem->path;
+    site->up = mem->site;
+    site->name = mem->name;
     sc->site = site;
     sc->decl = u->callee.decl;
     sc->caller = s->scope;
@@ -303,7 +304,7 @@ static bool read_update(Sema *s, const Node *n, Update *u)
     const Node *call = n->update.value;
     *u = (Update){.at = call->head};
     Val f = val_error();
-    if (call->kind == N_call) f = eval(s, call->call.fn);
+    if (call->kind == N_call) f = eval_node(s, call->call.fn);
     if (call->kind == N_call && val_failed(&f)) return false;
     if (f.kind != VAL_callee || !f.callee.decl ||
         f.callee.decl->kind != N_optimizer) {
