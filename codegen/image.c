@@ -1,0 +1,419 @@
+/*
+ * image.c: the image of a planned module.
+ *
+ * Each entry is walked in the order of execution.  Launches between loops
+ * become one program; a loop becomes a pair of runs around those of its body.
+ * On the way a *spot* follows every argument: the base, the offset, and the
+ * bytes per turn of each loop around, so that an operand of the innermost
+ * body names its bytes in one row.
+ *
+ * A matmul group is a gemm command.  Groups that only copy or clear bytes are
+ * copy and zero commands.  For every other launch the set of kernels gives the
+ * kernel.
+ */
+#include "image.h"
+
+#include <string.h>
+
+enum { HOST_LANES = 16, MOST_ALIGN = 32 };
+
+/* Where a value of a kernel function lies, for the image. */
+typedef struct At {
+    uint32_t base;
+    int64_t offset;
+    int64_t turn[MOST_LOOPS]; /* innermost loop first */
+    Layout layout;
+    bool counter;
+    int64_t loop; /* of a counter */
+} At;
+
+typedef struct Writer {
+    ImageTables t;
+    KernelSet *kernels;
+    bool gpu;
+    uint32_t program; /* commands before this are in programs */
+    uint32_t depth;
+    bool lanes; /* inside a parallel loop */
+    bool failed;
+    uint64_t frame, lane; /* bytes before workspaces */
+    Map gemm_map;
+} Writer;
+
+/* ----------------------------------------------------------------- spots -- */
+
+static uint32_t base_number(const Module *m, const Inst *in)
+{
+    static const char *const words[] = {"persistent", "io", "frame", "lane"};
+    for (uint32_t i = 0; i < TITAN_BASE_COUNT; i++)
+        if (attr_is(m, in->attr, AT_base, words[i])) return i;
+    BUG("a buffer without a place reached the image");
+}
+
+static At at_of(Writer *w, const Fn *fn, Value v, const At *args)
+{
+    Module *m = w->t.m;
+    const Inst *in = inst_of(fn, v);
+    if (in->op == OP_counter)
+        return (At){.counter = true,
+                    .loop = attr_int(m, in->attr, AT_index, 0),
+                    .layout = {.type = in->type}};
+    Spot s = spot_of(m, fn, v, m->arena);
+    At at = {0};
+    const Inst *root = inst_of(fn, s.root);
+    if (root->op == OP_arg && args) {
+        at = args[s.root.id];
+    } else {
+        at.base = base_number(m, root);
+        at.offset = attr_int(m, root->attr, AT_offset, 0);
+    }
+    at.offset += s.offset;
+    for (uint32_t i = 0; i < s.nturns; i++)
+        at.turn[i] += s.turn[i];
+    at.layout = s.layout;
+    return at;
+}
+
+static uint32_t add_operand(Writer *w, const At *at)
+{
+    ImageTables *t = &w->t;
+    TitanOperand o = {.turns = {.first = t->turns.n}};
+    if (at->counter) {
+        o.kind = TITAN_OPERAND_counter;
+        o.offset = (uint64_t)at->loop;
+    } else {
+        o.kind = TITAN_OPERAND_memory;
+        o.base = at->base;
+        o.offset = (uint64_t)at->offset;
+        o.bytes = (uint64_t)layout_bytes(t->m, at->layout);
+        for (uint32_t i = 0; i < w->depth; i++) {
+            if (!at->turn[i]) continue;
+            TitanTurn turn = {.depth = i, .bytes = at->turn[i]};
+            vec_push(t->a, &t->turns, turn);
+        }
+    }
+    o.turns.n = t->turns.n - o.turns.first;
+    vec_push(t->a, &t->operands, o);
+    return t->operands.n - 1;
+}
+
+/* Bytes that divide the address in every turn. */
+static uint32_t align_of(const At *at)
+{
+    uint64_t bits = (uint64_t)at->offset | MOST_ALIGN;
+    for (uint32_t i = 0; i < MOST_LOOPS; i++)
+        bits |= (uint64_t)at->turn[i];
+    return (uint32_t)(bits & -bits);
+}
+
+/* -------------------------------------------------------------- commands -- */
+
+static TitanCommand *add_command(Writer *w, TitanCommandKind kind, Loc loc)
+{
+    ImageTables *t = &w->t;
+    TitanCommand c = {.kind = kind, .operands = {.first = t->operands.n}};
+    image_line(t, loc, &c.file, &c.line);
+    vec_push(t->a, &t->commands, c);
+    return &vec_last(&t->commands);
+}
+
+static void add_zero(Writer *w, const At *at, Loc loc)
+{
+    TitanCommand *c = add_command(w, TITAN_COMMAND_zero, loc);
+    c->operands.n = 1;
+    c->items = layout_bytes(w->t.m, at->layout);
+    add_operand(w, at);
+}
+
+static void add_copy(Writer *w, const At *to, const At *from, Loc loc)
+{
+    TitanCommand *c = add_command(w, TITAN_COMMAND_copy, loc);
+    c->operands.n = 2;
+    c->items = layout_bytes(w->t.m, to->layout);
+    add_operand(w, to);
+    add_operand(w, from);
+}
+
+static bool is_plain(const Gemm *g)
+{
+    return (g->a == DT_f32 || g->a == DT_f64) && g->b == g->a && g->d == g->a &&
+           g->acc == g->a;
+}
+
+static uint32_t add_gemm(Writer *w, const Gemm *g, uint64_t workspace)
+{
+    TitanGemm row = {.dtype_a = g->a,
+                     .dtype_b = g->b,
+                     .dtype_d = g->d,
+                     .acc = g->acc,
+                     .m = g->m,
+                     .n = g->n,
+                     .k = g->k,
+                     .a_row = g->a_row,
+                     .a_col = g->a_col,
+                     .b_row = g->b_row,
+                     .b_col = g->b_col,
+                     .d_row = g->d_row,
+                     .d_col = g->d_col,
+                     .accumulate = g->accumulate,
+                     .nbatch = g->nbatch,
+                     .workspace = workspace};
+    memcpy(row.batch, g->batch, sizeof row.batch);
+    memcpy(row.a_batch, g->a_batch, sizeof row.a_batch);
+    memcpy(row.b_batch, g->b_batch, sizeof row.b_batch);
+    memcpy(row.d_batch, g->d_batch, sizeof row.d_batch);
+    uint64_t h = hash_bytes(&row, sizeof row, 0);
+    MapIter it;
+    uint32_t at;
+    for (bool ok = map_first(&w->gemm_map, h, &it, &at); ok;
+         ok = map_next(&w->gemm_map, &it, &at))
+        if (!memcmp(&w->t.gemms.at[at], &row, sizeof row)) return at;
+    vec_push(w->t.a, &w->t.gemms, row);
+    map_add(&w->gemm_map, h, w->t.gemms.n - 1);
+    return w->t.gemms.n - 1;
+}
+
+/* Room to widen narrow operands: in the worker's lane inside a parallel loop,
+ * else one block for each lane in the frame. */
+static At workspace_at(const Writer *w, uint64_t *bytes)
+{
+    *bytes = TITAN_GEMM_BLOCK;
+    if (w->lanes)
+        return (At){.base = TITAN_BASE_lane, .offset = (int64_t)w->lane};
+    *bytes *= w->t.lanes;
+    return (At){.base = TITAN_BASE_frame, .offset = (int64_t)w->frame};
+}
+
+static void write_gemm(Writer *w, const Fn *group, const At *at, uint32_t n,
+                       Loc loc)
+{
+    ImageTables *t = &w->t;
+    Layout layouts[3] = {at[0].layout, at[1].layout, at[n - 1].layout};
+    Gemm g;
+    if (!gemm_fit(t->m, group, layouts, &g))
+        BUG("the places of '%s' make no gemm", str_of(t->m, group->name));
+    uint64_t bytes = 0;
+    At room = {0};
+    if (!w->gpu && !is_plain(&g)) room = workspace_at(w, &bytes);
+    TitanCommand *c = add_command(w, TITAN_COMMAND_gemm, loc);
+    c->index = add_gemm(w, &g, bytes);
+    c->operands.n = bytes ? 4 : 3;
+    c->items = 1;
+    add_operand(w, &at[0]);
+    add_operand(w, &at[1]);
+    add_operand(w, &at[n - 1]);
+    if (!bytes) return;
+    image_reserve(t, room.base, (uint64_t)room.offset + bytes);
+    TitanOperand o = {.base = room.base,
+                      .offset = (uint64_t)room.offset,
+                      .bytes = bytes,
+                      .turns = {.first = t->turns.n}};
+    vec_push(t->a, &t->operands, o);
+}
+
+/* A group that only copies its parameter, to the same memory order. */
+static bool is_copy(const Writer *w, const Fn *g, const At *at, uint32_t n)
+{
+    return n == 2 && g->ninsts == 1 && !at[0].counter &&
+           layout_same(w->t.m, at[0].layout, at[1].layout) &&
+           layout_is_packed(w->t.m, at[0].layout);
+}
+
+static bool is_clear(const Writer *w, const Fn *g, const At *at, uint32_t n)
+{
+    const Module *m = w->t.m;
+    if (n != 1 || g->ninsts != 1 || g->insts[0].op != OP_map ||
+        !layout_is_packed(m, at[0].layout))
+        return false;
+    const ExprInfo *e = expr_info(m, attr_expr(m, g->insts[0].attr));
+    if (e->op != SC_const) return false;
+    if (dtype_class((DType)e->dtype) != DC_float) return e->i == 0;
+    double zero = 0;
+    return !memcmp(&e->f, &zero, sizeof zero); /* not -0 */
+}
+
+static void write_kernel(Writer *w, const Fn *group, const At *at,
+                         const Value *values, uint32_t n, Loc loc)
+{
+    ImageTables *t = &w->t;
+    KernelArg *args = NEW_ARRAY(t->a, KernelArg, (size_t)n + 1);
+    for (uint32_t i = 0; i < n; i++) {
+        args[i] = (KernelArg){.type = at[i].layout.type,
+                              .stride = at[i].layout.stride,
+                              .align = at[i].counter ? 0 : align_of(&at[i]),
+                              .written = i >= group->nparams,
+                              .same = -1,
+                              .counter = at[i].counter};
+        for (uint32_t k = 0; k < group->nparams && args[i].written; k++)
+            if (value_eq(values[k], values[i])) args[i].same = (int32_t)k;
+    }
+    uint32_t row;
+    if (!kernels_add(w->kernels, group, args, n, &row)) {
+        w->failed = true;
+        return;
+    }
+    const Kernel *k = kernel_at(w->kernels, row);
+    for (uint32_t i = group->nparams; i < n && k->zero; i++)
+        if (args[i].same < 0) add_zero(w, &at[i], loc);
+    TitanCommand *c = add_command(w, TITAN_COMMAND_kernel, loc);
+    c->index = row;
+    c->items = k->items;
+    c->operands.n = n;
+    for (uint32_t i = 0; i < n; i++)
+        add_operand(w, &at[i]);
+}
+
+static void write_launch(Writer *w, const Fn *fn, const Inst *in,
+                         const At *args)
+{
+    Module *m = w->t.m;
+    const Fn *group = fn_of(m, attr_fn(m, in->attr, AT_fn));
+    uint32_t n = in->nargs;
+    At *at = NEW_ARRAY(w->t.a, At, (size_t)n + 1);
+    Value *values = NEW_ARRAY(w->t.a, Value, (size_t)n + 1);
+    for (uint32_t i = 0; i < n; i++) {
+        values[i] = inst_arg(fn, in, i);
+        at[i] = at_of(w, fn, values[i], args);
+    }
+    if (!strcmp(str_of(m, group->kind), "matmul"))
+        write_gemm(w, group, at, n, in->loc);
+    else if (is_clear(w, group, at, n))
+        add_zero(w, &at[0], in->loc);
+    else if (is_copy(w, group, at, n))
+        add_copy(w, &at[1], &at[0], in->loc);
+    else
+        write_kernel(w, group, at, values, n, in->loc);
+}
+
+/* ------------------------------------------------------------------ runs -- */
+
+/* Commands since the last program become one. */
+static void end_program(Writer *w, const Fn *fn)
+{
+    ImageTables *t = &w->t;
+    if (t->commands.n == w->program) return;
+    TitanProgram p = {.name = image_string(t, fn->name),
+                      .commands = {w->program, t->commands.n - w->program}};
+    vec_push(t->a, &t->programs, p);
+    TitanRun run = {.kind = TITAN_RUN_program, .program = t->programs.n - 1};
+    vec_push(t->a, &t->runs, run);
+    w->program = t->commands.n;
+}
+
+static void write_fn(Writer *w, const Fn *fn, const At *args);
+
+static void write_loop(Writer *w, const Fn *fn, const Inst *in, const At *args)
+{
+    ImageTables *t = &w->t;
+    Module *m = t->m;
+    bool parallel = attr_flag(m, in->attr, AT_parallel);
+    bool guarded = attr_flag(m, in->attr, AT_guarded);
+    At *inner = NEW_ARRAY(t->a, At, (size_t)in->nargs + 1);
+    for (uint32_t i = 0; i < in->nargs; i++)
+        inner[i] = at_of(w, fn, inst_arg(fn, in, i), args);
+    TitanRun run = {.kind = TITAN_RUN_loop,
+                    .count = attr_int(m, in->attr, AT_count, 0)};
+    if (attr_flag(m, in->attr, AT_reverse)) run.flags |= TITAN_LOOP_reverse;
+    if (parallel) run.flags |= TITAN_LOOP_parallel;
+    if (guarded) {
+        run.flags |= TITAN_LOOP_while;
+        run.operand = add_operand(w, &inner[0]);
+    }
+    end_program(w, fn);
+    uint32_t at = t->runs.n;
+    vec_push(t->a, &t->runs, run);
+    for (uint32_t i = 0; i < in->nargs; i++) {
+        CHECK(inner[i].turn[MOST_LOOPS - 1] == 0);
+        memmove(inner[i].turn + 1, inner[i].turn,
+                (MOST_LOOPS - 1) * sizeof *inner[i].turn);
+        inner[i].turn[0] = 0;
+    }
+    bool lanes = w->lanes;
+    w->lanes |= parallel;
+    w->depth++;
+    write_fn(w, fn_of(m, attr_fn(m, in->attr, AT_fn)), inner);
+    w->depth--;
+    w->lanes = lanes;
+    t->runs.at[at].program = t->runs.n;
+    TitanRun end = {.kind = TITAN_RUN_end, .program = at};
+    vec_push(t->a, &t->runs, end);
+}
+
+static void write_fn(Writer *w, const Fn *fn, const At *args)
+{
+    for (uint32_t i = 0; i < fn->ninsts; i++) {
+        const Inst *in = &fn->insts[i];
+        if (in->op == OP_launch) write_launch(w, fn, in, args);
+        if (in->op == OP_loop) write_loop(w, fn, in, args);
+    }
+    end_program(w, fn);
+}
+
+/* ---------------------------------------------------------------- bounds -- */
+
+/* Bytes of the temporaries, which workspaces follow. */
+static void find_ends(Writer *w)
+{
+    Module *m = w->t.m;
+    Live live = live_find(m, m->arena);
+    for (uint32_t i = 0; i < live.n; i++) {
+        const LiveBuffer *b = &live.at[i];
+        const Inst *in = inst_of(b->fn, b->value);
+        uint64_t end =
+            (uint64_t)(attr_int(m, in->attr, AT_offset, 0) + b->bytes);
+        uint64_t *most = b->lane ? &w->lane : &w->frame;
+        end = (end + 255) & ~UINT64_C(255);
+        if (*most < end) *most = end;
+    }
+    image_reserve(&w->t, TITAN_BASE_frame, w->frame);
+    image_reserve(&w->t, TITAN_BASE_lane, w->lane);
+}
+
+static void write_entry(Writer *w, const Fn *fn)
+{
+    ImageTables *t = &w->t;
+    TitanEntry e = {.name = image_string(t, fn->name),
+                    .runs = {.first = t->runs.n}};
+    e.ports = image_ports(t, fn);
+    write_fn(w, fn, NULL);
+    e.runs.n = t->runs.n - e.runs.first;
+    vec_push(t->a, &t->entries, e);
+}
+
+static void write_kernels(Writer *w)
+{
+    ImageTables *t = &w->t;
+    for (uint32_t i = 0; i < kernels_count(w->kernels); i++) {
+        const Kernel *k = kernel_at(w->kernels, i);
+        TitanKernel row = {.name = image_text(t, k->name),
+                           .args = k->nargs,
+                           .threads = k->threads,
+                           .shared_bytes = k->shared,
+                           .flops = k->flops,
+                           .bytes = k->bytes};
+        vec_push(t->a, &t->kernels, row);
+    }
+}
+
+bool image_write(Module *m, const CodegenOpts *o, KernelSet *kernels,
+                 const void **image, size_t *size)
+{
+    static const uint32_t targets[TARGET_count] = {
+        [TARGET_host] = TITAN_TARGET_host,
+        [TARGET_sm_90a] = TITAN_TARGET_sm_90a,
+        [TARGET_sm_100a] = TITAN_TARGET_sm_100a};
+    Writer w = {.kernels = kernels, .gpu = target_is_gpu(o->target)};
+    image_begin(&w.t, m);
+    map_init(&w.gemm_map, m->arena);
+    w.t.target = targets[o->target];
+    w.t.lanes = w.gpu ? 1 : (uint32_t)option_int(m, "lanes", HOST_LANES);
+    find_ends(&w);
+    image_slots(&w.t);
+    for (uint32_t i = 0; i < m->fns.n; i++)
+        if (m->fns.at[i]->entry && m->fns.at[i]->view == VIEW_kernel)
+            write_entry(&w, m->fns.at[i]);
+    if (w.failed) return false;
+    write_kernels(&w);
+    image_facts(&w.t);
+    *image = image_bytes(&w.t, size);
+    return true;
+}

@@ -1,0 +1,42 @@
+/*
+ * image.h: the tables of an image in the making (image.c fills them,
+ * image_write.c turns them into bytes).
+ */
+#ifndef TITAN_CODEGEN_IMAGE_H
+#define TITAN_CODEGEN_IMAGE_H
+
+#include "../runtime/abi.h"
+#include "kernel.h"
+
+typedef struct ImageTables {
+    Module *m;
+    Arena *a;
+#define T(name, type) VEC(type) name;
+    TITAN_TABLES(T)
+#undef T
+    VEC(char) strings;
+    Map string_map; /* Str of the module -> offset */
+    uint64_t base_bytes[TITAN_BASE_COUNT];
+    uint32_t lanes, target;
+} ImageTables;
+
+void image_begin(ImageTables *t, Module *m);
+uint32_t image_string(ImageTables *t, Str s);
+uint32_t image_text(ImageTables *t, const char *s);
+/* File and line of a place; zeros without one. */
+void image_line(ImageTables *t, Loc loc, uint32_t *file, uint32_t *line);
+/* The axes of a layout, outermost first. */
+TitanRange image_axes(ImageTables *t, Layout l);
+/* At least so many bytes of a base. */
+void image_reserve(ImageTables *t, TitanBase base, uint64_t bytes);
+
+/* Slots, their places in checkpoints, and the ports of an entry. */
+void image_slots(ImageTables *t);
+TitanRange image_ports(ImageTables *t, const Fn *entry);
+/* Facts and the buffers that make the peak. */
+void image_facts(ImageTables *t);
+
+/* The bytes, with their hash; they live in the module's arena. */
+const void *image_bytes(ImageTables *t, size_t *size);
+
+#endif

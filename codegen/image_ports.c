@@ -1,0 +1,228 @@
+/*
+ * image_ports.c: what an image says about the outside: slots with their
+ * places in checkpoints, ports of entries, numbers for reports.
+ */
+#include "image.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_slot(Role r)
+{
+    return r == ROLE_param || r == ROLE_state;
+}
+
+static uint32_t role_number(Role r)
+{
+    switch (r) {
+    case ROLE_param:
+        return TITAN_ROLE_param;
+    case ROLE_state:
+        return TITAN_ROLE_state;
+    case ROLE_scalar:
+        return TITAN_ROLE_scalar;
+    case ROLE_record:
+        return TITAN_ROLE_record;
+    case ROLE_check:
+        return TITAN_ROLE_check;
+    case ROLE_output:
+        return TITAN_ROLE_output;
+    default:
+        return TITAN_ROLE_input;
+    }
+}
+
+/* ------------------------------------------------------------------ slots --
+ */
+
+/* The value of a slot in some entry; NULL: no entry has it. */
+static const Fn *slot_value(const Module *m, Str path, Value *out)
+{
+    for (uint32_t f = 0; f < m->fns.n; f++) {
+        const Fn *fn = m->fns.at[f];
+        if (!fn->entry || fn->view != VIEW_kernel) continue;
+        for (uint32_t i = 0; i < fn->nparams; i++) {
+            const Port *p = &fn->params[i];
+            *out = (Value){i};
+            if (is_slot(p->role) && str_eq(p->path, path)) return fn;
+        }
+        for (uint32_t i = 0; i < fn->nresults; i++) {
+            const Port *p = &fn->results[i];
+            *out = fn->result_values[i];
+            if (is_slot(p->role) && str_eq(p->path, path)) return fn;
+        }
+    }
+    return NULL;
+}
+
+static TitanRange slot_dims(ImageTables *t, const Slot *s)
+{
+    TitanRange r = {t->dims.n, s->ckpt.ndims};
+    for (uint32_t i = 0; i < s->ckpt.ndims; i++) {
+        const CkptDim *d = &s->ckpt.dims[i];
+        TitanDim row = {.axes = {t->axes.n, d->naxes}, .offset = d->offset};
+        int64_t n = 1;
+        for (uint32_t k = 0; k < d->naxes; k++) {
+            int64_t size = type_size(t->m, s->type, d->axes[k]);
+            TitanAxis axis = {
+                .name = image_string(t, t->m->axes.at[d->axes[k].id].name),
+                .size = size};
+            n *= size;
+            vec_push(t->a, &t->axes, axis);
+        }
+        row.total = d->total ? d->total : n;
+        vec_push(t->a, &t->dims, row);
+    }
+    return r;
+}
+
+static void add_slot(ImageTables *t, const Slot *s)
+{
+    Module *m = t->m;
+    Value v;
+    const Fn *fn = slot_value(m, s->path, &v);
+    if (!fn) return; /* no entry knows it: it has no place */
+    uint64_t offset = (uint64_t)attr_int(m, inst_of(fn, v)->attr, AT_offset, 0);
+    Layout l = layout_of(m, fn, v, t->a);
+    TitanSlot row = {.path = image_string(t, s->path),
+                     .role = role_number(s->role),
+                     .dtype = type_dtype(m, l.type),
+                     .flags = (s->frozen ? TITAN_SLOT_frozen : 0u) |
+                              (s->saved ? TITAN_SLOT_saved : 0u) |
+                              (s->has_ckpt ? TITAN_SLOT_ckpt : 0u),
+                     .offset = offset,
+                     .axes = image_axes(t, l)};
+    if (s->has_ckpt) {
+        row.ckpt = image_string(t, s->ckpt.name);
+        row.dims = slot_dims(t, s);
+    }
+    vec_push(t->a, &t->slots, row);
+    image_reserve(t, TITAN_BASE_persistent,
+                  offset + (uint64_t)layout_bytes(m, l));
+}
+
+/* Ports of slots that the module does not list. */
+static void add_unlisted(ImageTables *t, const Port *p, Map *seen)
+{
+    uint32_t at;
+    if (!is_slot(p->role) || slot_find(t->m, p->path) ||
+        map_find(seen, p->path.id, &at))
+        return;
+    map_add(seen, p->path.id, 1);
+    Slot s = {.path = p->path, .type = p->type, .role = p->role, .saved = true};
+    add_slot(t, &s);
+}
+
+void image_slots(ImageTables *t)
+{
+    Module *m = t->m;
+    Map seen;
+    map_init(&seen, m->scratch);
+    for (uint32_t i = 0; i < m->slots.n; i++)
+        add_slot(t, &m->slots.at[i]);
+    for (uint32_t f = 0; f < m->fns.n; f++) {
+        const Fn *fn = m->fns.at[f];
+        if (!fn->entry || fn->view != VIEW_kernel) continue;
+        for (uint32_t i = 0; i < fn->nparams; i++)
+            add_unlisted(t, &fn->params[i], &seen);
+        for (uint32_t i = 0; i < fn->nresults; i++)
+            add_unlisted(t, &fn->results[i], &seen);
+    }
+}
+
+/* ------------------------------------------------------------------ ports --
+ */
+
+static void add_port(ImageTables *t, const Fn *fn, Value v, const Port *p)
+{
+    Module *m = t->m;
+    if (is_slot(p->role)) return;
+    uint64_t offset = (uint64_t)attr_int(m, inst_of(fn, v)->attr, AT_offset, 0);
+    Layout l = layout_of(m, fn, v, t->a);
+    Str path = p->path.id ? p->path : fn->names[v.id];
+    TitanPort row = {.path = image_string(t, path),
+                     .role = role_number(p->role),
+                     .dtype = type_dtype(m, l.type),
+                     .offset = offset,
+                     .axes = image_axes(t, l)};
+    vec_push(t->a, &t->ports, row);
+    image_reserve(t, TITAN_BASE_io, offset + (uint64_t)layout_bytes(m, l));
+}
+
+TitanRange image_ports(ImageTables *t, const Fn *entry)
+{
+    TitanRange r = {.first = t->ports.n};
+    for (uint32_t i = 0; i < entry->nparams; i++)
+        add_port(t, entry, (Value){i}, &entry->params[i]);
+    for (uint32_t i = 0; i < entry->nresults; i++) {
+        Port p = entry->results[i];
+        if (p.role == ROLE_none) p.role = ROLE_output;
+        add_port(t, entry, entry->result_values[i], &p);
+    }
+    r.n = t->ports.n - r.first;
+    return r;
+}
+
+/* ------------------------------------------------------------------ facts --
+ */
+
+static void add_fact(ImageTables *t, const char *name, double value)
+{
+    TitanFact f = {.name = image_text(t, name), .value = value};
+    vec_push(t->a, &t->facts, f);
+}
+
+/* Every option that is a number is a fact. */
+static void add_options(ImageTables *t)
+{
+    for (uint32_t i = 0; i < t->m->options.n; i++) {
+        const char *text = str_of(t->m, t->m->options.at[i].value);
+        char *end;
+        double value = strtod(text, &end);
+        if (end != text && *end == 0)
+            add_fact(t, str_of(t->m, t->m->options.at[i].name), value);
+    }
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    const LiveBuffer *const *x = a, *const *y = b;
+    if ((*x)->bytes != (*y)->bytes) return (*x)->bytes > (*y)->bytes ? -1 : 1;
+    return *x < *y ? -1 : 1;
+}
+
+static void add_peaks(ImageTables *t, const Live *live, int64_t moment)
+{
+    const LiveBuffer **at =
+        NEW_ARRAY(t->a, const LiveBuffer *, (size_t)live->n + 1);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < live->n; i++) {
+        const LiveBuffer *b = &live->at[i];
+        if (!b->lane && b->first <= moment && moment <= b->last) at[n++] = b;
+    }
+    qsort(at, n, sizeof *at, by_bytes);
+    for (uint32_t i = 0; i < n; i++) {
+        const Fn *fn = at[i]->fn;
+        TitanPeak row = {.name = image_string(t, fn->names[at[i]->value.id]),
+                         .bytes = (uint64_t)at[i]->bytes};
+        image_line(t, inst_of(fn, at[i]->value)->loc, &row.file, &row.line);
+        vec_push(t->a, &t->peaks, row);
+    }
+}
+
+void image_facts(ImageTables *t)
+{
+    Live live = live_find(t->m, t->a);
+    int64_t moment, lane;
+    int64_t least = live_most(&live, false, &moment, t->a);
+    int64_t least_lane = live_most(&live, true, &lane, t->a);
+    add_peaks(t, &live, moment);
+    add_options(t);
+    /* What no plan could go below: beside the temporaries, what has a place of
+     * its own. */
+    uint64_t fixed =
+        t->base_bytes[TITAN_BASE_persistent] + t->base_bytes[TITAN_BASE_io];
+    add_fact(
+        t, "lower_bound",
+        (double)(fixed + (uint64_t)least + (uint64_t)least_lane * t->lanes));
+}
