@@ -256,7 +256,18 @@ static void add_endings(Search *s)
     }
 }
 
-/* A map that makes a large operand from smaller ones is made inside. */
+/* A map, or a table read by position, that is larger than what it is made
+ * from. */
+static bool is_expansion(const Search *s, const Inst *in)
+{
+    if (in->op != OP_map && in->op != OP_gather) return false;
+    int64_t read = 0;
+    for (uint32_t i = 0; i < in->nargs; i++)
+        read += type_elements(s->m, value_type(s->fn, inst_arg(s->fn, in, i)));
+    return read < type_elements(s->m, in->type);
+}
+
+/* Large masks and biases are made inside. */
 static void copy_masks(Search *s)
 {
     for (uint32_t i = s->fn->ninsts; i-- > s->fn->nparams;) {
@@ -264,13 +275,8 @@ static void copy_masks(Search *s)
         const Inst *in = &s->fn->insts[i];
         for (uint32_t k = 0; k < in->nargs; k++) {
             Value x = inst_arg(s->fn, in, k);
-            const Inst *of = inst_of(s->fn, x);
-            if (s->in[x.id] || of->op != OP_map || !has_axes(s, x)) continue;
-            int64_t read = 0;
-            for (uint32_t j = 0; j < of->nargs; j++)
-                read += type_elements(
-                    s->m, value_type(s->fn, inst_arg(s->fn, of, j)));
-            if (read < type_elements(s->m, of->type)) s->copied[x.id] = true;
+            if (!s->in[x.id] && has_axes(s, x))
+                s->copied[x.id] = is_expansion(s, inst_of(s->fn, x));
         }
     }
 }

@@ -120,8 +120,7 @@ static void run_fn(Autodiff *ad, bool *done, uint32_t at)
 
 bool pass_autodiff(Module *m, PassCtx *cx)
 {
-    (void)cx;
-    Autodiff ad = {.m = m, .arena = m->scratch};
+    Autodiff ad = {.m = m, .cx = cx, .arena = m->scratch};
     uint32_t n = m->fns.n;
     bool *done = NEW_ARRAY(m->scratch, bool, n + 1);
     for (uint32_t i = 0; i < n; i++)

@@ -24,6 +24,7 @@ typedef struct Derived Derived;
 
 typedef struct Autodiff {
     Module *m;
+    PassCtx *cx;
     Arena *arena;           /* lives as long as the pass */
     VEC(Derived *) derived; /* of callees, each made once */
 } Autodiff;

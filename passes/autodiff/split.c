@@ -92,6 +92,21 @@ static void list_saved(Autodiff *ad, Derived *d, const Joint *j, const Cut *cut)
     }
 }
 
+/* One line for each value that a turn or a call keeps for the backward. */
+static void remark_saved(const Autodiff *ad, const Derived *d, const Joint *j)
+{
+    Buf *out = ad->cx->remarks;
+    for (uint32_t i = 0; out && i < d->nsaved; i++) {
+        Type t = value_type(j->fn, d->values[i]);
+        Str name = j->fn->names[d->values[i].id];
+        buf_printf(out, "autodiff: @%s keeps %s%s%s, %lld bytes%s\n",
+                   str_of(ad->m, d->of->name),
+                   name.id ? str_of(ad->m, name) : "", name.id ? " : " : "",
+                   type_str(ad->m, t), (long long)type_bytes(ad->m, t),
+                   d->is_repeat ? " a turn" : "");
+    }
+}
+
 /* ------------------------------------------------------------- forward -- */
 
 static bool *forward_needed(Autodiff *ad, const Derived *d, const Joint *j)
@@ -289,6 +304,7 @@ Derived *derive(Autodiff *ad, FnRef fn, const Repeat *repeat,
     CutRule rule = {.paid = paid, .region = of->kind.id != 0};
     Cut cut = cut_joint(ad, &j, j.cots, of->nparams, &rule);
     list_saved(ad, d, &j, &cut);
+    remark_saved(ad, d, &j);
     d->renamed = NEW_ARRAY(ad->arena, Axis, d->nsaved + 1);
     d->is_renamed = NEW_ARRAY(ad->arena, bool, d->nsaved + 1);
     d->cot_at = NEW_ARRAY(ad->arena, uint32_t, of->nparams + 1);
