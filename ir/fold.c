@@ -374,9 +374,21 @@ static Value fold_pad(const Fold *f)
     return same ? f->d->args[0] : NO_VALUE;
 }
 
+/* concat of stacks along the axis is the stack of all their operands. */
 static Value fold_concat(const Fold *f)
 {
-    return f->d->n == 1 && is_identity(f) ? f->d->args[0] : NO_VALUE;
+    if (f->d->n == 1 && is_identity(f)) return f->d->args[0];
+    Axis axis = attr_axis(f->m, f->d->attr, AT_axis);
+    VEC(Value) all = {0};
+    for (uint32_t i = 0; i < f->d->n; i++) {
+        const Inst *in = operand(f, i);
+        if (in->op != OP_stack ||
+            attr_axis(f->m, in->attr, AT_axis).id != axis.id)
+            return NO_VALUE;
+        for (uint32_t k = 0; k < in->nargs; k++)
+            vec_push(f->m->scratch, &all, operand_of(f, i, k));
+    }
+    return emit_stack(f->b, all.at, all.n, axis);
 }
 
 Value fold_draft(Builder *b, const Draft *d)

@@ -37,6 +37,7 @@ static Fn *canon_fn(Module *m, Fn *fn)
     fn = canon_clean(m, fn);
     for (int round = 0; changed && round < MOST_ROUNDS; round++) {
         changed = false;
+        fn = canon_pads(m, fn, &changed);
         fn = canon_merge(m, fn, &changed);
         fn = canon_clean(m, fn);
     }

@@ -12,6 +12,8 @@
 Fn *canon_clean(Module *m, const Fn *fn);
 Fn *canon_merge(Module *m, const Fn *fn, bool *changed);
 
+Fn *canon_pads(Module *m, Fn *fn, bool *changed);
+
 /* What is pushed through the map that makes its operand: a rename, split or
  * merge.  NO_VALUE: it cannot be. */
 Value push_move(Builder *b, const Inst *move, const Inst *map,
