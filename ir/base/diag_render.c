@@ -410,6 +410,7 @@ void diag_render(const Diag *d, DiagFormat format, Buf *out)
             render_text(&r, rep);
     }
     if (format == DIAG_JSON || d->nerrors <= d->max_errors) return;
-    buf_printf(out, "note: %u more errors are not shown\n",
-               d->nerrors - d->max_errors);
+    uint32_t more = d->nerrors - d->max_errors;
+    buf_printf(out, "note: %u more error%s not shown\n", more,
+               more == 1 ? " is" : "s are");
 }
