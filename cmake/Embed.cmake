@@ -18,8 +18,8 @@ foreach(f IN LISTS FILES)
   string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
   string(REGEX REPLACE "(0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,0x..,)"
          "\\1\n" bytes "${bytes}")
-  string(APPEND body "static const char text_${i}[] = {\n${bytes}0};\n")
-  string(APPEND rows "    {\"${name}\", text_${i}, ${size}},\n")
+  string(APPEND body "static const unsigned char text_${i}[] = {\n${bytes}0};\n")
+  string(APPEND rows "    {\"${name}\", (const char *)text_${i}, ${size}},\n")
   math(EXPR i "${i} + 1")
 endforeach()
 file(WRITE ${OUT}.new
