@@ -161,5 +161,5 @@ bool check_program(const char *text, size_t n, unsigned modes, uint64_t seed,
     if (modes & MODE_print && !check_print(text, n, seed, why)) return false;
     if (modes & MODE_passes && !check_passes(text, n, seed, t, why))
         return false;
-    return true;
+    return !(modes & MODE_host) || check_host(text, n, seed, why);
 }

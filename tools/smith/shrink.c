@@ -126,7 +126,10 @@ void shrink_program(Buf *text, Fails *fails, void *user)
         again = false;
         main_size(text, &nresults, &ninsts);
         for (uint32_t i = nresults; i-- > 0 && nresults > 1;)
-            again |= try_cut(text, &(Cut){i, NO_VALUE}, fails, user);
+            if (try_cut(text, &(Cut){i, NO_VALUE}, fails, user)) {
+                again = true;
+                nresults--;
+            }
         main_size(text, &nresults, &ninsts);
         for (uint32_t i = ninsts; i-- > 0;)
             if (try_cut(text, &(Cut){UINT32_MAX, {i}}, fails, user)) {

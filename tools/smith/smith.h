@@ -115,6 +115,9 @@ bool check_program(const char *text, size_t n, unsigned modes, uint64_t seed,
 /* The name of a step of the pipeline; false past the last. */
 bool check_step(uint32_t i, char out[32]);
 
+/* host.c */
+bool check_host(const char *text, size_t n, uint64_t seed, Buf *why);
+
 /* shrink.c: makes a failing program smaller while it fails in the same way;
  * FAILS runs it apart, and lives through a crash. */
 typedef bool Fails(void *user, const char *text, size_t n);

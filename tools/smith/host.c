@@ -1,0 +1,261 @@
+/*
+ * host.c: the compiled program against the interpreter.
+ *
+ * The program goes through the whole pipeline to a host object, which is
+ * linked to a shared object and run by the runtime on the interpreter's
+ * inputs.  The interpreter runs the program as it was made, rounding every
+ * value to its dtype.
+ */
+#include "smith.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <math.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../../codegen/codegen.h"
+#include "../../runtime/titan.h"
+
+extern char **environ;
+
+/* The program as it was made, and as it is compiled. */
+typedef struct Host {
+    Unit made, compiled;
+    const Fn *fn;
+    Tensor *args, *results; /* of the interpreter */
+    Artifact artifact;
+    TitanStory story;
+    TitanImage image;
+    TitanHost *host;
+    Buf *why;
+} Host;
+
+static bool complain(Host *h, const char *what, const char *detail)
+{
+    buf_printf(h->why, "%s: %s\n", what, detail);
+    diag_render(&h->compiled.diag, DIAG_TEXT, h->why);
+    return false;
+}
+
+/* --------------------------------------------------------------- compiling --
+ */
+
+/* Pass by pass, so that the name of the one that fails is at hand. */
+static bool run_pipeline(Host *h)
+{
+    char name[32];
+    for (uint32_t i = 0; check_step(i, name); i++)
+        if (pass_find(name) &&
+            !pipeline_run(&h->compiled.m, name, &(PipelineOpts){0}))
+            return complain(h, "host: a pass fails", name);
+    return true;
+}
+
+static bool compile(Host *h)
+{
+    CodegenOpts o = {.target = TARGET_host, .cpu = "x86-64-v3", .level = 1};
+    return run_pipeline(h) &&
+           (codegen_run(&h->compiled.m, &o, WANT_image | WANT_object,
+                        &h->artifact) ||
+            complain(h, "host", "code generation fails"));
+}
+
+static bool run_linker(const char *object, const char *shared)
+{
+    const char *cc = getenv("CC");
+    const char *words[] = {cc && *cc ? cc : "cc",
+                           "-shared",
+                           "-nostdlib",
+                           "-o",
+                           shared,
+                           object,
+                           "-lm",
+                           NULL};
+    char *argv[8];
+    pid_t pid;
+    int status;
+    memcpy(argv, words, sizeof argv);
+    if (posix_spawnp(&pid, words[0], NULL, NULL, argv, environ)) return false;
+    return waitpid(pid, &status, 0) == pid && status == 0;
+}
+
+/* Links the object and opens it; the files go at once. */
+static void *load(Host *h)
+{
+    char folder[] = "/tmp/titan-smith-XXXXXX";
+    if (!mkdtemp(folder)) return NULL;
+    const char *object = arena_printf(&h->made.arena, "%s/a.o", folder);
+    const char *shared = arena_printf(&h->made.arena, "%s/a.so", folder);
+    void *lib = NULL;
+    if (write_file(object, h->artifact.object, h->artifact.object_size,
+                   false) &&
+        run_linker(object, shared))
+        lib = dlopen(shared, RTLD_NOW | RTLD_LOCAL);
+    unlink(object);
+    unlink(shared);
+    rmdir(folder);
+    return lib;
+}
+
+/* ----------------------------------------------------------------- running --
+ */
+
+/* The bytes of a port; NULL: it has another type, or there is none. */
+static uint8_t *port_bytes(Host *h, const TitanEntry *e, TitanRole role,
+                           const Port *p)
+{
+    const Module *m = &h->made.m;
+    const TitanPort *port = titan_port(&h->image, e, role, str_of(m, p->path));
+    const TypeInfo *t = type_info(m, p->type);
+    if (!port || port->dtype != (uint32_t)t->dtype || port->axes.n != t->naxes)
+        return NULL;
+    for (uint32_t i = 0; i < t->naxes; i++)
+        if (h->image.axes[port->axes.first + i].size != t->axes[i].size)
+            return NULL;
+    return (uint8_t *)titan_host_base(h->host, TITAN_BASE_io) + port->offset;
+}
+
+static bool store_args(Host *h, const TitanEntry *e)
+{
+    for (uint32_t i = 0; i < h->fn->nparams; i++) {
+        const Tensor *t = &h->args[i];
+        DType d = type_dtype(&h->made.m, t->type);
+        uint8_t *to = port_bytes(h, e, TITAN_ROLE_input, &h->fn->params[i]);
+        if (!to) return complain(h, "host", "the image lacks an input");
+        for (int64_t k = 0; k < t->n; k++)
+            dtype_store(d, t->at[k], to + k * (int64_t)dtype_bytes(d));
+    }
+    return true;
+}
+
+static bool run_image(Host *h)
+{
+    void *lib = load(h);
+    if (!lib) return complain(h, "host", "the object does not link");
+    const TitanHostKernel *kernels = dlsym(lib, TITAN_SYMBOL_KERNELS);
+    TitanStatus st = titan_image_open(&h->story, h->artifact.image,
+                                      h->artifact.image_size, &h->image);
+    if (!st) st = titan_host_new(&h->story, &h->image, kernels, 2, &h->host);
+    if (st) return complain(h, "host", h->story.line[0]);
+    const TitanEntry *e = titan_entry(&h->image, "train");
+    if (!e || !store_args(h, e)) return false;
+    st = titan_host_run(h->host, e);
+    return st ? complain(h, "host", h->story.line[0]) : true;
+}
+
+/* --------------------------------------------------------------- comparing --
+ */
+
+static int64_t longest_sum(const Module *m)
+{
+    int64_t longest = 1;
+    for (uint32_t f = 0; f < m->fns.n; f++) {
+        const Fn *fn = m->fns.at[f];
+        for (uint32_t i = 0; i < fn->ninsts; i++) {
+            const Inst *in = &fn->insts[i];
+            int64_t n =
+                in->nargs
+                    ? type_elements(m, value_type(fn, inst_arg(fn, in, 0)))
+                    : 1;
+            if (n > longest && in->op != OP_grad) longest = n;
+        }
+    }
+    return longest;
+}
+
+static bool has_dtype(const Module *m, DType d)
+{
+    for (uint32_t f = 0; f < m->fns.n; f++)
+        for (uint32_t i = 0; i < m->fns.at[f]->ninsts; i++) {
+            const TypeInfo *t = type_info(m, m->fns.at[f]->insts[i].type);
+            if (!t->is_tuple && t->dtype == d) return true;
+        }
+    return false;
+}
+
+static bool has_grad(const Fn *fn)
+{
+    for (uint32_t i = 0; i < fn->ninsts; i++)
+        if (fn->insts[i].op == OP_grad) return true;
+    return false;
+}
+
+/* Only derivatives round an inexact value to a storage format. */
+static double bound_of(const Host *h)
+{
+    const Module *m = &h->made.m;
+    double unit = has_dtype(m, DT_f32) ? 0x1p-24 : 0x1p-53;
+    if (has_grad(h->fn) && has_dtype(m, DT_bf16)) unit = 0x1p-8;
+    return 64 * unit * (1 + log2((double)longest_sum(m)));
+}
+
+static double largest_of(const Tensor *t)
+{
+    double largest = 0;
+    for (int64_t i = 0; i < t->n; i++)
+        if (fabs(t->at[i].f) > largest) largest = fabs(t->at[i].f);
+    return largest;
+}
+
+static bool same_cell(DType d, Cell a, Cell b, double room)
+{
+    if (dtype_class(d) != DC_float) return a.i == b.i;
+    return a.f == b.f || fabs(a.f - b.f) <= room;
+}
+
+static bool compare_result(Host *h, uint32_t i, const uint8_t *from)
+{
+    const Tensor *t = &h->results[i];
+    DType d = type_dtype(&h->made.m, t->type);
+    bool floats = dtype_class(d) == DC_float;
+    double room = floats ? bound_of(h) * largest_of(t) : 0;
+    for (int64_t k = 0; k < t->n; k++) {
+        Cell c = dtype_load(d, from + k * (int64_t)dtype_bytes(d));
+        if (same_cell(d, t->at[k], c, room)) continue;
+        buf_printf(h->why,
+                   "host: a result differs\nresult %u, element %lld: ", i,
+                   (long long)k);
+        buf_double(h->why, floats ? t->at[k].f : (double)t->at[k].i);
+        buf_puts(h->why, " interpreted, ");
+        buf_double(h->why, floats ? c.f : (double)c.i);
+        buf_printf(h->why, " compiled; the bound is %.3g\n", room);
+        return false;
+    }
+    return true;
+}
+
+static bool compare_all(Host *h)
+{
+    const TitanEntry *e = titan_entry(&h->image, "train");
+    for (uint32_t i = 0; i < h->fn->nresults; i++) {
+        const uint8_t *from =
+            port_bytes(h, e, TITAN_ROLE_output, &h->fn->results[i]);
+        if (!from) return complain(h, "host", "the image lacks a result");
+        if (!compare_result(h, i, from)) return false;
+    }
+    return true;
+}
+
+bool check_host(const char *text, size_t n, uint64_t seed, Buf *why)
+{
+    Host h = {.why = why};
+    bool ok = unit_read(&h.made, text, n) && unit_read(&h.compiled, text, n);
+    Module *m = &h.made.m;
+    if (ok) {
+        h.fn = m->fns.at[m->fns.n - 1];
+        h.args = inputs_random(m, h.fn, seed, &h.made.arena);
+        h.results = NEW_ARRAY(&h.made.arena, Tensor, h.fn->nresults);
+        ok = interp_fn(m, h.fn, &(InterpOpts){.round = true}, h.args, h.results,
+                       &h.made.arena) &&
+             compile(&h) && run_image(&h) && compare_all(&h);
+    }
+    if (h.host) titan_host_free(h.host);
+    unit_release(&h.made);
+    unit_release(&h.compiled);
+    return ok;
+}
