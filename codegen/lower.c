@@ -19,7 +19,10 @@
  */
 #include "lower.h"
 
+/* Column sums take wide strips of few rows: the more of a row, the fewer
+ * pages; the rest of a large group would not fit in registers. */
 enum { MOST_CUTS = 8, ITEM_ELEMENTS = 4096 };
+enum { SMALL_GROUP = 4, WIDE_STRIP = 64 };
 
 typedef struct Nest {
     const TypeAxis *rows, *inner; /* P, outermost first, and R */
@@ -274,8 +277,11 @@ static void build(Lower *l, const Nest *nest, const LowerOpts *o)
     uint32_t outer = nest->across ? nest->nrows - nest->suffix : nest->nrows;
     k->rows = product(l, nest->rows, outer);
     k->chunks = 1;
-    k->width =
-        nest->across && nest->ninner && !o->gpu ? 2 * o->lanes : o->lanes;
+    k->width = o->lanes;
+    if (nest->across && nest->ninner && !o->gpu)
+        k->width = l->fn->ninsts - l->fn->nparams <= SMALL_GROUP
+                       ? WIDE_STRIP
+                       : 2 * o->lanes;
     k->across = nest->across;
     l->lanes_inner = !nest->across;
     l->items = loop_open(k, LOOP_items, 0, 0, k->rows);
