@@ -15,7 +15,6 @@
 
 #include <cmocka.h>
 #include <dirent.h>
-#include <dlfcn.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +23,7 @@
 #include <unistd.h>
 
 #include "codegen/kernel.h"
+#include "tests/unit/opened.h"
 
 enum { MOST_FILES = 64, MOST_ARGS = 24, LAYOUTS = 3 };
 
@@ -274,30 +274,6 @@ static void run(World *w, Module *m, const Kernel *kernel, const Launch *l,
     arena_pop(&w->arena, mark);
 }
 
-/* The object of one file's kernels, linked and opened. */
-static const TitanHostKernel *open_object(World *w, KernelSet *set)
-{
-    const void *object;
-    size_t size;
-    assert_true(kernels_object(set, "", 0, &object, &size));
-    char path[] = "/tmp/titan-kernels-XXXXXX";
-    assert_non_null(mkdtemp(path));
-    const char *o = arena_printf(&w->arena, "%s/k.o", path);
-    const char *so = arena_printf(&w->arena, "%s/k.so", path);
-    assert_true(write_file(o, object, size, false));
-    const char *link =
-        arena_printf(&w->arena, "cc -shared -o %s %s -lm", so, o);
-    assert_int_equal(system(link), 0);
-    void *lib = dlopen(so, RTLD_NOW);
-    if (!lib) fail_msg("%s", dlerror());
-    const TitanHostKernel *kernels = dlsym(lib, TITAN_SYMBOL_KERNELS);
-    assert_non_null(kernels);
-    unlink(o);
-    unlink(so);
-    rmdir(path);
-    return kernels;
-}
-
 static void check_file(World *w, uint32_t file, const CodegenOpts *o)
 {
     Module *m = &w->module[file];
@@ -307,7 +283,7 @@ static void check_file(World *w, uint32_t file, const CodegenOpts *o)
     for (uint32_t f = 0; f < m->fns.n; f++)
         for (int style = 0; style < LAYOUTS; style++)
             plan(w, file, m->fns.at[f], style, &all[n++]);
-    const TitanHostKernel *code = open_object(w, w->set[file]);
+    const TitanHostKernel *code = opened_object(&w->arena, w->set[file]);
     for (uint32_t i = 0; i < n; i++)
         for (int turn = 0; turn < 3; turn++)
             run(w, m, kernel_at(w->set[file], all[i].kernel), &all[i],
