@@ -9,9 +9,10 @@
  *            map is read by a map of its phase only where merging them would
  *            compute something twice
  *
- * Every function is copied through the door of emit until nothing merges any
- * more: a merge may bring equal instructions, or another merge.  Then repeats
- * lose what their turns do not need, which may leave more without use.
+ * Repeats lose what their turns do not need, or compute alike; then every
+ * function is copied through the door of emit until nothing merges any more: a
+ * merge may bring equal instructions, or another merge.  That may leave
+ * repeats with more that they do not need.
  *
  * Nothing crosses a phase: what the backward computes again is not merged
  * with its first computation, or remat would be undone.
@@ -49,10 +50,13 @@ bool pass_canonicalise(Module *m, PassCtx *cx)
     (void)cx;
     Roots roots = roots_of(m);
     bool again = true;
+    for (uint32_t i = 0; i < m->fns.n; i++)
+        if (m->fns.at[i]->view != VIEW_kernel)
+            m->fns.at[i] = canon_clean(m, m->fns.at[i]);
     for (int round = 0; again && round < MOST_ROUNDS; round++) {
+        again = canon_repeats(m);
         for (uint32_t i = 0; i < m->fns.n; i++)
             m->fns.at[i] = canon_fn(m, m->fns.at[i]);
-        again = canon_repeats(m);
     }
     drop_unreached(m, &roots);
     return true;

@@ -19,6 +19,13 @@ Fn *canon_pads(Module *m, Fn *fn, bool *changed);
 Value push_move(Builder *b, const Inst *move, const Inst *map,
                 const Value *args);
 
+/* A body of a few operations that any machine does at once. */
+bool canon_is_cheap(Module *m, Expr body);
+
+/* Moves what the repeats of function f compute alike in every turn in front
+ * of them; nuses: how often each function is referred to. */
+bool canon_hoist(Module *m, uint32_t f, const uint32_t *nuses);
+
 /* Takes from repeats what is never used, or never changes; true: some
  * function became another. */
 bool canon_repeats(Module *m);

@@ -53,7 +53,7 @@ static bool is_cheap_op(uint8_t op)
     }
 }
 
-static bool is_cheap(Module *m, Expr body)
+bool canon_is_cheap(Module *m, Expr body)
 {
     enum { MOST = 12 };
     uint32_t n;
@@ -120,7 +120,7 @@ static bool is_taken(const Merge *g, Value old, const Inst *map,
         return false;
     Expr body = attr_expr(m, map->attr);
     if (expr_info(m, body)->op == SC_arg) return true;
-    bool cheap = is_cheap(m, body);
+    bool cheap = canon_is_cheap(m, body);
     if (cheap && map->nargs == 0) return true;
     bool same =
         type_info(m, map->type)->naxes == type_info(m, into->type)->naxes;

@@ -263,7 +263,6 @@ static Fn *rebuild_caller(Module *m, const Fn *fn, Plan **plans)
 static bool trim_fn(Module *m, uint32_t f, const uint32_t *nuses)
 {
     const Fn *fn = m->fns.at[f];
-    if (fn->view == VIEW_kernel) return false;
     bool any = false;
     Uses uses = fn_uses(fn, m->scratch);
     Plan **plans = NEW_ARRAY(m->scratch, Plan *, fn->ninsts);
@@ -283,7 +282,10 @@ bool canon_repeats(Module *m)
     bool any = false;
     uint32_t *nuses = NEW_ARRAY(m->scratch, uint32_t, m->fns.n);
     count_uses(m, nuses);
-    for (uint32_t i = 0; i < m->fns.n; i++)
+    for (uint32_t i = 0; i < m->fns.n; i++) {
+        if (m->fns.at[i]->view == VIEW_kernel) continue;
         any = trim_fn(m, i, nuses) || any;
+        any = canon_hoist(m, i, nuses) || any;
+    }
     return any;
 }
