@@ -109,6 +109,7 @@ Val reduce_axes(Sema *s, Span at, const char *kind, Val x, const Axis *axes,
     Val out =
         val_tensor(s, emit_reduce(here(s), kind, v, axes, n, d, dtype_acc(d)));
     out.aligned = x.aligned;
+    out.open = x.open;
     return out;
 }
 
@@ -176,6 +177,15 @@ static void all_axes(Sema *s, const Val *x, AxisList *l)
         l->at[l->n++] = axes[i].axis;
 }
 
+/* In a trial a value may lack axes that it will have. */
+static void keep_present(Sema *s, const Val *x, AxisList *l)
+{
+    uint32_t k = 0;
+    for (uint32_t i = 0; i < l->n; i++)
+        if (val_axis(s, x, l->at[i])) l->at[k++] = l->at[i];
+    l->n = k;
+}
+
 Val builtin_reduce(Sema *s, const Builtin *b, const Call *c)
 {
     AxisList l;
@@ -190,6 +200,7 @@ Val builtin_reduce(Sema *s, const Builtin *b, const Call *c)
         return val_error();
     }
     if (!one_tensor(s, b, c) || !call_axes(s, c, &l)) return val_error();
+    if (c->args[0].open) keep_present(s, &c->args[0], &l);
     if (!has_axes(s, b, c, &l)) return val_error();
     if (c->nitems == 0) all_axes(s, &c->args[0], &l);
     return reduce_tensor(s, b, c, c->args[0], &l);

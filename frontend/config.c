@@ -87,6 +87,17 @@ ConfigValue *config_find(Sema *s, Unit *u, Str name)
     return v || u == s->main ? v : find_in(s->main, name);
 }
 
+ConfigValue *config_here(Sema *s, Str name)
+{
+    const Scope *sc = s->scope;
+    while (sc->unit->library && sc->caller) {
+        ConfigValue *v = find_in(sc->unit, name);
+        if (v) return v;
+        sc = scope_base((Scope *)(uintptr_t)sc->caller);
+    }
+    return config_find(s, sc->unit, name);
+}
+
 /* ---------------------------------------------------------------- -D -- */
 
 static const Define *define_of(Sema *s, Str name)

@@ -399,6 +399,8 @@ static void note_alignment(Sema *s, Span at, const Val *args, uint32_t n,
                            Val *out)
 {
     out->aligned = align_join(s, args, n);
+    for (uint32_t i = 0; i < n; i++)
+        out->open |= args[i].open;
     if (n < 2 || !args[n - 2].name.id || !args[n - 1].name.id) return;
     uint32_t naxes;
     const TypeAxis *axes = val_axes(s, &args[n - 2], &naxes);

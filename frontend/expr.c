@@ -146,7 +146,7 @@ Val eval_name(Sema *s, Str name, Span at)
     if (bound_name(s, name, &v)) return v;
     if (s->sizing && axis_as_size(s, name, at, &v)) return v;
     if (fan(s, text, &v)) return v;
-    ConfigValue *c = config_find(s, s->scope->unit, name);
+    ConfigValue *c = config_here(s, name);
     if (c) {
         v = c->value;
         v.name = v.kind == VAL_callee ? v.name : name;
@@ -179,6 +179,7 @@ static Val pin(Sema *s, Val v, DType d)
     out.aligned = v.aligned;
     out.name = v.name;
     out.may = v.may;
+    out.open = v.open;
     out.number = v.number;
     return out;
 }
@@ -243,11 +244,26 @@ static void cannot_sum(Sema *s, const Node *n, Axis a, const char *side,
     report_help(r, "axes in both operands: %s", common_axes(s, x, y));
 }
 
-static bool contract_axes(Sema *s, const Node *n, const Val *x, const Val *y,
-                          AxisList *l)
+/* A trial: what an open operand may yet have is summed in the other. */
+static void drop_open(Sema *s, const Node *n, Val *x, const Val *y, AxisList *l)
+{
+    uint32_t k = 0;
+    for (uint32_t i = 0; i < l->n; i++) {
+        bool in_x = val_axis(s, x, l->at[i]), in_y = val_axis(s, y, l->at[i]);
+        if (in_x && !in_y && y->open)
+            *x = reduce_axes(s, n->head, "sum", *x, &l->at[i], 1);
+        else if (in_x || !x->open)
+            l->at[k++] = l->at[i];
+    }
+    l->n = k;
+}
+
+static bool contract_axes(Sema *s, const Node *n, Val *x, Val *y, AxisList *l)
 {
     for (uint32_t i = 0; i < n->contract.axes.n; i++)
         if (!axes_of_name(s, n->contract.axes.at[i], l)) return false;
+    if (y->open) drop_open(s, n, x, y, l);
+    if (x->open) drop_open(s, n, y, x, l);
     for (uint32_t i = 0; i < l->n; i++) {
         const char *side = !val_axis(s, y, l->at[i])   ? "right"
                            : !val_axis(s, x, l->at[i]) ? "left"
@@ -273,6 +289,7 @@ static void note_crossing(Sema *s, const Node *n, const Val *x, const Val *y,
 {
     Val both[2] = {*x, *y};
     out->aligned = align_join(s, both, 2);
+    out->open = x->open || y->open;
     if (!x->name.id || !y->name.id) return;
     uint32_t naxes;
     const TypeAxis *axes = val_axes(s, x, &naxes);
@@ -299,6 +316,7 @@ static Val eval_contract(Sema *s, const Node *n)
         return val_error();
     }
     if (!contract_axes(s, n, &x, &y, &sum)) return val_error();
+    if (sum.n == 0) return elementwise2(s, n->head, SC_mul, x, y);
     DType d = contract_dtype(&x, &y);
     here(s)->loc = loc_at(s, n);
     Value vx = val_use(s, &x, d), vy = val_use(s, &y, d);

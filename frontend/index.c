@@ -36,6 +36,13 @@ static bool check_from(Sema *s, Span at, const Val *x, const AxisList *from)
     return true;
 }
 
+static bool has_all(Sema *s, const Val *x, const AxisList *from)
+{
+    for (uint32_t i = 0; i < from->n; i++)
+        if (!val_axis(s, x, from->at[i])) return false;
+    return true;
+}
+
 static bool check_to(Sema *s, Span at, const Val *x, const AxisList *from,
                      const AxisList *to)
 {
@@ -147,6 +154,7 @@ static Val keep_story(Val out, const Val *x)
 {
     out.aligned = x->aligned;
     out.may = x->may;
+    out.open = x->open;
     out.number = x->number;
     if (x->may || out.kind == VAL_tensor) out.name = x->name;
     return out;
@@ -213,6 +221,7 @@ Val index_rename(Sema *s, Span at, Val x, const AxisList *from,
                    val_label(s, &x, "this"));
         return val_error();
     }
+    if (x.open && !has_all(s, &x, from)) return x;
     if (!check_from(s, at, &x, from) || !check_to(s, at, &x, from, to))
         return val_error();
     if (from->n == 1 && to->n == 1) return rename_each(s, at, x, from, to);
@@ -495,6 +504,7 @@ static Val pick(Sema *s, const Item *it, Val x)
 {
     AxisList l = {.n = 0};
     if (!axes_of_term(s, it->term, &l) || l.n == 0) return val_error();
+    if (x.open && !has_all(s, &x, &l)) return x;
     if (!check_from(s, it->span, &x, &l)) return val_error();
     if (l.n > 1) {
         sema_error(s, DIAG_axis_form, it->term->span,
@@ -546,6 +556,8 @@ static uint32_t rename_items(Sema *s, const Items *items, uint32_t first,
     }
     if (!val_is_elementary(x) || from.n == 1)
         *x = index_rename(s, at, *x, &from, &to);
+    else if (x->open && !has_all(s, x, &from))
+        return i;
     else if (!check_from(s, at, x, &from) || !check_to(s, at, x, &from, &to))
         *x = val_error();
     else

@@ -327,6 +327,7 @@ static Val rebuild(Sema *s, const Val *v, const Value *results, uint32_t *next)
     if (v->kind == VAL_tensor) {
         Val out = val_tensor(s, results[(*next)++]);
         out.aligned = v->aligned;
+        out.open = v->open;
         return out;
     }
     Val out = *v;

@@ -9,7 +9,8 @@
  * What type a carried name has is found by trying: a plain number spreads to
  * what it becomes, a tensor gains the axes that the body gives it.  The body
  * is elaborated again until the types stay, and likewise when it turns out
- * that it writes a state which is carried.
+ * that it writes a state which is carried.  In a trial a number is open: that
+ * it lacks an axis is no error yet.
  */
 #include "sema.h"
 
@@ -21,7 +22,7 @@ typedef struct Carried {
     Str name;
     Val first; /* before the loop */
     Type type;
-    bool number; /* still free to take the dtype of what it becomes */
+    bool number; /* spreads, and takes the dtype of what it becomes */
 } Carried;
 
 typedef struct Loop {
@@ -35,6 +36,7 @@ typedef struct Loop {
     VEC(Val) stacked_vals;
     uint32_t errors, fns;
     bool again;
+    bool trial; /* some number has not found its type yet */
 } Loop;
 
 /* --------------------------------------------------- what the body binds -- */
@@ -48,6 +50,7 @@ static void add_name(Sema *s, Loop *l, Str name)
     Carried c = {.name = name, .first = b->value};
     c.type = val_type(s, &c.first);
     c.number = c.first.kind == VAL_number;
+    l->trial |= c.number;
     vec_push(s->a, &l->names, c);
 }
 
@@ -108,6 +111,7 @@ static void bind_carried(Sema *s, Loop *l, Frame *f)
         vec_push(s->a, &f->carried, v);
         Val val = val_tensor(s, v);
         val.name = c->name;
+        val.open = l->trial && c->number;
         scope_bind(s, s->scope, c->name, val);
     }
     for (uint32_t i = 0; i < l->mems.n; i++) {
@@ -431,7 +435,8 @@ bool exec_repeat(Sema *s, const Node *n)
             s->frame = outer;
             return false;
         }
-        if (!l.again) return finish(s, &l, f, body);
+        if (!l.again && !l.trial) return finish(s, &l, f, body);
+        l.trial &= l.again;
         s->frame = outer;
     }
     sema_error(s, DIAG_axis_size, n->head,

@@ -68,6 +68,7 @@ struct Val {
     uint8_t kind;  /* ValKind */
     uint8_t dtype; /* DType; number: bool, i32 (whole) or f32 */
     bool may;      /* an input that the program compares with `number` */
+    bool open;     /* in a trial of a repeat: may have further axes */
     Str name;      /* how a message names it; or empty */
     const Aligned *aligned;
     double number; /* VAL_number; with `may`: the number that it may be */
@@ -397,6 +398,8 @@ Sema *sema_begin(Frontend *f);
 /* config.c */
 bool unit_configure(Sema *s, Unit *u, Str config, Span at);
 ConfigValue *config_find(Sema *s, Unit *u, Str name);
+/* As seen in the present scope: the library has its caller's values. */
+ConfigValue *config_here(Sema *s, Str name);
 double val_fold(Sema *s, Span at, const Val *v, bool *ok);
 
 /* size.c */

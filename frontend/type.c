@@ -278,6 +278,7 @@ bool type_check(Sema *s, const Node *type, Val *v, const TypeCheck *c)
 {
     AxisList named = {.n = 0};
     if (val_failed(v)) return false;
+    if (v->open) return true;
     if (!type || v->kind == VAL_draw || v->kind == VAL_bundle) return true;
     if (!val_is_elementary(v)) {
         if (!type->type.has_axes) return true;
