@@ -6,7 +6,7 @@
  */
 #include "ir.h"
 
-enum { NO_BUFFER = UINT32_MAX };
+static const uint32_t NO_BUFFER = UINT32_MAX;
 
 typedef struct LiveWalk {
     Module *m;
