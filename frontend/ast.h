@@ -328,6 +328,7 @@ struct Frontend {
     FrontendOpts opts;
     VEC(File *) files;
     VEC(const char *) paths; /* of all files read, for -MD */
+    VEC(const char *) why;   /* lines of --why */
     struct Sema *sema;       /* the checker's own */
 };
 

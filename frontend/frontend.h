@@ -20,6 +20,7 @@ typedef struct FrontendOpts {
     const char *config, *train, *plan; /* names, or NULL: the defaults */
     const char *dtype;                 /* "f32", "bf16", "bf16-states" */
     int64_t devices;                   /* --devices, 0: not given */
+    const char *why;                   /* --why: a path, or NULL */
 } FrontendOpts;
 
 typedef struct Frontend Frontend;
@@ -34,6 +35,9 @@ bool frontend_print_config(Frontend *f, Buf *out);
 /* Checks everything and fills the module: slots, options, and the entries
  * `init`, the train block (named "train"), and each entry block. */
 bool frontend_lower(Frontend *f);
+/* After lowering: lines that say which rules of the plan split the tensors at
+ * the path of --why; none without a plan. */
+uint32_t frontend_why(const Frontend *f, const char *const **lines);
 /* Paths of all files read, for -MD. */
 uint32_t frontend_files(const Frontend *f, const char *const **paths);
 

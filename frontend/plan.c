@@ -271,16 +271,6 @@ static bool not_divisible(Plan *p, const Shard *x, uint32_t axis, MeshAxis m,
     return false;
 }
 
-/* What the tensors' mesh axes have gone to so far. */
-typedef struct Taken {
-    struct {
-        MeshAxis mesh;
-        Axis axis;
-        const Shard *by;
-    } at[32];
-    uint32_t n;
-} Taken;
-
 static bool try_axis(Plan *p, Shard *x, const Splittee *t, uint32_t axis,
                      uint32_t atom, Taken *taken)
 {
@@ -307,25 +297,29 @@ static bool try_axis(Plan *p, Shard *x, const Splittee *t, uint32_t axis,
     return true;
 }
 
+bool shard_applies(Plan *p, const Shard *x, const Splittee *t)
+{
+    if (!(x->roles & t->role) || x->pipeline) return false;
+    if (!x->in || !t->mem) return true;
+    for (uint32_t k = 0; k < x->in->terms.n; k++)
+        if (path_matches(p->s, STR(p->s, x->in->terms.at[k]->name), t->mem))
+            return true;
+    return false;
+}
+
 static bool shard_tensor(Plan *p, const Splittee *t)
 {
     Taken taken = {.n = 0};
     for (uint32_t i = 0; i < p->shards.n; i++) {
         Shard *x = p->shards.at[i];
-        if (!(x->roles & t->role) || x->pipeline) continue;
-        if (x->in && t->mem) {
-            bool in = false;
-            for (uint32_t k = 0; k < x->in->terms.n; k++)
-                in |= path_matches(p->s, STR(p->s, x->in->terms.at[k]->name),
-                                   t->mem);
-            if (!in) continue;
-        }
+        if (!shard_applies(p, x, t)) continue;
         for (uint32_t m = 0; m < x->natoms; m++)
             for (uint32_t a = 0; a < x->naxes; a++)
                 if (type_axis(p->s->m, t->type, x->axes[a]) &&
                     !try_axis(p, x, t, a, m, &taken))
                     return false;
     }
+    why_tensor(p, t, &taken);
     return true;
 }
 

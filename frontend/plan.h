@@ -55,6 +55,23 @@ typedef struct Splittee {
     const char *name;
 } Splittee;
 
+/* What the mesh axes of a tensor have gone to. */
+typedef struct TakenRow {
+    MeshAxis mesh;
+    Axis axis;
+    const Shard *by;
+} TakenRow;
+
+typedef struct Taken {
+    TakenRow at[32];
+    uint32_t n;
+} Taken;
+
+/* Whether the rule is for tensors of this role and place. */
+bool shard_applies(Plan *p, const Shard *x, const Splittee *t);
+/* Notes which rules have split the tensor, when --why asks for it. */
+void why_tensor(Plan *p, const Splittee *t, const Taken *taken);
+
 /* States are sums over the microbatches, where there are several. */
 bool check_additive(Sema *s, const Plan *p, const Node *plan);
 

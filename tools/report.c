@@ -147,6 +147,17 @@ bool stats_print(Job *j)
 
 /* ---------------------------------------------------------------- limit -- */
 
+/* "'d_wg' of models/llama3.tt:62" */
+static const char *peak_str(Arena *a, const TitanImage *im, const TitanPeak *p)
+{
+    const char *name = titan_string(im, p->name);
+    const char *quoted =
+        *name ? arena_printf(a, "'%s'", name) : "a value without a name";
+    if (!p->line) return quoted;
+    return arena_printf(a, "%s of %s:%" PRIu32, quoted,
+                        titan_string(im, p->file), p->line);
+}
+
 bool within_limit(Job *j)
 {
     if (j->r->memory_limit < 0) return true;
@@ -159,8 +170,8 @@ bool within_limit(Job *j)
                            "a rank needs %s, the memory limit is %s",
                            size_str(a, peak), size_str(a, limit));
     for (uint32_t i = 0; i < im.npeaks && i < 3; i++)
-        report_note(r, (Span){0}, "'%s' takes %s at the peak",
-                    titan_string(&im, im.peaks[i].name),
+        report_note(r, (Span){0}, "%s takes %s at the peak",
+                    peak_str(a, &im, &im.peaks[i]),
                     size_str(a, im.peaks[i].bytes));
     report_help(r, "a smaller batch, or more recomputation, needs less");
     return false;
@@ -176,23 +187,19 @@ static bool path_ends(const char *path, const char *wanted)
     return k == n || path[n - k - 1] == '.';
 }
 
-static void print_slot(Job *j, const Slot *s)
+static void print_slot(Job *j, const Slot *s, bool planned)
 {
     Module *m = &j->m;
     printf("%s %s: %s\n", role_name(s->role), str_of(m, s->path),
            type_str(m, s->type));
-    const TypeInfo *t = type_info(m, s->type);
-    bool split = false;
-    for (uint32_t i = 0; i < t->naxes; i++) {
-        if (!t->axes[i].nsplits) continue;
-        split = true;
-        printf("  axis %s is split over", axis_name(m, t->axes[i].axis));
-        for (uint32_t k = 0; k < t->axes[i].nsplits; k++)
-            printf(" %s", mesh_name(m, t->axes[i].splits[k]));
-        printf("\n");
-    }
-    if (!split)
-        printf("  is whole on every device: no rule splits one of its axes\n");
+    if (!planned) printf("  whole on one device: there is no plan\n");
+}
+
+/* The nearest path, or end of one. */
+static void try_ends(Nearest *near, const char *path)
+{
+    for (; path; path = strchr(path, '.') ? strchr(path, '.') + 1 : NULL)
+        nearest_try(near, path);
 }
 
 bool why_print(Job *j)
@@ -200,14 +207,18 @@ bool why_print(Job *j)
     const char *wanted = option_text(j->r->o, OPT_why);
     Nearest near = nearest_to(wanted);
     bool any = false;
+    const char *const *lines;
+    uint32_t n = frontend_why(j->frontend, &lines);
     for (uint32_t i = 0; i < j->m.slots.n; i++) {
         const Slot *s = &j->m.slots.at[i];
-        nearest_try(&near, str_of(&j->m, s->path));
+        try_ends(&near, str_of(&j->m, s->path));
         if (!path_ends(str_of(&j->m, s->path), wanted)) continue;
         any = true;
-        print_slot(j, s);
+        print_slot(j, s, n > 0);
     }
-    if (any) return true;
+    for (uint32_t i = 0; i < n; i++)
+        printf("%s\n", lines[i]);
+    if (any || n) return true;
     Report *r = diag_error(&j->diag, DIAG_no_such_path, (Span){0},
                            "the model has no parameter or state '%s'", wanted);
     if (near.best) report_help(r, "did you mean '%s'?", near.best);
