@@ -133,6 +133,14 @@ void image_slots(ImageTables *t)
 /* ------------------------------------------------------------------ ports --
  */
 
+/* Values of an input that chooses from an axis stay below its size. */
+static uint32_t bound_of(const ImageTables *t, const Port *p)
+{
+    if (p->role != ROLE_input) return 0;
+    const char *name = arena_printf(t->a, "bound.%s", str_of(t->m, p->path));
+    return (uint32_t)option_int(t->m, name, 0);
+}
+
 static void add_port(ImageTables *t, const Fn *fn, Value v, const Port *p)
 {
     Module *m = t->m;
@@ -143,6 +151,7 @@ static void add_port(ImageTables *t, const Fn *fn, Value v, const Port *p)
     TitanPort row = {.path = image_string(t, path),
                      .role = role_number(p->role),
                      .dtype = type_dtype(m, l.type),
+                     .bound = bound_of(t, p),
                      .offset = offset,
                      .axes = image_axes(t, l)};
     vec_push(t->a, &t->ports, row);

@@ -18,39 +18,17 @@
  */
 #include "expand/expand.h"
 
-static const Fn *called_fn(const Module *m, const Inst *in, AttrKey key)
+/* Marks bodies and conditions. */
+static void find_bodies(const Module *m, bool *is_body)
 {
-    return attr_get(m, in->attr, key) ? fn_of(m, attr_fn(m, in->attr, key))
-                                      : NULL;
-}
-
-static bool cuts_tiles(const Module *m, const Fn *body)
-{
-    const char *kind = str_of(m, body->kind);
-    return !strcmp(kind, "lane") || !strcmp(kind, "turn");
-}
-
-static void add_outer(Expand *x, Axis a)
-{
-    for (uint32_t i = 0; i < x->nouter; i++)
-        if (x->outer[i].id == a.id) return;
-    x->outer[x->nouter++] = a;
-}
-
-/* Marks bodies and conditions; collects the axes of repeats. */
-static void find_bodies(Expand *x, bool *is_body)
-{
-    Module *m = x->m;
     for (uint32_t f = 0; f < m->fns.n; f++) {
         const Fn *fn = m->fns.at[f];
         for (uint32_t i = 0; i < fn->ninsts; i++) {
             const Inst *in = &fn->insts[i];
             if (in->op != OP_repeat) continue;
             is_body[attr_fn(m, in->attr, AT_fn).id] = true;
-            if (called_fn(m, in, AT_while))
+            if (attr_get(m, in->attr, AT_while))
                 is_body[attr_fn(m, in->attr, AT_while).id] = true;
-            if (!cuts_tiles(m, called_fn(m, in, AT_fn)))
-                add_outer(x, attr_axis(m, in->attr, AT_axis));
         }
     }
 }
@@ -120,10 +98,10 @@ bool pass_expand(Module *m, PassCtx *cx)
     Expand x = {.m = m, .a = m->scratch};
     uint32_t n = m->fns.n;
     bool *is_body = NEW_ARRAY(x.a, bool, (size_t)n + 1);
-    x.outer = NEW_ARRAY(x.a, Axis, (size_t)m->axes.n + 1);
+    x.outer = outer_axes(m, x.a);
     map_init(&x.copies, x.a);
     map_init(&x.zeros, x.a);
-    find_bodies(&x, is_body);
+    find_bodies(m, is_body);
     bool *entry = NEW_ARRAY(x.a, bool, (size_t)n + 1);
     for (uint32_t i = 0; i < n; i++) {
         Fn *fn = m->fns.at[i];

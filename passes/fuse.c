@@ -46,6 +46,7 @@ bool pass_fuse(Module *m, PassCtx *cx)
     Fuse fx = {.m = m, .cx = cx, .a = m->scratch};
     fx.gpu = !strncmp(pass_option(m, cx, "target", "host"), "sm_", 3);
     fx.tile_bytes = pass_option_int(m, cx, "tile-bytes", 1 << 20);
+    fx.outer = outer_axes(m, fx.a);
     map_init(&fx.groups, fx.a);
     for (uint32_t i = 0; i < m->fns.n; i++) {
         Fn *fn = m->fns.at[i];

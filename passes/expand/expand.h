@@ -15,13 +15,13 @@
 #ifndef TITAN_EXPAND_H
 #define TITAN_EXPAND_H
 
+#include "../outer.h"
 #include "../pass.h"
 
 typedef struct Expand {
     Module *m;
-    Arena *a;    /* scratch */
-    Axis *outer; /* axes of repeats: outermost in memory */
-    uint32_t nouter;
+    Arena *a; /* scratch */
+    OuterAxes outer;
     Map copies, zeros; /* type -> the group that copies or clears it */
 } Expand;
 

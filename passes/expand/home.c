@@ -241,7 +241,7 @@ Root *root_new(Scene *s, Layout layout, Str name, Loc loc)
 
 Layout default_layout(const Expand *x, Type t)
 {
-    return layout_ordered(x->m, t, x->outer, x->nouter, x->a);
+    return layout_ordered(x->m, t, x->outer.at, x->outer.n, x->a);
 }
 
 /* The result of a matmul: its rows side by side, and its columns, so that
@@ -296,6 +296,29 @@ static void set_like(Scene *s, Value v, Layout l)
     if (!s->like[v.id].stride) s->like[v.id] = l;
 }
 
+/* What a scatter fills is cleared as one piece. */
+static bool may_be_strided(const Scene *s, Value owner)
+{
+    const Module *m = s->x->m;
+    const Inst *in = inst_of(s->fn, owner);
+    if (in->op != OP_call) return true;
+    const Fn *g = fn_of(m, attr_fn(m, in->attr, AT_fn));
+    return strcmp(str_of(m, g->kind), "scatter") != 0;
+}
+
+/* The value's name, or the name that it has in the function that makes it. */
+static Str owner_name(const Scene *s, Value owner)
+{
+    const Module *m = s->x->m;
+    Value maker;
+    uint32_t result;
+    Str name = s->fn->names[owner.id];
+    if (name.id || !owner_result(s, owner, &maker, &result)) return name;
+    const Inst *in = inst_of(s->fn, maker);
+    const Fn *g = fn_of(m, attr_fn(m, in->attr, AT_fn));
+    return g->names[g->result_values[result].id];
+}
+
 static void settle(Scene *s, Value v)
 {
     const Inst *in = inst_of(s->fn, v);
@@ -304,13 +327,15 @@ static void settle(Scene *s, Value v)
                 .last = s->last[v.id],
                 .at = s->want[v.id],
                 .family = s->want_family[v.id]};
-    if (t.at.root && may_move_in(s, &t)) {
+    bool fits = t.at.root && (may_be_strided(s, v) ||
+                              layout_is_packed(s->x->m, t.at.layout));
+    if (fits && may_move_in(s, &t)) {
         move_in(s, &t);
         return;
     }
     Layout l = own_layout(s, v);
-    t.at = (Home){.root = root_new(s, l, s->fn->names[v.id], in->loc),
-                  .layout = l};
+    t.at =
+        (Home){.root = root_new(s, l, owner_name(s, v), in->loc), .layout = l};
     t.family = v.id;
     s->want_family[v.id] = v.id;
     move_in(s, &t);

@@ -10,6 +10,7 @@
 #ifndef TITAN_FUSE_H
 #define TITAN_FUSE_H
 
+#include "../outer.h"
 #include "../pass.h"
 
 typedef struct Fuse {
@@ -18,7 +19,8 @@ typedef struct Fuse {
     Arena *a; /* scratch */
     bool gpu;
     int64_t tile_bytes; /* of the largest value of a tile, about */
-    Map groups;         /* hash of a group's content -> its function */
+    OuterAxes outer;
+    Map groups; /* hash of a group's content -> its function */
 } Fuse;
 
 typedef enum NodeKind {

@@ -73,21 +73,23 @@ static Value as_loops(Prep *p, const Inst *in)
 
 /* ---------------------------------------------------------------- sums -- */
 
-/* The leading axes of the sum that are kept in the first step. */
+/* The axes of the sum that are outermost in memory are kept in the first
+ * step. */
 static uint32_t step_axes(const Prep *p, Type t, const AttrItem *axes,
                           Axis *out)
 {
-    const Module *m = p->fx->m;
-    const TypeInfo *ti = type_info(m, t);
+    Module *m = p->fx->m;
+    Layout l = layout_ordered(m, t, p->fx->outer.at, p->fx->outer.n, p->fx->a);
+    Axis *order = NEW_ARRAY(p->fx->a, Axis, (size_t)type_info(m, t)->naxes + 1);
+    uint32_t all = layout_order(m, l, order), n = 0;
     int64_t rows = 1;
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < ti->naxes && rows < STEP_ROWS; i++) {
+    for (uint32_t i = 0; i < all && rows < STEP_ROWS; i++) {
         bool summed = false;
         for (uint32_t k = 0; k < axes->n; k++)
-            summed |= axes->axes[k].id == ti->axes[i].axis.id;
+            summed |= axes->axes[k].id == order[i].id;
         if (!summed) continue;
-        rows *= type_local_size(m, &ti->axes[i]);
-        out[n++] = ti->axes[i].axis;
+        rows *= type_local_size(m, type_axis(m, t, order[i]));
+        out[n++] = order[i];
     }
     return n;
 }

@@ -1,0 +1,30 @@
+/*
+ * outer.c: the axes that are outermost in memory (see outer.h).
+ */
+#include "outer.h"
+
+static bool cuts_tiles(const Module *m, const Inst *repeat)
+{
+    const Fn *body = fn_of(m, attr_fn(m, repeat->attr, AT_fn));
+    const char *kind = str_of(m, body->kind);
+    return !strcmp(kind, "lane") || !strcmp(kind, "turn");
+}
+
+static void add(OuterAxes *x, Axis a)
+{
+    for (uint32_t i = 0; i < x->n; i++)
+        if (x->at[i].id == a.id) return;
+    x->at[x->n++] = a;
+}
+
+OuterAxes outer_axes(const Module *m, Arena *a)
+{
+    OuterAxes x = {.at = NEW_ARRAY(a, Axis, (size_t)m->axes.n + 1)};
+    for (uint32_t f = 0; f < m->fns.n; f++) {
+        const Fn *fn = m->fns.at[f];
+        for (uint32_t i = 0; i < fn->ninsts; i++)
+            if (fn->insts[i].op == OP_repeat && !cuts_tiles(m, &fn->insts[i]))
+                add(&x, attr_axis(m, fn->insts[i].attr, AT_axis));
+    }
+    return x;
+}

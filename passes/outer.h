@@ -1,0 +1,18 @@
+/*
+ * outer.h: the axes that are outermost in memory.
+ */
+#ifndef TITAN_OUTER_H
+#define TITAN_OUTER_H
+
+#include "../ir/ir.h"
+
+typedef struct OuterAxes {
+    Axis *at;
+    uint32_t n;
+} OuterAxes;
+
+/* The axes of the module's repeats, but for those over tiles: one turn's part
+ * of a stacked value is to lie in one piece. */
+OuterAxes outer_axes(const Module *m, Arena *a);
+
+#endif
