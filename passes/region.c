@@ -14,6 +14,8 @@
  */
 #include "region.h"
 
+#include "linear.h"
+
 typedef enum State { ST_same, ST_slice, ST_part, ST_broken } State;
 
 typedef struct Sweep {
@@ -51,47 +53,6 @@ static bool attr_names(const Sweep *s, const Inst *in)
     return false;
 }
 
-/* How an expression depends on the operands that are parts: not at all,
- * linearly, or in another way. */
-typedef enum Degree { DEG_none, DEG_linear, DEG_other } Degree;
-
-static Degree degree_max(Degree a, Degree b)
-{
-    return a > b ? a : b;
-}
-
-/* Sums want every term to be linear: a term without parts would be counted
- * once for each tile. */
-static Degree degree_of(const Sweep *s, const Inst *in, Expr e)
-{
-    const ExprInfo *x = expr_info(s->m, e);
-    if (x->op == SC_arg)
-        return state_at(s, in, x->operand) == ST_part ? DEG_linear : DEG_none;
-    Degree d[3] = {DEG_none, DEG_none, DEG_none};
-    Degree all = DEG_none;
-    for (unsigned i = 0; i < x->nargs; i++) {
-        d[i] = degree_of(s, in, x->args[i]);
-        all = degree_max(all, d[i]);
-    }
-    if (all != DEG_linear) return all;
-    switch ((ScalarOp)x->op) {
-    case SC_add:
-    case SC_sub:
-        return d[0] == d[1] ? DEG_linear : DEG_other;
-    case SC_mul:
-        return d[0] == d[1] ? DEG_other : DEG_linear;
-    case SC_div:
-        return d[1] == DEG_none ? DEG_linear : DEG_other;
-    case SC_neg:
-        return DEG_linear;
-    case SC_cast:
-        return dtype_class((DType)x->dtype) == DC_float ? DEG_linear
-                                                        : DEG_other;
-    default:
-        return DEG_other;
-    }
-}
-
 static State map_state(const Sweep *s, const Inst *in)
 {
     bool part = false;
@@ -102,8 +63,11 @@ static State map_state(const Sweep *s, const Inst *in)
     bool has = type_axis(s->m, in->type, s->axis) != NULL;
     if (!part) return has ? ST_slice : ST_same;
     if (has) return ST_broken;
-    Degree d = degree_of(s, in, attr_expr(s->m, in->attr));
-    return d == DEG_linear ? ST_part : ST_broken;
+    bool *parts = NEW_ARRAY(s->m->scratch, bool, in->nargs + 1);
+    for (uint32_t i = 0; i < in->nargs; i++)
+        parts[i] = state_at(s, in, i) == ST_part;
+    Degree d = expr_degree(s->m, attr_expr(s->m, in->attr), parts);
+    return d == DEGREE_linear ? ST_part : ST_broken;
 }
 
 /* A product of two operands is linear in a part when the other is none. */
