@@ -94,7 +94,7 @@ static Fn *make_callee(Out *out)
         if (is_inside(out, i)) map[i] = copy(&b, old, (Value){i}, map);
     for (uint32_t i = 0; i < out->noutputs; i++)
         builder_result(&b, map[out->outputs[i].id], (Port){0});
-    return fn;
+    return out->o->finish ? out->o->finish(out->m, fn) : fn;
 }
 
 static bool same_inst(const Fn *a, const Fn *b, uint32_t i)

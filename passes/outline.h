@@ -10,6 +10,7 @@ typedef struct Outline {
     const bool *in;     /* by value: moves into the function */
     const bool *copied; /* by value: is made in the function too */
     Str name, kind;
+    Fn *(*finish)(Module *m, const Fn *fn); /* of the function, or NULL */
 } Outline;
 
 /* FN with a call in the place of the set, which no path leaves and enters

@@ -2,7 +2,8 @@
  * recognise.c: name regions: attention, and head with loss.
  *
  *   needs    inlined; better after canonicalise, which merges maps
- *   keeps    everything, up to the order of independent instructions
+ *   keeps    everything, up to rounding and the order of independent
+ *            instructions
  *   result   a contraction whose result is only used in a softmax or a
  *            log-sum-exp over one side of it, and what it is used for, are a
  *            function of kind `attention` (the other end is a contraction over
@@ -30,6 +31,7 @@
  * Norms are no regions: their statistics are small and their maps are merged
  * with their neighbours, which a border would prevent.
  */
+#include "late.h"
 #include "outline.h"
 #include "pass.h"
 
@@ -308,7 +310,8 @@ static Fn *next_region(Module *m, PassCtx *cx, const Fn *fn)
         Outline o = {.in = s.in,
                      .copied = s.copied,
                      .name = fn_fresh_name(m, str_of(m, stem)),
-                     .kind = module_str(m, kind)};
+                     .kind = module_str(m, kind),
+                     .finish = late_scales};
         if (cx->remarks)
             buf_printf(cx->remarks, "recognise: %s over %s in @%s\n", kind,
                        axes_str(m, s.axes, s.naxes), str_of(m, fn->name));

@@ -15,8 +15,9 @@
  * saves gate and up, not the product, when both are read anyway.  Of equal
  * cuts the one nearest to the backward wins: it makes least again.
  *
- * In a region everything is made again but for small statistics (a softmax's
- * row maximum and sum), so that no score matrix and no logits are saved.
+ * In a region everything is made again but for its results, which are there
+ * anyway, and small statistics (a softmax's row maximum and sum), so that no
+ * score matrix and no logits are saved.
  */
 #include "autodiff.h"
 
@@ -58,11 +59,19 @@ static bool can_remake(const Module *m, const Joint *j, Value v,
     return type_bytes(m, in->type) > small;
 }
 
+static bool is_result(const Joint *j, uint32_t i)
+{
+    for (uint32_t r = 0; r < j->of->nresults; r++)
+        if (j->results[r].id == i) return true;
+    return false;
+}
+
 static int64_t save_cost(const Module *m, const Joint *j, uint32_t i,
                          const CutRule *rule)
 {
     Type t = j->fn->insts[i].type;
     if (type_info(m, t)->is_tuple) return INT64_MAX;
+    if (rule->region && is_result(j, i)) return 0;
     if (i < j->cots_at && !(rule->paid && rule->paid[i])) return 0;
     int64_t bytes = type_bytes(m, t);
     return bytes > 0 ? bytes : 1;
