@@ -132,22 +132,36 @@ static Value initial_leaf(Sema *s, bool normal, Mem *mem)
     return draw_over(s, &st, normal);
 }
 
-static Val draw_val(Sema *s, const Val *v, Mem *mem)
+/* The draws of one initial value: an expression that reads a draw twice reads
+ * the same numbers twice. */
+typedef struct Drawn {
+    VEC(const Draw *) draws;
+    VEC(Val) vals;
+} Drawn;
+
+static Val draw_val(Sema *s, const Val *v, Mem *mem, Drawn *done)
 {
     if (v->kind != VAL_draw) return *v;
     const Draw *d = v->draw;
-    if (d->kind != DRAW_op)
-        return val_tensor(s, initial_leaf(s, d->kind == DRAW_normal, mem));
-    Val args[3];
+    for (uint32_t i = 0; i < done->draws.n; i++)
+        if (done->draws.at[i] == d) return done->vals.at[i];
+    Val args[3], out;
     for (uint32_t i = 0; i < d->n; i++)
-        args[i] = draw_val(s, &d->args[i], mem);
-    return elementwise(s, d->at, d->op, args, d->n);
+        args[i] = draw_val(s, &d->args[i], mem, done);
+    if (d->kind == DRAW_op)
+        out = elementwise(s, d->at, d->op, args, d->n);
+    else
+        out = val_tensor(s, initial_leaf(s, d->kind == DRAW_normal, mem));
+    vec_push(s->a, &done->draws, d);
+    vec_push(s->a, &done->vals, out);
+    return out;
 }
 
 Value draw_make(Sema *s, const Val *draw, Mem *mem)
 {
+    Drawn done = {0};
     s->draws = 0;
-    Val v = draw_val(s, draw, mem);
+    Val v = draw_val(s, draw, mem, &done);
     if (val_failed(&v)) return emit_const(here(s), DT_f32, 0);
     return val_use(s, &v, DT_f32);
 }
