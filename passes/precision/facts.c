@@ -93,8 +93,6 @@ static Kind inst_kind(const Precision *p, const Facts *f, Value v)
     switch ((Op)in->op) {
     case OP_arg:
         return (Kind)f->kind[f->first[v.id]];
-    case OP_map:
-        return is_pinned(p, f, v) ? KIND_table : k;
     case OP_reduce:
         return KIND_table;
     case OP_gather: /* rows chosen by the data */
