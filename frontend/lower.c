@@ -219,9 +219,9 @@ static bool global_batch(Sema *s, const Node *n)
     option_set(s->m, "batch_axis", axis_name(s->m, l.at[0]));
     option_set(s->m, "accumulate",
                arena_printf(s->a, "%lld", (long long)accumulate));
-    option_set(s->m, "steps",
-               arena_printf(s->a, "%lld",
-                            (long long)config_whole(s, "steps", 0)));
+    option_set(
+        s->m, "steps",
+        arena_printf(s->a, "%lld", (long long)config_whole(s, "steps", 0)));
     return true;
 }
 
