@@ -68,7 +68,8 @@ static int64_t set_elements(const Module *m, const AxisSet *s)
 
 typedef struct Shape {
     bool reduces;
-    AxisSet rows, all; /* P; P and R */
+    AxisSet rows, all;     /* P; P and R */
+    bool running, reverse; /* a cumsum is there, and its direction */
 } Shape;
 
 static const Inst *node_inst(const Graph *g, uint32_t i)
@@ -107,12 +108,24 @@ static bool sums_inner(Op op)
     return op == OP_reduce || op == OP_cumsum;
 }
 
+/* One sweep over R makes running sums in one direction only. */
+static bool shape_direction(const Module *m, const Inst *in, Shape *s)
+{
+    bool reverse = attr_flag(m, in->attr, AT_reverse);
+    if (in->op != OP_cumsum) return true;
+    if (s->running && s->reverse != reverse) return false;
+    s->running = true;
+    s->reverse = reverse;
+    return true;
+}
+
 /* Adds what a reduce or cumsum says about P and R; false: contradicts. */
 static bool shape_sum(const Graph *g, uint32_t node, Shape *s)
 {
     const Module *m = g->fx->m;
     const Inst *in = node_inst(g, node);
     AxisSet rows, all;
+    if (!shape_direction(m, in, s)) return false;
     set_of_type(m, value_type(g->fn, inst_arg(g->fn, in, 0)), &all);
     Type t = in->type;
     if (in->op == OP_cumsum)
@@ -127,7 +140,7 @@ static bool shape_sum(const Graph *g, uint32_t node, Shape *s)
 
 static bool find_shape(const Graph *g, const Nodes *nodes, Shape *s)
 {
-    s->reduces = false;
+    s->reduces = s->running = false;
     for (uint32_t i = 0; i < nodes->n; i++)
         if (sums_inner((Op)node_inst(g, nodes->at[i])->op) &&
             !shape_sum(g, nodes->at[i], s))
