@@ -105,8 +105,8 @@ static uint64_t list_hash(const AttrList *l)
         const AttrItem *it = &l->items[i];
         uint64_t head[2] = {it->key, it->n};
         if (!is_list(it)) head[1] = (uint64_t)item_value(it);
-        h = hash_bytes(head, sizeof head, h);
-        if (is_list(it)) h = hash_bytes(it->axes, list_bytes(it), h);
+        h = hash_words(head, sizeof head, h);
+        if (is_list(it)) h = hash_words(it->axes, list_bytes(it), h);
     }
     return h;
 }

@@ -63,8 +63,8 @@ static Value append(Builder *b, const Draft *d)
 static uint64_t draft_hash(const Builder *b, const Draft *d)
 {
     uint64_t key[] = {d->op, b->phase, d->type.id, d->attr.id, d->n};
-    uint64_t h = hash_bytes(key, sizeof key, 0);
-    return d->n ? hash_bytes(d->args, d->n * sizeof *d->args, h) : h;
+    uint64_t h = hash_words(key, sizeof key, 0);
+    return d->n ? hash_words(d->args, d->n * sizeof *d->args, h) : h;
 }
 
 static bool is_draft(const Builder *b, const Draft *d, uint32_t id)

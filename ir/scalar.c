@@ -92,7 +92,7 @@ static Expr intern(Module *m, ExprInfo e)
 {
     uint64_t key[] = {e.op,         e.dtype,      e.nargs,    e.args[0].id,
                       e.args[1].id, e.args[2].id, payload(&e)};
-    uint64_t h = hash_bytes(key, sizeof key, 0);
+    uint64_t h = hash_words(key, sizeof key, 0);
     MapIter it;
     uint32_t id;
     for (bool ok = map_first(&m->expr_map, h, &it, &id); ok;

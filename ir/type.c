@@ -37,19 +37,19 @@ static void sort_mesh(MeshAxis *mesh, uint32_t n)
 
 static uint64_t hash_list(const void *at, size_t n, size_t size, uint64_t h)
 {
-    return n ? hash_bytes(at, n * size, h) : h;
+    return n ? hash_words(at, n * size, h) : h;
 }
 
 static uint64_t type_hash(const TypeInfo *t)
 {
     uint64_t head[] = {t->dtype,    t->pending_kind, t->naxes,
                        t->npending, t->nfields,      t->is_tuple};
-    uint64_t h = hash_bytes(head, sizeof head, 0);
+    uint64_t h = hash_words(head, sizeof head, 0);
     for (uint32_t i = 0; i < t->naxes; i++) {
         const TypeAxis *a = &t->axes[i];
         uint64_t axis[] = {a->axis.id, (uint64_t)a->size, a->nsplits,
                            a->spread};
-        h = hash_bytes(axis, sizeof axis, h);
+        h = hash_words(axis, sizeof axis, h);
         h = hash_list(a->splits, a->nsplits, sizeof *a->splits, h);
     }
     h = hash_list(t->pending, t->npending, sizeof *t->pending, h);

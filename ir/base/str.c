@@ -17,6 +17,24 @@ uint64_t hash_bytes(const void *p, size_t n, uint64_t seed)
     return h ^ (h >> 32);
 }
 
+/* The last bytes are read as a word of their own. */
+uint64_t hash_words(const void *p, size_t n, uint64_t seed)
+{
+    const unsigned char *b = p;
+    uint64_t h = seed ^ (n * 0x9e3779b97f4a7c15u), word;
+    for (; n >= sizeof word; n -= sizeof word, b += sizeof word) {
+        memcpy(&word, b, sizeof word);
+        h = (h ^ word) * 0xd6e8feb86659fd93u;
+        h ^= h >> 32;
+    }
+    word = 0;
+    memcpy(&word, b, n);
+    h = (h ^ word) * 0xd6e8feb86659fd93u;
+    h ^= h >> 32;
+    h *= 0xd6e8feb86659fd93u;
+    return h ^ (h >> 32);
+}
+
 static void rehash(StrTable *t, uint32_t nslots)
 {
     t->slots = NEW_ARRAY(t->arena, uint32_t, nslots);

@@ -39,7 +39,10 @@ static inline bool str_eq(Str a, Str b)
     return a.id == b.id;
 }
 
-/* FNV-1a over bytes, then mixed; the one hash of the compiler's tables. */
+/* FNV-1a over bytes, then mixed: the same on every machine, for what is
+ * written into programs. */
 uint64_t hash_bytes(const void *p, size_t n, uint64_t seed);
+/* Faster, eight bytes at a time, for tables in memory. */
+uint64_t hash_words(const void *p, size_t n, uint64_t seed);
 
 #endif

@@ -9,7 +9,7 @@
  */
 #include "canonicalise.h"
 
-enum { MOST_NODES = 768, MOST_OPERANDS = 40 };
+enum { MOST_NODES = 256, MOST_OPERANDS = 40 };
 
 typedef struct Merge {
     Module *m;
