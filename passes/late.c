@@ -98,7 +98,8 @@ static Value move_scale(Rewrite *rw, const Inst *in, uint32_t k,
     return emit(b, OP_map, in->type, attr_intern(b->m, &l), args, n + 1u);
 }
 
-static void rewrite_inst(Rewrite *rw, Value v)
+/* True: a scale was moved. */
+static bool rewrite_inst(Rewrite *rw, Value v)
 {
     const Inst *in = inst_of(rw->old, v);
     Factors f;
@@ -107,9 +108,10 @@ static void rewrite_inst(Rewrite *rw, Value v)
         Value made = move_scale(rw, in, k, &f);
         value_set_name(&rw->b, made, rw->old->names[v.id]);
         rewrite_set(rw, v, made);
-        return;
+        return true;
     }
     rewrite_copy(rw, v);
+    return false;
 }
 
 static Fn *without_unneeded(Module *m, const Fn *fn)
@@ -124,9 +126,13 @@ static Fn *without_unneeded(Module *m, const Fn *fn)
 
 Fn *late_scales(Module *m, const Fn *fn)
 {
-    Rewrite rw;
-    rewrite_begin(&rw, m, fn);
-    for (uint32_t i = fn->nparams; i < fn->ninsts; i++)
-        rewrite_inst(&rw, (Value){i});
-    return without_unneeded(m, rewrite_end(&rw));
+    for (bool more = true; more;) { /* a body may have several scales */
+        Rewrite rw;
+        more = false;
+        rewrite_begin(&rw, m, fn);
+        for (uint32_t i = fn->nparams; i < fn->ninsts; i++)
+            more |= rewrite_inst(&rw, (Value){i});
+        fn = rewrite_end(&rw);
+    }
+    return without_unneeded(m, fn);
 }
