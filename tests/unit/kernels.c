@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "codegen/kernel.h"
+#include "tests/unit/device.h"
 #include "tests/unit/opened.h"
 
 enum { MOST_FILES = 64, MOST_ARGS = 24, LAYOUTS = 3 };
@@ -238,18 +239,60 @@ static void check_result(Module *m, const Launch *l, uint32_t r,
     }
 }
 
-static void run(World *w, Module *m, const Kernel *kernel, const Launch *l,
-                TitanHostKernel code)
+/* Where kernels run: the host's code, or a module on a device. */
+typedef struct Machine {
+    const TitanHostKernel *code;
+    const Device *device;
+    void *module;
+} Machine;
+
+static void run_on_device(const Machine *at, const Kernel *kernel,
+                          const size_t *sizes, uint64_t *words)
 {
+    const Device *d = at->device;
+    uint64_t there[MOST_ARGS];
+    void *fn, *params[MOST_ARGS];
+    for (uint32_t i = 0; i < kernel->nargs; i++) {
+        DEVICE(d->alloc(&there[i], sizes[i]));
+        DEVICE(d->to(there[i], (void *)(uintptr_t)words[i], sizes[i]));
+        params[i] = &there[i];
+    }
+    DEVICE(d->function(&fn, at->module, kernel->name));
+    DEVICE(d->launch(fn, (unsigned)kernel->items, 1, 1, kernel->threads, 1, 1,
+                     kernel->shared, NULL, params, NULL));
+    if (d->sync() != 0) fail_msg("%s does not end well", kernel->name);
+    for (uint32_t i = 0; i < kernel->nargs; i++) {
+        DEVICE(d->from((void *)(uintptr_t)words[i], there[i], sizes[i]));
+        DEVICE(d->release(there[i]));
+    }
+}
+
+static void execute(World *w, const Machine *at, uint32_t row,
+                    const Kernel *kernel, const size_t *sizes, uint64_t *words)
+{
+    if (at->device) {
+        run_on_device(at, kernel, sizes, words);
+        return;
+    }
+    int64_t cut = (int64_t)(draw(w) % (uint64_t)(kernel->items + 1));
+    at->code[row](words, cut, kernel->items);
+    at->code[row](words, 0, cut);
+}
+
+static void run(World *w, uint32_t file, const Launch *l, const Machine *at)
+{
+    Module *m = &w->module[file];
+    const Kernel *kernel = kernel_at(w->set[file], l->kernel);
+    size_t sizes[MOST_ARGS];
     const Fn *fn = l->fn;
     ArenaMark mark = arena_mark(&w->arena);
     Tensor in[MOST_ARGS], want[MOST_ARGS];
     uint64_t words[MOST_ARGS];
     for (uint32_t i = 0; i < l->nargs; i++) {
         DType d = type_dtype(m, l->args[i].type);
-        size_t size = (size_t)l->extent[i] * dtype_bytes(d);
-        char *bytes = malloc(size);
-        memset(bytes, kernel->zero ? 0 : 0xff, size);
+        sizes[i] = (size_t)l->extent[i] * dtype_bytes(d);
+        char *bytes = malloc(sizes[i]);
+        memset(bytes, kernel->zero ? 0 : 0xff, sizes[i]);
         words[i] = (uint64_t)(uintptr_t)bytes;
         if (i >= fn->nparams) continue;
         in[i] = tensor_new(m, l->args[i].type, 1, &w->arena);
@@ -263,9 +306,7 @@ static void run(World *w, Module *m, const Kernel *kernel, const Launch *l,
     bool ok = interp_fn(m, fn, &opts, in, want, &w->arena);
     show_errors(w);
     assert_true(ok);
-    int64_t cut = (int64_t)(draw(w) % (uint64_t)(kernel->items + 1));
-    code(words, cut, kernel->items);
-    code(words, 0, cut);
+    execute(w, at, l->kernel, kernel, sizes, words);
     for (uint32_t r = 0; r < fn->nresults; r++)
         check_result(m, l, r, &want[r],
                      (const char *)(uintptr_t)words[fn->nparams + r]);
@@ -274,20 +315,43 @@ static void run(World *w, Module *m, const Kernel *kernel, const Launch *l,
     arena_pop(&w->arena, mark);
 }
 
-static void check_file(World *w, uint32_t file, const CodegenOpts *o)
+/* Every group in every layout. */
+static uint32_t plan_all(World *w, uint32_t file, const CodegenOpts *o,
+                         Launch **out)
 {
     Module *m = &w->module[file];
     w->set[file] = kernels_new(m, o);
     uint32_t n = 0;
-    Launch *all = NEW_ARRAY(&w->arena, Launch, m->fns.n * LAYOUTS);
+    *out = NEW_ARRAY(&w->arena, Launch, m->fns.n * LAYOUTS);
     for (uint32_t f = 0; f < m->fns.n; f++)
         for (int style = 0; style < LAYOUTS; style++)
-            plan(w, file, m->fns.at[f], style, &all[n++]);
-    const TitanHostKernel *code = opened_object(&w->arena, w->set[file]);
+            plan(w, file, m->fns.at[f], style, &(*out)[n++]);
+    return n;
+}
+
+static void check_file(World *w, uint32_t file, const CodegenOpts *o)
+{
+    Launch *all;
+    uint32_t n = plan_all(w, file, o, &all);
+    Machine at = {.code = opened_object(&w->arena, w->set[file])};
     for (uint32_t i = 0; i < n; i++)
         for (int turn = 0; turn < 3; turn++)
-            run(w, m, kernel_at(w->set[file], all[i].kernel), &all[i],
-                code[all[i].kernel]);
+            run(w, file, &all[i], &at);
+    kernels_free(w->set[file]);
+}
+
+static void check_on_device(World *w, uint32_t file, const CodegenOpts *o,
+                            const Device *d)
+{
+    Launch *all;
+    uint32_t n = plan_all(w, file, o, &all);
+    const char *text;
+    size_t size;
+    assert_true(kernels_ptx(w->set[file], &text, &size));
+    Machine at = {.device = d};
+    DEVICE(d->load(&at.module, text));
+    for (uint32_t i = 0; i < n; i++)
+        run(w, file, &all[i], &at);
     kernels_free(w->set[file]);
 }
 
@@ -321,13 +385,9 @@ static void check_all(const char *cpu, int level)
 /* ptxas takes the PTX of every group in every layout, without a spill. */
 static void assemble(World *w, uint32_t file, TargetId target)
 {
-    Module *m = &w->module[file];
     CodegenOpts o = {.target = target, .level = 2};
-    w->set[file] = kernels_new(m, &o);
-    Launch l;
-    for (uint32_t f = 0; f < m->fns.n; f++)
-        for (int style = 0; style < LAYOUTS; style++)
-            plan(w, file, m->fns.at[f], style, &l);
+    Launch *all;
+    plan_all(w, file, &o, &all);
     const char *text;
     size_t size;
     assert_true(kernels_ptx(w->set[file], &text, &size));
@@ -376,6 +436,20 @@ static void agree_with_wider_vectors(void **state)
     check_all("x86-64-v4", 2);
 }
 
+static void agree_on_a_gpu(void **state)
+{
+    (void)state;
+    Device d;
+    if (!device_open(&d) || (d.major != 9 && d.major != 10)) skip();
+    static World w;
+    world_init(&w);
+    CodegenOpts o = {.target = d.major == 9 ? TARGET_sm_90a : TARGET_sm_100a,
+                     .level = 2};
+    for (uint32_t f = 0; f < w.nfiles; f++)
+        check_on_device(&w, f, &o, &d);
+    world_release(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -383,6 +457,7 @@ int main(void)
         cmocka_unit_test(agree_unoptimised),
         cmocka_unit_test(agree_with_wider_vectors),
         cmocka_unit_test(assemble_for_gpus),
+        cmocka_unit_test(agree_on_a_gpu),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
