@@ -43,10 +43,28 @@ Frame frame_new(Run *r, const Fn *fn, const Val *args)
     return f;
 }
 
+/* Values of more elements than this are refused rather than allocated. */
+enum { MOST_ELEMENTS = 1 << 28 };
+
+static bool fits(const Run *r, Type t)
+{
+    const TypeInfo *info = type_info(r->m, t);
+    for (uint32_t i = 0; i < info->nfields; i++)
+        if (!fits(r, info->fields[i])) return false;
+    return info->is_tuple ||
+           type_local_elements(r->m, t) <= MOST_ELEMENTS / (int64_t)r->ndev;
+}
+
 void run_inst(Frame *f, Value v, Val *out)
 {
     Run *r = f->r;
     const Inst *in = inst_of(f->fn, v);
+    if (!fits(r, in->type)) {
+        run_fail(r, f->fn, in, DIAG_interp_limit,
+                 "the value has more elements than the interpreter holds, %d",
+                 MOST_ELEMENTS);
+        return;
+    }
     rules[in->op](f, in, out);
     if (r->o.limit && r->ops > r->o.limit)
         run_fail(r, f->fn, in, DIAG_interp_limit,
