@@ -201,17 +201,20 @@ static bool used_outside(const Search *s, Value v)
     return false;
 }
 
-/* No value with the axes leaves; notes how they end. */
+/* Something leaves, but no value with the axes; notes how they end. */
 static bool is_closed(Search *s)
 {
+    bool used = false;
     for (uint32_t i = 0; i < s->fn->ninsts; i++) {
         const Inst *in = &s->fn->insts[i];
         if (!s->in[i]) continue;
         bool large = has_axes(s, (Value){i});
-        if (large && used_outside(s, (Value){i})) return false;
+        bool leaves = used_outside(s, (Value){i});
+        if (large && leaves) return false;
         if (in->op == OP_einsum && !large) s->contracted = true;
+        used |= leaves;
     }
-    return true;
+    return used;
 }
 
 /* Whether anything that V reads is computed from the region. */
