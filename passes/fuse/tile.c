@@ -16,13 +16,13 @@
  * in front of the nest and handed in like a parameter.
  *
  * Levels are chosen so that the largest intermediate value is small.  First
- * the axes over which everything is independent; then row tiles along the
- * longest axis of what remains, of enough rows for a matmul.
+ * the axes over which everything is independent; then tiles along the axis that
+ * makes the least be read again, of enough rows for a matmul.
  */
 #include "../region.h"
 #include "fuse.h"
 
-enum { MOST_LEVELS = 6, LEAST_ROWS = 64, LANE_FACTOR = 32 };
+enum { MOST_LEVELS = 6, LEAST_ROWS = 64, LANE_FACTOR = 4, ORDERED_FACTOR = 16 };
 
 typedef struct Level {
     Axis axis;
@@ -145,32 +145,99 @@ static int64_t divisor_near(int64_t size, int64_t want, int64_t least)
     return best ? best : size;
 }
 
-static void add_row_level(Tile *t, Type large)
+/* Bytes that are read again, or read and written, in every tile along the
+ * axis: what does not have it. */
+static int64_t repeated_bytes(const Tile *t, const RegionAxis *a)
 {
-    const RegionAxis *rows = NULL;
-    int64_t bytes = type_bytes(t->fx->m, large), other = 1;
+    const Module *m = t->fx->m;
+    const Fn *fn = t->region;
+    int64_t bytes = 0;
+    for (uint32_t i = 0; i < fn->nparams; i++)
+        if (!type_axis(m, fn->params[i].type, a->axis))
+            bytes += type_bytes(m, fn->params[i].type);
+    for (uint32_t r = 0; r < fn->nresults; r++)
+        if (a->results[r] == RESULT_sum)
+            bytes += 2 * type_bytes(m, fn->results[r].type);
+    return bytes;
+}
+
+/* The uncut axes beside A in the first product that has it on one side. */
+static int64_t beside(const Tile *t, const RegionAxis *a)
+{
+    const Module *m = t->fx->m;
+    const Fn *fn = t->region;
+    for (uint32_t i = 0; i < fn->ninsts; i++) {
+        const Inst *in = &fn->insts[i];
+        if (in->op != OP_einsum || !type_axis(m, in->type, a->axis)) continue;
+        EinsumRole role = einsum_role(m, fn, in, a->axis);
+        if (role == EINSUM_batch) continue;
+        const TypeInfo *ti = type_info(m, in->type);
+        int64_t n = 1;
+        for (uint32_t k = 0; k < ti->naxes; k++)
+            if (ti->axes[k].axis.id != a->axis.id &&
+                !is_level(t, ti->axes[k].axis) &&
+                einsum_role(m, fn, in, ti->axes[k].axis) == role)
+                n *= type_local_size(m, &ti->axes[k]);
+        return n;
+    }
+    return 1;
+}
+
+static const RegionAxis *cheapest_cut(const Tile *t, Type large,
+                                      const bool *tried)
+{
+    const RegionAxis *best = NULL;
+    int64_t least = 0;
+    for (uint32_t i = 0; i < t->axes.n; i++) {
+        const RegionAxis *a = &t->axes.at[i];
+        if (tried[i] || !can_cut(t, large, a)) continue;
+        int64_t bytes = repeated_bytes(t, a);
+        if (best && bytes >= least) continue;
+        best = a;
+        least = bytes;
+    }
+    return best;
+}
+
+/* Cuts rows until the largest value of a tile is about the budget; gives its
+ * bytes. */
+static int64_t add_row_levels(Tile *t, Type large)
+{
+    bool *tried = NEW_ARRAY(t->fx->a, bool, (size_t)t->axes.n + 1);
+    int64_t bytes = type_bytes(t->fx->m, large);
     for (uint32_t i = 0; i < t->nlevels; i++)
         bytes /= t->levels[i].size;
-    for (uint32_t i = 0; i < t->axes.n; i++)
-        if (can_cut(t, large, &t->axes.at[i]) &&
-            (!rows || t->axes.at[i].size > rows->size))
-            rows = &t->axes.at[i];
-    if (!rows || bytes <= t->budget) return;
-    for (uint32_t i = 0; i < t->axes.n && t->nlevels < MOST_LEVELS - 1; i++) {
-        const RegionAxis *a = &t->axes.at[i];
-        if (a == rows || !can_cut(t, large, a)) continue;
-        if (a < rows) {
-            add_level(t, a, 1);
-            bytes /= a->size;
-        } else {
-            other *= a->size;
-        }
+    while (bytes > t->budget && t->nlevels < MOST_LEVELS) {
+        const RegionAxis *a = cheapest_cut(t, large, tried);
+        if (!a) break;
+        tried[a - t->axes.at] = true;
+        int64_t other = beside(t, a);
+        int64_t least = (LEAST_ROWS + other - 1) / other;
+        int64_t want = t->budget / (bytes / a->size + 1);
+        if (want < least) want = least;
+        int64_t tile = divisor_near(a->size, want, least);
+        if (tile == a->size) continue;
+        add_level(t, a, tile);
+        bytes = bytes / a->size * tile;
     }
-    int64_t least = (LEAST_ROWS + other - 1) / other;
-    int64_t want = t->budget / (bytes / rows->size + 1);
-    if (want < least) want = least;
-    int64_t tile = divisor_near(rows->size, want, least);
-    if (tile < rows->size) add_level(t, rows, tile);
+    return bytes;
+}
+
+/* Turns run side by side where nothing is carried and the scratch of a lane
+ * stays small; else in order, with larger tiles. */
+static void choose_levels(Tile *t, Type large)
+{
+    add_batch_levels(t, large);
+    int64_t bytes = add_row_levels(t, large);
+    t->parallel =
+        t->nlevels > 0 && !t->fx->gpu && bytes <= t->budget * LANE_FACTOR;
+    for (uint32_t r = 0; r < t->region->nresults && t->parallel; r++)
+        t->parallel = t->levels[0].results[r] == RESULT_slice;
+    if (t->parallel || t->nlevels == 0) return;
+    t->nlevels = 0;
+    t->budget *= ORDERED_FACTOR;
+    add_batch_levels(t, large);
+    add_row_levels(t, large);
 }
 
 /* ----------------------------------------------------------------- sums -- */
@@ -193,10 +260,6 @@ static void find_sums(Tile *t)
         Type type = fn->results[r].type;
         t->wide[r] = t->sums[r] ? wide_type(t, type) : type;
     }
-    /* Lanes: nothing is carried, and their scratch stays within bounds. */
-    t->parallel = true;
-    for (uint32_t r = 0; r < fn->nresults; r++)
-        t->parallel &= t->levels[0].results[r] == RESULT_slice;
 }
 
 /* ------------------------------------------------ the ops on one tile -- */
@@ -610,15 +673,10 @@ bool fuse_tile(Fuse *fx, Builder *b, const Fn *region, const Value *args,
     t.axes = region_axes(fx->m, region, fx->a);
     Type large = largest_value(&t);
     if (!large.id || type_bytes(fx->m, large) <= t.budget) return false;
-    add_batch_levels(&t, large);
-    add_row_level(&t, large);
+    choose_levels(&t, large);
     if (t.nlevels == 0) return false;
     find_sums(&t);
     find_whole(&t);
-    int64_t bytes = type_bytes(fx->m, large);
-    for (uint32_t i = 0; i < t.nlevels; i++)
-        bytes /= t.levels[i].size / t.levels[i].tile;
-    if (bytes > t.budget * LANE_FACTOR || fx->gpu) t.parallel = false;
     Scope s = {.b = b,
                .sums = NEW_ARRAY(fx->a, Value, (size_t)region->nresults + 1)};
     s.values = emit_whole(&t, b, args);

@@ -24,7 +24,7 @@
 #include "runtime/titan.h"
 #include "tests/unit/opened.h"
 
-static const char pipeline[] = "fuse{tile-bytes=256},expand,memplan";
+static const char pipeline[] = "fuse{tile-bytes=32},expand,memplan";
 
 typedef struct World {
     Arena arena, scratch;
