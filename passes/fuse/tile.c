@@ -97,10 +97,17 @@ static void add_level(Tile *t, const RegionAxis *a, int64_t tile)
                  .outer = a->axis,
                  .results = a->results,
                  .counted = is_counted(t, a->axis)};
-    if (tile == 1) return;
+}
+
+static void name_axes(Tile *t)
+{
     Module *m = t->fx->m;
-    l->outer = axis_fresh(m, axis_name(m, a->axis), a->size / tile);
-    l->rows = axis_fresh(m, axis_name(m, a->axis), tile);
+    for (uint32_t i = 0; i < t->nlevels; i++) {
+        Level *l = &t->levels[i];
+        if (l->tile == 1) continue;
+        l->outer = axis_fresh(m, axis_name(m, l->axis), l->size / l->tile);
+        l->rows = axis_fresh(m, axis_name(m, l->axis), l->tile);
+    }
 }
 
 static bool is_level(const Tile *t, Axis a)
@@ -675,6 +682,7 @@ bool fuse_tile(Fuse *fx, Builder *b, const Fn *region, const Value *args,
     if (!large.id || type_bytes(fx->m, large) <= t.budget) return false;
     choose_levels(&t, large);
     if (t.nlevels == 0) return false;
+    name_axes(&t);
     find_sums(&t);
     find_whole(&t);
     Scope s = {.b = b,
