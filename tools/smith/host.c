@@ -185,11 +185,15 @@ static bool has_grad(const Fn *fn)
     return false;
 }
 
-/* Only derivatives round an inexact value to a storage format. */
+/* Only derivatives round an inexact value to fewer digits: those of bf16
+ * values to bf16, those of still narrower ones to f32. */
 static double bound_of(const Host *h)
 {
     const Module *m = &h->made.m;
     double unit = has_dtype(m, DT_f32) ? 0x1p-24 : 0x1p-53;
+    bool narrow =
+        has_dtype(m, DT_f16) || has_dtype(m, DT_e4m3) || has_dtype(m, DT_e5m2);
+    if (has_grad(h->fn) && narrow) unit = 0x1p-24;
     if (has_grad(h->fn) && has_dtype(m, DT_bf16)) unit = 0x1p-8;
     return 64 * unit * (1 + log2((double)longest_sum(m)));
 }
