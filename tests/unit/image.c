@@ -5,7 +5,7 @@
  * Each file under tests/passes/expand goes through fuse, expand and memplan;
  * its image is read back by the runtime's reader, run on two threads, and each
  * result compared with the interpreter's for the program as written.  The same
- * input gives the same bytes.
+ * input gives the same bytes.  Another folder can be named on the command line.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -40,8 +40,9 @@ static void show_errors(World *w)
     assert_int_equal(w->diag.nerrors, 0);
 }
 
-static const char *folder(World *w)
+static const char *folder(World *w, const char *given)
 {
+    if (given) return given;
     char *path = arena_strdup(&w->arena, __FILE__);
     *strstr(path, "unit/image.c") = '\0';
     return arena_printf(&w->arena, "%spasses/expand", path);
@@ -89,6 +90,7 @@ typedef struct Memory {
     const Fn *fn;
     TitanHost *host;
     Arena *arena;
+    const char *path;
 } Memory;
 
 static char *base_of(const Memory *y, const Inst *in)
@@ -132,8 +134,8 @@ static void compare(const Memory *y, Value v, const Tensor *want, DType d)
         double b = is_float ? got.f : (double)got.i;
         if (fabs(a - b) <= bound * (1 + fabs(a)) || (isnan(a) && isnan(b)))
             continue;
-        fail_msg("@%s: element %lld is %.9g, not %.9g",
-                 str_of(y->m, y->fn->name), (long long)i, b, a);
+        fail_msg("%s @%s: result %u: element %lld is %.9g, not %.9g", y->path,
+                 str_of(y->m, y->fn->name), v.id, (long long)i, b, a);
     }
 }
 
@@ -141,10 +143,11 @@ static void compare(const Memory *y, Value v, const Tensor *want, DType d)
  */
 
 static void run_entry(World *w, Module *plain, const Fn *old, Compiled *c,
-                      const TitanImage *im, const TitanHostKernel *kernels)
+                      const TitanImage *im, const TitanHostKernel *kernels,
+                      const char *path)
 {
     TitanStory story = {0};
-    Memory y = {.m = c->m, .arena = &w->arena};
+    Memory y = {.m = c->m, .arena = &w->arena, .path = path};
     assert_int_equal(titan_host_new(&story, im, kernels, 2, &y.host), TITAN_OK);
     const char *name = str_of(plain, old->name);
     FnRef f;
@@ -180,13 +183,14 @@ static void run_file(World *w, const char *path)
         FnRef f;
         if (fn_find(c.m, module_str(c.m, str_of(plain, fn->name)), &f) &&
             fn_of(c.m, f)->entry)
-            run_entry(w, plain, fn, &c, &im, kernels);
+            run_entry(w, plain, fn, &c, &im, kernels, path);
     }
 }
 
-static void each_file(World *w, void (*visit)(World *w, const char *path))
+static void each_file(World *w, const char *given,
+                      void (*visit)(World *w, const char *path))
 {
-    const char *dir = folder(w);
+    const char *dir = folder(w, given);
     DIR *d = opendir(dir);
     assert_non_null(d);
     for (struct dirent *e; (e = readdir(d)) != NULL;)
@@ -205,10 +209,9 @@ static World world_new(void)
 
 static void images_compute_what_the_program_says(void **state)
 {
-    (void)state;
     World w = world_new();
     diag_init(&w.diag, &w.arena);
-    each_file(&w, run_file);
+    each_file(&w, *state, run_file);
 }
 
 static void compile_twice(World *w, const char *path)
@@ -220,17 +223,17 @@ static void compile_twice(World *w, const char *path)
 
 static void same_input_same_bytes(void **state)
 {
-    (void)state;
     World w = world_new();
     diag_init(&w.diag, &w.arena);
-    each_file(&w, compile_twice);
+    each_file(&w, *state, compile_twice);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    char *given = argc > 1 ? argv[1] : NULL;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(images_compute_what_the_program_says),
-        cmocka_unit_test(same_input_same_bytes),
+        cmocka_unit_test_prestate(images_compute_what_the_program_says, given),
+        cmocka_unit_test_prestate(same_input_same_bytes, given),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
