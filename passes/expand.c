@@ -33,6 +33,12 @@ static void find_bodies(const Module *m, bool *is_body)
     }
 }
 
+static bool is_group(const Module *m, const Fn *fn)
+{
+    const char *kind = str_of(m, fn->kind);
+    return kind[0] && strcmp(kind, "lane") != 0 && strcmp(kind, "turn") != 0;
+}
+
 static bool is_slot(Role r)
 {
     return r == ROLE_param || r == ROLE_state;
@@ -92,6 +98,43 @@ static Fn *expand_entry(Expand *x, const Fn *fn)
     return made;
 }
 
+/* Ops that exchange values, or that stand for another device's share. */
+static bool is_exchange(Op op)
+{
+    return (op_info(op)->flags & OPF_COMM) || op == OP_done ||
+           op == OP_pending || op == OP_coord;
+}
+
+static bool is_placeable(Op op)
+{
+    return op == OP_arg || op == OP_call || op == OP_repeat || op == OP_proj ||
+           op == OP_concat || op == OP_stack || is_alias(op);
+}
+
+static bool check_grouped(Module *m, const Fn *fn)
+{
+    if (fn->view != VIEW_local || is_group(m, fn)) return true;
+    for (uint32_t i = 0; i < fn->ninsts; i++) {
+        const Inst *in = &fn->insts[i];
+        Op op = (Op)in->op;
+        if (is_placeable(op)) continue;
+        Span span = loc_span(m, in->loc);
+        if (is_exchange(op)) {
+            diag_error(m->diag, DIAG_partition_mesh, span,
+                       "'%s' is for several devices, programs are made for one",
+                       op_info(op)->name);
+            return false;
+        }
+        Report *r = diag_error(m->diag, DIAG_pass_order, span,
+                               "pass 'expand' needs ops in groups, this '%s' "
+                               "is in none",
+                               op_info(op)->name);
+        report_help(r, "run 'fuse' before it");
+        return false;
+    }
+    return true;
+}
+
 bool pass_expand(Module *m, PassCtx *cx)
 {
     (void)cx;
@@ -101,6 +144,8 @@ bool pass_expand(Module *m, PassCtx *cx)
     x.outer = outer_axes(m, x.a);
     map_init(&x.copies, x.a);
     map_init(&x.zeros, x.a);
+    for (uint32_t i = 0; i < n; i++)
+        if (!check_grouped(m, m->fns.at[i])) return false;
     find_bodies(m, is_body);
     bool *entry = NEW_ARRAY(x.a, bool, (size_t)n + 1);
     for (uint32_t i = 0; i < n; i++) {
