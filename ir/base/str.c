@@ -28,7 +28,7 @@ uint64_t hash_words(const void *p, size_t n, uint64_t seed)
         h ^= h >> 32;
     }
     word = 0;
-    memcpy(&word, b, n);
+    if (n) memcpy(&word, b, n);
     h = (h ^ word) * 0xd6e8feb86659fd93u;
     h ^= h >> 32;
     h *= 0xd6e8feb86659fd93u;

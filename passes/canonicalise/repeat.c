@@ -181,14 +181,12 @@ static void put_count(AttrList *l, AttrKey k, uint32_t n)
     if (n) attr_put_int(l, k, n);
 }
 
-typedef struct Operands {
-    VEC(Value) args;
-} Operands;
+typedef VEC(Value) Operands;
 
 static void take(Rewrite *rw, Operands *o, const Inst *in, uint32_t i)
 {
     Value v = rewrite_value(rw, inst_arg(rw->old, in, i));
-    vec_push(rw->b.m->scratch, &o->args, v);
+    vec_push(rw->b.m->scratch, o, v);
 }
 
 static void rebuild_repeat(Rewrite *rw, Plan *p, Value old)
@@ -197,16 +195,16 @@ static void rebuild_repeat(Rewrite *rw, Plan *p, Value old)
     const Inst *in = inst_of(rw->old, old);
     const TypeInfo *tuple = type_info(m, in->type);
     AttrList l = attr_list(m, in->attr);
-    Operands o = {{0}};
+    Operands o = {0};
     for (uint32_t i = 0; i < p->carry; i++)
         if (stays(p, i)) take(rw, &o, in, i);
-    put_count(&l, AT_carry, o.args.n);
-    uint32_t carried = o.args.n;
+    put_count(&l, AT_carry, o.n);
+    uint32_t carried = o.n;
     for (uint32_t i = p->carry; i < p->whole; i++)
         if (stays(p, i)) take(rw, &o, in, i);
     for (uint32_t i = 0; i < p->carry; i++)
         if (demoted(p, i)) take(rw, &o, in, i);
-    put_count(&l, AT_invariant, o.args.n - carried);
+    put_count(&l, AT_invariant, o.n - carried);
     for (uint32_t i = p->whole; i < p->n; i++)
         if (stays(p, i)) take(rw, &o, in, i);
 
@@ -221,7 +219,7 @@ static void rebuild_repeat(Rewrite *rw, Plan *p, Value old)
     rw->b.loc = in->loc;
     rw->b.phase = (Phase)in->phase;
     Value v = emit(&rw->b, OP_repeat, type_tuple(m, fields, n),
-                   attr_intern(m, &l), o.args.at, o.args.n);
+                   attr_intern(m, &l), o.at, o.n);
     value_set_name(&rw->b, v, rw->old->names[old.id]);
     rewrite_set(rw, old, v);
 }
