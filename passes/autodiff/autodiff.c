@@ -100,7 +100,7 @@ static Fn *replace_grad(Autodiff *ad, const Fn *old, Value grad)
         map[i] = copy_rest(&r, (Value){i}, map);
     for (uint32_t i = 0; i < old->nresults; i++)
         builder_result(&r.b, map[old->result_values[i].id], old->results[i]);
-    return fn;
+    return join_losses(ad, fn);
 }
 
 static void run_fn(Autodiff *ad, bool *done, uint32_t at)

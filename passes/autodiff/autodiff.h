@@ -4,7 +4,9 @@
  *     flow.c     which values the derivative goes through
  *     joint.c    forward and backward in one function: the reverse sweep
  *     cut.c      which forward values the backward keeps, which it makes again
+ *     mincut.c   the cheapest cut of a graph
  *     split.c    a joint function into a forward with a record and a backward
+ *     join.c     a loss and its backward in one region
  *     scalar.c   partial derivatives of scalar expressions
  *     parts.c    cotangents of parts of a value
  *     map.c contract.c move.c index.c call.c repeat.c
@@ -237,6 +239,11 @@ Value *no_values(Arena *a, uint32_t n); /* all NO_VALUE */
 /* Emits the call or repeat V with its forward in place of its function, and
  * what it records; the value that stands for V (call.c). */
 Value call_forward(Grad *g, Value v, const Derived *d);
+
+/* ------------------------------------------------------------- join.c -- */
+
+/* FN with each loss region and its backward in one call, where that can be. */
+Fn *join_losses(Autodiff *ad, Fn *fn);
 
 /* ------------------------------------------------------------ scalar.c -- */
 
