@@ -12,7 +12,8 @@ static uint32_t home(const Map *m, uint64_t key)
 static void insert(Map *m, uint64_t key, uint32_t value)
 {
     uint32_t i = home(m, key);
-    while (m->at[i].used) i = (i + 1) & (m->nslots - 1);
+    while (m->at[i].used)
+        i = (i + 1) & (m->nslots - 1);
     m->at[i] = (MapEntry){key, value, 1};
 }
 
@@ -24,7 +25,8 @@ static void grow(Map *m)
     uint32_t n = m->nslots, start = 0;
     m->nslots = n * 2;
     m->at = NEW_ARRAY(m->arena, MapEntry, m->nslots);
-    while (start < n && old[start].used) start++;
+    while (start < n && old[start].used)
+        start++;
     for (uint32_t i = 0; i < n; i++) {
         MapEntry *e = &old[(start + i) & (n - 1)];
         if (e->used) insert(m, e->key, e->value);

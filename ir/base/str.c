@@ -11,7 +11,8 @@ uint64_t hash_bytes(const void *p, size_t n, uint64_t seed)
 {
     const unsigned char *b = p;
     uint64_t h = 0xcbf29ce484222325u ^ seed;
-    for (size_t i = 0; i < n; i++) h = (h ^ b[i]) * 0x100000001b3u;
+    for (size_t i = 0; i < n; i++)
+        h = (h ^ b[i]) * 0x100000001b3u;
     h ^= h >> 32;
     h *= 0xd6e8feb86659fd93u;
     return h ^ (h >> 32);
@@ -42,7 +43,8 @@ static void rehash(StrTable *t, uint32_t nslots)
     for (uint32_t id = 0; id < t->n; id++) {
         uint64_t h = hash_bytes(t->text[id], t->len[id], 0);
         uint32_t i = (uint32_t)h & (nslots - 1);
-        while (t->slots[i]) i = (i + 1) & (nslots - 1);
+        while (t->slots[i])
+            i = (i + 1) & (nslots - 1);
         t->slots[i] = id + 1;
     }
 }
@@ -79,8 +81,7 @@ Str str_intern_n(StrTable *t, const char *s, size_t n)
     uint32_t i = (uint32_t)hash_bytes(s, n, 0) & (t->nslots - 1);
     for (; t->slots[i]; i = (i + 1) & (t->nslots - 1)) {
         uint32_t id = t->slots[i] - 1;
-        if (t->len[id] == n && memcmp(t->text[id], s, n) == 0)
-            return (Str){id};
+        if (t->len[id] == n && memcmp(t->text[id], s, n) == 0) return (Str){id};
     }
     Str made = append(t, s, n);
     t->slots[i] = made.id + 1;
