@@ -66,8 +66,9 @@ static bool passes_check(const Check *c, const char *text, size_t n)
     if (WIFSIGNALED(status))
         snprintf(c->note->why, MOST_WHY, "ended by signal %d\n",
                  WTERMSIG(status));
-    else if (WEXITSTATUS(status) == 70 && !c->note->why[0])
-        snprintf(c->note->why, MOST_WHY, "an internal error\n");
+    else if (WEXITSTATUS(status) && !c->note->why[0])
+        snprintf(c->note->why, MOST_WHY, "ended with status %d\n",
+                 WEXITSTATUS(status));
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 

@@ -137,8 +137,8 @@ static bool group_same(const Fn *x, const Fn *y)
         const Inst *p = &x->insts[i], *q = &y->insts[i];
         if (p->op != q->op || p->type.id != q->type.id ||
             p->attr.id != q->attr.id || p->nargs != q->nargs ||
-            memcmp(&x->args[p->first], &y->args[q->first],
-                   p->nargs * sizeof(Value)) != 0)
+            (p->nargs > 0 && memcmp(&x->args[p->first], &y->args[q->first],
+                                    p->nargs * sizeof(Value)) != 0))
             return false;
     }
     return true;
