@@ -157,19 +157,21 @@ Str layout_component(Sema *s, const FileLayout *l)
     return name;
 }
 
-static void join(Sema *s, const Site *p, Buf *out)
+static void join(Sema *s, const Site *p, bool named, Buf *out)
 {
     if (!p) return;
-    join(s, p->up, out);
-    if (!p->ckpt.id) return;
+    join(s, p->up, named, out);
+    if (!p->ckpt.id || (named && p->implied)) return;
     if (out->n && out->at[out->n - 1] != '_') buf_puts(out, ".");
     buf_puts(out, STR(s, p->ckpt));
 }
 
-static Str full_name(Sema *s, const Site *site, Str last)
+/* A name of its own (`as`) joins those that are written above it; one without
+ * has its whole path. */
+static Str full_name(Sema *s, const Site *site, Str last, bool named)
 {
     Buf out = {0};
-    join(s, site, &out);
+    join(s, site, named, &out);
     if (out.n && out.at[out.n - 1] != '_') buf_puts(&out, ".");
     buf_puts(&out, STR(s, last));
     Str name = module_str(s->m, out.at);
@@ -324,13 +326,38 @@ static bool has_sum(const FileLayout *l)
     return false;
 }
 
+static bool share_tensor(const Ckpt *a, const Ckpt *b)
+{
+    for (uint32_t i = 0; i < a->ndims && i < b->ndims; i++)
+        if (a->dims[i].offset != b->dims[i].offset) return true;
+    return false;
+}
+
+/* Only the parts of one statement have one tensor. */
+static bool name_is_free(Sema *s, const Ckpt *c, const Mem *mem,
+                         const FileLayout *l)
+{
+    for (uint32_t i = 0; i < s->m->slots.n; i++) {
+        const Slot *other = &s->m->slots.at[i];
+        if (!other->has_ckpt || !str_eq(other->ckpt.name, c->name)) continue;
+        if (share_tensor(&other->ckpt, c)) continue;
+        Report *r =
+            sema_error(s, DIAG_layout, l->present ? l->span : mem->at,
+                       "'%s' and '%s' are both \"%s\" in a checkpoint",
+                       STR(s, other->path), STR(s, mem->path), STR(s, c->name));
+        report_help(r, "tell the instances apart: use ... as \"name\"");
+        return false;
+    }
+    return true;
+}
+
 static bool lay_out(Sema *s, Mem **mems, uint32_t n, uint32_t k,
                     const FileLayout *l)
 {
     Mem *mem = mems[k];
     Dims d = {0};
     Str last = l->present ? layout_component(s, l) : mem->name;
-    Str name = full_name(s, mem->site, last);
+    Str name = full_name(s, mem->site, last, l->present);
     if (l->has_dims) {
         if (!written_dims(s, mems, n, k, l, &d)) return false;
     } else {
@@ -339,9 +366,95 @@ static bool lay_out(Sema *s, Mem **mems, uint32_t n, uint32_t k,
     stacked_dims(s, mem, name, &d);
     if (!each_once(s, mem, name, &d, l->present ? l->span : mem->at))
         return false;
+    Ckpt ckpt = {name, d.at.n, d.at.at};
     Slot *slot = &s->m->slots.at[mem->slot];
+    if (!name_is_free(s, &ckpt, mem, l)) return false;
     slot->has_ckpt = true;
-    slot->ckpt = (Ckpt){name, d.at.n, d.at.at};
+    slot->ckpt = ckpt;
+    return true;
+}
+
+/* -------------------------------------------------------------- products -- */
+
+static bool names_axis(Sema *s, const Node *dim, Axis a)
+{
+    AxisList l = {.n = 0};
+    if (dim->kind == N_sum || dim->kind == N_product) {
+        for (uint32_t i = 0; i < dim->terms.n; i++)
+            if (names_axis(s, dim->terms.at[i], a)) return true;
+        return false;
+    }
+    if (dim->kind != N_name || !is_axis_name(s, dim->name)) return false;
+    if (!axes_of_term(s, dim, &l)) return false;
+    for (uint32_t i = 0; i < l.n; i++)
+        if (l.at[i].id == a.id) return true;
+    return false;
+}
+
+static bool layout_names(Sema *s, const FileLayout *l, Axis a)
+{
+    for (uint32_t i = 0; i < l->dims.n; i++)
+        if (names_axis(s, l->dims.at[i], a)) return true;
+    return false;
+}
+
+/* The factors of an axis that is declared as a product. */
+static bool factors_of(Sema *s, Axis a, AxisList *out)
+{
+    if (a.id >= s->owners.n || !s->owners.at[a.id].unit) return false;
+    AxisOwner o = s->owners.at[a.id];
+    const Node *size = o.unit->axes.at[o.index].size;
+    if (!size || size->kind != N_product) return false;
+    Scope *scope = s->scope;
+    s->scope = o.unit->scope;
+    bool ok = axes_of_term(s, size, out);
+    s->scope = scope;
+    return ok;
+}
+
+static bool push_part(Sema *s, TypeLayout *t, Axis a, int64_t size, Span at)
+{
+    if (t->list.n == 16) {
+        sema_error(s, DIAG_too_many, at, "more than 16 axes in one parameter");
+        return false;
+    }
+    if (!size && !axis_size_needed(s, a, at, &size)) return false;
+    t->axes[t->list.n] = (TypeAxis){.axis = a, .size = size};
+    t->list.at[t->list.n++] = a;
+    return true;
+}
+
+/* Counts of [over; from -> to] grow with the factors of their axes. */
+static uint32_t *side_of(TypeLayout *t, const TypeLayout *old, uint32_t i)
+{
+    if (i < old->over) return &t->over;
+    return i < old->over + old->from ? &t->from : &t->to;
+}
+
+bool layout_unfold(Sema *s, const FileLayout *l, TypeLayout *t, Unfold *out)
+{
+    TypeLayout old = *t;
+    out->n = 0;
+    t->list.n = t->over = t->from = t->to = 0;
+    for (uint32_t i = 0; i < old.list.n; i++) {
+        AxisList parts = {.n = 0};
+        Axis a = old.list.at[i];
+        bool unfold = l->has_dims && !layout_names(s, l, a) &&
+                      factors_of(s, a, &parts) &&
+                      layout_names(s, l, parts.at[0]);
+        uint32_t *side = side_of(t, &old, i);
+        if (!unfold) {
+            if (!push_part(s, t, a, old.axes[i].size, l->span)) return false;
+            ++*side;
+            continue;
+        }
+        for (uint32_t k = 0; k < parts.n; k++)
+            if (!push_part(s, t, parts.at[k], 0, l->span)) return false;
+        *side += parts.n;
+        out->whole[out->n] = a;
+        out->parts[out->n++] = parts;
+    }
+    t->type = type_tensor(s->m, t->dtype, t->axes, t->list.n);
     return true;
 }
 

@@ -245,8 +245,10 @@ static Val run_body(Sema *s, const Node *d, Span at)
         return val_error();
     }
     Val v = sc->result;
-    if (!check_results(s, d, &v, sc->result_at)) return val_error();
-    return v;
+    s->as_entered = true;
+    ok = check_results(s, d, &v, sc->result_at);
+    s->as_entered = false;
+    return ok ? v : val_error();
 }
 
 static Scope *callee_scope(Sema *s, Callee c, Site *site, Span at)
@@ -557,6 +559,7 @@ static Instance *own_instance(Sema *s, const Node *n, Callee k)
     in->callee = k;
     in->scope = home;
     in->site = instance_site(s, name, k.decl, NULL);
+    in->site->implied = true;
     s->scope = scope;
     Called c = {name, n->head, in};
     vec_push(s->a, &home->called, c);

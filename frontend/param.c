@@ -237,12 +237,16 @@ Mem *state_like(Sema *s, const Var *v, Mem *param, bool *is_new)
 
 /* ------------------------------------------------------------ statements -- */
 
-static void bind_param(Sema *s, const Var *v, Mem *mem)
+static void bind_param(Sema *s, const Var *v, Mem *mem, const Unfold *u)
 {
     Mem *read = mem;
     for (uint32_t i = 0; s->params_from && i < s->trained.n; i++)
         if (s->trained.at[i] == mem) read = s->params_from[i];
-    Val val = val_tensor(s, mem_read(s, s->frame, read));
+    Value x = mem_read(s, s->frame, read);
+    here(s)->loc = loc_of(s->m, v->name.span);
+    for (uint32_t i = 0; i < u->n; i++)
+        x = emit_merge(here(s), x, u->parts[i].at, u->parts[i].n, u->whole[i]);
+    Val val = val_tensor(s, x);
     val.name = v->name.text;
     scope_bind(s, s->scope, v->name.text, val);
 }
@@ -255,10 +259,13 @@ bool exec_param(Sema *s, const Node *n)
     for (uint32_t i = 0; i < items->n; i++) {
         TypeLayout l;
         const Var *v = &items->at[i];
-        if (!type_layout(s, v->type, "param", v->name.text, &l)) return false;
+        Unfold u;
+        if (!type_layout(s, v->type, "param", v->name.text, &l) ||
+            !layout_unfold(s, &n->param.layout, &l, &u))
+            return false;
         mems[i] = declare(s, v, ROLE_param, &l, &is_new);
         if (!mems[i]) return false;
-        bind_param(s, v, mems[i]);
+        bind_param(s, v, mems[i], &u);
     }
     return !is_new || mem_layout(s, mems, items->n, &n->param.layout);
 }

@@ -197,6 +197,8 @@ struct Site {
     Str name;     /* instance or axis of a repeat; empty: adds nothing */
     Str module;   /* the name of the module; empty for a repeat */
     Str ckpt;     /* part of a checkpoint name; empty: adds nothing */
+    bool implied; /* called by its module's name: ckpt is for parameters that
+                     have no name of their own there */
     bool no_ckpt; /* as none */
     bool frozen;
     bool repeats;
@@ -317,6 +319,9 @@ struct Scope {
     VEC(Binding) vars;
     VEC(AxisBinding) axes;
     VEC(SizeBinding) sizes;
+    VEC(SizeBinding)
+    latest; /* of names that were bound again, smaller or
+               larger: x = down(x) */
     VEC(Called) called;
     Str index; /* of the enclosing `for` turns: ".0.1" */
     bool has_rest;
@@ -351,6 +356,7 @@ struct Sema {
     VEC(Mem *) mems;
     VEC(Mem *) trained;    /* not frozen, in the loss */
     VEC(AxisOwner) owners; /* by axis */
+    bool as_entered;       /* sizes are those that the signature bound */
     bool sizing;           /* an axis name in an expression is its size */
     Frame *init;           /* the function `init` under construction */
     Val seed;              /* of the present entry */
@@ -416,6 +422,7 @@ int64_t axis_size(Sema *s, Axis a);
 bool axis_size_needed(Sema *s, Axis a, Span at, int64_t *out);
 bool size_eval(Sema *s, const Node *n, int64_t *out);
 void size_bind(Sema *s, Scope *sc, Axis a, int64_t size);
+void size_follow(Sema *s, const Val *old, const Val *now);
 /* A local declaration `axis a = 4`. */
 bool axis_declare(Sema *s, const Node *n);
 Axis axis_local(Sema *s, const void *site, Str name, Span at);
@@ -513,6 +520,14 @@ bool optimizer_args(Sema *s, const Node *call, Callee k, Val **out);
 Value mem_initial(Sema *s, Mem *mem);
 
 /* ckpt.c */
+/* Where the layout names the factors of a product axis of the type (`hd` is
+ * (freq two)), the parameter is kept by its factors. */
+typedef struct Unfold {
+    Axis whole[16];
+    AxisList parts[16];
+    uint32_t n;
+} Unfold;
+bool layout_unfold(Sema *s, const FileLayout *l, TypeLayout *t, Unfold *out);
 bool mem_layout(Sema *s, Mem **mems, uint32_t n, const FileLayout *l);
 Str layout_component(Sema *s, const FileLayout *l);
 

@@ -202,11 +202,21 @@ static int64_t configured_size(Sema *s, Axis a)
     return x >= 1 && x == floor(x) && x < 1e15 ? (int64_t)x : 0;
 }
 
+static int64_t size_in(const SizeBinding *at, uint32_t n, Axis a)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (at[i].axis.id == a.id) return at[i].size;
+    return 0;
+}
+
 int64_t axis_size(Sema *s, Axis a)
 {
-    for (Scope *sc = s->scope; sc; sc = sc->up)
-        for (uint32_t i = 0; i < sc->sizes.n; i++)
-            if (sc->sizes.at[i].axis.id == a.id) return sc->sizes.at[i].size;
+    for (Scope *sc = s->scope; sc; sc = sc->up) {
+        int64_t size = 0;
+        if (!s->as_entered) size = size_in(sc->latest.at, sc->latest.n, a);
+        if (!size) size = size_in(sc->sizes.at, sc->sizes.n, a);
+        if (size) return size;
+    }
     for (uint32_t i = 0; i < s->sizes.n; i++)
         if (s->sizes.at[i].axis.id == a.id) return s->sizes.at[i].size;
     int64_t size = configured_size(s, a);
@@ -228,6 +238,26 @@ bool axis_size_needed(Sema *s, Axis a, Span at, int64_t *out)
                 "...",
                 axis_name(s->m, a), axis_name(s->m, a));
     return false;
+}
+
+/* A name that is bound again to a value with another size of an axis, which
+ * was the size in force, changes what the axis measures from here on. */
+void size_follow(Sema *s, const Val *old, const Val *now)
+{
+    uint32_t n;
+    const TypeAxis *axes = val_axes(s, now, &n);
+    for (uint32_t i = 0; i < n; i++) {
+        const TypeAxis *was = val_axis(s, old, axes[i].axis);
+        if (!was || was->size == axes[i].size) continue;
+        if (axis_size(s, was->axis) != was->size) continue;
+        SizeBinding b = {was->axis, axes[i].size};
+        Scope *sc = s->scope;
+        uint32_t k = 0;
+        while (k < sc->latest.n && sc->latest.at[k].axis.id != b.axis.id)
+            k++;
+        if (k == sc->latest.n) vec_push(s->a, &sc->latest, b);
+        sc->latest.at[k] = b;
+    }
 }
 
 /* -------------------------------------------------- local declarations -- */

@@ -77,6 +77,8 @@ static bool assign_one(Sema *s, const Var *t, Val v, const Node *value)
         return assign_states(s, &old->value, &v, t->name.span);
     if (v.kind == VAL_tensor)
         value_set_name(here(s), val_here(s, &v), t->name.text);
+    if (old && val_is_elementary(&old->value) && val_is_elementary(&v))
+        size_follow(s, &old->value, &v);
     scope_bind(s, s->scope, t->name.text, v);
     return true;
 }
