@@ -334,8 +334,10 @@ static LV store_condition(Emit *e, const NodeInfo *in)
     LV mine = NULL;
     LV zero = LLVMConstNull(e->ity);
     LoopKind at = e->k->loops.at[in->loop].kind;
-    if (e->map == MAP_warp && at == LOOP_items)
+    bool rows = e->map == MAP_warp || e->map == MAP_tile;
+    if (rows && at == LOOP_items)
         mine = LLVMBuildICmp(b, LLVMIntEQ, e->lane, zero, "");
+    if (at == LOOP_wide) mine = e->active;
     if (e->map == MAP_column) {
         mine = e->active;
         if (at == LOOP_items || at == LOOP_lanes)
@@ -385,7 +387,7 @@ static LV emit_compare(Emit *e, const NodeInfo *in, bool wide)
 
 static LV emit_scan(Emit *e, const NodeInfo *in, bool wide)
 {
-    Acc a = {ACC_sum, (DType)in->dtype, in->a};
+    Acc a = {ACC_sum, (DType)in->dtype, in->a, {0}};
     Node self = {(uint32_t)(in - e->k->nodes.at)};
     LV slot = e->vals[self.id]; /* the loop has put it there */
     unsigned w = wide ? e->s.w : 1;

@@ -49,7 +49,8 @@ typedef enum Mapping {
     MAP_host,   /* a range of items in order; lanes are vectors */
     MAP_thread, /* GPU: a thread takes a few lanes of an item */
     MAP_warp,   /* GPU: a warp takes an item, its threads the lanes */
-    MAP_column  /* GPU: a block takes 32 lanes, its warps the inner loops */
+    MAP_column, /* GPU: a block takes 32 lanes, its warps the inner loops */
+    MAP_tile    /* GPU: a warp takes the rows of an item (gpu_tile.c) */
 } Mapping;
 
 typedef struct Emit {
@@ -57,17 +58,19 @@ typedef struct Emit {
     const Kir *k;
     Mapping map;
     LV fn;
-    LLVMTypeRef ity;          /* of indices */
-    LoopId lanes;             /* the loop whose lanes are vectors now, or 0 */
-    bool aligned;             /* its variable is a multiple of w */
-    LV *args;                 /* address or counter */
-    LV *vals;                 /* per node */
-    bool *wide;               /* per node: vals is a vector */
-    LV *vars, *atoms;         /* per loop, per atom: the value at lane 0 */
-    LV chunk;                 /* host: the chunk of the item */
-    LV lane, warp;            /* GPU: of this thread */
-    LV active;                /* GPU column: this thread's lane exists */
-    LV shared;                /* GPU column: room for one value per thread */
+    LLVMTypeRef ity;  /* of indices */
+    LoopId lanes;     /* the loop whose lanes are vectors now, or 0 */
+    bool aligned;     /* its variable is a multiple of w */
+    LV *args;         /* address or counter */
+    LV *vals;         /* per node */
+    bool *wide;       /* per node: vals is a vector */
+    LV *vars, *atoms; /* per loop, per atom: the value at lane 0 */
+    LV chunk;         /* host: the chunk of the item */
+    LV lane, warp;    /* GPU: of this thread */
+    LV active;        /* GPU: this thread's lanes exist; NULL: always */
+    LV shared;        /* GPU column: room for one value per thread */
+    LV **held;        /* GPU tile, per outer loop: vectors that rows add up */
+    LV first, valid;  /* GPU sweep: its first column; whether ours exists */
     LLVMBasicBlockRef *latch; /* per loop: where a turn ends */
 } Emit;
 
@@ -100,6 +103,16 @@ void emit_set_results(Emit *e, LoopId loop, const LV *values);
 void emit_host_kernel(Emit *e, const char *name);
 
 /* gpu.c */
+enum { WARP = 32 };
 void emit_loop_gpu(Emit *e, LoopId loop);
+/* The value of x in the thread that `other` names: by the bits in which its
+ * number differs, or by its number. */
+typedef enum Shuffle { SHUFFLE_xor, SHUFFLE_from } Shuffle;
+LV gpu_shuffle(Emit *e, Shuffle how, LV x, LV other);
+LV gpu_over_warp(Emit *e, const Acc *a, LV x, unsigned w);
+LLVMTypeRef acc_type(const Emit *e, const Acc *a, unsigned w);
+
+/* gpu_tile.c */
+void emit_tile_loop(Emit *e, LoopId loop);
 
 #endif

@@ -13,7 +13,7 @@
  */
 #include "target.h"
 
-enum { WARP = 32, WARPS_OF_ROWS = 4, THREADS = 256, COLUMN_WARPS = 32 };
+enum { WARPS_OF_ROWS = 4, THREADS = 256, COLUMN_WARPS = 32 };
 enum { SHORT = 16 }; /* loops that a thread runs by itself */
 
 /* ---------------------------------------------------------------- the grid */
@@ -62,7 +62,8 @@ Grid gpu_grid(Kir *k)
 {
     if (!k->across) {
         k->width = 4;
-        return (Grid){MAP_warp, (k->rows + WARPS_OF_ROWS - 1) / WARPS_OF_ROWS,
+        return (Grid){k->tile ? MAP_tile : MAP_warp,
+                      (k->rows + WARPS_OF_ROWS - 1) / WARPS_OF_ROWS,
                       WARPS_OF_ROWS * WARP};
     }
     int64_t n = lanes_loop(k)->hi;
@@ -104,52 +105,56 @@ static void barrier(Emit *e)
     call_named(e, "llvm.nvvm.barrier.cta.sync.aligned.all", &zero, 1);
 }
 
-/* The 32-bit word of the thread whose number differs in the bits of `mask`. */
-static LV shuffle_word(Emit *e, LV x, unsigned mask)
+static LV shuffle_word(Emit *e, Shuffle how, LV x, LV other)
 {
-    LV args[] = {i32(e, -1), x, i32(e, mask), i32(e, WARP - 1)};
-    return call_named(e, "llvm.nvvm.shfl.sync.bfly.i32", args, 4);
+    static const char *const names[] = {"llvm.nvvm.shfl.sync.bfly.i32",
+                                        "llvm.nvvm.shfl.sync.idx.i32"};
+    LV args[] = {i32(e, -1), x, other, i32(e, WARP - 1)};
+    return call_named(e, names[how], args, 4);
 }
 
-static LV shuffle_scalar(Emit *e, LV x, unsigned mask)
+static LV shuffle_wide(Emit *e, Shuffle how, LV u, LV other)
+{
+    LLVMBuilderRef b = e->s.b;
+    LLVMTypeRef word = LLVMInt32TypeInContext(e->s.cx), wide = LLVMTypeOf(u);
+    LV shift = LLVMConstInt(wide, 32, false);
+    LV lo = shuffle_word(e, how, LLVMBuildTrunc(b, u, word, ""), other);
+    LV hi = LLVMBuildTrunc(b, LLVMBuildLShr(b, u, shift, ""), word, "");
+    hi = LLVMBuildZExt(b, shuffle_word(e, how, hi, other), wide, "");
+    return LLVMBuildOr(b, LLVMBuildShl(b, hi, shift, ""),
+                       LLVMBuildZExt(b, lo, wide, ""), "");
+}
+
+LV gpu_shuffle(Emit *e, Shuffle how, LV x, LV other)
 {
     LLVMBuilderRef b = e->s.b;
     LLVMTypeRef word = LLVMInt32TypeInContext(e->s.cx), t = LLVMTypeOf(x);
     LLVMTypeRef wide = LLVMInt64TypeInContext(e->s.cx);
-    bool floats = t == LLVMFloatTypeInContext(e->s.cx) ||
-                  t == LLVMDoubleTypeInContext(e->s.cx);
-    bool large = t == LLVMDoubleTypeInContext(e->s.cx) || t == wide;
-    LLVMTypeRef bits = large ? wide : word;
+    bool is_double = t == LLVMDoubleTypeInContext(e->s.cx);
+    bool floats = is_double || t == LLVMFloatTypeInContext(e->s.cx);
+    LLVMTypeRef bits = is_double || t == wide ? wide : word;
     LV u = floats ? LLVMBuildBitCast(b, x, bits, "")
                   : LLVMBuildIntCast2(b, x, bits, false, "");
-    if (large) {
-        LV shift = LLVMConstInt(wide, 32, false);
-        LV lo = shuffle_word(e, LLVMBuildTrunc(b, u, word, ""), mask);
-        LV hi = LLVMBuildTrunc(b, LLVMBuildLShr(b, u, shift, ""), word, "");
-        hi = LLVMBuildZExt(b, shuffle_word(e, hi, mask), wide, "");
-        u = LLVMBuildOr(b, LLVMBuildShl(b, hi, shift, ""),
-                        LLVMBuildZExt(b, lo, wide, ""), "");
-    } else {
-        u = shuffle_word(e, u, mask);
-    }
+    u = bits == wide ? shuffle_wide(e, how, u, other)
+                     : shuffle_word(e, how, u, other);
     return floats ? LLVMBuildBitCast(b, u, t, "")
                   : LLVMBuildIntCast2(b, u, t, false, "");
 }
 
 static LV shuffle(Emit *e, LV x, unsigned w, unsigned mask)
 {
-    if (w == 1) return shuffle_scalar(e, x, mask);
+    if (w == 1) return gpu_shuffle(e, SHUFFLE_xor, x, i32(e, mask));
     LV out = LLVMGetPoison(LLVMTypeOf(x));
     for (unsigned i = 0; i < w; i++) {
         LV v = LLVMBuildExtractElement(e->s.b, x, i32(e, i), "");
-        out = LLVMBuildInsertElement(e->s.b, out, shuffle_scalar(e, v, mask),
-                                     i32(e, i), "");
+        v = gpu_shuffle(e, SHUFFLE_xor, v, i32(e, mask));
+        out = LLVMBuildInsertElement(e->s.b, out, v, i32(e, i), "");
     }
     return out;
 }
 
 /* The same value in all threads: halves of the warp, then quarters, ... */
-static LV over_warp(Emit *e, const Acc *a, LV x, unsigned w)
+LV gpu_over_warp(Emit *e, const Acc *a, LV x, unsigned w)
 {
     for (unsigned mask = WARP / 2; mask; mask /= 2)
         x = acc_combine(e, a, x, shuffle(e, x, w, mask), w);
@@ -160,7 +165,7 @@ static LV over_warp(Emit *e, const Acc *a, LV x, unsigned w)
 
 enum { HELD = TREE_MOST / WARP }; /* partial sums of one thread */
 
-static LLVMTypeRef acc_type(const Emit *e, const Acc *a, unsigned w)
+LLVMTypeRef acc_type(const Emit *e, const Acc *a, unsigned w)
 {
     Site s = e->s;
     s.w = w;
@@ -257,7 +262,7 @@ static void warp_vectors(Emit *e, LoopId loop, LV *results)
     for (uint32_t a = 0; a < l->accs.n; a++) {
         const Acc *acc = &l->accs.at[a];
         LV v = LLVMBuildLoad2(e->s.b, acc_type(e, acc, w), held[a * HELD], "");
-        results[a] = fold_vector(e, acc, over_warp(e, acc, v, w), w);
+        results[a] = fold_vector(e, acc, gpu_over_warp(e, acc, v, w), w);
     }
 }
 
@@ -270,7 +275,7 @@ static void warp_scalars(Emit *e, LoopId loop, LV *results)
     for (uint32_t a = 0; a < l->accs.n; a++) {
         const Acc *acc = &l->accs.at[a];
         LV v = held_sum(e, acc, held + a * HELD, parts);
-        results[a] = over_warp(e, acc, v, 1);
+        results[a] = gpu_over_warp(e, acc, v, 1);
     }
 }
 
@@ -362,7 +367,7 @@ static LV find_item(Emit *e, LV tid, LV *lanes, LV *exists)
     LLVMBuilderRef b = e->s.b;
     const Kir *k = e->k;
     LV block = block_number(e);
-    if (e->map == MAP_warp) {
+    if (e->map == MAP_warp || e->map == MAP_tile) {
         LV first = LLVMBuildMul(b, block, emit_iconst(e, WARPS_OF_ROWS), "");
         LV item = LLVMBuildAdd(b, first, e->warp, "");
         *exists =
@@ -442,6 +447,12 @@ void emit_loop_gpu(Emit *e, LoopId loop)
             column_seq(e, loop);
         else
             emit_seq(e, loop);
+        return;
+    case LOOP_sweep:
+    case LOOP_dot:
+    case LOOP_outer:
+    case LOOP_wide:
+        emit_tile_loop(e, loop);
         return;
     case LOOP_kernel:
         break;

@@ -93,6 +93,7 @@ static LV emit_kernel(KernelSet *s, const Kir *k, const char *name,
     e.wide = NEW_ARRAY(a, bool, k->nodes.n);
     e.vars = NEW_ARRAY(a, LV, k->loops.n);
     e.atoms = NEW_ARRAY(a, LV, k->atoms.n);
+    e.held = NEW_ARRAY(a, LV *, k->loops.n);
     e.latch = NEW_ARRAY(a, LLVMBasicBlockRef, k->loops.n);
     if (s->lower.gpu)
         emit_gpu_kernel(&e, name, grid);

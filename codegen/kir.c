@@ -191,14 +191,20 @@ Node node_or_zero(Kir *k, Node guard, Node a)
     return node_scalar(k, SC_where, d, guard, a, zero);
 }
 
-Node node_result(Kir *k, LoopId loop, uint32_t acc)
+Node node_result_in(Kir *k, LoopId home_loop, LoopId loop, uint32_t acc)
 {
     const Loop *l = &k->loops.at[loop];
     NodeInfo in = {.op = KN_result,
                    .dtype = l->accs.at[acc].dtype,
+                   .arg = home_loop,
                    .inner = loop,
                    .n = acc};
-    return node_intern_at(k, &in, l->parent);
+    return node_intern_at(k, &in, home_loop);
+}
+
+Node node_result(Kir *k, LoopId loop, uint32_t acc)
+{
+    return node_result_in(k, k->loops.at[loop].parent, loop, acc);
 }
 
 Node node_scan(Kir *k, LoopId loop, Node a, bool exclusive)
@@ -338,7 +344,8 @@ static void print_node(const Kir *k, Node n, Buf *out)
 
 static void print_loop(const Kir *k, LoopId id, Buf *out)
 {
-    static const char *const kinds[] = {"kernel", "items", "seq", "lanes"};
+    static const char *const kinds[] = {"kernel", "items", "seq",   "lanes",
+                                        "sweep",  "dot",   "outer", "wide"};
     static const char *const accs[] = {"sum", "max", "min", "prod"};
     const Loop *l = &k->loops.at[id];
     buf_printf(out, "%*s%s i%u in %lld .. %lld chunk %lld%s\n",
@@ -360,9 +367,9 @@ static void print_loop(const Kir *k, LoopId id, Buf *out)
         print_node(k, l->body.at[i], out);
     }
     for (uint32_t i = 0; i < l->accs.n; i++)
-        buf_printf(out, "%*s%s %s %%%u\n", (int)l->depth * 2 + 2, "",
+        buf_printf(out, "%*s%s %s %%%u %%%u\n", (int)l->depth * 2 + 2, "",
                    dtype_name(l->accs.at[i].dtype), accs[l->accs.at[i].kind],
-                   l->accs.at[i].value.id);
+                   l->accs.at[i].value.id, l->accs.at[i].by.id);
 }
 
 void kir_print(const Kir *k, Buf *out)

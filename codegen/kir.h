@@ -91,19 +91,28 @@ typedef struct NodeInfo {
 
 /* ------------------------------------------------------------------ loops */
 
+/* The last four are those of tiles, on a GPU: a warp sweeps the columns of its
+ * rows, one column a thread; a dot is a thread's own, several terms at a
+ * time; outer goes over the columns that the warp holds, and wide over the
+ * vector of a row, a few neighbours a thread. */
 typedef enum LoopKind {
     LOOP_kernel,
     LOOP_items,
     LOOP_seq,
-    LOOP_lanes
+    LOOP_lanes,
+    LOOP_sweep,
+    LOOP_dot,
+    LOOP_outer,
+    LOOP_wide
 } LoopKind;
 typedef enum AccKind { ACC_sum, ACC_max, ACC_min, ACC_prod } AccKind;
 
-/* A value that the loop reduces. */
+/* A value that the loop reduces; dots and outer loops add value * by, with
+ * one rounding. */
 typedef struct Acc {
     AccKind kind;
     DType dtype;
-    Node value;
+    Node value, by;
 } Acc;
 
 typedef struct Loop {
@@ -133,6 +142,7 @@ typedef struct Kir {
     int64_t rows, chunks; /* host: items = rows * chunks */
     bool zero;            /* results must be zero before */
     bool across;          /* every item is one loop over lanes */
+    bool tile;            /* items are a few rows that sweep the columns */
 } Kir;
 
 void kir_init(Kir *k, Arena *arena);
@@ -179,6 +189,7 @@ Node node_counter(Kir *k, uint32_t arg);
 Node node_scalar(Kir *k, ScalarOp sc, DType d, Node a, Node b, Node c);
 Node node_cast(Kir *k, DType d, Node a);
 Node node_result(Kir *k, LoopId loop, uint32_t acc);
+Node node_result_in(Kir *k, LoopId home, LoopId loop, uint32_t acc);
 Node node_scan(Kir *k, LoopId loop, Node a, bool exclusive);
 /* guard (none: true) ? a : zero of a's dtype */
 Node node_or_zero(Kir *k, Node guard, Node a);
@@ -189,6 +200,9 @@ void node_store(Kir *k, LoopId loop, uint32_t arg, Ix ix, Node guard, Node v);
  * p and p + L / 2, and so on.  A function of n alone. */
 int64_t tree_partials(int64_t n);
 enum { TREE_MOST = 128 };
+
+/* Neighbours of a vector of n that one thread of a warp takes; 0: too many. */
+int64_t wide_lanes(int64_t n);
 
 /* The canonical text: equal kernels have equal texts. */
 void kir_print(const Kir *k, Buf *out);

@@ -104,15 +104,12 @@ LV acc_combine(Emit *e, const Acc *a, LV x, LV y, unsigned w)
 
 void emit_set_results(Emit *e, LoopId loop, const LV *values)
 {
-    const Loop *l = &e->k->loops.at[loop];
-    const Loop *up = &e->k->loops.at[l->parent];
-    for (uint32_t i = 0; i < up->body.n; i++) {
-        Node n = up->body.at[i];
-        const NodeInfo *in = node_info(e->k, n);
+    for (uint32_t n = 1; n < e->k->nodes.n; n++) {
+        const NodeInfo *in = node_info(e->k, (Node){n});
         if (in->op != KN_result || in->inner != loop) continue;
-        e->vals[n.id] = values[in->n];
-        e->wide[n.id] =
-            LLVMGetTypeKind(LLVMTypeOf(values[in->n])) == LLVMVectorTypeKind;
+        LV v = values[in->n];
+        e->vals[n] = v;
+        e->wide[n] = LLVMGetTypeKind(LLVMTypeOf(v)) == LLVMVectorTypeKind;
     }
 }
 
@@ -214,7 +211,7 @@ static void prepare_scans(Emit *e, LoopId loop, LV *slots)
         Node n = l->body.at[i];
         const NodeInfo *in = node_info(e->k, n);
         if (in->op != KN_scan || in->inner != loop) continue;
-        Acc a = {ACC_sum, (DType)in->dtype, in->a};
+        Acc a = {ACC_sum, (DType)in->dtype, in->a, {0}};
         if (!slots[i]) {
             Site s = e->s;
             slots[i] = emit_alloca(e, site_type(&s, dtype_reg(&s, a.dtype)), 1);
@@ -419,9 +416,13 @@ void emit_loop_host(Emit *e, LoopId loop)
         emit_lanes(e, loop);
         return;
     case LOOP_kernel:
+    case LOOP_sweep:
+    case LOOP_dot:
+    case LOOP_outer:
+    case LOOP_wide:
         break;
     }
-    BUG("a kernel inside a kernel");
+    BUG("a loop that the host has no mapping for");
 }
 
 /* void k(const uint64_t *args, int64_t begin, int64_t end) */

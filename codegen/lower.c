@@ -279,9 +279,8 @@ static void build(Lower *l, const Nest *nest, const LowerOpts *o)
     k->chunks = 1;
     k->width = o->lanes;
     if (nest->across && nest->ninner && !o->gpu)
-        k->width = l->fn->ninsts - l->fn->nparams <= SMALL_GROUP
-                       ? WIDE_STRIP
-                       : 2 * o->lanes;
+        k->width = l->fn->ninsts - l->fn->nparams <= SMALL_GROUP ? WIDE_STRIP
+                                                                 : 2 * o->lanes;
     k->across = nest->across;
     l->lanes_inner = !nest->across;
     l->items = loop_open(k, LOOP_items, 0, 0, k->rows);
@@ -427,6 +426,8 @@ void lower_group(Module *m, const Fn *fn, const LowerOpts *o, Kir *k)
     Lower l;
     lower_init(&l, m, fn, k);
     Op op = (Op)only_op(fn)->op;
+    if (o->gpu && strcmp(str_of(m, fn->kind), "tile") == 0 && lower_tile(&l))
+        return;
     if (op == OP_top) {
         lower_sort(&l, o, only_op(fn));
     } else if ((op == OP_scatter || op == OP_put) &&

@@ -31,6 +31,9 @@ typedef struct Lower {
  * outside of any operand is read. */
 Node eval(Lower *l, Value v, const Ix *ix, Node guard);
 
+/* From now on the element is this node. */
+void eval_remember(Lower *l, Value v, const Ix *ix, Node node);
+
 /* Indices of `to` by name from those of `from`; an axis that `from` has not
  * gets `other`. */
 const Ix *ix_by_name(Lower *l, Type from, const Ix *ix, Type to, Ix other);
@@ -52,11 +55,35 @@ EvalRule eval_scatter, eval_put;
 EvalRule eval_rename, eval_split, eval_merge, eval_slice, eval_pick, eval_pad,
     eval_concat, eval_stack, eval_window, eval_gather;
 
-/* Kernels that are not read off at an index: sort.c, scatter.c. */
+DType default_acc(DType d);
+AccKind acc_kind(const Lower *l, Attr a);
+
+/* Indices by axis (env.c). */
+enum { MOST_BOUND = 64 };
+typedef struct Binding {
+    Axis axis;
+    Ix ix;
+} Binding;
+typedef struct Env {
+    Binding at[MOST_BOUND];
+    uint32_t n;
+} Env;
+int64_t axes_extent(const Lower *l, const TypeAxis *axes, uint32_t n);
+void env_bind(Env *e, Axis axis, Ix ix); /* replaces */
+void env_bind_flat(Lower *l, Env *e, const TypeAxis *axes, uint32_t n, Ix flat);
+Ix env_lookup(const Lower *l, const Env *e, Axis axis);
+const Ix *env_ix(Lower *l, const Env *e, Type type);
+Node env_eval(Lower *l, const Env *e, Value v, Node guard);
+Ix env_place(Lower *l, const Env *e, uint32_t arg); /* of an argument */
+
+/* Kernels that are not read off at an index: sort.c, scatter.c,
+ * tile.c. */
 void lower_sort(Lower *l, const LowerOpts *o, const Inst *in);
 /* Whether a scatter or put is better run over its ids. */
 bool scatter_by_rows(Lower *l, const Inst *in);
 void lower_rows(Lower *l, const LowerOpts *o, const Inst *in);
+/* tile.c; false: the group is not of that form */
+bool lower_tile(Lower *l);
 
 void lower_init(Lower *l, Module *m, const Fn *fn, Kir *k);
 

@@ -29,16 +29,16 @@ static LoopId open_for(Lower *l, Type t, const Ix *ix, Node guard, bool lanes,
 static void add_acc(Lower *l, LoopId loop, AccKind kind, DType acc, Node x)
 {
     if (acc == DT_bool) acc = DT_i32;
-    Acc a = {kind, acc, node_cast(l->k, acc, x)};
+    Acc a = {kind, acc, node_cast(l->k, acc, x), {0}};
     vec_push(l->k->arena, &l->k->loops.at[loop].accs, a);
 }
 
-static DType default_acc(DType d)
+DType default_acc(DType d)
 {
     return dtype_class(d) == DC_float && d != DT_f64 ? DT_f32 : d;
 }
 
-static AccKind acc_kind(const Lower *l, Attr a)
+AccKind acc_kind(const Lower *l, Attr a)
 {
     if (attr_is(l->m, a, AT_kind, "max")) return ACC_max;
     if (attr_is(l->m, a, AT_kind, "min")) return ACC_min;
@@ -101,16 +101,6 @@ static bool same_loop(const Lower *l, uint32_t a, uint32_t b)
     return true;
 }
 
-static void remember(Lower *l, Value v, const Ix *ix, Node node)
-{
-    uint64_t head = (uint64_t)v.id << 32;
-    uint64_t key = hash_bytes(&head, sizeof head, 3);
-    uint32_t n = type_info(l->m, value_type(l->fn, v))->naxes;
-    if (n) key = hash_bytes(ix, n * sizeof *ix, key);
-    vec_push(l->k->arena, &l->known, ((Known){v, {0}, node, ix}));
-    map_add(&l->memo, key, l->known.n - 1);
-}
-
 static void reduce_one(Lower *l, const Inst *in, const Ix *ix, Node guard,
                        LoopId loop)
 {
@@ -144,7 +134,7 @@ Node eval_reduce(Lower *l, Value v, const Inst *in, const Ix *ix, Node guard)
         if (peer.id == v.id)
             mine = r;
         else
-            remember(l, peer, ix, r);
+            eval_remember(l, peer, ix, r);
     }
     return mine;
 }

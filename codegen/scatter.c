@@ -32,14 +32,6 @@ typedef struct Parts {
     bool alike;           /* an id is the same for all lanes */
 } Parts;
 
-static int64_t extent(const Lower *l, const TypeAxis *axes, uint32_t n)
-{
-    int64_t p = 1;
-    for (uint32_t i = 0; i < n; i++)
-        p *= type_local_size(l->m, &axes[i]);
-    return p;
-}
-
 static Parts parts_of(Lower *l, const Inst *in)
 {
     bool put = in->op == OP_put;
@@ -70,60 +62,9 @@ static Parts parts_of(Lower *l, const Inst *in)
     return p;
 }
 
-/* ------------------------------------------------------- axes to indices */
-
-typedef struct Binding {
-    Axis axis;
-    Ix ix;
-} Binding;
-
-typedef struct Env {
-    Binding at[64];
-    uint32_t n;
-} Env;
-
-static void bind(Env *e, Axis axis, Ix ix)
-{
-    for (uint32_t i = 0; i < e->n; i++) {
-        if (e->at[i].axis.id != axis.id) continue;
-        e->at[i].ix = ix;
-        return;
-    }
-    if (e->n == 64) BUG("more than 64 axes");
-    e->at[e->n++] = (Binding){axis, ix};
-}
-
-static void bind_flat(Lower *l, Env *e, const TypeAxis *axes, uint32_t n,
-                      Ix flat)
-{
-    int64_t *sizes = NEW_ARRAY(l->k->arena, int64_t, n);
-    Ix *parts = NEW_ARRAY(l->k->arena, Ix, n);
-    for (uint32_t i = 0; i < n; i++)
-        sizes[i] = type_local_size(l->m, &axes[i]);
-    ix_cut(l->k, flat, sizes, n, parts);
-    for (uint32_t i = 0; i < n; i++)
-        bind(e, axes[i].axis, parts[i]);
-}
-
-static Ix lookup(Lower *l, const Env *e, Axis axis)
-{
-    for (uint32_t i = 0; i < e->n; i++)
-        if (e->at[i].axis.id == axis.id) return e->at[i].ix;
-    BUG("axis '%s' has no index", axis_name(l->m, axis));
-}
-
-static Node eval_in(Lower *l, const Env *e, Value v, Node guard)
-{
-    const TypeInfo *t = type_info(l->m, value_type(l->fn, v));
-    Ix *ix = NEW_ARRAY(l->k->arena, Ix, t->naxes);
-    for (uint32_t i = 0; i < t->naxes; i++)
-        ix[i] = lookup(l, e, t->axes[i].axis);
-    return eval(l, v, ix, guard);
-}
-
 static Node long_id(Lower *l, const Env *e, const Parts *p, Node guard)
 {
-    return node_cast(l->k, DT_i64, eval_in(l, e, p->ids, guard));
+    return node_cast(l->k, DT_i64, env_eval(l, e, p->ids, guard));
 }
 
 static Node equal(Kir *k, Node a, Node b)
@@ -145,7 +86,7 @@ static LoopId lowest(const Lower *l, const Env *e)
 static Node close_with(Kir *k, LoopId loop, AccKind kind, DType d, Node x)
 {
     vec_push(k->arena, &k->loops.at[loop].accs,
-             ((Acc){kind, d, node_cast(k, d, x)}));
+             ((Acc){kind, d, node_cast(k, d, x), {0}}));
     loop_close(k, loop);
     return node_result(k, loop, 0);
 }
@@ -166,23 +107,23 @@ static Node sum_of_id(Lower *l, const Inst *in, const Parts *p, Env e, Node id,
 {
     Kir *k = l->k;
     DType acc = sum_dtype(l, in);
-    int64_t n = extent(l, p->summed.at, p->summed.n);
+    int64_t n = axes_extent(l, p->summed.at, p->summed.n);
     LoopId loop = loop_open(k, LOOP_seq, parent, 0, n);
     k->loops.at[loop].in_order = true;
-    bind_flat(l, &e, p->summed.at, p->summed.n, ix_var(k, loop));
+    env_bind_flat(l, &e, p->summed.at, p->summed.n, ix_var(k, loop));
     Node match = equal(k, long_id(l, &e, p, (Node){0}), id);
     bool skip = p->alike && node_info(k, match)->loop == loop;
     if (skip) k->loops.at[loop].when = match;
     Node x;
     if (p->deep.n) {
-        int64_t m = extent(l, p->deep.at, p->deep.n);
+        int64_t m = axes_extent(l, p->deep.at, p->deep.n);
         LoopId deep = loop_open(k, LOOP_seq, loop, 0, m);
         k->loops.at[deep].in_order = true;
-        bind_flat(l, &e, p->deep.at, p->deep.n, ix_var(k, deep));
+        env_bind_flat(l, &e, p->deep.at, p->deep.n, ix_var(k, deep));
         x = close_with(k, deep, ACC_sum, acc,
-                       eval_in(l, &e, p->updates, (Node){0}));
+                       env_eval(l, &e, p->updates, (Node){0}));
     } else {
-        x = eval_in(l, &e, p->updates, (Node){0});
+        x = env_eval(l, &e, p->updates, (Node){0});
     }
     if (!skip) x = node_or_zero(k, match, x);
     return close_with(k, loop, ACC_sum, acc, x);
@@ -193,10 +134,10 @@ static Node turn_of_id(Lower *l, const Parts *p, Env e, Node id, LoopId parent,
                        bool last, LoopKind kind)
 {
     Kir *k = l->k;
-    int64_t n = extent(l, p->summed.at, p->summed.n);
+    int64_t n = axes_extent(l, p->summed.at, p->summed.n);
     LoopId loop = loop_open(k, kind, parent, 0, n);
     Ix at = ix_var(k, loop);
-    bind_flat(l, &e, p->summed.at, p->summed.n, at);
+    env_bind_flat(l, &e, p->summed.at, p->summed.n, at);
     Node match = equal(k, long_id(l, &e, p, (Node){0}), id);
     Node x = node_scalar(k, SC_where, DT_i64, match, node_index(k, DT_i64, at),
                          node_const_int(k, DT_i64, last ? -1 : n));
@@ -210,7 +151,7 @@ static Env env_of(Lower *l, Type t, const Ix *ix)
     Env e = {.n = 0};
     const TypeInfo *info = type_info(l->m, t);
     for (uint32_t i = 0; i < info->naxes; i++)
-        bind(&e, info->axes[i].axis, ix[i]);
+        env_bind(&e, info->axes[i].axis, ix[i]);
     return e;
 }
 
@@ -220,7 +161,7 @@ Node eval_scatter(Lower *l, Value v, const Inst *in, const Ix *ix, Node guard)
     (void)guard; /* every index below is that of a loop */
     Parts p = parts_of(l, in);
     Env e = env_of(l, in->type, ix);
-    Node id = node_index(l->k, DT_i64, lookup(l, &e, p.axis));
+    Node id = node_index(l->k, DT_i64, env_lookup(l, &e, p.axis));
     Node sum = sum_of_id(l, in, &p, e, id, lowest(l, &e));
     return node_cast(l->k, type_dtype(l->m, in->type), sum);
 }
@@ -231,28 +172,17 @@ Node eval_put(Lower *l, Value v, const Inst *in, const Ix *ix, Node guard)
     Kir *k = l->k;
     Parts p = parts_of(l, in);
     Env e = env_of(l, in->type, ix);
-    Node id = node_index(k, DT_i64, lookup(l, &e, p.axis));
+    Node id = node_index(k, DT_i64, env_lookup(l, &e, p.axis));
     Node turn = turn_of_id(l, &p, e, id, lowest(l, &e), true, LOOP_seq);
     Ix at = ix_node(k, turn);
-    Node there = node_inside(k, at, extent(l, p.summed.at, p.summed.n));
-    bind_flat(l, &e, p.summed.at, p.summed.n, at);
-    Node x = eval_in(l, &e, p.updates, node_and(k, guard, there));
+    Node there = node_inside(k, at, axes_extent(l, p.summed.at, p.summed.n));
+    env_bind_flat(l, &e, p.summed.at, p.summed.n, at);
+    Node x = env_eval(l, &e, p.updates, node_and(k, guard, there));
     Node base = eval(l, inst_arg(l->fn, in, 0), ix, guard);
     return node_scalar(k, SC_where, type_dtype(l->m, in->type), there, x, base);
 }
 
 /* ------------------------------------------------------- kernels over ids */
-
-static Ix place_of(Lower *l, Type t, const Env *e)
-{
-    const TypeInfo *info = type_info(l->m, t);
-    uint32_t arg = l->fn->nparams;
-    Ix place = ix_const(l->k, 0);
-    for (uint32_t i = 0; i < info->naxes; i++)
-        place = ix_add_scaled(l->k, place, lookup(l, e, info->axes[i].axis),
-                              l->k->args[arg].stride[i]);
-    return place;
-}
 
 /* Moves the axis with the smallest stride to the end. */
 static void innermost_last(const Lower *l, const Inst *in, Parts *p)
@@ -279,16 +209,17 @@ static void write_row(Lower *l, const Inst *in, const Parts *p, Env e, Node id)
     Kir *k = l->k;
     uint32_t outer = p->wide.n ? p->wide.n - 1 : 0;
     LoopId seq =
-        loop_open(k, LOOP_seq, l->items, 0, extent(l, p->wide.at, outer));
-    bind_flat(l, &e, p->wide.at, outer, ix_var(k, seq));
-    int64_t n = extent(l, p->wide.at + outer, p->wide.n - outer);
+        loop_open(k, LOOP_seq, l->items, 0, axes_extent(l, p->wide.at, outer));
+    env_bind_flat(l, &e, p->wide.at, outer, ix_var(k, seq));
+    int64_t n = axes_extent(l, p->wide.at + outer, p->wide.n - outer);
     LoopId lanes = loop_open(k, LOOP_lanes, seq, 0, n);
-    bind_flat(l, &e, p->wide.at + outer, p->wide.n - outer, ix_var(k, lanes));
-    Node x = in->op == OP_put ? eval_in(l, &e, p->updates, (Node){0})
+    env_bind_flat(l, &e, p->wide.at + outer, p->wide.n - outer,
+                  ix_var(k, lanes));
+    Node x = in->op == OP_put ? env_eval(l, &e, p->updates, (Node){0})
                               : sum_of_id(l, in, p, e, id, lanes);
-    bind(&e, p->axis, ix_node(k, id));
-    node_store(k, lanes, l->fn->nparams, place_of(l, in->type, &e), (Node){0},
-               node_cast(k, type_dtype(l->m, in->type), x));
+    env_bind(&e, p->axis, ix_node(k, id));
+    node_store(k, lanes, l->fn->nparams, env_place(l, &e, l->fn->nparams),
+               (Node){0}, node_cast(k, type_dtype(l->m, in->type), x));
     loop_close(k, lanes);
     loop_close(k, seq);
 }
@@ -299,16 +230,16 @@ void lower_rows(Lower *l, const LowerOpts *o, const Inst *in)
     Parts p = parts_of(l, in);
     innermost_last(l, in, &p);
     p.alike = true;
-    int64_t n = extent(l, p.summed.at, p.summed.n);
-    k->rows = extent(l, p.kept.at, p.kept.n) * n;
+    int64_t n = axes_extent(l, p.summed.at, p.summed.n);
+    k->rows = axes_extent(l, p.kept.at, p.kept.n) * n;
     k->chunks = 1;
     k->width = o->lanes;
     k->zero = in->op == OP_scatter;
     l->items = loop_open(k, LOOP_items, 0, 0, k->rows);
     Env e = {.n = 0};
     Ix item = ix_var(k, l->items), mine = ix_mod(k, item, n);
-    bind_flat(l, &e, p.kept.at, p.kept.n, ix_div(k, item, n));
-    bind_flat(l, &e, p.summed.at, p.summed.n, mine);
+    env_bind_flat(l, &e, p.kept.at, p.kept.n, ix_div(k, item, n));
+    env_bind_flat(l, &e, p.summed.at, p.summed.n, mine);
     Node id = long_id(l, &e, &p, (Node){0});
     Node turn =
         turn_of_id(l, &p, e, id, l->items, in->op == OP_put, LOOP_lanes);
@@ -328,5 +259,5 @@ bool scatter_by_rows(Lower *l, const Inst *in)
     }
     Parts p = parts_of(l, in);
     return type_local_elements(l->m, in->type) >
-           extent(l, p.summed.at, p.summed.n);
+           axes_extent(l, p.summed.at, p.summed.n);
 }

@@ -73,8 +73,10 @@ static Node eval_rank(Lower *l, const Order *o, const Ix *ix, Ix mine)
     Node earlier = logic(k, SC_lt, node_index(k, DT_i32, other),
                          node_index(k, DT_i32, mine));
     Node tie = logic(k, SC_and, alike(k, x, y, floats), earlier);
-    Acc acc = {ACC_sum, DT_i32,
-               node_cast(k, DT_i32, logic(k, SC_or, before, tie))};
+    Acc acc = {ACC_sum,
+               DT_i32,
+               node_cast(k, DT_i32, logic(k, SC_or, before, tie)),
+               {0}};
     vec_push(k->arena, &k->loops.at[loop].accs, acc);
     loop_close(k, loop);
     return node_result(k, loop, 0);

@@ -575,6 +575,7 @@ bool module_verify(Module *m);
 
 #include "layout.h"
 #include "live.h"
+#include "tile.h"
 #include "interp/interp.h"
 
 #endif

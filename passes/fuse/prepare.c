@@ -163,22 +163,31 @@ static void call_in_place(Prep *p, uint32_t call, const Fn *region,
         p->fields[call][i] = q.map[region->result_values[i].id];
 }
 
-/* The GPU runs a whole region of this kind as one kernel. */
-static void call_tile_group(Prep *p, uint32_t call, const Inst *in,
-                            const Fn *region, const Value *args)
+/* The GPU runs such a region as one kernel, or as two where its sums go both
+ * ways; the second takes values of the first. */
+static bool call_tile_groups(Prep *p, uint32_t call, const Fn *region,
+                             const Value *args)
 {
     Module *m = p->fx->m;
-    Rewrite rw;
-    rewrite_begin(&rw, m, region);
-    for (uint32_t i = region->nparams; i < region->ninsts; i++)
-        rewrite_copy(&rw, (Value){i});
-    Fn *tile = rewrite_end(&rw);
-    tile->kind = module_str(m, "tile");
-    tile->name = fn_fresh_name(m, str_of(m, region->name));
-    Value v = emit_call(p->b, module_add_fn(m, tile), args, in->nargs);
+    TilePart parts[2];
+    uint32_t n = tile_cut(m, region, parts, p->fx->a);
+    Value *made = NEW_ARRAY(p->fx->a, Value, (size_t)region->ninsts + 1);
+    memcpy(made, args, region->nparams * sizeof *args);
+    for (uint32_t i = 0; i < n; i++) {
+        Fn *fn = parts[i].fn;
+        Value *from = NEW_ARRAY(p->fx->a, Value, (size_t)fn->nparams + 1);
+        for (uint32_t k = 0; k < fn->nparams; k++)
+            from[k] = made[parts[i].args[k].id];
+        Value v = emit_call(p->b, module_add_fn(m, fn), from, fn->nparams);
+        for (uint32_t r = 0; r < fn->nresults; r++)
+            made[parts[i].made[r].id] =
+                fn->nresults == 1 ? v : emit_proj(p->b, v, r);
+    }
+    if (n == 0) return false;
     p->fields[call] = NEW_ARRAY(p->fx->a, Value, (size_t)region->nresults + 1);
     for (uint32_t i = 0; i < region->nresults; i++)
-        p->fields[call][i] = region->nresults == 1 ? v : emit_proj(p->b, v, i);
+        p->fields[call][i] = made[region->result_values[i].id];
+    return true;
 }
 
 static void prep_call(Prep *p, uint32_t call)
@@ -191,10 +200,9 @@ static void prep_call(Prep *p, uint32_t call)
         args[i] = operand(p, in, i);
     if (is_tiled_kind(fx, region)) {
         const char *kind = str_of(fx->m, region->kind);
-        if (fx->gpu && !strncmp(kind, "attention", 9)) {
-            call_tile_group(p, call, in, region, args);
+        if (fx->gpu && !strncmp(kind, "attention", 9) &&
+            call_tile_groups(p, call, region, args))
             return;
-        }
         Value *out = NEW_ARRAY(fx->a, Value, (size_t)region->nresults + 1);
         if (fuse_tile(fx, p->b, region, args, out)) {
             p->fields[call] = out;

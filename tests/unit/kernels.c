@@ -315,6 +315,13 @@ static void run(World *w, uint32_t file, const Launch *l, const Machine *at)
     arena_pop(&w->arena, mark);
 }
 
+/* Groups of kind tile are the GPU's. */
+static bool runs_on(const Module *m, uint32_t f, const CodegenOpts *o)
+{
+    bool tile = strcmp(str_of(m, m->fns.at[f]->kind), "tile") == 0;
+    return !tile || target_is_gpu(o->target);
+}
+
 /* Every group in every layout. */
 static uint32_t plan_all(World *w, uint32_t file, const CodegenOpts *o,
                          Launch **out)
@@ -324,7 +331,7 @@ static uint32_t plan_all(World *w, uint32_t file, const CodegenOpts *o,
     uint32_t n = 0;
     *out = NEW_ARRAY(&w->arena, Launch, m->fns.n * LAYOUTS);
     for (uint32_t f = 0; f < m->fns.n; f++)
-        for (int style = 0; style < LAYOUTS; style++)
+        for (int style = 0; style < LAYOUTS && runs_on(m, f, o); style++)
             plan(w, file, m->fns.at[f], style, &(*out)[n++]);
     return n;
 }

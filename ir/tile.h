@@ -1,0 +1,49 @@
+/*
+ * tile.h: regions that one kernel of a GPU runs, row by row.
+ *
+ * Attention and its backward are of one form: *dots* of rows and columns give
+ * *pairs* (a score for each row and column), and *sweeps* over the columns
+ * reduce pairs to a value per row, or contract them with a *side* (a value
+ * per column) to a vector per row.  Whatever else there is are maps.
+ *
+ *     own     axes of a row:     batch, kv, rep, seq   (of the derivative of
+ *                                keys and values: batch, kv, ctx)
+ *     swept   axes of a column:  ctx                   (seq, rep)
+ *
+ * A region all of whose sums go one way fits.  One that has sums both ways is
+ * cut in two by tile_cut: the second takes what it needs of the first's rows.
+ */
+#ifndef TITAN_TILE_H
+#define TITAN_TILE_H
+
+typedef enum TileRole {
+    TILE_side, /* made of parameters by maps and moves */
+    TILE_dot,  /* an einsum of two sides */
+    TILE_pair, /* a map with own and swept axes */
+    TILE_row,  /* a value per row: a sweep, or a map of such */
+    TILE_wide  /* a vector per row: a sweep, or a map of such */
+} TileRole;
+
+/* Sweeps come in turns: a value of turn n reads sweeps of turns below n. */
+typedef struct TileFit {
+    const Axis *own, *swept;
+    uint32_t nown, nswept, turns;
+    const TileRole *role; /* per value */
+    const bool *sweep;    /* per value: a reduction over the columns */
+    const uint32_t *turn; /* per value: the sweeps on the way to it */
+} TileFit;
+
+/* False: FN is not of this form. */
+bool tile_fit(const Module *m, const Fn *fn, TileFit *out, Arena *a);
+
+/* FN as one function that fits, or two that are called in order.  Each takes
+ * parameters of FN and values of the one before it. */
+typedef struct TilePart {
+    Fn *fn;            /* not yet in the module */
+    const Value *args; /* values of the region, per parameter */
+    const Value *made; /* values of the region, per result */
+} TilePart;
+/* The number of parts; 0: no such cut. */
+uint32_t tile_cut(Module *m, const Fn *fn, TilePart out[2], Arena *a);
+
+#endif
