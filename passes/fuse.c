@@ -48,6 +48,8 @@ bool pass_fuse(Module *m, PassCtx *cx)
     fx.tile_bytes = pass_option_int(m, cx, "tile-bytes", 1 << 20);
     fx.outer = outer_axes(m, fx.a);
     map_init(&fx.groups, fx.a);
+    for (uint32_t i = 0; i < m->fns.n; i++)
+        if (!is_grouped(m, m->fns.at[i])) fuse_sink(&fx, i);
     for (uint32_t i = 0; i < m->fns.n; i++) {
         Fn *fn = m->fns.at[i];
         if (is_grouped(m, fn)) continue;

@@ -157,6 +157,27 @@ static uint32_t readers_of(const Scene *s, const Inst *in, Value v,
     return n;
 }
 
+/* Carried values stay in one place.  A stacked result may lie over a stacked
+ * operand when the body makes it so in each turn. */
+static bool repeat_in_place(const Scene *s, const Inst *in, uint32_t operand,
+                            uint32_t result)
+{
+    const Module *m = s->x->m;
+    uint32_t carry = (uint32_t)attr_int(m, in->attr, AT_carry, 0);
+    uint32_t fixed = carry + (uint32_t)attr_int(m, in->attr, AT_invariant, 0);
+    if (result < carry || operand < carry)
+        return result < carry && operand == result;
+    if (operand < fixed || attr_get(m, in->attr, AT_while)) return false;
+    Scene body = {.x = s->x, .fn = fn_of(m, attr_fn(m, in->attr, AT_fn))};
+    Value v = body.fn->result_values[result], maker, param = {operand};
+    uint32_t made;
+    scene_alias(&body);
+    return value_eq(body.owner[v.id], v) &&
+           owner_result(&body, v, &maker, &made) &&
+           body.last[operand] == maker.id &&
+           writes_in_place(&body, inst_of(body.fn, maker), made, param);
+}
+
 bool writes_in_place(const Scene *s, const Inst *in, uint32_t result,
                      Value operand)
 {
@@ -164,8 +185,7 @@ bool writes_in_place(const Scene *s, const Inst *in, uint32_t result,
     uint32_t at = 0;
     if (readers_of(s, in, operand, &at) != 1) return false;
     if (!value_eq(inst_arg(s->fn, in, at), operand)) return false;
-    if (in->op == OP_repeat)
-        return at == result && at < attr_int(m, in->attr, AT_carry, 0);
+    if (in->op == OP_repeat) return repeat_in_place(s, in, at, result);
     if (in->op != OP_call) return false;
     return group_in_place(s, fn_of(m, attr_fn(m, in->attr, AT_fn)), at, result);
 }

@@ -23,6 +23,9 @@ typedef struct Loop {
     Home *inner;   /* homes of the body's parameters */
     Home *targets; /* and of its results */
     Home inner_flag;
+    Home *handed;   /* by operand handed in: its home around */
+    Home *received; /* and inside, whole */
+    uint32_t nhanded;
 } Loop;
 
 static Home operand_home(const Loop *l, uint32_t i)
@@ -61,11 +64,14 @@ static void test_before(Loop *l)
         emit_zero(s, &l->results[i]);
 }
 
-/* Hands a place to the loop; gives its home inside. */
+/* Hands a place to the loop; gives its home inside.  A stacked result over a
+ * stacked operand is one place inside, too. */
 static Home hand_in(Loop *l, const Home *h, Str name)
 {
     Scene *s = l->s;
     Module *m = s->x->m;
+    for (uint32_t i = 0; i < l->nhanded; i++)
+        if (home_same(m, &l->handed[i], h)) return l->received[i];
     vec_push(s->x->a, &l->operands, home_value(s, h));
     Root *r = root_new(s, h->layout, name, l->in->loc);
     r->value = builder_param(
@@ -76,7 +82,10 @@ static Home hand_in(Loop *l, const Home *h, Str name)
                       type_info(m, h->layout.type)->naxes);
         l->b.fn->insts[r->value.id].attr = attr_intern(m, &list);
     }
-    return (Home){.root = r, .layout = h->layout};
+    Home inside = {.root = r, .layout = h->layout};
+    l->handed[l->nhanded] = *h;
+    l->received[l->nhanded++] = inside;
+    return inside;
 }
 
 /* One index of a stacked place. */
@@ -147,6 +156,9 @@ void emit_loop(Scene *s, Value repeat)
     l.nresults = l.body->nresults;
     l.results = result_homes(s, repeat, l.nresults);
     l.inner = NEW_ARRAY(s->x->a, Home, (size_t)l.body->nparams + 1);
+    uint32_t most = in->nargs + l.nresults + 2;
+    l.handed = NEW_ARRAY(s->x->a, Home, most);
+    l.received = NEW_ARRAY(s->x->a, Home, most);
     l.targets = NEW_ARRAY(s->x->a, Home, (size_t)l.nresults + 1);
     for (uint32_t i = 0; i < l.carry; i++) {
         Home from = operand_home(&l, i);

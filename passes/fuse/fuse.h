@@ -1,6 +1,7 @@
 /*
  * fuse.h: the parts of fuse.
  *
+ *     sink      sums of stacked results move into the repeats
  *     prepare   ops that no group kind takes become ones that it takes; regions
  *               are put in place or cut into tiles
  *     graph     a node per instruction, and one more for each recomputation
@@ -62,6 +63,10 @@ typedef struct Graph {
 /* FN with regions inlined or cut (new functions are appended to the module)
  * and every op one that a group kind takes.  NULL: an error was reported. */
 Fn *fuse_prepare(Fuse *fx, const Fn *fn);
+
+/* Function number AT of the module, with sums of stacked results moved into
+ * the bodies that make them. */
+void fuse_sink(Fuse *fx, uint32_t at);
 
 /* Values of a call that is run tile by tile: emits the nest of repeats and
  * fills RESULTS.  False: the region has no axis to cut; nothing was emitted. */
