@@ -192,12 +192,19 @@ int64_t axis_declared_size(Sema *s, Axis a)
     return size;
 }
 
-static int64_t configured_size(Sema *s, Axis a)
+/* The config value of an axis, a number; or NULL. */
+static ConfigValue *configured(Sema *s, Axis a)
 {
-    if (a.id >= s->owners.n || !s->owners.at[a.id].unit) return 0;
+    if (a.id >= s->owners.n || !s->owners.at[a.id].unit) return NULL;
     AxisOwner o = s->owners.at[a.id];
     ConfigValue *c = config_find(s, o.unit, o.unit->axes.at[o.index].name);
-    if (!c || !val_is_number(&c->value)) return 0;
+    return c && val_is_number(&c->value) ? c : NULL;
+}
+
+static int64_t configured_size(Sema *s, Axis a)
+{
+    ConfigValue *c = configured(s, a);
+    if (!c) return 0;
     double x = c->value.number;
     return x >= 1 && x == floor(x) && x < 1e15 ? (int64_t)x : 0;
 }
@@ -229,6 +236,14 @@ bool axis_size_needed(Sema *s, Axis a, Span at, int64_t *out)
     *out = axis_size(s, a);
     if (*out) return true;
     if (s->m->diag->nerrors != errors) return false;
+    ConfigValue *c = configured(s, a);
+    if (c) {
+        sema_error(
+            s, DIAG_size_whole, c->overridden ? (Span){0} : c->at,
+            "axis '%s' is set to %s; a size is a whole number from 1 to 1e15",
+            axis_name(s->m, a), number_str(s, c->value.number));
+        return false;
+    }
     Report *r = sema_error(s, DIAG_size_unknown, at,
                            "the size of axis '%s' is not "
                            "known here",

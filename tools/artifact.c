@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../runtime/titan.h"
 #include "titanc.h"
 
 static bool write_out(Job *j, const void *at, size_t n, bool executable)
@@ -29,12 +28,10 @@ bool text_write(Job *j, const Buf *b)
 /* The listing of the image, by the runtime that will read it. */
 static bool write_listing(Job *j)
 {
-    TitanStory story = {0};
     TitanImage im;
     char *text = NULL;
     size_t n = 0;
-    if (titan_image_open(&story, j->made.image, j->made.image_size, &im))
-        BUG("the image does not open: %s", story.line[0]);
+    if (!image_open(j, &im)) return false;
     FILE *out = open_memstream(&text, &n);
     if (!out) out_of_memory("listing", n);
     titan_describe(&im, out);

@@ -8,16 +8,16 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../runtime/titan.h"
 #include "titanc.h"
 
-static TitanImage open_image(Job *j)
+bool image_open(Job *j, TitanImage *im)
 {
     TitanStory story = {0};
-    TitanImage im;
-    if (titan_image_open(&story, j->made.image, j->made.image_size, &im))
-        BUG("the image does not open: %s", story.line[0]);
-    return im;
+    if (!titan_image_open(&story, j->made.image, j->made.image_size, im))
+        return true;
+    diag_error(&j->diag, DIAG_too_many, (Span){0},
+               "the program is too large for an image: %s", story.line[0]);
+    return false;
 }
 
 /* "12.3 GiB", with the exact number when it is small */
@@ -134,7 +134,8 @@ static void print_peaks(Job *j, const TitanImage *im)
 
 bool stats_print(Job *j)
 {
-    TitanImage im = open_image(j);
+    TitanImage im;
+    if (!image_open(j, &im)) return false;
     Stats s = stats_of(j, &im);
     if (!strcmp(j->r->stats, "json")) {
         print_json(&s);
@@ -161,7 +162,8 @@ static const char *peak_str(Arena *a, const TitanImage *im, const TitanPeak *p)
 bool within_limit(Job *j)
 {
     if (j->r->memory_limit < 0) return true;
-    TitanImage im = open_image(j);
+    TitanImage im;
+    if (!image_open(j, &im)) return false;
     uint64_t peak = im.header->arena_bytes;
     uint64_t limit = (uint64_t)j->r->memory_limit;
     if (peak <= limit) return true;

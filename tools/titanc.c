@@ -189,7 +189,8 @@ static bool make_code(Job *j)
     /* --stop-after leaves the program before it can be translated */
     if (!needs_code(r) || option_given(r->o, OPT_stop_after)) return true;
     if (!codegen_run(&j->m, &r->codegen, wanted(r), &j->made)) return false;
-    if (!within_limit(j)) return false;
+    TitanImage im;
+    if (!image_open(j, &im) || !within_limit(j)) return false;
     if (r->stats && !stats_print(j)) return false;
     return r->emit < EMIT_image || artifact_write(j);
 }

@@ -8,6 +8,7 @@
 #include "../frontend/frontend.h"
 #include "../passes/pass.h"
 #include "../runtime/option.h"
+#include "../runtime/titan.h"
 #include "guard.h"
 
 enum { EXIT_OK = 0, EXIT_WRONG = 1, EXIT_USAGE = 2, EXIT_OVER_LIMIT = 3 };
@@ -61,6 +62,8 @@ bool link_program(Job *j);
 /* explain.c: prints the page of an id, or the list of all. */
 int explain(const char *id);
 
+/* The image as the runtime sees it.  False: it takes none of this size. */
+bool image_open(Job *j, TitanImage *im);
 /* report.c: --stats, and whether the program keeps to --memory-limit. */
 bool stats_print(Job *j);
 bool within_limit(Job *j);
