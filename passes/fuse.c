@@ -23,6 +23,9 @@
  */
 #include "fuse/fuse.h"
 
+/* What stays in a core's cache; what keeps a whole GPU busy. */
+enum { TILE_BYTES = 1 << 20, GPU_TILE_BYTES = 1 << 25 };
+
 /* Bodies that the cutting of regions makes are of kind lane (turns run side by
  * side, each with scratch of its own) or turn. */
 static bool is_grouped(const Module *m, const Fn *fn)
@@ -45,7 +48,8 @@ bool pass_fuse(Module *m, PassCtx *cx)
 {
     Fuse fx = {.m = m, .cx = cx, .a = m->scratch};
     fx.gpu = !strncmp(pass_option(m, cx, "target", "host"), "sm_", 3);
-    fx.tile_bytes = pass_option_int(m, cx, "tile-bytes", 1 << 20);
+    fx.tile_bytes = pass_option_int(m, cx, "tile-bytes",
+                                    fx.gpu ? GPU_TILE_BYTES : TILE_BYTES);
     fx.outer = outer_axes(m, fx.a);
     map_init(&fx.groups, fx.a);
     for (uint32_t i = 0; i < m->fns.n; i++)

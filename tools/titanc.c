@@ -204,6 +204,9 @@ static bool make(Job *j)
     if (config && !print_config(j)) return false;
     if (config && r->emit == EMIT_nothing) return true;
     if (!frontend_lower(j->frontend) || !module_verify(&j->m)) return false;
+    /* fuse leaves whole regions to the kernels of a GPU */
+    if (target_is_gpu(r->codegen.target))
+        option_set(&j->m, "target", target_name(r->codegen.target));
     const char *text = pipeline_for(r);
     if (text && !run_passes(j, text, 0)) return false;
     if (option_given(r->o, OPT_why) && !why_print(j)) return false;
