@@ -297,6 +297,7 @@ static void facts_init(Precision *p, Facts *f, const Fn *fn)
     f->kind = NEW_ARRAY(a, uint8_t, n + 1);
     f->rough = NEW_ARRAY(a, bool, n + 1);
     f->kept = NEW_ARRAY(a, bool, n + 1);
+    f->precise_given = NEW_ARRAY(a, bool, fn->nparams + 1);
     f->update = !fn->entry;
     f->rough_result = NEW_ARRAY(a, bool, fn->nresults + 1);
     for (uint32_t i = 0; i < fn->nparams; i++)
@@ -348,6 +349,34 @@ static void each(Precision *p, void (*visit)(Precision *, Facts *))
         if (p->m->fns.at[i]) visit(p, &p->facts[i]);
 }
 
+/* What every caller has in bf16 is not widened to be handed in. */
+static void widen_nothing(Precision *p, Facts *f)
+{
+    for (uint32_t i = f->carry; i < f->fn->nparams; i++)
+        if (f->called && !f->precise_given[i]) roughen(p, f, i);
+}
+
+static void forget_given(Precision *p, Facts *f)
+{
+    (void)p;
+    memset(f->precise_given, 0, f->fn->nparams * sizeof *f->precise_given);
+}
+
+static void note_given(Precision *p, Facts *f)
+{
+    for (uint32_t i = 0; i < f->fn->ninsts; i++) {
+        const Inst *in = &f->fn->insts[i];
+        if (!is_call(in)) continue;
+        const Facts *cond = condition_of(p, in), *callee = callee_of(p, in);
+        for (uint32_t k = 0; k < in->nargs; k++) {
+            bool rough = f->rough[f->first[inst_arg(f->fn, in, k).id]];
+            callee->precise_given[k] = callee->precise_given[k] || !rough;
+        }
+        for (uint32_t k = 0; cond && k < cond->fn->nparams; k++)
+            cond->precise_given[k] = callee->precise_given[k] = true;
+    }
+}
+
 static void until_settled(Precision *p, void (*visit)(Precision *, Facts *))
 {
     do {
@@ -367,4 +396,10 @@ void facts_find(Precision *p)
     until_settled(p, fn_kinds);
     each(p, note_kept);
     until_settled(p, fn_roughness);
+    do {
+        p->changed = false;
+        each(p, forget_given);
+        each(p, note_given);
+        each(p, widen_nothing);
+    } while (p->changed);
 }

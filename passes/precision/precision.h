@@ -19,12 +19,13 @@ typedef enum Kind {
 typedef struct Facts {
     const Fn *fn;
     uint32_t *first;
-    uint8_t *kind;      /* Kind by cell */
-    bool *rough;        /* by cell: somebody is content with bf16 */
-    bool *kept;         /* by cell: whoever reads it, it stays in f32 */
-    bool *rough_result; /* by result */
-    uint32_t carry;     /* as a body: how many results are carried */
-    bool update;        /* called by the update alone */
+    uint8_t *kind;       /* Kind by cell */
+    bool *rough;         /* by cell: somebody is content with bf16 */
+    bool *kept;          /* by cell: whoever reads it, it stays in f32 */
+    bool *rough_result;  /* by result */
+    bool *precise_given; /* by parameter: some caller has it in f32 */
+    uint32_t carry;      /* as a body: how many results are carried */
+    bool update;         /* called by the update alone */
     bool called;
 } Facts;
 
