@@ -163,7 +163,9 @@ static void make_reproducer(const Guard *g, const GuardNote *note, int status,
     Buf again = {0};
     print_death(g, note, status, out);
     print_command(g, out);
-    bool have = replayed(g, note->step, &again);
+    /* what was killed, for its memory or its time, would be so again */
+    bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+    bool have = !killed && replayed(g, note->step, &again);
     if (have) buf_printf(out, "// replay: %s\n", again.at);
     quote_inputs(g, out);
     size_t head = have ? strlen(again.at) + 1 : 0;

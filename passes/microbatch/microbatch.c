@@ -21,6 +21,9 @@
  *
  * What reads inputs and scalars alone (the number of valid tokens) is made
  * before from the whole batch, so any function of it may be used by the rows.
+ * A repeat whose turns make something late of their sums, such as the next
+ * state of a layer, is made two first (fission.c).
+ *
  * An op that reads rows together with what is made from sums over rows of
  * anything else cannot be split: it is named, and the step refused.
  *
@@ -473,5 +476,8 @@ bool pass_microbatch(Module *m, PassCtx *cx)
         mi.size = batch_size(m, fn, mi.batch);
     else
         mi.batch = axis_of(m, module_str(m, axis), 0, (Loc){0});
-    return check_size(&mi, fn) && split_step(&mi, train.id);
+    if (!check_size(&mi, fn)) return false;
+    while (part_repeat(&mi, train.id))
+        continue;
+    return split_step(&mi, train.id);
 }

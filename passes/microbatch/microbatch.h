@@ -89,4 +89,8 @@ typedef struct Body {
 Value body_write(Body *body, Value v);
 bool needs_turn(Micro *mi, const Classes *c);
 
+/* Makes the first repeat of the step that works on rows and makes something
+ * late two repeats (fission.c).  False: there is none, or it cannot be. */
+bool part_repeat(Micro *mi, uint32_t at);
+
 #endif
