@@ -18,8 +18,9 @@ typedef struct Run {
     Module *m;
     const PipelineOpts *o;
     StepVec steps;
-    double *seconds; /* by step */
-    Buf before;      /* text in front of the step, where it is needed */
+    double *seconds;   /* by step */
+    Buf before, after; /* text around the step, where it is needed */
+    bool changed;
 } Run;
 
 static double now(void)
@@ -135,6 +136,7 @@ static void former_init(Former *f, const Buf *text)
 static bool same_meaning(Run *r, const Pass *p)
 {
     Former f;
+    if (!r->changed) return true;
     former_init(&f, &r->before);
     bool ok = meaning_same(&f.m, r->m, p->contract, r->o->seed);
     arena_release(&f.arena);
@@ -144,11 +146,6 @@ static bool same_meaning(Run *r, const Pass *p)
 
 /* ------------------------------------------------------------ printing -- */
 
-static void print_text(Module *m, const PipelineOpts *o, Buf *out)
-{
-    module_print(m, &(PrintOpts){.locs = o->locs}, out);
-}
-
 static bool is_asked(const char *which, const Pass *p, bool changed)
 {
     if (!which) return false;
@@ -157,41 +154,41 @@ static bool is_asked(const char *which, const Pass *p, bool changed)
     return strcmp(which, p->name) == 0;
 }
 
-static bool dump(Run *r, uint32_t step, const Buf *text)
+static bool dump(Run *r, uint32_t step)
 {
     const char *path =
         arena_printf(r->m->arena, "%s/%02u-%s.tir", r->o->dump_dir, step + 1,
                      r->steps.at[step].pass->name);
-    if (write_file(path, text->at, text->n, false)) return true;
+    if (write_file(path, r->after.at, r->after.n, false)) return true;
     diag_error(r->m->diag, DIAG_file_write, (Span){0},
                "could not write \"%s\": %s", path, strerror(errno));
     return false;
 }
 
-/* Text is compared only where somebody asked for it. */
 static bool show(Run *r, uint32_t step)
 {
     const Pass *p = r->steps.at[step].pass;
-    if (!r->o->print_after && !r->o->dump_dir) return true;
-    Buf text = {0};
-    print_text(r->m, r->o, &text);
-    bool changed = text.n != r->before.n ||
-                   (text.n && memcmp(text.at, r->before.at, text.n) != 0);
-    bool ok = true;
-    if (is_asked(r->o->print_after, p, changed)) {
-        printf("// after %s\n%s\n", p->name, text.n ? text.at : "");
+    if (is_asked(r->o->print_after, p, r->changed)) {
+        printf("// after %s\n%s\n", p->name, r->after.n ? r->after.at : "");
         fflush(stdout);
     }
-    if (r->o->dump_dir && changed) ok = dump(r, step, &text);
-    buf_release(&text);
-    return ok;
+    return !r->o->dump_dir || !r->changed || dump(r, step);
 }
 
-static void remember(Run *r)
+/* Text is made only where somebody asked for what it tells. */
+static void note_text(Run *r, Buf *text)
 {
-    buf_clear(&r->before);
+    buf_clear(text);
     if (r->o->print_after || r->o->dump_dir || r->o->check_meaning)
-        print_text(r->m, r->o, &r->before);
+        module_print(r->m, &(PrintOpts){.locs = r->o->locs}, text);
+}
+
+static void compare_text(Run *r)
+{
+    note_text(r, &r->after);
+    r->changed =
+        r->after.n != r->before.n ||
+        (r->after.n && memcmp(r->after.at, r->before.at, r->after.n) != 0);
 }
 
 /* --------------------------------------------------------------- times -- */
@@ -216,7 +213,7 @@ static bool run_step(Run *r, uint32_t i)
     const Step *s = &r->steps.at[i];
     if (r->o->on_step) r->o->on_step(r->o->user, i + 1, s->pass->name);
     if (!check_needs(r, i)) return false;
-    remember(r);
+    note_text(r, &r->before);
     ArenaMark mark = arena_mark(r->m->scratch);
     double start = now();
     bool ok = run_pass(r, s);
@@ -224,6 +221,7 @@ static bool run_step(Run *r, uint32_t i)
     arena_pop(r->m->scratch, mark);
     if (!ok) return false;
     verify_after(r, i);
+    compare_text(r);
     ok = !r->o->check_meaning || same_meaning(r, s->pass);
     ok = show(r, i) && ok;
     arena_pop(r->m->scratch, mark);
@@ -265,6 +263,7 @@ bool pipeline_run(Module *m, const char *text, const PipelineOpts *o)
     r.seconds = NEW_ARRAY(m->arena, double, r.steps.n + 1);
     bool ok = run_steps(&r);
     buf_release(&r.before);
+    buf_release(&r.after);
     return ok;
 }
 

@@ -122,12 +122,14 @@ static bool is_zero_map(const Micro *mi, const Inst *in)
     return dtype_class((DType)x->dtype) == DC_float ? x->f == 0 : x->i == 0;
 }
 
-/* Operands are sums, or do not depend on the rows. */
+/* Operands are sums, or do not depend on the rows; 0 is a sum as well. */
 static bool is_linear_map(const Micro *mi, const Classes *c, const Inst *in)
 {
     bool *marked = NEW_ARRAY(mi->m->scratch, bool, in->nargs + 1);
-    for (uint32_t i = 0; i < in->nargs; i++)
-        marked[i] = operand_class(mi, c, in, i).kind == CLASS_part;
+    for (uint32_t i = 0; i < in->nargs; i++) {
+        Class k = operand_class(mi, c, in, i);
+        marked[i] = k.kind == CLASS_part || k.zero;
+    }
     Expr body = attr_expr(mi->m, in->attr);
     return expr_degree(mi->m, body, marked) == DEGREE_linear;
 }
