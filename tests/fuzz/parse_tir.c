@@ -1,0 +1,116 @@
+/* sources: ir/base/arena.c ir/base/buf.c ir/base/bug.c ir/base/diag.c
+ * ir/base/diag_render.c ir/base/map.c ir/base/nearest.c ir/base/str.c
+ * ir/attr.c ir/build.c ir/emit.c ir/fold.c ir/lex.c ir/module.c ir/op.c
+ * ir/parse.c ir/parse_expr.c ir/parse_fn.c ir/parse_text.c ir/parse_type.c
+ * ir/print.c ir/print_expr.c ir/print_type.c ir/rewrite.c ir/scalar.c
+ * ir/scalar_fold.c ir/type.c ir/uses.c ir/interp/dtype.c ir/verify/call.c
+ * ir/verify/check.c ir/verify/comm.c ir/verify/index.c ir/verify/kernel.c
+ * ir/verify/map.c ir/verify/move.c ir/verify/ports.c ir/verify/sum.c
+ * ir/verify/verify.c passes/inline.c passes/dce.c passes/reach.c
+ * passes/canonicalise/canonicalise.c passes/canonicalise/hoist.c
+ * passes/canonicalise/merge.c passes/canonicalise/move.c
+ * passes/canonicalise/pads.c passes/canonicalise/repeat.c */
+/* seeds: tests/ir/print tests/ir/parse tests/ir/verify
+ * tests/passes/canonicalise tests/passes/dce */
+/*
+ * The text form of the IR: any bytes give a module or reports; a module that
+ * is printed and parsed again prints the same; one that the verifier takes is
+ * still one after the passes that rewrite it at large.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "passes/pass.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *at, size_t size);
+
+typedef struct World {
+    Arena arena, scratch;
+    Diag diag;
+    Module m;
+} World;
+
+static void open_world(World *w)
+{
+    arena_init(&w->arena, "module");
+    arena_init(&w->scratch, "scratch");
+    diag_init(&w->diag, &w->arena);
+    module_init(&w->m, &w->arena, &w->scratch, &w->diag);
+}
+
+static void close_world(World *w)
+{
+    Buf b = {0};
+    diag_render(&w->diag, DIAG_TEXT, &b);
+    buf_release(&b);
+    arena_release(&w->scratch);
+    arena_release(&w->arena);
+}
+
+static bool parse_text(World *w, const char *text, size_t size)
+{
+    uint32_t source = diag_add_source(&w->diag, "x.tir", text, size);
+    bool ok = module_parse(&w->m, source);
+    if (ok != (w->diag.nerrors == 0)) abort();
+    return ok;
+}
+
+static void check_print(World *w)
+{
+    World again;
+    PrintOpts opts = {0};
+    Buf once = {0}, twice = {0};
+    module_print(&w->m, &opts, &once);
+    open_world(&again);
+    if (!parse_text(&again, once.at ? once.at : "", once.n)) abort();
+    module_print(&again.m, &opts, &twice);
+    if (once.n != twice.n || (once.n && strcmp(once.at, twice.at))) abort();
+    close_world(&again);
+    buf_release(&once);
+    buf_release(&twice);
+}
+
+/* A call of a pass may be refused, but what it leaves is well formed. */
+static void check_passes(World *w)
+{
+    PassCtx cx = {0};
+    if (!module_verify(&w->m)) return;
+    if (!pass_inline(&w->m, &cx)) return;
+    if (!module_verify(&w->m)) abort();
+    pass_canonicalise(&w->m, &cx);
+    if (!module_verify(&w->m)) abort();
+    pass_dce(&w->m, &cx);
+    if (!module_verify(&w->m)) abort();
+}
+
+static void check_part(const char *at, size_t size)
+{
+    World w;
+    char *text = malloc(size + 1);
+    if (!text) return;
+    memcpy(text, at, size);
+    text[size] = 0;
+    open_world(&w);
+    if (parse_text(&w, text, size)) {
+        check_print(&w);
+        check_passes(&w);
+    }
+    close_world(&w);
+    free(text);
+}
+
+/* The tests hold several modules each, cut as titan-opt cuts them. */
+int LLVMFuzzerTestOneInput(const uint8_t *at, size_t size)
+{
+    static const char cut[] = "// -----";
+    const char *text = (const char *)at;
+    while (size > 0) {
+        const char *next = memmem(text, size, cut, sizeof cut - 1);
+        size_t n = next ? (size_t)(next - text) : size;
+        check_part(text, n);
+        n += next ? sizeof cut - 1 : 0;
+        text += n;
+        size -= n;
+    }
+    return 0;
+}
