@@ -305,6 +305,12 @@ static void write_loop(Writer *w, const Fn *fn, const Inst *in, const At *args)
 {
     ImageTables *t = &w->t;
     Module *m = t->m;
+    if (w->depth == MOST_LOOPS) {
+        diag_error(m->diag, DIAG_ir_limit, loc_span(m, in->loc),
+                   "loops nest more than %d deep", MOST_LOOPS);
+        w->failed = true;
+        return;
+    }
     bool parallel = attr_flag(m, in->attr, AT_parallel);
     bool guarded = attr_flag(m, in->attr, AT_guarded);
     At *inner = NEW_ARRAY(t->a, At, (size_t)in->nargs + 1);
@@ -322,7 +328,6 @@ static void write_loop(Writer *w, const Fn *fn, const Inst *in, const At *args)
     uint32_t at = t->runs.n;
     vec_push(t->a, &t->runs, run);
     for (uint32_t i = 0; i < in->nargs; i++) {
-        CHECK(inner[i].turn[MOST_LOOPS - 1] == 0);
         memmove(inner[i].turn + 1, inner[i].turn,
                 (MOST_LOOPS - 1) * sizeof *inner[i].turn);
         inner[i].turn[0] = 0;
