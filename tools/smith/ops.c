@@ -9,15 +9,10 @@
 
 enum { MOST_ELEMENTS = 400 };
 
-typedef bool Rule(Gen *g);
-#define OP(name, least, most, flags, views, req, opt) static Rule gen_##name;
-#include "../../ir/ops.def"
-#undef OP
-
 /* ---------------------------------------------------------------- operands --
  */
 
-static bool any(const Gen *g, const Made *x)
+bool anything(const Gen *g, const Made *x)
 {
     (void)g;
     (void)x;
@@ -39,7 +34,7 @@ static bool exact_axes(const Gen *g, const Made *x)
     return has_axes(g, x) && x->exact;
 }
 
-static int64_t elements_of(const Gen *g, Value v)
+int64_t elements_of(const Gen *g, Value v)
 {
     return type_elements(g->w->m, value_type(g->b.fn, v));
 }
@@ -71,7 +66,7 @@ static int64_t joined(const Gen *g, Value x, Value y)
                                              value_type(g->b.fn, y)));
 }
 
-static TypeAxis fresh(Gen *g, int64_t size)
+TypeAxis fresh_axis(Gen *g, int64_t size)
 {
     return (TypeAxis){.axis = axis_fresh(g->w->m, "n", size), .size = size};
 }
@@ -82,19 +77,19 @@ static TypeAxis other_axis(Gen *g, Value v, int64_t size)
 {
     TypeAxis a = random_axis(g);
     if (!has_axis(g, v, a.axis) && (!size || a.size == size)) return a;
-    return fresh(g, size ? size : 1 + draw_below(g->w, 3));
+    return fresh_axis(g, size ? size : 1 + draw_below(g->w, 3));
 }
 
 /* ------------------------------------------------------------------ sums -- */
 
-static bool gen_map(Gen *g)
+bool gen_map(Gen *g)
 {
     Made args[MOST_ARGS];
     Value values[MOST_ARGS];
     uint32_t n = 0, want = draw_below(g->w, MOST_ARGS + 1);
     Type shape = type_scalar(g->w->m, g->w->real);
     for (uint32_t i = 0; i < want; i++) {
-        Made *x = pool_pick(g, any);
+        Made *x = pool_pick(g, anything);
         bool fits = x != NULL;
         for (uint32_t k = 0; k < n && fits; k++)
             fits = aligned(g, x->v, values[k]) && !value_eq(x->v, values[k]);
@@ -123,7 +118,7 @@ static bool gen_map(Gen *g)
     return true;
 }
 
-static bool gen_reduce(Gen *g)
+bool gen_reduce(Gen *g)
 {
     static const char *const words[] = {"sum", "max", "min", "prod"};
     Made *x = pool_pick(g, has_axes);
@@ -158,7 +153,7 @@ static bool gen_reduce(Gen *g)
     return true;
 }
 
-static bool gen_einsum(Gen *g)
+bool gen_einsum(Gen *g)
 {
     Made *x = pool_pick(g, is_float), *y = pool_pick(g, is_float);
     if (!x || !y || dtype_of(g, x->v) != dtype_of(g, y->v)) return false;
@@ -181,7 +176,7 @@ static bool gen_einsum(Gen *g)
     return true;
 }
 
-static bool gen_cumsum(Gen *g)
+bool gen_cumsum(Gen *g)
 {
     Made *x = pool_pick(g, float_axes);
     if (!x || !dtype_computes(dtype_of(g, x->v))) return false;
@@ -194,7 +189,7 @@ static bool gen_cumsum(Gen *g)
 
 /* ----------------------------------------------------------------- moves -- */
 
-static bool gen_rename(Gen *g)
+bool gen_rename(Gen *g)
 {
     Made *x = pool_pick(g, has_axes);
     if (!x) return false;
@@ -204,24 +199,24 @@ static bool gen_rename(Gen *g)
     return true;
 }
 
-static bool gen_split(Gen *g)
+bool gen_split(Gen *g)
 {
     Made *x = pool_pick(g, has_axes);
     if (!x) return false;
     TypeAxis a = random_axis_of(g, x->v);
     for (int64_t k = 2; k < a.size; k++)
         if (a.size % k == 0) {
-            TypeAxis to[2] = {fresh(g, k), fresh(g, a.size / k)};
+            TypeAxis to[2] = {fresh_axis(g, k), fresh_axis(g, a.size / k)};
             pool_add(g, emit_split(&g->b, x->v, a.axis, to, 2), x->most,
                      x->exact);
             return true;
         }
-    TypeAxis to[2] = {fresh(g, a.size), fresh(g, 1)};
+    TypeAxis to[2] = {fresh_axis(g, a.size), fresh_axis(g, 1)};
     pool_add(g, emit_split(&g->b, x->v, a.axis, to, 2), x->most, x->exact);
     return true;
 }
 
-static bool gen_merge(Gen *g)
+bool gen_merge(Gen *g)
 {
     Made *x = pool_pick(g, has_axes);
     if (!x || axes_of(g, x->v) < 2) return false;
@@ -229,13 +224,13 @@ static bool gen_merge(Gen *g)
     uint32_t k = draw_below(g->w, axes_of(g, x->v));
     if (i == k) return false;
     TypeAxis a = *axis_at(g, x->v, i), b = *axis_at(g, x->v, k);
-    TypeAxis to = fresh(g, a.size * b.size);
+    TypeAxis to = fresh_axis(g, a.size * b.size);
     pool_add(g, emit_merge(&g->b, x->v, (Axis[]){a.axis, b.axis}, 2, to.axis),
              x->most, x->exact);
     return true;
 }
 
-static bool gen_slice(Gen *g)
+bool gen_slice(Gen *g)
 {
     Made *x = pool_pick(g, has_axes);
     if (!x) return false;
@@ -249,7 +244,7 @@ static bool gen_slice(Gen *g)
     return true;
 }
 
-static bool gen_pad(Gen *g)
+bool gen_pad(Gen *g)
 {
     Made *x = pool_pick(g, has_axes);
     if (!x || dtype_of(g, x->v) == DT_bool) return false;
@@ -270,7 +265,7 @@ static uint32_t alike(Gen *g, const Made *x, Value out[3], double *most,
     *most = x->most;
     *exact = x->exact;
     for (int i = 0; i < 6 && n < 3; i++) {
-        const Made *y = pool_pick(g, any);
+        const Made *y = pool_pick(g, anything);
         if (!y ||
             !type_eq(value_type(g->b.fn, y->v), value_type(g->b.fn, x->v)))
             continue;
@@ -281,7 +276,7 @@ static uint32_t alike(Gen *g, const Made *x, Value out[3], double *most,
     return n;
 }
 
-static bool gen_concat(Gen *g)
+bool gen_concat(Gen *g)
 {
     const Made *x = pool_pick(g, has_axes);
     Value xs[3];
@@ -296,9 +291,9 @@ static bool gen_concat(Gen *g)
     return true;
 }
 
-static bool gen_stack(Gen *g)
+bool gen_stack(Gen *g)
 {
-    const Made *x = pool_pick(g, any);
+    const Made *x = pool_pick(g, anything);
     Value xs[3];
     double most;
     bool exact;
@@ -309,14 +304,14 @@ static bool gen_stack(Gen *g)
     return true;
 }
 
-static bool gen_window(Gen *g)
+bool gen_window(Gen *g)
 {
     const Made *x = pool_pick(g, has_axes);
     if (!x || elements_of(g, x->v) * 4 > MOST_ELEMENTS) return false;
     if (dtype_of(g, x->v) == DT_bool) return false;
     TypeAxis a = random_axis_of(g, x->v);
-    TypeAxis to[2] = {fresh(g, 1 + draw_below(g->w, (uint32_t)a.size)),
-                      fresh(g, 1 + draw_below(g->w, 3))};
+    TypeAxis to[2] = {fresh_axis(g, 1 + draw_below(g->w, (uint32_t)a.size)),
+                      fresh_axis(g, 1 + draw_below(g->w, 3))};
     int64_t coef[2] = {1 + draw_below(g->w, 2),
                        (int64_t)draw_below(g->w, 4) - 1};
     if (coef[1] == 0) coef[1] = 2;
@@ -326,7 +321,7 @@ static bool gen_window(Gen *g)
     return true;
 }
 
-static bool gen_fold(Gen *g)
+bool gen_fold(Gen *g)
 {
     const Made *x = pool_pick(g, float_axes);
     if (!x || axes_of(g, x->v) < 2 || !dtype_computes(dtype_of(g, x->v)))
@@ -335,7 +330,8 @@ static bool gen_fold(Gen *g)
     TypeAxis a = *axis_at(g, x->v, i), b = *axis_at(g, x->v, i + 1);
     int64_t coef[2] = {1 + draw_below(g->w, 2), 1};
     int64_t start = (int64_t)draw_below(g->w, 3) - 1;
-    TypeAxis to = fresh(g, 1 + draw_below(g->w, (uint32_t)(a.size + b.size)));
+    TypeAxis to =
+        fresh_axis(g, 1 + draw_below(g->w, (uint32_t)(a.size + b.size)));
     pool_add(
         g, emit_fold(&g->b, x->v, to, (Axis[]){a.axis, b.axis}, coef, 2, start),
         x->most * (double)(a.size * b.size), false);
@@ -344,7 +340,7 @@ static bool gen_fold(Gen *g)
 
 /* -------------------------------------------------------------- indexing -- */
 
-static bool gen_gather(Gen *g)
+bool gen_gather(Gen *g)
 {
     const Made *x = pool_pick(g, has_axes), *ids = pool_pick(g, is_int);
     if (!x || !ids || dtype_of(g, x->v) == DT_bool) return false;
@@ -356,7 +352,7 @@ static bool gen_gather(Gen *g)
     return true;
 }
 
-static bool gen_scatter(Gen *g)
+bool gen_scatter(Gen *g)
 {
     const Made *x = pool_pick(g, is_float), *ids = pool_pick(g, is_int);
     if (!x || !ids || !dtype_computes(dtype_of(g, x->v))) return false;
@@ -370,7 +366,7 @@ static bool gen_scatter(Gen *g)
         if (draw_chance(g->w, 50)) keep[n++] = info->axes[i].axis;
     int64_t count = type_elements(g->w->m, both);
     if (count > 4 * MOST_ELEMENTS) return false;
-    TypeAxis to = fresh(g, 1 + draw_below(g->w, 6));
+    TypeAxis to = fresh_axis(g, 1 + draw_below(g->w, 6));
     pool_add(g,
              emit_scatter(&g->b, ids->v, x->v, to, keep, n, dtype_of(g, x->v)),
              x->most * (double)count, false);
@@ -379,7 +375,7 @@ static bool gen_scatter(Gen *g)
 
 /* One row of the base, or several, replaced by rows of the base itself or of
  * a like value. */
-static bool gen_put(Gen *g)
+bool gen_put(Gen *g)
 {
     const Made *x = pool_pick(g, has_axes), *ids = pool_pick(g, is_int);
     if (!x || !ids || dtype_of(g, x->v) == DT_bool) return false;
@@ -392,7 +388,7 @@ static bool gen_put(Gen *g)
     while (axes_of(g, id))
         id = emit_pick(&g->b, id, axis_at(g, id, 0)->axis, 0);
     if (draw_chance(g->w, 60)) {
-        TypeAxis several = fresh(g, 1 + draw_below(g->w, 3));
+        TypeAxis several = fresh_axis(g, 1 + draw_below(g->w, 3));
         Expr e = expr_op(g->w->m, SC_add, expr_arg(g->w->m, 0, DT_i32),
                          expr_index(g->w->m, several.axis), (Expr){0});
         id = emit_map_over(&g->b, e, &id, 1, &several, 1);
@@ -402,12 +398,12 @@ static bool gen_put(Gen *g)
     return true;
 }
 
-static bool gen_top(Gen *g)
+bool gen_top(Gen *g)
 {
     const Made *x = pool_pick(g, exact_axes);
     if (!x || dtype_of(g, x->v) == DT_bool) return false;
     TypeAxis a = random_axis_of(g, x->v);
-    TypeAxis to = fresh(g, 1 + draw_below(g->w, (uint32_t)a.size));
+    TypeAxis to = fresh_axis(g, 1 + draw_below(g->w, (uint32_t)a.size));
     pool_add(g,
              emit_top(&g->b, x->v, a.axis, to,
                       draw_chance(g->w, 50) ? "max" : "min"),
@@ -415,183 +411,7 @@ static bool gen_top(Gen *g)
     return true;
 }
 
-/* ------------------------------------------------------------- functions -- */
-
-static Gen callee_new(Gen *g)
-{
-    Gen c = {.w = g->w, .depth = g->depth + 1};
-    Module *m = g->w->m;
-    Fn *fn = fn_new(m, (Str){0}, VIEW_global);
-    builder_init(&c.b, m, fn);
-    c.b.no_fold = true;
-    return c;
-}
-
-/* Named only now: a callee of its own may have the same stem. */
-static FnRef callee_done(Gen *c, const char *stem)
-{
-    c->b.fn->name = fn_fresh_name(c->w->m, stem);
-    return module_add_fn(c->w->m, c->b.fn);
-}
-
-static void callee_param(Gen *c, Type t, double most, bool exact)
-{
-    Module *m = c->w->m;
-    Port p = {.type = t};
-    p.name = str_printf(&m->strs, "p%u", c->b.fn->nparams);
-    Value v = builder_param(&c->b, p);
-    vec_push(m->arena, &c->pool, ((Made){v, most, exact, false}));
-}
-
-static bool gen_call(Gen *g)
-{
-    if (g->depth > 1) return false;
-    Gen c = callee_new(g);
-    Value args[2];
-    uint32_t n = 1 + draw_below(g->w, 2);
-    for (uint32_t i = 0; i < n; i++) {
-        const Made *x = pool_pick(g, any);
-        args[i] = x->v;
-        callee_param(&c, value_type(g->b.fn, x->v), x->most, x->exact);
-    }
-    gen_insts(&c, 1 + draw_below(g->w, 4));
-    if (c.pool.n == n) return false;
-    Made results[2] = {c.pool.at[c.pool.n - 1], c.pool.at[n]};
-    uint32_t nresults = 1 + (c.pool.n > n + 1 && draw_chance(g->w, 50));
-    for (uint32_t i = 0; i < nresults; i++)
-        builder_result(&c.b, results[i].v, (Port){.name = {0}});
-    Value t = emit_call(&g->b, callee_done(&c, "module"), args, n);
-    g->w->nmade[OP_call]++;
-    for (uint32_t i = 0; i < nresults; i++) {
-        Value v = nresults > 1 ? emit_proj(&g->b, t, i) : t;
-        pool_add(g, v, results[i].most, results[i].exact);
-    }
-    return true;
-}
-
-/* A repeat while it is made.  It carries a real, and when guarded a counter;
- * stacked is one value of the carried shape per turn. */
-typedef struct Loop {
-    Gen *g, body;
-    TypeAxis axis;
-    bool guarded;
-    double most; /* of the carried value */
-    Type carried;
-    Value args[3];
-    uint32_t nargs, ncarry;
-    Made other; /* the result that is stacked */
-} Loop;
-
-/* sin(x + index): the stacked operand, made of the carried one. */
-static Value stacked_operand(Loop *l, Value x)
-{
-    Module *m = l->g->w->m;
-    DType d = l->g->w->real;
-    Expr e = expr_cast(m, d, expr_index(m, l->axis.axis));
-    e = expr_op(m, SC_add, e, expr_arg(m, 0, d), (Expr){0});
-    e = expr_op(m, SC_sin, e, (Expr){0}, (Expr){0});
-    return emit_map_over(&l->g->b, e, &x, 1, &l->axis, 1);
-}
-
-/* tanh keeps the carried value below one, in however many turns. */
-static Value next_carried(Loop *l)
-{
-    Module *m = l->g->w->m;
-    DType d = l->g->w->real;
-    Value args[3] = {{0}, {l->nargs - 1}, {l->nargs}};
-    Expr turn = expr_cast(m, d, expr_arg(m, 2, DT_i32));
-    Expr e = expr_op(m, SC_fma, expr_arg(m, 0, d), expr_arg(m, 1, d), turn);
-    e = expr_op(m, SC_tanh, e, (Expr){0}, (Expr){0});
-    l->g->w->nscalars[SC_fma]++;
-    l->g->w->nscalars[SC_tanh]++;
-    return emit_map(&l->body.b, e, args, 3);
-}
-
-static void loop_body(Loop *l)
-{
-    Gen *c = &l->body;
-    Module *m = l->g->w->m;
-    Type i32 = type_scalar(m, DT_i32);
-    *c = callee_new(l->g);
-    callee_param(c, l->carried, l->most, false);
-    if (l->guarded) callee_param(c, i32, 4, true);
-    callee_param(c, l->carried, 1, false);
-    callee_param(c, i32, 4, true);
-    Value next = next_carried(l);
-    vec_push(m->arena, &c->pool, ((Made){next, 1, false, false}));
-    gen_insts(c, draw_below(l->g->w, 3));
-    l->other = c->pool.at[c->pool.n - 1];
-    builder_result(&c->b, next, (Port){.name = {0}});
-    if (l->guarded) {
-        Value one = emit_const(&c->b, DT_i32, 1);
-        Value count = emit_binary(&c->b, SC_add, (Value){1}, one);
-        builder_result(&c->b, count, (Port){.name = {0}});
-    }
-    builder_result(&c->b, l->other.v, (Port){.name = {0}});
-}
-
-/* The condition reads the counter alone, so that the same turns run in every
- * correct compilation. */
-static FnRef loop_condition(Loop *l)
-{
-    Module *m = l->g->w->m;
-    Gen c = callee_new(l->g);
-    callee_param(&c, l->carried, 1, false);
-    callee_param(&c, type_scalar(m, DT_i32), 1, true);
-    Expr most = expr_int(m, DT_i32, 1 + draw_below(l->g->w, 3));
-    Expr e = expr_op(m, SC_lt, expr_arg(m, 0, DT_i32), most, (Expr){0});
-    Value count = {1};
-    builder_result(&c.b, emit_map(&c.b, e, &count, 1), (Port){.name = {0}});
-    return callee_done(&c, "go");
-}
-
-static Value emit_loop(Loop *l)
-{
-    Module *m = l->g->w->m;
-    Type i32 = type_scalar(m, DT_i32);
-    Type each = value_type(l->body.b.fn, l->other.v);
-    Type fields[3] = {l->carried, i32, i32};
-    fields[l->ncarry] = type_with_axis(m, each, l->axis);
-    AttrList a = {.n = 0};
-    attr_put_id(&a, AT_fn, callee_done(&l->body, "body").id);
-    if (l->guarded) attr_put_id(&a, AT_while, loop_condition(l).id);
-    attr_put_id(&a, AT_axis, l->axis.axis.id);
-    attr_put_int(&a, AT_count, l->axis.size);
-    attr_put_int(&a, AT_carry, l->ncarry);
-    if (!l->guarded && draw_chance(l->g->w, 40))
-        attr_put_int(&a, AT_reverse, 1);
-    l->g->w->nmade[OP_repeat]++;
-    return emit(&l->g->b, OP_repeat, type_tuple(m, fields, l->ncarry + 1),
-                attr_intern(m, &a), l->args, l->nargs);
-}
-
-static bool real_only(const Gen *g, const Made *x)
-{
-    return dtype_of(g, x->v) == g->w->real && elements_of(g, x->v) <= 60;
-}
-
-static bool gen_repeat(Gen *g)
-{
-    const Made *x = pool_pick(g, real_only);
-    if (!x || g->depth > 1) return false;
-    Loop l = {.g = g, .most = fmax(x->most, 1)};
-    l.axis = fresh(g, 2 + draw_below(g->w, 2));
-    l.guarded = draw_chance(g->w, 35);
-    l.carried = value_type(g->b.fn, x->v);
-    l.args[l.nargs++] = x->v;
-    if (l.guarded) l.args[l.nargs++] = emit_const(&g->b, DT_i32, 0);
-    l.ncarry = l.nargs;
-    l.args[l.nargs] = stacked_operand(&l, x->v);
-    l.nargs++;
-    loop_body(&l);
-    Value t = emit_loop(&l);
-    pool_add(g, emit_proj(&g->b, t, 0), l.most, false);
-    pool_add(g, emit_proj(&g->b, t, l.ncarry), fmax(l.other.most, 1),
-             l.other.exact);
-    return true;
-}
-
-static bool gen_pick(Gen *g)
+bool gen_pick(Gen *g)
 {
     const Made *x = pool_pick(g, has_axes);
     if (!x) return false;
@@ -605,11 +425,11 @@ static bool gen_pick(Gen *g)
 
 /* Parameters, fields and derivatives come with what needs them; the others
  * belong to the local and the kernel view. */
-#define MADE_ELSEWHERE(name)       \
-    static bool gen_##name(Gen *g) \
-    {                              \
-        (void)g;                   \
-        return false;              \
+#define MADE_ELSEWHERE(name) \
+    bool gen_##name(Gen *g)  \
+    {                        \
+        (void)g;             \
+        return false;        \
     }
 MADE_ELSEWHERE(arg)
 MADE_ELSEWHERE(proj)
@@ -630,7 +450,7 @@ MADE_ELSEWHERE(counter)
 MADE_ELSEWHERE(launch)
 MADE_ELSEWHERE(loop)
 
-static Rule *const rules[OP_count] = {
+static OpRule *const rules[OP_count] = {
 #define OP(name, least, most, flags, views, req, opt) [OP_##name] = gen_##name,
 #include "../../ir/ops.def"
 #undef OP

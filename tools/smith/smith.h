@@ -67,8 +67,16 @@ TypeAxis random_axis(Gen *g);
 DType dtype_of(const Gen *g, Value v);
 bool is_float(const Gen *g, const Made *x);
 bool is_int(const Gen *g, const Made *x);
+bool anything(const Gen *g, const Made *x);
+int64_t elements_of(const Gen *g, Value v);
+TypeAxis fresh_axis(Gen *g, int64_t size);
 
-/* ops.c: a random use of an op; false: nothing at hand fits. */
+/* ops.c, calls.c: one rule per op, a random use of it; false: nothing at hand
+ * fits. */
+typedef bool OpRule(Gen *g);
+#define OP(name, least, most, flags, views, req, opt) OpRule gen_##name;
+#include "../../ir/ops.def"
+#undef OP
 bool gen_op(Gen *g, Op op);
 bool op_is_made(Op op); /* by programs of the global view */
 
