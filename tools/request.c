@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "show.h"
 #include "titanc.h"
 
 static const struct {
@@ -139,6 +140,12 @@ static bool known_passes(const Options *o)
     return true;
 }
 
+static bool shared_options(const Options *o)
+{
+    char error[OPTION_ERROR];
+    return show_options_valid(o, error) || usage(error, NULL);
+}
+
 bool request_read(Request *r, const Options *o, Arena *a)
 {
     *r = (Request){.o = o};
@@ -149,8 +156,7 @@ bool request_read(Request *r, const Options *o, Arena *a)
         !known_passes(o))
         return false;
     if (!one_of(o, OPT_dtype, "--dtype", "f32|bf16|bf16-states") ||
-        !one_of(o, OPT_diagnostics, "--diagnostics", "text|json") ||
-        !one_of(o, OPT_color, "--color", "auto|always|never"))
+        !shared_options(o))
         return false;
     if (r->stats && !one_of(o, OPT_stats, "--stats", "text|json")) return false;
     if (!has_purpose(r))

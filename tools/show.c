@@ -4,6 +4,7 @@
 #include "show.h"
 
 #include <regex.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -52,8 +53,11 @@ static DiagFormat format_of(const Options *o)
 {
     if (strcmp(option_text(o, OPT_diagnostics), "json") == 0) return DIAG_JSON;
     const char *color = option_text(o, OPT_color);
-    bool colored = strcmp(color, "always") == 0 ||
-                   (strcmp(color, "auto") == 0 && isatty(STDERR_FILENO));
+    const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+    bool able = isatty(STDERR_FILENO) && !(no && *no) && term &&
+                strcmp(term, "dumb") != 0;
+    bool colored =
+        strcmp(color, "always") == 0 || (strcmp(color, "auto") == 0 && able);
     return colored ? DIAG_TEXT_COLOR : DIAG_TEXT;
 }
 

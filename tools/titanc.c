@@ -9,13 +9,12 @@
  */
 #include "titanc.h"
 
-#include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "expect.h"
+#include "show.h"
 
 static const ProgramText program = {
     PROGRAM_titanc, "titanc", "FILE.tt... [options] -o FILE",
@@ -90,25 +89,19 @@ static const char *pipeline_for(const Request *r)
     return option_given(r->o, OPT_check) ? "check" : NULL;
 }
 
-static void print_remarks(const char *lines, const char *pattern)
+static void on_step(void *user, uint32_t step, const char *pass)
 {
-    regex_t re;
-    if (regcomp(&re, pattern, REG_EXTENDED | REG_NOSUB)) return;
-    while (*lines) {
-        int n = (int)strcspn(lines, "\n");
-        char *line = strndup(lines, (size_t)n);
-        if (line && !regexec(&re, line, 0, NULL, 0))
-            fprintf(stderr, "remark: %s\n", line);
-        free(line);
-        lines += n + (lines[n] == '\n');
-    }
-    regfree(&re);
+    Job *j = user;
+    const char *crash = option_text(j->r->o, OPT_crash_in);
+    guard_on_step(j->note, step, pass);
+    if (crash && !strcmp(crash, pass))
+        BUG("asked to die in front of pass '%s'", pass);
 }
 
 static bool run_passes(Job *j, const char *text, uint32_t most_steps)
 {
     const Options *o = j->r->o;
-    const char *pattern = option_text(o, OPT_remarks);
+    bool remarked = option_given(o, OPT_remarks) || option_given(o, OPT_missed);
     Buf remarks = {0};
     PipelineOpts p = {
         .print_after = option_text(o, OPT_print_after),
@@ -116,16 +109,16 @@ static bool run_passes(Job *j, const char *text, uint32_t most_steps)
         .stop_after = option_text(o, OPT_stop_after),
         .time_passes = option_given(o, OPT_time_passes),
         .check_meaning = option_given(o, OPT_check_meaning),
-        .remarks = pattern ? &remarks : NULL,
+        .remarks = remarked ? &remarks : NULL,
         .locs = option_given(o, OPT_locs),
         .most_steps = most_steps,
-        .on_step = guard_on_step,
-        .user = j->note,
+        .on_step = on_step,
+        .user = j,
     };
     if (p.check_meaning)
         p.seed = strtoull(option_text(o, OPT_check_meaning), NULL, 10);
     bool ok = pipeline_run(&j->m, text, &p);
-    if (remarks.n) print_remarks(remarks.at, pattern);
+    show_remarks(&remarks, o);
     buf_release(&remarks);
     return ok;
 }
@@ -219,17 +212,6 @@ static bool compile(Job *j)
     return make(j) && depfile_write(j);
 }
 
-static DiagFormat diag_format(const Options *o)
-{
-    const char *color = option_text(o, OPT_color);
-    if (!strcmp(option_text(o, OPT_diagnostics), "json")) return DIAG_JSON;
-    if (!strcmp(color, "always")) return DIAG_TEXT_COLOR;
-    if (!strcmp(color, "never")) return DIAG_TEXT;
-    const char *term = getenv("TERM"), *no = getenv("NO_COLOR");
-    bool plain = (no && *no) || !term || !strcmp(term, "dumb");
-    return !plain && isatty(STDERR_FILENO) ? DIAG_TEXT_COLOR : DIAG_TEXT;
-}
-
 static bool expected_met(const Job *j)
 {
     Buf b = {0};
@@ -237,14 +219,6 @@ static bool expected_met(const Job *j)
     if (!ok) fputs(b.at, stderr);
     buf_release(&b);
     return ok;
-}
-
-static void print_diag(const Job *j)
-{
-    Buf b = {0};
-    diag_render(&j->diag, diag_format(j->r->o), &b);
-    if (b.n) fputs(b.at, stderr);
-    buf_release(&b);
 }
 
 static bool over_limit(const Job *j)
@@ -264,7 +238,7 @@ static int work(void *user, GuardNote *note)
     if (option_given(r->o, OPT_expected))
         ok = expected_met(&j);
     else
-        print_diag(&j);
+        show_reports(&j.diag, r->o);
     int code = ok ? EXIT_OK : over_limit(&j) ? EXIT_OVER_LIMIT : EXIT_WRONG;
     job_release(&j);
     if (fflush(stdout) != 0 && code == EXIT_OK) {
