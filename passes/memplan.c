@@ -225,7 +225,8 @@ bool pass_memplan(Module *m, PassCtx *cx)
         int64_t least = live_most(&live, lane, &moment, m->scratch);
         if (cx->remarks)
             buf_printf(cx->remarks,
-                       "%s: %" PRId64 " bytes, at least %" PRId64 "\n",
+                       "memplan: %s has %" PRId64 " bytes, at least %" PRId64
+                       " live at once\n",
                        lane ? "lane" : "frame", peak, least);
     }
     return true;

@@ -272,15 +272,23 @@ static void add_cluster(Graph *g, uint32_t c, Nodes *out)
     }
 }
 
+/* Why the nodes cannot be one cluster; NULL: they can. */
+static const char *obstacle(Graph *g, const Nodes *nodes)
+{
+    Shape s;
+    if (nodes->n > MOST_NODES) return "they would be too many ops";
+    mark_all(g, nodes);
+    if (!find_shape(g, nodes, &s)) return "they run over other axes";
+    if (!nodes_fit(g, nodes, &s))
+        return "something would be computed more often";
+    if (path_returns(g, nodes)) return "another group lies between them";
+    return NULL;
+}
+
 /* Makes one cluster of the nodes if they may be one. */
 static bool try_merge(Graph *g, const Nodes *nodes, uint32_t into)
 {
-    Shape s;
-    if (nodes->n > MOST_NODES) return false;
-    mark_all(g, nodes);
-    if (!find_shape(g, nodes, &s) || !nodes_fit(g, nodes, &s) ||
-        path_returns(g, nodes))
-        return false;
+    if (obstacle(g, nodes)) return false;
     for (uint32_t i = 0; i < nodes->n; i++) {
         Node *x = &g->nodes[nodes->at[i]];
         g->clusters[x->cluster].nodes.n = 0;
@@ -438,6 +446,26 @@ static void merge_accumulation(Graph *g, uint32_t node)
     g->clusters[to].nodes.n = g->clusters[to].nodes.cap = nodes.n;
 }
 
+/* Says why values go from one loop group to another through memory. */
+static void say_missed(Graph *g, uint32_t node)
+{
+    const Node *x = &g->nodes[node];
+    for (uint32_t u = 0; u < x->nusers; u++) {
+        const Node *user = &g->nodes[x->users[u]];
+        if (user->kind != NODE_loop || user->cluster == x->cluster) continue;
+        Nodes nodes = {0};
+        add_cluster(g, x->cluster, &nodes);
+        add_cluster(g, user->cluster, &nodes);
+        const char *why = obstacle(g, &nodes);
+        if (why)
+            fuse_missed(g->fx, node_inst(g, x->users[u])->loc,
+                        "'%s' and '%s' stay apart: %s",
+                        op_info((Op)node_inst(g, node)->op)->name,
+                        op_info((Op)node_inst(g, x->users[u])->op)->name, why);
+        return;
+    }
+}
+
 void fuse_cluster(Graph *g)
 {
     for (uint32_t i = 0; i < g->n; i++)
@@ -450,4 +478,6 @@ void fuse_cluster(Graph *g)
         for (uint32_t i = 0; i < g->n; i++)
             merged |= merge_siblings(g, i);
     }
+    for (uint32_t i = 0; i < g->n && g->fx->cx->remarks; i++)
+        if (g->nodes[i].kind == NODE_loop) say_missed(g, i);
 }

@@ -87,6 +87,8 @@ bool expr_is_cheap(const Module *m, Expr e);
 bool is_accumulation(const Module *m, const Fn *fn, const Inst *map,
                      uint32_t *einsum);
 
+/* Lines for -Rpass and -Rpass-missed. */
 void fuse_remark(Fuse *fx, Loc at, const char *fmt, ...) PRINTF(3, 4);
+void fuse_missed(Fuse *fx, Loc at, const char *fmt, ...) PRINTF(3, 4);
 
 #endif

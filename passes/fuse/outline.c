@@ -29,19 +29,36 @@ static const char *kind_word(NodeKind k)
     }
 }
 
-void fuse_remark(Fuse *fx, Loc at, const char *fmt, ...)
+static void remark(Fuse *fx, const char *word, Loc at, const char *fmt,
+                   va_list args)
 {
-    if (!fx->cx || !fx->cx->remarks) return;
+    Buf *out = fx->cx->remarks;
+    buf_printf(out, "fuse: %s", word);
     Span span = loc_span(fx->m, at);
     if (span.file) {
         Place p = diag_place(fx->m->diag, span);
-        buf_printf(fx->cx->remarks, "%s:%u:%u: ", p.path, p.line, p.column);
+        buf_printf(out, "%s:%u:%u: ", p.path, p.line, p.column);
     }
+    buf_vprintf(out, fmt, args);
+    buf_putc(out, '\n');
+}
+
+void fuse_remark(Fuse *fx, Loc at, const char *fmt, ...)
+{
+    if (!fx->cx->remarks) return;
     va_list args;
     va_start(args, fmt);
-    buf_vprintf(fx->cx->remarks, fmt, args);
+    remark(fx, "", at, fmt, args);
     va_end(args);
-    buf_putc(fx->cx->remarks, '\n');
+}
+
+void fuse_missed(Fuse *fx, Loc at, const char *fmt, ...)
+{
+    if (!fx->cx->remarks) return;
+    va_list args;
+    va_start(args, fmt);
+    remark(fx, "missed: ", at, fmt, args);
+    va_end(args);
 }
 
 /* ------------------------------------------------------ group functions -- */

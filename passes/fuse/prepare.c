@@ -210,7 +210,8 @@ static void prep_call(Prep *p, uint32_t call)
                         str_of(fx->m, region->name));
             return;
         }
-        fuse_remark(fx, in->loc, "@%s is not cut: it needs every axis whole",
+        fuse_missed(fx, in->loc,
+                    "@%s is not cut: it is small, or needs every axis whole",
                     str_of(fx->m, region->name));
     }
     call_in_place(p, call, region, args);
