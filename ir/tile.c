@@ -203,8 +203,8 @@ static void mark(const Fn *fn, uint32_t v, const bool *given, bool *needed)
         mark(fn, inst_arg(fn, in, i).id, given, needed);
 }
 
-static TilePart part_new(Module *m, const Fn *fn, const bool *given,
-                         const bool *made, Arena *a)
+static TilePart part_new(Module *m, const Fn *fn, const char *stem,
+                         const bool *given, const bool *made, Arena *a)
 {
     size_t n = (size_t)fn->ninsts + 1;
     bool *needed = NEW_ARRAY(a, bool, n);
@@ -212,7 +212,7 @@ static TilePart part_new(Module *m, const Fn *fn, const bool *given,
     Value *results = NEW_ARRAY(a, Value, n);
     for (uint32_t i = 0; i < fn->ninsts; i++)
         if (made[i]) mark(fn, i, given, needed);
-    Fn *part = fn_new(m, fn_fresh_name(m, str_of(m, fn->name)), VIEW_local);
+    Fn *part = fn_new(m, fn_fresh_name(m, stem), VIEW_local);
     part->kind = module_str(m, "tile");
     part->loc = fn->loc;
     Builder b;
@@ -255,44 +255,84 @@ static const AttrItem *last_sweep(const Module *m, const Fn *fn, Value v)
     return axes;
 }
 
-uint32_t tile_cut(Module *m, const Fn *fn, TilePart out[2], Arena *a)
+/* Values without an einsum below. */
+static bool *find_plain(const Fn *fn, Arena *a)
+{
+    bool *plain = NEW_ARRAY(a, bool, (size_t)fn->ninsts + 1);
+    for (uint32_t i = 0; i < fn->ninsts; i++) {
+        const Inst *in = &fn->insts[i];
+        plain[i] = in->op != OP_einsum;
+        for (uint32_t k = 0; k < in->nargs; k++)
+            plain[i] &= plain[inst_arg(fn, in, k).id];
+    }
+    return plain;
+}
+
+/* Sums of parameters, and operands of contractions that are not parameters,
+ * with what they are made of. */
+static bool *find_before(const Fn *fn, bool *given, Arena *a)
+{
+    bool *plain = find_plain(fn, a);
+    bool *before = NEW_ARRAY(a, bool, (size_t)fn->ninsts + 1);
+    for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
+        const Inst *in = &fn->insts[i];
+        if (in->op == OP_reduce && plain[i]) given[i] = true;
+        for (uint32_t k = 0; in->op == OP_einsum && k < in->nargs; k++) {
+            uint32_t x = inst_arg(fn, in, k).id;
+            if (plain[x] && x >= fn->nparams) given[x] = true;
+        }
+    }
+    for (uint32_t i = fn->nparams; i < fn->ninsts; i++)
+        if (given[i]) mark(fn, i, NULL, before);
+    return before;
+}
+
+/* The way the rows go: inner sweeps say it, else the first result. */
+static const AttrItem *find_direction(const Module *m, const Fn *fn,
+                                      const uint32_t *depth)
+{
+    for (uint32_t i = 0; i < fn->ninsts; i++)
+        if (fn->insts[i].op == OP_reduce && depth[i] > 1)
+            return reduced_axes(m, &fn->insts[i]);
+    return last_sweep(m, fn, fn->result_values[0]);
+}
+
+static bool fits(const Module *m, const TilePart *p, Arena *a)
+{
+    TileFit fit;
+    return tile_fit(m, p->fn, &fit, a);
+}
+
+bool tile_cut(Module *m, const Fn *fn, TileCut *out, Arena *a)
 {
     size_t n = (size_t)fn->ninsts + 1;
     bool *rows = NEW_ARRAY(a, bool, n), *columns = NEW_ARRAY(a, bool, n);
-    bool *given = NEW_ARRAY(a, bool, n);
+    bool *given = NEW_ARRAY(a, bool, n), *needed = NEW_ARRAY(a, bool, n);
+    *out = (TileCut){.before = find_before(fn, given, a), .nparts = 1};
     uint32_t *depth = find_depths(m, fn, a);
-    const AttrItem *first = NULL;
-    uint32_t ncolumns = 0;
-    /* inner sweeps say which way the rows go */
-    for (uint32_t i = 0; i < fn->ninsts && !first; i++)
-        if (fn->insts[i].op == OP_reduce && depth[i] > 1)
-            first = reduced_axes(m, &fn->insts[i]);
+    const AttrItem *way = find_direction(m, fn, depth);
     for (uint32_t i = 0; i < fn->nresults; i++) {
         Value v = fn->result_values[i];
         const AttrItem *axes = last_sweep(m, fn, v);
-        if (!axes) return 0;
-        if (!first) first = axes;
-        bool row = same_axes(axes, first);
+        if (!axes || !way) return false;
+        bool row = same_axes(axes, way);
         (row ? rows : columns)[v.id] = true;
-        ncolumns += !row;
+        if (!row) out->nparts = 2;
+        if (!row) mark(fn, v.id, given, needed);
     }
-    TileFit fit;
-    if (ncolumns == 0) {
-        out[0] = part_new(m, fn, NULL, rows, a);
-        return tile_fit(m, out[0].fn, &fit, a) ? 1 : 0;
-    }
-    bool *needed = NEW_ARRAY(a, bool, n);
-    for (uint32_t i = 0; i < fn->ninsts; i++)
-        if (columns[i]) mark(fn, i, NULL, needed);
-    for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
+    bool *taken = NEW_ARRAY(a, bool, n);
+    for (uint32_t i = 0; i < fn->ninsts; i++) {
         const AttrItem *axes = reduced_axes(m, &fn->insts[i]);
-        bool row = axes && depth[i] > 1 && same_axes(axes, first);
-        given[i] = row && needed[i];
-        rows[i] |= given[i];
+        bool row = axes && depth[i] > 1 && same_axes(axes, way) && needed[i];
+        rows[i] |= row && !given[i];
+        taken[i] = row || given[i];
     }
-    out[0] = part_new(m, fn, NULL, rows, a);
-    out[1] = part_new(m, fn, given, columns, a);
-    return tile_fit(m, out[0].fn, &fit, a) && tile_fit(m, out[1].fn, &fit, a)
-               ? 2
-               : 0;
+    const char *name = str_of(m, fn->name);
+    const char *other = arena_printf(a, "%s.columns", name);
+    out->parts[0] = part_new(m, fn, name, given, rows, a);
+    if (out->nparts == 2)
+        out->parts[1] = part_new(m, fn, other, taken, columns, a);
+    for (uint32_t i = 0; i < out->nparts; i++)
+        if (!fits(m, &out->parts[i], a)) return false;
+    return true;
 }

@@ -37,13 +37,21 @@ typedef struct TileFit {
 bool tile_fit(const Module *m, const Fn *fn, TileFit *out, Arena *a);
 
 /* FN as one function that fits, or two that are called in order.  Each takes
- * parameters of FN and values of the one before it. */
+ * parameters of FN and values of the one before it.  What is made of
+ * parameters alone and would be made again for every pair is made before. */
 typedef struct TilePart {
     Fn *fn;            /* not yet in the module */
     const Value *args; /* values of the region, per parameter */
     const Value *made; /* values of the region, per result */
 } TilePart;
-/* The number of parts; 0: no such cut. */
-uint32_t tile_cut(Module *m, const Fn *fn, TilePart out[2], Arena *a);
+
+typedef struct TileCut {
+    const bool *before; /* per value of FN */
+    TilePart parts[2];
+    uint32_t nparts;
+} TileCut;
+
+/* False: no such cut. */
+bool tile_cut(Module *m, const Fn *fn, TileCut *out, Arena *a);
 
 #endif

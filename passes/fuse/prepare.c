@@ -163,27 +163,41 @@ static void call_in_place(Prep *p, uint32_t call, const Fn *region,
         p->fields[call][i] = q.map[region->result_values[i].id];
 }
 
+static void make_before(Prep *p, const Fn *region, const bool *before,
+                        Value *made)
+{
+    for (uint32_t i = region->nparams; i < region->ninsts; i++) {
+        const Inst *in = &region->insts[i];
+        if (!before[i]) continue;
+        Value *from = NEW_ARRAY(p->fx->a, Value, (size_t)in->nargs + 1);
+        for (uint32_t k = 0; k < in->nargs; k++)
+            from[k] = made[inst_arg(region, in, k).id];
+        made[i] = emit(p->b, (Op)in->op, in->type, in->attr, from, in->nargs);
+    }
+}
+
 /* The GPU runs such a region as one kernel, or as two where its sums go both
  * ways; the second takes values of the first. */
 static bool call_tile_groups(Prep *p, uint32_t call, const Fn *region,
                              const Value *args)
 {
     Module *m = p->fx->m;
-    TilePart parts[2];
-    uint32_t n = tile_cut(m, region, parts, p->fx->a);
+    TileCut cut;
+    if (!tile_cut(m, region, &cut, p->fx->a)) return false;
     Value *made = NEW_ARRAY(p->fx->a, Value, (size_t)region->ninsts + 1);
     memcpy(made, args, region->nparams * sizeof *args);
-    for (uint32_t i = 0; i < n; i++) {
-        Fn *fn = parts[i].fn;
-        Value *from = NEW_ARRAY(p->fx->a, Value, (size_t)fn->nparams + 1);
-        for (uint32_t k = 0; k < fn->nparams; k++)
-            from[k] = made[parts[i].args[k].id];
-        Value v = emit_call(p->b, module_add_fn(m, fn), from, fn->nparams);
-        for (uint32_t r = 0; r < fn->nresults; r++)
-            made[parts[i].made[r].id] =
-                fn->nresults == 1 ? v : emit_proj(p->b, v, r);
+    make_before(p, region, cut.before, made);
+    for (uint32_t i = 0; i < cut.nparts; i++) {
+        const TilePart *part = &cut.parts[i];
+        Value *from = NEW_ARRAY(p->fx->a, Value, (size_t)part->fn->nparams + 1);
+        for (uint32_t k = 0; k < part->fn->nparams; k++)
+            from[k] = made[part->args[k].id];
+        Value v = emit_call(p->b, module_add_fn(m, part->fn), from,
+                            part->fn->nparams);
+        for (uint32_t r = 0; r < part->fn->nresults; r++)
+            made[part->made[r].id] =
+                part->fn->nresults == 1 ? v : emit_proj(p->b, v, r);
     }
-    if (n == 0) return false;
     p->fields[call] = NEW_ARRAY(p->fx->a, Value, (size_t)region->nresults + 1);
     for (uint32_t i = 0; i < region->nresults; i++)
         p->fields[call][i] = made[region->result_values[i].id];
