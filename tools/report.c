@@ -119,17 +119,34 @@ static void print_text(Job *j, const TitanImage *im, const Stats *s)
                grouped(a, (double)s->lower_bound));
 }
 
+/* "'d_wg' of models/llama3.tt:62" */
+static const char *peak_str(Arena *a, const TitanImage *im, const TitanPeak *p)
+{
+    const char *name = titan_string(im, p->name);
+    const char *quoted =
+        *name ? arena_printf(a, "'%s'", name) : "a value";
+    if (!p->line) return quoted;
+    return arena_printf(a, "%s of %s:%" PRIu32, quoted,
+                        titan_string(im, p->file), p->line);
+}
+
+enum { MOST_PEAKS = 20 };
+
 static void print_peaks(Job *j, const TitanImage *im)
 {
+    uint64_t rest = 0;
     if (im->npeaks) printf("live at the peak\n");
     for (uint32_t i = 0; i < im->npeaks; i++) {
         const TitanPeak *p = &im->peaks[i];
-        printf("  %12s  %s", size_str(&j->scratch, p->bytes),
-               titan_string(im, p->name));
-        if (p->line)
-            printf("  %s:%" PRIu32, titan_string(im, p->file), p->line);
-        printf("\n");
+        if (i >= MOST_PEAKS)
+            rest += p->bytes;
+        else
+            printf("  %12s  %s\n", size_str(&j->scratch, p->bytes),
+                   peak_str(&j->scratch, im, p));
     }
+    if (rest)
+        printf("  %12s  in %" PRIu32 " others\n", size_str(&j->scratch, rest),
+               im->npeaks - MOST_PEAKS);
 }
 
 bool stats_print(Job *j)
@@ -147,17 +164,6 @@ bool stats_print(Job *j)
 }
 
 /* ---------------------------------------------------------------- limit -- */
-
-/* "'d_wg' of models/llama3.tt:62" */
-static const char *peak_str(Arena *a, const TitanImage *im, const TitanPeak *p)
-{
-    const char *name = titan_string(im, p->name);
-    const char *quoted =
-        *name ? arena_printf(a, "'%s'", name) : "a value without a name";
-    if (!p->line) return quoted;
-    return arena_printf(a, "%s of %s:%" PRIu32, quoted,
-                        titan_string(im, p->file), p->line);
-}
 
 bool within_limit(Job *j)
 {
