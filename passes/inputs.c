@@ -1,12 +1,14 @@
 /*
  * inputs.c: random arguments for a function, for comparing runs.
  *
- * Floats are normal, but states are not negative (second moments have roots
- * taken of them).  Integers that choose an element lie in the range of the
- * axis they choose from: a sweep from the last instruction to the first
- * carries such ranges from gathers, scatters and comparisons with index(a)
- * back to the parameters, through calls and repeats.  Each parameter has a
- * stream of its own, so that one more parameter changes no other.
+ * Floats are normal.  Parameters are smaller, as they are in a model: with
+ * unit weights every softmax is saturated, and a rounding upsets it.  States
+ * are not negative, since roots are taken of second moments.  Integers that
+ * choose an element lie in the range of the axis they choose from: a sweep from
+ * the last instruction to the first carries such ranges from gathers, scatters
+ * and comparisons with index(a) back to the parameters, through calls and
+ * repeats.  Each parameter has a stream of its own, so that one more parameter
+ * changes no other.
  */
 #include <math.h>
 
@@ -146,8 +148,9 @@ static Cell draw_cell(Draws *d, DType dtype, Role role, Bound bound)
     Cell c = {.i = 0};
     switch (dtype_class(dtype)) {
     case DC_float:
-        c.f = dtype_round(dtype, draw_normal(d));
+        c.f = draw_normal(d) * (role == ROLE_param ? 0.25 : 1);
         if (role == ROLE_state) c.f = fabs(c.f);
+        c.f = dtype_round(dtype, c.f);
         return c;
     case DC_bool:
         c.i = (int64_t)(draw(d) & 1);
