@@ -1,8 +1,8 @@
 /*
  * gradcheck.c: the derivatives of `grad`, held against difference quotients.
  *
- * For each `grad` a function is made that takes the values differentiated by
- * as further parameters and gives the loss.  Their derivative is estimated
+ * For each value that a `grad` differentiates by, a function is made that takes
+ * it as a further parameter and gives the loss.  Its derivative is estimated
  * from four runs, two central differences extrapolated to a step of zero
  * (Richardson), which in float64 leaves nine or more digits.
  */
@@ -11,10 +11,10 @@
 #include <math.h>
 #include <string.h>
 
-/* One `grad`: the loss as a function of the wrt values alone. */
+/* One `grad`; the loss as a function of one of its wrt values. */
 typedef struct Check {
     Module *m;
-    const Fn *fn, *loss; /* loss: parameters of fn, then the wrt values */
+    const Fn *fn, *loss; /* loss: parameters of fn, then the wrt value */
     Value grad;
     Arena *arena;
     const Tensor *args; /* of fn */
@@ -27,8 +27,8 @@ static Port plain_port(Module *m, const char *stem, uint32_t i, Type t)
     return (Port){.name = str_printf(&m->strs, "%s.%u", stem, i), .type = t};
 }
 
-/* Copies what the loss needs; wrt values become parameters. */
-static const Fn *loss_fn(Check *c)
+/* Copies what the loss needs; the wrt value of number k becomes a parameter. */
+static const Fn *loss_fn(const Check *c, uint32_t k)
 {
     Module *m = c->m;
     const Inst *in = inst_of(c->fn, c->grad);
@@ -44,12 +44,10 @@ static const Fn *loss_fn(Check *c)
             builder_param(&b, plain_port(m, "p", i, c->fn->params[i].type));
         done[i] = true;
     }
-    for (uint32_t i = 1; i < in->nargs; i++) {
-        Value wrt = inst_arg(c->fn, in, i);
-        map[wrt.id] =
-            builder_param(&b, plain_port(m, "wrt", i, value_type(c->fn, wrt)));
-        done[wrt.id] = true;
-    }
+    Value wrt = inst_arg(c->fn, in, k + 1);
+    map[wrt.id] =
+        builder_param(&b, plain_port(m, "wrt", k, value_type(c->fn, wrt)));
+    done[wrt.id] = true;
     for (uint32_t v = 0; v <= loss.id; v++) {
         const Inst *x = &c->fn->insts[v];
         Value *args = NEW_ARRAY(c->arena, Value, x->nargs);
@@ -126,10 +124,12 @@ static bool agrees(double grad, double slope, double largest, double size)
     return fabs(grad - slope) <= 1e-6 * scale + 1e-10 * size;
 }
 
-static bool check_wrt(const Check *c, uint32_t k, Tensor *args, int64_t *count)
+static bool check_wrt(Check *c, uint32_t k, Tensor *args, int64_t *count)
 {
     const Tensor *grad = &c->at[c->nwrt + k];
-    Tensor *x = &args[c->fn->nparams + k];
+    Tensor *x = &args[c->fn->nparams];
+    *x = c->at[k];
+    c->loss = loss_fn(c, k);
     double largest = 0, slope, size;
     for (int64_t i = 0; i < x->n; i++)
         largest = fmax(largest, fabs(grad->at[i].f));
@@ -150,18 +150,15 @@ static bool check_wrt(const Check *c, uint32_t k, Tensor *args, int64_t *count)
 static bool check_grad(Check *c, int64_t *count)
 {
     c->nwrt = inst_of(c->fn, c->grad)->nargs - 1;
-    c->loss = loss_fn(c);
     const Fn *values = values_fn(c);
     Tensor *at = NEW_ARRAY(c->arena, Tensor, 2 * c->nwrt);
     if (!interp_fn(c->m, values, &(InterpOpts){0}, c->args, at, c->arena))
         return false;
     c->at = at;
     uint32_t n = c->fn->nparams;
-    Tensor *args = NEW_ARRAY(c->arena, Tensor, n + c->nwrt);
+    Tensor *args = NEW_ARRAY(c->arena, Tensor, n + 1);
     for (uint32_t i = 0; i < n; i++)
         args[i] = c->args[i];
-    for (uint32_t i = 0; i < c->nwrt; i++)
-        args[n + i] = at[i];
     bool ok = true;
     for (uint32_t i = 0; i < c->nwrt && ok; i++)
         ok = check_wrt(c, i, args, count);

@@ -163,8 +163,8 @@ void interp_stack(Frame *f, const Inst *in, Val *out)
 typedef struct Tap {
     Axis axis;
     int64_t size, start, stride; /* of `axis` in its tensor */
-    uint32_t n, dim[8];          /* dimensions of the walk */
-    int64_t coef[8];
+    uint32_t n, *dim;            /* dimensions of the walk */
+    const int64_t *coef;
 } Tap;
 
 static Tap tap_of(Run *r, const Inst *in, const Walk *w, Type t)
@@ -172,18 +172,13 @@ static Tap tap_of(Run *r, const Inst *in, const Walk *w, Type t)
     const AttrItem *to = attr_get(r->m, in->attr, AT_to);
     const AttrItem *coef = attr_get(r->m, in->attr, AT_coef);
     Axis axis = attr_axis(r->m, in->attr, AT_axis);
-    Tap p = {axis,
-             local_size(r, t, axis),
-             attr_int(r->m, in->attr, AT_start, 0),
-             type_stride(r, t, axis),
-             to->n,
-             {0},
-             {0}};
-    CHECK(to->n <= 8);
-    for (uint32_t i = 0; i < to->n; i++) {
+    Tap p = {.axis = axis, .size = local_size(r, t, axis), .n = to->n};
+    p.start = attr_int(r->m, in->attr, AT_start, 0);
+    p.stride = type_stride(r, t, axis);
+    p.dim = NEW_ARRAY(&r->temp, uint32_t, to->n);
+    p.coef = coef->ints;
+    for (uint32_t i = 0; i < to->n; i++)
         p.dim[i] = walk_dim(w, to->axes[i]);
-        p.coef[i] = coef->ints[i];
-    }
     return p;
 }
 
