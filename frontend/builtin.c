@@ -117,7 +117,7 @@ static int64_t count_of(Sema *s, const Val *x, const AxisList *l)
 {
     int64_t n = 1;
     for (uint32_t i = 0; i < l->n; i++)
-        n *= val_axis(s, x, l->at[i])->size;
+        n = times(n, val_axis(s, x, l->at[i])->size);
     return n;
 }
 
@@ -369,7 +369,7 @@ Val builtin_size(Sema *s, const Builtin *b, const Call *c)
     if (!named_axes(s, b, c, &l)) return val_error();
     for (uint32_t i = 0; i < l.n; i++) {
         if (!axis_size_needed(s, l.at[i], c->at, &x)) return val_error();
-        size *= x;
+        size = times(size, x);
     }
     return val_whole(size);
 }

@@ -62,7 +62,7 @@ static void add_size(Reader *r, int64_t sign, Index *out)
     r->p++;
     for (uint32_t i = 0; i < l.n && !r->failed; i++) {
         r->failed |= !axis_size_needed(r->s, l.at[i], r->at, &size);
-        all *= size;
+        all = times(all, size);
     }
     out->plus += sign * all;
 }
@@ -85,7 +85,7 @@ static void add_name(Reader *r, int64_t sign, Index *out)
     }
     Val v = eval_name(s, w.text, r->at);
     if (val_is_number(&v))
-        out->plus += sign * (int64_t)v.number;
+        out->plus += sign * whole_of(v.number);
     else
         r->failed = true;
 }
@@ -203,7 +203,7 @@ static CkptDim dim_of(Sema *s, const Mem *mem, const AxisList *l)
     for (uint32_t i = 0; i < l->n; i++) {
         axes[i] = l->at[i];
         int64_t size = type_size(s->m, mem->type, l->at[i]);
-        d.total *= size ? size : 1;
+        d.total = times(d.total, size ? size : 1);
     }
     return d;
 }

@@ -117,7 +117,7 @@ static bool define_value(Sema *s, const Define *d, Val *out)
     Span none = {0};
     if (*d->value && !*end) {
         bool whole = strspn(d->value, "+-0123456789") == strlen(d->value);
-        *out = whole ? val_whole((int64_t)x) : val_number(x);
+        *out = whole ? val_whole(whole_of(x)) : val_number(x);
         return true;
     }
     Str word = module_str(s->m, d->value);

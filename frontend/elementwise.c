@@ -155,11 +155,11 @@ static double fold2(ScalarOp op, double a, double b)
     case SC_or:
         return a != 0 || b != 0;
     case SC_bitand:
-        return (double)((int64_t)a & (int64_t)b);
+        return (double)(whole_of(a) & whole_of(b));
     case SC_bitor:
-        return (double)((int64_t)a | (int64_t)b);
+        return (double)(whole_of(a) | whole_of(b));
     case SC_bitxor:
-        return (double)((int64_t)a ^ (int64_t)b);
+        return (double)(whole_of(a) ^ whole_of(b));
     case SC_shl:
         return ldexp(a, (int)b);
     case SC_shr:
@@ -317,7 +317,7 @@ bool lazy_cheap(Sema *s, Expr e)
 static Expr number_expr(Sema *s, const Val *v, DType d)
 {
     return dtype_class(d) == DC_float ? expr_float(s->m, d, v->number)
-                                      : expr_int(s->m, d, (int64_t)v->number);
+                                      : expr_int(s->m, d, whole_of(v->number));
 }
 
 static uint32_t join_axes(TypeAxis *out, uint32_t n, const TypeAxis *more,

@@ -40,7 +40,7 @@ static bool fan(Sema *s, const char *name, Val *out)
     uint32_t n = in ? p->from : p->to;
     int64_t size = 1;
     for (uint32_t i = first; i < first + n; i++)
-        size *= type_size(s->m, p->type, p->axes[i]);
+        size = times(size, type_size(s->m, p->type, p->axes[i]));
     *out = val_whole(size);
     return true;
 }
@@ -60,7 +60,7 @@ static bool axis_as_size(Sema *s, Str name, Span at, Val *out)
             *out = val_error();
             return true;
         }
-        size *= x;
+        size = times(size, x);
     }
     *out = val_whole(size);
     return true;
@@ -407,7 +407,7 @@ static Val eval_field(Sema *s, const Node *n)
     return val_error();
 }
 
-Val eval_node(Sema *s, const Node *n)
+static Val eval_inner(Sema *s, const Node *n)
 {
     switch ((NodeKind)n->kind) {
     case N_name:
@@ -443,4 +443,18 @@ Val eval_node(Sema *s, const Node *n)
                    node_words((NodeKind)n->kind));
         return val_error();
     }
+}
+
+Val eval_node(Sema *s, const Node *n)
+{
+    enum { MOST = 1500 };
+    if (s->nesting == MOST) {
+        sema_error(s, DIAG_too_deep, n->span,
+                   "expressions and calls are nested more than %d deep", MOST);
+        return val_error();
+    }
+    s->nesting++;
+    Val v = eval_inner(s, n);
+    s->nesting--;
+    return v;
 }

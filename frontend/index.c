@@ -82,7 +82,7 @@ static bool part_sizes(Sema *s, Span at, Axis whole, int64_t size,
         int64_t x = to->at[i].id == whole.id ? 0 : axis_size(s, to->at[i]);
         out[i] = (TypeAxis){.axis = to->at[i], .size = x};
         if (x)
-            known *= x;
+            known = times(known, x);
         else if (open != UINT32_MAX) {
             sema_error(s, DIAG_size_unknown, at,
                        "neither the size of '%s' nor that "
@@ -204,7 +204,7 @@ static Val merge_axes(Sema *s, Span at, Val x, const AxisList *from, Axis to)
 {
     int64_t size = 1;
     for (uint32_t i = 0; i < from->n; i++)
-        size *= val_axis(s, &x, from->at[i])->size;
+        size = times(size, val_axis(s, &x, from->at[i])->size);
     if (!declared_fits(s, at, from->at[0], to, size)) return val_error();
     bind_new(s, to, size);
     here(s)->loc = loc_of(s->m, at);

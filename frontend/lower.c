@@ -198,7 +198,7 @@ static int64_t config_whole(Sema *s, const char *name, int64_t otherwise)
 {
     ConfigValue *c = config_find(s, s->main, module_str(s->m, name));
     if (!c || !val_is_number(&c->value)) return otherwise;
-    return (int64_t)c->value.number;
+    return whole_of(c->value.number);
 }
 
 /* The first axis of the inputs is the batch; a step has `accumulate` of it. */
@@ -214,7 +214,13 @@ static bool global_batch(Sema *s, const Node *n)
     if (!l.n) return true;
     int64_t size, accumulate = config_whole(s, "accumulate", 1);
     if (!axis_size_needed(s, l.at[0], t->span, &size)) return false;
-    SizeBinding b = {l.at[0], size * (accumulate > 0 ? accumulate : 1)};
+    if (accumulate < 1) {
+        sema_error(s, DIAG_size_whole, t->span,
+                   "accumulate is a whole number from 1, this is %lld",
+                   (long long)accumulate);
+        return false;
+    }
+    SizeBinding b = {l.at[0], times(size, accumulate)};
     vec_push(s->a, &s->sizes, b);
     option_set(s->m, "batch_axis", axis_name(s->m, l.at[0]));
     option_set(s->m, "accumulate",

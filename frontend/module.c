@@ -8,6 +8,8 @@
  */
 #include "sema.h"
 
+enum { MOST_CALLS = 1 << 18 };
+
 /* --------------------------------------------------------- axis arguments --
  */
 
@@ -205,6 +207,11 @@ static bool bind_args(Sema *s, const Node *d, Val *slots, const Span *spans,
 
 static bool too_deep(Sema *s, Span at, const Node *d)
 {
+    if (++s->calls > MOST_CALLS) {
+        sema_error(s, DIAG_too_many, at, "the program makes more than %d calls",
+                   MOST_CALLS);
+        return true;
+    }
     if (s->depth < 64) return false;
     sema_error(s, DIAG_too_deep, at, "'%s' is called more than 64 levels deep",
                STR(s, d->decl.name.text));

@@ -47,7 +47,7 @@ static bool add_part(Plan *p, const Setting *set)
             if (!f) return false;
             for (uint32_t k = 0; k < f->natoms && part.natoms < 8; k++)
                 part.atoms[part.natoms++] = f->atoms[k];
-            part.size *= f->size;
+            part.size = times(part.size, f->size);
         }
     } else {
         if (!size_eval(s, set->value, &part.size)) return false;
@@ -64,7 +64,7 @@ static bool check_mesh_size(Plan *p, const Node *rule)
     Buf b = {0};
     for (uint32_t i = 0; i < s->m->mesh.n; i++) {
         int64_t size = s->m->mesh.at[i].size;
-        all *= size;
+        all = times(all, size);
         buf_printf(&b, "%s%lld", i ? " x " : "", (long long)size);
     }
     bool ok = !s->f->opts.devices || s->f->opts.devices == all;
@@ -285,9 +285,9 @@ static bool try_axis(Plan *p, Shard *x, const Splittee *t, uint32_t axis,
             return true;
         }
         if (taken->at[i].axis.id == a.id)
-            over *= p->s->m->mesh.at[taken->at[i].mesh.id].size;
+            over = times(over, p->s->m->mesh.at[taken->at[i].mesh.id].size);
     }
-    over *= p->s->m->mesh.at[m.id].size;
+    over = times(over, p->s->m->mesh.at[m.id].size);
     if (size % over) return not_divisible(p, x, axis, m, size);
     x->used = true;
     if (taken->n == 32) return true;

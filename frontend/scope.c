@@ -262,8 +262,7 @@ static uint32_t distance(const char *a, const char *b)
 
 const char *nearest(const char *word, const char *const *words, uint32_t n)
 {
-    uint32_t best = (uint32_t)strlen(word) / 3;
-    if (best == 0) best = 1;
+    uint32_t best = ((uint32_t)strlen(word) + 2) / 3;
     const char *found = NULL;
     for (uint32_t i = 0; i < n; i++) {
         uint32_t d = distance(word, words[i]);

@@ -371,12 +371,30 @@ struct Sema {
     bool ok;
     VEC(SizeBinding) sizes; /* of the entry: the global batch */
     uint32_t depth;         /* of activations */
+    uint32_t nesting;       /* of expressions, through calls */
+    uint32_t calls, turns;  /* so far, of everything: programs may not end */
     uint32_t search;
 };
 
 static inline Builder *here(Sema *s)
 {
     return &s->frame->b;
+}
+
+/* Saturates: nothing of that size can be built. */
+static inline int64_t times(int64_t a, int64_t b)
+{
+    int64_t r;
+    return __builtin_mul_overflow(a, b, &r) ? INT64_MAX : r;
+}
+
+/* Clamped to what a double holds exactly; not a number is 0. */
+static inline int64_t whole_of(double x)
+{
+    const int64_t most = (int64_t)1 << 53;
+    if (x >= (double)most) return most;
+    if (x <= -(double)most) return -most;
+    return x == x ? (int64_t)x : 0;
 }
 
 #define STR(s, x) str_of((s)->m, (x))

@@ -147,7 +147,7 @@ static bool sum_size(Sema *s, const Node *n, int64_t *out)
         if (n->kind == N_sum)
             *out += x;
         else
-            *out *= x;
+            *out = times(*out, x);
     }
     return true;
 }

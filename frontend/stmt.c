@@ -7,6 +7,8 @@
  */
 #include "sema.h"
 
+enum { MOST_TURNS = 1 << 16 };
+
 /* ---------------------------------------------------------- assignment -- */
 
 /* The value with exactly the type of the state: fewer axes are filled. */
@@ -165,14 +167,14 @@ static bool list_values(Sema *s, const Node *n, Val *out)
     for (int i = 0; i < 2; i++) {
         Val v = eval_node(s, nodes[i]);
         if (val_failed(&v)) return false;
-        if (!val_is_number(&v) || v.number != (double)(int64_t)v.number) {
+        if (!val_is_number(&v) || v.number != (double)whole_of(v.number)) {
             sema_error(
                 s, DIAG_not_static, nodes[i]->span,
                 "the ends of a range have to be whole numbers known when "
                 "compiling");
             return false;
         }
-        ends[i] = (int64_t)v.number;
+        ends[i] = whole_of(v.number);
     }
     int64_t count = ends[1] > ends[0] ? ends[1] - ends[0] : 0;
     if (count > 4096) {
@@ -214,8 +216,15 @@ static bool exec_for(Sema *s, const Node *n)
                        lists[i].tuple.n);
             return false;
         }
-    for (uint32_t t = 0; t < lists[0].tuple.n; t++)
+    for (uint32_t t = 0; t < lists[0].tuple.n; t++) {
+        if (++s->turns > MOST_TURNS) {
+            sema_error(s, DIAG_too_many, n->head,
+                       "the program makes more than %d turns of for",
+                       MOST_TURNS);
+            return false;
+        }
         if (!for_turn(s, n, lists, t)) return false;
+    }
     return true;
 }
 

@@ -80,6 +80,7 @@ bool train_params_known(Sema *s, Span at)
     t->params = param_bundle(s);
     t->taken = NEW_ARRAY(s->a, bool, s->trained.n + 1);
     t->next = NEW_ARRAY(s->a, Val, s->trained.n + 1);
+    t->raw = t->params;
     if (s->trained.n) differentiate(s);
     return true;
 }
@@ -321,10 +322,13 @@ static bool read_update(Sema *s, const Node *n, Update *u)
 
 static bool took_nothing(Sema *s, const Node *n, uint32_t matched)
 {
-    if (n->update.paths.n == 0 && s->trained.n == 0) return true;
     Report *r = sema_error(s, DIAG_rule_unused, n->head,
                            "this update takes no parameter");
-    if (matched)
+    if (s->trained.n == 0)
+        report_note(r, s->train->loss_at,
+                    "the loss meets no parameter that "
+                    "is trained");
+    else if (matched)
         report_note(r, (Span){0},
                     "earlier updates have taken all that it "
                     "names, or they are no maps");

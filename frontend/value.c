@@ -126,8 +126,9 @@ Expr lazy_here(Sema *s, const Val *v, Value *ops, uint32_t *nops)
 
 static Value emit_number(Sema *s, const Val *v, DType d)
 {
-    Expr e = dtype_class(d) == DC_float ? expr_float(s->m, d, v->number)
-                                        : expr_int(s->m, d, (int64_t)v->number);
+    Expr e = dtype_class(d) == DC_float
+                 ? expr_float(s->m, d, v->number)
+                 : expr_int(s->m, d, whole_of(v->number));
     return emit_map(here(s), e, NULL, 0);
 }
 
