@@ -306,17 +306,32 @@ static bool may_be_strided(const Scene *s, Value owner)
     return strcmp(str_of(m, g->kind), "scatter") != 0;
 }
 
-/* The value's name, or the name that it has in the function that makes it. */
-static Str owner_name(const Scene *s, Value owner)
+/* The result of a group or of a repeat's body that V stands for. */
+static bool made_inside(const Module *m, const Fn **fn, Value *v)
 {
-    const Module *m = s->x->m;
-    Value maker;
-    uint32_t result;
-    Str name = s->fn->names[owner.id];
-    if (name.id || !owner_result(s, owner, &maker, &result)) return name;
-    const Inst *in = inst_of(s->fn, maker);
-    const Fn *g = fn_of(m, attr_fn(m, in->attr, AT_fn));
-    return g->names[g->result_values[result].id];
+    const Inst *in = inst_of(*fn, *v);
+    int64_t result = 0;
+    if (in->op == OP_proj) {
+        result = attr_int(m, in->attr, AT_index, 0);
+        in = inst_of(*fn, inst_arg(*fn, in, 0));
+    }
+    if (in->op != OP_call && in->op != OP_repeat) return false;
+    *fn = fn_of(m, attr_fn(m, in->attr, AT_fn));
+    *v = (*fn)->result_values[result];
+    return true;
+}
+
+/* The value's first name and its innermost place, looking into the functions
+ * that make it: a stacked value is what the body calls so. */
+static void origin_of(const Scene *s, Value v, Str *name, Loc *loc)
+{
+    const Fn *fn = s->fn;
+    *name = (Str){0};
+    do {
+        const Loc at = inst_of(fn, v)->loc;
+        if (at.id) *loc = at;
+        if (!name->id) *name = fn->names[v.id];
+    } while (made_inside(s->x->m, &fn, &v));
 }
 
 static void settle(Scene *s, Value v)
@@ -334,8 +349,10 @@ static void settle(Scene *s, Value v)
         return;
     }
     Layout l = own_layout(s, v);
-    t.at =
-        (Home){.root = root_new(s, l, owner_name(s, v), in->loc), .layout = l};
+    Str name;
+    Loc loc = in->loc;
+    origin_of(s, v, &name, &loc);
+    t.at = (Home){.root = root_new(s, l, name, loc), .layout = l};
     t.family = v.id;
     s->want_family[v.id] = v.id;
     move_in(s, &t);
