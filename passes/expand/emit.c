@@ -166,10 +166,41 @@ Home *result_homes(Scene *s, Value maker, uint32_t n)
     return homes;
 }
 
+static bool begins(const Scene *s, const Inst *user, Value v)
+{
+    int64_t carry = attr_int(s->x->m, user->attr, AT_carry, 0);
+    for (uint32_t k = 0; k < user->nargs; k++)
+        if (value_eq(inst_arg(s->fn, user, k), v) &&
+            (user->op != OP_repeat || k >= carry))
+            return false;
+    return true;
+}
+
+bool is_beginning(const Scene *s, Value v)
+{
+    const Inst *in = inst_of(s->fn, v);
+    if (in->op != OP_call || in->nargs > 0 ||
+        type_info(s->x->m, in->type)->is_tuple)
+        return false;
+    for (uint32_t i = 0; i < s->fn->nresults; i++)
+        if (value_eq(s->fn->result_values[i], v)) return false;
+    for (uint32_t i = v.id + 1; i < s->fn->ninsts; i++)
+        if (!begins(s, &s->fn->insts[i], v)) return false;
+    return true;
+}
+
+void emit_beginning(Scene *s, Value v, const Home *to)
+{
+    FnRef f = attr_fn(s->x->m, inst_of(s->fn, v)->attr, AT_fn);
+    Value out = home_value(s, to);
+    emit_launch(s, f, NULL, 0, &out, 1);
+}
+
 static void emit_call_group(Scene *s, uint32_t i)
 {
     Module *m = s->x->m;
     const Inst *in = &s->fn->insts[i];
+    if (is_beginning(s, (Value){i})) return;
     FnRef f = attr_fn(m, in->attr, AT_fn);
     const Fn *g = fn_of(m, f);
     Home *homes = result_homes(s, (Value){i}, g->nresults);

@@ -106,6 +106,10 @@ void scene_init(Scene *s, Expand *x, const Fn *fn, Builder *b, const Home *args,
 Value home_value(Scene *s, const Home *h);
 void emit_launch(Scene *s, FnRef group, const Value *args, uint32_t nargs,
                  const Value *outs, uint32_t nouts);
+/* A value that a group makes of nothing (zeros) and that only repeats begin
+ * with: it is made where each of them wants it. */
+bool is_beginning(const Scene *s, Value v);
+void emit_beginning(Scene *s, Value v, const Home *to);
 void emit_copy(Scene *s, const Home *from, const Home *to);
 void emit_zero(Scene *s, const Home *to);
 

@@ -161,8 +161,12 @@ void emit_loop(Scene *s, Value repeat)
     l.received = NEW_ARRAY(s->x->a, Home, most);
     l.targets = NEW_ARRAY(s->x->a, Home, (size_t)l.nresults + 1);
     for (uint32_t i = 0; i < l.carry; i++) {
+        Value v = inst_arg(s->fn, in, i);
         Home from = operand_home(&l, i);
-        emit_copy(s, &from, &l.results[i]);
+        if (is_beginning(s, v))
+            emit_beginning(s, v, &l.results[i]);
+        else
+            emit_copy(s, &from, &l.results[i]);
     }
     test_before(&l);
     FnRef body = expand_body(&l);
