@@ -117,8 +117,10 @@ static FnRef clone_write(Micro *mi, const Clone *k)
     body.map = NEW_ARRAY(m->scratch, Value, k->old->ninsts + 1);
     builder_init(&body.b, m, fn);
     clone_params(&body, k);
+    /* what nobody needs may be what no turn can compute */
+    const bool *needed = fn_needed(m, k->old, m->scratch);
     for (uint32_t i = k->old->nparams; i < k->old->ninsts; i++)
-        body.map[i] = body_write(&body, (Value){i});
+        if (needed[i]) body.map[i] = body_write(&body, (Value){i});
     for (uint32_t i = 0; i < k->old->nresults; i++)
         builder_result(&body.b, body.map[k->old->result_values[i].id],
                        k->old->results[i]);
