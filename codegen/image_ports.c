@@ -200,6 +200,25 @@ static int by_bytes(const void *a, const void *b)
     return *x < *y ? -1 : 1;
 }
 
+/* A buffer without a name is called by the function that fills it first. */
+static Str buffer_name(ImageTables *t, const LiveBuffer *b)
+{
+    Module *m = t->m;
+    Str name = b->fn->names[b->value.id];
+    for (uint32_t i = b->value.id; i < b->fn->ninsts && !name.id; i++) {
+        const Inst *in = &b->fn->insts[i];
+        if (in->op != OP_launch && in->op != OP_loop) continue;
+        for (uint32_t k = 0; k < in->nargs && !name.id; k++) {
+            Spot s = spot_of(m, b->fn, inst_arg(b->fn, in, k), t->a);
+            if (!value_eq(s.root, b->value)) continue;
+            const Fn *by = fn_of(m, attr_fn(m, in->attr, AT_fn));
+            name =
+                module_str(m, arena_printf(t->a, "(%s)", str_of(m, by->name)));
+        }
+    }
+    return name;
+}
+
 static void add_peaks(ImageTables *t, const Live *live, int64_t moment)
 {
     const LiveBuffer **at =
@@ -212,7 +231,7 @@ static void add_peaks(ImageTables *t, const Live *live, int64_t moment)
     qsort(at, n, sizeof *at, by_bytes);
     for (uint32_t i = 0; i < n; i++) {
         const Fn *fn = at[i]->fn;
-        TitanPeak row = {.name = image_string(t, fn->names[at[i]->value.id]),
+        TitanPeak row = {.name = image_string(t, buffer_name(t, at[i])),
                          .bytes = (uint64_t)at[i]->bytes};
         image_line(t, inst_of(fn, at[i]->value)->loc, &row.file, &row.line);
         vec_push(t->a, &t->peaks, row);
