@@ -174,9 +174,9 @@ static uint32_t add_gemm(Writer *w, const Gemm *g, uint64_t workspace)
 
 /* Room to widen narrow operands: in the worker's lane inside a parallel loop,
  * else one block for each lane in the frame. */
-static At workspace_at(const Writer *w, uint64_t *bytes)
+static At workspace_at(const Writer *w, const Gemm *g, uint64_t *bytes)
 {
-    *bytes = TITAN_GEMM_BLOCK;
+    *bytes = titan_gemm_block(g->m, g->n, g->k);
     if (w->lanes)
         return (At){.base = TITAN_BASE_lane, .offset = (int64_t)w->lane};
     *bytes *= w->t.lanes;
@@ -193,7 +193,7 @@ static void write_gemm(Writer *w, const Fn *group, const At *at, uint32_t n,
         BUG("the places of '%s' make no gemm", str_of(t->m, group->name));
     uint64_t bytes = 0;
     At room = {0};
-    if (!w->gpu && !is_plain(&g)) room = workspace_at(w, &bytes);
+    if (!w->gpu && !is_plain(&g)) room = workspace_at(w, &g, &bytes);
     TitanCommand *c = add_command(w, TITAN_COMMAND_gemm, loc);
     c->index = add_gemm(w, &g, bytes);
     c->operands.n = bytes ? 4 : 3;

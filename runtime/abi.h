@@ -158,15 +158,20 @@ typedef struct TitanTurn {
 
 /* How the host runtime cuts a gemm, whatever the number of threads: tiles of
  * at most M x N of the result, and for dtypes that the BLAS does not take,
- * blocks of K that are widened to f32 in a workspace.  Such a gemm needs
- * TITAN_GEMM_BLOCK bytes per lane of the image, or for one lane inside a
- * parallel loop. */
+ * blocks of K that are widened to f32 in a workspace. */
 enum { TITAN_GEMM_M = 384, TITAN_GEMM_N = 768, TITAN_GEMM_K = 1024 };
-enum {
-    TITAN_GEMM_BLOCK = 4 * (TITAN_GEMM_M * TITAN_GEMM_K +
-                            TITAN_GEMM_K * TITAN_GEMM_N +
-                            TITAN_GEMM_M * TITAN_GEMM_N)
-};
+
+/* Bytes of workspace for one worker of such a gemm, with its result as it is
+ * or transposed.  It needs them for every lane of the image, or for one lane
+ * inside a parallel loop. */
+static inline uint64_t titan_gemm_block(int64_t m, int64_t n, int64_t k)
+{
+    uint64_t rows = (uint64_t)(m < TITAN_GEMM_N ? m : TITAN_GEMM_N);
+    uint64_t cols = (uint64_t)(n < TITAN_GEMM_N ? n : TITAN_GEMM_N);
+    uint64_t sums = (uint64_t)(k < TITAN_GEMM_K ? k : TITAN_GEMM_K);
+    uint64_t floats = rows * sums + sums * cols + rows * cols;
+    return (4 * floats + 255) & ~UINT64_C(255);
+}
 
 /* D[m, n] = sum over k of A[m, k] * B[k, n], or D += that.
  * Row and column strides in elements; one of each pair is 1.  Batches: up to

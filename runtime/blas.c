@@ -148,6 +148,11 @@ static Matrix widened(Matrix x, int64_t r0, int64_t c0, int64_t rows,
     return (Matrix){(const char *)to, F32, cols, 1};
 }
 
+static size_t block_of(const TitanGemm *g)
+{
+    return (size_t)titan_gemm_block(g->m, g->n, g->k);
+}
+
 static bool is_narrow(const TitanGemm *g)
 {
     return g->dtype_a != g->dtype_b || g->dtype_a != g->dtype_d ||
@@ -157,9 +162,10 @@ static bool is_narrow(const TitanGemm *g)
 static void narrow_tile(const Job *j, int64_t r0, int64_t c0, int64_t rows,
                         int64_t cols, char *workspace)
 {
+    int64_t most = j->k < TITAN_GEMM_K ? j->k : TITAN_GEMM_K;
     float *sum = (float *)(void *)workspace;
-    float *wa = sum + (size_t)TITAN_GEMM_M * TITAN_GEMM_N;
-    float *wb = wa + (size_t)TITAN_GEMM_M * TITAN_GEMM_K;
+    float *wa = sum + rows * cols;
+    float *wb = wa + rows * most;
     Matrix d = {(const char *)sum, F32, cols, 1};
     bool add = j->g->accumulate;
     if (add) widened(j->d, r0, c0, rows, cols, sum);
@@ -195,7 +201,7 @@ static void run_tiles(void *user, int64_t begin, int64_t end, unsigned worker)
         int64_t cols = j->n - c0 < j->tn ? j->n - c0 : j->tn;
         if (is_narrow(j->g))
             narrow_tile(j, r0, c0, rows, cols,
-                        j->workspace + (size_t)worker * TITAN_GEMM_BLOCK);
+                        j->workspace + worker * block_of(j->g));
         else
             plain_tile(j, r0, c0, rows, cols);
     }
@@ -278,8 +284,7 @@ static void run_batch(void *user, int64_t begin, int64_t end, unsigned worker)
             (char *)x->at.d + id * titan_dtype_bytes(g->dtype_d),
             x->at.workspace};
         if (!x->inner && at.workspace)
-            at.workspace =
-                (char *)at.workspace + (size_t)worker * TITAN_GEMM_BLOCK;
+            at.workspace = (char *)at.workspace + worker * block_of(g);
         run_one(x->blas, x->inner, g, &at);
     }
 }

@@ -19,6 +19,7 @@ typedef struct Check {
     TitanStory *story;
     TitanImage *im;
     uint64_t commands; /* checked so far: a program may run in many places */
+    uint32_t parallel; /* parallel loops around */
 } Check;
 
 #define BAD(c, ...) \
@@ -296,6 +297,22 @@ static TitanStatus check_gemms(Check *c)
     return TITAN_OK;
 }
 
+/* f32 and f64 lie as the BLAS takes them; the rest is widened. */
+static bool is_widened(const TitanGemm *g)
+{
+    return g->dtype_a != g->dtype_b || g->dtype_a != g->dtype_d ||
+           g->dtype_a > 1;
+}
+
+/* Enough for every worker that may run this gemm at one time. */
+static uint64_t least_workspace(const Check *c, const TitanGemm *g)
+{
+    const TitanHeader *h = c->im->header;
+    if (h->target != TITAN_TARGET_host || !is_widened(g)) return 0;
+    uint64_t block = titan_gemm_block(g->m, g->n, g->k);
+    return c->parallel ? block : block * h->lanes;
+}
+
 static TitanStatus check_gemm_command(Check *c, const TitanCommand *cmd)
 {
     const TitanImage *im = c->im;
@@ -306,7 +323,8 @@ static TitanStatus check_gemm_command(Check *c, const TitanCommand *cmd)
     for (int w = 0; w < 3; w++)
         if (o[w].kind != TITAN_OPERAND_memory || gemm_reach(g, w) > o[w].bytes)
             return BAD(c, "a gemm reaches past its operand");
-    if (g->workspace && (cmd->operands.n < 4 || o[3].bytes < g->workspace))
+    uint64_t least = least_workspace(c, g);
+    if (least && (cmd->operands.n < 4 || o[3].bytes < least))
         return BAD(c, "a gemm has no workspace");
     return TITAN_OK;
 }
@@ -369,7 +387,8 @@ static TitanStatus check_program(Check *c, uint32_t id, const int64_t *counts,
 static TitanStatus check_runs(Check *c, TitanRange runs)
 {
     int64_t counts[MAX_LOOP_DEPTH];
-    uint32_t ends[MAX_LOOP_DEPTH], depth = 0;
+    uint32_t ends[MAX_LOOP_DEPTH], loops[MAX_LOOP_DEPTH], depth = 0;
+    c->parallel = 0;
     if (!range_ok(runs, c->im->nruns)) return BAD(c, "an entry has no runs");
     for (uint32_t i = runs.first; i < runs.first + runs.n; i++) {
         const TitanRun *r = &c->im->runs[i];
@@ -385,11 +404,14 @@ static TitanStatus check_runs(Check *c, TitanRange runs)
                 TRY(check_operand(c, r->operand, counts, depth));
             counts[depth] = r->count;
             ends[depth++] = r->program;
+            loops[depth - 1] = (r->flags & TITAN_LOOP_parallel) != 0;
+            c->parallel += loops[depth - 1];
             continue;
         case TITAN_RUN_end:
             if (depth == 0 || ends[depth - 1] != i)
                 return BAD(c, "end at run %" PRIu32 " without its loop", i);
             depth--;
+            c->parallel -= loops[depth];
             continue;
         case TITAN_RUN_segment:
             continue;

@@ -104,7 +104,8 @@ static void check_gemm(const Blas *blas, Pool *pool, const Case *c)
     char *d = random_matrix(&seed, c->dtype_d, m * n * c->batch);
     char *old = malloc((size_t)(m * n * c->batch) * 8);
     memcpy(old, d, (size_t)(m * n * c->batch) * titan_dtype_bytes(c->dtype_d));
-    char *workspace = malloc((size_t)TITAN_GEMM_BLOCK * 2);
+    /* of two workers */
+    char *workspace = malloc((size_t)titan_gemm_block(m, n, k) * 2);
     GemmBuffers buffers = {a, b, d, workspace};
     blas_gemm(blas, pool, &g, &buffers);
     double eps = c->dtype_d == BF16 ? 0.01 : c->dtype == F64 ? 1e-13 : 1e-5;
