@@ -55,11 +55,12 @@ void unnest(Parser *p);
 /* ------------------------------------------- types, expressions, functions */
 
 bool parse_type(Parser *p, Type *out) MUST_USE; /* parse_type.c */
-/* After `{`, up to and with `}`; operand i has the dtype given[i]. */
+/* The operands of the map, by type. */
 typedef struct BodyOperands {
     const Type *types;
     uint32_t n;
 } BodyOperands;
+/* After `{`, up to and with `}`. */
 bool parse_body(Parser *p, const BodyOperands *operands, int expected,
                 Expr *out) MUST_USE; /* parse_expr.c */
 /* At `entry` or `fn`; takes the whole function. */

@@ -299,7 +299,7 @@ static bool parse_results(Parser *p, PortVec *out)
 
 /* -------------------------------------------------------- instructions -- */
 
-/* False also for a poisoned value, which `poisoned` tells. */
+/* A poisoned value is taken, and noted. */
 static bool parse_value(FnParser *f, Value *out, bool *poisoned)
 {
     Parser *p = f->p;
