@@ -4,9 +4,9 @@
  *
  * The compiler is the one in CC, else the one that built titanc; it is started
  * without a shell.  The runtime lies beside titanc, or in ../lib of an
- * installation.  For a GPU the object is made of the image and the PTX by the
- * same compiler.  Everything is made in a fresh folder below TMPDIR; the
- * program goes to its place by a rename.
+ * installation.  For a GPU the object is made of the image, the PTX and, with
+ * ptxas, a cubin by the same compiler.  Everything is made in a fresh folder
+ * below TMPDIR; the program goes to its place by a rename.
  */
 #include <errno.h>
 #include <spawn.h>
@@ -68,7 +68,9 @@ static bool report_compiler(Link *l, const char *compiler, int error)
     return false;
 }
 
-static bool run(Link *l)
+/* Runs the words to their end: 0 or the exit status; below 0: they could not
+ * be started, -errno. */
+static int run_words(Link *l)
 {
     pid_t child;
     int status;
@@ -80,16 +82,22 @@ static bool run(Link *l)
         fputc('\n', stderr);
     }
     int error = posix_spawnp(&child, words[0], NULL, NULL, words, environ);
-    if (error) return report_compiler(l, words[0], error);
+    if (error) return -error;
     while (waitpid(child, &status, 0) < 0)
-        if (errno != EINTR) return report_compiler(l, words[0], errno);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return true;
+        if (errno != EINTR) return -errno;
     /* where the library has no means to say that exec failed */
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
-        return report_compiler(l, words[0], ENOENT);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 127) return -ENOENT;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static bool run(Link *l)
+{
+    int status = run_words(l);
+    if (status == 0) return true;
+    if (status < 0) return report_compiler(l, l->words[0], -status);
     Report *r = diag_error(&l->j->diag, DIAG_link_failed, (Span){0},
                            "the C compiler \"%s\" could not link the program",
-                           words[0]);
+                           l->words[0]);
     report_note(r, (Span){0}, "its own message is above");
     return false;
 }
@@ -113,6 +121,7 @@ static const char device_assembly[] =
     "        .section .rodata\n"
     "        .globl titan_image, titan_image_size, titan_kernels\n"
     "        .globl titan_ptx, titan_ptx_size\n"
+    "        .globl titan_cubin, titan_cubin_size\n"
     "        .balign 16\n"
     "titan_image:\n"
     "        .incbin \"image\"\n"
@@ -122,21 +131,45 @@ static const char device_assembly[] =
     "        .incbin \"ptx\"\n"
     "titan_ptx_end:\n"
     "        .byte 0\n"
+    "        .balign 16\n"
+    "titan_cubin:\n"
+    "        .incbin \"cubin\"\n"
+    "titan_cubin_end:\n"
     "        .balign 8\n"
     "titan_image_size:\n"
     "        .quad titan_image_end - titan_image\n"
     "titan_ptx_size:\n"
     "        .quad titan_ptx_end - titan_ptx\n"
+    "titan_cubin_size:\n"
+    "        .quad titan_cubin_end - titan_cubin\n"
     "titan_kernels:\n"
     "        .quad 0\n"
     "        .section .note.GNU-stack,\"\",@progbits\n";
 
-/* The image and the PTX as an object, for a GPU. */
+/* The machine code for the exact GPU, where ptxas is at hand: the one in
+ * PTXAS, else the one that the build found, else on the path.  Without it the
+ * file is empty, and the driver compiles the PTX when it loads it. */
+static bool put_cubin(Link *l)
+{
+    const char *ptxas = getenv("PTXAS");
+    const char *target = target_name(l->j->r->codegen.target);
+    if (!ptxas || !*ptxas) ptxas = *TITAN_PTXAS ? TITAN_PTXAS : "ptxas";
+    l->n = 0;
+    add(l, ptxas);
+    add(l, arena_printf(&l->j->arena, "-arch=%s", target));
+    add(l, "-o");
+    add(l, below(l, "cubin"));
+    add(l, below(l, "ptx"));
+    if (run_words(l) == 0) return true;
+    return put(l, "cubin", "", 0);
+}
+
+/* Image, PTX and cubin as an object, for a GPU. */
 static bool put_device(Link *l)
 {
     const Artifact *a = &l->j->made;
     if (!put(l, "image", a->image, a->image_size) ||
-        !put(l, "ptx", a->text, a->text_size) ||
+        !put(l, "ptx", a->text, a->text_size) || !put_cubin(l) ||
         !put(l, "step.s", device_assembly, sizeof device_assembly - 1))
         return false;
     begin(l);
@@ -195,8 +228,8 @@ static bool link_it(Link *l, const char *runtime)
 
 static void clean(Link *l)
 {
-    static const char *const names[] = {"image", "ptx", "step.s", "step.o",
-                                        "program"};
+    static const char *const names[] = {"image",  "ptx",    "cubin",
+                                        "step.s", "step.o", "program"};
     for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
         unlink(below(l, names[i]));
     rmdir(l->folder);
