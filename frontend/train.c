@@ -265,6 +265,30 @@ static Scope *optimizer_scope(Sema *s, const Update *u, Mem *mem)
     return sc;
 }
 
+/* The next value has the parameter's axes: fewer are filled. */
+static bool fit_next(Sema *s, const Update *u, const Mem *mem, Val *v)
+{
+    if (val_failed(v)) return false;
+    uint32_t n, k = 0;
+    const TypeAxis *axes = val_axes(s, v, &n);
+    for (uint32_t i = 0; i < n; i++) {
+        if (type_size(s->m, mem->type, axes[i].axis) == axes[i].size) continue;
+        sema_error(s, DIAG_axis_extra, u->at,
+                   "the next value of '%s' has axis '%s', the parameter has "
+                   "not or in another size",
+                   mem_words(s, mem), axis_name(s->m, axes[i].axis));
+        return false;
+    }
+    const TypeInfo *t = type_info(s->m, mem->type);
+    TypeAxis *more = NEW_ARRAY(s->a, TypeAxis, t->naxes + 1);
+    for (uint32_t i = 0; i < t->naxes; i++)
+        if (!val_axis(s, v, t->axes[i].axis)) more[k++] = t->axes[i];
+    if (!val_is_elementary(v) || k == 0) return val_is_elementary(v);
+    Value x = val_use(s, v, (DType)t->dtype);
+    *v = val_tensor(s, emit_broadcast(here(s), x, more, k));
+    return true;
+}
+
 /* The optimizer's body for one parameter; *fits: its form is this one's. */
 static bool run_optimizer(Sema *s, const Update *u, uint32_t k, bool *fits)
 {
@@ -284,7 +308,7 @@ static bool run_optimizer(Sema *s, const Update *u, uint32_t k, bool *fits)
     if (ok) t->next[k] = eval_name(s, targets->at[0].name.text, u->at);
     s->scope = outer;
     t->taken[k] = true;
-    return ok && !val_failed(&t->next[k]);
+    return ok && fit_next(s, u, mem, &t->next[k]);
 }
 
 static bool note_rate(Sema *s, const Update *u)
