@@ -99,19 +99,22 @@ static Node node_intern(Kir *k, NodeInfo *in)
 
 Node node_const_int(Kir *k, DType d, int64_t i)
 {
-    return node_intern(k, &(NodeInfo){.op = KN_const, .dtype = d, .i = i});
+    return node_intern(
+        k, &(NodeInfo){.op = KN_const, .dtype = (uint8_t)d, .i = i});
 }
 
 Node node_const_float(Kir *k, DType d, double f)
 {
-    return node_intern(k, &(NodeInfo){.op = KN_const, .dtype = d, .f = f});
+    return node_intern(
+        k, &(NodeInfo){.op = KN_const, .dtype = (uint8_t)d, .f = f});
 }
 
 Node node_index(Kir *k, DType d, Ix ix)
 {
     const IxInfo *x = ix_info(k, ix);
     if (x->n == 0) return node_const_int(k, d, x->base);
-    return node_intern(k, &(NodeInfo){.op = KN_index, .dtype = d, .ix = ix});
+    return node_intern(
+        k, &(NodeInfo){.op = KN_index, .dtype = (uint8_t)d, .ix = ix});
 }
 
 Node node_inside(Kir *k, Ix ix, int64_t n)
@@ -152,9 +155,11 @@ Node node_load(Kir *k, uint32_t arg, Ix ix, Node guard)
         if (dtype_class(d) == DC_float) return node_const_float(k, d, 0);
         return node_const_int(k, d, 0);
     }
-    return node_intern(
-        k, &(NodeInfo){
-               .op = KN_load, .dtype = d, .arg = arg, .ix = ix, .a = guard});
+    return node_intern(k, &(NodeInfo){.op = KN_load,
+                                      .dtype = (uint8_t)d,
+                                      .arg = arg,
+                                      .ix = ix,
+                                      .a = guard});
 }
 
 Node node_counter(Kir *k, uint32_t arg)
@@ -169,7 +174,7 @@ Node node_scalar(Kir *k, ScalarOp sc, DType d, Node a, Node b, Node c)
     if (sc == SC_where && node_info(k, a)->op == KN_const)
         return node_info(k, a)->i ? b : c;
     return node_intern(k, &(NodeInfo){.op = KN_scalar,
-                                      .dtype = d,
+                                      .dtype = (uint8_t)d,
                                       .sc = (uint8_t)sc,
                                       .a = a,
                                       .b = b,
@@ -179,7 +184,8 @@ Node node_scalar(Kir *k, ScalarOp sc, DType d, Node a, Node b, Node c)
 Node node_cast(Kir *k, DType d, Node a)
 {
     if (node_info(k, a)->dtype == d) return a;
-    return node_intern(k, &(NodeInfo){.op = KN_cast, .dtype = d, .a = a});
+    return node_intern(k,
+                       &(NodeInfo){.op = KN_cast, .dtype = (uint8_t)d, .a = a});
 }
 
 Node node_or_zero(Kir *k, Node guard, Node a)
@@ -195,7 +201,7 @@ Node node_result_in(Kir *k, LoopId home_loop, LoopId loop, uint32_t acc)
 {
     const Loop *l = &k->loops.at[loop];
     NodeInfo in = {.op = KN_result,
-                   .dtype = l->accs.at[acc].dtype,
+                   .dtype = (uint8_t)l->accs.at[acc].dtype,
                    .arg = home_loop,
                    .inner = loop,
                    .n = acc};
@@ -221,7 +227,7 @@ Node node_scan(Kir *k, LoopId loop, Node a, bool exclusive)
 void node_store(Kir *k, LoopId loop, uint32_t arg, Ix ix, Node guard, Node v)
 {
     node_append(k, &(NodeInfo){.op = KN_store,
-                               .dtype = k->arg_dtypes[arg],
+                               .dtype = (uint8_t)k->arg_dtypes[arg],
                                .loop = loop,
                                .arg = arg,
                                .ix = ix,
