@@ -118,19 +118,6 @@ typedef struct Meet {
     uint32_t next;
 } Meet;
 
-static uint32_t place_of(const Meet *t, Expr e)
-{
-    uint32_t low = 0, high = t->n;
-    while (high - low > 1) {
-        uint32_t mid = low + (high - low) / 2;
-        if (t->walk[mid].id <= e.id)
-            low = mid;
-        else
-            high = mid;
-    }
-    return low;
-}
-
 /* Depth first, left to right, with a stack of its own: bodies may be deep. */
 static void meet_operands(Meet *t, Expr root)
 {
@@ -138,7 +125,7 @@ static void meet_operands(Meet *t, Expr root)
     vec_push(t->m->scratch, &stack, root);
     while (stack.n) {
         Expr e = stack.at[--stack.n];
-        uint32_t place = place_of(t, e);
+        uint32_t place = expr_place(t->walk, t->n, e);
         if (t->seen[place]) continue;
         t->seen[place] = true;
         const ExprInfo *in = expr_info(t->m, e);

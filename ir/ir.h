@@ -434,6 +434,8 @@ bool expr_uses_index(const Module *m, Expr e, Axis a);
 uint32_t expr_nodes(const Module *m, Expr e);
 /* Those nodes, operands before uses, e last. */
 Expr *expr_walk(const Module *m, Expr e, Arena *a, uint32_t *n);
+/* Where E, which is one of them, stands in a walk. */
+uint32_t expr_place(const Expr *walk, uint32_t n, Expr e);
 const char *expr_str(Module *m, Expr e, DType expected);
 
 /* ------------------------------------------------- building (build.c) -- */

@@ -293,3 +293,17 @@ Expr *expr_walk(const Module *m, Expr e, Arena *a, uint32_t *n)
     *n = b.n;
     return at;
 }
+
+/* A walk is in the order of handles. */
+uint32_t expr_place(const Expr *walk, uint32_t n, Expr e)
+{
+    uint32_t low = 0, high = n;
+    while (high - low > 1) {
+        uint32_t mid = low + (high - low) / 2;
+        if (walk[mid].id <= e.id)
+            low = mid;
+        else
+            high = mid;
+    }
+    return low;
+}

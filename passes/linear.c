@@ -11,20 +11,6 @@ typedef struct Walk {
     uint32_t n;
 } Walk;
 
-/* The nodes are in order of their handles. */
-static uint32_t node_at(const Walk *w, Expr e)
-{
-    uint32_t low = 0, high = w->n;
-    while (high - low > 1) {
-        uint32_t mid = low + (high - low) / 2;
-        if (w->nodes[mid].id <= e.id)
-            low = mid;
-        else
-            high = mid;
-    }
-    return low;
-}
-
 static bool is_zero(const Module *m, Expr e)
 {
     const ExprInfo *x = expr_info(m, e);
@@ -82,7 +68,7 @@ static Degree node_degree(const Walk *w, Expr e)
     Degree d[3] = {DEGREE_none, DEGREE_none, DEGREE_none};
     bool none = true;
     for (uint32_t k = 0; k < x->nargs; k++) {
-        d[k] = (Degree)w->degrees[node_at(w, x->args[k])];
+        d[k] = (Degree)w->degrees[expr_place(w->nodes, w->n, x->args[k])];
         none = none && d[k] == DEGREE_none;
     }
     return none ? DEGREE_none : op_degree(w, x, d);

@@ -132,19 +132,6 @@ static Degree degree_node(const ExprInfo *e, const Degree *d)
     }
 }
 
-static uint32_t place_of(const Expr *walk, uint32_t n, Expr e)
-{
-    uint32_t low = 0, high = n;
-    while (high - low > 1) {
-        uint32_t mid = low + (high - low) / 2;
-        if (walk[mid].id <= e.id)
-            low = mid;
-        else
-            high = mid;
-    }
-    return low;
-}
-
 static Degree body_degree(const Verify *vf, const Expr *walk, uint32_t n)
 {
     Degree *degree = NEW_ARRAY(vf->m->scratch, Degree, n);
@@ -152,7 +139,7 @@ static Degree body_degree(const Verify *vf, const Expr *walk, uint32_t n)
         const ExprInfo *e = expr_info(vf->m, walk[i]);
         Degree d[3];
         for (uint32_t k = 0; k < e->nargs; k++)
-            d[k] = degree[place_of(walk, n, e->args[k])];
+            d[k] = degree[expr_place(walk, n, e->args[k])];
         degree[i] = e->nargs ? degree_node(e, d) : degree_leaf(vf, e);
     }
     return degree[n - 1];
