@@ -209,6 +209,24 @@ bool attr_is(const Module *m, Attr a, AttrKey k, const char *word)
     return strcmp(str_of(m, attr_str(m, a, k)), word) == 0;
 }
 
+static bool item_names(const AttrItem *item, Axis axis)
+{
+    AttrKind kind = attr_kind(item->key);
+    if (kind == AK_axis) return item->id == axis.id;
+    if (kind != AK_axes) return false;
+    for (uint32_t i = 0; i < item->n; i++)
+        if (item->axes[i].id == axis.id) return true;
+    return false;
+}
+
+bool attr_names_axis(const Module *m, Attr a, Axis axis)
+{
+    const AttrInfo *info = &m->attrs.at[a.id];
+    for (uint32_t i = 0; i < info->n; i++)
+        if (item_names(&info->items[i], axis)) return true;
+    return false;
+}
+
 DType attr_dtype(const Module *m, Attr a, AttrKey k, DType otherwise)
 {
     return (DType)attr_int(m, a, k, otherwise);

@@ -391,6 +391,8 @@ void attr_drop(AttrList *l, AttrKey k);
 const AttrItem *attr_get(const Module *m, Attr a, AttrKey k); /* or NULL */
 int64_t attr_int(const Module *m, Attr a, AttrKey k, int64_t otherwise);
 bool attr_flag(const Module *m, Attr a, AttrKey k);
+/* Whether some attribute names the axis. */
+bool attr_names_axis(const Module *m, Attr a, Axis axis);
 Axis attr_axis(const Module *m, Attr a, AttrKey k);
 Str attr_str(const Module *m, Attr a, AttrKey k); /* word or str; or empty */
 bool attr_is(const Module *m, Attr a, AttrKey k, const char *word);

@@ -35,22 +35,9 @@ static State state_at(const Sweep *s, const Inst *in, uint32_t i)
     return (State)s->states[inst_arg(s->fn, in, i).id];
 }
 
-static bool item_names(const AttrItem *item, Axis axis)
+static bool names_axis(const Sweep *s, const Inst *in)
 {
-    AttrKind kind = attr_kind(item->key);
-    if (kind == AK_axis) return item->id == axis.id;
-    if (kind != AK_axes) return false;
-    for (uint32_t i = 0; i < item->n; i++)
-        if (item->axes[i].id == axis.id) return true;
-    return false;
-}
-
-static bool attr_names(const Sweep *s, const Inst *in)
-{
-    const AttrInfo *info = &s->m->attrs.at[in->attr.id];
-    for (uint32_t i = 0; i < info->n; i++)
-        if (item_names(&info->items[i], s->axis)) return true;
-    return false;
+    return attr_names_axis(s->m, in->attr, s->axis);
 }
 
 static State map_state(const Sweep *s, const Inst *in)
@@ -75,7 +62,7 @@ static State product_state(const Sweep *s, const Inst *in)
 {
     State x = state_at(s, in, 0), y = state_at(s, in, 1);
     if (x == ST_broken || y == ST_broken) return ST_broken;
-    if (attr_names(s, in)) return ST_part;
+    if (names_axis(s, in)) return ST_part;
     if (x == ST_part || y == ST_part) {
         bool other_same = x == ST_same || y == ST_same;
         return other_same ? ST_part : ST_broken;
@@ -87,7 +74,7 @@ static State reduce_state(const Sweep *s, const Inst *in)
 {
     State x = state_at(s, in, 0);
     bool sum = attr_is(s->m, in->attr, AT_kind, "sum");
-    if (attr_names(s, in)) return sum && x == ST_slice ? ST_part : ST_broken;
+    if (names_axis(s, in)) return sum && x == ST_slice ? ST_part : ST_broken;
     if (x == ST_part && !sum) return ST_broken;
     return x;
 }
@@ -98,7 +85,7 @@ static State indexed_state(const Sweep *s, const Inst *in, uint32_t data,
 {
     State x = state_at(s, in, data), at = state_at(s, in, ids);
     if (x == ST_broken || at == ST_broken || at == ST_part) return ST_broken;
-    if (attr_names(s, in)) return ST_broken;
+    if (names_axis(s, in)) return ST_broken;
     bool has = type_axis(s->m, in->type, s->axis) != NULL;
     if (x == ST_part) return at == ST_same ? ST_part : ST_broken;
     if (x == ST_same && at == ST_same) return ST_same;
@@ -113,7 +100,7 @@ static State joined_state(const Sweep *s, const Inst *in)
     for (uint32_t i = 0; i < in->nargs; i++)
         any[state_at(s, in, i)] = true;
     if (any[ST_broken]) return ST_broken;
-    if (attr_names(s, in)) return ST_broken;
+    if (names_axis(s, in)) return ST_broken;
     if (any[ST_part]) {
         bool linear = (op_info((Op)in->op)->flags & OPF_LINEAR) != 0;
         return linear && !any[ST_slice] && !any[ST_same] ? ST_part : ST_broken;
@@ -126,7 +113,7 @@ static State opaque_state(const Sweep *s, const Inst *in)
 {
     for (uint32_t i = 0; i < in->nargs; i++)
         if (state_at(s, in, i) != ST_same) return ST_broken;
-    return attr_names(s, in) ? ST_broken : ST_same;
+    return names_axis(s, in) ? ST_broken : ST_same;
 }
 
 static State inst_state(const Sweep *s, Value v)
