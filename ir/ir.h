@@ -563,6 +563,8 @@ typedef struct Uses {
 Uses fn_uses(const Fn *fn, Arena *a);
 /* bool per instruction: reachable from the results, or with effects. */
 bool *fn_needed(const Module *m, const Fn *fn, Arena *a);
+/* A copy of FN with the instructions that are needed, and no others. */
+Fn *fn_without_unneeded(Module *m, const Fn *fn);
 
 /* ------------------------------------- text (print.c, parse.c), verifying -- */
 

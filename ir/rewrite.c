@@ -63,3 +63,13 @@ Fn *rewrite_end(Rewrite *rw)
                        old->results[i]);
     return rw->b.fn;
 }
+
+Fn *fn_without_unneeded(Module *m, const Fn *fn)
+{
+    Rewrite rw;
+    const bool *needed = fn_needed(m, fn, m->scratch);
+    rewrite_begin(&rw, m, fn);
+    for (uint32_t i = fn->nparams; i < fn->ninsts; i++)
+        if (needed[i]) rewrite_copy(&rw, (Value){i});
+    return rewrite_end(&rw);
+}

@@ -17,20 +17,10 @@
  */
 #include "pass.h"
 
-static Fn *dce_fn(Module *m, const Fn *fn)
-{
-    Rewrite rw;
-    const bool *needed = fn_needed(m, fn, m->scratch);
-    rewrite_begin(&rw, m, fn);
-    for (uint32_t i = fn->nparams; i < fn->ninsts; i++)
-        if (needed[i]) rewrite_copy(&rw, (Value){i});
-    return rewrite_end(&rw);
-}
-
 bool pass_dce(Module *m, PassCtx *cx)
 {
     (void)cx;
     for (uint32_t i = 0; i < m->fns.n; i++)
-        m->fns.at[i] = dce_fn(m, m->fns.at[i]);
+        m->fns.at[i] = fn_without_unneeded(m, m->fns.at[i]);
     return true;
 }

@@ -114,16 +114,6 @@ static bool rewrite_inst(Rewrite *rw, Value v)
     return false;
 }
 
-static Fn *without_unneeded(Module *m, const Fn *fn)
-{
-    Rewrite rw;
-    const bool *needed = fn_needed(m, fn, m->scratch);
-    rewrite_begin(&rw, m, fn);
-    for (uint32_t i = fn->nparams; i < fn->ninsts; i++)
-        if (needed[i]) rewrite_copy(&rw, (Value){i});
-    return rewrite_end(&rw);
-}
-
 Fn *late_scales(Module *m, const Fn *fn)
 {
     for (bool more = true; more;) { /* a body may have several scales */
@@ -134,5 +124,5 @@ Fn *late_scales(Module *m, const Fn *fn)
             more |= rewrite_inst(&rw, (Value){i});
         fn = rewrite_end(&rw);
     }
-    return without_unneeded(m, fn);
+    return fn_without_unneeded(m, fn);
 }

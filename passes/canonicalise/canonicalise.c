@@ -21,26 +21,16 @@
 
 enum { MOST_ROUNDS = 16 };
 
-Fn *canon_clean(Module *m, const Fn *fn)
-{
-    Rewrite rw;
-    const bool *needed = fn_needed(m, fn, m->scratch);
-    rewrite_begin(&rw, m, fn);
-    for (uint32_t i = fn->nparams; i < fn->ninsts; i++)
-        if (needed[i]) rewrite_copy(&rw, (Value){i});
-    return rewrite_end(&rw);
-}
-
 static Fn *canon_fn(Module *m, Fn *fn)
 {
     if (fn->view == VIEW_kernel) return fn;
     bool changed = true;
-    fn = canon_clean(m, fn);
+    fn = fn_without_unneeded(m, fn);
     for (int round = 0; changed && round < MOST_ROUNDS; round++) {
         changed = false;
         fn = canon_pads(m, fn, &changed);
         fn = canon_merge(m, fn, &changed);
-        fn = canon_clean(m, fn);
+        fn = fn_without_unneeded(m, fn);
     }
     return fn;
 }
@@ -52,7 +42,7 @@ bool pass_canonicalise(Module *m, PassCtx *cx)
     bool again = true;
     for (uint32_t i = 0; i < m->fns.n; i++)
         if (m->fns.at[i]->view != VIEW_kernel)
-            m->fns.at[i] = canon_clean(m, m->fns.at[i]);
+            m->fns.at[i] = fn_without_unneeded(m, m->fns.at[i]);
     for (int round = 0; again && round < MOST_ROUNDS; round++) {
         again = canon_repeats(m);
         for (uint32_t i = 0; i < m->fns.n; i++)

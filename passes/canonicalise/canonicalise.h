@@ -9,7 +9,6 @@
 
 /* One step over a function; *changed is set when it did something that may
  * let another step do more. */
-Fn *canon_clean(Module *m, const Fn *fn);
 Fn *canon_merge(Module *m, const Fn *fn, bool *changed);
 
 Fn *canon_pads(Module *m, Fn *fn, bool *changed);
