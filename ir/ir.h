@@ -458,6 +458,7 @@ Fn *fn_new(Module *m, Str name, View view);
 FnRef module_add_fn(Module *m, Fn *fn);
 Fn *fn_of(const Module *m, FnRef f);
 bool fn_find(const Module *m, Str name, FnRef *out);
+bool fn_is(const Module *m, const Fn *fn, const char *kind); /* "": ordinary */
 /* A name that is not in use: stem, stem.1, stem.2, ... */
 Str fn_fresh_name(Module *m, const char *stem);
 /* Drops every function that is no root (a bool per function) and that no root

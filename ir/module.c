@@ -201,6 +201,11 @@ bool fn_find(const Module *m, Str name, FnRef *out)
     return false;
 }
 
+bool fn_is(const Module *m, const Fn *fn, const char *kind)
+{
+    return strcmp(str_of(m, fn->kind), kind) == 0;
+}
+
 Str fn_fresh_name(Module *m, const char *stem)
 {
     FnRef used;

@@ -35,8 +35,7 @@ static void find_bodies(const Module *m, bool *is_body)
 
 static bool is_group(const Module *m, const Fn *fn)
 {
-    const char *kind = str_of(m, fn->kind);
-    return kind[0] && strcmp(kind, "lane") != 0 && strcmp(kind, "turn") != 0;
+    return !fn_is(m, fn, "") && !fn_is_tile(m, fn);
 }
 
 static bool is_slot(Role r)

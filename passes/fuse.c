@@ -26,13 +26,9 @@
 /* What stays in a core's cache; what keeps a whole GPU busy. */
 enum { TILE_BYTES = 1 << 20, GPU_TILE_BYTES = 1 << 25 };
 
-/* Bodies that the cutting of regions makes are of kind lane (turns run side by
- * side, each with scratch of its own) or turn. */
 static bool is_grouped(const Module *m, const Fn *fn)
 {
-    const char *kind = str_of(m, fn->kind);
-    return fn->view != VIEW_local ||
-           (kind[0] && strcmp(kind, "lane") != 0 && strcmp(kind, "turn") != 0);
+    return fn->view != VIEW_local || (!fn_is(m, fn, "") && !fn_is_tile(m, fn));
 }
 
 /* Regions that were put in place or cut are called by nobody. */

@@ -3,11 +3,14 @@
  */
 #include "outer.h"
 
+bool fn_is_tile(const Module *m, const Fn *fn)
+{
+    return fn_is(m, fn, "lane") || fn_is(m, fn, "turn");
+}
+
 static bool cuts_tiles(const Module *m, const Inst *repeat)
 {
-    const Fn *body = fn_of(m, attr_fn(m, repeat->attr, AT_fn));
-    const char *kind = str_of(m, body->kind);
-    return !strcmp(kind, "lane") || !strcmp(kind, "turn");
+    return fn_is_tile(m, fn_of(m, attr_fn(m, repeat->attr, AT_fn)));
 }
 
 static void add(OuterAxes *x, Axis a)

@@ -15,4 +15,8 @@ typedef struct OuterAxes {
  * of a stacked value is to lie in one piece. */
 OuterAxes outer_axes(const Module *m, Arena *a);
 
+/* The body of a repeat over tiles, which the cutting of a region makes: of
+ * kind lane (turns run side by side, each with scratch of its own) or turn. */
+bool fn_is_tile(const Module *m, const Fn *fn);
+
 #endif

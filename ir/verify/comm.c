@@ -177,7 +177,7 @@ bool verify_coord(const Verify *vf)
 /* Only rank functions have effects. */
 static bool check_rank(const Verify *vf, const char *rule)
 {
-    if (!strcmp(str_of(vf->m, vf->fn->kind), "rank")) return true;
+    if (fn_is(vf->m, vf->fn, "rank")) return true;
     return verify_fail(vf, "only a rank function has it (%s)", rule);
 }
 

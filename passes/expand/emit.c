@@ -204,7 +204,7 @@ static void emit_call_group(Scene *s, uint32_t i)
     FnRef f = attr_fn(m, in->attr, AT_fn);
     const Fn *g = fn_of(m, f);
     Home *homes = result_homes(s, (Value){i}, g->nresults);
-    if (!strcmp(str_of(m, g->kind), "matmul")) {
+    if (fn_is(m, g, "matmul")) {
         emit_matmul(s, in, &homes[0]);
         return;
     }

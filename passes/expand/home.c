@@ -275,8 +275,7 @@ static Layout own_layout(const Scene *s, Value owner)
     const Inst *in = inst_of(s->fn, owner);
     if (in->op == OP_call) {
         const Fn *g = fn_of(m, attr_fn(m, in->attr, AT_fn));
-        if (!strcmp(str_of(m, g->kind), "matmul"))
-            return matmul_layout(s, g, t);
+        if (fn_is(m, g, "matmul")) return matmul_layout(s, g, t);
     }
     return default_layout(s->x, t);
 }
@@ -303,7 +302,7 @@ static bool may_be_strided(const Scene *s, Value owner)
     const Inst *in = inst_of(s->fn, owner);
     if (in->op != OP_call) return true;
     const Fn *g = fn_of(m, attr_fn(m, in->attr, AT_fn));
-    return strcmp(str_of(m, g->kind), "scatter") != 0;
+    return !fn_is(m, g, "scatter");
 }
 
 /* The result of a group or of a repeat's body that V stands for. */
