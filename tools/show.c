@@ -1,5 +1,6 @@
 /*
- * show.c: printing reports and remarks by the options that all tools share.
+ * show.c: printing reports, remarks and passes by the options that all tools
+ * share.
  */
 #include "show.h"
 
@@ -7,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "../passes/pass.h"
 
 static bool is_one_of(const char *value, const char *const *words)
 {
@@ -93,4 +96,14 @@ void show_remarks(const Buf *remarks, const Options *o)
             fprintf(stderr, "%.*s\n", (int)line, s);
         s += line + (s[line] == '\n');
     }
+}
+
+void show_passes(void)
+{
+    const Pass *p;
+    for (uint32_t i = 0; (p = pass_at(i)); i++)
+        printf("%-14s %s\n", p->name, p->summary);
+    printf("\n");
+    for (uint32_t i = 0; pipeline_at(i); i++)
+        printf("%-14s %s\n", pipeline_at(i), pipeline_find(pipeline_at(i)));
 }

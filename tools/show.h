@@ -1,5 +1,5 @@
 /*
- * show.h: what the compiler's tools print: diagnostics and remarks.
+ * show.h: what the compiler's tools print: diagnostics, remarks, passes.
  */
 #ifndef TITAN_TOOLS_SHOW_H
 #define TITAN_TOOLS_SHOW_H
@@ -17,5 +17,7 @@ void show_reports(const Diag *d, const Options *o);
 /* Remarks are lines `pass: did this` and `pass: missed: that`; those whose
  * pass matches -Rpass, or -Rpass-missed, go to stderr. */
 void show_remarks(const Buf *remarks, const Options *o);
+/* The passes and the pipelines, a line each, on stdout. */
+void show_passes(void);
 
 #endif

@@ -142,7 +142,7 @@ static bool print_outcome(Unit *u, Work *w)
     return ok;
 }
 
-static bool do_part(Work *w, const char *text, size_t n)
+static bool run_part(Work *w, const char *text, size_t n)
 {
     Unit u;
     Buf remarks = {0};
@@ -174,7 +174,7 @@ static const char *part_end(const char *s)
 
 /* Each part stands behind as many empty lines as come before it in the file,
  * so that lines are counted in the file. */
-static bool do_parts(Work *w, Arena *a, const char *text, size_t n)
+static bool run_parts(Work *w, Arena *a, const char *text, size_t n)
 {
     bool ok = true;
     size_t lines = 0;
@@ -185,7 +185,7 @@ static bool do_parts(Work *w, Arena *a, const char *text, size_t n)
         char *part = arena_alloc(a, lines + length + 1);
         memset(part, '\n', lines);
         memcpy(part + lines, text, length);
-        ok = do_part(w, part, lines + length) && ok;
+        ok = run_part(w, part, lines + length) && ok;
         w->nth++;
         for (size_t i = 0; i < length; i++)
             lines += text[i] == '\n';
@@ -207,8 +207,8 @@ static int run(void *user, GuardNote *note)
                 strerror(errno));
         return WRONG;
     }
-    bool ok = option_given(w.o, OPT_split_input) ? do_parts(&w, &a, text, n)
-                                                 : do_part(&w, text, n);
+    bool ok = option_given(w.o, OPT_split_input) ? run_parts(&w, &a, text, n)
+                                                 : run_part(&w, text, n);
     arena_release(&a);
     if (fflush(stdout) != 0) return WRONG;
     return ok ? OK : WRONG;
@@ -243,16 +243,6 @@ static bool replay(void *user, uint32_t step, Buf *text, Buf *command)
 
 /* ----------------------------------------------------------------- main -- */
 
-static void list_passes(void)
-{
-    const Pass *p;
-    for (uint32_t i = 0; (p = pass_at(i)); i++)
-        printf("%-14s %s\n", p->name, p->summary);
-    printf("\n");
-    for (uint32_t i = 0; pipeline_at(i); i++)
-        printf("%-14s %s\n", pipeline_at(i), pipeline_find(pipeline_at(i)));
-}
-
 /* What needs no input; true: it was asked for. */
 static bool print_texts(const Options *o)
 {
@@ -263,7 +253,7 @@ static bool print_texts(const Options *o)
     else if (option_given(o, OPT_version))
         printf("IR of image version %d\n", TITAN_IMAGE_VERSION);
     else if (option_given(o, OPT_list_passes))
-        list_passes();
+        show_passes();
     else
         return false;
     return true;

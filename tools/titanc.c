@@ -267,16 +267,6 @@ static bool replay(void *user, uint32_t step, Buf *text, Buf *command)
 
 /* ----------------------------------------------------------------- main -- */
 
-static void list_passes(void)
-{
-    const Pass *p;
-    for (uint32_t i = 0; (p = pass_at(i)); i++)
-        printf("%-14s %s\n", p->name, p->summary);
-    printf("\n");
-    for (uint32_t i = 0; pipeline_at(i); i++)
-        printf("%-14s %s\n", pipeline_at(i), pipeline_find(pipeline_at(i)));
-}
-
 static void list_targets(void)
 {
     for (TargetId t = 0; t < TARGET_count; t++)
@@ -294,7 +284,7 @@ static bool answer(const Options *o, int *code)
     else if (option_given(o, OPT_version))
         printf("titanc %s\n", TITAN_VERSION);
     else if (option_given(o, OPT_list_passes))
-        list_passes();
+        show_passes();
     else if (option_given(o, OPT_print_targets))
         list_targets();
     else if (option_given(o, OPT_explain))
