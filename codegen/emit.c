@@ -6,7 +6,7 @@
  * vector load; one that does not step is a scalar; any other is gathered lane
  * by lane.  A load under a guard never touches memory where it is false.
  */
-#include "emit.h"
+#include "lines.h"
 
 /* ------------------------------------------------------------------ basics */
 
@@ -450,6 +450,7 @@ static LV emit_value(Emit *e, const NodeInfo *in, bool wide)
 static void emit_node(Emit *e, Node n)
 {
     const NodeInfo *in = node_info(e->k, n);
+    lines_at(e->lines, e, in->loc);
     switch ((NodeOp)in->op) {
     case KN_store:
         emit_store(e, in);

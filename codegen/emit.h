@@ -13,6 +13,7 @@
 #include "kir.h"
 
 typedef LLVMValueRef LV;
+typedef struct Lines Lines; /* lines.h */
 
 /* What the emitters of scalar functions need. */
 typedef struct Site {
@@ -55,6 +56,8 @@ typedef enum Mapping {
 
 typedef struct Emit {
     Site s;
+    Lines *lines; /* NULL: none */
+    Loc loc;      /* of the group */
     const Kir *k;
     Mapping map;
     LV fn;

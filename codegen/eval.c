@@ -212,7 +212,10 @@ Node eval(Lower *l, Value v, const Ix *ix, Node guard)
     } else {
         EvalRule *rule = rule_of((Op)in->op);
         if (!rule) BUG("a group holds the op %s", op_info((Op)in->op)->name);
+        Loc outer = l->k->loc;
+        if (in->loc.id) l->k->loc = in->loc;
         node = rule(l, v, in, ix, guard);
+        l->k->loc = outer;
     }
     vec_push(l->k->arena, &l->known, ((Known){v, guard, node, ix}));
     map_add(&l->memo, key, l->known.n - 1);

@@ -11,6 +11,7 @@
  * (shuffles, or shared memory), then through what a thread holds, or the
  * other way round, in the same order of halves.
  */
+#include "lines.h"
 #include "target.h"
 
 enum { WARPS_OF_ROWS = 4, THREADS = 256, COLUMN_WARPS = 32 };
@@ -510,6 +511,7 @@ void emit_gpu_kernel(Emit *e, const char *name, const Grid *g)
     for (uint32_t i = 0; i < e->k->nargs; i++)
         e->args[i] = LLVMGetParam(e->fn, i);
     if (g->map == MAP_column) add_shared(e, name);
+    lines_begin(e->lines, e, name, e->loc);
     LLVMBasicBlockRef entry = emit_block(e, "entry");
     LLVMBasicBlockRef start = emit_block(e, "start");
     LLVMPositionBuilderAtEnd(e->s.b, start);

@@ -7,6 +7,7 @@
  */
 #include <ctype.h>
 
+#include "lines.h"
 #include "target.h"
 
 typedef struct Row {
@@ -22,6 +23,7 @@ struct KernelSet {
     LLVMContextRef cx;
     LLVMModuleRef module;
     LLVMTargetMachineRef machine;
+    Lines *lines;
     Map map;
     VEC(Row) rows;
     bool optimised;
@@ -37,12 +39,14 @@ KernelSet *kernels_new(Module *m, const CodegenOpts *o)
     s->cx = LLVMContextCreate();
     s->module = LLVMModuleCreateWithNameInContext("titan", s->cx);
     machine_prepare(s->machine, s->module);
+    if (o->line_info) s->lines = lines_new(m, s->cx, s->module);
     map_init(&s->map, m->arena);
     return s;
 }
 
 void kernels_free(KernelSet *s)
 {
+    lines_finish(s->lines);
     LLVMDisposeModule(s->module);
     LLVMContextDispose(s->cx);
     LLVMDisposeTargetMachine(s->machine);
@@ -85,7 +89,7 @@ static LV emit_kernel(KernelSet *s, const Kir *k, const char *name,
                       const Grid *grid)
 {
     Arena *a = k->arena;
-    Emit e = {.k = k, .map = grid->map};
+    Emit e = {.k = k, .map = grid->map, .lines = s->lines, .loc = k->loc};
     e.s = (Site){s->cx, s->module, LLVMCreateBuilderInContext(s->cx), 1,
                  s->lower.gpu};
     e.args = NEW_ARRAY(a, LV, k->nargs);
@@ -141,6 +145,7 @@ bool kernels_add(KernelSet *s, const Fn *group, const KernelArg *args,
     k.args = args;
     k.nargs = nargs;
     k.arg_dtypes = dtypes;
+    k.loc = group->loc;
     lower_group(s->m, group, &s->lower, &k);
     Buf text = {0};
     kir_print(&k, &text);

@@ -53,6 +53,7 @@ static Node node_append(Kir *k, const NodeInfo *in)
 {
     vec_push(k->arena, &k->nodes, *in);
     Node n = {k->nodes.n - 1};
+    k->nodes.at[n.id].loc = k->loc;
     vec_push(k->arena, &k->loops.at[in->loop].body, n);
     return n;
 }

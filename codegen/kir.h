@@ -77,6 +77,7 @@ typedef enum NodeOp {
 
 typedef struct NodeInfo {
     uint8_t op, dtype, sc;
+    Loc loc;     /* of the instruction that first asked for it */
     LoopId loop; /* where it lives; result and loop: see `inner` */
     Node a, b, c;
     Ix ix;
@@ -130,6 +131,7 @@ typedef struct Loop {
 
 typedef struct Kir {
     Arena *arena;
+    Loc loc; /* of nodes made from now on */
     VEC(Atom) atoms;
     VEC(IxInfo) ixs;
     VEC(NodeInfo) nodes;

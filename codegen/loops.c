@@ -8,7 +8,7 @@
  * index k adds to partial k mod L, and the tree over the partials does not
  * know how many were taken at once.
  */
-#include "emit.h"
+#include "lines.h"
 
 /* --------------------------------------------------------- counted loops */
 
@@ -435,6 +435,7 @@ void emit_host_kernel(Emit *e, const char *name)
         LLVMFunctionType(LLVMVoidTypeInContext(cx), params, 3, false);
     e->fn = LLVMAddFunction(e->s.module, name, t);
     e->ity = i64;
+    lines_begin(e->lines, e, name, e->loc);
     LLVMBasicBlockRef entry = emit_block(e, "entry");
     LLVMBasicBlockRef start = emit_block(e, "start");
     LLVMPositionBuilderAtEnd(e->s.b, start);
