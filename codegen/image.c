@@ -12,6 +12,7 @@
  * kernel.
  */
 #include "image.h"
+#include "target.h"
 
 #include <string.h>
 
@@ -419,6 +420,8 @@ bool image_write(Module *m, const CodegenOpts *o, KernelSet *kernels,
     if (w.failed) return false;
     write_kernels(&w);
     image_facts(&w.t);
+    /* x86-64-v4 has the wide vectors; the runtime refuses a lesser machine. */
+    if (!w.gpu) image_fact(&w.t, "cpu_level", machine_lanes(o) > 8 ? 4 : 3);
     *image = image_bytes(&w.t, size);
     return true;
 }

@@ -33,8 +33,9 @@ void image_reserve(ImageTables *t, TitanBase base, uint64_t bytes);
 /* Slots, their places in checkpoints, and the ports of an entry. */
 void image_slots(ImageTables *t);
 TitanRange image_ports(ImageTables *t, const Fn *entry);
-/* Facts and the buffers that make the peak. */
+/* Facts of the module, and the buffers that make the peak. */
 void image_facts(ImageTables *t);
+void image_fact(ImageTables *t, const char *name, double value);
 
 /* The bytes, with their hash; they live in the module's arena. */
 const void *image_bytes(ImageTables *t, size_t *size);

@@ -175,7 +175,7 @@ TitanRange image_ports(ImageTables *t, const Fn *entry)
 /* ------------------------------------------------------------------ facts --
  */
 
-static void add_fact(ImageTables *t, const char *name, double value)
+void image_fact(ImageTables *t, const char *name, double value)
 {
     TitanFact f = {.name = image_text(t, name), .value = value};
     vec_push(t->a, &t->facts, f);
@@ -189,7 +189,7 @@ static void add_options(ImageTables *t)
         char *end;
         double value = strtod(text, &end);
         if (end != text && *end == 0)
-            add_fact(t, str_of(t->m, t->m->options.at[i].name), value);
+            image_fact(t, str_of(t->m, t->m->options.at[i].name), value);
     }
 }
 
@@ -250,7 +250,7 @@ void image_facts(ImageTables *t)
      * its own. */
     uint64_t fixed =
         t->base_bytes[TITAN_BASE_persistent] + t->base_bytes[TITAN_BASE_io];
-    add_fact(
+    image_fact(
         t, "lower_bound",
         (double)(fixed + (uint64_t)least + (uint64_t)least_lane * t->lanes));
 }

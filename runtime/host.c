@@ -231,8 +231,40 @@ static unsigned choose_threads(const TitanImage *im, unsigned asked)
     return n > MAX_THREADS ? MAX_THREADS : n;
 }
 
+/* The highest of the x86-64 levels that kernels are compiled for: 4 has
+ * AVX-512, 3 AVX2 and FMA. */
+static int cpu_level(void)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ||
+        !__builtin_cpu_supports("bmi2"))
+        return 2;
+    if (__builtin_cpu_supports("avx512f") &&
+        __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512cd") &&
+        __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl"))
+        return 4;
+    return 3;
+#else
+    return 0;
+#endif
+}
+
+static TitanStatus check_cpu(TitanStory *s, const TitanImage *im)
+{
+    int need = (int)titan_fact(im, "cpu_level", 3), have = cpu_level();
+    if (have >= need) return TITAN_OK;
+    return titan_fail(s, TITAN_UNAVAILABLE,
+                      "compiled for x86-64-v%d processors, this one is "
+                      "x86-64-v%d; compile with -mcpu x86-64-v3",
+                      need, have);
+}
+
 static TitanStatus prepare(TitanStory *s, TitanHost *h, unsigned threads)
 {
+    TRY(check_cpu(s, h->image));
     TRY(map_arena(s, h));
     if (needs_blas(h->image)) TRY(blas_open(s, &h->blas));
     for (uint32_t i = 0; i < h->image->nkernels; i++)
