@@ -8,7 +8,8 @@
  * them are folded into the words of a reader (an expression, an operator, a
  * statement, a declaration).  After the report the parser goes on behind the
  * statement: everything up to the newline or the brace that ends it is
- * skipped, with the braces in it.
+ * skipped, with the braces in it.  A declaration inside a block means that the
+ * block was not closed: nothing after it can be placed, and nothing is.
  */
 #include <string.h>
 
@@ -84,6 +85,31 @@ static unsigned fold(Module *m, const char *const *names, unsigned n,
     return count;
 }
 
+/* The word begins what stands at file level only. */
+static bool declares(const Parser *p, const Token *t)
+{
+    if (t == p->tokens.at || t[-1].kind != TT_NEWLINE) return false;
+    switch (t->kind) {
+    case TT_IMPORT:
+    case TT_CONFIG:
+    case TT_FN:
+    case TT_MODULE:
+    case TT_MODEL:
+    case TT_TRAIN:
+    case TT_ENTRY:
+    case TT_PLAN:
+    case TT_OPTIMIZER:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool reserved(const Token *t)
+{
+    return t->kind >= TT_AND && t->kind <= TT_WITH;
+}
+
 static void report(Parser *p, const Token *t, const char *const *names,
                    unsigned n)
 {
@@ -104,7 +130,10 @@ static void report(Parser *p, const Token *t, const char *const *names,
     buf_release(&b);
     if (t->kind == '=' && listed(names, n, "=="))
         report_help(r, "'==' compares, '=' gives a name to a value");
-    if (t->kind == 0 && p->open.n)
+    if (reserved(t) && t[1].kind == '=')
+        report_help(r, "%s is reserved and cannot be a name",
+                    token_words(p->m, t));
+    if ((t->kind == 0 || declares(p, t)) && p->open.n)
         report_note(r, p->tokens.at[vec_last(&p->open)].span,
                     "the block that starts here is not closed");
 }
@@ -137,6 +166,11 @@ void syntax_error(Parser *p, const char *const *expected, unsigned n)
     const Token *t = &p->tokens.at[i];
     if (!blamed(p, t->span)) report(p, t, expected, n);
     if (t->kind == '}' || t->kind == TT_NEWLINE || t->kind == 0) return;
+    if (declares(p, t) &&
+        p->open.n) { /* where the block ends is anyone's guess */
+        p->next = p->tokens.n - 1;
+        return;
+    }
     if (t->kind == '{' && p->open.n) p->open.n--;
     p->next = statement_end(p, i);
 }

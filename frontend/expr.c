@@ -109,28 +109,54 @@ static bool callee_name(Sema *s, Str name, Val *out)
     return true;
 }
 
+/* What the files of a unit declare and a call can name. */
+static uint32_t declared_names(Sema *s, const Unit *u, const char **out,
+                               uint32_t most)
+{
+    uint32_t n = 0;
+    for (uint32_t k = 0; k < u->files.n; k++) {
+        Nodes d = u->files.at[k]->decls;
+        for (uint32_t i = 0; i < d.n && n < most; i++)
+            if (d.at[i]->kind == N_fn || d.at[i]->kind == N_module ||
+                d.at[i]->kind == N_model || d.at[i]->kind == N_optimizer)
+                out[n++] = STR(s, d.at[i]->decl.name.text);
+    }
+    return n;
+}
+
+/* The name is carried round a repeat, but nothing comes in. */
+static bool bound_in_repeat(Sema *s, Report *r, Str name)
+{
+    for (const Scope *sc = s->scope; sc; sc = sc->up) {
+        if (!sc->loop || !repeat_binds(sc->loop, name)) continue;
+        report_help(r,
+                    "this repeat binds '%s' further down: to carry it from "
+                    "turn to turn, bind it before the repeat as well",
+                    STR(s, name));
+        return true;
+    }
+    return false;
+}
+
 static Val unknown_name(Sema *s, Str name, Span at)
 {
-    const char *words[512];
+    const char *words[1024];
     uint32_t n = 0;
     for (Scope *sc = s->scope; sc; sc = sc->up)
         for (uint32_t i = 0; i < sc->vars.n && n < 200; i++)
             words[n++] = STR(s, sc->vars.at[i].name);
     Unit *u = s->scope->unit;
-    for (uint32_t k = 0; k < u->files.n; k++) {
-        Nodes d = u->files.at[k]->decls;
-        for (uint32_t i = 0; i < d.n && n < 300; i++)
-            if (d.at[i]->kind == N_fn || d.at[i]->kind == N_module ||
-                d.at[i]->kind == N_model || d.at[i]->kind == N_optimizer)
-                words[n++] = STR(s, d.at[i]->decl.name.text);
-    }
-    for (uint32_t i = 0; i < s->main->config.n && n < 400; i++)
+    n += declared_names(s, u, words + n, 200);
+    for (uint32_t i = 0; i < u->imports.n && n < 600; i++)
+        n += declared_names(s, u->imports.at[i], words + n, 200);
+    for (uint32_t i = 0; i < s->main->config.n && n < 900; i++)
         words[n++] = STR(s, s->main->config.at[i].name);
-    n += builtin_names(words + n, 512 - n);
+    n += builtin_names(words + n, 1024 - n);
     const char *near = nearest(STR(s, name), words, n);
     Report *r = sema_error(s, DIAG_unknown_name, at, "there is no '%s' here",
                            STR(s, name));
     AxisDecl *a = unit_axis(s, u, name);
+    if (bound_in_repeat(s, r, name)) return val_error();
     if (a)
         report_help(r, "'%s' is an axis; its size is size(%s)", STR(s, name),
                     STR(s, name));

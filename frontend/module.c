@@ -18,7 +18,23 @@ typedef struct AxisArgs {
     uint32_t n;
 } AxisArgs;
 
-static bool axis_args_wrong(Sema *s, Span at, const Node *d)
+static const char *source_text(Sema *s, Span at)
+{
+    const Source *src = &s->m->diag->sources[at.file];
+    return arena_strndup(s->a, src->text + at.first, at.last - at.first);
+}
+
+static void put_items(Sema *s, Buf *b, const Items *items)
+{
+    for (uint32_t i = 0; i < items->n; i++) {
+        const Item *it = &items->at[i];
+        buf_printf(b, "%s%s", i ? ", " : "", source_text(s, it->term->span));
+        if (it->kind == ITEM_rename)
+            buf_printf(b, " -> %s", source_text(s, it->to->span));
+    }
+}
+
+static bool axis_args_wrong(Sema *s, Span at, const Node *d, const Items *items)
 {
     Buf b = {0};
     for (uint32_t i = 0; i < d->decl.naxes; i++) {
@@ -26,9 +42,17 @@ static bool axis_args_wrong(Sema *s, Span at, const Node *d)
         buf_printf(&b, "%s%s", i ? ", " : "", STR(s, p->name.text));
         if (p->to.text.id) buf_printf(&b, " -> %s", STR(s, p->to.text));
     }
-    sema_error(s, DIAG_axis_form, at, "'%s' takes the axes [%s]",
-               STR(s, d->decl.name.text), b.at ? b.at : "");
+    Buf given = {0};
+    put_items(s, &given, items);
+    Report *r = sema_error(s, DIAG_axis_form, at,
+                           d->decl.naxes ? "'%s' takes the axes [%s], %s%s%s"
+                                         : "'%s' takes no axes%s, %s%s%s",
+                           STR(s, d->decl.name.text), b.at ? b.at : "",
+                           items->n ? "this gives [" : "none are given",
+                           given.at ? given.at : "", items->n ? "]" : "");
+    report_note(r, d->decl.name.span, "declared here");
     buf_release(&b);
+    buf_release(&given);
     return false;
 }
 
@@ -51,15 +75,15 @@ static bool axis_args(Sema *s, Span at, const Node *d, const Items *items,
     if (d->decl.naxes == 1 && !d->decl.axes[0].to.text.id && items->n > 0) {
         if (join_items(s, items, out)) return true;
         return s->m->diag->nerrors != errors ? false
-                                             : axis_args_wrong(s, at, d);
+                                             : axis_args_wrong(s, at, d, items);
     }
     if (items->n != d->decl.naxes || items->n > 7)
-        return axis_args_wrong(s, at, d);
+        return axis_args_wrong(s, at, d, items);
     for (uint32_t i = 0; i < items->n; i++) {
         const Item *it = &items->at[i];
         bool arrow = d->decl.axes[i].to.text.id != 0;
         if (it->kind != (arrow ? ITEM_rename : ITEM_axis))
-            return axis_args_wrong(s, at, d);
+            return axis_args_wrong(s, at, d, items);
         if (!axes_of_term(s, it->term, &out->lists[out->n++])) return false;
         if (arrow && !axes_of_term(s, it->to, &out->lists[out->n++]))
             return false;
@@ -123,7 +147,10 @@ static bool no_param(Sema *s, const Node *d, Str name, Span at)
     Report *r = sema_error(s, DIAG_argument, at, "'%s' has no parameter '%s'",
                            STR(s, d->decl.name.text), STR(s, name));
     const char *near = nearest(STR(s, name), words, n);
-    if (near) report_help(r, "did you mean '%s'?", near);
+    if (near)
+        report_help(r, "did you mean '%s'?", near);
+    else
+        report_note(r, d->decl.name.span, "declared here");
     return false;
 }
 
@@ -144,9 +171,11 @@ static bool place_args(Sema *s, const Node *d, const Call *c, Val *slots,
             k = next;
         }
         if (k >= d->decl.params.n || given[k]) {
-            sema_error(s, DIAG_argument, c->spans[i],
-                       "'%s' takes %u arguments, this is one more",
-                       STR(s, d->decl.name.text), d->decl.params.n);
+            Report *r = sema_error(s, DIAG_argument, c->spans[i],
+                                   "'%s' takes %u argument%s, this is one more",
+                                   STR(s, d->decl.name.text), d->decl.params.n,
+                                   d->decl.params.n == 1 ? "" : "s");
+            report_note(r, d->decl.name.span, "declared here");
             return false;
         }
         slots[k] = c->args[i];
@@ -428,8 +457,10 @@ static bool instance_axes(Sema *s, const Instance *in, const Call *c, Scope *sc)
     Scope *caller = s->scope;
     bool at_use = in->use && in->use->use.has_axes;
     if (at_use) s->scope = in->scope;
+    bool none = !at_use && in->use && c->nitems == 0;
     bool ok =
-        axis_args(s, c->at, d, at_use ? &in->use->use.axes : &given, &axes);
+        at_use ? axis_args(s, in->use->head, d, &in->use->use.axes, &axes)
+               : axis_args(s, none ? in->use->head : c->at, d, &given, &axes);
     s->scope = caller;
     if (ok) bind_axes(s, sc, d, &axes);
     return ok;
@@ -507,10 +538,29 @@ static bool use_target(Sema *s, const Node *n, Callee *out)
     return false;
 }
 
+/* Two instances of one name in one block would share the names of their
+ * parameters. */
+static bool used_above(Sema *s, const Node *n)
+{
+    for (uint32_t i = 0; i < s->scope->vars.n; i++) {
+        const Binding *b = &s->scope->vars.at[i];
+        if (!str_eq(b->name, n->use.name.text)) continue;
+        if (b->value.kind != VAL_instance) continue;
+        if (b->value.instance->use == n) continue; /* a turn of `for` */
+        Report *r =
+            sema_error(s, DIAG_name_twice, n->use.name.span,
+                       "'%s' is an instance already", STR(s, n->use.name.text));
+        report_note(r, b->value.instance->use->use.name.span, "made here");
+        report_help(r, "give this one another name");
+        return false;
+    }
+    return true;
+}
+
 bool exec_use(Sema *s, const Node *n)
 {
     Callee k;
-    if (!use_target(s, n, &k)) return false;
+    if (!used_above(s, n) || !use_target(s, n, &k)) return false;
     Instance *in = NEW(s->a, Instance);
     in->name = n->use.name.text;
     in->callee = k;
@@ -525,12 +575,6 @@ bool exec_use(Sema *s, const Node *n)
     v.instance = in;
     scope_bind(s, s->scope, in->name, v);
     return true;
-}
-
-static const char *source_text(Sema *s, Span at)
-{
-    const Source *src = &s->m->diag->sources[at.file];
-    return arena_strndup(s->a, src->text + at.first, at.last - at.first);
 }
 
 static Instance *called_twice(Sema *s, const Node *n, Str module, Span first)

@@ -204,12 +204,25 @@ static bool met_again(Sema *s, const Mem *old, const Mem *now)
     return false;
 }
 
+static bool declared_above(Sema *s, const Mem *old, const Mem *now)
+{
+    bool bound = false;
+    for (uint32_t i = 0; i < s->scope->vars.n; i++)
+        bound |= str_eq(s->scope->vars.at[i].name, now->name);
+    if (!bound || old->at.first == now->at.first) return false;
+    Report *r = sema_error(s, DIAG_name_twice, now->at,
+                           "'%s' is declared twice here", STR(s, now->name));
+    report_note(r, old->at, "made here");
+    return true;
+}
+
 static Mem *declare(Sema *s, const Var *v, Role role, TypeLayout *l,
                     bool *is_new)
 {
     Mem mem = mem_of(s, v, role, l);
     Mem *old = mem_find(s, mem.path);
     *is_new = !old;
+    if (old && declared_above(s, old, &mem)) return NULL;
     if (old) return met_again(s, old, &mem) ? old : NULL;
     const Node *init = v->init;
     mem.has_slot = role == ROLE_param || s->training;

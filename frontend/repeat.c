@@ -81,6 +81,35 @@ static void find_bound(Sema *s, Loop *l, const Node *n)
     }
 }
 
+static bool binds(const Node *n, Str name)
+{
+    if (!n) return false;
+    bool found = false;
+    switch ((NodeKind)n->kind) {
+    case N_block:
+        for (uint32_t i = 0; i < n->block.n; i++)
+            found |= binds(n->block.at[i], name);
+        return found;
+    case N_if:
+        return binds(n->branch.then, name) || binds(n->branch.otherwise, name);
+    case N_for:
+        return binds(n->loop.body, name);
+    case N_repeat:
+        return binds(n->repeat.body, name);
+    case N_assign:
+        for (uint32_t i = 0; i < n->assign.targets.n; i++)
+            found |= str_eq(n->assign.targets.at[i].name.text, name);
+        return found;
+    default:
+        return false;
+    }
+}
+
+bool repeat_binds(const Node *repeat, Str name)
+{
+    return binds(repeat->repeat.body, name);
+}
+
 /* Whether the word stands in the text between the loop and the end of the
  * activation's body. */
 static bool used_after(Sema *s, const Loop *l, Str name)
@@ -134,11 +163,31 @@ static Frame *loop_frame(Sema *s, Loop *l, const char *name)
     return f;
 }
 
+/* A turn knows its own index of the axis only, so nothing carried has it. */
+static bool lacks_loop_axis(Sema *s, const Loop *l, const Carried *c,
+                            const Val *v)
+{
+    const char *name = STR(s, c->name), *axis = axis_name(s->m, l->axis);
+    bool before = type_axis(s->m, c->type, l->axis) != NULL;
+    if (!before && !val_axis(s, v, l->axis)) return true;
+    Report *r = sema_error(s, DIAG_axis_extra, l->node->head,
+                           "'%s' is carried round this repeat, so it cannot "
+                           "have axis '%s' %s",
+                           name, axis, before ? "before it" : "in the body");
+    if (before)
+        report_help(r,
+                    "begin with one element, %s = %s[%s = 0], or bind another "
+                    "name inside, which is stacked over '%s' afterwards",
+                    name, name, axis, axis);
+    return false;
+}
+
 /* The type that holds both what comes in and what the body makes of it. */
 static bool widen(Sema *s, Loop *l, Carried *c, const Val *v)
 {
     Type made = val_type(s, v);
     const TypeInfo *t = type_info(s->m, made);
+    if (!lacks_loop_axis(s, l, c, v)) return false;
     for (uint32_t i = 0; i < t->naxes; i++) {
         int64_t size = type_size(s->m, c->type, t->axes[i].axis);
         if (!size || size == t->axes[i].size) continue;
@@ -193,6 +242,7 @@ static bool run_turn(Sema *s, Loop *l, Scope **body)
     Scope *outer = s->scope;
     *body = scope_push(s, outer->unit, outer);
     (*body)->site = l->site;
+    (*body)->loop = l->node;
     s->scope = *body;
     bind_carried(s, l, f);
     bool ok = exec_block(s, l->node->repeat.body);
@@ -213,7 +263,23 @@ typedef struct Ends {
     uint32_t ninvariant;
 } Ends;
 
-static void leave_names(Sema *s, Loop *l, Scope *body, Ends *e)
+static bool stackable(Sema *s, const Loop *l, const Binding *b)
+{
+    const char *axis = axis_name(s->m, l->axis);
+    if (!val_axis(s, &b->value, l->axis)) return true;
+    Report *r = sema_error(s, DIAG_axis_twice, l->node->head,
+                           "'%s' is stacked over '%s' after this repeat, and "
+                           "has that axis already",
+                           STR(s, b->name), axis);
+    report_help(r,
+                "in the body pick one element, [%s = index(%s)], or give "
+                "the axis another name",
+                axis, axis);
+    return false;
+}
+
+/* False: reported. */
+static bool leave_names(Sema *s, Loop *l, Scope *body, Ends *e)
 {
     for (uint32_t i = 0; i < body->vars.n; i++) {
         const Binding *b = &body->vars.at[i];
@@ -223,13 +289,15 @@ static void leave_names(Sema *s, Loop *l, Scope *body, Ends *e)
         if (carried || !val_is_elementary(&b->value)) continue;
         if (!used_after(s, l, b->name)) continue;
         Val v = b->value;
+        if (!stackable(s, l, b)) return false;
         vec_push(s->a, &l->stacked, b->name);
         vec_push(s->a, &l->stacked_vals, v);
         vec_push(s->a, &e->results, val_use(s, &v, (DType)v.dtype));
     }
+    return true;
 }
 
-static void turn_results(Sema *s, Loop *l, Frame *f, Scope *body, Ends *e)
+static bool turn_results(Sema *s, Loop *l, Frame *f, Scope *body, Ends *e)
 {
     Scope *outer = s->scope;
     s->scope = body;
@@ -239,13 +307,14 @@ static void turn_results(Sema *s, Loop *l, Frame *f, Scope *body, Ends *e)
     }
     for (uint32_t i = 0; i < l->mems.n; i++)
         vec_push(s->a, &e->results, mem_read(s, f, l->mems.at[i]));
-    leave_names(s, l, body, e);
+    bool ok = leave_names(s, l, body, e);
     for (uint32_t i = 0; i < f->mems.n; i++)
         if (f->mems.at[i].written && !f->mems.at[i].carried)
             vec_push(s->a, &e->results, f->mems.at[i].value);
     for (uint32_t i = 0; i < f->exports.n; i++)
         vec_push(s->a, &e->results, f->exports.at[i].value);
     s->scope = outer;
+    return ok;
 }
 
 static void push_captures(Sema *s, const Frame *f, bool stacked, Ends *e)
@@ -365,8 +434,9 @@ static bool finish(Sema *s, Loop *l, Frame *f, Scope *body)
 {
     Ends e = {0};
     FnRef cond;
-    turn_results(s, l, f, body, &e);
+    bool ok = turn_results(s, l, f, body, &e);
     s->frame = f->up;
+    if (!ok) return false;
     if (l->node->repeat.cond && !make_condition(s, l, f, &cond)) return false;
     s->frame = f->up;
     if (e.results.n == 0) return true;

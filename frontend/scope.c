@@ -17,6 +17,21 @@ Loc loc_at(Sema *s, const Node *n)
     return loc_of(s->m, n->head);
 }
 
+/* What is wrong inside the library is so because of a call from outside. */
+static void note_call(Sema *s, Report *r, Span wrong)
+{
+    if (!s->scope || !s->scope->unit || !s->scope->unit->library) return;
+    const Scope *sc = s->scope;
+    Span at = {0};
+    while (sc && sc->unit->library) {
+        while (sc->up && !sc->caller)
+            sc = sc->up;
+        at = sc->call_at;
+        sc = sc->caller;
+    }
+    if (sc && at.file != wrong.file) report_note(r, at, "called here");
+}
+
 Report *sema_error(Sema *s, DiagId id, Span at, const char *fmt, ...)
 {
     va_list args;
@@ -26,6 +41,7 @@ Report *sema_error(Sema *s, DiagId id, Span at, const char *fmt, ...)
     va_end(args);
     Report *r = diag_error(s->m->diag, id, at, "%s", text.at ? text.at : "");
     buf_release(&text);
+    note_call(s, r, at);
     return r;
 }
 

@@ -316,6 +316,7 @@ struct Scope {
     Unit *unit;
     Site *site;
     const Node *decl; /* fn, module, ... */
+    const Node *loop; /* of a repeat's body: the repeat */
     VEC(Binding) vars;
     VEC(AxisBinding) axes;
     VEC(SizeBinding) sizes;
@@ -523,6 +524,8 @@ bool exec(Sema *s, const Node *n);
 
 /* repeat.c */
 bool exec_repeat(Sema *s, const Node *n);
+/* Whether a statement of the body binds the name. */
+bool repeat_binds(const Node *repeat, Str name);
 
 /* param.c */
 bool exec_param(Sema *s, const Node *n);

@@ -152,6 +152,32 @@ static bool sum_size(Sema *s, const Node *n, int64_t *out)
     return true;
 }
 
+static bool whole_operand(Sema *s, const Node *n, int64_t *out)
+{
+    if (n->kind != N_name && n->kind != N_number) return false;
+    bool sizing = s->sizing;
+    s->sizing = true;
+    Val v = eval_node(s, n);
+    s->sizing = sizing;
+    if (!val_is_number(&v) || v.number != floor(v.number)) return false;
+    *out = whole_of(v.number);
+    return *out > 0;
+}
+
+/* What was divided by what, and what would come out even. */
+static void note_division(Sema *s, Report *r, const Node *n)
+{
+    if (n->kind != N_binary || n->binary.op != BIN_div) return;
+    int64_t x, y;
+    if (!whole_operand(s, n->binary.left, &x) ||
+        !whole_operand(s, n->binary.right, &y))
+        return;
+    report_note(r, (Span){0}, "it divides %lld by %lld", (long long)x,
+                (long long)y);
+    report_help(r, "make it %lld or %lld", (long long)(x / y ? x / y * y : y),
+                (long long)((x / y + 1) * y));
+}
+
 /* An axis name in the expression stands for its size. */
 bool size_eval(Sema *s, const Node *n, int64_t *out)
 {
@@ -167,9 +193,11 @@ bool size_eval(Sema *s, const Node *n, int64_t *out)
         return false;
     }
     if (v.number != floor(v.number) || v.number < 1 || v.number > 1e15) {
-        sema_error(s, DIAG_size_whole, n->span,
-                   "the size of an axis is a whole number from 1, this is %s",
-                   number_str(s, v.number));
+        Report *r = sema_error(
+            s, DIAG_size_whole, n->span,
+            "the size of an axis is a whole number from 1, this is %s",
+            number_str(s, v.number));
+        note_division(s, r, n);
         return false;
     }
     *out = (int64_t)v.number;

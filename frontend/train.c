@@ -64,6 +64,7 @@ bool train_params_known(Sema *s, Span at)
 {
     Train *t = s->train;
     if (t && t->known) return true;
+    if (t && t->loss_wrong) return false;
     if (!t || t->loss.kind == VAL_error) {
         sema_error(s, DIAG_no_loss, at,
                    t ? "the parameters are known after loss = "
@@ -117,6 +118,7 @@ bool train_assigned(Sema *s, Str name, Val v, Span at)
             sema_error(s, DIAG_loss_form, at, "the loss is one number%s%s",
                        n ? ", this has " : "", n ? val_axes_str(s, &v) : "");
         report_help(r, "sum or mean it over its axes");
+        t->loss_wrong = true;
         return true;
     }
     t->loss = v;

@@ -9,6 +9,7 @@
 struct Train {
     Val loss;
     Span loss_at;
+    bool loss_wrong; /* and reported */
     bool known;  /* the parameters are */
     Val params;  /* bundles */
     Val raw;     /* the gradients, as differentiated */

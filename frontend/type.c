@@ -32,6 +32,14 @@ bool dtype_of_type(Sema *s, const Node *type, DType otherwise, DType *out)
 
 /* ------------------------------------------------- types of parameters -- */
 
+/* False: an axis parameter stands there, for an axis that a call gave. */
+static bool written_as(Sema *s, Span at, const char *name)
+{
+    const char *text = s->m->diag->sources[at.file].text + at.first;
+    size_t n = strlen(name);
+    return at.last - at.first == n && strncmp(text, name, n) == 0;
+}
+
 static bool no_twice(Sema *s, const TypeLayout *t, const Span *at,
                      const char *what, Str name)
 {
@@ -39,9 +47,15 @@ static bool no_twice(Sema *s, const TypeLayout *t, const Span *at,
     for (uint32_t i = 0; i < l->n; i++)
         for (uint32_t k = 0; k < i; k++) {
             if (l->at[i].id != l->at[k].id) continue;
-            sema_error(s, DIAG_axis_twice, at[i],
-                       "axis '%s' appears twice in %s '%s'",
-                       axis_name(s->m, l->at[i]), what, STR(s, name));
+            const char *axis = axis_name(s->m, l->at[i]);
+            Report *r = sema_error(s, DIAG_axis_twice, at[i],
+                                   "axis '%s' appears twice in %s '%s'", axis,
+                                   what, STR(s, name));
+            if (!written_as(s, at[i], axis))
+                report_help(r,
+                            "give the second a name of its own, axis %s2 = %s, "
+                            "and rename the result: y[%s2 -> %s]",
+                            axis, axis, axis, axis);
             return false;
         }
     return true;
