@@ -7,7 +7,7 @@
  * offsets into the string bytes, NUL-terminated.  Nothing is a pointer.  The
  * reader (runtime/image.c) checks every reference before anything is used.
  *
- *     header | tables in the order of abi_tables.def | string bytes
+ *     header | tables in the order of TITAN_TABLES | string bytes
  *
  * Two levels.  A *program* is a range of commands.  A *list* is a range of
  * runs: RUN (a program), LOOP (count, ...) and END.  A command names memory by
