@@ -89,9 +89,28 @@ static NodeKind kind_of(Op op)
     case OP_scatter:
     case OP_put:
         return NODE_scatter;
-    default:
-        return NODE_opaque;
+    case OP_grad:
+    case OP_call:
+    case OP_repeat:
+    case OP_all_gather:
+    case OP_reduce_scatter:
+    case OP_all_reduce:
+    case OP_all_to_all:
+    case OP_permute:
+    case OP_done:
+    case OP_pending:
+    case OP_coord:
+    case OP_send:
+    case OP_recv:
+    case OP_buffer:
+    case OP_view:
+    case OP_counter:
+    case OP_launch:
+    case OP_loop:
+    case OP_count:
+        break;
     }
+    return NODE_opaque;
 }
 
 typedef struct Make {
