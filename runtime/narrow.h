@@ -7,7 +7,7 @@
 #include "titan.h"
 
 /* dtype: a number of dtypes.def; floats of up to 32 bits.  FROM and TO are
- * dense rows of n elements. */
+ * dense rows of n elements; narrow ones may begin at any byte. */
 void narrow_load(uint32_t dtype, const char *from, float *to, int64_t n);
 void narrow_store(uint32_t dtype, const float *from, char *to, int64_t n);
 /* Any dtype, integers and f64 too, one element. */
