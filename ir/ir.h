@@ -201,6 +201,17 @@ typedef enum Role {
     ROLE_count
 } Role;
 const char *role_name(Role r);
+bool role_is_slot(Role r); /* param, state */
+
+/* The memory that a buffer lies in; the words of the attribute `base`. */
+typedef enum Base {
+    BASE_persistent,
+    BASE_io,
+    BASE_frame,
+    BASE_lane,
+    BASE_count
+} Base;
+const char *base_name(Base b);
 
 /* An argument or a result of a function. */
 typedef struct Port {

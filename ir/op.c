@@ -173,3 +173,14 @@ const char *role_name(Role r)
     };
     return names[r];
 }
+
+bool role_is_slot(Role r)
+{
+    return r == ROLE_param || r == ROLE_state;
+}
+
+const char *base_name(Base b)
+{
+    static const char *const names[] = {"persistent", "io", "frame", "lane"};
+    return names[b];
+}

@@ -38,14 +38,10 @@ static bool is_group(const Module *m, const Fn *fn)
     return !fn_is(m, fn, "") && !fn_is_tile(m, fn);
 }
 
-static bool is_slot(Role r)
-{
-    return r == ROLE_param || r == ROLE_state;
-}
-
 static Layout port_layout(const Expand *x, Role role, Type t)
 {
-    return is_slot(role) ? default_layout(x, t) : layout_dense(x->m, t, x->a);
+    return role_is_slot(role) ? default_layout(x, t)
+                              : layout_dense(x->m, t, x->a);
 }
 
 static Home entry_arg(Scene *s, Builder *b, const Port *port)
@@ -67,7 +63,7 @@ static Home entry_arg(Scene *s, Builder *b, const Port *port)
 static Home entry_result(Scene *s, const Fn *fn, const Home *args, uint32_t i)
 {
     const Port *port = &fn->results[i];
-    for (uint32_t k = 0; k < fn->nparams && is_slot(port->role); k++)
+    for (uint32_t k = 0; k < fn->nparams && role_is_slot(port->role); k++)
         if (fn->params[k].role == port->role &&
             str_eq(fn->params[k].path, port->path))
             return args[k];

@@ -46,11 +46,6 @@ typedef struct Ports {
     int64_t persistent, io;
 } Ports;
 
-static bool is_slot(Role r)
-{
-    return r == ROLE_param || r == ROLE_state;
-}
-
 static int64_t slot_place(Ports *p, Str path, Type t)
 {
     uint32_t at;
@@ -65,7 +60,7 @@ static int64_t slot_place(Ports *p, Str path, Type t)
 static void place_port(Ports *p, Fn *fn, Value v, const Port *port)
 {
     Inst *in = &fn->insts[v.id];
-    if (is_slot(port->role)) {
+    if (role_is_slot(port->role)) {
         set_place(p->m, in, "persistent",
                   slot_place(p, port->path, port->type));
         return;

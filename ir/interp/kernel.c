@@ -30,9 +30,6 @@ struct Space {
 };
 enum { CONTINUED = 0xff };
 
-static const char *const base_words[] = {"persistent", "io", "frame", "lane"};
-enum { NBASES = 4, BASE_lane = 3 };
-
 static void *grown(Run *r, const Space *s, int64_t want, const void *old,
                    size_t size, int fill)
 {
@@ -157,8 +154,8 @@ static void place_new(Frame *f, const Inst *in, Val *out)
     *out = (Val){.type = in->type};
     out->place.stride = layout_of(r->m, f->fn, v, &r->temp).stride;
     out->place.offset = attr_int(r->m, in->attr, AT_offset, 0);
-    for (uint32_t i = 0; i < NBASES; i++)
-        if (attr_is(r->m, in->attr, AT_base, base_words[i]))
+    for (uint32_t i = 0; i < BASE_count; i++)
+        if (attr_is(r->m, in->attr, AT_base, base_name((Base)i)))
             out->place.space = i + 1;
     if (!out->place.space) out->place.space = space_new(r);
     place_check(f, in, out, place_extent(r, out));
@@ -334,7 +331,7 @@ void interp_loop(Frame *f, const Inst *in, Val *out)
 
 void run_kernel_fn(Run *r, const Fn *fn, const Val *args, Val *results)
 {
-    for (uint32_t i = 0; i < NBASES; i++)
+    for (uint32_t i = 0; i < BASE_count; i++)
         space_new(r);
     Frame f = frame_new(r, fn, args);
     for (uint32_t i = 0; i < fn->nparams && !r->failed; i++) {

@@ -61,7 +61,6 @@ static int64_t extent(const Verify *vf, const Inst *in)
 
 static bool check_base(const Verify *vf, const char *rule)
 {
-    static const char *const bases[] = {"persistent", "io", "frame", "lane"};
     const AttrItem *base = verify_list(vf, AT_base);
     if (!base != !verify_list(vf, AT_offset))
         return verify_fail(vf, "base and offset come together (%s)", rule);
@@ -69,12 +68,11 @@ static bool check_base(const Verify *vf, const char *rule)
     if (verify_int(vf, AT_offset, 0) < 0)
         return verify_fail(vf, "offset %lld (%s)",
                            (long long)verify_int(vf, AT_offset, 0), rule);
-    for (uint32_t i = 0; i < 4; i++)
-        if (!strcmp(str_of(vf->m, (Str){base->id}), bases[i])) return true;
-    return verify_fail(vf,
-                       "base '%s' is not persistent, io, frame or lane "
-                       "(%s)",
-                       str_of(vf->m, (Str){base->id}), rule);
+    const char *word = str_of(vf->m, (Str){base->id});
+    for (uint32_t i = 0; i < BASE_count; i++)
+        if (!strcmp(word, base_name((Base)i))) return true;
+    return verify_fail(
+        vf, "base '%s' is not persistent, io, frame or lane (%s)", word, rule);
 }
 
 /* arg: its place is said in the kernel view only, and only an entry's lies in

@@ -22,8 +22,7 @@ bool is_update(const Facts *f, const Inst *in)
 bool is_narrow_port(const Precision *p, const Fn *fn, const Port *port)
 {
     return p->states && fn->entry && is_f32(p->m, port->type) &&
-           (port->role == ROLE_param || port->role == ROLE_state) &&
-           type_info(p->m, port->type)->naxes > 0;
+           role_is_slot(port->role) && type_info(p->m, port->type)->naxes > 0;
 }
 
 static Kind kind_at(const Facts *f, const Inst *in, uint32_t i)
