@@ -207,11 +207,18 @@ static World world_new(void)
     return w;
 }
 
+static void world_release(World *w)
+{
+    arena_release(&w->scratch);
+    arena_release(&w->arena);
+}
+
 static void images_compute_what_the_program_says(void **state)
 {
     World w = world_new();
     diag_init(&w.diag, &w.arena);
     each_file(&w, *state, run_file);
+    world_release(&w);
 }
 
 static void compile_twice(World *w, const char *path)
@@ -226,6 +233,7 @@ static void same_input_same_bytes(void **state)
     World w = world_new();
     diag_init(&w.diag, &w.arena);
     each_file(&w, *state, compile_twice);
+    world_release(&w);
 }
 
 int main(int argc, char **argv)
