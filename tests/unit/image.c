@@ -185,6 +185,7 @@ static void run_file(World *w, const char *path)
             fn_of(c.m, f)->entry)
             run_entry(w, plain, fn, &c, &im, kernels, path);
     }
+    kernels_free(c.set);
 }
 
 static void each_file(World *w, const char *given,
@@ -226,6 +227,8 @@ static void compile_twice(World *w, const char *path)
     Compiled a = compile(w, path), b = compile(w, path);
     assert_int_equal(a.size, b.size);
     assert_memory_equal(a.image, b.image, a.size);
+    kernels_free(a.set);
+    kernels_free(b.set);
 }
 
 static void same_input_same_bytes(void **state)
