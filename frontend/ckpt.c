@@ -286,6 +286,18 @@ static void stacked_dims(Sema *s, const Mem *mem, Str name, Dims *d)
     *d = all;
 }
 
+/* What a layout has to name, once each. */
+static void note_axes(Sema *s, Report *r, const Mem *mem)
+{
+    const TypeInfo *t = type_info(s->m, mem->type);
+    Buf b = {0};
+    for (uint32_t i = 0; i < t->naxes; i++)
+        buf_printf(&b, "%s%s", i ? ", " : "", axis_name(s->m, t->axes[i].axis));
+    report_note(r, mem->at, "'%s' has the axes %s", STR(s, mem->name),
+                b.at ? b.at : "");
+    buf_release(&b);
+}
+
 static bool each_once(Sema *s, const Mem *mem, Str name, const Dims *d, Span at)
 {
     const TypeInfo *t = type_info(s->m, mem->type);
@@ -293,20 +305,22 @@ static bool each_once(Sema *s, const Mem *mem, Str name, const Dims *d, Span at)
         Axis a = t->axes[i].axis;
         uint32_t n = count_axis(d, a) + in_braces(s, name, a);
         if (n == 1) continue;
-        sema_error(s, DIAG_layout, at,
-                   n ? "the layout of '%s' names axis '%s' twice"
-                     : "the layout of '%s' leaves out axis '%s'",
-                   STR(s, mem->name), axis_name(s->m, a));
+        Report *r = sema_error(s, DIAG_layout, at,
+                               n ? "the layout of '%s' names axis '%s' twice"
+                                 : "the layout of '%s' leaves out axis '%s'",
+                               STR(s, mem->name), axis_name(s->m, a));
+        note_axes(s, r, mem);
         return false;
     }
     for (uint32_t i = 0; i < d->at.n; i++)
         for (uint32_t k = 0; k < d->at.at[i].naxes; k++) {
             Axis a = d->at.at[i].axes[k];
             if (type_axis(s->m, mem->type, a)) continue;
-            sema_error(s, DIAG_layout, at,
-                       "the layout names '%s', '%s' has no such "
-                       "axis",
-                       axis_name(s->m, a), STR(s, mem->name));
+            Report *r = sema_error(s, DIAG_layout, at,
+                                   "the layout names '%s', '%s' has no such "
+                                   "axis",
+                                   axis_name(s->m, a), STR(s, mem->name));
+            note_axes(s, r, mem);
             return false;
         }
     return true;

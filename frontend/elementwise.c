@@ -511,8 +511,16 @@ Val elementwise(Sema *s, Span at, ScalarOp op, const Val *args, uint32_t n)
         if (val_is_elementary(&args[i]) || args[i].kind == VAL_bundle ||
             args[i].kind == VAL_draw)
             continue;
-        sema_error(s, DIAG_not_a_number, at, "%s is no number and no tensor",
-                   val_label(s, &args[i], kind_words(&args[i])));
+        Report *r = sema_error(s, DIAG_not_a_number, at,
+                               "%s is no number and no tensor",
+                               val_label(s, &args[i], kind_words(&args[i])));
+        if (args[i].kind == VAL_tuple)
+            report_help(r,
+                        "it has %u parts: name them, a, b = ..., or take one "
+                        "of them, .0",
+                        args[i].tuple.n);
+        if (args[i].kind == VAL_instance || args[i].kind == VAL_callee)
+            report_help(r, "call it, with its arguments in parentheses");
         return val_error();
     }
     if (bundle) return lift_bundle(s, at, op, args, n);

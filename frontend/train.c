@@ -196,7 +196,10 @@ void path_unknown(Sema *s, Span at, const char *who, const char *path)
     uint32_t n = 0;
     for (uint32_t k = 0; k < s->mems.n; k++) {
         const Mem *m = s->mems.at[k];
-        if (m->role == ROLE_param && n < 400) words[n++] = STR(s, m->name);
+        if (m->role == ROLE_param && n < 400) {
+            words[n++] = STR(s, m->name);
+            words[n++] = mem_words(s, m);
+        }
         for (const Site *p = m->site; p && n < 480; p = p->up) {
             if (p->name.id) words[n++] = STR(s, p->name);
             if (p->module.id) words[n++] = STR(s, p->module);
