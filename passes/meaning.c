@@ -123,14 +123,6 @@ static bool ports_match(const Pair *p, const Port *old, uint32_t nold,
 
 /* ------------------------------------------------------------------ runs -- */
 
-static bool is_spread(const Module *m, const Fn *fn)
-{
-    int64_t n = 1;
-    for (uint32_t i = 0; i < m->mesh.n; i++)
-        n *= m->mesh.at[i].size;
-    return fn->view != VIEW_global && n > 1;
-}
-
 /* Whole results for whole arguments, in whatever view the function is. */
 static Tensor *run_whole(Module *m, const Fn *fn, const Tensor *whole,
                          bool round, Arena *arena)
@@ -139,11 +131,11 @@ static Tensor *run_whole(Module *m, const Fn *fn, const Tensor *whole,
     Tensor *args = NEW_ARRAY(arena, Tensor, fn->nparams);
     Tensor *results = NEW_ARRAY(arena, Tensor, fn->nresults);
     for (uint32_t i = 0; i < fn->nparams; i++)
-        args[i] = is_spread(m, fn)
+        args[i] = fn_is_spread(m, fn)
                       ? tensor_spread(m, &whole[i], fn->params[i].type, arena)
                       : whole[i];
     if (!interp_fn(m, fn, &o, args, results, arena)) return NULL;
-    for (uint32_t i = 0; i < fn->nresults && is_spread(m, fn); i++)
+    for (uint32_t i = 0; i < fn->nresults && fn_is_spread(m, fn); i++)
         results[i] = tensor_whole(m, &results[i], arena);
     return results;
 }

@@ -133,14 +133,6 @@ static bool given_args(Module *m, const Fn *fn, const EvaluateOpts *o,
     return true;
 }
 
-static bool is_local(const Module *m, const Fn *fn)
-{
-    int64_t n = 1;
-    for (uint32_t i = 0; i < m->mesh.n; i++)
-        n *= m->mesh.at[i].size;
-    return fn->view != VIEW_global && n > 1;
-}
-
 static bool run_one(Module *m, const Fn *fn, const EvaluateOpts *o, Buf *out)
 {
     Arena a;
@@ -149,7 +141,7 @@ static bool run_one(Module *m, const Fn *fn, const EvaluateOpts *o, Buf *out)
     Tensor *results = NEW_ARRAY(&a, Tensor, fn->nresults);
     InterpOpts how = {.round = o->round, .order = o->seed};
     bool ok = given_args(m, fn, o, args);
-    for (uint32_t i = 0; i < fn->nparams && ok && is_local(m, fn); i++)
+    for (uint32_t i = 0; i < fn->nparams && ok && fn_is_spread(m, fn); i++)
         args[i] = tensor_spread(m, &args[i], fn->params[i].type, &a);
     ok = ok && interp_fn(m, fn, &how, args, results, &a);
     if (ok) buf_printf(out, "@%s\n", str_of(m, fn->name));
@@ -179,8 +171,8 @@ static bool run_ranks(Module *m, const EvaluateOpts *o, Buf *out)
     for (uint32_t i = 0; i < fns.n && ok; i++) {
         Tensor *in = inputs_random(m, fns.at[i], o->seed, &a);
         ok = given_args(m, fns.at[i], o, in);
-        for (uint32_t k = 0; k < fns.at[i]->nparams && is_local(m, fns.at[i]);
-             k++)
+        for (uint32_t k = 0;
+             k < fns.at[i]->nparams && fn_is_spread(m, fns.at[i]); k++)
             in[k] = tensor_spread(m, &in[k], fns.at[i]->params[k].type, &a);
         args[i] = in;
         results[i] = NEW_ARRAY(&a, Tensor, fns.at[i]->nresults);

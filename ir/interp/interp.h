@@ -46,6 +46,8 @@ bool interp_ranks(Module *m, const Fn *const *fns, uint32_t n,
  * alone; UINT64_MAX: more than can be counted. */
 uint64_t interp_cost(Module *m, const Fn *fn);
 
+/* Whether the function's values are parts on several devices. */
+bool fn_is_spread(const Module *m, const Fn *fn);
 /* The parts of a whole tensor on all devices, and back.  Pads are zero; what
  * is pending lies at coordinate 0, and is combined on the way back. */
 Tensor tensor_spread(Module *m, const Tensor *whole, Type t, Arena *arena);

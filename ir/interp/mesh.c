@@ -9,12 +9,22 @@
  */
 #include "run.h"
 
-uint32_t mesh_devices(const Module *m)
+static int64_t mesh_size(const Module *m)
 {
     int64_t n = 1;
     for (uint32_t i = 0; i < m->mesh.n; i++)
         n *= m->mesh.at[i].size;
-    return (uint32_t)n;
+    return n;
+}
+
+uint32_t mesh_devices(const Module *m)
+{
+    return (uint32_t)mesh_size(m);
+}
+
+bool fn_is_spread(const Module *m, const Fn *fn)
+{
+    return fn->view != VIEW_global && mesh_size(m) > 1;
 }
 
 static uint32_t mesh_stride(const Module *m, MeshAxis a)
