@@ -168,6 +168,7 @@ static int run(const Options *o)
         smith_program(&(SmithOpts){c.seed, ninsts}, &w, &text);
         if (option_given(o, OPT_emit_program)) {
             fputs(text.at, stdout);
+            buf_release(&text);
             return OK;
         }
         if (!passes_check(&c, text.at, text.n)) {
