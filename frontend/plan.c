@@ -525,7 +525,13 @@ static bool check_rule(Plan *p, const Node *rule)
 {
     if (rule->kind != N_rule || rule->rule.kind == RULE_none) return false;
     if (!check_names(p, rule)) return false;
-    return rule->rule.kind != RULE_shard || read_shard(p, rule);
+    if (rule->rule.kind == RULE_shard) return read_shard(p, rule);
+    if (rule->rule.kind != RULE_mesh)
+        diag_warning(p->s->m->diag, DIAG_rule_ignored, rule->head,
+                     "'%s' rules have no effect yet: the program is the same "
+                     "without this one",
+                     rule_word(rule->rule.kind));
+    return true;
 }
 
 bool plan_check(Sema *s, const Node *train)

@@ -1,10 +1,9 @@
 /*
- * titan-run.c: runs a compiled step, or describes it.
+ * titan-run.c: runs a training program, or lists a compiled step.
  *
  * A training program is started in place of this process, with the same
  * arguments.  The image of a step.ptx can be listed on any machine.
  */
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -18,7 +17,7 @@
 
 static const ProgramText text = {
     PROGRAM_run, "titan-run", "FILE [options]",
-    "Runs a step.ptx or a training program, or lists what is in it."};
+    "Runs a training program, or lists what is in it or in a step.ptx."};
 
 typedef struct File {
     const char *path;
@@ -71,19 +70,15 @@ static TitanStatus start_program(TitanStory *s, const File *f, int argc,
                       strerror(errno));
 }
 
-static TitanStatus no_device(TitanStory *s, const TitanImage *im)
+/* There is no executor for GPUs yet. */
+static TitanStatus no_executor(TitanStory *s, const TitanImage *im)
 {
-    void *driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
-    const char *found = driver ? "the driver is there" : dlerror();
-    TitanStatus st = titan_fail(
-        s, TITAN_UNAVAILABLE,
-        "the step is compiled for %s, this program executes host steps (%s); "
-        "compile a training program with -o train, or list this one with "
-        "--describe",
-        im->header->target == TITAN_TARGET_sm_90a ? "sm_90a" : "sm_100a",
-        found);
-    if (driver) dlclose(driver);
-    return st;
+    return titan_fail(s, TITAN_UNAVAILABLE,
+                      "the step is compiled for %s, and this runtime executes "
+                      "steps of the host alone; compile a training program "
+                      "with -o train, or list this one with --describe",
+                      im->header->target == TITAN_TARGET_sm_90a ? "sm_90a"
+                                                                : "sm_100a");
 }
 
 static TitanStatus run_ptx(TitanStory *s, const Options *o, const File *f)
@@ -97,7 +92,7 @@ static TitanStatus run_ptx(TitanStory *s, const Options *o, const File *f)
     if (st == TITAN_OK && option_given(o, OPT_describe))
         titan_describe(&im, stdout);
     else if (st == TITAN_OK)
-        st = no_device(s, &im);
+        st = no_executor(s, &im);
     free(image);
     return titan_while(s, st, "reading \"%s\"", f->path);
 }
