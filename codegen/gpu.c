@@ -78,7 +78,7 @@ Grid gpu_grid(Kir *k)
     return (Grid){MAP_thread, (all + THREADS - 1) / THREADS, THREADS};
 }
 
-/* ----------------------------------------------------------------- helpers */
+/* ------------------------------------------------------- calls and lanes -- */
 
 static LV call_named(Emit *e, const char *name, LV *args, unsigned n)
 {

@@ -42,11 +42,16 @@ typedef struct Writer {
 
 /* ----------------------------------------------------------------- spots -- */
 
+_Static_assert((int)BASE_persistent == TITAN_BASE_persistent &&
+                   (int)BASE_io == TITAN_BASE_io &&
+                   (int)BASE_frame == TITAN_BASE_frame &&
+                   (int)BASE_lane == TITAN_BASE_lane,
+               "bases of the IR and of images count alike");
+
 static uint32_t base_number(const Module *m, const Inst *in)
 {
-    static const char *const words[] = {"persistent", "io", "frame", "lane"};
     for (uint32_t i = 0; i < TITAN_BASE_COUNT; i++)
-        if (attr_is(m, in->attr, AT_base, words[i])) return i;
+        if (attr_is(m, in->attr, AT_base, base_name((Base)i))) return i;
     BUG("a buffer without a place reached the image");
 }
 
@@ -275,7 +280,7 @@ static void write_launch(Writer *w, const Fn *fn, const Inst *in,
         values[i] = inst_arg(fn, in, i);
         at[i] = at_of(w, fn, values[i], args);
     }
-    if (!strcmp(str_of(m, group->kind), "matmul"))
+    if (fn_is(m, group, "matmul"))
         write_gemm(w, group, at, n, in->loc);
     else if (is_clear(w, group, at, n))
         add_zero(w, &at[0], in->loc);

@@ -7,11 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool is_slot(Role r)
-{
-    return r == ROLE_param || r == ROLE_state;
-}
-
 static uint32_t role_number(Role r)
 {
     switch (r) {
@@ -44,12 +39,12 @@ static const Fn *slot_value(const Module *m, Str path, Value *out)
         for (uint32_t i = 0; i < fn->nparams; i++) {
             const Port *p = &fn->params[i];
             *out = (Value){i};
-            if (is_slot(p->role) && str_eq(p->path, path)) return fn;
+            if (role_is_slot(p->role) && str_eq(p->path, path)) return fn;
         }
         for (uint32_t i = 0; i < fn->nresults; i++) {
             const Port *p = &fn->results[i];
             *out = fn->result_values[i];
-            if (is_slot(p->role) && str_eq(p->path, path)) return fn;
+            if (role_is_slot(p->role) && str_eq(p->path, path)) return fn;
         }
     }
     return NULL;
@@ -105,7 +100,7 @@ static void add_slot(ImageTables *t, const Slot *s)
 static void add_unlisted(ImageTables *t, const Port *p, Map *seen)
 {
     uint32_t at;
-    if (!is_slot(p->role) || slot_find(t->m, p->path) ||
+    if (!role_is_slot(p->role) || slot_find(t->m, p->path) ||
         map_find(seen, p->path.id, &at))
         return;
     map_add(seen, p->path.id, 1);
@@ -144,7 +139,7 @@ static uint32_t bound_of(const ImageTables *t, const Port *p)
 static void add_port(ImageTables *t, const Fn *fn, Value v, const Port *p)
 {
     Module *m = t->m;
-    if (is_slot(p->role)) return;
+    if (role_is_slot(p->role)) return;
     uint64_t offset = (uint64_t)attr_int(m, inst_of(fn, v)->attr, AT_offset, 0);
     Layout l = layout_of(m, fn, v, t->a);
     Str path = p->path.id ? p->path : fn->names[v.id];

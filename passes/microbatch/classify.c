@@ -82,24 +82,6 @@ static Reads reads_of(const Micro *mi, const Classes *c, const Inst *in)
     return r;
 }
 
-static bool item_names(const AttrItem *item, Axis axis)
-{
-    AttrKind kind = attr_kind(item->key);
-    if (kind == AK_axis) return item->id == axis.id;
-    if (kind != AK_axes) return false;
-    for (uint32_t i = 0; i < item->n; i++)
-        if (item->axes[i].id == axis.id) return true;
-    return false;
-}
-
-static bool attr_names(const Micro *mi, const Inst *in, Axis axis)
-{
-    const AttrInfo *info = &mi->m->attrs.at[in->attr.id];
-    for (uint32_t i = 0; i < info->n; i++)
-        if (item_names(&info->items[i], axis)) return true;
-    return false;
-}
-
 static bool has_batch(const Micro *mi, Type t)
 {
     return type_size(mi->m, t, mi->batch) == mi->size;
@@ -161,7 +143,8 @@ static Class reduce_class(const Micro *mi, const Classes *c, const Inst *in,
 {
     Joint j = reduce_joint(mi, in);
     if (r->row)
-        return attr_names(mi, in, r->axis) ? part_of(j) : row_of(r->axis);
+        return attr_names_axis(mi->m, in->attr, r->axis) ? part_of(j)
+                                                         : row_of(r->axis);
     if (!r->part) return same;
     return operand_class(mi, c, in, 0).joint == j ? part_of(j) : late();
 }
@@ -170,8 +153,8 @@ static Class einsum_class(const Micro *mi, const Classes *c, const Inst *in,
                           const Reads *r)
 {
     if (r->row)
-        return attr_names(mi, in, r->axis) ? part_of(JOINT_sum)
-                                           : row_of(r->axis);
+        return attr_names_axis(mi->m, in->attr, r->axis) ? part_of(JOINT_sum)
+                                                         : row_of(r->axis);
     if (!r->part) return same;
     bool both =
         operand_class(mi, c, in, 0).kind == operand_class(mi, c, in, 1).kind;
@@ -183,7 +166,7 @@ static Class indexed_class(const Micro *mi, const Classes *c, const Inst *in,
                            const Reads *r, uint32_t data)
 {
     if (r->row) {
-        if (attr_names(mi, in, r->axis))
+        if (attr_names_axis(mi->m, in->attr, r->axis))
             return fault(mi, in->loc, "chooses among the rows of the batch");
         bool kept = type_axis(mi->m, in->type, r->axis) != NULL;
         return kept ? row_of(r->axis) : part_of(JOINT_sum);
@@ -250,7 +233,7 @@ static Class moved_row(const Micro *mi, const Inst *in, Axis row)
     default:
         break;
     }
-    if (attr_names(mi, in, row))
+    if (attr_names_axis(mi->m, in->attr, row))
         return fault(mi, in->loc, "works along the batch");
     if (!type_axis(mi->m, in->type, row))
         return fault(mi, in->loc, "puts rows of the batch together");
