@@ -184,6 +184,9 @@ typedef struct ScalarInfo {
 } ScalarInfo;
 const ScalarInfo *scalar_info(ScalarOp op);
 bool scalar_find(const char *name, ScalarOp *out);
+/* Costs less to compute again than to write and read back: one or a few plain
+ * instructions, no division, root or polynomial. */
+bool scalar_is_cheap(ScalarOp op);
 /* The dtype that a scalar function gives; false: it does not take these. */
 bool scalar_typed(ScalarOp op, const DType *args, DType *result);
 

@@ -184,3 +184,38 @@ const char *base_name(Base b)
     static const char *const names[] = {"persistent", "io", "frame", "lane"};
     return names[b];
 }
+
+bool scalar_is_cheap(ScalarOp op)
+{
+    switch (op) {
+    case SC_arg:
+    case SC_const:
+    case SC_index:
+    case SC_cast:
+    case SC_add:
+    case SC_sub:
+    case SC_mul:
+    case SC_min:
+    case SC_max:
+    case SC_fma:
+    case SC_neg:
+    case SC_abs:
+    case SC_sign:
+    case SC_lt:
+    case SC_le:
+    case SC_eq:
+    case SC_ne:
+    case SC_and:
+    case SC_or:
+    case SC_not:
+    case SC_bitand:
+    case SC_bitor:
+    case SC_bitxor:
+    case SC_where:
+    case SC_stop:
+    case SC_isfinite:
+        return true;
+    default:
+        return false;
+    }
+}

@@ -20,39 +20,6 @@ typedef struct Merge {
 
 /* ---------------------------------------------------------------- bodies -- */
 
-static bool is_cheap_op(uint8_t op)
-{
-    switch (op) {
-    case SC_arg:
-    case SC_const:
-    case SC_index:
-    case SC_cast:
-    case SC_add:
-    case SC_sub:
-    case SC_mul:
-    case SC_min:
-    case SC_max:
-    case SC_fma:
-    case SC_neg:
-    case SC_abs:
-    case SC_lt:
-    case SC_le:
-    case SC_eq:
-    case SC_ne:
-    case SC_and:
-    case SC_or:
-    case SC_not:
-    case SC_bitand:
-    case SC_bitor:
-    case SC_bitxor:
-    case SC_where:
-    case SC_stop:
-        return true;
-    default:
-        return false;
-    }
-}
-
 bool canon_is_cheap(Module *m, Expr body)
 {
     enum { MOST = 12 };
@@ -60,7 +27,7 @@ bool canon_is_cheap(Module *m, Expr body)
     const Expr *walk = expr_walk(m, body, m->scratch, &n);
     if (n > MOST) return false;
     for (uint32_t i = 0; i < n; i++)
-        if (!is_cheap_op(expr_info(m, walk[i])->op)) return false;
+        if (!scalar_is_cheap((ScalarOp)expr_info(m, walk[i])->op)) return false;
     return true;
 }
 

@@ -7,38 +7,6 @@
  */
 #include "fuse.h"
 
-static bool scalar_is_plain(ScalarOp op)
-{
-    switch (op) {
-    case SC_arg:
-    case SC_const:
-    case SC_index:
-    case SC_cast:
-    case SC_add:
-    case SC_sub:
-    case SC_mul:
-    case SC_min:
-    case SC_max:
-    case SC_fma:
-    case SC_neg:
-    case SC_abs:
-    case SC_sign:
-    case SC_lt:
-    case SC_le:
-    case SC_eq:
-    case SC_ne:
-    case SC_and:
-    case SC_or:
-    case SC_not:
-    case SC_where:
-    case SC_stop:
-    case SC_isfinite:
-        return true;
-    default:
-        return false;
-    }
-}
-
 bool expr_is_cheap(const Module *m, Expr e)
 {
     enum { MOST = 16 };
@@ -47,7 +15,7 @@ bool expr_is_cheap(const Module *m, Expr e)
     seen[0] = e;
     for (uint32_t i = 0; i < n; i++) {
         const ExprInfo *x = expr_info(m, seen[i]);
-        if (!scalar_is_plain((ScalarOp)x->op)) return false;
+        if (!scalar_is_cheap((ScalarOp)x->op)) return false;
         for (uint32_t k = 0; k < x->nargs; k++) {
             uint32_t at = 0;
             while (at < n && seen[at].id != x->args[k].id)
