@@ -4,6 +4,7 @@
  */
 #include "expect.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,11 +101,10 @@ static void print_unexpected(const Diag *d, const ReportView *r, Buf *out)
                diag_word(r->id));
 }
 
-bool expect_met(const Diag *d, Buf *out)
+static void compare(const Diag *d, Buf *out)
 {
     Expectations all = {0};
     ReportView r;
-    size_t start = out->n;
     for (uint32_t f = 1; f < d->nsources; f++)
         read_source(d, f, &all);
     for (const Report *p = diag_next(d, NULL, &r); p; p = diag_next(d, p, &r))
@@ -114,5 +114,14 @@ bool expect_met(const Diag *d, Buf *out)
             buf_printf(out, "line %u: expected %s did not come: %.*s\n",
                        all.at[i].at, severity_word(all.at[i].severity),
                        (int)all.at[i].n, all.at[i].text);
-    return out->n == start;
+}
+
+bool expect_met(const Diag *d)
+{
+    Buf faults = {0};
+    compare(d, &faults);
+    bool met = faults.n == 0;
+    if (!met) fputs(faults.at, stderr);
+    buf_release(&faults);
+    return met;
 }

@@ -14,7 +14,7 @@
 #include "../ir/base/base.h"
 
 /* Compares the errors and warnings of D with the comments of all its
- * sources.  What is missing or unexpected goes to OUT; true: nothing. */
-bool expect_met(const Diag *d, Buf *out);
+ * sources.  What is missing or unexpected goes to stderr; true: nothing. */
+bool expect_met(const Diag *d);
 
 #endif

@@ -105,15 +105,6 @@ static void print_module(Unit *u, const Work *w)
     buf_release(&b);
 }
 
-static bool check_diag(const Unit *u)
-{
-    Buf b = {0};
-    bool ok = expect_met(&u->diag, &b);
-    if (!ok) fputs(b.at, stderr);
-    buf_release(&b);
-    return ok;
-}
-
 static uint64_t seed_of(const Options *o)
 {
     return option_given(o, OPT_seed) ? (uint64_t)option_number(o, OPT_seed, 1)
@@ -151,7 +142,7 @@ static bool run_part(Work *w, const char *text, size_t n)
     show_remarks(&remarks, w->o);
     buf_release(&remarks);
     if (option_given(w->o, OPT_expected)) {
-        ok = check_diag(&u);
+        ok = expect_met(&u.diag);
     } else {
         if (ok) ok = print_outcome(&u, w);
         show_reports(&u.diag, w->o);

@@ -212,15 +212,6 @@ static bool compile(Job *j)
     return make(j) && depfile_write(j);
 }
 
-static bool expected_met(const Job *j)
-{
-    Buf b = {0};
-    bool ok = expect_met(&j->diag, &b);
-    if (!ok) fputs(b.at, stderr);
-    buf_release(&b);
-    return ok;
-}
-
 static bool over_limit(const Job *j)
 {
     ReportView v;
@@ -236,7 +227,7 @@ static int work(void *user, GuardNote *note)
     job_init(&j, r, note);
     bool ok = compile(&j);
     if (option_given(r->o, OPT_expected))
-        ok = expected_met(&j);
+        ok = expect_met(&j.diag);
     else
         show_reports(&j.diag, r->o);
     int code = ok ? EXIT_OK : over_limit(&j) ? EXIT_OVER_LIMIT : EXIT_WRONG;
