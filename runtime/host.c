@@ -195,11 +195,6 @@ TitanStatus titan_host_run(TitanHost *h, const TitanEntry *e)
     return TITAN_OK;
 }
 
-static bool needs_blas(const TitanImage *im)
-{
-    return im->ngemms > 0;
-}
-
 static TitanStatus map_arena(TitanStory *s, TitanHost *h)
 {
     const TitanHeader *head = h->image->header;
@@ -266,7 +261,7 @@ static TitanStatus prepare(TitanStory *s, TitanHost *h, unsigned threads)
 {
     TRY(check_cpu(s, h->image));
     TRY(map_arena(s, h));
-    if (needs_blas(h->image)) TRY(blas_open(s, &h->blas));
+    if (h->image->ngemms > 0) TRY(blas_open(s, &h->blas));
     for (uint32_t i = 0; i < h->image->nkernels; i++)
         if (h->image->kernels[i].args > h->most_args)
             h->most_args = h->image->kernels[i].args;

@@ -17,15 +17,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_HEADER = 100000000, MAX_TENSORS = 1000000, DTYPES = 15 };
+enum { MAX_HEADER = 100000000, MAX_TENSORS = 1000000 };
 
 static const char *const st_names[] = {
 #define DTYPE(name, bytes, cls, st) st,
 #include "dtypes.def"
 #undef DTYPE
 };
+enum { DTYPES = sizeof st_names / sizeof *st_names };
 
-const char *st_dtype_name(uint32_t dtype)
+static const char *st_dtype_name(uint32_t dtype)
 {
     return dtype < DTYPES ? st_names[dtype] : "";
 }

@@ -43,6 +43,4 @@ void st_close(StFile *f);
  * to a multiple of 8; for free(). */
 char *st_header(StTensor *tensors, uint32_t n, size_t *size);
 
-const char *st_dtype_name(uint32_t dtype); /* "F32"; "" when there is none */
-
 #endif
