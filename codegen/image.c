@@ -400,7 +400,10 @@ static void write_kernels(Writer *w)
                            .threads = k->threads,
                            .shared_bytes = k->shared,
                            .flops = k->flops,
-                           .bytes = k->bytes};
+                           .bytes = k->bytes,
+                           .maps = {t->maps.n, k->nmaps}};
+        for (uint32_t j = 0; j < k->nmaps; j++)
+            vec_push(t->a, &t->maps, k->maps[j]);
         vec_push(t->a, &t->kernels, row);
     }
 }

@@ -45,6 +45,8 @@ typedef struct Kernel {
     uint32_t shared;       /* GPU: bytes of dynamic shared memory; usually 0 */
     uint64_t flops, bytes; /* of one launch, for reports */
     bool zero;             /* written operands must be zero before */
+    const TitanMap *maps;  /* GPU: tensor maps, parameters after the others */
+    uint32_t nmaps;
 } Kernel;
 
 typedef struct KernelSet KernelSet;

@@ -45,6 +45,7 @@ typedef struct TitanRange { uint32_t first, n; } TitanRange;
     T(turns, TitanTurn)                                                        \
     T(gemms, TitanGemm)                                                        \
     T(kernels, TitanKernel)                                                    \
+    T(maps, TitanMap)                                                          \
     T(slots, TitanSlot)                                                        \
     T(ports, TitanPort)                                                        \
     T(axes, TitanAxis)                                                         \
@@ -191,7 +192,23 @@ typedef struct TitanKernel {
     uint32_t threads;      /* GPU: per block */
     uint32_t shared_bytes; /* GPU: dynamic shared memory */
     uint64_t flops, bytes; /* of one run of all items, for reports */
+    TitanRange maps;       /* GPU: further parameters, after the arguments */
 } TitanKernel;
+
+/* A view of an argument that a GPU's copy engine reads or writes box by box (a
+ * tensor map): up to five dimensions, innermost first.  Its element 0 is
+ * `offset` bytes from the argument's address.  The runtime encodes it for each
+ * launch; the kernel takes the 128 bytes by value. */
+enum { TITAN_MAP_DIMS = 5 };
+typedef struct TitanMap {
+    uint32_t arg, dtype;
+    uint32_t rank, swizzle; /* swizzle: 0, 32, 64 or 128 bytes */
+    int64_t offset;
+    int64_t size[TITAN_MAP_DIMS];
+    int64_t stride[TITAN_MAP_DIMS]; /* bytes; the first is an element's */
+    uint32_t box[TITAN_MAP_DIMS];
+    uint32_t pad;
+} TitanMap;
 
 typedef enum TitanRole {
     TITAN_ROLE_param, TITAN_ROLE_state, TITAN_ROLE_input, TITAN_ROLE_scalar,
@@ -252,7 +269,8 @@ _Static_assert(sizeof(TitanCommand) == 40, "image row");
 _Static_assert(sizeof(TitanOperand) == 32, "image row");
 _Static_assert(sizeof(TitanTurn) == 16, "image row");
 _Static_assert(sizeof(TitanGemm) == 232, "image row");
-_Static_assert(sizeof(TitanKernel) == 32, "image row");
+_Static_assert(sizeof(TitanKernel) == 40, "image row");
+_Static_assert(sizeof(TitanMap) == 128, "image row");
 _Static_assert(sizeof(TitanSlot) == 48, "image row");
 _Static_assert(sizeof(TitanPort) == 32, "image row");
 _Static_assert(sizeof(TitanAxis) == 16, "image row");

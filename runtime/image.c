@@ -341,6 +341,55 @@ static TitanStatus check_bytes_command(Check *c, const TitanCommand *cmd)
     return TITAN_OK;
 }
 
+/* How far beyond an argument's address a map reads; UINT64_MAX: nonsense. */
+static uint64_t map_reach(const TitanMap *m)
+{
+    uint64_t reach = (uint64_t)m->offset;
+    for (uint32_t d = 0; d < m->rank; d++) {
+        uint64_t span;
+        if (m->size[d] < 1 || m->stride[d] < 0 || m->box[d] < 1 ||
+            __builtin_mul_overflow((uint64_t)m->size[d] - 1,
+                                   (uint64_t)m->stride[d], &span) ||
+            __builtin_add_overflow(reach, span, &reach))
+            return UINT64_MAX;
+    }
+    if (__builtin_add_overflow(reach, titan_dtype_bytes(m->dtype), &reach))
+        return UINT64_MAX;
+    return reach;
+}
+
+static TitanStatus check_kernel(Check *c, const TitanKernel *k)
+{
+    TRY(check_string(c, k->name));
+    if (!range_ok(k->maps, c->im->nmaps))
+        return BAD(c, "a kernel's maps are missing");
+    for (uint32_t i = 0; i < k->maps.n; i++) {
+        const TitanMap *m = &c->im->maps[k->maps.first + i];
+        if (m->arg >= k->args || m->rank < 1 || m->rank > TITAN_MAP_DIMS ||
+            titan_dtype_bytes(m->dtype) == 0 || m->offset < 0 ||
+            map_reach(m) == UINT64_MAX)
+            return BAD(c, "map %" PRIu32 " is damaged", k->maps.first + i);
+    }
+    return TITAN_OK;
+}
+
+/* The arguments of a launch, and that its maps stay inside of them. */
+static TitanStatus check_launch(Check *c, const TitanCommand *cmd)
+{
+    const TitanImage *im = c->im;
+    if (cmd->index >= im->nkernels ||
+        im->kernels[cmd->index].args != cmd->operands.n)
+        return BAD(c, "a kernel command is damaged");
+    const TitanKernel *k = &im->kernels[cmd->index];
+    for (uint32_t i = 0; i < k->maps.n; i++) {
+        const TitanMap *m = &im->maps[k->maps.first + i];
+        const TitanOperand *o = &im->operands[cmd->operands.first + m->arg];
+        if (o->kind != TITAN_OPERAND_memory || o->bytes < map_reach(m))
+            return BAD(c, "a map reaches past its operand");
+    }
+    return TITAN_OK;
+}
+
 static TitanStatus check_command(Check *c, const TitanCommand *cmd,
                                  const int64_t *counts, uint32_t depth)
 {
@@ -352,10 +401,7 @@ static TitanStatus check_command(Check *c, const TitanCommand *cmd,
         TRY(check_operand(c, cmd->operands.first + i, counts, depth));
     switch ((TitanCommandKind)cmd->kind) {
     case TITAN_COMMAND_kernel:
-        if (cmd->index >= im->nkernels ||
-            im->kernels[cmd->index].args != cmd->operands.n)
-            return BAD(c, "a kernel command is damaged");
-        return TITAN_OK;
+        return check_launch(c, cmd);
     case TITAN_COMMAND_gemm:
         return check_gemm_command(c, cmd);
     case TITAN_COMMAND_copy:
@@ -425,7 +471,7 @@ static TitanStatus check_entries(Check *c)
 {
     const TitanImage *im = c->im;
     for (uint32_t i = 0; i < im->nkernels; i++)
-        TRY(check_string(c, im->kernels[i].name));
+        TRY(check_kernel(c, &im->kernels[i]));
     for (uint32_t i = 0; i < im->nfacts; i++)
         TRY(check_string(c, im->facts[i].name));
     for (uint32_t i = 0; i < im->npeaks; i++) {
