@@ -5,7 +5,8 @@
  * it: it has no other use and the same elements; or it costs nothing (a
  * broadcast, a mask of indices); or it is cheap, all its users are such maps,
  * and what it reads is no larger than what it makes, so that it goes.
- * A pinned map stays: its dtype is the user's, and a place of its own.
+ * A pinned map stays: its dtype is the user's, and a place of its own.  A sum
+ * that one map rounds takes the rounding into itself.
  */
 #include "canonicalise.h"
 
@@ -238,12 +239,52 @@ static bool merge_reduce(Merge *g, Value old)
     return g->changed = true;
 }
 
+/* ------------------------------------------------------------- roundings -- */
+
+/* Whether MAP rounds its one operand and does nothing else. */
+static bool is_rounding(const Merge *g, const Inst *map)
+{
+    Module *m = g->m;
+    if (map->nargs != 1 || attr_flag(m, map->attr, AT_pinned)) return false;
+    const ExprInfo *e = expr_info(m, attr_expr(m, map->attr));
+    DType to = type_dtype(m, map->type);
+    return e->op == SC_cast && expr_info(m, e->args[0])->op == SC_arg &&
+           dtype_class(to) == DC_float;
+}
+
+/* A sum that is rounded, and otherwise not used, rounds itself. */
+static bool merge_rounding(Merge *g, Value old)
+{
+    Module *m = g->m;
+    const Fn *fn = g->rw.old;
+    const Inst *in = inst_of(fn, old);
+    if (!is_rounding(g, in)) return false;
+    Value from = inst_arg(fn, in, 0);
+    const Inst *sum = inst_of(fn, from);
+    if ((sum->op != OP_einsum && sum->op != OP_reduce) ||
+        sum->phase != in->phase || !used_once(g, from) ||
+        attr_flag(m, sum->attr, AT_pinned) ||
+        type_dtype(m, sum->type) != acc_of(g, fn, sum))
+        return false;
+    Value args[2];
+    for (uint32_t i = 0; i < sum->nargs; i++)
+        args[i] = rewrite_value(&g->rw, inst_arg(fn, sum, i));
+    g->rw.b.loc = sum->loc;
+    g->rw.b.phase = (Phase)in->phase;
+    Value v =
+        emit(&g->rw.b, (Op)sum->op, in->type, sum->attr, args, sum->nargs);
+    value_set_name(&g->rw.b, v, fn->names[old.id]);
+    rewrite_set(&g->rw, old, v);
+    return g->changed = true;
+}
+
 /* ------------------------------------------------------------- functions -- */
 
 static void merge_inst(Merge *g, Value old)
 {
     uint8_t op = inst_of(g->rw.old, old)->op;
     bool move = op == OP_rename || op == OP_split || op == OP_merge;
+    if (op == OP_map && merge_rounding(g, old)) return;
     if (op == OP_map)
         merge_map(g, old);
     else if (!(move && merge_move(g, old)) &&
