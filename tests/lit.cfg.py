@@ -23,3 +23,5 @@ config.substitutions.append(("%build", site["build"]))
 if site["ptxas"] and "NOTFOUND" not in site["ptxas"]:
     config.available_features.add("ptxas")
     config.substitutions.append(("%ptxas", site["ptxas"]))
+if site["cmocka"] == "1":
+    config.available_features.add("cmocka")

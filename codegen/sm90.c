@@ -1,0 +1,546 @@
+/*
+ * sm90.c: Hopper's own instructions, as inline assembly.
+ *
+ * The text is written here once, with its operands in the order of the PTX
+ * manual.  Everything that orders or is ordered is marked as having side
+ * effects on memory, and as convergent, so LLVM neither moves nor copies it.
+ */
+#include "sm90.h"
+
+#include <string.h>
+
+enum {
+    PTX_KERNEL = 71,
+    GLOBAL = 1,
+    SHARED = 3,
+    MAP_BYTES = 128,
+    MOST_OPERANDS = 256,
+    MOST_PARAMS = 64
+};
+
+/* -------------------------------------------------------------- assembly -- */
+
+static LLVMTypeRef i32_type(const Site *s)
+{
+    return LLVMInt32TypeInContext(s->cx);
+}
+
+static LLVMTypeRef void_type(const Site *s)
+{
+    return LLVMVoidTypeInContext(s->cx);
+}
+
+static void mark_convergent(const Site *s, LV call)
+{
+    unsigned kind = LLVMGetEnumAttributeKindForName("convergent", 10);
+    LLVMAddCallSiteAttribute(call, LLVMAttributeFunctionIndex,
+                             LLVMCreateEnumAttribute(s->cx, kind, 0));
+}
+
+/* Pure: a function of its operands alone. */
+static LV assembly(const Site *s, bool pure, LLVMTypeRef ret, const char *text,
+                   const char *constraints, const LV *args, unsigned n)
+{
+    LLVMTypeRef types[MOST_OPERANDS];
+    LV values[MOST_OPERANDS];
+    if (n > MOST_OPERANDS) BUG("an instruction of %u operands", n);
+    for (unsigned i = 0; i < n; i++) {
+        types[i] = LLVMTypeOf(args[i]);
+        values[i] = args[i];
+    }
+    LLVMTypeRef t = LLVMFunctionType(ret, types, n, false);
+    LV f = LLVMGetInlineAsm(t, text, strlen(text), constraints,
+                            strlen(constraints), !pure, false,
+                            LLVMInlineAsmDialectATT, false);
+    LV call = LLVMBuildCall2(s->b, t, f, values, n, "");
+    if (!pure) mark_convergent(s, call);
+    return call;
+}
+
+/* An instruction without a result: operands $0 .. in order. */
+static void instruct(const Site *s, const char *text, const char *constraints,
+                     const LV *args, unsigned n)
+{
+    assembly(s, false, void_type(s), text, constraints, args, n);
+}
+
+static void instruct_text(const Site *s, const char *text, ...) PRINTF(2, 3);
+
+/* One whose operands are all known now. */
+static void instruct_text(const Site *s, const char *text, ...)
+{
+    Buf b = {0};
+    va_list list;
+    va_start(list, text);
+    buf_vprintf(&b, text, list);
+    va_end(list);
+    instruct(s, b.at, "~{memory}", NULL, 0);
+    buf_release(&b);
+}
+
+/* --------------------------------------------------------------- kernels -- */
+
+static void set_text(LLVMContextRef cx, LV fn, unsigned at, const char *key,
+                     const char *value)
+{
+    LLVMAttributeRef a = LLVMCreateStringAttribute(
+        cx, key, (unsigned)strlen(key), value, (unsigned)strlen(value));
+    LLVMAddAttributeAtIndex(fn, at, a);
+}
+
+static void set_map(LLVMContextRef cx, LV fn, unsigned param)
+{
+    LLVMTypeRef bytes = LLVMArrayType2(LLVMInt8TypeInContext(cx), MAP_BYTES);
+    unsigned byval = LLVMGetEnumAttributeKindForName("byval", 5);
+    unsigned align = LLVMGetEnumAttributeKindForName("align", 5);
+    LLVMAddAttributeAtIndex(fn, param + 1,
+                            LLVMCreateTypeAttribute(cx, byval, bytes));
+    LLVMAddAttributeAtIndex(fn, param + 1,
+                            LLVMCreateEnumAttribute(cx, align, 64));
+    set_text(cx, fn, param + 1, "nvvm.grid_constant", "");
+}
+
+LV sm90_kernel(LLVMModuleRef module, const char *name, unsigned nargs,
+               unsigned nmaps, unsigned threads)
+{
+    LLVMContextRef cx = LLVMGetModuleContext(module);
+    LLVMTypeRef params[MOST_PARAMS];
+    if (nargs + nmaps > MOST_PARAMS)
+        BUG("a kernel of %u parameters", nargs + nmaps);
+    for (unsigned i = 0; i < nargs + nmaps; i++)
+        params[i] = LLVMPointerTypeInContext(cx, i < nargs ? GLOBAL : 0);
+    LLVMTypeRef t = LLVMFunctionType(LLVMVoidTypeInContext(cx), params,
+                                     nargs + nmaps, false);
+    LV fn = LLVMAddFunction(module, name, t);
+    LLVMSetFunctionCallConv(fn, PTX_KERNEL);
+    for (unsigned i = nargs; i < nargs + nmaps; i++)
+        set_map(cx, fn, i);
+    Buf bound = {0};
+    buf_printf(&bound, "%u,1,1", threads);
+    set_text(cx, fn, LLVMAttributeFunctionIndex, "nvvm.maxntid", bound.at);
+    buf_release(&bound);
+    set_text(cx, fn, LLVMAttributeFunctionIndex, "nvvm.minctasm", "1");
+    return fn;
+}
+
+LV sm90_i32(const Site *s, int64_t i)
+{
+    return LLVMConstInt(i32_type(s), (uint64_t)i, true);
+}
+
+LV sm90_i64(const Site *s, uint64_t i)
+{
+    return LLVMConstInt(LLVMInt64TypeInContext(s->cx), i, false);
+}
+
+static LV special(const Site *s, const char *text)
+{
+    return assembly(s, true, i32_type(s), text, "=r", NULL, 0);
+}
+
+LV sm90_thread(const Site *s)
+{
+    return special(s, "mov.u32 $0, %tid.x;");
+}
+
+LV sm90_warp(const Site *s)
+{
+    LV warp = LLVMBuildLShr(s->b, sm90_thread(s), sm90_i32(s, 5), "");
+    return assembly(s, false, i32_type(s),
+                    "shfl.sync.idx.b32 $0, $1, 0, 31, 0xffffffff;", "=r,r",
+                    &warp, 1);
+}
+
+LV sm90_lane(const Site *s)
+{
+    return LLVMBuildAnd(s->b, sm90_thread(s), sm90_i32(s, 31), "");
+}
+
+LV sm90_block(const Site *s)
+{
+    return special(s, "mov.u32 $0, %ctaid.x;");
+}
+
+LV sm90_blocks(const Site *s)
+{
+    return special(s, "mov.u32 $0, %nctaid.x;");
+}
+
+/* --------------------------------------------------------- shared memory -- */
+
+LV sm90_shared(const Site *s)
+{
+    static const char name[] = "titan_dynamic_shared";
+    LV g = LLVMGetNamedGlobal(s->module, name);
+    if (!g) {
+        LLVMTypeRef t = LLVMArrayType2(LLVMInt8TypeInContext(s->cx), 0);
+        g = LLVMAddGlobalInAddressSpace(s->module, t, name, SHARED);
+        LLVMSetLinkage(g, LLVMExternalLinkage);
+        LLVMSetAlignment(g, 1024);
+    }
+    return LLVMBuildPtrToInt(s->b, g, i32_type(s), "");
+}
+
+LV sm90_at(const Site *s, LV address)
+{
+    return LLVMBuildIntToPtr(s->b, address,
+                             LLVMPointerTypeInContext(s->cx, SHARED), "");
+}
+
+/* Bits 4 .. of the offset take up those of the 128-byte row: 3 bits of it for
+ * rows of 128 bytes, 2 for 64, 1 for 32. */
+static uint32_t swizzle_mask(uint32_t bytes)
+{
+    return bytes == 128 ? 0x70 : bytes == 64 ? 0x30 : bytes == 32 ? 0x10 : 0;
+}
+
+uint32_t sm90_swizzled(uint32_t offset, uint32_t bytes)
+{
+    return offset ^ (offset >> 3 & swizzle_mask(bytes));
+}
+
+LV sm90_swizzle(const Site *s, LV offset, uint32_t bytes)
+{
+    LV bits = LLVMBuildLShr(s->b, offset, sm90_i32(s, 3), "");
+    bits = LLVMBuildAnd(s->b, bits, sm90_i32(s, swizzle_mask(bytes)), "");
+    return LLVMBuildXor(s->b, offset, bits, "");
+}
+
+/* ------------------------------------------------------------- mbarriers -- */
+
+void sm90_mbar_init(const Site *s, LV bar, unsigned arrivals)
+{
+    LV args[] = {bar, sm90_i32(s, arrivals)};
+    instruct(s, "mbarrier.init.shared::cta.b64 [$0], $1;", "r,r,~{memory}",
+             args, 2);
+}
+
+void sm90_mbar_fence(const Site *s)
+{
+    instruct_text(s, "fence.mbarrier_init.release.cluster;");
+}
+
+void sm90_mbar_arrive(const Site *s, LV bar)
+{
+    instruct(s, "mbarrier.arrive.shared::cta.b64 _, [$0];", "r,~{memory}", &bar,
+             1);
+}
+
+void sm90_mbar_expect(const Site *s, LV bar, LV bytes)
+{
+    LV args[] = {bar, bytes};
+    instruct(s, "mbarrier.arrive.expect_tx.shared::cta.b64 _, [$0], $1;",
+             "r,r,~{memory}", args, 2);
+}
+
+void sm90_mbar_wait(const Site *s, LV bar, LV parity)
+{
+    LV args[] = {bar, parity};
+    instruct(s,
+             "{\n\t.reg .pred p;\n"
+             "again:\n\t"
+             "mbarrier.try_wait.parity.shared::cta.b64 p, [$0], $1;\n\t"
+             "@!p bra again;\n\t}",
+             "r,r,~{memory}", args, 2);
+}
+
+/* -------------------------------------------------------- the copy engine --
+ */
+
+void sm90_map_prefetch(const Site *s, LV map)
+{
+    instruct(s, "prefetch.tensormap [$0];", "l,~{memory}", &map, 1);
+}
+
+/* "{$2, $3}" from operand `first` on. */
+static void print_list(Buf *b, unsigned first, unsigned n)
+{
+    buf_printf(b, "{");
+    for (unsigned i = 0; i < n; i++)
+        buf_printf(b, i ? ", $%u" : "$%u", first + i);
+    buf_printf(b, "}");
+}
+
+void sm90_load(const Site *s, LV to, LV map, const LV *at, unsigned dims,
+               LV bar)
+{
+    static const char *const kinds[] = {
+        "r,l,r,r,~{memory}", "r,l,r,r,r,~{memory}", "r,l,r,r,r,r,~{memory}",
+        "r,l,r,r,r,r,r,~{memory}", "r,l,r,r,r,r,r,r,~{memory}"};
+    LV args[SM90_DIMS + 3] = {to, map};
+    for (unsigned i = 0; i < dims; i++)
+        args[2 + i] = at[i];
+    args[2 + dims] = bar;
+    Buf b = {0};
+    buf_printf(&b,
+               "cp.async.bulk.tensor.%ud.shared::cluster.global.tile."
+               "mbarrier::complete_tx::bytes [$0], [$1, ",
+               dims);
+    print_list(&b, 2, dims);
+    buf_printf(&b, "], [$%u];", 2 + dims);
+    instruct(s, b.at, kinds[dims - 1], args, dims + 3);
+    buf_release(&b);
+}
+
+void sm90_store(const Site *s, LV map, const LV *at, unsigned dims, LV from)
+{
+    static const char *const kinds[] = {
+        "l,r,r,~{memory}", "l,r,r,r,~{memory}", "l,r,r,r,r,~{memory}",
+        "l,r,r,r,r,r,~{memory}", "l,r,r,r,r,r,r,~{memory}"};
+    LV args[SM90_DIMS + 2] = {map};
+    for (unsigned i = 0; i < dims; i++)
+        args[1 + i] = at[i];
+    args[1 + dims] = from;
+    Buf b = {0};
+    buf_printf(&b,
+               "cp.async.bulk.tensor.%ud.global.shared::cta.tile.bulk_group "
+               "[$0, ",
+               dims);
+    print_list(&b, 1, dims);
+    buf_printf(&b, "], [$%u];", 1 + dims);
+    instruct(s, b.at, kinds[dims - 1], args, dims + 2);
+    buf_release(&b);
+}
+
+void sm90_store_commit(const Site *s)
+{
+    instruct_text(s, "cp.async.bulk.commit_group;");
+}
+
+void sm90_store_wait(const Site *s, unsigned pending, bool read)
+{
+    instruct_text(s, "cp.async.bulk.wait_group%s %u;", read ? ".read" : "",
+                  pending);
+}
+
+void sm90_proxy_fence(const Site *s)
+{
+    instruct_text(s, "fence.proxy.async.shared::cta;");
+}
+
+/* --------------------------------------------------- warps and registers -- */
+
+void sm90_sync(const Site *s, unsigned id, unsigned threads)
+{
+    instruct_text(s, "bar.sync %u, %u;", id, threads);
+}
+
+void sm90_arrive(const Site *s, unsigned id, unsigned threads)
+{
+    instruct_text(s, "bar.arrive %u, %u;", id, threads);
+}
+
+static void barrier_at(const Site *s, const char *what, LV id, unsigned threads)
+{
+    Buf b = {0};
+    buf_printf(&b, "bar.%s $0, %u;", what, threads);
+    instruct(s, b.at, "r,~{memory}", &id, 1);
+    buf_release(&b);
+}
+
+void sm90_sync_at(const Site *s, LV id, unsigned threads)
+{
+    barrier_at(s, "sync", id, threads);
+}
+
+void sm90_arrive_at(const Site *s, LV id, unsigned threads)
+{
+    barrier_at(s, "arrive", id, threads);
+}
+
+void sm90_sync_block(const Site *s)
+{
+    instruct_text(s, "bar.sync 0;");
+}
+
+void sm90_sync_warp(const Site *s)
+{
+    instruct_text(s, "bar.warp.sync 0xffffffff;");
+}
+
+LV sm90_elect(const Site *s)
+{
+    LV one = assembly(s, false, i32_type(s),
+                      "{\n\t.reg .pred p;\n\t"
+                      "elect.sync _|p, 0xffffffff;\n\t"
+                      "selp.b32 $0, 1, 0, p;\n\t}",
+                      "=r", NULL, 0);
+    return LLVMBuildICmp(s->b, LLVMIntNE, one, sm90_i32(s, 0), "");
+}
+
+void sm90_registers(const Site *s, unsigned n, bool more)
+{
+    instruct_text(s, "setmaxnreg.%s.sync.aligned.u32 %u;", more ? "inc" : "dec",
+                  n);
+}
+
+/* ----------------------------------------------------------------- wgmma -- */
+
+static LLVMTypeRef values_type(const Site *s, const LV *values, unsigned n)
+{
+    LLVMTypeRef types[MOST_OPERANDS];
+    for (unsigned i = 0; i < n; i++)
+        types[i] = LLVMTypeOf(values[i]);
+    return LLVMStructTypeInContext(s->cx, types, n, false);
+}
+
+static const char *register_of(LV v)
+{
+    LLVMTypeRef t = LLVMTypeOf(v);
+    if (LLVMGetTypeKind(t) == LLVMFloatTypeKind) return "f";
+    return LLVMGetTypeKind(t) == LLVMIntegerTypeKind &&
+                   LLVMGetIntTypeWidth(t) == 64
+               ? "l"
+               : "r";
+}
+
+/* "=f,...,0,1,...": n values that the text reads and writes in place. */
+static void tie(Buf *b, const LV *values, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        buf_printf(b, "%s=%s", i ? "," : "", register_of(values[i]));
+    for (unsigned i = 0; i < n; i++)
+        buf_printf(b, ",%u", i);
+}
+
+static void untie(const Site *s, LV result, LV *values, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        values[i] = LLVMBuildExtractValue(s->b, result, i, "");
+}
+
+typedef struct MmaText {
+    const Sm90Mma *op;
+    unsigned a, b, add; /* the numbers of the first operands */
+} MmaText;
+
+static void print_step(Buf *b, const MmaText *t, unsigned step)
+{
+    const Sm90Mma *op = t->op;
+    unsigned regs = op->n / 2;
+    if (step && !op->a_registers)
+        buf_printf(b, "add.s64 a, a, %u;\n\t", op->a_step / 16);
+    if (step) buf_printf(b, "add.s64 b, b, %u;\n\t", op->b_step / 16);
+    const char *in = op->dtype == DT_f16 ? "f16" : "bf16";
+    buf_printf(b, "wgmma.mma_async.sync.aligned.m64n%uk16.f32.%s.%s\n\t ",
+               op->n, in, in);
+    print_list(b, 0, regs);
+    buf_printf(b, ",\n\t ");
+    if (op->a_registers)
+        print_list(b, t->a + 4 * step, 4);
+    else
+        buf_printf(b, "a");
+    buf_printf(b, ", b, %s, 1, 1", step ? "1" : "p");
+    if (!op->a_registers) buf_printf(b, ", %d", op->a_across);
+    buf_printf(b, ", %d;\n\t", op->b_across);
+}
+
+static void print_mma(Buf *b, const MmaText *t)
+{
+    buf_printf(b, "{\n\t.reg .pred p;\n\t.reg .b64 a, b;\n\t"
+                  "wgmma.fence.sync.aligned;\n\t");
+    buf_printf(b, "setp.ne.b32 p, $%u, 0;\n\t", t->add);
+    if (!t->op->a_registers) buf_printf(b, "mov.b64 a, $%u;\n\t", t->a);
+    buf_printf(b, "mov.b64 b, $%u;\n\t", t->b);
+    for (unsigned i = 0; i < t->op->steps; i++)
+        print_step(b, t, i);
+    buf_printf(b, "wgmma.commit_group.sync.aligned;\n\t}");
+}
+
+void sm90_mma(const Site *s, const Sm90Mma *op, LV *acc, const LV *a, LV b,
+              LV add)
+{
+    unsigned regs = op->n / 2, na = op->a_registers ? 4 * op->steps : 1;
+    LV args[MOST_OPERANDS], flag = LLVMBuildZExt(s->b, add, i32_type(s), "");
+    if (regs + na + 2 > MOST_OPERANDS) BUG("wgmma with %u registers of A", na);
+    Buf text = {0}, kinds = {0};
+    tie(&kinds, acc, regs);
+    for (unsigned i = 0; i < regs; i++)
+        args[i] = acc[i];
+    for (unsigned i = 0; i < na; i++) {
+        args[regs + i] = a[i];
+        buf_printf(&kinds, ",%s", register_of(a[i]));
+    }
+    args[regs + na] = b;
+    args[regs + na + 1] = flag;
+    buf_printf(&kinds, ",l,r,~{memory}");
+    /* tied operands have numbers of their own */
+    MmaText t = {op, 2 * regs, 2 * regs + na, 2 * regs + na + 1};
+    print_mma(&text, &t);
+    LV r = assembly(s, false, values_type(s, acc, regs), text.at, kinds.at,
+                    args, regs + na + 2);
+    untie(s, r, acc, regs);
+    buf_release(&text);
+    buf_release(&kinds);
+}
+
+void sm90_mma_wait(const Site *s, unsigned pending, LV *values, unsigned n)
+{
+    Buf text = {0}, kinds = {0};
+    buf_printf(&text, "wgmma.wait_group.sync.aligned %u;", pending);
+    tie(&kinds, values, n);
+    buf_printf(&kinds, "%s~{memory}", n ? "," : "");
+    LLVMTypeRef t = n ? values_type(s, values, n) : void_type(s);
+    LV r = assembly(s, false, t, text.at, kinds.at, values, n);
+    untie(s, r, values, n);
+    buf_release(&text);
+    buf_release(&kinds);
+}
+
+uint64_t sm90_descriptor_bits(uint32_t bytes, uint32_t lead, uint32_t stride)
+{
+    uint64_t mode = bytes == 128 ? 1 : bytes == 64 ? 2 : bytes == 32 ? 3 : 0;
+    return mode << 62 | (uint64_t)(stride >> 4 & 0x3fff) << 32 |
+           (uint64_t)(lead >> 4 & 0x3fff) << 16;
+}
+
+LV sm90_descriptor(const Site *s, LV address, uint64_t bits)
+{
+    LV at = LLVMBuildLShr(s->b, address, sm90_i32(s, 4), "");
+    at = LLVMBuildAnd(s->b, at, sm90_i32(s, 0x3fff), "");
+    at = LLVMBuildZExt(s->b, at, LLVMInt64TypeInContext(s->cx), "");
+    return LLVMBuildOr(s->b, at, sm90_i64(s, bits), "");
+}
+
+/* --------------------------------------------------- fragments and memory --
+ */
+
+void sm90_ldmatrix(const Site *s, LV address, bool transposed, LV out[4])
+{
+    LV like[4] = {address, address, address, address};
+    const char *text =
+        transposed ? "ldmatrix.sync.aligned.m8n8.x4.trans.shared::cta.b16 "
+                     "{$0, $1, $2, $3}, [$4];"
+                   : "ldmatrix.sync.aligned.m8n8.x4.shared::cta.b16 "
+                     "{$0, $1, $2, $3}, [$4];";
+    LV r = assembly(s, false, values_type(s, like, 4), text,
+                    "=r,=r,=r,=r,r,~{memory}", &address, 1);
+    untie(s, r, out, 4);
+}
+
+void sm90_stmatrix(const Site *s, LV address, bool transposed,
+                   const LV values[4])
+{
+    LV args[] = {address, values[0], values[1], values[2], values[3]};
+    instruct(s,
+             transposed ? "stmatrix.sync.aligned.m8n8.x4.trans.shared::cta.b16 "
+                          "[$0], {$1, $2, $3, $4};"
+                        : "stmatrix.sync.aligned.m8n8.x4.shared::cta.b16 "
+                          "[$0], {$1, $2, $3, $4};",
+             "r,r,r,r,r,~{memory}", args, 5);
+}
+
+LV sm90_pack(const Site *s, DType to, LV low, LV high)
+{
+    LV args[] = {high, low};
+    return assembly(s, true, i32_type(s),
+                    to == DT_f16 ? "cvt.rn.f16x2.f32 $0, $1, $2;"
+                                 : "cvt.rn.bf16x2.f32 $0, $1, $2;",
+                    "=r,f,f", args, 2);
+}
+
+LV sm90_exp2(const Site *s, LV x)
+{
+    return assembly(s, true, LLVMFloatTypeInContext(s->cx),
+                    "ex2.approx.ftz.f32 $0, $1;", "=f,f", &x, 1);
+}
