@@ -7,7 +7,8 @@
  * items in two pieces out of order, and compared with what the interpreter
  * makes of the same inputs.  Functions named exact_* must agree bit for bit;
  * those named *in_place* write over their first operand.
- * TITAN_SEED picks other inputs.
+ * TITAN_SEED picks other inputs.  With TITAN_CASES=FOLDER they are also written
+ * to that folder, assembled for sm_90a, for gpu-replay to run elsewhere.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,7 +17,6 @@
 
 #include <cmocka.h>
 #include <dirent.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,10 +24,12 @@
 #include <unistd.h>
 
 #include "codegen/kernel.h"
+#include "tests/gpu/agree.h"
+#include "tests/gpu/cases.h"
 #include "tests/unit/device.h"
 #include "tests/unit/opened.h"
 
-enum { MOST_FILES = 64, MOST_ARGS = 24, LAYOUTS = 3 };
+enum { MOST_FILES = 64, MOST_ARGS = 24, LAYOUTS = 3, ALIGN = 32 };
 
 typedef struct World {
     Arena arena, scratch;
@@ -130,7 +132,7 @@ static void layout(World *w, Module *m, Launch *l, uint32_t i, int style)
         if (style > 1) n += (int64_t)(draw(w) % 3);
     }
     l->args[i].stride = stride;
-    l->args[i].align = dtype_bytes(t->dtype);
+    l->args[i].align = style == 0 ? ALIGN : dtype_bytes(t->dtype);
     l->extent[i] = n;
 }
 
@@ -191,35 +193,6 @@ static int64_t offset_of(const Module *m, const Launch *l, uint32_t i,
 
 /* -------------------------------------------------------------------- runs */
 
-static double tolerance(DType d)
-{
-    switch (d) {
-    case DT_f64:
-        return 1e-12;
-    case DT_f32:
-        return 2e-5;
-    case DT_bf16:
-        return 0x1p-7;
-    case DT_f16:
-        return 0x1p-9;
-    case DT_e4m3:
-        return 0x1p-3;
-    case DT_e5m2:
-        return 0x1p-2;
-    default:
-        return 0;
-    }
-}
-
-static bool agrees(DType d, Cell got, Cell want, bool exact)
-{
-    if (dtype_class(d) != DC_float) return got.i == want.i;
-    if (isnan(want.f) || isnan(got.f)) return isnan(want.f) && isnan(got.f);
-    if (got.f == want.f) return true;
-    if (exact || isinf(want.f)) return false;
-    return fabs(got.f - want.f) <= tolerance(d) * (1 + fabs(want.f));
-}
-
 /* Everything else is compared with the unrounded value. */
 static bool is_exact(const Module *m, const Fn *fn)
 {
@@ -245,11 +218,13 @@ static void check_result(Module *m, const Launch *l, uint32_t r,
     }
 }
 
-/* Where kernels run: the host's code, or a module on a device. */
+/* Where kernels run: the host's code, or a module on a device; or files for
+ * another machine. */
 typedef struct Machine {
     const TitanHostKernel *code;
     const Device *device;
     void *module;
+    Cases *cases;
 } Machine;
 
 static void run_on_device(const Machine *at, const Kernel *kernel,
@@ -292,6 +267,30 @@ static void execute(World *w, const Machine *at, uint32_t row,
     at->code[row](words, 0, cut);
 }
 
+static void write_case(Cases *c, const Module *m, const Launch *l,
+                       const Kernel *kernel, const size_t *sizes,
+                       const uint64_t *words, const Tensor *want)
+{
+    cases_kernel(c, kernel);
+    for (uint32_t i = 0; i < l->nargs; i++) {
+        const void *bytes = (const void *)(uintptr_t)words[i];
+        if (l->args[i].same >= 0)
+            fprintf(c->text, "arg same %d\n", (int)l->args[i].same);
+        else if (i >= l->fn->nparams)
+            fprintf(c->text, "arg %zu fill %d\n", sizes[i],
+                    kernel->zero ? 0 : 0xff);
+        else
+            fprintf(c->text, "arg %zu from %" PRIu64 "\n", sizes[i],
+                    cases_bytes(c, bytes, sizes[i]));
+    }
+    for (uint32_t r = 0; r < l->fn->nresults; r++) {
+        uint32_t i = l->fn->nparams + r;
+        cases_want(c, i, type_info(m, l->args[i].type), l->args[i].stride,
+                   is_exact(m, l->fn), &want[r]);
+    }
+    fputs("run\n", c->text);
+}
+
 static void run(World *w, uint32_t file, const Launch *l, const Machine *at)
 {
     Module *m = &w->module[file];
@@ -308,7 +307,7 @@ static void run(World *w, uint32_t file, const Launch *l, const Machine *at)
             words[i] = words[l->args[i].same];
             continue;
         }
-        char *bytes = malloc(sizes[i]);
+        char *bytes = aligned_alloc(ALIGN, (sizes[i] + ALIGN) & -ALIGN);
         memset(bytes, kernel->zero ? 0 : 0xff, sizes[i]);
         words[i] = (uint64_t)(uintptr_t)bytes;
         if (i >= fn->nparams) continue;
@@ -323,10 +322,14 @@ static void run(World *w, uint32_t file, const Launch *l, const Machine *at)
     bool ok = interp_fn(m, fn, &opts, in, want, &w->arena);
     show_errors(w);
     assert_true(ok);
-    execute(w, at, l->kernel, kernel, sizes, words);
-    for (uint32_t r = 0; r < fn->nresults; r++)
-        check_result(m, l, r, &want[r],
-                     (const char *)(uintptr_t)words[fn->nparams + r]);
+    if (at->cases) {
+        write_case(at->cases, m, l, kernel, sizes, words, want);
+    } else {
+        execute(w, at, l->kernel, kernel, sizes, words);
+        for (uint32_t r = 0; r < fn->nresults; r++)
+            check_result(m, l, r, &want[r],
+                         (const char *)(uintptr_t)words[fn->nparams + r]);
+    }
     for (uint32_t i = 0; i < l->nargs; i++)
         if (l->args[i].same < 0) free((void *)(uintptr_t)words[i]);
     arena_pop(&w->arena, mark);
@@ -407,11 +410,9 @@ static void check_all(const char *cpu, int level)
 }
 
 /* ptxas takes the PTX of every group in every layout, without a spill. */
-static void assemble(World *w, uint32_t file, TargetId target)
+static void assemble(World *w, uint32_t file, TargetId target,
+                     const char *cubin)
 {
-    CodegenOpts o = {.target = target, .level = 2};
-    Launch *all;
-    plan_all(w, file, &o, &all);
     const char *text;
     size_t size;
     assert_true(kernels_ptx(w->set[file], &text, &size));
@@ -421,10 +422,33 @@ static void assemble(World *w, uint32_t file, TargetId target)
     assert_int_equal(write(fd, text, size), (ssize_t)size);
     close(fd);
     const char *command = arena_printf(
-        &w->arena, "ptxas -arch=%s --warn-on-spills -Werror -o /dev/null %s",
-        target_name(target), path);
+        &w->arena, "ptxas -arch=%s --warn-on-spills -Werror -o %s %s",
+        target_name(target), cubin, path);
     assert_int_equal(system(command), 0);
     unlink(path);
+}
+
+static void assemble_file(World *w, uint32_t file, TargetId target)
+{
+    CodegenOpts o = {.target = target, .level = 2};
+    Launch *all;
+    plan_all(w, file, &o, &all);
+    assemble(w, file, target, "/dev/null");
+    kernels_free(w->set[file]);
+}
+
+static void write_file_cases(World *w, uint32_t file, Cases *c)
+{
+    CodegenOpts o = {.target = TARGET_sm_90a, .level = 2};
+    Launch *all;
+    uint32_t n = plan_all(w, file, &o, &all);
+    const char *path =
+        arena_printf(&w->arena, "%s/groups%u.cubin", c->folder, file);
+    assemble(w, file, o.target, path);
+    fprintf(c->text, "module groups%u.cubin\n", file);
+    Machine at = {.cases = c};
+    for (uint32_t i = 0; i < n; i++)
+        run(w, file, &all[i], &at);
     kernels_free(w->set[file]);
 }
 
@@ -435,9 +459,24 @@ static void assemble_for_gpus(void **state)
     static World w;
     world_init(&w);
     for (uint32_t f = 0; f < w.nfiles; f++) {
-        assemble(&w, f, TARGET_sm_90a);
-        assemble(&w, f, TARGET_sm_100a);
+        assemble_file(&w, f, TARGET_sm_90a);
+        assemble_file(&w, f, TARGET_sm_100a);
     }
+    world_release(&w);
+}
+
+static void write_cases(void **state)
+{
+    (void)state;
+    const char *out = getenv("TITAN_CASES");
+    if (!out) skip();
+    static World w;
+    world_init(&w);
+    Cases c;
+    cases_open(&c, out);
+    for (uint32_t f = 0; f < w.nfiles; f++)
+        write_file_cases(&w, f, &c);
+    cases_close(&c);
     world_release(&w);
 }
 
@@ -482,6 +521,7 @@ int main(void)
         cmocka_unit_test(agree_with_wider_vectors),
         cmocka_unit_test(assemble_for_gpus),
         cmocka_unit_test(agree_on_a_gpu),
+        cmocka_unit_test(write_cases),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
