@@ -55,7 +55,9 @@ static TitanRange slot_dims(ImageTables *t, const Slot *s)
     TitanRange r = {t->dims.n, s->ckpt.ndims};
     for (uint32_t i = 0; i < s->ckpt.ndims; i++) {
         const CkptDim *d = &s->ckpt.dims[i];
-        TitanDim row = {.axes = {t->axes.n, d->naxes}, .offset = d->offset};
+        TitanDim row = {.axes = {t->axes.n, d->naxes},
+                        .offset = d->offset,
+                        .block = d->block};
         int64_t n = 1;
         for (uint32_t k = 0; k < d->naxes; k++) {
             int64_t size = type_size(t->m, s->type, d->axes[k]);
@@ -89,6 +91,7 @@ static void add_slot(ImageTables *t, const Slot *s)
                      .axes = image_axes(t, l)};
     if (s->has_ckpt) {
         row.ckpt = image_string(t, s->ckpt.name);
+        if (s->ckpt.scale.id) row.scale = image_string(t, s->ckpt.scale);
         row.dims = slot_dims(t, s);
     }
     vec_push(t->a, &t->slots, row);

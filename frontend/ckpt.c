@@ -138,10 +138,9 @@ static bool print_braces(Sema *s, const Node *n, const char *p, const char *end,
     return !r.failed;
 }
 
-Str layout_component(Sema *s, const FileLayout *l)
+static Str component(Sema *s, const Node *n)
 {
-    if (!l->name) return (Str){0};
-    const char *p = STR(s, l->name->string);
+    const char *p = STR(s, n->string);
     Buf out = {0};
     while (*p) {
         const char *close = *p == '{' ? strchr(p, '}') : NULL;
@@ -149,12 +148,17 @@ Str layout_component(Sema *s, const FileLayout *l)
             buf_putc(&out, *p++);
             continue;
         }
-        if (!print_braces(s, l->name, p + 1, close, &out)) break;
+        if (!print_braces(s, n, p + 1, close, &out)) break;
         p = close + 1;
     }
     Str name = module_str(s->m, out.at ? out.at : "");
     buf_release(&out);
     return name;
+}
+
+Str layout_component(Sema *s, const FileLayout *l)
+{
+    return l->name ? component(s, l->name) : (Str){0};
 }
 
 static void join(Sema *s, const Site *p, bool named, Buf *out)
@@ -365,6 +369,79 @@ static bool name_is_free(Sema *s, const Ckpt *c, const Mem *mem,
     return true;
 }
 
+/* ---------------------------------------------------------------- scales -- */
+
+/* The axes of the next brace of a name; NULL behind the last. */
+static const char *next_brace(const char *p, size_t *n)
+{
+    p = strchr(p, '{');
+    if (p) *n = strcspn(++p, "+-}");
+    return p;
+}
+
+static bool same_braces(Sema *s, Str a, Str b)
+{
+    size_t n, k;
+    const char *p = STR(s, a), *q = STR(s, b);
+    do {
+        p = next_brace(p, &n);
+        q = next_brace(q, &k);
+        if (!p != !q || (p && (n != k || memcmp(p, q, n) != 0))) return false;
+    } while (p);
+    return true;
+}
+
+static bool same_axes(const CkptDim *d, const AxisList *l)
+{
+    for (uint32_t i = 0; i < d->naxes; i++)
+        if (i >= l->n || d->axes[i].id != l->at[i].id) return false;
+    return d->naxes == l->n;
+}
+
+/* `dim` stands for a dimension of the tensor, behind the first `from`. */
+static bool scale_dim(Sema *s, const Node *dim, uint32_t k, Dims *d,
+                      uint32_t *from)
+{
+    AxisList l = {.n = 0};
+    bool blocks = dim->kind == N_blocks;
+    const Node *term = blocks ? dim->blocks.term : dim;
+    if (term->kind == N_sum && k < term->terms.n) term = term->terms.at[k];
+    if (!axes_of_term(s, term, &l)) return false;
+    for (; *from < d->at.n; ++*from) {
+        CkptDim *of = &d->at.at[*from];
+        if (!same_axes(of, &l)) continue;
+        of->block = blocks ? dim->blocks.size : 1;
+        ++*from;
+        return true;
+    }
+    Report *r = sema_error(s, DIAG_layout, dim->span,
+                           "the scale has a dimension that its tensor has not, "
+                           "or has it earlier");
+    report_help(r, "name dimensions of the tensor in its order, each as it is "
+                   "or divided by the length of a block");
+    return false;
+}
+
+/* What the values of parameter `k` are multiplied by.  Dimensions that stand in
+ * no layout (`outer` of them, first) have a scale for each index. */
+static bool lay_out_scale(Sema *s, const FileLayout *l, const Mem *mem,
+                          uint32_t k, uint32_t outer, Dims *d, Ckpt *out)
+{
+    if (!l->times_name) return true;
+    out->scale = full_name(s, mem->site, component(s, l->times_name), true);
+    if (!same_braces(s, out->name, out->scale)) {
+        sema_error(s, DIAG_layout, l->times_name->span,
+                   "\"%s\" has not the braces of \"%s\"", STR(s, out->scale),
+                   STR(s, out->name));
+        return false;
+    }
+    for (uint32_t i = 0; i < outer; i++)
+        d->at.at[i].block = 1;
+    for (uint32_t i = 0; i < l->times_dims.n; i++)
+        if (!scale_dim(s, l->times_dims.at[i], k, d, &outer)) return false;
+    return true;
+}
+
 static bool lay_out(Sema *s, Mem **mems, uint32_t n, uint32_t k,
                     const FileLayout *l)
 {
@@ -377,10 +454,12 @@ static bool lay_out(Sema *s, Mem **mems, uint32_t n, uint32_t k,
     } else {
         own_dims(s, mem, name, &d);
     }
+    uint32_t written = d.at.n;
     stacked_dims(s, mem, name, &d);
     if (!each_once(s, mem, name, &d, l->present ? l->span : mem->at))
         return false;
-    Ckpt ckpt = {name, d.at.n, d.at.at};
+    Ckpt ckpt = {.name = name, .ndims = d.at.n, .dims = d.at.at};
+    if (!lay_out_scale(s, l, mem, k, d.at.n - written, &d, &ckpt)) return false;
     Slot *slot = &s->m->slots.at[mem->slot];
     if (!name_is_free(s, &ckpt, mem, l)) return false;
     slot->has_ckpt = true;

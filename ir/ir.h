@@ -250,12 +250,18 @@ typedef struct CkptDim {
     uint32_t naxes;
     const Axis *axes;
     int64_t offset, total; /* total: the whole dimension */
+    int64_t block;         /* of the whole dimension, how many indices share an
+                              element of the scale; 0: the scale has no such
+                              dimension */
 } CkptDim;
 
 typedef struct Ckpt {
     Str name;       /* "model.layers.{layer}.q_proj.weight"; also {layer+3} */
     uint32_t ndims;
     const CkptDim *dims;
+    Str scale;      /* a tensor that the file's values are multiplied by, of the
+                       same braces, a dimension for each with a block; empty:
+                       none */
 } Ckpt;
 
 typedef struct Slot {

@@ -133,6 +133,22 @@ static bool parse_dim(Parser *p, const Slot *s, CkptDim *out)
     return parse_size(p, &out->total);
 }
 
+/* One block size for each dimension: times "name" [128, 128]. */
+static bool parse_scale(Parser *p, Slot *s, CkptDim *dims)
+{
+    if (!parse_string(p, "a name in quotes", &s->ckpt.scale) ||
+        !expect_punct(p, '['))
+        return false;
+    for (uint32_t i = 0; i < s->ckpt.ndims; i++) {
+        if (i && !expect_punct(p, ',')) return false;
+        Token at = p->tok;
+        if (!parse_int(p, &dims[i].block)) return false;
+        if (dims[i].block < 0)
+            return fail(p, DIAG_ir_limit, at, "a block has at least one index");
+    }
+    return expect_punct(p, ']');
+}
+
 static bool parse_ckpt(Parser *p, Slot *s)
 {
     VEC(CkptDim) dims = {0};
@@ -149,7 +165,7 @@ static bool parse_ckpt(Parser *p, Slot *s)
     advance(p);
     s->ckpt.dims = dims.at;
     s->ckpt.ndims = dims.n;
-    return true;
+    return !take_word_if(p, "times") || parse_scale(p, s, dims.at);
 }
 
 static bool parse_slot(Parser *p, Role role)

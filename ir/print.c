@@ -382,6 +382,14 @@ static void print_ckpt(const Module *m, const Slot *s, Buf *out)
         print_ckpt_dim(m, &s->ckpt.dims[i], s->type, out);
     }
     buf_putc(out, ']');
+    if (!s->ckpt.scale.id) return;
+    buf_puts(out, " times ");
+    print_quoted(str_of(m, s->ckpt.scale), out);
+    buf_puts(out, " [");
+    for (uint32_t i = 0; i < s->ckpt.ndims; i++)
+        buf_printf(out, "%s%lld", i ? ", " : "",
+                   (long long)s->ckpt.dims[i].block);
+    buf_putc(out, ']');
 }
 
 static void print_slot(const Module *m, const Slot *s, Buf *out)

@@ -224,7 +224,8 @@ typedef struct TitanSlot {
     uint64_t offset;       /* in the persistent base */
     TitanRange axes;
     uint32_t ckpt;         /* string: name with {axis} or {axis+K} */
-    uint32_t pad;
+    uint32_t scale;        /* string: as `ckpt`, of the tensor that its values
+                              are multiplied by; empty: none */
     TitanRange dims;       /* of the checkpoint's tensor */
 } TitanSlot;
 
@@ -248,6 +249,8 @@ typedef struct TitanAxis {
 typedef struct TitanDim {
     TitanRange axes;
     int64_t offset, total;
+    int64_t block;         /* indices of `total` that share an element of the
+                              scale; 0: the scale has no such dimension */
 } TitanDim;
 
 /* A buffer that is live at the peak of the frame, largest first. */
@@ -274,7 +277,7 @@ _Static_assert(sizeof(TitanMap) == 128, "image row");
 _Static_assert(sizeof(TitanSlot) == 48, "image row");
 _Static_assert(sizeof(TitanPort) == 32, "image row");
 _Static_assert(sizeof(TitanAxis) == 16, "image row");
-_Static_assert(sizeof(TitanDim) == 24, "image row");
+_Static_assert(sizeof(TitanDim) == 32, "image row");
 _Static_assert(sizeof(TitanPeak) == 24, "image row");
 _Static_assert(sizeof(TitanFact) == 16, "image row");
 

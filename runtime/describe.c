@@ -71,6 +71,8 @@ static void print_slots(const TitanImage *im, FILE *out)
         if (s->flags & TITAN_SLOT_frozen) fprintf(out, " frozen");
         if (s->flags & TITAN_SLOT_ckpt)
             fprintf(out, " as \"%s\"", titan_string(im, s->ckpt));
+        if (*titan_string(im, s->scale))
+            fprintf(out, " times \"%s\"", titan_string(im, s->scale));
         fputc('\n', out);
     }
 }

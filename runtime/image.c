@@ -190,6 +190,7 @@ static TitanStatus check_slots(Check *c)
         const TitanSlot *s = &im->slots[i];
         TRY(check_string(c, s->path));
         TRY(check_string(c, s->ckpt));
+        TRY(check_string(c, s->scale));
         TRY(check_tensor(c, titan_string(im, s->path), s->dtype, s->axes,
                          TITAN_BASE_persistent, s->offset));
         if (!range_ok(s->dims, im->ndims)) return BAD(c, "slot without dims");
@@ -203,7 +204,7 @@ static TitanStatus check_slots(Check *c)
             if (__builtin_mul_overflow(n, im->axes[d->axes.first + k].size, &n))
                 return BAD(c, "dim %" PRIu32 " is too large", i);
         if (d->offset < 0 || d->total < 0 || d->offset > d->total ||
-            n > d->total - d->offset)
+            n > d->total - d->offset || d->block < 0)
             return BAD(c, "dim %" PRIu32 " is outside its tensor", i);
     }
     return TITAN_OK;

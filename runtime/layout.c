@@ -55,10 +55,10 @@ static bool brace_axis(const TitanImage *im, const TitanSlot *slot,
 }
 
 static TitanStatus find_braces(TitanStory *s, const TitanImage *im,
-                               const TitanSlot *slot, Brace *braces,
-                               uint32_t *n)
+                               const TitanSlot *slot, const char *at,
+                               Brace *braces, uint32_t *n)
 {
-    const char *at = titan_string(im, slot->ckpt);
+    const char *text = at;
     for (*n = 0; (at = strchr(at, '{')) != NULL; (*n)++) {
         if (*n == MAX_BRACES) break;
         Brace *b = &braces[*n];
@@ -70,9 +70,9 @@ static TitanStatus find_braces(TitanStory *s, const TitanImage *im,
         b->to = at = close + 1;
     }
     if (at == NULL) return TITAN_OK;
-    return titan_fail(
-        s, TITAN_BAD_DATA, "image: checkpoint name \"%s\" of \"%s\" is damaged",
-        titan_string(im, slot->ckpt), titan_string(im, slot->path));
+    return titan_fail(s, TITAN_BAD_DATA,
+                      "image: checkpoint name \"%s\" of \"%s\" is damaged",
+                      text, titan_string(im, slot->path));
 }
 
 /* The name for turn `turn` of all braces; returns the element offset. */
@@ -103,8 +103,23 @@ static CkptTensor *tensor_named(CkptLayout *l, const char *name)
     return NULL;
 }
 
+/* One dimension for each that has blocks; the last block may be ragged. */
+static bool add_scale(CkptTensor *t, const TitanImage *im,
+                      const TitanSlot *slot, const char *name)
+{
+    t->scale = strdup(name);
+    for (uint32_t d = 0; d < t->rank; d++) {
+        int64_t block = im->dims[slot->dims.first + d].block;
+        if (block == 0) continue;
+        t->scale_shape[t->scale_rank++] =
+            t->shape[d] / block + (t->shape[d] % block != 0);
+    }
+    return t->scale != NULL;
+}
+
 static CkptTensor *add_tensor(CkptLayout *l, const TitanImage *im,
-                              const TitanSlot *slot, const char *name)
+                              const TitanSlot *slot, const char *name,
+                              const char *scale)
 {
     CkptTensor *more =
         realloc(l->tensors, ((size_t)l->n + 1) * sizeof *l->tensors);
@@ -115,23 +130,8 @@ static CkptTensor *add_tensor(CkptLayout *l, const TitanImage *im,
     for (uint32_t d = 0; d < t->rank; d++)
         t->shape[d] = im->dims[slot->dims.first + d].total;
     l->n++;
-    return t->name ? t : NULL;
-}
-
-static TitanStatus add_part(TitanStory *s, const TitanImage *im, CkptLayout *l,
-                            const char *name, CkptPart part, bool fused)
-{
-    const TitanSlot *slot = &im->slots[part.slot];
-    CkptTensor *t = fused ? tensor_named(l, name) : NULL;
-    if (!t) t = add_tensor(l, im, slot, name);
-    CkptPart *more =
-        t ? realloc(t->parts, (t->nparts + 1) * sizeof *t->parts) : NULL;
-    if (!more) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
-    t->parts = more;
-    t->parts[t->nparts++] = part;
-    if (t->rank == slot->dims.n) return TITAN_OK;
-    return titan_fail(s, TITAN_BAD_DATA,
-                      "image: parts of tensor \"%s\" differ in rank", name);
+    bool ok = t->name && (!*scale || add_scale(t, im, slot, scale));
+    return ok ? t : NULL;
 }
 
 static bool is_fused(const TitanImage *im, const TitanSlot *slot)
@@ -143,26 +143,64 @@ static bool is_fused(const TitanImage *im, const TitanSlot *slot)
     return false;
 }
 
+static bool same_dims(const TitanImage *im, const TitanSlot *a,
+                      const TitanSlot *b)
+{
+    for (uint32_t i = 0; i < a->dims.n && i < b->dims.n; i++) {
+        const TitanDim *x = &im->dims[a->dims.first + i];
+        const TitanDim *y = &im->dims[b->dims.first + i];
+        if (x->total != y->total || x->block != y->block) return false;
+    }
+    return a->dims.n == b->dims.n &&
+           !*titan_string(im, a->scale) == !*titan_string(im, b->scale);
+}
+
+static TitanStatus add_part(TitanStory *s, const TitanImage *im, CkptLayout *l,
+                            const char *name, const char *scale, CkptPart part)
+{
+    const TitanSlot *slot = &im->slots[part.slot];
+    CkptTensor *t = is_fused(im, slot) ? tensor_named(l, name) : NULL;
+    if (!t) t = add_tensor(l, im, slot, name, scale);
+    CkptPart *more =
+        t ? realloc(t->parts, (t->nparts + 1) * sizeof *t->parts) : NULL;
+    if (!more) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    t->parts = more;
+    t->parts[t->nparts++] = part;
+    if (same_dims(im, slot, &im->slots[t->parts[0].slot])) return TITAN_OK;
+    return titan_fail(s, TITAN_BAD_DATA,
+                      "image: parts of tensor \"%s\" differ in its dimensions",
+                      name);
+}
+
 static TitanStatus add_slot(TitanStory *s, const TitanImage *im, uint32_t id,
                             CkptLayout *l)
 {
     const TitanSlot *slot = &im->slots[id];
-    Brace braces[MAX_BRACES];
-    uint32_t n;
-    char name[MAX_NAME];
+    Brace braces[MAX_BRACES], scale_braces[MAX_BRACES];
+    uint32_t n, nscale = 0;
+    char name[MAX_NAME], scale[MAX_NAME] = "";
+    const char *text = titan_string(im, slot->ckpt);
+    const char *scale_text = titan_string(im, slot->scale);
     if (slot->dims.n > ST_MAX_RANK)
         return titan_fail(s, TITAN_BAD_DATA,
                           "image: a slot has %" PRIu32 " dimensions",
                           slot->dims.n);
-    TRY(find_braces(s, im, slot, braces, &n));
+    TRY(find_braces(s, im, slot, text, braces, &n));
+    if (*scale_text)
+        TRY(find_braces(s, im, slot, scale_text, scale_braces, &nscale));
+    for (uint32_t i = 0; i < nscale; i++)
+        if (nscale != n || scale_braces[i].size != braces[i].size)
+            return titan_fail(s, TITAN_BAD_DATA,
+                              "image: the scale of \"%s\" has other braces",
+                              text);
     int64_t turns = 1;
     for (uint32_t i = 0; i < n; i++)
         turns *= braces[i].size;
     for (int64_t i = 0; i < turns; i++) {
-        const char *text = titan_string(im, slot->ckpt);
-        int64_t base = expand_name(text, braces, n, i, name);
-        CkptPart part = {id, base};
-        TRY(add_part(s, im, l, name, part, is_fused(im, slot)));
+        CkptPart part = {id, expand_name(text, braces, n, i, name)};
+        if (*scale_text)
+            expand_name(scale_text, scale_braces, nscale, i, scale);
+        TRY(add_part(s, im, l, name, scale, part));
     }
     return TITAN_OK;
 }
@@ -179,6 +217,7 @@ void layout_free(CkptLayout *l)
 {
     for (uint32_t i = 0; i < l->n; i++) {
         free(l->tensors[i].name);
+        free(l->tensors[i].scale);
         free(l->tensors[i].parts);
     }
     free(l->tensors);
@@ -192,6 +231,8 @@ typedef struct Tables {
     int64_t n[ST_MAX_RANK];      /* indices of this part */
     int64_t first[ST_MAX_RANK];  /* its first index in the tensor */
     int64_t stride[ST_MAX_RANK]; /* of the tensor */
+    int64_t block[ST_MAX_RANK];  /* 0: the scale has no such dimension */
+    int64_t scale_stride[ST_MAX_RANK];
     float *row;
 } Tables;
 
@@ -226,10 +267,15 @@ static TitanStatus make_tables(TitanStory *s, const TitanImage *im,
 {
     const TitanSlot *slot = &im->slots[p->slot];
     *out = (Tables){.rank = t->rank};
-    int64_t stride = 1;
+    int64_t stride = 1, scale_stride = 1;
+    uint32_t scale_dim = t->scale_rank;
     for (uint32_t d = t->rank; d-- > 0; stride *= t->shape[d]) {
         const TitanDim *dim = &im->dims[slot->dims.first + d];
         int64_t n = titan_elements(im, dim->axes);
+        out->block[d] = t->scale ? dim->block : 0;
+        out->scale_stride[d] = scale_stride;
+        if (out->block[d] && scale_dim > 0)
+            scale_stride *= t->scale_shape[--scale_dim];
         out->n[d] = n;
         out->first[d] = dim->offset;
         out->stride[d] = stride;
@@ -251,11 +297,28 @@ static TitanStatus make_tables(TitanStory *s, const TitanImage *im,
 typedef struct RowCopy {
     const Tables *t;
     char *tensor, *slot;
-    uint32_t tensor_dtype, slot_dtype;
+    const char *scale; /* or NULL */
+    uint32_t tensor_dtype, slot_dtype, scale_dtype;
     bool import;
 } RowCopy;
 
-static void copy_row(const RowCopy *c, int64_t tensor, int64_t slot)
+/* The row's values times theirs; `scale` is that of the row's dimensions but
+ * the last. */
+static void scale_row(const RowCopy *c, int64_t scale, int64_t n)
+{
+    const Tables *t = c->t;
+    unsigned size = titan_dtype_bytes(c->scale_dtype);
+    int64_t block = t->rank ? t->block[t->rank - 1] : 0;
+    int64_t first = t->rank ? t->first[t->rank - 1] : 0;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t at = scale + (block ? (first + i) / block : 0);
+        t->row[i] *=
+            (float)narrow_load_one(c->scale_dtype, c->scale + at * size);
+    }
+}
+
+static void copy_row(const RowCopy *c, int64_t tensor, int64_t slot,
+                     int64_t scale)
 {
     const Tables *t = c->t;
     uint32_t last = t->rank - 1;
@@ -263,6 +326,7 @@ static void copy_row(const RowCopy *c, int64_t tensor, int64_t slot)
     char *row = c->tensor + tensor * titan_dtype_bytes(c->tensor_dtype);
     unsigned size = titan_dtype_bytes(c->slot_dtype);
     if (c->import) narrow_load(c->tensor_dtype, row, t->row, n);
+    if (c->scale) scale_row(c, scale, n);
     for (int64_t i = 0; i < n; i++) {
         char *at = c->slot + (slot + (t->rank ? t->slot[last][i] : 0)) * size;
         if (c->import)
@@ -280,15 +344,18 @@ static void copy_rows(const RowCopy *c, int64_t base)
     for (uint32_t d = 0; d + 1 < t->rank; d++)
         rows *= t->n[d];
     for (int64_t r = 0; r < rows; r++) {
-        int64_t tensor = 0, slot = base, rest = r;
+        int64_t tensor = 0, slot = base, scale = 0, rest = r;
         for (uint32_t d = t->rank - (t->rank > 0); d-- > 0; rest /= t->n[d])
             index[d] = rest % t->n[d];
         for (uint32_t d = 0; d + 1 < t->rank; d++) {
             tensor += (t->first[d] + index[d]) * t->stride[d];
             slot += t->slot[d][index[d]];
+            if (t->block[d])
+                scale +=
+                    (t->first[d] + index[d]) / t->block[d] * t->scale_stride[d];
         }
         if (t->rank) tensor += t->first[t->rank - 1];
-        copy_row(c, tensor, slot);
+        copy_row(c, tensor, slot, scale);
     }
 }
 
@@ -306,12 +373,14 @@ static TitanStatus copy_part(TitanStory *s, const TitanImage *im,
 }
 
 TitanStatus part_import(TitanStory *s, const TitanImage *im,
-                        const CkptTensor *t, const CkptPart *p, uint32_t dtype,
-                        const void *tensor, void *persistent)
+                        const CkptTensor *t, const CkptPart *p,
+                        const CkptData *data, void *persistent)
 {
-    RowCopy c = {.tensor = (char *)(uintptr_t)tensor,
+    RowCopy c = {.tensor = (char *)(uintptr_t)data->values,
                  .slot = persistent,
-                 .tensor_dtype = dtype,
+                 .scale = data->scale,
+                 .tensor_dtype = data->dtype,
+                 .scale_dtype = data->scale_dtype,
                  .import = true};
     return copy_part(s, im, t, p, &c);
 }

@@ -20,6 +20,9 @@ typedef struct CkptTensor {
     char *name;
     uint32_t rank;
     int64_t shape[ST_MAX_RANK];
+    char *scale; /* its values times this tensor's are the weights; or NULL */
+    uint32_t scale_rank;
+    int64_t scale_shape[ST_MAX_RANK];
     CkptPart *parts;
     uint32_t nparts;
 } CkptTensor;
@@ -32,11 +35,19 @@ typedef struct CkptLayout {
 TitanStatus layout_new(TitanStory *s, const TitanImage *im, CkptLayout *out);
 void layout_free(CkptLayout *l);
 
-/* Copies between a part's elements in a dense row-major tensor of `dtype` at
- * `tensor` and in its slot at `persistent` + slot offset, converting. */
+/* A tensor of a file and its scale (NULL: the values are the weights), dense
+ * and row-major. */
+typedef struct CkptData {
+    const void *values, *scale;
+    uint32_t dtype, scale_dtype;
+} CkptData;
+
+/* Copies between a part's elements in a dense row-major tensor and in its slot
+ * at `persistent` + slot offset, converting.  What is imported is multiplied
+ * by its scale in f32; what is exported has none. */
 TitanStatus part_import(TitanStory *s, const TitanImage *im,
-                        const CkptTensor *t, const CkptPart *p, uint32_t dtype,
-                        const void *tensor, void *persistent);
+                        const CkptTensor *t, const CkptPart *p,
+                        const CkptData *data, void *persistent);
 TitanStatus part_export(TitanStory *s, const TitanImage *im,
                         const CkptTensor *t, const CkptPart *p, uint32_t dtype,
                         void *tensor, const void *persistent);

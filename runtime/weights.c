@@ -2,7 +2,8 @@
  * weights.c: reads and writes model.safetensors and its index.
  *
  * Names in an index are data: a shard must be a plain file name in the same
- * directory.  Files are written under a temporary name and renamed.
+ * directory.  Files are written under a temporary name and renamed, each weight
+ * as it is, without scales.
  */
 #include "weights.h"
 
@@ -30,6 +31,7 @@ typedef struct Source {
     uint32_t *file_of;
     bool *used;
     uint32_t n;
+    uint32_t plain; /* tensors whose scale is not there */
 } Source;
 
 static void source_close(Source *src)
@@ -179,11 +181,12 @@ static int64_t find_tensor(const Source *src, const char *name)
     return i >= 0 || !dot ? i : find_name(src, dot + 1);
 }
 
-static bool same_shape(const StTensor *a, const CkptTensor *b)
-{
-    return a->rank == b->rank &&
-           memcmp(a->shape, b->shape, a->rank * sizeof *a->shape) == 0;
-}
+/* A tensor as the model has it. */
+typedef struct Wanted {
+    const char *name;
+    const int64_t *shape;
+    uint32_t rank;
+} Wanted;
 
 static void shape_text(const int64_t *shape, uint32_t rank, char *out,
                        size_t size)
@@ -196,27 +199,66 @@ static void shape_text(const int64_t *shape, uint32_t rank, char *out,
 }
 
 /* One line on stderr for each tensor that does not fit; true when it does. */
-static bool check_tensor(const Source *src, const CkptTensor *t, int64_t *at)
+static bool check_shape(const StTensor *file, Wanted w)
 {
     char want[256], have[256];
-    *at = find_tensor(src, t->name);
-    shape_text(t->shape, t->rank, want, sizeof want);
-    if (*at < 0) {
-        fprintf(stderr, "  missing: %s %s\n", t->name, want);
-        return false;
-    }
-    const StTensor *file = src->by_name[*at];
-    src->used[*at] = true;
-    if (file->dtype > 3) {
-        fprintf(stderr, "  %s has dtype %s, f32, bf16 or f16 is needed\n",
-                t->name, titan_dtype_name(file->dtype));
-        return false;
-    }
-    if (same_shape(file, t)) return true;
+    if (file->rank == w.rank &&
+        memcmp(file->shape, w.shape, w.rank * sizeof *w.shape) == 0)
+        return true;
+    shape_text(w.shape, w.rank, want, sizeof want);
     shape_text(file->shape, file->rank, have, sizeof have);
-    fprintf(stderr, "  %s is %s in the file, %s in the model\n", t->name, have,
+    fprintf(stderr, "  %s is %s in the file, %s in the model\n", w.name, have,
             want);
     return false;
+}
+
+static bool missing(Wanted w)
+{
+    char want[256];
+    shape_text(w.shape, w.rank, want, sizeof want);
+    fprintf(stderr, "  missing: %s %s\n", w.name, want);
+    return false;
+}
+
+/* f64, f32, bf16 and f16 hold weights as they are; the others need a scale. */
+static bool is_wide(uint32_t dtype)
+{
+    return dtype <= 3;
+}
+
+static bool check_dtype(const char *name, uint32_t dtype, bool scaled)
+{
+    if (is_wide(dtype) || (scaled && dtype <= 5)) return true;
+    fprintf(stderr, "  %s has dtype %s, f32, bf16%s is needed\n", name,
+            titan_dtype_name(dtype),
+            scaled ? ", f16, e4m3 or e5m2" : " or f16");
+    return false;
+}
+
+/* What is written without its scale (an export) has none to read. */
+static bool check_scale(Source *src, const CkptTensor *t, uint32_t dtype)
+{
+    Wanted w = {t->scale, t->scale_shape, t->scale_rank};
+    int64_t at = find_tensor(src, t->scale);
+    if (at < 0) {
+        src->plain += is_wide(dtype);
+        return is_wide(dtype) || missing(w);
+    }
+    const StTensor *file = src->by_name[at];
+    src->used[at] = true;
+    return check_dtype(t->scale, file->dtype, false) && check_shape(file, w);
+}
+
+static bool check_tensor(Source *src, const CkptTensor *t)
+{
+    Wanted w = {t->name, t->shape, t->rank};
+    int64_t at = find_tensor(src, t->name);
+    if (at < 0) return missing(w);
+    const StTensor *file = src->by_name[at];
+    src->used[at] = true;
+    return check_dtype(t->name, file->dtype, t->scale != NULL) &&
+           check_shape(file, w) &&
+           (!t->scale || check_scale(src, t, file->dtype));
 }
 
 static void note_unused(const Source *src)
@@ -235,14 +277,22 @@ static void note_unused(const Source *src)
     fprintf(stderr, "%s\n", n > shown ? ", ..." : "");
 }
 
-static TitanStatus import_all(TitanStory *s, const TitanImage *im,
-                              const Source *src, const CkptLayout *l,
-                              void *persistent)
+static const void *tensor_data(const Source *src, const char *name,
+                               uint32_t *dtype)
+{
+    int64_t at = find_tensor(src, name);
+    if (at < 0) return NULL;
+    const StTensor *file = src->by_name[at];
+    *dtype = file->dtype;
+    return src->files[src->file_of[at]].data + file->begin;
+}
+
+static TitanStatus import_all(TitanStory *s, const TitanImage *im, Source *src,
+                              const CkptLayout *l, void *persistent)
 {
     uint32_t bad = 0;
-    int64_t at;
     for (uint32_t i = 0; i < l->n; i++)
-        bad += !check_tensor(src, &l->tensors[i], &at);
+        bad += !check_tensor(src, &l->tensors[i]);
     if (bad)
         return titan_fail(s, TITAN_BAD_DATA,
                           "%" PRIu32 " of %" PRIu32
@@ -250,13 +300,17 @@ static TitanStatus import_all(TitanStory *s, const TitanImage *im,
                           bad, l->n);
     for (uint32_t i = 0; i < l->n; i++) {
         const CkptTensor *t = &l->tensors[i];
-        at = find_tensor(src, t->name);
-        const StTensor *file = src->by_name[at];
-        const void *data = src->files[src->file_of[at]].data + file->begin;
+        CkptData d = {0};
+        d.values = tensor_data(src, t->name, &d.dtype);
+        if (t->scale) d.scale = tensor_data(src, t->scale, &d.scale_dtype);
         for (uint32_t p = 0; p < t->nparts; p++)
-            TRY(part_import(s, im, t, &t->parts[p], file->dtype, data,
-                            persistent));
+            TRY(part_import(s, im, t, &t->parts[p], &d, persistent));
     }
+    if (src->plain)
+        fprintf(stderr,
+                "note: %" PRIu32 " of %" PRIu32
+                " tensors stand without their scales, as they are\n",
+                src->plain, l->n);
     note_unused(src);
     return TITAN_OK;
 }
