@@ -420,6 +420,7 @@ bool image_write(Module *m, const CodegenOpts *o, KernelSet *kernels,
     map_init(&w.gemm_map, m->arena);
     w.t.target = targets[o->target];
     w.t.lanes = w.gpu ? 1 : (uint32_t)option_int(m, "lanes", HOST_LANES);
+    w.t.streams = 1;
     find_ends(&w);
     image_slots(&w.t);
     for (uint32_t i = 0; i < m->fns.n; i++)

@@ -17,7 +17,7 @@ typedef struct ImageTables {
     VEC(char) strings;
     Map string_map; /* Str of the module -> offset */
     uint64_t base_bytes[TITAN_BASE_COUNT];
-    uint32_t lanes, target;
+    uint32_t lanes, target, streams, events;
 } ImageTables;
 
 void image_begin(ImageTables *t, Module *m);

@@ -103,7 +103,9 @@ const void *image_bytes(ImageTables *t, size_t *size)
                      .version = TITAN_IMAGE_VERSION,
                      .target = t->target,
                      .lanes = t->lanes,
-                     .ranks = 1};
+                     .ranks = 1,
+                     .streams = t->streams,
+                     .events = t->events};
     for (int b = 0; b < TITAN_BASE_COUNT; b++) {
         h.base_bytes[b] = aligned(t->base_bytes[b], 256);
         h.arena_bytes +=

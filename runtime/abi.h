@@ -82,6 +82,8 @@ typedef struct TitanHeader {
     uint64_t base_bytes[TITAN_BASE_COUNT]; /* lane: bytes of one lane */
     uint32_t lanes;               /* most threads that a run may use */
     uint32_t ranks;
+    uint32_t streams;             /* 1 .. TITAN_MOST_STREAMS */
+    uint32_t events;
     uint64_t arena_bytes;         /* the sum of the parts, each rounded up to 256 */
     uint64_t strings_offset, strings_size;
     TitanTable tables[TITAN_TABLE_COUNT];
@@ -121,16 +123,36 @@ typedef struct TitanProgram {
     TitanRange commands;
 } TitanProgram;
 
+/* Streams and events.  A command runs behind what came before it on its
+ * stream; streams run side by side.  What holds between them is said by two
+ * commands without operands: `signal` marks where its stream is, under the
+ * number of an event; `wait` holds its stream until what the last signal of
+ * the event, in the order of the list, has marked is done.  They mean what
+ * recording an event and waiting for it mean, in a captured graph too, and in
+ * a loop each turn signals anew.
+ *
+ * A list is cut at host points: its begin and end, a run `segment`, and each
+ * turn of a `while` loop.  Between two cuts every stream but 0 begins with a
+ * wait, all waits are for signals of the same part, and stream 0 has waited for
+ * the last command of every other stream when the part ends.  So each part can
+ * be captured as it is, from stream 0.
+ *
+ * The order of the list is one that streams and events allow: who executes it
+ * command by command, as the host does, passes over signals and waits. */
+enum { TITAN_MOST_STREAMS = 8 };
+
 typedef enum TitanCommandKind {
     TITAN_COMMAND_kernel,
     TITAN_COMMAND_gemm,
-    TITAN_COMMAND_copy,  /* operands dst, src; `items` bytes */
-    TITAN_COMMAND_zero   /* operand dst; `items` bytes */
+    TITAN_COMMAND_copy,   /* operands dst, src; `items` bytes */
+    TITAN_COMMAND_zero,   /* operand dst; `items` bytes */
+    TITAN_COMMAND_signal, /* event `index`, behind what is on the stream */
+    TITAN_COMMAND_wait    /* for event `index`, before what follows on it */
 } TitanCommandKind;
 
 typedef struct TitanCommand {
     uint32_t kind;
-    uint32_t index;        /* kernel or gemm */
+    uint32_t index;        /* kernel, gemm or event */
     TitanRange operands;   /* kernels: one per argument; gemm: A, B, D [, workspace] */
     int64_t items;         /* host kernels: work items, split over threads;
                               GPU: blocks of the grid; copy, zero: bytes */

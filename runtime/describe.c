@@ -39,6 +39,9 @@ static void print_header(const TitanImage *im, FILE *out)
                 h->base_bytes[b], b == TITAN_BASE_lane ? " each" : "\n");
     fprintf(out, ", %" PRIu32 " lanes\n  %-10s %16" PRIu64 " bytes\n", h->lanes,
             "arena", h->arena_bytes);
+    if (h->streams > 1)
+        fprintf(out, "\n%" PRIu32 " streams, %" PRIu32 " events\n", h->streams,
+                h->events);
 }
 
 static void print_facts(const TitanImage *im, FILE *out)
@@ -95,6 +98,7 @@ static void print_command(const TitanImage *im, const TitanCommand *c,
                           int indent, FILE *out)
 {
     fprintf(out, "%*s", indent, "");
+    if (im->header->streams > 1) fprintf(out, "[%" PRIu32 "] ", c->stream);
     switch ((TitanCommandKind)c->kind) {
     case TITAN_COMMAND_kernel:
         fprintf(out, "kernel %s x %" PRId64,
@@ -117,8 +121,14 @@ static void print_command(const TitanImage *im, const TitanCommand *c,
     case TITAN_COMMAND_zero:
         fprintf(out, "zero %" PRId64, c->items);
         break;
+    case TITAN_COMMAND_signal:
+        fprintf(out, "signal %" PRIu32, c->index);
+        break;
+    case TITAN_COMMAND_wait:
+        fprintf(out, "wait %" PRIu32, c->index);
+        break;
     }
-    fputc(':', out);
+    if (c->operands.n) fputc(':', out);
     for (uint32_t i = 0; i < c->operands.n; i++)
         print_operand(im, c->operands.first + i, out);
     if (c->line)

@@ -7,6 +7,8 @@
  */
 #include "titan.h"
 
+#include "streams.h"
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -83,6 +85,8 @@ static TitanStatus check_header(Check *c, size_t size)
     if (h->lanes == 0 || h->lanes > 1024 || h->ranks == 0)
         return BAD(c, "%" PRIu32 " lanes and %" PRIu32 " ranks", h->lanes,
                    h->ranks);
+    if (h->streams == 0 || h->streams > TITAN_MOST_STREAMS)
+        return BAD(c, "%" PRIu32 " streams", h->streams);
     return TITAN_OK;
 }
 
@@ -396,7 +400,8 @@ static TitanStatus check_command(Check *c, const TitanCommand *cmd,
 {
     const TitanImage *im = c->im;
     TRY(check_string(c, cmd->file));
-    if (cmd->items < 0 || !range_ok(cmd->operands, im->noperands))
+    if (cmd->items < 0 || !range_ok(cmd->operands, im->noperands) ||
+        cmd->stream >= im->header->streams)
         return BAD(c, "a command is damaged");
     for (uint32_t i = 0; i < cmd->operands.n; i++)
         TRY(check_operand(c, cmd->operands.first + i, counts, depth));
@@ -408,6 +413,11 @@ static TitanStatus check_command(Check *c, const TitanCommand *cmd,
     case TITAN_COMMAND_copy:
     case TITAN_COMMAND_zero:
         return check_bytes_command(c, cmd);
+    case TITAN_COMMAND_signal:
+    case TITAN_COMMAND_wait:
+        if (cmd->operands.n == 0 && cmd->index < im->header->events)
+            return TITAN_OK;
+        return BAD(c, "a signal or wait is damaged");
     }
     return BAD(c, "command of kind %" PRIu32, cmd->kind);
 }
@@ -486,7 +496,7 @@ static TitanStatus check_entries(Check *c)
             return BAD(c, "an entry has no ports");
         TRY(check_runs(c, e->runs));
     }
-    return TITAN_OK;
+    return streams_check(c->story, im);
 }
 
 TitanStatus titan_image_open(TitanStory *s, const void *at, size_t size,
