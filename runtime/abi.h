@@ -153,7 +153,8 @@ typedef enum TitanCommandKind {
 typedef struct TitanCommand {
     uint32_t kind;
     uint32_t index;        /* kernel, gemm or event */
-    TitanRange operands;   /* kernels: one per argument; gemm: A, B, D [, workspace] */
+    TitanRange operands;   /* kernels: one per argument;
+                              gemm: A, B, D [, C] [, workspace] */
     int64_t items;         /* host kernels: work items, split over threads;
                               GPU: blocks of the grid; copy, zero: bytes */
     uint32_t stream;
@@ -196,7 +197,12 @@ static inline uint64_t titan_gemm_block(int64_t m, int64_t n, int64_t k)
     return (4 * floats + 255) & ~UINT64_C(255);
 }
 
-/* D[m, n] = sum over k of A[m, k] * B[k, n], or D += that.
+/* What a gemm adds: nothing, D as it was, or C, a fourth matrix of the dtype
+ * and strides of D that shares no byte with it.  The sum is made in `acc` and
+ * rounded once. */
+enum { TITAN_GEMM_add_d = 1, TITAN_GEMM_add_c = 2 };
+
+/* D[m, n] = sum over k of A[m, k] * B[k, n], and what `accumulate` adds.
  * Row and column strides in elements; one of each pair is 1.  Batches: up to
  * four nested counts with strides in elements. */
 typedef struct TitanGemm {
@@ -205,7 +211,7 @@ typedef struct TitanGemm {
     int64_t a_row, a_col, b_row, b_col, d_row, d_col;
     uint32_t accumulate, nbatch;
     int64_t batch[4], a_batch[4], b_batch[4], d_batch[4];
-    uint64_t workspace;    /* bytes that the runtime may use, operand 3 */
+    uint64_t workspace;    /* bytes that the runtime may use, the last operand */
 } TitanGemm;
 
 typedef struct TitanKernel {

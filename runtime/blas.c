@@ -88,7 +88,7 @@ typedef struct Matrix {
 typedef struct Job {
     const Blas *blas;
     const TitanGemm *g;
-    Matrix a, b, d;
+    Matrix a, b, d, c;
     int64_t m, n, k;
     int64_t tm, tn, tiles_n, tiles; /* tile sizes, and their number */
     char *workspace;
@@ -168,7 +168,7 @@ static void narrow_tile(const Job *j, int64_t r0, int64_t c0, int64_t rows,
     float *wb = wa + rows * most;
     Matrix d = {(const char *)sum, F32, cols, 1};
     bool add = j->g->accumulate;
-    if (add) widened(j->d, r0, c0, rows, cols, sum);
+    if (add) widened(j->c, r0, c0, rows, cols, sum);
     for (int64_t k0 = 0; k0 < j->k; k0 += TITAN_GEMM_K) {
         int64_t kn = j->k - k0 < TITAN_GEMM_K ? j->k - k0 : TITAN_GEMM_K;
         Matrix a = widened(j->a, r0, k0, rows, kn, wa);
@@ -181,6 +181,19 @@ static void narrow_tile(const Job *j, int64_t r0, int64_t c0, int64_t rows,
                      (char *)(uintptr_t)element(j->d, r0 + r, c0), cols);
 }
 
+/* Brings C to where the product is added to it. */
+static void copy_tile(const Job *j, int64_t r0, int64_t c0, int64_t rows,
+                      int64_t cols)
+{
+    size_t one = titan_dtype_bytes(j->d.dtype);
+    bool dense = j->d.col == 1;
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = 0; c < (dense ? 1 : cols); c++)
+            memcpy((char *)(uintptr_t)element(j->d, r0 + r, c0 + c),
+                   element(j->c, r0 + r, c0 + c),
+                   dense ? (size_t)cols * one : one);
+}
+
 static void plain_tile(const Job *j, int64_t r0, int64_t c0, int64_t rows,
                        int64_t cols)
 {
@@ -188,6 +201,7 @@ static void plain_tile(const Job *j, int64_t r0, int64_t c0, int64_t rows,
     a.at = element(j->a, r0, 0);
     b.at = element(j->b, 0, c0);
     d.at = element(j->d, r0, c0);
+    if (j->g->accumulate == TITAN_GEMM_add_c) copy_tile(j, r0, c0, rows, cols);
     call_blas(j->blas, a.dtype, a, b, d, rows, cols, j->k,
               j->g->accumulate ? 1.0 : 0.0);
 }
@@ -234,19 +248,23 @@ static void run_one(const Blas *blas, Pool *pool, const TitanGemm *g,
     Matrix a = {at->a, g->dtype_a, g->a_row, g->a_col};
     Matrix b = {at->b, g->dtype_b, g->b_row, g->b_col};
     Matrix d = {at->d, g->dtype_d, g->d_row, g->d_col};
+    Matrix c = d;
+    if (g->accumulate == TITAN_GEMM_add_c) c.at = at->c;
     Job j = {.blas = blas,
              .g = g,
              .a = a,
              .b = b,
              .d = d,
+             .c = c,
              .m = g->m,
              .n = g->n,
              .k = g->k,
              .workspace = at->workspace};
-    if (g->d_col != 1 && g->n > 1) {
+    if (g->d_col != 1 && (g->n > 1 || g->d_row == 1)) {
         j.a = transposed(b);
         j.b = transposed(a);
         j.d = transposed(d);
+        j.c = transposed(c);
         j.m = g->n;
         j.n = g->m;
     }
@@ -281,8 +299,10 @@ static void run_batch(void *user, int64_t begin, int64_t end, unsigned worker)
         GemmBuffers at = {
             (const char *)x->at.a + ia * titan_dtype_bytes(g->dtype_a),
             (const char *)x->at.b + ib * titan_dtype_bytes(g->dtype_b),
-            (char *)x->at.d + id * titan_dtype_bytes(g->dtype_d),
+            (char *)x->at.d + id * titan_dtype_bytes(g->dtype_d), x->at.c,
             x->at.workspace};
+        if (at.c)
+            at.c = (const char *)at.c + id * titan_dtype_bytes(g->dtype_d);
         if (!x->inner && at.workspace)
             at.workspace = (char *)at.workspace + worker * block_of(g);
         run_one(x->blas, x->inner, g, &at);

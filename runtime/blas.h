@@ -27,7 +27,9 @@ void blas_close(Blas *b);
 /* Memory of one gemm. */
 typedef struct GemmBuffers {
     const void *a, *b;
-    void *d, *workspace;
+    void *d;
+    const void *c; /* NULL: none */
+    void *workspace;
 } GemmBuffers;
 
 /* One gemm of an image, cut into the tiles that abi.h fixes.  POOL NULL: by

@@ -100,10 +100,14 @@ static void run_gemm(Walk *w, const TitanCommand *c)
 {
     const TitanImage *im = w->host->image;
     const TitanOperand *o = &im->operands[c->operands.first];
-    GemmBuffers at = {operand_at(w, &o[0]), operand_at(w, &o[1]),
-                      operand_at(w, &o[2]),
-                      c->operands.n > 3 ? operand_at(w, &o[3]) : NULL};
-    blas_gemm(&w->host->blas, w->pool, &im->gemms[c->index], &at);
+    const TitanGemm *g = &im->gemms[c->index];
+    GemmBuffers at = {.a = operand_at(w, &o[0]),
+                      .b = operand_at(w, &o[1]),
+                      .d = operand_at(w, &o[2])};
+    uint32_t n = 3;
+    if (g->accumulate == TITAN_GEMM_add_c) at.c = operand_at(w, &o[n++]);
+    if (n < c->operands.n) at.workspace = operand_at(w, &o[n]);
+    blas_gemm(&w->host->blas, w->pool, g, &at);
 }
 
 static void run_command(Walk *w, const TitanCommand *c)

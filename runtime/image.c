@@ -290,7 +290,8 @@ static TitanStatus check_gemms(Check *c)
         const TitanGemm *g = &c->im->gemms[i];
         if (g->dtype_a >= DTYPES || g->dtype_b >= DTYPES ||
             g->dtype_d >= DTYPES || g->acc >= DTYPES || g->nbatch > 4 ||
-            g->m < 1 || g->n < 1 || g->k < 1)
+            g->accumulate > TITAN_GEMM_add_c || g->m < 1 || g->n < 1 ||
+            g->k < 1)
             return BAD(c, "gemm %" PRIu32 " is damaged", i);
         for (uint32_t b = 0; b < g->nbatch; b++)
             if (g->batch[b] < 1)
@@ -321,15 +322,17 @@ static uint64_t least_workspace(const Check *c, const TitanGemm *g)
 static TitanStatus check_gemm_command(Check *c, const TitanCommand *cmd)
 {
     const TitanImage *im = c->im;
-    if (cmd->index >= im->ngemms || cmd->operands.n < 3)
-        return BAD(c, "a gemm command is damaged");
+    if (cmd->index >= im->ngemms) return BAD(c, "a gemm command is damaged");
     const TitanGemm *g = &im->gemms[cmd->index];
+    uint32_t places = g->accumulate == TITAN_GEMM_add_c ? 4 : 3;
+    if (cmd->operands.n < places) return BAD(c, "a gemm command is damaged");
     const TitanOperand *o = &im->operands[cmd->operands.first];
-    for (int w = 0; w < 3; w++)
-        if (o[w].kind != TITAN_OPERAND_memory || gemm_reach(g, w) > o[w].bytes)
+    for (uint32_t w = 0; w < places; w++)
+        if (o[w].kind != TITAN_OPERAND_memory ||
+            gemm_reach(g, w < 2 ? (int)w : 2) > o[w].bytes)
             return BAD(c, "a gemm reaches past its operand");
     uint64_t least = least_workspace(c, g);
-    if (least && (cmd->operands.n < 4 || o[3].bytes < least))
+    if (least && (cmd->operands.n <= places || o[places].bytes < least))
         return BAD(c, "a gemm has no workspace");
     return TITAN_OK;
 }

@@ -58,7 +58,7 @@ typedef struct Case {
     int64_t m, n, k;
     bool ta, tb, td;
     uint32_t dtype, dtype_d;
-    bool accumulate;
+    uint32_t accumulate;
     int64_t batch;
 } Case;
 
@@ -104,9 +104,13 @@ static void check_gemm(const Blas *blas, Pool *pool, const Case *c)
     char *d = random_matrix(&seed, c->dtype_d, m * n * c->batch);
     char *old = malloc((size_t)(m * n * c->batch) * 8);
     memcpy(old, d, (size_t)(m * n * c->batch) * titan_dtype_bytes(c->dtype_d));
+    bool apart = c->accumulate == TITAN_GEMM_add_c;
+    if (apart)
+        memset(d, 0xff,
+               (size_t)(m * n * c->batch) * titan_dtype_bytes(c->dtype_d));
     /* of two workers */
     char *workspace = malloc((size_t)titan_gemm_block(m, n, k) * 2);
-    GemmBuffers buffers = {a, b, d, workspace};
+    GemmBuffers buffers = {a, b, d, apart ? old : NULL, workspace};
     blas_gemm(blas, pool, &g, &buffers);
     double eps = c->dtype_d == BF16 ? 0.01 : c->dtype == F64 ? 1e-13 : 1e-5;
     for (int64_t x = 0; x < c->batch; x++)
@@ -135,16 +139,21 @@ static void gemms_agree_with_loops(void **state)
 {
     (void)state;
     static const Case cases[] = {
-        {5, 7, 3, false, false, false, F32, F32, false, 1},
-        {64, 48, 80, true, false, false, F32, F32, false, 1},
-        {70, 33, 90, false, true, true, F32, F32, true, 1},
-        {500, 900, 40, true, true, false, F32, F32, false, 1},
-        {1, 40, 30, false, true, false, F32, F32, false, 1},
-        {40, 1, 30, true, false, false, F32, F32, true, 1},
-        {17, 19, 23, false, false, false, F64, F64, true, 3},
-        {60, 50, 1100, false, true, false, BF16, BF16, false, 1},
-        {60, 50, 1100, true, false, true, BF16, F32, true, 2},
-        {30, 20, 10, false, false, false, F16, F32, false, 4},
+        {5, 7, 3, false, false, false, F32, F32, 0, 1},
+        {64, 48, 80, true, false, false, F32, F32, 0, 1},
+        {70, 33, 90, false, true, true, F32, F32, TITAN_GEMM_add_d, 1},
+        {500, 900, 40, true, true, false, F32, F32, 0, 1},
+        {1, 40, 30, false, true, false, F32, F32, 0, 1},
+        {40, 1, 30, true, false, false, F32, F32, TITAN_GEMM_add_d, 1},
+        {17, 19, 23, false, false, false, F64, F64, TITAN_GEMM_add_d, 3},
+        {60, 50, 1100, false, true, false, BF16, BF16, 0, 1},
+        {60, 50, 1100, true, false, true, BF16, F32, TITAN_GEMM_add_d, 2},
+        {30, 20, 10, false, false, false, F16, F32, 0, 4},
+        {70, 33, 90, false, true, true, F32, F32, TITAN_GEMM_add_c, 1},
+        {500, 900, 40, true, true, false, F32, F32, TITAN_GEMM_add_c, 1},
+        {17, 19, 23, false, false, true, F64, F64, TITAN_GEMM_add_c, 3},
+        {40, 1, 30, true, false, true, F32, F32, TITAN_GEMM_add_c, 1},
+        {60, 50, 1100, true, false, true, BF16, BF16, TITAN_GEMM_add_c, 2},
     };
     TitanStory story = {0};
     Blas blas;
