@@ -274,8 +274,25 @@ typedef struct Move {
     Home from, to;
 } Move;
 
-/* Values that are not yet where they have to end.  One that another move
- * overwrites is saved first. */
+/* Some other move has yet to read what move I would overwrite. */
+static bool overwrites(const Move *moves, uint32_t n, uint32_t i)
+{
+    for (uint32_t k = 0; k < n; k++)
+        if (k != i && moves[k].from.root == moves[i].to.root) return true;
+    return false;
+}
+
+static void save_source(Scene *s, Move *mv)
+{
+    Layout l = default_layout(s->x, mv->from.layout.type);
+    Home safe = {.root = root_new(s, l, (Str){0}, s->b->loc), .layout = l};
+    emit_copy(s, &mv->from, &safe);
+    mv->from = safe;
+}
+
+/* Values that are not yet where they have to end, in an order in which none is
+ * overwritten before it is read; where they go round in a circle, one is saved
+ * first. */
 static void emit_results(Scene *s)
 {
     uint32_t n = 0;
@@ -284,18 +301,19 @@ static void emit_results(Scene *s)
         Move mv = {s->home[s->fn->result_values[i].id], s->targets[i]};
         if (!home_same(s->x->m, &mv.from, &mv.to)) moves[n++] = mv;
     }
-    for (uint32_t i = 0; i < n; i++) {
-        bool lost = false;
-        for (uint32_t k = 0; k < n; k++)
-            lost |= k != i && moves[k].to.root == moves[i].from.root;
-        if (!lost) continue;
-        Layout l = default_layout(s->x, moves[i].from.layout.type);
-        Home safe = {.root = root_new(s, l, (Str){0}, s->b->loc), .layout = l};
-        emit_copy(s, &moves[i].from, &safe);
-        moves[i].from = safe;
-    }
-    for (uint32_t i = 0; i < n; i++)
+    while (n > 0) {
+        uint32_t i = 0;
+        while (i < n && overwrites(moves, n, i))
+            i++;
+        if (i == n) {
+            for (i = 0; i < n && moves[i].from.root != moves[0].to.root;)
+                i++;
+            save_source(s, &moves[i]);
+            continue;
+        }
         emit_copy(s, &moves[i].from, &moves[i].to);
+        memmove(&moves[i], &moves[i + 1], (--n - i) * sizeof *moves);
+    }
 }
 
 /* The turn is passed by value to launches; whoever else wants it reads it
@@ -336,6 +354,7 @@ void scene_init(Scene *s, Expand *x, const Fn *fn, Builder *b, const Home *args,
     s->like = NEW_ARRAY(x->a, Layout, n);
     s->home = NEW_ARRAY(x->a, Home, n);
     s->targets = NEW_ARRAY(x->a, Home, (size_t)fn->nresults + 1);
+    s->trails = NEW_ARRAY(x->a, Trail **, n);
     memcpy(s->targets, targets, fn->nresults * sizeof *targets);
     for (uint32_t i = 0; i < fn->nparams; i++) {
         s->home[i] = args[i];

@@ -5,6 +5,7 @@
  *     home      where each value lives: a place in a root, chosen backwards
  *     emit      launches, views and copies, forwards
  *     matmul    operands in an order that one gemm takes
+ *     trail     the places of carried values that are stacked
  *     repeat    loops
  *
  * A *root* is an argument or a buffer of the kernel function.  A *home* is the
@@ -48,6 +49,16 @@ typedef struct Tenant {
     struct Tenant *next;
 } Tenant;
 
+/* Where a carried value lives that is stacked, too: a row for each turn and
+ * one more (trail.c). */
+typedef struct Trail {
+    Home whole; /* with the stack's axis, one longer */
+    Axis axis;
+    int64_t last; /* row */
+    bool reverse;
+    uint32_t family; /* of its tenants */
+} Trail;
+
 enum { BEFORE = -1 };
 
 /* One function on its way into the kernel view. */
@@ -59,11 +70,12 @@ typedef struct Scene {
     int64_t *def, *last; /* by owner: instruction numbers */
     Home *want;          /* by value: where a reader would have it */
     uint32_t *want_family;
-    Layout *like;  /* by value: the memory order that readers prefer */
-    Home *home;    /* by value */
-    Home *targets; /* by result: where it has to end */
-    Value turn;    /* the parameter that is the turn; or NO_VALUE */
-    Value counter; /* the same, in the kernel function */
+    Layout *like;    /* by value: the memory order that readers prefer */
+    Home *home;      /* by value */
+    Home *targets;   /* by result: where it has to end */
+    Trail ***trails; /* by repeat, then by result; NULL: not asked for yet */
+    Value turn;      /* the parameter that is the turn; or NO_VALUE */
+    Value counter;   /* the same, in the kernel function */
     VEC(Root *) roots;
     struct Seen *seen; /* places that have a kernel value */
 } Scene;
@@ -95,6 +107,28 @@ Home home_part(Expand *x, const Fn *fn, const Inst *in, uint32_t i,
                const Home *of);
 /* Chooses home for every owner; arguments and targets are given. */
 void scene_homes(Scene *s);
+
+/* Strides for type T: those of `like` for the axes that it has. */
+Layout layout_from(const Expand *x, Type t, Layout like);
+/* The layout of an owner that has a root of its own. */
+Layout own_layout(const Scene *s, Value owner);
+/* The value's first name and its innermost place, looking into the functions
+ * that make it: a stacked value is what the body calls so. */
+void origin_of(const Scene *s, Value v, Str *name, Loc *loc);
+
+/* --------------------------------------------------------------- trail -- */
+
+/* The trail of a result of a call or repeat; NULL: it has none. */
+Trail *trail_of(Scene *s, Value maker, uint32_t result);
+/* Result RESULT is, turn by turn, what the value goes on with, not what it
+ * comes in as. */
+bool trail_goes_on(const Module *m, const Inst *repeat, uint32_t result);
+/* The rows that the repeat begins and ends with. */
+Home trail_begin(const Scene *s, const Trail *t);
+Home trail_end(const Scene *s, const Trail *t);
+Home trail_stack(const Scene *s, const Trail *t, bool goes_on);
+/* One turn's row, in the body, which has received the trail as WHOLE. */
+Home trail_row(const Scene *s, const Trail *t, const Home *whole, bool goes_on);
 
 /* ---------------------------------------------------------------- emit -- */
 

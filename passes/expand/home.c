@@ -27,8 +27,7 @@ static int64_t size_of(const Module *m, Type t, Axis a)
     return type_local_size(m, type_axis(m, t, a));
 }
 
-/* Strides for type T: those of `like` for the axes that it has. */
-static Layout layout_from(const Expand *x, Type t, Layout like)
+Layout layout_from(const Expand *x, Type t, Layout like)
 {
     const Module *m = x->m;
     const TypeInfo *ti = type_info(m, t);
@@ -267,7 +266,7 @@ static Layout matmul_layout(const Scene *s, const Fn *g, Type t)
     return layout_ordered(s->x->m, t, order, n, s->x->a);
 }
 
-static Layout own_layout(const Scene *s, Value owner)
+Layout own_layout(const Scene *s, Value owner)
 {
     const Module *m = s->x->m;
     Type t = value_type(s->fn, owner);
@@ -320,9 +319,7 @@ static bool made_inside(const Module *m, const Fn **fn, Value *v)
     return true;
 }
 
-/* The value's first name and its innermost place, looking into the functions
- * that make it: a stacked value is what the body calls so. */
-static void origin_of(const Scene *s, Value v, Str *name, Loc *loc)
+void origin_of(const Scene *s, Value v, Str *name, Loc *loc)
 {
     const Fn *fn = s->fn;
     *name = (Str){0};
@@ -333,6 +330,23 @@ static void origin_of(const Scene *s, Value v, Str *name, Loc *loc)
     } while (made_inside(s->x->m, &fn, &v));
 }
 
+static bool settle_in_trail(Scene *s, Tenant *t)
+{
+    const Module *m = s->x->m;
+    Value maker;
+    uint32_t result;
+    if (!owner_result(s, t->owner, &maker, &result)) return false;
+    const Trail *trail = trail_of(s, maker, result);
+    if (!trail) return false;
+    const Inst *in = inst_of(s->fn, maker);
+    bool carried = result < attr_int(m, in->attr, AT_carry, 0);
+    t->at = carried ? trail_end(s, trail)
+                    : trail_stack(s, trail, trail_goes_on(m, in, result));
+    t->family = s->want_family[t->owner.id] = trail->family;
+    move_in(s, t);
+    return true;
+}
+
 static void settle(Scene *s, Value v)
 {
     const Inst *in = inst_of(s->fn, v);
@@ -341,6 +355,7 @@ static void settle(Scene *s, Value v)
                 .last = s->last[v.id],
                 .at = s->want[v.id],
                 .family = s->want_family[v.id]};
+    if (settle_in_trail(s, &t)) return;
     bool fits = t.at.root && (may_be_strided(s, v) ||
                               layout_is_packed(s->x->m, t.at.layout));
     if (fits && may_move_in(s, &t)) {
@@ -383,6 +398,12 @@ static void ask_parts(Scene *s, uint32_t i)
 static void ask_dying(Scene *s, uint32_t maker, Value owner, uint32_t result)
 {
     const Inst *in = &s->fn->insts[maker];
+    const Trail *trail = trail_of(s, (Value){maker}, result);
+    if (trail && result < attr_int(s->x->m, in->attr, AT_carry, 0)) {
+        Home begin = trail_begin(s, trail);
+        set_want(s, inst_arg(s->fn, in, result), &begin, trail->family);
+        return;
+    }
     for (uint32_t k = 0; k < in->nargs; k++) {
         Value x = inst_arg(s->fn, in, k);
         if (s->last[s->owner[x.id].id] != maker ||

@@ -2,10 +2,10 @@
  * repeat.c: a repeat becomes a loop over a kernel function.
  *
  * The loop is handed whole places: of the carried values (one place from the
- * first turn to the last), of the invariants, of the stacked operands and of
- * the stacked results.  In the body a stacked place is a view that moves by
- * one index per turn.  With a condition, a bool beside them is computed in
- * front of the loop and at the end of each turn.
+ * first turn to the last, or a trail), of the invariants, of the stacked
+ * operands and of the stacked results.  In the body a stacked place is a view
+ * that moves by one index per turn.  With a condition, a bool beside them is
+ * computed in front of the loop and at the end of each turn.
  */
 #include "expand.h"
 
@@ -16,8 +16,9 @@ typedef struct Loop {
     const Fn *cond; /* or NULL */
     uint32_t carry, invariant, stacked, nresults;
     Axis axis;
-    Home *results; /* in the function around */
-    Home flag;     /* likewise; no root without a condition */
+    Trail **trails; /* by result */
+    Home *results;  /* in the function around */
+    Home flag;      /* likewise; no root without a condition */
     VEC(Value) operands;
     Builder b;     /* of the kernel function of the body */
     Home *inner;   /* homes of the body's parameters */
@@ -93,14 +94,16 @@ static Home one_turn(const Loop *l, Home h)
 {
     Module *m = l->s->x->m;
     Type t = type_without_axis(m, h.layout.type, l->axis);
-    const TypeInfo *ti = type_info(m, t);
-    int64_t *stride = NEW_ARRAY(l->s->x->a, int64_t, (size_t)ti->naxes + 1);
-    for (uint32_t i = 0; i < ti->naxes; i++)
-        stride[i] = layout_stride(m, h.layout, ti->axes[i].axis);
     h.turn =
         layout_stride(m, h.layout, l->axis) * dtype_bytes(type_dtype(m, t));
-    h.layout = (Layout){t, stride};
+    h.layout = layout_from(l->s->x, t, h.layout);
     return h;
+}
+
+static Home row_in_trail(Loop *l, const Trail *t, Str name, bool goes_on)
+{
+    Home whole = hand_in(l, &t->whole, name);
+    return trail_row(l->s, t, &whole, goes_on);
 }
 
 static void hand_in_all(Loop *l)
@@ -108,17 +111,28 @@ static void hand_in_all(Loop *l)
     Module *m = l->s->x->m;
     if (l->cond) l->inner_flag = hand_in(l, &l->flag, module_str(m, "go"));
     for (uint32_t i = 0; i < l->in->nargs; i++) {
+        Str name = l->body->params[i].name;
+        if (i < l->carry && l->trails[i]) {
+            l->inner[i] = row_in_trail(l, l->trails[i], name, false);
+            continue;
+        }
         Home h = i < l->carry ? l->results[i] : operand_home(l, i);
-        l->inner[i] = hand_in(l, &h, l->body->params[i].name);
+        l->inner[i] = hand_in(l, &h, name);
         if (i >= l->carry + l->invariant)
             l->inner[i] = one_turn(l, l->inner[i]);
     }
     for (uint32_t i = 0; i < l->nresults; i++) {
+        Value v = l->body->result_values[i];
+        if (l->trails[i]) {
+            bool goes_on = trail_goes_on(m, l->in, i);
+            l->targets[i] =
+                row_in_trail(l, l->trails[i], l->body->names[v.id], goes_on);
+            continue;
+        }
         if (i < l->carry) {
             l->targets[i] = l->inner[i];
             continue;
         }
-        Value v = l->body->result_values[i];
         Home h = hand_in(l, &l->results[i], l->body->names[v.id]);
         l->targets[i] = one_turn(l, h);
     }
@@ -142,6 +156,20 @@ static FnRef expand_body(Loop *l)
     return module_add_fn(m, fn);
 }
 
+static void begin_carried(Loop *l)
+{
+    Scene *s = l->s;
+    for (uint32_t i = 0; i < l->carry; i++) {
+        Value v = inst_arg(s->fn, l->in, i);
+        Home from = operand_home(l, i), to = l->results[i];
+        if (l->trails[i]) to = trail_begin(s, l->trails[i]);
+        if (is_beginning(s, v))
+            emit_beginning(s, v, &to);
+        else
+            emit_copy(s, &from, &to);
+    }
+}
+
 void emit_loop(Scene *s, Value repeat)
 {
     Module *m = s->x->m;
@@ -155,19 +183,15 @@ void emit_loop(Scene *s, Value repeat)
     l.axis = attr_axis(m, in->attr, AT_axis);
     l.nresults = l.body->nresults;
     l.results = result_homes(s, repeat, l.nresults);
+    l.trails = NEW_ARRAY(s->x->a, Trail *, (size_t)l.nresults + 1);
+    for (uint32_t i = 0; i < l.nresults; i++)
+        l.trails[i] = trail_of(s, repeat, i);
     l.inner = NEW_ARRAY(s->x->a, Home, (size_t)l.body->nparams + 1);
     uint32_t most = in->nargs + l.nresults + 2;
     l.handed = NEW_ARRAY(s->x->a, Home, most);
     l.received = NEW_ARRAY(s->x->a, Home, most);
     l.targets = NEW_ARRAY(s->x->a, Home, (size_t)l.nresults + 1);
-    for (uint32_t i = 0; i < l.carry; i++) {
-        Value v = inst_arg(s->fn, in, i);
-        Home from = operand_home(&l, i);
-        if (is_beginning(s, v))
-            emit_beginning(s, v, &l.results[i]);
-        else
-            emit_copy(s, &from, &l.results[i]);
-    }
+    begin_carried(&l);
     test_before(&l);
     FnRef body = expand_body(&l);
     AttrList list = {.n = 0};
