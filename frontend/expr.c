@@ -179,8 +179,8 @@ Val eval_name(Sema *s, Str name, Span at)
         return v;
     }
     if (special_number(s, text, &v)) return v;
-    if (strcmp(text, "step") == 0 || strcmp(text, "params") == 0 ||
-        strcmp(text, "grads") == 0) {
+    if (strcmp(text, "step") == 0 || strcmp(text, "updates") == 0 ||
+        strcmp(text, "params") == 0 || strcmp(text, "grads") == 0) {
         v = train_bundle(s, at, text);
         v.name = name;
         return v;

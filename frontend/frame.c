@@ -101,6 +101,15 @@ Value mem_read(Sema *s, Frame *f, Mem *mem)
     return made.value;
 }
 
+Value mem_before(Sema *s, Frame *f, Mem *mem)
+{
+    for (uint32_t i = 0; i < f->ports.n; i++)
+        if (f->ports.at[i].role == mem->role &&
+            str_eq(f->ports.at[i].path, mem->path))
+            return f->carried.at[i];
+    return entry_port(s, f, mem);
+}
+
 void mem_write(Sema *s, Frame *f, Mem *mem, Value v)
 {
     MemVal *mv = mem_val(f, mem);

@@ -95,15 +95,26 @@ static void add_exports(Sema *s, Frame *f, ExportKind kind, Results *r)
                        f->exports.at[i].path);
 }
 
-static void add_states(Sema *s, Frame *f, Results *r)
+typedef VEC(Next) Nexts;
+
+static void next_states(Sema *s, Frame *f, Nexts *out)
 {
     for (uint32_t i = 0; i < s->mems.n; i++) {
         Mem *mem = s->mems.at[i];
         if (mem->role != ROLE_state || !mem->has_slot) continue;
-        for (uint32_t k = 0; k < f->mems.n; k++)
+        for (uint32_t k = 0; k < f->mems.n; k++) {
+            Next n = {mem, f->mems.at[k].value};
             if (f->mems.at[k].mem == mem && f->mems.at[k].written)
-                add_result(s, r, f->mems.at[k].value, ROLE_state, mem->path);
+                vec_push(s->a, out, n);
+        }
     }
+}
+
+static void add_nexts(Sema *s, const Nexts *n, Results *r)
+{
+    for (uint32_t i = 0; i < n->n; i++)
+        add_result(s, r, n->at[i].value, n->at[i].mem->role,
+                   n->at[i].mem->path);
 }
 
 /* ----------------------------------------------------------------- inputs --
@@ -255,16 +266,32 @@ static void train_records(Sema *s, Results *r)
                    module_str(s->m, "lr"));
 }
 
+/* What tells the runtime that a step was skipped. */
+static void skip_records(Sema *s, Results *r, Value applied, const Nexts *next)
+{
+    add_result(s, r, emit_cast(here(s), applied, DT_f32), ROLE_record,
+               module_str(s->m, "applied"));
+    for (uint32_t i = 0; i < next->n; i++)
+        if (next->at[i].mem == s->updates)
+            add_result(s, r, next->at[i].value, ROLE_record, s->updates->path);
+}
+
 static void close_train(Sema *s)
 {
     Results r = {0};
+    Nexts next = {0};
     for (uint32_t i = 0; i < s->trained.n; i++) {
         Mem *p = s->trained.at[i];
         Value v = val_use(s, &s->train->next[i], type_dtype(s->m, p->type));
-        add_result(s, &r, v, ROLE_param, p->path);
+        vec_push(s->a, &next, ((Next){p, v}));
     }
-    add_states(s, s->frame, &r);
+    Val updates = updates_value(s, s->train->at);
+    mem_write(s, s->frame, s->updates, val_use(s, &updates, DT_i32));
+    next_states(s, s->frame, &next);
+    Value applied = guard_step(s, next.at, next.n);
+    add_nexts(s, &next, &r);
     train_records(s, &r);
+    skip_records(s, &r, applied, &next);
     add_exports(s, s->frame, EXPORT_record, &r);
     add_exports(s, s->frame, EXPORT_check, &r);
     close_entry(s, s->frame, &r);
@@ -273,8 +300,10 @@ static void close_train(Sema *s)
 bool lower_train(Sema *s, const Node *n)
 {
     s->train = NEW(s->a, Train);
+    s->train->at = n->head;
     s->training = true;
     if (!global_batch(s, n) || !begin_entry(s, n, "train")) return false;
+    guard_updates(s);
     if (!exec_block(s, n->decl.body)) return false;
     if (s->train->loss.kind == VAL_error) {
         sema_error(s, DIAG_no_loss, n->decl.name.span,
@@ -378,7 +407,9 @@ bool lower_entry(Sema *s, const Node *n)
     if (!begin_entry(s, n, STR(s, n->decl.name.text))) return false;
     if (!exec_block(s, n->decl.body)) return false;
     if (!entry_outputs(s, n, &r)) return false;
-    add_states(s, s->frame, &r);
+    Nexts next = {0};
+    next_states(s, s->frame, &next);
+    add_nexts(s, &next, &r);
     add_exports(s, s->frame, EXPORT_record, &r);
     add_exports(s, s->frame, EXPORT_check, &r);
     close_entry(s, s->frame, &r);

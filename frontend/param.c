@@ -195,6 +195,12 @@ static Mem mem_of(Sema *s, const Var *v, Role role, const TypeLayout *l)
 
 static bool met_again(Sema *s, const Mem *old, const Mem *now)
 {
+    if (old == s->updates) {
+        sema_error(s, DIAG_name_twice, now->at,
+                   "'updates' counts the steps that were applied: no other "
+                   "parameter or state has that name");
+        return false;
+    }
     if (type_eq(old->type, now->type) && old->role == now->role) return true;
     Report *r =
         sema_error(s, DIAG_name_twice, now->at, "'%s' is %s here and %s before",

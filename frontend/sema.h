@@ -183,6 +183,8 @@ Value frame_arg(Sema *s, Frame *f, Type t, Str name);
 /* A value of an outer frame, as seen in `f`. */
 Value frame_import(Sema *s, Frame *f, Frame *owner, Value v);
 Value mem_read(Sema *s, Frame *f, Mem *mem);
+/* Its value at the start of the entry. */
+Value mem_before(Sema *s, Frame *f, Mem *mem);
 void mem_write(Sema *s, Frame *f, Mem *mem, Value v);
 /* Orders the arguments, drops what no result needs, adds the function. */
 FnRef frame_close(Sema *s, Frame *f, const Value *args, uint32_t nargs,
@@ -356,6 +358,7 @@ struct Sema {
     Scope *scope;
     VEC(Mem *) mems;
     VEC(Mem *) trained;    /* not frozen, in the loss */
+    Mem *updates;          /* the state that counts applied steps */
     VEC(AxisOwner) owners; /* by axis */
     bool as_entered;       /* sizes are those that the signature bound */
     bool sizing;           /* an axis name in an expression is its size */

@@ -233,6 +233,17 @@ static bool exec_for(Sema *s, const Node *n)
 
 /* ------------------------------------------------------- records, checks -- */
 
+/* What each step logs beside the records of the program. */
+static bool record_taken(Sema *s, const Node *n, Str path)
+{
+    const char *text = STR(s, path);
+    if (!s->train || (strcmp(text, "applied") && strcmp(text, "updates")))
+        return false;
+    sema_error(s, DIAG_name_twice, n->record.name.span,
+               "every step logs '%s': no other record has that name", text);
+    return true;
+}
+
 static bool exec_record(Sema *s, const Node *n)
 {
     Val v = eval_node(s, n->record.value);
@@ -248,6 +259,7 @@ static bool exec_record(Sema *s, const Node *n)
     x = emit_unary(here(s), SC_stop, x);
     Export e = {EXPORT_record, indexed(s, n->record.name.text), x, n->head};
     e.path = site_path(s, s->scope->site, e.path);
+    if (record_taken(s, n, e.path)) return false;
     vec_push(s->a, &s->frame->exports, e);
     return true;
 }

@@ -69,7 +69,7 @@ bool train_params_known(Sema *s, Span at)
         sema_error(s, DIAG_no_loss, at,
                    t ? "the parameters are known after loss = "
                        "..."
-                     : "only a train block has parameters to name");
+                     : "only a train block has parameters and updates");
         return false;
     }
     for (uint32_t i = 0; i < s->mems.n; i++) {
@@ -86,7 +86,7 @@ bool train_params_known(Sema *s, Span at)
     return true;
 }
 
-/* step, params, grads: names that stand for themselves. */
+/* step, updates, params, grads: names that stand for themselves. */
 Val train_bundle(Sema *s, Span at, const char *name)
 {
     if (strcmp(name, "step") == 0) {
@@ -97,6 +97,7 @@ Val train_bundle(Sema *s, Span at, const char *name)
         }
         return val_tensor(s, entry_scalar(s, "step", DT_i32));
     }
+    if (s->train && strcmp(name, "updates") == 0) return updates_value(s, at);
     if (s->train && s->frame->up) {
         sema_error(s, DIAG_no_loss, at,
                    "'%s' is known in the train block itself", name);

@@ -7,14 +7,15 @@
 #include "sema.h"
 
 struct Train {
+    Span at;
     Val loss;
     Span loss_at;
     bool loss_wrong; /* and reported */
-    bool known;  /* the parameters are */
-    Val params;  /* bundles */
-    Val raw;     /* the gradients, as differentiated */
-    bool *taken; /* by trained parameter: some update has */
-    Val *next;   /* their next values */
+    bool known;      /* the parameters are */
+    Val params;      /* bundles */
+    Val raw;         /* the gradients, as differentiated */
+    bool *taken;     /* by trained parameter: some update has */
+    Val *next;       /* their next values */
     VEC(const Node *) rules;
     Val rate; /* lr of the first update */
     bool has_rate;
@@ -28,6 +29,21 @@ typedef struct Update {
     uint32_t nargs;
     Val grads;
 } Update;
+
+/* The next value of a parameter or state. */
+typedef struct Next {
+    Mem *mem;
+    Value value;
+} Next;
+
+/* guard.c */
+/* Makes the state that counts applied steps. */
+void guard_updates(Sema *s);
+/* `updates`: the number of the present update, from 1. */
+Val updates_value(Sema *s, Span at);
+/* Each value becomes the present one where the step is not finite; the result
+ * says that it is. */
+Value guard_step(Sema *s, Next *next, uint32_t n);
 
 bool path_matches(Sema *s, const char *path, const Mem *mem);
 void path_unknown(Sema *s, Span at, const char *who, const char *path);

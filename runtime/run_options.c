@@ -25,6 +25,7 @@ static RunOptions read_options(const Options *o)
                         .export_dtype = option_text(o, OPT_export_dtype),
                         .metrics = option_text(o, OPT_metrics),
                         .log_every = option_number(o, OPT_log_every, 10),
+                        .max_skips = option_number(o, OPT_max_skips, 10),
                         .ranks = ranks ? ranks : option_number(o, OPT_nproc, 0),
                         .threads = (unsigned)option_number(o, OPT_threads, 0),
                         .peak_tflops = option_real(o, OPT_peak_tflops, 0),
@@ -41,6 +42,8 @@ static TitanStatus check_usage(TitanStory *s, const Options *o,
                           o->arguments.at[0]);
     if (r->log_every < 1)
         return titan_fail(s, TITAN_USAGE, "--log-every needs at least 1");
+    if (r->max_skips < 0)
+        return titan_fail(s, TITAN_USAGE, "--max-skips needs 0 or more");
     if (option_given(o, OPT_ranks) && option_given(o, OPT_nproc))
         return titan_fail(s, TITAN_USAGE,
                           "--ranks and --nproc exclude each other");

@@ -10,6 +10,7 @@
 #include "data.h"
 #include "metrics.h"
 #include "narrow.h"
+#include "skip.h"
 #include "weights.h"
 
 #include <inttypes.h>
@@ -32,6 +33,7 @@ typedef struct Run {
     int64_t rows, length; /* of a step's input: G rows of T tokens */
     double logged_at;
     int64_t since; /* steps since the last logged one */
+    Skips skips;
     StepRecord records[MAX_RECORDS];
     double *values; /* of all records */
 } Run;
@@ -180,9 +182,25 @@ static TitanStatus read_checks(Run *r, int64_t step)
     return TITAN_OK;
 }
 
-static bool is_logged(const Run *r, int64_t step)
+static bool is_applied(Run *r)
 {
-    return step == 1 || step % r->o->log_every == 0;
+    return !(record(r, "applied") == 0);
+}
+
+/* A skipped step is always logged. */
+static bool is_logged(Run *r, int64_t step)
+{
+    return step == 1 || step % r->o->log_every == 0 || !is_applied(r);
+}
+
+static TitanStatus note_skip(Run *r, int64_t step)
+{
+    if (is_applied(r)) {
+        skips_end(&r->skips);
+        return TITAN_OK;
+    }
+    Skip k = {step, record(r, "loss"), record(r, "grad_norm"), record(r, "lr")};
+    return skips_add(r->story, &r->skips, &k);
 }
 
 static TitanStatus log_step(Run *r, int64_t step, int64_t steps)
@@ -226,7 +244,8 @@ static TitanStatus one_step(Run *r, int64_t step, int64_t steps)
     TRY(fill_inputs(r, step));
     TRY(titan_host_run(r->host, r->train));
     TRY(read_checks(r, step));
-    return log_step(r, step, steps);
+    TRY(log_step(r, step, steps));
+    return note_skip(r, step);
 }
 
 static void print_start(const Run *r)
@@ -276,6 +295,7 @@ static TitanStatus run_all(Run *r)
     r->metrics.peak_flops = o->peak_tflops * 1e12;
     r->metrics.peak_bytes = r->im->header->arena_bytes;
     r->metrics.quiet = o->quiet;
+    r->skips.most = o->max_skips;
     TRY(metrics_open(r->story, &r->metrics, o->metrics));
     TRY(init_weights(r));
     TRY(run_steps(r, steps));

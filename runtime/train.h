@@ -12,7 +12,7 @@ typedef struct RunOptions {
     int64_t steps; /* -1: the config value `steps` */
     int64_t seed;
     const char *init_from, *export_to, *export_dtype, *metrics;
-    int64_t log_every;
+    int64_t log_every, max_skips;
     int64_t ranks;      /* --ranks or --nproc; 0: as compiled */
     unsigned threads;   /* 0: all processors */
     double peak_tflops; /* 0: not known */
