@@ -252,6 +252,14 @@ static bool is_rounding(const Merge *g, const Inst *map)
            dtype_class(to) == DC_float;
 }
 
+/* A contraction rounds to any narrower dtype, a reduction to its operand's. */
+static bool may_round_to(const Merge *g, const Fn *fn, const Inst *sum, DType d)
+{
+    DType from = type_dtype(g->m, value_type(fn, inst_arg(fn, sum, 0)));
+    if (sum->op == OP_reduce) return d == from;
+    return dtype_bytes(d) < dtype_bytes(type_dtype(g->m, sum->type));
+}
+
 /* A sum that is rounded, and otherwise not used, rounds itself. */
 static bool merge_rounding(Merge *g, Value old)
 {
@@ -264,7 +272,8 @@ static bool merge_rounding(Merge *g, Value old)
     if ((sum->op != OP_einsum && sum->op != OP_reduce) ||
         sum->phase != in->phase || !used_once(g, from) ||
         attr_flag(m, sum->attr, AT_pinned) ||
-        type_dtype(m, sum->type) != acc_of(g, fn, sum))
+        type_dtype(m, sum->type) != acc_of(g, fn, sum) ||
+        !may_round_to(g, fn, sum, type_dtype(m, in->type)))
         return false;
     Value args[2];
     for (uint32_t i = 0; i < sum->nargs; i++)
