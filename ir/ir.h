@@ -601,6 +601,7 @@ bool module_parse(Module *m, uint32_t source);
 bool module_verify(Module *m);
 
 #include "layout.h"
+#include "order.h"
 #include "live.h"
 #include "tile.h"
 #include "interp/interp.h"

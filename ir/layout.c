@@ -81,10 +81,17 @@ bool layout_is_packed(const Module *m, Layout x)
 int64_t layout_bytes(const Module *m, Layout x)
 {
     const TypeInfo *ti = type_info(m, x.type);
-    int64_t last = 0;
-    for (uint32_t i = 0; i < ti->naxes; i++)
-        last += (axis_extent(m, x.type, i) - 1) * x.stride[i];
-    return (last + 1) * dtype_bytes((DType)ti->dtype);
+    int64_t last = 1, far, bytes;
+    for (uint32_t i = 0; i < ti->naxes; i++) {
+        int64_t n = axis_extent(m, x.type, i);
+        if (__builtin_mul_overflow(n - 1, x.stride[i], &far) ||
+            __builtin_add_overflow(last, far, &last))
+            return INT64_MAX;
+    }
+    if (__builtin_mul_overflow(last, (int64_t)dtype_bytes((DType)ti->dtype),
+                               &bytes))
+        return INT64_MAX;
+    return bytes;
 }
 
 int64_t layout_stride(const Module *m, Layout x, Axis axis)

@@ -25,7 +25,7 @@ bool layout_same(const Module *m, Layout x, Layout y);
 bool layout_is_dense(const Module *m, Layout x);
 /* Strides count without gaps, in any order of the axes. */
 bool layout_is_packed(const Module *m, Layout x);
-/* Bytes from the first element to the end of the last. */
+/* Bytes from the first element to the end of the last; saturates. */
 int64_t layout_bytes(const Module *m, Layout x);
 int64_t layout_stride(const Module *m, Layout x, Axis axis); /* 0: no such */
 /* The axes, outermost first; returns their number. */

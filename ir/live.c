@@ -1,12 +1,20 @@
 /*
  * live.c: when each buffer of a kernel module holds something (see live.h).
  *
- * One walk in the order of execution, with each loop's body walked once.  A
- * use of a loop's argument is a use of the buffer that was handed in.
+ * One walk in the order of execution, with each loop's body walked once.  What
+ * is handed to a loop is used by the loop, from its begin to its end.
  */
 #include "ir.h"
 
 static const uint32_t NO_BUFFER = UINT32_MAX;
+
+/* A function in one place where it runs. */
+typedef struct LivePlace {
+    const struct LivePlace *around; /* NULL: an entry */
+    uint32_t step;                  /* the loop there */
+    uint32_t depth;
+    StepOrder order;
+} LivePlace;
 
 typedef struct LiveWalk {
     Module *m;
@@ -14,6 +22,7 @@ typedef struct LiveWalk {
     VEC(LiveBuffer) buffers;
     uint32_t **numbers; /* by function: value -> buffer + 1 */
     int64_t now;
+    bool one_stream;
 } LiveWalk;
 
 static bool is_result(const Fn *fn, Value v)
@@ -48,8 +57,15 @@ static void touch(LiveWalk *w, uint32_t buffer, int64_t first, int64_t last)
     if (b->last < last) b->last = last;
 }
 
-/* The buffer behind each value: through views, and arguments. */
-static uint32_t *roots_of(LiveWalk *w, FnRef f, const uint32_t *args)
+static void use(LiveWalk *w, uint32_t buffer, const LivePlace *p, uint32_t step)
+{
+    if (buffer == NO_BUFFER || w->one_stream) return;
+    LiveUse u = {p, step};
+    vec_push(w->a, &w->buffers.at[buffer].uses, u);
+}
+
+/* The buffer behind each value, through views; none behind an argument. */
+static uint32_t *roots_of(LiveWalk *w, FnRef f)
 {
     const Fn *fn = fn_of(w->m, f);
     const uint32_t *numbers = numbers_of(w, f);
@@ -59,51 +75,69 @@ static uint32_t *roots_of(LiveWalk *w, FnRef f, const uint32_t *args)
         roots[i] = NO_BUFFER;
         if (in->op == OP_buffer && numbers[i]) roots[i] = numbers[i] - 1;
         if (in->op == OP_view) roots[i] = roots[inst_arg(fn, in, 0).id];
-        if (in->op == OP_arg && args) roots[i] = args[i];
     }
     return roots;
 }
 
-static void walk_fn(LiveWalk *w, FnRef f, const uint32_t *args, bool lane);
-
-static void walk_loop(LiveWalk *w, const Fn *fn, const Inst *in,
-                      const uint32_t *roots, bool lane)
-{
-    uint32_t *args = NEW_ARRAY(w->a, uint32_t, (size_t)in->nargs + 1);
-    for (uint32_t k = 0; k < in->nargs; k++)
-        args[k] = roots[inst_arg(fn, in, k).id];
-    int64_t begin = w->now++;
-    walk_fn(w, attr_fn(w->m, in->attr, AT_fn), args,
-            lane || attr_flag(w->m, in->attr, AT_parallel));
-    for (uint32_t k = 0; k < in->nargs; k++)
-        touch(w, args[k], begin, w->now);
-    w->now++;
-}
-
-static void walk_fn(LiveWalk *w, FnRef f, const uint32_t *args, bool lane)
+static void walk_fn(LiveWalk *w, FnRef f, LivePlace place, bool lane)
 {
     const Fn *fn = fn_of(w->m, f);
-    const uint32_t *roots = roots_of(w, f, args);
+    const uint32_t *roots = roots_of(w, f);
+    LivePlace *p = NEW(w->a, LivePlace);
+    *p = place;
+    if (!w->one_stream) p->order = order_of(w->m, fn, w->a);
     for (uint32_t i = 0; i < fn->ninsts; i++) {
         const Inst *in = &fn->insts[i];
         if (in->op == OP_buffer && roots[i] != NO_BUFFER)
             w->buffers.at[roots[i]].lane |= lane;
-        if (in->op == OP_loop) walk_loop(w, fn, in, roots, lane);
-        if (in->op != OP_launch) continue;
-        for (uint32_t k = 0; k < in->nargs; k++)
-            touch(w, roots[inst_arg(fn, in, k).id], w->now, w->now);
+        if (!is_step(in)) continue;
+        int64_t begin = w->now;
+        if (in->op == OP_loop) {
+            LivePlace inner = {.around = p, .step = i, .depth = p->depth + 1};
+            bool lanes = lane || attr_flag(w->m, in->attr, AT_parallel);
+            w->now++;
+            walk_fn(w, attr_fn(w->m, in->attr, AT_fn), inner, lanes);
+        }
+        for (uint32_t k = 0; k < in->nargs; k++) {
+            uint32_t root = roots[inst_arg(fn, in, k).id];
+            touch(w, root, begin, w->now);
+            use(w, root, p, i);
+        }
         w->now++;
     }
 }
 
 Live live_find(Module *m, Arena *a)
 {
-    LiveWalk w = {.m = m, .a = a};
+    LiveWalk w = {.m = m, .a = a, .one_stream = module_streams(m) == 1};
     w.numbers = NEW_ARRAY(a, uint32_t *, (size_t)m->fns.n + 1);
     for (uint32_t i = 0; i < m->fns.n; i++)
         if (m->fns.at[i]->entry && m->fns.at[i]->view == VIEW_kernel)
-            walk_fn(&w, (FnRef){i}, NULL, false);
-    return (Live){w.buffers.at, w.buffers.n};
+            walk_fn(&w, (FnRef){i}, (LivePlace){.around = NULL}, false);
+    return (Live){w.buffers.at, w.buffers.n, w.one_stream};
+}
+
+/* Whether use X ends before use Y begins: the steps that they are, or are in,
+ * of the innermost function around both.  Entries never run together. */
+static bool ends_before(LiveUse x, LiveUse y)
+{
+    while (x.place != y.place) {
+        LiveUse *deep = x.place->depth >= y.place->depth ? &x : &y;
+        if (!deep->place->around) return true;
+        *deep = (LiveUse){deep->place->around, deep->place->step};
+    }
+    return x.step < y.step && order_before(&x.place->order, x.step, y.step);
+}
+
+bool live_together(const Live *l, const LiveBuffer *x, const LiveBuffer *y)
+{
+    if (x->first <= y->last && y->first <= x->last) return true;
+    if (l->one_stream) return false;
+    const LiveBuffer *a = x->last < y->first ? x : y, *b = a == x ? y : x;
+    for (uint32_t i = 0; i < a->uses.n; i++)
+        for (uint32_t k = 0; k < b->uses.n; k++)
+            if (!ends_before(a->uses.at[i], b->uses.at[k])) return true;
+    return false;
 }
 
 int64_t live_most(const Live *l, bool lane, int64_t *moment, Arena *a)

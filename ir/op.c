@@ -8,20 +8,21 @@
 
 #include <string.h>
 
-#define B(k)              (UINT64_C(1) << AT_##k)
-#define A0                0
-#define A1(a)             B(a)
-#define A2(a, b)          (B(a) | B(b))
-#define A3(a, b, c)       (B(a) | B(b) | B(c))
-#define A4(a, b, c, d)    (B(a) | B(b) | B(c) | B(d))
-#define A5(a, b, c, d, e) (B(a) | B(b) | B(c) | B(d) | B(e))
-#define G                 (1u << VIEW_global)
-#define L                 (1u << VIEW_local)
-#define K                 (1u << VIEW_kernel)
-#define PURE              OPF_PURE
-#define LINEAR            OPF_LINEAR
-#define COMM              OPF_COMM
-#define FREE              OPF_FREE
+#define B(k)                 (UINT64_C(1) << AT_##k)
+#define A0                   0
+#define A1(a)                B(a)
+#define A2(a, b)             (B(a) | B(b))
+#define A3(a, b, c)          (B(a) | B(b) | B(c))
+#define A4(a, b, c, d)       (B(a) | B(b) | B(c) | B(d))
+#define A5(a, b, c, d, e)    (B(a) | B(b) | B(c) | B(d) | B(e))
+#define A6(a, b, c, d, e, f) (A3(a, b, c) | A3(d, e, f))
+#define G                    (1u << VIEW_global)
+#define L                    (1u << VIEW_local)
+#define K                    (1u << VIEW_kernel)
+#define PURE                 OPF_PURE
+#define LINEAR               OPF_LINEAR
+#define COMM                 OPF_COMM
+#define FREE                 OPF_FREE
 
 static const OpInfo op_table[] = {
 #define OP(name, least, most, flags, views, required, optional) \

@@ -4,7 +4,8 @@
  *   needs    kernel view
  *   gives    base and offset of every buffer and of every entry's arguments
  *   keeps    everything else
- *   result   no two buffers that live at one moment overlap
+ *   result   two buffers overlap only if every use of one comes before every
+ *            use of the other, in whatever order streams and events allow
  *
  * Slots lie in `persistent`, in the order of the module, once for all entries.
  * Inputs, scalars and results of an entry lie in `io`, from 0 in each.  What
@@ -100,6 +101,7 @@ typedef struct Block {
 typedef struct Arrange {
     Block *blocks; /* in the order in which they are placed */
     uint32_t n;
+    const Live *live;
     Block **meets; /* scratch */
 } Arrange;
 
@@ -146,18 +148,14 @@ static int by_offset(const void *a, const void *b)
     return by_number(x, y);
 }
 
-static bool live_together(const LiveBuffer *x, const LiveBuffer *y)
-{
-    return x->first <= y->last && y->first <= x->last;
-}
-
 /* The start of the smallest gap that takes the block. */
 static int64_t best_gap(Arrange *r, uint32_t block)
 {
     const LiveBuffer *b = r->blocks[block].b;
     uint32_t n = 0;
     for (uint32_t i = 0; i < block; i++)
-        if (live_together(r->blocks[i].b, b)) r->meets[n++] = &r->blocks[i];
+        if (live_together(r->live, r->blocks[i].b, b))
+            r->meets[n++] = &r->blocks[i];
     qsort(r->meets, n, sizeof *r->meets, by_offset);
     int64_t end = 0, best = -1, best_size = INT64_MAX;
     for (uint32_t i = 0; i < n; i++) {
@@ -190,6 +188,7 @@ static int64_t place_temporaries(Module *m, const Live *live, bool lane)
     static int (*const orders[])(const void *, const void *) = {
         by_size, by_area, by_span, by_start};
     Arrange r = {.blocks = NEW_ARRAY(m->scratch, Block, (size_t)live->n + 1),
+                 .live = live,
                  .meets = NEW_ARRAY(m->scratch, Block *, (size_t)live->n + 1)};
     for (uint32_t i = 0; i < live->n; i++)
         if (live->at[i].lane == lane)

@@ -11,7 +11,8 @@
  * buffer is poisoned again after its last use, and each turn of an outermost
  * parallel loop begins with a poisoned lane.  So a plan that lets two live
  * buffers overlap, or a kernel that reads what nobody wrote, gives a wrong
- * result.  With `order` the turns of parallel loops run in a random order.
+ * result.  With `order` the turns of parallel loops run in a random order, and
+ * launches and loops in one that streams and events allow (steps.c).
  */
 #include <math.h>
 #include <string.h>
@@ -137,7 +138,7 @@ static int64_t place_extent(const Run *r, const Val *v)
     return layout_bytes(r->m, (Layout){v->type, v->place.stride});
 }
 
-static void place_poison(const Run *r, const Val *v)
+void place_poison(const Run *r, const Val *v)
 {
     Space *s = space_of(r, &v->place);
     for (uint32_t d = 0; d < r->ndev; d++)
@@ -234,42 +235,6 @@ void interp_launch(Frame *f, const Inst *in, Val *out)
     arena_pop(&r->temp, mark);
 }
 
-/* Per buffer of the frame or a lane: the last instruction that uses it. */
-static uint32_t *last_uses(Run *r, const Fn *fn)
-{
-    uint32_t *last = NEW_ARRAY(&r->temp, uint32_t, fn->ninsts);
-    uint32_t *root = NEW_ARRAY(&r->temp, uint32_t, fn->ninsts);
-    for (uint32_t i = 0; i < fn->ninsts; i++) {
-        const Inst *in = &fn->insts[i];
-        root[i] = in->op == OP_view ? root[inst_arg(fn, in, 0).id] : i;
-        for (uint32_t k = 0; k < in->nargs; k++)
-            last[root[inst_arg(fn, in, k).id]] = i;
-    }
-    for (uint32_t i = 0; i < fn->nresults; i++)
-        last[root[fn->result_values[i].id]] = UINT32_MAX;
-    return last;
-}
-
-static void run_places(Frame *f)
-{
-    Run *r = f->r;
-    const Fn *fn = f->fn;
-    uint32_t *last = last_uses(r, fn);
-    for (uint32_t i = 0; i < fn->ninsts && !r->failed; i++) {
-        const Inst *in = &fn->insts[i];
-        bool filled = in->op == OP_arg && !f->outer; /* of an entry */
-        if (!filled) run_inst(f, (Value){i}, &f->vals[i]);
-        if (in->op != OP_launch && in->op != OP_loop) continue;
-        for (uint32_t b = 0; b < i && !r->failed; b++) {
-            const Inst *buffer = &fn->insts[b];
-            if (last[b] == i && buffer->op == OP_buffer &&
-                !attr_is(r->m, buffer->attr, AT_base, "io") &&
-                !attr_is(r->m, buffer->attr, AT_base, "persistent"))
-                place_poison(r, &f->vals[b]);
-        }
-    }
-}
-
 /* The order of the turns of a loop: as written, or any for a parallel one. */
 static int64_t *turn_order(Run *r, const Inst *in, int64_t count)
 {
@@ -333,6 +298,7 @@ void run_kernel_fn(Run *r, const Fn *fn, const Val *args, Val *results)
 {
     for (uint32_t i = 0; i < BASE_count; i++)
         space_new(r);
+    r->streams = module_streams(r->m);
     Frame f = frame_new(r, fn, args);
     for (uint32_t i = 0; i < fn->nparams && !r->failed; i++) {
         Val *place = &f.vals[i];

@@ -51,8 +51,9 @@ typedef struct Run {
     Map bodies; /* expression -> compiled body */
     VEC(Scalars *) scalars;
     VEC(Space *) spaces;
-    Ranks *ranks;  /* NULL: no rank functions are running */
-    uint32_t rank; /* which of them is */
+    uint32_t streams; /* kernel view: how many there are */
+    Ranks *ranks;     /* NULL: no rank functions are running */
+    uint32_t rank;    /* which of them is */
 } Run;
 
 typedef struct Frame {
@@ -211,14 +212,16 @@ const Scalars *scalars_of(Run *r, Expr body);
 Dual cast_value(DType to, DType from, bool round, Dual x);
 uint32_t philox(uint64_t key, uint64_t high, uint64_t low);
 
-/* --------------------------------- ranks (rank.c), kernel view (kernel.c) --
- */
+/* ------------------- ranks (rank.c), kernel view (kernel.c, steps.c) -- */
 
 /* False: no message yet, and the frame is blocked. */
 void rank_send(Frame *f, const Inst *in, const Val *v);
 void rank_recv(Frame *f, const Inst *in, Val *out);
 /* Kernel view: the place of a parameter. */
 void place_arg(Frame *f, const Inst *in, const Val *arg, Val *out);
+void place_poison(const Run *r, const Val *v);
+/* Runs a kernel function whose arguments have places. */
+void run_places(Frame *f);
 /* Lays out the arguments of an entry, runs it and reads its results. */
 void run_kernel_fn(Run *r, const Fn *fn, const Val *args, Val *results);
 

@@ -166,7 +166,7 @@ bool verify_launch(const Verify *vf)
                                    : g->results[i - g->nparams].type;
         if (!check_given(vf, i, want, "K2")) return false;
     }
-    return check_outs(vf, g->nparams);
+    return check_outs(vf, g->nparams) && verify_step(vf);
 }
 
 bool verify_loop(const Verify *vf)
@@ -186,10 +186,10 @@ bool verify_loop(const Verify *vf)
     if (!check_places(vf, false, "LP4")) return false;
     for (uint32_t i = 0; i < vf->in->nargs; i++)
         if (!check_given(vf, i, body->params[i].type, "LP3")) return false;
-    if (!attr_flag(vf->m, vf->in->attr, AT_guarded)) return true;
-    if (vf->in->nargs &&
-        type_eq(operand_type(vf, 0), type_scalar(vf->m, DT_bool)))
-        return true;
-    return verify_fail(vf, "the first operand of a guarded loop is not bool[] "
-                           "(LP5)");
+    if (attr_flag(vf->m, vf->in->attr, AT_guarded) &&
+        (!vf->in->nargs ||
+         !type_eq(operand_type(vf, 0), type_scalar(vf->m, DT_bool))))
+        return verify_fail(vf, "the first operand of a guarded loop is not "
+                               "bool[] (LP5)");
+    return verify_step(vf);
 }

@@ -270,5 +270,5 @@ bool module_verify(Module *m)
     if (!ok) return false;
     for (uint32_t i = 0; i < m->fns.n; i++)
         ok = verify_fn(m, m->fns.at[i]) && ok;
-    return ok && verify_module_calls(m);
+    return ok && verify_module_calls(m) && verify_module_order(m);
 }

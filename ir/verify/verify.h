@@ -70,9 +70,15 @@ bool verify_is_whole_number(DType d);
 Type summed_type(const Verify *vf, Type t, const Axis *axes, uint32_t n,
                  PendingKind kind);
 
+/* ------------------------------------------------ streams and events (order.c) */
+
+/* What a launch or loop says of them. */
+bool verify_step(const Verify *vf);
+
 /* --------------------------------------------------------- the module -- */
 
 bool verify_module_calls(Module *m); /* calls.c: no recursion */
+bool verify_module_order(Module *m); /* order.c: what clashes is ordered */
 bool verify_ports(const Verify *vf); /* ports.c: params and results of a fn */
 
 #endif

@@ -1,0 +1,266 @@
+/*
+ * access.c: which bytes each step of a kernel function touches (order.h).
+ *
+ * Functions are walked from those that no loop runs, each body in the place of
+ * its loop, so that an argument stands for the place that was handed in.  A
+ * place is a range of bytes of a space: of a base where there is a plan, of
+ * the buffer alone where there is none.  What a loop touches is what its body
+ * touches, in every turn at once; buffers of the body without a place are
+ * nobody else's.
+ *
+ * Ranges are as wide as their strides, so two places that lie between each
+ * other's elements count as one.  Sums that do not fit in 64 bits saturate:
+ * the program may be any text.
+ */
+#include <stdlib.h>
+
+#include "ir.h"
+
+typedef struct Reach {
+    bool is_place;
+    uint32_t space;
+    int64_t first;
+    int64_t turn[MOST_LOOPS];
+} Reach;
+
+typedef struct StepWalk {
+    Module *m;
+    Arena *a;
+    StepsVisit *visit;
+    void *user;
+    uint32_t spaces;
+} StepWalk;
+
+/* What one function in one place has; `point` when a guarded loop is in it. */
+typedef struct FnWalk {
+    StepWalk *w;
+    const Fn *fn;
+    Reach *reach; /* by value */
+    VEC(Access) at;
+    bool *points;
+    bool point;
+    const int64_t *counts;
+    uint32_t depth;
+} FnWalk;
+
+static int64_t plus(int64_t x, int64_t y)
+{
+    int64_t sum;
+    if (__builtin_add_overflow(x, y, &sum))
+        return x < 0 ? INT64_MIN : INT64_MAX;
+    return sum;
+}
+
+static int64_t times(int64_t x, int64_t y)
+{
+    int64_t product;
+    if (__builtin_mul_overflow(x, y, &product))
+        return (x < 0) == (y < 0) ? INT64_MAX : INT64_MIN;
+    return product;
+}
+
+/* --------------------------------------------------------------- places -- */
+
+static uint32_t space_of(StepWalk *w, const Inst *in)
+{
+    for (uint32_t b = 0; b < BASE_count; b++)
+        if (attr_is(w->m, in->attr, AT_base, base_name((Base)b))) return b;
+    return BASE_count + w->spaces++;
+}
+
+static void move_view(const FnWalk *f, const Inst *in, Reach *r)
+{
+    const Module *m = f->w->m;
+    const AttrItem *turn = attr_get(m, in->attr, AT_turn);
+    r->first = plus(r->first, attr_int(m, in->attr, AT_offset, 0));
+    for (uint32_t i = 0; turn && i < turn->n && i < f->depth; i++)
+        r->turn[i] = plus(r->turn[i], turn->ints[i]);
+}
+
+static void find_reach(FnWalk *f, uint32_t i, const Reach *args)
+{
+    const Inst *in = &f->fn->insts[i];
+    Reach *r = &f->reach[i];
+    bool root = in->op == OP_buffer || in->op == OP_arg;
+    if (in->op == OP_arg && args) {
+        *r = args[i];
+    } else if (root) {
+        *r = (Reach){.is_place = true, .space = space_of(f->w, in)};
+        r->first = attr_int(f->w->m, in->attr, AT_offset, 0);
+    } else if (in->op == OP_view) {
+        *r = f->reach[inst_arg(f->fn, in, 0).id];
+        move_view(f, in, r);
+    }
+}
+
+static void touch(FnWalk *f, uint32_t step, Value v, bool write)
+{
+    const Reach *r = &f->reach[v.id];
+    if (!r->is_place) return; /* a counter */
+    Layout l = layout_of(f->w->m, f->fn, v, f->w->a);
+    Access x = {.step = step, .write = write, .space = r->space};
+    x.first = r->first;
+    x.end = plus(r->first, layout_bytes(f->w->m, l));
+    memcpy(x.turn, r->turn, sizeof x.turn);
+    vec_push(f->w->a, &f->at, x);
+}
+
+/* ---------------------------------------------------------------- steps -- */
+
+static void walk_launch(FnWalk *f, uint32_t i)
+{
+    const Inst *in = &f->fn->insts[i];
+    int64_t outs = attr_int(f->w->m, in->attr, AT_outs, 0);
+    for (uint32_t k = 0; k < in->nargs; k++)
+        touch(f, i, inst_arg(f->fn, in, k), in->nargs - k <= outs);
+}
+
+/* An access of the body, in all turns of the loop. */
+static Access all_turns(const Access *in, uint32_t step, int64_t count)
+{
+    Access x = *in;
+    int64_t far = times(in->turn[0], count - 1);
+    x.step = step;
+    if (far < 0) x.first = plus(x.first, far);
+    if (far > 0) x.end = plus(x.end, far);
+    memmove(x.turn, in->turn + 1, sizeof x.turn - sizeof *x.turn);
+    x.turn[MOST_LOOPS - 1] = 0;
+    return x;
+}
+
+static bool walk_fn(StepWalk *w, FnRef ref, const Reach *args,
+                    const FnWalk *around, int64_t count, FnWalk *out);
+
+static Reach *hand_in(const FnWalk *f, const Inst *in)
+{
+    Reach *args = NEW_ARRAY(f->w->a, Reach, (size_t)in->nargs + 1);
+    for (uint32_t k = 0; k < in->nargs; k++) {
+        const Reach *r = &f->reach[inst_arg(f->fn, in, k).id];
+        args[k] = *r;
+        memmove(args[k].turn + 1, r->turn, sizeof r->turn - sizeof *r->turn);
+        args[k].turn[0] = 0;
+    }
+    return args;
+}
+
+static bool walk_loop(FnWalk *f, uint32_t i)
+{
+    StepWalk *w = f->w;
+    const Inst *in = &f->fn->insts[i];
+    int64_t count = attr_int(w->m, in->attr, AT_count, 0);
+    uint32_t mine = w->spaces;
+    FnWalk body;
+    if (!walk_fn(w, attr_fn(w->m, in->attr, AT_fn), hand_in(f, in), f, count,
+                 &body))
+        return false;
+    bool guarded = attr_flag(w->m, in->attr, AT_guarded);
+    if (guarded) touch(f, i, inst_arg(f->fn, in, 0), false);
+    f->points[i] = guarded || body.point;
+    f->point |= f->points[i];
+    for (uint32_t k = 0; k < body.at.n; k++) {
+        const Access *x = &body.at.at[k];
+        if (x->space >= BASE_count + mine) continue;
+        vec_push(w->a, &f->at, all_turns(x, i, count));
+    }
+    return true;
+}
+
+/* Loops around beyond MOST_LOOPS are no loops for the turns of a view: such
+ * a program is refused where it is compiled. */
+static void set_counts(FnWalk *f, const FnWalk *around, int64_t count)
+{
+    if (!around) return;
+    f->depth = around->depth < MOST_LOOPS ? around->depth + 1 : MOST_LOOPS;
+    int64_t *counts = NEW_ARRAY(f->w->a, int64_t, f->depth);
+    counts[0] = count;
+    for (uint32_t i = 1; i < f->depth; i++)
+        counts[i] = around->counts[i - 1];
+    f->counts = counts;
+}
+
+static bool walk_fn(StepWalk *w, FnRef ref, const Reach *args,
+                    const FnWalk *around, int64_t count, FnWalk *out)
+{
+    const Fn *fn = fn_of(w->m, ref);
+    FnWalk f = {.w = w, .fn = fn};
+    f.reach = NEW_ARRAY(w->a, Reach, (size_t)fn->ninsts + 1);
+    f.points = NEW_ARRAY(w->a, bool, (size_t)fn->ninsts + 1);
+    set_counts(&f, around, count);
+    for (uint32_t i = 0; i < fn->ninsts; i++) {
+        uint8_t op = fn->insts[i].op;
+        find_reach(&f, i, args);
+        if (op == OP_launch) walk_launch(&f, i);
+        if (op == OP_loop && !walk_loop(&f, i)) return false;
+    }
+    FnSteps s = {ref, f.at.at, f.at.n, f.points, f.counts, f.depth};
+    if (out) *out = f;
+    return w->visit(w->user, &s);
+}
+
+bool steps_walk(Module *m, Arena *a, StepsVisit *visit, void *user)
+{
+    StepWalk w = {.m = m, .a = a, .visit = visit, .user = user};
+    bool *inner = NEW_ARRAY(a, bool, (size_t)m->fns.n + 1);
+    for (uint32_t f = 0; f < m->fns.n; f++)
+        for (uint32_t i = 0; i < m->fns.at[f]->ninsts; i++) {
+            const Inst *in = &m->fns.at[f]->insts[i];
+            if (in->op == OP_loop) inner[attr_fn(m, in->attr, AT_fn).id] = true;
+        }
+    for (uint32_t f = 0; f < m->fns.n; f++)
+        if (m->fns.at[f]->view == VIEW_kernel && !inner[f] &&
+            !walk_fn(&w, (FnRef){f}, NULL, NULL, 0, NULL))
+            return false;
+    return true;
+}
+
+/* -------------------------------------------------------------- clashes -- */
+
+/* An access with the bytes of all turns around. */
+typedef struct Wide {
+    const Access *x;
+    int64_t first, end;
+} Wide;
+
+static Wide widen(const FnSteps *s, const Access *x)
+{
+    Wide w = {x, x->first, x->end};
+    for (uint32_t i = 0; i < s->depth; i++) {
+        int64_t far = times(x->turn[i], s->counts[i] - 1);
+        if (far < 0) w.first = plus(w.first, far);
+        if (far > 0) w.end = plus(w.end, far);
+    }
+    return w;
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const Wide *x = a, *y = b;
+    if (x->x->space != y->x->space) return x->x->space < y->x->space ? -1 : 1;
+    if (x->first != y->first) return x->first < y->first ? -1 : 1;
+    return x->x < y->x ? -1 : x->x > y->x;
+}
+
+/* The wide ranges meet; ones that move alike have to meet in one turn. */
+static bool is_clash(const Access *x, const Access *y)
+{
+    if (x->step == y->step || (!x->write && !y->write)) return false;
+    if (memcmp(x->turn, y->turn, sizeof x->turn) != 0) return true;
+    return x->first < y->end && y->first < x->end;
+}
+
+bool steps_clashes(const FnSteps *s, Arena *a, ClashVisit *visit, void *user)
+{
+    Wide *w = NEW_ARRAY(a, Wide, (size_t)s->n + 1);
+    for (uint32_t i = 0; i < s->n; i++)
+        w[i] = widen(s, &s->at[i]);
+    qsort(w, s->n, sizeof *w, by_place);
+    for (uint32_t i = 0; i < s->n; i++)
+        for (uint32_t k = i + 1; k < s->n; k++) {
+            const Access *x = w[i].x, *y = w[k].x;
+            if (x->space != y->space || w[k].first >= w[i].end) break;
+            if (!is_clash(x, y)) continue;
+            bool in_order = x->step < y->step;
+            if (!visit(user, in_order ? x : y, in_order ? y : x)) return false;
+        }
+    return true;
+}

@@ -1,0 +1,115 @@
+/*
+ * order.c: verifying streams and events of the kernel view.
+ *
+ * What each launch and loop says is checked with its op; that every two of
+ * them that touch the same bytes are ordered (EV4, EV5), once for the module
+ * and only where there is more than one stream: in one, all are.
+ */
+#include "verify.h"
+
+/* The step in front of this one that signals an event, or NULL. */
+static const Inst *signaller(const Verify *vf, int64_t event)
+{
+    for (uint32_t i = 0; i < vf->v.id; i++) {
+        const Inst *in = &vf->fn->insts[i];
+        if (is_step(in) && attr_get(vf->m, in->attr, AT_signal) &&
+            attr_int(vf->m, in->attr, AT_signal, 0) == event)
+            return in;
+    }
+    return NULL;
+}
+
+static bool check_waits(const Verify *vf)
+{
+    const AttrItem *wait = verify_list(vf, AT_wait);
+    for (uint32_t i = 0; wait && i < wait->n; i++) {
+        if (!signaller(vf, wait->ints[i]))
+            return verify_fail(vf, "nothing before it signals event %lld (EV3)",
+                               (long long)wait->ints[i]);
+        for (uint32_t k = 0; k < i; k++)
+            if (wait->ints[k] == wait->ints[i])
+                return verify_fail(vf, "it waits twice for event %lld (EV3)",
+                                   (long long)wait->ints[i]);
+    }
+    return true;
+}
+
+bool verify_step(const Verify *vf)
+{
+    int64_t stream = verify_int(vf, AT_stream, 0);
+    int64_t event = verify_int(vf, AT_signal, 0);
+    if (stream < 0 || stream >= MOST_STREAMS)
+        return verify_fail(vf, "stream %lld, streams count from 0 to %d (EV1)",
+                           (long long)stream, MOST_STREAMS - 1);
+    if (event < 0) return verify_fail(vf, "events count from 0 (EV2)");
+    if (verify_list(vf, AT_signal) && signaller(vf, event))
+        return verify_fail(vf, "event %lld is signalled before (EV2)",
+                           (long long)event);
+    return check_waits(vf);
+}
+
+/* ------------------------------------------------------------ the module -- */
+
+typedef struct Judge {
+    Module *m;
+    const Fn *fn;
+    StepOrder order;
+} Judge;
+
+static const char *callee_name(const Judge *j, const Inst *in)
+{
+    return str_of(j->m, fn_of(j->m, attr_fn(j->m, in->attr, AT_fn))->name);
+}
+
+static bool fail_pair(const Judge *j, uint32_t early, uint32_t late,
+                      const char *why)
+{
+    const Inst *x = &j->fn->insts[early], *in = &j->fn->insts[late];
+    Verify vf = {j->m, j->fn, {late}, in};
+    return verify_fail(
+        &vf,
+        "@%s on stream %u is not ordered with @%s on stream %u before it, %s",
+        callee_name(j, in), j->order.stream[late], callee_name(j, x),
+        j->order.stream[early], why);
+}
+
+static bool check_clash(void *user, const Access *early, const Access *late)
+{
+    const Judge *j = user;
+    if (order_before(&j->order, early->step, late->step)) return true;
+    return fail_pair(j, early->step, late->step,
+                     "and one writes what the other uses (EV4)");
+}
+
+/* A host point is alone. */
+static bool check_point(const Judge *j, uint32_t point)
+{
+    Verify vf = {j->m, j->fn, {point}, &j->fn->insts[point]};
+    if (j->order.stream[point] != 0)
+        return verify_fail(&vf, "a guarded loop in stream %u (EV5)",
+                           j->order.stream[point]);
+    for (uint32_t i = 0; i < j->fn->ninsts; i++) {
+        if (!is_step(&j->fn->insts[i]) || i == point) continue;
+        uint32_t early = i < point ? i : point, late = i < point ? point : i;
+        if (!order_before(&j->order, early, late))
+            return fail_pair(j, early, late,
+                             "and one of them is guarded (EV5)");
+    }
+    return true;
+}
+
+static bool check_steps(void *user, const FnSteps *s)
+{
+    Judge *j = user;
+    j->fn = fn_of(j->m, s->fn);
+    j->order = order_of(j->m, j->fn, j->m->scratch);
+    for (uint32_t i = 0; i < j->fn->ninsts; i++)
+        if (s->point[i] && !check_point(j, i)) return false;
+    return steps_clashes(s, j->m->scratch, check_clash, j);
+}
+
+bool verify_module_order(Module *m)
+{
+    Judge j = {.m = m};
+    return module_streams(m) == 1 || steps_walk(m, m->scratch, check_steps, &j);
+}
