@@ -9,23 +9,11 @@
  *
  * Slots lie in `persistent`, in the order of the module, once for all entries.
  * Inputs, scalars and results of an entry lie in `io`, from 0 in each.  What
- * is left is temporary: of lanes in `lane`, else in `frame`.
- *
- * Temporaries are placed one after the other, each in the smallest gap that
- * takes it between those that are placed and live with it.  The order decides
- * how good that is: a few orders are tried, and the lowest peak is kept.
+ * is left is temporary: of lanes in `lane`, else in `frame` (arrange.c).
  */
-#include "pass.h"
+#include "arrange.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
-
-enum { ALIGN = 256 };
-
-static int64_t aligned(int64_t n)
-{
-    return (n + ALIGN - 1) & -(int64_t)ALIGN;
-}
 
 static void set_place(Module *m, Inst *in, const char *base, int64_t offset)
 {
@@ -54,7 +42,7 @@ static int64_t slot_place(Ports *p, Str path, Type t)
     int64_t offset = p->persistent;
     map_add(&p->slots, path.id, p->offsets.n);
     vec_push(p->m->scratch, &p->offsets, offset);
-    p->persistent += aligned(type_bytes(p->m, t));
+    p->persistent += place_aligned(type_bytes(p->m, t));
     return offset;
 }
 
@@ -68,7 +56,7 @@ static void place_port(Ports *p, Fn *fn, Value v, const Port *port)
     }
     Layout l = layout_of(p->m, fn, v, p->m->scratch);
     set_place(p->m, in, "io", p->io);
-    p->io += aligned(layout_bytes(p->m, l));
+    p->io += place_aligned(layout_bytes(p->m, l));
 }
 
 static void place_ports(Module *m)
@@ -92,120 +80,15 @@ static void place_ports(Module *m)
 /* ------------------------------------------------------------ temporaries --
  */
 
-typedef struct Block {
-    const LiveBuffer *b;
-    int64_t offset;
-    uint32_t number;
-} Block;
-
-typedef struct Arrange {
-    Block *blocks; /* in the order in which they are placed */
-    uint32_t n;
-    const Live *live;
-    Block **meets; /* scratch */
-} Arrange;
-
-static int by_number(const Block *x, const Block *y)
-{
-    return x->number < y->number ? -1 : 1;
-}
-
-static int by_size(const void *a, const void *b)
-{
-    const Block *x = a, *y = b;
-    if (x->b->bytes != y->b->bytes) return x->b->bytes > y->b->bytes ? -1 : 1;
-    return by_number(x, y);
-}
-
-static int by_span(const void *a, const void *b)
-{
-    const Block *x = a, *y = b;
-    int64_t p = x->b->last - x->b->first, q = y->b->last - y->b->first;
-    if (p != q) return p > q ? -1 : 1;
-    return by_size(a, b);
-}
-
-static int by_area(const void *a, const void *b)
-{
-    const Block *x = a, *y = b;
-    double p = (double)x->b->bytes * (double)(x->b->last - x->b->first + 1);
-    double q = (double)y->b->bytes * (double)(y->b->last - y->b->first + 1);
-    if (p != q) return p > q ? -1 : 1;
-    return by_number(x, y);
-}
-
-static int by_start(const void *a, const void *b)
-{
-    const Block *x = a, *y = b;
-    if (x->b->first != y->b->first) return x->b->first < y->b->first ? -1 : 1;
-    return by_size(a, b);
-}
-
-static int by_offset(const void *a, const void *b)
-{
-    const Block *x = *(Block *const *)a, *y = *(Block *const *)b;
-    if (x->offset != y->offset) return x->offset < y->offset ? -1 : 1;
-    return by_number(x, y);
-}
-
-/* The start of the smallest gap that takes the block. */
-static int64_t best_gap(Arrange *r, uint32_t block)
-{
-    const LiveBuffer *b = r->blocks[block].b;
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < block; i++)
-        if (live_together(r->live, r->blocks[i].b, b))
-            r->meets[n++] = &r->blocks[i];
-    qsort(r->meets, n, sizeof *r->meets, by_offset);
-    int64_t end = 0, best = -1, best_size = INT64_MAX;
-    for (uint32_t i = 0; i < n; i++) {
-        int64_t gap = r->meets[i]->offset - end;
-        if (gap >= b->bytes && gap < best_size) {
-            best = end;
-            best_size = gap;
-        }
-        int64_t after = aligned(r->meets[i]->offset + r->meets[i]->b->bytes);
-        if (after > end) end = after;
-    }
-    return best >= 0 ? best : end;
-}
-
-static int64_t arrange(Arrange *r, int (*order)(const void *, const void *))
-{
-    int64_t peak = 0;
-    qsort(r->blocks, r->n, sizeof *r->blocks, order);
-    for (uint32_t i = 0; i < r->n; i++) {
-        Block *k = &r->blocks[i];
-        k->offset = best_gap(r, i);
-        int64_t end = aligned(k->offset + k->b->bytes);
-        if (end > peak) peak = end;
-    }
-    return peak;
-}
-
 static int64_t place_temporaries(Module *m, const Live *live, bool lane)
 {
-    static int (*const orders[])(const void *, const void *) = {
-        by_size, by_area, by_span, by_start};
-    Arrange r = {.blocks = NEW_ARRAY(m->scratch, Block, (size_t)live->n + 1),
-                 .live = live,
-                 .meets = NEW_ARRAY(m->scratch, Block *, (size_t)live->n + 1)};
-    for (uint32_t i = 0; i < live->n; i++)
-        if (live->at[i].lane == lane)
-            r.blocks[r.n++] = (Block){.b = &live->at[i], .number = i};
-    uint32_t best = 0;
-    int64_t peak = INT64_MAX;
-    for (uint32_t o = 0; o < sizeof orders / sizeof *orders; o++) {
-        int64_t p = arrange(&r, orders[o]);
-        if (p >= peak) continue;
-        peak = p;
-        best = o;
-    }
-    peak = arrange(&r, orders[best]);
-    for (uint32_t i = 0; i < r.n; i++) {
-        const LiveBuffer *b = r.blocks[i].b;
-        set_place(m, &b->fn->insts[b->value.id], lane ? "lane" : "frame",
-                  r.blocks[i].offset);
+    int64_t *at = NEW_ARRAY(m->scratch, int64_t, (size_t)live->n + 1);
+    int64_t peak = arrange(live, lane, at, m->scratch);
+    for (uint32_t i = 0; i < live->n; i++) {
+        const LiveBuffer *b = &live->at[i];
+        if (b->lane == lane)
+            set_place(m, &b->fn->insts[b->value.id], lane ? "lane" : "frame",
+                      at[i]);
     }
     return peak;
 }

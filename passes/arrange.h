@@ -1,0 +1,20 @@
+/*
+ * arrange.h: places of temporaries in the frame, or in a lane.
+ */
+#ifndef TITAN_ARRANGE_H
+#define TITAN_ARRANGE_H
+
+#include "pass.h"
+
+/* Places begin at multiples of this. */
+enum { PLACE_ALIGN = 256 };
+static inline int64_t place_aligned(int64_t n)
+{
+    return (n + PLACE_ALIGN - 1) & -(int64_t)PLACE_ALIGN;
+}
+
+/* Gives each buffer of lanes, or of the frame, its offset (by its number in
+ * LIVE); returns the bytes that they take together. */
+int64_t arrange(const Live *live, bool lane, int64_t *offsets, Arena *a);
+
+#endif
