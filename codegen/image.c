@@ -36,7 +36,9 @@ typedef struct Writer {
     uint32_t depth;
     bool lanes; /* inside a parallel loop */
     bool failed;
-    uint64_t frame, lane; /* bytes before workspaces */
+    uint32_t update, update_run; /* of an entry: where it begins to write
+                                    parameters and states */
+    uint64_t frame, lane;        /* bytes before workspaces */
     Map gemm_map;
 } Writer;
 
@@ -268,6 +270,22 @@ static void write_kernel(Writer *w, const Fn *group, const At *at,
         add_operand(w, &at[i]);
 }
 
+/* Of the command that a launch became: a gemm writes its third operand, a copy
+ * its first, a kernel its last ones. */
+static void write_results(Writer *w, const Fn *fn, const Inst *in, const At *at)
+{
+    const Fn *group = fn_of(w->t.m, attr_fn(w->t.m, in->attr, AT_fn));
+    uint32_t kind = vec_last(&w->t.commands).kind;
+    if (w->failed || kind == TITAN_COMMAND_zero) return;
+    for (uint32_t i = 0; i < group->nresults; i++) {
+        uint32_t arg = group->nparams + i;
+        ResultAt r = {fn, in, i, arg, at[arg].layout};
+        if (kind == TITAN_COMMAND_gemm) r.operand = 2;
+        if (kind == TITAN_COMMAND_copy) r.operand = 0;
+        image_result(&w->t, &r);
+    }
+}
+
 static void write_launch(Writer *w, const Fn *fn, const Inst *in,
                          const At *args)
 {
@@ -288,6 +306,7 @@ static void write_launch(Writer *w, const Fn *fn, const Inst *in,
         add_copy(w, &at[1], &at[0], in->loc);
     else
         write_kernel(w, group, at, values, n, in->loc);
+    write_results(w, fn, in, at);
 }
 
 /* ------------------------------------------------------------------ runs -- */
@@ -324,6 +343,8 @@ static void write_loop(Writer *w, const Fn *fn, const Inst *in, const At *args)
         inner[i] = at_of(w, fn, inst_arg(fn, in, i), args);
     TitanRun run = {.kind = TITAN_RUN_loop,
                     .count = attr_int(m, in->attr, AT_count, 0)};
+    Axis axis = attr_axis(m, in->attr, AT_axis);
+    run.name = image_text(t, axis_name(m, axis));
     if (attr_flag(m, in->attr, AT_reverse)) run.flags |= TITAN_LOOP_reverse;
     if (parallel) run.flags |= TITAN_LOOP_parallel;
     if (guarded) {
@@ -349,10 +370,60 @@ static void write_loop(Writer *w, const Fn *fn, const Inst *in, const At *args)
     vec_push(t->a, &t->runs, end);
 }
 
+/* Whether an instruction writes what KEPT says of the function's values. */
+static bool writes_kept(const Writer *w, const Fn *fn, const Inst *in,
+                        const bool *kept);
+
+/* Arguments of a body, from those of the loop that runs it. */
+static bool loop_writes(const Writer *w, const Fn *fn, const Inst *in,
+                        const bool *kept)
+{
+    Module *m = w->t.m;
+    const Fn *body = fn_of(m, attr_fn(m, in->attr, AT_fn));
+    bool *inner = NEW_ARRAY(w->t.a, bool, body->ninsts + 1);
+    for (uint32_t i = 0; i < in->nargs; i++)
+        inner[i] = kept[spot_of(m, fn, inst_arg(fn, in, i), w->t.a).root.id];
+    for (uint32_t i = 0; i < body->ninsts; i++)
+        if (writes_kept(w, body, &body->insts[i], inner)) return true;
+    return false;
+}
+
+static bool writes_kept(const Writer *w, const Fn *fn, const Inst *in,
+                        const bool *kept)
+{
+    Module *m = w->t.m;
+    if (in->op == OP_loop) return loop_writes(w, fn, in, kept);
+    if (in->op != OP_launch) return false;
+    uint32_t outs = (uint32_t)attr_int(m, in->attr, AT_outs, 0);
+    for (uint32_t i = in->nargs - outs; i < in->nargs; i++)
+        if (kept[spot_of(m, fn, inst_arg(fn, in, i), w->t.a).root.id])
+            return true;
+    return false;
+}
+
+/* The first instruction of an entry that writes a parameter or state. */
+static uint32_t first_update(const Writer *w, const Fn *fn)
+{
+    Module *m = w->t.m;
+    bool *kept = NEW_ARRAY(w->t.a, bool, fn->ninsts + 1);
+    for (uint32_t i = 0; i < fn->ninsts; i++) {
+        const Inst *in = &fn->insts[i];
+        kept[i] = (in->op == OP_arg || in->op == OP_buffer) &&
+                  base_number(m, in) == TITAN_BASE_persistent;
+    }
+    for (uint32_t i = 0; i < fn->ninsts; i++)
+        if (writes_kept(w, fn, &fn->insts[i], kept)) return i;
+    return fn->ninsts;
+}
+
 static void write_fn(Writer *w, const Fn *fn, const At *args)
 {
     for (uint32_t i = 0; i < fn->ninsts; i++) {
         const Inst *in = &fn->insts[i];
+        if (!args && i == w->update) {
+            end_program(w, fn);
+            w->update_run = w->t.runs.n;
+        }
         if (in->op == OP_launch) write_launch(w, fn, in, args);
         if (in->op == OP_loop) write_loop(w, fn, in, args);
     }
@@ -382,11 +453,18 @@ static void find_ends(Writer *w)
 static void write_entry(Writer *w, const Fn *fn)
 {
     ImageTables *t = &w->t;
+    bool trains = strcmp(str_of(t->m, fn->name), "train") == 0;
     TitanEntry e = {.name = image_string(t, fn->name),
                     .runs = {.first = t->runs.n}};
     e.ports = image_ports(t, fn);
+    w->update = trains ? first_update(w, fn) : fn->ninsts;
+    w->update_run = t->runs.n;
     write_fn(w, fn, NULL);
     e.runs.n = t->runs.n - e.runs.first;
+    e.until = w->update_run - e.runs.first;
+    vec_push(t->a, &t->entries, e);
+    if (!trains || e.until == 0) return;
+    e.name = image_text(t, "diagnose");
     vec_push(t->a, &t->entries, e);
 }
 
@@ -421,6 +499,7 @@ bool image_write(Module *m, const CodegenOpts *o, KernelSet *kernels,
     w.t.target = targets[o->target];
     w.t.lanes = w.gpu ? 1 : (uint32_t)option_int(m, "lanes", HOST_LANES);
     w.t.streams = 1;
+    w.t.infinities = infinities_find(m);
     find_ends(&w);
     image_slots(&w.t);
     for (uint32_t i = 0; i < m->fns.n; i++)

@@ -8,6 +8,14 @@
 #include "../runtime/abi.h"
 #include "kernel.h"
 
+/* infinity.c: which infinities the program means its values to hold. */
+typedef struct Infinities {
+    Module *m;
+    uint8_t **at; /* by function and root of a place: TITAN_MAY_ bits */
+} Infinities;
+Infinities infinities_find(Module *m);
+unsigned infinities_of(const Infinities *x, const Fn *fn, Value root);
+
 typedef struct ImageTables {
     Module *m;
     Arena *a;
@@ -18,6 +26,7 @@ typedef struct ImageTables {
     Map string_map; /* Str of the module -> offset */
     uint64_t base_bytes[TITAN_BASE_COUNT];
     uint32_t lanes, target, streams, events;
+    Infinities infinities;
 } ImageTables;
 
 void image_begin(ImageTables *t, Module *m);
@@ -29,6 +38,16 @@ void image_line(ImageTables *t, Loc loc, uint32_t *file, uint32_t *line);
 TitanRange image_axes(ImageTables *t, Layout l);
 /* At least so many bytes of a base. */
 void image_reserve(ImageTables *t, TitanBase base, uint64_t bytes);
+
+/* A result of a launch, whose last command is that of the tables. */
+typedef struct ResultAt {
+    const Fn *fn; /* with the launch */
+    const Inst *launch;
+    uint32_t which;   /* result of the group */
+    uint32_t operand; /* of the command */
+    Layout layout;
+} ResultAt;
+void image_result(ImageTables *t, const ResultAt *r);
 
 /* Slots, their places in checkpoints, and the ports of an entry. */
 void image_slots(ImageTables *t);

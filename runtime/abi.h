@@ -42,6 +42,8 @@ typedef struct TitanRange { uint32_t first, n; } TitanRange;
     T(programs, TitanProgram)                                                  \
     T(commands, TitanCommand)                                                  \
     T(operands, TitanOperand)                                                  \
+    T(results, TitanResult)                                                    \
+    T(spans, TitanSpan)                                                        \
     T(turns, TitanTurn)                                                        \
     T(gemms, TitanGemm)                                                        \
     T(kernels, TitanKernel)                                                    \
@@ -89,10 +91,13 @@ typedef struct TitanHeader {
     TitanTable tables[TITAN_TABLE_COUNT];
 } TitanHeader;
 
-/* An entry: train, validate, init, ... over one persistent segment. */
+/* An entry: train, validate, init, ... over one persistent segment.  Of an
+ * entry that writes parameters or states, the first `until` runs write none,
+ * outside of all loops: `diagnose` has the runs of `train`, and what executes
+ * it stops there. */
 typedef struct TitanEntry {
     uint32_t name;      /* string */
-    uint32_t pad;
+    uint32_t until;     /* runs; 0: not said */
     TitanRange runs;
     TitanRange ports;   /* inputs, scalars, records, checks, outputs */
 } TitanEntry;
@@ -115,6 +120,8 @@ typedef struct TitanRun {
     uint32_t program;   /* RUN_program; loops: row of the matching end */
     uint32_t operand;   /* while */
     int64_t count;
+    uint32_t name;      /* string, loops: the axis that the counter counts */
+    uint32_t pad;
 } TitanRun;
 
 typedef struct TitanProgram {
@@ -160,7 +167,33 @@ typedef struct TitanCommand {
     uint32_t stream;
     uint32_t file, line;   /* string and line of the source; 0: none */
     uint32_t pad;
+    TitanRange results;    /* those of a float dtype */
 } TitanCommand;
+
+/* A float tensor that a command writes, for those who look for values that
+ * are not finite.  Its elements lie `bytes` apart along each span, outermost
+ * first.  `may`: infinities that the program means, as a mask does. */
+typedef enum TitanPhase {
+    TITAN_PHASE_forward,
+    TITAN_PHASE_backward,
+    TITAN_PHASE_update
+} TitanPhase;
+enum { TITAN_MAY_plus = 1, TITAN_MAY_minus = 2 };
+enum { TITAN_MOST_SPANS = 16 };
+
+typedef struct TitanResult {
+    uint32_t name;         /* string: of the value; empty: it has none */
+    uint32_t op;           /* string: what makes it */
+    uint32_t file, line;   /* of the op */
+    uint32_t operand;      /* of the command: which */
+    uint32_t dtype, may;
+    uint32_t phase;        /* TitanPhase */
+    TitanRange spans;
+} TitanResult;
+
+typedef struct TitanSpan {
+    int64_t n, bytes;
+} TitanSpan;
 
 typedef enum TitanOperandKind {
     TITAN_OPERAND_memory,
@@ -294,9 +327,11 @@ typedef struct TitanFact {
 } TitanFact;
 
 _Static_assert(sizeof(TitanEntry) == 24, "image row");
-_Static_assert(sizeof(TitanRun) == 24, "image row");
+_Static_assert(sizeof(TitanRun) == 32, "image row");
 _Static_assert(sizeof(TitanProgram) == 16, "image row");
-_Static_assert(sizeof(TitanCommand) == 40, "image row");
+_Static_assert(sizeof(TitanCommand) == 48, "image row");
+_Static_assert(sizeof(TitanResult) == 40, "image row");
+_Static_assert(sizeof(TitanSpan) == 16, "image row");
 _Static_assert(sizeof(TitanOperand) == 32, "image row");
 _Static_assert(sizeof(TitanTurn) == 16, "image row");
 _Static_assert(sizeof(TitanGemm) == 232, "image row");

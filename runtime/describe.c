@@ -94,6 +94,21 @@ static void print_operand(const TitanImage *im, uint32_t i, FILE *out)
     }
 }
 
+/* The float tensors that a command writes, with the infinities they may hold.
+ */
+static void print_results(const TitanImage *im, const TitanCommand *c,
+                          FILE *out)
+{
+    static const char *const may[] = {"", " or inf", " or -inf",
+                                      " or inf, -inf"};
+    for (uint32_t i = 0; i < c->results.n; i++) {
+        const TitanResult *r = &im->results[c->results.first + i];
+        const char *name = titan_string(im, r->name);
+        fprintf(out, "%s%s %s%s", i ? ", " : " -> ", *name ? name : "_",
+                titan_dtype_name(r->dtype), may[r->may & 3]);
+    }
+}
+
 static void print_command(const TitanImage *im, const TitanCommand *c,
                           int indent, FILE *out)
 {
@@ -132,16 +147,19 @@ static void print_command(const TitanImage *im, const TitanCommand *c,
     if (c->operands.n) fputc(':', out);
     for (uint32_t i = 0; i < c->operands.n; i++)
         print_operand(im, c->operands.first + i, out);
+    print_results(im, c, out);
     if (c->line)
         fprintf(out, "  // %s:%" PRIu32, titan_string(im, c->file), c->line);
     fputc('\n', out);
 }
 
-static void print_runs(const TitanImage *im, TitanRange runs, FILE *out)
+static void print_runs(const TitanImage *im, const TitanEntry *e, FILE *out)
 {
     int indent = 4;
+    TitanRange runs = e->runs;
     for (uint32_t i = 0; i < runs.n; i++) {
         const TitanRun *r = &im->runs[runs.first + i];
+        if (e->until && i == e->until) fprintf(out, "%*supdate\n", indent, "");
         switch ((TitanRunKind)r->kind) {
         case TITAN_RUN_program: {
             const TitanProgram *p = &im->programs[r->program];
@@ -153,10 +171,11 @@ static void print_runs(const TitanImage *im, TitanRange runs, FILE *out)
             break;
         }
         case TITAN_RUN_loop:
-            fprintf(out, "%*sloop %" PRId64 "%s%s%s\n", indent, "", r->count,
-                    r->flags & TITAN_LOOP_reverse ? " reverse" : "",
+            fprintf(out, "%*sloop %" PRId64 "%s%s%s axis %s\n", indent, "",
+                    r->count, r->flags & TITAN_LOOP_reverse ? " reverse" : "",
                     r->flags & TITAN_LOOP_parallel ? " parallel" : "",
-                    r->flags & TITAN_LOOP_while ? " while" : "");
+                    r->flags & TITAN_LOOP_while ? " while" : "",
+                    titan_string(im, r->name));
             indent += 2;
             break;
         case TITAN_RUN_end:
@@ -170,11 +189,27 @@ static void print_runs(const TitanImage *im, TitanRange runs, FILE *out)
     }
 }
 
+/* The entry that has the same list, if one was printed before. */
+static const TitanEntry *same_list(const TitanImage *im, const TitanEntry *e)
+{
+    for (const TitanEntry *o = im->entries; o < e; o++)
+        if (o->runs.first == e->runs.first && o->runs.n == e->runs.n &&
+            o->runs.n > 0)
+            return o;
+    return NULL;
+}
+
 static void print_entries(const TitanImage *im, FILE *out)
 {
     for (uint32_t i = 0; i < im->nentries; i++) {
         const TitanEntry *e = &im->entries[i];
+        const TitanEntry *same = same_list(im, e);
         fprintf(out, "\nentry %s\n", titan_string(im, e->name));
+        if (same) {
+            fprintf(out, "    the list of %s%s\n", titan_string(im, same->name),
+                    e->until ? ", up to its update" : "");
+            continue;
+        }
         for (uint32_t k = 0; k < e->ports.n; k++) {
             const TitanPort *p = &im->ports[e->ports.first + k];
             fprintf(out, "  %-6s %-24s ", role_names[p->role],
@@ -182,7 +217,7 @@ static void print_entries(const TitanImage *im, FILE *out)
             print_type(im, p->dtype, p->axes, out);
             fprintf(out, " at %" PRIu64 "\n", p->offset);
         }
-        print_runs(im, e->runs, out);
+        print_runs(im, e, out);
     }
 }
 

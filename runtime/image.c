@@ -398,6 +398,53 @@ static TitanStatus check_launch(Check *c, const TitanCommand *cmd)
     return TITAN_OK;
 }
 
+static bool is_float(uint32_t dtype)
+{
+    static const char classes[][8] = {
+#define DTYPE(name, bytes, cls, st) #cls,
+#include "dtypes.def"
+#undef DTYPE
+    };
+    return dtype < DTYPES && strcmp(classes[dtype], "float") == 0;
+}
+
+static TitanStatus check_result(Check *c, const TitanCommand *cmd,
+                                const TitanResult *r)
+{
+    const TitanImage *im = c->im;
+    TRY(check_string(c, r->name));
+    TRY(check_string(c, r->op));
+    TRY(check_string(c, r->file));
+    if (r->operand >= cmd->operands.n || !is_float(r->dtype) ||
+        r->phase > TITAN_PHASE_update || !range_ok(r->spans, im->nspans) ||
+        r->spans.n > TITAN_MOST_SPANS)
+        return BAD(c, "a result is damaged");
+    const TitanOperand *o = &im->operands[cmd->operands.first + r->operand];
+    uint64_t reach = dtype_sizes[r->dtype], elements = 1;
+    for (uint32_t i = 0; i < r->spans.n; i++) {
+        const TitanSpan *s = &im->spans[r->spans.first + i];
+        uint64_t part;
+        if (s->n < 1 || s->bytes < 0 ||
+            __builtin_mul_overflow((uint64_t)s->n - 1, (uint64_t)s->bytes,
+                                   &part) ||
+            __builtin_add_overflow(reach, part, &reach) ||
+            __builtin_mul_overflow(elements, (uint64_t)s->n, &elements))
+            return BAD(c, "a result is too large");
+    }
+    if (o->kind != TITAN_OPERAND_memory || reach > o->bytes)
+        return BAD(c, "a result reaches past its operand");
+    return TITAN_OK;
+}
+
+static TitanStatus check_results(Check *c, const TitanCommand *cmd)
+{
+    if (!range_ok(cmd->results, c->im->nresults))
+        return BAD(c, "a command's results are missing");
+    for (uint32_t i = 0; i < cmd->results.n; i++)
+        TRY(check_result(c, cmd, &c->im->results[cmd->results.first + i]));
+    return TITAN_OK;
+}
+
 static TitanStatus check_command(Check *c, const TitanCommand *cmd,
                                  const int64_t *counts, uint32_t depth)
 {
@@ -408,6 +455,7 @@ static TitanStatus check_command(Check *c, const TitanCommand *cmd,
         return BAD(c, "a command is damaged");
     for (uint32_t i = 0; i < cmd->operands.n; i++)
         TRY(check_operand(c, cmd->operands.first + i, counts, depth));
+    TRY(check_results(c, cmd));
     switch ((TitanCommandKind)cmd->kind) {
     case TITAN_COMMAND_kernel:
         return check_launch(c, cmd);
@@ -444,7 +492,7 @@ static TitanStatus check_program(Check *c, uint32_t id, const int64_t *counts,
 }
 
 /* Walks an entry's runs once, with the counts of the loops around. */
-static TitanStatus check_runs(Check *c, TitanRange runs)
+static TitanStatus check_runs(Check *c, TitanRange runs, uint32_t until)
 {
     int64_t counts[MAX_LOOP_DEPTH];
     uint32_t ends[MAX_LOOP_DEPTH], loops[MAX_LOOP_DEPTH], depth = 0;
@@ -452,6 +500,9 @@ static TitanStatus check_runs(Check *c, TitanRange runs)
     if (!range_ok(runs, c->im->nruns)) return BAD(c, "an entry has no runs");
     for (uint32_t i = runs.first; i < runs.first + runs.n; i++) {
         const TitanRun *r = &c->im->runs[i];
+        TRY(check_string(c, r->name));
+        if (i - runs.first == until && depth > 0)
+            return BAD(c, "an entry is cut inside a loop");
         switch ((TitanRunKind)r->kind) {
         case TITAN_RUN_program:
             TRY(check_program(c, r->program, counts, depth));
@@ -497,7 +548,8 @@ static TitanStatus check_entries(Check *c)
         TRY(check_string(c, e->name));
         if (!range_ok(e->ports, im->nports))
             return BAD(c, "an entry has no ports");
-        TRY(check_runs(c, e->runs));
+        if (e->until > e->runs.n) return BAD(c, "an entry has too few runs");
+        TRY(check_runs(c, e->runs, e->until));
     }
     return streams_check(c->story, im);
 }
