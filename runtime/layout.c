@@ -3,7 +3,8 @@
  *
  * For each dimension of a tensor a table says where in the slot each of its
  * indices lies; the address of an element is the sum over the dimensions, so
- * that any product of axes in any order is one copy loop.
+ * that any product of axes in any order is one copy loop.  What a part reaches
+ * of its slot is one window of the device: a tensor of one layer at a time.
  */
 #include "layout.h"
 
@@ -296,8 +297,8 @@ static TitanStatus make_tables(TitanStory *s, const TitanImage *im,
 /* One row along the last dimension: `tensor` and `slot` are element offsets. */
 typedef struct RowCopy {
     const Tables *t;
-    char *tensor, *slot;
-    const char *scale; /* or NULL */
+    char *tensor, *slot; /* the slot from the part's first element on */
+    const char *scale;   /* or NULL */
     uint32_t tensor_dtype, slot_dtype, scale_dtype;
     bool import;
 } RowCopy;
@@ -337,14 +338,14 @@ static void copy_row(const RowCopy *c, int64_t tensor, int64_t slot,
     if (!c->import) narrow_store(c->tensor_dtype, t->row, row, n);
 }
 
-static void copy_rows(const RowCopy *c, int64_t base)
+static void copy_rows(const RowCopy *c)
 {
     const Tables *t = c->t;
     int64_t index[ST_MAX_RANK] = {0}, rows = 1;
     for (uint32_t d = 0; d + 1 < t->rank; d++)
         rows *= t->n[d];
     for (int64_t r = 0; r < rows; r++) {
-        int64_t tensor = 0, slot = base, scale = 0, rest = r;
+        int64_t tensor = 0, slot = 0, scale = 0, rest = r;
         for (uint32_t d = t->rank - (t->rank > 0); d-- > 0; rest /= t->n[d])
             index[d] = rest % t->n[d];
         for (uint32_t d = 0; d + 1 < t->rank; d++) {
@@ -359,39 +360,66 @@ static void copy_rows(const RowCopy *c, int64_t base)
     }
 }
 
+/* Elements of the slot from the part's first to its last. */
+static int64_t reach_of(const Tables *t, int64_t *elements)
+{
+    int64_t last = 0;
+    *elements = 1;
+    for (uint32_t d = 0; d < t->rank; d++) {
+        int64_t most = 0;
+        for (int64_t i = 0; i < t->n[d]; i++)
+            if (t->slot[d][i] > most) most = t->slot[d][i];
+        last += most;
+        *elements *= t->n[d];
+    }
+    return last + 1;
+}
+
+static TitanStatus copy_window(TitanDevice *device, const TitanSlot *slot,
+                               int64_t base, RowCopy *c)
+{
+    int64_t elements, reach = reach_of(c->t, &elements);
+    uint64_t size = titan_dtype_bytes(slot->dtype);
+    Window w;
+    if (elements == 0) return TITAN_OK;
+    TRY(window_open(
+        device, TITAN_BASE_persistent, slot->offset + (uint64_t)base * size,
+        (size_t)((uint64_t)reach * size), !c->import || reach != elements, &w));
+    c->slot = w.at;
+    copy_rows(c);
+    return window_close(device, &w, c->import);
+}
+
 static TitanStatus copy_part(TitanStory *s, const TitanImage *im,
-                             const CkptTensor *t, const CkptPart *p, RowCopy *c)
+                             const CkptTensor *t, const CkptPart *p,
+                             TitanDevice *device, RowCopy *c)
 {
     Tables tables;
+    const TitanSlot *slot = &im->slots[p->slot];
     TitanStatus st = make_tables(s, im, t, p, &tables);
     c->t = &tables;
-    c->slot_dtype = im->slots[p->slot].dtype;
-    c->slot += im->slots[p->slot].offset;
-    if (st == TITAN_OK) copy_rows(c, p->base);
+    c->slot_dtype = slot->dtype;
+    if (st == TITAN_OK) st = copy_window(device, slot, p->base, c);
     free_tables(&tables);
     return st;
 }
 
 TitanStatus part_import(TitanStory *s, const TitanImage *im,
                         const CkptTensor *t, const CkptPart *p,
-                        const CkptData *data, void *persistent)
+                        const CkptData *data, TitanDevice *device)
 {
     RowCopy c = {.tensor = (char *)(uintptr_t)data->values,
-                 .slot = persistent,
                  .scale = data->scale,
                  .tensor_dtype = data->dtype,
                  .scale_dtype = data->scale_dtype,
                  .import = true};
-    return copy_part(s, im, t, p, &c);
+    return copy_part(s, im, t, p, device, &c);
 }
 
 TitanStatus part_export(TitanStory *s, const TitanImage *im,
                         const CkptTensor *t, const CkptPart *p, uint32_t dtype,
-                        void *tensor, const void *persistent)
+                        void *tensor, TitanDevice *device)
 {
-    RowCopy c = {.tensor = tensor,
-                 .slot = (char *)(uintptr_t)persistent,
-                 .tensor_dtype = dtype,
-                 .import = false};
-    return copy_part(s, im, t, p, &c);
+    RowCopy c = {.tensor = tensor, .tensor_dtype = dtype, .import = false};
+    return copy_part(s, im, t, p, device, &c);
 }

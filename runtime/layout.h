@@ -8,6 +8,7 @@
 #ifndef TITAN_LAYOUT_H
 #define TITAN_LAYOUT_H
 
+#include "device.h"
 #include "safetensors.h"
 
 /* One slot's part of a checkpoint tensor. */
@@ -43,13 +44,13 @@ typedef struct CkptData {
 } CkptData;
 
 /* Copies between a part's elements in a dense row-major tensor and in its slot
- * at `persistent` + slot offset, converting.  What is imported is multiplied
+ * on the device, converting.  What is imported is multiplied
  * by its scale in f32; what is exported has none. */
 TitanStatus part_import(TitanStory *s, const TitanImage *im,
                         const CkptTensor *t, const CkptPart *p,
-                        const CkptData *data, void *persistent);
+                        const CkptData *data, TitanDevice *device);
 TitanStatus part_export(TitanStory *s, const TitanImage *im,
                         const CkptTensor *t, const CkptPart *p, uint32_t dtype,
-                        void *tensor, const void *persistent);
+                        void *tensor, TitanDevice *device);
 
 #endif

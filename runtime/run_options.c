@@ -12,6 +12,15 @@ static const ProgramText text = {
     PROGRAM_run, "train", "--data FILE... [options]",
     "Trains the model that this program was compiled from."};
 
+static DeviceOptions read_device(const Options *o)
+{
+    return (DeviceOptions){.threads =
+                               (unsigned)option_number(o, OPT_threads, 0),
+                           .gemm_algos = option_number(o, OPT_gemm_algos, 0),
+                           .gemm_table = option_text(o, OPT_gemm_table),
+                           .verbose = option_given(o, OPT_verbose)};
+}
+
 static RunOptions read_options(const Options *o)
 {
     const OptionList *data = option_list(o, OPT_data);
@@ -27,7 +36,8 @@ static RunOptions read_options(const Options *o)
                         .log_every = option_number(o, OPT_log_every, 10),
                         .max_skips = option_number(o, OPT_max_skips, 10),
                         .ranks = ranks ? ranks : option_number(o, OPT_nproc, 0),
-                        .threads = (unsigned)option_number(o, OPT_threads, 0),
+                        .device = read_device(o),
+                        .profile = option_text(o, OPT_profile),
                         .peak_tflops = option_real(o, OPT_peak_tflops, 0),
                         .describe = option_given(o, OPT_describe),
                         .quiet = option_given(o, OPT_quiet)};
@@ -50,22 +60,20 @@ static TitanStatus check_usage(TitanStory *s, const Options *o,
     return TITAN_OK;
 }
 
-static TitanStatus run(TitanStory *s, const Options *o, const void *image,
-                       size_t size, const TitanHostKernel *kernels)
+static TitanStatus run(TitanStory *s, const Options *o, const TitanCode *code)
 {
     TitanImage im;
     RunOptions r = read_options(o);
     TRY(check_usage(s, o, &r));
-    TRY(titan_image_open(s, image, size, &im));
+    TRY(titan_image_open(s, code->image, code->size, &im));
     if (r.describe) {
         titan_describe(&im, stdout);
         return TITAN_OK;
     }
-    return titan_train(s, &im, kernels, &r);
+    return titan_train(s, &im, code, &r);
 }
 
-int titan_main(int argc, char **argv, const void *image, size_t size,
-               const TitanHostKernel *kernels)
+int titan_main(int argc, char **argv, const TitanCode *code)
 {
     const char *slash = strrchr(argv[0], '/');
     const char *name = slash ? slash + 1 : argv[0];
@@ -86,7 +94,7 @@ int titan_main(int argc, char **argv, const void *image, size_t size,
     else if (option_given(&o, OPT_version))
         printf("image version %d\n", TITAN_IMAGE_VERSION);
     else
-        st = run(&story, &o, image, size, kernels);
+        st = run(&story, &o, code);
     if (st != TITAN_OK) titan_story_print(&story, name);
     options_release(&o);
     return st;

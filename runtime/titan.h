@@ -110,8 +110,17 @@ TitanStatus titan_host_run(TitanHost *h, const TitanEntry *e);
 /* The bytes of a base (lane: of lane 0). */
 void *titan_host_base(TitanHost *h, TitanBase base);
 
+/* What a program carries: the image, and kernels for its target. */
+typedef struct TitanCode {
+    const void *image;
+    size_t size;
+    const TitanHostKernel *kernels; /* host */
+    const char *ptx;                /* GPU: NUL-terminated text */
+    size_t ptx_size;
+    const void *cubin; /* GPU: machine code, NULL: none */
+} TitanCode;
+
 /* A training program: everything around the step.  Returns the exit code. */
-int titan_main(int argc, char **argv, const void *image, size_t size,
-               const TitanHostKernel *kernels);
+int titan_main(int argc, char **argv, const TitanCode *code);
 
 #endif

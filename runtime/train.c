@@ -1,9 +1,10 @@
 /*
- * train.c: one rank's training run on the host.
+ * train.c: one rank's training run.
  *
  * init, weights, then for each step: the batch into the io base, the entry
  * `train`, and the records out again.  The arena is all the memory that the
- * step uses.
+ * step uses.  A device may lag: the batch of the next step is read and
+ * submitted before the records of this one are waited for.
  */
 #include "train.h"
 
@@ -20,13 +21,14 @@
 #include <string.h>
 #include <time.h>
 
-enum { MAX_RECORDS = 64 };
+enum { MAX_RECORDS = 64, PROFILE_AFTER = 3, PROFILED = 2 };
 
 typedef struct Run {
     TitanStory *story;
     const TitanImage *im;
     const RunOptions *o;
-    TitanHost *host;
+    TitanDevice *device;
+    const char *io; /* as the step that is looked at left it */
     const TitanEntry *train;
     Tokens tokens;
     Metrics metrics;
@@ -45,16 +47,13 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static char *io_at(Run *r, const TitanPort *p)
-{
-    return (char *)titan_host_base(r->host, TITAN_BASE_io) + p->offset;
-}
-
-static void set_scalar(Run *r, const TitanEntry *e, const char *name,
-                       int64_t value)
+static TitanStatus set_scalar(Run *r, const TitanEntry *e, const char *name,
+                              int64_t value)
 {
     const TitanPort *p = titan_port(r->im, e, TITAN_ROLE_scalar, name);
-    if (p) memcpy(io_at(r, p), &value, titan_dtype_bytes(p->dtype));
+    if (!p) return TITAN_OK;
+    return device_write(r->device, TITAN_BASE_io, p->offset, &value,
+                        titan_dtype_bytes(p->dtype));
 }
 
 /* ------------------------------------------------------------------ input --
@@ -106,11 +105,17 @@ static TitanStatus fill_input(Run *r, const TitanPort *p, int64_t step)
 {
     int64_t first = (step - 1) * r->rows;
     int shift = field_shift(titan_string(r->im, p->path));
-    int32_t *to = (int32_t *)(void *)io_at(r, p);
-    for (int64_t g = 0; g < r->rows; g++)
-        TRY(tokens_read(r->story, &r->tokens, (first + g) * r->length + shift,
-                        r->length, p->bound, to + g * r->length));
-    return TITAN_OK;
+    Window w;
+    TRY(window_open(r->device, TITAN_BASE_io, p->offset,
+                    (size_t)(r->rows * r->length) * sizeof(int32_t), false,
+                    &w));
+    int32_t *to = (int32_t *)(void *)w.at;
+    TitanStatus st = TITAN_OK;
+    for (int64_t g = 0; g < r->rows && st == TITAN_OK; g++)
+        st = tokens_read(r->story, &r->tokens, (first + g) * r->length + shift,
+                         r->length, p->bound, to + g * r->length);
+    TitanStatus closed = window_close(r->device, &w, st == TITAN_OK);
+    return st == TITAN_OK ? closed : st;
 }
 
 static TitanStatus fill_inputs(Run *r, int64_t step)
@@ -119,9 +124,8 @@ static TitanStatus fill_inputs(Run *r, int64_t step)
         const TitanPort *p = &r->im->ports[r->train->ports.first + i];
         if (p->role == TITAN_ROLE_input) TRY(fill_input(r, p, step));
     }
-    set_scalar(r, r->train, "step", step);
-    set_scalar(r, r->train, "seed", r->o->seed);
-    return TITAN_OK;
+    TRY(set_scalar(r, r->train, "step", step));
+    return set_scalar(r, r->train, "seed", r->o->seed);
 }
 
 /* ----------------------------------------------------------------- output --
@@ -130,7 +134,7 @@ static TitanStatus fill_inputs(Run *r, int64_t step)
 static double record(Run *r, const char *name)
 {
     const TitanPort *p = titan_port(r->im, r->train, TITAN_ROLE_record, name);
-    return p ? narrow_load_one(p->dtype, io_at(r, p)) : NAN;
+    return p ? narrow_load_one(p->dtype, r->io + p->offset) : NAN;
 }
 
 static bool is_headline(const char *name)
@@ -151,7 +155,7 @@ static uint32_t read_records(Run *r)
         int64_t count = titan_elements(r->im, p->axes);
         for (int64_t k = 0; k < count; k++)
             to[k] = narrow_load_one(
-                p->dtype, io_at(r, p) + k * titan_dtype_bytes(p->dtype));
+                p->dtype, r->io + p->offset + k * titan_dtype_bytes(p->dtype));
         r->records[n++] = (StepRecord){name, to, count};
         to += count;
     }
@@ -174,7 +178,7 @@ static TitanStatus read_checks(Run *r, int64_t step)
 {
     for (uint32_t i = 0; i < r->train->ports.n; i++) {
         const TitanPort *p = &r->im->ports[r->train->ports.first + i];
-        if (p->role == TITAN_ROLE_check && !*io_at(r, p))
+        if (p->role == TITAN_ROLE_check && !r->io[p->offset])
             return titan_fail(r->story, TITAN_BAD_DATA,
                               "check failed in step %" PRId64 ": %s", step,
                               titan_string(r->im, p->path));
@@ -230,19 +234,35 @@ static TitanStatus init_weights(Run *r)
 {
     const TitanEntry *init = titan_entry(r->im, "init");
     if (init) {
-        set_scalar(r, init, "seed", r->o->seed);
-        TRY(titan_host_run(r->host, init));
+        TRY(set_scalar(r, init, "seed", r->o->seed));
+        TRY(titan_while(r->story, device_run(r->device, init),
+                        "making initial values"));
     }
     if (!r->o->init_from) return TITAN_OK;
-    return weights_import(r->story, r->im,
-                          titan_host_base(r->host, TITAN_BASE_persistent),
-                          r->o->init_from);
+    return weights_import(r->story, r->im, r->device, r->o->init_from);
 }
 
-static TitanStatus one_step(Run *r, int64_t step, int64_t steps)
+/* Two steps after the first three, or the last of a shorter run. */
+static bool is_profiled(const Run *r, int64_t step, int64_t steps)
+{
+    int64_t first =
+        steps < PROFILE_AFTER + PROFILED ? steps - PROFILED : PROFILE_AFTER;
+    return r->o->profile && step > first && step <= first + PROFILED;
+}
+
+static TitanStatus submit_step(Run *r, int64_t step, int64_t steps)
 {
     TRY(fill_inputs(r, step));
-    TRY(titan_host_run(r->host, r->train));
+    if (is_profiled(r, step, steps))
+        TRY(r->device->class->profile(r->device, r->train));
+    else
+        TRY(device_run(r->device, r->train));
+    return device_keep(r->device, r->train, step);
+}
+
+static TitanStatus finish_step(Run *r, int64_t step, int64_t steps)
+{
+    TRY(device_kept(r->device, step, &r->io));
     TRY(read_checks(r, step));
     TRY(log_step(r, step, steps));
     return note_skip(r, step);
@@ -251,12 +271,26 @@ static TitanStatus one_step(Run *r, int64_t step, int64_t steps)
 static void print_start(const Run *r)
 {
     if (r->o->quiet) return;
-    printf("%.0f parameters, arena %.1f MiB, %u threads, %" PRId64
+    printf("%.0f parameters, arena %.1f MiB, %s, %" PRId64
            " tokens of data, %" PRId64 " x %" PRId64 " tokens a step\n",
            titan_fact(r->im, "parameters", 0),
-           (double)r->im->header->arena_bytes / 1048576.0,
-           titan_host_threads(r->host), r->tokens.n, r->rows, r->length);
+           (double)r->im->header->arena_bytes / 1048576.0, r->device->about,
+           r->tokens.n, r->rows, r->length);
     fflush(stdout);
+}
+
+static TitanStatus step_through(Run *r, int64_t steps)
+{
+    int64_t lag = r->device->lag;
+    for (int64_t step = 1; step <= steps + lag; step++) {
+        if (step <= steps)
+            TRY(titan_while(r->story, submit_step(r, step, steps),
+                            "submitting step %" PRId64, step));
+        if (step > lag)
+            TRY(titan_while(r->story, finish_step(r, step - lag, steps),
+                            "running step %" PRId64, step - lag));
+    }
+    return TITAN_OK;
 }
 
 static TitanStatus run_steps(Run *r, int64_t steps)
@@ -269,12 +303,13 @@ static TitanStatus run_steps(Run *r, int64_t steps)
     TRY(tokens_open(r->story, r->o->data, r->o->ndata, &r->tokens));
     TRY(alloc_values(r));
     print_start(r);
+    TRY(titan_while(r->story, device_prepare(r->device, r->train),
+                    "preparing the step"));
     r->logged_at = now();
-    for (int64_t step = 1; step <= steps; step++)
-        TRY(titan_while(r->story, one_step(r, step, steps),
-                        "running step %" PRId64, step));
+    TRY(step_through(r, steps));
     if (!r->o->quiet) metrics_curve(&r->metrics);
-    return TITAN_OK;
+    if (!r->o->profile) return TITAN_OK;
+    return r->device->class->profile_write(r->device, r->o->profile);
 }
 
 static TitanStatus run_all(Run *r)
@@ -289,10 +324,15 @@ static TitanStatus run_all(Run *r)
                           "compiled for %" PRIu32
                           " ranks, the command line asks for %" PRId64,
                           r->im->header->ranks, o->ranks);
+    if (o->profile && !r->device->class->profile)
+        return titan_fail(r->story, TITAN_USAGE,
+                          "--profile times the kernels of a GPU; this program "
+                          "is compiled for the host");
     int64_t steps =
         o->steps >= 0 ? o->steps : (int64_t)titan_fact(r->im, "steps", 0);
     r->metrics.flops_per_token = titan_fact(r->im, "flops_per_token", 0);
-    r->metrics.peak_flops = o->peak_tflops * 1e12;
+    r->metrics.peak_flops =
+        o->peak_tflops > 0 ? o->peak_tflops * 1e12 : r->device->peak_flops;
     r->metrics.peak_bytes = r->im->header->arena_bytes;
     r->metrics.quiet = o->quiet;
     r->skips.most = o->max_skips;
@@ -300,16 +340,15 @@ static TitanStatus run_all(Run *r)
     TRY(init_weights(r));
     TRY(run_steps(r, steps));
     if (!o->export_to) return TITAN_OK;
-    return weights_export(r->story, r->im,
-                          titan_host_base(r->host, TITAN_BASE_persistent),
-                          o->export_to, o->export_dtype, o->init_from);
+    return weights_export(r->story, r->im, r->device, o->export_to,
+                          o->export_dtype, o->init_from);
 }
 
 TitanStatus titan_train(TitanStory *s, const TitanImage *im,
-                        const TitanHostKernel *kernels, const RunOptions *o)
+                        const TitanCode *code, const RunOptions *o)
 {
     Run r = {.story = s, .im = im, .o = o};
-    TRY(titan_host_new(s, im, kernels, o->threads, &r.host));
+    TRY(device_new(s, im, code, &o->device, &r.device));
     TitanStatus st = run_all(&r);
     TitanStory closing = {0};
     TitanStatus closed = metrics_close(&closing, &r.metrics);
@@ -318,7 +357,7 @@ TitanStatus titan_train(TitanStory *s, const TitanImage *im,
         st = closed;
     }
     tokens_close(&r.tokens);
-    titan_host_free(r.host);
+    device_free(r.device);
     free(r.values);
     return st;
 }

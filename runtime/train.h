@@ -4,7 +4,7 @@
 #ifndef TITAN_TRAIN_H
 #define TITAN_TRAIN_H
 
-#include "titan.h"
+#include "device.h"
 
 typedef struct RunOptions {
     const char *const *data; /* --data, in order */
@@ -13,13 +13,14 @@ typedef struct RunOptions {
     int64_t seed;
     const char *init_from, *export_to, *export_dtype, *metrics;
     int64_t log_every, max_skips;
-    int64_t ranks;      /* --ranks or --nproc; 0: as compiled */
-    unsigned threads;   /* 0: all processors */
-    double peak_tflops; /* 0: not known */
+    int64_t ranks;       /* --ranks or --nproc; 0: as compiled */
+    double peak_tflops;  /* 0: not known */
+    const char *profile; /* NULL: not asked for */
+    DeviceOptions device;
     bool describe, quiet;
 } RunOptions;
 
 TitanStatus titan_train(TitanStory *s, const TitanImage *im,
-                        const TitanHostKernel *kernels, const RunOptions *o);
+                        const TitanCode *code, const RunOptions *o);
 
 #endif

@@ -288,7 +288,7 @@ static const void *tensor_data(const Source *src, const char *name,
 }
 
 static TitanStatus import_all(TitanStory *s, const TitanImage *im, Source *src,
-                              const CkptLayout *l, void *persistent)
+                              const CkptLayout *l, TitanDevice *device)
 {
     uint32_t bad = 0;
     for (uint32_t i = 0; i < l->n; i++)
@@ -304,7 +304,7 @@ static TitanStatus import_all(TitanStory *s, const TitanImage *im, Source *src,
         d.values = tensor_data(src, t->name, &d.dtype);
         if (t->scale) d.scale = tensor_data(src, t->scale, &d.scale_dtype);
         for (uint32_t p = 0; p < t->nparts; p++)
-            TRY(part_import(s, im, t, &t->parts[p], &d, persistent));
+            TRY(part_import(s, im, t, &t->parts[p], &d, device));
     }
     if (src->plain)
         fprintf(stderr,
@@ -316,14 +316,14 @@ static TitanStatus import_all(TitanStory *s, const TitanImage *im, Source *src,
 }
 
 TitanStatus weights_import(TitanStory *s, const TitanImage *im,
-                           void *persistent, const char *dir)
+                           TitanDevice *device, const char *dir)
 {
     Source src = {0};
     CkptLayout layout = {0};
     TitanStatus st = open_files(s, &src, dir);
     if (st == TITAN_OK) st = sort_names(s, &src);
     if (st == TITAN_OK) st = layout_new(s, im, &layout);
-    if (st == TITAN_OK) st = import_all(s, im, &src, &layout, persistent);
+    if (st == TITAN_OK) st = import_all(s, im, &src, &layout, device);
     layout_free(&layout);
     source_close(&src);
     return titan_while(s, st, "loading weights from \"%s\"", dir);
@@ -334,7 +334,7 @@ TitanStatus weights_import(TitanStory *s, const TitanImage *im,
 typedef struct Export {
     TitanStory *story;
     const TitanImage *im;
-    const void *persistent;
+    TitanDevice *device;
     const char *dir;
     uint32_t dtype;
     CkptLayout layout;
@@ -364,7 +364,7 @@ static TitanStatus write_tensor(const Export *e, const CkptTensor *t, FILE *out,
     TitanStatus st = TITAN_OK;
     for (uint32_t p = 0; p < t->nparts && st == TITAN_OK; p++)
         st = part_export(e->story, e->im, t, &t->parts[p], e->dtype, buffer,
-                         e->persistent);
+                         e->device);
     if (st == TITAN_OK && fwrite(buffer, 1, bytes, out) != bytes)
         st = io_error(e->story, path);
     free(buffer);
@@ -536,10 +536,10 @@ static TitanStatus find_dtype(TitanStory *s, const char *name, uint32_t *out)
 }
 
 TitanStatus weights_export(TitanStory *s, const TitanImage *im,
-                           const void *persistent, const char *dir,
+                           TitanDevice *device, const char *dir,
                            const char *dtype, const char *from)
 {
-    Export e = {.story = s, .im = im, .persistent = persistent, .dir = dir};
+    Export e = {.story = s, .im = im, .device = device, .dir = dir};
     TRY(find_dtype(s, dtype, &e.dtype));
     if (mkdir(dir, 0777) != 0 && errno != EEXIST)
         return titan_fail(s, TITAN_IO, "could not make \"%s\": %s", dir,

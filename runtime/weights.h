@@ -4,19 +4,19 @@
 #ifndef TITAN_WEIGHTS_H
 #define TITAN_WEIGHTS_H
 
-#include "titan.h"
+#include "device.h"
 
 /* Fills every slot that has a checkpoint name from DIR's model.safetensors,
  * or its index and shards.  Missing tensors and other shapes are BAD_DATA, all
  * of them named; unused ones are one note on stderr. */
 TitanStatus weights_import(TitanStory *s, const TitanImage *im,
-                           void *persistent, const char *dir);
+                           TitanDevice *device, const char *dir);
 
 /* Writes DIR/model.safetensors (above 5 GB: shards and an index) in the given
  * dtype ("f32", "bf16", "f16"), and copies config.json and tokenizer files
  * from FROM (NULL: none). */
 TitanStatus weights_export(TitanStory *s, const TitanImage *im,
-                           const void *persistent, const char *dir,
+                           TitanDevice *device, const char *dir,
                            const char *dtype, const char *from);
 
 #endif

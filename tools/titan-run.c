@@ -1,8 +1,9 @@
 /*
- * titan-run.c: runs a training program, or lists a compiled step.
+ * titan-run.c: runs a compiled step.
  *
  * A training program is started in place of this process, with the same
- * arguments.  The image of a step.ptx can be listed on any machine.
+ * arguments; a step.ptx is run here, on a GPU.  Either can be listed on any
+ * machine.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +18,7 @@
 
 static const ProgramText text = {
     PROGRAM_run, "titan-run", "FILE [options]",
-    "Runs a training program, or lists what is in it or in a step.ptx."};
+    "Runs a step.ptx or a training program, or lists what is in it."};
 
 typedef struct File {
     const char *path;
@@ -39,7 +40,10 @@ static TitanStatus read_whole(TitanStory *s, const char *path, File *out)
     bool ok =
         regular && out->at && fread(out->at, 1, out->size, in) == out->size;
     fclose(in);
-    if (ok) return TITAN_OK;
+    if (ok) {
+        out->at[out->size] = 0;
+        return TITAN_OK;
+    }
     return titan_fail(s, TITAN_IO, "could not read \"%s\"", path);
 }
 
@@ -50,54 +54,53 @@ static bool is_program(const File *f)
            memmem(f->at, f->size, &magic, sizeof magic);
 }
 
-/* Does not return when the program could be started. */
-static TitanStatus start_program(TitanStory *s, const File *f, int argc,
-                                 char **argv, const char *path)
+/* The arguments without the file; argv[0] is the file's name. */
+static char **arguments(int argc, char **argv, const char *path, int *n)
 {
     char **args = calloc((size_t)argc + 1, sizeof *args);
-    if (!args) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
-    int n = 0;
     bool dropped = false;
-    for (int i = 0; i < argc; i++) {
+    *n = 0;
+    for (int i = 0; args && i < argc; i++) {
         bool file = i > 0 && !dropped && strcmp(argv[i], path) == 0;
         dropped = dropped || file;
-        if (!file) args[n++] = argv[i];
+        if (!file) args[(*n)++] = argv[i];
     }
-    args[0] = (char *)(uintptr_t)path;
+    return args;
+}
+
+/* Does not return when the program could be started. */
+static TitanStatus start_program(TitanStory *s, const File *f, int argc,
+                                 char **argv)
+{
+    int n;
+    char **args = arguments(argc, argv, f->path, &n);
+    if (!args) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    args[0] = (char *)(uintptr_t)f->path;
     execv(f->path, args);
     free(args);
     return titan_fail(s, TITAN_IO, "could not start \"%s\": %s", f->path,
                       strerror(errno));
 }
 
-/* There is no executor for GPUs yet. */
-static TitanStatus no_executor(TitanStory *s, const TitanImage *im)
-{
-    return titan_fail(s, TITAN_UNAVAILABLE,
-                      "the step is compiled for %s, and this runtime executes "
-                      "steps of the host alone; compile a training program "
-                      "with -o train, or list this one with --describe",
-                      im->header->target == TITAN_TARGET_sm_90a ? "sm_90a"
-                                                                : "sm_100a");
-}
-
-static TitanStatus run_ptx(TitanStory *s, const Options *o, const File *f)
+/* A step.ptx holds what a training program holds, but for machine code. */
+static TitanStatus run_ptx(TitanStory *s, const File *f, int argc, char **argv,
+                           int *code)
 {
     void *image;
-    size_t size;
-    TitanImage im;
-    TRY(titan_while(s, titan_ptx_image(s, f->at, f->size, &image, &size),
+    TitanCode step = {.ptx = f->at, .ptx_size = f->size};
+    TRY(titan_while(s, titan_ptx_image(s, f->at, f->size, &image, &step.size),
                     "reading \"%s\"", f->path));
-    TitanStatus st = titan_image_open(s, image, size, &im);
-    if (st == TITAN_OK && option_given(o, OPT_describe))
-        titan_describe(&im, stdout);
-    else if (st == TITAN_OK)
-        st = no_executor(s, &im);
+    step.image = image;
+    int n;
+    char **args = arguments(argc, argv, f->path, &n);
+    if (args) *code = titan_main(n, args, &step);
     free(image);
-    return titan_while(s, st, "reading \"%s\"", f->path);
+    free(args);
+    return args ? TITAN_OK : titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
 }
 
-static TitanStatus run(TitanStory *s, const Options *o, int argc, char **argv)
+static TitanStatus run(TitanStory *s, const Options *o, int argc, char **argv,
+                       int *code)
 {
     if (o->arguments.n != 1)
         return titan_fail(s, TITAN_USAGE,
@@ -105,9 +108,8 @@ static TitanStatus run(TitanStory *s, const Options *o, int argc, char **argv)
     File f;
     TitanStatus st = read_whole(s, o->arguments.at[0], &f);
     if (st == TITAN_OK)
-        st = is_program(&f)
-                 ? start_program(s, &f, argc, argv, o->arguments.at[0])
-                 : run_ptx(s, o, &f);
+        st = is_program(&f) ? start_program(s, &f, argc, argv)
+                            : run_ptx(s, &f, argc, argv, code);
     free(f.at);
     return st;
 }
@@ -118,6 +120,7 @@ int main(int argc, char **argv)
     Options o;
     TitanStory story = {0};
     TitanStatus st = TITAN_OK;
+    int code = 0;
     if (!options_parse(&o, PROGRAM_run, argc, argv, error)) {
         fprintf(stderr, "titan-run: error: %s\n", error);
         return TITAN_USAGE;
@@ -130,8 +133,8 @@ int main(int argc, char **argv)
     else if (!file && option_given(&o, OPT_version))
         printf("image version %d\n", TITAN_IMAGE_VERSION);
     else
-        st = run(&story, &o, argc, argv);
+        st = run(&story, &o, argc, argv, &code);
     if (st != TITAN_OK) titan_story_print(&story, "titan-run");
     options_release(&o);
-    return st;
+    return st == TITAN_OK ? code : (int)st;
 }

@@ -1,0 +1,85 @@
+/*
+ * cublaslt.c: opens cuBLASLt, the library of matrix products.
+ *
+ * It is looked for on the loader's path, then below CUDA_HOME and where the
+ * toolkit installs itself.
+ */
+#include "cuda.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const names[] = {"libcublasLt.so.13", "libcublasLt.so.12"};
+
+static void *open_in(const char *folder, const char *sub)
+{
+    char path[4096];
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
+        int n = snprintf(path, sizeof path, "%s%s/%s", folder, sub, names[i]);
+        if (n < 0 || (size_t)n >= sizeof path) continue;
+        void *lib = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+        if (lib) return lib;
+    }
+    return NULL;
+}
+
+static void *open_library(void)
+{
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
+        void *lib = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+        if (lib) return lib;
+    }
+    const char *home = getenv("CUDA_HOME");
+    void *lib = home && *home ? open_in(home, "/lib64") : NULL;
+    return lib ? lib : open_in("/usr/local/cuda", "/lib64");
+}
+
+static bool find(void *library, const char *symbol, void *out)
+{
+    *(void **)out = dlsym(library, symbol);
+    return *(void **)out != NULL;
+}
+
+static const char *find_all(LtApi *lt)
+{
+    if (!find(lt->library, "cublasLtGetVersion", &lt->version))
+        return "cublasLtGetVersion";
+    if (!find(lt->library, "cublasLtGetStatusName", &lt->status_name))
+        return "cublasLtGetStatusName";
+#define LT(name, symbol, ...) \
+    if (!find(lt->library, symbol, &lt->name)) return symbol;
+#include "cublaslt.def"
+#undef LT
+    return NULL;
+}
+
+TitanStatus lt_open(TitanStory *s, LtApi *out)
+{
+    *out = (LtApi){.library = open_library()};
+    if (!out->library)
+        return titan_fail(s, TITAN_UNAVAILABLE,
+                          "could not open cuBLASLt (%s), which matrix "
+                          "products on the GPU need; looked on the loader's "
+                          "path (LD_LIBRARY_PATH), in CUDA_HOME/lib64 and in "
+                          "/usr/local/cuda/lib64",
+                          names[0]);
+    const char *missing = find_all(out);
+    if (!missing) return TITAN_OK;
+    lt_close(out);
+    return titan_fail(s, TITAN_UNAVAILABLE, "cuBLASLt has no %s", missing);
+}
+
+void lt_close(LtApi *lt)
+{
+    if (lt->library) dlclose(lt->library);
+    *lt = (LtApi){0};
+}
+
+TitanStatus lt_fail(TitanStory *s, const LtApi *lt, const char *call,
+                    LtStatus st)
+{
+    return titan_fail(s, TITAN_UNAVAILABLE, "cuBLASLt's %.*s failed: %s",
+                      (int)strcspn(call, "("), call, lt->status_name(st));
+}

@@ -1,0 +1,247 @@
+/*
+ * cuda_device.c: a GPU as a device of the runtime.
+ *
+ * Made in an order in which each step tells what it needs: driver, GPU of the
+ * kind that the image is compiled for, kernels, cuBLASLt, memory.  The arena
+ * is one allocation, zeroed once; whether it fits is known before.
+ */
+#include "cuda_device.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static size_t round_up(uint64_t n)
+{
+    return (size_t)((n + 255) & ~UINT64_C(255));
+}
+
+/* ------------------------------------------------------------------- GPU -- */
+
+typedef struct Capability {
+    int major, minor;
+} Capability;
+
+static Capability needed(const TitanImage *im)
+{
+    bool blackwell = im->header->target == TITAN_TARGET_sm_100a;
+    return blackwell ? (Capability){10, 0} : (Capability){9, 0};
+}
+
+/* Kernels with an `a` at the end of their target run on this capability and
+ * on no other. */
+static TitanStatus check_capability(Cuda *c)
+{
+    Capability need = needed(c->im), have;
+    CU_TRY(c, cuDeviceGetAttribute(&have.major, CU_attribute_major, c->gpu));
+    CU_TRY(c, cuDeviceGetAttribute(&have.minor, CU_attribute_minor, c->gpu));
+    if (have.major == need.major && have.minor == need.minor) return TITAN_OK;
+    return titan_fail(c->story, TITAN_UNAVAILABLE,
+                      "the step is compiled for sm_%d%da, a GPU of compute "
+                      "capability %d.%d; %s here has %d.%d",
+                      need.major, need.minor, need.major, need.minor, c->name,
+                      have.major, have.minor);
+}
+
+static TitanStatus open_streams(Cuda *c)
+{
+    const TitanHeader *h = c->im->header;
+    for (uint32_t i = 0; i < h->streams; i++)
+        CU_TRY(c, cuStreamCreate(&c->streams[i], CU_stream_non_blocking));
+    c->stream = c->streams[0];
+    c->events = calloc((size_t)h->events + 1, sizeof *c->events);
+    if (!c->events)
+        return titan_fail(c->story, TITAN_UNAVAILABLE, "out of memory");
+    for (uint32_t i = 0; i < h->events; i++)
+        CU_TRY(c, cuEventCreate(&c->events[i], CU_event_no_timing));
+    return TITAN_OK;
+}
+
+static void close_streams(Cuda *c)
+{
+    for (uint32_t i = 0; c->events && i < c->im->header->events; i++)
+        if (c->events[i]) c->cu.cuEventDestroy(c->events[i]);
+    for (uint32_t i = 0; i < TITAN_MOST_STREAMS; i++)
+        if (c->streams[i]) c->cu.cuStreamDestroy(c->streams[i]);
+    free(c->events);
+}
+
+/* CUDA_VISIBLE_DEVICES says which one is the first. */
+static TitanStatus open_gpu(Cuda *c)
+{
+    int n = 0;
+    CU_TRY(c, cuInit(0));
+    CU_TRY(c, cuDeviceGetCount(&n));
+    if (n == 0)
+        return titan_fail(c->story, TITAN_UNAVAILABLE,
+                          "no GPU is visible to the CUDA driver");
+    CU_TRY(c, cuDeviceGet(&c->gpu, 0));
+    CU_TRY(c, cuDeviceGetName(c->name, sizeof c->name, c->gpu));
+    TRY(check_capability(c));
+    CU_TRY(c, cuDevicePrimaryCtxRetain(&c->context, c->gpu));
+    CU_TRY(c, cuCtxSetCurrent(c->context));
+    return open_streams(c);
+}
+
+/* ---------------------------------------------------------------- memory -- */
+
+/* What the driver takes for launching graphs, beyond our own allocations. */
+#define MARGIN (UINT64_C(256) << 20)
+
+static double gib(uint64_t bytes)
+{
+    return (double)bytes / 1073741824.0;
+}
+
+static TitanStatus check_memory(Cuda *c, uint64_t arena, uint64_t workspace)
+{
+    size_t available, total;
+    CU_TRY(c, cuMemGetInfo(&available, &total));
+    if (arena + workspace + MARGIN <= available) return TITAN_OK;
+    return titan_fail(c->story, TITAN_UNAVAILABLE,
+                      "the step needs %.2f GiB: an arena of %.2f, a workspace "
+                      "of %.2f and %.2f for the driver; %s has %.2f free of "
+                      "%.2f",
+                      gib(arena + workspace + MARGIN), gib(arena),
+                      gib(workspace), gib(MARGIN), c->name, gib(available),
+                      gib(total));
+}
+
+static TitanStatus alloc_arena(Cuda *c)
+{
+    const TitanHeader *h = c->im->header;
+    size_t bytes = h->arena_bytes ? (size_t)h->arena_bytes : 256;
+    CU_TRY(c, cuMemAlloc(&c->arena, bytes));
+    CU_TRY(c, cuMemsetD8Async(c->arena, 0, bytes, c->stream));
+    CuPtr at = c->arena;
+    for (int b = 0; b < TITAN_BASE_COUNT; b++) {
+        c->base[b] = at;
+        at += round_up(h->base_bytes[b]);
+    }
+    return TITAN_OK;
+}
+
+static uint64_t workspaces(const Cuda *c)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < c->im->header->streams; i++)
+        bytes += cuda_gemm_workspace(c->im, i);
+    return bytes;
+}
+
+static TitanStatus alloc_memory(Cuda *c)
+{
+    TRY(check_memory(c, c->im->header->arena_bytes, workspaces(c)));
+    TRY(alloc_arena(c));
+    for (uint32_t i = 0; i < c->im->header->streams; i++) {
+        size_t bytes = (size_t)cuda_gemm_workspace(c->im, i);
+        if (bytes) CU_TRY(c, cuMemAlloc(&c->workspace[i], bytes));
+    }
+    return TITAN_OK;
+}
+
+/* --------------------------------------------------------------- entries -- */
+
+static CudaPlan *plan_of(Cuda *c, const TitanEntry *e)
+{
+    return &c->plans[e - c->im->entries];
+}
+
+static TitanStatus prepare(TitanDevice *d, const TitanEntry *e)
+{
+    Cuda *c = (Cuda *)d;
+    CudaPlan *p = plan_of(c, e);
+    if (p->entry || cuda_has_while(c->im, e)) return TITAN_OK;
+    return cuda_capture(c, e, NULL, p);
+}
+
+static TitanStatus run(TitanDevice *d, const TitanEntry *e)
+{
+    Cuda *c = (Cuda *)d;
+    CudaPlan *p = plan_of(c, e);
+    return p->entry ? cuda_replay(c, p) : cuda_walk(c, e, NULL);
+}
+
+/* ---------------------------------------------------------------- device -- */
+
+/* Releases what there is of a device, also of one half made. */
+static void release(TitanDevice *d)
+{
+    Cuda *c = (Cuda *)d;
+    if (c->stream) c->cu.cuStreamSynchronize(c->stream);
+    cuda_profile_free(c);
+    for (uint32_t i = 0; c->plans && i < c->im->nentries; i++)
+        cuda_plan_release(c, &c->plans[i]);
+    cuda_gemm_close(c);
+    cuda_io_close(c);
+    for (uint32_t i = 0; i < TITAN_MOST_STREAMS; i++)
+        if (c->workspace[i]) c->cu.cuMemFree(c->workspace[i]);
+    if (c->arena) c->cu.cuMemFree(c->arena);
+    if (c->module) c->cu.cuModuleUnload(c->module);
+    close_streams(c);
+    if (c->context) c->cu.cuDevicePrimaryCtxRelease(c->gpu);
+    free(c->plans);
+    free(c->functions);
+    free(c->args);
+    free(c->params);
+    free(c->maps);
+    free(c);
+}
+
+static const DeviceClass cuda_class = {.write = cuda_write,
+                                       .read = cuda_read,
+                                       .prepare = prepare,
+                                       .run = run,
+                                       .keep = cuda_keep,
+                                       .kept = cuda_kept,
+                                       .profile = cuda_profile,
+                                       .profile_write = cuda_profile_write,
+                                       .free = release};
+
+/* "NVIDIA H200, CUDA 13.0, cubin loaded in 0.4 ms, reserve 64 MiB" */
+static TitanStatus describe(Cuda *c, const char *how)
+{
+    int version = 0;
+    CU_TRY(c, cuDriverGetVersion(&version));
+    c->device.peak_flops = cuda_peak_flops(c);
+    uint64_t reserve = workspaces(c);
+    snprintf(c->device.about, sizeof c->device.about,
+             "%s, CUDA %d.%d, %s, reserve %.0f MiB", c->name, version / 1000,
+             version % 1000 / 10, how, (double)reserve / 1048576.0);
+    return TITAN_OK;
+}
+
+static TitanStatus open_device(Cuda *c, const TitanCode *code)
+{
+    char how[128];
+    c->plans = calloc((size_t)c->im->nentries + 1, sizeof *c->plans);
+    if (!c->plans)
+        return titan_fail(c->story, TITAN_UNAVAILABLE, "out of memory");
+    TRY(cu_open(c->story, &c->cu));
+    TRY(open_gpu(c));
+    TRY(cuda_load(c, code, how, sizeof how));
+    TRY(cuda_gemm_open(c));
+    TRY(alloc_memory(c));
+    TRY(cuda_io_open(c));
+    return describe(c, how);
+}
+
+TitanStatus device_cuda_new(TitanStory *story, const TitanImage *im,
+                            const TitanCode *code, const DeviceOptions *o,
+                            TitanDevice **out)
+{
+    Cuda *c = calloc(1, sizeof *c);
+    if (!c) return titan_fail(story, TITAN_UNAVAILABLE, "out of memory");
+    c->device = (TitanDevice){.class = &cuda_class, .story = story, .lag = 1};
+    c->story = story;
+    c->im = im;
+    c->options = *o;
+    TitanStatus st = open_device(c, code);
+    if (st != TITAN_OK) {
+        release(&c->device);
+        return st;
+    }
+    *out = &c->device;
+    return TITAN_OK;
+}

@@ -1,0 +1,126 @@
+/*
+ * cuda_device.h: one GPU and the program on it.
+ *
+ *     arena      persistent | io | frame | lane 0       one allocation
+ *     workspaces of cuBLASLt, one for each stream that multiplies, outside
+ *     streams    stream 0 begins and ends every run, and takes all copies
+ *
+ * An entry that runs often is a *plan*: the walk through its list is captured
+ * once into CUDA graphs, one for each segment, and replayed for every run.
+ */
+#ifndef TITAN_CUDA_DEVICE_H
+#define TITAN_CUDA_DEVICE_H
+
+#include "cuda.h"
+#include "device.h"
+
+enum { CUDA_TURNS = 2, CUDA_MAX_LOOPS = 8 };
+
+/* Room for batches on their way to the GPU, and for records on their way
+ * back; turn by turn, so that neither side waits. */
+typedef struct CudaTurn {
+    char *in, *out; /* pinned, as large as the io base */
+    CuEvent used;   /* after the last copy out of `in` */
+    CuEvent kept;   /* after the last copy to `out` */
+} CudaTurn;
+
+typedef struct CudaPlan {
+    const TitanEntry *entry; /* NULL: not prepared */
+    CuGraphExec *graphs;
+    uint32_t ngraphs;
+} CudaPlan;
+
+typedef struct CudaGemm CudaGemm;
+typedef struct CudaProfile CudaProfile;
+
+typedef struct Cuda {
+    TitanDevice device; /* first */
+    TitanStory *story;
+    const TitanImage *im;
+    DeviceOptions options;
+
+    CuApi cu;
+    CuDevice gpu;
+    char name[128];
+    CuContext context;
+    CuStream stream; /* streams[0] */
+    CuStream streams[TITAN_MOST_STREAMS];
+    CuEvent *events; /* of signals and waits */
+    CuModule module;
+    CuFunction *functions; /* by row of `kernels`; NULL: not asked for yet */
+    uint32_t most_args, most_maps;
+    uint64_t *args; /* of one launch */
+    CuTensorMap *maps;
+    void **params;
+
+    CuPtr arena, base[TITAN_BASE_COUNT];
+    CudaTurn turn[CUDA_TURNS];
+    unsigned now; /* turn whose `in` takes the next writes */
+    char *staging;
+
+    LtApi lt;
+    LtHandle handle;
+    CuPtr workspace[TITAN_MOST_STREAMS];
+    CudaGemm *gemms; /* choices so far, newest first */
+
+    CudaPlan *plans; /* by row of `entries` */
+    CudaProfile *profile;
+} Cuda;
+
+/* ------------------------------------------------------- cuda_module.c -- */
+
+/* Machine code for exactly this GPU, else PTX, which the driver compiles. */
+TitanStatus cuda_load(Cuda *c, const TitanCode *code, char *how, size_t size);
+TitanStatus cuda_function(Cuda *c, uint32_t kernel, CuFunction *out);
+
+/* --------------------------------------------------------- cuda_list.c -- */
+
+/* Who looks on while a list is walked; each may be NULL.  `command` is called
+ * in front of each command, `segment` at each host point. */
+typedef struct CudaWatch {
+    void *user;
+    TitanStatus (*command)(void *user, const TitanCommand *c);
+    TitanStatus (*segment)(void *user);
+} CudaWatch;
+
+/* Puts all commands of an entry on the stream. */
+TitanStatus cuda_walk(Cuda *c, const TitanEntry *e, const CudaWatch *w);
+/* Loops with a condition need the host between turns. */
+bool cuda_has_while(const TitanImage *im, const TitanEntry *e);
+
+/* -------------------------------------------------------- cuda_graph.c -- */
+
+TitanStatus cuda_capture(Cuda *c, const TitanEntry *e, const CudaWatch *w,
+                         CudaPlan *out);
+TitanStatus cuda_replay(Cuda *c, const CudaPlan *p);
+void cuda_plan_release(Cuda *c, CudaPlan *p);
+
+/* --------------------------------------------------------- cuda_gemm.c -- */
+
+TitanStatus cuda_gemm_open(Cuda *c);
+void cuda_gemm_close(Cuda *c);
+/* Bytes for each stream that multiplies. */
+uint64_t cuda_gemm_workspace(const TitanImage *im, uint32_t stream);
+/* AT: of A, B, D and what is added (D's own where nothing else is). */
+TitanStatus cuda_gemm(Cuda *c, const TitanCommand *cmd, const CuPtr at[4]);
+
+/* ----------------------------------------------------------- cuda_io.c -- */
+
+TitanStatus cuda_io_open(Cuda *c);
+void cuda_io_close(Cuda *c);
+TitanStatus cuda_write(TitanDevice *d, TitanBase base, uint64_t offset,
+                       const void *from, size_t bytes);
+TitanStatus cuda_read(TitanDevice *d, TitanBase base, uint64_t offset, void *to,
+                      size_t bytes);
+TitanStatus cuda_keep(TitanDevice *d, const TitanEntry *e, int64_t turn);
+TitanStatus cuda_kept(TitanDevice *d, int64_t turn, const char **io);
+
+/* ------------------------------------------------------ cuda_profile.c -- */
+
+TitanStatus cuda_profile(TitanDevice *d, const TitanEntry *e);
+TitanStatus cuda_profile_write(TitanDevice *d, const char *path);
+void cuda_profile_free(Cuda *c);
+/* Of dense products in bf16, 0: not known. */
+double cuda_peak_flops(const Cuda *c);
+
+#endif

@@ -1,0 +1,104 @@
+/*
+ * cuda_graph.c: an entry as CUDA graphs.
+ *
+ * The walk is captured; a host point of the list ends one graph and begins the
+ * next.  So does a list on one stream that grows long, since the driver's time
+ * and memory for a graph grow with its nodes; several streams meet only at
+ * host points.  Nothing is allocated in a replay.
+ */
+#include "cuda_device.h"
+
+#include <stdlib.h>
+
+enum { MOST_NODES = 100000 };
+
+typedef struct Capture {
+    Cuda *c;
+    CudaPlan *plan;
+    const CudaWatch *watch;
+    uint32_t nodes;
+    bool open;
+} Capture;
+
+static TitanStatus begin(Capture *k)
+{
+    Cuda *c = k->c;
+    CU_TRY(c, cuStreamBeginCapture(c->stream, CU_capture_relaxed));
+    k->open = true;
+    k->nodes = 0;
+    return TITAN_OK;
+}
+
+static TitanStatus add_graph(Capture *k, CuGraph graph)
+{
+    Cuda *c = k->c;
+    CudaPlan *p = k->plan;
+    CuGraphExec *more =
+        realloc(p->graphs, ((size_t)p->ngraphs + 1) * sizeof(CuGraphExec));
+    if (!more) return titan_fail(c->story, TITAN_UNAVAILABLE, "out of memory");
+    p->graphs = more;
+    CU_TRY(c, cuGraphInstantiate(&p->graphs[p->ngraphs], graph, 0));
+    p->ngraphs++;
+    return TITAN_OK;
+}
+
+static TitanStatus end(Capture *k)
+{
+    Cuda *c = k->c;
+    CuGraph graph = NULL;
+    k->open = false;
+    CU_TRY(c, cuStreamEndCapture(c->stream, &graph));
+    TitanStatus st = k->nodes > 0 ? add_graph(k, graph) : TITAN_OK;
+    c->cu.cuGraphDestroy(graph);
+    return st;
+}
+
+static TitanStatus cut(void *user)
+{
+    Capture *k = user;
+    TRY(end(k));
+    return begin(k);
+}
+
+static TitanStatus count(void *user, const TitanCommand *cmd)
+{
+    Capture *k = user;
+    if (k->nodes >= MOST_NODES && k->c->im->header->streams == 1) TRY(cut(k));
+    k->nodes++;
+    return k->watch ? k->watch->command(k->watch->user, cmd) : TITAN_OK;
+}
+
+TitanStatus cuda_capture(Cuda *c, const TitanEntry *e, const CudaWatch *w,
+                         CudaPlan *out)
+{
+    *out = (CudaPlan){0};
+    Capture k = {.c = c, .plan = out, .watch = w};
+    CudaWatch watch = {.user = &k, .command = count, .segment = cut};
+    TRY(begin(&k));
+    TitanStatus st = cuda_walk(c, e, &watch);
+    if (st == TITAN_OK) st = end(&k);
+    if (st == TITAN_OK) {
+        out->entry = e;
+        return TITAN_OK;
+    }
+    CuGraph half = NULL;
+    if (k.open) c->cu.cuStreamEndCapture(c->stream, &half);
+    if (half) c->cu.cuGraphDestroy(half);
+    cuda_plan_release(c, out);
+    return st;
+}
+
+TitanStatus cuda_replay(Cuda *c, const CudaPlan *p)
+{
+    for (uint32_t i = 0; i < p->ngraphs; i++)
+        CU_TRY(c, cuGraphLaunch(p->graphs[i], c->stream));
+    return TITAN_OK;
+}
+
+void cuda_plan_release(Cuda *c, CudaPlan *p)
+{
+    for (uint32_t i = 0; i < p->ngraphs; i++)
+        c->cu.cuGraphExecDestroy(p->graphs[i]);
+    free(p->graphs);
+    *p = (CudaPlan){0};
+}

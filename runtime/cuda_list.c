@@ -1,0 +1,242 @@
+/*
+ * cuda_list.c: puts the commands of an entry on the stream.
+ *
+ * The list is walked as on the host, one turn after the other: a GPU is full
+ * with one command, so the turns of a parallel loop are not spread.  Signals
+ * and waits are events between streams.  The same walk runs a list at once or
+ * is captured into a graph; the host waits for nothing but the condition of a
+ * `while` loop.
+ */
+#include "cuda_device.h"
+
+#include <inttypes.h>
+
+typedef struct Walk {
+    Cuda *c;
+    const CudaWatch *watch;
+    uint32_t depth;
+    int64_t counter[CUDA_MAX_LOOPS]; /* outermost first */
+} Walk;
+
+static CuPtr operand_at(const Walk *w, const TitanOperand *o)
+{
+    const TitanImage *im = w->c->im;
+    CuPtr at = w->c->base[o->base] + o->offset;
+    for (uint32_t i = 0; i < o->turns.n; i++) {
+        const TitanTurn *t = &im->turns[o->turns.first + i];
+        at += (CuPtr)(w->counter[w->depth - 1 - t->depth] * t->bytes);
+    }
+    return at;
+}
+
+static uint64_t argument(const Walk *w, const TitanOperand *o)
+{
+    if (o->kind == TITAN_OPERAND_counter)
+        return (uint64_t)w->counter[w->depth - 1 - o->offset];
+    return operand_at(w, o);
+}
+
+/* --------------------------------------------------------------- kernels -- */
+
+static int map_dtype(uint32_t dtype)
+{
+    static const int by_bytes[] = {
+        [1] = CU_map_u8, [2] = CU_map_u16, [4] = CU_map_u32, [8] = CU_map_u64};
+    static const int floats[] = {CU_map_f64, CU_map_f32, CU_map_bf16,
+                                 CU_map_f16};
+    if (dtype < sizeof floats / sizeof *floats) return floats[dtype];
+    return by_bytes[titan_dtype_bytes(dtype)];
+}
+
+static int map_swizzle(uint32_t bytes)
+{
+    return bytes == 128  ? CU_swizzle_128
+           : bytes == 64 ? CU_swizzle_64
+           : bytes == 32 ? CU_swizzle_32
+                         : CU_swizzle_none;
+}
+
+static TitanStatus encode_map(Cuda *c, const TitanMap *m, CuPtr at,
+                              CuTensorMap *out)
+{
+    uint64_t size[TITAN_MAP_DIMS], stride[TITAN_MAP_DIMS];
+    uint32_t step[TITAN_MAP_DIMS];
+    for (uint32_t i = 0; i < m->rank; i++) {
+        size[i] = (uint64_t)m->size[i];
+        step[i] = 1;
+        if (i > 0) stride[i - 1] = (uint64_t)m->stride[i];
+    }
+    void *start = (void *)(uintptr_t)(at + (CuPtr)m->offset);
+    CU_TRY(c, cuTensorMapEncodeTiled(out, map_dtype(m->dtype), m->rank, start,
+                                     size, stride, m->box, step, 0,
+                                     map_swizzle(m->swizzle), CU_promotion_256,
+                                     0));
+    return TITAN_OK;
+}
+
+static TitanStatus run_kernel(Walk *w, const TitanCommand *cmd)
+{
+    Cuda *c = w->c;
+    const TitanKernel *k = &c->im->kernels[cmd->index];
+    CuFunction fn;
+    TRY(cuda_function(c, cmd->index, &fn));
+    for (uint32_t i = 0; i < k->args; i++) {
+        c->args[i] = argument(w, &c->im->operands[cmd->operands.first + i]);
+        c->params[i] = &c->args[i];
+    }
+    for (uint32_t i = 0; i < k->maps.n; i++) {
+        const TitanMap *m = &c->im->maps[k->maps.first + i];
+        TRY(encode_map(c, m, c->args[m->arg], &c->maps[i]));
+        c->params[k->args + i] = &c->maps[i];
+    }
+    if (cmd->items == 0) return TITAN_OK;
+    CU_TRY(c, cuLaunchKernel(fn, (unsigned)cmd->items, 1, 1, k->threads, 1, 1,
+                             k->shared_bytes, c->streams[cmd->stream],
+                             c->params, NULL));
+    return TITAN_OK;
+}
+
+/* -------------------------------------------------------------- commands -- */
+
+static TitanStatus run_zero(Cuda *c, CuPtr at, uint64_t bytes, CuStream on)
+{
+    if (bytes == 0) return TITAN_OK;
+    if (at % 4 == 0 && bytes % 4 == 0)
+        CU_TRY(c, cuMemsetD32Async(at, 0, bytes / 4, on));
+    else
+        CU_TRY(c, cuMemsetD8Async(at, 0, bytes, on));
+    return TITAN_OK;
+}
+
+static TitanStatus run_copy(Cuda *c, CuPtr to, CuPtr from, uint64_t bytes,
+                            CuStream on)
+{
+    if (bytes == 0 || to == from) return TITAN_OK;
+    CU_TRY(c, cuMemcpyDtoDAsync(to, from, bytes, on));
+    return TITAN_OK;
+}
+
+static TitanStatus run_gemm(Walk *w, const TitanCommand *cmd)
+{
+    const TitanImage *im = w->c->im;
+    const TitanOperand *o = &im->operands[cmd->operands.first];
+    bool other = im->gemms[cmd->index].accumulate == TITAN_GEMM_add_c;
+    CuPtr at[4] = {operand_at(w, &o[0]), operand_at(w, &o[1]),
+                   operand_at(w, &o[2]), operand_at(w, &o[other ? 3 : 2])};
+    return cuda_gemm(w->c, cmd, at);
+}
+
+static TitanStatus issue(Walk *w, const TitanCommand *cmd)
+{
+    Cuda *c = w->c;
+    CuStream on = c->streams[cmd->stream];
+    const TitanOperand *o = &c->im->operands[cmd->operands.first];
+    uint64_t bytes = (uint64_t)cmd->items;
+    switch ((TitanCommandKind)cmd->kind) {
+    case TITAN_COMMAND_kernel:
+        return run_kernel(w, cmd);
+    case TITAN_COMMAND_gemm:
+        return run_gemm(w, cmd);
+    case TITAN_COMMAND_copy:
+        return run_copy(c, operand_at(w, &o[0]), operand_at(w, &o[1]), bytes,
+                        on);
+    case TITAN_COMMAND_zero:
+        return run_zero(c, operand_at(w, &o[0]), bytes, on);
+    case TITAN_COMMAND_signal:
+        CU_TRY(c, cuEventRecord(c->events[cmd->index], on));
+        return TITAN_OK;
+    case TITAN_COMMAND_wait:
+        CU_TRY(c, cuStreamWaitEvent(on, c->events[cmd->index], 0));
+        return TITAN_OK;
+    }
+    return TITAN_OK;
+}
+
+static TitanStatus run_command(Walk *w, const TitanCommand *cmd)
+{
+    const TitanImage *im = w->c->im;
+    if (w->watch && w->watch->command)
+        TRY(w->watch->command(w->watch->user, cmd));
+    return titan_while(w->c->story, issue(w, cmd),
+                       "launching %s (%s:%" PRIu32 ")",
+                       cmd->kind == TITAN_COMMAND_kernel
+                           ? titan_string(im, im->kernels[cmd->index].name)
+                           : "a command of the library",
+                       titan_string(im, cmd->file), cmd->line);
+}
+
+/* ------------------------------------------------------------------ runs -- */
+
+static TitanStatus run_list(Walk *w, uint32_t from, uint32_t to);
+
+static TitanStatus holds(Walk *w, const TitanRun *loop, bool *out)
+{
+    Cuda *c = w->c;
+    unsigned char value = 0;
+    CuPtr at = operand_at(w, &c->im->operands[loop->operand]);
+    CU_TRY(c, cuMemcpyDtoHAsync(&value, at, 1, c->stream));
+    CU_TRY(c, cuStreamSynchronize(c->stream));
+    *out = value != 0;
+    return TITAN_OK;
+}
+
+static TitanStatus run_loop(Walk *w, uint32_t at)
+{
+    const TitanRun *loop = &w->c->im->runs[at];
+    bool reverse = loop->flags & TITAN_LOOP_reverse, goes_on = true;
+    for (int64_t i = 0; i < loop->count; i++) {
+        if (loop->flags & TITAN_LOOP_while) TRY(holds(w, loop, &goes_on));
+        if (!goes_on) break;
+        w->counter[w->depth++] = reverse ? loop->count - 1 - i : i;
+        TRY(run_list(w, at + 1, loop->program));
+        w->depth--;
+    }
+    return TITAN_OK;
+}
+
+static TitanStatus run_program(Walk *w, const TitanProgram *p)
+{
+    for (uint32_t k = 0; k < p->commands.n; k++)
+        TRY(run_command(w, &w->c->im->commands[p->commands.first + k]));
+    return TITAN_OK;
+}
+
+static TitanStatus run_list(Walk *w, uint32_t from, uint32_t to)
+{
+    const TitanImage *im = w->c->im;
+    for (uint32_t i = from; i < to; i++) {
+        const TitanRun *r = &im->runs[i];
+        switch ((TitanRunKind)r->kind) {
+        case TITAN_RUN_program:
+            TRY(run_program(w, &im->programs[r->program]));
+            continue;
+        case TITAN_RUN_loop:
+            TRY(run_loop(w, i));
+            i = r->program;
+            continue;
+        case TITAN_RUN_segment:
+            if (w->watch && w->watch->segment)
+                TRY(w->watch->segment(w->watch->user));
+            continue;
+        case TITAN_RUN_end:
+            continue;
+        }
+    }
+    return TITAN_OK;
+}
+
+TitanStatus cuda_walk(Cuda *c, const TitanEntry *e, const CudaWatch *watch)
+{
+    Walk w = {.c = c, .watch = watch};
+    return run_list(&w, e->runs.first, e->runs.first + e->runs.n);
+}
+
+bool cuda_has_while(const TitanImage *im, const TitanEntry *e)
+{
+    for (uint32_t i = 0; i < e->runs.n; i++) {
+        const TitanRun *r = &im->runs[e->runs.first + i];
+        if (r->kind == TITAN_RUN_loop && r->flags & TITAN_LOOP_while)
+            return true;
+    }
+    return false;
+}

@@ -1,0 +1,121 @@
+/*
+ * cuda_module.c: the kernels of a program on the GPU.
+ *
+ * A training program holds machine code where an assembler was at hand, which
+ * is loaded in no time; PTX goes to the driver's compiler, whose time is told,
+ * without the image that the text of a step.ptx ends with.
+ */
+#include "cuda_device.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { LOG_BYTES = 4096 };
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* The text up to the image; for free(). */
+static char *kernels_of(const TitanCode *code)
+{
+    static const char image[] =
+        "\n.visible .global .align 8 .b64 " TITAN_SYMBOL_IMAGE "[";
+    const char *end = strstr(code->ptx, image);
+    size_t n = end ? (size_t)(end - code->ptx) : code->ptx_size;
+    char *text = malloc(n + 1);
+    if (!text) return NULL;
+    memcpy(text, code->ptx, n);
+    text[n] = 0;
+    return text;
+}
+
+/* The compiler's first complaint, on one line. */
+static const char *first_line(char *log)
+{
+    log += strspn(log, " \n");
+    log[strcspn(log, "\n")] = 0;
+    return *log ? log : "the driver gave no reason";
+}
+
+static TitanStatus compile(Cuda *c, const char *text)
+{
+    char log[LOG_BYTES] = "";
+    int options[] = {CU_jit_error_log, CU_jit_error_log_bytes};
+    void *values[] = {log, (void *)(uintptr_t)sizeof log};
+    CuResult r = c->cu.cuModuleLoadDataEx(&c->module, text, 2, options, values);
+    if (r == 0) return TITAN_OK;
+    cu_fail(c->story, &c->cu, "cuModuleLoadDataEx", r);
+    return titan_while(c->story, TITAN_UNAVAILABLE, "compiling the PTX: %s",
+                       first_line(log));
+}
+
+static TitanStatus load_ptx(Cuda *c, const TitanCode *code, char *how,
+                            size_t size)
+{
+    char *text = kernels_of(code);
+    if (!text) return titan_fail(c->story, TITAN_UNAVAILABLE, "out of memory");
+    double start = now();
+    TitanStatus st = compile(c, text);
+    free(text);
+    snprintf(how, size, "PTX compiled by the driver in %.0f ms",
+             (now() - start) * 1e3);
+    return st;
+}
+
+static TitanStatus load_cubin(Cuda *c, const TitanCode *code, char *how,
+                              size_t size)
+{
+    double start = now();
+    CU_TRY(c, cuModuleLoadDataEx(&c->module, code->cubin, 0, NULL, NULL));
+    snprintf(how, size, "cubin loaded in %.1f ms", (now() - start) * 1e3);
+    return TITAN_OK;
+}
+
+static TitanStatus alloc_launch(Cuda *c)
+{
+    for (uint32_t i = 0; i < c->im->nkernels; i++) {
+        const TitanKernel *k = &c->im->kernels[i];
+        if (k->args > c->most_args) c->most_args = k->args;
+        if (k->maps.n > c->most_maps) c->most_maps = k->maps.n;
+    }
+    size_t args = c->most_args, maps = c->most_maps;
+    c->functions = calloc((size_t)c->im->nkernels + 1, sizeof(CuFunction));
+    c->args = calloc(args + 1, sizeof *c->args);
+    c->params = calloc(args + maps + 1, sizeof *c->params);
+    c->maps =
+        aligned_alloc(_Alignof(CuTensorMap), (maps + 1) * sizeof *c->maps);
+    if (c->functions && c->args && c->params && c->maps) return TITAN_OK;
+    return titan_fail(c->story, TITAN_UNAVAILABLE, "out of memory");
+}
+
+TitanStatus cuda_load(Cuda *c, const TitanCode *code, char *how, size_t size)
+{
+    TRY(alloc_launch(c));
+    snprintf(how, size, "no kernels");
+    if (code->cubin) return load_cubin(c, code, how, size);
+    if (code->ptx) return load_ptx(c, code, how, size);
+    if (c->im->nkernels == 0) return TITAN_OK;
+    return titan_fail(c->story, TITAN_MISMATCH,
+                      "the program has no kernels for a GPU");
+}
+
+TitanStatus cuda_function(Cuda *c, uint32_t kernel, CuFunction *out)
+{
+    const TitanKernel *k = &c->im->kernels[kernel];
+    *out = c->functions[kernel];
+    if (*out) return TITAN_OK;
+    CU_TRY(c,
+           cuModuleGetFunction(out, c->module, titan_string(c->im, k->name)));
+    /* 48 KiB less what the kernel has of its own are free for all */
+    if (k->shared_bytes > 0)
+        CU_TRY(c, cuFuncSetAttribute(*out, CU_function_max_dynamic_shared,
+                                     (int)k->shared_bytes));
+    c->functions[kernel] = *out;
+    return TITAN_OK;
+}

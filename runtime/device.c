@@ -1,0 +1,128 @@
+/*
+ * device.c: the host as a device, the choice of one, and windows into a base.
+ */
+#include "device.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct HostDevice {
+    TitanDevice device; /* first */
+    TitanHost *host;
+} HostDevice;
+
+static TitanStatus host_write(TitanDevice *d, TitanBase base, uint64_t offset,
+                              const void *from, size_t bytes)
+{
+    memcpy(d->arena[base] + offset, from, bytes);
+    return TITAN_OK;
+}
+
+static TitanStatus host_read(TitanDevice *d, TitanBase base, uint64_t offset,
+                             void *to, size_t bytes)
+{
+    memcpy(to, d->arena[base] + offset, bytes);
+    return TITAN_OK;
+}
+
+static TitanStatus host_prepare(TitanDevice *d, const TitanEntry *e)
+{
+    (void)d, (void)e;
+    return TITAN_OK;
+}
+
+static TitanStatus host_run(TitanDevice *d, const TitanEntry *e)
+{
+    return titan_host_run(((HostDevice *)d)->host, e);
+}
+
+/* The host looks at its records before the next run: nothing is copied. */
+static TitanStatus host_keep(TitanDevice *d, const TitanEntry *e, int64_t turn)
+{
+    (void)d, (void)e, (void)turn;
+    return TITAN_OK;
+}
+
+static TitanStatus host_kept(TitanDevice *d, int64_t turn, const char **io)
+{
+    (void)turn;
+    *io = d->arena[TITAN_BASE_io];
+    return TITAN_OK;
+}
+
+static void host_free(TitanDevice *d)
+{
+    titan_host_free(((HostDevice *)d)->host);
+    free(d);
+}
+
+static const DeviceClass host_class = {.write = host_write,
+                                       .read = host_read,
+                                       .prepare = host_prepare,
+                                       .run = host_run,
+                                       .keep = host_keep,
+                                       .kept = host_kept,
+                                       .free = host_free};
+
+TitanStatus device_host_new(TitanStory *story, const TitanImage *im,
+                            const TitanCode *code, const DeviceOptions *o,
+                            TitanDevice **out)
+{
+    HostDevice *h = calloc(1, sizeof *h);
+    if (!h) return titan_fail(story, TITAN_UNAVAILABLE, "out of memory");
+    h->device.class = &host_class;
+    h->device.story = story;
+    TitanStatus st =
+        titan_host_new(story, im, code->kernels, o->threads, &h->host);
+    if (st != TITAN_OK) {
+        free(h);
+        return st;
+    }
+    for (int b = 0; b < TITAN_BASE_COUNT; b++)
+        h->device.arena[b] = titan_host_base(h->host, (TitanBase)b);
+    snprintf(h->device.about, sizeof h->device.about, "%u threads",
+             titan_host_threads(h->host));
+    *out = &h->device;
+    return TITAN_OK;
+}
+
+TitanStatus device_new(TitanStory *story, const TitanImage *im,
+                       const TitanCode *code, const DeviceOptions *o,
+                       TitanDevice **out)
+{
+    *out = NULL;
+    if (im->header->target == TITAN_TARGET_host)
+        return device_host_new(story, im, code, o, out);
+    return device_cuda_new(story, im, code, o, out);
+}
+
+/* --------------------------------------------------------------- windows -- */
+
+TitanStatus window_open(TitanDevice *d, TitanBase base, uint64_t offset,
+                        size_t bytes, bool fill, Window *out)
+{
+    *out = (Window){.base = base, .offset = offset, .bytes = bytes};
+    if (d->arena[base]) {
+        out->at = d->arena[base] + offset;
+        return TITAN_OK;
+    }
+    out->at = malloc(bytes ? bytes : 1);
+    if (!out->at)
+        return titan_fail(d->story, TITAN_UNAVAILABLE, "out of memory");
+    out->copied = true;
+    if (!fill) return TITAN_OK;
+    TitanStatus st = device_read(d, base, offset, out->at, bytes);
+    if (st != TITAN_OK) window_close(d, out, false);
+    return st;
+}
+
+TitanStatus window_close(TitanDevice *d, Window *w, bool flush)
+{
+    TitanStatus st = TITAN_OK;
+    if (!w->copied) return st;
+    if (flush) st = device_write(d, w->base, w->offset, w->at, w->bytes);
+    free(w->at);
+    *w = (Window){0};
+    return st;
+}

@@ -1,0 +1,129 @@
+/*
+ * device.h: one rank of a program, on the host or on a GPU: the arena, and the
+ * entries that run on it.
+ *
+ * What is asked of a device happens in the order of asking: a write before a
+ * run is seen by it, a run before a read is over when the read returns.  A GPU
+ * runs behind: `device_run` and `device_keep` return at once, and so that it
+ * never waits for the host, the records of a step are looked at `lag` steps
+ * later.
+ *
+ *     device_write(d, inputs of step n)
+ *     device_run(d, train)
+ *     device_keep(d, train, n)          the io base as step n left it
+ *     device_kept(d, n - d->lag, &io)   waits for that step
+ *
+ * One thread uses a device.  A failure's story goes to the TitanStory that it
+ * was made with.
+ */
+#ifndef TITAN_DEVICE_H
+#define TITAN_DEVICE_H
+
+#include "titan.h"
+
+typedef struct TitanDevice TitanDevice;
+
+typedef struct DeviceOptions {
+    unsigned threads;       /* host: 0: all processors */
+    int64_t gemm_algos;     /* GPU: how many to time for each gemm; 0: none */
+    const char *gemm_table; /* GPU: file of the choices, or NULL */
+    bool verbose;
+} DeviceOptions;
+
+typedef struct DeviceClass {
+    TitanStatus (*write)(TitanDevice *d, TitanBase base, uint64_t offset,
+                         const void *from, size_t bytes);
+    TitanStatus (*read)(TitanDevice *d, TitanBase base, uint64_t offset,
+                        void *to, size_t bytes);
+    TitanStatus (*prepare)(TitanDevice *d, const TitanEntry *e);
+    TitanStatus (*run)(TitanDevice *d, const TitanEntry *e);
+    TitanStatus (*keep)(TitanDevice *d, const TitanEntry *e, int64_t turn);
+    TitanStatus (*kept)(TitanDevice *d, int64_t turn, const char **io);
+    /* NULL: this device has no profile */
+    TitanStatus (*profile)(TitanDevice *d, const TitanEntry *e);
+    TitanStatus (*profile_write)(TitanDevice *d, const char *path);
+    void (*free)(TitanDevice *d);
+} DeviceClass;
+
+struct TitanDevice {
+    const DeviceClass *class;
+    TitanStory *story;
+    char *arena[TITAN_BASE_COUNT]; /* where the host reaches it, else NULL */
+    int64_t lag;                   /* steps that records come late: 0 or 1 */
+    double peak_flops;             /* for mfu; 0: not known */
+    char about[512];               /* what it is, for people */
+};
+
+/* The device that the image is compiled for.  STORY outlives it. */
+TitanStatus device_new(TitanStory *story, const TitanImage *im,
+                       const TitanCode *code, const DeviceOptions *o,
+                       TitanDevice **out);
+TitanStatus device_host_new(TitanStory *story, const TitanImage *im,
+                            const TitanCode *code, const DeviceOptions *o,
+                            TitanDevice **out);
+TitanStatus device_cuda_new(TitanStory *story, const TitanImage *im,
+                            const TitanCode *code, const DeviceOptions *o,
+                            TitanDevice **out);
+
+/* FROM may be changed when it returns. */
+static inline TitanStatus device_write(TitanDevice *d, TitanBase base,
+                                       uint64_t offset, const void *from,
+                                       size_t bytes)
+{
+    return d->class->write(d, base, offset, from, bytes);
+}
+
+static inline TitanStatus device_read(TitanDevice *d, TitanBase base,
+                                      uint64_t offset, void *to, size_t bytes)
+{
+    return d->class->read(d, base, offset, to, bytes);
+}
+
+/* Says that E will run often. */
+static inline TitanStatus device_prepare(TitanDevice *d, const TitanEntry *e)
+{
+    return d->class->prepare(d, e);
+}
+
+static inline TitanStatus device_run(TitanDevice *d, const TitanEntry *e)
+{
+    return d->class->run(d, e);
+}
+
+/* Keeps what E's records and checks are after the runs so far, until the
+ * turn after the next is kept. */
+static inline TitanStatus device_keep(TitanDevice *d, const TitanEntry *e,
+                                      int64_t turn)
+{
+    return d->class->keep(d, e, turn);
+}
+
+/* IO: the io base, of which the kept ports are as they were. */
+static inline TitanStatus device_kept(TitanDevice *d, int64_t turn,
+                                      const char **io)
+{
+    return d->class->kept(d, turn, io);
+}
+
+static inline void device_free(TitanDevice *d)
+{
+    if (d) d->class->free(d);
+}
+
+/* Bytes of a base as host memory: where they lie, if the host reaches them,
+ * else a copy. */
+typedef struct Window {
+    char *at;
+    TitanBase base;
+    uint64_t offset;
+    size_t bytes;
+    bool copied;
+} Window;
+
+/* FILL: with what the device has, not just for writing all of it. */
+TitanStatus window_open(TitanDevice *d, TitanBase base, uint64_t offset,
+                        size_t bytes, bool fill, Window *out);
+/* FLUSH: what was written goes to the device. */
+TitanStatus window_close(TitanDevice *d, Window *w, bool flush);
+
+#endif
