@@ -147,7 +147,8 @@ static bool is_plain(const Gemm *g)
            g->acc == g->a;
 }
 
-static uint32_t add_gemm(Writer *w, const Gemm *g, uint64_t workspace)
+static uint32_t add_gemm(Writer *w, const Gemm *g, uint32_t accumulate,
+                         uint64_t workspace)
 {
     TitanGemm row = {.dtype_a = g->a,
                      .dtype_b = g->b,
@@ -162,7 +163,7 @@ static uint32_t add_gemm(Writer *w, const Gemm *g, uint64_t workspace)
                      .b_col = g->b_col,
                      .d_row = g->d_row,
                      .d_col = g->d_col,
-                     .accumulate = g->accumulate,
+                     .accumulate = accumulate,
                      .nbatch = g->nbatch,
                      .workspace = workspace};
     memcpy(row.batch, g->batch, sizeof row.batch);
@@ -191,6 +192,12 @@ static At workspace_at(const Writer *w, const Gemm *g, uint64_t *bytes)
     return (At){.base = TITAN_BASE_frame, .offset = (int64_t)w->frame};
 }
 
+static bool same_place(const At *x, const At *y)
+{
+    return x->base == y->base && x->offset == y->offset &&
+           !memcmp(x->turn, y->turn, sizeof x->turn);
+}
+
 static void write_gemm(Writer *w, const Fn *group, const At *at, uint32_t n,
                        Loc loc)
 {
@@ -202,13 +209,18 @@ static void write_gemm(Writer *w, const Fn *group, const At *at, uint32_t n,
     uint64_t bytes = 0;
     At room = {0};
     if (!w->gpu && !is_plain(&g)) room = workspace_at(w, &g, &bytes);
+    bool apart = g.accumulate && !same_place(&at[2], &at[n - 1]);
+    uint32_t accumulate = apart          ? TITAN_GEMM_add_c
+                          : g.accumulate ? TITAN_GEMM_add_d
+                                         : 0;
     TitanCommand *c = add_command(w, TITAN_COMMAND_gemm, loc);
-    c->index = add_gemm(w, &g, bytes);
-    c->operands.n = bytes ? 4 : 3;
+    c->index = add_gemm(w, &g, accumulate, bytes);
+    c->operands.n = 3 + apart + (bytes > 0);
     c->items = 1;
     add_operand(w, &at[0]);
     add_operand(w, &at[1]);
     add_operand(w, &at[n - 1]);
+    if (apart) add_operand(w, &at[2]);
     if (!bytes) return;
     image_reserve(t, room.base, (uint64_t)room.offset + bytes);
     TitanOperand o = {.base = room.base,

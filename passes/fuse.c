@@ -55,7 +55,7 @@ bool pass_fuse(Module *m, PassCtx *cx)
         if (is_grouped(m, fn)) continue;
         fn = fuse_prepare(&fx, fn);
         if (!fn) return false;
-        Graph *g = fuse_graph(&fx, fn);
+        Graph *g = fuse_graph(&fx, fn_without_unneeded(m, fn));
         fuse_cluster(g);
         fn = fuse_outline(g); /* appends groups: the table may move */
         m->fns.at[i] = fn;

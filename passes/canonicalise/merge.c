@@ -5,9 +5,11 @@
  * it: it has no other use and the same elements; or it costs nothing (a
  * broadcast, a mask of indices); or it is cheap, all its users are such maps,
  * and what it reads is no larger than what it makes, so that it goes.
- * A pinned map stays: its dtype is the user's, and a place of its own.  A sum
- * that one map rounds takes the rounding into itself.
+ * A pinned map stays: its dtype is the user's, and a place of its own.  So does
+ * a sum that a matmul can make (added.h).  A sum that one map rounds takes the
+ * rounding into itself.
  */
+#include "../added.h"
 #include "canonicalise.h"
 
 enum { MOST_NODES = 256, MOST_OPERANDS = 40 };
@@ -78,13 +80,21 @@ static bool reads_little(const Merge *g, const Inst *map)
 
 /* ------------------------------------------------------------------ maps -- */
 
+/* A matmul can make the old value, a sum with its product. */
+static bool is_added(const Merge *g, Value old)
+{
+    uint32_t einsum;
+    return map_adds_einsum(g->m, g->rw.old, inst_of(g->rw.old, old), &g->uses,
+                           &einsum);
+}
+
 /* Old operand `old`, which has become MAP, goes into the map INTO. */
 static bool is_taken(const Merge *g, Value old, const Inst *map,
                      const Inst *into)
 {
     Module *m = g->m;
     if (map->op != OP_map || map->phase != into->phase ||
-        attr_flag(m, map->attr, AT_pinned))
+        attr_flag(m, map->attr, AT_pinned) || is_added(g, old))
         return false;
     Expr body = attr_expr(m, map->attr);
     if (expr_info(m, body)->op == SC_arg) return true;
@@ -182,7 +192,7 @@ static bool merge_move(Merge *g, Value old)
     const Inst *map = inst_of(fn, from);
     if (map->op != OP_map || map->phase != in->phase ||
         attr_flag(g->m, map->attr, AT_pinned) || !used_once(g, from) ||
-        !used_by_maps(g, old) || !nusers(g, old))
+        !used_by_maps(g, old) || !nusers(g, old) || is_added(g, from))
         return false;
     Inst made = *inst_of(g->rw.b.fn, rewrite_value(&g->rw, from));
     if (made.op != OP_map || !type_eq(made.type, map->type)) return false;

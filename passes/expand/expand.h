@@ -99,6 +99,8 @@ bool owner_result(const Scene *s, Value owner, Value *maker, uint32_t *result);
 Layout default_layout(const Expand *x, Type t);
 Root *root_new(Scene *s, Layout layout, Str name, Loc loc);
 bool home_same(const Module *m, const Home *a, const Home *b);
+/* They may share a byte. */
+bool bytes_meet(const Module *m, const Home *a, const Home *b);
 /* The home of an alias, from that of its operand; false: not expressible. */
 bool home_forward(Expand *x, const Fn *fn, const Inst *in, const Home *of,
                   Home *out);

@@ -188,8 +188,9 @@ static bool home_same_bytes(const Module *m, const Home *a, const Home *b)
     return true;
 }
 
-static bool bytes_meet(const Module *m, const Home *a, const Home *b)
+bool bytes_meet(const Module *m, const Home *a, const Home *b)
 {
+    if (a->root != b->root) return false;
     if (a->turn != b->turn) return true;
     return a->offset < b->offset + layout_bytes(m, b->layout) &&
            b->offset < a->offset + layout_bytes(m, a->layout);

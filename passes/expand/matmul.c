@@ -88,6 +88,22 @@ static bool copy_operands(Product *p)
     return false;
 }
 
+/* What is added lies where the result will, or apart in the same order; else
+ * it is copied to the result's place. */
+static Value added_place(const Product *p, const Home *added)
+{
+    Scene *s = p->s;
+    const Home *to = &p->at[2];
+    const TypeInfo *ti = type_info(s->x->m, to->layout.type);
+    bool apart = !bytes_meet(s->x->m, added, to);
+    for (uint32_t i = 0; i < ti->naxes; i++)
+        apart &= added->layout.stride[i] == to->layout.stride[i] ||
+                 type_local_size(s->x->m, &ti->axes[i]) == 1;
+    if (apart) return home_value(s, added);
+    emit_copy(s, added, to);
+    return home_value(s, to);
+}
+
 void emit_matmul(Scene *s, const Inst *call, const Home *result)
 {
     Module *m = s->x->m;
@@ -107,11 +123,7 @@ void emit_matmul(Scene *s, const Inst *call, const Home *result)
     uint32_t n = p.g->nparams;
     for (uint32_t i = 0; i < 2; i++)
         args[i] = home_value(s, &p.at[i]);
-    if (n > 2) {
-        const Home *acc = &s->home[inst_arg(s->fn, call, 2).id];
-        emit_copy(s, acc, &p.at[2]);
-        args[2] = out;
-    }
+    if (n > 2) args[2] = added_place(&p, &s->home[inst_arg(s->fn, call, 2).id]);
     emit_launch(s, f, args, n, &out, 1);
     emit_copy(s, &p.at[2], result);
 }

@@ -11,6 +11,7 @@
  * A producer behind names and places (rename, split, pick, ...) is merged
  * together with those, when nobody else reads them.
  */
+#include "../added.h"
 #include "fuse.h"
 
 enum { MOST_NODES = 96, MOST_ARGS = 40, MOST_AXES = 32 };
@@ -398,40 +399,31 @@ static bool merge_siblings(Graph *g, uint32_t node)
     return merged;
 }
 
-bool is_accumulation(const Module *m, const Fn *fn, const Inst *map,
-                     uint32_t *einsum)
+/* The node's value lies in memory, whatever becomes of the map that reads it:
+ * it is no loop's, or somebody reads it who is none. */
+static bool in_memory(const Graph *g, uint32_t node)
 {
-    if (map->op != OP_map || map->nargs != 2) return false;
-    const ExprInfo *e = expr_info(m, attr_expr(m, map->attr));
-    if (e->op != SC_add || (e->dtype != DT_f32 && e->dtype != DT_f64))
-        return false;
-    for (uint32_t i = 0; i < 2; i++) {
-        if (expr_info(m, e->args[i])->op != SC_arg) return false;
-        if (!type_eq(value_type(fn, inst_arg(fn, map, i)), map->type))
-            return false;
+    while (g->nodes[node].kind == NODE_free && g->nodes[node].nargs == 1)
+        node = g->nodes[node].args[0];
+    const Node *x = &g->nodes[node];
+    bool kept = x->kind != NODE_loop || x->result;
+    for (uint32_t u = 0; u < x->nusers && !kept; u++) {
+        NodeKind k = g->nodes[x->users[u]].kind;
+        kept = k != NODE_loop && k != NODE_free;
     }
-    for (*einsum = 0; *einsum < 2; ++*einsum) {
-        const Inst *in = inst_of(fn, inst_arg(fn, map, *einsum));
-        if (in->op != OP_einsum) continue;
-        DType x = type_dtype(m, value_type(fn, inst_arg(fn, in, 0)));
-        if (attr_dtype(m, in->attr, AT_acc, dtype_acc(x)) == e->dtype)
-            return true;
-    }
-    return false;
+    return kept;
 }
 
-/* A sum that a matmul adds to what is in a carried value (or in a value that
- * nobody else reads) is made in place. */
-static void merge_accumulation(Graph *g, uint32_t node)
+/* A sum of a product and a value that is in memory is made by the matmul: in
+ * place where nobody else needs the value. */
+static void merge_accumulation(Graph *g, uint32_t node, const Uses *uses)
 {
     uint32_t which;
     const Inst *in = node_inst(g, node);
-    if (!is_accumulation(g->fx->m, g->fn, in, &which)) return;
+    if (!map_adds_einsum(g->fx->m, g->fn, in, uses, &which)) return;
     uint32_t product = g->nodes[node].args[which];
-    const Node *other = &g->nodes[g->nodes[node].args[1 - which]];
-    if (g->nodes[product].nusers != 1 || g->nodes[product].result) return;
-    if (other->kind != NODE_arg &&
-        (other->nusers != 1 || other->kind == NODE_loop || other->result))
+    if (g->nodes[product].nusers != 1 ||
+        !in_memory(g, g->nodes[node].args[1 - which]))
         return;
     uint32_t from = g->nodes[node].cluster, to = g->nodes[product].cluster;
     Nodes nodes = {0};
@@ -468,8 +460,9 @@ static void say_missed(Graph *g, uint32_t node)
 
 void fuse_cluster(Graph *g)
 {
+    Uses uses = fn_uses(g->fn, g->fx->a);
     for (uint32_t i = 0; i < g->n; i++)
-        if (g->nodes[i].kind == NODE_loop) merge_accumulation(g, i);
+        if (g->nodes[i].kind == NODE_loop) merge_accumulation(g, i, &uses);
     bool merged = true;
     for (int round = 0; merged && round < 4; round++) {
         merged = false;

@@ -81,12 +81,6 @@ Fn *fuse_outline(Graph *g);
  * from memory. */
 bool expr_is_cheap(const Module *m, Expr e);
 
-/* Whether a fused sum that a gemm can make: map { _0 + _1 } with the einsum as
- * one operand, in the dtype in which it is accumulated.  Gives the operand
- * number of the einsum. */
-bool is_accumulation(const Module *m, const Fn *fn, const Inst *map,
-                     uint32_t *einsum);
-
 /* Lines for -Rpass and -Rpass-missed. */
 void fuse_remark(Fuse *fx, Loc at, const char *fmt, ...) PRINTF(3, 4);
 void fuse_missed(Fuse *fx, Loc at, const char *fmt, ...) PRINTF(3, 4);

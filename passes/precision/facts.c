@@ -6,6 +6,7 @@
  * backward and finds the values that somebody reads roughly.  Both know only
  * one direction of change, so they end.
  */
+#include "../added.h"
 #include "precision.h"
 
 bool is_f32(const Module *m, Type t)
@@ -240,7 +241,8 @@ static void inst_roughness(Precision *p, const Facts *f, Value v)
 }
 
 /* A softmax numerator that is summed stays as it is, whoever else reads it;
- * so does what one map alone reads, for the two will be one. */
+ * so does what one map alone reads, for the two will be one; but a sum that a
+ * matmul makes stays apart. */
 static bool is_kept(const Precision *p, const Facts *f, const Uses *uses,
                     Value v)
 {
@@ -248,8 +250,9 @@ static bool is_kept(const Precision *p, const Facts *f, const Uses *uses,
     if (in->op != OP_map) return false;
     const Value *user = uses->at + uses->first[v.id];
     uint32_t n = uses->first[v.id + 1] - uses->first[v.id];
+    uint32_t einsum;
     if (n == 1 && !uses->nresult[v.id] && inst_of(f->fn, user[0])->op == OP_map)
-        return true;
+        return !map_adds_einsum(p->m, f->fn, in, uses, &einsum);
     if (!is_softmax(p, f, in)) return false;
     for (uint32_t i = 0; i < n; i++)
         if (inst_of(f->fn, user[i])->op == OP_reduce) return true;

@@ -29,6 +29,10 @@
  *   P6  Inside a region (a function with a kind) nothing is stored in bf16
  *       but what einsums read; its parameters and results are as P2 says.
  *   P7  The update computes in f32 on f32 masters.
+ *   P8  Where an einsum's result is but added to a value of its axes, and the
+ *       sum is stored in bf16, the sum is made in f32 and rounded, not the
+ *       product: one matmul gives it.  Of several products that are added to
+ *       each other, each partial sum is rounded as the products were.
  *
  * bf16-states: parameters and states with axes are stored in bf16, and what
  * the update reads of the backward is read roughly; it computes in f32 and
@@ -38,10 +42,12 @@
  * rounding to its result's dtype.
  */
 #include "precision.h"
+#include "../added.h"
 
 typedef struct Writer {
     Precision *p;
     const Facts *f;
+    Uses uses; /* of the old function */
     Builder b;
     Value *map; /* old value -> new value */
 } Writer;
@@ -140,6 +146,23 @@ static Value write_map(Writer *w, Value v, const Inst *in)
     return emit(&w->b, OP_map, t, attr_intern(m, &l), args, in->nargs);
 }
 
+/* P8: the value is the product in a sum that is stored in bf16, as is what it
+ * is added to. */
+static bool is_added(const Writer *w, Value v)
+{
+    const Uses *u = &w->uses;
+    if (u->nresult[v.id] || u->first[v.id + 1] - u->first[v.id] != 1)
+        return false;
+    Value sum = u->at[u->first[v.id]];
+    const Inst *in = inst_of(w->f->fn, sum);
+    uint32_t einsum;
+    if (!map_adds_einsum(w->p->m, w->f->fn, in, u, &einsum) ||
+        !value_eq(inst_arg(w->f->fn, in, einsum), v))
+        return false;
+    return value_dtype(w, sum) == DT_bf16 &&
+           value_dtype(w, inst_arg(w->f->fn, in, 1 - einsum)) == DT_bf16;
+}
+
 static Value write_einsum(Writer *w, Value v, const Inst *in)
 {
     bool rounded = is_rounded_einsum(w->p, w->f, in);
@@ -148,6 +171,7 @@ static Value write_einsum(Writer *w, Value v, const Inst *in)
         args[i] = in_dtype(w, args[i], rounded ? DT_bf16 : DT_f32);
     DType d = is_f32(w->p->m, in->type) ? value_dtype(w, v)
                                         : type_dtype(w->p->m, in->type);
+    if (rounded && is_added(w, v)) d = DT_f32;
     return emit_as(w, in, args, d);
 }
 
@@ -264,7 +288,7 @@ static Fn *write_fn(Precision *p, const Facts *f)
     fn->entry = old->entry;
     fn->kind = old->kind;
     fn->loc = old->loc;
-    Writer w = {.p = p, .f = f};
+    Writer w = {.p = p, .f = f, .uses = fn_uses(old, p->m->scratch)};
     w.map = NEW_ARRAY(p->m->scratch, Value, old->ninsts + 1);
     builder_init(&w.b, p->m, fn);
     write_params(&w);

@@ -1,0 +1,76 @@
+/*
+ * added.c: sums that a matmul makes (see added.h).
+ */
+#include "added.h"
+
+static Expr below_cast(const Module *m, Expr e)
+{
+    const ExprInfo *x = expr_info(m, e);
+    return x->op == SC_cast ? x->args[0] : e;
+}
+
+/* The operand that a term is, widened or not; -1: it is more than that. */
+static int term_operand(const Module *m, Expr e)
+{
+    const ExprInfo *x = expr_info(m, below_cast(m, e));
+    return x->op == SC_arg ? (int)x->operand : -1;
+}
+
+static bool same_axes(const Module *m, Type x, Type y)
+{
+    const TypeInfo *a = type_info(m, x), *b = type_info(m, y);
+    if (a->naxes != b->naxes) return false;
+    for (uint32_t i = 0; i < a->naxes; i++)
+        if (a->axes[i].axis.id != b->axes[i].axis.id ||
+            a->axes[i].size != b->axes[i].size)
+            return false;
+    return true;
+}
+
+/* V is an einsum's result that one instruction reads, once, in the dtype in
+ * which it was summed. */
+static bool is_product(const Module *m, const Fn *fn, Value v, DType sum,
+                       const Uses *uses)
+{
+    const Inst *in = inst_of(fn, v);
+    if (in->op != OP_einsum || type_dtype(m, in->type) != sum ||
+        uses->nresult[v.id] || uses->first[v.id + 1] - uses->first[v.id] != 1)
+        return false;
+    DType x = type_dtype(m, value_type(fn, inst_arg(fn, in, 0)));
+    DType y = type_dtype(m, value_type(fn, inst_arg(fn, in, 1)));
+    return x == y && attr_dtype(m, in->attr, AT_acc, dtype_acc(x)) == sum;
+}
+
+/* What a gemm can give: its sums, or its sums in the dtype of its operands. */
+static bool fits_result(const Module *m, const Fn *fn, const Inst *map,
+                        uint32_t einsum, DType sum)
+{
+    const Inst *in = inst_of(fn, inst_arg(fn, map, einsum));
+    DType d = type_dtype(m, map->type);
+    DType x = type_dtype(m, value_type(fn, inst_arg(fn, in, 0)));
+    DType other = type_dtype(m, value_type(fn, inst_arg(fn, map, 1 - einsum)));
+    return other == d && (d == sum || d == x);
+}
+
+bool map_adds_einsum(const Module *m, const Fn *fn, const Inst *map,
+                     const Uses *uses, uint32_t *einsum)
+{
+    if (map->op != OP_map || map->nargs != 2) return false;
+    const ExprInfo *e = expr_info(m, below_cast(m, attr_expr(m, map->attr)));
+    if (e->op != SC_add || (e->dtype != DT_f32 && e->dtype != DT_f64))
+        return false;
+    int x = term_operand(m, e->args[0]), y = term_operand(m, e->args[1]);
+    if (x < 0 || y < 0 || x == y) return false;
+    for (uint32_t i = 0; i < 2; i++)
+        if (!same_axes(m, value_type(fn, inst_arg(fn, map, i)), map->type))
+            return false;
+    bool later = inst_arg(fn, map, 1).id > inst_arg(fn, map, 0).id;
+    for (uint32_t i = 0; i < 2; i++) {
+        *einsum = later != (i == 1);
+        if (is_product(m, fn, inst_arg(fn, map, *einsum), (DType)e->dtype,
+                       uses) &&
+            fits_result(m, fn, map, *einsum, (DType)e->dtype))
+            return true;
+    }
+    return false;
+}

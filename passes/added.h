@@ -1,0 +1,20 @@
+/*
+ * added.h: sums that a matmul makes.
+ */
+#ifndef TITAN_ADDED_H
+#define TITAN_ADDED_H
+
+#include "../ir/ir.h"
+
+/* MAP adds an einsum's result to a value of its axes: { _0 + _1 }, perhaps
+ * rounded.  The einsum's result is as it was summed; the other value is of the
+ * dtype of the sum, or of the map's.  Gives the operand number of the einsum;
+ * of two, of the one that is made last.
+ *
+ * Nobody else needs the product then, so the two are one gemm, which rounds
+ * once.  Canonicalise keeps such a map apart from the maps that read it,
+ * precision does not round the product, and fuse makes it one group. */
+bool map_adds_einsum(const Module *m, const Fn *fn, const Inst *map,
+                     const Uses *uses, uint32_t *einsum);
+
+#endif
