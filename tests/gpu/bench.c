@@ -160,11 +160,7 @@ static void run_command(Bench *b, const TitanCommand *c, uint64_t shift)
         return;
     case TITAN_COMMAND_gemm:
     case TITAN_COMMAND_signal:
-<<<<<<< Updated upstream
     case TITAN_COMMAND_wait: /* all is on one stream */
-=======
-    case TITAN_COMMAND_wait:
->>>>>>> Stashed changes
         return;
     }
 }
@@ -237,9 +233,7 @@ static bool alike(const TitanCommand *x, const TitanCommand *y)
 
 static void meet(Bench *b, const TitanCommand *c, double runs)
 {
-    if (c->kind == TITAN_COMMAND_gemm || c->kind == TITAN_COMMAND_signal ||
-        c->kind == TITAN_COMMAND_wait)
-        return;
+    if (c->kind == TITAN_COMMAND_gemm) return;
     for (uint32_t i = 0; i < b->nrows; i++)
         if (alike(b->rows[i].command, c)) {
             b->rows[i].runs += runs;
