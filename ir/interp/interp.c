@@ -55,6 +55,33 @@ static bool fits(const Run *r, Type t)
            type_local_elements(r->m, t) <= MOST_ELEMENTS / (int64_t)r->ndev;
 }
 
+/* ----------------------------------------------------------------- jitter --
+ */
+
+/* Ops that compute; the others move. */
+static const bool computes[OP_count] = {
+    [OP_map] = true,     [OP_reduce] = true, [OP_einsum] = true,
+    [OP_scatter] = true, [OP_cumsum] = true, [OP_fold] = true,
+};
+
+/* A bit from the seed, the instructions run so far and the element. */
+static bool up(const Run *r, uint64_t k)
+{
+    uint64_t x = (r->o.chance + r->ops * UINT64_C(0x9e3779b97f4a7c15)) ^ k;
+    x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
+    return (x ^ x >> 31) & 1;
+}
+
+static void jitter(Run *r, const Inst *in, Val *out)
+{
+    if (!computes[in->op] ||
+        dtype_class(type_dtype(r->m, in->type)) != DC_float)
+        return;
+    for (int64_t i = 0; i < out->n * (int64_t)r->ndev; i++)
+        out->at[i].f *= up(r, (uint64_t)i) ? 1 + r->o.jitter : 1 - r->o.jitter;
+}
+
 void run_inst(Frame *f, Value v, Val *out)
 {
     Run *r = f->r;
@@ -66,6 +93,7 @@ void run_inst(Frame *f, Value v, Val *out)
         return;
     }
     rules[in->op](f, in, out);
+    if (r->o.jitter > 0 && !r->failed) jitter(r, in, out);
     if (r->o.limit && r->ops > r->o.limit)
         run_fail(r, f->fn, in, DIAG_interp_limit,
                  "the program takes more than %llu scalar operations",
