@@ -18,7 +18,9 @@ enum { OK = 0, WRONG = 1, USAGE = 2, SECONDS = 60, MOST_WHY = 1 << 16 };
 
 static const ProgramText program = {
     PROGRAM_smith, "titan-smith", "[options]",
-    "Makes random programs and checks that they print, that every pass keeps "
+    "Makes random programs, one in eight of them a training step with "
+    "attention, a loss and a batch in parts, and checks that they print, that "
+    "every pass keeps "
     "their meaning, and that they compute when compiled what the interpreter "
     "does.  One bound holds for every result: off by at most 64 u (1 + log2 "
     "n) times its largest element, n being the program's largest number of "

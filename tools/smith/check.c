@@ -23,12 +23,6 @@ static bool failed(const Unit *u, Buf *why, const char *what)
 
 /* ----------------------------------------------------------------- print -- */
 
-/* The function that is compared. */
-static const Fn *main_of(const Module *m)
-{
-    return m->fns.at[m->fns.n - 1];
-}
-
 static bool all_finite(const Module *m, const Tensor *t)
 {
     if (dtype_class(type_dtype(m, t->type)) != DC_float) return true;
@@ -39,7 +33,7 @@ static bool all_finite(const Module *m, const Tensor *t)
 
 static bool check_finite(Unit *u, uint64_t seed, Buf *why)
 {
-    const Fn *fn = main_of(&u->m);
+    const Fn *fn = unit_entry(u);
     Tensor *args = inputs_random(&u->m, fn, seed, &u->arena);
     Tensor *results = NEW_ARRAY(&u->arena, Tensor, fn->nresults);
     if (!interp_fn(&u->m, fn, &(InterpOpts){.round = true}, args, results,

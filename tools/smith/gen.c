@@ -4,6 +4,8 @@
  */
 #include "smith.h"
 
+/* One program in so many is a training step. */
+enum { STEP_EVERY = 8 };
 enum { NAXES = 5, MOST_ELEMENTS = 200, MOST_PARAMS = 4 };
 
 /* ----------------------------------------------------------------- draws -- */
@@ -259,18 +261,11 @@ static void make_main(World *w, uint32_t ninsts)
     module_add_fn(m, fn);
 }
 
-void smith_program(const SmithOpts *o, World *w, Buf *out)
+/* Random instructions. */
+static void free_program(const SmithOpts *o, World *w)
 {
-    Arena arena, scratch;
-    Diag diag;
-    Module m;
-    arena_init(&arena, "program");
-    arena_init(&scratch, "scratch");
-    diag_init(&diag, &arena);
-    module_init(&m, &arena, &scratch, &diag);
     static const DType narrow[] = {DT_bf16, DT_bf16, DT_f16, DT_e4m3, DT_e5m2};
-    w->m = &m;
-    w->random = o->seed * UINT64_C(0xd1342543de82ef95) + 1;
+    Module *m = w->m;
     w->real = draw_chance(w, 65) ? DT_f32 : DT_f64;
     w->narrow = narrow[draw_below(w, 5)];
     w->backward = draw_chance(w, 50);
@@ -278,11 +273,45 @@ void smith_program(const SmithOpts *o, World *w, Buf *out)
     w->scalar = (ScalarOp)(SC_add + o->seed % (SC_count - SC_add));
     if (w->feature == OP_grad) w->backward = true;
     for (uint32_t i = 0; i < NAXES; i++)
-        axis_of(&m, str_printf(&m.strs, "%c", 'a' + (char)i),
+        axis_of(m, str_printf(&m->strs, "%c", 'a' + (char)i),
                 2 + draw_below(w, 4), (Loc){0});
-    option_set(&m, "dtype", "f32");
+    option_set(m, "dtype", "f32");
     make_main(w, o->ninsts);
-    module_print(&m, NULL, out);
-    arena_release(&scratch);
-    arena_release(&arena);
+}
+
+static void count_insts(World *w)
+{
+    for (uint32_t f = 0; f < w->m->fns.n; f++)
+        for (uint32_t i = 0; i < w->m->fns.at[f]->ninsts; i++)
+            w->nmade[w->m->fns.at[f]->insts[i].op]++;
+}
+
+/* A training step; what it says wrong is a fault of this tool. */
+static void step_program(Unit *u, World *w)
+{
+    Buf text = {0}, why = {0};
+    step_text(w, &text);
+    uint32_t source =
+        diag_add_source(&u->diag, "step.tir",
+                        arena_strndup(&u->arena, text.at, text.n), text.n);
+    if (!module_parse(&u->m, source) || !module_verify(&u->m)) {
+        diag_render(&u->diag, DIAG_TEXT, &why);
+        BUG("a step that is no program:\n%s\n%s", text.at, why.at);
+    }
+    count_insts(w);
+    buf_release(&text);
+}
+
+void smith_program(const SmithOpts *o, World *w, Buf *out)
+{
+    Unit u;
+    unit_init(&u);
+    w->m = &u.m;
+    w->random = o->seed * UINT64_C(0xd1342543de82ef95) + 1;
+    if (o->seed % STEP_EVERY == STEP_EVERY - 1)
+        step_program(&u, w);
+    else
+        free_program(o, w);
+    module_print(&u.m, NULL, out);
+    unit_release(&u);
 }

@@ -4,7 +4,8 @@
  * The program goes through the whole pipeline to a host object, which is
  * linked to a shared object and run by the runtime on the interpreter's
  * inputs.  The interpreter runs the program as it was made, rounding every
- * value to its dtype.
+ * value to its dtype; where a narrower dtype is asked for, it runs what the
+ * passes up to `precision` made of it, whose roundings are those of the code.
  */
 #include "smith.h"
 
@@ -46,20 +47,26 @@ static bool complain(Host *h, const char *what, const char *detail)
  */
 
 /* Pass by pass, so that the name of the one that fails is at hand. */
-static bool run_pipeline(Host *h)
+static bool run_pipeline(Host *h, Module *m, const char *last)
 {
     char name[32];
-    for (uint32_t i = 0; check_step(i, name); i++)
-        if (pass_find(name) &&
-            !pipeline_run(&h->compiled.m, name, &(PipelineOpts){0}))
+    for (uint32_t i = 0; check_step(i, name); i++) {
+        if (pass_find(name) && !pipeline_run(m, name, &(PipelineOpts){0}))
             return complain(h, "host: a pass fails", name);
+        if (last && !strcmp(name, last)) break;
+    }
     return true;
+}
+
+static bool is_narrowed(const Module *m)
+{
+    return strcmp(str_of(m, option_get(m, "dtype")), "f32") != 0;
 }
 
 static bool compile(Host *h)
 {
     CodegenOpts o = {.target = TARGET_host, .cpu = "x86-64-v3", .level = 1};
-    return run_pipeline(h) &&
+    return run_pipeline(h, &h->compiled.m, NULL) &&
            (codegen_run(&h->compiled.m, &o, WANT_image | WANT_object,
                         &h->artifact) ||
             complain(h, "host", "code generation fails"));
@@ -105,19 +112,70 @@ static void *load(Host *h)
 /* ----------------------------------------------------------------- running --
  */
 
-/* The bytes of a port; NULL: it has another type, or there is none. */
-static uint8_t *port_bytes(Host *h, const TitanEntry *e, TitanRole role,
-                           const Port *p)
+/* Where a value of the entry lies. */
+typedef struct Home {
+    uint32_t dtype;
+    TitanRange axes;
+    uint64_t offset;
+    TitanBase base;
+} Home;
+
+static bool home_of(const Host *h, const TitanEntry *e, const Port *p,
+                    Home *out)
 {
-    const Module *m = &h->made.m;
-    const TitanPort *port = titan_port(&h->image, e, role, str_of(m, p->path));
-    const TypeInfo *t = type_info(m, p->type);
-    if (!port || port->dtype != (uint32_t)t->dtype || port->axes.n != t->naxes)
+    const char *path = str_of(&h->made.m, p->path);
+    static const TitanRole roles[] = {[ROLE_input] = TITAN_ROLE_input,
+                                      [ROLE_record] = TITAN_ROLE_record,
+                                      [ROLE_output] = TITAN_ROLE_output};
+    if (!role_is_slot(p->role)) {
+        const TitanPort *port = titan_port(&h->image, e, roles[p->role], path);
+        if (port)
+            *out = (Home){port->dtype, port->axes, port->offset, TITAN_BASE_io};
+        return port != NULL;
+    }
+    for (uint32_t i = 0; i < h->image.nslots; i++) {
+        const TitanSlot *s = &h->image.slots[i];
+        *out = (Home){s->dtype, s->axes, s->offset, TITAN_BASE_persistent};
+        if (!strcmp(titan_string(&h->image, s->path), path)) return true;
+    }
+    return false;
+}
+
+/* How far element `k` of a tensor of type T is from the first, in memory: the
+ * axes of a slot may lie in another order.  -1: an axis is missing. */
+static int64_t element_at(const Host *h, const Home *at, const TypeInfo *t,
+                          int64_t k)
+{
+    int64_t offset = 0;
+    for (uint32_t i = t->naxes; i-- > 0; k /= t->axes[i].size) {
+        int64_t stride = 1;
+        uint32_t j = at->axes.n;
+        for (; j-- > 0;) {
+            const TitanAxis *a = &h->image.axes[at->axes.first + j];
+            bool same = !strcmp(titan_string(&h->image, a->name),
+                                axis_name(&h->made.m, t->axes[i].axis));
+            if (same && a->size == t->axes[i].size) break;
+            stride *= a->size;
+        }
+        if (j == UINT32_MAX) return -1;
+        offset += k % t->axes[i].size * stride;
+    }
+    return offset;
+}
+
+/* Where element `k` of a port lies; NULL: it has another type, or there is no
+ * such port. */
+static uint8_t *port_element(Host *h, const TitanEntry *e, const Port *p,
+                             int64_t k)
+{
+    Home at;
+    const TypeInfo *t = type_info(&h->made.m, p->type);
+    if (!home_of(h, e, p, &at) || at.dtype != (uint32_t)t->dtype ||
+        at.axes.n != t->naxes)
         return NULL;
-    for (uint32_t i = 0; i < t->naxes; i++)
-        if (h->image.axes[port->axes.first + i].size != t->axes[i].size)
-            return NULL;
-    return (uint8_t *)titan_host_base(h->host, TITAN_BASE_io) + port->offset;
+    int64_t i = element_at(h, &at, t, k);
+    uint8_t *base = titan_host_base(h->host, at.base);
+    return i < 0 ? NULL : base + at.offset + i * (int64_t)dtype_bytes(t->dtype);
 }
 
 static bool store_args(Host *h, const TitanEntry *e)
@@ -125,10 +183,11 @@ static bool store_args(Host *h, const TitanEntry *e)
     for (uint32_t i = 0; i < h->fn->nparams; i++) {
         const Tensor *t = &h->args[i];
         DType d = type_dtype(&h->made.m, t->type);
-        uint8_t *to = port_bytes(h, e, TITAN_ROLE_input, &h->fn->params[i]);
-        if (!to) return complain(h, "host", "the image lacks an input");
-        for (int64_t k = 0; k < t->n; k++)
-            dtype_store(d, t->at[k], to + k * (int64_t)dtype_bytes(d));
+        for (int64_t k = 0; k < t->n; k++) {
+            uint8_t *to = port_element(h, e, &h->fn->params[i], k);
+            if (!to) return complain(h, "host", "the image lacks an input");
+            dtype_store(d, t->at[k], to);
+        }
     }
     return true;
 }
@@ -212,14 +271,16 @@ static bool same_cell(DType d, Cell a, Cell b, double room)
     return a.f == b.f || fabs(a.f - b.f) <= room;
 }
 
-static bool compare_result(Host *h, uint32_t i, const uint8_t *from)
+static bool compare_result(Host *h, const TitanEntry *e, uint32_t i)
 {
     const Tensor *t = &h->results[i];
     DType d = type_dtype(&h->made.m, t->type);
     bool floats = dtype_class(d) == DC_float;
     double room = floats ? bound_of(h) * largest_of(t) : 0;
     for (int64_t k = 0; k < t->n; k++) {
-        Cell c = dtype_load(d, from + k * (int64_t)dtype_bytes(d));
+        const uint8_t *at = port_element(h, e, &h->fn->results[i], k);
+        if (!at) return complain(h, "host", "the image lacks a result");
+        Cell c = dtype_load(d, at);
         if (same_cell(d, t->at[k], c, room)) continue;
         buf_printf(h->why,
                    "host: a result differs\nresult %u, element %lld: ", i,
@@ -236,12 +297,8 @@ static bool compare_result(Host *h, uint32_t i, const uint8_t *from)
 static bool compare_all(Host *h)
 {
     const TitanEntry *e = titan_entry(&h->image, "train");
-    for (uint32_t i = 0; i < h->fn->nresults; i++) {
-        const uint8_t *from =
-            port_bytes(h, e, TITAN_ROLE_output, &h->fn->results[i]);
-        if (!from) return complain(h, "host", "the image lacks a result");
-        if (!compare_result(h, i, from)) return false;
-    }
+    for (uint32_t i = 0; i < h->fn->nresults; i++)
+        if (!compare_result(h, e, i)) return false;
     return true;
 }
 
@@ -250,8 +307,9 @@ bool check_host(const char *text, size_t n, uint64_t seed, Buf *why)
     Host h = {.why = why};
     bool ok = unit_read(&h.made, text, n) && unit_read(&h.compiled, text, n);
     Module *m = &h.made.m;
+    if (ok && is_narrowed(m)) ok = run_pipeline(&h, m, "precision");
     if (ok) {
-        h.fn = m->fns.at[m->fns.n - 1];
+        h.fn = unit_entry(&h.made);
         h.args = inputs_random(m, h.fn, seed, &h.made.arena);
         h.results = NEW_ARRAY(&h.made.arena, Tensor, h.fn->nresults);
         ok = interp_fn(m, h.fn, &(InterpOpts){.round = true}, h.args, h.results,

@@ -99,6 +99,9 @@ bool body_real(Body *b, Part *out);
 bool body_int(Body *b, Part *out);
 bool body_bool(Body *b, Part *out);
 
+/* step.c: the text of a training step; its order of things is not canonical. */
+void step_text(World *w, Buf *out);
+
 /* unit.c */
 /* A module and everything it stands on. */
 typedef struct Unit {
@@ -110,6 +113,7 @@ void unit_init(Unit *u);
 void unit_release(Unit *u);
 /* Initialises, parses and verifies. */
 bool unit_read(Unit *u, const char *text, size_t n);
+const Fn *unit_entry(const Unit *u);
 
 /* check.c */
 typedef enum Mode { MODE_print = 1, MODE_passes = 2, MODE_host = 4 } Mode;

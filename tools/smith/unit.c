@@ -17,6 +17,13 @@ void unit_release(Unit *u)
     arena_release(&u->arena);
 }
 
+const Fn *unit_entry(const Unit *u)
+{
+    for (uint32_t i = 0; i < u->m.fns.n; i++)
+        if (u->m.fns.at[i] && u->m.fns.at[i]->entry) return u->m.fns.at[i];
+    BUG("a program without entry");
+}
+
 bool unit_read(Unit *u, const char *text, size_t n)
 {
     unit_init(u);
