@@ -46,7 +46,7 @@ bool interp_ranks(Module *m, const Fn *const *fns, uint32_t n,
                   const InterpOpts *o, const Tensor *const *args,
                   Tensor *const *results, Arena *arena);
 
-/* An upper bound of the scalar operations that a run takes, from the sizes
+/* About how many scalar operations a run takes, from the sizes
  * alone; UINT64_MAX: more than can be counted. */
 uint64_t interp_cost(Module *m, const Fn *fn);
 

@@ -165,6 +165,52 @@ static void test_too_large(void **state)
     assert_int_equal(compare(big, big, EXACT), DIAG_meaning_unchecked);
 }
 
+/* A nearly constant vector over its norm: one rounding moves the result by
+ * many units, and that is the program's doing; a wrong factor is not. */
+static void test_magnified(void **state)
+{
+    (void)state;
+#define NORM(dtype, body, widened)                         \
+    MAIN("  %r : " dtype "[a, b] = map %x { " body " }\n"  \
+         "  %n : f32[a, b] = map %r { " widened " }\n"     \
+         "  %s : f32[a] = reduce %n kind sum axes (b)\n"   \
+         "  %d : f32[a, b] = map %n, %s { _0 - _1 / 4 }\n" \
+         "  %m : f32[a] = reduce %d kind max axes (b)\n"   \
+         "  %q : f32[a, b] = map %d, %m { _0 / _1 }\n"     \
+         "  %y : f32[a] = reduce %q kind min axes (b)\n",  \
+         "%y")
+    static const char wide[] = NORM("f32", "_0 + 90", "_0 + 1");
+    static const char narrow[] = NORM("bf16", "bf16(_0 + 90)", "f32(_0) + 1");
+    static const char wrong[] =
+        NORM("bf16", "bf16(_0 + 90)", "f32(_0) * f32(_0)");
+    assert_int_equal(compare(wide, narrow, FORMAT_CHANGING), DIAG_none);
+    assert_int_equal(compare(wide, wrong, FORMAT_CHANGING),
+                     DIAG_meaning_changed);
+}
+
+/* The count of a derivative is what the interpreter does. */
+static void test_cost(void **state)
+{
+    (void)state;
+    static const char text[] =
+        HEAD "entry fn global @f(%x : f32[a, b] input \"x\", %w : f32[b] param "
+             "\"w\") -> f32[b] output \"y\" {\n"
+             "  %s : f32[a] = einsum %x, %w sum (b)\n"
+             "  %e : f32[a] = map %s { exp(_0) * _0 }\n"
+             "  %l : f32[] = reduce %e kind sum axes (a)\n"
+             "  %g : (f32[b]) = grad %l, %w\n"
+             "  %y : f32[b] = proj %g index 0\n  ret %y\n}\n";
+    Unit u;
+    unit_read(&u, text);
+    const Fn *fn = u.m.fns.at[0];
+    Tensor *args = inputs_random(&u.m, fn, 1, &u.arena), y;
+    InterpOpts o = {.limit = interp_cost(&u.m, fn)};
+    assert_true(interp_fn(&u.m, fn, &o, args, &y, &u.arena));
+    o.limit--;
+    assert_false(interp_fn(&u.m, fn, &o, args, &y, &u.arena));
+    unit_release(&u);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -176,6 +222,8 @@ int main(void)
         cmocka_unit_test(test_devices),
         cmocka_unit_test(test_order_of_axes),
         cmocka_unit_test(test_too_large),
+        cmocka_unit_test(test_magnified),
+        cmocka_unit_test(test_cost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
