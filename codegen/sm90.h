@@ -62,6 +62,7 @@ LV sm90_swizzle(const Site *s, LV offset, uint32_t bytes);
 void sm90_mbar_init(const Site *s, LV bar, unsigned arrivals);
 void sm90_mbar_fence(const Site *s); /* fence.mbarrier_init */
 void sm90_mbar_arrive(const Site *s, LV bar);
+void sm90_mbar_arrive_if(const Site *s, LV bar, LV when); /* i1 */
 /* Arrives and expects so many bytes more in this phase. */
 void sm90_mbar_expect(const Site *s, LV bar, LV bytes);
 /* Until the phase of this parity (i32, 0 or 1) is complete.  A fresh barrier
@@ -116,6 +117,8 @@ typedef struct Sm90Mma {
     bool a_across, b_across; /* the operand is M- or N-major: not along K */
     unsigned steps;          /* of 16 along K */
     uint32_t a_step, b_step; /* bytes from one step to the next */
+    uint32_t a_run, a_skip;  /* after each run of steps, bytes more; 0: none */
+    uint32_t b_run, b_skip;
 } Sm90Mma;
 
 /* acc: n / 2 f32 values, replaced.  a: a descriptor, or 4 * steps i32.  start:
