@@ -53,6 +53,15 @@ static Node f32_const(Kir *k, double f)
     return node_const_float(k, DT_f32, (float)f);
 }
 
+static Node linear(Kir *k, Node x, double scale, Node add)
+{
+    if (!add.id && scale == 1) return x;
+    Node c = f32_const(k, scale);
+    if (!add.id) return f32_op(k, SC_mul, x, c);
+    if (scale == 1) return f32_op(k, SC_add, x, add);
+    return node_scalar(k, SC_fma, DT_f32, x, c, add);
+}
+
 /* scale * x + add; add may be none. */
 static Node affine(Kir *k, Node x, double scale, Node add)
 {
@@ -74,15 +83,17 @@ static Node affine(Kir *k, Node x, double scale, Node add)
         if (depth(k, in.b) > depth(k, in.a))
             return affine(k, in.b, second, affine(k, in.a, scale, add));
     }
+    /* a masked score: the value that its maximum reads too */
+    if (is_scalar(k, x, SC_where) && is_number(k, in.c) &&
+        number(k, in.c) == -INFINITY && scale > 0) {
+        x = algebra_strip(k, x, &scale);
+        return linear(k, x, scale, add);
+    }
     if (is_scalar(k, x, SC_where) && (is_number(k, in.b) || is_number(k, in.c)))
         return node_scalar(k, SC_where, DT_f32, in.a,
                            affine(k, in.b, scale, add),
                            affine(k, in.c, scale, add));
-    if (!add.id && scale == 1) return x;
-    Node c = f32_const(k, scale);
-    if (!add.id) return f32_op(k, SC_mul, x, c);
-    if (scale == 1) return f32_op(k, SC_add, x, add);
-    return node_scalar(k, SC_fma, DT_f32, x, c, add);
+    return linear(k, x, scale, add);
 }
 
 static Node fast(Algebra *g, Node n);

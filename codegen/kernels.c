@@ -35,7 +35,8 @@ KernelSet *kernels_new(Module *m, const CodegenOpts *o)
     KernelSet *s = NEW(m->arena, KernelSet);
     s->m = m;
     s->opts = *o;
-    s->lower = (LowerOpts){target_is_gpu(o->target), machine_lanes(o), false};
+    s->lower = (LowerOpts){target_is_gpu(o->target), machine_lanes(o),
+                           o->target == TARGET_sm_90a};
     s->machine = machine_new(o);
     s->cx = LLVMContextCreate();
     s->module = LLVMModuleCreateWithNameInContext("titan", s->cx);
