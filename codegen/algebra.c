@@ -6,7 +6,8 @@
  * roundings in f32:
  *
  *     x / constant       ->  x * (1 / constant)
- *     x / row            ->  x * (1 / row), the quotient once per row
+ *     x / y              ->  x * (1 / y), the hardware's
+ *     tanh, sigmoid      ->  by exp and 1 / y: good to 2^-21 absolutely
  *     exp(x)             ->  exp2(x * log2 e), the hardware's; constants,
  *                            sums with values per row and choices that end in
  *                            a constant go into one fma per element
@@ -101,8 +102,14 @@ static Node fast(Algebra *g, Node n);
 static Node fast_quotient(Kir *k, Node a, Node b)
 {
     if (is_number(k, b)) return affine(k, a, 1 / number(k, b), (Node){0});
-    if (depth(k, b) >= depth(k, a)) return f32_op(k, SC_div, a, b);
-    return f32_op(k, SC_mul, a, f32_op(k, SC_div, f32_const(k, 1), b));
+    return f32_op(k, SC_mul, a, node_rcp(k, b));
+}
+
+/* 1 / (1 + exp(scale * x)) */
+static Node logistic(Kir *k, Node x, double scale)
+{
+    Node e = node_exp2(k, affine(k, x, scale * M_LOG2E, (Node){0}));
+    return node_rcp(k, f32_op(k, SC_add, e, f32_const(k, 1)));
 }
 
 static Node fast_scalar(Algebra *g, const NodeInfo *in)
@@ -112,6 +119,9 @@ static Node fast_scalar(Algebra *g, const NodeInfo *in)
     if (in->dtype == DT_f32 && in->sc == SC_exp)
         return node_exp2(k, affine(k, a, M_LOG2E, (Node){0}));
     if (in->dtype == DT_f32 && in->sc == SC_div) return fast_quotient(k, a, b);
+    if (in->dtype == DT_f32 && in->sc == SC_sigmoid) return logistic(k, a, -1);
+    if (in->dtype == DT_f32 && in->sc == SC_tanh)
+        return affine(k, logistic(k, a, 2), -2, f32_const(k, 1));
     return node_scalar(k, (ScalarOp)in->sc, (DType)in->dtype, a, b, c);
 }
 

@@ -405,13 +405,16 @@ static LV emit_scan(Emit *e, const NodeInfo *in, bool wide)
     return in->n ? old : sum;
 }
 
-static LV emit_exp2(const Site *s, LV x)
+typedef LV OneFn(const Site *s, LV x);
+
+/* An instruction of the GPU on each lane. */
+static LV emit_each(const Site *s, OneFn *fn, LV x)
 {
-    if (s->w == 1) return sm90_exp2(s, x);
+    if (s->w == 1) return fn(s, x);
     LV out = LLVMGetPoison(LLVMTypeOf(x));
     for (unsigned i = 0; i < s->w; i++) {
         LV at = LLVMConstInt(LLVMInt32TypeInContext(s->cx), i, false);
-        LV y = sm90_exp2(s, LLVMBuildExtractElement(s->b, x, at, ""));
+        LV y = fn(s, LLVMBuildExtractElement(s->b, x, at, ""));
         out = LLVMBuildInsertElement(s->b, out, y, at, "");
     }
     return out;
@@ -457,7 +460,9 @@ static LV emit_value(Emit *e, const NodeInfo *in, bool wide)
     case KN_piece:
         return emit_piece(e, in);
     case KN_exp2:
-        return emit_exp2(&s, args[0]);
+        return emit_each(&s, sm90_exp2, args[0]);
+    case KN_rcp:
+        return emit_each(&s, sm90_rcp, args[0]);
     case KN_none:
     case KN_result:
     case KN_store:

@@ -239,6 +239,11 @@ Node node_exp2(Kir *k, Node a)
     return node_intern(k, &(NodeInfo){.op = KN_exp2, .dtype = DT_f32, .a = a});
 }
 
+Node node_rcp(Kir *k, Node a)
+{
+    return node_intern(k, &(NodeInfo){.op = KN_rcp, .dtype = DT_f32, .a = a});
+}
+
 void node_store(Kir *k, LoopId loop, uint32_t arg, Ix ix, Node guard, Node v)
 {
     node_append(k, &(NodeInfo){.op = KN_store,
@@ -364,9 +369,9 @@ static void print_atom(const Kir *k, uint32_t id, Buf *out)
 static const char *node_word(const NodeInfo *in)
 {
     static const char *const words[] = {
-        "none",  "const",   "index",  "inside", "divides",
-        "load",  "counter", "scalar", "cast",   "result",
-        "piece", "exp2",    "scan",   "store",  "loop"};
+        "none",    "const",  "index", "inside", "divides", "load",
+        "counter", "scalar", "cast",  "result", "piece",   "exp2",
+        "rcp",     "scan",   "store", "loop"};
     return in->op == KN_scalar ? scalar_info((ScalarOp)in->sc)->name
                                : words[in->op];
 }
@@ -411,6 +416,7 @@ static void print_node(const Kir *k, Node n, Buf *out)
         break;
     case KN_none:
     case KN_exp2:
+    case KN_rcp:
     case KN_scalar:
     case KN_cast:
     case KN_loop:

@@ -72,6 +72,7 @@ typedef enum NodeOp {
     KN_result,  /* accumulator n of the loop, after it */
     KN_piece,   /* piece n of the thread's fragment, at the turns of its loop */
     KN_exp2,    /* 2^a, about: within a few units of f32's last place */
+    KN_rcp,     /* 1 / a, about: within a unit; 0 and inf for one another */
     KN_scan,    /* running sum of a in the loop; n: exclusive */
     KN_store,   /* b to element ix of argument arg, when a holds (0: always) */
     KN_loop     /* an inner loop runs here */
@@ -214,6 +215,7 @@ Node node_result_in(Kir *k, LoopId home, LoopId loop, uint32_t acc);
 Node node_scan(Kir *k, LoopId loop, Node a, bool exclusive);
 Node node_piece(Kir *k, LoopId home, DType d, uint32_t n);
 Node node_exp2(Kir *k, Node a); /* f32 */
+Node node_rcp(Kir *k, Node a);  /* f32 */
 /* guard (none: true) ? a : zero of a's dtype */
 Node node_or_zero(Kir *k, Node guard, Node a);
 void node_store(Kir *k, LoopId loop, uint32_t arg, Ix ix, Node guard, Node v);

@@ -564,3 +564,9 @@ LV sm90_exp2(const Site *s, LV x)
     return assembly(s, true, LLVMFloatTypeInContext(s->cx),
                     "ex2.approx.ftz.f32 $0, $1;", "=f,f", &x, 1);
 }
+
+LV sm90_rcp(const Site *s, LV x)
+{
+    return assembly(s, true, LLVMFloatTypeInContext(s->cx),
+                    "rcp.approx.ftz.f32 $0, $1;", "=f,f", &x, 1);
+}

@@ -163,5 +163,7 @@ void sm90_stmatrix(const Site *s, LV address, bool transposed,
 LV sm90_pack(const Site *s, DType to, LV low, LV high);
 /* 2^x within 2^-22, denormals are zero.  9.7.3.20 */
 LV sm90_exp2(const Site *s, LV x);
+/* 1 / x within a unit of the last place, denormals are zero.  9.7.3.13 */
+LV sm90_rcp(const Site *s, LV x);
 
 #endif

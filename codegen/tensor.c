@@ -334,6 +334,14 @@ static void set_shape(Cores *c, const Shape *s)
                  axes_extent(c->l, c->swept.at, c->swept.n - 1);
 }
 
+/* Whether a smaller shape would hold all rows, or all columns, as well. */
+static bool is_loose(const Cores *c, const Shape *s)
+{
+    int64_t rows = size_of(c, rows_of(c)), columns = size_of(c, columns_of(c));
+    return (s->groups > 1 && rows <= (int64_t)(s->groups - 1) * GROUP_LINES) ||
+           (s->columns > GROUP_LINES && columns <= GROUP_LINES);
+}
+
 /* The first that fits.  Swept panels have at least two slots; a panel that is
  * across needs whole boxes of lines. */
 static bool choose_shape(Cores *c)
@@ -342,7 +350,8 @@ static bool choose_shape(Cores *c)
         {3, 128, true}, {2, 128, true}, {2, 64, true}, {2, 128, false},
         {2, 64, false}, {1, 64, true},  {1, 64, false}};
     for (uint32_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-        if (!registers_fit(c->t, &shapes[i])) continue;
+        if (!registers_fit(c->t, &shapes[i]) || is_loose(c, &shapes[i]))
+            continue;
         set_shape(c, &shapes[i]);
         for (uint32_t slots = 4; slots >= 2; slots--)
             if (place_panels(c->t, slots)) return true;
