@@ -118,7 +118,9 @@ static uint32_t align_of(const At *at)
 static TitanCommand *add_command(Writer *w, TitanCommandKind kind, Loc loc)
 {
     ImageTables *t = &w->t;
-    TitanCommand c = {.kind = kind, .operands = {.first = t->operands.n}};
+    TitanCommand c = {.kind = kind,
+                      .operands = {.first = t->operands.n},
+                      .stream = t->stream};
     image_line(t, loc, &c.file, &c.line);
     vec_push(t->a, &t->commands, c);
     return &vec_last(&t->commands);
@@ -430,15 +432,24 @@ static uint32_t first_update(const Writer *w, const Fn *fn)
 
 static void write_fn(Writer *w, const Fn *fn, const At *args)
 {
+    ImageStreams s;
+    image_streams_begin(&w->t, &s, fn);
     for (uint32_t i = 0; i < fn->ninsts; i++) {
         const Inst *in = &fn->insts[i];
         if (!args && i == w->update) {
+            image_streams_meet(&w->t, &s, i);
             end_program(w, fn);
             w->update_run = w->t.runs.n;
         }
-        if (in->op == OP_launch) write_launch(w, fn, in, args);
-        if (in->op == OP_loop) write_loop(w, fn, in, args);
+        if (!is_step(in)) continue;
+        image_step_begin(&w->t, &s, i);
+        if (in->op == OP_launch)
+            write_launch(w, fn, in, args);
+        else
+            write_loop(w, fn, in, args);
+        image_step_end(&w->t, &s, i);
     }
+    image_streams_meet(&w->t, &s, fn->ninsts);
     end_program(w, fn);
 }
 
@@ -510,7 +521,7 @@ bool image_write(Module *m, const CodegenOpts *o, KernelSet *kernels,
     map_init(&w.gemm_map, m->arena);
     w.t.target = targets[o->target];
     w.t.lanes = w.gpu ? 1 : (uint32_t)option_int(m, "lanes", HOST_LANES);
-    w.t.streams = 1;
+    w.t.streams = module_streams(m);
     w.t.infinities = infinities_find(m);
     find_ends(&w);
     image_slots(&w.t);

@@ -26,6 +26,7 @@ typedef struct ImageTables {
     Map string_map; /* Str of the module -> offset */
     uint64_t base_bytes[TITAN_BASE_COUNT];
     uint32_t lanes, target, streams, events;
+    uint32_t stream; /* of the next command */
     Infinities infinities;
 } ImageTables;
 
@@ -55,6 +56,20 @@ TitanRange image_ports(ImageTables *t, const Fn *entry);
 /* Facts of the module, and the buffers that make the peak. */
 void image_facts(ImageTables *t);
 void image_fact(ImageTables *t, const char *name, double value);
+
+/* Streams of one function in one place where it runs (image_streams.c):
+ * commands of a step are added between its begin and its end. */
+typedef struct ImageStreams {
+    StepOrder order;
+    uint32_t base;          /* of the device, what is 0 in the function */
+    uint32_t events, start; /* its first event; that of its begin */
+} ImageStreams;
+
+void image_streams_begin(ImageTables *t, ImageStreams *s, const Fn *fn);
+void image_step_begin(ImageTables *t, const ImageStreams *s, uint32_t step);
+void image_step_end(ImageTables *t, const ImageStreams *s, uint32_t step);
+/* In front of a step: stream 0 waits for what the others have. */
+void image_streams_meet(ImageTables *t, const ImageStreams *s, uint32_t step);
 
 /* The bytes, with their hash; they live in the module's arena. */
 const void *image_bytes(ImageTables *t, size_t *size);

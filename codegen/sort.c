@@ -76,8 +76,7 @@ static Node eval_rank(Lower *l, const Order *o, const Ix *ix, Ix mine)
     Acc acc = {ACC_sum,
                DT_i32,
                node_cast(k, DT_i32, logic(k, SC_or, before, tie)),
-               {0},
-               false};
+               {0}};
     vec_push(k->arena, &k->loops.at[loop].accs, acc);
     loop_close(k, loop);
     return node_result(k, loop, 0);

@@ -140,9 +140,9 @@ typedef struct TitanProgram {
  *
  * A list is cut at host points: its begin and end, a run `segment`, and each
  * turn of a `while` loop.  Between two cuts every stream but 0 begins with a
- * wait, all waits are for signals of the same part, and stream 0 has waited for
- * the last command of every other stream when the part ends.  So each part can
- * be captured as it is, from stream 0.
+ * wait, all waits are for signals of the same part, and stream 0 has waited,
+ * itself or through others, for the last command of every stream when the part
+ * ends.  So each part can be captured as it is, from stream 0.
  *
  * The order of the list is one that streams and events allow: who executes it
  * command by command, as the host does, passes over signals and waits. */

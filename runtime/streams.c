@@ -3,8 +3,9 @@
  * captured: every stream comes from stream 0 and goes back to it, and no wait
  * looks out of its part.
  *
- * Each stream counts its commands, and stream 0 knows how many of each are
- * done: those in front of a signal that it has waited for.  Loops are walked
+ * Each stream counts its commands and knows how many of every other are done:
+ * those in front of a signal that it has waited for, and what that stream knew.
+ * Stream 0 has to know all at a host point.  Loops are walked
  * once: what holds behind one turn holds behind the next, which begins with
  * more streams in the part and the same signals.
  */
@@ -12,11 +13,11 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 typedef struct Signal {
     uint64_t part; /* in which it was given, from 1; 0: not yet */
-    uint64_t done; /* commands of its stream in front of it */
-    uint32_t stream;
+    uint64_t done[TITAN_MOST_STREAMS]; /* commands in front of it */
 } Signal;
 
 typedef struct Streams {
@@ -25,7 +26,8 @@ typedef struct Streams {
     Signal *signals; /* by event */
     uint64_t part;
     bool in[TITAN_MOST_STREAMS]; /* the stream belongs to the part */
-    uint64_t work[TITAN_MOST_STREAMS], known[TITAN_MOST_STREAMS];
+    /* by stream: how many of each are done as far as it knows */
+    uint64_t done[TITAN_MOST_STREAMS][TITAN_MOST_STREAMS];
 } Streams;
 
 #define BAD(s, ...) \
@@ -35,7 +37,7 @@ typedef struct Streams {
 static TitanStatus cut(Streams *s)
 {
     for (uint32_t k = 1; k < s->im->header->streams; k++) {
-        if (s->in[k] && s->known[k] != s->work[k])
+        if (s->in[k] && s->done[0][k] != s->done[k][k])
             return BAD(s, "stream %" PRIu32 " goes on over a host point", k);
         s->in[k] = false;
     }
@@ -49,8 +51,9 @@ static TitanStatus wait_for(Streams *s, const TitanCommand *c)
     if (e->part != s->part)
         return BAD(s, "event %" PRIu32 " is waited for and not signalled",
                    c->index);
-    if (c->stream == 0 && s->known[e->stream] < e->done)
-        s->known[e->stream] = e->done;
+    uint64_t *done = s->done[c->stream];
+    for (uint32_t k = 0; k < TITAN_MOST_STREAMS; k++)
+        if (done[k] < e->done[k]) done[k] = e->done[k];
     s->in[c->stream] = true;
     return TITAN_OK;
 }
@@ -61,10 +64,14 @@ static TitanStatus add_command(Streams *s, const TitanCommand *c)
     if (!s->in[c->stream])
         return BAD(s, "stream %" PRIu32 " does not begin with a wait",
                    c->stream);
-    if (c->kind == TITAN_COMMAND_signal)
-        s->signals[c->index] = (Signal){s->part, s->work[c->stream], c->stream};
-    else
-        s->work[c->stream]++;
+    uint64_t *done = s->done[c->stream];
+    if (c->kind != TITAN_COMMAND_signal) {
+        done[c->stream]++;
+        return TITAN_OK;
+    }
+    Signal *e = &s->signals[c->index];
+    e->part = s->part;
+    memcpy(e->done, done, sizeof e->done);
     return TITAN_OK;
 }
 

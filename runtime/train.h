@@ -4,7 +4,7 @@
 #ifndef TITAN_TRAIN_H
 #define TITAN_TRAIN_H
 
-#include "diagnose.h"
+#include "device.h"
 
 typedef struct RunOptions {
     const char *const *data; /* --data, in order */
@@ -17,8 +17,7 @@ typedef struct RunOptions {
     double peak_tflops;  /* 0: not known */
     const char *profile; /* NULL: not asked for */
     DeviceOptions device;
-    Inject inject;
-    bool diagnose, describe, quiet;
+    bool describe, quiet;
 } RunOptions;
 
 TitanStatus titan_train(TitanStory *s, const TitanImage *im,

@@ -3,9 +3,10 @@
  * Images, from the grouped program to a run on the host.
  *
  * Each file under tests/passes/expand goes through fuse, expand and memplan;
- * its image is read back by the runtime's reader, run on two threads, and each
- * result compared with the interpreter's for the program as written.  The same
- * input gives the same bytes.  Another folder can be named on the command line.
+ * its image, with and without streams, is read back by the runtime's reader,
+ * run on two threads, and each result compared with the interpreter's for the
+ * program as written.  The same input gives the same bytes.  Another folder can
+ * be named on the command line.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -24,11 +25,15 @@
 #include "runtime/titan.h"
 #include "tests/unit/opened.h"
 
-static const char pipeline[] = "fuse{tile-bytes=32},expand,memplan";
+static const char in_order[] = "fuse{tile-bytes=32},expand,memplan";
+static const char in_streams[] =
+    "fuse{tile-bytes=32},expand,schedule{streams=3;spread=1;growth=100},"
+    "memplan";
 
 typedef struct World {
     Arena arena, scratch;
     Diag diag;
+    const char *pipeline;
 } World;
 
 static void show_errors(World *w)
@@ -75,7 +80,7 @@ typedef struct Compiled {
 static Compiled compile(World *w, const char *path)
 {
     CodegenOpts o = {.target = TARGET_host, .cpu = "x86-64-v3", .level = 2};
-    Compiled c = {.m = load(w, path, pipeline)};
+    Compiled c = {.m = load(w, path, w->pipeline)};
     c.set = kernels_new(c.m, &o);
     assert_true(image_write(c.m, &o, c.set, &c.image, &c.size));
     show_errors(w);
@@ -200,9 +205,9 @@ static void each_file(World *w, const char *given,
     closedir(d);
 }
 
-static World world_new(void)
+static World world_new(const char *pipeline)
 {
-    World w;
+    World w = {.pipeline = pipeline};
     arena_init(&w.arena, "module");
     arena_init(&w.scratch, "scratch");
     return w;
@@ -214,12 +219,22 @@ static void world_release(World *w)
     arena_release(&w->arena);
 }
 
+static void run_files(char *given, const char *pipeline)
+{
+    World w = world_new(pipeline);
+    diag_init(&w.diag, &w.arena);
+    each_file(&w, given, run_file);
+    world_release(&w);
+}
+
 static void images_compute_what_the_program_says(void **state)
 {
-    World w = world_new();
-    diag_init(&w.diag, &w.arena);
-    each_file(&w, *state, run_file);
-    world_release(&w);
+    run_files(*state, in_order);
+}
+
+static void images_with_streams_can_be_captured(void **state)
+{
+    run_files(*state, in_streams);
 }
 
 static void compile_twice(World *w, const char *path)
@@ -233,7 +248,7 @@ static void compile_twice(World *w, const char *path)
 
 static void same_input_same_bytes(void **state)
 {
-    World w = world_new();
+    World w = world_new(in_streams);
     diag_init(&w.diag, &w.arena);
     each_file(&w, *state, compile_twice);
     world_release(&w);
@@ -244,6 +259,7 @@ int main(int argc, char **argv)
     char *given = argc > 1 ? argv[1] : NULL;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_prestate(images_compute_what_the_program_says, given),
+        cmocka_unit_test_prestate(images_with_streams_can_be_captured, given),
         cmocka_unit_test_prestate(same_input_same_bytes, given),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -85,6 +85,7 @@ static void takes_what_can_be_captured(void **state)
     check("k0 s0a w1a k1 s1b k0 w0b k0", NULL);
     /* a stream that another side stream began */
     check("s0a w1a k1 s1b w2b k2 s2c s1a w0c w0a", NULL);
+    check("s0a w1a k1 s1b w2b k2 s2c w0c", NULL);
     /* side work beside a loop that forks in each turn */
     check("s0a w1a k1 s1b (k0 s0a w2a k2 s2c w0c) w0b", NULL);
     check("[s0a w1a k1 s1b w0b] s0a w1a k1 s1b w0b", NULL);
@@ -101,6 +102,7 @@ static void refuses_the_rest(void **state)
     check("s0a | w1a s1b w0b", "not signalled");
     check("w0a s0a", "not signalled");
     check("s0a w1a k1 s1b [k0] w0b", "goes on over a host point");
+    check("s0a w1a k1 s1b w2b k1 k2 s2c w0c", "goes on over a host point");
     check("[s0a w1a k1] k0", "goes on over a host point");
     /* the signal that the first turn waits for is an old one */
     check("s0a w1a s1b (w0b k1 s1b)", "goes on over a host point");

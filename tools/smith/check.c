@@ -136,6 +136,15 @@ static bool check_pass(Steps *s, uint32_t i, const char *name, bool *more)
     return ok;
 }
 
+/* Launches run on one, two or three streams, whether that pays or not. */
+static void spread_launches(Module *m, uint64_t seed)
+{
+    static const char *const streams[] = {"1", "2", "3"};
+    option_set(m, "streams", streams[seed % 3]);
+    option_set(m, "spread", "1");
+    option_set(m, "growth", "100");
+}
+
 static bool check_passes(const char *text, size_t n, uint64_t seed, Tally *t,
                          Buf *why)
 {
@@ -143,6 +152,7 @@ static bool check_passes(const char *text, size_t n, uint64_t seed, Tally *t,
     char name[32];
     bool ok = unit_read(&u, text, n), more = ok;
     Steps s = {&u, seed, t, why};
+    if (ok) spread_launches(&u.m, seed);
     for (uint32_t i = 0; ok && more && check_step(i, name); i++)
         if (pass_find(name)) ok = check_pass(&s, i, name, &more);
     unit_release(&u);

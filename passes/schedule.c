@@ -1,0 +1,239 @@
+/*
+ * schedule.c: what may run side by side, on streams ordered by events.
+ *
+ *   needs    kernel view
+ *   gives    stream, wait and signal of launches and loops
+ *   keeps    everything else, the order of the list too
+ *   result   the list is one order of execution among those that streams and
+ *            events allow, and all of them give the same bits
+ *
+ * Option `streams`: how many there are, 1 to 8.  Stream 0 carries the longest
+ * chain; others take what does not gate it where that pays (choose.c): of a
+ * backward, the gradients of weights beside the chain through the
+ * activations.
+ *
+ * What runs beside something keeps its buffers longer.  The steps that may
+ * leave stream 0 are sorted by the bytes that they hold for each microsecond
+ * that they save, and as many of them leave it, in that order, as keep the
+ * frame within `growth` percent of what it is with one stream.
+ *
+ * Option `spread`: every step goes to the stream where it could begin first,
+ * whether it pays or not, to try the order of things.
+ */
+#include "schedule/schedule.h"
+
+#include "arrange.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+typedef struct Schedule {
+    Module *m;
+    Arena *a; /* scratch */
+    Choice choice;
+    Map numbers; /* function -> list */
+    VEC(List *) lists;
+    VEC(Step *) candidates; /* the best first */
+    uint32_t events, beside;
+} Schedule;
+
+/* ---------------------------------------------------------------- lists -- */
+
+static List *list_new(Schedule *x, const FnSteps *s)
+{
+    List *l = NEW(x->a, List);
+    l->ref = s->fn;
+    l->fn = fn_of(x->m, s->fn);
+    l->number = NEW_ARRAY(x->a, uint32_t, (size_t)l->fn->ninsts + 1);
+    l->steps = NEW_ARRAY(x->a, Step, (size_t)l->fn->ninsts + 1);
+    for (uint32_t i = 0; i < l->fn->ninsts; i++) {
+        if (!is_step(&l->fn->insts[i])) continue;
+        l->number[i] = l->n;
+        l->steps[l->n++] = (Step){.inst = i};
+    }
+    l->words = l->n / 64 + 1;
+    l->before = NEW_ARRAY(x->a, uint64_t, (size_t)l->n * l->words + 1);
+    l->joined = NEW_ARRAY(x->a, uint64_t, (size_t)l->n * l->words + 1);
+    l->runs = l->fn->entry;
+    map_add(&x->numbers, s->fn.id, x->lists.n);
+    vec_push(x->a, &x->lists, l);
+    return l;
+}
+
+static List *list_of(const Schedule *x, FnRef fn)
+{
+    uint32_t at;
+    return map_find(&x->numbers, fn.id, &at) ? x->lists.at[at] : NULL;
+}
+
+static bool note_clash(void *user, const Access *early, const Access *late)
+{
+    List *l = user;
+    row_set(l->before, l, l->number[late->step], l->number[early->step]);
+    return true;
+}
+
+/* What comes before a host point, and behind it. */
+static void note_points(List *l, const FnSteps *s)
+{
+    for (uint32_t i = 0; i < l->n; i++) {
+        if (!s->point[l->steps[i].inst]) continue;
+        l->steps[i].point = true;
+        for (uint32_t k = 0; k < l->n; k++)
+            if (k != i) row_set(l->before, l, k < i ? i : k, k < i ? k : i);
+    }
+}
+
+/* A body that several loops run keeps the order that each of them needs. */
+static bool note_list(void *user, const FnSteps *s)
+{
+    Schedule *x = user;
+    List *l = list_of(x, s->fn);
+    if (!l) l = list_new(x, s);
+    note_points(l, s);
+    return steps_clashes(s, x->a, note_clash, l);
+}
+
+/* ---------------------------------------------------------------- costs -- */
+
+static const List *body_of(const Schedule *x, const List *l, const Step *s)
+{
+    const Inst *in = &l->fn->insts[s->inst];
+    if (in->op != OP_loop) return NULL;
+    return list_of(x, attr_fn(x->m, in->attr, AT_fn));
+}
+
+/* Bodies come before the functions around them. */
+static void find_costs(Schedule *x)
+{
+    for (uint32_t i = 0; i < x->lists.n; i++) {
+        List *l = x->lists.at[i];
+        for (uint32_t k = 0; k < l->n; k++) {
+            const List *body = body_of(x, l, &l->steps[k]);
+            step_cost(x->m, l, &l->steps[k], &x->choice.on,
+                      body ? body->time : 0);
+            l->time += l->steps[k].time;
+        }
+        list_gains(l, &x->choice.on, x->a);
+    }
+    for (uint32_t i = x->lists.n; i-- > 0;) {
+        List *l = x->lists.at[i];
+        for (uint32_t k = 0; k < l->n; k++) {
+            const Inst *in = &l->fn->insts[l->steps[k].inst];
+            if (in->op != OP_loop) continue;
+            list_of(x, attr_fn(x->m, in->attr, AT_fn))->runs +=
+                l->runs * (double)attr_int(x->m, in->attr, AT_count, 0);
+        }
+    }
+}
+
+static int by_price(const void *a, const void *b)
+{
+    const Step *x = *(Step *const *)a, *y = *(Step *const *)b;
+    double p = x->weight * y->gain, q = y->weight * x->gain;
+    if (p != q) return p < q ? -1 : 1;
+    return x->rank < y->rank ? -1 : x->rank > y->rank;
+}
+
+static void find_candidates(Schedule *x)
+{
+    for (uint32_t i = 0; i < x->lists.n; i++) {
+        List *l = x->lists.at[i];
+        for (uint32_t k = 0; k < l->n; k++) {
+            Step *s = &l->steps[k];
+            s->gain = x->choice.spread ? 1 : s->gain * l->runs;
+            if (s->gain <= 0 || s->point) continue;
+            s->rank = x->candidates.n;
+            vec_push(x->a, &x->candidates, s);
+        }
+    }
+    if (x->candidates.n)
+        qsort(x->candidates.at, x->candidates.n, sizeof *x->candidates.at,
+              by_price);
+}
+
+/* ------------------------------------------------------------- deciding -- */
+
+/* Lets the first N candidates leave stream 0. */
+static void apply(Schedule *x, uint32_t n)
+{
+    for (uint32_t i = 0; i < x->candidates.n; i++)
+        x->candidates.at[i]->beside = i < n;
+    x->events = x->beside = 0;
+    for (uint32_t i = 0; i < x->lists.n; i++) {
+        List *l = x->lists.at[i];
+        list_streams(l, &x->choice, x->a);
+        x->events += list_events(x->m, l, x->a);
+        for (uint32_t k = 0; k < l->n; k++)
+            x->beside += l->steps[k].stream != 0;
+    }
+}
+
+/* What the temporaries would take. */
+static int64_t frame_with(Schedule *x, uint32_t n)
+{
+    ArenaMark mark = arena_mark(x->a);
+    apply(x, n);
+    Live live = live_find(x->m, x->a);
+    int64_t *at = NEW_ARRAY(x->a, int64_t, (size_t)live.n + 1);
+    int64_t bytes =
+        arrange(&live, false, at, x->a) + arrange(&live, true, at, x->a);
+    arena_pop(x->a, mark);
+    return bytes;
+}
+
+/* The most candidates, by bisection, that keep the frame within bounds. */
+static void decide(Schedule *x, int64_t growth, PassCtx *cx)
+{
+    uint32_t fits = 0, fails = x->candidates.n + 1;
+    int64_t before = frame_with(x, 0), after = before;
+    int64_t most = before + (int64_t)((double)before * (double)growth / 100);
+    uint32_t n = x->candidates.n; /* all of them first */
+    while (fails - fits > 1) {
+        int64_t bytes = frame_with(x, n);
+        if (bytes <= most) {
+            fits = n;
+            after = bytes;
+        } else {
+            fails = n;
+        }
+        n = fits + (fails - fits) / 2;
+    }
+    apply(x, fits);
+    if (cx->remarks)
+        buf_printf(cx->remarks,
+                   "schedule: %" PRIu32 " of %" PRIu32
+                   " that could leave stream 0 do, with %" PRIu32
+                   " events; the frame grows by %" PRId64 " bytes\n",
+                   x->beside, x->candidates.n, x->events, after - before);
+}
+
+static bool read_option(Module *m, PassCtx *cx, const char *name, int64_t most,
+                        int64_t *value)
+{
+    int64_t least = *value;
+    *value = pass_option_int(m, cx, name, least);
+    if (*value >= least && *value <= most) return true;
+    diag_error(m->diag, DIAG_pass_option, (Span){0},
+               "option '%s' is from %" PRId64 " to %" PRId64 ", found %" PRId64,
+               name, least, most, *value);
+    return false;
+}
+
+bool pass_schedule(Module *m, PassCtx *cx)
+{
+    int64_t streams = 1, growth = 0, spread = 0;
+    if (!read_option(m, cx, "streams", MOST_STREAMS, &streams) ||
+        !read_option(m, cx, "growth", 100, &growth) ||
+        !read_option(m, cx, "spread", 1, &spread))
+        return false;
+    if (streams == 1 && module_streams(m) == 1) return true;
+    Schedule x = {.m = m, .a = m->scratch};
+    x.choice = (Choice){(uint32_t)streams, spread != 0, machine_of(m, cx)};
+    map_init(&x.numbers, x.a);
+    steps_walk(m, x.a, note_list, &x);
+    find_costs(&x);
+    if (streams > 1) find_candidates(&x);
+    decide(&x, growth, cx);
+    return true;
+}

@@ -1,0 +1,133 @@
+/*
+ * choose.c: which steps leave stream 0, and on which stream they run.
+ *
+ * A step gains by running beside others what it leaves idle of the machine,
+ * less the events that it takes.  It leaves stream 0 only if it gates nothing:
+ * the longest chain through it is shorter than the longest of all by half the
+ * step's own time, and until its first reader there is as much other work.
+ *
+ * Then the list is played through: each step begins when its stream and the
+ * steps before it are done.  What is done on another stream when a step of
+ * stream 0 begins is taken in there and then, since waiting for it costs
+ * nothing any more and lets go of its buffers.
+ */
+#include "schedule.h"
+
+/* ---------------------------------------------------------------- gains -- */
+
+typedef struct Chains {
+    double *above, *below; /* the longest chain before a step; from it on */
+    double *sum;           /* of the times of the steps in front */
+    uint32_t *reader;      /* the first step that needs it; n: none */
+    double longest;
+} Chains;
+
+static Chains find_chains(const List *l, Arena *a)
+{
+    size_t n = (size_t)l->n + 1;
+    Chains c = {NEW_ARRAY(a, double, n), NEW_ARRAY(a, double, n),
+                NEW_ARRAY(a, double, n), NEW_ARRAY(a, uint32_t, n), 0};
+    for (uint32_t i = 0; i < l->n; i++) {
+        c.sum[i + 1] = c.sum[i] + l->steps[i].time;
+        c.reader[i] = l->n;
+        for (uint32_t k = 0; k < i; k++) {
+            if (!row_has(l->before, l, i, k)) continue;
+            double end = c.above[k] + l->steps[k].time;
+            if (c.above[i] < end) c.above[i] = end;
+            if (c.reader[k] == l->n) c.reader[k] = i;
+        }
+    }
+    for (uint32_t i = l->n; i-- > 0;) {
+        c.below[i] += l->steps[i].time;
+        if (c.longest < c.above[i] + c.below[i])
+            c.longest = c.above[i] + c.below[i];
+        for (uint32_t k = 0; k < i; k++)
+            if (row_has(l->before, l, i, k) && c.below[k] < c.below[i])
+                c.below[k] = c.below[i];
+    }
+    return c;
+}
+
+void list_gains(List *l, const Machine *on, Arena *a)
+{
+    Chains c = find_chains(l, a);
+    for (uint32_t i = 0; i < l->n; i++) {
+        Step *s = &l->steps[i];
+        double slack = c.longest - c.above[i] - c.below[i];
+        double beside = c.sum[c.reader[i]] - c.sum[i + 1];
+        double busy = s->full * (s->time - on->launch);
+        if (slack >= s->time / 2 && beside >= s->time && !s->point)
+            s->gain = s->time - busy - 2 * on->wait;
+        s->until = beside;
+    }
+}
+
+/* -------------------------------------------------------------- streams -- */
+
+typedef struct Play {
+    List *l;
+    const Choice *c;
+    double *end;                  /* by step */
+    double free[MOST_STREAMS];    /* when a stream has done what it has */
+    uint32_t taken[MOST_STREAMS]; /* of each stream, steps that stream 0 has
+                                    taken in: those before this one */
+} Play;
+
+/* When a step could begin on a stream. */
+static double begin_on(const Play *p, uint32_t step, uint32_t stream)
+{
+    double begin = p->free[stream];
+    for (uint32_t k = 0; k < step; k++) {
+        if (!row_has(p->l->before, p->l, step, k)) continue;
+        bool other = p->l->steps[k].stream != stream;
+        double ready = p->end[k] + (other ? p->c->on.wait : 0);
+        if (begin < ready) begin = ready;
+    }
+    return begin;
+}
+
+/* The stream on which it begins first; stream 0 when it would come too late
+ * on all others. */
+static uint32_t choose_stream(const Play *p, uint32_t step)
+{
+    const Step *s = &p->l->steps[step];
+    if (!s->beside || p->c->streams == 1) return 0;
+    uint32_t best = p->c->spread ? 0 : 1;
+    double begin = begin_on(p, step, best);
+    for (uint32_t k = best + 1; k < p->c->streams; k++) {
+        double then = begin_on(p, step, k);
+        if (then >= begin) continue;
+        best = k;
+        begin = then;
+    }
+    bool late = begin + s->time > p->free[0] + s->until;
+    return late && !p->c->spread ? 0 : best;
+}
+
+/* The last step of each stream that is done when this one begins. */
+static void take_in(Play *p, uint32_t step, double begin)
+{
+    for (uint32_t k = step; k-- > 0;) {
+        uint32_t stream = p->l->steps[k].stream;
+        if (stream == 0 || k < p->taken[stream] ||
+            p->end[k] + p->c->on.wait > begin)
+            continue;
+        p->taken[stream] = k + 1;
+        row_set(p->l->joined, p->l, step, k);
+    }
+}
+
+/* Beside others everything takes longer: on a side stream, twice as long. */
+void list_streams(List *l, const Choice *c, Arena *a)
+{
+    Play p = {.l = l, .c = c, .end = NEW_ARRAY(a, double, (size_t)l->n + 1)};
+    memset(l->joined, 0, (size_t)l->n * l->words * sizeof *l->joined);
+    for (uint32_t i = 0; i < l->n; i++) {
+        Step *s = &l->steps[i];
+        s->stream = choose_stream(&p, i);
+        double begin = begin_on(&p, i, s->stream);
+        if (s->stream == 0) take_in(&p, i, begin);
+        p.end[i] = begin + (s->stream ? 2 : 1) * s->time;
+        p.free[s->stream] = p.end[i];
+    }
+}

@@ -1,0 +1,83 @@
+/*
+ * schedule.h: the parts of schedule.
+ *
+ *     cost      how long each launch and loop takes, and how full the machine
+ * is choose    which of them may run beside stream 0, and on which stream
+ *     events    the waits and signals that keep the order
+ *
+ * A *list* is one kernel function: its steps (launches and loops), numbered
+ * from 0 in the order in which they stand.
+ */
+#ifndef TITAN_SCHEDULE_H
+#define TITAN_SCHEDULE_H
+
+#include "../pass.h"
+
+/* Rates of a device, as far as this pass has to know them. */
+typedef struct Machine {
+    double flops, bytes; /* per microsecond */
+    double launch, wait; /* microseconds: of any launch, of an event */
+    double tiles;        /* parts of a matmul that run at once */
+    double elements;     /* of a result, that keep the memory busy */
+} Machine;
+
+typedef struct Step {
+    uint32_t inst;
+    bool point;    /* a host point: nothing runs beside it */
+    double time;   /* microseconds, alone */
+    double full;   /* how much of the machine it keeps busy, 0 to 1 */
+    double gain;   /* microseconds that it saves beside something else; 0:
+                      it stays on stream 0 */
+    double until;  /* microseconds of other work up to its first reader */
+    double weight; /* bytes whose life it lengthens */
+    bool beside;   /* it may leave stream 0 */
+    uint32_t stream, rank;
+} Step;
+
+typedef struct List {
+    FnRef ref;
+    Fn *fn;
+    uint32_t n;
+    Step *steps;
+    uint32_t *number; /* by instruction: its step */
+    uint64_t *before; /* n rows of bits: steps that come first, as they touch
+                         the same bytes */
+    uint64_t *joined; /* likewise: that stream 0 takes in, because they are
+                         done by then */
+    uint32_t words;   /* of a row */
+    double time;      /* alone, one step after the other */
+    double runs;      /* how often it runs in one call of an entry */
+} List;
+
+static inline void row_set(uint64_t *rows, const List *l, uint32_t row,
+                           uint32_t bit)
+{
+    rows[(size_t)row * l->words + bit / 64] |= UINT64_C(1) << bit % 64;
+}
+static inline bool row_has(const uint64_t *rows, const List *l, uint32_t row,
+                           uint32_t bit)
+{
+    return rows[(size_t)row * l->words + bit / 64] >> bit % 64 & 1;
+}
+
+/* What is asked for. */
+typedef struct Choice {
+    uint32_t streams;
+    bool spread; /* each step goes where it begins first, pay or not */
+    Machine on;
+} Choice;
+
+Machine machine_of(const Module *m, const PassCtx *cx);
+/* Fills time, full and weight of the step; LOOP_TIME is that of a turn. */
+void step_cost(Module *m, const List *l, Step *s, const Machine *on,
+               double turn_time);
+
+/* Fills gain and until of every step. */
+void list_gains(List *l, const Machine *on, Arena *a);
+/* Chooses the stream of every step, and what stream 0 takes in. */
+void list_streams(List *l, const Choice *c, Arena *a);
+/* Writes streams, waits and signals to the instructions; the number of
+ * events. */
+uint32_t list_events(Module *m, const List *l, Arena *a);
+
+#endif
