@@ -7,6 +7,7 @@
  * by lane.  A load under a guard never touches memory where it is false.
  */
 #include "lines.h"
+#include "sm90.h"
 
 /* ------------------------------------------------------------------ basics */
 
@@ -338,6 +339,8 @@ static LV store_condition(Emit *e, const NodeInfo *in)
     if (rows && at == LOOP_items)
         mine = LLVMBuildICmp(b, LLVMIntEQ, e->lane, zero, "");
     if (at == LOOP_wide) mine = e->active;
+    if (at == LOOP_rows)
+        mine = LLVMBuildICmp(b, LLVMIntEQ, e->column, zero, "");
     if (e->map == MAP_column) {
         mine = e->active;
         if (at == LOOP_items || at == LOOP_lanes)
@@ -371,6 +374,7 @@ static void emit_store(Emit *e, const NodeInfo *in)
 
 static bool is_wide(const Emit *e, const NodeInfo *in)
 {
+    if (in->op == KN_piece) return e->s.w > 1 && in->loop == e->lanes;
     return e->s.w > 1 && (e->wide[in->a.id] || e->wide[in->b.id] ||
                           e->wide[in->c.id] || reads_wide(e, in->ix));
 }
@@ -387,7 +391,7 @@ static LV emit_compare(Emit *e, const NodeInfo *in, bool wide)
 
 static LV emit_scan(Emit *e, const NodeInfo *in, bool wide)
 {
-    Acc a = {ACC_sum, (DType)in->dtype, in->a, {0}};
+    Acc a = {ACC_sum, (DType)in->dtype, in->a, {0}, false};
     Node self = {(uint32_t)(in - e->k->nodes.at)};
     LV slot = e->vals[self.id]; /* the loop has put it there */
     unsigned w = wide ? e->s.w : 1;
@@ -399,6 +403,21 @@ static LV emit_scan(Emit *e, const NodeInfo *in, bool wide)
                          wide ? emit_use(e, in->a) : e->vals[in->a.id], w);
     LLVMBuildStore(s.b, sum, slot);
     return in->n ? old : sum;
+}
+
+typedef LV OneFn(const Site *s, LV x);
+
+/* An instruction of the GPU on each lane. */
+static LV emit_each(const Site *s, OneFn *fn, LV x)
+{
+    if (s->w == 1) return fn(s, x);
+    LV out = LLVMGetPoison(LLVMTypeOf(x));
+    for (unsigned i = 0; i < s->w; i++) {
+        LV at = LLVMConstInt(LLVMInt32TypeInContext(s->cx), i, false);
+        LV y = fn(s, LLVMBuildExtractElement(s->b, x, at, ""));
+        out = LLVMBuildInsertElement(s->b, out, y, at, "");
+    }
+    return out;
 }
 
 static LV emit_value(Emit *e, const NodeInfo *in, bool wide)
@@ -438,6 +457,12 @@ static LV emit_value(Emit *e, const NodeInfo *in, bool wide)
                                args[0]);
     case KN_scan:
         return emit_scan(e, in, wide);
+    case KN_piece:
+        return emit_piece(e, in);
+    case KN_exp2:
+        return emit_each(&s, sm90_exp2, args[0]);
+    case KN_rcp:
+        return emit_each(&s, sm90_rcp, args[0]);
     case KN_none:
     case KN_result:
     case KN_store:
@@ -466,8 +491,10 @@ static void emit_node(Emit *e, Node n)
     default:
         break;
     }
-    bool wide = is_wide(e, in);
-    e->vals[n.id] = emit_value(e, in, wide);
+    bool wide = is_wide(e, in) && !e->holds[n.id];
+    Site one = narrow(e);
+    e->vals[n.id] =
+        e->holds[n.id] ? site_int(&one, DT_bool, 1) : emit_value(e, in, wide);
     e->wide[n.id] = wide;
 }
 
@@ -477,6 +504,14 @@ static void end_turn_unless(Emit *e, LoopId loop)
     LLVMBuildCondBr(e->s.b, e->vals[e->k->loops.at[loop].when.id], on,
                     e->latch[loop]);
     LLVMPositionBuilderAtEnd(e->s.b, on);
+}
+
+void emit_straight(Emit *e, LoopId loop)
+{
+    const Loop *l = &e->k->loops.at[loop];
+    for (uint32_t i = 0; i < l->body.n; i++)
+        if (node_info(e->k, l->body.at[i])->op != KN_loop)
+            emit_node(e, l->body.at[i]);
 }
 
 void emit_body(Emit *e, LoopId loop)

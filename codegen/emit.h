@@ -51,7 +51,8 @@ typedef enum Mapping {
     MAP_thread, /* GPU: a thread takes a few lanes of an item */
     MAP_warp,   /* GPU: a warp takes an item, its threads the lanes */
     MAP_column, /* GPU: a block takes 32 lanes, its warps the inner loops */
-    MAP_tile    /* GPU: a warp takes the rows of an item (gpu_tile.c) */
+    MAP_tile,   /* GPU: a warp takes the rows of an item (gpu_tile.c) */
+    MAP_tensor  /* GPU: warpgroups take a tile of rows (gpu_tensor.c) */
 } Mapping;
 
 typedef struct Emit {
@@ -74,11 +75,18 @@ typedef struct Emit {
     LV shared;        /* GPU column: room for one value per thread */
     LV **held;        /* GPU tile, per outer loop: vectors that rows add up */
     LV first, valid;  /* GPU sweep: its first column; whether ours exists */
+    LV row, column;   /* fragment: of this thread's first element */
+    unsigned row_turn, column_turn;
+    LV **pieces; /* fragment: per piece, its elements (fragment.c) */
+    LV **kept;   /* per loop over columns: what it leaves */
+    bool *holds; /* per node: a condition that is known to be true */
     LLVMBasicBlockRef *latch; /* per loop: where a turn ends */
 } Emit;
 
 /* emit.c */
 void emit_body(Emit *e, LoopId loop);
+/* The nodes of a body, its inner loops left out. */
+void emit_straight(Emit *e, LoopId loop);
 LV emit_ix(Emit *e, Ix ix);   /* at lane 0 */
 LV emit_use(Emit *e, Node n); /* widened when lanes are taken together */
 void emit_enter(Emit *e, LoopId loop, LV var); /* at the start of a turn */
@@ -117,5 +125,27 @@ LLVMTypeRef acc_type(const Emit *e, const Acc *a, unsigned w);
 
 /* gpu_tile.c */
 void emit_tile_loop(Emit *e, LoopId loop);
+
+/* gpu_tensor.c */
+void emit_tensor(Emit *e);
+
+/* fragment.c: the elements of a 64 x n accumulator that this thread holds.
+ *
+ * Element (r, j): row e->row + 8 r, columns e->column + 8 j and the next.  In
+ * registers, as wgmma counts them, the two are 4 j + 2 r and 4 j + 2 r + 1. */
+enum { FRAGMENT_ROWS = 2, FRAGMENT_STEP = 8 };
+static inline unsigned fragment_register(unsigned r, unsigned j)
+{
+    return 4 * j + 2 * r;
+}
+/* One nest, unrolled.  Pieces of the columns loop are e->pieces[n], register
+ * by register; those of the rows loop have one value per row.  Afterwards
+ * e->kept[columns] holds for each accumulator in turn: one kept element per
+ * register, or else two values, one per row. */
+void emit_fragment(Emit *e, LoopId rows);
+void emit_fragment_columns(Emit *e, LoopId columns);
+LV emit_piece(Emit *e, const NodeInfo *in);
+/* The values of accumulator i in what a loop over columns has left. */
+LV *fragment_kept(const Emit *e, LoopId columns, uint32_t i);
 
 #endif

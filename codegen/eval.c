@@ -192,11 +192,16 @@ static bool memo_find(Lower *l, uint64_t key, Value v, const Ix *ix, uint32_t n,
     return false;
 }
 
-void eval_remember(Lower *l, Value v, const Ix *ix, Node node)
+void eval_remember_under(Lower *l, Value v, const Ix *ix, Node guard, Node node)
 {
     uint32_t n = type_info(l->m, value_type(l->fn, v))->naxes;
-    vec_push(l->k->arena, &l->known, ((Known){v, {0}, node, ix}));
-    map_add(&l->memo, memo_key(v, ix, n, (Node){0}), l->known.n - 1);
+    vec_push(l->k->arena, &l->known, ((Known){v, guard, node, ix}));
+    map_add(&l->memo, memo_key(v, ix, n, guard), l->known.n - 1);
+}
+
+void eval_remember(Lower *l, Value v, const Ix *ix, Node node)
+{
+    eval_remember_under(l, v, ix, (Node){0}, node);
 }
 
 Node eval(Lower *l, Value v, const Ix *ix, Node guard)

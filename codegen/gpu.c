@@ -12,7 +12,9 @@
  * other way round, in the same order of halves.
  */
 #include "lines.h"
+#include "sm90.h"
 #include "target.h"
+#include "tensor.h"
 
 enum { WARPS_OF_ROWS = 4, THREADS = 256, COLUMN_WARPS = 32 };
 enum { SHORT = 16 }; /* loops that a thread runs by itself */
@@ -61,6 +63,9 @@ static int64_t lanes_of_thread(const Kir *k, int64_t n)
 
 Grid gpu_grid(Kir *k)
 {
+    if (k->tensor)
+        return (Grid){MAP_tensor, k->rows,
+                      SM90_GROUP * (k->tensor->groups + 1)};
     if (!k->across) {
         k->width = 4;
         return (Grid){k->tile ? MAP_tile : MAP_warp,
@@ -455,10 +460,17 @@ void emit_loop_gpu(Emit *e, LoopId loop)
     case LOOP_wide:
         emit_tile_loop(e, loop);
         return;
+    case LOOP_rows:
+        emit_fragment(e, loop);
+        return;
+    case LOOP_columns:
+        emit_fragment_columns(e, loop);
+        return;
+    case LOOP_blocks:
     case LOOP_kernel:
         break;
     }
-    BUG("a kernel inside a kernel");
+    BUG("a loop that is no part of a body");
 }
 
 /* ------------------------------------------------------------ the function */
@@ -490,10 +502,40 @@ static void add_shared(Emit *e, const char *name)
     LLVMSetAlignment(e->shared, 16);
 }
 
+/* What every kernel's function begins with, and its body. */
+static void gpu_function(Emit *e, const char *name, const Grid *g)
+{
+    LLVMContextRef cx = e->s.cx;
+    e->ity = small_indices(e->k) && g->blocks < INT32_MAX / 1024
+                 ? LLVMInt32TypeInContext(cx)
+                 : LLVMInt64TypeInContext(cx);
+    for (uint32_t i = 0; i < e->k->nargs; i++)
+        e->args[i] = LLVMGetParam(e->fn, i);
+    if (g->map == MAP_column) add_shared(e, name);
+    lines_begin(e->lines, e, name, e->loc);
+    LLVMBasicBlockRef entry = emit_block(e, "entry");
+    LLVMBasicBlockRef start = emit_block(e, "start");
+    LLVMPositionBuilderAtEnd(e->s.b, start);
+    if (e->k->tensor)
+        emit_tensor(e);
+    else
+        emit_body(e, 0);
+    LLVMBuildRetVoid(e->s.b);
+    LLVMPositionBuilderAtEnd(e->s.b, entry);
+    LLVMBuildBr(e->s.b, start);
+}
+
 void emit_gpu_kernel(Emit *e, const char *name, const Grid *g)
 {
     enum { PTX_KERNEL = 71, GLOBAL = 1 };
     LLVMContextRef cx = e->s.cx;
+    if (e->k->tensor) {
+        const TensorTile *tensor = e->k->tensor;
+        e->fn = sm90_kernel(e->s.module, name, e->k->nargs, tensor->maps.n,
+                            g->threads);
+        gpu_function(e, name, g);
+        return;
+    }
     LLVMTypeRef *params = NEW_ARRAY(e->k->arena, LLVMTypeRef, e->k->nargs);
     for (uint32_t i = 0; i < e->k->nargs; i++)
         params[i] = e->k->args[i].counter
@@ -505,18 +547,5 @@ void emit_gpu_kernel(Emit *e, const char *name, const Grid *g)
     LLVMSetFunctionCallConv(e->fn, PTX_KERNEL);
     set_attribute(e, "nvvm.reqntid",
                   arena_printf(e->k->arena, "%u,1,1", g->threads));
-    e->ity = small_indices(e->k) && g->blocks < INT32_MAX / 1024
-                 ? LLVMInt32TypeInContext(cx)
-                 : LLVMInt64TypeInContext(cx);
-    for (uint32_t i = 0; i < e->k->nargs; i++)
-        e->args[i] = LLVMGetParam(e->fn, i);
-    if (g->map == MAP_column) add_shared(e, name);
-    lines_begin(e->lines, e, name, e->loc);
-    LLVMBasicBlockRef entry = emit_block(e, "entry");
-    LLVMBasicBlockRef start = emit_block(e, "start");
-    LLVMPositionBuilderAtEnd(e->s.b, start);
-    emit_body(e, 0);
-    LLVMBuildRetVoid(e->s.b);
-    LLVMPositionBuilderAtEnd(e->s.b, entry);
-    LLVMBuildBr(e->s.b, start);
+    gpu_function(e, name, g);
 }

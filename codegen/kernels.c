@@ -9,6 +9,7 @@
 
 #include "lines.h"
 #include "target.h"
+#include "tensor.h"
 
 typedef struct Row {
     Kernel kernel;
@@ -34,7 +35,8 @@ KernelSet *kernels_new(Module *m, const CodegenOpts *o)
     KernelSet *s = NEW(m->arena, KernelSet);
     s->m = m;
     s->opts = *o;
-    s->lower = (LowerOpts){target_is_gpu(o->target), machine_lanes(o)};
+    s->lower = (LowerOpts){target_is_gpu(o->target), machine_lanes(o),
+                           o->target == TARGET_sm_90a};
     s->machine = machine_new(o);
     s->cx = LLVMContextCreate();
     s->module = LLVMModuleCreateWithNameInContext("titan", s->cx);
@@ -98,6 +100,9 @@ static LV emit_kernel(KernelSet *s, const Kir *k, const char *name,
     e.vars = NEW_ARRAY(a, LV, k->loops.n);
     e.atoms = NEW_ARRAY(a, LV, k->atoms.n);
     e.held = NEW_ARRAY(a, LV *, k->loops.n);
+    e.kept = NEW_ARRAY(a, LV *, k->loops.n);
+    e.holds = NEW_ARRAY(a, bool, k->nodes.n);
+    if (k->tensor) e.pieces = NEW_ARRAY(a, LV *, k->tensor->npieces);
     e.latch = NEW_ARRAY(a, LLVMBasicBlockRef, k->loops.n);
     if (s->lower.gpu)
         emit_gpu_kernel(&e, name, grid);
@@ -105,6 +110,15 @@ static LV emit_kernel(KernelSet *s, const Kir *k, const char *name,
         emit_host_kernel(&e, name);
     LLVMDisposeBuilder(e.s.b);
     return e.fn;
+}
+
+static void add_tensor(KernelSet *s, const TensorTile *t, Kernel *out)
+{
+    TitanMap *maps = NEW_ARRAY(s->m->arena, TitanMap, t->maps.n);
+    memcpy(maps, t->maps.at, t->maps.n * sizeof *maps);
+    out->maps = maps;
+    out->nmaps = t->maps.n;
+    out->shared = t->shared;
 }
 
 static void add_row(KernelSet *s, Kir *k, const Fn *group, const char *key)
@@ -119,6 +133,7 @@ static void add_row(KernelSet *s, Kir *k, const Fn *group, const char *key)
                           .flops = kir_flops(k),
                           .bytes = touched_bytes(s, k->args, k->nargs),
                           .zero = k->zero};
+    if (k->tensor) add_tensor(s, k->tensor, &row.kernel);
     row.fn = emit_kernel(s, k, row.kernel.name, &grid);
     vec_push(s->m->arena, &s->rows, row);
 }

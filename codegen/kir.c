@@ -7,6 +7,8 @@
  */
 #include "kir.h"
 
+#include "tensor.h"
+
 void kir_init(Kir *k, Arena *arena)
 {
     *k = (Kir){.arena = arena};
@@ -225,6 +227,23 @@ Node node_scan(Kir *k, LoopId loop, Node a, bool exclusive)
     return node_intern_at(k, &in, deeper(k, loop, node_info(k, a)->loop));
 }
 
+Node node_piece(Kir *k, LoopId home_loop, DType d, uint32_t n)
+{
+    NodeInfo in = {
+        .op = KN_piece, .dtype = (uint8_t)d, .inner = home_loop, .n = n};
+    return node_intern_at(k, &in, home_loop);
+}
+
+Node node_exp2(Kir *k, Node a)
+{
+    return node_intern(k, &(NodeInfo){.op = KN_exp2, .dtype = DT_f32, .a = a});
+}
+
+Node node_rcp(Kir *k, Node a)
+{
+    return node_intern(k, &(NodeInfo){.op = KN_rcp, .dtype = DT_f32, .a = a});
+}
+
 void node_store(Kir *k, LoopId loop, uint32_t arg, Ix ix, Node guard, Node v)
 {
     node_append(k, &(NodeInfo){.op = KN_store,
@@ -241,6 +260,59 @@ void loop_close(Kir *k, LoopId loop)
     node_append(k, &(NodeInfo){.op = KN_loop,
                                .loop = k->loops.at[loop].parent,
                                .inner = loop});
+}
+
+/* ------------------------------------------------------------------ sweep */
+
+static void mark_node(const Kir *k, Node n, bool *needed);
+
+static void mark_ix(const Kir *k, Ix ix, bool *needed)
+{
+    const IxInfo *x = ix_info(k, ix);
+    for (uint32_t i = 0; i < x->n; i++) {
+        const Atom *a = &k->atoms.at[x->terms[i].atom];
+        if (a->kind == ATOM_node) mark_node(k, a->node, needed);
+        if (a->kind == ATOM_div || a->kind == ATOM_mod)
+            mark_ix(k, a->of, needed);
+    }
+}
+
+static void mark_node(const Kir *k, Node n, bool *needed)
+{
+    if (needed[n.id]) return;
+    needed[n.id] = true;
+    const NodeInfo *in = node_info(k, n);
+    mark_node(k, in->a, needed);
+    mark_node(k, in->b, needed);
+    mark_node(k, in->c, needed);
+    mark_ix(k, in->ix, needed);
+}
+
+static bool stays(const NodeInfo *in)
+{
+    return in->op == KN_store || in->op == KN_loop;
+}
+
+void kir_sweep(Kir *k)
+{
+    bool *needed = NEW_ARRAY(k->arena, bool, k->nodes.n);
+    needed[0] = true;
+    for (uint32_t i = 1; i < k->nodes.n; i++)
+        if (stays(&k->nodes.at[i])) mark_node(k, (Node){i}, needed);
+    for (uint32_t i = 0; i < k->loops.n; i++) {
+        mark_node(k, k->loops.at[i].when, needed);
+        for (uint32_t a = 0; a < k->loops.at[i].accs.n; a++) {
+            mark_node(k, k->loops.at[i].accs.at[a].value, needed);
+            mark_node(k, k->loops.at[i].accs.at[a].by, needed);
+        }
+    }
+    for (uint32_t i = 0; i < k->loops.n; i++) {
+        Loop *l = &k->loops.at[i];
+        uint32_t n = 0;
+        for (uint32_t j = 0; j < l->body.n; j++)
+            if (needed[l->body.at[j].id]) l->body.at[n++] = l->body.at[j];
+        l->body.n = n;
+    }
 }
 
 static uint64_t loop_flops(const Kir *k, LoopId id)
@@ -264,7 +336,7 @@ uint64_t kir_flops(const Kir *k)
 
 static void print_atom(const Kir *k, uint32_t id, Buf *out);
 
-static void print_ix(const Kir *k, Ix ix, Buf *out)
+void ix_print(const Kir *k, Ix ix, Buf *out)
 {
     const IxInfo *x = ix_info(k, ix);
     buf_printf(out, "%lld", (long long)x->base);
@@ -287,7 +359,7 @@ static void print_atom(const Kir *k, uint32_t id, Buf *out)
     case ATOM_div:
     case ATOM_mod:
         buf_puts(out, "(");
-        print_ix(k, a->of, out);
+        ix_print(k, a->of, out);
         buf_printf(out, ") %c %lld", a->kind == ATOM_div ? '/' : '%',
                    (long long)a->by);
         return;
@@ -297,8 +369,9 @@ static void print_atom(const Kir *k, uint32_t id, Buf *out)
 static const char *node_word(const NodeInfo *in)
 {
     static const char *const words[] = {
-        "none",   "const", "index",  "inside", "divides", "load", "counter",
-        "scalar", "cast",  "result", "scan",   "store",   "loop"};
+        "none",    "const",  "index", "inside", "divides", "load",
+        "counter", "scalar", "cast",  "result", "piece",   "exp2",
+        "rcp",     "scan",   "store", "loop"};
     return in->op == KN_scalar ? scalar_info((ScalarOp)in->sc)->name
                                : words[in->op];
 }
@@ -323,24 +396,27 @@ static void print_node(const Kir *k, Node n, Buf *out)
     case KN_load:
     case KN_store:
         buf_printf(out, " arg %u [", in->arg);
-        print_ix(k, in->ix, out);
+        ix_print(k, in->ix, out);
         buf_putc(out, ']');
         break;
     case KN_index:
     case KN_inside:
     case KN_divides:
         buf_puts(out, " [");
-        print_ix(k, in->ix, out);
+        ix_print(k, in->ix, out);
         buf_printf(out, "] %lld", (long long)in->n);
         break;
     case KN_counter:
         buf_printf(out, " arg %u", in->arg);
         break;
     case KN_result:
+    case KN_piece:
     case KN_scan:
         buf_printf(out, " loop %u %lld", in->inner, (long long)in->n);
         break;
     case KN_none:
+    case KN_exp2:
+    case KN_rcp:
     case KN_scalar:
     case KN_cast:
     case KN_loop:
@@ -351,8 +427,9 @@ static void print_node(const Kir *k, Node n, Buf *out)
 
 static void print_loop(const Kir *k, LoopId id, Buf *out)
 {
-    static const char *const kinds[] = {"kernel", "items", "seq",   "lanes",
-                                        "sweep",  "dot",   "outer", "wide"};
+    static const char *const kinds[] = {"kernel", "items", "seq",    "lanes",
+                                        "sweep",  "dot",   "outer",  "wide",
+                                        "blocks", "rows",  "columns"};
     static const char *const accs[] = {"sum", "max", "min", "prod"};
     const Loop *l = &k->loops.at[id];
     buf_printf(out, "%*s%s i%u in %lld .. %lld chunk %lld%s\n",
@@ -375,7 +452,8 @@ static void print_loop(const Kir *k, LoopId id, Buf *out)
     }
     for (uint32_t i = 0; i < l->accs.n; i++)
         buf_printf(out, "%*s%s %s %%%u %%%u\n", (int)l->depth * 2 + 2, "",
-                   dtype_name(l->accs.at[i].dtype), accs[l->accs.at[i].kind],
+                   dtype_name(l->accs.at[i].dtype),
+                   l->accs.at[i].keep ? "keep" : accs[l->accs.at[i].kind],
                    l->accs.at[i].value.id, l->accs.at[i].by.id);
 }
 
@@ -388,5 +466,6 @@ void kir_print(const Kir *k, Buf *out)
     buf_printf(out, "rows %lld chunks %lld width %lld%s\n", (long long)k->rows,
                (long long)k->chunks, (long long)k->width,
                k->zero ? " zero" : "");
+    if (k->tensor) tensor_print(k->tensor, k, out);
     print_loop(k, 0, out);
 }

@@ -70,6 +70,9 @@ typedef enum NodeOp {
     KN_scalar,  /* scalar function sc of a, b, c */
     KN_cast,    /* a in the dtype */
     KN_result,  /* accumulator n of the loop, after it */
+    KN_piece,   /* piece n of the thread's fragment, at the turns of its loop */
+    KN_exp2,    /* 2^a, about: within a few units of f32's last place */
+    KN_rcp,     /* 1 / a, about: within a unit; 0 and inf for one another */
     KN_scan,    /* running sum of a in the loop; n: exclusive */
     KN_store,   /* b to element ix of argument arg, when a holds (0: always) */
     KN_loop     /* an inner loop runs here */
@@ -92,10 +95,20 @@ typedef struct NodeInfo {
 
 /* ------------------------------------------------------------------ loops */
 
-/* The last four are those of tiles, on a GPU: a warp sweeps the columns of its
- * rows, one column a thread; a dot is a thread's own, several terms at a
- * time; outer goes over the columns that the warp holds, and wide over the
- * vector of a row, a few neighbours a thread. */
+/* Sweep, dot, outer and wide are those of tiles, on a GPU: a warp sweeps the
+ * columns of its rows, one column a thread; a dot is a thread's own, several
+ * terms at a time; outer goes over the columns that the warp holds, and wide
+ * over the vector of a row, a few neighbours a thread.
+ *
+ * The last three are those of tensor cores.  Blocks are tiles of columns that
+ * a block of threads sweeps.  Rows and columns, one inside the other, are the
+ * elements of an accumulator that one thread holds (fragment.c): two rows,
+ * and in each of them pairs of neighbouring columns.  Both are unrolled; their
+ * variables count rows and columns of the whole tile, so their ranges are
+ * known and bounds vanish.  An element is read by a node_piece that lives in
+ * the columns loop, a value per row by one that lives in the rows loop; from
+ * there on it is a node like any other.  What depends on the row alone, or on
+ * the column alone, is made once. */
 typedef enum LoopKind {
     LOOP_kernel,
     LOOP_items,
@@ -104,16 +117,20 @@ typedef enum LoopKind {
     LOOP_sweep,
     LOOP_dot,
     LOOP_outer,
-    LOOP_wide
+    LOOP_wide,
+    LOOP_blocks,
+    LOOP_rows,
+    LOOP_columns
 } LoopKind;
 typedef enum AccKind { ACC_sum, ACC_max, ACC_min, ACC_prod } AccKind;
 
 /* A value that the loop reduces; dots and outer loops add value * by, with
- * one rounding. */
+ * one rounding.  Loops over columns may also keep it, element by element. */
 typedef struct Acc {
     AccKind kind;
     DType dtype;
     Node value, by;
+    bool keep;
 } Acc;
 
 typedef struct Loop {
@@ -128,6 +145,8 @@ typedef struct Loop {
     VEC(Node) body;
     VEC(Acc) accs;
 } Loop;
+
+typedef struct TensorTile TensorTile; /* tensor.h */
 
 typedef struct Kir {
     Arena *arena;
@@ -145,6 +164,7 @@ typedef struct Kir {
     bool zero;            /* results must be zero before */
     bool across;          /* every item is one loop over lanes */
     bool tile;            /* items are a few rows that sweep the columns */
+    const TensorTile *tensor; /* tiles on tensor cores; NULL: none */
 } Kir;
 
 void kir_init(Kir *k, Arena *arena);
@@ -193,6 +213,9 @@ Node node_cast(Kir *k, DType d, Node a);
 Node node_result(Kir *k, LoopId loop, uint32_t acc);
 Node node_result_in(Kir *k, LoopId home, LoopId loop, uint32_t acc);
 Node node_scan(Kir *k, LoopId loop, Node a, bool exclusive);
+Node node_piece(Kir *k, LoopId home, DType d, uint32_t n);
+Node node_exp2(Kir *k, Node a); /* f32 */
+Node node_rcp(Kir *k, Node a);  /* f32 */
 /* guard (none: true) ? a : zero of a's dtype */
 Node node_or_zero(Kir *k, Node guard, Node a);
 void node_store(Kir *k, LoopId loop, uint32_t arg, Ix ix, Node guard, Node v);
@@ -208,14 +231,18 @@ int64_t wide_lanes(int64_t n);
 
 /* The canonical text: equal kernels have equal texts. */
 void kir_print(const Kir *k, Buf *out);
+void ix_print(const Kir *k, Ix ix, Buf *out);
 
 /* From groups (lower.c, indexing.c).  False: an error was reported. */
 typedef struct LowerOpts {
     bool gpu;
     int64_t lanes; /* f32 values of a vector register */
+    bool sm90;     /* the tensor cores and the copy engine of sm_90a */
 } LowerOpts;
 /* K has its arguments; the rest is filled in. */
 void lower_group(Module *m, const Fn *fn, const LowerOpts *o, Kir *k);
+/* Pure nodes that nothing needs go. */
+void kir_sweep(Kir *k);
 /* Scalar functions that one launch computes. */
 uint64_t kir_flops(const Kir *k);
 

@@ -211,7 +211,7 @@ static void prepare_scans(Emit *e, LoopId loop, LV *slots)
         Node n = l->body.at[i];
         const NodeInfo *in = node_info(e->k, n);
         if (in->op != KN_scan || in->inner != loop) continue;
-        Acc a = {ACC_sum, (DType)in->dtype, in->a, {0}};
+        Acc a = {ACC_sum, (DType)in->dtype, in->a, {0}, false};
         if (!slots[i]) {
             Site s = e->s;
             slots[i] = emit_alloca(e, site_type(&s, dtype_reg(&s, a.dtype)), 1);
@@ -420,6 +420,9 @@ void emit_loop_host(Emit *e, LoopId loop)
     case LOOP_dot:
     case LOOP_outer:
     case LOOP_wide:
+    case LOOP_blocks:
+    case LOOP_rows:
+    case LOOP_columns:
         break;
     }
     BUG("a loop that the host has no mapping for");

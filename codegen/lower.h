@@ -33,6 +33,9 @@ Node eval(Lower *l, Value v, const Ix *ix, Node guard);
 
 /* From now on the element is this node. */
 void eval_remember(Lower *l, Value v, const Ix *ix, Node node);
+/* The same where it is asked for under this guard. */
+void eval_remember_under(Lower *l, Value v, const Ix *ix, Node guard,
+                         Node node);
 
 /* Indices of `to` by name from those of `from`; an axis that `from` has not
  * gets `other`. */
@@ -84,6 +87,8 @@ bool scatter_by_rows(Lower *l, const Inst *in);
 void lower_rows(Lower *l, const LowerOpts *o, const Inst *in);
 /* tile.c; false: the group is not of that form */
 bool lower_tile(Lower *l);
+/* tensor.c: the same on tensor cores */
+bool lower_tensor(Lower *l);
 
 void lower_init(Lower *l, Module *m, const Fn *fn, Kir *k);
 

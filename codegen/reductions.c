@@ -29,7 +29,7 @@ static LoopId open_for(Lower *l, Type t, const Ix *ix, Node guard, bool lanes,
 static void add_acc(Lower *l, LoopId loop, AccKind kind, DType acc, Node x)
 {
     if (acc == DT_bool) acc = DT_i32;
-    Acc a = {kind, acc, node_cast(l->k, acc, x), {0}};
+    Acc a = {kind, acc, node_cast(l->k, acc, x), {0}, false};
     vec_push(l->k->arena, &l->k->loops.at[loop].accs, a);
 }
 

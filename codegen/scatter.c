@@ -86,7 +86,7 @@ static LoopId lowest(const Lower *l, const Env *e)
 static Node close_with(Kir *k, LoopId loop, AccKind kind, DType d, Node x)
 {
     vec_push(k->arena, &k->loops.at[loop].accs,
-             ((Acc){kind, d, node_cast(k, d, x), {0}}));
+             ((Acc){kind, d, node_cast(k, d, x), {0}, false}));
     loop_close(k, loop);
     return node_result(k, loop, 0);
 }

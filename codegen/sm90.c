@@ -226,6 +226,16 @@ void sm90_mbar_arrive(const Site *s, LV bar)
              1);
 }
 
+void sm90_mbar_arrive_if(const Site *s, LV bar, LV when)
+{
+    LV args[] = {bar, LLVMBuildZExt(s->b, when, i32_type(s), "")};
+    instruct(s,
+             "{\n\t.reg .pred p;\n\t"
+             "setp.ne.b32 p, $1, 0;\n\t"
+             "@p mbarrier.arrive.shared::cta.b64 _, [$0];\n\t}",
+             "r,r,~{memory}", args, 2);
+}
+
 void sm90_mbar_expect(const Site *s, LV bar, LV bytes)
 {
     LV args[] = {bar, bytes};
@@ -414,13 +424,23 @@ typedef struct MmaText {
     unsigned a, b, add; /* the numbers of the first operands */
 } MmaText;
 
+/* On the way to this step, in the units of a descriptor. */
+static uint32_t step_units(unsigned step, uint32_t each, uint32_t run,
+                           uint32_t skip)
+{
+    return (each + (run && step % run == 0 ? skip : 0)) / 16;
+}
+
 static void print_step(Buf *b, const MmaText *t, unsigned step)
 {
     const Sm90Mma *op = t->op;
     unsigned regs = op->n / 2;
     if (step && !op->a_registers)
-        buf_printf(b, "add.s64 a, a, %u;\n\t", op->a_step / 16);
-    if (step) buf_printf(b, "add.s64 b, b, %u;\n\t", op->b_step / 16);
+        buf_printf(b, "add.s64 a, a, %u;\n\t",
+                   step_units(step, op->a_step, op->a_run, op->a_skip));
+    if (step)
+        buf_printf(b, "add.s64 b, b, %u;\n\t",
+                   step_units(step, op->b_step, op->b_run, op->b_skip));
     const char *in = op->dtype == DT_f16 ? "f16" : "bf16";
     buf_printf(b, "wgmma.mma_async.sync.aligned.m64n%uk16.f32.%s.%s\n\t ",
                op->n, in, in);
@@ -543,4 +563,10 @@ LV sm90_exp2(const Site *s, LV x)
 {
     return assembly(s, true, LLVMFloatTypeInContext(s->cx),
                     "ex2.approx.ftz.f32 $0, $1;", "=f,f", &x, 1);
+}
+
+LV sm90_rcp(const Site *s, LV x)
+{
+    return assembly(s, true, LLVMFloatTypeInContext(s->cx),
+                    "rcp.approx.ftz.f32 $0, $1;", "=f,f", &x, 1);
 }

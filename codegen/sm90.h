@@ -62,6 +62,7 @@ LV sm90_swizzle(const Site *s, LV offset, uint32_t bytes);
 void sm90_mbar_init(const Site *s, LV bar, unsigned arrivals);
 void sm90_mbar_fence(const Site *s); /* fence.mbarrier_init */
 void sm90_mbar_arrive(const Site *s, LV bar);
+void sm90_mbar_arrive_if(const Site *s, LV bar, LV when); /* i1 */
 /* Arrives and expects so many bytes more in this phase. */
 void sm90_mbar_expect(const Site *s, LV bar, LV bytes);
 /* Until the phase of this parity (i32, 0 or 1) is complete.  A fresh barrier
@@ -116,6 +117,8 @@ typedef struct Sm90Mma {
     bool a_across, b_across; /* the operand is M- or N-major: not along K */
     unsigned steps;          /* of 16 along K */
     uint32_t a_step, b_step; /* bytes from one step to the next */
+    uint32_t a_run, a_skip;  /* after each run of steps, bytes more; 0: none */
+    uint32_t b_run, b_skip;
 } Sm90Mma;
 
 /* acc: n / 2 f32 values, replaced.  a: a descriptor, or 4 * steps i32.  start:
@@ -160,5 +163,7 @@ void sm90_stmatrix(const Site *s, LV address, bool transposed,
 LV sm90_pack(const Site *s, DType to, LV low, LV high);
 /* 2^x within 2^-22, denormals are zero.  9.7.3.20 */
 LV sm90_exp2(const Site *s, LV x);
+/* 1 / x within a unit of the last place, denormals are zero.  9.7.3.13 */
+LV sm90_rcp(const Site *s, LV x);
 
 #endif

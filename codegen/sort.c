@@ -76,7 +76,8 @@ static Node eval_rank(Lower *l, const Order *o, const Ix *ix, Ix mine)
     Acc acc = {ACC_sum,
                DT_i32,
                node_cast(k, DT_i32, logic(k, SC_or, before, tie)),
-               {0}};
+               {0},
+               false};
     vec_push(k->arena, &k->loops.at[loop].accs, acc);
     loop_close(k, loop);
     return node_result(k, loop, 0);

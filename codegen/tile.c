@@ -124,7 +124,7 @@ static void make_dot(Tile *t, uint32_t v, LoopId sweep, const Env *at)
         Env e = at[r];
         env_bind_flat(l, &e, axes, sum->n, ix_var(k, dot));
         Acc a = {ACC_sum, acc, node_cast(k, acc, env_eval(l, &e, x, (Node){0})),
-                 node_cast(k, acc, env_eval(l, &e, y, (Node){0}))};
+                 node_cast(k, acc, env_eval(l, &e, y, (Node){0})), false};
         vec_push(k->arena, &k->loops.at[dot].accs, a);
     }
     loop_close(k, dot);
@@ -170,7 +170,8 @@ static void sweep_rows(Tile *t, const Inst *in, LoopId sweep, const Env *at)
     if (acc == DT_bool) acc = DT_i32;
     for (uint32_t r = 0; r < t->rows; r++) {
         Node v = env_eval(l, &at[r], x, (Node){0});
-        Acc a = {acc_kind(l, in->attr), acc, node_cast(l->k, acc, v), {0}};
+        Acc a = {
+            acc_kind(l, in->attr), acc, node_cast(l->k, acc, v), {0}, false};
         vec_push(l->k->arena, &l->k->loops.at[sweep].accs, a);
     }
 }
@@ -197,7 +198,7 @@ static void sweep_vector(Tile *t, uint32_t v, LoopId sweep, const Env *at)
         env_bind_flat(l, &e, axes, n, ix_var(k, wide));
         Node s = node_cast(k, acc, env_eval(l, &e, side, (Node){0}));
         vec_push(k->arena, &k->loops.at[outer].accs,
-                 ((Acc){ACC_sum, acc, s, p[r]}));
+                 ((Acc){ACC_sum, acc, s, p[r], false}));
     }
     loop_close(k, wide);
     loop_close(k, outer);

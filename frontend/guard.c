@@ -1,8 +1,9 @@
 /*
  * guard.c: a step that is not finite changes nothing.
  *
- * `applied` is one bool of a step: the loss, the norm of the gradients, and
- * every number without axes that the update reads are finite.  Every next
+ * `applied` is one bool of a step: the loss, the norm of the gradients, every
+ * number without axes that the update reads, and every new state that is such
+ * a number are finite.  Every next
  * value of a parameter or a state is chosen by it, element by element, from
  * the new value and the present one.  An update reads the present value
  * anyway, so this is a select in front of its store: no other pass over
@@ -59,17 +60,20 @@ static bool has_axes(Sema *s, Type t)
 
 static bool is_number(Sema *s, const Inst *in)
 {
-    return in->phase == PHASE_update && in->op != OP_arg &&
-           !has_axes(s, in->type) &&
-           dtype_class(type_dtype(s->m, in->type)) == DC_float;
+    const TypeInfo *t = type_info(s->m, in->type);
+    return in->op != OP_arg && !t->is_tuple && t->naxes == 0 &&
+           dtype_class(t->dtype) == DC_float;
 }
 
-/* Rates, factors of clipping, corrections: what tensors of the update read. */
+/* Rates, factors of clipping, corrections: what tensors of the update read; and
+ * states that are numbers themselves. */
 static bool *mark_numbers(Sema *s, const Next *next, uint32_t n)
 {
     const Fn *fn = s->frame->fn;
     const bool *needed = mark_update(s, next, n);
     bool *read = NEW_ARRAY(s->m->scratch, bool, fn->ninsts + 1);
+    for (uint32_t i = 0; i < n; i++)
+        read[next[i].value.id] = is_number(s, inst_of(fn, next[i].value));
     for (uint32_t i = 0; i < fn->ninsts; i++) {
         const Inst *in = &fn->insts[i];
         if (!needed[i] || in->phase != PHASE_update || !has_axes(s, in->type))

@@ -24,7 +24,7 @@ typedef struct CuEventRow *CuEvent;
 typedef struct CuGraphRow *CuGraph;
 typedef struct CuGraphExecRow *CuGraphExec;
 typedef struct CuTensorMap {
-    _Alignas(64) uint64_t word[16];
+    _Alignas(128) uint64_t word[16];
 } CuTensorMap;
 
 enum {

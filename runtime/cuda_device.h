@@ -14,7 +14,7 @@
 #include "cuda.h"
 #include "device.h"
 
-enum { CUDA_TURNS = 2, CUDA_MAX_LOOPS = 8 };
+enum { CUDA_TURNS = 2 };
 
 /* Room for batches on their way to the GPU, and for records on their way
  * back; turn by turn, so that neither side waits. */
@@ -85,6 +85,9 @@ typedef struct CudaWatch {
 
 /* Puts all commands of an entry on the stream. */
 TitanStatus cuda_walk(Cuda *c, const TitanEntry *e, const CudaWatch *w);
+/* The same for the first RUNS runs, the host waiting for each command. */
+TitanStatus cuda_watch(TitanDevice *d, const TitanEntry *e, uint32_t runs,
+                       TitanWatch *w);
 /* Loops with a condition need the host between turns. */
 bool cuda_has_while(const TitanImage *im, const TitanEntry *e);
 

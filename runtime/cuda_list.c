@@ -14,8 +14,8 @@
 typedef struct Walk {
     Cuda *c;
     const CudaWatch *watch;
-    uint32_t depth;
-    int64_t counter[CUDA_MAX_LOOPS]; /* outermost first */
+    TitanWatch *after; /* or NULL: nobody looks at what commands write */
+    TitanMoment at;
 } Walk;
 
 static CuPtr operand_at(const Walk *w, const TitanOperand *o)
@@ -24,7 +24,7 @@ static CuPtr operand_at(const Walk *w, const TitanOperand *o)
     CuPtr at = w->c->base[o->base] + o->offset;
     for (uint32_t i = 0; i < o->turns.n; i++) {
         const TitanTurn *t = &im->turns[o->turns.first + i];
-        at += (CuPtr)(w->counter[w->depth - 1 - t->depth] * t->bytes);
+        at += (CuPtr)(w->at.counter[w->at.depth - 1 - t->depth] * t->bytes);
     }
     return at;
 }
@@ -32,7 +32,7 @@ static CuPtr operand_at(const Walk *w, const TitanOperand *o)
 static uint64_t argument(const Walk *w, const TitanOperand *o)
 {
     if (o->kind == TITAN_OPERAND_counter)
-        return (uint64_t)w->counter[w->depth - 1 - o->offset];
+        return (uint64_t)w->at.counter[w->at.depth - 1 - o->offset];
     return operand_at(w, o);
 }
 
@@ -165,6 +165,22 @@ static TitanStatus run_command(Walk *w, const TitanCommand *cmd)
                        titan_string(im, cmd->file), cmd->line);
 }
 
+/* What the command has written is there when `after` looks. */
+static TitanStatus step_command(Walk *w, const TitanCommand *cmd)
+{
+    Cuda *c = w->c;
+    TRY(run_command(w, cmd));
+    if (!w->after) return TITAN_OK;
+    CU_TRY(c, cuStreamSynchronize(c->streams[cmd->stream]));
+    w->at.command = cmd;
+    return w->after->after(w->after, &w->at);
+}
+
+static bool is_over(const Walk *w)
+{
+    return w->after && w->after->stop;
+}
+
 /* ------------------------------------------------------------------ runs -- */
 
 static TitanStatus run_list(Walk *w, uint32_t from, uint32_t to);
@@ -184,27 +200,30 @@ static TitanStatus run_loop(Walk *w, uint32_t at)
 {
     const TitanRun *loop = &w->c->im->runs[at];
     bool reverse = loop->flags & TITAN_LOOP_reverse, goes_on = true;
-    for (int64_t i = 0; i < loop->count; i++) {
+    TitanMoment *m = &w->at;
+    for (int64_t i = 0; i < loop->count && !is_over(w); i++) {
         if (loop->flags & TITAN_LOOP_while) TRY(holds(w, loop, &goes_on));
         if (!goes_on) break;
-        w->counter[w->depth++] = reverse ? loop->count - 1 - i : i;
+        m->loop[m->depth] = loop;
+        m->counter[m->depth++] = reverse ? loop->count - 1 - i : i;
         TRY(run_list(w, at + 1, loop->program));
-        w->depth--;
+        m->depth--;
     }
     return TITAN_OK;
 }
 
 static TitanStatus run_program(Walk *w, const TitanProgram *p)
 {
-    for (uint32_t k = 0; k < p->commands.n; k++)
-        TRY(run_command(w, &w->c->im->commands[p->commands.first + k]));
+    w->at.program = p;
+    for (uint32_t k = 0; k < p->commands.n && !is_over(w); k++)
+        TRY(step_command(w, &w->c->im->commands[p->commands.first + k]));
     return TITAN_OK;
 }
 
 static TitanStatus run_list(Walk *w, uint32_t from, uint32_t to)
 {
     const TitanImage *im = w->c->im;
-    for (uint32_t i = from; i < to; i++) {
+    for (uint32_t i = from; i < to && !is_over(w); i++) {
         const TitanRun *r = &im->runs[i];
         switch ((TitanRunKind)r->kind) {
         case TITAN_RUN_program:
@@ -229,6 +248,13 @@ TitanStatus cuda_walk(Cuda *c, const TitanEntry *e, const CudaWatch *watch)
 {
     Walk w = {.c = c, .watch = watch};
     return run_list(&w, e->runs.first, e->runs.first + e->runs.n);
+}
+
+TitanStatus cuda_watch(TitanDevice *d, const TitanEntry *e, uint32_t runs,
+                       TitanWatch *watch)
+{
+    Walk w = {.c = (Cuda *)d, .after = watch};
+    return run_list(&w, e->runs.first, e->runs.first + runs);
 }
 
 bool cuda_has_while(const TitanImage *im, const TitanEntry *e)

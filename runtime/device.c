@@ -37,6 +37,12 @@ static TitanStatus host_run(TitanDevice *d, const TitanEntry *e)
     return titan_host_run(((HostDevice *)d)->host, e);
 }
 
+static TitanStatus host_watch(TitanDevice *d, const TitanEntry *e,
+                              uint32_t runs, TitanWatch *w)
+{
+    return titan_host_watch(((HostDevice *)d)->host, e, runs, w);
+}
+
 /* The host looks at its records before the next run: nothing is copied. */
 static TitanStatus host_keep(TitanDevice *d, const TitanEntry *e, int64_t turn)
 {
@@ -61,6 +67,7 @@ static const DeviceClass host_class = {.write = host_write,
                                        .read = host_read,
                                        .prepare = host_prepare,
                                        .run = host_run,
+                                       .watch = host_watch,
                                        .keep = host_keep,
                                        .kept = host_kept,
                                        .free = host_free};

@@ -39,6 +39,8 @@ typedef struct DeviceClass {
     TitanStatus (*run)(TitanDevice *d, const TitanEntry *e);
     TitanStatus (*keep)(TitanDevice *d, const TitanEntry *e, int64_t turn);
     TitanStatus (*kept)(TitanDevice *d, int64_t turn, const char **io);
+    TitanStatus (*watch)(TitanDevice *d, const TitanEntry *e, uint32_t runs,
+                         TitanWatch *w);
     /* NULL: this device has no profile */
     TitanStatus (*profile)(TitanDevice *d, const TitanEntry *e);
     TitanStatus (*profile_write)(TitanDevice *d, const char *path);
@@ -88,6 +90,14 @@ static inline TitanStatus device_prepare(TitanDevice *d, const TitanEntry *e)
 static inline TitanStatus device_run(TitanDevice *d, const TitanEntry *e)
 {
     return d->class->run(d, e);
+}
+
+/* Runs the first RUNS runs of E command by command; `after` may read and write
+ * the bases, and sees what the command has written. */
+static inline TitanStatus device_watch(TitanDevice *d, const TitanEntry *e,
+                                       uint32_t runs, TitanWatch *w)
+{
+    return d->class->watch(d, e, runs, w);
 }
 
 /* Keeps what E's records and checks are after the runs so far, until the

@@ -20,7 +20,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { MAX_LOOPS = 8, MAX_THREADS = 256 };
+enum { MAX_THREADS = 256 };
 
 struct TitanHost {
     const TitanImage *image;
@@ -40,8 +40,9 @@ typedef struct Walk {
     TitanHost *host;
     Pool *pool; /* NULL inside a parallel loop */
     unsigned lane;
-    uint32_t depth;
-    int64_t counter[MAX_LOOPS]; /* outermost first */
+    TitanMoment at;
+    TitanWatch *watch;  /* or NULL */
+    TitanStatus status; /* of the watch */
 } Walk;
 
 static size_t round_up(uint64_t n)
@@ -56,7 +57,7 @@ static char *operand_at(const Walk *w, const TitanOperand *o)
     if (o->base == TITAN_BASE_lane) at += w->lane * w->host->lane_bytes;
     for (uint32_t i = 0; i < o->turns.n; i++) {
         const TitanTurn *t = &im->turns[o->turns.first + i];
-        at += w->counter[w->depth - 1 - t->depth] * t->bytes;
+        at += w->at.counter[w->at.depth - 1 - t->depth] * t->bytes;
     }
     return at;
 }
@@ -64,7 +65,7 @@ static char *operand_at(const Walk *w, const TitanOperand *o)
 static uint64_t argument(const Walk *w, const TitanOperand *o)
 {
     if (o->kind == TITAN_OPERAND_counter)
-        return (uint64_t)w->counter[w->depth - 1 - o->offset];
+        return (uint64_t)w->at.counter[w->at.depth - 1 - o->offset];
     return (uint64_t)(uintptr_t)operand_at(w, o);
 }
 
@@ -132,14 +133,30 @@ static void run_command(Walk *w, const TitanCommand *c)
     }
 }
 
+/* The command and, where somebody looks on, what they make of it. */
+static void step_command(Walk *w, const TitanCommand *c)
+{
+    run_command(w, c);
+    if (!w->watch) return;
+    w->at.command = c;
+    w->status = w->watch->after(w->watch, &w->at);
+}
+
+static bool is_over(const Walk *w)
+{
+    return w->watch && (w->watch->stop || w->status != TITAN_OK);
+}
+
 static void run_list(Walk *w, uint32_t from, uint32_t to);
 
 static void run_turn(Walk *w, const TitanRun *loop, uint32_t body, int64_t i)
 {
     bool reverse = loop->flags & TITAN_LOOP_reverse;
-    w->counter[w->depth++] = reverse ? loop->count - 1 - i : i;
+    TitanMoment *at = &w->at;
+    at->loop[at->depth] = loop;
+    at->counter[at->depth++] = reverse ? loop->count - 1 - i : i;
     run_list(w, body, loop->program);
-    w->depth--;
+    at->depth--;
 }
 
 typedef struct TurnWork {
@@ -158,20 +175,29 @@ static void run_turns(void *user, int64_t begin, int64_t end, unsigned worker)
         run_turn(&w, t->loop, t->body, i);
 }
 
+static void run_parallel(Walk *w, const TitanRun *loop, uint32_t body)
+{
+    TurnWork t = {w, loop, body};
+    Pool *pool = w->pool;
+    if (pool && !w->watch) {
+        pool_run(pool, run_turns, &t, loop->count, 1);
+        return;
+    }
+    w->pool = NULL;
+    for (int64_t i = 0; i < loop->count && !is_over(w); i++)
+        run_turn(w, loop, body, i);
+    w->pool = pool;
+}
+
 static void run_loop(Walk *w, uint32_t at)
 {
     const TitanImage *im = w->host->image;
     const TitanRun *loop = &im->runs[at];
     if (loop->flags & TITAN_LOOP_parallel) {
-        TurnWork t = {w, loop, at + 1};
-        if (w->pool)
-            pool_run(w->pool, run_turns, &t, loop->count, 1);
-        else
-            for (int64_t i = 0; i < loop->count; i++)
-                run_turn(w, loop, at + 1, i);
+        run_parallel(w, loop, at + 1);
         return;
     }
-    for (int64_t i = 0; i < loop->count; i++) {
+    for (int64_t i = 0; i < loop->count && !is_over(w); i++) {
         if (loop->flags & TITAN_LOOP_while &&
             !*operand_at(w, &im->operands[loop->operand]))
             return;
@@ -182,15 +208,16 @@ static void run_loop(Walk *w, uint32_t at)
 static void run_list(Walk *w, uint32_t from, uint32_t to)
 {
     const TitanImage *im = w->host->image;
-    for (uint32_t i = from; i < to; i++) {
+    for (uint32_t i = from; i < to && !is_over(w); i++) {
         const TitanRun *r = &im->runs[i];
         if (r->kind == TITAN_RUN_loop) {
             run_loop(w, i);
             i = r->program;
         } else if (r->kind == TITAN_RUN_program) {
-            TitanRange c = im->programs[r->program].commands;
-            for (uint32_t k = 0; k < c.n; k++)
-                run_command(w, &im->commands[c.first + k]);
+            w->at.program = &im->programs[r->program];
+            TitanRange c = w->at.program->commands;
+            for (uint32_t k = 0; k < c.n && !is_over(w); k++)
+                step_command(w, &im->commands[c.first + k]);
         }
     }
 }
@@ -200,6 +227,14 @@ TitanStatus titan_host_run(TitanHost *h, const TitanEntry *e)
     Walk w = {.host = h, .pool = h->pool};
     run_list(&w, e->runs.first, e->runs.first + e->runs.n);
     return TITAN_OK;
+}
+
+TitanStatus titan_host_watch(TitanHost *h, const TitanEntry *e, uint32_t runs,
+                             TitanWatch *watch)
+{
+    Walk w = {.host = h, .pool = h->pool, .watch = watch};
+    run_list(&w, e->runs.first, e->runs.first + runs);
+    return w.status;
 }
 
 static TitanStatus map_arena(TitanStory *s, TitanHost *h)

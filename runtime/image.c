@@ -37,6 +37,11 @@ static const char *const dtype_names[] = {
 #include "dtypes.def"
 #undef DTYPE
 };
+static const char dtype_classes[][8] = {
+#define DTYPE(name, bytes, cls, st) #cls,
+#include "dtypes.def"
+#undef DTYPE
+};
 enum { DTYPES = sizeof dtype_sizes / sizeof *dtype_sizes };
 
 unsigned titan_dtype_bytes(uint32_t dtype)
@@ -47,6 +52,11 @@ unsigned titan_dtype_bytes(uint32_t dtype)
 const char *titan_dtype_name(uint32_t dtype)
 {
     return dtype < DTYPES ? dtype_names[dtype] : "?";
+}
+
+bool titan_dtype_is_float(uint32_t dtype)
+{
+    return dtype < DTYPES && strcmp(dtype_classes[dtype], "float") == 0;
 }
 
 /* Product of the sizes; the reader has checked that it fits. */
@@ -398,16 +408,6 @@ static TitanStatus check_launch(Check *c, const TitanCommand *cmd)
     return TITAN_OK;
 }
 
-static bool is_float(uint32_t dtype)
-{
-    static const char classes[][8] = {
-#define DTYPE(name, bytes, cls, st) #cls,
-#include "dtypes.def"
-#undef DTYPE
-    };
-    return dtype < DTYPES && strcmp(classes[dtype], "float") == 0;
-}
-
 static TitanStatus check_result(Check *c, const TitanCommand *cmd,
                                 const TitanResult *r)
 {
@@ -415,7 +415,7 @@ static TitanStatus check_result(Check *c, const TitanCommand *cmd,
     TRY(check_string(c, r->name));
     TRY(check_string(c, r->op));
     TRY(check_string(c, r->file));
-    if (r->operand >= cmd->operands.n || !is_float(r->dtype) ||
+    if (r->operand >= cmd->operands.n || !titan_dtype_is_float(r->dtype) ||
         r->phase > TITAN_PHASE_update || !range_ok(r->spans, im->nspans) ||
         r->spans.n > TITAN_MOST_SPANS)
         return BAD(c, "a result is damaged");

@@ -39,12 +39,12 @@ static RunOptions read_options(const Options *o)
                         .device = read_device(o),
                         .profile = option_text(o, OPT_profile),
                         .peak_tflops = option_real(o, OPT_peak_tflops, 0),
+                        .diagnose = option_given(o, OPT_diagnose),
                         .describe = option_given(o, OPT_describe),
                         .quiet = option_given(o, OPT_quiet)};
 }
 
-static TitanStatus check_usage(TitanStory *s, const Options *o,
-                               const RunOptions *r)
+static TitanStatus check_usage(TitanStory *s, const Options *o, RunOptions *r)
 {
     if (o->arguments.n)
         return titan_fail(s, TITAN_USAGE,
@@ -52,6 +52,12 @@ static TitanStatus check_usage(TitanStory *s, const Options *o,
                           o->arguments.at[0]);
     if (r->log_every < 1)
         return titan_fail(s, TITAN_USAGE, "--log-every needs at least 1");
+    const char *fault = option_text(o, OPT_inject);
+    if (fault && !inject_parse(fault, &r->inject))
+        return titan_fail(s, TITAN_USAGE,
+                          "--inject %s is not STEP:N, STEP:N:nan, STEP:N:inf "
+                          "or STEP:N:-inf",
+                          fault);
     if (r->max_skips < 0)
         return titan_fail(s, TITAN_USAGE, "--max-skips needs 0 or more");
     if (option_given(o, OPT_ranks) && option_given(o, OPT_nproc))

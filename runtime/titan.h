@@ -90,9 +90,26 @@ void titan_describe(const TitanImage *im, void *stream);
 /* Elements, bytes and names of types (dtypes.def). */
 unsigned titan_dtype_bytes(uint32_t dtype);
 const char *titan_dtype_name(uint32_t dtype);
+bool titan_dtype_is_float(uint32_t dtype);
 int64_t titan_elements(const TitanImage *im, TitanRange axes);
 
 /* ------------------------------------------------------------- execution -- */
+
+/* Where a list is, for who looks on command by command. */
+enum { TITAN_MOST_LOOPS = 8 };
+typedef struct TitanMoment {
+    const TitanProgram *program;
+    const TitanCommand *command; /* that has run */
+    uint32_t depth;
+    const TitanRun *loop[TITAN_MOST_LOOPS]; /* outermost first */
+    int64_t counter[TITAN_MOST_LOOPS];
+} TitanMoment;
+
+typedef struct TitanWatch {
+    /* Called behind each command, in the order of the list. */
+    TitanStatus (*after)(struct TitanWatch *w, const TitanMoment *at);
+    bool stop; /* set there: the list ends here */
+} TitanWatch;
 
 /* One rank of a host program: its arena, threads and BLAS. */
 typedef struct TitanHost TitanHost;
@@ -107,6 +124,10 @@ void titan_host_free(TitanHost *h);
 unsigned titan_host_threads(const TitanHost *h);
 /* Runs an entry to its end; not reentrant. */
 TitanStatus titan_host_run(TitanHost *h, const TitanEntry *e);
+/* Runs the first RUNS runs of an entry in the order of the list, parallel
+ * turns too, all of them in lane 0. */
+TitanStatus titan_host_watch(TitanHost *h, const TitanEntry *e, uint32_t runs,
+                             TitanWatch *w);
 /* The bytes of a base (lane: of lane 0). */
 void *titan_host_base(TitanHost *h, TitanBase base);
 

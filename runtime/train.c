@@ -9,6 +9,7 @@
 #include "train.h"
 
 #include "data.h"
+#include "diagnose.h"
 #include "metrics.h"
 #include "narrow.h"
 #include "skip.h"
@@ -197,6 +198,23 @@ static bool is_logged(Run *r, int64_t step)
     return step == 1 || step % r->o->log_every == 0 || !is_applied(r);
 }
 
+static Suspect suspect(const Run *r, int64_t step)
+{
+    return (Suspect){r->im, r->device, step, &r->o->inject};
+}
+
+/* Says where the step stops being finite.  A device that lags has gone on by a
+ * step, and what that changed is changed here too. */
+static TitanStatus diagnose(Run *r, int64_t step)
+{
+    const TitanEntry *e = titan_entry(r->im, "diagnose");
+    Suspect s = suspect(r, step);
+    if (!e) return TITAN_OK;
+    TRY(fill_inputs(r, step));
+    return titan_while(r->story, diagnose_run(&s, e, stderr), "diagnosing it");
+}
+
+/* The first skipped step is looked into. */
 static TitanStatus note_skip(Run *r, int64_t step)
 {
     if (is_applied(r)) {
@@ -204,7 +222,9 @@ static TitanStatus note_skip(Run *r, int64_t step)
         return TITAN_OK;
     }
     Skip k = {step, record(r, "loss"), record(r, "grad_norm"), record(r, "lr")};
-    return skips_add(r->story, &r->skips, &k);
+    TitanStatus st = skips_add(r->story, &r->skips, &k);
+    if (r->skips.total == 1) TRY(diagnose(r, step));
+    return st;
 }
 
 static TitanStatus log_step(Run *r, int64_t step, int64_t steps)
@@ -252,8 +272,15 @@ static bool is_profiled(const Run *r, int64_t step, int64_t steps)
 
 static TitanStatus submit_step(Run *r, int64_t step, int64_t steps)
 {
+    Suspect s = suspect(r, step);
+    if (step == 1 && r->o->diagnose) {
+        fprintf(stderr, "step 1, looked into before it is run:\n");
+        TRY(diagnose(r, step));
+    }
     TRY(fill_inputs(r, step));
-    if (is_profiled(r, step, steps))
+    if (r->o->inject.step == step)
+        TRY(diagnose_inject(&s, r->train, stderr));
+    else if (is_profiled(r, step, steps))
         TRY(r->device->class->profile(r->device, r->train));
     else
         TRY(device_run(r->device, r->train));

@@ -4,7 +4,7 @@
 #ifndef TITAN_TRAIN_H
 #define TITAN_TRAIN_H
 
-#include "device.h"
+#include "diagnose.h"
 
 typedef struct RunOptions {
     const char *const *data; /* --data, in order */
@@ -17,7 +17,8 @@ typedef struct RunOptions {
     double peak_tflops;  /* 0: not known */
     const char *profile; /* NULL: not asked for */
     DeviceOptions device;
-    bool describe, quiet;
+    Inject inject;
+    bool diagnose, describe, quiet;
 } RunOptions;
 
 TitanStatus titan_train(TitanStory *s, const TitanImage *im,

@@ -110,6 +110,8 @@ static bool computed_again(const Make *mk, Value v)
     const Inst *in = inst_of(g->fn, v);
     if (in->op != OP_map || !expr_is_cheap(m, attr_expr(m, in->attr)))
         return false;
+    /* One number is read sooner than the several it is made of. */
+    if (in->nargs > 1 && type_info(m, in->type)->naxes == 0) return false;
     Value large = NO_VALUE;
     for (uint32_t i = 0; i < in->nargs; i++) {
         Value x = inst_arg(g->fn, in, i);

@@ -1,0 +1,426 @@
+/*
+ * gpu_consume.c: what a consumer warpgroup does (gpu_tensor.c).
+ *
+ * The state of a pass goes round its loops in registers: a value for each of
+ * a thread's two rows per row sweep, an accumulator per wide sweep, and, where
+ * wide products lag, the packed pairs of the step before.
+ *
+ * Sums of a row are those of the thread's own columns until the end of the
+ * pass, when the four threads that share the row add theirs; a maximum that
+ * rescales is that of the row after every step.
+ */
+#include <math.h>
+
+#include "gpu_tensor.h"
+
+enum { MOST_SWEEPS = 32 };
+
+typedef struct Run {
+    Core *c;
+    uint32_t pass;
+    LV *state; /* that of the sweeps, then pairs */
+    uint32_t nstate, npairs, first_pair;
+    uint32_t at[MOST_SWEEPS], pair_at[MOST_SWEEPS]; /* per sweep */
+    LV grown[MOST_SWEEPS][FRAGMENT_ROWS]; /* per maximum: the factor */
+    LV safe[MOST_SWEEPS][FRAGMENT_ROWS];  /* and itself, finite */
+    LV *dots[MOST_SWEEPS];
+} Run;
+
+static const TensorPass *pass_of(const Run *r)
+{
+    return &r->c->t->passes.at[r->pass];
+}
+
+static const TensorSweep *sweep_at(const Run *r, uint32_t i)
+{
+    return &r->c->t->sweeps.at[i];
+}
+
+static bool runs(const Run *r, uint32_t i)
+{
+    return sweep_in(pass_of(r), sweep_at(r, i));
+}
+
+static Acc acc_for(const TensorSweep *s)
+{
+    return (Acc){s->kind, DT_f32, {0}, {0}, false};
+}
+
+static LV f32(const Run *r, double x)
+{
+    return LLVMConstReal(LLVMFloatTypeInContext(r->c->e->s.cx), x);
+}
+
+static LV multiply_add(const Run *r, LV x, LV y, LV z)
+{
+    return site_call(&r->c->e->s, "llvm.fma", (LV[]){x, y, z}, 3);
+}
+
+/* ------------------------------------------------------------------- state */
+
+static void make_state(Run *r)
+{
+    Core *c = r->c;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < c->t->sweeps.n; i++) {
+        const TensorSweep *s = sweep_at(r, i);
+        r->at[i] = n;
+        if (runs(r, i)) n += s->wide ? s->terms / 2 : FRAGMENT_ROWS;
+    }
+    r->nstate = r->first_pair = n;
+    for (uint32_t i = 0; i < c->t->sweeps.n; i++) {
+        r->pair_at[i] = n;
+        if (runs(r, i) && sweep_at(r, i)->wide)
+            n += (uint32_t)c->t->columns / 4;
+    }
+    r->npairs = n - r->nstate;
+    r->state = NEW_ARRAY(c->e->k->arena, LV, (size_t)n + 1);
+    for (uint32_t i = 0; i < c->t->sweeps.n; i++) {
+        const TensorSweep *s = sweep_at(r, i);
+        Acc a = acc_for(s);
+        uint32_t size = s->wide ? s->terms / 2 : FRAGMENT_ROWS;
+        for (uint32_t j = 0; runs(r, i) && j < size; j++)
+            r->state[r->at[i] + j] = acc_identity(c->e, &a, 1);
+    }
+    for (uint32_t j = 0; j < r->npairs; j++)
+        r->state[r->first_pair + j] = core_i32(c, 0);
+}
+
+/* -------------------------------------------------------------------- nests */
+
+/* Over the four threads that share a row. */
+static LV over_quad(Run *r, const Acc *a, LV x)
+{
+    for (unsigned mask = 1; mask < 4; mask *= 2)
+        x = acc_combine(
+            r->c->e, a, x,
+            gpu_shuffle(r->c->e, SHUFFLE_xor, x, core_i32(r->c, mask)), 1);
+    return x;
+}
+
+static bool rescales(const Run *r, uint32_t i)
+{
+    for (uint32_t j = 0; j < r->c->t->sweeps.n; j++)
+        if (runs(r, j) && sweep_at(r, j)->by == (int32_t)i) return true;
+    return false;
+}
+
+/* The maximum so far, and by how much sums that went by the one before have
+ * to shrink.  A row of which all is masked so far keeps its sums at 0. */
+static void raise_maximum(Run *r, uint32_t i, unsigned row, LV seen)
+{
+    LLVMBuilderRef b = r->c->e->s.b;
+    const TensorSweep *s = sweep_at(r, i);
+    const Acc a = acc_for(s);
+    LV *state = &r->state[r->at[i] + row], old = *state;
+    LV top = acc_combine(r->c->e, &a, old, over_quad(r, &a, seen), 1);
+    LV none = LLVMBuildFCmp(b, LLVMRealOEQ, top, f32(r, -INFINITY), "");
+    LV safe = LLVMBuildSelect(b, none, f32(r, 0), top, "");
+    LV by = f32(r, s->scale * M_LOG2E);
+    LV drop = LLVMBuildFMul(b, LLVMBuildFSub(b, old, safe, ""), by, "");
+    r->grown[i][row] = sm90_exp2(&r->c->e->s, drop);
+    r->safe[i][row] = safe;
+    *state = top;
+}
+
+static void take_row(Run *r, uint32_t i, unsigned row, LV x)
+{
+    const TensorSweep *s = sweep_at(r, i);
+    const Acc a = acc_for(s);
+    LV *state = &r->state[r->at[i] + row];
+    if (rescales(r, i)) {
+        raise_maximum(r, i, row, x);
+        r->c->e->pieces[s->piece] = r->safe[i];
+    } else if (s->by >= 0) {
+        *state = multiply_add(r, *state, r->grown[s->by][row], x);
+    } else {
+        *state = acc_combine(r->c->e, &a, *state, x, 1);
+    }
+}
+
+static void run_nest(Run *r, uint32_t nest)
+{
+    Emit *e = r->c->e;
+    uint32_t turn = pass_of(r)->turn + nest;
+    emit_fragment(e, pass_of(r)->nests[nest]);
+    for (uint32_t i = 0; i < r->c->t->sweeps.n; i++) {
+        const TensorSweep *s = sweep_at(r, i);
+        if (s->turn != turn || s->wide) continue;
+        LV *x = fragment_kept(e, s->columns, s->acc);
+        for (unsigned row = 0; row < FRAGMENT_ROWS; row++)
+            take_row(r, i, row, x[row]);
+    }
+}
+
+/* The nests of a step, of which the dots are there.  full: all conditions are
+ * known to hold. */
+static void run_nests(Run *r, LV step, bool full)
+{
+    Core *c = r->c;
+    Emit *e = c->e;
+    for (uint32_t i = 0; i < c->t->dots.n; i++)
+        e->pieces[c->t->dots.at[i].piece] = r->dots[i];
+    for (uint32_t i = 0; i < c->t->conditions.n; i++)
+        e->holds[c->t->conditions.at[i].id] = full;
+    emit_enter(e, pass_of(r)->blocks, core_index(c, step));
+    emit_straight(e, pass_of(r)->blocks);
+    for (uint32_t n = 0; n < pass_of(r)->nnests; n++)
+        run_nest(r, n);
+}
+
+/* Pairs as the first operand of wgmma. */
+static void pack_pairs(Run *r)
+{
+    Core *c = r->c;
+    for (uint32_t i = 0; i < c->t->sweeps.n; i++) {
+        const TensorSweep *s = sweep_at(r, i);
+        if (!runs(r, i) || !s->wide) continue;
+        DType d = c->t->panels.at[s->panel].dtype;
+        const LV *x = fragment_kept(c->e, s->columns, s->acc);
+        for (uint32_t j = 0; j < c->t->columns / 4; j++)
+            r->state[r->pair_at[i] + j] =
+                sm90_pack(&c->e->s, d, x[2 * j], x[2 * j + 1]);
+    }
+}
+
+static void rescale_wide(Run *r)
+{
+    LLVMBuilderRef b = r->c->e->s.b;
+    for (uint32_t i = 0; i < r->c->t->sweeps.n; i++) {
+        const TensorSweep *s = sweep_at(r, i);
+        if (!runs(r, i) || !s->wide || s->by < 0) continue;
+        for (uint32_t j = 0; j < s->terms / 2; j++) {
+            LV *x = &r->state[r->at[i] + j];
+            *x = LLVMBuildFMul(b, *x, r->grown[s->by][j / 2 % 2], "");
+        }
+    }
+}
+
+/* ----------------------------------------------------------------- products */
+
+static void issue_dots(Run *r, LV i)
+{
+    Core *c = r->c;
+    for (uint32_t p = 0; p < c->t->panels.n; p++)
+        if (core_reads(c, r->pass, p, true)) core_wait_full(c, r->pass, p, i);
+    for (uint32_t d = 0; d < c->t->dots.n; d++) {
+        const TensorDot *dot = &c->t->dots.at[d];
+        if (!dot_in(c->e->k, pass_of(r), dot)) continue;
+        r->dots[d] = NEW_ARRAY(c->e->k->arena, LV, (size_t)c->t->columns / 2);
+        core_dot(c, r->pass, dot, i, r->dots[d]);
+    }
+}
+
+static uint32_t issue_wides(Run *r, LV i)
+{
+    Core *c = r->c;
+    uint32_t n = 0;
+    for (uint32_t p = 0; p < c->t->panels.n; p++)
+        if (core_reads(c, r->pass, p, false)) core_wait_full(c, r->pass, p, i);
+    for (uint32_t w = 0; w < c->t->sweeps.n; w++) {
+        const TensorSweep *s = sweep_at(r, w);
+        if (!runs(r, w) || !s->wide) continue;
+        core_wide(c, r->pass, s, i, &r->state[r->pair_at[w]],
+                  &r->state[r->at[w]]);
+        n++;
+    }
+    return n;
+}
+
+static void wait_dots(Run *r, uint32_t pending)
+{
+    Core *c = r->c;
+    uint32_t regs = (uint32_t)c->t->columns / 2;
+    LV *all = NEW_ARRAY(c->e->k->arena, LV, (size_t)regs * c->t->dots.n + 1);
+    uint32_t n = 0;
+    for (uint32_t d = 0; d < c->t->dots.n; d++)
+        for (uint32_t j = 0; r->dots[d] && j < regs; j++)
+            all[n++] = r->dots[d][j];
+    sm90_mma_wait(&c->e->s, pending, all, n);
+    n = 0;
+    for (uint32_t d = 0; d < c->t->dots.n; d++)
+        for (uint32_t j = 0; r->dots[d] && j < regs; j++)
+            r->dots[d][j] = all[n++];
+}
+
+static void wait_wides(Run *r)
+{
+    Core *c = r->c;
+    LV *all = NEW_ARRAY(c->e->k->arena, LV, (size_t)r->nstate + 1);
+    uint32_t n = 0;
+    for (uint32_t w = 0; w < c->t->sweeps.n; w++)
+        for (uint32_t j = 0; runs(r, w) && j < sweep_at(r, w)->terms / 2; j++)
+            all[n++] = r->state[r->at[w] + j];
+    sm90_mma_wait(&c->e->s, 0, all, n);
+    n = 0;
+    for (uint32_t w = 0; w < c->t->sweeps.n; w++)
+        for (uint32_t j = 0; runs(r, w) && j < sweep_at(r, w)->terms / 2; j++)
+            r->state[r->at[w] + j] = all[n++];
+}
+
+/* Slots that dots alone have read, or those of wide products. */
+static void release(Run *r, LV i, bool wides)
+{
+    Core *c = r->c;
+    for (uint32_t p = 0; p < c->t->panels.n; p++) {
+        bool wide = core_reads(c, r->pass, p, false);
+        bool dot = core_reads(c, r->pass, p, true);
+        if (wides ? wide : dot && !wide) core_release(c, r->pass, p, i);
+    }
+}
+
+/* -------------------------------------------------------------------- steps */
+
+static bool has_wides(const Run *r)
+{
+    return r->npairs > 0;
+}
+
+static void step_at_once(Run *r, LV i, bool full)
+{
+    LV step = core_step(r->c, i);
+    issue_dots(r, i);
+    wait_dots(r, 0);
+    release(r, i, false);
+    run_nests(r, step, full);
+    if (!has_wides(r)) return;
+    rescale_wide(r);
+    pack_pairs(r);
+    issue_wides(r, i);
+    wait_wides(r);
+    release(r, i, true);
+}
+
+static void step_lagging(Run *r, LV i, bool full)
+{
+    LLVMBuilderRef b = r->c->e->s.b;
+    LV step = core_step(r->c, i);
+    LV before = LLVMBuildSub(b, i, core_i32(r->c, 1), "");
+    issue_dots(r, i);
+    wait_dots(r, issue_wides(r, before));
+    release(r, i, false);
+    run_nests(r, step, full);
+    wait_wides(r);
+    release(r, before, true);
+    rescale_wide(r);
+    pack_pairs(r);
+}
+
+typedef void StepFn(Run *r, LV i, bool full);
+
+static LV larger(Run *r, LV x, LV y)
+{
+    LLVMBuilderRef b = r->c->e->s.b;
+    LV more = LLVMBuildICmp(b, LLVMIntSGT, x, y, "");
+    return LLVMBuildSelect(b, more, x, y, "");
+}
+
+/* Steps that ask their conditions come first, then the full ones. */
+static void run_steps(Run *r, LV from, uint32_t n, StepFn *step)
+{
+    Core *c = r->c;
+    LV one = core_i32(c, 1);
+    CoreLoop l = core_loop(c, from, c->mixed, r->state, n);
+    step(r, l.i, false);
+    core_loop_end(c, &l, r->state, one);
+    if (!c->t->listed) return;
+    CoreLoop f = core_loop(c, larger(r, from, c->mixed), c->total, r->state, n);
+    step(r, f.i, true);
+    core_loop_end(c, &f, r->state, one);
+}
+
+static void run_lagging(Run *r)
+{
+    Core *c = r->c;
+    LV zero = core_i32(c, 0);
+    issue_dots(r, zero);
+    wait_dots(r, 0);
+    release(r, zero, false);
+    run_nests(r, core_step(c, zero), false);
+    pack_pairs(r);
+    run_steps(r, core_i32(c, 1), r->nstate + r->npairs, step_lagging);
+    LV last = LLVMBuildSub(c->e->s.b, c->total, core_i32(c, 1), "");
+    issue_wides(r, last);
+    wait_wides(r);
+    release(r, last, true);
+}
+
+/* Nothing at all to do leaves the state as it was. */
+static void run_if_any(Run *r)
+{
+    Core *c = r->c;
+    LLVMBuilderRef b = c->e->s.b;
+    LV any = LLVMBuildICmp(b, LLVMIntSGT, c->total, core_i32(c, 0), "");
+    LV *before = NEW_ARRAY(c->e->k->arena, LV, (size_t)r->nstate + 1);
+    memcpy(before, r->state, r->nstate * sizeof *before);
+    LLVMBasicBlockRef from = LLVMGetInsertBlock(b);
+    LLVMBasicBlockRef then = emit_block(c->e, "steps");
+    LLVMBasicBlockRef on = emit_block(c->e, "swept");
+    LLVMBuildCondBr(b, any, then, on);
+    LLVMPositionBuilderAtEnd(b, then);
+    run_lagging(r);
+    LLVMBasicBlockRef done = LLVMGetInsertBlock(b);
+    LLVMBuildBr(b, on);
+    LLVMPositionBuilderAtEnd(b, on);
+    for (uint32_t i = 0; i < r->nstate; i++) {
+        LV phi = LLVMBuildPhi(b, LLVMTypeOf(before[i]), "");
+        LLVMAddIncoming(phi, &before[i], &from, 1);
+        LLVMAddIncoming(phi, &r->state[i], &done, 1);
+        r->state[i] = phi;
+    }
+}
+
+/* ------------------------------------------------------------------ results */
+
+/* What a sum by a maximum is when that is not finite: not a number, as it
+ * would be had the maximum been known before. */
+static LV judged(Run *r, const TensorSweep *s, unsigned row, LV x)
+{
+    LLVMBuilderRef b = r->c->e->s.b;
+    if (s->by < 0) return x;
+    LV top = r->state[r->at[s->by] + row];
+    return LLVMBuildFAdd(b, x, LLVMBuildFSub(b, top, top, ""), "");
+}
+
+static void finish(Run *r)
+{
+    Emit *e = r->c->e;
+    for (uint32_t i = 0; i < r->c->t->sweeps.n; i++) {
+        const TensorSweep *s = sweep_at(r, i);
+        if (!runs(r, i)) continue;
+        const Acc a = acc_for(s);
+        LV *x = &r->state[r->at[i]];
+        e->pieces[s->piece] = x;
+        for (uint32_t j = 0; s->wide && j < s->terms / 2; j++)
+            x[j] = judged(r, s, j / 2 % 2, x[j]);
+        for (unsigned row = 0; !s->wide && row < FRAGMENT_ROWS; row++)
+            x[row] = judged(r, s, row,
+                            rescales(r, i) ? x[row] : over_quad(r, &a, x[row]));
+    }
+}
+
+static void run_pass(Core *c, uint32_t pass)
+{
+    Run r = {.c = c, .pass = pass};
+    if (c->t->sweeps.n > MOST_SWEEPS || c->t->dots.n > MOST_SWEEPS)
+        BUG("more than %d sweeps", MOST_SWEEPS);
+    make_state(&r);
+    if (c->t->lags && has_wides(&r))
+        run_if_any(&r);
+    else
+        run_steps(&r, core_i32(c, 0), r.nstate, step_at_once);
+    finish(&r);
+}
+
+void core_consume(Core *c)
+{
+    const Kir *k = c->e->k;
+    for (uint32_t p = 0; p < c->t->passes.n; p++)
+        run_pass(c, p);
+    const Loop *items = &k->loops.at[c->t->items];
+    for (uint32_t i = 0; i < items->body.n; i++) {
+        const NodeInfo *in = node_info(k, items->body.at[i]);
+        if (in->op == KN_loop && k->loops.at[in->inner].kind == LOOP_rows)
+            emit_fragment(c->e, in->inner);
+    }
+}

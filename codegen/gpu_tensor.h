@@ -1,0 +1,49 @@
+/*
+ * gpu_tensor.h: what the files that emit a kernel for tensor cores share.
+ */
+#ifndef TITAN_GPU_TENSOR_H
+#define TITAN_GPU_TENSOR_H
+
+#include "classes.h"
+#include "sm90.h"
+
+typedef struct Core {
+    Emit *e;
+    const TensorTile *t;
+    LV base;       /* of shared memory, a 32-bit address */
+    LV warp, lane; /* of this thread */
+    LV item, group;
+    LV mixed, total; /* steps that need their conditions; all that are run */
+    uint32_t nown;   /* panels of the rows */
+} Core;
+
+/* gpu_tensor.c */
+LV core_i32(const Core *c, int64_t i);
+LV core_add(const Core *c, LV x, LV y);
+LV core_index(const Core *c, LV x); /* as an index */
+LV core_step(const Core *c, LV i);  /* the number of the i-th step */
+bool core_reads(const Core *c, uint32_t pass, uint32_t panel, bool dots);
+/* for (i = from; i < to; i += by), with values that go round. */
+typedef struct CoreLoop {
+    LLVMBasicBlockRef head, exit;
+    LV i, *phis;
+    unsigned n;
+} CoreLoop;
+CoreLoop core_loop(Core *c, LV from, LV to, LV *carried, unsigned n);
+void core_loop_end(Core *c, CoreLoop *l, LV *carried, LV by);
+/* Of step i of a pass: wait for a panel, give its slot back, multiply. */
+void core_wait_full(Core *c, uint32_t pass, uint32_t panel, LV i);
+void core_release(Core *c, uint32_t pass, uint32_t panel, LV i);
+void core_dot(Core *c, uint32_t pass, const TensorDot *d, LV i, LV *acc);
+void core_wide(Core *c, uint32_t pass, const TensorSweep *w, LV i,
+               const LV *pairs, LV *acc);
+
+/* gpu_steps.c: the list of steps by class. */
+void core_list(Core *c);
+void core_counts(Core *c);
+bool core_backward(Core *c); /* whether the last items have more to do */
+
+/* gpu_consume.c: sweeps and results of a warpgroup. */
+void core_consume(Core *c);
+
+#endif

@@ -1,0 +1,255 @@
+/*
+ * diagnose.c: where a step stops being finite.
+ *
+ * The step is run again up to its update, one command after the other, and
+ * what each has written is looked at before the next one runs: the first float
+ * tensor in the order of the list that holds NaN, or an infinity that the
+ * program does not mean (TITAN_MAY_), is where the fault is, in that op or in
+ * what it reads from outside.  The image says of each result where its
+ * elements lie, so no kernel is needed for this, on any device.  Parameters and
+ * states are looked at as well, since weights may come with NaN in them.
+ *
+ * A fault on purpose is written behind the command whose result it is, in the
+ * step and when it is run again.
+ */
+#include "diagnose.h"
+
+#include "census.h"
+#include "narrow.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SLOTS_NAMED = 2 };
+
+typedef struct Diagnosis {
+    TitanWatch watch; /* first */
+    const Suspect *s;
+    bool look;    /* at what is written */
+    int64_t seen; /* results so far */
+    FILE *out;
+    Census bad; /* of the first that is not finite */
+    bool found;
+} Diagnosis;
+
+/* ---------------------------------------------------------------- places -- */
+
+static uint64_t offset_of(const TitanImage *im, const TitanOperand *o,
+                          const TitanMoment *at)
+{
+    uint64_t offset = o->offset;
+    for (uint32_t i = 0; i < o->turns.n; i++) {
+        const TitanTurn *t = &im->turns[o->turns.first + i];
+        offset += (uint64_t)(at->counter[at->depth - 1 - t->depth] * t->bytes);
+    }
+    return offset;
+}
+
+static size_t extent_of(const TitanImage *im, const TitanResult *r)
+{
+    int64_t bytes = titan_dtype_bytes(r->dtype);
+    for (uint32_t i = 0; i < r->spans.n; i++) {
+        const TitanSpan *s = &im->spans[r->spans.first + i];
+        bytes += (s->n - 1) * s->bytes;
+    }
+    return (size_t)bytes;
+}
+
+static TitanStatus open_result(const Diagnosis *d, const TitanMoment *at,
+                               const TitanResult *r, Window *w)
+{
+    const TitanImage *im = d->s->im;
+    const TitanOperand *o =
+        &im->operands[at->command->operands.first + r->operand];
+    return window_open(d->s->device, (TitanBase)o->base, offset_of(im, o, at),
+                       extent_of(im, r), true, w);
+}
+
+/* ----------------------------------------------------------------- words -- */
+
+static void print_op(const TitanImage *im, const TitanResult *r, FILE *out)
+{
+    const char *name = titan_string(im, r->name);
+    if (*name)
+        fprintf(out, "'%s' (%s", name, titan_string(im, r->op));
+    else
+        fprintf(out, "a result (%s", titan_string(im, r->op));
+    if (r->line)
+        fprintf(out, ", %s:%" PRIu32, titan_string(im, r->file), r->line);
+    fputc(')', out);
+}
+
+/* In which function, and for which layer, microbatch, ... */
+static void print_moment(const TitanImage *im, const TitanMoment *at, FILE *out)
+{
+    fprintf(out, " in %s", titan_string(im, at->program->name));
+    for (uint32_t i = 0; i < at->depth; i++)
+        fprintf(out, ", %s = %" PRId64, titan_string(im, at->loop[i]->name),
+                at->counter[i]);
+}
+
+/* ----------------------------------------------------------------- looks -- */
+
+/* Rows of the innermost span; the others count like an odometer. */
+static void count_result(const TitanImage *im, const TitanResult *r,
+                         const char *at, Census *c)
+{
+    const TitanSpan *s = &im->spans[r->spans.first];
+    int64_t turn[TITAN_MOST_SPANS] = {0}, bytes = titan_dtype_bytes(r->dtype);
+    uint32_t n = r->spans.n;
+    bool dense = n > 0 && s[n - 1].bytes == bytes;
+    int64_t row = dense ? s[n - 1].n : 1;
+    uint32_t outer = dense ? n - 1 : n;
+    for (;;) {
+        const char *from = at;
+        for (uint32_t i = 0; i < outer; i++)
+            from += turn[i] * s[i].bytes;
+        census_add(c, r->dtype, r->may, from, row);
+        uint32_t i = outer;
+        while (i > 0 && ++turn[i - 1] == s[i - 1].n)
+            turn[--i] = 0;
+        if (i == 0) return;
+    }
+}
+
+static void report(Diagnosis *d, const TitanMoment *at, const TitanResult *r)
+{
+    static const char *const phases[] = {"forward pass", "backward pass",
+                                         "update"};
+    char words[160];
+    const TitanImage *im = d->s->im;
+    fprintf(d->out, "  first in the %s: ", phases[r->phase]);
+    print_op(im, r, d->out);
+    print_moment(im, at, d->out);
+    fprintf(d->out, "\n  it has %s\n",
+            census_words(&d->bad, words, sizeof words));
+}
+
+static TitanStatus look(Diagnosis *d, const TitanMoment *at,
+                        const TitanResult *r)
+{
+    Window w;
+    TRY(open_result(d, at, r, &w));
+    d->bad = (Census){0};
+    count_result(d->s->im, r, w.at, &d->bad);
+    TRY(window_close(d->s->device, &w, false));
+    if (!census_bad(&d->bad)) return TITAN_OK;
+    d->found = true;
+    d->watch.stop = d->look;
+    report(d, at, r);
+    return TITAN_OK;
+}
+
+/* ---------------------------------------------------------------- faults -- */
+
+bool inject_parse(const char *text, Inject *out)
+{
+    char *end;
+    *out = (Inject){.value = NAN};
+    out->step = strtoll(text, &end, 10);
+    if (end == text || *end != ':') return false;
+    const char *result = end + 1;
+    out->result = strtoll(result, &end, 10);
+    if (end == result || out->step < 1 || out->result < 1) return false;
+    if (strcmp(end, ":inf") == 0) out->value = INFINITY;
+    if (strcmp(end, ":-inf") == 0) out->value = -INFINITY;
+    return !*end || !strcmp(end, ":nan") || isinf(out->value);
+}
+
+static bool is_target(const Diagnosis *d)
+{
+    const Inject *i = d->s->inject;
+    return i->step == d->s->step && i->result == d->seen;
+}
+
+static TitanStatus spoil(Diagnosis *d, const TitanMoment *at,
+                         const TitanResult *r)
+{
+    const TitanImage *im = d->s->im;
+    Window w;
+    TRY(open_result(d, at, r, &w));
+    char *to = w.at;
+    for (uint32_t i = 0; i < r->spans.n; i++) {
+        const TitanSpan *s = &im->spans[r->spans.first + i];
+        to += s->n / 2 * s->bytes;
+    }
+    narrow_store_one(r->dtype, d->s->inject->value, to);
+    TRY(window_close(d->s->device, &w, true));
+    if (d->look) return TITAN_OK;
+    fprintf(d->out, "step %" PRId64 ": %g put into result %" PRId64 ", ",
+            d->s->step, d->s->inject->value, d->seen);
+    print_op(im, r, d->out);
+    print_moment(im, at, d->out);
+    fputc('\n', d->out);
+    return TITAN_OK;
+}
+
+static TitanStatus after(TitanWatch *w, const TitanMoment *at)
+{
+    Diagnosis *d = (Diagnosis *)w;
+    TitanRange rows = at->command->results;
+    for (uint32_t i = 0; i < rows.n && !w->stop; i++) {
+        const TitanResult *r = &d->s->im->results[rows.first + i];
+        d->seen++;
+        if (is_target(d)) TRY(spoil(d, at, r));
+        if (d->look) TRY(look(d, at, r));
+    }
+    return TITAN_OK;
+}
+
+TitanStatus diagnose_inject(const Suspect *s, const TitanEntry *e, FILE *out)
+{
+    Diagnosis d = {.watch = {.after = after}, .s = s, .out = out};
+    return device_watch(s->device, e, e->runs.n, &d.watch);
+}
+
+/* -------------------------------------------------------------- diagnose -- */
+
+/* What the step begins with. */
+static TitanStatus look_at_slot(const Suspect *s, const TitanSlot *slot,
+                                uint32_t *bad, FILE *out)
+{
+    const TitanImage *im = s->im;
+    char words[160];
+    Census c = {0};
+    Window w;
+    int64_t n = titan_elements(im, slot->axes);
+    size_t bytes = (size_t)n * titan_dtype_bytes(slot->dtype);
+    if (!titan_dtype_is_float(slot->dtype)) return TITAN_OK;
+    TRY(window_open(s->device, TITAN_BASE_persistent, slot->offset, bytes, true,
+                    &w));
+    census_add(&c, slot->dtype, 0, w.at, n);
+    TRY(window_close(s->device, &w, false));
+    if (census_bad(&c) && (*bad)++ < SLOTS_NAMED)
+        fprintf(out, "  before the step: %s '%s' has %s\n",
+                slot->role == TITAN_ROLE_param ? "parameter" : "state",
+                titan_string(im, slot->path),
+                census_words(&c, words, sizeof words));
+    return TITAN_OK;
+}
+
+static TitanStatus look_at_slots(const Suspect *s, FILE *out)
+{
+    uint32_t bad = 0;
+    for (uint32_t i = 0; i < s->im->nslots; i++)
+        TRY(look_at_slot(s, &s->im->slots[i], &bad, out));
+    if (bad > SLOTS_NAMED)
+        fprintf(out, "  and %" PRIu32 " more parameters and states\n",
+                bad - SLOTS_NAMED);
+    return TITAN_OK;
+}
+
+TitanStatus diagnose_run(const Suspect *s, const TitanEntry *e, FILE *out)
+{
+    Diagnosis d = {.watch = {.after = after}, .s = s, .out = out, .look = true};
+    TRY(look_at_slots(s, out));
+    TRY(device_watch(s->device, e, e->until, &d.watch));
+    if (!d.found)
+        fprintf(out,
+                "  all %" PRId64 " float tensors up to the update are finite\n",
+                d.seen);
+    fflush(out);
+    return TITAN_OK;
+}

@@ -1,0 +1,35 @@
+/*
+ * diagnose.h: where a step stops being finite.
+ */
+#ifndef TITAN_DIAGNOSE_H
+#define TITAN_DIAGNOSE_H
+
+#include <stdio.h>
+
+#include "device.h"
+
+/* A fault on purpose: the RESULT-th float tensor that step STEP writes, from
+ * 1, gets VALUE in its middle. */
+typedef struct Inject {
+    int64_t step, result; /* step 0: none */
+    double value;
+} Inject;
+
+/* STEP:RESULT, with :nan, :inf or :-inf.  False: TEXT is something else. */
+bool inject_parse(const char *text, Inject *out);
+
+/* What diagnose looks at: a step whose inputs are in the io base. */
+typedef struct Suspect {
+    const TitanImage *im;
+    TitanDevice *device;
+    int64_t step;
+    const Inject *inject; /* of step 0: none */
+} Suspect;
+
+/* Runs the entry as it is, with the fault, which is said on OUT. */
+TitanStatus diagnose_inject(const Suspect *s, const TitanEntry *e, FILE *out);
+/* Runs the list of E up to its update, looks at each float tensor that is
+ * written, and says on OUT which is the first that is not finite. */
+TitanStatus diagnose_run(const Suspect *s, const TitanEntry *e, FILE *out);
+
+#endif

@@ -1,0 +1,530 @@
+/* links: titan_runtime fake_cuda fake_cublaslt
+ *
+ * cuda.c: the GPU side of the runtime, on a driver without a GPU: what is
+ * loaded, in which order work is put on streams, what is captured and
+ * replayed, when records are read, and what is said when something is wrong.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "runtime/device.h"
+#include "tests/unit/fake/fake.h"
+
+/* An image made by hand: a list over two kernels, one of them with a map. */
+enum { F64 = 0, F32 = 1, BF16 = 2, BOOL = 14, MOST = 32 };
+
+static const char strings[] = "\0bump\0tile\0m.tt\0loss\0x\0init";
+enum {
+    S_bump = 1,
+    S_tile = 6,
+    S_file = 11,
+    S_loss = 16,
+    S_x = 21,
+    S_init = 23
+};
+
+typedef struct Made {
+    TitanHeader header;
+    TitanEntry entry;
+    TitanRun runs[MOST];
+    TitanProgram programs[MOST];
+    TitanCommand commands[MOST];
+    TitanOperand operands[MOST];
+    TitanTurn turns[MOST];
+    TitanGemm gemms[4];
+    TitanKernel kernels[2];
+    TitanMap map;
+    TitanPort ports[2];
+    TitanImage im;
+} Made;
+
+static void begin(Made *m)
+{
+    *m = (Made){.header = {.target = TITAN_TARGET_sm_90a,
+                           .base_bytes = {65536, 256, 1024, 0},
+                           .lanes = 1,
+                           .streams = 1,
+                           .ranks = 1,
+                           .arena_bytes = 66816}};
+    m->kernels[0] = (TitanKernel){.name = S_bump, .args = 2, .threads = 128};
+    m->kernels[1] = (TitanKernel){.name = S_tile,
+                                  .args = 2,
+                                  .threads = 384,
+                                  .shared_bytes = 200000,
+                                  .maps = {0, 1}};
+    m->map = (TitanMap){.arg = 0,
+                        .dtype = BF16,
+                        .rank = 2,
+                        .swizzle = 128,
+                        .offset = 64,
+                        .size = {64, 8},
+                        .stride = {2, 256},
+                        .box = {64, 4}};
+    m->ports[0] = (TitanPort){
+        .path = S_loss, .role = TITAN_ROLE_record, .dtype = F32, .offset = 0};
+    m->ports[1] = (TitanPort){
+        .path = S_x, .role = TITAN_ROLE_input, .dtype = F32, .offset = 64};
+    m->im = (TitanImage){.header = &m->header,
+                         .entries = &m->entry,
+                         .nentries = 1,
+                         .runs = m->runs,
+                         .programs = m->programs,
+                         .commands = m->commands,
+                         .operands = m->operands,
+                         .turns = m->turns,
+                         .gemms = m->gemms,
+                         .kernels = m->kernels,
+                         .nkernels = 2,
+                         .maps = &m->map,
+                         .nmaps = 1,
+                         .ports = m->ports,
+                         .nports = 2,
+                         .strings = strings};
+    m->entry.ports = (TitanRange){0, 2};
+}
+
+static uint32_t operand(Made *m, TitanBase base, uint64_t offset,
+                        int64_t per_turn)
+{
+    TitanOperand *o = &m->operands[m->im.noperands];
+    *o = (TitanOperand){.base = base, .offset = offset};
+    o->turns.first = m->im.nturns;
+    if (per_turn) {
+        m->turns[m->im.nturns++] = (TitanTurn){.bytes = per_turn};
+        o->turns.n = 1;
+    }
+    return m->im.noperands++;
+}
+
+static uint32_t counter(Made *m)
+{
+    m->operands[m->im.noperands] =
+        (TitanOperand){.kind = TITAN_OPERAND_counter};
+    return m->im.noperands++;
+}
+
+/* A command of the operands since the last one, as a program of its own. */
+static TitanCommand *command(Made *m, TitanCommandKind kind, uint32_t index,
+                             int64_t items)
+{
+    TitanCommand *last =
+        m->im.ncommands ? &m->commands[m->im.ncommands - 1] : NULL;
+    uint32_t first = last ? last->operands.first + last->operands.n : 0;
+    TitanCommand *c = &m->commands[m->im.ncommands];
+    *c = (TitanCommand){.kind = kind,
+                        .index = index,
+                        .operands = {first, m->im.noperands - first},
+                        .items = items,
+                        .file = S_file,
+                        .line = m->im.ncommands + 1};
+    m->programs[m->im.nprograms] =
+        (TitanProgram){.commands = {m->im.ncommands++, 1}};
+    m->runs[m->im.nruns++] = (TitanRun){.program = m->im.nprograms++};
+    m->entry.runs.n = m->im.nruns;
+    return c;
+}
+
+static void bump(Made *m, uint64_t at)
+{
+    operand(m, TITAN_BASE_io, at, 0);
+    operand(m, TITAN_BASE_io, 0, 0);
+    command(m, TITAN_COMMAND_kernel, 0, 3);
+}
+
+static void run(Made *m, TitanRunKind kind, uint32_t flags, int64_t count)
+{
+    m->runs[m->im.nruns++] =
+        (TitanRun){.kind = kind, .flags = flags, .count = count};
+    m->entry.runs.n = m->im.nruns;
+}
+
+/* --------------------------------------------------------------- devices -- */
+
+static TitanStory story;
+
+static TitanStatus open_with(Made *m, const TitanCode *code,
+                             const DeviceOptions *o, TitanDevice **d)
+{
+    story = (TitanStory){0};
+    return device_new(&story, &m->im, code, o, d);
+}
+
+static TitanDevice *open_device(Made *m)
+{
+    static const TitanCode code = {.cubin = "machine code"};
+    static const DeviceOptions o;
+    TitanDevice *d;
+    if (open_with(m, &code, &o, &d) != TITAN_OK) fail_msg("%s", story.line[0]);
+    fake_device()->log[0] = 0;
+    return d;
+}
+
+static void ok(TitanStatus st)
+{
+    if (st != TITAN_OK) fail_msg("%s", story.line[0]);
+}
+
+static void expect_log(const char *want)
+{
+    assert_string_equal(fake_device()->log, want);
+    fake_device()->log[0] = 0;
+}
+
+static int reset(void **state)
+{
+    (void)state;
+    fake_reset();
+    return 0;
+}
+
+/* A device gives back what it took. */
+static void close_device(TitanDevice *d)
+{
+    device_free(d);
+    assert_int_equal(fake_device()->allocations, 0);
+    assert_int_equal(fake_device()->graphs, 0);
+}
+
+/* ----------------------------------------------------------------- tests -- */
+
+/* An entry runs at once; prepared, it is captured once and replayed. */
+static void captures_once(void **state)
+{
+    (void)state;
+    Made m;
+    begin(&m);
+    bump(&m, 0);
+    operand(&m, TITAN_BASE_frame, 256, 0);
+    command(&m, TITAN_COMMAND_zero, 0, 40);
+    TitanDevice *d = open_device(&m);
+    const char *work = "bump <<<3, 128, 0>>> on 0: 65536 ";
+    ok(device_run(d, &m.entry));
+    assert_non_null(strstr(fake_device()->log, work));
+    fake_device()->log[0] = 0;
+    ok(device_prepare(d, &m.entry));
+    expect_log("capture\ninstantiate\n");
+    unsigned allocations = fake_device()->allocations;
+    ok(device_run(d, &m.entry));
+    ok(device_run(d, &m.entry));
+    assert_memory_equal(fake_device()->log, "graph\nbump", 10);
+    assert_null(strstr(fake_device()->log, "capture"));
+    assert_int_equal(fake_device()->allocations, allocations);
+    float value;
+    ok(device_read(d, TITAN_BASE_io, 0, &value, sizeof value));
+    assert_true(value == 3);
+    close_device(d);
+}
+
+/* Loops move operands by their turns and give counters by value. */
+static void walks_loops(void **state)
+{
+    (void)state;
+    Made m;
+    begin(&m);
+    run(&m, TITAN_RUN_loop, TITAN_LOOP_reverse, 3);
+    operand(&m, TITAN_BASE_frame, 256, 4);
+    counter(&m);
+    command(&m, TITAN_COMMAND_kernel, 0, 1);
+    run(&m, TITAN_RUN_end, 0, 0);
+    m.runs[0].program = 2;
+    operand(&m, TITAN_BASE_persistent, 512, 0);
+    operand(&m, TITAN_BASE_persistent, 0, 0);
+    command(&m, TITAN_COMMAND_copy, 0, 8);
+    TitanDevice *d = open_device(&m);
+    ok(device_run(d, &m.entry));
+    expect_log("bump <<<1, 128, 0>>> on 0: 66056 2\n"
+               "bump <<<1, 128, 0>>> on 0: 66052 1\n"
+               "bump <<<1, 128, 0>>> on 0: 66048 0\n"
+               "copy 8: 512 0\n");
+    close_device(d);
+}
+
+/* A kernel gets its shared memory and its maps, encoded for its arguments. */
+static void encodes_maps(void **state)
+{
+    (void)state;
+    Made m;
+    begin(&m);
+    operand(&m, TITAN_BASE_persistent, 1024, 0);
+    counter(&m);
+    run(&m, TITAN_RUN_loop, 0, 1);
+    command(&m, TITAN_COMMAND_kernel, 1, 7);
+    run(&m, TITAN_RUN_end, 0, 0);
+    m.runs[0].program = 2;
+    TitanDevice *d = open_device(&m);
+    ok(device_run(d, &m.entry));
+    expect_log("map dtype 9 at 1088 swizzle 3: 64/0/64 8/256/4\n"
+               "tile <<<7, 384, 200000>>> on 0: 1024 0\n");
+    close_device(d);
+}
+
+/* A host point cuts the list into two graphs. */
+static void cuts_segments(void **state)
+{
+    (void)state;
+    Made m;
+    begin(&m);
+    bump(&m, 0);
+    run(&m, TITAN_RUN_segment, 0, 0);
+    bump(&m, 4);
+    TitanDevice *d = open_device(&m);
+    ok(device_prepare(d, &m.entry));
+    expect_log("capture\ninstantiate\ncapture\ninstantiate\n");
+    close_device(d);
+}
+
+/* A loop with a condition is never captured: the host looks before each
+ * turn. */
+static void looks_at_conditions(void **state)
+{
+    (void)state;
+    Made m;
+    begin(&m);
+    run(&m, TITAN_RUN_loop, TITAN_LOOP_while, 5);
+    m.runs[0].operand = operand(&m, TITAN_BASE_io, 128, 0);
+    m.commands[0].operands.first = 1;
+    m.im.ncommands = 1; /* the condition is no command's operand */
+    operand(&m, TITAN_BASE_io, 0, 0);
+    operand(&m, TITAN_BASE_io, 0, 0);
+    command(&m, TITAN_COMMAND_kernel, 0, 1);
+    run(&m, TITAN_RUN_end, 0, 0);
+    m.runs[0].program = 2;
+    TitanDevice *d = open_device(&m);
+    ok(device_prepare(d, &m.entry));
+    ok(device_run(d, &m.entry));
+    expect_log("");
+    unsigned char yes = 1;
+    ok(device_write(d, TITAN_BASE_io, 128, &yes, 1));
+    ok(device_run(d, &m.entry));
+    float value;
+    ok(device_read(d, TITAN_BASE_io, 0, &value, sizeof value));
+    assert_true(value == 5);
+    close_device(d);
+}
+
+/* Signals and waits are events between streams. */
+static void joins_streams(void **state)
+{
+    (void)state;
+    Made m;
+    begin(&m);
+    m.header.streams = 2;
+    m.header.events = 2;
+    bump(&m, 0);
+    command(&m, TITAN_COMMAND_signal, 0, 0);
+    command(&m, TITAN_COMMAND_wait, 0, 0)->stream = 1;
+    bump(&m, 4);
+    m.commands[m.im.ncommands - 1].stream = 1;
+    command(&m, TITAN_COMMAND_signal, 1, 0)->stream = 1;
+    command(&m, TITAN_COMMAND_wait, 1, 0);
+    TitanDevice *d = open_device(&m);
+    ok(device_prepare(d, &m.entry));
+    expect_log("capture\nevent 0 on stream 0\nstream 1 waits for event 0\n"
+               "event 1 on stream 1\nstream 0 waits for event 1\n"
+               "instantiate\n");
+    close_device(d);
+}
+
+/* Records are those of the step behind which they were kept, although later
+ * steps have run; inputs may change as soon as they are written. */
+static void keeps_records(void **state)
+{
+    (void)state;
+    Made m;
+    begin(&m);
+    bump(&m, 0);
+    TitanDevice *d = open_device(&m);
+    assert_int_equal(d->lag, 1);
+    ok(device_prepare(d, &m.entry));
+    const char *io;
+    for (int64_t step = 1; step <= 6; step++) {
+        float x = (float)step;
+        ok(device_write(d, TITAN_BASE_io, 64, &x, sizeof x));
+        x = -1;
+        ok(device_run(d, &m.entry));
+        ok(device_keep(d, &m.entry, step));
+        ok(device_read(d, TITAN_BASE_io, 64, &x, sizeof x));
+        assert_true(x == (float)step);
+        if (step == 1) continue;
+        ok(device_kept(d, step - 1, &io));
+        assert_true(*(const float *)(const void *)io == (float)(step - 1));
+    }
+    close_device(d);
+}
+
+/* Large pieces pass the staging buffer and come back as they were. */
+static void stages_weights(void **state)
+{
+    (void)state;
+    enum { N = (32 << 20) + 4096 };
+    Made m;
+    begin(&m);
+    m.header.base_bytes[TITAN_BASE_persistent] = N + 512;
+    m.header.arena_bytes = N + 4096;
+    TitanDevice *d = open_device(&m);
+    Window w, v;
+    ok(window_open(d, TITAN_BASE_persistent, 256, N, false, &w));
+    for (size_t i = 0; i < N; i++)
+        w.at[i] = (char)(i * 7 + i / 4096);
+    char *copy = malloc(N);
+    memcpy(copy, w.at, N);
+    ok(window_close(d, &w, true));
+    ok(window_open(d, TITAN_BASE_persistent, 256, N, true, &v));
+    assert_memory_equal(v.at, copy, N);
+    ok(window_close(d, &v, false));
+    free(copy);
+    close_device(d);
+}
+
+/* A profile has each command of a step, by its time, and a trace with a row
+ * for each stream. */
+static void profiles(void **state)
+{
+    (void)state;
+    Made m;
+    begin(&m);
+    bump(&m, 0);
+    operand(&m, TITAN_BASE_frame, 256, 0);
+    command(&m, TITAN_COMMAND_zero, 0, 40);
+    m.kernels[0].bytes = 1000;
+    TitanDevice *d = open_device(&m);
+    ok(d->class->profile(d, &m.entry));
+    ok(d->class->profile(d, &m.entry));
+    char path[] = "/tmp/titan-trace-XXXXXX";
+    close(mkstemp(path));
+    ok(d->class->profile_write(d, path));
+    json_t *root = json_load_file(path, 0, NULL);
+    unlink(path);
+    json_t *events = json_object_get(root, "traceEvents");
+    assert_int_equal(json_array_size(events), 2);
+    json_t *first = json_array_get(events, 0);
+    json_t *args = json_object_get(first, "args");
+    assert_string_equal(json_string_value(json_object_get(first, "name")),
+                        "bump");
+    assert_string_equal(json_string_value(json_object_get(args, "source")),
+                        "m.tt:1");
+    assert_true(json_number_value(json_object_get(args, "bytes")) == 1000);
+    assert_true(json_number_value(json_object_get(first, "dur")) > 0);
+    json_decref(root);
+    float value;
+    ok(device_read(d, TITAN_BASE_io, 0, &value, sizeof value));
+    assert_true(value == 2); /* profiled steps are steps */
+    close_device(d);
+}
+
+/* ---------------------------------------------------------------- errors -- */
+
+/* Opening fails with STATUS and a story that has WORDS. */
+static void refuses(Made *m, const TitanCode *code, TitanStatus status,
+                    const char *words)
+{
+    static const DeviceOptions o;
+    TitanDevice *d;
+    assert_int_equal(open_with(m, code, &o, &d), status);
+    if (!strstr(story.line[0], words) && !strstr(story.line[1], words))
+        fail_msg("\"%s\" is not in \"%s\", \"%s\"", words, story.line[0],
+                 story.line[1]);
+    assert_int_equal(fake_device()->allocations, 0);
+    fake_reset();
+}
+
+static void says_what_is_missing(void **state)
+{
+    (void)state;
+    Made m;
+    begin(&m);
+    bump(&m, 0);
+    const TitanCode cubin = {.cubin = "machine code"};
+    const TitanCode ptx = {.ptx = "// text", .ptx_size = 7};
+    const TitanCode none = {0};
+    Fake *fake = fake_device();
+    fake->fails = "cuInit", fake->fails_with = 100;
+    refuses(&m, &cubin, TITAN_UNAVAILABLE,
+            "cuInit failed: CUDA_ERROR_NO_DEVICE");
+    fake->count = 0;
+    refuses(&m, &cubin, TITAN_UNAVAILABLE, "no GPU is visible");
+    fake->major = 8;
+    refuses(&m, &cubin, TITAN_UNAVAILABLE,
+            "compute capability 9.0; Fake 9000 here has 8.0");
+    fake->available = 100 << 20;
+    refuses(&m, &cubin, TITAN_UNAVAILABLE, "Fake 9000 has 0.10 free");
+    fake->fails = "cuMemAlloc", fake->fails_with = 2;
+    refuses(&m, &cubin, TITAN_UNAVAILABLE, "CUDA_ERROR_OUT_OF_MEMORY");
+    fake->compiler = "\nptxas: line 3: no such instruction\nmore\n";
+    refuses(&m, &ptx, TITAN_UNAVAILABLE,
+            "compiling the PTX: ptxas: line 3: no such instruction");
+    refuses(&m, &none, TITAN_MISMATCH, "no kernels for a GPU");
+}
+
+/* Each call that a device makes may fail: the story names it, and nothing is
+ * left behind. */
+static void names_the_call(void **state)
+{
+    (void)state;
+    static const char *const calls[] = {"cuMemcpyHtoDAsync", "cuGraphLaunch",
+                                        "cuEventRecord", "cuEventSynchronize"};
+    for (unsigned i = 0; i < sizeof calls / sizeof *calls; i++) {
+        Made m;
+        begin(&m);
+        bump(&m, 0);
+        TitanDevice *d = open_device(&m);
+        ok(device_prepare(d, &m.entry));
+        fake_device()->fails = calls[i];
+        fake_device()->fails_with = 700;
+        const char *io;
+        TitanStatus st = device_write(d, TITAN_BASE_io, 64, &i, sizeof i);
+        if (st == TITAN_OK) st = device_run(d, &m.entry);
+        if (st == TITAN_OK) st = device_keep(d, &m.entry, 1);
+        if (st == TITAN_OK) st = device_kept(d, 1, &io);
+        assert_int_equal(st, TITAN_UNAVAILABLE);
+        assert_non_null(strstr(story.line[0], calls[i]));
+        assert_non_null(strstr(story.line[0], "CUDA_ERROR_ILLEGAL_ADDRESS"));
+        fake_device()->fails = NULL;
+        close_device(d);
+        fake_reset();
+    }
+}
+
+/* A launch that fails names its kernel and its line, also in a capture. */
+static void names_the_kernel(void **state)
+{
+    (void)state;
+    Made m;
+    begin(&m);
+    bump(&m, 0);
+    TitanDevice *d = open_device(&m);
+    fake_device()->fails = "cuLaunchKernel";
+    fake_device()->fails_with = 700;
+    assert_int_equal(device_prepare(d, &m.entry), TITAN_UNAVAILABLE);
+    assert_string_equal(story.line[1], "while launching bump (m.tt:1)");
+    fake_device()->fails = NULL;
+    ok(device_prepare(d, &m.entry));
+    close_device(d);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(captures_once, reset),
+        cmocka_unit_test_setup(walks_loops, reset),
+        cmocka_unit_test_setup(encodes_maps, reset),
+        cmocka_unit_test_setup(cuts_segments, reset),
+        cmocka_unit_test_setup(looks_at_conditions, reset),
+        cmocka_unit_test_setup(joins_streams, reset),
+        cmocka_unit_test_setup(keeps_records, reset),
+        cmocka_unit_test_setup(stages_weights, reset),
+        cmocka_unit_test_setup(profiles, reset),
+        cmocka_unit_test_setup(says_what_is_missing, reset),
+        cmocka_unit_test_setup(names_the_call, reset),
+        cmocka_unit_test_setup(names_the_kernel, reset),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,147 @@
+/* links: titan_runtime
+ *
+ * cuda_facts.c: the runtime's own declarations of the CUDA driver and of
+ * cuBLASLt against NVIDIA's headers, where those are installed: numbers,
+ * sizes, and names of entry points.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "runtime/cuda.h"
+
+#if defined(__has_include)
+#if __has_include(<cuda.h>) && __has_include(<cublasLt.h>)
+#define HAVE_HEADERS 1
+#endif
+#endif
+
+#ifdef HAVE_HEADERS
+/* the tables, before the headers give the names new meanings */
+typedef struct Symbol {
+    const char *name, *symbol;
+} Symbol;
+static const Symbol symbols[] = {
+#define CU(name, symbol, ...) {#name, symbol},
+#include "runtime/cuda.def"
+#undef CU
+};
+
+#include <cublasLt.h>
+#include <cuda.h>
+
+static void driver_numbers(void **state)
+{
+    (void)state;
+#define SAME(ours, theirs) assert_int_equal((int)(ours), (int)(theirs))
+    SAME(CU_attribute_multiprocessors,
+         CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
+    SAME(CU_attribute_major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
+    SAME(CU_attribute_minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
+    SAME(CU_function_max_dynamic_shared,
+         CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES);
+    SAME(CU_stream_non_blocking, CU_STREAM_NON_BLOCKING);
+    SAME(CU_capture_relaxed, CU_STREAM_CAPTURE_MODE_RELAXED);
+    SAME(CU_event_default, CU_EVENT_DEFAULT);
+    SAME(CU_event_no_timing, CU_EVENT_DISABLE_TIMING);
+    SAME(CU_event_record_external, CU_EVENT_RECORD_EXTERNAL);
+    SAME(CU_jit_error_log, CU_JIT_ERROR_LOG_BUFFER);
+    SAME(CU_jit_error_log_bytes, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES);
+    SAME(0, CUDA_SUCCESS);
+}
+
+static void map_numbers(void **state)
+{
+    (void)state;
+    SAME(CU_swizzle_none, CU_TENSOR_MAP_SWIZZLE_NONE);
+    SAME(CU_swizzle_32, CU_TENSOR_MAP_SWIZZLE_32B);
+    SAME(CU_swizzle_64, CU_TENSOR_MAP_SWIZZLE_64B);
+    SAME(CU_swizzle_128, CU_TENSOR_MAP_SWIZZLE_128B);
+    SAME(CU_promotion_256, CU_TENSOR_MAP_L2_PROMOTION_L2_256B);
+    SAME(0, CU_TENSOR_MAP_INTERLEAVE_NONE);
+    SAME(0, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+    SAME(CU_map_u8, CU_TENSOR_MAP_DATA_TYPE_UINT8);
+    SAME(CU_map_u16, CU_TENSOR_MAP_DATA_TYPE_UINT16);
+    SAME(CU_map_u32, CU_TENSOR_MAP_DATA_TYPE_UINT32);
+    SAME(CU_map_i32, CU_TENSOR_MAP_DATA_TYPE_INT32);
+    SAME(CU_map_u64, CU_TENSOR_MAP_DATA_TYPE_UINT64);
+    SAME(CU_map_i64, CU_TENSOR_MAP_DATA_TYPE_INT64);
+    SAME(CU_map_f16, CU_TENSOR_MAP_DATA_TYPE_FLOAT16);
+    SAME(CU_map_f32, CU_TENSOR_MAP_DATA_TYPE_FLOAT32);
+    SAME(CU_map_f64, CU_TENSOR_MAP_DATA_TYPE_FLOAT64);
+    SAME(CU_map_bf16, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16);
+    SAME(sizeof(CuTensorMap), sizeof(CUtensorMap));
+    assert_true(_Alignof(CuTensorMap) >= _Alignof(CUtensorMap));
+    SAME(sizeof(CuPtr), sizeof(CUdeviceptr));
+    SAME(sizeof(CuDevice), sizeof(CUdevice));
+}
+
+static void library_numbers(void **state)
+{
+    (void)state;
+    SAME(LT_compute_f32, CUBLAS_COMPUTE_32F);
+    SAME(LT_compute_f64, CUBLAS_COMPUTE_64F);
+    SAME(LT_f32, CUDA_R_32F);
+    SAME(LT_f64, CUDA_R_64F);
+    SAME(LT_f16, CUDA_R_16F);
+    SAME(LT_bf16, CUDA_R_16BF);
+    SAME(LT_e4m3, CUDA_R_8F_E4M3);
+    SAME(LT_e5m2, CUDA_R_8F_E5M2);
+    SAME(LT_op_n, CUBLAS_OP_N);
+    SAME(LT_op_t, CUBLAS_OP_T);
+    SAME(LT_desc_op_a, CUBLASLT_MATMUL_DESC_TRANSA);
+    SAME(LT_desc_op_b, CUBLASLT_MATMUL_DESC_TRANSB);
+    SAME(LT_layout_batch, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT);
+    SAME(LT_layout_batch_stride, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET);
+    SAME(LT_want_workspace, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES);
+    SAME(LT_want_reductions, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK);
+    SAME(LT_want_align_a, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES);
+    SAME(LT_want_align_b, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES);
+    SAME(LT_want_align_c, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES);
+    SAME(LT_want_align_d, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES);
+    SAME(LT_reduction_compute_type, CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE);
+    SAME(LT_not_supported, CUBLAS_STATUS_NOT_SUPPORTED);
+    SAME(sizeof(LtAlgo), sizeof(cublasLtMatmulAlgo_t));
+    SAME(sizeof(LtHeuristic), sizeof(cublasLtMatmulHeuristicResult_t));
+    SAME(offsetof(LtHeuristic, workspace),
+         offsetof(cublasLtMatmulHeuristicResult_t, workspaceSize));
+    SAME(offsetof(LtHeuristic, state),
+         offsetof(cublasLtMatmulHeuristicResult_t, state));
+}
+
+/* A symbol is the name of its call, perhaps with a version. */
+static void driver_symbols(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < sizeof symbols / sizeof *symbols; i++) {
+        size_t n = strlen(symbols[i].name);
+        const char *rest = symbols[i].symbol + n;
+        assert_memory_equal(symbols[i].symbol, symbols[i].name, n);
+        if (*rest && strcmp(rest, "_v2") && strcmp(rest, "WithFlags"))
+            fail_msg("%s is no version of %s", symbols[i].symbol,
+                     symbols[i].name);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(driver_numbers),
+        cmocka_unit_test(map_numbers),
+        cmocka_unit_test(library_numbers),
+        cmocka_unit_test(driver_symbols),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+#else
+int main(void)
+{
+    puts("cuda.h or cublasLt.h is not installed: nothing to compare with");
+    return 0;
+}
+#endif

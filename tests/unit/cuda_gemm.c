@@ -1,0 +1,244 @@
+/* links: titan_runtime fake_cuda fake_cublaslt
+ *
+ * cuda_gemm.c: gemms of an image as the column-major, perhaps batched products
+ * of cuBLASLt: every choice of unit strides, sizes of one, what is added, and
+ * batches that do and do not lie evenly give the sums that the image means.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/device.h"
+#include "tests/unit/fake/fake.h"
+
+enum { F64 = 0, F32 = 1, WORDS = 4096 };
+
+typedef struct One {
+    TitanHeader header;
+    TitanEntry entry;
+    TitanRun run;
+    TitanProgram program;
+    TitanCommand command;
+    TitanOperand operands[4];
+    TitanGemm gemm;
+    TitanImage im;
+} One;
+
+/* A, B, D and C in the persistent base, WORDS elements each. */
+static void make(One *x, TitanGemm g)
+{
+    uint64_t bytes = WORDS * 8;
+    *x = (One){.header = {.target = TITAN_TARGET_sm_90a,
+                          .base_bytes = {4 * bytes, 0, 0, 0},
+                          .streams = 1,
+                          .arena_bytes = 4 * bytes},
+               .entry = {.runs = {0, 1}},
+               .program = {.commands = {0, 1}},
+               .command = {.kind = TITAN_COMMAND_gemm, .operands = {0, 4}},
+               .gemm = g};
+    for (uint32_t i = 0; i < 4; i++)
+        x->operands[i].offset = i * bytes;
+    x->im = (TitanImage){.header = &x->header,
+                         .entries = &x->entry,
+                         .nentries = 1,
+                         .runs = &x->run,
+                         .programs = &x->program,
+                         .commands = &x->command,
+                         .ncommands = 1,
+                         .operands = x->operands,
+                         .gemms = &x->gemm,
+                         .ngemms = 1,
+                         .strings = ""};
+}
+
+static double get(const void *at, uint32_t dtype, int64_t i)
+{
+    return dtype == F64 ? ((const double *)at)[i] : ((const float *)at)[i];
+}
+
+static void put(void *at, uint32_t dtype, int64_t i, double v)
+{
+    if (dtype == F64)
+        ((double *)at)[i] = v;
+    else
+        ((float *)at)[i] = (float)v;
+}
+
+/* What the image means, one element after the other. */
+static void reference(const TitanGemm *g, const void *a, const void *b,
+                      const void *c, void *d)
+{
+    int64_t turns = 1;
+    for (uint32_t i = 0; i < g->nbatch; i++)
+        turns *= g->batch[i];
+    for (int64_t t = 0; t < turns; t++) {
+        int64_t rest = t, ia = 0, ib = 0, id = 0;
+        for (uint32_t i = g->nbatch; i-- > 0; rest /= g->batch[i]) {
+            ia += rest % g->batch[i] * g->a_batch[i];
+            ib += rest % g->batch[i] * g->b_batch[i];
+            id += rest % g->batch[i] * g->d_batch[i];
+        }
+        for (int64_t r = 0; r < g->m; r++)
+            for (int64_t n = 0; n < g->n; n++) {
+                int64_t at = id + r * g->d_row + n * g->d_col;
+                double sum = g->accumulate ? get(c, g->dtype_d, at) : 0;
+                for (int64_t k = 0; k < g->k; k++)
+                    sum +=
+                        get(a, g->dtype_a, ia + r * g->a_row + k * g->a_col) *
+                        get(b, g->dtype_b, ib + k * g->b_row + n * g->b_col);
+                put(d, g->dtype_d, at, sum);
+            }
+    }
+}
+
+/* Small whole numbers, so that every order of the sum is exact. */
+static void fill(double *at, unsigned seed, uint32_t dtype)
+{
+    for (int64_t i = 0; i < WORDS; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        put(at, dtype, i, (double)(seed >> 28) - 8);
+    }
+}
+
+static void check(TitanGemm g)
+{
+    static double at[4][WORDS], want[WORDS], have[WORDS];
+    static const DeviceOptions o;
+    static const TitanCode code = {.cubin = "machine code"};
+    One x;
+    TitanDevice *d;
+    TitanStory story = {0};
+    fake_reset();
+    make(&x, g);
+    if (device_new(&story, &x.im, &code, &o, &d) != TITAN_OK)
+        fail_msg("%s", story.line[0]);
+    for (unsigned i = 0; i < 4; i++) {
+        fill(at[i], i + 1, g.dtype_a);
+        device_write(d, TITAN_BASE_persistent, i * sizeof at[i], at[i],
+                     sizeof at[i]);
+    }
+    memcpy(want, at[2], sizeof want);
+    bool other = g.accumulate == TITAN_GEMM_add_c;
+    reference(&g, at[0], at[1], other ? at[3] : at[2], want);
+    if (device_run(d, &x.entry) != TITAN_OK) fail_msg("%s", story.line[0]);
+    device_read(d, TITAN_BASE_persistent, 2 * sizeof have, have, sizeof have);
+    device_free(d);
+    assert_memory_equal(have, want, sizeof want);
+}
+
+/* ROW and COL of ROWS x COLS with its columns or its rows dense, padded. */
+static void stride(int64_t rows, int64_t cols, bool by_rows, int64_t pad,
+                   int64_t *row, int64_t *col)
+{
+    *row = by_rows ? cols + pad : 1;
+    *col = by_rows ? 1 : rows + pad;
+}
+
+static TitanGemm gemm(int64_t m, int64_t n, int64_t k, unsigned how)
+{
+    TitanGemm g = {.dtype_a = F32,
+                   .dtype_b = F32,
+                   .dtype_d = F32,
+                   .acc = F32,
+                   .m = m,
+                   .n = n,
+                   .k = k};
+    stride(m, k, how & 1, 3, &g.a_row, &g.a_col);
+    stride(k, n, how & 2, 2, &g.b_row, &g.b_col);
+    stride(m, n, how & 4, 1, &g.d_row, &g.d_col);
+    return g;
+}
+
+static void every_layout(void **state)
+{
+    static const int64_t sizes[][3] = {{5, 7, 3}, {1, 7, 3}, {5, 1, 3},
+                                       {5, 7, 1}, {1, 1, 4}, {1, 1, 1}};
+    (void)state;
+    for (unsigned s = 0; s < sizeof sizes / sizeof *sizes; s++)
+        for (unsigned how = 0; how < 8; how++)
+            for (uint32_t add = 0; add <= TITAN_GEMM_add_c; add++) {
+                TitanGemm g = gemm(sizes[s][0], sizes[s][1], sizes[s][2], how);
+                g.accumulate = add;
+                check(g);
+            }
+}
+
+static void doubles(void **state)
+{
+    (void)state;
+    TitanGemm g = gemm(4, 6, 5, 7);
+    g.dtype_a = g.dtype_b = g.dtype_d = g.acc = F64;
+    g.accumulate = TITAN_GEMM_add_d;
+    check(g);
+}
+
+static unsigned calls(void)
+{
+    unsigned n = 0;
+    for (const char *at = fake_device()->log; (at = strstr(at, "matmul")); at++)
+        n++;
+    return n;
+}
+
+static TitanGemm batched(uint32_t n, const int64_t *count)
+{
+    TitanGemm g = gemm(3, 4, 2, 7);
+    int64_t a = 32, b = 32, d = 32;
+    g.nbatch = n;
+    for (uint32_t i = n; i-- > 0;) {
+        g.batch[i] = count[i];
+        g.a_batch[i] = a, g.b_batch[i] = b, g.d_batch[i] = d;
+        a *= count[i], b *= count[i], d *= count[i];
+    }
+    return g;
+}
+
+/* Batches that lie evenly are one call, however many there are. */
+static void even_batches(void **state)
+{
+    (void)state;
+    check(batched(4, (int64_t[]){2, 3, 1, 5}));
+    assert_int_equal(calls(), 1);
+}
+
+/* A shared operand lies evenly in one of two batches: the larger one is the
+ * library's, the other a loop of calls. */
+static void uneven_batches(void **state)
+{
+    (void)state;
+    TitanGemm g = batched(2, (int64_t[]){6, 4});
+    g.b_batch[0] = 0;
+    check(g);
+    assert_int_equal(calls(), 4);
+    g = batched(3, (int64_t[]){2, 5, 3});
+    g.a_batch[1] = 0;
+    g.b_batch[0] = g.b_batch[2] = 0;
+    check(g);
+    assert_int_equal(calls(), 6);
+}
+
+/* The library is told of the alignment that holds in every call. */
+static void alignment(void **state)
+{
+    (void)state;
+    TitanGemm g = batched(2, (int64_t[]){6, 4});
+    g.b_batch[0] = 0;
+    g.b_batch[1] = 33;
+    check(g);
+    assert_non_null(strstr(fake_device()->log, "choose for 4 16 16 16"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_layout), cmocka_unit_test(doubles),
+        cmocka_unit_test(even_batches), cmocka_unit_test(uneven_batches),
+        cmocka_unit_test(alignment),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,514 @@
+/*
+ * cuda.c: the driver without a GPU.
+ *
+ * Only what cuda.def lists is there.  All streams share one order, the order
+ * of the calls, which is one that every stream allows.
+ */
+#include "fake.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct Node {
+    struct Node *next;
+    void (*run)(const void *data);
+    _Alignas(16) char data[];
+} Node;
+
+struct CuGraphRow {
+    Node *first, *last;
+    unsigned users;
+};
+struct CuStreamRow {
+    int number;
+};
+struct CuEventRow {
+    int number;
+};
+struct CuFunctionRow {
+    char name[64];
+    int shared;
+};
+
+static Fake device;
+static struct CuGraphRow *capturing;
+static int streams, events;
+
+static void release_graph(CuGraph g)
+{
+    if (!g || --g->users > 0) return;
+    for (Node *n = g->first; n;) {
+        Node *next = n->next;
+        free(n);
+        n = next;
+    }
+    free(g);
+}
+
+Fake *fake_device(void)
+{
+    return &device;
+}
+
+void fake_reset(void)
+{
+    release_graph(capturing);
+    capturing = NULL;
+    streams = events = 0;
+    device = (Fake){
+        .count = 1, .major = 9, .minor = 0, .available = (size_t)1 << 40};
+}
+
+void fake_log(const char *fmt, ...)
+{
+    va_list args;
+    size_t n = strlen(device.log);
+    va_start(args, fmt);
+    vsnprintf(device.log + n, FAKE_LOG - n, fmt, args);
+    va_end(args);
+}
+
+void fake_work(CuStream stream, void (*run)(const void *data), const void *data,
+               size_t n)
+{
+    (void)stream;
+    if (!capturing) {
+        run(data);
+        return;
+    }
+    Node *node = calloc(1, sizeof *node + n);
+    node->run = run;
+    memcpy(node->data, data, n);
+    if (capturing->last)
+        capturing->last->next = node;
+    else
+        capturing->first = node;
+    capturing->last = node;
+}
+
+/* Every entry point begins with it. */
+static CuResult fails(const char *call)
+{
+    return device.fails && !strcmp(device.fails, call) ? device.fails_with : 0;
+}
+
+#define BEGIN()                       \
+    do {                              \
+        CuResult r = fails(__func__); \
+        if (r != 0) return r;         \
+    } while (0)
+
+/* The prototypes, and the versioned names under which dlsym finds them. */
+#define CU(name, symbol, ...) CuResult name(__VA_ARGS__) __asm__(symbol);
+#include "runtime/cuda.def"
+#undef CU
+
+/* ---------------------------------------------------------------- device -- */
+
+CuResult cuInit(unsigned flags)
+{
+    BEGIN();
+    return flags ? 1 : 0;
+}
+
+CuResult cuDriverGetVersion(int *version)
+{
+    *version = 13000;
+    return 0;
+}
+
+CuResult cuGetErrorName(CuResult r, const char **name)
+{
+    *name = r == 2     ? "CUDA_ERROR_OUT_OF_MEMORY"
+            : r == 100 ? "CUDA_ERROR_NO_DEVICE"
+            : r == 218 ? "CUDA_ERROR_INVALID_PTX"
+            : r == 700 ? "CUDA_ERROR_ILLEGAL_ADDRESS"
+                       : NULL;
+    return 0;
+}
+
+CuResult cuGetErrorString(CuResult r, const char **text)
+{
+    *text = r == 100 ? "no CUDA-capable device is detected" : "as asked for";
+    return 0;
+}
+
+CuResult cuDeviceGetCount(int *count)
+{
+    BEGIN();
+    *count = device.count;
+    return 0;
+}
+
+CuResult cuDeviceGet(CuDevice *out, int ordinal)
+{
+    *out = ordinal;
+    return 0;
+}
+
+CuResult cuDeviceGetName(char *name, int size, CuDevice d)
+{
+    (void)d;
+    snprintf(name, (size_t)size, "Fake 9000");
+    return 0;
+}
+
+CuResult cuDeviceGetAttribute(int *out, int attribute, CuDevice d)
+{
+    (void)d;
+    *out = attribute == CU_attribute_major ? device.major : device.minor;
+    return 0;
+}
+
+CuResult cuDevicePrimaryCtxRetain(CuContext *context, CuDevice d)
+{
+    (void)d;
+    BEGIN();
+    *context = (CuContext)(void *)&device;
+    return 0;
+}
+
+CuResult cuDevicePrimaryCtxRelease(CuDevice d)
+{
+    (void)d;
+    return 0;
+}
+
+CuResult cuCtxSetCurrent(CuContext context)
+{
+    (void)context;
+    return 0;
+}
+
+/* ---------------------------------------------------------------- memory -- */
+
+CuResult cuMemGetInfo(size_t *available, size_t *total)
+{
+    *available = device.available;
+    *total = (size_t)1 << 40;
+    return 0;
+}
+
+CuResult cuMemAlloc(CuPtr *at, size_t bytes)
+{
+    static size_t largest;
+    BEGIN();
+    *at = (CuPtr)(uintptr_t)aligned_alloc(256, (bytes + 255) / 256 * 256);
+    if (device.allocations++ == 0) largest = 0;
+    if (bytes >= largest && bytes != (size_t)64 << 20) {
+        device.arena = *at;
+        largest = bytes;
+    }
+    return 0;
+}
+
+CuResult cuMemFree(CuPtr at)
+{
+    device.allocations--;
+    free((void *)(uintptr_t)at);
+    return 0;
+}
+
+CuResult cuMemHostAlloc(void **at, size_t bytes, unsigned flags)
+{
+    (void)flags;
+    BEGIN();
+    device.allocations++;
+    *at = calloc(1, bytes);
+    return 0;
+}
+
+CuResult cuMemFreeHost(void *at)
+{
+    device.allocations--;
+    free(at);
+    return 0;
+}
+
+/* A place of the arena, as tests name it. */
+static long long where(CuPtr at)
+{
+    return (long long)(at - device.arena);
+}
+
+typedef struct Copy {
+    char *to;
+    const char *from;
+    size_t n;
+    char what;
+} Copy;
+
+static void copy(const void *data)
+{
+    const Copy *c = data;
+    if (c->what == 'd')
+        fake_log("copy %zu: %lld %lld\n", c->n, where((CuPtr)c->to),
+                 where((CuPtr)c->from));
+    memcpy(c->to, c->from, c->n);
+}
+
+CuResult cuMemcpyHtoDAsync(CuPtr to, const void *from, size_t bytes,
+                           CuStream stream)
+{
+    BEGIN();
+    Copy c = {(char *)(uintptr_t)to, from, bytes, 'h'};
+    fake_work(stream, copy, &c, sizeof c);
+    return 0;
+}
+
+CuResult cuMemcpyDtoHAsync(void *to, CuPtr from, size_t bytes, CuStream stream)
+{
+    BEGIN();
+    Copy c = {to, (const char *)(uintptr_t)from, bytes, 'h'};
+    fake_work(stream, copy, &c, sizeof c);
+    return 0;
+}
+
+CuResult cuMemcpyDtoDAsync(CuPtr to, CuPtr from, size_t bytes, CuStream stream)
+{
+    BEGIN();
+    Copy c = {(char *)(uintptr_t)to, (const char *)(uintptr_t)from, bytes, 'd'};
+    fake_work(stream, copy, &c, sizeof c);
+    return 0;
+}
+
+static void fill(const void *data)
+{
+    const Copy *c = data;
+    if (c->to != (char *)(uintptr_t)device.arena || c->n < 4096)
+        fake_log("zero %zu: %lld\n", c->n, where((CuPtr)c->to));
+    memset(c->to, 0, c->n);
+}
+
+CuResult cuMemsetD8Async(CuPtr to, unsigned char value, size_t n,
+                         CuStream stream)
+{
+    (void)value;
+    Copy c = {.to = (char *)(uintptr_t)to, .n = n};
+    fake_work(stream, fill, &c, sizeof c);
+    return 0;
+}
+
+CuResult cuMemsetD32Async(CuPtr to, unsigned value, size_t n, CuStream stream)
+{
+    return cuMemsetD8Async(to, (unsigned char)value, 4 * n, stream);
+}
+
+/* --------------------------------------------------------------- modules -- */
+
+CuResult cuModuleLoadDataEx(CuModule *module, const void *code, unsigned n,
+                            int *options, void **values)
+{
+    for (unsigned i = 0; i < n && device.compiler; i++)
+        if (options[i] == CU_jit_error_log) strcpy(values[i], device.compiler);
+    if (device.compiler) return 218;
+    BEGIN();
+    fake_log("load %.12s\n", (const char *)code);
+    *module = (CuModule)(void *)&device;
+    return 0;
+}
+
+CuResult cuModuleUnload(CuModule module)
+{
+    (void)module;
+    return 0;
+}
+
+/* Functions live as long as the process: there are few. */
+CuResult cuModuleGetFunction(CuFunction *fn, CuModule module, const char *name)
+{
+    static struct CuFunctionRow all[16];
+    (void)module;
+    BEGIN();
+    for (int i = 0; i < 16; i++) {
+        if (all[i].name[0] && strcmp(all[i].name, name)) continue;
+        snprintf(all[i].name, sizeof all[i].name, "%s", name);
+        *fn = &all[i];
+        return 0;
+    }
+    return 500;
+}
+
+CuResult cuFuncSetAttribute(CuFunction fn, int attribute, int value)
+{
+    if (attribute == CU_function_max_dynamic_shared) fn->shared = value;
+    return 0;
+}
+
+/* The arguments that a test's kernels take: two words, then maps. */
+typedef struct Launch {
+    CuFunction fn;
+    unsigned grid, threads, shared;
+    int stream;
+    uint64_t args[2];
+} Launch;
+
+static void launch(const void *data)
+{
+    const Launch *l = data;
+    fake_log("%s <<<%u, %u, %u>>> on %d: %lld %lld\n", l->fn->name, l->grid,
+             l->threads, l->shared, l->stream, where(l->args[0]),
+             (long long)l->args[1]);
+    if (!strcmp(l->fn->name, "bump")) *(float *)(uintptr_t)l->args[0] += 1;
+}
+
+CuResult cuLaunchKernel(CuFunction fn, unsigned x, unsigned y, unsigned z,
+                        unsigned tx, unsigned ty, unsigned tz, unsigned shared,
+                        CuStream stream, void **args, void **extra)
+{
+    (void)y, (void)z, (void)ty, (void)tz, (void)extra;
+    BEGIN();
+    if (shared > (unsigned)fn->shared) return 1;
+    Launch l = {fn,
+                x,
+                tx,
+                shared,
+                stream->number,
+                {*(uint64_t *)args[0], *(uint64_t *)args[1]}};
+    fake_work(stream, launch, &l, sizeof l);
+    return 0;
+}
+
+CuResult cuTensorMapEncodeTiled(CuTensorMap *map, int dtype, unsigned rank,
+                                void *at, const uint64_t *size,
+                                const uint64_t *stride, const uint32_t *box,
+                                const uint32_t *step, int interleave,
+                                int swizzle, int promotion, int fill_with)
+{
+    (void)step, (void)interleave, (void)promotion, (void)fill_with;
+    BEGIN();
+    *map = (CuTensorMap){{0}};
+    fake_log("map dtype %d at %lld swizzle %d:", dtype, where((CuPtr)at),
+             swizzle);
+    for (unsigned i = 0; i < rank; i++)
+        fake_log(" %llu/%llu/%u", (unsigned long long)size[i],
+                 i ? (unsigned long long)stride[i - 1] : 0ull, box[i]);
+    fake_log("\n");
+    return 0;
+}
+
+/* --------------------------------------------------- streams and graphs -- */
+
+CuResult cuStreamCreate(CuStream *stream, unsigned flags)
+{
+    (void)flags;
+    *stream = calloc(1, sizeof **stream);
+    (*stream)->number = streams++;
+    return 0;
+}
+
+CuResult cuStreamDestroy(CuStream stream)
+{
+    free(stream);
+    return 0;
+}
+
+CuResult cuStreamSynchronize(CuStream stream)
+{
+    (void)stream;
+    BEGIN();
+    return capturing ? 900 : 0;
+}
+
+CuResult cuStreamWaitEvent(CuStream stream, CuEvent event, unsigned flags)
+{
+    (void)flags;
+    fake_log("stream %d waits for event %d\n", stream->number, event->number);
+    return 0;
+}
+
+CuResult cuStreamBeginCapture(CuStream stream, int mode)
+{
+    (void)stream, (void)mode;
+    BEGIN();
+    capturing = calloc(1, sizeof *capturing);
+    capturing->users = 1;
+    fake_log("capture\n");
+    return 0;
+}
+
+CuResult cuStreamEndCapture(CuStream stream, CuGraph *graph)
+{
+    (void)stream;
+    *graph = capturing;
+    capturing = NULL;
+    return 0;
+}
+
+CuResult cuGraphInstantiate(CuGraphExec *exec, CuGraph graph,
+                            unsigned long long flags)
+{
+    (void)flags;
+    BEGIN();
+    fake_log("instantiate\n");
+    device.graphs++;
+    graph->users++;
+    *exec = (CuGraphExec)(void *)graph;
+    return 0;
+}
+
+CuResult cuGraphLaunch(CuGraphExec exec, CuStream stream)
+{
+    (void)stream;
+    BEGIN();
+    fake_log("graph\n");
+    for (Node *n = ((CuGraph)(void *)exec)->first; n; n = n->next)
+        n->run(n->data);
+    return 0;
+}
+
+CuResult cuGraphDestroy(CuGraph graph)
+{
+    release_graph(graph);
+    return 0;
+}
+
+CuResult cuGraphExecDestroy(CuGraphExec exec)
+{
+    device.graphs--;
+    release_graph((CuGraph)(void *)exec);
+    return 0;
+}
+
+CuResult cuEventCreate(CuEvent *event, unsigned flags)
+{
+    (void)flags;
+    *event = calloc(1, sizeof **event);
+    (*event)->number = events++;
+    return 0;
+}
+
+CuResult cuEventDestroy(CuEvent event)
+{
+    free(event);
+    return 0;
+}
+
+CuResult cuEventRecord(CuEvent event, CuStream stream)
+{
+    BEGIN();
+    if (capturing)
+        fake_log("event %d on stream %d\n", event->number, stream->number);
+    return 0;
+}
+
+CuResult cuEventRecordWithFlags(CuEvent event, CuStream stream, unsigned flags)
+{
+    (void)event, (void)stream;
+    return flags == CU_event_record_external ? 0 : 1;
+}
+
+CuResult cuEventSynchronize(CuEvent event)
+{
+    (void)event;
+    BEGIN();
+    return 0;
+}
+
+CuResult cuEventElapsedTime(float *milliseconds, CuEvent from, CuEvent to)
+{
+    *milliseconds = (float)(to->number - from->number);
+    return 0;
+}

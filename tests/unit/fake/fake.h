@@ -1,0 +1,40 @@
+/*
+ * fake.h: a CUDA driver and a cuBLASLt that need no GPU.
+ *
+ * Two shared libraries carry the names of the real ones, so that the runtime
+ * opens them.  Memory of the device is memory of the host; copies, fills and
+ * matrix products are done, of kernels `bump` alone (it adds 1 to the f32 at
+ * its first argument).  Each piece of work is a line of a log when it is done:
+ * at once, or when the graph is launched into which it was captured.
+ */
+#ifndef TITAN_TESTS_FAKE_H
+#define TITAN_TESTS_FAKE_H
+
+#include "runtime/cuda.h"
+
+enum { FAKE_LOG = 1 << 16 };
+
+typedef struct Fake {
+    /* set by tests */
+    int count, major, minor;
+    size_t available;  /* free bytes */
+    const char *fails; /* the call that fails, NULL: none */
+    CuResult fails_with;
+    const char *compiler; /* what the PTX compiler complains of */
+    /* read by tests */
+    char log[FAKE_LOG];
+    unsigned allocations, graphs; /* alive */
+    CuPtr arena;                  /* the largest allocation */
+} Fake;
+
+/* The one device; fake_reset brings it to its first state. */
+Fake *fake_device(void);
+void fake_reset(void);
+void fake_log(const char *fmt, ...) TITAN_PRINTF(1, 2);
+
+/* Work of a stream: done at once, or kept for the graph that is captured.  A
+ * copy of N bytes at DATA is handed to RUN. */
+void fake_work(CuStream stream, void (*run)(const void *data), const void *data,
+               size_t n);
+
+#endif
