@@ -13,11 +13,17 @@
 
 static const char *const names[] = {"libcublasLt.so.13", "libcublasLt.so.12"};
 
+static const char *const folders[] = {"/lib64", "/lib",
+                                      "/targets/x86_64-linux/lib"};
+
+/* Below the folder of a toolkit; FOLDER and SUB empty: the loader's path. */
 static void *open_in(const char *folder, const char *sub)
 {
     char path[4096];
+    const char *slash = *folder ? "/" : "";
     for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
-        int n = snprintf(path, sizeof path, "%s%s/%s", folder, sub, names[i]);
+        int n = snprintf(path, sizeof path, "%s%s%s%s", folder, sub, slash,
+                         names[i]);
         if (n < 0 || (size_t)n >= sizeof path) continue;
         void *lib = dlopen(path, RTLD_NOW | RTLD_LOCAL);
         if (lib) return lib;
@@ -25,15 +31,20 @@ static void *open_in(const char *folder, const char *sub)
     return NULL;
 }
 
+static void *open_below(const char *toolkit)
+{
+    void *lib = NULL;
+    for (unsigned i = 0; !lib && i < sizeof folders / sizeof *folders; i++)
+        lib = open_in(toolkit, folders[i]);
+    return lib;
+}
+
 static void *open_library(void)
 {
-    for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
-        void *lib = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
-        if (lib) return lib;
-    }
     const char *home = getenv("CUDA_HOME");
-    void *lib = home && *home ? open_in(home, "/lib64") : NULL;
-    return lib ? lib : open_in("/usr/local/cuda", "/lib64");
+    void *lib = open_in("", "");
+    if (!lib && home && *home) lib = open_below(home);
+    return lib ? lib : open_below("/usr/local/cuda");
 }
 
 static bool find(void *library, const char *symbol, void *out)
@@ -62,8 +73,8 @@ TitanStatus lt_open(TitanStory *s, LtApi *out)
         return titan_fail(s, TITAN_UNAVAILABLE,
                           "could not open cuBLASLt (%s), which matrix "
                           "products on the GPU need; looked on the loader's "
-                          "path (LD_LIBRARY_PATH), in CUDA_HOME/lib64 and in "
-                          "/usr/local/cuda/lib64",
+                          "path (LD_LIBRARY_PATH) and below CUDA_HOME and "
+                          "/usr/local/cuda",
                           names[0]);
     const char *missing = find_all(out);
     if (!missing) return TITAN_OK;

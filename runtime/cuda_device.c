@@ -153,6 +153,8 @@ static TitanStatus prepare(TitanDevice *d, const TitanEntry *e)
     Cuda *c = (Cuda *)d;
     CudaPlan *p = plan_of(c, e);
     if (p->entry || cuda_has_while(c->im, e)) return TITAN_OK;
+    TRY(cuda_gemm_tune(c, e));
+    if (c->options.sync) return TITAN_OK;
     return cuda_capture(c, e, NULL, p);
 }
 

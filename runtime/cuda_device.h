@@ -31,6 +31,7 @@ typedef struct CudaPlan {
 } CudaPlan;
 
 typedef struct CudaGemm CudaGemm;
+typedef struct CudaTable CudaTable;
 typedef struct CudaProfile CudaProfile;
 
 typedef struct Cuda {
@@ -61,7 +62,9 @@ typedef struct Cuda {
     LtApi lt;
     LtHandle handle;
     CuPtr workspace[TITAN_MOST_STREAMS];
-    CudaGemm *gemms; /* choices so far, newest first */
+    CudaGemm *gemms;  /* choices so far, newest first */
+    CudaTable *table; /* those of --gemm-table, or NULL */
+    bool timing;      /* the stream is free, and temporaries too */
 
     CudaPlan *plans; /* by row of `entries` */
     CudaProfile *profile;
@@ -81,6 +84,7 @@ typedef struct CudaWatch {
     void *user;
     TitanStatus (*command)(void *user, const TitanCommand *c);
     TitanStatus (*segment)(void *user);
+    bool choose; /* gemms are chosen, and nothing is put on a stream */
 } CudaWatch;
 
 /* Puts all commands of an entry on the stream. */
@@ -106,6 +110,10 @@ void cuda_gemm_close(Cuda *c);
 uint64_t cuda_gemm_workspace(const TitanImage *im, uint32_t stream);
 /* AT: of A, B, D and what is added (D's own where nothing else is). */
 TitanStatus cuda_gemm(Cuda *c, const TitanCommand *cmd, const CuPtr at[4]);
+/* Chooses how it will be done, and does nothing. */
+TitanStatus cuda_gemm_ready(Cuda *c, uint32_t gemm, const CuPtr at[4]);
+/* Chooses for all gemms of an entry, outside of a capture. */
+TitanStatus cuda_gemm_tune(Cuda *c, const TitanEntry *e);
 
 /* ----------------------------------------------------------- cuda_io.c -- */
 
@@ -121,8 +129,11 @@ TitanStatus cuda_kept(TitanDevice *d, int64_t turn, const char **io);
 /* ------------------------------------------------------ cuda_profile.c -- */
 
 TitanStatus cuda_profile(TitanDevice *d, const TitanEntry *e);
-TitanStatus cuda_profile_write(TitanDevice *d, const char *path);
 void cuda_profile_free(Cuda *c);
+
+/* ------------------------------------------------------- cuda_report.c -- */
+
+TitanStatus cuda_profile_write(TitanDevice *d, const char *path);
 /* Of dense products in bf16, 0: not known. */
 double cuda_peak_flops(const Cuda *c);
 

@@ -4,49 +4,29 @@
  * The library thinks in columns.  A row-major D = A B is the column-major
  * D' = B' A' of the same bytes, so the operands change places; a D whose rows
  * are unit-strided is taken as it is.  Batches that lie evenly become one
- * strided batch, the others are a loop of calls.
- *
- * The choice of a kernel depends on the gemm and the alignment of its three
- * operands, is made once, and holds for the life of the program: the first
- * that the library's heuristic names.  Splits of K whose parts are added in no
- * fixed order are not allowed, so bits do not depend on the run.
+ * strided batch, the others are a loop of calls.  How a gemm is done is chosen
+ * once for each alignment of its operands (cuda_choose.c).
  */
-#include "cuda_device.h"
+#include "cuda_gemm.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define WORKSPACE (UINT64_C(64) << 20)
-enum { MOST_BATCHES = 4, MOST_ALIGN = 16 };
+enum { MOST_ALIGN = 16 };
 
 /* A matrix as the library has it: column-major, perhaps transposed. */
 typedef struct Matrix {
     uint32_t dtype;
     int64_t rows, cols, ld;
-    const int64_t *batch; /* strides, elements */
     int op;
 } Matrix;
-
-struct CudaGemm {
-    CudaGemm *next;
-    uint32_t row;
-    uint64_t align[4]; /* of A, B, D, C of the command */
-    bool swapped;      /* the library's A is the command's B */
-    LtDesc desc;
-    LtLayout a, b, d;
-    LtAlgo algo;
-    size_t workspace;
-    /* loops around the call */
-    uint32_t nloops;
-    int64_t count[MOST_BATCHES], step[4][MOST_BATCHES]; /* bytes */
-};
 
 uint64_t cuda_gemm_workspace(const TitanImage *im, uint32_t stream)
 {
     for (uint32_t i = 0; i < im->ncommands; i++) {
         const TitanCommand *cmd = &im->commands[i];
         if (cmd->kind == TITAN_COMMAND_gemm && cmd->stream == stream)
-            return WORKSPACE;
+            return CUDA_GEMM_WORKSPACE;
     }
     return 0;
 }
@@ -56,7 +36,11 @@ TitanStatus cuda_gemm_open(Cuda *c)
     if (c->im->ngemms == 0) return TITAN_OK;
     TRY(lt_open(c->story, &c->lt));
     LT_TRY(c, create(&c->handle));
-    return TITAN_OK;
+    if (!c->options.gemm_table) return TITAN_OK;
+    c->table = calloc(1, sizeof *c->table);
+    if (!c->table)
+        return titan_fail(c->story, TITAN_UNAVAILABLE, "out of memory");
+    return cuda_table_read(c->story, c->options.gemm_table, c->table);
 }
 
 static void free_gemm(Cuda *c, CudaGemm *g)
@@ -76,6 +60,8 @@ void cuda_gemm_close(Cuda *c)
         free_gemm(c, g);
     }
     if (c->handle) c->lt.destroy(c->handle);
+    if (c->table) cuda_table_release(c->table);
+    free(c->table);
 }
 
 /* --------------------------------------------------------------- layouts -- */
@@ -83,13 +69,12 @@ void cuda_gemm_close(Cuda *c)
 /* ROWS x COLS with element strides, one of which is 1 or belongs to an axis of
  * one element. */
 static Matrix as_columns(uint32_t dtype, int64_t rows, int64_t cols,
-                         int64_t row, int64_t col, const int64_t *batch)
+                         int64_t row, int64_t col)
 {
     bool plain = rows == 1 ? col != 1 : row == 1;
     if (plain)
-        return (Matrix){dtype, rows,   cols, col > rows ? col : rows,
-                        batch, LT_op_n};
-    return (Matrix){dtype, cols, rows, row > cols ? row : cols, batch, LT_op_t};
+        return (Matrix){dtype, rows, cols, col > rows ? col : rows, LT_op_n};
+    return (Matrix){dtype, cols, rows, row > cols ? row : cols, LT_op_t};
 }
 
 /* The library's A, B and D of a gemm. */
@@ -97,21 +82,15 @@ static bool fit(const TitanGemm *g, Matrix out[3])
 {
     bool swap = g->d_col == 1 || g->n == 1;
     if (swap) {
-        out[0] =
-            as_columns(g->dtype_b, g->n, g->k, g->b_col, g->b_row, g->b_batch);
-        out[1] =
-            as_columns(g->dtype_a, g->k, g->m, g->a_col, g->a_row, g->a_batch);
-        out[2] = (Matrix){g->dtype_d, g->n,
-                          g->m,       g->d_row > g->n ? g->d_row : g->n,
-                          g->d_batch, LT_op_n};
+        out[0] = as_columns(g->dtype_b, g->n, g->k, g->b_col, g->b_row);
+        out[1] = as_columns(g->dtype_a, g->k, g->m, g->a_col, g->a_row);
+        out[2] = (Matrix){g->dtype_d, g->n, g->m,
+                          g->d_row > g->n ? g->d_row : g->n, LT_op_n};
     } else {
-        out[0] =
-            as_columns(g->dtype_a, g->m, g->k, g->a_row, g->a_col, g->a_batch);
-        out[1] =
-            as_columns(g->dtype_b, g->k, g->n, g->b_row, g->b_col, g->b_batch);
-        out[2] = (Matrix){g->dtype_d, g->m,
-                          g->n,       g->d_col > g->m ? g->d_col : g->m,
-                          g->d_batch, LT_op_n};
+        out[0] = as_columns(g->dtype_a, g->m, g->k, g->a_row, g->a_col);
+        out[1] = as_columns(g->dtype_b, g->k, g->n, g->b_row, g->b_col);
+        out[2] = (Matrix){g->dtype_d, g->m, g->n,
+                          g->d_col > g->m ? g->d_col : g->m, LT_op_n};
     }
     return swap;
 }
@@ -119,8 +98,8 @@ static bool fit(const TitanGemm *g, Matrix out[3])
 /* Batches, innermost last, with neighbours that lie evenly made one. */
 typedef struct Batches {
     uint32_t n;
-    int64_t count[MOST_BATCHES], a[MOST_BATCHES], b[MOST_BATCHES],
-        d[MOST_BATCHES];
+    int64_t count[CUDA_GEMM_BATCHES], a[CUDA_GEMM_BATCHES],
+        b[CUDA_GEMM_BATCHES], d[CUDA_GEMM_BATCHES];
 } Batches;
 
 static Batches flatten(const TitanGemm *g)
@@ -168,6 +147,10 @@ static TitanStatus make_layout(Cuda *c, Matrix m, int64_t batches,
                                int64_t stride, LtLayout *out)
 {
     int32_t n = (int32_t)batches;
+    if (lt_dtype(m.dtype) < 0)
+        return titan_fail(c->story, TITAN_MISMATCH,
+                          "cuBLASLt multiplies no matrices of %s",
+                          titan_dtype_name(m.dtype));
     LT_TRY(c, layout_create(out, lt_dtype(m.dtype), (uint64_t)m.rows,
                             (uint64_t)m.cols, m.ld));
     if (batches == 1) return TITAN_OK;
@@ -207,77 +190,11 @@ static TitanStatus make_descriptors(Cuda *c, const TitanGemm *g, CudaGemm *x)
     return make_layout(c, m[2], n, f.d[l], &x->d);
 }
 
-/* ---------------------------------------------------------------- choice -- */
+/* ------------------------------------------------------------------- run -- */
 
 static uint64_t low_bit(uint64_t bits)
 {
     return bits & -bits;
-}
-
-/* Of operand K in every turn of the loops around. */
-static uint32_t least_align(const CudaGemm *x, int k)
-{
-    uint64_t bits = x->align[k];
-    for (uint32_t i = 0; i < x->nloops; i++)
-        bits |= (uint64_t)x->step[k][i];
-    return (uint32_t)low_bit(bits);
-}
-
-static TitanStatus prefer(Cuda *c, const CudaGemm *x, LtPreference p)
-{
-    uint64_t room = WORKSPACE;
-    uint32_t reductions = LT_reduction_compute_type;
-    uint32_t a = least_align(x, x->swapped ? 1 : 0);
-    uint32_t b = least_align(x, x->swapped ? 0 : 1);
-    uint32_t d = least_align(x, 2), added = least_align(x, 3);
-    LT_TRY(c, preference_set(p, LT_want_workspace, &room, sizeof room));
-    LT_TRY(c, preference_set(p, LT_want_reductions, &reductions,
-                             sizeof reductions));
-    LT_TRY(c, preference_set(p, LT_want_align_a, &a, sizeof a));
-    LT_TRY(c, preference_set(p, LT_want_align_b, &b, sizeof b));
-    LT_TRY(c, preference_set(p, LT_want_align_c, &added, sizeof added));
-    LT_TRY(c, preference_set(p, LT_want_align_d, &d, sizeof d));
-    return TITAN_OK;
-}
-
-/* At most MOST ways to do it, best first by the library's own model. */
-static TitanStatus ask(Cuda *c, const CudaGemm *x, LtHeuristic *out, int most,
-                       int *n)
-{
-    LtPreference p = NULL;
-    *n = 0;
-    LT_TRY(c, preference_create(&p));
-    TitanStatus st = prefer(c, x, p);
-    if (st == TITAN_OK) {
-        LtStatus lt = c->lt.heuristic(c->handle, x->desc, x->a, x->b, x->d,
-                                      x->d, p, most, out, n);
-        if (lt != 0 && lt != LT_not_supported)
-            st = lt_fail(c->story, &c->lt, "heuristic", lt);
-    }
-    c->lt.preference_destroy(p);
-    return st;
-}
-
-static TitanStatus choose(Cuda *c, const TitanGemm *g, CudaGemm *x)
-{
-    LtHeuristic best;
-    int n;
-    TRY(ask(c, x, &best, 1, &n));
-    if (n == 0 || best.state != 0)
-        return titan_fail(c->story, TITAN_UNAVAILABLE,
-                          "this cuBLASLt has no matrix product %s x %s -> %s "
-                          "of these shapes",
-                          titan_dtype_name(g->dtype_a),
-                          titan_dtype_name(g->dtype_b),
-                          titan_dtype_name(g->dtype_d));
-    x->algo = best.algo;
-    x->workspace = best.workspace;
-    return TITAN_OK;
-}
-
-static uint64_t align_of(CuPtr at)
-{
-    return low_bit(at | MOST_ALIGN);
 }
 
 static CudaGemm *find(const Cuda *c, uint32_t row, const uint64_t align[4])
@@ -288,10 +205,14 @@ static CudaGemm *find(const Cuda *c, uint32_t row, const uint64_t align[4])
     return NULL;
 }
 
-static TitanStatus chosen(Cuda *c, uint32_t row, const uint64_t align[4],
+/* AT: where the operands of one call lie. */
+static TitanStatus chosen(Cuda *c, uint32_t row, const CuPtr at[4],
                           CudaGemm **out)
 {
     const TitanGemm *g = &c->im->gemms[row];
+    uint64_t align[4];
+    for (int k = 0; k < 4; k++)
+        align[k] = low_bit(at[k] | MOST_ALIGN);
     *out = find(c, row, align);
     if (*out) return TITAN_OK;
     CudaGemm *x = calloc(1, sizeof *x);
@@ -299,7 +220,7 @@ static TitanStatus chosen(Cuda *c, uint32_t row, const uint64_t align[4],
     x->row = row;
     memcpy(x->align, align, sizeof x->align);
     TitanStatus st = make_descriptors(c, g, x);
-    if (st == TITAN_OK) st = choose(c, g, x);
+    if (st == TITAN_OK) st = cuda_choose(c, x, at);
     if (st != TITAN_OK) {
         free_gemm(c, x);
         return st;
@@ -309,10 +230,8 @@ static TitanStatus chosen(Cuda *c, uint32_t row, const uint64_t align[4],
     return TITAN_OK;
 }
 
-/* ------------------------------------------------------------------- run -- */
-
-static TitanStatus call(Cuda *c, const CudaGemm *x, const CuPtr at[4],
-                        uint32_t stream)
+TitanStatus cuda_gemm_call(Cuda *c, const CudaGemm *x, const CuPtr at[4],
+                           const LtAlgo *algo, uint32_t stream)
 {
     const TitanGemm *g = &c->im->gemms[x->row];
     const double one = 1, beta = g->accumulate ? 1 : 0;
@@ -323,9 +242,9 @@ static TitanStatus call(Cuda *c, const CudaGemm *x, const CuPtr at[4],
     const void *added = (const void *)(uintptr_t)at[3];
     LT_TRY(c, matmul(c->handle, x->desc, wide ? (const void *)&one : &one_f, a,
                      x->a, b, x->b, wide ? (const void *)&beta : &beta_f, added,
-                     x->d, (void *)(uintptr_t)at[2], x->d, &x->algo,
-                     (void *)(uintptr_t)c->workspace[stream], WORKSPACE,
-                     c->streams[stream]));
+                     x->d, (void *)(uintptr_t)at[2], x->d, algo,
+                     (void *)(uintptr_t)c->workspace[stream],
+                     CUDA_GEMM_WORKSPACE, c->streams[stream]));
     return TITAN_OK;
 }
 
@@ -333,10 +252,7 @@ TitanStatus cuda_gemm(Cuda *c, const TitanCommand *cmd, const CuPtr first[4])
 {
     int64_t turns = 1;
     CudaGemm *x;
-    uint64_t align[4];
-    for (int k = 0; k < 4; k++)
-        align[k] = align_of(first[k]);
-    TRY(chosen(c, cmd->index, align, &x));
+    TRY(chosen(c, cmd->index, first, &x));
     for (uint32_t i = 0; i < x->nloops; i++)
         turns *= x->count[i];
     for (int64_t t = 0; t < turns; t++) {
@@ -345,7 +261,13 @@ TitanStatus cuda_gemm(Cuda *c, const TitanCommand *cmd, const CuPtr first[4])
         for (uint32_t i = x->nloops; i-- > 0; rest /= x->count[i])
             for (int k = 0; k < 4; k++)
                 at[k] += (CuPtr)(rest % x->count[i] * x->step[k][i]);
-        TRY(call(c, x, at, cmd->stream));
+        TRY(cuda_gemm_call(c, x, at, &x->algo, cmd->stream));
     }
     return TITAN_OK;
+}
+
+TitanStatus cuda_gemm_ready(Cuda *c, uint32_t gemm, const CuPtr at[4])
+{
+    CudaGemm *x;
+    return chosen(c, gemm, at, &x);
 }

@@ -114,6 +114,17 @@ static TitanStatus keep_port(Cuda *c, const TitanPort *p, CudaTurn *t)
     return TITAN_OK;
 }
 
+/* A kernel's error shows where the host first waits for it. */
+static TitanStatus wait_for(Cuda *c, CuEvent e)
+{
+    CuResult r = c->cu.cuEventSynchronize(e);
+    if (r == 0) return TITAN_OK;
+    TitanStatus st = cu_fail(c->story, &c->cu, "cuEventSynchronize", r);
+    return titan_while(c->story, st,
+                       "waiting for a command of the step; run with --sync to "
+                       "see which one");
+}
+
 /* The run behind which this is called is the last one of its turn: the next
  * writes belong to another, whose pinned memory must be free again. */
 TitanStatus cuda_keep(TitanDevice *d, const TitanEntry *e, int64_t turn)
@@ -127,15 +138,13 @@ TitanStatus cuda_keep(TitanDevice *d, const TitanEntry *e, int64_t turn)
     CU_TRY(c, cuEventRecord(t->kept, c->stream));
     CU_TRY(c, cuEventRecord(c->turn[c->now].used, c->stream));
     c->now = (c->now + 1) % CUDA_TURNS;
-    CU_TRY(c, cuEventSynchronize(c->turn[c->now].used));
-    return TITAN_OK;
+    return wait_for(c, c->turn[c->now].used);
 }
 
 TitanStatus cuda_kept(TitanDevice *d, int64_t turn, const char **io)
 {
     Cuda *c = (Cuda *)d;
     CudaTurn *t = &c->turn[turn % CUDA_TURNS];
-    CU_TRY(c, cuEventSynchronize(t->kept));
     *io = t->out;
-    return TITAN_OK;
+    return wait_for(c, t->kept);
 }

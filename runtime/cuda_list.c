@@ -123,6 +123,8 @@ static TitanStatus run_gemm(Walk *w, const TitanCommand *cmd)
     bool other = im->gemms[cmd->index].accumulate == TITAN_GEMM_add_c;
     CuPtr at[4] = {operand_at(w, &o[0]), operand_at(w, &o[1]),
                    operand_at(w, &o[2]), operand_at(w, &o[other ? 3 : 2])};
+    if (w->watch && w->watch->choose)
+        return cuda_gemm_ready(w->c, cmd->index, at);
     return cuda_gemm(w->c, cmd, at);
 }
 
@@ -152,17 +154,39 @@ static TitanStatus issue(Walk *w, const TitanCommand *cmd)
     return TITAN_OK;
 }
 
+static const char *command_name(const TitanImage *im, const TitanCommand *cmd)
+{
+    static const char *const names[] = {[TITAN_COMMAND_gemm] =
+                                            "a matrix product",
+                                        [TITAN_COMMAND_copy] = "a copy",
+                                        [TITAN_COMMAND_zero] = "a zero fill",
+                                        [TITAN_COMMAND_signal] = "a signal",
+                                        [TITAN_COMMAND_wait] = "a wait"};
+    return cmd->kind == TITAN_COMMAND_kernel
+               ? titan_string(im, im->kernels[cmd->index].name)
+               : names[cmd->kind];
+}
+
+/* With --sync nothing is captured, and every command is over here. */
+static TitanStatus settle(Cuda *c)
+{
+    for (uint32_t i = 0; i < c->im->header->streams; i++)
+        CU_TRY(c, cuStreamSynchronize(c->streams[i]));
+    return TITAN_OK;
+}
+
 static TitanStatus run_command(Walk *w, const TitanCommand *cmd)
 {
     const TitanImage *im = w->c->im;
+    if (w->watch && w->watch->choose && cmd->kind != TITAN_COMMAND_gemm)
+        return TITAN_OK;
     if (w->watch && w->watch->command)
         TRY(w->watch->command(w->watch->user, cmd));
-    return titan_while(w->c->story, issue(w, cmd),
-                       "launching %s (%s:%" PRIu32 ")",
-                       cmd->kind == TITAN_COMMAND_kernel
-                           ? titan_string(im, im->kernels[cmd->index].name)
-                           : "a command of the library",
-                       titan_string(im, cmd->file), cmd->line);
+    TitanStatus st = issue(w, cmd);
+    if (st == TITAN_OK && w->c->options.sync) st = settle(w->c);
+    return titan_while(w->c->story, st, "running %s (%s:%" PRIu32 ")",
+                       command_name(im, cmd), titan_string(im, cmd->file),
+                       cmd->line);
 }
 
 /* What the command has written is there when `after` looks. */

@@ -18,7 +18,8 @@ static DeviceOptions read_device(const Options *o)
                                (unsigned)option_number(o, OPT_threads, 0),
                            .gemm_algos = option_number(o, OPT_gemm_algos, 0),
                            .gemm_table = option_text(o, OPT_gemm_table),
-                           .verbose = option_given(o, OPT_verbose)};
+                           .sync = option_given(o, OPT_sync),
+        .verbose = option_given(o, OPT_verbose)};
 }
 
 static RunOptions read_options(const Options *o)

@@ -157,14 +157,19 @@ static TitanStatus open_with(Made *m, const TitanCode *code,
     return device_new(&story, &m->im, code, o, d);
 }
 
-static TitanDevice *open_device(Made *m)
+static TitanDevice *open_asked(Made *m, const DeviceOptions *o)
 {
     static const TitanCode code = {.cubin = "machine code"};
-    static const DeviceOptions o;
     TitanDevice *d;
-    if (open_with(m, &code, &o, &d) != TITAN_OK) fail_msg("%s", story.line[0]);
+    if (open_with(m, &code, o, &d) != TITAN_OK) fail_msg("%s", story.line[0]);
     fake_device()->log[0] = 0;
     return d;
+}
+
+static TitanDevice *open_device(Made *m)
+{
+    static const DeviceOptions o;
+    return open_asked(m, &o);
 }
 
 static void ok(TitanStatus st)
@@ -504,9 +509,29 @@ static void names_the_kernel(void **state)
     fake_device()->fails = "cuLaunchKernel";
     fake_device()->fails_with = 700;
     assert_int_equal(device_prepare(d, &m.entry), TITAN_UNAVAILABLE);
-    assert_string_equal(story.line[1], "while launching bump (m.tt:1)");
+    assert_string_equal(story.line[1], "while running bump (m.tt:1)");
     fake_device()->fails = NULL;
     ok(device_prepare(d, &m.entry));
+    close_device(d);
+}
+
+/* With --sync each command is waited for, so that an error of the GPU names
+ * its kernel. */
+static void waits_for_each(void **state)
+{
+    (void)state;
+    Made m;
+    begin(&m);
+    bump(&m, 0);
+    const DeviceOptions o = {.sync = true};
+    TitanDevice *d = open_asked(&m, &o);
+    ok(device_prepare(d, &m.entry));
+    expect_log("");
+    fake_device()->fails = "cuStreamSynchronize";
+    fake_device()->fails_with = 700;
+    assert_int_equal(device_run(d, &m.entry), TITAN_UNAVAILABLE);
+    assert_string_equal(story.line[1], "while running bump (m.tt:1)");
+    fake_device()->fails = NULL;
     close_device(d);
 }
 
@@ -525,6 +550,7 @@ int main(void)
         cmocka_unit_test_setup(says_what_is_missing, reset),
         cmocka_unit_test_setup(names_the_call, reset),
         cmocka_unit_test_setup(names_the_kernel, reset),
+        cmocka_unit_test_setup(waits_for_each, reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,8 +10,10 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "runtime/device.h"
 #include "tests/unit/fake/fake.h"
@@ -233,12 +235,84 @@ static void alignment(void **state)
     assert_non_null(strstr(fake_device()->log, "choose for 4 16 16 16"));
 }
 
+/* ---------------------------------------------------------------- choice -- */
+
+static void read_text(const char *path, char *out, size_t size)
+{
+    FILE *in = fopen(path, "r");
+    assert_non_null(in);
+    out[fread(out, 1, size - 1, in)] = 0;
+    fclose(in);
+}
+
+static void run_with(One *x, const DeviceOptions *o)
+{
+    static const TitanCode code = {.cubin = "machine code"};
+    TitanStory story = {0};
+    TitanDevice *d;
+    fake_reset();
+    if (device_new(&story, &x->im, &code, o, &d) != TITAN_OK ||
+        device_prepare(d, &x->entry) != TITAN_OK)
+        fail_msg("%s", story.line[0]);
+    fake_device()->log[0] = 0;
+    assert_int_equal(device_run(d, &x->entry), TITAN_OK);
+    device_free(d);
+}
+
+/* Asked to time, the device takes the fastest way and leaves it in the table,
+ * where the next run finds it; a way that the library no longer has is not
+ * taken from there. */
+static void times_and_remembers(void **state)
+{
+    (void)state;
+    One x;
+    char text[4096], path[] = "/tmp/titan-table-XXXXXX";
+    close(mkstemp(path));
+    make(&x, gemm(5, 7, 3, 7));
+    x.header.base_bytes[TITAN_BASE_frame] = x.header.arena_bytes;
+    x.header.arena_bytes *= 2;
+    x.operands[2].base = TITAN_BASE_frame;
+    x.operands[2].offset = 0;
+    run_with(&x, &(DeviceOptions){0});
+    assert_string_equal(fake_device()->log, "graph\nmatmul way 1\n");
+    run_with(&x, &(DeviceOptions){.gemm_algos = 4, .gemm_table = path});
+    assert_string_equal(fake_device()->log, "graph\nmatmul way 3\n");
+    read_text(path, text, sizeof text);
+    assert_memory_equal(text, "Fake_9000 lt=130100 f32*f32->f32/f32 m=5 n=7",
+                        44);
+    assert_non_null(strstr(text, " algo=0000000000000003"));
+    assert_non_null(strstr(text, " us=1000.0\n"));
+    run_with(&x, &(DeviceOptions){.gemm_table = path});
+    assert_string_equal(fake_device()->log, "graph\nmatmul way 3\n");
+    strstr(text, " algo=")[21] = '9';
+    FILE *out = fopen(path, "w");
+    fputs(text, out);
+    fclose(out);
+    run_with(&x, &(DeviceOptions){.gemm_table = path});
+    assert_string_equal(fake_device()->log, "graph\nmatmul way 1\n");
+    unlink(path);
+}
+
+/* What lies in the persistent base is never written for a measurement. */
+static void times_no_parameters(void **state)
+{
+    (void)state;
+    One x;
+    make(&x, gemm(5, 7, 3, 7));
+    run_with(&x, &(DeviceOptions){.gemm_algos = 4});
+    assert_string_equal(fake_device()->log, "graph\nmatmul way 1\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_layout), cmocka_unit_test(doubles),
-        cmocka_unit_test(even_batches), cmocka_unit_test(uneven_batches),
+        cmocka_unit_test(every_layout),
+        cmocka_unit_test(doubles),
+        cmocka_unit_test(even_batches),
+        cmocka_unit_test(uneven_batches),
         cmocka_unit_test(alignment),
+        cmocka_unit_test(times_and_remembers),
+        cmocka_unit_test(times_no_parameters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

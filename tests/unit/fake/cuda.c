@@ -26,6 +26,7 @@ struct CuStreamRow {
 };
 struct CuEventRow {
     int number;
+    double ms;
 };
 struct CuFunctionRow {
     char name[64];
@@ -279,6 +280,7 @@ static void fill(const void *data)
     const Copy *c = data;
     if (c->to != (char *)(uintptr_t)device.arena || c->n < 4096)
         fake_log("zero %zu: %lld\n", c->n, where((CuPtr)c->to));
+    device.ms += 1;
     memset(c->to, 0, c->n);
 }
 
@@ -351,6 +353,7 @@ static void launch(const void *data)
     fake_log("%s <<<%u, %u, %u>>> on %d: %lld %lld\n", l->fn->name, l->grid,
              l->threads, l->shared, l->stream, where(l->args[0]),
              (long long)l->args[1]);
+    device.ms += 2;
     if (!strcmp(l->fn->name, "bump")) *(float *)(uintptr_t)l->args[0] += 1;
 }
 
@@ -486,17 +489,24 @@ CuResult cuEventDestroy(CuEvent event)
     return 0;
 }
 
+static void record(const void *data)
+{
+    (*(const CuEvent *)data)->ms = device.ms;
+}
+
 CuResult cuEventRecord(CuEvent event, CuStream stream)
 {
     BEGIN();
     if (capturing)
         fake_log("event %d on stream %d\n", event->number, stream->number);
+    else
+        record(&event);
     return 0;
 }
 
 CuResult cuEventRecordWithFlags(CuEvent event, CuStream stream, unsigned flags)
 {
-    (void)event, (void)stream;
+    fake_work(stream, record, &event, sizeof event);
     return flags == CU_event_record_external ? 0 : 1;
 }
 
@@ -509,6 +519,6 @@ CuResult cuEventSynchronize(CuEvent event)
 
 CuResult cuEventElapsedTime(float *milliseconds, CuEvent from, CuEvent to)
 {
-    *milliseconds = (float)(to->number - from->number);
+    *milliseconds = (float)(to->ms - from->ms);
     return 0;
 }

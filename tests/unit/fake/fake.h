@@ -5,7 +5,8 @@
  * opens them.  Memory of the device is memory of the host; copies, fills and
  * matrix products are done, of kernels `bump` alone (it adds 1 to the f32 at
  * its first argument).  Each piece of work is a line of a log when it is done:
- * at once, or when the graph is launched into which it was captured.
+ * at once, or when the graph is launched into which it was captured.  A clock
+ * goes on by what the work costs, and events keep its time.
  */
 #ifndef TITAN_TESTS_FAKE_H
 #define TITAN_TESTS_FAKE_H
@@ -25,6 +26,7 @@ typedef struct Fake {
     char log[FAKE_LOG];
     unsigned allocations, graphs; /* alive */
     CuPtr arena;                  /* the largest allocation */
+    double ms;                    /* the clock; products and launches cost */
 } Fake;
 
 /* The one device; fake_reset brings it to its first state. */

@@ -1,0 +1,271 @@
+/*
+ * cuda_report.c: a profile as a table on stdout, and as a trace for a viewer
+ * (Chrome's JSON form, a row for each stream).
+ *
+ * Bytes and flops are those that the compiler counted; the roofline is the
+ * time that the larger of the two would take at the GPU's peaks.
+ */
+#include "cuda_profile.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What a GPU can do at best, by its name: bytes and operations per second of
+ * memory and of dense matrix products in bf16 and f32. */
+typedef struct Peak {
+    const char *name;
+    double bytes, bf16, f32;
+} Peak;
+
+static const Peak peaks[] = {{"NVIDIA H200", 4.8e12, 989e12, 67e12},
+                             {"NVIDIA H100", 3.35e12, 989e12, 67e12},
+                             {"NVIDIA B200", 8.0e12, 2250e12, 80e12}};
+
+static const Peak *peak_of(const Cuda *c)
+{
+    for (unsigned i = 0; i < sizeof peaks / sizeof *peaks; i++)
+        if (!strncmp(c->name, peaks[i].name, strlen(peaks[i].name)))
+            return &peaks[i];
+    return NULL;
+}
+
+double cuda_peak_flops(const Cuda *c)
+{
+    const Peak *p = peak_of(c);
+    return p ? p->bf16 : 0;
+}
+
+static bool is_work(const TitanCommand *cmd)
+{
+    return cmd->kind != TITAN_COMMAND_signal && cmd->kind != TITAN_COMMAND_wait;
+}
+
+/* ---------------------------------------------------------------- counts -- */
+
+typedef struct Work {
+    double flops, bytes;
+    bool narrow; /* matrix products of 16 bits or fewer */
+} Work;
+
+static double batches_of(const TitanGemm *g)
+{
+    double n = 1;
+    for (uint32_t i = 0; i < g->nbatch; i++)
+        n *= (double)g->batch[i];
+    return n;
+}
+
+static Work gemm_work(const TitanGemm *g)
+{
+    double n = batches_of(g), mn = (double)g->m * (double)g->n;
+    double bytes = (double)g->m * (double)g->k * titan_dtype_bytes(g->dtype_a) +
+                   (double)g->n * (double)g->k * titan_dtype_bytes(g->dtype_b) +
+                   mn * titan_dtype_bytes(g->dtype_d) * (g->accumulate ? 2 : 1);
+    return (Work){2 * n * mn * (double)g->k, n * bytes,
+                  titan_dtype_bytes(g->dtype_a) < 4};
+}
+
+static Work work_of(const TitanImage *im, const TitanCommand *cmd)
+{
+    double bytes = (double)cmd->items;
+    switch ((TitanCommandKind)cmd->kind) {
+    case TITAN_COMMAND_kernel:
+        return (Work){(double)im->kernels[cmd->index].flops,
+                      (double)im->kernels[cmd->index].bytes, true};
+    case TITAN_COMMAND_gemm:
+        return gemm_work(&im->gemms[cmd->index]);
+    case TITAN_COMMAND_copy:
+        return (Work){0, 2 * bytes, true};
+    case TITAN_COMMAND_zero:
+        return (Work){0, bytes, true};
+    case TITAN_COMMAND_signal:
+    case TITAN_COMMAND_wait:
+        break;
+    }
+    return (Work){0};
+}
+
+static char letter(int64_t inner)
+{
+    return inner == 1 ? 'N' : 'T';
+}
+
+static void name_of(const TitanImage *im, const TitanCommand *cmd, char *out,
+                    size_t size)
+{
+    const TitanGemm *g = &im->gemms[cmd->index];
+    switch ((TitanCommandKind)cmd->kind) {
+    case TITAN_COMMAND_kernel:
+        snprintf(out, size, "%s",
+                 titan_string(im, im->kernels[cmd->index].name));
+        return;
+    case TITAN_COMMAND_gemm:
+        snprintf(out, size,
+                 "gemm %s->%s %" PRId64 "x%" PRId64 "x%" PRId64 " %c%c%c%s",
+                 titan_dtype_name(g->dtype_a), titan_dtype_name(g->dtype_d),
+                 g->m, g->n, g->k, letter(g->a_col), letter(g->b_col),
+                 letter(g->d_col),
+                 g->accumulate == TITAN_GEMM_add_c ? " + C"
+                 : g->accumulate                   ? " +="
+                                                   : "");
+        if (batches_of(g) > 1) {
+            size_t n = strlen(out);
+            snprintf(out + n, size - n, " x%.0f", batches_of(g));
+        }
+        return;
+    case TITAN_COMMAND_copy:
+        snprintf(out, size, "copy");
+        return;
+    case TITAN_COMMAND_zero:
+        snprintf(out, size, "zero");
+        return;
+    case TITAN_COMMAND_signal:
+        snprintf(out, size, "signal");
+        return;
+    case TITAN_COMMAND_wait:
+        snprintf(out, size, "wait");
+        return;
+    }
+}
+
+/* Seconds that the work takes at the GPU's best; 0: not known. */
+static double roofline(const Peak *p, Work w)
+{
+    if (!p) return 0;
+    double memory = w.bytes / p->bytes;
+    double sums = w.flops / (w.narrow ? p->bf16 : p->f32);
+    return memory > sums ? memory : sums;
+}
+
+/* ----------------------------------------------------------------- table -- */
+
+static int by_time(const void *a, const void *b)
+{
+    const Row *x = a, *y = b;
+    if (x->ms != y->ms) return x->ms < y->ms ? 1 : -1;
+    return x->command < y->command ? -1 : x->command > y->command;
+}
+
+static void print_row(const Cuda *c, const Row *r)
+{
+    const CudaProfile *p = c->profile;
+    const TitanImage *im = c->im;
+    char name[160], line[256];
+    const char *file = titan_string(im, r->command->file);
+    const char *slash = strrchr(file, '/');
+    name_of(im, r->command, name, sizeof name);
+    snprintf(line, sizeof line, "%s:%" PRIu32, slash ? slash + 1 : file,
+             r->command->line);
+    Work w = work_of(im, r->command);
+    double each = r->ms / (double)r->n * 1e-3;
+    printf("%-44.44s %-16.16s %6" PRIu64 " %9.3f %5.1f %9.1f %7.0f %7.1f "
+           "%5.2f\n",
+           name, line, r->n / p->steps, r->ms / p->steps,
+           100 * r->ms / p->step_ms, each * 1e6, w.bytes / each / 1e9,
+           w.flops / each / 1e12, roofline(peak_of(c), w) / each);
+}
+
+static uint32_t sorted_rows(const Cuda *c, Row *out)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < c->im->ncommands; i++)
+        if (c->profile->rows[i].n && is_work(&c->im->commands[i]))
+            out[n++] = c->profile->rows[i];
+    qsort(out, n, sizeof *out, by_time);
+    return n;
+}
+
+/* What kernels, matrix products and the rest take of a step. */
+static void print_kind(const Cuda *c, uint32_t kind, const char *name)
+{
+    const CudaProfile *p = c->profile;
+    double ms = 0, best = 0;
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < c->im->ncommands; i++) {
+        const Row *r = &p->rows[i];
+        if (!r->n || r->command->kind != kind) continue;
+        ms += r->ms;
+        n += r->n;
+        best += (double)r->n * 1e3 *
+                roofline(peak_of(c), work_of(c->im, r->command));
+    }
+    if (n == 0) return;
+    printf("  %-14s %6" PRIu64 " %9.3f ms %5.1f %%, %.3f at the roofline\n",
+           name, n / p->steps, ms / p->steps, 100 * ms / p->step_ms,
+           best / p->steps);
+}
+
+static void print_kinds(const Cuda *c)
+{
+    print_kind(c, TITAN_COMMAND_kernel, "kernels");
+    print_kind(c, TITAN_COMMAND_gemm, "matrix products");
+    print_kind(c, TITAN_COMMAND_copy, "copies");
+    print_kind(c, TITAN_COMMAND_zero, "zero fills");
+}
+
+static TitanStatus print_table(Cuda *c)
+{
+    const CudaProfile *p = c->profile;
+    Row *rows = calloc((size_t)c->im->ncommands + 1, sizeof *rows);
+    if (!rows) return titan_fail(c->story, TITAN_UNAVAILABLE, "out of memory");
+    uint32_t n = sorted_rows(c, rows);
+    printf("\nprofile: %.3f ms a step, %" PRIu32 " commands, mean of %" PRIu32
+           " steps\n",
+           p->step_ms / p->steps, p->n, p->steps);
+    print_kinds(c);
+    printf("\n%-44s %-16s %6s %9s %5s %9s %7s %7s %5s\n", "command", "source",
+           "n", "ms", "%", "us each", "GB/s", "TFLOP/s", "roof");
+    for (uint32_t i = 0; i < n; i++)
+        print_row(c, &rows[i]);
+    free(rows);
+    return TITAN_OK;
+}
+
+/* ----------------------------------------------------------------- trace -- */
+
+static json_t *trace_event(const Cuda *c, const Launch *l)
+{
+    char name[160], source[512];
+    Work w = work_of(c->im, l->command);
+    double s = l->ms * 1e-3;
+    name_of(c->im, l->command, name, sizeof name);
+    snprintf(source, sizeof source, "%s:%" PRIu32,
+             titan_string(c->im, l->command->file), l->command->line);
+    return json_pack(
+        "{s:s, s:s, s:i, s:i, s:f, s:f, s:{s:s, s:f, s:f, s:f, s:f}}", "name",
+        name, "ph", "X", "pid", 0, "tid", (int)l->command->stream, "ts",
+        l->start * 1e3, "dur", l->ms * 1e3, "args", "source", source, "bytes",
+        w.bytes, "flops", w.flops, "GB_per_s", s > 0 ? w.bytes / s / 1e9 : 0,
+        "TFLOP_per_s", s > 0 ? w.flops / s / 1e12 : 0);
+}
+
+static json_t *trace(const Cuda *c)
+{
+    const CudaProfile *p = c->profile;
+    json_t *events = json_array();
+    for (uint32_t i = 0; i < p->n; i++)
+        if (is_work(p->launches[i].command))
+            json_array_append_new(events, trace_event(c, &p->launches[i]));
+    return json_pack("{s:o, s:s}", "traceEvents", events, "displayTimeUnit",
+                     "ms");
+}
+
+TitanStatus cuda_profile_write(TitanDevice *d, const char *path)
+{
+    Cuda *c = (Cuda *)d;
+    if (!c->profile || c->profile->steps == 0)
+        return titan_fail(c->story, TITAN_USAGE,
+                          "--profile needs at least one step");
+    TRY(print_table(c));
+    json_t *root = trace(c);
+    bool ok = root && json_dump_file(root, path, JSON_COMPACT) == 0;
+    int error = errno;
+    json_decref(root);
+    if (ok) return TITAN_OK;
+    return titan_fail(c->story, TITAN_IO, "could not write \"%s\": %s", path,
+                      strerror(error));
+}
