@@ -1,5 +1,7 @@
 /* sources: runtime/image.c runtime/streams.c runtime/status.c
- * runtime/describe.c runtime/layout.c runtime/narrow.c runtime/ptx.c */
+ * runtime/describe.c runtime/layout.c runtime/narrow.c runtime/ptx.c
+ * build/libtitanrt.a */
+/* links: -ljansson -ldl -lpthread */
 /*
  * The image reader: what it takes can be listed and laid out without a check
  * of its own.  The hash is made to fit, so that the fuzzer gets past it.

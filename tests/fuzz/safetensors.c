@@ -1,5 +1,5 @@
 /* sources: runtime/safetensors.c runtime/status.c runtime/narrow.c
- * runtime/image.c */
+ * runtime/image.c runtime/streams.c */
 /*
  * The safetensors header: any bytes are taken or refused, never more.
  */
