@@ -149,6 +149,11 @@ def run_ours(program, work, steps, folder):
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         env=dict(os.environ, LD_LIBRARY_PATH=library_path()))
     while child.poll() is None:
+        if time.monotonic() - start > work.get("seconds", 60):
+            child.kill()
+            child.wait()
+            memory.stop()
+            return {"error": "not done in time", "first": first}
         if first is None and os.path.exists(metrics) and \
                 os.path.getsize(metrics):
             first = time.monotonic() - start
@@ -275,11 +280,16 @@ def order_of(work, a):
     return order
 
 
+def say(work, who, start):
+    print(f"... {work['name']}: {who}, {time.monotonic() - start:.1f} s",
+          file=sys.stderr, flush=True)
+
+
 def run_work(work, a, scratch, deadline):
     program = find_program(a.programs, work, scratch)
     steps, runs = a.steps or work["steps"], {}
     for peer in order_of(work, a):
-        who = peer["name"] if peer else "titan"
+        who, start = peer["name"] if peer else "titan", time.monotonic()
         if time.monotonic() > deadline:
             runs.setdefault(who, []).append({"error": "no time left"})
         elif peer:
@@ -287,6 +297,7 @@ def run_work(work, a, scratch, deadline):
         elif program:
             runs.setdefault(who, []).append(
                 run_ours(program, work, steps, scratch))
+        say(work, who, start)
     return {who: merged(of) for who, of in runs.items()}
 
 
@@ -295,7 +306,7 @@ def main(a):
     deadline = time.monotonic() + a.budget
     print(f"{describe()}: {' '.join(sys.argv)}")
     print(f"{'work':16} {'who':8} {'tokens/s':>12} {'ratio':>7}"
-          f" {'first s':>8} {'GiB':>8} {'arena':>8} {'loss 1':>8}")
+          f" {'first s':>8} {'GiB':>8} {'arena':>8} {'loss 1':>8}", flush=True)
     everything = {}
     with tempfile.TemporaryDirectory() as scratch:
         for work in works:

@@ -90,7 +90,7 @@ static bool run_pass(Run *r, const Step *s)
                   .values = s->values,
                   .asked = asked,
                   .noptions = s->noptions,
-                  .remarks = r->o->remarks};
+                  .pass = s->pass->name};
     bool ok = s->pass->run(m, &cx);
     if (m->diag->nerrors == errors && !ok)
         BUG("pass '%s' failed without saying why", s->pass->name);

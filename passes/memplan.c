@@ -100,11 +100,10 @@ bool pass_memplan(Module *m, PassCtx *cx)
     for (int lane = 0; lane < 2; lane++) {
         int64_t moment, peak = place_temporaries(m, &live, lane);
         int64_t least = live_most(&live, lane, &moment, m->scratch);
-        if (cx->remarks)
-            buf_printf(cx->remarks,
-                       "memplan: %s has %" PRId64 " bytes, at least %" PRId64
-                       " live at once\n",
-                       lane ? "lane" : "frame", peak, least);
+        pass_remark(m, cx, (Loc){0},
+                    "%s has %" PRId64 " bytes, at least %" PRId64
+                    " live at once",
+                    lane ? "lane" : "frame", peak, least);
     }
     return true;
 }

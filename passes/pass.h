@@ -32,7 +32,7 @@ typedef struct PassCtx {
     const char *const *keys, *const *values; /* name{key=value} */
     bool *asked; /* which of them pass_option was asked for */
     uint32_t noptions;
-    Buf *remarks; /* one line each, or NULL: fused what, missed what */
+    const char *pass; /* its name */
 } PassCtx;
 
 typedef struct Pass {
@@ -62,6 +62,14 @@ const char *pass_option(const Module *m, const PassCtx *cx, const char *name,
 int64_t pass_option_int(const Module *m, const PassCtx *cx, const char *name,
                         int64_t otherwise);
 
+/* What the pass did, and what it could not do and why: for those who ask by
+ * -Rpass and -Rpass-missed.  What is costly to find out is asked for first. */
+bool pass_remarks(const Module *m, const PassCtx *cx, bool missed);
+void pass_remark(const Module *m, const PassCtx *cx, Loc at, const char *fmt,
+                 ...) PRINTF(4, 5);
+void pass_missed(const Module *m, const PassCtx *cx, Loc at, const char *fmt,
+                 ...) PRINTF(4, 5);
+
 /* Runs a pipeline text: "inline,canonicalise,fuse{tile=64}", in which the name
  * of a pipeline stands for its text.  The module is verified after every
  * pass. --print-after goes to stdout, times to stderr. */
@@ -72,7 +80,6 @@ typedef struct PipelineOpts {
     bool time_passes;         /* a table on stderr at the end */
     bool check_meaning;       /* interpreter before and after each pass */
     uint64_t seed;            /* of its inputs */
-    Buf *remarks;
     bool locs;
     bool verify_end;     /* after the last pass alone */
     uint32_t most_steps; /* run no more passes than these; 0: all */

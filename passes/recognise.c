@@ -45,7 +45,16 @@ typedef struct Search {
     bool *in; /* the region, by value */
     bool *copied;
     bool contracted; /* the axis ends in a contraction */
+    const char *why; /* there is no region */
+    Value culprit;
 } Search;
+
+static bool refuse(Search *s, const char *why, Value culprit)
+{
+    s->why = why;
+    s->culprit = culprit;
+    return false;
+}
 
 static bool has_axes(const Search *s, Value v)
 {
@@ -150,7 +159,8 @@ static bool add_users(Search *s, bool *more)
     for (uint32_t i = s->fn->nparams; i < s->fn->ninsts; i++) {
         const Inst *in = &s->fn->insts[i];
         if (s->in[i] || !reads_large(s, in)) continue;
-        if (!may_join(s, (Value){i})) return false;
+        if (!may_join(s, (Value){i}))
+            return refuse(s, "cannot be made in tiles", (Value){i});
         s->in[i] = *more = true;
     }
     return true;
@@ -176,7 +186,8 @@ static bool add_between(Search *s, bool *more)
     }
     for (uint32_t i = 0; i < n; i++) {
         if (s->in[i] || !below[i] || !above[i]) continue;
-        if (!may_join(s, (Value){i})) return false;
+        if (!may_join(s, (Value){i}))
+            return refuse(s, "cannot be made in tiles", (Value){i});
         s->in[i] = *more = true;
     }
     return true;
@@ -210,7 +221,7 @@ static bool is_closed(Search *s)
         if (!s->in[i]) continue;
         bool large = has_axes(s, (Value){i});
         bool leaves = used_outside(s, (Value){i});
-        if (large && leaves) return false;
+        if (large && leaves) return refuse(s, "is needed whole", (Value){i});
         if (in->op == OP_einsum && !large) s->contracted = true;
         used |= leaves;
     }
@@ -296,10 +307,26 @@ static bool find_region(Search *s, Value mark)
     s->contracted = false;
     bool *seen = NEW_ARRAY(s->arena, bool, n + 1);
     Value of = inst_arg(s->fn, inst_of(s->fn, mark), 0);
-    if (!find_heads(s, of, seen) || !grow(s) || !is_closed(s)) return false;
+    if (!find_heads(s, of, seen))
+        return refuse(s, "is not made from a contraction", of);
+    if (!grow(s)) return false;
+    s->why = NULL;
+    if (!is_closed(s)) return s->why ? false : refuse(s, "is not used", mark);
     add_endings(s);
     copy_masks(s);
     return true;
+}
+
+static void say_refused(const Search *s, const PassCtx *cx)
+{
+    Module *m = s->m;
+    const Inst *in = inst_of(s->fn, s->culprit);
+    Str name = s->fn->names[s->culprit.id];
+    if (!pass_remarks(m, cx, true)) return;
+    pass_missed(m, cx, in->loc,
+                "the exponentials over %s are summed in no region: %s%s%s %s",
+                axes_str(m, s->axes, s->naxes), op_info((Op)in->op)->name,
+                name.id ? " " : "", name.id ? str_of(m, name) : "", s->why);
 }
 
 static Fn *next_region(Module *m, PassCtx *cx, const Fn *fn)
@@ -307,7 +334,11 @@ static Fn *next_region(Module *m, PassCtx *cx, const Fn *fn)
     Search s = {.m = m, .arena = m->scratch, .fn = fn};
     s.uses = fn_uses(fn, m->scratch);
     for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
-        if (!is_mark(&s, (Value){i}) || !find_region(&s, (Value){i})) continue;
+        if (!is_mark(&s, (Value){i})) continue;
+        if (!find_region(&s, (Value){i})) {
+            say_refused(&s, cx);
+            continue;
+        }
         const char *kind = s.contracted ? "attention" : "loss";
         Str stem = str_printf(&m->strs, "%s.%s", str_of(m, fn->name), kind);
         Outline o = {.in = s.in,
@@ -315,9 +346,8 @@ static Fn *next_region(Module *m, PassCtx *cx, const Fn *fn)
                      .name = fn_fresh_name(m, str_of(m, stem)),
                      .kind = module_str(m, kind),
                      .finish = late_scales};
-        if (cx->remarks)
-            buf_printf(cx->remarks, "recognise: %s over %s in @%s\n", kind,
-                       axes_str(m, s.axes, s.naxes), str_of(m, fn->name));
+        pass_remark(m, cx, fn->insts[i].loc, "%s over %s in @%s", kind,
+                    axes_str(m, s.axes, s.naxes), str_of(m, fn->name));
         return outline(m, fn, &o);
     }
     return NULL;

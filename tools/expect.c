@@ -28,17 +28,30 @@ static const char *severity_word(Severity s)
         return "warning";
     case SEV_note:
         return "note";
+    case SEV_remark:
+        return "remark";
     }
     return "report";
+}
+
+/* What stands in brackets. */
+static const char *label_of(const ReportView *r)
+{
+    return r->pass ? r->pass : diag_word(r->id);
 }
 
 /* After `expected-`: "error@+1 {{text}}". */
 static bool read_one(const char *s, Expectation *e)
 {
-    bool error = strncmp(s, "error", 5) == 0;
-    if (!error && strncmp(s, "warning", 7) != 0) return false;
-    e->severity = error ? SEV_error : SEV_warning;
-    s += error ? 5 : 7;
+    static const Severity able[] = {SEV_error, SEV_warning, SEV_remark};
+    const char *word = NULL;
+    for (unsigned i = 0; i < sizeof able / sizeof *able && !word; i++) {
+        e->severity = able[i];
+        word = severity_word(able[i]);
+        if (strncmp(s, word, strlen(word)) != 0) word = NULL;
+    }
+    if (!word) return false;
+    s += strlen(word);
     e->line = e->at;
     if (strncmp(s, "@unknown", 8) == 0) {
         e->file = e->line = 0;
@@ -78,7 +91,7 @@ static bool meets(const Diag *d, const Expectation *e, const ReportView *r)
         e->line != line)
         return false;
     const char *whole =
-        arena_printf(d->arena, "%s [%s]", r->message, diag_word(r->id));
+        arena_printf(d->arena, "%s [%s]", r->message, label_of(r));
     return strstr(whole, arena_strndup(d->arena, e->text, e->n)) != NULL;
 }
 
@@ -97,8 +110,7 @@ static void print_unexpected(const Diag *d, const ReportView *r, Buf *out)
     Place p = {0};
     if (r->at.file) p = diag_place(d, r->at);
     buf_printf(out, "%s:%u: unexpected %s: %s [%s]\n", p.path ? p.path : "-",
-               p.line, severity_word(r->severity), r->message,
-               diag_word(r->id));
+               p.line, severity_word(r->severity), r->message, label_of(r));
 }
 
 static void compare(const Diag *d, Buf *out)

@@ -74,28 +74,27 @@ void show_reports(const Diag *d, const Options *o)
 
 /* ------------------------------------------------------------- remarks -- */
 
-static bool matches(const char *pattern, const char *pass, size_t n)
+static bool matches(const char *pattern, const char *pass)
 {
     regex_t r;
-    char name[64];
-    if (!pattern || n >= sizeof name) return false;
-    memcpy(name, pass, n);
-    name[n] = 0;
-    if (regcomp(&r, pattern, REG_EXTENDED | REG_NOSUB) != 0) return false;
-    bool yes = regexec(&r, name, 0, NULL, 0) == 0;
+    if (!pattern || regcomp(&r, pattern, REG_EXTENDED | REG_NOSUB) != 0)
+        return false;
+    bool yes = regexec(&r, pass, 0, NULL, 0) == 0;
     regfree(&r);
     return yes;
 }
 
-void show_remarks(const Buf *remarks, const Options *o)
+static bool wanted(const void *user, const char *pass, bool missed)
 {
-    for (const char *s = remarks->n ? remarks->at : ""; *s;) {
-        size_t line = strcspn(s, "\n"), pass = strcspn(s, ":\n");
-        bool missed = strncmp(s + pass, ": missed:", 9) == 0;
-        if (matches(option_text(o, missed ? OPT_missed : OPT_remarks), s, pass))
-            fprintf(stderr, "%.*s\n", (int)line, s);
-        s += line + (s[line] == '\n');
-    }
+    const Options *o = user;
+    return matches(option_text(o, missed ? OPT_missed : OPT_remarks), pass);
+}
+
+void show_ask_remarks(Diag *d, const Options *o)
+{
+    if (!option_given(o, OPT_remarks) && !option_given(o, OPT_missed)) return;
+    d->wanted = wanted;
+    d->wanted_by = o;
 }
 
 void show_passes(void)

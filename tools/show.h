@@ -14,9 +14,9 @@
 bool show_options_valid(const Options *o, char error[OPTION_ERROR]);
 /* All reports on stderr, as --diagnostics and --color ask. */
 void show_reports(const Diag *d, const Options *o);
-/* Remarks are lines `pass: did this` and `pass: missed: that`; those whose
- * pass matches -Rpass, or -Rpass-missed, go to stderr. */
-void show_remarks(const Buf *remarks, const Options *o);
+/* Remarks of passes that match -Rpass, or -Rpass-missed, are collected among
+ * the reports.  The options must outlive the Diag. */
+void show_ask_remarks(Diag *d, const Options *o);
 /* The passes and the pipelines, a line each, on stdout. */
 void show_passes(void);
 

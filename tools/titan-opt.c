@@ -74,12 +74,12 @@ static bool read_module(Unit *u, const Options *o, const char *text, size_t n)
     return module_parse(&u->m, source) && module_verify(&u->m);
 }
 
-static bool run_passes(Unit *u, Work *w, Buf *remarks)
+static bool run_passes(Unit *u, Work *w)
 {
     const Options *o = w->o;
     const char *passes = option_text(o, OPT_passes);
-    bool remarked = option_given(o, OPT_remarks) || option_given(o, OPT_missed);
     if (!passes) return true;
+    show_ask_remarks(&u->diag, o);
     PipelineOpts p = {
         .print_after = option_text(o, OPT_print_after),
         .dump_dir = option_text(o, OPT_dump_dir),
@@ -87,7 +87,6 @@ static bool run_passes(Unit *u, Work *w, Buf *remarks)
         .time_passes = option_given(o, OPT_time_passes),
         .check_meaning = option_given(o, OPT_check_meaning),
         .seed = strtoull(option_text(o, OPT_check_meaning), NULL, 10),
-        .remarks = remarked ? remarks : NULL,
         .locs = option_given(o, OPT_locs),
         .verify_end = strcmp(option_text(o, OPT_verify), "end") == 0,
         .on_step = on_step,
@@ -136,11 +135,8 @@ static bool print_outcome(Unit *u, Work *w)
 static bool run_part(Work *w, const char *text, size_t n)
 {
     Unit u;
-    Buf remarks = {0};
     unit_init(&u);
-    bool ok = read_module(&u, w->o, text, n) && run_passes(&u, w, &remarks);
-    show_remarks(&remarks, w->o);
-    buf_release(&remarks);
+    bool ok = read_module(&u, w->o, text, n) && run_passes(&u, w);
     if (option_given(w->o, OPT_expected)) {
         ok = expect_met(&u.diag);
     } else {

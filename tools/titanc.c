@@ -101,15 +101,13 @@ static void on_step(void *user, uint32_t step, const char *pass)
 static bool run_passes(Job *j, const char *text, uint32_t most_steps)
 {
     const Options *o = j->r->o;
-    bool remarked = option_given(o, OPT_remarks) || option_given(o, OPT_missed);
-    Buf remarks = {0};
+    show_ask_remarks(&j->diag, o);
     PipelineOpts p = {
         .print_after = option_text(o, OPT_print_after),
         .dump_dir = option_text(o, OPT_dump_dir),
         .stop_after = option_text(o, OPT_stop_after),
         .time_passes = option_given(o, OPT_time_passes),
         .check_meaning = option_given(o, OPT_check_meaning),
-        .remarks = remarked ? &remarks : NULL,
         .locs = option_given(o, OPT_locs),
         .most_steps = most_steps,
         .on_step = on_step,
@@ -117,10 +115,7 @@ static bool run_passes(Job *j, const char *text, uint32_t most_steps)
     };
     if (p.check_meaning)
         p.seed = strtoull(option_text(o, OPT_check_meaning), NULL, 10);
-    bool ok = pipeline_run(&j->m, text, &p);
-    show_remarks(&remarks, o);
-    buf_release(&remarks);
-    return ok;
+    return pipeline_run(&j->m, text, &p);
 }
 
 /* ----------------------------------------------------------------- text -- */

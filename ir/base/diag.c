@@ -93,6 +93,15 @@ static bool known(const Diag *d, const Report *r)
     return false;
 }
 
+static void append(Diag *d, Report *r)
+{
+    if (d->last)
+        d->last->next = r;
+    else
+        d->first = r;
+    d->last = r;
+}
+
 /* Whether the report is kept; counts it. */
 static bool admit(Diag *d, Severity severity)
 {
@@ -107,12 +116,7 @@ static Report *report(Diag *d, Severity severity, DiagId id, Span at,
     Report *r = NEW(d->arena, Report);
     *r = (Report){.arena = d->arena, .severity = severity, .id = id, .at = at};
     r->message = format(d->arena, fmt, args);
-    if (known(d, r) || !admit(d, severity)) return r;
-    if (d->last)
-        d->last->next = r;
-    else
-        d->first = r;
-    d->last = r;
+    if (!known(d, r) && admit(d, severity)) append(d, r);
     return r;
 }
 
@@ -133,6 +137,47 @@ Report *diag_warning(Diag *d, DiagId id, Span at, const char *fmt, ...)
     va_end(args);
     return r;
 }
+
+/* --------------------------------------------------------------- remarks -- */
+
+bool diag_wants_remarks(const Diag *d, const char *pass, bool missed)
+{
+    return d->wanted && d->wanted(d->wanted_by, pass, missed);
+}
+
+static Report *same_remark(const Diag *d, const Report *r)
+{
+    for (Report *o = d->first; o; o = o->next)
+        if (o->severity == SEV_remark && same_span(o->at, r->at) &&
+            o->missed == r->missed && !strcmp(o->pass, r->pass) &&
+            !strcmp(o->message, r->message))
+            return o;
+    return NULL;
+}
+
+void diag_remark(Diag *d, const char *pass, bool missed, Span at,
+                 const char *fmt, ...)
+{
+    if (!diag_wants_remarks(d, pass, missed)) return;
+    va_list args;
+    va_start(args, fmt);
+    Report *r = NEW(d->arena, Report);
+    *r = (Report){.arena = d->arena,
+                  .severity = SEV_remark,
+                  .at = at,
+                  .message = format(d->arena, fmt, args),
+                  .pass = arena_strdup(d->arena, pass),
+                  .missed = missed,
+                  .times = 1};
+    va_end(args);
+    Report *old = same_remark(d, r);
+    if (old)
+        old->times++;
+    else
+        append(d, r);
+}
+
+/* ----------------------------------------------------------------- parts -- */
 
 PRINTF(4, 0)
 static void attach(Report *r, PartKind kind, Span at, const char *fmt,
@@ -186,6 +231,6 @@ Place diag_place(const Diag *d, Span at)
 const Report *diag_next(const Diag *d, const Report *after, ReportView *out)
 {
     const Report *r = after ? after->next : d->first;
-    if (r) *out = (ReportView){r->id, r->severity, r->at, r->message};
+    if (r) *out = (ReportView){r->id, r->pass, r->severity, r->at, r->message};
     return r;
 }

@@ -37,7 +37,15 @@ typedef enum DiagId {
     DIAG_count
 } DiagId;
 
-typedef enum Severity { SEV_error, SEV_warning, SEV_note } Severity;
+typedef enum Severity {
+    SEV_error,
+    SEV_warning,
+    SEV_note,
+    SEV_remark /* what a pass did or could not do; collected when asked for */
+} Severity;
+
+/* Whether somebody asked what PASS did, or what it could not do (missed). */
+typedef bool RemarkFilter(const void *user, const char *pass, bool missed);
 
 typedef struct Source {
     const char *path; /* as the user wrote it */
@@ -54,6 +62,8 @@ typedef struct Diag {
     Report *first, *last;
     uint32_t nerrors, nwarnings;
     uint32_t max_errors; /* 20; later errors are counted, not kept */
+    RemarkFilter *wanted; /* NULL: no remarks */
+    const void *wanted_by;
 } Diag;
 
 void diag_init(Diag *d, Arena *arena);
@@ -65,6 +75,11 @@ Report *diag_error(Diag *d, DiagId id, Span at, const char *fmt, ...)
     PRINTF(4, 5);
 Report *diag_warning(Diag *d, DiagId id, Span at, const char *fmt, ...)
     PRINTF(4, 5);
+/* A remark of a pass, which takes the place of an id: MISSED says what it could
+ * not do, and why.  The same one again is counted. */
+bool diag_wants_remarks(const Diag *d, const char *pass, bool missed);
+void diag_remark(Diag *d, const char *pass, bool missed, Span at,
+                 const char *fmt, ...) PRINTF(5, 6);
 /* A short text under a second place of the same line (or its own excerpt). */
 void report_label(Report *r, Span at, const char *fmt, ...) PRINTF(3, 4);
 /* A note with a place, or without one (file 0). */
@@ -93,7 +108,8 @@ const char *diag_title(DiagId id);
 
 /* Iteration, for --verify-diagnostics. */
 typedef struct ReportView {
-    DiagId id;
+    DiagId id;        /* DIAG_none: a remark */
+    const char *pass; /* that made it; else NULL */
     Severity severity;
     Span at;
     const char *message;

@@ -339,9 +339,22 @@ static void limit_lines(Buf *out, size_t start)
     }
 }
 
+/* One line: there may be hundreds. */
+static void render_remark(Renderer *r, const Report *rep)
+{
+    add_head(r, rep->at, r->style->note, "remark", rep->message);
+    if (rep->times > 1) buf_printf(r->out, ", %u times", rep->times);
+    buf_printf(r->out, " [-Rpass%s=%s]\n", rep->missed ? "-missed" : "",
+               rep->pass);
+}
+
 static void render_text(Renderer *r, const Report *rep)
 {
     size_t start = r->out->n;
+    if (rep->severity == SEV_remark) {
+        render_remark(r, rep);
+        return;
+    }
     bool error = rep->severity == SEV_error;
     add_head(r, rep->at, error ? r->style->error : r->style->warning,
              error ? "error" : "warning", rep->message);
@@ -386,9 +399,16 @@ static void json_parts(const Diag *d, const Report *rep, PartKind kind,
 
 static void render_json(const Diag *d, const Report *rep, Buf *out)
 {
-    buf_printf(out, "{\"severity\":\"%s\",\"id\":\"%s\",\"message\":",
-               rep->severity == SEV_error ? "error" : "warning",
+    bool remark = rep->severity == SEV_remark;
+    buf_printf(out, "{\"severity\":\"%s\",\"id\":\"%s\",",
+               remark                       ? "remark"
+               : rep->severity == SEV_error ? "error"
+                                            : "warning",
                diag_word(rep->id));
+    if (remark)
+        buf_printf(out, "\"pass\":\"%s\",\"missed\":%s,\"times\":%u,",
+                   rep->pass, rep->missed ? "true" : "false", rep->times);
+    buf_puts(out, "\"message\":");
     buf_json_str(out, rep->message);
     if (has_place(d, rep->at)) {
         buf_putc(out, ',');

@@ -22,6 +22,9 @@ struct Report {
     DiagId id;
     Span at;
     const char *message;
+    const char *pass; /* of a remark */
+    bool missed;
+    uint32_t times;   /* that the remark was made */
     VEC(Part) parts; /* in the order in which they were added */
 };
 

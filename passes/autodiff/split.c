@@ -95,15 +95,15 @@ static void list_saved(Autodiff *ad, Derived *d, const Joint *j, const Cut *cut)
 /* One line for each value that a turn or a call keeps for the backward. */
 static void remark_saved(const Autodiff *ad, const Derived *d, const Joint *j)
 {
-    Buf *out = ad->cx->remarks;
-    for (uint32_t i = 0; out && i < d->nsaved; i++) {
-        Type t = value_type(j->fn, d->values[i]);
+    for (uint32_t i = 0; i < d->nsaved; i++) {
+        const Inst *in = inst_of(j->fn, d->values[i]);
         Str name = j->fn->names[d->values[i].id];
-        buf_printf(out, "autodiff: @%s keeps %s%s%s, %lld bytes%s\n",
-                   str_of(ad->m, d->of->name),
-                   name.id ? str_of(ad->m, name) : "", name.id ? " : " : "",
-                   type_str(ad->m, t), (long long)type_bytes(ad->m, t),
-                   d->is_repeat ? " a turn" : "");
+        pass_remark(ad->m, ad->cx, in->loc, "@%s keeps %s%s%s, %lld bytes%s",
+                    str_of(ad->m, d->of->name),
+                    name.id ? str_of(ad->m, name) : "", name.id ? " : " : "",
+                    type_str(ad->m, in->type),
+                    (long long)type_bytes(ad->m, in->type),
+                    d->is_repeat ? " a turn" : "");
     }
 }
 

@@ -450,7 +450,7 @@ static void say_missed(Graph *g, uint32_t node)
         add_cluster(g, user->cluster, &nodes);
         const char *why = obstacle(g, &nodes);
         if (why)
-            fuse_missed(g->fx, node_inst(g, x->users[u])->loc,
+            pass_missed(g->fx->m, g->fx->cx, node_inst(g, x->users[u])->loc,
                         "'%s' and '%s' stay apart: %s",
                         op_info((Op)node_inst(g, node)->op)->name,
                         op_info((Op)node_inst(g, x->users[u])->op)->name, why);
@@ -471,6 +471,7 @@ void fuse_cluster(Graph *g)
         for (uint32_t i = 0; i < g->n; i++)
             merged |= merge_siblings(g, i);
     }
-    for (uint32_t i = 0; i < g->n && g->fx->cx->remarks; i++)
+    for (uint32_t i = 0; i < g->n && pass_remarks(g->fx->m, g->fx->cx, true);
+         i++)
         if (g->nodes[i].kind == NODE_loop) say_missed(g, i);
 }

@@ -81,8 +81,4 @@ Fn *fuse_outline(Graph *g);
  * from memory. */
 bool expr_is_cheap(const Module *m, Expr e);
 
-/* Lines for -Rpass and -Rpass-missed. */
-void fuse_remark(Fuse *fx, Loc at, const char *fmt, ...) PRINTF(3, 4);
-void fuse_missed(Fuse *fx, Loc at, const char *fmt, ...) PRINTF(3, 4);
-
 #endif

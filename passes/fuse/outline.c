@@ -6,8 +6,6 @@
  */
 #include "fuse.h"
 
-#include <stdarg.h>
-
 typedef struct Outline {
     Graph *g;
     Builder b;
@@ -27,38 +25,6 @@ static const char *kind_word(NodeKind k)
     default:
         return "loop";
     }
-}
-
-static void remark(Fuse *fx, const char *word, Loc at, const char *fmt,
-                   va_list args)
-{
-    Buf *out = fx->cx->remarks;
-    buf_printf(out, "fuse: %s", word);
-    Span span = loc_span(fx->m, at);
-    if (span.file) {
-        Place p = diag_place(fx->m->diag, span);
-        buf_printf(out, "%s:%u:%u: ", p.path, p.line, p.column);
-    }
-    buf_vprintf(out, fmt, args);
-    buf_putc(out, '\n');
-}
-
-void fuse_remark(Fuse *fx, Loc at, const char *fmt, ...)
-{
-    if (!fx->cx->remarks) return;
-    va_list args;
-    va_start(args, fmt);
-    remark(fx, "", at, fmt, args);
-    va_end(args);
-}
-
-void fuse_missed(Fuse *fx, Loc at, const char *fmt, ...)
-{
-    if (!fx->cx->remarks) return;
-    va_list args;
-    va_start(args, fmt);
-    remark(fx, "missed: ", at, fmt, args);
-    va_end(args);
 }
 
 /* ------------------------------------------------------ group functions -- */
@@ -198,6 +164,36 @@ static FnRef make_group(Body *y, NodeKind kind)
                                     kind_word(kind)));
 }
 
+/* "2 map, reduce, map": the ops of a cluster in order. */
+static void op_words(const Graph *g, const Cluster *c, Buf *out)
+{
+    for (uint32_t i = 0, n; i < c->nodes.n; i += n) {
+        uint8_t op = inst_of(g->fn, g->nodes[c->nodes.at[i]].value)->op;
+        for (n = 1; i + n < c->nodes.n; n++)
+            if (inst_of(g->fn, g->nodes[c->nodes.at[i + n]].value)->op != op)
+                break;
+        if (i > 0) buf_puts(out, ", ");
+        if (n > 1) buf_printf(out, "%u ", n);
+        buf_puts(out, op_info((Op)op)->name);
+    }
+}
+
+static void say_fused(const Graph *g, const Cluster *c, const Fn *group)
+{
+    Fuse *fx = g->fx;
+    uint32_t last = vec_last(&c->nodes);
+    const char *kind = kind_word(g->nodes[last].kind);
+    bool adds = g->nodes[last].kind == NODE_matmul && group->nparams == 3;
+    Buf ops = {0};
+    op_words(g, c, &ops);
+    pass_remark(fx->m, fx->cx, inst_of(g->fn, g->nodes[last].value)->loc,
+                c->nodes.n == 1 ? "%s is a %s of its own, @%s%s"
+                                : "%s in one %s, @%s%s",
+                ops.at, kind, str_of(fx->m, group->name),
+                adds ? ", which adds to what is there" : "");
+    buf_release(&ops);
+}
+
 static void call_group(Outline *o, const Cluster *c)
 {
     Graph *g = o->g;
@@ -218,9 +214,7 @@ static void call_group(Outline *o, const Cluster *c)
                        g->fn->names[g->nodes[y.results.at[i]].value.id]);
         o->made[y.results.at[i]] = v;
     }
-    fuse_remark(fx, in->loc, "fused %u op%s into @%s", c->nodes.n,
-                c->nodes.n == 1 ? "" : "s",
-                str_of(fx->m, fn_of(fx->m, f)->name));
+    if (pass_remarks(fx->m, fx->cx, false)) say_fused(g, c, fn_of(fx->m, f));
 }
 
 /* ------------------------------------------------------ the new function -- */

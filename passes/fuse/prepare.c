@@ -220,11 +220,13 @@ static void prep_call(Prep *p, uint32_t call)
         Value *out = NEW_ARRAY(fx->a, Value, (size_t)region->nresults + 1);
         if (fuse_tile(fx, p->b, region, args, out)) {
             p->fields[call] = out;
-            fuse_remark(fx, in->loc, "@%s runs tile by tile",
-                        str_of(fx->m, region->name));
+            pass_remark(
+                fx->m, fx->cx, in->loc,
+                "@%s runs tile by tile: what is large in it is never whole",
+                str_of(fx->m, region->name));
             return;
         }
-        fuse_missed(fx, in->loc,
+        pass_missed(fx->m, fx->cx, in->loc,
                     "@%s is not cut: it is small, or needs every axis whole",
                     str_of(fx->m, region->name));
     }

@@ -184,7 +184,7 @@ void fuse_sink(Fuse *fx, uint32_t at)
     Sink s = {.fx = fx, .fn = fx->m->fns.at[at]};
     while (find(&s)) {
         Fn *fn = sink_one(&s);
-        fuse_remark(fx, inst_of(s.fn, s.map)->loc,
+        pass_remark(fx->m, fx->cx, inst_of(s.fn, s.map)->loc,
                     "added to its sum turn by turn in @%s",
                     str_of(fx->m, s.fn->name));
         fx->m->fns.at[at] = fn;

@@ -407,7 +407,24 @@ static void write_step(Step *s)
         if (s->whole[i] && !s->before[i]) rewrite_copy(&s->rw, (Value){i});
 }
 
-static bool split_step(Micro *mi, uint32_t at)
+static void say_split(const Step *s, const PassCtx *cx)
+{
+    Module *m = s->mi->m;
+    uint32_t sums = 0, rows = 0, before = 0;
+    for (uint32_t i = 0; i < s->c->fn->ninsts; i++) {
+        bool row = class_of(s, (Value){i}).kind == CLASS_row;
+        sums += s->out[i] && !row;
+        rows += s->out[i] && row;
+        before += s->before[i] && s->c->fn->insts[i].op != OP_arg;
+    }
+    pass_remark(m, cx, s->c->fn->loc,
+                "%" PRId64 " turns of %" PRId64 " rows: %u of the values that "
+                "they leave are sums, %u are rows; before them, %u values are "
+                "made from the whole batch",
+                s->mi->parts, s->mi->size / s->mi->parts, sums, rows, before);
+}
+
+static bool split_step(Micro *mi, uint32_t at, const PassCtx *cx)
 {
     Module *m = mi->m;
     const Fn *fn = m->fns.at[at];
@@ -421,6 +438,7 @@ static bool split_step(Micro *mi, uint32_t at)
     mi->turns = axis_fresh(m, "micro", mi->parts);
     write_body(&s);
     write_step(&s);
+    say_split(&s, cx);
     m->fns.at[at] = rewrite_end(&s.rw);
     module_drop_unused(m);
     return true;
@@ -479,5 +497,5 @@ bool pass_microbatch(Module *m, PassCtx *cx)
     if (!check_size(&mi, fn)) return false;
     while (part_repeat(&mi, train.id))
         continue;
-    return split_step(&mi, train.id);
+    return split_step(&mi, train.id, cx);
 }

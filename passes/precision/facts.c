@@ -36,15 +36,28 @@ static bool is_pinned(const Precision *p, const Facts *f, Value v)
     return attr_flag(p->m, inst_of(f->fn, v)->attr, AT_pinned);
 }
 
+const char *why_not_rounded(const Precision *p, const Facts *f, const Inst *in)
+{
+    bool active = false, data = false, param = false;
+    if (is_update(f, in)) return "it belongs to the update";
+    if (!is_f32(p->m, in->type)) return "it is not f32";
+    for (uint32_t i = 0; i < 2; i++) {
+        Kind k = kind_at(f, in, i);
+        if (is_pinned(p, f, inst_arg(f->fn, in, i)))
+            return "an operand has a dtype that the source says";
+        active = active || k == KIND_active;
+        data = data || k == KIND_data;
+        param = param || k == KIND_param;
+    }
+    const AttrItem *sum = attr_get(p->m, in->attr, AT_sum);
+    if (active || (data && param && sum && sum->n > 0)) return NULL;
+    return data ? "it contracts data with no parameter"
+                : "it reads constants, statistics and parameters alone";
+}
+
 bool is_rounded_einsum(const Precision *p, const Facts *f, const Inst *in)
 {
-    bool active = false;
-    if (is_update(f, in) || !is_f32(p->m, in->type)) return false;
-    for (uint32_t i = 0; i < 2; i++) {
-        if (is_pinned(p, f, inst_arg(f->fn, in, i))) return false;
-        active = active || kind_at(f, in, i) == KIND_active;
-    }
-    return active;
+    return !why_not_rounded(p, f, in);
 }
 
 uint32_t proj_cell(const Precision *p, const Facts *f, const Inst *in)
@@ -62,14 +75,16 @@ static void raise_kind(Precision *p, uint8_t *kind, Kind to)
     p->changed = true;
 }
 
-static Kind param_kind(const Fn *fn, uint32_t i)
+static Kind param_kind(const Module *m, const Fn *fn, uint32_t i)
 {
     switch (fn->params[i].role) {
     case ROLE_param:
     case ROLE_state:
         return KIND_param;
     case ROLE_input:
-        return KIND_active;
+        return dtype_class(type_dtype(m, fn->params[i].type)) == DC_float
+                   ? KIND_active
+                   : KIND_data;
     default:
         return KIND_table;
     }
@@ -81,9 +96,23 @@ static Kind operands_kind(const Precision *p, const Facts *f, const Inst *in)
     for (uint32_t i = 0; i < in->nargs; i++) {
         Type t = value_type(f->fn, inst_arg(f->fn, in, i));
         Kind x = kind_at(f, in, i);
-        if (is_f32(p->m, t) && x > k) k = x;
+        bool counts = is_f32(p->m, t) ||
+                      (x == KIND_data && in->op != OP_gather); /* not its ids */
+        if (counts && x > k) k = x;
     }
     return k;
+}
+
+static bool is_drawn(const Precision *p, const Inst *in)
+{
+    uint32_t n;
+    bool drawn = false;
+    ArenaMark mark = arena_mark(p->m->scratch);
+    Expr *nodes = expr_walk(p->m, attr_expr(p->m, in->attr), p->m->scratch, &n);
+    for (uint32_t i = 0; i < n; i++)
+        drawn = drawn || expr_info(p->m, nodes[i])->op == SC_random;
+    arena_pop(p->m->scratch, mark);
+    return drawn;
 }
 
 static Kind inst_kind(const Precision *p, const Facts *f, Value v)
@@ -95,6 +124,10 @@ static Kind inst_kind(const Precision *p, const Facts *f, Value v)
         return (Kind)f->kind[f->first[v.id]];
     case OP_reduce:
         return KIND_table;
+    case OP_map:
+        return k < KIND_data && is_drawn(p, in) ? KIND_data : k;
+    case OP_einsum: /* with a parameter, data becomes an activation */
+        return is_rounded_einsum(p, f, in) ? KIND_active : k;
     case OP_gather: /* rows chosen by the data */
         return k == KIND_param ? KIND_active : k;
     case OP_proj:
@@ -144,7 +177,7 @@ static void fn_kinds(Precision *p, Facts *f)
         const Inst *in = &f->fn->insts[i];
         if (is_call(in))
             call_kinds(p, f, (Value){i});
-        else if (is_f32(p->m, in->type))
+        else if (!type_info(p->m, in->type)->is_tuple)
             raise_kind(p, &f->kind[f->first[i]], inst_kind(p, f, (Value){i}));
     }
 }
@@ -303,7 +336,7 @@ static void facts_init(Precision *p, Facts *f, const Fn *fn)
     f->update = !fn->entry;
     f->rough_result = NEW_ARRAY(a, bool, fn->nresults + 1);
     for (uint32_t i = 0; i < fn->nparams; i++)
-        f->kind[i] = (uint8_t)param_kind(fn, i);
+        f->kind[i] = (uint8_t)param_kind(p->m, fn, i);
 }
 
 static void note_call(Precision *p, Facts *callee, bool update, uint32_t carry)

@@ -11,8 +11,10 @@
  * What comes in is f32 throughout.  The rules for bf16:
  *
  *   P1  An einsum outside the update that reads an activation rounds both
- *       operands to bf16 and sums in f32.  One that reads a pinned value, or
- *       tables and parameters alone, stays in f32.
+ *       operands to bf16 and sums in f32; so does a contraction of a parameter
+ *       with data (integers among the inputs, draws), which makes an
+ *       activation of it.  One that reads a pinned value, or tables, data or
+ *       parameters alone, stays in f32: angles of positions do.
  *   P2  An activation (made from an einsum, a row of a parameter that data
  *       chose, or an input) is stored in bf16 when somebody reads it roughly:
  *       such an einsum, or a map or move whose own result is stored in bf16.
@@ -49,7 +51,8 @@ typedef struct Writer {
     const Facts *f;
     Uses uses; /* of the old function */
     Builder b;
-    Value *map; /* old value -> new value */
+    Value *map;       /* old value -> new value */
+    uint32_t rounded; /* contractions */
 } Writer;
 
 /* --------------------------------------------------------------- dtypes -- */
@@ -165,7 +168,13 @@ static bool is_added(const Writer *w, Value v)
 
 static Value write_einsum(Writer *w, Value v, const Inst *in)
 {
-    bool rounded = is_rounded_einsum(w->p, w->f, in);
+    const char *why = why_not_rounded(w->p, w->f, in);
+    bool rounded = !why;
+    w->rounded += rounded;
+    if (why && !is_update(w->f, in))
+        pass_missed(w->p->m, w->p->cx, in->loc,
+                    "a contraction in @%s stays in f32: %s",
+                    str_of(w->p->m, w->f->fn->name), why);
     Value *args = new_args(w, in);
     for (uint32_t i = 0; i < 2 && is_f32(w->p->m, in->type); i++)
         args[i] = in_dtype(w, args[i], rounded ? DT_bf16 : DT_f32);
@@ -296,6 +305,12 @@ static Fn *write_fn(Precision *p, const Facts *f)
         w.map[i] = write_inst(&w, (Value){i});
         value_set_name(&w.b, w.map[i], old->names[i]);
     }
+    if (w.rounded > 0)
+        pass_remark(p->m, p->cx, old->loc,
+                    "%u contraction%s of @%s read%s bf16 and sum%s in f32",
+                    w.rounded, w.rounded > 1 ? "s" : "",
+                    str_of(p->m, old->name), w.rounded > 1 ? "" : "s",
+                    w.rounded > 1 ? "" : "s");
     for (uint32_t i = 0; i < old->nresults; i++) {
         Value made = w.map[old->result_values[i].id];
         w.b.loc = old->results[i].loc;
@@ -328,7 +343,7 @@ bool pass_precision(Module *m, PassCtx *cx)
                    dtype);
         return false;
     }
-    Precision p = {.m = m, .states = states};
+    Precision p = {.m = m, .cx = cx, .states = states};
     facts_find(&p);
     for (uint32_t i = 0; i < m->fns.n; i++)
         if (m->fns.at[i]) m->fns.at[i] = write_fn(&p, &p.facts[i]);

@@ -11,6 +11,8 @@
 typedef enum Kind {
     KIND_table,  /* constants, indices, statistics (reductions), scalars */
     KIND_param,  /* parameters and states, and what they alone make */
+    KIND_data,   /* made from integers among the inputs, or drawn: positions and
+                    times are, which must not be rounded, and pixels */
     KIND_active, /* activations and their derivatives */
 } Kind;
 
@@ -32,6 +34,7 @@ typedef struct Facts {
 typedef struct Precision {
     Module *m;
     Facts *facts; /* by function */
+    const PassCtx *cx;
     bool states;  /* parameters and states are stored in bf16 too */
     bool changed;
 } Precision;
@@ -46,7 +49,8 @@ static inline uint32_t cell_of(const Facts *f, Value v, uint32_t field)
 uint32_t proj_cell(const Precision *p, const Facts *f, const Inst *in);
 bool is_f32(const Module *m, Type t);
 bool is_update(const Facts *f, const Inst *in);
-/* An einsum whose operands are rounded to bf16. */
+/* An einsum whose operands are rounded to bf16: NULL, or why they are not. */
+const char *why_not_rounded(const Precision *p, const Facts *f, const Inst *in);
 bool is_rounded_einsum(const Precision *p, const Facts *f, const Inst *in);
 /* A port of an entry whose slot is stored in bf16. */
 bool is_narrow_port(const Precision *p, const Fn *fn, const Port *port);

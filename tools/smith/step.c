@@ -32,7 +32,8 @@ typedef struct Step {
     Weight weights[MOST_WEIGHTS];
     uint32_t nweights;
     uint32_t parts, batch; /* of a step, rows of each */
-    bool tokens;           /* the input is tokens, not numbers */
+    bool tokens;           /* the input is integers */
+    bool embedded;         /* weight 0 has a row for each */
 } Step;
 
 #define PICK(s, list) \
@@ -301,7 +302,7 @@ static uint32_t mean(Step *s, uint32_t each)
 static uint32_t loss(Step *s, uint32_t x)
 {
     uint32_t table =
-        s->tokens && draw_chance(s->w, 50) ? 0 : weight(s, "vocab, embed");
+        s->embedded && draw_chance(s->w, 50) ? 0 : weight(s, "vocab, embed");
     uint32_t y = let(s, "+vocab", "einsum %%v%u, %%w%u sum (embed)", x, table);
     if (draw_chance(s->w, 75)) return mean(s, cross_entropy(s, y));
     y = let(s, "+vocab", "map %%v%u, %%label { tanh(_0) - 0.25 * %s(_1) }", y,
@@ -374,7 +375,13 @@ static void update(Step *s, uint32_t loss_value, Buf *results)
 static uint32_t input(Step *s)
 {
     if (!s->tokens) return let(s, "+embed", "map %%x { _0 }");
+    if (draw_chance(s->w, 25)) /* the tokens are numbers */
+        return let(s, "+embed",
+                   "map %%tokens { %s(imod(_0, 7)) * 0.25 - 0.125 * "
+                   "%s(index(embed)) }",
+                   s->real, s->real);
     uint32_t table = weight(s, "vocab, embed");
+    s->embedded = true;
     return let(s, "+embed", "gather %%w%u, %%tokens axis vocab", table);
 }
 
