@@ -1,8 +1,8 @@
 /*
  * cast.c: types, constants and casts between dtypes, for any vector width.
  *
- * Rounding to a narrow float is done on the bits, so that host and GPU agree:
- * to nearest, ties to even; e4m3 and e5m2 saturate; NaN stays NaN.  A f64
+ * Rounding to a narrow float is to nearest, ties to even, on the bits or by the
+ * GPU, so that both agree; e4m3 and e5m2 saturate; NaN stays NaN.  A f64
  * goes through f32 rounded to odd, so that it is rounded once.
  */
 #include "emit.h"
@@ -215,6 +215,15 @@ static LV round_to_odd(const Site *s, LV x)
     return as_float(s, LLVMBuildSelect(b, exact, u, odd, ""));
 }
 
+/* The GPU's own rounding, which gives the same bits but for those of NaN. */
+static LV f32_to_half(const Site *s, DType to, LV x)
+{
+    LLVMTypeRef t = to == DT_bf16 ? LLVMBFloatTypeInContext(s->cx)
+                                  : LLVMHalfTypeInContext(s->cx);
+    LV half = LLVMBuildFPTrunc(s->b, x, site_type(s, t), "");
+    return LLVMBuildBitCast(s->b, half, site_type(s, int_type(s, 16)), "");
+}
+
 static LV float_to_float(const Site *s, DType to, DType from, LV x)
 {
     LLVMTypeRef t = site_type(s, dtype_reg(s, to));
@@ -224,6 +233,7 @@ static LV float_to_float(const Site *s, DType to, DType from, LV x)
     } else {
         x = widen(s, from, x);
     }
+    if (s->gpu && (to == DT_bf16 || to == DT_f16)) return f32_to_half(s, to, x);
     switch (to) {
     case DT_f64:
         return LLVMBuildFPExt(s->b, x, t, "");

@@ -6,6 +6,8 @@
  * vector load; one that does not step is a scalar; any other is gathered lane
  * by lane.  A load under a guard never touches memory where it is false.
  */
+#include <math.h>
+
 #include "lines.h"
 #include "sm90.h"
 
@@ -291,10 +293,20 @@ static LV load_wide(Emit *e, const NodeInfo *in)
 {
     int64_t coef;
     bool steps = lane_step(e, in->ix, &coef) && coef == 1;
-    /* the GPU has no masked loads */
-    LV v = steps && !(in->a.id && e->s.gpu) ? load_vector(e, in)
-                                            : load_gather(e, in);
+    LV v = e->map == MAP_rows ? gpu_row_loaded(e, in) : NULL;
+    if (!v) { /* the GPU has no masked loads */
+        v = steps && !(in->a.id && e->s.gpu) ? load_vector(e, in)
+                                             : load_gather(e, in);
+    }
     return from_memory(&e->s, (DType)in->dtype, v);
+}
+
+LV emit_load_ahead(Emit *e, const NodeInfo *in)
+{
+    int64_t coef;
+    bool steps = lane_step(e, in->ix, &coef) && coef == 1;
+    bool free = !in->a.id && steps && !from_nodes(e->k, in->ix);
+    return free ? load_vector(e, in) : NULL;
 }
 
 static void store_narrow(Emit *e, const NodeInfo *in)
@@ -327,7 +339,7 @@ static void store_wide(Emit *e, const NodeInfo *in)
 }
 
 /* On the GPU, what stands outside of the lanes is done by every thread of a
- * warp alike, and stored by one. */
+ * row alike, and stored by one. */
 static LV store_condition(Emit *e, const NodeInfo *in)
 {
     LLVMBuilderRef b = e->s.b;
@@ -335,9 +347,13 @@ static LV store_condition(Emit *e, const NodeInfo *in)
     LV mine = NULL;
     LV zero = LLVMConstNull(e->ity);
     LoopKind at = e->k->loops.at[in->loop].kind;
-    bool rows = e->map == MAP_warp || e->map == MAP_tile;
-    if (rows && at == LOOP_items)
+    if (e->map == MAP_tile && at == LOOP_items)
         mine = LLVMBuildICmp(b, LLVMIntEQ, e->lane, zero, "");
+    if (e->map == MAP_rows && at == LOOP_items) {
+        mine = LLVMBuildICmp(b, LLVMIntEQ, e->place, zero, "");
+        if (e->exists) mine = LLVMBuildAnd(b, mine, e->exists, "");
+    }
+    if (e->map == MAP_rows && at == LOOP_lanes) mine = e->active;
     if (at == LOOP_wide) mine = e->active;
     if (at == LOOP_rows)
         mine = LLVMBuildICmp(b, LLVMIntEQ, e->column, zero, "");
@@ -420,6 +436,24 @@ static LV emit_each(const Site *s, OneFn *fn, LV x)
     return out;
 }
 
+static bool is_power_of_two(const NodeInfo *in)
+{
+    int exponent;
+    return in->op == KN_const && fabs(frexp(in->f, &exponent)) == 0.5;
+}
+
+/* Neighbours are divided side by side.  LLVM multiplies instead of dividing by
+ * a power of two. */
+static LV emit_quotient(Emit *e, const Site *s, const NodeInfo *in,
+                        const LV args[])
+{
+    if (s->w == 1 || is_power_of_two(node_info(e->k, in->b)))
+        return LLVMBuildFDiv(s->b, args[0], args[1], "");
+    if (!e->wide[in->b.id])
+        return gpu_quotient_by_one(s, args[0], e->vals[in->b.id]);
+    return gpu_quotient(s, args[0], args[1]);
+}
+
 static LV emit_value(Emit *e, const NodeInfo *in, bool wide)
 {
     Site s = e->s;
@@ -449,6 +483,8 @@ static LV emit_value(Emit *e, const NodeInfo *in, bool wide)
     }
     case KN_scalar: {
         Node typed = in->sc == SC_where ? in->b : in->a;
+        if (s.gpu && in->sc == SC_div && d == DT_f32)
+            return emit_quotient(e, &s, in, args);
         return emit_scalar(&s, (ScalarOp)in->sc,
                            (DType)node_info(e->k, typed)->dtype, args);
     }

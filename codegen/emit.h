@@ -43,17 +43,31 @@ MathFn math_exp, math_log, math_log1p, math_sin, math_cos, math_tanh, math_erf,
     math_sigmoid;
 LV math_pow(const Site *s, DType d, LV x, LV y);
 
+/* gpu_math.c: f32 without branches. */
+LV gpu_quotient(const Site *s, LV x, LV by);
+LV gpu_quotient_by_one(const Site *s, LV x, LV by); /* by: one for all lanes */
+LV gpu_ratio(const Site *s, LV x,
+             LV by); /* x in [0, 1], by in [1, 2], or NaN */
+LV gpu_sqrt(const Site *s, LV x);
+
 /* ------------------------------------------------------------- a kernel */
 
 /* How the loops of a kernel are spread over the machine. */
 typedef enum Mapping {
     MAP_host,   /* a range of items in order; lanes are vectors */
     MAP_thread, /* GPU: a thread takes a few lanes of an item */
-    MAP_warp,   /* GPU: a warp takes an item, its threads the lanes */
+    MAP_rows,   /* GPU: threads share an item's lanes (gpu_rows.c) */
     MAP_column, /* GPU: a block takes 32 lanes, its warps the inner loops */
     MAP_tile,   /* GPU: a warp takes the rows of an item (gpu_tile.c) */
     MAP_tensor  /* GPU: warpgroups take a tile of rows (gpu_tensor.c) */
 } Mapping;
+
+/* GPU rows: what a chunk of lanes has loaded, for a later sweep. */
+typedef struct Loaded {
+    Node node;
+    int64_t chunk;
+    LV value;
+} Loaded;
 
 typedef struct Emit {
     Site s;
@@ -80,7 +94,11 @@ typedef struct Emit {
     LV **pieces; /* fragment: per piece, its elements (fragment.c) */
     LV **kept;   /* per loop over columns: what it leaves */
     bool *holds; /* per node: a condition that is known to be true */
-    LLVMBasicBlockRef *latch; /* per loop: where a turn ends */
+    uint32_t row_threads, places; /* GPU rows: of a row; sums in shared */
+    LV place, exists; /* this thread in its row; its row; NULL: always */
+    VEC(Loaded) loaded;
+    int64_t chunk_number, loaded_bytes; /* of an unrolled sweep; else -1 */
+    LLVMBasicBlockRef *latch;           /* per loop: where a turn ends */
 } Emit;
 
 /* emit.c */
@@ -89,6 +107,8 @@ void emit_body(Emit *e, LoopId loop);
 void emit_straight(Emit *e, LoopId loop);
 LV emit_ix(Emit *e, Ix ix);   /* at lane 0 */
 LV emit_use(Emit *e, Node n); /* widened when lanes are taken together */
+/* A load that needs nothing of its turn but the lane; NULL: another one. */
+LV emit_load_ahead(Emit *e, const NodeInfo *in);
 void emit_enter(Emit *e, LoopId loop, LV var); /* at the start of a turn */
 LLVMBasicBlockRef emit_block(Emit *e, const char *name);
 LV emit_alloca(Emit *e, LLVMTypeRef t, int64_t n);
@@ -121,7 +141,14 @@ void emit_loop_gpu(Emit *e, LoopId loop);
 typedef enum Shuffle { SHUFFLE_xor, SHUFFLE_from } Shuffle;
 LV gpu_shuffle(Emit *e, Shuffle how, LV x, LV other);
 LV gpu_over_warp(Emit *e, const Acc *a, LV x, unsigned w);
+void gpu_barrier(Emit *e);
 LLVMTypeRef acc_type(const Emit *e, const Acc *a, unsigned w);
+
+/* gpu_rows.c */
+void gpu_row_lanes(Emit *e, LoopId loop);
+LV gpu_row_item(Emit *e, LV tid, LV block);
+/* What a load gives, where it is at hand; else NULL. */
+LV gpu_row_loaded(Emit *e, const NodeInfo *in);
 
 /* gpu_tile.c */
 void emit_tile_loop(Emit *e, LoopId loop);

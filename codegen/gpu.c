@@ -2,7 +2,7 @@
  * gpu.c: loops of the kernel IR mapped to a grid of threads.
  *
  *     thread   one thread takes a few neighbouring lanes of an item
- *     warp     one warp takes an item; its threads share each loop over lanes
+ *     rows     some threads share each loop over lanes of an item (gpu_rows.c)
  *     column   one block takes 32 neighbouring lanes of an item; its 32 warps
  *              share each loop inside
  *
@@ -21,11 +21,16 @@ enum { SHORT = 16 }; /* loops that a thread runs by itself */
 
 /* ---------------------------------------------------------------- the grid */
 
+static LoopId lanes_id(const Kir *k)
+{
+    for (LoopId i = 1; i < k->loops.n; i++)
+        if (k->loops.at[i].kind == LOOP_lanes) return i;
+    BUG("no loop over lanes");
+}
+
 static const Loop *lanes_loop(const Kir *k)
 {
-    for (uint32_t i = 1; i < k->loops.n; i++)
-        if (k->loops.at[i].kind == LOOP_lanes) return &k->loops.at[i];
-    BUG("no loop over lanes");
+    return &k->loops.at[lanes_id(k)];
 }
 
 /* Loops right below the lanes that all warps of a block can share. */
@@ -48,39 +53,61 @@ static bool is_column(const Kir *k)
     return any;
 }
 
-/* Lanes of one thread: 16 bytes of the widest operand, and a divisor. */
-static int64_t lanes_of_thread(const Kir *k, int64_t n)
+/* Bytes of the narrowest elements that lie side by side in w lanes.  False:
+ * some lie so in fewer lanes alone. */
+static bool narrowest(const Kir *k, LoopId lanes, int64_t w, unsigned *bytes)
 {
-    unsigned widest = 2;
-    for (uint32_t i = 0; i < k->nargs; i++)
-        if (!k->args[i].counter && dtype_bytes(k->arg_dtypes[i]) > widest)
-            widest = dtype_bytes(k->arg_dtypes[i]);
-    int64_t w = 16 / widest;
-    while (n % w)
-        w /= 2;
-    return w;
+    int64_t coef;
+    *bytes = 16;
+    for (uint32_t i = 1; i < k->nodes.n; i++) {
+        const NodeInfo *in = &k->nodes.at[i];
+        if ((in->op != KN_load && in->op != KN_store) ||
+            !ix_steps(k, in->ix, lanes, 2, &coef) || coef != 1)
+            continue;
+        if (!ix_steps(k, in->ix, lanes, w, &coef)) return false;
+        unsigned b = dtype_bytes(k->arg_dtypes[in->arg]);
+        if (b < *bytes) *bytes = b;
+    }
+    return true;
+}
+
+/* Lanes of one thread: 16 bytes of the narrowest operand, and a divisor. */
+static int64_t lanes_of_thread(const Kir *k)
+{
+    enum { MOST = 8 };
+    unsigned bytes;
+    for (int64_t w = MOST; w > 1; w /= 2)
+        if (lanes_loop(k)->hi % w == 0 &&
+            narrowest(k, lanes_id(k), w, &bytes) && w * bytes <= 16)
+            return w;
+    return 1;
 }
 
 Grid gpu_grid(Kir *k)
 {
     if (k->tensor)
-        return (Grid){MAP_tensor, k->rows,
-                      SM90_GROUP * (k->tensor->groups + 1)};
-    if (!k->across) {
+        return (Grid){.map = MAP_tensor,
+                      .blocks = k->rows,
+                      .threads = SM90_GROUP * (k->tensor->groups + 1)};
+    if (k->tile) {
         k->width = 4;
-        return (Grid){k->tile ? MAP_tile : MAP_warp,
-                      (k->rows + WARPS_OF_ROWS - 1) / WARPS_OF_ROWS,
-                      WARPS_OF_ROWS * WARP};
+        return (Grid){.map = MAP_tile,
+                      .blocks = (k->rows + WARPS_OF_ROWS - 1) / WARPS_OF_ROWS,
+                      .threads = WARPS_OF_ROWS * WARP};
     }
+    if (!k->across) return gpu_rows_grid(k);
     int64_t n = lanes_loop(k)->hi;
     if (is_column(k)) {
         k->width = 1;
-        return (Grid){MAP_column, k->rows * ((n + WARP - 1) / WARP),
-                      COLUMN_WARPS * WARP};
+        return (Grid){.map = MAP_column,
+                      .blocks = k->rows * ((n + WARP - 1) / WARP),
+                      .threads = COLUMN_WARPS * WARP};
     }
-    k->width = lanes_of_thread(k, n);
+    k->width = lanes_of_thread(k);
     int64_t all = k->rows * (n / k->width);
-    return (Grid){MAP_thread, (all + THREADS - 1) / THREADS, THREADS};
+    return (Grid){.map = MAP_thread,
+                  .blocks = (all + THREADS - 1) / THREADS,
+                  .threads = THREADS};
 }
 
 /* ------------------------------------------------------- calls and lanes -- */
@@ -105,7 +132,7 @@ static LV special(Emit *e, const char *name)
                                   "");
 }
 
-static void barrier(Emit *e)
+void gpu_barrier(Emit *e)
 {
     LV zero = i32(e, 0);
     call_named(e, "llvm.nvvm.barrier.cta.sync.aligned.all", &zero, 1);
@@ -246,56 +273,6 @@ static unsigned parts_of(int64_t n)
     return p < 1 ? 1 : (unsigned)p;
 }
 
-/* ------------------------------------------------------- warps over lanes */
-
-/* Four neighbouring lanes a thread: partial sums 4 t .. 4 t + 3. */
-static void warp_vectors(Emit *e, LoopId loop, LV *results)
-{
-    const Loop *l = &e->k->loops.at[loop];
-    unsigned w = HELD;
-    LV *held = held_new(e, l, w, 1);
-    e->s.w = w;
-    e->lanes = loop;
-    e->aligned = true;
-    LV from = LLVMBuildMul(e->s.b, e->lane, emit_iconst(e, w), "");
-    Count c = count_begin(e, from, emit_iconst(e, l->hi), WARP * w);
-    emit_turn(e, loop, c.i, c.latch);
-    held_add(e, l, held, w, 0);
-    count_end(e, &c);
-    e->s.w = 1;
-    e->lanes = 0;
-    e->aligned = false;
-    for (uint32_t a = 0; a < l->accs.n; a++) {
-        const Acc *acc = &l->accs.at[a];
-        LV v = LLVMBuildLoad2(e->s.b, acc_type(e, acc, w), held[a * HELD], "");
-        results[a] = fold_vector(e, acc, gpu_over_warp(e, acc, v, w), w);
-    }
-}
-
-static void warp_scalars(Emit *e, LoopId loop, LV *results)
-{
-    const Loop *l = &e->k->loops.at[loop];
-    unsigned parts = l->accs.n ? parts_of(l->hi) : 1;
-    LV *held = held_new(e, l, 1, parts);
-    strided_parts(e, loop, e->lane, held, parts);
-    for (uint32_t a = 0; a < l->accs.n; a++) {
-        const Acc *acc = &l->accs.at[a];
-        LV v = held_sum(e, acc, held + a * HELD, parts);
-        results[a] = gpu_over_warp(e, acc, v, 1);
-    }
-}
-
-static void warp_lanes(Emit *e, LoopId loop)
-{
-    const Loop *l = &e->k->loops.at[loop];
-    LV *results = NEW_ARRAY(e->k->arena, LV, l->accs.n);
-    if (l->hi % HELD == 0)
-        warp_vectors(e, loop, results);
-    else
-        warp_scalars(e, loop, results);
-    emit_set_results(e, loop, results);
-}
-
 /* -------------------------------------------------------- blocks of columns */
 
 static LV shared_at(Emit *e, const Acc *acc, LV warp)
@@ -312,7 +289,7 @@ static LV over_block(Emit *e, const Acc *acc, LV x)
     LLVMTypeRef t = acc_type(e, acc, 1);
     LV mine = shared_at(e, acc, e->warp);
     LLVMBuildStore(b, x, mine);
-    barrier(e);
+    gpu_barrier(e);
     for (unsigned half = COLUMN_WARPS / 2; half; half /= 2) {
         LLVMBasicBlockRef then = emit_block(e, "half"),
                           on = emit_block(e, "on");
@@ -326,10 +303,10 @@ static LV over_block(Emit *e, const Acc *acc, LV x)
         LLVMBuildStore(b, sum, mine);
         LLVMBuildBr(b, on);
         LLVMPositionBuilderAtEnd(b, on);
-        barrier(e);
+        gpu_barrier(e);
     }
     LV all = LLVMBuildLoad2(b, t, shared_at(e, acc, emit_iconst(e, 0)), "");
-    barrier(e); /* before the room is used again */
+    gpu_barrier(e); /* before the room is used again */
     return all;
 }
 
@@ -373,7 +350,8 @@ static LV find_item(Emit *e, LV tid, LV *lanes, LV *exists)
     LLVMBuilderRef b = e->s.b;
     const Kir *k = e->k;
     LV block = block_number(e);
-    if (e->map == MAP_warp || e->map == MAP_tile) {
+    if (e->map == MAP_rows) return gpu_row_item(e, tid, block);
+    if (e->map == MAP_tile) {
         LV first = LLVMBuildMul(b, block, emit_iconst(e, WARPS_OF_ROWS), "");
         LV item = LLVMBuildAdd(b, first, e->warp, "");
         *exists =
@@ -396,9 +374,10 @@ static LV find_item(Emit *e, LV tid, LV *lanes, LV *exists)
     t = LLVMBuildAdd(b, t, tid, "");
     *exists =
         LLVMBuildICmp(b, LLVMIntSLT, t, emit_iconst(e, k->rows * per), "");
-    *lanes =
-        LLVMBuildMul(b, remainder_of(e, t, per), emit_iconst(e, k->width), "");
-    return quotient(e, t, per);
+    LV item = k->rows == 1 ? emit_iconst(e, 0) : quotient(e, t, per);
+    LV rest = k->rows == 1 ? t : remainder_of(e, t, per);
+    *lanes = LLVMBuildMul(b, rest, emit_iconst(e, k->width), "");
+    return item;
 }
 
 static void gpu_items(Emit *e, LoopId items)
@@ -443,8 +422,8 @@ void emit_loop_gpu(Emit *e, LoopId loop)
         gpu_items(e, loop);
         return;
     case LOOP_lanes:
-        if (e->map == MAP_warp)
-            warp_lanes(e, loop);
+        if (e->map == MAP_rows)
+            gpu_row_lanes(e, loop);
         else
             own_lanes(e, loop);
         return;
@@ -491,10 +470,11 @@ static void set_attribute(Emit *e, const char *key, const char *value)
     LLVMAddAttributeAtIndex(e->fn, LLVMAttributeFunctionIndex, a);
 }
 
-static void add_shared(Emit *e, const char *name)
+/* Room for so many values. */
+static void add_shared(Emit *e, const char *name, uint32_t places)
 {
-    LLVMTypeRef room =
-        LLVMArrayType2(LLVMInt64TypeInContext(e->s.cx), COLUMN_WARPS * WARP);
+    if (!places) return;
+    LLVMTypeRef room = LLVMArrayType2(LLVMInt64TypeInContext(e->s.cx), places);
     char *own = arena_printf(e->k->arena, "%s_shared", name);
     e->shared = LLVMAddGlobalInAddressSpace(e->s.module, room, own, 3);
     LLVMSetLinkage(e->shared, LLVMInternalLinkage);
@@ -511,7 +491,11 @@ static void gpu_function(Emit *e, const char *name, const Grid *g)
                  : LLVMInt64TypeInContext(cx);
     for (uint32_t i = 0; i < e->k->nargs; i++)
         e->args[i] = LLVMGetParam(e->fn, i);
-    if (g->map == MAP_column) add_shared(e, name);
+    e->row_threads = g->row_threads;
+    e->chunk_number = -1;
+    if (g->map == MAP_column) add_shared(e, name, COLUMN_WARPS * WARP);
+    if (g->map == MAP_rows)
+        add_shared(e, name, gpu_rows_places(e->k, g->row_threads));
     lines_begin(e->lines, e, name, e->loc);
     LLVMBasicBlockRef entry = emit_block(e, "entry");
     LLVMBasicBlockRef start = emit_block(e, "start");

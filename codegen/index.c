@@ -297,6 +297,38 @@ bool ix_linear(const Kir *k, Ix x, LoopId loop, int64_t *coef)
     return true;
 }
 
+static bool atom_alike(const Kir *k, uint32_t x, LoopId from, uint32_t y,
+                       LoopId to)
+{
+    const Atom *a = &k->atoms.at[x], *b = &k->atoms.at[y];
+    if (a->kind != b->kind) return false;
+    switch (a->kind) {
+    case ATOM_var:
+        return a->loop == from ? b->loop == to : a->loop == b->loop;
+    case ATOM_div:
+    case ATOM_mod:
+        return a->by == b->by && ix_alike(k, a->of, from, b->of, to);
+    case ATOM_node:
+        return a->node.id == b->node.id;
+    }
+    return false;
+}
+
+bool ix_alike(const Kir *k, Ix x, LoopId from, Ix y, LoopId to)
+{
+    const IxInfo *a = ix_info(k, x), *b = ix_info(k, y);
+    if (a->base != b->base || a->n != b->n) return false;
+    for (uint32_t i = 0; i < a->n; i++) {
+        uint32_t j = 0;
+        while (j < b->n &&
+               (a->terms[i].coef != b->terms[j].coef ||
+                !atom_alike(k, a->terms[i].atom, from, b->terms[j].atom, to)))
+            j++;
+        if (j == b->n) return false;
+    }
+    return true;
+}
+
 /* An atom within a block of w: a remainder steps with its operand when the
  * block cannot straddle a multiple of the divisor, and a quotient stands. */
 static bool atom_steps(const Kir *k, const Atom *a, LoopId loop, int64_t w,

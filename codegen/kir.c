@@ -28,6 +28,15 @@ int64_t tree_partials(int64_t n)
     return p;
 }
 
+/* As many threads as give each 32 elements. */
+int64_t row_threads(int64_t n)
+{
+    int64_t t = n <= ROW_LANES ? 1 : 2;
+    while (t * ROW_GROUP < n && t < ROW_MOST)
+        t *= 2;
+    return t;
+}
+
 LoopId loop_open(Kir *k, LoopKind kind, LoopId parent, int64_t lo, int64_t hi)
 {
     Loop l = {.kind = kind, .parent = parent, .lo = lo, .hi = hi};

@@ -196,6 +196,8 @@ bool ix_linear(const Kir *k, Ix x, LoopId loop, int64_t *coef);
 /* Whether x grows by *coef per index within each block of w indices of the
  * loop that starts at a multiple of w. */
 bool ix_steps(const Kir *k, Ix x, LoopId loop, int64_t w, int64_t *coef);
+/* Whether y is x with the variable of loop `to` for that of `from`. */
+bool ix_alike(const Kir *k, Ix x, LoopId from, Ix y, LoopId to);
 
 /* Nodes and loops (kir.c). */
 LoopId loop_open(Kir *k, LoopKind kind, LoopId parent, int64_t lo, int64_t hi);
@@ -225,6 +227,13 @@ void node_store(Kir *k, LoopId loop, uint32_t arg, Ix ix, Node guard, Node v);
  * p and p + L / 2, and so on.  A function of n alone. */
 int64_t tree_partials(int64_t n);
 enum { TREE_MOST = 128 };
+
+/* Lanes that are reduced, a row, have another tree: L = T * ROW_LANES partial
+ * sums, ROW_LANES neighbours for each of T threads.  The neighbours are added
+ * by halves, then the threads of each group of ROW_GROUP by halves, then the
+ * groups by halves.  A function of n alone too. */
+int64_t row_threads(int64_t n);
+enum { ROW_LANES = 8, ROW_GROUP = 32, ROW_MOST = 512 };
 
 /* Neighbours of a vector of n that one thread of a warp takes; 0: too many. */
 int64_t wide_lanes(int64_t n);

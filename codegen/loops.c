@@ -4,9 +4,9 @@
  *
  * A loop over lanes runs in steps of the vector width and then, for what is
  * left, one index at a time; its body is emitted for both.  The partial sums
- * of a reduction (kir.h, tree_partials) lie in a small array on the stack:
- * index k adds to partial k mod L, and the tree over the partials does not
- * know how many were taken at once.
+ * of a reduction (kir.h) lie in an array on the stack: index k adds to partial
+ * k mod L, and the tree over the partials does not know how many were taken
+ * at once.
  */
 #include "lines.h"
 
@@ -151,19 +151,15 @@ static void partial_add(Emit *e, const Acc *a, LV p, LLVMTypeRef t, LV x,
     LLVMSetAlignment(st, dtype_bytes(a->dtype));
 }
 
-/* Adds the upper half to the lower until `stop` slots are left, `w` slots at
- * a time. */
-static void slots_fold(Emit *e, const Acc *a, const Slots *s, int64_t stop,
-                       unsigned w)
+/* Adds the upper half to the lower until one slot is left. */
+static void slots_fold(Emit *e, const Acc *a, const Slots *s)
 {
-    Site site = at_width(e, w > 1 ? w : s->w);
-    LLVMTypeRef t = site_type(&site, dtype_reg(&site, a->dtype));
-    for (int64_t half = s->n / 2; half >= stop && half > 0; half /= 2) {
-        Count c = count_begin(e, emit_iconst(e, 0), emit_iconst(e, half), w);
+    for (int64_t half = s->n / 2; half > 0; half /= 2) {
+        Count c = count_begin(e, emit_iconst(e, 0), emit_iconst(e, half), 1);
         LV up = LLVMBuildAdd(e->s.b, c.i, emit_iconst(e, half), "");
-        LV x = LLVMBuildLoad2(e->s.b, t, slot_at(e, s, up), "");
+        LV x = LLVMBuildLoad2(e->s.b, s->type, slot_at(e, s, up), "");
         LLVMSetAlignment(x, dtype_bytes(a->dtype));
-        partial_add(e, a, slot_at(e, s, c.i), t, x, site.w);
+        partial_add(e, a, slot_at(e, s, c.i), s->type, x, s->w);
         count_end(e, &c);
     }
 }
@@ -192,14 +188,36 @@ LV fold_vector(Emit *e, const Acc *a, LV v, unsigned w)
     return v;
 }
 
-static LV slots_result(Emit *e, const Acc *a, const Slots *s, unsigned w)
+static LV slots_result(Emit *e, const Acc *a, const Slots *s)
 {
-    bool lanes = w > 1 && s->w == 1 && s->n >= w;
-    slots_fold(e, a, s, lanes ? w : 1, lanes ? w : 1);
-    Site site = at_width(e, lanes ? w : s->w);
+    slots_fold(e, a, s);
+    return LLVMBuildLoad2(e->s.b, s->type, s->at, "");
+}
+
+/* The first n slots in groups of g neighbours: slot i gets the sum of group i.
+ */
+static void fold_groups(Emit *e, const Acc *a, const Slots *s, int64_t n,
+                        unsigned g)
+{
+    Site site = at_width(e, g);
     LLVMTypeRef t = site_type(&site, dtype_reg(&site, a->dtype));
-    LV v = LLVMBuildLoad2(e->s.b, t, s->at, "");
-    return lanes ? fold_vector(e, a, v, w) : v;
+    if (g == 1) return;
+    Count c = count_begin(e, emit_iconst(e, 0), emit_iconst(e, n / g), 1);
+    LV first = LLVMBuildMul(e->s.b, c.i, emit_iconst(e, g), "");
+    LV v = LLVMBuildLoad2(e->s.b, t, slot_at(e, s, first), "");
+    LLVMSetAlignment(v, dtype_bytes(a->dtype));
+    LLVMBuildStore(e->s.b, fold_vector(e, a, v, g), slot_at(e, s, c.i));
+    count_end(e, &c);
+}
+
+/* The tree of a row (kir.h) over T threads. */
+static LV row_result(Emit *e, const Acc *a, const Slots *s, int64_t t)
+{
+    unsigned group = t < ROW_GROUP ? (unsigned)t : ROW_GROUP;
+    fold_groups(e, a, s, s->n, ROW_LANES);
+    fold_groups(e, a, s, t, group);
+    fold_groups(e, a, s, t / group, (unsigned)(t / group));
+    return LLVMBuildLoad2(e->s.b, s->type, s->at, "");
 }
 
 /* ------------------------------------------------------------- scans, turns */
@@ -290,7 +308,7 @@ void emit_seq(Emit *e, LoopId loop)
     }
     count_end(e, &c);
     for (uint32_t a = 0; a < l->accs.n; a++)
-        results[a] = slots_result(e, &l->accs.at[a], &slots[a], 1);
+        results[a] = slots_result(e, &l->accs.at[a], &slots[a]);
     emit_set_results(e, loop, results);
 }
 
@@ -357,7 +375,7 @@ static void emit_lanes(Emit *e, LoopId loop)
     LV lo, hi;
     lanes_bounds(e, l, &lo, &hi);
     unsigned w = (unsigned)e->k->width;
-    int64_t n = tree_partials(l->hi), all = l->hi - l->lo;
+    int64_t t = row_threads(l->hi), n = t * ROW_LANES, all = l->hi - l->lo;
     Slots *slots = NEW_ARRAY(e->k->arena, Slots, l->accs.n);
     LV *results = NEW_ARRAY(e->k->arena, LV, l->accs.n);
     for (uint32_t i = 0; i < l->accs.n; i++)
@@ -371,7 +389,7 @@ static void emit_lanes(Emit *e, LoopId loop)
     }
     if (all < w || !no_rest(e, l, w)) lanes_part(e, loop, lo, hi, 1, slots);
     for (uint32_t i = 0; i < l->accs.n; i++)
-        results[i] = slots_result(e, &l->accs.at[i], &slots[i], w);
+        results[i] = row_result(e, &l->accs.at[i], &slots[i], t);
     emit_set_results(e, loop, results);
 }
 

@@ -330,7 +330,9 @@ LV math_sigmoid(const Site *s, DType d, LV x)
     LV one = num(s, d, 1);
     LV e = math_exp(s, d, neg(s, mag(s, x)));
     LV low = cmp(s, LLVMRealOLT, x, num(s, d, 0));
-    return quo(s, pick(s, low, e, one), add(s, one, e));
+    LV part = pick(s, low, e, one), all = add(s, one, e);
+    return s->gpu && s->w > 1 && d == DT_f32 ? gpu_ratio(s, part, all)
+                                             : quo(s, part, all);
 }
 
 LV math_erf(const Site *s, DType d, LV x)

@@ -24,9 +24,12 @@ const void *machine_emit(LLVMTargetMachineRef tm, LLVMModuleRef module,
 typedef struct Grid {
     Mapping map;
     int64_t blocks;
-    uint32_t threads;
+    uint32_t threads, row_threads;
 } Grid;
 Grid gpu_grid(Kir *k); /* sets k->width */
+Grid gpu_rows_grid(Kir *k);
+/* Places for a value in shared memory that its sums take. */
+uint32_t gpu_rows_places(const Kir *k, uint32_t row_threads);
 void emit_gpu_kernel(Emit *e, const char *name, const Grid *g);
 
 #endif

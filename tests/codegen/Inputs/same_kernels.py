@@ -1,4 +1,4 @@
-"""Fails unless two step.ptx hold as many kernels (to 2), in texts of one length to 5 %."""
+"""Fails unless two step.ptx hold as many kernels (to 2), in texts of one length to 10 %."""
 import sys
 
 counts, sizes = [], []
@@ -9,5 +9,5 @@ for path in sys.argv[1:3]:
     sizes.append(len(kernels))
 if abs(counts[0] - counts[1]) > 2:
     sys.exit(f"{counts[0]} and {counts[1]} kernels")
-if abs(sizes[0] - sizes[1]) > 0.05 * max(sizes):
+if abs(sizes[0] - sizes[1]) > 0.1 * max(sizes):
     sys.exit(f"{sizes[0]} and {sizes[1]} bytes of kernels")

@@ -1,0 +1,366 @@
+/*
+ * gpu_rows.c: rows of the kernel IR mapped to the threads of a GPU.
+ *
+ * An item is a row; row_threads (kir.h) threads share each of its loops over
+ * lanes: a part of a warp, or a block of its own.  A thread takes ROW_LANES
+ * neighbours at a time, so that each load and store is 16 bytes or more, and
+ * every partial sum of the row's tree belongs to one thread.
+ *
+ *     lanes     | t0 x 8 | t1 x 8 | ... | t0 x 8 | t1 x 8 | ...
+ *     chunks    | 0                     | 1
+ *
+ * The chunks of a short row are unrolled, and the loads of a sweep made ahead
+ * of it, all in flight at once.  What a later sweep loads again stays in
+ * registers as it was loaded; it passes through an empty piece of assembly, so
+ * that values made of it are made again rather than held too.
+ */
+#include "target.h"
+
+enum { BLOCK = 128, UNROLLED = 8, TOGETHER = 4 };
+
+/* Bytes of loaded rows that a thread may hold, by the registers it can have. */
+static int64_t bytes_to_keep(const Emit *e)
+{
+    return e->row_threads <= 256 ? 320 : 192;
+}
+
+/* ---------------------------------------------------------------- the grid */
+
+Grid gpu_rows_grid(Kir *k)
+{
+    int64_t most = 1;
+    bool leaves = false;
+    for (uint32_t i = 1; i < k->loops.n; i++) {
+        const Loop *l = &k->loops.at[i];
+        if (l->kind == LOOP_lanes && l->hi > most) most = l->hi;
+        leaves |= l->kind == LOOP_items && l->when.id;
+    }
+    int64_t t = row_threads(most);
+    /* threads that leave early leave with their warp */
+    if (leaves && t < WARP) t = WARP;
+    k->width = ROW_LANES;
+    int64_t rows = t < BLOCK ? BLOCK / t : 1;
+    if (t > WARP) rows = 1;
+    return (Grid){.map = MAP_rows,
+                  .blocks = (k->rows + rows - 1) / rows,
+                  .threads = (uint32_t)(t * rows),
+                  .row_threads = (uint32_t)t};
+}
+
+/* Sums that cross warps, each with a place per warp. */
+uint32_t gpu_rows_places(const Kir *k, uint32_t row_threads)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 1; i < k->loops.n; i++)
+        if (k->loops.at[i].kind == LOOP_lanes) n += k->loops.at[i].accs.n;
+    return row_threads > WARP ? n * WARP : 0;
+}
+
+/* Rows that do not exist are the last one again, and store nothing: their
+ * threads take part in what the warp does together. */
+LV gpu_row_item(Emit *e, LV tid, LV block)
+{
+    LLVMBuilderRef b = e->s.b;
+    int64_t t = e->row_threads, rows = t > WARP ? 1 : BLOCK / t;
+    e->place = LLVMBuildAnd(b, tid, emit_iconst(e, t - 1), "");
+    if (rows == 1) return block;
+    LV item = LLVMBuildMul(b, block, emit_iconst(e, rows), "");
+    LV mine = LLVMBuildUDiv(b, tid, emit_iconst(e, t), "");
+    item = LLVMBuildAdd(b, item, mine, "");
+    if (e->k->rows % rows == 0) return item;
+    LV last = emit_iconst(e, e->k->rows - 1);
+    e->exists = LLVMBuildICmp(b, LLVMIntSLE, item, last, "");
+    return LLVMBuildSelect(b, e->exists, item, last, "");
+}
+
+/* ------------------------------------------------------- what is loaded
+ */
+
+/* The same bits, of which the compiler knows nothing. */
+static LV opaque(Emit *e, LV x)
+{
+    enum { MOST_WORDS = 32 };
+    LLVMBuilderRef b = e->s.b;
+    LLVMTypeRef t = LLVMTypeOf(x), word = LLVMInt32TypeInContext(e->s.cx);
+    bool vector = LLVMGetTypeKind(t) == LLVMVectorTypeKind;
+    LLVMTypeRef one = vector ? LLVMGetElementType(t) : t;
+    unsigned bits = LLVMGetTypeKind(one) == LLVMFloatTypeKind    ? 32
+                    : LLVMGetTypeKind(one) == LLVMDoubleTypeKind ? 64
+                                                                 : 0;
+    if (!bits) bits = LLVMGetIntTypeWidth(one);
+    unsigned n = bits * (vector ? LLVMGetVectorSize(t) : 1) / 32;
+    if (n == 0 || n > MOST_WORDS) return x;
+    LLVMTypeRef words = LLVMVectorType(word, n), types[MOST_WORDS];
+    LV v = LLVMBuildBitCast(b, x, n > 1 ? words : word, ""), in[MOST_WORDS];
+    Buf text = {0};
+    for (unsigned i = 0; i < n; i++) {
+        LV at = LLVMConstInt(word, i, false);
+        in[i] = n > 1 ? LLVMBuildExtractElement(b, v, at, "") : v;
+        types[i] = word;
+        buf_puts(&text, "=r,");
+    }
+    for (unsigned i = 0; i < n; i++)
+        buf_printf(&text, i ? ",%u" : "%u", i);
+    LLVMTypeRef out =
+        n > 1 ? LLVMStructTypeInContext(e->s.cx, types, n, false) : word;
+    LLVMTypeRef ft = LLVMFunctionType(out, types, n, false);
+    LV f = LLVMGetInlineAsm(ft, "", 0, text.at, text.n, true, false,
+                            LLVMInlineAsmDialectATT, false);
+    LV r = LLVMBuildCall2(b, ft, f, in, n, "");
+    buf_release(&text);
+    if (n == 1) return LLVMBuildBitCast(b, r, t, "");
+    LV back = LLVMGetPoison(words);
+    for (unsigned i = 0; i < n; i++)
+        back =
+            LLVMBuildInsertElement(b, back, LLVMBuildExtractValue(b, r, i, ""),
+                                   LLVMConstInt(word, i, false), "");
+    return LLVMBuildBitCast(b, back, t, "");
+}
+
+/* Whether two loads in different loops over lanes are of the same elements. */
+static bool same_load(const Kir *k, const NodeInfo *x, const NodeInfo *y)
+{
+    return y->op == KN_load && x->arg == y->arg && !x->a.id && !y->a.id &&
+           x->loop != y->loop && k->loops.at[y->loop].kind == LOOP_lanes &&
+           k->loops.at[x->loop].hi == k->loops.at[y->loop].hi &&
+           ix_alike(k, x->ix, x->loop, y->ix, y->loop);
+}
+
+LV gpu_row_loaded(Emit *e, const NodeInfo *in)
+{
+    for (uint32_t i = 0; i < e->loaded.n; i++) {
+        const Loaded *x = &e->loaded.at[i];
+        const NodeInfo *by = node_info(e->k, x->node);
+        if (x->chunk != e->chunk_number) continue;
+        if (by == in) return x->value;
+        if (same_load(e->k, by, in)) return opaque(e, x->value);
+    }
+    return NULL;
+}
+
+static bool loaded_again(const Kir *k, const NodeInfo *in)
+{
+    for (uint32_t i = 1; i < k->nodes.n; i++)
+        if (same_load(k, in, &k->nodes.at[i])) return true;
+    return false;
+}
+
+static int64_t loaded_size(const Emit *e, Node n)
+{
+    return ROW_LANES * dtype_bytes((DType)node_info(e->k, n)->dtype);
+}
+
+/* A load that can be made ahead of its turn. */
+static void keep(Emit *e, Node n)
+{
+    const NodeInfo *in = node_info(e->k, n);
+    if (in->op != KN_load ||
+        e->loaded_bytes + loaded_size(e, n) > bytes_to_keep(e))
+        return;
+    for (uint32_t i = 0; i < e->loaded.n; i++)
+        if (e->loaded.at[i].chunk == e->chunk_number &&
+            same_load(e->k, node_info(e->k, e->loaded.at[i].node), in))
+            return;
+    LV v = emit_load_ahead(e, in);
+    if (!v) return;
+    vec_push(e->k->arena, &e->loaded, ((Loaded){n, e->chunk_number, v}));
+    e->loaded_bytes += loaded_size(e, n);
+}
+
+/* What no other sweep loads goes. */
+static void forget(Emit *e, LoopId loop)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < e->loaded.n; i++) {
+        const NodeInfo *in = node_info(e->k, e->loaded.at[i].node);
+        if (in->loop == loop && !loaded_again(e->k, in))
+            e->loaded_bytes -= loaded_size(e, e->loaded.at[i].node);
+        else
+            e->loaded.at[n++] = e->loaded.at[i];
+    }
+    e->loaded.n = n;
+}
+
+/* ------------------------------------------------------------------- sums */
+
+/* The sum over the row's threads of what each has, in all of them. */
+static LV over_row(Emit *e, const Acc *acc, LV x)
+{
+    LLVMBuilderRef b = e->s.b;
+    LLVMTypeRef word = LLVMInt32TypeInContext(e->s.cx);
+    unsigned t = e->row_threads, group = t < WARP ? t : WARP, warps = t / group;
+    for (unsigned mask = group / 2; mask; mask /= 2)
+        x = acc_combine(
+            e, acc, x,
+            gpu_shuffle(e, SHUFFLE_xor, x, LLVMConstInt(word, mask, 0)), 1);
+    if (warps == 1) return x;
+    LLVMTypeRef type = acc_type(e, acc, 1),
+                slot = LLVMInt64TypeInContext(e->s.cx);
+    LV first = emit_iconst(e, (int64_t)e->places * WARP);
+    e->places++;
+    LV mine = LLVMBuildAdd(b, first, e->warp, "");
+    LLVMBuildStore(b, x, LLVMBuildGEP2(b, slot, e->shared, &mine, 1, ""));
+    gpu_barrier(e);
+    LV from = LLVMBuildAnd(b, e->lane, emit_iconst(e, warps - 1), "");
+    from = LLVMBuildAdd(b, first, from, "");
+    x = LLVMBuildLoad2(b, type, LLVMBuildGEP2(b, slot, e->shared, &from, 1, ""),
+                       "");
+    for (unsigned mask = warps / 2; mask; mask /= 2)
+        x = acc_combine(
+            e, acc, x,
+            gpu_shuffle(e, SHUFFLE_xor, x, LLVMConstInt(word, mask, 0)), 1);
+    return x;
+}
+
+/* Partial sums of a thread, in stack slots that become registers: for each
+ * accumulator one vector of neighbours, or a slot for each neighbour. */
+typedef struct Partials {
+    LV *at;
+    unsigned w, each; /* values of a slot; slots of an accumulator */
+} Partials;
+
+static Partials partials_new(Emit *e, const Loop *l, unsigned w)
+{
+    Partials p = {.w = w, .each = ROW_LANES / w};
+    p.at = NEW_ARRAY(e->k->arena, LV, l->accs.n * p.each);
+    for (uint32_t i = 0; i < l->accs.n * p.each; i++) {
+        const Acc *acc = &l->accs.at[i / p.each];
+        p.at[i] = emit_alloca(e, acc_type(e, acc, w), 1);
+        LLVMBuildStore(e->s.b, acc_identity(e, acc, w), p.at[i]);
+    }
+    return p;
+}
+
+static void partials_add(Emit *e, const Loop *l, const Partials *p, unsigned j)
+{
+    for (uint32_t a = 0; a < l->accs.n; a++) {
+        const Acc *acc = &l->accs.at[a];
+        LV at = p->at[a * p->each + j], x = emit_use(e, acc->value);
+        if (e->active)
+            x = LLVMBuildSelect(e->s.b, e->active, x,
+                                acc_identity(e, acc, p->w), "");
+        LV old = LLVMBuildLoad2(e->s.b, acc_type(e, acc, p->w), at, "");
+        LLVMBuildStore(e->s.b, acc_combine(e, acc, old, x, p->w), at);
+    }
+}
+
+static LV partials_sum(Emit *e, const Acc *acc, const Partials *p, uint32_t a)
+{
+    LV x[ROW_LANES];
+    for (unsigned j = 0; j < p->each; j++)
+        x[j] = LLVMBuildLoad2(e->s.b, acc_type(e, acc, p->w),
+                              p->at[a * p->each + j], "");
+    if (p->w > 1) return fold_vector(e, acc, x[0], p->w);
+    for (unsigned n = p->each / 2; n; n /= 2)
+        for (unsigned j = 0; j < n; j++)
+            x[j] = acc_combine(e, acc, x[j], x[j + n], 1);
+    return x[0];
+}
+
+/* ------------------------------------------------------------------ a sweep */
+
+typedef struct Sweep {
+    LoopId loop;
+    const Loop *l;
+    Partials partials;
+    LV first;     /* the thread's first lane */
+    int64_t span; /* lanes of a chunk */
+} Sweep;
+
+/* Neighbour j of a chunk (or all of them), whose first lane is `at`; `cut`:
+ * some threads may be beyond the row. */
+static LV lane_of(Emit *e, const Sweep *s, LV at, unsigned j, bool cut)
+{
+    LLVMBuilderRef b = e->s.b;
+    e->active = e->exists;
+    at = LLVMBuildAdd(b, at, emit_iconst(e, j), "");
+    if (!cut) return at;
+    LV in = LLVMBuildICmp(b, LLVMIntSLT, at, emit_iconst(e, s->l->hi), "");
+    e->active = e->exists ? LLVMBuildAnd(b, in, e->exists, "") : in;
+    return LLVMBuildSelect(b, in, at, emit_iconst(e, 0), "");
+}
+
+static void chunk(Emit *e, const Sweep *s, LV from, bool cut)
+{
+    LV at = LLVMBuildAdd(e->s.b, s->first, from, "");
+    for (unsigned j = 0; j < s->partials.each; j++) {
+        emit_turn(e, s->loop, lane_of(e, s, at, j, cut), NULL);
+        partials_add(e, s->l, &s->partials, j);
+    }
+    e->active = NULL;
+}
+
+/* All loads of the sweep, before its first store. */
+static void load_ahead(Emit *e, const Sweep *s)
+{
+    for (int64_t c = 0, from = 0; from < s->l->hi; c++, from += s->span) {
+        LV at = LLVMBuildAdd(e->s.b, s->first, emit_iconst(e, from), "");
+        at = lane_of(e, s, at, 0, from + s->span > s->l->hi);
+        emit_enter(e, s->loop, at);
+        e->chunk_number = c;
+        for (uint32_t i = 0; i < s->l->body.n; i++)
+            keep(e, s->l->body.at[i]);
+    }
+}
+
+/* A few chunks a turn; the loads of a turn need not wait for each other. */
+static int64_t whole_chunks(Emit *e, const Sweep *s, unsigned n)
+{
+    int64_t step = n * s->span, whole = s->l->hi / step * step;
+    if (!whole) return 0;
+    Count c = count_begin(e, emit_iconst(e, 0), emit_iconst(e, whole), step);
+    for (unsigned i = 0; i < n; i++)
+        chunk(e, s, LLVMBuildAdd(e->s.b, c.i, emit_iconst(e, i * s->span), ""),
+              false);
+    count_end(e, &c);
+    return whole;
+}
+
+static bool is_plain(const Emit *e, const Loop *l)
+{
+    for (uint32_t i = 0; i < l->body.n; i++)
+        if (node_info(e->k, l->body.at[i])->op == KN_loop) return false;
+    return true;
+}
+
+/* Chunks that are in flight together: few where they hold much. */
+static unsigned together(const Emit *e, const Loop *l)
+{
+    unsigned accesses = 0;
+    for (uint32_t i = 0; i < l->body.n; i++) {
+        uint8_t op = node_info(e->k, l->body.at[i])->op;
+        accesses += op == KN_load || op == KN_store;
+    }
+    return accesses > 2 ? 1 : TOGETHER;
+}
+
+void gpu_row_lanes(Emit *e, LoopId loop)
+{
+    const Loop *l = &e->k->loops.at[loop];
+    unsigned w = l->hi % ROW_LANES == 0 ? ROW_LANES : 1;
+    Sweep s = {.loop = loop, .l = l, .partials = partials_new(e, l, w)};
+    s.span = (int64_t)e->row_threads * ROW_LANES;
+    s.first = LLVMBuildMul(e->s.b, e->place, emit_iconst(e, ROW_LANES), "");
+    s.first = opaque(e, s.first);
+    e->s.w = w;
+    e->lanes = w > 1 ? loop : 0;
+    e->aligned = w > 1;
+    bool plain = is_plain(e, l), unrolled = plain && l->hi <= UNROLLED * s.span;
+    if (unrolled && w > 1) load_ahead(e, &s);
+    int64_t at = unrolled ? 0 : whole_chunks(e, &s, plain ? together(e, l) : 1);
+    for (int64_t c = 0; at < l->hi; c++, at += s.span) {
+        e->chunk_number = unrolled && w > 1 ? c : -1;
+        chunk(e, &s, emit_iconst(e, at), at + s.span > l->hi);
+    }
+    forget(e, loop);
+    e->chunk_number = -1;
+    e->s.w = 1;
+    e->lanes = 0;
+    e->aligned = false;
+    LV *results = NEW_ARRAY(e->k->arena, LV, l->accs.n);
+    for (uint32_t a = 0; a < l->accs.n; a++) {
+        const Acc *acc = &l->accs.at[a];
+        results[a] = over_row(e, acc, partials_sum(e, acc, &s.partials, a));
+    }
+    emit_set_results(e, loop, results);
+}
