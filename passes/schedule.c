@@ -200,12 +200,11 @@ static void decide(Schedule *x, int64_t growth, PassCtx *cx)
         n = fits + (fails - fits) / 2;
     }
     apply(x, fits);
-    if (cx->remarks)
-        buf_printf(cx->remarks,
-                   "schedule: %" PRIu32 " of %" PRIu32
-                   " that could leave stream 0 do, with %" PRIu32
-                   " events; the frame grows by %" PRId64 " bytes\n",
-                   x->beside, x->candidates.n, x->events, after - before);
+    pass_remark(x->m, cx, (Loc){0},
+                "%" PRIu32 " of %" PRIu32
+                " that could leave stream 0 do, with %" PRIu32
+                " events; the frame grows by %" PRId64 " bytes",
+                x->beside, x->candidates.n, x->events, after - before);
 }
 
 static bool read_option(Module *m, PassCtx *cx, const char *name, int64_t most,
