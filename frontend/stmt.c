@@ -332,11 +332,32 @@ bool exec(Sema *s, const Node *n)
     }
 }
 
+/* After a statement in error its block goes on: what an assignment binds is an
+ * error value, which silences all that is made from it.  Not after one that
+ * gives axes, sizes or instances, or has statements of its own: what follows
+ * would be judged by guesses.  Nor after many errors: nobody reads on. */
+static bool may_go_on(Sema *s, const Node *n)
+{
+    enum { ENOUGH = 5 };
+    const Vars *made = &n->assign.targets;
+    if (s->m->diag->nerrors >= ENOUGH) return false;
+    if (n->kind != N_assign) return n->kind == N_record || n->kind == N_check;
+    for (uint32_t i = 0; i < made->n; i++)
+        if (s->train && !strcmp(STR(s, made->at[i].name.text), "loss"))
+            return false; /* the parameters are not known then */
+    for (uint32_t i = 0; i < made->n; i++)
+        scope_bind(s, s->scope, made->at[i].name.text, val_error());
+    return true;
+}
+
 bool exec_block(Sema *s, const Node *block)
 {
+    bool ok = true;
     for (uint32_t i = 0; i < block->block.n; i++) {
-        if (scope_base(s->scope)->returned) return true;
-        if (!exec(s, block->block.at[i])) return false;
+        if (scope_base(s->scope)->returned) break;
+        if (exec(s, block->block.at[i])) continue;
+        ok = false;
+        if (!may_go_on(s, block->block.at[i])) break;
     }
-    return true;
+    return ok;
 }
