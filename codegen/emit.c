@@ -309,6 +309,18 @@ LV emit_load_ahead(Emit *e, const NodeInfo *in)
     return free ? load_vector(e, in) : NULL;
 }
 
+/* The tile's values lie side by side, by column. */
+static LV load_staged(Emit *e, const NodeInfo *in)
+{
+    DType d = (DType)in->dtype;
+    LV at = e->vars[e->lanes], base = e->staged[in - e->k->nodes.at];
+    LLVMTypeRef elem = dtype_mem(&e->s, d);
+    LV p = LLVMBuildGEP2(e->s.b, elem, base, &at, 1, "");
+    LV v = LLVMBuildLoad2(e->s.b, site_type(&e->s, elem), p, "");
+    LLVMSetAlignment(v, e->s.w * dtype_bytes(d));
+    return v;
+}
+
 static void store_narrow(Emit *e, const NodeInfo *in)
 {
     Site s = narrow(e);
@@ -476,6 +488,7 @@ static LV emit_value(Emit *e, const NodeInfo *in, bool wide)
     case KN_divides:
         return emit_compare(e, in, wide);
     case KN_load:
+        if (e->staged[in - e->k->nodes.at]) return load_staged(e, in);
         return wide ? load_wide(e, in) : load_narrow(e, in);
     case KN_counter: {
         LLVMTypeRef t = dtype_reg(&s, d);

@@ -93,6 +93,7 @@ typedef struct Emit {
     unsigned row_turn, column_turn;
     LV **pieces; /* fragment: per piece, its elements (fragment.c) */
     LV **kept;   /* per loop over columns: what it leaves */
+    LV *staged;  /* per load: its tile's values in shared memory */
     bool *holds; /* per node: a condition that is known to be true */
     uint32_t row_threads, places; /* GPU rows: of a row; sums in shared */
     LV place, exists; /* this thread in its row; its row; NULL: always */

@@ -154,18 +154,20 @@ static void run_nest(Run *r, uint32_t nest)
 
 /* The nests of a step, of which the dots are there.  full: all conditions are
  * known to hold. */
-static void run_nests(Run *r, LV step, bool full)
+static void run_nests(Run *r, LV i, LV step, bool full)
 {
     Core *c = r->c;
     Emit *e = c->e;
-    for (uint32_t i = 0; i < c->t->dots.n; i++)
-        e->pieces[c->t->dots.at[i].piece] = r->dots[i];
-    for (uint32_t i = 0; i < c->t->conditions.n; i++)
-        e->holds[c->t->conditions.at[i].id] = full;
+    for (uint32_t d = 0; d < c->t->dots.n; d++)
+        e->pieces[c->t->dots.at[d].piece] = r->dots[d];
+    for (uint32_t d = 0; d < c->t->conditions.n; d++)
+        e->holds[c->t->conditions.at[d].id] = full;
     emit_enter(e, pass_of(r)->blocks, core_index(c, step));
     emit_straight(e, pass_of(r)->blocks);
+    core_stage_wait(c, r->pass, i);
     for (uint32_t n = 0; n < pass_of(r)->nnests; n++)
         run_nest(r, n);
+    core_stage_release(c, r->pass, i);
 }
 
 /* Pairs as the first operand of wgmma. */
@@ -282,7 +284,7 @@ static void step_at_once(Run *r, LV i, bool full)
     issue_dots(r, i);
     wait_dots(r, 0);
     release(r, i, false);
-    run_nests(r, step, full);
+    run_nests(r, i, step, full);
     if (!has_wides(r)) return;
     rescale_wide(r);
     pack_pairs(r);
@@ -299,7 +301,7 @@ static void step_lagging(Run *r, LV i, bool full)
     issue_dots(r, i);
     wait_dots(r, issue_wides(r, before));
     release(r, i, false);
-    run_nests(r, step, full);
+    run_nests(r, i, step, full);
     wait_wides(r);
     release(r, before, true);
     rescale_wide(r);
@@ -336,7 +338,7 @@ static void run_lagging(Run *r)
     issue_dots(r, zero);
     wait_dots(r, 0);
     release(r, zero, false);
-    run_nests(r, core_step(c, zero), false);
+    run_nests(r, zero, core_step(c, zero), false);
     pack_pairs(r);
     run_steps(r, core_i32(c, 1), r->nstate + r->npairs, step_lagging);
     LV last = LLVMBuildSub(c->e->s.b, c->total, core_i32(c, 1), "");

@@ -34,19 +34,6 @@ static LV place(const Core *c, LV i, int64_t by, int64_t offset)
 
 /* ----------------------------------------------------------------- vectors */
 
-/* The part of a load's guard that is about the loop; NULL: none. */
-static LV guard_of(Core *c, Node n, LoopId loop)
-{
-    Emit *e = c->e;
-    const NodeInfo *in = node_info(e->k, n);
-    if (in->op == KN_inside && ix_uses(e->k, in->ix, loop))
-        return LLVMBuildICmp(e->s.b, LLVMIntULT, emit_ix(e, in->ix),
-                             emit_iconst(e, in->n), "");
-    if (in->op != KN_scalar || in->sc != SC_and) return NULL;
-    LV a = guard_of(c, in->a, loop), b = guard_of(c, in->b, loop);
-    return a && b ? LLVMBuildAnd(e->s.b, a, b, "") : a ? a : b;
-}
-
 static LV clipped(Core *c, LV when, LV x, int64_t otherwise)
 {
     if (!when) return x;
@@ -66,7 +53,7 @@ static void scan_vector(Core *c, const TensorVector *v, LV *lo, LV *hi)
     for (int64_t u = 0; u < e->k->loops.at[v->loop].hi; u += WARP) {
         LV i = core_index(c, core_add(c, c->lane, core_i32(c, u)));
         emit_enter(e, v->loop, i);
-        LV when = in->a.id ? guard_of(c, in->a, v->loop) : NULL;
+        LV when = in->a.id ? stage_guard(c, in->a, v->loop) : NULL;
         LV at = emit_ix(e, in->ix);
         if (when) at = LLVMBuildSelect(b, when, at, emit_iconst(e, 0), "");
         LV p = LLVMBuildGEP2(b, word(c), e->args[in->arg], &at, 1, "");

@@ -72,18 +72,29 @@ static uint32_t passes_before(const Core *c, uint32_t pass, uint32_t panel)
     return n;
 }
 
-static Ring slot_of(const Core *c, uint32_t pass, uint32_t panel, LV i)
+static Ring ring_at(const Core *c, uint32_t passes, LV i)
 {
     LLVMBuilderRef b = c->e->s.b;
-    LV before = LLVMBuildMul(b, c->total,
-                             core_i32(c, passes_before(c, pass, panel)), "");
+    LV before = LLVMBuildMul(b, c->total, core_i32(c, passes), "");
     LV n = core_add(c, before, i), slots = core_i32(c, c->t->slots);
     LV turn = LLVMBuildUDiv(b, n, slots, "");
     return (Ring){LLVMBuildURem(b, n, slots, ""),
                   LLVMBuildAnd(b, turn, core_i32(c, 1), "")};
 }
 
-static LV barrier_of(const Core *c, uint32_t panel, LV slot, bool empty)
+static Ring slot_of(const Core *c, uint32_t pass, uint32_t panel, LV i)
+{
+    return ring_at(c, passes_before(c, pass, panel), i);
+}
+
+void core_stage_slot(Core *c, uint32_t pass, LV i, LV *number, LV *parity)
+{
+    Ring r = ring_at(c, pass, i);
+    *number = r.number;
+    *parity = r.parity;
+}
+
+LV core_barrier(const Core *c, uint32_t panel, LV slot, bool empty)
 {
     uint32_t first = 1 + (2 * panel + empty) * c->t->slots;
     return bytes_at(c, slot, 8, c->t->bar_offset + 8 * first);
@@ -182,9 +193,9 @@ static void feed_step(Core *c, uint32_t pass, LV i)
         if (!c->t->panels.at[p].swept || !read) continue;
         Ring s = slot_of(c, pass, p, i);
         LV fresh = LLVMBuildXor(e->s.b, s.parity, core_i32(c, 1), "");
-        sm90_mbar_wait(&e->s, barrier_of(c, p, s.number, true), fresh);
+        sm90_mbar_wait(&e->s, core_barrier(c, p, s.number, true), fresh);
         load_panel(c, p, panel_address(c, &c->t->panels.at[p], s.number),
-                   barrier_of(c, p, s.number, false));
+                   core_barrier(c, p, s.number, false));
     }
 }
 
@@ -207,14 +218,14 @@ static void feed(Core *c)
 void core_wait_full(Core *c, uint32_t pass, uint32_t panel, LV i)
 {
     Ring s = slot_of(c, pass, panel, i);
-    sm90_mbar_wait(&c->e->s, barrier_of(c, panel, s.number, false), s.parity);
+    sm90_mbar_wait(&c->e->s, core_barrier(c, panel, s.number, false), s.parity);
 }
 
 void core_release(Core *c, uint32_t pass, uint32_t panel, LV i)
 {
     Ring s = slot_of(c, pass, panel, i);
     LV one = LLVMBuildICmp(c->e->s.b, LLVMIntEQ, c->lane, core_i32(c, 0), "");
-    sm90_mbar_arrive_if(&c->e->s, barrier_of(c, panel, s.number, true), one);
+    sm90_mbar_arrive_if(&c->e->s, core_barrier(c, panel, s.number, true), one);
 }
 
 static LV descriptor(Core *c, const Panel *p, LV address, bool terms_are_k)
@@ -293,11 +304,12 @@ static void make_barriers(Core *c)
     const Site *s = &c->e->s;
     const TensorTile *t = c->t;
     sm90_mbar_init(s, own_barrier(c), c->nown);
-    for (uint32_t p = 0; p < t->panels.n; p++)
+    for (uint32_t p = 0; p <= t->panels.n; p++)
         for (uint32_t i = 0; i < t->slots; i++) {
             LV slot = core_i32(c, i);
-            sm90_mbar_init(s, barrier_of(c, p, slot, false), 1);
-            sm90_mbar_init(s, barrier_of(c, p, slot, true), 4 * t->groups);
+            unsigned writers = p < t->panels.n ? 1 : WARP;
+            sm90_mbar_init(s, core_barrier(c, p, slot, false), writers);
+            sm90_mbar_init(s, core_barrier(c, p, slot, true), 4 * t->groups);
         }
     sm90_mbar_fence(s);
 }
@@ -327,6 +339,7 @@ static void feed_group(Core *c)
     if (c->t->groups > 1)
         sm90_registers(&c->e->s, c->t->groups > 2 ? 32 : 24, false);
     only_if(c, first, feed);
+    if (c->t->staged.n) only_if(c, is_number(c, c->warp, 1), core_stage);
 }
 
 static void consumers(Core *c)

@@ -38,6 +38,17 @@ void core_dot(Core *c, uint32_t pass, const TensorDot *d, LV i, LV *acc);
 void core_wide(Core *c, uint32_t pass, const TensorSweep *w, LV i,
                const LV *pairs, LV *acc);
 
+LV core_barrier(const Core *c, uint32_t panel, LV slot, bool empty);
+/* The slot of what is staged: as a panel after the last. */
+void core_stage_slot(Core *c, uint32_t pass, LV i, LV *number, LV *parity);
+
+/* gpu_stage.c: values per column by way of shared memory. */
+void core_stage(Core *c); /* one warp, for all steps */
+void core_stage_wait(Core *c, uint32_t pass, LV i);
+void core_stage_release(Core *c, uint32_t pass, LV i);
+/* The part of a load's guard that is about the loop; NULL: none. */
+LV stage_guard(Core *c, Node n, LoopId loop);
+
 /* gpu_steps.c: the list of steps by class. */
 void core_list(Core *c);
 void core_counts(Core *c);

@@ -14,6 +14,7 @@
 #include "tensor.h"
 
 enum { MOST_TERMS = 256, MOST_STEPS = 16384, SPARE = 36, SPARE_LATE = 24 };
+enum { RESERVE = 6144 }; /* bytes for what is staged, and tables */
 
 typedef struct Cores {
     Lower *l;
@@ -302,8 +303,8 @@ static bool place_panels(TensorTile *t, uint32_t slots)
     t->list_offset = at;
     uint32_t list = t->nblocks <= MOST_STEPS ? 2 * (uint32_t)t->nblocks : 0;
     t->bar_offset = up(at + 16 + list, 16);
-    t->shared = t->bar_offset + 8 * (1 + 2 * slots * t->panels.n);
-    return t->shared <= SM90_SHARED_MOST;
+    t->shared = t->bar_offset + 8 * (1 + 2 * slots * (t->panels.n + 1));
+    return t->shared + RESERVE <= SM90_SHARED_MOST;
 }
 
 /* Tables of what conditions read per column; one without room is done
@@ -679,6 +680,7 @@ bool lower_tensor(Lower *l)
     place_tables(t);
     k->tensor = t;
     kir_sweep(k);
+    stage_find(k, t);
     return true;
 }
 

@@ -63,6 +63,13 @@ typedef struct TensorVector {
     uint32_t offset; /* columns: least and most of each step, shared memory */
 } TensorVector;
 
+/* Values per column that nests load: a slot's worth of one of them. */
+typedef struct TensorStaged {
+    Node load;
+    LoopId columns;
+    uint32_t offset, bytes; /* in shared memory; of a slot */
+} TensorStaged;
+
 enum { MOST_NESTS = 2, MOST_CONDITIONS = 16 };
 typedef struct TensorPass {
     LoopId blocks;
@@ -87,6 +94,7 @@ struct TensorTile {
     VEC(TitanMap) maps;
     VEC(Node) conditions; /* of the pairs (classes.c) */
     VEC(TensorVector) vectors;
+    VEC(TensorStaged) staged;
     bool listed; /* steps are listed by class first */
     uint32_t npieces;
     uint32_t list_offset, bar_offset, shared; /* bytes of shared memory */
@@ -96,6 +104,8 @@ struct TensorTile {
 void tensor_print(const TensorTile *t, const Kir *k, Buf *out);
 /* classes.c: conditions, and which of them decide about which sweep. */
 void classes_find(Kir *k, TensorTile *t);
+/* gpu_stage.c: values per column that are worth bringing near. */
+void stage_find(Kir *k, TensorTile *t);
 static inline uint32_t panel_bytes(const Panel *p)
 {
     return p->boxes * p->box_bytes;
