@@ -78,6 +78,20 @@ static void find_conditions(Kir *k, TensorTile *t, Node n, bool *seen)
     if (!is_op(&in, SC_where)) find_conditions(k, t, in.a, seen);
 }
 
+static bool folds(const Kir *k, Node n, Node condition, double *out);
+
+static bool is_nothing(const Kir *k, Node n, Node condition)
+{
+    double x;
+    return folds(k, n, condition, &x) && x == -INFINITY;
+}
+
+static bool is_positive(const Kir *k, Node n)
+{
+    const NodeInfo *in = node_info(k, n);
+    return in->op == KN_const && in->dtype == DT_f32 && in->f > 0;
+}
+
 /* The value of n where the condition is false, if that is 0 or -inf however
  * the rest turns out (as long as it is finite). */
 static bool folds(const Kir *k, Node n, Node condition, double *out)
@@ -101,16 +115,23 @@ static bool folds(const Kir *k, Node n, Node condition, double *out)
         return folds(k, in->b, condition, &x) &&
                folds(k, in->c, condition, out) && x == *out;
     case SC_mul:
+        if (is_nothing(k, in->a, condition) && is_positive(k, in->b)) {
+            *out = -INFINITY;
+            return true;
+        }
         *out = 0;
         return (folds(k, in->a, condition, &x) && x == 0) ||
                (folds(k, in->b, condition, &y) && y == 0);
+    case SC_fma:
+        *out = -INFINITY;
+        return is_nothing(k, in->a, condition) && is_positive(k, in->b);
     case SC_div:
         *out = 0;
         return folds(k, in->a, condition, &x) && x == 0;
     case SC_add:
     case SC_sub:
         *out = -INFINITY;
-        return folds(k, in->a, condition, &x) && x == -INFINITY;
+        return is_nothing(k, in->a, condition);
     default:
         return false;
     }

@@ -14,7 +14,7 @@
 #include "tensor.h"
 
 enum { MOST_TERMS = 256, MOST_STEPS = 16384, SPARE = 36, SPARE_LATE = 24 };
-enum { RESERVE = 6144 }; /* bytes for what is staged, and tables */
+enum { RESERVE = 2560 }; /* bytes for what is staged, and tables */
 
 typedef struct Cores {
     Lower *l;
