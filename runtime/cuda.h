@@ -35,6 +35,7 @@ enum {
     CU_stream_non_blocking = 1,
     CU_capture_relaxed = 2,
     CU_event_default = 0,
+    CU_event_blocking = 1, /* who waits for it sleeps */
     CU_event_no_timing = 2,
     CU_event_record_external = 1,
     CU_jit_error_log = 5,

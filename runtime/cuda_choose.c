@@ -205,15 +205,26 @@ static TitanStatus time_way(Cuda *c, const CudaGemm *x, const CuPtr at[4],
     return time_turns(c, x, at, algo, turns_for(*us), k, us);
 }
 
+static TitanStatus open_clock(Cuda *c, Clock *k)
+{
+    CU_TRY(c, cuEventCreate(&k->from, CU_event_default));
+    CU_TRY(c, cuEventCreate(&k->to, CU_event_default));
+    return TITAN_OK;
+}
+
+static void close_clock(Cuda *c, Clock *k)
+{
+    if (k->from) c->cu.cuEventDestroy(k->from);
+    if (k->to) c->cu.cuEventDestroy(k->to);
+}
+
 static TitanStatus time_ways(Cuda *c, const CudaGemm *x, const CuPtr at[4],
                              const LtHeuristic *ways, int n, int *best,
                              double *best_us)
 {
-    Clock k;
+    Clock k = {0};
+    TitanStatus st = open_clock(c, &k);
     *best = 0;
-    CU_TRY(c, cuEventCreate(&k.from, CU_event_default));
-    CU_TRY(c, cuEventCreate(&k.to, CU_event_default));
-    TitanStatus st = TITAN_OK;
     for (int i = 0; i < n && st == TITAN_OK; i++) {
         double us = 0;
         if (ways[i].state != 0) continue;
@@ -222,8 +233,7 @@ static TitanStatus time_ways(Cuda *c, const CudaGemm *x, const CuPtr at[4],
         *best = i;
         *best_us = us;
     }
-    c->cu.cuEventDestroy(k.from);
-    c->cu.cuEventDestroy(k.to);
+    close_clock(c, &k);
     return st;
 }
 

@@ -23,8 +23,9 @@ static TitanStatus open_turn(Cuda *c, CudaTurn *t)
 {
     CU_TRY(c, cuMemHostAlloc((void **)&t->in, io_bytes(c), 0));
     CU_TRY(c, cuMemHostAlloc((void **)&t->out, io_bytes(c), 0));
-    CU_TRY(c, cuEventCreate(&t->used, CU_event_no_timing));
-    CU_TRY(c, cuEventCreate(&t->kept, CU_event_no_timing));
+    unsigned flags = CU_event_no_timing | CU_event_blocking;
+    CU_TRY(c, cuEventCreate(&t->used, flags));
+    CU_TRY(c, cuEventCreate(&t->kept, flags));
     return TITAN_OK;
 }
 

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 #include <jansson.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -498,6 +499,54 @@ static void names_the_call(void **state)
     }
 }
 
+static TitanStatus one_run(Made *m, const TitanCode *code, unsigned *calls)
+{
+    static const DeviceOptions o;
+    TitanDevice *d = NULL;
+    const char *io;
+    unsigned x = 1;
+    *calls = UINT_MAX;
+    TRY(open_with(m, code, &o, &d));
+    TitanStatus st = device_run(d, &m->entry);
+    if (st == TITAN_OK) st = device_prepare(d, &m->entry);
+    if (st == TITAN_OK) st = device_write(d, TITAN_BASE_io, 64, &x, sizeof x);
+    if (st == TITAN_OK) st = device_write(d, TITAN_BASE_frame, 0, &x, sizeof x);
+    if (st == TITAN_OK) st = d->class->profile(d, &m->entry);
+    if (st == TITAN_OK) st = device_run(d, &m->entry);
+    if (st == TITAN_OK) st = device_keep(d, &m->entry, 1);
+    if (st == TITAN_OK) st = device_kept(d, 1, &io);
+    *calls = fake_device()->calls;
+    device_free(d);
+    return st;
+}
+
+/* Whichever call fails, once: it is an error, and everything is given back. */
+static void every_call_fails_once(void **state)
+{
+    (void)state;
+    const TitanCode code = {.cubin = "machine code"};
+    TitanStatus st = TITAN_UNAVAILABLE;
+    for (unsigned n = 1, calls; st != TITAN_OK; n++) {
+        Made m;
+        begin(&m);
+        bump(&m, 0);
+        m.header.streams = 2;
+        m.header.events = 1;
+        command(&m, TITAN_COMMAND_signal, 0, 0);
+        run(&m, TITAN_RUN_segment, 0, 0);
+        operand(&m, TITAN_BASE_frame, 256, 0);
+        command(&m, TITAN_COMMAND_zero, 0, 40);
+        fake_reset();
+        fake_device()->fails_at = n;
+        st = one_run(&m, &code, &calls);
+        assert_int_equal(st != TITAN_OK, calls >= n);
+        if (st != TITAN_OK) assert_true(story.n > 0);
+        assert_int_equal(fake_device()->allocations, 0);
+        assert_int_equal(fake_device()->graphs, 0);
+        assert_true(n < 1000);
+    }
+}
+
 /* A launch that fails names its kernel and its line, also in a capture. */
 static void names_the_kernel(void **state)
 {
@@ -549,6 +598,7 @@ int main(void)
         cmocka_unit_test_setup(profiles, reset),
         cmocka_unit_test_setup(says_what_is_missing, reset),
         cmocka_unit_test_setup(names_the_call, reset),
+        cmocka_unit_test_setup(every_call_fails_once, reset),
         cmocka_unit_test_setup(names_the_kernel, reset),
         cmocka_unit_test_setup(waits_for_each, reset),
     };

@@ -48,6 +48,7 @@ static void driver_numbers(void **state)
     SAME(CU_stream_non_blocking, CU_STREAM_NON_BLOCKING);
     SAME(CU_capture_relaxed, CU_STREAM_CAPTURE_MODE_RELAXED);
     SAME(CU_event_default, CU_EVENT_DEFAULT);
+    SAME(CU_event_blocking, CU_EVENT_BLOCKING_SYNC);
     SAME(CU_event_no_timing, CU_EVENT_DISABLE_TIMING);
     SAME(CU_event_record_external, CU_EVENT_RECORD_EXTERNAL);
     SAME(CU_jit_error_log, CU_JIT_ERROR_LOG_BUFFER);

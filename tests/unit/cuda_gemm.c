@@ -293,6 +293,34 @@ static void times_and_remembers(void **state)
     unlink(path);
 }
 
+/* Whichever call of the library fails, once: it is an error. */
+static void every_call_fails_once(void **state)
+{
+    static const TitanCode code = {.cubin = "machine code"};
+    const DeviceOptions o = {.gemm_algos = 3};
+    TitanStatus st = TITAN_UNAVAILABLE;
+    (void)state;
+    for (unsigned n = 1; st != TITAN_OK; n++) {
+        One x;
+        TitanDevice *d = NULL;
+        TitanStory story = {0};
+        make(&x, batched(2, (int64_t[]){2, 3}));
+        x.header.base_bytes[TITAN_BASE_frame] = x.header.arena_bytes;
+        x.header.arena_bytes *= 2;
+        x.operands[2].base = TITAN_BASE_frame;
+        x.operands[2].offset = 0;
+        fake_reset();
+        fake_device()->fails_at = n;
+        st = device_new(&story, &x.im, &code, &o, &d);
+        if (st == TITAN_OK) st = device_prepare(d, &x.entry);
+        if (st == TITAN_OK) st = device_run(d, &x.entry);
+        assert_int_equal(st != TITAN_OK, fake_device()->calls >= n);
+        device_free(d);
+        assert_int_equal(fake_device()->allocations, 0);
+        assert_true(n < 1000);
+    }
+}
+
 /* What lies in the persistent base is never written for a measurement. */
 static void times_no_parameters(void **state)
 {
@@ -313,6 +341,7 @@ int main(void)
         cmocka_unit_test(alignment),
         cmocka_unit_test(times_and_remembers),
         cmocka_unit_test(times_no_parameters),
+        cmocka_unit_test(every_call_fails_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

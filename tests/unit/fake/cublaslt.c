@@ -38,6 +38,7 @@ const char *status_name(LtStatus st)
 
 LtStatus create(LtHandle *handle)
 {
+    if (fake_fails(__func__)) return 13;
     *handle = calloc(1, 1);
     return 0;
 }
@@ -50,6 +51,7 @@ LtStatus destroy(LtHandle handle)
 
 LtStatus desc_create(LtDesc *desc, int compute, int scale)
 {
+    if (fake_fails(__func__)) return 13;
     *desc = calloc(1, sizeof **desc);
     (*desc)->scale = scale;
     return compute == (scale == LT_f64 ? LT_compute_f64 : LT_compute_f32) ? 0
@@ -64,6 +66,7 @@ LtStatus desc_destroy(LtDesc desc)
 
 LtStatus desc_set(LtDesc desc, int what, const void *at, size_t bytes)
 {
+    if (fake_fails(__func__)) return 13;
     memcpy(what == LT_desc_op_a ? &desc->op_a : &desc->op_b, at, bytes);
     return 0;
 }
@@ -71,6 +74,7 @@ LtStatus desc_set(LtDesc desc, int what, const void *at, size_t bytes)
 LtStatus layout_create(LtLayout *layout, int dtype, uint64_t rows,
                        uint64_t cols, int64_t ld)
 {
+    if (fake_fails(__func__)) return 13;
     *layout = calloc(1, sizeof **layout);
     **layout = (struct LtLayoutRow){
         .dtype = dtype, .rows = rows, .cols = cols, .ld = ld, .batch = 1};
@@ -85,6 +89,7 @@ LtStatus layout_destroy(LtLayout layout)
 
 LtStatus layout_set(LtLayout layout, int what, const void *at, size_t bytes)
 {
+    if (fake_fails(__func__)) return 13;
     if (what == LT_layout_batch)
         memcpy(&layout->batch, at, bytes);
     else
@@ -94,6 +99,7 @@ LtStatus layout_set(LtLayout layout, int what, const void *at, size_t bytes)
 
 LtStatus preference_create(LtPreference *preference)
 {
+    if (fake_fails(__func__)) return 13;
     *preference = calloc(1, sizeof **preference);
     return 0;
 }
@@ -107,6 +113,7 @@ LtStatus preference_destroy(LtPreference preference)
 LtStatus preference_set(LtPreference preference, int what, const void *at,
                         size_t bytes)
 {
+    if (fake_fails(__func__)) return 13;
     if (bytes == 4) memcpy(&preference->align[what], at, 4);
     return 0;
 }
@@ -117,6 +124,7 @@ LtStatus heuristic(LtHandle handle, LtDesc desc, LtLayout a, LtLayout b,
                    LtLayout c, LtLayout d, LtPreference preference, int asked,
                    LtHeuristic *results, int *n)
 {
+    if (fake_fails(__func__)) return 13;
     (void)handle, (void)desc, (void)a, (void)b, (void)c, (void)d;
     *n = asked < 4 ? asked : 4;
     for (int i = 0; i < *n; i++)
@@ -197,6 +205,7 @@ LtStatus matmul(LtHandle handle, LtDesc desc, const void *alpha, const void *a,
                 const LtAlgo *algo, void *workspace, size_t workspace_bytes,
                 CuStream stream)
 {
+    if (fake_fails(__func__)) return 13;
     (void)handle, (void)workspace, (void)workspace_bytes;
     Product p = {*desc,
                  *la,

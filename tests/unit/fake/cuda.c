@@ -89,16 +89,16 @@ void fake_work(CuStream stream, void (*run)(const void *data), const void *data,
     capturing->last = node;
 }
 
-/* Every entry point begins with it. */
-static CuResult fails(const char *call)
+CuResult fake_fails(const char *call)
 {
+    if (++device.calls == device.fails_at) return 999;
     return device.fails && !strcmp(device.fails, call) ? device.fails_with : 0;
 }
 
-#define BEGIN()                       \
-    do {                              \
-        CuResult r = fails(__func__); \
-        if (r != 0) return r;         \
+#define BEGIN()                            \
+    do {                                   \
+        CuResult r = fake_fails(__func__); \
+        if (r != 0) return r;              \
     } while (0)
 
 /* The prototypes, and the versioned names under which dlsym finds them. */
@@ -145,12 +145,14 @@ CuResult cuDeviceGetCount(int *count)
 
 CuResult cuDeviceGet(CuDevice *out, int ordinal)
 {
+    BEGIN();
     *out = ordinal;
     return 0;
 }
 
 CuResult cuDeviceGetName(char *name, int size, CuDevice d)
 {
+    BEGIN();
     (void)d;
     snprintf(name, (size_t)size, "Fake 9000");
     return 0;
@@ -158,6 +160,7 @@ CuResult cuDeviceGetName(char *name, int size, CuDevice d)
 
 CuResult cuDeviceGetAttribute(int *out, int attribute, CuDevice d)
 {
+    BEGIN();
     (void)d;
     *out = attribute == CU_attribute_major ? device.major : device.minor;
     return 0;
@@ -179,6 +182,7 @@ CuResult cuDevicePrimaryCtxRelease(CuDevice d)
 
 CuResult cuCtxSetCurrent(CuContext context)
 {
+    BEGIN();
     (void)context;
     return 0;
 }
@@ -187,6 +191,7 @@ CuResult cuCtxSetCurrent(CuContext context)
 
 CuResult cuMemGetInfo(size_t *available, size_t *total)
 {
+    BEGIN();
     *available = device.available;
     *total = (size_t)1 << 40;
     return 0;
@@ -287,6 +292,7 @@ static void fill(const void *data)
 CuResult cuMemsetD8Async(CuPtr to, unsigned char value, size_t n,
                          CuStream stream)
 {
+    BEGIN();
     (void)value;
     Copy c = {.to = (char *)(uintptr_t)to, .n = n};
     fake_work(stream, fill, &c, sizeof c);
@@ -335,6 +341,7 @@ CuResult cuModuleGetFunction(CuFunction *fn, CuModule module, const char *name)
 
 CuResult cuFuncSetAttribute(CuFunction fn, int attribute, int value)
 {
+    BEGIN();
     if (attribute == CU_function_max_dynamic_shared) fn->shared = value;
     return 0;
 }
@@ -396,6 +403,7 @@ CuResult cuTensorMapEncodeTiled(CuTensorMap *map, int dtype, unsigned rank,
 
 CuResult cuStreamCreate(CuStream *stream, unsigned flags)
 {
+    BEGIN();
     (void)flags;
     *stream = calloc(1, sizeof **stream);
     (*stream)->number = streams++;
@@ -417,6 +425,7 @@ CuResult cuStreamSynchronize(CuStream stream)
 
 CuResult cuStreamWaitEvent(CuStream stream, CuEvent event, unsigned flags)
 {
+    BEGIN();
     (void)flags;
     fake_log("stream %d waits for event %d\n", stream->number, event->number);
     return 0;
@@ -434,6 +443,7 @@ CuResult cuStreamBeginCapture(CuStream stream, int mode)
 
 CuResult cuStreamEndCapture(CuStream stream, CuGraph *graph)
 {
+    BEGIN();
     (void)stream;
     *graph = capturing;
     capturing = NULL;
@@ -477,6 +487,7 @@ CuResult cuGraphExecDestroy(CuGraphExec exec)
 
 CuResult cuEventCreate(CuEvent *event, unsigned flags)
 {
+    BEGIN();
     (void)flags;
     *event = calloc(1, sizeof **event);
     (*event)->number = events++;
@@ -506,6 +517,7 @@ CuResult cuEventRecord(CuEvent event, CuStream stream)
 
 CuResult cuEventRecordWithFlags(CuEvent event, CuStream stream, unsigned flags)
 {
+    BEGIN();
     fake_work(stream, record, &event, sizeof event);
     return flags == CU_event_record_external ? 0 : 1;
 }
@@ -519,6 +531,7 @@ CuResult cuEventSynchronize(CuEvent event)
 
 CuResult cuEventElapsedTime(float *milliseconds, CuEvent from, CuEvent to)
 {
+    BEGIN();
     *milliseconds = (float)(to->ms - from->ms);
     return 0;
 }

@@ -21,9 +21,11 @@ typedef struct Fake {
     size_t available;  /* free bytes */
     const char *fails; /* the call that fails, NULL: none */
     CuResult fails_with;
+    unsigned fails_at;    /* the number of the call that fails, 0: none */
     const char *compiler; /* what the PTX compiler complains of */
     /* read by tests */
     char log[FAKE_LOG];
+    unsigned calls;               /* that may fail */
     unsigned allocations, graphs; /* alive */
     CuPtr arena;                  /* the largest allocation */
     double ms;                    /* the clock; products and launches cost */
@@ -32,6 +34,8 @@ typedef struct Fake {
 /* The one device; fake_reset brings it to its first state. */
 Fake *fake_device(void);
 void fake_reset(void);
+/* What a call that may fail returns at its beginning. */
+CuResult fake_fails(const char *call);
 void fake_log(const char *fmt, ...) TITAN_PRINTF(1, 2);
 
 /* Work of a stream: done at once, or kept for the graph that is captured.  A
