@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static size_t round_up(uint64_t n)
 {
@@ -141,6 +142,17 @@ static TitanStatus alloc_memory(Cuda *c)
     return TITAN_OK;
 }
 
+/* With --verbose: what the start spends its time on. */
+static void say(Cuda *c, const char *what, double *since)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    double at = (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+    if (c->options.verbose && what)
+        fprintf(stderr, "%s: %.1f ms\n", what, at - *since);
+    *since = at;
+}
+
 /* --------------------------------------------------------------- entries -- */
 
 static CudaPlan *plan_of(Cuda *c, const TitanEntry *e)
@@ -155,7 +167,11 @@ static TitanStatus prepare(TitanDevice *d, const TitanEntry *e)
     if (p->entry || cuda_has_while(c->im, e)) return TITAN_OK;
     TRY(cuda_gemm_tune(c, e));
     if (c->options.sync) return TITAN_OK;
-    return cuda_capture(c, e, NULL, p);
+    double since;
+    say(c, NULL, &since);
+    TRY(cuda_capture(c, e, NULL, p));
+    say(c, "graphs", &since);
+    return TITAN_OK;
 }
 
 static TitanStatus run(TitanDevice *d, const TitanEntry *e)
@@ -218,15 +234,21 @@ static TitanStatus describe(Cuda *c, const char *how)
 static TitanStatus open_device(Cuda *c, const TitanCode *code)
 {
     char how[128];
+    double since;
+    say(c, NULL, &since);
     c->plans = calloc((size_t)c->im->nentries + 1, sizeof *c->plans);
     if (!c->plans)
         return titan_fail(c->story, TITAN_UNAVAILABLE, "out of memory");
     TRY(cu_open(c->story, &c->cu));
     TRY(open_gpu(c));
+    say(c, "driver and context", &since);
     TRY(cuda_load(c, code, how, sizeof how));
+    say(c, "kernels", &since);
     TRY(cuda_gemm_open(c));
+    say(c, "cuBLASLt", &since);
     TRY(alloc_memory(c));
     TRY(cuda_io_open(c));
+    say(c, "memory", &since);
     return describe(c, how);
 }
 
