@@ -2,8 +2,9 @@
  * cuda_module.c: the kernels of a program on the GPU.
  *
  * A training program holds machine code where an assembler was at hand, which
- * is loaded in no time; PTX goes to the driver's compiler, whose time is told,
- * without the image that the text of a step.ptx ends with.
+ * is loaded in no time.  PTX goes to the driver's compiler, whose time is told,
+ * without the image that the text of a step.ptx ends with; so does the PTX of a
+ * program whose machine code this driver does not take.
  */
 #include "cuda_device.h"
 
@@ -72,9 +73,12 @@ static TitanStatus load_cubin(Cuda *c, const TitanCode *code, char *how,
                               size_t size)
 {
     double start = now();
-    CU_TRY(c, cuModuleLoadDataEx(&c->module, code->cubin, 0, NULL, NULL));
+    CuResult r =
+        c->cu.cuModuleLoadDataEx(&c->module, code->cubin, 0, NULL, NULL);
+    if (r != 0 && code->ptx) return load_ptx(c, code, how, size);
     snprintf(how, size, "cubin loaded in %.1f ms", (now() - start) * 1e3);
-    return TITAN_OK;
+    return r == 0 ? TITAN_OK
+                  : cu_fail(c->story, &c->cu, "cuModuleLoadDataEx", r);
 }
 
 static TitanStatus alloc_launch(Cuda *c)

@@ -234,6 +234,7 @@ typedef struct Tables {
     int64_t stride[ST_MAX_RANK]; /* of the tensor */
     int64_t block[ST_MAX_RANK];  /* 0: the scale has no such dimension */
     int64_t scale_stride[ST_MAX_RANK];
+    bool dense; /* a row lies in the slot as in the tensor */
     float *row;
 } Tables;
 
@@ -289,6 +290,9 @@ static TitanStatus make_tables(TitanStory *s, const TitanImage *im,
                               titan_string(im, slot->path));
     }
     int64_t last = t->rank ? out->n[t->rank - 1] : 1;
+    out->dense = t->rank > 0;
+    for (int64_t i = 0; i < last && out->dense; i++)
+        out->dense = out->slot[t->rank - 1][i] == i;
     out->row = calloc((size_t)last + 1, sizeof(float));
     if (!out->row) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
     return TITAN_OK;
@@ -328,7 +332,11 @@ static void copy_row(const RowCopy *c, int64_t tensor, int64_t slot,
     unsigned size = titan_dtype_bytes(c->slot_dtype);
     if (c->import) narrow_load(c->tensor_dtype, row, t->row, n);
     if (c->scale) scale_row(c, scale, n);
-    for (int64_t i = 0; i < n; i++) {
+    if (t->dense && c->import)
+        narrow_store(c->slot_dtype, t->row, c->slot + slot * size, n);
+    else if (t->dense)
+        narrow_load(c->slot_dtype, c->slot + slot * size, t->row, n);
+    for (int64_t i = 0; i < n && !t->dense; i++) {
         char *at = c->slot + (slot + (t->rank ? t->slot[last][i] : 0)) * size;
         if (c->import)
             narrow_store_one(c->slot_dtype, t->row[i], at);
