@@ -24,7 +24,7 @@ typedef struct LiveBuffer {
     Value value;         /* its OP_buffer */
     int64_t first, last; /* moments, both included; first > last: unused */
     int64_t bytes;
-    bool lane; /* in a function that runs in lanes */
+    bool lane;         /* in a function that runs in lanes */
     VEC(LiveUse) uses; /* in the order of the list */
 } LiveBuffer;
 
@@ -41,8 +41,8 @@ Live live_find(Module *m, Arena *a);
  * so that they cannot share bytes. */
 bool live_together(const Live *l, const LiveBuffer *x, const LiveBuffer *y);
 
-/* The largest sum of bytes that live at one moment of the list, of lanes or of the frame;
- * the moment. */
+/* The largest sum of bytes that live at one moment of the list, of lanes or of
+ * the frame; the moment. */
 int64_t live_most(const Live *l, bool lane, int64_t *moment, Arena *a);
 
 #endif
