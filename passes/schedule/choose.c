@@ -15,6 +15,10 @@
 
 /* ---------------------------------------------------------------- gains -- */
 
+/* Two steps that both fill the machine take as long beside each other as one
+ * behind the other, and get into each other's way. */
+static const double most_busy = 0.8;
+
 typedef struct Chains {
     double *above, *below; /* the longest chain before a step; from it on */
     double *sum;           /* of the times of the steps in front */
@@ -56,7 +60,8 @@ void list_gains(List *l, const Machine *on, Arena *a)
         double slack = c.longest - c.above[i] - c.below[i];
         double beside = c.sum[c.reader[i]] - c.sum[i + 1];
         double busy = s->full * (s->time - on->launch);
-        if (slack >= s->time / 2 && beside >= s->time && !s->point)
+        if (slack >= s->time / 2 && beside >= s->time && !s->point &&
+            busy <= most_busy * s->time)
             s->gain = s->time - busy - 2 * on->wait;
         s->until = beside;
     }
