@@ -7,6 +7,7 @@
  */
 #include "sema.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 static const Node *block_find(const Unit *u, Str name)
@@ -161,6 +162,19 @@ static bool check_defines(Sema *s)
 
 /* ------------------------------------------------------------- running -- */
 
+/* nan and inf reach every parameter sooner or later, and nothing says from
+ * where. */
+static void check_finite(Sema *s, const ConfigValue *c, const Val *v, Span at)
+{
+    for (uint32_t i = 0; v->kind == VAL_tuple && i < v->tuple.n; i++)
+        check_finite(s, c, &v->tuple.at[i], at);
+    if (v->kind != VAL_number || isfinite(v->number)) return;
+    sema_error(s, DIAG_config_value, at,
+               "%s%s is %s, a config value is a finite number",
+               c->overridden ? "-D " : "", STR(s, c->name),
+               number_str(s, v->number));
+}
+
 static void set_value(Sema *s, Unit *u, const Node *block, const Setting *it)
 {
     ConfigValue c = {.name = it->name.text,
@@ -174,6 +188,7 @@ static void set_value(Sema *s, Unit *u, const Node *block, const Setting *it)
         c.value = eval_node(s, it->value);
     }
     if (val_failed(&c.value)) return;
+    check_finite(s, &c, &c.value, d ? (Span){0} : it->value->span);
     ConfigValue *old = find_in(u, c.name);
     if (old)
         *old = c;

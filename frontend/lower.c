@@ -205,40 +205,43 @@ static bool begin_entry(Sema *s, const Node *n, const char *name)
 /* ------------------------------------------------------------------ train --
  */
 
-static int64_t config_whole(Sema *s, const char *name, int64_t otherwise)
+/* A config value that counts: a whole number from 1. */
+static bool config_count(Sema *s, const char *name, int64_t otherwise,
+                         int64_t *out)
 {
     ConfigValue *c = config_find(s, s->main, module_str(s->m, name));
-    if (!c || !val_is_number(&c->value)) return otherwise;
-    return whole_of(c->value.number);
+    *out = otherwise;
+    if (!c || !val_is_number(&c->value)) return true;
+    *out = whole_of(c->value.number);
+    if (*out >= 1 && (double)*out == c->value.number) return true;
+    sema_error(s, DIAG_size_whole, c->overridden ? (Span){0} : c->at,
+               "%s is a whole number from 1, this is %s", name,
+               number_str(s, c->value.number));
+    return false;
 }
 
 /* The first axis of the inputs is the batch; a step has `accumulate` of it. */
 static bool global_batch(Sema *s, const Node *n)
 {
     AxisList l = {.n = 0};
+    int64_t size, accumulate, steps;
     s->sizes.n = 0;
+    if (!config_count(s, "accumulate", 1, &accumulate) ||
+        !config_count(s, "steps", 0, &steps))
+        return false;
     if (!n->decl.params.n || !n->decl.params.at[0].type) return true;
     const Node *t = n->decl.params.at[0].type;
     s->scope = s->main->scope;
     if (!t->type.naxes) return true;
     if (!axes_of_term(s, t->type.axes[0].term, &l)) return false;
     if (!l.n) return true;
-    int64_t size, accumulate = config_whole(s, "accumulate", 1);
     if (!axis_size_needed(s, l.at[0], t->span, &size)) return false;
-    if (accumulate < 1) {
-        sema_error(s, DIAG_size_whole, t->span,
-                   "accumulate is a whole number from 1, this is %lld",
-                   (long long)accumulate);
-        return false;
-    }
     SizeBinding b = {l.at[0], times(size, accumulate)};
     vec_push(s->a, &s->sizes, b);
     option_set(s->m, "batch_axis", axis_name(s->m, l.at[0]));
     option_set(s->m, "accumulate",
                arena_printf(s->a, "%lld", (long long)accumulate));
-    option_set(
-        s->m, "steps",
-        arena_printf(s->a, "%lld", (long long)config_whole(s, "steps", 0)));
+    option_set(s->m, "steps", arena_printf(s->a, "%lld", (long long)steps));
     return true;
 }
 
