@@ -24,7 +24,7 @@
 #include "fuse/fuse.h"
 
 /* What stays in a core's cache; what keeps a whole GPU busy. */
-enum { TILE_BYTES = 1 << 20, GPU_TILE_BYTES = 1 << 25 };
+enum { TILE_BYTES = 1 << 20, GPU_TILE_BYTES = 1 << 26 };
 
 static bool is_grouped(const Module *m, const Fn *fn)
 {
