@@ -184,7 +184,8 @@ static uint32_t add_gemm(Writer *w, const Gemm *g, uint32_t accumulate,
 }
 
 /* Room to widen narrow operands: in the worker's lane inside a parallel loop,
- * else one block for each lane in the frame. */
+ * else one block for each lane in the frame.  All gemms share it, whatever
+ * their streams: the host runs one command at a time. */
 static At workspace_at(const Writer *w, const Gemm *g, uint64_t *bytes)
 {
     *bytes = titan_gemm_block(g->m, g->n, g->k);

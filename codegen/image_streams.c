@@ -2,18 +2,22 @@
  * image_streams.c: streams and events of an image, from those of the kernel
  * view.
  *
- * There the streams of a function are its own and part and meet by themselves;
- * in an image they are those of the device, and every order is a signal and a
- * wait.  The function's stream 0 is the stream that its loop is on, `base`, the
- * others follow it around.  So two functions that run beside each other may
- * meet on a stream, which orders more than is asked and never less.
+ * There each function has streams of its own, which part when it begins and
+ * meet when it ends.  In an image streams are those of the device, and all order
+ * is signals and waits.  Stream 0 of a function is the one that its loop is on,
+ * `base`, and the others follow it around; so two functions that run beside
+ * each other may meet on a stream, which orders more than is asked, never less.
  *
- * A stream parts where its first step says no wait of its own: it waits for
- * what stream 0 had done when the function began.  It meets stream 0 at the
- * end where no step of that has waited for its last one.  Only so does nothing
- * reach over a host point, before and behind which all is ordered.
+ * A stream whose first step waits for nothing waits for what `base` had done
+ * when the function began.  At the end `base` waits for the streams that none
+ * of its steps has waited for.  Nothing else is added, so that nothing reaches
+ * over a host point, in front of and behind which the function's own events
+ * order all.
  */
 #include "image.h"
+
+_Static_assert((int)MOST_STREAMS == (int)TITAN_MOST_STREAMS,
+               "the IR and images have as many streams");
 
 static uint32_t stream_of(const ImageTables *t, const ImageStreams *s,
                           uint32_t step)
