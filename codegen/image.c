@@ -313,7 +313,7 @@ static void write_launch(Writer *w, const Fn *fn, const Inst *in,
         values[i] = inst_arg(fn, in, i);
         at[i] = at_of(w, fn, values[i], args);
     }
-    if (fn_is(m, group, "matmul"))
+    if (fn_is(m, group, FK_matmul))
         write_gemm(w, group, at, n, in->loc);
     else if (is_clear(w, group, at, n))
         add_zero(w, &at[0], in->loc);

@@ -426,8 +426,8 @@ void lower_group(Module *m, const Fn *fn, const LowerOpts *o, Kir *k)
     Lower l;
     lower_init(&l, m, fn, k);
     Op op = (Op)only_op(fn)->op;
-    if (o->sm90 && fn_is(m, fn, "tile") && lower_tensor(&l)) return;
-    if (o->gpu && fn_is(m, fn, "tile") && lower_tile(&l)) return;
+    if (o->sm90 && fn_is(m, fn, FK_tile) && lower_tensor(&l)) return;
+    if (o->gpu && fn_is(m, fn, FK_tile) && lower_tile(&l)) return;
     if (op == OP_top) {
         lower_sort(&l, o, only_op(fn));
     } else if ((op == OP_scatter || op == OP_put) &&

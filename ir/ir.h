@@ -478,7 +478,19 @@ Fn *fn_new(Module *m, Str name, View view);
 FnRef module_add_fn(Module *m, Fn *fn);
 Fn *fn_of(const Module *m, FnRef f);
 bool fn_find(const Module *m, Str name, FnRef *out);
-bool fn_is(const Module *m, const Fn *fn, const char *kind); /* "": ordinary */
+/* What a function is: the word of its kind (kinds.def), up to a dot. */
+typedef enum FnKind {
+    FK_none, /* ordinary, or of a kind that the table lacks */
+#define KIND(name, class, what) FK_##name,
+#include "kinds.def"
+#undef KIND
+    FK_count
+} FnKind;
+FnKind fn_kind(const Module *m, const Fn *fn);
+const char *fn_kind_word(FnKind k);
+bool fn_kind_is_region(FnKind k);
+/* Of that kind exactly: what is behind a dot is another; FK_none: ordinary. */
+bool fn_is(const Module *m, const Fn *fn, FnKind k);
 /* A name that is not in use: stem, stem.1, stem.2, ... */
 Str fn_fresh_name(Module *m, const char *stem);
 /* Drops every function that is no root (a bool per function) and that no root

@@ -201,9 +201,46 @@ bool fn_find(const Module *m, Str name, FnRef *out)
     return false;
 }
 
-bool fn_is(const Module *m, const Fn *fn, const char *kind)
+typedef enum KindClass {
+    CLASS_region,
+    CLASS_group,
+    CLASS_nest,
+    CLASS_other
+} KindClass;
+
+static const struct {
+    const char *word;
+    KindClass of;
+} kinds[FK_count] = {
+    [FK_none] = {"", CLASS_other},
+#define KIND(name, class, what) [FK_##name] = {#name, CLASS_##class},
+#include "kinds.def"
+#undef KIND
+};
+
+const char *fn_kind_word(FnKind k)
 {
-    return strcmp(str_of(m, fn->kind), kind) == 0;
+    return kinds[k].word;
+}
+
+bool fn_kind_is_region(FnKind k)
+{
+    return kinds[k].of == CLASS_region;
+}
+
+FnKind fn_kind(const Module *m, const Fn *fn)
+{
+    const char *word = str_of(m, fn->kind);
+    size_t n = strcspn(word, ".");
+    for (FnKind k = FK_none + 1; k < FK_count; k++)
+        if (strlen(kinds[k].word) == n && !memcmp(kinds[k].word, word, n))
+            return k;
+    return FK_none;
+}
+
+bool fn_is(const Module *m, const Fn *fn, FnKind k)
+{
+    return strcmp(str_of(m, fn->kind), kinds[k].word) == 0;
 }
 
 Str fn_fresh_name(Module *m, const char *stem)

@@ -213,7 +213,7 @@ static TilePart part_new(Module *m, const Fn *fn, const char *stem,
     for (uint32_t i = 0; i < fn->ninsts; i++)
         if (made[i]) mark(fn, i, given, needed);
     Fn *part = fn_new(m, fn_fresh_name(m, stem), VIEW_local);
-    part->kind = module_str(m, "tile");
+    part->kind = module_str(m, fn_kind_word(FK_tile));
     part->loc = fn->loc;
     Builder b;
     builder_init(&b, m, part);

@@ -142,7 +142,7 @@ static double einsum_flops(Module *m, const Fn *fn, const Inst *in)
 static double attention_flops(Module *m, const Fn *fn, bool inside)
 {
     double sum = 0;
-    inside = inside || fn_is(m, fn, "attention");
+    inside = inside || fn_is(m, fn, FK_attention);
     for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
         const Inst *in = &fn->insts[i];
         if (in->op == OP_einsum && inside) sum += einsum_flops(m, fn, in);

@@ -35,7 +35,7 @@ static void find_bodies(const Module *m, bool *is_body)
 
 static bool is_group(const Module *m, const Fn *fn)
 {
-    return !fn_is(m, fn, "") && !fn_is_tile(m, fn);
+    return !fn_is(m, fn, FK_none) && !fn_is_tile(m, fn);
 }
 
 static Layout port_layout(const Expand *x, Role role, Type t)

@@ -28,7 +28,8 @@ enum { TILE_BYTES = 1 << 20, GPU_TILE_BYTES = 1 << 26 };
 
 static bool is_grouped(const Module *m, const Fn *fn)
 {
-    return fn->view != VIEW_local || (!fn_is(m, fn, "") && !fn_is_tile(m, fn));
+    return fn->view != VIEW_local ||
+           (!fn_is(m, fn, FK_none) && !fn_is_tile(m, fn));
 }
 
 /* Regions that were put in place or cut are called by nobody. */

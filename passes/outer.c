@@ -5,7 +5,7 @@
 
 bool fn_is_tile(const Module *m, const Fn *fn)
 {
-    return fn_is(m, fn, "lane") || fn_is(m, fn, "turn");
+    return fn_is(m, fn, FK_lane) || fn_is(m, fn, FK_turn);
 }
 
 static bool cuts_tiles(const Module *m, const Inst *repeat)

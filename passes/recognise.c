@@ -339,7 +339,7 @@ static Fn *next_region(Module *m, PassCtx *cx, const Fn *fn)
             say_refused(&s, cx);
             continue;
         }
-        const char *kind = s.contracted ? "attention" : "loss";
+        const char *kind = fn_kind_word(s.contracted ? FK_attention : FK_loss);
         Str stem = str_printf(&m->strs, "%s.%s", str_of(m, fn->name), kind);
         Outline o = {.in = s.in,
                      .copied = s.copied,

@@ -155,7 +155,7 @@ static bool run_one(Module *m, const Fn *fn, const EvaluateOpts *o, Buf *out)
 
 static bool is_rank(const Module *m, const Fn *fn)
 {
-    return fn_is(m, fn, "rank");
+    return fn_is(m, fn, FK_rank);
 }
 
 static bool run_ranks(Module *m, const EvaluateOpts *o, Buf *out)

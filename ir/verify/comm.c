@@ -177,7 +177,7 @@ bool verify_coord(const Verify *vf)
 /* Only rank functions have effects. */
 static bool check_rank(const Verify *vf, const char *rule)
 {
-    if (fn_is(vf->m, vf->fn, "rank")) return true;
+    if (fn_is(vf->m, vf->fn, FK_rank)) return true;
     return verify_fail(vf, "only a rank function has it (%s)", rule);
 }
 

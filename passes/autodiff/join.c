@@ -110,7 +110,7 @@ static bool find_pair(Autodiff *ad, const Fn *fn, Pair *p)
 {
     for (uint32_t k = 0; k < ad->derived.n; k++) {
         p->d = ad->derived.at[k];
-        if (!fn_is(ad->m, p->d->of, "loss")) continue;
+        if (!fn_is(ad->m, p->d->of, FK_loss)) continue;
         for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
             p->backward = (Value){i};
             if (is_call_of(ad->m, fn, p->backward, p->d->backward) &&

@@ -134,9 +134,9 @@ static bool group_in_place(const Scene *s, const Fn *g, uint32_t param,
                            uint32_t result)
 {
     const Module *m = s->x->m;
-    if (fn_is(m, g, "loop")) return loop_in_place(s, g, param, result);
-    if (fn_is(m, g, "matmul")) return param == 2;
-    if (!fn_is(m, g, "scatter")) return false;
+    if (fn_is(m, g, FK_loop)) return loop_in_place(s, g, param, result);
+    if (fn_is(m, g, FK_matmul)) return param == 2;
+    if (!fn_is(m, g, FK_scatter)) return false;
     const Inst *in = inst_of(g, g->result_values[0]);
     return in->op == OP_put && inst_arg(g, in, 0).id == param &&
            inst_arg(g, in, 1).id != param && inst_arg(g, in, 2).id != param;

@@ -77,7 +77,7 @@ static FnRef small_group(Scene *s, const char *name, const Inst *op, Type from)
 {
     Module *m = s->x->m;
     Fn *fn = fn_new(m, fn_fresh_name(m, name), VIEW_local);
-    fn->kind = module_str(m, "loop");
+    fn->kind = module_str(m, fn_kind_word(FK_loop));
     fn->loc = s->b->loc;
     Builder b;
     builder_init(&b, m, fn);
@@ -204,7 +204,7 @@ static void emit_call_group(Scene *s, uint32_t i)
     FnRef f = attr_fn(m, in->attr, AT_fn);
     const Fn *g = fn_of(m, f);
     Home *homes = result_homes(s, (Value){i}, g->nresults);
-    if (fn_is(m, g, "matmul")) {
+    if (fn_is(m, g, FK_matmul)) {
         emit_matmul(s, in, &homes[0]);
         return;
     }

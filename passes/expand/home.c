@@ -275,7 +275,7 @@ Layout own_layout(const Scene *s, Value owner)
     const Inst *in = inst_of(s->fn, owner);
     if (in->op == OP_call) {
         const Fn *g = fn_of(m, attr_fn(m, in->attr, AT_fn));
-        if (fn_is(m, g, "matmul")) return matmul_layout(s, g, t);
+        if (fn_is(m, g, FK_matmul)) return matmul_layout(s, g, t);
     }
     return default_layout(s->x, t);
 }
@@ -302,7 +302,7 @@ static bool may_be_strided(const Scene *s, Value owner)
     const Inst *in = inst_of(s->fn, owner);
     if (in->op != OP_call) return true;
     const Fn *g = fn_of(m, attr_fn(m, in->attr, AT_fn));
-    return !fn_is(m, g, "scatter");
+    return !fn_is(m, g, FK_scatter);
 }
 
 /* The result of a group or of a repeat's body that V stands for. */

@@ -199,7 +199,7 @@ void emit_loop(Scene *s, Value repeat)
     attr_put_id(&list, AT_axis, l.axis.id);
     attr_put_int(&list, AT_count, attr_int(m, in->attr, AT_count, 0));
     if (attr_flag(m, in->attr, AT_reverse)) attr_put_int(&list, AT_reverse, 1);
-    if (fn_is(m, l.body, "lane")) attr_put_int(&list, AT_parallel, 1);
+    if (fn_is(m, l.body, FK_lane)) attr_put_int(&list, AT_parallel, 1);
     if (l.cond) attr_put_int(&list, AT_guarded, 1);
     s->b->loc = in->loc;
     emit(s->b, OP_loop, (Type){0}, attr_intern(m, &list), l.operands.at,

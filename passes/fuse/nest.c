@@ -200,7 +200,8 @@ static void emit_level(const Tile *t, uint32_t depth, const Scope *s,
                VIEW_local);
     FnRef ref = module_add_fn(m, body);
     body->loc = t->region->loc;
-    body->kind = module_str(m, depth == 0 && t->parallel ? "lane" : "turn");
+    body->kind = module_str(
+        m, fn_kind_word(depth == 0 && t->parallel ? FK_lane : FK_turn));
     builder_init(&n.body, m, body);
     n.inner = (Scope){
         .b = &n.body,

@@ -17,13 +17,13 @@ static const char *kind_word(NodeKind k)
 {
     switch (k) {
     case NODE_matmul:
-        return "matmul";
+        return fn_kind_word(FK_matmul);
     case NODE_sort:
-        return "sort";
+        return fn_kind_word(FK_sort);
     case NODE_scatter:
-        return "scatter";
+        return fn_kind_word(FK_scatter);
     default:
-        return "loop";
+        return fn_kind_word(FK_loop);
     }
 }
 

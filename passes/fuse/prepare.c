@@ -143,12 +143,6 @@ static Value sum_in_steps(Prep *p, const Inst *in)
 
 /* -------------------------------------------------------------- regions -- */
 
-static bool is_tiled_kind(const Fuse *fx, const Fn *region)
-{
-    const char *kind = str_of(fx->m, region->kind);
-    return !strncmp(kind, "attention", 9) || !strncmp(kind, "loss", 4);
-}
-
 static void call_in_place(Prep *p, uint32_t call, const Fn *region,
                           const Value *args)
 {
@@ -212,9 +206,8 @@ static void prep_call(Prep *p, uint32_t call)
     Value *args = NEW_ARRAY(fx->a, Value, (size_t)in->nargs + 1);
     for (uint32_t i = 0; i < in->nargs; i++)
         args[i] = operand(p, in, i);
-    if (is_tiled_kind(fx, region)) {
-        const char *kind = str_of(fx->m, region->kind);
-        if (fx->gpu && !strncmp(kind, "attention", 9) &&
+    if (fn_kind_is_region(fn_kind(fx->m, region))) {
+        if (fx->gpu && fn_kind(fx->m, region) == FK_attention &&
             call_tile_groups(p, call, region, args))
             return;
         Value *out = NEW_ARRAY(fx->a, Value, (size_t)region->nresults + 1);

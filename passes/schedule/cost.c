@@ -69,7 +69,7 @@ static double param_bytes(Module *m, const Fn *group, uint32_t p)
 static void launch_cost(Module *m, const Fn *group, Step *s, const Machine *on)
 {
     double flops = 0, bytes = 0, most = 0;
-    bool matmul = fn_is(m, group, "matmul");
+    bool matmul = fn_is(m, group, FK_matmul);
     for (uint32_t i = group->nparams; i < group->ninsts; i++)
         flops += inst_flops(m, group, &group->insts[i]);
     for (uint32_t i = 0; i < group->nparams; i++) {
