@@ -217,20 +217,20 @@ static Str buffer_name(ImageTables *t, const LiveBuffer *b)
     return name;
 }
 
-static void add_peaks(ImageTables *t, const Live *live, int64_t moment)
+static void add_peaks(ImageTables *t, const Live *live, LiveMoment moment)
 {
     const LiveBuffer **at =
         NEW_ARRAY(t->a, const LiveBuffer *, (size_t)live->n + 1);
     uint32_t n = 0;
     for (uint32_t i = 0; i < live->n; i++) {
         const LiveBuffer *b = &live->at[i];
-        if (!b->lane && b->first <= moment && moment <= b->last) at[n++] = b;
+        if (!b->lane && live_bytes(b, moment) > 0) at[n++] = b;
     }
     qsort(at, n, sizeof *at, by_bytes);
     for (uint32_t i = 0; i < n; i++) {
         const Fn *fn = at[i]->fn;
         TitanPeak row = {.name = image_string(t, buffer_name(t, at[i])),
-                         .bytes = (uint64_t)at[i]->bytes};
+                         .bytes = (uint64_t)live_bytes(at[i], moment)};
         image_line(t, inst_of(fn, at[i]->value)->loc, &row.file, &row.line);
         vec_push(t->a, &t->peaks, row);
     }
@@ -239,9 +239,9 @@ static void add_peaks(ImageTables *t, const Live *live, int64_t moment)
 void image_facts(ImageTables *t)
 {
     Live live = live_find(t->m, t->a);
-    int64_t moment, lane;
-    int64_t least = live_most(&live, false, &moment, t->a);
-    int64_t least_lane = live_most(&live, true, &lane, t->a);
+    LiveMoment moment, lane;
+    int64_t least = live_most(&live, false, &moment);
+    int64_t least_lane = live_most(&live, true, &lane);
     add_peaks(t, &live, moment);
     add_options(t);
     /* What no plan could go below: beside the temporaries, what has a place of

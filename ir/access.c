@@ -240,12 +240,52 @@ static int by_place(const void *a, const void *b)
     return x->x < y->x ? -1 : x->x > y->x;
 }
 
-/* The wide ranges meet; ones that move alike have to meet in one turn. */
-static bool is_clash(const Access *x, const Access *y)
+static int64_t floor_div(int64_t x, int64_t y)
+{
+    return x / y - (x % y < 0);
+}
+
+/* A number c of 0 .. count-1 with lo < step * c < hi, step > 0. */
+static bool has_multiple(int64_t lo, int64_t step, int64_t hi, int64_t count)
+{
+    int64_t first = floor_div(lo, step) + 1;
+    if (first < 0) first = 0;
+    return first < count && first <= (INT64_MAX - 1) / step &&
+           first * step < hi;
+}
+
+static bool is_small(int64_t n)
+{
+    return n > -(INT64_C(1) << 60) && n < INT64_C(1) << 60;
+}
+
+/* The two ranges meet in one turn of the loops around.  Where they move apart
+ * with one loop alone that is exact: stacks that take over each other's bytes
+ * do so (live.h). */
+static bool meet_in_turn(const FnSteps *s, const Access *x, const Access *y)
+{
+    uint32_t loop = 0, n = 0;
+    for (uint32_t i = 0; i < MOST_LOOPS; i++)
+        if (x->turn[i] != y->turn[i]) {
+            loop = i;
+            n++;
+        }
+    if (n == 0) return x->first < y->end && y->first < x->end;
+    if (n > 1 || loop >= s->depth || !is_small(x->first) || !is_small(x->end) ||
+        !is_small(y->first) || !is_small(y->end) || !is_small(x->turn[loop]) ||
+        !is_small(y->turn[loop]))
+        return true;
+    const Access *a = x->turn[loop] < y->turn[loop] ? y : x; /* moves more */
+    const Access *b = a == x ? y : x;
+    return has_multiple(b->first - a->end, a->turn[loop] - b->turn[loop],
+                        b->end - a->first, s->counts[loop]);
+}
+
+/* The wide ranges meet; do the ranges of one turn? */
+static bool is_clash(const FnSteps *s, const Access *x, const Access *y)
 {
     if (x->step == y->step || (!x->write && !y->write)) return false;
-    if (memcmp(x->turn, y->turn, sizeof x->turn) != 0) return true;
-    return x->first < y->end && y->first < x->end;
+    return meet_in_turn(s, x, y);
 }
 
 bool steps_clashes(const FnSteps *s, Arena *a, ClashVisit *visit, void *user)
@@ -258,7 +298,7 @@ bool steps_clashes(const FnSteps *s, Arena *a, ClashVisit *visit, void *user)
         for (uint32_t k = i + 1; k < s->n; k++) {
             const Access *x = w[i].x, *y = w[k].x;
             if (x->space != y->space || w[k].first >= w[i].end) break;
-            if (!is_clash(x, y)) continue;
+            if (!is_clash(s, x, y)) continue;
             bool in_order = x->step < y->step;
             if (!visit(user, in_order ? x : y, in_order ? y : x)) return false;
         }

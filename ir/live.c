@@ -2,19 +2,12 @@
  * live.c: when each buffer of a kernel module holds something (see live.h).
  *
  * One walk in the order of execution, with each loop's body walked once.  What
- * is handed to a loop is used by the loop, from its begin to its end.
+ * is handed to a loop is used by the loop, from its begin to its end; the walk
+ * of the body says whether it was used row by row.
  */
 #include "ir.h"
 
-static const uint32_t NO_BUFFER = UINT32_MAX;
-
-/* A function in one place where it runs. */
-typedef struct LivePlace {
-    const struct LivePlace *around; /* NULL: an entry */
-    uint32_t step;                  /* the loop there */
-    uint32_t depth;
-    StepOrder order;
-} LivePlace;
+static const uint32_t NONE = UINT32_MAX;
 
 typedef struct LiveWalk {
     Module *m;
@@ -24,6 +17,36 @@ typedef struct LiveWalk {
     int64_t now;
     bool one_stream;
 } LiveWalk;
+
+/* What is behind a value: a buffer of the function, or a parameter. */
+typedef struct Behind {
+    uint32_t buffer, param;
+    int64_t offset, turn;
+    bool moves; /* with the loops further out, too */
+} Behind;
+
+/* What the body of a loop does to the place that a parameter stands for. */
+typedef struct Touch {
+    bool any, whole; /* whole: not row by row */
+    LiveRows rows;   /* bytes from the begin of the parameter */
+} Touch;
+
+/* One function in one place. */
+typedef struct FnWalk {
+    LiveWalk *w;
+    const Fn *fn;
+    const LivePlace *place;
+    Behind *behind; /* by value */
+    Touch *params;
+    bool lane;
+} FnWalk;
+
+/* A step that is being walked. */
+typedef struct StepUse {
+    uint32_t step;
+    int64_t begin;
+    const Touch *inside; /* of a loop, by operand */
+} StepUse;
 
 static bool is_result(const Fn *fn, Value v)
 {
@@ -49,61 +72,161 @@ static uint32_t *numbers_of(LiveWalk *w, FnRef f)
     return n;
 }
 
-static void touch(LiveWalk *w, uint32_t buffer, int64_t first, int64_t last)
+static void find_behind(FnWalk *f, const uint32_t *numbers)
 {
-    if (buffer == NO_BUFFER) return;
-    LiveBuffer *b = &w->buffers.at[buffer];
-    if (b->first > first) b->first = first;
-    if (b->last < last) b->last = last;
-}
-
-static void use(LiveWalk *w, uint32_t buffer, const LivePlace *p, uint32_t step)
-{
-    if (buffer == NO_BUFFER || w->one_stream) return;
-    LiveUse u = {p, step};
-    vec_push(w->a, &w->buffers.at[buffer].uses, u);
-}
-
-/* The buffer behind each value, through views; none behind an argument. */
-static uint32_t *roots_of(LiveWalk *w, FnRef f)
-{
-    const Fn *fn = fn_of(w->m, f);
-    const uint32_t *numbers = numbers_of(w, f);
-    uint32_t *roots = NEW_ARRAY(w->a, uint32_t, (size_t)fn->ninsts + 1);
-    for (uint32_t i = 0; i < fn->ninsts; i++) {
-        const Inst *in = &fn->insts[i];
-        roots[i] = NO_BUFFER;
-        if (in->op == OP_buffer && numbers[i]) roots[i] = numbers[i] - 1;
-        if (in->op == OP_view) roots[i] = roots[inst_arg(fn, in, 0).id];
+    const Module *m = f->w->m;
+    for (uint32_t i = 0; i < f->fn->ninsts; i++) {
+        const Inst *in = &f->fn->insts[i];
+        Behind *b = &f->behind[i];
+        *b = (Behind){.buffer = NONE, .param = NONE};
+        if (in->op == OP_buffer && numbers[i]) b->buffer = numbers[i] - 1;
+        if (in->op == OP_arg) b->param = i;
+        if (in->op != OP_view) continue;
+        *b = f->behind[inst_arg(f->fn, in, 0).id];
+        b->offset += attr_int(m, in->attr, AT_offset, 0);
+        const AttrItem *turn = attr_get(m, in->attr, AT_turn);
+        for (uint32_t k = 0; turn && k < turn->n; k++) {
+            if (k == 0) b->turn += turn->ints[k];
+            b->moves |= k > 0 && turn->ints[k] != 0;
+        }
     }
-    return roots;
 }
 
-static void walk_fn(LiveWalk *w, FnRef f, LivePlace place, bool lane)
+/* ---------------------------------------------------------------- rows -- */
+
+static void widen(LiveRows *r, bool first, int64_t lo, int64_t hi)
 {
-    const Fn *fn = fn_of(w->m, f);
-    const uint32_t *roots = roots_of(w, f);
-    LivePlace *p = NEW(w->a, LivePlace);
-    *p = place;
-    if (!w->one_stream) p->order = order_of(w->m, fn, w->a);
-    for (uint32_t i = 0; i < fn->ninsts; i++) {
-        const Inst *in = &fn->insts[i];
-        if (in->op == OP_buffer && roots[i] != NO_BUFFER)
-            w->buffers.at[roots[i]].lane |= lane;
-        if (!is_step(in)) continue;
-        int64_t begin = w->now;
-        if (in->op == OP_loop) {
-            LivePlace inner = {.around = p, .step = i, .depth = p->depth + 1};
-            bool lanes = lane || attr_flag(w->m, in->attr, AT_parallel);
-            w->now++;
-            walk_fn(w, attr_fn(w->m, in->attr, AT_fn), inner, lanes);
+    if (first || lo < r->lo) r->lo = lo;
+    if (first || hi > r->hi) r->hi = hi;
+}
+
+/* A step of a body uses parameter B->param, all of operand V or the rows that
+ * an inner loop walks through. */
+static void touch_param(FnWalk *f, const StepUse *u, Value v, const Touch *in)
+{
+    const Behind *b = &f->behind[v.id];
+    LiveWalk *w = f->w;
+    Touch *t = &f->params[b->param];
+    LiveRows *r = &t->rows;
+    int64_t lo = 0, hi;
+    hi = layout_bytes(w->m, layout_of(w->m, f->fn, v, w->a));
+    if (in && !in->whole) {
+        lo = in->rows.lo;
+        hi = in->rows.hi + in->rows.pitch * (in->rows.count - 1);
+    }
+    t->whole |= b->turn <= 0 || b->moves || (t->any && r->pitch != b->turn);
+    widen(r, !t->any, b->offset + lo, b->offset + hi);
+    if (!t->any) r->first = u->begin;
+    r->last = w->now;
+    r->pitch = b->turn;
+    if (!r->steps.n || vec_last(&r->steps) != u->step)
+        vec_push(w->a, &r->steps, u->step);
+    t->any = true;
+}
+
+/* The rows of a buffer that a loop walks through, whichever operands hand it
+ * in; NULL: not row by row. */
+static const LiveRows *rows_of(const FnWalk *f, const StepUse *u,
+                               uint32_t buffer)
+{
+    const Inst *in = &f->fn->insts[u->step];
+    LiveRows *r = NULL;
+    for (uint32_t k = 0; u->inside && k < in->nargs; k++) {
+        const Behind *b = &f->behind[inst_arg(f->fn, in, k).id];
+        const Touch *t = &u->inside[k];
+        if (b->buffer != buffer || !t->any) continue;
+        if (t->whole || b->turn || b->moves || (r && r->pitch != t->rows.pitch))
+            return NULL;
+        bool first = !r;
+        if (first) {
+            r = NEW(f->w->a, LiveRows);
+            *r = t->rows;
+            r->steps.n = r->steps.cap = 0;
+            r->steps.at = NULL;
         }
-        for (uint32_t k = 0; k < in->nargs; k++) {
-            uint32_t root = roots[inst_arg(fn, in, k).id];
-            touch(w, root, begin, w->now);
-            use(w, root, p, i);
-        }
-        w->now++;
+        widen(r, first, b->offset + t->rows.lo, b->offset + t->rows.hi);
+        if (t->rows.first < r->first) r->first = t->rows.first;
+        if (t->rows.last > r->last) r->last = t->rows.last;
+        for (uint32_t i = 0; i < t->rows.steps.n; i++)
+            vec_push(f->w->a, &r->steps, t->rows.steps.at[i]);
+    }
+    return r;
+}
+
+static void touch_buffer(FnWalk *f, const StepUse *u, uint32_t buffer)
+{
+    LiveWalk *w = f->w;
+    const LiveRows *rows = rows_of(f, u, buffer);
+    LiveBuffer *b = &w->buffers.at[buffer];
+    if (b->first == INT64_MAX) b->born = rows;
+    b->dies = rows;
+    if (b->first > u->begin) b->first = u->begin;
+    if (b->last < w->now) b->last = w->now;
+    if (w->one_stream) return;
+    LiveUse use = {f->place, u->step};
+    vec_push(w->a, &b->uses, use);
+}
+
+/* ------------------------------------------------------------ the walk -- */
+
+static void walk_fn(FnWalk *f, FnRef ref);
+
+/* What the body does to each operand.  A guarded loop may leave turns out, the
+ * turns of a parallel one have no order. */
+static Touch *walk_loop(FnWalk *f, uint32_t step)
+{
+    LiveWalk *w = f->w;
+    const Inst *in = &f->fn->insts[step];
+    FnRef ref = attr_fn(w->m, in->attr, AT_fn);
+    bool parallel = attr_flag(w->m, in->attr, AT_parallel);
+    LivePlace *place = NEW(w->a, LivePlace);
+    *place = (LivePlace){
+        .around = f->place, .step = step, .depth = f->place->depth + 1};
+    FnWalk body = {.w = w, .place = place, .lane = f->lane || parallel};
+    body.params = NEW_ARRAY(w->a, Touch, (size_t)in->nargs + 1);
+    int64_t begin = w->now++;
+    if (!w->one_stream) place->order = order_of(w->m, fn_of(w->m, ref), w->a);
+    walk_fn(&body, ref);
+    for (uint32_t k = 0; k < in->nargs; k++) {
+        Touch *t = &body.params[k];
+        t->whole |= parallel || attr_flag(w->m, in->attr, AT_guarded);
+        t->rows.body = place;
+        t->rows.count = attr_int(w->m, in->attr, AT_count, 0);
+        t->rows.reverse = attr_flag(w->m, in->attr, AT_reverse);
+        t->rows.begin = begin;
+        t->rows.end = w->now;
+    }
+    return body.params;
+}
+
+static void walk_step(FnWalk *f, uint32_t i)
+{
+    const Inst *in = &f->fn->insts[i];
+    StepUse u = {.step = i, .begin = f->w->now};
+    if (in->op == OP_loop) u.inside = walk_loop(f, i);
+    for (uint32_t k = 0; k < in->nargs; k++) {
+        Value v = inst_arg(f->fn, in, k);
+        const Behind *b = &f->behind[v.id];
+        const Touch *inside = u.inside ? &u.inside[k] : NULL;
+        if (b->buffer != NONE) touch_buffer(f, &u, b->buffer);
+        if (b->param != NONE && f->params && (!inside || inside->any))
+            touch_param(f, &u, v, inside);
+    }
+    f->w->now++;
+}
+
+static void walk_fn(FnWalk *f, FnRef ref)
+{
+    LiveWalk *w = f->w;
+    f->fn = fn_of(w->m, ref);
+    f->behind = NEW_ARRAY(w->a, Behind, (size_t)f->fn->ninsts + 1);
+    find_behind(f, numbers_of(w, ref));
+    for (uint32_t i = 0; i < f->fn->ninsts; i++) {
+        const Inst *in = &f->fn->insts[i];
+        uint32_t buffer = f->behind[i].buffer;
+        if (in->op == OP_buffer && buffer != NONE)
+            w->buffers.at[buffer].lane |= f->lane;
+        if (is_step(in)) walk_step(f, i);
     }
 }
 
@@ -111,53 +234,13 @@ Live live_find(Module *m, Arena *a)
 {
     LiveWalk w = {.m = m, .a = a, .one_stream = module_streams(m) == 1};
     w.numbers = NEW_ARRAY(a, uint32_t *, (size_t)m->fns.n + 1);
-    for (uint32_t i = 0; i < m->fns.n; i++)
-        if (m->fns.at[i]->entry && m->fns.at[i]->view == VIEW_kernel)
-            walk_fn(&w, (FnRef){i}, (LivePlace){.around = NULL}, false);
+    for (uint32_t i = 0; i < m->fns.n; i++) {
+        const Fn *fn = m->fns.at[i];
+        if (!fn->entry || fn->view != VIEW_kernel) continue;
+        LivePlace *place = NEW(a, LivePlace);
+        *place = (LivePlace){.around = NULL};
+        if (!w.one_stream) place->order = order_of(m, fn, a);
+        walk_fn(&(FnWalk){.w = &w, .place = place}, (FnRef){i});
+    }
     return (Live){w.buffers.at, w.buffers.n, w.one_stream};
-}
-
-/* Whether use X ends before use Y begins: the steps that they are, or are in,
- * of the innermost function around both.  Entries never run together. */
-static bool ends_before(LiveUse x, LiveUse y)
-{
-    while (x.place != y.place) {
-        LiveUse *deep = x.place->depth >= y.place->depth ? &x : &y;
-        if (!deep->place->around) return true;
-        *deep = (LiveUse){deep->place->around, deep->place->step};
-    }
-    return x.step < y.step && order_before(&x.place->order, x.step, y.step);
-}
-
-bool live_together(const Live *l, const LiveBuffer *x, const LiveBuffer *y)
-{
-    if (x->first <= y->last && y->first <= x->last) return true;
-    if (l->one_stream) return false;
-    const LiveBuffer *a = x->last < y->first ? x : y, *b = a == x ? y : x;
-    for (uint32_t i = 0; i < a->uses.n; i++)
-        for (uint32_t k = 0; k < b->uses.n; k++)
-            if (!ends_before(a->uses.at[i], b->uses.at[k])) return true;
-    return false;
-}
-
-int64_t live_most(const Live *l, bool lane, int64_t *moment, Arena *a)
-{
-    int64_t end = 0, most = 0, now = 0;
-    for (uint32_t i = 0; i < l->n; i++)
-        if (l->at[i].last >= end) end = l->at[i].last + 1;
-    int64_t *change = NEW_ARRAY(a, int64_t, (size_t)end + 2);
-    for (uint32_t i = 0; i < l->n; i++) {
-        const LiveBuffer *b = &l->at[i];
-        if (b->lane != lane || b->first > b->last) continue;
-        change[b->first] += b->bytes;
-        change[b->last + 1] -= b->bytes;
-    }
-    *moment = 0;
-    for (int64_t t = 0; t < end; t++) {
-        now += change[t];
-        if (now <= most) continue;
-        most = now;
-        *moment = t;
-    }
-    return most;
 }

@@ -9,15 +9,44 @@
  * That line is one order of execution.  With several streams there are others,
  * and two buffers share bytes only if in all of them every use of one comes
  * before every use of the other: live_together asks that.
+ *
+ * A stack is not needed as a whole while a loop walks through it.  Where the
+ * last use of one stack and the first use of another are the same loop, each
+ * turn leaves behind a row of the one and makes a row of the other, and the
+ * two may share bytes as long as no row is made where one is still needed:
+ *
+ *      reversed   old   |##########|     turn c needs rows 0 to c of the old
+ *                 new        |++++++|    stack and makes row c of the new one
+ *
+ * live_apart says how far apart the two have to begin.
  */
 #ifndef TITAN_LIVE_H
 #define TITAN_LIVE_H
 
+/* A function in one place where it runs. */
+typedef struct LivePlace {
+    const struct LivePlace *around; /* NULL: an entry */
+    uint32_t step;                  /* the loop there */
+    uint32_t depth;
+    StepOrder order; /* with several streams */
+} LivePlace;
+
 /* A launch or loop that uses a buffer, in one place where its function runs. */
 typedef struct LiveUse {
-    const struct LivePlace *place;
+    const LivePlace *place;
     uint32_t step;
 } LiveUse;
+
+/* The rows of a buffer that a loop walks through: turn c uses no bytes but
+ * pitch * c + lo to pitch * c + hi. */
+typedef struct LiveRows {
+    const LivePlace *body; /* of the loop */
+    VEC(uint32_t) steps;   /* of the body, that use the buffer */
+    int64_t count, pitch, lo, hi;
+    bool reverse;
+    int64_t first, last; /* moments of the body */
+    int64_t begin, end;  /* of the loop */
+} LiveRows;
 
 typedef struct LiveBuffer {
     Fn *fn;
@@ -26,6 +55,8 @@ typedef struct LiveBuffer {
     int64_t bytes;
     bool lane;         /* in a function that runs in lanes */
     VEC(LiveUse) uses; /* in the order of the list */
+    /* Row by row in its first use, in its last; NULL: not so. */
+    const LiveRows *born, *dies;
 } LiveBuffer;
 
 typedef struct Live {
@@ -41,8 +72,20 @@ Live live_find(Module *m, Arena *a);
  * so that they cannot share bytes. */
 bool live_together(const Live *l, const LiveBuffer *x, const LiveBuffer *y);
 
-/* The largest sum of bytes that live at one moment of the list, of lanes or of
+/* X lies below Y, and they live together: how many bytes after the begin of X
+ * Y may begin, at the least.  Less than 0: in front of it. */
+int64_t live_apart(const Live *l, const LiveBuffer *x, const LiveBuffer *y);
+
+/* A moment of the list; in loops, of their first turns or of their last. */
+typedef struct LiveMoment {
+    int64_t at;
+    bool late;
+} LiveMoment;
+
+/* The bytes of a buffer that hold something. */
+int64_t live_bytes(const LiveBuffer *b, LiveMoment at);
+/* The largest sum of bytes that hold something at one moment, of lanes or of
  * the frame; the moment. */
-int64_t live_most(const Live *l, bool lane, int64_t *moment, Arena *a);
+int64_t live_most(const Live *l, bool lane, LiveMoment *moment);
 
 #endif

@@ -1,26 +1,50 @@
 /*
  * arrange.c: places of temporaries (see arrange.h).
  *
- * Temporaries are placed one after the other, each in the smallest gap that
- * takes it between those that are placed and live with it.  The order decides
- * how good that is: a few orders are tried, and the lowest peak is kept.
+ * Temporaries are placed one after the other.  Each that is placed and lives
+ * with the next one forbids a range of offsets: those where the two would lie
+ * in each other's way (live_apart).  Of the ranges that are left between them
+ * the smallest is taken, at its begin.
+ *
+ * The order decides how good that is: a few orders are tried, and the lowest
+ * peak is kept.  In one of them, stacks that can take over each other's bytes
+ * are placed as pairs, each new stack with the old one where it saves most.
  */
 #include "arrange.h"
 
 #include <stdlib.h>
 
+/* Another block that lives with this one, and how far this one has to begin
+ * in front of it, or behind. */
+typedef struct Meeting {
+    uint32_t other;
+    int64_t under, over;
+} Meeting;
+
 typedef struct Block {
     const LiveBuffer *b;
-    int64_t offset;
     uint32_t number;
+    int64_t offset;
+    VEC(Meeting) meets;
+    uint32_t pair;      /* the block with which it is placed, or itself */
+    bool second;        /* of the pair */
+    int64_t pair_bytes; /* of both together */
 } Block;
 
+/* Offsets between the two, both left out, are forbidden. */
+typedef struct Forbidden {
+    int64_t from, to;
+} Forbidden;
+
 typedef struct Arrange {
-    Block *blocks; /* in the order in which they are placed */
+    Block *blocks; /* by number of the block */
+    Block **order; /* in which they are placed */
+    bool *placed;
     uint32_t n;
-    const Live *live;
-    Block **meets; /* scratch */
+    Forbidden *forbidden; /* scratch */
 } Arrange;
+
+/* --------------------------------------------------------------- orders -- */
 
 static int by_number(const Block *x, const Block *y)
 {
@@ -29,14 +53,14 @@ static int by_number(const Block *x, const Block *y)
 
 static int by_size(const void *a, const void *b)
 {
-    const Block *x = a, *y = b;
+    const Block *x = *(Block *const *)a, *y = *(Block *const *)b;
     if (x->b->bytes != y->b->bytes) return x->b->bytes > y->b->bytes ? -1 : 1;
     return by_number(x, y);
 }
 
 static int by_span(const void *a, const void *b)
 {
-    const Block *x = a, *y = b;
+    const Block *x = *(Block *const *)a, *y = *(Block *const *)b;
     int64_t p = x->b->last - x->b->first, q = y->b->last - y->b->first;
     if (p != q) return p > q ? -1 : 1;
     return by_size(a, b);
@@ -44,7 +68,7 @@ static int by_span(const void *a, const void *b)
 
 static int by_area(const void *a, const void *b)
 {
-    const Block *x = a, *y = b;
+    const Block *x = *(Block *const *)a, *y = *(Block *const *)b;
     double p = (double)x->b->bytes * (double)(x->b->last - x->b->first + 1);
     double q = (double)y->b->bytes * (double)(y->b->last - y->b->first + 1);
     if (p != q) return p > q ? -1 : 1;
@@ -53,37 +77,96 @@ static int by_area(const void *a, const void *b)
 
 static int by_start(const void *a, const void *b)
 {
-    const Block *x = a, *y = b;
+    const Block *x = *(Block *const *)a, *y = *(Block *const *)b;
     if (x->b->first != y->b->first) return x->b->first < y->b->first ? -1 : 1;
     return by_size(a, b);
 }
 
-static int by_offset(const void *a, const void *b)
+static int by_pair(const void *a, const void *b)
 {
     const Block *x = *(Block *const *)a, *y = *(Block *const *)b;
-    if (x->offset != y->offset) return x->offset < y->offset ? -1 : 1;
-    return by_number(x, y);
+    if (x->pair_bytes != y->pair_bytes)
+        return x->pair_bytes > y->pair_bytes ? -1 : 1;
+    uint32_t p = x->second ? x->pair : x->number;
+    uint32_t q = y->second ? y->pair : y->number;
+    if (p != q) return p < q ? -1 : 1;
+    return x->second ? 1 : -1;
 }
 
-/* The start of the smallest gap that takes the block. */
-static int64_t best_gap(Arrange *r, uint32_t block)
+/* ---------------------------------------------------------------- pairs -- */
+
+/* The bytes that two blocks share when they lie as close as they may, and
+ * which of them lies below; 0: none. */
+static int64_t shared_bytes(const Block *x, const Meeting *m, const Block *y,
+                            bool *x_below)
 {
-    const LiveBuffer *b = r->blocks[block].b;
+    int64_t x_under = x->b->bytes - m->under, y_under = y->b->bytes - m->over;
+    *x_below = x_under >= y_under;
+    int64_t saved = *x_below ? x_under : y_under;
+    int64_t most = x->b->bytes < y->b->bytes ? x->b->bytes : y->b->bytes;
+    return saved < most ? saved : most;
+}
+
+static void make_pair(Block *below, Block *above, int64_t shared)
+{
+    below->pair = above->number;
+    above->pair = below->number;
+    above->second = true;
+    below->pair_bytes = above->pair_bytes =
+        below->b->bytes + above->b->bytes - shared;
+}
+
+/* Larger new stacks choose first. */
+static void find_pairs(Arrange *r)
+{
+    qsort(r->order, r->n, sizeof *r->order, by_size);
+    for (uint32_t i = 0; i < r->n; i++) {
+        Block *x = r->order[i], *best = NULL;
+        int64_t best_shared = 0;
+        bool best_below = false, below;
+        if (!x->b->born || x->pair != x->number) continue;
+        for (uint32_t k = 0; k < x->meets.n; k++) {
+            Block *y = &r->blocks[x->meets.at[k].other];
+            int64_t shared = shared_bytes(x, &x->meets.at[k], y, &below);
+            if (shared <= best_shared || y->pair != y->number) continue;
+            best = y;
+            best_shared = shared;
+            best_below = below;
+        }
+        if (best)
+            make_pair(best_below ? x : best, best_below ? best : x,
+                      best_shared);
+    }
+}
+
+/* -------------------------------------------------------------- placing -- */
+
+static int by_from(const void *a, const void *b)
+{
+    const Forbidden *x = a, *y = b;
+    if (x->from != y->from) return x->from < y->from ? -1 : 1;
+    return (x->to > y->to) - (x->to < y->to);
+}
+
+/* The begin of the smallest range of offsets that is left for the block. */
+static int64_t best_offset(Arrange *r, const Block *b)
+{
     uint32_t n = 0;
-    for (uint32_t i = 0; i < block; i++)
-        if (live_together(r->live, r->blocks[i].b, b))
-            r->meets[n++] = &r->blocks[i];
-    qsort(r->meets, n, sizeof *r->meets, by_offset);
+    for (uint32_t i = 0; i < b->meets.n; i++) {
+        const Meeting *m = &b->meets.at[i];
+        int64_t at = r->blocks[m->other].offset;
+        if (r->placed[m->other])
+            r->forbidden[n++] = (Forbidden){at - m->under, at + m->over};
+    }
+    qsort(r->forbidden, n, sizeof *r->forbidden, by_from);
     int64_t end = 0, best = -1, best_size = INT64_MAX;
     for (uint32_t i = 0; i < n; i++) {
-        int64_t gap = r->meets[i]->offset - end;
-        if (gap >= b->bytes && gap < best_size) {
+        int64_t size = r->forbidden[i].from - end;
+        if (size >= 0 && size < best_size) {
             best = end;
-            best_size = gap;
+            best_size = size;
         }
-        int64_t after =
-            place_aligned(r->meets[i]->offset + r->meets[i]->b->bytes);
-        if (after > end) end = after;
+        if (r->forbidden[i].to > end) end = r->forbidden[i].to;
     }
     return best >= 0 ? best : end;
 }
@@ -91,33 +174,59 @@ static int64_t best_gap(Arrange *r, uint32_t block)
 static int64_t place_all(Arrange *r, int (*order)(const void *, const void *))
 {
     int64_t peak = 0;
-    qsort(r->blocks, r->n, sizeof *r->blocks, order);
+    qsort(r->order, r->n, sizeof *r->order, order);
+    memset(r->placed, 0, r->n * sizeof *r->placed);
     for (uint32_t i = 0; i < r->n; i++) {
-        Block *k = &r->blocks[i];
-        k->offset = best_gap(r, i);
+        Block *k = r->order[i];
+        k->offset = best_offset(r, k);
+        r->placed[k->number] = true;
         int64_t end = place_aligned(k->offset + k->b->bytes);
         if (end > peak) peak = end;
     }
     return peak;
 }
 
+static void find_meetings(Arrange *r, const Live *live, Arena *a)
+{
+    for (uint32_t i = 0; i < r->n; i++)
+        for (uint32_t k = 0; k < i; k++) {
+            Block *x = &r->blocks[i], *y = &r->blocks[k];
+            if (!live_together(live, x->b, y->b)) continue;
+            int64_t under = place_aligned(live_apart(live, x->b, y->b));
+            int64_t over = place_aligned(live_apart(live, y->b, x->b));
+            vec_push(a, &x->meets, ((Meeting){k, under, over}));
+            vec_push(a, &y->meets, ((Meeting){i, over, under}));
+        }
+}
+
 int64_t arrange(const Live *live, bool lane, int64_t *offsets, Arena *a)
 {
     static int (*const orders[])(const void *, const void *) = {
-        by_size, by_area, by_span, by_start};
+        by_size, by_area, by_span, by_start, by_pair};
     Arrange r = {.blocks = NEW_ARRAY(a, Block, (size_t)live->n + 1),
-                 .live = live,
-                 .meets = NEW_ARRAY(a, Block *, (size_t)live->n + 1)};
-    for (uint32_t i = 0; i < live->n; i++)
-        if (live->at[i].lane == lane)
-            r.blocks[r.n++] = (Block){.b = &live->at[i], .number = i};
+                 .order = NEW_ARRAY(a, Block *, (size_t)live->n + 1),
+                 .placed = NEW_ARRAY(a, bool, (size_t)live->n + 1),
+                 .forbidden = NEW_ARRAY(a, Forbidden, (size_t)live->n + 1)};
+    uint32_t *in_live = NEW_ARRAY(a, uint32_t, (size_t)live->n + 1);
+    for (uint32_t i = 0; i < live->n; i++) {
+        if (live->at[i].lane != lane) continue;
+        in_live[r.n] = i;
+        r.order[r.n] = &r.blocks[r.n];
+        r.blocks[r.n] = (Block){.b = &live->at[i],
+                                .number = r.n,
+                                .pair = r.n,
+                                .pair_bytes = live->at[i].bytes};
+        r.n++;
+    }
+    find_meetings(&r, live, a);
+    find_pairs(&r);
     int64_t peak = INT64_MAX;
     for (uint32_t o = 0; o < sizeof orders / sizeof *orders; o++) {
         int64_t p = place_all(&r, orders[o]);
         if (p >= peak) continue;
         peak = p;
         for (uint32_t i = 0; i < r.n; i++)
-            offsets[r.blocks[i].number] = r.blocks[i].offset;
+            offsets[in_live[i]] = r.blocks[i].offset;
     }
     return peak;
 }

@@ -5,7 +5,9 @@
  *   gives    base and offset of every buffer and of every entry's arguments
  *   keeps    everything else
  *   result   two buffers overlap only if every use of one comes before every
- *            use of the other, in whatever order streams and events allow
+ *            use of the other, in whatever order streams and events allow; or
+ *            if one loop leaves the one behind and fills the other, and row by
+ *            row it is so (ir/live.h)
  *
  * Slots lie in `persistent`, in the order of the module, once for all entries.
  * Inputs, scalars and results of an entry lie in `io`, from 0 in each.  What
@@ -98,8 +100,9 @@ bool pass_memplan(Module *m, PassCtx *cx)
     place_ports(m);
     Live live = live_find(m, m->scratch);
     for (int lane = 0; lane < 2; lane++) {
-        int64_t moment, peak = place_temporaries(m, &live, lane);
-        int64_t least = live_most(&live, lane, &moment, m->scratch);
+        LiveMoment moment;
+        int64_t peak = place_temporaries(m, &live, lane);
+        int64_t least = live_most(&live, lane, &moment);
         pass_remark(m, cx, (Loc){0},
                     "%s has %" PRId64 " bytes, at least %" PRId64
                     " live at once",

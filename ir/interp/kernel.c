@@ -8,7 +8,8 @@
  * beside the bytes that they take, so that overlaps show all the same.
  *
  * Every byte starts as poison (0xff, which is NaN in every float dtype), a
- * buffer is poisoned again after its last use, and each turn of an outermost
+ * buffer is poisoned again after its last use (but for bytes that another one
+ * has taken over), and each turn of an outermost
  * parallel loop begins with a poisoned lane.  So a plan that lets two live
  * buffers overlap, or a kernel that reads what nobody wrote, gives a wrong
  * result.  With `order` the turns of parallel loops run in a random order, and
@@ -133,16 +134,16 @@ static void place_copy(Run *r, const Val *place, Cell *cells, bool store)
     }
 }
 
-static int64_t place_extent(const Run *r, const Val *v)
+int64_t place_extent(const Run *r, const Val *v)
 {
     return layout_bytes(r->m, (Layout){v->type, v->place.stride});
 }
 
-void place_poison(const Run *r, const Val *v)
+void place_poison(const Run *r, const Val *v, int64_t from, int64_t to)
 {
     Space *s = space_of(r, &v->place);
     for (uint32_t d = 0; d < r->ndev; d++)
-        space_poison(s, s->n * d + v->place.offset, place_extent(r, v));
+        space_poison(s, s->n * d + from, to - from);
 }
 
 /* ---------------------------------------------------------------- places -- */

@@ -219,7 +219,10 @@ void rank_send(Frame *f, const Inst *in, const Val *v);
 void rank_recv(Frame *f, const Inst *in, Val *out);
 /* Kernel view: the place of a parameter. */
 void place_arg(Frame *f, const Inst *in, const Val *arg, Val *out);
-void place_poison(const Run *r, const Val *v);
+/* Bytes from a place's begin to the end of its last element. */
+int64_t place_extent(const Run *r, const Val *v);
+/* Bytes `from` to `to` of the space that the place is in. */
+void place_poison(const Run *r, const Val *v, int64_t from, int64_t to);
 /* Runs a kernel function whose arguments have places. */
 void run_places(Frame *f);
 /* Lays out the arguments of an entry, runs it and reads its results. */

@@ -8,7 +8,8 @@
  * event that is missing shows.  A loop is one step.
  *
  * A buffer of the frame or a lane is poisoned after the last step that uses
- * it, last in the order of this run.
+ * it, last in the order of this run, but for bytes that another buffer took
+ * over, row by row, in that very loop (live.h).
  */
 #include "run.h"
 
@@ -18,8 +19,9 @@ typedef struct Queue {
     uint32_t *left; /* by step: predecessors that are not done */
     bool *done;     /* by instruction */
     uint32_t streams;
-    uint32_t *root; /* by value: the buffer or argument behind it */
-    uint32_t *uses; /* by root: steps that use it and are not done */
+    uint32_t *root;  /* by value: the buffer or argument behind it */
+    uint32_t *uses;  /* by root: steps that use it and are not done */
+    uint32_t *begun; /* by root: the first step that used it */
 } Queue;
 
 /* How often a step uses each root is no matter: it counts once an operand. */
@@ -52,16 +54,57 @@ static bool is_temporary(const Queue *q, const Inst *in)
            !attr_is(m, in->attr, AT_base, "persistent");
 }
 
+/* A buffer whose first use was step `step` has byte `at`, and goes on to *to;
+ * else *to is where the next one begins. */
+static bool is_taken(const Queue *q, uint32_t step, uint32_t root, int64_t at,
+                     int64_t *to)
+{
+    const Frame *f = q->f;
+    const Val *v = &f->vals[root];
+    bool taken = false;
+    for (uint32_t i = 0; i < f->fn->ninsts; i++) {
+        const Val *x = &f->vals[i];
+        if (i == root || q->begun[i] != step ||
+            f->fn->insts[i].op != OP_buffer || x->place.space != v->place.space)
+            continue;
+        int64_t begin = x->place.offset, end = begin + place_extent(f->r, x);
+        bool here = begin <= at && at < end;
+        if (here && (!taken || end > *to)) *to = end;
+        if (!here && !taken && begin > at && begin < *to) *to = begin;
+        taken |= here;
+    }
+    return taken;
+}
+
+static void poison_rest(const Queue *q, uint32_t step, uint32_t root)
+{
+    const Run *r = q->f->r;
+    const Val *v = &q->f->vals[root];
+    bool loop = q->f->fn->insts[step].op == OP_loop;
+    int64_t at = v->place.offset, end = at + place_extent(r, v);
+    while (at < end) {
+        int64_t to = end;
+        bool taken = loop && is_taken(q, step, root, at, &to);
+        if (to > end) to = end;
+        if (!taken) place_poison(r, v, at, to);
+        at = to;
+    }
+}
+
 static void run_step(Queue *q, uint32_t i)
 {
     Frame *f = q->f;
     const Inst *in = &f->fn->insts[i];
     run_inst(f, (Value){i}, &f->vals[i]);
     q->done[i] = true;
+    for (uint32_t k = 0; k < in->nargs; k++) {
+        uint32_t root = q->root[inst_arg(f->fn, in, k).id];
+        if (!q->begun[root]) q->begun[root] = i;
+    }
     for (uint32_t k = 0; k < in->nargs && !f->r->failed; k++) {
         uint32_t root = q->root[inst_arg(f->fn, in, k).id];
         if (--q->uses[root] == 0 && is_temporary(q, &f->fn->insts[root]))
-            place_poison(f->r, &f->vals[root]);
+            poison_rest(q, i, root);
     }
 }
 
@@ -109,6 +152,7 @@ void run_places(Frame *f)
     q.uses = NEW_ARRAY(&r->temp, uint32_t, n);
     q.left = NEW_ARRAY(&r->temp, uint32_t, n);
     q.done = NEW_ARRAY(&r->temp, bool, n);
+    q.begun = NEW_ARRAY(&r->temp, uint32_t, n);
     count_uses(&q);
     for (uint32_t i = 0; i < fn->ninsts && !r->failed; i++) {
         const Inst *in = &fn->insts[i];

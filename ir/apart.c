@@ -1,0 +1,160 @@
+/*
+ * apart.c: which buffers may share bytes, and how many there have to be (see
+ * live.h).
+ *
+ * Of a stack that a loop leaves behind, turn c of a reversed loop and all
+ * turns after it need the bytes below pitch * c + hi; of one that it makes,
+ * the turns up to c have filled the bytes from pitch * c + lo.  The new stack
+ * may begin where, for every c, what is filled lies above what is needed.
+ * Both sides are linear in c, so the first and the last turn decide.  A loop
+ * that is not reversed is the same upside down: the new stack lies below.
+ */
+#include "ir.h"
+
+/* Whether use X ends before use Y begins: the steps that they are, or are in,
+ * of the innermost function around both.  Entries never run together. */
+static bool ends_before(LiveUse x, LiveUse y)
+{
+    while (x.place != y.place) {
+        LiveUse *deep = x.place->depth >= y.place->depth ? &x : &y;
+        if (!deep->place->around) return true;
+        *deep = (LiveUse){deep->place->around, deep->place->step};
+    }
+    return x.step < y.step && order_before(&x.place->order, x.step, y.step);
+}
+
+bool live_together(const Live *l, const LiveBuffer *x, const LiveBuffer *y)
+{
+    if (x->first <= y->last && y->first <= x->last) return true;
+    if (l->one_stream) return false;
+    const LiveBuffer *a = x->last < y->first ? x : y, *b = a == x ? y : x;
+    for (uint32_t i = 0; i < a->uses.n; i++)
+        for (uint32_t k = 0; k < b->uses.n; k++)
+            if (!ends_before(a->uses.at[i], b->uses.at[k])) return true;
+    return false;
+}
+
+/* ---------------------------------------------------------------- rows -- */
+
+/* The loop is the only use that the two have in common in any order. */
+static bool meet_in_loop_only(const Live *l, const LiveBuffer *old,
+                              const LiveBuffer *new)
+{
+    if (!old->dies || !new->born || old->dies->body != new->born->body)
+        return false;
+    LiveUse loop = {old->dies->body->around, old->dies->body->step};
+    for (uint32_t i = 0; i < old->uses.n && !l->one_stream; i++) {
+        LiveUse u = old->uses.at[i];
+        if ((u.place != loop.place || u.step != loop.step) &&
+            !ends_before(u, loop))
+            return false;
+    }
+    for (uint32_t i = 0; i < new->uses.n && !l->one_stream; i++) {
+        LiveUse u = new->uses.at[i];
+        if ((u.place != loop.place || u.step != loop.step) &&
+            !ends_before(loop, u))
+            return false;
+    }
+    return true;
+}
+
+/* In one turn, the row of the one is used for the last time before that of the
+ * other is for the first time. */
+static bool parted_in_turn(const Live *l, const LiveRows *old,
+                           const LiveRows *new)
+{
+    for (uint32_t i = 0; i < old->steps.n; i++)
+        for (uint32_t k = 0; k < new->steps.n; k++) {
+            uint32_t x = old->steps.at[i], y = new->steps.at[k];
+            if (x >= y) return false;
+            if (!l->one_stream && !order_before(&old->body->order, x, y))
+                return false;
+        }
+    return true;
+}
+
+/* The bytes of stacks that a turn needs, or has filled, on the side where the
+ * other stack lies. */
+static int64_t row_edge(const LiveRows *r, int64_t c, bool upper)
+{
+    return r->pitch * c + (upper ? r->hi : r->lo);
+}
+
+int64_t live_apart(const Live *l, const LiveBuffer *x, const LiveBuffer *y)
+{
+    bool upward = meet_in_loop_only(l, y, x); /* x is new, below the old y */
+    if (!upward && !meet_in_loop_only(l, x, y)) return x->bytes;
+    const LiveRows *old = upward ? y->dies : x->dies;
+    const LiveRows *new = upward ? x->born : y->born;
+    if (old->reverse == upward) return x->bytes;
+    /* Where rows are parted in the turn, the old row of a turn has to be clear
+     * of the new one of the turn before. */
+    int64_t lag = parted_in_turn(l, old, new), last = old->count - 1 - lag;
+    int64_t apart = -y->bytes;
+    for (int end = 0; end < 2 && last >= 0; end++) {
+        int64_t c = end ? last : 0;
+        int64_t below =
+            upward ? row_edge(new, c, true) : row_edge(old, c, true);
+        int64_t above = upward ? row_edge(old, c + lag, false)
+                               : row_edge(new, c + lag, false);
+        if (below - above > apart) apart = below - above;
+    }
+    return apart < x->bytes ? apart : x->bytes;
+}
+
+/* --------------------------------------------------------------- bytes -- */
+
+/* Bytes still needed in the loop that a buffer dies in, from `at` on. */
+static int64_t bytes_dying(const LiveBuffer *b, LiveMoment at)
+{
+    const LiveRows *r = b->dies;
+    int64_t done = at.late ? r->count - 1 : 0; /* turns */
+    if (at.at > r->last) done++;
+    if (done == 0) return b->bytes;
+    if (done >= r->count) return 0;
+    int64_t gone = r->reverse
+                       ? b->bytes - row_edge(r, r->count - 1 - done, true)
+                       : row_edge(r, done, false);
+    return gone > 0 ? b->bytes - gone : b->bytes;
+}
+
+/* Bytes filled so far in the loop that a buffer is born in. */
+static int64_t bytes_born(const LiveBuffer *b, LiveMoment at)
+{
+    const LiveRows *r = b->born;
+    int64_t turns = at.late ? r->count - 1 : 0;
+    if (at.at >= r->first) turns++;
+    if (turns == 0) return 0;
+    int64_t n = r->pitch * (turns - 1) + r->hi - r->lo;
+    return n < b->bytes ? n : b->bytes;
+}
+
+int64_t live_bytes(const LiveBuffer *b, LiveMoment at)
+{
+    const LiveRows *born = b->born, *dies = b->dies;
+    if (at.at < b->first || at.at > b->last) return 0;
+    if (born && dies && born->body == dies->body) return b->bytes;
+    if (dies && at.at >= dies->begin && at.at <= dies->end)
+        return bytes_dying(b, at);
+    if (born && at.at >= born->begin && at.at <= born->end)
+        return bytes_born(b, at);
+    return b->bytes;
+}
+
+int64_t live_most(const Live *l, bool lane, LiveMoment *moment)
+{
+    int64_t end = 0, most = 0;
+    for (uint32_t i = 0; i < l->n; i++)
+        if (l->at[i].last >= end) end = l->at[i].last + 1;
+    *moment = (LiveMoment){0};
+    for (int64_t t = 0; t < 2 * end; t++) {
+        LiveMoment at = {t / 2, t % 2};
+        int64_t now = 0;
+        for (uint32_t i = 0; i < l->n; i++)
+            if (l->at[i].lane == lane) now += live_bytes(&l->at[i], at);
+        if (now <= most) continue;
+        most = now;
+        *moment = at;
+    }
+    return most;
+}
