@@ -191,13 +191,6 @@ static void add_options(ImageTables *t)
     }
 }
 
-static int by_bytes(const void *a, const void *b)
-{
-    const LiveBuffer *const *x = a, *const *y = b;
-    if ((*x)->bytes != (*y)->bytes) return (*x)->bytes > (*y)->bytes ? -1 : 1;
-    return *x < *y ? -1 : 1;
-}
-
 /* A buffer without a name is called by the function that fills it first. */
 static Str buffer_name(ImageTables *t, const LiveBuffer *b)
 {
@@ -217,21 +210,33 @@ static Str buffer_name(ImageTables *t, const LiveBuffer *b)
     return name;
 }
 
+typedef struct Held {
+    const LiveBuffer *b;
+    int64_t bytes;
+} Held;
+
+static int by_bytes(const void *a, const void *b)
+{
+    const Held *x = a, *y = b;
+    if (x->bytes != y->bytes) return x->bytes > y->bytes ? -1 : 1;
+    return x->b < y->b ? -1 : 1;
+}
+
 static void add_peaks(ImageTables *t, const Live *live, LiveMoment moment)
 {
-    const LiveBuffer **at =
-        NEW_ARRAY(t->a, const LiveBuffer *, (size_t)live->n + 1);
+    Held *at = NEW_ARRAY(t->a, Held, (size_t)live->n + 1);
     uint32_t n = 0;
     for (uint32_t i = 0; i < live->n; i++) {
         const LiveBuffer *b = &live->at[i];
-        if (!b->lane && live_bytes(b, moment) > 0) at[n++] = b;
+        int64_t bytes = b->lane ? 0 : live_bytes(b, moment);
+        if (bytes > 0) at[n++] = (Held){b, bytes};
     }
     qsort(at, n, sizeof *at, by_bytes);
     for (uint32_t i = 0; i < n; i++) {
-        const Fn *fn = at[i]->fn;
-        TitanPeak row = {.name = image_string(t, buffer_name(t, at[i])),
-                         .bytes = (uint64_t)live_bytes(at[i], moment)};
-        image_line(t, inst_of(fn, at[i]->value)->loc, &row.file, &row.line);
+        const LiveBuffer *b = at[i].b;
+        TitanPeak row = {.name = image_string(t, buffer_name(t, b)),
+                         .bytes = (uint64_t)at[i].bytes};
+        image_line(t, inst_of(b->fn, b->value)->loc, &row.file, &row.line);
         vec_push(t->a, &t->peaks, row);
     }
 }
