@@ -3,10 +3,11 @@
  * view.
  *
  * There each function has streams of its own, which part when it begins and
- * meet when it ends.  In an image streams are those of the device, and all order
- * is signals and waits.  Stream 0 of a function is the one that its loop is on,
- * `base`, and the others follow it around; so two functions that run beside
- * each other may meet on a stream, which orders more than is asked, never less.
+ * meet when it ends.  In an image streams are those of the device, and all
+ * order is signals and waits.  Stream 0 of a function is the one that its loop
+ * is on, `base`, and the others follow it around; so two functions that run
+ * beside each other may meet on a stream, which orders more than is asked,
+ * never less.
  *
  * A stream whose first step waits for nothing waits for what `base` had done
  * when the function began.  At the end `base` waits for the streams that none
