@@ -69,6 +69,8 @@ static TitanStatus open_result(const Diagnosis *d, const TitanMoment *at,
 
 /* ----------------------------------------------------------------- words -- */
 
+static const char *const phases[] = {"forward pass", "backward pass", "update"};
+
 static void print_op(const TitanImage *im, const TitanResult *r, FILE *out)
 {
     const char *name = titan_string(im, r->name);
@@ -116,8 +118,6 @@ static void count_result(const TitanImage *im, const TitanResult *r,
 
 static void report(Diagnosis *d, const TitanMoment *at, const TitanResult *r)
 {
-    static const char *const phases[] = {"forward pass", "backward pass",
-                                         "update"};
     char words[160];
     const TitanImage *im = d->s->im;
     fprintf(d->out, "  first in the %s: ", phases[r->phase]);
@@ -178,8 +178,9 @@ static TitanStatus spoil(Diagnosis *d, const TitanMoment *at,
     narrow_store_one(r->dtype, d->s->inject->value, to);
     TRY(window_close(d->s->device, &w, true));
     if (d->look) return TITAN_OK;
-    fprintf(d->out, "step %" PRId64 ": %g put into result %" PRId64 ", ",
-            d->s->step, d->s->inject->value, d->seen);
+    fprintf(d->out,
+            "step %" PRId64 ": %g put into result %" PRId64 " in the %s: ",
+            d->s->step, d->s->inject->value, d->seen, phases[r->phase]);
     print_op(im, r, d->out);
     print_moment(im, at, d->out);
     fputc('\n', d->out);

@@ -253,6 +253,52 @@ static void walks_loops(void **state)
     close_device(d);
 }
 
+typedef struct Look {
+    TitanWatch watch; /* first */
+    TitanDevice *device;
+    int64_t seen[8]; /* counters, and at depth 0 what is in the io base */
+    uint32_t n, most;
+} Look;
+
+static TitanStatus look(TitanWatch *w, const TitanMoment *at)
+{
+    Look *l = (Look *)w;
+    float value;
+    TitanStatus st =
+        device_read(l->device, TITAN_BASE_io, 0, &value, sizeof value);
+    l->seen[l->n++] = at->depth ? at->counter[0] : (int64_t)value;
+    w->stop = l->n == l->most;
+    return st;
+}
+
+/* Who looks on is called behind each command, sees what it wrote, and may end
+ * the list. */
+static void lets_look_on(void **state)
+{
+    (void)state;
+    Made m;
+    begin(&m);
+    bump(&m, 0);
+    run(&m, TITAN_RUN_loop, 0, 2);
+    operand(&m, TITAN_BASE_frame, 256, 4);
+    counter(&m);
+    command(&m, TITAN_COMMAND_kernel, 0, 1);
+    run(&m, TITAN_RUN_end, 0, 0);
+    m.runs[1].program = 3;
+    bump(&m, 0);
+    bump(&m, 0);
+    TitanDevice *d = open_device(&m);
+    Look all = {.watch = {.after = look}, .device = d};
+    ok(device_watch(d, &m.entry, 5, &all.watch));
+    const int64_t want[] = {1, 0, 1, 2};
+    assert_int_equal(all.n, 4);
+    assert_memory_equal(all.seen, want, sizeof want);
+    Look two = {.watch = {.after = look}, .device = d, .most = 2};
+    ok(device_watch(d, &m.entry, m.entry.runs.n, &two.watch));
+    assert_int_equal(two.n, 2);
+    close_device(d);
+}
+
 /* A kernel gets its shared memory and its maps, encoded for its arguments. */
 static void encodes_maps(void **state)
 {
@@ -589,6 +635,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(captures_once, reset),
         cmocka_unit_test_setup(walks_loops, reset),
+        cmocka_unit_test_setup(lets_look_on, reset),
         cmocka_unit_test_setup(encodes_maps, reset),
         cmocka_unit_test_setup(cuts_segments, reset),
         cmocka_unit_test_setup(looks_at_conditions, reset),
