@@ -178,6 +178,7 @@ static TitanStatus run(TitanDevice *d, const TitanEntry *e)
 {
     Cuda *c = (Cuda *)d;
     CudaPlan *p = plan_of(c, e);
+    TRY(cuda_next_turn(c));
     return p->entry ? cuda_replay(c, p) : cuda_walk(c, e, NULL);
 }
 

@@ -20,8 +20,8 @@ enum { CUDA_TURNS = 2 };
  * back; turn by turn, so that neither side waits. */
 typedef struct CudaTurn {
     char *in, *out; /* pinned, as large as the io base */
-    CuEvent used;   /* after the last copy out of `in` */
-    CuEvent kept;   /* after the last copy to `out` */
+    CuEvent used;   /* behind the last copy out of `in` */
+    CuEvent kept;   /* behind the last copy to `out` */
 } CudaTurn;
 
 typedef struct CudaPlan {
@@ -119,6 +119,8 @@ TitanStatus cuda_gemm_tune(Cuda *c, const TitanEntry *e);
 
 TitanStatus cuda_io_open(Cuda *c);
 void cuda_io_close(Cuda *c);
+/* Called in front of each run. */
+TitanStatus cuda_next_turn(Cuda *c);
 TitanStatus cuda_write(TitanDevice *d, TitanBase base, uint64_t offset,
                        const void *from, size_t bytes);
 TitanStatus cuda_read(TitanDevice *d, TitanBase base, uint64_t offset, void *to,

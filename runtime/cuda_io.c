@@ -60,6 +60,27 @@ static TitanStatus write_io(Cuda *c, uint64_t offset, const void *from,
     return TITAN_OK;
 }
 
+/* A kernel's error shows where the host first waits for it. */
+static TitanStatus wait_for(Cuda *c, CuEvent e)
+{
+    CuResult r = c->cu.cuEventSynchronize(e);
+    if (r == 0) return TITAN_OK;
+    TitanStatus st = cu_fail(c->story, &c->cu, "cuEventSynchronize", r);
+    return titan_while(c->story, st,
+                       "waiting for a command of the step; run with --sync to "
+                       "see which one");
+}
+
+/* The copies that a run needs stand in front of it on the stream.  The next
+ * writes go to the other turn's memory, once its own copies are over: those of
+ * the run before, which began when the one before that was done. */
+TitanStatus cuda_next_turn(Cuda *c)
+{
+    CU_TRY(c, cuEventRecord(c->turn[c->now].used, c->stream));
+    c->now = (c->now + 1) % CUDA_TURNS;
+    return wait_for(c, c->turn[c->now].used);
+}
+
 static TitanStatus need_staging(Cuda *c)
 {
     if (c->staging) return TITAN_OK;
@@ -115,19 +136,6 @@ static TitanStatus keep_port(Cuda *c, const TitanPort *p, CudaTurn *t)
     return TITAN_OK;
 }
 
-/* A kernel's error shows where the host first waits for it. */
-static TitanStatus wait_for(Cuda *c, CuEvent e)
-{
-    CuResult r = c->cu.cuEventSynchronize(e);
-    if (r == 0) return TITAN_OK;
-    TitanStatus st = cu_fail(c->story, &c->cu, "cuEventSynchronize", r);
-    return titan_while(c->story, st,
-                       "waiting for a command of the step; run with --sync to "
-                       "see which one");
-}
-
-/* The run behind which this is called is the last one of its turn: the next
- * writes belong to another, whose pinned memory must be free again. */
 TitanStatus cuda_keep(TitanDevice *d, const TitanEntry *e, int64_t turn)
 {
     Cuda *c = (Cuda *)d;
@@ -137,9 +145,7 @@ TitanStatus cuda_keep(TitanDevice *d, const TitanEntry *e, int64_t turn)
         if (is_kept(p)) TRY(keep_port(c, p, t));
     }
     CU_TRY(c, cuEventRecord(t->kept, c->stream));
-    CU_TRY(c, cuEventRecord(c->turn[c->now].used, c->stream));
-    c->now = (c->now + 1) % CUDA_TURNS;
-    return wait_for(c, c->turn[c->now].used);
+    return TITAN_OK;
 }
 
 TitanStatus cuda_kept(TitanDevice *d, int64_t turn, const char **io)

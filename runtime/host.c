@@ -322,8 +322,8 @@ TitanStatus titan_host_new(TitanStory *s, const TitanImage *im,
     *out = NULL;
     if (im->header->target != TITAN_TARGET_host)
         return titan_fail(s, TITAN_UNAVAILABLE,
-                          "the step is compiled for a GPU, and this runtime "
-                          "executes steps of the host alone");
+                          "the step is compiled for a GPU; the host executes "
+                          "steps of its own alone");
     TitanHost *h = calloc(1, sizeof *h);
     if (!h) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
     h->image = im;

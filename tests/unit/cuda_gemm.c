@@ -254,6 +254,8 @@ static void run_with(One *x, const DeviceOptions *o)
     if (device_new(&story, &x->im, &code, o, &d) != TITAN_OK ||
         device_prepare(d, &x->entry) != TITAN_OK)
         fail_msg("%s", story.line[0]);
+    char byte;
+    device_read(d, TITAN_BASE_persistent, 0, &byte, 1);
     fake_device()->log[0] = 0;
     assert_int_equal(device_run(d, &x->entry), TITAN_OK);
     device_free(d);

@@ -27,6 +27,7 @@ struct CuStreamRow {
 struct CuEventRow {
     int number;
     double ms;
+    int pending; /* records that are not done */
 };
 struct CuFunctionRow {
     char name[64];
@@ -35,6 +36,7 @@ struct CuFunctionRow {
 
 static Fake device;
 static struct CuGraphRow *capturing;
+static struct CuGraphRow pending; /* work that nobody has waited for */
 static int streams, events;
 
 static void release_graph(CuGraph g)
@@ -48,6 +50,22 @@ static void release_graph(CuGraph g)
     free(g);
 }
 
+/* Does the first piece that is pending. */
+static void do_one(void)
+{
+    Node *node = pending.first;
+    pending.first = node->next;
+    if (!pending.first) pending.last = NULL;
+    node->run(node->data);
+    free(node);
+}
+
+static void do_all(void)
+{
+    while (pending.first)
+        do_one();
+}
+
 Fake *fake_device(void)
 {
     return &device;
@@ -55,6 +73,7 @@ Fake *fake_device(void)
 
 void fake_reset(void)
 {
+    do_all();
     release_graph(capturing);
     capturing = NULL;
     streams = events = 0;
@@ -75,18 +94,15 @@ void fake_work(CuStream stream, void (*run)(const void *data), const void *data,
                size_t n)
 {
     (void)stream;
-    if (!capturing) {
-        run(data);
-        return;
-    }
+    struct CuGraphRow *to = capturing ? capturing : &pending;
     Node *node = calloc(1, sizeof *node + n);
     node->run = run;
     memcpy(node->data, data, n);
-    if (capturing->last)
-        capturing->last->next = node;
+    if (to->last)
+        to->last->next = node;
     else
-        capturing->first = node;
-    capturing->last = node;
+        to->first = node;
+    to->last = node;
 }
 
 CuResult fake_fails(const char *call)
@@ -212,6 +228,7 @@ CuResult cuMemAlloc(CuPtr *at, size_t bytes)
 
 CuResult cuMemFree(CuPtr at)
 {
+    do_all();
     device.allocations--;
     free((void *)(uintptr_t)at);
     return 0;
@@ -228,6 +245,7 @@ CuResult cuMemHostAlloc(void **at, size_t bytes, unsigned flags)
 
 CuResult cuMemFreeHost(void *at)
 {
+    do_all();
     device.allocations--;
     free(at);
     return 0;
@@ -361,7 +379,9 @@ static void launch(const void *data)
              l->threads, l->shared, l->stream, where(l->args[0]),
              (long long)l->args[1]);
     device.ms += 2;
-    if (!strcmp(l->fn->name, "bump")) *(float *)(uintptr_t)l->args[0] += 1;
+    float *to = (float *)(uintptr_t)l->args[0];
+    if (!strcmp(l->fn->name, "bump")) *to += 1;
+    if (!strcmp(l->fn->name, "add")) *to += *(float *)(uintptr_t)l->args[1];
 }
 
 CuResult cuLaunchKernel(CuFunction fn, unsigned x, unsigned y, unsigned z,
@@ -420,7 +440,9 @@ CuResult cuStreamSynchronize(CuStream stream)
 {
     (void)stream;
     BEGIN();
-    return capturing ? 900 : 0;
+    if (capturing) return 900;
+    do_all();
+    return 0;
 }
 
 CuResult cuStreamWaitEvent(CuStream stream, CuEvent event, unsigned flags)
@@ -462,13 +484,21 @@ CuResult cuGraphInstantiate(CuGraphExec *exec, CuGraph graph,
     return 0;
 }
 
+static void run_graph(const void *data)
+{
+    CuGraph g = *(const CuGraph *)data;
+    fake_log("graph\n");
+    for (Node *n = g->first; n; n = n->next)
+        n->run(n->data);
+    release_graph(g);
+}
+
 CuResult cuGraphLaunch(CuGraphExec exec, CuStream stream)
 {
-    (void)stream;
     BEGIN();
-    fake_log("graph\n");
-    for (Node *n = ((CuGraph)(void *)exec)->first; n; n = n->next)
-        n->run(n->data);
+    CuGraph g = (CuGraph)(void *)exec;
+    g->users++;
+    fake_work(stream, run_graph, &g, sizeof g);
     return 0;
 }
 
@@ -496,22 +526,27 @@ CuResult cuEventCreate(CuEvent *event, unsigned flags)
 
 CuResult cuEventDestroy(CuEvent event)
 {
+    if (event->pending > 0) do_all();
     free(event);
     return 0;
 }
 
 static void record(const void *data)
 {
-    (*(const CuEvent *)data)->ms = device.ms;
+    CuEvent e = *(const CuEvent *)data;
+    e->ms = device.ms;
+    e->pending--;
 }
 
 CuResult cuEventRecord(CuEvent event, CuStream stream)
 {
     BEGIN();
-    if (capturing)
+    if (capturing) {
         fake_log("event %d on stream %d\n", event->number, stream->number);
-    else
-        record(&event);
+        return 0;
+    }
+    event->pending++;
+    fake_work(stream, record, &event, sizeof event);
     return 0;
 }
 
@@ -524,8 +559,9 @@ CuResult cuEventRecordWithFlags(CuEvent event, CuStream stream, unsigned flags)
 
 CuResult cuEventSynchronize(CuEvent event)
 {
-    (void)event;
     BEGIN();
+    while (event->pending > 0 && pending.first)
+        do_one();
     return 0;
 }
 

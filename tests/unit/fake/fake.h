@@ -4,9 +4,9 @@
  * Two shared libraries carry the names of the real ones, so that the runtime
  * opens them.  Memory of the device is memory of the host; copies, fills and
  * matrix products are done, of kernels `bump` alone (it adds 1 to the f32 at
- * its first argument).  Each piece of work is a line of a log when it is done:
- * at once, or when the graph is launched into which it was captured.  A clock
- * goes on by what the work costs, and events keep its time.
+ * its first argument) and `add` (the f32 at its second).  Nothing is done
+ * before somebody waits for it; each piece of work is a line of a log when it
+ * is done. A clock goes on by what the work costs, and events keep its time.
  */
 #ifndef TITAN_TESTS_FAKE_H
 #define TITAN_TESTS_FAKE_H
@@ -38,8 +38,8 @@ void fake_reset(void);
 CuResult fake_fails(const char *call);
 void fake_log(const char *fmt, ...) TITAN_PRINTF(1, 2);
 
-/* Work of a stream: done at once, or kept for the graph that is captured.  A
- * copy of N bytes at DATA is handed to RUN. */
+/* Work of a stream: done when somebody waits for it, or kept for the graph that
+ * is captured.  A copy of N bytes at DATA is handed to RUN. */
 void fake_work(CuStream stream, void (*run)(const void *data), const void *data,
                size_t n);
 
