@@ -458,6 +458,16 @@ uint32_t expr_nodes(const Module *m, Expr e);
 Expr *expr_walk(const Module *m, Expr e, Arena *a, uint32_t *n);
 /* Where E, which is one of them, stands in a walk. */
 uint32_t expr_place(const Expr *walk, uint32_t n, Expr e);
+/* How E depends on the operands that are marked.  A term without them beside
+ * terms with them is another way: a sum over parts would count it once for
+ * each. */
+typedef enum Degree {
+    DEGREE_zero,   /* the constant 0, which is a multiple of anything */
+    DEGREE_none,   /* not at all */
+    DEGREE_linear, /* as a sum of multiples of them */
+    DEGREE_other
+} Degree;
+Degree expr_degree(Module *m, Expr e, const bool *marked);
 const char *expr_str(Module *m, Expr e, DType expected);
 
 /* ------------------------------------------------- building (build.c) -- */

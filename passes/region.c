@@ -14,8 +14,6 @@
  */
 #include "region.h"
 
-#include "linear.h"
-
 typedef enum State { ST_same, ST_slice, ST_part, ST_broken } State;
 
 typedef struct Sweep {

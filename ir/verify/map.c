@@ -3,14 +3,6 @@
  */
 #include "verify.h"
 
-/* What a part of a body is to the pending operands. */
-typedef enum Degree {
-    DEGREE_zero, /* the constant 0, which is a multiple of anything */
-    DEGREE_none, /* does not depend on them */
-    DEGREE_one,  /* linear: a sum of multiples of them */
-    DEGREE_other
-} Degree;
-
 /* ---------------------------------------------------------- the body -- */
 
 /* Only these take a narrow float as it is: they compute nothing. */
@@ -78,71 +70,13 @@ static bool is_pending(const Verify *vf, uint32_t i)
     return type_info(vf->m, operand_type(vf, i))->npending > 0;
 }
 
-static Degree degree_sum(Degree a, Degree b)
+static bool is_linear(const Verify *vf)
 {
-    if (a == DEGREE_zero) return b;
-    if (b == DEGREE_zero || a == b) return a;
-    return DEGREE_other;
-}
-
-static Degree degree_product(Degree a, Degree b)
-{
-    if (a == DEGREE_zero || b == DEGREE_zero) return DEGREE_zero;
-    if (a == DEGREE_none) return b;
-    return b == DEGREE_none ? a : DEGREE_other;
-}
-
-static Degree degree_leaf(const Verify *vf, const ExprInfo *e)
-{
-    if (e->op == SC_arg)
-        return is_pending(vf, e->operand) ? DEGREE_one : DEGREE_none;
-    if (e->op != SC_const) return DEGREE_none;
-    bool zero =
-        dtype_class((DType)e->dtype) == DC_float ? e->f == 0 : e->i == 0;
-    return zero ? DEGREE_zero : DEGREE_none;
-}
-
-static Degree degree_rest(const Degree *d, uint32_t n)
-{
-    for (uint32_t i = 0; i < n; i++)
-        if (d[i] > DEGREE_none) return DEGREE_other;
-    return DEGREE_none;
-}
-
-static Degree degree_node(const ExprInfo *e, const Degree *d)
-{
-    switch (e->op) {
-    case SC_add:
-    case SC_sub:
-        return degree_sum(d[0], d[1]);
-    case SC_neg:
-    case SC_cast:
-    case SC_stop:
-        return d[0];
-    case SC_mul:
-        return degree_product(d[0], d[1]);
-    case SC_div:
-        return d[1] <= DEGREE_none ? d[0] : DEGREE_other;
-    case SC_fma:
-        return degree_sum(degree_product(d[0], d[1]), d[2]);
-    case SC_where:
-        return d[0] <= DEGREE_none ? degree_sum(d[1], d[2]) : DEGREE_other;
-    default:
-        return degree_rest(d, e->nargs);
-    }
-}
-
-static Degree body_degree(const Verify *vf, const Expr *walk, uint32_t n)
-{
-    Degree *degree = NEW_ARRAY(vf->m->scratch, Degree, n);
-    for (uint32_t i = 0; i < n; i++) {
-        const ExprInfo *e = expr_info(vf->m, walk[i]);
-        Degree d[3];
-        for (uint32_t k = 0; k < e->nargs; k++)
-            d[k] = degree[expr_place(walk, n, e->args[k])];
-        degree[i] = e->nargs ? degree_node(e, d) : degree_leaf(vf, e);
-    }
-    return degree[n - 1];
+    bool *pending = NEW_ARRAY(vf->m->scratch, bool, vf->in->nargs);
+    for (uint32_t i = 0; i < vf->in->nargs; i++)
+        pending[i] = is_pending(vf, i);
+    Expr body = attr_expr(vf->m, vf->in->attr);
+    return expr_degree(vf->m, body, pending) == DEGREE_linear;
 }
 
 /* Casts and broadcasts keep a maximum; nothing else does. */
@@ -170,9 +104,8 @@ static bool check_pending(const Verify *vf, const Expr *walk, uint32_t n,
                                verify_name(vf, operand_at(vf, first)),
                                verify_name(vf, operand_at(vf, i)));
     }
-    Degree d = body_degree(vf, walk, n);
     bool fits =
-        t->pending_kind == PENDING_max ? is_copy(vf, walk, n) : d == DEGREE_one;
+        t->pending_kind == PENDING_max ? is_copy(vf, walk, n) : is_linear(vf);
     if (fits) return true;
     return verify_fail(vf,
                        "operand %s is pending and the body is not linear "

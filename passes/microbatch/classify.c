@@ -7,7 +7,6 @@
  * is the outer part.  Calls and repeats are looked into, a repeat until the
  * classes of its carried values stay.
  */
-#include "../linear.h"
 #include "microbatch.h"
 
 static const Class same = {.kind = CLASS_same};
