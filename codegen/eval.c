@@ -117,6 +117,8 @@ Node eval_map(Lower *l, Value v, const Inst *in, const Ix *ix, Node guard)
 
 /* -------------------------------------------------------------- dispatch */
 
+/* Every op stands here, so that a new one is a decision.  NULL: in no group
+ * whose values are evaluated. */
 static EvalRule *rule_of(Op op)
 {
     switch (op) {
@@ -154,9 +156,31 @@ static EvalRule *rule_of(Op op)
         return eval_put;
     case OP_cumsum:
         return eval_cumsum;
-    default:
-        return NULL;
+    case OP_arg:
+    case OP_top:
+    case OP_grad:
+    case OP_call:
+    case OP_repeat:
+    case OP_proj:
+    case OP_all_gather:
+    case OP_reduce_scatter:
+    case OP_all_reduce:
+    case OP_all_to_all:
+    case OP_permute:
+    case OP_done:
+    case OP_pending:
+    case OP_coord:
+    case OP_send:
+    case OP_recv:
+    case OP_buffer:
+    case OP_view:
+    case OP_counter:
+    case OP_launch:
+    case OP_loop:
+    case OP_count:
+        break;
     }
+    return NULL;
 }
 
 static bool always_inside(const Lower *l, Type t, const Ix *ix)

@@ -1,6 +1,6 @@
 /* sources: ir/base/arena.c ir/base/buf.c ir/base/bug.c ir/base/diag.c
  * ir/base/diag_render.c ir/base/map.c ir/base/nearest.c ir/base/str.c
- * ir/attr.c ir/build.c ir/emit.c ir/fold.c ir/lex.c ir/module.c ir/op.c
+ * ir/attr.c ir/build.c ir/degree.c ir/emit.c ir/fold.c ir/lex.c ir/module.c ir/op.c
  * ir/parse.c ir/parse_expr.c ir/parse_fn.c ir/parse_text.c ir/parse_type.c
  * ir/print.c ir/print_expr.c ir/print_type.c ir/rewrite.c ir/scalar.c
  * ir/scalar_fold.c ir/type.c ir/uses.c ir/interp/dtype.c ir/verify/call.c
