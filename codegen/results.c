@@ -18,6 +18,26 @@ static Str name_of(Module *m, const Fn *fn, Value v, const Fn *group,
     return group->names[made.id];
 }
 
+/* "einsum of wq": the op and the names of up to two values that it reads. */
+static const char *op_words(Module *m, const ResultAt *r, const Fn *group,
+                            const Inst *by)
+{
+    if (by->op == OP_arg) return "copy";
+    Str names[2] = {0};
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < by->nargs && n < 2; i++) {
+        Value v = inst_arg(group, by, i);
+        Str name = group->names[v.id];
+        if (v.id < group->nparams)
+            name =
+                name_of(m, r->fn, inst_arg(r->fn, r->launch, v.id), group, v);
+        if (name.id && !(n && str_eq(names[0], name))) names[n++] = name;
+    }
+    return arena_printf(m->arena, "%s%s%s%s%s", op_info((Op)by->op)->name,
+                        n ? " of " : "", n ? str_of(m, names[0]) : "",
+                        n > 1 ? ", " : "", n > 1 ? str_of(m, names[1]) : "");
+}
+
 static TitanRange add_spans(ImageTables *t, Layout l)
 {
     Module *m = t->m;
@@ -62,14 +82,14 @@ void image_result(ImageTables *t, const ResultAt *r)
     TitanCommand *c = &vec_last(&t->commands);
     if (c->results.n++ == 0) c->results.first = t->results.n;
     Value root = spot_of(m, r->fn, v, m->scratch).root;
-    TitanResult row = {
-        .name = image_string(t, name_of(m, r->fn, v, group, made)),
-        .op = image_text(t, by->op == OP_arg ? "copy" : op_info(by->op)->name),
-        .operand = r->operand,
-        .dtype = type_dtype(m, r->layout.type),
-        .may = infinities_of(&t->infinities, r->fn, root),
-        .phase = launch->phase,
-        .spans = add_spans(t, r->layout)};
+    TitanResult row = {.name =
+                           image_string(t, name_of(m, r->fn, v, group, made)),
+                       .op = image_text(t, op_words(m, r, group, by)),
+                       .operand = r->operand,
+                       .dtype = type_dtype(m, r->layout.type),
+                       .may = infinities_of(&t->infinities, r->fn, root),
+                       .phase = launch->phase,
+                       .spans = add_spans(t, r->layout)};
     image_line(t, by->loc.id ? by->loc : launch->loc, &row.file, &row.line);
     vec_push(t->a, &t->results, row);
 }
