@@ -5,8 +5,8 @@
  * Each file under tests/passes/expand goes through fuse, expand and memplan;
  * its image, with and without streams, is read back by the runtime's reader,
  * run on two threads, and each result compared with the interpreter's for the
- * program as written.  The same input gives the same bytes.  Another folder can
- * be named on the command line.
+ * program as written.  The same input gives the same bytes.  A damaged row of
+ * results is refused.  Another folder can be named on the command line.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,6 +19,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #include "codegen/kernel.h"
 #include "passes/pass.h"
@@ -254,6 +257,83 @@ static void same_input_same_bytes(void **state)
     world_release(&w);
 }
 
+/* ------------------------------------------------------------------ damage --
+ */
+
+static void seal(TitanHeader *h)
+{
+    XXH128_canonical_t c;
+    memset(h->hash, 0, sizeof h->hash);
+    XXH128_canonicalFromHash(&c, XXH3_128bits(h, h->size));
+    memcpy(h->hash, c.digest, sizeof h->hash);
+}
+
+static void *row(void *image, TitanTableId table, uint32_t i)
+{
+    const TitanTable *t = &((TitanHeader *)image)->tables[table];
+    assert_true(i < t->n);
+    return (char *)image + t->offset + (size_t)i * t->row;
+}
+
+/* The rows of results that an image may not have. */
+static void damage(void *image, int which)
+{
+    TitanResult *r = row(image, TITAN_TABLE_results, 0);
+    TitanSpan *s = row(image, TITAN_TABLE_spans, r->spans.first);
+    uint32_t runs = ((TitanEntry *)row(image, TITAN_TABLE_entries, 0))->runs.n;
+    switch (which) {
+    case 0:
+        r->operand = 1000;
+        return;
+    case 1:
+        r->dtype = 7; /* i32 */
+        return;
+    case 2:
+        r->name = UINT32_MAX;
+        return;
+    case 3:
+        r->phase = 3;
+        return;
+    case 4:
+        s->n = INT64_MAX;
+        return;
+    case 5:
+        s->bytes = -4;
+        return;
+    case 6:
+        r->spans.n = 17;
+        return;
+    case 7:
+        ((TitanEntry *)row(image, TITAN_TABLE_entries, 0))->until = runs + 1;
+        return;
+    default:
+        return;
+    }
+}
+
+static void damaged_results_are_refused(void **state)
+{
+    enum { WAYS = 8 };
+    World w = world_new(in_order);
+    diag_init(&w.diag, &w.arena);
+    const char *path =
+        arena_printf(&w.arena, "%s/repeat.tir", folder(&w, *state));
+    Compiled c = compile(&w, path);
+    for (int i = 0; i <= WAYS; i++) {
+        TitanStory story = {0};
+        TitanImage im;
+        char *copy = arena_alloc(&w.arena, c.size);
+        memcpy(copy, c.image, c.size);
+        damage(copy, i);
+        seal((TitanHeader *)(void *)copy);
+        TitanStatus want = i < WAYS ? TITAN_BAD_DATA : TITAN_OK;
+        if (titan_image_open(&story, copy, c.size, &im) != want)
+            fail_msg("damage %d: %s", i, story.line[0]);
+    }
+    kernels_free(c.set);
+    world_release(&w);
+}
+
 int main(int argc, char **argv)
 {
     char *given = argc > 1 ? argv[1] : NULL;
@@ -261,6 +341,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_prestate(images_compute_what_the_program_says, given),
         cmocka_unit_test_prestate(images_with_streams_can_be_captured, given),
         cmocka_unit_test_prestate(same_input_same_bytes, given),
+        cmocka_unit_test_prestate(damaged_results_are_refused, given),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
