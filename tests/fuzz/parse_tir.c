@@ -1,15 +1,16 @@
-/* sources: ir/base/arena.c ir/base/buf.c ir/base/bug.c ir/base/diag.c
- * ir/base/diag_render.c ir/base/map.c ir/base/nearest.c ir/base/str.c
- * ir/attr.c ir/build.c ir/degree.c ir/emit.c ir/fold.c ir/lex.c ir/module.c ir/op.c
- * ir/parse.c ir/parse_expr.c ir/parse_fn.c ir/parse_text.c ir/parse_type.c
- * ir/print.c ir/print_expr.c ir/print_type.c ir/rewrite.c ir/scalar.c
- * ir/scalar_fold.c ir/type.c ir/uses.c ir/interp/dtype.c ir/verify/call.c
- * ir/verify/check.c ir/verify/comm.c ir/verify/index.c ir/verify/kernel.c
- * ir/verify/map.c ir/verify/move.c ir/verify/ports.c ir/verify/sum.c
- * ir/verify/verify.c passes/inline.c passes/dce.c passes/reach.c
- * passes/canonicalise/canonicalise.c passes/canonicalise/hoist.c
- * passes/canonicalise/merge.c passes/canonicalise/move.c
- * passes/canonicalise/pads.c passes/canonicalise/repeat.c */
+/* sources: ir/access.c ir/attr.c ir/base/arena.c ir/base/buf.c ir/base/bug.c
+ * ir/base/diag.c ir/base/diag_render.c ir/base/map.c ir/base/nearest.c
+ * ir/base/str.c ir/build.c ir/degree.c ir/emit.c ir/fold.c ir/interp/dtype.c
+ * ir/layout.c ir/lex.c ir/module.c ir/op.c ir/order.c ir/parse.c
+ * ir/parse_expr.c ir/parse_fn.c ir/parse_text.c ir/parse_type.c ir/print.c
+ * ir/print_expr.c ir/print_type.c ir/rewrite.c ir/scalar.c ir/scalar_fold.c
+ * ir/type.c ir/uses.c ir/verify/call.c ir/verify/check.c ir/verify/comm.c
+ * ir/verify/index.c ir/verify/kernel.c ir/verify/map.c ir/verify/move.c
+ * ir/verify/order.c ir/verify/ports.c ir/verify/sum.c ir/verify/verify.c
+ * passes/added.c passes/canonicalise/canonicalise.c
+ * passes/canonicalise/hoist.c passes/canonicalise/merge.c
+ * passes/canonicalise/move.c passes/canonicalise/pads.c
+ * passes/canonicalise/repeat.c passes/dce.c passes/inline.c passes/reach.c */
 /* seeds: tests/ir/print tests/ir/parse tests/ir/verify
  * tests/passes/canonicalise tests/passes/dce */
 /*
