@@ -22,7 +22,14 @@ typedef struct CodegenOpts {
     const char *cpu; /* host: x86-64-v3 (default), x86-64-v4, native */
     int level;       /* 0 .. 3 */
     bool line_info;  /* -g */
+    /* GPU: who makes matrix products: "library" (also NULL); "fused", those
+     * with maps of their results are kernels; "generated", the plain ones too
+     * where they can be, or a tile's name (tiles.def). */
+    const char *matmul;
 } CodegenOpts;
+
+/* Whether `matmul` may be this. */
+bool matmul_maker_known(const char *text);
 
 /* Everything that code generation makes from a planned module.  The strings
  * live in the module's arena. */

@@ -7,9 +7,9 @@
  * bytes per turn of each loop around, so that an operand of the innermost
  * body names its bytes in one row.
  *
- * A matmul group is a gemm command.  Groups that only copy or clear bytes are
- * copy and zero commands.  For every other launch the set of kernels gives the
- * kernel.
+ * A matmul group is a gemm command, or a kernel where the set makes one. Groups
+ * that only copy or clear bytes are copy and zero commands.  For every other
+ * launch the set of kernels gives the kernel.
  */
 #include "image.h"
 #include "target.h"
@@ -254,11 +254,10 @@ static bool is_clear(const Writer *w, const Fn *g, const At *at, uint32_t n)
     return !memcmp(&e->f, &zero, sizeof zero); /* not -0 */
 }
 
-static void write_kernel(Writer *w, const Fn *group, const At *at,
-                         const Value *values, uint32_t n, Loc loc)
+static KernelArg *kernel_args(Writer *w, const Fn *group, const At *at,
+                              const Value *values, uint32_t n)
 {
-    ImageTables *t = &w->t;
-    KernelArg *args = NEW_ARRAY(t->a, KernelArg, (size_t)n + 1);
+    KernelArg *args = NEW_ARRAY(w->t.a, KernelArg, (size_t)n + 1);
     for (uint32_t i = 0; i < n; i++) {
         args[i] = (KernelArg){.type = at[i].layout.type,
                               .stride = at[i].layout.stride,
@@ -269,6 +268,24 @@ static void write_kernel(Writer *w, const Fn *group, const At *at,
         for (uint32_t k = 0; k < group->nparams && args[i].written; k++)
             if (value_eq(values[k], values[i])) args[i].same = (int32_t)k;
     }
+    return args;
+}
+
+static void add_kernel(Writer *w, uint32_t row, const At *at, uint32_t n,
+                       Loc loc)
+{
+    TitanCommand *c = add_command(w, TITAN_COMMAND_kernel, loc);
+    c->index = row;
+    c->items = kernel_at(w->kernels, row)->items;
+    c->operands.n = n;
+    for (uint32_t i = 0; i < n; i++)
+        add_operand(w, &at[i]);
+}
+
+static void write_kernel(Writer *w, const Fn *group, const At *at,
+                         const Value *values, uint32_t n, Loc loc)
+{
+    const KernelArg *args = kernel_args(w, group, at, values, n);
     uint32_t row;
     if (!kernels_add(w->kernels, group, args, n, &row)) {
         w->failed = true;
@@ -277,12 +294,20 @@ static void write_kernel(Writer *w, const Fn *group, const At *at,
     const Kernel *k = kernel_at(w->kernels, row);
     for (uint32_t i = group->nparams; i < n && k->zero; i++)
         if (args[i].same < 0) add_zero(w, &at[i], loc);
-    TitanCommand *c = add_command(w, TITAN_COMMAND_kernel, loc);
-    c->index = row;
-    c->items = k->items;
-    c->operands.n = n;
-    for (uint32_t i = 0; i < n; i++)
-        add_operand(w, &at[i]);
+    add_kernel(w, row, at, n, loc);
+}
+
+static void write_matmul(Writer *w, const Fn *group, const At *at,
+                         const Value *values, uint32_t n, Loc loc)
+{
+    const KernelArg *args = kernel_args(w, group, at, values, n);
+    uint32_t row;
+    if (kernels_add_matmul(w->kernels, group, args, &row))
+        add_kernel(w, row, at, n, loc);
+    else if (fn_is(w->t.m, group, FK_matmul))
+        write_gemm(w, group, at, n, loc);
+    else
+        write_kernel(w, group, at, values, n, loc);
 }
 
 /* Of the command that a launch became: a gemm writes its third operand, a copy
@@ -313,8 +338,8 @@ static void write_launch(Writer *w, const Fn *fn, const Inst *in,
         values[i] = inst_arg(fn, in, i);
         at[i] = at_of(w, fn, values[i], args);
     }
-    if (fn_is(m, group, FK_matmul))
-        write_gemm(w, group, at, n, in->loc);
+    if (fn_is(m, group, FK_matmul) || fn_is(m, group, FK_product))
+        write_matmul(w, group, at, values, n, in->loc);
     else if (is_clear(w, group, at, n))
         add_zero(w, &at[0], in->loc);
     else if (is_copy(w, group, at, n))

@@ -55,10 +55,15 @@ typedef struct KernelSet KernelSet;
 KernelSet *kernels_new(Module *m, const CodegenOpts *o);
 
 /* The kernel of a launch: its row, in order of first use.  False: an error
- * was reported.  Groups of kind matmul are gemm commands and never come here;
- * groups of kind tile come here for a GPU alone. */
+ * was reported.  Groups of kind matmul never come here; groups of kind tile
+ * come here for a GPU alone. */
 bool kernels_add(KernelSet *s, const Fn *group, const KernelArg *args,
                  uint32_t nargs, uint32_t *kernel);
+
+/* The kernel of a launch of a matmul group, where one is to be generated: on a
+ * GPU that has it, for operands that it can take, and as the options say. */
+bool kernels_add_matmul(KernelSet *s, const Fn *group, const KernelArg *args,
+                        uint32_t *kernel);
 
 uint32_t kernels_count(const KernelSet *s);
 const Kernel *kernel_at(const KernelSet *s, uint32_t i);

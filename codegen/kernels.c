@@ -8,6 +8,7 @@
 #include <ctype.h>
 
 #include "lines.h"
+#include "matmul.h"
 #include "target.h"
 #include "tensor.h"
 
@@ -173,6 +174,51 @@ bool kernels_add(KernelSet *s, const Fn *group, const KernelArg *args,
     }
     buf_release(&text);
     arena_pop(s->m->scratch, mark);
+    return true;
+}
+
+/* ---------------------------------------------------------------- matmuls */
+
+static void add_matmul(KernelSet *s, const Matmul *p, const KernelArg *args,
+                       const char *key)
+{
+    const Gemm *g = &p->g;
+    TitanMap *maps = NEW_ARRAY(s->m->arena, TitanMap, p->nviews);
+    for (uint32_t i = 0; i < p->nviews; i++)
+        maps[i] = p->view[i].map;
+    uint64_t products = (uint64_t)g->m * (uint64_t)g->n * (uint64_t)g->k;
+    for (uint32_t i = 0; i < g->nbatch; i++)
+        products *= (uint64_t)g->batch[i];
+    Row row = {.key = arena_strdup(s->m->arena, key)};
+    row.kernel = (Kernel){.name = symbol(s, p->group),
+                          .nargs = p->nargs,
+                          .items = matmul_blocks(p),
+                          .threads = p->threads,
+                          .shared = p->shared,
+                          .flops = 2 * products * p->products,
+                          .bytes = touched_bytes(s, args, p->nargs),
+                          .maps = maps,
+                          .nmaps = p->nviews};
+    row.fn = matmul_emit(s->module, row.kernel.name, p);
+    vec_push(s->m->arena, &s->rows, row);
+}
+
+bool kernels_add_matmul(KernelSet *s, const Fn *group, const KernelArg *args,
+                        uint32_t *kernel)
+{
+    Matmul p;
+    if (s->opts.target != TARGET_sm_90a ||
+        !matmul_choose(s->opts.matmul, s->m, group, args, &p))
+        return false;
+    Buf text = {0};
+    matmul_print(&p, &text);
+    uint64_t hash = hash_bytes(text.at, text.n, 0);
+    if (!find_row(s, hash, text.at, kernel)) {
+        *kernel = s->rows.n;
+        add_matmul(s, &p, args, text.at);
+        map_add(&s->map, hash, *kernel);
+    }
+    buf_release(&text);
     return true;
 }
 

@@ -9,9 +9,10 @@
  */
 #include "ir.h"
 
-enum { A, B, D, PLACES, MOST_AXES = 16 };
+enum { A, B, D, PLACES = MOST_PRODUCT_PLACES, MOST_AXES = 16 };
 
-/* A folded run of axes: its size and its stride in each place. */
+/* A folded run of axes: its size and its stride in each place; 0 in those that
+ * are not there. */
 typedef struct Run {
     int64_t size, stride[PLACES];
 } Run;
@@ -76,11 +77,14 @@ static void runs_fold(Runs *r)
 
 typedef struct Fit {
     Module *m;
+    Layout at[PLACES]; /* A, B, D, then any others */
+    uint32_t n;
     Runs runs[4]; /* by EinsumRole */
 } Fit;
 
-static bool collect(Fit *f, const Fn *fn, const Inst *in, const Layout at[3])
+static bool collect(Fit *f, const Fn *fn, const Inst *in)
 {
+    const Layout *at = f->at;
     static const int by[4] = {[EINSUM_batch] = D,
                               [EINSUM_row] = D,
                               [EINSUM_column] = D,
@@ -91,7 +95,7 @@ static bool collect(Fit *f, const Fn *fn, const Inst *in, const Layout at[3])
             Axis axis = ti->axes[i].axis;
             if (p == B && type_axis(f->m, at[A].type, axis)) continue;
             Run run = {.size = type_local_size(f->m, &ti->axes[i])};
-            for (int q = 0; q < PLACES; q++)
+            for (uint32_t q = 0; q < f->n; q++)
                 run.stride[q] = layout_stride(f->m, at[q], axis);
             EinsumRole role = einsum_role(f->m, fn, in, axis);
             if (!runs_insert(&f->runs[role], run, by[role])) return false;
@@ -119,7 +123,8 @@ static Run run_or_one(const Runs *r, uint32_t i)
     return i < r->n ? r->at[i] : (Run){.size = 1};
 }
 
-static bool matrix_of(const Fit *f, uint32_t row, uint32_t col, Gemm *g)
+static bool matrix_of(const Fit *f, uint32_t row, uint32_t col, Gemm *g,
+                      GemmPlace *places)
 {
     Run rows = run_or_one(&f->runs[EINSUM_row], row);
     Run cols = run_or_one(&f->runs[EINSUM_column], col);
@@ -128,6 +133,9 @@ static bool matrix_of(const Fit *f, uint32_t row, uint32_t col, Gemm *g)
     g->a_row = rows.stride[A], g->a_col = sum.stride[A];
     g->b_row = sum.stride[B], g->b_col = cols.stride[B];
     g->d_row = rows.stride[D], g->d_col = cols.stride[D];
+    for (uint32_t i = 0; i < f->n; i++)
+        places[i] = (GemmPlace){
+            .row = rows.stride[i], .col = cols.stride[i], .sum = sum.stride[i]};
     return unit(g->m, &g->a_row, g->k, &g->a_col) &&
            unit(g->k, &g->b_row, g->n, &g->b_col) &&
            unit(g->m, &g->d_row, g->n, &g->d_col);
@@ -140,7 +148,8 @@ static bool add_batches(const Runs *runs, uint32_t without, Runs *out)
     return true;
 }
 
-static bool batches_of(const Fit *f, uint32_t row, uint32_t col, Gemm *g)
+static bool batches_of(const Fit *f, uint32_t row, uint32_t col, Gemm *g,
+                       GemmPlace *places)
 {
     Runs all = {.n = 0};
     if (!add_batches(&f->runs[EINSUM_batch], UINT32_MAX, &all) ||
@@ -155,40 +164,73 @@ static bool batches_of(const Fit *f, uint32_t row, uint32_t col, Gemm *g)
         g->a_batch[i] = all.at[i].stride[A];
         g->b_batch[i] = all.at[i].stride[B];
         g->d_batch[i] = all.at[i].stride[D];
+        for (uint32_t p = 0; p < f->n; p++)
+            places[p].batch[i] = all.at[i].stride[p];
     }
     return true;
 }
 
 /* The largest matrix of the possible ones. */
-static bool choose(const Fit *f, Gemm *g)
+static bool choose(const Fit *f, Gemm *g, GemmPlace *places)
 {
     bool found = false;
+    GemmPlace at[PLACES];
     uint32_t nrows = f->runs[EINSUM_row].n, ncols = f->runs[EINSUM_column].n;
     for (uint32_t r = 0; r < (nrows ? nrows : 1); r++) {
         for (uint32_t c = 0; c < (ncols ? ncols : 1); c++) {
             Gemm try = *g;
-            if (!matrix_of(f, r, c, &try) || !batches_of(f, r, c, &try))
+            if (!matrix_of(f, r, c, &try, at) || !batches_of(f, r, c, &try, at))
                 continue;
             if (found && try.m * try.n <= g->m * g->n) continue;
             *g = try;
+            memcpy(places, at, f->n * sizeof *at);
             found = true;
         }
     }
     return found;
 }
 
-bool gemm_fit(Module *m, const Fn *group, const Layout layouts[3], Gemm *out)
+static bool fit(Fit *f, const Fn *group, Gemm *out, GemmPlace *places)
 {
     const Inst *in = group_einsum(group);
-    Fit f = {.m = m};
-    if (!collect(&f, group, in, layouts)) return false;
-    if (f.runs[EINSUM_sum].n > 1) return false;
-    DType d = type_dtype(m, layouts[D].type);
+    Module *m = f->m;
+    if (!collect(f, group, in)) return false;
+    if (f->runs[EINSUM_sum].n > 1) return false;
+    DType d = type_dtype(m, f->at[D].type);
     *out = (Gemm){
-        .a = type_dtype(m, layouts[A].type),
-        .b = type_dtype(m, layouts[B].type),
+        .a = type_dtype(m, f->at[A].type),
+        .b = type_dtype(m, f->at[B].type),
         .d = d,
         .acc = attr_dtype(m, in->attr, AT_acc, d == DT_f64 ? DT_f64 : DT_f32),
         .accumulate = group->nparams > 2};
-    return choose(&f, out);
+    return choose(f, out, places);
+}
+
+bool gemm_fit(Module *m, const Fn *group, const Layout layouts[3], Gemm *out)
+{
+    GemmPlace places[PLACES];
+    Fit f = {.m = m, .n = 3};
+    memcpy(f.at, layouts, 3 * sizeof *layouts);
+    return fit(&f, group, out, places);
+}
+
+bool product_fit(Module *m, const Fn *group, const Layout *layouts, Gemm *out,
+                 GemmPlace *places)
+{
+    const Inst *in = group_einsum(group);
+    uint32_t n = group->nparams + group->nresults, order[PLACES];
+    GemmPlace found[PLACES];
+    Fit f = {.m = m};
+    if (n > PLACES) return false;
+    order[f.n++] = inst_arg(group, in, 0).id;
+    order[f.n++] = inst_arg(group, in, 1).id;
+    order[f.n++] = group->nparams;
+    for (uint32_t i = 0; i < n; i++)
+        if (i != order[A] && i != order[B] && i != order[D]) order[f.n++] = i;
+    for (uint32_t i = 0; i < n; i++)
+        f.at[i] = layouts[order[i]];
+    if (!fit(&f, group, out, found)) return false;
+    for (uint32_t i = 0; i < n; i++)
+        places[order[i]] = found[i];
+    return true;
 }

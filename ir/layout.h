@@ -75,4 +75,17 @@ const Inst *group_einsum(const Fn *group);
  * and its result; false: there is none, an operand has to be copied. */
 bool gemm_fit(Module *m, const Fn *group, const Layout layouts[3], Gemm *out);
 
+/* The strides of a launch's operand along the matrix and the batches; 0 where
+ * it stands still. */
+enum { MOST_PRODUCT_PLACES = 16 };
+typedef struct GemmPlace {
+    int64_t row, col, sum, batch[MOST_GEMM_BATCHES];
+} GemmPlace;
+
+/* The same where every operand of the launch runs along: LAYOUTS and PLACES are
+ * those of the group's parameters and then its results, of which the first has
+ * all axes of the product. */
+bool product_fit(Module *m, const Fn *group, const Layout *layouts, Gemm *out,
+                 GemmPlace *places);
+
 #endif

@@ -83,6 +83,9 @@ static bool read_target(Request *r)
     r->codegen.level = (int)option_number(r->o, OPT_level, 2);
     r->codegen.line_info = option_given(r->o, OPT_debug);
     if (r->codegen.level > 3) return usage("-O is 0 to 3", NULL);
+    r->codegen.matmul = option_text(r->o, OPT_matmul);
+    if (!matmul_maker_known(r->codegen.matmul))
+        return usage("matrix products are not made by", r->codegen.matmul);
     return true;
 }
 

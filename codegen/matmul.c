@@ -1,0 +1,317 @@
+/*
+ * matmul.c: the matmul kernel of sm_90a.
+ *
+ * Blocks stay on their processor and walk over the tiles.  One thread of the
+ * first warpgroup fills a ring of stages of K by the copy engine; the other
+ * warpgroups multiply what is there and give it back.  Each stage has two
+ * barriers, `full` and `empty`.  The p-th stage that a block uses is slot
+ * p % stages in its turn p / stages, so neither side carries more than a count.
+ *
+ * Every element has one writer and one order of its sum: bits do not change
+ * from run to run.
+ */
+#include "matmul_emit.h"
+
+/* Registers of a thread in its role, by the number of consumer groups; what one
+ * gives is what the others take.  0: as at entry. */
+static const struct {
+    unsigned producer, consumer;
+} registers[] = {{0, 0}, {0, 0}, {40, 232}, {32, 160}};
+
+/* ----------------------------------------------------------------- tiles -- */
+
+static LV tile_of(const Mm *m, LV turn)
+{
+    return mm_add(m, m->block, LLVMBuildMul(m->s.b, turn, m->blocks, ""));
+}
+
+/* Tiles are walked in bands of `raster` rows of tiles, down each band first, so
+ * that what all processors read at a time is as near to a square as may be. */
+static Corner corner_of(const Mm *m, LV tile)
+{
+    const Matmul *p = m->p;
+    Corner at;
+    LV batch = mm_over(m, tile, p->tiles_m * p->tiles_n);
+    LV t = mm_rest(m, tile, p->tiles_m * p->tiles_n);
+    for (uint32_t i = p->g.nbatch; i-- > 0;) {
+        at.batch[i] = mm_rest(m, batch, p->g.batch[i]);
+        batch = mm_over(m, batch, p->g.batch[i]);
+    }
+    int64_t band = p->t.raster * p->tiles_n;
+    LV top = mm_times(m, mm_over(m, t, band), p->t.raster);
+    LV in = mm_rest(m, t, band);
+    LV left = LLVMBuildSub(m->s.b, mm_num(m, p->tiles_m), top, "");
+    LV few = mm_is(m, LLVMIntULT, left, mm_num(m, p->t.raster));
+    LV high = LLVMBuildSelect(m->s.b, few, left, mm_num(m, p->t.raster), "");
+    LV down = LLVMBuildURem(m->s.b, in, high, "");
+    LV along = LLVMBuildUDiv(m->s.b, in, high, "");
+    at.m = mm_times(m, mm_add(m, top, down), p->t.m);
+    at.n = mm_times(m, along, p->group_n);
+    return at;
+}
+
+uint32_t mm_coordinates(const MatmulView *v, const Corner *at, LV inner,
+                        LV outer, LV out[SM90_DIMS])
+{
+    out[0] = inner;
+    out[1] = outer;
+    for (uint32_t i = 2; i < v->map.rank; i++)
+        out[i] = at->batch[v->batch[i]];
+    return v->map.rank;
+}
+
+/* ---------------------------------------------------------------- stages -- */
+
+static uint32_t stage_bytes(const Mm *m)
+{
+    return m->p->a_bytes + m->p->b_bytes;
+}
+
+static LV slot_of(const Mm *m, LV count)
+{
+    return mm_rest(m, count, m->p->t.stages);
+}
+
+static LV stage_at(const Mm *m, LV slot)
+{
+    return mm_add(m, m->base, mm_times(m, slot, stage_bytes(m)));
+}
+
+/* Barriers: full of each stage, then empty of each stage. */
+static LV full_bar(const Mm *m, LV slot)
+{
+    return mm_plus(m, mm_add(m, m->base, mm_times(m, slot, 8)), m->p->bars_at);
+}
+
+static LV empty_bar(const Mm *m, LV slot)
+{
+    return mm_plus(m, full_bar(m, slot), 8 * m->p->t.stages);
+}
+
+/* The turn of the ring, even or odd. */
+static LV parity_of(const Mm *m, LV count)
+{
+    return mm_and(m, mm_over(m, count, m->p->t.stages), mm_num(m, 1));
+}
+
+/* -------------------------------------------------------------- producer -- */
+
+/* Rows (or columns) `from` .. of an operand, at K = k. */
+static void load_operand(const Mm *m, uint32_t view, const Corner *at, LV from,
+                         LV k, uint32_t extent, LV to, LV bar)
+{
+    const MatmulView *v = &m->p->view[view];
+    uint32_t boxes = v->across ? extent / 64 : 1;
+    LV c[SM90_DIMS];
+    for (uint32_t i = 0; i < boxes; i++) {
+        LV mn = mm_plus(m, from, 64 * i);
+        uint32_t n = v->across ? mm_coordinates(v, at, mn, k, c)
+                               : mm_coordinates(v, at, k, mn, c);
+        sm90_load(&m->s, mm_plus(m, to, 8192 * i), m->map[view], c, n, bar);
+    }
+}
+
+static void fill_stage(const Mm *m, const Corner *at, LV count, LV step)
+{
+    const Matmul *p = m->p;
+    LV slot = slot_of(m, count), to = stage_at(m, slot);
+    LV full = full_bar(m, slot), k = mm_times(m, step, MATMUL_K);
+    LV parity = LLVMBuildXor(m->s.b, parity_of(m, count), mm_num(m, 1), "");
+    sm90_mbar_wait(&m->s, empty_bar(m, slot), parity);
+    sm90_mbar_expect(&m->s, full, mm_num(m, stage_bytes(m)));
+    load_operand(m, 0, at, at->m, k, p->t.m, to, full);
+    to = mm_plus(m, to, p->a_bytes);
+    for (uint32_t i = 0; i < p->products; i++)
+        load_operand(m, 1 + i, at, at->n, k, p->group_n,
+                     mm_plus(m, to, p->b_bytes / p->products * i), full);
+}
+
+static void emit_producer(const Mm *m)
+{
+    unsigned mine = registers[m->p->t.groups].producer;
+    if (mine) sm90_registers(&m->s, mine, false);
+    LV zero = mm_num(m, 0);
+    LLVMBasicBlockRef after =
+        mm_if(m, mm_and(m, mm_is(m, LLVMIntEQ, m->warp, zero), m->first));
+    Turns tiles, steps;
+    mm_turns(m, &tiles, zero, NULL, 0);
+    LV tile = tile_of(m, tiles.i);
+    mm_turns_while(m, &tiles,
+                   mm_is(m, LLVMIntULT, tile, mm_num(m, m->p->tiles)));
+    Corner at = corner_of(m, tile);
+    LV count = mm_times(m, tiles.i, m->p->steps);
+    mm_turns(m, &steps, zero, NULL, 0);
+    mm_turns_while(m, &steps,
+                   mm_is(m, LLVMIntULT, steps.i, mm_num(m, m->p->steps)));
+    fill_stage(m, &at, mm_add(m, count, steps.i), steps.i);
+    mm_turns_end(m, &steps, 1, NULL);
+    mm_turns_end(m, &tiles, 1, NULL);
+    mm_if_end(m, after);
+    LLVMBuildRetVoid(m->s.b);
+}
+
+/* -------------------------------------------------------------- consumer -- */
+
+uint32_t mm_parts(const Mm *m)
+{
+    return m->p->group_m / 64;
+}
+
+static Sm90Mma mma_of(const Mm *m)
+{
+    bool a = m->p->view[0].across, b = m->p->view[1].across;
+    return (Sm90Mma){.n = m->p->t.n,
+                     .dtype = m->p->g.a,
+                     .a_across = a,
+                     .b_across = b,
+                     .steps = MATMUL_K / 16,
+                     .a_step = a ? 2048 : 32,
+                     .b_step = b ? 2048 : 32};
+}
+
+/* The products of a stage: 64 rows after 64 rows. */
+static void multiply(const Mm *m, LV stage, LV go_on, LV *acc)
+{
+    Sm90Mma op = mma_of(m);
+    uint64_t bits = sm90_descriptor_bits(128, 8192, 1024);
+    uint32_t each = m->p->t.n / 2;
+    LV mine = m->p->t.turns ? mm_num(m, 0)
+                            : mm_times(m, m->group, 8192 * mm_parts(m));
+    LV a = sm90_descriptor(&m->s, mm_add(m, stage, mine), bits);
+    LV b = sm90_descriptor(&m->s, mm_plus(m, stage, m->p->a_bytes), bits);
+    for (uint32_t i = 0; i < mm_parts(m); i++) {
+        LV part = LLVMBuildAdd(m->s.b, a, sm90_i64(&m->s, 8192 / 16 * i), "");
+        sm90_mma(&m->s, &op, acc + each * i, &part, b, go_on);
+    }
+}
+
+/* Two groups that take turns wait for each other's stages: the parity of a
+ * barrier tells a stage from the one before, not from the one before that.
+ * Named barrier 1 + group is that group's leave to begin. */
+static void await_turn(const Mm *m)
+{
+    if (m->p->t.turns)
+        sm90_sync_at(&m->s, mm_plus(m, m->group, 1), 2 * SM90_GROUP);
+}
+
+static void pass_turn(const Mm *m)
+{
+    LV other = LLVMBuildSub(m->s.b, mm_num(m, 2), m->group, "");
+    if (m->p->t.turns) sm90_arrive_at(&m->s, other, 2 * SM90_GROUP);
+}
+
+/* Sums over K; a stage is given back when the next one's products are on their
+ * way. */
+static void emit_sums(const Mm *m, LV count, LV *acc)
+{
+    await_turn(m);
+    uint32_t n = mm_parts(m) * m->p->t.n / 2;
+    LLVMTypeRef f32 = LLVMFloatTypeInContext(m->s.cx);
+    for (uint32_t i = 0; i < n; i++)
+        acc[i] = LLVMGetPoison(f32);
+    Turns t;
+    mm_turns(m, &t, mm_num(m, 0), acc, n);
+    mm_turns_while(m, &t, mm_is(m, LLVMIntULT, t.i, mm_num(m, m->p->steps)));
+    LV at = mm_add(m, count, t.i), slot = slot_of(m, at);
+    LV go_on = mm_is(m, LLVMIntNE, t.i, mm_num(m, 0));
+    sm90_mbar_wait(&m->s, full_bar(m, slot), parity_of(m, at));
+    for (uint32_t i = 0; i < n; i++)
+        acc[i] = t.carried[i];
+    multiply(m, stage_at(m, slot), go_on, acc);
+    sm90_mma_wait(&m->s, mm_parts(m), NULL, 0);
+    LV before = slot_of(m, mm_plus(m, at, m->p->t.stages - 1));
+    sm90_mbar_arrive_if(&m->s, empty_bar(m, before),
+                        mm_and(m, go_on, m->first));
+    mm_turns_end(m, &t, 1, acc);
+    pass_turn(m);
+    for (uint32_t i = 0; i < n; i++)
+        acc[i] = t.carried[i];
+    sm90_mma_wait(&m->s, 0, acc, n);
+    LV last = slot_of(m, mm_plus(m, count, m->p->steps - 1));
+    sm90_mbar_arrive_if(&m->s, empty_bar(m, last), m->first);
+}
+
+static void emit_consumer(const Mm *m)
+{
+    const MatmulTile *t = &m->p->t;
+    LV acc[MATMUL_ACC];
+    unsigned mine = registers[t->groups].consumer;
+    if (mine) sm90_registers(&m->s, mine, true);
+    if (t->turns) { /* the second lets the first begin */
+        LLVMBasicBlockRef after =
+            mm_if(m, mm_is(m, LLVMIntEQ, m->group, mm_num(m, 1)));
+        pass_turn(m);
+        mm_if_end(m, after);
+    }
+    Turns tiles;
+    mm_turns(m, &tiles, t->turns ? m->group : mm_num(m, 0), NULL, 0);
+    LV tile = tile_of(m, tiles.i);
+    mm_turns_while(m, &tiles,
+                   mm_is(m, LLVMIntULT, tile, mm_num(m, m->p->tiles)));
+    Corner at = corner_of(m, tile);
+    if (mm_fetches(m)) mm_fetch_first(m, &at);
+    emit_sums(m, mm_times(m, tiles.i, m->p->steps), acc);
+    LV before = t->turns ? mm_over(m, tiles.i, t->groups) : tiles.i;
+    mm_result(m, &at, before, acc);
+    mm_turns_end(m, &tiles, t->turns ? t->groups : 1, NULL);
+    LLVMBasicBlockRef after = mm_if(m, m->first);
+    sm90_store_wait(&m->s, 0, false);
+    mm_if_end(m, after);
+    LLVMBuildRetVoid(m->s.b);
+}
+
+/* ---------------------------------------------------------------- kernel -- */
+
+/* One thread makes the barriers: of stages, then of the warps' chunks. */
+static void emit_barriers(const Mm *m)
+{
+    const MatmulTile *t = &m->p->t;
+    LV zero = mm_num(m, 0);
+    LLVMBasicBlockRef after =
+        mm_if(m, mm_is(m, LLVMIntEQ, sm90_thread(&m->s), zero));
+    for (uint32_t i = 0; i < m->p->nviews; i++)
+        sm90_map_prefetch(&m->s, m->map[i]);
+    unsigned users = 4 * (t->turns ? 1 : t->groups);
+    for (uint32_t i = 0; i < t->stages; i++) {
+        sm90_mbar_init(&m->s, full_bar(m, mm_num(m, i)), 1);
+        sm90_mbar_init(&m->s, empty_bar(m, mm_num(m, i)), users);
+    }
+    uint32_t at = m->p->bars_at + 16 * t->stages;
+    for (uint32_t i = 0; i < 4 * t->groups * t->ahead && mm_fetches(m); i++)
+        sm90_mbar_init(&m->s, mm_plus(m, m->base, at + 8 * i), 1);
+    sm90_mbar_fence(&m->s);
+    mm_if_end(m, after);
+    sm90_sync_block(&m->s);
+}
+
+LV matmul_emit(LLVMModuleRef module, const char *name, const Matmul *p)
+{
+    Mm m = {.p = p};
+    m.fn = sm90_kernel(module, name, p->nargs, p->nviews, p->threads);
+    m.s = (Site){.cx = LLVMGetModuleContext(module),
+                 .module = module,
+                 .w = 1,
+                 .gpu = true};
+    m.s.b = LLVMCreateBuilderInContext(m.s.cx);
+    mm_enter(&m, mm_block(&m, "entry"));
+    for (unsigned i = 0; i < p->nviews; i++)
+        m.map[i] = LLVMGetParam(m.fn, p->nargs + i);
+    m.base = sm90_shared(&m.s);
+    m.block = sm90_block(&m.s);
+    m.blocks = sm90_blocks(&m.s);
+    m.lane = sm90_lane(&m.s);
+    m.first = mm_is(&m, LLVMIntEQ, m.lane, mm_num(&m, 0));
+    emit_barriers(&m);
+    LV warp = sm90_warp(&m.s), group = mm_over(&m, warp, 4);
+    m.warp = mm_rest(&m, warp, 4);
+    m.group = mm_plus(&m, group, -1);
+    LLVMBasicBlockRef load = mm_block(&m, "load"), use = mm_block(&m, "use");
+    LLVMBuildCondBr(m.s.b, mm_is(&m, LLVMIntEQ, group, mm_num(&m, 0)), load,
+                    use);
+    mm_enter(&m, load);
+    emit_producer(&m);
+    mm_enter(&m, use);
+    emit_consumer(&m);
+    LLVMDisposeBuilder(m.s.b);
+    return m.fn;
+}

@@ -1,0 +1,403 @@
+/*
+ * matmul_plan.c: which groups are matmul kernels, and their layout.
+ *
+ * A result that is dense along M is made as the transposed product, so that the
+ * kernel knows rows alone.  Shared memory is
+ *
+ *     stages x (A | B of each product) | slots of each warp | barriers
+ *
+ * An operand along K is one box of 64 x rows, one across K is boxes of 64 rows
+ * of M or N by 64 of K; both have rows of 128 swizzled bytes.  Values that run
+ * along come and go in slots of 16 rows, one for each and each chunk of
+ * columns; a result takes over the slot of a value that was read.
+ */
+#include "matmul.h"
+
+#include <string.h>
+
+enum { ROW_BYTES = 128, UNIT = 16, FEWEST_STAGES = 3, MOST_WITH_MAPS = 128 };
+
+static const MatmulTile tiles[] = {
+#define TILE(name, m, n, groups, turns, stages, ahead, raster) \
+    {name, m, n, groups, turns, stages, ahead, raster},
+#include "tiles.def"
+#undef TILE
+};
+
+uint32_t matmul_tiles(const MatmulTile **out)
+{
+    *out = tiles;
+    return sizeof tiles / sizeof *tiles;
+}
+
+const MatmulTile *matmul_tile_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++)
+        if (strcmp(tiles[i].name, name) == 0) return &tiles[i];
+    return NULL;
+}
+
+/* ------------------------------------------------------------------ views --
+ */
+
+/* Rows of `inner` dense elements. */
+typedef struct Matrix {
+    uint32_t arg;
+    DType dtype;
+    int64_t inner, outer, stride; /* sizes; elements from row to row */
+    const int64_t *batch;         /* strides */
+} Matrix;
+
+static bool add_dim(TitanMap *map, int64_t size, int64_t stride, uint32_t box)
+{
+    if (map->rank == TITAN_MAP_DIMS || size > UINT32_MAX || stride < 0 ||
+        stride % UNIT != 0 || stride >> 40)
+        return false;
+    uint32_t i = map->rank++;
+    map->size[i] = size;
+    map->stride[i] = stride;
+    map->box[i] = box;
+    return true;
+}
+
+/* Boxes of `bytes` by `rows`. */
+static bool view_of(const Matrix *x, const Gemm *g, uint32_t bytes,
+                    uint32_t rows, MatmulView *v)
+{
+    uint32_t each = dtype_bytes(x->dtype);
+    v->map = (TitanMap){.arg = x->arg,
+                        .dtype = x->dtype,
+                        .rank = 1,
+                        .swizzle = bytes,
+                        .size = {x->inner},
+                        .stride = {each},
+                        .box = {bytes / each}};
+    if (x->inner > UINT32_MAX ||
+        !add_dim(&v->map, x->outer, x->stride * each, rows))
+        return false;
+    for (uint32_t i = 0; i < g->nbatch; i++) {
+        if (x->batch[i] == 0) continue;
+        v->batch[v->map.rank] = i;
+        if (!add_dim(&v->map, g->batch[i], x->batch[i] * each, 1)) return false;
+    }
+    return true;
+}
+
+static bool view_a(const Gemm *g, uint32_t arg, uint32_t rows, MatmulView *v)
+{
+    v->across = g->a_col != 1;
+    Matrix x = {arg, g->a, g->k, g->m, g->a_row, g->a_batch};
+    if (v->across) x = (Matrix){arg, g->a, g->m, g->k, g->a_col, g->a_batch};
+    return view_of(&x, g, ROW_BYTES, v->across ? MATMUL_K : rows, v);
+}
+
+static bool view_b(const Gemm *g, uint32_t arg, uint32_t columns, MatmulView *v)
+{
+    v->across = g->b_row != 1;
+    Matrix x = {arg, g->b, g->k, g->n, g->b_col, g->b_batch};
+    if (v->across) x = (Matrix){arg, g->b, g->n, g->k, g->b_row, g->b_batch};
+    return (!v->across || columns % 64 == 0) &&
+           view_of(&x, g, ROW_BYTES, v->across ? MATMUL_K : columns, v);
+}
+
+/* ---------------------------------------------------------------- operands --
+ */
+
+/* The product of the transposed matrices. */
+static void turn(Gemm *g, GemmPlace *places, uint32_t n)
+{
+    const Gemm of = *g;
+    g->a = of.b, g->b = of.a;
+    g->m = of.n, g->n = of.m;
+    g->a_row = of.b_col, g->a_col = of.b_row;
+    g->b_row = of.a_col, g->b_col = of.a_row;
+    g->d_row = of.d_col, g->d_col = of.d_row;
+    memcpy(g->a_batch, of.b_batch, sizeof g->a_batch);
+    memcpy(g->b_batch, of.a_batch, sizeof g->b_batch);
+    for (uint32_t i = 0; i < n; i++) {
+        int64_t row = places[i].row;
+        places[i].row = places[i].col;
+        places[i].col = row;
+    }
+}
+
+static bool has_dtypes(const Gemm *g)
+{
+    return (g->a == DT_bf16 || g->a == DT_f16) && g->b == g->a &&
+           g->acc == DT_f32 && g->k > 0;
+}
+
+uint32_t matmul_product(const Matmul *p, const Inst *einsum)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < p->group->ninsts; i++) {
+        if (&p->group->insts[i] == einsum) return n;
+        n += p->group->insts[i].op == OP_einsum;
+    }
+    BUG("a product of another group");
+}
+
+/* A and the Bs: views 0, 1, ...  Further products have the same first operand.
+ */
+static bool view_operands(Matmul *p, const GemmPlace *places, bool turned)
+{
+    const Fn *f = p->group;
+    const Inst *first = group_einsum(f);
+    uint32_t a = inst_arg(f, first, turned).id;
+    p->group_n = p->t.n / p->products;
+    if (!view_a(&p->g, a, p->t.m, &p->view[0])) return false;
+    p->nviews = 1;
+    for (uint32_t i = 0; i < f->ninsts; i++) {
+        const Inst *in = &f->insts[i];
+        if (in->op != OP_einsum) continue;
+        uint32_t b = inst_arg(f, in, !turned).id;
+        Gemm g = p->g;
+        if (in != first) {
+            if (turned || inst_arg(f, in, 0).id != a) return false;
+            g.b_row = places[b].sum;
+            g.b_col = places[b].col;
+            memcpy(g.b_batch, places[b].batch, sizeof g.b_batch);
+            if (g.b_row != 1 && g.b_col != 1) return false;
+        }
+        MatmulView *v = &p->view[p->nviews++];
+        if (!view_b(&g, b, p->group_n, v) || v->across != p->view[1].across)
+            return false;
+    }
+    return true;
+}
+
+/* ------------------------------------------------------------------ values --
+ */
+
+static bool is_operand(const Fn *f, uint32_t param)
+{
+    for (uint32_t i = 0; i < f->ninsts; i++)
+        if (f->insts[i].op == OP_einsum &&
+            (inst_arg(f, &f->insts[i], 0).id == param ||
+             inst_arg(f, &f->insts[i], 1).id == param))
+            return true;
+    return false;
+}
+
+static bool has_value_dtype(DType d)
+{
+    return d == DT_bf16 || d == DT_f16 || d == DT_f32;
+}
+
+/* What is read beside the operands, then what is written. */
+static bool list_values(Matmul *p, const KernelArg *args,
+                        const GemmPlace *places)
+{
+    const Fn *f = p->group;
+    for (uint32_t i = 0; i < p->nargs; i++) {
+        bool written = i >= f->nparams;
+        if (!written && is_operand(f, i)) continue;
+        if (args[i].counter || p->nvalues == MATMUL_VALUES) return false;
+        DType d = type_dtype(p->m, args[i].type);
+        if (!has_value_dtype(d)) return false;
+        Value v = written ? f->result_values[i - f->nparams] : (Value){i};
+        p->value[p->nvalues++] = (MatmulValue){.arg = i,
+                                               .value = v,
+                                               .dtype = d,
+                                               .at = places[i],
+                                               .written = written,
+                                               .view = -1};
+        if (d == DT_f32) p->chunk = ROW_BYTES / 4;
+    }
+    return true;
+}
+
+/* Its rows are dense, and it moves with every index of the result.  The copy
+ * engine writes rows in whole units of 16 bytes. */
+static bool view_value(Matmul *p, MatmulValue *v, uint32_t align)
+{
+    const Gemm *g = &p->g;
+    Matrix x = {v->arg, v->dtype, g->n, g->m, v->at.row, v->at.batch};
+    bool whole = v->at.col == 1 || g->n == 1;
+    whole &= v->at.row != 0 || g->m == 1;
+    for (uint32_t i = 0; i < g->nbatch; i++)
+        whole &= v->at.batch[i] != 0;
+    if (g->m == 1) x.stride = g->d_row;
+    if (v->written) whole &= g->n * dtype_bytes(v->dtype) % UNIT == 0;
+    if (!whole || align % UNIT != 0 ||
+        !view_of(&x, g, p->chunk * dtype_bytes(v->dtype), MATMUL_ROWS,
+                 &p->view[p->nviews]))
+        return false;
+    v->view = (int32_t)p->nviews++;
+    return true;
+}
+
+/* A slot of one that was read and has rows as long. */
+static bool take_slot(const Matmul *p, bool *taken, MatmulValue *v)
+{
+    for (uint32_t i = 0; i < p->nvalues; i++) {
+        const MatmulValue *of = &p->value[i];
+        if (of->written || of->view < 0 || taken[i] ||
+            dtype_bytes(of->dtype) != dtype_bytes(v->dtype))
+            continue;
+        taken[i] = true;
+        v->slot = of->slot;
+        return true;
+    }
+    return false;
+}
+
+static bool place_values(Matmul *p, const KernelArg *args)
+{
+    bool taken[MATMUL_VALUES] = {false};
+    for (uint32_t i = 0; i < p->nvalues; i++) {
+        MatmulValue *v = &p->value[i];
+        if (!view_value(p, v, args[v->arg].align)) {
+            if (v->written) return false;
+            continue;
+        }
+        if (!v->written)
+            p->fetched += MATMUL_ROWS * p->chunk * dtype_bytes(v->dtype);
+        if (!v->written || !take_slot(p, taken, v)) v->slot = p->slots++;
+    }
+    return true;
+}
+
+/* ------------------------------------------------------------------- plans --
+ */
+
+/* As many chunks and stages as there is room for. */
+static bool share_memory(Matmul *p)
+{
+    MatmulTile *t = &p->t;
+    uint32_t stage = p->a_bytes + p->b_bytes, most = t->stages;
+    for (; t->ahead > 0; t->ahead--) {
+        if (p->chunks % t->ahead != 0) continue;
+        uint32_t warps = 4 * t->groups;
+        uint32_t slots = warps * t->ahead * p->slots * MATMUL_SLOT;
+        uint32_t bars = 8 * (2 * most + warps * t->ahead);
+        if (slots + bars > SM90_SHARED_MOST) continue;
+        uint32_t stages = (SM90_SHARED_MOST - slots - bars) / stage;
+        t->stages = stages < most ? stages : most;
+        p->slots_at = t->stages * stage;
+        p->bars_at = p->slots_at + slots;
+        p->shared = p->bars_at + bars;
+        if (t->stages >= FEWEST_STAGES) return true;
+    }
+    return false;
+}
+
+/* Maps need registers beside those of the sums. */
+static bool has_registers(const Matmul *p)
+{
+    return fn_is(p->m, p->group, FK_matmul) ||
+           (p->group_m / 64 * p->t.n / 2 <= MOST_WITH_MAPS && p->t.groups <= 2);
+}
+
+/* Shared memory and the order of the tiles; false: too much of it. */
+static bool lay_out(Matmul *p)
+{
+    const MatmulTile *t = &p->t;
+    p->group_m = t->turns ? t->m : t->m / t->groups;
+    p->threads = SM90_GROUP * (t->groups + 1);
+    p->a_bytes = t->m * ROW_BYTES;
+    p->b_bytes = t->n * ROW_BYTES;
+    p->chunks = p->group_m / 64 * p->group_n / p->chunk;
+    p->tiles_m = (p->g.m + t->m - 1) / t->m;
+    p->tiles_n = (p->g.n + p->group_n - 1) / p->group_n;
+    p->steps = (p->g.k + MATMUL_K - 1) / MATMUL_K;
+    p->tiles = p->tiles_m * p->tiles_n;
+    for (uint32_t i = 0; i < p->g.nbatch; i++)
+        p->tiles *= p->g.batch[i];
+    return p->group_n % p->chunk == 0 && has_registers(p) && share_memory(p) &&
+           p->tiles < INT32_MAX / 2 && p->tiles * p->steps < INT32_MAX / 2;
+}
+
+static uint32_t count_products(const Fn *f)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < f->ninsts; i++)
+        n += f->insts[i].op == OP_einsum;
+    return n;
+}
+
+static bool operands_aligned(const Matmul *p, const KernelArg *args)
+{
+    for (uint32_t i = 0; i < p->group->nparams; i++)
+        if (is_operand(p->group, i) && args[i].align % UNIT != 0) return false;
+    return true;
+}
+
+bool matmul_plan(Module *m, const Fn *group, const KernelArg *args,
+                 const MatmulTile *t, Matmul *out)
+{
+    uint32_t n = group->nparams + group->nresults;
+    Layout layouts[MOST_PRODUCT_PLACES];
+    GemmPlace places[MOST_PRODUCT_PLACES];
+    *out = (Matmul){.m = m, .group = group, .t = *t, .nargs = n};
+    out->products = count_products(group);
+    out->chunk = ROW_BYTES / 2;
+    if (n > MOST_PRODUCT_PLACES || out->products > MATMUL_PRODUCTS)
+        return false;
+    for (uint32_t i = 0; i < n; i++)
+        layouts[i] = (Layout){args[i].type, args[i].stride};
+    if (!product_fit(m, group, layouts, &out->g, places)) return false;
+    bool turned = out->g.d_col != 1;
+    if (turned) turn(&out->g, places, n);
+    return has_dtypes(&out->g) && operands_aligned(out, args) &&
+           view_operands(out, places, turned) &&
+           list_values(out, args, places) && place_values(out, args) &&
+           lay_out(out);
+}
+
+uint32_t matmul_blocks(const Matmul *p)
+{
+    return (uint32_t)(p->tiles < SM90_PROCESSORS ? p->tiles : SM90_PROCESSORS);
+}
+
+/* --------------------------------------------------------------------- key --
+ */
+
+static void print_view(const MatmulView *v, Buf *out)
+{
+    const TitanMap *m = &v->map;
+    buf_printf(out, " view %u %s%s", m->arg, dtype_name((DType)m->dtype),
+               v->across ? " across" : "");
+    for (uint32_t i = 0; i < m->rank; i++)
+        buf_printf(out, " %lld*%lld/%u", (long long)m->size[i],
+                   (long long)m->stride[i], m->box[i]);
+    for (uint32_t i = 2; i < m->rank; i++)
+        buf_printf(out, " b%u", v->batch[i]);
+}
+
+static void print_value(const Matmul *p, const MatmulValue *v, Buf *out)
+{
+    buf_printf(out, " value %u %s %u in %d", v->arg, dtype_name(v->dtype),
+               v->value.id, v->view);
+    if (v->view >= 0) return;
+    buf_printf(out, " %lld %lld", (long long)v->at.row, (long long)v->at.col);
+    for (uint32_t i = 0; i < p->g.nbatch; i++)
+        buf_printf(out, " %lld", (long long)v->at.batch[i]);
+}
+
+/* Maps by their expressions, which are interned and name no axis. */
+static void print_body(const Fn *f, Buf *out)
+{
+    for (uint32_t i = f->nparams; i < f->ninsts; i++) {
+        const Inst *in = &f->insts[i];
+        buf_printf(out, " op %u", in->op);
+        if (in->op == OP_map) buf_printf(out, " %u", in->attr.id);
+        for (uint32_t k = 0; k < in->nargs; k++)
+            buf_printf(out, " %u", inst_arg(f, in, k).id);
+    }
+}
+
+void matmul_print(const Matmul *p, Buf *out)
+{
+    const Gemm *g = &p->g;
+    buf_printf(out, "matmul %s %lld %lld %lld stages %u ahead %u args %u",
+               p->t.name, (long long)g->m, (long long)g->n, (long long)g->k,
+               p->t.stages, p->t.ahead, p->nargs);
+    for (uint32_t i = 0; i < g->nbatch; i++)
+        buf_printf(out, " batch %lld", (long long)g->batch[i]);
+    for (uint32_t i = 0; i < p->nviews; i++)
+        print_view(&p->view[i], out);
+    for (uint32_t i = 0; i < p->nvalues; i++)
+        print_value(p, &p->value[i], out);
+    print_body(p->group, out);
+}

@@ -1,0 +1,319 @@
+/*
+ * matmul_result.c: the sums of a tile become results.
+ *
+ * Each warp walks over chunks of columns of its 16 rows.  What a chunk reads
+ * comes by the copy engine into slots of shared memory, one for each value, and
+ * what it makes leaves from there; `ahead` chunks are under way, and the first
+ * of a tile are sent for before its sums are made.  No warp waits for another.
+ */
+#include "matmul_emit.h"
+
+/* A warp's rows of a chunk of columns. */
+typedef struct Chunk {
+    uint32_t set, use; /* its slots, and how often this tile used them before */
+    LV shared, bar;
+    LV row, column; /* of the whole result */
+    const Corner *corner;
+    const LV *acc; /* of the first product: chunk / 2 registers */
+} Chunk;
+
+bool mm_fetches(const Mm *m)
+{
+    return m->p->fetched > 0;
+}
+
+static Chunk chunk_of(const Mm *m, const Corner *at, uint32_t i, const LV *acc)
+{
+    const Matmul *p = m->p;
+    uint32_t wide = p->group_n / p->chunk, ahead = p->t.ahead;
+    Chunk c = {.set = i % ahead, .use = i / ahead, .corner = at};
+    LV warp = mm_add(m, mm_times(m, m->group, 4), m->warp);
+    LV number = mm_plus(m, mm_times(m, warp, ahead), c.set);
+    LV slots = mm_times(m, number, p->slots * MATMUL_SLOT);
+    c.shared = mm_plus(m, mm_add(m, m->base, slots), p->slots_at);
+    c.bar = mm_plus(m, mm_add(m, m->base, mm_times(m, number, 8)),
+                    p->bars_at + 16 * p->t.stages);
+    c.row = mm_plus(m, mm_add(m, at->m, mm_times(m, m->warp, MATMUL_ROWS)),
+                    64 * (i / wide));
+    if (!p->t.turns)
+        c.row = mm_add(m, c.row, mm_times(m, m->group, p->group_m));
+    c.column = mm_plus(m, at->n, p->chunk * (i % wide));
+    c.acc = acc + p->t.n / 2 * (i / wide) + p->chunk / 2 * (i % wide);
+    return c;
+}
+
+static LV slot_of(const Mm *m, const Chunk *c, const MatmulValue *v)
+{
+    return mm_plus(m, c->shared, MATMUL_SLOT * v->slot);
+}
+
+static uint32_t row_bytes(const Mm *m, const MatmulValue *v)
+{
+    return m->p->chunk * dtype_bytes(v->dtype);
+}
+
+static uint32_t place_of(const Mm *m, const Chunk *c, const MatmulValue *v,
+                         LV at[SM90_DIMS])
+{
+    return mm_coordinates(&m->p->view[v->view], c->corner, c->column, c->row,
+                          at);
+}
+
+/* ---------------------------------------------------------- units of a slot --
+ */
+
+/* Where this thread's part of the first 16 columns lies: for 16 bits the row of
+ * one of four matrices, for 32 the first pair. */
+static LV unit_base(const Mm *m, LV slot, const MatmulValue *v)
+{
+    LLVMBuilderRef b = m->s.b;
+    bool wide = v->dtype == DT_f32;
+    uint32_t bytes = row_bytes(m, v);
+    LV row = wide ? mm_over(m, m->lane, 4) : mm_rest(m, m->lane, 16);
+    LV in = wide ? mm_times(m, mm_rest(m, m->lane, 4), 8)
+                 : mm_times(m, mm_over(m, m->lane, 16), 16);
+    LV at = LLVMBuildOr(b, mm_times(m, row, bytes), in, "");
+    return mm_add(m, slot, sm90_swizzle(&m->s, at, bytes));
+}
+
+/* Bits of the column, which the swizzle leaves where they are. */
+static LV unit_at(const Mm *m, LV base, uint32_t bytes)
+{
+    return LLVMBuildXor(m->s.b, base, mm_num(m, bytes), "");
+}
+
+static LV as_vector(const Mm *m, const LV words[4])
+{
+    LLVMTypeRef i32 = LLVMInt32TypeInContext(m->s.cx);
+    LLVMTypeRef i16 = LLVMInt16TypeInContext(m->s.cx);
+    LV v = LLVMGetPoison(LLVMVectorType(i32, 4));
+    for (int i = 0; i < 4; i++)
+        v = LLVMBuildInsertElement(m->s.b, v, words[i], mm_num(m, i), "");
+    return LLVMBuildBitCast(m->s.b, v, LLVMVectorType(i16, MATMUL_UNIT), "");
+}
+
+static void as_words(const Mm *m, LV vector, LV words[4])
+{
+    LLVMTypeRef i32 = LLVMInt32TypeInContext(m->s.cx);
+    LV v = LLVMBuildBitCast(m->s.b, vector, LLVMVectorType(i32, 4), "");
+    for (int i = 0; i < 4; i++)
+        words[i] = LLVMBuildExtractElement(m->s.b, v, mm_num(m, i), "");
+}
+
+/* The address of pair i of a unit of 32-bit elements. */
+static LV pair_at(const Mm *m, LV base, uint32_t unit, unsigned i,
+                  const MatmulValue *v)
+{
+    LV at = unit_at(m, base, 64 * unit + 32 * (i / 2));
+    return sm90_at(&m->s, mm_plus(m, at, 8 * row_bytes(m, v) * (i % 2)));
+}
+
+static LV read_wide(const Mm *m, LV base, uint32_t unit, const MatmulValue *v)
+{
+    LLVMBuilderRef b = m->s.b;
+    LLVMTypeRef f32 = LLVMFloatTypeInContext(m->s.cx);
+    LV out = LLVMGetPoison(LLVMVectorType(f32, MATMUL_UNIT));
+    for (unsigned i = 0; i < MATMUL_UNIT; i++) {
+        LV p = pair_at(m, base, unit, i / 2, v), at = mm_num(m, i % 2);
+        LV pair = LLVMBuildLoad2(b, LLVMVectorType(f32, 2), p, "");
+        LLVMSetAlignment(pair, 8);
+        out = LLVMBuildInsertElement(
+            b, out, LLVMBuildExtractElement(b, pair, at, ""), mm_num(m, i), "");
+    }
+    return out;
+}
+
+static void write_wide(const Mm *m, LV base, uint32_t unit,
+                       const MatmulValue *v, LV vector)
+{
+    LLVMBuilderRef b = m->s.b;
+    LLVMTypeRef i32 = LLVMInt32TypeInContext(m->s.cx);
+    for (unsigned i = 0; i < MATMUL_UNIT / 2; i++) {
+        LV two[] = {LLVMConstInt(i32, 2 * i, false),
+                    LLVMConstInt(i32, 2 * i + 1, false)};
+        LV pair = LLVMBuildShuffleVector(b, vector, vector,
+                                         LLVMConstVector(two, 2), "");
+        LV st = LLVMBuildStore(b, pair, pair_at(m, base, unit, i, v));
+        LLVMSetAlignment(st, 8);
+    }
+}
+
+/* ------------------------------------------------- values that are not there
+ * -- */
+
+/* The offset in elements of element (row, column) of a value; 0 where that lies
+ * outside. */
+static LV element_of(const Mm *m, const Chunk *c, const MatmulValue *v, LV row,
+                     LV column)
+{
+    const Gemm *g = &m->p->g;
+    LLVMBuilderRef b = m->s.b;
+    LLVMTypeRef i64 = LLVMInt64TypeInContext(m->s.cx);
+    LV in = mm_and(m, mm_is(m, LLVMIntULT, row, mm_num(m, g->m)),
+                   mm_is(m, LLVMIntULT, column, mm_num(m, g->n)));
+    LV at = sm90_i64(&m->s, 0);
+    const LV index[] = {row, column};
+    const int64_t stride[] = {v->at.row, v->at.col};
+    for (uint32_t i = 0; i < 2 + g->nbatch; i++) {
+        int64_t by = i < 2 ? stride[i] : v->at.batch[i - 2];
+        LV x = i < 2 ? index[i] : c->corner->batch[i - 2];
+        if (!by) continue;
+        x = LLVMBuildMul(b, LLVMBuildZExt(b, x, i64, ""),
+                         sm90_i64(&m->s, (uint64_t)by), "");
+        at = LLVMBuildAdd(b, at, x, "");
+    }
+    return LLVMBuildSelect(b, in, at, sm90_i64(&m->s, 0), "");
+}
+
+static LV read_elements(const Mm *m, const Chunk *c, uint32_t unit,
+                        const MatmulValue *v)
+{
+    LLVMBuilderRef b = m->s.b;
+    LLVMTypeRef t = dtype_mem(&m->s, v->dtype);
+    LV out = LLVMGetPoison(LLVMVectorType(t, MATMUL_UNIT));
+    LV row = mm_add(m, c->row, mm_over(m, m->lane, 4));
+    LV column = mm_add(m, mm_plus(m, c->column, 16 * unit),
+                       mm_times(m, mm_rest(m, m->lane, 4), 2));
+    for (unsigned i = 0; i < MATMUL_UNIT; i++) {
+        LV r = mm_plus(m, row, 8 * (i / 2 % 2));
+        LV k = mm_plus(m, column, i % 2 + 8 * (i / 4));
+        LV at = element_of(m, c, v, r, k);
+        LV p = LLVMBuildGEP2(b, t, LLVMGetParam(m->fn, v->arg), &at, 1, "");
+        LV x = LLVMBuildLoad2(b, t, p, "");
+        LLVMSetAlignment(x, dtype_bytes(v->dtype));
+        out = LLVMBuildInsertElement(b, out, x, mm_num(m, i), "");
+    }
+    return out;
+}
+
+/* ------------------------------------------------------------------ chunks --
+ */
+
+typedef struct Unit {
+    const Mm *m;
+    const Chunk *c;
+    uint32_t number; /* 16 columns of the chunk */
+    const LV *base;  /* per value */
+} Unit;
+
+static const LV *unit_sums(const MatmulPoint *at, uint32_t product)
+{
+    const Unit *u = at->context;
+    return u->c->acc + MATMUL_UNIT * u->number + u->m->p->group_n / 2 * product;
+}
+
+static LV unit_read(const MatmulPoint *at, const MatmulValue *v)
+{
+    const Unit *u = at->context;
+    LV base = u->base[v - u->m->p->value], words[4];
+    if (v->view < 0) return read_elements(u->m, u->c, u->number, v);
+    if (v->dtype == DT_f32) return read_wide(u->m, base, u->number, v);
+    sm90_ldmatrix(&u->m->s, unit_at(u->m, base, 32 * u->number), false, words);
+    return as_vector(u->m, words);
+}
+
+static void unit_write(const Unit *u, uint32_t i, LV vector)
+{
+    const MatmulValue *v = &u->m->p->value[i];
+    LV words[4];
+    if (v->dtype == DT_f32) {
+        write_wide(u->m, u->base[i], u->number, v, vector);
+        return;
+    }
+    as_words(u->m, vector, words);
+    sm90_stmatrix(&u->m->s, unit_at(u->m, u->base[i], 32 * u->number), false,
+                  words);
+}
+
+/* Everything that a unit reads is read before its place is written. */
+static void make_chunk(const Mm *m, const Chunk *c)
+{
+    const Matmul *p = m->p;
+    LV base[MATMUL_VALUES], results[MATMUL_VALUES];
+    for (uint32_t i = 0; i < p->nvalues; i++)
+        base[i] = p->value[i].view < 0
+                      ? NULL
+                      : unit_base(m, slot_of(m, c, &p->value[i]), &p->value[i]);
+    for (uint32_t n = 0; n < p->chunk / 16; n++) {
+        Unit u = {m, c, n, base};
+        MatmulPoint at = {unit_sums, unit_read, &u};
+        matmul_values(&m->s, p, &at, results);
+        const LV *next = results;
+        for (uint32_t i = 0; i < p->nvalues; i++)
+            if (p->value[i].written) unit_write(&u, i, *next++);
+    }
+}
+
+/* The first thread of the warp sends for what a chunk reads. */
+static void fetch_chunk(const Mm *m, const Chunk *c)
+{
+    LV at[SM90_DIMS];
+    sm90_mbar_expect(&m->s, c->bar, mm_num(m, m->p->fetched));
+    for (uint32_t i = 0; i < m->p->nvalues; i++) {
+        const MatmulValue *v = &m->p->value[i];
+        if (v->written || v->view < 0) continue;
+        uint32_t dims = place_of(m, c, v, at);
+        sm90_load(&m->s, slot_of(m, c, v), m->map[v->view], at, dims, c->bar);
+    }
+}
+
+void mm_fetch_first(const Mm *m, const Corner *at)
+{
+    LLVMBasicBlockRef after = mm_if(m, m->first);
+    sm90_store_wait(&m->s, 0, true);
+    for (uint32_t i = 0; i < m->p->t.ahead; i++) {
+        Chunk c = chunk_of(m, at, i, NULL);
+        fetch_chunk(m, &c);
+    }
+    mm_if_end(m, after);
+    sm90_sync_warp(&m->s);
+}
+
+/* The slots are this warp's to write: they have arrived, or have been read. */
+static void await_chunk(const Mm *m, const Chunk *c, LV uses)
+{
+    if (mm_fetches(m)) {
+        LV use = mm_and(m, mm_plus(m, uses, c->use), mm_num(m, 1));
+        sm90_mbar_wait(&m->s, c->bar, use);
+        return;
+    }
+    LLVMBasicBlockRef after = mm_if(m, m->first);
+    sm90_store_wait(&m->s, m->p->t.ahead - 1, true);
+    mm_if_end(m, after);
+    sm90_sync_warp(&m->s);
+}
+
+static void send_chunk(const Mm *m, const Chunk *c, const Chunk *next)
+{
+    LV at[SM90_DIMS];
+    sm90_proxy_fence(&m->s);
+    sm90_sync_warp(&m->s);
+    LLVMBasicBlockRef after = mm_if(m, m->first);
+    for (uint32_t i = 0; i < m->p->nvalues; i++) {
+        const MatmulValue *v = &m->p->value[i];
+        if (!v->written) continue;
+        uint32_t dims = place_of(m, c, v, at);
+        sm90_store(&m->s, m->map[v->view], at, dims, slot_of(m, c, v));
+    }
+    sm90_store_commit(&m->s);
+    if (next) {
+        sm90_store_wait(&m->s, 0, true);
+        fetch_chunk(m, next);
+    }
+    mm_if_end(m, after);
+    sm90_sync_warp(&m->s);
+}
+
+void mm_result(const Mm *m, const Corner *at, LV before, const LV *acc)
+{
+    uint32_t n = m->p->chunks, ahead = m->p->t.ahead;
+    LV uses = mm_times(m, before, n / ahead);
+    for (uint32_t i = 0; i < n; i++) {
+        Chunk c = chunk_of(m, at, i, acc), next;
+        bool more = mm_fetches(m) && i + ahead < n;
+        if (more) next = chunk_of(m, at, i + ahead, NULL);
+        await_chunk(m, &c, uses);
+        make_chunk(m, &c);
+        send_chunk(m, &c, more ? &next : NULL);
+    }
+}

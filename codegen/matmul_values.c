@@ -1,0 +1,182 @@
+/*
+ * matmul_values.c: the maps of a group on a fragment of its sums.
+ *
+ * Every value of the group is a vector of the eight elements of a unit, made
+ * when it is first asked for.  A product is its f32 sums, rounded to the
+ * einsum's dtype.  Scalar functions are those of every other kernel; a rounding
+ * to 16 bits is the instruction that makes two at once.
+ */
+#include "matmul.h"
+
+#include <math.h>
+
+typedef struct Values {
+    Site s; /* MATMUL_UNIT wide */
+    const Matmul *p;
+    const MatmulPoint *at;
+    LV *made; /* per value of the group */
+} Values;
+
+typedef struct MapAt {
+    Values *x;
+    const Inst *in;
+    Map done; /* expression -> index of made */
+    VEC(LV) made;
+} MapAt;
+
+static LV lane(const Site *s, unsigned i)
+{
+    return sm90_i32(s, i);
+}
+
+/* Two elements a word. */
+static LV to_narrow(const Site *s, DType to, LV x)
+{
+    LLVMTypeRef i32 = LLVMInt32TypeInContext(s->cx);
+    LV words = LLVMGetPoison(LLVMVectorType(i32, MATMUL_UNIT / 2));
+    for (unsigned i = 0; i < MATMUL_UNIT; i += 2) {
+        LV low = LLVMBuildExtractElement(s->b, x, lane(s, i), "");
+        LV high = LLVMBuildExtractElement(s->b, x, lane(s, i + 1), "");
+        LV word = sm90_pack(s, to, low, high);
+        words = LLVMBuildInsertElement(s->b, words, word, lane(s, i / 2), "");
+    }
+    return LLVMBuildBitCast(s->b, words, site_type(s, dtype_reg(s, to)), "");
+}
+
+static LV cast_to(const Site *s, DType to, DType from, LV x)
+{
+    if (from == DT_f32 && (to == DT_bf16 || to == DT_f16))
+        return to_narrow(s, to, x);
+    return emit_dtype_cast(s, to, from, x);
+}
+
+/* An instruction of the GPU on each element. */
+static LV each(const Site *s, LV (*fn)(const Site *s, LV x), LV x)
+{
+    LV out = LLVMGetPoison(LLVMTypeOf(x));
+    for (unsigned i = 0; i < MATMUL_UNIT; i++) {
+        LV y = fn(s, LLVMBuildExtractElement(s->b, x, lane(s, i), ""));
+        out = LLVMBuildInsertElement(s->b, out, y, lane(s, i), "");
+    }
+    return out;
+}
+
+static LV scaled(const Site *s, LV x, double by)
+{
+    return LLVMBuildFMul(s->b, x, site_float(s, DT_f32, by), "");
+}
+
+/* 1 / (1 + exp(scale * x)) */
+static LV logistic(const Site *s, LV x, double scale)
+{
+    LV e = each(s, sm90_exp2, scaled(s, x, scale * M_LOG2E));
+    return each(s, sm90_rcp,
+                LLVMBuildFAdd(s->b, e, site_float(s, DT_f32, 1), ""));
+}
+
+static LV f32_function(const Site *s, ScalarOp op, const LV args[3])
+{
+    switch (op) {
+    case SC_exp:
+        return each(s, sm90_exp2, scaled(s, args[0], M_LOG2E));
+    case SC_div:
+        return LLVMBuildFMul(s->b, args[0], each(s, sm90_rcp, args[1]), "");
+    case SC_sigmoid:
+        return logistic(s, args[0], -1);
+    case SC_tanh:
+        return LLVMBuildFSub(s->b, site_float(s, DT_f32, 1),
+                             scaled(s, logistic(s, args[0], 2), 2), "");
+    default:
+        return emit_scalar(s, op, DT_f32, args);
+    }
+}
+
+static LV make(Values *x, Value v);
+
+static LV make_expr(MapAt *at, Expr e);
+
+static LV expr_new(MapAt *at, const ExprInfo *e)
+{
+    Values *x = at->x;
+    const Module *m = x->p->m;
+    DType d = (DType)e->dtype;
+    switch (e->op) {
+    case SC_arg:
+        return make(x, inst_arg(x->p->group, at->in, e->operand));
+    case SC_const:
+        return dtype_class(d) == DC_float ? site_float(&x->s, d, e->f)
+                                          : site_int(&x->s, d, e->i);
+    case SC_cast:
+        return cast_to(&x->s, d, (DType)expr_info(m, e->args[0])->dtype,
+                       make_expr(at, e->args[0]));
+    case SC_index:
+        BUG("a product's map asks for its index");
+    }
+    LV args[3] = {NULL, NULL, NULL};
+    for (unsigned i = 0; i < e->nargs; i++)
+        args[i] = make_expr(at, e->args[i]);
+    DType from = (DType)expr_info(m, e->args[e->op == SC_where])->dtype;
+    return from == DT_f32 ? f32_function(&x->s, (ScalarOp)e->op, args)
+                          : emit_scalar(&x->s, (ScalarOp)e->op, from, args);
+}
+
+static LV make_expr(MapAt *at, Expr e)
+{
+    uint32_t id;
+    if (map_find(&at->done, e.id, &id)) return at->made.at[id];
+    const Module *m = at->x->p->m;
+    LV v = expr_new(at, expr_info(m, e));
+    map_add(&at->done, e.id, at->made.n);
+    vec_push(m->scratch, &at->made, v);
+    return v;
+}
+
+static LV make_map(Values *x, const Inst *in)
+{
+    MapAt at = {.x = x, .in = in};
+    map_init(&at.done, x->p->m->scratch);
+    return make_expr(&at, attr_expr(x->p->m, in->attr));
+}
+
+static LV make_product(Values *x, const Inst *in)
+{
+    const Site *s = &x->s;
+    const LV *sums = x->at->sums(x->at, matmul_product(x->p, in));
+    LLVMTypeRef f32 = LLVMFloatTypeInContext(s->cx);
+    LV v = LLVMGetPoison(LLVMVectorType(f32, MATMUL_UNIT));
+    for (unsigned i = 0; i < MATMUL_UNIT; i++)
+        v = LLVMBuildInsertElement(s->b, v, sums[i], lane(s, i), "");
+    DType d = type_dtype(x->p->m, in->type);
+    return d == DT_f32 ? v : cast_to(s, d, DT_f32, v);
+}
+
+static LV make_read(Values *x, Value v)
+{
+    for (uint32_t i = 0; i < x->p->nvalues; i++) {
+        const MatmulValue *of = &x->p->value[i];
+        if (!of->written && of->value.id == v.id) return x->at->read(x->at, of);
+    }
+    BUG("a product reads what it does not know");
+}
+
+static LV make(Values *x, Value v)
+{
+    if (x->made[v.id]) return x->made[v.id];
+    const Inst *in = inst_of(x->p->group, v);
+    LV made = in->op == OP_arg      ? make_read(x, v)
+              : in->op == OP_einsum ? make_product(x, in)
+                                    : make_map(x, in);
+    return x->made[v.id] = made;
+}
+
+void matmul_values(const Site *s, const Matmul *p, const MatmulPoint *at,
+                   LV *results)
+{
+    ArenaMark mark = arena_mark(p->m->scratch);
+    Values x = {.s = *s, .p = p, .at = at};
+    x.s.w = MATMUL_UNIT;
+    x.made = NEW_ARRAY(p->m->scratch, LV, p->group->ninsts);
+    for (uint32_t i = 0; i < p->group->nresults; i++)
+        results[i] = make(&x, p->group->result_values[i]);
+    arena_pop(p->m->scratch, mark);
+}
