@@ -9,7 +9,9 @@
  *   keeps    every rounding; the value of every result
  *   result   docs/architecture.md, "Groups", with the rules G1 to G7
  *
- * Options: `target`; for a GPU, attention stays one group of kind tile.
+ * Options: `target`; for a GPU, attention stays one group of kind tile.  `matmul`,
+ * who makes matrix products: unless it is the library, and on a GPU that can,
+ * groups of kind product.
  * `tile-bytes`: the largest intermediate value of a region, about.
  *
  * A function is prepared (every op one that a group kind takes; regions put in
@@ -45,6 +47,9 @@ bool pass_fuse(Module *m, PassCtx *cx)
 {
     Fuse fx = {.m = m, .cx = cx, .a = m->scratch};
     fx.gpu = !strncmp(pass_option(m, cx, "target", "host"), "sm_", 3);
+    const char *maker = pass_option(m, cx, "matmul", "library");
+    fx.products = strcmp(maker, "library") != 0 &&
+                  !strcmp(pass_option(m, cx, "target", "host"), "sm_90a");
     fx.tile_bytes = pass_option_int(m, cx, "tile-bytes",
                                     fx.gpu ? GPU_TILE_BYTES : TILE_BYTES);
     fx.outer = outer_axes(m, fx.a);

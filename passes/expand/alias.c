@@ -130,12 +130,22 @@ static bool loop_in_place(const Scene *s, const Fn *g, uint32_t param,
     return !below_moves(s, g)[param] && stored_last(s, g, y);
 }
 
+/* Values that run along with a product are read and written tile by tile. */
+static bool product_in_place(const Fn *g, uint32_t param, uint32_t result)
+{
+    for (uint32_t i = 0; i < g->ninsts; i++)
+        for (uint32_t k = 0; k < 2 && g->insts[i].op == OP_einsum; k++)
+            if (inst_arg(g, &g->insts[i], k).id == param) return false;
+    return type_eq(g->params[param].type, g->results[result].type);
+}
+
 static bool group_in_place(const Scene *s, const Fn *g, uint32_t param,
                            uint32_t result)
 {
     const Module *m = s->x->m;
     if (fn_is(m, g, FK_loop)) return loop_in_place(s, g, param, result);
     if (fn_is(m, g, FK_matmul)) return param == 2;
+    if (fn_is(m, g, FK_product)) return product_in_place(g, param, result);
     if (!fn_is(m, g, FK_scatter)) return false;
     const Inst *in = inst_of(g, g->result_values[0]);
     return in->op == OP_put && inst_arg(g, in, 0).id == param &&

@@ -212,6 +212,7 @@ static void emit_call_group(Scene *s, uint32_t i)
     Value *outs = NEW_ARRAY(s->x->a, Value, (size_t)g->nresults + 1);
     for (uint32_t k = 0; k < in->nargs; k++)
         args[k] = operand_value(s, inst_arg(s->fn, in, k));
+    if (fn_is(m, g, FK_product)) emit_product_operands(s, in, &homes[0], args);
     for (uint32_t k = 0; k < g->nresults; k++)
         outs[k] = home_value(s, &homes[k]);
     emit_launch(s, f, args, in->nargs, outs, g->nresults);

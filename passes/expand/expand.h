@@ -150,6 +150,8 @@ void emit_copy(Scene *s, const Home *from, const Home *to);
 void emit_zero(Scene *s, const Home *to);
 
 void emit_matmul(Scene *s, const Inst *call, const Home *result);
+void emit_product_operands(Scene *s, const Inst *call, const Home *result,
+                           Value *args);
 void emit_loop(Scene *s, Value repeat);
 /* Homes of the results of a call or repeat, in order. */
 Home *result_homes(Scene *s, Value maker, uint32_t n);

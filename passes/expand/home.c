@@ -273,9 +273,11 @@ Layout own_layout(const Scene *s, Value owner)
     Type t = value_type(s->fn, owner);
     if (s->like[owner.id].stride) return s->like[owner.id];
     const Inst *in = inst_of(s->fn, owner);
+    if (in->op == OP_proj) in = inst_of(s->fn, inst_arg(s->fn, in, 0));
     if (in->op == OP_call) {
         const Fn *g = fn_of(m, attr_fn(m, in->attr, AT_fn));
-        if (fn_is(m, g, FK_matmul)) return matmul_layout(s, g, t);
+        if (fn_is(m, g, FK_matmul) || fn_is(m, g, FK_product))
+            return matmul_layout(s, g, t);
     }
     return default_layout(s->x, t);
 }

@@ -127,3 +127,25 @@ void emit_matmul(Scene *s, const Inst *call, const Home *result)
     emit_launch(s, f, args, n, &out, 1);
     emit_copy(s, &p.at[2], result);
 }
+
+/* The operands of each product of a group of kind product, where the kernel can
+ * walk over them beside its first result; operand K of the launch is ARGS[K].
+ */
+void emit_product_operands(Scene *s, const Inst *call, const Home *result,
+                           Value *args)
+{
+    const Fn *g = fn_of(s->x->m, attr_fn(s->x->m, call->attr, AT_fn));
+    for (uint32_t i = 0; i < g->ninsts; i++) {
+        Product p = {.s = s, .g = g, .einsum = &g->insts[i]};
+        uint32_t param[2];
+        if (p.einsum->op != OP_einsum) continue;
+        for (uint32_t k = 0; k < 2; k++) {
+            param[k] = inst_arg(g, p.einsum, k).id;
+            p.at[k] = s->home[inst_arg(s->fn, call, param[k]).id];
+        }
+        p.at[2] = *result;
+        if (fits(&p) || !copy_operands(&p)) continue;
+        for (uint32_t k = 0; k < 2; k++)
+            args[param[k]] = home_value(s, &p.at[k]);
+    }
+}

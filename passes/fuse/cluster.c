@@ -438,6 +438,25 @@ static void merge_accumulation(Graph *g, uint32_t node, const Uses *uses)
     g->clusters[to].nodes.n = g->clusters[to].nodes.cap = nodes.n;
 }
 
+bool fuse_join(Graph *g, const uint32_t *clusters, uint32_t n, NodeKind kind)
+{
+    Nodes nodes = {0};
+    for (uint32_t i = 0; i < n; i++)
+        add_cluster(g, clusters[i], &nodes);
+    mark_all(g, &nodes);
+    if (nodes.n > MOST_NODES || path_returns(g, &nodes)) return false;
+    for (uint32_t i = 0; i < n; i++)
+        g->clusters[clusters[i]].nodes.n = 0;
+    for (uint32_t i = 0; i < nodes.n; i++) {
+        g->nodes[nodes.at[i]].cluster = clusters[0];
+        g->nodes[nodes.at[i]].kind = kind;
+    }
+    Cluster *c = &g->clusters[clusters[0]];
+    c->nodes.at = nodes.at;
+    c->nodes.n = c->nodes.cap = nodes.n;
+    return true;
+}
+
 /* Says why values go from one loop group to another through memory. */
 static void say_missed(Graph *g, uint32_t node)
 {
@@ -471,6 +490,7 @@ void fuse_cluster(Graph *g)
         for (uint32_t i = 0; i < g->n; i++)
             merged |= merge_siblings(g, i);
     }
+    if (g->fx->products) fuse_products(g);
     for (uint32_t i = 0; i < g->n && pass_remarks(g->fx->m, g->fx->cx, true);
          i++)
         if (g->nodes[i].kind == NODE_loop) say_missed(g, i);

@@ -6,6 +6,7 @@
  *               are put in place or cut into tiles
  *     graph     a node per instruction, and one more for each recomputation
  *     cluster   nodes are put together while the rules of groups hold
+ *     product   matmuls take in the maps of their results
  *     outline   each cluster becomes a group function and a call
  */
 #ifndef TITAN_FUSE_H
@@ -19,6 +20,7 @@ typedef struct Fuse {
     PassCtx *cx;
     Arena *a; /* scratch */
     bool gpu;
+    bool products;      /* the target makes groups of kind product */
     int64_t tile_bytes; /* of the largest value of a tile, about */
     OuterAxes outer;
     Map groups; /* hash of a group's content -> its function */
@@ -29,6 +31,7 @@ typedef enum NodeKind {
     NODE_loop, /* may share a loop group with others */
     NODE_free, /* a name or a place: no kernel of its own */
     NODE_matmul,
+    NODE_product, /* matmuls with maps of their results */
     NODE_sort,
     NODE_scatter,
     NODE_opaque /* repeat, call, collective */
@@ -75,7 +78,13 @@ bool fuse_tile(Fuse *fx, Builder *b, const Fn *region, const Value *args,
 
 Graph *fuse_graph(Fuse *fx, const Fn *fn);
 void fuse_cluster(Graph *g);
+/* Joins matmuls with maps of their results. */
+void fuse_products(Graph *g);
 Fn *fuse_outline(Graph *g);
+
+/* Makes one cluster of kind KIND of so many clusters, into the first of them,
+ * unless a path leads out and back in. */
+bool fuse_join(Graph *g, const uint32_t *clusters, uint32_t n, NodeKind kind);
 
 /* At most a few plain operations: recomputing it costs less than reading it
  * from memory. */

@@ -20,6 +20,8 @@ static const char *kind_word(NodeKind k)
         return fn_kind_word(FK_matmul);
     case NODE_sort:
         return fn_kind_word(FK_sort);
+    case NODE_product:
+        return fn_kind_word(FK_product);
     case NODE_scatter:
         return fn_kind_word(FK_scatter);
     default:
@@ -68,8 +70,8 @@ static void body_params(Body *y)
 static Value body_operand(const Body *y, const Node *x, const Inst *in,
                           uint32_t a)
 {
-    /* The operands of an einsum are the first two parameters. */
-    if (in->op == OP_einsum) return (Value){a};
+    /* The operands of a matmul's einsum are the first two parameters. */
+    if (in->op == OP_einsum && x->kind == NODE_matmul) return (Value){a};
     return (Value){y->local[x->args[a]] - 1};
 }
 
@@ -289,8 +291,8 @@ static void emit_clusters(Outline *o)
         const Cluster *cl = &g->clusters[c];
         NodeKind kind = g->nodes[cl->nodes.at[0]].kind;
         bool group = kind == NODE_loop || kind == NODE_matmul ||
-                     kind == NODE_sort || kind == NODE_scatter ||
-                     cl->nodes.n > 1;
+                     kind == NODE_product || kind == NODE_sort ||
+                     kind == NODE_scatter || cl->nodes.n > 1;
         if (kind == NODE_arg)
             ;
         else if (group)

@@ -1,0 +1,238 @@
+/*
+ * product.c: matmuls with the maps of their results, as one group.
+ *
+ * A loop group that is maps alone and reads a product at its own index can be
+ * made where the product's sums are, before they ever reach memory; so can the
+ * loop groups beside it that read the same values.  Two products with one first
+ * operand, of one type, may have a map of both.  The kernel (codegen/matmul.h)
+ * reads and writes everything tile by tile, so every value that it makes has
+ * all axes of the product.
+ */
+#include "fuse.h"
+
+enum {
+    MOST_PRODUCTS = 2,
+    MOST_VALUES = 4, /* read, and written */
+    MOST_CLUSTERS = 8,
+    ROW_UNIT = 8,
+    FEWEST = 1 << 16 /* elements of a product worth it */
+};
+
+typedef struct Product {
+    Graph *g;
+    Type type;      /* of the products */
+    uint32_t first; /* the node of their first operand */
+    uint32_t products[MOST_PRODUCTS], nproducts;
+    VEC(uint32_t) clusters; /* of maps */
+    VEC(uint32_t) read;     /* nodes outside, beside the operands */
+} Product;
+
+static const Inst *inst_at(const Graph *g, uint32_t node)
+{
+    return inst_of(g->fn, g->nodes[node].value);
+}
+
+static bool list_has(const uint32_t *at, uint32_t n, uint32_t x)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (at[i] == x) return true;
+    return false;
+}
+
+/* -------------------------------------------------------------- operands -- */
+
+static bool is_narrow(DType d)
+{
+    return d == DT_bf16 || d == DT_f16;
+}
+
+/* Rows that the copy engine takes, if the last axis is the innermost. */
+static bool has_rows(const Module *m, Type t)
+{
+    const TypeInfo *ti = type_info(m, t);
+    return ti->naxes > 0 &&
+           type_local_size(m, &ti->axes[ti->naxes - 1]) % ROW_UNIT == 0;
+}
+
+static bool is_product(const Graph *g, uint32_t node)
+{
+    const Module *m = g->fx->m;
+    const Node *x = &g->nodes[node];
+    const Inst *in = inst_at(g, node);
+    if (x->kind != NODE_matmul || in->op != OP_einsum ||
+        g->clusters[x->cluster].nodes.n != 1 || x->args[0] == x->args[1])
+        return false;
+    Type a = value_type(g->fn, inst_arg(g->fn, in, 0));
+    Type b = value_type(g->fn, inst_arg(g->fn, in, 1));
+    DType d = type_dtype(m, a), to = type_dtype(m, in->type);
+    return is_narrow(d) && type_dtype(m, b) == d && (to == d || to == DT_f32) &&
+           attr_dtype(m, in->attr, AT_acc, DT_f32) == DT_f32 &&
+           has_rows(m, a) && has_rows(m, b) && has_rows(m, in->type) &&
+           type_elements(m, in->type) >= FEWEST;
+}
+
+/* ------------------------------------------------------------------ maps -- */
+
+static bool has_axes_of(const Graph *g, Type x, Type y)
+{
+    Module *m = g->fx->m;
+    return type_eq(type_with_dtype(m, x, DT_f32),
+                   type_with_dtype(m, y, DT_f32));
+}
+
+static bool is_value_dtype(DType d)
+{
+    return is_narrow(d) || d == DT_f32;
+}
+
+static bool asks_index(const Module *m, Expr e, Type t)
+{
+    const TypeInfo *ti = type_info(m, t);
+    for (uint32_t i = 0; i < ti->naxes; i++)
+        if (expr_uses_index(m, e, ti->axes[i].axis)) return true;
+    return false;
+}
+
+/* A map of all axes of the product, in floats that the kernel keeps. */
+static bool is_map(const Product *p, uint32_t node)
+{
+    const Module *m = p->g->fx->m;
+    const Inst *in = inst_at(p->g, node);
+    return in->op == OP_map && has_axes_of(p->g, in->type, p->type) &&
+           is_value_dtype(type_dtype(m, in->type)) &&
+           !asks_index(m, attr_expr(m, in->attr), in->type);
+}
+
+static bool in_product(const Product *p, uint32_t node)
+{
+    uint32_t c = p->g->nodes[node].cluster;
+    return list_has(p->products, p->nproducts, node) ||
+           list_has(p->clusters.at, p->clusters.n, c);
+}
+
+/* Nodes of a cluster are maps that read one another, products, or values that
+ * lie in memory; NEW: what they read may be new to the group. */
+static bool takes_cluster(Product *p, uint32_t cluster, bool new)
+{
+    const Graph *g = p->g;
+    const Cluster *c = &g->clusters[cluster];
+    for (uint32_t i = 0; i < c->nodes.n; i++) {
+        const Node *x = &g->nodes[c->nodes.at[i]];
+        if (!is_map(p, c->nodes.at[i])) return false;
+        for (uint32_t a = 0; a < x->nargs; a++) {
+            uint32_t from = x->args[a];
+            if (g->nodes[from].cluster == cluster || in_product(p, from) ||
+                list_has(p->read.at, p->read.n, from))
+                continue;
+            DType d = type_dtype(g->fx->m, inst_at(g, from)->type);
+            if (!new || !is_value_dtype(d)) return false;
+            vec_push(g->fx->a, &p->read, from);
+        }
+    }
+    vec_push(g->fx->a, &p->clusters, cluster);
+    return true;
+}
+
+/* Every product that the cluster reads belongs to it, if it may. */
+static void takes_products(Product *p, uint32_t cluster)
+{
+    const Graph *g = p->g;
+    const Cluster *c = &g->clusters[cluster];
+    for (uint32_t i = 0; i < c->nodes.n; i++) {
+        const Node *x = &g->nodes[c->nodes.at[i]];
+        for (uint32_t a = 0; a < x->nargs; a++) {
+            uint32_t from = x->args[a];
+            if (list_has(p->products, p->nproducts, from) ||
+                p->nproducts == MOST_PRODUCTS || !is_product(g, from) ||
+                g->nodes[from].args[0] != p->first ||
+                !type_eq(inst_at(g, from)->type, p->type))
+                continue;
+            p->products[p->nproducts++] = from;
+        }
+    }
+}
+
+/* --------------------------------------------------------------- joining -- */
+
+static bool is_written(const Product *p, uint32_t node)
+{
+    const Node *x = &p->g->nodes[node];
+    if (x->result) return true;
+    for (uint32_t u = 0; u < x->nusers; u++)
+        if (!in_product(p, x->users[u])) return true;
+    return false;
+}
+
+/* What runs along with the tiles has room beside them. */
+static bool has_room(const Product *p)
+{
+    const Graph *g = p->g;
+    uint32_t written = 0, read = 0;
+    for (uint32_t i = 0; i < p->nproducts; i++)
+        written += is_written(p, p->products[i]);
+    for (uint32_t i = 0; i < p->clusters.n; i++) {
+        const Cluster *c = &g->clusters[p->clusters.at[i]];
+        for (uint32_t k = 0; k < c->nodes.n; k++)
+            written += is_written(p, c->nodes.at[k]);
+    }
+    for (uint32_t i = 0; i < p->read.n; i++)
+        read += has_axes_of(g, inst_at(g, p->read.at[i])->type, p->type);
+    return written <= MOST_VALUES && read <= MOST_VALUES &&
+           p->read.n <= 2 * MOST_VALUES - written;
+}
+
+static bool join(Product *p)
+{
+    uint32_t all[MOST_PRODUCTS + MOST_CLUSTERS], n = 0;
+    if (p->clusters.n > MOST_CLUSTERS || !has_room(p)) return false;
+    for (uint32_t i = 0; i < p->nproducts; i++)
+        all[n++] = p->g->nodes[p->products[i]].cluster;
+    for (uint32_t i = 0; i < p->clusters.n; i++)
+        all[n++] = p->clusters.at[i];
+    return fuse_join(p->g, all, n, NODE_product);
+}
+
+/* Loop groups that read no more than what is read already. */
+static void add_siblings(Product *p)
+{
+    const Graph *g = p->g;
+    for (uint32_t i = 0; i < p->read.n; i++) {
+        const Node *x = &g->nodes[p->read.at[i]];
+        for (uint32_t u = 0; u < x->nusers; u++) {
+            uint32_t c = g->nodes[x->users[u]].cluster;
+            if (g->nodes[x->users[u]].kind != NODE_loop ||
+                list_has(p->clusters.at, p->clusters.n, c))
+                continue;
+            if (!takes_cluster(p, c, false)) continue;
+            uint32_t all[2] = {g->nodes[p->products[0]].cluster, c};
+            if (!has_room(p) || !fuse_join(p->g, all, 2, NODE_product))
+                p->clusters.n--;
+        }
+    }
+}
+
+static bool make_product(Graph *g, uint32_t node, uint32_t cluster)
+{
+    Product p = {.g = g,
+                 .type = inst_at(g, node)->type,
+                 .first = g->nodes[node].args[0],
+                 .products = {node},
+                 .nproducts = 1};
+    takes_products(&p, cluster);
+    if (!takes_cluster(&p, cluster, true) || !join(&p)) return false;
+    add_siblings(&p);
+    return true;
+}
+
+void fuse_products(Graph *g)
+{
+    for (uint32_t i = 0; i < g->n; i++) {
+        const Node *x = &g->nodes[i];
+        if (!is_product(g, i)) continue;
+        for (uint32_t u = 0; u < x->nusers; u++) {
+            const Node *user = &g->nodes[x->users[u]];
+            if (user->kind == NODE_loop && make_product(g, i, user->cluster))
+                break;
+        }
+    }
+}
