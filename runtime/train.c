@@ -312,7 +312,7 @@ static TitanStatus step_through(Run *r, int64_t steps)
     for (int64_t step = 1; step <= steps + lag; step++) {
         if (step <= steps)
             TRY(titan_while(r->story, submit_step(r, step, steps),
-                            "submitting step %" PRId64, step));
+                            "running step %" PRId64, step));
         if (step > lag)
             TRY(titan_while(r->story, finish_step(r, step - lag, steps),
                             "running step %" PRId64, step - lag));

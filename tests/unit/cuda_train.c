@@ -1,0 +1,202 @@
+/* links: titan_runtime fake_cuda fake_cublaslt
+ *
+ * cuda_train.c: a run on a device that lags one step: every step is logged,
+ * the last one too, with the records that it left and no later ones.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "runtime/train.h"
+#include "tests/unit/fake/fake.h"
+
+enum { F32 = 1, I32 = 7, ROWS = 2, SEQ = 4 };
+
+/* A step that adds 1 to its loss, and reads tokens. */
+static const char strings[] = "\0train\0tokens\0loss\0bump\0seq\0ok";
+enum {
+    S_train = 1,
+    S_tokens = 7,
+    S_loss = 14,
+    S_bump = 19,
+    S_seq = 24,
+    S_ok = 28
+};
+
+typedef struct Step {
+    TitanHeader header;
+    TitanEntry entry;
+    TitanRun run;
+    TitanProgram program;
+    TitanCommand command;
+    TitanOperand operands[2];
+    TitanKernel kernel;
+    TitanPort ports[3];
+    TitanAxis axes[2];
+    TitanImage im;
+} Step;
+
+static void make(Step *s)
+{
+    *s = (Step){
+        .header = {.target = TITAN_TARGET_sm_90a,
+                   .base_bytes = {0, 256, 0, 0},
+                   .lanes = 1,
+                   .ranks = 1,
+                   .streams = 1,
+                   .arena_bytes = 256},
+        .entry = {.name = S_train, .runs = {0, 1}, .ports = {0, 2}},
+        .program = {.commands = {0, 1}},
+        .command = {.operands = {0, 2}, .items = 1},
+        .operands = {{.base = TITAN_BASE_io},
+                     {.base = TITAN_BASE_io, .offset = 64}},
+        .kernel = {.name = S_bump, .args = 2, .threads = 32},
+        .ports = {{.path = S_loss, .role = TITAN_ROLE_record, .dtype = F32},
+                  {.path = S_tokens,
+                   .role = TITAN_ROLE_input,
+                   .dtype = I32,
+                   .offset = 64,
+                   .bound = 100,
+                   .axes = {0, 2}},
+                  {.path = S_ok,
+                   .role = TITAN_ROLE_check,
+                   .dtype = 14,
+                   .offset = 192}},
+        .axes = {{.name = S_seq, .size = ROWS}, {.name = S_seq, .size = SEQ}}};
+    s->im = (TitanImage){.header = &s->header,
+                         .entries = &s->entry,
+                         .nentries = 1,
+                         .runs = &s->run,
+                         .nruns = 1,
+                         .programs = &s->program,
+                         .nprograms = 1,
+                         .commands = &s->command,
+                         .ncommands = 1,
+                         .operands = s->operands,
+                         .noperands = 2,
+                         .kernels = &s->kernel,
+                         .nkernels = 1,
+                         .ports = s->ports,
+                         .nports = 3,
+                         .axes = s->axes,
+                         .naxes = 2,
+                         .strings = strings};
+}
+
+typedef struct Files {
+    char tokens[64], metrics[64];
+} Files;
+
+static void make_files(Files *f)
+{
+    static const uint16_t tokens[] = {1, 2, 3, 4, 5, 6, 7};
+    strcpy(f->tokens, "/tmp/titan-XXXXXX.u16");
+    strcpy(f->metrics, "/tmp/titan-XXXXXX.jsonl");
+    int fd = mkstemps(f->tokens, 4);
+    assert_int_equal(write(fd, tokens, sizeof tokens), sizeof tokens);
+    close(fd);
+    close(mkstemps(f->metrics, 6));
+}
+
+static TitanStatus train(Step *s, TitanStory *story, int64_t steps,
+                         int64_t every, char *out, size_t size)
+{
+    Files f;
+    const TitanCode code = {.cubin = "machine code"};
+    fake_reset();
+    make_files(&f);
+    const char *data = f.tokens;
+    const RunOptions o = {.data = &data,
+                          .ndata = 1,
+                          .steps = steps,
+                          .log_every = every,
+                          .metrics = f.metrics,
+                          .quiet = true};
+    TitanStatus st = titan_train(story, &s->im, &code, &o);
+    FILE *in = fopen(f.metrics, "r");
+    out[fread(out, 1, size - 1, in)] = 0;
+    fclose(in);
+    unlink(f.tokens);
+    unlink(f.metrics);
+    return st;
+}
+
+/* Lines of metrics against steps whose loss is their number. */
+static void expect_steps(char *text, const int *want, int n)
+{
+    int i = 0;
+    for (char *line = strtok(text, "\n"); line;
+         line = strtok(NULL, "\n"), i++) {
+        json_t *m = json_loads(line, 0, NULL);
+        assert_true(i < n);
+        assert_int_equal(json_integer_value(json_object_get(m, "step")),
+                         want[i]);
+        assert_true(json_number_value(json_object_get(m, "loss")) == want[i]);
+        json_decref(m);
+    }
+    assert_int_equal(i, n);
+}
+
+static void every_step(void **state)
+{
+    (void)state;
+    Step s;
+    TitanStory story = {0};
+    char text[4096];
+    make(&s);
+    assert_int_equal(train(&s, &story, 5, 1, text, sizeof text), TITAN_OK);
+    expect_steps(text, (int[]){1, 2, 3, 4, 5}, 5);
+    assert_int_equal(train(&s, &story, 1, 1, text, sizeof text), TITAN_OK);
+    expect_steps(text, (int[]){1}, 1);
+    assert_int_equal(train(&s, &story, 5, 2, text, sizeof text), TITAN_OK);
+    expect_steps(text, (int[]){1, 2, 4}, 3);
+}
+
+/* A check that fails names its own step, although the next one was asked
+ * for. */
+static void names_the_step(void **state)
+{
+    (void)state;
+    Step s;
+    TitanStory story = {0};
+    char text[4096];
+    make(&s);
+    s.entry.ports.n = 3;
+    assert_int_equal(train(&s, &story, 5, 1, text, sizeof text),
+                     TITAN_BAD_DATA);
+    assert_string_equal(story.line[0], "check failed in step 1: ok");
+    assert_string_equal(story.line[1], "while running step 1");
+}
+
+/* A token that the model does not have stops the run before its step. */
+static void bad_tokens(void **state)
+{
+    (void)state;
+    Step s;
+    TitanStory story = {0};
+    char text[4096];
+    make(&s);
+    s.ports[1].bound = 7;
+    assert_int_equal(train(&s, &story, 3, 1, text, sizeof text),
+                     TITAN_BAD_DATA);
+    assert_non_null(strstr(story.line[0], "token 6 is 7"));
+    assert_string_equal(story.line[1], "while running step 1");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_step),
+        cmocka_unit_test(names_the_step),
+        cmocka_unit_test(bad_tokens),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
