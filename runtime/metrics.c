@@ -68,6 +68,7 @@ static void write_object(const Metrics *m, const StepMetrics *step,
                    ? flops / m->peak_flops
                    : NAN);
     fprintf(out, ",\"peak_bytes\":%" PRIu64, m->peak_bytes);
+    if (step->skipped) fprintf(out, ",\"skipped\":\"%s\"", step->skipped);
     for (uint32_t i = 0; i < n; i++)
         put_record(out, &records[i]);
     fputs("}\n", out);
@@ -83,15 +84,22 @@ static void time_left(double seconds, char *out, size_t size)
         snprintf(out, size, "%ld:%02ld", t / 60, t % 60);
 }
 
+/* The sign of a NaN says nothing. */
+static double shown(double x)
+{
+    return isnan(x) ? NAN : x;
+}
+
 static void write_line(const Metrics *m, const StepMetrics *step)
 {
     char left[32];
     time_left(m->mean_step * (double)(step->steps - step->step), left,
               sizeof left);
     printf("step %5" PRId64 "/%" PRId64 "  loss %8.4f  grad_norm %8.4f  "
-           "lr %.3e  %9.0f tokens/s  left %s\n",
-           step->step, step->steps, step->loss, step->grad_norm, step->lr,
-           step->tokens_per_second, left);
+           "lr %.3e  %9.0f tokens/s  left %s%s\n",
+           step->step, step->steps, shown(step->loss), shown(step->grad_norm),
+           step->lr, step->tokens_per_second, left,
+           step->skipped ? "  skipped" : "");
     fflush(stdout);
 }
 

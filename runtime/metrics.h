@@ -13,6 +13,7 @@
 typedef struct StepMetrics {
     int64_t step, steps;
     double loss, grad_norm, lr;
+    const char *skipped;      /* why; NULL: it was applied */
     double seconds;           /* since the last logged step */
     int64_t tokens;           /* likewise, on this device */
     double tokens_per_second; /* filled by metrics_step */

@@ -214,6 +214,12 @@ static TitanStatus diagnose(Run *r, int64_t step)
     return titan_while(r->story, diagnose_run(&s, e, stderr), "diagnosing it");
 }
 
+static Skip skip_of(Run *r, int64_t step)
+{
+    return (Skip){step, record(r, "loss"), record(r, "grad_norm"),
+                  record(r, "lr")};
+}
+
 /* The first skipped step is looked into. */
 static TitanStatus note_skip(Run *r, int64_t step)
 {
@@ -221,7 +227,7 @@ static TitanStatus note_skip(Run *r, int64_t step)
         skips_end(&r->skips);
         return TITAN_OK;
     }
-    Skip k = {step, record(r, "loss"), record(r, "grad_norm"), record(r, "lr")};
+    Skip k = skip_of(r, step);
     TitanStatus st = skips_add(r->story, &r->skips, &k);
     if (r->skips.total == 1) TRY(diagnose(r, step));
     return st;
@@ -235,13 +241,17 @@ static TitanStatus log_step(Run *r, int64_t step, int64_t steps)
     double each = seconds / (double)r->since;
     double *mean = &r->metrics.mean_step;
     *mean = *mean > 0 ? 0.7 * *mean + 0.3 * each : each;
-    StepMetrics m = {.step = step,
-                     .steps = steps,
-                     .loss = record(r, "loss"),
-                     .grad_norm = record(r, "grad_norm"),
-                     .lr = record(r, "lr"),
-                     .seconds = seconds,
-                     .tokens = r->since * r->rows * r->length};
+    char why[64];
+    Skip k = skip_of(r, step);
+    StepMetrics m = {
+        .step = step,
+        .steps = steps,
+        .loss = k.loss,
+        .grad_norm = k.grad_norm,
+        .lr = k.lr,
+        .skipped = is_applied(r) ? NULL : skip_reason(&k, why, sizeof why),
+        .seconds = seconds,
+        .tokens = r->since * r->rows * r->length};
     r->logged_at = t;
     r->since = 0;
     return metrics_step(r->story, &r->metrics, &m, r->records, read_records(r));

@@ -17,11 +17,11 @@ def chunk(seed, bad=None):
     return bytes(data)
 
 
-def run(name, chunks, *options):
+def run(name, chunks, *options, every="100"):
     open(name + ".txt", "wb").write(b"".join(chunks))
     done = subprocess.run(
         [sys.argv[1], "--data", name + ".txt", "--steps", str(len(chunks)), "--metrics", name + ".jsonl",
-         "--export", name, "--quiet", "--log-every", "100", *options], capture_output=True, text=True)
+         "--export", name, "--quiet", "--log-every", every, *options], capture_output=True, text=True)
     steps = [json.loads(line) for line in open(name + ".jsonl")]
     return done, steps
 
@@ -36,7 +36,8 @@ def expect(ok, what):
 
 
 good = [chunk(i) for i in range(4)]
-done, steps = run("with", [good[0], good[1], chunk(8, LOSS), good[2], chunk(9, GRADIENT), good[3]])
+mixed = [good[0], good[1], chunk(8, LOSS), good[2], chunk(9, GRADIENT), good[3]]
+done, steps = run("with", mixed)
 expect(done.returncode == 0, f"exit code {done.returncode}: {done.stderr}")
 expect("step 3 skipped: loss is nan" in done.stderr, done.stderr)
 expect("step 5 skipped: the norm of the gradients is" in done.stderr, done.stderr)
@@ -44,14 +45,19 @@ expect("step 5 skipped: the norm of the gradients is" in done.stderr, done.stder
 expect([s["step"] for s in steps] == [1, 3, 5], str(steps))
 expect([s["applied"] for s in steps] == [1, 0, 0], str(steps))
 expect([s["updates"] for s in steps] == [1, 2, 3], str(steps))
+expect([s.get("skipped") for s in steps[:2]] == [None, "loss is nan"], str(steps))
+expect("the norm of the gradients is" in steps[2]["skipped"], str(steps))
 expect(steps[1]["loss"] is None and steps[2]["loss"] is not None, str(steps))
 expect(steps[2]["grad_norm"] is None, str(steps))
 expect(steps[2]["tokens_seen"] == sum(b"".join(good[:3])), str(steps))
 
 # The run that never saw those steps has the same bits: nothing of them is left anywhere.
-done, _ = run("without", good)
+done, whole = run("without", good, every="1")
 expect(done.returncode == 0 and "skipped" not in done.stderr, done.stderr)
 expect(weights("with") == weights("without"), "a skipped step left something behind")
+_, steps = run("with", mixed, every="1")
+for key in set(whole[-1]) - {"step", "tokens_per_second", "tflops"}:
+    expect(steps[-1][key] == whole[-1][key], f"{key} is {steps[-1][key]}, not {whole[-1][key]}")
 
 # A finite step between ends the row.
 bad = [chunk(i, LOSS) for i in range(2)]
