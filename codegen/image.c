@@ -410,52 +410,6 @@ static void write_loop(Writer *w, const Fn *fn, const Inst *in, const At *args)
     vec_push(t->a, &t->runs, end);
 }
 
-/* Whether an instruction writes what KEPT says of the function's values. */
-static bool writes_kept(const Writer *w, const Fn *fn, const Inst *in,
-                        const bool *kept);
-
-/* Arguments of a body, from those of the loop that runs it. */
-static bool loop_writes(const Writer *w, const Fn *fn, const Inst *in,
-                        const bool *kept)
-{
-    Module *m = w->t.m;
-    const Fn *body = fn_of(m, attr_fn(m, in->attr, AT_fn));
-    bool *inner = NEW_ARRAY(w->t.a, bool, body->ninsts + 1);
-    for (uint32_t i = 0; i < in->nargs; i++)
-        inner[i] = kept[spot_of(m, fn, inst_arg(fn, in, i), w->t.a).root.id];
-    for (uint32_t i = 0; i < body->ninsts; i++)
-        if (writes_kept(w, body, &body->insts[i], inner)) return true;
-    return false;
-}
-
-static bool writes_kept(const Writer *w, const Fn *fn, const Inst *in,
-                        const bool *kept)
-{
-    Module *m = w->t.m;
-    if (in->op == OP_loop) return loop_writes(w, fn, in, kept);
-    if (in->op != OP_launch) return false;
-    uint32_t outs = (uint32_t)attr_int(m, in->attr, AT_outs, 0);
-    for (uint32_t i = in->nargs - outs; i < in->nargs; i++)
-        if (kept[spot_of(m, fn, inst_arg(fn, in, i), w->t.a).root.id])
-            return true;
-    return false;
-}
-
-/* The first instruction of an entry that writes a parameter or state. */
-static uint32_t first_update(const Writer *w, const Fn *fn)
-{
-    Module *m = w->t.m;
-    bool *kept = NEW_ARRAY(w->t.a, bool, fn->ninsts + 1);
-    for (uint32_t i = 0; i < fn->ninsts; i++) {
-        const Inst *in = &fn->insts[i];
-        kept[i] = (in->op == OP_arg || in->op == OP_buffer) &&
-                  base_number(m, in) == TITAN_BASE_persistent;
-    }
-    for (uint32_t i = 0; i < fn->ninsts; i++)
-        if (writes_kept(w, fn, &fn->insts[i], kept)) return i;
-    return fn->ninsts;
-}
-
 static void write_fn(Writer *w, const Fn *fn, const At *args)
 {
     ImageStreams s;
@@ -506,7 +460,7 @@ static void write_entry(Writer *w, const Fn *fn)
     TitanEntry e = {.name = image_string(t, fn->name),
                     .runs = {.first = t->runs.n}};
     e.ports = image_ports(t, fn);
-    w->update = trains ? first_update(w, fn) : fn->ninsts;
+    w->update = trains ? image_update(t, fn) : fn->ninsts;
     w->update_run = t->runs.n;
     write_fn(w, fn, NULL);
     e.runs.n = t->runs.n - e.runs.first;

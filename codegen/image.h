@@ -49,6 +49,8 @@ typedef struct ResultAt {
     Layout layout;
 } ResultAt;
 void image_result(ImageTables *t, const ResultAt *r);
+/* The first instruction of an entry that writes a parameter or a state. */
+uint32_t image_update(ImageTables *t, const Fn *entry);
 
 /* Slots, their places in checkpoints, and the ports of an entry. */
 void image_slots(ImageTables *t);

@@ -4,7 +4,8 @@
  * A row for each float result of a launch: its name, the op that makes it, the
  * place of that op, and where its elements lie, axes that follow each other
  * without a gap as one span.  Who looks for the first value that is not finite
- * walks these; nothing that executes a step reads them.
+ * walks these; nothing that executes a step reads them.  They end where the
+ * update begins: at the first launch that writes a parameter or a state.
  */
 #include "image.h"
 
@@ -92,4 +93,50 @@ void image_result(ImageTables *t, const ResultAt *r)
                        .spans = add_spans(t, r->layout)};
     image_line(t, by->loc.id ? by->loc : launch->loc, &row.file, &row.line);
     vec_push(t->a, &t->results, row);
+}
+
+/* ---------------------------------------------------------------- update -- */
+
+/* Whether an instruction writes what KEPT says of the function's values. */
+static bool writes_kept(Module *m, const Fn *fn, const Inst *in,
+                        const bool *kept);
+
+static bool is_kept(Module *m, const Fn *fn, Value v, const bool *kept)
+{
+    return kept[spot_of(m, fn, v, m->scratch).root.id];
+}
+
+static bool loop_writes(Module *m, const Fn *fn, const Inst *in,
+                        const bool *kept)
+{
+    const Fn *body = fn_of(m, attr_fn(m, in->attr, AT_fn));
+    bool *inner = NEW_ARRAY(m->scratch, bool, body->ninsts + 1);
+    for (uint32_t i = 0; i < in->nargs; i++)
+        inner[i] = is_kept(m, fn, inst_arg(fn, in, i), kept);
+    for (uint32_t i = 0; i < body->ninsts; i++)
+        if (writes_kept(m, body, &body->insts[i], inner)) return true;
+    return false;
+}
+
+static bool writes_kept(Module *m, const Fn *fn, const Inst *in,
+                        const bool *kept)
+{
+    if (in->op == OP_loop) return loop_writes(m, fn, in, kept);
+    if (in->op != OP_launch) return false;
+    uint32_t outs = (uint32_t)attr_int(m, in->attr, AT_outs, 0);
+    for (uint32_t i = in->nargs - outs; i < in->nargs; i++)
+        if (is_kept(m, fn, inst_arg(fn, in, i), kept)) return true;
+    return false;
+}
+
+uint32_t image_update(ImageTables *t, const Fn *entry)
+{
+    Module *m = t->m;
+    bool *kept = NEW_ARRAY(m->scratch, bool, entry->ninsts + 1);
+    for (uint32_t i = 0; i < entry->ninsts; i++)
+        kept[i] = attr_is(m, entry->insts[i].attr, AT_base,
+                          base_name(BASE_persistent));
+    for (uint32_t i = 0; i < entry->ninsts; i++)
+        if (writes_kept(m, entry, &entry->insts[i], kept)) return i;
+    return entry->ninsts;
 }
