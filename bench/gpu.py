@@ -99,7 +99,7 @@ class Memory(threading.Thread):
             return None
 
     def run(self):
-        while self.before is not None and not self.over.wait(0.25):
+        while self.before is not None and not self.over.wait(0.5):
             self.most = max(self.most, (self.used() or 0) - self.before)
 
     def stop(self):
@@ -133,7 +133,7 @@ def library_path():
     return ":".join(p for p in places if p)
 
 
-def run_ours(program, work, steps, folder):
+def run_ours(program, work, steps, folder, args):
     tokens = os.path.join(folder, f"{work['vocab']}.u32")
     metrics = os.path.join(folder, "metrics.jsonl")
     if not os.path.exists(tokens):
@@ -145,7 +145,7 @@ def run_ours(program, work, steps, folder):
     start, first = time.monotonic(), None
     child = subprocess.Popen(
         [program, "--data", tokens, "--steps", str(steps), "--log-every", "1",
-         "--metrics", metrics, "--quiet"],
+         "--metrics", metrics, "--quiet"] + args,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         env=dict(os.environ, LD_LIBRARY_PATH=library_path()))
     while child.poll() is None:
@@ -296,7 +296,7 @@ def run_work(work, a, scratch, deadline):
             runs.setdefault(who, []).append(run_peer(peer, steps, scratch))
         elif program:
             runs.setdefault(who, []).append(
-                run_ours(program, work, steps, scratch))
+                run_ours(program, work, steps, scratch, a.args.split()))
         say(work, who, start)
     return {who: merged(of) for who, of in runs.items()}
 
