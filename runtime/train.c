@@ -375,10 +375,12 @@ static TitanStatus run_all(Run *r)
     r->skips.most = o->max_skips;
     TRY(metrics_open(r->story, &r->metrics, o->metrics));
     TRY(init_weights(r));
-    TRY(run_steps(r, steps));
-    if (!o->export_to) return TITAN_OK;
-    return weights_export(r->story, r->im, r->device, o->export_to,
-                          o->export_dtype, o->init_from);
+    TitanStatus st = run_steps(r, steps);
+    /* Skipped steps leave the weights whole: they are worth keeping. */
+    if ((st != TITAN_OK && st != TITAN_NUMERICS) || !o->export_to) return st;
+    TRY(weights_export(r->story, r->im, r->device, o->export_to,
+                       o->export_dtype, o->init_from));
+    return st;
 }
 
 TitanStatus titan_train(TitanStory *s, const TitanImage *im,

@@ -68,5 +68,8 @@ expect(done.returncode == 79, f"exit code {done.returncode}, 79 expected")
 expect("3 steps in a row were skipped, 2 to 4: loss is nan" in done.stderr, done.stderr)
 expect("while running step 4" in done.stderr, done.stderr)
 expect([s["step"] for s in steps] == [1, 2, 3, 4], str(steps))
+# The weights are whole, and exported.
+run("one", good[:1])
+expect(weights("stop") == weights("one"), "the weights of a stopped run are not those before its last steps")
 done, _ = run("never", bad + bad, "--max-skips", "0")
 expect(done.returncode == 0, f"exit code {done.returncode}: {done.stderr}")
