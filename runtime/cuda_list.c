@@ -90,6 +90,10 @@ static TitanStatus run_kernel(Walk *w, const TitanCommand *cmd)
         c->params[k->args + i] = &c->maps[i];
     }
     if (cmd->items == 0) return TITAN_OK;
+    if (cmd->items > INT32_MAX)
+        return titan_fail(c->story, TITAN_MISMATCH,
+                          "a grid has %" PRId64 " blocks, a GPU takes 2^31 - 1",
+                          cmd->items);
     CU_TRY(c, cuLaunchKernel(fn, (unsigned)cmd->items, 1, 1, k->threads, 1, 1,
                              k->shared_bytes, c->streams[cmd->stream],
                              c->params, NULL));
@@ -167,7 +171,8 @@ static const char *command_name(const TitanImage *im, const TitanCommand *cmd)
                : names[cmd->kind];
 }
 
-/* With --sync nothing is captured, and every command is over here. */
+/* With --sync a command is over before the next one, but where it is captured
+ * for a profile. */
 static TitanStatus settle(Cuda *c)
 {
     for (uint32_t i = 0; i < c->im->header->streams; i++)
@@ -183,7 +188,7 @@ static TitanStatus run_command(Walk *w, const TitanCommand *cmd)
     if (w->watch && w->watch->command)
         TRY(w->watch->command(w->watch->user, cmd));
     TitanStatus st = issue(w, cmd);
-    if (st == TITAN_OK && w->c->options.sync) st = settle(w->c);
+    if (st == TITAN_OK && w->c->options.sync && !w->watch) st = settle(w->c);
     return titan_while(w->c->story, st, "running %s (%s:%" PRIu32 ")",
                        command_name(im, cmd), titan_string(im, cmd->file),
                        cmd->line);

@@ -651,6 +651,7 @@ static void waits_for_each(void **state)
     assert_int_equal(device_run(d, &m.entry), TITAN_UNAVAILABLE);
     assert_string_equal(story.line[1], "while running bump (m.tt:1)");
     fake_device()->fails = NULL;
+    ok(d->class->profile(d, &m.entry));
     close_device(d);
 }
 
