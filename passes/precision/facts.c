@@ -122,8 +122,8 @@ static Kind inst_kind(const Precision *p, const Facts *f, Value v)
     switch ((Op)in->op) {
     case OP_arg:
         return (Kind)f->kind[f->first[v.id]];
-    case OP_reduce:
-        return KIND_table;
+    case OP_reduce: /* a statistic */
+        return k < KIND_data ? KIND_table : KIND_data;
     case OP_map:
         return k < KIND_data && is_drawn(p, in) ? KIND_data : k;
     case OP_einsum: /* with a parameter, data becomes an activation */
@@ -184,6 +184,11 @@ static void fn_kinds(Precision *p, Facts *f)
 
 /* ---------------------------------------------------------- roughness -- */
 
+static bool is_statistic(Kind k)
+{
+    return k == KIND_table || k == KIND_data;
+}
+
 /* A map of the kind exp(x - m), m a statistic: the numerator of a softmax, or
  * its derivative.  What stands in an exponent is not rounded before. */
 static bool is_softmax(const Precision *p, const Facts *f, const Inst *in)
@@ -193,7 +198,7 @@ static bool is_softmax(const Precision *p, const Facts *f, const Inst *in)
         Type t = value_type(f->fn, inst_arg(f->fn, in, i));
         statistic =
             statistic || (is_f32(p->m, t) && type_info(p->m, t)->naxes > 0 &&
-                          kind_at(f, in, i) == KIND_table);
+                          is_statistic(kind_at(f, in, i)));
     }
     if (!statistic) return false;
     uint32_t n;

@@ -9,10 +9,11 @@
 
 /* What a float value is made of; the larger one wins where they meet. */
 typedef enum Kind {
-    KIND_table,  /* constants, indices, statistics (reductions), scalars */
+    KIND_table,  /* constants, indices, scalars, sums of them */
     KIND_param,  /* parameters and states, and what they alone make */
-    KIND_data,   /* made from integers among the inputs, or drawn: positions and
-                    times are, which must not be rounded, and pixels */
+    KIND_data,   /* made from integers among the inputs, or drawn, or reduced
+                    from activations: positions and statistics, which must not
+                    be rounded, and pixels and means, which may be */
     KIND_active, /* activations and their derivatives */
 } Kind;
 
