@@ -11,7 +11,8 @@
 /* infinity.c: which infinities the program means its values to hold. */
 typedef struct Infinities {
     Module *m;
-    uint8_t **at; /* by function and root of a place: TITAN_MAY_ bits */
+    uint8_t **at;   /* by function and root of a place: TITAN_MAY_ bits */
+    uint8_t *slots; /* by the string of a path */
 } Infinities;
 Infinities infinities_find(Module *m);
 unsigned infinities_of(const Infinities *x, const Fn *fn, Value root);

@@ -7,9 +7,10 @@
  * two bits say whether +inf or -inf can reach it from a constant.
  *
  * Bits only grow, so the functions are gone through until none does.  A place
- * is the buffer or argument under all views of it.  A maximum over an axis is
- * not meant to be -inf, since somebody must be left unmasked, nor a minimum
- * +inf; exp, tanh and their like take an infinity to something finite.
+ * is the buffer or argument under all views of it; a parameter or state is one
+ * place in all entries, since `init` may have begun it as inf.  A maximum over
+ * an axis is not meant to be -inf, since somebody must be left unmasked, nor a
+ * minimum +inf; exp, tanh and their like take an infinity to something finite.
  */
 #include <math.h>
 
@@ -149,6 +150,12 @@ static bool grow(uint8_t *at, unsigned bits)
     return grown;
 }
 
+static bool join(uint8_t *a, uint8_t *b)
+{
+    bool grown = grow(a, *b);
+    return grow(b, *a) || grown;
+}
+
 static bool visit_launch(const Infinities *x, FnRef f, const Inst *in)
 {
     Module *m = x->m;
@@ -169,19 +176,31 @@ static bool visit_loop(const Infinities *x, FnRef f, const Inst *in)
 {
     FnRef body = attr_fn(x->m, in->attr, AT_fn);
     bool grown = false;
-    for (uint32_t i = 0; i < in->nargs; i++) {
-        uint8_t *outer = place_of(x, f, inst_arg(fn_of(x->m, f), in, i));
-        uint8_t *inner = &x->at[body.id][i];
-        grown |= grow(inner, *outer);
-        grown |= grow(outer, *inner);
-    }
+    for (uint32_t i = 0; i < in->nargs; i++)
+        grown |= join(place_of(x, f, inst_arg(fn_of(x->m, f), in, i)),
+                      &x->at[body.id][i]);
+    return grown;
+}
+
+/* What a slot may hold in one entry it may hold in all. */
+static bool visit_slots(const Infinities *x, FnRef f)
+{
+    const Fn *fn = fn_of(x->m, f);
+    bool grown = false;
+    for (uint32_t i = 0; fn->entry && i < fn->nparams; i++)
+        if (role_is_slot(fn->params[i].role))
+            grown |= join(&x->at[f.id][i], &x->slots[fn->params[i].path.id]);
+    for (uint32_t i = 0; fn->entry && i < fn->nresults; i++)
+        if (role_is_slot(fn->results[i].role))
+            grown |= join(place_of(x, f, fn->result_values[i]),
+                          &x->slots[fn->results[i].path.id]);
     return grown;
 }
 
 static bool visit_fn(const Infinities *x, FnRef f)
 {
     const Fn *fn = fn_of(x->m, f);
-    bool grown = false;
+    bool grown = visit_slots(x, f);
     for (uint32_t i = 0; i < fn->ninsts; i++) {
         const Inst *in = &fn->insts[i];
         ArenaMark mark = arena_mark(x->m->scratch);
@@ -194,7 +213,9 @@ static bool visit_fn(const Infinities *x, FnRef f)
 
 Infinities infinities_find(Module *m)
 {
-    Infinities x = {m, NEW_ARRAY(m->arena, uint8_t *, m->fns.n + 1)};
+    Infinities x = {.m = m};
+    x.at = NEW_ARRAY(m->arena, uint8_t *, m->fns.n + 1);
+    x.slots = NEW_ARRAY(m->arena, uint8_t, m->strs.n);
     for (uint32_t i = 0; i < m->fns.n; i++)
         x.at[i] = NEW_ARRAY(m->arena, uint8_t, m->fns.at[i]->ninsts + 1);
     for (bool grown = true; grown;) {

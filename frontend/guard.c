@@ -1,13 +1,13 @@
 /*
  * guard.c: a step that is not finite changes nothing.
  *
- * `applied` is one bool of a step: the loss, the norm of the gradients, every
- * number without axes that the update reads, and every new state that is such
- * a number are finite.  Every next
- * value of a parameter or a state is chosen by it, element by element, from
- * the new value and the present one.  An update reads the present value
- * anyway, so this is a select in front of its store: no other pass over
- * memory, no branch, and the same on every device.
+ * `applied` is one bool of a step: the loss, the norm of the gradients and
+ * every number without axes that the update reads are finite, and no state that
+ * is such a number stops being finite.  Every next value of a parameter or a
+ * state is chosen by it, element by element, from the new value and the present
+ * one.  An update reads the present value anyway, so this is a select in front
+ * of its store: no other pass over memory, no branch, and the same on every
+ * device.
  *
  * The norm stands for all gradients: its sum of squares is finite only where
  * each of them is.  (Squares that overflow f32 count as not finite.)  It is the
@@ -65,15 +65,12 @@ static bool is_number(Sema *s, const Inst *in)
            dtype_class(t->dtype) == DC_float;
 }
 
-/* Rates, factors of clipping, corrections: what tensors of the update read; and
- * states that are numbers themselves. */
+/* Rates, factors of clipping, corrections: what tensors of the update read. */
 static bool *mark_numbers(Sema *s, const Next *next, uint32_t n)
 {
     const Fn *fn = s->frame->fn;
     const bool *needed = mark_update(s, next, n);
     bool *read = NEW_ARRAY(s->m->scratch, bool, fn->ninsts + 1);
-    for (uint32_t i = 0; i < n; i++)
-        read[next[i].value.id] = is_number(s, inst_of(fn, next[i].value));
     for (uint32_t i = 0; i < fn->ninsts; i++) {
         const Inst *in = &fn->insts[i];
         if (!needed[i] || in->phase != PHASE_update || !has_axes(s, in->type))
@@ -92,6 +89,17 @@ static Value both(Sema *s, Value all, Value x)
                        emit_unary(here(s), SC_isfinite, x));
 }
 
+/* A state may begin as inf, as the best value so far does. */
+static Value stays_finite(Sema *s, Value all, const Next *next)
+{
+    Value before = mem_before(s, s->frame, next->mem);
+    Value was = emit_unary(here(s), SC_isfinite, before);
+    Value is = emit_unary(here(s), SC_isfinite, next->value);
+    Value fine =
+        emit_binary(here(s), SC_or, is, emit_unary(here(s), SC_not, was));
+    return emit_binary(here(s), SC_and, all, fine);
+}
+
 static Value emit_applied(Sema *s, const Next *next, uint32_t n)
 {
     Train *t = s->train;
@@ -106,6 +114,9 @@ static Value emit_applied(Sema *s, const Next *next, uint32_t n)
     }
     for (uint32_t i = 0; i < ninsts; i++)
         if (numbers[i]) all = both(s, all, (Value){i});
+    for (uint32_t i = 0; i < n; i++)
+        if (is_number(s, inst_of(s->frame->fn, next[i].value)))
+            all = stays_finite(s, all, &next[i]);
     value_set_name(here(s), all, module_str(s->m, "applied"));
     return all;
 }

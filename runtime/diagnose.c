@@ -221,7 +221,10 @@ static TitanStatus look_at_slot(const Suspect *s, const TitanSlot *slot,
     if (!titan_dtype_is_float(slot->dtype)) return TITAN_OK;
     TRY(window_open(s->device, TITAN_BASE_persistent, slot->offset, bytes, true,
                     &w));
-    census_add(&c, slot->dtype, 0, w.at, n);
+    /* Only of a parameter it is known that it is finite. */
+    unsigned may =
+        slot->role == TITAN_ROLE_param ? 0 : TITAN_MAY_plus | TITAN_MAY_minus;
+    census_add(&c, slot->dtype, may, w.at, n);
     TRY(window_close(s->device, &w, false));
     if (census_bad(&c) && (*bad)++ < SLOTS_NAMED)
         fprintf(out, "  before the step: %s '%s' has %s\n",
