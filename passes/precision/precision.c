@@ -12,18 +12,20 @@
  *
  *   P1  An einsum outside the update that reads an activation rounds both
  *       operands to bf16 and sums in f32; so does a contraction of a parameter
- *       with data (integers among the inputs, draws, statistics), which
- *       makes an activation of it.  One that reads a pinned value, or tables,
- * data or parameters alone, stays in f32: angles of positions do. P2  An
- * activation (made from an einsum, a row of a parameter that data chose, or an
- * input) is stored in bf16 when somebody reads it roughly: such an einsum, or a
- * map or move whose own result is stored in bf16. It stays f32 when everybody
- * reads it precisely: a reduction, the update, a result of the step.  So the
- * residual stream is bf16, gradients of parameters are f32, and so are logits
- * up to the loss. P3  Maps compute in f32 and round their result at most once.
- * A map that one other map alone reads rounds nothing: the two will be one. P4
- * Reductions, cumulative and scattered sums add up in f32.  What a reduction
- * gives is a statistic: it, and what is made from statistics alone, stays f32.
+ *       with data (integers among the inputs, draws, statistics), which makes
+ *       an activation of it.  One that reads a pinned value, or tables, data
+ *       or parameters alone, stays in f32: angles of positions do.
+ *   P2  An activation (made from an einsum, a row of a parameter that data
+ *       chose, or an input) is stored in bf16 when somebody reads it roughly:
+ *       such an einsum, or a map or move whose own result is stored in bf16.
+ *       It stays f32 when everybody reads it precisely: a reduction, the
+ *       update, a result of the step.  So the residual stream is bf16,
+ *       gradients of parameters are f32, and so are logits up to the loss.
+ *   P3  Maps compute in f32 and round their result at most once.  A map that
+ *       one other map alone reads rounds nothing: the two will be one.
+ *   P4  Reductions, cumulative and scattered sums add up in f32.  What a
+ *       reduction gives is a statistic: it, and what is made from statistics
+ *       alone, is stored in f32.
  *   P5  What stands in the exponent of a softmax, exp(x - m) with a statistic
  *       m, and its summed numerators stay f32.
  *   P6  Inside a region (a function with a kind) nothing is stored in bf16
