@@ -371,9 +371,9 @@ static LV store_condition(Emit *e, const NodeInfo *in)
         mine = LLVMBuildICmp(b, LLVMIntEQ, e->column, zero, "");
     if (e->map == MAP_column) {
         mine = e->active;
+        LV first = LLVMBuildICmp(b, LLVMIntEQ, e->place, zero, "");
         if (at == LOOP_items || at == LOOP_lanes)
-            mine = LLVMBuildAnd(
-                b, mine, LLVMBuildICmp(b, LLVMIntEQ, e->warp, zero, ""), "");
+            mine = mine ? LLVMBuildAnd(b, mine, first, "") : first;
     }
     if (!mine || !when) return mine ? mine : when;
     return LLVMBuildAnd(b, mine, when, "");
@@ -561,6 +561,24 @@ void emit_straight(Emit *e, LoopId loop)
     for (uint32_t i = 0; i < l->body.n; i++)
         if (node_info(e->k, l->body.at[i])->op != KN_loop)
             emit_node(e, l->body.at[i]);
+}
+
+bool emit_until(Emit *e, LoopId loop, Node last)
+{
+    const Loop *l = &e->k->loops.at[loop];
+    for (uint32_t i = 0; i < l->body.n; i++) {
+        if (node_info(e->k, l->body.at[i])->op == KN_loop) return false;
+        emit_node(e, l->body.at[i]);
+        if (l->body.at[i].id == last.id) return true;
+    }
+    return false;
+}
+
+void emit_all(Emit *e, LoopId loop)
+{
+    const Loop *l = &e->k->loops.at[loop];
+    for (uint32_t i = 0; i < l->body.n; i++)
+        emit_node(e, l->body.at[i]);
 }
 
 void emit_body(Emit *e, LoopId loop)

@@ -57,7 +57,7 @@ typedef enum Mapping {
     MAP_host,   /* a range of items in order; lanes are vectors */
     MAP_thread, /* GPU: a thread takes a few lanes of an item */
     MAP_rows,   /* GPU: threads share an item's lanes (gpu_rows.c) */
-    MAP_column, /* GPU: a block takes 32 lanes, its warps the inner loops */
+    MAP_column, /* GPU: a block takes some lanes (gpu_columns.c) */
     MAP_tile,   /* GPU: a warp takes the rows of an item (gpu_tile.c) */
     MAP_tensor  /* GPU: warpgroups take a tile of rows (gpu_tensor.c) */
 } Mapping;
@@ -91,10 +91,12 @@ typedef struct Emit {
     LV first, valid;  /* GPU sweep: its first column; whether ours exists */
     LV row, column;   /* fragment: of this thread's first element */
     unsigned row_turn, column_turn;
-    LV **pieces; /* fragment: per piece, its elements (fragment.c) */
-    LV **kept;   /* per loop over columns: what it leaves */
-    LV *staged;  /* per load: its tile's values in shared memory */
-    bool *holds; /* per node: a condition that is known to be true */
+    LV **pieces;     /* fragment: per piece, its elements (fragment.c) */
+    LV **kept;       /* per loop over columns: what it leaves */
+    LV *staged;      /* per load: its tile's values in shared memory */
+    bool *holds;     /* per node: a condition that is known to be true */
+    uint32_t warps;  /* GPU: of a block */
+    uint32_t beside; /* GPU columns: threads of a warp in a row */
     uint32_t row_threads, places; /* GPU rows: of a row; sums in shared */
     LV place, exists; /* this thread in its row; its row; NULL: always */
     VEC(Loaded) loaded;
@@ -104,6 +106,10 @@ typedef struct Emit {
 
 /* emit.c */
 void emit_body(Emit *e, LoopId loop);
+/* The nodes of a body up to one of them; false: an inner loop comes first. */
+bool emit_until(Emit *e, LoopId loop, Node last);
+/* A body whose condition is known to hold. */
+void emit_all(Emit *e, LoopId loop);
 /* The nodes of a body, its inner loops left out. */
 void emit_straight(Emit *e, LoopId loop);
 LV emit_ix(Emit *e, Ix ix);   /* at lane 0 */
@@ -142,12 +148,21 @@ void emit_loop_gpu(Emit *e, LoopId loop);
 typedef enum Shuffle { SHUFFLE_xor, SHUFFLE_from } Shuffle;
 LV gpu_shuffle(Emit *e, Shuffle how, LV x, LV other);
 LV gpu_over_warp(Emit *e, const Acc *a, LV x, unsigned w);
+LV gpu_shuffle_lanes(Emit *e, LV x, unsigned w, unsigned mask); /* xor */
 void gpu_barrier(Emit *e);
+LV gpu_ballot(Emit *e, LV condition); /* of a warp, a bit per thread */
 LLVMTypeRef acc_type(const Emit *e, const Acc *a, unsigned w);
+
+/* gpu_columns.c */
+bool gpu_columns_share(const Kir *k, LoopId loop);
+void gpu_column_seq(Emit *e, LoopId loop);
+LV gpu_column_item(Emit *e, LV block, LV *lanes);
 
 /* gpu_rows.c */
 void gpu_row_lanes(Emit *e, LoopId loop);
 LV gpu_row_item(Emit *e, LV tid, LV block);
+/* A loop of which few turns count; false: not of a form for this. */
+bool gpu_row_turns(Emit *e, LoopId loop);
 /* What a load gives, where it is at hand; else NULL. */
 LV gpu_row_loaded(Emit *e, const NodeInfo *in);
 

@@ -3,8 +3,8 @@
  *
  *     thread   one thread takes a few neighbouring lanes of an item
  *     rows     some threads share each loop over lanes of an item (gpu_rows.c)
- *     column   one block takes 32 neighbouring lanes of an item; its 32 warps
- *              share each loop inside
+ *     column   one block takes some neighbouring lanes of an item; its threads
+ *              share each loop inside (gpu_columns.c)
  *
  * Sums are those of the host, bit for bit: partial sum p (kir.h) belongs to
  * one thread, and the tree over the partials goes first through threads
@@ -16,8 +16,7 @@
 #include "target.h"
 #include "tensor.h"
 
-enum { WARPS_OF_ROWS = 4, THREADS = 256, COLUMN_WARPS = 32 };
-enum { SHORT = 16 }; /* loops that a thread runs by itself */
+enum { WARPS_OF_ROWS = 4, THREADS = 256 };
 
 /* ---------------------------------------------------------------- the grid */
 
@@ -28,29 +27,9 @@ static LoopId lanes_id(const Kir *k)
     BUG("no loop over lanes");
 }
 
-static const Loop *lanes_loop(const Kir *k)
+const Loop *gpu_lanes(const Kir *k)
 {
     return &k->loops.at[lanes_id(k)];
-}
-
-/* Loops right below the lanes that all warps of a block can share. */
-static bool shares(const Kir *k, LoopId loop)
-{
-    const Loop *l = &k->loops.at[loop];
-    return l->kind == LOOP_seq && l->hi > SHORT && !l->in_order && !l->scans &&
-           !l->when.id && !l->reverse &&
-           k->loops.at[l->parent].kind != LOOP_seq;
-}
-
-static bool is_column(const Kir *k)
-{
-    bool any = false;
-    for (uint32_t i = 1; i < k->loops.n; i++) {
-        const Loop *l = &k->loops.at[i];
-        if (l->in_order || l->scans) return false;
-        any |= shares(k, i);
-    }
-    return any;
 }
 
 /* Bytes of the narrowest elements that lie side by side in w lanes.  False:
@@ -72,15 +51,70 @@ static bool narrowest(const Kir *k, LoopId lanes, int64_t w, unsigned *bytes)
 }
 
 /* Lanes of one thread: 16 bytes of the narrowest operand, and a divisor. */
-static int64_t lanes_of_thread(const Kir *k)
+int64_t gpu_lanes_of_thread(const Kir *k)
 {
     enum { MOST = 8 };
     unsigned bytes;
     for (int64_t w = MOST; w > 1; w /= 2)
-        if (lanes_loop(k)->hi % w == 0 &&
-            narrowest(k, lanes_id(k), w, &bytes) && w * bytes <= 16)
+        if (gpu_lanes(k)->hi % w == 0 && narrowest(k, lanes_id(k), w, &bytes) &&
+            w * bytes <= 16)
             return w;
     return 1;
+}
+
+/* Whether neighbouring threads better take neighbouring items than neighbouring
+ * lanes: where the kernel turns operands round, elements that lie beside those
+ * of other items are read one by one, and lanes by 16 bytes either way. */
+static bool items_beside(const Kir *k)
+{
+    enum { JUMP = 4 };
+    int64_t coef;
+    LoopId lanes = lanes_id(k), items = k->loops.at[lanes].parent;
+    int better = 0;
+    for (uint32_t i = 1; i < k->nodes.n && k->rows > 1; i++) {
+        const NodeInfo *in = &k->nodes.at[i];
+        if (in->op != KN_load && in->op != KN_store) continue;
+        if (ix_steps(k, in->ix, lanes, 2, &coef) && coef == 1) better--;
+        if (ix_beside(k, in->ix, lanes, items)) better += JUMP;
+    }
+    return better > 0;
+}
+
+/* Functions that are long pieces of code; sigmoid is not of them. */
+static bool takes_long(const NodeInfo *in)
+{
+    if (in->op != KN_scalar) return false;
+    switch ((ScalarOp)in->sc) {
+    case SC_exp:
+    case SC_log:
+    case SC_log1p:
+    case SC_sin:
+    case SC_cos:
+    case SC_tanh:
+    case SC_erf:
+    case SC_pow:
+    case SC_random:
+        return true;
+    default:
+        return in->dtype == DT_f64;
+    }
+}
+
+/* Blocks of a multiprocessor, so that enough loads are in flight; 0: as it
+ * comes, for a kernel that computes more than it reads.  A block of columns is
+ * alone. */
+static int blocks_at_a_time(const Kir *k, Mapping map)
+{
+    int loads = 0;
+    if (map == MAP_column) return 1;
+    if (map != MAP_thread) return 0;
+    for (uint32_t i = 1; i < k->nodes.n; i++) {
+        const NodeInfo *in = &k->nodes.at[i];
+        if (takes_long(in) || (in->op == KN_loop && in->loop == lanes_id(k)))
+            return 0;
+        loads += in->op == KN_load && ix_uses(k, in->ix, lanes_id(k));
+    }
+    return loads == 0 ? 0 : loads <= 2 ? 6 : 4;
 }
 
 Grid gpu_grid(Kir *k)
@@ -96,15 +130,10 @@ Grid gpu_grid(Kir *k)
                       .threads = WARPS_OF_ROWS * WARP};
     }
     if (!k->across) return gpu_rows_grid(k);
-    int64_t n = lanes_loop(k)->hi;
-    if (is_column(k)) {
-        k->width = 1;
-        return (Grid){.map = MAP_column,
-                      .blocks = k->rows * ((n + WARP - 1) / WARP),
-                      .threads = COLUMN_WARPS * WARP};
-    }
-    k->width = lanes_of_thread(k);
-    int64_t all = k->rows * (n / k->width);
+    Grid columns;
+    if (gpu_columns_grid(k, &columns)) return columns;
+    k->width = gpu_lanes_of_thread(k);
+    int64_t all = k->rows * (gpu_lanes(k)->hi / k->width);
     return (Grid){.map = MAP_thread,
                   .blocks = (all + THREADS - 1) / THREADS,
                   .threads = THREADS};
@@ -136,6 +165,12 @@ void gpu_barrier(Emit *e)
 {
     LV zero = i32(e, 0);
     call_named(e, "llvm.nvvm.barrier.cta.sync.aligned.all", &zero, 1);
+}
+
+LV gpu_ballot(Emit *e, LV condition)
+{
+    LV args[] = {i32(e, -1), condition};
+    return call_named(e, "llvm.nvvm.vote.ballot.sync", args, 2);
 }
 
 static LV shuffle_word(Emit *e, Shuffle how, LV x, LV other)
@@ -174,7 +209,7 @@ LV gpu_shuffle(Emit *e, Shuffle how, LV x, LV other)
                   : LLVMBuildIntCast2(b, u, t, false, "");
 }
 
-static LV shuffle(Emit *e, LV x, unsigned w, unsigned mask)
+LV gpu_shuffle_lanes(Emit *e, LV x, unsigned w, unsigned mask)
 {
     if (w == 1) return gpu_shuffle(e, SHUFFLE_xor, x, i32(e, mask));
     LV out = LLVMGetPoison(LLVMTypeOf(x));
@@ -190,139 +225,17 @@ static LV shuffle(Emit *e, LV x, unsigned w, unsigned mask)
 LV gpu_over_warp(Emit *e, const Acc *a, LV x, unsigned w)
 {
     for (unsigned mask = WARP / 2; mask; mask /= 2)
-        x = acc_combine(e, a, x, shuffle(e, x, w, mask), w);
+        x = acc_combine(e, a, x, gpu_shuffle_lanes(e, x, w, mask), w);
     return x;
 }
 
 /* ---------------------------------------------------------- accumulators */
-
-enum { HELD = TREE_MOST / WARP }; /* partial sums of one thread */
 
 LLVMTypeRef acc_type(const Emit *e, const Acc *a, unsigned w)
 {
     Site s = e->s;
     s.w = w;
     return site_type(&s, dtype_reg(&s, a->dtype));
-}
-
-/* Stack slots that become registers: accumulator a, part j. */
-static LV *held_new(Emit *e, const Loop *l, unsigned w, unsigned parts)
-{
-    LV *held = NEW_ARRAY(e->k->arena, LV, l->accs.n * HELD);
-    for (uint32_t a = 0; a < l->accs.n; a++)
-        for (unsigned j = 0; j < parts; j++) {
-            held[a * HELD + j] =
-                emit_alloca(e, acc_type(e, &l->accs.at[a], w), 1);
-            LLVMBuildStore(e->s.b, acc_identity(e, &l->accs.at[a], w),
-                           held[a * HELD + j]);
-        }
-    return held;
-}
-
-static void held_add(Emit *e, const Loop *l, const LV *held, unsigned w,
-                     unsigned j)
-{
-    for (uint32_t a = 0; a < l->accs.n; a++) {
-        const Acc *acc = &l->accs.at[a];
-        LV p = held[a * HELD + j];
-        LV old = LLVMBuildLoad2(e->s.b, acc_type(e, acc, w), p, "");
-        LV sum = acc_combine(e, acc, old, emit_use(e, acc->value), w);
-        LLVMBuildStore(e->s.b, sum, p);
-    }
-}
-
-/* What a thread holds, halves first. */
-static LV held_sum(Emit *e, const Acc *acc, const LV *held, unsigned parts)
-{
-    LV x[HELD];
-    for (unsigned j = 0; j < parts; j++)
-        x[j] = LLVMBuildLoad2(e->s.b, acc_type(e, acc, 1), held[j], "");
-    for (; parts > 1; parts /= 2)
-        for (unsigned j = 0; j < parts / 2; j++)
-            x[j] = acc_combine(e, acc, x[j], x[j + parts / 2], 1);
-    return x[0];
-}
-
-/* Index c + 32 j + who, when it is below n, for each part j. */
-static void strided_parts(Emit *e, LoopId loop, LV who, const LV *held,
-                          unsigned parts)
-{
-    const Loop *l = &e->k->loops.at[loop];
-    Count c = count_begin(e, who, emit_iconst(e, l->hi), (int64_t)parts * WARP);
-    for (unsigned j = 0; j < parts; j++) {
-        LV i = LLVMBuildAdd(e->s.b, c.i, emit_iconst(e, (int64_t)j * WARP), "");
-        LLVMBasicBlockRef after = emit_block(e, "after"), then = after;
-        if (j > 0) {
-            then = emit_block(e, "part");
-            LV in =
-                LLVMBuildICmp(e->s.b, LLVMIntSLT, i, emit_iconst(e, l->hi), "");
-            LLVMBuildCondBr(e->s.b, in, then, after);
-            LLVMPositionBuilderAtEnd(e->s.b, then);
-        }
-        emit_turn(e, loop, i, after);
-        held_add(e, l, held, 1, j);
-        LLVMBuildBr(e->s.b, after);
-        LLVMPositionBuilderAtEnd(e->s.b, after);
-    }
-    count_end(e, &c);
-}
-
-static unsigned parts_of(int64_t n)
-{
-    int64_t p = tree_partials(n) / WARP;
-    return p < 1 ? 1 : (unsigned)p;
-}
-
-/* -------------------------------------------------------- blocks of columns */
-
-static LV shared_at(Emit *e, const Acc *acc, LV warp)
-{
-    LV at = LLVMBuildMul(e->s.b, warp, emit_iconst(e, WARP), "");
-    at = LLVMBuildAdd(e->s.b, at, e->lane, "");
-    return LLVMBuildGEP2(e->s.b, acc_type(e, acc, 1), e->shared, &at, 1, "");
-}
-
-/* The partial sums of the warps, through shared memory. */
-static LV over_block(Emit *e, const Acc *acc, LV x)
-{
-    LLVMBuilderRef b = e->s.b;
-    LLVMTypeRef t = acc_type(e, acc, 1);
-    LV mine = shared_at(e, acc, e->warp);
-    LLVMBuildStore(b, x, mine);
-    gpu_barrier(e);
-    for (unsigned half = COLUMN_WARPS / 2; half; half /= 2) {
-        LLVMBasicBlockRef then = emit_block(e, "half"),
-                          on = emit_block(e, "on");
-        LV low =
-            LLVMBuildICmp(b, LLVMIntSLT, e->warp, emit_iconst(e, half), "");
-        LLVMBuildCondBr(b, low, then, on);
-        LLVMPositionBuilderAtEnd(b, then);
-        LV up = LLVMBuildAdd(b, e->warp, emit_iconst(e, half), "");
-        LV y = LLVMBuildLoad2(b, t, shared_at(e, acc, up), "");
-        LV sum = acc_combine(e, acc, LLVMBuildLoad2(b, t, mine, ""), y, 1);
-        LLVMBuildStore(b, sum, mine);
-        LLVMBuildBr(b, on);
-        LLVMPositionBuilderAtEnd(b, on);
-        gpu_barrier(e);
-    }
-    LV all = LLVMBuildLoad2(b, t, shared_at(e, acc, emit_iconst(e, 0)), "");
-    gpu_barrier(e); /* before the room is used again */
-    return all;
-}
-
-static void column_seq(Emit *e, LoopId loop)
-{
-    const Loop *l = &e->k->loops.at[loop];
-    unsigned parts = l->accs.n ? parts_of(l->hi) : 1;
-    LV *held = held_new(e, l, 1, parts);
-    LV *results = NEW_ARRAY(e->k->arena, LV, l->accs.n);
-    strided_parts(e, loop, e->warp, held, parts);
-    for (uint32_t a = 0; a < l->accs.n; a++) {
-        const Acc *acc = &l->accs.at[a];
-        results[a] =
-            over_block(e, acc, held_sum(e, acc, held + a * HELD, parts));
-    }
-    emit_set_results(e, loop, results);
 }
 
 /* ---------------------------------------------------------- items, lanes */
@@ -358,24 +271,19 @@ static LV find_item(Emit *e, LV tid, LV *lanes, LV *exists)
             LLVMBuildICmp(b, LLVMIntSLT, item, emit_iconst(e, k->rows), "");
         return item;
     }
-    int64_t n = lanes_loop(k)->hi;
-    if (e->map == MAP_column) {
-        int64_t groups = (n + WARP - 1) / WARP;
-        LV at = LLVMBuildMul(b, remainder_of(e, block, groups),
-                             emit_iconst(e, WARP), "");
-        at = LLVMBuildAdd(b, at, e->lane, "");
-        LV last = emit_iconst(e, n - 1);
-        e->active = LLVMBuildICmp(b, LLVMIntSLE, at, last, "");
-        *lanes = LLVMBuildSelect(b, e->active, at, last, "");
-        return quotient(e, block, groups);
-    }
-    int64_t per = n / k->width;
+    if (e->map == MAP_column) return gpu_column_item(e, block, lanes);
+    int64_t per = gpu_lanes(k)->hi / k->width;
+    bool turned = items_beside(k);
     LV t = LLVMBuildMul(b, block, emit_iconst(e, THREADS), "");
     t = LLVMBuildAdd(b, t, tid, "");
     *exists =
         LLVMBuildICmp(b, LLVMIntSLT, t, emit_iconst(e, k->rows * per), "");
-    LV item = k->rows == 1 ? emit_iconst(e, 0) : quotient(e, t, per);
-    LV rest = k->rows == 1 ? t : remainder_of(e, t, per);
+    LV item = turned         ? remainder_of(e, t, k->rows)
+              : k->rows == 1 ? emit_iconst(e, 0)
+                             : quotient(e, t, per);
+    LV rest = turned         ? quotient(e, t, k->rows)
+              : k->rows == 1 ? t
+                             : remainder_of(e, t, per);
     *lanes = LLVMBuildMul(b, rest, emit_iconst(e, k->width), "");
     return item;
 }
@@ -428,9 +336,9 @@ void emit_loop_gpu(Emit *e, LoopId loop)
             own_lanes(e, loop);
         return;
     case LOOP_seq:
-        if (e->map == MAP_column && shares(e->k, loop))
-            column_seq(e, loop);
-        else
+        if (e->map == MAP_column && gpu_columns_share(e->k, loop))
+            gpu_column_seq(e, loop);
+        else if (e->map != MAP_rows || !gpu_row_turns(e, loop))
             emit_seq(e, loop);
         return;
     case LOOP_sweep:
@@ -492,8 +400,10 @@ static void gpu_function(Emit *e, const char *name, const Grid *g)
     for (uint32_t i = 0; i < e->k->nargs; i++)
         e->args[i] = LLVMGetParam(e->fn, i);
     e->row_threads = g->row_threads;
+    e->beside = g->beside;
+    e->warps = g->threads / WARP;
     e->chunk_number = -1;
-    if (g->map == MAP_column) add_shared(e, name, COLUMN_WARPS * WARP);
+    if (g->map == MAP_column) add_shared(e, name, g->threads);
     if (g->map == MAP_rows)
         add_shared(e, name, gpu_rows_places(e->k, g->row_threads));
     lines_begin(e->lines, e, name, e->loc);
@@ -531,5 +441,9 @@ void emit_gpu_kernel(Emit *e, const char *name, const Grid *g)
     LLVMSetFunctionCallConv(e->fn, PTX_KERNEL);
     set_attribute(e, "nvvm.reqntid",
                   arena_printf(e->k->arena, "%u,1,1", g->threads));
+    int blocks = blocks_at_a_time(e->k, g->map);
+    if (blocks)
+        set_attribute(e, "nvvm.minctasm",
+                      arena_printf(e->k->arena, "%d", blocks));
     gpu_function(e, name, g);
 }

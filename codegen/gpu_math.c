@@ -57,7 +57,8 @@ LV gpu_quotient_by_one(const Site *s, LV x, LV by)
 {
     Site one = *s;
     one.w = 1;
-    LV inverse = LLVMBuildFDiv(s->b, site_float(&one, DT_f32, 1), by, "");
+    LV inverse = approximate(&one, "rcp.approx.f32 $0, $1;", by);
+    inverse = corrected(&one, site_float(&one, DT_f32, 1), by, inverse);
     return corrected(s, x, site_splat(s, by), site_splat(s, inverse));
 }
 

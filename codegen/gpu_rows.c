@@ -364,3 +364,96 @@ void gpu_row_lanes(Emit *e, LoopId loop)
     }
     emit_set_results(e, loop, results);
 }
+
+/* ------------------------------------------------------------ turns that count
+ */
+
+/* Which of the 32 turns that begin at `first` count: a thread asks for one. */
+static LV turns_that_count(Emit *e, LoopId loop, LV first)
+{
+    LLVMBuilderRef b = e->s.b;
+    const Loop *l = &e->k->loops.at[loop];
+    LV i = LLVMBuildAdd(b, first, e->lane, ""),
+       last = emit_iconst(e, l->hi - 1);
+    LV in = LLVMBuildICmp(b, LLVMIntSLE, i, last, "");
+    emit_enter(e, loop, LLVMBuildSelect(b, in, i, last, ""));
+    emit_until(e, loop, l->when);
+    return gpu_ballot(e, LLVMBuildAnd(b, in, e->vals[l->when.id], ""));
+}
+
+static void add_in_order(Emit *e, const Loop *l, const LV *sums)
+{
+    for (uint32_t a = 0; a < l->accs.n; a++) {
+        const Acc *acc = &l->accs.at[a];
+        LLVMTypeRef t = acc_type(e, acc, e->s.w);
+        LV old = LLVMBuildLoad2(e->s.b, t, sums[a], "");
+        LV x = emit_use(e, acc->value);
+        LLVMBuildStore(e->s.b, acc_combine(e, acc, old, x, e->s.w), sums[a]);
+    }
+}
+
+/* The turns of a mask, lowest bit first. */
+static void run_turns(Emit *e, LoopId loop, LV first, LV mask, const LV *sums)
+{
+    LLVMBuilderRef b = e->s.b;
+    LLVMTypeRef word = LLVMInt32TypeInContext(e->s.cx);
+    LV left = emit_alloca(e, word, 1), none = LLVMConstInt(word, 0, false);
+    LLVMBuildStore(b, mask, left);
+    LLVMBasicBlockRef head = emit_block(e, "turns"),
+                      body = emit_block(e, "turn"),
+                      after = emit_block(e, "after");
+    LLVMBuildBr(b, head);
+    LLVMPositionBuilderAtEnd(b, head);
+    LV bits = LLVMBuildLoad2(b, word, left, "");
+    LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntNE, bits, none, ""), body,
+                    after);
+    LLVMPositionBuilderAtEnd(b, body);
+    unsigned id = LLVMLookupIntrinsicID("llvm.cttz", 9);
+    LV f = LLVMGetIntrinsicDeclaration(e->s.module, id, &word, 1);
+    LV args[] = {bits, LLVMConstInt(LLVMInt1TypeInContext(e->s.cx), 1, false)};
+    LV bit = LLVMBuildCall2(b, LLVMGlobalGetValueType(f), f, args, 2, "");
+    LV less = LLVMBuildSub(b, bits, LLVMConstInt(word, 1, false), "");
+    LLVMBuildStore(b, LLVMBuildAnd(b, bits, less, ""), left);
+    bit = LLVMBuildZExtOrBitCast(b, bit, e->ity, "");
+    emit_enter(e, loop, LLVMBuildAdd(b, first, bit, ""));
+    emit_all(e, loop);
+    add_in_order(e, &e->k->loops.at[loop], sums);
+    LLVMBuildBr(b, head);
+    LLVMPositionBuilderAtEnd(b, after);
+}
+
+static bool asks_alone(const Emit *e, const Loop *l)
+{
+    for (uint32_t i = 0; i < l->body.n; i++) {
+        const NodeInfo *in = node_info(e->k, l->body.at[i]);
+        if (in->op == KN_loop) return false;
+        if (l->body.at[i].id == l->when.id) return true;
+    }
+    return false;
+}
+
+/* Threads ask for different turns whether they count, and then run those that
+ * do together, in order.  The condition is the same for all lanes. */
+bool gpu_row_turns(Emit *e, LoopId loop)
+{
+    const Loop *l = &e->k->loops.at[loop];
+    if (!l->in_order || !l->when.id || e->row_threads < WARP ||
+        !asks_alone(e, l))
+        return false;
+    LV *sums = NEW_ARRAY(e->k->arena, LV, l->accs.n);
+    LV *results = NEW_ARRAY(e->k->arena, LV, l->accs.n);
+    for (uint32_t a = 0; a < l->accs.n; a++) {
+        const Acc *acc = &l->accs.at[a];
+        sums[a] = emit_alloca(e, acc_type(e, acc, e->s.w), 1);
+        LLVMBuildStore(e->s.b, acc_identity(e, acc, e->s.w), sums[a]);
+    }
+    Count c =
+        count_begin(e, emit_iconst(e, l->lo), emit_iconst(e, l->hi), WARP);
+    run_turns(e, loop, c.i, turns_that_count(e, loop, c.i), sums);
+    count_end(e, &c);
+    for (uint32_t a = 0; a < l->accs.n; a++)
+        results[a] = LLVMBuildLoad2(e->s.b, acc_type(e, &l->accs.at[a], e->s.w),
+                                    sums[a], "");
+    emit_set_results(e, loop, results);
+    return true;
+}

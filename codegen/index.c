@@ -330,12 +330,17 @@ bool ix_alike(const Kir *k, Ix x, LoopId from, Ix y, LoopId to)
 }
 
 /* An atom within a block of w: a remainder steps with its operand when the
- * block cannot straddle a multiple of the divisor, and a quotient stands. */
+ * block cannot straddle a multiple of the divisor, and a quotient stands; so
+ * does what is made of something that stands. */
 static bool atom_steps(const Kir *k, const Atom *a, LoopId loop, int64_t w,
                        int64_t *coef)
 {
     int64_t c;
     if (!ix_uses(k, a->of, loop)) {
+        *coef = 0;
+        return true;
+    }
+    if (ix_steps(k, a->of, loop, w, &c) && c == 0) {
         *coef = 0;
         return true;
     }
@@ -368,4 +373,14 @@ bool ix_steps(const Kir *k, Ix x, LoopId loop, int64_t w, int64_t *coef)
         *coef += c * e->terms[i].coef;
     }
     return true;
+}
+
+bool ix_beside(const Kir *k, Ix x, LoopId lanes, LoopId items)
+{
+    enum { SOME_LANES = 2, SOME_ITEMS = 32 };
+    int64_t coef;
+    if (!ix_uses(k, x, lanes)) return false;
+    if (ix_steps(k, x, lanes, SOME_LANES, &coef) && (coef == 0 || coef == 1))
+        return false;
+    return ix_steps(k, x, items, SOME_ITEMS, &coef) && coef == 1;
 }

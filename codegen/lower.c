@@ -304,7 +304,8 @@ static LoopId lanes_above(const Kir *k, LoopId loop)
 
 typedef struct Trial {
     int64_t cost;
-    bool linear; /* every index is linear in the lanes */
+    int64_t beside; /* accesses that lie beside those of other items */
+    bool linear;    /* every index is linear in the lanes */
     int64_t cuts[MOST_CUTS + 2];
     uint32_t ncuts;
 } Trial;
@@ -351,6 +352,7 @@ static void weigh(const Kir *k, const NodeInfo *in, LoopId lanes, Trial *t)
     bool steps = ix_steps(k, in->ix, lanes, k->width, &coef) &&
                  l->hi - l->lo >= k->width;
     t->cost += steps && (coef == 0 || coef == 1) ? 1 : 8;
+    t->beside += ix_beside(k, in->ix, lanes, l->parent);
 }
 
 static Trial try_nest(const Lower *l, const Nest *nest, const LowerOpts *o)
@@ -387,6 +389,30 @@ static Trial try_across(const Lower *l, Nest *nest, const LowerOpts *o)
     }
 }
 
+/* On a GPU the items may have any order: an axis along which operands lie that
+ * the lanes jump over goes last. */
+static void order_items(const Lower *l, Nest *nest, const LowerOpts *o)
+{
+    uint32_t outer = nest->nrows - nest->suffix;
+    int64_t most = 0;
+    const TypeAxis *rows = nest->rows;
+    for (uint32_t last = outer; last-- > 0;) {
+        TypeAxis *order = NEW_ARRAY(l->k->arena, TypeAxis, nest->nrows);
+        uint32_t n = 0;
+        for (uint32_t i = 0; i < outer; i++)
+            if (i != last) order[n++] = rows[i];
+        order[n++] = rows[last];
+        for (uint32_t i = outer; i < nest->nrows; i++)
+            order[n++] = rows[i];
+        Nest other = *nest;
+        other.rows = order;
+        int64_t beside = try_nest(l, &other, o).beside;
+        if (last + 1 < outer && beside <= most) continue;
+        most = beside;
+        nest->rows = order;
+    }
+}
+
 static bool has_scan(const Lower *l)
 {
     for (uint32_t i = l->fn->nparams; i < l->fn->ninsts; i++)
@@ -406,6 +432,7 @@ static void choose(const Lower *l, Nest *nest, const LowerOpts *o)
             best = t;
         }
     }
+    if (o->gpu && nest->across && !nest->ninner) order_items(l, nest, o);
     if (best.ncuts == 0 || best.ncuts >= MOST_CUTS || o->gpu) return;
     uint32_t outer = nest->nrows - nest->suffix;
     nest->cuts[nest->ncuts++] = 0;

@@ -25,9 +25,13 @@ typedef struct Grid {
     Mapping map;
     int64_t blocks;
     uint32_t threads, row_threads;
+    uint32_t beside; /* columns: threads of a warp that lie in one row */
 } Grid;
-Grid gpu_grid(Kir *k); /* sets k->width */
+Grid gpu_grid(Kir *k);               /* sets k->width */
+const Loop *gpu_lanes(const Kir *k); /* the loop over lanes */
+int64_t gpu_lanes_of_thread(const Kir *k);
 Grid gpu_rows_grid(Kir *k);
+bool gpu_columns_grid(Kir *k, Grid *out);
 /* Places for a value in shared memory that its sums take. */
 uint32_t gpu_rows_places(const Kir *k, uint32_t row_threads);
 void emit_gpu_kernel(Emit *e, const char *name, const Grid *g);

@@ -1,0 +1,254 @@
+/*
+ * gpu_columns.c: sums over columns mapped to the blocks of a GPU.
+ *
+ * A block takes some neighbouring lanes of an item and shares each long loop
+ * inside.  A thread has `width` lanes, 16 bytes of the narrowest operand; the
+ * threads of a warp that lie side by side take the lanes of a block, the others
+ * further rows:
+ *
+ *     warp 0     row 0       | lanes 0 .. 7 | 8 .. 15 | ... |
+ *                row W       | ...
+ *     warp 1     row 1       | ...
+ *
+ * The partial sum of row i (kir.h, tree_partials) is that of thread row i mod
+ * L: what one thread has comes first in the tree, then the rows of a warp by
+ * shuffles, then the warps through shared memory.
+ */
+#include "target.h"
+
+enum { SHORT = 16 }; /* loops that a thread runs by itself */
+enum { MOST_WARPS = 32, WIDE = 32, NARROW = 16, FEW_BLOCKS = 100 };
+
+/* Loops right below the lanes that all warps of a block can share. */
+bool gpu_columns_share(const Kir *k, LoopId loop)
+{
+    const Loop *l = &k->loops.at[loop];
+    return l->kind == LOOP_seq && l->hi > SHORT && !l->in_order && !l->scans &&
+           !l->when.id && !l->reverse &&
+           k->loops.at[l->parent].kind != LOOP_seq;
+}
+
+/* The least tree of the loops that are shared; 0: the kernel is no such one. */
+static int64_t least_tree(const Kir *k)
+{
+    int64_t least = 0;
+    for (LoopId i = 1; i < k->loops.n; i++) {
+        const Loop *l = &k->loops.at[i];
+        if (l->in_order || l->scans) return 0;
+        if (!gpu_columns_share(k, i)) continue;
+        int64_t p = tree_partials(l->hi);
+        if (!least || p < least) least = p;
+    }
+    return least;
+}
+
+bool gpu_columns_grid(Kir *k, Grid *out)
+{
+    int64_t tree = least_tree(k), n = gpu_lanes(k)->hi;
+    if (!tree) return false;
+    int64_t lanes = k->rows * n / WIDE < FEW_BLOCKS ? NARROW : WIDE;
+    k->width = gpu_lanes_of_thread(k);
+    int64_t beside = lanes / k->width, rows = WARP / beside;
+    int64_t warps = tree / rows;
+    if (warps > MOST_WARPS) warps = MOST_WARPS;
+    *out = (Grid){.map = MAP_column,
+                  .blocks = k->rows * ((n + lanes - 1) / lanes),
+                  .threads = (uint32_t)(warps * WARP),
+                  .beside = (uint32_t)beside};
+    return true;
+}
+
+static int64_t rows_of_warp(const Emit *e)
+{
+    return WARP / e->beside;
+}
+
+/* Lanes beyond the last are the last ones again, and store nothing. */
+LV gpu_column_item(Emit *e, LV block, LV *lanes)
+{
+    LLVMBuilderRef b = e->s.b;
+    const Kir *k = e->k;
+    int64_t n = gpu_lanes(k)->hi, each = (int64_t)e->beside * k->width;
+    LV groups = emit_iconst(e, (n + each - 1) / each);
+    LV own = LLVMBuildURem(b, e->lane, emit_iconst(e, e->beside), "");
+    LV row = LLVMBuildUDiv(b, e->lane, emit_iconst(e, e->beside), "");
+    row = LLVMBuildMul(b, row, emit_iconst(e, e->warps), "");
+    e->place = LLVMBuildAdd(b, row, e->warp, "");
+    LV at = LLVMBuildMul(b, LLVMBuildURem(b, block, groups, ""),
+                         emit_iconst(e, each), "");
+    own = LLVMBuildMul(b, own, emit_iconst(e, k->width), "");
+    at = LLVMBuildAdd(b, at, own, "");
+    if (n % each) {
+        LV last = emit_iconst(e, n - k->width);
+        e->active = LLVMBuildICmp(b, LLVMIntSLE, at, last, "");
+        at = LLVMBuildSelect(b, e->active, at, last, "");
+    }
+    *lanes = at;
+    return LLVMBuildUDiv(b, block, groups, "");
+}
+
+/* ------------------------------------------------------------ partial sums */
+
+/* Stack slots that become registers: `each` partial sums per accumulator. */
+typedef struct Partials {
+    LV *at;
+    unsigned each;
+} Partials;
+
+static Partials partials_new(Emit *e, const Loop *l)
+{
+    int64_t rows = rows_of_warp(e) * e->warps;
+    Partials p = {.each = (unsigned)(tree_partials(l->hi) / rows)};
+    if (!l->accs.n || p.each == 0) p.each = 1;
+    p.at = NEW_ARRAY(e->k->arena, LV, l->accs.n * p.each);
+    for (uint32_t i = 0; i < l->accs.n * p.each; i++) {
+        const Acc *acc = &l->accs.at[i / p.each];
+        p.at[i] = emit_alloca(e, acc_type(e, acc, e->s.w), 1);
+        LLVMBuildStore(e->s.b, acc_identity(e, acc, e->s.w), p.at[i]);
+    }
+    return p;
+}
+
+static void partials_add(Emit *e, const Loop *l, const Partials *p, unsigned j)
+{
+    unsigned w = e->s.w;
+    for (uint32_t a = 0; a < l->accs.n; a++) {
+        const Acc *acc = &l->accs.at[a];
+        LV at = p->at[a * p->each + j];
+        LV old = LLVMBuildLoad2(e->s.b, acc_type(e, acc, w), at, "");
+        LLVMBuildStore(
+            e->s.b, acc_combine(e, acc, old, emit_use(e, acc->value), w), at);
+    }
+}
+
+static LV partials_sum(Emit *e, const Acc *acc, const Partials *p, uint32_t a)
+{
+    LV x[TREE_MOST];
+    unsigned w = e->s.w;
+    for (unsigned j = 0; j < p->each; j++)
+        x[j] = LLVMBuildLoad2(e->s.b, acc_type(e, acc, w),
+                              p->at[a * p->each + j], "");
+    for (unsigned n = p->each / 2; n; n /= 2)
+        for (unsigned j = 0; j < n; j++)
+            x[j] = acc_combine(e, acc, x[j], x[j + n], w);
+    return x[0];
+}
+
+/* --------------------------------------------------------- over the block --
+ */
+
+/* Where the value of a lane of the block lies, for a warp. */
+static LV shared_at(Emit *e, const Acc *acc, LV warp, LV lane)
+{
+    LV at = LLVMBuildMul(e->s.b, warp, emit_iconst(e, WARP), "");
+    at = LLVMBuildAdd(e->s.b, at, lane, "");
+    Site one = e->s;
+    one.w = 1;
+    return LLVMBuildGEP2(e->s.b, dtype_reg(&one, acc->dtype), e->shared, &at, 1,
+                         "");
+}
+
+/* The same of this thread's first lane. */
+static LV own_at(Emit *e, const Acc *acc, LV warp)
+{
+    LV own = LLVMBuildURem(e->s.b, e->lane, emit_iconst(e, e->beside), "");
+    own = LLVMBuildMul(e->s.b, own, emit_iconst(e, e->s.w), "");
+    return shared_at(e, acc, warp, own);
+}
+
+/* The block's first lanes: a thread adds the warps of one lane. */
+static void add_warps(Emit *e, const Acc *acc, unsigned half)
+{
+    LLVMBuilderRef b = e->s.b;
+    LLVMTypeRef t = acc_type(e, acc, 1);
+    LLVMBasicBlockRef then = emit_block(e, "half"), on = emit_block(e, "on");
+    LV low = LLVMBuildICmp(b, LLVMIntSLT, e->warp, emit_iconst(e, half), "");
+    LLVMBuildCondBr(b, low, then, on);
+    LLVMPositionBuilderAtEnd(b, then);
+    LV mine = shared_at(e, acc, e->warp, e->lane);
+    LV up = LLVMBuildAdd(b, e->warp, emit_iconst(e, half), "");
+    LV y = LLVMBuildLoad2(b, t, shared_at(e, acc, up, e->lane), "");
+    LV x = LLVMBuildLoad2(b, t, mine, "");
+    LLVMBuildStore(b, acc_combine(e, acc, x, y, 1), mine);
+    LLVMBuildBr(b, on);
+    LLVMPositionBuilderAtEnd(b, on);
+    gpu_barrier(e);
+}
+
+static LV over_block(Emit *e, const Acc *acc, LV x)
+{
+    LLVMBuilderRef b = e->s.b;
+    unsigned w = e->s.w, bytes = dtype_bytes(acc->dtype);
+    for (unsigned mask = WARP / 2; mask >= e->beside; mask /= 2)
+        x = acc_combine(e, acc, x, gpu_shuffle_lanes(e, x, w, mask), w);
+    if (e->warps == 1) return x;
+    /* the rows of a warp have the same sum, and write it to the same place */
+    LLVMSetAlignment(LLVMBuildStore(b, x, own_at(e, acc, e->warp)), bytes);
+    gpu_barrier(e);
+    for (unsigned half = e->warps / 2; half; half /= 2)
+        add_warps(e, acc, half);
+    LV first = own_at(e, acc, emit_iconst(e, 0));
+    LV all = LLVMBuildLoad2(b, acc_type(e, acc, w), first, "");
+    LLVMSetAlignment(all, bytes);
+    gpu_barrier(e); /* before the room is used again */
+    return all;
+}
+
+/* ------------------------------------------------------------------ a loop */
+
+typedef struct Turns {
+    LoopId loop;
+    const Loop *l;
+    Partials partials;
+    int64_t stride; /* rows of the block at a time */
+} Turns;
+
+static void turn(Emit *e, const Turns *t, LV i, unsigned j, bool cut)
+{
+    LLVMBuilderRef b = e->s.b;
+    LLVMBasicBlockRef after = emit_block(e, "after");
+    if (cut) {
+        LLVMBasicBlockRef then = emit_block(e, "then");
+        LV in = LLVMBuildICmp(b, LLVMIntSLT, i, emit_iconst(e, t->l->hi), "");
+        LLVMBuildCondBr(b, in, then, after);
+        LLVMPositionBuilderAtEnd(b, then);
+    }
+    emit_turn(e, t->loop, i, after);
+    partials_add(e, t->l, &t->partials, j);
+    LLVMBuildBr(b, after);
+    LLVMPositionBuilderAtEnd(b, after);
+}
+
+/* Whole groups of turns without a test, whose loads are in flight together;
+ * returns the row that comes next. */
+static int64_t whole_turns(Emit *e, const Turns *t)
+{
+    unsigned n = t->partials.each, most = e->warps <= 16 ? 8 : 4;
+    while (n < most)
+        n *= 2;
+    int64_t step = n * t->stride, whole = t->l->hi / step * step;
+    if (!whole) return 0;
+    Count c = count_begin(e, e->place, emit_iconst(e, whole), step);
+    for (unsigned i = 0; i < n; i++)
+        turn(e, t, LLVMBuildAdd(e->s.b, c.i, emit_iconst(e, i * t->stride), ""),
+             i % t->partials.each, false);
+    count_end(e, &c);
+    return whole;
+}
+
+void gpu_column_seq(Emit *e, LoopId loop)
+{
+    const Loop *l = &e->k->loops.at[loop];
+    Turns t = {.loop = loop, .l = l, .partials = partials_new(e, l)};
+    t.stride = rows_of_warp(e) * e->warps;
+    LV *results = NEW_ARRAY(e->k->arena, LV, l->accs.n);
+    int64_t at = whole_turns(e, &t);
+    for (unsigned j = 0; at < l->hi; at += t.stride, j++)
+        turn(e, &t, LLVMBuildAdd(e->s.b, e->place, emit_iconst(e, at), ""),
+             j % t.partials.each, at + t.stride > l->hi);
+    for (uint32_t a = 0; a < l->accs.n; a++) {
+        const Acc *acc = &l->accs.at[a];
+        results[a] = over_block(e, acc, partials_sum(e, acc, &t.partials, a));
+    }
+    emit_set_results(e, loop, results);
+}
