@@ -31,7 +31,8 @@ typedef struct Fake {
     double ms;                    /* the clock; products and launches cost */
 } Fake;
 
-/* The one device; fake_reset brings it to its first state. */
+/* The one device; fake_reset brings it to its first state.  Where no test says
+ * so, there are as many GPUs as FAKE_GPUS in the environment. */
 Fake *fake_device(void);
 void fake_reset(void);
 /* What a call that may fail returns at its beginning. */
