@@ -193,10 +193,10 @@ static bool make(Job *j)
     if (config && r->emit == EMIT_nothing) return true;
     if (!frontend_lower(j->frontend) || !module_verify(&j->m)) return false;
     /* fuse leaves whole regions to the kernels of a GPU */
-    if (target_is_gpu(r->codegen.target))
+    if (target_is_gpu(r->codegen.target)) {
         option_set(&j->m, "target", target_name(r->codegen.target));
-    if (option_given(r->o, OPT_matmul))
         option_set(&j->m, "matmul", r->codegen.matmul);
+    }
     if (option_given(r->o, OPT_streams))
         option_set(&j->m, "streams", option_text(r->o, OPT_streams));
     const char *text = pipeline_for(r);

@@ -38,6 +38,7 @@ typedef struct World {
     KernelSet *set[MOST_FILES];
     uint32_t nfiles;
     uint64_t random;
+    bool maps; /* kernels may have tensor maps */
 } World;
 
 static uint64_t draw(World *w)
@@ -154,7 +155,10 @@ static void plan(World *w, uint32_t file, const Fn *fn, int style, Launch *l)
         l->args[fn->nparams].stride = l->args[0].stride;
         l->extent[fn->nparams] = l->extent[0];
     }
-    assert_true(kernels_add(w->set[file], fn, l->args, l->nargs, &l->kernel));
+    KernelSet *set = w->set[file];
+    bool product = fn_is(m, fn, FK_product) && w->maps &&
+                   kernels_add_matmul(set, fn, l->args, &l->kernel);
+    assert_true(product || kernels_add(set, fn, l->args, l->nargs, &l->kernel));
 }
 
 /* Few values are large; integers are mostly small enough to be indices. */
@@ -458,6 +462,7 @@ static void assemble_for_gpus(void **state)
     if (system("ptxas --version >/dev/null 2>&1") != 0) skip();
     static World w;
     world_init(&w);
+    w.maps = true;
     for (uint32_t f = 0; f < w.nfiles; f++) {
         assemble_file(&w, f, TARGET_sm_90a);
         assemble_file(&w, f, TARGET_sm_100a);
@@ -472,6 +477,7 @@ static void write_cases(void **state)
     if (!out) skip();
     static World w;
     world_init(&w);
+    w.maps = true;
     Cases c;
     cases_open(&c, out);
     for (uint32_t f = 0; f < w.nfiles; f++)
