@@ -141,6 +141,12 @@ static double roofline(const Peak *p, Work w)
     return memory > sums ? memory : sums;
 }
 
+/* A command may be shorter than the clock's step. */
+static double rate(double work, double seconds)
+{
+    return seconds > 0 ? work / seconds : 0;
+}
+
 /* ----------------------------------------------------------------- table -- */
 
 static int by_time(const void *a, const void *b)
@@ -165,8 +171,8 @@ static void print_row(const Cuda *c, const Row *r)
     printf("%-44.44s %-16.16s %6" PRIu64 " %9.3f %5.1f %9.1f %7.0f %7.1f "
            "%5.2f\n",
            name, line, r->n / p->steps, r->ms / p->steps,
-           100 * r->ms / p->step_ms, each * 1e6, w.bytes / each / 1e9,
-           w.flops / each / 1e12, roofline(peak_of(c), w) / each);
+           100 * r->ms / p->step_ms, each * 1e6, rate(w.bytes, each) / 1e9,
+           rate(w.flops, each) / 1e12, rate(roofline(peak_of(c), w), each));
 }
 
 static uint32_t sorted_rows(const Cuda *c, Row *out)
@@ -239,8 +245,8 @@ static json_t *trace_event(const Cuda *c, const Launch *l)
         "{s:s, s:s, s:i, s:i, s:f, s:f, s:{s:s, s:f, s:f, s:f, s:f}}", "name",
         name, "ph", "X", "pid", 0, "tid", (int)l->command->stream, "ts",
         l->start * 1e3, "dur", l->ms * 1e3, "args", "source", source, "bytes",
-        w.bytes, "flops", w.flops, "GB_per_s", s > 0 ? w.bytes / s / 1e9 : 0,
-        "TFLOP_per_s", s > 0 ? w.flops / s / 1e12 : 0);
+        w.bytes, "flops", w.flops, "GB_per_s", rate(w.bytes, s) / 1e9,
+        "TFLOP_per_s", rate(w.flops, s) / 1e12);
 }
 
 static json_t *trace(const Cuda *c)
