@@ -106,6 +106,8 @@ static bool takes_long(const NodeInfo *in)
 static int blocks_at_a_time(const Kir *k, Mapping map)
 {
     int loads = 0;
+    /* Left alone, ptxas spills the state of rows to have more of them. */
+    if (k->tile) return 2;
     if (map == MAP_column) return 1;
     if (map != MAP_thread) return 0;
     for (uint32_t i = 1; i < k->nodes.n; i++) {

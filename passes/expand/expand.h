@@ -2,6 +2,7 @@
  * expand.h: the parts of expand.
  *
  *     alias     which values share storage, and how long it is needed
+ *     order     memory orders
  *     home      where each value lives: a place in a root, chosen backwards
  *     emit      launches, views and copies, forwards
  *     matmul    operands in an order that one gemm takes
@@ -93,10 +94,17 @@ bool writes_in_place(const Scene *s, const Inst *in, uint32_t result,
  * arguments, concat and stack. */
 bool owner_result(const Scene *s, Value owner, Value *maker, uint32_t *result);
 
-/* ---------------------------------------------------------------- home -- */
+/* --------------------------------------------------------------- order -- */
 
 /* The default memory order: axes of repeats outermost. */
 Layout default_layout(const Expand *x, Type t);
+/* A rename to names that were declared earlier. */
+bool renames_back(const Module *m, const Inst *in);
+/* The layout of an owner that has a root of its own. */
+Layout own_layout(const Scene *s, Value owner);
+
+/* ---------------------------------------------------------------- home -- */
+
 Root *root_new(Scene *s, Layout layout, Str name, Loc loc);
 bool home_same(const Module *m, const Home *a, const Home *b);
 /* They may share a byte. */
@@ -112,8 +120,6 @@ void scene_homes(Scene *s);
 
 /* Strides for type T: those of `like` for the axes that it has. */
 Layout layout_from(const Expand *x, Type t, Layout like);
-/* The layout of an owner that has a root of its own. */
-Layout own_layout(const Scene *s, Value owner);
 /* The value's first name and its innermost place, looking into the functions
  * that make it: a stacked value is what the body calls so. */
 void origin_of(const Scene *s, Value v, Str *name, Loc *loc);

@@ -237,51 +237,6 @@ Root *root_new(Scene *s, Layout layout, Str name, Loc loc)
     return r;
 }
 
-/* -------------------------------------------------------- memory orders -- */
-
-Layout default_layout(const Expand *x, Type t)
-{
-    return layout_ordered(x->m, t, x->outer.at, x->outer.n, x->a);
-}
-
-/* The result of a matmul: its rows side by side, and its columns, so that
- * each folds to one axis; the side that is innermost by default stays so. */
-static Layout matmul_layout(const Scene *s, const Fn *g, Type t)
-{
-    const Module *m = s->x->m;
-    const Inst *in = group_einsum(g);
-    const TypeInfo *ti = type_info(m, t);
-    Axis *order = NEW_ARRAY(s->x->a, Axis, (size_t)ti->naxes + 1);
-    EinsumRole inner = EINSUM_column;
-    for (uint32_t i = 0; i < ti->naxes; i++) {
-        EinsumRole role = einsum_role(m, g, in, ti->axes[i].axis);
-        if (role != EINSUM_batch) inner = role;
-    }
-    EinsumRole outer = inner == EINSUM_row ? EINSUM_column : EINSUM_row;
-    EinsumRole roles[3] = {EINSUM_batch, outer, inner};
-    uint32_t n = 0;
-    for (uint32_t r = 0; r < 3; r++)
-        for (uint32_t i = 0; i < ti->naxes; i++)
-            if (einsum_role(m, g, in, ti->axes[i].axis) == roles[r])
-                order[n++] = ti->axes[i].axis;
-    return layout_ordered(s->x->m, t, order, n, s->x->a);
-}
-
-Layout own_layout(const Scene *s, Value owner)
-{
-    const Module *m = s->x->m;
-    Type t = value_type(s->fn, owner);
-    if (s->like[owner.id].stride) return s->like[owner.id];
-    const Inst *in = inst_of(s->fn, owner);
-    if (in->op == OP_proj) in = inst_of(s->fn, inst_arg(s->fn, in, 0));
-    if (in->op == OP_call) {
-        const Fn *g = fn_of(m, attr_fn(m, in->attr, AT_fn));
-        if (fn_is(m, g, FK_matmul) || fn_is(m, g, FK_product))
-            return matmul_layout(s, g, t);
-    }
-    return default_layout(s->x, t);
-}
-
 /* ------------------------------------------------------ walking backwards --
  */
 
@@ -384,7 +339,8 @@ static void ask_operand(Scene *s, uint32_t i)
     if (h.root && layout_backward(s->x, s->fn, in, h.layout, &h.layout))
         set_want(s, x, &h, s->want_family[i]);
     Layout l = s->like[i];
-    if (in->op == OP_merge && !l.stride) l = default_layout(s->x, in->type);
+    if (!l.stride && (in->op == OP_merge || renames_back(s->x->m, in)))
+        l = default_layout(s->x, in->type);
     if (l.stride && layout_backward(s->x, s->fn, in, l, &l)) set_like(s, x, l);
 }
 

@@ -12,7 +12,7 @@
 enum {
     LEAST_MATRIX = 2,     /* rows, columns and terms of a matmul */
     FEW_ROWS = 64,        /* a sum with fewer results ... */
-    MANY_TERMS = 1 << 14, /* ... of so many elements is cut */
+    MANY_TERMS = 1 << 16, /* ... of so many elements is cut */
     STEP_ROWS = 1024      /* into about so many sums */
 };
 

@@ -1,0 +1,110 @@
+/*
+ * order.c: the memory order of a value that has a place of its own.
+ *
+ * By default the order of the axes in the module, axes of repeats outermost.
+ * A matmul's result has its rows side by side and its columns; a stack is in
+ * the order of its rows; a renamed axis stays where it was.
+ */
+#include "expand.h"
+
+Layout default_layout(const Expand *x, Type t)
+{
+    return layout_ordered(x->m, t, x->outer.at, x->outer.n, x->a);
+}
+
+/* The result of a matmul: its rows side by side, and its columns, so that
+ * each folds to one axis; the side that is innermost by default stays so. */
+static Layout matmul_layout(const Scene *s, const Fn *g, Type t)
+{
+    const Module *m = s->x->m;
+    const Inst *in = group_einsum(g);
+    const TypeInfo *ti = type_info(m, t);
+    Axis *order = NEW_ARRAY(s->x->a, Axis, (size_t)ti->naxes + 1);
+    EinsumRole inner = EINSUM_column;
+    for (uint32_t i = 0; i < ti->naxes; i++) {
+        EinsumRole role = einsum_role(m, g, in, ti->axes[i].axis);
+        if (role != EINSUM_batch) inner = role;
+    }
+    EinsumRole outer = inner == EINSUM_row ? EINSUM_column : EINSUM_row;
+    EinsumRole roles[3] = {EINSUM_batch, outer, inner};
+    uint32_t n = 0;
+    for (uint32_t r = 0; r < 3; r++)
+        for (uint32_t i = 0; i < ti->naxes; i++)
+            if (einsum_role(m, g, in, ti->axes[i].axis) == roles[r])
+                order[n++] = ti->axes[i].axis;
+    return layout_ordered(s->x->m, t, order, n, s->x->a);
+}
+
+/* Where the order of the module's axes would tear a renamed axis out of its
+ * place, the name that was declared first decides: with k[seq -> ctx] and ctx
+ * declared last, k lies as it is made, its heads in a row. */
+bool renames_back(const Module *m, const Inst *in)
+{
+    if (in->op != OP_rename) return false;
+    const AttrItem *from = attr_get(m, in->attr, AT_from);
+    const AttrItem *to = attr_get(m, in->attr, AT_to);
+    for (uint32_t i = 0; i < from->n; i++)
+        if (to->axes[i].id > from->axes[i].id) return false;
+    return true;
+}
+
+/* The order in which a function has one of its results. */
+static Layout made_layout(Expand *x, const Fn *fn, Value v)
+{
+    const Inst *in = inst_of(fn, v);
+    Layout l = default_layout(x, in->type);
+    if (in->op != OP_rename || renames_back(x->m, in)) return l;
+    Home of = {.layout = made_layout(x, fn, inst_arg(fn, in, 0))}, to;
+    return home_forward(x, fn, in, &of, &to) ? to.layout : l;
+}
+
+/* A stack has the axes of repeats outermost and goes on as its rows do. */
+static Layout stack_layout(const Scene *s, Type t, Layout row)
+{
+    const OuterAxes *outer = &s->x->outer;
+    uint32_t n = type_info(s->x->m, row.type)->naxes;
+    Axis *order = NEW_ARRAY(s->x->a, Axis, (size_t)outer->n + n + 1);
+    Axis *rows = NEW_ARRAY(s->x->a, Axis, (size_t)n + 1);
+    if (outer->n) memcpy(order, outer->at, outer->n * sizeof *order);
+    uint32_t all = outer->n, most = layout_order(s->x->m, row, rows);
+    for (uint32_t i = 0; i < most; i++) {
+        bool is_outer = false;
+        for (uint32_t k = 0; k < outer->n; k++)
+            is_outer |= outer->at[k].id == rows[i].id;
+        if (!is_outer) order[all++] = rows[i];
+    }
+    return layout_ordered(s->x->m, t, order, all, s->x->a);
+}
+
+/* The body of the repeat that OWNER is a stacked result of, and which one. */
+static const Fn *stacking_body(const Scene *s, Value owner, uint32_t *result)
+{
+    const Module *m = s->x->m;
+    Value maker;
+    if (!owner_result(s, owner, &maker, result)) return NULL;
+    const Inst *in = inst_of(s->fn, maker);
+    if (in->op != OP_repeat || *result < attr_int(m, in->attr, AT_carry, 0))
+        return NULL;
+    const Fn *body = fn_of(m, attr_fn(m, in->attr, AT_fn));
+    return fn_is_tile(m, body) ? NULL : body;
+}
+
+Layout own_layout(const Scene *s, Value owner)
+{
+    const Module *m = s->x->m;
+    Type t = value_type(s->fn, owner);
+    if (s->like[owner.id].stride) return s->like[owner.id];
+    uint32_t result;
+    const Fn *body = stacking_body(s, owner, &result);
+    if (body)
+        return stack_layout(
+            s, t, made_layout(s->x, body, body->result_values[result]));
+    const Inst *in = inst_of(s->fn, owner);
+    if (in->op == OP_proj) in = inst_of(s->fn, inst_arg(s->fn, in, 0));
+    if (in->op == OP_call) {
+        const Fn *g = fn_of(m, attr_fn(m, in->attr, AT_fn));
+        if (fn_is(m, g, FK_matmul) || fn_is(m, g, FK_product))
+            return matmul_layout(s, g, t);
+    }
+    return default_layout(s->x, t);
+}
