@@ -132,8 +132,7 @@ static bool check_grouped(Module *m, const Fn *fn)
 
 bool pass_expand(Module *m, PassCtx *cx)
 {
-    (void)cx;
-    Expand x = {.m = m, .a = m->scratch};
+    Expand x = {.m = m, .cx = cx, .a = m->scratch};
     uint32_t n = m->fns.n;
     bool *is_body = NEW_ARRAY(x.a, bool, (size_t)n + 1);
     x.outer = outer_axes(m, x.a);

@@ -3,6 +3,8 @@
  */
 #include "expand.h"
 
+#include <inttypes.h>
+
 /* A place that has a value in the kernel function. */
 typedef struct Seen {
     Home at;
@@ -95,6 +97,12 @@ void emit_copy(Scene *s, const Home *from, const Home *to)
     if (home_same(x->m, from, to)) return;
     Type t = from->layout.type;
     uint32_t f;
+    const char *where = str_of(x->m, s->fn->name);
+    pass_missed(x->m, x->cx, s->b->loc,
+                "%s, %" PRId64 " bytes, is copied in %s%s: it lies in another "
+                "place or order than is needed",
+                type_str(x->m, t), layout_bytes(x->m, from->layout),
+                *where ? "@" : "a turn", where);
     if (!map_find(&x->copies, t.id, &f)) {
         f = small_group(s, "copy", NULL, t).id;
         map_add(&x->copies, t.id, f);

@@ -22,6 +22,7 @@
 
 typedef struct Expand {
     Module *m;
+    const PassCtx *cx;
     Arena *a; /* scratch */
     OuterAxes outer;
     Map copies, zeros; /* type -> the group that copies or clears it */
