@@ -384,6 +384,42 @@ static bool are_near(const Graph *g, uint32_t x, uint32_t y)
     return true;
 }
 
+/* Bytes that a cluster reads, each value once, and writes; marks what it reads
+ * with the epoch. */
+static int64_t traffic(Graph *g, uint32_t cluster, int64_t *read_before)
+{
+    const Module *m = g->fx->m;
+    const Cluster *c = &g->clusters[cluster];
+    uint32_t before = g->epoch++;
+    int64_t bytes = 0;
+    *read_before = 0;
+    for (uint32_t i = 0; i < c->nodes.n; i++) {
+        const Node *x = &g->nodes[c->nodes.at[i]];
+        bool out = x->result;
+        for (uint32_t u = 0; u < x->nusers && !out; u++)
+            out = g->nodes[x->users[u]].cluster != cluster;
+        if (out) bytes += type_bytes(m, node_type(g, c->nodes.at[i]));
+        for (uint32_t k = 0; k < x->nargs; k++) {
+            Node *arg = &g->nodes[x->args[k]];
+            if (arg->cluster == cluster || arg->mark == g->epoch) continue;
+            int64_t n = type_bytes(m, node_type(g, x->args[k]));
+            if (arg->mark == before) *read_before += n;
+            arg->mark = g->epoch;
+            bytes += n;
+        }
+    }
+    return bytes;
+}
+
+/* At least half of what one of them moves is read by the other, too: worth
+ * it even where one has to wait for the other. */
+static bool share_most(Graph *g, uint32_t x, uint32_t y)
+{
+    int64_t shared;
+    int64_t a = traffic(g, x, &shared), b = traffic(g, y, &shared);
+    return 2 * shared >= (a < b ? a : b);
+}
+
 static bool merge_siblings(Graph *g, uint32_t node)
 {
     const Node *x = &g->nodes[node];
@@ -392,7 +428,9 @@ static bool merge_siblings(Graph *g, uint32_t node)
     for (uint32_t u = 0; u + 1 < x->nusers; u++) {
         uint32_t a = x->users[u], b = x->users[u + 1];
         if (g->nodes[a].kind != NODE_loop || g->nodes[b].kind != NODE_loop ||
-            g->nodes[a].cluster == g->nodes[b].cluster || !are_near(g, a, b))
+            g->nodes[a].cluster == g->nodes[b].cluster ||
+            (!are_near(g, a, b) &&
+             !share_most(g, g->nodes[a].cluster, g->nodes[b].cluster)))
             continue;
         merged |= merge_pair(g, g->nodes[a].cluster, g->nodes[b].cluster);
     }
