@@ -22,57 +22,42 @@
 #include <string.h>
 
 #include "passes/pass.h"
+#include "tests/unit/unit.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *at, size_t size);
 
-typedef struct World {
-    Arena arena, scratch;
-    Diag diag;
-    Module m;
-} World;
-
-static void open_world(World *w)
-{
-    arena_init(&w->arena, "module");
-    arena_init(&w->scratch, "scratch");
-    diag_init(&w->diag, &w->arena);
-    module_init(&w->m, &w->arena, &w->scratch, &w->diag);
-}
-
-static void close_world(World *w)
+static void close_unit(Unit *w)
 {
     Buf b = {0};
     diag_render(&w->diag, DIAG_TEXT, &b);
     buf_release(&b);
-    arena_release(&w->scratch);
-    arena_release(&w->arena);
+    unit_close(w);
 }
 
-static bool parse_text(World *w, const char *text, size_t size)
+static bool parse_text(Unit *w, const char *text, size_t size)
 {
-    uint32_t source = diag_add_source(&w->diag, "x.tir", text, size);
-    bool ok = module_parse(&w->m, source);
+    bool ok = unit_parse(w, "x.tir", text, size);
     if (ok != (w->diag.nerrors == 0)) abort();
     return ok;
 }
 
-static void check_print(World *w)
+static void check_print(Unit *w)
 {
-    World again;
+    Unit again;
     PrintOpts opts = {0};
     Buf once = {0}, twice = {0};
     module_print(&w->m, &opts, &once);
-    open_world(&again);
+    unit_open(&again);
     if (!parse_text(&again, once.at ? once.at : "", once.n)) abort();
     module_print(&again.m, &opts, &twice);
     if (once.n != twice.n || (once.n && strcmp(once.at, twice.at))) abort();
-    close_world(&again);
+    close_unit(&again);
     buf_release(&once);
     buf_release(&twice);
 }
 
 /* A call of a pass may be refused, but what it leaves is well formed. */
-static void check_passes(World *w)
+static void check_passes(Unit *w)
 {
     PassCtx cx = {0};
     if (!module_verify(&w->m)) return;
@@ -86,17 +71,17 @@ static void check_passes(World *w)
 
 static void check_part(const char *at, size_t size)
 {
-    World w;
+    Unit w;
     char *text = malloc(size + 1);
     if (!text) return;
     memcpy(text, at, size);
     text[size] = 0;
-    open_world(&w);
+    unit_open(&w);
     if (parse_text(&w, text, size)) {
         check_print(&w);
         check_passes(&w);
     }
-    close_world(&w);
+    close_unit(&w);
     free(text);
 }
 

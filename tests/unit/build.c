@@ -9,11 +9,10 @@
 #include <cmocka.h>
 
 #include "ir/ir.h"
+#include "tests/unit/unit.h"
 
 typedef struct World {
-    Arena arena, scratch;
-    Diag diag;
-    Module m;
+    Unit u;
     Builder b;
     Axis row, col, one, two;
     Value x, y; /* f32[row, col] */
@@ -23,19 +22,16 @@ static Value param(World *w, const char *name, DType d)
 {
     TypeAxis axes[] = {{.axis = w->row, .size = 4},
                        {.axis = w->col, .size = 6}};
-    Port p = {.name = module_str(&w->m, name),
-              .type = type_tensor(&w->m, d, axes, 2)};
+    Port p = {.name = module_str(&w->u.m, name),
+              .type = type_tensor(&w->u.m, d, axes, 2)};
     return builder_param(&w->b, p);
 }
 
 static int open_world(void **state)
 {
     static World w;
-    Module *m = &w.m;
-    arena_init(&w.arena, "module");
-    arena_init(&w.scratch, "scratch");
-    diag_init(&w.diag, &w.arena);
-    module_init(m, &w.arena, &w.scratch, &w.diag);
+    Module *m = &w.u.m;
+    unit_open(&w.u);
     w.row = axis_of(m, module_str(m, "row"), 4, (Loc){0});
     w.col = axis_of(m, module_str(m, "col"), 6, (Loc){0});
     w.one = axis_of(m, module_str(m, "one"), 2, (Loc){0});
@@ -52,9 +48,8 @@ static int open_world(void **state)
 static int close_world(void **state)
 {
     World *w = *state;
-    bool ok = module_verify(&w->m);
-    arena_release(&w->scratch);
-    arena_release(&w->arena);
+    bool ok = module_verify(&w->u.m);
+    unit_close(&w->u);
     return ok ? 0 : 1;
 }
 
@@ -75,8 +70,8 @@ static void test_cse(void **state)
 static const char *line(World *w, Value v)
 {
     Buf b = {0};
-    inst_print(&w->m, w->b.fn, v, &b);
-    const char *s = arena_strdup(&w->arena, b.at);
+    inst_print(&w->u.m, w->b.fn, v, &b);
+    const char *s = arena_strdup(&w->u.arena, b.at);
     buf_release(&b);
     return s;
 }
@@ -86,7 +81,7 @@ static const char *line(World *w, Value v)
 static void test_tidy(void **state)
 {
     World *w = *state;
-    Module *m = &w->m;
+    Module *m = &w->u.m;
     Value half = emit_const(&w->b, DT_f32, 0.5);
     Expr e = expr_op(m, SC_sub, expr_arg(m, 3, DT_f32),
                      expr_op(m, SC_mul, expr_arg(m, 0, DT_f32),
@@ -165,9 +160,9 @@ static void test_constants(void **state)
 static void test_narrow(void **state)
 {
     World *w = *state;
-    Fn *fn = fn_new(&w->m, module_str(&w->m, "g"), VIEW_global);
-    module_add_fn(&w->m, fn);
-    builder_init(&w->b, &w->m, fn);
+    Fn *fn = fn_new(&w->u.m, module_str(&w->u.m, "g"), VIEW_global);
+    module_add_fn(&w->u.m, fn);
+    builder_init(&w->b, &w->u.m, fn);
     Value p = param(w, "p", DT_bf16), q = param(w, "q", DT_bf16);
     Value v = emit_binary(&w->b, SC_mul, p, q);
     assert_non_null(strstr(line(w, v), "{ bf16(f32(_0) * f32(_1)) }"));
@@ -182,11 +177,11 @@ static void test_rewrite(void **state)
     Value out = emit_unary(b, SC_exp, sum);
     builder_result(b, out, (Port){0});
     Rewrite rw;
-    rewrite_begin(&rw, &w->m, b->fn);
+    rewrite_begin(&rw, &w->u.m, b->fn);
     rewrite_set(&rw, sum, rewrite_value(&rw, w->x));
     rewrite_copy(&rw, out);
     Fn *made = rewrite_end(&rw);
-    w->m.fns.at[0] = made;
+    w->u.m.fns.at[0] = made;
     assert_int_equal(made->ninsts, 3);
     SAME(inst_arg(made, inst_of(made, made->result_values[0]), 0), w->x);
 }
@@ -199,12 +194,12 @@ static void test_uses(void **state)
     Value dead = emit_unary(b, SC_exp, sum);
     Value out = emit_binary(b, SC_mul, sum, w->x);
     builder_result(b, out, (Port){0});
-    Uses u = fn_uses(b->fn, &w->scratch);
+    Uses u = fn_uses(b->fn, &w->u.scratch);
     assert_int_equal(u.first[w->x.id + 1] - u.first[w->x.id], 2);
     SAME(u.at[u.first[w->x.id]], sum);
     SAME(u.at[u.first[w->x.id] + 1], out);
     assert_int_equal(u.nresult[out.id], 1);
-    const bool *needed = fn_needed(&w->m, b->fn, &w->scratch);
+    const bool *needed = fn_needed(&w->u.m, b->fn, &w->u.scratch);
     assert_true(needed[sum.id]);
     assert_false(needed[dead.id]);
 }

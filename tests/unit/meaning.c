@@ -8,27 +8,13 @@
 #include <cmocka.h>
 
 #include "passes/pass.h"
-
-typedef struct Unit {
-    Arena arena, scratch;
-    Diag diag;
-    Module m;
-} Unit;
+#include "tests/unit/unit.h"
 
 static void unit_read(Unit *u, const char *text)
 {
-    arena_init(&u->arena, "module");
-    arena_init(&u->scratch, "scratch");
-    diag_init(&u->diag, &u->arena);
-    module_init(&u->m, &u->arena, &u->scratch, &u->diag);
-    uint32_t source = diag_add_source(&u->diag, "test", text, strlen(text));
-    assert_true(module_parse(&u->m, source) && module_verify(&u->m));
-}
-
-static void unit_release(Unit *u)
-{
-    arena_release(&u->scratch);
-    arena_release(&u->arena);
+    unit_open(u);
+    assert_true(unit_parse(u, "test", text, strlen(text)));
+    assert_true(module_verify(&u->m));
 }
 
 /* DIAG_none: the same; else the first report. */
@@ -42,8 +28,8 @@ static DiagId compare(const char *before, const char *after, Contract c)
     diag_next(&b.diag, NULL, &v);
     assert_int_equal(same, v.id != DIAG_meaning_changed);
     DiagId id = v.id;
-    unit_release(&a);
-    unit_release(&b);
+    unit_close(&a);
+    unit_close(&b);
     return id;
 }
 
@@ -208,7 +194,7 @@ static void test_cost(void **state)
     assert_true(interp_fn(&u.m, fn, &o, args, &y, &u.arena));
     o.limit--;
     assert_false(interp_fn(&u.m, fn, &o, args, &y, &u.arena));
-    unit_release(&u);
+    unit_close(&u);
 }
 
 int main(void)

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "passes/region.h"
+#include "tests/unit/unit.h"
 
 static const char text[] =
     "axes (b = 2, kv = 2, rep = 3, seq = 4, ctx = 4, hd = 5)\n"
@@ -41,22 +42,12 @@ static const char text[] =
     "  ret %at, %s, %square\n"
     "}\n";
 
-typedef struct World {
-    Arena arena, scratch;
-    Diag diag;
-    Module m;
-} World;
-
 static int open_world(void **state)
 {
-    static World w;
+    static Unit w;
     memset(&w, 0, sizeof w);
-    arena_init(&w.arena, "module");
-    arena_init(&w.scratch, "scratch");
-    diag_init(&w.diag, &w.arena);
-    module_init(&w.m, &w.arena, &w.scratch, &w.diag);
-    uint32_t file = diag_add_source(&w.diag, "region", text, sizeof text - 1);
-    assert_true(module_parse(&w.m, file));
+    unit_open(&w);
+    assert_true(unit_parse(&w, "region", text, sizeof text - 1));
     assert_true(module_verify(&w.m));
     *state = &w;
     return 0;
@@ -64,13 +55,12 @@ static int open_world(void **state)
 
 static int close_world(void **state)
 {
-    World *w = *state;
-    arena_release(&w->scratch);
-    arena_release(&w->arena);
+    Unit *w = *state;
+    unit_close(w);
     return 0;
 }
 
-static const RegionAxis *axis_in(World *w, const char *fn, const char *axis)
+static const RegionAxis *axis_in(Unit *w, const char *fn, const char *axis)
 {
     FnRef f;
     Axis a;

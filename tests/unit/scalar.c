@@ -9,48 +9,39 @@
 #include <cmocka.h>
 
 #include "ir/ir.h"
-
-typedef struct World {
-    Arena arena, scratch;
-    Diag diag;
-    Module m;
-} World;
+#include "tests/unit/unit.h"
 
 static int open_world(void **state)
 {
-    static World w;
-    arena_init(&w.arena, "module");
-    arena_init(&w.scratch, "scratch");
-    diag_init(&w.diag, &w.arena);
-    module_init(&w.m, &w.arena, &w.scratch, &w.diag);
+    static Unit w;
+    unit_open(&w);
     *state = &w;
     return 0;
 }
 
 static int close_world(void **state)
 {
-    World *w = *state;
-    arena_release(&w->scratch);
-    arena_release(&w->arena);
+    Unit *w = *state;
+    unit_close(w);
     return 0;
 }
 
-static Expr op1(World *w, ScalarOp op, Expr a)
+static Expr op1(Unit *w, ScalarOp op, Expr a)
 {
     return expr_op(&w->m, op, a, (Expr){0}, (Expr){0});
 }
 
-static Expr op2(World *w, ScalarOp op, Expr a, Expr b)
+static Expr op2(Unit *w, ScalarOp op, Expr a, Expr b)
 {
     return expr_op(&w->m, op, a, b, (Expr){0});
 }
 
-static Expr f32(World *w, double x)
+static Expr f32(Unit *w, double x)
 {
     return expr_float(&w->m, DT_f32, x);
 }
 
-static Expr i32(World *w, int64_t x)
+static Expr i32(Unit *w, int64_t x)
 {
     return expr_int(&w->m, DT_i32, x);
 }
@@ -60,7 +51,7 @@ static Expr i32(World *w, int64_t x)
 
 static void test_sharing(void **state)
 {
-    World *w = *state;
+    Unit *w = *state;
     Expr x = expr_arg(&w->m, 0, DT_f32);
     SAME(op1(w, SC_exp, x), op1(w, SC_exp, expr_arg(&w->m, 0, DT_f32)));
     DIFF(x, expr_arg(&w->m, 0, DT_f64));
@@ -71,7 +62,7 @@ static void test_sharing(void **state)
 /* Identities hold for -0, infinities and NaN, or they are not applied. */
 static void test_float_identities(void **state)
 {
-    World *w = *state;
+    Unit *w = *state;
     Expr x = expr_arg(&w->m, 0, DT_f32);
     SAME(op2(w, SC_mul, x, f32(w, 1)), x);
     SAME(op2(w, SC_div, x, f32(w, 1)), x);
@@ -88,7 +79,7 @@ static void test_float_identities(void **state)
 /* A constant is computed where its dtype holds the result. */
 static void test_float_constants(void **state)
 {
-    World *w = *state;
+    Unit *w = *state;
     SAME(op2(w, SC_add, f32(w, 1), f32(w, 2)), f32(w, 3));
     SAME(op1(w, SC_exp, f32(w, 0)), f32(w, 1));
     assert_int_equal(expr_info(&w->m, op2(w, SC_div, f32(w, 1), f32(w, 3)))->op,
@@ -103,7 +94,7 @@ static void test_float_constants(void **state)
 /* Integers wrap in their width; division is by floor and total. */
 static void test_integers(void **state)
 {
-    World *w = *state;
+    Unit *w = *state;
     SAME(op2(w, SC_add, i32(w, INT32_MAX), i32(w, 1)), i32(w, INT32_MIN));
     SAME(op2(w, SC_idiv, i32(w, -7), i32(w, 2)), i32(w, -4));
     SAME(op2(w, SC_imod, i32(w, -7), i32(w, 2)), i32(w, 1));
@@ -124,7 +115,7 @@ static void test_integers(void **state)
 /* A cast of a cast skips a middle that holds every value. */
 static void test_casts(void **state)
 {
-    World *w = *state;
+    Unit *w = *state;
     Module *m = &w->m;
     Expr b = expr_arg(m, 0, DT_bf16), f = expr_arg(m, 1, DT_f32);
     SAME(expr_cast(m, DT_bf16, expr_cast(m, DT_f32, b)), b);
@@ -145,7 +136,7 @@ static void test_casts(void **state)
 
 static void test_logic(void **state)
 {
-    World *w = *state;
+    Unit *w = *state;
     Module *m = &w->m;
     Expr p = expr_arg(m, 0, DT_bool), x = expr_arg(m, 1, DT_f32);
     Expr y = expr_arg(m, 2, DT_f32);
@@ -162,7 +153,7 @@ static void test_logic(void **state)
  * nodes, not 2^40. */
 static void test_subst(void **state)
 {
-    World *w = *state;
+    Unit *w = *state;
     Module *m = &w->m;
     Expr e = expr_arg(m, 0, DT_f32);
     for (int i = 0; i < 40; i++)
@@ -181,7 +172,7 @@ static void test_subst(void **state)
 /* No walk recurses: a body may be as deep as memory allows. */
 static void test_deep(void **state)
 {
-    World *w = *state;
+    Unit *w = *state;
     Module *m = &w->m;
     Expr e = expr_arg(m, 0, DT_f32);
     for (int i = 0; i < 20000; i++)
@@ -194,7 +185,7 @@ static void test_deep(void **state)
 
 static void test_index(void **state)
 {
-    World *w = *state;
+    Unit *w = *state;
     Module *m = &w->m;
     Axis a = axis_of(m, module_str(m, "a"), 4, (Loc){0});
     Axis b = axis_of(m, module_str(m, "b"), 4, (Loc){0});

@@ -8,11 +8,10 @@
 #include <cmocka.h>
 
 #include "ir/ir.h"
+#include "tests/unit/unit.h"
 
 typedef struct World {
-    Arena arena, scratch;
-    Diag diag;
-    Module m;
+    Unit u;
     Axis batch, seq, embed;
     MeshAxis dp, tp;
 } World;
@@ -20,11 +19,8 @@ typedef struct World {
 static int open_world(void **state)
 {
     static World w;
-    Module *m = &w.m;
-    arena_init(&w.arena, "module");
-    arena_init(&w.scratch, "scratch");
-    diag_init(&w.diag, &w.arena);
-    module_init(m, &w.arena, &w.scratch, &w.diag);
+    Module *m = &w.u.m;
+    unit_open(&w.u);
     w.batch = axis_of(m, module_str(m, "batch"), 8, (Loc){0});
     w.seq = axis_of(m, module_str(m, "seq"), 16, (Loc){0});
     w.embed = axis_of(m, module_str(m, "embed"), 4, (Loc){0});
@@ -37,8 +33,7 @@ static int open_world(void **state)
 static int close_world(void **state)
 {
     World *w = *state;
-    arena_release(&w->scratch);
-    arena_release(&w->arena);
+    unit_close(&w->u);
     return 0;
 }
 
@@ -49,27 +44,30 @@ static void test_order(void **state)
     TypeAxis ab[] = {{.axis = w->batch, .size = 8},
                      {.axis = w->seq, .size = 16}};
     TypeAxis ba[] = {ab[1], ab[0]};
-    Type t = type_tensor(&w->m, DT_f32, ab, 2);
-    assert_true(type_eq(t, type_tensor(&w->m, DT_f32, ba, 2)));
-    assert_false(type_eq(t, type_tensor(&w->m, DT_bf16, ab, 2)));
-    assert_string_equal(type_str(&w->m, t), "f32[batch, seq]");
+    Type t = type_tensor(&w->u.m, DT_f32, ab, 2);
+    assert_true(type_eq(t, type_tensor(&w->u.m, DT_f32, ba, 2)));
+    assert_false(type_eq(t, type_tensor(&w->u.m, DT_bf16, ab, 2)));
+    assert_string_equal(type_str(&w->u.m, t), "f32[batch, seq]");
 }
 
 /* A declared axis keeps its number; a fresh one gets another name. */
 static void test_axes(void **state)
 {
     World *w = *state;
-    Axis again = axis_of(&w->m, module_str(&w->m, "seq"), 99, (Loc){0});
+    Axis again = axis_of(&w->u.m, module_str(&w->u.m, "seq"), 99, (Loc){0});
     assert_int_equal(again.id, w->seq.id);
-    assert_string_equal(axis_name(&w->m, axis_fresh(&w->m, "seq", 2)), "seq_1");
-    assert_string_equal(axis_name(&w->m, axis_fresh(&w->m, "seq", 2)), "seq_2");
-    assert_string_equal(axis_name(&w->m, axis_fresh(&w->m, "new", 2)), "new");
+    assert_string_equal(axis_name(&w->u.m, axis_fresh(&w->u.m, "seq", 2)),
+                        "seq_1");
+    assert_string_equal(axis_name(&w->u.m, axis_fresh(&w->u.m, "seq", 2)),
+                        "seq_2");
+    assert_string_equal(axis_name(&w->u.m, axis_fresh(&w->u.m, "new", 2)),
+                        "new");
 }
 
 static void test_changes(void **state)
 {
     World *w = *state;
-    Module *m = &w->m;
+    Module *m = &w->u.m;
     Type scalar = type_scalar(m, DT_f32);
     Type t = type_with_axis(m, scalar, (TypeAxis){.axis = w->seq, .size = 16});
     Type two = type_with_axis(m, t, (TypeAxis){.axis = w->batch, .size = 8});
@@ -92,16 +90,16 @@ static void test_splits(void **state)
 {
     World *w = *state;
     TypeAxis a = {.axis = w->seq, .size = 16, .splits = &w->tp, .nsplits = 1};
-    assert_int_equal(type_local_size(&w->m, &a), 6);
+    assert_int_equal(type_local_size(&w->u.m, &a), 6);
     TypeInfo info = {.dtype = DT_bf16,
                      .axes = &a,
                      .naxes = 1,
                      .pending = &w->dp,
                      .npending = 1,
                      .pending_kind = PENDING_sum};
-    Type t = type_intern(&w->m, &info);
-    assert_int_equal(type_bytes(&w->m, t), 12);
-    assert_string_equal(type_str(&w->m, t), "bf16[seq/tp]+dp");
+    Type t = type_intern(&w->u.m, &info);
+    assert_int_equal(type_bytes(&w->u.m, t), 12);
+    assert_string_equal(type_str(&w->u.m, t), "bf16[seq/tp]+dp");
 }
 
 /* Products of hostile sizes stop at the largest number. */
@@ -110,9 +108,9 @@ static void test_saturation(void **state)
     World *w = *state;
     TypeAxis big[] = {{.axis = w->batch, .size = INT64_MAX / 2},
                       {.axis = w->seq, .size = 3}};
-    Type t = type_tensor(&w->m, DT_f64, big, 2);
-    assert_true(type_elements(&w->m, t) == INT64_MAX);
-    assert_true(type_bytes(&w->m, t) == INT64_MAX);
+    Type t = type_tensor(&w->u.m, DT_f64, big, 2);
+    assert_true(type_elements(&w->u.m, t) == INT64_MAX);
+    assert_true(type_bytes(&w->u.m, t) == INT64_MAX);
 }
 
 /* Lists are copied, the order of putting does not matter, 0 takes a flag
@@ -120,7 +118,7 @@ static void test_saturation(void **state)
 static void test_attrs(void **state)
 {
     World *w = *state;
-    Module *m = &w->m;
+    Module *m = &w->u.m;
     Axis axes[] = {w->batch, w->seq};
     AttrList l = {.n = 0}, k = {.n = 0};
     attr_put_axes(&l, AT_axes, axes, 2);
@@ -143,13 +141,13 @@ static void test_attrs(void **state)
 static void test_options(void **state)
 {
     World *w = *state;
-    option_set(&w->m, "accumulate", "4");
-    option_set(&w->m, "dtype", "bf16");
-    option_set(&w->m, "accumulate", "8");
-    assert_int_equal(option_int(&w->m, "accumulate", 1), 8);
-    assert_int_equal(option_int(&w->m, "dtype", 1), 1);
-    assert_int_equal(option_int(&w->m, "other", 2), 2);
-    assert_int_equal(w->m.options.n, 2);
+    option_set(&w->u.m, "accumulate", "4");
+    option_set(&w->u.m, "dtype", "bf16");
+    option_set(&w->u.m, "accumulate", "8");
+    assert_int_equal(option_int(&w->u.m, "accumulate", 1), 8);
+    assert_int_equal(option_int(&w->u.m, "dtype", 1), 1);
+    assert_int_equal(option_int(&w->u.m, "other", 2), 2);
+    assert_int_equal(w->u.m.options.n, 2);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, open_world, close_world)

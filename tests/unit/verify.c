@@ -9,11 +9,10 @@
 #include <cmocka.h>
 
 #include "ir/ir.h"
+#include "tests/unit/unit.h"
 
 typedef struct World {
-    Arena arena, scratch;
-    Diag diag;
-    Module m;
+    Unit u;
     Builder b;
     Value x; /* f32[a] */
 } World;
@@ -21,11 +20,8 @@ typedef struct World {
 static int open_world(void **state)
 {
     static World w;
-    Module *m = &w.m;
-    arena_init(&w.arena, "module");
-    arena_init(&w.scratch, "scratch");
-    diag_init(&w.diag, &w.arena);
-    module_init(m, &w.arena, &w.scratch, &w.diag);
+    Module *m = &w.u.m;
+    unit_open(&w.u);
     TypeAxis a = {.axis = axis_of(m, module_str(m, "a"), 4, (Loc){0}),
                   .size = 4};
     Fn *fn = fn_new(m, module_str(m, "f"), VIEW_global);
@@ -42,8 +38,7 @@ static int open_world(void **state)
 static int close_world(void **state)
 {
     World *w = *state;
-    arena_release(&w->scratch);
-    arena_release(&w->arena);
+    unit_close(&w->u);
     return 0;
 }
 
@@ -51,9 +46,9 @@ static int close_world(void **state)
 static void expect(World *w, const char *rule)
 {
     ReportView r;
-    assert_false(module_verify(&w->m));
-    assert_int_equal(w->diag.nerrors, 1);
-    diag_next(&w->diag, NULL, &r);
+    assert_false(module_verify(&w->u.m));
+    assert_int_equal(w->u.diag.nerrors, 1);
+    diag_next(&w->u.diag, NULL, &r);
     assert_int_equal(r.id, DIAG_ir_verify);
     if (!strstr(r.message, rule)) fail_msg("%s", r.message);
 }
@@ -62,7 +57,7 @@ static Value emit_body(World *w, Type t, Expr body)
 {
     AttrList l = {.n = 0};
     attr_put_id(&l, AT_body, body.id);
-    return emit(&w->b, OP_map, t, attr_intern(&w->m, &l), &w->x, 1);
+    return emit(&w->b, OP_map, t, attr_intern(&w->u.m, &l), &w->x, 1);
 }
 
 static Type type_of_x(World *w)
@@ -73,8 +68,8 @@ static Type type_of_x(World *w)
 static void test_sound(void **state)
 {
     World *w = *state;
-    emit_body(w, type_of_x(w), expr_arg(&w->m, 0, DT_f32));
-    assert_true(module_verify(&w->m));
+    emit_body(w, type_of_x(w), expr_arg(&w->u.m, 0, DT_f32));
+    assert_true(module_verify(&w->u.m));
 }
 
 static void test_operand_count(void **state)
@@ -82,7 +77,7 @@ static void test_operand_count(void **state)
     World *w = *state;
     AttrList l = {.n = 0};
     attr_put_axes(&l, AT_sum, NULL, 0);
-    emit(&w->b, OP_einsum, type_of_x(w), attr_intern(&w->m, &l), &w->x, 1);
+    emit(&w->b, OP_einsum, type_of_x(w), attr_intern(&w->u.m, &l), &w->x, 1);
     expect(w, "(V2)");
 }
 
@@ -91,14 +86,14 @@ static void test_function_gone(void **state)
     World *w = *state;
     AttrList l = {.n = 0};
     attr_put_id(&l, AT_fn, 7);
-    emit(&w->b, OP_call, type_of_x(w), attr_intern(&w->m, &l), &w->x, 1);
+    emit(&w->b, OP_call, type_of_x(w), attr_intern(&w->u.m, &l), &w->x, 1);
     expect(w, "(V3)");
 }
 
 static void test_order(void **state)
 {
     World *w = *state;
-    Value v = emit_body(w, type_of_x(w), expr_arg(&w->m, 0, DT_f32));
+    Value v = emit_body(w, type_of_x(w), expr_arg(&w->u.m, 0, DT_f32));
     w->b.fn->args[inst_of(w->b.fn, v)->first] = v;
     expect(w, "(V4)");
 }
@@ -106,17 +101,17 @@ static void test_order(void **state)
 static void test_types(void **state)
 {
     World *w = *state;
-    TypeAxis twice[] = {*type_axis(&w->m, type_of_x(w), (Axis){0}),
-                        *type_axis(&w->m, type_of_x(w), (Axis){0})};
-    Type t = type_tensor(&w->m, DT_f32, twice, 2);
-    emit_body(w, t, expr_arg(&w->m, 0, DT_f32));
+    TypeAxis twice[] = {*type_axis(&w->u.m, type_of_x(w), (Axis){0}),
+                        *type_axis(&w->u.m, type_of_x(w), (Axis){0})};
+    Type t = type_tensor(&w->u.m, DT_f32, twice, 2);
+    emit_body(w, t, expr_arg(&w->u.m, 0, DT_f32));
     expect(w, "(V5)");
 }
 
 static void test_no_type(void **state)
 {
     World *w = *state;
-    emit_body(w, (Type){0}, expr_arg(&w->m, 0, DT_f32));
+    emit_body(w, (Type){0}, expr_arg(&w->u.m, 0, DT_f32));
     expect(w, "(V5)");
 }
 
@@ -130,7 +125,7 @@ static void test_late_parameter(void **state)
 static void test_body_dtype(void **state)
 {
     World *w = *state;
-    Expr e = expr_cast(&w->m, DT_f64, expr_arg(&w->m, 0, DT_f32));
+    Expr e = expr_cast(&w->u.m, DT_f64, expr_arg(&w->u.m, 0, DT_f32));
     emit_body(w, type_of_x(w), e);
     expect(w, "(M3)");
 }
@@ -138,7 +133,7 @@ static void test_body_dtype(void **state)
 static void test_operand_dtype(void **state)
 {
     World *w = *state;
-    Expr e = expr_cast(&w->m, DT_f32, expr_arg(&w->m, 0, DT_f64));
+    Expr e = expr_cast(&w->u.m, DT_f32, expr_arg(&w->u.m, 0, DT_f64));
     emit_body(w, type_of_x(w), e);
     expect(w, "(M4)");
 }
@@ -146,21 +141,21 @@ static void test_operand_dtype(void **state)
 static void test_missing_operand(void **state)
 {
     World *w = *state;
-    emit_body(w, type_of_x(w), expr_arg(&w->m, 1, DT_f32));
+    emit_body(w, type_of_x(w), expr_arg(&w->u.m, 1, DT_f32));
     expect(w, "(M4)");
 }
 
 static void test_names(void **state)
 {
     World *w = *state;
-    module_add_fn(&w->m, fn_new(&w->m, w->b.fn->name, VIEW_global));
+    module_add_fn(&w->u.m, fn_new(&w->u.m, w->b.fn->name, VIEW_global));
     expect(w, "(FN2)");
 }
 
 static void test_parameter_type(void **state)
 {
     World *w = *state;
-    w->b.fn->params[0].type = type_scalar(&w->m, DT_f32);
+    w->b.fn->params[0].type = type_scalar(&w->u.m, DT_f32);
     expect(w, "(PA1)");
 }
 
@@ -168,7 +163,7 @@ static void test_result_type(void **state)
 {
     World *w = *state;
     builder_result(&w->b, w->x, (Port){0});
-    w->b.fn->results[0].type = type_scalar(&w->m, DT_f32);
+    w->b.fn->results[0].type = type_scalar(&w->u.m, DT_f32);
     expect(w, "(RE1)");
 }
 
@@ -176,8 +171,8 @@ static void test_result_type(void **state)
 static void test_one_error(void **state)
 {
     World *w = *state;
-    w->x = emit_body(w, type_of_x(w), expr_arg(&w->m, 1, DT_f32));
-    emit_body(w, type_scalar(&w->m, DT_i32), expr_arg(&w->m, 0, DT_f32));
+    w->x = emit_body(w, type_of_x(w), expr_arg(&w->u.m, 1, DT_f32));
+    emit_body(w, type_scalar(&w->u.m, DT_i32), expr_arg(&w->u.m, 0, DT_f32));
     expect(w, "(M4)");
 }
 
