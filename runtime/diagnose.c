@@ -22,7 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLOTS_NAMED = 2 };
+enum { SLOTS_NAMED = 2, PIECE = 8 << 20 };
 
 typedef struct Diagnosis {
     TitanWatch watch; /* first */
@@ -32,6 +32,7 @@ typedef struct Diagnosis {
     FILE *out;
     Census bad; /* of the first that is not finite */
     bool found;
+    char *piece; /* PIECE bytes, where the host does not reach the device's */
 } Diagnosis;
 
 /* ---------------------------------------------------------------- places -- */
@@ -94,6 +95,26 @@ static void print_moment(const TitanImage *im, const TitanMoment *at, FILE *out)
 
 /* ----------------------------------------------------------------- looks -- */
 
+/* N elements without gaps, piece by piece where they have to be fetched. */
+static TitanStatus count_dense(const Diagnosis *d, TitanBase base,
+                               uint64_t offset, uint32_t dtype, unsigned may,
+                               int64_t n, Census *c)
+{
+    TitanDevice *device = d->s->device;
+    unsigned bytes = titan_dtype_bytes(dtype);
+    if (device->arena[base]) {
+        census_add(c, dtype, may, device->arena[base] + offset, n);
+        return TITAN_OK;
+    }
+    for (int64_t done = 0, count; done < n; done += count) {
+        count = n - done < PIECE / bytes ? n - done : PIECE / bytes;
+        TRY(device_read(device, base, offset + (uint64_t)done * bytes, d->piece,
+                        (size_t)count * bytes));
+        census_add(c, dtype, may, d->piece, count);
+    }
+    return TITAN_OK;
+}
+
 /* Rows of the innermost span; the others count like an odometer. */
 static void count_result(const TitanImage *im, const TitanResult *r,
                          const char *at, Census *c)
@@ -127,14 +148,29 @@ static void report(Diagnosis *d, const TitanMoment *at, const TitanResult *r)
             census_words(&d->bad, words, sizeof words));
 }
 
+static TitanStatus count_moment(const Diagnosis *d, const TitanMoment *at,
+                                const TitanResult *r, Census *c)
+{
+    const TitanImage *im = d->s->im;
+    const TitanSpan *s = &im->spans[r->spans.first];
+    int64_t bytes = titan_dtype_bytes(r->dtype);
+    if (r->spans.n == 0 || (r->spans.n == 1 && s->bytes == bytes)) {
+        const TitanOperand *o =
+            &im->operands[at->command->operands.first + r->operand];
+        return count_dense(d, (TitanBase)o->base, offset_of(im, o, at),
+                           r->dtype, r->may, r->spans.n ? s->n : 1, c);
+    }
+    Window w;
+    TRY(open_result(d, at, r, &w));
+    count_result(im, r, w.at, c);
+    return window_close(d->s->device, &w, false);
+}
+
 static TitanStatus look(Diagnosis *d, const TitanMoment *at,
                         const TitanResult *r)
 {
-    Window w;
-    TRY(open_result(d, at, r, &w));
     d->bad = (Census){0};
-    count_result(d->s->im, r, w.at, &d->bad);
-    TRY(window_close(d->s->device, &w, false));
+    TRY(count_moment(d, at, r, &d->bad));
     if (!census_bad(&d->bad)) return TITAN_OK;
     d->found = true;
     d->watch.stop = d->look;
@@ -209,51 +245,55 @@ TitanStatus diagnose_inject(const Suspect *s, const TitanEntry *e, FILE *out)
 /* -------------------------------------------------------------- diagnose -- */
 
 /* What the step begins with. */
-static TitanStatus look_at_slot(const Suspect *s, const TitanSlot *slot,
-                                uint32_t *bad, FILE *out)
+static TitanStatus look_at_slot(const Diagnosis *d, const TitanSlot *slot,
+                                uint32_t *bad)
 {
-    const TitanImage *im = s->im;
+    const TitanImage *im = d->s->im;
     char words[160];
     Census c = {0};
-    Window w;
-    int64_t n = titan_elements(im, slot->axes);
-    size_t bytes = (size_t)n * titan_dtype_bytes(slot->dtype);
+    bool param = slot->role == TITAN_ROLE_param;
     if (!titan_dtype_is_float(slot->dtype)) return TITAN_OK;
-    TRY(window_open(s->device, TITAN_BASE_persistent, slot->offset, bytes, true,
-                    &w));
     /* Only of a parameter it is known that it is finite. */
-    unsigned may =
-        slot->role == TITAN_ROLE_param ? 0 : TITAN_MAY_plus | TITAN_MAY_minus;
-    census_add(&c, slot->dtype, may, w.at, n);
-    TRY(window_close(s->device, &w, false));
+    unsigned may = param ? 0 : TITAN_MAY_plus | TITAN_MAY_minus;
+    TRY(count_dense(d, TITAN_BASE_persistent, slot->offset, slot->dtype, may,
+                    titan_elements(im, slot->axes), &c));
     if (census_bad(&c) && (*bad)++ < SLOTS_NAMED)
-        fprintf(out, "  before the step: %s '%s' has %s\n",
-                slot->role == TITAN_ROLE_param ? "parameter" : "state",
-                titan_string(im, slot->path),
+        fprintf(d->out, "  before the step: %s '%s' has %s\n",
+                param ? "parameter" : "state", titan_string(im, slot->path),
                 census_words(&c, words, sizeof words));
     return TITAN_OK;
 }
 
-static TitanStatus look_at_slots(const Suspect *s, FILE *out)
+static TitanStatus look_at_slots(const Diagnosis *d)
 {
     uint32_t bad = 0;
-    for (uint32_t i = 0; i < s->im->nslots; i++)
-        TRY(look_at_slot(s, &s->im->slots[i], &bad, out));
+    for (uint32_t i = 0; i < d->s->im->nslots; i++)
+        TRY(look_at_slot(d, &d->s->im->slots[i], &bad));
     if (bad > SLOTS_NAMED)
-        fprintf(out, "  and %" PRIu32 " more parameters and states\n",
+        fprintf(d->out, "  and %" PRIu32 " more parameters and states\n",
                 bad - SLOTS_NAMED);
+    return TITAN_OK;
+}
+
+static TitanStatus look_at_step(Diagnosis *d, const TitanEntry *e)
+{
+    TRY(look_at_slots(d));
+    TRY(device_watch(d->s->device, e, e->until, &d->watch));
+    if (!d->found)
+        fprintf(d->out,
+                "  all %" PRId64 " float tensors up to the update are finite\n",
+                d->seen);
+    fflush(d->out);
     return TITAN_OK;
 }
 
 TitanStatus diagnose_run(const Suspect *s, const TitanEntry *e, FILE *out)
 {
     Diagnosis d = {.watch = {.after = after}, .s = s, .out = out, .look = true};
-    TRY(look_at_slots(s, out));
-    TRY(device_watch(s->device, e, e->until, &d.watch));
-    if (!d.found)
-        fprintf(out,
-                "  all %" PRId64 " float tensors up to the update are finite\n",
-                d.seen);
-    fflush(out);
-    return TITAN_OK;
+    d.piece = malloc(PIECE);
+    if (!d.piece)
+        return titan_fail(s->device->story, TITAN_UNAVAILABLE, "out of memory");
+    TitanStatus st = look_at_step(&d, e);
+    free(d.piece);
+    return st;
 }

@@ -120,7 +120,15 @@ static TitanStatus watch(TitanDevice *d, const TitanEntry *e, uint32_t runs,
     return TITAN_OK;
 }
 
-static const DeviceClass class = {.watch = watch};
+static TitanStatus fetch(TitanDevice *d, TitanBase base, uint64_t offset,
+                         void *to, size_t bytes)
+{
+    (void)base;
+    memcpy(to, (const char *)((World *)d)->memory + offset, bytes);
+    return TITAN_OK;
+}
+
+static const DeviceClass class = {.watch = watch, .read = fetch};
 
 static void begin(World *y)
 {
@@ -181,6 +189,32 @@ static void looks_at_what_there_was(void **state)
                 "  all 2 float tensors up to the update are finite\n");
 }
 
+/* A device whose memory is its own, and a result without gaps. */
+static void fetches_what_it_cannot_reach(void **state)
+{
+    (void)state;
+    static const Inject none;
+    World y;
+    begin(&y);
+    y.device.arena[TITAN_BASE_frame] = NULL;
+    y.device.arena[TITAN_BASE_persistent] = NULL;
+    y.memory[0] = INFINITY;
+    y.memory[40 + 2] = NAN; /* row 0, column 2 of layer 1 */
+    static const char strided[] =
+        "  before the step: parameter 'w' has 1 inf among 1 elements, the "
+        "first at 0\n"
+        "  first in the forward pass: 'x' (map, m.tt:5) in train, layer = 1\n"
+        "  it has 1 nan among 6 elements, the first at 2\n";
+    expect_said(&y, &none, strided);
+    result.spans = (TitanRange){1, 1};
+    y.memory[0] = 0;
+    expect_said(
+        &y, &none,
+        "  first in the forward pass: 'x' (map, m.tt:5) in train, layer = 1\n"
+        "  it has 1 nan among 3 elements, the first at 2\n");
+    result.spans = (TitanRange){0, 2};
+}
+
 static void finds_its_own_fault(void **state)
 {
     (void)state;
@@ -202,6 +236,7 @@ int main(void)
         cmocka_unit_test(reads_faults),
         cmocka_unit_test(names_the_first),
         cmocka_unit_test(looks_at_what_there_was),
+        cmocka_unit_test(fetches_what_it_cannot_reach),
         cmocka_unit_test(finds_its_own_fault),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
