@@ -121,7 +121,7 @@ typedef struct Sm90Mma {
     uint32_t b_run, b_skip;
 } Sm90Mma;
 
-/* acc: n / 2 f32 values, replaced.  a: a descriptor, or 4 * steps i32.  start:
+/* acc: n / 2 f32 values, replaced.  a: a descriptor, or 4 * steps i32.  add:
  * i1, whether the first step adds to what acc holds; false: acc is overwritten.
  * Warpgroup. */
 void sm90_mma(const Site *s, const Sm90Mma *op, LV *acc, const LV *a, LV b,

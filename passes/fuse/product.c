@@ -14,6 +14,7 @@ enum {
     MOST_PRODUCTS = 2,
     MOST_VALUES = 4, /* read, and written */
     MOST_CLUSTERS = 8,
+    MOST_AXES = 5, /* of the copy engine, if none of them fold */
     ROW_UNIT = 8,
     FEWEST = 1 << 16 /* elements of a product worth it */
 };
@@ -68,6 +69,7 @@ static bool is_product(const Graph *g, uint32_t node)
     return is_narrow(d) && type_dtype(m, b) == d && (to == d || to == DT_f32) &&
            attr_dtype(m, in->attr, AT_acc, DT_f32) == DT_f32 &&
            has_rows(m, a) && has_rows(m, b) && has_rows(m, in->type) &&
+           type_info(m, in->type)->naxes <= MOST_AXES &&
            type_elements(m, in->type) >= FEWEST;
 }
 
