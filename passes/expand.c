@@ -14,7 +14,8 @@
  * the place of their slot where nobody reads the old value afterwards.
  *
  * The axes of repeats are outermost in memory, so that one turn's part of a
- * stacked value is in one piece; axes of tiles are not.
+ * stacked value is in one piece; axes of tiles are not.  A renamed axis stays
+ * where it was (expand/order.c).
  */
 #include "expand/expand.h"
 
