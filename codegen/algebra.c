@@ -39,9 +39,26 @@ static bool is_scalar(const Kir *k, Node n, ScalarOp sc)
     return in->op == KN_scalar && in->sc == sc && in->dtype == DT_f32;
 }
 
-static uint32_t depth(const Kir *k, Node n)
+/* Whether a node of a nest is one of an element: it depends on more than the
+ * column. */
+static bool is_element(const Kir *k, Node n, LoopId columns)
 {
-    return k->loops.at[node_info(k, n)->loop].depth;
+    const NodeInfo *in = node_info(k, n);
+    if (in->op == KN_piece) return true;
+    if (in->loop != columns)
+        return k->loops.at[in->loop].kind == LOOP_rows;
+    return ix_uses(k, in->ix, k->loops.at[columns].parent) ||
+           is_element(k, in->a, columns) || is_element(k, in->b, columns) ||
+           is_element(k, in->c, columns);
+}
+
+/* How often a node is made: for each element, column, row, or less. */
+static uint32_t often(const Kir *k, Node n)
+{
+    LoopId at = node_info(k, n)->loop;
+    uint32_t depth = 2 * k->loops.at[at].depth;
+    if (k->loops.at[at].kind != LOOP_columns) return depth;
+    return depth + is_element(k, n, at);
 }
 
 static Node f32_op(Kir *k, ScalarOp sc, Node a, Node b)
@@ -63,6 +80,11 @@ static Node linear(Kir *k, Node x, double scale, Node add)
     return node_scalar(k, SC_fma, DT_f32, x, c, add);
 }
 
+static bool is_sum(const Kir *k, Node n)
+{
+    return is_scalar(k, n, SC_add) || is_scalar(k, n, SC_sub);
+}
+
 /* scale * x + add; add may be none. */
 static Node affine(Kir *k, Node x, double scale, Node add)
 {
@@ -75,13 +97,15 @@ static Node affine(Kir *k, Node x, double scale, Node add)
         return affine(k, in.a, scale * number(k, in.b), add);
     if (is_scalar(k, x, SC_mul) && is_number(k, in.a))
         return affine(k, in.b, scale * number(k, in.a), add);
+    if (is_scalar(k, x, SC_mul) && is_sum(k, in.a) && scale != 1 && !add.id)
+        return f32_op(k, SC_mul, affine(k, in.a, scale, add), in.b);
     if (is_scalar(k, x, SC_neg)) return affine(k, in.a, -scale, add);
     bool minus = is_scalar(k, x, SC_sub);
     if (minus || is_scalar(k, x, SC_add)) {
         double second = minus ? -scale : scale;
-        if (depth(k, in.a) > depth(k, in.b))
+        if (often(k, in.a) > often(k, in.b))
             return affine(k, in.a, scale, affine(k, in.b, second, add));
-        if (depth(k, in.b) > depth(k, in.a))
+        if (often(k, in.b) > often(k, in.a))
             return affine(k, in.b, second, affine(k, in.a, scale, add));
     }
     /* a masked score: the value that its maximum reads too */

@@ -280,7 +280,7 @@ static bool has_wides(const Run *r)
 
 static void step_at_once(Run *r, LV i, bool full)
 {
-    LV step = core_step(r->c, i);
+    LV step = core_step(r->c, i, full ? STEP_full : STEP_mixed);
     issue_dots(r, i);
     wait_dots(r, 0);
     release(r, i, false);
@@ -293,15 +293,57 @@ static void step_at_once(Run *r, LV i, bool full)
     release(r, i, true);
 }
 
+/* Warpgroups issue their products in turn, so that one's nests run under
+ * another's products: group g passes on to the next at barrier 1 + g. */
+static LV turn_of(const Core *c, bool next)
+{
+    LLVMBuilderRef b = c->e->s.b;
+    LV g = core_add(c, c->group, core_i32(c, next));
+    LV last = core_i32(c, c->t->groups - 1);
+    LV over = LLVMBuildICmp(b, LLVMIntUGT, g, last, "");
+    g = LLVMBuildSelect(b, over, core_i32(c, 0), g, "");
+    return core_add(c, g, core_i32(c, 1));
+}
+
+enum { TURN_THREADS = 2 * SM90_GROUP };
+
+static void take_turn(Core *c)
+{
+    if (c->t->takes_turns)
+        sm90_sync_at(&c->e->s, turn_of(c, false), TURN_THREADS);
+}
+
+static void pass_turn(Core *c)
+{
+    if (c->t->takes_turns)
+        sm90_arrive_at(&c->e->s, turn_of(c, true), TURN_THREADS);
+}
+
+/* One more turn is passed on than is taken: the last group begins. */
+static void only_group(Core *c, uint32_t group, void (*fn)(Core *c))
+{
+    LLVMBuilderRef b = c->e->s.b;
+    LLVMBasicBlockRef then = emit_block(c->e, "turn");
+    LLVMBasicBlockRef on = emit_block(c->e, "on");
+    LV is = LLVMBuildICmp(b, LLVMIntEQ, c->group, core_i32(c, group), "");
+    LLVMBuildCondBr(b, is, then, on);
+    LLVMPositionBuilderAtEnd(b, then);
+    fn(c);
+    LLVMBuildBr(b, on);
+    LLVMPositionBuilderAtEnd(b, on);
+}
+
 static void step_lagging(Run *r, LV i, bool full)
 {
     LLVMBuilderRef b = r->c->e->s.b;
-    LV step = core_step(r->c, i);
     LV before = LLVMBuildSub(b, i, core_i32(r->c, 1), "");
+    take_turn(r->c);
     issue_dots(r, i);
-    wait_dots(r, issue_wides(r, before));
+    uint32_t pending = issue_wides(r, before);
+    pass_turn(r->c);
+    wait_dots(r, pending);
     release(r, i, false);
-    run_nests(r, i, step, full);
+    run_nests(r, i, core_step(r->c, i, full ? STEP_full : STEP_mixed), full);
     wait_wides(r);
     release(r, before, true);
     rescale_wide(r);
@@ -322,11 +364,12 @@ static void run_steps(Run *r, LV from, uint32_t n, StepFn *step)
 {
     Core *c = r->c;
     LV one = core_i32(c, 1);
-    CoreLoop l = core_loop(c, from, c->mixed, r->state, n);
+    CoreLoop l = core_loop(c, from, COUNT_mixed, r->state, n);
     step(r, l.i, false);
     core_loop_end(c, &l, r->state, one);
     if (!c->t->listed) return;
-    CoreLoop f = core_loop(c, larger(r, from, c->mixed), c->total, r->state, n);
+    CoreLoop f = core_loop(c, larger(r, from, core_count(c, COUNT_mixed)),
+                           COUNT_run, r->state, n);
     step(r, f.i, true);
     core_loop_end(c, &f, r->state, one);
 }
@@ -338,10 +381,11 @@ static void run_lagging(Run *r)
     issue_dots(r, zero);
     wait_dots(r, 0);
     release(r, zero, false);
-    run_nests(r, zero, core_step(c, zero), false);
+    run_nests(r, zero, core_step(c, zero, STEP_either), false);
     pack_pairs(r);
     run_steps(r, core_i32(c, 1), r->nstate + r->npairs, step_lagging);
-    LV last = LLVMBuildSub(c->e->s.b, c->total, core_i32(c, 1), "");
+    LV last =
+        LLVMBuildSub(c->e->s.b, core_count(c, COUNT_run), core_i32(c, 1), "");
     issue_wides(r, last);
     wait_wides(r);
     release(r, last, true);
@@ -352,7 +396,8 @@ static void run_if_any(Run *r)
 {
     Core *c = r->c;
     LLVMBuilderRef b = c->e->s.b;
-    LV any = LLVMBuildICmp(b, LLVMIntSGT, c->total, core_i32(c, 0), "");
+    LV any = LLVMBuildICmp(b, LLVMIntSGT, core_count(c, COUNT_run),
+                           core_i32(c, 0), "");
     LV *before = NEW_ARRAY(c->e->k->arena, LV, (size_t)r->nstate + 1);
     memcpy(before, r->state, r->nstate * sizeof *before);
     LLVMBasicBlockRef from = LLVMGetInsertBlock(b);
@@ -417,8 +462,10 @@ static void run_pass(Core *c, uint32_t pass)
 void core_consume(Core *c)
 {
     const Kir *k = c->e->k;
+    if (c->t->takes_turns) only_group(c, c->t->groups - 1, pass_turn);
     for (uint32_t p = 0; p < c->t->passes.n; p++)
         run_pass(c, p);
+    if (c->t->takes_turns) only_group(c, 0, take_turn);
     const Loop *items = &k->loops.at[c->t->items];
     for (uint32_t i = 0; i < items->body.n; i++) {
         const NodeInfo *in = node_info(k, items->body.at[i]);

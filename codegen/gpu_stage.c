@@ -104,7 +104,8 @@ static void stage_step(Core *c, uint32_t pass, LV i)
     LV *x = NEW_ARRAY(e->k->arena, LV, (size_t)c->t->staged.n * per);
     LV number, parity;
     core_stage_slot(c, pass, i, &number, &parity);
-    emit_enter(e, c->t->passes.at[pass].blocks, core_index(c, core_step(c, i)));
+    emit_enter(e, c->t->passes.at[pass].blocks,
+               core_index(c, core_step(c, i, STEP_either)));
     for (uint32_t v = 0; v < c->t->staged.n; v++)
         for (uint32_t u = 0; u < per; u++, n++)
             if (staged_in(c, &c->t->staged.at[v], pass))
@@ -128,7 +129,7 @@ static void stage_step(Core *c, uint32_t pass, LV i)
 void core_stage(Core *c)
 {
     for (uint32_t pass = 0; pass < c->t->passes.n; pass++) {
-        CoreLoop l = core_loop(c, core_i32(c, 0), c->total, NULL, 0);
+        CoreLoop l = core_loop(c, core_i32(c, 0), COUNT_run, NULL, 0);
         stage_step(c, pass, l.i);
         core_loop_end(c, &l, NULL, core_i32(c, 1));
     }

@@ -5,7 +5,7 @@
  * those that are not empty: the ones whose conditions have to be asked from
  * the front, the full ones from the back.
  *
- *     list_offset    mixed, full: two words
+ *     list_offset    how many are mixed, how many there are: two words
  *          + 16      numbers of steps, 16 bits each
  *
  * Where conditions read integers per column, the warps first find the least
@@ -75,7 +75,7 @@ static LoopId blocks_of(const Core *c, const TensorVector *v)
 static void scan_columns(Core *c, const TensorVector *v)
 {
     Emit *e = c->e;
-    CoreLoop l = core_loop(c, c->warp, core_i32(c, c->t->nblocks), NULL, 0);
+    CoreLoop l = core_loop(c, c->warp, COUNT_all, NULL, 0);
     LV lo, hi;
     emit_enter(e, blocks_of(c, v), core_index(c, l.i));
     scan_vector(c, v, &lo, &hi);
@@ -194,11 +194,12 @@ static void make_list(Core *c)
     Ranges r = {{0}, {0}};
     row_ranges(c, &r);
     LV zero = core_i32(c, 0), counts[] = {zero, zero};
-    CoreLoop l = core_loop(c, zero, core_i32(c, c->t->nblocks), counts, 2);
+    CoreLoop l = core_loop(c, zero, COUNT_all, counts, 2);
     list_turn(c, l.i, &r, counts);
     core_loop_end(c, &l, counts, core_i32(c, WARP));
     LLVMBuildStore(b, counts[0], place(c, zero, 0, c->t->list_offset));
-    LLVMBuildStore(b, counts[1], place(c, zero, 0, c->t->list_offset + 4));
+    LLVMBuildStore(b, core_add(c, counts[0], counts[1]),
+                   place(c, zero, 0, c->t->list_offset + 4));
 }
 
 void core_list(Core *c)
@@ -220,19 +221,6 @@ void core_list(Core *c)
     make_list(c);
     LLVMBuildBr(b, on);
     LLVMPositionBuilderAtEnd(b, on);
-}
-
-void core_counts(Core *c)
-{
-    LLVMBuilderRef b = c->e->s.b;
-    LV zero = core_i32(c, 0);
-    c->mixed = c->total = core_i32(c, c->t->nblocks);
-    if (!c->t->listed) return;
-    c->mixed =
-        LLVMBuildLoad2(b, word(c), place(c, zero, 0, c->t->list_offset), "");
-    LV full = LLVMBuildLoad2(b, word(c),
-                             place(c, zero, 0, c->t->list_offset + 4), "");
-    c->total = core_add(c, c->mixed, full);
 }
 
 /* How many steps of an item are not empty, as far as that is known now. */

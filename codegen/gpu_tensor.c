@@ -38,15 +38,26 @@ static LV bytes_at(const Core *c, LV x, int64_t by, int64_t plus)
     return core_add(c, c->base, core_add(c, at, core_i32(c, plus)));
 }
 
-/* The number of the i-th step. */
-LV core_step(const Core *c, LV i)
+LV core_count(const Core *c, CoreCount which)
+{
+    if (!c->t->listed || which == COUNT_all) return core_i32(c, c->t->nblocks);
+    LV at = core_i32(c, c->t->list_offset + (which == COUNT_run ? 4 : 0));
+    LV p = sm90_at(&c->e->s, core_add(c, c->base, at));
+    return LLVMBuildLoad2(c->e->s.b, LLVMInt32TypeInContext(c->e->s.cx), p, "");
+}
+
+LV core_step(const Core *c, LV i, CoreClass class)
 {
     LLVMBuilderRef b = c->e->s.b;
+    LV at = i;
     if (!c->t->listed) return i;
-    LV from_end = LLVMBuildSub(b, i, c->mixed, "");
-    from_end = LLVMBuildSub(b, core_i32(c, c->t->nblocks - 1), from_end, "");
-    LV front = LLVMBuildICmp(b, LLVMIntSLT, i, c->mixed, "");
-    LV at = LLVMBuildSelect(b, front, i, from_end, "");
+    if (class != STEP_mixed) {
+        LV mixed = core_count(c, COUNT_mixed);
+        at = core_add(c, mixed, core_i32(c, c->t->nblocks - 1));
+        at = LLVMBuildSub(b, at, i, "");
+        LV front = LLVMBuildICmp(b, LLVMIntSLT, i, mixed, "");
+        if (class == STEP_either) at = LLVMBuildSelect(b, front, i, at, "");
+    }
     LV p = sm90_at(&c->e->s, bytes_at(c, at, 2, c->t->list_offset + 16));
     LLVMTypeRef half = LLVMInt16TypeInContext(c->e->s.cx);
     return LLVMBuildZExt(b, LLVMBuildLoad2(b, half, p, ""),
@@ -75,8 +86,12 @@ static uint32_t passes_before(const Core *c, uint32_t pass, uint32_t panel)
 static Ring ring_at(const Core *c, uint32_t passes, LV i)
 {
     LLVMBuilderRef b = c->e->s.b;
-    LV before = LLVMBuildMul(b, c->total, core_i32(c, passes), "");
-    LV n = core_add(c, before, i), slots = core_i32(c, c->t->slots);
+    LV n = i, slots = core_i32(c, c->t->slots);
+    if (passes > 0) {
+        LV before = core_count(c, COUNT_run);
+        before = LLVMBuildMul(b, before, core_i32(c, passes), "");
+        n = core_add(c, before, i);
+    }
     LV turn = LLVMBuildUDiv(b, n, slots, "");
     return (Ring){LLVMBuildURem(b, n, slots, ""),
                   LLVMBuildAnd(b, turn, core_i32(c, 1), "")};
@@ -127,7 +142,7 @@ bool core_reads(const Core *c, uint32_t pass, uint32_t panel, bool dots)
 
 /* ------------------------------------------------------------------- loops */
 
-CoreLoop core_loop(Core *c, LV from, LV to, LV *carried, unsigned n)
+CoreLoop core_loop(Core *c, LV from, CoreCount to, LV *carried, unsigned n)
 {
     LLVMBuilderRef b = c->e->s.b;
     LLVMBasicBlockRef before = LLVMGetInsertBlock(b);
@@ -145,7 +160,8 @@ CoreLoop core_loop(Core *c, LV from, LV to, LV *carried, unsigned n)
         LLVMAddIncoming(l.phis[i], &carried[i], &before, 1);
         carried[i] = l.phis[i];
     }
-    LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntSLT, l.i, to, ""), body, l.exit);
+    LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntSLT, l.i, core_count(c, to), ""),
+                    body, l.exit);
     LLVMPositionBuilderAtEnd(b, body);
     return l;
 }
@@ -186,7 +202,9 @@ static void load_panel(Core *c, uint32_t panel, LV to, LV bar)
 static void feed_step(Core *c, uint32_t pass, LV i)
 {
     Emit *e = c->e;
-    emit_enter(e, c->t->passes.at[pass].blocks, core_index(c, core_step(c, i)));
+    /* the places of panels are said by the steps of the first pass */
+    emit_enter(e, c->t->passes.at[0].blocks,
+               core_index(c, core_step(c, i, STEP_either)));
     for (uint32_t p = 0; p < c->t->panels.n; p++) {
         bool read =
             core_reads(c, pass, p, true) || core_reads(c, pass, p, false);
@@ -207,7 +225,7 @@ static void feed(Core *c)
             load_panel(c, p, panel_address(c, &c->t->panels.at[p], zero),
                        own_barrier(c));
     for (uint32_t pass = 0; pass < c->t->passes.n; pass++) {
-        CoreLoop l = core_loop(c, zero, c->total, NULL, 0);
+        CoreLoop l = core_loop(c, zero, COUNT_run, NULL, 0);
         feed_step(c, pass, l.i);
         core_loop_end(c, &l, NULL, core_i32(c, 1));
     }
@@ -223,7 +241,7 @@ void core_wait_full(Core *c, uint32_t pass, uint32_t panel, LV i)
 
 void core_release(Core *c, uint32_t pass, uint32_t panel, LV i)
 {
-    Ring s = slot_of(c, pass, panel, i);
+    Ring s = slot_of(c, pass, panel, sm90_again(&c->e->s, i));
     LV one = LLVMBuildICmp(c->e->s.b, LLVMIntEQ, c->lane, core_i32(c, 0), "");
     sm90_mbar_arrive_if(&c->e->s, core_barrier(c, panel, s.number, true), one);
 }
@@ -392,7 +410,6 @@ void emit_tensor(Emit *e)
     only_if(c, is_number(c, sm90_thread(&e->s), 0), make_barriers);
     core_list(c);
     sm90_sync_block(&e->s);
-    core_counts(c);
     LV feeds = LLVMBuildICmp(b, LLVMIntULT, c->warp, core_i32(c, 4), "");
     LLVMBasicBlockRef producer = emit_block(e, "feed");
     LLVMBasicBlockRef consumer = emit_block(e, "consume");

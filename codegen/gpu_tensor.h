@@ -13,15 +13,20 @@ typedef struct Core {
     LV base;       /* of shared memory, a 32-bit address */
     LV warp, lane; /* of this thread */
     LV item, group;
-    LV mixed, total; /* steps that need their conditions; all that are run */
-    uint32_t nown;   /* panels of the rows */
+    uint32_t nown; /* panels of the rows */
 } Core;
 
 /* gpu_tensor.c */
 LV core_i32(const Core *c, int64_t i);
 LV core_add(const Core *c, LV x, LV y);
 LV core_index(const Core *c, LV x); /* as an index */
-LV core_step(const Core *c, LV i);  /* the number of the i-th step */
+/* Steps: those that need their conditions, all that are run, all there are.
+ * The first two are read anew each time, rather than held. */
+typedef enum CoreCount { COUNT_mixed, COUNT_run, COUNT_all } CoreCount;
+LV core_count(const Core *c, CoreCount which);
+/* The number of the i-th step that is run. */
+typedef enum CoreClass { STEP_mixed, STEP_full, STEP_either } CoreClass;
+LV core_step(const Core *c, LV i, CoreClass class);
 bool core_reads(const Core *c, uint32_t pass, uint32_t panel, bool dots);
 /* for (i = from; i < to; i += by), with values that go round. */
 typedef struct CoreLoop {
@@ -29,7 +34,7 @@ typedef struct CoreLoop {
     LV i, *phis;
     unsigned n;
 } CoreLoop;
-CoreLoop core_loop(Core *c, LV from, LV to, LV *carried, unsigned n);
+CoreLoop core_loop(Core *c, LV from, CoreCount to, LV *carried, unsigned n);
 void core_loop_end(Core *c, CoreLoop *l, LV *carried, LV by);
 /* Of step i of a pass: wait for a panel, give its slot back, multiply. */
 void core_wait_full(Core *c, uint32_t pass, uint32_t panel, LV i);
@@ -51,7 +56,6 @@ LV stage_guard(Core *c, Node n, LoopId loop);
 
 /* gpu_steps.c: the list of steps by class. */
 void core_list(Core *c);
-void core_counts(Core *c);
 bool core_backward(Core *c); /* whether the last items have more to do */
 
 /* gpu_consume.c: sweeps and results of a warpgroup. */

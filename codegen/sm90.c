@@ -133,6 +133,11 @@ LV sm90_i64(const Site *s, uint64_t i)
     return LLVMConstInt(LLVMInt64TypeInContext(s->cx), i, false);
 }
 
+LV sm90_again(const Site *s, LV x)
+{
+    return assembly(s, false, i32_type(s), "", "=r,0", &x, 1);
+}
+
 static LV special(const Site *s, const char *text)
 {
     return assembly(s, true, i32_type(s), text, "=r", NULL, 0);

@@ -40,6 +40,9 @@ LV sm90_block(const Site *s);
 LV sm90_blocks(const Site *s);
 
 LV sm90_i32(const Site *s, int64_t i);
+/* The same i32, of which nothing is known: what follows from it is computed
+ * again where it is used, instead of being held in registers. */
+LV sm90_again(const Site *s, LV x);
 LV sm90_i64(const Site *s, uint64_t i);
 
 /* ------------------------------------------------------- shared memory -- */

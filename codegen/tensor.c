@@ -13,7 +13,10 @@
 #include "sm90.h"
 #include "tensor.h"
 
-enum { MOST_TERMS = 256, MOST_STEPS = 16384, SPARE = 36, SPARE_LATE = 24 };
+enum { MOST_TERMS = 256, MOST_STEPS = 16384, SPARE = 30, SPARE_LATE = 24 };
+enum { SIMPLE = 6 }; /* functions of a pair that few registers suffice for */
+/* Below so many terms the nests take longer than the products. */
+enum { SHORT_TERMS = 128 };
 enum { RESERVE = 2560 }; /* bytes for what is staged, and tables */
 
 typedef struct Cores {
@@ -261,6 +264,26 @@ static uint32_t budget(uint32_t groups)
     return groups == 3 ? 160 : 240;
 }
 
+static uint32_t count_ops(const Module *m, Expr e)
+{
+    const ExprInfo *x = expr_info(m, e);
+    uint32_t n = x->nargs > 0 && x->op != SC_cast && x->op != SC_stop;
+    for (unsigned i = 0; i < x->nargs; i++)
+        n += count_ops(m, x->args[i]);
+    return n;
+}
+
+/* Functions that make the pairs of one element, and its bounds. */
+static uint32_t pair_ops(const Cores *c, int64_t columns)
+{
+    const Fn *fn = c->l->fn;
+    uint32_t n = size_of(c, columns_of(c)) % columns ? 2 : 0;
+    for (uint32_t v = fn->nparams; v < fn->ninsts; v++)
+        if (c->fit.role[v] == TILE_pair && fn->insts[v].op == OP_map)
+            n += count_ops(c->l->m, attr_expr(c->l->m, fn->insts[v].attr));
+    return n;
+}
+
 static bool registers_fit(const TensorTile *t, const Shape *s)
 {
     uint32_t wide = 0, pairs = 0, step = (uint32_t)s->columns;
@@ -322,6 +345,17 @@ static void place_tables(TensorTile *t)
     }
 }
 
+/* Of all products of a pair. */
+static int64_t terms_of(const TensorTile *t)
+{
+    int64_t n = 0;
+    for (uint32_t i = 0; i < t->dots.n; i++)
+        n += t->panels.at[t->dots.at[i].own].terms;
+    for (uint32_t i = 0; i < t->sweeps.n; i++)
+        n += t->sweeps.at[i].terms;
+    return n;
+}
+
 static void set_shape(Cores *c, const Shape *s)
 {
     TensorTile *t = c->t;
@@ -330,6 +364,7 @@ static void set_shape(Cores *c, const Shape *s)
     t->columns = s->columns;
     t->lags = s->lags;
     t->registers = budget(s->groups);
+    t->takes_turns = s->lags && s->groups > 1 && terms_of(t) <= SHORT_TERMS;
     int64_t n = size_of(c, columns_of(c));
     t->nblocks = (n + t->columns - 1) / t->columns *
                  axes_extent(c->l, c->swept.at, c->swept.n - 1);
@@ -349,9 +384,11 @@ static bool choose_shape(Cores *c)
 {
     static const Shape shapes[] = {
         {3, 128, true}, {2, 128, true}, {2, 64, true}, {2, 128, false},
-        {2, 64, false}, {1, 64, true},  {1, 64, false}};
+        {2, 64, false}, {1, 128, true}, {1, 64, true}, {1, 64, false}};
     for (uint32_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         if (!registers_fit(c->t, &shapes[i]) || is_loose(c, &shapes[i]))
+            continue;
+        if (shapes[i].groups == 3 && pair_ops(c, shapes[i].columns) > SIMPLE)
             continue;
         set_shape(c, &shapes[i]);
         for (uint32_t slots = 4; slots >= 2; slots--)

@@ -85,6 +85,7 @@ struct TensorTile {
     int64_t nblocks;    /* steps of a whole sweep */
     uint32_t slots;     /* of each swept panel */
     bool lags;          /* wide products run under the next block's nests */
+    bool takes_turns;   /* warpgroups issue their products in turn */
     uint32_t registers; /* of a consumer's thread */
     LoopId items;
     VEC(Panel) panels;

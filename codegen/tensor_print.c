@@ -26,9 +26,10 @@ static void print_map(const TitanMap *m, Buf *out)
 
 void tensor_print(const TensorTile *t, const Kir *k, Buf *out)
 {
-    buf_printf(out, "tensor %u groups %lld x %lld slots %u%s%s shared %u\n",
+    buf_printf(out, "tensor %u groups %lld x %lld slots %u%s%s%s shared %u\n",
                t->groups, (long long)t->lines, (long long)t->columns, t->slots,
-               t->lags ? " lags" : "", t->listed ? " listed" : "", t->shared);
+               t->lags ? " lags" : "", t->takes_turns ? " turns" : "",
+               t->listed ? " listed" : "", t->shared);
     for (uint32_t i = 0; i < t->panels.n; i++)
         print_panel(k, &t->panels.at[i], out);
     for (uint32_t i = 0; i < t->maps.n; i++)
