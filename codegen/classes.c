@@ -75,15 +75,29 @@ static void find_conditions(Kir *k, TensorTile *t, Node n, bool *seen)
     if (is_op(&in, SC_where)) add_condition(k, t, in.a);
     find_conditions(k, t, in.b, seen);
     find_conditions(k, t, in.c, seen);
+    find_conditions(k, t, kept_node(k, t, n), seen);
     if (!is_op(&in, SC_where)) find_conditions(k, t, in.a, seen);
 }
 
-static bool folds(const Kir *k, Node n, Node condition, double *out);
+/* A value of which a condition may make a known one. */
+typedef struct Folding {
+    const Kir *k;
+    const TensorTile *t;
+    Node condition;
+} Folding;
 
-static bool is_nothing(const Kir *k, Node n, Node condition)
+static bool folds(const Folding *f, Node n, double *out);
+
+static bool is_nothing(const Folding *f, Node n)
 {
     double x;
-    return folds(k, n, condition, &x) && x == -INFINITY;
+    return folds(f, n, &x) && x == -INFINITY;
+}
+
+static bool is_zero(const Folding *f, Node n)
+{
+    double x;
+    return folds(f, n, &x) && x == 0;
 }
 
 static bool is_positive(const Kir *k, Node n)
@@ -92,46 +106,58 @@ static bool is_positive(const Kir *k, Node n)
     return in->op == KN_const && in->dtype == DT_f32 && in->f > 0;
 }
 
-/* The value of n where the condition is false, if that is 0 or -inf however
- * the rest turns out (as long as it is finite). */
-static bool folds(const Kir *k, Node n, Node condition, double *out)
+static bool folds_scalar(const Folding *f, const NodeInfo *in, double *out)
 {
-    const NodeInfo *in = node_info(k, n);
-    double x, y;
-    if (in->op == KN_const && dtype_class((DType)in->dtype) == DC_float) {
-        *out = in->f;
-        return true;
-    }
-    if (in->op == KN_cast || is_op(in, SC_stop))
-        return folds(k, in->a, condition, out);
-    if (in->op == KN_exp2 || is_op(in, SC_exp)) {
-        *out = 0;
-        return folds(k, in->a, condition, &x) && x == -INFINITY;
-    }
-    if (in->op != KN_scalar) return false;
+    double x;
     switch (in->sc) {
+    case SC_stop:
+        return folds(f, in->a, out);
     case SC_where:
-        if (in->a.id == condition.id) return folds(k, in->c, condition, out);
-        return folds(k, in->b, condition, &x) &&
-               folds(k, in->c, condition, out) && x == *out;
-    case SC_mul:
-        if (is_nothing(k, in->a, condition) && is_positive(k, in->b)) {
-            *out = -INFINITY;
-            return true;
-        }
+        if (in->a.id == f->condition.id) return folds(f, in->c, out);
+        return folds(f, in->b, &x) && folds(f, in->c, out) && x == *out;
+    case SC_exp:
         *out = 0;
-        return (folds(k, in->a, condition, &x) && x == 0) ||
-               (folds(k, in->b, condition, &y) && y == 0);
+        return is_nothing(f, in->a);
+    case SC_mul:
+        *out = 0;
+        if (is_zero(f, in->a) || is_zero(f, in->b)) return true;
+        *out = -INFINITY;
+        return is_nothing(f, in->a) && is_positive(f->k, in->b);
     case SC_fma:
         *out = -INFINITY;
-        return is_nothing(k, in->a, condition) && is_positive(k, in->b);
+        return is_nothing(f, in->a) && is_positive(f->k, in->b);
     case SC_div:
         *out = 0;
-        return folds(k, in->a, condition, &x) && x == 0;
+        return is_zero(f, in->a);
     case SC_add:
     case SC_sub:
         *out = -INFINITY;
-        return is_nothing(k, in->a, condition);
+        return is_nothing(f, in->a);
+    default:
+        return false;
+    }
+}
+
+/* The value of n where the condition is false, if that is 0 or -inf however
+ * the rest turns out (as long as it is finite). */
+static bool folds(const Folding *f, Node n, double *out)
+{
+    const NodeInfo *in = node_info(f->k, n);
+    switch (in->op) {
+    case KN_const:
+        *out = in->f;
+        return dtype_class((DType)in->dtype) == DC_float;
+    case KN_cast:
+        return folds(f, in->a, out);
+    case KN_exp2:
+        *out = 0;
+        return is_nothing(f, in->a);
+    case KN_piece: {
+        Node behind = kept_node(f->k, f->t, n);
+        return behind.id && folds(f, behind, out);
+    }
+    case KN_scalar:
+        return folds_scalar(f, in, out);
     default:
         return false;
     }
@@ -144,7 +170,8 @@ static uint32_t neutral_for(const Kir *k, const TensorTile *t,
     uint32_t bits = 0;
     for (uint32_t i = 0; i < t->conditions.n; i++) {
         double x;
-        if (!folds(k, n, t->conditions.at[i], &x)) continue;
+        Folding f = {k, t, t->conditions.at[i]};
+        if (!folds(&f, n, &x)) continue;
         bool none = s->kind == ACC_max   ? x == -INFINITY
                     : s->kind == ACC_sum ? x == 0
                                          : false;

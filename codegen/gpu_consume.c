@@ -24,6 +24,7 @@ typedef struct Run {
     LV grown[MOST_SWEEPS][FRAGMENT_ROWS]; /* per maximum: the factor */
     LV safe[MOST_SWEEPS][FRAGMENT_ROWS];  /* and itself, finite */
     LV *dots[MOST_SWEEPS];
+    bool any; /* the step is of either class */
 } Run;
 
 static const TensorPass *pass_of(const Run *r)
@@ -141,48 +142,55 @@ static void take_row(Run *r, uint32_t i, unsigned row, LV x)
 static void run_nest(Run *r, uint32_t nest)
 {
     Emit *e = r->c->e;
-    uint32_t turn = pass_of(r)->turn + nest;
-    emit_fragment(e, pass_of(r)->nests[nest]);
+    LoopId rows = pass_of(r)->nests[nest];
+    emit_fragment(e, rows);
     for (uint32_t i = 0; i < r->c->t->sweeps.n; i++) {
         const TensorSweep *s = sweep_at(r, i);
-        if (s->turn != turn || s->wide) continue;
+        if (e->k->loops.at[s->columns].parent != rows || s->wide) continue;
         LV *x = fragment_kept(e, s->columns, s->acc);
         for (unsigned row = 0; row < FRAGMENT_ROWS; row++)
             take_row(r, i, row, x[row]);
     }
 }
 
-/* The nests of a step, of which the dots are there.  full: all conditions are
- * known to hold. */
-static void run_nests(Run *r, LV i, LV step, bool full)
+/* Before the nests of a step.  full: all conditions are known to hold. */
+static void enter_step(Run *r, LV i, bool full)
 {
     Core *c = r->c;
     Emit *e = c->e;
-    for (uint32_t d = 0; d < c->t->dots.n; d++)
-        e->pieces[c->t->dots.at[d].piece] = r->dots[d];
     for (uint32_t d = 0; d < c->t->conditions.n; d++)
         e->holds[c->t->conditions.at[d].id] = full;
+    LV step = core_step(c, i,
+                        full     ? STEP_full
+                        : r->any ? STEP_either
+                                 : STEP_mixed);
     emit_enter(e, pass_of(r)->blocks, core_index(c, step));
     emit_straight(e, pass_of(r)->blocks);
     core_stage_wait(c, r->pass, i);
-    for (uint32_t n = 0; n < pass_of(r)->nnests; n++)
-        run_nest(r, n);
-    core_stage_release(c, r->pass, i);
 }
 
-/* Pairs as the first operand of wgmma. */
-static void pack_pairs(Run *r)
+static const TensorKept *kept_of(const Run *r)
 {
-    Core *c = r->c;
-    for (uint32_t i = 0; i < c->t->sweeps.n; i++) {
-        const TensorSweep *s = sweep_at(r, i);
-        if (!runs(r, i) || !s->wide) continue;
-        DType d = c->t->panels.at[s->panel].dtype;
-        const LV *x = fragment_kept(c->e, s->columns, s->acc);
-        for (uint32_t j = 0; j < c->t->columns / 4; j++)
-            r->state[r->pair_at[i] + j] =
-                sm90_pack(&c->e->s, d, x[2 * j], x[2 * j + 1]);
-    }
+    int32_t kept = pass_of(r)->kept;
+    return kept < 0 ? NULL : &r->c->t->kept.at[kept];
+}
+
+/* The nest that needs one dot alone, if there is one. */
+static void run_first(Run *r)
+{
+    const TensorKept *kept = kept_of(r);
+    if (!kept) return;
+    run_nest(r, 0);
+    r->c->e->pieces[kept->piece] =
+        fragment_kept(r->c->e, kept->columns, kept->acc);
+}
+
+/* The others; all dots are there. */
+static void run_rest(Run *r, LV i)
+{
+    for (uint32_t n = kept_of(r) ? 1 : 0; n < pass_of(r)->nnests; n++)
+        run_nest(r, n);
+    core_stage_release(r->c, r->pass, i);
 }
 
 static void rescale_wide(Run *r)
@@ -200,28 +208,50 @@ static void rescale_wide(Run *r)
 
 /* ----------------------------------------------------------------- products */
 
-static void issue_dots(Run *r, LV i)
+/* Which of a pass's dots, or contractions: those that the first nest reads or
+ * makes, the others, or all. */
+typedef enum Which { FIRST, REST, ALL } Which;
+
+static bool is_dot(const Run *r, uint32_t d, Which which)
 {
-    Core *c = r->c;
-    for (uint32_t p = 0; p < c->t->panels.n; p++)
-        if (core_reads(c, r->pass, p, true)) core_wait_full(c, r->pass, p, i);
-    for (uint32_t d = 0; d < c->t->dots.n; d++) {
-        const TensorDot *dot = &c->t->dots.at[d];
-        if (!dot_in(c->e->k, pass_of(r), dot)) continue;
-        r->dots[d] = NEW_ARRAY(c->e->k->arena, LV, (size_t)c->t->columns / 2);
-        core_dot(c, r->pass, dot, i, r->dots[d]);
-    }
+    const TensorKept *kept = kept_of(r);
+    if (!dot_in(r->c->e->k, pass_of(r), &r->c->t->dots.at[d])) return false;
+    return which == ALL || (kept && kept->dot == d) == (which == FIRST);
 }
 
-static uint32_t issue_wides(Run *r, LV i)
+static bool is_wide(const Run *r, uint32_t i, Which which)
+{
+    const TensorKept *kept = kept_of(r);
+    const TensorSweep *s = sweep_at(r, i);
+    if (!runs(r, i) || !s->wide) return false;
+    return which == ALL ||
+           (kept && s->columns == kept->columns) == (which == FIRST);
+}
+
+/* Each dot, and each contraction, is a group of its own. */
+static uint32_t issue_dots(Run *r, LV i, Which which)
 {
     Core *c = r->c;
     uint32_t n = 0;
-    for (uint32_t p = 0; p < c->t->panels.n; p++)
-        if (core_reads(c, r->pass, p, false)) core_wait_full(c, r->pass, p, i);
+    for (uint32_t d = 0; d < c->t->dots.n; d++) {
+        const TensorDot *dot = &c->t->dots.at[d];
+        if (!is_dot(r, d, which)) continue;
+        core_wait_full(c, r->pass, dot->swept, i);
+        r->dots[d] = NEW_ARRAY(c->e->k->arena, LV, (size_t)c->t->columns / 2);
+        core_dot(c, r->pass, dot, i, r->dots[d]);
+        n++;
+    }
+    return n;
+}
+
+static uint32_t issue_wides(Run *r, LV i, Which which)
+{
+    Core *c = r->c;
+    uint32_t n = 0;
     for (uint32_t w = 0; w < c->t->sweeps.n; w++) {
         const TensorSweep *s = sweep_at(r, w);
-        if (!runs(r, w) || !s->wide) continue;
+        if (!is_wide(r, w, which)) continue;
+        core_wait_full(c, r->pass, s->panel, i);
         core_wide(c, r->pass, s, i, &r->state[r->pair_at[w]],
                   &r->state[r->at[w]]);
         n++;
@@ -229,20 +259,23 @@ static uint32_t issue_wides(Run *r, LV i)
     return n;
 }
 
-static void wait_dots(Run *r, uint32_t pending)
+static void wait_dots(Run *r, Which which, uint32_t pending)
 {
     Core *c = r->c;
     uint32_t regs = (uint32_t)c->t->columns / 2;
     LV *all = NEW_ARRAY(c->e->k->arena, LV, (size_t)regs * c->t->dots.n + 1);
     uint32_t n = 0;
     for (uint32_t d = 0; d < c->t->dots.n; d++)
-        for (uint32_t j = 0; r->dots[d] && j < regs; j++)
+        for (uint32_t j = 0; is_dot(r, d, which) && j < regs; j++)
             all[n++] = r->dots[d][j];
     sm90_mma_wait(&c->e->s, pending, all, n);
     n = 0;
-    for (uint32_t d = 0; d < c->t->dots.n; d++)
-        for (uint32_t j = 0; r->dots[d] && j < regs; j++)
+    for (uint32_t d = 0; d < c->t->dots.n; d++) {
+        if (!is_dot(r, d, which)) continue;
+        for (uint32_t j = 0; j < regs; j++)
             r->dots[d][j] = all[n++];
+        c->e->pieces[c->t->dots.at[d].piece] = r->dots[d];
+    }
 }
 
 static void wait_wides(Run *r)
@@ -258,6 +291,21 @@ static void wait_wides(Run *r)
     for (uint32_t w = 0; w < c->t->sweeps.n; w++)
         for (uint32_t j = 0; runs(r, w) && j < sweep_at(r, w)->terms / 2; j++)
             r->state[r->at[w] + j] = all[n++];
+}
+
+/* Pairs as the first operand of wgmma. */
+static void pack_pairs(Run *r, Which which)
+{
+    Core *c = r->c;
+    for (uint32_t i = 0; i < c->t->sweeps.n; i++) {
+        const TensorSweep *s = sweep_at(r, i);
+        if (!is_wide(r, i, which)) continue;
+        DType d = c->t->panels.at[s->panel].dtype;
+        const LV *x = fragment_kept(c->e, s->columns, s->acc);
+        for (uint32_t j = 0; j < c->t->columns / 4; j++)
+            r->state[r->pair_at[i] + j] =
+                sm90_pack(&c->e->s, d, x[2 * j], x[2 * j + 1]);
+    }
 }
 
 /* Slots that dots alone have read, or those of wide products. */
@@ -278,17 +326,23 @@ static bool has_wides(const Run *r)
     return r->npairs > 0;
 }
 
+/* The rest of the dots runs under the first nest, and the contractions of
+ * that under the other nests. */
 static void step_at_once(Run *r, LV i, bool full)
 {
-    LV step = core_step(r->c, i, full ? STEP_full : STEP_mixed);
-    issue_dots(r, i);
-    wait_dots(r, 0);
+    issue_dots(r, i, FIRST);
+    uint32_t rest = issue_dots(r, i, REST);
+    enter_step(r, i, full);
+    if (kept_of(r)) wait_dots(r, FIRST, rest);
+    run_first(r);
+    pack_pairs(r, FIRST);
+    wait_dots(r, REST, issue_wides(r, i, FIRST));
     release(r, i, false);
-    run_nests(r, i, step, full);
+    run_rest(r, i);
     if (!has_wides(r)) return;
     rescale_wide(r);
-    pack_pairs(r);
-    issue_wides(r, i);
+    pack_pairs(r, REST);
+    issue_wides(r, i, REST);
     wait_wides(r);
     release(r, i, true);
 }
@@ -338,16 +392,20 @@ static void step_lagging(Run *r, LV i, bool full)
     LLVMBuilderRef b = r->c->e->s.b;
     LV before = LLVMBuildSub(b, i, core_i32(r->c, 1), "");
     take_turn(r->c);
-    issue_dots(r, i);
-    uint32_t pending = issue_wides(r, before);
+    issue_dots(r, i, FIRST);
+    uint32_t rest = issue_dots(r, i, REST);
+    uint32_t wides = issue_wides(r, before, ALL);
     pass_turn(r->c);
-    wait_dots(r, pending);
+    enter_step(r, i, full);
+    if (kept_of(r)) wait_dots(r, FIRST, rest + wides);
+    run_first(r);
+    wait_dots(r, REST, wides);
     release(r, i, false);
-    run_nests(r, i, core_step(r->c, i, full ? STEP_full : STEP_mixed), full);
+    run_rest(r, i);
     wait_wides(r);
     release(r, before, true);
     rescale_wide(r);
-    pack_pairs(r);
+    pack_pairs(r, ALL);
 }
 
 typedef void StepFn(Run *r, LV i, bool full);
@@ -378,15 +436,19 @@ static void run_lagging(Run *r)
 {
     Core *c = r->c;
     LV zero = core_i32(c, 0);
-    issue_dots(r, zero);
-    wait_dots(r, 0);
+    issue_dots(r, zero, ALL);
+    wait_dots(r, ALL, 0);
     release(r, zero, false);
-    run_nests(r, zero, core_step(c, zero, STEP_either), false);
-    pack_pairs(r);
+    r->any = true;
+    enter_step(r, zero, false);
+    run_first(r);
+    run_rest(r, zero);
+    pack_pairs(r, ALL);
+    r->any = false;
     run_steps(r, core_i32(c, 1), r->nstate + r->npairs, step_lagging);
     LV last =
         LLVMBuildSub(c->e->s.b, core_count(c, COUNT_run), core_i32(c, 1), "");
-    issue_wides(r, last);
+    issue_wides(r, last, ALL);
     wait_wides(r);
     release(r, last, true);
 }

@@ -14,6 +14,7 @@
 #include "tensor.h"
 
 enum { MOST_TERMS = 256, MOST_STEPS = 16384, SPARE = 30, SPARE_LATE = 24 };
+enum { SPARE_BOUNDS = 40 }; /* where columns end inside a tile */
 enum { SIMPLE = 6 }; /* functions of a pair that few registers suffice for */
 /* Below so many terms the nests take longer than the products. */
 enum { SHORT_TERMS = 128 };
@@ -284,16 +285,18 @@ static uint32_t pair_ops(const Cores *c, int64_t columns)
     return n;
 }
 
-static bool registers_fit(const TensorTile *t, const Shape *s)
+static bool registers_fit(const Cores *c, const Shape *s)
 {
+    const TensorTile *t = c->t;
     uint32_t wide = 0, pairs = 0, step = (uint32_t)s->columns;
     for (uint32_t i = 0; i < t->sweeps.n; i++) {
         wide += t->sweeps.at[i].terms / 2;
         pairs += t->sweeps.at[i].wide ? step / 4 : 0;
     }
     uint32_t dots = t->dots.n * step / 2;
-    uint32_t all =
-        s->lags ? wide + dots + pairs + SPARE : wide + dots + SPARE_LATE;
+    uint32_t spare = s->lags ? pairs + SPARE : SPARE_LATE;
+    bool ragged = size_of(c, columns_of(c)) % s->columns != 0;
+    uint32_t all = wide + dots + spare + (ragged ? SPARE_BOUNDS : 0);
     return all <= budget(s->groups);
 }
 
@@ -386,8 +389,7 @@ static bool choose_shape(Cores *c)
         {3, 128, true}, {2, 128, true}, {2, 64, true}, {2, 128, false},
         {2, 64, false}, {1, 128, true}, {1, 64, true}, {1, 64, false}};
     for (uint32_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-        if (!registers_fit(c->t, &shapes[i]) || is_loose(c, &shapes[i]))
-            continue;
+        if (!registers_fit(c, &shapes[i]) || is_loose(c, &shapes[i])) continue;
         if (shapes[i].groups == 3 && pair_ops(c, shapes[i].columns) > SIMPLE)
             continue;
         set_shape(c, &shapes[i]);
@@ -475,7 +477,7 @@ static void bind_items(Cores *c)
 
 bool sweep_in(const TensorPass *p, const TensorSweep *s)
 {
-    return s->turn >= p->turn && s->turn < p->turn + p->nnests;
+    return s->turn >= p->turn && s->turn < p->turn + p->nturns;
 }
 
 static bool all_maxima(const Cores *c, uint32_t turn, bool *maxima)
@@ -588,11 +590,66 @@ static Node wide_value(Cores *c, const Env *e, const TensorSweep *s)
     return node_or_zero(k, c->column_in, n);
 }
 
-static void make_nest(Cores *c, TensorPass *p, uint32_t turn)
+/* The dots below each value, as bits. */
+static uint32_t *find_dots(const Cores *c)
+{
+    const Fn *fn = c->l->fn;
+    uint32_t *dots = NEW_ARRAY(c->l->k->arena, uint32_t, fn->ninsts);
+    for (uint32_t v = fn->nparams; v < fn->ninsts; v++) {
+        for (uint32_t i = 0; i < fn->insts[v].nargs; i++)
+            dots[v] |= dots[inst_arg(fn, &fn->insts[v], i).id];
+        for (uint32_t d = 0; d < c->t->dots.n; d++)
+            if (c->t->dots.at[d].value == v) dots[v] = 1u << d;
+    }
+    return dots;
+}
+
+static bool is_one(uint32_t bits)
+{
+    return bits && !(bits & (bits - 1));
+}
+
+/* A map of one dot that maps of several read: the last of those. */
+static bool find_kept(const Cores *c, const uint32_t *dots, TensorKept *out)
+{
+    const Fn *fn = c->l->fn;
+    bool found = false;
+    for (uint32_t v = fn->nparams; v < fn->ninsts; v++)
+        for (uint32_t i = 0; i < fn->insts[v].nargs; i++) {
+            uint32_t x = inst_arg(fn, &fn->insts[v], i).id;
+            bool f32 = type_dtype(c->l->m, fn->insts[x].type) == DT_f32;
+            if (c->fit.role[v] != TILE_pair || c->fit.role[x] != TILE_pair ||
+                !is_one(dots[x]) || is_one(dots[v]) || !f32)
+                continue;
+            out->value = x;
+            out->dot = (uint32_t)__builtin_ctz(dots[x]);
+            found = true;
+        }
+    return found;
+}
+
+/* What a nest makes: all sweeps of its turn, those that the first dot alone
+ * gives, or the others. */
+typedef enum NestPart { NEST_all, NEST_first, NEST_rest } NestPart;
+
+static bool in_part(const Cores *c, const TensorSweep *s, NestPart part,
+                    const TensorKept *kept, const uint32_t *dots)
+{
+    if (part == NEST_all) return true;
+    const Fn *fn = c->l->fn;
+    uint32_t bits = 0;
+    for (uint32_t i = 0; i < fn->insts[s->value].nargs; i++)
+        bits |= dots[inst_arg(fn, &fn->insts[s->value], i).id];
+    return (bits == 1u << kept->dot) == (part == NEST_first);
+}
+
+static void make_nest(Cores *c, TensorPass *p, uint32_t turn, NestPart part,
+                      const uint32_t *dots)
 {
     Lower *l = c->l;
     Kir *k = l->k;
     TensorTile *t = c->t;
+    TensorKept *kept = p->kept < 0 ? NULL : &t->kept.at[p->kept];
     LoopId rows = loop_open(k, LOOP_rows, p->blocks, 0, t->lines);
     LoopId columns = loop_open(k, LOOP_columns, rows, 0, t->columns);
     Env e = c->step;
@@ -605,18 +662,46 @@ static void make_nest(Cores *c, TensorPass *p, uint32_t turn)
         node_and(k, node_inside(k, row, size_of(c, rows_of(c))), c->column_in);
     name_rows(c, &e, rows, turn);
     name_dots(c, &e, columns);
+    if (part == NEST_rest)
+        remember(c, &e, kept->value,
+                 node_piece(k, columns, DT_f32, kept->piece));
     for (uint32_t i = 0; i < t->sweeps.n; i++) {
         TensorSweep *s = &t->sweeps.at[i];
-        if (s->turn != turn) continue;
+        if (s->turn != turn || !in_part(c, s, part, kept, dots)) continue;
         Node n = s->wide ? wide_value(c, &e, s) : row_value(c, &e, s);
         s->columns = columns;
         s->acc = k->loops.at[columns].accs.n;
         vec_push(k->arena, &k->loops.at[columns].accs,
                  ((Acc){s->kind, DT_f32, n, {0}, s->wide}));
     }
+    if (part == NEST_first) {
+        kept->columns = columns;
+        kept->acc = k->loops.at[columns].accs.n;
+        Node n = operand(c, &e, (Value){kept->value});
+        vec_push(k->arena, &k->loops.at[columns].accs,
+                 ((Acc){ACC_sum, DT_f32, n, {0}, true}));
+    }
     loop_close(k, columns);
     loop_close(k, rows);
     p->nests[p->nnests++] = rows;
+}
+
+/* A pass of one turn without rescaling, and of several dots, begins with what
+ * the first of them gives. */
+static void make_nests(Cores *c, TensorPass *p)
+{
+    const uint32_t *dots = find_dots(c);
+    TensorKept kept = {0};
+    if (p->nturns == 1 && find_kept(c, dots, &kept)) {
+        kept.piece = c->t->npieces++;
+        p->kept = (int32_t)c->t->kept.n;
+        vec_push(c->l->k->arena, &c->t->kept, kept);
+        make_nest(c, p, p->turn, NEST_first, dots);
+        make_nest(c, p, p->turn, NEST_rest, dots);
+        return;
+    }
+    for (uint32_t i = 0; i < p->nturns; i++)
+        make_nest(c, p, p->turn + i, NEST_all, dots);
 }
 
 static void bind_step(Cores *c, LoopId blocks)
@@ -635,17 +720,16 @@ static uint32_t make_pass(Cores *c, uint32_t turn)
 {
     Kir *k = c->l->k;
     TensorTile *t = c->t;
-    TensorPass p = {.turn = turn};
-    uint32_t n = joins(c, turn) ? 2 : 1;
+    TensorPass p = {.turn = turn, .kept = -1};
+    p.nturns = joins(c, turn) ? 2 : 1;
     p.blocks = loop_open(k, LOOP_blocks, t->items, 0, t->nblocks);
     bind_step(c, p.blocks);
     for (uint32_t i = 0; i < t->panels.n && turn == 0; i++)
         make_map(c, &t->panels.at[i]);
-    for (uint32_t i = 0; i < n; i++)
-        make_nest(c, &p, turn + i);
+    make_nests(c, &p);
     loop_close(k, p.blocks);
     vec_push(k->arena, &t->passes, p);
-    return turn + n;
+    return turn + p.nturns;
 }
 
 /* ----------------------------------------------------------------- results */
@@ -723,6 +807,17 @@ bool lower_tensor(Lower *l)
 
 /* ------------------------------------------------------------------- asking */
 
+Node kept_node(const Kir *k, const TensorTile *t, Node piece)
+{
+    const NodeInfo *in = node_info(k, piece);
+    for (uint32_t i = 0; in->op == KN_piece && i < t->kept.n; i++) {
+        const TensorKept *x = &t->kept.at[i];
+        if (in->n == x->piece)
+            return k->loops.at[x->columns].accs.at[x->acc].value;
+    }
+    return (Node){0};
+}
+
 static bool needs_piece(const Kir *k, Node n, uint32_t piece, bool *seen)
 {
     const NodeInfo *in = node_info(k, n);
@@ -731,7 +826,8 @@ static bool needs_piece(const Kir *k, Node n, uint32_t piece, bool *seen)
     if (in->op == KN_piece && in->n == piece) return true;
     return needs_piece(k, in->a, piece, seen) ||
            needs_piece(k, in->b, piece, seen) ||
-           needs_piece(k, in->c, piece, seen);
+           needs_piece(k, in->c, piece, seen) ||
+           needs_piece(k, kept_node(k, k->tensor, n), piece, seen);
 }
 
 bool dot_in(const Kir *k, const TensorPass *p, const TensorDot *d)

@@ -70,12 +70,21 @@ typedef struct TensorStaged {
     uint32_t offset, bytes; /* in shared memory; of a slot */
 } TensorStaged;
 
-enum { MOST_NESTS = 2, MOST_CONDITIONS = 16 };
+/* Pairs that one dot alone gives, made while the other dots run and kept for
+ * the rest. */
+typedef struct TensorKept {
+    uint32_t value, dot, piece;
+    LoopId columns;
+    uint32_t acc;
+} TensorKept;
+
+enum { MOST_NESTS = 3, MOST_CONDITIONS = 16 };
 typedef struct TensorPass {
     LoopId blocks;
     LoopId nests[MOST_NESTS];
     uint32_t nnests;
-    uint32_t turn; /* of the first nest */
+    uint32_t turn, nturns;
+    int32_t kept; /* what the first nest keeps for the next; -1: nothing */
 } TensorPass;
 
 struct TensorTile {
@@ -92,6 +101,7 @@ struct TensorTile {
     VEC(TensorDot) dots;
     VEC(TensorSweep) sweeps;
     VEC(TensorPass) passes;
+    VEC(TensorKept) kept;
     VEC(TitanMap) maps;
     VEC(Node) conditions; /* of the pairs (classes.c) */
     VEC(TensorVector) vectors;
@@ -112,7 +122,9 @@ static inline uint32_t panel_bytes(const Panel *p)
     return p->boxes * p->box_bytes;
 }
 bool sweep_in(const TensorPass *p, const TensorSweep *s);
-/* tensor.c: whether the pass's nests read the dot. */
+/* tensor.c: what is behind a piece that a nest has kept; or none. */
+Node kept_node(const Kir *k, const TensorTile *t, Node piece);
+/* Whether the pass's nests read the dot. */
 bool dot_in(const Kir *k, const TensorPass *p, const TensorDot *d);
 
 /* algebra.c: what tiles on tensor cores may do to nodes. */

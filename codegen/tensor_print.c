@@ -46,6 +46,6 @@ void tensor_print(const TensorTile *t, const Kir *k, Buf *out)
         buf_printf(out, " by %d scale %a\n", s->by, s->scale);
     }
     for (uint32_t i = 0; i < t->passes.n; i++)
-        buf_printf(out, "pass %u turns from %u\n", t->passes.at[i].nnests,
+        buf_printf(out, "pass %u nests from turn %u\n", t->passes.at[i].nnests,
                    t->passes.at[i].turn);
 }
