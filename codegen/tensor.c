@@ -1,462 +1,19 @@
 /*
  * tensor.c: a tile region as a kernel for tensor cores (tensor.h).
  *
- * The region must be one whose dots and contractions read parameters of bf16
- * or f16 that the copy engine can fetch by the tile: one line axis (rows, or
- * columns), one axis of terms, one of the two dense in memory, every other
- * stride a multiple of 16 bytes.  Head sizes are multiples of 16 up to 256.
- * Anything else stays with tile.c.
+ * Parts and panels are found (tensor_parts.c), a shape is chosen
+ * (tensor_shape.c); then the passes and their nests are built of nodes as any
+ * other kernel, with rows and columns bound to the tile's.  What does not fit
+ * stays with tile.c.
  */
 #include <math.h>
 
-#include "lower.h"
-#include "sm90.h"
-#include "tensor.h"
-
-enum { MOST_TERMS = 256, MOST_STEPS = 16384, SPARE = 30, SPARE_LATE = 24 };
-enum { SPARE_BOUNDS = 40 }; /* where columns end inside a tile */
-enum { SIMPLE = 6 }; /* functions of a pair that few registers suffice for */
-/* Below so many terms the nests take longer than the products. */
-enum { SHORT_TERMS = 128 };
-enum { RESERVE = 2560 }; /* bytes for what is staged, and tables */
-
-typedef struct Cores {
-    Lower *l;
-    TileFit fit;
-    TensorTile *t;
-    VEC(TypeAxis) own, swept; /* the axis of lines last */
-    Env base;                 /* other own axes */
-    Ix first_row;             /* of the tile */
-    Env step;                 /* and other swept axes, in a pass */
-    Ix first_column;
-    Node whole; /* guard of the nest: the element exists; none: always */
-    Node column_in;
-} Cores;
-
-/* -------------------------------------------------------------------- axes */
-
-static int64_t size_of(const Cores *c, const TypeAxis *a)
-{
-    return type_local_size(c->l->m, a);
-}
-
-static const TypeAxis *rows_of(const Cores *c)
-{
-    return &c->own.at[c->own.n - 1];
-}
-
-static const TypeAxis *columns_of(const Cores *c)
-{
-    return &c->swept.at[c->swept.n - 1];
-}
-
-static const TypeAxis *find_axis(const Lower *l, Axis a)
-{
-    for (uint32_t i = 0; i < l->fn->ninsts; i++) {
-        const TypeAxis *x = type_axis(l->m, l->fn->insts[i].type, a);
-        if (x) return x;
-    }
-    BUG("no value has axis '%s'", axis_name(l->m, a));
-}
-
-/* The longest axis goes last: lines are neighbours along it. */
-static void longest_last(const Cores *c, TypeAxis *axes, uint32_t n)
-{
-    uint32_t best = 0;
-    for (uint32_t i = 1; i < n; i++)
-        if (size_of(c, &axes[i]) > size_of(c, &axes[best])) best = i;
-    TypeAxis x = axes[best];
-    for (uint32_t i = best; i + 1 < n; i++)
-        axes[i] = axes[i + 1];
-    axes[n - 1] = x;
-}
-
-static bool find_axes(Cores *c)
-{
-    Lower *l = c->l;
-    for (uint32_t i = 0; i < c->fit.nown; i++)
-        vec_push(l->k->arena, &c->own, *find_axis(l, c->fit.own[i]));
-    for (uint32_t i = 0; i < c->fit.nswept; i++)
-        vec_push(l->k->arena, &c->swept, *find_axis(l, c->fit.swept[i]));
-    if (!c->own.n || !c->swept.n) return false;
-    longest_last(c, c->own.at, c->own.n);
-    longest_last(c, c->swept.at, c->swept.n);
-    return true;
-}
-
-static bool listed(const TypeAxis *axes, uint32_t n, Axis a)
-{
-    for (uint32_t i = 0; i < n; i++)
-        if (axes[i].axis.id == a.id) return true;
-    return false;
-}
-
-static bool is_own(const Cores *c, Axis a)
-{
-    return listed(c->own.at, c->own.n, a);
-}
-
-static bool is_swept(const Cores *c, Axis a)
-{
-    return listed(c->swept.at, c->swept.n, a);
-}
-
-/* The one axis of a type that is neither own nor swept, or NULL. */
-static const TypeAxis *terms_axis(const Cores *c, Type t)
-{
-    const TypeInfo *ti = type_info(c->l->m, t);
-    const TypeAxis *found = NULL;
-    for (uint32_t i = 0; i < ti->naxes; i++) {
-        if (is_own(c, ti->axes[i].axis) || is_swept(c, ti->axes[i].axis))
-            continue;
-        if (found) return NULL;
-        found = &ti->axes[i];
-    }
-    return found;
-}
-
-/* ------------------------------------------------------------------ panels */
-
-/* What a parameter must be to be fetched by the tile. */
-static bool has_tiles(const Cores *c, Value x, const TypeAxis *line)
-{
-    const Lower *l = c->l;
-    if (inst_of(l->fn, x)->op != OP_arg) return false;
-    const KernelArg *arg = &l->k->args[x.id];
-    const TypeInfo *ti = type_info(l->m, arg->type);
-    const TypeAxis *terms = terms_axis(c, arg->type);
-    if (!terms || (ti->dtype != DT_bf16 && ti->dtype != DT_f16)) return false;
-    int64_t n = size_of(c, terms);
-    if (n % 16 || n > MOST_TERMS || arg->align % 16) return false;
-    if (ti->naxes > TITAN_MAP_DIMS) return false;
-    bool dense = false, lined = false;
-    for (uint32_t i = 0; i < ti->naxes; i++) {
-        Axis a = ti->axes[i].axis;
-        bool inner = a.id == line->axis.id || a.id == terms->axis.id;
-        lined |= a.id == line->axis.id;
-        if (a.id == rows_of(c)->axis.id && line != rows_of(c)) return false;
-        if (inner && arg->stride[i] == 1 && !dense)
-            dense = true;
-        else if (arg->stride[i] % 8 || arg->stride[i] <= 0)
-            return false;
-        if (size_of(c, &ti->axes[i]) >= INT32_MAX) return false;
-    }
-    return dense && lined;
-}
-
-static bool reads_swept(const Cores *c, Type t)
-{
-    const TypeInfo *ti = type_info(c->l->m, t);
-    for (uint32_t i = 0; i < ti->naxes; i++)
-        if (is_swept(c, ti->axes[i].axis)) return true;
-    return false;
-}
-
-static uint32_t panel_of(Cores *c, Value x)
-{
-    TensorTile *t = c->t;
-    for (uint32_t i = 0; i < t->panels.n; i++)
-        if (t->panels.at[i].arg == x.id) return i;
-    Type type = value_type(c->l->fn, x);
-    Panel p = {.arg = x.id, .swept = reads_swept(c, type)};
-    p.terms = size_of(c, terms_axis(c, type));
-    p.dtype = type_dtype(c->l->m, type);
-    vec_push(c->l->k->arena, &t->panels, p);
-    return t->panels.n - 1;
-}
-
-/* ------------------------------------------------------- dots and sweeps */
-
-static DType acc_of(const Cores *c, const Inst *in)
-{
-    Value x = inst_arg(c->l->fn, in, 0);
-    DType d = type_dtype(c->l->m, value_type(c->l->fn, x));
-    return attr_dtype(c->l->m, in->attr, AT_acc, default_acc(d));
-}
-
-static bool add_dot(Cores *c, uint32_t v)
-{
-    const Lower *l = c->l;
-    const Inst *in = &l->fn->insts[v];
-    Value a = inst_arg(l->fn, in, 0), b = inst_arg(l->fn, in, 1);
-    if (reads_swept(c, value_type(l->fn, a))) {
-        Value x = a;
-        a = b;
-        b = x;
-    }
-    const AttrItem *sum = attr_get(l->m, in->attr, AT_sum);
-    Type ta = value_type(l->fn, a), tb = value_type(l->fn, b);
-    if (reads_swept(c, ta) || !reads_swept(c, tb)) return false;
-    if (!has_tiles(c, a, rows_of(c)) || !has_tiles(c, b, columns_of(c)))
-        return false;
-    if (sum->n != 1 || terms_axis(c, ta)->axis.id != sum->axes[0].id ||
-        terms_axis(c, tb)->axis.id != sum->axes[0].id)
-        return false;
-    if (type_dtype(l->m, ta) != type_dtype(l->m, tb) || acc_of(c, in) != DT_f32)
-        return false;
-    TensorDot d = {v, panel_of(c, a), panel_of(c, b), c->t->npieces++};
-    vec_push(l->k->arena, &c->t->dots, d);
-    return true;
-}
-
-static bool add_wide(Cores *c, uint32_t v, TensorSweep *s)
-{
-    const Lower *l = c->l;
-    const Inst *in = &l->fn->insts[v];
-    bool first = c->fit.role[inst_arg(l->fn, in, 0).id] == TILE_pair;
-    Value pair = inst_arg(l->fn, in, first ? 0 : 1);
-    Value side = inst_arg(l->fn, in, first ? 1 : 0);
-    Type ts = value_type(l->fn, side);
-    if (!reads_swept(c, ts) || !has_tiles(c, side, columns_of(c)) ||
-        acc_of(c, in) != DT_f32 ||
-        type_dtype(l->m, value_type(l->fn, pair)) != type_dtype(l->m, ts))
-        return false;
-    if (!terms_axis(c, in->type)) return false;
-    s->wide = true;
-    s->panel = panel_of(c, side);
-    s->terms = (uint32_t)c->t->panels.at[s->panel].terms;
-    return true;
-}
-
-static bool add_sweep(Cores *c, uint32_t v)
-{
-    const Lower *l = c->l;
-    const Inst *in = &l->fn->insts[v];
-    TensorSweep s = {.value = v, .turn = c->fit.turn[v], .by = -1, .scale = 1};
-    s.kind = ACC_sum;
-    if (in->op == OP_einsum) {
-        if (!add_wide(c, v, &s)) return false;
-    } else {
-        s.kind = acc_kind(l, in->attr);
-        if (acc_of(c, in) != DT_f32) return false;
-    }
-    s.piece = c->t->npieces++;
-    vec_push(l->k->arena, &c->t->sweeps, s);
-    return true;
-}
-
-static bool find_parts(Cores *c)
-{
-    const Fn *fn = c->l->fn;
-    for (uint32_t v = fn->nparams; v < fn->ninsts; v++) {
-        if (c->fit.role[v] == TILE_dot && !add_dot(c, v)) return false;
-        if (c->fit.sweep[v] && !add_sweep(c, v)) return false;
-    }
-    for (uint32_t r = 0; r < fn->nresults; r++) {
-        Value v = fn->result_values[r];
-        Type t = value_type(fn, v);
-        if (c->fit.role[v.id] == TILE_wide &&
-            (!terms_axis(c, t) || size_of(c, terms_axis(c, t)) % 8))
-            return false;
-    }
-    return c->t->dots.n > 0;
-}
-
-/* ------------------------------------------------------------------- shape */
-
-typedef struct Shape {
-    uint32_t groups;
-    int64_t columns;
-    bool lags;
-} Shape;
-
-static uint32_t budget(uint32_t groups)
-{
-    return groups == 3 ? 160 : 240;
-}
-
-static uint32_t count_ops(const Module *m, Expr e)
-{
-    const ExprInfo *x = expr_info(m, e);
-    uint32_t n = x->nargs > 0 && x->op != SC_cast && x->op != SC_stop;
-    for (unsigned i = 0; i < x->nargs; i++)
-        n += count_ops(m, x->args[i]);
-    return n;
-}
-
-/* Functions that make the pairs of one element, and its bounds. */
-static uint32_t pair_ops(const Cores *c, int64_t columns)
-{
-    const Fn *fn = c->l->fn;
-    uint32_t n = size_of(c, columns_of(c)) % columns ? 2 : 0;
-    for (uint32_t v = fn->nparams; v < fn->ninsts; v++)
-        if (c->fit.role[v] == TILE_pair && fn->insts[v].op == OP_map)
-            n += count_ops(c->l->m, attr_expr(c->l->m, fn->insts[v].attr));
-    return n;
-}
-
-static bool registers_fit(const Cores *c, const Shape *s)
-{
-    const TensorTile *t = c->t;
-    uint32_t wide = 0, pairs = 0, step = (uint32_t)s->columns;
-    for (uint32_t i = 0; i < t->sweeps.n; i++) {
-        wide += t->sweeps.at[i].terms / 2;
-        pairs += t->sweeps.at[i].wide ? step / 4 : 0;
-    }
-    uint32_t dots = t->dots.n * step / 2;
-    uint32_t spare = s->lags ? pairs + SPARE : SPARE_LATE;
-    bool ragged = size_of(c, columns_of(c)) % s->columns != 0;
-    uint32_t all = wide + dots + spare + (ragged ? SPARE_BOUNDS : 0);
-    return all <= budget(s->groups);
-}
-
-static uint32_t boxes_of(const Panel *p, uint32_t *box_bytes)
-{
-    int64_t inner = p->across ? p->lines : p->terms;
-    int64_t outer = p->across ? p->terms : p->lines;
-    *box_bytes = (uint32_t)outer * PANEL_BYTES;
-    return (uint32_t)((inner + PANEL_WIDTH - 1) / PANEL_WIDTH);
-}
-
-static uint32_t up(uint32_t x, uint32_t to)
-{
-    return (x + to - 1) / to * to;
-}
-
-/* Places the panels; false: too many bytes. */
-static bool place_panels(TensorTile *t, uint32_t slots)
-{
-    uint32_t at = 0;
-    for (uint32_t i = 0; i < t->panels.n; i++) {
-        Panel *p = &t->panels.at[i];
-        p->lines = p->swept ? t->columns : t->lines;
-        p->boxes = boxes_of(p, &p->box_bytes);
-        p->box_bytes = up(p->box_bytes, 1024);
-        p->offset = at;
-        at += panel_bytes(p) * (p->swept ? slots : 1);
-    }
-    t->slots = slots;
-    t->list_offset = at;
-    uint32_t list = t->nblocks <= MOST_STEPS ? 2 * (uint32_t)t->nblocks : 0;
-    t->bar_offset = up(at + 16 + list, 16);
-    t->shared = t->bar_offset + 8 * (1 + 2 * slots * (t->panels.n + 1));
-    return t->shared + RESERVE <= SM90_SHARED_MOST;
-}
-
-/* Tables of what conditions read per column; one without room is done
- * without. */
-static void place_tables(TensorTile *t)
-{
-    t->listed = t->conditions.n > 0 && t->nblocks <= MOST_STEPS;
-    for (uint32_t i = 0; i < t->vectors.n && t->listed; i++) {
-        uint32_t at = up(t->shared, 8), size = 8 * (uint32_t)t->nblocks;
-        if (!t->vectors.at[i].columns || i >= MOST_CONDITIONS ||
-            at + size > SM90_SHARED_MOST)
-            continue;
-        t->vectors.at[i].offset = at;
-        t->shared = at + size;
-    }
-}
-
-/* Of all products of a pair. */
-static int64_t terms_of(const TensorTile *t)
-{
-    int64_t n = 0;
-    for (uint32_t i = 0; i < t->dots.n; i++)
-        n += t->panels.at[t->dots.at[i].own].terms;
-    for (uint32_t i = 0; i < t->sweeps.n; i++)
-        n += t->sweeps.at[i].terms;
-    return n;
-}
-
-static void set_shape(Cores *c, const Shape *s)
-{
-    TensorTile *t = c->t;
-    t->groups = s->groups;
-    t->lines = (int64_t)s->groups * GROUP_LINES;
-    t->columns = s->columns;
-    t->lags = s->lags;
-    t->registers = budget(s->groups);
-    t->takes_turns = s->lags && s->groups > 1 && terms_of(t) <= SHORT_TERMS;
-    int64_t n = size_of(c, columns_of(c));
-    t->nblocks = (n + t->columns - 1) / t->columns *
-                 axes_extent(c->l, c->swept.at, c->swept.n - 1);
-}
-
-/* Whether a smaller shape would hold all rows, or all columns, as well. */
-static bool is_loose(const Cores *c, const Shape *s)
-{
-    int64_t rows = size_of(c, rows_of(c)), columns = size_of(c, columns_of(c));
-    return (s->groups > 1 && rows <= (int64_t)(s->groups - 1) * GROUP_LINES) ||
-           (s->columns > GROUP_LINES && columns <= GROUP_LINES);
-}
-
-/* The first that fits.  Swept panels have at least two slots; a panel that is
- * across needs whole boxes of lines. */
-static bool choose_shape(Cores *c)
-{
-    static const Shape shapes[] = {
-        {3, 128, true}, {2, 128, true}, {2, 64, true}, {2, 128, false},
-        {2, 64, false}, {1, 128, true}, {1, 64, true}, {1, 64, false}};
-    for (uint32_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-        if (!registers_fit(c, &shapes[i]) || is_loose(c, &shapes[i])) continue;
-        if (shapes[i].groups == 3 && pair_ops(c, shapes[i].columns) > SIMPLE)
-            continue;
-        set_shape(c, &shapes[i]);
-        for (uint32_t slots = 4; slots >= 2; slots--)
-            if (place_panels(c->t, slots)) return true;
-    }
-    return false;
-}
-
-/* -------------------------------------------------------------------- maps */
-
-static Ix line_start(const Cores *c, const Panel *p)
-{
-    return p->swept ? c->first_column : c->first_row;
-}
-
-/* The tensor map of a panel: its inner dimension, the other of lines and
- * terms, then the rest. */
-static void make_map(Cores *c, Panel *p)
-{
-    Lower *l = c->l;
-    const KernelArg *arg = &l->k->args[p->arg];
-    const TypeInfo *ti = type_info(l->m, arg->type);
-    const TypeAxis *line = p->swept ? columns_of(c) : rows_of(c);
-    const TypeAxis *terms = terms_axis(c, arg->type);
-    uint32_t bytes = dtype_bytes(p->dtype);
-    TitanMap m = {.arg = p->arg,
-                  .dtype = p->dtype,
-                  .rank = ti->naxes,
-                  .swizzle = PANEL_BYTES};
-    const Env *env = p->swept ? &c->step : &c->base;
-    uint32_t next = 2;
-    for (uint32_t i = 0; i < ti->naxes; i++) {
-        const TypeAxis *x = &ti->axes[i];
-        bool lines = x->axis.id == line->axis.id;
-        bool inner = lines == p->across;
-        bool both = lines || x->axis.id == terms->axis.id;
-        uint32_t d = !both ? next++ : inner ? 0 : 1;
-        int64_t tile = lines ? p->lines : p->terms;
-        m.size[d] = size_of(c, x);
-        m.stride[d] = arg->stride[i] * bytes;
-        m.box[d] = !both ? 1 : inner ? PANEL_WIDTH : (uint32_t)tile;
-        p->at[d] = !both   ? env_lookup(l, env, x->axis)
-                   : lines ? line_start(c, p)
-                           : ix_const(l->k, 0);
-    }
-    p->rank = m.rank;
-    p->map = c->t->maps.n;
-    vec_push(l->k->arena, &c->t->maps, m);
-}
-
-/* Which of lines and terms is dense. */
-static void find_direction(Cores *c, Panel *p)
-{
-    const KernelArg *arg = &c->l->k->args[p->arg];
-    const TypeInfo *ti = type_info(c->l->m, arg->type);
-    const TypeAxis *terms = terms_axis(c, arg->type);
-    for (uint32_t i = 0; i < ti->naxes; i++)
-        if (ti->axes[i].axis.id == terms->axis.id)
-            p->across = arg->stride[i] != 1;
-}
+#include "cores.h"
 
 /* ------------------------------------------------------------------- items */
 
-/* Blocks of neighbouring numbers share a tile of rows, and mostly the columns'
- * side; tiles go backwards, so that under a causal mask the longest come
- * first. */
+/* Blocks of neighbouring numbers have the same rows, and mostly the columns'
+ * side in common. */
 static void bind_items(Cores *c)
 {
     Lower *l = c->l;
@@ -687,12 +244,13 @@ static void make_nest(Cores *c, TensorPass *p, uint32_t turn, NestPart part,
 }
 
 /* A pass of one turn without rescaling, and of several dots, begins with what
- * the first of them gives. */
+ * the first of them gives.  Where contractions do not lag there is nothing to
+ * win: they would come in more and smaller pieces. */
 static void make_nests(Cores *c, TensorPass *p)
 {
     const uint32_t *dots = find_dots(c);
     TensorKept kept = {0};
-    if (p->nturns == 1 && find_kept(c, dots, &kept)) {
+    if (c->t->lags && p->nturns == 1 && find_kept(c, dots, &kept)) {
         kept.piece = c->t->npieces++;
         p->kept = (int32_t)c->t->kept.n;
         vec_push(c->l->k->arena, &c->t->kept, kept);
@@ -725,7 +283,7 @@ static uint32_t make_pass(Cores *c, uint32_t turn)
     p.blocks = loop_open(k, LOOP_blocks, t->items, 0, t->nblocks);
     bind_step(c, p.blocks);
     for (uint32_t i = 0; i < t->panels.n && turn == 0; i++)
-        make_map(c, &t->panels.at[i]);
+        cores_make_map(c, &t->panels.at[i]);
     make_nests(c, &p);
     loop_close(k, p.blocks);
     vec_push(k->arena, &t->passes, p);
@@ -740,7 +298,7 @@ static void name_vectors(Cores *c, const Env *e, LoopId columns, Axis terms)
     for (uint32_t i = 0; i < c->t->sweeps.n; i++) {
         const TensorSweep *s = &c->t->sweeps.at[i];
         Type t = value_type(l->fn, (Value){s->value});
-        if (s->wide && terms_axis(c, t)->axis.id == terms.id)
+        if (s->wide && cores_terms(c, t)->axis.id == terms.id)
             remember(c, e, s->value,
                      node_piece(l->k, columns, DT_f32, s->piece));
     }
@@ -751,7 +309,7 @@ static void store_result(Cores *c, uint32_t result)
     Lower *l = c->l;
     Kir *k = l->k;
     Value v = l->fn->result_values[result];
-    const TypeAxis *terms = terms_axis(c, l->fn->results[result].type);
+    const TypeAxis *terms = cores_terms(c, l->fn->results[result].type);
     LoopId rows = loop_open(k, LOOP_rows, c->t->items, 0, c->t->lines);
     LoopId inner = rows;
     Env e = c->base;
@@ -785,10 +343,7 @@ bool lower_tensor(Lower *l)
     Cores c = {.l = l, .t = t};
     if (has_counters(k) || !tile_fit(l->m, l->fn, &c.fit, k->arena))
         return false;
-    if (!find_axes(&c) || !find_parts(&c)) return false;
-    for (uint32_t i = 0; i < t->panels.n; i++)
-        find_direction(&c, &t->panels.at[i]);
-    if (!choose_shape(&c)) return false;
+    if (!cores_find_parts(&c) || !cores_choose_shape(&c)) return false;
     k->tile = true;
     k->width = k->chunks = 1;
     bind_items(&c);
@@ -798,13 +353,12 @@ bool lower_tensor(Lower *l)
         store_result(&c, r);
     loop_close(k, t->items);
     classes_find(k, t);
-    place_tables(t);
+    cores_place_tables(t);
     k->tensor = t;
     kir_sweep(k);
     stage_find(k, t);
     return true;
 }
-
 /* ------------------------------------------------------------------- asking */
 
 Node kept_node(const Kir *k, const TensorTile *t, Node piece)

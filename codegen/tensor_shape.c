@@ -1,0 +1,161 @@
+/*
+ * tensor_shape.c: how many rows and columns a tile on tensor cores has.
+ *
+ * What limits it are registers: wide accumulators stay in them from step to
+ * step, those of dots within a step, and where wide products lag so do packed
+ * pairs.  A hundred and sixty registers a thread allow three warpgroups of
+ * consumers, 240 two.
+ */
+#include "cores.h"
+
+enum { MOST_STEPS = 16384, SPARE = 30, SPARE_LATE = 24 };
+enum { SPARE_BOUNDS = 40 }; /* where columns end inside a tile */
+enum { SIMPLE = 6 }; /* functions of a pair that few registers suffice for */
+/* Below so many terms the nests take longer than the products. */
+enum { SHORT_TERMS = 128 };
+enum { RESERVE = 2560 }; /* bytes for what is staged, and tables */
+
+/* ------------------------------------------------------------------- shape */
+
+typedef struct Shape {
+    uint32_t groups;
+    int64_t columns;
+    bool lags;
+} Shape;
+
+static uint32_t budget(uint32_t groups)
+{
+    return groups == 3 ? 160 : 240;
+}
+
+static uint32_t count_ops(const Module *m, Expr e)
+{
+    const ExprInfo *x = expr_info(m, e);
+    uint32_t n = x->nargs > 0 && x->op != SC_cast && x->op != SC_stop;
+    for (unsigned i = 0; i < x->nargs; i++)
+        n += count_ops(m, x->args[i]);
+    return n;
+}
+
+/* Functions that make the pairs of one element, and its bounds. */
+static uint32_t pair_ops(const Cores *c, int64_t columns)
+{
+    const Fn *fn = c->l->fn;
+    uint32_t n = size_of(c, columns_of(c)) % columns ? 2 : 0;
+    for (uint32_t v = fn->nparams; v < fn->ninsts; v++)
+        if (c->fit.role[v] == TILE_pair && fn->insts[v].op == OP_map)
+            n += count_ops(c->l->m, attr_expr(c->l->m, fn->insts[v].attr));
+    return n;
+}
+
+static bool registers_fit(const Cores *c, const Shape *s)
+{
+    const TensorTile *t = c->t;
+    uint32_t wide = 0, pairs = 0, step = (uint32_t)s->columns;
+    for (uint32_t i = 0; i < t->sweeps.n; i++) {
+        wide += t->sweeps.at[i].terms / 2;
+        pairs += t->sweeps.at[i].wide ? step / 4 : 0;
+    }
+    uint32_t dots = t->dots.n * step / 2;
+    uint32_t spare = s->lags ? pairs + SPARE : SPARE_LATE;
+    bool ragged = size_of(c, columns_of(c)) % s->columns != 0;
+    uint32_t all = wide + dots + spare + (ragged ? SPARE_BOUNDS : 0);
+    return all <= budget(s->groups);
+}
+
+static uint32_t boxes_of(const Panel *p, uint32_t *box_bytes)
+{
+    int64_t inner = p->across ? p->lines : p->terms;
+    int64_t outer = p->across ? p->terms : p->lines;
+    *box_bytes = (uint32_t)outer * PANEL_BYTES;
+    return (uint32_t)((inner + PANEL_WIDTH - 1) / PANEL_WIDTH);
+}
+
+static uint32_t up(uint32_t x, uint32_t to)
+{
+    return (x + to - 1) / to * to;
+}
+
+/* Places the panels; false: too many bytes. */
+static bool place_panels(TensorTile *t, uint32_t slots)
+{
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < t->panels.n; i++) {
+        Panel *p = &t->panels.at[i];
+        p->lines = p->swept ? t->columns : t->lines;
+        p->boxes = boxes_of(p, &p->box_bytes);
+        p->box_bytes = up(p->box_bytes, 1024);
+        p->offset = at;
+        at += panel_bytes(p) * (p->swept ? slots : 1);
+    }
+    t->slots = slots;
+    t->list_offset = at;
+    uint32_t list = t->nblocks <= MOST_STEPS ? 2 * (uint32_t)t->nblocks : 0;
+    t->bar_offset = up(at + 16 + list, 16);
+    t->shared = t->bar_offset + 8 * (1 + 2 * slots * (t->panels.n + 1));
+    return t->shared + RESERVE <= SM90_SHARED_MOST;
+}
+
+void cores_place_tables(TensorTile *t)
+{
+    t->listed = t->conditions.n > 0 && t->nblocks <= MOST_STEPS;
+    for (uint32_t i = 0; i < t->vectors.n && t->listed; i++) {
+        uint32_t at = up(t->shared, 8), size = 8 * (uint32_t)t->nblocks;
+        if (!t->vectors.at[i].columns || i >= MOST_CONDITIONS ||
+            at + size > SM90_SHARED_MOST)
+            continue;
+        t->vectors.at[i].offset = at;
+        t->shared = at + size;
+    }
+}
+
+/* Of all products of a pair. */
+static int64_t terms_of(const TensorTile *t)
+{
+    int64_t n = 0;
+    for (uint32_t i = 0; i < t->dots.n; i++)
+        n += t->panels.at[t->dots.at[i].own].terms;
+    for (uint32_t i = 0; i < t->sweeps.n; i++)
+        n += t->sweeps.at[i].terms;
+    return n;
+}
+
+static void set_shape(Cores *c, const Shape *s)
+{
+    TensorTile *t = c->t;
+    t->groups = s->groups;
+    t->lines = (int64_t)s->groups * GROUP_LINES;
+    t->columns = s->columns;
+    t->lags = s->lags;
+    t->registers = budget(s->groups);
+    t->takes_turns = s->lags && s->groups > 1 && terms_of(t) <= SHORT_TERMS;
+    int64_t n = size_of(c, columns_of(c));
+    t->nblocks = (n + t->columns - 1) / t->columns *
+                 axes_extent(c->l, c->swept.at, c->swept.n - 1);
+}
+
+/* Whether a smaller shape would hold all rows, or all columns, as well. */
+static bool is_loose(const Cores *c, const Shape *s)
+{
+    int64_t rows = size_of(c, rows_of(c)), columns = size_of(c, columns_of(c));
+    return (s->groups > 1 && rows <= (int64_t)(s->groups - 1) * GROUP_LINES) ||
+           (s->columns > GROUP_LINES && columns <= GROUP_LINES);
+}
+
+/* The first that fits.  Swept panels have at least two slots; a panel that is
+ * across needs whole boxes of lines. */
+bool cores_choose_shape(Cores *c)
+{
+    static const Shape shapes[] = {
+        {3, 128, true}, {2, 128, true}, {2, 64, true}, {2, 128, false},
+        {2, 64, false}, {1, 128, true}, {1, 64, true}, {1, 64, false}};
+    for (uint32_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        if (!registers_fit(c, &shapes[i]) || is_loose(c, &shapes[i])) continue;
+        if (shapes[i].groups == 3 && pair_ops(c, shapes[i].columns) > SIMPLE)
+            continue;
+        set_shape(c, &shapes[i]);
+        for (uint32_t slots = 4; slots >= 2; slots--)
+            if (place_panels(c->t, slots)) return true;
+    }
+    return false;
+}
