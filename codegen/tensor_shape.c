@@ -9,6 +9,7 @@
 #include "cores.h"
 
 enum { MOST_STEPS = 16384, SPARE = 30, SPARE_LATE = 24 };
+enum { SPARE_KEPT = 14 };   /* where one dot's pairs wait for another's */
 enum { SPARE_BOUNDS = 40 }; /* where columns end inside a tile */
 enum { SIMPLE = 6 }; /* functions of a pair that few registers suffice for */
 /* Below so many terms the nests take longer than the products. */
@@ -58,6 +59,7 @@ static bool registers_fit(const Cores *c, const Shape *s)
     }
     uint32_t dots = t->dots.n * step / 2;
     uint32_t spare = s->lags ? pairs + SPARE : SPARE_LATE;
+    if (s->lags && t->dots.n > 1) spare += SPARE_KEPT;
     bool ragged = size_of(c, columns_of(c)) % s->columns != 0;
     uint32_t all = wide + dots + spare + (ragged ? SPARE_BOUNDS : 0);
     return all <= budget(s->groups);
