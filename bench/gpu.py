@@ -16,6 +16,7 @@ import glob
 import json
 import os
 import shutil
+import signal
 import statistics
 import struct
 import subprocess
@@ -168,6 +169,29 @@ def run_ours(program, work, steps, folder, args):
             "loss": lines[0]["loss"]}
 
 
+def run_group(command, seconds, log):
+    """Runs a command with all that it starts; what it says last.  Its output
+    goes to a file: compilers that it leaves behind would keep a pipe open."""
+    with open(log, "w+") as f:
+        try:
+            child = subprocess.Popen(command, stdout=f, stderr=f,
+                                     start_new_session=True)
+        except OSError as e:
+            return str(e)
+        try:
+            child.wait(timeout=seconds)
+            f.seek(0)
+            return f.read().strip()[-300:]
+        except subprocess.TimeoutExpired:
+            return f"not done after {seconds} s"
+        finally:
+            try:
+                os.killpg(child.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            child.wait()
+
+
 def run_peer(peer, steps, folder):
     jsonl = os.path.join(folder, "peer.jsonl")
     if os.path.exists(jsonl):
@@ -177,14 +201,8 @@ def run_peer(peer, steps, folder):
     memory = Memory()
     memory.start()
     command = [word.format(**values) for word in peer["command"]]
-    try:
-        out = subprocess.run(command, capture_output=True, text=True,
-                             timeout=peer["seconds"])
-        trouble = out.stderr.strip()[-300:]
-    except subprocess.TimeoutExpired:
-        trouble = f"not done after {peer['seconds']} s"
-    except OSError as e:
-        trouble = str(e)
+    trouble = run_group(command, peer["seconds"],
+                        os.path.join(folder, "peer.log"))
     used = memory.stop()
     lines = [json.loads(line) for line in open(jsonl)] \
         if os.path.exists(jsonl) else []

@@ -7,9 +7,10 @@ theirs over ours, more than 1 where ours is faster.
 """
 import json
 import os
-import subprocess
 import sys
 import tempfile
+
+import gpu
 
 SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "peers",
                       "torch_kernels.py")
@@ -62,10 +63,11 @@ def main(a):
         out = os.path.join(folder, "kernels.jsonl")
         command = [sys.executable, SCRIPT, "--jsonl", out, "--budget-s",
                    str(a.budget)] + (["--only", a.only] if a.only else [])
-        done = subprocess.run(command, capture_output=True, text=True)
+        said = gpu.run_group(command, 3 * a.budget,
+                             os.path.join(folder, "kernels.log"))
         if not os.path.exists(out):
-            print(done.stderr.strip()[-500:], file=sys.stderr)
+            print(said, file=sys.stderr)
             return 1
         with open(out) as f:
             print_table([json.loads(line) for line in f], read_ours(a.ours))
-    return done.returncode
+    return 0
