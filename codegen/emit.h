@@ -49,6 +49,7 @@ LV gpu_quotient_by_one(const Site *s, LV x, LV by); /* by: one for all lanes */
 LV gpu_ratio(const Site *s, LV x,
              LV by); /* x in [0, 1], by in [1, 2], or NaN */
 LV gpu_sqrt(const Site *s, LV x);
+LV gpu_exp(const Site *s, LV x);
 
 /* ------------------------------------------------------------- a kernel */
 

@@ -67,7 +67,7 @@ int64_t gpu_lanes_of_thread(const Kir *k)
  * of other items are read one by one, and lanes by 16 bytes either way. */
 static bool items_beside(const Kir *k)
 {
-    enum { JUMP = 4 };
+    enum { JUMP = 2 };
     int64_t coef;
     LoopId lanes = lanes_id(k), items = k->loops.at[lanes].parent;
     int better = 0;
@@ -102,12 +102,14 @@ static bool takes_long(const NodeInfo *in)
 
 /* Blocks of a multiprocessor, so that enough loads are in flight; 0: as it
  * comes, for a kernel that computes more than it reads.  A block of columns is
- * alone. */
+ * alone, and one that looks for turns needs its registers. */
 static int blocks_at_a_time(const Kir *k, Mapping map)
 {
     int loads = 0;
     /* Left alone, ptxas spills the state of rows to have more of them. */
     if (k->tile) return 2;
+    for (uint32_t i = 1; i < k->loops.n && map == MAP_rows; i++)
+        if (k->loops.at[i].in_order) return 1;
     if (map == MAP_column) return 1;
     if (map != MAP_thread) return 0;
     for (uint32_t i = 1; i < k->nodes.n; i++) {
@@ -116,7 +118,7 @@ static int blocks_at_a_time(const Kir *k, Mapping map)
             return 0;
         loads += in->op == KN_load && ix_uses(k, in->ix, lanes_id(k));
     }
-    return loads == 0 ? 0 : loads <= 2 ? 6 : 4;
+    return loads == 0 ? 0 : loads <= 2 ? 5 : 4;
 }
 
 Grid gpu_grid(Kir *k)

@@ -1,5 +1,6 @@
 /*
- * gpu_math.c: quotients and roots of f32 on a GPU, without branches.
+ * gpu_math.c: quotients, roots and powers of e of f32 on a GPU, without
+ * branches.
  *
  * The GPU's own rounded division and root test for rare operands and branch,
  * which keeps a thread's neighbours from being interleaved.  Here an
@@ -68,6 +69,28 @@ LV gpu_ratio(const Site *s, LV x, LV by)
     LV q = LLVMBuildFMul(s->b, x, inverse, "");
     LV rest = fma3(s, LLVMBuildFNeg(s->b, by, ""), q, x);
     return fma3(s, rest, inverse, q);
+}
+
+/* 2^t for the rounded t = x / ln 2 by the hardware, times 1 + ln 2 for what
+ * rounding left: within a few units in the last place; results below 2^-126 are
+ * zero. */
+LV gpu_exp(const Site *s, LV x)
+{
+    LLVMBuilderRef b = s->b;
+    LV top = site_float(s, DT_f32, 0x1.62e42ep+6),
+       low = site_float(s, DT_f32, -104);
+    LV over = LLVMBuildFCmp(b, LLVMRealOGT, x, top, "");
+    x = LLVMBuildSelect(b, over, top, x, "");
+    LV under = LLVMBuildFCmp(b, LLVMRealOLT, x, low, "");
+    x = LLVMBuildSelect(b, under, low, x, "");
+    LV high = site_float(s, DT_f32, 0x1.715476p+0);
+    LV t = LLVMBuildFMul(b, x, high, "");
+    LV rest = fma3(s, x, high, LLVMBuildFNeg(b, t, ""));
+    rest = fma3(s, x, site_float(s, DT_f32, 0x1.4ae0c0p-26), rest);
+    LV e = approximate(s, "ex2.approx.ftz.f32 $0, $1;", t);
+    LV part = LLVMBuildFMul(b, e, site_float(s, DT_f32, 0x1.62e430p-1), "");
+    LV inf = site_float(s, DT_f32, __builtin_inf());
+    return LLVMBuildSelect(b, over, inf, fma3(s, part, rest, e), "");
 }
 
 /* Zero and infinity are their own roots. */

@@ -447,9 +447,15 @@ bool gpu_row_turns(Emit *e, LoopId loop)
         sums[a] = emit_alloca(e, acc_type(e, acc, e->s.w), 1);
         LLVMBuildStore(e->s.b, acc_identity(e, acc, e->s.w), sums[a]);
     }
-    Count c =
-        count_begin(e, emit_iconst(e, l->lo), emit_iconst(e, l->hi), WARP);
-    run_turns(e, loop, c.i, turns_that_count(e, loop, c.i), sums);
+    LV masks[TOGETHER], first[TOGETHER];
+    Count c = count_begin(e, emit_iconst(e, l->lo), emit_iconst(e, l->hi),
+                          TOGETHER * WARP);
+    for (unsigned i = 0; i < TOGETHER; i++) {
+        first[i] = LLVMBuildAdd(e->s.b, c.i, emit_iconst(e, i * WARP), "");
+        masks[i] = turns_that_count(e, loop, first[i]);
+    }
+    for (unsigned i = 0; i < TOGETHER; i++)
+        run_turns(e, loop, first[i], masks[i], sums);
     count_end(e, &c);
     for (uint32_t a = 0; a < l->accs.n; a++)
         results[a] = LLVMBuildLoad2(e->s.b, acc_type(e, &l->accs.at[a], e->s.w),

@@ -2,10 +2,10 @@
  * math.c: exp, log, sin and the rest as LLVM IR, for any vector width.
  *
  * One sequence of operations for host and GPU, so that both give the same
- * bits: every multiply-add is an explicit fma, everything else rounds once.
- * Polynomials are Chebyshev fits over the reduced range, lowest term first.
- * f32 is within 2 ulp of the true value (sigmoid: 2.5), f64 within a few units
- * of 1e-16.
+ * bits, but for f32 in vectors on a GPU (gpu_math.c): every multiply-add is an
+ * explicit fma, everything else rounds once. Polynomials are Chebyshev fits
+ * over the reduced range, lowest term first. f32 is within 2 ulp of the true
+ * value (sigmoid: 2.5), f64 within a few units of 1e-16.
  */
 #include "emit.h"
 
@@ -81,8 +81,9 @@ static LV mul(const Site *s, LV x, LV y)
     return LLVMBuildFMul(s->b, x, y, "");
 }
 
-static LV quo(const Site *s, LV x, LV y)
+static LV quo(const Site *s, DType d, LV x, LV y)
 {
+    if (s->gpu && s->w > 1 && d == DT_f32) return gpu_quotient(s, x, y);
     return LLVMBuildFDiv(s->b, x, y, "");
 }
 
@@ -175,6 +176,7 @@ static LV nearest(const Site *s, DType d, LV x, LV *integer)
 LV math_exp(const Site *s, DType d, LV x)
 {
     bool wide = d == DT_f64;
+    if (s->gpu && s->w > 1 && !wide) return gpu_exp(s, x);
     LV top = num(s, d, wide ? 710 : 89), low = num(s, d, wide ? -746 : -104);
     x = pick(s, cmp(s, LLVMRealOGT, x, top), top, x);
     x = pick(s, cmp(s, LLVMRealOLT, x, low), low, x);
@@ -220,7 +222,7 @@ static LV split_exponent(const Site *s, DType d, LV x, LV *e)
 static LV log_of_parts(const Site *s, DType d, LV e, LV f, LV c)
 {
     bool wide = d == DT_f64;
-    LV t = quo(s, f, add(s, f, num(s, d, 2)));
+    LV t = quo(s, d, f, add(s, f, num(s, d, 2)));
     LV z = mul(s, t, t);
     LV r = mul(s, z, poly(s, d, log_poly, z));
     LV h = mul(s, mul(s, f, f), num(s, d, 0.5));
@@ -263,7 +265,7 @@ LV math_log1p(const Site *s, DType d, LV x)
     LV f = split_exponent(s, d, u, &e);
     f = pick(s, near, x, f);
     e = pick(s, near, zero, e);
-    LV c = pick(s, near, zero, quo(s, lost, u));
+    LV c = pick(s, near, zero, quo(s, d, lost, u));
     LV r = log_of_parts(s, d, e, f, c);
     r = pick(s, cmp(s, LLVMRealOEQ, x, zero), x, r);
     return log_specials(s, d, x, num(s, d, -1), r);
@@ -320,7 +322,7 @@ LV math_tanh(const Site *s, DType d, LV x)
     LV z = mul(s, x, x);
     LV small = fma3(s, mul(s, x, z), poly(s, d, tanh_poly, z), x);
     LV e = math_exp(s, d, add(s, a, a));
-    LV big = sub(s, one, quo(s, num(s, d, 2), add(s, e, one)));
+    LV big = sub(s, one, quo(s, d, num(s, d, 2), add(s, e, one)));
     LV near = cmp(s, LLVMRealOLT, a, num(s, d, 0.625));
     return sign_from(s, pick(s, near, small, big), x);
 }
@@ -332,7 +334,7 @@ LV math_sigmoid(const Site *s, DType d, LV x)
     LV low = cmp(s, LLVMRealOLT, x, num(s, d, 0));
     LV part = pick(s, low, e, one), all = add(s, one, e);
     return s->gpu && s->w > 1 && d == DT_f32 ? gpu_ratio(s, part, all)
-                                             : quo(s, part, all);
+                                             : quo(s, d, part, all);
 }
 
 LV math_erf(const Site *s, DType d, LV x)
@@ -341,7 +343,7 @@ LV math_erf(const Site *s, DType d, LV x)
     LV small = fma3(s, x, poly(s, d, erf_poly, mul(s, x, x)), x);
     LV near = cmp(s, LLVMRealOLT, a, num(s, d, 1));
     a = pick(s, cmp(s, LLVMRealOGT, a, six), six, a);
-    LV t = quo(s, sub(s, a, two), add(s, a, two));
+    LV t = quo(s, d, sub(s, a, two), add(s, a, two));
     LV e = math_exp(s, d, neg(s, mul(s, a, a)));
     LV big = fma3(s, neg(s, e), poly(s, d, erfc_poly, t), num(s, d, 1));
     return pick(s, near, small, sign_from(s, big, x));
