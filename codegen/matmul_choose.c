@@ -44,8 +44,8 @@ static double rate_of(const Matmul *p)
     BUG("no rate is known of the tile %s", p->t.name);
 }
 
-/* Microseconds.  Groups that take turns share a processor: a tile alone takes
- * half of its time. */
+/* Microseconds.  Groups that take turns share a processor, so a tile costs it
+ * what it would cost one group alone. */
 static double cost_of(const Matmul *p)
 {
     const MatmulTile *t = &p->t;
