@@ -13,8 +13,6 @@
 
 #include "gpu_tensor.h"
 
-enum { MOST_SWEEPS = 32 };
-
 typedef struct Run {
     Core *c;
     uint32_t pass;
@@ -511,8 +509,6 @@ static void finish(Run *r)
 static void run_pass(Core *c, uint32_t pass)
 {
     Run r = {.c = c, .pass = pass};
-    if (c->t->sweeps.n > MOST_SWEEPS || c->t->dots.n > MOST_SWEEPS)
-        BUG("more than %d sweeps", MOST_SWEEPS);
     make_state(&r);
     if (c->t->lags && has_wides(&r))
         run_if_any(&r);

@@ -14,8 +14,7 @@ enum {
     GLOBAL = 1,
     SHARED = 3,
     MAP_BYTES = 128,
-    MOST_OPERANDS = 256,
-    MOST_PARAMS = 64
+    MOST_OPERANDS = 256
 };
 
 /* -------------------------------------------------------------- assembly -- */
@@ -104,8 +103,8 @@ LV sm90_kernel(LLVMModuleRef module, const char *name, unsigned nargs,
                unsigned nmaps, unsigned threads)
 {
     LLVMContextRef cx = LLVMGetModuleContext(module);
-    LLVMTypeRef params[MOST_PARAMS];
-    if (nargs + nmaps > MOST_PARAMS)
+    LLVMTypeRef params[SM90_MOST_PARAMS];
+    if (nargs + nmaps > SM90_MOST_PARAMS)
         BUG("a kernel of %u parameters", nargs + nmaps);
     for (unsigned i = 0; i < nargs + nmaps; i++)
         params[i] = LLVMPointerTypeInContext(cx, i < nargs ? GLOBAL : 0);

@@ -19,7 +19,8 @@
 enum {
     SM90_SHARED_MOST = 232448, /* bytes of shared memory that a block may use */
     SM90_PROCESSORS = 132,     /* of the full chip */
-    SM90_GROUP = 128           /* threads of a warpgroup */
+    SM90_GROUP = 128,          /* threads of a warpgroup */
+    SM90_MOST_PARAMS = 64      /* arguments and tensor maps of a kernel */
 };
 
 /* ------------------------------------------------------------- kernels -- */

@@ -15,7 +15,8 @@
  *
  * A pass has two turns where the second depends on the maxima of the first
  * through exp(x - maximum) alone: it then runs with the maxima so far, and
- * its sums are rescaled when they grow.
+ * its sums are rescaled when they grow.  A pass of several dots may begin with
+ * a nest of what one of them gives, which is kept for the nest that needs all.
  */
 #ifndef TITAN_TENSOR_H
 #define TITAN_TENSOR_H
@@ -78,7 +79,7 @@ typedef struct TensorKept {
     uint32_t acc;
 } TensorKept;
 
-enum { MOST_NESTS = 3, MOST_CONDITIONS = 16 };
+enum { MOST_NESTS = 3, MOST_CONDITIONS = 16, MOST_SWEEPS = 32 };
 typedef struct TensorPass {
     LoopId blocks;
     LoopId nests[MOST_NESTS];

@@ -220,7 +220,10 @@ bool cores_find_parts(Cores *c)
             (!cores_terms(c, t) || size_of(c, cores_terms(c, t)) % 8))
             return false;
     }
-    return c->t->dots.n > 0;
+    const TensorTile *t = c->t;
+    return t->dots.n > 0 && t->dots.n <= MOST_SWEEPS &&
+           t->sweeps.n <= MOST_SWEEPS &&
+           c->l->k->nargs + t->panels.n <= SM90_MOST_PARAMS;
 }
 
 /* -------------------------------------------------------------------- maps */
