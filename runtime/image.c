@@ -15,7 +15,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-enum { MAX_LOOP_DEPTH = 8, MAX_COMMANDS = 10000000 };
+enum { MAX_COMMANDS = 10000000 };
 
 typedef struct Check {
     TitanStory *story;
@@ -95,6 +95,8 @@ static TitanStatus check_header(Check *c, size_t size)
     if (h->lanes == 0 || h->lanes > 1024 || h->ranks == 0)
         return BAD(c, "%" PRIu32 " lanes and %" PRIu32 " ranks", h->lanes,
                    h->ranks);
+    if (h->target > TITAN_TARGET_sm_100a)
+        return BAD(c, "target %" PRIu32, h->target);
     if (h->streams == 0 || h->streams > TITAN_MOST_STREAMS)
         return BAD(c, "%" PRIu32 " streams", h->streams);
     return TITAN_OK;
@@ -234,8 +236,17 @@ static TitanStatus check_ports(Check *c)
             return BAD(c, "port %" PRIu32 " has role %" PRIu32, i, p->role);
         TRY(check_tensor(c, titan_string(im, p->path), p->dtype, p->axes,
                          TITAN_BASE_io, p->offset));
+        bool empty = titan_elements(im, p->axes) == 0;
+        if (empty && p->role != TITAN_ROLE_input)
+            return BAD(c, "port %" PRIu32 " has no element", i);
     }
     return TITAN_OK;
+}
+
+/* A counter has no place in memory, whatever its base says. */
+static bool has_bytes(const TitanOperand *o, uint64_t bytes)
+{
+    return o->kind == TITAN_OPERAND_memory && o->bytes >= bytes;
 }
 
 static TitanStatus check_operand(Check *c, uint32_t i, const int64_t *counts,
@@ -261,14 +272,23 @@ static TitanStatus check_operand(Check *c, uint32_t i, const int64_t *counts,
             return BAD(c, "operand %" PRIu32 " reaches too far", i);
     }
     uint64_t room = im->header->base_bytes[o->base];
-    if (o->offset > room || (uint64_t)-low > o->offset ||
+    if (o->offset > room || 0 - (uint64_t)low > o->offset ||
         o->bytes > room - o->offset ||
         (uint64_t)high > room - o->offset - o->bytes)
         return BAD(c, "operand %" PRIu32 " lies outside its base", i);
     return TITAN_OK;
 }
 
-/* The reach in bytes of one operand of a gemm, 0 on overflow. */
+/* As matrix products take it: one stride is 1, and what the other counts does
+ * not overlap.  The stride of an axis of one element says nothing. */
+static bool lies_well(int64_t rows, int64_t cols, int64_t row, int64_t col)
+{
+    bool down = (row == 1 || rows == 1) && (col >= rows || cols == 1);
+    bool across = (col == 1 || cols == 1) && (row >= cols || rows == 1);
+    return down || across;
+}
+
+/* The reach in bytes of one operand of a gemm, 0: nonsense. */
 static uint64_t gemm_reach(const TitanGemm *g, int which)
 {
     int64_t rows = which == 1 ? g->k : g->m, cols = which == 0 ? g->k : g->n;
@@ -277,7 +297,7 @@ static uint64_t gemm_reach(const TitanGemm *g, int which)
                            : which == 1 ? g->b_batch
                                         : g->d_batch;
     int64_t last = 0, part;
-    if (row < 0 || col < 0) return 0;
+    if (row < 0 || col < 0 || !lies_well(rows, cols, row, col)) return 0;
     if (__builtin_mul_overflow(rows - 1, row, &part) ||
         __builtin_add_overflow(last, part, &last) ||
         __builtin_mul_overflow(cols - 1, col, &part) ||
@@ -303,12 +323,15 @@ static TitanStatus check_gemms(Check *c)
             g->accumulate > TITAN_GEMM_add_c || g->m < 1 || g->n < 1 ||
             g->k < 1)
             return BAD(c, "gemm %" PRIu32 " is damaged", i);
+        int64_t batches = 1;
         for (uint32_t b = 0; b < g->nbatch; b++)
-            if (g->batch[b] < 1)
-                return BAD(c, "gemm %" PRIu32 " has an empty batch", i);
+            if (g->batch[b] < 1 ||
+                __builtin_mul_overflow(batches, g->batch[b], &batches))
+                return BAD(c, "gemm %" PRIu32 " has a batch that is %s", i,
+                           g->batch[b] < 1 ? "empty" : "too large");
         for (int w = 0; w < 3; w++)
             if (gemm_reach(g, w) == 0)
-                return BAD(c, "gemm %" PRIu32 " reaches too far", i);
+                return BAD(c, "gemm %" PRIu32 " has strides of no matrix", i);
     }
     return TITAN_OK;
 }
@@ -338,11 +361,11 @@ static TitanStatus check_gemm_command(Check *c, const TitanCommand *cmd)
     if (cmd->operands.n < places) return BAD(c, "a gemm command is damaged");
     const TitanOperand *o = &im->operands[cmd->operands.first];
     for (uint32_t w = 0; w < places; w++)
-        if (o[w].kind != TITAN_OPERAND_memory ||
-            gemm_reach(g, w < 2 ? (int)w : 2) > o[w].bytes)
+        if (!has_bytes(&o[w], gemm_reach(g, w < 2 ? (int)w : 2)))
             return BAD(c, "a gemm reaches past its operand");
     uint64_t least = least_workspace(c, g);
-    if (least && (cmd->operands.n <= places || o[places].bytes < least))
+    bool has = cmd->operands.n > places;
+    if (has ? !has_bytes(&o[places], least) : least > 0)
         return BAD(c, "a gemm has no workspace");
     return TITAN_OK;
 }
@@ -353,8 +376,7 @@ static TitanStatus check_bytes_command(Check *c, const TitanCommand *cmd)
     const TitanOperand *o = &c->im->operands[cmd->operands.first];
     if (cmd->operands.n != want) return BAD(c, "a copy command is damaged");
     for (uint32_t i = 0; i < want; i++)
-        if (o[i].kind != TITAN_OPERAND_memory ||
-            o[i].bytes < (uint64_t)cmd->items)
+        if (!has_bytes(&o[i], (uint64_t)cmd->items))
             return BAD(c, "a copy reaches past its operand");
     return TITAN_OK;
 }
@@ -363,6 +385,7 @@ static TitanStatus check_bytes_command(Check *c, const TitanCommand *cmd)
 static uint64_t map_reach(const TitanMap *m)
 {
     uint64_t reach = (uint64_t)m->offset;
+    if (m->stride[0] != titan_dtype_bytes(m->dtype)) return UINT64_MAX;
     for (uint32_t d = 0; d < m->rank; d++) {
         uint64_t span;
         if (m->size[d] < 1 || m->stride[d] < 0 || m->box[d] < 1 ||
@@ -402,7 +425,7 @@ static TitanStatus check_launch(Check *c, const TitanCommand *cmd)
     for (uint32_t i = 0; i < k->maps.n; i++) {
         const TitanMap *m = &im->maps[k->maps.first + i];
         const TitanOperand *o = &im->operands[cmd->operands.first + m->arg];
-        if (o->kind != TITAN_OPERAND_memory || o->bytes < map_reach(m))
+        if (!has_bytes(o, map_reach(m)))
             return BAD(c, "a map reaches past its operand");
     }
     return TITAN_OK;
@@ -431,7 +454,7 @@ static TitanStatus check_result(Check *c, const TitanCommand *cmd,
             __builtin_mul_overflow(elements, (uint64_t)s->n, &elements))
             return BAD(c, "a result is too large");
     }
-    if (o->kind != TITAN_OPERAND_memory || reach > o->bytes)
+    if (!has_bytes(o, reach))
         return BAD(c, "a result reaches past its operand");
     return TITAN_OK;
 }
@@ -491,11 +514,20 @@ static TitanStatus check_program(Check *c, uint32_t id, const int64_t *counts,
     return TITAN_OK;
 }
 
+/* A bool that is read in front of each turn. */
+static TitanStatus check_condition(Check *c, uint32_t operand,
+                                   const int64_t *counts, uint32_t depth)
+{
+    TRY(check_operand(c, operand, counts, depth));
+    if (has_bytes(&c->im->operands[operand], 1)) return TITAN_OK;
+    return BAD(c, "a loop's condition is not in memory");
+}
+
 /* Walks an entry's runs once, with the counts of the loops around. */
 static TitanStatus check_runs(Check *c, TitanRange runs, uint32_t until)
 {
-    int64_t counts[MAX_LOOP_DEPTH];
-    uint32_t ends[MAX_LOOP_DEPTH], loops[MAX_LOOP_DEPTH], depth = 0;
+    int64_t counts[TITAN_MOST_LOOPS];
+    uint32_t ends[TITAN_MOST_LOOPS], loops[TITAN_MOST_LOOPS], depth = 0;
     c->parallel = 0;
     if (!range_ok(runs, c->im->nruns)) return BAD(c, "an entry has no runs");
     for (uint32_t i = runs.first; i < runs.first + runs.n; i++) {
@@ -508,11 +540,11 @@ static TitanStatus check_runs(Check *c, TitanRange runs, uint32_t until)
             TRY(check_program(c, r->program, counts, depth));
             continue;
         case TITAN_RUN_loop:
-            if (r->count < 1 || depth == MAX_LOOP_DEPTH || r->program <= i ||
+            if (r->count < 1 || depth == TITAN_MOST_LOOPS || r->program <= i ||
                 r->program >= runs.first + runs.n)
                 return BAD(c, "loop at run %" PRIu32 " is damaged", i);
             if (r->flags & TITAN_LOOP_while)
-                TRY(check_operand(c, r->operand, counts, depth));
+                TRY(check_condition(c, r->operand, counts, depth));
             counts[depth] = r->count;
             ends[depth++] = r->program;
             loops[depth - 1] = (r->flags & TITAN_LOOP_parallel) != 0;

@@ -1,0 +1,248 @@
+/* links: titan_runtime */
+/*
+ * reader.c: the image reader, on a small image made by hand.  As it is it is
+ * taken; with one number changed, so that who executes it would leave its
+ * memory, it is refused with a line that says what is wrong.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "runtime/titan.h"
+
+enum { F32 = 1, BF16 = 2, NRUNS = 5 };
+
+/* loop 3 { loop 2, while a byte of the frame holds { kernel, gemm } } */
+typedef struct Made {
+    TitanHeader header;
+    TitanEntry entry;
+    TitanRun runs[NRUNS];
+    TitanProgram program;
+    TitanCommand commands[2];
+    TitanOperand operands[6]; /* kernel: 1; gemm: 3 and a workspace; while: 1 */
+    TitanTurn turn;
+    TitanGemm gemm;
+    TitanKernel kernel;
+    TitanMap map;
+    TitanPort port;
+    TitanAxis axis;
+    char strings[8];
+} Made;
+
+static void add_table(Made *m, TitanTableId id, const void *at, uint32_t n,
+                      size_t row)
+{
+    m->header.tables[id] = (TitanTable){
+        (uint64_t)((const char *)at - (const char *)m), n, (uint32_t)row};
+}
+
+static void add_tables(Made *m)
+{
+#define T(name, type) add_table(m, TITAN_TABLE_##name, m, 0, sizeof(type));
+    TITAN_TABLES(T)
+#undef T
+    add_table(m, TITAN_TABLE_entries, &m->entry, 1, sizeof m->entry);
+    add_table(m, TITAN_TABLE_runs, m->runs, NRUNS, sizeof *m->runs);
+    add_table(m, TITAN_TABLE_programs, &m->program, 1, sizeof m->program);
+    add_table(m, TITAN_TABLE_commands, m->commands, 2, sizeof *m->commands);
+    add_table(m, TITAN_TABLE_operands, m->operands, 6, sizeof *m->operands);
+    add_table(m, TITAN_TABLE_turns, &m->turn, 1, sizeof m->turn);
+    add_table(m, TITAN_TABLE_gemms, &m->gemm, 1, sizeof m->gemm);
+    add_table(m, TITAN_TABLE_kernels, &m->kernel, 1, sizeof m->kernel);
+    add_table(m, TITAN_TABLE_maps, &m->map, 1, sizeof m->map);
+    add_table(m, TITAN_TABLE_ports, &m->port, 1, sizeof m->port);
+    add_table(m, TITAN_TABLE_axes, &m->axis, 1, sizeof m->axis);
+    m->header.strings_offset = offsetof(Made, strings);
+    m->header.strings_size = sizeof m->strings;
+}
+
+static TitanOperand frame(uint64_t offset, uint64_t bytes)
+{
+    return (TitanOperand){
+        .base = TITAN_BASE_frame, .offset = offset, .bytes = bytes};
+}
+
+static void add_commands(Made *m)
+{
+    m->operands[0] = frame(256, 1024);
+    m->operands[0].turns = (TitanRange){0, 1};
+    m->turn.bytes = 128;
+    m->operands[1] = frame(0, 64); /* 4 x 8 bf16 */
+    m->operands[2] = frame(0, 96); /* 8 x 6 bf16 */
+    m->operands[3] = frame(0, 48);
+    m->operands[4] = frame(2048, 1024);
+    m->operands[5] = frame(0, 1);
+    m->gemm = (TitanGemm){.dtype_a = BF16,
+                          .dtype_b = BF16,
+                          .dtype_d = BF16,
+                          .acc = F32,
+                          .m = 4,
+                          .n = 6,
+                          .k = 8,
+                          .a_row = 8,
+                          .a_col = 1,
+                          .b_row = 6,
+                          .b_col = 1,
+                          .d_row = 6,
+                          .d_col = 1};
+    m->kernel = (TitanKernel){.args = 1, .maps = {0, 1}};
+    m->map = (TitanMap){.dtype = F32,
+                        .rank = 2,
+                        .size = {32, 8},
+                        .stride = {4, 128},
+                        .box = {32, 4}};
+    m->commands[0] = (TitanCommand){.operands = {0, 1}, .items = 1};
+    m->commands[1] =
+        (TitanCommand){.kind = TITAN_COMMAND_gemm, .operands = {1, 4}};
+    m->program.commands.n = 2;
+}
+
+static void make(Made *m)
+{
+    *m = (Made){.header = {.magic = TITAN_IMAGE_MAGIC,
+                           .version = TITAN_IMAGE_VERSION,
+                           .size = sizeof *m,
+                           .base_bytes = {0, 256, 4096, 0},
+                           .lanes = 1,
+                           .ranks = 1,
+                           .streams = 1,
+                           .arena_bytes = 4352}};
+    add_tables(m);
+    add_commands(m);
+    m->runs[0] = (TitanRun){.kind = TITAN_RUN_loop, .program = 4, .count = 3};
+    m->runs[1] = (TitanRun){.kind = TITAN_RUN_loop,
+                            .flags = TITAN_LOOP_while,
+                            .operand = 5,
+                            .program = 3,
+                            .count = 2};
+    m->runs[2] = (TitanRun){.kind = TITAN_RUN_program};
+    m->runs[3] = m->runs[4] = (TitanRun){.kind = TITAN_RUN_end};
+    m->entry.runs.n = NRUNS;
+    m->port = (TitanPort){
+        .role = TITAN_ROLE_record, .dtype = F32, .offset = 252, .axes = {0, 1}};
+    m->axis.size = 1;
+    m->entry.ports.n = 1;
+}
+
+static void seal(Made *m)
+{
+    XXH128_canonical_t c;
+    memset(m->header.hash, 0, sizeof m->header.hash);
+    XXH128_canonicalFromHash(&c, XXH3_128bits(m, sizeof *m));
+    memcpy(m->header.hash, c.digest, sizeof m->header.hash);
+}
+
+static void expect(Made *m, const char *want)
+{
+    TitanStory story = {0};
+    TitanImage im;
+    seal(m);
+    TitanStatus st = titan_image_open(&story, m, sizeof *m, &im);
+    if (st != (want ? TITAN_BAD_DATA : TITAN_OK))
+        fail_msg("status %d: %s", st, story.line[0]);
+    if (want) assert_string_equal(story.line[0], want);
+}
+
+static void takes_what_is_whole(void **state)
+{
+    (void)state;
+    Made m;
+    make(&m);
+    expect(&m, NULL);
+}
+
+/* A counter is a number, not a place. */
+static void refuses_counters_as_memory(void **state)
+{
+    (void)state;
+    Made m;
+    make(&m);
+    m.operands[5] = (TitanOperand){
+        .kind = TITAN_OPERAND_counter, .base = 1000, .bytes = 1024};
+    expect(&m, "image: a loop's condition is not in memory");
+    make(&m);
+    m.operands[4] = (TitanOperand){
+        .kind = TITAN_OPERAND_counter, .base = 1000, .bytes = 1024};
+    expect(&m, "image: a gemm has no workspace");
+}
+
+static void refuses_turns_that_leave(void **state)
+{
+    (void)state;
+    Made m;
+    make(&m);
+    m.turn.bytes = INT64_MIN;
+    expect(&m, "image: operand 0 lies outside its base");
+}
+
+/* Of a matrix whose columns lie closer than its rows are long, the libraries
+ * would take more bytes than the strides say. */
+static void refuses_matrices_that_overlap(void **state)
+{
+    (void)state;
+    Made m;
+    make(&m);
+    m.gemm.a_row = 0;
+    expect(&m, "image: gemm 0 has strides of no matrix");
+    make(&m);
+    m.gemm.d_row = 5;
+    expect(&m, "image: gemm 0 has strides of no matrix");
+    make(&m);
+    m.gemm.m = 1, m.gemm.a_row = m.gemm.d_row = 0; /* one row: no stride */
+    expect(&m, NULL);
+    make(&m);
+    m.gemm.nbatch = 2;
+    m.gemm.batch[0] = m.gemm.batch[1] = INT64_C(1) << 40;
+    expect(&m, "image: gemm 0 has a batch that is too large");
+}
+
+/* The copy engine takes the innermost elements as neighbours. */
+static void refuses_maps_with_gaps(void **state)
+{
+    (void)state;
+    Made m;
+    make(&m);
+    m.map.stride[0] = 0;
+    m.map.size[0] = 4096;
+    expect(&m, "image: map 0 is damaged");
+}
+
+static void refuses_records_of_nothing(void **state)
+{
+    (void)state;
+    Made m;
+    make(&m);
+    m.axis.size = 0;
+    m.port.offset = 256;
+    expect(&m, "image: port 0 has no element");
+}
+
+static void refuses_unknown_targets(void **state)
+{
+    (void)state;
+    Made m;
+    make(&m);
+    m.header.target = 3;
+    expect(&m, "image: target 3");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(takes_what_is_whole),
+        cmocka_unit_test(refuses_counters_as_memory),
+        cmocka_unit_test(refuses_turns_that_leave),
+        cmocka_unit_test(refuses_matrices_that_overlap),
+        cmocka_unit_test(refuses_maps_with_gaps),
+        cmocka_unit_test(refuses_records_of_nothing),
+        cmocka_unit_test(refuses_unknown_targets),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
