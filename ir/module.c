@@ -243,11 +243,36 @@ bool fn_is(const Module *m, const Fn *fn, FnKind k)
     return strcmp(str_of(m, fn->kind), kinds[k].word) == 0;
 }
 
+/* What follows STEM and a dot, if that is a number as it is printed below; 0:
+ * it is not. */
+static uint32_t name_number(const char *name, const char *stem, size_t n)
+{
+    if (strncmp(name, stem, n) != 0 || name[n] != '.') return 0;
+    const char *p = name + n + 1;
+    uint32_t number = 0;
+    if (*p < '1') return 0;
+    for (; *p >= '0' && *p <= '9' && number < UINT32_MAX / 10; p++)
+        number = number * 10 + (uint32_t)(*p - '0');
+    return *p ? 0 : number;
+}
+
+/* One walk, however many have the stem already: fuse asks for thousands. */
 Str fn_fresh_name(Module *m, const char *stem)
 {
-    FnRef used;
+    FnRef other;
     Str name = module_str(m, stem);
-    for (uint32_t i = 1; fn_find(m, name, &used); i++)
-        name = str_printf(&m->strs, "%s.%u", stem, i);
-    return name;
+    if (!fn_find(m, name, &other)) return name;
+    ArenaMark mark = arena_mark(m->scratch);
+    bool *used = NEW_ARRAY(m->scratch, bool, (size_t)m->fns.n + 2);
+    size_t length = strlen(stem);
+    for (uint32_t i = 0; i < m->fns.n; i++) {
+        if (!m->fns.at[i]) continue;
+        uint32_t k = name_number(str_of(m, m->fns.at[i]->name), stem, length);
+        if (k <= m->fns.n) used[k] = true;
+    }
+    uint32_t first = 1;
+    while (used[first])
+        first++;
+    arena_pop(m->scratch, mark);
+    return str_printf(&m->strs, "%s.%u", stem, first);
 }

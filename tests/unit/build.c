@@ -204,6 +204,21 @@ static void test_uses(void **state)
     assert_false(needed[dead.id]);
 }
 
+/* The stem, then the smallest number that is free; what only looks like one of
+ * its names takes no number. */
+static void test_fresh_names(void **state)
+{
+    static const char *const used[] = {"k",    "k.1", "k.3",
+                                       "k.02", "k.x", "kk.2"};
+    World *w = *state;
+    Module *m = &w->u.m;
+    assert_string_equal(str_of(m, fn_fresh_name(m, "k")), "k");
+    for (uint32_t i = 0; i < sizeof used / sizeof *used; i++)
+        module_add_fn(m, fn_new(m, module_str(m, used[i]), VIEW_global));
+    assert_string_equal(str_of(m, fn_fresh_name(m, "k")), "k.2");
+    assert_string_equal(str_of(m, fn_fresh_name(m, "k.3")), "k.3.1");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, open_world, close_world)
 
 int main(void)
@@ -212,6 +227,7 @@ int main(void)
         TEST(test_cse),         TEST(test_tidy),    TEST(test_identities),
         TEST(test_split_merge), TEST(test_parts),   TEST(test_constants),
         TEST(test_narrow),      TEST(test_rewrite), TEST(test_uses),
+        TEST(test_fresh_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
