@@ -105,11 +105,13 @@ static bool is_map(const Product *p, uint32_t node)
            !asks_index(m, attr_expr(m, in->attr), in->type);
 }
 
+/* Once joined, everything is in the products' cluster. */
 static bool in_product(const Product *p, uint32_t node)
 {
     uint32_t c = p->g->nodes[node].cluster;
-    return list_has(p->products, p->nproducts, node) ||
-           list_has(p->clusters.at, p->clusters.n, c);
+    for (uint32_t i = 0; i < p->nproducts; i++)
+        if (p->g->nodes[p->products[i]].cluster == c) return true;
+    return list_has(p->clusters.at, p->clusters.n, c);
 }
 
 /* Nodes of a cluster are maps that read one another, products, or values that
@@ -165,18 +167,28 @@ static bool is_written(const Product *p, uint32_t node)
     return false;
 }
 
-/* What runs along with the tiles has room beside them. */
+static uint32_t written_by(const Product *p, uint32_t cluster)
+{
+    const Cluster *c = &p->g->clusters[cluster];
+    uint32_t written = 0;
+    for (uint32_t i = 0; i < c->nodes.n; i++)
+        written += is_written(p, c->nodes.at[i]);
+    return written;
+}
+
+/* What runs along with the tiles has room beside them.  Clusters that have
+ * been joined are empty, but for the first. */
 static bool has_room(const Product *p)
 {
     const Graph *g = p->g;
     uint32_t written = 0, read = 0;
-    for (uint32_t i = 0; i < p->nproducts; i++)
-        written += is_written(p, p->products[i]);
-    for (uint32_t i = 0; i < p->clusters.n; i++) {
-        const Cluster *c = &g->clusters[p->clusters.at[i]];
-        for (uint32_t k = 0; k < c->nodes.n; k++)
-            written += is_written(p, c->nodes.at[k]);
+    for (uint32_t i = 0; i < p->nproducts; i++) {
+        uint32_t c = g->nodes[p->products[i]].cluster;
+        if (i == 0 || c != g->nodes[p->products[0]].cluster)
+            written += written_by(p, c);
     }
+    for (uint32_t i = 0; i < p->clusters.n; i++)
+        written += written_by(p, p->clusters.at[i]);
     for (uint32_t i = 0; i < p->read.n; i++)
         read += has_axes_of(g, inst_at(g, p->read.at[i])->type, p->type);
     return written <= MOST_VALUES && read <= MOST_VALUES &&
