@@ -22,7 +22,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { MAX_RECORDS = 64, PROFILE_AFTER = 3, PROFILED = 2 };
+enum { PROFILE_AFTER = 3, PROFILED = 2 };
 
 typedef struct Run {
     TitanStory *story;
@@ -37,8 +37,8 @@ typedef struct Run {
     double logged_at;
     int64_t since; /* steps since the last logged one */
     Skips skips;
-    StepRecord records[MAX_RECORDS];
-    double *values; /* of all records */
+    StepRecord *records; /* one for each port at most */
+    double *values;      /* of all records */
 } Run;
 
 static double now(void)
@@ -149,7 +149,7 @@ static uint32_t read_records(Run *r)
 {
     uint32_t n = 0;
     double *to = r->values;
-    for (uint32_t i = 0; i < r->train->ports.n && n < MAX_RECORDS; i++) {
+    for (uint32_t i = 0; i < r->train->ports.n; i++) {
         const TitanPort *p = &r->im->ports[r->train->ports.first + i];
         const char *name = titan_string(r->im, p->path);
         if (p->role != TITAN_ROLE_record || is_headline(name)) continue;
@@ -163,7 +163,7 @@ static uint32_t read_records(Run *r)
     return n;
 }
 
-static TitanStatus alloc_values(Run *r)
+static TitanStatus alloc_records(Run *r)
 {
     int64_t n = 1;
     for (uint32_t i = 0; i < r->train->ports.n; i++) {
@@ -171,7 +171,8 @@ static TitanStatus alloc_values(Run *r)
         if (p->role == TITAN_ROLE_record) n += titan_elements(r->im, p->axes);
     }
     r->values = calloc((size_t)n, sizeof(double));
-    if (r->values) return TITAN_OK;
+    r->records = calloc((size_t)r->train->ports.n + 1, sizeof *r->records);
+    if (r->values && r->records) return TITAN_OK;
     return titan_fail(r->story, TITAN_UNAVAILABLE, "out of memory");
 }
 
@@ -338,7 +339,7 @@ static TitanStatus run_steps(Run *r, int64_t steps)
                           "no data: name token or text files with --data");
     TRY(check_inputs(r));
     TRY(tokens_open(r->story, r->o->data, r->o->ndata, &r->tokens));
-    TRY(alloc_values(r));
+    TRY(alloc_records(r));
     print_start(r);
     TRY(titan_while(r->story, device_prepare(r->device, r->train),
                     "preparing the step"));
@@ -373,6 +374,8 @@ static TitanStatus run_all(Run *r)
     r->metrics.peak_bytes = r->im->header->arena_bytes;
     r->metrics.quiet = o->quiet;
     r->skips.most = o->max_skips;
+    if (o->export_to)
+        TRY(weights_export_ready(r->story, o->export_to, o->export_dtype));
     TRY(metrics_open(r->story, &r->metrics, o->metrics));
     TRY(init_weights(r));
     TitanStatus st = run_steps(r, steps);
@@ -397,6 +400,7 @@ TitanStatus titan_train(TitanStory *s, const TitanImage *im,
     }
     tokens_close(&r.tokens);
     device_free(r.device);
+    free(r.records);
     free(r.values);
     return st;
 }

@@ -94,6 +94,9 @@ static TitanStatus open_index(TitanStory *s, Source *src, const char *dir,
 {
     json_error_t error;
     json_t *index = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+    if (!index && json_error_code(&error) == json_error_cannot_open_file)
+        return titan_fail(s, TITAN_IO, "could not open \"%s\": %s", path,
+                          strerror(errno));
     if (!index)
         return titan_fail(s, TITAN_BAD_DATA, "\"%s\":%d:%d: %s", path,
                           error.line, error.column, error.text);
@@ -535,15 +538,26 @@ static TitanStatus find_dtype(TitanStory *s, const char *name, uint32_t *out)
                       name);
 }
 
+TitanStatus weights_export_ready(TitanStory *s, const char *dir,
+                                 const char *dtype)
+{
+    char inside[MAX_PATH];
+    uint32_t known;
+    TRY(find_dtype(s, dtype, &known));
+    snprintf(inside, sizeof inside, "%s/.", dir);
+    bool made = mkdir(dir, 0777) == 0 || errno == EEXIST;
+    if (made && access(inside, W_OK | X_OK) == 0) return TITAN_OK;
+    return titan_fail(s, TITAN_IO, "could not export weights to \"%s\": %s",
+                      dir, strerror(errno));
+}
+
 TitanStatus weights_export(TitanStory *s, const TitanImage *im,
                            TitanDevice *device, const char *dir,
                            const char *dtype, const char *from)
 {
     Export e = {.story = s, .im = im, .device = device, .dir = dir};
+    TRY(weights_export_ready(s, dir, dtype));
     TRY(find_dtype(s, dtype, &e.dtype));
-    if (mkdir(dir, 0777) != 0 && errno != EEXIST)
-        return titan_fail(s, TITAN_IO, "could not make \"%s\": %s", dir,
-                          strerror(errno));
     TitanStatus st = layout_new(s, im, &e.layout);
     if (st == TITAN_OK) st = write_all(&e);
     if (st == TITAN_OK && from && strcmp(from, dir) != 0)
