@@ -173,7 +173,7 @@ static TitanStatus look(Diagnosis *d, const TitanMoment *at,
     TRY(count_moment(d, at, r, &d->bad));
     if (!census_bad(&d->bad)) return TITAN_OK;
     d->found = true;
-    d->watch.stop = d->look;
+    d->watch.stop = true;
     report(d, at, r);
     return TITAN_OK;
 }
@@ -204,15 +204,17 @@ static TitanStatus spoil(Diagnosis *d, const TitanMoment *at,
                          const TitanResult *r)
 {
     const TitanImage *im = d->s->im;
-    Window w;
-    TRY(open_result(d, at, r, &w));
-    char *to = w.at;
+    const TitanOperand *o =
+        &im->operands[at->command->operands.first + r->operand];
+    uint64_t to = offset_of(im, o, at);
+    char value[8];
     for (uint32_t i = 0; i < r->spans.n; i++) {
         const TitanSpan *s = &im->spans[r->spans.first + i];
-        to += s->n / 2 * s->bytes;
+        to += (uint64_t)(s->n / 2 * s->bytes);
     }
-    narrow_store_one(r->dtype, d->s->inject->value, to);
-    TRY(window_close(d->s->device, &w, true));
+    narrow_store_one(r->dtype, d->s->inject->value, value);
+    TRY(device_write(d->s->device, (TitanBase)o->base, to, value,
+                     titan_dtype_bytes(r->dtype)));
     if (d->look) return TITAN_OK;
     fprintf(d->out,
             "step %" PRId64 ": %g put into result %" PRId64 " in the %s: ",
@@ -239,7 +241,13 @@ static TitanStatus after(TitanWatch *w, const TitanMoment *at)
 TitanStatus diagnose_inject(const Suspect *s, const TitanEntry *e, FILE *out)
 {
     Diagnosis d = {.watch = {.after = after}, .s = s, .out = out};
-    return device_watch(s->device, e, e->runs.n, &d.watch);
+    TRY(device_watch(s->device, e, e->runs.n, &d.watch));
+    if (s->inject->result <= d.seen) return TITAN_OK;
+    return titan_fail(s->device->story, TITAN_USAGE,
+                      "--inject %" PRId64 ":%" PRId64
+                      " puts a fault nowhere: the step writes %" PRId64
+                      " float tensors",
+                      s->step, s->inject->result, d.seen);
 }
 
 /* -------------------------------------------------------------- diagnose -- */

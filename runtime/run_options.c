@@ -19,7 +19,7 @@ static DeviceOptions read_device(const Options *o)
                            .gemm_algos = option_number(o, OPT_gemm_algos, 0),
                            .gemm_table = option_text(o, OPT_gemm_table),
                            .sync = option_given(o, OPT_sync),
-        .verbose = option_given(o, OPT_verbose)};
+                           .verbose = option_given(o, OPT_verbose)};
 }
 
 static RunOptions read_options(const Options *o)
@@ -59,8 +59,6 @@ static TitanStatus check_usage(TitanStory *s, const Options *o, RunOptions *r)
                           "--inject %s is not STEP:N, STEP:N:nan, STEP:N:inf "
                           "or STEP:N:-inf",
                           fault);
-    if (r->max_skips < 0)
-        return titan_fail(s, TITAN_USAGE, "--max-skips needs 0 or more");
     if (option_given(o, OPT_ranks) && option_given(o, OPT_nproc))
         return titan_fail(s, TITAN_USAGE,
                           "--ranks and --nproc exclude each other");

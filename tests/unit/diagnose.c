@@ -128,7 +128,15 @@ static TitanStatus fetch(TitanDevice *d, TitanBase base, uint64_t offset,
     return TITAN_OK;
 }
 
-static const DeviceClass class = {.watch = watch, .read = fetch};
+static TitanStatus put(TitanDevice *d, TitanBase base, uint64_t offset,
+                       const void *from, size_t bytes)
+{
+    (void)base;
+    memcpy((char *)((World *)d)->memory + offset, from, bytes);
+    return TITAN_OK;
+}
+
+static const DeviceClass class = {.watch = watch, .read = fetch, .write = put};
 
 static void begin(World *y)
 {
