@@ -253,14 +253,15 @@ TitanStatus cuda_choose(Cuda *c, CudaGemm *x, const CuPtr at[4])
 {
     LtHeuristic ways[MOST_WAYS];
     bool timed = may_time(c, at[2]);
-    int n, best = 0, most = timed ? (int)c->options.gemm_algos : 1;
+    int64_t asked = timed ? c->options.gemm_algos : 1;
+    int n, best = 0, most = asked < MOST_WAYS ? (int)asked : MOST_WAYS;
     double us = 0;
     Text key;
     key_of(c, x, &key);
     if (c->table && cuda_table_find(c->table, key.at, &x->algo) &&
         still_holds(c, x, &x->algo))
         return TITAN_OK;
-    TRY(ask(c, x, ways, most > MOST_WAYS ? MOST_WAYS : most, &n));
+    TRY(ask(c, x, ways, most, &n));
     if (n == 0 || ways[0].state != 0)
         return none_fits(c, &c->im->gemms[x->row]);
     if (timed) TRY(time_ways(c, x, at, ways, n, &best, &us));

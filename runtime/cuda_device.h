@@ -2,7 +2,7 @@
  * cuda_device.h: one GPU and the program on it.
  *
  *     arena      persistent | io | frame | lane 0       one allocation
- *     workspaces of cuBLASLt, one for each stream that multiplies, outside
+ *     workspaces of cuBLASLt, one for each stream that needs it, outside
  *     streams    stream 0 begins and ends every run, and takes all copies
  *
  * An entry that runs often is a *plan*: the walk through its list is captured
@@ -106,7 +106,8 @@ void cuda_plan_release(Cuda *c, CudaPlan *p);
 
 TitanStatus cuda_gemm_open(Cuda *c);
 void cuda_gemm_close(Cuda *c);
-/* Bytes for each stream that multiplies. */
+/* Bytes for a stream: each that multiplies, and stream 0, where products are
+ * timed, needs some. */
 uint64_t cuda_gemm_workspace(const TitanImage *im, uint32_t stream);
 /* AT: of A, B, D and what is added (D's own where nothing else is). */
 TitanStatus cuda_gemm(Cuda *c, const TitanCommand *cmd, const CuPtr at[4]);

@@ -9,6 +9,7 @@
  */
 #include "cuda_gemm.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,7 +26,8 @@ uint64_t cuda_gemm_workspace(const TitanImage *im, uint32_t stream)
 {
     for (uint32_t i = 0; i < im->ncommands; i++) {
         const TitanCommand *cmd = &im->commands[i];
-        if (cmd->kind == TITAN_COMMAND_gemm && cmd->stream == stream)
+        if (cmd->kind == TITAN_COMMAND_gemm &&
+            (cmd->stream == stream || stream == 0))
             return CUDA_GEMM_WORKSPACE;
     }
     return 0;
@@ -154,6 +156,11 @@ static TitanStatus make_layout(Cuda *c, Matrix m, int64_t batches,
     LT_TRY(c, layout_create(out, lt_dtype(m.dtype), (uint64_t)m.rows,
                             (uint64_t)m.cols, m.ld));
     if (batches == 1) return TITAN_OK;
+    if (batches > INT32_MAX)
+        return titan_fail(c->story, TITAN_MISMATCH,
+                          "a batch has %" PRId64 " matrix products, cuBLASLt "
+                          "takes 2^31 - 1",
+                          batches);
     LT_TRY(c, layout_set(*out, LT_layout_batch, &n, sizeof n));
     LT_TRY(c, layout_set(*out, LT_layout_batch_stride, &stride, sizeof stride));
     return TITAN_OK;

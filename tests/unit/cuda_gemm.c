@@ -333,6 +333,51 @@ static void times_no_parameters(void **state)
     assert_string_equal(fake_device()->log, "graph\nmatmul way 1\n");
 }
 
+/* Products are timed on stream 0, whichever stream they belong to. */
+static void times_for_other_streams(void **state)
+{
+    static const TitanCode code = {.cubin = "machine code"};
+    const DeviceOptions o = {.gemm_algos = 4, .sync = true};
+    (void)state;
+    One x;
+    TitanDevice *d;
+    TitanStory story = {0};
+    make(&x, gemm(5, 7, 3, 7));
+    x.header.streams = 2;
+    x.command.stream = 1;
+    x.header.base_bytes[TITAN_BASE_frame] = x.header.arena_bytes;
+    x.header.arena_bytes *= 2;
+    x.operands[2].base = TITAN_BASE_frame;
+    x.operands[2].offset = 0;
+    fake_reset();
+    assert_int_equal(device_new(&story, &x.im, &code, &o, &d), TITAN_OK);
+    if (device_prepare(d, &x.entry) != TITAN_OK) fail_msg("%s", story.line[0]);
+    if (device_run(d, &x.entry) != TITAN_OK) fail_msg("%s", story.line[0]);
+    assert_non_null(strstr(fake_device()->log, "matmul way 3\n"));
+    device_free(d);
+}
+
+static void refuses_endless_batches(void **state)
+{
+    static const TitanCode code = {.cubin = "machine code"};
+    static const DeviceOptions o;
+    (void)state;
+    One x;
+    TitanDevice *d;
+    TitanStory story = {0};
+    TitanGemm g = gemm(5, 7, 3, 7);
+    g.nbatch = 1;
+    g.batch[0] = INT64_C(1) << 31;
+    make(&x, g);
+    fake_reset();
+    assert_int_equal(device_new(&story, &x.im, &code, &o, &d), TITAN_OK);
+    assert_int_equal(device_run(d, &x.entry), TITAN_MISMATCH);
+    assert_string_equal(story.line[0],
+                        "a batch has 2147483648 matrix products, cuBLASLt "
+                        "takes 2^31 - 1");
+    device_free(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -343,6 +388,8 @@ int main(void)
         cmocka_unit_test(alignment),
         cmocka_unit_test(times_and_remembers),
         cmocka_unit_test(times_no_parameters),
+        cmocka_unit_test(times_for_other_streams),
+        cmocka_unit_test(refuses_endless_batches),
         cmocka_unit_test(every_call_fails_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
