@@ -9,14 +9,7 @@
  */
 #include "emit.h"
 
-enum { TERMS = 8, WIDEST = 16, TOGETHER = 4 };
-
-int64_t wide_lanes(int64_t n)
-{
-    for (int64_t w = 1; w <= WIDEST; w *= 2)
-        if (n % w == 0 && n / w <= WARP) return w;
-    return 0;
-}
+enum { TERMS = 8, TOGETHER = 4 };
 
 /* Code for w neighbours of a loop's variable at once. */
 static void take(Emit *e, LoopId loop, unsigned w)
@@ -90,7 +83,7 @@ static void emit_dot(Emit *e, LoopId loop)
 static void emit_wide(Emit *e, LoopId loop)
 {
     const Loop *l = &e->k->loops.at[loop];
-    int64_t w = wide_lanes(l->hi);
+    int64_t w = tile_lanes(l->hi);
     LV at = LLVMBuildMul(e->s.b, e->lane, emit_iconst(e, w), "");
     e->active = NULL;
     if (l->hi / w < WARP) {
@@ -115,7 +108,7 @@ static LoopId child(const Kir *k, LoopId loop)
 
 static unsigned outer_width(const Kir *k, LoopId outer)
 {
-    return (unsigned)wide_lanes(k->loops.at[child(k, outer)].hi);
+    return (unsigned)tile_lanes(k->loops.at[child(k, outer)].hi);
 }
 
 /* One column: the pairs of the thread that has it times the side's vector. */

@@ -238,9 +238,6 @@ enum { TREE_MOST = 128 };
 int64_t row_threads(int64_t n);
 enum { ROW_LANES = 8, ROW_GROUP = 32, ROW_MOST = 512 };
 
-/* Neighbours of a vector of n that one thread of a warp takes; 0: too many. */
-int64_t wide_lanes(int64_t n);
-
 /* The canonical text: equal kernels have equal texts. */
 void kir_print(const Kir *k, Buf *out);
 void ix_print(const Kir *k, Ix ix, Buf *out);

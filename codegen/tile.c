@@ -310,7 +310,7 @@ static bool vectors_fit(Tile *t)
         if (t->fit.role[v] != TILE_wide) continue;
         uint32_t n;
         const TypeAxis *axes = wide_axes(t, t->l->fn->insts[v].type, &n);
-        if (!wide_lanes(axes_extent(t->l, axes, n))) return false;
+        if (!tile_lanes(axes_extent(t->l, axes, n))) return false;
     }
     return true;
 }

@@ -297,10 +297,28 @@ static const AttrItem *find_direction(const Module *m, const Fn *fn,
     return last_sweep(m, fn, fn->result_values[0]);
 }
 
+int64_t tile_lanes(int64_t n)
+{
+    enum { WIDEST = 16, THREADS = 32 };
+    for (int64_t w = 1; w <= WIDEST; w *= 2)
+        if (n % w == 0 && n / w <= THREADS) return w;
+    return 0;
+}
+
 static bool fits(const Module *m, const TilePart *p, Arena *a)
 {
     TileFit fit;
-    return tile_fit(m, p->fn, &fit, a);
+    if (!tile_fit(m, p->fn, &fit, a)) return false;
+    for (uint32_t v = 0; v < p->fn->ninsts; v++) {
+        if (fit.role[v] != TILE_wide) continue;
+        const TypeInfo *ti = type_info(m, p->fn->insts[v].type);
+        int64_t n = 1;
+        for (uint32_t i = 0; i < ti->naxes; i++)
+            if (!in_list(fit.own, fit.nown, ti->axes[i].axis))
+                n *= type_local_size(m, &ti->axes[i]);
+        if (!tile_lanes(n)) return false;
+    }
+    return true;
 }
 
 bool tile_cut(Module *m, const Fn *fn, TileCut *out, Arena *a)

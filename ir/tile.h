@@ -36,6 +36,10 @@ typedef struct TileFit {
 /* False: FN is not of this form. */
 bool tile_fit(const Module *m, const Fn *fn, TileFit *out, Arena *a);
 
+/* A warp holds the vector of a row, each of its 32 threads this many
+ * neighbours; 0: it cannot hold one of n. */
+int64_t tile_lanes(int64_t n);
+
 /* FN as one function that fits, or two that are called in order.  Each takes
  * parameters of FN and values of the one before it.  What is made of
  * parameters alone and would be made again for every pair is made before. */
@@ -51,7 +55,7 @@ typedef struct TileCut {
     uint32_t nparts;
 } TileCut;
 
-/* False: no such cut. */
+/* False: no such cut, or a vector of a row that no warp can hold. */
 bool tile_cut(Module *m, const Fn *fn, TileCut *out, Arena *a);
 
 #endif

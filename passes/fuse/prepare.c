@@ -177,7 +177,14 @@ static bool call_tile_groups(Prep *p, uint32_t call, const Fn *region,
 {
     Module *m = p->fx->m;
     TileCut cut;
-    if (!tile_cut(m, region, &cut, p->fx->a)) return false;
+    if (!tile_cut(m, region, &cut, p->fx->a)) {
+        pass_missed(m, p->fx->cx, p->fn->insts[call].loc,
+                    "@%s is made by loops, not by one kernel: its sums go more "
+                    "than two ways, or no warp holds a vector of a row (up to "
+                    "32 times 1, 2, 4, 8 or 16)",
+                    str_of(m, region->name));
+        return false;
+    }
     Value *made = NEW_ARRAY(p->fx->a, Value, (size_t)region->ninsts + 1);
     memcpy(made, args, region->nparams * sizeof *args);
     make_before(p, region, cut.before, made);
