@@ -37,6 +37,7 @@ static void add_vector(Kir *k, TensorTile *t, Node load)
     if (at->kind == LOOP_columns && ix_uses(k, in->ix, at->parent)) return;
     for (uint32_t i = 0; i < t->vectors.n; i++)
         if (t->vectors.at[i].load.id == load.id) return;
+    if (t->vectors.n == MOST_VECTORS) return;
     TensorVector v = {load, in->loop, at->kind == LOOP_columns, 0};
     vec_push(k->arena, &t->vectors, v);
 }

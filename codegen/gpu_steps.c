@@ -92,7 +92,7 @@ static bool has_table(const TensorVector *v)
 /* -------------------------------------------------------------------- list */
 
 typedef struct Ranges {
-    LV lo[MOST_CONDITIONS], hi[MOST_CONDITIONS];
+    LV lo[MOST_VECTORS], hi[MOST_VECTORS];
 } Ranges;
 
 static void row_ranges(Core *c, Ranges *r)
@@ -100,7 +100,7 @@ static void row_ranges(Core *c, Ranges *r)
     for (uint32_t i = 0; i < c->t->vectors.n; i++) {
         const TensorVector *v = &c->t->vectors.at[i];
         LV lo, hi;
-        if (v->columns || i >= MOST_CONDITIONS) continue;
+        if (v->columns) continue;
         emit_enter(c->e, blocks_of(c, v), core_index(c, core_i32(c, 0)));
         scan_vector(c, v, &lo, &hi);
         r->lo[i] = to_wide(c, lo);
@@ -111,7 +111,7 @@ static void row_ranges(Core *c, Ranges *r)
 static void column_ranges(Core *c, LV step, Ranges *r)
 {
     LLVMBuilderRef b = c->e->s.b;
-    for (uint32_t i = 0; i < c->t->vectors.n && i < MOST_CONDITIONS; i++) {
+    for (uint32_t i = 0; i < c->t->vectors.n; i++) {
         const TensorVector *v = &c->t->vectors.at[i];
         if (!has_table(v)) continue;
         LV lo = LLVMBuildLoad2(b, word(c), place(c, step, 8, v->offset), "");
@@ -122,24 +122,9 @@ static void column_ranges(Core *c, LV step, Ranges *r)
     }
 }
 
-static LV call_intrinsic(Core *c, const char *name, LV *args, unsigned n,
-                         bool overloaded)
-{
-    unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
-    LLVMTypeRef t = LLVMTypeOf(args[n - 1]);
-    LV f = LLVMGetIntrinsicDeclaration(c->e->s.module, id, &t, overloaded);
-    return LLVMBuildCall2(c->e->s.b, LLVMGlobalGetValueType(f), f, args, n, "");
-}
-
-static LV ballot(Core *c, LV x)
-{
-    LV args[] = {core_i32(c, -1), x};
-    return call_intrinsic(c, "llvm.nvvm.vote.ballot.sync", args, 2, false);
-}
-
 static LV count_bits(Core *c, LV x)
 {
-    return call_intrinsic(c, "llvm.ctpop", &x, 1, true);
+    return site_call(&c->e->s, "llvm.ctpop", &x, 1);
 }
 
 static void store_step(Core *c, LV when, LV at, LV step)
@@ -175,7 +160,7 @@ static void list_turn(Core *c, LV first, Ranges *r, LV *counts)
     LV some = LLVMBuildAnd(b, exists, LLVMBuildNot(b, empty, ""), "");
     LV whole = LLVMBuildAnd(b, some, full, "");
     LV part = LLVMBuildAnd(b, some, LLVMBuildNot(b, full, ""), "");
-    LV parts = ballot(c, part), wholes = ballot(c, whole);
+    LV parts = gpu_ballot(c->e, part), wholes = gpu_ballot(c->e, whole);
     LV below = LLVMBuildShl(b, core_i32(c, 1), c->lane, "");
     below = LLVMBuildSub(b, below, core_i32(c, 1), "");
     LV up = core_add(c, counts[0],

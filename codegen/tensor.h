@@ -79,7 +79,12 @@ typedef struct TensorKept {
     uint32_t acc;
 } TensorKept;
 
-enum { MOST_NESTS = 3, MOST_CONDITIONS = 16, MOST_SWEEPS = 32 };
+enum {
+    MOST_NESTS = 3,
+    MOST_CONDITIONS = 16,
+    MOST_VECTORS = 16, /* the ranges of others are not known */
+    MOST_SWEEPS = 32
+};
 typedef struct TensorPass {
     LoopId blocks;
     LoopId nests[MOST_NESTS];

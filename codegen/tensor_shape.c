@@ -103,9 +103,7 @@ void cores_place_tables(TensorTile *t)
     t->listed = t->conditions.n > 0 && t->nblocks <= MOST_STEPS;
     for (uint32_t i = 0; i < t->vectors.n && t->listed; i++) {
         uint32_t at = up(t->shared, 8), size = 8 * (uint32_t)t->nblocks;
-        if (!t->vectors.at[i].columns || i >= MOST_CONDITIONS ||
-            at + size > SM90_SHARED_MOST)
-            continue;
+        if (!t->vectors.at[i].columns || at + size > SM90_SHARED_MOST) continue;
         t->vectors.at[i].offset = at;
         t->shared = at + size;
     }
