@@ -48,9 +48,12 @@ typedef struct Matrix {
     const int64_t *batch;         /* strides */
 } Matrix;
 
+/* Coordinates are i32, and a tile's may lie beyond the end. */
+enum { LONGEST = INT32_MAX - 1024 };
+
 static bool add_dim(TitanMap *map, int64_t size, int64_t stride, uint32_t box)
 {
-    if (map->rank == TITAN_MAP_DIMS || size > UINT32_MAX || stride < 0 ||
+    if (map->rank == TITAN_MAP_DIMS || size > LONGEST || stride < 0 ||
         stride % UNIT != 0 || stride >> 40)
         return false;
     uint32_t i = map->rank++;
@@ -72,7 +75,7 @@ static bool view_of(const Matrix *x, const Gemm *g, uint32_t bytes,
                         .size = {x->inner},
                         .stride = {each},
                         .box = {bytes / each}};
-    if (x->inner > UINT32_MAX ||
+    if (x->inner > LONGEST ||
         !add_dim(&v->map, x->outer, x->stride * each, rows))
         return false;
     for (uint32_t i = 0; i < g->nbatch; i++) {
