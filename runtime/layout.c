@@ -196,7 +196,11 @@ static TitanStatus add_slot(TitanStory *s, const TitanImage *im, uint32_t id,
                               text);
     int64_t turns = 1;
     for (uint32_t i = 0; i < n; i++)
-        turns *= braces[i].size;
+        if (__builtin_mul_overflow(turns, braces[i].size, &turns) ||
+            turns > MAX_TENSORS)
+            return titan_fail(s, TITAN_BAD_DATA,
+                              "image: \"%s\" names more than %d tensors", text,
+                              MAX_TENSORS);
     for (int64_t i = 0; i < turns; i++) {
         CkptPart part = {id, expand_name(text, braces, n, i, name)};
         if (*scale_text)
@@ -252,9 +256,9 @@ static bool fill_dim(const TitanImage *im, const TitanSlot *slot,
         int64_t rest = i, offset = 0;
         for (uint32_t k = dim->axes.n; k-- > 0;) {
             int64_t size = 1;
-            uint32_t name = im->axes[dim->axes.first + k].name;
-            int64_t stride = axis_stride(im, slot, name, &size);
-            if (stride < 0) return false;
+            const TitanAxis *a = &im->axes[dim->axes.first + k];
+            int64_t stride = axis_stride(im, slot, a->name, &size);
+            if (stride < 0 || size != a->size) return false;
             offset += rest % size * stride;
             rest /= size;
         }
@@ -383,15 +387,21 @@ static int64_t reach_of(const Tables *t, int64_t *elements)
     return last + 1;
 }
 
-static TitanStatus copy_window(TitanDevice *device, const TitanSlot *slot,
-                               int64_t base, RowCopy *c)
+static TitanStatus copy_window(TitanDevice *device, const TitanImage *im,
+                               const CkptPart *p, RowCopy *c)
 {
+    const TitanSlot *slot = &im->slots[p->slot];
     int64_t elements, reach = reach_of(c->t, &elements);
     uint64_t size = titan_dtype_bytes(slot->dtype);
     Window w;
     if (elements == 0) return TITAN_OK;
+    /* an axis that is named twice counts twice */
+    if (p->base + reach > titan_elements(im, slot->axes))
+        return titan_fail(device->story, TITAN_BAD_DATA,
+                          "image: layout of \"%s\" leaves it",
+                          titan_string(im, slot->path));
     TRY(window_open(
-        device, TITAN_BASE_persistent, slot->offset + (uint64_t)base * size,
+        device, TITAN_BASE_persistent, slot->offset + (uint64_t)p->base * size,
         (size_t)((uint64_t)reach * size), !c->import || reach != elements, &w));
     c->slot = w.at;
     copy_rows(c);
@@ -407,7 +417,7 @@ static TitanStatus copy_part(TitanStory *s, const TitanImage *im,
     TitanStatus st = make_tables(s, im, t, p, &tables);
     c->t = &tables;
     c->slot_dtype = slot->dtype;
-    if (st == TITAN_OK) st = copy_window(device, slot, p->base, c);
+    if (st == TITAN_OK) st = copy_window(device, im, p, c);
     free_tables(&tables);
     return st;
 }
