@@ -164,6 +164,8 @@ def run_ours(program, work, steps, folder, args):
         return {"error": child.stderr.read().strip()[-300:]}
     lines = [json.loads(line) for line in open(metrics)]
     rates = [s["tokens_per_second"] for s in lines[WARMUP:-1]]
+    if not rates:
+        return {"error": f"{len(lines)} steps are too few for a median"}
     return {"rates": rates, "first": first, "gib": used, "steps": len(lines),
             "arena": lines[-1]["peak_bytes"] / 2 ** 30,
             "loss": lines[0]["loss"]}
