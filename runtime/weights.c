@@ -472,13 +472,18 @@ static TitanStatus write_all(const Export *e)
     uint32_t ends[MAX_SHARDS];
     uint32_t n = cut_shards(e, ends);
     if (n == 1) return write_shard(e, "model.safetensors", 0, e->layout.n);
-    char name[64];
+    char name[64], whole[MAX_PATH];
     for (uint32_t i = 0; i < n; i++) {
         uint32_t first = i ? ends[i - 1] : 0;
         snprintf(name, sizeof name, "model-%05u-of-%05u.safetensors", i + 1, n);
         TRY(write_shard(e, name, first, ends[i] - first));
     }
-    return write_index(e, ends, n);
+    TRY(write_index(e, ends, n));
+    /* readers would take one whole file, of an earlier export, before these */
+    snprintf(whole, sizeof whole, "%s/model.safetensors", e->dir);
+    if (unlink(whole) == 0 || errno == ENOENT) return TITAN_OK;
+    return titan_fail(e->story, TITAN_IO, "could not remove \"%s\": %s", whole,
+                      strerror(errno));
 }
 
 static bool is_companion(const char *name)
