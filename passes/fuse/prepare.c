@@ -4,6 +4,8 @@
  *   - a region (norm) is put in place of its call; one whose intermediate
  *     values are large (attention, loss) is cut into tiles
  *   - an einsum that is no product of matrices becomes a product and a sum
+ *   - on a GPU one that is rounded to a dtype which the library does not give
+ *     is rounded behind it
  *   - a sum to few elements is made in two steps, so that it has enough rows
  *     to be shared; the intermediate sums are in the dtype of accumulation
  */
@@ -69,6 +71,21 @@ static Value as_loops(Prep *p, const Inst *in)
     if (sum->n > 0)
         v = emit_reduce(p->b, "sum", v, sum->axes, sum->n, acc, acc);
     return emit_cast(p->b, v, type_dtype(m, in->type));
+}
+
+/* The library gives its sums, or rounds them to the dtype of the operands; of
+ * operands of 8 bits, to any of 16. */
+static Value as_gemm(Prep *p, const Inst *in)
+{
+    Module *m = p->fx->m;
+    Value args[2] = {operand(p, in, 0), operand(p, in, 1)};
+    DType d = type_dtype(m, operand_type(p, in, 0));
+    DType to = type_dtype(m, in->type);
+    DType acc = attr_dtype(m, in->attr, AT_acc, dtype_acc(d));
+    if (!p->fx->gpu || to == acc || to == d || dtype_bytes(d) == 1)
+        return NO_VALUE;
+    Type t = type_with_dtype(m, in->type, acc);
+    return emit_cast(p->b, emit(p->b, OP_einsum, t, in->attr, args, 2), to);
 }
 
 /* ---------------------------------------------------------------- sums -- */
@@ -255,8 +272,8 @@ static void prep_inst(Prep *p, uint32_t i)
     } else if (in->op == OP_proj) {
         Value *fields = p->fields[inst_arg(p->fn, in, 0).id];
         if (fields) made = fields[attr_int(m, in->attr, AT_index, 0)];
-    } else if (in->op == OP_einsum && !is_matrix_product(p, in)) {
-        made = as_loops(p, in);
+    } else if (in->op == OP_einsum) {
+        made = is_matrix_product(p, in) ? as_gemm(p, in) : as_loops(p, in);
     } else if (in->op == OP_reduce) {
         made = sum_in_steps(p, in);
     }
