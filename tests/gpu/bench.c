@@ -129,15 +129,14 @@ static void launch(Bench *b, const TitanCommand *c, uint64_t shift)
     s = (Shot){.blocks = (unsigned)c->items,
                .threads = k->threads,
                .shared = k->shared_bytes,
-               .nargs = k->args,
-               .nmaps = k->maps.n};
+               .nargs = k->args};
     MUST(&b->d, function, (&s.fn, b->module, titan_string(&b->im, k->name)));
     shot_prepare(&b->d, &s);
     for (uint32_t i = 0; i < k->args; i++)
         s.words[i] = word_of(b, &b->im.operands[c->operands.first + i], shift);
     for (uint32_t i = 0; i < k->maps.n; i++) {
         const TitanMap *m = &b->im.maps[k->maps.first + i];
-        map_encode(&b->d, m, s.words[m->arg], s.maps[i]);
+        map_encode(&b->d, m, s.words[m->arg], s.maps[shot_map(&s)]);
     }
     shot_launch(&b->d, &s, b->stream);
 }

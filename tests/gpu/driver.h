@@ -63,7 +63,7 @@ typedef struct Driver {
 #undef C
 } Driver;
 
-enum { MOST_PARAMS = 64, MAP_BYTES = 128 };
+enum { MOST_PARAMS = 64, MOST_MAPS = 16, MAP_BYTES = 128 };
 
 static inline void driver_fail(const Driver *d, int code, const char *call)
 {
@@ -133,8 +133,18 @@ typedef struct Shot {
     unsigned blocks, threads, shared;
     uint32_t nargs, nmaps;
     uint64_t words[MOST_PARAMS];
-    _Alignas(64) unsigned char maps[8][MAP_BYTES];
+    _Alignas(64) unsigned char maps[MOST_MAPS][MAP_BYTES];
 } Shot;
+
+/* Another tensor map of a kernel; how many come before it. */
+static inline uint32_t shot_map(Shot *s)
+{
+    if (s->nmaps == MOST_MAPS) {
+        fprintf(stderr, "a kernel has more than %d tensor maps\n", MOST_MAPS);
+        exit(1);
+    }
+    return s->nmaps++;
+}
 
 static inline void shot_prepare(const Driver *d, Shot *s)
 {
@@ -145,7 +155,7 @@ static inline void shot_prepare(const Driver *d, Shot *s)
 
 static inline void shot_launch(const Driver *d, Shot *s, void *stream)
 {
-    void *params[MOST_PARAMS + 8];
+    void *params[MOST_PARAMS + MOST_MAPS];
     for (uint32_t i = 0; i < s->nargs; i++)
         params[i] = &s->words[i];
     for (uint32_t i = 0; i < s->nmaps; i++)

@@ -23,7 +23,7 @@
 
 #include "tests/gpu/library.h"
 
-enum { MOST_KERNELS = 32, MOST_MAPS = 8, MOST_ARGS = 12 };
+enum { MOST_KERNELS = 32, MOST_ARGS = 12 };
 enum { SAMPLES = 1000, GUARD = 4096 };
 enum { PATTERN = 1 << 24 }; /* numbers that operands are made of */
 
@@ -496,9 +496,8 @@ static void read_line(Product *p, const char *line)
         k = &p->at[p->n++];
         sscanf(line, "kernel %127s %u %u %u", k->name, &k->shot.blocks,
                &k->shot.threads, &k->shot.shared);
-    } else if (strncmp(line, "map ", 4) == 0 && k &&
-               k->shot.nmaps < MOST_MAPS) {
-        read_map(line, &k->maps[k->shot.nmaps++]);
+    } else if (strncmp(line, "map ", 4) == 0 && k) {
+        read_map(line, &k->maps[shot_map(&k->shot)]);
     }
 }
 

@@ -35,7 +35,7 @@ typedef struct Want {
 typedef struct Case {
     char name[200];
     Shot shot;
-    TitanMap maps[8];
+    TitanMap maps[MOST_MAPS];
     Arg args[MOST_PARAMS];
     Want wants[MOST_WANTS];
     uint32_t nwants;
@@ -220,7 +220,7 @@ static int64_t number(Words *w)
 
 static void read_map(Case *c, Words *w)
 {
-    TitanMap *m = &c->maps[c->shot.nmaps++];
+    TitanMap *m = &c->maps[shot_map(&c->shot)];
     *m = (TitanMap){0};
     m->arg = (uint32_t)number(w);
     m->dtype = (uint32_t)number(w);
