@@ -84,10 +84,10 @@ typedef struct Emit {
     LV *vals;         /* per node */
     bool *wide;       /* per node: vals is a vector */
     LV *vars, *atoms; /* per loop, per atom: the value at lane 0 */
-    LV chunk;         /* host: the chunk of the item */
+    LV chunk;         /* host: the chunk of the item; GPU: our first lane */
     LV lane, warp;    /* GPU: of this thread */
     LV active;        /* GPU: this thread's lanes exist; NULL: always */
-    LV shared;        /* GPU column: room for one value per thread */
+    LV shared;        /* GPU rows, columns: room for sums of warps */
     LV **held;        /* GPU tile, per outer loop: vectors that rows add up */
     LV first, valid;  /* GPU sweep: its first column; whether ours exists */
     LV row, column;   /* fragment: of this thread's first element */

@@ -5,11 +5,13 @@
  *     rows     some threads share each loop over lanes of an item (gpu_rows.c)
  *     column   one block takes some neighbouring lanes of an item; its threads
  *              share each loop inside (gpu_columns.c)
+ *     tile     one warp takes the rows of an item (gpu_tile.c)
+ *     tensor   one block takes a tile of rows (gpu_tensor.c)
  *
- * Sums are those of the host, bit for bit: partial sum p (kir.h) belongs to
- * one thread, and the tree over the partials goes first through threads
- * (shuffles, or shared memory), then through what a thread holds, or the
- * other way round, in the same order of halves.
+ * Sums of the first three are those of the host, bit for bit: partial sum p
+ * (kir.h) belongs to one thread, and the tree over the partials goes first
+ * through threads (shuffles, or shared memory), then through what a thread
+ * holds, or the other way round, in the same order of halves.
  */
 #include "lines.h"
 #include "sm90.h"

@@ -1,7 +1,8 @@
 /*
  * gpu_tensor.c: a tile region on Hopper's tensor cores (tensor.h).
  *
- *     warpgroup 0       one thread feeds the panels to shared memory
+ *     warpgroup 0       one thread feeds the panels to shared memory, one warp
+ *                       the values per column (gpu_stage.c)
  *     the others        64 rows each: dots, nests, wide products
  *
  * Steps go round in slots.  Each swept panel has a pair of barriers per slot:

@@ -359,6 +359,7 @@ bool lower_tensor(Lower *l)
     stage_find(k, t);
     return true;
 }
+
 /* ------------------------------------------------------------------- asking */
 
 Node kept_node(const Kir *k, const TensorTile *t, Node piece)

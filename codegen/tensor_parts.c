@@ -74,6 +74,7 @@ const TypeAxis *cores_terms(const Cores *c, Type t)
     }
     return found;
 }
+
 /* ------------------------------------------------------------------ panels */
 
 /* What a parameter must be to be fetched by the tile. */
@@ -135,6 +136,7 @@ static uint32_t panel_of(Cores *c, Value x)
     vec_push(c->l->k->arena, &t->panels, p);
     return t->panels.n - 1;
 }
+
 /* ------------------------------------------------------- dots and sweeps */
 
 static DType acc_of(const Cores *c, const Inst *in)
