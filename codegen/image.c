@@ -300,14 +300,22 @@ static void write_kernel(Writer *w, const Fn *group, const At *at,
 static void write_matmul(Writer *w, const Fn *group, const At *at,
                          const Value *values, uint32_t n, Loc loc)
 {
+    Module *m = w->t.m;
     const KernelArg *args = kernel_args(w, group, at, values, n);
     uint32_t row;
-    if (kernels_add_matmul(w->kernels, group, args, &row))
+    if (kernels_add_matmul(w->kernels, group, args, &row)) {
         add_kernel(w, row, at, n, loc);
-    else if (fn_is(w->t.m, group, FK_matmul))
+        return;
+    }
+    if (fn_is(m, group, FK_matmul)) {
         write_gemm(w, group, at, n, loc);
-    else
-        write_kernel(w, group, at, values, n, loc);
+        return;
+    }
+    diag_remark(m->diag, "codegen", true, loc_span(m, loc),
+                "@%s is made by loops, not on tensor cores: no tile takes "
+                "operands and results that lie so",
+                str_of(m, group->name));
+    write_kernel(w, group, at, values, n, loc);
 }
 
 /* Of the command that a launch became: a gemm writes its third operand, a copy

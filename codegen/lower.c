@@ -448,13 +448,24 @@ static const Inst *only_op(const Fn *fn)
     return inst_of(fn, fn->result_values[0]);
 }
 
+static bool lower_region(Lower *l, const LowerOpts *o)
+{
+    if (o->sm90 && lower_tensor(l)) return true;
+    if (o->sm90)
+        diag_remark(l->m->diag, "codegen", true, loc_span(l->m, l->fn->loc),
+                    "@%s runs without tensor cores: they take bf16 and f16, "
+                    "heads that are multiples of 16 up to 256, and strides and "
+                    "addresses that are multiples of 16 bytes",
+                    str_of(l->m, l->fn->name));
+    return lower_tile(l);
+}
+
 void lower_group(Module *m, const Fn *fn, const LowerOpts *o, Kir *k)
 {
     Lower l;
     lower_init(&l, m, fn, k);
     Op op = (Op)only_op(fn)->op;
-    if (o->sm90 && fn_is(m, fn, FK_tile) && lower_tensor(&l)) return;
-    if (o->gpu && fn_is(m, fn, FK_tile) && lower_tile(&l)) return;
+    if (o->gpu && fn_is(m, fn, FK_tile) && lower_region(&l, o)) return;
     if (op == OP_top) {
         lower_sort(&l, o, only_op(fn));
     } else if ((op == OP_scatter || op == OP_put) &&
