@@ -125,7 +125,8 @@ TitanStatus metrics_step(TitanStory *s, Metrics *m, StepMetrics *step,
     if (!m->jsonl) return TITAN_OK;
     write_object(m, step, records, n);
     if (!ferror(m->jsonl)) return TITAN_OK;
-    return titan_fail(s, TITAN_IO, "could not write \"%s\"", m->path);
+    return titan_fail(s, TITAN_IO, "could not write \"%s\": %s", m->path,
+                      strerror(errno));
 }
 
 void metrics_curve(const Metrics *m)
