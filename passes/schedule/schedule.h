@@ -1,8 +1,9 @@
 /*
  * schedule.h: the parts of schedule.
  *
- *     cost      how long each launch and loop takes, and how full the machine
- * is choose    which of them may run beside stream 0, and on which stream
+ *     cost      how long each launch and loop takes, and what of the machine
+ *               it fills
+ *     choose    which of them may run beside stream 0, and on which stream
  *     events    the waits and signals that keep the order
  *
  * A *list* is one kernel function: its steps (launches and loops), numbered
