@@ -496,7 +496,7 @@ static LV emit_value(Emit *e, const NodeInfo *in, bool wide)
     }
     case KN_scalar: {
         Node typed = in->sc == SC_where ? in->b : in->a;
-        if (s.gpu && in->sc == SC_div && d == DT_f32)
+        if (s.gpu && !s.exact && in->sc == SC_div && d == DT_f32)
             return emit_quotient(e, &s, in, args);
         return emit_scalar(&s, (ScalarOp)in->sc,
                            (DType)node_info(e->k, typed)->dtype, args);

@@ -22,7 +22,14 @@ typedef struct Site {
     LLVMBuilderRef b;
     unsigned w; /* 1: scalars; else vectors of w */
     bool gpu;
+    bool exact; /* GPU: the host's bits, where a neighbour is faster */
 } Site;
+
+/* Whether f32 functions may give a neighbour of the host's result. */
+static inline bool site_is_near(const Site *s)
+{
+    return s->gpu && s->w > 1 && !s->exact;
+}
 
 LLVMTypeRef site_type(const Site *s, LLVMTypeRef scalar); /* widened to w */
 LLVMTypeRef dtype_reg(const Site *s, DType d);            /* scalar */

@@ -88,13 +88,22 @@ static uint64_t touched_bytes(const KernelSet *s, const KernelArg *args,
     return bytes;
 }
 
+/* What is drawn is the same on every target, so a model begins alike. */
+static bool draws(const Kir *k)
+{
+    for (uint32_t i = 0; i < k->nodes.n; i++)
+        if (k->nodes.at[i].op == KN_scalar && k->nodes.at[i].sc == SC_random)
+            return true;
+    return false;
+}
+
 static LV emit_kernel(KernelSet *s, const Kir *k, const char *name,
                       const Grid *grid)
 {
     Arena *a = k->arena;
     Emit e = {.k = k, .map = grid->map, .lines = s->lines, .loc = k->loc};
-    e.s = (Site){s->cx, s->module, LLVMCreateBuilderInContext(s->cx), 1,
-                 s->lower.gpu};
+    e.s = (Site){s->cx, s->module,    LLVMCreateBuilderInContext(s->cx),
+                 1,     s->lower.gpu, draws(k)};
     e.args = NEW_ARRAY(a, LV, k->nargs);
     e.vals = NEW_ARRAY(a, LV, k->nodes.n);
     e.wide = NEW_ARRAY(a, bool, k->nodes.n);

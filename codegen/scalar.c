@@ -172,7 +172,7 @@ static LV llvm_log1p(const Site *s, DType d, const LV *a)
 
 static LV llvm_sqrt(const Site *s, DType d, const LV *a)
 {
-    if (s->gpu && d == DT_f32 && s->w > 1) return gpu_sqrt(s, a[0]);
+    if (site_is_near(s) && d == DT_f32) return gpu_sqrt(s, a[0]);
     return site_call(s, "llvm.sqrt", a, 1);
 }
 
