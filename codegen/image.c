@@ -465,6 +465,8 @@ static void write_entry(Writer *w, const Fn *fn)
 {
     ImageTables *t = &w->t;
     bool trains = strcmp(str_of(t->m, fn->name), "train") == 0;
+    /* a model begins alike on every target */
+    kernels_exact(w->kernels, strcmp(str_of(t->m, fn->name), "init") == 0);
     TitanEntry e = {.name = image_string(t, fn->name),
                     .runs = {.first = t->runs.n}};
     e.ports = image_ports(t, fn);

@@ -26,6 +26,7 @@ struct KernelSet {
     LLVMModuleRef module;
     LLVMTargetMachineRef machine;
     Lines *lines;
+    bool exact; /* kernels from now on give the host's bits */
     Map map;
     VEC(Row) rows;
     bool optimised;
@@ -103,7 +104,7 @@ static LV emit_kernel(KernelSet *s, const Kir *k, const char *name,
     Arena *a = k->arena;
     Emit e = {.k = k, .map = grid->map, .lines = s->lines, .loc = k->loc};
     e.s = (Site){s->cx, s->module,    LLVMCreateBuilderInContext(s->cx),
-                 1,     s->lower.gpu, draws(k)};
+                 1,     s->lower.gpu, k->exact};
     e.args = NEW_ARRAY(a, LV, k->nargs);
     e.vals = NEW_ARRAY(a, LV, k->nodes.n);
     e.wide = NEW_ARRAY(a, bool, k->nodes.n);
@@ -159,6 +160,11 @@ static bool find_row(const KernelSet *s, uint64_t hash, const char *key,
     return false;
 }
 
+void kernels_exact(KernelSet *s, bool exact)
+{
+    s->exact = exact;
+}
+
 bool kernels_add(KernelSet *s, const Fn *group, const KernelArg *args,
                  uint32_t nargs, uint32_t *kernel)
 {
@@ -173,6 +179,7 @@ bool kernels_add(KernelSet *s, const Fn *group, const KernelArg *args,
     k.arg_dtypes = dtypes;
     k.loc = group->loc;
     lower_group(s->m, group, &s->lower, &k);
+    k.exact = s->lower.gpu && (s->exact || draws(&k));
     Buf text = {0};
     kir_print(&k, &text);
     uint64_t hash = hash_bytes(text.at, text.n, 0);

@@ -475,6 +475,7 @@ void kir_print(const Kir *k, Buf *out)
     buf_printf(out, "rows %lld chunks %lld width %lld%s\n", (long long)k->rows,
                (long long)k->chunks, (long long)k->width,
                k->zero ? " zero" : "");
+    if (k->exact) buf_printf(out, "exact\n");
     if (k->tensor) tensor_print(k->tensor, k, out);
     print_loop(k, 0, out);
 }

@@ -162,8 +162,9 @@ typedef struct Kir {
     int64_t width;        /* indices of a lanes loop that are taken at once */
     int64_t rows, chunks; /* host: items = rows * chunks */
     bool zero;            /* results must be zero before */
-    bool across;          /* every item is one loop over lanes */
-    bool tile;            /* items are a few rows that sweep the columns */
+    bool exact;  /* GPU: the host's bits, where a neighbour is faster */
+    bool across; /* every item is one loop over lanes */
+    bool tile;   /* items are a few rows that sweep the columns */
     const TensorTile *tensor; /* tiles on tensor cores; NULL: none */
 } Kir;
 
