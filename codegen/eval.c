@@ -199,6 +199,13 @@ static uint64_t memo_key(Value v, const Ix *ix, uint32_t n, Node guard)
     return n ? hash_bytes(ix, n * sizeof *ix, key) : key;
 }
 
+/* A value at the one index of an axis is known by the same key in each loop
+ * over that axis, but can live in the first of them. */
+static bool in_reach(const Kir *k, Node n)
+{
+    return !k->loops.at[node_info(k, n)->loop].closed;
+}
+
 static bool memo_find(Lower *l, uint64_t key, Value v, const Ix *ix, uint32_t n,
                       Node guard, Node *out)
 {
@@ -208,6 +215,7 @@ static bool memo_find(Lower *l, uint64_t key, Value v, const Ix *ix, uint32_t n,
          ok = map_next(&l->memo, &it, &id)) {
         const Known *at = &l->known.at[id];
         if (at->value.id != v.id || at->guard.id != guard.id ||
+            !in_reach(l->k, at->node) ||
             (n && memcmp(at->ix, ix, n * sizeof *ix) != 0))
             continue;
         *out = at->node;

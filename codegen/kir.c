@@ -266,6 +266,7 @@ void node_store(Kir *k, LoopId loop, uint32_t arg, Ix ix, Node guard, Node v)
 
 void loop_close(Kir *k, LoopId loop)
 {
+    k->loops.at[loop].closed = true;
     node_append(k, &(NodeInfo){.op = KN_loop,
                                .loop = k->loops.at[loop].parent,
                                .inner = loop});

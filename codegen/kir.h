@@ -140,6 +140,7 @@ typedef struct Loop {
     int64_t lo, hi; /* the variable runs lo .. hi - 1 */
     int64_t chunk;  /* lanes right below items: indices of one item; 0: all */
     bool reverse, scans;
+    bool closed;   /* nodes that live in it are out of reach */
     bool in_order; /* one accumulator, in the order of the indices */
     Node when;     /* turns in which this is false end there; or none */
     VEC(Node) body;
