@@ -21,7 +21,7 @@
  *   2. It emits through g->b alone, and reads the forward's values with
  *      grad_operand and g->map, never the function that is differentiated.
  *   3. A contribution has the axes of its operand and the dtype cot_dtype.
- *   4. An op whose elements are cheap to make again is listed in cut.c.
+ *   4. An op whose elements are cheap to make again is listed in ../mincut.c.
  */
 #include "autodiff.h"
 

@@ -4,7 +4,6 @@
  *     flow.c     which values the derivative goes through
  *     joint.c    forward and backward in one function: the reverse sweep
  *     cut.c      which forward values the backward keeps, which it makes again
- *     mincut.c   the cheapest cut of a graph
  *     split.c    a joint function into a forward with a record and a backward
  *     join.c     a loss and its backward in one region
  *     scalar.c   partial derivatives of scalar expressions
@@ -20,7 +19,9 @@
 #ifndef TITAN_AUTODIFF_H
 #define TITAN_AUTODIFF_H
 
+#include "../mincut.h"
 #include "../pass.h"
+#include "../repeat.h"
 
 typedef struct Derived Derived;
 
@@ -53,18 +54,6 @@ typedef struct Flow {
 Flow flow_new(Module *m, Arena *arena, const Fn *fn, uint32_t n);
 void flow_forward(Flow *f);  /* varied, from seeds in varied */
 void flow_backward(Flow *f); /* useful and masks, from seeds in useful */
-
-/* --------------------------------------------------------- repeat shape -- */
-
-typedef struct Repeat {
-    FnRef fn;
-    Axis axis;
-    int64_t count;
-    uint32_t carry, invariant, stacked; /* operands, in this order */
-    uint32_t others;                    /* results that are stacked */
-    bool has_while, reverse;
-} Repeat;
-Repeat repeat_of(const Module *m, const Inst *in);
 
 /* ----------------------------------------------------------- joint.c -- */
 
@@ -160,25 +149,6 @@ typedef struct CutRule {
 } CutRule;
 Cut cut_joint(Autodiff *ad, const Joint *j, const Value *roots, uint32_t nroots,
               const CutRule *rule);
-
-/* The cheapest set of nodes that parts every source from every sink
- * (mincut.c). */
-typedef struct CutNode {
-    int64_t cost; /* INT64_MAX: cannot be in the set */
-    bool source, sink;
-} CutNode;
-typedef struct CutEdge {
-    uint32_t from, to;
-} CutEdge;
-/* below[i]: node i lies on the side of the sinks; the set is made of the
- * nodes that are not, but have an edge to or are a sink.  Of several cheapest
- * sets, the one nearest to the sinks. */
-typedef struct CutGraph {
-    uint32_t n, nedges;
-    const CutNode *nodes;
-    const CutEdge *edges;
-} CutGraph;
-void mincut(Arena *a, const CutGraph *g, bool *cut, bool *below);
 
 /* ------------------------------------------------------------ split.c -- */
 

@@ -25,14 +25,6 @@
  * and gives. */
 #define SMALL_PART 8
 
-/* Each element is made from a few others. */
-static const bool cheap[OP_count] = {
-    [OP_map] = true,    [OP_rename] = true, [OP_split] = true,
-    [OP_merge] = true,  [OP_slice] = true,  [OP_pick] = true,
-    [OP_pad] = true,    [OP_concat] = true, [OP_stack] = true,
-    [OP_window] = true, [OP_gather] = true, [OP_proj] = true,
-};
-
 static bool is_backward(const Joint *j, uint32_t i)
 {
     return i >= j->backward_at || (i >= j->cots_at && i < j->forward_at);
@@ -52,7 +44,7 @@ static bool can_remake(const Module *m, const Joint *j, Value v,
                        const CutRule *rule, int64_t small)
 {
     const Inst *in = inst_of(j->fn, v);
-    if (cheap[in->op]) return true;
+    if (remade_cheaply((Op)in->op)) return true;
     if (!rule->region || in->op == OP_arg || in->op == OP_call ||
         in->op == OP_repeat)
         return false;
@@ -103,8 +95,8 @@ static CutGraph graph_of(Autodiff *ad, const Joint *j, const bool *needed,
         if (is_backward(j, i)) continue;
         const Inst *in = &fn->insts[i];
         bool remake = can_remake(ad->m, j, (Value){i}, rule, small);
-        nodes[i] = (CutNode){.cost = save_cost(ad->m, j, i, rule),
-                             .source = !remake,
+        nodes[i] = (CutNode){.save = save_cost(ad->m, j, i, rule),
+                             .remake = remake ? 0 : INT64_MAX,
                              .sink = needed[i]};
         for (uint32_t k = 0; remake && k < in->nargs; k++)
             edges[g.nedges++] = (CutEdge){inst_arg(fn, in, k).id, i};

@@ -1,15 +1,18 @@
 /*
- * mincut.c: the cheapest set of nodes that parts sources from sinks.
+ * mincut.c: the cheapest way to come by what the sinks need.
  *
  * Maximum flow by Dinic's algorithm.  Each node becomes two vertices with an
- * arc of the node's cost between them; arcs between nodes cannot be cut:
+ * arc of the price of saving it between them, and what making it again costs
+ * stands on an arc from the start; arcs between nodes cannot be cut:
  *
- *     start -> in(v) -cost-> out(v) -> in(w) ... -> end
+ *     start -remake-> in(v) -save-> out(v) -> in(w) ... -> end
  *
- * Vertices from which the end can still be reached after the flow lie on the
- * side of the sinks.
+ * out(v) on the side of the end says that v is needed, in(v) there that it is
+ * made again, so that what it reads is needed too; the arcs that such a cut
+ * parts are what it costs.  Vertices from which the end can still be reached
+ * after the flow lie on the side of the sinks.
  */
-#include "autodiff.h"
+#include "mincut.h"
 
 #define UNCUT  (INT64_C(1) << 60)
 #define MOST   (INT64_C(1) << 48) /* of one node: sums stay below UNCUT */
@@ -45,6 +48,12 @@ static void add_arc(Arena *a, Net *net, uint32_t from, uint32_t to,
     net->first[to] = net->arcs.n - 1;
 }
 
+static int64_t room_of(int64_t cost)
+{
+    if (cost == INT64_MAX) return UNCUT;
+    return cost < MOST ? cost : MOST;
+}
+
 static Net net_of(Arena *a, const CutGraph *g)
 {
     Net net = {.nvertices = 2 * g->n + 2};
@@ -58,10 +67,9 @@ static Net net_of(Arena *a, const CutGraph *g)
         net.first[v] = NO_ARC;
     for (uint32_t i = 0; i < g->n; i++) {
         const CutNode *node = &g->nodes[i];
-        int64_t cost = node->cost < MOST ? node->cost : MOST;
-        if (node->cost == INT64_MAX) cost = UNCUT;
-        add_arc(a, &net, in_vertex(i), out_vertex(i), cost);
-        if (node->source) add_arc(a, &net, net.start, in_vertex(i), UNCUT);
+        add_arc(a, &net, in_vertex(i), out_vertex(i), room_of(node->save));
+        if (node->remake > 0)
+            add_arc(a, &net, net.start, in_vertex(i), room_of(node->remake));
         if (node->sink) add_arc(a, &net, out_vertex(i), net.end, UNCUT);
     }
     for (uint32_t i = 0; i < g->nedges; i++)
@@ -160,4 +168,15 @@ void mincut(Arena *a, const CutGraph *g, bool *cut, bool *below)
         cut[i] = out && !in;
         below[i] = in;
     }
+}
+
+bool remade_cheaply(Op op)
+{
+    static const bool cheap[OP_count] = {
+        [OP_map] = true,    [OP_rename] = true, [OP_split] = true,
+        [OP_merge] = true,  [OP_slice] = true,  [OP_pick] = true,
+        [OP_pad] = true,    [OP_concat] = true, [OP_stack] = true,
+        [OP_window] = true, [OP_gather] = true, [OP_proj] = true,
+    };
+    return cheap[op];
 }

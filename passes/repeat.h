@@ -1,0 +1,19 @@
+/*
+ * repeat.h: what a repeat takes and gives, read from its attributes.
+ */
+#ifndef TITAN_REPEAT_H
+#define TITAN_REPEAT_H
+
+#include "../ir/ir.h"
+
+typedef struct Repeat {
+    FnRef fn;
+    Axis axis;
+    int64_t count;
+    uint32_t carry, invariant, stacked; /* operands, in this order */
+    uint32_t others;                    /* results that are stacked */
+    bool has_while, reverse;
+} Repeat;
+Repeat repeat_of(const Module *m, const Inst *in);
+
+#endif
