@@ -18,7 +18,8 @@ typedef struct Exchange {
     const Inst *in;
     const Val *x;
     Val *out;
-    const AttrItem *over;
+    const MeshAxis *over;
+    uint32_t nover;
     Walk w;           /* over the result */
     int64_t **source; /* [dim][local index] */
     bool *seen;       /* per element: something is there already */
@@ -95,15 +96,17 @@ static void round_all(Exchange *e)
         e->out->at[i].f = run_round(e->r, d, e->out->at[i].f);
 }
 
-static void exchange(Frame *f, const Inst *in, Val *out)
+static void exchange_over(Frame *f, const Inst *in, Val *out,
+                          const MeshAxis *over, uint32_t n)
 {
     Run *r = f->r;
     Exchange e = {.r = r, .in = in, .x = frame_arg(f, in, 0), .out = out};
-    e.over = attr_get(r->m, in->attr, AT_over);
+    e.over = over;
+    e.nover = n;
     e.acc = acc_of(r, in, type_dtype(r->m, in->type));
     e.max = type_info(r->m, e.x->type)->pending_kind == PENDING_max;
     val_result(f, in, out);
-    int64_t members = group_size(r->m, e.over->mesh, e.over->n);
+    int64_t members = group_size(r->m, over, n);
     if (!run_count(r, out->n * (int64_t)r->ndev * members)) return;
     walk_init(&e.w, r, in->type, 1);
     e.source = NEW_ARRAY(&r->temp, int64_t *, e.w.ndims);
@@ -113,9 +116,15 @@ static void exchange(Frame *f, const Inst *in, Val *out)
     for (uint32_t d = 0; d < r->ndev; d++) {
         if (out->n) memset(e.seen, 0, (size_t)out->n * sizeof *e.seen);
         for (int64_t c = 0; c < members; c++)
-            take_from(&e, d, group_member(r->m, d, e.over->mesh, e.over->n, c));
+            take_from(&e, d, group_member(r->m, d, e.over, e.nover, c));
     }
     round_all(&e);
+}
+
+static void exchange(Frame *f, const Inst *in, Val *out)
+{
+    const AttrItem *over = attr_get(f->r->m, in->attr, AT_over);
+    exchange_over(f, in, out, over->mesh, over->n);
 }
 
 void interp_all_gather(Frame *f, const Inst *in, Val *out)
@@ -175,19 +184,72 @@ static Cell neutral(DType d, bool max)
     return c;
 }
 
+/* Keeps OUT where the group's coordinate is 0 and empties it elsewhere. */
+static void keep_first(const Run *r, Val *out, const MeshAxis *over, uint32_t n,
+                       bool max)
+{
+    Cell none = neutral(type_dtype(r->m, out->type), max);
+    for (uint32_t d = 0; d < r->ndev; d++) {
+        bool kept = group_coord(r->m, d, over, n) == 0;
+        for (int64_t i = 0; !kept && i < out->n; i++) {
+            out->at[(int64_t)d * out->n + i] = none;
+            if (out->dot) out->dot[(int64_t)d * out->n + i] = 0;
+        }
+    }
+}
+
 void interp_pending(Frame *f, const Inst *in, Val *out)
 {
     Run *r = f->r;
     const AttrItem *over = attr_get(r->m, in->attr, AT_over);
-    bool max = attr_is(r->m, in->attr, AT_kind, "max");
-    Cell none = neutral(type_dtype(r->m, in->type), max);
     val_result(f, in, out);
-    for (uint32_t d = 0; d < r->ndev; d++) {
-        bool kept = group_coord(r->m, d, over->mesh, over->n) == 0;
-        if (kept) copy_device(out, d, frame_arg(f, in, 0), d);
-        for (int64_t i = 0; !kept && i < out->n; i++)
-            out->at[(int64_t)d * out->n + i] = none;
+    val_copy(r, out, frame_arg(f, in, 0));
+    keep_first(r, out, over->mesh, over->n,
+               attr_is(r->m, in->attr, AT_kind, "max"));
+}
+
+static bool is_pending(const TypeInfo *t, MeshAxis a)
+{
+    for (uint32_t i = 0; i < t->npending; i++)
+        if (t->pending[i].id == a.id) return true;
+    return false;
+}
+
+/* The mesh axes whose part in the operand's layout is another in the result:
+ * of a list of splits, those behind the beginning that both have. */
+static uint32_t mesh_moved(const Run *r, Type from, Type to, MeshAxis *out)
+{
+    const TypeInfo *x = type_info(r->m, from), *y = type_info(r->m, to);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < x->naxes; i++) {
+        const TypeAxis *a = &x->axes[i], *b = &y->axes[i];
+        uint32_t same = 0;
+        while (a->spread == b->spread && same < a->nsplits &&
+               same < b->nsplits && a->splits[same].id == b->splits[same].id)
+            same++;
+        bool zig = a->spread == SPREAD_zig || b->spread == SPREAD_zig;
+        if (zig && !same_splits(a, b)) same = 0;
+        for (uint32_t k = same; k < a->nsplits; k++)
+            out[n++] = a->splits[k];
     }
+    for (uint32_t i = 0; i < x->npending; i++)
+        if (!is_pending(y, x->pending[i])) out[n++] = x->pending[i];
+    return n;
+}
+
+void interp_reshard(Frame *f, const Inst *in, Val *out)
+{
+    Run *r = f->r;
+    const Val *x = frame_arg(f, in, 0);
+    const TypeInfo *from = type_info(r->m, x->type);
+    const TypeInfo *to = type_info(r->m, in->type);
+    MeshAxis *over = NEW_ARRAY(&r->temp, MeshAxis, r->m->mesh.n + 1);
+    uint32_t n = mesh_moved(r, x->type, in->type, over);
+    exchange_over(f, in, out, over, n);
+    n = 0;
+    for (uint32_t i = 0; i < to->npending; i++)
+        if (!is_pending(from, to->pending[i])) over[n++] = to->pending[i];
+    if (n) keep_first(r, out, over, n, to->pending_kind == PENDING_max);
 }
 
 void interp_coord(Frame *f, const Inst *in, Val *out)

@@ -18,15 +18,44 @@ static int64_t id_offset(const Val *ids, int64_t at, int64_t size,
     return id >= 0 && id < size ? id * stride : -1;
 }
 
+/* Where one device holds the indices of an axis that may be split. */
+typedef struct Held {
+    const TypeAxis *axis;
+    int64_t stride, *at; /* by logical index: the offset, or -1 */
+} Held;
+
+static Held held_new(Run *r, Type t, Axis axis)
+{
+    Held h = {type_axis(r->m, t, axis), type_stride(r, t, axis), NULL};
+    h.at = NEW_ARRAY(&r->temp, int64_t, (size_t)h.axis->size);
+    return h;
+}
+
+static void held_on(Run *r, Held *h, uint32_t device)
+{
+    int64_t n = axis_extent(r, h->axis);
+    for (int64_t i = 0; i < h->axis->size; i++)
+        h->at[i] = -1;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t at = r->ndev == 1 ? i : axis_logical(r->m, h->axis, device, i);
+        if (at >= 0) h->at[at] = i * h->stride;
+    }
+}
+
+static int64_t held_offset(const Held *h, const Val *ids, int64_t at)
+{
+    int64_t id = ids->at[at].i;
+    return id >= 0 && id < h->axis->size ? h->at[id] : -1;
+}
+
 void interp_gather(Frame *f, const Inst *in, Val *out)
 {
     Run *r = f->r;
     const Val *x = frame_arg(f, in, 0), *ids = frame_arg(f, in, 1);
     Axis axis = attr_axis(r->m, in->attr, AT_axis);
-    int64_t size = local_size(r, x->type, axis);
-    int64_t stride = type_stride(r, x->type, axis);
     val_result(f, in, out);
     if (!run_count(r, out->n * (int64_t)r->ndev)) return;
+    Held held = held_new(r, x->type, axis);
     Walk w;
     walk_init(&w, r, in->type, 2);
     walk_align(&w, r, 0, x->type, axis);
@@ -34,8 +63,9 @@ void interp_gather(Frame *f, const Inst *in, Val *out)
     for (uint32_t d = 0; d < r->ndev; d++) {
         int64_t to = (int64_t)d * out->n, from = (int64_t)d * x->n;
         int64_t id = (int64_t)d * ids->n;
+        held_on(r, &held, d);
         for (bool go = walk_start(&w); go; go = walk_next(&w), to++) {
-            int64_t a = id_offset(ids, id + w.at[1], size, stride);
+            int64_t a = held_offset(&held, ids, id + w.at[1]);
             if (a < 0) continue;
             out->at[to] = x->at[from + w.at[0] + a];
             if (out->dot)
@@ -51,8 +81,6 @@ void interp_scatter(Frame *f, const Inst *in, Val *out)
     Run *r = f->r;
     const Val *ids = frame_arg(f, in, 0), *x = frame_arg(f, in, 1);
     Axis axis = attr_axis(r->m, in->attr, AT_axis);
-    int64_t size = local_size(r, in->type, axis);
-    int64_t stride = type_stride(r, in->type, axis);
     DType dtype = type_dtype(r->m, in->type), acc = acc_of(r, in, dtype);
     val_result(f, in, out);
     Walk w;
@@ -63,11 +91,12 @@ void interp_scatter(Frame *f, const Inst *in, Val *out)
     walk_align(&w, r, 1, ids->type, NO_AXIS);
     walk_align(&w, r, 2, x->type, NO_AXIS);
     if (!run_count(r, w.total * (int64_t)r->ndev)) return;
+    Held held = held_new(r, in->type, axis);
     for (uint32_t d = 0; d < r->ndev; d++) {
         int64_t to = (int64_t)d * out->n;
+        held_on(r, &held, d);
         for (bool go = walk_start(&w); go; go = walk_next(&w)) {
-            int64_t a =
-                id_offset(ids, (int64_t)d * ids->n + w.at[1], size, stride);
+            int64_t a = held_offset(&held, ids, (int64_t)d * ids->n + w.at[1]);
             if (a < 0) continue;
             val_add(r, acc, out, to + w.at[0] + a, x,
                     (int64_t)d * x->n + w.at[2]);

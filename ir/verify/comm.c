@@ -168,6 +168,28 @@ bool verify_pending(const Verify *vf)
     return check_result(vf, type_intern(m, &info), "PE3");
 }
 
+/* T without splits, and with nothing pending. */
+static Type plain(const Verify *vf, Type t)
+{
+    const TypeInfo *info = type_info(vf->m, t);
+    return type_tensor(vf->m, info->dtype, info->axes, info->naxes);
+}
+
+bool verify_reshard(const Verify *vf)
+{
+    const TypeInfo *x = type_info(vf->m, operand_type(vf, 0));
+    const TypeInfo *y = type_info(vf->m, vf->in->type);
+    if (y->is_tuple ||
+        !type_eq(plain(vf, operand_type(vf, 0)), plain(vf, vf->in->type)))
+        return verify_fail(vf, "its type is %s, that of the operand %s (RH2)",
+                           type_str(vf->m, vf->in->type),
+                           type_str(vf->m, operand_type(vf, 0)));
+    if (x->npending && y->npending && x->pending_kind != y->pending_kind)
+        return verify_fail(vf, "operand %s is pending in another kind (RH3)",
+                           verify_name(vf, operand_at(vf, 0)));
+    return true;
+}
+
 bool verify_coord(const Verify *vf)
 {
     return check_over(vf, "CO1") &&

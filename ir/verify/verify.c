@@ -155,7 +155,8 @@ static bool check_type(const Verify *vf) /* V5 */
 /* Ops that hand values on without computing with them. */
 static bool passes_pending(Op op)
 {
-    return op == OP_call || op == OP_repeat || op == OP_map || op == OP_reduce;
+    return op == OP_call || op == OP_repeat || op == OP_map ||
+           op == OP_reduce || op == OP_gather;
 }
 
 static bool check_operand(const Verify *vf, uint32_t i)
