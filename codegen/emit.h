@@ -158,6 +158,9 @@ LV gpu_shuffle(Emit *e, Shuffle how, LV x, LV other);
 LV gpu_over_warp(Emit *e, const Acc *a, LV x, unsigned w);
 LV gpu_shuffle_lanes(Emit *e, LV x, unsigned w, unsigned mask); /* xor */
 void gpu_barrier(Emit *e);
+/* Before a loop that threads share: nobody stores over an element of the row
+ * that another thread is still to read. */
+void gpu_await_readers(Emit *e, LoopId loop);
 LV gpu_ballot(Emit *e, LV condition); /* of a warp, a bit per thread */
 LLVMTypeRef acc_type(const Emit *e, const Acc *a, unsigned w);
 

@@ -173,6 +173,29 @@ void gpu_barrier(Emit *e)
     call_named(e, "llvm.nvvm.barrier.cta.sync.aligned.all", &zero, 1);
 }
 
+/* Whether the loop stores over what its threads have read, each for itself,
+ * outside of it: one element of a row, say. */
+static bool overwrites_row(const Kir *k, LoopId loop)
+{
+    for (uint32_t i = 1; i < k->nodes.n; i++) {
+        const NodeInfo *st = &k->nodes.at[i];
+        if (st->op != KN_store || st->loop != loop) continue;
+        int32_t same = k->args[st->arg].same;
+        for (uint32_t j = 1; j < k->nodes.n && same >= 0; j++) {
+            const NodeInfo *in = &k->nodes.at[j];
+            if (in->op == KN_load && in->loop == k->loops.at[loop].parent &&
+                in->arg == (uint32_t)same)
+                return true;
+        }
+    }
+    return false;
+}
+
+void gpu_await_readers(Emit *e, LoopId loop)
+{
+    if (overwrites_row(e->k, loop)) gpu_barrier(e);
+}
+
 LV gpu_ballot(Emit *e, LV condition)
 {
     LV args[] = {i32(e, -1), condition};

@@ -241,6 +241,7 @@ void gpu_column_seq(Emit *e, LoopId loop)
     const Loop *l = &e->k->loops.at[loop];
     Turns t = {.loop = loop, .l = l, .partials = partials_new(e, l)};
     t.stride = rows_of_warp(e) * e->warps;
+    gpu_await_readers(e, loop);
     LV *results = NEW_ARRAY(e->k->arena, LV, l->accs.n);
     int64_t at = whole_turns(e, &t);
     for (unsigned j = 0; at < l->hi; at += t.stride, j++)

@@ -339,6 +339,7 @@ void gpu_row_lanes(Emit *e, LoopId loop)
     const Loop *l = &e->k->loops.at[loop];
     unsigned w = l->hi % ROW_LANES == 0 ? ROW_LANES : 1;
     Sweep s = {.loop = loop, .l = l, .partials = partials_new(e, l, w)};
+    gpu_await_readers(e, loop);
     s.span = (int64_t)e->row_threads * ROW_LANES;
     s.first = LLVMBuildMul(e->s.b, e->place, emit_iconst(e, ROW_LANES), "");
     s.first = opaque(e, s.first);

@@ -1,26 +1,45 @@
 /*
  * cut.c: which axes of a region are cut, and how large the tiles are.
  *
- * Levels are chosen so that the largest intermediate value is small.  First
- * the axes over which everything is independent; then tiles along the axis that
- * makes the least be read again, of enough rows for a matmul.
+ * Levels are chosen so that the largest intermediate value in memory is small.
+ * First the axes over which everything is independent; then tiles along the
+ * axis that makes the least be read again, of enough rows for a matmul.
  */
 #include "tile.h"
 
 enum { LEAST_ROWS = 64, LANE_FACTOR = 4, ORDERED_FACTOR = 16 };
 
+/* What a matmul gives, or reads and is made from what one gives, lies in
+ * memory: maps and sums in between are made on the way. */
+static bool *stored_values(const Tile *t)
+{
+    const Fn *fn = t->region;
+    bool *below = NEW_ARRAY(t->fx->a, bool, (size_t)fn->ninsts + 1);
+    bool *stored = NEW_ARRAY(t->fx->a, bool, (size_t)fn->ninsts + 1);
+    for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
+        const Inst *in = &fn->insts[i];
+        bool einsum = in->op == OP_einsum;
+        below[i] = stored[i] = einsum;
+        for (uint32_t k = 0; k < in->nargs; k++) {
+            uint32_t x = inst_arg(fn, in, k).id;
+            below[i] |= below[x];
+            stored[x] |= einsum && below[x];
+        }
+    }
+    return stored;
+}
+
 static Type largest_value(const Tile *t)
 {
     const Module *m = t->fx->m;
     const Fn *fn = t->region;
-    bool *seen = NEW_ARRAY(t->fx->a, bool, (size_t)fn->ninsts + 1);
+    bool *stored = stored_values(t);
     for (uint32_t i = 0; i < fn->nresults; i++)
-        seen[fn->result_values[i].id] = true;
+        stored[fn->result_values[i].id] = false;
     Type best = {0};
     for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
         Type x = fn->insts[i].type;
-        bool is_cut = !seen[i] && !type_info(m, x)->is_tuple;
-        if (is_cut && (!best.id || type_bytes(m, x) > type_bytes(m, best)))
+        if (stored[i] && (!best.id || type_bytes(m, x) > type_bytes(m, best)))
             best = x;
     }
     return best;

@@ -3,8 +3,8 @@
  *
  * Two sweeps over all functions, each repeated until nothing changes.  The
  * first goes forward and says what a value is made of; the second goes
- * backward and finds the values that somebody reads roughly.  Both know only
- * one direction of change, so they end.
+ * backward and finds the values that somebody reads roughly, or that a linear
+ * layer gives.  Both know only one direction of change, so they end.
  */
 #include "../added.h"
 #include "precision.h"
@@ -58,6 +58,14 @@ const char *why_not_rounded(const Precision *p, const Facts *f, const Inst *in)
 bool is_rounded_einsum(const Precision *p, const Facts *f, const Inst *in)
 {
     return !why_not_rounded(p, f, in);
+}
+
+/* Of an activation, or data, with a parameter: what a linear layer gives. */
+bool is_linear(const Precision *p, const Facts *f, const Inst *in)
+{
+    if (in->op != OP_einsum || !is_rounded_einsum(p, f, in)) return false;
+    return (kind_at(f, in, 0) == KIND_param) !=
+           (kind_at(f, in, 1) == KIND_param);
 }
 
 uint32_t proj_cell(const Precision *p, const Facts *f, const Inst *in)
@@ -268,6 +276,7 @@ static void inst_roughness(Precision *p, const Facts *f, Value v)
         if (p->states) roughen_operands(p, f, in);
     } else if (in->op == OP_einsum) {
         if (is_rounded_einsum(p, f, in)) roughen_operands(p, f, in);
+        if (is_linear(p, f, in)) roughen(p, f, f->first[v.id]);
     } else if (in->op == OP_map) {
         if (map_reads_roughly(p, f, v)) roughen_operands(p, f, in);
     } else if (in->op == OP_proj) {
@@ -298,7 +307,7 @@ static bool is_kept(const Precision *p, const Facts *f, const Uses *uses,
 }
 
 /* What a result is bound to; inside a region nothing is rounded but what an
- * einsum reads and what leaves it. */
+ * einsum reads, what a linear layer gives and what leaves it. */
 static void result_roughness(Precision *p, Facts *f)
 {
     for (uint32_t i = 0; i < f->fn->nresults; i++) {

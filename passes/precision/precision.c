@@ -19,8 +19,10 @@
  *       chose, or an input) is stored in bf16 when somebody reads it roughly:
  *       such an einsum, or a map or move whose own result is stored in bf16.
  *       It stays f32 when everybody reads it precisely: a reduction, the
- *       update, a result of the step.  So the residual stream is bf16,
- *       gradients of parameters are f32, and so are logits up to the loss.
+ *       update, a result of the step.  What a linear layer gives (P1, an
+ *       activation or data with a parameter) is stored in bf16 whoever reads
+ *       it.  So the residual stream and the logits are bf16, the loss widens
+ *       what it reads of these, and gradients of parameters are f32.
  *   P3  Maps compute in f32 and round their result at most once.  A map that
  *       one other map alone reads rounds nothing: the two will be one.
  *   P4  Reductions, cumulative and scattered sums add up in f32.  What a
@@ -29,7 +31,8 @@
  *   P5  What stands in the exponent of a softmax, exp(x - m) with a statistic
  *       m, and its summed numerators stay f32.
  *   P6  Inside a region (a function with a kind) nothing is stored in bf16
- *       but what einsums read; its parameters and results are as P2 says.
+ *       but what einsums read and linear layers give; its parameters and
+ *       results are as P2 says.  So scores of attention are f32.
  *   P7  The update computes in f32 on f32 masters.
  *   P8  Where an einsum's result is but added to a value of its axes, and the
  *       sum is stored in bf16, the sum is made in f32 and rounded, not the
@@ -86,8 +89,9 @@ static DType result_dtype(const Precision *p, const Facts *f, uint32_t i)
 static DType value_dtype(const Writer *w, Value v)
 {
     bool region = w->f->fn->kind.id != 0;
-    bool rough = w->f->rough[w->f->first[v.id]];
-    return rough && !region ? DT_bf16 : DT_f32;
+    if (!w->f->rough[w->f->first[v.id]]) return DT_f32;
+    bool linear = is_linear(w->p, w->f, inst_of(w->f->fn, v));
+    return linear || !region ? DT_bf16 : DT_f32;
 }
 
 /* -------------------------------------------------------------- writing -- */

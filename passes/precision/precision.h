@@ -36,7 +36,7 @@ typedef struct Precision {
     Module *m;
     Facts *facts; /* by function */
     const PassCtx *cx;
-    bool states;  /* parameters and states are stored in bf16 too */
+    bool states; /* parameters and states are stored in bf16 too */
     bool changed;
 } Precision;
 
@@ -53,6 +53,7 @@ bool is_update(const Facts *f, const Inst *in);
 /* An einsum whose operands are rounded to bf16: NULL, or why they are not. */
 const char *why_not_rounded(const Precision *p, const Facts *f, const Inst *in);
 bool is_rounded_einsum(const Precision *p, const Facts *f, const Inst *in);
+bool is_linear(const Precision *p, const Facts *f, const Inst *in);
 /* A port of an entry whose slot is stored in bf16. */
 bool is_narrow_port(const Precision *p, const Fn *fn, const Port *port);
 
