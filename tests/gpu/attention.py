@@ -8,8 +8,10 @@
 forward, the rows' part of the backward (dq) and the columns' part (dkv), as
 groups of kind tile.  `run` draws fresh inputs, poisons the results, runs each
 kernel twice, and compares bits of the two runs and values with a reference in
-float32.  With --time it also times them, and cuDNN through PyTorch's SDPA: the
-least mean of 20 launches, two times; the backward counts as 2.5 forwards.
+float32.  With --time it also times them, and a peer beside them: cuDNN through PyTorch's
+SDPA for a causal mask, compiled FlexAttention for documents, where rows are long.  Times are the
+least mean of 20 launches, two times; the backward counts as 2.5 forwards, and
+only pairs that a mask lets through count.
 """
 import argparse
 import ctypes
@@ -34,6 +36,7 @@ MASKS = {
 CASES = {  # batch, seq, kv, rep, hd, mask
     "large128": (1, 8192, 8, 4, 128, "causal"),
     "large64": (2, 8192, 8, 4, 64, "causal"),
+    "long_documents128": (1, 8192, 8, 4, 128, "documents"),
     "ragged128": (2, 1000, 2, 2, 128, "causal"),
     "ragged64": (2, 1000, 2, 2, 64, "causal"),
     "window128": (1, 2048, 2, 2, 128, "window"),
@@ -227,8 +230,8 @@ class Tensors:
 
         self.q, self.do = draw(b, s, kv, rep, hd), draw(b, s, kv, rep, hd)
         self.k, self.v = draw(b, kv, hd, s), draw(b, kv, hd, s)
-        self.documents = torch.cumsum(
-            (torch.rand(b, s, device="cuda") < 0.01).int(), 1).int()
+        ends = torch.rand(b, s, device="cuda") < (0.01 if s < 4096 else 0.001)
+        self.documents = torch.cumsum(ends.int(), 1).int()
         like = torch.empty_like
         self.m = torch.empty(b, s, kv, rep, device="cuda")
         self.l, self.o, self.dq = like(self.m), like(self.q), like(self.q)
@@ -236,8 +239,10 @@ class Tensors:
         self.lse, self.delta = like(self.m), like(self.m)
         self.want = {n: like(getattr(self, n), dtype=torch.float32)
                      for n in ("o", "dq", "dk", "dv")}
+        self.pairs = 0
         for i in range(b):
             allowed = mask_of(torch, self.mask, s, self.documents[i])
+            self.pairs += allowed.sum().item() * kv * rep
             for j in range(kv):
                 self.head(i, j, allowed)
 
@@ -330,35 +335,62 @@ def timed(torch, launch):
     return min(mean(), mean())
 
 
-def time_cudnn(torch, tensors):
-    from torch.nn.attention import SDPBackend, sdpa_kernel
+def peer_operands(torch, tensors):
+    """q, k, v and a cotangent as [batch, heads, seq, hd]."""
     b, s, kv, rep, hd = tensors.q.shape
     q = tensors.q.permute(0, 2, 3, 1, 4).reshape(b, kv * rep, s, hd)
     k, v = (t.permute(0, 1, 3, 2) for t in (tensors.k, tensors.v))
     q, k, v = (t.contiguous().requires_grad_() for t in (q, k, v))
-    g = torch.randn_like(q)
+    return q, k, v, torch.randn_like(q)
 
-    def forward():
+
+def time_both_ways(torch, forward, q, k, v, g):
+    o = forward(q, k, v)
+    with torch.no_grad():
+        ahead = timed(torch, lambda: forward(q, k, v))
+    back = timed(torch, lambda: torch.autograd.grad(
+        o, (q, k, v), g, retain_graph=True))
+    return ahead, back
+
+
+def time_cudnn(torch, tensors):
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    def forward(q, k, v):
         return torch.nn.functional.scaled_dot_product_attention(
             q, k, v, is_causal=True, enable_gqa=True)
 
     with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
-        o = forward()
-        with torch.no_grad():
-            ahead = timed(torch, forward)
-        back = timed(torch, lambda: torch.autograd.grad(
-            o, (q, k, v), g, retain_graph=True))
-    return ahead, back
+        return time_both_ways(torch, forward, *peer_operands(torch, tensors))
+
+
+def time_flex(torch, tensors):
+    from torch.nn.attention.flex_attention import (create_block_mask,
+                                                   flex_attention)
+    docs, s = tensors.documents, tensors.q.shape[1]
+    mask = create_block_mask(
+        lambda b, h, row, column: (docs[b, row] == docs[b, column]) &
+        (column <= row), docs.shape[0], None, s, s, device="cuda")
+    fast = torch.compile(flex_attention)
+
+    def forward(q, k, v):
+        return fast(q, k, v, block_mask=mask, enable_gqa=True)
+
+    return time_both_ways(torch, forward, *peer_operands(torch, tensors))
+
+
+PEERS = {"causal": ("cuDNN", time_cudnn), "documents": ("Flex", time_flex)}
 
 
 def print_times(torch, case, tensors, kernels):
-    b, s, kv, rep, hd, mask = CASES[case]
-    if mask != "causal":
+    hd, mask = tensors.q.shape[-1], tensors.mask
+    if mask not in PEERS or tensors.q.shape[1] < LONG:
         return
-    gigaflops = 4 * b * kv * rep * hd * s * s / 2 / 1e9
+    who, peer = PEERS[mask]
+    gigaflops = 4 * hd * tensors.pairs / 1e9
     t = {n: timed(torch, k.launch) for n, k in kernels.items()}
-    rows = [("ours", t["fwd"], t["dq"] + t["dkv"]),
-            ("cuDNN", *time_cudnn(torch, tensors))]
+    rows = [("ours", t["fwd"], sum(t.values()) - t["fwd"]),
+            (who, *peer(torch, tensors))]
     for who, ahead, back in rows:
         print(f"  {who:6} forward {ahead:.3f} ms {gigaflops / ahead:.0f}, "
               f"backward {back:.3f} ms {2.5 * gigaflops / back:.0f} TFLOP/s",

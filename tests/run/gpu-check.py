@@ -1,4 +1,4 @@
-"""Makes a folder of checks whose programs are scripts of Python."""
+"""Makes a folder of golden checks whose programs are scripts of Python."""
 import json
 import os
 import sys
@@ -7,18 +7,12 @@ PROGRAM = '''#!/usr/bin/env python3
 import json, os, random, sys
 a = dict(zip(sys.argv[1::1], sys.argv[2::1]))
 noise = {noise} * random.random()
-with open(a.get("--metrics", os.devnull), "w") as f:
-    for s in range(int(a.get("--steps", 2))):
-        json.dump({{"step": s + 1, "loss": 2.002 + noise, "grad_norm": 1.0,
-                   "tokens_per_second": 1000.0, "mfu": 0.5,
-                   "peak_bytes": 2 ** 30}}, f)
+with open(a["--metrics"], "w") as f:
+    for s in range(2):
+        json.dump({{"step": s + 1, "loss": {loss} + noise, "grad_norm": 1.0}}, f)
         f.write("\\n")
-if "--profile" in a:
-    open(a["--profile"], "w").close()
-    print("profile: 1 ms a step")
-if "--export" in a:
-    os.makedirs(a["--export"], exist_ok=True)
-    open(os.path.join(a["--export"], "model.safetensors"), "w").close()
+os.makedirs(a["--export"], exist_ok=True)
+open(os.path.join(a["--export"], "model.safetensors"), "w").close()
 '''
 BROKEN = "#!/bin/sh\necho no GPU here >&2\nexit 69\n"
 
@@ -32,19 +26,15 @@ def put(folder, name, text):
 
 def main():
     folder = sys.argv[1]
-    put(folder, "case.json", json.dumps(
-        {"f64": {"loss": [2.0, 2.0], "grad_norm": [1.0, 1.0]}}))
-    for name, noise in (("same", 0), ("wrong", 0), ("drifts", 1e-6),
-                        ("steps", 0)):
-        put(folder, name, PROGRAM.format(noise=noise))
-    put(folder, "broken", BROKEN)
-    golden = {"kind": "golden", "case": "case"}
-    time = {"kind": "time", "tokens": 10, "vocab": 16}
-    put(folder, "checks.json", json.dumps(
-        [dict(golden, name="same", bound=1e-2),
-         dict(golden, name="wrong", bound=1e-5),
-         dict(golden, name="drifts", bound=1e-2),
-         dict(time, name="steps"), dict(time, name="broken")]))
+    for case in ("llama", "llama-tied", "gpt2"):
+        put(folder, case + ".json", json.dumps(
+            {"f64": {"loss": [2.0, 2.0], "grad_norm": [1.0, 1.0]}}))
+    put(folder, "llama-f32", PROGRAM.format(noise=0, loss=2.0))
+    put(folder, "llama-bf16", PROGRAM.format(noise=0, loss=2.002))
+    put(folder, "llama-tied-f32", PROGRAM.format(noise=0, loss=2.002))
+    put(folder, "llama-tied-bf16", PROGRAM.format(noise=1e-6, loss=2.002))
+    put(folder, "gpt2-f32", BROKEN)
+    # gpt2-bf16 is not there
 
 
 if __name__ == "__main__":

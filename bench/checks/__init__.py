@@ -1,0 +1,1 @@
+"""What tools/gpu-check measures: one module a family of parts."""

@@ -1,0 +1,221 @@
+"""What the parts of tools/gpu-check share.
+
+A part has two halves.  `build(b)` runs where the compiler is and leaves what
+the part needs in a folder of its own, packed as it travels.  `run(c)` runs on a
+machine with a GPU and yields rows.  A row is one figure and its must; what
+cannot be measured is a row too, and says why.
+
+    ok       as it must be               short    right, but less than it must
+    FAILED   wrong                       missing  not measured
+"""
+import json
+import lzma
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
+
+BESIDE = 8  # programs at a time, where nothing is timed
+Row = namedtuple("Row", "part figure value must state")
+# Of a part: its name, what it shows, its halves, and whether it needs the GPU
+# for itself, because it is timed.
+Part = namedtuple("Part", "name about build run alone")
+
+
+class Failed(Exception):
+    """Wrong, or not to be measured on this machine (missing)."""
+
+    def __init__(self, why, missing=False):
+        super().__init__(why)
+        self.state = "missing" if missing else "FAILED"
+
+
+def at_least(value, must):
+    return "ok" if value >= must else "short"
+
+
+def at_most(value, must):
+    return "ok" if value <= must else "short"
+
+
+# ------------------------------------------------------------------- building
+
+
+class Build:
+    """One part's half on the machine of the compiler."""
+
+    def __init__(self, root, build, folder, options):
+        self.root, self.options = root, options
+        self.build = os.path.abspath(build)
+        self.folder = folder
+        os.makedirs(folder, exist_ok=True)
+
+    def path(self, *names):
+        return os.path.join(self.folder, *names)
+
+    def source(self, *names):
+        return os.path.join(self.root, *names)
+
+    def tool(self, name):
+        """A program of the build that runs on the GPU's machine."""
+        shutil.copy(os.path.join(self.build, name), self.folder)
+        subprocess.run(["strip", self.path(name)], check=True)
+
+    def compile(self, model, name, options):
+        """A training program for sm_90a, packed."""
+        subprocess.run([os.path.join(self.build, "titanc"),
+                        self.source("models", model + ".tt"), "--target",
+                        "sm_90a", "-o", self.path(name)] + options, check=True)
+        pack(self.path(name))
+
+    def run(self, *command, **env):
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL,
+                       env=dict(os.environ, **env))
+
+
+def pack(path):
+    with open(path, "rb") as f, lzma.open(path + ".xz", "wb", preset=6) as to:
+        shutil.copyfileobj(f, to)
+    os.remove(path)
+
+
+def pack_folder(path):
+    with tarfile.open(path + ".tar.xz", "w:xz") as t:
+        t.add(path, arcname=os.path.basename(path))
+    shutil.rmtree(path)
+
+
+# -------------------------------------------------------------------- running
+
+
+class Checks:
+    """One part's half on the machine of the GPU: what it was given, room for
+    what it makes, and what the command line says."""
+
+    def __init__(self, top, part, scratch, options, others):
+        self.top, self.given = top, os.path.join(top, part)
+        self.scratch = os.path.join(scratch, part)
+        self.options, self.lock = options, threading.Lock()
+        self.others = others  # of all parts, by name
+        os.makedirs(self.scratch, exist_ok=True)
+
+    def path(self, *names):
+        return os.path.join(self.given, *names)
+
+    def room(self, *names):
+        return os.path.join(self.scratch, *names)
+
+    def program(self, name):
+        """A program, unpacked if it was packed."""
+        if os.path.exists(self.path(name)):
+            return self.path(name)
+        with self.lock:
+            out = self.room(name)
+            if not os.path.exists(out):
+                with lzma.open(self.path(name + ".xz")) as f, \
+                        open(out, "wb") as to:
+                    shutil.copyfileobj(f, to)
+                os.chmod(out, 0o755)
+        return out
+
+    def unpacked(self, name):
+        if os.path.isdir(self.path(name)):
+            return self.path(name)
+        with self.lock:
+            if not os.path.isdir(self.room(name)):
+                with tarfile.open(self.path(name + ".tar.xz")) as t:
+                    t.extractall(self.scratch, filter="data")
+        return self.room(name)
+
+    def call(self, command, seconds=300):
+        """What a command prints."""
+        env = dict(os.environ, LD_LIBRARY_PATH=library_path(self.top))
+        try:
+            r = subprocess.run(command, capture_output=True, text=True, env=env,
+                               timeout=seconds)
+        except subprocess.TimeoutExpired:
+            raise Failed(f"not done after {seconds} s") from None
+        if r.returncode != 0:
+            raise Failed(f"exit {r.returncode}: {last_of(r.stderr, r.stdout)}")
+        return r.stdout
+
+    def train(self, program, options, metrics):
+        """The objects of a program's metrics."""
+        self.call([program, "--log-every", "1", "--quiet", "--metrics", metrics]
+                  + options)
+        with open(metrics) as f:
+            return [json.loads(line) for line in f]
+
+
+def last_of(*texts):
+    """The last words of the first that says something."""
+    for text in texts:
+        lines = [x for x in text.strip().splitlines() if x.strip()]
+        if lines:
+            return lines[-1].strip()[:160]
+    return "it says nothing"
+
+
+def library_path(top):
+    """The libraries that came along, then what the machine has."""
+    import gpu
+    return os.path.join(top, "lib") + os.pathsep + gpu.library_path()
+
+
+def torch_missing():
+    """Why PyTorch cannot be asked; None if it can."""
+    r = subprocess.run(
+        [sys.executable, "-c", "import torch; torch.zeros(1, device='cuda')"],
+        capture_output=True, text=True)
+    return f"PyTorch: {last_of(r.stderr)}" if r.returncode else None
+
+
+def need_torch(c):
+    if c.options.torch:
+        raise Failed(c.options.torch, missing=True)
+
+
+# ----------------------------------------------------------------------- rows
+
+
+def guarded(figure, rows):
+    """Rows of one figure as a list; what goes wrong is a row, and the rest of
+    the part goes on."""
+    out = []
+    try:
+        out.extend(rows())
+    except Failed as e:
+        out.append((figure, str(e), "", e.state))
+    except (OSError, KeyError, ValueError, IndexError) as e:
+        out.append((figure, f"{type(e).__name__}: {e}", "", "FAILED"))
+    return out
+
+
+def beside(figures):
+    """Rows of several figures that are made at the same time."""
+    with ThreadPoolExecutor(BESIDE) as pool:
+        for rows in list(pool.map(lambda f: guarded(*f), figures)):
+            yield from rows
+
+
+# ---------------------------------------------------------------------- table
+
+
+def run_part(part, c):
+    """Its rows, and seconds."""
+    start = time.monotonic()
+    rows = guarded(part.about, lambda: part.run(c))
+    return [Row(part.name, *r) for r in rows], time.monotonic() - start
+
+
+def print_table(rows):
+    heads = Row("part", "figure", "value", "must", "")
+    widths = [max(len(str(r[i])) for r in rows + [heads]) for i in range(4)]
+    for r in [heads] + rows:
+        cells = [str(x).ljust(min(w, 44)) for x, w in zip(r[:4], widths)]
+        print("  ".join([f"{r.state:7}"] + cells).rstrip())

@@ -1,0 +1,243 @@
+"""Parts that are timed, each with the GPU for itself, beside the peers."""
+import argparse
+import json
+import os
+import re
+import sys
+
+import gpu
+
+from .base import (Failed, Part, at_least, at_most, guarded, last_of,
+                   need_torch)
+
+# ----------------------------------------------------------------- attention
+
+TIMED = {  # case: what it is, peer, musts of forward and backward
+    "large128": ("1 x 8192, hd 128, causal", "cuDNN", 1.0, 0.9),
+    "large64": ("2 x 8192, hd 64, causal", "cuDNN", 1.0, 0.9),
+    "long_documents128": ("1 x 8192, hd 128, documents", "Flex", 1.3, 1.3)}
+TIME = re.compile(r"^  (\w+) +forward ([\d.]+) ms (\d+), "
+                  r"backward ([\d.]+) ms (\d+)", re.M)
+
+
+def build_attention(b):
+    b.run(sys.executable, b.source("tests", "gpu", "attention.py"), "make",
+          b.build, b.folder)
+    for name in os.listdir(b.folder):
+        if name.endswith((".ptx", ".tir")):
+            os.remove(b.path(name))
+
+
+def attention_rows(case, text):
+    """Of what is printed about one case."""
+    what, peer, *musts = TIMED[case]
+    times = {who: (float(f), int(g), float(b), int(h))
+             for who, f, g, b, h in TIME.findall(text)}
+    for i, way in enumerate(("forward", "backward")):
+        ms, rate = times["ours"][2 * i:2 * i + 2]
+        value = f"{ms:.3f} ms, {rate} TFLOP/s"
+        ratio = times[peer][2 * i] / ms
+        yield (f"attention {what}, {way}",
+               f"{value}, {ratio:.2f} of {peer}'s {times[peer][2 * i]:.3f} ms",
+               f">= {musts[i]}", at_least(ratio, musts[i]))
+
+
+def run_attention(c):
+    need_torch(c)
+    text = c.call([sys.executable, c.path("attention.py"), "run", "--time"])
+    cases = re.split(r"^ok +(\S+)", text, flags=re.M)
+    for case, said in zip(cases[1::2], cases[2::2]):
+        if case in TIMED:
+            yield from attention_rows(case, said)
+    yield (f"attention, {len(cases) // 2} masks and shapes",
+           "right, two runs equal", "<= 1e-2", "ok")
+
+
+# ----------------------------------------------------------------- operators
+
+SHOWN = {"rmsnorm": "RMSNorm", "rmsnorm_back": "RMSNorm, backward",
+         "norm_weight_back": "RMSNorm, gradient of the weight",
+         "residual_norm": "residual + norm",
+         "residual_norm_back": "residual + norm, backward",
+         "swiglu": "SwiGLU", "swiglu_back": "SwiGLU, backward",
+         "rope": "RoPE", "rope_back": "RoPE, backward",
+         "adamw_bf16": "AdamW, bf16 states", "adamw_f32": "AdamW, f32 states"}
+
+
+def build_operators(b):
+    b.run(sys.executable, b.source("tests", "gpu", "operators.py"), "make",
+          b.build, b.folder)
+    for name in ("operators.ptx", "operators.tir"):
+        os.remove(b.path(name))
+
+
+def run_operators(c):
+    need_torch(c)
+    text = c.call([sys.executable, c.path("operators.py"), "run", "--json"])
+    for r in map(json.loads, text.splitlines()):
+        state = at_least(r["part"], 0.9) if r["good"] else "FAILED"
+        yield (SHOWN.get(r["name"], r["name"]),
+               f"{r['us']:.1f} us, {r['gb_s']:.0f} GB/s, "
+               f"{100 * r['part']:.0f} % of a copy's {r['copy']:.0f}",
+               ">= 90 %", state)
+
+
+# -------------------------------------------------------------------- matmul
+
+# Products of an 8B step that are kernels of the compiler, with tiles that it
+# takes (codegen/matmul_choose.c); all others are the library's calls.
+PRODUCTS = """
+gate_up    swiglu  8192 14336 4096 kk 0 128x128t
+d_gate_up  dswiglu 8192 14336 4096 kn 0 128x128t
+"""
+
+
+def build_matmul(b):
+    import subprocess
+    b.tool("gpu-matmul")
+    subprocess.run([os.path.join(b.build, "make-matmul"), b.folder],
+                   input=PRODUCTS, text=True, check=True)
+    for name in [n for n in os.listdir(b.folder) if n.endswith(".ptx")]:
+        b.run("ptxas", "-arch=sm_90a", b.path(name), "-o",
+              b.path(name[:-4] + ".cubin"))
+        os.remove(b.path(name))
+
+
+def run_matmul(c):
+    tool = c.path("gpu-matmul")
+    c.call([tool, "check", c.given])
+    for line in c.call([tool, "time", c.given, "100", "1"]).splitlines():
+        name, lib, ours = re.match(r"(\S+) +lib +(\d+) \|(.*)", line).groups()
+        best = max(int(x) for x in ours.split()[1::2])
+        if int(lib) == 0:
+            yield f"product {name}", f"{best} TFLOP/s", "no cuBLASLt", "missing"
+            continue
+        ratio = best / int(lib)
+        yield (f"product {name}", f"{best} TFLOP/s, {ratio:.2f} of the "
+               f"library's best plain {lib}", ">= 0.97", at_least(ratio, 0.97))
+
+
+# ---------------------------------------------------------------------- loss
+
+TOKENS, VOCAB = 8192, 128256
+COMMAND = re.compile(r"^(.+?) +(\S+\.tt:\d+) +(\d+) +([\d.]+) +[\d.]+ +", re.M)
+
+
+def build_loss(b):
+    """A step of one layer; which lines of the model are head and loss."""
+    b.compile("llama3", "step", ["--config", "8b", "-Dlayer=1", "--dtype",
+                                 "bf16-states"])
+    with open(b.source("models", "llama3.tt")) as f:
+        lines = [i for i, x in enumerate(f, 1) if "@embed head" in x]
+    with open(b.path("lines.json"), "w") as f:
+        json.dump([f"llama3.tt:{i}" for i in lines], f)
+
+
+def buffers_gib(described):
+    """Of the tile of the loss: logits, and what they get for a derivative."""
+    tile = described.split("program train.loss.joint.tile")[1].split("end")[0]
+    size = {"f32": 4, "bf16": 2}
+    m = re.search(rf"gemm bf16 (\d+) x {VOCAB} x .*-> \S+ (\w+)", tile)
+    logits = int(m.group(1)) * VOCAB * size[m.group(2)]
+    slopes = int(m.group(1)) * VOCAB * 2
+    return (logits + slopes) / 2 ** 30
+
+
+def peer_loss(c):
+    """Milliseconds of PyTorch's best way."""
+    if c.options.torch:
+        return None, c.options.torch
+    out = c.room("loss.jsonl")
+    c.call([sys.executable, os.path.join(c.top, "bench", "peers",
+                                         "torch_kernels.py"),
+            "--only", "head_loss", "--jsonl", out])
+    with open(out) as f:
+        lines = [json.loads(x) for x in f]
+    good = [x for x in lines if x["name"] == "head_loss" and x.get("ok")]
+    if not good:
+        return None, last_of(*[x.get("error", "") for x in lines])
+    best = min(good, key=lambda x: x["ms"])
+    return best["ms"], best["how"]
+
+
+def run_loss(c):
+    with open(c.path("lines.json")) as f:
+        lines = json.load(f)
+    tokens = c.room("tokens.u32")
+    gpu.write_tokens(tokens, TOKENS + 1, VOCAB)
+    text = c.call([c.program("step"), "--data", tokens, "--steps", "6",
+                   "--profile", c.room("trace.json"), "--quiet"])
+    rows = [(float(ms), source) for _, source, _, ms in COMMAND.findall(text)]
+    mine = sum(ms for ms, source in rows
+               if source in lines or source.startswith("loss.tt:"))
+    theirs, how = peer_loss(c)
+    figure = "head + loss, both ways, 8192 x 128256"
+    if theirs is None:
+        yield figure, f"{mine:.2f} ms", how, "missing"
+    else:
+        yield (figure, f"{mine:.2f} ms, {theirs / mine:.2f} of PyTorch's "
+               f"{theirs:.2f} ({how})", ">= 1.0", at_least(theirs / mine, 1.0))
+    gib = buffers_gib(c.call([c.program("step"), "--describe"]))
+    yield ("head + loss, beside the weight's gradient", f"{gib:.2f} GiB",
+           "<= 1 GiB", at_most(gib, 1.0))
+
+
+# --------------------------------------------------------------------- steps
+
+
+def build_steps(b):
+    gpu.compile_programs(os.path.join(b.build, "titanc"), b.folder)
+
+
+def wish_of(c):
+    """What bench/gpu.py takes from its command line."""
+    o = c.options
+    return argparse.Namespace(programs=c.given, steps=o.steps, rounds=o.rounds,
+                              peers=not o.torch and not o.no_peers, rare=False,
+                              args="")
+
+
+def step_rows(work, results):
+    ours = results.get("titan", {"error": "no program"})
+    if "error" in ours:
+        raise Failed(last_of(ours["error"]))
+    yield (f"{work['name']}, tokens a second", f"{ours['rate']:.0f}",
+           f">= {work['least']}", at_least(ours["rate"], work["least"]))
+    for peer in work["peers"]:
+        r = results.get(peer["name"])
+        if r and "error" in r:
+            yield (f"{work['name']}, {peer['name']}", last_of(r["error"]), "",
+                   "missing")
+        elif r:
+            yield (f"{work['name']}, beside {peer['name']}",
+                   f"{ours['rate'] / r['rate']:.3f} of {r['rate']:.0f}",
+                   "> 1", at_least(ours["rate"] / r["rate"], 1))
+    if work["config"] == "1b":
+        yield (f"{work['name']}, to the end of step 1",
+               f"{ours['first']:.2f} s", "<= 2 s", at_most(ours["first"], 2))
+    if work["config"] == "8b":
+        beside = f"; {ours['gib']:.1f} with all" if ours["gib"] else ""
+        yield (f"{work['name']}, arena", f"{ours['arena']:.1f} GiB{beside}",
+               "<= 78 GiB", at_most(ours["arena"], 78))
+
+
+def run_steps(c):
+    wish = wish_of(c)
+    if c.options.torch and not c.options.no_peers:
+        yield "peers of the steps", c.options.torch, "", "missing"
+    for work in gpu.WORKS:
+        results = gpu.run_work(work, wish, c.scratch, float("inf"))
+        yield from guarded(work["name"], lambda: step_rows(work, results))
+
+
+PARTS = [
+    Part("attention", "attention's kernels beside cuDNN and FlexAttention",
+         build_attention, run_attention, True),
+    Part("operators", "memory-bound operators beside a copy", build_operators,
+         run_operators, True),
+    Part("matmul", "products with maps beside cuBLASLt", build_matmul,
+         run_matmul, True),
+    Part("loss", "head + loss beside PyTorch", build_loss, run_loss, True),
+    Part("steps", "training steps beside PyTorch", build_steps, run_steps,
+         True),
+]

@@ -1,0 +1,259 @@
+"""Parts that say whether results are right.  They run beside each other."""
+import functools
+import glob
+import hashlib
+import json
+import os
+import shutil
+import statistics
+import sys
+import time
+
+from .base import Failed, Part, beside, pack_folder
+
+RUNS = 3
+SMALL = {"batch": 4, "accumulate": 2, "seq": 32, "embed": 48, "hd": 16,
+         "vocab": 256, "layer": 2, "lr": 1e-3, "warmup": 0, "decay_ratio": 0,
+         "steps": 20}
+LLAMA = dict(SMALL, kv=2, rep=2, ff=112, rope_theta=10000)
+GPT2 = dict(SMALL, head=3, ff=192)
+GOLDEN = {  # model, golden run, values
+    "llama": ("llama3", "llama", dict(LLAMA, tied=0)),
+    "llama-tied": ("llama3", "llama-tied", dict(LLAMA, tied=1)),
+    "gpt2": ("gpt2", "gpt2", GPT2)}
+BOUNDS = {"f32": 1e-5, "bf16": 2e-2}
+
+
+def values_of(table):
+    return [f"-D{k}={v}" for k, v in table.items()]
+
+
+def bits_of(steps, exported):
+    h = hashlib.sha256()
+    for step in steps:
+        h.update(repr((step["loss"], step["grad_norm"])).encode())
+    with open(os.path.join(exported, "model.safetensors"), "rb") as f:
+        while piece := f.read(1 << 24):
+            h.update(piece)
+    return h.hexdigest()
+
+
+def run_hashed(c, name, options, turn):
+    """Metrics and a hash of losses, norms and weights of one run."""
+    exported = c.room(f"{name}.out{turn}")
+    steps = c.train(c.program(name), options + ["--export", exported],
+                    c.room(f"{name}.{turn}.jsonl"))
+    bits = bits_of(steps, exported)
+    shutil.rmtree(exported)
+    return steps, bits
+
+
+def same_bits(all_bits):
+    if len(set(all_bits)) > 1:
+        raise Failed(f"{len(set(all_bits))} different results in "
+                     f"{len(all_bits)} runs")
+
+
+# -------------------------------------------------------------------- golden
+
+
+def build_golden(b):
+    golden = b.source("tests", "golden")
+    shutil.copy(os.path.join(golden, "compare.py"), b.folder)
+    for name, (model, case, values) in GOLDEN.items():
+        b.run(sys.executable, os.path.join(golden, "fixture.py"), case,
+              b.path("in-" + case))
+        shutil.copy(os.path.join(golden, case + ".json"), b.folder)
+        for dtype in BOUNDS:
+            b.compile(model, f"{name}-{dtype}",
+                      ["--dtype", dtype] + values_of(values))
+
+
+def check_golden(c, name, case, bound):
+    import compare
+    with open(c.path(case + ".json")) as f:
+        golden = json.load(f)
+    inputs, bits = c.path("in-" + case), []
+    for i in range(RUNS):
+        steps, h = run_hashed(
+            c, name, ["--data", os.path.join(inputs, "tokens.u16"),
+                      "--init-from", inputs], i)
+        bits.append(h)
+    same_bits(bits)
+    worst, key, step = compare.worst_of(golden, steps)
+    yield (f"{name}, PyTorch's f64, 3 equal runs",
+           f"{worst:.2e} ({key}, step {step})", f"<= {bound:.0e}",
+           "ok" if worst <= bound else "FAILED")
+
+
+def run_golden(c):
+    sys.path.insert(0, c.given)
+    return beside((name, functools.partial(check_golden, c, name, case, bound))
+                  for model, (_, case, _) in GOLDEN.items()
+                  for dtype, bound in BOUNDS.items()
+                  for name in [f"{model}-{dtype}"])
+
+
+# --------------------------------------------------------------------- equal
+
+MIDDLE = {"batch": 4, "seq": 256, "embed": 256, "hd": 64, "ff": 512,
+          "vocab": 256, "layer": 4, "lr": 1e-3, "warmup": 10, "steps": 200}
+LLAMA_MIDDLE = dict(MIDDLE, kv=2, rep=2)
+# Options that say where launches run and what is made again, not what is
+# computed: all of one name have the bits of its first.
+VARIANTS = {"": [], "-streams3": ["--streams", "3"]}
+EQUAL = {  # model, options, variants
+    "llama-bf16": ("llama3", LLAMA_MIDDLE, "bf16", VARIANTS),
+    "llama-bf16-states": ("llama3", LLAMA_MIDDLE, "bf16-states", {"": []}),
+    "llama-f32": ("llama3", LLAMA_MIDDLE, "f32", {"": []}),
+    "gpt2-bf16": ("gpt2", dict(MIDDLE, head=4), "bf16", VARIANTS)}
+
+
+def build_equal(b):
+    for name, (model, values, dtype, variants) in EQUAL.items():
+        for suffix, options in variants.items():
+            b.compile(model, name + suffix, ["--dtype", dtype] + options
+                      + values_of(values))
+    golden = b.source("tests", "golden", "fixture.py")
+    b.run(sys.executable, golden, "llama", b.path("in"))
+    os.remove(b.path("in", "model.safetensors"))
+
+
+def check_equal(c, name, variants):
+    data, first = ["--data", c.path("in", "tokens.u16")], None
+    for suffix in variants:
+        bits = [run_hashed(c, name + suffix, data, i)[1] for i in range(RUNS)]
+        first = first or bits[0]
+        same_bits([first] + bits)
+        yield (f"{name}{suffix}, {RUNS} x 200 steps",
+               f"bits of {name}" if suffix else "bitwise equal", "equal", "ok")
+
+
+def run_equal(c):
+    return beside((name, functools.partial(check_equal, c, name, variants))
+                  for name, (_, _, _, variants) in EQUAL.items())
+
+
+# -------------------------------------------------------------------- replay
+
+
+def build_replay(b):
+    """Kernels of all groups with inputs that no build had before."""
+    b.tool("gpu-replay")
+    os.makedirs(b.path("cases"), exist_ok=True)
+    seed = str(time.time_ns() % 10 ** 9)
+    b.run(os.path.join(b.build, "tests", "unit-kernels"),
+          TITAN_CASES=b.path("cases"), TITAN_SEED=seed)
+    with open(b.path("seed"), "w") as f:
+        f.write(seed)
+    pack_folder(b.path("cases"))
+
+
+def seed_of(c):
+    with open(c.path("seed")) as f:
+        return f.read()
+
+
+def run_replay(c):
+    text = c.call([c.path("gpu-replay"), c.unpacked("cases")])
+    yield (f"generated kernels, inputs of seed {seed_of(c)}",
+           text.strip().splitlines()[-1], "0 failed", "ok")
+
+
+# ----------------------------------------------------------------- sanitizer
+
+
+def find_sanitizer():
+    places = [shutil.which("compute-sanitizer")] + sorted(
+        glob.glob("/usr/local/cuda*/bin/compute-sanitizer"))
+    return next((p for p in places if p), None)
+
+
+def build_sanitizer(b):
+    """It reads the cases of the part replay."""
+
+
+def check_sanitizer(c, tool, what):
+    replay = c.others["replay"]
+    text = c.call([tool, "--tool", what, "--error-exitcode", "9",
+                   replay.path("gpu-replay"), replay.unpacked("cases")])
+    said = [x for x in text.splitlines() if "SUMMARY" in x]
+    yield (f"{what} over the replay",
+           said[-1].split("SUMMARY:")[-1].strip() if said else "clean", "clean",
+           "ok")
+
+
+def run_sanitizer(c):
+    tool = find_sanitizer()
+    if not tool:
+        raise Failed("no compute-sanitizer on this machine", missing=True)
+    return beside((what, functools.partial(check_sanitizer, c, tool, what))
+                  for what in ("memcheck", "racecheck"))
+
+
+# ---------------------------------------------------------------------- text
+
+TEXT = {"batch": 8, "seq": 256, "steps": 300}
+LAST = 20  # steps that are compared: one batch is noise
+
+
+def build_text(b):
+    if not b.options.text:
+        return
+    shutil.copy(b.options.text, b.path("text"))
+    for dtype in ("f32", "bf16"):
+        b.compile("llama3", dtype, ["--config", "125m", "--dtype", dtype]
+                  + values_of(TEXT))
+
+
+def last_loss(steps):
+    return statistics.fmean(s["loss"] for s in steps[-LAST:])
+
+
+def peer_steps(c, weights, text, dtype):
+    out = c.call([sys.executable, os.path.join(c.top, "bench", "peers",
+                                               "torch_text.py"),
+                  os.path.join(weights, "model.safetensors"), text, "--dtype",
+                  dtype, "--batch", str(TEXT["batch"]), "--seq",
+                  str(TEXT["seq"])])
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def check_text(c, weights, text, dtype):
+    ours = c.train(c.program(dtype), ["--data", text, "--init-from", weights],
+                   c.room(dtype + ".jsonl"))
+    figure = f"125M, {dtype}: loss of steps {301 - LAST} to 300"
+    mine = last_loss(ours)
+    if c.options.torch:
+        yield figure, f"{mine:.4f}; {c.options.torch}", "<= 1 %", "missing"
+        return
+    peer = peer_steps(c, weights, text, dtype)
+    theirs = last_loss(peer)
+    off = abs(mine - theirs) / theirs
+    first = abs(ours[0]["loss"] - peer[0]["loss"]) / peer[0]["loss"]
+    yield (figure, f"{mine:.4f}, PyTorch {theirs:.4f}: {100 * off:.2f} % "
+           f"(step 1: {100 * first:.3f} %)", "<= 1 %",
+           "ok" if off <= 0.01 else "FAILED")
+
+
+def run_text(c):
+    text = c.options.text or c.path("text")
+    if not os.path.exists(text):
+        raise Failed("no text: --build with --text FILE", missing=True)
+    weights = c.room("weights")
+    c.call([c.program("f32"), "--steps", "0", "--export", weights, "--quiet"])
+    return beside((dtype, functools.partial(check_text, c, weights, text,
+                                            dtype))
+                  for dtype in ("bf16", "f32"))
+
+
+PARTS = [
+    Part("golden", "losses and norms of PyTorch's runs", build_golden,
+         run_golden, False),
+    Part("equal", "runs that have equal bits", build_equal, run_equal, False),
+    Part("replay", "kernels against the interpreter", build_replay, run_replay,
+         False),
+    Part("sanitizer", "compute-sanitizer over the replay", build_sanitizer,
+         run_sanitizer, False),
+    Part("text", "a text's bytes, beside PyTorch", build_text, run_text, False),
+]
