@@ -132,12 +132,12 @@ static bool check_paths(Plan *p, const Nodes *terms)
 static bool subject_is_path(RuleKind kind)
 {
     return kind == RULE_float8 || kind == RULE_mx || kind == RULE_keep ||
-           kind == RULE_offload || kind == RULE_remat;
+           kind == RULE_offload;
 }
 
 static bool clause_is_path(ClauseKind kind)
 {
-    return kind == CLAUSE_in || kind == CLAUSE_except || kind == CLAUSE_keep;
+    return kind == CLAUSE_in || kind == CLAUSE_except;
 }
 
 static bool check_names(Plan *p, const Node *rule)
@@ -524,6 +524,7 @@ static bool choose(Sema *s, const Node *train, const Node **out)
 static bool check_rule(Plan *p, const Node *rule)
 {
     if (rule->kind != N_rule || rule->rule.kind == RULE_none) return false;
+    if (rule->rule.kind == RULE_remat) return remat_rule(p, rule);
     if (!check_names(p, rule)) return false;
     if (rule->rule.kind == RULE_shard) return read_shard(p, rule);
     if (rule->rule.kind != RULE_mesh)

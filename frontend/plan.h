@@ -75,4 +75,7 @@ void why_tensor(Plan *p, const Splittee *t, const Taken *taken);
 /* States are sums over the microbatches, where there are several. */
 bool check_additive(Sema *s, const Plan *p, const Node *plan);
 
+/* A rule of recomputation, for the passes (remat.c). */
+bool remat_rule(Plan *p, const Node *rule);
+
 #endif

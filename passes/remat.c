@@ -1,0 +1,237 @@
+/*
+ * remat.c: what a turn of a repeat keeps for its backward, by the plan's rules.
+ *
+ *   needs    local view: dtypes are final, collectives are there
+ *   gives    nothing
+ *   keeps    the value of every result, bit by bit
+ *   result   each repeat that a rule names, and the repeat of its backward,
+ *            have the record that the rule asks for; what is not in it is made
+ *            again in the backward by the instructions that made it in the
+ *            forward
+ *
+ * autodiff makes a record that costs no matmul twice.  This pass makes others:
+ * it sees which values of the forward the backward reads, in the types that
+ * they are stored in, and cuts anew (record.c) under the policy of the rule
+ * (policy.c).  Rules for a part of the turns part the repeats (apply.c): the
+ * first turns are those whose backward comes last, when the records of the
+ * others are gone, so what making again takes besides adds least to the peak.
+ *
+ * Options: `remat`, the rules (remat/rules.c).  A rule `budget` is for the
+ * driver, which puts others in its place (budget.c).
+ */
+#include "remat/remat.h"
+
+#include <inttypes.h>
+
+#include "reach.h"
+
+typedef struct Remat {
+    Module *m;
+    PassCtx *cx;
+    Rules rules;
+    Pairs pairs;
+    int64_t blocks; /* turns of the pairs before */
+} Remat;
+
+/* --------------------------------------------------------------- ranges -- */
+
+static bool is_for(const Rule *rule, const Pair *p)
+{
+    for (uint32_t i = 0; i < rule->subject.n; i++)
+        if (strcmp(rule->subject.at[i], "repeat") == 0 ||
+            path_ends(p->path, rule->subject.at[i]))
+            return true;
+    return false;
+}
+
+/* Of every n blocks of the program one is made again. */
+static int64_t every_turns(const Remat *x, const Rule *rule, int64_t count)
+{
+    if (rule->number == 0) return count;
+    return (x->blocks + count) / rule->number - x->blocks / rule->number;
+}
+
+static const Record *record_for(Remat *x, const Pair *p, Rule *rule)
+{
+    if (!rule || rule->mode == MODE_none) return record_present(x->m, p);
+    return record_cheapest(x->m, p, policy_costs(x->m, p, rule));
+}
+
+static void remark_range(const Remat *x, const Pair *p, const Range *r)
+{
+    Module *m = x->m;
+    if (!pass_remarks(m, x->cx, false)) return;
+    const Fn *of = p->of;
+    Loc at = inst_of(p->caller, p->forward)->loc;
+    pass_remark(m, x->cx, at,
+                "@%s keeps %" PRId64 " bytes a turn in turns %" PRId64
+                " to %" PRId64,
+                p->path, r->record->bytes, r->first, r->first + r->count - 1);
+    bool *remade = record_remade(m, p, r->record);
+    for (uint32_t i = 0; i < of->ninsts; i++) {
+        const Inst *in = &of->insts[i];
+        bool saved = r->record->saved[i] && !is_at_hand(p, i);
+        if (!saved && !(remade[i] && is_costly(of, (Value){i}))) continue;
+        const char *name = label_of(m, p, (Value){i});
+        pass_remark(m, x->cx, in->loc, "@%s %s %s%s%s", p->path,
+                    saved ? "keeps" : "makes again", name ? name : "",
+                    name ? " : " : "", type_str(m, in->type));
+    }
+}
+
+typedef VEC(Range) RangeVec;
+
+/* The next turns of P that are left, for this rule; 0: all. */
+static void add_range(Remat *x, const Pair *p, Rule *rule, int64_t want,
+                      int64_t *left, RangeVec *out)
+{
+    if (want == 0 || want > *left) want = *left;
+    if (want == 0) return;
+    Range r = {.record = record_for(x, p, rule),
+               .present = !rule || rule->mode == MODE_none,
+               .first = p->f.count - *left,
+               .count = want,
+               .turns = NEW_ARRAY(x->m->scratch, Value, 2)};
+    *left -= want;
+    remark_range(x, p, &r);
+    vec_push(x->m->scratch, out, r);
+}
+
+static bool too_many_turns(Remat *x, const Rule *rule, const Pair *p,
+                           int64_t left)
+{
+    Report *r = diag_error(
+        x->m->diag, DIAG_remat_turns, (Span){0},
+        "'%s' is for %" PRId64 " turns, repeat '%s' has %" PRId64 "%s",
+        rule->text, rule->first, p->path, left,
+        left < p->f.count ? " that no rule before it takes" : "");
+    if (left > 0)
+        report_help(r, "write first %" PRId64 ", or leave it out", left);
+    return false;
+}
+
+static bool ranges_for(Remat *x, const Pair *p, RangeVec *out)
+{
+    int64_t left = p->f.count;
+    bool some = false;
+    for (uint32_t i = 0; i < x->rules.at.n; i++) {
+        Rule *rule = &x->rules.at.at[i];
+        if (!is_for(rule, p) || (left == 0 && rule->first == 0)) continue;
+        if (rule->first > left) return too_many_turns(x, rule, p, left);
+        int64_t want = rule->first;
+        rule->used = some = true;
+        if (rule->mode == MODE_every) {
+            want = every_turns(x, rule, p->f.count);
+            if (want == 0) continue;
+        }
+        add_range(x, p, rule, want, &left, out);
+    }
+    x->blocks += p->f.count;
+    if (some) add_range(x, p, NULL, 0, &left, out);
+    return true;
+}
+
+/* ------------------------------------------------------------- verdicts -- */
+
+static void list_names(Remat *x, Report *r)
+{
+    Buf b = {0};
+    for (uint32_t i = 0; i < x->pairs.at.n; i++) {
+        const Pair *p = x->pairs.at.at[i];
+        for (uint32_t v = p->of->nparams; v < p->of->ninsts; v++) {
+            const char *name = label_of(x->m, p, (Value){v});
+            if (!name || !is_costly(p->of, (Value){v})) continue;
+            if (b.n && strstr(b.at, name)) continue;
+            buf_printf(&b, "%s%s", b.n ? ", " : "", name);
+        }
+    }
+    if (b.n) report_help(r, "names there: %s", b.at);
+    buf_release(&b);
+}
+
+static bool names_found(Remat *x, const Rule *rule)
+{
+    for (uint32_t i = 0; i < rule->names.n + rule->except.n; i++) {
+        if (rule->named[i]) continue;
+        bool except = i >= rule->names.n;
+        const char *name =
+            except ? rule->except.at[i - rule->names.n] : rule->names.at[i];
+        Report *r = diag_error(x->m->diag, DIAG_remat_name, (Span){0},
+                               "'%s' in '%s' is no %s of these repeats", name,
+                               rule->text, except ? "matmul" : "value");
+        list_names(x, r);
+        return false;
+    }
+    return true;
+}
+
+static bool rules_used(Remat *x)
+{
+    for (uint32_t i = 0; i < x->rules.at.n; i++) {
+        const Rule *rule = &x->rules.at.at[i];
+        if (rule->used && names_found(x, rule)) continue;
+        if (rule->used) return false;
+        Report *r =
+            diag_error(x->m->diag, DIAG_rule_unused, (Span){0},
+                       "'%s' never applies: %s", rule->text,
+                       x->pairs.at.n ? "no turns of such a repeat are left"
+                                     : "no repeat has a backward");
+        Buf b = {0};
+        for (uint32_t k = 0; k < x->pairs.at.n; k++)
+            buf_printf(&b, "%s%s", k ? ", " : "", x->pairs.at.at[k]->path);
+        if (b.n) report_help(r, "repeats with a backward: %s", b.at);
+        buf_release(&b);
+        return false;
+    }
+    return true;
+}
+
+/* ----------------------------------------------------------------- pass -- */
+
+/* All is decided, and found fault with, before anything changes. */
+static bool decide(Remat *x, RangeVec *ranges)
+{
+    for (uint32_t i = 0; i < x->pairs.at.n; i++)
+        if (!ranges_for(x, x->pairs.at.at[i], &ranges[i])) return false;
+    return rules_used(x);
+}
+
+static bool is_changed(const RangeVec *ranges)
+{
+    return ranges->n > 1 || (ranges->n == 1 && !ranges->at[0].present);
+}
+
+/* The pairs of one function at once: they are values of it. */
+static void change_fn(Remat *x, uint32_t at, const RangeVec *ranges)
+{
+    Module *m = x->m;
+    const Fn *fn = m->fns.at[at];
+    Change *changes = NEW_ARRAY(m->scratch, Change, x->pairs.at.n + 1);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < x->pairs.at.n; i++) {
+        const Pair *p = x->pairs.at.at[i];
+        if (p->caller != fn || !is_changed(&ranges[i])) continue;
+        for (uint32_t k = 0; k < ranges[i].n; k++)
+            bodies_make(m, p, &ranges[i].at[k]);
+        changes[n++] = (Change){p, ranges[i].n, ranges[i].at};
+    }
+    if (n) m->fns.at[at] = changes_apply(m, fn, changes, n);
+}
+
+bool pass_remat(Module *m, PassCtx *cx)
+{
+    Remat x = {.m = m, .cx = cx};
+    if (!rules_read(m, cx, &x.rules)) return false;
+    if (x.rules.at.n == 0) return true;
+    Roots roots = roots_of(m);
+    uint32_t nfns = m->fns.n;
+    x.pairs = pairs_find(m, cx);
+    RangeVec *ranges = NEW_ARRAY(m->scratch, RangeVec, x.pairs.at.n + 1);
+    if (!decide(&x, ranges)) return false;
+    for (uint32_t i = 0; i < nfns; i++)
+        if (m->fns.at[i]) change_fn(&x, i, ranges);
+    bool *is = NEW_ARRAY(m->scratch, bool, m->fns.n + 1);
+    memcpy(is, roots.is, nfns * sizeof *is);
+    drop_unreached(m, &(Roots){is});
+    return true;
+}

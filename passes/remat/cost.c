@@ -1,0 +1,67 @@
+/*
+ * cost.c: how long it takes to make a value again.
+ *
+ * A roofline of one H200: an op computes and moves bytes at the same time, and
+ * the longer of the two counts.  What lies inside a region moves nothing.  The
+ * figures only weigh values against each other.
+ */
+#include "remat.h"
+
+static const struct {
+    double flops, bytes, launch; /* per nanosecond; nanoseconds */
+} rates = {.flops = 680e3, .bytes = 3.8e3, .launch = 2e3};
+
+static double elements(Module *m, Type t)
+{
+    return type_info(m, t)->is_tuple ? 0 : (double)type_local_elements(m, t);
+}
+
+static double inst_flops(Module *m, const Fn *fn, const Inst *in);
+
+static double fn_flops(Module *m, const Fn *fn)
+{
+    double flops = 0;
+    for (uint32_t i = fn->nparams; i < fn->ninsts; i++)
+        flops += inst_flops(m, fn, &fn->insts[i]);
+    return flops;
+}
+
+static double inst_flops(Module *m, const Fn *fn, const Inst *in)
+{
+    switch ((Op)in->op) {
+    case OP_einsum: {
+        Type t = type_union(m, value_type(fn, inst_arg(fn, in, 0)),
+                            value_type(fn, inst_arg(fn, in, 1)));
+        return 2 * elements(m, t);
+    }
+    case OP_call:
+        return fn_flops(m, fn_of(m, attr_fn(m, in->attr, AT_fn)));
+    case OP_repeat:
+        return (double)attr_int(m, in->attr, AT_count, 1) *
+               fn_flops(m, fn_of(m, attr_fn(m, in->attr, AT_fn)));
+    default:
+        return 0;
+    }
+}
+
+static double bytes_of(const Module *m, Type t)
+{
+    const TypeInfo *info = type_info(m, t);
+    if (!info->is_tuple) return (double)type_bytes(m, t);
+    double bytes = 0;
+    for (uint32_t i = 0; i < info->nfields; i++)
+        bytes += (double)type_bytes(m, info->fields[i]);
+    return bytes;
+}
+
+double remake_time(Module *m, const Fn *of, Value v)
+{
+    const Inst *in = inst_of(of, v);
+    if (remade_cheaply((Op)in->op) || in->op == OP_arg) return 0;
+    double move = bytes_of(m, in->type);
+    for (uint32_t k = 0; k < in->nargs; k++)
+        move += bytes_of(m, value_type(of, inst_arg(of, in, k)));
+    double compute = inst_flops(m, of, in) / rates.flops;
+    move /= rates.bytes;
+    return rates.launch + (compute > move ? compute : move);
+}

@@ -1,0 +1,112 @@
+/*
+ * label.c: the names by which a plan speaks of values.
+ *
+ * A matmul has the path of the parameter that it contracts, a region that of
+ * the module that it was found in, any value the name that the program gives
+ * it.  A plan may leave out the front of a path.
+ */
+#include "remat.h"
+
+/* The value of which this one has the elements, in another arrangement or
+ * dtype, or some of them. */
+static Value taken_from(const Fn *fn, Value v)
+{
+    for (;;) {
+        const Inst *in = inst_of(fn, v);
+        switch ((Op)in->op) {
+        case OP_map:
+            if (in->nargs != 1) return v;
+            break;
+        case OP_rename:
+        case OP_split:
+        case OP_merge:
+        case OP_slice:
+        case OP_pick:
+        case OP_gather:
+        case OP_all_gather:
+            break;
+        default:
+            return v;
+        }
+        v = inst_arg(fn, in, 0);
+    }
+}
+
+static bool is_param(const Fn *fn, Value v)
+{
+    return v.id < fn->nparams;
+}
+
+/* Who calls FN, with which operand for parameter I. */
+static bool find_caller(const Module *m, const Fn *fn, uint32_t i,
+                        const Fn **caller, Value *operand)
+{
+    for (uint32_t f = 0; f < m->fns.n; f++) {
+        const Fn *at = m->fns.at[f];
+        for (uint32_t k = 0; at && k < at->ninsts; k++) {
+            const Inst *in = &at->insts[k];
+            if (in->op != OP_repeat && in->op != OP_call) continue;
+            if (fn_of(m, attr_fn(m, in->attr, AT_fn)) != fn || i >= in->nargs)
+                continue;
+            *caller = at;
+            *operand = inst_arg(at, in, i);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The path of the slot that parameter I of FN is, through its callers. */
+static const char *slot_path(const Module *m, const Fn *fn, uint32_t i)
+{
+    enum { MOST_LEVELS = 64 };
+    for (uint32_t level = 0; level < MOST_LEVELS; level++) {
+        Value operand;
+        if (fn->entry) {
+            const Port *port = &fn->params[i];
+            return role_is_slot(port->role) ? str_of(m, port->path) : NULL;
+        }
+        if (!find_caller(m, fn, i, &fn, &operand)) return NULL;
+        operand = taken_from(fn, operand);
+        if (!is_param(fn, operand)) return NULL;
+        i = operand.id;
+    }
+    return NULL;
+}
+
+Value linear_param(const Module *m, const Fn *of, Value v)
+{
+    const Inst *in = inst_of(of, v);
+    for (uint32_t k = 0; in->op == OP_einsum && k < in->nargs; k++) {
+        Value from = taken_from(of, inst_arg(of, in, k));
+        if (is_param(of, from) && slot_path(m, of, from.id)) return from;
+    }
+    return NO_VALUE;
+}
+
+/* "layer.attention" of "layer.attention.forward". */
+static const char *region_path(Module *m, const Fn *region)
+{
+    const char *name = str_of(m, region->name);
+    const char *end = strstr(name, ".forward");
+    return end ? arena_strndup(m->scratch, name, (size_t)(end - name)) : name;
+}
+
+const char *label_of(Module *m, const Pair *p, Value v)
+{
+    const Inst *in = inst_of(p->of, v);
+    Value param = linear_param(m, p->of, v);
+    if (!value_eq(param, NO_VALUE)) return slot_path(m, p->of, param.id);
+    if (in->op == OP_call)
+        return region_path(m, fn_of(m, attr_fn(m, in->attr, AT_fn)));
+    Str name = p->of->names[v.id];
+    return name.id ? str_of(m, name) : NULL;
+}
+
+bool is_named(Module *m, const Pair *p, Value v, const char *name)
+{
+    const char *label = label_of(m, p, v);
+    if (label && path_ends(label, name)) return true;
+    Str own = p->of->names[v.id];
+    return own.id && path_ends(str_of(m, own), name);
+}

@@ -1,0 +1,204 @@
+/*
+ * pair.c: a repeat and the one that runs its backward.
+ *
+ * The backward is a repeat of later phase over the same axis with as many
+ * turns, whose turns read rows that the forward stacked.  Whatever it reads
+ * besides, at turn i it may read what turn i of the forward did, so any value
+ * of the forward's body can be made again in it; which of two repeats belongs
+ * to the other is a question of worth, not of meaning.
+ *
+ * The rows, the operands that both take, the turn, and what the backward
+ * makes from them in the way the forward did, are values of the forward's
+ * body.  All else is the backward's own.
+ */
+#include "remat.h"
+
+enum { DEEP = 8 }; /* the longest chain that is seen to be made twice */
+
+static bool is_turn(const Fn *body, uint32_t v)
+{
+    return v + 1 == body->nparams;
+}
+
+bool is_at_hand(const Pair *p, uint32_t v)
+{
+    return v < p->of->nparams && v >= p->f.carry;
+}
+
+/* The stacked result of F that operand V is, or -1. */
+static int64_t row_of(const Module *m, const Fn *caller, Value v, Value forward)
+{
+    const Inst *in = inst_of(caller, v);
+    if (in->op != OP_proj || !value_eq(inst_arg(caller, in, 0), forward))
+        return -1;
+    int64_t at = attr_int(m, in->attr, AT_index, 0);
+    Repeat f = repeat_of(m, inst_of(caller, forward));
+    return at >= f.carry ? at : -1;
+}
+
+/* ---------------------------------------------------------------- finding --
+ */
+
+static bool fits(const Module *m, const Fn *caller, Value forward,
+                 const Pair *p)
+{
+    const Inst *in = inst_of(caller, forward);
+    if (in->op != OP_repeat || in->phase >= inst_of(caller, p->backward)->phase)
+        return false;
+    Repeat f = repeat_of(m, in);
+    return !f.has_while && f.axis.id == p->b.axis.id && f.count == p->b.count &&
+           f.reverse != p->b.reverse;
+}
+
+/* The one of which the backward reads most rows. */
+static bool find_forward(const Module *m, Pair *p)
+{
+    uint32_t most = 0;
+    const Inst *b = inst_of(p->caller, p->backward);
+    for (uint32_t i = p->caller->nparams; i < p->backward.id; i++) {
+        uint32_t rows = 0;
+        if (!fits(m, p->caller, (Value){i}, p)) continue;
+        for (uint32_t k = p->b.carry + p->b.invariant; k < b->nargs; k++)
+            rows += row_of(m, p->caller, inst_arg(p->caller, b, k),
+                           (Value){i}) >= 0;
+        if (rows <= most) continue;
+        most = rows;
+        p->forward = (Value){i};
+    }
+    if (most == 0) return false;
+    p->f = repeat_of(m, inst_of(p->caller, p->forward));
+    return true;
+}
+
+/* ---------------------------------------------------------------- matching --
+ */
+
+/* Equal, or made from equal values in the same way; to a depth, for a value
+ * may be reached on many ways. */
+static bool same_value(const Fn *fn, Value a, Value b, unsigned depth)
+{
+    const Inst *x = inst_of(fn, a), *y = inst_of(fn, b);
+    if (value_eq(a, b)) return true;
+    if (depth == 0 || x->op == OP_arg || x->op != y->op ||
+        !type_eq(x->type, y->type) || x->attr.id != y->attr.id ||
+        x->nargs != y->nargs)
+        return false;
+    for (uint32_t i = 0; i < x->nargs; i++)
+        if (!same_value(fn, inst_arg(fn, x, i), inst_arg(fn, y, i), depth - 1))
+            return false;
+    return true;
+}
+
+static Value param_same(const Module *m, const Pair *p, uint32_t i)
+{
+    const Inst *f = inst_of(p->caller, p->forward);
+    const Inst *b = inst_of(p->caller, p->backward);
+    if (is_turn(p->back, i)) return (Value){p->of->nparams - 1};
+    if (i < p->b.carry) return NO_VALUE;
+    Value operand = inst_arg(p->caller, b, i);
+    bool stacked = i >= p->b.carry + p->b.invariant;
+    int64_t row = stacked ? row_of(m, p->caller, operand, p->forward) : -1;
+    if (row >= 0) return p->of->result_values[row];
+    uint32_t first = p->f.carry + (stacked ? p->f.invariant : 0);
+    uint32_t end = stacked ? f->nargs : p->f.carry + p->f.invariant;
+    for (uint32_t k = first; k < end; k++)
+        if (same_value(p->caller, inst_arg(p->caller, f, k), operand, DEEP))
+            return (Value){k};
+    return NO_VALUE;
+}
+
+static bool makes_same(const Pair *p, const Inst *in, uint32_t at)
+{
+    const Inst *of = &p->of->insts[at];
+    if (of->op != in->op || !type_eq(of->type, in->type) ||
+        of->attr.id != in->attr.id || of->nargs != in->nargs)
+        return false;
+    for (uint32_t k = 0; k < in->nargs; k++)
+        if (!value_eq(p->same[inst_arg(p->back, in, k).id],
+                      inst_arg(p->of, of, k)))
+            return false;
+    return true;
+}
+
+static Value inst_same(const Pair *p, uint32_t i)
+{
+    const Inst *in = &p->back->insts[i];
+    if (!(op_info((Op)in->op)->flags & OPF_PURE)) return NO_VALUE;
+    for (uint32_t k = p->of->nparams; k < p->of->ninsts; k++)
+        if (makes_same(p, in, k)) return (Value){k};
+    return NO_VALUE;
+}
+
+static void find_same(Module *m, Pair *p)
+{
+    p->same = NEW_ARRAY(m->scratch, Value, p->back->ninsts + 1);
+    for (uint32_t i = 0; i < p->back->ninsts; i++)
+        p->same[i] =
+            i < p->back->nparams ? param_same(m, p, i) : inst_same(p, i);
+}
+
+/* Rows that are read by more than the backward's turns. */
+static void find_asked(Module *m, Pair *p)
+{
+    const Fn *fn = p->caller;
+    Uses u = fn_uses(fn, m->scratch);
+    p->asked = NEW_ARRAY(m->scratch, bool, p->of->nresults + 1);
+    for (uint32_t i = p->forward.id + 1; i < fn->ninsts; i++) {
+        int64_t row = row_of(m, fn, (Value){i}, p->forward);
+        if (row < 0) continue;
+        const Inst *b = inst_of(fn, p->backward);
+        uint32_t read = u.first[i + 1] - u.first[i] + u.nresult[i];
+        for (uint32_t k = p->b.carry + p->b.invariant; k < b->nargs; k++)
+            read -= inst_arg(fn, b, k).id == i;
+        p->asked[row] |= read > 0;
+    }
+}
+
+/* "layer" of "layer.forward.1". */
+static const char *path_of(Module *m, const Fn *of)
+{
+    const char *name = str_of(m, of->name), *end = NULL;
+    for (const char *at = name; (at = strstr(at, ".forward")); at++)
+        end = at;
+    size_t n = end ? (size_t)(end - name) : strlen(name);
+    return arena_strndup(m->scratch, name, n);
+}
+
+static bool is_taken(const Pairs *pairs, const Pair *p)
+{
+    for (uint32_t i = 0; i < pairs->at.n; i++)
+        if (pairs->at.at[i]->caller == p->caller &&
+            value_eq(pairs->at.at[i]->forward, p->forward))
+            return true;
+    return false;
+}
+
+static void find_in(Module *m, const PassCtx *cx, Fn *fn, Pairs *out)
+{
+    for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
+        const Inst *in = &fn->insts[i];
+        if (in->op != OP_repeat || in->phase == PHASE_forward) continue;
+        Pair p = {.caller = fn, .backward = {i}, .b = repeat_of(m, in)};
+        if (!find_forward(m, &p) || is_taken(out, &p)) {
+            pass_missed(m, cx, in->loc,
+                        "this repeat reads no rows of another one");
+            continue;
+        }
+        p.of = fn_of(m, p.f.fn);
+        p.back = fn_of(m, p.b.fn);
+        p.path = path_of(m, p.of);
+        find_same(m, &p);
+        find_asked(m, &p);
+        Pair *kept = NEW(m->scratch, Pair);
+        *kept = p;
+        vec_push(m->scratch, &out->at, kept);
+    }
+}
+
+Pairs pairs_find(Module *m, const PassCtx *cx)
+{
+    Pairs pairs = {0};
+    for (uint32_t i = 0; i < m->fns.n; i++)
+        if (m->fns.at[i]) find_in(m, cx, m->fns.at[i], &pairs);
+    return pairs;
+}

@@ -1,0 +1,110 @@
+/*
+ * record.c: the cheapest record under a policy.
+ *
+ * A minimum cut of the forward's body (mincut.h): what the backward's own
+ * instructions read is needed; a value that is at hand costs nothing, a saved
+ * one its bytes, for each turn has a row of it.
+ */
+#include "remat.h"
+
+static bool is_own(const Pair *p, uint32_t i)
+{
+    return value_eq(p->same[i], NO_VALUE);
+}
+
+/* The values of the body that the backward's own instructions read. */
+static bool *needed_values(Module *m, const Pair *p)
+{
+    const Fn *back = p->back;
+    bool *needed = NEW_ARRAY(m->scratch, bool, p->of->ninsts + 1);
+    for (uint32_t i = back->nparams; i < back->ninsts; i++) {
+        const Inst *in = &back->insts[i];
+        for (uint32_t k = 0; is_own(p, i) && k < in->nargs; k++) {
+            Value v = p->same[inst_arg(back, in, k).id];
+            if (!value_eq(v, NO_VALUE)) needed[v.id] = true;
+        }
+    }
+    for (uint32_t i = 0; i < back->nresults; i++) {
+        Value v = p->same[back->result_values[i].id];
+        if (!value_eq(v, NO_VALUE)) needed[v.id] = true;
+    }
+    return needed;
+}
+
+static bool is_stacked_anyway(const Pair *p, uint32_t v)
+{
+    for (uint32_t i = p->f.carry; i < p->of->nresults; i++)
+        if (p->asked[i] && p->of->result_values[i].id == v) return true;
+    return false;
+}
+
+static int64_t save_cost(const Module *m, const Pair *p, uint32_t v)
+{
+    Type t = p->of->insts[v].type;
+    if (is_at_hand(p, v)) return 0;
+    if (type_info(m, t)->is_tuple || type_axis(m, t, p->f.axis))
+        return INT64_MAX;
+    if (is_stacked_anyway(p, v)) return 0;
+    int64_t bytes = type_bytes(m, t);
+    return bytes > 0 ? bytes : 1;
+}
+
+static Record *record_new(Module *m, const Pair *p)
+{
+    Record *r = NEW(m->scratch, Record);
+    r->saved = NEW_ARRAY(m->scratch, bool, p->of->ninsts + 1);
+    return r;
+}
+
+static void count_bytes(const Module *m, const Pair *p, Record *r)
+{
+    for (uint32_t i = 0; i < p->of->ninsts; i++)
+        if (r->saved[i] && !is_at_hand(p, i) && !is_stacked_anyway(p, i))
+            r->bytes += type_bytes(m, p->of->insts[i].type);
+}
+
+Record *record_present(Module *m, const Pair *p)
+{
+    Record *r = record_new(m, p);
+    for (uint32_t i = 0; i < p->of->ninsts; i++)
+        r->saved[i] = is_at_hand(p, i);
+    for (uint32_t i = p->b.carry + p->b.invariant; i < p->back->nparams; i++)
+        if (!is_own(p, i)) r->saved[p->same[i].id] = true;
+    count_bytes(m, p, r);
+    return r;
+}
+
+Record *record_cheapest(Module *m, const Pair *p, const int64_t *costs)
+{
+    const Fn *of = p->of;
+    Record *r = record_new(m, p);
+    bool *needed = needed_values(m, p);
+    bool *below = NEW_ARRAY(m->scratch, bool, of->ninsts + 1);
+    CutNode *nodes = NEW_ARRAY(m->scratch, CutNode, of->ninsts + 1);
+    CutEdge *edges = NEW_ARRAY(m->scratch, CutEdge, of->nargs + 1);
+    CutGraph g = {.n = of->ninsts, .nodes = nodes, .edges = edges};
+    for (uint32_t i = 0; i < of->ninsts; i++) {
+        const Inst *in = &of->insts[i];
+        nodes[i] = (CutNode){save_cost(m, p, i), costs[i], needed[i]};
+        for (uint32_t k = 0; costs[i] < INT64_MAX && k < in->nargs; k++)
+            edges[g.nedges++] = (CutEdge){inst_arg(of, in, k).id, i};
+    }
+    mincut(m->scratch, &g, r->saved, below);
+    for (uint32_t i = 0; i < of->ninsts; i++)
+        r->saved[i] |= is_at_hand(p, i);
+    count_bytes(m, p, r);
+    return r;
+}
+
+bool *record_remade(Module *m, const Pair *p, const Record *r)
+{
+    const Fn *of = p->of;
+    bool *remade = needed_values(m, p);
+    for (uint32_t i = of->ninsts; i-- > 0;) {
+        remade[i] &= !r->saved[i];
+        const Inst *in = &of->insts[i];
+        for (uint32_t k = 0; remade[i] && k < in->nargs; k++)
+            remade[inst_arg(of, in, k).id] = true;
+    }
+    return remade;
+}

@@ -1,0 +1,164 @@
+/*
+ * remat.h: what the files of the pass remat share.
+ *
+ *     rules.c    the rules of a plan, read from the option `remat`
+ *     pair.c     a repeat and the one that runs its backward; what in the
+ *                backward is a value of the forward
+ *     label.c    the names by which a plan speaks of values
+ *     policy.c   what each mode allows to be made again
+ *     record.c   the cheapest record under a policy
+ *     body.c     forward and backward of a pair with another record
+ *     apply.c    the repeats of a function with the records of its pairs
+ *     cost.c     how long it takes to make a value again
+ *     points.c   the records worth having under a budget
+ *
+ * Words: a *record* is what a turn of the forward keeps for the backward; a
+ * value that is not in it is *made again*.
+ */
+#ifndef TITAN_REMAT_H
+#define TITAN_REMAT_H
+
+#include "../mincut.h"
+#include "../pass.h"
+#include "../repeat.h"
+
+/* ------------------------------------------------------------- rules.c -- */
+
+typedef enum Mode {
+    MODE_none,
+    MODE_full,
+    MODE_every,
+    MODE_ops,
+    MODE_keep,
+    MODE_remake,
+    MODE_budget
+} Mode;
+
+typedef struct Words {
+    const char **at;
+    uint32_t n;
+} Words;
+
+/* remat SUBJECT MODE [except NAMES] [first TURNS] */
+typedef struct Rule {
+    const char *text; /* as the plan has it */
+    Words subject;    /* paths of repeats; "repeat": all of them */
+    Mode mode;
+    Words names;    /* of keep and remake */
+    Words except;   /* of ops: parameters of matmuls that are not counted */
+    int64_t number; /* of every; of budget: bytes */
+    int64_t first;  /* how many of the turns that are left; 0: all */
+    bool used;
+    bool *named; /* by name: it stands for a value of some repeat */
+} Rule;
+
+typedef struct Rules {
+    VEC(Rule) at;
+} Rules;
+
+/* False: the option does not follow the grammar; an error was reported. */
+bool rules_read(Module *m, const PassCtx *cx, Rules *out);
+/* Whether PATH is, or ends in, what was written. */
+bool path_ends(const char *path, const char *wanted);
+
+/* -------------------------------------------------------------- pair.c -- */
+
+typedef struct Pair {
+    Fn *caller;
+    Value forward, backward; /* repeats of the caller */
+    Repeat f, b;
+    const Fn *of, *back; /* their bodies */
+    Value *same;         /* by value of `back`: the value of `of` that it is, or
+                            NO_VALUE */
+    bool *asked;         /* by result of `of`: others than `back` read it */
+    const char *path;    /* "layer" */
+} Pair;
+
+typedef struct Pairs {
+    VEC(Pair *) at;
+} Pairs;
+
+/* The pairs of all functions, in their order. */
+Pairs pairs_find(Module *m, const PassCtx *cx);
+/* A parameter of the body that is at hand in the backward as well: all but
+ * the carried ones, which change with the turn. */
+bool is_at_hand(const Pair *p, uint32_t v);
+
+/* ------------------------------------------------------------- label.c -- */
+
+/* The path of the parameter that an einsum contracts, of the region that a
+ * call runs, or the name of a value; NULL: none. */
+const char *label_of(Module *m, const Pair *p, Value v);
+bool is_named(Module *m, const Pair *p, Value v, const char *name);
+/* The parameter of the body that an einsum contracts, or NO_VALUE. */
+Value linear_param(const Module *m, const Fn *of, Value v);
+
+/* ------------------------------------------------------------ policy.c -- */
+
+/* What it costs, by value of the body, to make it again; INT64_MAX: it is
+ * not allowed. */
+int64_t *policy_costs(Module *m, const Pair *p, Rule *rule);
+/* The values that a list may name: what is not made again on the way. */
+bool is_costly(const Fn *of, Value v);
+
+/* ------------------------------------------------------------ record.c -- */
+
+typedef struct Record {
+    bool *saved; /* by value of the body: in the record, or at hand */
+    int64_t bytes;
+} Record;
+
+/* As it is. */
+Record *record_present(Module *m, const Pair *p);
+Record *record_cheapest(Module *m, const Pair *p, const int64_t *costs);
+/* By value of the body: whether the backward makes it again. */
+bool *record_remade(Module *m, const Pair *p, const Record *r);
+
+/* -------------------------------------------------------------- body.c -- */
+
+typedef enum TakeKind {
+    TAKE_own,   /* operand `at` of the backward */
+    TAKE_param, /* operand `at` of the forward */
+    TAKE_saved  /* value `at` of the body, from the record */
+} TakeKind;
+
+typedef struct Take {
+    TakeKind kind;
+    uint32_t at;
+} Take;
+
+/* A range of turns, all with one record. */
+typedef struct Range {
+    const Record *record;
+    int64_t first, count;
+    bool present; /* the record is as it was */
+
+    FnRef forward, backward;
+    /* What the backward takes after the values that it carries. */
+    VEC(Take) takes;
+    uint32_t invariant;   /* of them */
+    VEC(uint32_t) others; /* results of `of` that the forward still stacks */
+    VEC(uint32_t) saved;  /* and values of `of` that it stacks behind them */
+    Value *turns;         /* the repeats in the new caller */
+} Range;
+
+void bodies_make(Module *m, const Pair *p, Range *r);
+
+/* ------------------------------------------------------------- apply.c -- */
+
+typedef struct Change {
+    const Pair *pair;
+    uint32_t nranges;
+    Range *ranges;
+} Change;
+
+/* The caller of these pairs, which are all of one function. */
+Fn *changes_apply(Module *m, const Fn *caller, const Change *changes,
+                  uint32_t n);
+
+/* -------------------------------------------------------------- cost.c -- */
+
+/* Nanoseconds to make the value again. */
+double remake_time(Module *m, const Fn *of, Value v);
+
+#endif

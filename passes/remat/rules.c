@@ -1,0 +1,134 @@
+/*
+ * rules.c: the rules of a plan, read from the option `remat`.
+ *
+ *     rules := rule (';' rule)*
+ *     rule  := subject mode ['except' names] ['first' number]
+ *     mode  := none | full | ops | every N | keep names | remake names
+ *            | budget BYTES
+ *
+ * as the plan has them, so that text which a pass prints can be put into a
+ * plan.  A list ends where no comma follows.
+ */
+#include "remat.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+
+typedef struct Reader {
+    Module *m;
+    const char *at;
+    bool failed;
+} Reader;
+
+static const struct {
+    const char *word;
+    Mode mode;
+    bool names, number;
+} modes[] = {
+    {"none", MODE_none, false, false},   {"full", MODE_full, false, false},
+    {"every", MODE_every, false, true},  {"ops", MODE_ops, false, false},
+    {"keep", MODE_keep, true, false},    {"remake", MODE_remake, true, false},
+    {"budget", MODE_budget, false, true}};
+
+static void skip_space(Reader *r)
+{
+    while (*r->at == ' ')
+        r->at++;
+}
+
+static const char *word(Reader *r)
+{
+    skip_space(r);
+    size_t n = strcspn(r->at, " ,;");
+    const char *w = arena_strndup(r->m->scratch, r->at, n);
+    r->at += n;
+    return w;
+}
+
+/* Whether the next word is this one; then it is taken. */
+static bool take(Reader *r, const char *wanted)
+{
+    const char *before = r->at;
+    if (strcmp(word(r), wanted) == 0) return true;
+    r->at = before;
+    return false;
+}
+
+static Words names(Reader *r)
+{
+    VEC(const char *) v = {0};
+    for (;;) {
+        const char *w = word(r);
+        if (*w) vec_push(r->m->scratch, &v, w);
+        skip_space(r);
+        if (*r->at != ',') return (Words){v.at, v.n};
+        r->at++;
+    }
+}
+
+static int64_t number(Reader *r)
+{
+    char *end;
+    const char *w = word(r);
+    errno = 0;
+    int64_t n = strtoll(w, &end, 10);
+    r->failed |= !isdigit((unsigned char)*w) || *end || errno == ERANGE;
+    return n;
+}
+
+static void read_mode(Reader *r, Rule *rule)
+{
+    const char *w = word(r);
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+        if (strcmp(modes[i].word, w) != 0) continue;
+        rule->mode = modes[i].mode;
+        if (modes[i].names) rule->names = names(r);
+        if (modes[i].number) rule->number = number(r);
+        return;
+    }
+    r->failed = true;
+}
+
+static Rule read_rule(Reader *r)
+{
+    Rule rule = {0};
+    skip_space(r);
+    const char *start = r->at;
+    rule.subject = names(r);
+    read_mode(r, &rule);
+    if (take(r, "except")) rule.except = names(r);
+    if (take(r, "first")) rule.first = number(r);
+    size_t n = (size_t)(r->at - start);
+    rule.text = arena_printf(r->m->scratch, "remat %.*s", (int)n, start);
+    rule.named =
+        NEW_ARRAY(r->m->scratch, bool, rule.names.n + rule.except.n + 1);
+    return rule;
+}
+
+bool rules_read(Module *m, const PassCtx *cx, Rules *out)
+{
+    Reader r = {.m = m, .at = pass_option(m, cx, "remat", "")};
+    const char *text = r.at;
+    *out = (Rules){0};
+    for (skip_space(&r); *r.at && !r.failed; skip_space(&r)) {
+        Rule rule = read_rule(&r);
+        vec_push(m->scratch, &out->at, rule);
+        skip_space(&r);
+        if (*r.at == ';')
+            r.at++;
+        else if (*r.at)
+            r.failed = true;
+    }
+    if (r.failed)
+        diag_error(m->diag, DIAG_pass_option, (Span){0},
+                   "option 'remat' has the rules of a plan, found '%s'", text);
+    return !r.failed;
+}
+
+bool path_ends(const char *path, const char *wanted)
+{
+    size_t n = strlen(path), k = strlen(wanted);
+    if (k > n || strcmp(path + n - k, wanted) != 0) return false;
+    return k == n || path[n - k - 1] == '.';
+}
