@@ -205,6 +205,7 @@ static void release(TitanDevice *d)
     Cuda *c = (Cuda *)d;
     if (c->stream) c->cu.cuStreamSynchronize(c->stream);
     cuda_profile_free(c);
+    cuda_scan_close(c);
     for (uint32_t i = 0; c->plans && i < c->im->nentries; i++)
         cuda_plan_release(c, &c->plans[i]);
     cuda_gemm_close(c);
@@ -230,6 +231,7 @@ static const DeviceClass cuda_class = {.write = cuda_write,
                                        .watch = cuda_watch,
                                        .keep = cuda_keep,
                                        .kept = cuda_kept,
+                                       .scan = cuda_scan,
                                        .profile = cuda_profile,
                                        .profile_write = cuda_profile_write,
                                        .free = release};

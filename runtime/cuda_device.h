@@ -30,6 +30,14 @@ typedef struct CudaPlan {
     uint32_t ngraphs;
 } CudaPlan;
 
+/* The kernel that looks for what is not finite. */
+typedef struct CudaScan {
+    CuModule module;
+    CuFunction function; /* NULL: there is none */
+    CuPtr first;
+    bool tried;
+} CudaScan;
+
 typedef struct CudaGemm CudaGemm;
 typedef struct CudaTable CudaTable;
 typedef struct CudaProfile CudaProfile;
@@ -68,6 +76,7 @@ typedef struct Cuda {
 
     CudaPlan *plans; /* by row of `entries` */
     CudaProfile *profile;
+    CudaScan scan;
 } Cuda;
 
 /* ------------------------------------------------------- cuda_module.c -- */
@@ -128,6 +137,12 @@ TitanStatus cuda_read(TitanDevice *d, TitanBase base, uint64_t offset, void *to,
                       size_t bytes);
 TitanStatus cuda_keep(TitanDevice *d, const TitanEntry *e, int64_t turn);
 TitanStatus cuda_kept(TitanDevice *d, int64_t turn, const char **io);
+
+/* --------------------------------------------------------- cuda_scan.c -- */
+
+TitanStatus cuda_scan(TitanDevice *d, TitanBase base, uint64_t offset,
+                      const DeviceFloats *f, bool *clean);
+void cuda_scan_close(Cuda *c);
 
 /* ------------------------------------------------------ cuda_profile.c -- */
 

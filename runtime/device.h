@@ -31,6 +31,14 @@ typedef struct DeviceOptions {
     bool verbose;
 } DeviceOptions;
 
+/* Floats somewhere in a base: the last span is the innermost. */
+typedef struct DeviceFloats {
+    uint32_t dtype;
+    unsigned may; /* bits of TITAN_MAY_ */
+    const TitanSpan *spans;
+    uint32_t nspans;
+} DeviceFloats;
+
 typedef struct DeviceClass {
     TitanStatus (*write)(TitanDevice *d, TitanBase base, uint64_t offset,
                          const void *from, size_t bytes);
@@ -42,6 +50,9 @@ typedef struct DeviceClass {
     TitanStatus (*kept)(TitanDevice *d, int64_t turn, const char **io);
     TitanStatus (*watch)(TitanDevice *d, const TitanEntry *e, uint32_t runs,
                          TitanWatch *w);
+    /* NULL: the host looks for itself */
+    TitanStatus (*scan)(TitanDevice *d, TitanBase base, uint64_t offset,
+                        const DeviceFloats *f, bool *clean);
     /* NULL: this device has no profile */
     TitanStatus (*profile)(TitanDevice *d, const TitanEntry *e);
     TitanStatus (*profile_write)(TitanDevice *d, const char *path);
@@ -99,6 +110,17 @@ static inline TitanStatus device_watch(TitanDevice *d, const TitanEntry *e,
                                        uint32_t runs, TitanWatch *w)
 {
     return d->class->watch(d, e, runs, w);
+}
+
+/* CLEAN: all of F are finite, or infinities that are meant; false where the
+ * device cannot say. */
+static inline TitanStatus device_scan(TitanDevice *d, TitanBase base,
+                                      uint64_t offset, const DeviceFloats *f,
+                                      bool *clean)
+{
+    *clean = false;
+    if (!d->class->scan) return TITAN_OK;
+    return d->class->scan(d, base, offset, f, clean);
 }
 
 /* Keeps what E's records and checks are after the runs so far, until the

@@ -6,8 +6,10 @@
  * tensor in the order of the list that holds NaN, or an infinity that the
  * program does not mean (TITAN_MAY_), is where the fault is, in that op or in
  * what it reads from outside.  The image says of each result where its
- * elements lie, so no kernel is needed for this, on any device.  Parameters and
- * states are looked at as well, since weights may come with NaN in them.
+ * elements lie.  A device that can looks for itself whether a tensor is clean;
+ * what is not, or what no device has looked at, is counted on the host.
+ * Parameters and states are looked at as well, since weights may come with NaN
+ * in them.
  *
  * A fault on purpose is written behind the command whose result it is, in the
  * step and when it is run again.
@@ -102,6 +104,11 @@ static TitanStatus count_dense(const Diagnosis *d, TitanBase base,
 {
     TitanDevice *device = d->s->device;
     unsigned bytes = titan_dtype_bytes(dtype);
+    TitanSpan span = {n, bytes};
+    bool clean;
+    TRY(device_scan(device, base, offset, &(DeviceFloats){dtype, may, &span, 1},
+                    &clean));
+    if (clean) return TITAN_OK;
     if (device->arena[base]) {
         census_add(c, dtype, may, device->arena[base] + offset, n);
         return TITAN_OK;
@@ -148,6 +155,17 @@ static void report(Diagnosis *d, const TitanMoment *at, const TitanResult *r)
             census_words(&d->bad, words, sizeof words));
 }
 
+static TitanStatus scan_result(const Diagnosis *d, const TitanMoment *at,
+                               const TitanResult *r, bool *clean)
+{
+    const TitanImage *im = d->s->im;
+    const TitanOperand *o =
+        &im->operands[at->command->operands.first + r->operand];
+    DeviceFloats f = {r->dtype, r->may, &im->spans[r->spans.first], r->spans.n};
+    return device_scan(d->s->device, (TitanBase)o->base, offset_of(im, o, at),
+                       &f, clean);
+}
+
 static TitanStatus count_moment(const Diagnosis *d, const TitanMoment *at,
                                 const TitanResult *r, Census *c)
 {
@@ -160,6 +178,9 @@ static TitanStatus count_moment(const Diagnosis *d, const TitanMoment *at,
         return count_dense(d, (TitanBase)o->base, offset_of(im, o, at),
                            r->dtype, r->may, r->spans.n ? s->n : 1, c);
     }
+    bool clean;
+    TRY(scan_result(d, at, r, &clean));
+    if (clean) return TITAN_OK;
     Window w;
     TRY(open_result(d, at, r, &w));
     count_result(im, r, w.at, c);

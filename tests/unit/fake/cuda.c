@@ -6,6 +6,8 @@
  */
 #include "fake.h"
 
+#include "runtime/cuda_scan.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -270,7 +272,7 @@ typedef struct Copy {
     char *to;
     const char *from;
     size_t n;
-    char what;
+    char what; /* a fill: with this */
 } Copy;
 
 static void copy(const void *data)
@@ -313,15 +315,14 @@ static void fill(const void *data)
     if (c->to != (char *)(uintptr_t)device.arena || c->n < 4096)
         fake_log("zero %zu: %lld\n", c->n, where((CuPtr)c->to));
     device.ms += 1;
-    memset(c->to, 0, c->n);
+    memset(c->to, c->what, c->n);
 }
 
 CuResult cuMemsetD8Async(CuPtr to, unsigned char value, size_t n,
                          CuStream stream)
 {
     BEGIN();
-    (void)value;
-    Copy c = {.to = (char *)(uintptr_t)to, .n = n};
+    Copy c = {.to = (char *)(uintptr_t)to, .n = n, .what = (char)value};
     fake_work(stream, fill, &c, sizeof c);
     return 0;
 }
@@ -400,6 +401,35 @@ static void launch(const void *data)
     if (!strcmp(l->fn->name, "add")) *to += *(float *)(uintptr_t)l->args[1];
 }
 
+static uint64_t load_bits(uint64_t at, unsigned bytes)
+{
+    uint64_t x = 0;
+    memcpy(&x, (const void *)(uintptr_t)at, bytes);
+    return x;
+}
+
+static bool is_bad(const CudaScanArgs *a, uint64_t x)
+{
+    uint64_t magnitude = x & a->magnitude;
+    bool minus = magnitude != x;
+    if (magnitude != a->infinite) return magnitude > a->infinite;
+    return !(a->may & (minus ? TITAN_MAY_minus : TITAN_MAY_plus));
+}
+
+/* What the runtime's own kernel does. */
+static void scan(const void *data)
+{
+    const CudaScanArgs *a = data;
+    uint64_t *first = (uint64_t *)(uintptr_t)a->first;
+    device.scans++;
+    for (uint64_t i = 0; i < a->n; i++) {
+        uint64_t at = a->at, rest = i;
+        for (uint64_t k = a->nspans; k-- > 0; rest /= (uint64_t)a->span[k].n)
+            at += rest % (uint64_t)a->span[k].n * (uint64_t)a->span[k].bytes;
+        if (is_bad(a, load_bits(at, a->bytes)) && i < *first) *first = i;
+    }
+}
+
 CuResult cuLaunchKernel(CuFunction fn, unsigned x, unsigned y, unsigned z,
                         unsigned tx, unsigned ty, unsigned tz, unsigned shared,
                         CuStream stream, void **args, void **extra)
@@ -407,6 +437,10 @@ CuResult cuLaunchKernel(CuFunction fn, unsigned x, unsigned y, unsigned z,
     (void)y, (void)z, (void)ty, (void)tz, (void)extra;
     BEGIN();
     if (shared > (unsigned)fn->shared) return 1;
+    if (!strcmp(fn->name, CUDA_SCAN_KERNEL)) {
+        fake_work(stream, scan, args[0], sizeof(CudaScanArgs));
+        return 0;
+    }
     Launch l = {fn, x, tx, shared, stream->number, {0, 0}};
     for (int i = 0; i < 2 && is_known(fn->name); i++)
         l.args[i] = *(uint64_t *)args[i];

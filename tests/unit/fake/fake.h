@@ -4,7 +4,8 @@
  * Two shared libraries carry the names of the real ones, so that the runtime
  * opens them.  Memory of the device is memory of the host; copies, fills and
  * matrix products are done, of kernels `bump` alone (it adds 1 to the f32 at
- * its first argument) and `add` (the f32 at its second).  Nothing is done
+ * its first argument), `add` (the f32 at its second) and the runtime's own,
+ * which looks for what is not finite.  Nothing is done
  * before somebody waits for it; each piece of work is a line of a log when it
  * is done. A clock goes on by what the work costs, and events keep its time.
  */
@@ -29,6 +30,7 @@ typedef struct Fake {
     unsigned allocations, graphs; /* alive */
     CuPtr arena;                  /* the largest allocation */
     double ms;                    /* the clock; products and launches cost */
+    unsigned scans;               /* of the runtime's own kernel */
 } Fake;
 
 /* The one device; fake_reset brings it to its first state.  Where no test says
