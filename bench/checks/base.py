@@ -132,8 +132,8 @@ class Checks:
                     t.extractall(self.scratch, filter="data")
         return self.room(name)
 
-    def call(self, command, seconds=300):
-        """What a command prints."""
+    def call(self, command, seconds=300, said=False):
+        """What a command prints; SAID: on stderr."""
         env = dict(os.environ, LD_LIBRARY_PATH=library_path(self.top))
         try:
             r = subprocess.run(command, capture_output=True, text=True, env=env,
@@ -142,7 +142,7 @@ class Checks:
             raise Failed(f"not done after {seconds} s") from None
         if r.returncode != 0:
             raise Failed(f"exit {r.returncode}: {last_of(r.stderr, r.stdout)}")
-        return r.stdout
+        return r.stderr if said else r.stdout
 
     def train(self, program, options, metrics):
         """The objects of a program's metrics."""

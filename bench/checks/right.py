@@ -4,12 +4,13 @@ import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 import statistics
 import sys
 import time
 
-from .base import Failed, Part, beside, pack_folder
+from .base import Failed, Part, beside, last_of, pack_folder
 
 RUNS = 3
 SMALL = {"batch": 4, "accumulate": 2, "seq": 32, "embed": 48, "hd": 16,
@@ -134,6 +135,64 @@ def run_equal(c):
                   for name, (_, _, _, variants) in EQUAL.items())
 
 
+# -------------------------------------------------------------------- faults
+
+FAULTS = 12
+PASSES = "in the (?:forward pass|backward pass|update): "
+
+
+def build_faults(b):
+    """A program of the part equal."""
+    b.compile("llama3", "step", ["--dtype", "bf16"] + values_of(LLAMA_MIDDLE))
+    b.run(sys.executable, b.source("tests", "golden", "fixture.py"), "llama",
+          b.path("in"))
+    os.remove(b.path("in", "model.safetensors"))
+
+
+def said_of(c, options):
+    """What a run of one step says of its tensors."""
+    return c.call([c.program("step"), "--data", c.path("in", "tokens.u16"),
+                   "--steps", "1", "--quiet"] + options, said=True)
+
+
+def check_fault(c, n, value):
+    """The tensor that was spoilt, and the first that is not finite; without
+    the second the step was not touched by it."""
+    said = said_of(c, ["--inject", f"1:{n}:{value}"])
+    target = re.search(rf"put into result {n} {PASSES}(.*)", said)
+    first = re.search(rf"first {PASSES}(.*)", said)
+    if not target:
+        raise Failed(f"result {n}: {last_of(said)}")
+    if not first:
+        yield n, None, "", "ok"
+    elif first.group(1) != target.group(1):
+        raise Failed(f"{first.group(1)} was named, {target.group(1)} spoilt")
+    else:
+        yield n, first.group(1), "", "ok"
+
+
+def run_faults(c):
+    start = time.monotonic()
+    said = said_of(c, ["--diagnose"])
+    seconds = time.monotonic() - start
+    all_finite = re.search(r"all (\d+) float tensors", said)
+    if not all_finite:
+        raise Failed(last_of(said))
+    count = int(all_finite.group(1))
+    numbers = [1 + i * (count - 1) // (FAULTS - 1) for i in range(FAULTS)]
+    rows = list(beside(
+        (str(n), functools.partial(check_fault, c, n, "inf" if n % 2 else "nan"))
+        for n in numbers))
+    for row in rows:
+        if row[3] != "ok":
+            raise Failed(f"{row[0]}: {row[1]}")
+    named = sum(r[1] is not None for r in rows)
+    yield (f"faults in {FAULTS} of {count} tensors",
+           f"{named} named, the others touch no step; a look takes "
+           f"{seconds:.1f} s with start", "first named", "ok"
+           if named > FAULTS // 2 else "FAILED")
+
+
 # -------------------------------------------------------------------- replay
 
 
@@ -253,6 +312,8 @@ PARTS = [
     Part("golden", "losses and norms of PyTorch's runs", build_golden,
          run_golden, False),
     Part("equal", "runs that have equal bits", build_equal, run_equal, False),
+    Part("faults", "a tensor that is not finite is named", build_faults,
+         run_faults, False),
     Part("replay", "kernels against the interpreter", build_replay, run_replay,
          False),
     Part("sanitizer", "compute-sanitizer over the replay", build_sanitizer,
