@@ -47,20 +47,14 @@ static void *open_library(void)
     return lib ? lib : open_below("/usr/local/cuda");
 }
 
-static bool find(void *library, const char *symbol, void *out)
-{
-    *(void **)out = dlsym(library, symbol);
-    return *(void **)out != NULL;
-}
-
 static const char *find_all(LtApi *lt)
 {
-    if (!find(lt->library, "cublasLtGetVersion", &lt->version))
+    if (!symbol_find(lt->library, "cublasLtGetVersion", &lt->version))
         return "cublasLtGetVersion";
-    if (!find(lt->library, "cublasLtGetStatusName", &lt->status_name))
+    if (!symbol_find(lt->library, "cublasLtGetStatusName", &lt->status_name))
         return "cublasLtGetStatusName";
 #define LT(name, symbol, ...) \
-    if (!find(lt->library, symbol, &lt->name)) return symbol;
+    if (!symbol_find(lt->library, symbol, &lt->name)) return symbol;
 #include "cublaslt.def"
 #undef LT
     return NULL;

@@ -6,7 +6,7 @@
 #include <dlfcn.h>
 #include <string.h>
 
-static bool find(void *library, const char *symbol, void *out)
+bool symbol_find(void *library, const char *symbol, void *out)
 {
     *(void **)out = dlsym(library, symbol);
     return *(void **)out != NULL;
@@ -16,7 +16,7 @@ static bool find(void *library, const char *symbol, void *out)
 static const char *find_all(CuApi *cu)
 {
 #define CU(name, symbol, ...) \
-    if (!find(cu->library, symbol, &cu->name)) return symbol;
+    if (!symbol_find(cu->library, symbol, &cu->name)) return symbol;
 #include "cuda.def"
 #undef CU
     return NULL;

@@ -38,6 +38,7 @@ enum {
     CU_event_blocking = 1, /* who waits for it sleeps */
     CU_event_no_timing = 2,
     CU_event_record_external = 1,
+    CU_error_invalid_ptx = 218,
     CU_jit_error_log = 5,
     CU_jit_error_log_bytes = 6,
     CU_swizzle_none = 0,
@@ -65,6 +66,8 @@ typedef struct CuApi {
 } CuApi;
 
 /* UNAVAILABLE: no driver here, or one without an entry point. */
+/* A function of a library into a variable that points to one. */
+bool symbol_find(void *library, const char *symbol, void *out);
 TitanStatus cu_open(TitanStory *s, CuApi *out);
 void cu_close(CuApi *cu);
 /* CALL is the text of the call: its name goes into the story. */

@@ -52,8 +52,10 @@ static TitanStatus compile(Cuda *c, const char *text)
     CuResult r = c->cu.cuModuleLoadDataEx(&c->module, text, 2, options, values);
     if (r == 0) return TITAN_OK;
     cu_fail(c->story, &c->cu, "cuModuleLoadDataEx", r);
-    return titan_while(c->story, TITAN_UNAVAILABLE, "compiling the PTX: %s",
-                       first_line(log));
+    /* other reasons lie with the driver: it may be too old, say */
+    TitanStatus st =
+        r == CU_error_invalid_ptx ? TITAN_BAD_DATA : TITAN_UNAVAILABLE;
+    return titan_while(c->story, st, "compiling the PTX: %s", first_line(log));
 }
 
 static TitanStatus load_ptx(Cuda *c, const TitanCode *code, char *how,

@@ -535,7 +535,7 @@ static void says_what_is_missing(void **state)
     fake->fails = "cuMemAlloc", fake->fails_with = 2;
     refuses(&m, &cubin, TITAN_UNAVAILABLE, "CUDA_ERROR_OUT_OF_MEMORY");
     fake->compiler = "\nptxas: line 3: no such instruction\nmore\n";
-    refuses(&m, &ptx, TITAN_UNAVAILABLE,
+    refuses(&m, &ptx, TITAN_BAD_DATA,
             "compiling the PTX: ptxas: line 3: no such instruction");
     refuses(&m, &none, TITAN_MISMATCH, "no kernels for a GPU");
 }
