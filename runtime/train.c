@@ -376,8 +376,8 @@ static TitanStatus run_all(Run *r)
     r->skips.most = o->max_skips;
     if (o->export_to)
         TRY(weights_export_ready(r->story, o->export_to, o->export_dtype));
-    TRY(metrics_open(r->story, &r->metrics, o->metrics));
     TRY(init_weights(r));
+    TRY(metrics_open(r->story, &r->metrics, o->metrics));
     TitanStatus st = run_steps(r, steps);
     /* Skipped steps leave the weights whole: they are worth keeping. */
     if ((st != TITAN_OK && st != TITAN_NUMERICS) || !o->export_to) return st;
