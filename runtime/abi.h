@@ -113,7 +113,7 @@ enum { TITAN_LOOP_reverse = 1, TITAN_LOOP_parallel = 2, TITAN_LOOP_while = 4 };
 
 /* The counter of a loop runs 0 .. count-1, or count-1 .. 0 when reversed.  A
  * parallel loop's turns are independent: each runs in some lane.  A loop with
- * `while` reads a bool from `operand` before each turn. */
+ * `while` reads a bool from `operand` before each turn; it is not parallel. */
 typedef struct TitanRun {
     uint32_t kind;      /* TitanRunKind */
     uint32_t flags;

@@ -543,6 +543,12 @@ static TitanStatus check_runs(Check *c, TitanRange runs, uint32_t until)
             if (r->count < 1 || depth == TITAN_MOST_LOOPS || r->program <= i ||
                 r->program >= runs.first + runs.n)
                 return BAD(c, "loop at run %" PRIu32 " is damaged", i);
+            if ((r->flags & TITAN_LOOP_while) &&
+                (r->flags & TITAN_LOOP_parallel))
+                return BAD(c,
+                           "loop at run %" PRIu32
+                           " has a condition, and turns in no order",
+                           i);
             if (r->flags & TITAN_LOOP_while)
                 TRY(check_condition(c, r->operand, counts, depth));
             counts[depth] = r->count;

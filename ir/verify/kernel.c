@@ -191,5 +191,8 @@ bool verify_loop(const Verify *vf)
          !type_eq(operand_type(vf, 0), type_scalar(vf->m, DT_bool))))
         return verify_fail(vf, "the first operand of a guarded loop is not "
                                "bool[] (LP5)");
+    if (attr_flag(vf->m, vf->in->attr, AT_guarded) &&
+        attr_flag(vf->m, vf->in->attr, AT_parallel))
+        return verify_fail(vf, "a guarded loop is not parallel (LP6)");
     return verify_step(vf);
 }

@@ -224,6 +224,16 @@ static void refuses_records_of_nothing(void **state)
     expect(&m, "image: port 0 has no element");
 }
 
+/* Turns that run beside each other cannot wait for one to end the loop. */
+static void refuses_parallel_conditions(void **state)
+{
+    (void)state;
+    Made m;
+    make(&m);
+    m.runs[1].flags |= TITAN_LOOP_parallel;
+    expect(&m, "image: loop at run 1 has a condition, and turns in no order");
+}
+
 static void refuses_unknown_targets(void **state)
 {
     (void)state;
@@ -242,6 +252,7 @@ int main(void)
         cmocka_unit_test(refuses_matrices_that_overlap),
         cmocka_unit_test(refuses_maps_with_gaps),
         cmocka_unit_test(refuses_records_of_nothing),
+        cmocka_unit_test(refuses_parallel_conditions),
         cmocka_unit_test(refuses_unknown_targets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
