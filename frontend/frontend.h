@@ -21,6 +21,7 @@ typedef struct FrontendOpts {
     const char *dtype;                 /* "f32", "bf16", "bf16-states" */
     int64_t devices;                   /* --devices, 0: not given */
     const char *why;                   /* --why: a path, or NULL */
+    bool check; /* modules alone are a program too */
 } FrontendOpts;
 
 typedef struct Frontend Frontend;

@@ -524,11 +524,28 @@ static bool lower_entries(Sema *s, const Node *train)
     return ok;
 }
 
+/* Modules, models and functions are checked where they are used. */
+static bool runs_something(Sema *s, const Node *train)
+{
+    static const char text[] = "the program has no train block and no entry";
+    if (train || nth(s, N_entry, 0)) return true;
+    bool check = s->f->opts.check;
+    Report *r = check
+                    ? diag_warning(s->m->diag, DIAG_nothing_to_run, (Span){0},
+                                   "%s", text)
+                    : sema_error(s, DIAG_nothing_to_run, (Span){0}, "%s", text);
+    report_note(r, (Span){0},
+                "models, modules and functions are checked where they are "
+                "used");
+    return check;
+}
+
 bool frontend_lower(Frontend *f)
 {
     const Node *train;
     Sema *s = sema_begin(f);
-    if (!s || !choose_train(s, &train)) return false;
+    if (!s || !choose_train(s, &train) || !runs_something(s, train))
+        return false;
     s->frame = NULL;
     s->init = entry_frame(s, "init", (Span){0});
     if (!lower_entries(s, train)) return false;

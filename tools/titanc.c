@@ -56,6 +56,7 @@ static bool parse_job(Job *j)
         .dtype = option_text(o, OPT_dtype),
         .devices = option_number(o, OPT_devices, 0),
         .why = option_text(o, OPT_why),
+        .check = option_given(o, OPT_check),
     };
     j->frontend = frontend_parse(&j->m, &f);
     return j->frontend != NULL;
