@@ -10,8 +10,8 @@ groups of kind tile.  `run` draws fresh inputs, poisons the results, runs each
 kernel twice, and compares bits of the two runs and values with a reference in
 float32.  With --time it also times them, and a peer beside them: cuDNN through PyTorch's
 SDPA for a causal mask, compiled FlexAttention for documents, where rows are long.  Times are the
-least mean of 20 launches, two times; the backward counts as 2.5 forwards, and
-only pairs that a mask lets through count.
+least mean of 20 launches, two times; a forward counts as two products and a
+backward as five, of the pairs that a mask lets through.
 """
 import argparse
 import ctypes
@@ -21,6 +21,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import namedtuple
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 BOUND = 1e-2  # of the norm of the difference over that of the reference
@@ -32,29 +33,38 @@ MASKS = {
     "documents": "{ctx} == {seq} and " + CAUSAL,
     "full": None,
     "capped": CAUSAL,  # scores within 20, by tanh; the forward alone
+    "slopes": CAUSAL,  # less by the distance, by head; the forward alone
 }
-CASES = {  # batch, seq, kv, rep, hd, mask
-    "large128": (1, 8192, 8, 4, 128, "causal"),
-    "large64": (2, 8192, 8, 4, 64, "causal"),
-    "long_documents128": (1, 8192, 8, 4, 128, "documents"),
-    "ragged128": (2, 1000, 2, 2, 128, "causal"),
-    "ragged64": (2, 1000, 2, 2, 64, "causal"),
-    "window128": (1, 2048, 2, 2, 128, "window"),
-    "documents128": (2, 1024, 2, 2, 128, "documents"),
-    "documents64": (2, 1000, 2, 2, 64, "documents"),
-    "full80": (2, 512, 2, 2, 80, "full"),
-    "prefix32": (2, 512, 2, 2, 32, "prefix"),
-    "causal256": (1, 512, 2, 2, 256, "causal"),
-    "capped64": (1, 512, 2, 2, 64, "capped"),
-}
+FORWARD = ("capped", "slopes")
+Case = namedtuple("Case", "batch seq kv rep hd vd mask")  # vd: of a value
+CASES = {name: Case(*sizes) for name, sizes in {
+    "large128": (1, 8192, 8, 4, 128, 128, "causal"),
+    "large64": (2, 8192, 8, 4, 64, 64, "causal"),
+    "large256": (1, 4096, 4, 4, 256, 256, "causal"),
+    "long_documents128": (1, 8192, 8, 4, 128, 128, "documents"),
+    "ragged128": (2, 1000, 2, 2, 128, 128, "causal"),
+    "ragged64": (2, 1000, 2, 2, 64, 64, "causal"),
+    "window128": (1, 2048, 2, 2, 128, 128, "window"),
+    "documents128": (2, 1024, 2, 2, 128, 128, "documents"),
+    "documents64": (2, 1000, 2, 2, 64, 64, "documents"),
+    "full80": (2, 512, 2, 2, 80, 80, "full"),
+    "prefix32": (2, 512, 2, 2, 32, 32, "prefix"),
+    "causal256": (1, 512, 2, 2, 256, 256, "causal"),
+    "values192": (1, 4096, 8, 2, 192, 128, "causal"),
+    "capped64": (1, 512, 2, 2, 64, 64, "capped"),
+    "slopes128": (1, 8192, 4, 4, 128, 128, "slopes"),
+}.items()}
 
 # ---------------------------------------------------------------------- make
 
 Q = "bf16[batch, seq, kv, rep, hd]"
 K = "bf16[batch, kv, hd, ctx]"
+V = "bf16[batch, kv, vd, ctx]"
+O = "bf16[batch, seq, kv, rep, vd]"
 ROW = "f32[batch, seq, kv, rep]"
 PAIR = "[batch, seq, kv, rep, ctx]"
 WIDE = "f32[batch, seq, kv, rep, hd]"
+WIDER = "f32[batch, seq, kv, rep, vd]"
 
 
 def masked(mask, value, otherwise, first):
@@ -66,32 +76,36 @@ def masked(mask, value, otherwise, first):
 
 
 def groups(case):
-    batch, seq, kv, rep, hd, mask = CASES[case]
+    batch, seq, kv, rep, hd, vd, mask = CASES[case]
     root = repr(float(hd) ** 0.5)
     score = f"_0 / {root}"
     if mask == "capped":
         score = f"20.0 * tanh({score} / 20.0)"
+    if mask == "slopes":
+        score += (f" + f32(index(ctx) - index(seq)) * pow(2.0, "
+                  f"f32(-8 * (index(kv) * {rep} + index(rep) + 1)) / "
+                  f"{float(kv * rep)})")
     docs = ", %d1, %d2" if mask == "documents" else ""
     params = ", %d1 : i32[batch, seq], %d2 : i32[batch, ctx]" if docs else ""
     text = (f"axes (batch = {batch}, seq = {seq}, kv = {kv}, rep = {rep}, "
-            f"hd = {hd}, ctx = {seq})\n")
+            f"hd = {hd}, vd = {vd}, ctx = {seq})\n")
     text += f"""
-fn local @fwd(%q : {Q}, %k : {K}, %v : {K}{params}) -> ({ROW}, {ROW}, {Q}) kind tile {{
+fn local @fwd(%q : {Q}, %k : {K}, %v : {V}{params}) -> ({ROW}, {ROW}, {O}) kind tile {{
   %s : f32{PAIR} = einsum %q, %k sum (hd)
   %x : f32{PAIR} = map %s{docs} {{ {masked(mask, score, "-inf", 1)} }}
   %m : {ROW} = reduce %x kind max axes (ctx)
   %e : f32{PAIR} = map %x, %m {{ exp(_0 - stop(_1)) }}
   %l : {ROW} = reduce %e kind sum axes (ctx)
   %p : bf16{PAIR} = map %e {{ bf16(_0) }}
-  %o : {WIDE} = einsum %p, %v sum (ctx)
-  %r : {Q} = map %o, %l {{ bf16(_0 / _1) }}
+  %o : {WIDER} = einsum %p, %v sum (ctx)
+  %r : {O} = map %o, %l {{ bf16(_0 / _1) }}
   ret %m, %l, %r
 }}
 """
-    if mask == "capped":
+    if mask in FORWARD:
         return text
-    backward = f"%q : {Q}, %k : {K}, %v : {K}, %m : {ROW}, %n : {ROW}, %do : {Q}{params}"
-    pairs = f"""  %a : f32{PAIR} = einsum %do, %v sum (hd)
+    backward = f"%q : {Q}, %k : {K}, %v : {V}, %m : {ROW}, %n : {ROW}, %do : {O}{params}"
+    pairs = f"""  %a : f32{PAIR} = einsum %do, %v sum (vd)
   %s : f32{PAIR} = einsum %q, %k sum (hd)
   %p : f32{PAIR} = map %s, %m{docs} {{ exp({masked(mask, score, "-inf", 2)} - stop(_1)) }}
 """
@@ -104,12 +118,12 @@ fn local @dq({backward}) -> {Q} kind tile {{
   ret %r
 }}
 
-fn local @dkv({backward}) -> ({K}, {K}) kind tile {{
+fn local @dkv({backward}) -> ({K}, {V}) kind tile {{
 {pairs}  %u : bf16{PAIR} = map %p {{ bf16(_0) }}
-  %h : f32[batch, kv, hd, ctx] = einsum %u, %do sum (seq, rep)
+  %h : f32[batch, kv, vd, ctx] = einsum %u, %do sum (seq, rep)
 {slopes}  %g : f32[batch, kv, hd, ctx] = einsum %q, %t sum (seq, rep)
   %r : {K} = map %g {{ bf16(_0) }}
-  %w : {K} = map %h {{ bf16(_0) }}
+  %w : {V} = map %h {{ bf16(_0) }}
   ret %r, %w
 }}
 """
@@ -211,7 +225,7 @@ def mask_of(torch, mask, size, docs):
     row = torch.arange(size, device="cuda")[:, None]
     column = torch.arange(size, device="cuda")[None, :]
     causal = column <= row
-    return {"causal": causal, "capped": causal,
+    return {"causal": causal, "capped": causal, "slopes": causal,
             "window": causal & (row - column < 300),
             "prefix": causal | (column < 200),
             "full": torch.ones_like(causal),
@@ -222,20 +236,20 @@ class Tensors:
     """Inputs of one case, room for results, and what they should be."""
 
     def __init__(self, torch, case):
-        b, s, kv, rep, hd, self.mask = CASES[case]
+        b, s, kv, rep, hd, vd, self.mask = CASES[case]
         self.torch = torch
 
         def draw(*shape):
             return torch.randn(*shape, device="cuda").bfloat16()
 
-        self.q, self.do = draw(b, s, kv, rep, hd), draw(b, s, kv, rep, hd)
-        self.k, self.v = draw(b, kv, hd, s), draw(b, kv, hd, s)
+        self.q, self.do = draw(b, s, kv, rep, hd), draw(b, s, kv, rep, vd)
+        self.k, self.v = draw(b, kv, hd, s), draw(b, kv, vd, s)
         ends = torch.rand(b, s, device="cuda") < (0.01 if s < 4096 else 0.001)
         self.documents = torch.cumsum(ends.int(), 1).int()
         like = torch.empty_like
         self.m = torch.empty(b, s, kv, rep, device="cuda")
-        self.l, self.o, self.dq = like(self.m), like(self.q), like(self.q)
-        self.dk, self.dv = like(self.k), like(self.k)
+        self.l, self.o, self.dq = like(self.m), like(self.do), like(self.q)
+        self.dk, self.dv = like(self.k), like(self.v)
         self.lse, self.delta = like(self.m), like(self.m)
         self.want = {n: like(getattr(self, n), dtype=torch.float32)
                      for n in ("o", "dq", "dk", "dv")}
@@ -256,6 +270,8 @@ class Tensors:
             s = q @ k / root
             if self.mask == "capped":
                 s = 20 * torch.tanh(s / 20)
+            if self.mask == "slopes":
+                s += self.slopes(j * self.q.shape[3] + r)
             s = s.masked_fill(~allowed, -math.inf)
             lse = torch.logsumexp(s, 1)
             p = torch.exp(s - lse[:, None])
@@ -268,6 +284,12 @@ class Tensors:
             dk += q.T @ ds
             dv += do.T @ p
         self.want["dk"][i, j], self.want["dv"][i, j] = dk, dv
+
+    def slopes(self, head):
+        """ALiBi's bias of one head."""
+        at = self.torch.arange(self.q.shape[1], device="cuda")
+        heads = self.q.shape[2] * self.q.shape[3]
+        return (at[None, :] - at[:, None]) * 2.0 ** (-8 * (head + 1) / heads)
 
     def operands(self, kernel):
         docs = [self.documents, self.documents.clone()] \
@@ -339,9 +361,10 @@ def peer_operands(torch, tensors):
     """q, k, v and a cotangent as [batch, heads, seq, hd]."""
     b, s, kv, rep, hd = tensors.q.shape
     q = tensors.q.permute(0, 2, 3, 1, 4).reshape(b, kv * rep, s, hd)
+    g = tensors.do.permute(0, 2, 3, 1, 4).reshape(b, kv * rep, s, -1)
     k, v = (t.permute(0, 1, 3, 2) for t in (tensors.k, tensors.v))
     q, k, v = (t.contiguous().requires_grad_() for t in (q, k, v))
-    return q, k, v, torch.randn_like(q)
+    return q, k, v, g
 
 
 def time_both_ways(torch, forward, q, k, v, g):
@@ -382,19 +405,32 @@ def time_flex(torch, tensors):
 PEERS = {"causal": ("cuDNN", time_cudnn), "documents": ("Flex", time_flex)}
 
 
+def peer_times(torch, tensors):
+    """Those of the peer, or why there are none."""
+    who, peer = PEERS[tensors.mask]
+    try:
+        return [(who, *peer(torch, tensors))]
+    except RuntimeError as e:
+        print(f"  {who:6} {str(e).splitlines()[0][:100]}")
+        return []
+
+
 def print_times(torch, case, tensors, kernels):
-    hd, mask = tensors.q.shape[-1], tensors.mask
-    if mask not in PEERS or tensors.q.shape[1] < LONG:
+    """A forward has two products, a backward five."""
+    if tensors.q.shape[1] < LONG:
         return
-    who, peer = PEERS[mask]
-    gigaflops = 4 * hd * tensors.pairs / 1e9
+    hd, vd = tensors.q.shape[-1], tensors.do.shape[-1]
+    ahead = 2 * (hd + vd) * tensors.pairs / 1e9
+    back = 2 * (3 * hd + 2 * vd) * tensors.pairs / 1e9
     t = {n: timed(torch, k.launch) for n, k in kernels.items()}
-    rows = [("ours", t["fwd"], sum(t.values()) - t["fwd"]),
-            (who, *peer(torch, tensors))]
-    for who, ahead, back in rows:
-        print(f"  {who:6} forward {ahead:.3f} ms {gigaflops / ahead:.0f}, "
-              f"backward {back:.3f} ms {2.5 * gigaflops / back:.0f} TFLOP/s",
-              flush=True)
+    rows = [("ours", t["fwd"], sum(t.values()) - t["fwd"])]
+    if tensors.mask in PEERS:
+        rows += peer_times(torch, tensors)
+    for who, first, second in rows:
+        text = f"  {who:6} forward {first:.3f} ms {ahead / first:.0f}"
+        if second:
+            text += f", backward {second:.3f} ms {back / second:.0f}"
+        print(text + " TFLOP/s", flush=True)
 
 
 def run(names, with_times):
