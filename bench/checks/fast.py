@@ -142,14 +142,20 @@ def build_loss(b):
         json.dump([f"llama3.tt:{i}" for i in lines], f)
 
 
+GEMM = re.compile(r"gemm bf16 (\d+) x (\d+) x (\d+)[^:]*: (\S+) \S+ (\S+)"
+                  r".*-> \S+ (\w+)")
+
+
 def buffers_gib(described):
-    """Of the tile of the loss: logits, and what they get for a derivative."""
+    """Of the tile of the loss: logits, and what they get for a derivative,
+    which may be in their place."""
     tile = described.split("program train.loss.joint.tile")[1].split("end")[0]
-    size = {"f32": 4, "bf16": 2}
-    m = re.search(rf"gemm bf16 (\d+) x {VOCAB} x .*-> \S+ (\w+)", tile)
-    logits = int(m.group(1)) * VOCAB * size[m.group(2)]
-    slopes = int(m.group(1)) * VOCAB * 2
-    return (logits + slopes) / 2 ** 30
+    products = GEMM.findall(tile)
+    rows, _, _, _, logits, dtype = next(p for p in products
+                                        if int(p[1]) == VOCAB)
+    slopes = next(p[3] for p in products if int(p[2]) == VOCAB)
+    size = {"f32": 4, "bf16": 2}[dtype] + (0 if slopes == logits else 2)
+    return int(rows) * VOCAB * size / 2 ** 30
 
 
 def peer_loss(c):

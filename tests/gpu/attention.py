@@ -25,6 +25,7 @@ from collections import namedtuple
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 BOUND = 1e-2  # of the norm of the difference over that of the reference
+LONG = 4096  # rows; shorter ones are not timed
 CAUSAL = "index(ctx) <= index(seq)"
 MASKS = {
     "causal": CAUSAL,
