@@ -36,13 +36,13 @@ bool live_together(const Live *l, const LiveBuffer *x, const LiveBuffer *y)
 
 /* ---------------------------------------------------------------- rows -- */
 
-/* The loop is the only use that the two have in common in any order. */
+/* With several streams: the loop is the only use that the two have in common
+ * in any order. */
 static bool meet_in_loop_only(const Live *l, const LiveBuffer *old,
-                              const LiveBuffer *new)
+                              const LiveBuffer *new, const LiveRows *birth)
 {
-    if (!old->dies || !new->born || old->dies->body != new->born->body)
-        return false;
-    LiveUse loop = {old->dies->body->around, old->dies->body->step};
+    if (!old->dies || old->dies->body != birth->body) return false;
+    LiveUse loop = {birth->body->around, birth->body->step};
     for (uint32_t i = 0; i < old->uses.n && !l->one_stream; i++) {
         LiveUse u = old->uses.at[i];
         if ((u.place != loop.place || u.step != loop.step) &&
@@ -80,17 +80,15 @@ static int64_t row_edge(const LiveRows *r, int64_t c, bool upper)
     return r->pitch * c + (upper ? r->hi : r->lo);
 }
 
-int64_t live_apart(const Live *l, const LiveBuffer *x, const LiveBuffer *y)
+/* How far apart the old stack and the rows of one birth of the new one have to
+ * begin, row by row; `upward`: the new one lies below. */
+static int64_t rows_apart(const Live *l, const LiveRows *old,
+                          const LiveRows *new, bool upward)
 {
-    bool upward = meet_in_loop_only(l, y, x); /* x is new, below the old y */
-    if (!upward && !meet_in_loop_only(l, x, y)) return x->bytes;
-    const LiveRows *old = upward ? y->dies : x->dies;
-    const LiveRows *new = upward ? x->born : y->born;
-    if (old->reverse == upward) return x->bytes;
     /* Where rows are parted in the turn, the old row of a turn has to be clear
      * of the new one of the turn before. */
     int64_t lag = parted_in_turn(l, old, new), last = old->count - 1 - lag;
-    int64_t apart = -y->bytes;
+    int64_t apart = INT64_MIN;
     for (int end = 0; end < 2 && last >= 0; end++) {
         int64_t c = end ? last : 0;
         int64_t below =
@@ -98,6 +96,38 @@ int64_t live_apart(const Live *l, const LiveBuffer *x, const LiveBuffer *y)
         int64_t above = upward ? row_edge(old, c + lag, false)
                                : row_edge(new, c + lag, false);
         if (below - above > apart) apart = below - above;
+    }
+    return apart;
+}
+
+/* The same for whatever the old buffer and the birth have in common. */
+static int64_t birth_apart(const Live *l, const LiveBuffer *old,
+                           const LiveBuffer *new, const LiveRows *birth,
+                           bool upward)
+{
+    if (l->one_stream && old->last < birth->begin) return INT64_MIN;
+    if (meet_in_loop_only(l, old, new, birth) && birth->reverse != upward)
+        return rows_apart(l, old->dies, birth, upward);
+    return upward ? rows_end(birth) : old->bytes - rows_begin(birth);
+}
+
+/* The new buffer is born in pieces while the old one is there, and nothing
+ * else is done with it as long as that is so. */
+static bool is_born_beside(const LiveBuffer *old, const LiveBuffer *new)
+{
+    return new->births.n &&new->first > old->first && old->dies &&
+           old->last <= vec_last(&new->births)->end;
+}
+
+int64_t live_apart(const Live *l, const LiveBuffer *x, const LiveBuffer *y)
+{
+    bool upward = is_born_beside(y, x); /* x is new, below the old y */
+    const LiveBuffer *old = upward ? y : x, *new = upward ? x : y;
+    if (!upward && !is_born_beside(x, y)) return x->bytes;
+    int64_t apart = -y->bytes;
+    for (uint32_t i = 0; i < new->births.n; i++) {
+        int64_t n = birth_apart(l, old, new, new->births.at[i], upward);
+        if (n > apart) apart = n;
     }
     return apart < x->bytes ? apart : x->bytes;
 }
@@ -118,27 +148,33 @@ static int64_t bytes_dying(const LiveBuffer *b, LiveMoment at)
     return gone > 0 ? b->bytes - gone : b->bytes;
 }
 
-/* Bytes filled so far in the loop that a buffer is born in. */
-static int64_t bytes_born(const LiveBuffer *b, LiveMoment at)
+/* Bytes filled so far in a loop that a buffer is born in. */
+static int64_t bytes_born(const LiveRows *r, LiveMoment at)
 {
-    const LiveRows *r = b->born;
     int64_t turns = at.late ? r->count - 1 : 0;
+    if (at.at > r->end) return rows_end(r) - rows_begin(r);
+    if (at.at < r->begin) return 0;
     if (at.at >= r->first) turns++;
-    if (turns == 0) return 0;
-    int64_t n = r->pitch * (turns - 1) + r->hi - r->lo;
+    return turns ? r->pitch * (turns - 1) + r->hi - r->lo : 0;
+}
+
+static int64_t bytes_filled(const LiveBuffer *b, LiveMoment at)
+{
+    int64_t n = 0;
+    for (uint32_t i = 0; i < b->births.n; i++)
+        n += bytes_born(b->births.at[i], at);
     return n < b->bytes ? n : b->bytes;
 }
 
 int64_t live_bytes(const LiveBuffer *b, LiveMoment at)
 {
-    const LiveRows *born = b->born, *dies = b->dies;
+    const LiveRows *dies = b->dies;
+    const LiveRows *born = b->births.n ? vec_last(&b->births) : NULL;
     if (at.at < b->first || at.at > b->last) return 0;
     if (born && dies && born->body == dies->body) return b->bytes;
     if (dies && at.at >= dies->begin && at.at <= dies->end)
         return bytes_dying(b, at);
-    if (born && at.at >= born->begin && at.at <= born->end)
-        return bytes_born(b, at);
-    return b->bytes;
+    return born && at.at <= born->end ? bytes_filled(b, at) : b->bytes;
 }
 
 int64_t live_most(const Live *l, bool lane, LiveMoment *moment)

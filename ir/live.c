@@ -153,12 +153,27 @@ static const LiveRows *rows_of(const FnWalk *f, const StepUse *u,
     return r;
 }
 
+/* The rows are none that were there before.  With several streams the order of
+ * the births would have to be asked for: the first alone counts. */
+static bool is_birth(const FnWalk *f, const LiveBuffer *b, const LiveRows *rows)
+{
+    if (b->born || !rows || (b->births.n && !f->w->one_stream)) return false;
+    for (uint32_t i = 0; i < b->births.n; i++)
+        if (rows_begin(rows) < rows_end(b->births.at[i]) &&
+            rows_begin(b->births.at[i]) < rows_end(rows))
+            return false;
+    return true;
+}
+
 static void touch_buffer(FnWalk *f, const StepUse *u, uint32_t buffer)
 {
     LiveWalk *w = f->w;
     const LiveRows *rows = rows_of(f, u, buffer);
     LiveBuffer *b = &w->buffers.at[buffer];
-    if (b->first == INT64_MAX) b->born = rows;
+    if (is_birth(f, b, rows))
+        vec_push(w->a, &b->births, rows);
+    else
+        b->born = true;
     b->dies = rows;
     if (b->first > u->begin) b->first = u->begin;
     if (b->last < w->now) b->last = w->now;

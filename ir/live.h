@@ -18,6 +18,9 @@
  *      reversed   old   |##########|     turn c needs rows 0 to c of the old
  *                 new        |++++++|    stack and makes row c of the new one
  *
+ * A stack that several loops fill one after the other, each some of its rows,
+ * is born in pieces: until the loop of a piece begins, nothing is there.
+ *
  * live_apart says how far apart the two have to begin.
  */
 #ifndef TITAN_LIVE_H
@@ -48,6 +51,16 @@ typedef struct LiveRows {
     int64_t begin, end;  /* of the loop */
 } LiveRows;
 
+/* The bytes that a loop walks through, all turns together. */
+static inline int64_t rows_begin(const LiveRows *r)
+{
+    return r->lo;
+}
+static inline int64_t rows_end(const LiveRows *r)
+{
+    return r->hi + r->pitch * (r->count - 1);
+}
+
 typedef struct LiveBuffer {
     Fn *fn;
     Value value;         /* its OP_buffer */
@@ -55,8 +68,11 @@ typedef struct LiveBuffer {
     int64_t bytes;
     bool lane;         /* in a function that runs in lanes */
     VEC(LiveUse) uses; /* in the order of the list */
-    /* Row by row in its first use, in its last; NULL: not so. */
-    const LiveRows *born, *dies;
+    /* Its first uses, as long as each is a loop that walks through other rows
+     * than those before; its last use, row by row (NULL: not so). */
+    VEC(const LiveRows *) births;
+    bool born; /* no further birth */
+    const LiveRows *dies;
 } LiveBuffer;
 
 typedef struct Live {

@@ -9,6 +9,11 @@
  * The order decides how good that is: a few orders are tried, and the lowest
  * peak is kept.  In one of them, stacks that can take over each other's bytes
  * are placed as pairs, each new stack with the old one where it saves most.
+ *
+ * From the best of them a search goes on: one of the blocks that are large
+ * chooses earlier or later, and if the peak of the large ones is no higher for
+ * it, it stays there.  The small ones find room between them.  The same
+ * numbers are drawn each time.
  */
 #include "arrange.h"
 
@@ -26,6 +31,7 @@ typedef struct Block {
     uint32_t number;
     int64_t offset;
     VEC(Meeting) meets;
+    uint32_t nlarge;    /* the first of them are with large blocks */
     uint32_t pair;      /* the block with which it is placed, or itself */
     bool second;        /* of the pair */
     int64_t pair_bytes; /* of both together */
@@ -39,8 +45,11 @@ typedef struct Forbidden {
 typedef struct Arrange {
     Block *blocks; /* by number of the block */
     Block **order; /* in which they are placed */
+    Block **best_order;
+    int64_t *best; /* offsets of the lowest peak */
     bool *placed;
     uint32_t n;
+    bool large;           /* there are none but large blocks */
     Forbidden *forbidden; /* scratch */
 } Arrange;
 
@@ -124,7 +133,7 @@ static void find_pairs(Arrange *r)
         Block *x = r->order[i], *best = NULL;
         int64_t best_shared = 0;
         bool best_below = false, below;
-        if (!x->b->born || x->pair != x->number) continue;
+        if (!x->b->births.n || x->pair != x->number) continue;
         for (uint32_t k = 0; k < x->meets.n; k++) {
             Block *y = &r->blocks[x->meets.at[k].other];
             int64_t shared = shared_bytes(x, &x->meets.at[k], y, &below);
@@ -148,17 +157,35 @@ static int by_from(const void *a, const void *b)
     return (x->to > y->to) - (x->to < y->to);
 }
 
+/* A few are sorted in place, which takes less than the library's care. */
+static void sort_forbidden(Forbidden *f, uint32_t n)
+{
+    enum { FEW = 64 };
+    if (n > FEW) {
+        qsort(f, n, sizeof *f, by_from);
+        return;
+    }
+    for (uint32_t i = 1; i < n; i++) {
+        Forbidden x = f[i];
+        uint32_t k = i;
+        for (; k > 0 && f[k - 1].from > x.from; k--)
+            f[k] = f[k - 1];
+        f[k] = x;
+    }
+}
+
 /* The begin of the smallest range of offsets that is left for the block. */
 static int64_t best_offset(Arrange *r, const Block *b)
 {
     uint32_t n = 0;
-    for (uint32_t i = 0; i < b->meets.n; i++) {
+    uint32_t nmeets = r->large ? b->nlarge : b->meets.n;
+    for (uint32_t i = 0; i < nmeets; i++) {
         const Meeting *m = &b->meets.at[i];
         int64_t at = r->blocks[m->other].offset;
         if (r->placed[m->other])
             r->forbidden[n++] = (Forbidden){at - m->under, at + m->over};
     }
-    qsort(r->forbidden, n, sizeof *r->forbidden, by_from);
+    sort_forbidden(r->forbidden, n);
     int64_t end = 0, best = -1, best_size = INT64_MAX;
     for (uint32_t i = 0; i < n; i++) {
         int64_t size = r->forbidden[i].from - end;
@@ -171,12 +198,12 @@ static int64_t best_offset(Arrange *r, const Block *b)
     return best >= 0 ? best : end;
 }
 
-static int64_t place_all(Arrange *r, int (*order)(const void *, const void *))
+/* Places the first n blocks of the order. */
+static int64_t place_all(Arrange *r, uint32_t n)
 {
     int64_t peak = 0;
-    qsort(r->order, r->n, sizeof *r->order, order);
     memset(r->placed, 0, r->n * sizeof *r->placed);
-    for (uint32_t i = 0; i < r->n; i++) {
+    for (uint32_t i = 0; i < n; i++) {
         Block *k = r->order[i];
         k->offset = best_offset(r, k);
         r->placed[k->number] = true;
@@ -184,6 +211,94 @@ static int64_t place_all(Arrange *r, int (*order)(const void *, const void *))
         if (end > peak) peak = end;
     }
     return peak;
+}
+
+/* Places all, and keeps what is better than *peak, with its order. */
+static void try_order(Arrange *r, int64_t *peak)
+{
+    int64_t now = place_all(r, r->n);
+    if (now >= *peak) return;
+    *peak = now;
+    memcpy(r->best_order, r->order, r->n * sizeof *r->order);
+    for (uint32_t i = 0; i < r->n; i++)
+        r->best[i] = r->blocks[i].offset;
+}
+
+/* --------------------------------------------------------------- search -- */
+
+static uint32_t draw(uint64_t *state, uint32_t below)
+{
+    *state = *state * UINT64_C(6364136223846793005) + 1442695040888963407u;
+    return (uint32_t)((*state >> 33) % below);
+}
+
+static void move_block(Arrange *r, uint32_t from, uint32_t to)
+{
+    Block *b = r->order[from];
+    if (from < to)
+        memmove(r->order + from, r->order + from + 1,
+                (to - from) * sizeof *r->order);
+    else
+        memmove(r->order + to + 1, r->order + to,
+                (from - to) * sizeof *r->order);
+    r->order[to] = b;
+}
+
+static bool is_large(const LiveBuffer *b, int64_t peak)
+{
+    enum { LARGE_PART = 256 }; /* of the peak, at the least */
+    return b->bytes >= peak / LARGE_PART;
+}
+
+/* The large blocks of the best order first; how many there are. */
+static uint32_t large_first(Arrange *r, int64_t peak)
+{
+    uint32_t n = 0, nlarge = 0;
+    for (int small = 0; small < 2; small++)
+        for (uint32_t i = 0; i < r->n; i++) {
+            Block *b = r->best_order[i];
+            if (small == is_large(b->b, peak)) continue;
+            r->order[n++] = b;
+            nlarge += !small;
+        }
+    return nlarge;
+}
+
+/* The meetings with blocks that are large come first. */
+static void sort_meetings(Arrange *r, int64_t peak)
+{
+    for (uint32_t i = 0; i < r->n; i++) {
+        Block *b = &r->blocks[i];
+        b->nlarge = 0;
+        for (uint32_t k = 0; k < b->meets.n; k++) {
+            Meeting m = b->meets.at[k];
+            if (!is_large(r->blocks[m.other].b, peak)) continue;
+            b->meets.at[k] = b->meets.at[b->nlarge];
+            b->meets.at[b->nlarge++] = m;
+        }
+    }
+}
+
+static void search(Arrange *r, int64_t least, int64_t *peak)
+{
+    enum { MOST_MOVES = 1000 };
+    uint32_t n = large_first(r, *peak);
+    uint64_t state = 1;
+    if (n < 2) return;
+    sort_meetings(r, *peak);
+    r->large = true;
+    int64_t now = place_all(r, n);
+    for (uint32_t i = 0; i < MOST_MOVES && now > least; i++) {
+        uint32_t from = draw(&state, n), to = draw(&state, n);
+        move_block(r, from, to);
+        int64_t moved = place_all(r, n);
+        if (moved <= now)
+            now = moved;
+        else
+            move_block(r, to, from);
+    }
+    r->large = false;
+    try_order(r, peak);
 }
 
 static void find_meetings(Arrange *r, const Live *live, Arena *a)
@@ -220,13 +335,16 @@ int64_t arrange(const Live *live, bool lane, int64_t *offsets, Arena *a)
     }
     find_meetings(&r, live, a);
     find_pairs(&r);
-    int64_t peak = INT64_MAX;
+    r.best = NEW_ARRAY(a, int64_t, (size_t)r.n + 1);
+    r.best_order = NEW_ARRAY(a, Block *, (size_t)r.n + 1);
+    LiveMoment moment;
+    int64_t peak = INT64_MAX, least = live_most(live, lane, &moment);
     for (uint32_t o = 0; o < sizeof orders / sizeof *orders; o++) {
-        int64_t p = place_all(&r, orders[o]);
-        if (p >= peak) continue;
-        peak = p;
-        for (uint32_t i = 0; i < r.n; i++)
-            offsets[in_live[i]] = r.blocks[i].offset;
+        qsort(r.order, r.n, sizeof *r.order, orders[o]);
+        try_order(&r, &peak);
     }
-    return peak;
+    search(&r, least, &peak);
+    for (uint32_t i = 0; i < r.n; i++)
+        offsets[in_live[i]] = r.best[i];
+    return r.n ? peak : 0;
 }
