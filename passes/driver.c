@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "driver.h"
+#include "budget.h"
 
 typedef struct Run {
     Module *m;
@@ -216,7 +216,9 @@ static bool run_step(Run *r, uint32_t i)
     note_text(r, &r->before);
     ArenaMark mark = arena_mark(r->m->scratch);
     double start = now();
-    bool ok = run_pass(r, s);
+    bool ok =
+        s->pass->run != pass_remat || budget_settle(r->m, &r->steps, i, r->o);
+    ok = ok && run_pass(r, s);
     r->seconds[i] = now() - start;
     arena_pop(r->m->scratch, mark);
     if (!ok) return false;

@@ -35,15 +35,6 @@ typedef struct Remat {
 
 /* --------------------------------------------------------------- ranges -- */
 
-static bool is_for(const Rule *rule, const Pair *p)
-{
-    for (uint32_t i = 0; i < rule->subject.n; i++)
-        if (strcmp(rule->subject.at[i], "repeat") == 0 ||
-            path_ends(p->path, rule->subject.at[i]))
-            return true;
-    return false;
-}
-
 /* Of every n blocks of the program one is made again. */
 static int64_t every_turns(const Remat *x, const Rule *rule, int64_t count)
 {
@@ -116,7 +107,7 @@ static bool ranges_for(Remat *x, const Pair *p, RangeVec *out)
     bool some = false;
     for (uint32_t i = 0; i < x->rules.at.n; i++) {
         Rule *rule = &x->rules.at.at[i];
-        if (!is_for(rule, p) || (left == 0 && rule->first == 0)) continue;
+        if (!rule_is_for(rule, p) || (left == 0 && rule->first == 0)) continue;
         if (rule->first > left) return too_many_turns(x, rule, p, left);
         int64_t want = rule->first;
         rule->used = some = true;
@@ -191,6 +182,8 @@ static bool rules_used(Remat *x)
 /* All is decided, and found fault with, before anything changes. */
 static bool decide(Remat *x, RangeVec *ranges)
 {
+    for (uint32_t i = 0; i < x->rules.at.n; i++)
+        CHECK(x->rules.at.at[i].mode != MODE_budget);
     for (uint32_t i = 0; i < x->pairs.at.n; i++)
         if (!ranges_for(x, x->pairs.at.at[i], &ranges[i])) return false;
     return rules_used(x);

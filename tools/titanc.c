@@ -99,6 +99,20 @@ static void on_step(void *user, uint32_t step, const char *pass)
         BUG("asked to die in front of pass '%s'", pass);
 }
 
+/* What a budget of memory holds a program against: its image. */
+static bool arena_bytes(void *user, Module *planned, uint64_t *bytes)
+{
+    const Job *j = user;
+    Artifact made;
+    TitanImage im;
+    TitanStory story = {0};
+    if (!codegen_run(planned, &j->r->codegen, WANT_image, &made) ||
+        titan_image_open(&story, made.image, made.image_size, &im))
+        return false;
+    *bytes = im.header->arena_bytes;
+    return true;
+}
+
 static bool run_passes(Job *j, const char *text, uint32_t most_steps)
 {
     const Options *o = j->r->o;
@@ -112,6 +126,7 @@ static bool run_passes(Job *j, const char *text, uint32_t most_steps)
         .locs = option_given(o, OPT_locs),
         .most_steps = most_steps,
         .on_step = on_step,
+        .arena = arena_bytes,
         .user = j,
     };
     if (p.check_meaning)

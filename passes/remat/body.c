@@ -102,7 +102,8 @@ static void make_forward(Module *m, const Pair *p, Range *r)
     uint32_t turn = of->nparams - 1;
     for (uint32_t i = 0; i < of->nparams; i++)
         map[i] = builder_param(&b, of->params[i]);
-    if (needed[turn]) map[turn] = whole_turn(&b, map[turn], r->first, PHASE_forward);
+    if (needed[turn])
+        map[turn] = whole_turn(&b, map[turn], r->first, PHASE_forward);
     for (uint32_t i = of->nparams; i < of->ninsts; i++)
         if (needed[i])
             map[i] = copy_inst(&b, of, i, map, (Phase)of->insts[i].phase);
@@ -212,7 +213,8 @@ static void take_all(Back *k)
     for (uint32_t i = 0; i < p->of->ninsts; i++)
         if (is_free(k, i) && !is_at_hand(p, i)) take(k, TAKE_saved, i);
     Value t = builder_param(&k->b, p->back->params[turn]);
-    if (k->read[of_turn]) k->of[of_turn] = whole_turn(&k->b, t, k->r->first, PHASE_backward);
+    if (k->read[of_turn])
+        k->of[of_turn] = whole_turn(&k->b, t, k->r->first, PHASE_backward);
 }
 
 static Value place(Back *k, uint32_t v)

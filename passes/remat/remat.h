@@ -52,12 +52,16 @@ typedef struct Rule {
     bool *named; /* by name: it stands for a value of some repeat */
 } Rule;
 
+struct Pair;
+
 typedef struct Rules {
     VEC(Rule) at;
 } Rules;
 
 /* False: the option does not follow the grammar; an error was reported. */
 bool rules_read(Module *m, const PassCtx *cx, Rules *out);
+/* Whether it speaks of the repeat. */
+bool rule_is_for(const Rule *rule, const struct Pair *p);
 /* Whether PATH is, or ends in, what was written. */
 bool path_ends(const char *path, const char *wanted);
 
@@ -160,5 +164,19 @@ Fn *changes_apply(Module *m, const Fn *caller, const Change *changes,
 
 /* Nanoseconds to make the value again. */
 double remake_time(Module *m, const Fn *of, Value v);
+
+/* ------------------------------------------------------------ points.c -- */
+
+/* The cheapest ways to ever smaller records, in order: a position counts the
+ * turns that were moved to their next point. */
+typedef struct Points Points;
+Points *points_find(Module *m, const PassCtx *cx, const Rules *rules);
+int64_t points_count(const Points *x);
+/* Positions at which all turns of a pair are at one point. */
+uint32_t points_corners(const Points *x);
+int64_t points_corner(const Points *x, uint32_t i);
+double points_time(const Points *x, int64_t position); /* nanoseconds */
+/* The rules of a position; empty: nothing is made again. */
+const char *points_text(const Points *x, int64_t position);
 
 #endif

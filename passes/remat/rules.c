@@ -126,6 +126,15 @@ bool rules_read(Module *m, const PassCtx *cx, Rules *out)
     return !r.failed;
 }
 
+bool rule_is_for(const Rule *rule, const Pair *p)
+{
+    for (uint32_t i = 0; i < rule->subject.n; i++)
+        if (strcmp(rule->subject.at[i], "repeat") == 0 ||
+            path_ends(p->path, rule->subject.at[i]))
+            return true;
+    return false;
+}
+
 bool path_ends(const char *path, const char *wanted)
 {
     size_t n = strlen(path), k = strlen(wanted);

@@ -1,0 +1,278 @@
+/*
+ * budget.c: the cheapest recomputation whose planned peak fits a budget.
+ *
+ * The plan says `remat repeat budget 70 GiB`.  The ways to smaller records are
+ * in an order, cheapest first (remat/points.c); a trial takes a copy of the
+ * module through the rest of the passes, up to the memory plan, and reads the
+ * peak there.  The first way that fits is searched by halves.  No code is
+ * generated for it.  What the target adds to the plan (workspaces of matmuls)
+ * is asked for at the way that is chosen, and the search is made anew within
+ * what is left, if need be.
+ *
+ * The peak may rise again where making again takes more than is saved, so
+ * when the last way does not fit, all corners are tried.
+ */
+#include "budget.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+#include "remat/remat.h"
+
+typedef struct Budget {
+    Module *m;
+    const PipelineOpts *o;
+    const char *passes; /* from remat to memplan */
+    Buf text;           /* the module */
+    Points *points;
+    int64_t bytes;
+    int64_t least; /* the smallest peak that was seen */
+} Budget;
+
+/* ---------------------------------------------------------------- trials -- */
+
+typedef struct Trial {
+    Arena arena, scratch;
+    Diag diag;
+    Module m;
+    int64_t planned, target; /* bytes by the plan, and of the image */
+} Trial;
+
+/* The ends of the buffers of each base, together. */
+static int64_t planned_bytes(Module *m)
+{
+    int64_t ends[BASE_count] = {0}, all = 0;
+    for (uint32_t f = 0; f < m->fns.n; f++) {
+        const Fn *fn = m->fns.at[f];
+        for (uint32_t i = 0; fn->view == VIEW_kernel && i < fn->ninsts; i++) {
+            const Inst *in = &fn->insts[i];
+            if (!attr_get(m, in->attr, AT_base)) continue;
+            Layout l = layout_of(m, fn, (Value){i}, m->scratch);
+            int64_t end =
+                attr_int(m, in->attr, AT_offset, 0) + layout_bytes(m, l);
+            for (int b = 0; b < BASE_count; b++)
+                if (attr_is(m, in->attr, AT_base, base_name((Base)b)) &&
+                    ends[b] < end)
+                    ends[b] = end;
+        }
+    }
+    for (int b = 0; b < BASE_count; b++)
+        all += ends[b];
+    return all;
+}
+
+static void trial_begin(Trial *t, const Buf *text)
+{
+    arena_init(&t->arena, "trial");
+    arena_init(&t->scratch, "scratch");
+    diag_init(&t->diag, &t->arena);
+    module_init(&t->m, &t->arena, &t->scratch, &t->diag);
+    char *copy = arena_strndup(&t->arena, text->at, text->n);
+    uint32_t source = diag_add_source(&t->diag, "trial", copy, text->n);
+    if (!module_parse(&t->m, source))
+        BUG("the text of the module could not be read back");
+}
+
+static void trial_end(Trial *t)
+{
+    arena_release(&t->arena);
+    arena_release(&t->scratch);
+}
+
+/* The peak at a position; with `target`, of the image. */
+static bool peak_at(Budget *b, int64_t position, bool target, int64_t *out)
+{
+    Trial t = {.planned = 0};
+    uint64_t bytes = 0;
+    trial_begin(&t, &b->text);
+    option_set(&t.m, "remat", points_text(b->points, position));
+    bool ok =
+        pipeline_run(&t.m, b->passes, &(PipelineOpts){.verify_end = true});
+    if (ok) *out = planned_bytes(&t.m);
+    if (ok && target && b->o->arena) {
+        ok = b->o->arena(b->o->user, &t.m, &bytes);
+        *out = (int64_t)bytes;
+    }
+    trial_end(&t);
+    if (!ok)
+        BUG("a trial of the budget failed: remat %s",
+            points_text(b->points, position));
+    if (*out < b->least) b->least = *out;
+    return *out <= b->bytes;
+}
+
+/* ---------------------------------------------------------------- search -- */
+
+/* A position whose plan has at most `room` bytes; -1: none was found. */
+static int64_t some_fit(Budget *b, int64_t room)
+{
+    int64_t peak;
+    for (uint32_t i = points_corners(b->points); i-- > 0;) {
+        int64_t at = points_corner(b->points, i);
+        peak_at(b, at, false, &peak);
+        if (peak <= room) return at;
+        int64_t before = i ? points_corner(b->points, i - 1) : 0;
+        at = before + (at - before) / 2;
+        peak_at(b, at, false, &peak);
+        if (peak <= room) return at;
+    }
+    return -1;
+}
+
+static int64_t first_fit(Budget *b, int64_t room)
+{
+    int64_t peak, low = 0, high;
+    peak_at(b, 0, false, &peak);
+    if (peak <= room) return 0;
+    high = some_fit(b, room);
+    while (high > low + 1) { /* low does not fit */
+        int64_t mid = low + (high - low) / 2;
+        peak_at(b, mid, false, &peak);
+        if (peak <= room)
+            high = mid;
+        else
+            low = mid;
+    }
+    return high;
+}
+
+/* What the target adds may differ from way to way, so it is asked for until
+ * the way that is found fits with it. */
+static int64_t search(Budget *b)
+{
+    enum { MOST_ROUNDS = 8 };
+    int64_t room = b->bytes, planned, whole;
+    for (unsigned round = 0; round < MOST_ROUNDS; round++) {
+        int64_t at = first_fit(b, room);
+        if (at < 0) return -1;
+        peak_at(b, at, false, &planned);
+        if (!b->o->arena || peak_at(b, at, true, &whole)) return at;
+        room = b->bytes - (whole - planned);
+        if (room >= planned) room = planned - 1;
+    }
+    return -1;
+}
+
+/* -------------------------------------------------------------- verdicts -- */
+
+/* As a plan has it, not less: "69.42 GiB". */
+static const char *size_text(Arena *a, int64_t bytes)
+{
+    static const char *const units[] = {"KiB", "MiB", "GiB", "TiB"};
+    double x = (double)bytes / 1024;
+    unsigned u = 0;
+    if (bytes < 1024) return arena_printf(a, "%" PRId64, bytes);
+    while (x >= 1024 && u < 3) {
+        x /= 1024;
+        u++;
+    }
+    return arena_printf(a, "%.2f %s", ceil(x * 100) / 100, units[u]);
+}
+
+static const char *both(Arena *a, int64_t bytes)
+{
+    return arena_printf(a, "%s (%" PRId64 " bytes)", size_text(a, bytes),
+                        bytes);
+}
+
+static bool refuse(Budget *b)
+{
+    Arena *a = b->m->scratch;
+    int64_t whole;
+    /* the least that was seen is of the plan; that of the image is larger */
+    if (b->o->arena) {
+        b->least = INT64_MAX;
+        for (uint32_t i = 0; i < points_corners(b->points); i++)
+            peak_at(b, points_corner(b->points, i), true, &whole);
+    }
+    Report *r = diag_error(b->m->diag, DIAG_remat_budget, (Span){0},
+                           "the budget is %s, with all that can be made again "
+                           "the peak is %s",
+                           both(a, b->bytes), both(a, b->least));
+    report_help(r, "write budget %s, or make the batch smaller",
+                size_text(a, b->least));
+    return false;
+}
+
+/* The rules of a position, as lines of a plan. */
+static void say_choice(Budget *b, const PassCtx *cx, int64_t at)
+{
+    const char *text = points_text(b->points, at);
+    double ms = points_time(b->points, at) / 1e6;
+    if (!*text) text = "repeat none";
+    while (*text) {
+        size_t n = strcspn(text, ";");
+        pass_remark(b->m, cx, (Loc){0}, "remat %.*s", (int)n, text);
+        text += n + strspn(text + n, "; ");
+    }
+    pass_remark(b->m, cx, (Loc){0},
+                "this makes %.2f ms of work again, by a roofline", ms);
+}
+
+static bool settle(Budget *b, const PassCtx *cx, Step *step)
+{
+    int64_t at = search(b);
+    if (at < 0) return refuse(b);
+    const char *text = points_text(b->points, at);
+    say_choice(b, cx, at);
+    if (!*text) text = "repeat none";
+    text = arena_strdup(b->m->arena, text);
+    for (uint32_t i = 0; i < step->noptions; i++) {
+        if (strcmp(step->keys[i], "remat") != 0) continue;
+        step->values[i] = text;
+        return true;
+    }
+    option_set(b->m, "remat", text);
+    return true;
+}
+
+/* ----------------------------------------------------------------- driver --
+ */
+
+static const char *rest_of(Module *m, const StepVec *steps, uint32_t at)
+{
+    Buf b = {0};
+    bool plans = false;
+    buf_puts(&b, "remat");
+    for (uint32_t i = at + 1; i < steps->n && !plans; i++) {
+        buf_putc(&b, ',');
+        step_print(&steps->at[i], &b);
+        plans = strcmp(steps->at[i].pass->name, "memplan") == 0;
+    }
+    const char *text = plans ? arena_strdup(m->scratch, b.at)
+                             : "remat,fuse,expand,schedule,memplan";
+    buf_release(&b);
+    return text;
+}
+
+static const Rule *find_budget(const Rules *rules)
+{
+    for (uint32_t i = 0; i < rules->at.n; i++)
+        if (rules->at.at[i].mode == MODE_budget) return &rules->at.at[i];
+    return NULL;
+}
+
+bool budget_settle(Module *m, const StepVec *steps, uint32_t at,
+                   const PipelineOpts *o)
+{
+    Step *step = &steps->at[at];
+    PassCtx cx = {.keys = step->keys,
+                  .values = step->values,
+                  .asked = NEW_ARRAY(m->scratch, bool, step->noptions + 1),
+                  .noptions = step->noptions,
+                  .pass = "remat"};
+    Rules rules;
+    if (!rules_read(m, &cx, &rules)) return false;
+    const Rule *budget = find_budget(&rules);
+    if (!budget) return true;
+    Budget b = {.m = m,
+                .o = o,
+                .passes = rest_of(m, steps, at),
+                .bytes = budget->number,
+                .least = INT64_MAX};
+    module_print(m, &(PrintOpts){0}, &b.text);
+    b.points = points_find(m, &cx, &rules);
+    bool ok = settle(&b, &cx, step);
+    buf_release(&b.text);
+    return ok;
+}

@@ -1,0 +1,289 @@
+/*
+ * points.c: the records worth having under a budget.
+ *
+ * Of one pair each set of values that are made again has its bytes and its
+ * time.  With a price for a byte the best set is one cut; raising the price
+ * from nothing walks along the lower hull of all sets:
+ *
+ *     bytes |  none
+ *           |     .  wg, wu
+ *           |          .   wg, wu, wo
+ *           |                .       full
+ *           +----------------------------- time
+ *
+ * A turn may be at any point, so a repeat with some turns at one point and the
+ * others at the next lies on the line between them.  Going down the flattest
+ * slope first, whatever repeat it belongs to, gives the cheapest way to any
+ * sum of bytes.
+ */
+#include "remat.h"
+
+typedef struct Point {
+    const char *mode; /* as a rule has it */
+    double bytes, time;
+} Point;
+
+typedef VEC(Point) PointVec;
+
+/* From one point of a pair to its next, a turn at a time. */
+typedef struct Slope {
+    uint32_t pair, to;
+    int64_t turns;
+    double price; /* time for a byte */
+} Slope;
+
+struct Points {
+    Module *m;
+    const char *others; /* the rules that are no budget */
+    VEC(const Pair *) pairs;
+    PointVec *points; /* by pair */
+    VEC(Slope) slopes;
+};
+
+/* --------------------------------------------------------------- points -- */
+
+/* What text can name: matmuls with a parameter, and regions. */
+static bool is_listed(Module *m, const Pair *p, uint32_t v)
+{
+    return inst_of(p->of, (Value){v})->op == OP_call ||
+           !value_eq(linear_param(m, p->of, (Value){v}), NO_VALUE);
+}
+
+/* Costs with a price: bytes for a nanosecond. */
+static int64_t *priced(Module *m, const Pair *p, const double *times,
+                       double price)
+{
+    int64_t *costs = NEW_ARRAY(m->scratch, int64_t, p->of->ninsts + 1);
+    for (uint32_t i = 0; i < p->of->ninsts; i++) {
+        bool costly = is_costly(p->of, (Value){i});
+        if (times[i] > 0) costs[i] = (int64_t)(times[i] * price);
+        if (i < p->of->nparams || (costly && times[i] == 0))
+            costs[i] = INT64_MAX;
+    }
+    return costs;
+}
+
+static double time_of(Module *m, const Pair *p, const Record *r)
+{
+    double time = 0;
+    const bool *remade = record_remade(m, p, r);
+    for (uint32_t i = p->of->nparams; i < p->of->ninsts; i++)
+        if (remade[i]) time += remake_time(m, p->of, (Value){i});
+    return time;
+}
+
+static Point point_of(Module *m, const Pair *p, const char *mode,
+                      const Record *r)
+{
+    return (Point){mode, (double)r->bytes, time_of(m, p, r)};
+}
+
+/* The point of a set: what a rule that names it makes of it. */
+static Point named_point(Module *m, const Pair *p, const Record *priced_record)
+{
+    Rule rule = {.mode = MODE_remake};
+    VEC(const char *) names = {0};
+    Buf b = {0};
+    const bool *remade = record_remade(m, p, priced_record);
+    for (uint32_t i = p->of->nparams; i < p->of->ninsts; i++) {
+        if (!remade[i] || !is_listed(m, p, i)) continue;
+        const char *name = label_of(m, p, (Value){i});
+        vec_push(m->scratch, &names, name);
+        buf_printf(&b, "%s%s", b.n ? ", " : "remake ", name);
+    }
+    rule.names = (Words){names.at, names.n};
+    rule.named = NEW_ARRAY(m->scratch, bool, names.n + 1);
+    const Record *r = record_cheapest(m, p, policy_costs(m, p, &rule));
+    Point point =
+        point_of(m, p, arena_strdup(m->scratch, b.at ? b.at : "none"), r);
+    buf_release(&b);
+    return point;
+}
+
+typedef struct Walk {
+    Module *m;
+    const Pair *p;
+    const double *times;
+    PointVec *out;
+} Walk;
+
+/* The points between two, by a price at which both are equally good: what is
+ * better there lies between them. */
+static void walk_between(Walk *w, Point a, Point b, unsigned depth)
+{
+    if (depth == 0 || b.time <= a.time || b.bytes >= a.bytes) return;
+    double price = (a.bytes - b.bytes) / (b.time - a.time);
+    Point c = named_point(
+        w->m, w->p,
+        record_cheapest(w->m, w->p, priced(w->m, w->p, w->times, price)));
+    double line = a.bytes + price * a.time;
+    if (c.bytes + price * c.time >= line * (1 - 1e-9)) return;
+    walk_between(w, a, c, depth - 1);
+    vec_push(w->m->scratch, w->out, c);
+    walk_between(w, c, b, depth - 1);
+}
+
+static double slope(Point a, Point b)
+{
+    return (b.time - a.time) / (a.bytes - b.bytes);
+}
+
+/* The next point, on the hull: those before that it hides go. */
+static void add_point(Module *m, PointVec *v, Point c)
+{
+    if (c.bytes >= vec_last(v).bytes) return;
+    while (v->n > 1 &&
+           slope(v->at[v->n - 2], v->at[v->n - 1]) >= slope(v->at[v->n - 1], c))
+        v->n--;
+    vec_push(m->scratch, v, c);
+}
+
+static PointVec points_of(Module *m, const Pair *p)
+{
+    enum { MOST_DEPTH = 6 };
+    double *times = NEW_ARRAY(m->scratch, double, p->of->ninsts + 1);
+    for (uint32_t i = p->of->nparams; i < p->of->ninsts; i++)
+        if (is_listed(m, p, i)) times[i] = remake_time(m, p->of, (Value){i});
+    PointVec between = {0}, hull = {0};
+    Rule full = {.mode = MODE_full};
+    Point first = point_of(m, p, "none", record_present(m, p));
+    Point last =
+        named_point(m, p, record_cheapest(m, p, priced(m, p, times, 0)));
+    first.time = 0;
+    Walk w = {m, p, times, &between};
+    walk_between(&w, first, last, MOST_DEPTH);
+    vec_push(m->scratch, &hull, first);
+    for (uint32_t i = 0; i < between.n; i++)
+        add_point(m, &hull, between.at[i]);
+    add_point(m, &hull, last);
+    add_point(m, &hull,
+              point_of(m, p, "full",
+                       record_cheapest(m, p, policy_costs(m, p, &full))));
+    return hull;
+}
+
+/* --------------------------------------------------------------- slopes -- */
+
+static void add_slopes(Points *x, uint32_t pair)
+{
+    const PointVec *v = &x->points[pair];
+    for (uint32_t i = 1; i < v->n; i++) {
+        Slope s = {pair, i, x->pairs.at[pair]->f.count,
+                   slope(v->at[i - 1], v->at[i])};
+        vec_push(x->m->scratch, &x->slopes, s);
+        for (uint32_t k = x->slopes.n - 1; k > 0; k--) {
+            Slope *at = &x->slopes.at[k];
+            if (at[-1].price <= at[0].price) break;
+            Slope swap = at[0];
+            at[0] = at[-1];
+            at[-1] = swap;
+        }
+    }
+}
+
+static bool is_new(const Points *x, const Pair *p)
+{
+    for (uint32_t i = 0; i < x->pairs.n; i++)
+        if (strcmp(x->pairs.at[i]->path, p->path) == 0) return false;
+    return true;
+}
+
+/* The budget's rule is the only one for this pair. */
+static bool is_free(const Rules *rules, const Pair *p)
+{
+    bool budget = false;
+    for (uint32_t i = 0; i < rules->at.n; i++) {
+        const Rule *rule = &rules->at.at[i];
+        if (!rule_is_for(rule, p)) continue;
+        if (rule->mode != MODE_budget) return false;
+        budget = true;
+    }
+    return budget;
+}
+
+Points *points_find(Module *m, const PassCtx *cx, const Rules *rules)
+{
+    Points *x = NEW(m->scratch, Points);
+    Pairs pairs = pairs_find(m, cx);
+    Buf b = {0};
+    x->m = m;
+    for (uint32_t i = 0; i < rules->at.n; i++)
+        if (rules->at.at[i].mode != MODE_budget)
+            buf_printf(&b, "%s; ", rules->at.at[i].text + strlen("remat "));
+    x->others = arena_strdup(m->scratch, b.at ? b.at : "");
+    buf_release(&b);
+    x->points = NEW_ARRAY(m->scratch, PointVec, pairs.at.n + 1);
+    for (uint32_t i = 0; i < pairs.at.n; i++) {
+        const Pair *p = pairs.at.at[i];
+        if (!is_free(rules, p) || !is_new(x, p)) continue;
+        x->points[x->pairs.n] = points_of(m, p);
+        vec_push(m->scratch, &x->pairs, p);
+        add_slopes(x, x->pairs.n - 1);
+    }
+    return x;
+}
+
+int64_t points_count(const Points *x)
+{
+    int64_t n = 0;
+    for (uint32_t i = 0; i < x->slopes.n; i++)
+        n += x->slopes.at[i].turns;
+    return n;
+}
+
+uint32_t points_corners(const Points *x)
+{
+    return x->slopes.n;
+}
+
+int64_t points_corner(const Points *x, uint32_t i)
+{
+    int64_t at = 0;
+    for (uint32_t k = 0; k <= i; k++)
+        at += x->slopes.at[k].turns;
+    return at;
+}
+
+double points_time(const Points *x, int64_t position)
+{
+    double time = 0;
+    for (uint32_t i = 0; i < x->slopes.n && position > 0; i++) {
+        const Slope *s = &x->slopes.at[i];
+        const Point *to = &x->points[s->pair].at[s->to];
+        int64_t turns = position < s->turns ? position : s->turns;
+        time += (double)turns * (to[0].time - to[-1].time);
+        position -= turns;
+    }
+    return time;
+}
+
+static void put_rule(Buf *b, const char *path, const char *mode, int64_t first)
+{
+    buf_printf(b, "%s%s %s", b->n ? "; " : "", path, mode);
+    if (first) buf_printf(b, " first %lld", (long long)first);
+}
+
+const char *points_text(const Points *x, int64_t position)
+{
+    Buf b = {0};
+    uint32_t *at = NEW_ARRAY(x->m->scratch, uint32_t, x->pairs.n + 1);
+    int64_t *more = NEW_ARRAY(x->m->scratch, int64_t, x->pairs.n + 1);
+    for (uint32_t i = 0; i < x->slopes.n && position > 0; i++) {
+        const Slope *s = &x->slopes.at[i];
+        if (position >= s->turns)
+            at[s->pair] = s->to;
+        else
+            more[s->pair] = position;
+        position -= position < s->turns ? position : s->turns;
+    }
+    for (uint32_t i = 0; i < x->pairs.n; i++) {
+        const Point *now = &x->points[i].at[at[i]];
+        const char *path = x->pairs.at[i]->path;
+        if (more[i]) put_rule(&b, path, now[1].mode, more[i]);
+        if (at[i]) put_rule(&b, path, now->mode, 0);
+    }
+    const char *text =
+        arena_printf(x->m->scratch, "%s%s", x->others, b.at ? b.at : "");
+    buf_release(&b);
+    return text;
+}
