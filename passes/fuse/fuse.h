@@ -4,6 +4,7 @@
  *     sink      sums of stacked results move into the repeats
  *     prepare   ops that no group kind takes become ones that it takes; regions
  *               are put in place or cut into tiles
+ *     partial   sums that go further than the kernels of attention, in two
  *     graph     a node per instruction, and one more for each recomputation
  *     cluster   nodes are put together while the rules of groups hold
  *     product   matmuls take in the maps of their results
@@ -75,6 +76,11 @@ void fuse_sink(Fuse *fx, uint32_t at);
  * fills RESULTS.  False: the region has no axis to cut; nothing was emitted. */
 bool fuse_tile(Fuse *fx, Builder *b, const Fn *region, const Value *args,
                Value *results);
+
+/* A region of attention as what its kernels can give, and what is made of that
+ * and of the region's parameters behind them; neither is in the module.  False:
+ * there is nothing to cut. */
+bool fuse_partial(Fuse *fx, const Fn *region, Fn **early, Fn **late);
 
 Graph *fuse_graph(Fuse *fx, const Fn *fn);
 void fuse_cluster(Graph *g);

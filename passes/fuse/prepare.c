@@ -189,19 +189,12 @@ static void make_before(Prep *p, const Fn *region, const bool *before,
 
 /* The GPU runs such a region as one kernel, or as two where its sums go both
  * ways; the second takes values of the first. */
-static bool call_tile_groups(Prep *p, uint32_t call, const Fn *region,
-                             const Value *args)
+static bool call_kernels(Prep *p, const Fn *region, const Value *args,
+                         Value *results)
 {
     Module *m = p->fx->m;
     TileCut cut;
-    if (!tile_cut(m, region, &cut, p->fx->a)) {
-        pass_missed(m, p->fx->cx, p->fn->insts[call].loc,
-                    "@%s is made by loops, not by one kernel: its sums go more "
-                    "than two ways, or no warp holds a vector of a row (up to "
-                    "32 times 1, 2, 4, 8 or 16)",
-                    str_of(m, region->name));
-        return false;
-    }
+    if (!tile_cut(m, region, &cut, p->fx->a)) return false;
     Value *made = NEW_ARRAY(p->fx->a, Value, (size_t)region->ninsts + 1);
     memcpy(made, args, region->nparams * sizeof *args);
     make_before(p, region, cut.before, made);
@@ -216,10 +209,39 @@ static bool call_tile_groups(Prep *p, uint32_t call, const Fn *region,
             made[part->made[r].id] =
                 part->fn->nresults == 1 ? v : emit_proj(p->b, v, r);
     }
-    p->fields[call] = NEW_ARRAY(p->fx->a, Value, (size_t)region->nresults + 1);
     for (uint32_t i = 0; i < region->nresults; i++)
-        p->fields[call][i] = made[region->result_values[i].id];
+        results[i] = made[region->result_values[i].id];
     return true;
+}
+
+/* Sums that go further than the kernels are made of partial ones. */
+static bool call_kernels_and_more(Prep *p, uint32_t call, const Fn *region,
+                                  const Value *args)
+{
+    Fn *early, *late;
+    if (!fuse_partial(p->fx, region, &early, &late)) return false;
+    Value *from = NEW_ARRAY(p->fx->a, Value, (size_t)late->nparams + 1);
+    memcpy(from, args, region->nparams * sizeof *args);
+    if (!call_kernels(p, early, args, from + region->nparams)) return false;
+    call_in_place(p, call, late, from);
+    return true;
+}
+
+static bool call_tile_groups(Prep *p, uint32_t call, const Fn *region,
+                             const Value *args)
+{
+    Module *m = p->fx->m;
+    Value *results = NEW_ARRAY(p->fx->a, Value, (size_t)region->nresults + 1);
+    p->fields[call] = results;
+    if (call_kernels(p, region, args, results) ||
+        call_kernels_and_more(p, call, region, args))
+        return true;
+    pass_missed(m, p->fx->cx, p->fn->insts[call].loc,
+                "@%s is made by loops, not by one kernel: its sums go more "
+                "than two ways, or no warp holds a vector of a row (up to "
+                "32 times 1, 2, 4, 8 or 16)",
+                str_of(m, region->name));
+    return false;
 }
 
 static void prep_call(Prep *p, uint32_t call)
