@@ -73,6 +73,24 @@ static TitanRange slot_dims(ImageTables *t, const Slot *s)
     return r;
 }
 
+/* The pieces of a slot that lies between the rows of others. */
+static void put_pieces(ImageTables *t, Layout l, TitanSlot *row)
+{
+    const Module *m = t->m;
+    Axis *order = NEW_ARRAY(t->a, Axis, type_info(m, l.type)->naxes + 1u);
+    int64_t dense = 1;
+    if (layout_is_packed(m, l)) return;
+    for (uint32_t i = layout_order(m, l, order); i-- > 0;) {
+        int64_t n = type_local_size(m, type_axis(m, l.type, order[i]));
+        int64_t stride = layout_stride(m, l, order[i]);
+        if (n > 1 && stride != dense && !row->piece) {
+            row->piece = (uint64_t)dense;
+            row->pitch = (uint64_t)stride;
+        }
+        dense *= n;
+    }
+}
+
 static void add_slot(ImageTables *t, const Slot *s)
 {
     Module *m = t->m;
@@ -89,6 +107,7 @@ static void add_slot(ImageTables *t, const Slot *s)
                               (s->has_ckpt ? TITAN_SLOT_ckpt : 0u),
                      .offset = offset,
                      .axes = image_axes(t, l)};
+    put_pieces(t, l, &row);
     if (s->has_ckpt) {
         row.ckpt = image_string(t, s->ckpt.name);
         if (s->ckpt.scale.id) row.scale = image_string(t, s->ckpt.scale);

@@ -8,9 +8,10 @@
  * touches, in every turn at once; buffers of the body without a place are
  * nobody else's.
  *
- * Ranges are as wide as their strides, so two places that lie between each
- * other's elements count as one.  Sums that do not fit in 64 bits saturate:
- * the program may be any text.
+ * Ranges are as wide as their strides.  Two places that lie between each
+ * other's elements count as one, unless both are rows of one pitch: slots of a
+ * block do not meet.  Sums that do not fit in 64 bits saturate: the program may
+ * be any text.
  */
 #include <stdlib.h>
 
@@ -82,8 +83,12 @@ static void find_reach(FnWalk *f, uint32_t i, const Reach *args)
     const Inst *in = &f->fn->insts[i];
     Reach *r = &f->reach[i];
     bool root = in->op == OP_buffer || in->op == OP_arg;
+    const AttrItem *within = attr_get(f->w->m, in->attr, AT_within);
     if (in->op == OP_arg && args) {
         *r = args[i];
+    } else if (within && !attr_get(f->w->m, in->attr, AT_base)) {
+        *r = f->reach[within->i];
+        r->first = plus(r->first, attr_int(f->w->m, in->attr, AT_start, 0));
     } else if (root) {
         *r = (Reach){.is_place = true, .space = space_of(f->w, in)};
         r->first = attr_int(f->w->m, in->attr, AT_offset, 0);
@@ -91,6 +96,25 @@ static void find_reach(FnWalk *f, uint32_t i, const Reach *args)
         *r = f->reach[inst_arg(f->fn, in, 0).id];
         move_view(f, in, r);
     }
+}
+
+/* The rows of a place along its outermost axis. */
+static void find_rows(const Module *m, Layout l, Access *x)
+{
+    const TypeInfo *ti = type_info(m, l.type);
+    int64_t bytes = dtype_bytes((DType)ti->dtype), pitch = 0, row = bytes;
+    for (uint32_t i = 0; i < ti->naxes; i++)
+        if (type_local_size(m, &ti->axes[i]) > 1 && l.stride[i] > pitch)
+            pitch = l.stride[i];
+    pitch = times(pitch, bytes);
+    for (uint32_t i = 0; i < ti->naxes; i++) {
+        int64_t stride = times(l.stride[i], bytes);
+        if (pitch > 0 && stride % pitch == 0) continue;
+        row = plus(row, times(stride, type_local_size(m, &ti->axes[i]) - 1));
+    }
+    if (pitch == 0 || row > pitch || pitch == INT64_MAX) return;
+    x->pitch = pitch;
+    x->row = row;
 }
 
 static void touch(FnWalk *f, uint32_t step, Value v, bool write)
@@ -102,6 +126,7 @@ static void touch(FnWalk *f, uint32_t step, Value v, bool write)
     x.first = r->first;
     x.end = plus(r->first, layout_bytes(f->w->m, l));
     memcpy(x.turn, r->turn, sizeof x.turn);
+    find_rows(f->w->m, l, &x);
     vec_push(f->w->a, &f->at, x);
 }
 
@@ -121,6 +146,11 @@ static Access all_turns(const Access *in, uint32_t step, int64_t count)
     Access x = *in;
     int64_t far = times(in->turn[0], count - 1);
     x.step = step;
+    if (x.pitch && x.turn[0] % x.pitch != 0) x.pitch = 0;
+    if (!x.pitch && x.turn[0] > 0 && x.end - x.first <= x.turn[0]) {
+        x.pitch = x.turn[0];
+        x.row = x.end - x.first;
+    }
     if (far < 0) x.first = plus(x.first, far);
     if (far > 0) x.end = plus(x.end, far);
     memmove(x.turn, in->turn + 1, sizeof x.turn - sizeof *x.turn);
@@ -281,10 +311,25 @@ static bool meet_in_turn(const FnSteps *s, const Access *x, const Access *y)
                         b->end - a->first, s->counts[loop]);
 }
 
+/* Rows of one pitch, in all turns, of which neither reaches into the other's
+ * columns. */
+static bool lie_between(const Access *x, const Access *y)
+{
+    if (!x->pitch || x->pitch != y->pitch || x->first < 0 || y->first < 0)
+        return false;
+    for (uint32_t i = 0; i < MOST_LOOPS; i++)
+        if (x->turn[i] % x->pitch != 0 || y->turn[i] % y->pitch != 0)
+            return false;
+    int64_t a = x->first % x->pitch, b = y->first % y->pitch;
+    return a < b ? a + x->row <= b && b + y->row <= a + x->pitch
+                 : b + y->row <= a && a + x->row <= b + y->pitch;
+}
+
 /* The wide ranges meet; do the ranges of one turn? */
 static bool is_clash(const FnSteps *s, const Access *x, const Access *y)
 {
     if (x->step == y->step || (!x->write && !y->write)) return false;
+    if (lie_between(x, y)) return false;
     return meet_in_turn(s, x, y);
 }
 

@@ -276,6 +276,8 @@ typedef struct Slot {
     const Axis *fan; /* [from..., to...] of [from -> to]; empty without arrow */
     bool has_ckpt;
     Ckpt ckpt;
+    Str block;      /* path of the first slot of those that lie row by row in
+                       one place, in the order of the module; empty: alone */
     Loc loc;
 } Slot;
 

@@ -138,5 +138,11 @@ Spot spot_of(Module *m, const Fn *fn, Value v, Arena *a)
         }
         p.root = inst_arg(fn, in, 0);
     }
+    const Inst *root = inst_of(fn, p.root);
+    const AttrItem *within = attr_get(m, root->attr, AT_within);
+    if (within) {
+        p.offset += attr_int(m, root->attr, AT_start, 0);
+        p.root = (Value){(uint32_t)within->i};
+    }
     return p;
 }

@@ -41,7 +41,8 @@ typedef struct Spot {
     uint32_t nturns;
 } Spot;
 
-/* The spot that an arg, a buffer or a view (of views) names. */
+/* The spot that an arg, a buffer or a view (of views) names; of an arg within
+ * another, in the other. */
 Spot spot_of(Module *m, const Fn *fn, Value v, Arena *a);
 
 /* ---------------------------------------------------------------- gemms -- */

@@ -44,6 +44,8 @@ typedef struct Access {
     bool write;
     uint32_t space;           /* Base, or more: a buffer without a place */
     int64_t first, end;       /* in all turns of the loops in the step */
+    int64_t pitch, row;       /* of every PITCH bytes from `first` on, only the
+                                 first ROW; pitch 0: all */
     int64_t turn[MOST_LOOPS]; /* more bytes for each turn of the loops around
                                  the function, innermost first */
 } Access;

@@ -184,6 +184,9 @@ static bool parse_slot(Parser *p, Role role)
     s.frozen = take_word_if(p, "frozen");
     s.saved = !take_word_if(p, "unsaved");
     if (take_word_if(p, "as") && !parse_ckpt(p, &s)) return false;
+    if (take_word_if(p, "block") &&
+        !parse_string(p, "a path in quotes", &s.block))
+        return false;
     if (!expect_line_end(p)) return false;
     slot_add(p->m, s);
     return true;

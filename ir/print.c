@@ -408,6 +408,10 @@ static void print_slot(const Module *m, const Slot *s, Buf *out)
     if (s->frozen) buf_puts(out, " frozen");
     if (!s->saved) buf_puts(out, " unsaved");
     print_ckpt(m, s, out);
+    if (s->block.id) {
+        buf_puts(out, " block ");
+        print_quoted(str_of(m, s->block), out);
+    }
     buf_putc(out, '\n');
 }
 

@@ -39,25 +39,51 @@ static bool is_group(const Module *m, const Fn *fn)
     return !fn_is(m, fn, FK_none) && !fn_is_tile(m, fn);
 }
 
-static Layout port_layout(const Expand *x, Role role, Type t)
+static Layout port_layout(Expand *x, const Port *port)
 {
-    return role_is_slot(role) ? default_layout(x, t)
-                              : layout_dense(x->m, t, x->a);
+    return role_is_slot(port->role) ? slot_layout(x, port->path, port->type)
+                                    : layout_dense(x->m, port->type, x->a);
 }
 
-static Home entry_arg(Scene *s, Builder *b, const Port *port)
+/* The argument that stands for the block in which argument I lies, other than
+ * itself. */
+static bool find_around(const Expand *x, const Fn *fn, uint32_t i,
+                        const Member **member, uint32_t *around)
+{
+    const Port *port = &fn->params[i];
+    *member = port->role == ROLE_param ? block_member(x, port->path) : NULL;
+    for (*around = 0; *member && *around < i; ++*around)
+        if (fn->params[*around].role == ROLE_param &&
+            str_eq(fn->params[*around].path, (*member)->first))
+            return true;
+    return false;
+}
+
+static Home entry_arg(Scene *s, Builder *b, const Fn *fn, uint32_t i,
+                      const Home *args)
 {
     Expand *x = s->x;
-    Layout l = port_layout(x, port->role, port->type);
-    Root *r = root_new(s, l, port->name, port->loc);
-    r->value = builder_param(b, *port);
-    if (!layout_is_dense(x->m, l)) {
-        AttrList list = {.n = 0};
-        attr_put_ints(&list, AT_stride, l.stride,
-                      type_info(x->m, l.type)->naxes);
-        b->fn->insts[r->value.id].attr = attr_intern(x->m, &list);
+    const Port *port = &fn->params[i];
+    const Member *member;
+    uint32_t around;
+    Home h = {.layout = port_layout(x, port)};
+    AttrList list = {.n = 0};
+    Value v = builder_param(b, *port);
+    if (!layout_is_dense(x->m, h.layout))
+        attr_put_ints(&list, AT_stride, h.layout.stride,
+                      type_info(x->m, h.layout.type)->naxes);
+    if (find_around(x, fn, i, &member, &around)) {
+        h.root = args[around].root;
+        h.offset =
+            member->start * (int64_t)dtype_bytes(type_dtype(x->m, port->type));
+        attr_put_int(&list, AT_within, around);
+        attr_put_int(&list, AT_start, h.offset);
+    } else {
+        h.root = root_new(s, h.layout, port->name, port->loc);
+        h.root->value = v;
     }
-    return (Home){.root = r, .layout = l};
+    if (list.n) b->fn->insts[v.id].attr = attr_intern(x->m, &list);
+    return h;
 }
 
 /* The slot's argument where there is one, else a buffer. */
@@ -68,9 +94,17 @@ static Home entry_result(Scene *s, const Fn *fn, const Home *args, uint32_t i)
         if (fn->params[k].role == port->role &&
             str_eq(fn->params[k].path, port->path))
             return args[k];
-    Layout l = port_layout(s->x, port->role, port->type);
+    Layout l = port_layout(s->x, port);
     Str name = port->path.id ? port->path : fn->names[fn->result_values[i].id];
     return (Home){.root = root_new(s, l, name, port->loc), .layout = l};
+}
+
+/* The argument or the buffer that a result is. */
+static Value result_value(Scene *s, const Home *target, const Home *args)
+{
+    for (uint32_t i = 0; i < s->fn->nparams; i++)
+        if (home_same(s->x->m, target, &args[i])) return (Value){i};
+    return home_value(s, target);
 }
 
 static Fn *expand_entry(Expand *x, const Fn *fn)
@@ -84,13 +118,13 @@ static Fn *expand_entry(Expand *x, const Fn *fn)
     Home *args = NEW_ARRAY(x->a, Home, (size_t)fn->nparams + 1);
     Home *targets = NEW_ARRAY(x->a, Home, (size_t)fn->nresults + 1);
     for (uint32_t i = 0; i < fn->nparams; i++)
-        args[i] = entry_arg(&s, &b, &fn->params[i]);
+        args[i] = entry_arg(&s, &b, fn, i, args);
     for (uint32_t i = 0; i < fn->nresults; i++)
         targets[i] = entry_result(&s, fn, args, i);
     scene_init(&s, x, fn, &b, args, targets);
     scene_emit(&s);
     for (uint32_t i = 0; i < fn->nresults; i++)
-        builder_result(&b, home_value(&s, &targets[i]), fn->results[i]);
+        builder_result(&b, result_value(&s, &targets[i], args), fn->results[i]);
     return made;
 }
 
@@ -139,6 +173,7 @@ bool pass_expand(Module *m, PassCtx *cx)
     x.outer = outer_axes(m, x.a);
     map_init(&x.copies, x.a);
     map_init(&x.zeros, x.a);
+    blocks_find(&x);
     for (uint32_t i = 0; i < n; i++)
         if (!check_grouped(m, m->fns.at[i])) return false;
     find_bodies(m, is_body);

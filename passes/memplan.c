@@ -9,7 +9,8 @@
  *            if one loop leaves the one behind and fills the other, and row by
  *            row it is so (ir/live.h)
  *
- * Slots lie in `persistent`, in the order of the module, once for all entries.
+ * Slots lie in `persistent`, in the order of the module, once for all entries;
+ * one that lies within another's place, there.
  * Inputs, scalars and results of an entry lie in `io`, from 0 in each.  What
  * is left is temporary: of lanes in `lane`, else in `frame` (arrange.c).
  */
@@ -30,21 +31,65 @@ static void set_place(Module *m, Inst *in, const char *base, int64_t offset)
 /* --------------------------------------------------- slots and other ports --
  */
 
+/* A slot in the place of another, or one with others in its place. */
+typedef struct Within {
+    Str path, around; /* around: empty: its own */
+    int64_t start, end;
+} Within;
+
 typedef struct Ports {
     Module *m;
     Map slots; /* path -> number in offsets */
     VEC(int64_t) offsets;
+    VEC(Within) within;
     int64_t persistent, io;
 } Ports;
+
+static Within *within_of(const Ports *p, Str path)
+{
+    for (uint32_t i = 0; i < p->within.n; i++)
+        if (str_eq(p->within.at[i].path, path)) return &p->within.at[i];
+    return NULL;
+}
+
+static int64_t arg_bytes(Module *m, const Fn *fn, Value v)
+{
+    return layout_bytes(m, layout_of(m, fn, v, m->scratch));
+}
+
+static void note_within(Ports *p, const Fn *fn, Value v)
+{
+    Module *m = p->m;
+    const Inst *in = inst_of(fn, v);
+    const AttrItem *within = attr_get(m, in->attr, AT_within);
+    Str path = fn->params[v.id].path;
+    if (!within || within_of(p, path)) return;
+    Value around = {(uint32_t)within->i};
+    Str first = fn->params[around.id].path;
+    Within w = {path, first, attr_int(m, in->attr, AT_start, 0), 0};
+    w.end = w.start + arg_bytes(m, fn, v);
+    Within *of = within_of(p, first);
+    if (!of) {
+        Within own = {.path = first, .end = arg_bytes(m, fn, around)};
+        vec_push(m->scratch, &p->within, own);
+        of = &vec_last(&p->within);
+    }
+    if (of->end < w.end) of->end = w.end;
+    vec_push(m->scratch, &p->within, w);
+}
 
 static int64_t slot_place(Ports *p, Str path, Type t)
 {
     uint32_t at;
     if (map_find(&p->slots, path.id, &at)) return p->offsets.at[at];
+    const Within *w = within_of(p, path);
     int64_t offset = p->persistent;
+    if (w && w->around.id)
+        offset = slot_place(p, w->around, t) + w->start;
+    else
+        p->persistent += place_aligned(w ? w->end : type_bytes(p->m, t));
     map_add(&p->slots, path.id, p->offsets.n);
     vec_push(p->m->scratch, &p->offsets, offset);
-    p->persistent += place_aligned(type_bytes(p->m, t));
     return offset;
 }
 
@@ -65,6 +110,9 @@ static void place_ports(Module *m)
 {
     Ports p = {.m = m};
     map_init(&p.slots, m->scratch);
+    for (uint32_t f = 0; f < m->fns.n; f++)
+        for (uint32_t i = 0; i < m->fns.at[f]->nparams; i++)
+            note_within(&p, m->fns.at[f], (Value){i});
     for (uint32_t i = 0; i < m->slots.n; i++)
         slot_place(&p, m->slots.at[i].path, m->slots.at[i].type);
     for (uint32_t f = 0; f < m->fns.n; f++) {

@@ -283,6 +283,8 @@ typedef struct TitanSlot {
     uint32_t path;         /* string */
     uint32_t role, dtype, flags;
     uint64_t offset;       /* in the persistent base */
+    uint64_t piece, pitch; /* elements: so many lie together, and the next so
+                              many begin that far on; piece 0: all together */
     TitanRange axes;
     uint32_t ckpt;         /* string: name with {axis} or {axis+K} */
     uint32_t scale;        /* string: as `ckpt`, of the tensor that its values
@@ -337,7 +339,7 @@ _Static_assert(sizeof(TitanTurn) == 16, "image row");
 _Static_assert(sizeof(TitanGemm) == 232, "image row");
 _Static_assert(sizeof(TitanKernel) == 40, "image row");
 _Static_assert(sizeof(TitanMap) == 128, "image row");
-_Static_assert(sizeof(TitanSlot) == 48, "image row");
+_Static_assert(sizeof(TitanSlot) == 64, "image row");
 _Static_assert(sizeof(TitanPort) == 32, "image row");
 _Static_assert(sizeof(TitanAxis) == 16, "image row");
 _Static_assert(sizeof(TitanDim) == 32, "image row");

@@ -71,6 +71,9 @@ static void print_slots(const TitanImage *im, FILE *out)
                 titan_string(im, s->path));
         print_type(im, s->dtype, s->axes, out);
         fprintf(out, " at %" PRIu64, s->offset);
+        if (s->piece)
+            fprintf(out, " in pieces of %" PRIu64 " every %" PRIu64, s->piece,
+                    s->pitch);
         if (s->flags & TITAN_SLOT_frozen) fprintf(out, " frozen");
         if (s->flags & TITAN_SLOT_ckpt)
             fprintf(out, " as \"%s\"", titan_string(im, s->ckpt));

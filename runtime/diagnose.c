@@ -284,8 +284,14 @@ static TitanStatus look_at_slot(const Diagnosis *d, const TitanSlot *slot,
     if (!titan_dtype_is_float(slot->dtype)) return TITAN_OK;
     /* Only of a parameter it is known that it is finite. */
     unsigned may = param ? 0 : TITAN_MAY_plus | TITAN_MAY_minus;
-    TRY(count_dense(d, TITAN_BASE_persistent, slot->offset, slot->dtype, may,
-                    titan_elements(im, slot->axes), &c));
+    int64_t n = titan_elements(im, slot->axes);
+    int64_t piece = slot->piece ? (int64_t)slot->piece : n;
+    for (int64_t at = 0; at < n; at += piece) {
+        uint64_t far = (uint64_t)titan_slot_place(slot, at);
+        TRY(count_dense(d, TITAN_BASE_persistent,
+                        slot->offset + far * titan_dtype_bytes(slot->dtype),
+                        slot->dtype, may, piece, &c));
+    }
     if (census_bad(&c) && (*bad)++ < SLOTS_NAMED)
         fprintf(d->out, "  before the step: %s '%s' has %s\n",
                 param ? "parameter" : "state", titan_string(im, slot->path),

@@ -68,6 +68,19 @@ int64_t titan_elements(const TitanImage *im, TitanRange axes)
     return n;
 }
 
+int64_t titan_slot_place(const TitanSlot *s, int64_t before)
+{
+    int64_t piece = (int64_t)s->piece;
+    if (piece == 0 || before < piece) return before;
+    return before / piece * (int64_t)s->pitch + before % piece;
+}
+
+int64_t titan_slot_reach(const TitanImage *im, const TitanSlot *s)
+{
+    int64_t n = titan_elements(im, s->axes);
+    return n ? titan_slot_place(s, n - 1) + 1 : 0;
+}
+
 static bool range_ok(TitanRange r, uint32_t n)
 {
     return r.first <= n && r.n <= n - r.first;
@@ -199,6 +212,24 @@ static TitanStatus check_tensor(Check *c, const char *what, uint32_t dtype,
     return TITAN_OK;
 }
 
+/* The last piece lies in the base, too. */
+static TitanStatus check_pieces(Check *c, const TitanSlot *s)
+{
+    const char *what = titan_string(c->im, s->path);
+    uint64_t n = (uint64_t)titan_elements(c->im, s->axes), reach;
+    uint64_t room = c->im->header->base_bytes[TITAN_BASE_persistent];
+    if (s->piece == 0) return TITAN_OK;
+    if (s->pitch < s->piece || n % s->piece != 0)
+        return BAD(c, "%s is in pieces that overlap", what);
+    if (n == 0) return TITAN_OK;
+    if (__builtin_mul_overflow(n / s->piece - 1, s->pitch, &reach) ||
+        __builtin_add_overflow(reach, s->piece, &reach) ||
+        __builtin_mul_overflow(reach, dtype_sizes[s->dtype], &reach) ||
+        reach > room - s->offset)
+        return BAD(c, "%s does not lie in its base", what);
+    return TITAN_OK;
+}
+
 static TitanStatus check_slots(Check *c)
 {
     const TitanImage *im = c->im;
@@ -209,6 +240,7 @@ static TitanStatus check_slots(Check *c)
         TRY(check_string(c, s->scale));
         TRY(check_tensor(c, titan_string(im, s->path), s->dtype, s->axes,
                          TITAN_BASE_persistent, s->offset));
+        TRY(check_pieces(c, s));
         if (!range_ok(s->dims, im->ndims)) return BAD(c, "slot without dims");
     }
     for (uint32_t i = 0; i < im->ndims; i++) {

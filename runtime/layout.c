@@ -31,7 +31,7 @@ static int64_t axis_stride(const TitanImage *im, const TitanSlot *slot,
         const TitanAxis *a = &im->axes[slot->axes.first + i];
         if (strcmp(titan_string(im, a->name), titan_string(im, name)) == 0) {
             *size = a->size;
-            return stride;
+            return titan_slot_place(slot, stride);
         }
         stride *= a->size;
     }
@@ -46,7 +46,7 @@ static bool brace_axis(const TitanImage *im, const TitanSlot *slot,
         const TitanAxis *a = &im->axes[slot->axes.first + i];
         const char *axis = titan_string(im, a->name);
         if (strlen(axis) == n && memcmp(axis, name, n) == 0) {
-            b->stride = stride;
+            b->stride = titan_slot_place(slot, stride);
             b->size = a->size;
             return true;
         }
@@ -396,7 +396,7 @@ static TitanStatus copy_window(TitanDevice *device, const TitanImage *im,
     Window w;
     if (elements == 0) return TITAN_OK;
     /* an axis that is named twice counts twice */
-    if (p->base + reach > titan_elements(im, slot->axes))
+    if (p->base + reach > titan_slot_reach(im, slot))
         return titan_fail(device->story, TITAN_BAD_DATA,
                           "image: layout of \"%s\" leaves it",
                           titan_string(im, slot->path));

@@ -92,6 +92,11 @@ unsigned titan_dtype_bytes(uint32_t dtype);
 const char *titan_dtype_name(uint32_t dtype);
 bool titan_dtype_is_float(uint32_t dtype);
 int64_t titan_elements(const TitanImage *im, TitanRange axes);
+/* How far an element of a slot is from the first, of which so many come before
+ * it. */
+int64_t titan_slot_place(const TitanSlot *s, int64_t before);
+/* Elements from the first of a slot to the end of its last. */
+int64_t titan_slot_reach(const TitanImage *im, const TitanSlot *s);
 
 /* ------------------------------------------------------------- execution -- */
 

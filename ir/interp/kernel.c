@@ -159,6 +159,13 @@ static void place_new(Frame *f, const Inst *in, Val *out)
     for (uint32_t i = 0; i < BASE_count; i++)
         if (attr_is(r->m, in->attr, AT_base, base_name((Base)i)))
             out->place.space = i + 1;
+    const AttrItem *within = attr_get(r->m, in->attr, AT_within);
+    if (within && !out->place.space) {
+        const Memory *around = &f->vals[within->i].place;
+        out->place.space = around->space;
+        out->place.offset =
+            around->offset + attr_int(r->m, in->attr, AT_start, 0);
+    }
     if (!out->place.space) out->place.space = space_new(r);
     place_check(f, in, out, place_extent(r, out));
 }

@@ -75,8 +75,43 @@ static bool check_base(const Verify *vf, const char *rule)
         vf, "base '%s' is not persistent, io, frame or lane (%s)", word, rule);
 }
 
+/* The place of an argument is as long as those that lie within it make it. */
+static int64_t room(const Verify *vf, Value v)
+{
+    int64_t most = extent(vf, inst_of(vf->fn, v)), end;
+    for (uint32_t i = v.id + 1; v.id < vf->fn->nparams && i < vf->fn->nparams;
+         i++) {
+        const Inst *in = &vf->fn->insts[i];
+        const AttrItem *within = attr_get(vf->m, in->attr, AT_within);
+        if (!within || within->i != v.id) continue;
+        if (__builtin_add_overflow(attr_int(vf->m, in->attr, AT_start, 0),
+                                   extent(vf, in), &end))
+            return INT64_MAX;
+        if (end > most) most = end;
+    }
+    return most;
+}
+
+/* Within an earlier argument of the entry that is in none itself. */
+static bool check_within(const Verify *vf, const char *rule)
+{
+    const AttrItem *within = verify_list(vf, AT_within);
+    int64_t self = vf->in - vf->fn->insts;
+    if (verify_int(vf, AT_start, 0) < 0)
+        return verify_fail(vf, "from byte %lld on (%s)",
+                           (long long)verify_int(vf, AT_start, 0), rule);
+    if (!within) return true;
+    if (!vf->fn->entry || within->i < 0 || within->i >= self ||
+        attr_get(vf->m, vf->fn->insts[within->i].attr, AT_within))
+        return verify_fail(vf,
+                           "within argument %lld, which is no earlier one with "
+                           "a place of its own (%s)",
+                           (long long)within->i, rule);
+    return true;
+}
+
 /* arg: its place is said in the kernel view only, and only an entry's lies in
- * a base. */
+ * a base, or within another. */
 bool verify_arg(const Verify *vf)
 {
     bool kernel = vf->fn->view == VIEW_kernel;
@@ -84,7 +119,8 @@ bool verify_arg(const Verify *vf)
         return verify_fail(vf, "a place outside the kernel view (PL1)");
     if (!vf->fn->entry && verify_list(vf, AT_base))
         return verify_fail(vf, "a base outside an entry (PL1)");
-    return check_base(vf, "PL2") && check_stride(vf, "PL3");
+    return check_base(vf, "PL2") && check_stride(vf, "PL3") &&
+           check_within(vf, "PL4");
 }
 
 bool verify_buffer(const Verify *vf)
@@ -95,10 +131,9 @@ bool verify_buffer(const Verify *vf)
 bool verify_view(const Verify *vf)
 {
     int64_t offset = verify_int(vf, AT_offset, 0), end;
-    const Inst *of = inst_of(vf->fn, operand_at(vf, 0));
     if (!check_places(vf, false, "VW1") || !check_stride(vf, "VW2"))
         return false;
-    int64_t whole = extent(vf, of), part = extent(vf, vf->in);
+    int64_t whole = room(vf, operand_at(vf, 0)), part = extent(vf, vf->in);
     if (offset < 0 || __builtin_add_overflow(offset, part, &end) || end > whole)
         return verify_fail(vf,
                            "%lld bytes from %lld are not within the %lld "

@@ -7,6 +7,7 @@
  *     emit      launches, views and copies, forwards
  *     matmul    operands in an order that one gemm takes
  *     trail     the places of carried values that are stacked
+ *     block     slots that lie between each other's rows
  *     repeat    loops
  *
  * A *root* is an argument or a buffer of the kernel function.  A *home* is the
@@ -20,12 +21,19 @@
 #include "../outer.h"
 #include "../pass.h"
 
+/* A slot of a block: rows of PIECE elements, PITCH apart, from START on. */
+typedef struct Member {
+    Str path, first; /* first: of the block's first slot */
+    int64_t start, piece, pitch;
+} Member;
+
 typedef struct Expand {
     Module *m;
     const PassCtx *cx;
     Arena *a; /* scratch */
     OuterAxes outer;
-    Map copies, zeros; /* type -> the group that copies or clears it */
+    Map copies, zeros;   /* type -> the group that copies or clears it */
+    VEC(Member) members; /* of blocks */
 } Expand;
 
 typedef struct Root {
@@ -103,6 +111,17 @@ Layout default_layout(const Expand *x, Type t);
 bool renames_back(const Module *m, const Inst *in);
 /* The layout of an owner that has a root of its own. */
 Layout own_layout(const Scene *s, Value owner);
+
+/* --------------------------------------------------------------- block -- */
+
+/* Finds the blocks of slots that some entry has all members of. */
+void blocks_find(Expand *x);
+/* The slot's part in a block; NULL: it lies alone. */
+const Member *block_member(const Expand *x, Str path);
+/* The memory order of a slot. */
+Layout slot_layout(Expand *x, Str path, Type t);
+/* A concatenation whose parts lie one behind the other already. */
+bool block_joined(Scene *s, Value concat, Home *out);
 
 /* ---------------------------------------------------------------- home -- */
 

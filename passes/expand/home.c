@@ -188,11 +188,45 @@ static bool home_same_bytes(const Module *m, const Home *a, const Home *b)
     return true;
 }
 
+/* From which byte of a row of PITCH bytes to which a place reaches, in every
+ * row that it has; false: over the end of one. */
+static bool reach_in_row(const Module *m, const Home *h, int64_t pitch,
+                         int64_t *from, int64_t *to)
+{
+    const TypeInfo *ti = type_info(m, h->layout.type);
+    int64_t bytes = dtype_bytes((DType)ti->dtype), last = bytes;
+    for (uint32_t i = 0; i < ti->naxes; i++) {
+        int64_t stride = h->layout.stride[i] * bytes;
+        if (stride % pitch != 0)
+            last += (type_local_size(m, &ti->axes[i]) - 1) * stride;
+    }
+    *from = h->offset % pitch;
+    *to = *from + last;
+    return *to <= pitch;
+}
+
+/* They lie in different columns of rows of one pitch. */
+static bool lie_between(const Module *m, const Home *a, const Home *b)
+{
+    const TypeInfo *ti = type_info(m, a->layout.type);
+    for (uint32_t i = 0; i < ti->naxes; i++) {
+        int64_t pitch =
+            a->layout.stride[i] * (int64_t)dtype_bytes((DType)ti->dtype);
+        int64_t from[2], to[2];
+        if (pitch > 0 && reach_in_row(m, a, pitch, &from[0], &to[0]) &&
+            reach_in_row(m, b, pitch, &from[1], &to[1]) &&
+            (to[0] <= from[1] || to[1] <= from[0]))
+            return true;
+    }
+    return false;
+}
+
 bool bytes_meet(const Module *m, const Home *a, const Home *b)
 {
     if (a->root != b->root) return false;
     if (a->turn != b->turn) return true;
-    return a->offset < b->offset + layout_bytes(m, b->layout) &&
+    return !lie_between(m, a, b) &&
+           a->offset < b->offset + layout_bytes(m, b->layout) &&
            b->offset < a->offset + layout_bytes(m, a->layout);
 }
 
@@ -314,6 +348,13 @@ static void settle(Scene *s, Value v)
                 .at = s->want[v.id],
                 .family = s->want_family[v.id]};
     if (settle_in_trail(s, &t)) return;
+    Home joined;
+    if (block_joined(s, v, &joined)) {
+        t.at = joined;
+        t.family = s->want_family[v.id] = v.id;
+        move_in(s, &t);
+        return;
+    }
     bool fits = t.at.root && (may_be_strided(s, v) ||
                               layout_is_packed(s->x->m, t.at.layout));
     if (fits && may_move_in(s, &t)) {

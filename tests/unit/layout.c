@@ -78,6 +78,24 @@ static void one_tensor_a_layer(void **state)
     assert_memory_equal(out, m.memory, sizeof out);
 }
 
+/* Rows of 2 of another slot lie between those of w, in a larger memory. */
+static void rows_lie_apart(void **state)
+{
+    (void)state;
+    Made m;
+    float memory[18], out[12];
+    make(&m);
+    m.slot.piece = 4;
+    m.slot.pitch = 6;
+    for (int i = 0; i < 18; i++)
+        memory[i] = (float)i;
+    m.device.arena[TITAN_BASE_persistent] = (char *)memory;
+    assert_int_equal(titan_slot_reach(&m.im, &m.slot), 16);
+    assert_int_equal(export_to(&m, out), TITAN_OK);
+    for (int i = 0; i < 12; i++)
+        assert_true(out[i] == (float)(i / 4 * 6 + i % 4));
+}
+
 static void refuses_an_axis_of_another_size(void **state)
 {
     (void)state;
@@ -115,6 +133,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_tensor_a_layer),
+        cmocka_unit_test(rows_lie_apart),
         cmocka_unit_test(refuses_an_axis_of_another_size),
         cmocka_unit_test(refuses_an_axis_named_twice),
         cmocka_unit_test(refuses_names_without_end),

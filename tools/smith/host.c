@@ -118,6 +118,7 @@ typedef struct Home {
     TitanRange axes;
     uint64_t offset;
     TitanBase base;
+    const TitanSlot *slot; /* NULL: a port */
 } Home;
 
 static bool home_of(const Host *h, const TitanEntry *e, const Port *p,
@@ -130,12 +131,13 @@ static bool home_of(const Host *h, const TitanEntry *e, const Port *p,
     if (!role_is_slot(p->role)) {
         const TitanPort *port = titan_port(&h->image, e, roles[p->role], path);
         if (port)
-            *out = (Home){port->dtype, port->axes, port->offset, TITAN_BASE_io};
+            *out = (Home){port->dtype, port->axes, port->offset, TITAN_BASE_io,
+                          NULL};
         return port != NULL;
     }
     for (uint32_t i = 0; i < h->image.nslots; i++) {
         const TitanSlot *s = &h->image.slots[i];
-        *out = (Home){s->dtype, s->axes, s->offset, TITAN_BASE_persistent};
+        *out = (Home){s->dtype, s->axes, s->offset, TITAN_BASE_persistent, s};
         if (!strcmp(titan_string(&h->image, s->path), path)) return true;
     }
     return false;
@@ -160,7 +162,7 @@ static int64_t element_at(const Host *h, const Home *at, const TypeInfo *t,
         if (j == UINT32_MAX) return -1;
         offset += k % t->axes[i].size * stride;
     }
-    return offset;
+    return at->slot ? titan_slot_place(at->slot, offset) : offset;
 }
 
 /* Where element `k` of a port lies; NULL: it has another type, or there is no
