@@ -211,13 +211,24 @@ static Value write_move(Writer *w, Value v, const Inst *in)
     return active ? in_dtype(w, made, value_dtype(w, v)) : made;
 }
 
+/* What joins operands that are no activations: theirs where they agree, so that
+ * of parameters only what is read is rounded, or widened. */
+static DType joined_dtype(const Writer *w, Value v, const Inst *in,
+                          const Value *args)
+{
+    bool active = w->f->kind[w->f->first[v.id]] == KIND_active;
+    for (uint32_t i = 1; i < in->nargs; i++)
+        active = active || new_dtype(w, args[i]) != new_dtype(w, args[0]);
+    return active ? value_dtype(w, v) : new_dtype(w, args[0]);
+}
+
 /* Several operands of one dtype. */
 static Value write_join(Writer *w, Value v, const Inst *in)
 {
     Value *args = new_args(w, in);
     if (!is_f32(w->p->m, in->type))
         return emit_as(w, in, args, type_dtype(w->p->m, in->type));
-    DType d = value_dtype(w, v);
+    DType d = joined_dtype(w, v, in, args);
     for (uint32_t i = 0; i < in->nargs; i++)
         if (was_f32(w, in, i)) args[i] = in_dtype(w, args[i], d);
     return emit_as(w, in, args, d);
