@@ -260,6 +260,47 @@ static bool path_returns(Graph *g, const Nodes *nodes)
 
 /* ------------------------------------------------------------- merging -- */
 
+static bool is_between(NodeKind kind)
+{
+    return kind == NODE_matmul || kind == NODE_opaque;
+}
+
+static bool is_update(const Graph *g, uint32_t node)
+{
+    return node_inst(g, node)->phase == PHASE_update;
+}
+
+/* Bytes that the node reads and nobody keeps for their own sake. */
+static int64_t bytes_read(const Graph *g, uint32_t node)
+{
+    const Inst *in = node_inst(g, node);
+    int64_t bytes = 0;
+    for (uint32_t k = 0; k < in->nargs; k++) {
+        Value v = inst_arg(g->fn, in, k);
+        if (inst_of(g->fn, v)->op != OP_arg)
+            bytes += type_bytes(g->fx->m, value_type(g->fn, v));
+    }
+    return bytes;
+}
+
+/* Something of the backward that is smaller than what it is made from would be
+ * made in the update, with a matmul or repeat in between: what it is made from
+ * would have to be kept until then. */
+static bool small_waits(const Graph *g, const Nodes *nodes)
+{
+    uint32_t last = nodes->at[nodes->n - 1];
+    if (!is_update(g, last)) return false;
+    for (uint32_t i = 0; i < nodes->n; i++) {
+        uint32_t x = nodes->at[i];
+        if (is_update(g, x) ||
+            bytes_read(g, x) <= type_bytes(g->fx->m, node_type(g, x)))
+            continue;
+        for (uint32_t k = x; k < last; k++)
+            if (is_between(g->nodes[k].kind)) return true;
+    }
+    return false;
+}
+
 static void add_cluster(Graph *g, uint32_t c, Nodes *out)
 {
     const Cluster *from = &g->clusters[c];
@@ -283,6 +324,8 @@ static const char *obstacle(Graph *g, const Nodes *nodes)
     if (!nodes_fit(g, nodes, &s))
         return "something would be computed more often";
     if (path_returns(g, nodes)) return "another group lies between them";
+    if (small_waits(g, nodes))
+        return "what one is made from would be kept for long";
     return NULL;
 }
 
@@ -379,8 +422,7 @@ static bool merge_with_users(Graph *g, uint32_t node)
 static bool are_near(const Graph *g, uint32_t x, uint32_t y)
 {
     for (uint32_t i = x < y ? x : y; i <= (x < y ? y : x); i++)
-        if (g->nodes[i].kind == NODE_matmul || g->nodes[i].kind == NODE_opaque)
-            return false;
+        if (is_between(g->nodes[i].kind)) return false;
     return true;
 }
 

@@ -104,6 +104,26 @@ static bool saves_traffic(const Make *mk, Value v, Value operand)
     return in * uses <= in + out * (uses + 1);
 }
 
+/* The value is smaller than its operand, which nobody else reads, and is asked
+ * for behind a repeat: the operand would have to be kept until then. */
+static bool waits_smaller(const Make *mk, Value v, Value operand)
+{
+    const Graph *g = mk->g;
+    const Module *m = g->fx->m;
+    uint32_t read = mk->uses.first[operand.id + 1] -
+                    mk->uses.first[operand.id] + mk->uses.nresult[operand.id];
+    uint32_t last = v.id;
+    if (read > 1 || inst_of(g->fn, operand)->op == OP_arg ||
+        type_bytes(m, value_type(g->fn, v)) >=
+            type_bytes(m, value_type(g->fn, operand)))
+        return false;
+    for (uint32_t i = mk->uses.first[v.id]; i < mk->uses.first[v.id + 1]; i++)
+        if (mk->uses.at[i].id > last) last = mk->uses.at[i].id;
+    for (uint32_t i = v.id; i < last; i++)
+        if (g->fn->insts[i].op == OP_repeat) return true;
+    return false;
+}
+
 static bool computed_again(const Make *mk, Value v)
 {
     const Graph *g = mk->g;
@@ -120,7 +140,8 @@ static bool computed_again(const Make *mk, Value v)
         if (!value_eq(large, NO_VALUE)) return false;
         large = x;
     }
-    return value_eq(large, NO_VALUE) || saves_traffic(mk, v, large);
+    if (value_eq(large, NO_VALUE)) return true;
+    return saves_traffic(mk, v, large) && !waits_smaller(mk, v, large);
 }
 
 static uint32_t node_add(Make *mk, Value v)
