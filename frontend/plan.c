@@ -35,8 +35,21 @@ static const MeshPart *part_needed(Plan *p, Str name, Span at)
     return NULL;
 }
 
+static void add_atoms(Plan *p, const Node *body, MeshPart *part)
+{
+    Sema *s = p->s;
+    int64_t sizes[8];
+    uint32_t n = plan_factors(s, body, part->name, part->size, sizes);
+    for (uint32_t i = 0; i < n; i++) {
+        Str name = n == 1
+                       ? part->name
+                       : str_printf(&s->m->strs, "%s%u", STR(s, part->name), i);
+        part->atoms[part->natoms++] = mesh_of(s->m, name, sizes[i]);
+    }
+}
+
 /* A mesh axis is an atom, or a product of others, outermost first. */
-static bool add_part(Plan *p, const Setting *set)
+static bool add_part(Plan *p, const Node *body, const Setting *set)
 {
     Sema *s = p->s;
     MeshPart part = {.name = set->name.text, .size = 1};
@@ -51,7 +64,7 @@ static bool add_part(Plan *p, const Setting *set)
         }
     } else {
         if (!size_eval(s, set->value, &part.size)) return false;
-        part.atoms[part.natoms++] = mesh_of(s->m, part.name, part.size);
+        add_atoms(p, body, &part);
     }
     vec_push(s->a, &p->parts, part);
     return true;
@@ -84,7 +97,7 @@ static bool read_mesh(Plan *p, const Node *body)
         if (n->kind != N_rule || n->rule.kind != RULE_mesh) continue;
         last = n;
         for (uint32_t k = 0; k < n->rule.mesh.n; k++)
-            if (!add_part(p, &n->rule.mesh.at[k])) return false;
+            if (!add_part(p, body, &n->rule.mesh.at[k])) return false;
     }
     return !last || check_mesh_size(p, last);
 }
@@ -222,6 +235,7 @@ static bool read_shard(Plan *p, const Node *rule)
         AxisList l = {.n = 0};
         const Node *t = rule->rule.subject.at[i];
         if (!axes_of_term(p->s, t, &l)) return false;
+        out->product |= l.n > 1;
         for (uint32_t k = 0; k < l.n && out->naxes < 16; k++) {
             out->axis_at[out->naxes] = t->span;
             out->axes[out->naxes++] = l.at[k];
@@ -288,6 +302,7 @@ static bool try_axis(Plan *p, Shard *x, const Splittee *t, uint32_t axis,
             over = times(over, p->s->m->mesh.at[taken->at[i].mesh.id].size);
     }
     over = times(over, p->s->m->mesh.at[m.id].size);
+    if (size % over && x->product && axis + 1 < x->naxes) return true;
     if (size % over) return not_divisible(p, x, axis, m, size);
     x->used = true;
     if (taken->n == 32) return true;
@@ -547,7 +562,8 @@ bool plan_check(Sema *s, const Node *train)
         bool ok = read_mesh(&p, body);
         for (uint32_t i = 0; ok && i < body->block.n; i++)
             ok = check_rule(&p, body->block.at[i]);
-        if (!ok || !shard_mems(&p) || !shard_values(&p) || !all_used(&p))
+        if (!ok || !shard_mems(&p) || !shard_values(&p) || !all_used(&p) ||
+            !plan_bind(&p))
             return false;
     }
     return check_additive(s, &p, node);

@@ -28,6 +28,7 @@ struct Shard {
     const Clause *in; /* or NULL */
     unsigned roles;
     bool pipeline;
+    bool product; /* (a b): what does not divide a goes to b */
     Axis axes[16];
     Span axis_at[16];
     uint32_t naxes;
@@ -71,6 +72,13 @@ typedef struct Taken {
 bool shard_applies(Plan *p, const Shard *x, const Splittee *t);
 /* Notes which rules have split the tensor, when --why asks for it. */
 void why_tensor(Plan *p, const Splittee *t, const Taken *taken);
+
+/* bind.c: the rules as options of the module. */
+bool plan_bind(Plan *p);
+/* The sizes of the factors of a mesh axis, outermost first, of which products
+ * in the rules take one after another; at most 8. */
+uint32_t plan_factors(Sema *s, const Node *body, Str mesh, int64_t size,
+                      int64_t *out);
 
 /* States are sums over the microbatches, where there are several. */
 bool check_additive(Sema *s, const Plan *p, const Node *plan);

@@ -9,10 +9,10 @@
  *   keeps    every rounding; the value of every result
  *   result   docs/architecture.md, "Groups", with the rules G1 to G7
  *
- * Options: `target`; for a GPU, attention stays one group of kind tile.  `matmul`,
- * who makes matrix products: unless it is the library, and on a GPU that can,
- * groups of kind product.
- * `tile-bytes`: the largest intermediate value of a region, about.
+ * Options: `target`; for a GPU, attention stays one group of kind tile.
+ * `matmul`, who makes matrix products: unless it is the library, and on a GPU
+ * that can, groups of kind product. `tile-bytes`: the largest intermediate
+ * value of a region, about.
  *
  * A function is prepared (every op one that a group kind takes; regions put in
  * place or cut into tiles), turned into a graph, clustered, and outlined.
@@ -43,8 +43,33 @@ static void drop_regions(Module *m)
     module_sweep(m, roots);
 }
 
+/* The program of one device is made for any mesh, its kernels for one device:
+ * indices count over whole axes, and nothing sends yet. */
+static bool refuse_mesh(Module *m)
+{
+    Buf mesh = {0};
+    for (uint32_t i = 0; i < m->mesh.n; i++)
+        buf_printf(&mesh, "%s%s = %lld", i ? ", " : "",
+                   mesh_name(m, (MeshAxis){i}), (long long)m->mesh.at[i].size);
+    Report *r = diag_error(m->diag, DIAG_partition_mesh, (Span){0},
+                           "the mesh (%s) has several devices, kernels are "
+                           "made for one",
+                           mesh.at);
+    report_help(r, "leave out the plan, or give every mesh axis size 1");
+    buf_release(&mesh);
+    return false;
+}
+
+static bool has_devices(const Module *m)
+{
+    for (uint32_t i = 0; i < m->mesh.n; i++)
+        if (m->mesh.at[i].size > 1) return true;
+    return false;
+}
+
 bool pass_fuse(Module *m, PassCtx *cx)
 {
+    if (has_devices(m)) return refuse_mesh(m);
     Fuse fx = {.m = m, .cx = cx, .a = m->scratch};
     fx.gpu = !strncmp(pass_option(m, cx, "target", "host"), "sm_", 3);
     const char *maker = pass_option(m, cx, "matmul", "library");

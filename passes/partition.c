@@ -3,17 +3,23 @@
  *
  *   needs    gradless, precise
  *   gives    local
- *   keeps    every instruction and every type
- *   result   functions of the global view are in the local view
+ *   keeps    every instruction but `reshard`, every type
+ *   result   functions of the local view, in which collectives do what
+ *            `reshard` asks for (partition/bring.c)
  *
  * On a mesh of one device the whole tensor is the local one: no split has
  * more than one part and no sum is pending over more than one device.  So the
- * program stays as it is and changes its view alone.  A mesh of several
- * devices is refused.
+ * program stays as it is and changes its view alone.  On a larger mesh the pass
+ * shard has said which splits each value has.
+ *
+ * Collectives stand where the value is used first in that form, in program
+ * order, which is the same on all devices.  A value that is brought into a
+ * form in the forward part is brought there again in the backward part: what
+ * is gathered for an op is not kept.
  */
 #include <inttypes.h>
 
-#include "pass.h"
+#include "partition/partition.h"
 
 static int64_t mesh_devices(const Module *m)
 {
@@ -31,25 +37,58 @@ static bool refuse_mesh(Module *m, int64_t devices)
                    mesh_name(m, (MeshAxis){i}), m->mesh.at[i].size);
     Report *r = diag_error(m->diag, DIAG_partition_mesh, (Span){0},
                            "the mesh (%s) has %" PRId64
-                           " devices, programs are made for one",
+                           " devices, and nothing says what is split",
                            mesh.at, devices);
-    report_help(r, "leave out the plan, or give every mesh axis size 1");
+    report_help(r, "run 'shard' before it");
     buf_release(&mesh);
     return false;
+}
+
+static void make_local(Module *m, uint32_t i)
+{
+    Fn *fn = NEW(m->arena, Fn);
+    *fn = *m->fns.at[i];
+    fn->view = VIEW_local;
+    m->fns.at[i] = fn;
+}
+
+static bool has_reshard(const Fn *fn)
+{
+    for (uint32_t i = 0; i < fn->ninsts; i++)
+        if (fn->insts[i].op == OP_reshard) return true;
+    return false;
+}
+
+static Fn *bring_all(Module *m, const Fn *fn)
+{
+    Rewrite rw;
+    rewrite_begin(&rw, m, fn);
+    rw.b.no_fold = true; /* folds know nothing of splits */
+    for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
+        const Inst *in = &fn->insts[i];
+        if (in->op != OP_reshard) {
+            rewrite_copy(&rw, (Value){i});
+            continue;
+        }
+        rw.b.loc = in->loc;
+        rw.b.phase = (Phase)in->phase;
+        Value v = rewrite_value(&rw, inst_arg(fn, in, 0));
+        rewrite_set(&rw, (Value){i}, partition_bring(&rw.b, v, in->type));
+    }
+    return rewrite_end(&rw);
 }
 
 bool pass_partition(Module *m, PassCtx *cx)
 {
     (void)cx;
     int64_t devices = mesh_devices(m);
-    if (devices != 1) return refuse_mesh(m, devices);
     for (uint32_t i = 0; i < m->fns.n; i++) {
-        const Fn *old = m->fns.at[i];
-        if (!old || old->view != VIEW_global) continue;
-        Fn *fn = NEW(m->arena, Fn);
-        *fn = *old;
-        fn->view = VIEW_local;
-        m->fns.at[i] = fn;
+        const Fn *fn = m->fns.at[i];
+        if (fn->view == VIEW_global && devices != 1)
+            return refuse_mesh(m, devices);
+        if (fn->view == VIEW_global) make_local(m, i);
+        if (fn->view == VIEW_local && has_reshard(fn))
+            m->fns.at[i] = bring_all(m, fn);
     }
     return true;
 }

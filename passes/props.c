@@ -28,6 +28,7 @@ static uint32_t fn_lacks(const Module *m, const Fn *fn)
     for (uint32_t i = 0; i < fn->ninsts; i++) {
         const Inst *in = &fn->insts[i];
         if (in->op == OP_grad) lacks |= PROP_gradless;
+        if (in->op == OP_reshard) lacks |= PROP_local;
         if (is_module_call(m, in)) lacks |= PROP_inlined;
         if (is_unplanned(m, in)) lacks |= PROP_planned;
     }

@@ -137,6 +137,11 @@ void interp_reduce_scatter(Frame *f, const Inst *in, Val *out)
     exchange(f, in, out);
 }
 
+void interp_cut(Frame *f, const Inst *in, Val *out)
+{
+    exchange_over(f, in, out, NULL, 0);
+}
+
 void interp_all_reduce(Frame *f, const Inst *in, Val *out)
 {
     exchange(f, in, out);

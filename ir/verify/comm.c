@@ -103,6 +103,13 @@ bool verify_reduce_scatter(const Verify *vf)
            check_result(vf, scattered(vf, t, axis), "RS4");
 }
 
+bool verify_cut(const Verify *vf)
+{
+    Axis axis = verify_axis(vf);
+    return check_over(vf, "CT1") && check_axis(vf, 0, axis, "CT2") &&
+           check_result(vf, scattered(vf, operand_type(vf, 0), axis), "CT3");
+}
+
 bool verify_all_reduce(const Verify *vf)
 {
     Type t = operand_type(vf, 0);

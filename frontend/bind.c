@@ -1,0 +1,163 @@
+/*
+ * bind.c: a plan, bound to a mesh: what the passes read of it.
+ *
+ *     option shard "kv, ff, vocab over tp; seq over tp for residual"
+ *
+ * Rules keep their order; mesh axes are atoms, paths are those of slots.  A
+ * mesh axis of which a product of axes takes one part after another,
+ *
+ *     shard (kv rep) over tp          kv 2, tp 8
+ *
+ * is cut into factors before any tensor is seen: tp0 of 2 and tp1 of 4.  Every
+ * other rule over tp goes over both.
+ */
+#include <inttypes.h>
+
+#include "plan.h"
+#include "train.h"
+
+/* --------------------------------------------------------------- factors -- */
+
+static int64_t gcd(int64_t a, int64_t b)
+{
+    while (b) {
+        int64_t c = a % b;
+        a = b;
+        b = c;
+    }
+    return a;
+}
+
+static const Clause *over_of(const Node *rule)
+{
+    for (uint32_t i = 0; i < rule->rule.nclauses; i++)
+        if (rule->rule.clauses[i].kind == CLAUSE_over)
+            return &rule->rule.clauses[i];
+    return NULL;
+}
+
+static bool goes_over(const Node *rule, Str mesh)
+{
+    const Clause *c = over_of(rule);
+    for (uint32_t i = 0; c && i < c->terms.n; i++)
+        if (c->terms.at[i]->kind == N_name &&
+            str_eq(c->terms.at[i]->name, mesh))
+            return true;
+    return false;
+}
+
+/* What each axis of the product takes of SIZE, as far as it goes. */
+static uint32_t factors_of(Sema *s, const Node *product, int64_t size,
+                           int64_t *out)
+{
+    AxisList l = {.n = 0};
+    uint32_t n = 0;
+    if (!axes_of_term(s, product, &l)) return 0;
+    for (uint32_t i = 0; i < l.n && size > 1 && n < 7; i++) {
+        ConfigValue *c =
+            config_find(s, s->main, module_str(s->m, axis_name(s->m, l.at[i])));
+        int64_t have = c ? (int64_t)c->value.number : 0;
+        int64_t f = have > 0 ? gcd(have, size) : 1;
+        if (f == 1) continue;
+        out[n++] = f;
+        size /= f;
+    }
+    if (size > 1) out[n++] = size;
+    return n;
+}
+
+uint32_t plan_factors(Sema *s, const Node *body, Str mesh, int64_t size,
+                      int64_t *out)
+{
+    for (uint32_t i = 0; i < body->block.n; i++) {
+        const Node *r = body->block.at[i];
+        if (r->kind != N_rule || r->rule.kind != RULE_shard ||
+            !goes_over(r, mesh))
+            continue;
+        for (uint32_t k = 0; k < r->rule.subject.n; k++) {
+            const Node *t = r->rule.subject.at[k];
+            if (t->kind != N_product) continue;
+            uint32_t n = factors_of(s, t, size, out);
+            if (n > 1) return n;
+        }
+    }
+    out[0] = size;
+    return 1;
+}
+
+/* ----------------------------------------------------------------- text -- */
+
+static bool put_subject(Plan *p, const Node *rule, Buf *out)
+{
+    for (uint32_t i = 0; i < rule->rule.subject.n; i++) {
+        AxisList l = {.n = 0};
+        if (!axes_of_term(p->s, rule->rule.subject.at[i], &l)) return false;
+        buf_puts(out, i ? ", " : "");
+        if (l.n > 1) buf_putc(out, '(');
+        for (uint32_t k = 0; k < l.n; k++)
+            buf_printf(out, "%s%s", k ? " " : "", axis_name(p->s->m, l.at[k]));
+        if (l.n > 1) buf_putc(out, ')');
+    }
+    return true;
+}
+
+static void put_roles(const Shard *x, Buf *out)
+{
+    static const char *const words[] = {"param",  "grad",     "state",
+                                        "update", "residual", "activation"};
+    if (x->roles == ~0u) return;
+    const char *between = " for ";
+    for (uint32_t i = 0; i < 6; i++) {
+        if (!(x->roles >> i & 1)) continue;
+        buf_printf(out, "%s%s", between, words[i]);
+        between = ", ";
+    }
+}
+
+static bool is_in(Plan *p, const Shard *x, const Mem *mem)
+{
+    for (uint32_t k = 0; k < x->in->terms.n; k++)
+        if (path_matches(p->s, STR(p->s, x->in->terms.at[k]->name), mem))
+            return true;
+    return false;
+}
+
+static void put_paths(Plan *p, const Shard *x, Buf *out)
+{
+    const char *between = " in ";
+    for (uint32_t i = 0; x->in && i < p->s->mems.n; i++) {
+        const Mem *mem = p->s->mems.at[i];
+        if (!is_in(p, x, mem)) continue;
+        buf_printf(out, "%s%s", between, STR(p->s, mem->path));
+        between = ", ";
+    }
+}
+
+static bool put_rule(Plan *p, const Shard *x, Buf *out)
+{
+    if (out->n) buf_puts(out, "; ");
+    if (!put_subject(p, x->node, out)) return false;
+    buf_puts(out, " over ");
+    for (uint32_t i = 0; i < x->natoms; i++)
+        buf_printf(out, "%s%s", i ? ", " : "", mesh_name(p->s->m, x->atoms[i]));
+    if (!x->pipeline) {
+        put_roles(x, out);
+        put_paths(p, x, out);
+    }
+    return true;
+}
+
+bool plan_bind(Plan *p)
+{
+    Buf shard = {0}, pipeline = {0};
+    bool ok = true;
+    for (uint32_t i = 0; i < p->shards.n && ok; i++) {
+        const Shard *x = p->shards.at[i];
+        ok = put_rule(p, x, x->pipeline ? &pipeline : &shard);
+    }
+    if (ok && shard.n) option_set(p->s->m, "shard", shard.at);
+    if (ok && pipeline.n) option_set(p->s->m, "pipeline", pipeline.at);
+    buf_release(&shard);
+    buf_release(&pipeline);
+    return ok;
+}

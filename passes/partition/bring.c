@@ -1,0 +1,246 @@
+/*
+ * bring.c: the collectives that bring a value from one layout to another.
+ *
+ * One step after another, the first that is possible:
+ *
+ *      reduce_scatter   what is pending becomes the next split of an axis
+ *      cut              a mesh axis that nothing uses becomes it: free, and
+ *                       what follows is smaller
+ *      all_to_all       the innermost split of an axis becomes it elsewhere
+ *      all_reduce       what is pending is made
+ *      all_gather       the innermost splits of an axis go
+ *
+ * and at the end what is to be pending is declared so.  Splits of an axis are
+ * a list, outermost first; a step adds or takes away at its end.  A split that
+ * is in the way of another is gathered, so the steps come to an end.
+ */
+#include "partition.h"
+
+typedef struct Bring {
+    Module *m;
+    Builder *b;
+    Value v;
+    Type to;
+} Bring;
+
+static const TypeInfo *now(const Bring *x)
+{
+    return type_info(x->m, value_type(x->b->fn, x->v));
+}
+
+static const TypeInfo *then(const Bring *x)
+{
+    return type_info(x->m, x->to);
+}
+
+static bool pends(const TypeInfo *t, MeshAxis a)
+{
+    for (uint32_t i = 0; i < t->npending; i++)
+        if (t->pending[i].id == a.id) return true;
+    return false;
+}
+
+static bool splits(const TypeInfo *t, MeshAxis a)
+{
+    for (uint32_t i = 0; i < t->naxes; i++)
+        for (uint32_t k = 0; k < t->axes[i].nsplits; k++)
+            if (t->axes[i].splits[k].id == a.id) return true;
+    return false;
+}
+
+/* How many splits both lists begin with. */
+static uint32_t common(const TypeAxis *a, const TypeAxis *b)
+{
+    uint32_t n = 0;
+    while (n < a->nsplits && n < b->nsplits &&
+           a->splits[n].id == b->splits[n].id)
+        n++;
+    return n;
+}
+
+/* The axis is split as it will be, as far as it is. */
+static bool is_begun(const TypeAxis *a, const TypeAxis *b)
+{
+    return common(a, b) == a->nsplits;
+}
+
+/* ---------------------------------------------------------------- types -- */
+
+static Type with_splits(Bring *x, Type t, uint32_t axis, const MeshAxis *list,
+                        uint32_t n)
+{
+    TypeAxis a = type_info(x->m, t)->axes[axis];
+    a.splits = list;
+    a.nsplits = n;
+    return type_with_axis(x->m, t, a);
+}
+
+static Type without_pending(Bring *x, Type t, const MeshAxis *list, uint32_t n)
+{
+    TypeInfo info = *type_info(x->m, t);
+    MeshAxis *left = NEW_ARRAY(x->m->scratch, MeshAxis, info.npending + 1);
+    uint32_t nleft = 0;
+    for (uint32_t i = 0; i < info.npending; i++) {
+        bool gone = false;
+        for (uint32_t k = 0; k < n; k++)
+            gone |= list[k].id == info.pending[i].id;
+        if (!gone) left[nleft++] = info.pending[i];
+    }
+    info.pending = left;
+    info.npending = nleft;
+    return type_intern(x->m, &info);
+}
+
+static void step(Bring *x, Op op, Type t, AttrList *l, const MeshAxis *over,
+                 uint32_t n)
+{
+    attr_put_mesh(l, AT_over, over, n);
+    x->v = emit(x->b, op, t, attr_intern(x->m, l), &x->v, 1);
+}
+
+/* Splits that go to the end of an axis' list, from the list it will have. */
+static void add_splits(Bring *x, Op op, uint32_t axis, uint32_t n)
+{
+    const TypeAxis b = then(x)->axes[axis];
+    uint32_t have = now(x)->axes[axis].nsplits;
+    Type t = value_type(x->b->fn, x->v);
+    t = without_pending(x, t, b.splits + have, n);
+    t = with_splits(x, t, axis, b.splits, have + n);
+    AttrList l = {.n = 0};
+    attr_put_id(&l, AT_axis, b.axis.id);
+    step(x, op, t, &l, b.splits + have, n);
+}
+
+/* ---------------------------------------------------------------- steps -- */
+
+static bool scatter(Bring *x)
+{
+    for (uint32_t i = 0; i < now(x)->naxes; i++) {
+        const TypeAxis *a = &now(x)->axes[i], *b = &then(x)->axes[i];
+        uint32_t n = 0;
+        if (!is_begun(a, b)) continue;
+        while (a->nsplits + n < b->nsplits &&
+               pends(now(x), b->splits[a->nsplits + n]))
+            n++;
+        if (!n) continue;
+        add_splits(x, OP_reduce_scatter, i, n);
+        return true;
+    }
+    return false;
+}
+
+static bool cut(Bring *x)
+{
+    for (uint32_t i = 0; i < now(x)->naxes; i++) {
+        const TypeAxis *a = &now(x)->axes[i], *b = &then(x)->axes[i];
+        uint32_t n = 0;
+        if (!is_begun(a, b)) continue;
+        while (a->nsplits + n < b->nsplits &&
+               !pends(now(x), b->splits[a->nsplits + n]) &&
+               !splits(now(x), b->splits[a->nsplits + n]))
+            n++;
+        if (!n) continue;
+        add_splits(x, OP_cut, i, n);
+        return true;
+    }
+    return false;
+}
+
+/* The axis whose next split a mesh axis becomes; UINT32_MAX: none. */
+static uint32_t next_place(const Bring *x, MeshAxis m)
+{
+    for (uint32_t i = 0; i < now(x)->naxes; i++) {
+        const TypeAxis *a = &now(x)->axes[i], *b = &then(x)->axes[i];
+        if (is_begun(a, b) && a->nsplits < b->nsplits &&
+            b->splits[a->nsplits].id == m.id)
+            return i;
+    }
+    return UINT32_MAX;
+}
+
+static bool turn(Bring *x)
+{
+    for (uint32_t i = 0; i < now(x)->naxes; i++) {
+        const TypeAxis a = now(x)->axes[i];
+        if (is_begun(&a, &then(x)->axes[i])) continue;
+        MeshAxis m = a.splits[a.nsplits - 1];
+        uint32_t to = next_place(x, m);
+        if (to == UINT32_MAX) continue;
+        const TypeAxis b = then(x)->axes[to];
+        uint32_t have = now(x)->axes[to].nsplits;
+        Type t = value_type(x->b->fn, x->v);
+        t = with_splits(x, t, i, a.splits, a.nsplits - 1);
+        t = with_splits(x, t, to, b.splits, have + 1);
+        AttrList l = {.n = 0};
+        attr_put_axes(&l, AT_from, &a.axis, 1);
+        attr_put_axes(&l, AT_to, &b.axis, 1);
+        step(x, OP_all_to_all, t, &l, &m, 1);
+        return true;
+    }
+    return false;
+}
+
+static bool make(Bring *x)
+{
+    const TypeInfo *t = now(x);
+    MeshAxis *over = NEW_ARRAY(x->m->scratch, MeshAxis, t->npending + 1);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < t->npending; i++)
+        if (!pends(then(x), t->pending[i])) over[n++] = t->pending[i];
+    if (!n) return false;
+    AttrList l = {.n = 0};
+    step(x, OP_all_reduce,
+         without_pending(x, value_type(x->b->fn, x->v), over, n), &l, over, n);
+    return true;
+}
+
+static bool goes_elsewhere(const Bring *x, MeshAxis m, uint32_t axis)
+{
+    for (uint32_t i = 0; i < then(x)->naxes; i++)
+        for (uint32_t k = 0; k < then(x)->axes[i].nsplits && i != axis; k++)
+            if (then(x)->axes[i].splits[k].id == m.id) return true;
+    return false;
+}
+
+/* Splits that another axis is to have go one at a time: the next may then be
+ * moved and not gathered. */
+static bool gather(Bring *x)
+{
+    for (uint32_t i = 0; i < now(x)->naxes; i++) {
+        const TypeAxis a = now(x)->axes[i];
+        uint32_t keep = common(&a, &then(x)->axes[i]);
+        if (keep == a.nsplits) continue;
+        for (uint32_t k = keep; k < a.nsplits; k++)
+            if (goes_elsewhere(x, a.splits[k], i)) keep = a.nsplits - 1;
+        AttrList l = {.n = 0};
+        attr_put_id(&l, AT_axis, a.axis.id);
+        step(x, OP_all_gather,
+             with_splits(x, value_type(x->b->fn, x->v), i, a.splits, keep), &l,
+             a.splits + keep, a.nsplits - keep);
+        return true;
+    }
+    return false;
+}
+
+static void declare(Bring *x)
+{
+    const TypeInfo *t = then(x);
+    MeshAxis *over = NEW_ARRAY(x->m->scratch, MeshAxis, t->npending + 1);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < t->npending; i++)
+        if (!pends(now(x), t->pending[i])) over[n++] = t->pending[i];
+    if (!n) return;
+    AttrList l = {.n = 0};
+    if (t->pending_kind == PENDING_max)
+        attr_put_id(&l, AT_kind, module_str(x->m, "max").id);
+    step(x, OP_pending, x->to, &l, over, n);
+}
+
+Value partition_bring(Builder *b, Value v, Type t)
+{
+    Bring x = {b->m, b, v, t};
+    while (scatter(&x) || cut(&x) || turn(&x) || make(&x) || gather(&x))
+        ;
+    declare(&x);
+    return x.v;
+}

@@ -1,0 +1,12 @@
+/*
+ * partition.h: from a layout to another by collectives.
+ */
+#ifndef TITAN_PASSES_PARTITION_H
+#define TITAN_PASSES_PARTITION_H
+
+#include "../pass.h"
+
+/* V as a value of type T, which differs in splits and in what is pending. */
+Value partition_bring(Builder *b, Value v, Type t);
+
+#endif

@@ -1,0 +1,67 @@
+/*
+ * shard.c: which splits each value has.
+ *
+ *   needs    gradless, precise
+ *   gives    one device's program, in which `reshard` stands for collectives
+ *   keeps    every op, in its order
+ *   result   functions of the local view; slots, parameters and results of
+ *            entries lie where the rules put them
+ *
+ * The rules (option `shard`, from the plan) say where mesh axes are in
+ * parameters, states, inputs, what repeats carry, and every value that has an
+ * axis they name.  Everything else follows from that, by the fewest bytes
+ * moved: see shard/shard.h for the idea, shard/ways.c for the table of ops.
+ *
+ * On a mesh of one device nothing is split: the module stays as it is.
+ *
+ * S1 An op adds its ways to the table; a way is legal when each device can do
+ *    its part of the op alone.
+ * S2 Sums are the only thing that may be left pending, and maxima; the rules
+ *    of the local view (ir/ops.md) say what takes them.
+ * S3 Every split divides: there are no pads.
+ */
+#include "shard/shard.h"
+
+static bool has_devices(const Module *m)
+{
+    for (uint32_t i = 0; i < m->mesh.n; i++)
+        if (m->mesh.at[i].size > 1) return true;
+    return false;
+}
+
+static bool is_global(const Module *m)
+{
+    for (uint32_t i = 0; i < m->fns.n; i++)
+        if (m->fns.at[i]->view != VIEW_global) return false;
+    return true;
+}
+
+static bool refuse_pipeline(Module *m, PassCtx *cx)
+{
+    Report *r = diag_error(m->diag, DIAG_partition_mesh, (Span){0},
+                           "the plan cuts '%s' into stages, which cannot be "
+                           "made yet",
+                           pass_option(m, cx, "pipeline", ""));
+    report_help(r, "leave out the rule with 'schedule' and its mesh axis");
+    return false;
+}
+
+bool pass_shard(Module *m, PassCtx *cx)
+{
+    const char *text = pass_option(m, cx, "shard", "");
+    if (!has_devices(m) || !is_global(m)) return true;
+    if (*pass_option(m, cx, "pipeline", "")) return refuse_pipeline(m, cx);
+    Shard s = {.m = m, .cx = cx, .a = m->scratch};
+    if (!rules_read(&s, text)) return false;
+    functions_apart(m);
+    module_drop_unused(m);
+    for (uint32_t i = 0; i < m->fns.n; i++)
+        m->fns.at[i] = sums_apart(m, m->fns.at[i]);
+    Roots roots = roots_of(m);
+    graph_build(&s, &roots);
+    if (!graph_pin(&s)) return false;
+    for (uint32_t i = 0; i < s.order.n; i++)
+        solve_mesh(&s, s.order.at[i]);
+    emit_local(&s);
+    return true;
+}

@@ -1,0 +1,392 @@
+/*
+ * graph.c: one graph of all functions.
+ *
+ * Each function is called in one place (functions_apart sees to it), so every
+ * value of every function is one value of the step.  Where functions meet
+ * stand ports, nodes without an op, to which values are handed over:
+ *
+ *      carried of a repeat     one port for what goes in, comes back and
+ *                              comes out: two values are handed over to it
+ *      other parameters        a port; the body sees it without the repeat's
+ *                              axis
+ *      results                 a port; outside it is stacked
+ *      ports of an entry       where the rules put them, and nowhere else
+ */
+#include "../reach.h"
+#include "shard.h"
+
+/* ----------------------------------------------------- functions, apart -- */
+
+typedef struct Apart {
+    Module *m;
+    bool *called;
+    uint32_t n;
+} Apart;
+
+static Fn *copy_of(Module *m, const Fn *fn)
+{
+    Fn *copy = NEW(m->arena, Fn);
+    *copy = *fn;
+    copy->insts = NEW_ARRAY(m->arena, Inst, (size_t)fn->ninsts + 1);
+    memcpy(copy->insts, fn->insts, fn->ninsts * sizeof *fn->insts);
+    copy->cap_insts = fn->ninsts;
+    return copy;
+}
+
+static uint32_t another(Module *m, uint32_t f)
+{
+    Fn *copy = copy_of(m, m->fns.at[f]);
+    copy->name = fn_fresh_name(m, str_of(m, copy->name));
+    return module_add_fn(m, copy).id;
+}
+
+static void part_callees(Apart *p, uint32_t f)
+{
+    static const AttrKey keys[] = {AT_fn, AT_while};
+    Module *m = p->m;
+    Fn *fn = m->fns.at[f] = copy_of(m, m->fns.at[f]);
+    for (uint32_t i = 0; i < fn->ninsts; i++)
+        for (uint32_t k = 0; k < 2; k++) {
+            const AttrItem *it = attr_get(m, fn->insts[i].attr, keys[k]);
+            if (!it) continue;
+            uint32_t callee = it->id;
+            if (callee < p->n && !p->called[callee]) {
+                p->called[callee] = true;
+            } else {
+                callee = another(m, callee);
+                AttrList l = attr_list(m, fn->insts[i].attr);
+                attr_put_id(&l, keys[k], callee);
+                fn->insts[i].attr = attr_intern(m, &l);
+            }
+            part_callees(p, callee);
+        }
+}
+
+void functions_apart(Module *m)
+{
+    Roots roots = roots_of(m);
+    Apart p = {m, NEW_ARRAY(m->scratch, bool, m->fns.n), m->fns.n};
+    for (uint32_t i = 0; i < p.n; i++)
+        if (roots.is[i]) part_callees(&p, i);
+}
+
+/* ------------------------------------------------------------- building -- */
+
+static uint32_t node_new(Shard *s, Type t, double times)
+{
+    Node n = {.type = t, .times = times};
+    vec_push(s->a, &s->nodes, n);
+    return s->nodes.n - 1;
+}
+
+static uint32_t raw_of(const Shard *s, uint32_t f, Value v)
+{
+    return s->base[f] + v.id;
+}
+
+static void add_use(Shard *s, uint32_t raw, uint32_t item)
+{
+    vec_push(s->a, &s->args, ((Use){raw, item}));
+}
+
+static void hand_over(Shard *s, const Fn *fn, uint32_t raw, uint32_t port,
+                      Phase phase, double times)
+{
+    Item it = {.fn = fn, .v = NO_VALUE, .n = 1, .raw = NO_RAW};
+    it.first = s->args.n;
+    it.out = port;
+    it.phase = phase;
+    it.times = times;
+    add_use(s, raw, s->items.n);
+    vec_push(s->a, &s->items, it);
+}
+
+static void add_item(Shard *s, uint32_t f, Value v, double times)
+{
+    const Fn *fn = s->m->fns.at[f];
+    const Inst *in = inst_of(fn, v);
+    Item it = {.fn = fn, .v = v, .n = in->nargs, .times = times};
+    it.first = s->args.n;
+    it.raw = raw_of(s, f, v);
+    it.phase = (Phase)in->phase;
+    it.out = node_new(s, in->type, times);
+    s->raws.at[it.raw].node = it.out;
+    for (uint32_t k = 0; k < in->nargs; k++)
+        add_use(s, raw_of(s, f, inst_arg(fn, in, k)), s->items.n);
+    vec_push(s->a, &s->items, it);
+}
+
+static void visit(Shard *s, uint32_t f, double times, const uint32_t *ports);
+
+static uint32_t result_raw(const Shard *s, uint32_t f, uint32_t i)
+{
+    return raw_of(s, f, s->m->fns.at[f]->result_values[i]);
+}
+
+static Phase result_phase(const Fn *fn, uint32_t i)
+{
+    return (Phase)inst_of(fn, fn->result_values[i])->phase;
+}
+
+/* Ports of the results of a call; FROM: those in front are CARRIED. */
+static void result_ports(Shard *s, uint32_t f, uint32_t call, double times,
+                         double kept, const uint32_t *carried, uint32_t from)
+{
+    const Fn *g = s->m->fns.at[f];
+    s->ports[call] = s->port_nodes.n + 1;
+    s->ports[s->base[f] + g->ninsts] = s->port_nodes.n + 1;
+    for (uint32_t i = 0; i < g->nresults; i++) {
+        uint32_t p =
+            i < from ? carried[i] : node_new(s, g->results[i].type, times);
+        hand_over(s, g, result_raw(s, f, i), p, result_phase(g, i), times);
+        s->nodes.at[p].kept = kept;
+        vec_push(s->a, &s->port_nodes, p);
+    }
+}
+
+static void visit_call(Shard *s, uint32_t f, Value v, double times)
+{
+    const Fn *fn = s->m->fns.at[f];
+    const Inst *in = inst_of(fn, v);
+    uint32_t callee = attr_fn(s->m, in->attr, AT_fn).id;
+    const Fn *g = s->m->fns.at[callee];
+    uint32_t *ports = NEW_ARRAY(s->a, uint32_t, (size_t)g->nparams + 1);
+    for (uint32_t i = 0; i < g->nparams; i++) {
+        ports[i] = node_new(s, g->params[i].type, times);
+        hand_over(s, fn, raw_of(s, f, inst_arg(fn, in, i)), ports[i],
+                  (Phase)in->phase, times);
+    }
+    visit(s, callee, times, ports);
+    result_ports(s, callee, raw_of(s, f, v), times, 0, NULL, 0);
+    if (g->nresults == 1)
+        s->raws.at[raw_of(s, f, v)].node =
+            s->port_nodes.at[s->port_nodes.n - 1];
+}
+
+static void visit_condition(Shard *s, const Inst *in, double times,
+                            const uint32_t *ports)
+{
+    if (!attr_get(s->m, in->attr, AT_while)) return;
+    uint32_t f = attr_fn(s->m, in->attr, AT_while).id;
+    visit(s, f, times, ports);
+    uint32_t p = node_new(s, s->m->fns.at[f]->results[0].type, times);
+    s->nodes.at[p].given = true;
+    s->ports[s->base[f] + s->m->fns.at[f]->ninsts] = s->port_nodes.n + 1;
+    vec_push(s->a, &s->port_nodes, p);
+    hand_over(s, s->m->fns.at[f], result_raw(s, f, 0), p,
+              result_phase(s->m->fns.at[f], 0), times);
+}
+
+static void visit_repeat(Shard *s, uint32_t f, Value v, double times)
+{
+    const Fn *fn = s->m->fns.at[f];
+    const Inst *in = inst_of(fn, v);
+    uint32_t callee = attr_fn(s->m, in->attr, AT_fn).id;
+    const Fn *g = s->m->fns.at[callee];
+    uint32_t carry = (uint32_t)attr_int(s->m, in->attr, AT_carry, 0);
+    uint32_t whole =
+        carry + (uint32_t)attr_int(s->m, in->attr, AT_invariant, 0);
+    double count = (double)attr_int(s->m, in->attr, AT_count, 1);
+    uint32_t *ports = NEW_ARRAY(s->a, uint32_t, (size_t)g->nparams + 1);
+    for (uint32_t i = 0; i < g->nparams; i++) {
+        ports[i] = node_new(s, g->params[i].type, times * count);
+        Node *n = &s->nodes.at[ports[i]];
+        n->carried = i < carry;
+        n->roles = i < carry ? FOR_residual : 0;
+        n->kept = i < whole ? 1 : count;
+        if (i < in->nargs)
+            hand_over(s, fn, raw_of(s, f, inst_arg(fn, in, i)), ports[i],
+                      (Phase)in->phase, times);
+        else
+            n->given = true; /* the turn */
+    }
+    visit(s, callee, times * count, ports);
+    result_ports(s, callee, raw_of(s, f, v), times * count, count, ports,
+                 carry);
+    visit_condition(s, in, times * count, ports);
+}
+
+static void visit_proj(Shard *s, uint32_t f, Value v)
+{
+    const Fn *fn = s->m->fns.at[f];
+    const Inst *in = inst_of(fn, v);
+    uint32_t tuple = raw_of(s, f, inst_arg(fn, in, 0));
+    uint32_t i = (uint32_t)attr_int(s->m, in->attr, AT_index, 0);
+    s->raws.at[raw_of(s, f, v)].node =
+        s->port_nodes.at[s->ports[tuple] - 1 + i];
+}
+
+static void visit(Shard *s, uint32_t f, double times, const uint32_t *ports)
+{
+    const Fn *fn = s->m->fns.at[f];
+    for (uint32_t i = 0; i < fn->ninsts; i++) {
+        Value v = {i};
+        s->raws.at[raw_of(s, f, v)].type = fn->insts[i].type;
+        switch ((Op)fn->insts[i].op) {
+        case OP_arg:
+            s->raws.at[raw_of(s, f, v)].node = ports[i];
+            break;
+        case OP_call:
+            visit_call(s, f, v, times);
+            break;
+        case OP_repeat:
+            visit_repeat(s, f, v, times);
+            break;
+        case OP_proj:
+            visit_proj(s, f, v);
+            break;
+        default:
+            add_item(s, f, v, times);
+        }
+    }
+}
+
+/* ---------------------------------------------------------------- roots -- */
+
+static unsigned roles_of_port(const Port *p)
+{
+    switch (p->role) {
+    case ROLE_param:
+        return FOR_param;
+    case ROLE_state:
+        return FOR_state;
+    case ROLE_record:
+    case ROLE_check:
+    case ROLE_scalar:
+        return 0;
+    default:
+        return FOR_activation;
+    }
+}
+
+static uint32_t given_port(Shard *s, const Port *p)
+{
+    uint32_t n = node_new(s, p->type, 1);
+    s->nodes.at[n].given = true;
+    s->nodes.at[n].roles = roles_of_port(p);
+    return n;
+}
+
+static void visit_root(Shard *s, uint32_t f)
+{
+    const Fn *fn = s->m->fns.at[f];
+    uint32_t *ports = NEW_ARRAY(s->a, uint32_t, (size_t)fn->nparams + 1);
+    for (uint32_t i = 0; i < fn->nparams; i++)
+        ports[i] = given_port(s, &fn->params[i]);
+    visit(s, f, 1, ports);
+    s->ports[s->base[f] + fn->ninsts] = s->port_nodes.n + 1;
+    for (uint32_t i = 0; i < fn->nresults; i++) {
+        uint32_t p = given_port(s, &fn->results[i]);
+        vec_push(s->a, &s->port_nodes, p);
+        hand_over(s, fn, result_raw(s, f, i), p, result_phase(fn, i), 1);
+    }
+}
+
+/* Which uses a value has. */
+static void index_uses(Shard *s)
+{
+    s->uses = NEW_ARRAY(s->a, uint32_t, (size_t)s->args.n + 1);
+    for (uint32_t i = 0; i < s->args.n; i++)
+        s->raws.at[s->args.at[i].raw].n++;
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < s->raws.n; i++) {
+        s->raws.at[i].first = at;
+        at += s->raws.at[i].n;
+        s->raws.at[i].n = 0;
+    }
+    for (uint32_t i = 0; i < s->args.n; i++) {
+        Raw *r = &s->raws.at[s->args.at[i].raw];
+        s->uses[r->first + r->n++] = i;
+    }
+}
+
+void graph_build(Shard *s, const Roots *roots)
+{
+    Module *m = s->m;
+    uint32_t n = 0;
+    s->base = NEW_ARRAY(s->a, uint32_t, m->fns.n);
+    for (uint32_t i = 0; i < m->fns.n; i++) {
+        s->base[i] = n;
+        n += m->fns.at[i]->ninsts + 1; /* one for the function itself */
+    }
+    s->ports = NEW_ARRAY(s->a, uint32_t, (size_t)n + 1);
+    for (uint32_t i = 0; i < n; i++)
+        vec_push(s->a, &s->raws, ((Raw){.node = NO_RAW}));
+    for (uint32_t i = 0; i < m->fns.n; i++)
+        if (roots->is[i]) visit_root(s, i);
+    index_uses(s);
+}
+
+/* ----------------------------------------------------------------- pins -- */
+
+/* What an item makes: of a step, of its update, or a gradient for that. */
+static void note_roles(Shard *s)
+{
+    for (uint32_t i = 0; i < s->items.n; i++) {
+        const Item *it = &s->items.at[i];
+        if (it->raw == NO_RAW) continue;
+        bool update = inst_of(it->fn, it->v)->phase == PHASE_update;
+        s->nodes.at[it->out].roles |= update ? FOR_update : FOR_activation;
+        for (uint32_t k = 0; k < it->n && update; k++) {
+            Node *n =
+                &s->nodes.at[s->raws.at[s->args.at[it->first + k].raw].node];
+            if (!n->given && !(n->roles & FOR_update)) n->roles |= FOR_grad;
+        }
+    }
+}
+
+/* A rule for every role says how an axis is used; one for parameters alone
+ * says where they lie. */
+static void pin(Shard *s, uint32_t node, const Where *where)
+{
+    uint32_t n = s->m->mesh.n;
+    Where *used = NEW_ARRAY(s->a, Where, (size_t)n + 1);
+    rules_place(s, s->nodes.at[node].type, FOR_activation, "", false, used);
+    for (uint32_t i = 0; i < n; i++) {
+        MeshAxis m = {i};
+        *pin_at(s, m, node) = where[i];
+        *strict_at(s, m, node) = where[i] != WHERE_none && where[i] == used[i];
+    }
+}
+
+static bool pin_given(Shard *s, uint32_t f, Where *where)
+{
+    const Fn *fn = s->m->fns.at[f];
+    for (uint32_t i = 0; i < fn->nparams + fn->nresults; i++) {
+        const Port *p =
+            i < fn->nparams ? &fn->params[i] : &fn->results[i - fn->nparams];
+        uint32_t node =
+            i < fn->nparams
+                ? s->raws.at[s->base[f] + i].node
+                : s->port_nodes.at[s->ports[s->base[f] + fn->ninsts] - 1 + i -
+                                   fn->nparams];
+        if (!rules_place(s, p->type, s->nodes.at[node].roles,
+                         str_of(s->m, p->path), true, where))
+            return false;
+        pin(s, node, where);
+    }
+    return true;
+}
+
+bool graph_pin(Shard *s)
+{
+    Module *m = s->m;
+    Roots roots = roots_of(m);
+    size_t nodes = (size_t)m->mesh.n * s->nodes.n;
+    s->where = NEW_ARRAY(s->a, Where, nodes + 1);
+    s->pin = NEW_ARRAY(s->a, Where, nodes + 1);
+    s->strict = NEW_ARRAY(s->a, bool, nodes + 1);
+    s->need = NEW_ARRAY(s->a, Where, (size_t)m->mesh.n * s->args.n + 1);
+    Where *where = NEW_ARRAY(s->a, Where, (size_t)m->mesh.n + 1);
+    note_roles(s);
+    for (uint32_t i = 0; i < s->nodes.n; i++) {
+        const Node *n = &s->nodes.at[i];
+        if (n->given) continue;
+        rules_place(s, n->type, n->roles, "", false, where);
+        pin(s, i, where);
+    }
+    for (uint32_t i = 0; i < m->fns.n; i++)
+        if (roots.is[i] && !pin_given(s, i, where)) return false;
+    memcpy(s->where, s->pin, nodes * sizeof *s->where);
+    return true;
+}

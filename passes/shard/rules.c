@@ -1,0 +1,224 @@
+/*
+ * rules.c: the rules of a plan, as the option `shard` has them.
+ *
+ *     kv, ff over tp; seq over tp for residual; (kv rep) over tp0, tp1
+ *     embed over dp for param, grad, state in attention
+ *
+ * They apply in order: in each tensor a mesh axis goes to the first axis that
+ * asks for it.  Of a product an axis gets what divides it, the next the rest.
+ * Rules with a path are for parameters and states; what is computed follows.
+ */
+#include "../reach.h"
+#include "shard.h"
+
+typedef struct Text {
+    Shard *s;
+    const char *at;
+    char word[128];
+    bool failed;
+} Text;
+
+static bool fail(Text *t, const char *what)
+{
+    if (!t->failed)
+        diag_error(t->s->m->diag, DIAG_pass_option, (Span){0},
+                   "expected %s in option 'shard', found '%s'", what, t->word);
+    t->failed = true;
+    return false;
+}
+
+/* The next word, or one of , ; ( ) alone; empty at the end. */
+static const char *next(Text *t)
+{
+    while (*t->at == ' ')
+        t->at++;
+    size_t n = strcspn(t->at, " ,;()");
+    if (n == 0 && *t->at) n = 1;
+    if (n >= sizeof t->word) n = sizeof t->word - 1;
+    memcpy(t->word, t->at, n);
+    t->word[n] = 0;
+    t->at += n;
+    return t->word;
+}
+
+static bool is(const Text *t, const char *word)
+{
+    return strcmp(t->word, word) == 0;
+}
+
+static bool add_axis(Text *t, ShardRule *r)
+{
+    Axis a;
+    if (!axis_find(t->s->m, module_str(t->s->m, t->word), &a))
+        return fail(t, "an axis");
+    vec_push(t->s->a, &r->axes, a);
+    return true;
+}
+
+static bool add_mesh(Text *t, ShardRule *r)
+{
+    MeshAxis a;
+    if (!mesh_find(t->s->m, module_str(t->s->m, t->word), &a))
+        return fail(t, "a mesh axis");
+    vec_push(t->s->a, &r->mesh, a);
+    return true;
+}
+
+static bool add_role(Text *t, ShardRule *r)
+{
+    static const struct {
+        const char *word;
+        unsigned role;
+    } roles[] = {{"param", FOR_param},       {"grad", FOR_grad},
+                 {"state", FOR_state},       {"update", FOR_update},
+                 {"residual", FOR_residual}, {"activation", FOR_activation}};
+    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
+        if (!is(t, roles[i].word)) continue;
+        r->roles |= roles[i].role;
+        return true;
+    }
+    return fail(t, "a role");
+}
+
+static bool add_path(Text *t, ShardRule *r)
+{
+    vec_push(t->s->a, &r->paths, arena_strdup(t->s->a, t->word));
+    return *t->word || fail(t, "a path");
+}
+
+/* One word after another, with commas between; the word behind them is read. */
+static bool words(Text *t, ShardRule *r, bool (*add)(Text *, ShardRule *))
+{
+    do {
+        next(t);
+        if (!add(t, r)) return false;
+        next(t);
+    } while (is(t, ","));
+    return true;
+}
+
+static bool subject(Text *t, ShardRule *r)
+{
+    do {
+        bool product = *next(t) == '(';
+        if (product) next(t);
+        do {
+            if (!add_axis(t, r)) return false;
+            next(t);
+        } while (product && !is(t, ")") && *t->word);
+        if (product && !is(t, ")")) return fail(t, "')'");
+        if (product) next(t);
+        r->product |= product;
+    } while (is(t, ","));
+    return true;
+}
+
+static bool rule(Text *t)
+{
+    ShardRule r = {.roles = 0};
+    if (!subject(t, &r)) return false;
+    if (!is(t, "over")) return fail(t, "'over'");
+    if (!words(t, &r, add_mesh)) return false;
+    if (is(t, "for") && !words(t, &r, add_role)) return false;
+    if (is(t, "in") && !words(t, &r, add_path)) return false;
+    if (!r.roles) r.roles = FOR_all;
+    vec_push(t->s->a, &t->s->rules.at, r);
+    return !*t->word || is(t, ";") || fail(t, "';'");
+}
+
+static bool in_order(const Shard *s, MeshAxis m)
+{
+    for (uint32_t i = 0; i < s->order.n; i++)
+        if (s->order.at[i].id == m.id) return true;
+    return false;
+}
+
+static void add_order(Shard *s, MeshAxis m)
+{
+    if (mesh_length(s, m) > 1 && !in_order(s, m)) vec_push(s->a, &s->order, m);
+}
+
+bool rules_read(Shard *s, const char *text)
+{
+    Text t = {.s = s, .at = text};
+    while (*t.at)
+        if (!rule(&t)) return false;
+    for (uint32_t i = 0; i < s->rules.at.n; i++)
+        for (uint32_t k = 0; k < s->rules.at.at[i].mesh.n; k++)
+            add_order(s, s->rules.at.at[i].mesh.at[k]);
+    for (uint32_t i = 0; i < s->m->mesh.n; i++)
+        add_order(s, (MeshAxis){i});
+    return true;
+}
+
+/* ------------------------------------------------------------- applying -- */
+
+/* The words of the path stand in a row somewhere in the slot's path. */
+static bool path_is_in(const char *words, const char *path)
+{
+    size_t n = strlen(words);
+    for (const char *p = path; (p = strstr(p, words)); p++)
+        if ((p == path || p[-1] == '.') && (!p[n] || p[n] == '.')) return true;
+    return false;
+}
+
+static bool applies(const ShardRule *r, unsigned roles, const char *path)
+{
+    if (!(r->roles & roles)) return false;
+    for (uint32_t i = 0; i < r->paths.n; i++)
+        if (*path && path_is_in(r->paths.at[i], path)) return true;
+    return r->paths.n == 0;
+}
+
+/* Parts that an axis is cut into already. */
+static int64_t parts_of(const Shard *s, const Where *out, Axis a)
+{
+    int64_t n = 1;
+    for (uint32_t i = 0; i < s->m->mesh.n; i++)
+        if (out[i] == where_axis(a)) n *= s->m->mesh.at[i].size;
+    return n;
+}
+
+static bool refuse(Shard *s, MeshAxis m, Axis a, int64_t size)
+{
+    diag_error(s->m->diag, DIAG_not_divisible, (Span){0},
+               "mesh axis '%s' (%lld) does not divide axis '%s' (%lld)",
+               mesh_name(s->m, m), (long long)mesh_length(s, m),
+               axis_name(s->m, a), (long long)size);
+    return false;
+}
+
+/* The first axis of the rule that the tensor has gets the mesh axis. */
+static bool place_one(Shard *s, const ShardRule *r, Type t, MeshAxis m,
+                      bool strict, Where *out)
+{
+    for (uint32_t i = 0; i < r->axes.n; i++) {
+        const TypeAxis *a = type_axis(s->m, t, r->axes.at[i]);
+        if (!a) continue;
+        int64_t parts = parts_of(s, out, a->axis) * mesh_length(s, m);
+        if (a->size % parts == 0) {
+            out[m.id] = where_axis(a->axis);
+            return true;
+        }
+        if (r->product) continue;
+        return !strict || refuse(s, m, a->axis, a->size);
+    }
+    return true;
+}
+
+bool rules_place(Shard *s, Type t, unsigned roles, const char *path,
+                 bool strict, Where *out)
+{
+    for (uint32_t i = 0; i < s->m->mesh.n; i++)
+        out[i] = WHERE_none;
+    for (uint32_t i = 0; i < s->rules.at.n; i++) {
+        const ShardRule *r = &s->rules.at.at[i];
+        if (!applies(r, roles, path)) continue;
+        for (uint32_t k = 0; k < r->mesh.n; k++) {
+            MeshAxis m = r->mesh.at[k];
+            if (out[m.id] != WHERE_none || mesh_length(s, m) == 1) continue;
+            if (!place_one(s, r, t, m, strict, out)) return false;
+        }
+    }
+    return true;
+}

@@ -1,0 +1,226 @@
+/*
+ * shard.h: what the files of the pass `shard` share.
+ *
+ * Mesh axes are decided one after the other.  In one value a mesh axis is in
+ * one of few places: nowhere (every device of its group has the same), on an
+ * axis, which it splits, or pending as a sum or a maximum.  So what an op may
+ * do over one mesh axis is a short list of *ways*:
+ *
+ *      einsum x, y sum (k)      x      y      result
+ *                               -      -      -
+ *                               a      -      a          a of x alone
+ *                               b      b      b          b of both
+ *                               k      k      sum
+ *                               sum    -      sum
+ *
+ * ways.c and moves.c have a row for each op.  graph.c makes one graph of an
+ * entry with all that it calls, solve.c chooses a way for each op, emit.c
+ * writes the program of one device, in which `reshard` stands wherever a
+ * value is used in another way than it is made.
+ *
+ *      Tensor of the text     Node      Item
+ *      value of a function -> a layout  an op: operands, a way, a result
+ *      parameter, result   -> a layout  a hand-over: one operand
+ */
+#ifndef TITAN_PASSES_SHARD_H
+#define TITAN_PASSES_SHARD_H
+
+#include "../pass.h"
+#include "../reach.h"
+
+/* ---------------------------------------------------------------- where -- */
+
+/* Where a mesh axis is in a value: one of these, or an axis behind them. */
+typedef uint32_t Where;
+enum { WHERE_none, WHERE_sum, WHERE_max, WHERE_axis };
+
+static inline Where where_axis(Axis a)
+{
+    return WHERE_axis + a.id;
+}
+static inline bool where_is_axis(Where w)
+{
+    return w >= WHERE_axis;
+}
+static inline bool where_is_pending(Where w)
+{
+    return w == WHERE_sum || w == WHERE_max;
+}
+static inline Axis axis_of_where(Where w)
+{
+    return (Axis){w - WHERE_axis};
+}
+
+/* ---------------------------------------------------------------- rules -- */
+
+enum {
+    FOR_param = 1,
+    FOR_grad = 2,
+    FOR_state = 4,
+    FOR_update = 8,
+    FOR_residual = 16,
+    FOR_activation = 32,
+    FOR_all = 63
+};
+
+/* shard AXES over MESH [for ROLES] [in PATHS] */
+typedef struct ShardRule {
+    VEC(Axis) axes;
+    VEC(MeshAxis) mesh;
+    VEC(const char *) paths;
+    unsigned roles;
+    bool product; /* (a b): what does not divide a goes to b */
+} ShardRule;
+
+typedef struct Rules {
+    VEC(ShardRule) at;
+} Rules;
+
+/* ---------------------------------------------------------------- graph -- */
+
+typedef struct Node {
+    Type type;    /* without the axis of a repeat that it is stacked over */
+    double times; /* how often a step makes it */
+    double kept;  /* how many of it a step keeps at once: of a stack */
+    unsigned roles;
+    bool given; /* the rules alone say where it is: a port of an entry */
+    bool carried;
+} Node;
+
+/* A value of a function: a node, seen from there. */
+typedef struct Raw {
+    uint32_t node;
+    Type type;
+    uint32_t first, n; /* its uses, in uses[] */
+} Raw;
+
+/* An op, or a hand-over to a port (v is NO_VALUE). */
+typedef struct Item {
+    const Fn *fn;
+    Value v;
+    uint32_t first, n; /* operands, in args[] */
+    uint32_t out;      /* node */
+    uint32_t raw;      /* of the result; hand-overs have none */
+    Phase phase;       /* what is brought into a form is so in one phase */
+    double times;
+} Item;
+
+/* One operand of one item. */
+typedef struct Use {
+    uint32_t raw, item;
+} Use;
+
+typedef struct Shard {
+    Module *m;
+    PassCtx *cx;
+    Arena *a;
+    Rules rules;
+    VEC(MeshAxis)
+    order; /* of more than one device, as the rules name them:
+              the outermost split of an axis first */
+    VEC(Node) nodes;
+    VEC(Raw) raws;
+    VEC(Item) items;
+    VEC(Use) args;
+    uint32_t *uses; /* numbers in args, by raw */
+    uint32_t *base; /* by function: its first raw */
+    /* By raw of a call or repeat, and by function behind its last raw: the
+     * first port of the results, plus 1. */
+    uint32_t *ports;
+    VEC(uint32_t) port_nodes;
+    Where *where; /* [mesh axis][node] */
+    Where *pin;   /* the same, by the rules */
+    bool *strict; /* the same: a rule for what is computed says it too */
+    Where *need;  /* [mesh axis][arg] */
+} Shard;
+
+#define NO_RAW UINT32_MAX
+
+static inline Where *where_at(const Shard *s, MeshAxis m, uint32_t node)
+{
+    return &s->where[(size_t)m.id * s->nodes.n + node];
+}
+static inline Where *pin_at(const Shard *s, MeshAxis m, uint32_t node)
+{
+    return &s->pin[(size_t)m.id * s->nodes.n + node];
+}
+static inline bool *strict_at(const Shard *s, MeshAxis m, uint32_t node)
+{
+    return &s->strict[(size_t)m.id * s->nodes.n + node];
+}
+static inline Where *need_at(const Shard *s, MeshAxis m, uint32_t arg)
+{
+    return &s->need[(size_t)m.id * s->args.n + arg];
+}
+static inline int64_t mesh_length(const Shard *s, MeshAxis m)
+{
+    return s->m->mesh.at[m.id].size;
+}
+
+/* rules.c: reads the option `shard`; false: an error was reported. */
+bool rules_read(Shard *s, const char *text);
+/* Where each mesh axis is in a tensor of these roles; PATH: of its slot, or
+ * empty.  False: one does not divide, and `strict` reports it. */
+bool rules_place(Shard *s, Type t, unsigned roles, const char *path,
+                 bool strict, Where *out);
+
+/* sums.c: sums of scalars stand apart from what is made of them. */
+Fn *sums_apart(Module *m, const Fn *fn);
+
+/* graph.c: each function is called in one place. */
+void functions_apart(Module *m);
+void graph_build(Shard *s, const Roots *roots);
+bool graph_pin(Shard *s);
+
+/* ----------------------------------------------------------------- ways -- */
+
+typedef struct Way {
+    Where out;
+    Where *in; /* by operand */
+} Way;
+
+typedef struct Ways {
+    Shard *s;
+    Module *m;
+    const Item *it;
+    const Inst *in; /* NULL: a hand-over */
+    MeshAxis mesh;
+    VEC(Way) at;
+} Ways;
+
+/* ways.c: the ways of an item over one mesh axis; the first has it nowhere. */
+void ways_find(Ways *w);
+Where *way_add(Ways *w, Where out);
+Type way_type(const Ways *w, uint32_t operand);
+Type way_result(const Ways *w);
+/* The mesh axis divides what the others leave of an axis. */
+bool way_divides(const Ways *w, Type t, Axis a);
+/* Along an axis of the result, which the operands that have it follow. */
+void way_along(Ways *w, Axis a);
+void ways_along_all_but(Ways *w, const Axis *but, uint32_t n);
+/* Everything that the operands have pending as a sum stays pending. */
+void way_linear(Ways *w);
+
+typedef void WayRule(Ways *w);
+#define OP(name, least, most, flags, views, req, opt) WayRule shard_##name;
+#include "../../ir/ops.def"
+#undef OP
+
+/* linear.c: operands, SEED among them, in which the body is linear if all of
+ * them are pending; false: there are none such. */
+bool linear_set(Module *m, Expr body, uint32_t seed, bool *marked);
+
+/* ----------------------------------------------------- solve.c, emit.c -- */
+
+/* cost.c: what it costs to bring a tensor of that many bytes from one place
+ * to another; INFINITY: no way. */
+double move_cost(const Shard *s, MeshAxis m, Where from, Where to,
+                 double bytes);
+double raw_bytes(const Shard *s, MeshAxis m, uint32_t raw);
+double node_bytes(const Shard *s, MeshAxis m, uint32_t node);
+double item_work(const Shard *s, MeshAxis m, const Item *it);
+
+void solve_mesh(Shard *s, MeshAxis m);
+void emit_local(Shard *s);
+
+#endif

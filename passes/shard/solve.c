@@ -1,0 +1,476 @@
+/*
+ * solve.c: chooses a way for each op and a place for each port, over one mesh
+ * axis.
+ *
+ * Where the rules say it, it is as they say.  Else a forward sweep follows the
+ * operands: each op takes the way that moves the fewest bytes to it.  Then
+ * each choice is looked at again, with what reads the value, forwards and
+ * backwards, for as long as something gets better.
+ *
+ * A value that several want in one form is brought into it once, so a way
+ * pays for an operand only when nobody else has it so already.
+ */
+#include <math.h>
+
+#include "shard.h"
+
+enum { MOST_SWEEPS = 16 };
+#define MISS   1e30 /* another place than the rules say */
+#define STRICT 16.0
+#define KEPT   0.1 /* of a byte that is kept, against one that is moved */
+
+typedef struct Solve {
+    Shard *s;
+    MeshAxis mesh;
+    bool *chosen;    /* by item */
+    bool *placed;    /* by node */
+    uint32_t *into;  /* hand-overs, by port */
+    uint32_t *first; /* of them */
+    uint32_t *seen;  /* raws of a port, and their first */
+    uint32_t *seen_first;
+    bool changed;
+    uint32_t favoured; /* a raw that is taken to be at `favour` already */
+    Where favour;
+    Where *was_where, *was_need; /* before a trial */
+    bool *moved;                 /* by node, in a trial */
+} Solve;
+
+static const Raw *raw_at(const Solve *x, uint32_t arg)
+{
+    return &x->s->raws.at[x->s->args.at[arg].raw];
+}
+
+static Where made_at(const Solve *x, uint32_t arg)
+{
+    return *where_at(x->s, x->mesh, raw_at(x, arg)->node);
+}
+
+static Phase phase_at(const Solve *x, uint32_t arg)
+{
+    return x->s->items.at[x->s->args.at[arg].item].phase;
+}
+
+/* ---------------------------------------------------------------- costs -- */
+
+/* To bring what is made at MADE to NEED.  What the rules split wherever it is
+ * used is taken apart for a good reason only. */
+static double bring_cost(const Solve *x, uint32_t raw, Where made, Where need)
+{
+    const Shard *s = x->s;
+    uint32_t node = s->raws.at[raw].node;
+    double cost = move_cost(s, x->mesh, made, need, raw_bytes(s, x->mesh, raw));
+    bool strict = made != need && where_is_axis(made) &&
+                  *strict_at(s, x->mesh, node) &&
+                  *pin_at(s, x->mesh, node) == made;
+    return strict ? STRICT * cost : cost;
+}
+
+/* To have operand ARG as NEED says, when nobody else wants it so. */
+static double operand_cost(const Solve *x, uint32_t arg, Where need,
+                           double times)
+{
+    const Shard *s = x->s;
+    const Raw *r = raw_at(x, arg);
+    Where made = made_at(x, arg);
+    if (made == need) return 0;
+    for (uint32_t i = 0; i < r->n; i++) {
+        uint32_t other = s->uses[r->first + i];
+        if (other == arg || !x->chosen[s->args.at[other].item] ||
+            phase_at(x, other) != phase_at(x, arg))
+            continue;
+        if (*need_at(s, x->mesh, other) == need) return 0;
+    }
+    return times * bring_cost(x, s->args.at[arg].raw, made, need);
+}
+
+/* What all who read a value pay when it is made at OUT. */
+static double readers_cost(const Solve *x, uint32_t raw, Where out)
+{
+    const Shard *s = x->s;
+    const Raw *r = &s->raws.at[raw];
+    double sum = 0;
+    for (uint32_t i = 0; i < r->n; i++) {
+        uint32_t arg = s->uses[r->first + i];
+        const Item *it = &s->items.at[s->args.at[arg].item];
+        Where need = *need_at(s, x->mesh, arg);
+        bool again = !x->chosen[s->args.at[arg].item];
+        for (uint32_t k = 0; k < i && !again; k++)
+            again = *need_at(s, x->mesh, s->uses[r->first + k]) == need &&
+                    phase_at(x, s->uses[r->first + k]) == it->phase;
+        if (!again) sum += it->times * bring_cost(x, raw, out, need);
+    }
+    return sum;
+}
+
+/* Work is saved where operands come in parts; nobody cuts what is whole to
+ * save work, and gathers the result. */
+static double work_of_way(const Solve *x, const Item *it, const Way *way)
+{
+    bool split = where_is_axis(way->out), parts = false;
+    for (uint32_t k = 0; k < it->n; k++) {
+        split |= where_is_axis(way->in[k]);
+        parts |= made_at(x, it->first + k) != WHERE_none;
+    }
+    parts |= way->out == *pin_at(x->s, x->mesh, it->out);
+    double work = it->times * item_work(x->s, x->mesh, it);
+    return split && parts ? work / (double)mesh_length(x->s, x->mesh) : work;
+}
+
+static double kept_cost(const Solve *x, uint32_t node, Where where)
+{
+    const Shard *s = x->s;
+    double kept = s->nodes.at[node].kept * KEPT;
+    if (kept == 0) return 0;
+    kept *= node_bytes(s, x->mesh, node);
+    return where_is_axis(where) ? kept / (double)mesh_length(s, x->mesh) : kept;
+}
+
+/* What is pending may still become what the rules say of gradients. */
+static double miss(const Solve *x, uint32_t node, Where where)
+{
+    Where pin = *pin_at(x->s, x->mesh, node);
+    if (pin == WHERE_none || pin == where) return 0;
+    bool later = where_is_pending(where) && !*strict_at(x->s, x->mesh, node);
+    return later ? 0 : MISS;
+}
+
+static double way_cost(const Solve *x, const Item *it, const Way *way)
+{
+    double cost = work_of_way(x, it, way) + miss(x, it->out, way->out);
+    for (uint32_t k = 0; k < it->n; k++) {
+        bool twice = false;
+        for (uint32_t j = 0; j < k; j++)
+            twice |= x->s->args.at[it->first + j].raw ==
+                         x->s->args.at[it->first + k].raw &&
+                     way->in[j] == way->in[k];
+        if (!twice)
+            cost += operand_cost(x, it->first + k, way->in[k], it->times);
+    }
+    return cost;
+}
+
+/* --------------------------------------------------------------- choosing --
+ */
+
+static Ways ways_of(const Solve *x, const Item *it)
+{
+    Ways w = {.s = x->s, .m = x->s->m, .it = it, .mesh = x->mesh};
+    w.in = it->raw == NO_RAW ? NULL : inst_of(it->fn, it->v);
+    ways_find(&w);
+    return w;
+}
+
+static void take(Solve *x, uint32_t item, const Way *way)
+{
+    const Item *it = &x->s->items.at[item];
+    x->chosen[item] = true;
+    *where_at(x->s, x->mesh, it->out) = way->out;
+    for (uint32_t k = 0; k < it->n; k++)
+        *need_at(x->s, x->mesh, it->first + k) = way->in[k];
+}
+
+/* Nothing is split that came whole, unless a rule says it. */
+static bool begins(const Solve *x, const Item *it, const Way *way)
+{
+    if (!where_is_axis(way->out)) return false;
+    for (uint32_t k = 0; k < it->n; k++)
+        if (made_at(x, it->first + k) != WHERE_none) return false;
+    return *pin_at(x->s, x->mesh, it->out) != way->out;
+}
+
+/* In a trial all read the favoured value in one form, where they can. */
+static bool is_against(const Solve *x, const Item *it, const Way *way)
+{
+    for (uint32_t k = 0; k < it->n; k++)
+        if (x->s->args.at[it->first + k].raw == x->favoured &&
+            way->in[k] != x->favour)
+            return true;
+    return false;
+}
+
+static void choose(Solve *x, uint32_t item, bool again)
+{
+    const Item *it = &x->s->items.at[item];
+    ArenaMark mark = arena_mark(x->s->a);
+    Ways w = ways_of(x, it);
+    Where was = *where_at(x->s, x->mesh, it->out);
+    uint32_t best = 0;
+    double least = INFINITY;
+    for (uint32_t i = 0; i < w.at.n; i++) {
+        if (!again && begins(x, it, &w.at.at[i])) continue;
+        double cost = way_cost(x, it, &w.at.at[i]);
+        if (again) cost += readers_cost(x, it->raw, w.at.at[i].out);
+        if (is_against(x, it, &w.at.at[i])) cost += MISS;
+        if (!(cost < least * (1 - 1e-12)) && i) continue;
+        least = cost;
+        best = i;
+    }
+    bool same = again && was == w.at.at[best].out;
+    for (uint32_t k = 0; k < it->n && same; k++)
+        same = *need_at(x->s, x->mesh, it->first + k) == w.at.at[best].in[k];
+    if (!same) x->changed = true;
+    take(x, item, &w.at.at[best]);
+    arena_pop(x->s->a, mark);
+}
+
+/* ---------------------------------------------------------------- ports -- */
+
+static void place(Solve *x, uint32_t node, Where where)
+{
+    *where_at(x->s, x->mesh, node) = where;
+    for (uint32_t i = x->first[node]; i < x->first[node + 1]; i++)
+        *need_at(x->s, x->mesh, x->s->items.at[x->into[i]].first) = where;
+}
+
+static bool is_fixed(const Solve *x, uint32_t node)
+{
+    return x->s->nodes.at[node].given ||
+           *pin_at(x->s, x->mesh, node) != WHERE_none;
+}
+
+/* As what is handed over first; what is carried is not left pending. */
+static void place_first(Solve *x, uint32_t item)
+{
+    const Item *it = &x->s->items.at[item];
+    ArenaMark mark = arena_mark(x->s->a);
+    Ways w = ways_of(x, it);
+    Where made = made_at(x, it->first), where = WHERE_none;
+    for (uint32_t i = 0; i < w.at.n; i++)
+        if (w.at.at[i].out == made) where = made;
+    if (where_is_pending(where) && x->s->nodes.at[it->out].carried)
+        where = WHERE_none;
+    arena_pop(x->s->a, mark);
+    place(x, it->out, where);
+}
+
+static double port_cost(const Solve *x, uint32_t node, Where where)
+{
+    const Shard *s = x->s;
+    double cost = kept_cost(x, node, where);
+    for (uint32_t i = x->first[node]; i < x->first[node + 1]; i++) {
+        const Item *it = &s->items.at[x->into[i]];
+        cost += operand_cost(x, it->first, where, it->times);
+    }
+    for (uint32_t i = x->seen_first[node]; i < x->seen_first[node + 1]; i++)
+        cost += readers_cost(x, x->seen[i], where);
+    return cost;
+}
+
+static void place_again(Solve *x, uint32_t node)
+{
+    if (is_fixed(x, node) || x->first[node] == x->first[node + 1]) return;
+    ArenaMark mark = arena_mark(x->s->a);
+    Ways w = ways_of(x, &x->s->items.at[x->into[x->first[node]]]);
+    Where was = *where_at(x->s, x->mesh, node), best = was;
+    double least = port_cost(x, node, was);
+    for (uint32_t i = 0; i < w.at.n; i++) {
+        double cost = port_cost(x, node, w.at.at[i].out);
+        if (!(cost < least * (1 - 1e-9))) continue;
+        least = cost;
+        best = w.at.at[i].out;
+    }
+    arena_pop(x->s->a, mark);
+    x->changed |= best != was;
+    place(x, node, best);
+}
+
+/* --------------------------------------------------------------- sweeps -- */
+
+/* Numbers sorted into rows: all I with row(I) = r lie at first[r]... */
+static uint32_t *sorted(Arena *a, const uint32_t *row, uint32_t n,
+                        uint32_t nrows, uint32_t **first)
+{
+    uint32_t *out = NEW_ARRAY(a, uint32_t, (size_t)n + 1);
+    uint32_t *at = *first = NEW_ARRAY(a, uint32_t, (size_t)nrows + 2);
+    for (uint32_t i = 0; i < n; i++)
+        if (row[i] != UINT32_MAX) at[row[i] + 2]++;
+    for (uint32_t r = 0; r < nrows; r++)
+        at[r + 2] += at[r + 1];
+    for (uint32_t i = 0; i < n; i++)
+        if (row[i] != UINT32_MAX) out[at[row[i] + 1]++] = i;
+    return out;
+}
+
+static void index_ports(Solve *x)
+{
+    const Shard *s = x->s;
+    uint32_t *row = NEW_ARRAY(s->a, uint32_t, (size_t)s->items.n + 1);
+    for (uint32_t i = 0; i < s->items.n; i++)
+        row[i] = s->items.at[i].raw == NO_RAW ? s->items.at[i].out : UINT32_MAX;
+    x->into = sorted(s->a, row, s->items.n, s->nodes.n, &x->first);
+    row = NEW_ARRAY(s->a, uint32_t, (size_t)s->raws.n + 1);
+    for (uint32_t i = 0; i < s->raws.n; i++)
+        row[i] = s->raws.at[i].node;
+    x->seen = sorted(s->a, row, s->raws.n, s->nodes.n, &x->seen_first);
+}
+
+static void sweep_first(Solve *x)
+{
+    for (uint32_t i = 0; i < x->s->items.n; i++) {
+        const Item *it = &x->s->items.at[i];
+        if (it->raw != NO_RAW) {
+            choose(x, i, false);
+            continue;
+        }
+        if (is_fixed(x, it->out))
+            place(x, it->out, *pin_at(x->s, x->mesh, it->out));
+        else if (!x->placed[it->out])
+            place_first(x, i);
+        x->placed[it->out] = true;
+        x->chosen[i] = true;
+    }
+}
+
+static void look_again(Solve *x, uint32_t i)
+{
+    const Item *it = &x->s->items.at[i];
+    if (it->raw != NO_RAW)
+        choose(x, i, true);
+    else
+        place_again(x, it->out);
+}
+
+static void sweep_again(Solve *x)
+{
+    x->changed = true;
+    for (int k = 0; k < MOST_SWEEPS && x->changed; k++) {
+        x->changed = false;
+        for (uint32_t i = 0; i < x->s->items.n; i++)
+            look_again(x, i);
+        for (uint32_t i = x->s->items.n; i-- > 0;)
+            look_again(x, i);
+    }
+}
+
+/* ------------------------------------------------------------- together -- */
+
+static double total_cost(const Solve *x)
+{
+    const Shard *s = x->s;
+    double sum = 0;
+    for (uint32_t i = 0; i < s->raws.n; i++)
+        if (s->raws.at[i].node != NO_RAW)
+            sum +=
+                readers_cost(x, i, *where_at(s, x->mesh, s->raws.at[i].node));
+    for (uint32_t i = 0; i < s->items.n; i++) {
+        const Item *it = &s->items.at[i];
+        Where out = *where_at(s, x->mesh, it->out);
+        Way way = {out, need_at(s, x->mesh, it->first)};
+        sum += work_of_way(x, it, &way);
+        if (it->raw != NO_RAW) sum += miss(x, it->out, out);
+    }
+    for (uint32_t i = 0; i < s->nodes.n; i++)
+        sum += kept_cost(x, i, *where_at(s, x->mesh, i));
+    return sum;
+}
+
+/* All who read a value choose again as if it were WHERE already; then those
+ * who read what is made elsewhere now, in order. */
+static void follow_all(Solve *x, uint32_t raw, Where where)
+{
+    const Shard *s = x->s;
+    bool *moved = x->moved;
+    memset(moved, 0, s->nodes.n * sizeof *moved);
+    x->favoured = raw;
+    x->favour = where;
+    for (uint32_t i = 0; i < s->items.n; i++) {
+        const Item *it = &s->items.at[i];
+        bool again = false;
+        for (uint32_t k = 0; k < it->n && it->raw != NO_RAW; k++)
+            again |= s->args.at[it->first + k].raw == raw ||
+                     moved[raw_at(x, it->first + k)->node];
+        if (!again) continue;
+        Where was = *where_at(s, x->mesh, it->out);
+        choose(x, i, true);
+        moved[it->out] |= was != *where_at(s, x->mesh, it->out);
+    }
+    x->favoured = NO_RAW;
+}
+
+static bool try_together(Solve *x, uint32_t raw, Where where, double *least)
+{
+    const Shard *s = x->s;
+    size_t nodes = s->nodes.n, args = s->args.n;
+    Where *now_where = where_at(s, x->mesh, 0), *now_need;
+    now_need = need_at(s, x->mesh, 0);
+    memcpy(x->was_where, now_where, nodes * sizeof *now_where);
+    memcpy(x->was_need, now_need, args * sizeof *now_need);
+    follow_all(x, raw, where);
+    double cost = total_cost(x);
+    if (cost < *least * (1 - 1e-9)) {
+        *least = cost;
+        return true;
+    }
+    memcpy(now_where, x->was_where, nodes * sizeof *now_where);
+    memcpy(now_need, x->was_need, args * sizeof *now_need);
+    return false;
+}
+
+enum { MOST_FORMS = 8 };
+
+typedef struct Forms {
+    Where at[MOST_FORMS];
+    uint32_t n;
+} Forms;
+
+static void add_form(Forms *f, Where w)
+{
+    for (uint32_t i = 0; i < f->n; i++)
+        if (f->at[i] == w) return;
+    if (f->n < MOST_FORMS) f->at[f->n++] = w;
+}
+
+/* Forms in which all its readers might want a value: as the rules have it,
+ * whole, as one of them wants it, as what else they read is made. */
+static Forms forms_of(const Solve *x, uint32_t raw)
+{
+    const Shard *s = x->s;
+    const Raw *r = &s->raws.at[raw];
+    Forms f = {.n = 0};
+    Where pin = *pin_at(s, x->mesh, r->node);
+    if (pin != WHERE_none) add_form(&f, pin);
+    add_form(&f, WHERE_none);
+    for (uint32_t k = 0; k < r->n; k++)
+        add_form(&f, *need_at(s, x->mesh, s->uses[r->first + k]));
+    for (uint32_t k = 0; k < r->n; k++) {
+        const Item *it = &s->items.at[s->args.at[s->uses[r->first + k]].item];
+        for (uint32_t i = 0; i < it->n; i++) {
+            Where made = made_at(x, it->first + i);
+            if (where_is_axis(made) &&
+                type_axis(s->m, r->type, axis_of_where(made)))
+                add_form(&f, made);
+        }
+    }
+    return f;
+}
+
+/* Where several read a value in one form and each alone would lose by taking
+ * another. */
+static bool together(Solve *x)
+{
+    const Shard *s = x->s;
+    bool better = false;
+    double least = total_cost(x);
+    for (uint32_t i = 0; i < s->raws.n; i++) {
+        if (s->raws.at[i].node == NO_RAW || s->raws.at[i].n < 2) continue;
+        Forms f = forms_of(x, i);
+        for (uint32_t k = 0; k < f.n && f.n > 1; k++)
+            better |= try_together(x, i, f.at[k], &least);
+    }
+    return better;
+}
+
+void solve_mesh(Shard *s, MeshAxis m)
+{
+    Solve x = {.s = s, .mesh = m, .favoured = NO_RAW};
+    x.chosen = NEW_ARRAY(s->a, bool, (size_t)s->items.n + 1);
+    x.placed = NEW_ARRAY(s->a, bool, (size_t)s->nodes.n + 1);
+    x.moved = NEW_ARRAY(s->a, bool, (size_t)s->nodes.n + 1);
+    x.was_where = NEW_ARRAY(s->a, Where, (size_t)s->nodes.n + 1);
+    x.was_need = NEW_ARRAY(s->a, Where, (size_t)s->args.n + 1);
+    index_ports(&x);
+    sweep_first(&x);
+    sweep_again(&x);
+    for (int k = 0; k < MOST_SWEEPS && together(&x); k++)
+        sweep_again(&x);
+}
