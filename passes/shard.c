@@ -52,7 +52,7 @@ bool pass_shard(Module *m, PassCtx *cx)
     if (!has_devices(m) || !is_global(m)) return true;
     if (*pass_option(m, cx, "pipeline", "")) return refuse_pipeline(m, cx);
     Shard s = {.m = m, .cx = cx, .a = m->scratch};
-    if (!rules_read(&s, text)) return false;
+    if (!shard_rules_read(&s, text)) return false;
     functions_apart(m);
     module_drop_unused(m);
     for (uint32_t i = 0; i < m->fns.n; i++)

@@ -138,7 +138,7 @@ static void add_order(Shard *s, MeshAxis m)
     if (mesh_length(s, m) > 1 && !in_order(s, m)) vec_push(s->a, &s->order, m);
 }
 
-bool rules_read(Shard *s, const char *text)
+bool shard_rules_read(Shard *s, const char *text)
 {
     Text t = {.s = s, .at = text};
     while (*t.at)

@@ -158,7 +158,7 @@ static inline int64_t mesh_length(const Shard *s, MeshAxis m)
 }
 
 /* rules.c: reads the option `shard`; false: an error was reported. */
-bool rules_read(Shard *s, const char *text);
+bool shard_rules_read(Shard *s, const char *text);
 /* Where each mesh axis is in a tensor of these roles; PATH: of its slot, or
  * empty.  False: one does not divide, and `strict` reports it. */
 bool rules_place(Shard *s, Type t, unsigned roles, const char *path,
