@@ -5,6 +5,7 @@
  *     prepare   ops that no group kind takes become ones that it takes; regions
  *               are put in place or cut into tiles
  *     partial   sums that go further than the kernels of attention, in two
+ *     wide      kernels of attention whose vectors are too wide, as several
  *     graph     a node per instruction, and one more for each recomputation
  *     cluster   nodes are put together while the rules of groups hold
  *     product   matmuls take in the maps of their results
@@ -81,6 +82,11 @@ bool fuse_tile(Fuse *fx, Builder *b, const Fn *region, const Value *args,
  * and of the region's parameters behind them; neither is in the module.  False:
  * there is nothing to cut. */
 bool fuse_partial(Fuse *fx, const Fn *region, Fn **early, Fn **late);
+
+/* Calls FN, of kind tile and not yet in the module, as one kernel or, where its
+ * vectors are too wide, as several; fills RESULTS. */
+void fuse_call_kernel(Fuse *fx, Builder *b, Fn *fn, const Value *args,
+                      Value *results);
 
 Graph *fuse_graph(Fuse *fx, const Fn *fn);
 void fuse_cluster(Graph *g);

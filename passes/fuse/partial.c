@@ -17,8 +17,6 @@
  */
 #include "fuse.h"
 
-enum { MOST_WIDTH = 256 }; /* of all vectors of a row, in registers */
-
 typedef struct Split {
     Module *m;
     const Fn *fn;
@@ -107,35 +105,6 @@ static const AttrItem *shorter(const Split *s, const AttrItem *axes)
     return best;
 }
 
-/* Elements of the vector that a sum gives for a row: its axes that the scores
- * do not have. */
-static int64_t width_of(const Split *s, uint32_t i)
-{
-    const Inst *in = &s->fn->insts[i];
-    Value x = inst_arg(s->fn, in, 0);
-    if (in->op != OP_einsum) return 0;
-    if (!s->scored[x.id]) x = inst_arg(s->fn, in, 1);
-    const TypeInfo *ti = type_info(s->m, in->type);
-    int64_t n = 1;
-    for (uint32_t k = 0; k < ti->naxes; k++)
-        if (!type_axis(s->m, value_type(s->fn, x), ti->axes[k].axis))
-            n *= type_local_size(s->m, &ti->axes[k]);
-    return n;
-}
-
-/* Whether a kernel can hold its vectors: where it cannot, loops around matrix
- * products are faster than what it would do with those in pieces. */
-static bool is_narrow(const Split *s, const AttrItem *way)
-{
-    int64_t n = 0;
-    for (uint32_t i = s->fn->nparams; i < s->fn->ninsts; i++) {
-        const AttrItem *axes = s->way[i] ? s->way[i] : score_sum(s, i);
-        if (axes && axes->n == way->n && has_all(axes, way))
-            n += width_of(s, i);
-    }
-    return n <= MOST_WIDTH;
-}
-
 /* Whether a value that waits can be made from parameters and what waits. */
 static bool waits_for_little(const Split *s, const Inst *in)
 {
@@ -163,10 +132,6 @@ static bool find_split(Split *s)
         s->way[i] = shorter(s, axes);
         s->late[i] = s->way[i] != NULL;
         any |= s->late[i];
-    }
-    for (uint32_t i = s->fn->nparams; any && i < s->fn->ninsts; i++) {
-        const AttrItem *axes = s->way[i] ? s->way[i] : score_sum(s, i);
-        if (axes && !is_narrow(s, axes)) return false;
     }
     return any;
 }

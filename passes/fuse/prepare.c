@@ -203,11 +203,10 @@ static bool call_kernels(Prep *p, const Fn *region, const Value *args,
         Value *from = NEW_ARRAY(p->fx->a, Value, (size_t)part->fn->nparams + 1);
         for (uint32_t k = 0; k < part->fn->nparams; k++)
             from[k] = made[part->args[k].id];
-        Value v = emit_call(p->b, module_add_fn(m, part->fn), from,
-                            part->fn->nparams);
+        Value *x = NEW_ARRAY(p->fx->a, Value, (size_t)part->fn->nresults + 1);
+        fuse_call_kernel(p->fx, p->b, part->fn, from, x);
         for (uint32_t r = 0; r < part->fn->nresults; r++)
-            made[part->made[r].id] =
-                part->fn->nresults == 1 ? v : emit_proj(p->b, v, r);
+            made[part->made[r].id] = x[r];
     }
     for (uint32_t i = 0; i < region->nresults; i++)
         results[i] = made[region->result_values[i].id];

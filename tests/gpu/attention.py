@@ -444,7 +444,7 @@ def run(names, with_times):
         rows = [check(torch, tensors, n, k) for n, k in kernels.items()]
         good = all(r[0] for r in rows)
         bad += not good
-        print(f"{'ok' if good else 'FAILED':7}{case:13}"
+        print(f"{'ok' if good else 'FAILED':7}{case:18}"
               f"{', '.join(r[1] for r in rows)}", flush=True)
         if with_times:
             print_times(torch, case, tensors, kernels)
