@@ -563,6 +563,18 @@ void emit_straight(Emit *e, LoopId loop)
             emit_node(e, l->body.at[i]);
 }
 
+void emit_between(Emit *e, LoopId first, LoopId next)
+{
+    const Loop *l = &e->k->loops.at[e->k->loops.at[first].parent];
+    bool between = false;
+    for (uint32_t i = 0; i < l->body.n; i++) {
+        const NodeInfo *in = node_info(e->k, l->body.at[i]);
+        if (in->op == KN_loop && in->inner == next) return;
+        if (between) emit_node(e, l->body.at[i]);
+        between |= in->op == KN_loop && in->inner == first;
+    }
+}
+
 bool emit_until(Emit *e, LoopId loop, Node last)
 {
     const Loop *l = &e->k->loops.at[loop];

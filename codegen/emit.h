@@ -77,6 +77,12 @@ typedef struct Loaded {
     LV value;
 } Loaded;
 
+/* GPU, long rows: the first lanes of a load, in shared memory. */
+typedef struct Stash {
+    Node node;       /* which fills it */
+    uint32_t offset; /* bytes */
+} Stash;
+
 typedef struct Emit {
     Site s;
     Lines *lines; /* NULL: none */
@@ -109,7 +115,10 @@ typedef struct Emit {
     LV place, exists; /* this thread in its row; its row; NULL: always */
     VEC(Loaded) loaded;
     int64_t chunk_number, loaded_bytes; /* of an unrolled sweep; else -1 */
-    LLVMBasicBlockRef *latch;           /* per loop: where a turn ends */
+    VEC(Stash) stash;
+    int64_t stash_lanes;      /* how many of a row */
+    bool in_stash;            /* the lanes at hand are of these */
+    LLVMBasicBlockRef *latch; /* per loop: where a turn ends */
 } Emit;
 
 /* emit.c */
@@ -122,6 +131,8 @@ void emit_all(Emit *e, LoopId loop);
 void emit_straight(Emit *e, LoopId loop);
 LV emit_ix(Emit *e, Ix ix);   /* at lane 0 */
 LV emit_use(Emit *e, Node n); /* widened when lanes are taken together */
+/* The nodes of the parent's body between two loops in it. */
+void emit_between(Emit *e, LoopId first, LoopId next);
 /* A load that needs nothing of its turn but the lane; NULL: another one. */
 LV emit_load_ahead(Emit *e, const NodeInfo *in);
 void emit_enter(Emit *e, LoopId loop, LV var); /* at the start of a turn */
@@ -176,6 +187,12 @@ LV gpu_row_item(Emit *e, LV tid, LV block);
 bool gpu_row_turns(Emit *e, LoopId loop);
 /* What a load gives, where it is at hand; else NULL. */
 LV gpu_row_loaded(Emit *e, const NodeInfo *in);
+
+/* gpu_long.c: rows that registers do not hold. */
+void gpu_stash_plan(Emit *e, const Kir *k, uint32_t row_threads,
+                    uint32_t *bytes);
+/* The sweep, and the one that runs along with it. */
+void gpu_long_lanes(Emit *e, LoopId loop);
 
 /* gpu_tile.c */
 void emit_tile_loop(Emit *e, LoopId loop);

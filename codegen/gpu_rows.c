@@ -12,11 +12,12 @@
  * The chunks of a short row are unrolled, and the loads of a sweep made ahead
  * of it, all in flight at once.  What a later sweep loads again stays in
  * registers as it was loaded; it passes through an empty piece of assembly, so
- * that values made of it are made again rather than held too.
+ * that values made of it are made again rather than held too.  Long rows are
+ * gpu_long.c's.
  */
-#include "target.h"
+#include "gpu_rows.h"
 
-enum { BLOCK = 128, UNROLLED = 8, TOGETHER = 4 };
+enum { BLOCK = 128, TOGETHER = 4 };
 
 /* Bytes of loaded rows that a thread may hold, by the registers it can have. */
 static int64_t bytes_to_keep(const Emit *e)
@@ -40,8 +41,11 @@ Grid gpu_rows_grid(Kir *k)
     if (leaves && t < WARP) t = WARP;
     k->width = ROW_LANES;
     int64_t rows = t < BLOCK ? BLOCK / t : 1;
+    uint32_t shared;
     if (t > WARP) rows = 1;
+    gpu_stash_plan(NULL, k, (uint32_t)t, &shared);
     return (Grid){.map = MAP_rows,
+                  .shared = shared,
                   .blocks = (k->rows + rows - 1) / rows,
                   .threads = (uint32_t)(t * rows),
                   .row_threads = (uint32_t)t};
@@ -77,7 +81,7 @@ LV gpu_row_item(Emit *e, LV tid, LV block)
  */
 
 /* The same bits, of which the compiler knows nothing. */
-static LV opaque(Emit *e, LV x)
+LV gpu_opaque(Emit *e, LV x)
 {
     enum { MOST_WORDS = 32 };
     LLVMBuilderRef b = e->s.b;
@@ -118,7 +122,7 @@ static LV opaque(Emit *e, LV x)
 }
 
 /* Whether two loads in different loops over lanes are of the same elements. */
-static bool same_load(const Kir *k, const NodeInfo *x, const NodeInfo *y)
+bool row_same_load(const Kir *k, const NodeInfo *x, const NodeInfo *y)
 {
     return y->op == KN_load && x->arg == y->arg && !x->a.id && !y->a.id &&
            x->loop != y->loop && k->loops.at[y->loop].kind == LOOP_lanes &&
@@ -133,15 +137,15 @@ LV gpu_row_loaded(Emit *e, const NodeInfo *in)
         const NodeInfo *by = node_info(e->k, x->node);
         if (x->chunk != e->chunk_number) continue;
         if (by == in) return x->value;
-        if (same_load(e->k, by, in)) return opaque(e, x->value);
+        if (row_same_load(e->k, by, in)) return gpu_opaque(e, x->value);
     }
     return NULL;
 }
 
-static bool loaded_again(const Kir *k, const NodeInfo *in)
+bool row_loaded_again(const Kir *k, const NodeInfo *in)
 {
     for (uint32_t i = 1; i < k->nodes.n; i++)
-        if (same_load(k, in, &k->nodes.at[i])) return true;
+        if (row_same_load(k, in, &k->nodes.at[i])) return true;
     return false;
 }
 
@@ -159,7 +163,7 @@ static void keep(Emit *e, Node n)
         return;
     for (uint32_t i = 0; i < e->loaded.n; i++)
         if (e->loaded.at[i].chunk == e->chunk_number &&
-            same_load(e->k, node_info(e->k, e->loaded.at[i].node), in))
+            row_same_load(e->k, node_info(e->k, e->loaded.at[i].node), in))
             return;
     LV v = emit_load_ahead(e, in);
     if (!v) return;
@@ -173,7 +177,7 @@ static void forget(Emit *e, LoopId loop)
     uint32_t n = 0;
     for (uint32_t i = 0; i < e->loaded.n; i++) {
         const NodeInfo *in = node_info(e->k, e->loaded.at[i].node);
-        if (in->loop == loop && !loaded_again(e->k, in))
+        if (in->loop == loop && !row_loaded_again(e->k, in))
             e->loaded_bytes -= loaded_size(e, e->loaded.at[i].node);
         else
             e->loaded.at[n++] = e->loaded.at[i];
@@ -184,7 +188,7 @@ static void forget(Emit *e, LoopId loop)
 /* ------------------------------------------------------------------- sums */
 
 /* The sum over the row's threads of what each has, in all of them. */
-static LV over_row(Emit *e, const Acc *acc, LV x)
+LV gpu_over_row(Emit *e, const Acc *acc, LV x)
 {
     LLVMBuilderRef b = e->s.b;
     LLVMTypeRef word = LLVMInt32TypeInContext(e->s.cx);
@@ -212,14 +216,7 @@ static LV over_row(Emit *e, const Acc *acc, LV x)
     return x;
 }
 
-/* Partial sums of a thread, in stack slots that become registers: for each
- * accumulator one vector of neighbours, or a slot for each neighbour. */
-typedef struct Partials {
-    LV *at;
-    unsigned w, each; /* values of a slot; slots of an accumulator */
-} Partials;
-
-static Partials partials_new(Emit *e, const Loop *l, unsigned w)
+Partials row_partials_new(Emit *e, const Loop *l, unsigned w)
 {
     Partials p = {.w = w, .each = ROW_LANES / w};
     p.at = NEW_ARRAY(e->k->arena, LV, l->accs.n * p.each);
@@ -231,7 +228,7 @@ static Partials partials_new(Emit *e, const Loop *l, unsigned w)
     return p;
 }
 
-static void partials_add(Emit *e, const Loop *l, const Partials *p, unsigned j)
+void row_partials_add(Emit *e, const Loop *l, const Partials *p, unsigned j)
 {
     for (uint32_t a = 0; a < l->accs.n; a++) {
         const Acc *acc = &l->accs.at[a];
@@ -244,7 +241,7 @@ static void partials_add(Emit *e, const Loop *l, const Partials *p, unsigned j)
     }
 }
 
-static LV partials_sum(Emit *e, const Acc *acc, const Partials *p, uint32_t a)
+LV row_partials_sum(Emit *e, const Acc *acc, const Partials *p, uint32_t a)
 {
     LV x[ROW_LANES];
     for (unsigned j = 0; j < p->each; j++)
@@ -259,17 +256,9 @@ static LV partials_sum(Emit *e, const Acc *acc, const Partials *p, uint32_t a)
 
 /* ------------------------------------------------------------------ a sweep */
 
-typedef struct Sweep {
-    LoopId loop;
-    const Loop *l;
-    Partials partials;
-    LV first;     /* the thread's first lane */
-    int64_t span; /* lanes of a chunk */
-} Sweep;
-
 /* Neighbour j of a chunk (or all of them), whose first lane is `at`; `cut`:
  * some threads may be beyond the row. */
-static LV lane_of(Emit *e, const Sweep *s, LV at, unsigned j, bool cut)
+LV row_lane(Emit *e, const Sweep *s, LV at, unsigned j, bool cut)
 {
     LLVMBuilderRef b = e->s.b;
     e->active = e->exists;
@@ -284,8 +273,8 @@ static void chunk(Emit *e, const Sweep *s, LV from, bool cut)
 {
     LV at = LLVMBuildAdd(e->s.b, s->first, from, "");
     for (unsigned j = 0; j < s->partials.each; j++) {
-        emit_turn(e, s->loop, lane_of(e, s, at, j, cut), NULL);
-        partials_add(e, s->l, &s->partials, j);
+        emit_turn(e, s->loop, row_lane(e, s, at, j, cut), NULL);
+        row_partials_add(e, s->l, &s->partials, j);
     }
     e->active = NULL;
 }
@@ -295,7 +284,7 @@ static void load_ahead(Emit *e, const Sweep *s)
 {
     for (int64_t c = 0, from = 0; from < s->l->hi; c++, from += s->span) {
         LV at = LLVMBuildAdd(e->s.b, s->first, emit_iconst(e, from), "");
-        at = lane_of(e, s, at, 0, from + s->span > s->l->hi);
+        at = row_lane(e, s, at, 0, from + s->span > s->l->hi);
         emit_enter(e, s->loop, at);
         e->chunk_number = c;
         for (uint32_t i = 0; i < s->l->body.n; i++)
@@ -316,10 +305,10 @@ static int64_t whole_chunks(Emit *e, const Sweep *s, unsigned n)
     return whole;
 }
 
-static bool is_plain(const Emit *e, const Loop *l)
+bool row_is_plain(const Kir *k, const Loop *l)
 {
     for (uint32_t i = 0; i < l->body.n; i++)
-        if (node_info(e->k, l->body.at[i])->op == KN_loop) return false;
+        if (node_info(k, l->body.at[i])->op == KN_loop) return false;
     return true;
 }
 
@@ -337,16 +326,23 @@ static unsigned together(const Emit *e, const Loop *l)
 void gpu_row_lanes(Emit *e, LoopId loop)
 {
     const Loop *l = &e->k->loops.at[loop];
+    if (l->online) return; /* has run with its maximum */
+    if (row_is_long(l->hi) && row_is_plain(e->k, l)) {
+        gpu_await_readers(e, loop);
+        gpu_long_lanes(e, loop);
+        return;
+    }
     unsigned w = l->hi % ROW_LANES == 0 ? ROW_LANES : 1;
-    Sweep s = {.loop = loop, .l = l, .partials = partials_new(e, l, w)};
+    Sweep s = {.loop = loop, .l = l, .partials = row_partials_new(e, l, w)};
     gpu_await_readers(e, loop);
     s.span = (int64_t)e->row_threads * ROW_LANES;
     s.first = LLVMBuildMul(e->s.b, e->place, emit_iconst(e, ROW_LANES), "");
-    s.first = opaque(e, s.first);
+    s.first = gpu_opaque(e, s.first);
     e->s.w = w;
     e->lanes = w > 1 ? loop : 0;
     e->aligned = w > 1;
-    bool plain = is_plain(e, l), unrolled = plain && l->hi <= UNROLLED * s.span;
+    bool plain = row_is_plain(e->k, l),
+         unrolled = plain && l->hi <= ROW_HELD * s.span;
     if (unrolled && w > 1) load_ahead(e, &s);
     int64_t at = unrolled ? 0 : whole_chunks(e, &s, plain ? together(e, l) : 1);
     for (int64_t c = 0; at < l->hi; c++, at += s.span) {
@@ -361,7 +357,8 @@ void gpu_row_lanes(Emit *e, LoopId loop)
     LV *results = NEW_ARRAY(e->k->arena, LV, l->accs.n);
     for (uint32_t a = 0; a < l->accs.n; a++) {
         const Acc *acc = &l->accs.at[a];
-        results[a] = over_row(e, acc, partials_sum(e, acc, &s.partials, a));
+        results[a] =
+            gpu_over_row(e, acc, row_partials_sum(e, acc, &s.partials, a));
     }
     emit_set_results(e, loop, results);
 }

@@ -37,8 +37,9 @@ KernelSet *kernels_new(Module *m, const CodegenOpts *o)
     KernelSet *s = NEW(m->arena, KernelSet);
     s->m = m;
     s->opts = *o;
-    s->lower = (LowerOpts){target_is_gpu(o->target), machine_lanes(o),
-                           o->target == TARGET_sm_90a};
+    s->lower = (LowerOpts){.gpu = target_is_gpu(o->target),
+                           .lanes = machine_lanes(o),
+                           .sm90 = o->target == TARGET_sm_90a};
     s->machine = machine_new(o);
     s->cx = LLVMContextCreate();
     s->module = LLVMModuleCreateWithNameInContext("titan", s->cx);
@@ -98,6 +99,22 @@ static bool draws(const Kir *k)
     return false;
 }
 
+/* Once more, without what may change a bit. */
+static void lower_exactly(const KernelSet *s, const Fn *group, Kir *k)
+{
+    Kir again;
+    LowerOpts o = s->lower;
+    o.exact = true;
+    kir_init(&again, k->arena);
+    again.args = k->args;
+    again.nargs = k->nargs;
+    again.arg_dtypes = k->arg_dtypes;
+    again.loc = k->loc;
+    lower_group(s->m, group, &o, &again);
+    again.exact = true;
+    *k = again;
+}
+
 static LV emit_kernel(KernelSet *s, const Kir *k, const char *name,
                       const Grid *grid)
 {
@@ -145,6 +162,7 @@ static void add_row(KernelSet *s, Kir *k, const Fn *group, const char *key)
                           .flops = kir_flops(k),
                           .bytes = touched_bytes(s, k->args, k->nargs),
                           .zero = k->zero};
+    row.kernel.shared = grid.shared;
     if (k->tensor) add_tensor(s, k->tensor, &row.kernel);
     row.fn = emit_kernel(s, k, row.kernel.name, &grid);
     vec_push(s->m->arena, &s->rows, row);
@@ -162,7 +180,7 @@ static bool find_row(const KernelSet *s, uint64_t hash, const char *key,
 
 void kernels_exact(KernelSet *s, bool exact)
 {
-    s->exact = exact;
+    s->exact = s->lower.exact = exact;
 }
 
 bool kernels_add(KernelSet *s, const Fn *group, const KernelArg *args,
@@ -180,6 +198,7 @@ bool kernels_add(KernelSet *s, const Fn *group, const KernelArg *args,
     k.loc = group->loc;
     lower_group(s->m, group, &s->lower, &k);
     k.exact = s->lower.gpu && (s->exact || draws(&k));
+    if (k.exact && !s->exact) lower_exactly(s, group, &k);
     Buf text = {0};
     kir_print(&k, &text);
     uint64_t hash = hash_bytes(text.at, text.n, 0);

@@ -28,13 +28,20 @@ int64_t tree_partials(int64_t n)
     return p;
 }
 
-/* As many threads as give each 32 elements. */
+/* As many threads as give each 32 elements; a row that fills a multiprocessor
+ * has all of its threads. */
 int64_t row_threads(int64_t n)
 {
     int64_t t = n <= ROW_LANES ? 1 : 2;
+    if (n >= LONG_ROW) return 2 * ROW_MOST;
     while (t * ROW_GROUP < n && t < ROW_MOST)
         t *= 2;
     return t;
+}
+
+bool row_is_long(int64_t n)
+{
+    return n % ROW_LANES == 0 && n > ROW_HELD * ROW_LANES * row_threads(n);
 }
 
 LoopId loop_open(Kir *k, LoopKind kind, LoopId parent, int64_t lo, int64_t hi)
@@ -448,6 +455,9 @@ static void print_loop(const Kir *k, LoopId id, Buf *out)
                l->reverse    ? " reverse"
                : l->in_order ? " in order"
                              : "");
+    if (l->online)
+        buf_printf(out, "%*sonline i%u %u\n", (int)l->depth * 2 + 2, "",
+                   l->online, l->top);
     if (l->when.id)
         buf_printf(out, "%*swhen %%%u\n", (int)l->depth * 2 + 2, "",
                    l->when.id);

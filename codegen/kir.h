@@ -142,6 +142,8 @@ typedef struct Loop {
     bool reverse, scans;
     bool closed;   /* nodes that live in it are out of reach */
     bool in_order; /* one accumulator, in the order of the indices */
+    LoopId online; /* runs in the turns of this loop (online.c); 0: alone */
+    uint32_t top;  /* with the maximum so far of this accumulator of it */
     Node when;     /* turns in which this is false end there; or none */
     VEC(Node) body;
     VEC(Acc) accs;
@@ -238,7 +240,15 @@ enum { TREE_MOST = 128 };
  * by halves, then the threads of each group of ROW_GROUP by halves, then the
  * groups by halves.  A function of n alone too. */
 int64_t row_threads(int64_t n);
-enum { ROW_LANES = 8, ROW_GROUP = 32, ROW_MOST = 512 };
+enum {
+    ROW_LANES = 8,
+    ROW_GROUP = 32,
+    ROW_MOST = 512,
+    ROW_HELD = 8,       /* times ROW_LANES: what a thread holds of a row */
+    LONG_ROW = 1 << 16, /* from here on twice as many threads */
+};
+/* Whether its threads hold too little of it in registers. */
+bool row_is_long(int64_t n);
 
 /* The canonical text: equal kernels have equal texts. */
 void kir_print(const Kir *k, Buf *out);
@@ -249,6 +259,7 @@ typedef struct LowerOpts {
     bool gpu;
     int64_t lanes; /* f32 values of a vector register */
     bool sm90;     /* the tensor cores and the copy engine of sm_90a */
+    bool exact;    /* GPU: the host's bits */
 } LowerOpts;
 /* K has its arguments; the rest is filled in. */
 void lower_group(Module *m, const Fn *fn, const LowerOpts *o, Kir *k);

@@ -18,6 +18,7 @@
  * segments, in which those bounds always hold or never do.
  */
 #include "lower.h"
+#include "tensor.h"
 
 /* Column sums take wide strips of few rows: the more of a row, the fewer
  * pages; the rest of a large group would not fit in registers. */
@@ -60,6 +61,7 @@ static void find_levels(Lower *l)
 void lower_init(Lower *l, Module *m, const Fn *fn, Kir *k)
 {
     *l = (Lower){.m = m, .fn = fn, .k = k};
+    l->made = NEW_ARRAY(k->arena, Made, fn->ninsts + 1);
     map_init(&l->memo, k->arena);
     find_levels(l);
 }
@@ -216,6 +218,8 @@ static void build_sweep(Lower *l, const Nest *nest, Point at, LoopId parent,
     at.inner =
         cut_axes(l, nest->inner, nest->ninner, ix_var(l->k, loop), inner);
     eval_results(l, nest, true, at, values);
+    for (uint32_t r = 0; r < l->fn->nresults && l->reassociated; r++)
+        if (has_inner(l, nest, r)) values[r] = algebra_fast(l->k, values[r]);
     store_results(l, nest, true, at, values, loop);
     loop_close(l->k, loop);
     l->sweep = 0;
@@ -238,6 +242,29 @@ static void build_row(Lower *l, const Nest *nest, Point at, LoopId loop)
             build_sweep(l, nest, at, loop, nest->cuts[i], nest->cuts[i + 1],
                         values);
     store_results(l, nest, false, at, values, loop);
+}
+
+/* A GPU sweeps a long row several times, and what it reads of it has 16 bits:
+ * hardware powers, and sums in any order, are far below its rounding. */
+static bool may_reassociate(const Lower *l, const Nest *nest,
+                            const LowerOpts *o)
+{
+    int64_t n = product(l, nest->inner, nest->ninner);
+    if (!o->gpu || o->exact || nest->across || !row_is_long(n)) return false;
+    bool any = false;
+    for (uint32_t i = 0; i < l->fn->nparams; i++) {
+        Type t = l->fn->params[i].type;
+        const TypeInfo *info = type_info(l->m, t);
+        bool inner = false;
+        for (uint32_t k = 0; k < info->naxes; k++)
+            inner |= listed(nest->inner, nest->ninner, info->axes[k].axis);
+        if (!inner) continue;
+        if (dtype_class(info->dtype) != DC_float ||
+            dtype_bytes(info->dtype) > 2)
+            return false;
+        any = true;
+    }
+    return any;
 }
 
 static int64_t chunk_of(const Lower *l, const Nest *nest, int64_t n)
@@ -283,6 +310,7 @@ static void build(Lower *l, const Nest *nest, const LowerOpts *o)
                                                                  : 2 * o->lanes;
     k->across = nest->across;
     l->lanes_inner = !nest->across;
+    l->reassociated = may_reassociate(l, nest, o);
     l->items = loop_open(k, LOOP_items, 0, 0, k->rows);
     Ix *rows = NEW_ARRAY(k->arena, Ix, nest->nrows);
     cut_axes(l, nest->rows, outer, ix_var(k, l->items), rows);
@@ -477,5 +505,6 @@ void lower_group(Module *m, const Fn *fn, const LowerOpts *o, Kir *k)
         find_rows(&l, &nest);
         choose(&l, &nest, o);
         build(&l, &nest, o);
+        if (o->gpu && !o->exact && !nest.across) online_rows(&l);
     }
 }

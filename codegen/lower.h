@@ -14,6 +14,12 @@ typedef struct Known {
 
 /* Values are made where they are asked for: the node of value v at an index
  * is found by following its instruction back to loads. */
+/* Where a reduction of the rows is made. */
+typedef struct Made {
+    LoopId loop; /* 0: nowhere */
+    uint32_t acc;
+} Made;
+
 typedef struct Lower {
     Module *m;
     const Fn *fn;
@@ -24,6 +30,8 @@ typedef struct Lower {
     LoopId items;          /* no reduction stands outside of it */
     LoopId sweep;          /* the loop along which running sums run, or 0 */
     bool lanes_inner;      /* reductions take several indices at once */
+    bool reassociated;     /* values of lanes are made by algebra.c */
+    Made *made;            /* per value */
 } Lower;
 
 /* The element of v at ix, one index per axis of its type in order.  Guard

@@ -5,6 +5,9 @@
  * a factor exp(-maximum) alone, however deep in maps, a sum of it can be begun
  * with any number instead of the maximum and set right afterwards by one
  * factor per row: the softmax whose maximum and sum are found in one sweep.
+ *
+ * Turns are those of tiles (tensor.c), or loops over the lanes of a long row
+ * (online_rows), of which a GPU's threads could not hold what they have read.
  */
 #include "lower.h"
 #include "tensor.h"
@@ -124,4 +127,110 @@ const int32_t *online_find(const Lower *l, const bool *maxima)
         how[v] = maxima[v] ? ITSELF + (int32_t)v + 1 : of_value(&o);
     }
     return how;
+}
+
+/* ------------------------------------------------------------------- rows */
+
+static bool is_row_maximum(const Lower *l, uint32_t v)
+{
+    const Inst *in = &l->fn->insts[v];
+    Made at = l->made[v];
+    return in->op == OP_reduce && at.loop && acc_kind(l, in->attr) == ACC_max &&
+           l->k->loops.at[at.loop].accs.at[at.acc].dtype == DT_f32;
+}
+
+/* The loop stands alone in its row: nothing nested, nothing stored. */
+static bool is_plain_sum(const Kir *k, const Loop *l)
+{
+    for (uint32_t i = 0; i < l->accs.n; i++)
+        if (l->accs.at[i].kind != ACC_sum || l->accs.at[i].dtype != DT_f32)
+            return false;
+    for (uint32_t i = 0; i < l->body.n; i++) {
+        uint8_t op = node_info(k, l->body.at[i])->op;
+        if (op == KN_loop || op == KN_store) return false;
+    }
+    return l->accs.n > 0 && !l->when.id && !l->reverse;
+}
+
+/* Nothing runs between the two but what can be made again in every turn. */
+static bool are_neighbours(const Kir *k, LoopId first, LoopId next)
+{
+    const Loop *parent = &k->loops.at[k->loops.at[first].parent];
+    bool between = false;
+    for (uint32_t i = 0; i < parent->body.n; i++) {
+        const NodeInfo *in = node_info(k, parent->body.at[i]);
+        if (in->op == KN_loop && between) return in->inner == next;
+        between |= in->op == KN_loop && in->inner == first;
+        if (between && in->op == KN_store) return false;
+    }
+    return false;
+}
+
+/* Whether anything that N reads is another result of the loop. */
+static bool reads_other(const Kir *k, Node n, Made top);
+
+static bool ix_reads_other(const Kir *k, Ix ix, Made top)
+{
+    const IxInfo *x = ix_info(k, ix);
+    for (uint32_t i = 0; i < x->n; i++) {
+        const Atom *a = &k->atoms.at[x->terms[i].atom];
+        if (a->kind == ATOM_node  ? reads_other(k, a->node, top)
+            : a->kind == ATOM_var ? false
+                                  : ix_reads_other(k, a->of, top))
+            return true;
+    }
+    return false;
+}
+
+static bool reads_other(const Kir *k, Node n, Made top)
+{
+    if (!n.id) return false;
+    const NodeInfo *in = node_info(k, n);
+    if (in->op == KN_result)
+        return in->inner == top.loop && in->n != (int64_t)top.acc;
+    return reads_other(k, in->a, top) || reads_other(k, in->b, top) ||
+           reads_other(k, in->c, top) || ix_reads_other(k, in->ix, top);
+}
+
+/* The maximum by which all sums of the loop are scaled; ninsts: there is none.
+ */
+static uint32_t maximum_of(const Lower *l, LoopId loop, const int32_t *how)
+{
+    const Fn *fn = l->fn;
+    uint32_t top = fn->ninsts;
+    for (uint32_t v = fn->nparams; v < fn->ninsts; v++) {
+        if (l->made[v].loop != loop) continue;
+        int32_t by = how[inst_arg(fn, &fn->insts[v], 0).id];
+        if (!is_factor(by)) return fn->ninsts;
+        if (top < fn->ninsts && top != (uint32_t)by - 1) return fn->ninsts;
+        top = (uint32_t)by - 1;
+    }
+    return top;
+}
+
+static bool runs_along(const Lower *l, LoopId loop, Made top)
+{
+    const Kir *k = l->k;
+    const Loop *sums = &k->loops.at[loop], *first = &k->loops.at[top.loop];
+    if (sums->hi != first->hi || !row_is_long(sums->hi)) return false;
+    if (!is_plain_sum(k, sums) || !are_neighbours(k, top.loop, loop))
+        return false;
+    for (uint32_t i = 0; i < sums->accs.n; i++)
+        if (reads_other(k, sums->accs.at[i].value, top)) return false;
+    return true;
+}
+
+void online_rows(Lower *l)
+{
+    const Fn *fn = l->fn;
+    bool *maxima = NEW_ARRAY(l->k->arena, bool, fn->ninsts + 1);
+    for (uint32_t v = fn->nparams; v < fn->ninsts; v++)
+        maxima[v] = is_row_maximum(l, v);
+    const int32_t *how = online_find(l, maxima);
+    for (LoopId loop = 1; loop < l->k->loops.n; loop++) {
+        uint32_t top = maximum_of(l, loop, how);
+        if (top == fn->ninsts || !runs_along(l, loop, l->made[top])) continue;
+        l->k->loops.at[loop].online = l->made[top].loop;
+        l->k->loops.at[loop].top = l->made[top].acc;
+    }
 }

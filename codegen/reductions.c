@@ -6,6 +6,7 @@
  * over the same axes are one loop, so that their operands are read once.
  */
 #include "lower.h"
+#include "tensor.h"
 
 static LoopId deepest(const Lower *l, const Ix *ix, uint32_t n, Node guard)
 {
@@ -110,7 +111,9 @@ static void reduce_one(Lower *l, const Inst *in, const Ix *ix, Node guard,
     const Ix *at = ix_reduced(l, t, axes, loop, in->type, ix);
     DType acc =
         attr_dtype(l->m, in->attr, AT_acc, default_acc(type_dtype(l->m, t)));
-    add_acc(l, loop, acc_kind(l, in->attr), acc, eval(l, x, at, guard));
+    Node n = eval(l, x, at, guard);
+    if (l->reassociated) n = algebra_fast(l->k, n);
+    add_acc(l, loop, acc_kind(l, in->attr), acc, n);
 }
 
 Node eval_reduce(Lower *l, Value v, const Inst *in, const Ix *ix, Node guard)
@@ -129,6 +132,9 @@ Node eval_reduce(Lower *l, Value v, const Inst *in, const Ix *ix, Node guard)
     Node mine = {0};
     for (uint32_t i = 0; i < peers.n; i++) {
         Value peer = {peers.at[i]};
+        if (!guard.id && l->lanes_inner &&
+            l->k->loops.at[loop].parent == l->items)
+            l->made[peer.id] = (Made){loop, i};
         Node r = node_cast(l->k, type_dtype(l->m, value_type(l->fn, peer)),
                            node_result(l->k, loop, i));
         if (peer.id == v.id)

@@ -26,6 +26,7 @@ typedef struct Grid {
     int64_t blocks;
     uint32_t threads, row_threads;
     uint32_t beside; /* columns: threads of a warp that lie in one row */
+    uint32_t shared; /* bytes of dynamic shared memory */
 } Grid;
 Grid gpu_grid(Kir *k);               /* sets k->width */
 const Loop *gpu_lanes(const Kir *k); /* the loop over lanes */

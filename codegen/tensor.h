@@ -133,7 +133,7 @@ Node kept_node(const Kir *k, const TensorTile *t, Node piece);
 /* Whether the pass's nests read the dot. */
 bool dot_in(const Kir *k, const TensorPass *p, const TensorDot *d);
 
-/* algebra.c: what tiles on tensor cores may do to nodes. */
+/* algebra.c: what tiles on tensor cores, and long rows, may do to nodes. */
 Node algebra_fast(Kir *k, Node n);
 /* n = *scale * the result, *scale > 0. */
 Node algebra_strip(Kir *k, Node n, double *scale);
@@ -143,5 +143,8 @@ Node algebra_strip(Kir *k, Node n, double *scale);
 enum { DEPENDS_not = 0, DEPENDS_otherwise = -1 };
 struct Lower;
 const int32_t *online_find(const struct Lower *l, const bool *maxima);
+/* Loops over long rows whose sums can be made in the turns of the loop that
+ * makes their maximum say so. */
+void online_rows(struct Lower *l);
 
 #endif

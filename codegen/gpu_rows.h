@@ -1,0 +1,40 @@
+/*
+ * gpu_rows.h: what the sweeps over rows, short ones and long ones, share.
+ */
+#ifndef TITAN_GPU_ROWS_H
+#define TITAN_GPU_ROWS_H
+
+#include "target.h"
+
+/* Partial sums of a thread, in stack slots that become registers: for each
+ * accumulator one vector of neighbours, or a slot for each neighbour. */
+typedef struct Partials {
+    LV *at;
+    unsigned w, each; /* values of a slot; slots of an accumulator */
+} Partials;
+Partials row_partials_new(Emit *e, const Loop *l, unsigned w);
+void row_partials_add(Emit *e, const Loop *l, const Partials *p, unsigned j);
+LV row_partials_sum(Emit *e, const Acc *acc, const Partials *p, uint32_t a);
+/* The sum over the row's threads of what each has, in all of them. */
+LV gpu_over_row(Emit *e, const Acc *acc, LV x);
+
+typedef struct Sweep {
+    LoopId loop;
+    const Loop *l;
+    Partials partials;
+    LV first;     /* the thread's first lane */
+    int64_t span; /* lanes of a chunk */
+} Sweep;
+
+/* Neighbour j of a chunk (or all of them), whose first lane is `at`; `cut`:
+ * some threads may be beyond the row. */
+LV row_lane(Emit *e, const Sweep *s, LV at, unsigned j, bool cut);
+/* Nothing nested in the loop. */
+bool row_is_plain(const Kir *k, const Loop *l);
+/* Whether two loads in different loops over lanes are of the same elements. */
+bool row_same_load(const Kir *k, const NodeInfo *x, const NodeInfo *y);
+bool row_loaded_again(const Kir *k, const NodeInfo *in);
+/* The same bits, of which the compiler knows nothing. */
+LV gpu_opaque(Emit *e, LV x);
+
+#endif
