@@ -156,6 +156,9 @@ LV fold_vector(Emit *e, const Acc *a, LV v, unsigned w);
 void emit_turn(Emit *e, LoopId loop, LV i, LLVMBasicBlockRef latch);
 void emit_loop_host(Emit *e, LoopId loop);
 void emit_seq(Emit *e, LoopId loop);
+/* Where its turns begin, and end. */
+LV loop_first(Emit *e, const Loop *l);
+LV loop_end(Emit *e, const Loop *l);
 void emit_set_results(Emit *e, LoopId loop, const LV *values);
 void emit_host_kernel(Emit *e, const char *name);
 

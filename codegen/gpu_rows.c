@@ -446,8 +446,7 @@ bool gpu_row_turns(Emit *e, LoopId loop)
         LLVMBuildStore(e->s.b, acc_identity(e, acc, e->s.w), sums[a]);
     }
     LV masks[TOGETHER], first[TOGETHER];
-    Count c = count_begin(e, emit_iconst(e, l->lo), emit_iconst(e, l->hi),
-                          TOGETHER * WARP);
+    Count c = count_begin(e, loop_first(e, l), loop_end(e, l), TOGETHER * WARP);
     for (unsigned i = 0; i < TOGETHER; i++) {
         first[i] = LLVMBuildAdd(e->s.b, c.i, emit_iconst(e, i * WARP), "");
         masks[i] = turns_that_count(e, loop, first[i]);

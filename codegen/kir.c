@@ -318,6 +318,8 @@ void kir_sweep(Kir *k)
         if (stays(&k->nodes.at[i])) mark_node(k, (Node){i}, needed);
     for (uint32_t i = 0; i < k->loops.n; i++) {
         mark_node(k, k->loops.at[i].when, needed);
+        mark_node(k, k->loops.at[i].from, needed);
+        mark_node(k, k->loops.at[i].to, needed);
         for (uint32_t a = 0; a < k->loops.at[i].accs.n; a++) {
             mark_node(k, k->loops.at[i].accs.at[a].value, needed);
             mark_node(k, k->loops.at[i].accs.at[a].by, needed);
@@ -461,6 +463,9 @@ static void print_loop(const Kir *k, LoopId id, Buf *out)
     if (l->when.id)
         buf_printf(out, "%*swhen %%%u\n", (int)l->depth * 2 + 2, "",
                    l->when.id);
+    if (l->from.id)
+        buf_printf(out, "%*sfrom %%%u to %%%u\n", (int)l->depth * 2 + 2, "",
+                   l->from.id, l->to.id);
     for (uint32_t i = 0; i < l->body.n; i++) {
         const NodeInfo *in = node_info(k, l->body.at[i]);
         if (in->op == KN_loop) {

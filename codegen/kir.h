@@ -145,6 +145,7 @@ typedef struct Loop {
     LoopId online; /* runs in the turns of this loop (online.c); 0: alone */
     uint32_t top;  /* with the maximum so far of this accumulator of it */
     Node when;     /* turns in which this is false end there; or none */
+    Node from, to; /* no turn outside of from .. to counts; or none */
     VEC(Node) body;
     VEC(Acc) accs;
 } Loop;

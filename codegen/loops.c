@@ -281,6 +281,19 @@ static void emit_unrolled(Emit *e, LoopId loop)
     emit_set_results(e, loop, results);
 }
 
+LV loop_first(Emit *e, const Loop *l)
+{
+    if (!l->from.id) return emit_iconst(e, l->lo);
+    return LLVMBuildIntCast2(e->s.b, e->vals[l->from.id], e->ity, true, "");
+}
+
+LV loop_end(Emit *e, const Loop *l)
+{
+    if (!l->to.id) return emit_iconst(e, l->hi);
+    LV to = LLVMBuildIntCast2(e->s.b, e->vals[l->to.id], e->ity, true, "");
+    return LLVMBuildAdd(e->s.b, to, emit_iconst(e, 1), "");
+}
+
 void emit_seq(Emit *e, LoopId loop)
 {
     const Loop *l = &e->k->loops.at[loop];
@@ -296,7 +309,7 @@ void emit_seq(Emit *e, LoopId loop)
     for (uint32_t i = 0; i < l->accs.n; i++)
         slots[i] = slots_new(e, &l->accs.at[i], n, w);
     prepare_scans(e, loop, scans);
-    Count c = count_begin(e, emit_iconst(e, l->lo), emit_iconst(e, l->hi), 1);
+    Count c = count_begin(e, loop_first(e, l), loop_end(e, l), 1);
     LV i = c.i;
     if (l->reverse)
         i = LLVMBuildSub(e->s.b, emit_iconst(e, l->hi + l->lo - 1), i, "");

@@ -471,9 +471,11 @@ static void choose(const Lower *l, Nest *nest, const LowerOpts *o)
                      : product(l, nest->inner, nest->ninner);
 }
 
-static const Inst *only_op(const Fn *fn)
+/* What a group of kind sort or scatter is about. */
+static const Inst *only_op(Module *m, const Fn *fn)
 {
-    return inst_of(fn, fn->result_values[0]);
+    return inst_of(fn, fn_is(m, fn, FK_scatter) ? group_scatter(fn)
+                                                : fn->result_values[0]);
 }
 
 static bool lower_region(Lower *l, const LowerOpts *o)
@@ -492,13 +494,13 @@ void lower_group(Module *m, const Fn *fn, const LowerOpts *o, Kir *k)
 {
     Lower l;
     lower_init(&l, m, fn, k);
-    Op op = (Op)only_op(fn)->op;
+    Op op = (Op)only_op(m, fn)->op;
     if (o->gpu && fn_is(m, fn, FK_tile) && lower_region(&l, o)) return;
     if (op == OP_top) {
-        lower_sort(&l, o, only_op(fn));
+        lower_sort(&l, o, only_op(m, fn));
     } else if ((op == OP_scatter || op == OP_put) &&
-               scatter_by_rows(&l, only_op(fn))) {
-        lower_rows(&l, o, only_op(fn));
+               scatter_by_rows(&l, only_op(m, fn))) {
+        lower_rows(&l, o, only_op(m, fn));
     } else {
         Nest nest = {0};
         find_inner(&l, &nest);

@@ -8,11 +8,13 @@
  * the order of additions is that of the logical index.
  *
  *     items u over the axes of ids
- *         lanes v: the least (greatest) u' with ids[u'] = ids[u]
- *         when u is that one
+ *         lanes v: the least and the greatest u' with ids[u'] = ids[u]
+ *         when u is the least (of a put, the greatest)
  *             seq over the other kept axes, lanes over the innermost
- *                 seq over u', when ids[u'] = ids[u]: sum of the updates
- *                 store
+ *                 seq from the least u' to the greatest, when ids[u'] =
+ *                     ids[u]: sum of the updates
+ *                 store, of a scatter that is added to a value in its place:
+ *                     that plus the sum
  *
  * Results with few elements are better read off: each element sums what has
  * its id.  That form is also the rule of these ops at an index.
@@ -101,15 +103,20 @@ static DType sum_dtype(const Lower *l, const Inst *in)
     return attr_dtype(l->m, in->attr, AT_acc, narrow ? DT_f32 : d);
 }
 
-/* The sum, in order, of the updates whose id is the one given. */
+/* The sum, in order, of the updates whose id is the one given; ENDS (NULL: not
+ * known): the first item and the last that have it. */
 static Node sum_of_id(Lower *l, const Inst *in, const Parts *p, Env e, Node id,
-                      LoopId parent)
+                      LoopId parent, const Node *ends)
 {
     Kir *k = l->k;
     DType acc = sum_dtype(l, in);
     int64_t n = axes_extent(l, p->summed.at, p->summed.n);
     LoopId loop = loop_open(k, LOOP_seq, parent, 0, n);
     k->loops.at[loop].in_order = true;
+    if (ends) {
+        k->loops.at[loop].from = ends[0];
+        k->loops.at[loop].to = ends[1];
+    }
     env_bind_flat(l, &e, p->summed.at, p->summed.n, ix_var(k, loop));
     Node match = equal(k, long_id(l, &e, p, (Node){0}), id);
     bool skip = p->alike && node_info(k, match)->loop == loop;
@@ -129,9 +136,15 @@ static Node sum_of_id(Lower *l, const Inst *in, const Parts *p, Env e, Node id,
     return close_with(k, loop, ACC_sum, acc, x);
 }
 
-/* The least or greatest item that has the id, or n, or -1. */
-static Node turn_of_id(Lower *l, const Parts *p, Env e, Node id, LoopId parent,
-                       bool last, LoopKind kind)
+static Node item_or(Kir *k, Node match, Ix at, int64_t other)
+{
+    return node_scalar(k, SC_where, DT_i64, match, node_index(k, DT_i64, at),
+                       node_const_int(k, DT_i64, other));
+}
+
+/* The greatest item that has the id, or -1. */
+static Node last_of_id(Lower *l, const Parts *p, Env e, Node id, LoopId parent,
+                       LoopKind kind)
 {
     Kir *k = l->k;
     int64_t n = axes_extent(l, p->summed.at, p->summed.n);
@@ -139,9 +152,23 @@ static Node turn_of_id(Lower *l, const Parts *p, Env e, Node id, LoopId parent,
     Ix at = ix_var(k, loop);
     env_bind_flat(l, &e, p->summed.at, p->summed.n, at);
     Node match = equal(k, long_id(l, &e, p, (Node){0}), id);
-    Node x = node_scalar(k, SC_where, DT_i64, match, node_index(k, DT_i64, at),
-                         node_const_int(k, DT_i64, last ? -1 : n));
-    return close_with(k, loop, last ? ACC_max : ACC_min, DT_i64, x);
+    return close_with(k, loop, ACC_max, DT_i64, item_or(k, match, at, -1));
+}
+
+/* The least item that has the id, and the greatest. */
+static void ends_of_id(Lower *l, const Parts *p, Env e, Node id, Node ends[2])
+{
+    Kir *k = l->k;
+    int64_t n = axes_extent(l, p->summed.at, p->summed.n);
+    LoopId loop = loop_open(k, LOOP_lanes, l->items, 0, n);
+    Ix at = ix_var(k, loop);
+    env_bind_flat(l, &e, p->summed.at, p->summed.n, at);
+    Node match = equal(k, long_id(l, &e, p, (Node){0}), id);
+    Acc most = {ACC_max, DT_i64, item_or(k, match, at, -1), {0}, false};
+    vec_push(k->arena, &k->loops.at[loop].accs, most);
+    close_with(k, loop, ACC_min, DT_i64, item_or(k, match, at, n));
+    ends[0] = node_result(k, loop, 1);
+    ends[1] = node_result(k, loop, 0);
 }
 
 /* ------------------------------------------------------- rules at an index */
@@ -162,7 +189,7 @@ Node eval_scatter(Lower *l, Value v, const Inst *in, const Ix *ix, Node guard)
     Parts p = parts_of(l, in);
     Env e = env_of(l, in->type, ix);
     Node id = node_index(l->k, DT_i64, env_lookup(l, &e, p.axis));
-    Node sum = sum_of_id(l, in, &p, e, id, lowest(l, &e));
+    Node sum = sum_of_id(l, in, &p, e, id, lowest(l, &e), NULL);
     return node_cast(l->k, type_dtype(l->m, in->type), sum);
 }
 
@@ -173,7 +200,7 @@ Node eval_put(Lower *l, Value v, const Inst *in, const Ix *ix, Node guard)
     Parts p = parts_of(l, in);
     Env e = env_of(l, in->type, ix);
     Node id = node_index(k, DT_i64, env_lookup(l, &e, p.axis));
-    Node turn = turn_of_id(l, &p, e, id, lowest(l, &e), true, LOOP_seq);
+    Node turn = last_of_id(l, &p, e, id, lowest(l, &e), LOOP_seq);
     Ix at = ix_node(k, turn);
     Node there = node_inside(k, at, axes_extent(l, p.summed.at, p.summed.n));
     env_bind_flat(l, &e, p.summed.at, p.summed.n, at);
@@ -204,7 +231,20 @@ static void innermost_last(const Lower *l, const Inst *in, Parts *p)
     vec_last(&p->wide) = x;
 }
 
-static void write_row(Lower *l, const Inst *in, const Parts *p, Env e, Node id)
+/* What becomes of the row's element: the sum, or what it is added to. */
+static Node row_value(Lower *l, const Inst *in, Env e, Node sum)
+{
+    DType d = type_dtype(l->m, in->type);
+    Value scattered = group_scatter(l->fn), out = l->fn->result_values[0];
+    sum = node_cast(l->k, d, sum);
+    if (value_eq(out, scattered)) return sum;
+    const Ix *ix = env_ix(l, &e, in->type);
+    eval_remember(l, scattered, ix, sum);
+    return eval(l, out, ix, (Node){0});
+}
+
+static void write_row(Lower *l, const Inst *in, const Parts *p, Env e, Node id,
+                      const Node *ends)
 {
     Kir *k = l->k;
     uint32_t outer = p->wide.n ? p->wide.n - 1 : 0;
@@ -215,11 +255,14 @@ static void write_row(Lower *l, const Inst *in, const Parts *p, Env e, Node id)
     LoopId lanes = loop_open(k, LOOP_lanes, seq, 0, n);
     env_bind_flat(l, &e, p->wide.at + outer, p->wide.n - outer,
                   ix_var(k, lanes));
-    Node x = in->op == OP_put ? env_eval(l, &e, p->updates, (Node){0})
-                              : sum_of_id(l, in, p, e, id, lanes);
+    bool put = in->op == OP_put;
+    Node x = put ? env_eval(l, &e, p->updates, (Node){0})
+                 : sum_of_id(l, in, p, e, id, lanes, ends);
     env_bind(&e, p->axis, ix_node(k, id));
+    if (!put) x = row_value(l, in, e, x);
     node_store(k, lanes, l->fn->nparams, env_place(l, &e, l->fn->nparams),
-               (Node){0}, node_cast(k, type_dtype(l->m, in->type), x));
+               (Node){0},
+               node_cast(k, type_dtype(l->m, l->fn->results[0].type), x));
     loop_close(k, lanes);
     loop_close(k, seq);
 }
@@ -234,29 +277,34 @@ void lower_rows(Lower *l, const LowerOpts *o, const Inst *in)
     k->rows = axes_extent(l, p.kept.at, p.kept.n) * n;
     k->chunks = 1;
     k->width = o->lanes;
-    k->zero = in->op == OP_scatter;
+    bool put = in->op == OP_put;
+    k->zero = !put && value_eq(group_base(l->fn), NO_VALUE);
     l->items = loop_open(k, LOOP_items, 0, 0, k->rows);
     Env e = {.n = 0};
     Ix item = ix_var(k, l->items), mine = ix_mod(k, item, n);
     env_bind_flat(l, &e, p.kept.at, p.kept.n, ix_div(k, item, n));
     env_bind_flat(l, &e, p.summed.at, p.summed.n, mine);
     Node id = long_id(l, &e, &p, (Node){0});
-    Node turn =
-        turn_of_id(l, &p, e, id, l->items, in->op == OP_put, LOOP_lanes);
-    Node writes = equal(k, turn, node_index(k, DT_i64, mine));
+    Node ends[2];
+    if (put)
+        ends[0] = last_of_id(l, &p, e, id, l->items, LOOP_lanes);
+    else
+        ends_of_id(l, &p, e, id, ends);
+    Node writes = equal(k, ends[0], node_index(k, DT_i64, mine));
     int64_t size = axis_extent(l, in->type, p.axis);
     k->loops.at[l->items].when =
         node_and(k, writes, node_inside(k, ix_node(k, id), size));
-    write_row(l, in, &p, e, id);
+    write_row(l, in, &p, e, id, ends);
     loop_close(k, l->items);
 }
 
 bool scatter_by_rows(Lower *l, const Inst *in)
 {
-    if (in->op == OP_put) {
-        int32_t same = l->k->args[l->fn->nparams].same;
-        return same >= 0 && (uint32_t)same == inst_arg(l->fn, in, 0).id;
-    }
+    Value base = in->op == OP_put ? inst_arg(l->fn, in, 0) : group_base(l->fn);
+    int32_t same = l->k->args[l->fn->nparams].same;
+    if (!value_eq(base, NO_VALUE) && (same < 0 || (uint32_t)same != base.id))
+        return false;
+    if (in->op == OP_put) return true;
     Parts p = parts_of(l, in);
     return type_local_elements(l->m, in->type) >
            axes_extent(l, p.summed.at, p.summed.n);

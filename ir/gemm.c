@@ -29,6 +29,23 @@ const Inst *group_einsum(const Fn *group)
     return NULL;
 }
 
+Value group_scatter(const Fn *group)
+{
+    for (uint32_t i = group->nparams; i < group->ninsts; i++)
+        if (group->insts[i].op == OP_scatter || group->insts[i].op == OP_put)
+            return (Value){i};
+    return NO_VALUE;
+}
+
+Value group_base(const Fn *group)
+{
+    const Inst *sum = inst_of(group, group->result_values[0]);
+    for (uint32_t i = 0; i < sum->nargs && sum->op == OP_map; i++)
+        if (inst_of(group, inst_arg(group, sum, i))->op == OP_arg)
+            return inst_arg(group, sum, i);
+    return NO_VALUE;
+}
+
 EinsumRole einsum_role(const Module *m, const Fn *fn, const Inst *in, Axis axis)
 {
     const AttrItem *sum = attr_get(m, in->attr, AT_sum);

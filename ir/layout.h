@@ -71,6 +71,11 @@ EinsumRole einsum_role(const Module *m, const Fn *fn, const Inst *in,
 
 /* The einsum of a matmul group. */
 const Inst *group_einsum(const Fn *group);
+/* The scatter or put of a scatter group. */
+Value group_scatter(const Fn *group);
+/* The parameter to which the sums of a scatter group are added, at the same
+ * index; NO_VALUE: none. */
+Value group_base(const Fn *group);
 
 /* The one gemm that a matmul group is with the layouts of its two operands
  * and its result; false: there is none, an operand has to be copied. */

@@ -1,5 +1,5 @@
 /*
- * added.c: sums that a matmul makes (see added.h).
+ * added.c: sums that a matmul or a scatter makes (see added.h).
  */
 #include "added.h"
 
@@ -71,6 +71,44 @@ bool map_adds_einsum(const Module *m, const Fn *fn, const Inst *map,
                        uses) &&
             fits_result(m, fn, map, *einsum, (DType)e->dtype))
             return true;
+    }
+    return false;
+}
+
+/* The operand that a term is below any casts; -1: it is more than that. */
+static int cast_operand(const Module *m, Expr e)
+{
+    const ExprInfo *x = expr_info(m, e);
+    while (x->op == SC_cast)
+        x = expr_info(m, x->args[0]);
+    return x->op == SC_arg ? (int)x->operand : -1;
+}
+
+static bool is_read_once(const Uses *uses, Value v)
+{
+    return !uses->nresult[v.id] &&
+           uses->first[v.id + 1] - uses->first[v.id] == 1;
+}
+
+bool map_adds_scatter(const Module *m, const Fn *fn, const Inst *map,
+                      const Uses *uses, uint32_t *scatter)
+{
+    if (map->op != OP_map || map->nargs != 2) return false;
+    const ExprInfo *e = expr_info(m, below_cast(m, attr_expr(m, map->attr)));
+    if (e->op != SC_add || dtype_class((DType)e->dtype) != DC_float)
+        return false;
+    for (uint32_t i = 0; i < 2; i++) {
+        int base = term_operand(m, e->args[i]);
+        int sums = cast_operand(m, e->args[1 - i]);
+        if (base < 0 || sums < 0 || base == sums) continue;
+        Value b = inst_arg(fn, map, (uint32_t)base);
+        Value s = inst_arg(fn, map, (uint32_t)sums);
+        if (inst_of(fn, s)->op != OP_scatter || !is_read_once(uses, s) ||
+            !type_eq(value_type(fn, b), map->type) ||
+            !same_axes(m, value_type(fn, s), map->type))
+            continue;
+        *scatter = (uint32_t)sums;
+        return true;
     }
     return false;
 }

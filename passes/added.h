@@ -1,5 +1,5 @@
 /*
- * added.h: sums that a matmul makes.
+ * added.h: sums that a matmul or a scatter makes.
  */
 #ifndef TITAN_ADDED_H
 #define TITAN_ADDED_H
@@ -16,5 +16,12 @@
  * precision does not round the product, and fuse makes it one group. */
 bool map_adds_einsum(const Module *m, const Fn *fn, const Inst *map,
                      const Uses *uses, uint32_t *einsum);
+
+/* MAP adds a scatter's sums to a value of its type: { _0 + _1 }, perhaps
+ * through casts, so that where nothing is scattered the value is the sum.
+ * Gives the operand number of the scatter, which nobody else reads: only the
+ * rows that it names change. */
+bool map_adds_scatter(const Module *m, const Fn *fn, const Inst *map,
+                      const Uses *uses, uint32_t *scatter);
 
 #endif

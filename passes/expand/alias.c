@@ -172,7 +172,8 @@ static bool group_in_place(const Scene *s, const Fn *g, uint32_t param,
     if (fn_is(m, g, FK_matmul)) return param == 2;
     if (fn_is(m, g, FK_product)) return product_in_place(g, param, result);
     if (!fn_is(m, g, FK_scatter)) return false;
-    const Inst *in = inst_of(g, g->result_values[0]);
+    const Inst *in = inst_of(g, group_scatter(g));
+    if (in->op == OP_scatter) return group_base(g).id == param;
     return in->op == OP_put && inst_arg(g, in, 0).id == param &&
            inst_arg(g, in, 1).id != param && inst_arg(g, in, 2).id != param;
 }

@@ -204,6 +204,17 @@ void emit_beginning(Scene *s, Value v, const Home *to)
     emit_launch(s, f, NULL, 0, &out, 1);
 }
 
+/* What a scatter adds to lies where the result will. */
+static void emit_base(Scene *s, const Inst *call, const Home *result,
+                      Value *args)
+{
+    const Fn *g = fn_of(s->x->m, attr_fn(s->x->m, call->attr, AT_fn));
+    Value base = group_base(g);
+    if (value_eq(base, NO_VALUE)) return;
+    emit_copy(s, &s->home[inst_arg(s->fn, call, base.id).id], result);
+    args[base.id] = home_value(s, result);
+}
+
 static void emit_call_group(Scene *s, uint32_t i)
 {
     Module *m = s->x->m;
@@ -220,6 +231,7 @@ static void emit_call_group(Scene *s, uint32_t i)
     Value *outs = NEW_ARRAY(s->x->a, Value, (size_t)g->nresults + 1);
     for (uint32_t k = 0; k < in->nargs; k++)
         args[k] = operand_value(s, inst_arg(s->fn, in, k));
+    if (fn_is(m, g, FK_scatter)) emit_base(s, in, &homes[0], args);
     if (fn_is(m, g, FK_product)) emit_product_operands(s, in, &homes[0], args);
     for (uint32_t k = 0; k < g->nresults; k++)
         outs[k] = home_value(s, &homes[k]);

@@ -518,6 +518,18 @@ static void merge_accumulation(Graph *g, uint32_t node, const Uses *uses)
     g->clusters[to].nodes.n = g->clusters[to].nodes.cap = nodes.n;
 }
 
+/* Sums that a scatter adds to a value go to the rows that it names, in place
+ * where nobody else needs the value. */
+static void merge_scattered(Graph *g, uint32_t node, const Uses *uses)
+{
+    uint32_t which;
+    const Inst *in = node_inst(g, node);
+    if (!map_adds_scatter(g->fx->m, g->fn, in, uses, &which)) return;
+    uint32_t scatter = g->nodes[node].args[which];
+    uint32_t both[2] = {g->nodes[scatter].cluster, g->nodes[node].cluster};
+    if (g->nodes[scatter].nusers == 1) fuse_join(g, both, 2, NODE_scatter);
+}
+
 bool fuse_join(Graph *g, const uint32_t *clusters, uint32_t n, NodeKind kind)
 {
     Nodes nodes = {0};
@@ -562,6 +574,8 @@ void fuse_cluster(Graph *g)
     Uses uses = fn_uses(g->fn, g->fx->a);
     for (uint32_t i = 0; i < g->n; i++)
         if (g->nodes[i].kind == NODE_loop) merge_accumulation(g, i, &uses);
+    for (uint32_t i = 0; i < g->n; i++)
+        if (g->nodes[i].kind == NODE_loop) merge_scattered(g, i, &uses);
     bool merged = true;
     for (int round = 0; merged && round < 4; round++) {
         merged = false;
