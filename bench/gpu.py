@@ -75,6 +75,9 @@ def compile_programs(titanc, folder):
                         "--target", "sm_90a", "-o", out], check=True)
         if shutil.which("xz"):
             subprocess.run(["xz", "-9f", out], check=True)
+    subprocess.run([titanc, os.path.join(HERE, "head_loss.tt"), "--dtype",
+                    "bf16-states", "--target", "sm_90a", "-o",
+                    os.path.join(folder, "head-loss")], check=True)
     print("\n".join(sorted(os.listdir(folder))))
 
 

@@ -317,8 +317,9 @@ static void result_roughness(Precision *p, Facts *f)
             roughen(p, f, i);
         }
         if (f->rough_result[i]) roughen(p, f, cell);
-        bool stored = f->fn->kind.id == 0 && !f->fn->entry;
-        if (stored && f->rough[cell]) roughen_result(p, f, i);
+        Value v = f->fn->result_values[i];
+        bool stored = f->fn->kind.id == 0 || is_linear(p, f, inst_of(f->fn, v));
+        if (stored && !f->fn->entry && f->rough[cell]) roughen_result(p, f, i);
     }
 }
 
