@@ -112,3 +112,13 @@ bool map_adds_scatter(const Module *m, const Fn *fn, const Inst *map,
     }
     return false;
 }
+
+bool map_casts_scatter(const Module *m, const Fn *fn, const Inst *map,
+                       const Uses *uses)
+{
+    if (map->op != OP_map || map->nargs != 1 ||
+        cast_operand(m, attr_expr(m, map->attr)) != 0)
+        return false;
+    Value s = inst_arg(fn, map, 0);
+    return inst_of(fn, s)->op == OP_scatter && is_read_once(uses, s);
+}

@@ -23,5 +23,9 @@ bool map_adds_einsum(const Module *m, const Fn *fn, const Inst *map,
  * rows that it names change. */
 bool map_adds_scatter(const Module *m, const Fn *fn, const Inst *map,
                       const Uses *uses, uint32_t *scatter);
+/* MAP is a cast of a scatter's sums, which nobody else reads: the scatter
+ * stores them so. */
+bool map_casts_scatter(const Module *m, const Fn *fn, const Inst *map,
+                       const Uses *uses);
 
 #endif

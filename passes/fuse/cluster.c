@@ -519,12 +519,14 @@ static void merge_accumulation(Graph *g, uint32_t node, const Uses *uses)
 }
 
 /* Sums that a scatter adds to a value go to the rows that it names, in place
- * where nobody else needs the value. */
+ * where nobody else needs the value; sums that are rounded are stored so. */
 static void merge_scattered(Graph *g, uint32_t node, const Uses *uses)
 {
-    uint32_t which;
+    uint32_t which = 0;
     const Inst *in = node_inst(g, node);
-    if (!map_adds_scatter(g->fx->m, g->fn, in, uses, &which)) return;
+    if (!map_adds_scatter(g->fx->m, g->fn, in, uses, &which) &&
+        !map_casts_scatter(g->fx->m, g->fn, in, uses))
+        return;
     uint32_t scatter = g->nodes[node].args[which];
     uint32_t both[2] = {g->nodes[scatter].cluster, g->nodes[node].cluster};
     if (g->nodes[scatter].nusers == 1) fuse_join(g, both, 2, NODE_scatter);

@@ -5,6 +5,7 @@
  * index, a cast of something that is in memory anyway) gets a node of its own
  * at each use in a loop, so that it is never the reason for a buffer.
  */
+#include "../added.h"
 #include "fuse.h"
 
 bool expr_is_cheap(const Module *m, Expr e)
@@ -132,6 +133,7 @@ static bool computed_again(const Make *mk, Value v)
     const Inst *in = inst_of(g->fn, v);
     if (in->op != OP_map || !expr_is_cheap(m, attr_expr(m, in->attr)))
         return false;
+    if (map_casts_scatter(m, g->fn, in, &mk->uses)) return false;
     /* One number is read sooner than the several it is made of. */
     if (in->nargs > 1 && type_info(m, in->type)->naxes == 0) return false;
     Value large = NO_VALUE;
