@@ -118,14 +118,15 @@ static bool modes_of(const char *word, unsigned *out)
     } rows[] = {{"print", MODE_print},
                 {"passes", MODE_passes},
                 {"host", MODE_host},
-                {"all", MODE_print | MODE_passes | MODE_host}};
+                {"mesh", MODE_mesh},
+                {"all", MODE_print | MODE_passes | MODE_mesh | MODE_host}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (!strcmp(rows[i].word, word)) {
             *out = rows[i].modes;
             return true;
         }
     fprintf(stderr,
-            "titan-smith: --mode is print, passes, host or all, "
+            "titan-smith: --mode is print, passes, host, mesh or all, "
             "found '%s'\n",
             word);
     return false;

@@ -6,6 +6,7 @@
  *           them says something
  *   passes  each pass of the pipeline keeps its meaning, under the contract
  *           that the pass declares
+ *   mesh    one device's program, on all devices of a random mesh, too
  *   host    the compiled program computes what the interpreter does
  */
 #include "smith.h"
@@ -165,5 +166,6 @@ bool check_program(const char *text, size_t n, unsigned modes, uint64_t seed,
     if (modes & MODE_print && !check_print(text, n, seed, why)) return false;
     if (modes & MODE_passes && !check_passes(text, n, seed, t, why))
         return false;
+    if (modes & MODE_mesh && !check_mesh(text, n, seed, t, why)) return false;
     return !(modes & MODE_host) || check_host(text, n, seed, why);
 }

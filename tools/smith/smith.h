@@ -116,7 +116,12 @@ bool unit_read(Unit *u, const char *text, size_t n);
 const Fn *unit_entry(const Unit *u);
 
 /* check.c */
-typedef enum Mode { MODE_print = 1, MODE_passes = 2, MODE_host = 4 } Mode;
+typedef enum Mode {
+    MODE_print = 1,
+    MODE_passes = 2,
+    MODE_host = 4,
+    MODE_mesh = 8
+} Mode;
 typedef struct Tally {
     uint32_t checked[64]; /* per step of the pipeline: programs it changed */
     uint32_t skipped;     /* parts that could not be compared */
@@ -129,6 +134,9 @@ bool check_step(uint32_t i, char out[32]);
 
 /* host.c */
 bool check_host(const char *text, size_t n, uint64_t seed, Buf *why);
+
+/* mesh.c */
+bool check_mesh(const char *text, size_t n, uint64_t seed, Tally *t, Buf *why);
 
 /* shrink.c: makes a failing program smaller while it fails in the same way;
  * FAILS runs it apart, and lives through a crash. */

@@ -1,0 +1,128 @@
+/*
+ * mesh.c: a random program on a random mesh.
+ *
+ * The passes up to `shard` run on it as on any program.  Then up to three mesh
+ * axes of two or four devices are declared and a plan is drawn: for most of
+ * them a rule that splits an axis of the program, everywhere or for some roles.
+ * One device's program, on all devices together, computes what the whole one
+ * does, after `shard` and after `partition`.
+ */
+#include "smith.h"
+
+#include <string.h>
+
+typedef struct Plan {
+    Module *m;
+    World w; /* for its random numbers */
+    Buf rules;
+    int64_t parts[64]; /* by axis: what it is cut into so far */
+} Plan;
+
+/* Every port of the entry that has the axis can be cut that often. */
+static bool divides(const Plan *p, const Fn *fn, Axis a, int64_t parts)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < fn->nparams + fn->nresults; i++) {
+        Type t = i < fn->nparams ? fn->params[i].type
+                                 : fn->results[i - fn->nparams].type;
+        int64_t size = type_size(p->m, t, a);
+        if (size % parts) return false;
+        any |= size > 0;
+    }
+    return any;
+}
+
+static bool pick_axis(Plan *p, const Fn *fn, int64_t devices, Axis *out)
+{
+    uint32_t n = p->m->axes.n < 64 ? p->m->axes.n : 64;
+    for (int tries = 0; tries < 16; tries++) {
+        Axis a = {draw_below(&p->w, n)};
+        if (!divides(p, fn, a, p->parts[a.id] * devices)) continue;
+        p->parts[a.id] *= devices;
+        *out = a;
+        return true;
+    }
+    return false;
+}
+
+static void draw_rule(Plan *p, const Fn *fn, MeshAxis mesh)
+{
+    static const char *const roles[] = {"",
+                                        "",
+                                        "",
+                                        " for param, state",
+                                        " for param",
+                                        " for grad",
+                                        " for activation",
+                                        " for residual"};
+    Axis a;
+    if (!pick_axis(p, fn, p->m->mesh.at[mesh.id].size, &a)) return;
+    buf_printf(&p->rules, "%s%s over %s%s", p->rules.n ? "; " : "",
+               axis_name(p->m, a), mesh_name(p->m, mesh),
+               roles[draw_below(&p->w, sizeof roles / sizeof *roles)]);
+}
+
+static void draw_plan(Module *m, const Fn *fn, uint64_t seed)
+{
+    static const char *const names[] = {"x", "y", "z"};
+    Plan p = {.m = m, .w = {.m = m, .random = seed * 77 + 5}};
+    for (uint32_t i = 0; i < 64; i++)
+        p.parts[i] = 1;
+    uint32_t n = 1 + draw_below(&p.w, 3);
+    for (uint32_t i = 0; i < n; i++)
+        mesh_of(m, module_str(m, names[i]),
+                n < 3 && draw_chance(&p.w, 20) ? 4 : 2);
+    for (uint32_t i = 0; i < n; i++)
+        if (draw_chance(&p.w, 85)) draw_rule(&p, fn, (MeshAxis){i});
+    if (p.rules.n) option_set(m, "shard", p.rules.at);
+    buf_release(&p.rules);
+}
+
+static bool failed(const Unit *u, Buf *why, const char *what)
+{
+    buf_printf(why, "%s\n", what);
+    diag_render(&u->diag, DIAG_TEXT, why);
+    return false;
+}
+
+static bool same_after(Unit *u, const char *pass, uint32_t step, uint64_t seed,
+                       Tally *t, Buf *why)
+{
+    Buf before = {0};
+    Unit old;
+    module_print(&u->m, NULL, &before);
+    bool ok = pipeline_run(&u->m, pass, &(PipelineOpts){0});
+    if (!ok) {
+        failed(u, why, arena_printf(&u->arena, "pass %s fails", pass));
+        buf_release(&before);
+        return false;
+    }
+    ok = unit_read(&old, before.at, before.n) &&
+         meaning_same(&old.m, &u->m, pass_find(pass)->contract, seed);
+    t->checked[step]++;
+    if (!ok)
+        failed(u, why,
+               arena_printf(&u->arena, "pass %s changes results", pass));
+    unit_release(&old);
+    buf_release(&before);
+    return ok;
+}
+
+bool check_mesh(const char *text, size_t n, uint64_t seed, Tally *t, Buf *why)
+{
+    Unit u;
+    char name[32];
+    bool ok = unit_read(&u, text, n), apart = false;
+    for (uint32_t i = 0; ok && check_step(i, name); i++) {
+        bool shard = !strcmp(name, "shard"), last = !strcmp(name, "partition");
+        if (shard) draw_plan(&u.m, unit_entry(&u), seed);
+        apart |= shard;
+        if (apart)
+            ok = same_after(&u, name, i, seed, t, why);
+        else if (!pipeline_run(&u.m, name, &(PipelineOpts){0}))
+            ok = failed(&u, why, arena_printf(&u.arena, "pass %s fails", name));
+        if (last) break;
+    }
+    unit_release(&u);
+    return ok;
+}
