@@ -66,28 +66,32 @@ class Build:
         shutil.copy(os.path.join(self.build, name), self.folder)
         subprocess.run(["strip", self.path(name)], check=True)
 
+    def titanc(self, source, out, options):
+        subprocess.run([os.path.join(self.build, "titanc"), source, "-o", out]
+                       + options, check=True)
+
+    def program(self, source, name, options):
+        """A training program for sm_90a, among those that travel together."""
+        os.makedirs(self.path("programs"), exist_ok=True)
+        self.titanc(source, self.path("programs", name),
+                    ["--target", "sm_90a"] + options)
+
     def compile(self, model, name, options):
-        """A training program for sm_90a, packed."""
-        subprocess.run([os.path.join(self.build, "titanc"),
-                        self.source("models", model + ".tt"), "--target",
-                        "sm_90a", "-o", self.path(name)] + options, check=True)
-        pack(self.path(name))
+        self.program(self.source("models", model + ".tt"), name, options)
+
+    def pack(self, name):
+        """A folder; programs have much in common, so they are packed as one
+        file."""
+        if not os.path.isdir(self.path(name)):
+            return
+        with lzma.open(self.path(name + ".tar.xz"), "wb", preset=9) as f, \
+                tarfile.open(fileobj=f, mode="w") as t:
+            t.add(self.path(name), arcname=name)
+        shutil.rmtree(self.path(name))
 
     def run(self, *command, **env):
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL,
                        env=dict(os.environ, **env))
-
-
-def pack(path):
-    with open(path, "rb") as f, lzma.open(path + ".xz", "wb", preset=6) as to:
-        shutil.copyfileobj(f, to)
-    os.remove(path)
-
-
-def pack_folder(path):
-    with tarfile.open(path + ".tar.xz", "w:xz") as t:
-        t.add(path, arcname=os.path.basename(path))
-    shutil.rmtree(path)
 
 
 # -------------------------------------------------------------------- running
@@ -111,19 +115,10 @@ class Checks:
         return os.path.join(self.scratch, *names)
 
     def program(self, name):
-        """A program, unpacked if it was packed."""
-        if os.path.exists(self.path(name)):
-            return self.path(name)
-        with self.lock:
-            out = self.room(name)
-            if not os.path.exists(out):
-                with lzma.open(self.path(name + ".xz")) as f, \
-                        open(out, "wb") as to:
-                    shutil.copyfileobj(f, to)
-                os.chmod(out, 0o755)
-        return out
+        return os.path.join(self.unpacked("programs"), name)
 
     def unpacked(self, name):
+        """A folder."""
         if os.path.isdir(self.path(name)):
             return self.path(name)
         with self.lock:

@@ -1,16 +1,19 @@
 """Parts that say whether results are right.  They run beside each other."""
+import array
 import functools
 import glob
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
 import statistics
+import struct
 import sys
 import time
 
-from .base import Failed, Part, beside, guarded, last_of, pack_folder
+from .base import Failed, Part, beside, guarded, last_of
 
 RUNS = 3
 SMALL = {"batch": 4, "accumulate": 2, "seq": 32, "embed": 48, "hd": 16,
@@ -162,6 +165,88 @@ def run_equal(c):
         yield from judged(mine, name, variants)
 
 
+# --------------------------------------------------------------------- kinds
+
+KINDS = {  # program: train block of bench/attention.tt, values
+    "slopes and caps": ("slopes", {}),
+    "keys that heads share": ("latents", {}),
+    "documents": ("texts", {}),
+    "buckets": ("buckets", {}),
+    "heads of 128, ragged": ("groups", {"hd": 128, "vd": 128}),
+    "heads of 192": ("groups", {"hd": 192, "vd": 192, "seq": 192}),
+    "heads of 256": ("groups", {"hd": 256, "vd": 256, "seq": 192}),
+    "keys of 192, values of 128": ("groups", {"hd": 192, "vd": 128,
+                                              "seq": 192})}
+NEAR_LOSS, NEAR_GRADIENT = 2e-3, 5e-2
+
+
+def file_of(kind):
+    return kind.replace(" ", "-").replace(",", "")
+
+
+def build_kinds(b):
+    """Programs in bf16 and f32, and the loss that the host finds."""
+    source = b.source("bench", "attention.tt")
+    b.run(sys.executable, b.source("tests", "golden", "fixture.py"), "llama",
+          b.path("in"))
+    os.remove(b.path("in", "model.safetensors"))
+    for kind, (block, values) in KINDS.items():
+        name, options = file_of(kind), ["--train", block] + values_of(values)
+        for dtype in ("bf16", "f32"):
+            b.program(source, f"{name}-{dtype}", options + ["--dtype", dtype])
+        b.titanc(source, b.path("host"), options + ["--dtype", "f32"])
+        b.run(b.path("host"), "--data", b.path("in", "tokens.u16"), "--quiet",
+              "--metrics", b.path(name + ".jsonl"))
+        os.remove(b.path("host"))
+
+
+def tensors_of(folder):
+    """Floats of each tensor of an export."""
+    with open(os.path.join(folder, "model.safetensors"), "rb") as f:
+        size, = struct.unpack("<Q", f.read(8))
+        header, data = json.loads(f.read(size)), f.read()
+    header.pop("__metadata__", None)
+    return {name: array.array("f", data[slice(*t["data_offsets"])])
+            for name, t in header.items()}
+
+
+def norm_of(numbers):
+    return math.sqrt(sum(x * x for x in numbers))
+
+
+def exported(c, name, dtype, steps):
+    """Metrics and tensors of so many steps."""
+    folder = c.room(f"{name}-{dtype}-{steps}")
+    options = ["--data", c.path("in", "tokens.u16"), "--steps", str(steps),
+               "--export", folder]
+    metrics = c.train(c.program(f"{name}-{dtype}"), options, folder + ".jsonl")
+    return metrics, tensors_of(folder)
+
+
+def check_kind(c, kind):
+    """A step of gradient descent moves weights by their gradients."""
+    name = file_of(kind)
+    _, start = exported(c, name, "f32", 0)
+    wide, want = exported(c, name, "f32", 1)
+    short, have = exported(c, name, "bf16", 1)
+    with open(c.path(name + ".jsonl")) as f:
+        host = json.loads(f.readline())["loss"]
+    off = max(abs(m[0]["loss"] - host) / host for m in (wide, short))
+    worst = max((norm_of(x - y for x, y in zip(have[t], want[t])) /
+                 norm_of(x - y for x, y in zip(start[t], want[t])), t)
+                for t in start)
+    good = off <= NEAR_LOSS and worst[0] <= NEAR_GRADIENT
+    yield (f"{kind}, bf16 beside f32",
+           f"loss {off:.1e}, gradient {worst[0]:.1e} ({worst[1]})",
+           f"<= {NEAR_LOSS:.0e}, {NEAR_GRADIENT:.0e}",
+           "ok" if good else "FAILED")
+
+
+def run_kinds(c):
+    return beside((kind, functools.partial(check_kind, c, kind))
+                  for kind in KINDS)
+
+
 # -------------------------------------------------------------------- faults
 
 FAULTS = 12
@@ -232,7 +317,7 @@ def build_replay(b):
           TITAN_CASES=b.path("cases"), TITAN_SEED=seed)
     with open(b.path("seed"), "w") as f:
         f.write(seed)
-    pack_folder(b.path("cases"))
+    b.pack("cases")
 
 
 def seed_of(c):
@@ -339,6 +424,8 @@ PARTS = [
     Part("golden", "losses and norms of PyTorch's runs", build_golden,
          run_golden, False),
     Part("equal", "runs that have equal bits", build_equal, run_equal, False),
+    Part("kinds", "kinds of attention, whole steps", build_kinds, run_kinds,
+         False),
     Part("faults", "a tensor that is not finite is named", build_faults,
          run_faults, False),
     Part("replay", "kernels against the interpreter", build_replay, run_replay,

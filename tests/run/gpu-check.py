@@ -26,14 +26,15 @@ def put(folder, name, text):
 
 def main():
     folder = sys.argv[1]
+    programs = os.path.join(folder, "programs")
     for case in ("llama", "llama-tied", "gpt2"):
         put(folder, case + ".json", json.dumps(
             {"f64": {"loss": [2.0, 2.0], "grad_norm": [1.0, 1.0]}}))
-    put(folder, "llama-f32", PROGRAM.format(noise=0, loss=2.0))
-    put(folder, "llama-bf16", PROGRAM.format(noise=0, loss=2.002))
-    put(folder, "llama-tied-f32", PROGRAM.format(noise=0, loss=2.002))
-    put(folder, "llama-tied-bf16", PROGRAM.format(noise=1e-6, loss=2.002))
-    put(folder, "gpt2-f32", BROKEN)
+    put(programs, "llama-f32", PROGRAM.format(noise=0, loss=2.0))
+    put(programs, "llama-bf16", PROGRAM.format(noise=0, loss=2.002))
+    put(programs, "llama-tied-f32", PROGRAM.format(noise=0, loss=2.002))
+    put(programs, "llama-tied-bf16", PROGRAM.format(noise=1e-6, loss=2.002))
+    put(programs, "gpt2-f32", BROKEN)
     # gpt2-bf16 is not there
 
 
