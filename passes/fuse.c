@@ -79,6 +79,7 @@ bool pass_fuse(Module *m, PassCtx *cx)
                                     fx.gpu ? GPU_TILE_BYTES : TILE_BYTES);
     fx.outer = outer_axes(m, fx.a);
     map_init(&fx.groups, fx.a);
+    map_init(&fx.twins, fx.a);
     for (uint32_t i = 0; i < m->fns.n; i++)
         if (!is_grouped(m, m->fns.at[i])) fuse_sink(&fx, i);
     for (uint32_t i = 0; i < m->fns.n; i++) {

@@ -26,6 +26,7 @@ typedef struct Fuse {
     int64_t tile_bytes; /* of the largest value of a tile, about */
     OuterAxes outer;
     Map groups; /* hash of a group's content -> its function */
+    Map twins;  /* twin of an einsum -> whether it is in a product group */
 } Fuse;
 
 typedef enum NodeKind {

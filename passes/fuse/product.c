@@ -55,11 +55,25 @@ static bool has_rows(const Module *m, Type t)
            type_local_size(m, &ti->axes[ti->naxes - 1]) % ROW_UNIT == 0;
 }
 
+/* Whether the first twin of an einsum is in a product group; false: it is the
+ * first itself. */
+static bool twin_find(const Graph *g, const Inst *in, bool *product)
+{
+    uint32_t made;
+    int64_t twin = attr_int(g->fx->m, in->attr, AT_twin, 0);
+    if (!twin || !map_find(&g->fx->twins, (uint64_t)twin, &made)) return false;
+    *product = made;
+    return true;
+}
+
 static bool is_product(const Graph *g, uint32_t node)
 {
     const Module *m = g->fx->m;
     const Node *x = &g->nodes[node];
     const Inst *in = inst_at(g, node);
+    bool product;
+    if (in->op == OP_einsum && twin_find(g, in, &product) && !product)
+        return false;
     if (x->kind != NODE_matmul || in->op != OP_einsum ||
         g->clusters[x->cluster].nodes.n != 1 || x->args[0] == x->args[1])
         return false;
@@ -238,6 +252,24 @@ static bool make_product(Graph *g, uint32_t node, uint32_t cluster)
     return true;
 }
 
+/* What is made twice is made by the same kernel, for the library adds up in
+ * another order: the first decides, and a second that found no maps is a
+ * product without. */
+static void settle_twins(Graph *g)
+{
+    for (uint32_t i = 0; i < g->n; i++) {
+        const Node *x = &g->nodes[i];
+        const Inst *in = inst_at(g, i);
+        int64_t twin = attr_int(g->fx->m, in->attr, AT_twin, 0);
+        bool product;
+        if (in->op != OP_einsum || !twin) continue;
+        if (!twin_find(g, in, &product))
+            map_add(&g->fx->twins, (uint64_t)twin, x->kind == NODE_product);
+        else if (product && x->kind != NODE_product)
+            fuse_join(g, &x->cluster, 1, NODE_product);
+    }
+}
+
 void fuse_products(Graph *g)
 {
     for (uint32_t i = 0; i < g->n; i++) {
@@ -249,4 +281,5 @@ void fuse_products(Graph *g)
                 break;
         }
     }
+    settle_twins(g);
 }

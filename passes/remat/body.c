@@ -27,16 +27,30 @@ static Fn *fresh_fn(Module *m, const Pair *p, const Fn *like, const char *what)
     return fn;
 }
 
-static Value copy_inst(Builder *b, const Fn *from, uint32_t i, const Value *map,
-                       Phase phase)
+/* A matmul that is made again is to have the bits of the first, so the same
+ * kernel has to make both. */
+static Attr twin_attr(Module *m, const Inst *in, uint32_t twin)
+{
+    if (!twin || in->op != OP_einsum) return in->attr;
+    AttrList l = attr_list(m, in->attr);
+    attr_drop(&l, AT_twin);
+    attr_put_int(&l, AT_twin, twin);
+    return attr_intern(m, &l);
+}
+
+/* TWIN: the number of the instruction among those that are made twice; 0: it
+ * is not. */
+static Value copy_inst(Builder *b, const Fn *from, uint32_t i, uint32_t twin,
+                       const Value *map, Phase phase)
 {
     const Inst *in = &from->insts[i];
+    Attr attr = twin_attr(b->m, in, twin);
     Value *args = NEW_ARRAY(b->m->scratch, Value, in->nargs + 1u);
     for (uint32_t k = 0; k < in->nargs; k++)
         args[k] = map[inst_arg(from, in, k).id];
     b->loc = in->loc;
     b->phase = phase;
-    Value v = emit(b, (Op)in->op, in->type, in->attr, args, in->nargs);
+    Value v = emit(b, (Op)in->op, in->type, attr, args, in->nargs);
     if (from->names[i].id) value_set_name(b, v, from->names[i]);
     return v;
 }
@@ -91,7 +105,7 @@ static bool *forward_needed(Module *m, const Pair *p, const Range *r)
     return needed;
 }
 
-static void make_forward(Module *m, const Pair *p, Range *r)
+static Fn *make_forward(Module *m, const Pair *p, const Range *r)
 {
     const Fn *of = p->of;
     Builder b;
@@ -99,6 +113,7 @@ static void make_forward(Module *m, const Pair *p, Range *r)
     builder_init(&b, m, fn);
     Value *map = no_values(m, of->ninsts);
     const bool *needed = forward_needed(m, p, r);
+    const bool *remade = record_remade(m, p, r->record);
     uint32_t turn = of->nparams - 1;
     for (uint32_t i = 0; i < of->nparams; i++)
         map[i] = builder_param(&b, of->params[i]);
@@ -106,7 +121,8 @@ static void make_forward(Module *m, const Pair *p, Range *r)
         map[turn] = whole_turn(&b, map[turn], r->first, PHASE_forward);
     for (uint32_t i = of->nparams; i < of->ninsts; i++)
         if (needed[i])
-            map[i] = copy_inst(&b, of, i, map, (Phase)of->insts[i].phase);
+            map[i] = copy_inst(&b, of, i, remade[i] ? p->twins + i : 0, map,
+                               (Phase)of->insts[i].phase);
     for (uint32_t i = 0; i < p->f.carry; i++)
         builder_result(&b, map[of->result_values[i].id], of->results[i]);
     for (uint32_t i = 0; i < r->others.n; i++) {
@@ -116,7 +132,7 @@ static void make_forward(Module *m, const Pair *p, Range *r)
     for (uint32_t i = 0; i < r->saved.n; i++)
         builder_result(&b, map[r->saved.at[i]],
                        (Port){.name = of->names[r->saved.at[i]]});
-    r->forward = module_add_fn(m, fn);
+    return fn;
 }
 
 /* ------------------------------------------------------------ backward -- */
@@ -223,7 +239,8 @@ static Value place(Back *k, uint32_t v)
     if (!value_eq(k->of[v], NO_VALUE)) return k->of[v];
     for (uint32_t a = 0; a < in->nargs; a++)
         place(k, inst_arg(k->p->of, in, a).id);
-    k->of[v] = copy_inst(&k->b, k->p->of, v, k->of, PHASE_backward);
+    k->of[v] =
+        copy_inst(&k->b, k->p->of, v, k->p->twins + v, k->of, PHASE_backward);
     return k->of[v];
 }
 
@@ -234,7 +251,7 @@ static void have(Back *k, uint32_t v)
         k->own[v] = place(k, k->p->same[v].id);
 }
 
-static void make_backward(Module *m, const Pair *p, Range *r)
+static Fn *make_backward(Module *m, const Pair *p, Range *r)
 {
     const Fn *back = p->back;
     Back k = {.p = p, .r = r};
@@ -249,19 +266,21 @@ static void make_backward(Module *m, const Pair *p, Range *r)
         if (!value_eq(p->same[i], NO_VALUE)) continue;
         for (uint32_t a = 0; a < in->nargs; a++)
             have(&k, inst_arg(back, in, a).id);
-        k.own[i] = copy_inst(&k.b, back, i, k.own, (Phase)in->phase);
+        k.own[i] = copy_inst(&k.b, back, i, 0, k.own, (Phase)in->phase);
     }
     for (uint32_t i = 0; i < back->nresults; i++) {
         have(&k, back->result_values[i].id);
         builder_result(&k.b, k.own[back->result_values[i].id],
                        back->results[i]);
     }
-    r->backward = module_add_fn(m, fn);
+    return fn;
 }
 
 void bodies_make(Module *m, const Pair *p, Range *r)
 {
-    make_backward(m, p, r);
+    Fn *backward = make_backward(m, p, r);
     list_results(m, p, r);
-    make_forward(m, p, r);
+    /* the forward comes first: what makes its matmuls makes them again */
+    r->forward = module_add_fn(m, make_forward(m, p, r));
+    r->backward = module_add_fn(m, backward);
 }

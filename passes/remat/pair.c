@@ -189,6 +189,10 @@ static void find_in(Module *m, const PassCtx *cx, Fn *fn, Pairs *out)
         p.path = path_of(m, p.of);
         find_same(m, &p);
         find_asked(m, &p);
+        p.twins = 1;
+        if (out->at.n)
+            p.twins =
+                vec_last(&out->at)->twins + vec_last(&out->at)->of->ninsts;
         Pair *kept = NEW(m->scratch, Pair);
         *kept = p;
         vec_push(m->scratch, &out->at, kept);

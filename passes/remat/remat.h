@@ -76,6 +76,7 @@ typedef struct Pair {
                             NO_VALUE */
     bool *asked;         /* by result of `of`: others than `back` read it */
     const char *path;    /* "layer" */
+    uint32_t twins;      /* added to the number of a value of `of`: its twin */
 } Pair;
 
 typedef struct Pairs {
