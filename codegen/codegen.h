@@ -23,13 +23,23 @@ typedef struct CodegenOpts {
     int level;       /* 0 .. 3 */
     bool line_info;  /* -g */
     /* GPU: who makes matrix products: "library" (also NULL); "fused", those
-     * with maps of their results are kernels; "generated", the plain ones too
-     * where they can be, or a tile's name (tiles.def). */
+     * with maps of their results are kernels; "tuned", plain ones too where
+     * that was measured to be faster; "generated", where they can be, or a
+     * tile's name (tiles.def). */
     const char *matmul;
+    const char *tune; /* choices that were measured; NULL: those built in */
 } CodegenOpts;
 
 /* Whether `matmul` may be this. */
 bool matmul_maker_known(const char *text);
+/* The line of a table of choices that is none, from 1; 0: all are. */
+uint32_t matmul_table_check(const char *text);
+/* Tables that are built in, by target, as they lie in tune/. */
+typedef struct TuneTable {
+    const char *target, *text;
+    uint32_t size;
+} TuneTable;
+extern const TuneTable tune_tables[]; /* the last has no target */
 
 /* Everything that code generation makes from a planned module.  The strings
  * live in the module's arena. */

@@ -243,7 +243,7 @@ bool kernels_add_matmul(KernelSet *s, const Fn *group, const KernelArg *args,
 {
     Matmul p;
     if (s->opts.target != TARGET_sm_90a ||
-        !matmul_choose(s->opts.matmul, s->m, group, args, &p))
+        !matmul_choose(&s->opts, s->m, group, args, &p))
         return false;
     Buf text = {0};
     matmul_print(&p, &text);

@@ -12,11 +12,19 @@
  */
 #include "matmul_emit.h"
 
-/* Registers of a thread in its role, by the number of consumer groups; what one
- * gives is what the others take.  0: as at entry. */
-static const struct {
+/* Registers of a thread in its role; what the producer gives is what the others
+ * take.  0: as at entry. */
+typedef struct Registers {
     unsigned producer, consumer;
-} registers[] = {{0, 0}, {0, 0}, {40, 232}, {32, 160}};
+} Registers;
+
+static Registers registers_of(const Matmul *p)
+{
+    uint32_t sums = p->group_m / 64 * p->t.n / 2;
+    if (p->t.groups == 1) return (Registers){0, 0};
+    if (p->t.groups == 3) return (Registers){32, 160};
+    return sums > 128 ? (Registers){24, 240} : (Registers){40, 232};
+}
 
 /* ----------------------------------------------------------------- tiles -- */
 
@@ -45,7 +53,12 @@ static Corner corner_of(const Mm *m, LV tile)
     LV high = LLVMBuildSelect(m->s.b, few, left, mm_num(m, p->t.raster), "");
     LV down = LLVMBuildURem(m->s.b, in, high, "");
     LV along = LLVMBuildUDiv(m->s.b, in, high, "");
-    at.m = mm_times(m, mm_add(m, top, down), p->t.m);
+    down = mm_add(m, top, down);
+    if (p->t.pair == MATMUL_DOWN)
+        down = mm_add(m, mm_times(m, down, 2), m->rank);
+    if (p->t.pair == MATMUL_ACROSS)
+        along = mm_add(m, mm_times(m, along, 2), m->rank);
+    at.m = mm_times(m, down, p->t.m);
     at.n = mm_times(m, along, p->group_n);
     return at;
 }
@@ -96,18 +109,28 @@ static LV parity_of(const Mm *m, LV count)
 
 /* -------------------------------------------------------------- producer -- */
 
-/* Rows (or columns) `from` .. of an operand, at K = k. */
+/* Rows (or columns) `from` .. of an operand, at K = k; of one that is shared
+ * this block's part, to all. */
 static void load_operand(const Mm *m, uint32_t view, const Corner *at, LV from,
                          LV k, uint32_t extent, LV to, LV bar)
 {
     const MatmulView *v = &m->p->view[view];
-    uint32_t boxes = v->across ? extent / 64 : 1;
+    uint32_t boxes = v->across ? extent / 64 : 1, part = v->map.box[1];
     LV c[SM90_DIMS];
+    if (v->parts > 1) {
+        LV skip = mm_times(m, m->rank, part);
+        to = mm_add(m, to, mm_times(m, skip, 128));
+        if (v->across)
+            k = mm_add(m, k, skip);
+        else
+            from = mm_add(m, from, skip);
+    }
     for (uint32_t i = 0; i < boxes; i++) {
-        LV mn = mm_plus(m, from, 64 * i);
+        LV mn = mm_plus(m, from, 64 * i), there = mm_plus(m, to, 8192 * i);
         uint32_t n = v->across ? mm_coordinates(v, at, mn, k, c)
                                : mm_coordinates(v, at, k, mn, c);
-        sm90_load(&m->s, mm_plus(m, to, 8192 * i), m->map[view], c, n, bar);
+        sm90_load_as(&m->s, there, m->map[view], c, n, bar,
+                     &(Sm90How){.blocks = v->parts > 1 ? 3 : 0});
     }
 }
 
@@ -126,9 +149,16 @@ static void fill_stage(const Mm *m, const Corner *at, LV count, LV step)
                      mm_plus(m, to, p->b_bytes / p->products * i), full);
 }
 
+/* A block's memory is there until the others have given back all stages. */
+static void emit_end(const Mm *m)
+{
+    if (m->p->blocks > 1) sm90_sync_cluster(&m->s, true);
+    LLVMBuildRetVoid(m->s.b);
+}
+
 static void emit_producer(const Mm *m)
 {
-    unsigned mine = registers[m->p->t.groups].producer;
+    unsigned mine = registers_of(m->p).producer;
     if (mine) sm90_registers(&m->s, mine, false);
     LV zero = mm_num(m, 0);
     LLVMBasicBlockRef after =
@@ -147,10 +177,22 @@ static void emit_producer(const Mm *m)
     mm_turns_end(m, &steps, 1, NULL);
     mm_turns_end(m, &tiles, 1, NULL);
     mm_if_end(m, after);
-    LLVMBuildRetVoid(m->s.b);
+    emit_end(m);
 }
 
 /* -------------------------------------------------------------- consumer -- */
+
+/* A warp has read a stage: every block that writes there hears of it. */
+static void give_back(const Mm *m, LV slot, LV when)
+{
+    LV bar = empty_bar(m, slot);
+    if (m->p->blocks == 1) {
+        sm90_mbar_arrive_if(&m->s, bar, mm_and(m, when, m->first));
+        return;
+    }
+    LV mine = mm_is(m, LLVMIntULT, m->lane, mm_num(m, m->p->blocks));
+    sm90_mbar_arrive_there(&m->s, bar, m->lane, mm_and(m, when, mine));
+}
 
 uint32_t mm_parts(const Mm *m)
 {
@@ -220,22 +262,21 @@ static void emit_sums(const Mm *m, LV count, LV *acc)
     multiply(m, stage_at(m, slot), go_on, acc);
     sm90_mma_wait(&m->s, mm_parts(m), NULL, 0);
     LV before = slot_of(m, mm_plus(m, at, m->p->t.stages - 1));
-    sm90_mbar_arrive_if(&m->s, empty_bar(m, before),
-                        mm_and(m, go_on, m->first));
+    give_back(m, before, go_on);
     mm_turns_end(m, &t, 1, acc);
     pass_turn(m);
     for (uint32_t i = 0; i < n; i++)
         acc[i] = t.carried[i];
     sm90_mma_wait(&m->s, 0, acc, n);
     LV last = slot_of(m, mm_plus(m, count, m->p->steps - 1));
-    sm90_mbar_arrive_if(&m->s, empty_bar(m, last), m->first);
+    give_back(m, last, LLVMConstInt(LLVMInt1TypeInContext(m->s.cx), 1, false));
 }
 
 static void emit_consumer(const Mm *m)
 {
     const MatmulTile *t = &m->p->t;
     LV acc[MATMUL_ACC];
-    unsigned mine = registers[t->groups].consumer;
+    unsigned mine = registers_of(m->p).consumer;
     if (mine) sm90_registers(&m->s, mine, true);
     if (t->turns) { /* the second lets the first begin */
         LLVMBasicBlockRef after =
@@ -257,7 +298,7 @@ static void emit_consumer(const Mm *m)
     LLVMBasicBlockRef after = mm_if(m, m->first);
     sm90_store_wait(&m->s, 0, false);
     mm_if_end(m, after);
-    LLVMBuildRetVoid(m->s.b);
+    emit_end(m);
 }
 
 /* ---------------------------------------------------------------- kernel -- */
@@ -271,7 +312,7 @@ static void emit_barriers(const Mm *m)
         mm_if(m, mm_is(m, LLVMIntEQ, sm90_thread(&m->s), zero));
     for (uint32_t i = 0; i < m->p->nviews; i++)
         sm90_map_prefetch(&m->s, m->map[i]);
-    unsigned users = 4 * (t->turns ? 1 : t->groups);
+    unsigned users = 4 * (t->turns ? 1 : t->groups) * m->p->blocks;
     for (uint32_t i = 0; i < t->stages; i++) {
         sm90_mbar_init(&m->s, full_bar(m, mm_num(m, i)), 1);
         sm90_mbar_init(&m->s, empty_bar(m, mm_num(m, i)), users);
@@ -281,6 +322,7 @@ static void emit_barriers(const Mm *m)
         sm90_mbar_init(&m->s, mm_plus(m, m->base, at + 8 * i), 1);
     sm90_mbar_fence(&m->s);
     mm_if_end(m, after);
+    if (m->p->blocks > 1) sm90_sync_cluster(&m->s, false);
     sm90_sync_block(&m->s);
 }
 
@@ -297,8 +339,13 @@ LV matmul_emit(LLVMModuleRef module, const char *name, const Matmul *p)
     for (unsigned i = 0; i < p->nviews; i++)
         m.map[i] = LLVMGetParam(m.fn, p->nargs + i);
     m.base = sm90_shared(&m.s);
-    m.block = sm90_block(&m.s);
-    m.blocks = sm90_blocks(&m.s);
+    m.block = mm_over(&m, sm90_block(&m.s), p->blocks);
+    m.blocks = mm_over(&m, sm90_blocks(&m.s), p->blocks);
+    m.rank = mm_num(&m, 0);
+    if (p->blocks > 1) {
+        sm90_cluster(m.fn, p->blocks);
+        m.rank = sm90_cluster_rank(&m.s);
+    }
     m.lane = sm90_lane(&m.s);
     m.first = mm_is(&m, LLVMIntEQ, m.lane, mm_num(&m, 0));
     emit_barriers(&m);

@@ -13,28 +13,45 @@
 
 #include "sm90.h"
 
+/* Two blocks on neighbouring processors make neighbouring tiles, and fetch what
+ * both need once: each brings half of it to both. */
+typedef enum MatmulPair {
+    MATMUL_ALONE,
+    MATMUL_DOWN,  /* neighbours along m share B */
+    MATMUL_ACROSS /* neighbours along n share A */
+} MatmulPair;
+
 /* How the product is cut.  A block has `groups` consumer warpgroups beside the
  * producer's.  Together they make one tile of the result, or, in turns, each
  * makes one of its own, so that the end of one lies under the sums of the next.
  */
 typedef struct MatmulTile {
-    const char *name;
+    char name[32]; /* as in tiles.def */
     uint32_t m, n; /* of the result; n of two products together */
     uint32_t groups;
     bool turns;
+    MatmulPair pair;
     uint32_t stages; /* of K in shared memory, at most */
     uint32_t ahead;  /* chunks of a warp's results in shared memory, at most */
-    uint32_t raster; /* tiles of m that are walked before the next of n */
+    uint32_t chunk;  /* columns of one, at most */
+    uint32_t raster; /* tiles (pairs) of m that are walked before the next of n
+                      */
 } MatmulTile;
 
-/* The tiles of tiles.def, in its order. */
-uint32_t matmul_tiles(const MatmulTile **out);
-const MatmulTile *matmul_tile_find(const char *name); /* NULL: none */
+/* What large products of a tile reach (tiles.def). */
+typedef struct MatmulRate {
+    const char *tile;
+    double plain, writes, reads; /* TFLOP/s; ratios count alone */
+} MatmulRate;
+/* Those that are tried without being asked for, in their order. */
+uint32_t matmul_rates(const MatmulRate **out);
+
+/* A tile by its name (matmul_tile.c); false: there is none of that name. */
+bool matmul_tile(const char *name, MatmulTile *out);
 
 enum {
-    MATMUL_K = 64,      /* of a stage */
-    MATMUL_ROWS = 16,   /* of a warp's slot */
-    MATMUL_SLOT = 2048, /* bytes */
+    MATMUL_K = 64,    /* of a stage */
+    MATMUL_ROWS = 16, /* of a warp's slot */
     MATMUL_PRODUCTS = 2,
     MATMUL_VALUES = 8,
     MATMUL_VIEWS = 1 + MATMUL_PRODUCTS + MATMUL_VALUES
@@ -46,6 +63,7 @@ typedef struct MatmulView {
     TitanMap map;
     uint32_t batch[SM90_DIMS]; /* of dimension 2 .. */
     bool across;               /* A, B: M- or N-major, not along K */
+    uint32_t parts;            /* A, B: blocks that bring it together */
 } MatmulView;
 
 /* A value that runs along with the result, read or written. */
@@ -54,9 +72,9 @@ typedef struct MatmulValue {
     Value value; /* of the group: the parameter, or what the result is */
     DType dtype;
     GemmPlace at;
-    bool written;
-    int32_t view;  /* -1: element by element (read alone) */
-    uint32_t slot; /* of a chunk's */
+    bool written, passes; /* passes: has no place in the cache */
+    int32_t view;         /* -1: element by element (read alone) */
+    uint32_t slot;        /* of a chunk's */
 } MatmulValue;
 
 typedef struct Matmul {
@@ -74,18 +92,30 @@ typedef struct Matmul {
     uint32_t chunk;   /* columns of a slot */
     uint32_t chunks;  /* of a warpgroup's tile */
     uint32_t slots;   /* of a chunk */
+    uint32_t slot;    /* bytes of one */
     uint32_t fetched; /* bytes that the copy engine brings for a chunk */
     uint32_t a_bytes, b_bytes, slots_at, bars_at, shared;
-    int64_t tiles_m, tiles_n, tiles, steps;
+    uint32_t blocks;                        /* that work together */
+    int64_t tiles_m, tiles_n, tiles, steps; /* tiles: of these blocks */
 } Matmul;
 
 /* ARGS are a launch's operands: the group's parameters, then its results.
  * False: not with this tile. */
 bool matmul_plan(Module *m, const Fn *group, const KernelArg *args,
                  const MatmulTile *t, Matmul *out);
-/* The plan for a launch as `maker` has it (CodegenOpts).  False: the library
- * makes it. */
-bool matmul_choose(const char *maker, Module *m, const Fn *group,
+
+/* What makes a product, and how one knows. */
+typedef struct MatmulChoice {
+    char maker[32]; /* a tile's name, or library */
+    bool exact;     /* the table has this very product */
+} MatmulChoice;
+/* A product's name in tables of choices (matmul_table.c). */
+void matmul_key(const Matmul *p, Buf *out);
+bool matmul_table_find(const char *table, const char *key, MatmulChoice *out);
+
+/* The plan for a launch as the options have it.  False: the library makes it.
+ * Says which in a remark. */
+bool matmul_choose(const CodegenOpts *o, Module *m, const Fn *group,
                    const KernelArg *args, Matmul *out);
 /* What the kernel is a function of. */
 void matmul_print(const Matmul *p, Buf *out);

@@ -1,26 +1,15 @@
 /*
  * matmul_choose.c: who makes a matrix product, and with which tile.
  *
- * Times are guessed as waves of tiles times what a tile costs a processor.  The
- * rates are what large products of the tile were measured to reach on an H200
- * that is warm, alone and with maps of several values, everything at the end of
- * a tile included.
+ * What was measured decides: a table of choices (matmul_table.c).  Of what it
+ * does not know plain products are the library's, and for others times are
+ * guessed as waves of tiles times what a tile costs a processor, by the rates
+ * of tiles.def.
  */
+#include "codegen.h"
 #include "matmul.h"
 
 #include <string.h>
-
-typedef struct Rate {
-    const char *tile;
-    double alone, maps; /* TFLOP/s; ratios count alone */
-} Rate;
-
-static const Rate rates[] = {
-    {"128x256", 690, 560},  {"256x128", 690, 575},  {"192x192", 685, 500},
-    {"128x192", 640, 500},  {"256x192", 680, 500},  {"128x128", 600, 520},
-    {"128x128t", 690, 660}, {"128x192t", 706, 500}, {"64x256t", 540, 470},
-    {"64x256", 480, 400},   {"64x128", 400, 330},   {"64x64", 300, 250},
-};
 
 /* Plain products are the library's. */
 static bool is_library(const char *maker)
@@ -32,39 +21,41 @@ static bool is_library(const char *maker)
 bool matmul_maker_known(const char *text)
 {
     return is_library(text) || strcmp(text, "generated") == 0 ||
-           matmul_tile_find(text);
+           strcmp(text, "tuned") == 0 || matmul_tile(text, &(MatmulTile){0});
 }
 
-static double rate_of(const Matmul *p)
+static double rate_of(const Matmul *p, const MatmulRate *r)
 {
-    bool plain = fn_is(p->m, p->group, FK_matmul);
-    for (size_t i = 0; i < sizeof rates / sizeof *rates; i++)
-        if (strcmp(rates[i].tile, p->t.name) == 0)
-            return plain ? rates[i].alone : rates[i].maps;
-    BUG("no rate is known of the tile %s", p->t.name);
+    return fn_is(p->m, p->group, FK_matmul) ? r->plain
+           : p->fetched                     ? r->reads
+                                            : r->writes;
 }
 
 /* Microseconds.  Groups that take turns share a processor, so a tile costs it
  * what it would cost one group alone. */
-static double cost_of(const Matmul *p)
+static double cost_of(const Matmul *p, const MatmulRate *r)
 {
     const MatmulTile *t = &p->t;
-    int64_t waves = (p->tiles + SM90_PROCESSORS - 1) / SM90_PROCESSORS;
+    int64_t at_once = SM90_PROCESSORS / p->blocks;
+    int64_t waves = (p->tiles + at_once - 1) / at_once;
     double sums = 2.0 * t->m * t->n * MATMUL_K * (double)p->steps;
-    double each = sums * SM90_PROCESSORS / (rate_of(p) * 1e6);
+    double each = sums * SM90_PROCESSORS / (rate_of(p, r) * 1e6);
     return (double)waves * each + 3;
 }
 
 static bool choose_best(Module *m, const Fn *group, const KernelArg *args,
                         Matmul *out)
 {
-    const MatmulTile *all;
-    uint32_t n = matmul_tiles(&all);
+    const MatmulRate *all;
+    uint32_t n = matmul_rates(&all);
     double best = 0;
+    MatmulTile t;
     Matmul p;
     for (uint32_t i = 0; i < n; i++) {
-        if (!matmul_plan(m, group, args, &all[i], &p)) continue;
-        double cost = cost_of(&p);
+        if (!matmul_tile(all[i].tile, &t) ||
+            !matmul_plan(m, group, args, &t, &p))
+            continue;
+        double cost = cost_of(&p, &all[i]);
         if (best != 0 && cost >= best) continue;
         best = cost;
         *out = p;
@@ -72,13 +63,58 @@ static bool choose_best(Module *m, const Fn *group, const KernelArg *args,
     return best != 0;
 }
 
-bool matmul_choose(const char *maker, Module *m, const Fn *group,
+static const char *built_in(const CodegenOpts *o)
+{
+    for (const TuneTable *t = tune_tables; t->target; t++)
+        if (strcmp(t->target, target_name(o->target)) == 0) return t->text;
+    return "";
+}
+
+static void remark(const Matmul *p, const char *key, const char *maker,
+                   const char *why)
+{
+    Module *m = p->m;
+    diag_remark(m->diag, "codegen", false, loc_span(m, p->group->loc),
+                "%s = %s, %s", key, maker, why);
+}
+
+/* OUT is the best by the rates of tiles; the table knows better. */
+static bool choose_measured(const CodegenOpts *o, const KernelArg *args,
+                            Matmul *out)
+{
+    bool plain = fn_is(out->m, out->group, FK_matmul);
+    bool may = plain && strcmp(o->matmul, "tuned") == 0;
+    MatmulChoice c;
+    MatmulTile t;
+    Matmul p;
+    Buf key = {0};
+    matmul_key(out, &key);
+    bool found = matmul_table_find(o->tune ? o->tune : built_in(o), key.at, &c);
+    bool made = !may;
+    const char *why = "by the rates of tiles";
+    if (found && matmul_tile(c.maker, &t) &&
+        matmul_plan(out->m, out->group, args, &t, &p)) {
+        *out = p;
+        made = true;
+        why = c.exact ? "as measured" : "as measured of its neighbour";
+    } else if (may) {
+        why = !found    ? "nothing is measured"
+              : c.exact ? "as measured"
+                        : "as measured of its neighbour";
+    }
+    remark(out, key.at, made ? out->t.name : "library", why);
+    buf_release(&key);
+    return made;
+}
+
+bool matmul_choose(const CodegenOpts *o, Module *m, const Fn *group,
                    const KernelArg *args, Matmul *out)
 {
     bool plain = fn_is(m, group, FK_matmul);
-    if (plain && is_library(maker)) return false;
-    const MatmulTile *forced =
-        is_library(maker) ? NULL : matmul_tile_find(maker);
-    if (forced && matmul_plan(m, group, args, forced, out)) return true;
-    return !(plain && forced) && choose_best(m, group, args, out);
+    if (plain && is_library(o->matmul)) return false;
+    MatmulTile tile;
+    bool forced = o->matmul && matmul_tile(o->matmul, &tile);
+    if (forced && matmul_plan(m, group, args, &tile, out)) return true;
+    return !(plain && forced) && choose_best(m, group, args, out) &&
+           choose_measured(o, args, out);
 }

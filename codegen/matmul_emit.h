@@ -11,7 +11,8 @@ enum { MATMUL_ACC = 256 /* registers of a warpgroup's sums, at most */ };
 typedef struct Mm {
     Site s;
     const Matmul *p;
-    LV fn, base, block, blocks;
+    LV fn, base;
+    LV block, blocks, rank; /* in units of those that work together; of them */
     LV map[MATMUL_VIEWS];
     LV group, warp, lane; /* consumers: of the warpgroups, of the group */
     LV first;             /* this thread is its warp's first */

@@ -7,7 +7,8 @@
  *     stages x (A | B of each product) | slots of each warp | barriers
  *
  * An operand along K is one box of 64 x rows, one across K is boxes of 64 rows
- * of M or N by 64 of K; both have rows of 128 swizzled bytes.  Values that run
+ * of M or N by 64 of K; both have rows of 128 swizzled bytes.  One that a pair
+ * of blocks shares comes in halves: of its rows, or of K.  Values that run
  * along come and go in slots of 16 rows, one for each and each chunk of
  * columns; a result takes over the slot of a value that was read.
  */
@@ -15,27 +16,10 @@
 
 #include <string.h>
 
-enum { ROW_BYTES = 128, UNIT = 16, FEWEST_STAGES = 3, MOST_WITH_MAPS = 128 };
-
-static const MatmulTile tiles[] = {
-#define TILE(name, m, n, groups, turns, stages, ahead, raster) \
-    {name, m, n, groups, turns, stages, ahead, raster},
-#include "tiles.def"
-#undef TILE
-};
-
-uint32_t matmul_tiles(const MatmulTile **out)
-{
-    *out = tiles;
-    return sizeof tiles / sizeof *tiles;
-}
-
-const MatmulTile *matmul_tile_find(const char *name)
-{
-    for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++)
-        if (strcmp(tiles[i].name, name) == 0) return &tiles[i];
-    return NULL;
-}
+/* A value of more is gone from the second-level cache before anything reads it
+ * again. */
+enum { CACHED_BYTES = 128 << 20 };
+enum { ROW_BYTES = 128, UNIT = 16, FEWEST_STAGES = 3, MOST_WITH_MAPS = 192 };
 
 /* ------------------------------------------------------------------ views --
  */
@@ -86,21 +70,31 @@ static bool view_of(const Matrix *x, const Gemm *g, uint32_t bytes,
     return true;
 }
 
-static bool view_a(const Gemm *g, uint32_t arg, uint32_t rows, MatmulView *v)
+/* `rows` of M or N; a block brings one of `parts`, in whole groups of eight
+ * rows, by which the swizzle goes. */
+static bool view_operand(const Matrix *x, const Gemm *g, uint32_t rows,
+                         uint32_t parts, MatmulView *v)
 {
+    v->parts = parts;
+    return rows % (v->across ? 64 : 8 * parts) == 0 &&
+           view_of(x, g, ROW_BYTES, (v->across ? MATMUL_K : rows) / parts, v);
+}
+
+static bool view_a(const Matmul *p, uint32_t arg, MatmulView *v)
+{
+    const Gemm *g = &p->g;
     v->across = g->a_col != 1;
     Matrix x = {arg, g->a, g->k, g->m, g->a_row, g->a_batch};
     if (v->across) x = (Matrix){arg, g->a, g->m, g->k, g->a_col, g->a_batch};
-    return view_of(&x, g, ROW_BYTES, v->across ? MATMUL_K : rows, v);
+    return view_operand(&x, g, p->t.m, p->t.pair == MATMUL_ACROSS ? 2 : 1, v);
 }
 
-static bool view_b(const Gemm *g, uint32_t arg, uint32_t columns, MatmulView *v)
+static bool view_b(const Matmul *p, const Gemm *g, uint32_t arg, MatmulView *v)
 {
     v->across = g->b_row != 1;
     Matrix x = {arg, g->b, g->k, g->n, g->b_col, g->b_batch};
     if (v->across) x = (Matrix){arg, g->b, g->n, g->k, g->b_row, g->b_batch};
-    return (!v->across || columns % 64 == 0) &&
-           view_of(&x, g, ROW_BYTES, v->across ? MATMUL_K : columns, v);
+    return view_operand(&x, g, p->group_n, p->t.pair == MATMUL_DOWN ? 2 : 1, v);
 }
 
 /* ---------------------------------------------------------------- operands --
@@ -148,7 +142,7 @@ static bool view_operands(Matmul *p, const GemmPlace *places, bool turned)
     const Inst *first = group_einsum(f);
     uint32_t a = inst_arg(f, first, turned).id;
     p->group_n = p->t.n / p->products;
-    if (!view_a(&p->g, a, p->t.m, &p->view[0])) return false;
+    if (!view_a(p, a, &p->view[0])) return false;
     p->nviews = 1;
     for (uint32_t i = 0; i < f->ninsts; i++) {
         const Inst *in = &f->insts[i];
@@ -163,7 +157,7 @@ static bool view_operands(Matmul *p, const GemmPlace *places, bool turned)
             if (g.b_row != 1 && g.b_col != 1) return false;
         }
         MatmulView *v = &p->view[p->nviews++];
-        if (!view_b(&g, b, p->group_n, v) || v->across != p->view[1].across)
+        if (!view_b(p, &g, b, v) || v->across != p->view[1].across)
             return false;
     }
     return true;
@@ -192,6 +186,7 @@ static bool list_values(Matmul *p, const KernelArg *args,
                         const GemmPlace *places)
 {
     const Fn *f = p->group;
+    uint32_t widest = 2;
     for (uint32_t i = 0; i < p->nargs; i++) {
         bool written = i >= f->nparams;
         if (!written && is_operand(f, i)) continue;
@@ -205,9 +200,16 @@ static bool list_values(Matmul *p, const KernelArg *args,
                                                .at = places[i],
                                                .written = written,
                                                .view = -1};
-        if (d == DT_f32) p->chunk = ROW_BYTES / 4;
+        if (d == DT_f32) widest = 4;
+        p->value[p->nvalues - 1].passes =
+            type_bytes(p->m, args[i].type) > CACHED_BYTES;
     }
-    return true;
+    p->chunk =
+        p->t.chunk < ROW_BYTES / widest ? p->t.chunk : ROW_BYTES / widest;
+    while (p->group_n % p->chunk != 0)
+        p->chunk /= 2;
+    p->slot = MATMUL_ROWS * p->chunk * widest;
+    return p->chunk >= 16;
 }
 
 /* Its rows are dense, and it moves with every index of the result.  The copy
@@ -272,7 +274,7 @@ static bool share_memory(Matmul *p)
     for (; t->ahead > 0; t->ahead--) {
         if (p->chunks % t->ahead != 0) continue;
         uint32_t warps = 4 * t->groups;
-        uint32_t slots = warps * t->ahead * p->slots * MATMUL_SLOT;
+        uint32_t slots = warps * t->ahead * p->slots * p->slot;
         uint32_t bars = 8 * (2 * most + warps * t->ahead);
         if (slots + bars > SM90_SHARED_MOST) continue;
         uint32_t stages = (SM90_SHARED_MOST - slots - bars) / stage;
@@ -301,14 +303,17 @@ static bool lay_out(Matmul *p)
     p->a_bytes = t->m * ROW_BYTES;
     p->b_bytes = t->n * ROW_BYTES;
     p->chunks = p->group_m / 64 * p->group_n / p->chunk;
-    p->tiles_m = (p->g.m + t->m - 1) / t->m;
-    p->tiles_n = (p->g.n + p->group_n - 1) / p->group_n;
+    p->blocks = t->pair == MATMUL_ALONE ? 1 : 2;
+    uint32_t m = t->m * (t->pair == MATMUL_DOWN ? 2 : 1);
+    uint32_t n = p->group_n * (t->pair == MATMUL_ACROSS ? 2 : 1);
+    p->tiles_m = (p->g.m + m - 1) / m;
+    p->tiles_n = (p->g.n + n - 1) / n;
     p->steps = (p->g.k + MATMUL_K - 1) / MATMUL_K;
     p->tiles = p->tiles_m * p->tiles_n;
     for (uint32_t i = 0; i < p->g.nbatch; i++)
         p->tiles *= p->g.batch[i];
-    return p->group_n % p->chunk == 0 && has_registers(p) && share_memory(p) &&
-           p->tiles < INT32_MAX / 2 && p->tiles * p->steps < INT32_MAX / 2;
+    return has_registers(p) && share_memory(p) && p->tiles < INT32_MAX / 2 &&
+           p->tiles * p->steps < INT32_MAX / 2;
 }
 
 static uint32_t count_products(const Fn *f)
@@ -334,7 +339,6 @@ bool matmul_plan(Module *m, const Fn *group, const KernelArg *args,
     GemmPlace places[MOST_PRODUCT_PLACES];
     *out = (Matmul){.m = m, .group = group, .t = *t, .nargs = n};
     out->products = count_products(group);
-    out->chunk = ROW_BYTES / 2;
     if (n > MOST_PRODUCT_PLACES || out->products > MATMUL_PRODUCTS)
         return false;
     for (uint32_t i = 0; i < n; i++)
@@ -350,7 +354,8 @@ bool matmul_plan(Module *m, const Fn *group, const KernelArg *args,
 
 uint32_t matmul_blocks(const Matmul *p)
 {
-    return (uint32_t)(p->tiles < SM90_PROCESSORS ? p->tiles : SM90_PROCESSORS);
+    int64_t blocks = p->tiles * p->blocks;
+    return (uint32_t)(blocks < SM90_PROCESSORS ? blocks : SM90_PROCESSORS);
 }
 
 /* --------------------------------------------------------------------- key --

@@ -29,7 +29,7 @@ static Chunk chunk_of(const Mm *m, const Corner *at, uint32_t i, const LV *acc)
     Chunk c = {.set = i % ahead, .use = i / ahead, .corner = at};
     LV warp = mm_add(m, mm_times(m, m->group, 4), m->warp);
     LV number = mm_plus(m, mm_times(m, warp, ahead), c.set);
-    LV slots = mm_times(m, number, p->slots * MATMUL_SLOT);
+    LV slots = mm_times(m, number, p->slots * p->slot);
     c.shared = mm_plus(m, mm_add(m, m->base, slots), p->slots_at);
     c.bar = mm_plus(m, mm_add(m, m->base, mm_times(m, number, 8)),
                     p->bars_at + 16 * p->t.stages);
@@ -44,12 +44,19 @@ static Chunk chunk_of(const Mm *m, const Corner *at, uint32_t i, const LV *acc)
 
 static LV slot_of(const Mm *m, const Chunk *c, const MatmulValue *v)
 {
-    return mm_plus(m, c->shared, MATMUL_SLOT * v->slot);
+    return mm_plus(m, c->shared, m->p->slot * v->slot);
 }
 
 static uint32_t row_bytes(const Mm *m, const MatmulValue *v)
 {
     return m->p->chunk * dtype_bytes(v->dtype);
+}
+
+/* What is larger than the cache would only drive the operands out of it.  Made
+ * where it is used: registers are dearer than an instruction. */
+static LV policy_of(const Mm *m, const MatmulValue *v)
+{
+    return v->passes ? sm90_policy(&m->s, true) : NULL;
 }
 
 static uint32_t place_of(const Mm *m, const Chunk *c, const MatmulValue *v,
@@ -253,7 +260,8 @@ static void fetch_chunk(const Mm *m, const Chunk *c)
         const MatmulValue *v = &m->p->value[i];
         if (v->written || v->view < 0) continue;
         uint32_t dims = place_of(m, c, v, at);
-        sm90_load(&m->s, slot_of(m, c, v), m->map[v->view], at, dims, c->bar);
+        sm90_load_as(&m->s, slot_of(m, c, v), m->map[v->view], at, dims, c->bar,
+                     &(Sm90How){.policy = policy_of(m, v)});
     }
 }
 
@@ -293,7 +301,8 @@ static void send_chunk(const Mm *m, const Chunk *c, const Chunk *next)
         const MatmulValue *v = &m->p->value[i];
         if (!v->written) continue;
         uint32_t dims = place_of(m, c, v, at);
-        sm90_store(&m->s, m->map[v->view], at, dims, slot_of(m, c, v));
+        sm90_store_as(&m->s, m->map[v->view], at, dims, slot_of(m, c, v),
+                      policy_of(m, v));
     }
     sm90_store_commit(&m->s);
     if (next) {

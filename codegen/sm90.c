@@ -122,6 +122,16 @@ LV sm90_kernel(LLVMModuleRef module, const char *name, unsigned nargs,
     return fn;
 }
 
+void sm90_cluster(LV kernel, unsigned blocks)
+{
+    LLVMContextRef cx = LLVMGetModuleContext(LLVMGetGlobalParent(kernel));
+    Buf size = {0};
+    buf_printf(&size, "%u,1,1", blocks);
+    set_text(cx, kernel, LLVMAttributeFunctionIndex, "nvvm.cluster_dim",
+             size.at);
+    buf_release(&size);
+}
+
 LV sm90_i32(const Site *s, int64_t i)
 {
     return LLVMConstInt(i32_type(s), (uint64_t)i, true);
@@ -168,6 +178,11 @@ LV sm90_block(const Site *s)
 LV sm90_blocks(const Site *s)
 {
     return special(s, "mov.u32 $0, %nctaid.x;");
+}
+
+LV sm90_cluster_rank(const Site *s)
+{
+    return special(s, "mov.u32 $0, %cluster_ctarank;");
 }
 
 /* --------------------------------------------------------- shared memory -- */
@@ -240,6 +255,18 @@ void sm90_mbar_arrive_if(const Site *s, LV bar, LV when)
              "r,r,~{memory}", args, 2);
 }
 
+void sm90_mbar_arrive_there(const Site *s, LV bar, LV rank, LV when)
+{
+    LV args[] = {bar, rank, LLVMBuildZExt(s->b, when, i32_type(s), "")};
+    instruct(s,
+             "{\n\t.reg .pred p;\n\t.reg .b32 there;\n\t"
+             "setp.ne.b32 p, $2, 0;\n\t"
+             "mapa.shared::cluster.u32 there, $0, $1;\n\t"
+             "@p mbarrier.arrive.shared::cluster.b64 _, "
+             "[there];\n\t}",
+             "r,r,r,~{memory}", args, 3);
+}
+
 void sm90_mbar_expect(const Site *s, LV bar, LV bytes)
 {
     LV args[] = {bar, bytes};
@@ -275,45 +302,84 @@ static void print_list(Buf *b, unsigned first, unsigned n)
     buf_printf(b, "}");
 }
 
-void sm90_load(const Site *s, LV to, LV map, const LV *at, unsigned dims,
-               LV bar)
+LV sm90_policy(const Site *s, bool first)
 {
-    static const char *const kinds[] = {
-        "r,l,r,r,~{memory}", "r,l,r,r,r,~{memory}", "r,l,r,r,r,r,~{memory}",
-        "r,l,r,r,r,r,r,~{memory}", "r,l,r,r,r,r,r,r,~{memory}"};
-    LV args[SM90_DIMS + 3] = {to, map};
+    LLVMTypeRef i64 = LLVMInt64TypeInContext(s->cx);
+    return assembly(s, false, i64,
+                    first ? "createpolicy.fractional.L2::evict_first.b64 $0;"
+                          : "createpolicy.fractional.L2::evict_last.b64 $0;",
+                    "=l", NULL, 0);
+}
+
+/* "l,r,..": the constraints of a copy. */
+static void print_constraints(Buf *b, const char *first, unsigned coordinates,
+                              const char *last, bool policy)
+{
+    buf_puts(b, first);
+    for (unsigned i = 0; i < coordinates; i++)
+        buf_puts(b, ",r");
+    buf_printf(b, "%s%s,~{memory}", last, policy ? ",l" : "");
+}
+
+void sm90_load_as(const Site *s, LV to, LV map, const LV *at, unsigned dims,
+                  LV bar, const Sm90How *how)
+{
+    LV args[SM90_DIMS + 4] = {to, map};
     for (unsigned i = 0; i < dims; i++)
         args[2 + i] = at[i];
     args[2 + dims] = bar;
-    Buf b = {0};
+    args[3 + dims] = how->policy;
+    Buf b = {0}, constraints = {0};
+    print_constraints(&constraints, "r,l", dims, ",r", how->policy);
+    if (how->blocks)
+        buf_printf(&b, "{\n\t.reg .b16 all;\n\tmov.b16 all, %u;\n\t",
+                   how->blocks);
     buf_printf(&b,
                "cp.async.bulk.tensor.%ud.shared::cluster.global.tile."
-               "mbarrier::complete_tx::bytes [$0], [$1, ",
-               dims);
+               "mbarrier::complete_tx::bytes%s%s [$0], [$1, ",
+               dims, how->blocks ? ".multicast::cluster" : "",
+               how->policy ? ".L2::cache_hint" : "");
     print_list(&b, 2, dims);
-    buf_printf(&b, "], [$%u];", 2 + dims);
-    instruct(s, b.at, kinds[dims - 1], args, dims + 3);
+    buf_printf(&b, "], [$%u]%s", 2 + dims, how->blocks ? ", all" : "");
+    if (how->policy) buf_printf(&b, ", $%u", 3 + dims);
+    buf_puts(&b, how->blocks ? ";\n\t}" : ";");
+    instruct(s, b.at, constraints.at, args, dims + (how->policy ? 4 : 3));
     buf_release(&b);
+    buf_release(&constraints);
+}
+
+void sm90_load(const Site *s, LV to, LV map, const LV *at, unsigned dims,
+               LV bar)
+{
+    sm90_load_as(s, to, map, at, dims, bar, &(Sm90How){0});
+}
+
+void sm90_store_as(const Site *s, LV map, const LV *at, unsigned dims, LV from,
+                   LV policy)
+{
+    LV args[SM90_DIMS + 3] = {map};
+    for (unsigned i = 0; i < dims; i++)
+        args[1 + i] = at[i];
+    args[1 + dims] = from;
+    args[2 + dims] = policy;
+    Buf b = {0}, constraints = {0};
+    print_constraints(&constraints, "l", dims, ",r", policy);
+    buf_printf(&b,
+               "cp.async.bulk.tensor.%ud.global.shared::cta.tile.bulk_group%s "
+               "[$0, ",
+               dims, policy ? ".L2::cache_hint" : "");
+    print_list(&b, 1, dims);
+    buf_printf(&b, "], [$%u]", 1 + dims);
+    if (policy) buf_printf(&b, ", $%u", 2 + dims);
+    buf_puts(&b, ";");
+    instruct(s, b.at, constraints.at, args, dims + (policy ? 3 : 2));
+    buf_release(&b);
+    buf_release(&constraints);
 }
 
 void sm90_store(const Site *s, LV map, const LV *at, unsigned dims, LV from)
 {
-    static const char *const kinds[] = {
-        "l,r,r,~{memory}", "l,r,r,r,~{memory}", "l,r,r,r,r,~{memory}",
-        "l,r,r,r,r,r,~{memory}", "l,r,r,r,r,r,r,~{memory}"};
-    LV args[SM90_DIMS + 2] = {map};
-    for (unsigned i = 0; i < dims; i++)
-        args[1 + i] = at[i];
-    args[1 + dims] = from;
-    Buf b = {0};
-    buf_printf(&b,
-               "cp.async.bulk.tensor.%ud.global.shared::cta.tile.bulk_group "
-               "[$0, ",
-               dims);
-    print_list(&b, 1, dims);
-    buf_printf(&b, "], [$%u];", 1 + dims);
-    instruct(s, b.at, kinds[dims - 1], args, dims + 2);
-    buf_release(&b);
+    sm90_store_as(s, map, at, dims, from, NULL);
 }
 
 void sm90_store_commit(const Site *s)
@@ -365,6 +431,12 @@ void sm90_arrive_at(const Site *s, LV id, unsigned threads)
 void sm90_sync_block(const Site *s)
 {
     instruct_text(s, "bar.sync 0;");
+}
+
+void sm90_sync_cluster(const Site *s, bool memory)
+{
+    instruct_text(s, "barrier.cluster.arrive%s;", memory ? "" : ".relaxed");
+    instruct_text(s, "barrier.cluster.wait;");
 }
 
 void sm90_sync_warp(const Site *s)

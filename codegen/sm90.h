@@ -31,6 +31,9 @@ enum {
  * setmaxnreg has no effect. */
 LV sm90_kernel(LLVMModuleRef module, const char *name, unsigned nargs,
                unsigned nmaps, unsigned threads);
+/* Neighbouring blocks, so many together, share their memory (5.2.3 "cluster"):
+ * the grid is a multiple of that. */
+void sm90_cluster(LV kernel, unsigned blocks);
 
 /* Numbers of this thread, i32: in the block, of its warp (the same in all
  * threads of a warp, and known to be), in its warp, of the block, of blocks. */
@@ -39,6 +42,7 @@ LV sm90_warp(const Site *s);
 LV sm90_lane(const Site *s);
 LV sm90_block(const Site *s);
 LV sm90_blocks(const Site *s);
+LV sm90_cluster_rank(const Site *s); /* of the block in its cluster */
 
 LV sm90_i32(const Site *s, int64_t i);
 /* The same i32, of which nothing is known: what follows from it is computed
@@ -67,6 +71,10 @@ void sm90_mbar_init(const Site *s, LV bar, unsigned arrivals);
 void sm90_mbar_fence(const Site *s); /* fence.mbarrier_init */
 void sm90_mbar_arrive(const Site *s, LV bar);
 void sm90_mbar_arrive_if(const Site *s, LV bar, LV when); /* i1 */
+/* The same barrier of block `rank` (i32) of the cluster.  It orders nothing but
+ * what the threads of this block see: a release to the cluster would wait for
+ * all that this thread has under way. */
+void sm90_mbar_arrive_there(const Site *s, LV bar, LV rank, LV when);
 /* Arrives and expects so many bytes more in this phase. */
 void sm90_mbar_expect(const Site *s, LV bar, LV bytes);
 /* Until the phase of this parity (i32, 0 or 1) is complete.  A fresh barrier
@@ -82,6 +90,18 @@ void sm90_map_prefetch(const Site *s, LV map);
 void sm90_load(const Site *s, LV to, LV map, const LV *at, unsigned dims,
                LV bar);
 void sm90_store(const Site *s, LV map, const LV *at, unsigned dims, LV from);
+/* What the second-level cache gives up first, or last: 9.7.9.17 createpolicy.
+ */
+LV sm90_policy(const Site *s, bool first);
+typedef struct Sm90How {
+    unsigned blocks; /* bits: to the same place of these blocks of the cluster,
+                      * each of whose barriers counts the bytes; 0: of this */
+    LV policy;       /* or NULL */
+} Sm90How;
+void sm90_load_as(const Site *s, LV to, LV map, const LV *at, unsigned dims,
+                  LV bar, const Sm90How *how);
+void sm90_store_as(const Site *s, LV map, const LV *at, unsigned dims, LV from,
+                   LV policy);
 /* Stores of this thread since the last commit are a group; wait until at most
  * `pending` groups are left that have still to read shared memory (read) or to
  * be complete.  9.7.9.27.1.3 */
@@ -101,6 +121,9 @@ void sm90_arrive(const Site *s, unsigned id, unsigned threads);
 void sm90_sync_at(const Site *s, LV id, unsigned threads);
 void sm90_arrive_at(const Site *s, LV id, unsigned threads);
 void sm90_sync_block(const Site *s);
+/* All threads of all blocks of the cluster; memory: what they wrote before is
+ * seen after. */
+void sm90_sync_cluster(const Site *s, bool memory);
 void sm90_sync_warp(const Site *s);
 /* i1: true in one thread of the warp; warp.  9.7.13.16 elect.sync */
 LV sm90_elect(const Site *s);

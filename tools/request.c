@@ -89,6 +89,21 @@ static bool read_target(Request *r)
     return true;
 }
 
+static bool read_tune(Request *r, Arena *a)
+{
+    const char *path = option_text(r->o, OPT_tune);
+    size_t size;
+    if (!path) return true;
+    const char *text = read_file(a, path, &size);
+    if (!text) return usage("there is no table of choices", path);
+    uint32_t line = matmul_table_check(text);
+    r->codegen.tune = text;
+    if (line == 0) return true;
+    fprintf(stderr, "titanc: %s:%u: no choice for a matrix product\n", path,
+            line);
+    return false;
+}
+
 static bool one_of(const Options *o, OptionId id, const char *name,
                    const char *words)
 {
@@ -155,8 +170,8 @@ bool request_read(Request *r, const Options *o, Arena *a)
     if (option_given(o, OPT_stats)) r->stats = option_text(o, OPT_stats);
     r->memory_limit = option_number(o, OPT_memory_limit, -1);
     if (o->arguments.n == 0) return usage("no input file", NULL);
-    if (!read_emit(r) || !read_target(r) || !read_defines(r, a) ||
-        !known_passes(o))
+    if (!read_emit(r) || !read_target(r) || !read_tune(r, a) ||
+        !read_defines(r, a) || !known_passes(o))
         return false;
     if (!one_of(o, OPT_dtype, "--dtype", "f32|bf16|bf16-states") ||
         !shared_options(o))

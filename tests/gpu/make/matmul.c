@@ -8,7 +8,11 @@
  * below), the layouts of A and B as two letters (k: dense along K, m or n:
  * dense along that), least elements between rows, and names of tiles with
  * commas, or `all`.  Files are DIR/NAME.ptx and DIR/matmuls.txt, whose records
- * are those of tests/gpu/matmul.c.
+ * are those of tests/gpu/products.h.
+ *
+ * A line may also be KEY = TILES, a product as tables of choices call it
+ * (codegen/matmul_table.c).  Its results are functions that cost what those of
+ * an activation do, of the sums and of what is read.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,6 +21,8 @@
 
 #include "codegen/matmul.h"
 #include "codegen/target.h"
+
+enum { MOST_TILES = 32, MOST_ALONG = 5 };
 
 typedef struct Body {
     const char *name, *text;
@@ -73,38 +79,151 @@ static const Body bodies[] = {
 };
 
 typedef struct Product {
-    char name[64], body[32], layout[4], tiles[128];
+    char name[64], body[32], layout[4], tiles[400];
+    char dtype[8];
     long long m, n, k, pad;
-    const Body *make;
+    Body make;
 } Product;
 
 typedef struct Maker {
     const char *folder;
     FILE *index;
+    uint32_t keys; /* products that came by their keys */
+    bool keyed;    /* the key of the product is written */
     LLVMTargetMachineRef machine;
     Arena arena, scratch;
     Diag diag;
 } Maker;
 
-static bool read_product(const char *line, Product *p)
+static bool read_named(const char *line, Product *p)
 {
-    if (sscanf(line, "%63s %31s %lld %lld %lld %3s %lld %127s", p->name,
+    if (sscanf(line, "%63s %31s %lld %lld %lld %3s %lld %399s", p->name,
                p->body, &p->m, &p->n, &p->k, p->layout, &p->pad, p->tiles) != 8)
         return false;
-    p->make = NULL;
+    strcpy(p->dtype, "bf16");
     for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++)
-        if (strcmp(bodies[i].name, p->body) == 0) p->make = &bodies[i];
-    return p->make != NULL;
+        if (strcmp(bodies[i].name, p->body) == 0) p->make = bodies[i];
+    return p->make.text != NULL;
 }
 
-static bool wants(const Product *p, const char *tile)
+/* What runs along with a product of a key. */
+typedef struct Along {
+    char dtype[MOST_ALONG][8];
+    uint32_t n;
+} Along;
+
+static void add_along(Along *a, const char *word)
 {
-    if (strcmp(p->tiles, "all") == 0) return true;
-    size_t n = strlen(tile);
-    for (const char *at = p->tiles; (at = strstr(at, tile)); at += n)
-        if ((at == p->tiles || at[-1] == ',') && (!at[n] || at[n] == ','))
-            return true;
-    return false;
+    if (a->n < MOST_ALONG) snprintf(a->dtype[a->n++], 8, "%.7s", word);
+}
+
+/* The maps of a product: value i of `results` of `values`. */
+static void print_map(Buf *b, uint32_t i, uint32_t first, uint32_t values,
+                      const char *dtype)
+{
+    buf_printf(b, "  %%%u : %s[m, n] = map ", first + values + i, dtype);
+    for (uint32_t v = 0; v < values; v++)
+        buf_printf(b, v ? ", %%%u" : "%%%u", first + v);
+    buf_printf(b, " { %s(f32(_%u) * sigmoid(f32(_%u))", dtype, i % values,
+               (i + 1) % values);
+    for (uint32_t v = 0; v < values; v++)
+        buf_printf(b, " + f32(_%u)", v);
+    buf_puts(b, ") }\n");
+}
+
+/* Parameters are A, the Bs, what is read; then come the products, so that these
+ * and what is read are neighbours. */
+static void print_group(Buf *b, const Product *p, uint32_t products,
+                        const Along *reads, const Along *writes, bool plain)
+{
+    uint32_t first = 1 + products, at = first + reads->n;
+    buf_printf(b, "(%%0 : %s[m, k]", p->dtype);
+    for (uint32_t i = 1; i < first; i++)
+        buf_printf(b, ", %%%u : %s[n, k]", i, p->dtype);
+    for (uint32_t i = 0; i < reads->n; i++)
+        buf_printf(b, ", %%%u : %s[m, n]", first + i, reads->dtype[i]);
+    buf_puts(b, ") -> (");
+    for (uint32_t i = 0; i < writes->n; i++)
+        buf_printf(b, i ? ", %s[m, n]" : "%s[m, n]", writes->dtype[i]);
+    buf_printf(b, ") kind %s {\n", plain ? "matmul" : "product");
+    const char *sums = !plain ? p->dtype : reads->n ? "f32" : writes->dtype[0];
+    for (uint32_t i = 0; i < products; i++)
+        buf_printf(b, "  %%%u : %s[m, n] = einsum %%0, %%%u sum (k)\n", at + i,
+                   sums, 1 + i);
+    uint32_t result = at + products;
+    if (plain && reads->n)
+        buf_printf(b,
+                   "  %%%u : %s[m, n] = map %%%u, %%2 { %s(_0 + f32(_1)) }\n",
+                   result, writes->dtype[0], at, writes->dtype[0]);
+    for (uint32_t i = 0; i < writes->n && !plain; i++)
+        print_map(b, i, first, reads->n + products, writes->dtype[i]);
+    if (plain && !reads->n) result = at;
+    buf_puts(b, "  ret ");
+    for (uint32_t i = 0; i < writes->n; i++)
+        buf_printf(b, i ? ", %%%u" : "%%%u", result + i);
+    buf_puts(b, "\n}\n");
+}
+
+/* False: none of those that are measured here (batches, values that do not run
+ * along both sides). */
+static bool read_key(Maker *k, const char *line, Product *p)
+{
+    char *save, *text = arena_printf(&k->arena, "%s", line);
+    char *is = strchr(text, '=');
+    Along reads = {.n = 0}, writes = {.n = 0}, *to = NULL;
+    if (!is) return false;
+    *is = 0;
+    if (sscanf(is + 1, "%399s", p->tiles) != 1) return false;
+    char kind[16];
+    int used = 0;
+    if (sscanf(text, "%15s %7s %3s %lldx%lldx%lld %n", kind, p->dtype,
+               p->layout, &p->m, &p->n, &p->k, &used) != 6)
+        return false;
+    for (char *w = strtok_r(text + used, " ", &save); w;
+         w = strtok_r(NULL, " ", &save)) {
+        if (strcmp(w, "reads") == 0)
+            to = &reads;
+        else if (strcmp(w, "writes") == 0)
+            to = &writes;
+        else if (!to || strchr(w, '*'))
+            return false;
+        else
+            add_along(to, w);
+    }
+    Buf b = {0};
+    uint32_t products = strcmp(kind, "product2") == 0 ? 2 : 1;
+    print_group(&b, p, products, &reads, &writes, strcmp(kind, "matmul") == 0);
+    p->make.text = arena_strndup(&k->arena, b.at, b.n);
+    buf_release(&b);
+    snprintf(p->name, sizeof p->name, "p%u", k->keys++);
+    strcpy(p->body, "key");
+    return writes.n > 0;
+}
+
+static bool read_product(Maker *k, const char *line, Product *p)
+{
+    *p = (Product){.pad = 0};
+    return strchr(line, '=') ? read_key(k, line, p) : read_named(line, p);
+}
+
+/* The names of the list, or all. */
+static uint32_t list_tiles(Maker *k, const Product *p, MatmulTile *out)
+{
+    const MatmulRate *all;
+    uint32_t rates = matmul_rates(&all), n = 0;
+    if (strcmp(p->tiles, "all") == 0) {
+        for (uint32_t i = 0; i < rates && n < MOST_TILES; i++)
+            n += matmul_tile(all[i].tile, &out[n]);
+        return n;
+    }
+    char *save, *list = arena_printf(&k->arena, "%s", p->tiles);
+    for (char *t = strtok_r(list, ",", &save); t && n < MOST_TILES;
+         t = strtok_r(NULL, ",", &save))
+        if (matmul_tile(t, &out[n]))
+            n++;
+        else
+            fprintf(stderr, "no tile is called %s\n", t);
+    return n;
 }
 
 /* The group as the module has it; the program ends when the text is wrong. */
@@ -113,7 +232,7 @@ static const Fn *parse(Maker *k, const Product *p, Module *m)
     Buf b = {0};
     buf_printf(&b, "axes (m = %lld, n = %lld, k = %lld)\n\nfn local @group",
                p->m, p->n, p->k);
-    buf_puts(&b, p->make->text);
+    buf_puts(&b, p->make.text);
     const char *text = arena_strndup(&k->arena, b.at, b.n);
     uint32_t source = diag_add_source(&k->diag, p->body, text, b.n);
     buf_release(&b);
@@ -142,7 +261,7 @@ static void lay_out(Maker *k, const Module *m, const Fn *f, const Product *p,
         bool sums =
             strcmp(axis_name(m, ti->axes[ti->naxes - 1].axis), "k") == 0;
         bool across = sums && p->layout[i > 0] != 'k';
-        int at = written ? p->make->same[i - f->nparams] : 0;
+        int at = written ? p->make.same[i - f->nparams] : 0;
         stride[0] = ti->naxes < 2 ? 1
                     : across      ? 1
                                   : row_of(ti->axes[1].size, p->pad);
@@ -169,12 +288,23 @@ static void write_args(const Maker *k, const Module *m, const KernelArg *args,
     }
 }
 
+/* The first plan of a product says what tables call it. */
+static void write_key(Maker *k, const Matmul *plan)
+{
+    Buf key = {0};
+    matmul_key(plan, &key);
+    fprintf(k->index, "key %s\n", key.at);
+    buf_release(&key);
+    k->keyed = true;
+}
+
 static void add_tile(Maker *k, LLVMModuleRef module, Module *m, const Fn *f,
                      const KernelArg *args, const Product *p,
                      const MatmulTile *t)
 {
     Matmul plan;
-    if (!wants(p, t->name) || !matmul_plan(m, f, args, t, &plan)) return;
+    if (!matmul_plan(m, f, args, t, &plan)) return;
+    if (!k->keyed) write_key(k, &plan);
     const char *name = arena_printf(&k->arena, "%s_%s", p->name, t->name);
     matmul_emit(module, name, &plan);
     fprintf(k->index, "kernel %s %u %u %u\n", name, matmul_blocks(&plan),
@@ -199,11 +329,12 @@ static void make(Maker *k, const Product *p)
     fprintf(k->index, "product %s %s %lld %lld %lld\n", p->name, p->body, p->m,
             p->n, p->k);
     write_args(k, m, args, f->nparams + f->nresults);
+    k->keyed = false;
     LLVMContextRef cx = LLVMContextCreate();
     LLVMModuleRef module = LLVMModuleCreateWithNameInContext(p->name, cx);
     machine_prepare(k->machine, module);
-    const MatmulTile *tiles;
-    uint32_t n = matmul_tiles(&tiles);
+    MatmulTile tiles[MOST_TILES];
+    uint32_t n = list_tiles(k, p, tiles);
     for (uint32_t i = 0; i < n; i++)
         add_tile(k, module, m, f, args, p, &tiles[i]);
     machine_optimise(k->machine, module, 2);
@@ -230,7 +361,7 @@ int main(int argc, char **argv)
     if (!k.index) return perror(line), 1;
     Product p;
     while (fgets(line, sizeof line, stdin))
-        if (*line != '#' && read_product(line, &p)) make(&k, &p);
+        if (*line != '#' && read_product(&k, line, &p)) make(&k, &p);
     LLVMDisposeTargetMachine(k.machine);
     arena_release(&k.scratch);
     arena_release(&k.arena);
