@@ -95,15 +95,17 @@ static inline void library_plan(const Library *l, const Gemm3 *g, Plan *p)
               p->layout[2], wish, MOST_ALGORITHMS, p->at, &p->n);
 }
 
+/* Places: A, B, what is added (or D), D. */
 static inline int library_run(const Library *l, const Plan *p, const Gemm3 *g,
-                              int which, uint64_t a, uint64_t b, uint64_t d,
-                              void *stream)
+                              int which, const uint64_t at[4], void *stream)
 {
     float one = 1, beta = g->add ? 1 : 0;
-    void *at = (void *)(uintptr_t)d;
-    return l->run(l->handle, p->product, &one, (void *)(uintptr_t)b,
-                  p->layout[0], (void *)(uintptr_t)a, p->layout[1], &beta, at,
-                  p->layout[2], at, p->layout[2], p->at[which].algorithm,
+    void *place[4];
+    for (int i = 0; i < 4; i++)
+        place[i] = (void *)(uintptr_t)at[i];
+    return l->run(l->handle, p->product, &one, place[1], p->layout[0], place[0],
+                  p->layout[1], &beta, place[2], p->layout[2], place[3],
+                  p->layout[2], p->at[which].algorithm,
                   (void *)(uintptr_t)l->workspace, WORKSPACE, stream);
 }
 
