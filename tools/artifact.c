@@ -95,6 +95,12 @@ static void make_word(const char *s, Buf *out)
     }
 }
 
+static void make_source(const char *file, Buf *b)
+{
+    buf_puts(b, " \\\n  ");
+    make_word(file, b);
+}
+
 bool depfile_write(Job *j)
 {
     const Options *o = j->r->o;
@@ -108,10 +114,9 @@ bool depfile_write(Job *j)
     Buf b = {0};
     make_word(goal ? goal : output, &b);
     buf_putc(&b, ':');
-    for (uint32_t i = 0; i < n; i++) {
-        buf_puts(&b, " \\\n  ");
-        make_word(files[i], &b);
-    }
+    for (uint32_t i = 0; i < n; i++)
+        make_source(files[i], &b);
+    if (option_given(o, OPT_tune)) make_source(option_text(o, OPT_tune), &b);
     buf_putc(&b, '\n');
     bool ok = write_file(path, b.at, b.n, false);
     buf_release(&b);
