@@ -125,18 +125,21 @@ static double kept_cost(const Solve *x, uint32_t node, Where where)
     return where_is_axis(where) ? kept / (double)mesh_length(s, x->mesh) : kept;
 }
 
-/* What is pending may still become what the rules say of gradients. */
-static double miss(const Solve *x, uint32_t node, Where where)
+/* What is pending may still become what the rules say of gradients.  Rows that
+ * are looked up come as the table lies, where that is cheaper than to bring the
+ * table: who reads them brings them where they belong. */
+static double miss(const Solve *x, const Item *it, Where where)
 {
-    Where pin = *pin_at(x->s, x->mesh, node);
+    Where pin = *pin_at(x->s, x->mesh, it->out);
     if (pin == WHERE_none || pin == where) return 0;
-    bool later = where_is_pending(where) && !*strict_at(x->s, x->mesh, node);
-    return later ? 0 : MISS;
+    bool later = where_is_pending(where) && !*strict_at(x->s, x->mesh, it->out);
+    bool rows = inst_of(it->fn, it->v)->op == OP_gather && where_is_axis(where);
+    return later || rows ? 0 : MISS;
 }
 
 static double way_cost(const Solve *x, const Item *it, const Way *way)
 {
-    double cost = work_of_way(x, it, way) + miss(x, it->out, way->out);
+    double cost = work_of_way(x, it, way) + miss(x, it, way->out);
     for (uint32_t k = 0; k < it->n; k++) {
         bool twice = false;
         for (uint32_t j = 0; j < k; j++)
@@ -357,7 +360,7 @@ static double total_cost(const Solve *x)
         Where out = *where_at(s, x->mesh, it->out);
         Way way = {out, need_at(s, x->mesh, it->first)};
         sum += work_of_way(x, it, &way);
-        if (it->raw != NO_RAW) sum += miss(x, it->out, out);
+        if (it->raw != NO_RAW) sum += miss(x, it, out);
     }
     for (uint32_t i = 0; i < s->nodes.n; i++)
         sum += kept_cost(x, i, *where_at(s, x->mesh, i));

@@ -178,34 +178,54 @@ static bool marked_before(const Ways *w, bool *marked)
     return any;
 }
 
-static void add_marked(Ways *w, const bool *marked)
+/* What becomes narrower is rounded on each device.  That is as good as rounding
+ * what is sent, unless something is added that only one device has. */
+static bool rounds(Module *m, Expr body)
 {
+    uint32_t n;
+    Expr *nodes = expr_walk(m, body, m->scratch, &n);
+    for (uint32_t i = 0; i < n; i++) {
+        const ExprInfo *x = expr_info(m, nodes[i]);
+        if (x->op == SC_cast && dtype_class((DType)x->dtype) == DC_float &&
+            dtype_bytes((DType)x->dtype) <
+                dtype_bytes(expr_dtype(m, x->args[0])))
+            return true;
+    }
+    return false;
+}
+
+static void add_marked(Ways *w, Expr body, const bool *marked)
+{
+    bool parts = true;
+    for (uint32_t k = 0; k < w->it->n; k++)
+        parts &= !marked[k] || made_at(w, k) == WHERE_sum;
+    if (!parts && rounds(w->m, body)) return;
     Where *in = way_add(w, WHERE_sum);
     for (uint32_t k = 0; k < w->it->n; k++)
         if (marked[k]) in[k] = WHERE_sum;
 }
 
-static void linear_ways(Ways *w, Expr body)
-{
-    bool *marked = NEW_ARRAY(w->s->a, bool, w->it->n + 1);
-    if (marked_before(w, marked)) {
-        add_marked(w, marked);
-        return;
-    }
-    for (uint32_t k = 0; k < w->it->n; k++) {
-        if (made_at(w, k) != WHERE_sum) continue;
-        memset(marked, 0, w->it->n * sizeof *marked);
-        if (linear_set(w->m, body, k, marked)) add_marked(w, marked);
-    }
-}
-
-/* A copy, perhaps in another dtype: maxima go through. */
+/* A copy, perhaps in another dtype. */
 static bool is_copy(const Module *m, Expr e)
 {
     const ExprInfo *x = expr_info(m, e);
     while (x->op == SC_cast)
         x = expr_info(m, x->args[0]);
     return x->op == SC_arg;
+}
+
+static void linear_ways(Ways *w, Expr body)
+{
+    bool *marked = NEW_ARRAY(w->s->a, bool, w->it->n + 1);
+    if (marked_before(w, marked)) {
+        add_marked(w, body, marked);
+        return;
+    }
+    for (uint32_t k = 0; k < w->it->n; k++) {
+        if (made_at(w, k) != WHERE_sum) continue;
+        memset(marked, 0, w->it->n * sizeof *marked);
+        if (linear_set(w->m, body, k, marked)) add_marked(w, body, marked);
+    }
 }
 
 void shard_map(Ways *w)
