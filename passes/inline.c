@@ -10,10 +10,13 @@
  * Callees come before their callers, so a body is copied when it is final,
  * and the work is the size of the result.  An instruction of a body that is
  * called in the backward or update phase moves to that phase.  Its place is
- * its own, derived from the place of the call.
+ * its own, derived from the place of the call.  A value that a rule of
+ * recomputation speaks of by the path of its module has that name from here on:
+ * of the module nothing else is left.
  */
 #include "pass.h"
 #include "reach.h"
+#include "remat/remat.h"
 
 enum {
     MOST_INSTS = 1 << 18, /* nested calls may double at each level */
@@ -25,6 +28,7 @@ typedef struct Inline {
     Fn **done;       /* by function: its final form, or NULL */
     uint64_t ninsts; /* of all final forms */
     Str word;        /* "inline" */
+    Words asked;     /* names of values with a path, in rules */
 } Inline;
 
 typedef struct Caller {
@@ -70,6 +74,20 @@ static Loc place_of(Inline *all, LastPlace *last, Loc at, Loc call)
 
 /* ---------------------------------------------------------------- bodies -- */
 
+/* The name of a value of a body, as the rules have it. */
+static Str name_in(Inline *all, const Inst *call, Str name)
+{
+    Module *m = all->m;
+    Str path = attr_str(m, call->attr, AT_path);
+    if (!name.id || !path.id || all->asked.n == 0) return name;
+    const char *full =
+        arena_printf(m->scratch, "%s.%s", str_of(m, path), str_of(m, name));
+    for (uint32_t i = 0; i < all->asked.n; i++)
+        if (path_ends(full, all->asked.at[i]))
+            return module_str(m, all->asked.at[i]);
+    return name;
+}
+
 static Value copy_inst(Caller *c, const Fn *body, uint32_t i, const Inst *call,
                        const Value *map, Loc at)
 {
@@ -81,7 +99,7 @@ static Value copy_inst(Caller *c, const Fn *body, uint32_t i, const Inst *call,
     b->phase = (Phase)(in->phase > call->phase ? in->phase : call->phase);
     b->loc = at;
     Value v = emit(b, (Op)in->op, in->type, in->attr, args, in->nargs);
-    value_set_name(b, v, body->names[i]);
+    value_set_name(b, v, name_in(c->all, call, body->names[i]));
     return v;
 }
 
@@ -185,11 +203,13 @@ static bool inline_from(Inline *all, uint32_t root)
 
 bool pass_inline(Module *m, PassCtx *cx)
 {
-    (void)cx;
+    Rules rules;
+    if (!rules_read(m, cx, &rules)) return false;
     Roots roots = roots_of(m);
     Inline all = {.m = m,
                   .done = NEW_ARRAY(m->scratch, Fn *, m->fns.n),
-                  .word = module_str(m, "inline")};
+                  .word = module_str(m, "inline"),
+                  .asked = rules_paths(m, &rules)};
     for (uint32_t i = 0; i < m->fns.n; i++)
         if (!inline_from(&all, i)) return false;
     for (uint32_t i = 0; i < m->fns.n; i++)

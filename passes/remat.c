@@ -156,17 +156,24 @@ static bool names_found(Remat *x, const Rule *rule)
     return true;
 }
 
+static const char *why_unused(const Remat *x, const Rule *rule)
+{
+    for (uint32_t i = 0; i < x->pairs.at.n; i++)
+        if (rule_is_for(rule, x->pairs.at.at[i]))
+            return "rules before it take all turns";
+    return x->pairs.at.n ? "no repeat with a backward is called so"
+                         : "no repeat has a backward";
+}
+
 static bool rules_used(Remat *x)
 {
     for (uint32_t i = 0; i < x->rules.at.n; i++) {
         const Rule *rule = &x->rules.at.at[i];
         if (rule->used && names_found(x, rule)) continue;
         if (rule->used) return false;
-        Report *r =
-            diag_error(x->m->diag, DIAG_rule_unused, (Span){0},
-                       "'%s' never applies: %s", rule->text,
-                       x->pairs.at.n ? "no turns of such a repeat are left"
-                                     : "no repeat has a backward");
+        Report *r = diag_error(x->m->diag, DIAG_rule_unused, (Span){0},
+                               "'%s' never applies: %s", rule->text,
+                               why_unused(x, rule));
         Buf b = {0};
         for (uint32_t k = 0; k < x->pairs.at.n; k++)
             buf_printf(&b, "%s%s", k ? ", " : "", x->pairs.at.at[k]->path);

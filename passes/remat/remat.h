@@ -60,6 +60,8 @@ typedef struct Rules {
 
 /* False: the option does not follow the grammar; an error was reported. */
 bool rules_read(Module *m, const PassCtx *cx, Rules *out);
+/* The names in them that have a path. */
+Words rules_paths(Module *m, const Rules *rules);
 /* Whether it speaks of the repeat. */
 bool rule_is_for(const Rule *rule, const struct Pair *p);
 /* Whether PATH is, or ends in, what was written. */

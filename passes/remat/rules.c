@@ -126,6 +126,17 @@ bool rules_read(Module *m, const PassCtx *cx, Rules *out)
     return !r.failed;
 }
 
+Words rules_paths(Module *m, const Rules *rules)
+{
+    VEC(const char *) v = {0};
+    for (uint32_t i = 0; i < rules->at.n; i++) {
+        Words names = rules->at.at[i].names;
+        for (uint32_t k = 0; k < names.n; k++)
+            if (strchr(names.at[k], '.')) vec_push(m->scratch, &v, names.at[k]);
+    }
+    return (Words){v.at, v.n};
+}
+
 bool rule_is_for(const Rule *rule, const Pair *p)
 {
     for (uint32_t i = 0; i < rule->subject.n; i++)
