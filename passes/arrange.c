@@ -279,11 +279,11 @@ static void sort_meetings(Arrange *r, int64_t peak)
     }
 }
 
-static void search(Arrange *r, int64_t least, int64_t *peak)
+static void search(Arrange *r, uint64_t seed, int64_t least, int64_t *peak)
 {
-    enum { MOST_MOVES = 1000 };
+    enum { MOST_MOVES = 500 };
     uint32_t n = large_first(r, *peak);
-    uint64_t state = 1;
+    uint64_t state = seed;
     if (n < 2) return;
     sort_meetings(r, *peak);
     r->large = true;
@@ -314,6 +314,9 @@ static void find_meetings(Arrange *r, const Live *live, Arena *a)
         }
 }
 
+/* So many searches, unless one comes near the least there can be. */
+enum { SEARCHES = 6, NEAR = 500 };
+
 int64_t arrange(const Live *live, bool lane, int64_t *offsets, Arena *a)
 {
     static int (*const orders[])(const void *, const void *) = {
@@ -343,7 +346,9 @@ int64_t arrange(const Live *live, bool lane, int64_t *offsets, Arena *a)
         qsort(r.order, r.n, sizeof *r.order, orders[o]);
         try_order(&r, &peak);
     }
-    search(&r, least, &peak);
+    for (uint64_t seed = 1; seed <= SEARCHES && peak > least + least / NEAR;
+         seed++)
+        search(&r, seed, least, &peak);
     for (uint32_t i = 0; i < r.n; i++)
         offsets[in_live[i]] = r.best[i];
     return r.n ? peak : 0;

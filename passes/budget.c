@@ -119,6 +119,22 @@ static int64_t some_fit(Budget *b, int64_t room)
     return -1;
 }
 
+/* The plan of one way may be luckier than that of the next, so a few in front
+ * of one that fits are tried as well. */
+static int64_t luckier_fit(Budget *b, int64_t room, int64_t high)
+{
+    enum { MOST_MISSES = 5 };
+    int64_t peak;
+    for (int64_t at = high - 1, misses = 0; at > 0 && misses < MOST_MISSES;
+         at--, misses++) {
+        peak_at(b, at, false, &peak);
+        if (peak > room) continue;
+        high = at;
+        misses = -1;
+    }
+    return high;
+}
+
 static int64_t first_fit(Budget *b, int64_t room)
 {
     int64_t peak, low = 0, high;
@@ -133,7 +149,7 @@ static int64_t first_fit(Budget *b, int64_t room)
         else
             low = mid;
     }
-    return high;
+    return high < 0 ? high : luckier_fit(b, room, high);
 }
 
 /* What the target adds may differ from way to way, so it is asked for until
