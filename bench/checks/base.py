@@ -214,3 +214,14 @@ def print_table(rows):
     for r in [heads] + rows:
         cells = [str(x).ljust(min(w, 44)) for x, w in zip(r[:4], widths)]
         print("  ".join([f"{r.state:7}"] + cells).rstrip())
+
+
+def markdown(rows):
+    """The table as docs/performance.md has it."""
+    lines = ["| | part | figure | value | must |", "|---|---|---|---|---|"]
+    for r in rows:
+        cells = [r.state if r.state != "ok" else "", r.part, r.figure, r.value,
+                 r.must]
+        lines.append("| " + " | ".join(str(x).replace("|", "/")
+                                       for x in cells) + " |")
+    return "\n".join(lines) + "\n"
