@@ -315,7 +315,8 @@ static bool try_axis(Plan *p, Shard *x, const Splittee *t, uint32_t axis,
 bool shard_applies(Plan *p, const Shard *x, const Splittee *t)
 {
     if (!(x->roles & t->role) || x->pipeline) return false;
-    if (!x->in || !t->mem) return true;
+    if (!x->in) return true;
+    if (!t->mem) return false; /* what is computed follows the parameters */
     for (uint32_t k = 0; k < x->in->terms.n; k++)
         if (path_matches(p->s, STR(p->s, x->in->terms.at[k]->name), t->mem))
             return true;
@@ -536,12 +537,27 @@ static bool choose(Sema *s, const Node *train, const Node **out)
     return false;
 }
 
+/* Clauses that change how fast a step is, and not what lies where. */
+static bool warn_clauses(Plan *p, const Node *rule)
+{
+    for (uint32_t i = 0; i < rule->rule.nclauses; i++) {
+        const Clause *c = &rule->rule.clauses[i];
+        if (c->kind != CLAUSE_order && c->kind != CLAUSE_bound) continue;
+        diag_warning(p->s->m->diag, DIAG_rule_ignored, c->span,
+                     "'%s' has no effect yet: the program is the same without "
+                     "it",
+                     clause_word(c->kind));
+    }
+    return true;
+}
+
 static bool check_rule(Plan *p, const Node *rule)
 {
     if (rule->kind != N_rule || rule->rule.kind == RULE_none) return false;
     if (rule->rule.kind == RULE_remat) return remat_rule(p, rule);
     if (!check_names(p, rule)) return false;
-    if (rule->rule.kind == RULE_shard) return read_shard(p, rule);
+    if (rule->rule.kind == RULE_shard)
+        return warn_clauses(p, rule) && read_shard(p, rule);
     if (rule->rule.kind != RULE_mesh)
         diag_warning(p->s->m->diag, DIAG_rule_ignored, rule->head,
                      "'%s' rules have no effect yet: the program is the same "
