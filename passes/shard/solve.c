@@ -15,7 +15,7 @@
 #include "shard.h"
 
 enum { MOST_SWEEPS = 16 };
-#define MISS   1e30 /* another place than the rules say */
+#define MISS   1e14 /* another place than the rules say */
 #define STRICT 16.0
 #define KEPT   0.1 /* of a byte that is kept, against one that is moved */
 
@@ -204,7 +204,7 @@ static void choose(Solve *x, uint32_t item, bool again)
         double cost = way_cost(x, it, &w.at.at[i]);
         if (again) cost += readers_cost(x, it->raw, w.at.at[i].out);
         if (is_against(x, it, &w.at.at[i])) cost += MISS;
-        if (!(cost < least * (1 - 1e-12)) && i) continue;
+        if (!(cost < least * (1 - 1e-15)) && i) continue;
         least = cost;
         best = i;
     }
@@ -400,7 +400,7 @@ static bool try_together(Solve *x, uint32_t raw, Where where, double *least)
     memcpy(x->was_need, now_need, args * sizeof *now_need);
     follow_all(x, raw, where);
     double cost = total_cost(x);
-    if (cost < *least * (1 - 1e-9)) {
+    if (cost < *least * (1 - 1e-13)) {
         *least = cost;
         return true;
     }
@@ -463,6 +463,54 @@ static bool together(Solve *x)
     return better;
 }
 
+/* --------------------------------------------------------------- telling -- */
+
+/* What a device receives in one step; nothing counts that is not sent. */
+static double moved_bytes(const Solve *x)
+{
+    const Shard *s = x->s;
+    double sum = 0, n = (double)mesh_length(s, x->mesh);
+    for (uint32_t a = 0; a < s->args.n; a++) {
+        const Raw *r = raw_at(x, a);
+        const Item *it = &s->items.at[s->args.at[a].item];
+        Where made = made_at(x, a), need = *need_at(s, x->mesh, a);
+        bool again = made == need || made == WHERE_none;
+        for (uint32_t k = 0; k < r->n && s->uses[r->first + k] < a; k++)
+            again |= *need_at(s, x->mesh, s->uses[r->first + k]) == need &&
+                     phase_at(x, s->uses[r->first + k]) == it->phase;
+        if (again) continue;
+        double bytes = raw_bytes(s, x->mesh, s->args.at[a].raw) * (n - 1) / n;
+        if (where_is_pending(made) && need == WHERE_none) bytes *= 2;
+        if (where_is_axis(made) && where_is_axis(need)) bytes /= n;
+        sum += it->times * bytes;
+    }
+    return sum;
+}
+
+static void tell(const Solve *x)
+{
+    const Shard *s = x->s;
+    if (pass_remarks(s->m, s->cx, false))
+        pass_remark(s->m, s->cx, (Loc){0},
+                    "over mesh axis '%s' (%lld) a device receives %.4g MB a "
+                    "step",
+                    mesh_name(s->m, x->mesh),
+                    (long long)mesh_length(s, x->mesh), moved_bytes(x) / 1e6);
+    for (uint32_t i = 0; i < s->items.n && pass_remarks(s->m, s->cx, true);
+         i++) {
+        const Item *it = &s->items.at[i];
+        if (it->raw == NO_RAW) continue;
+        Where pin = *pin_at(s, x->mesh, it->out);
+        if (miss(x, it, *where_at(s, x->mesh, it->out)) == 0) continue;
+        pass_missed(s->m, s->cx, inst_of(it->fn, it->v)->loc,
+                    "a value of '%s' is not split along '%s' over '%s': the "
+                    "op cannot do its part alone",
+                    str_of(s->m, it->fn->name),
+                    axis_name(s->m, axis_of_where(pin)),
+                    mesh_name(s->m, x->mesh));
+    }
+}
+
 void solve_mesh(Shard *s, MeshAxis m)
 {
     Solve x = {.s = s, .mesh = m, .favoured = NO_RAW};
@@ -476,4 +524,5 @@ void solve_mesh(Shard *s, MeshAxis m)
     sweep_again(&x);
     for (int k = 0; k < MOST_SWEEPS && together(&x); k++)
         sweep_again(&x);
+    tell(&x);
 }
