@@ -152,6 +152,22 @@ static uint32_t statement_end(const Parser *p, uint32_t i)
     return i;
 }
 
+/* Where a block ends whose opening brace was forgotten in front of token i: up
+ * to the next declaration more braces close than are open.  Else i. */
+static uint32_t orphan_end(const Parser *p, uint32_t i)
+{
+    uint32_t end = i;
+    int64_t depth = 0;
+    for (uint32_t j = i; p->tokens.at[j].kind; j++) {
+        const Token *t = &p->tokens.at[j];
+        if (declares(p, t)) break;
+        if (t->kind == '{') depth++;
+        if (t->kind == '}') depth--;
+        if (depth < 0 && end == i) end = j;
+    }
+    return depth < -(int64_t)p->open.n ? end : i;
+}
+
 static bool blamed(const Parser *p, Span at)
 {
     for (uint32_t i = 0; i < p->nblamed; i++)
@@ -165,6 +181,8 @@ void syntax_error(Parser *p, const char *const *expected, unsigned n)
     uint32_t i = p->at;
     const Token *t = &p->tokens.at[i];
     if (!blamed(p, t->span)) report(p, t, expected, n);
+    if (t->kind == TT_NEWLINE && listed(expected, n, "'{'"))
+        p->next = orphan_end(p, i) + 1;
     if (t->kind == '}' || t->kind == TT_NEWLINE || t->kind == 0) return;
     if (declares(p, t) &&
         p->open.n) { /* where the block ends is anyone's guess */
