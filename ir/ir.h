@@ -47,6 +47,8 @@ typedef enum DClass { DC_float, DC_int, DC_uint, DC_bool } DClass;
 
 const char *dtype_name(DType d);
 unsigned dtype_bytes(DType d);
+/* Of floats: the most by which rounding to it is off, relatively.  Else 0. */
+double dtype_unit(DType d);
 DClass dtype_class(DType d);
 bool dtype_find(const char *name, DType *out);
 /* f32, f64, the integers and bool compute in themselves; narrower floats are

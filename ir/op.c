@@ -122,6 +122,26 @@ unsigned dtype_bytes(DType d)
     return dtype_table[d].bytes;
 }
 
+double dtype_unit(DType d)
+{
+    switch (d) {
+    case DT_f64:
+        return 0x1p-53;
+    case DT_f32:
+        return 0x1p-24;
+    case DT_f16:
+        return 0x1p-11;
+    case DT_bf16:
+        return 0x1p-8;
+    case DT_e4m3:
+        return 0x1p-4;
+    case DT_e5m2:
+        return 0x1p-3;
+    default:
+        return 0;
+    }
+}
+
 DClass dtype_class(DType d)
 {
     return dtype_table[d].class;

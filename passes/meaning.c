@@ -14,7 +14,9 @@
  * or, where the program itself magnifies what is rounded (a saturated softmax,
  * the norm of a vector that is nearly constant), than four times what it is
  * off when the first program runs with each value that it computes off by eps,
- * up or down by chance, in the worst of a few such runs.
+ * up or down by chance, in the worst of a few such runs.  That is the condition
+ * of the program, measured: no way of computing in that dtype can promise
+ * less, and a pass that does worse than rounding everything is still caught.
  *
  * The two modules name their axes apart: values are carried over by the names
  * of axes, parameters and results of entries by role and path.  What one side
@@ -265,26 +267,6 @@ static Worst compare(const Pair *p, const Both *b, double bound,
 
 /* --------------------------------------------------------------- bounds -- */
 
-static double unit_of(DType d)
-{
-    switch (d) {
-    case DT_f64:
-        return 0x1p-53;
-    case DT_f32:
-        return 0x1p-24;
-    case DT_f16:
-        return 0x1p-11;
-    case DT_bf16:
-        return 0x1p-8;
-    case DT_e4m3:
-        return 0x1p-4;
-    case DT_e5m2:
-        return 0x1p-3;
-    default:
-        return 0;
-    }
-}
-
 static int64_t summed(const Module *m, const Fn *fn, const Inst *in)
 {
     const AttrItem *axes = attr_get(m, in->attr, AT_sum);
@@ -304,8 +286,8 @@ static double format_bound(const Module *m, double *coarsest)
         for (uint32_t i = 0; i < fn->ninsts; i++) {
             const Inst *in = &fn->insts[i];
             const TypeInfo *t = type_info(m, in->type);
-            if (!t->is_tuple && unit_of(t->dtype) > unit)
-                unit = unit_of(t->dtype);
+            if (!t->is_tuple && dtype_unit(t->dtype) > unit)
+                unit = dtype_unit(t->dtype);
             int64_t n = summed(m, fn, in);
             if (n > longest) longest = n;
         }
@@ -391,11 +373,12 @@ static void report_worst(const Pair *p, const Worst *w, bool norms)
 }
 
 /* Says aloud what is not compared. */
-static void report_unchecked(const Pair *p, const char *why)
+static void report_unchecked(const Pair *p, const char *why, const char *help)
 {
-    diag_warning(p->after->diag, DIAG_meaning_unchecked,
-                 loc_span(p->after, p->new->loc), "'%s' is not compared: %s",
-                 str_of(p->after, p->new->name), why);
+    Report *r = diag_warning(
+        p->after->diag, DIAG_meaning_unchecked, loc_span(p->after, p->new->loc),
+        "'%s' is not compared: %s", str_of(p->after, p->new->name), why);
+    if (help) report_help(r, "%s", help);
 }
 
 /* One of the runs stopped.  The first module has a Diag of its own: what it
@@ -405,7 +388,7 @@ static bool report_unrun(const Pair *p, const Both *b)
     ReportView v = {.message = "it cannot be run"};
     if (b->was) return false;
     diag_next(p->before->diag, NULL, &v);
-    report_unchecked(p, v.message);
+    report_unchecked(p, v.message, NULL);
     return true;
 }
 
@@ -416,9 +399,12 @@ static bool small_enough(const Pair *p)
     if (a < b) a = b;
     if (a <= MOST_OPS) return true;
     report_unchecked(
-        p, arena_printf(p->arena,
-                        "it takes %llu scalar operations, more than %llu",
-                        (unsigned long long)a, (unsigned long long)MOST_OPS));
+        p,
+        arena_printf(p->arena,
+                     "it takes %llu scalar operations, more than %llu",
+                     (unsigned long long)a, (unsigned long long)MOST_OPS),
+        "a gradient takes one run for each parameter: sizes of a few elements, "
+        "set by -D, say, are compared in a moment");
     return false;
 }
 
