@@ -461,6 +461,7 @@ static LV emit_quotient(Emit *e, const Site *s, const NodeInfo *in,
 {
     if (s->w == 1 || is_power_of_two(node_info(e->k, in->b)))
         return LLVMBuildFDiv(s->b, args[0], args[1], "");
+    if (s->exact) return gpu_division(s, args[0], args[1]);
     if (!e->wide[in->b.id])
         return gpu_quotient_by_one(s, args[0], e->vals[in->b.id]);
     return gpu_quotient(s, args[0], args[1]);
@@ -496,7 +497,7 @@ static LV emit_value(Emit *e, const NodeInfo *in, bool wide)
     }
     case KN_scalar: {
         Node typed = in->sc == SC_where ? in->b : in->a;
-        if (s.gpu && !s.exact && in->sc == SC_div && d == DT_f32)
+        if (s.gpu && in->sc == SC_div && d == DT_f32)
             return emit_quotient(e, &s, in, args);
         return emit_scalar(&s, (ScalarOp)in->sc,
                            (DType)node_info(e->k, typed)->dtype, args);

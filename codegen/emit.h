@@ -25,10 +25,16 @@ typedef struct Site {
     bool exact; /* GPU: the host's bits, where a neighbour is faster */
 } Site;
 
-/* Whether f32 functions may give a neighbour of the host's result. */
-static inline bool site_is_near(const Site *s)
+/* Neighbours on a GPU, whose instructions are to be interleaved. */
+static inline bool site_is_beside(const Site *s, DType d)
 {
-    return s->gpu && s->w > 1 && !s->exact;
+    return s->gpu && s->w > 1 && d == DT_f32;
+}
+
+/* Whether functions may give a neighbour of the host's result. */
+static inline bool site_is_near(const Site *s, DType d)
+{
+    return site_is_beside(s, d) && !s->exact;
 }
 
 LLVMTypeRef site_type(const Site *s, LLVMTypeRef scalar); /* widened to w */
@@ -50,12 +56,13 @@ MathFn math_exp, math_log, math_log1p, math_sin, math_cos, math_tanh, math_erf,
     math_sigmoid;
 LV math_pow(const Site *s, DType d, LV x, LV y);
 
-/* gpu_math.c: f32 without branches. */
+/* gpu_math.c: f32, neighbours at once. */
 LV gpu_quotient(const Site *s, LV x, LV by);
 LV gpu_quotient_by_one(const Site *s, LV x, LV by); /* by: one for all lanes */
 LV gpu_ratio(const Site *s, LV x,
              LV by); /* x in [0, 1], by in [1, 2], or NaN */
-LV gpu_sqrt(const Site *s, LV x);
+LV gpu_division(const Site *s, LV x, LV by); /* rounded, any operands */
+LV gpu_sqrt(const Site *s, LV x);            /* rounded */
 LV gpu_exp(const Site *s, LV x);
 
 /* ------------------------------------------------------------- a kernel */

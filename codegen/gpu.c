@@ -82,6 +82,18 @@ static bool items_beside(const Kir *k)
     return better > 0;
 }
 
+/* Exact quotients of neighbours hold on to their operands. */
+static bool divides(const Kir *k)
+{
+    for (uint32_t i = 1; i < k->nodes.n && k->exact; i++) {
+        const NodeInfo *in = &k->nodes.at[i];
+        if (in->op == KN_scalar && in->dtype == DT_f32 &&
+            (in->sc == SC_div || in->sc == SC_rsqrt || in->sc == SC_sigmoid))
+            return true;
+    }
+    return false;
+}
+
 /* Functions that are long pieces of code; sigmoid is not of them. */
 static bool takes_long(const NodeInfo *in)
 {
@@ -120,7 +132,8 @@ static int blocks_at_a_time(const Kir *k, Mapping map)
             return 0;
         loads += in->op == KN_load && ix_uses(k, in->ix, lanes_id(k));
     }
-    return loads == 0 ? 0 : loads <= 2 ? 5 : 4;
+    if (loads == 0) return 0;
+    return (loads <= 2 ? 5 : 4) - divides(k);
 }
 
 Grid gpu_grid(Kir *k)

@@ -1,34 +1,55 @@
 /*
- * gpu_math.c: quotients, roots and powers of e of f32 on a GPU, without
- * branches.
+ * gpu_math.c: quotients, roots and powers of e of f32 on a GPU, for neighbours
+ * whose instructions are interleaved.
  *
  * The GPU's own rounded division and root test for rare operands and branch,
- * which keeps a thread's neighbours from being interleaved.  Here an
- * approximation is set right by what it leaves of the operand: a fused
- * multiply-add gives the remainder exactly, and its share is added with one
- * rounding.  So the result is the rounded one but for a case in millions, where
- * it is a neighbour of it.  A divisor below 2^-128 counts as zero.
+ * one element after the other.  Here an approximation is set right by what it
+ * leaves of the operand: a fused multiply-add gives the remainder exactly, and
+ * its share is added with one rounding.
+ *
+ *   root       rounded, for every operand
+ *   division   rounded, for every pair of operands: the inverse is rounded
+ *              first, and then so is the quotient (Markstein); rare operands
+ *              take another way, together
+ *   quotient   by the inverse as the hardware gives it: the rounded one but for
+ *              a case in millions, where it is a neighbour of it; a divisor
+ *              below 2^-128 counts as zero
+ *   exp        within a few units in the last place
+ *
+ * The first two are for kernels that keep the host's bits (kernels.c).
  */
 #include <string.h>
 
 #include "emit.h"
 
-/* An instruction on each lane. */
+static LV at(const Site *s, LV x, unsigned lane)
+{
+    LV i = LLVMConstInt(LLVMInt32TypeInContext(s->cx), lane, false);
+    return LLVMBuildExtractElement(s->b, x, i, "");
+}
+
+static LV put(const Site *s, LV x, LV value, unsigned lane)
+{
+    LV i = LLVMConstInt(LLVMInt32TypeInContext(s->cx), lane, false);
+    return LLVMBuildInsertElement(s->b, x, value, i, "");
+}
+
+/* An instruction of one operand; bound: f for f32, d for f64. */
+static LV instruction(const Site *s, const char *text, const char *bound, LV x)
+{
+    LLVMTypeRef t = LLVMTypeOf(x), ft = LLVMFunctionType(t, &t, 1, false);
+    LV f = LLVMGetInlineAsm(ft, text, strlen(text), bound, strlen(bound), false,
+                            false, LLVMInlineAsmDialectATT, false);
+    return LLVMBuildCall2(s->b, ft, f, &x, 1, "");
+}
+
+/* On each lane. */
 static LV approximate(const Site *s, const char *text, LV x)
 {
-    LLVMBuilderRef b = s->b;
-    LLVMTypeRef t = LLVMFloatTypeInContext(s->cx);
-    LLVMTypeRef ft = LLVMFunctionType(t, &t, 1, false);
-    LV f = LLVMGetInlineAsm(ft, text, strlen(text), "=f,f", 4, false, false,
-                            LLVMInlineAsmDialectATT, false);
-    if (s->w == 1) return LLVMBuildCall2(b, ft, f, &x, 1, "");
+    if (s->w == 1) return instruction(s, text, "=f,f", x);
     LV out = LLVMGetPoison(LLVMTypeOf(x));
-    for (unsigned i = 0; i < s->w; i++) {
-        LV at = LLVMConstInt(LLVMInt32TypeInContext(s->cx), i, false);
-        LV lane = LLVMBuildExtractElement(b, x, at, "");
-        lane = LLVMBuildCall2(b, ft, f, &lane, 1, "");
-        out = LLVMBuildInsertElement(b, out, lane, at, "");
-    }
+    for (unsigned i = 0; i < s->w; i++)
+        out = put(s, out, instruction(s, text, "=f,f", at(s, x, i)), i);
     return out;
 }
 
@@ -93,17 +114,158 @@ LV gpu_exp(const Site *s, LV x)
     return LLVMBuildSelect(b, over, inf, fma3(s, part, rest, e), "");
 }
 
-/* Zero and infinity are their own roots. */
+/* -------------------------------------------------------- rounded as IEEE's */
+
+static LV number(const Site *s, double x)
+{
+    return site_float(s, DT_f32, x);
+}
+
+static LV below(const Site *s, LV x, double most)
+{
+    return LLVMBuildFCmp(s->b, LLVMRealOLT, x, number(s, most), "");
+}
+
+static LV above(const Site *s, LV x, double least)
+{
+    return LLVMBuildFCmp(s->b, LLVMRealOGT, x, number(s, least), "");
+}
+
+static LV both(const Site *s, LV x, LV y)
+{
+    return LLVMBuildAnd(s->b, x, y, "");
+}
+
+/* Whether all lanes hold. */
+static LV all_of(const Site *s, LV x)
+{
+    LV all = at(s, x, 0);
+    for (unsigned i = 1; i < s->w; i++)
+        all = both(s, all, at(s, x, i));
+    return all;
+}
+
+/* 1 / x in f64 from the hardware's 20 bits. */
+static LV inverse_of(const Site *s, LV x)
+{
+    LV one = site_float(s, DT_f64, 1), minus = LLVMBuildFNeg(s->b, x, "");
+    LV y = instruction(s, "rcp.approx.ftz.f64 $0, $1;", "=d,d", x);
+    for (int i = 0; i < 2; i++)
+        y = fma3(s, fma3(s, minus, y, one), y, y);
+    return y;
+}
+
+/* Of one lane, any operands.  In f64 no f32 is small; the quotient there is
+ * rounded, and wide enough that rounding it again gives the one of f32.  Where
+ * an operand is not finite, or the divisor is zero, a product says what the
+ * quotient is. */
+static LV general_division(const Site *s, LV x, LV by)
+{
+    LLVMBuilderRef b = s->b;
+    LLVMTypeRef wide = LLVMDoubleTypeInContext(s->cx);
+    LV n = LLVMBuildFPExt(b, x, wide, ""), d = LLVMBuildFPExt(b, by, wide, "");
+    LV inverse = inverse_of(s, d);
+    LV q = LLVMBuildFMul(b, n, inverse, "");
+    LV rest = fma3(s, LLVMBuildFNeg(b, d, ""), q, n);
+    LV zero = LLVMBuildFCmp(b, LLVMRealOEQ, x, number(s, 0), "");
+    q = LLVMBuildSelect(b, zero, q, fma3(s, rest, inverse, q), "");
+    q = LLVMBuildFPTrunc(b, q, LLVMTypeOf(x), "");
+    LV size = site_call(s, "llvm.fabs", &x, 1);
+    LV of = site_call(s, "llvm.fabs", &by, 1);
+    double inf = __builtin_inf();
+    LV plain = both(s, below(s, size, inf),
+                    both(s, below(s, of, inf), above(s, of, 0)));
+    LV other = LLVMBuildFMul(
+        b, x, instruction(s, "rcp.approx.f32 $0, $1;", "=f,f", by), "");
+    return LLVMBuildSelect(b, plain, q, other, "");
+}
+
+/* The quotient where all lanes are usual; else lane by lane. */
+static LV unless_unusual(const Site *s, LV usual, LV fast, LV x, LV by)
+{
+    LLVMBuilderRef b = s->b;
+    Site one = *s;
+    one.w = 1;
+    LLVMBasicBlockRef from = LLVMGetInsertBlock(b);
+    LV fn = LLVMGetBasicBlockParent(from);
+    LLVMBasicBlockRef rare = LLVMAppendBasicBlockInContext(s->cx, fn, "rare");
+    LLVMBasicBlockRef on = LLVMAppendBasicBlockInContext(s->cx, fn, "on");
+    LLVMBuildCondBr(b, all_of(s, usual), on, rare);
+    LLVMPositionBuilderAtEnd(b, rare);
+    LV slow = LLVMGetPoison(LLVMTypeOf(fast));
+    for (unsigned i = 0; i < s->w; i++)
+        slow =
+            put(s, slow, general_division(&one, at(s, x, i), at(s, by, i)), i);
+    LLVMBuildBr(b, on);
+    LLVMPositionBuilderAtEnd(b, on);
+    LV phi = LLVMBuildPhi(b, LLVMTypeOf(fast), "");
+    LLVMAddIncoming(phi, &fast, &from, 1);
+    LLVMAddIncoming(phi, &slow, &rare, 1);
+    return phi;
+}
+
+/* The remainder is exact where it is far above the least number, so the
+ * dividend is made large first; and the result is what it is then unless that
+ * is below the least normal number. */
+static LV division(const Site *s, LV x, LV by)
+{
+    LLVMBuilderRef b = s->b;
+    LV one = number(s, 1), minus = LLVMBuildFNeg(b, by, "");
+    LV near = approximate(s, "rcp.approx.f32 $0, $1;", by);
+    LV inverse = fma3(s, fma3(s, minus, near, one), near, near);
+    LV large = LLVMBuildFMul(b, x, number(s, 0x1p64), "");
+    LV first = LLVMBuildFMul(b, large, inverse, "");
+    LV q = fma3(s, fma3(s, minus, first, large), inverse, first);
+    LV size = site_call(s, "llvm.fabs", &q, 1);
+    LV of = site_call(s, "llvm.fabs", &by, 1);
+    LV zero = LLVMBuildFCmp(b, LLVMRealOEQ, x, number(s, 0), "");
+    LV fits = both(s, above(s, size, 0x1p-62), below(s, size, 0x1p126));
+    LV usual = both(s, LLVMBuildOr(b, fits, zero, ""),
+                    both(s, above(s, of, 0x1p-60), below(s, of, 0x1p60)));
+    q = LLVMBuildSelect(b, zero, first, q, ""); /* the sign of zero */
+    return unless_unusual(s, usual, LLVMBuildFMul(b, q, number(s, 0x1p-64), ""),
+                          x, by);
+}
+
+/* A few neighbours at once: more need more registers than they win. */
+LV gpu_division(const Site *s, LV x, LV by)
+{
+    enum { AT_ONCE = 4 };
+    if (s->w <= AT_ONCE) return division(s, x, by);
+    Site few = *s;
+    few.w = AT_ONCE;
+    LV out = LLVMGetPoison(LLVMTypeOf(x));
+    for (unsigned i = 0; i < s->w; i += few.w) {
+        LV n = LLVMGetPoison(
+               LLVMVectorType(LLVMFloatTypeInContext(s->cx), few.w)),
+           d = n;
+        for (unsigned j = 0; j < few.w; j++) {
+            n = put(s, n, at(s, x, i + j), j);
+            d = put(s, d, at(s, by, i + j), j);
+        }
+        LV q = division(&few, n, d);
+        for (unsigned j = 0; j < few.w; j++)
+            out = put(s, out, at(s, q, j), i + j);
+    }
+    return out;
+}
+
+/* What is left of a small operand may be below the least number, so that is
+ * made larger first.  Zero and infinity are their own roots. */
 LV gpu_sqrt(const Site *s, LV x)
 {
     LLVMBuilderRef b = s->b;
-    LV inverse = approximate(s, "rsqrt.approx.f32 $0, $1;", x);
-    LV root = LLVMBuildFMul(b, x, inverse, "");
-    LV rest = fma3(s, LLVMBuildFNeg(b, root, ""), root, x);
-    LV half = LLVMBuildFMul(b, inverse, site_float(s, DT_f32, 0.5), "");
-    LV zero = LLVMBuildFCmp(b, LLVMRealOEQ, x, site_float(s, DT_f32, 0), "");
-    LV inf = LLVMBuildFCmp(b, LLVMRealOEQ, x,
-                           site_float(s, DT_f32, __builtin_inf()), "");
-    return LLVMBuildSelect(b, LLVMBuildOr(b, zero, inf, ""), x,
-                           fma3(s, rest, half, root), "");
+    LV small = below(s, x, 0x1p-90);
+    LV by = LLVMBuildSelect(b, small, number(s, 0x1p64), number(s, 1), "");
+    LV y = LLVMBuildFMul(b, x, by, "");
+    LV inverse = approximate(s, "rsqrt.approx.f32 $0, $1;", y);
+    LV root = LLVMBuildFMul(b, y, inverse, "");
+    LV rest = fma3(s, LLVMBuildFNeg(b, root, ""), root, y);
+    LV half = LLVMBuildFMul(b, inverse, number(s, 0.5), "");
+    root = fma3(s, rest, half, root);
+    by = LLVMBuildSelect(b, small, number(s, 0x1p-32), number(s, 1), "");
+    root = LLVMBuildFMul(b, root, by, "");
+    LV zero = LLVMBuildFCmp(b, LLVMRealOEQ, x, number(s, 0), "");
+    LV inf = LLVMBuildFCmp(b, LLVMRealOEQ, x, number(s, __builtin_inf()), "");
+    return LLVMBuildSelect(b, LLVMBuildOr(b, zero, inf, ""), x, root, "");
 }

@@ -45,6 +45,7 @@ typedef struct Kernel {
     uint32_t shared;       /* GPU: bytes of dynamic shared memory; usually 0 */
     uint64_t flops, bytes; /* of one launch, for reports */
     bool zero;             /* written operands must be zero before */
+    bool exact;            /* GPU: the host's bits, but for those of a NaN */
     const TitanMap *maps;  /* GPU: tensor maps, parameters after the others */
     uint32_t nmaps;
 } Kernel;
@@ -58,7 +59,8 @@ KernelSet *kernels_new(Module *m, const CodegenOpts *o);
  * was reported.  Groups of kind matmul never come here; groups of kind tile
  * come here for a GPU alone. */
 /* Whether kernels added from now on give the host's bits on a GPU, also where a
- * neighbour of a result is faster.  Kernels that draw numbers always do. */
+ * neighbour of a result is faster.  Maps, and kernels that draw numbers, always
+ * do. */
 void kernels_exact(KernelSet *s, bool exact);
 bool kernels_add(KernelSet *s, const Fn *group, const KernelArg *args,
                  uint32_t nargs, uint32_t *kernel);

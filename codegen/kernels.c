@@ -115,6 +115,23 @@ static void lower_exactly(const KernelSet *s, const Fn *group, Kir *k)
     *k = again;
 }
 
+/* Whether each element is made by itself, of elements that are given. */
+static bool is_map(const Kir *k)
+{
+    for (uint32_t i = 0; i < k->loops.n; i++)
+        if (k->loops.at[i].accs.n || k->loops.at[i].scans) return false;
+    return true;
+}
+
+/* The host's bits are asked for where they can be had: a map of given values
+ * has one result to compare with, and so has what is drawn or a model begins
+ * with.  What is made beside a product, a sum or a scan has none: its operands
+ * are sums in another order already. */
+static bool keeps_bits(const KernelSet *s, const Kir *k)
+{
+    return s->exact || draws(k) || is_map(k);
+}
+
 static LV emit_kernel(KernelSet *s, const Kir *k, const char *name,
                       const Grid *grid)
 {
@@ -161,7 +178,8 @@ static void add_row(KernelSet *s, Kir *k, const Fn *group, const char *key)
                           .threads = grid.threads,
                           .flops = kir_flops(k),
                           .bytes = touched_bytes(s, k->args, k->nargs),
-                          .zero = k->zero};
+                          .zero = k->zero,
+                          .exact = k->exact};
     row.kernel.shared = grid.shared;
     if (k->tensor) add_tensor(s, k->tensor, &row.kernel);
     row.fn = emit_kernel(s, k, row.kernel.name, &grid);
@@ -197,8 +215,8 @@ bool kernels_add(KernelSet *s, const Fn *group, const KernelArg *args,
     k.arg_dtypes = dtypes;
     k.loc = group->loc;
     lower_group(s->m, group, &s->lower, &k);
-    k.exact = s->lower.gpu && (s->exact || draws(&k));
-    if (k.exact && !s->exact) lower_exactly(s, group, &k);
+    k.exact = s->lower.gpu && keeps_bits(s, &k);
+    if (k.exact && !s->exact && !is_map(&k)) lower_exactly(s, group, &k);
     Buf text = {0};
     kir_print(&k, &text);
     uint64_t hash = hash_bytes(text.at, text.n, 0);

@@ -2,7 +2,7 @@
  * math.c: exp, log, sin and the rest as LLVM IR, for any vector width.
  *
  * One sequence of operations for host and GPU, so that both give the same
- * bits, but for f32 in vectors on a GPU (gpu_math.c) where nothing is drawn:
+ * bits, but for f32 in vectors in kernels that need not (gpu_math.c):
  * every multiply-add is an explicit fma, everything else rounds once.
  * Polynomials are Chebyshev fits over the reduced range, lowest term first. f32
  * is within 2 ulp of the true value (sigmoid: 2.5), f64 within a few units of
@@ -84,7 +84,8 @@ static LV mul(const Site *s, LV x, LV y)
 
 static LV quo(const Site *s, DType d, LV x, LV y)
 {
-    if (site_is_near(s) && d == DT_f32) return gpu_quotient(s, x, y);
+    if (site_is_near(s, d)) return gpu_quotient(s, x, y);
+    if (site_is_beside(s, d)) return gpu_division(s, x, y);
     return LLVMBuildFDiv(s->b, x, y, "");
 }
 
@@ -177,7 +178,7 @@ static LV nearest(const Site *s, DType d, LV x, LV *integer)
 LV math_exp(const Site *s, DType d, LV x)
 {
     bool wide = d == DT_f64;
-    if (site_is_near(s) && !wide) return gpu_exp(s, x);
+    if (site_is_near(s, d)) return gpu_exp(s, x);
     LV top = num(s, d, wide ? 710 : 89), low = num(s, d, wide ? -746 : -104);
     x = pick(s, cmp(s, LLVMRealOGT, x, top), top, x);
     x = pick(s, cmp(s, LLVMRealOLT, x, low), low, x);
@@ -334,8 +335,7 @@ LV math_sigmoid(const Site *s, DType d, LV x)
     LV e = math_exp(s, d, neg(s, mag(s, x)));
     LV low = cmp(s, LLVMRealOLT, x, num(s, d, 0));
     LV part = pick(s, low, e, one), all = add(s, one, e);
-    return site_is_near(s) && d == DT_f32 ? gpu_ratio(s, part, all)
-                                          : quo(s, d, part, all);
+    return site_is_near(s, d) ? gpu_ratio(s, part, all) : quo(s, d, part, all);
 }
 
 LV math_erf(const Site *s, DType d, LV x)

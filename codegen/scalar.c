@@ -45,7 +45,8 @@ static LV llvm_mul(const Site *s, DType d, const LV *a)
 
 static LV llvm_div(const Site *s, DType d, const LV *a)
 {
-    (void)d;
+    if (site_is_near(s, d)) return gpu_quotient(s, a[0], a[1]);
+    if (site_is_beside(s, d)) return gpu_division(s, a[0], a[1]);
     return LLVMBuildFDiv(s->b, a[0], a[1], "");
 }
 
@@ -172,14 +173,14 @@ static LV llvm_log1p(const Site *s, DType d, const LV *a)
 
 static LV llvm_sqrt(const Site *s, DType d, const LV *a)
 {
-    if (site_is_near(s) && d == DT_f32) return gpu_sqrt(s, a[0]);
+    if (site_is_beside(s, d)) return gpu_sqrt(s, a[0]);
     return site_call(s, "llvm.sqrt", a, 1);
 }
 
 static LV llvm_rsqrt(const Site *s, DType d, const LV *a)
 {
-    LV root = site_call(s, "llvm.sqrt", a, 1);
-    return LLVMBuildFDiv(s->b, site_float(s, d, 1), root, "");
+    LV root[] = {site_float(s, d, 1), llvm_sqrt(s, d, a)};
+    return llvm_div(s, d, root);
 }
 
 static LV llvm_sin(const Site *s, DType d, const LV *a)

@@ -247,6 +247,43 @@ def run_kinds(c):
                   for kind in KINDS)
 
 
+# ---------------------------------------------------------------------- bits
+
+BEGINS = {  # what a model begins with, by its seed: the host's is at hand
+    "llama-bf16-states": ("llama3", LLAMA_MIDDLE, "bf16-states"),
+    "gpt2-f32": ("gpt2", dict(MIDDLE, head=4), "f32")}
+SEED = "7"
+
+
+def exported_hash(folder):
+    return bits_of([], folder)
+
+
+def build_bits(b):
+    for name, (model, values, dtype) in BEGINS.items():
+        options = ["--dtype", dtype] + values_of(values)
+        b.compile(model, name, options)
+        host, out = b.path("host"), b.path("out")
+        b.titanc(b.source("models", model + ".tt"), host, options)
+        b.run(host, "--steps", "0", "--seed", SEED, "--export", out, "--quiet")
+        with open(b.path(name + ".hash"), "w") as f:
+            f.write(exported_hash(out))
+        shutil.rmtree(out)
+        os.remove(host)
+
+
+def run_bits(c):
+    for name in BEGINS:
+        out = c.room(name)
+        c.call([c.program(name), "--steps", "0", "--seed", SEED, "--export",
+                out, "--quiet"])
+        with open(c.path(name + ".hash")) as f:
+            same = f.read() == exported_hash(out)
+        yield (f"{name}, weights of seed {SEED}",
+               "the host's bits" if same else "other bits than the host's",
+               "equal", "ok" if same else "FAILED")
+
+
 # -------------------------------------------------------------------- faults
 
 FAULTS = 12
@@ -426,10 +463,12 @@ PARTS = [
     Part("equal", "runs that have equal bits", build_equal, run_equal, False),
     Part("kinds", "kinds of attention, whole steps", build_kinds, run_kinds,
          False),
+    Part("bits", "weights that a model begins with, as on the host", build_bits,
+         run_bits, False),
     Part("faults", "a tensor that is not finite is named", build_faults,
          run_faults, False),
-    Part("replay", "kernels against the interpreter", build_replay, run_replay,
-         False),
+    Part("replay", "kernels against the interpreter and the host's bits",
+         build_replay, run_replay, False),
     Part("sanitizer", "compute-sanitizer over the replay", build_sanitizer,
          run_sanitizer, False),
     Part("text", "a text's bytes, beside PyTorch", build_text, run_text, False),

@@ -6,7 +6,10 @@
  * and opened; each is run on fresh random inputs, in several layouts, its
  * items in two pieces out of order, and compared with what the interpreter
  * makes of the same inputs.  Functions named exact_* must agree bit for bit;
- * those named *in_place* write over their first operand.
+ * those named *in_place* write over their first operand.  A GPU's kernels that
+ * promise the host's bits are held against the host's kernels, bit for bit;
+ * those named bits_* take operands of any bits, for which the interpreter,
+ * whose exp is another, is no judge.
  * TITAN_SEED picks other inputs.  With TITAN_CASES=FOLDER they are written to
  * that folder instead, assembled for sm_90a, for gpu-replay to run elsewhere.
  */
@@ -17,6 +20,7 @@
 
 #include <cmocka.h>
 #include <dirent.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +40,7 @@ typedef struct World {
     Diag diag;
     Module module[MOST_FILES];
     KernelSet *set[MOST_FILES];
+    KernelSet *host; /* beside a GPU's set */
     uint32_t nfiles;
     uint64_t random;
     bool maps; /* kernels may have tensor maps */
@@ -109,8 +114,8 @@ static void load_all(World *w)
 typedef struct Launch {
     const Fn *fn;
     KernelArg args[MOST_ARGS];
-    int64_t extent[MOST_ARGS]; /* elements that the layout spans */
-    uint32_t nargs, kernel;
+    int64_t extent[MOST_ARGS];    /* elements that the layout spans */
+    uint32_t nargs, kernel, host; /* rows of the sets */
 } Launch;
 
 /* Dense; dense in a random order of the axes; or that with gaps. */
@@ -159,6 +164,24 @@ static void plan(World *w, uint32_t file, const Fn *fn, int style, Launch *l)
     bool product = fn_is(m, fn, FK_product) && w->maps &&
                    kernels_add_matmul(set, fn, l->args, &l->kernel);
     assert_true(product || kernels_add(set, fn, l->args, l->nargs, &l->kernel));
+    if (w->host && kernel_at(set, l->kernel)->exact)
+        assert_true(kernels_add(w->host, fn, l->args, l->nargs, &l->host));
+}
+
+static bool takes_any(const Module *m, const Fn *fn)
+{
+    return strncmp(str_of(m, fn->name), "bits_", 5) == 0;
+}
+
+/* Any bits there are, or numbers of any size near 1. */
+static Cell any_cell(World *w, DType d)
+{
+    uint64_t bits = draw(w);
+    Cell c = dtype_load(d, &bits);
+    double u = uniform(w) * 4 - 2;
+    if (dtype_class(d) == DC_float && draw(w) % 4)
+        c.f = dtype_round(d, ldexp(u, (int)(draw(w) % 24) - 12));
+    return c;
 }
 
 /* Few values are large; integers are mostly small enough to be indices. */
@@ -204,11 +227,11 @@ static bool is_exact(const Module *m, const Fn *fn)
 }
 
 static void check_result(Module *m, const Launch *l, uint32_t r,
-                         const Tensor *want, const char *bytes)
+                         const Tensor *want, const char *bytes, bool bits)
 {
     DType d = type_dtype(m, want->type);
     const char *name = str_of(m, l->fn->name);
-    bool exact = is_exact(m, l->fn);
+    bool exact = is_exact(m, l->fn) || bits;
     uint32_t i = l->fn->nparams + r;
     for (int64_t x = 0; x < want->n; x++) {
         int64_t at = offset_of(m, l, i, x) * dtype_bytes(d);
@@ -226,6 +249,7 @@ static void check_result(Module *m, const Launch *l, uint32_t r,
  * another machine. */
 typedef struct Machine {
     const TitanHostKernel *code;
+    const TitanHostKernel *host; /* of the host's set, beside a GPU's */
     const Device *device;
     void *module;
     Cases *cases;
@@ -273,7 +297,7 @@ static void execute(World *w, const Machine *at, uint32_t row,
 
 static void write_case(Cases *c, const Module *m, const Launch *l,
                        const Kernel *kernel, const size_t *sizes,
-                       const uint64_t *words, const Tensor *want)
+                       const uint64_t *words, const Tensor *want, bool bits)
 {
     cases_kernel(c, kernel);
     for (uint32_t i = 0; i < l->nargs; i++) {
@@ -290,9 +314,38 @@ static void write_case(Cases *c, const Module *m, const Launch *l,
     for (uint32_t r = 0; r < l->fn->nresults; r++) {
         uint32_t i = l->fn->nparams + r;
         cases_want(c, i, type_info(m, l->args[i].type), l->args[i].stride,
-                   is_exact(m, l->fn), &want[r]);
+                   is_exact(m, l->fn) || bits, &want[r]);
     }
     fputs("run\n", c->text);
+}
+
+/* What the host's kernel makes of the same bytes. */
+static void run_on_host(World *w, Module *m, const Launch *l,
+                        TitanHostKernel code, const size_t *sizes,
+                        const uint64_t *words, Tensor *want)
+{
+    uint64_t there[MOST_ARGS];
+    for (uint32_t i = 0; i < l->nargs; i++) {
+        int64_t same = l->args[i].same;
+        size_t room = (sizes[i] + ALIGN) & -(size_t)ALIGN;
+        there[i] = same >= 0 ? there[same]
+                             : (uint64_t)(uintptr_t)aligned_alloc(ALIGN, room);
+        if (same < 0)
+            memcpy((void *)(uintptr_t)there[i],
+                   (const void *)(uintptr_t)words[i], sizes[i]);
+    }
+    code(there, 0, kernel_at(w->host, l->host)->items);
+    for (uint32_t r = 0; r < l->fn->nresults; r++) {
+        uint32_t i = l->fn->nparams + r;
+        DType d = type_dtype(m, l->args[i].type);
+        const char *bytes = (const char *)(uintptr_t)there[i];
+        want[r] = tensor_new(m, l->args[i].type, 1, &w->arena);
+        for (int64_t x = 0; x < want[r].n; x++)
+            want[r].at[x] =
+                dtype_load(d, bytes + offset_of(m, l, i, x) * dtype_bytes(d));
+    }
+    for (uint32_t i = 0; i < l->nargs; i++)
+        if (l->args[i].same < 0) free((void *)(uintptr_t)there[i]);
 }
 
 static void run(World *w, uint32_t file, const Launch *l, const Machine *at)
@@ -317,23 +370,25 @@ static void run(World *w, uint32_t file, const Launch *l, const Machine *at)
         if (i >= fn->nparams) continue;
         in[i] = tensor_new(m, l->args[i].type, 1, &w->arena);
         for (int64_t x = 0; x < in[i].n; x++) {
-            in[i].at[x] = random_cell(w, d);
+            in[i].at[x] = takes_any(m, fn) ? any_cell(w, d) : random_cell(w, d);
             dtype_store(d, in[i].at[x],
                         bytes + offset_of(m, l, i, x) * dtype_bytes(d));
         }
     }
     InterpOpts opts = {.round = is_exact(m, fn)};
-    bool ok = interp_fn(m, fn, &opts, in, want, &w->arena);
+    bool bits = at->host && kernel->exact;
+    bool ok = bits || interp_fn(m, fn, &opts, in, want, &w->arena);
     show_errors(w);
     assert_true(ok);
-    if (at->cases) {
-        write_case(at->cases, m, l, kernel, sizes, words, want);
-    } else {
+    if (bits) run_on_host(w, m, l, at->host[l->host], sizes, words, want);
+    if (at->cases)
+        write_case(at->cases, m, l, kernel, sizes, words, want, bits);
+    else
         execute(w, at, l->kernel, kernel, sizes, words);
-        for (uint32_t r = 0; r < fn->nresults; r++)
-            check_result(m, l, r, &want[r],
-                         (const char *)(uintptr_t)words[fn->nparams + r]);
-    }
+    bool judged = !at->cases && (bits || !takes_any(m, fn));
+    for (uint32_t r = 0; judged && r < fn->nresults; r++)
+        check_result(m, l, r, &want[r],
+                     (const char *)(uintptr_t)words[fn->nparams + r], bits);
     for (uint32_t i = 0; i < l->nargs; i++)
         if (l->args[i].same < 0) free((void *)(uintptr_t)words[i]);
     arena_pop(&w->arena, mark);
@@ -371,19 +426,37 @@ static void check_file(World *w, uint32_t file, const CodegenOpts *o)
     kernels_free(w->set[file]);
 }
 
+/* Every group for a GPU, and those that promise bits for the host too. */
+static uint32_t plan_both(World *w, uint32_t file, const CodegenOpts *o,
+                          Launch **out, Machine *at)
+{
+    const CodegenOpts host = {.target = TARGET_host, .level = 2};
+    w->host = kernels_new(&w->module[file], &host);
+    uint32_t n = plan_all(w, file, o, out);
+    at->host = opened_object(&w->arena, w->host);
+    return n;
+}
+
+static void free_both(World *w, uint32_t file)
+{
+    kernels_free(w->set[file]);
+    kernels_free(w->host);
+    w->host = NULL;
+}
+
 static void check_on_device(World *w, uint32_t file, const CodegenOpts *o,
                             const Device *d)
 {
     Launch *all;
-    uint32_t n = plan_all(w, file, o, &all);
+    Machine at = {.device = d};
+    uint32_t n = plan_both(w, file, o, &all, &at);
     const char *text;
     size_t size;
     assert_true(kernels_ptx(w->set[file], &text, &size));
-    Machine at = {.device = d};
     DEVICE(d->load(&at.module, text));
     for (uint32_t i = 0; i < n; i++)
         run(w, file, &all[i], &at);
-    kernels_free(w->set[file]);
+    free_both(w, file);
 }
 
 static void world_init(World *w)
@@ -444,15 +517,15 @@ static void write_file_cases(World *w, uint32_t file, Cases *c)
 {
     CodegenOpts o = {.target = TARGET_sm_90a, .level = 2};
     Launch *all;
-    uint32_t n = plan_all(w, file, &o, &all);
+    Machine at = {.cases = c};
+    uint32_t n = plan_both(w, file, &o, &all, &at);
     const char *path =
         arena_printf(&w->arena, "%s/groups%u.cubin", c->folder, file);
     assemble(w, file, o.target, "", path);
     fprintf(c->text, "module groups%u.cubin\n", file);
-    Machine at = {.cases = c};
     for (uint32_t i = 0; i < n; i++)
         run(w, file, &all[i], &at);
-    kernels_free(w->set[file]);
+    free_both(w, file);
 }
 
 static void assemble_for_gpus(void **state)
