@@ -24,7 +24,26 @@ TIME = re.compile(r"^  (\w+) +forward ([\d.]+) ms (\d+)"
                   r"(?:, backward ([\d.]+) ms (\d+))?", re.M)
 
 
+# Backwards that are more kernels than two, in steps: block of
+# bench/attention.tt, values, elements of keys and of values.
+STEPS = {
+    "1 x 4096, hd 256, causal": ("groups", {"hd": 256, "vd": 256}, 256, 256),
+    "1 x 4096, hd 192, causal": ("groups", {"hd": 192, "vd": 192}, 192, 192),
+    "1 x 4000, hd 128, causal": ("groups", {"hd": 128, "vd": 128, "seq": 4000},
+                                 128, 128),
+    "1 x 4096, hd 128, learned slopes and cap": (
+        "slopes", {"hd": 128, "vd": 128}, 128, 128),
+    "1 x 4096, hd 128 + 64 shared by heads": (
+        "latents", {"hd": 128, "vd": 128, "rd": 64, "kv": 16}, 192, 128)}
+SHAPE = {"batch": 1, "seq": 4096, "kv": 4, "rep": 4, "steps": 4}
+COMMAND = re.compile(r"^(.+?) +(\S+\.tt:\d+) +(\d+) +([\d.]+) +[\d.]+ +", re.M)
+
+
 def build_attention(b):
+    for i, (block, values, _, _) in enumerate(STEPS.values()):
+        b.program(b.source("bench", "attention.tt"), f"step{i}",
+                  ["--train", block, "--dtype", "bf16"] +
+                  [f"-D{k}={v}" for k, v in dict(SHAPE, **values).items()])
     b.run(sys.executable, b.source("tests", "gpu", "attention.py"), "make",
           b.build, b.folder)
     for name in os.listdir(b.folder):
@@ -52,7 +71,29 @@ def attention_rows(case, text):
                f"{times[peer][2 * i]} ms", must, at_least(ratio, musts[i]))
 
 
+def profiled(c, program, vocab, tokens):
+    """Milliseconds, name and source of each command of a step."""
+    data = c.room("tokens.u32")
+    gpu.write_tokens(data, tokens + 1, vocab)
+    text = c.call([program, "--data", data, "--steps", "6", "--profile",
+                   c.room("trace.json"), "--quiet"])
+    return [(float(ms), name, source)
+            for name, source, _, ms in COMMAND.findall(text)]
+
+
+def step_attention(c):
+    for i, (what, (_, values, hd, vd)) in enumerate(STEPS.items()):
+        seq = dict(SHAPE, **values)["seq"]
+        rows = profiled(c, c.program(f"step{i}"), 256, seq)
+        back = [ms for ms, name, _ in rows if "attention_backward" in name]
+        work = 16 * seq * seq / 2 * 2 * (3 * hd + 2 * vd) / 1e9
+        yield (f"attention {what}, backward in a step",
+               f"{sum(back):.3f} ms, {work / sum(back):.0f} TFLOP/s, "
+               f"{len(back)} kernels", "", "ok")
+
+
 def run_attention(c):
+    yield from guarded("attention in steps", lambda: step_attention(c))
     need_torch(c)
     text = c.call([sys.executable, c.path("attention.py"), "run", "--time"])
     cases = re.split(r"^ok +(\S+)", text, flags=re.M)
@@ -172,7 +213,6 @@ def run_matmul(c):
 # ---------------------------------------------------------------------- loss
 
 TOKENS, VOCAB = 8192, 128256
-COMMAND = re.compile(r"^(.+?) +(\S+\.tt:\d+) +(\d+) +([\d.]+) +[\d.]+ +", re.M)
 
 
 def build_loss(b):
@@ -221,12 +261,8 @@ def peer_loss(c):
 def run_loss(c):
     with open(c.path("lines.json")) as f:
         lines = json.load(f)
-    tokens = c.room("tokens.u32")
-    gpu.write_tokens(tokens, TOKENS + 1, VOCAB)
-    text = c.call([c.program("step"), "--data", tokens, "--steps", "6",
-                   "--profile", c.room("trace.json"), "--quiet"])
-    rows = [(float(ms), source) for _, source, _, ms in COMMAND.findall(text)]
-    mine = sum(ms for ms, source in rows
+    mine = sum(ms for ms, _, source in
+               profiled(c, c.program("step"), VOCAB, TOKENS)
                if source in lines or source.startswith("loss.tt:"))
     theirs, how = peer_loss(c)
     figure = "head + loss, both ways, 8192 x 128256"
