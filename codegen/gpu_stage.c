@@ -150,10 +150,12 @@ void core_stage_wait(Core *c, uint32_t pass, LV i)
                 staged_at(c, &c->t->staged.at[v], number);
 }
 
+/* One lane gives back what all lanes of its warp have read. */
 void core_stage_release(Core *c, uint32_t pass, LV i)
 {
     LV number, parity;
     if (!c->t->staged.n) return;
+    sm90_sync_warp(&c->e->s);
     core_stage_slot(c, pass, i, &number, &parity);
     LV one = LLVMBuildICmp(c->e->s.b, LLVMIntEQ, c->lane, core_i32(c, 0), "");
     sm90_mbar_arrive_if(&c->e->s, core_barrier(c, c->t->panels.n, number, true),
