@@ -381,13 +381,41 @@ def build_sanitizer(b):
     """It reads the cases of the part replay."""
 
 
+def without_copies(c, cases):
+    """A folder of the cases whose kernels do not use the copy engine: racecheck
+    does not know the barriers that its copies arrive at."""
+    folder, kept, case = c.room("plain"), [], []
+    os.makedirs(folder)
+    for name in os.listdir(cases):
+        if name != "cases.txt":
+            os.symlink(os.path.join(cases, name), os.path.join(folder, name))
+    with open(os.path.join(cases, "cases.txt")) as f:
+        for line in f:
+            case.append(line)
+            if line.startswith("module"):
+                kept, case = kept + case, []
+            elif line.startswith("run"):
+                if not any(x.startswith("map") for x in case):
+                    kept += case
+                case = []
+    with open(os.path.join(folder, "cases.txt"), "w") as f:
+        f.writelines(kept)
+    return folder
+
+
 def check_sanitizer(c, tool, what):
     replay = c.others["replay"]
+    cases = replay.unpacked("cases")
+    if what == "racecheck":
+        cases = without_copies(c, cases)
     text = c.call([tool, "--tool", what, "--error-exitcode", "9",
-                   replay.path("gpu-replay"), replay.unpacked("cases")])
-    said = [x for x in text.splitlines() if "SUMMARY" in x]
-    yield (f"{what} over the replay",
-           said[-1].split("SUMMARY:")[-1].strip() if said else "clean", "clean",
+                   replay.path("gpu-replay"), cases])
+    lines = [x for x in text.splitlines() if x.strip()]
+    ran = next((x for x in lines if " cases, " in x), "")
+    said = [x.split("SUMMARY:")[-1].strip() for x in lines if "SUMMARY" in x]
+    yield (f"{what} over the replay" + (", kernels without the copy engine"
+                                        if what == "racecheck" else ""),
+           f"{ran.split(',')[0]}: {said[-1] if said else 'clean'}", "clean",
            "ok")
 
 
