@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "codegen/classes.h"
+#include "tests/unit/unit.h"
 
 enum { ROWS = 8, COLUMNS = 16, ITEMS = 5, STEPS = 6, MASKS = 3000 };
 
@@ -345,22 +346,17 @@ static void know_the_tiles_of_regions(void **state)
 {
     (void)state;
     static World w;
-    static Diag diag;
-    static Module m;
-    static Arena scratch;
+    static Unit u;
     world_init(&w);
-    arena_init(&scratch, "scratch");
-    diag_init(&diag, &w.arena);
-    module_init(&m, &w.arena, &scratch, &diag);
-    char *text = arena_strdup(&w.arena, regions);
-    uint32_t source = diag_add_source(&diag, "regions", text, strlen(text));
-    assert_true(module_parse(&m, source) && module_verify(&m));
-    for (uint32_t f = 0; f < m.fns.n; f++) {
-        const TensorTile *t = lower_region(&w, &m, m.fns.at[f]);
+    unit_open(&u);
+    assert_true(unit_parse(&u, "regions", regions, strlen(regions)) &&
+                module_verify(&u.m));
+    for (uint32_t f = 0; f < u.m.fns.n; f++) {
+        const TensorTile *t = lower_region(&w, &u.m, u.m.fns.at[f]);
         assert_non_null(t);
         check_region(&w, t, f == 0);
     }
-    arena_release(&scratch);
+    unit_close(&u);
     world_release(&w);
 }
 

@@ -17,6 +17,7 @@
 
 #include "codegen/kernel.h"
 #include "tests/unit/opened.h"
+#include "tests/unit/unit.h"
 
 enum { POINTS = 20011 };
 
@@ -62,9 +63,7 @@ static const Function functions[] = {
 enum { FUNCTIONS = sizeof functions / sizeof *functions };
 
 typedef struct World {
-    Arena arena, scratch;
-    Diag diag;
-    Module m;
+    Unit u;
     KernelSet *set;
     const TitanHostKernel *code;
 } World;
@@ -73,10 +72,7 @@ typedef struct World {
 static void compile(World *w, const char *dtype, const char *const *bodies,
                     uint32_t n)
 {
-    arena_init(&w->arena, "session");
-    arena_init(&w->scratch, "scratch");
-    diag_init(&w->diag, &w->arena);
-    module_init(&w->m, &w->arena, &w->scratch, &w->diag);
+    unit_open(&w->u);
     Buf text = {0};
     buf_printf(&text, "axes (n = %d)\n", POINTS);
     for (uint32_t i = 0; i < n; i++)
@@ -84,26 +80,25 @@ static void compile(World *w, const char *dtype, const char *const *bodies,
                    "fn local @f%u(%%x : %s[n], %%y : %s[n]) -> %s[n] kind loop "
                    "{\n  %%r : %s[n] = map %%x, %%y { %s }\n  ret %%r\n}\n",
                    i, dtype, dtype, dtype, dtype, bodies[i]);
-    uint32_t source = diag_add_source(&w->diag, "math", text.at, text.n);
-    bool ok = module_parse(&w->m, source);
+    bool ok = unit_parse(&w->u, "math", text.at, text.n);
     Buf errors = {0};
-    diag_render(&w->diag, DIAG_TEXT, &errors);
+    diag_render(&w->u.diag, DIAG_TEXT, &errors);
     if (errors.n) fputs(errors.at, stderr);
     assert_true(ok);
     CodegenOpts o = {.target = TARGET_host, .level = 2};
-    w->set = kernels_new(&w->m, &o);
+    w->set = kernels_new(&w->u.m, &o);
     for (uint32_t i = 0; i < n; i++) {
         static const int64_t dense[] = {1};
-        Type t = w->m.fns.at[i]->params[0].type;
+        Type t = w->u.m.fns.at[i]->params[0].type;
         KernelArg args[3];
         for (int a = 0; a < 3; a++)
             args[a] = (KernelArg){.type = t, .stride = dense, .same = -1};
         args[2].written = true;
         uint32_t row;
-        assert_true(kernels_add(w->set, w->m.fns.at[i], args, 3, &row));
+        assert_true(kernels_add(w->set, w->u.m.fns.at[i], args, 3, &row));
         assert_true(row <= i);
     }
-    w->code = opened_object(&w->arena, w->set);
+    w->code = opened_object(&w->u.arena, w->set);
     buf_release(&text);
     buf_release(&errors);
 }
@@ -111,20 +106,19 @@ static void compile(World *w, const char *dtype, const char *const *bodies,
 static void close_world(World *w)
 {
     kernels_free(w->set);
-    arena_release(&w->scratch);
-    arena_release(&w->arena);
+    unit_close(&w->u);
 }
 
 static uint32_t row_of(World *w, uint32_t i)
 {
     static const int64_t dense[] = {1};
-    Type t = w->m.fns.at[i]->params[0].type;
+    Type t = w->u.m.fns.at[i]->params[0].type;
     KernelArg args[3];
     for (int a = 0; a < 3; a++)
         args[a] = (KernelArg){.type = t, .stride = dense, .same = -1};
     args[2].written = true;
     uint32_t row = 0;
-    kernels_add(w->set, w->m.fns.at[i], args, 3, &row);
+    kernels_add(w->set, w->u.m.fns.at[i], args, 3, &row);
     return row;
 }
 

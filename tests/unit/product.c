@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "ir/ir.h"
+#include "tests/unit/unit.h"
 
 enum { OPERANDS = 7 };
 
@@ -28,9 +29,7 @@ static const char text[] =
     "}\n";
 
 typedef struct World {
-    Arena arena, scratch;
-    Diag diag;
-    Module m;
+    Unit u;
     const Fn *fn;
     Layout at[OPERANDS];
 } World;
@@ -39,17 +38,15 @@ static int set_up(void **state)
 {
     static World w;
     w = (World){0};
-    arena_init(&w.arena, "session");
-    arena_init(&w.scratch, "scratch");
-    diag_init(&w.diag, &w.arena);
-    module_init(&w.m, &w.arena, &w.scratch, &w.diag);
-    uint32_t source = diag_add_source(&w.diag, "group", text, strlen(text));
-    if (!module_parse(&w.m, source) || !module_verify(&w.m)) return 1;
-    w.fn = w.m.fns.at[0];
+    unit_open(&w.u);
+    if (!unit_parse(&w.u, "group", text, strlen(text)) ||
+        !module_verify(&w.u.m))
+        return 1;
+    w.fn = w.u.m.fns.at[0];
     for (uint32_t i = 0; i < OPERANDS; i++) {
         Type t = i < w.fn->nparams ? w.fn->params[i].type
                                    : w.fn->results[i - w.fn->nparams].type;
-        w.at[i] = layout_dense(&w.m, t, &w.arena);
+        w.at[i] = layout_dense(&w.u.m, t, &w.u.arena);
     }
     *state = &w;
     return 0;
@@ -58,8 +55,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     World *w = *state;
-    arena_release(&w->scratch);
-    arena_release(&w->arena);
+    unit_close(&w->u);
     return 0;
 }
 
@@ -67,11 +63,11 @@ static int tear_down(void **state)
 static int64_t by_axes(const World *w, uint32_t i, const int64_t ix[5])
 {
     static const char *const names[] = {"batch", "seq", "kv", "hd", "embed"};
-    const TypeInfo *t = type_info(&w->m, w->at[i].type);
+    const TypeInfo *t = type_info(&w->u.m, w->at[i].type);
     int64_t at = 0;
     for (uint32_t a = 0; a < t->naxes; a++)
         for (int k = 0; k < 5; k++)
-            if (strcmp(axis_name(&w->m, t->axes[a].axis), names[k]) == 0)
+            if (strcmp(axis_name(&w->u.m, t->axes[a].axis), names[k]) == 0)
                 at += ix[k] * w->at[i].stride[a];
     return at;
 }
@@ -99,7 +95,7 @@ static void test_dense(void **state)
     World *w = *state;
     Gemm g;
     GemmPlace p[OPERANDS];
-    assert_true(product_fit(&w->m, w->fn, w->at, &g, p));
+    assert_true(product_fit(&w->u.m, w->fn, w->at, &g, p));
     assert_int_equal(g.m, 24);
     assert_int_equal(g.n, 24);
     assert_int_equal(g.k, 16);
@@ -117,7 +113,7 @@ static void test_strides(void **state)
     GemmPlace p[OPERANDS];
     w->at[2].stride = across;
     w->at[3].stride = wide;
-    assert_true(product_fit(&w->m, w->fn, w->at, &g, p));
+    assert_true(product_fit(&w->u.m, w->fn, w->at, &g, p));
     assert_int_equal(p[2].sum, 24);
     assert_int_equal(p[2].col, 1);
     assert_int_equal(p[3].row, 40);
@@ -134,7 +130,7 @@ static void test_parted(void **state)
     Gemm g;
     GemmPlace p[OPERANDS];
     w->at[3].stride = parted;
-    assert_true(product_fit(&w->m, w->fn, w->at, &g, p));
+    assert_true(product_fit(&w->u.m, w->fn, w->at, &g, p));
     assert_int_equal(g.m * g.n, 2 * 12 * 3 * 8 / g.batch[0] /
                                     (g.nbatch > 1 ? g.batch[1] : 1));
     for (uint32_t i = 0; i < g.nbatch; i++)
