@@ -213,11 +213,6 @@ static uint32_t swizzle_mask(uint32_t bytes)
     return bytes == 128 ? 0x70 : bytes == 64 ? 0x30 : bytes == 32 ? 0x10 : 0;
 }
 
-uint32_t sm90_swizzled(uint32_t offset, uint32_t bytes)
-{
-    return offset ^ (offset >> 3 & swizzle_mask(bytes));
-}
-
 LV sm90_swizzle(const Site *s, LV offset, uint32_t bytes)
 {
     LV bits = LLVMBuildLShr(s->b, offset, sm90_i32(s, 3), "");
@@ -400,16 +395,6 @@ void sm90_proxy_fence(const Site *s)
 
 /* --------------------------------------------------- warps and registers -- */
 
-void sm90_sync(const Site *s, unsigned id, unsigned threads)
-{
-    instruct_text(s, "bar.sync %u, %u;", id, threads);
-}
-
-void sm90_arrive(const Site *s, unsigned id, unsigned threads)
-{
-    instruct_text(s, "bar.arrive %u, %u;", id, threads);
-}
-
 static void barrier_at(const Site *s, const char *what, LV id, unsigned threads)
 {
     Buf b = {0};
@@ -442,16 +427,6 @@ void sm90_sync_cluster(const Site *s, bool memory)
 void sm90_sync_warp(const Site *s)
 {
     instruct_text(s, "bar.warp.sync 0xffffffff;");
-}
-
-LV sm90_elect(const Site *s)
-{
-    LV one = assembly(s, false, i32_type(s),
-                      "{\n\t.reg .pred p;\n\t"
-                      "elect.sync _|p, 0xffffffff;\n\t"
-                      "selp.b32 $0, 1, 0, p;\n\t}",
-                      "=r", NULL, 0);
-    return LLVMBuildICmp(s->b, LLVMIntNE, one, sm90_i32(s, 0), "");
 }
 
 void sm90_registers(const Site *s, unsigned n, bool more)

@@ -59,7 +59,6 @@ LV sm90_at(const Site *s, LV address); /* pointer to shared memory */
 /* How a tile's rows of `bytes` (32, 64, 128) are swizzled: the 16-byte unit in
  * the row is exclusive-ored with the number of the row (of the 128 bytes that
  * the bits come from).  5.5.6 "Swizzling modes". */
-uint32_t sm90_swizzled(uint32_t offset, uint32_t bytes);
 LV sm90_swizzle(const Site *s, LV offset, uint32_t bytes);
 
 /* ----------------------------------------------------------- mbarriers -- */
@@ -113,11 +112,8 @@ void sm90_proxy_fence(const Site *s);
 
 /* ------------------------------------------------- warps and registers -- */
 
-/* 9.7.13.1: barrier `id` (1 .. 15; 0 is the whole block's) of so many threads;
- * warp. */
-void sm90_sync(const Site *s, unsigned id, unsigned threads);
-void sm90_arrive(const Site *s, unsigned id, unsigned threads);
-/* The same with the number made at run time (i32). */
+/* 9.7.13.1: barrier `id` (i32, 1 .. 15; 0 is the whole block's) of so many
+ * threads; warp. */
 void sm90_sync_at(const Site *s, LV id, unsigned threads);
 void sm90_arrive_at(const Site *s, LV id, unsigned threads);
 void sm90_sync_block(const Site *s);
@@ -125,8 +121,6 @@ void sm90_sync_block(const Site *s);
  * seen after. */
 void sm90_sync_cluster(const Site *s, bool memory);
 void sm90_sync_warp(const Site *s);
-/* i1: true in one thread of the warp; warp.  9.7.13.16 elect.sync */
-LV sm90_elect(const Site *s);
 /* 9.7.20.5 setmaxnreg: registers a thread from now on, a multiple of 8;
  * warpgroup.  The one that gives comes first. */
 void sm90_registers(const Site *s, unsigned n, bool more);

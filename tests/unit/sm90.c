@@ -45,16 +45,38 @@ static void test_fragment_known(void **state)
     assert_int_equal(sm90_fragment_column(37, 5), 11);
 }
 
+/* The swizzle of an offset that is known. */
+static uint32_t swizzled(const Site *s, uint32_t offset, uint32_t bytes)
+{
+    LV to = sm90_swizzle(s, sm90_i32(s, offset), bytes);
+    return (uint32_t)LLVMConstIntGetZExtValue(to);
+}
+
+static Site site_open(void)
+{
+    Site s = {.cx = LLVMContextCreate(), .w = 1, .gpu = true};
+    s.b = LLVMCreateBuilderInContext(s.cx);
+    return s;
+}
+
+static void site_close(Site *s)
+{
+    LLVMDisposeBuilder(s->b);
+    LLVMContextDispose(s->cx);
+}
+
 /* The 16-byte units of 8 rows of a swizzled tile fall on all banks. */
 static void test_swizzle_spreads(void **state)
 {
     (void)state;
+    Site s = site_open();
     for (unsigned unit = 0; unit < 8; unit++) {
         unsigned banks = 0;
         for (unsigned row = 0; row < 8; row++)
-            banks |= 1u << (sm90_swizzled(128 * row + 16 * unit, 128) / 16 % 8);
+            banks |= 1u << (swizzled(&s, 128 * row + 16 * unit, 128) / 16 % 8);
         assert_int_equal(banks, 0xff);
     }
+    site_close(&s);
 }
 
 /* A swizzle moves bytes within their row and is its own inverse. */
@@ -62,13 +84,15 @@ static void test_swizzle_inverse(void **state)
 {
     (void)state;
     static const uint32_t modes[] = {32, 64, 128};
+    Site s = site_open();
     for (unsigned m = 0; m < 3; m++)
         for (uint32_t at = 0; at < 4096; at++) {
-            uint32_t to = sm90_swizzled(at, modes[m]);
+            uint32_t to = swizzled(&s, at, modes[m]);
             assert_int_equal(to / modes[m], at / modes[m]);
-            assert_int_equal(sm90_swizzled(to, modes[m]), at);
+            assert_int_equal(swizzled(&s, to, modes[m]), at);
         }
-    assert_int_equal(sm90_swizzled(0x1234, 0), 0x1234);
+    assert_int_equal(swizzled(&s, 0x1234, 0), 0x1234);
+    site_close(&s);
 }
 
 static void test_descriptor(void **state)
@@ -101,7 +125,7 @@ static void emit_producer(const Site *s, LV map, LV base)
     for (unsigned dims = 1; dims <= SM90_DIMS; dims++)
         sm90_load(s, LLVMBuildAdd(s->b, base, sm90_i32(s, 1024), ""), map, at,
                   dims, base);
-    sm90_arrive(s, 1, 384);
+    sm90_arrive_at(s, sm90_i32(s, 1), 384);
 }
 
 static void emit_products(const Site *s, LV base, LV acc[128])
@@ -156,9 +180,7 @@ static void emit_consumer(const Site *s, LV map, LV base)
         LLVMBuildStore(s->b, words[3], sm90_at(s, base));
     }
     sm90_proxy_fence(s);
-    sm90_sync(s, 2, 256);
     sm90_sync_at(s, LLVMBuildAdd(s->b, sm90_warp(s), sm90_i32(s, 3), ""), 32);
-    sm90_arrive_at(s, sm90_i32(s, 1), 384);
     for (unsigned dims = 1; dims <= SM90_DIMS; dims++)
         sm90_store(s, map, at, dims, base);
     sm90_store_commit(s);
@@ -182,8 +204,7 @@ static void emit_roles(Site *s, LV fn)
     LLVMBuildStore(s->b, at, LLVMGetParam(fn, 0));
     LV group = LLVMBuildLShr(s->b, sm90_warp(s), sm90_i32(s, 2), "");
     LV first = LLVMBuildICmp(s->b, LLVMIntEQ, group, sm90_i32(s, 0), "");
-    LLVMBuildCondBr(s->b, LLVMBuildAnd(s->b, first, sm90_elect(s), ""), load,
-                    use);
+    LLVMBuildCondBr(s->b, first, load, use);
     LLVMPositionBuilderAtEnd(s->b, load);
     emit_producer(s, map, base);
     LLVMBuildRetVoid(s->b);
