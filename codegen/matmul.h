@@ -72,9 +72,11 @@ typedef struct MatmulValue {
     Value value; /* of the group: the parameter, or what the result is */
     DType dtype;
     GemmPlace at;
-    bool written, passes; /* passes: has no place in the cache */
-    int32_t view;         /* -1: element by element (read alone) */
-    uint32_t slot;        /* of a chunk's */
+    bool written;
+    bool over;     /* written where a parameter was */
+    bool passes;   /* has no place in the cache */
+    int32_t view;  /* -1: element by element (read alone) */
+    uint32_t slot; /* of a chunk's */
 } MatmulValue;
 
 typedef struct Matmul {

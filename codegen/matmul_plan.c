@@ -194,12 +194,14 @@ static bool list_values(Matmul *p, const KernelArg *args,
         DType d = type_dtype(p->m, args[i].type);
         if (!has_value_dtype(d)) return false;
         Value v = written ? f->result_values[i - f->nparams] : (Value){i};
-        p->value[p->nvalues++] = (MatmulValue){.arg = i,
-                                               .value = v,
-                                               .dtype = d,
-                                               .at = places[i],
-                                               .written = written,
-                                               .view = -1};
+        p->value[p->nvalues++] =
+            (MatmulValue){.arg = i,
+                          .value = v,
+                          .dtype = d,
+                          .at = places[i],
+                          .written = written,
+                          .over = written && args[i].same >= 0,
+                          .view = -1};
         if (d == DT_f32) widest = 4;
         p->value[p->nvalues - 1].passes =
             type_bytes(p->m, args[i].type) > CACHED_BYTES;

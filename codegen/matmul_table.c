@@ -8,9 +8,10 @@
  * What stands before `=` names the product: group kind and number of einsums,
  * dtype of the operands, whether A is dense along k or m and B along k or n,
  * the size of the result and of the sum, batches, and the values that run
- * along.  After it stands a tile, or `library`.  A product that is not there
- * takes the choice of its nearest neighbour that differs in sizes alone, in
- * each by a factor of two at most.
+ * along: read, written where one was read, written elsewhere.  After it stands
+ * a tile, or `library`.  A product that is not there takes the choice of its
+ * nearest neighbour that differs in sizes alone, in each by a factor of two at
+ * most.
  */
 #include "matmul.h"
 
@@ -20,15 +21,15 @@
 
 enum { SIZES = 3 };
 
-static void print_values(const Matmul *p, bool written, Buf *out)
+static void print_values(const Matmul *p, bool written, bool over,
+                         const char *word, Buf *out)
 {
-    const char *before = written ? " writes" : " reads";
     for (uint32_t i = 0; i < p->nvalues; i++) {
         const MatmulValue *v = &p->value[i];
-        if (v->written != written) continue;
-        buf_printf(out, "%s %s%s", before, dtype_name(v->dtype),
+        if (v->written != written || v->over != over) continue;
+        buf_printf(out, "%s %s%s", word, dtype_name(v->dtype),
                    v->view < 0 ? "*" : "");
-        before = "";
+        word = "";
     }
 }
 
@@ -43,8 +44,9 @@ void matmul_key(const Matmul *p, Buf *out)
                (long long)g->m, (long long)g->n, (long long)g->k);
     for (uint32_t i = 0; i < g->nbatch; i++)
         buf_printf(out, " of %lld", (long long)g->batch[i]);
-    print_values(p, false, out);
-    print_values(p, true, out);
+    print_values(p, false, false, " reads", out);
+    print_values(p, true, true, " rewrites", out);
+    print_values(p, true, false, " writes", out);
 }
 
 /* ----------------------------------------------------------------- entries --

@@ -117,6 +117,16 @@ static void add_along(Along *a, const char *word)
     if (a->n < MOST_ALONG) snprintf(a->dtype[a->n++], 8, "%.7s", word);
 }
 
+/* What is written elsewhere comes last. */
+static bool join(Along *over, const Along *writes)
+{
+    for (uint32_t i = 0; i < writes->n; i++) {
+        if (over->n == MOST_ALONG) return false;
+        add_along(over, writes->dtype[i]);
+    }
+    return true;
+}
+
 /* The maps of a product: value i of `results` of `values`. */
 static void print_map(Buf *b, uint32_t i, uint32_t first, uint32_t values,
                       const char *dtype)
@@ -170,7 +180,7 @@ static bool read_key(Maker *k, const char *line, Product *p)
 {
     char *save, *text = arena_printf(&k->arena, "%s", line);
     char *is = strchr(text, '=');
-    Along reads = {.n = 0}, writes = {.n = 0}, *to = NULL;
+    Along reads = {.n = 0}, over = {.n = 0}, writes = {.n = 0}, *to = NULL;
     if (!is) return false;
     *is = 0;
     if (sscanf(is + 1, "%399s", p->tiles) != 1) return false;
@@ -185,19 +195,24 @@ static bool read_key(Maker *k, const char *line, Product *p)
             to = &reads;
         else if (strcmp(w, "writes") == 0)
             to = &writes;
+        else if (strcmp(w, "rewrites") == 0)
+            to = &over;
         else if (!to || strchr(w, '*'))
             return false;
         else
             add_along(to, w);
     }
+    if (!join(&over, &writes)) return false;
     Buf b = {0};
     uint32_t products = strcmp(kind, "product2") == 0 ? 2 : 1;
-    print_group(&b, p, products, &reads, &writes, strcmp(kind, "matmul") == 0);
+    print_group(&b, p, products, &reads, &over, strcmp(kind, "matmul") == 0);
     p->make.text = arena_strndup(&k->arena, b.at, b.n);
     buf_release(&b);
     snprintf(p->name, sizeof p->name, "p%u", k->keys++);
     strcpy(p->body, "key");
-    return writes.n > 0;
+    for (uint32_t i = 0; i + writes.n < over.n; i++)
+        p->make.same[i] = (int8_t)(2 + products + i);
+    return over.n > 0;
 }
 
 static bool read_product(Maker *k, const char *line, Product *p)
