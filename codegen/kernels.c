@@ -256,6 +256,16 @@ static void add_matmul(KernelSet *s, const Matmul *p, const KernelArg *args,
     vec_push(s->m->arena, &s->rows, row);
 }
 
+/* Profiles know kernels by their names. */
+static void say_product(const KernelSet *s, const Matmul *p, const char *name)
+{
+    Buf key = {0};
+    matmul_key(p, &key);
+    diag_remark(s->m->diag, "codegen", false, loc_span(s->m, p->group->loc),
+                "%s makes %s", name, key.at);
+    buf_release(&key);
+}
+
 bool kernels_add_matmul(KernelSet *s, const Fn *group, const KernelArg *args,
                         uint32_t *kernel)
 {
@@ -272,6 +282,7 @@ bool kernels_add_matmul(KernelSet *s, const Fn *group, const KernelArg *args,
         map_add(&s->map, hash, *kernel);
     }
     buf_release(&text);
+    say_product(s, &p, s->rows.at[*kernel].kernel.name);
     return true;
 }
 
