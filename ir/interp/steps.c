@@ -9,7 +9,8 @@
  *
  * A buffer of the frame or a lane is poisoned after the last step that uses
  * it, last in the order of this run, but for bytes that another buffer took
- * over, row by row, in that very loop (live.h).
+ * over, row by row, in that very loop, whether it was born there or before
+ * (live.h).
  */
 #include "run.h"
 
@@ -21,7 +22,6 @@ typedef struct Queue {
     uint32_t streams;
     uint32_t *root;  /* by value: the buffer or argument behind it */
     uint32_t *uses;  /* by root: steps that use it and are not done */
-    uint32_t *begun; /* by root: the first step that used it */
 } Queue;
 
 /* How often a step uses each root is no matter: it counts once an operand. */
@@ -54,8 +54,17 @@ static bool is_temporary(const Queue *q, const Inst *in)
            !attr_is(m, in->attr, AT_base, "persistent");
 }
 
-/* A buffer whose first use was step `step` has byte `at`, and goes on to *to;
- * else *to is where the next one begins. */
+static bool uses_root(const Queue *q, uint32_t step, uint32_t root)
+{
+    const Fn *fn = q->f->fn;
+    const Inst *in = &fn->insts[step];
+    for (uint32_t k = 0; k < in->nargs; k++)
+        if (q->root[inst_arg(fn, in, k).id] == root) return true;
+    return false;
+}
+
+/* Another buffer that step `step` uses has byte `at`, and goes on to *to; else
+ * *to is where the next one begins. */
 static bool is_taken(const Queue *q, uint32_t step, uint32_t root, int64_t at,
                      int64_t *to)
 {
@@ -64,8 +73,9 @@ static bool is_taken(const Queue *q, uint32_t step, uint32_t root, int64_t at,
     bool taken = false;
     for (uint32_t i = 0; i < f->fn->ninsts; i++) {
         const Val *x = &f->vals[i];
-        if (i == root || q->begun[i] != step ||
-            f->fn->insts[i].op != OP_buffer || x->place.space != v->place.space)
+        if (i == root || f->fn->insts[i].op != OP_buffer ||
+            x->place.space != v->place.space || q->uses[i] == 0 ||
+            !uses_root(q, step, i))
             continue;
         int64_t begin = x->place.offset, end = begin + place_extent(f->r, x);
         bool here = begin <= at && at < end;
@@ -97,10 +107,6 @@ static void run_step(Queue *q, uint32_t i)
     const Inst *in = &f->fn->insts[i];
     run_inst(f, (Value){i}, &f->vals[i]);
     q->done[i] = true;
-    for (uint32_t k = 0; k < in->nargs; k++) {
-        uint32_t root = q->root[inst_arg(f->fn, in, k).id];
-        if (!q->begun[root]) q->begun[root] = i;
-    }
     for (uint32_t k = 0; k < in->nargs && !f->r->failed; k++) {
         uint32_t root = q->root[inst_arg(f->fn, in, k).id];
         if (--q->uses[root] == 0 && is_temporary(q, &f->fn->insts[root]))
@@ -152,7 +158,6 @@ void run_places(Frame *f)
     q.uses = NEW_ARRAY(&r->temp, uint32_t, n);
     q.left = NEW_ARRAY(&r->temp, uint32_t, n);
     q.done = NEW_ARRAY(&r->temp, bool, n);
-    q.begun = NEW_ARRAY(&r->temp, uint32_t, n);
     count_uses(&q);
     for (uint32_t i = 0; i < fn->ninsts && !r->failed; i++) {
         const Inst *in = &fn->insts[i];
