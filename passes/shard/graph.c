@@ -345,7 +345,7 @@ static void pin(Shard *s, uint32_t node, const Where *where)
     for (uint32_t i = 0; i < n; i++) {
         MeshAxis m = {i};
         *pin_at(s, m, node) = where[i];
-        *strict_at(s, m, node) = where[i] != WHERE_none && where[i] == used[i];
+        *used_at(s, m, node) = used[i];
     }
 }
 
@@ -375,7 +375,7 @@ bool graph_pin(Shard *s)
     size_t nodes = (size_t)m->mesh.n * s->nodes.n;
     s->where = NEW_ARRAY(s->a, Where, nodes + 1);
     s->pin = NEW_ARRAY(s->a, Where, nodes + 1);
-    s->strict = NEW_ARRAY(s->a, bool, nodes + 1);
+    s->used = NEW_ARRAY(s->a, Where, nodes + 1);
     s->need = NEW_ARRAY(s->a, Where, (size_t)m->mesh.n * s->args.n + 1);
     Where *where = NEW_ARRAY(s->a, Where, (size_t)m->mesh.n + 1);
     note_roles(s);

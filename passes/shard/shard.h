@@ -130,7 +130,7 @@ typedef struct Shard {
     VEC(uint32_t) port_nodes;
     Where *where; /* [mesh axis][node] */
     Where *pin;   /* the same, by the rules */
-    bool *strict; /* the same: a rule for what is computed says it too */
+    Where *used;  /* the same, by those rules that say how axes are used */
     Where *need;  /* [mesh axis][arg] */
 } Shard;
 
@@ -144,9 +144,9 @@ static inline Where *pin_at(const Shard *s, MeshAxis m, uint32_t node)
 {
     return &s->pin[(size_t)m.id * s->nodes.n + node];
 }
-static inline bool *strict_at(const Shard *s, MeshAxis m, uint32_t node)
+static inline Where *used_at(const Shard *s, MeshAxis m, uint32_t node)
 {
-    return &s->strict[(size_t)m.id * s->nodes.n + node];
+    return &s->used[(size_t)m.id * s->nodes.n + node];
 }
 static inline Where *need_at(const Shard *s, MeshAxis m, uint32_t arg)
 {

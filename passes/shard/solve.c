@@ -22,11 +22,12 @@ enum { MOST_SWEEPS = 16 };
 typedef struct Solve {
     Shard *s;
     MeshAxis mesh;
-    bool *chosen;    /* by item */
-    bool *placed;    /* by node */
-    uint32_t *into;  /* hand-overs, by port */
-    uint32_t *first; /* of them */
-    uint32_t *seen;  /* raws of a port, and their first */
+    uint32_t ndecided; /* mesh axes in front of it, in s->order */
+    bool *chosen;      /* by item */
+    bool *placed;      /* by node */
+    uint32_t *into;    /* hand-overs, by port */
+    uint32_t *first;   /* of them */
+    uint32_t *seen;    /* raws of a port, and their first */
     uint32_t *seen_first;
     bool changed;
     uint32_t favoured; /* a raw that is taken to be at `favour` already */
@@ -52,17 +53,45 @@ static Phase phase_at(const Solve *x, uint32_t arg)
 
 /* ---------------------------------------------------------------- costs -- */
 
-/* To bring what is made at MADE to NEED.  What the rules split wherever it is
- * used is taken apart for a good reason only. */
-static double bring_cost(const Solve *x, uint32_t raw, Where made, Where need)
+/* What the use of ARG moves over the mesh axes that are decided already, when
+ * this one is at NEED: of what is split here they move a part. */
+static double others_cost(const Solve *x, uint32_t arg, Where need)
 {
     const Shard *s = x->s;
-    uint32_t node = s->raws.at[raw].node;
+    uint32_t raw = s->args.at[arg].raw, node = s->raws.at[raw].node;
+    double sum = 0, n = (double)mesh_length(s, x->mesh);
+    bool split = where_is_axis(*where_at(s, x->mesh, node));
+    for (uint32_t i = 0; i < x->ndecided; i++) {
+        MeshAxis o = s->order.at[i];
+        double bytes = raw_bytes(s, o, raw) * (split ? n : 1);
+        sum += move_cost(s, o, *where_at(s, o, node), *need_at(s, o, arg),
+                         where_is_axis(need) ? bytes / n : bytes);
+    }
+    return sum;
+}
+
+/* To bring operand ARG from where it is made to NEED.  What the rules split
+ * wherever it is used is taken apart for a good reason only. */
+static double bring_cost(const Solve *x, uint32_t arg, Where made, Where need)
+{
+    const Shard *s = x->s;
+    uint32_t raw = s->args.at[arg].raw, node = s->raws.at[raw].node;
     double cost = move_cost(s, x->mesh, made, need, raw_bytes(s, x->mesh, raw));
     bool strict = made != need && where_is_axis(made) &&
-                  *strict_at(s, x->mesh, node) &&
-                  *pin_at(s, x->mesh, node) == made;
-    return strict ? STRICT * cost : cost;
+                  *used_at(s, x->mesh, node) == made;
+    return (strict ? STRICT * cost : cost) + others_cost(x, arg, need);
+}
+
+/* Two uses of one value, of which one is at NEED, want it in the same form. */
+static bool same_form(const Solve *x, uint32_t arg, Where need, uint32_t other)
+{
+    const Shard *s = x->s;
+    bool same = *need_at(s, x->mesh, other) == need &&
+                phase_at(x, other) == phase_at(x, arg);
+    for (uint32_t i = 0; i < x->ndecided && same; i++)
+        same = *need_at(s, s->order.at[i], arg) ==
+               *need_at(s, s->order.at[i], other);
+    return same;
 }
 
 /* To have operand ARG as NEED says, when nobody else wants it so. */
@@ -71,16 +100,13 @@ static double operand_cost(const Solve *x, uint32_t arg, Where need,
 {
     const Shard *s = x->s;
     const Raw *r = raw_at(x, arg);
-    Where made = made_at(x, arg);
-    if (made == need) return 0;
     for (uint32_t i = 0; i < r->n; i++) {
         uint32_t other = s->uses[r->first + i];
-        if (other == arg || !x->chosen[s->args.at[other].item] ||
-            phase_at(x, other) != phase_at(x, arg))
-            continue;
-        if (*need_at(s, x->mesh, other) == need) return 0;
+        if (other != arg && x->chosen[s->args.at[other].item] &&
+            same_form(x, arg, need, other))
+            return 0;
     }
-    return times * bring_cost(x, s->args.at[arg].raw, made, need);
+    return times * bring_cost(x, arg, made_at(x, arg), need);
 }
 
 /* What all who read a value pay when it is made at OUT. */
@@ -91,13 +117,13 @@ static double readers_cost(const Solve *x, uint32_t raw, Where out)
     double sum = 0;
     for (uint32_t i = 0; i < r->n; i++) {
         uint32_t arg = s->uses[r->first + i];
-        const Item *it = &s->items.at[s->args.at[arg].item];
         Where need = *need_at(s, x->mesh, arg);
         bool again = !x->chosen[s->args.at[arg].item];
         for (uint32_t k = 0; k < i && !again; k++)
-            again = *need_at(s, x->mesh, s->uses[r->first + k]) == need &&
-                    phase_at(x, s->uses[r->first + k]) == it->phase;
-        if (!again) sum += it->times * bring_cost(x, raw, out, need);
+            again = same_form(x, arg, need, s->uses[r->first + k]);
+        if (!again)
+            sum += s->items.at[s->args.at[arg].item].times *
+                   bring_cost(x, arg, out, need);
     }
     return sum;
 }
@@ -132,7 +158,8 @@ static double miss(const Solve *x, const Item *it, Where where)
 {
     Where pin = *pin_at(x->s, x->mesh, it->out);
     if (pin == WHERE_none || pin == where) return 0;
-    bool later = where_is_pending(where) && !*strict_at(x->s, x->mesh, it->out);
+    bool later =
+        where_is_pending(where) && *used_at(x->s, x->mesh, it->out) != pin;
     bool rows = inst_of(it->fn, it->v)->op == OP_gather && where_is_axis(where);
     return later || rows ? 0 : MISS;
 }
@@ -476,8 +503,7 @@ static double moved_bytes(const Solve *x)
         Where made = made_at(x, a), need = *need_at(s, x->mesh, a);
         bool again = made == need || made == WHERE_none;
         for (uint32_t k = 0; k < r->n && s->uses[r->first + k] < a; k++)
-            again |= *need_at(s, x->mesh, s->uses[r->first + k]) == need &&
-                     phase_at(x, s->uses[r->first + k]) == it->phase;
+            again |= same_form(x, a, need, s->uses[r->first + k]);
         if (again) continue;
         double bytes = raw_bytes(s, x->mesh, s->args.at[a].raw) * (n - 1) / n;
         if (where_is_pending(made) && need == WHERE_none) bytes *= 2;
@@ -514,6 +540,8 @@ static void tell(const Solve *x)
 void solve_mesh(Shard *s, MeshAxis m)
 {
     Solve x = {.s = s, .mesh = m, .favoured = NO_RAW};
+    while (s->order.at[x.ndecided].id != m.id)
+        x.ndecided++;
     x.chosen = NEW_ARRAY(s->a, bool, (size_t)s->items.n + 1);
     x.placed = NEW_ARRAY(s->a, bool, (size_t)s->nodes.n + 1);
     x.moved = NEW_ARRAY(s->a, bool, (size_t)s->nodes.n + 1);
