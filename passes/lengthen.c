@@ -18,8 +18,8 @@
  * The cotangents are, by whoever makes them.  The parameters are, if they lie
  * so from the first: they become a block, which `expand` lays out.  Nothing
  * else changes for them, neither their names nor what a checkpoint has.
- * Their concatenation is made in front of all repeats (lift.c), with the axes
- * of these, so that where it has to be copied that is done once a step.
+ * Their concatenation is made in front of all repeats (passes/lift.c), with the
+ * axes of these, so that where it has to be copied that is done once a step.
  *
  * Products of one operand with several parameters (x @ wq, x @ wk, x @ wv) stay
  * as they are, and so do the gradients of these: side by side they run no
@@ -30,6 +30,7 @@
  * function; where its summed axes are not its outermost; on a mesh.
  */
 #include "lengthen/lengthen.h"
+#include "lift.h"
 
 static bool is_one_device(const Module *m)
 {
@@ -57,21 +58,31 @@ static void make_blocks(const Lengthen *w)
     }
 }
 
-static bool lift_once(Lengthen *w)
+static bool is_concat(void *user, uint32_t body, Value v)
 {
-    for (uint32_t i = 0; i < w->m->fns.n; i++) {
-        const Fn *fn = w->m->fns.at[i];
-        if (!fn->kind.id && fn->view != VIEW_kernel && lengthen_lift(w, i))
-            return true;
+    const Lengthen *w = user;
+    return inst_of(w->m->fns.at[body], v)->op == OP_concat;
+}
+
+/* Until no body makes a concatenation of weights any more. */
+static void lift_concats(Lengthen *w)
+{
+    Lift l = {w->m, &w->weights, is_concat, w};
+    for (bool again = true; again;) {
+        again = false;
+        for (uint32_t i = 0; i < w->m->fns.n && !again; i++) {
+            const Fn *fn = w->m->fns.at[i];
+            again = !fn->kind.id && fn->view != VIEW_kernel && lift_out(&l, i);
+        }
+        if (again) w->weights = weights_find(w->m, w->a);
     }
-    return false;
 }
 
 bool pass_lengthen(Module *m, PassCtx *cx)
 {
     Lengthen w = {.m = m, .cx = cx, .a = m->scratch};
     if (!is_one_device(m)) return true;
-    lengthen_weights(&w);
+    w.weights = weights_find(m, w.a);
     for (uint32_t i = 0; i < m->fns.n; i++) {
         const Fn *fn = m->fns.at[i];
         if (fn->kind.id || fn->view == VIEW_kernel) continue;
@@ -80,8 +91,7 @@ bool pass_lengthen(Module *m, PassCtx *cx)
         say_found(&w, fn, &found);
         m->fns.at[i] = lengthen_write(&w, fn, &found);
     }
-    while (w.joined.n && lift_once(&w))
-        lengthen_weights(&w);
+    if (w.joined.n) lift_concats(&w);
     make_blocks(&w);
     return true;
 }

@@ -11,7 +11,7 @@ enum { LONG_ENOUGH = 4096 };
 typedef struct Finder {
     Lengthen *w;
     const Fn *fn;
-    Slot **slots; /* of its parameters */
+    uint32_t id;
     Uses uses;
     Found *found;
 } Finder;
@@ -96,7 +96,8 @@ static int64_t shortest(const Sum *s)
 
 static Slot *weight_of(const Finder *f, Value v)
 {
-    return v.id < f->fn->nparams ? f->slots[v.id] : NULL;
+    if (v.id >= f->fn->nparams) return NULL;
+    return weight_slot(f->w->m, &f->w->weights, f->id, v.id);
 }
 
 static Slot *term_slot(const Finder *f, const Sum *s, uint32_t i)
@@ -279,11 +280,8 @@ Found lengthen_find(Lengthen *w, uint32_t at)
     Found found = {.at = NEW_ARRAY(w->a, Sum, (size_t)fn->ninsts + 1),
                    .of = NEW_ARRAY(w->a, Sum *, (size_t)fn->ninsts + 1),
                    .absorbed = NEW_ARRAY(w->a, bool, (size_t)fn->ninsts + 1)};
-    Finder f = {.w = w,
-                .fn = fn,
-                .slots = w->slots[at],
-                .uses = fn_uses(fn, w->a),
-                .found = &found};
+    Finder f = {
+        .w = w, .fn = fn, .id = at, .uses = fn_uses(fn, w->a), .found = &found};
     for (uint32_t i = fn->ninsts; i-- > fn->nparams;)
         find_sum(&f, (Value){i});
     return found;

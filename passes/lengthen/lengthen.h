@@ -1,15 +1,13 @@
 /*
  * lengthen.h: the parts of lengthen.
  *
- *     weights   which parameters of functions are parameters of the model
  *     find      sums of products that can be one product
  *     write     a function with these
- *     lift      concatenations move out of the bodies of repeats
  */
 #ifndef TITAN_LENGTHEN_H
 #define TITAN_LENGTHEN_H
 
-#include "../pass.h"
+#include "../weights.h"
 
 enum { MOST_TERMS = 8, MOST_TERM_AXES = 12 };
 
@@ -22,13 +20,10 @@ typedef struct Joined {
 typedef struct Lengthen {
     Module *m;
     const PassCtx *cx;
-    Arena *a;      /* scratch */
-    Slot ***slots; /* by function, by parameter: of the model's; or NULL */
+    Arena *a; /* scratch */
+    Weights weights;
     VEC(Joined) joined;
 } Lengthen;
-
-/* Fills slots. */
-void lengthen_weights(Lengthen *w);
 
 /* Axes in the order of the module. */
 typedef struct AxisList {
@@ -66,9 +61,5 @@ typedef struct Found {
 Found lengthen_find(Lengthen *w, uint32_t f);
 
 Fn *lengthen_write(Lengthen *w, const Fn *fn, const Found *found);
-
-/* Moves what is made of weights alone out of the bodies of the repeats of
- * function number F; false: there is none. */
-bool lengthen_lift(Lengthen *w, uint32_t f);
 
 #endif

@@ -1,0 +1,106 @@
+/*
+ * once.c: a parameter is rounded once a step.
+ *
+ *   needs    precise
+ *   keeps    the value of every result
+ *   result   no two repeats of an entry, and no two turns, round the same
+ *            parameter of the model to the same dtype
+ *
+ * With f32 masters a layer's products read parameters in bf16.  Its forward
+ * rounds them, its backward rounds them again, and with several microbatches
+ * each of these does.  Reading a master costs twice what reading the rounded
+ * value does, so all layers' parameters are rounded in front of the first
+ * repeat, for half a master's memory until the backward is done with it.
+ *
+ * What is rounded once anyway, in a validation say, is rounded where it is
+ * read and takes no room.  So is all in a program whose plan has rules for
+ * `remat`: it is memory that it lacks.
+ */
+#include "lift.h"
+
+/* So often a value of an entry is rounded to a dtype. */
+typedef struct Rounded {
+    const Fn *entry;
+    Value value;
+    DType dtype;
+    int64_t times;
+} Rounded;
+
+typedef struct Once {
+    Module *m;
+    Weights weights;
+    VEC(Rounded) rounded;
+} Once;
+
+static bool is_rounding(const Module *m, const Fn *fn, const Inst *in)
+{
+    if (in->op != OP_map || in->nargs != 1) return false;
+    const ExprInfo *e = expr_info(m, attr_expr(m, in->attr));
+    Value x = inst_arg(fn, in, 0);
+    return e->op == SC_cast && expr_info(m, e->args[0])->op == SC_arg &&
+           x.id < fn->nparams &&
+           type_info(m, in->type)->naxes ==
+               type_info(m, value_type(fn, x))->naxes &&
+           dtype_bytes(type_dtype(m, in->type)) <
+               dtype_bytes(type_dtype(m, value_type(fn, x)));
+}
+
+static Rounded *rounded_of(Once *x, uint32_t f, const Inst *in)
+{
+    Value param = inst_arg(x->m->fns.at[f], in, 0);
+    Rounded r = {x->weights.entry[f], x->weights.origin[f][param.id],
+                 type_dtype(x->m, in->type), 0};
+    if (value_eq(r.value, NO_VALUE)) return NULL;
+    for (uint32_t i = 0; i < x->rounded.n; i++) {
+        Rounded *o = &x->rounded.at[i];
+        if (o->entry == r.entry && value_eq(o->value, r.value) &&
+            o->dtype == r.dtype)
+            return o;
+    }
+    vec_push(x->m->scratch, &x->rounded, r);
+    return &vec_last(&x->rounded);
+}
+
+static void count_all(Once *x)
+{
+    x->weights = weights_find(x->m, x->m->scratch);
+    x->rounded.n = 0;
+    for (uint32_t f = 0; f < x->m->fns.n; f++) {
+        const Fn *fn = x->m->fns.at[f];
+        for (uint32_t i = 0; i < fn->ninsts && fn->view != VIEW_kernel; i++) {
+            const Inst *in = &fn->insts[i];
+            Rounded *r =
+                is_rounding(x->m, fn, in) ? rounded_of(x, f, in) : NULL;
+            if (r) r->times += x->weights.times[f][inst_arg(fn, in, 0).id];
+        }
+    }
+}
+
+static bool is_wanted(void *user, uint32_t body, Value v)
+{
+    Once *x = user;
+    const Fn *fn = x->m->fns.at[body];
+    const Inst *in = inst_of(fn, v);
+    if (!is_rounding(x->m, fn, in)) return false;
+    const Rounded *r = rounded_of(x, body, in);
+    return r && r->times > 1;
+}
+
+bool pass_once(Module *m, PassCtx *cx)
+{
+    Once x = {.m = m};
+    Lift l = {m, &x.weights, is_wanted, &x};
+    uint32_t n = 0;
+    if (*pass_option(m, cx, "remat", "")) return true;
+    for (bool again = true; again;) {
+        again = false;
+        count_all(&x);
+        for (uint32_t i = 0; i < m->fns.n && !again; i++) {
+            const Fn *fn = m->fns.at[i];
+            again = !fn->kind.id && fn->view != VIEW_kernel && lift_out(&l, i);
+        }
+        n += again;
+    }
+    if (n) pass_remark(m, cx, (Loc){0}, "parameters are rounded once a step");
+    return true;
+}
