@@ -398,16 +398,23 @@ static void write_main(Step *s, Buf *results)
     update(s, loss(s, x), results);
 }
 
+/* The weights lie with `embed` inside of them, or outside. */
 static void write_head(const Step *s, const char *dtype, Buf *out)
 {
-    buf_printf(
-        out,
-        "option accumulate \"%u\"\noption batch_axis \"batch\"\n"
-        "option dtype \"%s\"\n"
-        "axes (batch = %u, seq = 3, embed = 4, ff = 3, head = 2, hd = 2, "
-        "ctx = 3, vocab = 5, layer = 2)\n%s"
-        "entry fn global @train(",
-        s->parts, dtype, s->batch, s->layer.n ? s->layer.at : "");
+    bool inner = draw_chance(s->w, 50);
+    buf_printf(out,
+               "option accumulate \"%u\"\noption batch_axis \"batch\"\n"
+               "option dtype \"%s\"\n"
+               "axes (batch = %u, seq = 3, %sff = 3, head = 2, hd = 2, "
+               "ctx = 3, vocab = 5, %slayer = 2)\n",
+               s->parts, dtype, s->batch, inner ? "" : "embed = 4, ",
+               inner ? "embed = 4, " : "");
+    for (uint32_t i = 0; i < s->nweights; i++) {
+        buf_printf(out, "param \"w%u\" : ", i);
+        print_weight_type(s, i, out);
+        buf_putc(out, '\n');
+    }
+    buf_printf(out, "%sentry fn global @train(", s->layer.n ? s->layer.at : "");
     buf_printf(out, s->tokens ? "%%tokens : i32[" : "%%x : %s[", s->real);
     print_axes(s, s->tokens ? "+" : "+embed", out);
     buf_printf(out, "] input \"%s\", %%label : i32[",
