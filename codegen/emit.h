@@ -126,6 +126,7 @@ typedef struct Emit {
     int64_t stash_lanes;      /* how many of a row */
     bool in_stash;            /* the lanes at hand are of these */
     LLVMBasicBlockRef *latch; /* per loop: where a turn ends */
+    uint64_t zero; /* bits: more arguments that must be zero before */
 } Emit;
 
 /* emit.c */

@@ -345,6 +345,86 @@ static void step_at_once(Run *r, LV i, bool full)
     release(r, i, true);
 }
 
+/* Wide products of WHICH and those that cross are done. */
+static void wait_crossing(Run *r, Which which, uint32_t pending, LV *sums)
+{
+    Core *c = r->c;
+    uint32_t n = 0, width = core_cross_width(c) / 2;
+    LV *all = NEW_ARRAY(c->e->k->arena, LV, (size_t)r->nstate + width + 1);
+    for (int back = 0; back < 2; back++) {
+        for (uint32_t w = 0; w < c->t->sweeps.n; w++)
+            for (uint32_t j = 0;
+                 is_wide(r, w, which) && j < sweep_at(r, w)->terms / 2; j++) {
+                LV *x = &r->state[r->at[w] + j];
+                *(back ? x : &all[n]) = *(back ? &all[n] : x);
+                n++;
+            }
+        for (uint32_t j = 0; j < width; j++, n++)
+            *(back ? &sums[j] : &all[n]) = *(back ? &all[n] : &sums[j]);
+        if (!back) sm90_mma_wait(&c->e->s, pending, all, n);
+        n = 0;
+    }
+}
+
+/* Only where i is not negative. */
+static void leave_if(Core *c, LV i, const LV *sums)
+{
+    LLVMBuilderRef b = c->e->s.b;
+    LLVMBasicBlockRef then = emit_block(c->e, "leave");
+    LLVMBasicBlockRef on = emit_block(c->e, "on");
+    LV any = LLVMBuildICmp(b, LLVMIntSGE, i, core_i32(c, 0), "");
+    LLVMBuildCondBr(b, any, then, on);
+    LLVMPositionBuilderAtEnd(b, then);
+    core_cross_leave(c, i, sums);
+    LLVMBuildBr(b, on);
+    LLVMPositionBuilderAtEnd(b, on);
+}
+
+/* What crosses is multiplied a step late: then no warpgroup waits for the
+ * pairs of another. */
+static bool crosses_late(const Core *c)
+{
+    return c->t->cross && c->t->cross->pairs == 2;
+}
+
+/* The sums that cross are taken away under the last contractions. */
+static void step_crossing(Run *r, LV i, bool full)
+{
+    Core *c = r->c;
+    LV *sums = NEW_ARRAY(c->e->k->arena, LV, core_cross_width(c));
+    issue_dots(r, i, FIRST);
+    uint32_t rest = issue_dots(r, i, REST);
+    enter_step(r, i, full);
+    if (kept_of(r)) wait_dots(r, FIRST, rest);
+    run_first(r);
+    pack_pairs(r, FIRST);
+    wait_dots(r, REST, issue_wides(r, i, FIRST));
+    release(r, i, false);
+    run_rest(r, i);
+    pack_pairs(r, REST);
+    core_cross_put(c, i, &r->state[r->pair_at[c->t->cross->sweep]]);
+    LV of = i;
+    if (crosses_late(c)) of = LLVMBuildSub(c->e->s.b, i, core_i32(c, 1), "");
+    core_cross_multiply(c, of, sums);
+    uint32_t last = issue_wides(r, i, REST);
+    wait_crossing(r, FIRST, last, sums);
+    leave_if(c, of, sums);
+    wait_wides(r);
+    release(r, i, true);
+}
+
+/* The product of the last step, if there was one. */
+static void cross_last(Run *r)
+{
+    Core *c = r->c;
+    LV *sums = NEW_ARRAY(c->e->k->arena, LV, core_cross_width(c));
+    LV last =
+        LLVMBuildSub(c->e->s.b, core_count(c, COUNT_run), core_i32(c, 1), "");
+    core_cross_multiply(c, last, sums);
+    sm90_mma_wait(&c->e->s, 0, sums, core_cross_width(c) / 2);
+    leave_if(c, last, sums);
+}
+
 /* Warpgroups issue their products in turn, so that one's nests run under
  * another's products: group g passes on to the next at barrier 1 + g. */
 static LV turn_of(const Core *c, bool next)
@@ -415,11 +495,29 @@ static LV larger(Run *r, LV x, LV y)
     return LLVMBuildSelect(b, more, x, y, "");
 }
 
+/* The other way round where sums cross. */
+static void run_full_first(Run *r, uint32_t n, StepFn *step)
+{
+    Core *c = r->c;
+    LV one = core_i32(c, 1);
+    CoreLoop f = core_loop(c, core_i32(c, 0), COUNT_full, r->state, n);
+    if (c->t->listed) step(r, f.i, true);
+    core_loop_end(c, &f, r->state, one);
+    CoreLoop l =
+        core_loop(c, core_count(c, COUNT_full), COUNT_run, r->state, n);
+    step(r, l.i, false);
+    core_loop_end(c, &l, r->state, one);
+}
+
 /* Steps that ask their conditions come first, then the full ones. */
 static void run_steps(Run *r, LV from, uint32_t n, StepFn *step)
 {
     Core *c = r->c;
     LV one = core_i32(c, 1);
+    if (core_full_first(c)) {
+        run_full_first(r, n, step);
+        return;
+    }
     CoreLoop l = core_loop(c, from, COUNT_mixed, r->state, n);
     step(r, l.i, false);
     core_loop_end(c, &l, r->state, one);
@@ -513,7 +611,9 @@ static void run_pass(Core *c, uint32_t pass)
     if (c->t->lags && has_wides(&r))
         run_if_any(&r);
     else
-        run_steps(&r, core_i32(c, 0), r.nstate, step_at_once);
+        run_steps(&r, core_i32(c, 0), r.nstate,
+                  c->t->cross ? step_crossing : step_at_once);
+    if (crosses_late(c)) cross_last(&r);
     finish(&r);
 }
 

@@ -208,20 +208,33 @@ void core_list(Core *c)
     LLVMPositionBuilderAtEnd(b, on);
 }
 
+/* No: it is known to be empty. */
+static bool may_run(Core *c, int64_t item, int64_t step, bool *known)
+{
+    LLVMTypeRef wide = LLVMInt64TypeInContext(c->e->s.cx);
+    Tile3 tile = {.s = &c->e->s,
+                  .k = c->e->k,
+                  .item = LLVMConstInt(wide, (uint64_t)item, true),
+                  .step = LLVMConstInt(wide, (uint64_t)step, true)};
+    LV empty, full;
+    classes_of_step(&tile, c->t, &empty, &full);
+    *known = LLVMIsAConstantInt(empty) != NULL;
+    return !*known || !LLVMConstIntGetZExtValue(empty);
+}
+
+bool core_known(Core *c, int64_t item, int64_t step)
+{
+    bool known;
+    return may_run(c, item, step, &known) && known;
+}
+
 /* How many steps of an item are not empty, as far as that is known now. */
 static int64_t known_steps(Core *c, int64_t item)
 {
-    LLVMTypeRef wide = LLVMInt64TypeInContext(c->e->s.cx);
     int64_t n = 0;
-    for (int64_t i = 0; i < c->t->nblocks; i++) {
-        Tile3 tile = {.s = &c->e->s,
-                      .k = c->e->k,
-                      .item = LLVMConstInt(wide, (uint64_t)item, true),
-                      .step = LLVMConstInt(wide, (uint64_t)i, true)};
-        LV empty, full;
-        classes_of_step(&tile, c->t, &empty, &full);
-        n += !LLVMIsAConstantInt(empty) || !LLVMConstIntGetZExtValue(empty);
-    }
+    bool known;
+    for (int64_t i = 0; i < c->t->nblocks; i++)
+        n += may_run(c, item, i, &known);
     return n;
 }
 

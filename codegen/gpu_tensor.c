@@ -41,7 +41,11 @@ static LV bytes_at(const Core *c, LV x, int64_t by, int64_t plus)
 
 LV core_count(const Core *c, CoreCount which)
 {
-    if (!c->t->listed || which == COUNT_all) return core_i32(c, c->t->nblocks);
+    if (!c->t->listed || which == COUNT_all)
+        return core_i32(c, which == COUNT_full ? 0 : c->t->nblocks);
+    if (which == COUNT_full)
+        return LLVMBuildSub(c->e->s.b, core_count(c, COUNT_run),
+                            core_count(c, COUNT_mixed), "");
     LV at = core_i32(c, c->t->list_offset + (which == COUNT_run ? 4 : 0));
     LV p = sm90_at(&c->e->s, core_add(c, c->base, at));
     return LLVMBuildLoad2(c->e->s.b, LLVMInt32TypeInContext(c->e->s.cx), p, "");
@@ -52,7 +56,15 @@ LV core_step(const Core *c, LV i, CoreClass class)
     LLVMBuilderRef b = c->e->s.b;
     LV at = i;
     if (!c->t->listed) return i;
-    if (class != STEP_mixed) {
+    if (core_full_first(c)) {
+        LV last = core_i32(c, c->t->nblocks - 1), full = NULL;
+        at = LLVMBuildSub(b, last, i, "");
+        if (class != STEP_full) full = core_count(c, COUNT_full);
+        if (class == STEP_mixed) at = LLVMBuildSub(b, i, full, "");
+        if (class == STEP_either)
+            at = LLVMBuildSelect(b, LLVMBuildICmp(b, LLVMIntSLT, i, full, ""),
+                                 at, LLVMBuildSub(b, i, full, ""), "");
+    } else if (class != STEP_mixed) {
         LV mixed = core_count(c, COUNT_mixed);
         at = core_add(c, mixed, core_i32(c, c->t->nblocks - 1));
         at = LLVMBuildSub(b, at, i, "");
@@ -247,7 +259,7 @@ void core_release(Core *c, uint32_t pass, uint32_t panel, LV i)
     sm90_mbar_arrive_if(&c->e->s, core_barrier(c, panel, s.number, true), one);
 }
 
-static LV descriptor(Core *c, const Panel *p, LV address, bool terms_are_k)
+LV core_descriptor(Core *c, const Panel *p, LV address, bool terms_are_k)
 {
     bool across = p->across == terms_are_k;
     uint32_t lead = across ? p->box_bytes : 16;
@@ -287,8 +299,8 @@ void core_dot(Core *c, uint32_t pass, const TensorDot *d, LV i, LV *acc)
                   .a_skip = ka.skip,
                   .b_run = kb.run,
                   .b_skip = kb.skip};
-    a = descriptor(c, own, a, true);
-    LV b = descriptor(c, swept, panel_address(c, swept, s.number), true);
+    a = core_descriptor(c, own, a, true);
+    LV b = core_descriptor(c, swept, panel_address(c, swept, s.number), true);
     LLVMTypeRef f32 = LLVMFloatTypeInContext(e->s.cx);
     for (unsigned r = 0; r < op.n / 2; r++)
         acc[r] = LLVMGetUndef(f32);
@@ -311,7 +323,7 @@ void core_wide(Core *c, uint32_t pass, const TensorSweep *w, LV i,
                   .b_step = k.step,
                   .b_run = k.run,
                   .b_skip = k.skip};
-    LV b = descriptor(c, p, panel_address(c, p, s.number), false);
+    LV b = core_descriptor(c, p, panel_address(c, p, s.number), false);
     sm90_mma(&e->s, &op, acc, pairs, b,
              LLVMConstInt(LLVMInt1TypeInContext(e->s.cx), 1, false));
 }
@@ -330,6 +342,7 @@ static void make_barriers(Core *c)
             sm90_mbar_init(s, core_barrier(c, p, slot, false), writers);
             sm90_mbar_init(s, core_barrier(c, p, slot, true), 4 * t->groups);
         }
+    if (t->cross) core_cross_barriers(c);
     sm90_mbar_fence(s);
 }
 
@@ -359,6 +372,10 @@ static void feed_group(Core *c)
         sm90_registers(&c->e->s, c->t->groups > 2 ? 32 : 24, false);
     only_if(c, first, feed);
     if (c->t->staged.n) only_if(c, is_number(c, c->warp, 1), core_stage);
+    if (!c->t->cross) return;
+    LV least = core_i32(c, 4 - c->t->cross->stages);
+    only_if(c, LLVMBuildICmp(c->e->s.b, LLVMIntUGE, c->warp, least, ""),
+            core_cross_send);
 }
 
 static void consumers(Core *c)
@@ -381,10 +398,30 @@ static void consumers(Core *c)
     core_consume(c);
 }
 
+static void draw_number(Core *c)
+{
+    LLVMBuilderRef b = c->e->s.b;
+    LV at = core_add(c, c->base, core_i32(c, c->t->list_offset + 8));
+    LV number = core_cross_number(c);
+    LLVMBuildStore(b, number, sm90_at(&c->e->s, at));
+    only_if(c, is_number(c, number, c->e->k->rows - 1), core_cross_reset);
+}
+
+/* Where blocks wait for one another they are numbered as they start. */
+static LV block_number(Core *c)
+{
+    LLVMTypeRef word = LLVMInt32TypeInContext(c->e->s.cx);
+    if (!c->t->cross) return sm90_block(&c->e->s);
+    only_if(c, is_number(c, sm90_thread(&c->e->s), 0), draw_number);
+    sm90_sync_block(&c->e->s);
+    LV at = core_add(c, c->base, core_i32(c, c->t->list_offset + 8));
+    return LLVMBuildLoad2(c->e->s.b, word, sm90_at(&c->e->s, at), "");
+}
+
 static LV item_number(Core *c)
 {
     LLVMBuilderRef b = c->e->s.b;
-    LV item = sm90_block(&c->e->s);
+    LV item = block_number(c);
     if (core_backward(c))
         item = LLVMBuildSub(b, core_i32(c, c->e->k->rows - 1), item, "");
     return item;
@@ -405,8 +442,10 @@ void emit_tensor(Emit *e)
     c->warp = sm90_warp(&e->s);
     c->lane = sm90_lane(&e->s);
     c->base = sm90_shared(&e->s);
-    c->item = item_number(c);
     emit_straight(e, 0);
+    c->item = item_number(c);
+    if (c->t->cross && !core_cross_covers(c))
+        e->zero |= UINT64_C(1) << c->t->cross->sums;
     emit_enter(e, c->t->items, core_index(c, c->item));
     only_if(c, is_number(c, sm90_thread(&e->s), 0), make_barriers);
     core_list(c);

@@ -22,8 +22,19 @@ LV core_add(const Core *c, LV x, LV y);
 LV core_index(const Core *c, LV x); /* as an index */
 /* Steps: those that need their conditions, all that are run, all there are.
  * The first two are read anew each time, rather than held. */
-typedef enum CoreCount { COUNT_mixed, COUNT_run, COUNT_all } CoreCount;
+typedef enum CoreCount {
+    COUNT_mixed,
+    COUNT_full,
+    COUNT_run,
+    COUNT_all
+} CoreCount;
 LV core_count(const Core *c, CoreCount which);
+/* Whether full steps come first: where sums cross, the steps of all blocks
+ * begin at the far end. */
+static inline bool core_full_first(const Core *c)
+{
+    return c->t->cross != NULL;
+}
 /* The number of the i-th step that is run. */
 typedef enum CoreClass { STEP_mixed, STEP_full, STEP_either } CoreClass;
 LV core_step(const Core *c, LV i, CoreClass class);
@@ -54,8 +65,26 @@ void core_stage_release(Core *c, uint32_t pass, LV i);
 /* The part of a load's guard that is about the loop; NULL: none. */
 LV stage_guard(Core *c, Node n, LoopId loop);
 
+LV core_descriptor(Core *c, const Panel *p, LV address, bool terms_are_k);
+
+/* gpu_cross.c: sums over the rows. */
+void core_cross_barriers(const Core *c);
+LV core_cross_number(Core *c); /* of this block, by one thread */
+void core_cross_reset(Core *c);
+/* Consumers: the pairs of step i, packed; a warpgroup's part of their product
+ * with the panel; what it gave. */
+void core_cross_put(Core *c, LV i, const LV *pairs);
+uint32_t core_cross_width(const Core *c); /* terms of a warpgroup's part */
+void core_cross_multiply(Core *c, LV i, LV *acc);
+void core_cross_leave(Core *c, LV i, const LV *acc);
+void core_cross_send(Core *c); /* a warp for each stage, for all steps */
+/* Whether some block is known to add to each tile of columns. */
+bool core_cross_covers(Core *c);
+
 /* gpu_steps.c: the list of steps by class. */
 void core_list(Core *c);
+/* Whether a step of an item is known to be run. */
+bool core_known(Core *c, int64_t item, int64_t step);
 bool core_backward(Core *c); /* whether the last items have more to do */
 
 /* gpu_consume.c: sweeps and results of a warpgroup. */

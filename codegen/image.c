@@ -282,19 +282,18 @@ static void add_kernel(Writer *w, uint32_t row, const At *at, uint32_t n,
         add_operand(w, &at[i]);
 }
 
-static void write_kernel(Writer *w, const Fn *group, const At *at,
+/* False: the group is to be written in parts. */
+static bool write_kernel(Writer *w, const Fn *group, const At *at,
                          const Value *values, uint32_t n, Loc loc)
 {
     const KernelArg *args = kernel_args(w, group, at, values, n);
     uint32_t row;
-    if (!kernels_add(w->kernels, group, args, n, &row)) {
-        w->failed = true;
-        return;
-    }
+    if (!kernels_add(w->kernels, group, args, n, &row)) return false;
     const Kernel *k = kernel_at(w->kernels, row);
-    for (uint32_t i = group->nparams; i < n && k->zero; i++)
-        if (args[i].same < 0) add_zero(w, &at[i], loc);
+    for (uint32_t i = group->nparams; i < n; i++)
+        if (kernel_zeroes(k, i) && args[i].same < 0) add_zero(w, &at[i], loc);
     add_kernel(w, row, at, n, loc);
+    return true;
 }
 
 static void write_matmul(Writer *w, const Fn *group, const At *at,
@@ -316,6 +315,46 @@ static void write_matmul(Writer *w, const Fn *group, const At *at,
                 "operands and results that lie so",
                 str_of(m, group->name));
     write_kernel(w, group, at, values, n, loc);
+}
+
+/* The operands of a part: values of the group, parameters and results. */
+static uint32_t operand_of(const Fn *group, Value v)
+{
+    for (uint32_t i = 0; i < group->nresults; i++)
+        if (value_eq(group->result_values[i], v)) return group->nparams + i;
+    return v.id;
+}
+
+/* A tile group that goes both ways, as a kernel for each. */
+static void write_parts(Writer *w, const Fn *fn, const Inst *in, const At *at)
+{
+    Module *m = w->t.m;
+    const Fn *group = fn_of(m, attr_fn(m, in->attr, AT_fn));
+    TileCut cut;
+    diag_remark(m->diag, "codegen", true, loc_span(m, in->loc),
+                "@%s is two kernels, which both make its pairs: no tile has "
+                "room for its sums, or takes operands and results that lie so",
+                str_of(m, group->name));
+    if (!tile_cut(m, group, false, &cut, w->t.a))
+        BUG("@%s has no parts", str_of(m, group->name));
+    for (uint32_t p = 0; p < cut.nparts; p++) {
+        const TilePart *part = &cut.parts[p];
+        uint32_t nparams = part->fn->nparams, n = nparams + part->fn->nresults;
+        At *mine = NEW_ARRAY(w->t.a, At, (size_t)n + 1);
+        Value *values = NEW_ARRAY(w->t.a, Value, (size_t)n + 1);
+        for (uint32_t i = 0; i < n; i++) {
+            Value v = i < nparams ? part->args[i] : part->made[i - nparams];
+            mine[i] = at[operand_of(group, v)];
+            values[i] = inst_arg(fn, in, operand_of(group, v));
+        }
+        if (!write_kernel(w, part->fn, mine, values, n, in->loc))
+            BUG("@%s has parts of parts", str_of(m, group->name));
+        for (uint32_t i = nparams; i < n; i++) {
+            uint32_t which = operand_of(group, part->made[i - nparams]);
+            ResultAt r = {fn, in, which - group->nparams, i, mine[i].layout};
+            image_result(&w->t, &r);
+        }
+    }
 }
 
 /* Of the command that a launch became: a gemm writes its third operand, a copy
@@ -352,8 +391,10 @@ static void write_launch(Writer *w, const Fn *fn, const Inst *in,
         add_zero(w, &at[0], in->loc);
     else if (is_copy(w, group, at, n))
         add_copy(w, &at[1], &at[0], in->loc);
-    else
-        write_kernel(w, group, at, values, n, in->loc);
+    else if (!write_kernel(w, group, at, values, n, in->loc)) {
+        write_parts(w, fn, in, at);
+        return;
+    }
     write_results(w, fn, in, at);
 }
 

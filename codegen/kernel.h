@@ -19,8 +19,8 @@
  * Groups are as docs/architecture.md promises (G1 to G7).  A written operand
  * that the launch names also as a read one (K3) says so in `same`.
  *
- * Kernels whose `zero` is set write only some elements of their results: the
- * written operands must be zero bytes before the launch.
+ * A kernel writes only some elements of the results that `zero` names, or adds
+ * to them: these must be zero bytes before the launch.
  */
 #ifndef TITAN_KERNEL_H
 #define TITAN_KERNEL_H
@@ -44,20 +44,26 @@ typedef struct Kernel {
     uint32_t threads;      /* GPU: per block */
     uint32_t shared;       /* GPU: bytes of dynamic shared memory; usually 0 */
     uint64_t flops, bytes; /* of one launch, for reports */
-    bool zero;             /* written operands must be zero before */
+    uint64_t zero;         /* bits: arguments that must be zero before */
     bool exact;            /* GPU: the host's bits, but for those of a NaN */
     const TitanMap *maps;  /* GPU: tensor maps, parameters after the others */
     uint32_t nmaps;
 } Kernel;
+
+static inline bool kernel_zeroes(const Kernel *k, uint32_t arg)
+{
+    return arg < 64 && k->zero >> arg & 1;
+}
 
 typedef struct KernelSet KernelSet;
 
 /* The set lives in the module's arena. */
 KernelSet *kernels_new(Module *m, const CodegenOpts *o);
 
-/* The kernel of a launch: its row, in order of first use.  False: an error
- * was reported.  Groups of kind matmul never come here; groups of kind tile
- * come here for a GPU alone. */
+/* The kernel of a launch: its row, in order of first use.  False: a tile group
+ * that no kernel makes at once; its parts (tile_cut) are kernels.  Groups of
+ * kind matmul never come here; groups of kind tile come here for a GPU alone.
+ */
 /* Whether kernels added from now on give the host's bits on a GPU, also where a
  * neighbour of a result is faster.  Maps, and kernels that draw numbers, always
  * do. */

@@ -132,8 +132,7 @@ static bool keeps_bits(const KernelSet *s, const Kir *k)
     return s->exact || draws(k) || is_map(k);
 }
 
-static LV emit_kernel(KernelSet *s, const Kir *k, const char *name,
-                      const Grid *grid)
+static LV emit_kernel(KernelSet *s, const Kir *k, const Grid *grid, Kernel *out)
 {
     Arena *a = k->arena;
     Emit e = {.k = k, .map = grid->map, .lines = s->lines, .loc = k->loc};
@@ -151,9 +150,10 @@ static LV emit_kernel(KernelSet *s, const Kir *k, const char *name,
     if (k->tensor) e.pieces = NEW_ARRAY(a, LV *, k->tensor->npieces);
     e.latch = NEW_ARRAY(a, LLVMBasicBlockRef, k->loops.n);
     if (s->lower.gpu)
-        emit_gpu_kernel(&e, name, grid);
+        emit_gpu_kernel(&e, out->name, grid);
     else
-        emit_host_kernel(&e, name);
+        emit_host_kernel(&e, out->name);
+    out->zero |= e.zero;
     LLVMDisposeBuilder(e.s.b);
     return e.fn;
 }
@@ -182,7 +182,7 @@ static void add_row(KernelSet *s, Kir *k, const Fn *group, const char *key)
                           .exact = k->exact};
     row.kernel.shared = grid.shared;
     if (k->tensor) add_tensor(s, k->tensor, &row.kernel);
-    row.fn = emit_kernel(s, k, row.kernel.name, &grid);
+    row.fn = emit_kernel(s, k, &grid, &row.kernel);
     vec_push(s->m->arena, &s->rows, row);
 }
 
@@ -214,7 +214,10 @@ bool kernels_add(KernelSet *s, const Fn *group, const KernelArg *args,
     k.nargs = nargs;
     k.arg_dtypes = dtypes;
     k.loc = group->loc;
-    lower_group(s->m, group, &s->lower, &k);
+    if (!lower_group(s->m, group, &s->lower, &k)) {
+        arena_pop(s->m->scratch, mark);
+        return false;
+    }
     k.exact = s->lower.gpu && keeps_bits(s, &k);
     if (k.exact && !s->exact && !is_map(&k)) lower_exactly(s, group, &k);
     Buf text = {0};

@@ -488,9 +488,9 @@ void kir_print(const Kir *k, Buf *out)
         buf_printf(out, "arg %u %s align %u%s\n", i,
                    dtype_name(k->arg_dtypes[i]), k->args[i].align,
                    k->args[i].written ? " written" : "");
-    buf_printf(out, "rows %lld chunks %lld width %lld%s\n", (long long)k->rows,
-               (long long)k->chunks, (long long)k->width,
-               k->zero ? " zero" : "");
+    buf_printf(out, "rows %lld chunks %lld width %lld zero %llx\n",
+               (long long)k->rows, (long long)k->chunks, (long long)k->width,
+               (unsigned long long)k->zero);
     if (k->exact) buf_printf(out, "exact\n");
     if (k->tensor) tensor_print(k->tensor, k, out);
     print_loop(k, 0, out);

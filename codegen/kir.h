@@ -165,7 +165,7 @@ typedef struct Kir {
     const DType *arg_dtypes;
     int64_t width;        /* indices of a lanes loop that are taken at once */
     int64_t rows, chunks; /* host: items = rows * chunks */
-    bool zero;            /* results must be zero before */
+    uint64_t zero;        /* bits: arguments that must be zero before */
     bool exact;  /* GPU: the host's bits, where a neighbour is faster */
     bool across; /* every item is one loop over lanes */
     bool tile;   /* items are a few rows that sweep the columns */
@@ -255,15 +255,16 @@ bool row_is_long(int64_t n);
 void kir_print(const Kir *k, Buf *out);
 void ix_print(const Kir *k, Ix ix, Buf *out);
 
-/* From groups (lower.c, indexing.c).  False: an error was reported. */
+/* From groups (lower.c, indexing.c). */
 typedef struct LowerOpts {
     bool gpu;
     int64_t lanes; /* f32 values of a vector register */
     bool sm90;     /* the tensor cores and the copy engine of sm_90a */
     bool exact;    /* GPU: the host's bits */
 } LowerOpts;
-/* K has its arguments; the rest is filled in. */
-void lower_group(Module *m, const Fn *fn, const LowerOpts *o, Kir *k);
+/* K has its arguments; the rest is filled in.  False: a tile group whose sums
+ * go both ways, which no kernel makes at once. */
+bool lower_group(Module *m, const Fn *fn, const LowerOpts *o, Kir *k);
 /* Pure nodes that nothing needs go. */
 void kir_sweep(Kir *k);
 /* Scalar functions that one launch computes. */

@@ -478,9 +478,16 @@ static const Inst *only_op(Module *m, const Fn *fn)
                                                 : fn->result_values[0]);
 }
 
+static bool goes_both_ways(Lower *l)
+{
+    TileFit fit;
+    return tile_fit(l->m, l->fn, &fit, l->k->arena) && fit.crosses;
+}
+
 static bool lower_region(Lower *l, const LowerOpts *o)
 {
     if (o->sm90 && lower_tensor(l)) return true;
+    if (goes_both_ways(l)) return false;
     if (o->sm90)
         diag_remark(l->m->diag, "codegen", true, loc_span(l->m, l->fn->loc),
                     "@%s runs without tensor cores: they take bf16 and f16, "
@@ -490,12 +497,14 @@ static bool lower_region(Lower *l, const LowerOpts *o)
     return lower_tile(l);
 }
 
-void lower_group(Module *m, const Fn *fn, const LowerOpts *o, Kir *k)
+bool lower_group(Module *m, const Fn *fn, const LowerOpts *o, Kir *k)
 {
     Lower l;
     lower_init(&l, m, fn, k);
     Op op = (Op)only_op(m, fn)->op;
-    if (o->gpu && fn_is(m, fn, FK_tile) && lower_region(&l, o)) return;
+    bool tile = o->gpu && fn_is(m, fn, FK_tile);
+    if (tile && lower_region(&l, o)) return true;
+    if (tile && goes_both_ways(&l)) return false;
     if (op == OP_top) {
         lower_sort(&l, o, only_op(m, fn));
     } else if ((op == OP_scatter || op == OP_put) &&
@@ -509,4 +518,5 @@ void lower_group(Module *m, const Fn *fn, const LowerOpts *o, Kir *k)
         build(&l, &nest, o);
         if (o->gpu && !o->exact && !nest.across) online_rows(&l);
     }
+    return true;
 }

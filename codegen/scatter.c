@@ -278,7 +278,8 @@ void lower_rows(Lower *l, const LowerOpts *o, const Inst *in)
     k->chunks = 1;
     k->width = o->lanes;
     bool put = in->op == OP_put;
-    k->zero = !put && value_eq(group_base(l->fn), NO_VALUE);
+    if (!put && value_eq(group_base(l->fn), NO_VALUE))
+        k->zero = UINT64_C(1) << l->fn->nparams;
     l->items = loop_open(k, LOOP_items, 0, 0, k->rows);
     Env e = {.n = 0};
     Ix item = ix_var(k, l->items), mine = ix_mod(k, item, n);

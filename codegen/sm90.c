@@ -377,6 +377,25 @@ void sm90_store(const Site *s, LV map, const LV *at, unsigned dims, LV from)
     sm90_store_as(s, map, at, dims, from, NULL);
 }
 
+void sm90_add(const Site *s, LV map, const LV *at, unsigned dims, LV from)
+{
+    LV args[SM90_DIMS + 2] = {map};
+    for (unsigned i = 0; i < dims; i++)
+        args[1 + i] = at[i];
+    args[1 + dims] = from;
+    Buf b = {0}, constraints = {0};
+    print_constraints(&constraints, "l", dims, ",r", NULL);
+    buf_printf(&b,
+               "cp.reduce.async.bulk.tensor.%ud.global.shared::cta.add.tile."
+               "bulk_group [$0, ",
+               dims);
+    print_list(&b, 1, dims);
+    buf_printf(&b, "], [$%u];", 1 + dims);
+    instruct(s, b.at, constraints.at, args, dims + 2);
+    buf_release(&b);
+    buf_release(&constraints);
+}
+
 void sm90_store_commit(const Site *s)
 {
     instruct_text(s, "cp.async.bulk.commit_group;");
@@ -386,6 +405,33 @@ void sm90_store_wait(const Site *s, unsigned pending, bool read)
 {
     instruct_text(s, "cp.async.bulk.wait_group%s %u;", read ? ".read" : "",
                   pending);
+}
+
+void sm90_release(const Site *s, LV p, LV x)
+{
+    LV args[] = {p, x};
+    instruct(s, "st.release.gpu.global.u32 [$0], $1;", "l,r,~{memory}", args,
+             2);
+}
+
+LV sm90_count(const Site *s, LV p)
+{
+    return assembly(s, false, i32_type(s),
+                    "atom.add.relaxed.gpu.global.u32 $0, [$1], 1;",
+                    "=r,l,~{memory}", &p, 1);
+}
+
+void sm90_acquire_wait(const Site *s, LV p, LV x)
+{
+    LV args[] = {p, x};
+    instruct(s,
+             "{\n\t.reg .pred p;\n\t.reg .b32 x;\n"
+             "again:\n\t"
+             "ld.acquire.gpu.global.u32 x, [$0];\n\t"
+             "setp.ne.u32 p, x, $1;\n\t"
+             "@p bra again;\n\t"
+             "fence.proxy.async;\n\t}",
+             "l,r,~{memory}", args, 2);
 }
 
 void sm90_proxy_fence(const Site *s)

@@ -106,6 +106,17 @@ void sm90_store_as(const Site *s, LV map, const LV *at, unsigned dims, LV from,
  * be complete.  9.7.9.27.1.3 */
 void sm90_store_commit(const Site *s);
 void sm90_store_wait(const Site *s, unsigned pending, bool read);
+/* The same added to what is there: f32.  9.7.9.27.1.3
+ * cp.reduce.async.bulk.tensor */
+void sm90_add(const Site *s, LV map, const LV *at, unsigned dims, LV from);
+/* A word (i32) of global memory by which blocks of threads wait for one
+ * another, P a pointer.  Release: after all that this thread did, and that the
+ * copy engine is known to have done for it. */
+void sm90_release(const Site *s, LV p, LV x);
+LV sm90_count(const Site *s, LV p); /* adds 1; what it was before */
+/* Until the word is x; what this thread or, for it, the copy engine does next
+ * comes after. */
+void sm90_acquire_wait(const Site *s, LV p, LV x);
 /* Orders this thread's writes to shared memory before what the copy engine and
  * wgmma do after the next barrier.  9.7.13.4 fence.proxy.async */
 void sm90_proxy_fence(const Site *s);

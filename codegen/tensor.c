@@ -250,7 +250,8 @@ static void make_nests(Cores *c, TensorPass *p)
 {
     const uint32_t *dots = find_dots(c);
     TensorKept kept = {0};
-    if (c->t->lags && p->nturns == 1 && find_kept(c, dots, &kept)) {
+    bool apart = c->t->lags || c->t->cross;
+    if (apart && p->nturns == 1 && find_kept(c, dots, &kept)) {
         kept.piece = c->t->npieces++;
         p->kept = (int32_t)c->t->kept.n;
         vec_push(c->l->k->arena, &c->t->kept, kept);
@@ -268,10 +269,34 @@ static void bind_step(Cores *c, LoopId blocks)
     Kir *k = l->k;
     int64_t n = size_of(c, columns_of(c));
     int64_t per = (n + c->t->columns - 1) / c->t->columns;
-    Ix b = ix_var(k, blocks);
+    Ix b = ix_var(k, blocks), tile = ix_mod(k, b, per),
+       other = ix_div(k, b, per);
+    if (c->t->cross) {
+        int64_t others = axes_extent(l, c->swept.at, c->swept.n - 1);
+        other = ix_mod(k, b, others);
+        tile = ix_add_scaled(k, ix_const(k, per - 1), ix_div(k, b, others), -1);
+    }
     c->step = c->base;
-    env_bind_flat(l, &c->step, c->swept.at, c->swept.n - 1, ix_div(k, b, per));
-    c->first_column = ix_scale(k, ix_mod(k, b, per), c->t->columns);
+    env_bind_flat(l, &c->step, c->swept.at, c->swept.n - 1, other);
+    c->first_column = ix_scale(k, tile, c->t->columns);
+}
+
+/* The words that say whose turn it is: that of a step is the word of its first
+ * column, that of all blocks the one of column 1, with which no step begins. */
+static void place_turns(Cores *c)
+{
+    Lower *l = c->l;
+    Kir *k = l->k;
+    TensorCross *x = c->t->cross;
+    Env e = c->step;
+    x->others = axes_extent(l, c->own.at, c->own.n - 1);
+    env_bind(&e, columns_of(c)->axis, c->first_column);
+    x->turn = env_place(l, &e, x->turns);
+    for (uint32_t i = 0; i < e.n; i++)
+        e.at[i].ix = ix_const(k, e.at[i].axis.id == columns_of(c)->axis.id);
+    x->ticket = env_place(l, &e, x->turns);
+    k->zero |= UINT64_C(1) << x->turns;
+    cores_make_map(c, &x->to);
 }
 
 static uint32_t make_pass(Cores *c, uint32_t turn)
@@ -284,6 +309,7 @@ static uint32_t make_pass(Cores *c, uint32_t turn)
     bind_step(c, p.blocks);
     for (uint32_t i = 0; i < t->panels.n && turn == 0; i++)
         cores_make_map(c, &t->panels.at[i]);
+    if (t->cross) place_turns(c);
     make_nests(c, &p);
     loop_close(k, p.blocks);
     vec_push(k->arena, &t->passes, p);
@@ -349,10 +375,16 @@ bool lower_tensor(Lower *l)
     bind_items(&c);
     for (uint32_t turn = 0; turn < c.fit.turns;)
         turn = make_pass(&c, turn);
-    for (uint32_t r = 0; r < l->fn->nresults; r++)
-        store_result(&c, r);
+    for (uint32_t r = 0; r < l->fn->nresults; r++) {
+        uint32_t arg = l->fn->nparams + r;
+        bool crosses =
+            t->cross && (arg == t->cross->sums || arg == t->cross->turns);
+        if (!crosses) store_result(&c, r);
+    }
     loop_close(k, t->items);
     classes_find(k, t);
+    /* of what others load a block knows nothing */
+    if (t->cross && t->vectors.n) return false;
     cores_place_tables(t);
     k->tensor = t;
     kir_sweep(k);

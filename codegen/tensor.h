@@ -13,6 +13,10 @@
  *         sweeps    what a nest leaves: a value per row, or elements that are
  *                   rounded and multiplied by a panel into a wide accumulator
  *
+ * A contraction over the rows crosses: the pairs of a step, in shared memory,
+ * times an own panel are sums per column, which the copy engine adds to memory,
+ * block of threads by block of threads in one order (gpu_cross.c).
+ *
  * A pass has two turns where the second depends on the maxima of the first
  * through exp(x - maximum) alone: it then runs with the maxima so far, and
  * its sums are rescaled when they grow.  A pass of several dots may begin with
@@ -79,6 +83,23 @@ typedef struct TensorKept {
     uint32_t acc;
 } TensorKept;
 
+/* Sums over the rows.  `turns` is a word per tile of columns: the block that
+ * added to it last, counted from 1; one more word counts the blocks. */
+typedef struct TensorCross {
+    uint32_t value, sweep; /* whose pairs it contracts */
+    uint32_t panel, terms;
+    uint32_t sums, turns; /* arguments */
+    bool by_terms;        /* warpgroups share the terms, not the columns */
+    int64_t others;       /* items of one tile of rows */
+    Ix turn, ticket;      /* the places of the step's word, of the count */
+    Panel to;             /* where a tile of sums goes */
+    uint32_t pairs_offset, box_bytes; /* in shared memory */
+    uint32_t pairs, stages;           /* how many: 1 or 2 */
+    uint32_t bar_offset;
+} TensorCross;
+
+enum { CROSS_MOST = 2, CROSS_BARRIERS = 4 * CROSS_MOST };
+
 enum {
     MOST_NESTS = 3,
     MOST_CONDITIONS = 16,
@@ -112,7 +133,8 @@ struct TensorTile {
     VEC(Node) conditions; /* of the pairs (classes.c) */
     VEC(TensorVector) vectors;
     VEC(TensorStaged) staged;
-    bool listed; /* steps are listed by class first */
+    TensorCross *cross; /* or NULL */
+    bool listed;        /* steps are listed by class first */
     uint32_t npieces;
     uint32_t list_offset, bar_offset, shared; /* bytes of shared memory */
 };

@@ -207,6 +207,68 @@ static bool add_sweep(Cores *c, uint32_t v)
     return true;
 }
 
+/* Whether the copy engine can add to the sums, a few terms of several columns
+ * at a time. */
+static bool has_sums(const Cores *c, TensorCross *x)
+{
+    const KernelArg *a = &c->l->k->args[x->sums];
+    const TypeInfo *ti = type_info(c->l->m, a->type);
+    const TypeAxis *terms = cores_terms(c, a->type);
+    if (!terms || ti->dtype != DT_f32 || a->align % 16 ||
+        ti->naxes > TITAN_MAP_DIMS)
+        return false;
+    for (uint32_t i = 0; i < ti->naxes; i++) {
+        bool dense = ti->axes[i].axis.id == terms->axis.id;
+        if (dense ? a->stride[i] != 1 : a->stride[i] % 4 || a->stride[i] <= 0)
+            return false;
+        if (size_of(c, &ti->axes[i]) >= INT32_MAX) return false;
+    }
+    x->to = (Panel){
+        .arg = x->sums, .swept = true, .dtype = DT_f32, .terms = x->terms};
+    return true;
+}
+
+/* The sweep whose pairs are these. */
+static bool sweep_of_pair(const Cores *c, Value pair, uint32_t *out)
+{
+    const Fn *fn = c->l->fn;
+    for (uint32_t i = 0; i < c->t->sweeps.n; i++) {
+        const Inst *in = &fn->insts[c->t->sweeps.at[i].value];
+        if (!c->t->sweeps.at[i].wide) continue;
+        for (uint32_t k = 0; k < in->nargs; k++)
+            if (value_eq(inst_arg(fn, in, k), pair)) {
+                *out = i;
+                return true;
+            }
+    }
+    return false;
+}
+
+/* One contraction over the rows, of pairs that a sweep contracts too. */
+static bool add_cross(Cores *c, uint32_t v)
+{
+    const Lower *l = c->l;
+    const Inst *in = &l->fn->insts[v];
+    bool first = c->fit.role[inst_arg(l->fn, in, 0).id] == TILE_pair;
+    Value pair = inst_arg(l->fn, in, first ? 0 : 1);
+    Value side = inst_arg(l->fn, in, first ? 1 : 0);
+    TensorCross *x = NEW(l->k->arena, TensorCross);
+    x->value = v;
+    if (c->t->cross || c->fit.turns != 1 || acc_of(c, in) != DT_f32 ||
+        c->fit.cross.id != rows_of(c)->axis.id ||
+        !has_tiles(c, side, rows_of(c)) || !sweep_of_pair(c, pair, &x->sweep) ||
+        type_dtype(l->m, value_type(l->fn, pair)) !=
+            type_dtype(l->m, value_type(l->fn, side)))
+        return false;
+    x->panel = panel_of(c, side);
+    x->terms = (uint32_t)c->t->panels.at[x->panel].terms;
+    for (uint32_t r = 0; r < l->fn->nresults; r++)
+        if (l->fn->result_values[r].id == v) x->sums = l->fn->nparams + r;
+    x->turns = l->fn->nparams + c->fit.turns_at;
+    c->t->cross = x;
+    return x->turns < 64 && size_of(c, columns_of(c)) > 1 && has_sums(c, x);
+}
+
 bool cores_find_parts(Cores *c)
 {
     const Fn *fn = c->l->fn;
@@ -215,6 +277,8 @@ bool cores_find_parts(Cores *c)
         if (c->fit.role[v] == TILE_dot && !add_dot(c, v)) return false;
         if (c->fit.sweep[v] && !add_sweep(c, v)) return false;
     }
+    for (uint32_t v = fn->nparams; v < fn->ninsts; v++)
+        if (c->fit.role[v] == TILE_cross && !add_cross(c, v)) return false;
     for (uint32_t r = 0; r < fn->nresults; r++) {
         Value v = fn->result_values[r];
         Type t = value_type(fn, v);
@@ -225,7 +289,7 @@ bool cores_find_parts(Cores *c)
     const TensorTile *t = c->t;
     return t->dots.n > 0 && t->dots.n <= MOST_SWEEPS &&
            t->sweeps.n <= MOST_SWEEPS &&
-           c->l->k->nargs + t->panels.n <= SM90_MOST_PARAMS;
+           c->l->k->nargs + t->panels.n + 1 <= SM90_MOST_PARAMS;
 }
 
 /* -------------------------------------------------------------------- maps */
@@ -260,7 +324,7 @@ void cores_make_map(Cores *c, Panel *p)
         int64_t tile = lines ? p->lines : p->terms;
         m.size[d] = size_of(c, x);
         m.stride[d] = arg->stride[i] * bytes;
-        m.box[d] = !both ? 1 : inner ? PANEL_WIDTH : (uint32_t)tile;
+        m.box[d] = !both ? 1 : inner ? PANEL_BYTES / bytes : (uint32_t)tile;
         p->at[d] = !both   ? env_lookup(l, env, x->axis)
                    : lines ? line_start(c, p)
                            : ix_const(l->k, 0);

@@ -24,6 +24,22 @@ static void print_map(const TitanMap *m, Buf *out)
     buf_putc(out, '\n');
 }
 
+static void print_cross(const Kir *k, const TensorCross *x, Buf *out)
+{
+    const Ix at[] = {x->turn, x->ticket};
+    buf_printf(
+        out,
+        "cross %u pairs of %u, %u sums by panel %u, %u terms%s, arg %u, %u [",
+        x->pairs, x->sweep, x->stages, x->panel, x->terms,
+        x->by_terms ? " shared" : "", x->sums, x->turns);
+    for (uint32_t i = 0; i < 2; i++) {
+        if (i) buf_puts(out, ", ");
+        ix_print(k, at[i], out);
+    }
+    buf_puts(out, "]\n");
+    print_panel(k, &x->to, out);
+}
+
 void tensor_print(const TensorTile *t, const Kir *k, Buf *out)
 {
     buf_printf(out, "tensor %u groups %lld x %lld slots %u%s%s%s shared %u\n",
@@ -45,6 +61,7 @@ void tensor_print(const TensorTile *t, const Kir *k, Buf *out)
             buf_printf(out, " wide %u by panel %u", s->terms, s->panel);
         buf_printf(out, " by %d scale %a\n", s->by, s->scale);
     }
+    if (t->cross) print_cross(k, t->cross, out);
     for (uint32_t i = 0; i < t->passes.n; i++)
         buf_printf(out, "pass %u nests from turn %u\n", t->passes.at[i].nnests,
                    t->passes.at[i].turn);

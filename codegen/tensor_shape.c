@@ -10,11 +10,12 @@
 
 enum { MOST_STEPS = 16384, SPARE = 30, SPARE_LATE = 24 };
 enum { SPARE_KEPT = 14 };   /* where one dot's pairs wait for another's */
+enum { SPARE_CROSS = 24 };  /* pairs of one contraction are under way */
 enum { SPARE_BOUNDS = 40 }; /* where columns end inside a tile */
 enum { SIMPLE = 6 }; /* functions of a pair that few registers suffice for */
 /* Below so many terms the nests take longer than the products. */
 enum { SHORT_TERMS = 128 };
-enum { RESERVE = 2560 }; /* bytes for what is staged, and tables */
+enum { RESERVE = 1792 }; /* bytes for what is staged, and tables */
 
 /* ------------------------------------------------------------------- shape */
 
@@ -59,6 +60,7 @@ static bool registers_fit(const Cores *c, const Shape *s)
     }
     uint32_t dots = t->dots.n * step / 2;
     uint32_t spare = s->lags ? pairs + SPARE : SPARE_LATE;
+    if (t->cross) spare += SPARE_CROSS;
     if (s->lags && t->dots.n > 1) spare += SPARE_KEPT;
     bool ragged = size_of(c, columns_of(c)) % s->columns != 0;
     uint32_t all = wide + dots + spare + (ragged ? SPARE_BOUNDS : 0);
@@ -78,6 +80,34 @@ static uint32_t up(uint32_t x, uint32_t to)
     return (x + to - 1) / to * to;
 }
 
+/* The pairs as the first operand of a product, and tiles of sums. */
+static uint32_t place_cross(TensorTile *t, uint32_t at)
+{
+    TensorCross *x = t->cross;
+    x->pairs_offset = at;
+    x->box_bytes = (uint32_t)t->lines * PANEL_BYTES;
+    at += x->pairs * (uint32_t)(t->columns / PANEL_WIDTH) * x->box_bytes;
+    Panel *p = &x->to;
+    p->lines = t->columns;
+    p->box_bytes = (uint32_t)t->columns * PANEL_BYTES;
+    p->boxes = (4 * x->terms + PANEL_BYTES - 1) / PANEL_BYTES;
+    p->offset = at;
+    return at + x->stages * panel_bytes(p);
+}
+
+/* Warpgroups share the columns of sums, 64 each, or else their terms.  One
+ * warpgroup alone would take so few rows that two kernels are faster. */
+static bool cross_fits(TensorTile *t)
+{
+    TensorCross *x = t->cross;
+    uint32_t part = x->terms / t->groups;
+    x->by_terms = t->columns != t->groups * GROUP_LINES;
+    if (t->groups == 1) return false;
+    return !x->by_terms ||
+           (t->columns == GROUP_LINES && x->terms % (32 * t->groups) == 0 &&
+            (part % PANEL_WIDTH == 0 || PANEL_WIDTH % part == 0));
+}
+
 /* Places the panels; false: too many bytes. */
 static bool place_panels(TensorTile *t, uint32_t slots)
 {
@@ -90,12 +120,33 @@ static bool place_panels(TensorTile *t, uint32_t slots)
         p->offset = at;
         at += panel_bytes(p) * (p->swept ? slots : 1);
     }
+    if (t->cross) at = place_cross(t, at);
     t->slots = slots;
     t->list_offset = at;
     uint32_t list = t->nblocks <= MOST_STEPS ? 2 * (uint32_t)t->nblocks : 0;
     t->bar_offset = up(at + 16 + list, 16);
     t->shared = t->bar_offset + 8 * (1 + 2 * slots * (t->panels.n + 1));
+    if (t->cross) {
+        t->cross->bar_offset = t->shared;
+        t->shared += 8 * CROSS_BARRIERS;
+    }
     return t->shared + RESERVE <= SM90_SHARED_MOST;
+}
+
+/* What crosses is multiplied a step late where there is room for the pairs of
+ * two steps. */
+static bool find_room(TensorTile *t)
+{
+    static const uint32_t rooms[][2] = {{2, 2}, {1, 2}, {2, 1}, {1, 1}};
+    for (uint32_t r = 0; r < (t->cross ? 4 : 1); r++) {
+        if (t->cross) {
+            t->cross->pairs = rooms[r][0];
+            t->cross->stages = rooms[r][1];
+        }
+        for (uint32_t slots = 4; slots >= 2; slots--)
+            if (place_panels(t, slots)) return true;
+    }
+    return false;
 }
 
 void cores_place_tables(TensorTile *t)
@@ -153,9 +204,10 @@ bool cores_choose_shape(Cores *c)
         if (!registers_fit(c, &shapes[i]) || is_loose(c, &shapes[i])) continue;
         if (shapes[i].groups == 3 && pair_ops(c, shapes[i].columns) > SIMPLE)
             continue;
+        if (c->t->cross && shapes[i].lags) continue;
         set_shape(c, &shapes[i]);
-        for (uint32_t slots = 4; slots >= 2; slots--)
-            if (place_panels(c->t, slots)) return true;
+        if (c->t->cross && !cross_fits(c->t)) continue;
+        if (find_room(c->t)) return true;
     }
     return false;
 }

@@ -318,7 +318,8 @@ static bool vectors_fit(Tile *t)
 bool lower_tile(Lower *l)
 {
     Tile t = {.l = l};
-    if (!tile_fit(l->m, l->fn, &t.fit, l->k->arena)) return false;
+    if (!tile_fit(l->m, l->fn, &t.fit, l->k->arena) || t.fit.crosses)
+        return false;
     Kir *k = l->k;
     find_axes(&t);
     if (!vectors_fit(&t)) return false;

@@ -12,6 +12,10 @@
  *
  * A region all of whose sums go one way fits.  One that has sums both ways is
  * cut in two by tile_cut: the second takes what it needs of the first's rows.
+ * Where nothing goes from one way to the other, contractions over the rows can
+ * also *cross* the sweep: each is a vector per column to which one block of
+ * rows after another adds its part.  Such a region has one result more, a
+ * constant 0 per column, in whose memory the blocks count whose turn it is.
  */
 #ifndef TITAN_TILE_H
 #define TITAN_TILE_H
@@ -21,7 +25,8 @@ typedef enum TileRole {
     TILE_dot,  /* an einsum of two sides */
     TILE_pair, /* a map with own and swept axes */
     TILE_row,  /* a value per row: a sweep, or a map of such */
-    TILE_wide  /* a vector per row: a sweep, or a map of such */
+    TILE_wide, /* a vector per row: a sweep, or a map of such */
+    TILE_cross /* a vector per column: a contraction over the rows */
 } TileRole;
 
 /* Sweeps come in turns: a value of turn n reads sweeps of turns below n. */
@@ -31,6 +36,9 @@ typedef struct TileFit {
     const TileRole *role; /* per value */
     const bool *sweep;    /* per value: a reduction over the columns */
     const uint32_t *turn; /* per value: the sweeps on the way to it */
+    bool crosses;         /* it has such contractions, */
+    Axis cross;           /* over this axis */
+    uint32_t turns_at;    /* the result that is 0 */
 } TileFit;
 
 /* False: FN is not of this form. */
@@ -42,20 +50,25 @@ int64_t tile_lanes(int64_t n);
 
 /* FN as one function that fits, or two that are called in order.  Each takes
  * parameters of FN and values of the one before it.  What is made of
- * parameters alone and would be made again for every pair is made before. */
+ * parameters alone and would be made again for every pair is made before.
+ * What crosses is not rounded: its result has the dtype of its sums, and what
+ * is made of it is made after. */
 typedef struct TilePart {
     Fn *fn;            /* not yet in the module */
     const Value *args; /* values of the region, per parameter */
-    const Value *made; /* values of the region, per result */
+    const Value *made; /* values of the region, per result; or NO_VALUE */
 } TilePart;
 
 typedef struct TileCut {
-    const bool *before; /* per value of FN */
+    const bool *before, *after; /* per value of FN */
     TilePart parts[2];
     uint32_t nparts;
+    bool crosses;      /* one part does what two would */
+    const char *apart; /* two parts: why not one; NULL: nobody asked */
 } TileCut;
 
-/* False: no such cut, or a vector of a row that no warp can hold. */
-bool tile_cut(Module *m, const Fn *fn, TileCut *out, Arena *a);
+/* one: sums both ways may be one part, where types say that tensor cores can
+ * run it.  False: no such cut, or a vector of a row that no warp can hold. */
+bool tile_cut(Module *m, const Fn *fn, bool one, TileCut *out, Arena *a);
 
 #endif

@@ -75,6 +75,7 @@ bool pass_fuse(Module *m, PassCtx *cx)
     const char *maker = pass_option(m, cx, "matmul", "library");
     fx.products = strcmp(maker, "library") != 0 &&
                   !strcmp(pass_option(m, cx, "target", "host"), "sm_90a");
+    fx.crosses = !strcmp(pass_option(m, cx, "target", "host"), "sm_90a");
     fx.tile_bytes = pass_option_int(m, cx, "tile-bytes",
                                     fx.gpu ? GPU_TILE_BYTES : TILE_BYTES);
     fx.outer = outer_axes(m, fx.a);

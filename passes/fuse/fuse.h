@@ -22,6 +22,7 @@ typedef struct Fuse {
     PassCtx *cx;
     Arena *a; /* scratch */
     bool gpu;
+    bool crosses;       /* sums both ways may be one group of kind tile */
     bool products;      /* the target makes groups of kind product */
     int64_t tile_bytes; /* of the largest value of a tile, about */
     OuterAxes outer;
@@ -84,6 +85,8 @@ bool fuse_tile(Fuse *fx, Builder *b, const Fn *region, const Value *args,
  * there is nothing to cut. */
 bool fuse_partial(Fuse *fx, const Fn *region, Fn **early, Fn **late);
 
+/* Whether registers hold all vectors of a tile group.  wide.c */
+bool fuse_one_kernel(Fuse *fx, const Fn *fn);
 /* Calls FN, of kind tile and not yet in the module, as one kernel or, where its
  * vectors are too wide, as several; fills RESULTS. */
 void fuse_call_kernel(Fuse *fx, Builder *b, Fn *fn, const Value *args,

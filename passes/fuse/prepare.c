@@ -174,12 +174,11 @@ static void call_in_place(Prep *p, uint32_t call, const Fn *region,
         p->fields[call][i] = q.map[region->result_values[i].id];
 }
 
-static void make_before(Prep *p, const Fn *region, const bool *before,
-                        Value *made)
+static void make_some(Prep *p, const Fn *region, const bool *which, Value *made)
 {
     for (uint32_t i = region->nparams; i < region->ninsts; i++) {
         const Inst *in = &region->insts[i];
-        if (!before[i]) continue;
+        if (!which[i]) continue;
         Value *from = NEW_ARRAY(p->fx->a, Value, (size_t)in->nargs + 1);
         for (uint32_t k = 0; k < in->nargs; k++)
             from[k] = made[inst_arg(region, in, k).id];
@@ -187,17 +186,41 @@ static void make_before(Prep *p, const Fn *region, const bool *before,
     }
 }
 
+/* Why a region whose sums go both ways became two kernels, or that it did not.
+ */
+static void say_ways(Prep *p, uint32_t call, const Fn *region,
+                     const TileCut *cut)
+{
+    Module *m = p->fx->m;
+    Loc loc = p->fn->insts[call].loc;
+    if (cut->nparts == 2 && cut->apart)
+        pass_missed(m, p->fx->cx, loc,
+                    "@%s is two kernels, which both make its pairs: %s",
+                    str_of(m, region->name), cut->apart);
+    else if (cut->nparts == 1 && cut->crosses)
+        pass_remark(m, p->fx->cx, loc,
+                    "@%s is one kernel: its blocks of rows add to the vectors "
+                    "of columns in one order",
+                    str_of(m, region->name));
+}
+
 /* The GPU runs such a region as one kernel, or as two where its sums go both
- * ways; the second takes values of the first. */
-static bool call_kernels(Prep *p, const Fn *region, const Value *args,
-                         Value *results)
+ * ways; the second takes values of the first.  Tensor cores can run both ways
+ * in one. */
+static bool call_kernels(Prep *p, uint32_t call, const Fn *region,
+                         const Value *args, Value *results)
 {
     Module *m = p->fx->m;
     TileCut cut;
-    if (!tile_cut(m, region, &cut, p->fx->a)) return false;
+    if (!tile_cut(m, region, p->fx->crosses, &cut, p->fx->a)) return false;
+    if (cut.crosses && !fuse_one_kernel(p->fx, cut.parts[0].fn)) {
+        if (!tile_cut(m, region, false, &cut, p->fx->a)) return false;
+        cut.apart = "registers cannot hold its vectors";
+    }
     Value *made = NEW_ARRAY(p->fx->a, Value, (size_t)region->ninsts + 1);
     memcpy(made, args, region->nparams * sizeof *args);
-    make_before(p, region, cut.before, made);
+    say_ways(p, call, region, &cut);
+    make_some(p, region, cut.before, made);
     for (uint32_t i = 0; i < cut.nparts; i++) {
         const TilePart *part = &cut.parts[i];
         Value *from = NEW_ARRAY(p->fx->a, Value, (size_t)part->fn->nparams + 1);
@@ -205,9 +228,14 @@ static bool call_kernels(Prep *p, const Fn *region, const Value *args,
             from[k] = made[part->args[k].id];
         Value *x = NEW_ARRAY(p->fx->a, Value, (size_t)part->fn->nresults + 1);
         fuse_call_kernel(p->fx, p->b, part->fn, from, x);
-        for (uint32_t r = 0; r < part->fn->nresults; r++)
-            made[part->made[r].id] = x[r];
+        for (uint32_t r = 0; r < part->fn->nresults; r++) {
+            Value of = part->made[r];
+            if (value_eq(of, NO_VALUE)) continue;
+            DType d = type_dtype(m, value_type(region, of));
+            made[of.id] = emit_cast(p->b, x[r], d);
+        }
     }
+    make_some(p, region, cut.after, made);
     for (uint32_t i = 0; i < region->nresults; i++)
         results[i] = made[region->result_values[i].id];
     return true;
@@ -221,7 +249,8 @@ static bool call_kernels_and_more(Prep *p, uint32_t call, const Fn *region,
     if (!fuse_partial(p->fx, region, &early, &late)) return false;
     Value *from = NEW_ARRAY(p->fx->a, Value, (size_t)late->nparams + 1);
     memcpy(from, args, region->nparams * sizeof *args);
-    if (!call_kernels(p, early, args, from + region->nparams)) return false;
+    if (!call_kernels(p, call, early, args, from + region->nparams))
+        return false;
     call_in_place(p, call, late, from);
     return true;
 }
@@ -232,7 +261,7 @@ static bool call_tile_groups(Prep *p, uint32_t call, const Fn *region,
     Module *m = p->fx->m;
     Value *results = NEW_ARRAY(p->fx->a, Value, (size_t)region->nresults + 1);
     p->fields[call] = results;
-    if (call_kernels(p, region, args, results) ||
+    if (call_kernels(p, call, region, args, results) ||
         call_kernels_and_more(p, call, region, args))
         return true;
     pass_missed(m, p->fx->cx, p->fn->insts[call].loc,

@@ -130,11 +130,22 @@ static void call_some(Fuse *fx, Builder *b, const Fn *fn, uint32_t first,
          results + first);
 }
 
+bool fuse_one_kernel(Fuse *fx, const Fn *fn)
+{
+    TileFit fit;
+    if (!tile_fit(fx->m, fn, &fit, fx->a)) return false;
+    int64_t sum = 0;
+    for (uint32_t i = 0; i < fn->nresults; i++)
+        sum += width_of(fx->m, fn, &fit, i);
+    return sum <= room_of(fx->m, fn, &fit);
+}
+
 void fuse_call_kernel(Fuse *fx, Builder *b, Fn *fn, const Value *args,
                       Value *results)
 {
     TileFit fit;
-    bool fits = is_short(fx->m, fn) && tile_fit(fx->m, fn, &fit, fx->a);
+    bool fits =
+        is_short(fx->m, fn) && tile_fit(fx->m, fn, &fit, fx->a) && !fit.crosses;
     uint32_t first = 0;
     int64_t sum = 0, room = fits ? room_of(fx->m, fn, &fit) : 0;
     for (uint32_t i = 0; fits && i < fn->nresults; i++) {

@@ -64,6 +64,7 @@ K = "bf16[batch, kv, hd, ctx]"
 V = "bf16[batch, kv, vd, ctx]"
 O = "bf16[batch, seq, kv, rep, vd]"
 ROW = "f32[batch, seq, kv, rep]"
+TURNS = "i32[batch, seq, kv, rep]"
 PAIR = "[batch, seq, kv, rep, ctx]"
 WIDE = "f32[batch, seq, kv, rep, hd]"
 WIDER = "f32[batch, seq, kv, rep, vd]"
@@ -129,6 +130,18 @@ fn local @dkv({backward}) -> ({K}, {V}) kind tile {{
   ret %r, %w
 }}
 """
+    text += f"""
+fn local @both({backward}) -> ({K}, {V}, {WIDE}, {TURNS}) kind tile {{
+{pairs}  %u : bf16{PAIR} = map %p {{ bf16(_0) }}
+  %h : f32[batch, kv, vd, ctx] = einsum %u, %do sum (seq, rep)
+{slopes}  %g : f32[batch, kv, hd, ctx] = einsum %q, %t sum (seq, rep)
+  %r : {K} = map %g {{ bf16(_0) }}
+  %w : {V} = map %h {{ bf16(_0) }}
+  %x : {WIDE} = einsum %t, %k sum (ctx)
+  %turns : {TURNS} = map {{ 0 }}
+  ret %r, %w, %x, %turns
+}}
+"""
     return text
 
 
@@ -164,17 +177,18 @@ class Kernel:
 
     def encode(self, tensors, words):
         """A tensor map of 128 bytes, aligned to 64."""
-        arg, rank, swizzle = words[:3]
-        dims = [words[3 + 3 * i:6 + 3 * i] for i in range(rank)]
+        arg, rank, swizzle = int(words[0]), *map(int, words[2:4])
+        dims = [[int(w) for w in words[4 + 3 * i:7 + 3 * i]]
+                for i in range(rank)]
         raw = (ctypes.c_uint8 * 192)()
         at = (ctypes.addressof(raw) + 63) // 64 * 64
         sizes = (ctypes.c_uint64 * 5)(*[d[0] for d in dims])
         strides = (ctypes.c_uint64 * 5)(*[d[1] for d in dims[1:]])
         box = (ctypes.c_uint32 * 5)(*[d[2] for d in dims])
         steps = (ctypes.c_uint32 * 5)(1, 1, 1, 1, 1)
-        bf16, promotion = 9, 2
+        dtype, promotion = {"bf16": 9, "f32": 7}[words[1]], 2
         swizzles = {0: 0, 32: 1, 64: 2, 128: 3}
-        self.driver("cuTensorMapEncodeTiled", ctypes.c_void_p(at), bf16, rank,
+        self.driver("cuTensorMapEncodeTiled", ctypes.c_void_p(at), dtype, rank,
                     ctypes.c_void_p(tensors[arg].data_ptr()), sizes, strides,
                     box, steps, 0, swizzles[swizzle], promotion, 0)
         self.kept.append(raw)
@@ -216,7 +230,7 @@ def load(driver, case):
         if kind == "fn":
             last = kernels[words[0]] = Kernel(driver, module, words[1:])
         elif kind == "map":
-            last.maps.append([int(w) for w in words])
+            last.maps.append(words)
     return kernels
 
 
@@ -253,6 +267,9 @@ class Tensors:
         self.l, self.o, self.dq = like(self.m), like(self.do), like(self.q)
         self.dk, self.dv = like(self.k), like(self.v)
         self.lse, self.delta = like(self.m), like(self.m)
+        self.dqf = torch.empty(b, s, kv, rep, hd, device="cuda")
+        self.turns = torch.zeros(b, s, kv, rep, device="cuda",
+                                 dtype=torch.int32)
         self.want = {n: like(getattr(self, n), dtype=torch.float32)
                      for n in ("o", "dq", "dk", "dv")}
         self.pairs = 0
@@ -300,12 +317,14 @@ class Tensors:
         return {"fwd": ([self.q, self.k, self.v] + docs,
                         [self.m, self.l, self.o]),
                 "dq": (backward + docs, [self.dq]),
-                "dkv": (backward + docs, [self.dk, self.dv])}[kernel]
+                "dkv": (backward + docs, [self.dk, self.dv]),
+                "both": (backward + docs,
+                         [self.dk, self.dv, self.dqf, self.turns])}[kernel]
 
     def error(self, name):
         got = self.m + self.torch.log(self.l) if name == "lse" \
             else getattr(self, name)
-        want = self.lse if name == "lse" else self.want[name]
+        want = self.lse if name == "lse" else self.want[name.rstrip("f")]
         got, want = got.double(), want.double()
         return ((got - want).norm() / want.norm()).item()
 
@@ -330,13 +349,15 @@ def check(torch, tensors, name, kernel):
     runs = []
     for _ in range(2):
         for t in results:
-            t.fill_(math.nan)
+            t.fill_(math.nan if t.is_floating_point() else 0)
         kernel.bind(inputs + results)
         kernel.launch()
         wait(torch, name)
         runs.append([t.clone().view(torch.uint8) for t in results])
     same = all(torch.equal(x, y) for x, y in zip(*runs))
-    names = {"fwd": ("o", "lse"), "dq": ("dq",), "dkv": ("dk", "dv")}[name]
+    names = {"fwd": ("o", "lse"), "dq": ("dq",), "dkv": ("dk", "dv"),
+             "both": ("dk", "dv", "dqf")}[name]
+    same &= not tensors.turns.any().item()
     errors = [tensors.error(n) for n in names]
     good = same and all(e <= BOUND for e in errors)  # a NaN is not
     text = " ".join(f"{n} {e:.1e}" for n, e in zip(names, errors))
@@ -425,7 +446,10 @@ def print_times(torch, case, tensors, kernels):
     ahead = 2 * (hd + vd) * tensors.pairs / 1e9
     back = 2 * (3 * hd + 2 * vd) * tensors.pairs / 1e9
     t = {n: timed(torch, k.launch) for n, k in kernels.items()}
-    rows = [("ours", t["fwd"], sum(t.values()) - t["fwd"])]
+    two = t["fwd"], t["dq"] + t["dkv"] if "dq" in t else 0
+    rows = [("ours", t["fwd"], t.get("both", two[1]))]
+    if "both" in t:
+        rows += [("apart", *two)]
     if tensors.mask in PEERS:
         rows += peer_times(torch, tensors)
     for who, first, second in rows:

@@ -142,7 +142,8 @@ static void layout(World *w, Module *m, Launch *l, uint32_t i, int style)
     l->extent[i] = n;
 }
 
-static void plan(World *w, uint32_t file, const Fn *fn, int style, Launch *l)
+/* False: a tile group that only its parts are kernels of. */
+static bool plan(World *w, uint32_t file, const Fn *fn, int style, Launch *l)
 {
     Module *m = &w->module[file];
     *l = (Launch){.fn = fn, .nargs = fn->nparams + fn->nresults};
@@ -163,9 +164,11 @@ static void plan(World *w, uint32_t file, const Fn *fn, int style, Launch *l)
     KernelSet *set = w->set[file];
     bool product = fn_is(m, fn, FK_product) && w->maps &&
                    kernels_add_matmul(set, fn, l->args, &l->kernel);
-    assert_true(product || kernels_add(set, fn, l->args, l->nargs, &l->kernel));
-    if (w->host && kernel_at(set, l->kernel)->exact)
+    bool added = product || kernels_add(set, fn, l->args, l->nargs, &l->kernel);
+    assert_true(added || fn_is(m, fn, FK_tile));
+    if (added && w->host && kernel_at(set, l->kernel)->exact)
         assert_true(kernels_add(w->host, fn, l->args, l->nargs, &l->host));
+    return added;
 }
 
 static bool takes_any(const Module *m, const Fn *fn)
@@ -306,7 +309,7 @@ static void write_case(Cases *c, const Module *m, const Launch *l,
             fprintf(c->text, "arg same %d\n", (int)l->args[i].same);
         else if (i >= l->fn->nparams)
             fprintf(c->text, "arg %zu fill %d\n", sizes[i],
-                    kernel->zero ? 0 : 0xff);
+                    kernel_zeroes(kernel, i) ? 0 : 0xff);
         else
             fprintf(c->text, "arg %zu from %" PRIu64 "\n", sizes[i],
                     cases_bytes(c, bytes, sizes[i]));
@@ -365,7 +368,7 @@ static void run(World *w, uint32_t file, const Launch *l, const Machine *at)
             continue;
         }
         char *bytes = aligned_alloc(ALIGN, (sizes[i] + ALIGN) & -ALIGN);
-        memset(bytes, kernel->zero ? 0 : 0xff, sizes[i]);
+        memset(bytes, kernel_zeroes(kernel, i) ? 0 : 0xff, sizes[i]);
         words[i] = (uint64_t)(uintptr_t)bytes;
         if (i >= fn->nparams) continue;
         in[i] = tensor_new(m, l->args[i].type, 1, &w->arena);
@@ -411,7 +414,7 @@ static uint32_t plan_all(World *w, uint32_t file, const CodegenOpts *o,
     *out = NEW_ARRAY(&w->arena, Launch, m->fns.n * LAYOUTS);
     for (uint32_t f = 0; f < m->fns.n; f++)
         for (int style = 0; style < LAYOUTS && runs_on(m, f, o); style++)
-            plan(w, file, m->fns.at[f], style, &(*out)[n++]);
+            n += plan(w, file, m->fns.at[f], style, &(*out)[n]);
     return n;
 }
 

@@ -8,8 +8,9 @@
  * programs read (tests/gpu/attention.py), one record a line:
  *
  *     fn   function kernel blocks threads shared-bytes
- *     map  argument rank swizzle, then per dimension: size, bytes, box
+ *     map  argument dtype rank swizzle, then per dimension: size, bytes, box
  *     arg  dtype written sizes...
+ *     apart  function: it goes both ways, and no kernel has room for both
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -35,8 +36,8 @@ static Type operand_type(const Fn *fn, uint32_t i)
 
 static void write_map(FILE *f, const TitanMap *t)
 {
-    fprintf(f, "map %" PRIu32 " %" PRIu32 " %" PRIu32, t->arg, t->rank,
-            t->swizzle);
+    fprintf(f, "map %" PRIu32 " %s %" PRIu32 " %" PRIu32, t->arg,
+            dtype_name((DType)t->dtype), t->rank, t->swizzle);
     for (uint32_t d = 0; d < t->rank; d++)
         fprintf(f, " %" PRId64 " %" PRId64 " %" PRIu32, t->size[d],
                 t->stride[d], t->box[d]);
@@ -51,8 +52,7 @@ static void write_arg(FILE *f, const TypeInfo *t, bool written)
     fprintf(f, "\n");
 }
 
-/* False: an error was reported. */
-static bool write_group(FILE *f, Module *m, KernelSet *set, const Fn *fn)
+static void write_group(FILE *f, Module *m, KernelSet *set, const Fn *fn)
 {
     uint32_t n = fn->nparams + fn->nresults, row;
     KernelArg *args = NEW_ARRAY(m->arena, KernelArg, n);
@@ -64,7 +64,10 @@ static bool write_group(FILE *f, Module *m, KernelSet *set, const Fn *fn)
                               .written = i >= fn->nparams,
                               .same = -1};
     }
-    if (!kernels_add(set, fn, args, n, &row)) return false;
+    if (!kernels_add(set, fn, args, n, &row)) {
+        fprintf(f, "apart %s\n", str_of(m, fn->name));
+        return;
+    }
     const Kernel *k = kernel_at(set, row);
     fprintf(f, "fn %s %s %" PRId64 " %" PRIu32 " %" PRIu32 "\n",
             str_of(m, fn->name), k->name, k->items, k->threads, k->shared);
@@ -72,7 +75,6 @@ static bool write_group(FILE *f, Module *m, KernelSet *set, const Fn *fn)
         write_map(f, &k->maps[i]);
     for (uint32_t i = 0; i < n; i++)
         write_arg(f, type_info(m, args[i].type), args[i].written);
-    return true;
 }
 
 static FILE *create(Arena *a, const char *stem, const char *suffix)
@@ -90,7 +92,7 @@ static bool write_all(Module *m, const char *stem)
     FILE *f = create(m->arena, stem, ".txt");
     bool good = f != NULL;
     for (uint32_t i = 0; good && i < m->fns.n; i++)
-        good = write_group(f, m, set, m->fns.at[i]);
+        write_group(f, m, set, m->fns.at[i]);
     if (f && fclose(f)) good = false;
     const char *text;
     size_t size;
