@@ -32,7 +32,8 @@ typedef struct Made {
     TitanKernel kernel;
     TitanMap map;
     TitanPort port;
-    TitanAxis axis;
+    TitanAxis axis, rows[2]; /* of the port, of the slot */
+    TitanSlot slot;
     char strings[8];
 } Made;
 
@@ -58,7 +59,8 @@ static void add_tables(Made *m)
     add_table(m, TITAN_TABLE_kernels, &m->kernel, 1, sizeof m->kernel);
     add_table(m, TITAN_TABLE_maps, &m->map, 1, sizeof m->map);
     add_table(m, TITAN_TABLE_ports, &m->port, 1, sizeof m->port);
-    add_table(m, TITAN_TABLE_axes, &m->axis, 1, sizeof m->axis);
+    add_table(m, TITAN_TABLE_axes, &m->axis, 3, sizeof m->axis);
+    add_table(m, TITAN_TABLE_slots, &m->slot, 1, sizeof m->slot);
     m->header.strings_offset = offsetof(Made, strings);
     m->header.strings_size = sizeof m->strings;
 }
@@ -109,11 +111,11 @@ static void make(Made *m)
     *m = (Made){.header = {.magic = TITAN_IMAGE_MAGIC,
                            .version = TITAN_IMAGE_VERSION,
                            .size = sizeof *m,
-                           .base_bytes = {0, 256, 4096, 0},
+                           .base_bytes = {256, 256, 4096, 0},
                            .lanes = 1,
                            .ranks = 1,
                            .streams = 1,
-                           .arena_bytes = 4352}};
+                           .arena_bytes = 4608}};
     add_tables(m);
     add_commands(m);
     m->runs[0] = (TitanRun){.kind = TITAN_RUN_loop, .program = 4, .count = 3};
@@ -128,6 +130,10 @@ static void make(Made *m)
     m->port = (TitanPort){
         .role = TITAN_ROLE_record, .dtype = F32, .offset = 252, .axes = {0, 1}};
     m->axis.size = 1;
+    m->rows[0].size = 3;
+    m->rows[1].size = 4;
+    m->slot = (TitanSlot){
+        .dtype = F32, .piece = 4, .pitch = 30, .axes = {1, 2}}; /* 64 floats */
     m->entry.ports.n = 1;
 }
 
@@ -234,6 +240,24 @@ static void refuses_parallel_conditions(void **state)
     expect(&m, "image: loop at run 1 has a condition, and turns in no order");
 }
 
+static void refuses_pieces_that_leave(void **state)
+{
+    (void)state;
+    Made m;
+    make(&m);
+    m.slot.pitch = 31;
+    expect(&m, "image:  does not lie in its base");
+    make(&m);
+    m.slot.pitch = UINT64_MAX / 2;
+    expect(&m, "image:  does not lie in its base");
+    make(&m);
+    m.slot.pitch = 3;
+    expect(&m, "image:  is in pieces that overlap");
+    make(&m);
+    m.slot.piece = 5;
+    expect(&m, "image:  is in pieces that overlap");
+}
+
 static void refuses_unknown_targets(void **state)
 {
     (void)state;
@@ -253,6 +277,7 @@ int main(void)
         cmocka_unit_test(refuses_maps_with_gaps),
         cmocka_unit_test(refuses_records_of_nothing),
         cmocka_unit_test(refuses_parallel_conditions),
+        cmocka_unit_test(refuses_pieces_that_leave),
         cmocka_unit_test(refuses_unknown_targets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
