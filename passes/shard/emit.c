@@ -211,8 +211,9 @@ static void emit_slots(Shard *s)
         Slot *slot = &s->m->slots.at[i];
         Where *where = NEW_ARRAY(s->a, Where, (size_t)s->m->mesh.n + 1);
         unsigned role = slot->role == ROLE_param ? FOR_param : FOR_state;
-        if (rules_place(s, slot->type, role, str_of(s->m, slot->path), true,
-                        where))
+        Ruled t = {.type = slot->type, .roles = role, .strict = true};
+        t.path = str_of(s->m, slot->path);
+        if (rules_place(s, &t, where))
             slot->type = placed_type(s, slot->type, where);
     }
 }

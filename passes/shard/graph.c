@@ -89,16 +89,39 @@ static void add_use(Shard *s, uint32_t raw, uint32_t item)
     vec_push(s->a, &s->args, ((Use){raw, item}));
 }
 
-static void hand_over(Shard *s, const Fn *fn, uint32_t raw, uint32_t port,
-                      Phase phase, double times)
+/* A function, and how often a step runs it. */
+typedef struct Run {
+    uint32_t f;
+    double times;
+} Run;
+
+/* A raw to the port that IT says. */
+static void hand_over(Shard *s, Item it, uint32_t raw)
 {
-    Item it = {.fn = fn, .v = NO_VALUE, .n = 1, .raw = NO_RAW};
+    it.v = NO_VALUE;
+    it.raw = NO_RAW;
+    it.n = 1;
     it.first = s->args.n;
-    it.out = port;
-    it.phase = phase;
-    it.times = times;
     add_use(s, raw, s->items.n);
     vec_push(s->a, &s->items, it);
+}
+
+static void hand_operand(Shard *s, Run r, const Inst *in, uint32_t i,
+                         uint32_t port)
+{
+    const Fn *fn = s->m->fns.at[r.f];
+    Item it = {.fn = fn, .out = port, .times = r.times};
+    it.phase = (Phase)in->phase;
+    hand_over(s, it, raw_of(s, r.f, inst_arg(fn, in, i)));
+}
+
+static void hand_result(Shard *s, Run r, uint32_t i, uint32_t port)
+{
+    const Fn *fn = s->m->fns.at[r.f];
+    Value v = fn->result_values[i];
+    Item it = {.fn = fn, .out = port, .times = r.times};
+    it.phase = (Phase)inst_of(fn, v)->phase;
+    hand_over(s, it, raw_of(s, r.f, v));
 }
 
 static void add_item(Shard *s, uint32_t f, Value v, double times)
@@ -118,28 +141,25 @@ static void add_item(Shard *s, uint32_t f, Value v, double times)
 
 static void visit(Shard *s, uint32_t f, double times, const uint32_t *ports);
 
-static uint32_t result_raw(const Shard *s, uint32_t f, uint32_t i)
-{
-    return raw_of(s, f, s->m->fns.at[f]->result_values[i]);
-}
+/* What the results of a repeat have beside those of a call: those in front are
+ * the ports of what is carried, and all of a stack is kept. */
+typedef struct Stack {
+    const uint32_t *carried;
+    uint32_t ncarried;
+    double kept;
+} Stack;
 
-static Phase result_phase(const Fn *fn, uint32_t i)
+/* Ports of the results of R, which CALL calls. */
+static void result_ports(Shard *s, Run r, uint32_t call, const Stack *k)
 {
-    return (Phase)inst_of(fn, fn->result_values[i])->phase;
-}
-
-/* Ports of the results of a call; FROM: those in front are CARRIED. */
-static void result_ports(Shard *s, uint32_t f, uint32_t call, double times,
-                         double kept, const uint32_t *carried, uint32_t from)
-{
-    const Fn *g = s->m->fns.at[f];
+    const Fn *g = s->m->fns.at[r.f];
     s->ports[call] = s->port_nodes.n + 1;
-    s->ports[s->base[f] + g->ninsts] = s->port_nodes.n + 1;
+    s->ports[s->base[r.f] + g->ninsts] = s->port_nodes.n + 1;
     for (uint32_t i = 0; i < g->nresults; i++) {
-        uint32_t p =
-            i < from ? carried[i] : node_new(s, g->results[i].type, times);
-        hand_over(s, g, result_raw(s, f, i), p, result_phase(g, i), times);
-        s->nodes.at[p].kept = kept;
+        uint32_t p = i < k->ncarried ? k->carried[i]
+                                     : node_new(s, g->results[i].type, r.times);
+        hand_result(s, r, i, p);
+        s->nodes.at[p].kept = k->kept;
         vec_push(s->a, &s->port_nodes, p);
     }
 }
@@ -153,11 +173,10 @@ static void visit_call(Shard *s, uint32_t f, Value v, double times)
     uint32_t *ports = NEW_ARRAY(s->a, uint32_t, (size_t)g->nparams + 1);
     for (uint32_t i = 0; i < g->nparams; i++) {
         ports[i] = node_new(s, g->params[i].type, times);
-        hand_over(s, fn, raw_of(s, f, inst_arg(fn, in, i)), ports[i],
-                  (Phase)in->phase, times);
+        hand_operand(s, (Run){f, times}, in, i, ports[i]);
     }
     visit(s, callee, times, ports);
-    result_ports(s, callee, raw_of(s, f, v), times, 0, NULL, 0);
+    result_ports(s, (Run){callee, times}, raw_of(s, f, v), &(Stack){.kept = 0});
     if (g->nresults == 1)
         s->raws.at[raw_of(s, f, v)].node =
             s->port_nodes.at[s->port_nodes.n - 1];
@@ -173,8 +192,7 @@ static void visit_condition(Shard *s, const Inst *in, double times,
     s->nodes.at[p].given = true;
     s->ports[s->base[f] + s->m->fns.at[f]->ninsts] = s->port_nodes.n + 1;
     vec_push(s->a, &s->port_nodes, p);
-    hand_over(s, s->m->fns.at[f], result_raw(s, f, 0), p,
-              result_phase(s->m->fns.at[f], 0), times);
+    hand_result(s, (Run){f, times}, 0, p);
 }
 
 static void visit_repeat(Shard *s, uint32_t f, Value v, double times)
@@ -195,14 +213,13 @@ static void visit_repeat(Shard *s, uint32_t f, Value v, double times)
         n->roles = i < carry ? FOR_residual : 0;
         n->kept = i < whole ? 1 : count;
         if (i < in->nargs)
-            hand_over(s, fn, raw_of(s, f, inst_arg(fn, in, i)), ports[i],
-                      (Phase)in->phase, times);
+            hand_operand(s, (Run){f, times}, in, i, ports[i]);
         else
             n->given = true; /* the turn */
     }
     visit(s, callee, times * count, ports);
-    result_ports(s, callee, raw_of(s, f, v), times * count, count, ports,
-                 carry);
+    result_ports(s, (Run){callee, times * count}, raw_of(s, f, v),
+                 &(Stack){ports, carry, count});
     visit_condition(s, in, times * count, ports);
 }
 
@@ -278,7 +295,7 @@ static void visit_root(Shard *s, uint32_t f)
     for (uint32_t i = 0; i < fn->nresults; i++) {
         uint32_t p = given_port(s, &fn->results[i]);
         vec_push(s->a, &s->port_nodes, p);
-        hand_over(s, fn, result_raw(s, f, i), p, result_phase(fn, i), 1);
+        hand_result(s, (Run){f, 1}, i, p);
     }
 }
 
@@ -341,7 +358,9 @@ static void pin(Shard *s, uint32_t node, const Where *where)
 {
     uint32_t n = s->m->mesh.n;
     Where *used = NEW_ARRAY(s->a, Where, (size_t)n + 1);
-    rules_place(s, s->nodes.at[node].type, FOR_activation, "", false, used);
+    Ruled t = {
+        .type = s->nodes.at[node].type, .roles = FOR_activation, .path = ""};
+    rules_place(s, &t, used);
     for (uint32_t i = 0; i < n; i++) {
         MeshAxis m = {i};
         *pin_at(s, m, node) = where[i];
@@ -360,9 +379,10 @@ static bool pin_given(Shard *s, uint32_t f, Where *where)
                 ? s->raws.at[s->base[f] + i].node
                 : s->port_nodes.at[s->ports[s->base[f] + fn->ninsts] - 1 + i -
                                    fn->nparams];
-        if (!rules_place(s, p->type, s->nodes.at[node].roles,
-                         str_of(s->m, p->path), true, where))
-            return false;
+        Ruled t = {.type = p->type, .roles = s->nodes.at[node].roles};
+        t.path = str_of(s->m, p->path);
+        t.strict = true;
+        if (!rules_place(s, &t, where)) return false;
         pin(s, node, where);
     }
     return true;
@@ -382,7 +402,8 @@ bool graph_pin(Shard *s)
     for (uint32_t i = 0; i < s->nodes.n; i++) {
         const Node *n = &s->nodes.at[i];
         if (n->given) continue;
-        rules_place(s, n->type, n->roles, "", false, where);
+        Ruled t = {.type = n->type, .roles = n->roles, .path = ""};
+        rules_place(s, &t, where);
         pin(s, i, where);
     }
     for (uint32_t i = 0; i < m->fns.n; i++)

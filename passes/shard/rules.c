@@ -189,11 +189,11 @@ static bool refuse(Shard *s, MeshAxis m, Axis a, int64_t size)
 }
 
 /* The first axis of the rule that the tensor has gets the mesh axis. */
-static bool place_one(Shard *s, const ShardRule *r, Type t, MeshAxis m,
-                      bool strict, Where *out)
+static bool place_one(Shard *s, const ShardRule *r, const Ruled *t, MeshAxis m,
+                      Where *out)
 {
     for (uint32_t i = 0; i < r->axes.n; i++) {
-        const TypeAxis *a = type_axis(s->m, t, r->axes.at[i]);
+        const TypeAxis *a = type_axis(s->m, t->type, r->axes.at[i]);
         if (!a) continue;
         int64_t parts = parts_of(s, out, a->axis) * mesh_length(s, m);
         if (a->size % parts == 0) {
@@ -201,23 +201,22 @@ static bool place_one(Shard *s, const ShardRule *r, Type t, MeshAxis m,
             return true;
         }
         if (r->product) continue;
-        return !strict || refuse(s, m, a->axis, a->size);
+        return !t->strict || refuse(s, m, a->axis, a->size);
     }
     return true;
 }
 
-bool rules_place(Shard *s, Type t, unsigned roles, const char *path,
-                 bool strict, Where *out)
+bool rules_place(Shard *s, const Ruled *t, Where *out)
 {
     for (uint32_t i = 0; i < s->m->mesh.n; i++)
         out[i] = WHERE_none;
     for (uint32_t i = 0; i < s->rules.at.n; i++) {
         const ShardRule *r = &s->rules.at.at[i];
-        if (!applies(r, roles, path)) continue;
+        if (!applies(r, t->roles, t->path)) continue;
         for (uint32_t k = 0; k < r->mesh.n; k++) {
             MeshAxis m = r->mesh.at[k];
             if (out[m.id] != WHERE_none || mesh_length(s, m) == 1) continue;
-            if (!place_one(s, r, t, m, strict, out)) return false;
+            if (!place_one(s, r, t, m, out)) return false;
         }
     }
     return true;

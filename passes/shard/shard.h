@@ -159,10 +159,15 @@ static inline int64_t mesh_length(const Shard *s, MeshAxis m)
 
 /* rules.c: reads the option `shard`; false: an error was reported. */
 bool shard_rules_read(Shard *s, const char *text);
-/* Where each mesh axis is in a tensor of these roles; PATH: of its slot, or
- * empty.  False: one does not divide, and `strict` reports it. */
-bool rules_place(Shard *s, Type t, unsigned roles, const char *path,
-                 bool strict, Where *out);
+/* A tensor, as the rules see it. */
+typedef struct Ruled {
+    Type type;
+    unsigned roles;
+    const char *path; /* of its slot; or empty */
+    bool strict;      /* a mesh axis that does not divide is an error */
+} Ruled;
+/* Where each mesh axis is; false: an error was reported. */
+bool rules_place(Shard *s, const Ruled *t, Where *out);
 
 /* sums.c: sums of scalars stand apart from what is made of them. */
 Fn *sums_apart(Module *m, const Fn *fn);
