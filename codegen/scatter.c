@@ -32,7 +32,13 @@ typedef struct Parts {
     VEC(TypeAxis) wide;   /* of the result, not of ids */
     VEC(TypeAxis) deep;   /* of the updates alone */
     bool alike;           /* an id is the same for all lanes */
+    DType id, item;       /* integers that hold an id, and an item's number */
 } Parts;
+
+static bool is_short(DType d)
+{
+    return d == DT_i32 || dtype_bytes(d) < 4;
+}
 
 static Parts parts_of(Lower *l, const Inst *in)
 {
@@ -53,6 +59,10 @@ static Parts parts_of(Lower *l, const Inst *in)
             vec_push(a, &p.summed, ids->axes[i]);
     }
     Type t = value_type(l->fn, p.ids);
+    int64_t items = axes_extent(l, p.summed.at, p.summed.n);
+    bool few = axis_extent(l, in->type, p.axis) < INT32_MAX;
+    p.id = few && is_short(type_dtype(l->m, t)) ? DT_i32 : DT_i64;
+    p.item = items < INT32_MAX ? DT_i32 : DT_i64;
     for (uint32_t i = 0; i < r->naxes; i++)
         if (r->axes[i].axis.id != p.axis.id &&
             !type_axis(l->m, t, r->axes[i].axis))
@@ -64,9 +74,9 @@ static Parts parts_of(Lower *l, const Inst *in)
     return p;
 }
 
-static Node long_id(Lower *l, const Env *e, const Parts *p, Node guard)
+static Node id_at(Lower *l, const Env *e, const Parts *p, Node guard)
 {
-    return node_cast(l->k, DT_i64, env_eval(l, e, p->ids, guard));
+    return node_cast(l->k, p->id, env_eval(l, e, p->ids, guard));
 }
 
 static Node equal(Kir *k, Node a, Node b)
@@ -118,7 +128,7 @@ static Node sum_of_id(Lower *l, const Inst *in, const Parts *p, Env e, Node id,
         k->loops.at[loop].to = ends[1];
     }
     env_bind_flat(l, &e, p->summed.at, p->summed.n, ix_var(k, loop));
-    Node match = equal(k, long_id(l, &e, p, (Node){0}), id);
+    Node match = equal(k, id_at(l, &e, p, (Node){0}), id);
     bool skip = p->alike && node_info(k, match)->loop == loop;
     if (skip) k->loops.at[loop].when = match;
     Node x;
@@ -136,10 +146,10 @@ static Node sum_of_id(Lower *l, const Inst *in, const Parts *p, Env e, Node id,
     return close_with(k, loop, ACC_sum, acc, x);
 }
 
-static Node item_or(Kir *k, Node match, Ix at, int64_t other)
+static Node item_or(Kir *k, const Parts *p, Node match, Ix at, int64_t other)
 {
-    return node_scalar(k, SC_where, DT_i64, match, node_index(k, DT_i64, at),
-                       node_const_int(k, DT_i64, other));
+    return node_scalar(k, SC_where, p->item, match, node_index(k, p->item, at),
+                       node_const_int(k, p->item, other));
 }
 
 /* The greatest item that has the id, or -1. */
@@ -151,8 +161,8 @@ static Node last_of_id(Lower *l, const Parts *p, Env e, Node id, LoopId parent,
     LoopId loop = loop_open(k, kind, parent, 0, n);
     Ix at = ix_var(k, loop);
     env_bind_flat(l, &e, p->summed.at, p->summed.n, at);
-    Node match = equal(k, long_id(l, &e, p, (Node){0}), id);
-    return close_with(k, loop, ACC_max, DT_i64, item_or(k, match, at, -1));
+    Node match = equal(k, id_at(l, &e, p, (Node){0}), id);
+    return close_with(k, loop, ACC_max, p->item, item_or(k, p, match, at, -1));
 }
 
 /* The least item that has the id, and the greatest. */
@@ -163,10 +173,10 @@ static void ends_of_id(Lower *l, const Parts *p, Env e, Node id, Node ends[2])
     LoopId loop = loop_open(k, LOOP_lanes, l->items, 0, n);
     Ix at = ix_var(k, loop);
     env_bind_flat(l, &e, p->summed.at, p->summed.n, at);
-    Node match = equal(k, long_id(l, &e, p, (Node){0}), id);
-    Acc most = {ACC_max, DT_i64, item_or(k, match, at, -1), {0}, false};
+    Node match = equal(k, id_at(l, &e, p, (Node){0}), id);
+    Acc most = {ACC_max, p->item, item_or(k, p, match, at, -1), {0}, false};
     vec_push(k->arena, &k->loops.at[loop].accs, most);
-    close_with(k, loop, ACC_min, DT_i64, item_or(k, match, at, n));
+    close_with(k, loop, ACC_min, p->item, item_or(k, p, match, at, n));
     ends[0] = node_result(k, loop, 1);
     ends[1] = node_result(k, loop, 0);
 }
@@ -188,7 +198,7 @@ Node eval_scatter(Lower *l, Value v, const Inst *in, const Ix *ix, Node guard)
     (void)guard; /* every index below is that of a loop */
     Parts p = parts_of(l, in);
     Env e = env_of(l, in->type, ix);
-    Node id = node_index(l->k, DT_i64, env_lookup(l, &e, p.axis));
+    Node id = node_index(l->k, p.id, env_lookup(l, &e, p.axis));
     Node sum = sum_of_id(l, in, &p, e, id, lowest(l, &e), NULL);
     return node_cast(l->k, type_dtype(l->m, in->type), sum);
 }
@@ -199,7 +209,7 @@ Node eval_put(Lower *l, Value v, const Inst *in, const Ix *ix, Node guard)
     Kir *k = l->k;
     Parts p = parts_of(l, in);
     Env e = env_of(l, in->type, ix);
-    Node id = node_index(k, DT_i64, env_lookup(l, &e, p.axis));
+    Node id = node_index(k, p.id, env_lookup(l, &e, p.axis));
     Node turn = last_of_id(l, &p, e, id, lowest(l, &e), LOOP_seq);
     Ix at = ix_node(k, turn);
     Node there = node_inside(k, at, axes_extent(l, p.summed.at, p.summed.n));
@@ -285,13 +295,13 @@ void lower_rows(Lower *l, const LowerOpts *o, const Inst *in)
     Ix item = ix_var(k, l->items), mine = ix_mod(k, item, n);
     env_bind_flat(l, &e, p.kept.at, p.kept.n, ix_div(k, item, n));
     env_bind_flat(l, &e, p.summed.at, p.summed.n, mine);
-    Node id = long_id(l, &e, &p, (Node){0});
+    Node id = id_at(l, &e, &p, (Node){0});
     Node ends[2];
     if (put)
         ends[0] = last_of_id(l, &p, e, id, l->items, LOOP_lanes);
     else
         ends_of_id(l, &p, e, id, ends);
-    Node writes = equal(k, ends[0], node_index(k, DT_i64, mine));
+    Node writes = equal(k, ends[0], node_index(k, p.item, mine));
     int64_t size = axis_extent(l, in->type, p.axis);
     k->loops.at[l->items].when =
         node_and(k, writes, node_inside(k, ix_node(k, id), size));
