@@ -242,13 +242,39 @@ static bool hands_over(const Scene *s, const Tenant *old, const Tenant *new)
     return writes_in_place(s, inst_of(s->fn, maker), result, old->owner);
 }
 
+static bool is_operand(const Scene *s, Value maker, Value owner)
+{
+    const Inst *in = inst_of(s->fn, maker);
+    for (uint32_t k = 0; k < in->nargs; k++)
+        if (value_eq(s->owner[inst_arg(s->fn, in, k).id], owner)) return true;
+    return false;
+}
+
+/* T is a part of what hands its place over to NEW, and is not read there
+ * itself. */
+static bool whole_hands_over(const Scene *s, const Tenant *t, const Tenant *new)
+{
+    Value maker;
+    uint32_t result;
+    if (!owner_result(s, new->owner, &maker, &result) ||
+        is_operand(s, maker, t->owner))
+        return false;
+    for (const Tenant *o = t->at.root->tenants; o; o = o->next)
+        if (o->family == t->family && o->last == t->last &&
+            hands_over(s, o, new))
+            return true;
+    return false;
+}
+
 static bool may_move_in(const Scene *s, const Tenant *t)
 {
     for (const Tenant *o = t->at.root->tenants; o; o = o->next) {
         if (o->family == t->family || !bytes_meet(s->x->m, &o->at, &t->at))
             continue;
         if (o->last < t->first || t->last < o->first) continue;
-        if (hands_over(s, o, t) || hands_over(s, t, o)) continue;
+        if (hands_over(s, o, t) || hands_over(s, t, o) ||
+            whole_hands_over(s, t, o))
+            continue;
         return false;
     }
     return true;

@@ -10,7 +10,8 @@
  * tile 1 the axis is gone inside; else it is split, and the inner part stays.
  * A parameter with the axis is a stacked operand, the others are invariant.  A
  * result with the axis is stacked; one that is a sum over the axis is carried,
- * in the dtype in which it is summed, and each tile adds its part.
+ * in the dtype in which it is summed, and each tile adds its part.  The first
+ * turn that does so stands in front of the repeat: nothing is added to zeros.
  *
  * What the ops make of whole operands alone (a cast of the weights) is computed
  * in front of the nest and handed in like a parameter.
@@ -115,6 +116,16 @@ static void add_carried(Nest *n)
     }
 }
 
+static Value add_turn(Nest *n)
+{
+    Module *m = n->t->fx->m;
+    Value v = builder_param(&n->body, (Port){.name = module_str(m, "turn"),
+                                             .type = type_scalar(m, DT_i32)});
+    if (!n->level->first || !n->level->counted) return v;
+    Value first = emit_const(&n->body, DT_i32, (double)n->level->first);
+    return emit_binary(&n->body, SC_add, v, first);
+}
+
 /* Parameters and outer turns that have the axis (STACKED) or lack it. */
 static void add_values(Nest *n, bool stacked)
 {
@@ -131,10 +142,7 @@ static void add_values(Nest *n, bool stacked)
         if (!is_carried(n, r) && !value_eq(sum, NO_VALUE))
             n->inner.sums[r] = add_operand(n, sum, true);
     }
-    if (stacked)
-        n->inner.turns[depth] = builder_param(
-            &n->body, (Port){.name = module_str(t->fx->m, "turn"),
-                             .type = type_scalar(t->fx->m, DT_i32)});
+    if (stacked) n->inner.turns[depth] = add_turn(n);
 }
 
 static void emit_nest(const Tile *t, uint32_t depth, const Scope *s,
@@ -187,7 +195,7 @@ static Value joined(Builder *b, const Level *l, Value v)
     return emit_merge(b, v, parts, 2, l->axis);
 }
 
-static void emit_level(const Tile *t, uint32_t depth, const Scope *s,
+static void emit_turns(const Tile *t, uint32_t depth, const Scope *s,
                        Value *results)
 {
     Module *m = t->fx->m;
@@ -222,6 +230,106 @@ static void emit_level(const Tile *t, uint32_t depth, const Scope *s,
         Value v = emit_proj(s->b, repeat, i);
         bool cut = n.level->tile > 1 && !is_carried(&n, order[i]);
         results[order[i]] = cut ? joined(s->b, n.level, v) : v;
+    }
+}
+
+/* -------------------------------------------------------- the first turn -- */
+
+/* Sums begin with what the first turn gives, not with zeros that it adds to. */
+static bool begins_sums(const Tile *t, uint32_t depth, const Scope *s)
+{
+    const Level *l = &t->levels[depth];
+    bool any = false;
+    for (uint32_t r = 0; r < t->region->nresults; r++)
+        any |= l->results[r] == RESULT_sum && value_eq(s->sums[r], NO_VALUE);
+    return any && !t->parallel && l->size > l->tile;
+}
+
+/* V without the axis of the level, or COUNT tiles of it from turn AT on. */
+static Value cut_value(const Level *l, Builder *b, Value v, int64_t at,
+                       int64_t count)
+{
+    if (value_eq(v, NO_VALUE) ||
+        !type_axis(b->m, value_type(b->fn, v), l->axis))
+        return v;
+    if (count == 1 && l->tile == 1) return emit_pick(b, v, l->axis, at);
+    return emit_slice(b, v, l->axis, at * l->tile, count * l->tile, 1);
+}
+
+/* What the turns see: all of them from AT on, or that one. */
+static Scope cut_scope(const Tile *t, uint32_t depth, const Scope *s,
+                       int64_t at, int64_t count)
+{
+    const Level *l = &t->levels[depth];
+    Arena *a = t->fx->a;
+    uint32_t nvalues = t->region->ninsts, nresults = t->region->nresults;
+    Scope in = {.b = s->b,
+                .values = NEW_ARRAY(a, Value, (size_t)nvalues + 1),
+                .sums = NEW_ARRAY(a, Value, (size_t)nresults + 1),
+                .turns = NEW_ARRAY(a, Value, MOST_LEVELS)};
+    for (uint32_t i = 0; i < nvalues; i++)
+        if (t->handed[i])
+            in.values[i] = cut_value(l, s->b, s->values[i], at, count);
+    for (uint32_t r = 0; r < nresults; r++)
+        in.sums[r] = cut_value(l, s->b, s->sums[r], at, count);
+    for (uint32_t i = 0; i < depth; i++)
+        if (t->levels[i].counted) in.turns[i] = s->turns[i];
+    return in;
+}
+
+static void emit_turn(const Tile *t, uint32_t depth, Scope *in, Value *results)
+{
+    const Level *l = &t->levels[depth];
+    if (l->counted)
+        in->turns[depth] = emit_const(in->b, DT_i32, (double)l->first);
+    emit_nest(t, depth + 1, in, results);
+}
+
+/* The turns after the first, which go on with its sums. */
+static void emit_others(const Tile *t, uint32_t depth, const Scope *s,
+                        const Value *first, Value *results)
+{
+    Tile others = *t;
+    Level *l = &others.levels[depth];
+    int64_t count = l->size / l->tile - 1;
+    Scope in = cut_scope(t, depth, s, 1, count);
+    for (uint32_t r = 0; r < t->region->nresults; r++)
+        if (l->results[r] == RESULT_sum) in.sums[r] = first[r];
+    l->size -= l->tile;
+    l->first++;
+    l->outer = l->axis;
+    if (l->tile > 1 && count > 1)
+        l->outer = axis_fresh(t->fx->m, axis_name(t->fx->m, l->axis), count);
+    if (count == 1)
+        emit_turn(&others, depth, &in, results);
+    else
+        emit_turns(&others, depth, &in, results);
+}
+
+static void emit_level(const Tile *t, uint32_t depth, const Scope *s,
+                       Value *results)
+{
+    const Level *l = &t->levels[depth];
+    if (!begins_sums(t, depth, s)) {
+        emit_turns(t, depth, s, results);
+        return;
+    }
+    uint32_t n = t->region->nresults;
+    Value *first = NEW_ARRAY(t->fx->a, Value, (size_t)n + 1);
+    Scope in = cut_scope(t, depth, s, 0, 1);
+    emit_turn(t, depth, &in, first);
+    emit_others(t, depth, s, first, results);
+    for (uint32_t r = 0; r < n; r++) {
+        Value parts[2] = {first[r], results[r]};
+        if (l->results[r] != RESULT_slice) continue;
+        if (l->tile > 1) {
+            results[r] = emit_concat(s->b, parts, 2, l->axis);
+        } else if (l->size == 2) {
+            results[r] = emit_stack(s->b, parts, 2, l->axis);
+        } else {
+            parts[0] = emit_stack(s->b, parts, 1, l->axis);
+            results[r] = emit_concat(s->b, parts, 2, l->axis);
+        }
     }
 }
 
