@@ -20,8 +20,8 @@ typedef struct Queue {
     uint32_t *left; /* by step: predecessors that are not done */
     bool *done;     /* by instruction */
     uint32_t streams;
-    uint32_t *root;  /* by value: the buffer or argument behind it */
-    uint32_t *uses;  /* by root: steps that use it and are not done */
+    uint32_t *root; /* by value: the buffer or argument behind it */
+    uint32_t *uses; /* by root: steps that use it and are not done */
 } Queue;
 
 /* How often a step uses each root is no matter: it counts once an operand. */
