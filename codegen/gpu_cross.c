@@ -281,7 +281,7 @@ static LV item_of(const Core *c, LV tile)
 /* Whether some block is known to add to each tile of columns. */
 bool core_cross_covers(Core *c)
 {
-    enum { MOST_ASKED = 1 << 14 };
+    enum { MOST_ASKED = 1 << 17 };
     int64_t others = cross(c)->others, tiles = c->e->k->rows / others, tile = 0;
     if (!c->t->listed) return true;
     if (others * c->t->nblocks > MOST_ASKED) return false;

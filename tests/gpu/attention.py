@@ -5,8 +5,8 @@
     DIR/attention.py run [--time] [CASE...]      on the GPU, with PyTorch
 
 `make` needs build/make-groups and ptxas.  A case is one mask at one shape: the
-forward, the rows' part of the backward (dq) and the columns' part (dkv), as
-groups of kind tile.  `run` draws fresh inputs, poisons the results, runs each
+forward, the rows' part of the backward (dq), the columns' part (dkv) and, where
+one kernel has room, the two as one (both), as groups of kind tile.  `run` draws fresh inputs, poisons the results, runs each
 kernel twice, and compares bits of the two runs and values with a reference in
 float32.  With --time it also times them, and a peer beside them: cuDNN through PyTorch's
 SDPA for a causal mask, compiled FlexAttention for documents, where rows are long.  Times are the
