@@ -408,6 +408,10 @@ bool graph_pin(Shard *s)
     }
     for (uint32_t i = 0; i < m->fns.n; i++)
         if (roots.is[i] && !pin_given(s, i, where)) return false;
-    memcpy(s->where, s->pin, nodes * sizeof *s->where);
+    /* Until a mesh axis is decided, ports are taken to be as they are used. */
+    for (size_t i = 0; i < nodes; i++) {
+        bool given = s->nodes.at[i % s->nodes.n].given;
+        s->where[i] = given || s->pin[i] != WHERE_none ? s->pin[i] : s->used[i];
+    }
     return true;
 }
