@@ -10,7 +10,9 @@
  * passes/added.c passes/canonicalise/canonicalise.c
  * passes/canonicalise/hoist.c passes/canonicalise/merge.c
  * passes/canonicalise/move.c passes/canonicalise/pads.c
- * passes/canonicalise/repeat.c passes/dce.c passes/inline.c passes/reach.c */
+ * passes/canonicalise/repeat.c passes/dce.c passes/inline.c passes/reach.c
+ * passes/remat/rules.c
+ * build/passes/libtitan_passes.a build/ir/libtitan_ir.a */
 /* seeds: tests/ir/print tests/ir/parse tests/ir/verify
  * tests/passes/canonicalise tests/passes/dce */
 /*
