@@ -127,7 +127,7 @@ class Checks:
                     t.extractall(self.scratch, filter="data")
         return self.room(name)
 
-    def call(self, command, seconds=300, said=False):
+    def call(self, command, seconds=100, said=False):
         """What a command prints; SAID: on stderr."""
         env = dict(os.environ, LD_LIBRARY_PATH=library_path(self.top))
         try:
