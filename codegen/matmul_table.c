@@ -10,8 +10,9 @@
  * the size of the result and of the sum, batches, and the values that run
  * along: read, written where one was read, written elsewhere.  After it stands
  * a tile, or `library`.  A product that is not there takes the choice of its
- * nearest neighbour that differs in sizes alone, in each by a factor of two at
- * most.
+ * nearest neighbour that differs in sizes alone, none of them more than twice
+ * its own: what fills the card goes on as it does when it is larger still, what
+ * is smaller may not fill it.
  */
 #include "matmul.h"
 
@@ -79,8 +80,8 @@ static bool sizes_of(const char *key, Sizes *out)
     return true;
 }
 
-/* How far apart in powers of two, all sizes together; below 0: not neighbours.
- */
+/* How far a product is from an entry in powers of two, all sizes together;
+ * below 0: not neighbours. */
 static double distance(const char *a, size_t na, const char *b, size_t nb)
 {
     Sizes x, y;
@@ -90,9 +91,9 @@ static double distance(const char *a, size_t na, const char *b, size_t nb)
         return -1;
     double sum = 0;
     for (int i = 0; i < SIZES; i++) {
-        double d = fabs(log2(x.at[i] / y.at[i]));
-        if (d > 1) return -1;
-        sum += d;
+        double d = log2(x.at[i] / y.at[i]);
+        if (d < -1) return -1;
+        sum += fabs(d);
     }
     return sum;
 }
