@@ -127,17 +127,20 @@ class Checks:
                     t.extractall(self.scratch, filter="data")
         return self.room(name)
 
-    def call(self, command, seconds=100, said=False):
-        """What a command prints; SAID: on stderr."""
+    def call(self, command, seconds=100, said=False, fine=(0,)):
+        """What a command prints; SAID: on stderr.  FINE are codes that it may
+        end with; after another than 0, what it says on stderr follows."""
         env = dict(os.environ, LD_LIBRARY_PATH=library_path(self.top))
         try:
             r = subprocess.run(command, capture_output=True, text=True, env=env,
                                timeout=seconds)
         except subprocess.TimeoutExpired:
             raise Failed(f"not done after {seconds} s") from None
-        if r.returncode != 0:
+        if r.returncode not in fine:
             raise Failed(f"exit {r.returncode}: {last_of(r.stderr, r.stdout)}")
-        return r.stderr if said else r.stdout
+        if said:
+            return r.stderr
+        return r.stdout + (r.stderr if r.returncode else "")
 
     def train(self, program, options, metrics):
         """The objects of a program's metrics."""
@@ -179,14 +182,15 @@ def need_torch(c):
 
 
 def guarded(figure, rows):
-    """Rows of one figure as a list; what goes wrong is a row, and the rest of
-    the part goes on."""
+    """Rows of one figure as a list; whatever goes wrong is a row, and the rest
+    of the part, and the other parts, go on."""
     out = []
     try:
-        out.extend(rows())
+        for row in rows():
+            out.append(row)
     except Failed as e:
         out.append((figure, str(e), "", e.state))
-    except (OSError, KeyError, ValueError, IndexError) as e:
+    except (Exception, SystemExit) as e:  # compare.py exits with its words
         out.append((figure, f"{type(e).__name__}: {e}", "", "FAILED"))
     return out
 

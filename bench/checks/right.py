@@ -43,12 +43,16 @@ def bits_of(steps, exported):
 
 
 def run_hashed(c, name, options, turn):
-    """Metrics and a hash of losses, norms and weights of one run."""
+    """Metrics and a hash of losses, norms and weights of one run, which skips
+    no step."""
     exported = c.room(f"{name}.out{turn}")
     steps = c.train(c.program(name), options + ["--export", exported],
                     c.room(f"{name}.{turn}.jsonl"))
     bits = bits_of(steps, exported)
     shutil.rmtree(exported)
+    for i, step in enumerate(steps, 1):
+        if not math.isfinite(step["loss"]):
+            raise Failed(f"loss of step {i} is {step['loss']}")
     return steps, bits
 
 
@@ -129,9 +133,11 @@ def build_equal(b):
 def check_equal(c, name, suffix):
     """Bits of the runs."""
     data = ["--data", c.path("in", "tokens.u16")]
-    bits = [run_hashed(c, name + suffix, data, i)[1] for i in range(RUNS)]
-    same_bits(bits)
-    yield f"{name}{suffix}, {RUNS} x 200 steps", bits[0], "equal", "ok"
+    runs = [run_hashed(c, name + suffix, data, i) for i in range(RUNS)]
+    same_bits([bits for _, bits in runs])
+    steps, bits = runs[0]
+    yield (f"{name}{suffix}, {RUNS} x {len(steps)} steps", bits, "equal",
+           "ok" if len(steps) == MIDDLE["steps"] else "FAILED")
 
 
 def said_of_bits(name, suffix, mine, first):
@@ -312,6 +318,8 @@ def check_fault(c, n, value):
     first = re.search(rf"first {PASSES}(.*)", said)
     if not target:
         raise Failed(f"result {n}: {last_of(said)}")
+    if not first and "skipped" in said:
+        raise Failed(f"result {n}: {last_of(said)}")
     if not first:
         yield n, None, "", "ok"
     elif first.group(1) != target.group(1):
@@ -362,10 +370,30 @@ def seed_of(c):
         return f.read()
 
 
+CASES = re.compile(r"^(\d+) cases, (\d+) failed$", re.M)
+WRONG = re.compile(r"^(\w+): (.*\(.*\))$", re.M)  # kernel, first difference
+
+
+def replayed(text):
+    """Cases that ran, cases that failed, and of each kernel that is wrong, if
+    they are few, the first difference."""
+    done = CASES.search(text)
+    if not done:
+        raise Failed(f"it did not get to its end: {last_of(text)}")
+    wrong = {}
+    for name, what in WRONG.findall(text):
+        wrong.setdefault(name, what)
+    return int(done[1]), int(done[2]), wrong
+
+
 def run_replay(c):
-    text = c.call([c.path("gpu-replay"), c.unpacked("cases")])
-    yield (f"generated kernels, inputs of seed {seed_of(c)}",
-           text.strip().splitlines()[-1], "0 failed", "ok")
+    ran, failed, wrong = replayed(c.call(
+        [c.path("gpu-replay"), c.unpacked("cases")], fine=(0, 1)))
+    yield (f"{ran} kernels, inputs of seed {seed_of(c)}",
+           f"{failed} failed", "0 failed",
+           "ok" if ran and not failed else "FAILED")
+    for name, what in wrong.items():
+        yield name, what, "as the interpreter", "FAILED"
 
 
 # ----------------------------------------------------------------- sanitizer
@@ -382,9 +410,10 @@ def build_sanitizer(b):
 
 
 def without_copies(c, cases):
-    """A folder of the cases whose kernels do not use the copy engine: racecheck
-    does not know the barriers that its copies arrive at."""
-    folder, kept, case = c.room("plain"), [], []
+    """A folder of the cases whose kernels do not use the copy engine, and how
+    many others there are: racecheck does not know the barriers that its copies
+    arrive at.  All that runs on tensor cores is among those others."""
+    folder, kept, case, left = c.room("plain"), [], [], 0
     os.makedirs(folder)
     for name in os.listdir(cases):
         if name != "cases.txt":
@@ -395,28 +424,39 @@ def without_copies(c, cases):
             if line.startswith("module"):
                 kept, case = kept + case, []
             elif line.startswith("run"):
-                if not any(x.startswith("map") for x in case):
-                    kept += case
-                case = []
+                copies = any(x.startswith("map") for x in case)
+                kept += [] if copies else case
+                case, left = [], left + copies
     with open(os.path.join(folder, "cases.txt"), "w") as f:
         f.writelines(kept)
-    return folder
+    return folder, left
+
+
+SUMMARY = re.compile(r"SUMMARY: ((\d+) (?:errors?|hazards?).*)")
+PLACE = re.compile(r"\bat (?:\w+ in )?(\w+)(?:\(.*?\))?\+0x")
 
 
 def check_sanitizer(c, tool, what):
     replay = c.others["replay"]
-    cases = replay.unpacked("cases")
+    cases, left = replay.unpacked("cases"), 0
     if what == "racecheck":
-        cases = without_copies(c, cases)
+        cases, left = without_copies(c, cases)
     text = c.call([tool, "--tool", what, "--error-exitcode", "9",
-                   replay.path("gpu-replay"), cases])
-    lines = [x for x in text.splitlines() if x.strip()]
-    ran = next((x for x in lines if " cases, " in x), "")
-    said = [x.split("SUMMARY:")[-1].strip() for x in lines if "SUMMARY" in x]
-    yield (f"{what} over the replay" + (", kernels without the copy engine"
-                                        if what == "racecheck" else ""),
-           f"{ran.split(',')[0]}: {said[-1] if said else 'clean'}", "clean",
-           "ok")
+                   replay.path("gpu-replay"), cases], fine=(0, 1, 9))
+    summary = SUMMARY.search(text)
+    if not summary:
+        raise Failed(f"it has no summary: {last_of(text)}")
+    ran = CASES.search(text)
+    places = sorted(set(PLACE.findall(text)))
+    clean = ran and ran[1] != "0" and summary[2] == "0" and not places
+    yield (f"{what}, {ran[1] if ran else 'not all'} kernels of the replay" +
+           (f", not the {left} with the copy engine or tensor cores"
+            if left else ""),
+           ", ".join([summary[1]] + places), "0", "ok" if clean else "FAILED")
+    _, failed, wrong = replayed(text)
+    if failed:
+        yield (f"results under {what}", f"{failed} failed: " + ", ".join(wrong),
+               "0 failed", "FAILED")
 
 
 def run_sanitizer(c):

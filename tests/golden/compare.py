@@ -7,6 +7,7 @@ Loss and gradient norm of every step against the float64 run, relative.  With
 EXPORT-DIR: names, shapes and dtypes of the exported tensors as well.
 """
 import json
+import math
 import os
 import struct
 import sys
@@ -19,7 +20,9 @@ def worst_of(golden, steps):
         if len(steps) != len(want):
             sys.exit(f"{len(steps)} steps in the metrics, {len(want)} golden")
         for i, (a, step) in enumerate(zip(want, steps)):
-            worst = max(worst, (abs(step[key] - a) / abs(a), key, i + 1))
+            off = abs(step[key] - a) / abs(a)
+            off = math.inf if math.isnan(off) else off
+            worst = max(worst, (off, key, i + 1))
     return worst
 
 
