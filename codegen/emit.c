@@ -361,7 +361,8 @@ static LV store_condition(Emit *e, const NodeInfo *in)
     LoopKind at = e->k->loops.at[in->loop].kind;
     if (e->map == MAP_tile && at == LOOP_items)
         mine = LLVMBuildICmp(b, LLVMIntEQ, e->lane, zero, "");
-    if (e->map == MAP_rows && at == LOOP_items) {
+    bool row = at == LOOP_items || e->k->loops.at[in->loop].walks;
+    if (e->map == MAP_rows && row) {
         mine = LLVMBuildICmp(b, LLVMIntEQ, e->place, zero, "");
         if (e->exists) mine = LLVMBuildAnd(b, mine, e->exists, "");
     }
@@ -396,6 +397,36 @@ static void emit_store(Emit *e, const NodeInfo *in)
     if (!when) return;
     LLVMBuildBr(e->s.b, after);
     LLVMPositionBuilderAtEnd(e->s.b, after);
+}
+
+void emit_store_value(Emit *e, Node n, LV v)
+{
+    const NodeInfo *in = node_info(e->k, n);
+    LV was = e->vals[in->b.id];
+    bool was_wide = e->wide[in->b.id];
+    e->vals[in->b.id] = v;
+    e->wide[in->b.id] = e->s.w > 1;
+    emit_store(e, in);
+    e->vals[in->b.id] = was;
+    e->wide[in->b.id] = was_wide;
+}
+
+/* A total in memory: the thread that has the lane is the same in each turn. */
+static void add_to_memory(Emit *e, const NodeInfo *in)
+{
+    LLVMBuilderRef b = e->s.b;
+    int64_t coef;
+    bool wide = e->s.w > 1, steps = lane_step(e, in->ix, &coef) && coef == 1;
+    Acc acc = {ACC_sum, (DType)in->dtype, in->b, {0}, false};
+    LV x = emit_use(e, in->b);
+    LV old = !wide   ? load_narrow(e, in)
+             : steps ? load_vector(e, in)
+                     : load_gather(e, in);
+    LV first = LLVMBuildICmp(b, LLVMIntEQ, e->vars[in->inner],
+                             LLVMConstNull(e->ity), "");
+    old = LLVMBuildSelect(b, first, acc_identity(e, &acc, e->s.w), old, "");
+    emit_store_value(e, (Node){(uint32_t)(in - e->k->nodes.at)},
+                     acc_combine(e, &acc, old, x, e->s.w));
 }
 
 /* ------------------------------------------------------------------- nodes */
@@ -516,6 +547,7 @@ static LV emit_value(Emit *e, const NodeInfo *in, bool wide)
     case KN_none:
     case KN_result:
     case KN_store:
+    case KN_total:
     case KN_loop:
         break;
     }
@@ -529,6 +561,9 @@ static void emit_node(Emit *e, Node n)
     switch ((NodeOp)in->op) {
     case KN_store:
         emit_store(e, in);
+        return;
+    case KN_total:
+        if (!gpu_row_total(e, n)) add_to_memory(e, in);
         return;
     case KN_loop:
         if (e->map == MAP_host)

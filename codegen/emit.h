@@ -122,6 +122,7 @@ typedef struct Emit {
     LV place, exists; /* this thread in its row; its row; NULL: always */
     VEC(Loaded) loaded;
     int64_t chunk_number, loaded_bytes; /* of an unrolled sweep; else -1 */
+    LV **totals;                        /* per total: its slots, by chunk */
     VEC(Stash) stash;
     int64_t stash_lanes;      /* how many of a row */
     bool in_stash;            /* the lanes at hand are of these */
@@ -144,6 +145,8 @@ void emit_between(Emit *e, LoopId first, LoopId next);
 /* A load that needs nothing of its turn but the lane; NULL: another one. */
 LV emit_load_ahead(Emit *e, const NodeInfo *in);
 void emit_enter(Emit *e, LoopId loop, LV var); /* at the start of a turn */
+/* What N stores is this value. */
+void emit_store_value(Emit *e, Node n, LV v);
 LLVMBasicBlockRef emit_block(Emit *e, const char *name);
 LV emit_alloca(Emit *e, LLVMTypeRef t, int64_t n);
 LV emit_iconst(const Emit *e, int64_t i);
@@ -198,6 +201,11 @@ LV gpu_row_item(Emit *e, LV tid, LV block);
 bool gpu_row_turns(Emit *e, LoopId loop);
 /* What a load gives, where it is at hand; else NULL. */
 LV gpu_row_loaded(Emit *e, const NodeInfo *in);
+
+/* The rows of an item, one after the other. */
+void gpu_row_walk(Emit *e, LoopId loop);
+/* Adds to a total that registers hold; false: memory holds it. */
+bool gpu_row_total(Emit *e, Node n);
 
 /* gpu_long.c: rows that registers do not hold. */
 void gpu_stash_plan(Emit *e, const Kir *k, uint32_t row_threads,

@@ -114,16 +114,47 @@ static bool takes_long(const NodeInfo *in)
     }
 }
 
+/* 16 bytes of neighbours at a time, or the same for all lanes. */
+static bool is_whole(const Kir *k, const NodeInfo *in)
+{
+    const IxInfo *x = ix_info(k, in->ix);
+    unsigned bytes = dtype_bytes((DType)in->dtype);
+    uint64_t bits = (uint64_t)x->base;
+    int64_t coef;
+    if (!ix_linear(k, in->ix, in->loop, &coef) || coef > 1 || coef < 0)
+        return false;
+    for (uint32_t i = 0; i < x->n && coef == 1; i++)
+        if (k->atoms.at[x->terms[i].atom].loop != in->loop)
+            bits |= (uint64_t)x->terms[i].coef;
+    return coef == 0 || (bits * bytes | k->args[in->arg].align) % 16 == 0;
+}
+
+/* Threads of a walk leave each other registers for the totals and for rows
+ * that are loaded whole; elements that come one by one take more. */
+static int walks_at_a_time(const Kir *k, uint32_t threads)
+{
+    enum { WALKING = 512 };
+    for (uint32_t i = 1; i < k->nodes.n; i++) {
+        const NodeInfo *in = &k->nodes.at[i];
+        if (in->op == KN_load && k->loops.at[in->loop].kind == LOOP_lanes &&
+            !is_whole(k, in))
+            return 1;
+    }
+    return threads < WALKING ? (int)(WALKING / threads) : 1;
+}
+
 /* Blocks of a multiprocessor, so that enough loads are in flight; 0: as it
  * comes, for a kernel that computes more than it reads.  A block of columns is
  * alone, and one that looks for turns needs its registers. */
-static int blocks_at_a_time(const Kir *k, Mapping map)
+static int blocks_at_a_time(const Kir *k, Mapping map, uint32_t threads)
 {
     int loads = 0;
     /* Left alone, ptxas spills the state of rows to have more of them. */
     if (k->tile) return 2;
-    for (uint32_t i = 1; i < k->loops.n && map == MAP_rows; i++)
+    for (uint32_t i = 1; i < k->loops.n && map == MAP_rows; i++) {
+        if (k->loops.at[i].walks) return walks_at_a_time(k, threads);
         if (k->loops.at[i].in_order) return 1;
+    }
     if (map == MAP_column) return 1;
     if (map != MAP_thread) return 0;
     for (uint32_t i = 1; i < k->nodes.n; i++) {
@@ -388,7 +419,9 @@ void emit_loop_gpu(Emit *e, LoopId loop)
             own_lanes(e, loop);
         return;
     case LOOP_seq:
-        if (e->map == MAP_column && gpu_columns_share(e->k, loop))
+        if (e->map == MAP_rows && e->k->loops.at[loop].walks)
+            gpu_row_walk(e, loop);
+        else if (e->map == MAP_column && gpu_columns_share(e->k, loop))
             gpu_column_seq(e, loop);
         else if (e->map != MAP_rows || !gpu_row_turns(e, loop))
             emit_seq(e, loop);
@@ -493,7 +526,7 @@ void emit_gpu_kernel(Emit *e, const char *name, const Grid *g)
     LLVMSetFunctionCallConv(e->fn, PTX_KERNEL);
     set_attribute(e, "nvvm.reqntid",
                   arena_printf(e->k->arena, "%u,1,1", g->threads));
-    int blocks = blocks_at_a_time(e->k, g->map);
+    int blocks = blocks_at_a_time(e->k, g->map, g->threads);
     if (blocks)
         set_attribute(e, "nvvm.minctasm",
                       arena_printf(e->k->arena, "%d", blocks));

@@ -154,11 +154,20 @@ static int64_t loaded_size(const Emit *e, Node n)
     return ROW_LANES * dtype_bytes((DType)node_info(e->k, n)->dtype);
 }
 
+/* The same for all rows: the cache has it, and totals need the registers. */
+static bool is_of_columns(const Kir *k, const NodeInfo *in)
+{
+    for (LoopId i = 1; i < k->loops.n; i++)
+        if (k->loops.at[i].kind != LOOP_lanes && ix_uses(k, in->ix, i))
+            return false;
+    return true;
+}
+
 /* A load that can be made ahead of its turn. */
 static void keep(Emit *e, Node n)
 {
     const NodeInfo *in = node_info(e->k, n);
-    if (in->op != KN_load ||
+    if (in->op != KN_load || (e->totals && is_of_columns(e->k, in)) ||
         e->loaded_bytes + loaded_size(e, n) > bytes_to_keep(e))
         return;
     for (uint32_t i = 0; i < e->loaded.n; i++)
@@ -361,6 +370,96 @@ void gpu_row_lanes(Emit *e, LoopId loop)
             gpu_over_row(e, acc, row_partials_sum(e, acc, &s.partials, a));
     }
     emit_set_results(e, loop, results);
+}
+
+/* ------------------------------------------------------------ a walk of rows
+ */
+
+/* Chunks of a sweep that is unrolled; 0: it is not. */
+static int64_t chunks_held(const Emit *e, const Loop *l)
+{
+    int64_t span = (int64_t)e->row_threads * ROW_LANES;
+    if (l->kind != LOOP_lanes || l->hi % ROW_LANES != 0 ||
+        l->hi > ROW_HELD * span || !row_is_plain(e->k, l))
+        return 0;
+    return (l->hi + span - 1) / span;
+}
+
+static Acc total_acc(const NodeInfo *in)
+{
+    return (Acc){ACC_sum, (DType)in->dtype, in->b, {0}, false};
+}
+
+static void totals_new(Emit *e, LoopId walk)
+{
+    e->totals = NEW_ARRAY(e->k->arena, LV *, e->k->nodes.n);
+    for (uint32_t i = 1; i < e->k->nodes.n; i++) {
+        const NodeInfo *in = node_info(e->k, (Node){i});
+        if (in->op != KN_total || in->inner != walk) continue;
+        int64_t n = chunks_held(e, &e->k->loops.at[in->loop]);
+        if (n == 0) continue;
+        Acc acc = total_acc(in);
+        e->totals[i] = NEW_ARRAY(e->k->arena, LV, n);
+        for (int64_t c = 0; c < n; c++) {
+            LV at = emit_alloca(e, acc_type(e, &acc, ROW_LANES), 1);
+            LLVMBuildStore(e->s.b, acc_identity(e, &acc, ROW_LANES), at);
+            e->totals[i][c] = at;
+        }
+    }
+}
+
+bool gpu_row_total(Emit *e, Node n)
+{
+    const NodeInfo *in = node_info(e->k, n);
+    if (!e->totals || !e->totals[n.id] || e->chunk_number < 0) return false;
+    Acc acc = total_acc(in);
+    LV at = e->totals[n.id][e->chunk_number];
+    LV old = LLVMBuildLoad2(e->s.b, acc_type(e, &acc, ROW_LANES), at, "");
+    LV sum = acc_combine(e, &acc, old, emit_use(e, in->b), ROW_LANES);
+    LLVMBuildStore(e->s.b, sum, at);
+    return true;
+}
+
+static void store_total(Emit *e, Node n)
+{
+    const NodeInfo *in = node_info(e->k, n);
+    const Loop *l = &e->k->loops.at[in->loop];
+    Acc acc = total_acc(in);
+    Sweep s = {.loop = in->loop, .l = l};
+    s.span = (int64_t)e->row_threads * ROW_LANES;
+    s.first = LLVMBuildMul(e->s.b, e->place, emit_iconst(e, ROW_LANES), "");
+    e->s.w = ROW_LANES;
+    e->lanes = in->loop;
+    e->aligned = true;
+    for (int64_t c = 0, from = 0; from < l->hi; c++, from += s.span) {
+        LV at = LLVMBuildAdd(e->s.b, s.first, emit_iconst(e, from), "");
+        at = row_lane(e, &s, at, 0, from + s.span > l->hi);
+        emit_enter(e, in->loop, at);
+        LV v = LLVMBuildLoad2(e->s.b, acc_type(e, &acc, ROW_LANES),
+                              e->totals[n.id][c], "");
+        emit_store_value(e, n, v);
+    }
+    e->active = NULL;
+    e->s.w = 1;
+    e->lanes = 0;
+    e->aligned = false;
+}
+
+/* Row after row in the same threads, which hold the totals of their lanes in
+ * registers and store them at the end. */
+void gpu_row_walk(Emit *e, LoopId loop)
+{
+    const Loop *l = &e->k->loops.at[loop];
+    totals_new(e, loop);
+    Count c = count_begin(e, emit_iconst(e, l->lo), emit_iconst(e, l->hi), 1);
+    emit_turn(e, loop, c.i, c.latch);
+    /* the room for sums of warps is used again */
+    if (e->row_threads > WARP) gpu_barrier(e);
+    count_end(e, &c);
+    e->loaded.n = 0;
+    e->loaded_bytes = 0;
+    for (uint32_t i = 1; i < e->k->nodes.n; i++)
+        if (e->totals[i]) store_total(e, (Node){i});
 }
 
 /* ------------------------------------------------------------ turns that count

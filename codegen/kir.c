@@ -271,6 +271,17 @@ void node_store(Kir *k, LoopId loop, uint32_t arg, Ix ix, Node guard, Node v)
                                .b = v});
 }
 
+void node_total(Kir *k, LoopId loop, uint32_t arg, Ix ix, Node v, LoopId walk)
+{
+    node_append(k, &(NodeInfo){.op = KN_total,
+                               .dtype = (uint8_t)k->arg_dtypes[arg],
+                               .loop = loop,
+                               .arg = arg,
+                               .ix = ix,
+                               .b = v,
+                               .inner = walk});
+}
+
 void loop_close(Kir *k, LoopId loop)
 {
     k->loops.at[loop].closed = true;
@@ -307,7 +318,7 @@ static void mark_node(const Kir *k, Node n, bool *needed)
 
 static bool stays(const NodeInfo *in)
 {
-    return in->op == KN_store || in->op == KN_loop;
+    return in->op == KN_store || in->op == KN_total || in->op == KN_loop;
 }
 
 void kir_sweep(Kir *k)
@@ -340,7 +351,7 @@ static uint64_t loop_flops(const Kir *k, LoopId id)
     uint64_t n = l->accs.n;
     for (uint32_t i = 0; i < l->body.n; i++) {
         const NodeInfo *in = node_info(k, l->body.at[i]);
-        if (in->op == KN_scalar || in->op == KN_scan) n++;
+        if (in->op == KN_scalar || in->op == KN_scan || in->op == KN_total) n++;
         if (in->op == KN_loop) n += loop_flops(k, in->inner);
     }
     return n * (uint64_t)(l->hi - l->lo);
@@ -390,7 +401,7 @@ static const char *node_word(const NodeInfo *in)
     static const char *const words[] = {
         "none",    "const",  "index", "inside", "divides", "load",
         "counter", "scalar", "cast",  "result", "piece",   "exp2",
-        "rcp",     "scan",   "store", "loop"};
+        "rcp",     "scan",   "store", "total",  "loop"};
     return in->op == KN_scalar ? scalar_info((ScalarOp)in->sc)->name
                                : words[in->op];
 }
@@ -415,6 +426,11 @@ static void print_node(const Kir *k, Node n, Buf *out)
     case KN_load:
     case KN_store:
         buf_printf(out, " arg %u [", in->arg);
+        ix_print(k, in->ix, out);
+        buf_putc(out, ']');
+        break;
+    case KN_total:
+        buf_printf(out, " loop %u arg %u [", in->inner, in->arg);
         ix_print(k, in->ix, out);
         buf_putc(out, ']');
         break;
@@ -455,6 +471,7 @@ static void print_loop(const Kir *k, LoopId id, Buf *out)
                (int)l->depth * 2, "", kinds[l->kind], id, (long long)l->lo,
                (long long)l->hi, (long long)l->chunk,
                l->reverse    ? " reverse"
+               : l->walks    ? " walk"
                : l->in_order ? " in order"
                              : "");
     if (l->online)

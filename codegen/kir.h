@@ -75,6 +75,7 @@ typedef enum NodeOp {
     KN_rcp,     /* 1 / a, about: within a unit; 0 and inf for one another */
     KN_scan,    /* running sum of a in the loop; n: exclusive */
     KN_store,   /* b to element ix of argument arg, when a holds (0: always) */
+    KN_total,   /* the sum of b over the turns of loop inner, to ix of arg */
     KN_loop     /* an inner loop runs here */
 } NodeOp;
 
@@ -85,7 +86,7 @@ typedef struct NodeInfo {
     Node a, b, c;
     Ix ix;
     uint32_t arg;
-    LoopId inner; /* result, loop: the loop meant */
+    LoopId inner; /* result, total, loop: the loop meant */
     int64_t n;
     union {
         double f;
@@ -142,6 +143,7 @@ typedef struct Loop {
     bool reverse, scans;
     bool closed;   /* nodes that live in it are out of reach */
     bool in_order; /* one accumulator, in the order of the indices */
+    bool walks;    /* a turn is a row; totals of its lanes go over the turns */
     LoopId online; /* runs in the turns of this loop (online.c); 0: alone */
     uint32_t top;  /* with the maximum so far of this accumulator of it */
     Node when;     /* turns in which this is false end there; or none */
@@ -229,6 +231,8 @@ Node node_rcp(Kir *k, Node a);  /* f32 */
 /* guard (none: true) ? a : zero of a's dtype */
 Node node_or_zero(Kir *k, Node guard, Node a);
 void node_store(Kir *k, LoopId loop, uint32_t arg, Ix ix, Node guard, Node v);
+/* What LOOP, inside of WALK, has at ix: the same element in every turn. */
+void node_total(Kir *k, LoopId loop, uint32_t arg, Ix ix, Node v, LoopId walk);
 
 /* How many interleaved partial sums a reduction of n elements has: partial p
  * takes the elements p, p + L, p + 2 L, ... in order, then halves are added:

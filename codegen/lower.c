@@ -18,6 +18,7 @@
  * segments, in which those bounds always hold or never do.
  */
 #include "lower.h"
+#include "../ir/column.h"
 #include "tensor.h"
 
 /* Column sums take wide strips of few rows: the more of a row, the fewer
@@ -32,6 +33,9 @@ typedef struct Nest {
     uint32_t suffix; /* of P, flattened into the lanes */
     int64_t cuts[MOST_CUTS + 2];
     uint32_t ncuts; /* bounds of the segments of the lanes, ends included */
+    int64_t turns;  /* rows of a walk; 0: there is none */
+    Axis walked;    /* which axis it cuts */
+    LoopId walk;
 } Nest;
 
 static int64_t product(const Lower *l, const TypeAxis *axes, uint32_t n)
@@ -75,6 +79,23 @@ static bool listed(const TypeAxis *axes, uint32_t n, Axis a)
     return false;
 }
 
+/* Whether the result is of sums over rows (ir/column.h). */
+static bool is_column(const Lower *l, uint32_t result, ColumnSum *sum)
+{
+    return column_sum(l->m, l->fn, l->fn->result_values[result], sum);
+}
+
+/* All sums over rows cut the same axis in the same way. */
+static void find_walk(const Lower *l, Nest *nest)
+{
+    ColumnSum sum;
+    for (uint32_t r = 0; r < l->fn->nresults; r++) {
+        if (!is_column(l, r, &sum)) continue;
+        nest->turns = sum.turns;
+        nest->walked = sum.axis;
+    }
+}
+
 /* R: what reductions reduce and running sums run along. */
 static void find_inner(Lower *l, Nest *nest)
 {
@@ -90,7 +111,9 @@ static void find_inner(Lower *l, Nest *nest)
             one[0] = attr_axis(l->m, in->attr, AT_axis);
             axes = &item;
         }
-        if (!axes || nest->ninner) continue;
+        ColumnSum sum;
+        if (!axes || nest->ninner || column_sum(l->m, l->fn, (Value){i}, &sum))
+            continue;
         const TypeInfo *t =
             type_info(l->m, value_type(l->fn, inst_arg(l->fn, in, 0)));
         inner = NEW_ARRAY(l->k->arena, TypeAxis, t->naxes);
@@ -113,6 +136,8 @@ static void find_rows(Lower *l, Nest *nest)
     int64_t *stride = NEW_ARRAY(l->k->arena, int64_t, most);
     for (uint32_t r = 0; r < fn->nresults; r++) {
         const TypeInfo *t = type_info(l->m, fn->results[r].type);
+        ColumnSum sum;
+        if (is_column(l, r, &sum)) continue;
         for (uint32_t i = 0; i < t->naxes; i++) {
             Axis a = t->axes[i].axis;
             if (listed(rows, nest->nrows, a) ||
@@ -136,6 +161,7 @@ static void find_rows(Lower *l, Nest *nest)
 /* Where a result is stored, and the index of its value. */
 typedef struct Point {
     const Ix *rows, *inner; /* per axis of the nest */
+    Ix part;                /* of a walk */
 } Point;
 
 static const Ix *result_ix(Lower *l, const Nest *nest, Type t, Point at)
@@ -161,6 +187,19 @@ static bool has_inner(const Lower *l, const Nest *nest, uint32_t result)
     return false;
 }
 
+/* Of a sum over rows, what this row adds to it. */
+static Node eval_result(Lower *l, const Nest *nest, uint32_t r, Point at)
+{
+    ColumnSum sum;
+    Value v = l->fn->result_values[r];
+    if (!is_column(l, r, &sum))
+        return eval(l, v, result_ix(l, nest, l->fn->results[r].type, at),
+                    (Node){0});
+    const Ix *ix = result_ix(l, nest, value_type(l->fn, sum.of), at);
+    Node n = eval(l, sum.of, ix, (Node){0});
+    return node_cast(l->k, type_dtype(l->m, l->fn->results[r].type), n);
+}
+
 /* Every value is made before the first store: a result may overwrite an
  * operand at the same index. */
 static void eval_results(Lower *l, const Nest *nest, bool inner, Point at,
@@ -168,9 +207,7 @@ static void eval_results(Lower *l, const Nest *nest, bool inner, Point at,
 {
     for (uint32_t r = 0; r < l->fn->nresults; r++)
         if (has_inner(l, nest, r) == inner)
-            values[r] =
-                eval(l, l->fn->result_values[r],
-                     result_ix(l, nest, l->fn->results[r].type, at), (Node){0});
+            values[r] = eval_result(l, nest, r, at);
 }
 
 static void store_results(Lower *l, const Nest *nest, bool inner, Point at,
@@ -182,10 +219,17 @@ static void store_results(Lower *l, const Nest *nest, bool inner, Point at,
         const Ix *ix = result_ix(l, nest, t, at);
         uint32_t arg = l->fn->nparams + r;
         Ix place = ix_const(l->k, 0);
-        for (uint32_t i = 0; i < type_info(l->m, t)->naxes; i++)
-            place =
-                ix_add_scaled(l->k, place, ix[i], l->k->args[arg].stride[i]);
-        node_store(l->k, loop, arg, place, (Node){0}, values[r]);
+        ColumnSum sum;
+        bool column = is_column(l, r, &sum);
+        for (uint32_t i = 0; i < type_info(l->m, t)->naxes; i++) {
+            Axis a = type_info(l->m, t)->axes[i].axis;
+            Ix x = column && a.id == nest->walked.id ? at.part : ix[i];
+            place = ix_add_scaled(l->k, place, x, l->k->args[arg].stride[i]);
+        }
+        if (column)
+            node_total(l->k, loop, arg, place, values[r], nest->walk);
+        else
+            node_store(l->k, loop, arg, place, (Node){0}, values[r]);
     }
 }
 
@@ -293,9 +337,35 @@ static void build_across(Lower *l, const Nest *nest, Ix *rows, LoopId items,
             at[r] = rows[r];
         cut_axes(l, nest->rows + outer, nest->suffix, ix_var(k, lanes),
                  at + outer);
-        build_row(l, nest, (Point){at, NULL}, lanes);
+        build_row(l, nest, (Point){.rows = at}, lanes);
         loop_close(k, lanes);
     }
+}
+
+/* An item is as many rows as a sum has, one after the other. */
+static void build_walk(Lower *l, Nest nest, LoopId items)
+{
+    Kir *k = l->k;
+    Point at = {0};
+    int64_t *sizes = NEW_ARRAY(k->arena, int64_t, nest.nrows);
+    Ix *rows = NEW_ARRAY(k->arena, Ix, nest.nrows);
+    for (uint32_t i = 0; i < nest.nrows; i++) {
+        bool cut = nest.rows[i].axis.id == nest.walked.id;
+        sizes[i] = type_local_size(l->m, &nest.rows[i]);
+        if (cut) sizes[i] /= nest.turns;
+    }
+    ix_cut(k, ix_var(k, items), sizes, nest.nrows, rows);
+    nest.walk = loop_open(k, LOOP_seq, items, 0, nest.turns);
+    k->loops.at[nest.walk].in_order = k->loops.at[nest.walk].walks = true;
+    for (uint32_t i = 0; i < nest.nrows; i++) {
+        if (nest.rows[i].axis.id != nest.walked.id) continue;
+        at.part = rows[i];
+        rows[i] = ix_add_scaled(k, ix_var(k, nest.walk), rows[i], nest.turns);
+    }
+    at.rows = rows;
+    l->items = nest.walk;
+    build_row(l, &nest, at, nest.walk);
+    loop_close(k, nest.walk);
 }
 
 static void build(Lower *l, const Nest *nest, const LowerOpts *o)
@@ -303,6 +373,7 @@ static void build(Lower *l, const Nest *nest, const LowerOpts *o)
     Kir *k = l->k;
     uint32_t outer = nest->across ? nest->nrows - nest->suffix : nest->nrows;
     k->rows = product(l, nest->rows, outer);
+    if (nest->turns) k->rows /= nest->turns;
     k->chunks = 1;
     k->width = o->lanes;
     if (nest->across && nest->ninner && !o->gpu)
@@ -311,14 +382,16 @@ static void build(Lower *l, const Nest *nest, const LowerOpts *o)
     k->across = nest->across;
     l->lanes_inner = !nest->across;
     l->reassociated = may_reassociate(l, nest, o);
-    l->items = loop_open(k, LOOP_items, 0, 0, k->rows);
+    LoopId items = l->items = loop_open(k, LOOP_items, 0, 0, k->rows);
     Ix *rows = NEW_ARRAY(k->arena, Ix, nest->nrows);
-    cut_axes(l, nest->rows, outer, ix_var(k, l->items), rows);
-    if (nest->across)
-        build_across(l, nest, rows, l->items, o);
+    if (!nest->turns) cut_axes(l, nest->rows, outer, ix_var(k, items), rows);
+    if (nest->turns)
+        build_walk(l, *nest, items);
+    else if (nest->across)
+        build_across(l, nest, rows, items, o);
     else
-        build_row(l, nest, (Point){rows, NULL}, l->items);
-    loop_close(k, l->items);
+        build_row(l, nest, (Point){.rows = rows}, items);
+    loop_close(k, items);
 }
 
 /* ---------------------------------------------------------------- choosing */
@@ -512,9 +585,10 @@ bool lower_group(Module *m, const Fn *fn, const LowerOpts *o, Kir *k)
         lower_rows(&l, o, only_op(m, fn));
     } else {
         Nest nest = {0};
+        find_walk(&l, &nest);
         find_inner(&l, &nest);
         find_rows(&l, &nest);
-        choose(&l, &nest, o);
+        if (!nest.turns) choose(&l, &nest, o);
         build(&l, &nest, o);
         if (o->gpu && !o->exact && !nest.across) online_rows(&l);
     }

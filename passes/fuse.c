@@ -12,7 +12,8 @@
  * Options: `target`; for a GPU, attention stays one group of kind tile.
  * `matmul`, who makes matrix products: unless it is the library, and on a GPU
  * that can, groups of kind product. `tile-bytes`: the largest intermediate
- * value of a region, about.
+ * value of a region, about.  `at-hand`: of a GPU, the elements of all rows that
+ * run side by side.
  *
  * A function is prepared (every op one that a group kind takes; regions put in
  * place or cut into tiles), turned into a graph, clustered, and outlined.
@@ -27,6 +28,8 @@
 
 /* What stays in a core's cache; what keeps a whole GPU busy. */
 enum { TILE_BYTES = 1 << 20, GPU_TILE_BYTES = 1 << 26 };
+/* Elements of the rows that a GPU has in its registers at a time. */
+enum { AT_HAND = 1 << 21 };
 
 static bool is_grouped(const Module *m, const Fn *fn)
 {
@@ -78,6 +81,7 @@ bool pass_fuse(Module *m, PassCtx *cx)
     fx.crosses = !strcmp(pass_option(m, cx, "target", "host"), "sm_90a");
     fx.tile_bytes = pass_option_int(m, cx, "tile-bytes",
                                     fx.gpu ? GPU_TILE_BYTES : TILE_BYTES);
+    fx.at_hand = fx.gpu ? pass_option_int(m, cx, "at-hand", AT_HAND) : 0;
     fx.outer = outer_axes(m, fx.a);
     map_init(&fx.groups, fx.a);
     map_init(&fx.twins, fx.a);

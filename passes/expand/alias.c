@@ -2,6 +2,7 @@
  * alias.c: which values share storage, how long it is needed, and which ops
  * may write over what they read.
  */
+#include "../../ir/column.h"
 #include "expand.h"
 
 bool is_alias(Op op)
@@ -111,7 +112,8 @@ static bool *below_moves(Scene const *s, const Fn *g)
     for (uint32_t i = g->ninsts; i-- > 0;) {
         const Inst *in = &g->insts[i];
         bool moves = in->op != OP_map && in->op != OP_reduce &&
-                     in->op != OP_cumsum && !picks_of_row(s->x->m, g, in);
+                     in->op != OP_cumsum && !picks_of_row(s->x->m, g, in) &&
+                     !column_cut(s->x->m, g, (Value){i});
         for (uint32_t k = 0; k < in->nargs; k++)
             if (moves || below[i]) below[inst_arg(g, in, k).id] = true;
     }
@@ -133,7 +135,10 @@ static bool stored_last(const Scene *s, const Fn *g, Type result)
     const Module *m = s->x->m;
     for (uint32_t i = 0; i < g->ninsts; i++) {
         const Inst *in = &g->insts[i];
-        if (in->op != OP_reduce && in->op != OP_cumsum) continue;
+        ColumnSum sum;
+        if ((in->op != OP_reduce && in->op != OP_cumsum) ||
+            column_sum(m, g, (Value){i}, &sum))
+            continue;
         Type all = value_type(g, inst_arg(g, in, 0));
         if (type_info(m, all)->naxes != type_info(m, result)->naxes)
             return false;

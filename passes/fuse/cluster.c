@@ -71,6 +71,8 @@ typedef struct Shape {
     bool reduces;
     AxisSet rows, all;     /* P; P and R */
     bool running, reverse; /* a cumsum is there, and its direction */
+    int64_t turns;         /* rows of a sum over rows; 0: there is none */
+    TypeAxis walked;
 } Shape;
 
 static const Inst *node_inst(const Graph *g, uint32_t i)
@@ -120,6 +122,66 @@ static bool shape_direction(const Module *m, const Inst *in, Shape *s)
     return true;
 }
 
+static bool sums_rows(const Graph *g, const Inst *in)
+{
+    const Module *m = g->fx->m;
+    DType d = type_dtype(m, value_type(g->fn, inst_arg(g->fn, in, 0)));
+    return in->op == OP_reduce && attr_is(m, in->attr, AT_kind, "sum") &&
+           attr_dtype(m, in->attr, AT_acc, dtype_acc(d)) == DT_f32 &&
+           !type_info(m, in->type)->npending;
+}
+
+/* Registers hold the sums of a row's columns, some neighbours a thread. */
+static bool holds_columns(const Module *m, const AxisSet *all,
+                          const AxisSet *rows)
+{
+    enum { BESIDE = 8, MOST_COLUMNS = 1 << 15 };
+    int64_t n = set_elements(m, all) / set_elements(m, rows);
+    return n % BESIDE == 0 && n <= MOST_COLUMNS;
+}
+
+/* How many rows of the last axis run one after the other, so that the others,
+ * side by side, are about what a GPU has at hand: a part of the axis. */
+static bool find_walk(const Graph *g, Type t, Shape *s)
+{
+    enum { LEAST_TURNS = 4 };
+    const Module *m = g->fx->m;
+    const TypeInfo *ti = type_info(m, t);
+    int64_t most = set_elements(m, &s->all) / g->fx->at_hand;
+    for (uint32_t i = ti->naxes; i-- > 0;) {
+        const TypeAxis *a = &ti->axes[i];
+        if (!set_has(&s->rows, a)) continue;
+        int64_t turns = 0, size = type_local_size(m, a);
+        for (int64_t n = LEAST_TURNS; n <= most && n < size; n++)
+            if (size % n == 0) turns = n;
+        s->walked = *a;
+        s->turns = turns;
+        return turns > 0 && !a->nsplits;
+    }
+    return false;
+}
+
+/* A sum over all rows of what a row has in its columns, which nobody in the
+ * group reads: the group gives sums over some rows at a time. */
+static bool is_column(const Graph *g, uint32_t node, Shape *s)
+{
+    const Module *m = g->fx->m;
+    const Inst *in = node_inst(g, node);
+    Type t = value_type(g->fn, inst_arg(g->fn, in, 0));
+    AxisSet all, columns;
+    if (!g->fx->at_hand || s->running || !sums_rows(g, in)) return false;
+    set_of_type(m, t, &all);
+    set_of_type(m, in->type, &columns);
+    if (!set_same(&all, &s->all) || columns.n + s->rows.n != all.n ||
+        !holds_columns(m, &all, &s->rows))
+        return false;
+    for (uint32_t i = 0; i < all.n; i++) /* columns lie inside of rows */
+        if (set_has(&s->rows, &all.at[i]) != (i < s->rows.n)) return false;
+    for (uint32_t u = 0; u < g->nodes[node].nusers; u++)
+        if (inside(g, g->nodes[node].users[u])) return false;
+    return find_walk(g, t, s);
+}
+
 /* Adds what a reduce or cumsum says about P and R; false: contradicts. */
 static bool shape_sum(const Graph *g, uint32_t node, Shape *s)
 {
@@ -132,31 +194,50 @@ static bool shape_sum(const Graph *g, uint32_t node, Shape *s)
     if (in->op == OP_cumsum)
         t = type_without_axis(g->fx->m, t, attr_axis(m, in->attr, AT_axis));
     set_of_type(m, t, &rows);
-    if (s->reduces) return set_same(&s->rows, &rows) && set_same(&s->all, &all);
+    if (s->reduces)
+        return (set_same(&s->rows, &rows) && set_same(&s->all, &all)) ||
+               is_column(g, node, s);
     s->reduces = true;
     s->rows = rows;
     s->all = all;
     return true;
 }
 
-static bool find_shape(const Graph *g, const Nodes *nodes, Shape *s)
+/* The shape that the sum number FIRST (or else none) gives to all. */
+static bool shape_from(const Graph *g, const Nodes *nodes, uint32_t first,
+                       Shape *s)
 {
-    s->reduces = s->running = false;
+    *s = (Shape){0};
+    if (first < nodes->n && !shape_sum(g, nodes->at[first], s)) return false;
     for (uint32_t i = 0; i < nodes->n; i++)
         if (sums_inner((Op)node_inst(g, nodes->at[i])->op) &&
             !shape_sum(g, nodes->at[i], s))
             return false;
-    bool first = !s->reduces;
+    bool found = s->reduces, row = false;
     for (uint32_t i = 0; i < nodes->n; i++) {
         if (!leaves(g, nodes->at[i])) continue;
         AxisSet axes;
         set_of_type(g->fx->m, node_type(g, nodes->at[i]), &axes);
-        if (first) s->rows = s->all = axes;
-        first = false;
-        if (!set_same(&axes, &s->rows) && !set_same(&axes, &s->all))
-            return false;
+        if (!found) s->rows = s->all = axes;
+        found = true;
+        bool fits = set_same(&axes, &s->rows) || set_same(&axes, &s->all);
+        if (!fits && !(s->turns && is_column(g, nodes->at[i], s))) return false;
+        row |= fits;
     }
-    return true;
+    return row || !s->turns;
+}
+
+/* Where sums go both ways, the first of either may be the rows'. */
+static bool find_shape(const Graph *g, const Nodes *nodes, Shape *s)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < nodes->n; i++) {
+        if (!sums_inner((Op)node_inst(g, nodes->at[i])->op)) continue;
+        if (shape_from(g, nodes, i, s)) return true;
+        if (!g->fx->at_hand) return false;
+        any = true;
+    }
+    return !any && shape_from(g, nodes, nodes->n, s);
 }
 
 static bool is_move(Op op)
@@ -571,6 +652,25 @@ static void say_missed(Graph *g, uint32_t node)
     }
 }
 
+/* Says of sums over rows how many rows each part has. */
+static void find_columns(Graph *g)
+{
+    for (uint32_t c = 0; c < g->n; c++) {
+        Nodes nodes = {0};
+        Shape s;
+        add_cluster(g, c, &nodes);
+        if (nodes.n < 2 || g->nodes[nodes.at[0]].kind != NODE_loop) continue;
+        mark_all(g, &nodes);
+        if (!find_shape(g, &nodes, &s) || !s.turns) continue;
+        for (uint32_t i = 0; i < nodes.n; i++) {
+            Node *x = &g->nodes[nodes.at[i]];
+            if (!is_column(g, nodes.at[i], &s)) continue;
+            x->turns = s.turns;
+            x->walked = s.walked.axis;
+        }
+    }
+}
+
 void fuse_cluster(Graph *g)
 {
     Uses uses = fn_uses(g->fn, g->fx->a);
@@ -586,6 +686,7 @@ void fuse_cluster(Graph *g)
         for (uint32_t i = 0; i < g->n; i++)
             merged |= merge_siblings(g, i);
     }
+    find_columns(g);
     if (g->fx->products) fuse_products(g);
     for (uint32_t i = 0; i < g->n && pass_remarks(g->fx->m, g->fx->cx, true);
          i++)

@@ -17,6 +17,13 @@
 #include "../outer.h"
 #include "../pass.h"
 
+/* Rows that run one after the other, and the axis that counts them. */
+typedef struct Walk {
+    Axis axis;
+    int64_t turns;
+    Axis turn;
+} Walk;
+
 typedef struct Fuse {
     Module *m;
     PassCtx *cx;
@@ -25,6 +32,8 @@ typedef struct Fuse {
     bool crosses;       /* sums both ways may be one group of kind tile */
     bool products;      /* the target makes groups of kind product */
     int64_t tile_bytes; /* of the largest value of a tile, about */
+    int64_t at_hand;    /* elements of rows that run side by side; 0: none */
+    VEC(Walk) walks;
     OuterAxes outer;
     Map groups; /* hash of a group's content -> its function */
     Map twins;  /* twin of an einsum -> whether it is in a product group */
@@ -49,6 +58,8 @@ typedef struct Node {
     uint32_t cluster;
     uint32_t mark; /* scratch of one question */
     bool result;   /* of the function */
+    int64_t turns; /* a sum over rows, of so many at a time; 0: another op */
+    Axis walked;   /* the axis of rows that is cut for it */
 } Node;
 
 /* Each node is in one cluster.  Operands have smaller numbers than users. */

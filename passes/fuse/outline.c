@@ -75,6 +75,38 @@ static Value body_operand(const Body *y, const Node *x, const Inst *in,
     return (Value){y->local[x->args[a]] - 1};
 }
 
+static Axis turn_axis(Fuse *fx, Axis axis, int64_t turns)
+{
+    for (uint32_t i = 0; i < fx->walks.n; i++)
+        if (fx->walks.at[i].axis.id == axis.id &&
+            fx->walks.at[i].turns == turns)
+            return fx->walks.at[i].turn;
+    Axis turn = axis_fresh(fx->m, axis_name(fx->m, axis), turns);
+    vec_push(fx->a, &fx->walks, ((Walk){axis, turns, turn}));
+    return turn;
+}
+
+static DType acc_of(const Graph *g, const Inst *in)
+{
+    const Module *m = g->fx->m;
+    DType d = type_dtype(m, value_type(g->fn, inst_arg(g->fn, in, 0)));
+    return attr_dtype(m, in->attr, AT_acc, dtype_acc(d));
+}
+
+/* Of a sum over rows the group gives sums over some of them (ir/column.h). */
+static Value sum_of_turns(Body *y, const Node *x, const Inst *in, Value of)
+{
+    Fuse *fx = y->o->g->fx;
+    Axis turn = turn_axis(fx, x->walked, x->turns);
+    int64_t size =
+        type_size(fx->m, value_type(y->b.fn, of), x->walked) / x->turns;
+    TypeAxis to[2] = {{.axis = x->walked, .size = size},
+                      {.axis = turn, .size = x->turns}};
+    DType acc = acc_of(y->o->g, in);
+    of = emit_split(&y->b, of, x->walked, to, 2);
+    return emit_reduce(&y->b, "sum", of, &turn, 1, acc, acc);
+}
+
 static void body_node(Body *y, uint32_t node)
 {
     const Graph *g = y->o->g;
@@ -85,7 +117,9 @@ static void body_node(Body *y, uint32_t node)
         args[a] = body_operand(y, x, in, a);
     y->b.loc = in->loc;
     y->b.phase = (Phase)in->phase;
-    Value v = emit(&y->b, (Op)in->op, in->type, in->attr, args, x->nargs);
+    Value v = x->turns
+                  ? sum_of_turns(y, x, in, args[0])
+                  : emit(&y->b, (Op)in->op, in->type, in->attr, args, x->nargs);
     value_set_name(&y->b, v, g->fn->names[x->value.id]);
     y->local[node] = v.id + 1;
 }
@@ -196,6 +230,32 @@ static void say_fused(const Graph *g, const Cluster *c, const Fn *group)
     buf_release(&ops);
 }
 
+/* The sum over rows, of what the group gives: a group of its own. */
+static Value call_sum(Outline *o, const Node *x, Value parts)
+{
+    Graph *g = o->g;
+    Fuse *fx = g->fx;
+    const Inst *in = inst_of(g->fn, x->value);
+    const AttrItem *axes = attr_get(fx->m, in->attr, AT_axes);
+    DType acc = acc_of(g, in);
+    Builder b;
+    Fn *fn = fn_new(fx->m, (Str){0}, VIEW_local);
+    fn->kind = module_str(fx->m, fn_kind_word(FK_loop));
+    fn->loc = in->loc;
+    builder_init(&b, fx->m, fn);
+    b.loc = in->loc;
+    b.phase = (Phase)in->phase;
+    Value v = builder_param(&b, (Port){.type = value_type(o->b.fn, parts)});
+    v = emit_reduce(&b, "sum", v, axes->axes, axes->n, acc, acc);
+    v = emit_cast(&b, v, type_dtype(fx->m, in->type));
+    builder_result(&b, v, (Port){.loc = fn->loc});
+    FnRef f =
+        group_share(fx, fn,
+                    arena_printf(fx->a, "%s.%s", str_of(fx->m, g->fn->name),
+                                 fn_kind_word(FK_loop)));
+    return emit_call(&o->b, f, &parts, 1);
+}
+
 static void call_group(Outline *o, const Cluster *c)
 {
     Graph *g = o->g;
@@ -212,6 +272,8 @@ static void call_group(Outline *o, const Cluster *c)
     Value call = emit_call(&o->b, f, args, y.params.n);
     for (uint32_t i = 0; i < y.results.n; i++) {
         Value v = y.results.n == 1 ? call : emit_proj(&o->b, call, i);
+        const Node *x = &g->nodes[y.results.at[i]];
+        if (x->turns) v = call_sum(o, x, v);
         value_set_name(&o->b, v,
                        g->fn->names[g->nodes[y.results.at[i]].value.id]);
         o->made[y.results.at[i]] = v;

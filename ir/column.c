@@ -1,0 +1,46 @@
+/*
+ * column.c: which values of a group are sums over some of its rows.
+ */
+#include "column.h"
+
+/* A result beside the sums has the axis whole, so its parts are no rows. */
+static bool has_whole(const Module *m, const Fn *group, const TypeAxis *whole)
+{
+    for (uint32_t r = 0; r < group->nresults; r++) {
+        Type t = value_type(group, group->result_values[r]);
+        const TypeAxis *a = type_axis(m, t, whole->axis);
+        if (a && a->size == whole->size) return true;
+    }
+    return false;
+}
+
+bool column_sum(const Module *m, const Fn *group, Value v, ColumnSum *out)
+{
+    const Inst *in = inst_of(group, v);
+    if (in->op != OP_reduce || !attr_is(m, in->attr, AT_kind, "sum"))
+        return false;
+    const AttrItem *axes = attr_get(m, in->attr, AT_axes);
+    const Inst *cut = inst_of(group, inst_arg(group, in, 0));
+    if (cut->op != OP_split || axes->n != 1) return false;
+    const AttrItem *to = attr_get(m, cut->attr, AT_to);
+    Axis axis = attr_axis(m, cut->attr, AT_axis);
+    if (to->n != 2 || to->axes[0].id != axis.id ||
+        to->axes[1].id != axes->axes[0].id)
+        return false;
+    out->of = inst_arg(group, cut, 0);
+    out->axis = axis;
+    out->turns = type_local_size(m, type_axis(m, cut->type, to->axes[1]));
+    return has_whole(m, group, type_axis(m, value_type(group, out->of), axis));
+}
+
+bool column_cut(const Module *m, const Fn *group, Value v)
+{
+    ColumnSum sum;
+    for (uint32_t i = v.id + 1; i < group->ninsts; i++) {
+        const Inst *in = &group->insts[i];
+        if (in->op == OP_reduce && value_eq(inst_arg(group, in, 0), v) &&
+            column_sum(m, group, (Value){i}, &sum))
+            return true;
+    }
+    return false;
+}

@@ -1,0 +1,30 @@
+/*
+ * column.h: sums over rows in a group that goes along rows.
+ *
+ * Such a group may also give sums of what its rows have, column by column: a
+ * sum for each so many neighbouring rows.  It says so by cutting the last axis
+ * of the rows, a part of which keeps the axis, and by a sum over the rest:
+ *
+ *     %t : f32[row:64, column]         = map ...
+ *     %s : f32[row:8, turn:8, column]  = split %t axis row to (row, turn)
+ *     %p : f32[row:8, column]          = reduce %s kind sum axes (turn)
+ *
+ * while another result has the whole axis.
+ */
+#ifndef TITAN_COLUMN_H
+#define TITAN_COLUMN_H
+
+#include "ir.h"
+
+typedef struct ColumnSum {
+    Value of;      /* what is summed, with all axes of a row and its columns */
+    Axis axis;     /* which is cut */
+    int64_t turns; /* rows of a sum */
+} ColumnSum;
+
+/* Whether V, a value of the loop group, is such a sum. */
+bool column_sum(const Module *m, const Fn *group, Value v, ColumnSum *out);
+/* Whether V is the cut operand of one. */
+bool column_cut(const Module *m, const Fn *group, Value v);
+
+#endif
