@@ -71,17 +71,14 @@ static bool clause_fits(Plan *p, const Clause *mode, const Clause *c)
 static bool number_fits(Plan *p, const Clause *c)
 {
     const Node *n = c->terms.at[0];
-    bool zero = c->kind == CLAUSE_every;
-    if (n->number.whole && n->number.integer >= (zero ? 0 : 1)) return true;
+    if (n->number.whole && n->number.integer >= 1) return true;
     Report *r = sema_error(p->s, DIAG_remat_rule, n->span,
-                           "'%s' takes a whole number from %d, found %s",
-                           clause_word(c->kind), zero ? 0 : 1,
-                           STR(p->s, n->number.text));
-    report_help(r,
-                c->kind == CLAUSE_budget
-                    ? "a size in bytes, like 60 GiB"
-                    : "the number of turns of the repeat, like %d",
-                2);
+                           "'%s' takes a whole number from 1, found %s",
+                           clause_word(c->kind), STR(p->s, n->number.text));
+    report_help(r, "%s",
+                c->kind == CLAUSE_budget  ? "a size in bytes, like 60 GiB"
+                : c->kind == CLAUSE_every ? "one turn of so many, like every 2"
+                                          : "a number of turns, like first 2");
     return false;
 }
 
