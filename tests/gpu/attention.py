@@ -78,24 +78,39 @@ def masked(mask, value, otherwise, first):
     return f"where({condition}, {value}, {otherwise})"
 
 
+def root_of(case):
+    return repr(float(CASES[case].hd) ** 0.5)
+
+
+def score_of(case):
+    """Of a product of query and key."""
+    score = f"_0 / {root_of(case)}"
+    if CASES[case].mask == "capped":
+        score = f"20.0 * tanh({score} / 20.0)"
+    if CASES[case].mask == "slopes":
+        heads = CASES[case].kv * CASES[case].rep
+        score += (f" + f32(index(ctx) - index(seq)) * pow(2.0, "
+                  f"f32(-8 * (index(kv) * {CASES[case].rep} + index(rep) + 1)) "
+                  f"/ {float(heads)})")
+    return score
+
+
+def documents_of(mask):
+    """As operands, and as parameters."""
+    if mask != "documents":
+        return "", ""
+    return ", %d1, %d2", ", %d1 : i32[batch, seq], %d2 : i32[batch, ctx]"
+
+
 def groups(case):
     batch, seq, kv, rep, hd, vd, mask = CASES[case]
-    root = repr(float(hd) ** 0.5)
-    score = f"_0 / {root}"
-    if mask == "capped":
-        score = f"20.0 * tanh({score} / 20.0)"
-    if mask == "slopes":
-        score += (f" + f32(index(ctx) - index(seq)) * pow(2.0, "
-                  f"f32(-8 * (index(kv) * {rep} + index(rep) + 1)) / "
-                  f"{float(kv * rep)})")
-    docs = ", %d1, %d2" if mask == "documents" else ""
-    params = ", %d1 : i32[batch, seq], %d2 : i32[batch, ctx]" if docs else ""
+    docs, params = documents_of(mask)
     text = (f"axes (batch = {batch}, seq = {seq}, kv = {kv}, rep = {rep}, "
             f"hd = {hd}, vd = {vd}, ctx = {seq})\n")
     text += f"""
 fn local @fwd(%q : {Q}, %k : {K}, %v : {V}{params}) -> ({ROW}, {ROW}, {O}) kind tile {{
   %s : f32{PAIR} = einsum %q, %k sum (hd)
-  %x : f32{PAIR} = map %s{docs} {{ {masked(mask, score, "-inf", 1)} }}
+  %x : f32{PAIR} = map %s{docs} {{ {masked(mask, score_of(case), "-inf", 1)} }}
   %m : {ROW} = reduce %x kind max axes (ctx)
   %e : f32{PAIR} = map %x, %m {{ exp(_0 - stop(_1)) }}
   %l : {ROW} = reduce %e kind sum axes (ctx)
@@ -107,14 +122,20 @@ fn local @fwd(%q : {Q}, %k : {K}, %v : {V}{params}) -> ({ROW}, {ROW}, {O}) kind 
 """
     if mask in FORWARD or hd + vd > MOST_BACK:
         return text
+    return text + backward_groups(case)
+
+
+def backward_groups(case):
+    mask, root = CASES[case].mask, root_of(case)
+    docs, params = documents_of(mask)
     backward = f"%q : {Q}, %k : {K}, %v : {V}, %m : {ROW}, %n : {ROW}, %do : {O}{params}"
     pairs = f"""  %a : f32{PAIR} = einsum %do, %v sum (vd)
   %s : f32{PAIR} = einsum %q, %k sum (hd)
-  %p : f32{PAIR} = map %s, %m{docs} {{ exp({masked(mask, score, "-inf", 2)} - stop(_1)) }}
+  %p : f32{PAIR} = map %s, %m{docs} {{ exp({masked(mask, score_of(case), "-inf", 2)} - stop(_1)) }}
 """
     slope = masked(mask, "(_0 + _1) * _2", "0", 3)
     slopes = f"  %t : bf16{PAIR} = map %a, %n, %p{docs} {{ bf16({slope} / {root}) }}\n"
-    text += f"""
+    return f"""
 fn local @dq({backward}) -> {Q} kind tile {{
 {pairs}{slopes}  %g : {WIDE} = einsum %t, %k sum (ctx)
   %r : {Q} = map %g {{ bf16(_0) }}
@@ -129,8 +150,7 @@ fn local @dkv({backward}) -> ({K}, {V}) kind tile {{
   %w : {V} = map %h {{ bf16(_0) }}
   ret %r, %w
 }}
-"""
-    text += f"""
+
 fn local @both({backward}) -> ({K}, {V}, {WIDE}, {TURNS}) kind tile {{
 {pairs}  %u : bf16{PAIR} = map %p {{ bf16(_0) }}
   %h : f32[batch, kv, vd, ctx] = einsum %u, %do sum (seq, rep)
@@ -142,7 +162,6 @@ fn local @both({backward}) -> ({K}, {V}, {WIDE}, {TURNS}) kind tile {{
   ret %r, %w, %x, %turns
 }}
 """
-    return text
 
 
 def make(build, folder):
