@@ -65,9 +65,10 @@ typedef struct CuApi {
 #undef CU
 } CuApi;
 
-/* UNAVAILABLE: no driver here, or one without an entry point. */
-/* A function of a library into a variable that points to one. */
+/* A function of a library into a variable that points to one; false: there is
+ * none of that name. */
 bool symbol_find(void *library, const char *symbol, void *out);
+/* UNAVAILABLE: no driver here, or one without an entry point. */
 TitanStatus cu_open(TitanStory *s, CuApi *out);
 void cu_close(CuApi *cu);
 /* CALL is the text of the call: its name goes into the story. */
