@@ -204,9 +204,12 @@ def draw(torch, dtype, sizes, index, name):
 
 
 def error_of(torch, name, inputs, results):
+    """The worst of the results; one with a NaN, which compares with nothing, is
+    infinitely far off."""
     want = REFERENCES[name](torch, *(t.float() for t in inputs))
-    return max(((g.float() - w).norm() / w.norm()).item()
-               for g, w in zip(results, want))
+    errors = [((g.float() - w).norm() / w.norm()).item()
+              for g, w in zip(results, want)]
+    return max(math.inf if math.isnan(e) else e for e in errors)
 
 
 def check(torch, name, kernel, shapes):
