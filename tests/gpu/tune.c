@@ -55,17 +55,19 @@ static double flops_of(const Product *p)
     return strncmp(p->key, "product2", 8) == 0 ? 2 * each : each;
 }
 
-static void launch(const Way *x)
+/* False: the library does not go this way. */
+static bool launch(const Way *x)
 {
     const Product *p = x->p;
     if (x->k) {
         shot_launch(&x->w->d, &x->k->shot, x->w->stream);
-        return;
+        return true;
     }
     uint64_t to = p->args[p->nargs - 1].at;
     const uint64_t at[] = {p->args[0].at, p->args[1].at,
                            p->nargs > 3 ? p->args[2].at : to, to};
-    library_run(&x->t->lib, x->plan, &p->g, x->way, at, x->w->stream);
+    return library_run(&x->t->lib, x->plan, &p->g, x->way, at, x->w->stream) ==
+           0;
 }
 
 /* Milliseconds of n launches; the clock and the power towards their end. */
@@ -100,13 +102,14 @@ static double measure(const Way *x, double ms, Score *s)
     return rate;
 }
 
-/* The library's best, each for a moment. */
+/* The library's best, each for a moment; -1: there is none. */
 static int best_way(Way x)
 {
-    int best = 0;
+    int best = -1;
     double most = 0;
     for (x.way = 0; x.way < x.plan->n; x.way++) {
         Score s = {0};
+        if (!launch(&x)) continue;
         double rate = measure(&x, 30, &s);
         if (rate > most) best = x.way;
         if (rate > most) most = rate;
@@ -146,6 +149,7 @@ static void tune_product(World *w, Product *p, void *context)
     Way lib = {w, t, p, NULL, &plan, 0};
     measure(&(Way){w, t, p, &p->at[0], NULL, 0}, WARM_MS, &warm);
     lib.way = best_way(lib);
+    if (lib.way < 0) plan.n = 0;
     for (int r = 0; r < t->rounds; r++) {
         if (plan.n) measure(&lib, t->ms, &s[p->n]);
         for (uint32_t i = 0; i < p->n; i++) {
