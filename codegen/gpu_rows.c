@@ -19,9 +19,11 @@
 
 enum { BLOCK = 128, TOGETHER = 4 };
 
-/* Bytes of loaded rows that a thread may hold, by the registers it can have. */
+/* Bytes of loaded rows that a thread may hold, by the registers it can have:
+ * sums of columns take some of them. */
 static int64_t bytes_to_keep(const Emit *e)
 {
+    if (e->totals) return 160;
     return e->row_threads <= 256 ? 320 : 192;
 }
 
