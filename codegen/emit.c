@@ -105,17 +105,6 @@ LV emit_ix(Emit *e, Ix ix)
     return sum;
 }
 
-static bool from_nodes(const Kir *k, Ix ix)
-{
-    const IxInfo *x = ix_info(k, ix);
-    for (uint32_t i = 0; i < x->n; i++) {
-        const Atom *a = &k->atoms.at[x->terms[i].atom];
-        if (a->kind == ATOM_node) return true;
-        if (a->kind != ATOM_var && from_nodes(k, a->of)) return true;
-    }
-    return false;
-}
-
 /* Quotients and remainders are made once, at the start of a turn of the
  * innermost loop on which they depend. */
 void emit_enter(Emit *e, LoopId loop, LV var)
@@ -124,7 +113,7 @@ void emit_enter(Emit *e, LoopId loop, LV var)
     for (uint32_t i = 0; i < e->k->atoms.n; i++) {
         const Atom *a = &e->k->atoms.at[i];
         if (a->loop != loop || (a->kind != ATOM_div && a->kind != ATOM_mod) ||
-            from_nodes(e->k, a->of))
+            ix_chosen(e->k, a->of))
             continue;
         e->atoms[i] = NULL;
         e->atoms[i] = atom_value(e, i);
@@ -305,7 +294,7 @@ LV emit_load_ahead(Emit *e, const NodeInfo *in)
 {
     int64_t coef;
     bool steps = lane_step(e, in->ix, &coef) && coef == 1;
-    bool free = !in->a.id && steps && !from_nodes(e->k, in->ix);
+    bool free = !in->a.id && steps && !ix_chosen(e->k, in->ix);
     return free ? load_vector(e, in) : NULL;
 }
 

@@ -217,15 +217,6 @@ void gpu_barrier(Emit *e)
     call_named(e, "llvm.nvvm.barrier.cta.sync.aligned.all", &zero, 1);
 }
 
-/* An element that a value chooses. */
-static bool is_chosen(const Kir *k, const NodeInfo *in)
-{
-    const IxInfo *x = ix_info(k, in->ix);
-    for (uint32_t i = 0; i < x->n; i++)
-        if (k->atoms.at[x->terms[i].atom].kind == ATOM_node) return true;
-    return false;
-}
-
 /* Whether the loop may store over an element of the row that its threads have
  * read, each for itself, outside of it (alias.c). */
 static bool overwrites_row(const Kir *k, LoopId loop)
@@ -237,7 +228,7 @@ static bool overwrites_row(const Kir *k, LoopId loop)
         for (uint32_t j = 1; j < k->nodes.n; j++) {
             const NodeInfo *in = &k->nodes.at[j];
             if (in->op == KN_load && in->loop == k->loops.at[loop].parent &&
-                is_chosen(k, in) &&
+                ix_chosen(k, in->ix) &&
                 dtype_bytes(k->arg_dtypes[in->arg]) == bytes)
                 return true;
         }

@@ -14,11 +14,11 @@
  *         next step                              pass the turn on
  *
  * Order: f32 sums depend on it, so it is fixed.  To each tile of columns the
- * blocks add in the order of their numbers; a word per tile holds the number
- * of the block that was last, plus 1.  The one before ours is the nearest whose
- * tile of pairs is not empty, by the same classes by which that block lists its
- * steps (classes.c), which go by indices alone.  The first stores its sums
- * instead of adding them; the last puts the word back to 0, as it was.
+ * blocks add in the order of their numbers; a word per tile says whose rows
+ * were last: which tile of rows, plus 1.  The block before ours is the nearest
+ * whose tile of pairs is not empty, by the same classes by which that block
+ * lists its steps (classes.c), which go by indices alone.  The first stores its
+ * sums instead of adding them; the last puts the word back to 0, as it was.
  *
  * No block waits for ever: it has its number from a counter, so all blocks that
  * it may wait for run already, and the one with the least number waits for
@@ -31,12 +31,6 @@
 static const TensorCross *cross(const Core *c)
 {
     return c->t->cross;
-}
-
-static LV at_offset(const Core *c, LV x, int64_t by, int64_t plus)
-{
-    LV at = LLVMBuildMul(c->e->s.b, x, core_i32(c, by), "");
-    return core_add(c, c->base, core_add(c, at, core_i32(c, plus)));
 }
 
 static LV bit(const Core *c, LV x, unsigned n)
@@ -68,7 +62,7 @@ static Held held(const Core *c, Bar which, LV i)
 
 static LV barrier(const Core *c, Bar which, LV slot)
 {
-    return at_offset(c, slot, 8, cross(c)->bar_offset + 8 * CROSS_MOST * which);
+    return core_at(c, slot, 8, cross(c)->bar_offset + 8 * CROSS_MOST * which);
 }
 
 /* Until the pairs, or the stage, of step i are full; or are free for it. */
@@ -118,7 +112,7 @@ void core_cross_put(Core *c, LV i, const LV *pairs)
     line = core_add(c, line, LLVMBuildMul(b, warp, core_i32(c, 16), ""));
     LV unit = LLVMBuildXor(b, LLVMBuildLShr(b, lane, core_i32(c, 4), ""),
                            LLVMBuildAnd(b, lane, seven, ""), "");
-    LV at = at_offset(c, line, PANEL_BYTES, cross(c)->pairs_offset);
+    LV at = core_at(c, line, PANEL_BYTES, cross(c)->pairs_offset);
     at = core_add(c, at, LLVMBuildMul(b, unit, core_i32(c, 16), ""));
     at =
         core_add(c, at, LLVMBuildMul(b, slot, core_i32(c, pairs_bytes(c)), ""));
@@ -153,27 +147,25 @@ void core_cross_multiply(Core *c, LV i, LV *acc)
     const Panel *p = &c->t->panels.at[x->panel];
     LV zero = core_i32(c, 0), group = x->by_terms ? zero : c->group;
     wait_for(c, PAIRS_full, i);
-    LV from = at_offset(c, group, x->box_bytes, x->pairs_offset);
+    LV from = core_at(c, group, x->box_bytes, x->pairs_offset);
     LV slot = held(c, PAIRS_full, i).slot;
     from = core_add(
         c, from, LLVMBuildMul(e->s.b, slot, core_i32(c, pairs_bytes(c)), ""));
     LV a = sm90_descriptor(
         &e->s, from, sm90_descriptor_bits(PANEL_BYTES, x->box_bytes, 1024));
     LV part = x->by_terms ? c->group : zero;
-    LV b = core_descriptor(
-        c, p, at_offset(c, part, part_bytes(c, p), p->offset), false);
+    LV b = core_descriptor(c, p, core_at(c, part, part_bytes(c, p), p->offset),
+                           false);
+    CoreSteps k = core_steps(p, false);
     Sm90Mma op = {.n = core_cross_width(c),
                   .dtype = p->dtype,
                   .a_across = true,
                   .b_across = !p->across,
                   .steps = (unsigned)c->t->lines / 16,
                   .a_step = 16 * PANEL_BYTES,
-                  .b_step = 16 * PANEL_BYTES};
-    if (p->across) {
-        op.b_step = 32;
-        op.b_run = PANEL_WIDTH / 16;
-        op.b_skip = p->box_bytes - PANEL_BYTES;
-    }
+                  .b_step = k.step,
+                  .b_run = k.run,
+                  .b_skip = k.skip};
     LLVMTypeRef f32 = LLVMFloatTypeInContext(e->s.cx);
     for (unsigned r = 0; r < op.n / 2; r++)
         acc[r] = LLVMGetUndef(f32);
@@ -222,8 +214,8 @@ static LV leave_at(Core *c, LV i, LV lane)
     LV unit = bit(c, lane, 1);
     unit = LLVMBuildXor(b, unit, line, "");
     line = core_add(c, line, LLVMBuildMul(b, warp, core_i32(c, 16), ""));
-    LV at = at_offset(c, held(c, STAGE_full, i).slot, panel_bytes(&x->to),
-                      x->to.offset);
+    LV at = core_at(c, held(c, STAGE_full, i).slot, panel_bytes(&x->to),
+                    x->to.offset);
     at = core_add(c, at, LLVMBuildMul(b, line, core_i32(c, PANEL_BYTES), ""));
     at = core_add(c, at, LLVMBuildMul(b, unit, core_i32(c, 16), ""));
     at = core_add(c, at, LLVMBuildMul(b, bit(c, lane, 0), core_i32(c, 8), ""));
@@ -258,11 +250,6 @@ void core_cross_leave(Core *c, LV i, const LV *acc)
 
 /* ------------------------------------------------------------------- order */
 
-static LV to_wide(const Core *c, LV x)
-{
-    return LLVMBuildSExt(c->e->s.b, x, LLVMInt64TypeInContext(c->e->s.cx), "");
-}
-
 /* The number of our tile of rows; the item of another with the same other
  * axes. */
 static LV tile_number(const Core *c)
@@ -281,17 +268,18 @@ static LV item_of(const Core *c, LV tile)
 /* Whether some block is known to add to each tile of columns. */
 bool core_cross_covers(Core *c)
 {
-    enum { MOST_ASKED = 1 << 17 };
+    enum { MOST_ASKED = 1 << 18 };
     int64_t others = cross(c)->others, tiles = c->e->k->rows / others, tile = 0;
+    int64_t asked = 0;
     if (!c->t->listed) return true;
-    if (others * c->t->nblocks > MOST_ASKED) return false;
     for (int64_t i = 0; i < others * c->t->nblocks; i++) {
         int64_t rest = i / c->t->nblocks, step = i % c->t->nblocks, tried = 0;
         while (tried < tiles && !core_known(c, tile * others + rest, step)) {
             tile = (tile + 1) % tiles;
             tried++;
         }
-        if (tried == tiles) return false;
+        asked += tried + 1;
+        if (tried == tiles || asked > MOST_ASKED) return false;
     }
     return true;
 }
@@ -310,8 +298,8 @@ static LV ballot_blocks(Core *c, LV base, int way, LV step)
         LV empty, full;
         Tile3 tile = {.s = &c->e->s,
                       .k = c->e->k,
-                      .item = to_wide(c, item_of(c, block)),
-                      .step = to_wide(c, step)};
+                      .item = core_long(c, item_of(c, block)),
+                      .step = core_long(c, step)};
         classes_of_step(&tile, c->t, &empty, &full);
         some = LLVMBuildAnd(b, exists, LLVMBuildNot(b, empty, ""), "");
     }
@@ -409,7 +397,7 @@ static void send_tile(Core *c, LV i, bool first)
         at[d] = LLVMBuildIntCast2(e->s.b, emit_ix(e, p->at[d]),
                                   LLVMInt32TypeInContext(e->s.cx), true, "");
     LV from =
-        at_offset(c, held(c, STAGE_full, i).slot, panel_bytes(p), p->offset);
+        core_at(c, held(c, STAGE_full, i).slot, panel_bytes(p), p->offset);
     for (uint32_t t = 0; t < p->boxes; t++) {
         LV box = core_add(c, from, core_i32(c, t * p->box_bytes));
         at[0] = core_i32(c, t * BOX_TERMS);

@@ -18,22 +18,18 @@
 #include "gpu_rows.h"
 #include "sm90.h"
 
-enum { TOGETHER = 4, MOST_TOGETHER = 4 };
-
 /* ------------------------------------------------------------------ stash */
 
 /* Neighbours lie side by side, and nothing chooses the place. */
 static bool is_dense(const Kir *k, const NodeInfo *in)
 {
     int64_t coef;
-    const IxInfo *x = ix_info(k, in->ix);
     if (in->op != KN_load || in->a.id || in->dtype == DT_bool) return false;
-    for (uint32_t i = 0; i < x->n; i++)
-        if (k->atoms.at[x->terms[i].atom].kind == ATOM_node) return false;
+    if (ix_chosen(k, in->ix)) return false;
     return ix_steps(k, in->ix, in->loop, ROW_LANES, &coef) && coef == 1;
 }
 
-/* Which of the two runs first; they stand in one body. */
+/* Whether the two stand in one body, x first. */
 static bool runs_before(const Kir *k, LoopId x, LoopId y)
 {
     const Loop *parent = &k->loops.at[k->loops.at[y].parent];
@@ -46,7 +42,7 @@ static bool runs_before(const Kir *k, LoopId x, LoopId y)
 }
 
 /* Whether a loop other than the one that runs along with it loads it again,
- * and none did before. */
+ * and all that do come after it. */
 static bool is_stashed(const Kir *k, Node n)
 {
     const NodeInfo *in = node_info(k, n);
@@ -58,7 +54,7 @@ static bool is_stashed(const Kir *k, Node n)
     for (uint32_t i = 1; i < k->nodes.n; i++) {
         const NodeInfo *y = &k->nodes.at[i];
         if (!row_same_load(k, in, y)) continue;
-        if (runs_before(k, y->loop, in->loop)) return false;
+        if (!runs_before(k, in->loop, y->loop)) return false;
         again |= k->loops.at[y->loop].online != in->loop;
     }
     return again;
@@ -90,7 +86,7 @@ void gpu_stash_plan(Emit *e, const Kir *k, uint32_t row_threads,
     if (!size) return;
     int64_t own = (int64_t)gpu_rows_places(k, row_threads) * 8;
     int64_t room = SM90_SHARED_MOST - (own + ALIGN - 1) / ALIGN * ALIGN;
-    int64_t group = (int64_t)row_threads * ROW_LANES * TOGETHER;
+    int64_t group = (int64_t)row_threads * ROW_LANES * ROW_TOGETHER;
     if (room / size < lanes) lanes = room / size;
     lanes = lanes / group * group;
     *bytes = (uint32_t)(lanes * size);
@@ -274,7 +270,7 @@ static void run_maximum(Emit *e, const Long *g, const Chunk *c, unsigned n)
 /* N chunks from lane FROM on; of the last one some lanes may be missing. */
 static void turn(Emit *e, const Long *g, LV from, unsigned n, bool cut)
 {
-    Chunk c[MOST_TOGETHER];
+    Chunk c[ROW_TOGETHER];
     for (unsigned i = 0; i < n; i++) {
         LV at = LLVMBuildAdd(e->s.b, g->s.first, from, "");
         at = LLVMBuildAdd(e->s.b, at, emit_iconst(e, i * g->s.span), "");
@@ -328,17 +324,13 @@ static void sweep(Emit *e, const Long *g)
 
 /* --------------------------------------------------------------- the whole */
 
-/* Chunks that are in flight together: few where they hold much. */
-static unsigned together(const Emit *e, const Loop *l, const Loop *along)
+/* Chunks of a turn: fewer where two sweeps hold much. */
+static unsigned together(const Kir *k, const Loop *l, const Loop *along)
 {
     enum { FEW_NODES = 8 };
-    unsigned accesses = 0, nodes = l->body.n + (along ? along->body.n : 0);
-    for (uint32_t i = 0; i < l->body.n; i++) {
-        uint8_t op = node_info(e->k, l->body.at[i])->op;
-        accesses += op == KN_load || op == KN_store;
-    }
-    if (accesses > 2) return 1;
-    return along && nodes > FEW_NODES ? TOGETHER / 2 : TOGETHER;
+    unsigned n = row_together(k, l);
+    bool many = along && l->body.n + along->body.n > FEW_NODES;
+    return many && n > 1 ? n / 2 : n;
 }
 
 static void finish(Emit *e, const Long *g)
@@ -374,7 +366,7 @@ void gpu_long_lanes(Emit *e, LoopId loop)
     uint32_t bytes;
     if (!e->stash.n) gpu_stash_plan(e, e->k, e->row_threads, &bytes);
     Long g = {.s = {.loop = loop, .l = l}};
-    g.chunks = together(e, l, along ? &e->k->loops.at[along] : NULL);
+    g.chunks = together(e->k, l, along ? &e->k->loops.at[along] : NULL);
     g.s.partials = row_partials_new(e, l, ROW_LANES);
     g.s.span = (int64_t)e->row_threads * ROW_LANES;
     g.s.first = LLVMBuildMul(e->s.b, e->place, emit_iconst(e, ROW_LANES), "");

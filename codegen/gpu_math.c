@@ -16,7 +16,8 @@
  *              below 2^-128 counts as zero
  *   exp        within a few units in the last place
  *
- * The first two are for kernels that keep the host's bits (kernels.c).
+ * All kernels have the root; the division is for those that keep the host's
+ * bits (kernels.c), the last two are for the others.
  */
 #include <string.h>
 

@@ -144,7 +144,7 @@ LV gpu_row_loaded(Emit *e, const NodeInfo *in)
     return NULL;
 }
 
-bool row_loaded_again(const Kir *k, const NodeInfo *in)
+static bool loaded_again(const Kir *k, const NodeInfo *in)
 {
     for (uint32_t i = 1; i < k->nodes.n; i++)
         if (row_same_load(k, in, &k->nodes.at[i])) return true;
@@ -188,7 +188,7 @@ static void forget(Emit *e, LoopId loop)
     uint32_t n = 0;
     for (uint32_t i = 0; i < e->loaded.n; i++) {
         const NodeInfo *in = node_info(e->k, e->loaded.at[i].node);
-        if (in->loop == loop && !row_loaded_again(e->k, in))
+        if (in->loop == loop && !loaded_again(e->k, in))
             e->loaded_bytes -= loaded_size(e, e->loaded.at[i].node);
         else
             e->loaded.at[n++] = e->loaded.at[i];
@@ -323,15 +323,14 @@ bool row_is_plain(const Kir *k, const Loop *l)
     return true;
 }
 
-/* Chunks that are in flight together: few where they hold much. */
-static unsigned together(const Emit *e, const Loop *l)
+unsigned row_together(const Kir *k, const Loop *l)
 {
     unsigned accesses = 0;
     for (uint32_t i = 0; i < l->body.n; i++) {
-        uint8_t op = node_info(e->k, l->body.at[i])->op;
+        uint8_t op = node_info(k, l->body.at[i])->op;
         accesses += op == KN_load || op == KN_store;
     }
-    return accesses > 2 ? 1 : TOGETHER;
+    return accesses > 2 ? 1 : ROW_TOGETHER;
 }
 
 void gpu_row_lanes(Emit *e, LoopId loop)
@@ -355,7 +354,8 @@ void gpu_row_lanes(Emit *e, LoopId loop)
     bool plain = row_is_plain(e->k, l),
          unrolled = plain && l->hi <= ROW_HELD * s.span;
     if (unrolled && w > 1) load_ahead(e, &s);
-    int64_t at = unrolled ? 0 : whole_chunks(e, &s, plain ? together(e, l) : 1);
+    int64_t at =
+        unrolled ? 0 : whole_chunks(e, &s, plain ? row_together(e->k, l) : 1);
     for (int64_t c = 0; at < l->hi; c++, at += s.span) {
         e->chunk_number = unrolled && w > 1 ? c : -1;
         chunk(e, &s, emit_iconst(e, at), at + s.span > l->hi);

@@ -29,11 +29,13 @@ typedef struct Sweep {
 /* Neighbour j of a chunk (or all of them), whose first lane is `at`; `cut`:
  * some threads may be beyond the row. */
 LV row_lane(Emit *e, const Sweep *s, LV at, unsigned j, bool cut);
+/* Chunks that are in flight together: few where they hold much. */
+enum { ROW_TOGETHER = 4 };
+unsigned row_together(const Kir *k, const Loop *l);
 /* Nothing nested in the loop. */
 bool row_is_plain(const Kir *k, const Loop *l);
 /* Whether two loads in different loops over lanes are of the same elements. */
 bool row_same_load(const Kir *k, const NodeInfo *x, const NodeInfo *y);
-bool row_loaded_again(const Kir *k, const NodeInfo *in);
 /* The same bits, of which the compiler knows nothing. */
 LV gpu_opaque(Emit *e, LV x);
 

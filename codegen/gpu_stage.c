@@ -90,9 +90,7 @@ static LV load_element(Core *c, const TensorStaged *s, LV i)
 
 static LV staged_at(Core *c, const TensorStaged *s, LV slot)
 {
-    LV at = LLVMBuildMul(c->e->s.b, slot, core_i32(c, s->bytes), "");
-    at = core_add(c, at, core_i32(c, s->offset));
-    return sm90_at(&c->e->s, core_add(c, c->base, at));
+    return sm90_at(&c->e->s, core_at(c, slot, s->bytes, s->offset));
 }
 
 /* All loads of a step are under way before the first is stored. */

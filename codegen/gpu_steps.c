@@ -6,6 +6,7 @@
  * the front, the full ones from the back.
  *
  *     list_offset    how many are mixed, how many there are: two words
+ *          + 8       the number of this block, where sums cross: a word
  *          + 16      numbers of steps, 16 bits each
  *
  * Where conditions read integers per column, the warps first find the least
@@ -20,16 +21,9 @@ static LLVMTypeRef word(const Core *c)
     return LLVMInt32TypeInContext(c->e->s.cx);
 }
 
-static LV to_wide(const Core *c, LV x)
-{
-    return LLVMBuildSExt(c->e->s.b, x, LLVMInt64TypeInContext(c->e->s.cx), "");
-}
-
 static LV place(const Core *c, LV i, int64_t by, int64_t offset)
 {
-    LV at = LLVMBuildMul(c->e->s.b, i, core_i32(c, by), "");
-    at = core_add(c, at, core_i32(c, offset));
-    return sm90_at(&c->e->s, core_add(c, c->base, at));
+    return sm90_at(&c->e->s, core_at(c, i, by, offset));
 }
 
 /* ----------------------------------------------------------------- vectors */
@@ -103,8 +97,8 @@ static void row_ranges(Core *c, Ranges *r)
         if (v->columns) continue;
         emit_enter(c->e, blocks_of(c, v), core_index(c, core_i32(c, 0)));
         scan_vector(c, v, &lo, &hi);
-        r->lo[i] = to_wide(c, lo);
-        r->hi[i] = to_wide(c, hi);
+        r->lo[i] = core_long(c, lo);
+        r->hi[i] = core_long(c, hi);
     }
 }
 
@@ -117,8 +111,8 @@ static void column_ranges(Core *c, LV step, Ranges *r)
         LV lo = LLVMBuildLoad2(b, word(c), place(c, step, 8, v->offset), "");
         LV hi =
             LLVMBuildLoad2(b, word(c), place(c, step, 8, v->offset + 4), "");
-        r->lo[i] = to_wide(c, lo);
-        r->hi[i] = to_wide(c, hi);
+        r->lo[i] = core_long(c, lo);
+        r->hi[i] = core_long(c, hi);
     }
 }
 
@@ -151,8 +145,8 @@ static void list_turn(Core *c, LV first, Ranges *r, LV *counts)
     column_ranges(c, step, r);
     Tile3 tile = {.s = &c->e->s,
                   .k = c->e->k,
-                  .item = to_wide(c, c->item),
-                  .step = to_wide(c, step),
+                  .item = core_long(c, c->item),
+                  .step = core_long(c, step),
                   .lo = r->lo,
                   .hi = r->hi};
     LV empty, full;

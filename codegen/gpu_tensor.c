@@ -33,7 +33,7 @@ LV core_add(const Core *c, LV x, LV y)
     return LLVMBuildAdd(c->e->s.b, x, y, "");
 }
 
-static LV bytes_at(const Core *c, LV x, int64_t by, int64_t plus)
+LV core_at(const Core *c, LV x, int64_t by, int64_t plus)
 {
     LV at = LLVMBuildMul(c->e->s.b, x, core_i32(c, by), "");
     return core_add(c, c->base, core_add(c, at, core_i32(c, plus)));
@@ -71,7 +71,7 @@ LV core_step(const Core *c, LV i, CoreClass class)
         LV front = LLVMBuildICmp(b, LLVMIntSLT, i, mixed, "");
         if (class == STEP_either) at = LLVMBuildSelect(b, front, i, at, "");
     }
-    LV p = sm90_at(&c->e->s, bytes_at(c, at, 2, c->t->list_offset + 16));
+    LV p = sm90_at(&c->e->s, core_at(c, at, 2, c->t->list_offset + 16));
     LLVMTypeRef half = LLVMInt16TypeInContext(c->e->s.cx);
     return LLVMBuildZExt(b, LLVMBuildLoad2(b, half, p, ""),
                          LLVMInt32TypeInContext(c->e->s.cx), "");
@@ -80,6 +80,11 @@ LV core_step(const Core *c, LV i, CoreClass class)
 LV core_index(const Core *c, LV x)
 {
     return LLVMBuildIntCast2(c->e->s.b, x, c->e->ity, true, "");
+}
+
+LV core_long(const Core *c, LV x)
+{
+    return LLVMBuildSExt(c->e->s.b, x, LLVMInt64TypeInContext(c->e->s.cx), "");
 }
 
 /* ------------------------------------------------------------------- slots */
@@ -125,7 +130,7 @@ void core_stage_slot(Core *c, uint32_t pass, LV i, LV *number, LV *parity)
 LV core_barrier(const Core *c, uint32_t panel, LV slot, bool empty)
 {
     uint32_t first = 1 + (2 * panel + empty) * c->t->slots;
-    return bytes_at(c, slot, 8, c->t->bar_offset + 8 * first);
+    return core_at(c, slot, 8, c->t->bar_offset + 8 * first);
 }
 
 static LV own_barrier(const Core *c)
@@ -135,7 +140,7 @@ static LV own_barrier(const Core *c)
 
 static LV panel_address(const Core *c, const Panel *p, LV slot)
 {
-    return bytes_at(c, slot, panel_bytes(p), p->offset);
+    return core_at(c, slot, panel_bytes(p), p->offset);
 }
 
 /* Whether sweeps or dots of the pass read the panel. */
@@ -267,15 +272,10 @@ LV core_descriptor(Core *c, const Panel *p, LV address, bool terms_are_k)
     return sm90_descriptor(&c->e->s, address, bits);
 }
 
-/* From one step of 16 along K to the next. */
-typedef struct Steps {
-    uint32_t step, run, skip;
-} Steps;
-
-static Steps k_steps(const Panel *p, bool terms_are_k)
+CoreSteps core_steps(const Panel *p, bool terms_are_k)
 {
-    if (p->across == terms_are_k) return (Steps){.step = 16 * PANEL_BYTES};
-    return (Steps){32, PANEL_WIDTH / 16, p->box_bytes - PANEL_BYTES};
+    if (p->across == terms_are_k) return (CoreSteps){.step = 16 * PANEL_BYTES};
+    return (CoreSteps){32, PANEL_WIDTH / 16, p->box_bytes - PANEL_BYTES};
 }
 
 void core_dot(Core *c, uint32_t pass, const TensorDot *d, LV i, LV *acc)
@@ -287,7 +287,7 @@ void core_dot(Core *c, uint32_t pass, const TensorDot *d, LV i, LV *acc)
     uint32_t group = own->across ? own->box_bytes : GROUP_LINES * PANEL_BYTES;
     LV a = core_add(c, panel_address(c, own, core_i32(c, 0)),
                     LLVMBuildMul(e->s.b, c->group, core_i32(c, group), ""));
-    Steps ka = k_steps(own, true), kb = k_steps(swept, true);
+    CoreSteps ka = core_steps(own, true), kb = core_steps(swept, true);
     Sm90Mma op = {.n = (unsigned)c->t->columns,
                   .dtype = own->dtype,
                   .a_across = own->across,
@@ -314,7 +314,7 @@ void core_wide(Core *c, uint32_t pass, const TensorSweep *w, LV i,
     Emit *e = c->e;
     const Panel *p = &c->t->panels.at[w->panel];
     Ring s = slot_of(c, pass, w->panel, i);
-    Steps k = k_steps(p, false);
+    CoreSteps k = core_steps(p, false);
     Sm90Mma op = {.n = w->terms,
                   .dtype = p->dtype,
                   .a_registers = true,

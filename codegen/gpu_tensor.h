@@ -20,8 +20,12 @@ typedef struct Core {
 LV core_i32(const Core *c, int64_t i);
 LV core_add(const Core *c, LV x, LV y);
 LV core_index(const Core *c, LV x); /* as an index */
-/* Steps: those that need their conditions, all that are run, all there are.
- * The first two are read anew each time, rather than held. */
+LV core_long(const Core *c, LV x);  /* as an i64 */
+/* The address x * by + plus in the block's shared memory. */
+LV core_at(const Core *c, LV x, int64_t by, int64_t plus);
+/* Steps: those that need their conditions, those that do not, all that are run,
+ * all there are.  All but the last are read anew each time, rather than held.
+ */
 typedef enum CoreCount {
     COUNT_mixed,
     COUNT_full,
@@ -65,7 +69,13 @@ void core_stage_release(Core *c, uint32_t pass, LV i);
 /* The part of a load's guard that is about the loop; NULL: none. */
 LV stage_guard(Core *c, Node n, LoopId loop);
 
+/* A panel as an operand: where it begins, and from one step of 16 along K to
+ * the next. */
 LV core_descriptor(Core *c, const Panel *p, LV address, bool terms_are_k);
+typedef struct CoreSteps {
+    uint32_t step, run, skip;
+} CoreSteps;
+CoreSteps core_steps(const Panel *p, bool terms_are_k);
 
 /* gpu_cross.c: sums over the rows. */
 void core_cross_barriers(const Core *c);

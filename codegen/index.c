@@ -279,6 +279,17 @@ bool ix_uses(const Kir *k, Ix x, LoopId loop)
     return false;
 }
 
+bool ix_chosen(const Kir *k, Ix x)
+{
+    const IxInfo *e = ix_info(k, x);
+    for (uint32_t i = 0; i < e->n; i++) {
+        const Atom *a = &k->atoms.at[e->terms[i].atom];
+        if (a->kind == ATOM_node) return true;
+        if (a->kind != ATOM_var && ix_chosen(k, a->of)) return true;
+    }
+    return false;
+}
+
 bool ix_linear(const Kir *k, Ix x, LoopId loop, int64_t *coef)
 {
     const IxInfo *e = ix_info(k, x);

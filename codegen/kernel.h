@@ -60,14 +60,15 @@ typedef struct KernelSet KernelSet;
 /* The set lives in the module's arena. */
 KernelSet *kernels_new(Module *m, const CodegenOpts *o);
 
-/* The kernel of a launch: its row, in order of first use.  False: a tile group
- * that no kernel makes at once; its parts (tile_cut) are kernels.  Groups of
- * kind matmul never come here; groups of kind tile come here for a GPU alone.
- */
 /* Whether kernels added from now on give the host's bits on a GPU, also where a
  * neighbour of a result is faster.  Maps, and kernels that draw numbers, always
  * do. */
 void kernels_exact(KernelSet *s, bool exact);
+
+/* The kernel of a launch: its row, in order of first use.  False: a tile group
+ * that no kernel makes at once; its parts (tile_cut) are kernels.  Groups of
+ * kind matmul never come here; groups of kind tile come here for a GPU alone.
+ */
 bool kernels_add(KernelSet *s, const Fn *group, const KernelArg *args,
                  uint32_t nargs, uint32_t *kernel);
 

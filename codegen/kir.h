@@ -198,6 +198,8 @@ Ix ix_mod(Kir *k, Ix a, int64_t by);
 bool ix_within(const Kir *k, Ix x, int64_t n);
 /* Whether x depends on the variable of the loop. */
 bool ix_uses(const Kir *k, Ix x, LoopId loop);
+/* Whether a value, such as an id that was loaded, has a part in x. */
+bool ix_chosen(const Kir *k, Ix x);
 /* Whether x = c * variable + something without it; *coef = c. */
 bool ix_linear(const Kir *k, Ix x, LoopId loop, int64_t *coef);
 /* Whether x grows by *coef per index within each block of w indices of the

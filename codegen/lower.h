@@ -12,14 +12,14 @@ typedef struct Known {
     const Ix *ix;
 } Known;
 
-/* Values are made where they are asked for: the node of value v at an index
- * is found by following its instruction back to loads. */
 /* Where a reduction of the rows is made. */
 typedef struct Made {
     LoopId loop; /* 0: nowhere */
     uint32_t acc;
 } Made;
 
+/* Values are made where they are asked for: the node of value v at an index
+ * is found by following its instruction back to loads. */
 typedef struct Lower {
     Module *m;
     const Fn *fn;

@@ -98,7 +98,7 @@ static double distance(const char *a, size_t na, const char *b, size_t nb)
     return sum;
 }
 
-/* The parts of a line, without spaces around; false: it has no entry. */
+/* The parts of a line, without spaces around. */
 typedef struct Entry {
     const char *key, *choice;
     size_t key_size, choice_size;
@@ -112,6 +112,7 @@ static void trim(const char **at, size_t *n)
         --*n;
 }
 
+/* False: the line has no entry. */
 static bool entry_of(const char *line, size_t n, Entry *e)
 {
     const char *note = memchr(line, '#', n);

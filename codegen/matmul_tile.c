@@ -10,7 +10,6 @@
  */
 #include "matmul.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum {
