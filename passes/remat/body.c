@@ -9,6 +9,7 @@
  * The copies are the forward's own instructions, of the same types, so the
  * same values come out bit by bit.
  */
+#include "../added.h"
 #include "remat.h"
 
 static Value *no_values(Module *m, uint32_t n)
@@ -27,24 +28,51 @@ static Fn *fresh_fn(Module *m, const Pair *p, const Fn *like, const char *what)
     return fn;
 }
 
-/* A matmul that is made again is to have the bits of the first, so the same
- * kernel has to make both. */
-static Attr twin_attr(Module *m, const Inst *in, uint32_t twin)
+/* By value of the body: it is a matmul that is added to a value which was
+ * recorded and is not any more. */
+static bool *find_apart(Module *m, const Pair *p, const Range *r)
 {
-    if (!twin || in->op != OP_einsum) return in->attr;
-    AttrList l = attr_list(m, in->attr);
-    attr_drop(&l, AT_twin);
-    attr_put_int(&l, AT_twin, twin);
-    return attr_intern(m, &l);
+    const Fn *of = p->of;
+    Uses uses = fn_uses(of, m->scratch);
+    const Record *before = record_present(m, p);
+    bool *apart = NEW_ARRAY(m->scratch, bool, of->ninsts + 1);
+    for (uint32_t i = of->nparams; i < of->ninsts; i++) {
+        const Inst *in = &of->insts[i];
+        uint32_t einsum;
+        if (!map_adds_einsum(m, of, in, &uses, &einsum)) continue;
+        uint32_t added = inst_arg(of, in, 1 - einsum).id;
+        apart[inst_arg(of, in, einsum).id] =
+            before->saved[added] && !r->record->saved[added];
+    }
+    return apart;
 }
 
-/* TWIN: the number of the instruction among those that are made twice; 0: it
- * is not. */
-static Value copy_inst(Builder *b, const Fn *from, uint32_t i, uint32_t twin,
+/* The attributes of the body's values.  A matmul that is made again is to have
+ * the bits of the first, so the same kernel has to make both.  One whose sums
+ * could not lie over a value of the old record is not to lie over it where
+ * that is free: the kernel for that is another. */
+static Attr *attrs_of(Module *m, const Pair *p, const Range *r)
+{
+    const Fn *of = p->of;
+    const bool *remade = record_remade(m, p, r->record);
+    const bool *apart = find_apart(m, p, r);
+    Attr *attrs = NEW_ARRAY(m->scratch, Attr, of->ninsts + 1);
+    for (uint32_t i = 0; i < of->ninsts; i++) {
+        attrs[i] = of->insts[i].attr;
+        if (of->insts[i].op != OP_einsum || !(remade[i] || apart[i])) continue;
+        AttrList l = attr_list(m, attrs[i]);
+        attr_drop(&l, AT_twin);
+        if (remade[i]) attr_put_int(&l, AT_twin, p->twins + i);
+        if (apart[i]) attr_put_int(&l, AT_apart, 1);
+        attrs[i] = attr_intern(m, &l);
+    }
+    return attrs;
+}
+
+static Value copy_inst(Builder *b, const Fn *from, uint32_t i, Attr attr,
                        const Value *map, Phase phase)
 {
     const Inst *in = &from->insts[i];
-    Attr attr = twin_attr(b->m, in, twin);
     Value *args = NEW_ARRAY(b->m->scratch, Value, in->nargs + 1u);
     for (uint32_t k = 0; k < in->nargs; k++)
         args[k] = map[inst_arg(from, in, k).id];
@@ -105,7 +133,8 @@ static bool *forward_needed(Module *m, const Pair *p, const Range *r)
     return needed;
 }
 
-static Fn *make_forward(Module *m, const Pair *p, const Range *r)
+static Fn *make_forward(Module *m, const Pair *p, const Range *r,
+                        const Attr *attrs)
 {
     const Fn *of = p->of;
     Builder b;
@@ -113,7 +142,6 @@ static Fn *make_forward(Module *m, const Pair *p, const Range *r)
     builder_init(&b, m, fn);
     Value *map = no_values(m, of->ninsts);
     const bool *needed = forward_needed(m, p, r);
-    const bool *remade = record_remade(m, p, r->record);
     uint32_t turn = of->nparams - 1;
     for (uint32_t i = 0; i < of->nparams; i++)
         map[i] = builder_param(&b, of->params[i]);
@@ -121,8 +149,8 @@ static Fn *make_forward(Module *m, const Pair *p, const Range *r)
         map[turn] = whole_turn(&b, map[turn], r->first, PHASE_forward);
     for (uint32_t i = of->nparams; i < of->ninsts; i++)
         if (needed[i])
-            map[i] = copy_inst(&b, of, i, remade[i] ? p->twins + i : 0, map,
-                               (Phase)of->insts[i].phase);
+            map[i] =
+                copy_inst(&b, of, i, attrs[i], map, (Phase)of->insts[i].phase);
     for (uint32_t i = 0; i < p->f.carry; i++)
         builder_result(&b, map[of->result_values[i].id], of->results[i]);
     for (uint32_t i = 0; i < r->others.n; i++) {
@@ -141,10 +169,11 @@ typedef struct Back {
     const Pair *p;
     Range *r;
     Builder b;
-    bool *read;  /* by value of the body: the backward takes it */
-    bool *owned; /* by parameter of `back`: some instruction reads it */
-    Value *of;   /* by value of the body */
-    Value *own;  /* by value of `back` */
+    const Attr *attrs; /* by value of the body */
+    bool *read;        /* by value of the body: the backward takes it */
+    bool *owned;       /* by parameter of `back`: some instruction reads it */
+    Value *of;         /* by value of the body */
+    Value *own;        /* by value of `back` */
 } Back;
 
 /* What is taken: what is read by what is made again, and by the backward's
@@ -240,7 +269,7 @@ static Value place(Back *k, uint32_t v)
     for (uint32_t a = 0; a < in->nargs; a++)
         place(k, inst_arg(k->p->of, in, a).id);
     k->of[v] =
-        copy_inst(&k->b, k->p->of, v, k->p->twins + v, k->of, PHASE_backward);
+        copy_inst(&k->b, k->p->of, v, k->attrs[v], k->of, PHASE_backward);
     return k->of[v];
 }
 
@@ -251,10 +280,10 @@ static void have(Back *k, uint32_t v)
         k->own[v] = place(k, k->p->same[v].id);
 }
 
-static Fn *make_backward(Module *m, const Pair *p, Range *r)
+static Fn *make_backward(Module *m, const Pair *p, Range *r, const Attr *attrs)
 {
     const Fn *back = p->back;
-    Back k = {.p = p, .r = r};
+    Back k = {.p = p, .r = r, .attrs = attrs};
     Fn *fn = fresh_fn(m, p, back, "backward");
     builder_init(&k.b, m, fn);
     k.of = no_values(m, p->of->ninsts);
@@ -266,7 +295,7 @@ static Fn *make_backward(Module *m, const Pair *p, Range *r)
         if (!value_eq(p->same[i], NO_VALUE)) continue;
         for (uint32_t a = 0; a < in->nargs; a++)
             have(&k, inst_arg(back, in, a).id);
-        k.own[i] = copy_inst(&k.b, back, i, 0, k.own, (Phase)in->phase);
+        k.own[i] = copy_inst(&k.b, back, i, in->attr, k.own, (Phase)in->phase);
     }
     for (uint32_t i = 0; i < back->nresults; i++) {
         have(&k, back->result_values[i].id);
@@ -278,9 +307,10 @@ static Fn *make_backward(Module *m, const Pair *p, Range *r)
 
 void bodies_make(Module *m, const Pair *p, Range *r)
 {
-    Fn *backward = make_backward(m, p, r);
+    const Attr *attrs = attrs_of(m, p, r);
+    Fn *backward = make_backward(m, p, r, attrs);
     list_results(m, p, r);
     /* the forward comes first: what makes its matmuls makes them again */
-    r->forward = module_add_fn(m, make_forward(m, p, r));
+    r->forward = module_add_fn(m, make_forward(m, p, r, attrs));
     r->backward = module_add_fn(m, backward);
 }
