@@ -35,7 +35,6 @@ typedef struct Trial {
     Arena arena, scratch;
     Diag diag;
     Module m;
-    int64_t planned, target; /* bytes by the plan, and of the image */
 } Trial;
 
 /* The ends of the buffers of each base, together. */
@@ -82,7 +81,7 @@ static void trial_end(Trial *t)
 /* The peak at a position; with `target`, of the image. */
 static bool peak_at(Budget *b, int64_t position, bool target, int64_t *out)
 {
-    Trial t = {.planned = 0};
+    Trial t;
     uint64_t bytes = 0;
     trial_begin(&t, &b->text);
     option_set(&t.m, "remat", points_text(b->points, position));
@@ -152,6 +151,19 @@ static int64_t first_fit(Budget *b, int64_t room)
     return high < 0 ? high : luckier_fit(b, room, high);
 }
 
+/* A corner whose image fits, the cheapest; -1: none does, and `least` is the
+ * smallest image of all. */
+static int64_t corner_fit(Budget *b)
+{
+    int64_t whole;
+    b->least = INT64_MAX;
+    for (uint32_t i = 0; i <= points_corners(b->points); i++) {
+        int64_t at = i ? points_corner(b->points, i - 1) : 0;
+        if (peak_at(b, at, true, &whole)) return at;
+    }
+    return -1;
+}
+
 /* What the target adds may differ from way to way, so it is asked for until
  * the way that is found fits with it. */
 static int64_t search(Budget *b)
@@ -160,13 +172,13 @@ static int64_t search(Budget *b)
     int64_t room = b->bytes, planned, whole;
     for (unsigned round = 0; round < MOST_ROUNDS; round++) {
         int64_t at = first_fit(b, room);
-        if (at < 0) return -1;
+        if (at < 0) break;
         peak_at(b, at, false, &planned);
         if (!b->o->arena || peak_at(b, at, true, &whole)) return at;
         room = b->bytes - (whole - planned);
         if (room >= planned) room = planned - 1;
     }
-    return -1;
+    return corner_fit(b);
 }
 
 /* -------------------------------------------------------------- verdicts -- */
@@ -194,13 +206,6 @@ static const char *both(Arena *a, int64_t bytes)
 static bool refuse(Budget *b)
 {
     Arena *a = b->m->scratch;
-    int64_t whole;
-    /* the least that was seen is of the plan; that of the image is larger */
-    if (b->o->arena) {
-        b->least = INT64_MAX;
-        for (uint32_t i = 0; i < points_corners(b->points); i++)
-            peak_at(b, points_corner(b->points, i), true, &whole);
-    }
     Report *r = diag_error(b->m->diag, DIAG_remat_budget, (Span){0},
                            "the budget is %s, with all that can be made again "
                            "the peak is %s",
@@ -261,11 +266,25 @@ static const char *rest_of(Module *m, const StepVec *steps, uint32_t at)
     return text;
 }
 
-static const Rule *find_budget(const Rules *rules)
+/* NULL: the rules have none; false: they have two, and an error was reported.
+ */
+static bool find_budget(Module *m, const Rules *rules, const Rule **out)
 {
-    for (uint32_t i = 0; i < rules->at.n; i++)
-        if (rules->at.at[i].mode == MODE_budget) return &rules->at.at[i];
-    return NULL;
+    *out = NULL;
+    for (uint32_t i = 0; i < rules->at.n; i++) {
+        const Rule *rule = &rules->at.at[i];
+        if (rule->mode != MODE_budget) continue;
+        if (*out) {
+            Report *r = diag_error(m->diag, DIAG_rule_unused, (Span){0},
+                                   "'%s' never applies: '%s' is for the whole "
+                                   "step",
+                                   rule->text, (*out)->text);
+            report_help(r, "leave out one of them");
+            return false;
+        }
+        *out = rule;
+    }
+    return true;
 }
 
 bool budget_settle(Module *m, const StepVec *steps, uint32_t at,
@@ -279,15 +298,21 @@ bool budget_settle(Module *m, const StepVec *steps, uint32_t at,
                   .pass = "remat"};
     Rules rules;
     if (!rules_read(m, &cx, &rules)) return false;
-    const Rule *budget = find_budget(&rules);
+    const Rule *budget;
+    if (!find_budget(m, &rules, &budget)) return false;
     if (!budget) return true;
+    Pairs pairs = pairs_find(m, &cx);
+    Points *points = points_find(m, &pairs, &rules);
+    if (!points_any(points))
+        return rule_refuse(m, budget, &pairs,
+                           "other rules speak of its repeats");
     Budget b = {.m = m,
                 .o = o,
                 .passes = rest_of(m, steps, at),
                 .bytes = budget->number,
+                .points = points,
                 .least = INT64_MAX};
     module_print(m, &(PrintOpts){0}, &b.text);
-    b.points = points_find(m, &cx, &rules);
     bool ok = settle(&b, &cx, step);
     buf_release(&b.text);
     return ok;

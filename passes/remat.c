@@ -124,15 +124,26 @@ static bool ranges_for(Remat *x, const Pair *p, RangeVec *out)
 
 /* ------------------------------------------------------------- verdicts -- */
 
+typedef VEC(const char *) NameVec;
+
+static bool has_name(const NameVec *v, const char *name)
+{
+    for (uint32_t i = 0; i < v->n; i++)
+        if (strcmp(v->at[i], name) == 0) return true;
+    return false;
+}
+
 static void list_names(Remat *x, Report *r)
 {
+    NameVec listed = {0};
     Buf b = {0};
     for (uint32_t i = 0; i < x->pairs.at.n; i++) {
         const Pair *p = x->pairs.at.at[i];
         for (uint32_t v = p->of->nparams; v < p->of->ninsts; v++) {
             const char *name = label_of(x->m, p, (Value){v});
             if (!name || !is_costly(p->of, (Value){v})) continue;
-            if (b.n && strstr(b.at, name)) continue;
+            if (has_name(&listed, name)) continue;
+            vec_push(x->m->scratch, &listed, name);
             buf_printf(&b, "%s%s", b.n ? ", " : "", name);
         }
     }
@@ -156,30 +167,14 @@ static bool names_found(Remat *x, const Rule *rule)
     return true;
 }
 
-static const char *why_unused(const Remat *x, const Rule *rule)
-{
-    for (uint32_t i = 0; i < x->pairs.at.n; i++)
-        if (rule_is_for(rule, x->pairs.at.at[i]))
-            return "rules before it take all turns";
-    return x->pairs.at.n ? "no repeat with a backward is called so"
-                         : "no repeat has a backward";
-}
-
 static bool rules_used(Remat *x)
 {
     for (uint32_t i = 0; i < x->rules.at.n; i++) {
         const Rule *rule = &x->rules.at.at[i];
         if (rule->used && names_found(x, rule)) continue;
         if (rule->used) return false;
-        Report *r = diag_error(x->m->diag, DIAG_rule_unused, (Span){0},
-                               "'%s' never applies: %s", rule->text,
-                               why_unused(x, rule));
-        Buf b = {0};
-        for (uint32_t k = 0; k < x->pairs.at.n; k++)
-            buf_printf(&b, "%s%s", k ? ", " : "", x->pairs.at.at[k]->path);
-        if (b.n) report_help(r, "repeats with a backward: %s", b.at);
-        buf_release(&b);
-        return false;
+        return rule_refuse(x->m, rule, &x->pairs,
+                           "rules before it take all turns");
     }
     return true;
 }

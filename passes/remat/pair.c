@@ -179,9 +179,15 @@ static void find_in(Module *m, const PassCtx *cx, Fn *fn, Pairs *out)
         const Inst *in = &fn->insts[i];
         if (in->op != OP_repeat || in->phase == PHASE_forward) continue;
         Pair p = {.caller = fn, .backward = {i}, .b = repeat_of(m, in)};
-        if (!find_forward(m, &p) || is_taken(out, &p)) {
+        if (!find_forward(m, &p)) {
             pass_missed(m, cx, in->loc,
                         "this repeat reads no rows of another one");
+            continue;
+        }
+        if (is_taken(out, &p)) {
+            pass_missed(m, cx, in->loc,
+                        "another repeat is the backward of the one whose rows "
+                        "this reads");
             continue;
         }
         p.of = fn_of(m, p.f.fn);

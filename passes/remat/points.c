@@ -201,10 +201,9 @@ static bool is_free(const Rules *rules, const Pair *p)
     return budget;
 }
 
-Points *points_find(Module *m, const PassCtx *cx, const Rules *rules)
+Points *points_find(Module *m, const Pairs *pairs, const Rules *rules)
 {
     Points *x = NEW(m->scratch, Points);
-    Pairs pairs = pairs_find(m, cx);
     Buf b = {0};
     x->m = m;
     for (uint32_t i = 0; i < rules->at.n; i++)
@@ -212,9 +211,9 @@ Points *points_find(Module *m, const PassCtx *cx, const Rules *rules)
             buf_printf(&b, "%s; ", rules->at.at[i].text + strlen("remat "));
     x->others = arena_strdup(m->scratch, b.at ? b.at : "");
     buf_release(&b);
-    x->points = NEW_ARRAY(m->scratch, PointVec, pairs.at.n + 1);
-    for (uint32_t i = 0; i < pairs.at.n; i++) {
-        const Pair *p = pairs.at.at[i];
+    x->points = NEW_ARRAY(m->scratch, PointVec, pairs->at.n + 1);
+    for (uint32_t i = 0; i < pairs->at.n; i++) {
+        const Pair *p = pairs->at.at[i];
         if (!is_free(rules, p) || !is_new(x, p)) continue;
         x->points[x->pairs.n] = points_of(m, p);
         vec_push(m->scratch, &x->pairs, p);
@@ -223,12 +222,9 @@ Points *points_find(Module *m, const PassCtx *cx, const Rules *rules)
     return x;
 }
 
-int64_t points_count(const Points *x)
+bool points_any(const Points *x)
 {
-    int64_t n = 0;
-    for (uint32_t i = 0; i < x->slopes.n; i++)
-        n += x->slopes.at[i].turns;
-    return n;
+    return x->pairs.n > 0;
 }
 
 uint32_t points_corners(const Points *x)

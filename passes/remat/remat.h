@@ -53,6 +53,7 @@ typedef struct Rule {
 } Rule;
 
 struct Pair;
+struct Pairs;
 
 typedef struct Rules {
     VEC(Rule) at;
@@ -64,6 +65,10 @@ bool rules_read(Module *m, const PassCtx *cx, Rules *out);
 Words rules_paths(Module *m, const Rules *rules);
 /* Whether it speaks of the repeat. */
 bool rule_is_for(const Rule *rule, const struct Pair *p);
+/* Reports that it never applies; TAKEN: why not, where it speaks of a repeat.
+ * False. */
+bool rule_refuse(Module *m, const Rule *rule, const struct Pairs *pairs,
+                 const char *taken);
 /* Whether PATH is, or ends in, what was written. */
 bool path_ends(const char *path, const char *wanted);
 
@@ -173,8 +178,9 @@ double remake_time(Module *m, const Fn *of, Value v);
 /* The cheapest ways to ever smaller records, in order: a position counts the
  * turns that were moved to their next point. */
 typedef struct Points Points;
-Points *points_find(Module *m, const PassCtx *cx, const Rules *rules);
-int64_t points_count(const Points *x);
+Points *points_find(Module *m, const Pairs *pairs, const Rules *rules);
+/* Whether some repeat is the budget's to decide on. */
+bool points_any(const Points *x);
 /* Positions at which all turns of a pair are at one point. */
 uint32_t points_corners(const Points *x);
 int64_t points_corner(const Points *x, uint32_t i);

@@ -152,3 +152,20 @@ bool path_ends(const char *path, const char *wanted)
     if (k > n || strcmp(path + n - k, wanted) != 0) return false;
     return k == n || path[n - k - 1] == '.';
 }
+
+bool rule_refuse(Module *m, const Rule *rule, const Pairs *pairs,
+                 const char *taken)
+{
+    const char *why = pairs->at.n ? "no repeat with a backward is called so"
+                                  : "no repeat has a backward";
+    Buf b = {0};
+    for (uint32_t i = 0; i < pairs->at.n; i++) {
+        if (rule_is_for(rule, pairs->at.at[i])) why = taken;
+        buf_printf(&b, "%s%s", i ? ", " : "", pairs->at.at[i]->path);
+    }
+    Report *r = diag_error(m->diag, DIAG_rule_unused, (Span){0},
+                           "'%s' never applies: %s", rule->text, why);
+    if (b.n) report_help(r, "repeats with a backward: %s", b.at);
+    buf_release(&b);
+    return false;
+}
