@@ -1,7 +1,8 @@
 """Training steps on a GPU, ours beside those of other stacks.
 
-Used by `tools/bench gpu` and tools/gpu-check.  Needs python3 alone; the peers need what their
-scripts say (bench/peers/README.md).  Programs are compiled elsewhere:
+Used by `tools/bench gpu` and tools/gpu-check.  Needs python3 alone; the peers
+need what their scripts say (bench/peers/README.md).  Programs are compiled
+elsewhere:
 
     tools/bench programs DIR       training programs for the GPU, into DIR
     tools/bench gpu DIR --peers    runs them, and the peers, in one table
