@@ -207,7 +207,8 @@ void gpu_row_walk(Emit *e, LoopId loop);
 /* Adds to a total that registers hold; false: memory holds it. */
 bool gpu_row_total(Emit *e, Node n);
 
-/* gpu_long.c: rows that registers do not hold. */
+/* gpu_long.c: rows that registers do not hold.  The bytes of shared memory that
+ * keep a part of them; E, unless NULL, knows what lies where from then on. */
 void gpu_stash_plan(Emit *e, const Kir *k, uint32_t row_threads,
                     uint32_t *bytes);
 /* The sweep, and the one that runs along with it. */

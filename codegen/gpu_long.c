@@ -68,7 +68,6 @@ static bool has_long_rows(const Kir *k)
     return false;
 }
 
-/* Fills the stash of E, if there is one. */
 void gpu_stash_plan(Emit *e, const Kir *k, uint32_t row_threads,
                     uint32_t *bytes)
 {

@@ -1,10 +1,11 @@
 /*
  * gpu_rows.c: rows of the kernel IR mapped to the threads of a GPU.
  *
- * An item is a row; row_threads (kir.h) threads share each of its loops over
- * lanes: a part of a warp, or a block of its own.  A thread takes ROW_LANES
- * neighbours at a time, so that each load and store is 16 bytes or more, and
- * every partial sum of the row's tree belongs to one thread.
+ * An item is a row, or, of a group that also sums over rows, as many as a sum
+ * has, one after the other.  row_threads (kir.h) threads share each of a row's
+ * loops over lanes: a part of a warp, or a block of its own.  A thread takes
+ * ROW_LANES neighbours at a time, so that each load and store is 16 bytes or
+ * more, and every partial sum of the row's tree belongs to one thread.
  *
  *     lanes     | t0 x 8 | t1 x 8 | ... | t0 x 8 | t1 x 8 | ...
  *     chunks    | 0                     | 1

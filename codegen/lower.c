@@ -11,11 +11,13 @@
  *                            lanes over the inner part of P, flattened
  *                                seq over R: reductions, then the last sweep
  *
- * The second is that of pointwise groups (R is empty), of column sums and of
- * running sums.  Which one, and how much of P is flattened into the lanes, is
- * found by building the nest and counting the accesses that are not unit
- * stride.  Where the bounds of a pad or concat cut the lanes, they run in
- * segments, in which those bounds always hold or never do.
+ * Of a group that also sums over rows (ir/column.h) an item of the first is as
+ * many rows as a sum has, in a loop seq.  The second is that of pointwise
+ * groups (R is empty), of column sums and of running sums.  Which one, and how
+ * much of P is flattened into the lanes, is found by building the nest and
+ * counting the accesses that are not unit stride.  Where the bounds of a pad or
+ * concat cut the lanes, they run in segments, in which those bounds always hold
+ * or never do.
  */
 #include "lower.h"
 #include "../ir/column.h"
