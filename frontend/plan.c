@@ -259,16 +259,24 @@ static void note_loss(Shard *x, const Shard *winner, Axis to, MeshAxis m,
     x->nbeaten++;
 }
 
+/* An axis, and what the mesh axes before leave of it. */
+typedef struct Share {
+    int64_t size, left;
+} Share;
+
 static bool not_divisible(Plan *p, const Shard *x, uint32_t axis, MeshAxis m,
-                          int64_t size)
+                          Share of)
 {
     Sema *s = p->s;
-    const char *name = axis_name(s->m, x->axes[axis]);
+    const char *name = axis_name(s->m, x->axes[axis]), *rest = "";
+    if (of.left != of.size)
+        rest = arena_printf(s->a, ", of which other mesh axes leave %lld",
+                            (long long)of.left);
     Report *r =
         sema_error(s, DIAG_not_divisible, x->axis_at[axis],
-                   "mesh axis '%s' (%lld) does not divide axis '%s' (%lld)",
+                   "mesh axis '%s' (%lld) does not divide axis '%s' (%lld%s)",
                    mesh_name(s->m, m), (long long)s->m->mesh.at[m.id].size,
-                   name, (long long)size);
+                   name, (long long)of.size, rest);
     ConfigValue *c = config_find(s, s->main, module_str(s->m, name));
     if (c && c->overridden)
         report_note(r, (Span){0}, "'%s' is set by -D %s=%lld", name, name,
@@ -276,11 +284,11 @@ static bool not_divisible(Plan *p, const Shard *x, uint32_t axis, MeshAxis m,
     else if (c)
         report_note(r, c->at, "'%s' is set here", name);
     Buf b = {0};
-    for (int64_t d = 1, n = 0; d <= size && n < 24; d++) {
-        if (size % d) continue;
+    for (int64_t d = 1, n = 0; d <= of.left && n < 24; d++) {
+        if (of.left % d) continue;
         buf_printf(&b, "%s%lld", n++ ? ", " : "", (long long)d);
     }
-    report_help(r, "divisors of %lld: %s", (long long)size, b.at);
+    report_help(r, "divisors of %lld: %s", (long long)of.left, b.at);
     buf_release(&b);
     return false;
 }
@@ -301,9 +309,10 @@ static bool try_axis(Plan *p, Shard *x, const Splittee *t, uint32_t axis,
         if (taken->at[i].axis.id == a.id)
             over = times(over, p->s->m->mesh.at[taken->at[i].mesh.id].size);
     }
-    over = times(over, p->s->m->mesh.at[m.id].size);
-    if (size % over && x->product && axis + 1 < x->naxes) return true;
-    if (size % over) return not_divisible(p, x, axis, m, size);
+    bool divides = size / over % p->s->m->mesh.at[m.id].size == 0;
+    if (!divides && x->product && axis + 1 < x->naxes) return true;
+    if (!divides)
+        return not_divisible(p, x, axis, m, (Share){size, size / over});
     x->used = true;
     if (taken->n == 32) return true;
     taken->at[taken->n].mesh = m;

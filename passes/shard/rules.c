@@ -5,7 +5,8 @@
  *     embed over dp for param, grad, state in attention
  *
  * They apply in order: in each tensor a mesh axis goes to the first axis that
- * asks for it.  Of a product an axis gets what divides it, the next the rest.
+ * asks for it.  Of a product an axis gets what divides it, the next the rest,
+ * which has to divide the last.
  * Rules with a path are for parameters and states; what is computed follows.
  */
 #include "../reach.h"
@@ -179,12 +180,17 @@ static int64_t parts_of(const Shard *s, const Where *out, Axis a)
     return n;
 }
 
-static bool refuse(Shard *s, MeshAxis m, Axis a, int64_t size)
+/* LEFT: what the mesh axes before it leave of the axis. */
+static bool refuse(Shard *s, MeshAxis m, const TypeAxis *a, int64_t left)
 {
+    const char *of = "";
+    if (left != a->size)
+        of = arena_printf(s->a, ", of which other mesh axes leave %lld",
+                          (long long)left);
     diag_error(s->m->diag, DIAG_not_divisible, (Span){0},
-               "mesh axis '%s' (%lld) does not divide axis '%s' (%lld)",
+               "mesh axis '%s' (%lld) does not divide axis '%s' (%lld%s)",
                mesh_name(s->m, m), (long long)mesh_length(s, m),
-               axis_name(s->m, a), (long long)size);
+               axis_name(s->m, a->axis), (long long)a->size, of);
     return false;
 }
 
@@ -195,13 +201,13 @@ static bool place_one(Shard *s, const ShardRule *r, const Ruled *t, MeshAxis m,
     for (uint32_t i = 0; i < r->axes.n; i++) {
         const TypeAxis *a = type_axis(s->m, t->type, r->axes.at[i]);
         if (!a) continue;
-        int64_t parts = parts_of(s, out, a->axis) * mesh_length(s, m);
-        if (a->size % parts == 0) {
+        int64_t left = a->size / parts_of(s, out, a->axis);
+        if (left % mesh_length(s, m) == 0) {
             out[m.id] = where_axis(a->axis);
             return true;
         }
-        if (r->product) continue;
-        return !t->strict || refuse(s, m, a->axis, a->size);
+        if (r->product && i + 1 < r->axes.n) continue;
+        return !t->strict || refuse(s, m, a, left);
     }
     return true;
 }
