@@ -38,7 +38,6 @@ typedef struct Remat {
 /* Of every n blocks of the program one is made again. */
 static int64_t every_turns(const Remat *x, const Rule *rule, int64_t count)
 {
-    if (rule->number == 0) return count;
     return (x->blocks + count) / rule->number - x->blocks / rule->number;
 }
 

@@ -7,7 +7,7 @@
  *            | budget BYTES
  *
  * as the plan has them, so that text which a pass prints can be put into a
- * plan.  A list ends where no comma follows.
+ * plan.  Numbers begin at 1; a list ends where no comma follows.
  */
 #include "remat.h"
 
@@ -73,7 +73,7 @@ static int64_t number(Reader *r)
     const char *w = word(r);
     errno = 0;
     int64_t n = strtoll(w, &end, 10);
-    r->failed |= !isdigit((unsigned char)*w) || *end || errno == ERANGE;
+    r->failed |= !isdigit((unsigned char)*w) || *end || errno || n == 0;
     return n;
 }
 
