@@ -9,6 +9,8 @@
  */
 #include "lift.h"
 
+#include "repeat.h"
+
 /* How a body sees what a value is made of: a row in each turn, or all of it in
  * all of them. */
 typedef enum Seen { SEEN_none, SEEN_whole, SEEN_row } Seen;
@@ -55,12 +57,14 @@ static void find_lifted(Plan *p, uint32_t id, Seen seen)
 static Plan *plan(const Lift *l, const Inst *repeat)
 {
     const Module *m = l->m;
-    uint32_t id = attr_fn(m, repeat->attr, AT_fn).id;
+    Repeat r = repeat_of(m, repeat);
+    uint32_t id = r.fn.id;
     Plan *p = NEW(m->scratch, Plan);
-    *p = (Plan){.l = l, .body = m->fns.at[id]};
+    *p = (Plan){.l = l,
+                .body = m->fns.at[id],
+                .carry = r.carry,
+                .whole = r.carry + r.invariant};
     const Fn *fn = p->body;
-    p->carry = (uint32_t)attr_int(m, repeat->attr, AT_carry, 0);
-    p->whole = p->carry + (uint32_t)attr_int(m, repeat->attr, AT_invariant, 0);
     p->seen = NEW_ARRAY(m->scratch, Seen, (size_t)fn->ninsts + 1);
     p->lifted = NEW_ARRAY(m->scratch, Value, (size_t)fn->ninsts + 1);
     for (uint32_t i = 0; i < fn->ninsts; i++)

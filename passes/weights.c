@@ -6,6 +6,8 @@
  */
 #include "weights.h"
 
+#include "repeat.h"
+
 typedef struct Walk {
     const Module *m;
     Arena *a;
@@ -75,18 +77,15 @@ static void walk_fn(const Walk *w, const Fn *fn, Origin *origin)
 static void hand_down(const Walk *w, const Fn *fn, const Inst *repeat,
                       const Origin *origin)
 {
-    uint32_t id = attr_fn(w->m, repeat->attr, AT_fn).id;
-    uint32_t carry = (uint32_t)attr_int(w->m, repeat->attr, AT_carry, 0);
-    uint32_t whole =
-        carry + (uint32_t)attr_int(w->m, repeat->attr, AT_invariant, 0);
-    int64_t count = attr_int(w->m, repeat->attr, AT_count, 1);
+    Repeat r = repeat_of(w->m, repeat);
+    uint32_t id = r.fn.id;
     const Fn *body = w->m->fns.at[id];
     if (w->nrunners[id] != 1 || body->kind.id) return;
     Origin *inner = NEW_ARRAY(w->a, Origin, (size_t)body->ninsts + 1);
     for (uint32_t k = 0; k < body->nparams; k++) {
-        bool handed = k >= carry && k < repeat->nargs;
+        bool handed = k >= r.carry && k < repeat->nargs;
         inner[k] = handed ? origin[inst_arg(fn, repeat, k).id] : none;
-        if (k < whole) inner[k].times *= count;
+        if (k < r.carry + r.invariant) inner[k].times *= r.count;
         note(w, id, k, inner[k]);
     }
     w->w->entry[id] = w->entry;

@@ -84,12 +84,13 @@ Value linear_param(const Module *m, const Fn *of, Value v)
     return NO_VALUE;
 }
 
-/* "layer.attention" of "layer.attention.forward". */
-static const char *region_path(Module *m, const Fn *region)
+const char *forward_path(Module *m, const Fn *forward)
 {
-    const char *name = str_of(m, region->name);
-    const char *end = strstr(name, ".forward");
-    return end ? arena_strndup(m->scratch, name, (size_t)(end - name)) : name;
+    const char *name = str_of(m, forward->name), *end = NULL;
+    for (const char *at = name; (at = strstr(at, ".forward")); at++)
+        end = at;
+    size_t n = end ? (size_t)(end - name) : strlen(name);
+    return arena_strndup(m->scratch, name, n);
 }
 
 const char *label_of(Module *m, const Pair *p, Value v)
@@ -98,7 +99,7 @@ const char *label_of(Module *m, const Pair *p, Value v)
     Value param = linear_param(m, p->of, v);
     if (!value_eq(param, NO_VALUE)) return slot_path(m, p->of, param.id);
     if (in->op == OP_call)
-        return region_path(m, fn_of(m, attr_fn(m, in->attr, AT_fn)));
+        return forward_path(m, fn_of(m, attr_fn(m, in->attr, AT_fn)));
     Str name = p->of->names[v.id];
     return name.id ? str_of(m, name) : NULL;
 }

@@ -154,16 +154,6 @@ static void find_asked(Module *m, Pair *p)
     }
 }
 
-/* "layer" of "layer.forward.1". */
-static const char *path_of(Module *m, const Fn *of)
-{
-    const char *name = str_of(m, of->name), *end = NULL;
-    for (const char *at = name; (at = strstr(at, ".forward")); at++)
-        end = at;
-    size_t n = end ? (size_t)(end - name) : strlen(name);
-    return arena_strndup(m->scratch, name, n);
-}
-
 static bool is_taken(const Pairs *pairs, const Pair *p)
 {
     for (uint32_t i = 0; i < pairs->at.n; i++)
@@ -192,7 +182,7 @@ static void find_in(Module *m, const PassCtx *cx, Fn *fn, Pairs *out)
         }
         p.of = fn_of(m, p.f.fn);
         p.back = fn_of(m, p.b.fn);
-        p.path = path_of(m, p.of);
+        p.path = forward_path(m, p.of);
         find_same(m, &p);
         find_asked(m, &p);
         p.twins = 1;

@@ -98,6 +98,8 @@ bool is_at_hand(const Pair *p, uint32_t v);
 
 /* ------------------------------------------------------------- label.c -- */
 
+/* "layer" of "layer.forward.1", the body of a repeat or a region. */
+const char *forward_path(Module *m, const Fn *forward);
 /* The path of the parameter that an einsum contracts, of the region that a
  * call runs, or the name of a value; NULL: none. */
 const char *label_of(Module *m, const Pair *p, Value v);

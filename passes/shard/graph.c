@@ -13,6 +13,7 @@
  *      ports of an entry       where the rules put them, and nowhere else
  */
 #include "../reach.h"
+#include "../repeat.h"
 #include "shard.h"
 
 /* ----------------------------------------------------- functions, apart -- */
@@ -199,19 +200,17 @@ static void visit_repeat(Shard *s, uint32_t f, Value v, double times)
 {
     const Fn *fn = s->m->fns.at[f];
     const Inst *in = inst_of(fn, v);
-    uint32_t callee = attr_fn(s->m, in->attr, AT_fn).id;
+    Repeat r = repeat_of(s->m, in);
+    uint32_t callee = r.fn.id, carry = r.carry;
     const Fn *g = s->m->fns.at[callee];
-    uint32_t carry = (uint32_t)attr_int(s->m, in->attr, AT_carry, 0);
-    uint32_t whole =
-        carry + (uint32_t)attr_int(s->m, in->attr, AT_invariant, 0);
-    double count = (double)attr_int(s->m, in->attr, AT_count, 1);
+    double count = (double)r.count;
     uint32_t *ports = NEW_ARRAY(s->a, uint32_t, (size_t)g->nparams + 1);
     for (uint32_t i = 0; i < g->nparams; i++) {
         ports[i] = node_new(s, g->params[i].type, times * count);
         Node *n = &s->nodes.at[ports[i]];
         n->carried = i < carry;
         n->roles = i < carry ? FOR_residual : 0;
-        n->kept = i < whole ? 1 : count;
+        n->kept = i < carry + r.invariant ? 1 : count;
         if (i < in->nargs)
             hand_operand(s, (Run){f, times}, in, i, ports[i]);
         else

@@ -15,7 +15,8 @@
 #include "shard.h"
 
 enum { MOST_SWEEPS = 16 };
-#define MISS   1e14 /* another place than the rules say */
+#define MISS 1e14 /* another place than the rules say */
+/* times what it costs, to undo what a rule for all roles says */
 #define STRICT 16.0
 #define KEPT   0.1 /* of a byte that is kept, against one that is moved */
 
