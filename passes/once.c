@@ -14,9 +14,10 @@
  *
  * What is rounded once anyway, in a validation say, is rounded where it is
  * read and takes no room.  So is all in a program whose plan has rules for
- * `remat`: it is memory that it lacks.
+ * `remat`, but for `none`: it is memory that it lacks.
  */
 #include "lift.h"
+#include "remat/remat.h"
 
 /* So often a value of an entry is rounded to a dtype. */
 typedef struct Rounded {
@@ -86,12 +87,21 @@ static bool is_wanted(void *user, uint32_t body, Value v)
     return r && r->times > 1;
 }
 
+static bool lacks_memory(const Rules *rules)
+{
+    for (uint32_t i = 0; i < rules->at.n; i++)
+        if (rules->at.at[i].mode != MODE_none) return true;
+    return false;
+}
+
 bool pass_once(Module *m, PassCtx *cx)
 {
     Once x = {.m = m};
     Lift l = {m, &x.weights, is_wanted, &x};
     uint32_t n = 0;
-    if (*pass_option(m, cx, "remat", "")) return true;
+    Rules rules;
+    if (!rules_read(m, cx, &rules)) return false;
+    if (lacks_memory(&rules)) return true;
     for (bool again = true; again;) {
         again = false;
         count_all(&x);
