@@ -20,7 +20,6 @@
  * or never do.
  */
 #include "lower.h"
-#include "../ir/column.h"
 #include "tensor.h"
 
 /* Column sums take wide strips of few rows: the more of a row, the fewer

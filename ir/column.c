@@ -1,7 +1,7 @@
 /*
  * column.c: which values of a group are sums over some of its rows.
  */
-#include "column.h"
+#include "ir.h"
 
 /* A result beside the sums has the axis whole, so its parts are no rows. */
 static bool has_whole(const Module *m, const Fn *group, const TypeAxis *whole)

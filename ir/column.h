@@ -14,8 +14,6 @@
 #ifndef TITAN_COLUMN_H
 #define TITAN_COLUMN_H
 
-#include "ir.h"
-
 typedef struct ColumnSum {
     Value of;      /* what is summed, with all axes of a row and its columns */
     Axis axis;     /* which is cut */

@@ -630,6 +630,7 @@ bool module_verify(Module *m);
 #include "order.h"
 #include "live.h"
 #include "tile.h"
+#include "column.h"
 #include "interp/interp.h"
 
 #endif

@@ -2,7 +2,6 @@
  * alias.c: which values share storage, how long it is needed, and which ops
  * may write over what they read.
  */
-#include "../../ir/column.h"
 #include "expand.h"
 
 bool is_alias(Op op)
