@@ -85,10 +85,8 @@ static FILE *create(Arena *a, const char *stem, const char *suffix)
     return f;
 }
 
-static bool write_all(Module *m, const char *stem)
+static bool write_kernels(KernelSet *set, Module *m, const char *stem)
 {
-    KernelSet *set =
-        kernels_new(m, &(CodegenOpts){.target = TARGET_sm_90a, .level = 2});
     FILE *f = create(m->arena, stem, ".txt");
     bool good = f != NULL;
     for (uint32_t i = 0; good && i < m->fns.n; i++)
@@ -99,6 +97,15 @@ static bool write_all(Module *m, const char *stem)
     if (!good || !kernels_ptx(set, &text, &size)) return false;
     f = create(m->arena, stem, ".ptx");
     return f && fwrite(text, 1, size, f) == size && fclose(f) == 0;
+}
+
+static bool write_all(Module *m, const char *stem)
+{
+    KernelSet *set =
+        kernels_new(m, &(CodegenOpts){.target = TARGET_sm_90a, .level = 2});
+    bool good = write_kernels(set, m, stem);
+    kernels_free(set);
+    return good;
 }
 
 int main(int argc, char **argv)
