@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "../outline.h"
+#include "../same.h"
 
 enum { REMADE = 12 }; /* the longest chain that is seen to be made again */
 
@@ -39,22 +40,6 @@ static bool is_field(const Module *m, const Fn *fn, Value v, Value call,
     if (value_eq(v, call)) return field == 0;
     return in->op == OP_proj && value_eq(inst_arg(fn, in, 0), call) &&
            attr_int(m, in->attr, AT_index, 0) == field;
-}
-
-/* Equal, or made again in the same way from equal values; to a depth, for a
- * value may be reached on many ways. */
-static bool same_value(const Fn *fn, Value a, Value b, unsigned depth)
-{
-    const Inst *x = inst_of(fn, a), *y = inst_of(fn, b);
-    if (value_eq(a, b)) return true;
-    if (depth == 0 || x->op == OP_arg || x->op != y->op ||
-        !type_eq(x->type, y->type) || x->attr.id != y->attr.id ||
-        x->nargs != y->nargs)
-        return false;
-    for (uint32_t i = 0; i < x->nargs; i++)
-        if (!same_value(fn, inst_arg(fn, x, i), inst_arg(fn, y, i), depth - 1))
-            return false;
-    return true;
 }
 
 /* The backward reads the operands and the record of this forward. */

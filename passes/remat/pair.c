@@ -13,6 +13,8 @@
  */
 #include "remat.h"
 
+#include "../same.h"
+
 enum { DEEP = 8 }; /* the longest chain that is seen to be made twice */
 
 static bool is_turn(const Fn *body, uint32_t v)
@@ -72,22 +74,6 @@ static bool find_forward(const Module *m, Pair *p)
 
 /* ---------------------------------------------------------------- matching --
  */
-
-/* Equal, or made from equal values in the same way; to a depth, for a value
- * may be reached on many ways. */
-static bool same_value(const Fn *fn, Value a, Value b, unsigned depth)
-{
-    const Inst *x = inst_of(fn, a), *y = inst_of(fn, b);
-    if (value_eq(a, b)) return true;
-    if (depth == 0 || x->op == OP_arg || x->op != y->op ||
-        !type_eq(x->type, y->type) || x->attr.id != y->attr.id ||
-        x->nargs != y->nargs)
-        return false;
-    for (uint32_t i = 0; i < x->nargs; i++)
-        if (!same_value(fn, inst_arg(fn, x, i), inst_arg(fn, y, i), depth - 1))
-            return false;
-    return true;
-}
 
 static Value param_same(const Module *m, const Pair *p, uint32_t i)
 {
