@@ -326,7 +326,7 @@ static bool has_wides(const Run *r)
 
 /* The rest of the dots runs under the first nest, and the contractions of
  * that under the other nests. */
-static void step_at_once(Run *r, LV i, bool full)
+static void run_nests(Run *r, LV i, bool full)
 {
     issue_dots(r, i, FIRST);
     uint32_t rest = issue_dots(r, i, REST);
@@ -337,6 +337,11 @@ static void step_at_once(Run *r, LV i, bool full)
     wait_dots(r, REST, issue_wides(r, i, FIRST));
     release(r, i, false);
     run_rest(r, i);
+}
+
+static void step_at_once(Run *r, LV i, bool full)
+{
+    run_nests(r, i, full);
     if (!has_wides(r)) return;
     rescale_wide(r);
     pack_pairs(r, REST);
@@ -392,15 +397,7 @@ static void step_crossing(Run *r, LV i, bool full)
 {
     Core *c = r->c;
     LV *sums = NEW_ARRAY(c->e->k->arena, LV, core_cross_width(c));
-    issue_dots(r, i, FIRST);
-    uint32_t rest = issue_dots(r, i, REST);
-    enter_step(r, i, full);
-    if (kept_of(r)) wait_dots(r, FIRST, rest);
-    run_first(r);
-    pack_pairs(r, FIRST);
-    wait_dots(r, REST, issue_wides(r, i, FIRST));
-    release(r, i, false);
-    run_rest(r, i);
+    run_nests(r, i, full);
     pack_pairs(r, REST);
     core_cross_put(c, i, &r->state[r->pair_at[c->t->cross->sweep]]);
     LV of = i;
