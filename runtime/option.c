@@ -30,7 +30,14 @@ enum {
     C = PROGRAM_titanc,
     O = PROGRAM_opt,
     R = PROGRAM_run,
-    S = PROGRAM_smith
+    S = PROGRAM_smith,
+    K = PROGRAM_tokenize,
+    I = PROGRAM_inspect,
+    V = PROGRAM_verify,
+    X = PROGRAM_convert,
+    P = PROGRAM_report,
+    G = PROGRAM_generate,
+    T = K | I | V | X | P | G
 };
 
 static const Row rows[] = {

@@ -30,7 +30,13 @@ typedef enum Program {
     PROGRAM_titanc = 1,
     PROGRAM_opt = 2,
     PROGRAM_run = 4,
-    PROGRAM_smith = 8
+    PROGRAM_smith = 8,
+    PROGRAM_tokenize = 16,
+    PROGRAM_inspect = 32,
+    PROGRAM_verify = 64,
+    PROGRAM_convert = 128,
+    PROGRAM_report = 256,
+    PROGRAM_generate = 512
 } Program;
 
 typedef struct OptionList {

@@ -1,0 +1,89 @@
+/*
+ * feed.c: the inputs of a step, from token files to ports.
+ */
+#include "feed.h"
+
+#include <string.h>
+
+/* Which shift of the token sequence a field is; -1: not known. */
+static int field_shift(const char *name)
+{
+    if (strcmp(name, "tokens") == 0) return 0;
+    return strcmp(name, "labels") == 0 ? 1 : -1;
+}
+
+static TitanStatus check_input(Feed *f, const TitanPort *p)
+{
+    const char *name = titan_string(f->im, p->path);
+    if (field_shift(name) < 0)
+        return titan_fail(f->story, TITAN_MISMATCH,
+                          "the program wants the field \"%s\"; token data has "
+                          "\"tokens\" and \"labels\"",
+                          name);
+    if (strcmp(titan_dtype_name(p->dtype), "i32") != 0 || p->axes.n == 0)
+        return titan_fail(f->story, TITAN_MISMATCH,
+                          "the field \"%s\" has dtype %s, i32 is needed", name,
+                          titan_dtype_name(p->dtype));
+    int64_t length = f->im->axes[p->axes.first + p->axes.n - 1].size;
+    int64_t rows = titan_elements(f->im, p->axes) / (length ? length : 1);
+    if (f->length && (rows != f->rows || length != f->length))
+        return titan_fail(f->story, TITAN_MISMATCH,
+                          "the fields of the data differ in shape");
+    f->rows = rows;
+    f->length = length;
+    return TITAN_OK;
+}
+
+static TitanStatus check_inputs(Feed *f)
+{
+    for (uint32_t i = 0; i < f->entry->ports.n; i++) {
+        const TitanPort *p = &f->im->ports[f->entry->ports.first + i];
+        if (p->role == TITAN_ROLE_input) TRY(check_input(f, p));
+    }
+    if (f->length > 0) return TITAN_OK;
+    return titan_fail(f->story, TITAN_MISMATCH,
+                      "the entry \"%s\" reads no tokens",
+                      titan_string(f->im, f->entry->name));
+}
+
+/* Row g of the run has tokens[g T .. g T + T - 1] and, as labels, those one
+ * further on (DESIGN: token files). */
+static TitanStatus fill_input(Feed *f, const TitanPort *p, int64_t step)
+{
+    int64_t first = (step - 1) * f->rows;
+    int shift = field_shift(titan_string(f->im, p->path));
+    Window w;
+    TRY(window_open(f->device, TITAN_BASE_io, p->offset,
+                    (size_t)(f->rows * f->length) * sizeof(int32_t), false,
+                    &w));
+    int32_t *to = (int32_t *)(void *)w.at;
+    TitanStatus st = TITAN_OK;
+    for (int64_t g = 0; g < f->rows && st == TITAN_OK; g++)
+        st = tokens_read(f->story, &f->tokens, (first + g) * f->length + shift,
+                         f->length, p->bound, to + g * f->length);
+    TitanStatus closed = window_close(f->device, &w, st == TITAN_OK);
+    return st == TITAN_OK ? closed : st;
+}
+
+TitanStatus feed_open(Feed *f, const char *const *paths, uint32_t n)
+{
+    if (n == 0)
+        return titan_fail(f->story, TITAN_USAGE,
+                          "no data: name token or text files with --data");
+    TRY(check_inputs(f));
+    return tokens_open(f->story, paths, n, &f->tokens);
+}
+
+void feed_close(Feed *f)
+{
+    tokens_close(&f->tokens);
+}
+
+TitanStatus feed_step(Feed *f, int64_t step)
+{
+    for (uint32_t i = 0; i < f->entry->ports.n; i++) {
+        const TitanPort *p = &f->im->ports[f->entry->ports.first + i];
+        if (p->role == TITAN_ROLE_input) TRY(fill_input(f, p, step));
+    }
+    return TITAN_OK;
+}

@@ -1,0 +1,39 @@
+/*
+ * steplog.h: what is said of a step once it is done: its records, read from
+ * the ports that the device has kept, go to the metrics.
+ */
+#ifndef TITAN_STEPLOG_H
+#define TITAN_STEPLOG_H
+
+#include "metrics.h"
+#include "skip.h"
+
+/* The first five are its maker's. */
+typedef struct StepLog {
+    TitanStory *story;
+    const TitanImage *im;
+    const TitanEntry *entry;
+    int64_t every;  /* steps: step 1 and every such one is logged */
+    int64_t tokens; /* of a step */
+    const char *io; /* as the step that is looked at left it */
+    Metrics metrics;
+    double logged_at;
+    int64_t since;       /* steps since the last logged one */
+    StepRecord *records; /* one for each port at most */
+    double *values;      /* of all records */
+} StepLog;
+
+TitanStatus log_open(StepLog *l);
+/* The clock starts: what came before is not time of steps. */
+void log_start(StepLog *l);
+void log_close(StepLog *l);
+
+/* A scalar record of the step in `io`; NaN where the entry has none such. */
+double log_record(const StepLog *l, const char *name);
+bool log_applied(const StepLog *l);
+Skip log_skip(const StepLog *l, int64_t step);
+
+/* Logs the step in `io`, if its turn has come or it was skipped. */
+TitanStatus log_step(StepLog *l, int64_t step, int64_t steps);
+
+#endif
