@@ -28,6 +28,8 @@ typedef struct Run {
     Feed feed;
     StepLog log;
     Skips skips;
+    int64_t done; /* steps that are over: run, and looked at */
+    int64_t last; /* the step behind which the run ends */
 } Run;
 
 static TitanStatus set_scalar(Run *r, const TitanEntry *e, const char *name,
@@ -157,23 +159,31 @@ static void print_start(const Run *r)
     fflush(stdout);
 }
 
-static TitanStatus step_through(Run *r, int64_t steps)
+static TitanStatus finish_steps(Run *r, int64_t to)
 {
-    int64_t lag = r->device->lag;
-    for (int64_t step = 1; step <= steps + lag; step++) {
-        if (step <= steps)
-            TRY(titan_while(r->story, submit_step(r, step, steps),
-                            "running step %" PRId64, step));
-        if (step > lag)
-            TRY(titan_while(r->story, finish_step(r, step - lag, steps),
-                            "running step %" PRId64, step - lag));
+    while (r->done < to) {
+        r->done++;
+        TRY(titan_while(r->story, finish_step(r, r->done, r->last),
+                        "running step %" PRId64, r->done));
     }
     return TITAN_OK;
 }
 
-static TitanStatus run_steps(Run *r, int64_t steps)
+/* One step after the other, each behind the one before it on the device; its
+ * records are looked at `lag` steps later. */
+static TitanStatus step_through(Run *r)
 {
-    if (steps == 0) return TITAN_OK;
+    for (int64_t step = r->done + 1; step <= r->last; step++) {
+        TRY(titan_while(r->story, submit_step(r, step, r->last),
+                        "running step %" PRId64, step));
+        TRY(finish_steps(r, step - r->device->lag));
+    }
+    return finish_steps(r, r->last);
+}
+
+static TitanStatus run_steps(Run *r)
+{
+    if (r->done >= r->last) return TITAN_OK;
     r->feed = (Feed){
         .story = r->story, .im = r->im, .device = r->device, .entry = r->train};
     TRY(feed_open(&r->feed, r->o->data, r->o->ndata));
@@ -182,7 +192,7 @@ static TitanStatus run_steps(Run *r, int64_t steps)
     TRY(titan_while(r->story, device_prepare(r->device, r->train),
                     "preparing the step"));
     log_start(&r->log);
-    TRY(step_through(r, steps));
+    TRY(step_through(r));
     if (!r->o->quiet) metrics_curve(&r->log.metrics);
     if (!r->o->profile) return TITAN_OK;
     return r->device->class->profile_write(r->device, r->o->profile);
@@ -204,8 +214,7 @@ static TitanStatus run_all(Run *r)
         return titan_fail(r->story, TITAN_USAGE,
                           "--profile times the kernels of a GPU; this program "
                           "is compiled for the host");
-    int64_t steps =
-        o->steps >= 0 ? o->steps : (int64_t)titan_fact(r->im, "steps", 0);
+    r->last = o->steps >= 0 ? o->steps : (int64_t)titan_fact(r->im, "steps", 0);
     r->log.metrics.flops_per_token = titan_fact(r->im, "flops_per_token", 0);
     r->log.metrics.peak_flops =
         o->peak_tflops > 0 ? o->peak_tflops * 1e12 : r->device->peak_flops;
@@ -216,7 +225,7 @@ static TitanStatus run_all(Run *r)
         TRY(weights_export_ready(r->story, o->export_to, o->export_dtype));
     TRY(init_weights(r));
     TRY(metrics_open(r->story, &r->log.metrics, o->metrics));
-    TitanStatus st = run_steps(r, steps);
+    TitanStatus st = run_steps(r);
     /* Skipped steps leave the weights whole: they are worth keeping. */
     if ((st != TITAN_OK && st != TITAN_NUMERICS) || !o->export_to) return st;
     TRY(weights_export(r->story, r->im, r->device, o->export_to,
