@@ -38,6 +38,8 @@ static RunOptions read_options(const Options *o)
                         .max_skips = option_number(o, OPT_max_skips, 10),
                         .ranks = ranks ? ranks : option_number(o, OPT_nproc, 0),
                         .device = read_device(o),
+                        .stop = {.stop_file = option_text(o, OPT_stop_file),
+                                 .save_file = option_text(o, OPT_save_file)},
                         .profile = option_text(o, OPT_profile),
                         .peak_tflops = option_real(o, OPT_peak_tflops, 0),
                         .diagnose = option_given(o, OPT_diagnose),
@@ -59,6 +61,11 @@ static TitanStatus check_usage(TitanStory *s, const Options *o, RunOptions *r)
                           "--inject %s is not STEP:N, STEP:N:nan, STEP:N:inf "
                           "or STEP:N:-inf",
                           fault);
+    const char *limit = option_text(o, OPT_time_limit);
+    if (limit && !stop_parse_time(limit, &r->stop.limit))
+        return titan_fail(s, TITAN_USAGE,
+                          "--time-limit %s is no time like 3h30m, 90m or 45s",
+                          limit);
     if (option_given(o, OPT_ranks) && option_given(o, OPT_nproc))
         return titan_fail(s, TITAN_USAGE,
                           "--ranks and --nproc exclude each other");

@@ -28,6 +28,7 @@ typedef struct Run {
     Feed feed;
     StepLog log;
     Skips skips;
+    Stop *stop;
     int64_t done; /* steps that are over: run, and looked at */
     int64_t last; /* the step behind which the run ends */
 } Run;
@@ -173,12 +174,22 @@ static TitanStatus finish_steps(Run *r, int64_t to)
  * records are looked at `lag` steps later. */
 static TitanStatus step_through(Run *r)
 {
+    bool ended = false;
     for (int64_t step = r->done + 1; step <= r->last; step++) {
+        if (stop_asked(r->stop) == STOP_end) {
+            r->last = step - 1;
+            ended = true;
+            break;
+        }
         TRY(titan_while(r->story, submit_step(r, step, r->last),
                         "running step %" PRId64, step));
         TRY(finish_steps(r, step - r->device->lag));
     }
-    return finish_steps(r, r->last);
+    TRY(finish_steps(r, r->last));
+    if (!ended) return TITAN_OK;
+    return titan_fail(r->story, TITAN_STOPPED,
+                      "stopped behind step %" PRId64 " by %s", r->last,
+                      stop_reason(r->stop));
 }
 
 static TitanStatus run_steps(Run *r)
@@ -226,8 +237,10 @@ static TitanStatus run_all(Run *r)
     TRY(init_weights(r));
     TRY(metrics_open(r->story, &r->log.metrics, o->metrics));
     TitanStatus st = run_steps(r);
-    /* Skipped steps leave the weights whole: they are worth keeping. */
-    if ((st != TITAN_OK && st != TITAN_NUMERICS) || !o->export_to) return st;
+    /* Skipped steps leave the weights whole: they are worth keeping, as are
+     * those of a run that was stopped. */
+    bool whole = st == TITAN_OK || st == TITAN_NUMERICS || st == TITAN_STOPPED;
+    if (!whole || !o->export_to) return st;
     TRY(weights_export(r->story, r->im, r->device, o->export_to,
                        o->export_dtype, o->init_from));
     return st;
@@ -237,8 +250,11 @@ TitanStatus titan_train(TitanStory *s, const TitanImage *im,
                         const TitanCode *code, const RunOptions *o)
 {
     Run r = {.story = s, .im = im, .o = o};
-    TRY(device_new(s, im, code, &o->device, &r.device));
-    TitanStatus st = run_all(&r);
+    StopOptions stop = o->stop;
+    stop.state_bytes = (double)im->header->base_bytes[TITAN_BASE_persistent];
+    TRY(stop_install(s, &stop, &r.stop));
+    TitanStatus st = device_new(s, im, code, &o->device, &r.device);
+    if (st == TITAN_OK) st = run_all(&r);
     TitanStory closing = {0};
     TitanStatus closed = metrics_close(&closing, &r.log.metrics);
     if (st == TITAN_OK && closed != TITAN_OK) {
@@ -248,5 +264,6 @@ TitanStatus titan_train(TitanStory *s, const TitanImage *im,
     feed_close(&r.feed);
     log_close(&r.log);
     device_free(r.device);
+    stop_free(r.stop);
     return st;
 }

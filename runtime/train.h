@@ -5,6 +5,7 @@
 #define TITAN_TRAIN_H
 
 #include "diagnose.h"
+#include "stop.h"
 
 typedef struct RunOptions {
     const char *const *data; /* --data, in order */
@@ -17,6 +18,7 @@ typedef struct RunOptions {
     double peak_tflops;  /* 0: not known */
     const char *profile; /* NULL: not asked for */
     DeviceOptions device;
+    StopOptions stop;
     Inject inject;
     bool diagnose, describe, quiet;
 } RunOptions;
