@@ -3,6 +3,9 @@
  */
 #include "feed.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Which shift of the token sequence a field is; -1: not known. */
@@ -46,11 +49,17 @@ static TitanStatus check_inputs(Feed *f)
                       titan_string(f->im, f->entry->name));
 }
 
+/* The rows of a step begin with this one of all. */
+static int64_t first_row(const Feed *f, int64_t step)
+{
+    return (step - 1 + f->skipped) * f->rows;
+}
+
 /* Row g of the run has tokens[g T .. g T + T - 1] and, as labels, those one
  * further on (DESIGN: token files). */
 static TitanStatus fill_input(Feed *f, const TitanPort *p, int64_t step)
 {
-    int64_t first = (step - 1) * f->rows;
+    int64_t first = first_row(f, step);
     int shift = field_shift(titan_string(f->im, p->path));
     Window w;
     TRY(window_open(f->device, TITAN_BASE_io, p->offset,
@@ -65,18 +74,26 @@ static TitanStatus fill_input(Feed *f, const TitanPort *p, int64_t step)
     return st == TITAN_OK ? closed : st;
 }
 
-TitanStatus feed_open(Feed *f, const char *const *paths, uint32_t n)
+TitanStatus feed_open(Feed *f, const FeedOptions *o)
 {
-    if (n == 0)
+    if (o->npaths == 0)
         return titan_fail(f->story, TITAN_USAGE,
                           "no data: name token or text files with --data");
     TRY(check_inputs(f));
-    return tokens_open(f->story, paths, n, &f->tokens);
+    f->epochs = o->epochs;
+    return tokens_open(f->story, o->paths, o->npaths, &f->tokens);
 }
 
 void feed_close(Feed *f)
 {
     tokens_close(&f->tokens);
+}
+
+TitanStatus feed_wait(Feed *f, int64_t step, bool *more)
+{
+    int64_t end = (first_row(f, step) + f->rows) * f->length;
+    *more = !f->epochs || end < f->epochs * f->tokens.n;
+    return TITAN_OK;
 }
 
 TitanStatus feed_step(Feed *f, int64_t step)
@@ -86,4 +103,42 @@ TitanStatus feed_step(Feed *f, int64_t step)
         if (p->role == TITAN_ROLE_input) TRY(fill_input(f, p, step));
     }
     return TITAN_OK;
+}
+
+TitanStatus feed_state(Feed *f, int64_t step, char **json)
+{
+    *json = NULL;
+    if (asprintf(json,
+                 "{\"version\": 1, \"step\": %" PRId64 ", \"skipped\": %" PRId64
+                 ", \"seq\": %" PRId64 "}",
+                 step, f->skipped, f->length) < 0)
+        return titan_fail(f->story, TITAN_UNAVAILABLE, "out of memory");
+    return TITAN_OK;
+}
+
+TitanStatus feed_restore(Feed *f, const char *json)
+{
+    const char *skipped = strstr(json, "\"skipped\": ");
+    if (!skipped)
+        return titan_fail(f->story, TITAN_BAD_DATA,
+                          "the state of the data cannot be read");
+    f->skipped = strtoll(skipped + strlen("\"skipped\": "), NULL, 10);
+    return TITAN_OK;
+}
+
+TitanStatus feed_skip(Feed *f, int64_t batches)
+{
+    f->skipped += batches;
+    return TITAN_OK;
+}
+
+FeedWait feed_waited(Feed *f)
+{
+    (void)f;
+    return (FeedWait){0};
+}
+
+void feed_about(const Feed *f, char *text, size_t size)
+{
+    snprintf(text, size, "%" PRId64 " tokens of data", f->tokens.n);
 }

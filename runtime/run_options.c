@@ -6,6 +6,7 @@
 #include "train.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const ProgramText text = {
@@ -22,12 +23,23 @@ static DeviceOptions read_device(const Options *o)
                            .verbose = option_given(o, OPT_verbose)};
 }
 
-static RunOptions read_options(const Options *o)
+/* --pack and --shuffle are read with the checks of usage. */
+static FeedOptions read_data(const Options *o)
 {
     const OptionList *data = option_list(o, OPT_data);
+    return (FeedOptions){.paths = data->at,
+                         .npaths = data->n,
+                         .tokenizer = option_text(o, OPT_tokenizer),
+                         .text_key = option_text(o, OPT_text_key),
+                         .end_token = option_text(o, OPT_document_end),
+                         .seed = option_number(o, OPT_seed, 0),
+                         .epochs = option_number(o, OPT_epochs, 0)};
+}
+
+static RunOptions read_options(const Options *o)
+{
     int64_t ranks = option_number(o, OPT_ranks, 0);
-    return (RunOptions){.data = data->at,
-                        .ndata = data->n,
+    return (RunOptions){.data = read_data(o),
                         .steps = option_number(o, OPT_steps, -1),
                         .seed = option_number(o, OPT_seed, 0),
                         .init_from = option_text(o, OPT_init_from),
@@ -47,12 +59,38 @@ static RunOptions read_options(const Options *o)
                         .quiet = option_given(o, OPT_quiet)};
 }
 
+static TitanStatus check_data(TitanStory *s, const Options *o, FeedOptions *f)
+{
+    static const char *const packs[] = {[PACK_stream] = "stream",
+                                        [PACK_chunks] = "chunks",
+                                        [PACK_documents] = "documents"};
+    const char *pack = option_text(o, OPT_pack);
+    const char *shuffle = option_text(o, OPT_shuffle);
+    char *end = NULL;
+    unsigned p = 0;
+    while (p < 3 && strcmp(packs[p], pack) != 0)
+        p++;
+    if (p == 3)
+        return titan_fail(s, TITAN_USAGE,
+                          "--pack %s is not stream, chunks or documents", pack);
+    f->pack = (FeedPack)p;
+    if (option_given(o, OPT_shuffle)) f->shuffle = strtoll(shuffle, &end, 10);
+    if (end && (*end || f->shuffle < 1))
+        return titan_fail(s, TITAN_USAGE,
+                          "--shuffle=%s is not a number of documents or rows",
+                          shuffle);
+    if (option_given(o, OPT_epochs) && f->epochs < 1)
+        return titan_fail(s, TITAN_USAGE, "--epochs needs at least 1");
+    return TITAN_OK;
+}
+
 static TitanStatus check_usage(TitanStory *s, const Options *o, RunOptions *r)
 {
     if (o->arguments.n)
         return titan_fail(s, TITAN_USAGE,
                           "\"%s\" is no option; token files go with --data",
                           o->arguments.at[0]);
+    TRY(check_data(s, o, &r->data));
     if (r->log_every < 1)
         return titan_fail(s, TITAN_USAGE, "--log-every needs at least 1");
     const char *fault = option_text(o, OPT_inject);

@@ -9,7 +9,6 @@
 #include "train.h"
 
 #include "diagnose.h"
-#include "feed.h"
 #include "skip.h"
 #include "steplog.h"
 #include "weights.h"
@@ -152,11 +151,13 @@ static TitanStatus open_log(Run *r)
 static void print_start(const Run *r)
 {
     if (r->o->quiet) return;
-    printf("%.0f parameters, arena %.1f MiB, %s, %" PRId64
-           " tokens of data, %" PRId64 " x %" PRId64 " tokens a step\n",
+    char data[256];
+    feed_about(&r->feed, data, sizeof data);
+    printf("%.0f parameters, arena %.1f MiB, %s, %s, %" PRId64 " x %" PRId64
+           " tokens a step\n",
            titan_fact(r->im, "parameters", 0),
            (double)r->im->header->arena_bytes / 1048576.0, r->device->about,
-           r->feed.tokens.n, r->feed.rows, r->feed.length);
+           data, r->feed.rows, r->feed.length);
     fflush(stdout);
 }
 
@@ -170,12 +171,28 @@ static TitanStatus finish_steps(Run *r, int64_t to)
     return TITAN_OK;
 }
 
+/* A step without all of its rows is not run; training is over. */
+static void note_end(Run *r, int64_t last)
+{
+    r->last = last;
+    fflush(stdout);
+    fprintf(stderr,
+            "warning: the data ends behind step %" PRId64
+            ": training ends there\n",
+            last);
+}
+
 /* One step after the other, each behind the one before it on the device; its
  * records are looked at `lag` steps later. */
 static TitanStatus step_through(Run *r)
 {
-    bool ended = false;
+    bool ended = false, more = true;
     for (int64_t step = r->done + 1; step <= r->last; step++) {
+        TRY(feed_wait(&r->feed, step, &more));
+        if (!more) {
+            note_end(r, step - 1);
+            break;
+        }
         if (stop_asked(r->stop) == STOP_end) {
             r->last = step - 1;
             ended = true;
@@ -197,7 +214,7 @@ static TitanStatus run_steps(Run *r)
     if (r->done >= r->last) return TITAN_OK;
     r->feed = (Feed){
         .story = r->story, .im = r->im, .device = r->device, .entry = r->train};
-    TRY(feed_open(&r->feed, r->o->data, r->o->ndata));
+    TRY(feed_open(&r->feed, &r->o->data));
     TRY(open_log(r));
     print_start(r);
     TRY(titan_while(r->story, device_prepare(r->device, r->train),

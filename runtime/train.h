@@ -5,11 +5,11 @@
 #define TITAN_TRAIN_H
 
 #include "diagnose.h"
+#include "feed.h"
 #include "stop.h"
 
 typedef struct RunOptions {
-    const char *const *data; /* --data, in order */
-    uint32_t ndata;
+    FeedOptions data;
     int64_t steps; /* -1: the config value `steps` */
     int64_t seed;
     const char *init_from, *export_to, *export_dtype, *metrics;

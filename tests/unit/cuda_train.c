@@ -114,8 +114,7 @@ static TitanStatus train(Step *s, TitanStory *story, int64_t steps,
     fake_reset();
     make_files(&f);
     const char *data = f.tokens;
-    const RunOptions o = {.data = &data,
-                          .ndata = 1,
+    const RunOptions o = {.data = {.paths = &data, .npaths = 1},
                           .steps = steps,
                           .log_every = every,
                           .metrics = f.metrics,
