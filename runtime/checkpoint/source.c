@@ -1,0 +1,219 @@
+/*
+ * source.c: opens files, and sorts what is in them by name.
+ *
+ * All files are mapped at once; nothing is read before somebody asks for it.
+ */
+#include "source.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A tree of values takes up to sixteen times its text. */
+enum { MAX_INDEX = 24 << 20, MAX_SHARDS = 4096 };
+
+bool is_plain_name(const char *name)
+{
+    return name[0] && name[0] != '.' && !strchr(name, '/') &&
+           strlen(name) <= 255;
+}
+
+void shape_text(const int64_t *shape, uint32_t rank, char *out, size_t size)
+{
+    size_t used = (size_t)snprintf(out, size, "[");
+    for (uint32_t i = 0; i < rank && used < size; i++)
+        used += (size_t)snprintf(out + used, size - used, "%s%" PRId64,
+                                 i ? ", " : "", shape[i]);
+    if (used < size) snprintf(out + used, size - used, "]");
+}
+
+static TitanStatus no_memory(TitanStory *s)
+{
+    return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+}
+
+static TitanStatus add_path(TitanStory *s, Source *src, const char *path)
+{
+    StFile *more = realloc(src->files, (src->nfiles + 1) * sizeof *more);
+    if (!more) return no_memory(s);
+    src->files = more;
+    TRY(st_open(s, path, &src->files[src->nfiles]));
+    src->nfiles++;
+    return TITAN_OK;
+}
+
+static TitanStatus add_file(TitanStory *s, Source *src, const char *dir,
+                            const char *name)
+{
+    char path[FILES_PATH];
+    if (!is_plain_name(name))
+        return titan_fail(s, TITAN_BAD_DATA,
+                          "the index names \"%.255s\", which is no plain file "
+                          "name",
+                          name);
+    if (src->nfiles == MAX_SHARDS)
+        return titan_fail(s, TITAN_BAD_DATA, "more than %d shards", MAX_SHARDS);
+    if (!path_join(path, dir, name))
+        return titan_fail(s, TITAN_IO, "the path \"%s\" is too long", dir);
+    return add_path(s, src, path);
+}
+
+/* ----------------------------------------------------------------- index -- */
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static TitanStatus add_names(TitanStory *s, Source *src, const char *dir,
+                             const char **names, size_t n)
+{
+    if (n) qsort(names, n, sizeof *names, by_text);
+    for (size_t i = 0; i < n; i++)
+        if (i == 0 || strcmp(names[i - 1], names[i]) != 0)
+            TRY(add_file(s, src, dir, names[i]));
+    return TITAN_OK;
+}
+
+static TitanStatus add_shards(TitanStory *s, Source *src, const char *dir,
+                              json_t *map)
+{
+    size_t n = 0;
+    const char **names = calloc(json_object_size(map) + 1, sizeof *names);
+    if (!names) return no_memory(s);
+    TitanStatus st = TITAN_OK;
+    const char *key;
+    json_t *value;
+    json_object_foreach(map, key, value)
+    {
+        names[n] = json_string_value(value);
+        if (names[n++] || st != TITAN_OK) continue;
+        st = titan_fail(s, TITAN_BAD_DATA,
+                        "weight_map has an entry that is no string");
+    }
+    if (st == TITAN_OK) st = add_names(s, src, dir, names, n);
+    free(names);
+    return st;
+}
+
+static TitanStatus open_index(TitanStory *s, Source *src, const char *dir,
+                              const char *path)
+{
+    char *text, real[FILES_PATH];
+    size_t size;
+    json_error_t error;
+    /* caches of downloads are folders of links */
+    if (!realpath(path, real))
+        return titan_fail(s, TITAN_IO, "could not open \"%s\": %s", path,
+                          strerror(errno));
+    TRY(file_read_all(s, files_real(), real, MAX_INDEX, &text, &size));
+    json_t *index = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
+    free(text);
+    if (!index)
+        return titan_fail(s, TITAN_BAD_DATA, "\"%s\":%d:%d: %s", path,
+                          error.line, error.column, error.text);
+    json_t *map = json_object_get(index, "weight_map");
+    TitanStatus st =
+        json_is_object(map)
+            ? add_shards(s, src, dir, map)
+            : titan_fail(s, TITAN_BAD_DATA, "\"%s\" has no weight_map", path);
+    json_decref(index);
+    return st;
+}
+
+static TitanStatus open_folder(TitanStory *s, Source *src, const char *dir)
+{
+    char path[FILES_PATH];
+    if (!path_join(path, dir, "model.safetensors"))
+        return titan_fail(s, TITAN_IO, "the path \"%s\" is too long", dir);
+    if (access(path, F_OK) == 0) return add_path(s, src, path);
+    if (path_join(path, dir, "model.safetensors.index.json") &&
+        access(path, F_OK) == 0)
+        return open_index(s, src, dir, path);
+    return titan_fail(s, TITAN_IO,
+                      "could not open weights in \"%s\": neither "
+                      "model.safetensors nor model.safetensors.index.json is "
+                      "there",
+                      dir);
+}
+
+/* ----------------------------------------------------------------- names -- */
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const SourceTensor *)a)->tensor->name,
+                  ((const SourceTensor *)b)->tensor->name);
+}
+
+static TitanStatus sort_names(TitanStory *s, Source *src)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < src->nfiles; i++)
+        n += src->files[i].n;
+    src->tensors = calloc(n + 1, sizeof *src->tensors);
+    if (!src->tensors) return no_memory(s);
+    for (uint32_t i = 0; i < src->nfiles; i++)
+        for (uint32_t k = 0; k < src->files[i].n; k++) {
+            const StTensor *t = &src->files[i].tensors[k];
+            src->tensors[src->n++] = (SourceTensor){
+                .tensor = t, .data = src->files[i].data + t->begin, .file = i};
+        }
+    qsort(src->tensors, n, sizeof *src->tensors, by_name);
+    for (size_t i = 1; i < n; i++)
+        if (by_name(&src->tensors[i - 1], &src->tensors[i]) == 0)
+            return titan_fail(s, TITAN_BAD_DATA,
+                              "tensor \"%s\" is in two of the files",
+                              src->tensors[i].tensor->name);
+    return TITAN_OK;
+}
+
+SourceTensor *source_find(const Source *src, const char *name)
+{
+    StTensor key = {.name = name};
+    SourceTensor wanted = {.tensor = &key};
+    return src->n ? bsearch(&wanted, src->tensors, src->n, sizeof *src->tensors,
+                            by_name)
+                  : NULL;
+}
+
+void source_close(Source *src)
+{
+    for (uint32_t i = 0; i < src->nfiles; i++)
+        st_close(&src->files[i]);
+    free(src->files);
+    free(src->tensors);
+    *src = (Source){0};
+}
+
+static TitanStatus finish(TitanStory *s, Source *src, TitanStatus st)
+{
+    if (st == TITAN_OK) st = sort_names(s, src);
+    if (st != TITAN_OK) source_close(src);
+    return st;
+}
+
+TitanStatus source_open(TitanStory *s, const char *dir, Source *out)
+{
+    *out = (Source){0};
+    return finish(s, out, open_folder(s, out, dir));
+}
+
+TitanStatus source_open_file(TitanStory *s, const char *path, Source *out)
+{
+    *out = (Source){0};
+    return finish(s, out, add_path(s, out, path));
+}
+
+TitanStatus source_open_files(TitanStory *s, const char *dir,
+                              const char *const *names, uint32_t n, Source *out)
+{
+    TitanStatus st = TITAN_OK;
+    *out = (Source){0};
+    for (uint32_t i = 0; i < n && st == TITAN_OK; i++)
+        st = add_file(s, out, dir, names[i]);
+    return finish(s, out, st);
+}

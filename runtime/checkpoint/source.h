@@ -1,0 +1,43 @@
+/*
+ * source.h: the tensors of a folder of safetensors files, by name.
+ */
+#ifndef TITAN_SOURCE_H
+#define TITAN_SOURCE_H
+
+#include "../files.h"
+#include "../safetensors.h"
+
+/* A tensor of an open file. */
+typedef struct SourceTensor {
+    const StTensor *tensor;
+    const unsigned char *data;
+    uint32_t file;
+    bool used; /* set by who reads it */
+} SourceTensor;
+
+typedef struct Source {
+    StFile *files;
+    uint32_t nfiles;
+    SourceTensor *tensors; /* by name */
+    uint32_t n;
+} Source;
+
+/* Opens DIR's model.safetensors, or its index and the shards that this names.
+ * Names in an index are data: a shard is a plain file name. */
+TitanStatus source_open(TitanStory *s, const char *dir, Source *out);
+/* One file, or those of DIR that are named. */
+TitanStatus source_open_file(TitanStory *s, const char *path, Source *out);
+TitanStatus source_open_files(TitanStory *s, const char *dir,
+                              const char *const *names, uint32_t n,
+                              Source *out);
+void source_close(Source *src);
+
+/* NULL: there is none. */
+SourceTensor *source_find(const Source *src, const char *name);
+
+/* "[2, 3]" */
+void shape_text(const int64_t *shape, uint32_t rank, char *out, size_t size);
+/* A name that is a file's own, in the folder in which it stands. */
+bool is_plain_name(const char *name);
+
+#endif
