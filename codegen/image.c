@@ -484,10 +484,31 @@ static void write_fn(Writer *w, const Fn *fn, const At *args)
 
 /* ---------------------------------------------------------------- bounds -- */
 
-/* Bytes of the temporaries, which workspaces follow. */
+/* The states of sessions lie in the frame. */
+static void find_sessions(Writer *w, const Fn *fn, Value v)
+{
+    Module *m = w->t.m;
+    Attr a = inst_of(fn, v)->attr;
+    if (!attr_is(m, a, AT_base, base_name(BASE_frame))) return;
+    Layout l = layout_of(m, fn, v, m->scratch);
+    uint64_t end =
+        (uint64_t)(attr_int(m, a, AT_offset, 0) + layout_bytes(m, l));
+    end = (end + 255) & ~UINT64_C(255);
+    if (w->frame < end) w->frame = end;
+}
+
+/* Bytes of the temporaries and sessions, which workspaces follow. */
 static void find_ends(Writer *w)
 {
     Module *m = w->t.m;
+    for (uint32_t f = 0; f < m->fns.n; f++) {
+        const Fn *fn = m->fns.at[f];
+        if (!fn->entry || fn->view != VIEW_kernel) continue;
+        for (uint32_t i = 0; i < fn->nparams; i++)
+            find_sessions(w, fn, (Value){i});
+        for (uint32_t i = 0; i < fn->nresults; i++)
+            find_sessions(w, fn, fn->result_values[i]);
+    }
     Live live = live_find(m, m->arena);
     for (uint32_t i = 0; i < live.n; i++) {
         const LiveBuffer *b = &live.at[i];

@@ -95,6 +95,7 @@ static void add_slot(ImageTables *t, const Slot *s)
 {
     Module *m = t->m;
     Value v;
+    if (!s->saved) return; /* nobody outside of its entries asks for it */
     const Fn *fn = slot_value(m, s->path, &v);
     if (!fn) return; /* no entry knows it: it has no place */
     uint64_t offset = (uint64_t)attr_int(m, inst_of(fn, v)->attr, AT_offset, 0);

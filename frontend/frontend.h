@@ -18,6 +18,7 @@ typedef struct FrontendOpts {
     const Define *defines;
     uint32_t ndefines;
     const char *config, *train, *plan; /* names, or NULL: the defaults */
+    const char *entries;               /* --entries; NULL: the default */
     const char *dtype;                 /* "f32", "bf16", "bf16-states" */
     int64_t devices;                   /* --devices, 0: not given */
     const char *why;                   /* --why: a path, or NULL */

@@ -2,15 +2,16 @@
  * lower.c: from files to entries.
  *
  * The train block comes first, since it says which parameters and states there
- * are; the other entries follow; `init`, which has grown on the way, is closed
- * last.  Arguments of an entry: params, states, inputs, scalars.  Results of
- * `train`: next params, next states, records, checks.
+ * are; the other entries that are asked for follow; `init`, which has grown on
+ * the way, is closed last, as are those of groups.  Arguments of an entry:
+ * params, states, inputs, scalars.  Results of `train`: next params, next
+ * states, records, checks.
  */
 #include "train.h"
 
 /* --------------------------------------------------------------- entries -- */
 
-static Frame *entry_frame(Sema *s, const char *name, Span at)
+Frame *entry_frame(Sema *s, const char *name, Span at)
 {
     s->frame = NULL;
     return frame_open(s, FRAME_entry, name, loc_of(s->m, at));
@@ -406,7 +407,7 @@ static bool entry_outputs(Sema *s, const Node *n, Results *r)
 bool lower_entry(Sema *s, const Node *n)
 {
     Results r = {0};
-    if (!enter_with(s, n)) return false;
+    if (!enter_with(s, n) || !group_enter(s, n)) return false;
     if (!begin_entry(s, n, STR(s, n->decl.name.text))) return false;
     if (!exec_block(s, n->decl.body)) return false;
     if (!entry_outputs(s, n, &r)) return false;
@@ -418,18 +419,27 @@ bool lower_entry(Sema *s, const Node *n)
     close_entry(s, s->frame, &r);
     s->with.n = 0;
     s->params_from = NULL;
+    s->group = NULL;
     return true;
 }
 
-static void close_init(Sema *s)
+/* Of the program, or of a group. */
+static void close_init(Sema *s, const Group *of, Frame *init)
 {
     Results r = {0};
     for (uint32_t i = 0; i < s->mems.n; i++) {
         const Mem *mem = s->mems.at[i];
-        if (mem->has_slot)
+        if (mem->has_slot && mem->group == of)
             add_result(s, &r, mem->initial, mem->role, mem->path);
     }
-    close_entry(s, s->init, &r);
+    close_entry(s, init, &r);
+}
+
+static void close_inits(Sema *s)
+{
+    close_init(s, NULL, s->init);
+    for (uint32_t i = 0; i < s->groups.n; i++)
+        close_init(s, s->groups.at[i], s->groups.at[i]->init);
 }
 
 /* ------------------------------------------------------------- the program --
@@ -520,8 +530,20 @@ static bool lower_entries(Sema *s, const Node *train)
     if (!ok || (train && !lower_train(s, train))) return false;
     const Node *e;
     for (uint32_t i = 0; (e = nth(s, N_entry, i)); i++)
-        ok = lower_entry(s, e) && ok;
+        if (entry_wanted(s, STR(s, e->decl.name.text), train))
+            ok = lower_entry(s, e) && ok;
+    if (ok && train && !entry_wanted(s, "train", true)) entry_drop(s, "train");
     return ok;
+}
+
+static bool choose_entries(Sema *s, bool trains)
+{
+    const char *names[64];
+    uint32_t n = 0;
+    if (trains) names[n++] = "train";
+    for (const Node *e; n < 64 && (e = nth(s, N_entry, n - trains)); n++)
+        names[n] = STR(s, e->decl.name.text);
+    return entries_known(s, names, n);
 }
 
 /* Modules, models and functions are checked where they are used. */
@@ -544,12 +566,13 @@ bool frontend_lower(Frontend *f)
 {
     const Node *train;
     Sema *s = sema_begin(f);
-    if (!s || !choose_train(s, &train) || !runs_something(s, train))
+    if (!s || !choose_train(s, &train) || !runs_something(s, train) ||
+        !choose_entries(s, train))
         return false;
     s->frame = NULL;
     s->init = entry_frame(s, "init", (Span){0});
     if (!lower_entries(s, train)) return false;
-    close_init(s);
+    close_inits(s);
     option_set(s->m, "dtype", f->opts.dtype ? f->opts.dtype : "bf16");
     if (s->main->config_name.id)
         option_set(s->m, "config", STR(s, s->main->config_name));

@@ -7,7 +7,9 @@
  * the index of a repeat becomes an expression along the stacked axis there.
  *
  * A state of an entry other than the train block, which training does not
- * keep, has no slot: it begins anew in each call.
+ * keep, has no slot: it begins anew in each call.  In a group of entries it has
+ * one, which is not saved and whose initial value is made by the group's own
+ * `init` (group.c).
  */
 #include "sema.h"
 
@@ -109,7 +111,7 @@ static void add_slot(Sema *s, Mem *mem)
                  .type = mem->type,
                  .role = mem->role,
                  .frozen = mem->frozen,
-                 .saved = true,
+                 .saved = !mem->group,
                  .nfrom = mem->from,
                  .nto = mem->to,
                  .loc = loc_of(s->m, mem->at)};
@@ -118,7 +120,7 @@ static void add_slot(Sema *s, Mem *mem)
     mem->slot = s->m->slots.n;
     slot_add(s->m, slot);
     Frame *frame = s->frame;
-    s->frame = s->init;
+    s->frame = mem->group ? mem->group->init : s->init;
     mem->initial = mem->like ? mem->like->initial : mem_initial(s, mem);
     s->frame = frame;
 }
@@ -227,11 +229,16 @@ static Mem *declare(Sema *s, const Var *v, Role role, TypeLayout *l,
 {
     Mem mem = mem_of(s, v, role, l);
     Mem *old = mem_find(s, mem.path);
+    if (role == ROLE_state && s->group && !(old && old->has_slot)) {
+        mem.group = s->group;
+        mem.path = group_path(s, mem.path);
+        old = mem_find(s, mem.path);
+    }
     *is_new = !old;
     if (old && declared_above(s, old, &mem)) return NULL;
     if (old) return met_again(s, old, &mem) ? old : NULL;
     const Node *init = v->init;
-    mem.has_slot = role == ROLE_param || s->training;
+    mem.has_slot = role == ROLE_param || s->training || mem.group;
     if (!initial_value(s, init, &mem, v->name.span)) return NULL;
     if (!lazy_fits(s, &mem, v->name.span)) return NULL;
     return mem_make(s, mem);

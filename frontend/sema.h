@@ -211,6 +211,15 @@ Str site_path(Sema *s, const Site *p, Str last);
 /* Outermost first. */
 uint32_t site_axes(Sema *s, const Site *p, const TypeAxis **axes);
 
+/* ------------------------------------------------------ groups of entries --
+ */
+
+/* The entries `name.…`, which share the states of a session. */
+typedef struct Group {
+    Str name;
+    Frame *init; /* the entry `name.init` under construction */
+} Group;
+
 /* --------------------------------------------------- parameters, states -- */
 
 struct Mem {
@@ -229,7 +238,8 @@ struct Mem {
     uint32_t over, from, to; /* [over; from -> to], counts of `axes` */
     Val init;       /* number, lazy or draw; tensor: of the init function */
     Mem *like;      /* initial value: that of another (shadow = params) */
-    Value initial;  /* in the function `init` */
+    Group *group;   /* a state of its session; NULL: of none */
+    Value initial;  /* in the function `init`, or that of its group */
     uint32_t entry; /* number of the entry in which it was last used */
 };
 
@@ -363,6 +373,8 @@ struct Sema {
     bool as_entered;       /* sizes are those that the signature bound */
     bool sizing;           /* an axis name in an expression is its size */
     Frame *init;           /* the function `init` under construction */
+    VEC(Group *) groups;
+    Group *group; /* of the present entry, or NULL */
     Val seed;              /* of the present entry */
     Mem *making;           /* whose initial value is being evaluated */
     uint32_t draws;        /* of that initial value, so far */
@@ -422,6 +434,20 @@ Loc loc_at(Sema *s, const Node *n);
 
 /* lower.c */
 Sema *sema_begin(Frontend *f);
+Frame *entry_frame(Sema *s, const char *name, Span at);
+
+/* group.c */
+/* Whether --entries asks for the entry; TRAINS: there is a train block. */
+bool entry_wanted(const Sema *s, const char *name, bool trains);
+/* Every word of --entries is an entry or a group. */
+bool entries_known(Sema *s, const char *const *names, uint32_t n);
+/* Makes it that of the present entry.  False: the name is taken. */
+bool group_enter(Sema *s, const Node *entry);
+/* The path of a state of the present session. */
+Str group_path(Sema *s, Str path);
+/* Drops an entry, and the slots that no other one has; before `init` is
+ * closed. */
+void entry_drop(Sema *s, const char *name);
 
 /* config.c */
 bool unit_configure(Sema *s, Unit *u, Str config, Span at);

@@ -109,7 +109,7 @@ static void add_word(Parser *p, TokenVec *v, const Token *t);
 %type <axis_use> use_axis
 %type <axis_params> axis_params axis_params_opt
 %type <words> words
-%type <decl> header
+%type <decl> header interface
 %type <layout> layout
 %type <times> times_opt
 %type <tok> word frozen_opt
@@ -167,9 +167,10 @@ decl: IMPORT imports {
     | MODULE header block      { $$ = make_decl(p, N_module, @$, $2, $3); }
     | MODEL header block       { $$ = make_decl(p, N_model, @$, $2, $3); }
     | TRAIN header block       { $$ = make_decl(p, N_train, @$, $2, $3); }
-    | ENTRY header with_opt block {
-          $2.with = LIST(Settings, $3);
-          $$ = make_decl(p, N_entry, @$, $2, $4);
+    | ENTRY path interface with_opt block {
+          $3.name = $2;
+          $3.with = LIST(Settings, $4);
+          $$ = make_decl(p, N_entry, @$, $3, $5);
       }
     | OPTIMIZER header FOR vars block {
           $2.targets = LIST(Vars, $4);
@@ -223,17 +224,22 @@ separator_opt: %empty | separator ;
 setting: name '=' expr  { $$ = (Setting){$1, $3}; }
        ;
 
-header: name axis_params_opt signature results_opt {
-            $$ = (Decl){.name = $1,
-                        .has_axes = @2.last > @2.first,
-                        .axes = $2.at,
-                        .naxes = $2.n,
-                        .has_params = true,
-                        .params = LIST(Vars, $3),
-                        .results = LIST(Vars, $4),
-                        .has_results = $4.n > 0};
+header: name interface {
+            $$ = $2;
+            $$.name = $1;
         }
       ;
+
+interface: axis_params_opt signature results_opt {
+               $$ = (Decl){.has_axes = @1.last > @1.first,
+                           .axes = $1.at,
+                           .naxes = $1.n,
+                           .has_params = true,
+                           .params = LIST(Vars, $2),
+                           .results = LIST(Vars, $3),
+                           .has_results = $3.n > 0};
+           }
+         ;
 
 axis_params_opt: %empty               { $$ = (AxisParamVec){0}; }
                | '[' axis_params ']'  { $$ = $2; }

@@ -271,8 +271,9 @@ typedef struct Slot {
     Type type;      /* stacked over the axes of the repeats around it */
     Role role;      /* param or state */
     bool frozen;    /* no gradient, no update */
-    bool saved;     /* kept over the life of a run and saved; false: lives for
-                       one call of an entry (a cache) */
+    bool saved;     /* kept over the life of a run and saved; false: of a
+                       session (a cache): lives while the entries that have it
+                       are the only ones that run */
     uint32_t nfrom; /* params: how many axes, of `fan`, are the input side */
     uint32_t nto;
     const Axis *fan; /* [from..., to...] of [from -> to]; empty without arrow */
@@ -353,6 +354,8 @@ Span loc_span(const Module *m, Loc loc);
 
 Slot *slot_find(const Module *m, Str path);
 Slot *slot_add(Module *m, Slot slot);
+/* Drops the slots, by number, that are not to be kept. */
+void slots_keep(Module *m, const bool *keep);
 Str option_get(const Module *m, const char *name); /* empty: not set */
 void option_set(Module *m, const char *name, const char *value);
 int64_t option_int(const Module *m, const char *name, int64_t otherwise);

@@ -133,6 +133,19 @@ Slot *slot_add(Module *m, Slot slot)
     return &vec_last(&m->slots);
 }
 
+void slots_keep(Module *m, const bool *keep)
+{
+    uint32_t n = 0;
+    map_init(&m->slot_map, m->arena);
+    for (uint32_t i = 0; i < m->slots.n; i++) {
+        if (!keep[i]) continue;
+        m->slots.at[n] = m->slots.at[i];
+        map_set(&m->slot_map, m->slots.at[n].path.id, n);
+        n++;
+    }
+    m->slots.n = n;
+}
+
 /* ------------------------------------------------------------ options -- */
 
 static Option *option_find(const Module *m, const char *name)

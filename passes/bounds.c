@@ -3,9 +3,9 @@
  *
  *   needs    inlined
  *   keeps    everything
- *   result   option `bound.<input>` for each integer input of `train` that
+ *   result   option `bound.<input>` for each integer input of an entry that
  *            chooses an element by gather: the least size of the axes chosen
- *            from.  The runtime refuses data beyond it.
+ *            from, in whatever entry.  The runtime refuses data beyond it.
  *
  * An input chooses where it, or the same numbers under other names, casts and
  * places, is the second operand of a gather, in the entry or in a repeat.
@@ -82,10 +82,10 @@ static void set_bound(Module *m, const Fn *fn, uint32_t param)
     DClass class = dtype_class(type_dtype(m, port->type));
     if (port->role != ROLE_input || (class != DC_int && class != DC_uint))
         return;
-    int64_t bound = fn_bound(m, fn, param, 0);
-    if (bound == 0) return;
     char name[256], value[32];
     snprintf(name, sizeof name, "bound.%s", str_of(m, port->path));
+    int64_t bound = least(option_int(m, name, 0), fn_bound(m, fn, param, 0));
+    if (bound == 0) return;
     snprintf(value, sizeof value, "%" PRId64, bound);
     option_set(m, name, value);
 }
@@ -93,10 +93,10 @@ static void set_bound(Module *m, const Fn *fn, uint32_t param)
 bool pass_bounds(Module *m, PassCtx *cx)
 {
     (void)cx;
-    FnRef f;
-    if (!fn_find(m, module_str(m, "train"), &f)) return true;
-    const Fn *fn = fn_of(m, f);
-    for (uint32_t i = 0; i < fn->nparams; i++)
-        set_bound(m, fn, i);
+    for (uint32_t f = 0; f < m->fns.n; f++) {
+        const Fn *fn = m->fns.at[f];
+        for (uint32_t i = 0; fn->entry && i < fn->nparams; i++)
+            set_bound(m, fn, i);
+    }
     return true;
 }

@@ -10,11 +10,14 @@
  *            row it is so (ir/live.h)
  *
  * Slots lie in `persistent`, in the order of the module, once for all entries;
- * one that lies within another's place, there.
+ * one that lies within another's place, there.  Those of a session, which
+ * nobody saves, lie in `frame`, behind what is temporary in the entries that
+ * have them: other entries may take their bytes, for these end the session.
  * Inputs, scalars and results of an entry lie in `io`, from 0 in each.  What
  * is left is temporary: of lanes in `lane`, else in `frame` (arrange.c).
  */
 #include "arrange.h"
+#include "reach.h"
 
 #include <inttypes.h>
 
@@ -93,9 +96,16 @@ static int64_t slot_place(Ports *p, Str path, Type t)
     return offset;
 }
 
+static bool is_session(const Module *m, const Port *port)
+{
+    const Slot *s = role_is_slot(port->role) ? slot_find(m, port->path) : NULL;
+    return s && !s->saved;
+}
+
 static void place_port(Ports *p, Fn *fn, Value v, const Port *port)
 {
     Inst *in = &fn->insts[v.id];
+    if (is_session(p->m, port)) return; /* when the frame is known */
     if (role_is_slot(port->role)) {
         set_place(p->m, in, "persistent",
                   slot_place(p, port->path, port->type));
@@ -114,7 +124,8 @@ static void place_ports(Module *m)
         for (uint32_t i = 0; i < m->fns.at[f]->nparams; i++)
             note_within(&p, m->fns.at[f], (Value){i});
     for (uint32_t i = 0; i < m->slots.n; i++)
-        slot_place(&p, m->slots.at[i].path, m->slots.at[i].type);
+        if (m->slots.at[i].saved)
+            slot_place(&p, m->slots.at[i].path, m->slots.at[i].type);
     for (uint32_t f = 0; f < m->fns.n; f++) {
         Fn *fn = m->fns.at[f];
         if (fn->view != VIEW_kernel || !fn->entry) continue;
@@ -143,6 +154,66 @@ static int64_t place_temporaries(Module *m, const Live *live, bool lane)
     return peak;
 }
 
+/* --------------------------------------------------------------- sessions --
+ */
+
+static bool has_session(const Module *m, const Fn *fn)
+{
+    for (uint32_t i = 0; i < fn->nparams; i++)
+        if (is_session(m, &fn->params[i])) return true;
+    for (uint32_t i = 0; i < fn->nresults; i++)
+        if (is_session(m, &fn->results[i])) return true;
+    return false;
+}
+
+static int64_t temporaries_end(Module *m, const Live *live, const bool *in)
+{
+    int64_t end = 0;
+    for (uint32_t f = 0; f < m->fns.n; f++)
+        for (uint32_t i = 0; in[f] && i < live->n; i++) {
+            const LiveBuffer *b = &live->at[i];
+            if (b->fn != m->fns.at[f] || b->lane) continue;
+            Attr a = inst_of(b->fn, b->value)->attr;
+            int64_t to = attr_int(m, a, AT_offset, 0) + b->bytes;
+            if (to > end) end = to;
+        }
+    return end;
+}
+
+static void place_session(Module *m, Fn *fn, const Map *at)
+{
+    uint32_t offset;
+    for (uint32_t i = 0; i < fn->nparams; i++)
+        if (is_session(m, &fn->params[i]) &&
+            map_find(at, fn->params[i].path.id, &offset))
+            set_place(m, &fn->insts[i], "frame", (int64_t)offset * PLACE_ALIGN);
+    for (uint32_t i = 0; i < fn->nresults; i++)
+        if (is_session(m, &fn->results[i]) &&
+            map_find(at, fn->results[i].path.id, &offset))
+            set_place(m, &fn->insts[fn->result_values[i].id], "frame",
+                      (int64_t)offset * PLACE_ALIGN);
+}
+
+static void place_sessions(Module *m, const Live *live)
+{
+    Roots roots = {NEW_ARRAY(m->scratch, bool, m->fns.n + 1)};
+    Map at;
+    map_init(&at, m->scratch);
+    for (uint32_t f = 0; f < m->fns.n; f++)
+        roots.is[f] = m->fns.at[f]->view == VIEW_kernel &&
+                      m->fns.at[f]->entry && has_session(m, m->fns.at[f]);
+    int64_t end =
+        place_aligned(temporaries_end(m, live, fns_reached(m, &roots)));
+    for (uint32_t i = 0; i < m->slots.n; i++) {
+        const Slot *s = &m->slots.at[i];
+        if (s->saved) continue;
+        map_add(&at, s->path.id, (uint32_t)(end / PLACE_ALIGN));
+        end += place_aligned(type_bytes(m, s->type));
+    }
+    for (uint32_t f = 0; f < m->fns.n; f++)
+        if (roots.is[f]) place_session(m, m->fns.at[f], &at);
+}
+
 bool pass_memplan(Module *m, PassCtx *cx)
 {
     place_ports(m);
@@ -156,5 +227,6 @@ bool pass_memplan(Module *m, PassCtx *cx)
                     " live at once",
                     lane ? "lane" : "frame", peak, least);
     }
+    place_sessions(m, &live);
     return true;
 }

@@ -43,7 +43,7 @@ Roots roots_of(Module *m)
     return r;
 }
 
-static bool *reached(Module *m, const Roots *roots)
+bool *fns_reached(Module *m, const Roots *roots)
 {
     bool *seen = NEW_ARRAY(m->scratch, bool, m->fns.n);
     VEC(uint32_t) todo = {0};
@@ -79,7 +79,7 @@ static Attr renumbered(Module *m, Attr a, const uint32_t *number)
 
 void drop_unreached(Module *m, const Roots *roots)
 {
-    bool *keep = reached(m, roots);
+    bool *keep = fns_reached(m, roots);
     uint32_t *number = NEW_ARRAY(m->scratch, uint32_t, m->fns.n);
     uint32_t n = 0, all = m->fns.n;
     for (uint32_t i = 0; i < all; i++) {

@@ -14,6 +14,8 @@ typedef struct Roots {
 } Roots;
 
 Roots roots_of(Module *m);
+/* By function: whether a root refers to it, directly or not; in scratch. */
+bool *fns_reached(Module *m, const Roots *roots);
 /* Removes the functions that no root reaches and renumbers the others. */
 void drop_unreached(Module *m, const Roots *roots);
 

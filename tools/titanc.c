@@ -53,6 +53,7 @@ static bool parse_job(Job *j)
         .config = option_text(o, OPT_config),
         .train = option_text(o, OPT_train),
         .plan = option_text(o, OPT_plan),
+        .entries = option_text(o, OPT_entries),
         .dtype = option_text(o, OPT_dtype),
         .devices = option_number(o, OPT_devices, 0),
         .why = option_text(o, OPT_why),

@@ -20,10 +20,24 @@ bool is_update(const Facts *f, const Inst *in)
     return f->update || in->phase == PHASE_update;
 }
 
+/* A slot that is made of activations. */
+static bool is_session(const Module *m, const Port *port)
+{
+    const Slot *s = port->role == ROLE_state ? slot_find(m, port->path) : NULL;
+    return s && !s->saved;
+}
+
+bool is_narrow_slot(const Precision *p, const Slot *s)
+{
+    return (p->states || !s->saved) && is_f32(p->m, s->type) &&
+           type_info(p->m, s->type)->naxes > 0;
+}
+
 bool is_narrow_port(const Precision *p, const Fn *fn, const Port *port)
 {
-    return p->states && fn->entry && is_f32(p->m, port->type) &&
-           role_is_slot(port->role) && type_info(p->m, port->type)->naxes > 0;
+    return (p->states || is_session(p->m, port)) && fn->entry &&
+           is_f32(p->m, port->type) && role_is_slot(port->role) &&
+           type_info(p->m, port->type)->naxes > 0;
 }
 
 static Kind kind_at(const Facts *f, const Inst *in, uint32_t i)
@@ -88,7 +102,7 @@ static Kind param_kind(const Module *m, const Fn *fn, uint32_t i)
     switch (fn->params[i].role) {
     case ROLE_param:
     case ROLE_state:
-        return KIND_param;
+        return is_session(m, &fn->params[i]) ? KIND_active : KIND_param;
     case ROLE_input:
         return dtype_class(type_dtype(m, fn->params[i].type)) == DC_float
                    ? KIND_active
@@ -352,6 +366,9 @@ static void facts_init(Precision *p, Facts *f, const Fn *fn)
     f->rough_result = NEW_ARRAY(a, bool, fn->nresults + 1);
     for (uint32_t i = 0; i < fn->nparams; i++)
         f->kind[i] = (uint8_t)param_kind(p->m, fn, i);
+    for (uint32_t i = 0; i < fn->nresults; i++)
+        f->rough_result[i] = is_session(p->m, &fn->results[i]) &&
+                             is_narrow_port(p, fn, &fn->results[i]);
 }
 
 static void note_call(Precision *p, Facts *callee, bool update, uint32_t carry)

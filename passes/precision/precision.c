@@ -38,6 +38,8 @@
  *       sum is stored in bf16, the sum is made in f32 and rounded, not the
  *       product: one matmul gives it.  Of several products that are added to
  *       each other, each partial sum is rounded as the products were.
+ *   P9  A state of a session (a slot that is not saved: a cache) holds
+ *       activations, and is stored in bf16.
  *
  * bf16-states: parameters and states with axes are stored in bf16, and what
  * the update reads of the backward is read roughly; it computes in f32 and
@@ -338,12 +340,12 @@ static Fn *write_fn(Precision *p, const Facts *f)
 
 /* ---------------------------------------------------------------- pass -- */
 
-static void narrow_slots(Module *m)
+static void narrow_slots(const Precision *p)
 {
-    for (uint32_t i = 0; i < m->slots.n; i++) {
-        Slot *s = &m->slots.at[i];
-        if (is_f32(m, s->type) && type_info(m, s->type)->naxes > 0)
-            s->type = type_with_dtype(m, s->type, DT_bf16);
+    for (uint32_t i = 0; i < p->m->slots.n; i++) {
+        Slot *s = &p->m->slots.at[i];
+        if (is_narrow_slot(p, s))
+            s->type = type_with_dtype(p->m, s->type, DT_bf16);
     }
 }
 
@@ -362,6 +364,6 @@ bool pass_precision(Module *m, PassCtx *cx)
     facts_find(&p);
     for (uint32_t i = 0; i < m->fns.n; i++)
         if (m->fns.at[i]) m->fns.at[i] = write_fn(&p, &p.facts[i]);
-    if (states) narrow_slots(m);
+    narrow_slots(&p);
     return true;
 }

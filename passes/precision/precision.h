@@ -54,6 +54,8 @@ bool is_update(const Facts *f, const Inst *in);
 const char *why_not_rounded(const Precision *p, const Facts *f, const Inst *in);
 bool is_rounded_einsum(const Precision *p, const Facts *f, const Inst *in);
 bool is_linear(const Precision *p, const Facts *f, const Inst *in);
+/* Stored in bf16. */
+bool is_narrow_slot(const Precision *p, const Slot *s);
 /* A port of an entry whose slot is stored in bf16. */
 bool is_narrow_port(const Precision *p, const Fn *fn, const Port *port);
 
