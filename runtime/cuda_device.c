@@ -240,7 +240,10 @@ static const DeviceClass cuda_class = {.write = cuda_write,
 static TitanStatus describe(Cuda *c, const char *how)
 {
     int version = 0;
+    size_t available, total;
     CU_TRY(c, cuDriverGetVersion(&version));
+    CU_TRY(c, cuMemGetInfo(&available, &total));
+    c->device.memory_bytes = (double)total;
     c->device.peak_flops = cuda_peak_flops(c);
     snprintf(c->device.about, sizeof c->device.about,
              "%s, CUDA %d.%d, %s, reserve %.0f MiB", c->name, version / 1000,

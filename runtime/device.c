@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct HostDevice {
     TitanDevice device; /* first */
@@ -88,6 +89,8 @@ TitanStatus device_host_new(TitanStory *story, const TitanImage *im,
     }
     for (int b = 0; b < TITAN_BASE_COUNT; b++)
         h->device.arena[b] = titan_host_base(h->host, (TitanBase)b);
+    h->device.memory_bytes = (double)sysconf(_SC_PHYS_PAGES) *
+                             (double)sysconf(_SC_PAGESIZE);
     snprintf(h->device.about, sizeof h->device.about, "%u threads",
              titan_host_threads(h->host));
     *out = &h->device;

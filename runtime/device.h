@@ -65,6 +65,7 @@ struct TitanDevice {
     char *arena[TITAN_BASE_COUNT]; /* where the host reaches it, else NULL */
     int64_t lag;                   /* steps that records come late: 0 or 1 */
     double peak_flops;             /* for mfu; 0: not known */
+    double memory_bytes;           /* of the device; 0: not known */
     char about[512];               /* what it is, for people */
 };
 

@@ -1,22 +1,25 @@
 /*
- * metrics.h: what a run says while it goes: the progress line, metrics.jsonl,
- * and the loss curve at the end.
+ * metrics.h: what a run says while it goes: a line for people, rows of
+ * metrics.jsonl, events for TensorBoard, and the loss curve at the end.
  */
 #ifndef TITAN_METRICS_H
 #define TITAN_METRICS_H
 
-#include <stdio.h>
-
-#include "titan.h"
+#include "events.h"
+#include "jsonl.h"
+#include "progress.h"
 
 /* A step, as logged. */
 typedef struct StepMetrics {
     int64_t step, steps;
     double loss, grad_norm, lr;
-    const char *skipped;      /* why; NULL: it was applied */
-    double seconds;           /* since the last logged step */
-    int64_t tokens;           /* likewise, on this device */
-    double tokens_per_second; /* filled by metrics_step */
+    const char *skipped; /* why; NULL: it was applied */
+    /* of the steps since the last that was logged: */
+    int64_t since;       /* how many */
+    double seconds;      /* all of them, without saves and validation */
+    double data;         /* of these waiting for data */
+    int64_t tokens;      /* on this device */
+    int64_t tokens_seen; /* since the first step */
 } StepMetrics;
 
 /* A further record of the step, by name: numbers, one per element. */
@@ -26,20 +29,27 @@ typedef struct StepRecord {
     int64_t n;
 } StepRecord;
 
+typedef struct MetricsOptions {
+    const char *jsonl, *events; /* NULL: not asked for */
+    bool quiet, go_on;          /* go_on: see Sink */
+} MetricsOptions;
+
 typedef struct Metrics {
-    FILE *jsonl; /* NULL: not asked for */
-    const char *path;
-    double flops_per_token; /* 0: not known */
-    double peak_flops;      /* of the device, 0: not known */
-    uint64_t peak_bytes;
-    bool quiet, tty;
-    double mean_step; /* seconds, smoothed, for the time left */
-    float *losses;    /* of logged steps, for the curve */
-    int64_t nlosses, cap;
+    Jsonl rows;
+    Events events;
+    Progress progress;
+    double flops_per_token;          /* 0: not known */
+    double peak_flops;               /* of the device, 0: not known */
+    double peak_bytes, memory_bytes; /* of the arena; the device's, 0: ditto */
+    float *losses; /* of every so many logged steps, for the curve */
+    int64_t nlosses, nlogged, every;
 } Metrics;
 
-TitanStatus metrics_open(TitanStory *s, Metrics *m, const char *path);
-TitanStatus metrics_step(TitanStory *s, Metrics *m, StepMetrics *step,
+/* DONE: the steps that the run has behind it.  Jsonl of later ones are dropped;
+ * 0 begins the files anew. */
+TitanStatus metrics_open(TitanStory *s, Metrics *m, const MetricsOptions *o,
+                         int64_t done);
+TitanStatus metrics_step(TitanStory *s, Metrics *m, const StepMetrics *step,
                          const StepRecord *records, uint32_t n);
 /* The loss curve on stdout, for people; nothing for fewer than two points. */
 void metrics_curve(const Metrics *m);

@@ -23,6 +23,15 @@ static DeviceOptions read_device(const Options *o)
                            .verbose = option_given(o, OPT_verbose)};
 }
 
+static MetricsOptions read_metrics(const Options *o)
+{
+    return (MetricsOptions){
+        .jsonl = option_text(o, OPT_metrics),
+        .events = option_text(o, OPT_tensorboard),
+        .quiet = option_given(o, OPT_quiet),
+        .go_on = strcmp(option_text(o, OPT_on_full), "go-on") == 0};
+}
+
 /* --pack and --shuffle are read with the checks of usage. */
 static FeedOptions read_data(const Options *o)
 {
@@ -45,7 +54,7 @@ static RunOptions read_options(const Options *o)
                         .init_from = option_text(o, OPT_init_from),
                         .export_to = option_text(o, OPT_export_to),
                         .export_dtype = option_text(o, OPT_export_dtype),
-                        .metrics = option_text(o, OPT_metrics),
+                        .metrics = read_metrics(o),
                         .log_every = option_number(o, OPT_log_every, 10),
                         .max_skips = option_number(o, OPT_max_skips, 10),
                         .ranks = ranks ? ranks : option_number(o, OPT_nproc, 0),
@@ -55,8 +64,7 @@ static RunOptions read_options(const Options *o)
                         .profile = option_text(o, OPT_profile),
                         .peak_tflops = option_real(o, OPT_peak_tflops, 0),
                         .diagnose = option_given(o, OPT_diagnose),
-                        .describe = option_given(o, OPT_describe),
-                        .quiet = option_given(o, OPT_quiet)};
+                        .describe = option_given(o, OPT_describe)};
 }
 
 static TitanStatus check_data(TitanStory *s, const Options *o, FeedOptions *f)
@@ -93,6 +101,10 @@ static TitanStatus check_usage(TitanStory *s, const Options *o, RunOptions *r)
     TRY(check_data(s, o, &r->data));
     if (r->log_every < 1)
         return titan_fail(s, TITAN_USAGE, "--log-every needs at least 1");
+    const char *full = option_text(o, OPT_on_full);
+    if (!r->metrics.go_on && strcmp(full, "stop") != 0)
+        return titan_fail(s, TITAN_USAGE, "--on-full is stop or go-on, not %s",
+                          full);
     const char *fault = option_text(o, OPT_inject);
     if (fault && !inject_parse(fault, &r->inject))
         return titan_fail(s, TITAN_USAGE,

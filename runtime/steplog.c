@@ -7,16 +7,9 @@
 #include "narrow.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 double log_record(const StepLog *l, const char *name)
 {
@@ -79,14 +72,22 @@ Skip log_skip(const StepLog *l, int64_t step)
                   log_record(l, "lr")};
 }
 
+/* Saves and validation are no time of steps. */
+static double step_seconds(const StepLog *l)
+{
+    return pulse_seconds(l->pulse, PHASE_step) +
+           pulse_seconds(l->pulse, PHASE_data) +
+           pulse_seconds(l->pulse, PHASE_log);
+}
+
 TitanStatus log_step(StepLog *l, int64_t step, int64_t steps)
 {
     l->since++;
+    l->tokens_seen += l->tokens;
+    progress_step(&l->metrics.progress, step, steps);
     if (!is_logged(l, step)) return TITAN_OK;
-    double t = now(), seconds = t - l->logged_at;
-    double each = seconds / (double)l->since;
-    double *mean = &l->metrics.mean_step;
-    *mean = *mean > 0 ? 0.7 * *mean + 0.3 * each : each;
+    double seconds = step_seconds(l);
+    double data = pulse_seconds(l->pulse, PHASE_data);
     char why[64];
     Skip k = log_skip(l, step);
     StepMetrics m = {
@@ -96,16 +97,29 @@ TitanStatus log_step(StepLog *l, int64_t step, int64_t steps)
         .grad_norm = k.grad_norm,
         .lr = k.lr,
         .skipped = log_applied(l) ? NULL : skip_reason(&k, why, sizeof why),
-        .seconds = seconds,
-        .tokens = l->since * l->tokens};
-    l->logged_at = t;
+        .since = l->since,
+        .seconds = seconds - l->seconds,
+        .data = data - l->data,
+        .tokens = l->since * l->tokens,
+        .tokens_seen = l->tokens_seen};
+    l->seconds = seconds;
+    l->data = data;
     l->since = 0;
     return metrics_step(l->story, &l->metrics, &m, l->records, read_records(l));
 }
 
-void log_start(StepLog *l)
+void log_time(const StepLog *l)
 {
-    l->logged_at = now();
+    double all = 0;
+    for (int p = 0; p < PHASE_COUNT; p++)
+        all += pulse_seconds(l->pulse, (Phase)p);
+    printf("%.1f s:", all);
+    for (int p = 0; p < PHASE_COUNT; p++) {
+        double part = pulse_seconds(l->pulse, (Phase)p) / all;
+        if (part >= 0.001) printf("  %.1f%% %s", 100 * part, phase_words(p));
+    }
+    putchar('\n');
+    fflush(stdout);
 }
 
 void log_close(StepLog *l)

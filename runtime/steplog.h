@@ -6,26 +6,28 @@
 #define TITAN_STEPLOG_H
 
 #include "metrics.h"
+#include "pulse.h"
 #include "skip.h"
 
-/* The first five are its maker's. */
+/* The first six are its maker's. */
 typedef struct StepLog {
     TitanStory *story;
     const TitanImage *im;
     const TitanEntry *entry;
+    const Pulse *pulse;
     int64_t every;  /* steps: step 1 and every such one is logged */
     int64_t tokens; /* of a step */
     const char *io; /* as the step that is looked at left it */
     Metrics metrics;
-    double logged_at;
-    int64_t since;       /* steps since the last logged one */
-    StepRecord *records; /* one for each port at most */
-    double *values;      /* of all records */
+    int64_t tokens_seen;  /* since the first step of the run or of those that
+                           * it goes on from */
+    int64_t since;        /* steps since the last logged one */
+    double seconds, data; /* of steps, and waiting for data, up to that one */
+    StepRecord *records;  /* one for each port at most */
+    double *values;       /* of all records */
 } StepLog;
 
 TitanStatus log_open(StepLog *l);
-/* The clock starts: what came before is not time of steps. */
-void log_start(StepLog *l);
 void log_close(StepLog *l);
 
 /* A scalar record of the step in `io`; NaN where the entry has none such. */
@@ -35,5 +37,7 @@ Skip log_skip(const StepLog *l, int64_t step);
 
 /* Logs the step in `io`, if its turn has come or it was skipped. */
 TitanStatus log_step(StepLog *l, int64_t step, int64_t steps);
+/* What the time of the run went into, on stdout, for people. */
+void log_time(const StepLog *l);
 
 #endif

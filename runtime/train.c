@@ -28,6 +28,7 @@ typedef struct Run {
     StepLog log;
     Skips skips;
     Stop *stop;
+    Pulse *pulse;
     int64_t done; /* steps that are over: run, and looked at */
     int64_t last; /* the step behind which the run ends */
 } Run;
@@ -43,7 +44,9 @@ static TitanStatus set_scalar(Run *r, const TitanEntry *e, const char *name,
 
 static TitanStatus fill_step(Run *r, int64_t step)
 {
+    Phase before = pulse_enter(r->pulse, PHASE_data);
     TRY(feed_step(&r->feed, step));
+    pulse_enter(r->pulse, before);
     TRY(set_scalar(r, r->train, "step", step));
     return set_scalar(r, r->train, "seed", r->o->seed);
 }
@@ -115,6 +118,7 @@ static bool is_profiled(const Run *r, int64_t step, int64_t steps)
 static TitanStatus submit_step(Run *r, int64_t step, int64_t steps)
 {
     Suspect s = suspect(r, step);
+    pulse_step(r->pulse, step);
     if (step == 1 && r->o->diagnose) {
         fprintf(stderr, "step 1, looked into before it is run:\n");
         TRY(diagnose(r, step));
@@ -133,7 +137,9 @@ static TitanStatus finish_step(Run *r, int64_t step, int64_t steps)
 {
     TRY(device_kept(r->device, step, &r->log.io));
     TRY(read_checks(r, step));
+    Phase before = pulse_enter(r->pulse, PHASE_log);
     TRY(log_step(&r->log, step, steps));
+    pulse_enter(r->pulse, before);
     return note_skip(r, step);
 }
 
@@ -143,14 +149,16 @@ static TitanStatus open_log(Run *r)
     l->story = r->story;
     l->im = r->im;
     l->entry = r->train;
+    l->pulse = r->pulse;
     l->every = r->o->log_every;
     l->tokens = r->feed.rows * r->feed.length;
+    l->tokens_seen = r->done * l->tokens;
     return log_open(l);
 }
 
 static void print_start(const Run *r)
 {
-    if (r->o->quiet) return;
+    if (r->o->metrics.quiet) return;
     char data[256];
     feed_about(&r->feed, data, sizeof data);
     printf("%.0f parameters, arena %.1f MiB, %s, %s, %" PRId64 " x %" PRId64
@@ -219,9 +227,8 @@ static TitanStatus run_steps(Run *r)
     print_start(r);
     TRY(titan_while(r->story, device_prepare(r->device, r->train),
                     "preparing the step"));
-    log_start(&r->log);
     TRY(step_through(r));
-    if (!r->o->quiet) metrics_curve(&r->log.metrics);
+    if (!r->o->metrics.quiet) metrics_curve(&r->log.metrics);
     if (!r->o->profile) return TITAN_OK;
     return r->device->class->profile_write(r->device, r->o->profile);
 }
@@ -246,14 +253,17 @@ static TitanStatus run_all(Run *r)
     r->log.metrics.flops_per_token = titan_fact(r->im, "flops_per_token", 0);
     r->log.metrics.peak_flops =
         o->peak_tflops > 0 ? o->peak_tflops * 1e12 : r->device->peak_flops;
-    r->log.metrics.peak_bytes = r->im->header->arena_bytes;
-    r->log.metrics.quiet = o->quiet;
+    r->log.metrics.peak_bytes = (double)r->im->header->arena_bytes;
+    r->log.metrics.memory_bytes = r->device->memory_bytes;
     r->skips.most = o->max_skips;
     if (o->export_to)
         TRY(weights_export_ready(r->story, o->export_to, o->export_dtype));
+    pulse_enter(r->pulse, PHASE_load);
     TRY(init_weights(r));
-    TRY(metrics_open(r->story, &r->log.metrics, o->metrics));
+    pulse_enter(r->pulse, PHASE_start);
+    TRY(metrics_open(r->story, &r->log.metrics, &o->metrics, r->done));
     TitanStatus st = run_steps(r);
+    pulse_enter(r->pulse, PHASE_end);
     /* Skipped steps leave the weights whole: they are worth keeping, as are
      * those of a run that was stopped. */
     bool whole = st == TITAN_OK || st == TITAN_NUMERICS || st == TITAN_STOPPED;
@@ -269,9 +279,12 @@ TitanStatus titan_train(TitanStory *s, const TitanImage *im,
     Run r = {.story = s, .im = im, .o = o};
     StopOptions stop = o->stop;
     stop.state_bytes = (double)im->header->base_bytes[TITAN_BASE_persistent];
+    r.pulse = pulse_new();
+    if (!r.pulse) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
     TRY(stop_install(s, &stop, &r.stop));
     TitanStatus st = device_new(s, im, code, &o->device, &r.device);
     if (st == TITAN_OK) st = run_all(&r);
+    if (!o->metrics.quiet && r.done > 0) log_time(&r.log);
     TitanStory closing = {0};
     TitanStatus closed = metrics_close(&closing, &r.log.metrics);
     if (st == TITAN_OK && closed != TITAN_OK) {
@@ -282,5 +295,6 @@ TitanStatus titan_train(TitanStory *s, const TitanImage *im,
     log_close(&r.log);
     device_free(r.device);
     stop_free(r.stop);
+    pulse_free(r.pulse);
     return st;
 }

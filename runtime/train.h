@@ -6,13 +6,15 @@
 
 #include "diagnose.h"
 #include "feed.h"
+#include "metrics.h"
 #include "stop.h"
 
 typedef struct RunOptions {
     FeedOptions data;
     int64_t steps; /* -1: the config value `steps` */
     int64_t seed;
-    const char *init_from, *export_to, *export_dtype, *metrics;
+    const char *init_from, *export_to, *export_dtype;
+    MetricsOptions metrics;
     int64_t log_every, max_skips;
     int64_t ranks;       /* --ranks or --nproc; 0: as compiled */
     double peak_tflops;  /* 0: not known */
@@ -20,7 +22,7 @@ typedef struct RunOptions {
     DeviceOptions device;
     StopOptions stop;
     Inject inject;
-    bool diagnose, describe, quiet;
+    bool diagnose, describe;
 } RunOptions;
 
 TitanStatus titan_train(TitanStory *s, const TitanImage *im,

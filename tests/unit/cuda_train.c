@@ -117,8 +117,7 @@ static TitanStatus train(Step *s, TitanStory *story, int64_t steps,
     const RunOptions o = {.data = {.paths = &data, .npaths = 1},
                           .steps = steps,
                           .log_every = every,
-                          .metrics = f.metrics,
-                          .quiet = true};
+                          .metrics = {.jsonl = f.metrics, .quiet = true}};
     TitanStatus st = titan_train(story, &s->im, &code, &o);
     FILE *in = fopen(f.metrics, "r");
     out[fread(out, 1, size - 1, in)] = 0;
