@@ -87,10 +87,11 @@ TitanStatus device_host_new(TitanStory *story, const TitanImage *im,
         free(h);
         return st;
     }
+    titan_host_follow(h->host, o->command);
     for (int b = 0; b < TITAN_BASE_COUNT; b++)
         h->device.arena[b] = titan_host_base(h->host, (TitanBase)b);
-    h->device.memory_bytes = (double)sysconf(_SC_PHYS_PAGES) *
-                             (double)sysconf(_SC_PAGESIZE);
+    h->device.memory_bytes =
+        (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
     snprintf(h->device.about, sizeof h->device.about, "%u threads",
              titan_host_threads(h->host));
     *out = &h->device;

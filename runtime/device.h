@@ -27,7 +27,8 @@ typedef struct DeviceOptions {
     unsigned threads;       /* host: 0: all processors */
     int64_t gemm_algos;     /* GPU: how many to time for each gemm; 0: none */
     const char *gemm_table; /* GPU: file of the choices, or NULL */
-    bool sync;              /* GPU: one command at a time */
+    _Atomic uint32_t *command; /* host: of titan_host_follow, or NULL */
+    bool sync;                 /* GPU: one command at a time */
     bool verbose;
 } DeviceOptions;
 

@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -31,6 +32,7 @@ struct TitanHost {
     size_t arena_bytes;
     char *base[TITAN_BASE_COUNT];
     size_t lane_bytes;
+    _Atomic uint32_t *command; /* of titan_host_follow, or NULL */
     uint64_t *args; /* of each thread, for kernels with many arguments */
     uint32_t most_args;
 };
@@ -113,7 +115,12 @@ static void run_gemm(Walk *w, const TitanCommand *c)
 
 static void run_command(Walk *w, const TitanCommand *c)
 {
-    const TitanOperand *o = &w->host->image->operands[c->operands.first];
+    const TitanImage *im = w->host->image;
+    const TitanOperand *o = &im->operands[c->operands.first];
+    if (w->host->command)
+        atomic_store_explicit(w->host->command,
+                              (uint32_t)(c - im->commands) + 1,
+                              memory_order_relaxed);
     switch ((TitanCommandKind)c->kind) {
     case TITAN_COMMAND_kernel:
         run_kernel(w, c);
@@ -350,6 +357,11 @@ void titan_host_free(TitanHost *h)
 unsigned titan_host_threads(const TitanHost *h)
 {
     return pool_threads(h->pool);
+}
+
+void titan_host_follow(TitanHost *h, _Atomic uint32_t *command)
+{
+    h->command = command;
 }
 
 void *titan_host_base(TitanHost *h, TitanBase base)

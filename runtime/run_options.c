@@ -111,6 +111,11 @@ static TitanStatus check_usage(TitanStory *s, const Options *o, RunOptions *r)
                           "--inject %s is not STEP:N, STEP:N:nan, STEP:N:inf "
                           "or STEP:N:-inf",
                           fault);
+    const char *hang = option_text(o, OPT_hang_timeout);
+    if (strcmp(hang, "0") != 0 && !stop_parse_time(hang, &r->watchdog.end))
+        return titan_fail(s, TITAN_USAGE,
+                          "--hang-timeout %s is no time like 10m or 90s, nor 0",
+                          hang);
     const char *limit = option_text(o, OPT_time_limit);
     if (limit && !stop_parse_time(limit, &r->stop.limit))
         return titan_fail(s, TITAN_USAGE,

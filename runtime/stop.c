@@ -57,6 +57,11 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+int stop_hang_signal(void)
+{
+    return SIGRTMIN + 1;
+}
+
 static sigset_t all_signals(void)
 {
     sigset_t set;
@@ -64,6 +69,7 @@ static sigset_t all_signals(void)
     for (int i = 0; i < NSIGNALS; i++)
         sigaddset(&set, signals[i].number);
     sigaddset(&set, SIGRTMIN); /* stop_free's */
+    sigaddset(&set, stop_hang_signal());
     return set;
 }
 
@@ -98,6 +104,7 @@ static void ask_end(Stop *s, int cause)
 
 static void take_signal(Stop *s, int number)
 {
+    if (number == stop_hang_signal()) _exit(TITAN_RANK_LOST);
     if (s->signalled) end_at_once(number);
     s->signalled = true;
     ask_end(s, number);

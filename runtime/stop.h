@@ -47,6 +47,10 @@ const char *stop_reason(const Stop *s);
 /* The signal that asked for the end; 0: it was none. */
 int stop_signal(const Stop *s);
 
+/* The signal by which the watchdog has the process end: as TITAN_RANK_LOST, at
+ * once. */
+int stop_hang_signal(void);
+
 /* "3h30m", "90m", "2d", "45s" or seconds without a unit.  False: it is not. */
 bool stop_parse_time(const char *text, double *seconds);
 

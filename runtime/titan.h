@@ -133,6 +133,9 @@ TitanStatus titan_host_run(TitanHost *h, const TitanEntry *e);
  * turns too, all of them in lane 0. */
 TitanStatus titan_host_watch(TitanHost *h, const TitanEntry *e, uint32_t runs,
                              TitanWatch *w);
+/* From now on the number of each command that begins, from 1, is stored there,
+ * for who asks what a run hangs in. */
+void titan_host_follow(TitanHost *h, _Atomic uint32_t *command);
 /* The bytes of a base (lane: of lane 0). */
 void *titan_host_base(TitanHost *h, TitanBase base);
 

@@ -281,8 +281,11 @@ TitanStatus titan_train(TitanStory *s, const TitanImage *im,
     stop.state_bytes = (double)im->header->base_bytes[TITAN_BASE_persistent];
     r.pulse = pulse_new();
     if (!r.pulse) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    DeviceOptions device = o->device;
+    device.command = &r.pulse->command;
+    Watchdog *dog = watchdog_start(im, r.pulse, &o->watchdog);
     TRY(stop_install(s, &stop, &r.stop));
-    TitanStatus st = device_new(s, im, code, &o->device, &r.device);
+    TitanStatus st = device_new(s, im, code, &device, &r.device);
     if (st == TITAN_OK) st = run_all(&r);
     if (!o->metrics.quiet && r.done > 0) log_time(&r.log);
     TitanStory closing = {0};
@@ -294,6 +297,7 @@ TitanStatus titan_train(TitanStory *s, const TitanImage *im,
     feed_close(&r.feed);
     log_close(&r.log);
     device_free(r.device);
+    watchdog_stop(dog);
     stop_free(r.stop);
     pulse_free(r.pulse);
     return st;

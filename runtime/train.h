@@ -8,6 +8,7 @@
 #include "feed.h"
 #include "metrics.h"
 #include "stop.h"
+#include "watchdog.h"
 
 typedef struct RunOptions {
     FeedOptions data;
@@ -21,6 +22,7 @@ typedef struct RunOptions {
     const char *profile; /* NULL: not asked for */
     DeviceOptions device;
     StopOptions stop;
+    WatchdogOptions watchdog;
     Inject inject;
     bool diagnose, describe;
 } RunOptions;
