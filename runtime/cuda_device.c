@@ -194,7 +194,9 @@ static TitanStatus run(TitanDevice *d, const TitanEntry *e)
     Cuda *c = (Cuda *)d;
     CudaPlan *p = plan_of(c, e);
     TRY(cuda_next_turn(c));
-    return p->entry ? cuda_replay(c, p) : cuda_walk(c, e, NULL);
+    if (p->entry) return cuda_replay(c, p);
+    TRY(cuda_hold(c));
+    return cuda_walk(c, e, NULL);
 }
 
 /* ---------------------------------------------------------------- device -- */
@@ -206,6 +208,7 @@ static void release(TitanDevice *d)
     if (c->stream) c->cu.cuStreamSynchronize(c->stream);
     cuda_profile_free(c);
     cuda_scan_close(c);
+    cuda_stage_close(c);
     for (uint32_t i = 0; c->plans && i < c->im->nentries; i++)
         cuda_plan_release(c, &c->plans[i]);
     cuda_gemm_close(c);
@@ -231,6 +234,9 @@ static const DeviceClass cuda_class = {.write = cuda_write,
                                        .watch = cuda_watch,
                                        .keep = cuda_keep,
                                        .kept = cuda_kept,
+                                       .stage_open = cuda_stage_open,
+                                       .stage = cuda_stage,
+                                       .staged = cuda_staged,
                                        .scan = cuda_scan,
                                        .profile = cuda_profile,
                                        .profile_write = cuda_profile_write,

@@ -28,7 +28,17 @@ typedef struct CudaPlan {
     const TitanEntry *entry; /* NULL: not prepared */
     CuGraphExec *graphs;
     uint32_t ngraphs;
+    uint32_t update; /* the first graph that writes parameters and states */
 } CudaPlan;
+
+/* A copy of the persistent base on its way to the host, on a stream of its
+ * own.  The next update waits for it, what comes before that does not. */
+typedef struct CudaStage {
+    char *at; /* pinned; NULL: nobody wants copies */
+    CuStream stream;
+    CuEvent reached, copied; /* the state is there; so is the copy */
+    bool holds;              /* an update must wait for `copied` */
+} CudaStage;
 
 /* The kernel that looks for what is not finite. */
 typedef struct CudaScan {
@@ -77,6 +87,7 @@ typedef struct Cuda {
     CudaPlan *plans; /* by row of `entries` */
     CudaProfile *profile;
     CudaScan scan;
+    CudaStage stage;
 } Cuda;
 
 /* ------------------------------------------------------- cuda_module.c -- */
@@ -88,11 +99,13 @@ TitanStatus cuda_function(Cuda *c, uint32_t kernel, CuFunction *out);
 /* --------------------------------------------------------- cuda_list.c -- */
 
 /* Who looks on while a list is walked; each may be NULL.  `command` is called
- * in front of each command, `segment` at each host point. */
+ * in front of each command, `segment` at each host point, `update` where the
+ * entry begins to write parameters and states. */
 typedef struct CudaWatch {
     void *user;
     TitanStatus (*command)(void *user, const TitanCommand *c);
     TitanStatus (*segment)(void *user);
+    TitanStatus (*update)(void *user);
     bool choose; /* gemms are chosen, and nothing is put on a stream */
 } CudaWatch;
 
@@ -137,6 +150,15 @@ TitanStatus cuda_read(TitanDevice *d, TitanBase base, uint64_t offset, void *to,
                       size_t bytes);
 TitanStatus cuda_keep(TitanDevice *d, const TitanEntry *e, int64_t turn);
 TitanStatus cuda_kept(TitanDevice *d, int64_t turn, const char **io);
+
+/* -------------------------------------------------------- cuda_stage.c -- */
+
+bool cuda_stage_open(TitanDevice *d);
+TitanStatus cuda_stage(TitanDevice *d);
+TitanStatus cuda_staged(TitanDevice *d, TitanStory *story, char **at);
+/* What is put on the stream from here on waits for a copy on its way. */
+TitanStatus cuda_hold(Cuda *c);
+void cuda_stage_close(Cuda *c);
 
 /* --------------------------------------------------------- cuda_scan.c -- */
 

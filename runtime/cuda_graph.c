@@ -4,7 +4,8 @@
  * The walk is captured; a host point of the list ends one graph and begins the
  * next.  So does a list on one stream that grows long, since the driver's time
  * and memory for a graph grow with its nodes; several streams meet only at
- * host points.  Nothing is allocated in a replay.
+ * host points.  Where copies of the state are made, the update is a graph of
+ * its own.  Nothing is allocated in a replay.
  */
 #include "cuda_device.h"
 
@@ -60,6 +61,16 @@ static TitanStatus cut(void *user)
     return begin(k);
 }
 
+/* A copy of the state is waited for between two graphs. */
+static TitanStatus cut_update(void *user)
+{
+    Capture *k = user;
+    if (!k->c->stage.at || k->c->im->header->streams > 1) return TITAN_OK;
+    TRY(cut(k));
+    k->plan->update = k->plan->ngraphs;
+    return TITAN_OK;
+}
+
 static TitanStatus count(void *user, const TitanCommand *cmd)
 {
     Capture *k = user;
@@ -73,7 +84,8 @@ TitanStatus cuda_capture(Cuda *c, const TitanEntry *e, const CudaWatch *w,
 {
     *out = (CudaPlan){0};
     Capture k = {.c = c, .plan = out, .watch = w};
-    CudaWatch watch = {.user = &k, .command = count, .segment = cut};
+    CudaWatch watch = {
+        .user = &k, .command = count, .segment = cut, .update = cut_update};
     TRY(begin(&k));
     TitanStatus st = cuda_walk(c, e, &watch);
     if (st == TITAN_OK) st = end(&k);
@@ -90,8 +102,10 @@ TitanStatus cuda_capture(Cuda *c, const TitanEntry *e, const CudaWatch *w,
 
 TitanStatus cuda_replay(Cuda *c, const CudaPlan *p)
 {
-    for (uint32_t i = 0; i < p->ngraphs; i++)
+    for (uint32_t i = 0; i < p->ngraphs; i++) {
+        if (i == p->update) TRY(cuda_hold(c));
         CU_TRY(c, cuGraphLaunch(p->graphs[i], c->stream));
+    }
     return TITAN_OK;
 }
 

@@ -276,13 +276,17 @@ static TitanStatus run_list(Walk *w, uint32_t from, uint32_t to)
 TitanStatus cuda_walk(Cuda *c, const TitanEntry *e, const CudaWatch *watch)
 {
     Walk w = {.c = c, .watch = watch};
-    return run_list(&w, e->runs.first, e->runs.first + e->runs.n);
+    uint32_t first = e->runs.first, update = first + e->until;
+    TRY(run_list(&w, first, update));
+    if (watch && watch->update) TRY(watch->update(watch->user));
+    return run_list(&w, update, first + e->runs.n);
 }
 
 TitanStatus cuda_watch(TitanDevice *d, const TitanEntry *e, uint32_t runs,
                        TitanWatch *watch)
 {
     Walk w = {.c = (Cuda *)d, .after = watch};
+    TRY(cuda_hold(w.c));
     return run_list(&w, e->runs.first, e->runs.first + runs);
 }
 

@@ -11,6 +11,8 @@
 typedef struct HostDevice {
     TitanDevice device; /* first */
     TitanHost *host;
+    char *staging;
+    size_t bytes; /* of the persistent base */
 } HostDevice;
 
 static TitanStatus host_write(TitanDevice *d, TitanBase base, uint64_t offset,
@@ -58,9 +60,33 @@ static TitanStatus host_kept(TitanDevice *d, int64_t turn, const char **io)
     return TITAN_OK;
 }
 
+/* The pages are there before the first copy needs them. */
+static bool host_stage_open(TitanDevice *d)
+{
+    HostDevice *h = (HostDevice *)d;
+    if (!h->staging) h->staging = malloc(h->bytes + 1);
+    if (h->staging) memset(h->staging, 0, h->bytes + 1);
+    return h->staging != NULL;
+}
+
+static TitanStatus host_stage(TitanDevice *d)
+{
+    HostDevice *h = (HostDevice *)d;
+    memcpy(h->staging, d->arena[TITAN_BASE_persistent], h->bytes);
+    return TITAN_OK;
+}
+
+static TitanStatus host_staged(TitanDevice *d, TitanStory *story, char **at)
+{
+    (void)story;
+    *at = ((HostDevice *)d)->staging;
+    return TITAN_OK;
+}
+
 static void host_free(TitanDevice *d)
 {
     titan_host_free(((HostDevice *)d)->host);
+    free(((HostDevice *)d)->staging);
     free(d);
 }
 
@@ -71,6 +97,9 @@ static const DeviceClass host_class = {.write = host_write,
                                        .watch = host_watch,
                                        .keep = host_keep,
                                        .kept = host_kept,
+                                       .stage_open = host_stage_open,
+                                       .stage = host_stage,
+                                       .staged = host_staged,
                                        .free = host_free};
 
 TitanStatus device_host_new(TitanStory *story, const TitanImage *im,
@@ -81,6 +110,7 @@ TitanStatus device_host_new(TitanStory *story, const TitanImage *im,
     if (!h) return titan_fail(story, TITAN_UNAVAILABLE, "out of memory");
     h->device.class = &host_class;
     h->device.story = story;
+    h->bytes = (size_t)im->header->base_bytes[TITAN_BASE_persistent];
     TitanStatus st =
         titan_host_new(story, im, code->kernels, o->threads, &h->host);
     if (st != TITAN_OK) {

@@ -13,8 +13,8 @@
  *     device_keep(d, train, n)          the io base as step n left it
  *     device_kept(d, n - d->lag, &io)   waits for that step
  *
- * One thread uses a device.  A failure's story goes to the TitanStory that it
- * was made with.
+ * One thread uses a device, but for `device_staged`.  A failure's story goes to
+ * the TitanStory that it was made with.
  */
 #ifndef TITAN_DEVICE_H
 #define TITAN_DEVICE_H
@@ -51,6 +51,9 @@ typedef struct DeviceClass {
     TitanStatus (*kept)(TitanDevice *d, int64_t turn, const char **io);
     TitanStatus (*watch)(TitanDevice *d, const TitanEntry *e, uint32_t runs,
                          TitanWatch *w);
+    bool (*stage_open)(TitanDevice *d);
+    TitanStatus (*stage)(TitanDevice *d);
+    TitanStatus (*staged)(TitanDevice *d, TitanStory *story, char **at);
     /* NULL: the host looks for itself */
     TitanStatus (*scan)(TitanDevice *d, TitanBase base, uint64_t offset,
                         const DeviceFloats *f, bool *clean);
@@ -138,6 +141,27 @@ static inline TitanStatus device_kept(TitanDevice *d, int64_t turn,
                                       const char **io)
 {
     return d->class->kept(d, turn, io);
+}
+
+/* Makes room for a copy of the persistent base; false: there is none. */
+static inline bool device_stage_open(TitanDevice *d)
+{
+    return d->class->stage_open(d);
+}
+
+/* Begins to copy the persistent base as the runs so far leave it; what is run
+ * later does not show in the copy, and is not held up longer than it must. */
+static inline TitanStatus device_stage(TitanDevice *d)
+{
+    return d->class->stage(d);
+}
+
+/* Waits for the copy, which stays until the next is begun.  From any thread,
+ * with a story of its own. */
+static inline TitanStatus device_staged(TitanDevice *d, TitanStory *story,
+                                        char **at)
+{
+    return d->class->staged(d, story, at);
 }
 
 static inline void device_free(TitanDevice *d)

@@ -408,6 +408,33 @@ static TitanStatus copy_window(TitanDevice *device, const TitanImage *im,
     return window_close(device, &w, c->import);
 }
 
+/* The axes of the tensor's dimensions, one after the other, must be the slot's
+ * last ones. */
+bool tensor_in_place(const TitanImage *im, const CkptTensor *t,
+                     uint64_t *offset)
+{
+    if (t->nparts != 1) return false;
+    const TitanSlot *slot = &im->slots[t->parts[0].slot];
+    uint32_t last = slot->axes.n;
+    int64_t elements = 1;
+    for (uint32_t d = slot->dims.n; d-- > 0;) {
+        const TitanDim *dim = &im->dims[slot->dims.first + d];
+        if (titan_elements(im, dim->axes) != dim->total) return false;
+        for (uint32_t k = dim->axes.n; k-- > 0;) {
+            const TitanAxis *a = &im->axes[dim->axes.first + k];
+            if (last-- == 0) return false;
+            const TitanAxis *b = &im->axes[slot->axes.first + last];
+            if (a->size != b->size ||
+                strcmp(titan_string(im, a->name), titan_string(im, b->name)))
+                return false;
+            elements *= a->size;
+        }
+    }
+    *offset = slot->offset +
+              (uint64_t)t->parts[0].base * titan_dtype_bytes(slot->dtype);
+    return slot->piece == 0 || (uint64_t)elements <= slot->piece;
+}
+
 static TitanStatus copy_part(TitanStory *s, const TitanImage *im,
                              const CkptTensor *t, const CkptPart *p,
                              TitanDevice *device, RowCopy *c)

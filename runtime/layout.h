@@ -36,6 +36,11 @@ typedef struct CkptLayout {
 TitanStatus layout_new(TitanStory *s, const TitanImage *im, CkptLayout *out);
 void layout_free(CkptLayout *l);
 
+/* Whether a tensor of one part lies in its slot as in a file; OFFSET: where in
+ * the persistent base. */
+bool tensor_in_place(const TitanImage *im, const CkptTensor *t,
+                     uint64_t *offset);
+
 /* A tensor of a file and its scale (NULL: the values are the weights), dense
  * and row-major. */
 typedef struct CkptData {

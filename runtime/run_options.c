@@ -45,12 +45,30 @@ static FeedOptions read_data(const Options *o)
                          .epochs = option_number(o, OPT_epochs, 0)};
 }
 
+static CheckpointOptions read_checkpoint(const Options *o)
+{
+    return (CheckpointOptions){.dir = option_text(o, OPT_checkpoint),
+                               .resume = option_text(o, OPT_resume),
+                               .exclude = option_text(o, OPT_exclude),
+                               .last = option_text(o, OPT_last_save),
+                               .dtype = option_text(o, OPT_save_dtype),
+                               .failure = option_text(o, OPT_save_failure),
+                               .every = option_number(o, OPT_save_every, 500),
+                               .keep = option_number(o, OPT_keep, 10),
+                               .first = option_given(o, OPT_save_first),
+                               .sync = option_given(o, OPT_sync_save),
+                               .load_only = option_given(o, OPT_load_only),
+                               .seed = option_given(o, OPT_seed_save),
+                               .quiet = option_given(o, OPT_quiet)};
+}
+
 static RunOptions read_options(const Options *o)
 {
     int64_t ranks = option_number(o, OPT_ranks, 0);
     return (RunOptions){.data = read_data(o),
                         .steps = option_number(o, OPT_steps, -1),
                         .seed = option_number(o, OPT_seed, 0),
+                        .seed_given = option_given(o, OPT_seed),
                         .init_from = option_text(o, OPT_init_from),
                         .export_to = option_text(o, OPT_export_to),
                         .export_dtype = option_text(o, OPT_export_dtype),
@@ -59,6 +77,7 @@ static RunOptions read_options(const Options *o)
                         .max_skips = option_number(o, OPT_max_skips, 10),
                         .ranks = ranks ? ranks : option_number(o, OPT_nproc, 0),
                         .device = read_device(o),
+                        .checkpoint = read_checkpoint(o),
                         .stop = {.stop_file = option_text(o, OPT_stop_file),
                                  .save_file = option_text(o, OPT_save_file)},
                         .profile = option_text(o, OPT_profile),

@@ -29,6 +29,9 @@ typedef struct Run {
     Skips skips;
     Stop *stop;
     Pulse *pulse;
+    Checkpoints checkpoints;
+    RunPoint start; /* where the run goes on from */
+    int64_t seed;
     int64_t done; /* steps that are over: run, and looked at */
     int64_t last; /* the step behind which the run ends */
 } Run;
@@ -48,7 +51,7 @@ static TitanStatus fill_step(Run *r, int64_t step)
     TRY(feed_step(&r->feed, step));
     pulse_enter(r->pulse, before);
     TRY(set_scalar(r, r->train, "step", step));
-    return set_scalar(r, r->train, "seed", r->o->seed);
+    return set_scalar(r, r->train, "seed", r->seed);
 }
 
 static TitanStatus read_checks(Run *r, int64_t step)
@@ -99,12 +102,51 @@ static TitanStatus init_weights(Run *r)
 {
     const TitanEntry *init = titan_entry(r->im, "init");
     if (init) {
-        TRY(set_scalar(r, init, "seed", r->o->seed));
+        TRY(set_scalar(r, init, "seed", r->seed));
         TRY(titan_while(r->story, device_run(r->device, init),
                         "making initial values"));
     }
-    if (!r->o->init_from) return TITAN_OK;
-    return weights_import(r->story, r->im, r->device, r->o->init_from);
+    return TITAN_OK;
+}
+
+static TitanStatus take_start(Run *r)
+{
+    if (r->o->seed_given && r->seed != r->start.seed)
+        fprintf(stderr,
+                "note: the checkpoint was made with --seed %" PRId64
+                ", the run goes on with %" PRId64 "\n",
+                r->start.seed, r->seed);
+    else
+        r->seed = r->start.seed;
+    r->done = r->start.step;
+    return TITAN_OK;
+}
+
+/* A folder that is there says what a run begins with, even an empty one. */
+static TitanStatus load_weights(Run *r)
+{
+    bool found, ignores;
+    const char *from = r->o->init_from;
+    TRY(checkpoint_resume(&r->checkpoints, &r->start, &found, &ignores));
+    if (found) TRY(take_start(r));
+    if (!from) return TITAN_OK;
+    if (!ignores) return weights_import(r->story, r->im, r->device, from);
+    fprintf(
+        stderr,
+        "warning: --init-from %s is ignored: the run goes on from what is "
+        "in \"%s\"%s\n",
+        from,
+        r->o->checkpoint.dir ? r->o->checkpoint.dir : r->o->checkpoint.resume,
+        found ? ""
+              : ", which is nothing: it begins with its own initial values");
+    return TITAN_OK;
+}
+
+/* What was drawn depends on the seed, which a checkpoint may say. */
+static TitanStatus begin_state(Run *r)
+{
+    TRY(init_weights(r));
+    return load_weights(r);
 }
 
 /* Two steps after the first three, or the last of a shorter run. */
@@ -152,7 +194,7 @@ static TitanStatus open_log(Run *r)
     l->pulse = r->pulse;
     l->every = r->o->log_every;
     l->tokens = r->feed.rows * r->feed.length;
-    l->tokens_seen = r->done * l->tokens;
+    l->tokens_seen = r->start.tokens;
     return log_open(l);
 }
 
@@ -190,6 +232,57 @@ static void note_end(Run *r, int64_t last)
             last);
 }
 
+/* ----------------------------------------------------------------- saves --
+ */
+
+static TitanStatus point_at(Run *r, int64_t step, RunPoint *out)
+{
+    *out = (RunPoint){.step = step,
+                      .tokens = r->start.tokens +
+                                (step - r->start.step) * r->log.tokens,
+                      .seed = r->seed};
+    return feed_state(&r->feed, step, &out->data);
+}
+
+/* Behind a step that was submitted.  What cannot be copied is written from
+ * where it lies, so nothing may have followed it. */
+static TitanStatus stage_save(Run *r, int64_t step)
+{
+    RunPoint at;
+    Phase before = pulse_enter(r->pulse, PHASE_save);
+    TRY(point_at(r, step, &at));
+    TRY(checkpoint_stage(&r->checkpoints, at));
+    pulse_enter(r->pulse, before);
+    return r->checkpoints.stages ? TITAN_OK : finish_steps(r, step);
+}
+
+static TitanStatus write_save(Run *r)
+{
+    Phase before = pulse_enter(r->pulse, PHASE_save);
+    TRY(checkpoint_write(&r->checkpoints, r->done));
+    if (r->checkpoints.took > 0) stop_saved(r->stop, r->checkpoints.took);
+    r->checkpoints.took = 0;
+    pulse_enter(r->pulse, before);
+    return TITAN_OK;
+}
+
+/* FULL: for a run that goes on later. */
+static TitanStatus save_last(Run *r, bool full)
+{
+    RunPoint at;
+    if (!r->checkpoints.saves || r->done == r->start.step) return TITAN_OK;
+    Phase before = pulse_enter(r->pulse, PHASE_save);
+    TRY(point_at(r, r->done, &at));
+    TRY(checkpoint_last(&r->checkpoints, at, full));
+    pulse_enter(r->pulse, before);
+    return TITAN_OK;
+}
+
+static TitanStatus save_seed(Run *r)
+{
+    return checkpoint_last(&r->checkpoints, (RunPoint){.seed = r->seed}, false);
+}
+
 /* One step after the other, each behind the one before it on the device; its
  * records are looked at `lag` steps later. */
 static TitanStatus step_through(Run *r)
@@ -201,16 +294,22 @@ static TitanStatus step_through(Run *r)
             note_end(r, step - 1);
             break;
         }
-        if (stop_asked(r->stop) == STOP_end) {
+        StopAsked asked = stop_asked(r->stop);
+        if (asked == STOP_end) {
             r->last = step - 1;
             ended = true;
             break;
         }
         TRY(titan_while(r->story, submit_step(r, step, r->last),
                         "running step %" PRId64, step));
+        if (checkpoint_due(&r->checkpoints, step, r->last) ||
+            (asked == STOP_save && r->checkpoints.saves))
+            TRY(stage_save(r, step));
         TRY(finish_steps(r, step - r->device->lag));
+        TRY(write_save(r));
     }
     TRY(finish_steps(r, r->last));
+    TRY(save_last(r, ended));
     if (!ended) return TITAN_OK;
     return titan_fail(r->story, TITAN_STOPPED,
                       "stopped behind step %" PRId64 " by %s", r->last,
@@ -223,6 +322,7 @@ static TitanStatus run_steps(Run *r)
     r->feed = (Feed){
         .story = r->story, .im = r->im, .device = r->device, .entry = r->train};
     TRY(feed_open(&r->feed, &r->o->data));
+    if (r->start.data) TRY(feed_restore(&r->feed, r->start.data));
     TRY(open_log(r));
     print_start(r);
     TRY(titan_while(r->story, device_prepare(r->device, r->train),
@@ -259,7 +359,10 @@ static TitanStatus run_all(Run *r)
     if (o->export_to)
         TRY(weights_export_ready(r->story, o->export_to, o->export_dtype));
     pulse_enter(r->pulse, PHASE_load);
-    TRY(init_weights(r));
+    TRY(checkpoint_open(r->story, r->im, r->device, &o->checkpoint, NULL,
+                        &r->checkpoints));
+    TRY(begin_state(r));
+    if (o->checkpoint.seed) return save_seed(r);
     pulse_enter(r->pulse, PHASE_start);
     TRY(metrics_open(r->story, &r->log.metrics, &o->metrics, r->done));
     TitanStatus st = run_steps(r);
@@ -276,7 +379,7 @@ static TitanStatus run_all(Run *r)
 TitanStatus titan_train(TitanStory *s, const TitanImage *im,
                         const TitanCode *code, const RunOptions *o)
 {
-    Run r = {.story = s, .im = im, .o = o};
+    Run r = {.story = s, .im = im, .o = o, .seed = o->seed};
     StopOptions stop = o->stop;
     stop.state_bytes = (double)im->header->base_bytes[TITAN_BASE_persistent];
     r.pulse = pulse_new();
@@ -287,6 +390,9 @@ TitanStatus titan_train(TitanStory *s, const TitanImage *im,
     TRY(stop_install(s, &stop, &r.stop));
     TitanStatus st = device_new(s, im, code, &device, &r.device);
     if (st == TITAN_OK) st = run_all(&r);
+    TitanStatus saved = checkpoint_close(&r.checkpoints);
+    if (st == TITAN_OK) st = saved;
+    point_free(&r.start);
     if (!o->metrics.quiet && r.done > 0) log_time(&r.log);
     TitanStory closing = {0};
     TitanStatus closed = metrics_close(&closing, &r.log.metrics);

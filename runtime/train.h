@@ -4,6 +4,7 @@
 #ifndef TITAN_TRAIN_H
 #define TITAN_TRAIN_H
 
+#include "checkpoint/checkpoint.h"
 #include "diagnose.h"
 #include "feed.h"
 #include "metrics.h"
@@ -14,6 +15,7 @@ typedef struct RunOptions {
     FeedOptions data;
     int64_t steps; /* -1: the config value `steps` */
     int64_t seed;
+    bool seed_given; /* else a checkpoint's is taken */
     const char *init_from, *export_to, *export_dtype;
     MetricsOptions metrics;
     int64_t log_every, max_skips;
@@ -21,6 +23,7 @@ typedef struct RunOptions {
     double peak_tflops;  /* 0: not known */
     const char *profile; /* NULL: not asked for */
     DeviceOptions device;
+    CheckpointOptions checkpoint;
     StopOptions stop;
     WatchdogOptions watchdog;
     Inject inject;

@@ -91,11 +91,11 @@ static void make(Step *s)
                          .strings = strings};
 }
 
-typedef struct Files {
+typedef struct Paths {
     char tokens[64], metrics[64];
-} Files;
+} Paths;
 
-static void make_files(Files *f)
+static void make_files(Paths *f)
 {
     static const uint16_t tokens[] = {1, 2, 3, 4, 5, 6, 7};
     strcpy(f->tokens, "/tmp/titan-XXXXXX.u16");
@@ -109,7 +109,7 @@ static void make_files(Files *f)
 static TitanStatus train(Step *s, TitanStory *story, int64_t steps,
                          int64_t every, char *out, size_t size)
 {
-    Files f;
+    Paths f;
     const TitanCode code = {.cubin = "machine code"};
     fake_reset();
     make_files(&f);
