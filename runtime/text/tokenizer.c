@@ -1,0 +1,241 @@
+/*
+ * tokenizer.c: a tokenizer of files, from its opening to its end.
+ *
+ * What a tokenizer.json says is read in an order of its own: pre-tokenizers
+ * before the model, since they decide whether words are bytes; added tokens
+ * behind the normalisers that some of them go through; templates last, as
+ * their ids have to be tokens.
+ */
+#include "text.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+/* ----------------------------------------------------------------- texts -- */
+
+static TitanStatus check_whole(Loader *l)
+{
+    static const char *const names[] = {"version",    "truncation",
+                                        "padding",    "added_tokens",
+                                        "normalizer", "pre_tokenizer",
+                                        "model",      "post_processor",
+                                        "decoder",    NULL};
+    const Json *j = &l->json;
+    uint32_t version = json_get(j, JSON_ROOT, "version");
+    if (json_kind(j, JSON_ROOT) != JSON_object)
+        return BAD(l, "a tokenizer is an object");
+    TRY(check_members(l, JSON_ROOT, names));
+    if (version && !json_is(j, version, "1.0"))
+        return BAD(l, "the version is not \"1.0\"");
+    for (unsigned i = 1; i <= 2; i++)
+        if (json_kind(j, json_get(j, JSON_ROOT, names[i])) != JSON_null)
+            return BAD(l,
+                       "\"%s\" is not taken: make it null, a document is "
+                       "encoded whole",
+                       names[i]);
+    return TITAN_OK;
+}
+
+static TitanStatus load_member(Loader *l, const char *name,
+                               TitanStatus (*load)(Loader *l, uint32_t value))
+{
+    uint32_t value = json_get(&l->json, JSON_ROOT, name);
+    if (json_kind(&l->json, value) == JSON_null) return TITAN_OK;
+    return titan_while(l->story, load(l, value), "reading \"%s\"", name);
+}
+
+static TitanStatus load_whole(Loader *l)
+{
+    TRY(check_whole(l));
+    if (!json_get(&l->json, JSON_ROOT, "model"))
+        return BAD(l, "there is no \"model\"");
+    l->t->joined = json_kind(&l->json, json_get(&l->json, JSON_ROOT,
+                                                "decoder")) == JSON_null;
+    TRY(load_member(l, "normalizer", load_normalizer));
+    TRY(load_member(l, "pre_tokenizer", load_pre_tokenizer));
+    TRY(load_member(l, "model", load_model));
+    TRY(load_member(l, "added_tokens", load_added));
+    TRY(load_member(l, "post_processor", load_post_processor));
+    return load_member(l, "decoder", load_decoder);
+}
+
+static TitanStatus read_config(Loader *l, const char *text, size_t bytes)
+{
+    TRY(json_read(l->story, text, bytes, &l->json));
+    TitanStatus st = load_config(l, JSON_ROOT);
+    json_release(&l->json);
+    return st;
+}
+
+static TitanStatus new_tokenizer(TitanStory *s, Tokenizer **out)
+{
+    Tokenizer *t = *out = calloc(1, sizeof *t);
+    if (t) t->classes = malloc(CODES);
+    if (!t || !t->classes) return out_of_memory(s);
+    unicode_classes(t->classes);
+    t->bos = t->eos = t->model.unknown = -1;
+    t->ends = TOKEN_TEMPLATE;
+    return TITAN_OK;
+}
+
+static TitanStatus parse(Loader *l, const char *json, size_t bytes)
+{
+    TRY(json_read(l->story, json, bytes, &l->json));
+    TitanStatus st = load_whole(l);
+    json_release(&l->json);
+    l->t->hash = XXH3_64bits(json, bytes);
+    return st;
+}
+
+TitanStatus tokenizer_parse(TitanStory *s, const char *json, size_t bytes,
+                            const char *config, size_t config_bytes,
+                            Tokenizer **out)
+{
+    Loader l = {.story = s};
+    TitanStatus st = new_tokenizer(s, &l.t);
+    if (st == TITAN_OK)
+        st = titan_while(s, parse(&l, json, bytes), "reading the tokenizer");
+    if (st == TITAN_OK && config)
+        st = titan_while(s, read_config(&l, config, config_bytes),
+                         "reading the configuration");
+    if (st == TITAN_OK) st = seal_added(&l);
+    added_release(&l.added);
+    token_text_release(&l.text);
+    *out = l.t;
+    if (st == TITAN_OK) return st;
+    tokenizer_free(l.t);
+    *out = NULL;
+    return st;
+}
+
+void tokenizer_free(Tokenizer *t)
+{
+    if (!t) return;
+    for (unsigned i = 0; i < MAX_STEPS; i++) {
+        match_release(&t->normals[i].match);
+        token_text_release(&t->normals[i].text);
+        match_release(&t->steps[i].match);
+        token_text_release(&t->steps[i].mark);
+        match_release(&t->decodes[i].match);
+        token_text_release(&t->decodes[i].text);
+    }
+    vocab_release(&t->vocab);
+    added_release(&t->raw);
+    added_release(&t->normalized);
+    token_ids_release(&t->before);
+    token_ids_release(&t->after);
+    free(t->model.merges);
+    free(t->classes);
+    free(t);
+}
+
+/* ----------------------------------------------------------------- files -- */
+
+static TitanStatus read_file(TitanStory *s, const char *path, TokenText *out)
+{
+    FILE *in = fopen(path, "rb");
+    if (!in)
+        return titan_fail(s, TITAN_IO, "could not open \"%s\": %s", path,
+                          strerror(errno));
+    TitanStatus st = TITAN_OK;
+    size_t got = 1;
+    while (st == TITAN_OK && got > 0) {
+        st = text_reserve(s, out, 1 << 16);
+        if (st == TITAN_OK) {
+            got = fread(out->at + out->n, 1, out->cap - out->n, in);
+            out->n += got;
+        }
+        if (out->n > (size_t)128 << 20) break; /* more than is ever taken */
+    }
+    if (st == TITAN_OK && ferror(in))
+        st = titan_fail(s, TITAN_IO, "could not read \"%s\": %s", path,
+                        strerror(errno));
+    fclose(in);
+    return st;
+}
+
+static bool is_directory(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* NAME in the directory PATH, or beside the file PATH; for free(). */
+static char *beside(const char *path, const char *name)
+{
+    const char *slash = strrchr(path, '/');
+    size_t n = is_directory(path) ? strlen(path)
+               : slash            ? (size_t)(slash - path)
+                                  : 0;
+    char *out = malloc(n + strlen(name) + 2);
+    if (out)
+        sprintf(out, "%.*s%s%s", (int)n, path, n || slash ? "/" : "", name);
+    return out;
+}
+
+static TitanStatus open_files(TitanStory *s, const char *json,
+                              const char *config, Tokenizer **out)
+{
+    TokenText a = {0}, b = {0};
+    bool configured = access(config, F_OK) == 0;
+    TitanStatus st = read_file(s, json, &a);
+    if (st == TITAN_OK && configured) st = read_file(s, config, &b);
+    if (st == TITAN_OK)
+        st = tokenizer_parse(s, a.at, a.n, configured ? b.at : NULL, b.n, out);
+    token_text_release(&a);
+    token_text_release(&b);
+    return st;
+}
+
+TitanStatus tokenizer_open(TitanStory *s, const char *path, Tokenizer **out)
+{
+    char *inside = is_directory(path) ? beside(path, "tokenizer.json") : NULL;
+    char *config = beside(path, "tokenizer_config.json");
+    bool ok = config && (inside || !is_directory(path));
+    const char *json = inside ? inside : path;
+    TitanStatus st = ok ? open_files(s, json, config, out) : out_of_memory(s);
+    st = titan_while(s, st, "opening the tokenizer \"%s\"", path);
+    free(inside);
+    free(config);
+    return st;
+}
+
+/* ----------------------------------------------------------- what it has -- */
+
+uint32_t tokenizer_size(const Tokenizer *t)
+{
+    return t->vocab.n;
+}
+
+int64_t tokenizer_bos(const Tokenizer *t)
+{
+    return t->bos;
+}
+
+int64_t tokenizer_eos(const Tokenizer *t)
+{
+    return t->eos;
+}
+
+unsigned tokenizer_ends(const Tokenizer *t)
+{
+    return t->ends;
+}
+
+int64_t tokenizer_find(const Tokenizer *t, const char *token, size_t bytes)
+{
+    return vocab_find(&t->vocab, token, bytes);
+}
+
+const char *tokenizer_token(const Tokenizer *t, uint32_t id, size_t *bytes)
+{
+    if (id >= t->vocab.n || !(t->vocab.tokens[id].flags & TOKEN_THERE))
+        return NULL;
+    *bytes = t->vocab.tokens[id].size;
+    return vocab_text(&t->vocab, id);
+}
