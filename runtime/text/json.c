@@ -245,7 +245,7 @@ static TitanStatus hash_names(Reader *r, uint32_t object, Name *names)
     for (uint32_t i = json_first(j, object); i && st == TITAN_OK;
          i = json_next(j, object, i + 1)) {
         text.n = 0;
-        st = json_string(r->story, j, i, &text);
+        st = json_text(r->story, j, i, &text);
         if (st == TITAN_OK)
             names[n++] = (Name){XXH3_64bits(text.at, text.n), i};
     }
@@ -361,8 +361,8 @@ static size_t unescape(const char *p, const char *end, char *to, size_t *n)
     return 1;
 }
 
-TitanStatus json_string(TitanStory *s, const Json *j, uint32_t value,
-                        TokenText *out)
+TitanStatus json_text(TitanStory *s, const Json *j, uint32_t value,
+                      TokenText *out)
 {
     if (json_kind(j, value) != JSON_string)
         return titan_fail(s, TITAN_BAD_DATA, "expected a string");

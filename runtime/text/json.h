@@ -59,8 +59,8 @@ uint32_t json_next(const Json *j, uint32_t list, uint32_t value);
 uint32_t json_count(const Json *j, uint32_t list);
 
 /* Appends the bytes of a string, without its quotes and escapes. */
-TitanStatus json_string(TitanStory *s, const Json *j, uint32_t value,
-                        TokenText *out);
+TitanStatus json_text(TitanStory *s, const Json *j, uint32_t value,
+                      TokenText *out);
 bool json_is(const Json *j, uint32_t value, const char *string);
 /* A whole number from 0 to 2^31 - 1. */
 bool json_whole(const Json *j, uint32_t value, uint32_t *out);

@@ -12,13 +12,13 @@
 TitanStatus load_text(Loader *l, uint32_t value)
 {
     l->text.n = 0;
-    return json_string(l->story, &l->json, value, &l->text);
+    return json_text(l->story, &l->json, value, &l->text);
 }
 
 static TitanStatus copy_text(Loader *l, uint32_t value, TokenText *out)
 {
     out->n = 0;
-    return json_string(l->story, &l->json, value, out);
+    return json_text(l->story, &l->json, value, out);
 }
 
 static TitanStatus unknown(Loader *l, const char *what, uint32_t value)

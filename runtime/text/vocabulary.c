@@ -71,7 +71,7 @@ static TitanStatus load_merge(Loader *l, uint32_t value, uint32_t rank)
             return BAD(l, "merge %u has not two parts", (unsigned)rank);
         TRY(load_text(l, left));
         size_t nleft = l->text.n;
-        TRY(json_string(l->story, j, right, &l->text));
+        TRY(json_text(l->story, j, right, &l->text));
         return add_merge(l, rank, l->text.at, nleft, l->text.at + nleft,
                          l->text.n - nleft);
     }
