@@ -393,7 +393,7 @@ TitanStatus titan_train(TitanStory *s, const TitanImage *im,
     TitanStatus saved = checkpoint_close(&r.checkpoints);
     if (st == TITAN_OK) st = saved;
     point_free(&r.start);
-    if (!o->metrics.quiet && r.done > 0) log_time(&r.log);
+    if (!o->metrics.quiet && r.log.pulse) log_time(&r.log);
     TitanStory closing = {0};
     TitanStatus closed = metrics_close(&closing, &r.log.metrics);
     if (st == TITAN_OK && closed != TITAN_OK) {

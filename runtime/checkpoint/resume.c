@@ -141,8 +141,8 @@ static TitanStatus open_one(Checkpoints *c, Candidate *k, int64_t step,
     TitanStatus st = TITAN_OK;
     if (step >= 0 && k->manifest.step != step)
         st = titan_fail(s, TITAN_BAD_DATA,
-                        "\"%s\" is a checkpoint of step %" PRId64, k->path,
-                        k->manifest.step);
+                        "\"%s/" MANIFEST_NAME "\" is that of step %" PRId64,
+                        k->path, k->manifest.step);
     if (st == TITAN_OK)
         st = checkpoint_verify(s, c->files, k->path, &k->manifest, out);
     if (st != TITAN_OK) manifest_free(&k->manifest);
