@@ -1,9 +1,8 @@
 /*
  * cast.c: types, constants and casts between dtypes, for any vector width.
  *
- * Rounding to a narrow float is to nearest, ties to even, on the bits or by the
- * GPU, so that both agree; e4m3 and e5m2 saturate; NaN stays NaN.  A f64
- * goes through f32 rounded to odd, so that it is rounded once.
+ * Rounding to a narrow float is on the bits (formats.def) or by the GPU, which
+ * agree.  A f64 goes through f32 rounded to odd, so that it is rounded once.
  */
 #include "emit.h"
 
@@ -72,29 +71,18 @@ LV site_call(const Site *s, const char *name, const LV *args, unsigned n)
 
 /* --------------------------------------------------------- narrow floats */
 
-/* A format by its fields; `most` is the largest finite value's bits when
- * there is no infinity to round to. */
-typedef struct Narrow {
-    unsigned bits, mantissa;
-    int bias;
-    uint32_t nan, most;
-    bool saturates;
-} Narrow;
-
-static Narrow narrow_of(DType d)
+static unsigned format_bits(const Format *f)
 {
-    switch (d) {
-    case DT_bf16:
-        return (Narrow){16, 7, 127, 0x7fc0, 0x7f80, false};
-    case DT_f16:
-        return (Narrow){16, 10, 15, 0x7e00, 0x7c00, false};
-    case DT_e4m3:
-        return (Narrow){8, 3, 7, 0x7f, 0x7e, true};
-    case DT_e5m2:
-        return (Narrow){8, 2, 15, 0x7f, 0x7b, true};
-    default:
-        BUG("%s is no narrow float", dtype_name(d));
-    }
+    return f->sign + f->exponent + f->mantissa;
+}
+
+/* The bits of what is cast to it beyond its largest number. */
+static uint32_t over_bits(const Format *f)
+{
+    uint32_t all = (1u << (f->exponent + f->mantissa)) - 1;
+    uint32_t infinity = all & ~((1u << f->mantissa) - 1);
+    if (f->top != TOP_ieee) return all - (f->top == TOP_one);
+    return f->over == OVER_sat ? infinity - 1 : infinity;
 }
 
 static LV binary(const Site *s, LLVMOpcode op, LV x, uint64_t c, unsigned bits)
@@ -128,7 +116,7 @@ static LV f32_to_bf16(const Site *s, LV x)
     LV nan = LLVMBuildFCmp(s->b, LLVMRealUNO, x, x, "");
     LV sign =
         binary(s, LLVMLShr, binary(s, LLVMAnd, u, 0x80000000u, 32), 16, 32);
-    LV quiet = binary(s, LLVMOr, sign, 0x7fc0, 32);
+    LV quiet = binary(s, LLVMOr, sign, dtype_format(DT_bf16)->nan, 32);
     LV r = LLVMBuildSelect(s->b, nan, quiet, round_bits(s, u, 16), "");
     return LLVMBuildTrunc(s->b, r, site_type(s, int_type(s, 16)), "");
 }
@@ -136,64 +124,100 @@ static LV f32_to_bf16(const Site *s, LV x)
 /* |x| as the bits of a format with fewer exponents: normal values are
  * rebiased and rounded, small ones are rounded by adding a power of two whose
  * last place is that of the format's subnormals. */
-static LV f32_to_small(const Site *s, LV x, Narrow n)
+static LV f32_to_small(const Site *s, LV x, const Format *n)
 {
     LLVMBuilderRef b = s->b;
-    unsigned drop = 23 - n.mantissa;
+    unsigned drop = 23 - n->mantissa, bits = format_bits(n);
     LV u = as_bits(s, x);
     LV sign = binary(s, LLVMAnd, u, 0x80000000u, 32);
     LV mag = LLVMBuildXor(b, u, sign, "");
-    uint32_t least = (uint32_t)(127 - n.bias + 1) << 23;
+    uint32_t least = (uint32_t)(127 - n->bias + 1) << 23;
     LV normal = round_bits(
-        s, binary(s, LLVMSub, mag, (uint64_t)(127 - n.bias) << 23, 32), drop);
-    uint32_t magic = (uint32_t)(127 - n.bias + 1 + (int)drop) << 23;
+        s, binary(s, LLVMSub, mag, (uint64_t)(127 - n->bias) << 23, 32), drop);
+    uint32_t magic = (uint32_t)(127 - n->bias + 1 + (int)drop) << 23;
     LV f = LLVMBuildFAdd(b, as_float(s, mag),
                          as_float(s, wide_bits(s, 32, magic)), "");
     LV small = binary(s, LLVMSub, as_bits(s, f), magic, 32);
     LV is_small =
         LLVMBuildICmp(b, LLVMIntULT, mag, wide_bits(s, 32, least), "");
     LV r = LLVMBuildSelect(b, is_small, small, normal, "");
-    LV most = wide_bits(s, 32, n.most);
+    LV most = wide_bits(s, 32, over_bits(n));
     LV over = LLVMBuildICmp(b, LLVMIntUGT, r, most, "");
     r = LLVMBuildSelect(b, over, most, r, "");
     LV nan = LLVMBuildFCmp(b, LLVMRealUNO, x, x, "");
-    r = LLVMBuildSelect(b, nan, wide_bits(s, 32, n.nan), r, "");
-    r = LLVMBuildOr(b, r, binary(s, LLVMLShr, sign, 32 - n.bits, 32), "");
-    return LLVMBuildTrunc(b, r, site_type(s, int_type(s, n.bits)), "");
+    r = LLVMBuildSelect(b, nan, wide_bits(s, 32, n->nan), r, "");
+    /* A format without NaN has its largest number for it, whatever the sign. */
+    if (n->top == TOP_numbers)
+        sign = LLVMBuildSelect(b, nan, wide_bits(s, 32, 0), sign, "");
+    r = LLVMBuildOr(b, r, binary(s, LLVMLShr, sign, 32 - bits, 32), "");
+    unsigned stored = bits <= 8 ? 8 : 16;
+    return LLVMBuildTrunc(b, r, site_type(s, int_type(s, stored)), "");
 }
 
 /* Exact: the fields are moved in place and the exponent is set right by a
  * multiplication, which makes subnormals normal. */
-static LV small_to_f32(const Site *s, LV x, Narrow n)
+static LV small_to_f32(const Site *s, LV x, const Format *n)
 {
     LLVMBuilderRef b = s->b;
     LV u = LLVMBuildZExt(b, x, site_type(s, int_type(s, 32)), "");
-    uint32_t body = (1u << (n.bits - 1)) - 1;
+    unsigned fields = n->exponent + n->mantissa;
+    uint32_t body = (1u << fields) - 1;
     LV mag = binary(s, LLVMAnd, u, body, 32);
     LV sign = binary(s, LLVMShl, binary(s, LLVMAnd, u, body + 1, 32),
-                     32 - n.bits, 32);
-    LV f = as_float(s, binary(s, LLVMShl, mag, 23 - n.mantissa, 32));
+                     31 - fields, 32);
+    LV f = as_float(s, binary(s, LLVMShl, mag, 23 - n->mantissa, 32));
     LV scale =
-        as_float(s, wide_bits(s, 32, (uint64_t)(127 + 127 - n.bias) << 23));
+        as_float(s, wide_bits(s, 32, (uint64_t)(127 + 127 - n->bias) << 23));
     LV r = as_bits(s, LLVMBuildFMul(b, f, scale, ""));
-    uint32_t top = n.saturates && n.mantissa == 3 ? n.nan
-                   : n.saturates                  ? 0x7c
-                                                  : n.most;
-    LV special = LLVMBuildICmp(b, LLVMIntUGE, mag, wide_bits(s, 32, top), "");
-    LV inf = LLVMBuildICmp(b, LLVMIntEQ, mag, wide_bits(s, 32, top), "");
-    bool has_inf = !(n.saturates && n.mantissa == 3);
-    LV value = wide_bits(s, 32, 0x7fc00000u);
-    if (has_inf)
-        value =
-            LLVMBuildSelect(b, inf, wide_bits(s, 32, 0x7f800000u), value, "");
-    r = LLVMBuildSelect(b, special, value, r, "");
+    LV nan = wide_bits(s, 32, 0x7fc00000u);
+    if (n->top == TOP_ieee) {
+        LV top = wide_bits(s, 32, body & ~((1u << n->mantissa) - 1));
+        LV inf = LLVMBuildICmp(b, LLVMIntEQ, mag, top, "");
+        LV what =
+            LLVMBuildSelect(b, inf, wide_bits(s, 32, 0x7f800000u), nan, "");
+        LV special = LLVMBuildICmp(b, LLVMIntUGE, mag, top, "");
+        r = LLVMBuildSelect(b, special, what, r, "");
+    } else if (n->top == TOP_one) {
+        LV special =
+            LLVMBuildICmp(b, LLVMIntEQ, mag, wide_bits(s, 32, body), "");
+        r = LLVMBuildSelect(b, special, nan, r, "");
+    }
     return as_float(s, LLVMBuildOr(b, r, sign, ""));
+}
+
+/* A power of two is f32's exponent, but for the least, which is subnormal. */
+static LV f32_to_power(const Site *s, LV x)
+{
+    LLVMBuilderRef b = s->b;
+    LV e = binary(s, LLVMLShr, as_bits(s, x), 23, 32);
+    LV most = wide_bits(s, 32, 254), nan = wide_bits(s, 32, 255);
+    LV over = LLVMBuildICmp(b, LLVMIntUGT, e, most, "");
+    LV r = LLVMBuildSelect(b, over, most, e, "");
+    LV some =
+        LLVMBuildFCmp(b, LLVMRealOGT, x, LLVMConstNull(LLVMTypeOf(x)), "");
+    r = LLVMBuildSelect(b, some, r, wide_bits(s, 32, 0), "");
+    LV is_nan = LLVMBuildFCmp(b, LLVMRealUNO, x, x, "");
+    r = LLVMBuildSelect(b, is_nan, nan, r, "");
+    return LLVMBuildTrunc(b, r, site_type(s, int_type(s, 8)), "");
+}
+
+static LV power_to_f32(const Site *s, LV x)
+{
+    LLVMBuilderRef b = s->b;
+    LV u = LLVMBuildZExt(b, x, site_type(s, int_type(s, 32)), "");
+    LV least = LLVMBuildICmp(b, LLVMIntEQ, u, wide_bits(s, 32, 0), "");
+    LV nan = LLVMBuildICmp(b, LLVMIntEQ, u, wide_bits(s, 32, 255), "");
+    LV r = binary(s, LLVMShl, u, 23, 32);
+    r = LLVMBuildSelect(b, least, wide_bits(s, 32, 0x400000), r, "");
+    r = LLVMBuildSelect(b, nan, wide_bits(s, 32, 0x7fc00000u), r, "");
+    return as_float(s, r);
 }
 
 static LV widen(const Site *s, DType from, LV x)
 {
     if (from == DT_f32) return x;
-    if (from != DT_bf16) return small_to_f32(s, x, narrow_of(from));
+    if (from == DT_e8m0) return power_to_f32(s, x);
+    if (from != DT_bf16) return small_to_f32(s, x, dtype_format(from));
     LV u = LLVMBuildZExt(s->b, x, site_type(s, int_type(s, 32)), "");
     return as_float(s, binary(s, LLVMShl, u, 16, 32));
 }
@@ -241,8 +265,10 @@ static LV float_to_float(const Site *s, DType to, DType from, LV x)
         return x;
     case DT_bf16:
         return f32_to_bf16(s, x);
+    case DT_e8m0:
+        return f32_to_power(s, x);
     default:
-        return f32_to_small(s, x, narrow_of(to));
+        return f32_to_small(s, x, dtype_format(to));
     }
 }
 

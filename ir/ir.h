@@ -47,6 +47,18 @@ typedef enum DClass { DC_float, DC_int, DC_uint, DC_bool } DClass;
 
 const char *dtype_name(DType d);
 unsigned dtype_bytes(DType d);
+/* A row of formats.def. */
+typedef enum FormatTop { TOP_ieee, TOP_one, TOP_numbers } FormatTop;
+typedef enum FormatOver { OVER_infinity, OVER_sat } FormatOver;
+typedef struct Format {
+    unsigned sign, exponent, mantissa; /* bits */
+    int bias;
+    FormatTop top;
+    FormatOver over;
+    uint64_t nan; /* bits */
+} Format;
+/* NULL for what is no float. */
+const Format *dtype_format(DType d);
 /* Of floats: the most by which rounding to it is off, relatively.  Else 0. */
 double dtype_unit(DType d);
 DClass dtype_class(DType d);

@@ -6,6 +6,7 @@
  */
 #include "ir.h"
 
+#include <math.h>
 #include <string.h>
 
 #define B(k)                 (UINT64_C(1) << AT_##k)
@@ -122,24 +123,21 @@ unsigned dtype_bytes(DType d)
     return dtype_table[d].bytes;
 }
 
+const Format *dtype_format(DType d)
+{
+    static const Format formats[DT_count] = {
+#define FORMAT(name, sign, exponent, mantissa, bias, top, over, nan) \
+    [DT_##name] = {sign, exponent, mantissa, bias, TOP_##top, OVER_##over, nan},
+#include "../runtime/formats.def"
+#undef FORMAT
+    };
+    return dtype_class(d) == DC_float ? &formats[d] : NULL;
+}
+
 double dtype_unit(DType d)
 {
-    switch (d) {
-    case DT_f64:
-        return 0x1p-53;
-    case DT_f32:
-        return 0x1p-24;
-    case DT_f16:
-        return 0x1p-11;
-    case DT_bf16:
-        return 0x1p-8;
-    case DT_e4m3:
-        return 0x1p-4;
-    case DT_e5m2:
-        return 0x1p-3;
-    default:
-        return 0;
-    }
+    const Format *f = dtype_format(d);
+    return f ? ldexp(1, -(int)f->mantissa - 1) : 0;
 }
 
 DClass dtype_class(DType d)

@@ -484,20 +484,11 @@ Expr scalar_fold(Module *m, ScalarOp op, DType d, const Expr args[3])
 /* How many bits of a whole number a dtype holds without rounding. */
 static unsigned whole_bits(DType d)
 {
-    switch (d) {
-    case DT_f64:
-        return 53;
-    case DT_f32:
-        return 24;
-    case DT_f16:
-        return 11;
-    case DT_bf16:
-        return 8;
-    case DT_e4m3:
-        return 4;
-    case DT_e5m2:
-        return 3;
-    case DT_bool:
+    switch (dtype_class(d)) {
+    case DC_float:
+        /* e8m0 has no zero */
+        return d == DT_e8m0 ? 0 : dtype_format(d)->mantissa + 1;
+    case DC_bool:
         return 1;
     default:
         return 8 * dtype_bytes(d) - (dtype_class(d) == DC_int);
@@ -507,10 +498,12 @@ static unsigned whole_bits(DType d)
 /* Every value of a float dtype, subnormals included, is one of the wider. */
 static bool float_holds(DType wide, DType d)
 {
-    if (wide == d || wide == DT_f64) return true;
-    if (wide == DT_f32) return d != DT_f64;
-    return (wide == DT_bf16 || wide == DT_f16) &&
-           (d == DT_e4m3 || d == DT_e5m2);
+    const Format *w = dtype_format(wide), *f = dtype_format(d);
+    int least = 1 - w->bias - (int)w->mantissa;
+    int top = (1 << w->exponent) - 1 - w->bias;
+    return w->sign >= f->sign && w->mantissa >= f->mantissa &&
+           w->top <= f->top && least <= 1 - f->bias - (int)f->mantissa &&
+           top >= (1 << f->exponent) - 1 - f->bias;
 }
 
 /* Every value of d is a value of `wide`, so a cast to it loses nothing. */

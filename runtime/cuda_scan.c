@@ -14,16 +14,11 @@
 #include "cuda_scan.h"
 
 #include "cuda_device.h"
+#include "narrow.h"
 
 #include <string.h>
 
 enum { THREADS = 256, BLOCKS = 4096 };
-enum {
-#define DTYPE(name, bytes, cls, st) D_##name,
-#include "dtypes.def"
-#undef DTYPE
-};
-
 static const char kernel[] =
     ".version 7.0\n.target sm_80\n.address_size 64\n"
     ".visible .entry " CUDA_SCAN_KERNEL "(.param .align 8 .b8 what[312])\n"
@@ -84,25 +79,14 @@ const char *cuda_scan_ptx(void)
     return kernel;
 }
 
-/* What a dtype's infinity is without its sign; e4m3 has none, and its largest
+/* What a dtype's infinity is without its sign; where it has none, its largest
  * number stands for it. */
-static uint64_t infinite_of(uint32_t dtype, unsigned *may)
+static uint64_t infinite_of(const NarrowFormat *f, unsigned *may)
 {
-    switch (dtype) {
-    case D_f64:
-        return UINT64_C(0x7ff) << 52;
-    case D_f32:
-        return 0x7f800000;
-    case D_bf16:
-        return 0x7f80;
-    case D_f16:
-        return 0x7c00;
-    case D_e5m2:
-        return 0x7c;
-    default:
-        *may = TITAN_MAY_plus | TITAN_MAY_minus;
-        return 0x7e;
-    }
+    uint64_t all = (UINT64_C(1) << (f->exp + f->man)) - 1;
+    if (f->top == NARROW_ieee) return all & ~((UINT64_C(1) << f->man) - 1);
+    *may = TITAN_MAY_plus | TITAN_MAY_minus;
+    return all - (f->top == NARROW_one);
 }
 
 /* Failures before the first scan say only that this driver has none. */
@@ -134,9 +118,10 @@ static CudaScanArgs args_of(Cuda *c, TitanBase base, uint64_t offset,
                       .bytes = titan_dtype_bytes(f->dtype),
                       .nspans = f->nspans};
     unsigned may = f->may;
-    a.infinite = infinite_of(f->dtype, &may);
+    const NarrowFormat *format = narrow_format(f->dtype);
+    a.infinite = infinite_of(format, &may);
     a.may = may;
-    a.magnitude = ~UINT64_C(0) >> (65 - 8 * a.bytes);
+    a.magnitude = (UINT64_C(1) << (format->exp + format->man)) - 1;
     memcpy(a.span, f->spans, f->nspans * sizeof *a.span);
     for (uint32_t i = 0; i < f->nspans; i++)
         a.n *= (uint64_t)a.span[i].n;

@@ -1,10 +1,9 @@
 /*
  * narrow.c: conversions between f32 and the formats of dtypes.def.
  *
- * Rounding is to nearest, ties to even; e4m3 (OCP, finite only) and e5m2
- * saturate, as casts in the language do.  One generic path serves every small
- * format from its widths; bf16 and f32, which matter for speed, have loops of
- * their own.
+ * Rounding is that of casts in the language.  One generic path serves every
+ * small format from its row in formats.def; bf16 and f32, which matter for
+ * speed, have loops of their own.
  */
 #include "narrow.h"
 
@@ -38,53 +37,76 @@ static uint16_t to_bf16(float f)
     return (uint16_t)((b + 0x7fff + ((b >> 16) & 1)) >> 16);
 }
 
-/* A format of 1 sign, `exp` exponent and `man` mantissa bits. */
-typedef struct Format {
-    int exp, man, bias;
-    bool infinite; /* has infinities (f16, e5m2); e4m3 has one NaN only */
-    bool saturates;
-    uint32_t most; /* bits of the largest finite value */
-    uint32_t nan;
-} Format;
+/* By number of dtypes.def. */
+static const NarrowFormat formats[] = {
+#define FORMAT(name, sign, exponent, mantissa, bias, top, over, nan) \
+    [D_##name] = {sign,         exponent,      mantissa, bias,       \
+                  NARROW_##top, NARROW_##over, nan},
+#include "formats.def"
+#undef FORMAT
+};
 
-static const Format f16 = {5, 10, 15, true, false, 0x7bff, 0x7e00};
-static const Format e4m3 = {4, 3, 7, false, true, 0x7e, 0x7f};
-static const Format e5m2 = {5, 2, 15, true, true, 0x7b, 0x7f};
-
-static double decode(const Format *f, uint32_t bits)
+const NarrowFormat *narrow_format(uint32_t dtype)
 {
-    uint32_t sign = bits >> (f->exp + f->man) & 1;
-    uint32_t e = bits >> f->man & ((1u << f->exp) - 1);
-    uint32_t m = bits & ((1u << f->man) - 1);
+    return dtype < sizeof formats / sizeof *formats && formats[dtype].exp
+               ? &formats[dtype]
+               : NULL;
+}
+
+static double decode(const NarrowFormat *f, uint32_t bits)
+{
+    uint32_t fields = (1u << (f->exp + f->man)) - 1, body = bits & fields;
+    uint32_t e = body >> f->man, m = body & ((1u << f->man) - 1);
     double x;
-    if (f->infinite && e == (1u << f->exp) - 1)
+    if (f->top == NARROW_ieee && e == (1u << f->exp) - 1)
         x = m ? NAN : INFINITY;
-    else if (!f->infinite && (bits & f->nan) == f->nan)
+    else if (f->top == NARROW_one && body == fields)
         x = NAN;
-    else if (e == 0)
+    else if (e == 0 && f->sign)
         x = ldexp(m, 1 - f->bias - f->man);
     else
         x = ldexp(m + (1 << f->man), (int)e - f->bias - f->man);
-    return sign ? -x : x;
+    return f->sign && bits > fields ? -x : x;
 }
 
-static uint32_t encode(const Format *f, double x)
+/* The bits of what is beyond the largest number. */
+static uint32_t over_bits(const NarrowFormat *f)
+{
+    uint32_t fields = (1u << (f->exp + f->man)) - 1;
+    uint32_t infinity = ((1u << f->exp) - 1) << f->man;
+    if (f->top != NARROW_ieee) return fields - (f->top == NARROW_one);
+    return f->over == NARROW_sat ? infinity - 1 : infinity;
+}
+
+/* Down to a power of two. */
+static uint32_t encode_power(const NarrowFormat *f, double x)
+{
+    int e;
+    if (isnan(x)) return (uint32_t)f->nan;
+    if (!(x > 0)) return 0;
+    if (isinf(x)) return over_bits(f);
+    frexp(x, &e);
+    e += f->bias - 1;
+    if (e < 0) return 0;
+    return (uint32_t)e > over_bits(f) ? over_bits(f) : (uint32_t)e;
+}
+
+static uint32_t encode(const NarrowFormat *f, double x)
 {
     uint32_t sign = signbit(x) ? 1u << (f->exp + f->man) : 0;
-    uint32_t infinity = ((1u << f->exp) - 1) << f->man;
-    if (isnan(x)) return sign | f->nan;
+    if (!f->sign) return encode_power(f, x);
+    if (isnan(x))
+        return (f->top == NARROW_numbers ? 0 : sign) | (uint32_t)f->nan;
     x = fabs(x);
-    double most = decode(f, f->most);
     int e;
-    if (isinf(x)) return sign | (f->saturates ? f->most : infinity);
+    if (isinf(x)) return sign | over_bits(f);
     if (x == 0) return sign;
     frexp(x, &e);
     e = e - 1 < 1 - f->bias ? 1 - f->bias : e - 1;
-    double scaled = ldexp(x, f->man - e), r = nearbyint(scaled);
-    double rounded = ldexp(r, e - f->man);
-    if (rounded > most) return sign | (f->saturates ? f->most : infinity);
     uint32_t low = (uint32_t)(e + f->bias - 1) << f->man;
-    return sign | (low + (uint32_t)r);
+    double r = nearbyint(ldexp(x, f->man - e));
+    bool over = e > 1 << f->exp || low + (uint32_t)r > over_bits(f);
+    return sign | (over ? over_bits(f) : low + (uint32_t)r);
 }
 
 double narrow_load_one(uint32_t dtype, const char *from)
@@ -111,11 +133,12 @@ double narrow_load_one(uint32_t dtype, const char *from)
     case D_bf16:
         return bits_float((uint32_t)v.u16 << 16);
     case D_f16:
-        return decode(&f16, v.u16);
+        return decode(&formats[dtype], v.u16);
     case D_e4m3:
-        return decode(&e4m3, v.u8);
     case D_e5m2:
-        return decode(&e5m2, v.u8);
+    case D_e2m1:
+    case D_e8m0:
+        return decode(&formats[dtype], v.u8);
     case D_i64:
         return (double)v.i64;
     case D_i32:
@@ -155,13 +178,11 @@ void narrow_store_one(uint32_t dtype, double x, char *to)
         bits = to_bf16(f);
         break;
     case D_f16:
-        bits = encode(&f16, x);
-        break;
     case D_e4m3:
-        bits = encode(&e4m3, x);
-        break;
     case D_e5m2:
-        bits = encode(&e5m2, x);
+    case D_e2m1:
+    case D_e8m0:
+        bits = encode(&formats[dtype], x);
         break;
     default:
         bits = integer_bits(x);

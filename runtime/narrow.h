@@ -6,6 +6,19 @@
 
 #include "titan.h"
 
+/* A row of formats.def. */
+typedef enum NarrowTop { NARROW_ieee, NARROW_one, NARROW_numbers } NarrowTop;
+typedef enum NarrowOver { NARROW_infinity, NARROW_sat } NarrowOver;
+typedef struct NarrowFormat {
+    int sign, exp, man, bias; /* bits, but for bias */
+    NarrowTop top;
+    NarrowOver over;
+    uint64_t nan; /* bits */
+} NarrowFormat;
+
+/* DTYPE: a number of dtypes.def; NULL for what is no float. */
+const NarrowFormat *narrow_format(uint32_t dtype);
+
 /* dtype: a number of dtypes.def; floats of up to 32 bits.  FROM and TO are
  * dense rows of n elements; narrow ones may begin at any byte. */
 void narrow_load(uint32_t dtype, const char *from, float *to, int64_t n);

@@ -2,90 +2,97 @@
  * dtype.c: rounding to every dtype, and its bytes.
  *
  * Rounding works on values, storing on bits; a test compares them over every
- * pattern.  A binary float is its precision p (with the hidden bit), its
- * smallest normal exponent and its largest finite value: nearest even at the
- * quantum 2^(max(exponent, emin) - p + 1), which also covers subnormals.
+ * pattern.  A number is rounded to the nearest even at the quantum
+ * 2^(max(exponent, least normal exponent) - mantissa bits), which also covers
+ * subnormals.
  */
 #include <math.h>
 #include <string.h>
 
 #include "run.h"
 
-typedef struct Format {
-    int precision, emin;
-    double max;
-    bool saturates; /* instead of overflowing to infinity */
-    bool infinite;  /* has infinities */
-} Format;
-
-/* bf16, f16, e4m3, e5m2. */
-static Format format_of(DType d)
+/* The least exponent of a normal number. */
+static int least_exponent(const Format *f)
 {
-    switch (d) {
-    case DT_bf16:
-        return (Format){8, -126, 0x1.fep127, false, true};
-    case DT_f16:
-        return (Format){11, -14, 65504, false, true};
-    case DT_e4m3:
-        return (Format){4, -6, 448, true, false};
-    default:
-        return (Format){3, -14, 57344, true, true};
-    }
+    return f->sign ? 1 - f->bias : -f->bias;
 }
 
-static double round_narrow(Format f, double x)
+/* The pattern of the largest finite value. */
+static uint32_t most_bits(const Format *f)
 {
-    if (isnan(x) || x == 0) return x;
-    double y = x;
+    uint32_t all = (1u << (f->exponent + f->mantissa)) - 1;
+    uint32_t top = ((1u << f->exponent) - 1) << f->mantissa;
+    return f->top == TOP_ieee ? top - 1 : all - (f->top == TOP_one);
+}
+
+static double narrow_value(DType d, uint32_t bits)
+{
+    const Format *f = dtype_format(d);
+    int mant = (int)f->mantissa;
+    uint32_t all = (1u << (f->exponent + f->mantissa)) - 1;
+    uint32_t e = (bits & all) >> mant, m = bits & ((1u << mant) - 1);
+    double sign = f->sign && bits & (all + 1) ? -1.0 : 1.0;
+    if ((bits & all) > most_bits(f))
+        return f->top == TOP_ieee && !m ? sign * INFINITY : NAN;
+    if (!f->sign) return ldexp(1, (int)e - f->bias);
+    if (e == 0) return sign * ldexp(m, 1 - f->bias - mant);
+    return sign * ldexp(m + (1u << mant), (int)e - f->bias - mant);
+}
+
+/* A power of two: down, and at least the least. */
+static double round_power(DType d, double x)
+{
+    double least = narrow_value(d, 0);
+    double most = narrow_value(d, most_bits(dtype_format(d)));
+    int e;
+    if (isnan(x) || x == INFINITY) return isnan(x) ? x : most;
+    if (!(x > least)) return least;
+    frexp(x, &e);
+    double y = ldexp(1, e - 1);
+    return y < most ? y : most;
+}
+
+static double round_narrow(DType d, double x)
+{
+    const Format *f = dtype_format(d);
+    double most = narrow_value(d, most_bits(f)), y = x;
+    if (isnan(x)) return f->top == TOP_numbers ? most : x;
+    if (x == 0) return x;
     if (isfinite(x)) {
-        int e;
+        int e, least = least_exponent(f);
         frexp(x, &e);
-        int quantum = (e - 1 > f.emin ? e - 1 : f.emin) - (f.precision - 1);
+        int quantum = (e - 1 > least ? e - 1 : least) - (int)f->mantissa;
         y = ldexp(nearbyint(ldexp(x, -quantum)), quantum);
     }
-    if (fabs(y) <= f.max) return y;
-    return copysign(f.saturates ? f.max : INFINITY, x);
+    if (fabs(y) <= most) return y;
+    return copysign(f->over == OVER_sat ? most : INFINITY, x);
 }
 
 double dtype_round(DType d, double x)
 {
     if (d == DT_f64) return x;
     if (d == DT_f32) return (double)(float)x;
-    return round_narrow(format_of(d), x);
+    return d == DT_e8m0 ? round_power(d, x) : round_narrow(d, x);
 }
 
 /* The pattern of a value that the format represents exactly. */
 static uint32_t narrow_bits(DType d, double x)
 {
-    Format f = format_of(d);
-    int width = (int)dtype_bytes(d) * 8, mant = f.precision - 1;
-    uint32_t sign = signbit(x) ? 1u << (width - 1) : 0;
-    uint32_t all = (1u << (width - 1)) - 1; /* every bit but the sign */
+    const Format *f = dtype_format(d);
+    unsigned mant = f->mantissa, fields = f->exponent + mant;
+    uint32_t sign = f->sign && signbit(x) ? 1u << fields : 0;
+    uint32_t all = (1u << fields) - 1;
     uint32_t inf = all & ~((1u << mant) - 1);
-    if (isnan(x))
-        return f.infinite ? sign | inf | 1u << (mant - 1) : sign | all;
+    if (isnan(x)) return sign | (uint32_t)f->nan;
     if (isinf(x)) return sign | inf;
     if (x == 0) return sign;
-    int e;
+    int e, least = least_exponent(f);
     frexp(x, &e);
     e--;
-    if (e < f.emin) return sign | (uint32_t)ldexp(fabs(x), mant - f.emin);
-    uint32_t m = (uint32_t)ldexp(fabs(x), mant - e);
-    return sign | (((uint32_t)(e - f.emin) << mant) + m);
-}
-
-static double narrow_value(DType d, uint32_t bits)
-{
-    Format f = format_of(d);
-    int width = (int)dtype_bytes(d) * 8, mant = f.precision - 1;
-    uint32_t all = (1u << (width - 1)) - 1;
-    uint32_t top = all >> mant, e = (bits & all) >> mant;
-    uint32_t m = bits & ((1u << mant) - 1);
-    double sign = bits >> (width - 1) ? -1.0 : 1.0;
-    if (f.infinite && e == top) return m ? NAN : sign * INFINITY;
-    if (!f.infinite && (bits & all) == all) return NAN;
-    if (e == 0) return sign * ldexp(m, f.emin - mant);
-    return sign * ldexp(m + (1u << mant), (int)e - 1 + f.emin - mant);
+    if (e < least) return sign | (uint32_t)ldexp(fabs(x), (int)mant - least);
+    uint32_t m = (uint32_t)ldexp(fabs(x), (int)mant - e);
+    uint32_t field = (uint32_t)(e - least) << mant;
+    return sign | (field + (f->sign ? m : 0));
 }
 
 static uint64_t cell_bits(DType d, Cell c)
@@ -107,7 +114,7 @@ static uint64_t cell_bits(DType d, Cell c)
         memcpy(&bits, &f, 4);
     } else {
         /* an infinity that was loaded is one still: only casts saturate */
-        bool kept = isinf(c.f) && format_of(d).infinite;
+        bool kept = isinf(c.f) && dtype_format(d)->top == TOP_ieee;
         bits = narrow_bits(d, kept ? c.f : dtype_round(d, c.f));
     }
     return bits;

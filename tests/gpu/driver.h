@@ -101,8 +101,9 @@ static inline bool driver_open(Driver *d)
 static inline int map_dtype(uint32_t dtype)
 {
     /*                         f64 f32 bf16 f16 e4m3 e5m2 i64 i32 i16 i8
-     *                         u64 u32 u16 u8 bool */
-    static const int numbers[] = {8, 7, 9, 6, 0, 0, 5, 3, 1, 0, 4, 2, 1, 0, 0};
+     *                         u64 u32 u16 u8 bool e2m1 e8m0 */
+    static const int numbers[] = {8, 7, 9, 6, 0, 0, 5, 3, 1,
+                                  0, 4, 2, 1, 0, 0, 0, 0};
     return numbers[dtype];
 }
 

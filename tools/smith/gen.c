@@ -264,10 +264,11 @@ static void make_main(World *w, uint32_t ninsts)
 /* Random instructions. */
 static void free_program(const SmithOpts *o, World *w)
 {
-    static const DType narrow[] = {DT_bf16, DT_bf16, DT_f16, DT_e4m3, DT_e5m2};
+    static const DType narrow[] = {DT_bf16, DT_bf16, DT_f16,
+                                   DT_e4m3, DT_e5m2, DT_e2m1};
     Module *m = w->m;
     w->real = draw_chance(w, 65) ? DT_f32 : DT_f64;
-    w->narrow = narrow[draw_below(w, 5)];
+    w->narrow = narrow[draw_below(w, sizeof narrow / sizeof *narrow)];
     w->backward = draw_chance(w, 50);
     w->feature = (Op)(o->seed % OP_count);
     w->scalar = (ScalarOp)(SC_add + o->seed % (SC_count - SC_add));

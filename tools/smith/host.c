@@ -252,8 +252,8 @@ static double bound_of(const Host *h)
 {
     const Module *m = &h->made.m;
     double unit = dtype_unit(has_dtype(m, DT_f32) ? DT_f32 : DT_f64);
-    bool narrow =
-        has_dtype(m, DT_f16) || has_dtype(m, DT_e4m3) || has_dtype(m, DT_e5m2);
+    bool narrow = has_dtype(m, DT_f16) || has_dtype(m, DT_e4m3) ||
+                  has_dtype(m, DT_e5m2) || has_dtype(m, DT_e2m1);
     if (has_grad(h->fn) && narrow) unit = dtype_unit(DT_f32);
     if (has_grad(h->fn) && has_dtype(m, DT_bf16)) unit = dtype_unit(DT_bf16);
     return 64 * unit * (1 + log2((double)longest_sum(m)));
