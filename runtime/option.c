@@ -334,6 +334,41 @@ const OptionList *option_list(const Options *o, OptionId id)
     return &o->values[id];
 }
 
+static char *spelled(const Row *r, const char *value)
+{
+    size_t size = strlen(r->spelling) + strlen(value) + 2;
+    char *text = malloc(size);
+    bool flag = r->kind == KIND_flag;
+    if (text)
+        snprintf(text, size, "%s%s%s", r->spelling, flag ? "" : "=", value);
+    return text;
+}
+
+void options_spelled_free(char **args, int lead)
+{
+    for (int i = lead; args && args[i]; i++)
+        free(args[i]);
+    free(args);
+}
+
+char **options_spelled(const Options *o, int lead, int *n)
+{
+    size_t most = (size_t)lead + 1;
+    for (unsigned i = 0; i < OPT_COUNT; i++)
+        most += o->values[i].n;
+    char **args = calloc(most, sizeof *args);
+    *n = lead;
+    for (unsigned i = 0; args && i < OPT_COUNT; i++)
+        for (uint32_t k = 0; k < o->values[i].n; k++) {
+            args[*n] = spelled(&rows[i], o->values[i].at[k]);
+            if (!args[(*n)++]) {
+                options_spelled_free(args, lead);
+                return NULL;
+            }
+        }
+    return args;
+}
+
 /* -------------------------------------------------------------------- help --
  */
 

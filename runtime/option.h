@@ -63,6 +63,11 @@ const char *option_text(const Options *o, OptionId id);
 int64_t option_number(const Options *o, OptionId id, int64_t otherwise);
 double option_real(const Options *o, OptionId id, double otherwise);
 const OptionList *option_list(const Options *o, OptionId id);
+/* "--name=value" of each option that is given, behind LEAD arguments that the
+ * caller fills; NULL-terminated.  N: how many, with those.  NULL: out of
+ * memory. */
+char **options_spelled(const Options *o, int lead, int *n);
+void options_spelled_free(char **args, int lead);
 
 /* NAME is the program's, USAGE what follows it, SUMMARY one sentence. */
 typedef struct ProgramText {

@@ -2,6 +2,7 @@
  * run_options.c: the command line of a training program, and its main path:
  * options, image, run, story, exit code.
  */
+#include "generate/generate.h"
 #include "option.h"
 #include "train.h"
 
@@ -11,7 +12,8 @@
 
 static const ProgramText text = {
     PROGRAM_run, "train", "--data FILE... [options]",
-    "Trains the model that this program was compiled from."};
+    "Trains the model that this program was compiled from, or with --generate "
+    "goes on with texts."};
 
 static DeviceOptions read_device(const Options *o)
 {
@@ -156,6 +158,8 @@ static TitanStatus run(TitanStory *s, const Options *o, const TitanCode *code)
         titan_describe(&im, stdout);
         return TITAN_OK;
     }
+    if (option_given(o, OPT_generate))
+        return titan_generate(s, &im, code, &r.device, o);
     return titan_train(s, &im, code, &r);
 }
 
