@@ -1,28 +1,77 @@
 /*
- * feed.c: the inputs of a step, from token files to ports.
+ * feed.c: the inputs of a step: which fields the entry has, the reader that
+ * makes them, and the way to the device.
  */
 #include "feed.h"
+
+#include "data/reader.h"
+#include "data/state.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Which shift of the token sequence a field is; -1: not known. */
-static int field_shift(const char *name)
+struct FeedData {
+    TitanStory story; /* of everything that reads */
+    Tokenizer *tokenizer;
+    Mix mix;
+    ReaderShape shape;
+    Reader *reader; /* NULL before the first step is asked for */
+    Mark *begin;    /* where it began */
+    int64_t first;  /* the step that it began with */
+    bool over;      /* the data ended before that */
+};
+
+/* ------------------------------------------------------------------ inputs --
+ */
+
+static int field_of(const char *name)
 {
-    if (strcmp(name, "tokens") == 0) return 0;
-    return strcmp(name, "labels") == 0 ? 1 : -1;
+    int f = 0;
+    while (f < FIELDS && strcmp(name, field_names[f]) != 0)
+        f++;
+    return f;
+}
+
+static TitanStatus unknown_field(Feed *f, const char *name)
+{
+    char known[128] = "";
+    for (int i = 0; i < FIELDS; i++) {
+        size_t n = strlen(known);
+        snprintf(known + n, sizeof known - n, "%s\"%s\"",
+                 i == 0            ? ""
+                 : i + 1 == FIELDS ? " and "
+                                   : ", ",
+                 field_names[i]);
+    }
+    return titan_fail(f->story, TITAN_MISMATCH,
+                      "the program wants the field \"%s\"; data has %s", name,
+                      known);
+}
+
+/* Tokens and labels are below the vocabulary; the other fields count the tokens
+ * of a row. */
+static TitanStatus check_bound(Feed *f, const TitanPort *p, int field)
+{
+    uint32_t *bound = &f->data->mix.o.bound;
+    if (p->bound == 0) return TITAN_OK;
+    if (field == FIELD_tokens || field == FIELD_labels) {
+        if (*bound == 0 || p->bound < *bound) *bound = p->bound;
+        return TITAN_OK;
+    }
+    if (p->bound >= f->length) return TITAN_OK;
+    return titan_fail(f->story, TITAN_MISMATCH,
+                      "the field \"%s\" goes up to %" PRId64
+                      ", the program takes what is below %" PRIu32,
+                      field_names[field], f->length - 1, p->bound);
 }
 
 static TitanStatus check_input(Feed *f, const TitanPort *p)
 {
     const char *name = titan_string(f->im, p->path);
-    if (field_shift(name) < 0)
-        return titan_fail(f->story, TITAN_MISMATCH,
-                          "the program wants the field \"%s\"; token data has "
-                          "\"tokens\" and \"labels\"",
-                          name);
+    int field = field_of(name);
+    if (field == FIELDS) return unknown_field(f, name);
     if (strcmp(titan_dtype_name(p->dtype), "i32") != 0 || p->axes.n == 0)
         return titan_fail(f->story, TITAN_MISMATCH,
                           "the field \"%s\" has dtype %s, i32 is needed", name,
@@ -34,7 +83,8 @@ static TitanStatus check_input(Feed *f, const TitanPort *p)
                           "the fields of the data differ in shape");
     f->rows = rows;
     f->length = length;
-    return TITAN_OK;
+    f->data->shape.wants[field] = true;
+    return check_bound(f, p, field);
 }
 
 static TitanStatus check_inputs(Feed *f)
@@ -43,102 +93,183 @@ static TitanStatus check_inputs(Feed *f)
         const TitanPort *p = &f->im->ports[f->entry->ports.first + i];
         if (p->role == TITAN_ROLE_input) TRY(check_input(f, p));
     }
-    if (f->length > 0) return TITAN_OK;
-    return titan_fail(f->story, TITAN_MISMATCH,
-                      "the entry \"%s\" reads no tokens",
-                      titan_string(f->im, f->entry->name));
+    return TITAN_OK;
 }
 
-/* The rows of a step begin with this one of all. */
-static int64_t first_row(const Feed *f, int64_t step)
+/* ----------------------------------------------------------------- opening --
+ */
+
+/* A number, or how the tokenizer writes it; without either its end of text. */
+static TitanStatus find_end(Feed *f, const char *text, int64_t *out)
 {
-    return (step - 1 + f->skipped) * f->rows;
+    const Tokenizer *t = f->data->tokenizer;
+    char *end;
+    if (!text) {
+        *out = t ? tokenizer_eos(t) : -1;
+        return TITAN_OK;
+    }
+    *out = strtoll(text, &end, 10);
+    if (*text && !*end && *out >= 0) return TITAN_OK;
+    *out = t ? tokenizer_find(t, text, strlen(text)) : -1;
+    if (*out >= 0) return TITAN_OK;
+    return titan_fail(f->story, TITAN_USAGE,
+                      "--document-end %s is neither a number nor a token%s",
+                      text, t ? "" : " (there is no --tokenizer)");
 }
 
-/* Row g of the run has tokens[g T .. g T + T - 1] and, as labels, those one
- * further on (DESIGN: token files). */
-static TitanStatus fill_input(Feed *f, const TitanPort *p, int64_t step)
+static TitanStatus open_mix(Feed *f, const FeedOptions *o)
 {
-    int64_t first = first_row(f, step);
-    int shift = field_shift(titan_string(f->im, p->path));
-    Window w;
-    TRY(window_open(f->device, TITAN_BASE_io, p->offset,
-                    (size_t)(f->rows * f->length) * sizeof(int32_t), false,
-                    &w));
-    int32_t *to = (int32_t *)(void *)w.at;
-    TitanStatus st = TITAN_OK;
-    for (int64_t g = 0; g < f->rows && st == TITAN_OK; g++)
-        st = tokens_read(f->story, &f->tokens, (first + g) * f->length + shift,
-                         f->length, p->bound, to + g * f->length);
-    TitanStatus closed = window_close(f->device, &w, st == TITAN_OK);
-    return st == TITAN_OK ? closed : st;
+    FeedData *d = f->data;
+    StreamOptions *st = &d->mix.o;
+    bool shares = d->shape.wants[FIELD_labels] || o->pack == PACK_chunks;
+    MixOptions mix = {.paths = o->paths, .npaths = o->npaths};
+    st->tokenizer = d->tokenizer;
+    st->text_key = o->text_key;
+    st->length = f->length;
+    st->span = f->length + shares;
+    st->stride = o->pack == PACK_chunks ? st->span : f->length;
+    st->seed = (uint64_t)o->seed;
+    st->shuffle = o->shuffle;
+    st->epochs = o->epochs;
+    st->fill = o->fill;
+    TRY(find_end(f, o->end_token, &st->end_token));
+    mix.stream = *st;
+    TitanStatus code = mix_open(&d->story, &mix, &d->mix);
+    if (code != TITAN_OK) *f->story = d->story;
+    return code;
+}
+
+static void shape_reader(Feed *f, const FeedOptions *o)
+{
+    ReaderShape *s = &f->data->shape;
+    s->rows = f->rows;
+    s->passes = o->passes > 0 ? o->passes : 1;
+    s->ranks = o->ranks > 0 ? o->ranks : 1;
+    s->rank = o->rank;
+    s->apart = o->pack == PACK_documents;
 }
 
 TitanStatus feed_open(Feed *f, const FeedOptions *o)
 {
+    FeedData *d = f->data = calloc(1, sizeof *d);
+    if (!d) return titan_fail(f->story, TITAN_UNAVAILABLE, "out of memory");
+    d->first = 1;
+    TRY(check_inputs(f));
+    if (f->length == 0) return TITAN_OK;
     if (o->npaths == 0)
         return titan_fail(f->story, TITAN_USAGE,
                           "no data: name token or text files with --data");
-    TRY(check_inputs(f));
-    f->epochs = o->epochs;
-    return tokens_open(f->story, o->paths, o->npaths, &f->tokens);
+    shape_reader(f, o);
+    if (o->tokenizer)
+        TRY(tokenizer_open(f->story, o->tokenizer, &d->tokenizer));
+    TRY(open_mix(f, o));
+    d->begin = calloc(d->mix.n, sizeof *d->begin);
+    if (!d->begin)
+        return titan_fail(f->story, TITAN_UNAVAILABLE, "out of memory");
+    mix_marks(&d->mix, d->begin);
+    return TITAN_OK;
 }
 
 void feed_close(Feed *f)
 {
-    tokens_close(&f->tokens);
+    FeedData *d = f->data;
+    if (!d) return;
+    reader_free(d->reader);
+    mix_close(&d->mix);
+    free(d->begin);
+    if (d->tokenizer) tokenizer_free(d->tokenizer);
+    free(d);
+    f->data = NULL;
+}
+
+/* ------------------------------------------------------------------- steps --
+ */
+
+/* The batch of a step; NULL where the entry has no inputs. */
+static TitanStatus take(Feed *f, int64_t step, const Batch **out)
+{
+    FeedData *d = f->data;
+    *out = NULL;
+    if (f->length == 0) return TITAN_OK;
+    if (!d->reader) TRY(reader_new(f->story, &d->mix, &d->shape, &d->reader));
+    const Batch *b = *out = reader_take(d->reader, step - d->first);
+    if (b->status != TITAN_OK) *f->story = b->story;
+    return b->status;
 }
 
 TitanStatus feed_wait(Feed *f, int64_t step, bool *more)
 {
-    int64_t end = (first_row(f, step) + f->rows) * f->length;
-    *more = !f->epochs || end < f->epochs * f->tokens.n;
+    const Batch *b;
+    *more = !f->data->over;
+    if (!*more) return TITAN_OK;
+    TRY(take(f, step, &b));
+    *more = !b || b->whole;
     return TITAN_OK;
 }
 
 TitanStatus feed_step(Feed *f, int64_t step)
 {
+    const Batch *b;
+    TRY(take(f, step, &b));
     for (uint32_t i = 0; i < f->entry->ports.n; i++) {
         const TitanPort *p = &f->im->ports[f->entry->ports.first + i];
-        if (p->role == TITAN_ROLE_input) TRY(fill_input(f, p, step));
+        if (p->role != TITAN_ROLE_input) continue;
+        const int32_t *from = b->field[field_of(titan_string(f->im, p->path))];
+        TRY(device_write(f->device, TITAN_BASE_io, p->offset, from,
+                         (size_t)(f->rows * f->length) * sizeof *from));
     }
     return TITAN_OK;
 }
 
-TitanStatus feed_state(Feed *f, int64_t step, char **json)
+TitanStatus feed_labels(Feed *f, int64_t step, int64_t *labels)
 {
-    *json = NULL;
-    if (asprintf(json,
-                 "{\"version\": 1, \"step\": %" PRId64 ", \"skipped\": %" PRId64
-                 ", \"seq\": %" PRId64 "}",
-                 step, f->skipped, f->length) < 0)
-        return titan_fail(f->story, TITAN_UNAVAILABLE, "out of memory");
+    const Batch *b;
+    TRY(take(f, step, &b));
+    *labels = b ? b->valid : 0;
     return TITAN_OK;
-}
-
-TitanStatus feed_restore(Feed *f, const char *json)
-{
-    const char *skipped = strstr(json, "\"skipped\": ");
-    if (!skipped)
-        return titan_fail(f->story, TITAN_BAD_DATA,
-                          "the state of the data cannot be read");
-    f->skipped = strtoll(skipped + strlen("\"skipped\": "), NULL, 10);
-    return TITAN_OK;
-}
-
-TitanStatus feed_skip(Feed *f, int64_t batches)
-{
-    f->skipped += batches;
-    return TITAN_OK;
-}
-
-FeedWait feed_waited(Feed *f)
-{
-    (void)f;
-    return (FeedWait){0};
 }
 
 void feed_about(const Feed *f, char *text, size_t size)
 {
-    snprintf(text, size, "%" PRId64 " tokens of data", f->tokens.n);
+    if (f->length == 0)
+        snprintf(text, size, "no data");
+    else
+        mix_about(&f->data->mix, text, size);
+}
+
+/* ------------------------------------------------------------------- state --
+ */
+
+TitanStatus feed_state(Feed *f, int64_t step, char **json)
+{
+    FeedData *d = f->data;
+    const Batch *b = NULL;
+    if (step >= d->first) TRY(take(f, step, &b));
+    return state_print(f->story, &d->mix, b ? b->behind : d->begin, step, json);
+}
+
+TitanStatus feed_restore(Feed *f, const char *json)
+{
+    FeedData *d = f->data;
+    int64_t step;
+    TRY(state_parse(f->story, &d->mix, json, d->begin, &step));
+    TitanStatus st = mix_seek(&d->mix, d->begin);
+    if (st != TITAN_OK) *f->story = d->story;
+    d->first = step + 1;
+    return titan_while(f->story, st,
+                       "going on with the data behind step %" PRId64, step);
+}
+
+TitanStatus feed_skip(Feed *f, int64_t batches)
+{
+    FeedData *d = f->data;
+    TitanStatus st = TITAN_OK;
+    bool more = true;
+    if (f->length == 0) return TITAN_OK;
+    while (st == TITAN_OK && more && batches-- > 0)
+        st = reader_skip(&d->mix, &d->shape, &more);
+    d->over = !more;
+    if (st == TITAN_OK) mix_marks(&d->mix, d->begin);
+    if (st != TITAN_OK) *f->story = d->story;
+    return st;
 }

@@ -20,7 +20,6 @@
 #ifndef TITAN_FEED_H
 #define TITAN_FEED_H
 
-#include "data.h"
 #include "device.h"
 
 /* What becomes of documents in rows (docs/data.md). */
@@ -45,9 +44,12 @@ typedef struct FeedOptions {
      * labels that do not count, instead of being left out. */
     bool fill;
     /* Of `ranks` ranks (0 means 1) the rows of this one: a rank has a part of
-     * each pass over `batch` rows. */
+     * each of the `passes` (0 means 1) over the batch that make a step. */
     uint32_t rank, ranks;
+    int64_t passes;
 } FeedOptions;
+
+typedef struct FeedData FeedData;
 
 /* The first four are its maker's. */
 typedef struct Feed {
@@ -56,8 +58,7 @@ typedef struct Feed {
     TitanDevice *device;
     const TitanEntry *entry;
     int64_t rows, length; /* of an input of a step: rows of T tokens */
-    Tokens tokens;
-    int64_t epochs, skipped;
+    FeedData *data;
 } Feed;
 
 /* Opens the data; MISMATCH where the entry wants what it does not have.  An
@@ -71,6 +72,9 @@ TitanStatus feed_wait(Feed *f, int64_t step, bool *more);
 /* Writes the inputs of a step to the device, waiting if need be. */
 TitanStatus feed_step(Feed *f, int64_t step);
 
+/* How many labels of a step count. */
+TitanStatus feed_labels(Feed *f, int64_t step, int64_t *labels);
+
 /* Where the data stands behind a step that was given last or just before it
  * (0: where it begins), as JSON text for free().  It says places, not data, so
  * its size does not grow with either. */
@@ -81,13 +85,6 @@ TitanStatus feed_state(Feed *f, int64_t step, char **json);
 TitanStatus feed_restore(Feed *f, const char *json);
 /* Leaves out the rows of so many steps.  Before the first step. */
 TitanStatus feed_skip(Feed *f, int64_t batches);
-
-/* What was waited for since this was last asked. */
-typedef struct FeedWait {
-    double seconds;
-    int64_t steps; /* that were fetched */
-} FeedWait;
-FeedWait feed_waited(Feed *f);
 
 /* What the data is, for people. */
 void feed_about(const Feed *f, char *text, size_t size);

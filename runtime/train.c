@@ -283,13 +283,22 @@ static TitanStatus save_seed(Run *r)
     return checkpoint_last(&r->checkpoints, (RunPoint){.seed = r->seed}, false);
 }
 
+/* MORE: false where the data ends before the step does. */
+static TitanStatus wait_data(Run *r, int64_t step, bool *more)
+{
+    Phase before = pulse_enter(r->pulse, PHASE_data);
+    TitanStatus st = feed_wait(&r->feed, step, more);
+    pulse_enter(r->pulse, before);
+    return titan_while(r->story, st, "running step %" PRId64, step);
+}
+
 /* One step after the other, each behind the one before it on the device; its
  * records are looked at `lag` steps later. */
 static TitanStatus step_through(Run *r)
 {
     bool ended = false, more = true;
     for (int64_t step = r->done + 1; step <= r->last; step++) {
-        TRY(feed_wait(&r->feed, step, &more));
+        TRY(wait_data(r, step, &more));
         if (!more) {
             note_end(r, step - 1);
             break;
