@@ -22,6 +22,8 @@ static uint32_t role_number(Role r)
         return TITAN_ROLE_check;
     case ROLE_output:
         return TITAN_ROLE_output;
+    case ROLE_skip:
+        return TITAN_ROLE_skip;
     default:
         return TITAN_ROLE_input;
     }

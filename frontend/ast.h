@@ -230,7 +230,7 @@ struct Node {
         struct {
             Node *cond;
             Node *text; /* string */
-        } check;
+        } check;        /* and skip */
         struct {
             Names paths; /* none: whatever no earlier rule takes */
             Node *value;

@@ -13,6 +13,9 @@
  * each of them is.  (Squares that overflow f32 count as not finite.)  It is the
  * norm that is logged, so it costs nothing more.
  *
+ * A `skip` of the train block is one condition more: where it holds, the step
+ * is not applied.
+ *
  * The state `updates` counts the steps that were applied.
  */
 #include "train.h"
@@ -100,6 +103,17 @@ static Value stays_finite(Sema *s, Value all, const Next *next)
     return emit_binary(here(s), SC_and, all, fine);
 }
 
+static Value not_skipped(Sema *s, Value all)
+{
+    const Frame *f = s->frame;
+    for (uint32_t i = 0; i < f->exports.n; i++)
+        if (f->exports.at[i].kind == EXPORT_skip)
+            all = emit_binary(
+                here(s), SC_and, all,
+                emit_unary(here(s), SC_not, f->exports.at[i].value));
+    return all;
+}
+
 static Value emit_applied(Sema *s, const Next *next, uint32_t n)
 {
     Train *t = s->train;
@@ -117,6 +131,7 @@ static Value emit_applied(Sema *s, const Next *next, uint32_t n)
     for (uint32_t i = 0; i < n; i++)
         if (is_number(s, inst_of(s->frame->fn, next[i].value)))
             all = stays_finite(s, all, &next[i]);
+    all = not_skipped(s, all);
     value_set_name(here(s), all, module_str(s->m, "applied"));
     return all;
 }

@@ -89,10 +89,12 @@ static void close_entry(Sema *s, Frame *f, const Results *r)
 
 static void add_exports(Sema *s, Frame *f, ExportKind kind, Results *r)
 {
+    static const Role roles[] = {[EXPORT_record] = ROLE_record,
+                                 [EXPORT_check] = ROLE_check,
+                                 [EXPORT_skip] = ROLE_skip};
     for (uint32_t i = 0; i < f->exports.n; i++)
         if (f->exports.at[i].kind == kind)
-            add_result(s, r, f->exports.at[i].value,
-                       kind == EXPORT_record ? ROLE_record : ROLE_check,
+            add_result(s, r, f->exports.at[i].value, roles[kind],
                        f->exports.at[i].path);
 }
 
@@ -298,6 +300,7 @@ static void close_train(Sema *s)
     skip_records(s, &r, applied, &next);
     add_exports(s, s->frame, EXPORT_record, &r);
     add_exports(s, s->frame, EXPORT_check, &r);
+    add_exports(s, s->frame, EXPORT_skip, &r);
     close_entry(s, s->frame, &r);
 }
 

@@ -503,7 +503,8 @@ static void statement(Printer *p, const Node *n)
         expr(p, n->record.value, P_choose);
         return;
     case N_check:
-        buf_puts(p->out, "check ");
+    case N_skip:
+        buf_puts(p->out, n->kind == N_check ? "check " : "skip ");
         expr(p, n->check.cond, P_choose);
         buf_puts(p->out, ", ");
         expr(p, n->check.text, P_choose);

@@ -145,7 +145,7 @@ typedef struct MemVal {
     bool written, carried;
 } MemVal;
 
-typedef enum ExportKind { EXPORT_record, EXPORT_check } ExportKind;
+typedef enum ExportKind { EXPORT_record, EXPORT_check, EXPORT_skip } ExportKind;
 
 /* A result that belongs to the entry, on its way out. */
 typedef struct Export {
@@ -374,7 +374,7 @@ struct Sema {
     bool sizing;           /* an axis name in an expression is its size */
     Frame *init;           /* the function `init` under construction */
     VEC(Group *) groups;
-    Group *group; /* of the present entry, or NULL */
+    Group *group;          /* of the present entry, or NULL */
     Val seed;              /* of the present entry */
     Mem *making;           /* whose initial value is being evaluated */
     uint32_t draws;        /* of that initial value, so far */

@@ -264,6 +264,26 @@ static bool exec_record(Sema *s, const Node *n)
     return true;
 }
 
+/* A bool that a step gives: its text, and what makes one of all elements. */
+typedef struct Condition {
+    ExportKind kind;
+    Str text;
+    const char *reduce;
+} Condition;
+
+static bool export_bool(Sema *s, const Node *n, const Condition *k, Val c)
+{
+    uint32_t naxes;
+    const TypeAxis *axes = val_axes(s, &c, &naxes);
+    Axis all[64];
+    for (uint32_t i = 0; i < naxes && i < 64; i++)
+        all[i] = axes[i].axis;
+    c = reduce_axes(s, n->head, k->reduce, c, all, naxes);
+    Export e = {k->kind, k->text, val_use(s, &c, DT_bool), n->head};
+    vec_push(s->a, &s->frame->exports, e);
+    return true;
+}
+
 static bool exec_check(Sema *s, const Node *n)
 {
     Val c = eval_node(s, n->check.cond);
@@ -280,15 +300,25 @@ static bool exec_check(Sema *s, const Node *n)
                    "a check takes a bool");
         return false;
     }
-    uint32_t naxes;
-    const TypeAxis *axes = val_axes(s, &c, &naxes);
-    Axis all[64];
-    for (uint32_t i = 0; i < naxes && i < 64; i++)
-        all[i] = axes[i].axis;
-    c = reduce_axes(s, n->head, "min", c, all, naxes);
-    Export e = {EXPORT_check, text, val_use(s, &c, DT_bool), n->head};
-    vec_push(s->a, &s->frame->exports, e);
-    return true;
+    return export_bool(s, n, &(Condition){EXPORT_check, text, "min"}, c);
+}
+
+/* Any element skips the step, as any keeps a check from holding. */
+static bool exec_skip(Sema *s, const Node *n)
+{
+    if (!s->train || s->frame->up) {
+        sema_error(s, DIAG_no_loss, n->head, "a skip stands in a train block");
+        return false;
+    }
+    Val c = eval_node(s, n->check.cond);
+    if (val_failed(&c)) return false;
+    if (!val_is_elementary(&c) || c.dtype != DT_bool) {
+        sema_error(s, DIAG_dtype_mismatch, n->check.cond->span,
+                   "a skip takes a bool");
+        return false;
+    }
+    Condition skip = {EXPORT_skip, n->check.text->string, "max"};
+    return export_bool(s, n, &skip, c);
 }
 
 /* ----------------------------------------------------------------- blocks --
@@ -319,6 +349,8 @@ bool exec(Sema *s, const Node *n)
         return exec_record(s, n);
     case N_check:
         return exec_check(s, n);
+    case N_skip:
+        return exec_skip(s, n);
     case N_update:
         return exec_update(s, n);
     case N_block:
@@ -341,7 +373,8 @@ static bool may_go_on(Sema *s, const Node *n)
     enum { ENOUGH = 5 };
     const Vars *made = &n->assign.targets;
     if (s->m->diag->nerrors >= ENOUGH) return false;
-    if (n->kind != N_assign) return n->kind == N_record || n->kind == N_check;
+    if (n->kind != N_assign)
+        return n->kind == N_record || n->kind == N_check || n->kind == N_skip;
     for (uint32_t i = 0; i < made->n; i++)
         if (s->train && !strcmp(STR(s, made->at[i].name.text), "loss"))
             return false; /* the parameters are not known then */

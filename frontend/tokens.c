@@ -51,6 +51,7 @@ static const Word starters[] = {
     {"state", TT_STATE},
     {"record", TT_RECORD},
     {"check", TT_CHECK},
+    {"skip", TT_SKIP},
     {"update", TT_UPDATE},
     {NULL, 0},
 };

@@ -86,7 +86,7 @@ static void add_word(Parser *p, TokenVec *v, const Token *t);
 %token <tok> IMPORT "import" AXIS "axis" CONFIG "config" FN "fn"
 %token <tok> MODULE "module" MODEL "model" TRAIN "train" ENTRY "entry"
 %token <tok> PLAN "plan" OPTIMIZER "optimizer" USE "use" PARAM "param"
-%token <tok> STATE "state" RECORD "record" CHECK "check" UPDATE "update"
+%token <tok> STATE "state" RECORD "record" CHECK "check" SKIP "skip" UPDATE "update"
 %token <tok> '+' '-' '*' '/' '^' '@' '(' ')' '[' ']' '{' '}' ',' ':' ';'
 %token <tok> '=' '<' '>' '.'
 
@@ -470,6 +470,12 @@ stmt: PARAM vars layout {
       }
     | CHECK expr ',' string {
           $$ = node_new(p, N_check, @$, @2);
+          $$->check.cond = $2;
+          $$->check.text = $4;
+          node_adopt(p, $$, $2);
+      }
+    | SKIP expr ',' string {
+          $$ = node_new(p, N_skip, @$, @2);
           $$->check.cond = $2;
           $$->check.text = $4;
           node_adopt(p, $$, $2);

@@ -215,6 +215,8 @@ typedef enum Role {
     ROLE_record, /* result: a named number or curve to log */
     ROLE_check,  /* result: bool, the path is the message */
     ROLE_output, /* result of an entry */
+    ROLE_skip,   /* result: bool, where true the step was not applied; the
+                  * path is the reason */
     ROLE_count
 } Role;
 const char *role_name(Role r);

@@ -189,6 +189,7 @@ const char *role_name(Role r)
         [ROLE_state] = "state",   [ROLE_input] = "input",
         [ROLE_scalar] = "scalar", [ROLE_record] = "record",
         [ROLE_check] = "check",   [ROLE_output] = "output",
+        [ROLE_skip] = "skip",
     };
     return names[r];
 }

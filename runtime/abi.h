@@ -273,7 +273,7 @@ typedef struct TitanMap {
 
 typedef enum TitanRole {
     TITAN_ROLE_param, TITAN_ROLE_state, TITAN_ROLE_input, TITAN_ROLE_scalar,
-    TITAN_ROLE_record, TITAN_ROLE_check, TITAN_ROLE_output
+    TITAN_ROLE_record, TITAN_ROLE_check, TITAN_ROLE_output, TITAN_ROLE_skip
 } TitanRole;
 
 enum { TITAN_SLOT_frozen = 1, TITAN_SLOT_saved = 2, TITAN_SLOT_ckpt = 4 };

@@ -123,7 +123,8 @@ TitanStatus cuda_read(TitanDevice *d, TitanBase base, uint64_t offset, void *to,
 
 static bool is_kept(const TitanPort *p)
 {
-    return p->role == TITAN_ROLE_record || p->role == TITAN_ROLE_check;
+    return p->role == TITAN_ROLE_record || p->role == TITAN_ROLE_check ||
+           p->role == TITAN_ROLE_skip;
 }
 
 static TitanStatus keep_port(Cuda *c, const TitanPort *p, CudaTurn *t)

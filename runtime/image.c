@@ -264,7 +264,7 @@ static TitanStatus check_ports(Check *c)
     for (uint32_t i = 0; i < im->nports; i++) {
         const TitanPort *p = &im->ports[i];
         TRY(check_string(c, p->path));
-        if (p->role > TITAN_ROLE_output)
+        if (p->role > TITAN_ROLE_skip)
             return BAD(c, "port %" PRIu32 " has role %" PRIu32, i, p->role);
         TRY(check_tensor(c, titan_string(im, p->path), p->dtype, p->axes,
                          TITAN_BASE_io, p->offset));

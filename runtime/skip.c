@@ -2,10 +2,10 @@
  * skip.c: steps that were not applied.
  *
  * The step itself decides: where its loss, the norm of its gradients or a
- * number of its update is not finite, its stores keep what was there, and the
- * record `applied` is 0.  Here such steps are counted and reported.  Counts are
- * of steps, never of losses, so no value that is not finite gets into what is
- * remembered.
+ * number of its update is not finite, or a `skip` of the program says so, its
+ * stores keep what was there, and the record `applied` is 0.  Here such steps
+ * are counted and reported.  Counts are of steps, never of losses, so no value
+ * that is not finite gets into what is remembered.
  */
 #include "skip.h"
 
@@ -29,6 +29,8 @@ const char *skip_reason(const Skip *k, char *text, size_t size)
                  value_words(k->grad_norm));
     else if (!isfinite(k->lr))
         snprintf(text, size, "the learning rate is %s", value_words(k->lr));
+    else if (k->rule)
+        snprintf(text, size, "%s", k->rule);
     else
         snprintf(text, size, "a number of the update is not finite");
     return text;
@@ -36,7 +38,7 @@ const char *skip_reason(const Skip *k, char *text, size_t size)
 
 TitanStatus skips_add(TitanStory *s, Skips *all, const Skip *k)
 {
-    char why[64];
+    char why[SKIP_REASON];
     skip_reason(k, why, sizeof why);
     fprintf(stderr, "step %" PRId64 " skipped: %s\n", k->step, why);
     fflush(stderr);

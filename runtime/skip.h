@@ -6,6 +6,8 @@
 
 #include "titan.h"
 
+enum { SKIP_REASON = 160 };
+
 typedef struct Skips {
     int64_t most;   /* in a row, then the run stops; 0: it never does */
     int64_t in_row; /* up to the last step */
@@ -17,9 +19,11 @@ typedef struct Skips {
 typedef struct Skip {
     int64_t step;
     double loss, grad_norm, lr;
+    const char *rule; /* text of a `skip` of the program that held, or NULL */
 } Skip;
 
-/* "loss is nan": what kept the step from being applied.  Returns TEXT. */
+/* "loss is nan", or the rule's text: what kept the step from being applied.
+ * Returns TEXT. */
 const char *skip_reason(const Skip *k, char *text, size_t size);
 /* Says so on stderr; NUMERICS where there were too many in a row. */
 TitanStatus skips_add(TitanStory *s, Skips *all, const Skip *k);

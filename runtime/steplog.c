@@ -66,10 +66,21 @@ static bool is_logged(StepLog *l, int64_t step)
     return step == 1 || step % l->every == 0 || !log_applied(l);
 }
 
+/* The text of the first that held. */
+static const char *skip_rule(const StepLog *l)
+{
+    for (uint32_t i = 0; i < l->entry->ports.n; i++) {
+        const TitanPort *p = &l->im->ports[l->entry->ports.first + i];
+        if (p->role == TITAN_ROLE_skip && l->io[p->offset])
+            return titan_string(l->im, p->path);
+    }
+    return NULL;
+}
+
 Skip log_skip(const StepLog *l, int64_t step)
 {
     return (Skip){step, log_record(l, "loss"), log_record(l, "grad_norm"),
-                  log_record(l, "lr")};
+                  log_record(l, "lr"), skip_rule(l)};
 }
 
 /* Saves and validation are no time of steps. */
@@ -88,7 +99,7 @@ TitanStatus log_step(StepLog *l, int64_t step, int64_t steps)
     if (!is_logged(l, step)) return TITAN_OK;
     double seconds = step_seconds(l);
     double data = pulse_seconds(l->pulse, PHASE_data);
-    char why[64];
+    char why[SKIP_REASON];
     Skip k = log_skip(l, step);
     StepMetrics m = {
         .step = step,

@@ -27,6 +27,7 @@ typedef struct Run {
     Feed feed;
     StepLog log;
     Skips skips;
+    bool diagnosed; /* a skipped step */
     Stop *stop;
     Pulse *pulse;
     Checkpoints checkpoints;
@@ -82,7 +83,7 @@ static TitanStatus diagnose(Run *r, int64_t step)
     return titan_while(r->story, diagnose_run(&s, e, stderr), "diagnosing it");
 }
 
-/* The first skipped step is looked into. */
+/* The first step that is skipped without a rule is looked into. */
 static TitanStatus note_skip(Run *r, int64_t step)
 {
     if (log_applied(&r->log)) {
@@ -91,7 +92,10 @@ static TitanStatus note_skip(Run *r, int64_t step)
     }
     Skip k = log_skip(&r->log, step);
     TitanStatus st = skips_add(r->story, &r->skips, &k);
-    if (r->skips.total == 1) TRY(diagnose(r, step));
+    /* A rule of the program says why itself. */
+    if (k.rule || r->diagnosed) return st;
+    r->diagnosed = true;
+    TRY(diagnose(r, step));
     return st;
 }
 

@@ -268,6 +268,7 @@ static unsigned roles_of_port(const Port *p)
         return FOR_state;
     case ROLE_record:
     case ROLE_check:
+    case ROLE_skip:
     case ROLE_scalar:
         return 0;
     default:
