@@ -388,6 +388,20 @@ static void emit_store(Emit *e, const NodeInfo *in)
     LLVMPositionBuilderAtEnd(e->s.b, after);
 }
 
+bool emit_stores_whole(Emit *e, Node n, LoopId lanes, unsigned w)
+{
+    const NodeInfo *in = node_info(e->k, n);
+    Emit as = *e;
+    int64_t coef;
+    as.lanes = lanes;
+    as.s.w = w;
+    as.aligned = true;
+    return in->op == KN_store && !ix_chosen(e->k, in->ix) &&
+           !(in->a.id && node_info(e->k, in->a)->loop == lanes) &&
+           lane_step(&as, in->ix, &coef) && coef == 1 &&
+           alignment(&as, in) >= w * dtype_bytes((DType)in->dtype);
+}
+
 void emit_store_value(Emit *e, Node n, LV v)
 {
     const NodeInfo *in = node_info(e->k, n);
@@ -549,7 +563,10 @@ static void emit_node(Emit *e, Node n)
     lines_at(e->lines, e, in->loc);
     switch ((NodeOp)in->op) {
     case KN_store:
-        emit_store(e, in);
+        if (e->defers)
+            e->vals[n.id] = emit_use(e, in->b);
+        else
+            emit_store(e, in);
         return;
     case KN_total:
         if (!gpu_row_total(e, n)) add_to_memory(e, in);

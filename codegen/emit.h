@@ -127,6 +127,7 @@ typedef struct Emit {
     int64_t stash_lanes;      /* how many of a row */
     bool in_stash;            /* the lanes at hand are of these */
     LLVMBasicBlockRef *latch; /* per loop: where a turn ends */
+    bool defers;   /* fragment: stores leave what they would store in vals */
     uint64_t zero; /* bits: more arguments that must be zero before */
 } Emit;
 
@@ -147,6 +148,9 @@ LV emit_load_ahead(Emit *e, const NodeInfo *in);
 void emit_enter(Emit *e, LoopId loop, LV var); /* at the start of a turn */
 /* What N stores is this value. */
 void emit_store_value(Emit *e, Node n, LV v);
+/* Whether N stores w neighbours of the loop over lanes by one access, under a
+ * guard that is one for all of them. */
+bool emit_stores_whole(Emit *e, Node n, LoopId lanes, unsigned w);
 LLVMBasicBlockRef emit_block(Emit *e, const char *name);
 LV emit_alloca(Emit *e, LLVMTypeRef t, int64_t n);
 LV emit_iconst(const Emit *e, int64_t i);

@@ -7,6 +7,10 @@
  * these elements: rows one after another, columns in vectors of a pair, all
  * unrolled.  So whatever a node can say (a mask, a bias read from memory, a
  * scale per row, a store) is said on accumulators too.
+ *
+ * Four threads share a row.  What they would store of four turns, a pair a
+ * thread and turn, they exchange first, where elements have 16 bits: then each
+ * stores the eight neighbours of one turn.
  */
 #include "emit.h"
 
@@ -60,6 +64,69 @@ static void keep(Emit *e, LoopId columns, uint32_t acc)
         out[reg + i] = LLVMBuildExtractElement(e->s.b, v, i32(e, i), "");
 }
 
+/* ------------------------------------------------------------------ stores */
+
+enum { QUAD = 4, WHOLE = QUAD * PAIR };
+
+static bool all_whole(Emit *e, LoopId loop)
+{
+    const Loop *l = &e->k->loops.at[loop];
+    bool any = false;
+    if (turns_of(l) % QUAD) return false;
+    for (uint32_t i = 0; i < l->body.n; i++) {
+        const NodeInfo *in = node_info(e->k, l->body.at[i]);
+        if (in->op == KN_total || in->op == KN_loop) return false;
+        if (in->op != KN_store) continue;
+        any = true;
+        if (dtype_bytes((DType)in->dtype) != 2 ||
+            !emit_stores_whole(e, l->body.at[i], loop, WHOLE))
+            return false;
+    }
+    return any;
+}
+
+/* A square of words, a row in each of the four threads: word t of thread q goes
+ * to thread t as its word q. */
+static void exchange(Emit *e, LV *x)
+{
+    LLVMBuilderRef b = e->s.b;
+    LV q = LLVMBuildLShr(b, e->column, emit_iconst(e, 1), "");
+    for (unsigned mask = 1; mask < QUAD; mask *= 2) {
+        LV on = LLVMBuildAnd(b, q, emit_iconst(e, mask), "");
+        on = LLVMBuildICmp(b, LLVMIntNE, on, emit_iconst(e, 0), "");
+        for (unsigned t = 0; t < QUAD; t++) {
+            if (t & mask) continue;
+            LV *low = &x[t], *high = &x[t | mask];
+            LV sent = LLVMBuildSelect(b, on, *low, *high, "");
+            LV got = gpu_shuffle(e, SHUFFLE_xor, sent, i32(e, mask));
+            *low = LLVMBuildSelect(b, on, got, *low, "");
+            *high = LLVMBuildSelect(b, on, *high, got, "");
+        }
+    }
+}
+
+/* Of turns j .. j + 3, whose pairs are x: this thread's turn is the one of its
+ * place in the row. */
+static void store_whole(Emit *e, LoopId loop, Node n, unsigned j, LV *x)
+{
+    LLVMBuilderRef b = e->s.b;
+    LLVMTypeRef word = LLVMInt32TypeInContext(e->s.cx), pair = LLVMTypeOf(x[0]);
+    LV all = LLVMGetPoison(LLVMVectorType(word, QUAD));
+    e->s.w = 1;
+    for (unsigned t = 0; t < QUAD; t++)
+        x[t] = LLVMBuildBitCast(b, x[t], word, "");
+    exchange(e, x);
+    for (unsigned t = 0; t < QUAD; t++)
+        all = LLVMBuildInsertElement(b, all, x[t], i32(e, t), "");
+    LLVMTypeRef whole = LLVMVectorType(LLVMGetElementType(pair), WHOLE);
+    LV at = LLVMBuildMul(b, e->column, emit_iconst(e, QUAD), "");
+    at = LLVMBuildNSWAdd(b, at, emit_iconst(e, (int64_t)j * FRAGMENT_STEP), "");
+    emit_enter(e, loop, at);
+    e->s.w = WHOLE;
+    emit_store_value(e, n, LLVMBuildBitCast(b, all, whole, ""));
+    e->s.w = PAIR;
+}
+
 /* ------------------------------------------------------------------- loops */
 
 static void columns_turn(Emit *e, LoopId loop, LV *sums)
@@ -78,16 +145,38 @@ static void columns_turn(Emit *e, LoopId loop, LV *sums)
     }
 }
 
+/* Turns j .. j + 3; what they store, afterwards. */
+static void turns_together(Emit *e, LoopId loop, unsigned j, LV *sums)
+{
+    const Loop *l = &e->k->loops.at[loop];
+    LV *x = NEW_ARRAY(e->k->arena, LV, (size_t)l->body.n * QUAD);
+    e->defers = true;
+    for (unsigned t = 0; t < QUAD; t++) {
+        e->column_turn = j + t;
+        columns_turn(e, loop, sums);
+        for (uint32_t i = 0; i < l->body.n; i++)
+            x[QUAD * i + t] = e->vals[l->body.at[i].id];
+    }
+    e->defers = false;
+    for (uint32_t i = 0; i < l->body.n; i++)
+        if (node_info(e->k, l->body.at[i])->op == KN_store)
+            store_whole(e, loop, l->body.at[i], j, &x[QUAD * i]);
+}
+
 void emit_fragment_columns(Emit *e, LoopId loop)
 {
     const Loop *l = &e->k->loops.at[loop];
     LV *sums = NEW_ARRAY(e->k->arena, LV, (size_t)l->accs.n + 1);
+    bool whole = all_whole(e, loop);
     e->s.w = PAIR;
     e->lanes = loop;
     e->aligned = true;
-    for (unsigned j = 0; j < turns_of(l); j++) {
+    for (unsigned j = 0; j < turns_of(l); j += whole ? QUAD : 1) {
         e->column_turn = j;
-        columns_turn(e, loop, sums);
+        if (whole)
+            turns_together(e, loop, j, sums);
+        else
+            columns_turn(e, loop, sums);
     }
     e->s.w = 1;
     e->lanes = 0;
