@@ -28,6 +28,31 @@ static bool is_op(const NodeInfo *in, ScalarOp sc)
     return in->op == KN_scalar && in->sc == sc;
 }
 
+/* Whether guards say the same of the loops' variables.  What they say of
+ * others is not asked: elsewhere nothing of a tile is used. */
+static bool guards_alike(const Kir *k, Node x, LoopId from, Node y, LoopId to)
+{
+    const NodeInfo *a = node_info(k, x), *b = node_info(k, y);
+    if (x.id == y.id) return true;
+    if (a->op != b->op) return false;
+    if (is_op(a, SC_and) && is_op(b, SC_and))
+        return guards_alike(k, a->a, from, b->a, to) &&
+               guards_alike(k, a->b, from, b->b, to);
+    if (a->op != KN_inside) return false;
+    if (!ix_uses(k, a->ix, from) && !ix_uses(k, b->ix, to)) return true;
+    return a->n == b->n && ix_alike(k, a->ix, from, b->ix, to);
+}
+
+bool loads_alike(const Kir *k, Node x, Node y)
+{
+    const NodeInfo *a = node_info(k, x), *b = node_info(k, y);
+    LoopKind kind = k->loops.at[a->loop].kind;
+    return a->op == KN_load && b->op == KN_load && a->arg == b->arg &&
+           kind == k->loops.at[b->loop].kind &&
+           ix_alike(k, a->ix, a->loop, b->ix, b->loop) &&
+           guards_alike(k, a->a, a->loop, b->a, b->loop);
+}
+
 static void add_vector(Kir *k, TensorTile *t, Node load)
 {
     const NodeInfo *in = node_info(k, load);
@@ -38,7 +63,10 @@ static void add_vector(Kir *k, TensorTile *t, Node load)
     for (uint32_t i = 0; i < t->vectors.n; i++)
         if (t->vectors.at[i].load.id == load.id) return;
     if (t->vectors.n == MOST_VECTORS) return;
-    TensorVector v = {load, in->loop, at->kind == LOOP_columns, 0};
+    TensorVector v = {load, in->loop, at->kind == LOOP_columns, 0, 0};
+    while (v.as < t->vectors.n &&
+           !loads_alike(k, t->vectors.at[v.as].load, load))
+        v.as++;
     vec_push(k->arena, &t->vectors, v);
 }
 

@@ -332,10 +332,14 @@ static void run_nests(Run *r, LV i, bool full)
     uint32_t rest = issue_dots(r, i, REST);
     enter_step(r, i, full);
     if (kept_of(r)) wait_dots(r, FIRST, rest);
+    if (!rest) release(r, i, false);
     run_first(r);
     pack_pairs(r, FIRST);
-    wait_dots(r, REST, issue_wides(r, i, FIRST));
-    release(r, i, false);
+    uint32_t wides = issue_wides(r, i, FIRST);
+    if (rest) {
+        wait_dots(r, REST, wides);
+        release(r, i, false);
+    }
     run_rest(r, i);
 }
 
@@ -473,9 +477,12 @@ static void step_lagging(Run *r, LV i, bool full)
     pass_turn(r->c);
     enter_step(r, i, full);
     if (kept_of(r)) wait_dots(r, FIRST, rest + wides);
+    if (!rest) release(r, i, false);
     run_first(r);
-    wait_dots(r, REST, wides);
-    release(r, i, false);
+    if (rest) {
+        wait_dots(r, REST, wides);
+        release(r, i, false);
+    }
     run_rest(r, i);
     wait_wides(r);
     release(r, before, true);

@@ -26,6 +26,18 @@ static bool is_ahead(const Kir *k, Ix ix, LoopId rows)
     return true;
 }
 
+static LoopId blocks_of(const Kir *k, LoopId columns)
+{
+    return k->loops.at[k->loops.at[columns].parent].parent;
+}
+
+static bool same_staged(const Kir *k, const TensorStaged *x,
+                        const TensorStaged *y)
+{
+    return blocks_of(k, x->columns) == blocks_of(k, y->columns) &&
+           loads_alike(k, x->load, y->load);
+}
+
 static void add_staged(Kir *k, TensorTile *t, Node n, LoopId columns)
 {
     const NodeInfo *in = node_info(k, n);
@@ -33,10 +45,18 @@ static void add_staged(Kir *k, TensorTile *t, Node n, LoopId columns)
     if (in->op != KN_load || !plain_dtype((DType)in->dtype)) return;
     if (!is_ahead(k, in->ix, l->parent)) return;
     uint32_t bytes = dtype_bytes((DType)in->dtype);
+    TensorStaged s = {n, columns, 0, 0, (uint32_t)l->hi * bytes};
+    while (s.as < t->staged.n && !same_staged(k, &t->staged.at[s.as], &s))
+        s.as++;
+    if (s.as < t->staged.n) {
+        s.offset = t->staged.at[s.as].offset;
+        vec_push(k->arena, &t->staged, s);
+        return;
+    }
     uint32_t at = (t->shared + 15) / 16 * 16;
-    uint32_t end = at + t->slots * (uint32_t)l->hi * bytes;
+    uint32_t end = at + t->slots * s.bytes;
     if (end > SM90_SHARED_MOST) return;
-    TensorStaged s = {n, columns, at, (uint32_t)l->hi * bytes};
+    s.offset = at;
     vec_push(k->arena, &t->staged, s);
     t->shared = end;
 }
@@ -46,8 +66,7 @@ void stage_find(Kir *k, TensorTile *t)
     for (uint32_t i = 0; i < k->loops.n; i++) {
         const Loop *l = &k->loops.at[i];
         if (l->kind != LOOP_columns) continue;
-        if (k->loops.at[k->loops.at[l->parent].parent].kind != LOOP_blocks)
-            continue;
+        if (k->loops.at[blocks_of(k, i)].kind != LOOP_blocks) continue;
         for (uint32_t j = 0; j < l->body.n; j++)
             add_staged(k, t, l->body.at[j], i);
     }
@@ -69,9 +88,7 @@ LV stage_guard(Core *c, Node n, LoopId loop)
 
 static bool staged_in(const Core *c, const TensorStaged *s, uint32_t pass)
 {
-    const Kir *k = c->e->k;
-    LoopId rows = k->loops.at[s->columns].parent;
-    return k->loops.at[rows].parent == c->t->passes.at[pass].blocks;
+    return blocks_of(c->e->k, s->columns) == c->t->passes.at[pass].blocks;
 }
 
 /* Element i of the tile, where it exists; elsewhere that of index 0. */
@@ -88,9 +105,12 @@ static LV load_element(Core *c, const TensorStaged *s, LV i)
     return LLVMBuildLoad2(e->s.b, t, p, "");
 }
 
+/* Nests load by themselves: values that one had and another needs too would be
+ * held in registers between them. */
 static LV staged_at(Core *c, const TensorStaged *s, LV slot)
 {
-    return sm90_at(&c->e->s, core_at(c, slot, s->bytes, s->offset));
+    const Site *at = &c->e->s;
+    return sm90_at(at, core_at(c, sm90_again(at, slot), s->bytes, s->offset));
 }
 
 /* All loads of a step are under way before the first is stored. */
@@ -106,7 +126,8 @@ static void stage_step(Core *c, uint32_t pass, LV i)
                core_index(c, core_step(c, i, STEP_either)));
     for (uint32_t v = 0; v < c->t->staged.n; v++)
         for (uint32_t u = 0; u < per; u++, n++)
-            if (staged_in(c, &c->t->staged.at[v], pass))
+            if (staged_in(c, &c->t->staged.at[v], pass) &&
+                c->t->staged.at[v].as == v)
                 x[n] = load_element(
                     c, &c->t->staged.at[v],
                     core_add(c, c->lane, core_i32(c, (int64_t)u * WARP)));
@@ -148,14 +169,12 @@ void core_stage_wait(Core *c, uint32_t pass, LV i)
                 staged_at(c, &c->t->staged.at[v], number);
 }
 
-/* One lane gives back what all lanes of its warp have read. */
+/* Each lane gives back what it has read: racecheck does not see that one which
+ * arrives for its warp comes after the others' reads. */
 void core_stage_release(Core *c, uint32_t pass, LV i)
 {
     LV number, parity;
     if (!c->t->staged.n) return;
-    sm90_sync_warp(&c->e->s);
     core_stage_slot(c, pass, i, &number, &parity);
-    LV one = LLVMBuildICmp(c->e->s.b, LLVMIntEQ, c->lane, core_i32(c, 0), "");
-    sm90_mbar_arrive_if(&c->e->s, core_barrier(c, c->t->panels.n, number, true),
-                        one);
+    sm90_mbar_arrive(&c->e->s, core_barrier(c, c->t->panels.n, number, true));
 }

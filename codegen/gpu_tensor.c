@@ -235,13 +235,18 @@ static void feed_step(Core *c, uint32_t pass, LV i)
     }
 }
 
+static void feed_own(Core *c)
+{
+    for (uint32_t p = 0; p < c->t->panels.n; p++)
+        if (!c->t->panels.at[p].swept)
+            load_panel(c, p,
+                       panel_address(c, &c->t->panels.at[p], core_i32(c, 0)),
+                       own_barrier(c));
+}
+
 static void feed(Core *c)
 {
     LV zero = core_i32(c, 0);
-    for (uint32_t p = 0; p < c->t->panels.n; p++)
-        if (!c->t->panels.at[p].swept)
-            load_panel(c, p, panel_address(c, &c->t->panels.at[p], zero),
-                       own_barrier(c));
     for (uint32_t pass = 0; pass < c->t->passes.n; pass++) {
         CoreLoop l = core_loop(c, zero, COUNT_run, NULL, 0);
         feed_step(c, pass, l.i);
@@ -338,12 +343,24 @@ static void make_barriers(Core *c)
     for (uint32_t p = 0; p <= t->panels.n; p++)
         for (uint32_t i = 0; i < t->slots; i++) {
             LV slot = core_i32(c, i);
-            unsigned writers = p < t->panels.n ? 1 : WARP;
-            sm90_mbar_init(s, core_barrier(c, p, slot, false), writers);
-            sm90_mbar_init(s, core_barrier(c, p, slot, true), 4 * t->groups);
+            unsigned lanes = p < t->panels.n ? 1 : WARP; /* of a warp arrive */
+            sm90_mbar_init(s, core_barrier(c, p, slot, false), lanes);
+            sm90_mbar_init(s, core_barrier(c, p, slot, true),
+                           lanes * 4 * t->groups);
         }
     if (t->cross) core_cross_barriers(c);
     sm90_mbar_fence(s);
+}
+
+/* The rows' panels come while the steps are listed. */
+static void begin(Core *c)
+{
+    const Emit *e = c->e;
+    for (uint32_t i = 0; i < c->t->maps.n; i++)
+        sm90_map_prefetch(&e->s, LLVMGetParam(e->fn, e->k->nargs + i));
+    make_barriers(c);
+    sm90_proxy_fence(&e->s);
+    feed_own(c);
 }
 
 typedef void Part(Core *c);
@@ -447,7 +464,7 @@ void emit_tensor(Emit *e)
     if (c->t->cross && !core_cross_covers(c))
         e->zero |= UINT64_C(1) << c->t->cross->sums;
     emit_enter(e, c->t->items, core_index(c, c->item));
-    only_if(c, is_number(c, sm90_thread(&e->s), 0), make_barriers);
+    only_if(c, is_number(c, sm90_thread(&e->s), 0), begin);
     core_list(c);
     sm90_sync_block(&e->s);
     LV feeds = LLVMBuildICmp(b, LLVMIntULT, c->warp, core_i32(c, 4), "");

@@ -92,7 +92,7 @@ void core_cross_send(Core *c); /* a warp for each stage, for all steps */
 bool core_cross_covers(Core *c);
 
 /* gpu_steps.c: the list of steps by class. */
-void core_list(Core *c);
+void core_list(const Core *c);
 /* Whether a step of an item is known to be run. */
 bool core_known(Core *c, int64_t item, int64_t step);
 bool core_backward(Core *c); /* whether the last items have more to do */

@@ -475,6 +475,18 @@ void sm90_sync_warp(const Site *s)
     instruct_text(s, "bar.warp.sync 0xffffffff;");
 }
 
+LV sm90_least(const Site *s, LV x)
+{
+    return assembly(s, false, i32_type(s),
+                    "redux.sync.min.s32 $0, $1, 0xffffffff;", "=r,r", &x, 1);
+}
+
+LV sm90_most(const Site *s, LV x)
+{
+    return assembly(s, false, i32_type(s),
+                    "redux.sync.max.s32 $0, $1, 0xffffffff;", "=r,r", &x, 1);
+}
+
 void sm90_registers(const Site *s, unsigned n, bool more)
 {
     instruct_text(s, "setmaxnreg.%s.sync.aligned.u32 %u;", more ? "inc" : "dec",

@@ -132,6 +132,10 @@ void sm90_sync_block(const Site *s);
  * seen after. */
 void sm90_sync_cluster(const Site *s, bool memory);
 void sm90_sync_warp(const Site *s);
+/* The least or the most of an i32 of each thread of a warp; warp.  9.7.13.10
+ * redux.sync */
+LV sm90_least(const Site *s, LV x);
+LV sm90_most(const Site *s, LV x);
 /* 9.7.20.5 setmaxnreg: registers a thread from now on, a multiple of 8;
  * warpgroup.  The one that gives comes first. */
 void sm90_registers(const Site *s, unsigned n, bool more);

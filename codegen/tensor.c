@@ -186,18 +186,48 @@ static bool find_kept(const Cores *c, const uint32_t *dots, TensorKept *out)
 }
 
 /* What a nest makes: all sweeps of its turn, those that the first dot alone
- * gives, or the others. */
-typedef enum NestPart { NEST_all, NEST_first, NEST_rest } NestPart;
+ * gives, or the others; or all, and it keeps what they read, or reads that. */
+typedef enum NestPart {
+    NEST_all,
+    NEST_first,
+    NEST_rest,
+    NEST_keeps,
+    NEST_reads
+} NestPart;
 
 static bool in_part(const Cores *c, const TensorSweep *s, NestPart part,
                     const TensorKept *kept, const uint32_t *dots)
 {
-    if (part == NEST_all) return true;
+    if (part != NEST_first && part != NEST_rest) return true;
     const Fn *fn = c->l->fn;
     uint32_t bits = 0;
     for (uint32_t i = 0; i < fn->insts[s->value].nargs; i++)
         bits |= dots[inst_arg(fn, &fn->insts[s->value], i).id];
     return (bits == 1u << kept->dot) == (part == NEST_first);
+}
+
+static void name_kept(Cores *c, const Env *e, const TensorKept *kept,
+                      LoopId columns)
+{
+    Kir *k = c->l->k;
+    Node n = node_piece(k, columns, DT_f32, kept->piece);
+    if (kept->scale != 1)
+        n = node_scalar(k, SC_mul, DT_f32, n,
+                        node_const_float(k, DT_f32, kept->scale), (Node){0});
+    remember(c, e, kept->value, n);
+}
+
+/* The last accumulator of the loop. */
+static void keep_pairs(Cores *c, const Env *e, TensorKept *kept, NestPart part,
+                       LoopId columns)
+{
+    Kir *k = c->l->k;
+    Node n = operand(c, e, (Value){kept->value});
+    kept->columns = columns;
+    kept->acc = k->loops.at[columns].accs.n;
+    if (part == NEST_keeps) n = algebra_strip(k, n, &kept->scale);
+    vec_push(k->arena, &k->loops.at[columns].accs,
+             ((Acc){ACC_sum, DT_f32, n, {0}, true}));
 }
 
 static void make_nest(Cores *c, TensorPass *p, uint32_t turn, NestPart part,
@@ -219,9 +249,8 @@ static void make_nest(Cores *c, TensorPass *p, uint32_t turn, NestPart part,
         node_and(k, node_inside(k, row, size_of(c, rows_of(c))), c->column_in);
     name_rows(c, &e, rows, turn);
     name_dots(c, &e, columns);
-    if (part == NEST_rest)
-        remember(c, &e, kept->value,
-                 node_piece(k, columns, DT_f32, kept->piece));
+    if (part == NEST_rest || part == NEST_reads)
+        name_kept(c, &e, kept, columns);
     for (uint32_t i = 0; i < t->sweeps.n; i++) {
         TensorSweep *s = &t->sweeps.at[i];
         if (s->turn != turn || !in_part(c, s, part, kept, dots)) continue;
@@ -231,16 +260,53 @@ static void make_nest(Cores *c, TensorPass *p, uint32_t turn, NestPart part,
         vec_push(k->arena, &k->loops.at[columns].accs,
                  ((Acc){s->kind, DT_f32, n, {0}, s->wide}));
     }
-    if (part == NEST_first) {
-        kept->columns = columns;
-        kept->acc = k->loops.at[columns].accs.n;
-        Node n = operand(c, &e, (Value){kept->value});
-        vec_push(k->arena, &k->loops.at[columns].accs,
-                 ((Acc){ACC_sum, DT_f32, n, {0}, true}));
-    }
+    if (part == NEST_first || part == NEST_keeps)
+        keep_pairs(c, &e, kept, part, columns);
     loop_close(k, columns);
     loop_close(k, rows);
     p->nests[p->nnests++] = rows;
+}
+
+static bool has_choice(const Module *m, Expr e)
+{
+    const ExprInfo *x = expr_info(m, e);
+    bool found = x->op == SC_where;
+    for (unsigned i = 0; i < x->nargs && !found; i++)
+        found = has_choice(m, x->args[i]);
+    return found;
+}
+
+/* The scores that all maxima of a turn read, where a mask has a part in them:
+ * it is asked once. */
+static bool find_masked(const Cores *c, uint32_t turn, const uint32_t *dots,
+                        TensorKept *out)
+{
+    const Module *m = c->l->m;
+    const Fn *fn = c->l->fn;
+    uint32_t x = 0;
+    for (uint32_t i = 0; i < c->t->sweeps.n; i++) {
+        const TensorSweep *s = &c->t->sweeps.at[i];
+        if (s->turn != turn) continue;
+        uint32_t read = inst_arg(fn, &fn->insts[s->value], 0).id;
+        if (x && read != x) return false;
+        x = read;
+    }
+    const Inst *in = &fn->insts[x];
+    if (in->op != OP_map || c->fit.role[x] != TILE_pair || !is_one(dots[x]) ||
+        type_dtype(m, in->type) != DT_f32 ||
+        !has_choice(m, attr_expr(m, in->attr)))
+        return false;
+    out->value = x;
+    out->dot = (uint32_t)__builtin_ctz(dots[x]);
+    return true;
+}
+
+static void keep(Cores *c, TensorPass *p, TensorKept *kept)
+{
+    kept->piece = c->t->npieces++;
+    kept->scale = 1;
+    p->kept = (int32_t)c->t->kept.n;
+    vec_push(c->l->k->arena, &c->t->kept, *kept);
 }
 
 /* A pass of one turn without rescaling, and of several dots, begins with what
@@ -252,11 +318,15 @@ static void make_nests(Cores *c, TensorPass *p)
     TensorKept kept = {0};
     bool apart = c->t->lags || c->t->cross;
     if (apart && p->nturns == 1 && find_kept(c, dots, &kept)) {
-        kept.piece = c->t->npieces++;
-        p->kept = (int32_t)c->t->kept.n;
-        vec_push(c->l->k->arena, &c->t->kept, kept);
+        keep(c, p, &kept);
         make_nest(c, p, p->turn, NEST_first, dots);
         make_nest(c, p, p->turn, NEST_rest, dots);
+        return;
+    }
+    if (p->nturns == 2 && find_masked(c, p->turn, dots, &kept)) {
+        keep(c, p, &kept);
+        make_nest(c, p, p->turn, NEST_keeps, dots);
+        make_nest(c, p, p->turn + 1, NEST_reads, dots);
         return;
     }
     for (uint32_t i = 0; i < p->nturns; i++)

@@ -20,7 +20,8 @@
  * A pass has two turns where the second depends on the maxima of the first
  * through exp(x - maximum) alone: it then runs with the maxima so far, and
  * its sums are rescaled when they grow.  A pass of several dots may begin with
- * a nest of what one of them gives, which is kept for the nest that needs all.
+ * a nest of what one of them gives, which is kept for the nest that needs all;
+ * and the nest of the maxima keeps scores of which a mask has taken some.
  */
 #ifndef TITAN_TENSOR_H
 #define TITAN_TENSOR_H
@@ -60,11 +61,13 @@ typedef struct TensorSweep {
     uint32_t neutral;      /* conditions each of which, false, leaves nothing */
 } TensorSweep;
 
-/* Integers per row, or per column, that conditions read. */
+/* Integers per row, or per column, that conditions read.  Nests that read the
+ * same ones do so by loads of their own: `as` is the first of these. */
 typedef struct TensorVector {
     Node load;
     LoopId loop;
     bool columns;
+    uint32_t as;
     uint32_t offset; /* columns: least and most of each step, shared memory */
 } TensorVector;
 
@@ -72,15 +75,17 @@ typedef struct TensorVector {
 typedef struct TensorStaged {
     Node load;
     LoopId columns;
+    uint32_t as;            /* the first that is the same in every step */
     uint32_t offset, bytes; /* in shared memory; of a slot */
 } TensorStaged;
 
-/* Pairs that one dot alone gives, made while the other dots run and kept for
- * the rest. */
+/* Pairs that the first nest of a pass keeps for the others: what one dot alone
+ * gives, made while the other dots run, or scores as the maximum reads them. */
 typedef struct TensorKept {
     uint32_t value, dot, piece;
     LoopId columns;
     uint32_t acc;
+    double scale; /* what the piece is multiplied by */
 } TensorKept;
 
 /* Sums over the rows.  `turns` is a word per tile of columns: the block that
@@ -143,6 +148,9 @@ struct TensorTile {
 void tensor_print(const TensorTile *t, const Kir *k, Buf *out);
 /* classes.c: conditions, and which of them decide about which sweep. */
 void classes_find(Kir *k, TensorTile *t);
+/* Whether two loads per row, or per column, of two nests give the same in every
+ * tile. */
+bool loads_alike(const Kir *k, Node x, Node y);
 /* gpu_stage.c: values per column that are worth bringing near. */
 void stage_find(Kir *k, TensorTile *t);
 static inline uint32_t panel_bytes(const Panel *p)

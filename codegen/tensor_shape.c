@@ -154,8 +154,10 @@ void cores_place_tables(TensorTile *t)
     t->listed = t->conditions.n > 0 && t->nblocks <= MOST_STEPS;
     for (uint32_t i = 0; i < t->vectors.n && t->listed; i++) {
         uint32_t at = up(t->shared, 8), size = 8 * (uint32_t)t->nblocks;
-        if (!t->vectors.at[i].columns || at + size > SM90_SHARED_MOST) continue;
-        t->vectors.at[i].offset = at;
+        TensorVector *v = &t->vectors.at[i];
+        v->offset = t->vectors.at[v->as].offset;
+        if (!v->columns || v->as != i || at + size > SM90_SHARED_MOST) continue;
+        v->offset = at;
         t->shared = at + size;
     }
 }

@@ -201,6 +201,7 @@ static void emit_roles(Site *s, LV fn)
     sm90_sync_block(s);
     sm90_sync_warp(s);
     LV at = LLVMBuildAdd(s->b, sm90_block(s), sm90_blocks(s), "");
+    at = LLVMBuildAdd(s->b, sm90_least(s, at), sm90_most(s, at), "");
     LLVMBuildStore(s->b, at, LLVMGetParam(fn, 0));
     LV group = LLVMBuildLShr(s->b, sm90_warp(s), sm90_i32(s, 2), "");
     LV first = LLVMBuildICmp(s->b, LLVMIntEQ, group, sm90_i32(s, 0), "");
