@@ -410,49 +410,22 @@ def build_sanitizer(b):
     """It reads the cases of the part replay."""
 
 
-def without_copies(c, cases):
-    """A folder of the cases whose kernels do not use the copy engine, and how
-    many others there are: racecheck does not know the barriers that its copies
-    arrive at.  All that runs on tensor cores is among those others."""
-    folder, kept, case, left = c.room("plain"), [], [], 0
-    os.makedirs(folder)
-    for name in os.listdir(cases):
-        if name != "cases.txt":
-            os.symlink(os.path.join(cases, name), os.path.join(folder, name))
-    with open(os.path.join(cases, "cases.txt")) as f:
-        for line in f:
-            case.append(line)
-            if line.startswith("module"):
-                kept, case = kept + case, []
-            elif line.startswith("run"):
-                copies = any(x.startswith("map") for x in case)
-                kept += [] if copies else case
-                case, left = [], left + copies
-    with open(os.path.join(folder, "cases.txt"), "w") as f:
-        f.writelines(kept)
-    return folder, left
-
-
 SUMMARY = re.compile(r"SUMMARY: ((\d+) (?:errors?|hazards?).*)")
 PLACE = re.compile(r"\bat (?:\w+ in )?(\w+)(?:\(.*?\))?\+0x")
 
 
 def check_sanitizer(c, tool, what):
     replay = c.others["replay"]
-    cases, left = replay.unpacked("cases"), 0
-    if what == "racecheck":
-        cases, left = without_copies(c, cases)
     text = c.call([tool, "--tool", what, "--error-exitcode", "9",
-                   replay.path("gpu-replay"), cases], fine=(0, 1, 9))
+                   replay.path("gpu-replay"), replay.unpacked("cases")],
+                  fine=(0, 1, 9))
     summary = SUMMARY.search(text)
     if not summary:
         raise Failed(f"it has no summary: {last_of(text)}")
     ran = CASES.search(text)
     places = sorted(set(PLACE.findall(text)))
     clean = ran and ran[1] != "0" and summary[2] == "0" and not places
-    yield (f"{what}, {ran[1] if ran else 'not all'} kernels of the replay" +
-           (f", not the {left} with the copy engine or tensor cores"
-            if left else ""),
+    yield (f"{what}, {ran[1] if ran else 'not all'} kernels of the replay",
            ", ".join([summary[1]] + places), "0", "ok" if clean else "FAILED")
     _, failed, wrong = replayed(text)
     if failed:
@@ -465,7 +438,7 @@ def run_sanitizer(c):
     if not tool:
         raise Failed("no compute-sanitizer on this machine", missing=True)
     return beside((what, functools.partial(check_sanitizer, c, tool, what))
-                  for what in ("memcheck", "racecheck"))
+                  for what in ("memcheck", "racecheck", "synccheck"))
 
 
 # ---------------------------------------------------------------------- text
