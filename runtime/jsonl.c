@@ -110,11 +110,26 @@ void jsonl_text(Jsonl *r, const char *key, const char *text)
     put_text(r, text);
 }
 
-TitanStatus jsonl_end(TitanStory *s, Jsonl *r)
+void jsonl_json(Jsonl *r, const char *key, const char *json)
+{
+    put_key(r, key);
+    for (const char *t = json; *t; t++)
+        put_char(r, *t);
+}
+
+const char *jsonl_line(Jsonl *r, size_t *n)
 {
     put(r, "}\n");
-    if (r->failed) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
-    return sink_write(s, &r->sink, r->at, r->n);
+    *n = r->n;
+    return r->failed ? NULL : r->at;
+}
+
+TitanStatus jsonl_end(TitanStory *s, Jsonl *r)
+{
+    size_t n;
+    const char *line = jsonl_line(r, &n);
+    if (!line) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    return sink_write(s, &r->sink, line, n);
 }
 
 /* ------------------------------------------------------------- the file -- */

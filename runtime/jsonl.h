@@ -38,6 +38,10 @@ void jsonl_whole(Jsonl *r, const char *key, int64_t x);
 void jsonl_number(Jsonl *r, const char *key, double x);
 void jsonl_numbers(Jsonl *r, const char *key, const double *x, int64_t n);
 void jsonl_text(Jsonl *r, const char *key, const char *text);
+/* A value that is JSON already, on one line. */
+void jsonl_json(Jsonl *r, const char *key, const char *json);
 TitanStatus jsonl_end(TitanStory *s, Jsonl *r);
+/* Ends the line and gives it instead of writing it.  NULL: memory ran out. */
+const char *jsonl_line(Jsonl *r, size_t *n);
 
 #endif

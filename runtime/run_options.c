@@ -57,6 +57,7 @@ static CheckpointOptions read_checkpoint(const Options *o)
                                .failure = option_text(o, OPT_save_failure),
                                .every = option_number(o, OPT_save_every, 500),
                                .keep = option_number(o, OPT_keep, 10),
+                               .rewind = option_number(o, OPT_rewind, 0),
                                .first = option_given(o, OPT_save_first),
                                .sync = option_given(o, OPT_sync_save),
                                .load_only = option_given(o, OPT_load_only),
@@ -75,6 +76,8 @@ static RunOptions read_options(const Options *o)
                         .export_to = option_text(o, OPT_export_to),
                         .export_dtype = option_text(o, OPT_export_dtype),
                         .metrics = read_metrics(o),
+                        .ledger = option_text(o, OPT_ledger),
+                        .skip_batches = option_number(o, OPT_skip_batches, 0),
                         .log_every = option_number(o, OPT_log_every, 10),
                         .max_skips = option_number(o, OPT_max_skips, 10),
                         .ranks = ranks ? ranks : option_number(o, OPT_nproc, 0),
@@ -113,6 +116,21 @@ static TitanStatus check_data(TitanStory *s, const Options *o, FeedOptions *f)
     return TITAN_OK;
 }
 
+/* To rewind is to go on. */
+static TitanStatus check_rewind(TitanStory *s, const Options *o, RunOptions *r)
+{
+    CheckpointOptions *c = &r->checkpoint;
+    if (r->skip_batches < 0)
+        return titan_fail(s, TITAN_USAGE, "--skip-batches needs at least 0");
+    if (!option_given(o, OPT_rewind)) return TITAN_OK;
+    if (c->rewind < 1)
+        return titan_fail(s, TITAN_USAGE, "--rewind needs at least 1");
+    if (!c->resume) c->resume = "auto";
+    if (strcmp(c->resume, "auto") == 0) return TITAN_OK;
+    return titan_fail(s, TITAN_USAGE,
+                      "--rewind and --resume %s exclude each other", c->resume);
+}
+
 static TitanStatus check_usage(TitanStory *s, const Options *o, RunOptions *r)
 {
     if (o->arguments.n)
@@ -132,6 +150,7 @@ static TitanStatus check_usage(TitanStory *s, const Options *o, RunOptions *r)
                           "--inject %s is not STEP:N, STEP:N:nan, STEP:N:inf "
                           "or STEP:N:-inf",
                           fault);
+    TRY(check_rewind(s, o, r));
     const char *hang = option_text(o, OPT_hang_timeout);
     if (strcmp(hang, "0") != 0 && !stop_parse_time(hang, &r->watchdog.end))
         return titan_fail(s, TITAN_USAGE,

@@ -133,6 +133,61 @@ void log_time(const StepLog *l)
     fflush(stdout);
 }
 
+/* ---------------------------------------------------------------- ledger -- */
+
+static void put_data(Jsonl *row, const char *data)
+{
+    if (data) jsonl_json(row, "data", data);
+}
+
+TitanStatus log_begin(StepLog *l, int64_t step, const char *event,
+                      const char *data)
+{
+    Jsonl *row = ledger_begin(&l->ledger, step, event);
+    if (row) put_data(row, data);
+    return ledger_end(l->story, &l->ledger);
+}
+
+TitanStatus log_skipped(StepLog *l, const Skip *k, const char *data)
+{
+    char why[SKIP_REASON];
+    Jsonl *row = ledger_begin(&l->ledger, k->step, "skipped");
+    if (!row) return TITAN_OK;
+    jsonl_text(row, "why", skip_reason(k, why, sizeof why));
+    jsonl_number(row, "loss", k->loss);
+    jsonl_number(row, "grad_norm", k->grad_norm);
+    put_data(row, data);
+    return ledger_end(l->story, &l->ledger);
+}
+
+TitanStatus log_left_out(StepLog *l, int64_t step, int64_t batches,
+                         const char *data)
+{
+    Jsonl *row = ledger_begin(&l->ledger, step, "left out");
+    if (!row) return TITAN_OK;
+    jsonl_whole(row, "batches", batches);
+    put_data(row, data);
+    return ledger_end(l->story, &l->ledger);
+}
+
+/* All seconds of the run are in one phase or another. */
+TitanStatus log_end(StepLog *l, int64_t step, TitanStatus how)
+{
+    double all = 0;
+    char key[32];
+    Jsonl *row = ledger_begin(&l->ledger, step, "ended");
+    if (!row) return TITAN_OK;
+    jsonl_whole(row, "code", how);
+    for (int p = 0; p < PHASE_COUNT; p++) {
+        double seconds = pulse_seconds(l->pulse, (Phase)p);
+        snprintf(key, sizeof key, "%s_seconds", phase_name(p));
+        jsonl_number(row, key, seconds);
+        all += seconds;
+    }
+    jsonl_number(row, "seconds", all);
+    return ledger_end(l->story, &l->ledger);
+}
+
 void log_close(StepLog *l)
 {
     free(l->records);

@@ -5,6 +5,7 @@
 #ifndef TITAN_STEPLOG_H
 #define TITAN_STEPLOG_H
 
+#include "ledger.h"
 #include "metrics.h"
 #include "pulse.h"
 #include "skip.h"
@@ -19,6 +20,7 @@ typedef struct StepLog {
     int64_t tokens; /* of a step */
     const char *io; /* as the step that is looked at left it */
     Metrics metrics;
+    Ledger ledger;
     int64_t tokens_seen;  /* since the first step of the run or of those that
                            * it goes on from */
     int64_t since;        /* steps since the last logged one */
@@ -39,5 +41,14 @@ Skip log_skip(const StepLog *l, int64_t step);
 TitanStatus log_step(StepLog *l, int64_t step, int64_t steps);
 /* What the time of the run went into, on stdout, for people. */
 void log_time(const StepLog *l);
+
+/* Rows of the ledger.  DATA: where the data stands behind the step, as JSON or
+ * NULL. */
+TitanStatus log_begin(StepLog *l, int64_t step, const char *event,
+                      const char *data);
+TitanStatus log_skipped(StepLog *l, const Skip *k, const char *data);
+TitanStatus log_left_out(StepLog *l, int64_t step, int64_t batches,
+                         const char *data);
+TitanStatus log_end(StepLog *l, int64_t step, TitanStatus how);
 
 #endif

@@ -15,6 +15,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 enum { PROFILE_AFTER = 3, PROFILED = 2 };
 
@@ -83,6 +84,16 @@ static TitanStatus diagnose(Run *r, int64_t step)
     return titan_while(r->story, diagnose_run(&s, e, stderr), "diagnosing it");
 }
 
+/* Where the data stands behind the step says which samples it had. */
+static TitanStatus ledger_skip(Run *r, const Skip *k)
+{
+    char *data = NULL;
+    TRY(feed_state(&r->feed, k->step, &data));
+    TitanStatus st = log_skipped(&r->log, k, data);
+    free(data);
+    return st;
+}
+
 /* The first step that is skipped without a rule is looked into. */
 static TitanStatus note_skip(Run *r, int64_t step)
 {
@@ -91,6 +102,7 @@ static TitanStatus note_skip(Run *r, int64_t step)
         return TITAN_OK;
     }
     Skip k = log_skip(&r->log, step);
+    TRY(ledger_skip(r, &k));
     TitanStatus st = skips_add(r->story, &r->skips, &k);
     /* A rule of the program says why itself. */
     if (k.rule || r->diagnosed) return st;
@@ -248,6 +260,19 @@ static TitanStatus point_at(Run *r, int64_t step, RunPoint *out)
     return feed_state(&r->feed, step, &out->data);
 }
 
+/* A checkpoint is there; a failure of its row is that of the next one too. */
+static void note_saved(void *user, const Save *save)
+{
+    Run *r = user;
+    TitanStory ignored = {0};
+    progress_clear(&r->log.metrics.progress);
+    Jsonl *row = ledger_begin(&r->log.ledger, save->at.step, "saved");
+    if (!row) return;
+    jsonl_number(row, "seconds", save->seconds);
+    jsonl_number(row, "bytes", (double)save->bytes);
+    ledger_end(&ignored, &r->log.ledger);
+}
+
 /* Behind a step that was submitted.  What cannot be copied is written from
  * where it lies, so nothing may have followed it. */
 static TitanStatus stage_save(Run *r, int64_t step)
@@ -296,6 +321,20 @@ static TitanStatus wait_data(Run *r, int64_t step, bool *more)
     return titan_while(r->story, st, "running step %" PRId64, step);
 }
 
+static TitanStatus stopped(Run *r)
+{
+    const char *reason = stop_reason(r->stop), *dir = r->o->checkpoint.dir;
+    if (r->checkpoints.saves)
+        return titan_fail(r->story, TITAN_STOPPED,
+                          "stopped behind step %" PRId64
+                          " by %s; --resume auto goes on from \"%s\"",
+                          r->last, reason, dir);
+    return titan_fail(r->story, TITAN_STOPPED,
+                      "stopped behind step %" PRId64
+                      " by %s; its state is not saved (--checkpoint DIR)",
+                      r->last, reason);
+}
+
 /* One step after the other, each behind the one before it on the device; its
  * records are looked at `lag` steps later. */
 static TitanStatus step_through(Run *r)
@@ -324,9 +363,22 @@ static TitanStatus step_through(Run *r)
     TRY(finish_steps(r, r->last));
     TRY(save_last(r, ended));
     if (!ended) return TITAN_OK;
-    return titan_fail(r->story, TITAN_STOPPED,
-                      "stopped behind step %" PRId64 " by %s", r->last,
-                      stop_reason(r->stop));
+    return stopped(r);
+}
+
+/* --skip-batches: what is left out stands in the ledger, not in silence. */
+static TitanStatus leave_out(Run *r)
+{
+    int64_t n = r->o->skip_batches;
+    if (n == 0) return TITAN_OK;
+    char *data = NULL;
+    TRY(feed_state(&r->feed, r->done, &data));
+    TitanStatus st = log_left_out(&r->log, r->done, n, data);
+    free(data);
+    TRY(st);
+    if (!r->o->metrics.quiet)
+        printf("the rows of %" PRId64 " steps are left out\n", n);
+    return feed_skip(&r->feed, n);
 }
 
 static TitanStatus run_steps(Run *r)
@@ -337,6 +389,9 @@ static TitanStatus run_steps(Run *r)
     TRY(feed_open(&r->feed, &r->o->data));
     if (r->start.data) TRY(feed_restore(&r->feed, r->start.data));
     TRY(open_log(r));
+    TRY(log_begin(&r->log, r->done, r->done ? "goes on" : "begins",
+                  r->start.data));
+    TRY(leave_out(r));
     print_start(r);
     TRY(titan_while(r->story, device_prepare(r->device, r->train),
                     "preparing the step"));
@@ -374,6 +429,10 @@ static TitanStatus run_all(Run *r)
     pulse_enter(r->pulse, PHASE_load);
     TRY(checkpoint_open(r->story, r->im, r->device, &o->checkpoint, NULL,
                         &r->checkpoints));
+    r->checkpoints.saved = note_saved;
+    r->checkpoints.user = r;
+    TRY(ledger_open(r->story, &r->log.ledger, o->ledger, o->checkpoint.dir,
+                    o->metrics.go_on));
     TRY(begin_state(r));
     if (o->checkpoint.seed) return save_seed(r);
     pulse_enter(r->pulse, PHASE_start);
@@ -400,14 +459,16 @@ TitanStatus titan_train(TitanStory *s, const TitanImage *im,
     DeviceOptions device = o->device;
     device.command = &r.pulse->command;
     Watchdog *dog = watchdog_start(im, r.pulse, &o->watchdog);
-    TRY(stop_install(s, &stop, &r.stop));
-    TitanStatus st = device_new(s, im, code, &device, &r.device);
+    TitanStatus st = stop_install(s, &stop, &r.stop);
+    if (st == TITAN_OK) st = device_new(s, im, code, &device, &r.device);
     if (st == TITAN_OK) st = run_all(&r);
     TitanStatus saved = checkpoint_close(&r.checkpoints);
     if (st == TITAN_OK) st = saved;
     point_free(&r.start);
     if (!o->metrics.quiet && r.log.pulse) log_time(&r.log);
     TitanStory closing = {0};
+    if (r.log.pulse) log_end(&r.log, r.done, st);
+    ledger_close(&closing, &r.log.ledger);
     TitanStatus closed = metrics_close(&closing, &r.log.metrics);
     if (st == TITAN_OK && closed != TITAN_OK) {
         *s = closing;

@@ -18,6 +18,8 @@ typedef struct RunOptions {
     bool seed_given; /* else a checkpoint's is taken */
     const char *init_from, *export_to, *export_dtype;
     MetricsOptions metrics;
+    const char *ledger;   /* NULL: beside the checkpoints */
+    int64_t skip_batches; /* where the run begins or goes on */
     int64_t log_every, max_skips;
     int64_t ranks;       /* --ranks or --nproc; 0: as compiled */
     double peak_tflops;  /* 0: not known */

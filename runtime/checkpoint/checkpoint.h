@@ -27,6 +27,7 @@
 typedef struct CheckpointOptions {
     const char *dir;     /* --checkpoint; NULL: nothing is saved */
     const char *resume;  /* "auto", a step, or a folder; NULL: begin anew */
+    int64_t rewind;      /* "auto": one that is so many steps older or more */
     const char *exclude; /* what is not loaded, by commas; or NULL */
     const char *last;    /* "full" or "model": what the last save keeps */
     const char *dtype;   /* of the weights of a save of the model alone */
@@ -75,6 +76,9 @@ typedef struct Checkpoints {
     TitanDevice copy; /* a device that is nothing but the staged bytes */
     int64_t newest;   /* whole checkpoint of this run; -1: none yet */
     double took;      /* seconds of a save that is over; its reader sets 0 */
+    /* NULL, or called where a save has become a checkpoint */
+    void (*saved)(void *user, const Save *save);
+    void *user;
 } Checkpoints;
 
 /* Checks what was asked for against what is in the folder, before the run

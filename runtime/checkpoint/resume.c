@@ -177,6 +177,7 @@ static TitanStatus open_newest(Checkpoints *c, const char *dir, Candidate *k,
 {
     TitanStatus st = TITAN_OK;
     for (uint32_t i = f->n; i-- > 0 && !*found;) {
+        if (f->steps[i] > f->steps[f->n - 1] - c->o->rewind) continue;
         TRY(folder_path(c->story, dir, f->steps[i], "", k->path));
         TitanStatus one = open_one(c, k, f->steps[i], NULL);
         if (one == TITAN_UNAVAILABLE || one == TITAN_MISMATCH) return one;
@@ -201,6 +202,15 @@ static TitanStatus search(Checkpoints *c, const char *dir, Candidate *k,
 {
     Folder f;
     TRY(folder_scan(c->story, c->files, dir, &f));
+    if (f.n && f.steps[f.n - 1] - c->o->rewind < f.steps[0]) {
+        int64_t first = f.steps[0], last = f.steps[f.n - 1];
+        folder_free(&f);
+        return titan_fail(c->story, TITAN_USAGE,
+                          "--rewind %" PRId64
+                          " goes back too far: \"%s\" has steps %" PRId64
+                          " to %" PRId64,
+                          c->o->rewind, dir, first, last);
+    }
     /* what was cut off before its first save has begun nothing */
     *was_there = f.exists && !(f.n == 0 && f.begun);
     TitanStatus st = open_newest(c, dir, k, &f, found);

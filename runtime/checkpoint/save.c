@@ -232,6 +232,7 @@ static TitanStatus conclude(Checkpoints *c, Save *save)
     if (st == TITAN_OK) {
         c->newest = save->at.step;
         c->took = save->seconds;
+        if (c->saved) c->saved(c->user, save);
         if (!c->o->quiet)
             printf("step %" PRId64 " saved: %.1f MB in %.2f s\n", save->at.step,
                    (double)save->bytes * 1e-6, save->seconds);
@@ -299,10 +300,8 @@ TitanStatus checkpoint_last(Checkpoints *c, RunPoint at, bool full)
         point_free(&at);
         return st;
     }
-    c->save = (Save){.at = at,
-                     .last = true,
-                     .model_only = model_only,
-                     .from = c->device};
+    c->save = (Save){
+        .at = at, .last = true, .model_only = model_only, .from = c->device};
     checkpoint_put(c, &c->save);
     return conclude(c, &c->save);
 }

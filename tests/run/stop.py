@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -42,7 +43,7 @@ def under_way():
 def ended(p, by):
     said = p.communicate(timeout=30)[1]
     expect(p.returncode == 75, f"{by}: exit code {p.returncode}: {said}")
-    found = re.search(r"stopped behind step (\d+) by (.*)", said)
+    found = re.search(r"stopped behind step (\d+) by (.*); ", said)
     expect(found and found.group(2) == by, f"{by}: {said}")
     steps = [json.loads(line)["step"] for line in open("m.jsonl")]
     expect(steps == list(range(1, int(found.group(1)) + 1)), f"{by}: rows of steps {steps}")
@@ -53,9 +54,16 @@ def weights():
     return open("out/model.safetensors", "rb").read()
 
 
+def straight(steps, *options):
+    done = subprocess.run([PROGRAM, "--data", DATA, "--threads", "1", "--quiet", "--steps", str(steps), "--export", "out", *options])
+    expect(done.returncode == 0, f"exit code {done.returncode}")
+    return weights()
+
+
 def trial(i):
     """By a signal, by the file, or by a signal to a process that was stopped and goes on (as schedulers do)."""
-    p = start("--export", "out", "--stop-file", "stop")
+    shutil.rmtree("ck", ignore_errors=True)
+    p = start("--export", "out", "--stop-file", "stop", *(["--checkpoint", "ck"] if i % 5 == 0 else []))
     under_way()
     time.sleep(random.random() * 0.1)
     kind = i % 6
@@ -74,10 +82,10 @@ def trial(i):
         again = subprocess.run([PROGRAM, "--data", DATA, "--stop-file", "stop", "--quiet"], capture_output=True, text=True)
         expect(again.returncode == 75 and "behind step 0" in again.stderr, again.stderr)
         os.remove("stop")
-    if i % 10 == 0:
+    if i % 5 == 0:
         cut = weights()
-        done = subprocess.run([PROGRAM, "--data", DATA, "--threads", "1", "--quiet", "--steps", str(last), "--export", "out"])
-        expect(done.returncode == 0 and weights() == cut, f"the weights behind step {last} are others")
+        expect(straight(last) == cut, f"the weights behind step {last} are others")
+        expect(straight(last + 2, "--checkpoint", "ck", "--resume", "auto") == straight(last + 2), f"step {last} was not gone on from")
 
 
 def second_signal():
