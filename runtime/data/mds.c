@@ -190,7 +190,7 @@ static TitanStatus read_encoding(MdsDocs *d)
     if (strncmp(e, "ndarray", 7) == 0 && (!e[7] || e[7] == ':') &&
         read_array(d, e + 7))
         return TITAN_OK;
-    return titan_fail(d->base.story, TITAN_MISMATCH,
+    return titan_fail(d->base.story, TITAN_BAD_DATA,
                       "\"%s\": the column \"%s\" is \"%s\"; text (str, bytes) "
                       "or tokens (ndarray of integers) are needed",
                       d->base.file->path, d->shard->names[d->column], e);
@@ -215,7 +215,7 @@ static TitanStatus choose_column(MdsDocs *d, const char *key)
         snprintf(names + n, sizeof names - n, "%s\"%.30s\"", c ? ", " : "",
                  d->shard->names[c]);
     }
-    return titan_fail(d->base.story, TITAN_MISMATCH,
+    return titan_fail(d->base.story, TITAN_BAD_DATA,
                       "\"%s\" has no column \"%s\" (--text-key); it has %s",
                       d->base.file->path, key ? key : "text", names);
 }
