@@ -1,0 +1,120 @@
+"""What a run costs beside its steps: data, metrics and checkpoints.
+
+Three kinds of run of one program, interleaved, each of a few steps:
+
+    plain    token files in order, nothing written
+    written  the same text as JSONL, shuffled; a row and events of every step
+    saved    as plain, with checkpoints written behind the steps
+
+Seconds are those that the run's own ledger has for its steps, so that neither
+the start nor the last save, for which a run waits, is among them.  On the host,
+where steps use all processors, what runs beside them takes processor time from
+them, and that is what counts: it says the same on a machine that has other work
+too.  The figure is the sum of what `written` costs a step and of what a save
+costs, spread over the steps between two saves as --save-every has them.
+"""
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+
+DEFAULT_EVERY = 500  # of --save-every
+
+
+def write_data(folder, mib):
+    """The same text as bytes and as JSONL."""
+    words = ("the of a step that is not there will be again with one more and "
+             "what it takes to learn").split()
+    plain, lines = [], []
+    for i in range(mib * 1024):
+        text = " ".join(words[(i * 7 + k * k) % len(words)]
+                        for k in range(180))
+        plain.append(text)
+        lines.append(json.dumps({"text": text}))
+    bytes_at = os.path.join(folder, "text.txt")
+    lines_at = os.path.join(folder, "text.jsonl")
+    with open(bytes_at, "w") as f:
+        f.write("\n".join(plain))
+    with open(lines_at, "w") as f:
+        f.write("\n".join(lines) + "\n")
+    return bytes_at, lines_at
+
+
+def run(program, folder, steps, options):
+    """Seconds of a step, processor seconds of the run, and its saves."""
+    ledger = os.path.join(folder, "ledger.jsonl")
+    if os.path.exists(ledger):
+        os.remove(ledger)
+    words = program + ["--steps", str(steps), "--quiet", "--ledger",
+                       ledger] + options
+    pid = os.posix_spawn(words[0], words, os.environ)
+    _, status, usage = os.wait4(pid, 0)
+    if status:
+        sys.exit(f"failed: {' '.join(words)}")
+    with open(ledger) as f:
+        rows = [json.loads(line) for line in f]
+    saves = [r["seconds"] for r in rows if r["event"] == "saved"]
+    end = rows[-1]
+    spent = sum(end[k + "_seconds"] for k in ("data", "step", "log", "save"))
+    last = saves[-1] if saves else 0
+    waited = end["data_seconds"] + end["log_seconds"] + end["save_seconds"]
+    return {"wall": spent - last, "waited": waited - last,
+            "cpu": usage.ru_utime + usage.ru_stime, "saves": saves}
+
+
+def measure(program, folder, a):
+    text, lines = write_data(folder, 4)
+    checkpoints = os.path.join(folder, "checkpoints")
+    kinds = {
+        "plain": ["--data", text, "--log-every", "100000"],
+        "written": ["--data", lines, "--shuffle", "--log-every", "1",
+                    "--metrics", os.path.join(folder, "m.jsonl"),
+                    "--tensorboard", os.path.join(folder, "events")],
+        "saved": ["--data", text, "--log-every", "100000", "--checkpoint",
+                  checkpoints, "--keep", "2", "--save-every",
+                  str(a.steps // 2)],
+    }
+    seen = {k: [] for k in kinds}
+    for i in range(a.rounds):
+        order = list(kinds) if i % 2 == 0 else list(kinds)[::-1]
+        for kind in order:
+            subprocess.run(["rm", "-rf", checkpoints], check=True)
+            seen[kind].append(run(program, folder, a.steps, kinds[kind]))
+    return seen
+
+
+def costs(seen, steps, by):
+    """Of a step: seconds, what writing adds, what a save adds in seconds.  The
+    last save is among processor seconds, but not among those of steps."""
+    middle = statistics.median
+    pairs = list(zip(seen["plain"], seen["written"], seen["saved"]))
+    counted = len(seen["saved"][0]["saves"]) - (by == "wall")
+    return (middle(p[by] for p in seen["plain"]) / steps,
+            middle(w[by] / p[by] - 1 for p, w, _ in pairs),
+            middle((s[by] - p[by]) / counted for p, _, s in pairs))
+
+
+def bench_training(a, program):
+    with tempfile.TemporaryDirectory(dir=a.folder) as folder:
+        seen = measure(program, folder, a)
+    wrote = statistics.median(seen["saved"][0]["saves"])
+    print(f"{a.rounds} rounds of {a.steps} steps each; a save is written in "
+          f"{wrote:.2f} s\n")
+    print(f"{'':6} {'ms a step':>10} {'data, metrics':>14} {'ms a save':>10} "
+          f"{f'of {DEFAULT_EVERY} steps':>13} {'together':>9}")
+    for by in ("wall", "cpu"):
+        step, written, save = costs(seen, a.steps, by)
+        share = save / (DEFAULT_EVERY * step)
+        total = written + share
+        print(f"{by:6} {1e3 * step:10.2f} {100 * written:13.2f}% "
+              f"{1e3 * save:10.1f} {100 * share:12.2f}% {100 * total:8.2f}%"
+              + (" (must 2)" if by == a.by else ""))
+        if by == a.by:
+            missed = total >= 0.02
+    for kind, runs in seen.items():
+        share = statistics.median(r["waited"] / r["wall"] for r in runs)
+        print(f"  {kind}: steps waited for data, rows and copies "
+              f"{100 * share:.2f}% of the time")
+    return 1 if missed else 0
