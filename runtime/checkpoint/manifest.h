@@ -19,8 +19,7 @@
 
 #include <jansson.h>
 
-#include "../files.h"
-#include "digest.h"
+#include "shards.h"
 
 #define MANIFEST_NAME "MANIFEST.json"
 enum { MANIFEST_VERSION = 1 };
@@ -48,6 +47,11 @@ typedef struct Manifest {
     uint32_t n;
     json_t *text; /* of one that was read: what names and values lie in */
 } Manifest;
+
+/* N files that were written, with ROWS, the tensors that they were made of.
+ * Names stay theirs. */
+TitanStatus manifest_add(TitanStory *s, Manifest *m, const StTensor *rows,
+                         const ShardFile *files, uint32_t n);
 
 /* Writes DIR/MANIFEST.json, whole or not at all. */
 TitanStatus manifest_write(TitanStory *s, Files *files, const char *dir,

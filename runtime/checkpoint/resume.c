@@ -10,6 +10,8 @@
 #include "folder.h"
 #include "verify.h"
 
+#include "../weights.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -25,18 +27,6 @@ static TitanStatus one_of(TitanStory *s, const char *option, const char *value,
     if (strcmp(value, a) == 0 || strcmp(value, b) == 0) return TITAN_OK;
     return titan_fail(s, TITAN_USAGE, "%s is \"%s\"; %s and %s are known",
                       option, value, a, b);
-}
-
-static TitanStatus find_dtype(TitanStory *s, const char *name, uint32_t *out)
-{
-    for (uint32_t d = 1; d <= 3; d++)
-        if (strcmp(titan_dtype_name(d), name) == 0) {
-            *out = d;
-            return TITAN_OK;
-        }
-    return titan_fail(s, TITAN_USAGE,
-                      "--save-dtype is \"%s\"; f32, bf16 and f16 are known",
-                      name);
 }
 
 static TitanStatus check_options(TitanStory *s, const CheckpointOptions *o,
@@ -60,7 +50,7 @@ static TitanStatus check_options(TitanStory *s, const CheckpointOptions *o,
                           "--checkpoint; there is none");
     TRY(one_of(s, "--last-save", o->last, "full", "model"));
     TRY(one_of(s, "--save-failure", o->failure, "go-on", "stop"));
-    return find_dtype(s, o->dtype, dtype);
+    return weights_dtype(s, "--save-dtype", o->dtype, dtype);
 }
 
 /* Said before the first step, not behind the last. */

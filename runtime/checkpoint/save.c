@@ -60,39 +60,6 @@ static TitanStatus read_updates(const State *st, TitanDevice *from,
     return TITAN_OK;
 }
 
-static void name_tensors(const StTensor *rows, const ShardFile *f,
-                         ManifestFile *out)
-{
-    uint64_t at = f->header;
-    out->ntensors = f->n;
-    for (uint32_t i = 0; i < f->n; i++) {
-        at += shard_tensor_bytes(&rows[f->first + i]);
-        out->tensors[i] = (ManifestTensor){rows[f->first + i].name, at};
-    }
-}
-
-/* Files of the model first, NMODEL of them. */
-static TitanStatus list_files(TitanStory *s, const State *st,
-                              const ShardSet *set, uint32_t nmodel, Manifest *m)
-{
-    m->files = calloc((size_t)set->n + 1, sizeof *m->files);
-    if (!m->files) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
-    for (uint32_t i = 0; i < set->n; i++) {
-        const ShardFile *f = &set->files[i];
-        ManifestFile *to = &m->files[m->n++];
-        *to = (ManifestFile){.name = f->name,
-                             .bytes = f->bytes,
-                             .header = f->header,
-                             .whole = f->whole,
-                             .blocks = f->blocks};
-        to->tensors = calloc((size_t)f->n + 1, sizeof *to->tensors);
-        if (!to->tensors)
-            return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
-        name_tensors(st->rows + (i < nmodel ? 0 : st->nmodel), f, to);
-    }
-    return TITAN_OK;
-}
-
 static void hash_text(const TitanImage *im, char out[2 * DIGEST_BYTES + 1])
 {
     Digest d;
@@ -115,10 +82,13 @@ static TitanStatus put_manifest(Checkpoints *c, Save *save, const char *dir,
     m.config = config_of(c->im);
     if (save->at.data)
         m.data = json_loads(save->at.data, JSON_DECODE_ANY, NULL);
-    TitanStatus st = list_files(&save->story, &c->state, set, nmodel, &m);
-    if (st == TITAN_OK) st = manifest_write(&save->story, c->files, dir, &m);
-    for (uint32_t i = 0; i < m.n; i++)
-        m.files[i].blocks = NULL; /* the set's */
+    const StTensor *rows = c->state.rows;
+    TitanStory *s = &save->story;
+    TitanStatus st = manifest_add(s, &m, rows, set->files, nmodel);
+    if (st == TITAN_OK)
+        st = manifest_add(s, &m, rows + c->state.nmodel, set->files + nmodel,
+                          set->n - nmodel);
+    if (st == TITAN_OK) st = manifest_write(s, c->files, dir, &m);
     json_decref(m.config);
     json_decref(m.data);
     manifest_free(&m);
