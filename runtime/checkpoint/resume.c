@@ -263,7 +263,8 @@ static TitanStatus open_tensors(Checkpoints *c, const Candidate *k, Source *out)
     if (!names) return titan_fail(c->story, TITAN_UNAVAILABLE, "out of memory");
     for (uint32_t i = 0; i < m->n; i++)
         if (m->files[i].ntensors > 0) names[n++] = m->files[i].name;
-    TitanStatus st = source_open_files(c->story, k->path, names, n, out);
+    TitanStatus st =
+        source_open_files(c->story, c->files, k->path, names, n, out);
     free(names);
     return st;
 }
@@ -308,6 +309,14 @@ static void note_resumed(const Checkpoints *c, const Candidate *k)
                         "tensors fit this one\n");
 }
 
+/* A run that was killed may not have come to it. */
+static TitanStatus tidy(Checkpoints *c, int64_t step)
+{
+    TRY(folder_set_aside(c->story, c->files, c->o->dir, step));
+    if (c->o->keep == 0) return TITAN_OK;
+    return folder_purge(c->story, c->files, c->o->dir, c->o->keep);
+}
+
 TitanStatus checkpoint_resume(Checkpoints *c, RunPoint *at, bool *found,
                               bool *ignores)
 {
@@ -322,9 +331,7 @@ TitanStatus checkpoint_resume(Checkpoints *c, RunPoint *at, bool *found,
         st = titan_while(c->story, load(c, k), "loading \"%s\"", k->path);
         if (st == TITAN_OK) st = take_point(c, &k->manifest, at);
         if (st == TITAN_OK) note_resumed(c, k);
-        if (st == TITAN_OK && c->saves)
-            st = folder_set_aside(c->story, c->files, c->o->dir,
-                                  k->manifest.step);
+        if (st == TITAN_OK && c->saves) st = tidy(c, k->manifest.step);
         c->newest = k->manifest.step;
         manifest_free(&k->manifest);
     }

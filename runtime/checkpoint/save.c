@@ -136,6 +136,15 @@ static TitanStatus read_back(Checkpoints *c, Save *save)
     return titan_while(&save->story, st, "reading back what was saved");
 }
 
+/* What cannot be removed does no harm to what is saved. */
+static void purge(const Checkpoints *c)
+{
+    TitanStory s = {0};
+    if (folder_purge(&s, c->files, c->o->dir, c->o->keep) == TITAN_OK) return;
+    fprintf(stderr, "warning: an older checkpoint is still there: %s\n",
+            s.line[0]);
+}
+
 static TitanStatus put_step(Checkpoints *c, Save *save)
 {
     char path[FILES_PATH];
@@ -149,8 +158,8 @@ static TitanStatus put_step(Checkpoints *c, Save *save)
     if (st != TITAN_OK) files_remove_tree(c->files, path);
     TRY(st);
     TRY(read_back(c, save));
-    if (save->last || c->o->keep == 0) return TITAN_OK;
-    return folder_purge(s, c->files, dir, c->o->keep);
+    if (!save->last && c->o->keep > 0) purge(c);
+    return TITAN_OK;
 }
 
 TitanStatus checkpoint_put(Checkpoints *c, Save *save)
