@@ -46,13 +46,15 @@ TitanStatus manifest_add(TitanStory *s, Manifest *m, const StTensor *rows,
     for (uint32_t i = 0; i < n; i++) {
         const ShardFile *f = &files[i];
         ManifestFile *to = &m->files[m->n++];
-        *to = (ManifestFile){.name = f->name,
+        char *name = strdup(f->name);
+        *to = (ManifestFile){.name = name,
+                             .own = name,
                              .bytes = f->bytes,
                              .header = f->header,
                              .whole = f->whole};
         to->blocks = calloc(f->nblocks + 1, sizeof *to->blocks);
         to->tensors = calloc((size_t)f->n + 1, sizeof *to->tensors);
-        if (!to->blocks || !to->tensors)
+        if (!name || !to->blocks || !to->tensors)
             return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
         if (f->nblocks)
             memcpy(to->blocks, f->blocks, f->nblocks * sizeof *to->blocks);
@@ -352,6 +354,7 @@ TitanStatus manifest_read(TitanStory *s, Files *files, const char *dir,
 void manifest_free(Manifest *m)
 {
     for (uint32_t i = 0; i < m->n; i++) {
+        free(m->files[i].own);
         free(m->files[i].blocks);
         free(m->files[i].tensors);
     }

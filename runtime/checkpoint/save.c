@@ -69,43 +69,41 @@ static void hash_text(const TitanImage *im, char out[2 * DIGEST_BYTES + 1])
 }
 
 static TitanStatus put_manifest(Checkpoints *c, Save *save, const char *dir,
-                                const ShardSet *set, uint32_t nmodel)
+                                Manifest *m)
 {
     char artifact[2 * DIGEST_BYTES + 1];
-    Manifest m = {.step = save->at.step,
-                  .tokens = save->at.tokens,
-                  .seed = save->at.seed,
-                  .model_only = save->model_only,
-                  .artifact = artifact};
     hash_text(c->im, artifact);
-    TRY(read_updates(&c->state, save->from, &m.updates));
-    m.config = config_of(c->im);
+    m->step = save->at.step;
+    m->tokens = save->at.tokens;
+    m->seed = save->at.seed;
+    m->model_only = save->model_only;
+    m->artifact = artifact;
+    TRY(read_updates(&c->state, save->from, &m->updates));
+    m->config = config_of(c->im);
     if (save->at.data)
-        m.data = json_loads(save->at.data, JSON_DECODE_ANY, NULL);
-    const StTensor *rows = c->state.rows;
-    TitanStory *s = &save->story;
-    TitanStatus st = manifest_add(s, &m, rows, set->files, nmodel);
-    if (st == TITAN_OK)
-        st = manifest_add(s, &m, rows + c->state.nmodel, set->files + nmodel,
-                          set->n - nmodel);
-    if (st == TITAN_OK) st = manifest_write(s, c->files, dir, &m);
-    json_decref(m.config);
-    json_decref(m.data);
-    manifest_free(&m);
+        m->data = json_loads(save->at.data, JSON_DECODE_ANY, NULL);
+    TitanStatus st = manifest_write(&save->story, c->files, dir, m);
+    json_decref(m->config);
+    json_decref(m->data);
     return st;
 }
 
 /* ------------------------------------------------------------------ files --
  */
 
+/* The tensors of the model, or the others; SET gets the files. */
 static TitanStatus put_shards(Checkpoints *c, Save *save, const char *dir,
-                              bool model, ShardSet *set)
+                              bool model, ShardSet *set, Manifest *m)
 {
     StateSource src;
+    uint32_t before = set->n;
     int dtype = save->model_only ? (int)c->dtype : STATE_AS_IS;
-    TRY(state_source(&save->story, &c->state, save->from, model, dtype, &src));
-    TitanStatus st = shards_write(&save->story, c->files, dir,
-                                  model ? "model" : "state", &src.source, set);
+    TitanStory *s = &save->story;
+    TRY(state_source(s, &c->state, save->from, model, dtype, &src));
+    TitanStatus st = shards_write(s, c->files, dir, model ? "model" : "state",
+                                  &src.source, set);
+    if (st == TITAN_OK)
+        st = manifest_add(s, m, src.rows, set->files + before, set->n - before);
     state_source_free(&src);
     return st;
 }
@@ -113,13 +111,14 @@ static TitanStatus put_shards(Checkpoints *c, Save *save, const char *dir,
 static TitanStatus put_files(Checkpoints *c, Save *save, const char *dir)
 {
     ShardSet set = {0};
-    TitanStatus st = put_shards(c, save, dir, true, &set);
-    uint32_t nmodel = set.n;
+    Manifest m = {0};
+    TitanStatus st = put_shards(c, save, dir, true, &set, &m);
     if (st == TITAN_OK && !save->model_only)
-        st = put_shards(c, save, dir, false, &set);
-    if (st == TITAN_OK) st = put_manifest(c, save, dir, &set, nmodel);
+        st = put_shards(c, save, dir, false, &set, &m);
+    if (st == TITAN_OK) st = put_manifest(c, save, dir, &m);
     for (uint32_t i = 0; i < set.n; i++)
         save->bytes += set.files[i].bytes;
+    manifest_free(&m);
     shards_free(&set);
     return st;
 }

@@ -1,8 +1,8 @@
 /*
  * inspect.c: `titan inspect PATH...`: what a file or a folder is.
  *
- * What it is follows from its first bytes, or from the names in it; only token
- * files are told by their suffix, since they are nothing but tokens.
+ * What it is follows from its first bytes, or from the names in it; what is
+ * nothing else is data, as --data takes it.
  */
 #include "../start.h"
 #include "command.h"
@@ -10,7 +10,7 @@
 
 #include "../../runtime/checkpoint/manifest.h"
 #include "../../runtime/checkpoint/source.h"
-#include "../../runtime/data.h"
+#include "../../runtime/data/stream.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -79,43 +79,59 @@ static TitanStatus inspect_checkpoint(TitanStory *s, const char *dir)
     return st;
 }
 
-static TitanStatus inspect_folder(TitanStory *s, const char *dir)
-{
-    uint32_t n;
-    Source src;
-    if (is_checkpoint(dir)) return inspect_checkpoint(s, dir);
-    TRY(say_all_whole(s, dir, &n));
-    if (n > 0) return TITAN_OK;
-    TRY(source_open(s, dir, &src));
-    return inspect_source(s, dir, &src);
-}
-
-/* ----------------------------------------------------------------- files -- */
-
 static bool ends_with(const char *path, const char *suffix)
 {
     size_t n = strlen(path), k = strlen(suffix);
     return n >= k && strcmp(path + n - k, suffix) == 0;
 }
 
-static TitanStatus inspect_tokens(TitanStory *s, const char *path)
+enum { ROW = 4096 };
+
+typedef struct Seen {
+    int64_t tokens, documents;
+    int32_t most;
+} Seen;
+
+static TitanStatus read_rows(Stream *data, Seen *seen)
 {
-    enum { CHUNK = 65536 };
-    static const char *const word[] = {"", "byte", "16 bits", "", "32 bits"};
-    Tokens t;
-    int32_t some[CHUNK], most = 0;
-    TRY(tokens_open(s, &path, 1, &t));
-    TitanStatus st = TITAN_OK;
-    for (int64_t at = 0; at < t.n && st == TITAN_OK; at += CHUNK) {
-        int64_t n = t.n - at < CHUNK ? t.n - at : CHUNK;
-        st = tokens_read(s, &t, at, n, 0, some);
-        for (int64_t i = 0; i < n && st == TITAN_OK; i++)
-            if (some[i] > most) most = some[i];
+    int32_t tokens[ROW];
+    bool starts[ROW], more = true;
+    for (;;) {
+        Row row = {.tokens = tokens, .starts = starts};
+        TRY(data->class->row(data, &row, &more));
+        if (!more) return TITAN_OK;
+        seen->tokens += row.n;
+        for (int64_t i = 0; i < row.n; i++) {
+            seen->documents += starts[i];
+            if (tokens[i] > seen->most) seen->most = tokens[i];
+        }
+    }
+}
+
+/* Any data that --data takes; text is bytes here. */
+static TitanStatus inspect_data(TitanStory *s, const char *path)
+{
+    static const StreamOptions o = {.end_token = -1,
+                                    .length = ROW,
+                                    .span = ROW,
+                                    .stride = ROW,
+                                    .epochs = 1,
+                                    .fill = true};
+    DataFiles files = {0};
+    Stream *data = NULL;
+    Seen seen = {0};
+    char about[256];
+    TitanStatus st = paths_expand(s, path, &files);
+    if (st == TITAN_OK) st = stream_open(s, &o, 0, &files, &data);
+    if (st == TITAN_OK) {
+        data->class->about(data, about, sizeof about);
+        st = read_rows(data, &seen);
     }
     if (st == TITAN_OK)
-        printf("%s: %" PRId64 " tokens of %s, the largest is %" PRId32 "\n",
-               path, t.n, word[t.files[0].width], most);
-    tokens_close(&t);
+        printf("%s: %s; %" PRId64 " tokens, the largest is %" PRId32 "\n", path,
+               about, seen.tokens, seen.most);
+    stream_free(data);
+    paths_release(&files);
     return st;
 }
 
@@ -138,8 +154,6 @@ static TitanStatus inspect_file(TitanStory *s, const char *path)
                           strerror(errno));
     size_t n = fread(head, 1, sizeof head - 1, f);
     fclose(f);
-    if (ends_with(path, ".u16") || ends_with(path, ".u32"))
-        return inspect_tokens(s, path);
     if (memcmp(head, "\177ELF", 4) == 0 ||
         strncmp(head, TITAN_PTX_MAGIC, strlen(TITAN_PTX_MAGIC)) == 0)
         return inspect_step(s, path);
@@ -147,10 +161,32 @@ static TitanStatus inspect_file(TitanStory *s, const char *path)
         TRY(source_open_file(s, path, &src));
         return inspect_source(s, path, &src);
     }
-    return titan_fail(s, TITAN_BAD_DATA,
-                      "\"%s\" is no weights, no token file (.u16, .u32) and "
-                      "nothing that titanc compiled",
-                      path);
+    return inspect_data(s, path);
+}
+
+/* ----------------------------------------------------------------- paths -- */
+
+static bool has_weights(const char *dir)
+{
+    static const char *const names[] = {"model.safetensors",
+                                        "model.safetensors.index.json"};
+    char path[FILES_PATH];
+    struct stat st;
+    for (unsigned i = 0; i < 2; i++)
+        if (path_join(path, dir, names[i]) && stat(path, &st) == 0) return true;
+    return false;
+}
+
+static TitanStatus inspect_folder(TitanStory *s, const char *dir)
+{
+    uint32_t n;
+    Source src;
+    if (is_checkpoint(dir)) return inspect_checkpoint(s, dir);
+    TRY(say_all_whole(s, dir, &n));
+    if (n > 0) return TITAN_OK;
+    if (!has_weights(dir)) return inspect_data(s, dir);
+    TRY(source_open(s, dir, &src));
+    return inspect_source(s, dir, &src);
 }
 
 TitanStatus command_inspect(TitanStory *s, const Options *o)
