@@ -273,6 +273,17 @@ static void note_saved(void *user, const Save *save)
     ledger_end(&ignored, &r->log.ledger);
 }
 
+/* What was staged, once its step is known to be good. */
+static TitanStatus write_save(Run *r)
+{
+    Phase before = pulse_enter(r->pulse, PHASE_save);
+    TRY(checkpoint_write(&r->checkpoints, r->done));
+    if (r->checkpoints.took > 0) stop_saved(r->stop, r->checkpoints.took);
+    r->checkpoints.took = 0;
+    pulse_enter(r->pulse, before);
+    return TITAN_OK;
+}
+
 /* Behind a step that was submitted.  What cannot be copied is written from
  * where it lies, so nothing may have followed it. */
 static TitanStatus stage_save(Run *r, int64_t step)
@@ -282,17 +293,8 @@ static TitanStatus stage_save(Run *r, int64_t step)
     TRY(point_at(r, step, &at));
     TRY(checkpoint_stage(&r->checkpoints, at));
     pulse_enter(r->pulse, before);
-    return r->checkpoints.stages ? TITAN_OK : finish_steps(r, step);
-}
-
-static TitanStatus write_save(Run *r)
-{
-    Phase before = pulse_enter(r->pulse, PHASE_save);
-    TRY(checkpoint_write(&r->checkpoints, r->done));
-    if (r->checkpoints.took > 0) stop_saved(r->stop, r->checkpoints.took);
-    r->checkpoints.took = 0;
-    pulse_enter(r->pulse, before);
-    return TITAN_OK;
+    if (!r->checkpoints.stages) TRY(finish_steps(r, step));
+    return write_save(r);
 }
 
 /* FULL: for a run that goes on later. */
@@ -354,13 +356,14 @@ static TitanStatus step_through(Run *r)
         }
         TRY(titan_while(r->story, submit_step(r, step, r->last),
                         "running step %" PRId64, step));
+        TRY(finish_steps(r, step - r->device->lag));
+        TRY(write_save(r));
         if (checkpoint_due(&r->checkpoints, step, r->last) ||
             (asked == STOP_save && r->checkpoints.saves))
             TRY(stage_save(r, step));
-        TRY(finish_steps(r, step - r->device->lag));
-        TRY(write_save(r));
     }
     TRY(finish_steps(r, r->last));
+    TRY(write_save(r));
     TRY(save_last(r, ended));
     if (!ended) return TITAN_OK;
     return stopped(r);
