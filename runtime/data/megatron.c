@@ -44,8 +44,9 @@ static TitanStatus bad_index(const Megatron *m, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    return titan_fail(m->base.story, TITAN_BAD_DATA, "\"%s.idx\": %s",
-                      m->base.file->path, text);
+    const char *path = m->base.file->path;
+    return titan_fail(m->base.story, TITAN_BAD_DATA, "\"%.*sidx\": %s",
+                      (int)strlen(path) - 3, path, text);
 }
 
 static int64_t number_at(const unsigned char *table, int64_t i)
@@ -177,12 +178,11 @@ static void megatron_close(DocFile *f)
 static TitanStatus map_pair(Megatron *m)
 {
     TitanStory *s = m->base.story;
-    char *path = NULL;
-    if (asprintf(&path, "%s.idx", m->base.file->path) < 0)
-        return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
-    TitanStatus st = mapped_open(s, path, false, &m->idx);
-    memcpy(path + strlen(path) - 3, "bin", 3);
-    if (st == TITAN_OK) st = mapped_open(s, path, false, &m->bin);
+    char *path = strdup(m->base.file->path);
+    if (!path) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    TitanStatus st = mapped_open(s, path, false, &m->bin);
+    memcpy(path + strlen(path) - 3, "idx", 3);
+    if (st == TITAN_OK) st = mapped_open(s, path, false, &m->idx);
     free(path);
     return st;
 }

@@ -99,26 +99,34 @@ static bool has_index(const char *path)
     return has;
 }
 
+/* A pair goes by its STEM.bin, by whichever name it was found. */
+static TitanStatus add_pair(TitanStory *s, const char *path, DataFiles *out)
+{
+    struct stat st = {0};
+    DataFile f = {.format = DATA_megatron,
+                  .path = with_suffix(path, strlen(path) - 4, ".bin")};
+    const DataFile *last = out->n ? &out->at[out->n - 1] : NULL;
+    /* a pattern may name both, one behind the other */
+    if (f.path && last && last->format == DATA_megatron &&
+        strcmp(last->path, f.path) == 0) {
+        free(f.path);
+        return TITAN_OK;
+    }
+    if (f.path && stat(f.path, &st) == 0) f.bytes = st.st_size;
+    return paths_add(s, out, &f);
+}
+
 /* FOUND: in a directory, where a pair counts once and unknown names do not
  * count. */
 static TitanStatus add_file(TitanStory *s, const char *path, int64_t bytes,
                             bool found, DataFiles *out)
 {
     int i = suffix_of(path);
-    if (i < 0 && found) return TITAN_OK;
-    DataFile f = {.format = i < 0 ? DATA_text : suffixes[i].format,
-                  .bytes = bytes};
-    if (f.format == DATA_megatron && found) return TITAN_OK;
-    if (f.format == DATA_bin && has_index(path)) f.format = DATA_megatron;
-    size_t n = strlen(path);
-    f.path = f.format == DATA_megatron ? strndup(path, n - 4) : strdup(path);
-    /* a pattern may name both files of a pair, one behind the other */
-    const DataFile *last = out->n ? &out->at[out->n - 1] : NULL;
-    if (f.path && last && f.format == DATA_megatron &&
-        last->format == DATA_megatron && strcmp(last->path, f.path) == 0) {
-        free(f.path);
-        return TITAN_OK;
-    }
+    DataFormat format = i < 0 ? DATA_text : suffixes[i].format;
+    if (found && (i < 0 || format == DATA_megatron)) return TITAN_OK;
+    if (format == DATA_megatron || (format == DATA_bin && has_index(path)))
+        return add_pair(s, path, out);
+    const DataFile f = {.path = strdup(path), .format = format, .bytes = bytes};
     return paths_add(s, out, &f);
 }
 

@@ -12,7 +12,7 @@ typedef enum DataFormat {
     DATA_u32,
     DATA_bin, /* llm.c or nanoGPT */
     DATA_jsonl,
-    DATA_megatron, /* path: without .bin and .idx */
+    DATA_megatron, /* the .bin, an .idx lies beside it */
     DATA_mds       /* a shard of an index */
 } DataFormat;
 
