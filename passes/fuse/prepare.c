@@ -255,6 +255,35 @@ static bool call_kernels_and_more(Prep *p, uint32_t call, const Fn *region,
     return true;
 }
 
+/* How many rows the operands of a contraction share: an operand without its
+ * axes meets each of them. */
+static int64_t rows_shared(const Module *m, const Fn *fn, const Inst *in)
+{
+    int64_t least = INT64_MAX;
+    const TypeInfo *t = type_info(m, in->type);
+    for (uint32_t k = 0; k < 2; k++) {
+        int64_t rows = 1;
+        Type of = value_type(fn, inst_arg(fn, in, k));
+        for (uint32_t i = 0; i < t->naxes; i++)
+            if (!type_axis(m, of, t->axes[i].axis)) rows *= t->axes[i].size;
+        if (rows < least) least = rows;
+    }
+    return least;
+}
+
+/* A sweep is worth its while where what it loads meets many rows.  Where few
+ * meet, as those of one token that look back, a row's pairs are small beside
+ * what they are made of, and ordinary groups make them side by side. */
+static bool meets_few(const Module *m, const Fn *region)
+{
+    enum { FEW = 16 };
+    for (uint32_t i = 0; i < region->ninsts; i++)
+        if (region->insts[i].op == OP_einsum &&
+            rows_shared(m, region, &region->insts[i]) >= FEW)
+            return false;
+    return true;
+}
+
 static bool call_tile_groups(Prep *p, uint32_t call, const Fn *region,
                              const Value *args)
 {
@@ -280,10 +309,13 @@ static void prep_call(Prep *p, uint32_t call)
     Value *args = NEW_ARRAY(fx->a, Value, (size_t)in->nargs + 1);
     for (uint32_t i = 0; i < in->nargs; i++)
         args[i] = operand(p, in, i);
-    if (fn_kind_is_region(fn_kind(fx->m, region))) {
-        if (fx->gpu && fn_kind(fx->m, region) == FK_attention &&
-            call_tile_groups(p, call, region, args))
-            return;
+    bool attention = fx->gpu && fn_kind(fx->m, region) == FK_attention;
+    if (attention && meets_few(fx->m, region)) {
+        pass_remark(fx->m, fx->cx, in->loc,
+                    "@%s is made whole: few rows meet a column",
+                    str_of(fx->m, region->name));
+    } else if (fn_kind_is_region(fn_kind(fx->m, region))) {
+        if (attention && call_tile_groups(p, call, region, args)) return;
         Value *out = NEW_ARRAY(fx->a, Value, (size_t)region->nresults + 1);
         if (fuse_tile(fx, p->b, region, args, out)) {
             p->fields[call] = out;
