@@ -121,12 +121,6 @@ TitanStatus cuda_read(TitanDevice *d, TitanBase base, uint64_t offset, void *to,
 
 /* --------------------------------------------------------------- records -- */
 
-static bool is_kept(const TitanPort *p)
-{
-    return p->role == TITAN_ROLE_record || p->role == TITAN_ROLE_check ||
-           p->role == TITAN_ROLE_skip;
-}
-
 static TitanStatus keep_port(Cuda *c, const TitanPort *p, CudaTurn *t)
 {
     size_t bytes =
@@ -143,7 +137,7 @@ TitanStatus cuda_keep(TitanDevice *d, const TitanEntry *e, int64_t turn)
     CudaTurn *t = &c->turn[turn % CUDA_TURNS];
     for (uint32_t i = 0; i < e->ports.n; i++) {
         const TitanPort *p = &c->im->ports[e->ports.first + i];
-        if (is_kept(p)) TRY(keep_port(c, p, t));
+        if (port_is_kept(p)) TRY(keep_port(c, p, t));
     }
     CU_TRY(c, cuEventRecord(t->kept, c->stream));
     return TITAN_OK;

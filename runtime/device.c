@@ -11,6 +11,8 @@
 typedef struct HostDevice {
     TitanDevice device; /* first */
     TitanHost *host;
+    const TitanImage *im;
+    char *kept; /* an io base: what records and checks were */
     char *staging;
     size_t bytes; /* of the persistent base */
 } HostDevice;
@@ -46,17 +48,25 @@ static TitanStatus host_watch(TitanDevice *d, const TitanEntry *e,
     return titan_host_watch(((HostDevice *)d)->host, e, runs, w);
 }
 
-/* The host looks at its records before the next run: nothing is copied. */
+/* Nothing lags: there is one step to keep. */
 static TitanStatus host_keep(TitanDevice *d, const TitanEntry *e, int64_t turn)
 {
-    (void)d, (void)e, (void)turn;
+    HostDevice *h = (HostDevice *)d;
+    (void)turn;
+    for (uint32_t i = 0; i < e->ports.n; i++) {
+        const TitanPort *p = &h->im->ports[e->ports.first + i];
+        if (port_is_kept(p))
+            memcpy(h->kept + p->offset, d->arena[TITAN_BASE_io] + p->offset,
+                   (size_t)titan_elements(h->im, p->axes) *
+                       titan_dtype_bytes(p->dtype));
+    }
     return TITAN_OK;
 }
 
 static TitanStatus host_kept(TitanDevice *d, int64_t turn, const char **io)
 {
     (void)turn;
-    *io = d->arena[TITAN_BASE_io];
+    *io = ((HostDevice *)d)->kept;
     return TITAN_OK;
 }
 
@@ -87,6 +97,7 @@ static void host_free(TitanDevice *d)
 {
     titan_host_free(((HostDevice *)d)->host);
     free(((HostDevice *)d)->staging);
+    free(((HostDevice *)d)->kept);
     free(d);
 }
 
@@ -110,10 +121,14 @@ TitanStatus device_host_new(TitanStory *story, const TitanImage *im,
     if (!h) return titan_fail(story, TITAN_UNAVAILABLE, "out of memory");
     h->device.class = &host_class;
     h->device.story = story;
+    h->im = im;
     h->bytes = (size_t)im->header->base_bytes[TITAN_BASE_persistent];
+    h->kept = calloc(1, (size_t)im->header->base_bytes[TITAN_BASE_io] + 1);
     TitanStatus st =
-        titan_host_new(story, im, code->kernels, o->threads, &h->host);
+        h->kept ? titan_host_new(story, im, code->kernels, o->threads, &h->host)
+                : titan_fail(story, TITAN_UNAVAILABLE, "out of memory");
     if (st != TITAN_OK) {
+        free(h->kept);
         free(h);
         return st;
     }

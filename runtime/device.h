@@ -128,8 +128,14 @@ static inline TitanStatus device_scan(TitanDevice *d, TitanBase base,
     return d->class->scan(d, base, offset, f, clean);
 }
 
+static inline bool port_is_kept(const TitanPort *p)
+{
+    return p->role == TITAN_ROLE_record || p->role == TITAN_ROLE_check ||
+           p->role == TITAN_ROLE_skip;
+}
+
 /* Keeps what E's records and checks are after the runs so far, until the
- * turn after the next is kept. */
+ * turn after the next is kept (a device that does not lag: the next). */
 static inline TitanStatus device_keep(TitanDevice *d, const TitanEntry *e,
                                       int64_t turn)
 {

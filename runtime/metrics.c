@@ -93,6 +93,7 @@ static TitanStatus write_row(TitanStory *s, Metrics *m, const StepMetrics *step,
     put_further(r, "seconds", d->seconds, records, n);
     put_further(r, "data_seconds", d->data, records, n);
     put_further(r, "data_percent", 100 * d->data_part, records, n);
+    if (step->validated) jsonl_number(r, "valid_loss", step->valid_loss);
     if (step->skipped) jsonl_text(r, "skipped", step->skipped);
     for (uint32_t i = 0; i < n; i++)
         if (records[i].n == 1)
@@ -149,6 +150,8 @@ static TitanStatus write_events(TitanStory *s, Metrics *m,
     put_known(e, "memory/max_reserved(%)", 100 * d->memory_part);
     events_scalar(e, "memory/num_alloc_retries", 0);
     events_scalar(e, "memory/num_ooms", 0);
+    if (step->validated)
+        events_scalar(e, "validation_metrics/loss", step->valid_loss);
     for (uint32_t i = 0; i < n; i++)
         put_record(e, &records[i]);
     return events_end(s, e);
@@ -167,6 +170,8 @@ static void write_line(Metrics *m, const StepMetrics *step, const Derived *d)
                                                 .tflops = d->tflops,
                                                 .mfu = d->mfu,
                                                 .skipped = step->skipped});
+    if (step->validated)
+        progress_valid(&m->progress, step->step, step->valid_loss);
 }
 
 /* The curve shows the run as a whole: where it gets long, every second value

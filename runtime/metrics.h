@@ -13,6 +13,8 @@
 typedef struct StepMetrics {
     int64_t step, steps;
     double loss, grad_norm, lr;
+    bool validated;
+    double valid_loss;
     const char *skipped; /* why; NULL: it was applied */
     /* of the steps since the last that was logged: */
     int64_t since;       /* how many */

@@ -74,6 +74,14 @@ void progress_line(Progress *p, const ProgressLine *l)
     fflush(stdout);
 }
 
+void progress_valid(Progress *p, int64_t step, double loss)
+{
+    if (p->quiet) return;
+    progress_clear(p);
+    printf("validate step: %2" PRId64 "  loss: %7.4f\n", step, shown(loss));
+    fflush(stdout);
+}
+
 static void time_left(double seconds, char *out, size_t size)
 {
     long t = seconds < 0 || !isfinite(seconds) ? 0 : lround(seconds);

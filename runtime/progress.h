@@ -25,6 +25,8 @@ typedef struct Progress {
 
 void progress_open(Progress *p, bool quiet);
 void progress_line(Progress *p, const ProgressLine *l);
+/* The loss of a validation. */
+void progress_valid(Progress *p, int64_t step, double loss);
 /* A step is over. */
 void progress_step(Progress *p, int64_t step, int64_t steps);
 /* Takes the bar away: others write to the terminal. */

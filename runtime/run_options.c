@@ -131,6 +131,28 @@ static TitanStatus check_rewind(TitanStory *s, const Options *o, RunOptions *r)
                       "--rewind and --resume %s exclude each other", c->resume);
 }
 
+/* Read as the data of training, but in order, once, and to the last row. */
+static TitanStatus read_valid(TitanStory *s, const Options *o, RunOptions *r)
+{
+    const OptionList *data = option_list(o, OPT_valid_data);
+    r->valid = (ValidOptions){.data = r->data,
+                              .every = option_number(o, OPT_valid_every, 10),
+                              .steps = option_number(o, OPT_valid_steps, 0)};
+    FeedOptions *f = &r->valid.data;
+    f->paths = data->at;
+    f->npaths = data->n;
+    f->shuffle = 0;
+    f->epochs = 1;
+    f->fill = true;
+    if (r->valid.every < 1)
+        return titan_fail(s, TITAN_USAGE, "--valid-every needs at least 1");
+    if (data->n == 0 &&
+        (option_given(o, OPT_valid_every) || option_given(o, OPT_valid_steps)))
+        return titan_fail(s, TITAN_USAGE,
+                          "validation needs data: name it with --valid-data");
+    return TITAN_OK;
+}
+
 static TitanStatus check_usage(TitanStory *s, const Options *o, RunOptions *r)
 {
     if (o->arguments.n)
@@ -138,6 +160,7 @@ static TitanStatus check_usage(TitanStory *s, const Options *o, RunOptions *r)
                           "\"%s\" is no option; token files go with --data",
                           o->arguments.at[0]);
     TRY(check_data(s, o, &r->data));
+    TRY(read_valid(s, o, r));
     if (r->log_every < 1)
         return titan_fail(s, TITAN_USAGE, "--log-every needs at least 1");
     const char *full = option_text(o, OPT_on_full);

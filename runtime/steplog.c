@@ -60,10 +60,22 @@ bool log_applied(const StepLog *l)
     return !(log_record(l, "applied") == 0);
 }
 
+void log_valid(StepLog *l, int64_t step, double loss)
+{
+    l->valid_step[step % 2] = step;
+    l->valid_loss[step % 2] = loss;
+}
+
+static bool is_validated(const StepLog *l, int64_t step)
+{
+    return l->valid_step[step % 2] == step;
+}
+
 /* A skipped step is always logged. */
 static bool is_logged(StepLog *l, int64_t step)
 {
-    return step == 1 || step % l->every == 0 || !log_applied(l);
+    return step == 1 || step % l->every == 0 || !log_applied(l) ||
+           is_validated(l, step);
 }
 
 /* The text of the first that held. */
@@ -107,6 +119,8 @@ TitanStatus log_step(StepLog *l, int64_t step, int64_t steps)
         .loss = k.loss,
         .grad_norm = k.grad_norm,
         .lr = k.lr,
+        .validated = is_validated(l, step),
+        .valid_loss = l->valid_loss[step % 2],
         .skipped = log_applied(l) ? NULL : skip_reason(&k, why, sizeof why),
         .since = l->since,
         .seconds = seconds - l->seconds,

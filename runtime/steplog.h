@@ -21,12 +21,14 @@ typedef struct StepLog {
     const char *io; /* as the step that is looked at left it */
     Metrics metrics;
     Ledger ledger;
-    int64_t tokens_seen;  /* since the first step of the run or of those that
-                           * it goes on from */
-    int64_t since;        /* steps since the last logged one */
-    double seconds, data; /* of steps, and waiting for data, up to that one */
-    StepRecord *records;  /* one for each port at most */
-    double *values;       /* of all records */
+    int64_t tokens_seen;   /* since the first step of the run or of those that
+                            * it goes on from */
+    int64_t since;         /* steps since the last logged one */
+    double seconds, data;  /* of steps, and waiting for data, up to that one */
+    int64_t valid_step[2]; /* that were validated last, odd and even ones */
+    double valid_loss[2];
+    StepRecord *records; /* one for each port at most */
+    double *values;      /* of all records */
 } StepLog;
 
 TitanStatus log_open(StepLog *l);
@@ -37,7 +39,10 @@ double log_record(const StepLog *l, const char *name);
 bool log_applied(const StepLog *l);
 Skip log_skip(const StepLog *l, int64_t step);
 
-/* Logs the step in `io`, if its turn has come or it was skipped. */
+/* What the validation behind a step gave; before the step is logged. */
+void log_valid(StepLog *l, int64_t step, double loss);
+/* Logs the step in `io`, if its turn has come, or it was skipped or validated.
+ */
 TitanStatus log_step(StepLog *l, int64_t step, int64_t steps);
 /* What the time of the run went into, on stdout, for people. */
 void log_time(const StepLog *l);

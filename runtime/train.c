@@ -26,6 +26,7 @@ typedef struct Run {
     TitanDevice *device;
     const TitanEntry *train;
     Feed feed;
+    Validation valid;
     StepLog log;
     Skips skips;
     bool diagnosed; /* a skipped step */
@@ -254,6 +255,17 @@ static TitanStatus note_end(Run *r, int64_t last)
     return TITAN_OK;
 }
 
+/* The step's own records are kept. */
+static TitanStatus validate(Run *r, int64_t step)
+{
+    double loss;
+    Phase before = pulse_enter(r->pulse, PHASE_validate);
+    TRY(validation_run(&r->valid, step, r->seed, &loss));
+    pulse_enter(r->pulse, before);
+    log_valid(&r->log, step, loss);
+    return TITAN_OK;
+}
+
 /* ----------------------------------------------------------------- saves --
  */
 
@@ -360,6 +372,7 @@ static TitanStatus step_through(Run *r)
         }
         TRY(titan_while(r->story, submit_step(r, step, r->last),
                         "running step %" PRId64, step));
+        if (validation_due(&r->valid, step)) TRY(validate(r, step));
         if (checkpoint_due(&r->checkpoints, step, r->last) ||
             (asked == STOP_save && r->checkpoints.saves))
             TRY(stage_save(r, step));
@@ -401,6 +414,7 @@ static TitanStatus run_steps(Run *r)
     print_start(r);
     TRY(titan_while(r->story, device_prepare(r->device, r->train),
                     "preparing the step"));
+    TRY(validation_open(&r->valid, r->story, r->im, r->device, &r->o->valid));
     TRY(step_through(r));
     if (!r->o->metrics.quiet) metrics_curve(&r->log.metrics);
     if (!r->o->profile) return TITAN_OK;

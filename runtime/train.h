@@ -9,10 +9,12 @@
 #include "feed.h"
 #include "metrics.h"
 #include "stop.h"
+#include "validate.h"
 #include "watchdog.h"
 
 typedef struct RunOptions {
     FeedOptions data;
+    ValidOptions valid;
     int64_t steps; /* -1: the config value `steps` */
     int64_t seed;
     bool seed_given; /* else a checkpoint's is taken */
