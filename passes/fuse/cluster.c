@@ -613,6 +613,42 @@ static void merge_scattered(Graph *g, uint32_t node, const Uses *uses)
     if (g->nodes[scatter].nusers == 1) fuse_join(g, both, 2, NODE_scatter);
 }
 
+/* A vector, or a few, made by loops, that meet each row of a matrix in a sum:
+ * what is not summed of them is small. */
+static bool is_vector(const Graph *g, uint32_t node, const AttrItem *summed)
+{
+    enum { FEW = 4 };
+    const TypeInfo *t = type_info(g->fx->m, node_type(g, node));
+    int64_t left = 1;
+    for (uint32_t i = 0; i < t->naxes; i++) {
+        bool gone = false;
+        for (uint32_t k = 0; k < summed->n; k++)
+            gone |= summed->axes[k].id == t->axes[i].axis.id;
+        if (!gone) left *= t->axes[i].size;
+    }
+    return left <= FEW && t->naxes > 0 && g->nodes[node].kind == NODE_loop;
+}
+
+/* The products of a matrix and a vector are made where they are summed, not
+ * where the vector is: there they would go through memory, as many as the
+ * matrix has. */
+static void merge_products(Graph *g, uint32_t node)
+{
+    const Module *m = g->fx->m;
+    const Inst *in = node_inst(g, node);
+    if (in->op != OP_reduce || !attr_is(m, in->attr, AT_kind, "sum") ||
+        type_info(m, in->type)->naxes == 0)
+        return;
+    uint32_t of = g->nodes[node].args[0];
+    const Node *x = &g->nodes[of];
+    const AttrItem *summed = attr_get(m, in->attr, AT_axes);
+    if (node_inst(g, of)->op != OP_map || x->nargs != 2 || x->nusers != 1 ||
+        x->result)
+        return;
+    if (is_vector(g, x->args[0], summed) || is_vector(g, x->args[1], summed))
+        merge_pair(g, x->cluster, g->nodes[node].cluster);
+}
+
 bool fuse_join(Graph *g, const uint32_t *clusters, uint32_t n, NodeKind kind)
 {
     Nodes nodes = {0};
@@ -678,6 +714,8 @@ void fuse_cluster(Graph *g)
         if (g->nodes[i].kind == NODE_loop) merge_accumulation(g, i, &uses);
     for (uint32_t i = 0; i < g->n; i++)
         if (g->nodes[i].kind == NODE_loop) merge_scattered(g, i, &uses);
+    for (uint32_t i = 0; i < g->n; i++)
+        if (g->nodes[i].kind == NODE_loop) merge_products(g, i);
     bool merged = true;
     for (int round = 0; merged && round < 4; round++) {
         merged = false;

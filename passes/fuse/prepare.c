@@ -271,17 +271,38 @@ static int64_t rows_shared(const Module *m, const Fn *fn, const Inst *in)
     return least;
 }
 
-/* A sweep is worth its while where what it loads meets many rows.  Where few
- * meet, as those of one token that look back, a row's pairs are small beside
- * what they are made of, and ordinary groups make them side by side. */
+/* The shape of a region's pairs: what its longest reduction leaves, and what it
+ * reduces. */
+static void find_pairs(const Module *m, const Fn *region, int64_t *rows,
+                       int64_t *columns)
+{
+    *columns = 0;
+    for (uint32_t i = 0; i < region->ninsts; i++) {
+        const Inst *in = &region->insts[i];
+        if (in->op != OP_reduce) continue;
+        Type of = value_type(region, inst_arg(region, in, 0));
+        int64_t left = type_local_elements(m, in->type);
+        int64_t n = left ? type_local_elements(m, of) / left : 0;
+        if (n <= *columns) continue;
+        *columns = n;
+        *rows = left;
+    }
+}
+
+/* A sweep is worth its while where what it loads meets many rows, and where
+ * there are rows for every processor.  Where few rows look back far, as those
+ * of one token do, their pairs are small beside what they are made of, and
+ * ordinary groups make them side by side. */
 static bool meets_few(const Module *m, const Fn *region)
 {
-    enum { FEW = 16 };
+    enum { FEW_MEET = 32, FEW = 2048, FAR = 256 };
+    int64_t rows = 0, columns;
     for (uint32_t i = 0; i < region->ninsts; i++)
         if (region->insts[i].op == OP_einsum &&
-            rows_shared(m, region, &region->insts[i]) >= FEW)
+            rows_shared(m, region, &region->insts[i]) >= FEW_MEET)
             return false;
-    return true;
+    find_pairs(m, region, &rows, &columns);
+    return rows < FEW && columns >= FAR;
 }
 
 static bool call_tile_groups(Prep *p, uint32_t call, const Fn *region,
