@@ -213,11 +213,30 @@ static LV power_to_f32(const Site *s, LV x)
     return as_float(s, r);
 }
 
+/* On a GPU the two halves of a word: one shifted, one masked. */
+static LV widen_pairs(const Site *s, LV x)
+{
+    LLVMBuilderRef b = s->b;
+    LLVMTypeRef i32 = int_type(s, 32);
+    LLVMTypeRef words = LLVMVectorType(i32, s->w / 2);
+    Site half = *s;
+    half.w = s->w / 2;
+    LV v = LLVMBuildBitCast(b, x, words, "");
+    LV low = as_float(&half, binary(&half, LLVMShl, v, 16, 32));
+    LV high = as_float(&half, binary(&half, LLVMAnd, v, 0xffff0000u, 32));
+    LV order[64];
+    for (unsigned i = 0; i < s->w; i++)
+        order[i] = LLVMConstInt(i32, i / 2 + i % 2 * half.w, false);
+    return LLVMBuildShuffleVector(b, low, high, LLVMConstVector(order, s->w),
+                                  "");
+}
+
 static LV widen(const Site *s, DType from, LV x)
 {
     if (from == DT_f32) return x;
     if (from == DT_e8m0) return power_to_f32(s, x);
     if (from != DT_bf16) return small_to_f32(s, x, dtype_format(from));
+    if (s->gpu && s->w > 2 && s->w % 2 == 0) return widen_pairs(s, x);
     LV u = LLVMBuildZExt(s->b, x, site_type(s, int_type(s, 32)), "");
     return as_float(s, binary(s, LLVMShl, u, 16, 32));
 }

@@ -493,11 +493,12 @@ static bool is_power_of_two(const NodeInfo *in)
 static LV emit_quotient(Emit *e, const Site *s, const NodeInfo *in,
                         const LV args[])
 {
-    if (s->w == 1 || is_power_of_two(node_info(e->k, in->b)))
+    if ((s->w == 1 && s->exact) || is_power_of_two(node_info(e->k, in->b)))
         return LLVMBuildFDiv(s->b, args[0], args[1], "");
-    if (s->exact) return gpu_division(s, args[0], args[1]);
-    if (!e->wide[in->b.id])
-        return gpu_quotient_by_one(s, args[0], e->vals[in->b.id]);
+    LV one = s->w == 1 || e->wide[in->b.id] ? NULL : e->vals[in->b.id];
+    const Limits of[] = {node_limits(e->k, in->a), node_limits(e->k, in->b)};
+    if (s->exact) return gpu_division(s, args[0], one ? one : args[1], of);
+    if (one) return gpu_quotient_by_one(s, args[0], one);
     return gpu_quotient(s, args[0], args[1]);
 }
 
@@ -597,12 +598,23 @@ static void end_turn_unless(Emit *e, LoopId loop)
     LLVMPositionBuilderAtEnd(e->s.b, on);
 }
 
-void emit_straight(Emit *e, LoopId loop)
+void emit_some(Emit *e, LoopId loop, NodeKind *are)
 {
     const Loop *l = &e->k->loops.at[loop];
     for (uint32_t i = 0; i < l->body.n; i++)
-        if (node_info(e->k, l->body.at[i])->op != KN_loop)
+        if (are(e->k, node_info(e->k, l->body.at[i])))
             emit_node(e, l->body.at[i]);
+}
+
+static bool is_no_loop(const Kir *k, const NodeInfo *in)
+{
+    (void)k;
+    return in->op != KN_loop;
+}
+
+void emit_straight(Emit *e, LoopId loop)
+{
+    emit_some(e, loop, is_no_loop);
 }
 
 void emit_between(Emit *e, LoopId first, LoopId next)

@@ -23,6 +23,9 @@ typedef struct Site {
     unsigned w; /* 1: scalars; else vectors of w */
     bool gpu;
     bool exact; /* GPU: the host's bits, where a neighbour is faster */
+    /* GPU: forms for usual operands are taken, and this says whether all were
+     * such; NULL: forms for any operands. */
+    LV *usual;
 } Site;
 
 /* Neighbours on a GPU, whose instructions are to be interleaved. */
@@ -34,7 +37,13 @@ static inline bool site_is_beside(const Site *s, DType d)
 /* Whether functions may give a neighbour of the host's result. */
 static inline bool site_is_near(const Site *s, DType d)
 {
-    return site_is_beside(s, d) && !s->exact;
+    return s->gpu && d == DT_f32 && !s->exact;
+}
+
+/* Whether forms for usual operands are taken. */
+static inline bool site_is_usual(const Site *s, DType d)
+{
+    return site_is_beside(s, d) && s->usual;
 }
 
 LLVMTypeRef site_type(const Site *s, LLVMTypeRef scalar); /* widened to w */
@@ -61,9 +70,14 @@ LV gpu_quotient(const Site *s, LV x, LV by);
 LV gpu_quotient_by_one(const Site *s, LV x, LV by); /* by: one for all lanes */
 LV gpu_ratio(const Site *s, LV x,
              LV by); /* x in [0, 1], by in [1, 2], or NaN */
-LV gpu_division(const Site *s, LV x, LV by); /* rounded, any operands */
-LV gpu_sqrt(const Site *s, LV x);            /* rounded */
+/* Rounded; what is known of both operands.  by: one for all lanes, or of each.
+ */
+LV gpu_division(const Site *s, LV x, LV by, const Limits of[2]);
+LV gpu_sqrt(const Site *s, LV x); /* rounded */
 LV gpu_exp(const Site *s, LV x);
+/* Notes that the operand is no usual one unless this holds. */
+void gpu_expect(const Site *s, LV holds);
+void gpu_expect_below(const Site *s, LV x, double most); /* |x| <= most */
 
 /* ------------------------------------------------------------- a kernel */
 
@@ -139,6 +153,9 @@ bool emit_until(Emit *e, LoopId loop, Node last);
 void emit_all(Emit *e, LoopId loop);
 /* The nodes of a body, its inner loops left out. */
 void emit_straight(Emit *e, LoopId loop);
+/* Those of these kinds alone. */
+typedef bool NodeKind(const Kir *k, const NodeInfo *in);
+void emit_some(Emit *e, LoopId loop, NodeKind *are);
 LV emit_ix(Emit *e, Ix ix);   /* at lane 0 */
 LV emit_use(Emit *e, Node n); /* widened when lanes are taken together */
 /* The nodes of the parent's body between two loops in it. */
@@ -192,6 +209,9 @@ void gpu_barrier(Emit *e);
 void gpu_await_readers(Emit *e, LoopId loop);
 LV gpu_ballot(Emit *e, LV condition); /* of a warp, a bit per thread */
 LLVMTypeRef acc_type(const Emit *e, const Acc *a, unsigned w);
+
+/* gpu_usual.c: the lanes of a thread, made in two ways.  False: in one. */
+bool gpu_lanes_usual(Emit *e, LoopId loop);
 
 /* gpu_columns.c */
 bool gpu_columns_share(const Kir *k, LoopId loop);

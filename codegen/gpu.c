@@ -82,18 +82,6 @@ static bool items_beside(const Kir *k)
     return better > 0;
 }
 
-/* Exact quotients of neighbours hold on to their operands. */
-static bool divides(const Kir *k)
-{
-    for (uint32_t i = 1; i < k->nodes.n && k->exact; i++) {
-        const NodeInfo *in = &k->nodes.at[i];
-        if (in->op == KN_scalar && in->dtype == DT_f32 &&
-            (in->sc == SC_div || in->sc == SC_rsqrt || in->sc == SC_sigmoid))
-            return true;
-    }
-    return false;
-}
-
 /* Functions that are long pieces of code; sigmoid is not of them. */
 static bool takes_long(const NodeInfo *in)
 {
@@ -164,7 +152,7 @@ static int blocks_at_a_time(const Kir *k, Mapping map, uint32_t threads)
         loads += in->op == KN_load && ix_uses(k, in->ix, lanes_id(k));
     }
     if (loads == 0) return 0;
-    return (loads <= 2 ? 5 : 4) - divides(k);
+    return loads <= 2 ? 5 : 4;
 }
 
 Grid gpu_grid(Kir *k)
@@ -389,7 +377,9 @@ static void own_lanes(Emit *e, LoopId loop)
     e->lanes = e->s.w > 1 ? loop : 0;
     e->aligned = true;
     LLVMBasicBlockRef after = emit_block(e, "lanes");
-    emit_turn(e, loop, e->chunk, after);
+    e->latch[loop] = after;
+    emit_enter(e, loop, e->chunk);
+    if (!gpu_lanes_usual(e, loop)) emit_body(e, loop);
     LLVMBuildBr(e->s.b, after);
     LLVMPositionBuilderAtEnd(e->s.b, after);
     e->s.w = 1;

@@ -17,8 +17,10 @@
  *   exp        within a few units in the last place
  *
  * All kernels have the root; the division is for those that keep the host's
- * bits (kernels.c), the last two are for the others.
+ * bits (kernels.c), the last two are for the others.  The first two also come
+ * for usual operands alone (gpu_usual.c), which takes half the instructions.
  */
+#include <math.h>
 #include <string.h>
 
 #include "emit.h"
@@ -229,7 +231,7 @@ static LV division(const Site *s, LV x, LV by)
 }
 
 /* A few neighbours at once: more need more registers than they win. */
-LV gpu_division(const Site *s, LV x, LV by)
+static LV any_division(const Site *s, LV x, LV by)
 {
     enum { AT_ONCE = 4 };
     if (s->w <= AT_ONCE) return division(s, x, by);
@@ -253,7 +255,7 @@ LV gpu_division(const Site *s, LV x, LV by)
 
 /* What is left of a small operand may be below the least number, so that is
  * made larger first.  Zero and infinity are their own roots. */
-LV gpu_sqrt(const Site *s, LV x)
+static LV any_sqrt(const Site *s, LV x)
 {
     LLVMBuilderRef b = s->b;
     LV small = below(s, x, 0x1p-90);
@@ -269,4 +271,115 @@ LV gpu_sqrt(const Site *s, LV x)
     LV zero = LLVMBuildFCmp(b, LLVMRealOEQ, x, number(s, 0), "");
     LV inf = LLVMBuildFCmp(b, LLVMRealOEQ, x, number(s, __builtin_inf()), "");
     return LLVMBuildSelect(b, LLVMBuildOr(b, zero, inf, ""), x, root, "");
+}
+
+/* ----------------------------------------------------- of usual operands -- */
+
+/*
+ * The same without what is for rare operands alone; the tests that tell them
+ * are noted, for all lanes of a thread together.  For a divisor d and a
+ * dividend x, zero or not,
+ *
+ *   2^-100 <= |d| <= 2^66    the inverse is a normal number
+ *   2^-100 <= |x|            no bit of the remainder x - q d lies below 2^-149
+ *   2^-125 <= |x / d|        the quotient is a normal number
+ *
+ * An infinite operand, or a quotient that overflows, gives a NaN, which is
+ * unusual too.
+ */
+#define LEAST   0x1p-100
+#define MOST    0x1p66
+#define USUAL   0x1p24 /* of a divisor for which dividends are let be small */
+#define GREATER 0x1p100
+
+void gpu_expect(const Site *s, LV holds)
+{
+    *s->usual = both(s, *s->usual, s->w > 1 ? all_of(s, holds) : holds);
+}
+
+void gpu_expect_below(const Site *s, LV x, double most)
+{
+    LV size = site_call(s, "llvm.fabs", &x, 1);
+    gpu_expect(s, LLVMBuildFCmp(s->b, LLVMRealOLE, size, number(s, most), ""));
+}
+
+static void expect_no_nan(const Site *s, LV x)
+{
+    gpu_expect(s, LLVMBuildFCmp(s->b, LLVMRealORD, x, x, ""));
+}
+
+/* |x| >= least, or zero: twice the bits, without the sign, less one. */
+static void expect_zero_or_above(const Site *s, LV x, double least)
+{
+    LLVMBuilderRef b = s->b;
+    LLVMTypeRef word = site_type(s, LLVMInt32TypeInContext(s->cx));
+    LV one = site_int(s, DT_i32, 1);
+    LV bits[] = {x, number(s, least)};
+    for (int i = 0; i < 2; i++) {
+        LV u = LLVMBuildShl(b, LLVMBuildBitCast(b, bits[i], word, ""), one, "");
+        bits[i] = LLVMBuildSub(b, u, one, "");
+    }
+    gpu_expect(s, LLVMBuildICmp(b, LLVMIntUGE, bits[0], bits[1], ""));
+}
+
+/* The inverse of a usual divisor, rounded. */
+static LV usual_inverse(const Site *s, LV by, Limits of)
+{
+    if (of.lo < LEAST) {
+        LV size = site_call(s, "llvm.fabs", &by, 1);
+        gpu_expect(s, above(s, size, LEAST));
+    }
+    if (of.hi > MOST) gpu_expect_below(s, by, USUAL);
+    LV near = approximate(s, "rcp.approx.ftz.f32 $0, $1;", by);
+    LV minus = LLVMBuildFNeg(s->b, by, "");
+    return fma3(s, fma3(s, minus, near, number(s, 1)), near, near);
+}
+
+static LV usual_division(const Site *s, LV x, LV by, const Limits of[2])
+{
+    Site one = *s;
+    one.w = 1;
+    bool same =
+        s->w > 1 && LLVMGetTypeKind(LLVMTypeOf(by)) != LLVMVectorTypeKind;
+    LV inverse = usual_inverse(same ? &one : s, by, of[1]);
+    if (same) {
+        inverse = site_splat(s, inverse);
+        by = site_splat(s, by);
+    }
+    double most = of[1].hi <= MOST ? of[1].hi : USUAL;
+    double least = fmax(LEAST, 0x1p-125 * most);
+    LV first = LLVMBuildFMul(s->b, x, inverse, "");
+    LV rest = fma3(s, LLVMBuildFNeg(s->b, by, ""), first, x);
+    LV q = fma3(s, rest, inverse, first);
+    if (of[0].lo < least) expect_zero_or_above(s, x, least);
+    if (!(of[0].hi <= GREATER && of[1].lo >= 1 / USUAL)) expect_no_nan(s, q);
+    if (of[0].lo > 0) return q;
+    return site_call(s, "llvm.copysign", (LV[]){q, first}, 2); /* of zero */
+}
+
+/* What is added makes the inverse root of zero finite, and is lost elsewhere.
+ */
+static LV usual_sqrt(const Site *s, LV x)
+{
+    LV y = LLVMBuildFAdd(s->b, x, number(s, 0x1p-126), "");
+    LV inverse = approximate(s, "rsqrt.approx.ftz.f32 $0, $1;", y);
+    LV root = LLVMBuildFMul(s->b, x, inverse, "");
+    LV rest = fma3(s, LLVMBuildFNeg(s->b, root, ""), root, x);
+    LV half = LLVMBuildFMul(s->b, inverse, number(s, 0.5), "");
+    root = fma3(s, rest, half, root);
+    expect_zero_or_above(s, x, LEAST);
+    expect_no_nan(s, root);
+    return root;
+}
+
+LV gpu_division(const Site *s, LV x, LV by, const Limits of[2])
+{
+    if (s->usual) return usual_division(s, x, by, of);
+    bool same = LLVMGetTypeKind(LLVMTypeOf(by)) != LLVMVectorTypeKind;
+    return any_division(s, x, same ? site_splat(s, by) : by);
+}
+
+LV gpu_sqrt(const Site *s, LV x)
+{
+    return s->usual ? usual_sqrt(s, x) : any_sqrt(s, x);
 }

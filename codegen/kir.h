@@ -257,6 +257,17 @@ enum {
 /* Whether its threads hold too little of it in registers. */
 bool row_is_long(int64_t n);
 
+/* What is known of a number before the kernel runs, unless it is NaN
+ * (limits.c). */
+typedef struct Limits {
+    double lo, hi;
+} Limits;
+static inline Limits limits_none(void)
+{
+    return (Limits){-__builtin_inf(), __builtin_inf()};
+}
+Limits node_limits(const Kir *k, Node n);
+
 /* The canonical text: equal kernels have equal texts. */
 void kir_print(const Kir *k, Buf *out);
 void ix_print(const Kir *k, Ix ix, Buf *out);

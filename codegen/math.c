@@ -8,7 +8,14 @@
  * is within 2 ulp of the true value (sigmoid: 2.5), f64 within a few units of
  * 1e-16.
  */
+#include <math.h>
+
 #include "emit.h"
+
+/* Powers of e, and what a sigmoid divides, are far from both ends up to here
+ * (gpu_usual.c). */
+#define USUAL_EXPONENT 86
+#define USUAL_SIGMOID  69
 
 /* clang-format off */
 typedef struct Poly { unsigned n; double at[20]; } Poly;
@@ -85,7 +92,8 @@ static LV mul(const Site *s, LV x, LV y)
 static LV quo(const Site *s, DType d, LV x, LV y)
 {
     if (site_is_near(s, d)) return gpu_quotient(s, x, y);
-    if (site_is_beside(s, d)) return gpu_division(s, x, y);
+    const Limits none[] = {limits_none(), limits_none()};
+    if (site_is_beside(s, d)) return gpu_division(s, x, y, none);
     return LLVMBuildFDiv(s->b, x, y, "");
 }
 
@@ -175,24 +183,45 @@ static LV nearest(const Site *s, DType d, LV x, LV *integer)
     return sub(s, t, magic);
 }
 
-LV math_exp(const Site *s, DType d, LV x)
+/* exp(x) as 2^n p, for n up to 127 either way; *t has n in its low bits. */
+static LV exp_parts(const Site *s, DType d, LV x, LV *n)
 {
     bool wide = d == DT_f64;
-    if (site_is_near(s, d)) return gpu_exp(s, x);
-    LV top = num(s, d, wide ? 710 : 89), low = num(s, d, wide ? -746 : -104);
-    x = pick(s, cmp(s, LLVMRealOGT, x, top), top, x);
-    x = pick(s, cmp(s, LLVMRealOLT, x, low), low, x);
-    LV n;
     LV k = nearest(
         s, d, mul(s, x, num(s, d, wide ? 0x1.71547652b82fep+0 : 0x1.715476p+0)),
-        &n);
+        n);
     LV minus = neg(s, k);
     LV r =
         fma3(s, minus, num(s, d, wide ? 0x1.62e42fefa0000p-1 : 0x1.62e4p-1), x);
     r = fma3(s, minus, num(s, d, wide ? 0x1.cf79abc9e3b3ap-40 : 0x1.7f7d1cp-20),
              r);
     LV p = fma3(s, mul(s, r, r), poly(s, d, exp_poly, r), r);
-    p = add(s, p, num(s, d, 1));
+    return add(s, p, num(s, d, 1));
+}
+
+/* Where neither the operand nor the power needs care: adding to the exponent
+ * multiplies by the power of two, which both steps below do exactly. */
+static LV usual_exp(const Site *s, DType d, LV x)
+{
+    LV n;
+    LV p = exp_parts(s, d, x, &n);
+    LV up = LLVMBuildShl(s->b, n, whole(s, d, mantissa_of(d)), "");
+    return of_bits(s, d, LLVMBuildAdd(s->b, to_bits(s, d, p), up, ""));
+}
+
+LV math_exp(const Site *s, DType d, LV x)
+{
+    bool wide = d == DT_f64;
+    if (site_is_near(s, d) && s->w > 1) return gpu_exp(s, x);
+    if (site_is_usual(s, d)) {
+        gpu_expect_below(s, x, USUAL_EXPONENT);
+        return usual_exp(s, d, x);
+    }
+    LV top = num(s, d, wide ? 710 : 89), low = num(s, d, wide ? -746 : -104);
+    x = pick(s, cmp(s, LLVMRealOGT, x, top), top, x);
+    x = pick(s, cmp(s, LLVMRealOLT, x, low), low, x);
+    LV n;
+    LV p = exp_parts(s, d, x, &n);
     /* in two steps: the power alone may be out of range */
     LV half = LLVMBuildAShr(s->b, n, whole(s, d, 1), "");
     LV rest = LLVMBuildSub(s->b, n, half, "");
@@ -329,9 +358,21 @@ LV math_tanh(const Site *s, DType d, LV x)
     return sign_from(s, pick(s, near, small, big), x);
 }
 
+/* Of two operands that are far from both ends. */
+static LV usual_sigmoid(const Site *s, DType d, LV x)
+{
+    const Limits of[] = {{exp(-USUAL_SIGMOID), 1}, {1, 2}};
+    LV one = num(s, d, 1);
+    gpu_expect_below(s, x, USUAL_SIGMOID);
+    LV e = usual_exp(s, d, neg(s, mag(s, x)));
+    LV low = cmp(s, LLVMRealOLT, x, num(s, d, 0));
+    return gpu_division(s, pick(s, low, e, one), add(s, one, e), of);
+}
+
 LV math_sigmoid(const Site *s, DType d, LV x)
 {
     LV one = num(s, d, 1);
+    if (site_is_usual(s, d)) return usual_sigmoid(s, d, x);
     LV e = math_exp(s, d, neg(s, mag(s, x)));
     LV low = cmp(s, LLVMRealOLT, x, num(s, d, 0));
     LV part = pick(s, low, e, one), all = add(s, one, e);

@@ -46,7 +46,8 @@ static LV llvm_mul(const Site *s, DType d, const LV *a)
 static LV llvm_div(const Site *s, DType d, const LV *a)
 {
     if (site_is_near(s, d)) return gpu_quotient(s, a[0], a[1]);
-    if (site_is_beside(s, d)) return gpu_division(s, a[0], a[1]);
+    const Limits none[] = {limits_none(), limits_none()};
+    if (site_is_beside(s, d)) return gpu_division(s, a[0], a[1], none);
     return LLVMBuildFDiv(s->b, a[0], a[1], "");
 }
 
@@ -173,7 +174,7 @@ static LV llvm_log1p(const Site *s, DType d, const LV *a)
 
 static LV llvm_sqrt(const Site *s, DType d, const LV *a)
 {
-    if (site_is_beside(s, d)) return gpu_sqrt(s, a[0]);
+    if (site_is_near(s, d) || site_is_beside(s, d)) return gpu_sqrt(s, a[0]);
     return site_call(s, "llvm.sqrt", a, 1);
 }
 

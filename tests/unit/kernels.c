@@ -176,13 +176,17 @@ static bool takes_any(const Module *m, const Fn *fn)
     return strncmp(str_of(m, fn->name), "bits_", 5) == 0;
 }
 
-/* Any bits there are, or numbers of any size near 1. */
-static Cell any_cell(World *w, DType d)
+/* Any bits there are, or numbers of any size near 1; element X is in a run of
+ * both, of the latter alone, or of positive ones: a thread takes neighbours. */
+static Cell any_cell(World *w, DType d, int64_t x)
 {
+    enum { RUN = 64, BOTH, SIGNED, POSITIVE, KINDS };
+    int kind = BOTH + (int)(x / RUN % (KINDS - BOTH));
     uint64_t bits = draw(w);
     Cell c = dtype_load(d, &bits);
     double u = uniform(w) * 4 - 2;
-    if (dtype_class(d) == DC_float && draw(w) % 4)
+    if (kind == POSITIVE) u = fabs(u);
+    if (dtype_class(d) == DC_float && (draw(w) % 4 || kind != BOTH))
         c.f = dtype_round(d, ldexp(u, (int)(draw(w) % 24) - 12));
     return c;
 }
@@ -373,7 +377,8 @@ static void run(World *w, uint32_t file, const Launch *l, const Machine *at)
         if (i >= fn->nparams) continue;
         in[i] = tensor_new(m, l->args[i].type, 1, &w->arena);
         for (int64_t x = 0; x < in[i].n; x++) {
-            in[i].at[x] = takes_any(m, fn) ? any_cell(w, d) : random_cell(w, d);
+            in[i].at[x] =
+                takes_any(m, fn) ? any_cell(w, d, x) : random_cell(w, d);
             dtype_store(d, in[i].at[x],
                         bytes + offset_of(m, l, i, x) * dtype_bytes(d));
         }
