@@ -213,7 +213,14 @@ static LV power_to_f32(const Site *s, LV x)
     return as_float(s, r);
 }
 
-/* On a GPU the two halves of a word: one shifted, one masked. */
+/* Whether x lies in whole words: as it was loaded, or held. */
+static bool is_in_words(const Site *s, LV x)
+{
+    return s->gpu && s->w > 2 && s->w % 2 == 0 &&
+           (LLVMIsALoadInst(x) || LLVMIsABitCastInst(x));
+}
+
+/* The two halves of a word: one shifted, one masked. */
 static LV widen_pairs(const Site *s, LV x)
 {
     LLVMBuilderRef b = s->b;
@@ -236,7 +243,7 @@ static LV widen(const Site *s, DType from, LV x)
     if (from == DT_f32) return x;
     if (from == DT_e8m0) return power_to_f32(s, x);
     if (from != DT_bf16) return small_to_f32(s, x, dtype_format(from));
-    if (s->gpu && s->w > 2 && s->w % 2 == 0) return widen_pairs(s, x);
+    if (is_in_words(s, x)) return widen_pairs(s, x);
     LV u = LLVMBuildZExt(s->b, x, site_type(s, int_type(s, 32)), "");
     return as_float(s, binary(s, LLVMShl, u, 16, 32));
 }

@@ -488,12 +488,14 @@ static bool is_power_of_two(const NodeInfo *in)
     return in->op == KN_const && fabs(frexp(in->f, &exponent)) == 0.5;
 }
 
-/* Neighbours are divided side by side.  LLVM multiplies instead of dividing by
- * a power of two. */
+/* Neighbours are divided side by side, and one value by a constant without a
+ * branch.  LLVM multiplies instead of dividing by a power of two. */
 static LV emit_quotient(Emit *e, const Site *s, const NodeInfo *in,
                         const LV args[])
 {
-    if ((s->w == 1 && s->exact) || is_power_of_two(node_info(e->k, in->b)))
+    const NodeInfo *by = node_info(e->k, in->b);
+    bool near_one = !s->exact && by->op == KN_const;
+    if (is_power_of_two(by) || (s->w == 1 && !near_one))
         return LLVMBuildFDiv(s->b, args[0], args[1], "");
     LV one = s->w == 1 || e->wide[in->b.id] ? NULL : e->vals[in->b.id];
     const Limits of[] = {node_limits(e->k, in->a), node_limits(e->k, in->b)};

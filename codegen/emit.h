@@ -37,6 +37,12 @@ static inline bool site_is_beside(const Site *s, DType d)
 /* Whether functions may give a neighbour of the host's result. */
 static inline bool site_is_near(const Site *s, DType d)
 {
+    return site_is_beside(s, d) && !s->exact;
+}
+
+/* The same of one value, beside which many are held: in place of branches. */
+static inline bool site_is_near_one(const Site *s, DType d)
+{
     return s->gpu && d == DT_f32 && !s->exact;
 }
 

@@ -212,7 +212,7 @@ static LV usual_exp(const Site *s, DType d, LV x)
 LV math_exp(const Site *s, DType d, LV x)
 {
     bool wide = d == DT_f64;
-    if (site_is_near(s, d) && s->w > 1) return gpu_exp(s, x);
+    if (site_is_near(s, d)) return gpu_exp(s, x);
     if (site_is_usual(s, d)) {
         gpu_expect_below(s, x, USUAL_EXPONENT);
         return usual_exp(s, d, x);

@@ -174,14 +174,15 @@ static LV llvm_log1p(const Site *s, DType d, const LV *a)
 
 static LV llvm_sqrt(const Site *s, DType d, const LV *a)
 {
-    if (site_is_near(s, d) || site_is_beside(s, d)) return gpu_sqrt(s, a[0]);
+    if (site_is_beside(s, d)) return gpu_sqrt(s, a[0]);
     return site_call(s, "llvm.sqrt", a, 1);
 }
 
 static LV llvm_rsqrt(const Site *s, DType d, const LV *a)
 {
-    LV root[] = {site_float(s, d, 1), llvm_sqrt(s, d, a)};
-    return llvm_div(s, d, root);
+    LV one = site_float(s, d, 1);
+    if (site_is_near_one(s, d)) return gpu_quotient(s, one, gpu_sqrt(s, a[0]));
+    return llvm_div(s, d, (LV[]){one, llvm_sqrt(s, d, a)});
 }
 
 static LV llvm_sin(const Site *s, DType d, const LV *a)
