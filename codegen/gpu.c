@@ -82,6 +82,19 @@ static bool items_beside(const Kir *k)
     return better > 0;
 }
 
+/* Whether the lanes of a thread may be made in two ways (gpu_usual.c): results
+ * are held until it is known that one was enough. */
+static bool divides(const Kir *k)
+{
+    for (uint32_t i = 1; i < k->nodes.n && k->exact; i++) {
+        const NodeInfo *in = &k->nodes.at[i];
+        if (in->op == KN_scalar && in->dtype == DT_f32 &&
+            (in->sc == SC_div || in->sc == SC_rsqrt || in->sc == SC_sigmoid))
+            return true;
+    }
+    return false;
+}
+
 /* Functions that are long pieces of code; sigmoid is not of them. */
 static bool takes_long(const NodeInfo *in)
 {
@@ -136,7 +149,8 @@ static int walks_at_a_time(const Kir *k, uint32_t threads)
  * alone, and one that looks for turns needs its registers. */
 static int blocks_at_a_time(const Kir *k, Mapping map, uint32_t threads)
 {
-    int loads = 0;
+    enum { FEW = 2, FEW_HELD = 3, MANY_HELD = 7 };
+    int loads = 0, stores = 0;
     /* Left alone, ptxas spills the state of rows to have more of them. */
     if (k->tile) return 2;
     for (uint32_t i = 1; i < k->loops.n && map == MAP_rows; i++) {
@@ -150,9 +164,12 @@ static int blocks_at_a_time(const Kir *k, Mapping map, uint32_t threads)
         if (takes_long(in) || (in->op == KN_loop && in->loop == lanes_id(k)))
             return 0;
         loads += in->op == KN_load && ix_uses(k, in->ix, lanes_id(k));
+        stores += in->op == KN_store;
     }
     if (loads == 0) return 0;
-    return loads <= 2 ? 5 : 4;
+    if (!divides(k)) return loads <= FEW ? 5 : 4;
+    int held = loads + stores;
+    return held <= FEW_HELD ? 5 : held <= MANY_HELD ? 4 : 3;
 }
 
 Grid gpu_grid(Kir *k)
