@@ -184,6 +184,13 @@ TitanStatus file_end(FileWriter *w)
                       strerror(w->error));
 }
 
+void file_abandon(FileWriter *w)
+{
+    if (w->fd < 0) return;
+    w->files->class->close(w->files, w->fd);
+    w->files->class->remove(w->files, w->temp);
+}
+
 /* --------------------------------------------------------------- reading -- */
 
 int file_read_at(Files *files, int fd, uint64_t offset, void *to, size_t size)

@@ -56,6 +56,8 @@ typedef struct FileWriter {
 void file_begin(FileWriter *w, TitanStory *s, Files *files, const char *path);
 void file_write(FileWriter *w, const void *at, size_t n);
 TitanStatus file_end(FileWriter *w);
+/* Instead of file_end: what was written is removed. */
+void file_abandon(FileWriter *w);
 
 /* A whole file of at most MOST bytes, for free(); a byte of 0 follows it. */
 TitanStatus file_read_all(TitanStory *s, Files *files, const char *path,

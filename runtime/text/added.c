@@ -98,12 +98,11 @@ static unsigned class_of(const AddedWalk *w, const char *p, size_t *length)
 /* Where the character that ends at AT begins. */
 static size_t before(const AddedWalk *w, size_t at)
 {
-    size_t length;
-    for (size_t back = 1; back <= 4 && back <= at; back++) {
-        class_of(w, w->text + at - back, &length);
-        if (length == back) return at - back;
-    }
-    return at - 1;
+    size_t length, back = 1;
+    while (back < 4 && back < at && (w->text[at - back] & 0xc0) == 0x80)
+        back++;
+    class_of(w, w->text + at - back, &length);
+    return length == back ? at - back : at - 1;
 }
 
 static bool stands_alone(const AddedWalk *w, size_t begin, size_t end)

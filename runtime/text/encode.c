@@ -92,20 +92,26 @@ static void own(TokenScratch *scratch, const Tokenizer *t)
     scratch->owner = t->hash;
 }
 
+/* TOKEN_BOS and TOKEN_EOS are several bits. */
+static bool asks(unsigned ends, unsigned for_what)
+{
+    return (ends & for_what) == for_what;
+}
+
 TitanStatus tokenizer_encode(TitanStory *s, const Tokenizer *t,
                              TokenScratch *scratch, const char *text,
                              size_t bytes, unsigned ends, TokenIds *out)
 {
     Run r = {s, t, scratch, out};
-    bool template = ends != 0;
-    bool bos = ends & TOKEN_BOS && t->bos >= 0 && !frames(t, t->bos);
-    bool eos = ends & TOKEN_EOS && t->eos >= 0 && !frames(t, t->eos);
+    bool front = ends & TOKEN_FRONT, back = ends & TOKEN_BACK;
+    bool bos = asks(ends, TOKEN_BOS) && t->bos >= 0 && !frames(t, t->bos);
+    bool eos = asks(ends, TOKEN_EOS) && t->eos >= 0 && !frames(t, t->eos);
     TRY(check_text(s, t, text, bytes));
     own(scratch, t);
     match_begin(&scratch->match, bytes);
     if (bos) TRY(put(&r, t->bos));
-    if (template) TRY(ids_append(s, out, t->before.at, t->before.n));
+    if (front) TRY(ids_append(s, out, t->before.at, t->before.n));
     if (bytes) TRY(encode_text(&r, text, bytes));
-    if (template) TRY(ids_append(s, out, t->after.at, t->after.n));
+    if (back) TRY(ids_append(s, out, t->after.at, t->after.n));
     return eos ? put(&r, t->eos) : TITAN_OK;
 }

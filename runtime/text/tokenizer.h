@@ -61,14 +61,18 @@ typedef struct TokenIds {
 
 void token_ids_release(TokenIds *ids);
 
-/* What stands around the ids of a text.  Bits; 0: the text's own ids alone. */
+/* What stands around the ids of a text.  Bits; 0: the text's own ids alone.
+ * The pieces of a document that is encoded in pieces have what stands in front
+ * with the first, and what stands behind with the last. */
 typedef enum TokenEnds {
-    /* What the file's post-processor adds. */
-    TOKEN_TEMPLATE = 1,
-    /* BOS in front, EOS behind, unless the post-processor has put one there
-     * (with these it always runs).  Where the tokenizer knows none, nothing. */
-    TOKEN_BOS = 2,
-    TOKEN_EOS = 4
+    /* What the file's post-processor puts in front of a text, and behind it. */
+    TOKEN_FRONT = 1,
+    TOKEN_BACK = 2,
+    TOKEN_TEMPLATE = TOKEN_FRONT | TOKEN_BACK,
+    /* The same, and BOS or EOS unless the post-processor puts it somewhere.
+     * Where the tokenizer knows none, nothing. */
+    TOKEN_BOS = 4 | TOKEN_FRONT,
+    TOKEN_EOS = 8 | TOKEN_BACK
 } TokenEnds;
 
 /* What tokenizer_config.json asks for where a caller does not say. */
