@@ -121,12 +121,14 @@ static bool path_known(Sema *s, const char *path)
            path_known(s, arena_strndup(s->a, path, (size_t)(dot - path)));
 }
 
-static bool is_role(const char *word)
+/* Words that stand where a path may: roles, and what a rule calls small. */
+static bool is_word(const char *word)
 {
-    static const char *const roles[] = {
-        "param", "grad", "state", "update", "repeat", "activation", "residual"};
-    for (uint32_t i = 0; i < sizeof roles / sizeof *roles; i++)
-        if (strcmp(word, roles[i]) == 0) return true;
+    static const char *const words[] = {"param",  "grad",       "state",
+                                        "update", "repeat",     "activation",
+                                        "small",  "residual"};
+    for (uint32_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcmp(word, words[i]) == 0) return true;
     return false;
 }
 
@@ -135,7 +137,7 @@ static bool check_paths(Plan *p, const Nodes *terms)
     for (uint32_t i = 0; i < terms->n; i++) {
         const Node *t = terms->at[i];
         const char *path = t->kind == N_name ? STR(p->s, t->name) : "";
-        if (!*path || is_role(path) || path_known(p->s, path)) continue;
+        if (!*path || is_word(path) || path_known(p->s, path)) continue;
         path_unknown(p->s, t->span, "plan", path);
         return false;
     }
@@ -565,6 +567,8 @@ static bool check_rule(Plan *p, const Node *rule)
     if (rule->kind != N_rule || rule->rule.kind == RULE_none) return false;
     if (rule->rule.kind == RULE_remat) return remat_rule(p, rule);
     if (!check_names(p, rule)) return false;
+    if (rule->rule.kind == RULE_float8 || rule->rule.kind == RULE_mx)
+        return recipe_rule(p, rule);
     if (rule->rule.kind == RULE_shard)
         return warn_clauses(p, rule) && read_shard(p, rule);
     if (rule->rule.kind != RULE_mesh)

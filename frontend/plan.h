@@ -86,4 +86,7 @@ bool check_additive(Sema *s, const Plan *p, const Node *plan);
 /* A rule of recomputation, for the passes (remat.c). */
 bool remat_rule(Plan *p, const Node *rule);
 
+/* A rule of low precision, for the passes (recipe.c). */
+bool recipe_rule(Plan *p, const Node *rule);
+
 #endif

@@ -51,7 +51,8 @@ static bool check_floats(const Verify *vf) /* E3 */
 {
     DType a = operand_dtype(vf, 0), b = operand_dtype(vf, 1);
     DType r = type_dtype(vf->m, vf->in->type);
-    if (a != b)
+    bool bytes = dtype_bytes(a) == 1 && dtype_bytes(b) == 1;
+    if (a != b && !bytes)
         return verify_fail(vf, "operands are %s and %s (E3)", dtype_name(a),
                            dtype_name(b));
     if (dtype_class(a) != DC_float || dtype_class(r) != DC_float)

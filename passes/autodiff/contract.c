@@ -26,6 +26,19 @@ static Value contract(Grad *g, Value x, Value y, const Axis *sum, uint32_t n)
     return emit_einsum(&g->b, x, y, sum, n, d, d);
 }
 
+/* Both derivatives of a quantised contraction are, each in its own way. */
+static Value with_recipe(Grad *g, const Inst *of, Value made, int64_t cot)
+{
+    const AttrItem *recipe = attr_get(g->m, of->attr, AT_recipe);
+    const Inst *in = inst_of(g->b.fn, made);
+    if (!recipe || in->op != OP_einsum) return made;
+    Value args[2] = {inst_arg(g->b.fn, in, 0), inst_arg(g->b.fn, in, 1)};
+    AttrList l = attr_list(g->m, in->attr);
+    attr_put_id(&l, AT_recipe, recipe->id);
+    attr_put_int(&l, AT_cot, cot);
+    return emit(&g->b, OP_einsum, in->type, attr_intern(g->m, &l), args, 2);
+}
+
 void grad_einsum(Grad *g, Value v, Value cot)
 {
     for (uint32_t i = 0; i < 2; i++) {
@@ -37,7 +50,9 @@ void grad_einsum(Grad *g, Value v, Value cot)
         uint32_t n = axes_beside(
             g->m, t, value_type(g->b.fn, grad_operand(g, v, i)), sum);
         Value x = i == 0 ? cot : other, y = i == 0 ? other : cot;
-        grad_give(g, v, i, contract(g, x, y, sum, n));
+        Value made = contract(g, x, y, sum, n);
+        made = with_recipe(g, inst_of(g->fn, v), made, 1 + i);
+        grad_give(g, v, i, made);
     }
 }
 

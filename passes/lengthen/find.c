@@ -36,7 +36,7 @@ static bool is_term(const Finder *f, Value v, Term *out)
 {
     const Module *m = f->w->m;
     const Inst *in = inst_of(f->fn, v);
-    if (in->op != OP_einsum) return false;
+    if (in->op != OP_einsum || attr_get(m, in->attr, AT_recipe)) return false;
     const AttrItem *sum = attr_get(m, in->attr, AT_sum);
     *out = (Term){.value = v};
     for (uint32_t k = 0; k < 2; k++) {

@@ -7,9 +7,7 @@
  */
 #include "remat.h"
 
-/* The value of which this one has the elements, in another arrangement or
- * dtype, or some of them. */
-static Value taken_from(const Fn *fn, Value v)
+Value taken_from(const Fn *fn, Value v)
 {
     for (;;) {
         const Inst *in = inst_of(fn, v);
@@ -93,11 +91,17 @@ const char *forward_path(Module *m, const Fn *forward)
     return arena_strndup(m->scratch, name, n);
 }
 
+const char *linear_path(const Module *m, const Fn *of, Value v)
+{
+    Value param = linear_param(m, of, v);
+    return value_eq(param, NO_VALUE) ? NULL : slot_path(m, of, param.id);
+}
+
 const char *label_of(Module *m, const Pair *p, Value v)
 {
     const Inst *in = inst_of(p->of, v);
-    Value param = linear_param(m, p->of, v);
-    if (!value_eq(param, NO_VALUE)) return slot_path(m, p->of, param.id);
+    const char *path = linear_path(m, p->of, v);
+    if (path) return path;
     if (in->op == OP_call)
         return forward_path(m, fn_of(m, attr_fn(m, in->attr, AT_fn)));
     Str name = p->of->names[v.id];

@@ -104,8 +104,13 @@ const char *forward_path(Module *m, const Fn *forward);
  * call runs, or the name of a value; NULL: none. */
 const char *label_of(Module *m, const Pair *p, Value v);
 bool is_named(Module *m, const Pair *p, Value v, const char *name);
+/* The value of which this one has the elements, in another arrangement or
+ * dtype, or some of them. */
+Value taken_from(const Fn *fn, Value v);
 /* The parameter of the body that an einsum contracts, or NO_VALUE. */
 Value linear_param(const Module *m, const Fn *of, Value v);
+/* Its path in the model; NULL: there is none. */
+const char *linear_path(const Module *m, const Fn *of, Value v);
 
 /* ------------------------------------------------------------ policy.c -- */
 

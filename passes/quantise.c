@@ -1,0 +1,454 @@
+/*
+ * quantise.c: products in eight bits, or four.
+ *
+ *   needs    gradless, precise; the marks of the pass `recipe`
+ *   keeps    everything but contractions with a recipe
+ *   result   no contraction has a recipe; those that had one multiply numbers
+ *            of eight bits or fewer
+ *
+ * A quantised value is a value in a narrow format, a scale, and the axes that
+ * share the scale:
+ *
+ *     amax = max over those axes of |x|
+ *     q    = cast(x * scale)                  saturating, to nearest
+ *     x    ~ q * inverse                      inverse = 1 / scale
+ *
+ * A linear layer has three products, each quantised along the axes that it
+ * sums: the output x w, the gradient of the input g w, the gradient of the
+ * weight x g.
+ *
+ *   tensorwise   One scale for the whole logical tensor, 448 or 57344 (the
+ *                largest e4m3, e5m2) over max(amax, 1e-12), divided in f64 and
+ *                rounded to f32.  Activations and weights are e4m3, cotangents
+ *                e5m2.
+ *   rowwise      One scale for each row of what is summed, rounded down to a
+ *                power of two; all e4m3.
+ *   rowwise_with_gw_hp   The output as rowwise, the gradient of the input with
+ *                a weight that is scaled as a whole, that of the weight as it
+ *                was.
+ *   blockwise    A scale for 128 elements of what is summed, for a weight for
+ *                128 x 128; powers of two, e4m3.
+ *   mxfp8, mxfp4 A scale 2^k for 32 elements, k the exponent of amax less that
+ *                of the largest e4m3 or e2m1 (OCP Microscaling Formats 1.0,
+ *                section 6.3); mxfp8_rceil: the exponent of amax / 448,
+ *                rounded up.  A block with something that is not finite is
+ *                NaN.
+ *
+ * Scales that do not vary along the sum are taken out of it: the product of the
+ * narrow numbers is summed in f32 and multiplied by both inverses.  Scales that
+ * do vary, all powers of two, are multiplied in first: what they give is exact
+ * in bf16, and the product is one of bf16.
+ */
+#include <string.h>
+
+#include "remat/remat.h"
+
+enum { MOST_AXES = 32 };
+
+typedef enum Method {
+    METHOD_none,
+    METHOD_tensor,
+    METHOD_row,
+    METHOD_block
+} Method;
+
+/* How an operand is quantised. */
+typedef struct Way {
+    Method method;
+    DType format;
+    bool power;    /* scales are powers of two */
+    bool up;       /* rounded up, else down */
+    bool exponent; /* of amax alone, whatever its digits */
+    int64_t block; /* how many share a scale */
+    bool square;   /* and along the other side of a weight too */
+} Way;
+
+/* The axes of a cut: of so many elements, in parts of so many. */
+typedef struct Cut {
+    bool side; /* the other side of a weight */
+    int64_t all, size;
+    Axis whole, block, part; /* part: within a block */
+} Cut;
+
+typedef struct Quantise {
+    Module *m;
+    const PassCtx *cx;
+    Rewrite rw;
+    const Inst *in; /* the contraction */
+    VEC(Cut) cuts;
+    Axis sum[MOST_AXES];
+    uint32_t nsum;
+    uint32_t made;
+} Quantise;
+
+/* --------------------------------------------------------------- recipes -- */
+
+typedef enum Part { PART_output, PART_input, PART_weight } Part;
+
+static Way tensor_way(bool cot)
+{
+    return (Way){.method = METHOD_tensor, .format = cot ? DT_e5m2 : DT_e4m3};
+}
+
+static Way row_way(void)
+{
+    return (Way){.method = METHOD_row, .format = DT_e4m3, .power = true};
+}
+
+static Way mx_way(DType format, bool up)
+{
+    return (Way){.method = METHOD_block,
+                 .format = format,
+                 .power = true,
+                 .up = up,
+                 .exponent = !up,
+                 .block = 32};
+}
+
+/* Of the operand that is a cotangent, or of the other, which is the weight in
+ * the gradient of the input. */
+static Way way_of(const char *recipe, Part part, bool cot, bool weight)
+{
+    if (strcmp(recipe, "tensorwise") == 0) return tensor_way(cot);
+    if (strcmp(recipe, "rowwise") == 0) return row_way();
+    if (strcmp(recipe, "mxfp8") == 0) return mx_way(DT_e4m3, false);
+    if (strcmp(recipe, "mxfp8_rceil") == 0) return mx_way(DT_e4m3, true);
+    if (strcmp(recipe, "mxfp4") == 0) return mx_way(DT_e2m1, false);
+    if (strcmp(recipe, "blockwise") == 0)
+        return (Way){.method = METHOD_block,
+                     .format = DT_e4m3,
+                     .power = true,
+                     .block = 128,
+                     .square = weight};
+    if (part == PART_weight) return (Way){.method = METHOD_none};
+    Way way = weight && part == PART_input ? tensor_way(false) : row_way();
+    way.power = true;
+    return way;
+}
+
+/* ---------------------------------------------------------------- scales -- */
+
+static double largest(DType format)
+{
+    return dtype_round(format, 1e30);
+}
+
+static Value amax_over(Quantise *q, Value x, const Axis *axes, uint32_t n)
+{
+    Builder *b = &q->rw.b;
+    Value wide = emit_unary(b, SC_abs, emit_cast(b, x, DT_f32));
+    return n ? emit_reduce(b, "max", wide, axes, n, DT_f32, DT_f32) : wide;
+}
+
+static Expr power_of_two(Module *m, Expr x)
+{
+    return expr_cast(m, DT_f32, expr_cast(m, DT_e8m0, x));
+}
+
+/* The body of scale(amax): what x is multiplied by. */
+static Expr scale_body(Module *m, const Way *way)
+{
+    Expr none = {0}, amax = expr_arg(m, 0, DT_f32);
+    Expr least = expr_float(m, DT_f64, 1e-12);
+    Expr wide = expr_op(m, SC_max, expr_cast(m, DT_f64, amax), least, none);
+    Expr top = expr_float(m, DT_f64, largest(way->format));
+    Expr scale = expr_cast(m, DT_f32, expr_op(m, SC_div, top, wide, none));
+    return way->power ? power_of_two(m, scale) : scale;
+}
+
+/* The body of inverse(amax), a power of two: of amax's exponent, or of what
+ * amax is beside the largest number, rounded up. */
+static Expr inverse_body(Module *m, const Way *way)
+{
+    Expr none = {0}, amax = expr_arg(m, 0, DT_f32);
+    double most = largest(way->format);
+    Expr by = expr_float(m, DT_f32, way->up ? 1 / most : 1);
+    Expr part = expr_op(m, SC_mul, amax, by, none);
+    Expr down = power_of_two(m, part);
+    if (way->up) {
+        Expr twice = expr_op(m, SC_mul, down, expr_float(m, DT_f32, 2), none);
+        Expr less = expr_op(m, SC_lt, down, part, none);
+        down = expr_op(m, SC_where, less, twice, down);
+    } else {
+        double below = dtype_round(DT_e8m0, most);
+        down = power_of_two(m, expr_op(m, SC_mul, down,
+                                       expr_float(m, DT_f32, 1 / below), none));
+    }
+    Expr finite = expr_op(m, SC_isfinite, amax, none, none);
+    Expr nan = expr_float(m, DT_f32, (double)__builtin_nanf(""));
+    return expr_op(m, SC_where, finite, power_of_two(m, down), nan);
+}
+
+static Value of_amax(Quantise *q, Expr body, Value amax)
+{
+    return emit_map(&q->rw.b, body, &amax, 1);
+}
+
+static Value inverse_of(Quantise *q, Value scale)
+{
+    Value one = emit_const(&q->rw.b, DT_f32, 1);
+    return emit_binary(&q->rw.b, SC_div, one, scale);
+}
+
+/* -------------------------------------------------------------- operands -- */
+
+static Value narrow(Quantise *q, Value x, Value scale, DType format)
+{
+    Builder *b = &q->rw.b;
+    Value wide = emit_cast(b, x, DT_f32);
+    return emit_cast(b, emit_binary(b, SC_mul, wide, scale), format);
+}
+
+static uint32_t all_axes(const Quantise *q, Value x, Axis *out)
+{
+    const TypeInfo *t = type_info(q->m, value_type(q->rw.b.fn, x));
+    for (uint32_t i = 0; i < t->naxes; i++)
+        out[i] = t->axes[i].axis;
+    return t->naxes;
+}
+
+/* Axes of X, in its order, that are summed, or that are not. */
+static uint32_t axes_where(const Quantise *q, Value x, bool summed, Axis *out)
+{
+    Axis all[MOST_AXES];
+    uint32_t n = all_axes(q, x, all), k = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        bool is = false;
+        for (uint32_t s = 0; s < q->nsum; s++)
+            is = is || q->sum[s].id == all[i].id;
+        if (is == summed) out[k++] = all[i];
+    }
+    return k;
+}
+
+static int64_t elements(const Quantise *q, Value x, const Axis *axes,
+                        uint32_t n)
+{
+    int64_t size = 1;
+    for (uint32_t i = 0; i < n; i++)
+        size *= type_size(q->m, value_type(q->rw.b.fn, x), axes[i]);
+    return size;
+}
+
+/* Equal cuts have the same axes, so that what is quantised twice in the same
+ * way is one value. */
+static Cut cut_of(Quantise *q, bool side, int64_t all, int64_t size)
+{
+    for (uint32_t i = 0; i < q->cuts.n; i++) {
+        const Cut *c = &q->cuts.at[i];
+        if (c->side == side && c->all == all && c->size == size) return *c;
+    }
+    Cut made = {
+        .side = side,
+        .all = all,
+        .size = size,
+        .whole = axis_fresh(q->m, side ? "side" : "sum", all),
+        .block =
+            axis_fresh(q->m, side ? "side_block" : "sum_block", all / size),
+        .part = axis_fresh(q->m, side ? "side_part" : "sum_part", size)};
+    vec_push(q->m->scratch, &q->cuts, made);
+    return made;
+}
+
+/* What is summed as one axis, which lies innermost in memory: tensor cores read
+ * numbers of eight bits along it alone. */
+static Value with_sum_inside(Quantise *q, Value x)
+{
+    Builder *b = &q->rw.b;
+    Axis from[MOST_AXES];
+    uint32_t n = axes_where(q, x, true, from);
+    Axis to = cut_of(q, false, elements(q, x, from, n), 1).whole;
+    return n > 1 ? emit_merge(b, x, from, n, to)
+                 : emit_rename(b, x, from, &to, 1);
+}
+
+/* The narrow value, and what its products are multiplied by. */
+static Value scaled_operand(Quantise *q, Value x, const Way *way,
+                            Value *inverse)
+{
+    Axis all[MOST_AXES];
+    bool row = way->method == METHOD_row;
+    uint32_t n = row ? q->nsum : all_axes(q, x, all);
+    Value amax = amax_over(q, x, row ? q->sum : all, n);
+    Value scale = of_amax(q, scale_body(q->m, way), amax);
+    *inverse = inverse_of(q, scale);
+    return narrow(q, with_sum_inside(q, x), scale, way->format);
+}
+
+/* Some axes of a value as one, cut in blocks; the way back. */
+typedef struct Blocks {
+    Axis from[MOST_AXES];
+    TypeAxis was[MOST_AXES];
+    uint32_t n;
+    Cut cut;
+} Blocks;
+
+static Value cut(Quantise *q, Value x, const Axis *axes, uint32_t n,
+                 int64_t size, bool side, Blocks *out)
+{
+    Builder *b = &q->rw.b;
+    int64_t all = elements(q, x, axes, n);
+    Cut c = cut_of(q, side, all, size);
+    *out = (Blocks){.n = n, .cut = c};
+    for (uint32_t i = 0; i < n; i++) {
+        out->from[i] = axes[i];
+        out->was[i] = *type_axis(q->m, value_type(b->fn, x), axes[i]);
+    }
+    x = n > 1 ? emit_merge(b, x, axes, n, c.whole)
+              : emit_rename(b, x, axes, &c.whole, 1);
+    TypeAxis to[2] = {{.axis = c.block, .size = all / size},
+                      {.axis = c.part, .size = size}};
+    return emit_split(b, x, c.whole, to, 2);
+}
+
+static Value join(Quantise *q, Value x, const Blocks *c)
+{
+    Builder *b = &q->rw.b;
+    Axis parts[2] = {c->cut.block, c->cut.part};
+    x = emit_merge(b, x, parts, 2, c->cut.whole);
+    if (c->n > 1) return emit_split(b, x, c->cut.whole, c->was, c->n);
+    return emit_rename(b, x, &c->cut.whole, c->from, 1);
+}
+
+/* The value that the narrow numbers and their scales stand for. */
+static Value blocked_operand(Quantise *q, Value x, const Way *way)
+{
+    Builder *b = &q->rw.b;
+    Axis along[MOST_AXES], beside[MOST_AXES];
+    uint32_t n = axes_where(q, x, true, along);
+    uint32_t m = way->square ? axes_where(q, x, false, beside) : 0;
+    Blocks sum, other;
+    x = cut(q, x, along, n, way->block, false, &sum);
+    if (m) x = cut(q, x, beside, m, way->block, true, &other);
+    Axis share[2] = {sum.cut.part, m ? other.cut.part : sum.cut.part};
+    Value amax = amax_over(q, x, share, m ? 2 : 1);
+    bool mx = way->exponent || way->up;
+    Value inverse, scale;
+    if (mx) {
+        inverse = of_amax(q, inverse_body(q->m, way), amax);
+        scale = inverse_of(q, inverse);
+    } else {
+        scale = of_amax(q, scale_body(q->m, way), amax);
+        inverse = inverse_of(q, scale);
+    }
+    Value small = emit_cast(b, narrow(q, x, scale, way->format), DT_f32);
+    Value y = emit_cast(b, emit_binary(b, SC_mul, small, inverse), DT_bf16);
+    if (m) y = join(q, y, &other);
+    return join(q, y, &sum);
+}
+
+/* ---------------------------------------------------------- contractions -- */
+
+static Value write_scaled(Quantise *q, const Value *x, const Way *way)
+{
+    Builder *b = &q->rw.b;
+    Value inverse[2], small[2];
+    for (int k = 0; k < 2; k++)
+        small[k] = scaled_operand(q, x[k], &way[k], &inverse[k]);
+    Axis sum = cut_of(q, false, elements(q, x[0], q->sum, q->nsum), 1).whole;
+    Value y = emit_einsum(b, small[0], small[1], &sum, 1, DT_f32, DT_f32);
+    Value both = emit_binary(b, SC_mul, inverse[0], inverse[1]);
+    return emit_cast(b, emit_binary(b, SC_mul, y, both),
+                     type_dtype(q->m, q->in->type));
+}
+
+static Value write_blocked(Quantise *q, const Value *x, const Way *way)
+{
+    Value y[2];
+    for (int k = 0; k < 2; k++)
+        y[k] = blocked_operand(q, x[k], &way[k]);
+    return emit_einsum(&q->rw.b, y[0], y[1], q->sum, q->nsum,
+                       type_dtype(q->m, q->in->type), DT_f32);
+}
+
+/* The contraction as it was, without its mark. */
+static Value write_plain(Quantise *q, const Value *x)
+{
+    AttrList l = attr_list(q->m, q->in->attr);
+    attr_drop(&l, AT_recipe);
+    attr_drop(&l, AT_cot);
+    return emit(&q->rw.b, OP_einsum, q->in->type, attr_intern(q->m, &l), x, 2);
+}
+
+static bool blocks_fit(Quantise *q, const char *recipe, const Value *x,
+                       const Way *way)
+{
+    int64_t n = elements(q, x[0], q->sum, q->nsum);
+    if (way->method != METHOD_block || n % way->block == 0) return true;
+    Report *r =
+        diag_error(q->m->diag, DIAG_recipe_rule, loc_span(q->m, q->in->loc),
+                   "a product of this layer sums over %lld elements, "
+                   "and recipe %s has blocks of %lld",
+                   (long long)n, recipe, (long long)way->block);
+    report_help(r,
+                "choose a batch and a sequence of which the rows are a "
+                "multiple of %lld",
+                (long long)way->block);
+    return false;
+}
+
+static bool write_contraction(Quantise *q, Value v)
+{
+    const Fn *fn = q->rw.old;
+    const char *recipe = str_of(q->m, attr_str(q->m, q->in->attr, AT_recipe));
+    int64_t cot = attr_int(q->m, q->in->attr, AT_cot, 0);
+    const AttrItem *sum = attr_get(q->m, q->in->attr, AT_sum);
+    Value param = linear_param(q->m, fn, v), x[2];
+    bool has_param = !value_eq(param, NO_VALUE);
+    Part part = !cot ? PART_output : has_param ? PART_input : PART_weight;
+    Way way[2];
+    q->nsum = sum->n;
+    memcpy(q->sum, sum->axes, sum->n * sizeof *sum->axes);
+    for (uint32_t k = 0; k < 2; k++) {
+        bool weight = has_param &&
+                      value_eq(taken_from(fn, inst_arg(fn, q->in, k)), param);
+        x[k] = rewrite_value(&q->rw, inst_arg(fn, q->in, k));
+        way[k] = way_of(recipe, part, cot == 1 + k, weight);
+    }
+    if (!blocks_fit(q, recipe, x, &way[0])) return false;
+    q->rw.b.loc = q->in->loc;
+    q->rw.b.phase = (Phase)q->in->phase;
+    Value y = way[0].method == METHOD_none    ? write_plain(q, x)
+              : way[0].method == METHOD_block ? write_blocked(q, x, way)
+                                              : write_scaled(q, x, way);
+    q->made += way[0].method != METHOD_none;
+    value_set_name(&q->rw.b, y, fn->names[v.id]);
+    rewrite_set(&q->rw, v, y);
+    return true;
+}
+
+static bool has_recipe(const Module *m, const Inst *in)
+{
+    return in->op == OP_einsum && attr_get(m, in->attr, AT_recipe);
+}
+
+static bool quantise_fn(Quantise *q, Fn **at)
+{
+    const Fn *fn = *at;
+    bool any = false, ok = true;
+    for (uint32_t i = 0; i < fn->ninsts; i++)
+        any = any || has_recipe(q->m, &fn->insts[i]);
+    if (!any) return true;
+    q->made = 0;
+    rewrite_begin(&q->rw, q->m, fn);
+    for (uint32_t i = fn->nparams; i < fn->ninsts && ok; i++) {
+        q->in = &fn->insts[i];
+        if (has_recipe(q->m, q->in))
+            ok = write_contraction(q, (Value){i});
+        else
+            rewrite_copy(&q->rw, (Value){i});
+    }
+    if (!ok) return false;
+    pass_remark(q->m, q->cx, fn->loc, "%u products of @%s are quantised",
+                q->made, str_of(q->m, fn->name));
+    *at = rewrite_end(&q->rw);
+    return true;
+}
+
+bool pass_quantise(Module *m, PassCtx *cx)
+{
+    Quantise q = {.m = m, .cx = cx};
+    for (uint32_t f = 0; f < m->fns.n; f++)
+        if (!quantise_fn(&q, &m->fns.at[f])) return false;
+    return true;
+}

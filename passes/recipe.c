@@ -1,0 +1,77 @@
+/*
+ * recipe.c: which contractions are quantised, as a plan says.
+ *
+ *   needs    inlined; before autodiff, which hands it on to the derivatives
+ *   keeps    everything
+ *   result   a contraction with a parameter that the option `recipes` names
+ *            has the attribute `recipe`
+ *
+ *     recipes := recipe (' ' path)+ ('; ' ...)*
+ *
+ * What the attribute does is written down in quantise.c, which removes it.  A
+ * contraction that sums something else than the parameter's input side, or is
+ * in a region, has none.
+ */
+#include <string.h>
+
+#include "remat/remat.h"
+
+/* The recipe of a parameter, or NULL. */
+static const char *recipe_of(Module *m, const char *recipes, const char *path)
+{
+    size_t n = strlen(path);
+    for (const char *at = recipes; *at;) {
+        const char *name = arena_strndup(m->scratch, at, strcspn(at, " ;"));
+        for (at += strlen(name); *at == ' ';) {
+            size_t k = strcspn(++at, " ;");
+            if (k == n && strncmp(at, path, n) == 0) return name;
+            at += k;
+        }
+        at += strspn(at, "; ");
+    }
+    return NULL;
+}
+
+static bool sums_input(const Module *m, const Slot *slot, const Inst *einsum)
+{
+    const AttrItem *sum = attr_get(m, einsum->attr, AT_sum);
+    bool all = sum->n == slot->nfrom;
+    for (uint32_t i = 0; i < slot->nfrom && all; i++) {
+        all = false;
+        for (uint32_t k = 0; k < sum->n; k++)
+            all = all || sum->axes[k].id == slot->fan[i].id;
+    }
+    return all;
+}
+
+static uint32_t mark_fn(Module *m, Fn *fn, const char *recipes)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < fn->ninsts && !fn->kind.id; i++) {
+        Inst *in = &fn->insts[i];
+        if (in->op != OP_einsum) continue;
+        const char *path = linear_path(m, fn, (Value){i});
+        const char *recipe = path ? recipe_of(m, recipes, path) : NULL;
+        if (!recipe || !sums_input(m, slot_find(m, module_str(m, path)), in))
+            continue;
+        AttrList l = attr_list(m, in->attr);
+        attr_put_id(&l, AT_recipe, module_str(m, recipe).id);
+        in->attr = attr_intern(m, &l);
+        n++;
+    }
+    return n;
+}
+
+bool pass_recipe(Module *m, PassCtx *cx)
+{
+    const char *recipes = pass_option(m, cx, "recipes", "");
+    for (uint32_t f = 0; f < m->fns.n && *recipes; f++) {
+        Fn *fn = m->fns.at[f];
+        uint32_t n = mark_fn(m, fn, recipes);
+        if (n)
+            pass_remark(m, cx, fn->loc, "%u contraction%s of @%s %s quantised",
+                        n, n > 1 ? "s" : "", str_of(m, fn->name),
+                        n > 1 ? "are" : "is");
+    }
+    return true;
+}

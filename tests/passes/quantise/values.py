@@ -1,0 +1,193 @@
+#!/usr/bin/env python3
+"""values.py TITAN-OPT: the products of a quantised layer, by hand.
+
+Formats are lists of their numbers, rounding is search in them.  Inputs are
+bf16 numbers, so both sides begin with the same."""
+import math
+import random
+import re
+import struct
+import subprocess
+import sys
+
+ROWS, EMBED, FF = 128, 128, 256
+RECIPES = ["tensorwise", "rowwise", "rowwise_with_gw_hp", "blockwise", "mxfp8", "mxfp8_rceil", "mxfp4"]
+MARK = {"output": "", "input": " cot 1", "weight": " cot 2"}
+TEXT = """axes (row = {rows}, ff = {ff}, embed = {embed})
+param "w" : bf16[ff, embed]
+entry fn global @train(%x : bf16[row, embed] input "x", %w : bf16[ff, embed] param "w",
+    %g : bf16[row, ff] input "g") -> (f32[row, ff] output "y",
+    f32[row, embed] output "dx", f32[ff, embed] output "dw") {{
+  %y : f32[row, ff] = einsum %x, %w sum (embed) recipe {recipe}
+  %dx : f32[row, embed] = backward einsum %g, %w sum (ff) recipe {recipe} cot 1
+  %dw : f32[ff, embed] = backward einsum %x, %g sum (row) recipe {recipe} cot 2
+  ret %y, %dx, %dw
+}}
+"""
+
+
+def numbers(exponent, mantissa, bias, most):
+    """The numbers of a format that are not negative, in order."""
+    out = []
+    for e in range(1 << exponent):
+        for m in range(1 << mantissa):
+            part = m / (1 << mantissa)
+            x = part * 2.0 ** (1 - bias) if e == 0 else (1 + part) * 2.0 ** (e - bias)
+            if x <= most:
+                out.append(x)
+    return out
+
+
+FORMATS = {"e4m3": numbers(4, 3, 7, 448), "e5m2": numbers(5, 2, 15, 57344), "e2m1": numbers(2, 1, 1, 6)}
+
+
+def cast(x, name):
+    """To the nearest, ties to the even place in the list, saturating."""
+    values, m = FORMATS[name], abs(x)
+    lo, hi = 0, len(values) - 1
+    if m >= values[hi]:
+        return math.copysign(values[hi], x)
+    while hi - lo > 1:
+        mid = (lo + hi) // 2
+        lo, hi = (mid, hi) if values[mid] <= m else (lo, mid)
+    middle = (values[lo] + values[hi]) / 2
+    up = m > middle or (m == middle and hi % 2 == 0)
+    return math.copysign(values[hi if up else lo], x)
+
+
+def f32(x):
+    return struct.unpack("f", struct.pack("f", x))[0]
+
+
+def down(x):
+    """To a power of two, from 2^-127 on."""
+    return 2.0 ** max(math.frexp(x)[1] - 1, -127) if x > 0 else 2.0 ** -127
+
+
+def scale_of(amax, name):
+    return f32(FORMATS[name][-1] / max(amax, 1e-12))
+
+
+def whole(x, name, power):
+    """One scale for all: the numbers that the narrow ones stand for."""
+    s = scale_of(max(abs(v) for row in x for v in row), name)
+    s = down(s) if power else s
+    return [[cast(f32(v * s), name) / s for v in row] for row in x]
+
+
+def by_row(x):
+    out = []
+    for row in x:
+        s = down(scale_of(max(map(abs, row)), "e4m3"))
+        out.append([cast(v * s, "e4m3") / s for v in row])
+    return out
+
+
+def mx_scale(block, name, up):
+    amax = max(map(abs, block))
+    if up:
+        want = f32(amax * f32(1 / 448))
+        k = down(want)
+        return 2 * k if k < want else k
+    return max(down(amax) / (256 if name == "e4m3" else 4), 2.0 ** -127)
+
+
+def mx(x, name, up):
+    out = []
+    for row in x:
+        made = []
+        for at in range(0, len(row), 32):
+            block = row[at:at + 32]
+            k = mx_scale(block, name, up)
+            made += [cast(v / k, name) * k for v in block]
+        out.append(made)
+    return out
+
+
+def blocks(x, tall):
+    """128 along a row, of a weight 128 rows too."""
+    step, out = 128 if tall else 1, [[0.0] * len(x[0]) for _ in x]
+    for r in range(0, len(x), step):
+        for c in range(0, len(x[0]), 128):
+            cells = [(i, j) for i in range(r, r + step) for j in range(c, c + 128)]
+            s = down(scale_of(max(abs(x[i][j]) for i, j in cells), "e4m3"))
+            for i, j in cells:
+                out[i][j] = cast(x[i][j] * s, "e4m3") / s
+    return out
+
+
+def quantised(recipe, product, x, cot, weight):
+    """An operand whose rows are what is summed."""
+    if recipe == "tensorwise":
+        return whole(x, "e5m2" if cot else "e4m3", False)
+    if recipe == "blockwise":
+        return blocks(x, weight)
+    if recipe.startswith("mx"):
+        return mx(x, "e2m1" if recipe == "mxfp4" else "e4m3", recipe == "mxfp8_rceil")
+    if recipe == "rowwise_with_gw_hp" and product == "weight":
+        return x
+    if recipe == "rowwise_with_gw_hp" and product == "input" and weight:
+        return whole(x, "e4m3", True)
+    return by_row(x)
+
+
+def turned(x):
+    return [list(column) for column in zip(*x)]
+
+
+def product(x, y):
+    """Of rows with rows."""
+    return [sum(a * b for a, b in zip(r, c)) for r in x for c in y]
+
+
+def by_hand(recipe, x, w, g):
+    def q(name, v, cot, weight):
+        return quantised(recipe, name, v, cot, weight)
+    return {
+        "y": product(q("output", x, False, False), q("output", w, False, True)),
+        "dx": product(q("input", g, True, False), q("input", turned(w), False, True)),
+        "dw": turned_flat(product(q("weight", turned(x), False, False), q("weight", turned(g), True, False))),
+    }
+
+
+def turned_flat(flat):
+    """[embed, ff] as [ff, embed]."""
+    return [flat[e * FF + f] for f in range(FF) for e in range(EMBED)]
+
+
+def by_titan(titan_opt, recipe, inputs):
+    open("layer.tir", "w").write(TEXT.format(rows=ROWS, ff=FF, embed=EMBED, recipe=recipe))
+    args = ";".join(f"{k}={','.join(repr(v) for row in x for v in row)}" for k, x in inputs.items())
+    open("args", "w").write(f"--args={args}\n")
+    text = subprocess.run([titan_opt, "layer.tir", "--passes=quantise", "--interp", "--round", "@args"], check=True,
+                          capture_output=True, text=True).stdout
+    return {name: [float(v) for v in re.findall(r"[-+.\w]+", values)]
+            for name, values in re.findall(r"^  %(\w+) = (.*)$", text, re.M)}
+
+
+def bf16(x):
+    return struct.unpack("f", b"\0\0" + struct.pack("f", x)[2:])[0]
+
+
+def matrix(rows, columns, spread):
+    """Rows of unlike sizes, with zeros and a row of nothing but."""
+    out = [[bf16(random.gauss(0, 1) * 2.0 ** random.randint(-spread, spread)) * (random.random() > 0.05)
+            for _ in range(columns)] for _ in range(rows)]
+    out[3] = [0.0] * columns
+    return out
+
+
+def main(titan_opt):
+    random.seed(5)
+    inputs = {"x": matrix(ROWS, EMBED, 3), "w": matrix(FF, EMBED, 2), "g": matrix(ROWS, FF, 6)}
+    for recipe in RECIPES:
+        have, want = by_titan(titan_opt, recipe, inputs), by_hand(recipe, **inputs)
+        for name in ("y", "dx", "dw"):
+            size = max(map(abs, want[name]))
+            worst = max(abs(a - b) for a, b in zip(have[name], want[name], strict=True)) / size
+            print(f"{recipe} {name}: {worst:.1e}")
+            if not worst < 1e-6:
+                sys.exit(f"values.py: {recipe}: {name} is off by {worst:.2g} of {size:.3g}")
+
+
+main(sys.argv[1])
