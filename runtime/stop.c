@@ -29,7 +29,8 @@ static const double slow_bytes = 200e6, reserve = 2.0;
 
 struct Stop {
     StopOptions options;
-    sigset_t before; /* the caller's mask */
+    sigset_t before;   /* the caller's mask */
+    void (*pipe)(int); /* what SIGPIPE did */
     pthread_t thread;
     _Atomic int save, closing;
     _Atomic int end;      /* CAUSE_none, a signal's number, or another cause */
@@ -47,7 +48,8 @@ static const struct {
 } signals[] = {{SIGTERM, "SIGTERM"},
                {SIGINT, "SIGINT"},
                {SIGUSR1, "SIGUSR1"},
-               {SIGUSR2, "SIGUSR2"}};
+               {SIGUSR2, "SIGUSR2"},
+               {SIGHUP, "SIGHUP"}};
 enum { NSIGNALS = sizeof signals / sizeof *signals };
 
 static double now(void)
@@ -62,12 +64,21 @@ int stop_hang_signal(void)
     return SIGRTMIN + 1;
 }
 
+/* Who starts a run with nohup means it: an ignored signal that is blocked would
+ * be waited for all the same. */
+static bool is_ignored(int number)
+{
+    struct sigaction now;
+    return number == SIGHUP && sigaction(number, NULL, &now) == 0 &&
+           now.sa_handler == SIG_IGN;
+}
+
 static sigset_t all_signals(void)
 {
     sigset_t set;
     sigemptyset(&set);
     for (int i = 0; i < NSIGNALS; i++)
-        sigaddset(&set, signals[i].number);
+        if (!is_ignored(signals[i].number)) sigaddset(&set, signals[i].number);
     sigaddset(&set, SIGRTMIN); /* stop_free's */
     sigaddset(&set, stop_hang_signal());
     return set;
@@ -148,6 +159,12 @@ static void *wait_for_signals(void *user)
 
 /* --------------------------------------------------------------- the run -- */
 
+static void restore(const Stop *s)
+{
+    pthread_sigmask(SIG_SETMASK, &s->before, NULL);
+    signal(SIGPIPE, s->pipe);
+}
+
 TitanStatus stop_install(TitanStory *story, const StopOptions *o, Stop **out)
 {
     *out = NULL;
@@ -161,10 +178,12 @@ TitanStatus stop_install(TitanStory *story, const StopOptions *o, Stop **out)
     /* One that was there before the run counts in front of its first step. */
     look_for_files(s);
     sigset_t set = all_signals();
+    /* Nobody reading its lines any more is no reason for a run to end. */
+    s->pipe = signal(SIGPIPE, SIG_IGN);
     pthread_sigmask(SIG_BLOCK, &set, &s->before);
     int error = pthread_create(&s->thread, NULL, wait_for_signals, s);
     if (error) {
-        pthread_sigmask(SIG_SETMASK, &s->before, NULL);
+        restore(s);
         free(s);
         return titan_fail(story, TITAN_UNAVAILABLE,
                           "could not start a thread: %s", strerror(error));
@@ -179,7 +198,7 @@ void stop_free(Stop *s)
     atomic_store(&s->closing, 1);
     pthread_kill(s->thread, SIGRTMIN);
     pthread_join(s->thread, NULL);
-    pthread_sigmask(SIG_SETMASK, &s->before, NULL);
+    restore(s);
     free(s);
 }
 

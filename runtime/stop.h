@@ -7,7 +7,7 @@
  *         switch (stop_asked(stop)) ...                       at its boundary
  *     stop_free(stop);
  *
- * SIGTERM, SIGINT, SIGUSR1 and SIGUSR2, the stop file and the time limit ask
+ * SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2, the stop file and the time limit ask
  * for the end: the state is saved and the run ends with TITAN_STOPPED.  The
  * save file asks for a save alone.  A second signal ends the process at once,
  * as that signal does by default.

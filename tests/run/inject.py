@@ -3,7 +3,9 @@
 
 What is spoilt before the update either keeps the step from being applied or reaches nothing.  Of the update's own tensors some
 are made from finite gradients and others together with the predicate: there, what is skipped has to be skipped whole."""
+import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -16,11 +18,13 @@ def chunk(seed):
 
 def run(chunks, *options):
     open("data.txt", "wb").write(b"".join(chunks))
-    done = subprocess.run([PROGRAM, "--data", "data.txt", "--steps", str(len(chunks)), "--threads", "2", "--export", "out", "--quiet",
+    shutil.rmtree("ck", ignore_errors=True)
+    done = subprocess.run([PROGRAM, "--data", "data.txt", "--steps", str(len(chunks)), "--threads", "2", "--checkpoint", "ck", "--quiet",
                            *options], capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"inject.py: {options}: exit code {done.returncode}: {done.stderr}")
-    return done.stderr, open("out/model.safetensors", "rb").read()
+    step = f"ck/step-{len(chunks)}"
+    return done.stderr, {f: open(f"{step}/{f}", "rb").read() for f in os.listdir(step) if f.endswith(".safetensors")}
 
 
 def place(pattern, text):

@@ -16,7 +16,7 @@ import time
 PROGRAM = sys.argv[1]
 TRIALS = int(sys.argv[2]) if len(sys.argv) > 2 else 50
 SEED = int(sys.argv[3]) if len(sys.argv) > 3 else random.randrange(1 << 30)
-SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2]
+SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP]
 DATA = __file__
 
 
@@ -66,11 +66,11 @@ def trial(i):
     p = start("--export", "out", "--stop-file", "stop", *(["--checkpoint", "ck"] if i % 5 == 0 else []))
     under_way()
     time.sleep(random.random() * 0.1)
-    kind = i % 6
-    if kind < 4:
+    kind = i % 7
+    if kind < 5:
         p.send_signal(SIGNALS[kind])
         by = SIGNALS[kind].name
-    elif kind == 4:
+    elif kind == 5:
         for s in (signal.SIGSTOP, signal.SIGTERM, signal.SIGCONT):
             p.send_signal(s)
         by = "SIGTERM"
@@ -78,7 +78,7 @@ def trial(i):
         open("stop", "w").close()
         by = 'the file "stop"'
     last = ended(p, by)
-    if kind == 5:
+    if kind == 6:
         again = subprocess.run([PROGRAM, "--data", DATA, "--stop-file", "stop", "--quiet"], capture_output=True, text=True)
         expect(again.returncode == 75 and "behind step 0" in again.stderr, again.stderr)
         os.remove("stop")
@@ -98,6 +98,17 @@ def second_signal():
     expect(p.returncode in (-signal.SIGTERM, -signal.SIGINT), f"two signals: exit code {p.returncode}")
 
 
+def left_alone():
+    """Under nohup, and with nobody who reads what it says."""
+    p = subprocess.Popen([PROGRAM, "--data", DATA, "--threads", "1", "--log-every", "1", "--steps", "300", "--metrics", "n.jsonl"],
+                         stdout=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    p.stdout.readline()
+    p.stdout.readline()
+    p.stdout.close()
+    p.send_signal(signal.SIGHUP)
+    expect(p.wait(timeout=30) == 0 and len(open("n.jsonl").readlines()) == 300, f"nohup: exit code {p.returncode}")
+
+
 def time_limit():
     began = time.monotonic()
     p = start("--time-limit", "4s")
@@ -111,5 +122,6 @@ for i in range(TRIALS):
     trial(i)
 for i in range(5):
     second_signal()
+left_alone()
 time_limit()
 print(f"{TRIALS} stops in {time.monotonic() - began:.1f} s, seed {SEED}")
