@@ -216,7 +216,7 @@ static LV power_to_f32(const Site *s, LV x)
 /* Whether x lies in whole words: as it was loaded, or held. */
 static bool is_in_words(const Site *s, LV x)
 {
-    return s->gpu && s->w > 2 && s->w % 2 == 0 &&
+    return s->words && s->w > 2 && s->w % 2 == 0 &&
            (LLVMIsALoadInst(x) || LLVMIsABitCastInst(x));
 }
 

@@ -26,6 +26,7 @@ typedef struct Site {
     /* GPU: forms for usual operands are taken, and this says whether all were
      * such; NULL: forms for any operands. */
     LV *usual;
+    bool words; /* GPU: what lies in words is widened word by word */
 } Site;
 
 /* Neighbours on a GPU, whose instructions are to be interleaved. */

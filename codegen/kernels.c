@@ -136,9 +136,13 @@ static LV emit_kernel(KernelSet *s, const Kir *k, const Grid *grid, Kernel *out)
 {
     Arena *a = k->arena;
     Emit e = {.k = k, .map = grid->map, .lines = s->lines, .loc = k->loc};
-    e.s = (Site){s->cx, s->module,    LLVMCreateBuilderInContext(s->cx),
-                 1,     s->lower.gpu, k->exact,
-                 NULL};
+    e.s = (Site){.cx = s->cx,
+                 .module = s->module,
+                 .b = LLVMCreateBuilderInContext(s->cx),
+                 .w = 1,
+                 .gpu = s->lower.gpu,
+                 .exact = k->exact,
+                 .words = s->lower.gpu && !k->tensor};
     e.args = NEW_ARRAY(a, LV, k->nargs);
     e.vals = NEW_ARRAY(a, LV, k->nodes.n);
     e.wide = NEW_ARRAY(a, bool, k->nodes.n);
