@@ -36,7 +36,8 @@ typedef struct CheckpointOptions {
     int64_t keep;        /* the newest so many; 0: all */
     bool first;          /* step 1 too */
     bool sync, load_only;
-    bool seed; /* save step 0 and end */
+    bool seed;  /* save step 0 and end */
+    bool reads; /* nothing is gone on from: the model alone will do */
     bool quiet;
 } CheckpointOptions;
 

@@ -149,9 +149,9 @@ static TitanStatus open_one(Checkpoints *c, Candidate *k, int64_t step,
     return st;
 }
 
-static bool is_resumable(const Manifest *m)
+static bool is_resumable(const Checkpoints *c, const Manifest *m)
 {
-    return !m->model_only || m->step == 0;
+    return c->o->reads || !m->model_only || m->step == 0;
 }
 
 static TitanStatus weights_only(TitanStory *s, const Candidate *k)
@@ -165,7 +165,7 @@ static TitanStatus weights_only(TitanStory *s, const Candidate *k)
 static TitanStatus open_named(Checkpoints *c, Candidate *k, int64_t step)
 {
     TRY(open_one(c, k, step, NULL));
-    if (is_resumable(&k->manifest)) return TITAN_OK;
+    if (is_resumable(c, &k->manifest)) return TITAN_OK;
     manifest_free(&k->manifest);
     return weights_only(c->story, k);
 }
@@ -181,7 +181,7 @@ static TitanStatus open_newest(Checkpoints *c, const char *dir, Candidate *k,
         TRY(folder_path(c->story, dir, f->steps[i], "", k->path));
         TitanStatus one = open_one(c, k, f->steps[i], NULL);
         if (one == TITAN_UNAVAILABLE || one == TITAN_MISMATCH) return one;
-        if (one == TITAN_OK && !is_resumable(&k->manifest)) {
+        if (one == TITAN_OK && !is_resumable(c, &k->manifest)) {
             manifest_free(&k->manifest);
             one = weights_only(c->story, k);
         }
@@ -282,7 +282,8 @@ static TitanStatus load(Checkpoints *c, const Candidate *k)
 {
     Source files;
     const char *exclude = c->o->exclude;
-    bool model_only = k->manifest.step == 0;
+    const Manifest *m = &k->manifest;
+    bool model_only = m->step == 0 || (c->o->reads && m->model_only);
     TRY(open_tensors(c, k, &files));
     TitanStatus st =
         state_check(c->story, &c->state, &files, exclude, model_only);
@@ -310,6 +311,7 @@ static void note_resumed(const Checkpoints *c, const Candidate *k)
     Digest d;
     memcpy(d.at, c->im->header->hash, sizeof d.at);
     digest_print(&d, artifact);
+    if (c->o->reads) return;
     if (!c->o->quiet)
         printf("going on behind step %" PRId64 " of \"%s\"\n", k->manifest.step,
                k->path);

@@ -6,6 +6,7 @@
  */
 #include "generate.h"
 
+#include "../checkpoint/checkpoint.h"
 #include "../weights.h"
 #include "decode.h"
 #include "prompts.h"
@@ -268,17 +269,44 @@ static TitanStatus set_seed(Run *r, const TitanEntry *init)
                         titan_dtype_bytes(p->dtype));
 }
 
+/* The newest checkpoint of DIR that is whole, or DIR itself. */
+static TitanStatus load_checkpoint(Run *r, const char *dir)
+{
+    CheckpointOptions o = {.resume = dir,
+                           .last = "full",
+                           .dtype = "f32",
+                           .failure = "stop",
+                           .load_only = true,
+                           .reads = true,
+                           .quiet = true};
+    Checkpoints c = {0};
+    RunPoint at;
+    bool found, ignores;
+    TitanStatus st = checkpoint_open(r->story, r->im, r->device, &o, NULL, &c);
+    if (st == TITAN_OK) st = checkpoint_resume(&c, &at, &found, &ignores);
+    if (st == TITAN_OK) point_free(&at);
+    TitanStatus closed = checkpoint_close(&c);
+    return st == TITAN_OK ? closed : st;
+}
+
 static TitanStatus load_weights(Run *r)
 {
     const char *dir = option_text(r->o, OPT_init_from);
+    const char *steps = option_text(r->o, OPT_checkpoint);
     const TitanEntry *init = titan_entry(r->im, "init");
-    if (!dir && !r->quiet)
-        fputs("no --init-from: the weights are the initial ones\n", stderr);
+    if (dir && steps)
+        return titan_fail(r->story, TITAN_USAGE,
+                          "--init-from and --checkpoint exclude each other");
+    if (!dir && !steps && !r->quiet)
+        fputs("no --init-from and no --checkpoint: the weights are the "
+              "initial ones\n",
+              stderr);
     if (init) {
         TRY(set_seed(r, init));
         TRY(titan_while(r->story, device_run(r->device, init),
                         "making initial values"));
     }
+    if (steps) return load_checkpoint(r, steps);
     return dir ? weights_import(r->story, r->im, r->device, dir) : TITAN_OK;
 }
 
