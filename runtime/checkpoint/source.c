@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,13 +49,6 @@ static TitanStatus add_file(TitanStory *s, Source *src, const char *dir,
                             const char *name)
 {
     char path[FILES_PATH];
-    if (!is_plain_name(name))
-        return titan_fail(s, TITAN_BAD_DATA,
-                          "the index names \"%.255s\", which is no plain file "
-                          "name",
-                          name);
-    if (src->nfiles == MAX_SHARDS)
-        return titan_fail(s, TITAN_BAD_DATA, "more than %d shards", MAX_SHARDS);
     if (!path_join(path, dir, name))
         return titan_fail(s, TITAN_IO, "the path \"%s\" is too long", dir);
     return add_path(s, src, path);
@@ -69,35 +61,63 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static TitanStatus add_names(TitanStory *s, Source *src, const char *dir,
-                             const char **names, size_t n)
+/* Each once, and plain. */
+static TitanStatus sort_shards(TitanStory *s, SourceIndex *x)
 {
-    if (n) qsort(names, n, sizeof *names, by_text);
-    for (size_t i = 0; i < n; i++)
-        if (i == 0 || strcmp(names[i - 1], names[i]) != 0)
-            TRY(add_file(s, src, dir, names[i]));
-    return TITAN_OK;
+    uint32_t n = 0;
+    if (x->n) qsort(x->shards, x->n, sizeof *x->shards, by_text);
+    for (uint32_t i = 0; i < x->n; i++) {
+        if (n > 0 && strcmp(x->shards[n - 1], x->shards[i]) == 0) continue;
+        if (!is_plain_name(x->shards[i]))
+            return titan_fail(s, TITAN_BAD_DATA,
+                              "the index names \"%.255s\", which is no plain "
+                              "file name",
+                              x->shards[i]);
+        x->shards[n++] = x->shards[i];
+    }
+    x->n = n;
+    if (n <= MAX_SHARDS) return TITAN_OK;
+    return titan_fail(s, TITAN_BAD_DATA, "more than %d shards", MAX_SHARDS);
 }
 
-static TitanStatus add_shards(TitanStory *s, Source *src, const char *dir,
-                              json_t *map)
+static TitanStatus list_shards(TitanStory *s, json_t *map, SourceIndex *x)
 {
-    size_t n = 0;
-    const char **names = calloc(json_object_size(map) + 1, sizeof *names);
-    if (!names) return no_memory(s);
-    TitanStatus st = TITAN_OK;
     const char *key;
     json_t *value;
+    if (!json_is_object(map))
+        return titan_fail(s, TITAN_BAD_DATA, "the index has no weight_map");
+    x->shards = calloc(json_object_size(map) + 1, sizeof *x->shards);
+    if (!x->shards) return no_memory(s);
     json_object_foreach(map, key, value)
     {
-        names[n] = json_string_value(value);
-        if (names[n++] || st != TITAN_OK) continue;
-        st = titan_fail(s, TITAN_BAD_DATA,
-                        "weight_map has an entry that is no string");
+        x->shards[x->n] = json_string_value(value);
+        if (!x->shards[x->n++])
+            return titan_fail(s, TITAN_BAD_DATA,
+                              "weight_map has an entry that is no string");
     }
-    if (st == TITAN_OK) st = add_names(s, src, dir, names, n);
-    free(names);
+    return sort_shards(s, x);
+}
+
+TitanStatus source_index(TitanStory *s, const char *text, size_t size,
+                         SourceIndex *out)
+{
+    json_error_t error;
+    *out = (SourceIndex){0};
+    out->text = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
+    TitanStatus st =
+        out->text
+            ? list_shards(s, json_object_get(out->text, "weight_map"), out)
+            : titan_fail(s, TITAN_BAD_DATA, "line %d, column %d: %s",
+                         error.line, error.column, error.text);
+    if (st != TITAN_OK) source_index_free(out);
     return st;
+}
+
+void source_index_free(SourceIndex *x)
+{
+    free(x->shards);
+    json_decref(x->text);
+    *x = (SourceIndex){0};
 }
 
 static TitanStatus open_index(TitanStory *s, Source *src, const char *dir,
@@ -105,23 +125,18 @@ static TitanStatus open_index(TitanStory *s, Source *src, const char *dir,
 {
     char *text, real[FILES_PATH];
     size_t size;
-    json_error_t error;
+    SourceIndex x;
     /* caches of downloads are folders of links */
     if (!realpath(path, real))
         return titan_fail(s, TITAN_IO, "could not open \"%s\": %s", path,
                           strerror(errno));
     TRY(file_read_all(s, files_real(), real, MAX_INDEX, &text, &size));
-    json_t *index = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
+    TitanStatus st = source_index(s, text, size, &x);
     free(text);
-    if (!index)
-        return titan_fail(s, TITAN_BAD_DATA, "\"%s\":%d:%d: %s", path,
-                          error.line, error.column, error.text);
-    json_t *map = json_object_get(index, "weight_map");
-    TitanStatus st =
-        json_is_object(map)
-            ? add_shards(s, src, dir, map)
-            : titan_fail(s, TITAN_BAD_DATA, "\"%s\" has no weight_map", path);
-    json_decref(index);
+    if (st != TITAN_OK) return titan_while(s, st, "reading \"%s\"", path);
+    for (uint32_t i = 0; i < x.n && st == TITAN_OK; i++)
+        st = add_file(s, src, dir, x.shards[i]);
+    source_index_free(&x);
     return st;
 }
 

@@ -4,6 +4,8 @@
 #ifndef TITAN_SOURCE_H
 #define TITAN_SOURCE_H
 
+#include <jansson.h>
+
 #include "../files.h"
 #include "../safetensors.h"
 
@@ -34,6 +36,17 @@ void source_close(Source *src);
 
 /* NULL: there is none. */
 SourceTensor *source_find(const Source *src, const char *name);
+
+/* The shards that a model.safetensors.index.json names, in its own memory:
+ * plain file names, each once. */
+typedef struct SourceIndex {
+    const char **shards;
+    uint32_t n;
+    json_t *text;
+} SourceIndex;
+TitanStatus source_index(TitanStory *s, const char *text, size_t size,
+                         SourceIndex *out);
+void source_index_free(SourceIndex *x);
 
 /* "[2, 3]" */
 void shape_text(const int64_t *shape, uint32_t rank, char *out, size_t size);
