@@ -56,7 +56,8 @@ typedef struct Save {
     TitanDevice *from; /* whose persistent base is written */
     TitanStory story;
     TitanStatus status;
-    double seconds;
+    double begun, seconds; /* until all of it is on the disk */
+    double checked;        /* reading it back, and what follows */
     uint64_t bytes;
 } Save;
 

@@ -178,6 +178,7 @@ static TitanStatus put_step(Checkpoints *c, Save *save)
     if (st == TITAN_OK) st = folder_commit(s, c->files, dir, step);
     if (st != TITAN_OK) files_remove_tree(c->files, path);
     TRY(st);
+    save->seconds = now() - save->begun;
     TRY(read_back(c, save));
     if (save->last || c->o->keep == 0) return TITAN_OK;
     return folder_purge(s, c->files, dir, c->o->keep);
@@ -185,10 +186,10 @@ static TitanStatus put_step(Checkpoints *c, Save *save)
 
 TitanStatus checkpoint_put(Checkpoints *c, Save *save)
 {
-    double begin = now();
+    save->begun = now();
     save->status = titan_while(&save->story, put_step(c, save),
                                "saving step %" PRId64, save->at.step);
-    save->seconds = now() - begin;
+    save->checked = now() - save->begun - save->seconds;
     return save->status;
 }
 
@@ -231,7 +232,7 @@ static TitanStatus conclude(Checkpoints *c, Save *save)
     bool stops = save->last || strcmp(c->o->failure, "stop") == 0;
     if (st == TITAN_OK) {
         c->newest = save->at.step;
-        c->took = save->seconds;
+        c->took = save->seconds + save->checked;
         if (c->saved) c->saved(c->user, save);
         if (!c->o->quiet)
             printf("step %" PRId64 " saved: %.1f MB in %.2f s\n", save->at.step,
