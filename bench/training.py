@@ -55,7 +55,8 @@ def run(program, folder, steps, options):
         sys.exit(f"failed: {' '.join(words)}")
     with open(ledger) as f:
         rows = [json.loads(line) for line in f]
-    saves = [r["seconds"] for r in rows if r["event"] == "saved"]
+    saves = [r["seconds"] + r["checked_seconds"] for r in rows
+             if r["event"] == "saved"]
     end = rows[-1]
     spent = sum(end[k + "_seconds"] for k in ("data", "step", "log", "save"))
     last = saves[-1] if saves else 0

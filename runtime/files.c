@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FLUSH = 8 << 20, MOST_AT_ONCE = 1 << 20 };
+enum { FLUSH = 64 << 20, MOST_AT_ONCE = 1 << 20 };
 
 /* ------------------------------------------------------------------ real -- */
 

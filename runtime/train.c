@@ -287,6 +287,7 @@ static void note_saved(void *user, const Save *save)
     Jsonl *row = ledger_begin(&r->log.ledger, save->at.step, "saved");
     if (!row) return;
     jsonl_number(row, "seconds", save->seconds);
+    jsonl_number(row, "checked_seconds", save->checked);
     jsonl_number(row, "bytes", (double)save->bytes);
     ledger_end(&ignored, &r->log.ledger);
 }
