@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -82,6 +83,36 @@ static int real_close(Files *f, int fd)
     return close(fd) != 0 ? errno : 0;
 }
 
+static int map_open(int fd, const void **at, size_t *size)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0) return errno;
+    if (!S_ISREG(st.st_mode)) return EINVAL;
+    *size = (size_t)st.st_size;
+    if (*size == 0) return 0;
+    void *map = mmap(NULL, *size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (map == MAP_FAILED) return errno;
+    *at = map;
+    return 0;
+}
+
+static int real_map(Files *f, const char *path, const void **at, size_t *size)
+{
+    (void)f;
+    *at = NULL;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return errno;
+    int error = map_open(fd, at, size);
+    close(fd);
+    return error;
+}
+
+static void real_unmap(Files *f, const void *at, size_t size)
+{
+    (void)f;
+    if (at) munmap((void *)(uintptr_t)at, size);
+}
+
 static int real_rename(Files *f, const char *from, const char *to)
 {
     (void)f;
@@ -129,6 +160,8 @@ static const FilesClass real_class = {.create = real_create,
                                       .open = real_open,
                                       .read = real_read,
                                       .close = real_close,
+                                      .map = real_map,
+                                      .unmap = real_unmap,
                                       .rename = real_rename,
                                       .remove = real_remove,
                                       .make_dir = real_make_dir,

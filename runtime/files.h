@@ -25,6 +25,9 @@ typedef struct FilesClass {
     int (*read)(Files *f, int fd, uint64_t offset, void *to, size_t n,
                 size_t *done);
     int (*close)(Files *f, int fd);
+    /* All of a file, as memory that is read when it is looked at. */
+    int (*map)(Files *f, const char *path, const void **at, size_t *size);
+    void (*unmap)(Files *f, const void *at, size_t size);
     int (*rename)(Files *f, const char *from, const char *to);
     int (*remove)(Files *f, const char *path); /* a file or an empty folder */
     int (*make_dir)(Files *f, const char *path);

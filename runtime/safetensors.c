@@ -7,15 +7,10 @@
  */
 #include "safetensors.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum { MAX_HEADER = 100000000, MAX_TENSORS = 1000000 };
 
@@ -360,59 +355,25 @@ TitanStatus st_parse(TitanStory *s, const char *header, size_t size,
     return st;
 }
 
-static TitanStatus open_mapped(TitanStory *s, void *map, size_t size,
-                               StFile *out)
+TitanStatus st_view(TitanStory *s, const void *at, size_t size, StFile *out)
 {
     uint64_t n;
+    *out = (StFile){0};
     if (size < 8)
         return titan_fail(s, TITAN_BAD_DATA, "%zu bytes are no safetensors",
                           size);
-    memcpy(&n, map, 8);
+    memcpy(&n, at, 8);
     if (n > size - 8)
         return titan_fail(
             s, TITAN_BAD_DATA,
             "safetensors header: %" PRIu64 " bytes, the file has %zu", n, size);
-    TRY(st_parse(s, (const char *)map + 8, (size_t)n, size - 8 - n, out));
-    out->data = (const unsigned char *)map + 8 + n;
+    TRY(st_parse(s, (const char *)at + 8, (size_t)n, size - 8 - n, out));
+    out->data = (const unsigned char *)at + 8 + n;
     return TITAN_OK;
-}
-
-static TitanStatus open_fd(TitanStory *s, const char *path, int fd, StFile *out)
-{
-    struct stat st;
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
-        return titan_fail(s, TITAN_IO, "could not read \"%s\": not a file",
-                          path);
-    size_t size = (size_t)st.st_size;
-    void *map = size ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0) : NULL;
-    if (map == MAP_FAILED)
-        return titan_fail(s, TITAN_IO, "could not map \"%s\": %s", path,
-                          strerror(errno));
-    TitanStatus status = open_mapped(s, map, size, out);
-    if (status != TITAN_OK) {
-        if (map) munmap(map, size);
-        return titan_while(s, status, "reading \"%s\"", path);
-    }
-    out->map = map;
-    out->map_bytes = size;
-    return TITAN_OK;
-}
-
-TitanStatus st_open(TitanStory *s, const char *path, StFile *out)
-{
-    *out = (StFile){0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return titan_fail(s, TITAN_IO, "could not open \"%s\": %s", path,
-                          strerror(errno));
-    TitanStatus status = open_fd(s, path, fd, out);
-    close(fd);
-    return status;
 }
 
 void st_close(StFile *f)
 {
-    if (f->map) munmap(f->map, f->map_bytes);
     free(f->tensors);
     free(f->names);
     free(f->shapes);

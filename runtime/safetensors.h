@@ -27,16 +27,14 @@ typedef struct StFile {
     uint32_t n;
     const unsigned char *data; /* NULL after st_parse */
     uint64_t data_bytes;
-    void *map;
-    size_t map_bytes;
     void *names, *shapes;
 } StFile;
 
 /* Checks a header of `size` bytes against a data part of `data_bytes`. */
 TitanStatus st_parse(TitanStory *s, const char *header, size_t size,
                      uint64_t data_bytes, StFile *out);
-/* Maps and checks a whole file. */
-TitanStatus st_open(TitanStory *s, const char *path, StFile *out);
+/* Checks a whole file, which is memory of SIZE bytes that outlives it. */
+TitanStatus st_view(TitanStory *s, const void *at, size_t size, StFile *out);
 void st_close(StFile *f);
 
 /* The header text of tensors in order, offsets assigned, padded with spaces

@@ -239,20 +239,14 @@ static TitanStatus finish_steps(Run *r, int64_t to)
 }
 
 /* A step without all of its rows is not run; training is over. */
-static TitanStatus note_end(Run *r, int64_t last)
+static void note_end(Run *r, int64_t last)
 {
     r->last = last;
-    if (last == 0)
-        return titan_fail(r->story, TITAN_BAD_DATA,
-                          "the data ends before one step is whole: %" PRId64
-                          " rows of %" PRId64 " tokens",
-                          r->feed.rows, r->feed.length);
     fflush(stdout);
     fprintf(stderr,
             "warning: the data ends behind step %" PRId64
             ": training ends there\n",
             last);
-    return TITAN_OK;
 }
 
 /* The step's own records are kept. */
@@ -292,6 +286,17 @@ static void note_saved(void *user, const Save *save)
     ledger_end(&ignored, &r->log.ledger);
 }
 
+/* What was staged, once its step is known to be good. */
+static TitanStatus write_save(Run *r)
+{
+    Phase before = pulse_enter(r->pulse, PHASE_save);
+    TRY(checkpoint_write(&r->checkpoints, r->done));
+    if (r->checkpoints.took > 0) stop_saved(r->stop, r->checkpoints.took);
+    r->checkpoints.took = 0;
+    pulse_enter(r->pulse, before);
+    return TITAN_OK;
+}
+
 /* Behind a step that was submitted.  What cannot be copied is written from
  * where it lies, so nothing may have followed it. */
 static TitanStatus stage_save(Run *r, int64_t step)
@@ -301,17 +306,8 @@ static TitanStatus stage_save(Run *r, int64_t step)
     TRY(point_at(r, step, &at));
     TRY(checkpoint_stage(&r->checkpoints, at));
     pulse_enter(r->pulse, before);
-    return r->checkpoints.stages ? TITAN_OK : finish_steps(r, step);
-}
-
-static TitanStatus write_save(Run *r)
-{
-    Phase before = pulse_enter(r->pulse, PHASE_save);
-    TRY(checkpoint_write(&r->checkpoints, r->done));
-    if (r->checkpoints.took > 0) stop_saved(r->stop, r->checkpoints.took);
-    r->checkpoints.took = 0;
-    pulse_enter(r->pulse, before);
-    return TITAN_OK;
+    if (!r->checkpoints.stages) TRY(finish_steps(r, step));
+    return write_save(r);
 }
 
 /* FULL: for a run that goes on later. */
@@ -362,7 +358,7 @@ static TitanStatus step_through(Run *r)
     for (int64_t step = r->done + 1; step <= r->last; step++) {
         TRY(wait_data(r, step, &more));
         if (!more) {
-            TRY(note_end(r, step - 1));
+            note_end(r, step - 1);
             break;
         }
         StopAsked asked = stop_asked(r->stop);
@@ -374,13 +370,14 @@ static TitanStatus step_through(Run *r)
         TRY(titan_while(r->story, submit_step(r, step, r->last),
                         "running step %" PRId64, step));
         if (validation_due(&r->valid, step)) TRY(validate(r, step));
+        TRY(finish_steps(r, step - r->device->lag));
+        TRY(write_save(r));
         if (checkpoint_due(&r->checkpoints, step, r->last) ||
             (asked == STOP_save && r->checkpoints.saves))
             TRY(stage_save(r, step));
-        TRY(finish_steps(r, step - r->device->lag));
-        TRY(write_save(r));
     }
     TRY(finish_steps(r, r->last));
+    TRY(write_save(r));
     TRY(save_last(r, ended));
     if (!ended) return TITAN_OK;
     return stopped(r);

@@ -6,7 +6,6 @@
  */
 #include "weights.h"
 
-#include "checkpoint/shards.h"
 #include "checkpoint/source.h"
 #include "layout.h"
 
@@ -206,6 +205,13 @@ static TitanStatus remove_whole(TitanStory *s, const char *dir)
                       strerror(errno));
 }
 
+TitanStatus weights_write(TitanStory *s, const char *dir, ShardSource *src,
+                          ShardSet *out)
+{
+    TRY(shards_write(s, files_real(), dir, "model", src, out));
+    return out->n > 1 ? remove_whole(s, dir) : TITAN_OK;
+}
+
 static TitanStatus write_all(Export *e, const char *dir)
 {
     ShardSet set = {0};
@@ -220,9 +226,7 @@ static TitanStatus write_all(Export *e, const char *dir)
     }
     e->source =
         (ShardSource){.bytes = tensor_bytes, .tensors = rows, .n = e->layout.n};
-    TitanStatus st =
-        shards_write(e->story, files_real(), dir, "model", &e->source, &set);
-    if (st == TITAN_OK && set.n > 1) st = remove_whole(e->story, dir);
+    TitanStatus st = weights_write(e->story, dir, &e->source, &set);
     shards_free(&set);
     free(rows);
     return st;
@@ -257,8 +261,7 @@ static TitanStatus copy_file(TitanStory *s, const char *from, const char *to)
     return st;
 }
 
-static TitanStatus copy_companions(TitanStory *s, const char *from,
-                                   const char *to)
+TitanStatus weights_companions(TitanStory *s, const char *from, const char *to)
 {
     DIR *dir = opendir(from);
     if (!dir) return titan_fail(s, TITAN_IO, "could not read \"%s\"", from);
@@ -274,7 +277,8 @@ static TitanStatus copy_companions(TitanStory *s, const char *from,
     return st;
 }
 
-static TitanStatus find_dtype(TitanStory *s, const char *name, uint32_t *out)
+TitanStatus weights_dtype(TitanStory *s, const char *option, const char *name,
+                          uint32_t *out)
 {
     for (uint32_t d = 1; d <= 3; d++)
         if (strcmp(titan_dtype_name(d), name) == 0) {
@@ -282,7 +286,7 @@ static TitanStatus find_dtype(TitanStory *s, const char *name, uint32_t *out)
             return TITAN_OK;
         }
     return titan_fail(s, TITAN_USAGE,
-                      "--export-dtype is \"%s\"; f32, bf16 and f16 are known",
+                      "%s is \"%s\"; f32, bf16 and f16 are known", option,
                       name);
 }
 
@@ -291,7 +295,7 @@ TitanStatus weights_export_ready(TitanStory *s, const char *dir,
 {
     char inside[FILES_PATH];
     uint32_t known;
-    TRY(find_dtype(s, dtype, &known));
+    TRY(weights_dtype(s, "--export-dtype", dtype, &known));
     snprintf(inside, sizeof inside, "%s/.", dir);
     bool made = mkdir(dir, 0777) == 0 || errno == EEXIST;
     if (made && access(inside, W_OK | X_OK) == 0) return TITAN_OK;
@@ -305,11 +309,11 @@ TitanStatus weights_export(TitanStory *s, const TitanImage *im,
 {
     Export e = {.story = s, .im = im, .device = device};
     TRY(weights_export_ready(s, dir, dtype));
-    TRY(find_dtype(s, dtype, &e.dtype));
+    TRY(weights_dtype(s, "--export-dtype", dtype, &e.dtype));
     TitanStatus st = layout_new(s, im, &e.layout);
     if (st == TITAN_OK) st = write_all(&e, dir);
     if (st == TITAN_OK && from && strcmp(from, dir) != 0)
-        st = copy_companions(s, from, dir);
+        st = weights_companions(s, from, dir);
     layout_free(&e.layout);
     return titan_while(s, st, "exporting weights to \"%s\"", dir);
 }

@@ -4,6 +4,7 @@
 #ifndef TITAN_WEIGHTS_H
 #define TITAN_WEIGHTS_H
 
+#include "checkpoint/shards.h"
 #include "device.h"
 
 /* Fills every slot that has a checkpoint name from DIR's model.safetensors,
@@ -23,5 +24,14 @@ TitanStatus weights_export_ready(TitanStory *s, const char *dir,
 TitanStatus weights_export(TitanStory *s, const TitanImage *im,
                            TitanDevice *device, const char *dir,
                            const char *dtype, const char *from);
+
+/* What an export is made of: the files of SRC as DIR/model..., and what stands
+ * beside weights, from FROM to TO. */
+TitanStatus weights_write(TitanStory *s, const char *dir, ShardSource *src,
+                          ShardSet *out);
+TitanStatus weights_companions(TitanStory *s, const char *from, const char *to);
+/* "f32", "bf16", "f16"; OPTION: whose value it is. */
+TitanStatus weights_dtype(TitanStory *s, const char *option, const char *name,
+                          uint32_t *out);
 
 #endif

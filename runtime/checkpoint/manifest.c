@@ -25,6 +25,44 @@ enum { ENDING = HEX + sizeof ending - 1 };
 
 /* --------------------------------------------------------------- writing -- */
 
+static void end_tensors(const StTensor *rows, const ShardFile *f,
+                        ManifestFile *out)
+{
+    uint64_t at = f->header;
+    out->ntensors = f->n;
+    for (uint32_t i = 0; i < f->n; i++) {
+        at += shard_tensor_bytes(&rows[f->first + i]);
+        out->tensors[i] = (ManifestTensor){rows[f->first + i].name, at};
+    }
+}
+
+TitanStatus manifest_add(TitanStory *s, Manifest *m, const StTensor *rows,
+                         const ShardFile *files, uint32_t n)
+{
+    ManifestFile *more =
+        realloc(m->files, ((size_t)m->n + n + 1) * sizeof *more);
+    if (!more) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    m->files = more;
+    for (uint32_t i = 0; i < n; i++) {
+        const ShardFile *f = &files[i];
+        ManifestFile *to = &m->files[m->n++];
+        char *name = strdup(f->name);
+        *to = (ManifestFile){.name = name,
+                             .own = name,
+                             .bytes = f->bytes,
+                             .header = f->header,
+                             .whole = f->whole};
+        to->blocks = calloc(f->nblocks + 1, sizeof *to->blocks);
+        to->tensors = calloc((size_t)f->n + 1, sizeof *to->tensors);
+        if (!name || !to->blocks || !to->tensors)
+            return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+        if (f->nblocks)
+            memcpy(to->blocks, f->blocks, f->nblocks * sizeof *to->blocks);
+        end_tensors(rows, f, to);
+    }
+    return TITAN_OK;
+}
+
 static json_t *hex_of(const Digest *d, uint64_t n)
 {
     char *text = malloc(n * HEX + 1);
@@ -316,6 +354,7 @@ TitanStatus manifest_read(TitanStory *s, Files *files, const char *dir,
 void manifest_free(Manifest *m)
 {
     for (uint32_t i = 0; i < m->n; i++) {
+        free(m->files[i].own);
         free(m->files[i].blocks);
         free(m->files[i].tensors);
     }

@@ -19,8 +19,7 @@
 
 #include <jansson.h>
 
-#include "../files.h"
-#include "digest.h"
+#include "shards.h"
 
 #define MANIFEST_NAME "MANIFEST.json"
 enum { MANIFEST_VERSION = 1 };
@@ -32,6 +31,7 @@ typedef struct ManifestTensor {
 
 typedef struct ManifestFile {
     const char *name;
+    char *own;              /* the name of a file that was written */
     uint64_t bytes, header; /* of the file; before the first tensor */
     Digest whole;
     Digest *blocks; /* digest_blocks(bytes) */
@@ -48,6 +48,11 @@ typedef struct Manifest {
     uint32_t n;
     json_t *text; /* of one that was read: what names and values lie in */
 } Manifest;
+
+/* N files that were written, with ROWS, the tensors that they were made of;
+ * the names of tensors stay theirs. */
+TitanStatus manifest_add(TitanStory *s, Manifest *m, const StTensor *rows,
+                         const ShardFile *files, uint32_t n);
 
 /* Writes DIR/MANIFEST.json, whole or not at all. */
 TitanStatus manifest_write(TitanStory *s, Files *files, const char *dir,

@@ -10,6 +10,8 @@
 #include "folder.h"
 #include "verify.h"
 
+#include "../weights.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -25,18 +27,6 @@ static TitanStatus one_of(TitanStory *s, const char *option, const char *value,
     if (strcmp(value, a) == 0 || strcmp(value, b) == 0) return TITAN_OK;
     return titan_fail(s, TITAN_USAGE, "%s is \"%s\"; %s and %s are known",
                       option, value, a, b);
-}
-
-static TitanStatus find_dtype(TitanStory *s, const char *name, uint32_t *out)
-{
-    for (uint32_t d = 1; d <= 3; d++)
-        if (strcmp(titan_dtype_name(d), name) == 0) {
-            *out = d;
-            return TITAN_OK;
-        }
-    return titan_fail(s, TITAN_USAGE,
-                      "--save-dtype is \"%s\"; f32, bf16 and f16 are known",
-                      name);
 }
 
 static TitanStatus check_options(TitanStory *s, const CheckpointOptions *o,
@@ -60,7 +50,7 @@ static TitanStatus check_options(TitanStory *s, const CheckpointOptions *o,
                           "--checkpoint; there is none");
     TRY(one_of(s, "--last-save", o->last, "full", "model"));
     TRY(one_of(s, "--save-failure", o->failure, "go-on", "stop"));
-    return find_dtype(s, o->dtype, dtype);
+    return weights_dtype(s, "--save-dtype", o->dtype, dtype);
 }
 
 /* Said before the first step, not behind the last. */
@@ -273,7 +263,8 @@ static TitanStatus open_tensors(Checkpoints *c, const Candidate *k, Source *out)
     if (!names) return titan_fail(c->story, TITAN_UNAVAILABLE, "out of memory");
     for (uint32_t i = 0; i < m->n; i++)
         if (m->files[i].ntensors > 0) names[n++] = m->files[i].name;
-    TitanStatus st = source_open_files(c->story, k->path, names, n, out);
+    TitanStatus st =
+        source_open_files(c->story, c->files, k->path, names, n, out);
     free(names);
     return st;
 }
@@ -320,6 +311,14 @@ static void note_resumed(const Checkpoints *c, const Candidate *k)
                         "tensors fit this one\n");
 }
 
+/* A run that was killed may not have come to it. */
+static TitanStatus tidy(Checkpoints *c, int64_t step)
+{
+    TRY(folder_set_aside(c->story, c->files, c->o->dir, step));
+    if (c->o->keep == 0) return TITAN_OK;
+    return folder_purge(c->story, c->files, c->o->dir, c->o->keep);
+}
+
 TitanStatus checkpoint_resume(Checkpoints *c, RunPoint *at, bool *found,
                               bool *ignores)
 {
@@ -334,9 +333,7 @@ TitanStatus checkpoint_resume(Checkpoints *c, RunPoint *at, bool *found,
         st = titan_while(c->story, load(c, k), "loading \"%s\"", k->path);
         if (st == TITAN_OK) st = take_point(c, &k->manifest, at);
         if (st == TITAN_OK) note_resumed(c, k);
-        if (st == TITAN_OK && c->saves)
-            st = folder_set_aside(c->story, c->files, c->o->dir,
-                                  k->manifest.step);
+        if (st == TITAN_OK && c->saves) st = tidy(c, k->manifest.step);
         c->newest = k->manifest.step;
         manifest_free(&k->manifest);
     }

@@ -60,39 +60,6 @@ static TitanStatus read_updates(const State *st, TitanDevice *from,
     return TITAN_OK;
 }
 
-static void name_tensors(const StTensor *rows, const ShardFile *f,
-                         ManifestFile *out)
-{
-    uint64_t at = f->header;
-    out->ntensors = f->n;
-    for (uint32_t i = 0; i < f->n; i++) {
-        at += shard_tensor_bytes(&rows[f->first + i]);
-        out->tensors[i] = (ManifestTensor){rows[f->first + i].name, at};
-    }
-}
-
-/* Files of the model first, NMODEL of them. */
-static TitanStatus list_files(TitanStory *s, const State *st,
-                              const ShardSet *set, uint32_t nmodel, Manifest *m)
-{
-    m->files = calloc((size_t)set->n + 1, sizeof *m->files);
-    if (!m->files) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
-    for (uint32_t i = 0; i < set->n; i++) {
-        const ShardFile *f = &set->files[i];
-        ManifestFile *to = &m->files[m->n++];
-        *to = (ManifestFile){.name = f->name,
-                             .bytes = f->bytes,
-                             .header = f->header,
-                             .whole = f->whole,
-                             .blocks = f->blocks};
-        to->tensors = calloc((size_t)f->n + 1, sizeof *to->tensors);
-        if (!to->tensors)
-            return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
-        name_tensors(st->rows + (i < nmodel ? 0 : st->nmodel), f, to);
-    }
-    return TITAN_OK;
-}
-
 static void hash_text(const TitanImage *im, char out[2 * DIGEST_BYTES + 1])
 {
     Digest d;
@@ -102,40 +69,41 @@ static void hash_text(const TitanImage *im, char out[2 * DIGEST_BYTES + 1])
 }
 
 static TitanStatus put_manifest(Checkpoints *c, Save *save, const char *dir,
-                                const ShardSet *set, uint32_t nmodel)
+                                Manifest *m)
 {
     char artifact[2 * DIGEST_BYTES + 1];
-    Manifest m = {.step = save->at.step,
-                  .tokens = save->at.tokens,
-                  .seed = save->at.seed,
-                  .model_only = save->model_only,
-                  .artifact = artifact};
     hash_text(c->im, artifact);
-    TRY(read_updates(&c->state, save->from, &m.updates));
-    m.config = config_of(c->im);
+    m->step = save->at.step;
+    m->tokens = save->at.tokens;
+    m->seed = save->at.seed;
+    m->model_only = save->model_only;
+    m->artifact = artifact;
+    TRY(read_updates(&c->state, save->from, &m->updates));
+    m->config = config_of(c->im);
     if (save->at.data)
-        m.data = json_loads(save->at.data, JSON_DECODE_ANY, NULL);
-    TitanStatus st = list_files(&save->story, &c->state, set, nmodel, &m);
-    if (st == TITAN_OK) st = manifest_write(&save->story, c->files, dir, &m);
-    for (uint32_t i = 0; i < m.n; i++)
-        m.files[i].blocks = NULL; /* the set's */
-    json_decref(m.config);
-    json_decref(m.data);
-    manifest_free(&m);
+        m->data = json_loads(save->at.data, JSON_DECODE_ANY, NULL);
+    TitanStatus st = manifest_write(&save->story, c->files, dir, m);
+    json_decref(m->config);
+    json_decref(m->data);
     return st;
 }
 
 /* ------------------------------------------------------------------ files --
  */
 
+/* The tensors of the model, or the others; SET gets the files. */
 static TitanStatus put_shards(Checkpoints *c, Save *save, const char *dir,
-                              bool model, ShardSet *set)
+                              bool model, ShardSet *set, Manifest *m)
 {
     StateSource src;
+    uint32_t before = set->n;
     int dtype = save->model_only ? (int)c->dtype : STATE_AS_IS;
-    TRY(state_source(&save->story, &c->state, save->from, model, dtype, &src));
-    TitanStatus st = shards_write(&save->story, c->files, dir,
-                                  model ? "model" : "state", &src.source, set);
+    TitanStory *s = &save->story;
+    TRY(state_source(s, &c->state, save->from, model, dtype, &src));
+    TitanStatus st = shards_write(s, c->files, dir, model ? "model" : "state",
+                                  &src.source, set);
+    if (st == TITAN_OK)
+        st = manifest_add(s, m, src.rows, set->files + before, set->n - before);
     state_source_free(&src);
     return st;
 }
@@ -143,13 +111,14 @@ static TitanStatus put_shards(Checkpoints *c, Save *save, const char *dir,
 static TitanStatus put_files(Checkpoints *c, Save *save, const char *dir)
 {
     ShardSet set = {0};
-    TitanStatus st = put_shards(c, save, dir, true, &set);
-    uint32_t nmodel = set.n;
+    Manifest m = {0};
+    TitanStatus st = put_shards(c, save, dir, true, &set, &m);
     if (st == TITAN_OK && !save->model_only)
-        st = put_shards(c, save, dir, false, &set);
-    if (st == TITAN_OK) st = put_manifest(c, save, dir, &set, nmodel);
+        st = put_shards(c, save, dir, false, &set, &m);
+    if (st == TITAN_OK) st = put_manifest(c, save, dir, &m);
     for (uint32_t i = 0; i < set.n; i++)
         save->bytes += set.files[i].bytes;
+    manifest_free(&m);
     shards_free(&set);
     return st;
 }
@@ -166,6 +135,15 @@ static TitanStatus read_back(Checkpoints *c, Save *save)
     return titan_while(&save->story, st, "reading back what was saved");
 }
 
+/* What cannot be removed does no harm to what is saved. */
+static void purge(const Checkpoints *c)
+{
+    TitanStory s = {0};
+    if (folder_purge(&s, c->files, c->o->dir, c->o->keep) == TITAN_OK) return;
+    fprintf(stderr, "warning: an older checkpoint is still there: %s\n",
+            s.line[0]);
+}
+
 static TitanStatus put_step(Checkpoints *c, Save *save)
 {
     char path[FILES_PATH];
@@ -180,8 +158,8 @@ static TitanStatus put_step(Checkpoints *c, Save *save)
     TRY(st);
     save->seconds = now() - save->begun;
     TRY(read_back(c, save));
-    if (save->last || c->o->keep == 0) return TITAN_OK;
-    return folder_purge(s, c->files, dir, c->o->keep);
+    if (!save->last && c->o->keep > 0) purge(c);
+    return TITAN_OK;
 }
 
 TitanStatus checkpoint_put(Checkpoints *c, Save *save)

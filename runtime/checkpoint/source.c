@@ -37,12 +37,18 @@ static TitanStatus no_memory(TitanStory *s)
 
 static TitanStatus add_path(TitanStory *s, Source *src, const char *path)
 {
-    StFile *more = realloc(src->files, (src->nfiles + 1) * sizeof *more);
+    SourceFile *more = realloc(src->files, (src->nfiles + 1) * sizeof *more);
     if (!more) return no_memory(s);
     src->files = more;
-    TRY(st_open(s, path, &src->files[src->nfiles]));
+    SourceFile *f = &src->files[src->nfiles];
+    *f = (SourceFile){0};
+    int error = src->from->class->map(src->from, path, &f->map, &f->bytes);
+    if (error)
+        return titan_fail(s, TITAN_IO, "could not open \"%s\": %s", path,
+                          strerror(error));
     src->nfiles++;
-    return TITAN_OK;
+    return titan_while(s, st_view(s, f->map, f->bytes, &f->file),
+                       "reading \"%s\"", path);
 }
 
 static TitanStatus add_file(TitanStory *s, Source *src, const char *dir,
@@ -168,14 +174,16 @@ static TitanStatus sort_names(TitanStory *s, Source *src)
 {
     size_t n = 0;
     for (uint32_t i = 0; i < src->nfiles; i++)
-        n += src->files[i].n;
+        n += src->files[i].file.n;
     src->tensors = calloc(n + 1, sizeof *src->tensors);
     if (!src->tensors) return no_memory(s);
     for (uint32_t i = 0; i < src->nfiles; i++)
-        for (uint32_t k = 0; k < src->files[i].n; k++) {
-            const StTensor *t = &src->files[i].tensors[k];
-            src->tensors[src->n++] = (SourceTensor){
-                .tensor = t, .data = src->files[i].data + t->begin, .file = i};
+        for (uint32_t k = 0; k < src->files[i].file.n; k++) {
+            const StTensor *t = &src->files[i].file.tensors[k];
+            src->tensors[src->n++] =
+                (SourceTensor){.tensor = t,
+                               .data = src->files[i].file.data + t->begin,
+                               .file = i};
         }
     qsort(src->tensors, n, sizeof *src->tensors, by_name);
     for (size_t i = 1; i < n; i++)
@@ -197,8 +205,11 @@ SourceTensor *source_find(const Source *src, const char *name)
 
 void source_close(Source *src)
 {
-    for (uint32_t i = 0; i < src->nfiles; i++)
-        st_close(&src->files[i]);
+    for (uint32_t i = 0; i < src->nfiles; i++) {
+        SourceFile *f = &src->files[i];
+        st_close(&f->file);
+        src->from->class->unmap(src->from, f->map, f->bytes);
+    }
     free(src->files);
     free(src->tensors);
     *src = (Source){0};
@@ -213,21 +224,21 @@ static TitanStatus finish(TitanStory *s, Source *src, TitanStatus st)
 
 TitanStatus source_open(TitanStory *s, const char *dir, Source *out)
 {
-    *out = (Source){0};
+    *out = (Source){.from = files_real()};
     return finish(s, out, open_folder(s, out, dir));
 }
 
 TitanStatus source_open_file(TitanStory *s, const char *path, Source *out)
 {
-    *out = (Source){0};
+    *out = (Source){.from = files_real()};
     return finish(s, out, add_path(s, out, path));
 }
 
-TitanStatus source_open_files(TitanStory *s, const char *dir,
+TitanStatus source_open_files(TitanStory *s, Files *files, const char *dir,
                               const char *const *names, uint32_t n, Source *out)
 {
     TitanStatus st = TITAN_OK;
-    *out = (Source){0};
+    *out = (Source){.from = files};
     for (uint32_t i = 0; i < n && st == TITAN_OK; i++)
         st = add_file(s, out, dir, names[i]);
     return finish(s, out, st);

@@ -17,19 +17,27 @@ typedef struct SourceTensor {
     bool used; /* set by who reads it */
 } SourceTensor;
 
+typedef struct SourceFile {
+    StFile file;
+    const void *map;
+    size_t bytes;
+} SourceFile;
+
 typedef struct Source {
-    StFile *files;
+    Files *from;
+    SourceFile *files;
     uint32_t nfiles;
     SourceTensor *tensors; /* by name */
     uint32_t n;
 } Source;
 
-/* Opens DIR's model.safetensors, or its index and the shards that this names.
- * Names in an index are data: a shard is a plain file name. */
+/* Opens, of the real file system, DIR's model.safetensors, or its index and the
+ * shards that this names. Names in an index are data: a shard is a plain file
+ * name. */
 TitanStatus source_open(TitanStory *s, const char *dir, Source *out);
-/* One file, or those of DIR that are named. */
+/* One file of it; or those of DIR that are named. */
 TitanStatus source_open_file(TitanStory *s, const char *path, Source *out);
-TitanStatus source_open_files(TitanStory *s, const char *dir,
+TitanStatus source_open_files(TitanStory *s, Files *files, const char *dir,
                               const char *const *names, uint32_t n,
                               Source *out);
 void source_close(Source *src);

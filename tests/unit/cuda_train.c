@@ -20,15 +20,17 @@
 
 enum { F32 = 1, I32 = 7, ROWS = 2, SEQ = 4 };
 
-/* A step that adds 1 to its loss, and reads tokens. */
-static const char strings[] = "\0train\0tokens\0loss\0bump\0seq\0ok";
+/* A step that adds 1 to its loss, and reads tokens; one of two commands adds 1
+ * to a parameter too. */
+static const char strings[] = "\0train\0tokens\0loss\0bump\0seq\0ok\0w";
 enum {
     S_train = 1,
     S_tokens = 7,
     S_loss = 14,
     S_bump = 19,
     S_seq = 24,
-    S_ok = 28
+    S_ok = 28,
+    S_w = 31
 };
 
 typedef struct Step {
@@ -36,11 +38,12 @@ typedef struct Step {
     TitanEntry entry;
     TitanRun run;
     TitanProgram program;
-    TitanCommand command;
-    TitanOperand operands[2];
+    TitanCommand commands[2];
+    TitanOperand operands[4];
     TitanKernel kernel;
     TitanPort ports[3];
     TitanAxis axes[2];
+    TitanSlot slot;
     TitanImage im;
 } Step;
 
@@ -48,15 +51,18 @@ static void make(Step *s)
 {
     *s = (Step){
         .header = {.target = TITAN_TARGET_sm_90a,
-                   .base_bytes = {0, 256, 0, 0},
+                   .base_bytes = {256, 256, 0, 0},
                    .lanes = 1,
                    .ranks = 1,
                    .streams = 1,
-                   .arena_bytes = 256},
+                   .arena_bytes = 512},
         .entry = {.name = S_train, .runs = {0, 1}, .ports = {0, 2}},
         .program = {.commands = {0, 1}},
-        .command = {.operands = {0, 2}, .items = 1},
+        .commands = {{.operands = {0, 2}, .items = 1},
+                     {.operands = {2, 2}, .items = 1}},
         .operands = {{.base = TITAN_BASE_io},
+                     {.base = TITAN_BASE_io, .offset = 64},
+                     {.base = TITAN_BASE_persistent},
                      {.base = TITAN_BASE_io, .offset = 64}},
         .kernel = {.name = S_bump, .args = 2, .threads = 32},
         .ports = {{.path = S_loss, .role = TITAN_ROLE_record, .dtype = F32},
@@ -70,7 +76,8 @@ static void make(Step *s)
                    .role = TITAN_ROLE_check,
                    .dtype = 14,
                    .offset = 192}},
-        .axes = {{.name = S_seq, .size = ROWS}, {.name = S_seq, .size = SEQ}}};
+        .axes = {{.name = S_seq, .size = ROWS}, {.name = S_seq, .size = SEQ}},
+        .slot = {.path = S_w, .role = TITAN_ROLE_param, .dtype = F32}};
     s->im = (TitanImage){.header = &s->header,
                          .entries = &s->entry,
                          .nentries = 1,
@@ -78,16 +85,18 @@ static void make(Step *s)
                          .nruns = 1,
                          .programs = &s->program,
                          .nprograms = 1,
-                         .commands = &s->command,
-                         .ncommands = 1,
+                         .commands = s->commands,
+                         .ncommands = 2,
                          .operands = s->operands,
-                         .noperands = 2,
+                         .noperands = 4,
                          .kernels = &s->kernel,
                          .nkernels = 1,
                          .ports = s->ports,
                          .nports = 3,
                          .axes = s->axes,
                          .naxes = 2,
+                         .slots = &s->slot,
+                         .nslots = 1,
                          .strings = strings};
 }
 
@@ -106,8 +115,9 @@ static void make_files(Paths *f)
     close(mkstemps(f->metrics, 6));
 }
 
-static TitanStatus train(Step *s, TitanStory *story, int64_t steps,
-                         int64_t every, char *out, size_t size)
+static TitanStatus train_saving(Step *s, TitanStory *story, int64_t steps,
+                                int64_t every, const CheckpointOptions *saves,
+                                char *out, size_t size)
 {
     Paths f;
     const TitanCode code = {.cubin = "machine code"};
@@ -117,6 +127,7 @@ static TitanStatus train(Step *s, TitanStory *story, int64_t steps,
     const RunOptions o = {.data = {.paths = &data, .npaths = 1},
                           .steps = steps,
                           .log_every = every,
+                          .checkpoint = *saves,
                           .metrics = {.jsonl = f.metrics, .quiet = true}};
     TitanStatus st = titan_train(story, &s->im, &code, &o);
     FILE *in = fopen(f.metrics, "r");
@@ -125,6 +136,13 @@ static TitanStatus train(Step *s, TitanStory *story, int64_t steps,
     unlink(f.tokens);
     unlink(f.metrics);
     return st;
+}
+
+static TitanStatus train(Step *s, TitanStory *story, int64_t steps,
+                         int64_t every, char *out, size_t size)
+{
+    const CheckpointOptions none = {0};
+    return train_saving(s, story, steps, every, &none, out, size);
 }
 
 /* Lines of metrics against steps whose loss is their number. */
@@ -189,12 +207,59 @@ static void bad_tokens(void **state)
     assert_string_equal(story.line[1], "while running step 1");
 }
 
+/* The parameter in a checkpoint. */
+static float saved(const char *dir, int step)
+{
+    char path[128];
+    float w = -1;
+    snprintf(path, sizeof path, "%s/step-%d/model.safetensors", dir, step);
+    FILE *in = fopen(path, "rb");
+    assert_non_null(in);
+    assert_int_equal(fseek(in, -4, SEEK_END), 0);
+    assert_int_equal(fread(&w, 4, 1, in), 1);
+    fclose(in);
+    return w;
+}
+
+/* Each step is saved while the next one is on its way, as that step left it;
+ * the next one's graph waits for the copy. */
+static void saves_behind(void **state)
+{
+    (void)state;
+    Step s;
+    TitanStory story = {0};
+    char text[4096], dir[] = "/tmp/titan-XXXXXX", inside[64], clean[128];
+    make(&s);
+    s.program.commands.n = 2;
+    assert_non_null(mkdtemp(dir));
+    snprintf(inside, sizeof inside, "%s/ck", dir);
+    for (int sync = 0; sync < 2; sync++) {
+        const CheckpointOptions o = {.dir = inside,
+                                     .last = "full",
+                                     .dtype = "f32",
+                                     .failure = "stop",
+                                     .every = 1,
+                                     .sync = sync,
+                                     .quiet = true};
+        assert_int_equal(train_saving(&s, &story, 6, 1, &o, text, sizeof text),
+                         TITAN_OK);
+        for (int step = 1; step <= 6; step++)
+            assert_true(saved(inside, step) == (float)step);
+        bool waits = strstr(fake_device()->log, "waits for event") != NULL;
+        assert_true(waits == !sync);
+        snprintf(clean, sizeof clean, "rm -rf %s", inside);
+        assert_int_equal(system(clean), 0);
+    }
+    rmdir(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_step),
         cmocka_unit_test(names_the_step),
         cmocka_unit_test(bad_tokens),
+        cmocka_unit_test(saves_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

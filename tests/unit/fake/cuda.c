@@ -8,6 +8,7 @@
 
 #include "runtime/cuda_scan.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,14 +56,22 @@ static void release_graph(CuGraph g)
     free(g);
 }
 
+/* Who waits for a copy may be another thread than the one that asks for work.
+ */
+static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+
 /* Does the first piece that is pending. */
 static void do_one(void)
 {
+    pthread_mutex_lock(&lock);
     Node *node = pending.first;
-    pending.first = node->next;
-    if (!pending.first) pending.last = NULL;
-    node->run(node->data);
-    free(node);
+    if (node) {
+        pending.first = node->next;
+        if (!pending.first) pending.last = NULL;
+        node->run(node->data);
+        free(node);
+    }
+    pthread_mutex_unlock(&lock);
 }
 
 static void do_all(void)
@@ -104,11 +113,13 @@ void fake_work(CuStream stream, void (*run)(const void *data), const void *data,
     Node *node = calloc(1, sizeof *node + n);
     node->run = run;
     memcpy(node->data, data, n);
+    pthread_mutex_lock(&lock);
     if (to->last)
         to->last->next = node;
     else
         to->first = node;
     to->last = node;
+    pthread_mutex_unlock(&lock);
 }
 
 CuResult fake_fails(const char *call)
