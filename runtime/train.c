@@ -239,14 +239,20 @@ static TitanStatus finish_steps(Run *r, int64_t to)
 }
 
 /* A step without all of its rows is not run; training is over. */
-static void note_end(Run *r, int64_t last)
+static TitanStatus note_end(Run *r, int64_t last)
 {
     r->last = last;
+    if (last == 0)
+        return titan_fail(r->story, TITAN_BAD_DATA,
+                          "the data ends before one step is whole: %" PRId64
+                          " rows of %" PRId64 " tokens",
+                          r->feed.rows, r->feed.length);
     fflush(stdout);
     fprintf(stderr,
             "warning: the data ends behind step %" PRId64
             ": training ends there\n",
             last);
+    return TITAN_OK;
 }
 
 /* The step's own records are kept. */
@@ -358,7 +364,7 @@ static TitanStatus step_through(Run *r)
     for (int64_t step = r->done + 1; step <= r->last; step++) {
         TRY(wait_data(r, step, &more));
         if (!more) {
-            note_end(r, step - 1);
+            TRY(note_end(r, step - 1));
             break;
         }
         StopAsked asked = stop_asked(r->stop);

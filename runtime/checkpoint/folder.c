@@ -54,7 +54,7 @@ static const char *parse_name(const char *name, int64_t *step)
 typedef struct Scan {
     Folder *folder;
     int64_t *old, *partial;
-    uint32_t nold, npartial;
+    uint32_t nold, npartial, names;
     bool failed;
 } Scan;
 
@@ -74,6 +74,7 @@ static void scan_name(void *user, const char *name)
     Scan *k = user;
     int64_t step;
     const char *suffix = parse_name(name, &step);
+    k->names++;
     if (!suffix) return;
     if (!*suffix) push(k, &k->folder->steps, &k->folder->n, step);
     if (strcmp(suffix, PARTIAL) == 0) push(k, &k->partial, &k->npartial, step);
@@ -101,7 +102,7 @@ static TitanStatus scan(TitanStory *s, Files *files, const char *dir, Scan *k)
     if (error) return io_error(s, "read the folder", dir, error);
     if (k->failed) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
     f->exists = true;
-    f->begun = k->npartial + k->nold > 0;
+    f->empty = k->names == 0;
     if (f->n) qsort(f->steps, f->n, sizeof *f->steps, by_step);
     return TITAN_OK;
 }
@@ -159,6 +160,8 @@ static TitanStatus put_away(TitanStory *s, Files *files, const char *dir,
             TRY(rename_step(s, files, dir, k->old[i], OLD, ""));
     for (uint32_t i = 0; i < k->npartial; i++)
         TRY(remove_step(s, files, dir, k->partial[i], PARTIAL));
+    if (k->npartial > 0 && k->npartial == k->names)
+        files->class->remove(files, dir);
     return TITAN_OK;
 }
 

@@ -16,7 +16,7 @@
 
 typedef struct Folder {
     bool exists;
-    bool begun;     /* there are leftovers of a save that was cut off */
+    bool empty;     /* and has nothing in it */
     int64_t *steps; /* of names step-N, ascending */
     uint32_t n;
 } Folder;
@@ -30,8 +30,8 @@ void folder_free(Folder *f);
 TitanStatus folder_path(TitanStory *s, const char *dir, int64_t step,
                         const char *suffix, char out[FILES_PATH]);
 
-/* Puts away what a killed run has left; a checkpoint that lost its name gets it
- * back. */
+/* Puts away what a killed run has left, the folder too if that was all; a
+ * checkpoint that lost its name gets it back. */
 TitanStatus folder_clean(TitanStory *s, Files *files, const char *dir);
 /* Makes DIR, if need be, and an empty DIR/step-N.partial. */
 TitanStatus folder_begin(TitanStory *s, Files *files, const char *dir,

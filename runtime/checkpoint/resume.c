@@ -201,8 +201,8 @@ static TitanStatus search(Checkpoints *c, const char *dir, Candidate *k,
                           " to %" PRId64,
                           c->o->rewind, dir, first, last);
     }
-    /* what was cut off before its first save has begun nothing */
-    *was_there = f.exists && !(f.n == 0 && f.begun);
+    /* a run that was killed before its first save may have left other files */
+    *was_there = f.exists && (f.n > 0 || f.empty);
     TitanStatus st = open_newest(c, dir, k, &f, found);
     folder_free(&f);
     return st;
