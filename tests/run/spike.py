@@ -53,8 +53,8 @@ for s in steps:
     score = 0 if seen * 4 < 32 else away / (max(math.sqrt(variance), abs(mean) / 1000) + 1e-12)
     expect(abs(s["spike"] - score) < 0.02 * max(1, abs(score)), f"step {s['step']}: {s['spike']} is logged, {score} expected")
     if "skipped" not in s:
-        part = max(1 / (seen + 1), 1 / 32)
-        mean, variance, seen = mean + part * away, (1 - part) * (variance + part * away * away), min(seen + 1, 32)
+        part = max(4 / (seen + 4), 1 / 32)
+        mean, variance, seen = mean + part * away, (1 - part) * (variance + part * away * away), min(seen + 1, 128)
 
 done, steps, _ = run("row", good[:40] + [spoilt(SPIKE)] * 5, "--max-skips", "3")
 expect(done.returncode == 79 and "3 steps in a row were skipped, 41 to 43: the loss is a spike" in done.stderr, done.stderr)
