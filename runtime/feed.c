@@ -193,6 +193,10 @@ static TitanStatus take(Feed *f, int64_t step, const Batch **out)
     if (f->length == 0) return TITAN_OK;
     if (!d->reader) TRY(reader_new(f->story, &d->mix, &d->shape, &d->reader));
     const Batch *b = *out = reader_take(d->reader, step - d->first);
+    if (!b)
+        return titan_fail(f->story, TITAN_INTERNAL,
+                          "the rows of step %" PRId64 " are no longer held",
+                          step);
     if (b->status != TITAN_OK) *f->story = b->story;
     return b->status;
 }

@@ -21,8 +21,5 @@ TitanStatus documents_open(TitanStory *s, const DataFile *file,
     case DATA_bin:
         break;
     }
-    return titan_fail(s, TITAN_USAGE,
-                      "\"%s\" has tokens without documents: it cannot be mixed "
-                      "with files of documents, but with weights",
-                      file->path);
+    return titan_fail(s, TITAN_INTERNAL, "\"%s\" has no documents", file->path);
 }

@@ -161,6 +161,7 @@ static bool start(Reader *r)
 /* Behind the last batch there is none: the last says why. */
 const Batch *reader_take(Reader *r, int64_t step)
 {
+    if (step < 0 || step < r->taken - BEHIND) return NULL;
     pthread_mutex_lock(&r->lock);
     if (step > r->taken) {
         r->taken = step;

@@ -38,7 +38,7 @@ TitanStatus reader_new(TitanStory *s, Mix *mix, const ReaderShape *shape,
                        Reader **out);
 void reader_free(Reader *r);
 
-/* The batch of a step, waiting if need be. */
+/* The batch of a step, waiting if need be; NULL where it is no longer held. */
 const Batch *reader_take(Reader *r, int64_t step);
 /* Reads over the rows of a step, before the first is taken. */
 TitanStatus reader_skip(Mix *mix, const ReaderShape *shape, bool *more);

@@ -6,21 +6,30 @@
 
 #include "unpack.h"
 
+/* Its tokens are given, and where documents end is not. */
+static bool is_tokens(const DataFile *f)
+{
+    return f->format == DATA_u16 || f->format == DATA_u32 ||
+           f->format == DATA_bin;
+}
+
 static bool is_sequence(const StreamOptions *o, const DataFile *f)
 {
-    switch (f->format) {
-    case DATA_u16:
-    case DATA_u32:
-    case DATA_bin:
-        return true;
-    case DATA_text:
-        return !o->tokenizer && !unpack_is_packed(f->path);
-    case DATA_jsonl:
-    case DATA_megatron:
-    case DATA_mds:
-        return false;
-    }
-    return false;
+    bool bytes =
+        f->format == DATA_text && !o->tokenizer && !unpack_is_packed(f->path);
+    return bytes || is_tokens(f);
+}
+
+static TitanStatus check_documents(TitanStory *s, const DataFiles *files)
+{
+    for (uint32_t i = 0; i < files->n; i++)
+        if (is_tokens(&files->at[i]))
+            return titan_fail(s, TITAN_USAGE,
+                              "\"%s\" has tokens without documents: it goes "
+                              "together with files of documents only in a "
+                              "mixture, with weights",
+                              files->at[i].path);
+    return TITAN_OK;
 }
 
 TitanStatus stream_open(TitanStory *s, const StreamOptions *o, uint64_t which,
@@ -28,9 +37,10 @@ TitanStatus stream_open(TitanStory *s, const StreamOptions *o, uint64_t which,
 {
     Stream base = {.story = s, .o = o, .files = *files, .which = which};
     bool sequence = true;
+    *out = NULL;
     for (uint32_t i = 0; i < files->n; i++)
         sequence = sequence && is_sequence(o, &files->at[i]);
+    if (!sequence) TRY(check_documents(s, files));
     *files = (DataFiles){0};
-    *out = NULL;
     return sequence ? sequence_open(&base, out) : pack_open(&base, out);
 }

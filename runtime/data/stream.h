@@ -67,7 +67,8 @@ struct Stream {
     Cursor at;      /* of the next row */
 };
 
-/* Of files that hold what it takes; takes FILES.  O outlives it. */
+/* Takes FILES, if it comes to reading them.  O outlives it.  USAGE: they do
+ * not go together. */
 TitanStatus stream_open(TitanStory *s, const StreamOptions *o, uint64_t which,
                         DataFiles *files, Stream **out);
 static inline void stream_free(Stream *st)

@@ -97,6 +97,13 @@ def jsonl_cases():
         jsonl("ids " + ids.decode(), b'{"text": ' + ids + b"}")
     case("jsonl long line", {"a.jsonl": b'{"text": "' + b"a" * (33 << 20)},
          "a.jsonl")
+    for size in (1, 7, 100, 4096):
+        jsonl(f"noise {size}", bytes(i * 37 % 256 | 128 for i in range(size)))
+        jsonl(f"open {size}", b'{"a": "' * size)
+    jsonl("keys", b'{"a": 1, "a": {"text": "b"}, "text": [[1]]}')
+    jsonl("bare key", b'{text: "a"}')
+    jsonl("comment", b'{"text": "a"} // no')
+    jsonl("bom", b'\xef\xbb\xbf{"text": "a"}')
     case("jsonl ids beyond", {"a.jsonl": b'{"text": [7, 300]}'}, "a.jsonl",
          names="token 1 of line 1")
     case("jsonl empty", {"a.jsonl": b""}, "a.jsonl", names="no documents")
