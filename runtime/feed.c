@@ -264,6 +264,11 @@ TitanStatus feed_restore(Feed *f, const char *json)
                        "going on with the data behind step %" PRId64, step);
 }
 
+void feed_from(Feed *f, int64_t step)
+{
+    f->data->first = step + 1;
+}
+
 TitanStatus feed_skip(Feed *f, int64_t batches)
 {
     FeedData *d = f->data;

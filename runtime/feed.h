@@ -83,6 +83,8 @@ TitanStatus feed_state(Feed *f, int64_t step, char **json);
  * bitwise the rows of a run that never stopped.  Before the first step.
  * BAD_DATA: no state; MISMATCH: the state of other data or options. */
 TitanStatus feed_restore(Feed *f, const char *json);
+/* The data begins anew with the step behind STEP.  Before the first step. */
+void feed_from(Feed *f, int64_t step);
 /* Leaves out the rows of so many steps.  Before the first step. */
 TitanStatus feed_skip(Feed *f, int64_t batches);
 

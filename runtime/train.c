@@ -410,7 +410,10 @@ static TitanStatus run_steps(Run *r)
     r->feed = (Feed){
         .story = r->story, .im = r->im, .device = r->device, .entry = r->train};
     TRY(feed_open(&r->feed, &r->o->data));
-    if (r->start.data) TRY(feed_restore(&r->feed, r->start.data));
+    if (r->start.data)
+        TRY(feed_restore(&r->feed, r->start.data));
+    else
+        feed_from(&r->feed, r->done);
     TRY(open_log(r));
     TRY(log_begin(&r->log, r->done, r->done ? "goes on" : "begins",
                   r->start.data));

@@ -287,9 +287,13 @@ static TitanStatus load(Checkpoints *c, const Candidate *k)
 
 static TitanStatus take_point(Checkpoints *c, const Manifest *m, RunPoint *at)
 {
-    *at = (RunPoint){.step = m->step, .tokens = m->tokens, .seed = m->seed};
-    if (state_excludes(c->o->exclude, "step")) at->step = at->tokens = 0;
-    if (!json_is_object(m->data) || state_excludes(c->o->exclude, "data"))
+    /* where the data stands is behind a step: without that it begins anew */
+    const char *exclude = c->o->exclude;
+    bool anew = state_excludes(exclude, "step");
+    *at = (RunPoint){.seed = m->seed};
+    if (!anew) at->step = m->step;
+    if (!anew) at->tokens = m->tokens;
+    if (anew || !json_is_object(m->data) || state_excludes(exclude, "data"))
         return TITAN_OK;
     at->data = json_dumps(m->data, JSON_PRESERVE_ORDER);
     if (at->data) return TITAN_OK;
