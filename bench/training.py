@@ -4,14 +4,15 @@ Three kinds of run of one program, interleaved, each of a few steps:
 
     plain    token files in order, nothing written
     written  the same text as JSONL, shuffled; a row and events of every step
-    saved    as plain, with checkpoints written behind the steps
+    saved    as plain, with a checkpoint of step 1 written while others run
 
 Seconds are those that the run's own ledger has for its steps, so that neither
 the start nor the last save, for which a run waits, is among them.  On the host,
 where steps use all processors, what runs beside them takes processor time from
 them, and that is what counts: it says the same on a machine that has other work
 too.  The figure is the sum of what `written` costs a step and of what a save
-costs, spread over the steps between two saves as --save-every has them.
+costs, spread over the steps between two saves as --save-every has them.  Runs
+have to be longer than a save takes: the last one waits for it.
 """
 import json
 import os
@@ -74,8 +75,8 @@ def measure(program, folder, a):
                     "--metrics", os.path.join(folder, "m.jsonl"),
                     "--tensorboard", os.path.join(folder, "events")],
         "saved": ["--data", text, "--log-every", "100000", "--checkpoint",
-                  checkpoints, "--keep", "2", "--save-every",
-                  str(a.steps // 2)],
+                  checkpoints, "--save-first", "--save-every", "0",
+                  "--last-save", "model", "--save-dtype", "bf16"],
     }
     seen = {k: [] for k in kinds}
     for i in range(a.rounds):
@@ -88,19 +89,19 @@ def measure(program, folder, a):
 
 def costs(seen, steps, by):
     """Of a step: seconds, what writing adds, what a save adds in seconds.  The
-    last save is among processor seconds, but not among those of steps."""
+    last save, of weights alone, is among processor seconds, but not among those
+    of steps."""
     middle = statistics.median
     pairs = list(zip(seen["plain"], seen["written"], seen["saved"]))
-    counted = len(seen["saved"][0]["saves"]) - (by == "wall")
     return (middle(p[by] for p in seen["plain"]) / steps,
             middle(w[by] / p[by] - 1 for p, w, _ in pairs),
-            middle((s[by] - p[by]) / counted for p, _, s in pairs))
+            middle(s[by] - p[by] for p, _, s in pairs))
 
 
 def bench_training(a, program):
     with tempfile.TemporaryDirectory(dir=a.folder) as folder:
         seen = measure(program, folder, a)
-    wrote = statistics.median(seen["saved"][0]["saves"])
+    wrote = seen["saved"][0]["saves"][0]
     print(f"{a.rounds} rounds of {a.steps} steps each; a save is written in "
           f"{wrote:.2f} s\n")
     print(f"{'':6} {'ms a step':>10} {'data, metrics':>14} {'ms a save':>10} "
