@@ -106,6 +106,7 @@ TitanStatus tokenizer_encode(TitanStory *s, const Tokenizer *t,
     bool front = ends & TOKEN_FRONT, back = ends & TOKEN_BACK;
     bool bos = asks(ends, TOKEN_BOS) && t->bos >= 0 && !frames(t, t->bos);
     bool eos = asks(ends, TOKEN_EOS) && t->eos >= 0 && !frames(t, t->eos);
+    if (bytes == 0) text = ""; /* it may be NULL */
     TRY(check_text(s, t, text, bytes));
     own(scratch, t);
     match_begin(&scratch->match, bytes);

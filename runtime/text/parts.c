@@ -284,14 +284,11 @@ static TitanStatus load_delimiter(Loader *l, uint32_t value)
     return match_literal(l->story, l->text.at, l->text.n, &step->match);
 }
 
-static TitanStatus load_byte_level(Loader *l, uint32_t value)
+static TitanStatus add_bytes(Loader *l, bool regex, bool prefix)
 {
     static const char gpt2[] = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+"
                                "| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
     Step *step = NULL;
-    bool regex, prefix;
-    TRY(load_flag(l, value, "use_regex", true, &regex));
-    TRY(load_flag(l, value, "add_prefix_space", true, &prefix));
     TRY(add_step(l, STEP_byte_level, &step));
     l->t->model.bytes = true;
     step->split = regex;
@@ -300,6 +297,19 @@ static TitanStatus load_byte_level(Loader *l, uint32_t value)
                             .scan = scanner_of(gpt2, strlen(gpt2))};
     if (!regex && !prefix) l->t->nsteps--; /* nothing is left to do */
     return TITAN_OK;
+}
+
+TitanStatus load_bytes(Loader *l, bool prefix)
+{
+    return add_bytes(l, true, prefix);
+}
+
+static TitanStatus load_byte_level(Loader *l, uint32_t value)
+{
+    bool regex, prefix;
+    TRY(load_flag(l, value, "use_regex", true, &regex));
+    TRY(load_flag(l, value, "add_prefix_space", true, &prefix));
+    return add_bytes(l, regex, prefix);
 }
 
 /* "prepend_scheme", or "add_prefix_space" of older files. */

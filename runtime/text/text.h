@@ -280,6 +280,24 @@ typedef struct Loader {
     AddedSet added; /* in order; their texts are the vocabulary's */
 } Loader;
 
+/* What a tokenizer is made of; NULL: there is no such file. */
+typedef struct Texts {
+    const TokenText *json; /* tokenizer.json; without it: */
+    const TokenText *object, *lines, *merges;
+    const TokenText *config;
+} Texts;
+
+/* A vocabulary as JSON or as lines, and merges. */
+TitanStatus load_plain(Loader *l, const Texts *from);
+TitanStatus load_vocab(Loader *l, uint32_t vocab);
+/* A merge, whose parts and whole are tokens. */
+TitanStatus load_pair(Loader *l, uint32_t rank, const char *left, size_t nleft,
+                      const char *right, size_t nright);
+/* Looks up bytes, when the vocabulary is there. */
+void find_bytes(Tokenizer *t);
+/* GPT-2's pre-tokenizer. */
+TitanStatus load_bytes(Loader *l, bool prefix);
+
 TitanStatus load_model(Loader *l, uint32_t model);
 TitanStatus load_normalizer(Loader *l, uint32_t value);
 TitanStatus load_pre_tokenizer(Loader *l, uint32_t value);

@@ -64,14 +64,6 @@ static TitanStatus load_whole(Loader *l)
     return load_member(l, "decoder", load_decoder);
 }
 
-static TitanStatus read_config(Loader *l, const char *text, size_t bytes)
-{
-    TRY(json_read(l->story, text, bytes, &l->json));
-    TitanStatus st = load_config(l, JSON_ROOT);
-    json_release(&l->json);
-    return st;
-}
-
 static TitanStatus new_tokenizer(TitanStory *s, Tokenizer **out)
 {
     Tokenizer *t = *out = calloc(1, sizeof *t);
@@ -83,12 +75,53 @@ static TitanStatus new_tokenizer(TitanStory *s, Tokenizer **out)
     return TITAN_OK;
 }
 
-static TitanStatus parse(Loader *l, const char *json, size_t bytes)
+static TitanStatus read_json(Loader *l, const TokenText *text,
+                             TitanStatus (*load)(Loader *l))
 {
-    TRY(json_read(l->story, json, bytes, &l->json));
-    TitanStatus st = load_whole(l);
+    TRY(json_read(l->story, text->at, text->n, &l->json));
+    TitanStatus st = load(l);
     json_release(&l->json);
-    l->t->hash = XXH3_64bits(json, bytes);
+    return st;
+}
+
+static TitanStatus load_root_config(Loader *l)
+{
+    return load_config(l, JSON_ROOT);
+}
+
+static uint64_t hash_texts(const Texts *from)
+{
+    const TokenText *all[] = {from->json, from->object, from->lines,
+                              from->merges, from->config};
+    uint64_t hash = 0;
+    for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i])
+            hash = XXH3_64bits_withSeed(all[i]->at, all[i]->n, hash + i);
+    return hash;
+}
+
+static TitanStatus load_texts(Loader *l, const Texts *from)
+{
+    TRY(titan_while(l->story,
+                    from->json ? read_json(l, from->json, load_whole)
+                               : load_plain(l, from),
+                    "reading the tokenizer"));
+    if (from->config)
+        TRY(titan_while(l->story, read_json(l, from->config, load_root_config),
+                        "reading the configuration"));
+    l->t->hash = hash_texts(from);
+    return seal_added(l);
+}
+
+static TitanStatus make(TitanStory *s, const Texts *from, Tokenizer **out)
+{
+    Loader l = {.story = s};
+    TitanStatus st = new_tokenizer(s, &l.t);
+    if (st == TITAN_OK) st = load_texts(&l, from);
+    added_release(&l.added);
+    token_text_release(&l.text);
+    *out = st == TITAN_OK ? l.t : NULL;
+    if (st != TITAN_OK) tokenizer_free(l.t);
     return st;
 }
 
@@ -96,21 +129,9 @@ TitanStatus tokenizer_parse(TitanStory *s, const char *json, size_t bytes,
                             const char *config, size_t config_bytes,
                             Tokenizer **out)
 {
-    Loader l = {.story = s};
-    TitanStatus st = new_tokenizer(s, &l.t);
-    if (st == TITAN_OK)
-        st = titan_while(s, parse(&l, json, bytes), "reading the tokenizer");
-    if (st == TITAN_OK && config)
-        st = titan_while(s, read_config(&l, config, config_bytes),
-                         "reading the configuration");
-    if (st == TITAN_OK) st = seal_added(&l);
-    added_release(&l.added);
-    token_text_release(&l.text);
-    *out = l.t;
-    if (st == TITAN_OK) return st;
-    tokenizer_free(l.t);
-    *out = NULL;
-    return st;
+    TokenText a = {(char *)(uintptr_t)json, bytes, 0};
+    TokenText b = {(char *)(uintptr_t)config, config_bytes, 0};
+    return make(s, &(Texts){.json = &a, .config = config ? &b : NULL}, out);
 }
 
 void tokenizer_free(Tokenizer *t)
@@ -165,6 +186,19 @@ static bool is_directory(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+/* The files that may lie together. */
+typedef enum Part {
+    PART_json,
+    PART_object,
+    PART_lines,
+    PART_merges,
+    PART_config,
+    PARTS
+} Part;
+static const char *const part_names[PARTS] = {"tokenizer.json", "vocab.json",
+                                              "vocab.txt", "merges.txt",
+                                              "tokenizer_config.json"};
+
 /* NAME in the directory PATH, or beside the file PATH; for free(). */
 static char *beside(const char *path, const char *name)
 {
@@ -178,31 +212,61 @@ static char *beside(const char *path, const char *name)
     return out;
 }
 
-static TitanStatus open_files(TitanStory *s, const char *json,
-                              const char *config, Tokenizer **out)
+/* Reads a part that is there; THERE is left alone where it is not. */
+static TitanStatus read_part(TitanStory *s, const char *path, Part part,
+                             TokenText *text, const TokenText **there)
 {
-    TokenText a = {0}, b = {0};
-    bool configured = access(config, F_OK) == 0;
-    TitanStatus st = read_file(s, json, &a);
-    if (st == TITAN_OK && configured) st = read_file(s, config, &b);
+    char *name = beside(path, part_names[part]);
+    if (!name) return out_of_memory(s);
+    TitanStatus st = TITAN_OK;
+    if (access(name, F_OK) == 0) {
+        st = read_file(s, name, text);
+        *there = text;
+    }
+    free(name);
+    return st;
+}
+
+/* What a directory has: a tokenizer.json, else a vocabulary. */
+static TitanStatus read_directory(TitanStory *s, const char *path,
+                                  TokenText *texts, Texts *out)
+{
+    TRY(read_part(s, path, PART_json, &texts[PART_json], &out->json));
+    if (out->json) return TITAN_OK;
+    TRY(read_part(s, path, PART_object, &texts[PART_object], &out->object));
+    if (!out->object)
+        TRY(read_part(s, path, PART_lines, &texts[PART_lines], &out->lines));
+    if (!out->object && !out->lines)
+        return titan_fail(s, TITAN_IO,
+                          "there is no tokenizer.json in \"%s\", and neither "
+                          "vocab.json nor vocab.txt",
+                          path);
+    return read_part(s, path, PART_merges, &texts[PART_merges], &out->merges);
+}
+
+static TitanStatus open_files(TitanStory *s, const char *path, Tokenizer **out)
+{
+    TokenText texts[PARTS] = {0};
+    Texts from = {0};
+    TitanStatus st;
+    if (is_directory(path)) {
+        st = read_directory(s, path, texts, &from);
+    } else {
+        st = read_file(s, path, &texts[PART_json]);
+        from.json = &texts[PART_json];
+    }
     if (st == TITAN_OK)
-        st = tokenizer_parse(s, a.at, a.n, configured ? b.at : NULL, b.n, out);
-    token_text_release(&a);
-    token_text_release(&b);
+        st = read_part(s, path, PART_config, &texts[PART_config], &from.config);
+    if (st == TITAN_OK) st = make(s, &from, out);
+    for (unsigned i = 0; i < PARTS; i++)
+        token_text_release(&texts[i]);
     return st;
 }
 
 TitanStatus tokenizer_open(TitanStory *s, const char *path, Tokenizer **out)
 {
-    char *inside = is_directory(path) ? beside(path, "tokenizer.json") : NULL;
-    char *config = beside(path, "tokenizer_config.json");
-    bool ok = config && (inside || !is_directory(path));
-    const char *json = inside ? inside : path;
-    TitanStatus st = ok ? open_files(s, json, config, out) : out_of_memory(s);
-    st = titan_while(s, st, "opening the tokenizer \"%s\"", path);
-    free(inside);
-    free(config);
-    return st;
+    return titan_while(s, open_files(s, path, out),
+                       "opening the tokenizer \"%s\"", path);
 }
 
 /* ----------------------------------------------------------- what it has -- */

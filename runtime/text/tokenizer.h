@@ -27,7 +27,8 @@
 typedef struct Tokenizer Tokenizer;
 typedef struct TokenScratch TokenScratch;
 
-/* PATH is a tokenizer.json or the directory it lies in; a
+/* PATH is a tokenizer.json or the directory it lies in, which may have
+ * vocab.json or vocab.txt in its stead, with or without merges.txt; a
  * tokenizer_config.json beside it is read as well.  IO: no such file;
  * BAD_DATA: what is in it cannot be taken, with the reason. */
 TitanStatus tokenizer_open(TitanStory *s, const char *path, Tokenizer **out);

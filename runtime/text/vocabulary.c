@@ -15,7 +15,7 @@ static int shown(const Loader *l)
 
 /* ----------------------------------------------------------------- model -- */
 
-static TitanStatus load_vocab(Loader *l, uint32_t vocab)
+TitanStatus load_vocab(Loader *l, uint32_t vocab)
 {
     const Json *j = &l->json;
     if (json_kind(j, vocab) != JSON_object)
@@ -43,9 +43,8 @@ static TitanStatus part_id(Loader *l, uint32_t rank, const char *text,
                (int)(size < 60 ? size : 60), text);
 }
 
-/* Text is left and right, LEFT bytes of it the first. */
-static TitanStatus add_merge(Loader *l, uint32_t rank, const char *left,
-                             size_t nleft, const char *right, size_t nright)
+TitanStatus load_pair(Loader *l, uint32_t rank, const char *left, size_t nleft,
+                      const char *right, size_t nright)
 {
     Merge merge = {.rank = rank};
     TokenText whole = {0};
@@ -72,7 +71,7 @@ static TitanStatus load_merge(Loader *l, uint32_t value, uint32_t rank)
         TRY(load_text(l, left));
         size_t nleft = l->text.n;
         TRY(json_text(l->story, j, right, &l->text));
-        return add_merge(l, rank, l->text.at, nleft, l->text.at + nleft,
+        return load_pair(l, rank, l->text.at, nleft, l->text.at + nleft,
                          l->text.n - nleft);
     }
     TRY(load_text(l, value));
@@ -81,7 +80,7 @@ static TitanStatus load_merge(Loader *l, uint32_t value, uint32_t rank)
     const char *end = text + l->text.n;
     if (!blank || memchr(blank + 1, ' ', (size_t)(end - blank - 1)))
         return BAD(l, "merge %u has not two parts", (unsigned)rank);
-    return add_merge(l, rank, text, (size_t)(blank - text), blank + 1,
+    return load_pair(l, rank, text, (size_t)(blank - text), blank + 1,
                      (size_t)(end - blank - 1));
 }
 
@@ -124,7 +123,7 @@ static TitanStatus load_unknown(Loader *l, uint32_t model)
                l->text.at);
 }
 
-static void find_bytes(Tokenizer *t)
+void find_bytes(Tokenizer *t)
 {
     Model *m = &t->model;
     m->all_bytes = m->bytes;
