@@ -35,8 +35,10 @@ TitanStatus sink_open(TitanStory *s, Sink *k, const char *path, SinkMode mode)
         int error = errno;
         free(k->path);
         k->path = NULL;
-        return titan_fail(s, TITAN_IO, "could not open \"%s\": %s", path,
-                          strerror(error));
+        return titan_fail(s, TITAN_IO, "could not open \"%s\": %s%s", path,
+                          strerror(error),
+                          error == ENOENT ? "; its folder has to be there"
+                                          : "; name another place");
     }
     k->length = fstat(k->fd, &st) == 0 ? st.st_size : 0;
     return TITAN_OK;

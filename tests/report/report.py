@@ -78,10 +78,10 @@ def write_runs():
         for s in range(1, 101):
             f.write(json.dumps(row(s, skipped="loss is <b>nan</b>", loss=None) if s == 40 else row(s, **further)) + "\n")
         f.write('{"step":101,"lo')
-    subprocess.run(["mkdir", "-p", "two"], check=True)
+    subprocess.run(["mkdir", "-p", "two/checkpoints"], check=True)
     with open("two/metrics.jsonl", "w") as f:
         f.writelines(json.dumps(row(s)) + "\n" for s in range(10, 130, 10))
-    with open("two/ledger.jsonl", "w") as f:
+    with open("two/checkpoints/ledger.jsonl", "w") as f:
         f.write('{"step":50,"event":"saved"}\n{"step":100,"event":"saved"}\nrubbish\n{"step":7,"event":"skipped"}\n')
 
 

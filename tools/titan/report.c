@@ -100,13 +100,17 @@ static TitanStatus read_rows(TitanStory *s, RunLog *r, const char *path)
     return st;
 }
 
-/* The ledger is for people and may be missing or damaged: what cannot be read
- * of it is not shown. */
-static void read_ledger(RunLog *r, const char *path)
+/* Beside the metrics, or with the checkpoints that are beside them.  It is for
+ * people and may be missing or damaged: what cannot be read of it is not shown.
+ */
+static void read_ledger(RunLog *r, const char *folder)
 {
-    char *line = NULL;
+    char *line = NULL, path[PATH + 64];
     size_t cap = 0;
+    snprintf(path, sizeof path, "%s/ledger.jsonl", folder);
     FILE *in = fopen(path, "r");
+    snprintf(path, sizeof path, "%s/checkpoints/ledger.jsonl", folder);
+    if (!in) in = fopen(path, "r");
     if (!in) return;
     while (getline(&line, &cap, in) > 0) {
         json_t *object = json_loads(line, 0, NULL);
@@ -129,23 +133,22 @@ static bool is_folder(const char *path)
 /* A run is its metrics, or a folder with metrics.jsonl in it. */
 static TitanStatus read_run(TitanStory *s, RunLog *r, const char *path)
 {
-    char file[PATH], ledger[PATH];
+    char file[PATH], folder[PATH];
     const char *slash = strrchr(path, '/');
-    int folder = slash ? (int)(slash - path) : 1;
     r->name = path;
     r->saved = json_array();
     if (is_folder(path)) {
         snprintf(file, sizeof file, "%s/metrics.jsonl", path);
-        snprintf(ledger, sizeof ledger, "%s/ledger.jsonl", path);
+        snprintf(folder, sizeof folder, "%s", path);
     } else {
         snprintf(file, sizeof file, "%s", path);
-        snprintf(ledger, sizeof ledger, "%.*s/ledger.jsonl", folder,
+        snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) : 1,
                  slash ? path : ".");
     }
     TRY(read_rows(s, r, file));
     if (r->n == 0)
         return titan_fail(s, TITAN_BAD_DATA, "\"%s\" has no rows", file);
-    read_ledger(r, ledger);
+    read_ledger(r, folder);
     return TITAN_OK;
 }
 
