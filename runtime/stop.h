@@ -7,10 +7,10 @@
  *         switch (stop_asked(stop)) ...                       at its boundary
  *     stop_free(stop);
  *
- * SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2, the stop file and the time limit ask
- * for the end: the state is saved and the run ends with TITAN_STOPPED.  The
- * save file asks for a save alone.  A second signal ends the process at once,
- * as that signal does by default.
+ * SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2, the stop file and the time
+ * limit ask for the end: the state is saved and the run ends with
+ * TITAN_STOPPED.  The save file asks for a save alone.  A second signal ends
+ * the process at once, as that signal does by default.
  */
 #ifndef TITAN_STOP_H
 #define TITAN_STOP_H
