@@ -142,6 +142,11 @@ def run_operators(c):
                   fine=(0, 1))
     made = [json.loads(x) for x in text.splitlines() if x.startswith("{")]
     for r in made:
+        if "wrong" in r:
+            yield (f"{r['name']} of every mantissa", f"{r['wrong']} of "
+                   f"{r['of']} not the rounded ones", "0",
+                   "ok" if r["good"] else "FAILED")
+            continue
         state = at_least(r["part"], 0.9) if r["good"] else "FAILED"
         wrong = "" if r["good"] else f", error {r['error']:.1e}"
         yield (SHOWN.get(r["name"], r["name"]),

@@ -4,11 +4,12 @@
  *     gpu-bench STEP.ptx [-c CUBIN] [-e ENTRY] [-k SYMBOL]
  *
  * The image says which commands the entry runs, on which places of the arena,
- * how often.  The arena is filled with random numbers that are sane as bf16
- * and as f32, inputs with numbers below their bounds; gemms are left out.  Each
- * kernel is launched from a graph, again and again, on places that move through
- * memory so that nothing is found in the cache that the step would not find
- * there.  Bytes are those that the image counts: every operand once.
+ * how often.  The arena is filled, before each command, with random numbers
+ * that are sane as bf16 and as f32, inputs with numbers below their bounds;
+ * gemms are left out.  Each kernel is launched from a graph, again and again,
+ * on places that move through memory so that nothing is found in the cache that
+ * the step would not find there.  Bytes are those that the image counts: every
+ * operand once.
  *
  * The table is sorted by the time of a step, and ends with what a plain copy
  * reaches on this card in this run.
@@ -34,7 +35,8 @@ typedef struct Bench {
     TitanImage im;
     const char *only;
     void *module, *stream;
-    uint64_t arena, base[TITAN_BASE_COUNT];
+    const TitanEntry *entry;
+    uint64_t arena, bytes, pattern, base[TITAN_BASE_COUNT];
     int64_t turns[MOST_DEPTH]; /* of the loops around */
     uint32_t depth;
     Row rows[MOST_ROWS];
@@ -60,26 +62,30 @@ static uint64_t next(uint64_t *random)
 
 /* Halves of words are bf16 from 1/64 to 1.  None is negative: a second moment
  * is not, and what is rare in a step, such as its root, may take longer. */
-static void fill_arena(Bench *b, uint64_t bytes)
+static uint64_t pattern_new(const Bench *b)
 {
     uint16_t *half = malloc(PATTERN);
-    uint64_t random = 88172645463325252ull;
+    uint64_t random = 88172645463325252ull, at;
     for (uint64_t i = 0; i < PATTERN / 2; i++) {
         uint64_t r = next(&random);
         half[i] = (uint16_t)((r & 0x7f) | ((121 + (r >> 20) % 6) << 7));
     }
-    for (uint64_t at = 0; at < bytes; at += PATTERN) {
-        uint64_t n = bytes - at < PATTERN ? bytes - at : PATTERN;
-        if (at == 0)
-            MUST(&b->d, to, (b->arena, half, n));
-        else
-            MUST(&b->d, copy, (b->arena + at, b->arena, n, b->stream));
-    }
-    MUST(&b->d, sync, ());
+    MUST(&b->d, alloc, (&at, PATTERN));
+    MUST(&b->d, to, (at, half, PATTERN));
     free(half);
+    return at;
 }
 
-static void fill_input(Bench *b, const TitanPort *p)
+static void fill_arena(const Bench *b)
+{
+    for (uint64_t at = 0; at < b->bytes; at += PATTERN) {
+        uint64_t left = b->bytes - at, n = left < PATTERN ? left : PATTERN;
+        MUST(&b->d, copy, (b->arena + at, b->pattern, n, b->stream));
+    }
+    MUST(&b->d, sync, ());
+}
+
+static void fill_input(const Bench *b, const TitanPort *p)
 {
     unsigned w = titan_dtype_bytes(p->dtype);
     if (p->role != TITAN_ROLE_input || !p->bound || w > 8) return;
@@ -94,19 +100,26 @@ static void fill_input(Bench *b, const TitanPort *p)
     free(bytes);
 }
 
+/* Before each command: those that update in place leave what no step has. */
+static void fill(const Bench *b)
+{
+    fill_arena(b);
+    for (uint32_t i = 0; i < b->entry->ports.n; i++)
+        fill_input(b, &b->im.ports[b->entry->ports.first + i]);
+}
+
 static void set_up(Bench *b, const TitanEntry *e)
 {
-    uint64_t bytes = b->im.header->arena_bytes + SHIFTS * SHIFT;
+    b->entry = e;
+    b->bytes = b->im.header->arena_bytes + SHIFTS * SHIFT;
     MUST(&b->d, stream_new, (&b->stream, 1));
-    MUST(&b->d, alloc, (&b->arena, bytes));
-    fill_arena(b, bytes);
+    MUST(&b->d, alloc, (&b->arena, b->bytes));
+    b->pattern = pattern_new(b);
     uint64_t at = b->arena;
     for (int i = 0; i < TITAN_BASE_COUNT; i++) {
         b->base[i] = at;
         at += (b->im.header->base_bytes[i] + 255) & ~UINT64_C(255);
     }
-    for (uint32_t i = 0; i < e->ports.n; i++)
-        fill_input(b, &b->im.ports[e->ports.first + i]);
 }
 
 /* ------------------------------------------------------------ one command */
@@ -198,20 +211,36 @@ static double run_graph(Bench *b, void *graph, int times)
     return watch_stop(b, w) / (SHIFTS * times);
 }
 
+static uint64_t bytes_of(const Bench *b, const TitanCommand *c)
+{
+    if (c->kind == TITAN_COMMAND_kernel) return b->im.kernels[c->index].bytes;
+    return (uint64_t)c->items * (c->kind == TITAN_COMMAND_copy ? 2 : 1);
+}
+
+/* How far the places of one run lie from those of the last: what moves more
+ * than that finds nothing in the cache, and stays, lest it reads of its own
+ * results as other operands. */
+static uint64_t shift_of(const Bench *b, const TitanCommand *c)
+{
+    return bytes_of(b, c) < SHIFT ? SHIFT : 0;
+}
+
 /* Microseconds of one run, from about 40 ms of runs; of what takes long, from
  * one. */
 static double time_command(Bench *b, const TitanCommand *c)
 {
     enum { LONG = 20000, SPAN = 40000 };
     void *graph, *ready;
+    uint64_t shift = shift_of(b, c);
+    fill(b);
     run_command(b, c, 0);
     Watch w = watch_start(b);
-    run_command(b, c, SHIFT);
+    run_command(b, c, shift);
     double once = watch_stop(b, w);
     if (once > LONG) return once;
     MUST(&b->d, capture, (b->stream, 2));
     for (uint64_t i = 0; i < SHIFTS; i++)
-        run_command(b, c, i * SHIFT);
+        run_command(b, c, i * shift);
     MUST(&b->d, captured, (b->stream, &graph));
     MUST(&b->d, graph_ready, (&ready, graph, 0));
     once = run_graph(b, ready, 1);
@@ -321,12 +350,6 @@ static double time_copy(Bench *b, uint64_t bytes)
 
 /* ----------------------------------------------------------------- the table
  */
-
-static uint64_t bytes_of(const Bench *b, const TitanCommand *c)
-{
-    if (c->kind == TITAN_COMMAND_kernel) return b->im.kernels[c->index].bytes;
-    return (uint64_t)c->items * (c->kind == TITAN_COMMAND_copy ? 2 : 1);
-}
 
 static int by_total(const void *x, const void *y)
 {

@@ -8,7 +8,8 @@ They are the groups that a step of Llama 3 8B has, at its shapes, where nothing
 else is fused with them.  `run` draws fresh inputs, poisons the results, compares
 with a reference in float32, and times each by a CUDA graph that goes through
 several sets of buffers, so that the cache holds nothing of the last turn.
-Copies of as many bytes and of 256 MiB, timed in the same way behind it, say what
+Inverses, roots and quotients are not timed: their bits are those of rounded
+ones, for every mantissa (tests/unit/usual.c says why that is enough).  Copies of as many bytes and of 256 MiB, timed in the same way behind it, say what
 memory gives: the faster of the two rates counts.  Bytes: every operand once.
 """
 import argparse
@@ -31,7 +32,22 @@ G = "bf16[rows, ff]"
 R = "bf16[rows, kv, rep, freq]"
 A = "f32[rows, freq]"
 P = "f32[ff, embed]"
-TEXT = f"""axes (rows = 8192, embed = 4096, ff = 14336, kv = 8, rep = 4, freq = 64)
+TEXT = f"""axes (rows = 8192, embed = 4096, ff = 14336, kv = 8, rep = 4, freq = 64, all = 16777216)
+
+fn local @inverses(%x : f32[all]) -> f32[all] kind loop {{
+  %y : f32[all] = map %x {{ 1 / _0 }}
+  ret %y
+}}
+
+fn local @roots(%x : f32[all]) -> f32[all] kind loop {{
+  %y : f32[all] = map %x {{ sqrt(_0) }}
+  ret %y
+}}
+
+fn local @quotients(%x : f32[all], %y : f32[all]) -> f32[all] kind loop {{
+  %z : f32[all] = map %x, %y {{ _0 / _1 }}
+  ret %z
+}}
 
 fn local @rmsnorm(%x : {X}, %w : bf16[embed]) -> (f32[rows], {X}) kind loop {{
   %q : {XF} = map %x {{ f32(_0) * f32(_0) }}
@@ -163,6 +179,13 @@ REFERENCES = {
     "adamw_f32": step,
 }
 
+# Bit for bit: of all numbers from 1 to 4, and of pairs drawn from these.
+EXACT = {
+    "inverses": lambda t, x: 1 / x,
+    "roots": lambda t, x: t.sqrt(x),
+    "quotients": lambda t, x, y: x / y,
+}
+
 
 # ----------------------------------------------------------------------- make
 
@@ -258,6 +281,24 @@ def copy_ms(torch, size):
     return graph_ms(torch, [lambda p=p: p[0].copy_(p[1]) for p in pairs])
 
 
+def compare(torch, driver, name, shapes):
+    """How many bits differ from those of rounded results."""
+    import attention
+    n = shapes[0][2][0]
+    every = (torch.arange(n, device="cuda", dtype=torch.int32) +
+             0x3f800000).view(torch.float32)
+    inputs = [every] + [every[torch.randperm(n, device="cuda")]
+                        for _ in shapes[1:-1]]
+    result = torch.full((n,), math.nan, device="cuda")
+    kernel = attention.load(driver, "operators")[name]
+    kernel.bind(inputs + [result])
+    kernel.launch()
+    torch.cuda.synchronize()
+    want = EXACT[name](torch, *inputs)
+    wrong = (result.view(torch.int32) != want.view(torch.int32)).sum().item()
+    return {"name": name, "wrong": wrong, "of": n, "good": wrong == 0}
+
+
 def measure(torch, driver, name, shapes):
     import attention
     kernel = attention.load(driver, "operators")[name]
@@ -283,11 +324,15 @@ def run(names, as_json):
     torch.manual_seed(time.time_ns() % 2 ** 31)
     driver, shapes = attention.open_driver(), shapes_of(HERE)
     good = True
-    for name in names or REFERENCES:
-        r = measure(torch, driver, name, shapes[name])
+    for name in names or [*REFERENCES, *EXACT]:
+        way = compare if name in EXACT else measure
+        r = way(torch, driver, name, shapes[name])
         good &= r["good"]
         if as_json:
             print(json.dumps(r), flush=True)
+        elif name in EXACT:
+            print(f"{'ok' if r['good'] else 'FAILED':7}{name:20}"
+                  f"{r['wrong']} of {r['of']} not rounded", flush=True)
         else:
             print(f"{'ok' if r['good'] else 'FAILED':7}{name:20}"
                   f"{r['error']:8.1e} {r['us']:9.2f} us {r['gb_s']:6.0f} GB/s "
@@ -305,7 +350,7 @@ def main():
     runner = commands.add_parser("run", help="run them where a GPU is")
     runner.add_argument("--json", action="store_true")
     runner.add_argument("names", nargs="*", metavar="NAME",
-                        help=", ".join(REFERENCES))
+                        help=", ".join([*REFERENCES, *EXACT]))
     a = p.parse_args()
     if a.command == "make":
         make(a.build, a.dir)
