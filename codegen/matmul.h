@@ -2,7 +2,8 @@
  * matmul.h: matrix products as generated kernels, for sm_90a.
  *
  * A kernel makes a group of kind matmul or product: one or two einsums with one
- * first operand, and maps of their results with values that run along.
+ * first operand, and maps of their results with values that run along.  A map
+ * may also be of parts of a result: columns that lie side by side in one tile.
  * matmul_plan says whether it can with a tile, and lays out shared memory and
  * tensor maps; matmul_emit makes the kernel.  The rules: 16-bit operands of one
  * dtype, f32 sums, and what the copy engine asks for: addresses and strides of
@@ -54,6 +55,7 @@ enum {
     MATMUL_ROWS = 16, /* of a warp's slot */
     MATMUL_PRODUCTS = 2,
     MATMUL_VALUES = 8,
+    MATMUL_UNITS = 16, /* of a row of a tile */
     MATMUL_VIEWS = 1 + MATMUL_PRODUCTS + MATMUL_VALUES
 };
 
@@ -75,6 +77,9 @@ typedef struct MatmulValue {
     bool written;
     bool over;     /* written where a parameter was */
     bool passes;   /* has no place in the cache */
+    bool parted;   /* runs along the columns of a part */
+    int64_t part;  /* its stride there */
+    bool pairs;    /* read element by element: two neighbours at a time */
     int32_t view;  /* -1: element by element (read alone) */
     uint32_t slot; /* of a chunk's */
 } MatmulValue;
@@ -91,13 +96,17 @@ typedef struct Matmul {
     uint32_t nvalues;
     uint32_t group_m; /* rows of the result of a warpgroup */
     uint32_t group_n; /* columns of one product */
+    uint32_t whole;   /* columns that are cut into parts; 0: there are none */
+    uint32_t part;    /* columns of a part, or of a chunk */
     uint32_t chunk;   /* columns of a slot */
+    uint32_t joint;   /* chunks that are made together */
     uint32_t chunks;  /* of a warpgroup's tile */
     uint32_t slots;   /* of a chunk */
     uint32_t slot;    /* bytes of one */
     uint32_t fetched; /* bytes that the copy engine brings for a chunk */
     uint32_t a_bytes, b_bytes, slots_at, bars_at, shared;
     uint32_t blocks;                        /* that work together */
+    uint32_t processors;                    /* on which it may run */
     int64_t tiles_m, tiles_n, tiles, steps; /* tiles: of these blocks */
 } Matmul;
 
@@ -134,18 +143,21 @@ uint32_t matmul_product(const Matmul *p, const Inst *einsum);
  * r + 8 of column c, then of column c + 8. */
 enum { MATMUL_UNIT = 8 };
 
-/* Where a unit's elements are asked for. */
+/* Where elements are asked for: units that begin at COLUMNS, which are the same
+ * place of each part, in order. */
 typedef struct MatmulPoint MatmulPoint;
 struct MatmulPoint {
+    const uint32_t *columns;
+    uint32_t n;
     /* f32 sums of a product */
-    const LV *(*sums)(const MatmulPoint *at, uint32_t product);
+    const LV *(*sums)(const MatmulPoint *at, uint32_t product, uint32_t column);
     /* a vector of a value that is read */
-    LV (*read)(const MatmulPoint *at, const MatmulValue *v);
+    LV (*read)(const MatmulPoint *at, const MatmulValue *v, uint32_t column);
     const void *context;
 };
 
-/* The results of a group at a point, vectors of MATMUL_UNIT as they are in
- * registers, in the order of the group's results. */
+/* The results of a group at each column, vectors of MATMUL_UNIT as they are in
+ * registers; of a column in the order of the group's results. */
 void matmul_values(const Site *s, const Matmul *p, const MatmulPoint *at,
                    LV *results);
 

@@ -10,7 +10,9 @@
  * of M or N by 64 of K; both have rows of 128 swizzled bytes.  One that a pair
  * of blocks shares comes in halves: of its rows, or of K.  Values that run
  * along come and go in slots of 16 rows, one for each and each chunk of
- * columns; a result takes over the slot of a value that was read.
+ * columns; a result takes over the slot of a value that was read.  Chunks of
+ * columns that are cut into parts are made together, so that what the parts
+ * share is read once.
  */
 #include "matmul.h"
 
@@ -163,6 +165,47 @@ static bool view_operands(Matmul *p, const GemmPlace *places, bool turned)
     return true;
 }
 
+/* ------------------------------------------------------------------- parts --
+ */
+
+static const Inst *group_split(const Fn *f)
+{
+    for (uint32_t i = f->nparams; i < f->ninsts; i++)
+        if (f->insts[i].op == OP_split) return &f->insts[i];
+    return NULL;
+}
+
+/* Columns that are cut into parts: the innermost axis, of which a tile has
+ * whole ones. */
+static bool find_parts(Matmul *p, const KernelArg *args)
+{
+    const Fn *f = p->group;
+    const Inst *in = group_split(f);
+    p->whole = p->part = 0;
+    if (!in) return true;
+    const AttrItem *to = attr_get(p->m, in->attr, AT_to);
+    Axis axis = attr_axis(p->m, in->attr, AT_axis);
+    Layout d = {args[f->nparams].type, args[f->nparams].stride};
+    int64_t whole = type_local_size(p->m, type_axis(p->m, d.type, axis));
+    int64_t part =
+        type_local_size(p->m, type_axis(p->m, in->type, to->axes[to->n - 1]));
+    if (layout_stride(p->m, d, axis) != 1 || p->group_n % whole != 0 ||
+        part % UNIT != 0 || p->products > 1)
+        return false;
+    p->whole = (uint32_t)whole;
+    p->part = (uint32_t)part;
+    return true;
+}
+
+static void find_part(const Matmul *p, const KernelArg *arg, MatmulValue *v)
+{
+    const Inst *in = group_split(p->group);
+    const AttrItem *to = attr_get(p->m, in->attr, AT_to);
+    Axis axis = to->axes[to->n - 1];
+    v->parted = type_axis(p->m, arg->type, axis) != NULL;
+    v->part = layout_stride(p->m, (Layout){arg->type, arg->stride}, axis);
+}
+
 /* ------------------------------------------------------------------ values --
  */
 
@@ -181,6 +224,37 @@ static bool has_value_dtype(DType d)
     return d == DT_bf16 || d == DT_f16 || d == DT_f32;
 }
 
+/* Its rows are dense, and it moves with every index of the result. */
+static bool runs_along(const Gemm *g, const MatmulValue *v)
+{
+    bool whole = v->at.col == 1 || g->n == 1;
+    whole &= v->at.row != 0 || g->m == 1;
+    for (uint32_t i = 0; i < g->nbatch; i++)
+        whole &= v->at.batch[i] != 0;
+    return whole && !v->parted;
+}
+
+/* Neighbouring columns lie side by side, the first at a multiple of two. */
+static bool has_pairs(const Gemm *g, const MatmulValue *v, uint32_t align)
+{
+    int64_t bits = v->at.row | (v->parted ? 0 : g->n);
+    for (uint32_t i = 0; i < g->nbatch; i++)
+        bits |= v->at.batch[i];
+    return (v->parted ? v->part : v->at.col) == 1 && bits % 2 == 0 &&
+           align % (2 * dtype_bytes(v->dtype)) == 0;
+}
+
+/* Columns of a chunk: slots have rows of WIDEST bytes an element. */
+static uint32_t chunk_of(const Matmul *p, uint32_t widest)
+{
+    uint32_t most = ROW_BYTES / widest;
+    uint32_t chunk = p->t.chunk < most ? p->t.chunk : most;
+    while (p->group_n % chunk != 0 ||
+           (p->whole % chunk != 0 && chunk % p->whole != 0))
+        chunk /= 2;
+    return chunk;
+}
+
 /* What is read beside the operands, then what is written. */
 static bool list_values(Matmul *p, const KernelArg *args,
                         const GemmPlace *places)
@@ -194,36 +268,33 @@ static bool list_values(Matmul *p, const KernelArg *args,
         DType d = type_dtype(p->m, args[i].type);
         if (!has_value_dtype(d)) return false;
         Value v = written ? f->result_values[i - f->nparams] : (Value){i};
-        p->value[p->nvalues++] =
-            (MatmulValue){.arg = i,
-                          .value = v,
-                          .dtype = d,
-                          .at = places[i],
-                          .written = written,
-                          .over = written && args[i].same >= 0,
-                          .view = -1};
-        if (d == DT_f32) widest = 4;
-        p->value[p->nvalues - 1].passes =
-            type_bytes(p->m, args[i].type) > CACHED_BYTES;
+        MatmulValue *x = &p->value[p->nvalues++];
+        *x = (MatmulValue){.arg = i,
+                           .value = v,
+                           .dtype = d,
+                           .at = places[i],
+                           .written = written,
+                           .over = written && args[i].same >= 0,
+                           .passes =
+                               type_bytes(p->m, args[i].type) > CACHED_BYTES,
+                           .view = -1};
+        if (p->whole) find_part(p, &args[i], x);
+        x->pairs = has_pairs(&p->g, x, args[i].align);
+        if (d == DT_f32 && runs_along(&p->g, x)) widest = 4;
     }
-    p->chunk =
-        p->t.chunk < ROW_BYTES / widest ? p->t.chunk : ROW_BYTES / widest;
-    while (p->group_n % p->chunk != 0)
-        p->chunk /= 2;
+    p->chunk = chunk_of(p, widest);
+    if (!p->whole) p->part = p->chunk;
+    p->joint = p->whole > p->chunk ? p->whole / p->chunk : 1;
     p->slot = MATMUL_ROWS * p->chunk * widest;
-    return p->chunk >= 16;
+    return p->chunk >= UNIT;
 }
 
-/* Its rows are dense, and it moves with every index of the result.  The copy
- * engine writes rows in whole units of 16 bytes. */
+/* The copy engine writes rows in whole units of 16 bytes. */
 static bool view_value(Matmul *p, MatmulValue *v, uint32_t align)
 {
     const Gemm *g = &p->g;
     Matrix x = {v->arg, v->dtype, g->n, g->m, v->at.row, v->at.batch};
-    bool whole = v->at.col == 1 || g->n == 1;
-    whole &= v->at.row != 0 || g->m == 1;
-    for (uint32_t i = 0; i < g->nbatch; i++)
-        whole &= v->at.batch[i] != 0;
+    bool whole = runs_along(g, v);
     if (g->m == 1) x.stride = g->d_row;
     if (v->written) whole &= g->n * dtype_bytes(v->dtype) % UNIT == 0;
     if (!whole || align % UNIT != 0 ||
@@ -274,7 +345,7 @@ static bool share_memory(Matmul *p)
     MatmulTile *t = &p->t;
     uint32_t stage = p->a_bytes + p->b_bytes, most = t->stages;
     for (; t->ahead > 0; t->ahead--) {
-        if (p->chunks % t->ahead != 0) continue;
+        if (p->chunks % t->ahead != 0 || t->ahead % p->joint != 0) continue;
         uint32_t warps = 4 * t->groups;
         uint32_t slots = warps * t->ahead * p->slots * p->slot;
         uint32_t bars = 8 * (2 * most + warps * t->ahead);
@@ -339,7 +410,11 @@ bool matmul_plan(Module *m, const Fn *group, const KernelArg *args,
     uint32_t n = group->nparams + group->nresults;
     Layout layouts[MOST_PRODUCT_PLACES];
     GemmPlace places[MOST_PRODUCT_PLACES];
-    *out = (Matmul){.m = m, .group = group, .t = *t, .nargs = n};
+    *out = (Matmul){.m = m,
+                    .group = group,
+                    .t = *t,
+                    .nargs = n,
+                    .processors = SM90_PROCESSORS};
     out->products = count_products(group);
     if (n > MOST_PRODUCT_PLACES || out->products > MATMUL_PRODUCTS)
         return false;
@@ -349,15 +424,16 @@ bool matmul_plan(Module *m, const Fn *group, const KernelArg *args,
     bool turned = out->g.d_col != 1;
     if (turned) turn(&out->g, places, n);
     return has_dtypes(&out->g) && operands_aligned(out, args) &&
-           view_operands(out, places, turned) &&
+           view_operands(out, places, turned) && find_parts(out, args) &&
            list_values(out, args, places) && place_values(out, args) &&
            lay_out(out);
 }
 
 uint32_t matmul_blocks(const Matmul *p)
 {
-    int64_t blocks = p->tiles * p->blocks;
-    return (uint32_t)(blocks < SM90_PROCESSORS ? blocks : SM90_PROCESSORS);
+    int64_t blocks = p->tiles * p->blocks, most = p->processors;
+    most -= most % p->blocks;
+    return (uint32_t)(blocks < most ? blocks : most);
 }
 
 /* --------------------------------------------------------------------- key --
@@ -381,17 +457,22 @@ static void print_value(const Matmul *p, const MatmulValue *v, Buf *out)
                v->value.id, v->view);
     if (v->view >= 0) return;
     buf_printf(out, " %lld %lld", (long long)v->at.row, (long long)v->at.col);
+    if (v->parted) buf_printf(out, " part %lld", (long long)v->part);
+    if (v->pairs) buf_puts(out, " pairs");
     for (uint32_t i = 0; i < p->g.nbatch; i++)
         buf_printf(out, " %lld", (long long)v->at.batch[i]);
 }
 
 /* Maps by their expressions, which are interned and name no axis. */
-static void print_body(const Fn *f, Buf *out)
+static void print_body(const Module *m, const Fn *f, Buf *out)
 {
     for (uint32_t i = f->nparams; i < f->ninsts; i++) {
         const Inst *in = &f->insts[i];
         buf_printf(out, " op %u", in->op);
         if (in->op == OP_map) buf_printf(out, " %u", in->attr.id);
+        if (in->op == OP_pick)
+            buf_printf(out, " at %lld",
+                       (long long)attr_int(m, in->attr, AT_start, 0));
         for (uint32_t k = 0; k < in->nargs; k++)
             buf_printf(out, " %u", inst_arg(f, in, k).id);
     }
@@ -409,5 +490,6 @@ void matmul_print(const Matmul *p, Buf *out)
         print_view(&p->view[i], out);
     for (uint32_t i = 0; i < p->nvalues; i++)
         print_value(p, &p->value[i], out);
-    print_body(p->group, out);
+    if (p->whole) buf_printf(out, " parts %u of %u", p->part, p->whole);
+    print_body(p->m, p->group, out);
 }

@@ -149,18 +149,19 @@ static void write_wide(const Mm *m, LV base, uint32_t unit,
  * -- */
 
 /* The offset in elements of element (row, column) of a value; 0 where that lies
- * outside. */
+ * outside.  Columns are those of a part, or of the whole result. */
 static LV element_of(const Mm *m, const Chunk *c, const MatmulValue *v, LV row,
                      LV column)
 {
     const Gemm *g = &m->p->g;
     LLVMBuilderRef b = m->s.b;
     LLVMTypeRef i64 = LLVMInt64TypeInContext(m->s.cx);
-    LV in = mm_and(m, mm_is(m, LLVMIntULT, row, mm_num(m, g->m)),
-                   mm_is(m, LLVMIntULT, column, mm_num(m, g->n)));
+    LV in = mm_is(m, LLVMIntULT, row, mm_num(m, g->m));
+    if (!v->parted)
+        in = mm_and(m, in, mm_is(m, LLVMIntULT, column, mm_num(m, g->n)));
     LV at = sm90_i64(&m->s, 0);
     const LV index[] = {row, column};
-    const int64_t stride[] = {v->at.row, v->at.col};
+    const int64_t stride[] = {v->at.row, v->parted ? v->part : v->at.col};
     for (uint32_t i = 0; i < 2 + g->nbatch; i++) {
         int64_t by = i < 2 ? stride[i] : v->at.batch[i - 2];
         LV x = i < 2 ? index[i] : c->corner->batch[i - 2];
@@ -172,23 +173,37 @@ static LV element_of(const Mm *m, const Chunk *c, const MatmulValue *v, LV row,
     return LLVMBuildSelect(b, in, at, sm90_i64(&m->s, 0), "");
 }
 
-static LV read_elements(const Mm *m, const Chunk *c, uint32_t unit,
-                        const MatmulValue *v)
+/* N elements that lie side by side, into OUT from I on. */
+static LV load_elements(const Mm *m, const MatmulValue *v, LV at, unsigned n,
+                        LV out, unsigned i)
 {
     LLVMBuilderRef b = m->s.b;
     LLVMTypeRef t = dtype_mem(&m->s, v->dtype);
+    LV p = LLVMBuildGEP2(b, t, LLVMGetParam(m->fn, v->arg), &at, 1, "");
+    LV x = LLVMBuildLoad2(b, LLVMVectorType(t, n), p, "");
+    LLVMSetAlignment(x, n * dtype_bytes(v->dtype));
+    for (unsigned k = 0; k < n; k++) {
+        LV e = LLVMBuildExtractElement(b, x, mm_num(m, k), "");
+        out = LLVMBuildInsertElement(b, out, e, mm_num(m, i + k), "");
+    }
+    return out;
+}
+
+/* A unit at column FROM of the chunk, of a part where there are parts. */
+static LV read_elements(const Mm *m, const Chunk *c, uint32_t from,
+                        const MatmulValue *v)
+{
+    LLVMTypeRef t = dtype_mem(&m->s, v->dtype);
     LV out = LLVMGetPoison(LLVMVectorType(t, MATMUL_UNIT));
     LV row = mm_add(m, c->row, mm_over(m, m->lane, 4));
-    LV column = mm_add(m, mm_plus(m, c->column, 16 * unit),
-                       mm_times(m, mm_rest(m, m->lane, 4), 2));
-    for (unsigned i = 0; i < MATMUL_UNIT; i++) {
+    LV pair = mm_times(m, mm_rest(m, m->lane, 4), 2);
+    LV column = v->parted ? pair : mm_add(m, c->column, pair);
+    unsigned n = v->pairs ? 2 : 1;
+    if (v->parted) from %= m->p->part;
+    for (unsigned i = 0; i < MATMUL_UNIT; i += n) {
         LV r = mm_plus(m, row, 8 * (i / 2 % 2));
-        LV k = mm_plus(m, column, i % 2 + 8 * (i / 4));
-        LV at = element_of(m, c, v, r, k);
-        LV p = LLVMBuildGEP2(b, t, LLVMGetParam(m->fn, v->arg), &at, 1, "");
-        LV x = LLVMBuildLoad2(b, t, p, "");
-        LLVMSetAlignment(x, dtype_bytes(v->dtype));
-        out = LLVMBuildInsertElement(b, out, x, mm_num(m, i), "");
+        LV k = mm_plus(m, column, from + i % 2 + 8 * (i / 4));
+        out = load_elements(m, v, element_of(m, c, v, r, k), n, out, i);
     }
     return out;
 }
@@ -196,58 +211,84 @@ static LV read_elements(const Mm *m, const Chunk *c, uint32_t unit,
 /* ------------------------------------------------------------------ chunks --
  */
 
-typedef struct Unit {
+/* Chunks that are made together; columns count from the first. */
+typedef struct Units {
     const Mm *m;
-    const Chunk *c;
-    uint32_t number; /* 16 columns of the chunk */
-    const LV *base;  /* per value */
-} Unit;
+    const Chunk *chunks;
+    LV *base; /* per chunk and value */
+} Units;
 
-static const LV *unit_sums(const MatmulPoint *at, uint32_t product)
+static const LV *unit_sums(const MatmulPoint *at, uint32_t product,
+                           uint32_t column)
 {
-    const Unit *u = at->context;
-    return u->c->acc + MATMUL_UNIT * u->number + u->m->p->group_n / 2 * product;
+    const Units *u = at->context;
+    return u->chunks->acc + column / 2 + u->m->p->group_n / 2 * product;
 }
 
-static LV unit_read(const MatmulPoint *at, const MatmulValue *v)
+static LV *unit_slot(const Units *u, uint32_t value, uint32_t column)
 {
-    const Unit *u = at->context;
-    LV base = u->base[v - u->m->p->value], words[4];
-    if (v->view < 0) return read_elements(u->m, u->c, u->number, v);
-    if (v->dtype == DT_f32) return read_wide(u->m, base, u->number, v);
-    sm90_ldmatrix(&u->m->s, unit_at(u->m, base, 32 * u->number), false, words);
+    const Matmul *p = u->m->p;
+    return &u->base[column / p->chunk * p->nvalues + value];
+}
+
+static LV unit_read(const MatmulPoint *at, const MatmulValue *v,
+                    uint32_t column)
+{
+    const Units *u = at->context;
+    const Matmul *p = u->m->p;
+    LV words[4];
+    if (v->view < 0) return read_elements(u->m, u->chunks, column, v);
+    LV base = *unit_slot(u, (uint32_t)(v - p->value), column);
+    uint32_t unit = column % p->chunk / 16;
+    if (v->dtype == DT_f32) return read_wide(u->m, base, unit, v);
+    sm90_ldmatrix(&u->m->s, unit_at(u->m, base, 32 * unit), false, words);
     return as_vector(u->m, words);
 }
 
-static void unit_write(const Unit *u, uint32_t i, LV vector)
+static void unit_write(const Units *u, uint32_t i, uint32_t column, LV vector)
 {
-    const MatmulValue *v = &u->m->p->value[i];
-    LV words[4];
+    const Matmul *p = u->m->p;
+    const MatmulValue *v = &p->value[i];
+    LV words[4], base = *unit_slot(u, i, column);
+    uint32_t unit = column % p->chunk / 16;
     if (v->dtype == DT_f32) {
-        write_wide(u->m, u->base[i], u->number, v, vector);
+        write_wide(u->m, base, unit, v, vector);
         return;
     }
     as_words(u->m, vector, words);
-    sm90_stmatrix(&u->m->s, unit_at(u->m, u->base[i], 32 * u->number), false,
-                  words);
+    sm90_stmatrix(&u->m->s, unit_at(u->m, base, 32 * unit), false, words);
 }
 
-/* Everything that a unit reads is read before its place is written. */
-static void make_chunk(const Mm *m, const Chunk *c)
+static void find_slots(const Units *u)
+{
+    const Matmul *p = u->m->p;
+    for (uint32_t c = 0; c < p->joint; c++)
+        for (uint32_t i = 0; i < p->nvalues; i++)
+            if (p->value[i].view >= 0)
+                *unit_slot(u, i, c * p->chunk) =
+                    unit_base(u->m, slot_of(u->m, &u->chunks[c], &p->value[i]),
+                              &p->value[i]);
+}
+
+/* Everything that a unit reads is read before its place is written: of parts,
+ * the same place of each at a time. */
+static void make_chunks(const Mm *m, const Chunk *chunks)
 {
     const Matmul *p = m->p;
-    LV base[MATMUL_VALUES], results[MATMUL_VALUES];
-    for (uint32_t i = 0; i < p->nvalues; i++)
-        base[i] = p->value[i].view < 0
-                      ? NULL
-                      : unit_base(m, slot_of(m, c, &p->value[i]), &p->value[i]);
-    for (uint32_t n = 0; n < p->chunk / 16; n++) {
-        Unit u = {m, c, n, base};
-        MatmulPoint at = {unit_sums, unit_read, &u};
+    LV base[MATMUL_UNITS * MATMUL_VALUES];
+    LV results[MATMUL_UNITS * MATMUL_VALUES];
+    uint32_t columns[MATMUL_UNITS], end = p->joint * p->chunk;
+    Units u = {m, chunks, base};
+    find_slots(&u);
+    for (uint32_t from = 0; from < p->part && from < end; from += 16) {
+        MatmulPoint at = {columns, 0, unit_sums, unit_read, &u};
+        for (uint32_t c = from; c < end; c += p->part)
+            columns[at.n++] = c;
         matmul_values(&m->s, p, &at, results);
         const LV *next = results;
-        for (uint32_t i = 0; i < p->nvalues; i++)
-            if (p->value[i].written) unit_write(&u, i, *next++);
+        for (uint32_t c = 0; c < at.n; c++)
+            for (uint32_t i = 0; i < p->nvalues; i++)
+                if (p->value[i].written) unit_write(&u, i, columns[c], *next++);
     }
 }
 
@@ -277,7 +318,8 @@ void mm_fetch_first(const Mm *m, const Corner *at)
     sm90_sync_warp(&m->s);
 }
 
-/* The slots are this warp's to write: they have arrived, or have been read. */
+/* The slots are this warp's to write: they have arrived, or those of all
+ * chunks that are made together have been read. */
 static void await_chunk(const Mm *m, const Chunk *c, LV uses)
 {
     if (mm_fetches(m)) {
@@ -286,7 +328,7 @@ static void await_chunk(const Mm *m, const Chunk *c, LV uses)
         return;
     }
     LLVMBasicBlockRef after = mm_if(m, m->first);
-    sm90_store_wait(&m->s, m->p->t.ahead - 1, true);
+    sm90_store_wait(&m->s, m->p->t.ahead - m->p->joint, true);
     mm_if_end(m, after);
     sm90_sync_warp(&m->s);
 }
@@ -315,14 +357,19 @@ static void send_chunk(const Mm *m, const Chunk *c, const Chunk *next)
 
 void mm_result(const Mm *m, const Corner *at, LV before, const LV *acc)
 {
-    uint32_t n = m->p->chunks, ahead = m->p->t.ahead;
+    uint32_t n = m->p->chunks, ahead = m->p->t.ahead, joint = m->p->joint;
     LV uses = mm_times(m, before, n / ahead);
-    for (uint32_t i = 0; i < n; i++) {
-        Chunk c = chunk_of(m, at, i, acc), next;
-        bool more = mm_fetches(m) && i + ahead < n;
-        if (more) next = chunk_of(m, at, i + ahead, NULL);
-        await_chunk(m, &c, uses);
-        make_chunk(m, &c);
-        send_chunk(m, &c, more ? &next : NULL);
+    Chunk c[MATMUL_UNITS], next;
+    for (uint32_t i = 0; i < n; i += joint) {
+        for (uint32_t k = 0; k < joint; k++) {
+            c[k] = chunk_of(m, at, i + k, acc);
+            if (k == 0 || mm_fetches(m)) await_chunk(m, &c[k], uses);
+        }
+        make_chunks(m, c);
+        for (uint32_t k = 0; k < joint; k++) {
+            bool more = mm_fetches(m) && i + k + ahead < n;
+            if (more) next = chunk_of(m, at, i + k + ahead, NULL);
+            send_chunk(m, &c[k], more ? &next : NULL);
+        }
     }
 }

@@ -2,9 +2,11 @@
  * matmul_values.c: the maps of a group on a fragment of its sums.
  *
  * Every value of the group is a vector of the eight elements of a unit, made
- * when it is first asked for.  A product is its f32 sums, rounded to the
- * einsum's dtype.  Scalar functions are those of every other kernel; a rounding
- * to 16 bits is the instruction that makes two at once.
+ * when it is first asked for, at a column.  A value of parts is asked for at
+ * the column of the first part, and a pick of it is the value at another
+ * column.  A product is its f32 sums, rounded to the einsum's dtype.  Scalar
+ * functions are those of every other kernel; a rounding to 16 bits is the
+ * instruction that makes two at once.
  */
 #include "matmul.h"
 
@@ -14,13 +16,14 @@ typedef struct Values {
     Site s; /* MATMUL_UNIT wide */
     const Matmul *p;
     const MatmulPoint *at;
-    LV *made; /* per value of the group */
+    LV *made; /* per value of the group and column */
 } Values;
 
 typedef struct MapAt {
     Values *x;
     const Inst *in;
-    Map done; /* expression -> index of made */
+    uint32_t column; /* which */
+    Map done;        /* expression -> index of made */
     VEC(LV) made;
 } MapAt;
 
@@ -91,7 +94,7 @@ static LV f32_function(const Site *s, ScalarOp op, const LV args[3])
     }
 }
 
-static LV make(Values *x, Value v);
+static LV make(Values *x, Value v, uint32_t column);
 
 static LV make_expr(MapAt *at, Expr e);
 
@@ -102,7 +105,7 @@ static LV expr_new(MapAt *at, const ExprInfo *e)
     DType d = (DType)e->dtype;
     switch (e->op) {
     case SC_arg:
-        return make(x, inst_arg(x->p->group, at->in, e->operand));
+        return make(x, inst_arg(x->p->group, at->in, e->operand), at->column);
     case SC_const:
         return dtype_class(d) == DC_float ? site_float(&x->s, d, e->f)
                                           : site_int(&x->s, d, e->i);
@@ -131,17 +134,18 @@ static LV make_expr(MapAt *at, Expr e)
     return v;
 }
 
-static LV make_map(Values *x, const Inst *in)
+static LV make_map(Values *x, const Inst *in, uint32_t column)
 {
-    MapAt at = {.x = x, .in = in};
+    MapAt at = {.x = x, .in = in, .column = column};
     map_init(&at.done, x->p->m->scratch);
     return make_expr(&at, attr_expr(x->p->m, in->attr));
 }
 
-static LV make_product(Values *x, const Inst *in)
+static LV make_product(Values *x, const Inst *in, uint32_t column)
 {
     const Site *s = &x->s;
-    const LV *sums = x->at->sums(x->at, matmul_product(x->p, in));
+    const LV *sums =
+        x->at->sums(x->at, matmul_product(x->p, in), x->at->columns[column]);
     LLVMTypeRef f32 = LLVMFloatTypeInContext(s->cx);
     LV v = LLVMGetPoison(LLVMVectorType(f32, MATMUL_UNIT));
     for (unsigned i = 0; i < MATMUL_UNIT; i++)
@@ -150,23 +154,47 @@ static LV make_product(Values *x, const Inst *in)
     return d == DT_f32 ? v : cast_to(s, d, DT_f32, v);
 }
 
-static LV make_read(Values *x, Value v)
+static const MatmulValue *value_read(const Values *x, Value v)
 {
     for (uint32_t i = 0; i < x->p->nvalues; i++) {
         const MatmulValue *of = &x->p->value[i];
-        if (!of->written && of->value.id == v.id) return x->at->read(x->at, of);
+        if (!of->written && of->value.id == v.id) return of;
     }
     BUG("a product reads what it does not know");
 }
 
-static LV make(Values *x, Value v)
+/* Columns are those of parts in order, again and again. */
+static LV make_new(Values *x, Value v, const Inst *in, uint32_t column)
 {
-    if (x->made[v.id]) return x->made[v.id];
+    Value of = in->nargs ? inst_arg(x->p->group, in, 0) : NO_VALUE;
+    uint32_t part = x->p->whole ? column % (x->p->whole / x->p->part) : 0;
+    switch (in->op) {
+    case OP_arg:
+        return x->at->read(x->at, value_read(x, v), x->at->columns[column]);
+    case OP_einsum:
+        return make_product(x, in, column);
+    case OP_map:
+        return make_map(x, in, column);
+    case OP_split:
+    case OP_merge:
+        return make(x, of, column);
+    case OP_pick:
+        return make(
+            x, of, column + (uint32_t)attr_int(x->p->m, in->attr, AT_start, 0));
+    case OP_stack:
+        return make(x, inst_arg(x->p->group, in, part), column - part);
+    }
+    BUG("a product holds the op %s", op_info((Op)in->op)->name);
+}
+
+/* What runs along a part is read once for all of them. */
+static LV make(Values *x, Value v, uint32_t column)
+{
     const Inst *in = inst_of(x->p->group, v);
-    LV made = in->op == OP_arg      ? make_read(x, v)
-              : in->op == OP_einsum ? make_product(x, in)
-                                    : make_map(x, in);
-    return x->made[v.id] = made;
+    if (in->op == OP_arg && value_read(x, v)->parted) column = 0;
+    LV *at = &x->made[v.id * x->at->n + column];
+    if (!*at) *at = make_new(x, v, in, column);
+    return *at;
 }
 
 void matmul_values(const Site *s, const Matmul *p, const MatmulPoint *at,
@@ -175,8 +203,9 @@ void matmul_values(const Site *s, const Matmul *p, const MatmulPoint *at,
     ArenaMark mark = arena_mark(p->m->scratch);
     Values x = {.s = *s, .p = p, .at = at};
     x.s.w = MATMUL_UNIT;
-    x.made = NEW_ARRAY(p->m->scratch, LV, p->group->ninsts);
-    for (uint32_t i = 0; i < p->group->nresults; i++)
-        results[i] = make(&x, p->group->result_values[i]);
+    x.made = NEW_ARRAY(p->m->scratch, LV, (size_t)p->group->ninsts * at->n);
+    for (uint32_t c = 0; c < at->n; c++)
+        for (uint32_t i = 0; i < p->group->nresults; i++)
+            *results++ = make(&x, p->group->result_values[i], c);
     arena_pop(p->m->scratch, mark);
 }

@@ -9,6 +9,7 @@
  *     graph     a node per instruction, and one more for each recomputation
  *     cluster   nodes are put together while the rules of groups hold
  *     product   matmuls take in the maps of their results
+ *     parts     and those of parts of a result
  *     outline   each cluster becomes a group function and a call
  */
 #ifndef TITAN_FUSE_H
@@ -107,6 +108,8 @@ Graph *fuse_graph(Fuse *fx, const Fn *fn);
 void fuse_cluster(Graph *g);
 /* Joins matmuls with maps of their results. */
 void fuse_products(Graph *g);
+/* Joins the product, or its group, with maps of parts of it. */
+void fuse_parts(Graph *g, uint32_t product);
 Fn *fuse_outline(Graph *g);
 
 /* Makes one cluster of kind KIND of so many clusters, into the first of them,

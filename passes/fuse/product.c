@@ -280,6 +280,7 @@ void fuse_products(Graph *g)
             if (user->kind == NODE_loop && make_product(g, i, user->cluster))
                 break;
         }
+        fuse_parts(g, i);
     }
     settle_twins(g);
 }
