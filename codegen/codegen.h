@@ -28,6 +28,9 @@ typedef struct CodegenOpts {
      * tile's name (tiles.def). */
     const char *matmul;
     const char *tune; /* choices that were measured; NULL: those built in */
+    /* GPU: a matrix product runs on at most so many, so that communication has
+     * the others; 0: on all. */
+    uint32_t processors;
 } CodegenOpts;
 
 /* Whether `matmul` may be this. */

@@ -32,7 +32,8 @@ typedef struct Writer {
     ImageTables t;
     KernelSet *kernels;
     bool gpu;
-    uint32_t program; /* commands before this are in programs */
+    uint32_t processors; /* of a matrix product; 0: all */
+    uint32_t program;    /* commands before this are in programs */
     uint32_t depth;
     bool lanes; /* inside a parallel loop */
     bool failed;
@@ -167,7 +168,8 @@ static uint32_t add_gemm(Writer *w, const Gemm *g, uint32_t accumulate,
                      .d_col = g->d_col,
                      .accumulate = accumulate,
                      .nbatch = g->nbatch,
-                     .workspace = workspace};
+                     .workspace = workspace,
+                     .processors = w->processors};
     memcpy(row.batch, g->batch, sizeof row.batch);
     memcpy(row.a_batch, g->a_batch, sizeof row.a_batch);
     memcpy(row.b_batch, g->b_batch, sizeof row.b_batch);
@@ -569,6 +571,7 @@ bool image_write(Module *m, const CodegenOpts *o, KernelSet *kernels,
         [TARGET_sm_90a] = TITAN_TARGET_sm_90a,
         [TARGET_sm_100a] = TITAN_TARGET_sm_100a};
     Writer w = {.kernels = kernels, .gpu = target_is_gpu(o->target)};
+    if (w.gpu) w.processors = o->processors;
     image_begin(&w.t, m);
     map_init(&w.gemm_map, m->arena);
     w.t.target = targets[o->target];

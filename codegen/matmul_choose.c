@@ -36,15 +36,25 @@ static double rate_of(const Matmul *p, const MatmulRate *r)
 static double cost_of(const Matmul *p, const MatmulRate *r)
 {
     const MatmulTile *t = &p->t;
-    int64_t at_once = SM90_PROCESSORS / p->blocks;
+    int64_t at_once = p->processors / p->blocks;
     int64_t waves = (p->tiles + at_once - 1) / at_once;
     double sums = 2.0 * t->m * t->n * MATMUL_K * (double)p->steps;
     double each = sums * SM90_PROCESSORS / (rate_of(p, r) * 1e6);
     return (double)waves * each + 3;
 }
 
-static bool choose_best(Module *m, const Fn *group, const KernelArg *args,
-                        Matmul *out)
+/* A plan for the processors that a product may use. */
+static bool plan(const CodegenOpts *o, Module *m, const Fn *group,
+                 const KernelArg *args, const MatmulTile *t, Matmul *out)
+{
+    if (!matmul_plan(m, group, args, t, out)) return false;
+    if (o->processors && o->processors < SM90_PROCESSORS)
+        out->processors = o->processors;
+    return out->processors >= out->blocks;
+}
+
+static bool choose_best(const CodegenOpts *o, Module *m, const Fn *group,
+                        const KernelArg *args, Matmul *out)
 {
     const MatmulRate *all;
     uint32_t n = matmul_rates(&all);
@@ -52,8 +62,7 @@ static bool choose_best(Module *m, const Fn *group, const KernelArg *args,
     MatmulTile t;
     Matmul p;
     for (uint32_t i = 0; i < n; i++) {
-        if (!matmul_tile(all[i].tile, &t) ||
-            !matmul_plan(m, group, args, &t, &p))
+        if (!matmul_tile(all[i].tile, &t) || !plan(o, m, group, args, &t, &p))
             continue;
         double cost = cost_of(&p, &all[i]);
         if (best != 0 && cost >= best) continue;
@@ -93,7 +102,7 @@ static bool choose_measured(const CodegenOpts *o, const KernelArg *args,
     bool made = !may;
     const char *why = "by the rates of tiles";
     if (found && matmul_tile(c.maker, &t) &&
-        matmul_plan(out->m, out->group, args, &t, &p)) {
+        plan(o, out->m, out->group, args, &t, &p)) {
         *out = p;
         made = true;
         why = c.exact ? "as measured" : "as measured of its neighbour";
@@ -114,7 +123,7 @@ bool matmul_choose(const CodegenOpts *o, Module *m, const Fn *group,
     if (plain && is_library(o->matmul)) return false;
     MatmulTile tile;
     bool forced = o->matmul && matmul_tile(o->matmul, &tile);
-    if (forced && matmul_plan(m, group, args, &tile, out)) return true;
-    return !(plain && forced) && choose_best(m, group, args, out) &&
+    if (forced && plan(o, m, group, args, &tile, out)) return true;
+    return !(plain && forced) && choose_best(o, m, group, args, out) &&
            choose_measured(o, args, out);
 }

@@ -245,6 +245,7 @@ typedef struct TitanGemm {
     uint32_t accumulate, nbatch;
     int64_t batch[4], a_batch[4], b_batch[4], d_batch[4];
     uint64_t workspace;    /* bytes that the runtime may use, the last operand */
+    uint64_t processors;   /* GPU: on which it may run; 0: on all */
 } TitanGemm;
 
 typedef struct TitanKernel {
@@ -336,7 +337,7 @@ _Static_assert(sizeof(TitanResult) == 40, "image row");
 _Static_assert(sizeof(TitanSpan) == 16, "image row");
 _Static_assert(sizeof(TitanOperand) == 32, "image row");
 _Static_assert(sizeof(TitanTurn) == 16, "image row");
-_Static_assert(sizeof(TitanGemm) == 232, "image row");
+_Static_assert(sizeof(TitanGemm) == 240, "image row");
 _Static_assert(sizeof(TitanKernel) == 40, "image row");
 _Static_assert(sizeof(TitanMap) == 128, "image row");
 _Static_assert(sizeof(TitanSlot) == 64, "image row");

@@ -3,7 +3,9 @@
  *
  * In this order: the choice that the table has, where it holds for this GPU
  * and this version of the library; the fastest of several that are timed, if
- * asked for; the first that the library's own model names.  Splits of K whose
+ * asked for; the first that the library's own model names.  Where there is a
+ * table, what it lacks is said and goes into it, so that another version of the
+ * library, or another GPU, is chosen for once.  Splits of K whose
  * parts are added in no fixed order are never allowed, so that bits do not
  * depend on the run; but another choice may add in another order, and a timed
  * one may differ from run to run where no table keeps it.
@@ -107,6 +109,7 @@ static void key_of(const Cuda *c, const CudaGemm *x, Text *out)
         ",%" PRId64 " add=%" PRIu32,
         g->a_row, g->a_col, g->b_row, g->b_col, g->d_row, g->d_col,
         g->accumulate);
+    if (g->processors) add(out, " processors=%" PRIu64, g->processors);
     for (uint32_t i = 0; i < g->nbatch; i++)
         add(out, " x%" PRId64 "=%" PRId64 ",%" PRId64 ",%" PRId64, g->batch[i],
             g->a_batch[i], g->b_batch[i], g->d_batch[i]);
@@ -249,6 +252,11 @@ static TitanStatus none_fits(Cuda *c, const TitanGemm *g)
                       titan_dtype_name(g->dtype_d), g->m, g->n, g->k);
 }
 
+static TitanStatus write_table(Cuda *c)
+{
+    return cuda_table_write(c->story, c->table, c->options.gemm_table);
+}
+
 TitanStatus cuda_choose(Cuda *c, CudaGemm *x, const CuPtr at[4])
 {
     LtHeuristic ways[MOST_WAYS];
@@ -258,7 +266,7 @@ TitanStatus cuda_choose(Cuda *c, CudaGemm *x, const CuPtr at[4])
     double us = 0;
     Text key;
     key_of(c, x, &key);
-    if (c->table && cuda_table_find(c->table, key.at, &x->algo) &&
+    if (c->table && cuda_table_find(c->table, key.at, timed, &x->algo) &&
         still_holds(c, x, &x->algo))
         return TITAN_OK;
     TRY(ask(c, x, ways, most, &n));
@@ -268,8 +276,10 @@ TitanStatus cuda_choose(Cuda *c, CudaGemm *x, const CuPtr at[4])
     if (c->options.verbose)
         fprintf(stderr, "%s: way %d of %d, %.1f us\n", key.at, best + 1, n, us);
     x->algo = ways[best].algo;
-    if (!timed || !c->table) return TITAN_OK;
-    return cuda_table_put(c->story, c->table, key.at, &x->algo, us);
+    if (!c->table) return TITAN_OK;
+    if (!timed) fprintf(stderr, "note: not in the table: %s\n", key.at);
+    TRY(cuda_table_put(c->story, c->table, key.at, &x->algo, us));
+    return timed ? TITAN_OK : write_table(c);
 }
 
 static TitanStatus tune(Cuda *c, const TitanEntry *e)
@@ -281,9 +291,7 @@ static TitanStatus tune(Cuda *c, const TitanEntry *e)
     c->timing = false;
     TRY(st);
     TRY(cuda_choose_end(c));
-    return c->table
-               ? cuda_table_write(c->story, c->table, c->options.gemm_table)
-               : TITAN_OK;
+    return c->table ? write_table(c) : TITAN_OK;
 }
 
 TitanStatus cuda_gemm_tune(Cuda *c, const TitanEntry *e)

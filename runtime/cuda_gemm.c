@@ -192,6 +192,9 @@ static TitanStatus make_descriptors(Cuda *c, const TitanGemm *g, CudaGemm *x)
                           wide ? LT_f64 : LT_f32));
     LT_TRY(c, desc_set(x->desc, LT_desc_op_a, &m[0].op, sizeof(int)));
     LT_TRY(c, desc_set(x->desc, LT_desc_op_b, &m[1].op, sizeof(int)));
+    int32_t most = (int32_t)g->processors;
+    if (most)
+        LT_TRY(c, desc_set(x->desc, LT_desc_processors, &most, sizeof most));
     TRY(make_layout(c, m[0], n, x->swapped ? f.b[l] : f.a[l], &x->a));
     TRY(make_layout(c, m[1], n, x->swapped ? f.a[l] : f.b[l], &x->b));
     return make_layout(c, m[2], n, f.d[l], &x->d);

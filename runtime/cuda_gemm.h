@@ -46,7 +46,8 @@ typedef struct CudaTable {
 } CudaTable;
 
 TitanStatus cuda_table_read(TitanStory *s, const char *path, CudaTable *out);
-bool cuda_table_find(const CudaTable *t, const char *key, LtAlgo *out);
+bool cuda_table_find(const CudaTable *t, const char *key, bool timed,
+                     LtAlgo *out);
 /* Takes the place of the line that has this key. */
 TitanStatus cuda_table_put(TitanStory *s, CudaTable *t, const char *key,
                            const LtAlgo *algo, double us);

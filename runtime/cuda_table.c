@@ -7,7 +7,8 @@
  *     NVIDIA_H200 lt=130100 bf16*bf16->bf16/f32 m=.. n=.. .. algo=<hex> us=68.1
  *
  * What stands in front of " algo=" is the key and is looked up as it is; the
- * library's own 64 bytes follow.  Lines that are no entries are kept.
+ * library's own 64 bytes follow.  An entry without a time is what the library
+ * named first.  Lines that are no entries are kept.
  */
 #include "cuda_gemm.h"
 
@@ -17,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char mark[] = " algo=";
+static const char mark[] = " algo=", time_mark[] = " us=";
 
 static TitanStatus no_memory(TitanStory *s)
 {
@@ -75,10 +76,12 @@ static bool read_algo(const char *hex, LtAlgo *out)
     return true;
 }
 
-bool cuda_table_find(const CudaTable *t, const char *key, LtAlgo *out)
+bool cuda_table_find(const CudaTable *t, const char *key, bool timed,
+                     LtAlgo *out)
 {
     for (uint32_t i = 0; i < t->n; i++)
-        if (has_key(t->lines[i], key))
+        if (has_key(t->lines[i], key) &&
+            (!timed || strstr(t->lines[i], time_mark)))
             return read_algo(t->lines[i] + strlen(key) + sizeof mark - 1, out);
     return false;
 }
@@ -102,8 +105,8 @@ TitanStatus cuda_table_put(TitanStory *s, CudaTable *t, const char *key,
     for (int i = 0; i < 8 && n > 0 && (size_t)n < sizeof line; i++)
         n += snprintf(line + n, sizeof line - (size_t)n, "%016" PRIx64,
                       algo->word[i]);
-    if (n > 0 && (size_t)n < sizeof line)
-        snprintf(line + n, sizeof line - (size_t)n, " us=%.1f", us);
+    if (us > 0 && n > 0 && (size_t)n < sizeof line)
+        snprintf(line + n, sizeof line - (size_t)n, "%s%.1f", time_mark, us);
     drop(t, key);
     t->changed = true;
     return add_line(s, t, line);

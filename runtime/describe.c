@@ -130,6 +130,8 @@ static void print_command(const TitanImage *im, const TitanCommand *c,
         fprintf(out, "gemm %s %" PRId64 " x %" PRId64 " x %" PRId64,
                 titan_dtype_name(g->dtype_a), g->m, g->n, g->k);
         if (batch > 1) fprintf(out, " batch %" PRId64, batch);
+        if (g->processors)
+            fprintf(out, " on %" PRIu64 " processors", g->processors);
         if (g->accumulate == TITAN_GEMM_add_d) fprintf(out, " add");
         if (g->accumulate == TITAN_GEMM_add_c) fprintf(out, " plus");
         break;

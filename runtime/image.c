@@ -353,7 +353,7 @@ static TitanStatus check_gemms(Check *c)
         if (g->dtype_a >= DTYPES || g->dtype_b >= DTYPES ||
             g->dtype_d >= DTYPES || g->acc >= DTYPES || g->nbatch > 4 ||
             g->accumulate > TITAN_GEMM_add_c || g->m < 1 || g->n < 1 ||
-            g->k < 1)
+            g->k < 1 || g->processors > UINT16_MAX)
             return BAD(c, "gemm %" PRIu32 " is damaged", i);
         int64_t batches = 1;
         for (uint32_t b = 0; b < g->nbatch; b++)

@@ -86,6 +86,10 @@ static bool read_target(Request *r)
     r->codegen.matmul = option_text(r->o, OPT_matmul);
     if (!matmul_maker_known(r->codegen.matmul))
         return usage("matrix products are not made by", r->codegen.matmul);
+    int64_t most = option_number(r->o, OPT_processors, 0);
+    if (option_given(r->o, OPT_processors) && (most < 2 || most > 65535))
+        return usage("--matmul-processors is 2 to 65535", NULL);
+    r->codegen.processors = (uint32_t)most;
     return true;
 }
 

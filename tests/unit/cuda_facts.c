@@ -98,6 +98,7 @@ static void library_numbers(void **state)
     SAME(LT_op_t, CUBLAS_OP_T);
     SAME(LT_desc_op_a, CUBLASLT_MATMUL_DESC_TRANSA);
     SAME(LT_desc_op_b, CUBLASLT_MATMUL_DESC_TRANSB);
+    SAME(LT_desc_processors, CUBLASLT_MATMUL_DESC_SM_COUNT_TARGET);
     SAME(LT_layout_batch, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT);
     SAME(LT_layout_batch_stride, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET);
     SAME(LT_want_workspace, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES);

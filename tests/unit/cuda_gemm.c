@@ -295,6 +295,52 @@ static void times_and_remembers(void **state)
     unlink(path);
 }
 
+/* What a table lacks is chosen by the library's model, written down, and found
+ * by the next run; a run that times does not take it for measured. */
+static void records_what_is_unknown(void **state)
+{
+    (void)state;
+    One x;
+    char text[4096], path[] = "/tmp/titan-table-XXXXXX";
+    close(mkstemp(path));
+    make(&x, gemm(5, 7, 3, 7));
+    x.header.base_bytes[TITAN_BASE_frame] = x.header.arena_bytes;
+    x.header.arena_bytes *= 2;
+    x.operands[2].base = TITAN_BASE_frame;
+    x.operands[2].offset = 0;
+    run_with(&x, &(DeviceOptions){.gemm_table = path});
+    read_text(path, text, sizeof text);
+    assert_non_null(strstr(text, "Fake_9000 lt=130100 "));
+    assert_non_null(strstr(text, " algo=0000000000000001"));
+    assert_null(strstr(text, " us="));
+    strstr(text, " algo=")[21] = '2';
+    FILE *out = fopen(path, "w");
+    fputs(text, out);
+    fclose(out);
+    run_with(&x, &(DeviceOptions){.gemm_table = path});
+    assert_string_equal(fake_device()->log, "graph\nmatmul way 2\n");
+    run_with(&x, &(DeviceOptions){.gemm_algos = 4, .gemm_table = path});
+    assert_string_equal(fake_device()->log, "graph\nmatmul way 3\n");
+    unlink(path);
+}
+
+/* A product that leaves processors to others says so to the library, and is
+ * another entry of the table. */
+static void leaves_processors(void **state)
+{
+    (void)state;
+    One x;
+    char text[4096], path[] = "/tmp/titan-table-XXXXXX";
+    close(mkstemp(path));
+    make(&x, gemm(5, 7, 3, 7));
+    x.gemm.processors = 100;
+    run_with(&x, &(DeviceOptions){.gemm_table = path});
+    assert_string_equal(fake_device()->log, "graph\nmatmul way 1 on 100\n");
+    read_text(path, text, sizeof text);
+    assert_non_null(strstr(text, " processors=100 "));
+    unlink(path);
+}
+
 /* Whichever call of the library fails, once: it is an error. */
 static void every_call_fails_once(void **state)
 {
@@ -387,6 +433,8 @@ int main(void)
         cmocka_unit_test(uneven_batches),
         cmocka_unit_test(alignment),
         cmocka_unit_test(times_and_remembers),
+        cmocka_unit_test(records_what_is_unknown),
+        cmocka_unit_test(leaves_processors),
         cmocka_unit_test(times_no_parameters),
         cmocka_unit_test(times_for_other_streams),
         cmocka_unit_test(refuses_endless_batches),

@@ -9,7 +9,7 @@
 #include <string.h>
 
 struct LtDescRow {
-    int op_a, op_b, scale;
+    int op_a, op_b, scale, processors;
 };
 struct LtLayoutRow {
     int dtype;
@@ -67,7 +67,10 @@ LtStatus desc_destroy(LtDesc desc)
 LtStatus desc_set(LtDesc desc, int what, const void *at, size_t bytes)
 {
     if (fake_fails(__func__)) return 13;
-    memcpy(what == LT_desc_op_a ? &desc->op_a : &desc->op_b, at, bytes);
+    memcpy(what == LT_desc_op_a   ? &desc->op_a
+           : what == LT_desc_op_b ? &desc->op_b
+                                  : &desc->processors,
+           at, bytes);
     return 0;
 }
 
@@ -178,7 +181,9 @@ static void multiply(const void *data)
 {
     const Product *p = data;
     const struct LtLayoutRow *l = &p->ld;
-    fake_log("matmul way %d\n", (int)p->algo);
+    fake_log("matmul way %d", (int)p->algo);
+    if (p->desc.processors) fake_log(" on %d", p->desc.processors);
+    fake_log("\n");
     fake_device()->ms += p->algo == 3 ? 1 : 1.5;
     for (int64_t batch = 0; batch < l->batch; batch++)
         for (int64_t c = 0; c < l->cols; c++)
