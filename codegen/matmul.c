@@ -41,6 +41,7 @@ static Corner corner_of(const Mm *m, LV tile)
     Corner at;
     LV batch = mm_over(m, tile, p->tiles_m * p->tiles_n);
     LV t = mm_rest(m, tile, p->tiles_m * p->tiles_n);
+    at.batch[MATMUL_CHOSEN] = batch;
     for (uint32_t i = p->g.nbatch; i-- > 0;) {
         at.batch[i] = mm_rest(m, batch, p->g.batch[i]);
         batch = mm_over(m, batch, p->g.batch[i]);
@@ -60,6 +61,10 @@ static Corner corner_of(const Mm *m, LV tile)
         along = mm_add(m, mm_times(m, along, 2), m->rank);
     at.m = mm_times(m, down, p->t.m);
     at.n = mm_times(m, along, p->group_n);
+    at.from = mm_num(m, 0);
+    at.steps = mm_num(m, p->steps);
+    if (p->blocked.chosen) mm_choose(m, &at);
+    if (p->blocked.scattered) mm_gather_terms(m, &at);
     return at;
 }
 
@@ -107,6 +112,18 @@ static LV parity_of(const Mm *m, LV count)
     return mm_and(m, mm_over(m, count, m->p->t.stages), mm_num(m, 1));
 }
 
+static bool is_blocked(const Mm *m)
+{
+    return m->p->blocked.chosen || m->p->blocked.scattered;
+}
+
+/* Stages of the tiles before, which are counted where tiles differ. */
+static LV stages_before(const Mm *m, const Turns *tiles)
+{
+    return is_blocked(m) ? tiles->carried[0]
+                         : mm_times(m, tiles->i, m->p->steps);
+}
+
 /* -------------------------------------------------------------- producer -- */
 
 /* Rows (or columns) `from` .. of an operand, at K = k; of one that is shared
@@ -138,14 +155,20 @@ static void fill_stage(const Mm *m, const Corner *at, LV count, LV step)
 {
     const Matmul *p = m->p;
     LV slot = slot_of(m, count), to = stage_at(m, slot);
-    LV full = full_bar(m, slot), k = mm_times(m, step, MATMUL_K);
+    LV full = full_bar(m, slot);
+    LV k = mm_add(m, at->from, mm_times(m, step, MATMUL_K));
+    Corner here = *at;
+    if (p->g.pieces > 1) {
+        here.batch[MATMUL_PIECE] = mm_over(m, k, p->g.k / p->g.pieces);
+        k = mm_rest(m, k, p->g.k / p->g.pieces);
+    }
     LV parity = LLVMBuildXor(m->s.b, parity_of(m, count), mm_num(m, 1), "");
     sm90_mbar_wait(&m->s, empty_bar(m, slot), parity);
     sm90_mbar_expect(&m->s, full, mm_num(m, stage_bytes(m)));
-    load_operand(m, 0, at, at->m, k, p->t.m, to, full);
+    load_operand(m, 0, &here, at->m, k, p->t.m, to, full);
     to = mm_plus(m, to, p->a_bytes);
     for (uint32_t i = 0; i < p->products; i++)
-        load_operand(m, 1 + i, at, at->n, k, p->group_n,
+        load_operand(m, 1 + i, &here, at->n, k, p->group_n,
                      mm_plus(m, to, p->b_bytes / p->products * i), full);
 }
 
@@ -164,18 +187,18 @@ static void emit_producer(const Mm *m)
     LLVMBasicBlockRef after =
         mm_if(m, mm_and(m, mm_is(m, LLVMIntEQ, m->warp, zero), m->first));
     Turns tiles, steps;
-    mm_turns(m, &tiles, zero, NULL, 0);
+    mm_turns(m, &tiles, zero, &zero, is_blocked(m));
     LV tile = tile_of(m, tiles.i);
     mm_turns_while(m, &tiles,
                    mm_is(m, LLVMIntULT, tile, mm_num(m, m->p->tiles)));
     Corner at = corner_of(m, tile);
-    LV count = mm_times(m, tiles.i, m->p->steps);
+    LV count = stages_before(m, &tiles);
     mm_turns(m, &steps, zero, NULL, 0);
-    mm_turns_while(m, &steps,
-                   mm_is(m, LLVMIntULT, steps.i, mm_num(m, m->p->steps)));
+    mm_turns_while(m, &steps, mm_is(m, LLVMIntULT, steps.i, at.steps));
     fill_stage(m, &at, mm_add(m, count, steps.i), steps.i);
     mm_turns_end(m, &steps, 1, NULL);
-    mm_turns_end(m, &tiles, 1, NULL);
+    count = mm_add(m, count, at.steps);
+    mm_turns_end(m, &tiles, 1, &count);
     mm_if_end(m, after);
     emit_end(m);
 }
@@ -244,16 +267,16 @@ static void pass_turn(const Mm *m)
 
 /* Sums over K; a stage is given back when the next one's products are on their
  * way. */
-static void emit_sums(const Mm *m, LV count, LV *acc)
+static void emit_sums(const Mm *m, const Corner *corner, LV count, LV *acc)
 {
     await_turn(m);
     uint32_t n = mm_parts(m) * m->p->t.n / 2;
     LLVMTypeRef f32 = LLVMFloatTypeInContext(m->s.cx);
     for (uint32_t i = 0; i < n; i++)
-        acc[i] = LLVMGetPoison(f32);
+        acc[i] = is_blocked(m) ? LLVMConstNull(f32) : LLVMGetPoison(f32);
     Turns t;
     mm_turns(m, &t, mm_num(m, 0), acc, n);
-    mm_turns_while(m, &t, mm_is(m, LLVMIntULT, t.i, mm_num(m, m->p->steps)));
+    mm_turns_while(m, &t, mm_is(m, LLVMIntULT, t.i, corner->steps));
     LV at = mm_add(m, count, t.i), slot = slot_of(m, at);
     LV go_on = mm_is(m, LLVMIntNE, t.i, mm_num(m, 0));
     sm90_mbar_wait(&m->s, full_bar(m, slot), parity_of(m, at));
@@ -268,8 +291,9 @@ static void emit_sums(const Mm *m, LV count, LV *acc)
     for (uint32_t i = 0; i < n; i++)
         acc[i] = t.carried[i];
     sm90_mma_wait(&m->s, 0, acc, n);
-    LV last = slot_of(m, mm_plus(m, count, m->p->steps - 1));
-    give_back(m, last, LLVMConstInt(LLVMInt1TypeInContext(m->s.cx), 1, false));
+    LV last = mm_plus(m, mm_add(m, count, corner->steps), -1);
+    LV any = mm_is(m, LLVMIntNE, corner->steps, mm_num(m, 0));
+    give_back(m, slot_of(m, last), any);
 }
 
 static void emit_consumer(const Mm *m)
@@ -285,16 +309,19 @@ static void emit_consumer(const Mm *m)
         mm_if_end(m, after);
     }
     Turns tiles;
-    mm_turns(m, &tiles, t->turns ? m->group : mm_num(m, 0), NULL, 0);
+    LV zero = mm_num(m, 0);
+    mm_turns(m, &tiles, t->turns ? m->group : zero, &zero, is_blocked(m));
     LV tile = tile_of(m, tiles.i);
     mm_turns_while(m, &tiles,
                    mm_is(m, LLVMIntULT, tile, mm_num(m, m->p->tiles)));
     Corner at = corner_of(m, tile);
     if (mm_fetches(m)) mm_fetch_first(m, &at);
-    emit_sums(m, mm_times(m, tiles.i, m->p->steps), acc);
+    LV count = stages_before(m, &tiles);
+    emit_sums(m, &at, count, acc);
     LV before = t->turns ? mm_over(m, tiles.i, t->groups) : tiles.i;
     mm_result(m, &at, before, acc);
-    mm_turns_end(m, &tiles, t->turns ? t->groups : 1, NULL);
+    count = mm_add(m, count, at.steps);
+    mm_turns_end(m, &tiles, t->turns ? t->groups : 1, &count);
     LLVMBasicBlockRef after = mm_if(m, m->first);
     sm90_store_wait(&m->s, 0, false);
     mm_if_end(m, after);

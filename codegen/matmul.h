@@ -4,6 +4,8 @@
  * A kernel makes a group of kind matmul or product: one or two einsums with one
  * first operand, and maps of their results with values that run along.  A map
  * may also be of parts of a result: columns that lie side by side in one tile.
+ * Experts are a product whose blocks of rows choose B by ids, and, of a
+ * weight's gradient, one whose blocks of terms go to one of several results.
  * matmul_plan says whether it can with a tile, and lays out shared memory and
  * tensor maps; matmul_emit makes the kernel.  The rules: 16-bit operands of one
  * dtype, f32 sums, and what the copy engine asks for: addresses and strides of
@@ -60,7 +62,9 @@ enum {
 };
 
 /* A view for the copy engine: two dimensions of the matrix, then those batches
- * in which it moves. */
+ * in which it moves; MATMUL_CHOSEN is the axis along which blocks choose,
+ * MATMUL_PIECE that of pieces of K. */
+enum { MATMUL_CHOSEN = MOST_GEMM_BATCHES, MATMUL_PIECE };
 typedef struct MatmulView {
     TitanMap map;
     uint32_t batch[SM90_DIMS]; /* of dimension 2 .. */
@@ -84,12 +88,22 @@ typedef struct MatmulValue {
     uint32_t slot; /* of a chunk's */
 } MatmulValue;
 
+/* Blocks of rows, or of terms, with an id each. */
+typedef struct MatmulBlocks {
+    bool chosen;    /* of rows, which choose B */
+    bool scattered; /* of terms, which go to one of several results */
+    uint32_t ids;   /* the argument */
+    Axis axis;
+    int64_t n, each, of; /* blocks, rows of one, ids that count */
+} MatmulBlocks;
+
 typedef struct Matmul {
     Module *m;
     const Fn *group;
     Gemm g; /* the rows of D are dense: d_col is 1 */
     MatmulTile t;
     uint32_t nargs, threads, products;
+    MatmulBlocks blocked;
     MatmulView view[MATMUL_VIEWS]; /* A, B of each product, values */
     uint32_t nviews;
     MatmulValue value[MATMUL_VALUES];

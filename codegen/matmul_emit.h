@@ -20,7 +20,8 @@ typedef struct Mm {
 
 /* The first element of a tile of the result. */
 typedef struct Corner {
-    LV m, n, batch[MOST_GEMM_BATCHES];
+    LV m, n, batch[MATMUL_PIECE + 1];
+    LV from, steps; /* terms: where they begin, stages of them */
 } Corner;
 
 /* matmul_flow.c: i32 arithmetic */
@@ -49,6 +50,10 @@ typedef struct Turns {
 void mm_turns(const Mm *m, Turns *t, LV from, const LV *values, unsigned n);
 void mm_turns_while(const Mm *m, Turns *t, LV more); /* the body follows */
 void mm_turns_end(const Mm *m, Turns *t, int64_t step, const LV *values);
+
+/* matmul_blocks.c: what the ids of blocks say of a tile. */
+void mm_choose(const Mm *m, Corner *at);
+void mm_gather_terms(const Mm *m, Corner *at);
 
 /* matmul.c: coordinates in a view; returns how many. */
 uint32_t mm_coordinates(const MatmulView *v, const Corner *at, LV inner,

@@ -82,20 +82,46 @@ static bool view_operand(const Matrix *x, const Gemm *g, uint32_t rows,
            view_of(x, g, ROW_BYTES, (v->across ? MATMUL_K : rows) / parts, v);
 }
 
+/* Elements of K that lie side by side. */
+static int64_t piece_of(const Gemm *g)
+{
+    return g->k / g->pieces;
+}
+
 static bool view_a(const Matmul *p, uint32_t arg, MatmulView *v)
 {
     const Gemm *g = &p->g;
     v->across = g->a_col != 1;
-    Matrix x = {arg, g->a, g->k, g->m, g->a_row, g->a_batch};
-    if (v->across) x = (Matrix){arg, g->a, g->m, g->k, g->a_col, g->a_batch};
+    int64_t k = piece_of(g);
+    Matrix x = {arg, g->a, k, g->m, g->a_row, g->a_batch};
+    if (v->across) x = (Matrix){arg, g->a, g->m, k, g->a_col, g->a_batch};
     return view_operand(&x, g, p->t.m, p->t.pair == MATMUL_ACROSS ? 2 : 1, v);
+}
+
+/* The dimension of pieces of K. */
+static bool view_pieces(const Gemm *g, const GemmPlace *at, MatmulView *v)
+{
+    if (g->pieces == 1) return true;
+    v->batch[v->map.rank] = MATMUL_PIECE;
+    return add_dim(&v->map, g->pieces, at->piece * dtype_bytes(g->a), 1);
+}
+
+/* The dimension along which blocks choose. */
+static bool view_chosen(const Matmul *p, const KernelArg *arg, MatmulView *v)
+{
+    Layout l = {arg->type, arg->stride};
+    int64_t stride = layout_stride(p->m, l, p->blocked.axis);
+    v->batch[v->map.rank] = MATMUL_CHOSEN;
+    return add_dim(&v->map, p->blocked.of,
+                   stride * dtype_bytes(type_dtype(p->m, arg->type)), 1);
 }
 
 static bool view_b(const Matmul *p, const Gemm *g, uint32_t arg, MatmulView *v)
 {
     v->across = g->b_row != 1;
-    Matrix x = {arg, g->b, g->k, g->n, g->b_col, g->b_batch};
-    if (v->across) x = (Matrix){arg, g->b, g->n, g->k, g->b_row, g->b_batch};
+    int64_t k = piece_of(g);
+    Matrix x = {arg, g->b, k, g->n, g->b_col, g->b_batch};
+    if (v->across) x = (Matrix){arg, g->b, g->n, k, g->b_row, g->b_batch};
     return view_operand(&x, g, p->group_n, p->t.pair == MATMUL_DOWN ? 2 : 1, v);
 }
 
@@ -138,18 +164,21 @@ uint32_t matmul_product(const Matmul *p, const Inst *einsum)
 
 /* A and the Bs: views 0, 1, ...  Further products have the same first operand.
  */
-static bool view_operands(Matmul *p, const GemmPlace *places, bool turned)
+static bool view_operands(Matmul *p, const KernelArg *args,
+                          const GemmPlace *places, bool turned)
 {
     const Fn *f = p->group;
     const Inst *first = group_einsum(f);
-    uint32_t a = inst_arg(f, first, turned).id;
+    uint32_t a = einsum_param(f, first, turned);
     p->group_n = p->t.n / p->products;
-    if (!view_a(p, a, &p->view[0])) return false;
+    if (!view_a(p, a, &p->view[0]) ||
+        !view_pieces(&p->g, &places[a], &p->view[0]))
+        return false;
     p->nviews = 1;
     for (uint32_t i = 0; i < f->ninsts; i++) {
         const Inst *in = &f->insts[i];
         if (in->op != OP_einsum) continue;
-        uint32_t b = inst_arg(f, in, !turned).id;
+        uint32_t b = einsum_param(f, in, !turned);
         Gemm g = p->g;
         if (in != first) {
             if (turned || inst_arg(f, in, 0).id != a) return false;
@@ -159,7 +188,9 @@ static bool view_operands(Matmul *p, const GemmPlace *places, bool turned)
             if (g.b_row != 1 && g.b_col != 1) return false;
         }
         MatmulView *v = &p->view[p->nviews++];
-        if (!view_b(p, &g, b, v) || v->across != p->view[1].across)
+        if (!view_b(p, &g, b, v) || v->across != p->view[1].across ||
+            !view_pieces(&g, &places[b], v) ||
+            (p->blocked.chosen && !view_chosen(p, &args[b], v)))
             return false;
     }
     return true;
@@ -206,6 +237,43 @@ static void find_part(const Matmul *p, const KernelArg *arg, MatmulValue *v)
     v->part = layout_stride(p->m, (Layout){arg->type, arg->stride}, axis);
 }
 
+/* ------------------------------------------------------------------ blocks --
+ */
+
+/* Blocks lie one behind the other, in whole tiles or stages.  What two blocks
+ * of threads share, they choose alike. */
+static bool find_blocks(Matmul *p, const KernelArg *args, bool turned)
+{
+    Blocks b;
+    if (!group_blocks(p->m, p->group, &b)) return true;
+    const Inst *in = group_einsum(p->group);
+    const KernelArg *a = &args[einsum_param(p->group, in, turned)];
+    Layout ids = {args[b.ids].type, args[b.ids].stride};
+    Layout to = {
+        args[b.scattered ? p->group->nparams : einsum_param(p->group, in, 1)]
+            .type,
+        NULL};
+    int64_t n = type_local_elements(p->m, ids.type);
+    int64_t rows = b.scattered ? p->g.k : p->g.m;
+    int64_t row = b.scattered ? p->g.a_col : p->g.a_row;
+    p->blocked = (MatmulBlocks){
+        .chosen = !b.scattered,
+        .scattered = b.scattered,
+        .ids = b.ids,
+        .axis = b.axis,
+        .n = n,
+        .each = rows / n,
+        .of = type_local_size(p->m, type_axis(p->m, to.type, b.axis))};
+    uint32_t unit = b.scattered ? MATMUL_K : p->t.m;
+    return type_dtype(p->m, ids.type) == DT_i32 && rows % n == 0 &&
+           p->blocked.each % unit == 0 && p->g.nbatch == 0 &&
+           (p->g.pieces == 1 || !b.scattered) &&
+           layout_stride(p->m, ids, b.block) == 1 && !p->t.turns &&
+           layout_stride(p->m, (Layout){a->type, a->stride}, b.block) ==
+               p->blocked.each * row &&
+           (b.scattered || (!turned && p->t.pair != MATMUL_DOWN));
+}
+
 /* ------------------------------------------------------------------ values --
  */
 
@@ -213,10 +281,20 @@ static bool is_operand(const Fn *f, uint32_t param)
 {
     for (uint32_t i = 0; i < f->ninsts; i++)
         if (f->insts[i].op == OP_einsum &&
-            (inst_arg(f, &f->insts[i], 0).id == param ||
-             inst_arg(f, &f->insts[i], 1).id == param))
+            (einsum_param(f, &f->insts[i], 0) == param ||
+             einsum_param(f, &f->insts[i], 1) == param))
             return true;
     return false;
+}
+
+static bool is_blocked(const Matmul *p)
+{
+    return p->blocked.chosen || p->blocked.scattered;
+}
+
+static bool is_ids(const Matmul *p, uint32_t arg)
+{
+    return is_blocked(p) && p->blocked.ids == arg;
 }
 
 static bool has_value_dtype(DType d)
@@ -263,7 +341,7 @@ static bool list_values(Matmul *p, const KernelArg *args,
     uint32_t widest = 2;
     for (uint32_t i = 0; i < p->nargs; i++) {
         bool written = i >= f->nparams;
-        if (!written && is_operand(f, i)) continue;
+        if (!written && (is_operand(f, i) || is_ids(p, i))) continue;
         if (args[i].counter || p->nvalues == MATMUL_VALUES) return false;
         DType d = type_dtype(p->m, args[i].type);
         if (!has_value_dtype(d)) return false;
@@ -290,16 +368,17 @@ static bool list_values(Matmul *p, const KernelArg *args,
 }
 
 /* The copy engine writes rows in whole units of 16 bytes. */
-static bool view_value(Matmul *p, MatmulValue *v, uint32_t align)
+static bool view_value(Matmul *p, MatmulValue *v, const KernelArg *arg)
 {
     const Gemm *g = &p->g;
     Matrix x = {v->arg, v->dtype, g->n, g->m, v->at.row, v->at.batch};
     bool whole = runs_along(g, v);
     if (g->m == 1) x.stride = g->d_row;
     if (v->written) whole &= g->n * dtype_bytes(v->dtype) % UNIT == 0;
-    if (!whole || align % UNIT != 0 ||
-        !view_of(&x, g, p->chunk * dtype_bytes(v->dtype), MATMUL_ROWS,
-                 &p->view[p->nviews]))
+    MatmulView *view = &p->view[p->nviews];
+    if (!whole || arg->align % UNIT != 0 ||
+        !view_of(&x, g, p->chunk * dtype_bytes(v->dtype), MATMUL_ROWS, view) ||
+        (p->blocked.scattered && !view_chosen(p, arg, view)))
         return false;
     v->view = (int32_t)p->nviews++;
     return true;
@@ -325,7 +404,7 @@ static bool place_values(Matmul *p, const KernelArg *args)
     bool taken[MATMUL_VALUES] = {false};
     for (uint32_t i = 0; i < p->nvalues; i++) {
         MatmulValue *v = &p->value[i];
-        if (!view_value(p, v, args[v->arg].align)) {
+        if (!view_value(p, v, &args[v->arg])) {
             if (v->written) return false;
             continue;
         }
@@ -385,6 +464,7 @@ static bool lay_out(Matmul *p)
     p->tiles = p->tiles_m * p->tiles_n;
     for (uint32_t i = 0; i < p->g.nbatch; i++)
         p->tiles *= p->g.batch[i];
+    if (p->blocked.scattered) p->tiles *= p->blocked.of;
     return has_registers(p) && share_memory(p) && p->tiles < INT32_MAX / 2 &&
            p->tiles * p->steps < INT32_MAX / 2;
 }
@@ -424,7 +504,8 @@ bool matmul_plan(Module *m, const Fn *group, const KernelArg *args,
     bool turned = out->g.d_col != 1;
     if (turned) turn(&out->g, places, n);
     return has_dtypes(&out->g) && operands_aligned(out, args) &&
-           view_operands(out, places, turned) && find_parts(out, args) &&
+           find_blocks(out, args, turned) &&
+           view_operands(out, args, places, turned) && find_parts(out, args) &&
            list_values(out, args, places) && place_values(out, args) &&
            lay_out(out);
 }
@@ -491,5 +572,9 @@ void matmul_print(const Matmul *p, Buf *out)
     for (uint32_t i = 0; i < p->nvalues; i++)
         print_value(p, &p->value[i], out);
     if (p->whole) buf_printf(out, " parts %u of %u", p->part, p->whole);
+    if (is_blocked(p))
+        buf_printf(out, " blocks %lld of %lld by %u into %lld",
+                   (long long)p->blocked.n, (long long)p->blocked.each,
+                   p->blocked.ids, (long long)p->blocked.of);
     print_body(p->m, p->group, out);
 }

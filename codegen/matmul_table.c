@@ -7,12 +7,14 @@
  *
  * What stands before `=` names the product: group kind and number of einsums,
  * dtype of the operands, whether A is dense along k or m and B along k or n,
- * the size of the result and of the sum, batches, columns of a part where maps
- * are of parts, and the values that run along: read, written where one was
- * read, written elsewhere.  After it stands a tile, or `library`.  A product
- * that is not there takes the choice of its nearest neighbour that differs in
- * sizes alone, none of them more than twice its own: what fills the card goes
- * on as it does when it is larger still, what is smaller may not fill it.
+ * the size of the result and of the sum, batches, how many matrices blocks of
+ * rows choose from or blocks of terms go into, pieces of K, columns of a part
+ * where maps are of parts, and the values that run along: read, written where
+ * one was read, written elsewhere.  After it stands a tile, or `library`.  A
+ * product that is not there takes the choice of its nearest neighbour that
+ * differs in sizes alone, none of them more than twice its own: what fills the
+ * card goes on as it does when it is larger still, what is smaller may not fill
+ * it.
  */
 #include "matmul.h"
 
@@ -45,7 +47,11 @@ void matmul_key(const Matmul *p, Buf *out)
                (long long)g->m, (long long)g->n, (long long)g->k);
     for (uint32_t i = 0; i < g->nbatch; i++)
         buf_printf(out, " of %lld", (long long)g->batch[i]);
+    if (g->pieces > 1) buf_printf(out, " pieces %lld", (long long)g->pieces);
     if (p->whole) buf_printf(out, " parts %u", p->part);
+    if (p->blocked.chosen || p->blocked.scattered)
+        buf_printf(out, " %s %lld", p->blocked.chosen ? "from" : "into",
+                   (long long)p->blocked.of);
     print_values(p, false, false, " reads", out);
     print_values(p, true, true, " rewrites", out);
     print_values(p, true, false, " writes", out);

@@ -178,6 +178,8 @@ static LV make_new(Values *x, Value v, const Inst *in, uint32_t column)
     case OP_split:
     case OP_merge:
         return make(x, of, column);
+    case OP_scatter:
+        return make(x, inst_arg(x->p->group, in, 1), column);
     case OP_pick:
         return make(
             x, of, column + (uint32_t)attr_int(x->p->m, in->attr, AT_start, 0));

@@ -3,7 +3,8 @@
  *
  * Each axis of the einsum is a row, column, sum or batch axis.  Axes of one
  * sort are folded where the outer one continues the inner one in every place
- * that has them.  The sum must fold to one axis.  Of the rows, one folded run
+ * that has them.  The sum must fold to one axis, or two where it may lie in
+ * pieces.  Of the rows, one folded run
  * becomes m, the others become batches that stand still in the second
  * operand; likewise the columns.
  */
@@ -44,6 +45,27 @@ Value group_base(const Fn *group)
         if (inst_of(group, inst_arg(group, sum, i))->op == OP_arg)
             return inst_arg(group, sum, i);
     return NO_VALUE;
+}
+
+uint32_t einsum_param(const Fn *group, const Inst *in, uint32_t i)
+{
+    Value v = inst_arg(group, in, i);
+    const Inst *of = inst_of(group, v);
+    return of->op == OP_gather ? inst_arg(group, of, 0).id : v.id;
+}
+
+bool group_blocks(const Module *m, const Fn *group, Blocks *out)
+{
+    for (uint32_t i = group->nparams; i < group->ninsts; i++) {
+        const Inst *in = &group->insts[i];
+        if (in->op != OP_gather && in->op != OP_scatter) continue;
+        out->scattered = in->op == OP_scatter;
+        out->ids = inst_arg(group, in, !out->scattered).id;
+        out->axis = attr_axis(m, in->attr, AT_axis);
+        out->block = type_info(m, group->params[out->ids].type)->axes[0].axis;
+        return true;
+    }
+    return false;
 }
 
 EinsumRole einsum_role(const Module *m, const Fn *fn, const Inst *in, Axis axis)
@@ -96,8 +118,20 @@ typedef struct Fit {
     Module *m;
     Layout at[PLACES]; /* A, B, D, then any others */
     uint32_t n;
+    bool pieces;  /* the sum may lie in */
     Runs runs[4]; /* by EinsumRole */
 } Fit;
+
+/* Blocks of rows that choose their second matrix are rows, blocks of terms that
+ * are scattered are terms. */
+static EinsumRole role_in(const Fit *f, const Fn *fn, const Inst *in, Axis axis)
+{
+    EinsumRole role = einsum_role(f->m, fn, in, axis);
+    if (role != EINSUM_batch) return role;
+    return !type_axis(f->m, f->at[D].type, axis)   ? EINSUM_sum
+           : !type_axis(f->m, f->at[B].type, axis) ? EINSUM_row
+                                                   : role;
+}
 
 static bool collect(Fit *f, const Fn *fn, const Inst *in)
 {
@@ -114,7 +148,7 @@ static bool collect(Fit *f, const Fn *fn, const Inst *in)
             Run run = {.size = type_local_size(f->m, &ti->axes[i])};
             for (uint32_t q = 0; q < f->n; q++)
                 run.stride[q] = layout_stride(f->m, at[q], axis);
-            EinsumRole role = einsum_role(f->m, fn, in, axis);
+            EinsumRole role = role_in(f, fn, in, axis);
             if (!runs_insert(&f->runs[role], run, by[role])) return false;
         }
     }
@@ -145,17 +179,24 @@ static bool matrix_of(const Fit *f, uint32_t row, uint32_t col, Gemm *g,
 {
     Run rows = run_or_one(&f->runs[EINSUM_row], row);
     Run cols = run_or_one(&f->runs[EINSUM_column], col);
-    Run sum = run_or_one(&f->runs[EINSUM_sum], 0);
+    const Runs *sums = &f->runs[EINSUM_sum];
+    Run sum = run_or_one(sums, sums->n == 2), piece = {.size = 1};
+    if (sums->n == 2) piece = sums->at[0];
     g->m = rows.size, g->n = cols.size, g->k = sum.size;
+    g->pieces = piece.size;
     g->a_row = rows.stride[A], g->a_col = sum.stride[A];
     g->b_row = sum.stride[B], g->b_col = cols.stride[B];
     g->d_row = rows.stride[D], g->d_col = cols.stride[D];
     for (uint32_t i = 0; i < f->n; i++)
-        places[i] = (GemmPlace){
-            .row = rows.stride[i], .col = cols.stride[i], .sum = sum.stride[i]};
-    return unit(g->m, &g->a_row, g->k, &g->a_col) &&
-           unit(g->k, &g->b_row, g->n, &g->b_col) &&
-           unit(g->m, &g->d_row, g->n, &g->d_col);
+        places[i] = (GemmPlace){.row = rows.stride[i],
+                                .col = cols.stride[i],
+                                .sum = sum.stride[i],
+                                .piece = piece.stride[i]};
+    bool found = unit(g->m, &g->a_row, g->k, &g->a_col) &&
+                 unit(g->k, &g->b_row, g->n, &g->b_col) &&
+                 unit(g->m, &g->d_row, g->n, &g->d_col);
+    g->k *= g->pieces;
+    return found;
 }
 
 static bool add_batches(const Runs *runs, uint32_t without, Runs *out)
@@ -212,7 +253,10 @@ static bool fit(Fit *f, const Fn *group, Gemm *out, GemmPlace *places)
     const Inst *in = group_einsum(group);
     Module *m = f->m;
     if (!collect(f, group, in)) return false;
-    if (f->runs[EINSUM_sum].n > 1) return false;
+    const Runs *sums = &f->runs[EINSUM_sum];
+    if (sums->n > 1 &&
+        (!f->pieces || sums->n > 2 || sums->at[1].size % GEMM_PIECE_UNIT != 0))
+        return false;
     DType d = type_dtype(m, f->at[D].type);
     *out = (Gemm){
         .a = type_dtype(m, f->at[A].type),
@@ -231,23 +275,53 @@ bool gemm_fit(Module *m, const Fn *group, const Layout layouts[3], Gemm *out)
     return fit(&f, group, out, places);
 }
 
+bool gemm_fit_pieces(Module *m, const Fn *group, const Layout layouts[3],
+                     Gemm *out)
+{
+    GemmPlace places[PLACES];
+    Fit f = {.m = m, .n = 3, .pieces = true};
+    memcpy(f.at, layouts, 3 * sizeof *layouts);
+    return fit(&f, group, out, places);
+}
+
+/* Without the axis along which a gather chooses. */
+static Layout layout_chosen(Module *m, const Fn *group, const Inst *einsum,
+                            uint32_t i, Layout l)
+{
+    const Inst *in = inst_of(group, inst_arg(group, einsum, i));
+    if (in->op != OP_gather) return l;
+    Axis axis = attr_axis(m, in->attr, AT_axis);
+    const TypeInfo *ti = type_info(m, l.type);
+    int64_t *stride = NEW_ARRAY(m->scratch, int64_t, ti->naxes);
+    for (uint32_t a = 0, n = 0; a < ti->naxes; a++)
+        if (ti->axes[a].axis.id != axis.id) stride[n++] = l.stride[a];
+    return (Layout){type_without_axis(m, l.type, axis), stride};
+}
+
 bool product_fit(Module *m, const Fn *group, const Layout *layouts, Gemm *out,
                  GemmPlace *places)
 {
     const Inst *in = group_einsum(group);
     uint32_t n = group->nparams + group->nresults, order[PLACES];
     GemmPlace found[PLACES];
-    Fit f = {.m = m};
+    Blocks blocks;
+    Fit f = {.m = m, .pieces = true};
     if (n > PLACES) return false;
-    order[f.n++] = inst_arg(group, in, 0).id;
-    order[f.n++] = inst_arg(group, in, 1).id;
+    order[f.n++] = einsum_param(group, in, 0);
+    order[f.n++] = einsum_param(group, in, 1);
     order[f.n++] = group->nparams;
-    for (uint32_t i = 0; i < n; i++)
-        if (i != order[A] && i != order[B] && i != order[D]) order[f.n++] = i;
-    for (uint32_t i = 0; i < n; i++)
+    if (!group_blocks(m, group, &blocks)) blocks.ids = UINT32_MAX;
+    for (uint32_t i = 0; i < n; i++) {
+        places[i] = (GemmPlace){0};
+        if (i != order[A] && i != order[B] && i != order[D] && i != blocks.ids)
+            order[f.n++] = i;
+    }
+    for (uint32_t i = 0; i < f.n; i++)
         f.at[i] = layouts[order[i]];
+    for (uint32_t i = 0; i < 2; i++)
+        f.at[i] = layout_chosen(m, group, in, i, f.at[i]);
     if (!fit(&f, group, out, found)) return false;
-    for (uint32_t i = 0; i < n; i++)
+    for (uint32_t i = 0; i < f.n; i++)
         places[order[i]] = found[i];
     return true;
 }

@@ -54,6 +54,7 @@ typedef struct Gemm {
     int64_t m, n, k;
     int64_t a_row, a_col, b_row, b_col, d_row, d_col;
     bool accumulate;
+    int64_t pieces; /* of K, which lie apart; usually 1 */
     uint32_t nbatch;
     int64_t batch[MOST_GEMM_BATCHES], a_batch[MOST_GEMM_BATCHES],
         b_batch[MOST_GEMM_BATCHES], d_batch[MOST_GEMM_BATCHES];
@@ -71,6 +72,20 @@ EinsumRole einsum_role(const Module *m, const Fn *fn, const Inst *in,
 
 /* The einsum of a matmul group. */
 const Inst *group_einsum(const Fn *group);
+/* The parameter that operand I of an einsum is, or is gathered from. */
+uint32_t einsum_param(const Fn *group, const Inst *in, uint32_t i);
+
+/* A product whose second matrix each block of rows chooses (a gather), or whose
+ * blocks of terms go to one of several results (a scatter), by i32 ids. */
+typedef struct Blocks {
+    bool scattered;
+    uint32_t ids; /* the parameter: one for each block */
+    Axis axis;    /* what they choose along */
+    Axis block;
+} Blocks;
+/* False: the group has no such. */
+bool group_blocks(const Module *m, const Fn *group, Blocks *out);
+
 /* The scatter or put of a scatter group. */
 Value group_scatter(const Fn *group);
 /* The parameter to which the sums of a scatter group are added, at the same
@@ -85,8 +100,14 @@ bool gemm_fit(Module *m, const Fn *group, const Layout layouts[3], Gemm *out);
  * it stands still. */
 enum { MOST_PRODUCT_PLACES = 16 };
 typedef struct GemmPlace {
-    int64_t row, col, sum, batch[MOST_GEMM_BATCHES];
+    int64_t row, col, sum, piece, batch[MOST_GEMM_BATCHES];
 } GemmPlace;
+
+/* The same where K may lie in pieces of one size, as what several devices had
+ * does once it is gathered. */
+enum { GEMM_PIECE_UNIT = 64 /* which divides a piece */ };
+bool gemm_fit_pieces(Module *m, const Fn *group, const Layout layouts[3],
+                     Gemm *out);
 
 /* The same where every operand of the launch runs along: LAYOUTS and PLACES are
  * those of the group's parameters and then its results, of which the first has

@@ -58,6 +58,9 @@ bool verify_scatter(const Verify *vf)
                            axis_name(m, axis));
     Type ids = operand_type(vf, 0), updates = operand_type(vf, 1);
     if (!check_aligned(vf, ids, updates, "X3")) return false;
+    if (attr_flag(m, vf->in->attr, AT_ascending) &&
+        type_info(m, ids)->naxes != 1)
+        return verify_fail(vf, "ids of more or less than one axis ascend (X5)");
     Type all = type_union(m, updates, ids);
     Axis *summed = NEW_ARRAY(m->scratch, Axis, type_info(m, all)->naxes);
     uint32_t n = summed_axes(vf, all, summed);

@@ -11,7 +11,8 @@ typedef struct Product {
     Scene *s;
     const Fn *g;
     const Inst *einsum;
-    Home at[3]; /* two operands and the result */
+    Home at[3];  /* two operands and the result */
+    bool pieces; /* the sum may lie in */
 } Product;
 
 static bool fits(const Product *p)
@@ -20,7 +21,8 @@ static bool fits(const Product *p)
     Gemm gemm;
     for (int i = 0; i < 3; i++)
         layouts[i] = p->at[i].layout;
-    return gemm_fit(p->s->x->m, p->g, layouts, &gemm);
+    return p->pieces ? gemm_fit_pieces(p->s->x->m, p->g, layouts, &gemm)
+                     : gemm_fit(p->s->x->m, p->g, layouts, &gemm);
 }
 
 /* The axes of one role, in the order in which `by` has them. */
@@ -135,8 +137,10 @@ void emit_product_operands(Scene *s, const Inst *call, const Home *result,
                            Value *args)
 {
     const Fn *g = fn_of(s->x->m, attr_fn(s->x->m, call->attr, AT_fn));
+    Blocks blocks;
+    if (group_blocks(s->x->m, g, &blocks)) return;
     for (uint32_t i = 0; i < g->ninsts; i++) {
-        Product p = {.s = s, .g = g, .einsum = &g->insts[i]};
+        Product p = {.s = s, .g = g, .einsum = &g->insts[i], .pieces = true};
         uint32_t param[2];
         if (p.einsum->op != OP_einsum) continue;
         for (uint32_t k = 0; k < 2; k++) {

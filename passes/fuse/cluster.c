@@ -610,7 +610,8 @@ static void merge_scattered(Graph *g, uint32_t node, const Uses *uses)
         return;
     uint32_t scatter = g->nodes[node].args[which];
     uint32_t both[2] = {g->nodes[scatter].cluster, g->nodes[node].cluster};
-    if (g->nodes[scatter].nusers == 1) fuse_join(g, both, 2, NODE_scatter);
+    if (g->nodes[scatter].nusers == 1 && g->nodes[scatter].kind == NODE_scatter)
+        fuse_join(g, both, 2, NODE_scatter);
 }
 
 /* A vector, or a few, made by loops, that meet each row of a matrix in a sum:
@@ -710,6 +711,7 @@ static void find_columns(Graph *g)
 void fuse_cluster(Graph *g)
 {
     Uses uses = fn_uses(g->fn, g->fx->a);
+    if (g->fx->products) fuse_blocks(g);
     for (uint32_t i = 0; i < g->n; i++)
         if (g->nodes[i].kind == NODE_loop) merge_accumulation(g, i, &uses);
     for (uint32_t i = 0; i < g->n; i++)

@@ -10,6 +10,7 @@
  *     cluster   nodes are put together while the rules of groups hold
  *     product   matmuls take in the maps of their results
  *     parts     and those of parts of a result
+ *     blocks    products whose blocks of rows choose alike
  *     outline   each cluster becomes a group function and a call
  */
 #ifndef TITAN_FUSE_H
@@ -108,6 +109,10 @@ Graph *fuse_graph(Fuse *fx, const Fn *fn);
 void fuse_cluster(Graph *g);
 /* Joins matmuls with maps of their results. */
 void fuse_products(Graph *g);
+/* Whether a node is a product that a kernel can make with maps of it. */
+bool fuse_is_product(const Graph *g, uint32_t node);
+/* Joins products of blocks with what chooses for them. */
+void fuse_blocks(Graph *g);
 /* Joins the product, or its group, with maps of parts of it. */
 void fuse_parts(Graph *g, uint32_t product);
 Fn *fuse_outline(Graph *g);

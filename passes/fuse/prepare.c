@@ -4,6 +4,7 @@
  *   - a region (norm) is put in place of its call; one whose intermediate
  *     values are large (attention, loss) is cut into tiles
  *   - an einsum that is no product of matrices becomes a product and a sum
+ *   - what a gather makes more of is rounded before it
  *   - on a GPU one that is rounded to a dtype which the library does not give
  *     is rounded behind it
  *   - a sum to few elements is made in two steps, so that it has enough rows
@@ -86,6 +87,25 @@ static Value as_gemm(Prep *p, const Inst *in)
         return NO_VALUE;
     Type t = type_with_dtype(m, in->type, acc);
     return emit_cast(p->b, emit(p->b, OP_einsum, t, in->attr, args, 2), to);
+}
+
+/* A gather that gives more elements than it has, rounded: less is rounded. */
+static Value rounded_first(Prep *p, const Inst *map)
+{
+    Module *m = p->fx->m;
+    const ExprInfo *e = expr_info(m, attr_expr(m, map->attr));
+    if (map->nargs != 1 || e->op != SC_cast ||
+        expr_info(m, e->args[0])->op != SC_arg)
+        return NO_VALUE;
+    const Inst *in = inst_of(p->fn, inst_arg(p->fn, map, 0));
+    if (in->op != OP_gather ||
+        type_local_elements(m, map->type) <=
+            type_local_elements(m, operand_type(p, in, 0)) ||
+        type_info(m, map->type)->naxes != type_info(m, in->type)->naxes)
+        return NO_VALUE;
+    Value x = emit_cast(p->b, operand(p, in, 0), (DType)e->dtype);
+    Value args[2] = {x, operand(p, in, 1)};
+    return emit(p->b, OP_gather, map->type, in->attr, args, 2);
 }
 
 /* ---------------------------------------------------------------- sums -- */
@@ -377,6 +397,8 @@ static void prep_inst(Prep *p, uint32_t i)
         if (fields) made = fields[attr_int(m, in->attr, AT_index, 0)];
     } else if (in->op == OP_einsum) {
         made = is_matrix_product(p, in) ? as_gemm(p, in) : as_loops(p, in);
+    } else if (in->op == OP_map) {
+        made = rounded_first(p, in);
     } else if (in->op == OP_reduce) {
         made = sum_in_steps(p, in);
     }

@@ -66,7 +66,7 @@ static bool twin_find(const Graph *g, const Inst *in, bool *product)
     return true;
 }
 
-static bool is_product(const Graph *g, uint32_t node)
+bool fuse_is_product(const Graph *g, uint32_t node)
 {
     const Module *m = g->fx->m;
     const Node *x = &g->nodes[node];
@@ -161,7 +161,7 @@ static void takes_products(Product *p, uint32_t cluster)
         for (uint32_t a = 0; a < x->nargs; a++) {
             uint32_t from = x->args[a];
             if (list_has(p->products, p->nproducts, from) ||
-                p->nproducts == MOST_PRODUCTS || !is_product(g, from) ||
+                p->nproducts == MOST_PRODUCTS || !fuse_is_product(g, from) ||
                 g->nodes[from].args[0] != p->first ||
                 !type_eq(inst_at(g, from)->type, p->type))
                 continue;
@@ -274,7 +274,7 @@ void fuse_products(Graph *g)
 {
     for (uint32_t i = 0; i < g->n; i++) {
         const Node *x = &g->nodes[i];
-        if (!is_product(g, i)) continue;
+        if (!fuse_is_product(g, i)) continue;
         for (uint32_t u = 0; u < x->nusers; u++) {
             const Node *user = &g->nodes[x->users[u]];
             if (user->kind == NODE_loop && make_product(g, i, user->cluster))

@@ -227,6 +227,24 @@ static int64_t offset_of(const Module *m, const Launch *l, uint32_t i,
 
 /* -------------------------------------------------------------------- runs */
 
+static int by_number(const void *a, const void *b)
+{
+    int64_t x = ((const Cell *)a)->i, y = ((const Cell *)b)->i;
+    return (x > y) - (x < y);
+}
+
+/* Whether the parameter is ids that a scatter takes to ascend. */
+static bool ascends(const Module *m, const Fn *fn, uint32_t param)
+{
+    for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
+        const Inst *in = &fn->insts[i];
+        if (in->op == OP_scatter && attr_flag(m, in->attr, AT_ascending) &&
+            inst_arg(fn, in, 0).id == param)
+            return true;
+    }
+    return false;
+}
+
 /* Everything else is compared with the unrounded value. */
 static bool is_exact(const Module *m, const Fn *fn)
 {
@@ -376,9 +394,12 @@ static void run(World *w, uint32_t file, const Launch *l, const Machine *at)
         words[i] = (uint64_t)(uintptr_t)bytes;
         if (i >= fn->nparams) continue;
         in[i] = tensor_new(m, l->args[i].type, 1, &w->arena);
-        for (int64_t x = 0; x < in[i].n; x++) {
+        for (int64_t x = 0; x < in[i].n; x++)
             in[i].at[x] =
                 takes_any(m, fn) ? any_cell(w, d, x) : random_cell(w, d);
+        if (ascends(m, fn, i))
+            qsort(in[i].at, (size_t)in[i].n, sizeof *in[i].at, by_number);
+        for (int64_t x = 0; x < in[i].n; x++) {
             dtype_store(d, in[i].at[x],
                         bytes + offset_of(m, l, i, x) * dtype_bytes(d));
         }
