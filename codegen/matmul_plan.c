@@ -240,11 +240,11 @@ static void find_part(const Matmul *p, const KernelArg *arg, MatmulValue *v)
 /* ------------------------------------------------------------------ blocks --
  */
 
-/* Blocks lie one behind the other, in whole tiles or stages.  What two blocks
- * of threads share, they choose alike. */
+/* ProductBlocks lie one behind the other, in whole tiles or stages.  What two
+ * blocks of threads share, they choose alike. */
 static bool find_blocks(Matmul *p, const KernelArg *args, bool turned)
 {
-    Blocks b;
+    ProductBlocks b;
     if (!group_blocks(p->m, p->group, &b)) return true;
     const Inst *in = group_einsum(p->group);
     const KernelArg *a = &args[einsum_param(p->group, in, turned)];

@@ -54,7 +54,7 @@ uint32_t einsum_param(const Fn *group, const Inst *in, uint32_t i)
     return of->op == OP_gather ? inst_arg(group, of, 0).id : v.id;
 }
 
-bool group_blocks(const Module *m, const Fn *group, Blocks *out)
+bool group_blocks(const Module *m, const Fn *group, ProductBlocks *out)
 {
     for (uint32_t i = group->nparams; i < group->ninsts; i++) {
         const Inst *in = &group->insts[i];
@@ -122,8 +122,8 @@ typedef struct Fit {
     Runs runs[4]; /* by EinsumRole */
 } Fit;
 
-/* Blocks of rows that choose their second matrix are rows, blocks of terms that
- * are scattered are terms. */
+/* ProductBlocks of rows that choose their second matrix are rows, blocks of
+ * terms that are scattered are terms. */
 static EinsumRole role_in(const Fit *f, const Fn *fn, const Inst *in, Axis axis)
 {
     EinsumRole role = einsum_role(f->m, fn, in, axis);
@@ -304,7 +304,7 @@ bool product_fit(Module *m, const Fn *group, const Layout *layouts, Gemm *out,
     const Inst *in = group_einsum(group);
     uint32_t n = group->nparams + group->nresults, order[PLACES];
     GemmPlace found[PLACES];
-    Blocks blocks;
+    ProductBlocks blocks;
     Fit f = {.m = m, .pieces = true};
     if (n > PLACES) return false;
     order[f.n++] = einsum_param(group, in, 0);

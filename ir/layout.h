@@ -77,14 +77,14 @@ uint32_t einsum_param(const Fn *group, const Inst *in, uint32_t i);
 
 /* A product whose second matrix each block of rows chooses (a gather), or whose
  * blocks of terms go to one of several results (a scatter), by i32 ids. */
-typedef struct Blocks {
+typedef struct ProductBlocks {
     bool scattered;
     uint32_t ids; /* the parameter: one for each block */
     Axis axis;    /* what they choose along */
     Axis block;
-} Blocks;
+} ProductBlocks;
 /* False: the group has no such. */
-bool group_blocks(const Module *m, const Fn *group, Blocks *out);
+bool group_blocks(const Module *m, const Fn *group, ProductBlocks *out);
 
 /* The scatter or put of a scatter group. */
 Value group_scatter(const Fn *group);

@@ -137,7 +137,7 @@ void emit_product_operands(Scene *s, const Inst *call, const Home *result,
                            Value *args)
 {
     const Fn *g = fn_of(s->x->m, attr_fn(s->x->m, call->attr, AT_fn));
-    Blocks blocks;
+    ProductBlocks blocks;
     if (group_blocks(s->x->m, g, &blocks)) return;
     for (uint32_t i = 0; i < g->ninsts; i++) {
         Product p = {.s = s, .g = g, .einsum = &g->insts[i], .pieces = true};
