@@ -97,10 +97,8 @@ static TitanStatus encode_word(Run *r, const char *word, size_t bytes)
     return bpe_encode(r, text, size, r->out);
 }
 
-TitanStatus model_encode(Run *r, const char *word, size_t bytes)
+static TitanStatus encode_cached(Run *r, const char *word, size_t bytes)
 {
-    if (bytes == 0) return TITAN_OK;
-    if (bytes > LONGEST) return encode_word(r, word, bytes);
     WordCache *c = &r->scratch->cache;
     TRY(cache_ready(r->story, c));
     uint64_t hash = XXH3_64bits(word, bytes);
@@ -115,5 +113,17 @@ TitanStatus model_encode(Run *r, const char *word, size_t bytes)
     *slot = (CacheSlot){(uint32_t)(hash >> 32), (uint32_t)at, (uint32_t)ids,
                         (uint16_t)bytes, (uint16_t)n};
     c->used++;
+    return TITAN_OK;
+}
+
+TitanStatus model_encode(Run *r, const char *word, size_t bytes)
+{
+    if (bytes && bytes <= LONGEST) return encode_cached(r, word, bytes);
+    while (bytes) {
+        size_t n = cuts_next(r->t, word, bytes);
+        TRY(n <= LONGEST ? encode_cached(r, word, n) : encode_word(r, word, n));
+        word += n;
+        bytes -= n;
+    }
     return TITAN_OK;
 }

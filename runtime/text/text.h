@@ -170,6 +170,12 @@ TitanStatus merges_open(TitanStory *s, Model *m, uint32_t n);
 /* A later merge of the same two takes the place of the one before. */
 void merges_put(Model *m, const Merge *merge);
 
+/* Pairs of characters that stand side by side in tokens. */
+typedef struct Cuts {
+    uint64_t *pairs; /* open addressing; 0: free */
+    uint32_t n, used;
+} Cuts;
+
 /* -------------------------------------------------------------- decoders -- */
 
 typedef enum DecodeKind {
@@ -202,6 +208,7 @@ typedef struct Tokenizer {
     Step steps[MAX_STEPS];
     unsigned nsteps;
     Model model;
+    Cuts cuts;
     TokenIds before, after; /* of the post-processor */
     Decode decodes[MAX_STEPS];
     unsigned ndecodes;
@@ -268,6 +275,10 @@ TitanStatus split_piece(Run *r, unsigned step, Piece piece);
 TitanStatus model_encode(Run *r, const char *word, size_t bytes);
 /* Appends the ids of a word: of bytes (all_bytes), else of characters. */
 TitanStatus bpe_encode(Run *r, const char *word, size_t bytes, TokenIds *out);
+/* Where a word, which is not empty, may be cut first; its length: nowhere. */
+size_t cuts_next(const Tokenizer *t, const char *word, size_t bytes);
+/* Finds out, when the vocabulary is there. */
+TitanStatus cuts_open(TitanStory *s, Tokenizer *t);
 /* Empties a cache; it can be used again. */
 void cache_release(WordCache *c);
 

@@ -110,6 +110,7 @@ static TitanStatus load_texts(Loader *l, const Texts *from)
         TRY(titan_while(l->story, read_json(l, from->config, load_root_config),
                         "reading the configuration"));
     l->t->hash = hash_texts(from);
+    TRY(cuts_open(l->story, l->t));
     return seal_added(l);
 }
 
@@ -151,6 +152,7 @@ void tokenizer_free(Tokenizer *t)
     token_ids_release(&t->before);
     token_ids_release(&t->after);
     free(t->model.merges);
+    free(t->cuts.pairs);
     free(t->classes);
     free(t);
 }

@@ -34,7 +34,8 @@ typedef enum Category {
 enum {
     UC_CATEGORY = 31, /* mask */
     UC_WORD = 32,     /* a character of words */
-    UC_LATE = 64      /* later than the Unicode of the normalisers */
+    UC_LATE = 64,     /* later than the Unicode of the normalisers */
+    UC_TOKEN = 128    /* of a tokenizer: alone it is a token (cuts.c) */
 };
 
 /* A byte of text that is no part of UTF-8 reads as this, of class Cn. */

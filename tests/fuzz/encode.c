@@ -1,5 +1,5 @@
 /* sources: runtime/text/added.c runtime/text/bpe.c runtime/text/bytes.c
- * runtime/text/decode.c runtime/text/encode.c runtime/text/json.c
+ * runtime/text/cuts.c runtime/text/decode.c runtime/text/encode.c runtime/text/json.c
  * runtime/text/match.c runtime/text/model.c runtime/text/normal.c
  * runtime/text/parts.c runtime/text/regex.c runtime/text/scan.c
  * runtime/text/split.c runtime/text/tokenizer.c runtime/text/unicode.c
