@@ -76,8 +76,9 @@ typedef struct Quantise {
     Rewrite rw;
     const Inst *in; /* the contraction */
     VEC(Cut) cuts;
-    Axis sum[MOST_AXES];
+    Axis sum[MOST_AXES], inner[MOST_AXES];
     uint32_t nsum;
+    Map names; /* of axes: what they are called innermost */
     uint32_t made;
 } Quantise;
 
@@ -250,16 +251,19 @@ static Cut cut_of(Quantise *q, bool side, int64_t all, int64_t size)
     return made;
 }
 
-/* What is summed as one axis, which lies innermost in memory: tensor cores read
- * numbers of eight bits along it alone. */
-static Value with_sum_inside(Quantise *q, Value x)
+/* The axes that are summed get names that come last, so that they lie innermost
+ * in memory: tensor cores read numbers of eight bits along them alone. */
+static void name_inner(Quantise *q)
 {
-    Builder *b = &q->rw.b;
-    Axis from[MOST_AXES];
-    uint32_t n = axes_where(q, x, true, from);
-    Axis to = cut_of(q, false, elements(q, x, from, n), 1).whole;
-    return n > 1 ? emit_merge(b, x, from, n, to)
-                 : emit_rename(b, x, from, &to, 1);
+    for (uint32_t i = 0; i < q->nsum; i++) {
+        uint32_t id;
+        if (!map_find(&q->names, q->sum[i].id, &id)) {
+            const AxisInfo *a = &q->m->axes.at[q->sum[i].id];
+            id = axis_fresh(q->m, str_of(q->m, a->name), a->size).id;
+            map_set(&q->names, q->sum[i].id, id);
+        }
+        q->inner[i] = (Axis){id};
+    }
 }
 
 /* The narrow value, and what its products are multiplied by. */
@@ -272,7 +276,8 @@ static Value scaled_operand(Quantise *q, Value x, const Way *way,
     Value amax = amax_over(q, x, row ? q->sum : all, n);
     Value scale = of_amax(q, scale_body(q->m, way), amax);
     *inverse = inverse_of(q, scale);
-    return narrow(q, with_sum_inside(q, x), scale, way->format);
+    x = emit_rename(&q->rw.b, x, q->sum, q->inner, q->nsum);
+    return narrow(q, x, scale, way->format);
 }
 
 /* Some axes of a value as one, cut in blocks; the way back. */
@@ -343,10 +348,11 @@ static Value write_scaled(Quantise *q, const Value *x, const Way *way)
 {
     Builder *b = &q->rw.b;
     Value inverse[2], small[2];
+    name_inner(q);
     for (int k = 0; k < 2; k++)
         small[k] = scaled_operand(q, x[k], &way[k], &inverse[k]);
-    Axis sum = cut_of(q, false, elements(q, x[0], q->sum, q->nsum), 1).whole;
-    Value y = emit_einsum(b, small[0], small[1], &sum, 1, DT_f32, DT_f32);
+    Value y =
+        emit_einsum(b, small[0], small[1], q->inner, q->nsum, DT_f32, DT_f32);
     Value both = emit_binary(b, SC_mul, inverse[0], inverse[1]);
     return emit_cast(b, emit_binary(b, SC_mul, y, both),
                      type_dtype(q->m, q->in->type));
@@ -448,6 +454,7 @@ static bool quantise_fn(Quantise *q, Fn **at)
 bool pass_quantise(Module *m, PassCtx *cx)
 {
     Quantise q = {.m = m, .cx = cx};
+    map_init(&q.names, m->scratch);
     for (uint32_t f = 0; f < m->fns.n; f++)
         if (!quantise_fn(&q, &m->fns.at[f])) return false;
     return true;
