@@ -118,7 +118,7 @@ static const char *process_state(const Watch *w)
     return "";
 }
 
-/* ", kernel \"k3\" of \"fit\", mlp.tt:12" */
+/* ", kernel \"k3\", mlp.tt:12" */
 static void put_command(const Watch *w, FILE *out)
 {
     uint32_t at = atomic_load(&w->pulse->command);
@@ -128,7 +128,8 @@ static void put_command(const Watch *w, FILE *out)
         fprintf(out, ", kernel \"%s\"",
                 titan_string(w->im, w->im->kernels[c->index].name));
     else
-        fprintf(out, ", command %" PRIu32 " of the schedule", at - 1);
+        fputs(c->kind == TITAN_COMMAND_gemm ? ", a matrix product" : ", a copy",
+              out);
     if (c->line)
         fprintf(out, ", %s:%" PRIu32, titan_string(w->im, c->file), c->line);
 }
