@@ -1,9 +1,10 @@
 /* sources: runtime/text/added.c runtime/text/bpe.c runtime/text/bytes.c
- * runtime/text/cuts.c runtime/text/decode.c runtime/text/encode.c runtime/text/json.c
- * runtime/text/match.c runtime/text/model.c runtime/text/normal.c
- * runtime/text/parts.c runtime/text/regex.c runtime/text/scan.c
- * runtime/text/split.c runtime/text/tokenizer.c runtime/text/unicode.c
- * runtime/text/vocab.c runtime/text/vocabulary.c runtime/status.c */
+ * runtime/text/cuts.c runtime/text/decode.c runtime/text/encode.c
+ * runtime/text/json.c runtime/text/match.c runtime/text/model.c
+ * runtime/text/normal.c runtime/text/parts.c runtime/text/plain.c
+ * runtime/text/regex.c runtime/text/scan.c runtime/text/split.c
+ * runtime/text/tokenizer.c runtime/text/unicode.c runtime/text/vocab.c
+ * runtime/text/vocabulary.c runtime/status.c */
 /* links: -lutf8proc -lpcre2-8 -lz */
 /*
  * Texts through the golden tokenizers: what the byte-level ones have encoded
@@ -24,14 +25,14 @@ static const char *const names[ALL] = {"llama3", "deepseek",  "o200k",
                                        "other",  "gpt2",      "qwen",
                                        "llama2", "metaspace", "words"};
 static Tokenizer *tokenizers[ALL];
-static TokenScratch *scratch;
+static TokenScratch *scratch[ALL]; /* each keeps its words */
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc, (void)argv;
     static char json[1 << 17];
-    scratch = token_scratch_new();
     for (unsigned i = 0; i < ALL; i++) {
+        scratch[i] = token_scratch_new();
         TitanStory story = {0};
         char path[80] = "tests/golden/tokens/";
         strcat(strcat(path, names[i]), ".json.gz");
@@ -51,7 +52,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *at, size_t size)
         TitanStory story = {0};
         TokenIds ids = {0};
         TokenText back = {0};
-        TitanStatus st = tokenizer_encode(&story, tokenizers[i], scratch,
+        TitanStatus st = tokenizer_encode(&story, tokenizers[i], scratch[i],
                                           (const char *)at, size, 0, &ids);
         if (i < EXACT && st != TITAN_OK) abort();
         if (st == TITAN_OK)

@@ -1,9 +1,10 @@
 /* sources: runtime/text/added.c runtime/text/bpe.c runtime/text/bytes.c
- * runtime/text/cuts.c runtime/text/decode.c runtime/text/encode.c runtime/text/json.c
- * runtime/text/match.c runtime/text/model.c runtime/text/normal.c
- * runtime/text/parts.c runtime/text/regex.c runtime/text/scan.c
- * runtime/text/split.c runtime/text/tokenizer.c runtime/text/unicode.c
- * runtime/text/vocab.c runtime/text/vocabulary.c runtime/status.c */
+ * runtime/text/cuts.c runtime/text/decode.c runtime/text/encode.c
+ * runtime/text/json.c runtime/text/match.c runtime/text/model.c
+ * runtime/text/normal.c runtime/text/parts.c runtime/text/plain.c
+ * runtime/text/regex.c runtime/text/scan.c runtime/text/split.c
+ * runtime/text/tokenizer.c runtime/text/unicode.c runtime/text/vocab.c
+ * runtime/text/vocabulary.c runtime/status.c */
 /* links: -lutf8proc -lpcre2-8 */
 /*
  * The reader of tokenizers, and what it takes: up to the first byte of 0 the
