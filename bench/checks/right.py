@@ -111,10 +111,14 @@ LLAMA_MIDDLE = dict(MIDDLE, kv=2, rep=2)
 STREAMS = {"": [], "-streams3": ["--streams", "3"]}
 PLANS = {"-" + plan: ["--plan", plan]
          for plan in ("full", "ops", "half", "keep", "remake")}
+# Products as kernels, which walk over the same tiles on fewer processors.
+MADE = ["--matmul", "generated"]
+PROCESSORS = {"": MADE, "-few": MADE + ["--matmul-processors", "8"]}
 EQUAL = {  # model, options, variants
     "llama-bf16": ("llama3", LLAMA_MIDDLE, "bf16", dict(STREAMS, **PLANS)),
     "llama-bf16-states": ("llama3", LLAMA_MIDDLE, "bf16-states", {"": []}),
     "llama-f32": ("llama3", LLAMA_MIDDLE, "f32", {"": []}),
+    "llama-made": ("llama3", LLAMA_MIDDLE, "bf16-states", PROCESSORS),
     "gpt2-bf16": ("gpt2", dict(MIDDLE, head=4), "bf16", STREAMS)}
 
 
@@ -141,10 +145,10 @@ def check_equal(c, name, suffix):
 
 
 def said_of_bits(name, suffix, mine, first):
-    """Streams move launches, and no bit."""
+    """Streams and processors move what runs, and no bit."""
     if mine == first:
         return f"bits of {name}" if suffix else "bitwise equal"
-    if suffix in STREAMS:
+    if suffix in STREAMS or suffix in PROCESSORS:
         raise Failed(f"not the bits of {name}")
     return "bitwise equal, not those without the plan"
 
