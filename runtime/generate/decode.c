@@ -183,6 +183,13 @@ static void fill_chunk(Decoder *d, const Passage *t, int64_t row, int64_t from)
     }
 }
 
+/* Until a device that runs behind has read the last chunk. */
+static TitanStatus wait(Decoder *d)
+{
+    return device_read(d->device, TITAN_BASE_io, d->tokens->offset, d->ids,
+                       sizeof *d->ids);
+}
+
 static TitanStatus read_prompts(Decoder *d, const Passage *texts, size_t n)
 {
     int64_t longest = 0;
@@ -199,6 +206,7 @@ static TitanStatus read_prompts(Decoder *d, const Passage *texts, size_t n)
             fill_chunk(d, &texts[i], (int64_t)i, from);
         TRY(run_prompt(d));
     }
+    TRY(wait(d));
     d->prompt_seconds += now() - begin;
     return TITAN_OK;
 }
