@@ -2,8 +2,10 @@
  * prepare.c: a function whose every op some kind of group takes.
  *
  *   - a region (norm) is put in place of its call; one whose intermediate
- *     values are large (attention, loss) is cut into tiles
- *   - an einsum that is no product of matrices becomes a product and a sum
+ *     values are large (attention, loss) is cut into tiles; on a GPU
+ *     attention of few rows is put in place, too
+ *   - an einsum that is no product of matrices, or is in such attention,
+ *     becomes a product and a sum
  *   - what a gather makes more of is rounded before it
  *   - on a GPU one that is rounded to a dtype which the library does not give
  *     is rounded behind it
@@ -25,6 +27,7 @@ typedef struct Prep {
     const Fn *fn;
     Value *map;     /* old value -> new */
     Value **fields; /* of a call that was put in place */
+    bool few;       /* contractions of few rows are loops */
 } Prep;
 
 static void prep_body(Prep *p, uint32_t first);
@@ -45,6 +48,7 @@ static bool is_matrix_product(const Prep *p, const Inst *in)
 {
     int64_t size[4] = {1, 1, 1, 1};
     const Module *m = p->fx->m;
+    if (p->few) return false;
     for (uint32_t i = 0; i < 2; i++) {
         const TypeInfo *ti =
             type_info(m, value_type(p->fn, inst_arg(p->fn, in, i)));
@@ -180,11 +184,64 @@ static Value sum_in_steps(Prep *p, const Inst *in)
 
 /* -------------------------------------------------------------- regions -- */
 
+/* How many rows the operands of a contraction share: an operand without its
+ * axes meets each of them. */
+static int64_t rows_shared(const Module *m, const Fn *fn, const Inst *in)
+{
+    int64_t least = INT64_MAX;
+    const TypeInfo *t = type_info(m, in->type);
+    for (uint32_t k = 0; k < 2; k++) {
+        int64_t rows = 1;
+        Type of = value_type(fn, inst_arg(fn, in, k));
+        for (uint32_t i = 0; i < t->naxes; i++)
+            if (!type_axis(m, of, t->axes[i].axis)) rows *= t->axes[i].size;
+        if (rows < least) least = rows;
+    }
+    return least;
+}
+
+/* The shape of a region's pairs: what its longest reduction leaves, and what it
+ * reduces. */
+static void find_pairs(const Module *m, const Fn *region, int64_t *rows,
+                       int64_t *columns)
+{
+    *columns = 0;
+    for (uint32_t i = 0; i < region->ninsts; i++) {
+        const Inst *in = &region->insts[i];
+        if (in->op != OP_reduce) continue;
+        Type of = value_type(region, inst_arg(region, in, 0));
+        int64_t left = type_local_elements(m, in->type);
+        int64_t n = left ? type_local_elements(m, of) / left : 0;
+        if (n <= *columns) continue;
+        *columns = n;
+        *rows = left;
+    }
+}
+
+/* A sweep is worth its while where what it loads meets many rows, and where
+ * there are rows for every processor.  Where few rows look back far, as those
+ * of one token do, their pairs are small beside what they are made of, and
+ * ordinary groups make them side by side. */
+static bool is_few(const Fuse *fx, const Fn *region)
+{
+    enum { FEW_MEET = 32, FEW = 2048, FAR = 256 };
+    const Module *m = fx->m;
+    int64_t rows = 0, columns;
+    if (!fx->gpu || fn_kind(m, region) != FK_attention) return false;
+    for (uint32_t i = 0; i < region->ninsts; i++)
+        if (region->insts[i].op == OP_einsum &&
+            rows_shared(m, region, &region->insts[i]) >= FEW_MEET)
+            return false;
+    find_pairs(m, region, &rows, &columns);
+    return rows < FEW && columns >= FAR;
+}
+
 static void call_in_place(Prep *p, uint32_t call, const Fn *region,
                           const Value *args)
 {
     Fuse *fx = p->fx;
     Prep q = {.fx = fx, .b = p->b, .fn = region};
+    q.few = is_few(fx, region);
     q.map = NEW_ARRAY(fx->a, Value, (size_t)region->ninsts + 1);
     q.fields = NEW_ARRAY(fx->a, Value *, (size_t)region->ninsts + 1);
     memcpy(q.map, args, region->nparams * sizeof *args);
@@ -275,56 +332,6 @@ static bool call_kernels_and_more(Prep *p, uint32_t call, const Fn *region,
     return true;
 }
 
-/* How many rows the operands of a contraction share: an operand without its
- * axes meets each of them. */
-static int64_t rows_shared(const Module *m, const Fn *fn, const Inst *in)
-{
-    int64_t least = INT64_MAX;
-    const TypeInfo *t = type_info(m, in->type);
-    for (uint32_t k = 0; k < 2; k++) {
-        int64_t rows = 1;
-        Type of = value_type(fn, inst_arg(fn, in, k));
-        for (uint32_t i = 0; i < t->naxes; i++)
-            if (!type_axis(m, of, t->axes[i].axis)) rows *= t->axes[i].size;
-        if (rows < least) least = rows;
-    }
-    return least;
-}
-
-/* The shape of a region's pairs: what its longest reduction leaves, and what it
- * reduces. */
-static void find_pairs(const Module *m, const Fn *region, int64_t *rows,
-                       int64_t *columns)
-{
-    *columns = 0;
-    for (uint32_t i = 0; i < region->ninsts; i++) {
-        const Inst *in = &region->insts[i];
-        if (in->op != OP_reduce) continue;
-        Type of = value_type(region, inst_arg(region, in, 0));
-        int64_t left = type_local_elements(m, in->type);
-        int64_t n = left ? type_local_elements(m, of) / left : 0;
-        if (n <= *columns) continue;
-        *columns = n;
-        *rows = left;
-    }
-}
-
-/* A sweep is worth its while where what it loads meets many rows, and where
- * there are rows for every processor.  Where few rows look back far, as those
- * of one token do, their pairs are small beside what they are made of, and
- * ordinary groups make them side by side. */
-static bool meets_few(const Module *m, const Fn *region)
-{
-    enum { FEW_MEET = 32, FEW = 2048, FAR = 256 };
-    int64_t rows = 0, columns;
-    for (uint32_t i = 0; i < region->ninsts; i++)
-        if (region->insts[i].op == OP_einsum &&
-            rows_shared(m, region, &region->insts[i]) >= FEW_MEET)
-            return false;
-    find_pairs(m, region, &rows, &columns);
-    return rows < FEW && columns >= FAR;
-}
-
 static bool call_tile_groups(Prep *p, uint32_t call, const Fn *region,
                              const Value *args)
 {
@@ -351,7 +358,7 @@ static void prep_call(Prep *p, uint32_t call)
     for (uint32_t i = 0; i < in->nargs; i++)
         args[i] = operand(p, in, i);
     bool attention = fx->gpu && fn_kind(fx->m, region) == FK_attention;
-    if (attention && meets_few(fx->m, region)) {
+    if (is_few(fx, region)) {
         pass_remark(fx->m, fx->cx, in->loc,
                     "@%s is made whole: few rows meet a column",
                     str_of(fx->m, region->name));
