@@ -227,11 +227,9 @@ static bool config_count(Sema *s, const char *name, int64_t otherwise,
 static bool global_batch(Sema *s, const Node *n)
 {
     AxisList l = {.n = 0};
-    int64_t size, accumulate, steps;
+    int64_t size, accumulate;
     s->sizes.n = 0;
-    if (!config_count(s, "accumulate", 1, &accumulate) ||
-        !config_count(s, "steps", 0, &steps))
-        return false;
+    if (!config_count(s, "accumulate", 1, &accumulate)) return false;
     if (!n->decl.params.n || !n->decl.params.at[0].type) return true;
     const Node *t = n->decl.params.at[0].type;
     s->scope = s->main->scope;
@@ -244,6 +242,14 @@ static bool global_batch(Sema *s, const Node *n)
     option_set(s->m, "batch_axis", axis_name(s->m, l.at[0]));
     option_set(s->m, "accumulate",
                arena_printf(s->a, "%lld", (long long)accumulate));
+    return true;
+}
+
+/* How long a run is where the command line does not say, inputs or none. */
+static bool default_steps(Sema *s)
+{
+    int64_t steps;
+    if (!config_count(s, "steps", 0, &steps)) return false;
     option_set(s->m, "steps", arena_printf(s->a, "%lld", (long long)steps));
     return true;
 }
@@ -309,7 +315,8 @@ bool lower_train(Sema *s, const Node *n)
     s->train = NEW(s->a, Train);
     s->train->at = n->head;
     s->training = true;
-    if (!global_batch(s, n) || !begin_entry(s, n, "train")) return false;
+    if (!global_batch(s, n) || !default_steps(s) || !begin_entry(s, n, "train"))
+        return false;
     guard_updates(s);
     if (!exec_block(s, n->decl.body)) return false;
     if (s->train->loss.kind == VAL_error) {

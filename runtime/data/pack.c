@@ -5,6 +5,7 @@
  * nothing is lost and nothing is filled up.  Where rows share a token (stride
  * less than span) the last token of a row is held for the next one.
  */
+#include "encode.h"
 #include "walk.h"
 
 #include <inttypes.h>
@@ -93,14 +94,12 @@ static TitanStatus widen(Packer *p, const Piece *piece)
 static TitanStatus encode(Packer *p, const Piece *piece)
 {
     const Tokenizer *t = p->base.o->tokenizer;
-    unsigned ends =
-        (piece->first ? TOKEN_BOS : 0u) | (piece->last ? TOKEN_EOS : 0u);
     const Held *h = walk_last(&p->walk);
     p->ids.n = 0;
     if (!t || piece->width) return widen(p, piece);
     return titan_while(p->base.story,
-                       tokenizer_encode(p->base.story, t, p->scratch, piece->at,
-                                        piece->bytes, ends, &p->ids),
+                       piece_encode(p->base.story, t, p->scratch, piece,
+                                    TOKEN_BOS | TOKEN_EOS, &p->ids),
                        "encoding %s %" PRId64 " of \"%s\"", h->unit,
                        h->piece.number, h->path);
 }

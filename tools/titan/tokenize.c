@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../../runtime/data/documents.h"
+#include "../../runtime/data/encode.h"
 #include "../../runtime/files.h"
 #include "../../runtime/pool.h"
 #include "../../runtime/text/tokenizer.h"
@@ -181,13 +181,6 @@ static void *read_batch(void *user)
 /* -------------------------------------------------------------- encoding -- */
 
 /* What stands around a document is of its first and of its last piece. */
-static unsigned ends_of(const Work *w, const Part *p)
-{
-    unsigned front = p->first ? w->ends & TOKEN_BOS : 0;
-    unsigned back = p->last ? w->ends & TOKEN_EOS : 0;
-    return front | back;
-}
-
 static void encode_parts(void *user, int64_t begin, int64_t end,
                          unsigned worker)
 {
@@ -195,10 +188,13 @@ static void encode_parts(void *user, int64_t begin, int64_t end,
     Worker *by = &w->workers[worker];
     for (int64_t i = begin; i < end; i++) {
         Part *p = &w->now->parts[i];
+        const Piece piece = {.at = w->now->text + p->at,
+                             .bytes = p->bytes,
+                             .first = p->first,
+                             .last = p->last};
         TitanStory story = {0};
         p->status =
-            tokenizer_encode(&story, w->t, by->scratch, w->now->text + p->at,
-                             p->bytes, ends_of(w, p), &p->ids);
+            piece_encode(&story, w->t, by->scratch, &piece, w->ends, &p->ids);
         if (p->status == TITAN_OK || by->failed <= i) continue;
         by->story = story;
         by->failed = i;
