@@ -1,8 +1,8 @@
 /*
  * files.c: the real file system, and what is made of its calls.
  *
- * Long writes are begun by the disk while they go on, so that the wait at the
- * end is short.
+ * The disk works while a long file is written, so that the wait at the end is
+ * short.
  */
 #include "files.h"
 
@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FLUSH = 64 << 20, MOST_AT_ONCE = 1 << 20 };
+enum { WINDOW = 32 << 20, MOST_AT_ONCE = 1 << 20 };
 
 /* ------------------------------------------------------------------ real -- */
 
@@ -27,13 +27,21 @@ static int real_create(Files *f, const char *path, int *fd)
     return *fd < 0 ? errno : 0;
 }
 
-/* What lies before the last FLUSH bytes goes to the disk. */
+/* Of a file that is written from front to back, windows: the disk is told to
+ * write the one that is full, and when it has written the one before that, this
+ * leaves memory.  So the disk never waits for the writer, nor the writer long
+ * for the disk, and a large file does not drive all else out of memory. */
 static void push(int fd, size_t n)
 {
     off_t at = lseek(fd, 0, SEEK_CUR);
-    if (at < 0 || at / FLUSH == (at - (off_t)n) / FLUSH) return;
-    off_t to = at / FLUSH * FLUSH;
-    sync_file_range(fd, to - FLUSH, FLUSH, SYNC_FILE_RANGE_WRITE);
+    if (at < 0 || at / WINDOW == (at - (off_t)n) / WINDOW) return;
+    off_t full = at / WINDOW * WINDOW - WINDOW, before = full - WINDOW;
+    sync_file_range(fd, full, WINDOW, SYNC_FILE_RANGE_WRITE);
+    if (before < 0) return;
+    sync_file_range(fd, before, WINDOW,
+                    SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+                        SYNC_FILE_RANGE_WAIT_AFTER);
+    posix_fadvise(fd, before, WINDOW, POSIX_FADV_DONTNEED);
 }
 
 static int real_write(Files *f, int fd, const void *at, size_t n, size_t *done)
