@@ -229,7 +229,7 @@ TitanStatus feed_labels(Feed *f, int64_t step, int64_t *labels)
 {
     const Batch *b;
     TRY(take(f, step, &b));
-    *labels = b ? b->valid : 0;
+    *labels = b && b->field[FIELD_labels] ? b->valid : 1;
     return TITAN_OK;
 }
 

@@ -72,7 +72,8 @@ TitanStatus feed_wait(Feed *f, int64_t step, bool *more);
 /* Writes the inputs of a step to the device, waiting if need be. */
 TitanStatus feed_step(Feed *f, int64_t step);
 
-/* How many labels of a step count. */
+/* How many labels of a step count; 1 where the entry reads none, so that such
+ * steps weigh alike. */
 TitanStatus feed_labels(Feed *f, int64_t step, int64_t *labels);
 
 /* Where the data stands behind a step that was given last or just before it

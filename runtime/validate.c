@@ -9,8 +9,6 @@
 #include <math.h>
 #include <string.h>
 
-enum { IGNORED = -100 }; /* a label that does not count */
-
 static TitanStatus open_feed(Validation *v, Feed *f)
 {
     *f = (Feed){
@@ -32,7 +30,6 @@ TitanStatus validation_open(Validation *v, TitanStory *s, const TitanImage *im,
     if (!v->loss)
         return titan_fail(s, TITAN_MISMATCH,
                           "the entry \"validate\" has no record \"loss\"");
-    v->labels = titan_port(im, v->entry, TITAN_ROLE_input, "labels");
     Feed f;
     TitanStatus st = open_feed(v, &f);
     feed_close(&f);
@@ -54,28 +51,11 @@ static TitanStatus set_scalar(Validation *v, const char *name, int64_t value)
                         titan_dtype_bytes(p->dtype));
 }
 
-/* How many labels of the batch at hand count. */
-static TitanStatus count_labels(Validation *v, int64_t *out)
+/* Adds what the batch at hand weighs, N, and its loss times that. */
+static TitanStatus add_batch(Validation *v, int64_t n, double *sum,
+                             double *weight)
 {
-    Window w;
-    *out = 1;
-    if (!v->labels) return TITAN_OK;
-    int64_t n = titan_elements(v->im, v->labels->axes);
-    TRY(window_open(v->device, TITAN_BASE_io, v->labels->offset,
-                    (size_t)n * sizeof(int32_t), true, &w));
-    const int32_t *at = (const int32_t *)(const void *)w.at;
-    *out = 0;
-    for (int64_t i = 0; i < n; i++)
-        *out += at[i] != IGNORED;
-    return window_close(v->device, &w, false);
-}
-
-/* Adds what the batch at hand weighs, and its loss times that. */
-static TitanStatus add_batch(Validation *v, double *sum, double *weight)
-{
-    int64_t n;
     char loss[8];
-    TRY(count_labels(v, &n));
     if (n == 0) return TITAN_OK;
     TRY(device_run(v->device, v->entry));
     TRY(device_read(v->device, TITAN_BASE_io, v->loss->offset, loss,
@@ -91,12 +71,14 @@ static TitanStatus run_batches(Validation *v, Feed *f, int64_t step,
     double sum = 0, weight = 0;
     for (int64_t batch = 1; v->o.steps == 0 || batch <= v->o.steps; batch++) {
         bool more;
+        int64_t labels;
         TRY(feed_wait(f, batch, &more));
         if (!more) break;
+        TRY(feed_labels(f, batch, &labels));
         TRY(feed_step(f, batch));
         TRY(set_scalar(v, "step", step));
         TRY(set_scalar(v, "seed", seed));
-        TRY(titan_while(v->story, add_batch(v, &sum, &weight),
+        TRY(titan_while(v->story, add_batch(v, labels, &sum, &weight),
                         "running batch %" PRId64, batch));
     }
     *loss = weight > 0 ? sum / weight : NAN;

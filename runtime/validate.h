@@ -22,7 +22,7 @@ typedef struct Validation {
     const TitanImage *im;
     TitanDevice *device;
     const TitanEntry *entry;
-    const TitanPort *loss, *labels; /* labels: NULL: batches weigh alike */
+    const TitanPort *loss;
     ValidOptions o;
 } Validation;
 
