@@ -300,6 +300,7 @@ static TitanStatus compile(TitanStory *s, const TokenText *pattern,
                              PCRE2_AUTO_CALLOUT | PCRE2_NEVER_BACKSLASH_C,
                          &error, &place, NULL);
     if (*out) return TITAN_OK;
+    if (error == PCRE2_ERROR_HEAP_FAILED) return out_of_memory(s);
     unsigned char why[120];
     pcre2_get_error_message(error, why, sizeof why);
     return titan_fail(s, TITAN_BAD_DATA, "the pattern is not taken: %s",
@@ -373,6 +374,8 @@ static TitanStatus prepare(Search *s)
 static TitanStatus explain(Search *s, int error)
 {
     switch (error) {
+    case PCRE2_ERROR_NOMEMORY:
+        return out_of_memory(s->story);
     case PCRE2_ERROR_CALLOUT:
     case PCRE2_ERROR_MATCHLIMIT:
     case PCRE2_ERROR_DEPTHLIMIT:
