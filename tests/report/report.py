@@ -22,6 +22,7 @@ seen.charts = all("#charts svg").length;
 seen.titles = all("#charts h2").map(h => h.textContent);
 seen.curves = all("#charts figure:first-child .curve").length;
 seen.colours = all("#charts figure:first-child .curve").map(c => getComputedStyle(c).stroke);
+seen.valid = all("#charts figure:nth-child(2) .curve").map(c => c.getAttribute("d").replace(/[^ML]/g, ""));
 seen.numbers = all("#charts path").every(p => !/NaN|Infinity|undefined/.test(p.getAttribute("d")));
 seen.labels = all("svg").every(s => s.getAttribute("role") === "img" && s.getAttribute("aria-label").length > 10 && s.tabIndex === 0);
 seen.skips = all("#charts figure:first-child .skip").length;
@@ -68,7 +69,7 @@ def expect(ok, what):
 
 def row(step, **more):
     return {"step": step, "loss": 5 / step, "grad_norm": 1.0 + step % 3, "lr": 1e-3, "tokens_per_second": 1000.0 + step,
-            "tflops": 1.5, "mfu": None, "peak_bytes": 3 << 30, "data_percent": 0.5, "applied": 1, **more}
+            "tflops": 1.5, "mfu": None, "peak_bytes": 3 << 30, "data_percent": 0.5, "applied": 1, **({"valid_loss": 6 / step} if step % 20 == 0 else {}), **more}
 
 
 def write_runs():
@@ -114,11 +115,14 @@ def look(browser, *options):
 def check_look(browser):
     seen = look(browser)
     expect(seen["errors"] == [], seen["errors"])
-    expect(seen["charts"] == 6 and seen["titles"][:5] == ["loss", "gradient norm", "learning rate", "throughput, tokens/s", "memory, GiB"],
+    expect(seen["charts"] == 7 and seen["titles"][:6] == ["loss", "validation loss", "gradient norm", "learning rate", "throughput, tokens/s",
+                                                          "memory, GiB"],
            seen["titles"])
     expect(seen["curves"] == 2 and len(set(seen["colours"])) == 2 and seen["numbers"] and seen["labels"], seen)
+    expect(seen["valid"] == ["MLLLL", "MLLLLL"], seen["valid"])
     expect(seen["skips"] == 1 and seen["saves"] == 2, seen)
-    expect(seen["hover"][0] == "step 100: one.jsonl 0.05, two 0.05" and seen["hover"][4].endswith("two 3"), seen["hover"])
+    expect(seen["hover"][0] == "step 100: one.jsonl 0.05, two 0.05" and seen["hover"][1] == "step 100: one.jsonl 0.06, two 0.06" and
+           seen["hover"][5].endswith("two 3"), seen["hover"])
     expect(seen["left"] == "", seen["left"])
     expect(seen["home"].startswith("step 1: one.jsonl 5,") and seen["next"].startswith("step 2: one.jsonl 2.5,"), seen)
     expect(seen["third"].startswith("step 3: one.jsonl 1.6667,") and seen["end"].startswith("step 100:"), seen)
