@@ -108,7 +108,4 @@ TitanStatus checkpoint_close(Checkpoints *c);
 
 void point_free(RunPoint *at);
 
-/* What is loaded and saved, apart from a run: save.c and resume.c. */
-TitanStatus checkpoint_put(Checkpoints *c, Save *save);
-
 #endif

@@ -123,8 +123,7 @@ typedef struct Candidate {
 } Candidate;
 
 /* A checkpoint that verifies; STEP: of its name, -1: any. */
-static TitanStatus open_one(Checkpoints *c, Candidate *k, int64_t step,
-                            FILE *out)
+static TitanStatus open_one(Checkpoints *c, Candidate *k, int64_t step)
 {
     TitanStory *s = c->story;
     TRY(manifest_read(s, c->files, k->path, &k->manifest));
@@ -134,7 +133,7 @@ static TitanStatus open_one(Checkpoints *c, Candidate *k, int64_t step,
                         "\"%s/" MANIFEST_NAME "\" is that of step %" PRId64,
                         k->path, k->manifest.step);
     if (st == TITAN_OK)
-        st = checkpoint_verify(s, c->files, k->path, &k->manifest, out);
+        st = checkpoint_verify(s, c->files, k->path, &k->manifest, NULL);
     if (st != TITAN_OK) manifest_free(&k->manifest);
     return st;
 }
@@ -154,7 +153,7 @@ static TitanStatus weights_only(TitanStory *s, const Candidate *k)
 
 static TitanStatus open_named(Checkpoints *c, Candidate *k, int64_t step)
 {
-    TRY(open_one(c, k, step, NULL));
+    TRY(open_one(c, k, step));
     if (is_resumable(c, &k->manifest)) return TITAN_OK;
     manifest_free(&k->manifest);
     return weights_only(c->story, k);
@@ -169,7 +168,7 @@ static TitanStatus open_newest(Checkpoints *c, const char *dir, Candidate *k,
     for (uint32_t i = f->n; i-- > 0 && !*found;) {
         if (f->steps[i] > f->steps[f->n - 1] - c->o->rewind) continue;
         TRY(folder_path(c->story, dir, f->steps[i], "", k->path));
-        TitanStatus one = open_one(c, k, f->steps[i], NULL);
+        TitanStatus one = open_one(c, k, f->steps[i]);
         if (one == TITAN_UNAVAILABLE || one == TITAN_MISMATCH) return one;
         if (one == TITAN_OK && !is_resumable(c, &k->manifest)) {
             manifest_free(&k->manifest);

@@ -162,13 +162,12 @@ static TitanStatus put_step(Checkpoints *c, Save *save)
     return TITAN_OK;
 }
 
-TitanStatus checkpoint_put(Checkpoints *c, Save *save)
+static void save_all(Checkpoints *c, Save *save)
 {
     save->begun = now();
     save->status = titan_while(&save->story, put_step(c, save),
                                "saving step %" PRId64, save->at.step);
     save->checked = now() - save->begun - save->seconds;
-    return save->status;
 }
 
 /* ------------------------------------------------------------- one thread --
@@ -182,7 +181,7 @@ static void *write_staged(void *user)
     save->status = device_staged(c->device, &save->story, &at);
     c->copy = (TitanDevice){.story = &save->story};
     c->copy.arena[TITAN_BASE_persistent] = at;
-    if (save->status == TITAN_OK) checkpoint_put(c, save);
+    if (save->status == TITAN_OK) save_all(c, save);
     atomic_store(&c->over, true);
     return NULL;
 }
@@ -265,7 +264,7 @@ TitanStatus checkpoint_write(Checkpoints *c, int64_t done)
         return conclude(c, &c->save);
     }
     c->save.from = c->device;
-    checkpoint_put(c, &c->save);
+    save_all(c, &c->save);
     return conclude(c, &c->save);
 }
 
@@ -281,7 +280,7 @@ TitanStatus checkpoint_last(Checkpoints *c, RunPoint at, bool full)
     }
     c->save = (Save){
         .at = at, .last = true, .model_only = model_only, .from = c->device};
-    checkpoint_put(c, &c->save);
+    save_all(c, &c->save);
     return conclude(c, &c->save);
 }
 
