@@ -112,16 +112,11 @@ static LV parity_of(const Mm *m, LV count)
     return mm_and(m, mm_over(m, count, m->p->t.stages), mm_num(m, 1));
 }
 
-static bool is_blocked(const Mm *m)
-{
-    return m->p->blocked.chosen || m->p->blocked.scattered;
-}
-
 /* Stages of the tiles before, which are counted where tiles differ. */
 static LV stages_before(const Mm *m, const Turns *tiles)
 {
-    return is_blocked(m) ? tiles->carried[0]
-                         : mm_times(m, tiles->i, m->p->steps);
+    return matmul_is_blocked(m->p) ? tiles->carried[0]
+                                   : mm_times(m, tiles->i, m->p->steps);
 }
 
 /* -------------------------------------------------------------- producer -- */
@@ -187,7 +182,7 @@ static void emit_producer(const Mm *m)
     LLVMBasicBlockRef after =
         mm_if(m, mm_and(m, mm_is(m, LLVMIntEQ, m->warp, zero), m->first));
     Turns tiles, steps;
-    mm_turns(m, &tiles, zero, &zero, is_blocked(m));
+    mm_turns(m, &tiles, zero, &zero, matmul_is_blocked(m->p));
     LV tile = tile_of(m, tiles.i);
     mm_turns_while(m, &tiles,
                    mm_is(m, LLVMIntULT, tile, mm_num(m, m->p->tiles)));
@@ -273,7 +268,8 @@ static void emit_sums(const Mm *m, const Corner *corner, LV count, LV *acc)
     uint32_t n = mm_parts(m) * m->p->t.n / 2;
     LLVMTypeRef f32 = LLVMFloatTypeInContext(m->s.cx);
     for (uint32_t i = 0; i < n; i++)
-        acc[i] = is_blocked(m) ? LLVMConstNull(f32) : LLVMGetPoison(f32);
+        acc[i] =
+            matmul_is_blocked(m->p) ? LLVMConstNull(f32) : LLVMGetPoison(f32);
     Turns t;
     mm_turns(m, &t, mm_num(m, 0), acc, n);
     mm_turns_while(m, &t, mm_is(m, LLVMIntULT, t.i, corner->steps));
@@ -310,7 +306,8 @@ static void emit_consumer(const Mm *m)
     }
     Turns tiles;
     LV zero = mm_num(m, 0);
-    mm_turns(m, &tiles, t->turns ? m->group : zero, &zero, is_blocked(m));
+    mm_turns(m, &tiles, t->turns ? m->group : zero, &zero,
+             matmul_is_blocked(m->p));
     LV tile = tile_of(m, tiles.i);
     mm_turns_while(m, &tiles,
                    mm_is(m, LLVMIntULT, tile, mm_num(m, m->p->tiles)));

@@ -124,6 +124,11 @@ typedef struct Matmul {
     int64_t tiles_m, tiles_n, tiles, steps; /* tiles: of these blocks */
 } Matmul;
 
+static inline bool matmul_is_blocked(const Matmul *p)
+{
+    return p->blocked.chosen || p->blocked.scattered;
+}
+
 /* ARGS are a launch's operands: the group's parameters, then its results.
  * False: not with this tile. */
 bool matmul_plan(Module *m, const Fn *group, const KernelArg *args,

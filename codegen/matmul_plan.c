@@ -287,14 +287,9 @@ static bool is_operand(const Fn *f, uint32_t param)
     return false;
 }
 
-static bool is_blocked(const Matmul *p)
-{
-    return p->blocked.chosen || p->blocked.scattered;
-}
-
 static bool is_ids(const Matmul *p, uint32_t arg)
 {
-    return is_blocked(p) && p->blocked.ids == arg;
+    return matmul_is_blocked(p) && p->blocked.ids == arg;
 }
 
 static bool has_value_dtype(DType d)
@@ -572,7 +567,7 @@ void matmul_print(const Matmul *p, Buf *out)
     for (uint32_t i = 0; i < p->nvalues; i++)
         print_value(p, &p->value[i], out);
     if (p->whole) buf_printf(out, " parts %u of %u", p->part, p->whole);
-    if (is_blocked(p))
+    if (matmul_is_blocked(p))
         buf_printf(out, " blocks %lld of %lld by %u into %lld",
                    (long long)p->blocked.n, (long long)p->blocked.each,
                    p->blocked.ids, (long long)p->blocked.of);

@@ -49,7 +49,7 @@ void matmul_key(const Matmul *p, Buf *out)
         buf_printf(out, " of %lld", (long long)g->batch[i]);
     if (g->pieces > 1) buf_printf(out, " pieces %lld", (long long)g->pieces);
     if (p->whole) buf_printf(out, " parts %u", p->part);
-    if (p->blocked.chosen || p->blocked.scattered)
+    if (matmul_is_blocked(p))
         buf_printf(out, " %s %lld", p->blocked.chosen ? "from" : "into",
                    (long long)p->blocked.of);
     print_values(p, false, false, " reads", out);
