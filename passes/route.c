@@ -22,9 +22,9 @@
  * within one for each id, so all sizes are: those that no row needs have an id
  * that counts for nothing.
  *
- *   needs    gradless; behind microbatch, which cuts rows, and before
- * precision, which rounds operands of products keeps    the value of every
- * result, but for the order of sums
+ *   needs    gradless; it stands behind microbatch, which cuts rows, and before
+ *            precision, which rounds operands of products
+ *   keeps    the value of every result, but for the order of sums
  *
  * Options: `target` and `matmul`, as for fuse, and `dtype`, as for precision:
  * it is done where such kernels are made.  Axes of rows come before those of
@@ -38,8 +38,7 @@ enum { BLOCK = 128, LEAST_BLOCKS = 2, LEAST_SIDE = 64, MOST_SCAN = 256 };
 typedef struct Route {
     Value ids; /* of the new function */
     Axis expert;
-    Value
-        place; /* of each row among the slots; -1: its id counts for nothing */
+    Value place;  /* of each row, its slot; -1: its id counts for nothing */
     Value source; /* [block, in]: the row that is there; -1: none */
     Value of;     /* [block]: the id */
 } Route;
@@ -103,7 +102,8 @@ static bool find_rows(const Routes *r, Type ids, Type w, Axis expert, Rows *out)
 {
     const Module *m = r->m;
     const TypeInfo *ti = type_info(m, ids), *wi = type_info(m, w);
-    if (ti->naxes < 2 || wi->naxes < 3 || wi->axes[0].axis.id != expert.id)
+    if (ti->dtype != DT_i32 || ti->naxes < 2 || wi->naxes < 3 ||
+        wi->axes[0].axis.id != expert.id)
         return false;
     for (uint32_t i = 0; i < ti->naxes; i++)
         if (type_axis(m, w, ti->axes[i].axis)) return false;
