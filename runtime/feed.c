@@ -21,6 +21,7 @@ struct FeedData {
     Mark *begin;    /* where it began */
     int64_t first;  /* the step that it began with */
     bool over;      /* the data ended before that */
+    bool once;      /* without inputs: what is read to its end is one step */
 };
 
 /* ------------------------------------------------------------------ inputs --
@@ -154,6 +155,7 @@ TitanStatus feed_open(Feed *f, const FeedOptions *o)
     FeedData *d = f->data = calloc(1, sizeof *d);
     if (!d) return titan_fail(f->story, TITAN_UNAVAILABLE, "out of memory");
     d->first = 1;
+    d->once = o->fill;
     TRY(check_inputs(f));
     if (f->length == 0) return TITAN_OK;
     if (o->npaths == 0)
@@ -207,7 +209,7 @@ TitanStatus feed_wait(Feed *f, int64_t step, bool *more)
     *more = !f->data->over;
     if (!*more) return TITAN_OK;
     TRY(take(f, step, &b));
-    *more = !b || b->whole;
+    *more = b ? b->whole : !f->data->once || step == f->data->first;
     return TITAN_OK;
 }
 
