@@ -7,8 +7,6 @@
  */
 #include "text.h"
 
-#include <stdio.h>
-
 struct TokenDecoder {
     const Tokenizer *t;
     bool special;

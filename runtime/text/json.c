@@ -13,7 +13,7 @@
 #include "bytes.h"
 #include "unicode.h"
 
-enum { MAX_BYTES = 64 << 20, MAX_DEPTH = 64, MAX_NAMES = 4 << 20 };
+enum { MAX_BYTES = 64 << 20, MAX_DEPTH = 64, MAX_VALUES = 8 << 20 };
 
 typedef struct Reader {
     TitanStory *story;
@@ -54,6 +54,7 @@ static bool eat(Reader *r, char c)
 static TitanStatus add(Reader *r, JsonKind kind, uint32_t *index)
 {
     Json *j = r->j;
+    if (j->n == MAX_VALUES) return bad(r, "more than 8388608 values");
     if (j->n == j->cap) {
         uint32_t cap = j->cap ? j->cap * 2 : 256;
         JsonValue *more = realloc(j->values, cap * sizeof *more);
@@ -260,7 +261,6 @@ static TitanStatus check_names(Reader *r, uint32_t object)
     uint32_t n = json_count(r->j, object) / 2;
     if (n < 2) return TITAN_OK;
     r->at = r->j->text + r->j->values[object].at;
-    if (n > MAX_NAMES) return bad(r, "an object with more than 4194304 names");
     Name *names = malloc(n * sizeof *names);
     if (!names) return out_of_memory(r->story);
     TitanStatus st = hash_names(r, object, names);

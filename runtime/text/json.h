@@ -7,11 +7,11 @@
  *     for (uint32_t i = json_first(&j, list); i; i = json_next(&j, list, i))
  *     json_release(&j);
  *
- * A value is eight bytes beside its text, which the list refers to; memory is
- * at most five times the text.  What the standard leaves open is refused:
- * names that occur twice in an object, more than 64 levels, text that is not
- * UTF-8.  jansson, which reads other files here, has no names with U+0000;
- * byte-level vocabularies have.
+ * A value is eight bytes beside its text, which the list refers to; there
+ * are 8388608 at most, five times those of the largest vocabulary that is used.
+ * What the standard leaves open is refused: names that occur twice in an
+ * object, more than 64 levels, text that is not UTF-8.  jansson, which reads
+ * other files here, has no names with U+0000; byte-level vocabularies have.
  */
 #ifndef TITAN_TEXT_JSON_H
 #define TITAN_TEXT_JSON_H
