@@ -215,17 +215,18 @@ static void write_gemm(Writer *w, const Fn *group, const At *at, uint32_t n,
     At room = {0};
     if (!w->gpu && !is_plain(&g)) room = workspace_at(w, &g, &bytes);
     bool apart = g.accumulate && !same_place(&at[2], &at[n - 1]);
-    uint32_t accumulate = apart          ? TITAN_GEMM_add_c
+    uint32_t accumulate = g.scaled       ? TITAN_GEMM_scaled
+                          : apart        ? TITAN_GEMM_add_c
                           : g.accumulate ? TITAN_GEMM_add_d
                                          : 0;
     TitanCommand *c = add_command(w, TITAN_COMMAND_gemm, loc);
     c->index = add_gemm(w, &g, accumulate, bytes);
-    c->operands.n = 3 + apart + (bytes > 0);
+    c->operands.n = 3 + (apart || g.scaled) + (bytes > 0);
     c->items = 1;
     add_operand(w, &at[0]);
     add_operand(w, &at[1]);
     add_operand(w, &at[n - 1]);
-    if (apart) add_operand(w, &at[2]);
+    if (apart || g.scaled) add_operand(w, &at[2]);
     if (!bytes) return;
     image_reserve(t, room.base, (uint64_t)room.offset + bytes);
     TitanOperand o = {.base = room.base,

@@ -30,6 +30,15 @@ const Inst *group_einsum(const Fn *group)
     return NULL;
 }
 
+bool group_is_scaled(const Module *m, const Fn *group)
+{
+    const Inst *out = inst_of(group, group->result_values[0]);
+    if (out->op != OP_map || group->nparams < 3) return false;
+    const ExprInfo *e = expr_info(m, attr_expr(m, out->attr));
+    if (e->op == SC_cast) e = expr_info(m, e->args[0]);
+    return e->op == SC_mul;
+}
+
 Value group_scatter(const Fn *group)
 {
     for (uint32_t i = group->nparams; i < group->ninsts; i++)
@@ -263,7 +272,8 @@ static bool fit(Fit *f, const Fn *group, Gemm *out, GemmPlace *places)
         .b = type_dtype(m, f->at[B].type),
         .d = d,
         .acc = attr_dtype(m, in->attr, AT_acc, d == DT_f64 ? DT_f64 : DT_f32),
-        .accumulate = group->nparams > 2};
+        .scaled = group_is_scaled(m, group)};
+    out->accumulate = group->nparams > 2 && !out->scaled;
     return choose(f, out, places);
 }
 

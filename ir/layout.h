@@ -54,6 +54,7 @@ typedef struct Gemm {
     int64_t m, n, k;
     int64_t a_row, a_col, b_row, b_col, d_row, d_col;
     bool accumulate;
+    bool scaled; /* the third operand is a scale of the sums, f32[] */
     int64_t pieces; /* of K, which lie apart; usually 1 */
     uint32_t nbatch;
     int64_t batch[MOST_GEMM_BATCHES], a_batch[MOST_GEMM_BATCHES],
@@ -70,6 +71,8 @@ typedef enum EinsumRole {
 EinsumRole einsum_role(const Module *m, const Fn *fn, const Inst *in,
                        Axis axis);
 
+/* A matmul group multiplies its product by its third parameter, one number. */
+bool group_is_scaled(const Module *m, const Fn *group);
 /* The einsum of a matmul group. */
 const Inst *group_einsum(const Fn *group);
 /* The parameter that operand I of an einsum is, or is gathered from. */

@@ -75,6 +75,47 @@ bool map_adds_einsum(const Module *m, const Fn *fn, const Inst *map,
     return false;
 }
 
+static bool is_scale(const Module *m, Type t)
+{
+    return type_info(m, t)->naxes == 0 && type_dtype(m, t) == DT_f32;
+}
+
+/* V is a sum of products of eight-bit numbers, in f32, that one instruction
+ * reads. */
+static bool is_byte_product(const Module *m, const Fn *fn, Value v,
+                            const Uses *uses)
+{
+    const Inst *in = inst_of(fn, v);
+    if (in->op != OP_einsum || type_dtype(m, in->type) != DT_f32 ||
+        uses->nresult[v.id] || uses->first[v.id + 1] - uses->first[v.id] != 1)
+        return false;
+    for (uint32_t k = 0; k < 2; k++)
+        if (dtype_bytes(type_dtype(m, value_type(fn, inst_arg(fn, in, k)))) !=
+            1)
+            return false;
+    return true;
+}
+
+bool map_scales_einsum(const Module *m, const Fn *fn, const Inst *map,
+                       const Uses *uses, uint32_t *einsum)
+{
+    if (map->op != OP_map || map->nargs != 2) return false;
+    const ExprInfo *e = expr_info(m, below_cast(m, attr_expr(m, map->attr)));
+    DType d = type_dtype(m, map->type);
+    if (e->op != SC_mul || e->dtype != DT_f32 ||
+        (d != DT_f32 && d != DT_bf16 && d != DT_f16))
+        return false;
+    for (*einsum = 0; *einsum < 2; ++*einsum) {
+        Value x = inst_arg(fn, map, *einsum),
+              s = inst_arg(fn, map, 1 - *einsum);
+        if (is_byte_product(m, fn, x, uses) && is_scale(m, value_type(fn, s)) &&
+            same_axes(m, value_type(fn, x), map->type))
+            return term_operand(m, e->args[0]) >= 0 &&
+                   term_operand(m, e->args[1]) >= 0;
+    }
+    return false;
+}
+
 /* The operand that a term is below any casts; -1: it is more than that. */
 static int cast_operand(const Module *m, Expr e)
 {

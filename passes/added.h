@@ -17,6 +17,12 @@
 bool map_adds_einsum(const Module *m, const Fn *fn, const Inst *map,
                      const Uses *uses, uint32_t *einsum);
 
+/* MAP multiplies an einsum's result, sums of products of eight-bit numbers, by
+ * one number: { _0 * _1 }, perhaps rounded.  Nobody else needs the sums; so a
+ * gemm that takes a scale gives what the map does. */
+bool map_scales_einsum(const Module *m, const Fn *fn, const Inst *map,
+                       const Uses *uses, uint32_t *einsum);
+
 /* MAP adds a scatter's sums to a value of its type: { _0 + _1 }, perhaps
  * through casts, so that where nothing is scattered the value is the sum.
  * Gives the operand number of the scatter, which nobody else reads: only the

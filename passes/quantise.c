@@ -354,8 +354,10 @@ static Value write_scaled(Quantise *q, const Value *x, const Way *way)
     Value y =
         emit_einsum(b, small[0], small[1], q->inner, q->nsum, DT_f32, DT_f32);
     Value both = emit_binary(b, SC_mul, inverse[0], inverse[1]);
-    return emit_cast(b, emit_binary(b, SC_mul, y, both),
-                     type_dtype(q->m, q->in->type));
+    Expr none = {0}, sum = expr_arg(q->m, 0, DT_f32);
+    Expr body = expr_op(q->m, SC_mul, sum, expr_arg(q->m, 1, DT_f32), none);
+    body = expr_cast(q->m, type_dtype(q->m, q->in->type), body);
+    return emit_map(b, body, (Value[]){y, both}, 2);
 }
 
 static Value write_blocked(Quantise *q, const Value *x, const Way *way)

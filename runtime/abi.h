@@ -230,12 +230,13 @@ static inline uint64_t titan_gemm_block(int64_t m, int64_t n, int64_t k)
     return (4 * floats + 255) & ~UINT64_C(255);
 }
 
-/* What a gemm adds: nothing, D as it was, or C, a fourth matrix of the dtype
- * and strides of D that shares no byte with it.  The sum is made in `acc` and
- * rounded once. */
-enum { TITAN_GEMM_add_d = 1, TITAN_GEMM_add_c = 2 };
+/* What becomes of a gemm's sums: nothing is added, D as it was, or C, a fourth
+ * matrix of the dtype and strides of D that shares no byte with it; or, of
+ * operands of eight bits, they are multiplied by an f32, the fourth operand.
+ * That is done in `acc` and rounded once. */
+enum { TITAN_GEMM_add_d = 1, TITAN_GEMM_add_c = 2, TITAN_GEMM_scaled = 3 };
 
-/* D[m, n] = sum over k of A[m, k] * B[k, n], and what `accumulate` adds.
+/* D[m, n] = sum over k of A[m, k] * B[k, n], and what `accumulate` says.
  * Row and column strides in elements; one of each pair is 1.  Batches: up to
  * four nested counts with strides in elements. */
 typedef struct TitanGemm {

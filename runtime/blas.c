@@ -92,7 +92,14 @@ typedef struct Job {
     int64_t m, n, k;
     int64_t tm, tn, tiles_n, tiles; /* tile sizes, and their number */
     char *workspace;
+    const float *scale; /* of the sums; or NULL */
 } Job;
+
+static bool adds(const TitanGemm *g)
+{
+    return g->accumulate == TITAN_GEMM_add_d ||
+           g->accumulate == TITAN_GEMM_add_c;
+}
 
 static Matrix transposed(Matrix x)
 {
@@ -167,7 +174,7 @@ static void narrow_tile(const Job *j, int64_t r0, int64_t c0, int64_t rows,
     float *wa = sum + rows * cols;
     float *wb = wa + rows * most;
     Matrix d = {(const char *)sum, F32, cols, 1};
-    bool add = j->g->accumulate;
+    bool add = adds(j->g);
     if (add) widened(j->c, r0, c0, rows, cols, sum);
     for (int64_t k0 = 0; k0 < j->k; k0 += TITAN_GEMM_K) {
         int64_t kn = j->k - k0 < TITAN_GEMM_K ? j->k - k0 : TITAN_GEMM_K;
@@ -176,6 +183,8 @@ static void narrow_tile(const Job *j, int64_t r0, int64_t c0, int64_t rows,
         call_blas(j->blas, F32, a, b, d, rows, cols, kn,
                   add || k0 > 0 ? 1.0 : 0.0);
     }
+    for (int64_t i = 0; j->scale && i < rows * cols; i++)
+        sum[i] *= *j->scale;
     for (int64_t r = 0; r < rows; r++)
         narrow_store(j->d.dtype, sum + r * cols,
                      (char *)(uintptr_t)element(j->d, r0 + r, c0), cols);
@@ -203,7 +212,7 @@ static void plain_tile(const Job *j, int64_t r0, int64_t c0, int64_t rows,
     d.at = element(j->d, r0, c0);
     if (j->g->accumulate == TITAN_GEMM_add_c) copy_tile(j, r0, c0, rows, cols);
     call_blas(j->blas, a.dtype, a, b, d, rows, cols, j->k,
-              j->g->accumulate ? 1.0 : 0.0);
+              adds(j->g) ? 1.0 : 0.0);
 }
 
 static void run_tiles(void *user, int64_t begin, int64_t end, unsigned worker)
@@ -259,7 +268,8 @@ static void run_one(const Blas *blas, Pool *pool, const TitanGemm *g,
              .m = g->m,
              .n = g->n,
              .k = g->k,
-             .workspace = at->workspace};
+             .workspace = at->workspace,
+             .scale = at->scale};
     if (g->d_col != 1 && (g->n > 1 || g->d_row == 1)) {
         j.a = transposed(b);
         j.b = transposed(a);
@@ -299,7 +309,9 @@ static void run_batch(void *user, int64_t begin, int64_t end, unsigned worker)
         GemmBuffers at = {
             (const char *)x->at.a + ia * titan_dtype_bytes(g->dtype_a),
             (const char *)x->at.b + ib * titan_dtype_bytes(g->dtype_b),
-            (char *)x->at.d + id * titan_dtype_bytes(g->dtype_d), x->at.c,
+            (char *)x->at.d + id * titan_dtype_bytes(g->dtype_d),
+            x->at.c,
+            x->at.scale,
             x->at.workspace};
         if (at.c)
             at.c = (const char *)at.c + id * titan_dtype_bytes(g->dtype_d);

@@ -28,7 +28,8 @@ void blas_close(Blas *b);
 typedef struct GemmBuffers {
     const void *a, *b;
     void *d;
-    const void *c; /* NULL: none */
+    const void *c;      /* NULL: none */
+    const float *scale; /* NULL: none */
     void *workspace;
 } GemmBuffers;
 

@@ -115,6 +115,7 @@ enum {
     LT_desc_op_a = 3,
     LT_desc_op_b = 4,
     LT_desc_processors = 15,
+    LT_desc_scale_a = 17,
     LT_layout_batch = 5,
     LT_layout_batch_stride = 6,
     LT_want_workspace = 1,

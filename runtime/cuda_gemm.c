@@ -174,7 +174,7 @@ static void set_loops(CudaGemm *x, const TitanGemm *g, const Batches *f)
         x->step[0][i] = f->a[i] * titan_dtype_bytes(g->dtype_a);
         x->step[1][i] = f->b[i] * titan_dtype_bytes(g->dtype_b);
         x->step[2][i] = f->d[i] * titan_dtype_bytes(g->dtype_d);
-        x->step[3][i] = x->step[2][i];
+        x->step[3][i] = g->accumulate == TITAN_GEMM_scaled ? 0 : x->step[2][i];
     }
 }
 
@@ -215,6 +215,14 @@ static CudaGemm *find(const Cuda *c, uint32_t row, const uint64_t align[4])
     return NULL;
 }
 
+/* The library multiplies its first operand by the number at AT, which is the
+ * same as to multiply the sums. */
+static TitanStatus set_scale(Cuda *c, const CudaGemm *x, CuPtr at)
+{
+    LT_TRY(c, desc_set(x->desc, LT_desc_scale_a, &at, sizeof at));
+    return TITAN_OK;
+}
+
 /* AT: where the operands of one call lie. */
 static TitanStatus chosen(Cuda *c, uint32_t row, const CuPtr at[4],
                           CudaGemm **out)
@@ -230,6 +238,8 @@ static TitanStatus chosen(Cuda *c, uint32_t row, const CuPtr at[4],
     x->row = row;
     memcpy(x->align, align, sizeof x->align);
     TitanStatus st = make_descriptors(c, g, x);
+    if (st == TITAN_OK && g->accumulate == TITAN_GEMM_scaled)
+        st = set_scale(c, x, at[3]);
     if (st == TITAN_OK) st = cuda_choose(c, x, at);
     if (st != TITAN_OK) {
         free_gemm(c, x);
@@ -244,12 +254,14 @@ TitanStatus cuda_gemm_call(Cuda *c, const CudaGemm *x, const CuPtr at[4],
                            const LtAlgo *algo, uint32_t stream)
 {
     const TitanGemm *g = &c->im->gemms[x->row];
-    const double one = 1, beta = g->accumulate ? 1 : 0;
+    bool scaled = g->accumulate == TITAN_GEMM_scaled;
+    const double one = 1, beta = g->accumulate && !scaled ? 1 : 0;
     const float one_f = 1, beta_f = (float)beta;
     bool wide = titan_dtype_bytes(g->acc) == 8;
     const void *a = (const void *)(uintptr_t)at[x->swapped ? 1 : 0];
     const void *b = (const void *)(uintptr_t)at[x->swapped ? 0 : 1];
-    const void *added = (const void *)(uintptr_t)at[3];
+    const void *added = (const void *)(uintptr_t)at[scaled ? 2 : 3];
+    if (scaled) TRY(set_scale(c, x, at[3]));
     LT_TRY(c, matmul(c->handle, x->desc, wide ? (const void *)&one : &one_f, a,
                      x->a, b, x->b, wide ? (const void *)&beta : &beta_f, added,
                      x->d, (void *)(uintptr_t)at[2], x->d, algo,

@@ -124,7 +124,7 @@ static TitanStatus run_gemm(Walk *w, const TitanCommand *cmd)
 {
     const TitanImage *im = w->c->im;
     const TitanOperand *o = &im->operands[cmd->operands.first];
-    bool other = im->gemms[cmd->index].accumulate == TITAN_GEMM_add_c;
+    bool other = im->gemms[cmd->index].accumulate >= TITAN_GEMM_add_c;
     CuPtr at[4] = {operand_at(w, &o[0]), operand_at(w, &o[1]),
                    operand_at(w, &o[2]), operand_at(w, &o[other ? 3 : 2])};
     if (w->watch && w->watch->choose)

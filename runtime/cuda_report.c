@@ -62,9 +62,10 @@ static double batches_of(const TitanGemm *g)
 static Work gemm_work(const TitanGemm *g)
 {
     double n = batches_of(g), mn = (double)g->m * (double)g->n;
+    bool adds = g->accumulate && g->accumulate != TITAN_GEMM_scaled;
     double bytes = (double)g->m * (double)g->k * titan_dtype_bytes(g->dtype_a) +
                    (double)g->n * (double)g->k * titan_dtype_bytes(g->dtype_b) +
-                   mn * titan_dtype_bytes(g->dtype_d) * (g->accumulate ? 2 : 1);
+                   mn * titan_dtype_bytes(g->dtype_d) * (adds ? 2 : 1);
     return (Work){2 * n * mn * (double)g->k, n * bytes,
                   titan_dtype_bytes(g->dtype_a) < 4};
 }
@@ -109,9 +110,10 @@ static void name_of(const TitanImage *im, const TitanCommand *cmd, char *out,
                  titan_dtype_name(g->dtype_a), titan_dtype_name(g->dtype_d),
                  g->m, g->n, g->k, letter(g->a_col), letter(g->b_col),
                  letter(g->d_col),
-                 g->accumulate == TITAN_GEMM_add_c ? " + C"
-                 : g->accumulate                   ? " +="
-                                                   : "");
+                 g->accumulate == TITAN_GEMM_scaled  ? " scaled"
+                 : g->accumulate == TITAN_GEMM_add_c ? " + C"
+                 : g->accumulate                     ? " +="
+                                                     : "");
         if (batches_of(g) > 1) {
             size_t n = strlen(out);
             snprintf(out + n, size - n, " x%.0f", batches_of(g));

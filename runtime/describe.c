@@ -134,6 +134,7 @@ static void print_command(const TitanImage *im, const TitanCommand *c,
             fprintf(out, " on %" PRIu64 " processors", g->processors);
         if (g->accumulate == TITAN_GEMM_add_d) fprintf(out, " add");
         if (g->accumulate == TITAN_GEMM_add_c) fprintf(out, " plus");
+        if (g->accumulate == TITAN_GEMM_scaled) fprintf(out, " scaled");
         break;
     }
     case TITAN_COMMAND_copy:

@@ -108,7 +108,10 @@ static void run_gemm(Walk *w, const TitanCommand *c)
                       .b = operand_at(w, &o[1]),
                       .d = operand_at(w, &o[2])};
     uint32_t n = 3;
-    if (g->accumulate == TITAN_GEMM_add_c) at.c = operand_at(w, &o[n++]);
+    if (g->accumulate == TITAN_GEMM_scaled)
+        at.scale = (const float *)(const void *)operand_at(w, &o[n++]);
+    else if (g->accumulate == TITAN_GEMM_add_c)
+        at.c = operand_at(w, &o[n++]);
     if (n < c->operands.n) at.workspace = operand_at(w, &o[n]);
     blas_gemm(&w->host->blas, w->pool, g, &at);
 }

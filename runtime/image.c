@@ -346,14 +346,20 @@ static uint64_t gemm_reach(const TitanGemm *g, int which)
     return (uint64_t)(last + 1) * dtype_sizes[dtype];
 }
 
+static bool is_of_bytes(const TitanGemm *g)
+{
+    return dtype_sizes[g->dtype_a] == 1 && dtype_sizes[g->dtype_b] == 1;
+}
+
 static TitanStatus check_gemms(Check *c)
 {
     for (uint32_t i = 0; i < c->im->ngemms; i++) {
         const TitanGemm *g = &c->im->gemms[i];
         if (g->dtype_a >= DTYPES || g->dtype_b >= DTYPES ||
             g->dtype_d >= DTYPES || g->acc >= DTYPES || g->nbatch > 4 ||
-            g->accumulate > TITAN_GEMM_add_c || g->m < 1 || g->n < 1 ||
-            g->k < 1 || g->processors > UINT16_MAX)
+            g->accumulate > TITAN_GEMM_scaled || g->m < 1 || g->n < 1 ||
+            g->k < 1 || g->processors > UINT16_MAX ||
+            (g->accumulate == TITAN_GEMM_scaled && !is_of_bytes(g)))
             return BAD(c, "gemm %" PRIu32 " is damaged", i);
         int64_t batches = 1;
         for (uint32_t b = 0; b < g->nbatch; b++)
@@ -389,11 +395,14 @@ static TitanStatus check_gemm_command(Check *c, const TitanCommand *cmd)
     const TitanImage *im = c->im;
     if (cmd->index >= im->ngemms) return BAD(c, "a gemm command is damaged");
     const TitanGemm *g = &im->gemms[cmd->index];
-    uint32_t places = g->accumulate == TITAN_GEMM_add_c ? 4 : 3;
+    bool scaled = g->accumulate == TITAN_GEMM_scaled;
+    uint32_t places = scaled || g->accumulate == TITAN_GEMM_add_c ? 4 : 3;
     if (cmd->operands.n < places) return BAD(c, "a gemm command is damaged");
     const TitanOperand *o = &im->operands[cmd->operands.first];
     for (uint32_t w = 0; w < places; w++)
-        if (!has_bytes(&o[w], gemm_reach(g, w < 2 ? (int)w : 2)))
+        if (!has_bytes(&o[w], scaled && w == 3
+                                  ? sizeof(float)
+                                  : gemm_reach(g, w < 2 ? (int)w : 2)))
             return BAD(c, "a gemm reaches past its operand");
     uint64_t least = least_workspace(c, g);
     bool has = cmd->operands.n > places;

@@ -80,12 +80,13 @@ static bool reads_little(const Merge *g, const Inst *map)
 
 /* ------------------------------------------------------------------ maps -- */
 
-/* A matmul can make the old value, a sum with its product. */
-static bool is_added(const Merge *g, Value old)
+/* A matmul can make the old value, of its product. */
+static bool is_of_matmul(const Merge *g, Value old)
 {
     uint32_t einsum;
-    return map_adds_einsum(g->m, g->rw.old, inst_of(g->rw.old, old), &g->uses,
-                           &einsum);
+    const Inst *in = inst_of(g->rw.old, old);
+    return map_adds_einsum(g->m, g->rw.old, in, &g->uses, &einsum) ||
+           map_scales_einsum(g->m, g->rw.old, in, &g->uses, &einsum);
 }
 
 /* Old operand `old`, which has become MAP, goes into the map INTO. */
@@ -94,7 +95,7 @@ static bool is_taken(const Merge *g, Value old, const Inst *map,
 {
     Module *m = g->m;
     if (map->op != OP_map || map->phase != into->phase ||
-        attr_flag(m, map->attr, AT_pinned) || is_added(g, old))
+        attr_flag(m, map->attr, AT_pinned) || is_of_matmul(g, old))
         return false;
     Expr body = attr_expr(m, map->attr);
     if (expr_info(m, body)->op == SC_arg) return true;
@@ -192,7 +193,7 @@ static bool merge_move(Merge *g, Value old)
     const Inst *map = inst_of(fn, from);
     if (map->op != OP_map || map->phase != in->phase ||
         attr_flag(g->m, map->attr, AT_pinned) || !used_once(g, from) ||
-        !used_by_maps(g, old) || !nusers(g, old) || is_added(g, from))
+        !used_by_maps(g, old) || !nusers(g, old) || is_of_matmul(g, from))
         return false;
     Inst made = *inst_of(g->rw.b.fn, rewrite_value(&g->rw, from));
     if (made.op != OP_map || !type_eq(made.type, map->type)) return false;

@@ -125,7 +125,11 @@ void emit_matmul(Scene *s, const Inst *call, const Home *result)
     uint32_t n = p.g->nparams;
     for (uint32_t i = 0; i < 2; i++)
         args[i] = home_value(s, &p.at[i]);
-    if (n > 2) args[2] = added_place(&p, &s->home[inst_arg(s->fn, call, 2).id]);
+    if (n > 2) {
+        const Home *third = &s->home[inst_arg(s->fn, call, 2).id];
+        args[2] = group_is_scaled(m, p.g) ? home_value(s, third)
+                                          : added_place(&p, third);
+    }
     emit_launch(s, f, args, n, &out, 1);
     emit_copy(s, &p.at[2], result);
 }

@@ -576,15 +576,16 @@ static bool in_memory(const Graph *g, uint32_t node)
 }
 
 /* A sum of a product and a value that is in memory is made by the matmul: in
- * place where nobody else needs the value. */
+ * place where nobody else needs the value.  So is a product that is scaled. */
 static void merge_accumulation(Graph *g, uint32_t node, const Uses *uses)
 {
     uint32_t which;
     const Inst *in = node_inst(g, node);
-    if (!map_adds_einsum(g->fx->m, g->fn, in, uses, &which)) return;
+    bool scaled = map_scales_einsum(g->fx->m, g->fn, in, uses, &which);
+    if (!scaled && !map_adds_einsum(g->fx->m, g->fn, in, uses, &which)) return;
     uint32_t product = g->nodes[node].args[which];
     if (g->nodes[product].nusers != 1 ||
-        !in_memory(g, g->nodes[node].args[1 - which]))
+        (!scaled && !in_memory(g, g->nodes[node].args[1 - which])))
         return;
     uint32_t from = g->nodes[node].cluster, to = g->nodes[product].cluster;
     Nodes nodes = {0};

@@ -105,19 +105,27 @@ static void check_gemm(const Blas *blas, Pool *pool, const Case *c)
     char *old = malloc((size_t)(m * n * c->batch) * 8);
     memcpy(old, d, (size_t)(m * n * c->batch) * titan_dtype_bytes(c->dtype_d));
     bool apart = c->accumulate == TITAN_GEMM_add_c;
+    bool scaled = c->accumulate == TITAN_GEMM_scaled;
+    bool adds = c->accumulate && !scaled;
+    const float scale = 0.375f;
     if (apart)
         memset(d, 0xff,
                (size_t)(m * n * c->batch) * titan_dtype_bytes(c->dtype_d));
     /* of two workers */
     char *workspace = malloc((size_t)titan_gemm_block(m, n, k) * 2);
-    GemmBuffers buffers = {a, b, d, apart ? old : NULL, workspace};
+    GemmBuffers buffers = {.a = a,
+                           .b = b,
+                           .d = d,
+                           .c = apart ? old : NULL,
+                           .scale = scaled ? &scale : NULL,
+                           .workspace = workspace};
     blas_gemm(blas, pool, &g, &buffers);
     double eps = c->dtype_d == BF16 ? 0.01 : c->dtype == F64 ? 1e-13 : 1e-5;
     for (int64_t x = 0; x < c->batch; x++)
         for (int64_t i = 0; i < m; i += 1 + m / 17)
             for (int64_t j = 0; j < n; j += 1 + n / 13) {
                 int64_t at_d = x * m * n + i * g.d_row + j * g.d_col;
-                double sum = c->accumulate ? at(old, c->dtype_d, at_d) : 0;
+                double sum = adds ? at(old, c->dtype_d, at_d) : 0;
                 double size = fabs(sum);
                 for (int64_t p = 0; p < k; p++) {
                     double t =
@@ -126,6 +134,7 @@ static void check_gemm(const Blas *blas, Pool *pool, const Case *c)
                     sum += t;
                     size += fabs(t);
                 }
+                sum *= scaled ? (double)scale : 1;
                 assert_true(fabs(at(d, c->dtype_d, at_d) - sum) <= eps * size);
             }
     free(a);
@@ -154,6 +163,8 @@ static void gemms_agree_with_loops(void **state)
         {17, 19, 23, false, false, true, F64, F64, TITAN_GEMM_add_c, 3},
         {40, 1, 30, true, false, true, F32, F32, TITAN_GEMM_add_c, 1},
         {60, 50, 1100, true, false, true, BF16, BF16, TITAN_GEMM_add_c, 2},
+        {60, 50, 1100, false, true, false, E4M3, BF16, TITAN_GEMM_scaled, 2},
+        {30, 20, 10, false, true, true, E5M2, F32, TITAN_GEMM_scaled, 3},
     };
     TitanStory story = {0};
     Blas blas;
