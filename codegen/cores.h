@@ -41,6 +41,9 @@ const TypeAxis *cores_terms(const Cores *c, Type t);
 /* The tensor map of a panel, where first row and first column are bound. */
 void cores_make_map(Cores *c, Panel *p);
 
+/* tensor.c: the dots below each value, as bits. */
+const uint32_t *cores_find_dots(const Cores *c);
+
 /* tensor_shape.c: how large the tile is.  False: none fits. */
 bool cores_choose_shape(Cores *c);
 /* Tables of what conditions read per column; one without room is done

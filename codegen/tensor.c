@@ -147,8 +147,7 @@ static Node wide_value(Cores *c, const Env *e, const TensorSweep *s)
     return node_or_zero(k, c->column_in, n);
 }
 
-/* The dots below each value, as bits. */
-static uint32_t *find_dots(const Cores *c)
+const uint32_t *cores_find_dots(const Cores *c)
 {
     const Fn *fn = c->l->fn;
     uint32_t *dots = NEW_ARRAY(c->l->k->arena, uint32_t, fn->ninsts);
@@ -314,7 +313,7 @@ static void keep(Cores *c, TensorPass *p, TensorKept *kept)
  * win: they would come in more and smaller pieces. */
 static void make_nests(Cores *c, TensorPass *p)
 {
-    const uint32_t *dots = find_dots(c);
+    const uint32_t *dots = cores_find_dots(c);
     TensorKept kept = {0};
     bool apart = c->t->lags || c->t->cross;
     if (apart && p->nturns == 1 && find_kept(c, dots, &kept)) {

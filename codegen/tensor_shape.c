@@ -9,9 +9,11 @@
 #include "cores.h"
 
 enum { MOST_STEPS = 16384, SPARE = 30, SPARE_LATE = 24 };
-enum { SPARE_KEPT = 14 };   /* where one dot's pairs wait for another's */
-enum { SPARE_CROSS = 24 };  /* pairs of one contraction are under way */
-enum { SPARE_BOUNDS = 40 }; /* where columns end inside a tile */
+enum { SPARE_KEPT = 14 };  /* where one dot's pairs wait for another's */
+enum { SPARE_CROSS = 24 }; /* pairs of one contraction are under way */
+/* Where columns end inside a tile; and in the least shape, in which what goes
+ * round by itself is less. */
+enum { SPARE_BOUNDS = 40, SPARE_BOUNDS_LEAST = 24 };
 enum { SIMPLE = 6 }; /* functions of a pair that few registers suffice for */
 /* Below so many terms the nests take longer than the products. */
 enum { SHORT_TERMS = 128 };
@@ -50,7 +52,30 @@ static uint32_t pair_ops(const Cores *c, int64_t columns)
     return n;
 }
 
-static bool registers_fit(const Cores *c, const Shape *s)
+/* Values of one dot that maps of several read: those after the first of each
+ * dot stand beside it until the other dots are there. */
+static uint32_t standing(const Cores *c)
+{
+    const Fn *fn = c->l->fn;
+    const uint32_t *dots = cores_find_dots(c);
+    bool *seen = NEW_ARRAY(c->l->k->arena, bool, fn->ninsts);
+    uint32_t n = 0, of = 0;
+    for (uint32_t v = fn->nparams; v < fn->ninsts; v++)
+        for (uint32_t i = 0; i < fn->insts[v].nargs; i++) {
+            uint32_t x = inst_arg(fn, &fn->insts[v], i).id;
+            bool several = dots[v] & (dots[v] - 1);
+            bool one = dots[x] && !(dots[x] & (dots[x] - 1));
+            if (seen[x] || !several || !one || c->fit.role[v] != TILE_pair)
+                continue;
+            seen[x] = true;
+            n += (of & dots[x]) != 0;
+            of |= dots[x];
+        }
+    return n;
+}
+
+/* all: what stands too; else that may go to memory and back. */
+static bool registers_fit(const Cores *c, const Shape *s, bool all)
 {
     const TensorTile *t = c->t;
     uint32_t wide = 0, pairs = 0, step = (uint32_t)s->columns;
@@ -58,13 +83,14 @@ static bool registers_fit(const Cores *c, const Shape *s)
         wide += t->sweeps.at[i].terms / 2;
         pairs += t->sweeps.at[i].wide ? step / 4 : 0;
     }
-    uint32_t dots = t->dots.n * step / 2;
+    uint32_t dots = (t->dots.n + (all ? standing(c) : 0)) * step / 2;
     uint32_t spare = s->lags ? pairs + SPARE : SPARE_LATE;
     if (t->cross) spare += SPARE_CROSS;
     if (s->lags && t->dots.n > 1) spare += SPARE_KEPT;
     bool ragged = size_of(c, columns_of(c)) % s->columns != 0;
-    uint32_t all = wide + dots + spare + (ragged ? SPARE_BOUNDS : 0);
-    return all <= budget(s->groups);
+    bool least = s->groups == 1 && s->columns == GROUP_LINES && !s->lags;
+    if (ragged) spare += least ? SPARE_BOUNDS_LEAST : SPARE_BOUNDS;
+    return wide + dots + spare <= budget(s->groups);
 }
 
 static uint32_t boxes_of(const Panel *p, uint32_t *box_bytes)
@@ -197,19 +223,26 @@ static bool is_loose(const Cores *c, const Shape *s)
 
 /* The first that fits.  Swept panels have at least two slots; a panel that is
  * across needs whole boxes of lines. */
-bool cores_choose_shape(Cores *c)
+static bool choose(Cores *c, bool all)
 {
     static const Shape shapes[] = {
         {3, 128, true}, {2, 128, true}, {2, 64, true}, {2, 128, false},
         {2, 64, false}, {1, 128, true}, {1, 64, true}, {1, 64, false}};
     for (uint32_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-        if (!registers_fit(c, &shapes[i]) || is_loose(c, &shapes[i])) continue;
-        if (shapes[i].groups == 3 && pair_ops(c, shapes[i].columns) > SIMPLE)
-            continue;
-        if (c->t->cross && shapes[i].lags) continue;
-        set_shape(c, &shapes[i]);
+        const Shape *s = &shapes[i];
+        if (!registers_fit(c, s, all) || is_loose(c, s)) continue;
+        if (s->groups == 3 && pair_ops(c, s->columns) > SIMPLE) continue;
+        if (all && s->groups == 1) continue;
+        if (c->t->cross && s->lags) continue;
+        set_shape(c, s);
         if (c->t->cross && !cross_fits(c->t)) continue;
         if (find_room(c->t)) return true;
     }
     return false;
+}
+
+/* Two warpgroups that hold everything come before any that do not. */
+bool cores_choose_shape(Cores *c)
+{
+    return choose(c, true) || choose(c, false);
 }
