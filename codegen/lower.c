@@ -584,6 +584,8 @@ bool lower_group(Module *m, const Fn *fn, const LowerOpts *o, Kir *k)
     } else if ((op == OP_scatter || op == OP_put) &&
                scatter_by_rows(&l, only_op(m, fn))) {
         lower_rows(&l, o, only_op(m, fn));
+    } else if (scatter_is_long(&l, only_op(m, fn))) {
+        lower_long_scatter(&l, o, only_op(m, fn));
     } else {
         Nest nest = {0};
         find_walk(&l, &nest);

@@ -93,6 +93,9 @@ void lower_sort(Lower *l, const LowerOpts *o, const Inst *in);
 /* Whether a scatter or put is better run over its ids. */
 bool scatter_by_rows(Lower *l, const Inst *in);
 void lower_rows(Lower *l, const LowerOpts *o, const Inst *in);
+/* Whether threads share the sum of one of its elements. */
+bool scatter_is_long(Lower *l, const Inst *in);
+void lower_long_scatter(Lower *l, const LowerOpts *o, const Inst *in);
 /* tile.c; false: the group is not of that form */
 bool lower_tile(Lower *l);
 /* tensor.c: the same on tensor cores */

@@ -17,7 +17,12 @@
  *                     that plus the sum
  *
  * Results with few elements are better read off: each element sums what has
- * its id.  That form is also the rule of these ops at an index.
+ * its id.  That form is also the rule of these ops at an index.  Where there is
+ * much to sum, an element is a row whose lanes are the updates, and the sum a
+ * row's tree:
+ *
+ *     items over the result
+ *         lanes over all updates: sum of those whose id is ours
  */
 #include "lower.h"
 
@@ -306,6 +311,48 @@ void lower_rows(Lower *l, const LowerOpts *o, const Inst *in)
     k->loops.at[l->items].when =
         node_and(k, writes, node_inside(k, ix_node(k, id), size));
     write_row(l, in, &p, e, id, ends);
+    loop_close(k, l->items);
+}
+
+/* From so many updates on threads share a sum. */
+enum { LONG_SUM = 4096 };
+
+bool scatter_is_long(Lower *l, const Inst *in)
+{
+    if (in->op != OP_scatter || !value_eq(group_base(l->fn), NO_VALUE) ||
+        !value_eq(l->fn->result_values[0], group_scatter(l->fn)))
+        return false;
+    Parts p = parts_of(l, in);
+    return axes_extent(l, p.summed.at, p.summed.n) *
+               axes_extent(l, p.deep.at, p.deep.n) >=
+           LONG_SUM;
+}
+
+void lower_long_scatter(Lower *l, const LowerOpts *o, const Inst *in)
+{
+    Kir *k = l->k;
+    Parts p = parts_of(l, in);
+    const TypeInfo *t = type_info(l->m, in->type);
+    int64_t n = axes_extent(l, p.summed.at, p.summed.n);
+    int64_t deep = axes_extent(l, p.deep.at, p.deep.n);
+    k->rows = type_local_elements(l->m, in->type);
+    k->chunks = 1;
+    k->width = o->lanes;
+    l->items = loop_open(k, LOOP_items, 0, 0, k->rows);
+    Env e = {.n = 0};
+    env_bind_flat(l, &e, t->axes, t->naxes, ix_var(k, l->items));
+    Node mine = node_index(k, p.id, env_lookup(l, &e, p.axis));
+    Env own = e;
+    LoopId lanes = loop_open(k, LOOP_lanes, l->items, 0, n * deep);
+    Ix at = ix_var(k, lanes);
+    env_bind_flat(l, &e, p.deep.at, p.deep.n, ix_div(k, at, n));
+    env_bind_flat(l, &e, p.summed.at, p.summed.n, ix_mod(k, at, n));
+    Node match = equal(k, id_at(l, &e, &p, (Node){0}), mine);
+    Node x = node_or_zero(k, match, env_eval(l, &e, p.updates, (Node){0}));
+    Node sum = close_with(k, lanes, ACC_sum, sum_dtype(l, in), x);
+    uint32_t out = l->fn->nparams;
+    node_store(k, l->items, out, env_place(l, &own, out), (Node){0},
+               node_cast(k, type_dtype(l->m, l->fn->results[0].type), sum));
     loop_close(k, l->items);
 }
 
