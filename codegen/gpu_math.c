@@ -322,6 +322,11 @@ static void expect_zero_or_above(const Site *s, LV x, double least)
     gpu_expect(s, LLVMBuildICmp(b, LLVMIntUGE, bits[0], bits[1], ""));
 }
 
+static double greatest(Limits of)
+{
+    return fmax(fabs(of.lo), fabs(of.hi));
+}
+
 /* The inverse of a usual divisor, rounded. */
 static LV usual_inverse(const Site *s, LV by, Limits of)
 {
@@ -329,7 +334,7 @@ static LV usual_inverse(const Site *s, LV by, Limits of)
         LV size = site_call(s, "llvm.fabs", &by, 1);
         gpu_expect(s, above(s, size, LEAST));
     }
-    if (of.hi > MOST) gpu_expect_below(s, by, USUAL);
+    if (greatest(of) > MOST) gpu_expect_below(s, by, USUAL);
     LV near = approximate(s, "rcp.approx.ftz.f32 $0, $1;", by);
     LV minus = LLVMBuildFNeg(s->b, by, "");
     return fma3(s, fma3(s, minus, near, number(s, 1)), near, near);
@@ -346,13 +351,14 @@ static LV usual_division(const Site *s, LV x, LV by, const Limits of[2])
         inverse = site_splat(s, inverse);
         by = site_splat(s, by);
     }
-    double most = of[1].hi <= MOST ? of[1].hi : USUAL;
+    double most = greatest(of[1]) <= MOST ? greatest(of[1]) : USUAL;
     double least = fmax(LEAST, 0x1p-125 * most);
     LV first = LLVMBuildFMul(s->b, x, inverse, "");
     LV rest = fma3(s, LLVMBuildFNeg(s->b, by, ""), first, x);
     LV q = fma3(s, rest, inverse, first);
     if (of[0].lo < least) expect_zero_or_above(s, x, least);
-    if (!(of[0].hi <= GREATER && of[1].lo >= 1 / USUAL)) expect_no_nan(s, q);
+    if (!(greatest(of[0]) <= GREATER && of[1].lo >= 1 / USUAL))
+        expect_no_nan(s, q);
     if (of[0].lo > 0) return q;
     return site_call(s, "llvm.copysign", (LV[]){q, first}, 2); /* of zero */
 }
