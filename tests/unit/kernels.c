@@ -180,14 +180,16 @@ static bool takes_any(const Module *m, const Fn *fn)
  * both, of the latter alone, or of positive ones: a thread takes neighbours. */
 static Cell any_cell(World *w, DType d, int64_t x)
 {
-    enum { RUN = 64, BOTH, SIGNED, POSITIVE, KINDS };
-    int kind = BOTH + (int)(x / RUN % (KINDS - BOTH));
+    enum { RUN = 64, BOTH = 0, POSITIVE = 2, KINDS, RANGE = 24 };
+    int64_t kind = x / RUN % KINDS;
     uint64_t bits = draw(w);
     Cell c = dtype_load(d, &bits);
     double u = uniform(w) * 4 - 2;
     if (kind == POSITIVE) u = fabs(u);
-    if (dtype_class(d) == DC_float && (draw(w) % 4 || kind != BOTH))
-        c.f = dtype_round(d, ldexp(u, (int)(draw(w) % 24) - 12));
+    if (dtype_class(d) != DC_float) return c;
+    bool near = draw(w) % 4 != 0;
+    int power = (int)((near ? draw(w) : bits) % RANGE) - RANGE / 2;
+    if (near || kind != BOTH) c.f = dtype_round(d, ldexp(u, power));
     return c;
 }
 
