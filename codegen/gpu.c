@@ -151,6 +151,7 @@ static int blocks_at_a_time(const Kir *k, Mapping map, uint32_t threads)
 {
     enum { FEW = 2, FEW_HELD = 3, MANY_HELD = 7 };
     int loads = 0, stores = 0;
+    bool whole = true;
     /* Left alone, ptxas spills the state of rows to have more of them. */
     if (k->tile) return 2;
     for (uint32_t i = 1; i < k->loops.n && map == MAP_rows; i++) {
@@ -163,13 +164,15 @@ static int blocks_at_a_time(const Kir *k, Mapping map, uint32_t threads)
         const NodeInfo *in = &k->nodes.at[i];
         if (takes_long(in) || (in->op == KN_loop && in->loop == lanes_id(k)))
             return 0;
-        loads += in->op == KN_load && ix_uses(k, in->ix, lanes_id(k));
+        bool loads_lanes = in->op == KN_load && ix_uses(k, in->ix, lanes_id(k));
+        loads += loads_lanes;
+        whole &= !loads_lanes || is_whole(k, in);
         stores += in->op == KN_store;
     }
     if (loads == 0) return 0;
     if (!divides(k)) return loads <= FEW ? 5 : 4;
     int held = loads + stores;
-    return held <= FEW_HELD ? 5 : held <= MANY_HELD ? 4 : 3;
+    return held <= FEW_HELD ? 5 : whole && held <= MANY_HELD ? 4 : 3;
 }
 
 Grid gpu_grid(Kir *k)
