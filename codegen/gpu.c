@@ -171,6 +171,7 @@ static int blocks_at_a_time(const Kir *k, Mapping map, uint32_t threads)
     }
     if (loads == 0) return 0;
     if (!divides(k)) return loads <= FEW ? 5 : 4;
+    if (!k->sm90) return 0;
     int held = loads + stores;
     return held <= FEW_HELD ? 5 : whole && held <= MANY_HELD ? 4 : 3;
 }

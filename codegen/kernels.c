@@ -112,6 +112,7 @@ static void lower_exactly(const KernelSet *s, const Fn *group, Kir *k)
     again.loc = k->loc;
     lower_group(s->m, group, &o, &again);
     again.exact = true;
+    again.sm90 = k->sm90;
     *k = again;
 }
 
@@ -223,6 +224,7 @@ bool kernels_add(KernelSet *s, const Fn *group, const KernelArg *args,
         arena_pop(s->m->scratch, mark);
         return false;
     }
+    k.sm90 = s->lower.sm90;
     k.exact = s->lower.gpu && keeps_bits(s, &k);
     if (k.exact && !s->exact && !is_map(&k)) lower_exactly(s, group, &k);
     Buf text = {0};

@@ -169,6 +169,7 @@ typedef struct Kir {
     int64_t rows, chunks; /* host: items = rows * chunks */
     uint64_t zero;        /* bits: arguments that must be zero before */
     bool exact;  /* GPU: the host's bits, where a neighbour is faster */
+    bool sm90;   /* GPU: what registers hold has been looked at */
     bool across; /* every item is one loop over lanes */
     bool tile;   /* items are a few rows that sweep the columns */
     const TensorTile *tensor; /* tiles on tensor cores; NULL: none */
