@@ -11,7 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "clock.h"
 
 static size_t round_up(uint64_t n)
 {
@@ -159,9 +160,7 @@ static TitanStatus alloc_memory(Cuda *c)
 /* With --verbose: what the start spends its time on. */
 static void say(Cuda *c, const char *what, double *since)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    double at = (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+    double at = seconds_now() * 1e3;
     if (c->options.verbose && what)
         fprintf(stderr, "%s: %.1f ms\n", what, at - *since);
     *since = at;

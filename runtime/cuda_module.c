@@ -11,16 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "clock.h"
 
 enum { LOG_BYTES = 4096 };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 /* The text up to the image; for free(). */
 static char *kernels_of(const TitanCode *code)
@@ -63,22 +57,23 @@ static TitanStatus load_ptx(Cuda *c, const TitanCode *code, char *how,
 {
     char *text = kernels_of(code);
     if (!text) return titan_fail(c->story, TITAN_UNAVAILABLE, "out of memory");
-    double start = now();
+    double start = seconds_now();
     TitanStatus st = compile(c, text);
     free(text);
     snprintf(how, size, "PTX compiled by the driver in %.0f ms",
-             (now() - start) * 1e3);
+             (seconds_now() - start) * 1e3);
     return st;
 }
 
 static TitanStatus load_cubin(Cuda *c, const TitanCode *code, char *how,
                               size_t size)
 {
-    double start = now();
+    double start = seconds_now();
     CuResult r =
         c->cu.cuModuleLoadDataEx(&c->module, code->cubin, 0, NULL, NULL);
     if (r != 0 && code->ptx) return load_ptx(c, code, how, size);
-    snprintf(how, size, "cubin loaded in %.1f ms", (now() - start) * 1e3);
+    snprintf(how, size, "cubin loaded in %.1f ms",
+             (seconds_now() - start) * 1e3);
     return r == 0 ? TITAN_OK
                   : cu_fail(c->story, &c->cu, "cuModuleLoadDataEx", r);
 }

@@ -23,8 +23,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "clock.h"
 
 enum { VARINT = 0, FIXED64 = 1, LENGTH = 2, FIXED32 = 5 };
 enum {
@@ -143,14 +144,11 @@ static TitanStatus write_record(TitanStory *s, Events *e)
 
 static void begin_event(Events *e, int64_t step)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
     e->record.n = 0;
     e->record.failed = false;
     put_fixed(&e->record, 0, 8);
     put_fixed(&e->record, 0, FRAME - 8);
-    put_double(&e->record, EVENT_time,
-               (double)t.tv_sec + (double)t.tv_nsec * 1e-9);
+    put_double(&e->record, EVENT_time, (double)clock_ns(CLOCK_REALTIME) * 1e-9);
     if (step == 0) return;
     put_key(&e->record, EVENT_step, VARINT);
     put_varint(&e->record, (uint64_t)step);
@@ -174,11 +172,10 @@ static TitanStatus write_head(TitanStory *s, Events *e, int64_t done)
 static void file_name(char *out, size_t size, const char *folder)
 {
     char host[128] = "host";
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
+    const int64_t second = 1000000000, t = clock_ns(CLOCK_REALTIME);
     gethostname(host, sizeof host - 1);
     snprintf(out, size, "%s/events.out.tfevents.%010" PRId64 ".%s.%ld.%ld",
-             folder, (int64_t)t.tv_sec, host, (long)getpid(), t.tv_nsec);
+             folder, t / second, host, (long)getpid(), (long)(t % second));
 }
 
 TitanStatus events_open(TitanStory *s, Events *e, const char *folder,

@@ -9,8 +9,9 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "clock.h"
 
 static char *join(const char *folder, const char *name)
 {
@@ -66,14 +67,12 @@ static TitanStatus keep(TitanStory *s, Ledger *l, const char *line, size_t n)
 
 Jsonl *ledger_begin(Ledger *l, int64_t step, const char *event)
 {
-    struct timespec t;
     if (!l->path) return NULL;
-    clock_gettime(CLOCK_REALTIME, &t);
     jsonl_begin(&l->rows);
     jsonl_whole(&l->rows, "step", step);
     jsonl_text(&l->rows, "event", event);
     jsonl_number(&l->rows, "time",
-                 (double)t.tv_sec + (double)(t.tv_nsec / 1000000) * 1e-3);
+                 (double)(clock_ns(CLOCK_REALTIME) / 1000000) * 1e-3);
     return &l->rows;
 }
 

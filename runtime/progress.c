@@ -9,17 +9,11 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { BAR = 24 };
+#include "clock.h"
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
+enum { BAR = 24 };
 
 void progress_open(Progress *p, bool quiet)
 {
@@ -109,7 +103,7 @@ static void draw(Progress *p, int64_t step, int64_t steps)
 void progress_step(Progress *p, int64_t step, int64_t steps)
 {
     if (p->quiet || !p->tty) return;
-    double t = now(), took = t - p->step_at;
+    double t = seconds_now(), took = t - p->step_at;
     if (p->step_at > 0)
         p->mean_step =
             p->mean_step > 0 ? 0.95 * p->mean_step + 0.05 * took : took;

@@ -19,8 +19,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "clock.h"
 
 enum { LOOK_MS = 500, REASON = 512 };
 
@@ -51,13 +52,6 @@ static const struct {
                {SIGUSR2, "SIGUSR2"},
                {SIGHUP, "SIGHUP"}};
 enum { NSIGNALS = sizeof signals / sizeof *signals };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 int stop_hang_signal(void)
 {
@@ -171,7 +165,7 @@ TitanStatus stop_install(TitanStory *story, const StopOptions *o, Stop **out)
     Stop *s = calloc(1, sizeof *s);
     if (!s) return titan_fail(story, TITAN_UNAVAILABLE, "out of memory");
     s->options = *o;
-    s->started = s->last = now();
+    s->started = s->last = seconds_now();
     s->saving = reserve + o->state_bytes / slow_bytes;
     if (o->stop_file)
         snprintf(s->file, sizeof s->file, "the file \"%s\"", o->stop_file);
@@ -218,7 +212,7 @@ static bool is_late(const Stop *s, double t)
 
 StopAsked stop_asked(Stop *s)
 {
-    double t = now();
+    double t = seconds_now();
     note_step(s, t);
     if (atomic_load(&s->end) != CAUSE_none) return STOP_end;
     if (is_late(s, t)) {
@@ -231,7 +225,7 @@ StopAsked stop_asked(Stop *s)
 void stop_saved(Stop *s, double seconds)
 {
     s->saving = reserve + seconds;
-    s->last = now();
+    s->last = seconds_now();
 }
 
 const char *stop_reason(const Stop *s)

@@ -254,11 +254,11 @@ static TitanStatus copy_file(TitanStory *s, const char *from, const char *to)
     file_begin(&w, s, files_real(), to);
     while ((n = fread(chunk, 1, sizeof chunk, in)) > 0)
         file_write(&w, chunk, n);
-    TitanStatus st = file_end(&w);
-    if (st == TITAN_OK && ferror(in))
-        st = titan_fail(s, TITAN_IO, "could not read \"%s\"", from);
+    bool failed = ferror(in) != 0;
     fclose(in);
-    return st;
+    if (!failed) return file_end(&w);
+    file_abandon(&w);
+    return titan_fail(s, TITAN_IO, "could not read \"%s\"", from);
 }
 
 TitanStatus weights_companions(TitanStory *s, const char *from, const char *to)

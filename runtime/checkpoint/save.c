@@ -11,20 +11,13 @@
 #include "folder.h"
 #include "verify.h"
 
+#include "../clock.h"
 #include "../narrow.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 void point_free(RunPoint *at)
 {
@@ -156,7 +149,7 @@ static TitanStatus put_step(Checkpoints *c, Save *save)
     if (st == TITAN_OK) st = folder_commit(s, c->files, dir, step);
     if (st != TITAN_OK) files_remove_tree(c->files, path);
     TRY(st);
-    save->seconds = now() - save->begun;
+    save->seconds = seconds_now() - save->begun;
     TRY(read_back(c, save));
     if (!save->last && c->o->keep > 0) purge(c);
     return TITAN_OK;
@@ -164,13 +157,13 @@ static TitanStatus put_step(Checkpoints *c, Save *save)
 
 static void save_all(Checkpoints *c, Save *save)
 {
-    save->begun = now();
+    save->begun = seconds_now();
     TitanStatus st = put_step(c, save);
     /* a device tells its failures to whom it was made for */
     if (st != TITAN_OK && save->story.n == 0) save->story = *c->story;
     save->status =
         titan_while(&save->story, st, "saving step %" PRId64, save->at.step);
-    save->checked = now() - save->begun - save->seconds;
+    save->checked = seconds_now() - save->begun - save->seconds;
 }
 
 /* ------------------------------------------------------------- one thread --

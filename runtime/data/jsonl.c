@@ -10,19 +10,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct Jsonl {
+typedef struct Lines {
     DocFile base;
     Unpacked *in;
     const char *key;
-    JsonValue value;
-} Jsonl;
+    LineValue value;
+} Lines;
 
-static Jsonl *lines_of(DocFile *f)
+static Lines *lines_of(DocFile *f)
 {
-    return (Jsonl *)(void *)f;
+    return (Lines *)(void *)f;
 }
 
-static TitanStatus bad_line(const Jsonl *j, const char *why, size_t at)
+static TitanStatus bad_line(const Lines *j, const char *why, size_t at)
 {
     return titan_fail(j->base.story, TITAN_BAD_DATA,
                       "\"%s\": line %" PRId64 ", byte %zu: %s",
@@ -36,9 +36,9 @@ static bool is_blank(const char *line, size_t n)
     return n == 0;
 }
 
-static TitanStatus give(Jsonl *j, Piece *out)
+static TitanStatus give(Lines *j, Piece *out)
 {
-    const JsonValue *v = &j->value;
+    const LineValue *v = &j->value;
     *out = (Piece){.first = true,
                    .last = true,
                    .bytes = v->n,
@@ -60,7 +60,7 @@ static TitanStatus give(Jsonl *j, Piece *out)
 
 static TitanStatus lines_next(DocFile *f, Piece *out, bool *more)
 {
-    Jsonl *j = lines_of(f);
+    Lines *j = lines_of(f);
     const char *line;
     size_t n;
     do {
@@ -83,9 +83,9 @@ static TitanStatus lines_seek(DocFile *f, Place to)
 
 static void lines_close(DocFile *f)
 {
-    Jsonl *j = lines_of(f);
+    Lines *j = lines_of(f);
     unpack_close(j->in);
-    json_value_release(&j->value);
+    line_value_release(&j->value);
     free(j);
 }
 
@@ -93,7 +93,7 @@ TitanStatus lines_open(TitanStory *s, const DataFile *file,
                        const char *text_key, DocFile **out)
 {
     static const DocClass class = {"line", lines_seek, lines_next, lines_close};
-    Jsonl *j = calloc(1, sizeof *j);
+    Lines *j = calloc(1, sizeof *j);
     if (!j) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
     j->base = (DocFile){.class = &class, .story = s, .file = file};
     j->key = text_key ? text_key : "text";

@@ -9,21 +9,14 @@
  */
 #include "decode.h"
 
+#include "../clock.h"
 #include "../narrow.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { NOWHERE = -1 };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 /* ------------------------------------------------------------------ ports --
  */
@@ -193,7 +186,7 @@ static TitanStatus wait(Decoder *d)
 static TitanStatus read_prompts(Decoder *d, const Passage *texts, size_t n)
 {
     int64_t longest = 0;
-    double begin = now();
+    double begin = seconds_now();
     for (size_t i = 0; i < n; i++) {
         TRY(check_prompt(d, &texts[i]));
         int64_t length = (int64_t)texts[i].n - 1;
@@ -207,7 +200,7 @@ static TitanStatus read_prompts(Decoder *d, const Passage *texts, size_t n)
         TRY(run_prompt(d));
     }
     TRY(wait(d));
-    d->prompt_seconds += now() - begin;
+    d->prompt_seconds += seconds_now() - begin;
     return TITAN_OK;
 }
 
@@ -296,11 +289,11 @@ static TitanStatus run_batch(Decoder *d, const Batch *b)
     if (b->choice->most == 0) return TITAN_OK;
     TRY(put_settings(d, b));
     begin_rows(d, b);
-    double begin = now();
+    double begin = seconds_now();
     for (int64_t step = 1; left > 0; step++)
         TRY(titan_while(d->story, one_step(d, b, step, &left),
                         "making token %" PRId64, step));
-    d->step_seconds += now() - begin;
+    d->step_seconds += seconds_now() - begin;
     return TITAN_OK;
 }
 

@@ -7,6 +7,7 @@
 #include "generate.h"
 
 #include "../checkpoint/checkpoint.h"
+#include "../text/bytes.h"
 #include "../weights.h"
 #include "decode.h"
 #include "prompts.h"
@@ -39,11 +40,6 @@ typedef struct Run {
     size_t n;
     bool streams, json, quiet;
 } Run;
-
-static TitanStatus no_memory(Run *r)
-{
-    return titan_fail(r->story, TITAN_UNAVAILABLE, "out of memory");
-}
 
 /* ---------------------------------------------------------------- options --
  */
@@ -98,26 +94,12 @@ static TitanStatus write_out(Run *r, const TokenText *t, size_t from)
               : titan_fail(r->story, TITAN_IO, "could not write to stdout");
 }
 
-static TitanStatus add_made(Run *r, Answer *a, uint32_t id)
-{
-    TokenIds *ids = &a->made;
-    if (ids->n == ids->cap) {
-        size_t cap = ids->cap ? 2 * ids->cap : 64;
-        uint32_t *more = realloc(ids->at, cap * sizeof *more);
-        if (!more) return no_memory(r);
-        ids->at = more;
-        ids->cap = cap;
-    }
-    ids->at[ids->n++] = id;
-    return TITAN_OK;
-}
-
 static TitanStatus hear(Listener *l, size_t text, uint32_t id)
 {
     Run *r = (Run *)l;
     Answer *a = &r->answers[text];
     size_t before = a->text.n;
-    TRY(add_made(r, a, id));
+    TRY(ids_append(r->story, &a->made, &id, 1));
     TRY(reader_add(&a->reader, id, &a->text));
     return r->streams ? write_out(r, &a->text, before) : TITAN_OK;
 }
@@ -156,7 +138,7 @@ static TitanStatus write_json(Run *r, const Answer *a, const char *prompt,
                           "text", json_text(r, a->text.at, a->text.n),
                           "prompt_tokens", json_ids(&a->prompt), "tokens",
                           json_ids(&a->made), "ending", ending_name(p->ending));
-    if (!o) return no_memory(r);
+    if (!o) return out_of_memory(r->story);
     bool ok = json_dumpf(o, stdout, JSON_COMPACT) == 0 && putchar('\n') != EOF;
     json_decref(o);
     return ok && fflush(stdout) == 0
@@ -227,7 +209,7 @@ static TitanStatus answer(Run *r, const Prompts *p)
     r->answers = calloc(p->count + 1, sizeof *r->answers);
     r->n = r->answers ? p->count : 0;
     r->streams = p->count == 1 && !r->json;
-    TitanStatus st = texts && r->answers ? TITAN_OK : no_memory(r);
+    TitanStatus st = texts && r->answers ? TITAN_OK : out_of_memory(r->story);
     if (st == TITAN_OK) st = encode(r, p, texts);
     if (st == TITAN_OK)
         st =

@@ -10,12 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MOST_BYTES = 1 << 26 }; /* of all that is read of a file */
+#include "../text/bytes.h"
 
-static TitanStatus no_memory(TitanStory *s)
-{
-    return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
-}
+enum { MOST_BYTES = 1 << 26 }; /* of all that is read of a file */
 
 /* Takes TEXT. */
 static TitanStatus add(TitanStory *s, Prompts *p, char *text, size_t n)
@@ -28,7 +25,7 @@ static TitanStatus add(TitanStory *s, Prompts *p, char *text, size_t n)
         if (sizes) p->n = sizes;
         if (!at || !sizes) {
             free(text);
-            return no_memory(s);
+            return out_of_memory(s);
         }
         p->cap = cap;
     }
@@ -41,7 +38,7 @@ static TitanStatus add_copy(TitanStory *s, Prompts *p, const char *text,
                             size_t n)
 {
     char *copy = malloc(n + 1);
-    if (!copy) return no_memory(s);
+    if (!copy) return out_of_memory(s);
     memcpy(copy, text, n);
     copy[n] = 0;
     return add(s, p, copy, n);
@@ -75,12 +72,12 @@ static TitanStatus read_rest(TitanStory *s, FILE *in, const char *path,
         if (cap - *n < 4096) {
             cap = 2 * cap + 65536;
             char *more = realloc(*out, cap + 1);
-            if (!more) return no_memory(s);
+            if (!more) return out_of_memory(s);
             *out = more;
         }
         *n += fread(*out + *n, 1, cap - *n, in);
     }
-    if (!*out) return no_memory(s);
+    if (!*out) return out_of_memory(s);
     (*out)[*n] = 0;
     if (ferror(in))
         return titan_fail(s, TITAN_IO, "could not read \"%s\": %s", path,

@@ -22,7 +22,7 @@ static bool is_taken_otherwise(const json_error_t *e)
 
 int LLVMFuzzerTestOneInput(const uint8_t *at, size_t size)
 {
-    JsonValue v = {0};
+    LineValue v = {0};
     json_error_t e;
     if (json_line((const char *)at, size, "text", &v)) {
         json_t *root = json_loadb((const char *)at, size, JSON_ALLOW_NUL, &e);
@@ -35,6 +35,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *at, size_t size)
         if (root && v.kind == JSON_ids && json_array_size(text) != v.n) abort();
         json_decref(root);
     }
-    json_value_release(&v);
+    line_value_release(&v);
     return 0;
 }

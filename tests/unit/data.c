@@ -604,7 +604,7 @@ static void lines_are_json(void **state)
         {"{\"text\": \"a\",}", NULL, "a string is missing"},
         {"[1]", NULL, "a line is no object"},
         {"{\"a\": nul}", NULL, "a value is missing"}};
-    JsonValue v = {0};
+    LineValue v = {0};
     for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
         const char *line = cases[i].line;
         bool sound = json_line(line, strlen(line), "text", &v);
@@ -617,7 +617,7 @@ static void lines_are_json(void **state)
         assert_int_equal(v.n, strlen(cases[i].text));
         assert_memory_equal(v.text, cases[i].text, v.n);
     }
-    json_value_release(&v);
+    line_value_release(&v);
 }
 
 int main(void)

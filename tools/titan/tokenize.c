@@ -14,9 +14,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "../../runtime/clock.h"
 #include "../../runtime/data/encode.h"
 #include "../../runtime/files.h"
 #include "../../runtime/pool.h"
@@ -78,11 +78,9 @@ typedef struct Work {
     bool quiet;
 } Work;
 
-static double seconds(clockid_t of)
+static double busy_now(void)
 {
-    struct timespec t;
-    clock_gettime(of, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    return (double)clock_ns(CLOCK_PROCESS_CPUTIME_ID) * 1e-9;
 }
 
 /* --------------------------------------------------------------- reading -- */
@@ -254,15 +252,14 @@ static void write_batch(Work *w)
 
 static double rate(const Work *w)
 {
-    return (double)w->bytes / (seconds(CLOCK_MONOTONIC) - w->begun) / 1e6;
+    return (double)w->bytes / (seconds_now() - w->begun) / 1e6;
 }
 
 static void draw(Work *w)
 {
     enum { WIDTH = 30 };
     const Source *s = &w->source;
-    if (w->quiet || !isatty(2) || seconds(CLOCK_MONOTONIC) - w->drawn < 0.1)
-        return;
+    if (w->quiet || !isatty(2) || seconds_now() - w->drawn < 0.1) return;
     double part = s->total ? (double)s->seen / (double)s->total : 1;
     char bar[WIDTH + 1];
     int full = (int)(part * WIDTH);
@@ -271,15 +268,15 @@ static void draw(Work *w)
     bar[WIDTH] = 0;
     fprintf(stderr, "\r\033[K[%s] %3.0f%%  %.1f MB  %.1f MB/s", bar, 100 * part,
             (double)w->bytes / 1e6, rate(w));
-    w->drawn = seconds(CLOCK_MONOTONIC);
+    w->drawn = seconds_now();
 }
 
 static void say_end(const Work *w)
 {
     if (w->quiet) return;
     if (isatty(2)) fputs("\r\033[K", stderr);
-    double spent = seconds(CLOCK_MONOTONIC) - w->begun;
-    double busy = seconds(CLOCK_PROCESS_CPUTIME_ID) - w->begun_busy;
+    double spent = seconds_now() - w->begun;
+    double busy = busy_now() - w->begun_busy;
     double mb = (double)w->bytes / 1e6;
     fprintf(stderr,
             "%" PRId64 " documents, %.1f MB, %" PRId64
@@ -318,8 +315,8 @@ static TitanStatus turn(Work *w)
 
 static TitanStatus run(Work *w)
 {
-    w->begun = seconds(CLOCK_MONOTONIC);
-    w->begun_busy = seconds(CLOCK_PROCESS_CPUTIME_ID);
+    w->begun = seconds_now();
+    w->begun_busy = busy_now();
     w->now = &w->batches[1];
     read_batch(w);
     do {
