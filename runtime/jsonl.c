@@ -146,6 +146,14 @@ static int64_t row_step(const char *line)
     return sscanf(line, "{\"step\":%" SCNd64, &step) == 1 ? step : -1;
 }
 
+/* What stands there is a row or the beginning of one. */
+static bool begins_row(const char *line, size_t n)
+{
+    static const char first[] = "{\"step\":";
+    size_t most = sizeof first - 1;
+    return memcmp(line, first, n < most ? n : most) == 0;
+}
+
 /* Bytes up to the first row behind STEP; -1: line NUMBER is no row. */
 static int64_t find_end(FILE *in, int64_t step, int64_t *number)
 {
@@ -154,12 +162,11 @@ static int64_t find_end(FILE *in, int64_t step, int64_t *number)
     int64_t end = 0;
     for (*number = 1;; ++*number) {
         ssize_t n = getline(&line, &cap, in);
-        if (n <= 0 || line[n - 1] != '\n') break;
-        int64_t is = row_step(line);
-        if (is < 0 || is > step) {
-            if (is < 0) end = -1;
-            break;
-        }
+        if (n <= 0) break;
+        bool half = line[n - 1] != '\n' && begins_row(line, (size_t)n);
+        int64_t is = half ? INT64_MAX : row_step(line);
+        if (is < 0) end = -1;
+        if (is < 0 || is > step) break;
         end += n;
     }
     free(line);

@@ -77,9 +77,13 @@ static json_t *hex_of(const Digest *d, uint64_t n)
 static json_t *tensors_of(const ManifestFile *f)
 {
     json_t *list = json_array();
-    for (uint32_t i = 0; i < f->ntensors; i++)
-        json_array_append_new(list, json_pack("[s,I]", f->tensors[i].name,
-                                              (json_int_t)f->tensors[i].end));
+    for (uint32_t i = 0; i < f->ntensors; i++) {
+        json_t *row = json_pack("[s,I]", f->tensors[i].name,
+                                (json_int_t)f->tensors[i].end);
+        if (json_array_append_new(list, row) == 0) continue;
+        json_decref(list);
+        return NULL;
+    }
     return list;
 }
 

@@ -75,7 +75,11 @@ static TitanStatus put_manifest(Checkpoints *c, Save *save, const char *dir,
     m->config = config_of(c->im);
     if (save->at.data)
         m->data = json_loads(save->at.data, JSON_DECODE_ANY, NULL);
-    TitanStatus st = manifest_write(&save->story, c->files, dir, m);
+    /* one without its data would begin the data anew */
+    TitanStatus st =
+        save->at.data && !m->data
+            ? titan_fail(&save->story, TITAN_UNAVAILABLE, "out of memory")
+            : manifest_write(&save->story, c->files, dir, m);
     json_decref(m->config);
     json_decref(m->data);
     return st;

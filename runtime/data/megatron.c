@@ -98,7 +98,8 @@ static TitanStatus check_sequences(const Megatron *m)
     int64_t at = 0;
     for (int64_t i = 0; i < m->sequences; i++) {
         int32_t length = (int32_t)mapped_number(m->lengths + 4 * i, 4);
-        if (length < 0 || number_at(m->pointers, i) != at)
+        if (length < 0 || number_at(m->pointers, i) != at ||
+            (uint64_t)at > m->bin.bytes)
             return bad_index(m,
                              "sequence %" PRId64 " has %" PRId32
                              " tokens at byte %" PRId64 ", the one before it "

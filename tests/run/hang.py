@@ -50,7 +50,10 @@ patient = subprocess.Popen([PROGRAM, "--data", "good.txt", "--threads", "1", "--
                            stderr=subprocess.PIPE, text=True)
 stopped = [Trial(f"stopped{i}", "--metrics", f"{i}.jsonl", "--log-every", "1000", phase=".*") for i in range(4)]
 loop.stuck = pipe.stuck = time.monotonic()
-time.sleep(0.5)
+for i in range(4):  # at its steps: what is stopped while it starts has a minute
+    while not (os.path.exists(f"{i}.jsonl") and os.path.getsize(f"{i}.jsonl")):
+        expect(time.monotonic() < loop.stuck + 20, "no step in 20 s")
+        time.sleep(0.01)
 patient.send_signal(signal.SIGSTOP)
 for t in stopped:
     time.sleep(random.random() * 0.1)

@@ -71,6 +71,10 @@ static void test_other_file(void **state)
     assert_non_null(strstr(s.line[0], "line 2 of"));
     assert_string_equal(get(path, text, sizeof text),
                         "{\"step\":1}\nimport os\n");
+    path = put("no row, and no end of a line");
+    assert_int_equal(jsonl_continue(&s, &r, path, 5), TITAN_BAD_DATA);
+    assert_string_equal(get(path, text, sizeof text),
+                        "no row, and no end of a line");
     unlink(path);
 }
 
