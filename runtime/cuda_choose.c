@@ -145,7 +145,7 @@ TitanStatus cuda_choose_begin(Cuda *c)
     uint64_t frame = c->im->header->base_bytes[TITAN_BASE_frame];
     size_t first = frame < NOISE ? (size_t)frame : NOISE;
     uint16_t *noise = malloc(NOISE);
-    if (!noise) return titan_fail(c->story, TITAN_UNAVAILABLE, "out of memory");
+    if (!noise) return titan_no_memory(c->story);
     make_noise(noise, NOISE / sizeof *noise);
     TitanStatus st = cuda_write(&c->device, TITAN_BASE_frame, 0, noise, first);
     free(noise);

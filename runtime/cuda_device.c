@@ -53,8 +53,7 @@ static TitanStatus open_streams(Cuda *c)
         CU_TRY(c, cuStreamCreate(&c->streams[i], CU_stream_non_blocking));
     c->stream = c->streams[0];
     c->events = calloc((size_t)h->events + 1, sizeof *c->events);
-    if (!c->events)
-        return titan_fail(c->story, TITAN_UNAVAILABLE, "out of memory");
+    if (!c->events) return titan_no_memory(c->story);
     for (uint32_t i = 0; i < h->events; i++)
         CU_TRY(c, cuEventCreate(&c->events[i], CU_event_no_timing));
     return TITAN_OK;
@@ -262,8 +261,7 @@ static TitanStatus open_device(Cuda *c, const TitanCode *code)
     double since;
     say(c, NULL, &since);
     c->plans = calloc((size_t)c->im->nentries + 1, sizeof *c->plans);
-    if (!c->plans)
-        return titan_fail(c->story, TITAN_UNAVAILABLE, "out of memory");
+    if (!c->plans) return titan_no_memory(c->story);
     TRY(cu_open(c->story, &c->cu));
     TRY(open_gpu(c));
     say(c, "driver and context", &since);
@@ -282,7 +280,7 @@ TitanStatus device_cuda_new(TitanStory *story, const TitanImage *im,
                             TitanDevice **out)
 {
     Cuda *c = calloc(1, sizeof *c);
-    if (!c) return titan_fail(story, TITAN_UNAVAILABLE, "out of memory");
+    if (!c) return titan_no_memory(story);
     c->device = (TitanDevice){.class = &cuda_class, .story = story, .lag = 1};
     c->story = story;
     c->im = im;

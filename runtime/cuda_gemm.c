@@ -40,8 +40,7 @@ TitanStatus cuda_gemm_open(Cuda *c)
     LT_TRY(c, create(&c->handle));
     if (!c->options.gemm_table) return TITAN_OK;
     c->table = calloc(1, sizeof *c->table);
-    if (!c->table)
-        return titan_fail(c->story, TITAN_UNAVAILABLE, "out of memory");
+    if (!c->table) return titan_no_memory(c->story);
     return cuda_table_read(c->story, c->options.gemm_table, c->table);
 }
 
@@ -234,7 +233,7 @@ static TitanStatus chosen(Cuda *c, uint32_t row, const CuPtr at[4],
     *out = find(c, row, align);
     if (*out) return TITAN_OK;
     CudaGemm *x = calloc(1, sizeof *x);
-    if (!x) return titan_fail(c->story, TITAN_UNAVAILABLE, "out of memory");
+    if (!x) return titan_no_memory(c->story);
     x->row = row;
     memcpy(x->align, align, sizeof x->align);
     TitanStatus st = make_descriptors(c, g, x);

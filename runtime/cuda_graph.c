@@ -36,7 +36,7 @@ static TitanStatus add_graph(Capture *k, CuGraph graph)
     CudaPlan *p = k->plan;
     CuGraphExec *more =
         realloc(p->graphs, ((size_t)p->ngraphs + 1) * sizeof(CuGraphExec));
-    if (!more) return titan_fail(c->story, TITAN_UNAVAILABLE, "out of memory");
+    if (!more) return titan_no_memory(c->story);
     p->graphs = more;
     CU_TRY(c, cuGraphInstantiate(&p->graphs[p->ngraphs], graph, 0));
     p->ngraphs++;

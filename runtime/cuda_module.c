@@ -56,7 +56,7 @@ static TitanStatus load_ptx(Cuda *c, const TitanCode *code, char *how,
                             size_t size)
 {
     char *text = kernels_of(code);
-    if (!text) return titan_fail(c->story, TITAN_UNAVAILABLE, "out of memory");
+    if (!text) return titan_no_memory(c->story);
     double start = seconds_now();
     TitanStatus st = compile(c, text);
     free(text);
@@ -92,7 +92,7 @@ static TitanStatus alloc_launch(Cuda *c)
     c->maps =
         aligned_alloc(_Alignof(CuTensorMap), (maps + 1) * sizeof *c->maps);
     if (c->functions && c->args && c->params && c->maps) return TITAN_OK;
-    return titan_fail(c->story, TITAN_UNAVAILABLE, "out of memory");
+    return titan_no_memory(c->story);
 }
 
 TitanStatus cuda_load(Cuda *c, const TitanCode *code, char *how, size_t size)

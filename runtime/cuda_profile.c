@@ -30,8 +30,7 @@ static TitanStatus note(void *user, const TitanCommand *cmd)
     if (p->n == p->cap) {
         p->cap = p->cap ? 2 * p->cap : 1024;
         Launch *more = realloc(p->launches, p->cap * sizeof *more);
-        if (!more)
-            return titan_fail(c->story, TITAN_UNAVAILABLE, "out of memory");
+        if (!more) return titan_no_memory(c->story);
         p->launches = more;
     }
     Launch *l = &p->launches[p->n++];
@@ -47,8 +46,7 @@ static TitanStatus capture(Cuda *c, const TitanEntry *e)
     c->profile = calloc(1, sizeof *c->profile);
     CudaProfile *p = c->profile;
     if (p) p->rows = calloc((size_t)c->im->ncommands + 1, sizeof *p->rows);
-    if (!p || !p->rows)
-        return titan_fail(c->story, TITAN_UNAVAILABLE, "out of memory");
+    if (!p || !p->rows) return titan_no_memory(c->story);
     for (uint32_t i = 0; i < TITAN_MOST_STREAMS; i++)
         p->last[i] = NONE;
     CudaWatch watch = {.user = c, .command = note};

@@ -219,7 +219,7 @@ static TitanStatus print_table(Cuda *c)
 {
     const CudaProfile *p = c->profile;
     Row *rows = calloc((size_t)c->im->ncommands + 1, sizeof *rows);
-    if (!rows) return titan_fail(c->story, TITAN_UNAVAILABLE, "out of memory");
+    if (!rows) return titan_no_memory(c->story);
     uint32_t n = sorted_rows(c, rows);
     printf("\nprofile: %.3f ms a step, %" PRIu32 " commands, mean of %" PRIu32
            " steps\n",

@@ -20,18 +20,13 @@
 
 static const char mark[] = " algo=", time_mark[] = " us=";
 
-static TitanStatus no_memory(TitanStory *s)
-{
-    return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
-}
-
 static TitanStatus add_line(TitanStory *s, CudaTable *t, const char *line)
 {
     char **more = realloc(t->lines, ((size_t)t->n + 1) * sizeof *more);
-    if (!more) return no_memory(s);
+    if (!more) return titan_no_memory(s);
     t->lines = more;
     t->lines[t->n] = strdup(line);
-    if (!t->lines[t->n]) return no_memory(s);
+    if (!t->lines[t->n]) return titan_no_memory(s);
     t->n++;
     return TITAN_OK;
 }

@@ -118,7 +118,7 @@ TitanStatus device_host_new(TitanStory *story, const TitanImage *im,
                             TitanDevice **out)
 {
     HostDevice *h = calloc(1, sizeof *h);
-    if (!h) return titan_fail(story, TITAN_UNAVAILABLE, "out of memory");
+    if (!h) return titan_no_memory(story);
     h->device.class = &host_class;
     h->device.story = story;
     h->im = im;
@@ -126,7 +126,7 @@ TitanStatus device_host_new(TitanStory *story, const TitanImage *im,
     h->kept = calloc(1, (size_t)im->header->base_bytes[TITAN_BASE_io] + 1);
     TitanStatus st =
         h->kept ? titan_host_new(story, im, code->kernels, o->threads, &h->host)
-                : titan_fail(story, TITAN_UNAVAILABLE, "out of memory");
+                : titan_no_memory(story);
     if (st != TITAN_OK) {
         free(h->kept);
         free(h);
@@ -164,8 +164,7 @@ TitanStatus window_open(TitanDevice *d, TitanBase base, uint64_t offset,
         return TITAN_OK;
     }
     out->at = malloc(bytes ? bytes : 1);
-    if (!out->at)
-        return titan_fail(d->story, TITAN_UNAVAILABLE, "out of memory");
+    if (!out->at) return titan_no_memory(d->story);
     out->copied = true;
     if (!fill) return TITAN_OK;
     TitanStatus st = device_read(d, base, offset, out->at, bytes);

@@ -326,8 +326,7 @@ TitanStatus diagnose_run(const Suspect *s, const TitanEntry *e, FILE *out)
 {
     Diagnosis d = {.watch = {.after = after}, .s = s, .out = out, .look = true};
     d.piece = malloc(PIECE);
-    if (!d.piece)
-        return titan_fail(s->device->story, TITAN_UNAVAILABLE, "out of memory");
+    if (!d.piece) return titan_no_memory(s->device->story);
     TitanStatus st = look_at_step(&d, e);
     free(d.piece);
     return st;

@@ -130,8 +130,7 @@ enum { FRAME = 12 };
 static TitanStatus write_record(TitanStory *s, Events *e)
 {
     Bytes *r = &e->record;
-    if (r->failed || e->summary.failed)
-        return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    if (r->failed || e->summary.failed) return titan_no_memory(s);
     size_t n = r->n - FRAME;
     uint32_t crc = masked(crc32c(r->at + FRAME, n));
     r->n = 0;

@@ -153,7 +153,7 @@ static void shape_reader(Feed *f, const FeedOptions *o)
 TitanStatus feed_open(Feed *f, const FeedOptions *o)
 {
     FeedData *d = f->data = calloc(1, sizeof *d);
-    if (!d) return titan_fail(f->story, TITAN_UNAVAILABLE, "out of memory");
+    if (!d) return titan_no_memory(f->story);
     d->first = 1;
     d->once = o->fill;
     TRY(check_inputs(f));
@@ -166,8 +166,7 @@ TitanStatus feed_open(Feed *f, const FeedOptions *o)
         TRY(tokenizer_open(f->story, o->tokenizer, &d->tokenizer));
     TRY(open_mix(f, o));
     d->begin = calloc(d->mix.n, sizeof *d->begin);
-    if (!d->begin)
-        return titan_fail(f->story, TITAN_UNAVAILABLE, "out of memory");
+    if (!d->begin) return titan_no_memory(f->story);
     mix_marks(&d->mix, d->begin);
     return TITAN_OK;
 }

@@ -335,7 +335,7 @@ TitanStatus titan_host_new(TitanStory *s, const TitanImage *im,
                           "the step is compiled for a GPU; the host executes "
                           "steps of its own alone");
     TitanHost *h = calloc(1, sizeof *h);
-    if (!h) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    if (!h) return titan_no_memory(s);
     h->image = im;
     h->kernels = kernels;
     TitanStatus st = prepare(s, h, choose_threads(im, threads));

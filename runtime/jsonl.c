@@ -128,7 +128,7 @@ TitanStatus jsonl_end(TitanStory *s, Jsonl *r)
 {
     size_t n;
     const char *line = jsonl_line(r, &n);
-    if (!line) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    if (!line) return titan_no_memory(s);
     return sink_write(s, &r->sink, line, n);
 }
 

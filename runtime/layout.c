@@ -164,7 +164,7 @@ static TitanStatus add_part(TitanStory *s, const TitanImage *im, CkptLayout *l,
     if (!t) t = add_tensor(l, im, slot, name, scale);
     CkptPart *more =
         t ? realloc(t->parts, (t->nparts + 1) * sizeof *t->parts) : NULL;
-    if (!more) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    if (!more) return titan_no_memory(s);
     t->parts = more;
     t->parts[t->nparts++] = part;
     if (same_dims(im, slot, &im->slots[t->parts[0].slot])) return TITAN_OK;
@@ -286,8 +286,7 @@ static TitanStatus make_tables(TitanStory *s, const TitanImage *im,
         out->first[d] = dim->offset;
         out->stride[d] = stride;
         out->slot[d] = calloc((size_t)n + 1, sizeof(int64_t));
-        if (!out->slot[d])
-            return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+        if (!out->slot[d]) return titan_no_memory(s);
         if (!fill_dim(im, slot, dim, out->slot[d], n))
             return titan_fail(s, TITAN_BAD_DATA,
                               "image: layout of \"%s\" names another axis",
@@ -298,7 +297,7 @@ static TitanStatus make_tables(TitanStory *s, const TitanImage *im,
     for (int64_t i = 0; i < last && out->dense; i++)
         out->dense = out->slot[t->rank - 1][i] == i;
     out->row = calloc((size_t)last + 1, sizeof(float));
-    if (!out->row) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    if (!out->row) return titan_no_memory(s);
     return TITAN_OK;
 }
 

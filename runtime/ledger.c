@@ -41,7 +41,7 @@ TitanStatus ledger_open(TitanStory *s, Ledger *l, const char *path,
     if (!path && !folder) return TITAN_OK;
     l->rows.sink.go_on = go_on;
     l->path = path ? strdup(path) : join(folder, "ledger.jsonl");
-    if (!l->path) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    if (!l->path) return titan_no_memory(s);
     return path ? begin_file(s, l) : TITAN_OK;
 }
 
@@ -58,7 +58,7 @@ static bool folder_is_there(const Ledger *l)
 static TitanStatus keep(TitanStory *s, Ledger *l, const char *line, size_t n)
 {
     char *more = realloc(l->waiting, l->nwaiting + n);
-    if (!more) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    if (!more) return titan_no_memory(s);
     memcpy(more + l->nwaiting, line, n);
     l->waiting = more;
     l->nwaiting += n;
@@ -81,7 +81,7 @@ TitanStatus ledger_end(TitanStory *s, Ledger *l)
     size_t n;
     if (!l->path) return TITAN_OK;
     const char *line = jsonl_line(&l->rows, &n);
-    if (!line) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    if (!line) return titan_no_memory(s);
     if (!jsonl_is_open(&l->rows) && !folder_is_there(l))
         return keep(s, l, line, n);
     if (!jsonl_is_open(&l->rows)) TRY(begin_file(s, l));

@@ -63,7 +63,7 @@ TitanStatus titan_ptx_image(TitanStory *s, const char *text, size_t size,
     if (!at)
         return titan_fail(s, TITAN_BAD_DATA, "the PTX text holds no image");
     uint64_t *words = malloc((size_t)(end - at) / 4 * 8 + 8);
-    if (!words) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    if (!words) return titan_no_memory(s);
     size_t n = 0;
     while (read_word(&at, end, &words[n]))
         n++;

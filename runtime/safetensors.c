@@ -224,8 +224,7 @@ static TitanStatus add_tensor(Reader *r, const StTensor *t)
     if (f->n == r->cap) {
         uint32_t cap = r->cap ? r->cap * 2 : 64;
         StTensor *more = realloc(f->tensors, cap * sizeof *more);
-        if (!more)
-            return titan_fail(r->story, TITAN_UNAVAILABLE, "out of memory");
+        if (!more) return titan_no_memory(r->story);
         f->tensors = more;
         r->cap = cap;
     }
@@ -341,7 +340,7 @@ TitanStatus st_parse(TitanStory *s, const char *header, size_t size,
     out->shapes = malloc((size / 2 + 1) * sizeof(int64_t));
     if (!out->names || !out->shapes) {
         st_close(out);
-        return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+        return titan_no_memory(s);
     }
     Reader r = {.story = s,
                 .start = header,

@@ -29,7 +29,7 @@ TitanStatus sink_open(TitanStory *s, Sink *k, const char *path, SinkMode mode)
     struct stat st;
     int flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_APPEND;
     k->path = strdup(path);
-    if (!k->path) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    if (!k->path) return titan_no_memory(s);
     k->fd = open(path, mode == SINK_anew ? flags | O_TRUNC : flags, 0666);
     if (k->fd < 0) {
         int error = errno;

@@ -52,7 +52,7 @@ TitanStatus log_open(StepLog *l)
     l->values = calloc((size_t)n, sizeof(double));
     l->records = calloc((size_t)l->entry->ports.n + 1, sizeof *l->records);
     if (l->values && l->records) return TITAN_OK;
-    return titan_fail(l->story, TITAN_UNAVAILABLE, "out of memory");
+    return titan_no_memory(l->story);
 }
 
 bool log_applied(const StepLog *l)

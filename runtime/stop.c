@@ -163,7 +163,7 @@ TitanStatus stop_install(TitanStory *story, const StopOptions *o, Stop **out)
 {
     *out = NULL;
     Stop *s = calloc(1, sizeof *s);
-    if (!s) return titan_fail(story, TITAN_UNAVAILABLE, "out of memory");
+    if (!s) return titan_no_memory(story);
     s->options = *o;
     s->started = s->last = seconds_now();
     s->saving = reserve + o->state_bytes / slow_bytes;

@@ -112,8 +112,7 @@ TitanStatus streams_check(TitanStory *story, const TitanImage *im)
         return BAD(&s, "%" PRIu32 " events of %" PRIu32 " commands", events,
                    im->ncommands);
     s.signals = calloc((size_t)events + 1, sizeof *s.signals);
-    if (!s.signals)
-        return titan_fail(story, TITAN_UNAVAILABLE, "out of memory");
+    if (!s.signals) return titan_no_memory(story);
     TitanStatus st = TITAN_OK;
     for (uint32_t i = 0; i < im->nentries && st == TITAN_OK; i++)
         st = check_list(&s, im->entries[i].runs);

@@ -40,6 +40,10 @@ typedef struct TitanStory {
 /* Begins the story and returns STATUS, so that `return titan_fail(...)`. */
 TitanStatus titan_fail(TitanStory *s, TitanStatus status, const char *fmt, ...)
     TITAN_PRINTF(3, 4);
+static inline TitanStatus titan_no_memory(TitanStory *s)
+{
+    return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+}
 /* Adds "while ..." when STATUS is not OK; returns it. */
 TitanStatus titan_while(TitanStory *s, TitanStatus status, const char *fmt, ...)
     TITAN_PRINTF(3, 4);

@@ -482,7 +482,7 @@ TitanStatus titan_train(TitanStory *s, const TitanImage *im,
     StopOptions stop = o->stop;
     stop.state_bytes = (double)im->header->base_bytes[TITAN_BASE_persistent];
     r.pulse = pulse_new();
-    if (!r.pulse) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    if (!r.pulse) return titan_no_memory(s);
     DeviceOptions device = o->device;
     device.command = &r.pulse->command;
     Watchdog *dog = watchdog_start(im, r.pulse, &o->watchdog);

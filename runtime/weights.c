@@ -216,7 +216,7 @@ static TitanStatus write_all(Export *e, const char *dir)
 {
     ShardSet set = {0};
     StTensor *rows = calloc((size_t)e->layout.n + 1, sizeof *rows);
-    if (!rows) return titan_fail(e->story, TITAN_UNAVAILABLE, "out of memory");
+    if (!rows) return titan_no_memory(e->story);
     for (uint32_t i = 0; i < e->layout.n; i++) {
         const CkptTensor *t = &e->layout.tensors[i];
         rows[i] = (StTensor){.name = t->name,

@@ -39,7 +39,7 @@ static TitanStatus run(TitanStory *s, const Options *o, int argc, char **argv,
     int n;
     const char *path = o->arguments.at[0];
     char **args = arguments(argc, argv, path, &n);
-    if (!args) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    if (!args) return titan_no_memory(s);
     TitanStatus st = start_file(s, path, false, n, args, code);
     free(args);
     return st;

@@ -100,7 +100,7 @@ static TitanStatus scan(TitanStory *s, Files *files, const char *dir, Scan *k)
     int error = files->class->list(files, dir, scan_name, k);
     if (error == ENOENT) return TITAN_OK;
     if (error) return io_error(s, "read the folder", dir, error);
-    if (k->failed) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    if (k->failed) return titan_no_memory(s);
     f->exists = true;
     f->empty = k->names == 0;
     if (f->n) qsort(f->steps, f->n, sizeof *f->steps, by_step);

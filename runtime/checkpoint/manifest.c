@@ -41,7 +41,7 @@ TitanStatus manifest_add(TitanStory *s, Manifest *m, const StTensor *rows,
 {
     ManifestFile *more =
         realloc(m->files, ((size_t)m->n + n + 1) * sizeof *more);
-    if (!more) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    if (!more) return titan_no_memory(s);
     m->files = more;
     for (uint32_t i = 0; i < n; i++) {
         const ShardFile *f = &files[i];
@@ -54,8 +54,7 @@ TitanStatus manifest_add(TitanStory *s, Manifest *m, const StTensor *rows,
                              .whole = f->whole};
         to->blocks = calloc(f->nblocks + 1, sizeof *to->blocks);
         to->tensors = calloc((size_t)f->n + 1, sizeof *to->tensors);
-        if (!name || !to->blocks || !to->tensors)
-            return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+        if (!name || !to->blocks || !to->tensors) return titan_no_memory(s);
         if (f->nblocks)
             memcpy(to->blocks, f->blocks, f->nblocks * sizeof *to->blocks);
         end_tensors(rows, f, to);
@@ -141,7 +140,7 @@ TitanStatus manifest_write(TitanStory *s, Files *files, const char *dir,
     json_t *tree = tree_of(m);
     char *text = tree ? json_dumps(tree, JSON_PRESERVE_ORDER) : NULL;
     json_decref(tree);
-    if (!text) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    if (!text) return titan_no_memory(s);
     if (!path_join(path, dir, MANIFEST_NAME)) {
         free(text);
         return titan_fail(s, TITAN_IO, "the path \"%s\" is too long", dir);
@@ -213,8 +212,7 @@ static TitanStatus read_tensors(Reader *r, const json_t *in, ManifestFile *f)
         return BAD(r, "%s: \"tensors\" is no list", r->where);
     f->ntensors = (uint32_t)json_array_size(list);
     f->tensors = calloc((size_t)f->ntensors + 1, sizeof *f->tensors);
-    if (!f->tensors)
-        return titan_fail(r->story, TITAN_UNAVAILABLE, "out of memory");
+    if (!f->tensors) return titan_no_memory(r->story);
     uint64_t from = f->header;
     for (uint32_t i = 0; i < f->ntensors; i++) {
         TRY(read_tensor(r, json_array_get(list, i), from, f->bytes,
@@ -239,8 +237,7 @@ static TitanStatus read_file(Reader *r, const json_t *in, ManifestFile *f)
     TRY(read_digests(r, in, "xxh3", 1, &f->whole));
     size_t given = json_string_length(json_object_get(in, "blocks"));
     f->blocks = calloc(given / HEX + 1, sizeof *f->blocks);
-    if (!f->blocks)
-        return titan_fail(r->story, TITAN_UNAVAILABLE, "out of memory");
+    if (!f->blocks) return titan_no_memory(r->story);
     TRY(read_digests(r, in, "blocks", digest_blocks(f->bytes), f->blocks));
     return read_tensors(r, in, f);
 }
@@ -259,8 +256,7 @@ static TitanStatus read_files(Reader *r, const json_t *in, Manifest *m)
         return BAD(r, "%s: \"files\" is no list of at most %d files", r->where,
                    MAX_FILES);
     m->files = calloc(n + 1, sizeof *m->files);
-    if (!m->files)
-        return titan_fail(r->story, TITAN_UNAVAILABLE, "out of memory");
+    if (!m->files) return titan_no_memory(r->story);
     for (; m->n < n; m->n++) {
         TitanStatus st =
             read_file(r, json_array_get(list, m->n), &m->files[m->n]);

@@ -259,7 +259,7 @@ static TitanStatus open_tensors(Checkpoints *c, const Candidate *k, Source *out)
     const Manifest *m = &k->manifest;
     const char **names = calloc((size_t)m->n + 1, sizeof *names);
     uint32_t n = 0;
-    if (!names) return titan_fail(c->story, TITAN_UNAVAILABLE, "out of memory");
+    if (!names) return titan_no_memory(c->story);
     for (uint32_t i = 0; i < m->n; i++)
         if (m->files[i].ntensors > 0) names[n++] = m->files[i].name;
     TitanStatus st =
@@ -296,7 +296,7 @@ static TitanStatus take_point(Checkpoints *c, const Manifest *m, RunPoint *at)
         return TITAN_OK;
     at->data = json_dumps(m->data, JSON_PRESERVE_ORDER);
     if (at->data) return TITAN_OK;
-    return titan_fail(c->story, TITAN_UNAVAILABLE, "out of memory");
+    return titan_no_memory(c->story);
 }
 
 static void note_resumed(const Checkpoints *c, const Candidate *k)
@@ -330,7 +330,7 @@ TitanStatus checkpoint_resume(Checkpoints *c, RunPoint *at, bool *found,
     *found = *ignores = false;
     if (!c->o->resume) return TITAN_OK;
     k = calloc(1, sizeof *k);
-    if (!k) return titan_fail(c->story, TITAN_UNAVAILABLE, "out of memory");
+    if (!k) return titan_no_memory(c->story);
     TitanStatus st = find(c, k, found, ignores);
     if (st == TITAN_OK && *found) {
         st = titan_while(c->story, load(c, k), "loading \"%s\"", k->path);

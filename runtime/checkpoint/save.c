@@ -76,10 +76,9 @@ static TitanStatus put_manifest(Checkpoints *c, Save *save, const char *dir,
     if (save->at.data)
         m->data = json_loads(save->at.data, JSON_DECODE_ANY, NULL);
     /* one without its data would begin the data anew */
-    TitanStatus st =
-        save->at.data && !m->data
-            ? titan_fail(&save->story, TITAN_UNAVAILABLE, "out of memory")
-            : manifest_write(&save->story, c->files, dir, m);
+    TitanStatus st = save->at.data && !m->data
+                         ? titan_no_memory(&save->story)
+                         : manifest_write(&save->story, c->files, dir, m);
     json_decref(m->config);
     json_decref(m->data);
     return st;

@@ -19,11 +19,6 @@ typedef struct Writer {
     uint32_t ends[SHARDS_MOST], n; /* one past each file's last tensor */
 } Writer;
 
-static TitanStatus no_memory(TitanStory *s)
-{
-    return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
-}
-
 /* ------------------------------------------------------------- one file -- */
 
 /* A file and what is learnt of it while it goes out. */
@@ -42,7 +37,7 @@ static TitanStatus stream_begin(Stream *o, TitanStory *s, Files *files,
     if (!path_join(path, dir, name))
         return titan_fail(s, TITAN_IO, "the path \"%s\" is too long", dir);
     o->digest = digest_new();
-    if (!o->digest) return no_memory(s);
+    if (!o->digest) return titan_no_memory(s);
     file_begin(&o->to, s, files, path);
     return TITAN_OK;
 }
@@ -61,7 +56,7 @@ static void stream_put(Stream *o, const void *at, size_t n)
 static TitanStatus keep_file(TitanStory *s, ShardSet *set, ShardFile *f)
 {
     ShardFile *more = realloc(set->files, (set->n + 1) * sizeof *more);
-    if (!more) return no_memory(s);
+    if (!more) return titan_no_memory(s);
     set->files = more;
     set->files[set->n++] = *f;
     f->blocks = NULL;
@@ -81,7 +76,7 @@ static TitanStatus stream_end(Stream *o, TitanStatus st, ShardSet *out)
         st = ended;
     if (st == TITAN_OK &&
         !digest_end(o->digest, &f->whole, &f->blocks, &f->nblocks))
-        st = no_memory(s);
+        st = titan_no_memory(s);
     if (st == TITAN_OK && out) st = keep_file(s, out, f);
     free(f->blocks);
     digest_free(o->digest);
@@ -102,12 +97,12 @@ static TitanStatus put_tensors(Writer *w, Stream *o)
 {
     ShardFile *f = &o->file;
     StTensor *rows = calloc((size_t)f->n + 1, sizeof *rows);
-    if (!rows) return no_memory(w->story);
+    if (!rows) return titan_no_memory(w->story);
     if (f->n) memcpy(rows, w->src->tensors + f->first, f->n * sizeof *rows);
     size_t size = 0;
     char *header = st_header(rows, f->n, &size);
     free(rows);
-    if (!header) return no_memory(w->story);
+    if (!header) return titan_no_memory(w->story);
     uint64_t length = size;
     stream_put(o, &length, 8);
     stream_put(o, header, size);
@@ -174,7 +169,7 @@ static TitanStatus write_index(Writer *w)
                               (json_int_t)total, "weight_map", map);
     char *text = index ? json_dumps(index, JSON_INDENT(2)) : NULL;
     json_decref(index);
-    if (!text) return no_memory(w->story);
+    if (!text) return titan_no_memory(w->story);
     snprintf(name, sizeof name, "%s.safetensors.index.json", w->stem);
     TitanStatus st = shards_text(w->story, w->files, w->dir, name, text,
                                  strlen(text), w->out);
@@ -190,7 +185,7 @@ static TitanStatus make_room(Writer *w)
         if (n > most) most = n;
     }
     w->room = malloc(most);
-    return w->room ? TITAN_OK : no_memory(w->story);
+    return w->room ? TITAN_OK : titan_no_memory(w->story);
 }
 
 static TitanStatus write_all(Writer *w)

@@ -30,15 +30,10 @@ void shape_text(const int64_t *shape, uint32_t rank, char *out, size_t size)
     if (used < size) snprintf(out + used, size - used, "]");
 }
 
-static TitanStatus no_memory(TitanStory *s)
-{
-    return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
-}
-
 static TitanStatus add_path(TitanStory *s, Source *src, const char *path)
 {
     SourceFile *more = realloc(src->files, (src->nfiles + 1) * sizeof *more);
-    if (!more) return no_memory(s);
+    if (!more) return titan_no_memory(s);
     src->files = more;
     SourceFile *f = &src->files[src->nfiles];
     *f = (SourceFile){0};
@@ -93,7 +88,7 @@ static TitanStatus list_shards(TitanStory *s, json_t *map, SourceIndex *x)
     if (!json_is_object(map))
         return titan_fail(s, TITAN_BAD_DATA, "the index has no weight_map");
     x->shards = calloc(json_object_size(map) + 1, sizeof *x->shards);
-    if (!x->shards) return no_memory(s);
+    if (!x->shards) return titan_no_memory(s);
     json_object_foreach(map, key, value)
     {
         x->shards[x->n] = json_string_value(value);
@@ -176,7 +171,7 @@ static TitanStatus sort_names(TitanStory *s, Source *src)
     for (uint32_t i = 0; i < src->nfiles; i++)
         n += src->files[i].file.n;
     src->tensors = calloc(n + 1, sizeof *src->tensors);
-    if (!src->tensors) return no_memory(s);
+    if (!src->tensors) return titan_no_memory(s);
     for (uint32_t i = 0; i < src->nfiles; i++)
         for (uint32_t k = 0; k < src->files[i].file.n; k++) {
             const StTensor *t = &src->files[i].file.tensors[k];

@@ -14,11 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static TitanStatus no_memory(TitanStory *s)
-{
-    return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
-}
-
 /* ------------------------------------------------------------------ rows -- */
 
 static bool is_saved(const TitanSlot *slot)
@@ -80,7 +75,7 @@ static TitanStatus check_names(TitanStory *s, const State *st)
 {
     const StTensor **sorted = calloc((size_t)st->n + 1, sizeof *sorted);
     const char *twice = NULL;
-    if (!sorted) return no_memory(s);
+    if (!sorted) return titan_no_memory(s);
     for (uint32_t i = 0; i < st->n; i++)
         sorted[i] = &st->rows[i];
     qsort(sorted, st->n, sizeof *sorted, by_row);
@@ -104,7 +99,7 @@ static TitanStatus fill(TitanStory *s, const TitanImage *im, State *st)
     st->rows = calloc(most, sizeof *st->rows);
     st->at = calloc(most, sizeof *st->at);
     st->shapes = calloc(axes + 1, sizeof *st->shapes);
-    if (!st->rows || !st->at || !st->shapes) return no_memory(s);
+    if (!st->rows || !st->at || !st->shapes) return titan_no_memory(s);
     int64_t *shape = st->shapes;
     add_named(st);
     add_slots(st, &shape, true);
@@ -236,7 +231,7 @@ static TitanStatus state_bytes(ShardSource *source, uint32_t i, char *room,
     if (t->tensor) return export_parts(src, t->tensor, row, room);
     if (same) return read_slot(src->device, st->im, slot, room);
     char *wide = malloc(bytes + 1);
-    if (!wide) return no_memory(src->story);
+    if (!wide) return titan_no_memory(src->story);
     TitanStatus status = read_slot(src->device, st->im, slot, wide);
     if (status == TITAN_OK)
         convert(own->dtype, wide, row->dtype, room,
@@ -253,7 +248,7 @@ TitanStatus state_source(TitanStory *s, const State *st, TitanDevice *device,
     *out = (StateSource){
         .story = s, .state = st, .device = device, .first = first};
     out->rows = calloc((size_t)n + 1, sizeof *out->rows);
-    if (!out->rows) return no_memory(s);
+    if (!out->rows) return titan_no_memory(s);
     if (n) memcpy(out->rows, st->rows + first, n * sizeof *out->rows);
     for (uint32_t i = 0; i < n && dtype != STATE_AS_IS; i++)
         if (titan_dtype_is_float(out->rows[i].dtype))

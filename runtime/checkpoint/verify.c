@@ -117,7 +117,7 @@ TitanStatus checkpoint_verify(TitanStory *s, Files *files, const char *dir,
 {
     Check c = {.story = s, .files = files, .dir = dir, .out = out};
     c.block = malloc(DIGEST_BLOCK);
-    if (!c.block) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    if (!c.block) return titan_no_memory(s);
     for (uint32_t i = 0; i < m->n; i++) {
         c.file = &m->files[i];
         check_file(&c);

@@ -20,7 +20,7 @@ static TitanStatus encode_behind(TitanStory *s, const Tokenizer *t,
 {
     size_t before = out->n;
     char *text = malloc(LEAD + piece->bytes);
-    if (!text) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    if (!text) return titan_no_memory(s);
     memcpy(text, lead, LEAD);
     memcpy(text + LEAD, piece->at, piece->bytes);
     TitanStatus st = tokenizer_encode(s, t, scratch, lead, LEAD, 0, out);

@@ -94,7 +94,7 @@ TitanStatus lines_open(TitanStory *s, const DataFile *file,
 {
     static const DocClass class = {"line", lines_seek, lines_next, lines_close};
     Lines *j = calloc(1, sizeof *j);
-    if (!j) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    if (!j) return titan_no_memory(s);
     j->base = (DocFile){.class = &class, .story = s, .file = file};
     j->key = text_key ? text_key : "text";
     TitanStatus st = unpack_open(s, file->path, &j->in);

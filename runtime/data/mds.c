@@ -109,8 +109,7 @@ static TitanStatus unpack(MdsDocs *d, const char *path)
                           path, m->raw.bytes, MOST_UNPACKED);
     d->bytes = (size_t)m->raw.bytes;
     d->unpacked = malloc(d->bytes + 1);
-    if (!d->unpacked)
-        return titan_fail(d->base.story, TITAN_UNAVAILABLE, "out of memory");
+    if (!d->unpacked) return titan_no_memory(d->base.story);
     TRY(unpack_whole(d->base.story, path, m->packing, d->map.at, d->map.bytes,
                      d->unpacked, d->bytes));
     mapped_close(&d->map);
@@ -123,8 +122,7 @@ static TitanStatus read_file(MdsDocs *d)
 {
     if (!d->shard->packed.name) return read_raw(d);
     char *path = paths_join(d->shard->dir, d->shard->packed.name);
-    if (!path)
-        return titan_fail(d->base.story, TITAN_UNAVAILABLE, "out of memory");
+    if (!path) return titan_no_memory(d->base.story);
     bool plain =
         access(path, F_OK) != 0 && access(d->base.file->path, F_OK) == 0;
     TitanStatus st = plain ? read_raw(d) : unpack(d, path);
@@ -337,7 +335,7 @@ TitanStatus mds_open(TitanStory *s, const DataFile *file, const char *text_key,
 {
     static const DocClass class = {"sample", mds_seek, mds_next, mds_close};
     MdsDocs *d = calloc(1, sizeof *d);
-    if (!d) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    if (!d) return titan_no_memory(s);
     d->base = (DocFile){.class = &class, .story = s, .file = file};
     d->shard = file->shard;
     TitanStatus st = choose_column(d, text_key);

@@ -154,7 +154,7 @@ static TitanStatus add_shard(const Where *w, const char *dir, json_t *entry,
                              DataFiles *out)
 {
     MdsShard *shard = calloc(1, sizeof *shard);
-    if (!shard) return titan_fail(w->story, TITAN_UNAVAILABLE, "out of memory");
+    if (!shard) return titan_no_memory(w->story);
     shard->entry = json_incref(entry);
     shard->dir = strdup(dir);
     TitanStatus st = read_shard(w, shard);
@@ -179,7 +179,7 @@ static TitanStatus read_index(TitanStory *s, const char *index, char **text,
     *n = *text ? fread(*text, 1, MOST_INDEX + 1, in) : 0;
     bool failed = ferror(in) != 0;
     fclose(in);
-    if (!*text) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    if (!*text) return titan_no_memory(s);
     if (failed) return titan_fail(s, TITAN_IO, "could not read \"%s\"", index);
     if (*n > MOST_INDEX)
         return titan_fail(s, TITAN_BAD_DATA, "\"%s\" has more than %d bytes",

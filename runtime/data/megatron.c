@@ -180,7 +180,7 @@ static TitanStatus map_pair(Megatron *m)
 {
     TitanStory *s = m->base.story;
     char *path = strdup(m->base.file->path);
-    if (!path) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    if (!path) return titan_no_memory(s);
     TitanStatus st = mapped_open(s, path, false, &m->bin);
     memcpy(path + strlen(path) - 3, "idx", 3);
     if (st == TITAN_OK) st = mapped_open(s, path, false, &m->idx);
@@ -193,7 +193,7 @@ TitanStatus megatron_open(TitanStory *s, const DataFile *file, DocFile **out)
     static const DocClass class = {"document", megatron_seek, megatron_next,
                                    megatron_close};
     Megatron *m = calloc(1, sizeof *m);
-    if (!m) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    if (!m) return titan_no_memory(s);
     m->base = (DocFile){.class = &class, .story = s, .file = file};
     TitanStatus st = map_pair(m);
     if (st == TITAN_OK) st = read_head(m);

@@ -17,11 +17,6 @@
 
 #define MIX_WHOLE ((int64_t)1 << 32)
 
-static TitanStatus no_memory(TitanStory *s)
-{
-    return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
-}
-
 /* "0.7:PATH": the weight, and the path; 0 where it has none. */
 static double weight_of(const char *arg, const char **path)
 {
@@ -70,7 +65,7 @@ static TitanStatus open_parts(Mix *m, const MixOptions *o)
     double sum, share = 1;
     TRY(check_weights(m->story, o, &sum));
     m->parts = calloc(o->npaths, sizeof *m->parts);
-    if (!m->parts) return no_memory(m->story);
+    if (!m->parts) return titan_no_memory(m->story);
     for (uint32_t i = 0; st == TITAN_OK && i < o->npaths; i++) {
         const char *path;
         double w = weight_of(o->paths[i], &path);
@@ -89,7 +84,7 @@ TitanStatus mix_open(TitanStory *s, const MixOptions *o, Mix *out)
     *out = (Mix){.story = s, .o = o->stream};
     out->scratch.tokens = malloc(span * sizeof *out->scratch.tokens);
     out->scratch.starts = malloc(span * sizeof *out->scratch.starts);
-    if (!out->scratch.tokens || !out->scratch.starts) return no_memory(s);
+    if (!out->scratch.tokens || !out->scratch.starts) return titan_no_memory(s);
     return open_parts(out, o);
 }
 

@@ -59,8 +59,7 @@ static TitanStatus reserve(Packer *p, size_t n)
 {
     if (n <= p->ids.cap) return TITAN_OK;
     uint32_t *more = realloc(p->ids.at, n * sizeof *more);
-    if (!more)
-        return titan_fail(p->base.story, TITAN_UNAVAILABLE, "out of memory");
+    if (!more) return titan_no_memory(p->base.story);
     p->ids.at = more;
     p->ids.cap = n;
     return TITAN_OK;
@@ -240,7 +239,7 @@ TitanStatus pack_open(Stream *base, Stream **out)
     Packer *p = calloc(1, sizeof *p);
     if (!p) {
         paths_release(&base->files);
-        return titan_fail(base->story, TITAN_UNAVAILABLE, "out of memory");
+        return titan_no_memory(base->story);
     }
     p->base = *base;
     p->base.class = &class;
@@ -251,8 +250,7 @@ TitanStatus pack_open(Stream *base, Stream **out)
     TitanStatus st = walk_open(&p->walk);
     if (st == TITAN_OK && base->o->tokenizer) {
         p->scratch = token_scratch_new();
-        if (!p->scratch)
-            st = titan_fail(base->story, TITAN_UNAVAILABLE, "out of memory");
+        if (!p->scratch) st = titan_no_memory(base->story);
     }
     if (st == TITAN_OK)
         *out = &p->base;

@@ -40,14 +40,9 @@ static int suffix_of(const char *path)
     return -1;
 }
 
-static TitanStatus no_memory(TitanStory *s)
-{
-    return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
-}
-
 TitanStatus paths_add(TitanStory *s, DataFiles *out, const DataFile *f)
 {
-    if (!f->path) return no_memory(s);
+    if (!f->path) return titan_no_memory(s);
     if (out->n == MOST_FILES) {
         free(f->path);
         return titan_fail(s, TITAN_BAD_DATA, "more than %d data files",
@@ -58,7 +53,7 @@ TitanStatus paths_add(TitanStory *s, DataFiles *out, const DataFile *f)
         DataFile *more = realloc(out->at, cap * sizeof *more);
         if (!more) {
             free(f->path);
-            return no_memory(s);
+            return titan_no_memory(s);
         }
         out->at = more;
         out->cap = cap;
@@ -138,7 +133,7 @@ static TitanStatus add_names(TitanStory *s, const char *dir, char **names,
 {
     for (int i = 0; i < n; i++) {
         char *path = paths_join(dir, names[i]);
-        if (!path) return no_memory(s);
+        if (!path) return titan_no_memory(s);
         TitanStatus st = add_path(s, path, depth, out);
         free(path);
         TRY(st);
@@ -159,11 +154,11 @@ static TitanStatus list_names(TitanStory *s, DIR *d, char ***names, int *n)
         if (*n == cap) {
             cap = cap ? cap * 2 : 64;
             char **more = realloc(*names, (size_t)cap * sizeof *more);
-            if (!more) return no_memory(s);
+            if (!more) return titan_no_memory(s);
             *names = more;
         }
         (*names)[*n] = strdup(e->d_name);
-        if (!(*names)[*n]) return no_memory(s);
+        if (!(*names)[*n]) return titan_no_memory(s);
         (*n)++;
     }
     if (*n) qsort(*names, (size_t)*n, sizeof **names, by_name);
@@ -195,7 +190,7 @@ static TitanStatus add_mds(TitanStory *s, const char *index, DataFiles *out)
 {
     const char *slash = strrchr(index, '/');
     char *dir = slash ? strndup(index, (size_t)(slash - index)) : strdup(".");
-    if (!dir) return no_memory(s);
+    if (!dir) return titan_no_memory(s);
     TitanStatus st = mds_index(s, dir, index, out);
     free(dir);
     return st;
@@ -216,7 +211,7 @@ static TitanStatus add_path(TitanStory *s, const char *path, int depth,
                           strerror(errno));
     if (S_ISDIR(st.st_mode)) {
         char *index = paths_join(path, "index.json");
-        if (!index) return no_memory(s);
+        if (!index) return titan_no_memory(s);
         TitanStatus done = stat(index, &sub) == 0
                                ? mds_index(s, path, index, out)
                                : add_directory(s, path, depth, out);

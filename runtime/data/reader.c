@@ -218,7 +218,7 @@ TitanStatus reader_new(TitanStory *s, Mix *mix, const ReaderShape *shape,
 {
     Reader *r = calloc(1, sizeof *r);
     *out = NULL;
-    if (!r) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    if (!r) return titan_no_memory(s);
     r->mix = mix;
     r->shape = *shape;
     r->taken = -1;

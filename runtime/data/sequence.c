@@ -97,8 +97,7 @@ static TitanStatus open_files(Sequence *q)
 {
     const DataFiles *files = &q->base.files;
     q->files = calloc(files->n + 1, sizeof *q->files);
-    if (!q->files)
-        return titan_fail(q->base.story, TITAN_UNAVAILABLE, "out of memory");
+    if (!q->files) return titan_no_memory(q->base.story);
     for (uint32_t i = 0; i < files->n; i++) {
         TRY(open_file(q->base.story, &files->at[i], &q->files[i]));
         q->files[i].first = q->n;
@@ -306,7 +305,7 @@ TitanStatus sequence_open(Stream *base, Stream **out)
     Sequence *q = calloc(1, sizeof *q);
     if (!q) {
         paths_release(&base->files);
-        return titan_fail(base->story, TITAN_UNAVAILABLE, "out of memory");
+        return titan_no_memory(base->story);
     }
     q->base = *base;
     q->base.class = &class;

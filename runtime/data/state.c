@@ -63,7 +63,7 @@ TitanStatus state_print(TitanStory *s, const Mix *m, const Mark *marks,
     *json = json_dumps(root, JSON_COMPACT);
     json_decref(root);
     if (*json) return TITAN_OK;
-    return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    return titan_no_memory(s);
 }
 
 /* ----------------------------------------------------------------- reading --

@@ -91,7 +91,7 @@ TitanStatus text_open(TitanStory *s, const DataFile *file, DocFile **out)
 {
     static const DocClass class = {"text", text_seek, text_next, text_close};
     TextDoc *d = calloc(1, sizeof *d);
-    if (!d) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    if (!d) return titan_no_memory(s);
     d->base = (DocFile){.class = &class, .story = s, .file = file};
     TitanStatus st = unpack_open(s, file->path, &d->in);
     if (st == TITAN_OK)

@@ -144,18 +144,13 @@ bool unpack_is_packed(const char *path)
 /* -------------------------------------------------------------- the stream --
  */
 
-static TitanStatus no_memory(TitanStory *s)
-{
-    return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
-}
-
 static TitanStatus begin_state(Unpacked *u)
 {
     u->clean = true;
     if (!u->how->begin) return TITAN_OK;
     if (u->state) u->how->end(u->state);
     u->state = u->how->begin();
-    return u->state ? TITAN_OK : no_memory(u->story);
+    return u->state ? TITAN_OK : titan_no_memory(u->story);
 }
 
 static TitanStatus open_regular(Unpacked *u)
@@ -175,11 +170,11 @@ TitanStatus unpack_open(TitanStory *s, const char *path, Unpacked **out)
 {
     Unpacked *u = calloc(1, sizeof *u);
     *out = NULL;
-    if (!u) return no_memory(s);
+    if (!u) return titan_no_memory(s);
     *u = (Unpacked){
         .story = s, .path = path, .fd = -1, .how = unpacker_of(path)};
     u->in = malloc(IN_BYTES);
-    TitanStatus st = u->in ? open_regular(u) : no_memory(s);
+    TitanStatus st = u->in ? open_regular(u) : titan_no_memory(s);
     if (st == TITAN_OK)
         *out = u;
     else
@@ -225,7 +220,7 @@ static TitanStatus make_room(Unpacked *u)
     }
     size_t cap = u->cap ? u->cap * 2 : 2 * STEP_BYTES;
     char *text = realloc(u->text, cap);
-    if (!text) return no_memory(u->story);
+    if (!text) return titan_no_memory(u->story);
     u->text = text;
     u->cap = cap;
     return TITAN_OK;

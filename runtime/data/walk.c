@@ -17,7 +17,7 @@ enum { BLOCK_BYTES = 32 << 20 };
 
 static TitanStatus no_memory(Walk *w)
 {
-    return titan_fail(w->story, TITAN_UNAVAILABLE, "out of memory");
+    return titan_no_memory(w->story);
 }
 
 TitanStatus walk_open(Walk *w)

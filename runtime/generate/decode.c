@@ -337,8 +337,7 @@ TitanStatus decoder_open(Decoder *d, TitanStory *s, const TitanImage *im,
     size_t n = (size_t)(d->rows * d->chunk);
     d->ids = calloc(n, sizeof *d->ids);
     d->at = calloc(n, sizeof *d->at);
-    if (!d->ids || !d->at)
-        return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    if (!d->ids || !d->at) return titan_no_memory(s);
     TRY(titan_while(s, device_prepare(device, d->prompt),
                     "preparing to read prompts"));
     TRY(titan_while(s, device_prepare(device, d->step),

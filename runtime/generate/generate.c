@@ -138,7 +138,7 @@ static TitanStatus write_json(Run *r, const Answer *a, const char *prompt,
                           "text", json_text(r, a->text.at, a->text.n),
                           "prompt_tokens", json_ids(&a->prompt), "tokens",
                           json_ids(&a->made), "ending", ending_name(p->ending));
-    if (!o) return out_of_memory(r->story);
+    if (!o) return titan_no_memory(r->story);
     bool ok = json_dumpf(o, stdout, JSON_COMPACT) == 0 && putchar('\n') != EOF;
     json_decref(o);
     return ok && fflush(stdout) == 0
@@ -209,7 +209,7 @@ static TitanStatus answer(Run *r, const Prompts *p)
     r->answers = calloc(p->count + 1, sizeof *r->answers);
     r->n = r->answers ? p->count : 0;
     r->streams = p->count == 1 && !r->json;
-    TitanStatus st = texts && r->answers ? TITAN_OK : out_of_memory(r->story);
+    TitanStatus st = texts && r->answers ? TITAN_OK : titan_no_memory(r->story);
     if (st == TITAN_OK) st = encode(r, p, texts);
     if (st == TITAN_OK)
         st =

@@ -25,7 +25,7 @@ static TitanStatus add(TitanStory *s, Prompts *p, char *text, size_t n)
         if (sizes) p->n = sizes;
         if (!at || !sizes) {
             free(text);
-            return out_of_memory(s);
+            return titan_no_memory(s);
         }
         p->cap = cap;
     }
@@ -38,7 +38,7 @@ static TitanStatus add_copy(TitanStory *s, Prompts *p, const char *text,
                             size_t n)
 {
     char *copy = malloc(n + 1);
-    if (!copy) return out_of_memory(s);
+    if (!copy) return titan_no_memory(s);
     memcpy(copy, text, n);
     copy[n] = 0;
     return add(s, p, copy, n);
@@ -72,12 +72,12 @@ static TitanStatus read_rest(TitanStory *s, FILE *in, const char *path,
         if (cap - *n < 4096) {
             cap = 2 * cap + 65536;
             char *more = realloc(*out, cap + 1);
-            if (!more) return out_of_memory(s);
+            if (!more) return titan_no_memory(s);
             *out = more;
         }
         *n += fread(*out + *n, 1, cap - *n, in);
     }
-    if (!*out) return out_of_memory(s);
+    if (!*out) return titan_no_memory(s);
     (*out)[*n] = 0;
     if (ferror(in))
         return titan_fail(s, TITAN_IO, "could not read \"%s\": %s", path,

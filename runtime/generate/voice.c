@@ -19,7 +19,7 @@ TitanStatus voice_open(Voice *v, TitanStory *s, const char *path)
     TRY(titan_while(s, tokenizer_open(s, path, &v->tokenizer),
                     "reading the tokenizer \"%s\"", path));
     v->scratch = token_scratch_new();
-    return v->scratch ? TITAN_OK : out_of_memory(s);
+    return v->scratch ? TITAN_OK : titan_no_memory(s);
 }
 
 void voice_close(Voice *v)
@@ -56,7 +56,7 @@ TitanStatus reader_open(Reader *r, Voice *v)
     *r = (Reader){.voice = v};
     if (!v->tokenizer) return TITAN_OK;
     r->decoder = token_decoder_new(v->tokenizer, false);
-    return r->decoder ? TITAN_OK : out_of_memory(v->story);
+    return r->decoder ? TITAN_OK : titan_no_memory(v->story);
 }
 
 void reader_close(Reader *r)

@@ -13,7 +13,7 @@ TitanStatus added_put(TitanStory *s, AddedSet *set, const Added *token)
     if (set->n == set->cap) {
         uint32_t cap = set->cap ? set->cap * 2 : 16;
         Added *more = realloc(set->at, cap * sizeof *more);
-        if (!more) return out_of_memory(s);
+        if (!more) return titan_no_memory(s);
         set->at = more;
         set->cap = cap;
     }

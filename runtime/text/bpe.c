@@ -31,7 +31,7 @@ TitanStatus merges_open(TitanStory *s, Model *m, uint32_t n)
     while (slots < n * 2u)
         slots *= 2;
     m->merges = malloc(slots * sizeof *m->merges);
-    if (!m->merges) return out_of_memory(s);
+    if (!m->merges) return titan_no_memory(s);
     for (uint32_t i = 0; i < slots; i++)
         m->merges[i].rank = no_rank;
     m->nmerges = slots;
@@ -131,13 +131,13 @@ static TitanStatus reserve_long(Run *r, size_t n)
                           INT32_MAX / 4);
     if (n > c->symbols_cap) {
         Symbol *more = realloc(c->symbols, n * sizeof *more);
-        if (!more) return out_of_memory(r->story);
+        if (!more) return titan_no_memory(r->story);
         c->symbols = more;
         c->symbols_cap = n;
     }
     if (3 * n > c->heap_cap) {
         Candidate *more = realloc(c->heap, 3 * n * sizeof *more);
-        if (!more) return out_of_memory(r->story);
+        if (!more) return titan_no_memory(r->story);
         c->heap = more;
         c->heap_cap = 3 * n;
     }

@@ -16,9 +16,9 @@ static bool grown(size_t n, size_t cap, size_t more, size_t *out)
 TitanStatus text_reserve(TitanStory *s, TokenText *text, size_t more)
 {
     size_t cap;
-    if (!grown(text->n, text->cap, more, &cap)) return out_of_memory(s);
+    if (!grown(text->n, text->cap, more, &cap)) return titan_no_memory(s);
     char *at = cap == text->cap ? text->at : realloc(text->at, cap);
-    if (!at) return out_of_memory(s);
+    if (!at) return titan_no_memory(s);
     text->at = at;
     text->cap = cap;
     return TITAN_OK;
@@ -29,9 +29,9 @@ TitanStatus ids_reserve(TitanStory *s, TokenIds *ids, size_t more)
     size_t cap, bytes;
     if (!grown(ids->n, ids->cap, more, &cap) ||
         __builtin_mul_overflow(cap, sizeof *ids->at, &bytes))
-        return out_of_memory(s);
+        return titan_no_memory(s);
     uint32_t *at = cap == ids->cap ? ids->at : realloc(ids->at, bytes);
-    if (!at) return out_of_memory(s);
+    if (!at) return titan_no_memory(s);
     ids->at = at;
     ids->cap = cap;
     return TITAN_OK;

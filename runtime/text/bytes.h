@@ -9,11 +9,6 @@
 
 #include "tokenizer.h"
 
-static inline TitanStatus out_of_memory(TitanStory *s)
-{
-    return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
-}
-
 /* Room for MORE behind what is there. */
 TitanStatus text_reserve(TitanStory *s, TokenText *text, size_t more);
 TitanStatus ids_reserve(TitanStory *s, TokenIds *ids, size_t more);

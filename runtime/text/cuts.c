@@ -29,7 +29,7 @@ static TitanStatus grow(TitanStory *s, Cuts *c)
     uint32_t n = c->n ? c->n * 2 : 1024, old_n = c->n;
     uint64_t *old = c->pairs;
     uint64_t *pairs = calloc(n, sizeof *pairs);
-    if (!pairs) return out_of_memory(s);
+    if (!pairs) return titan_no_memory(s);
     c->pairs = pairs;
     c->n = n;
     for (uint32_t i = 0; i < old_n; i++)

@@ -211,7 +211,7 @@ TitanStatus tokenizer_decode(TitanStory *s, const Tokenizer *t,
                              TokenText *out)
 {
     TokenDecoder *d = token_decoder_new(t, special);
-    TitanStatus st = d ? TITAN_OK : out_of_memory(s);
+    TitanStatus st = d ? TITAN_OK : titan_no_memory(s);
     for (size_t i = 0; i < n && st == TITAN_OK; i++)
         st = token_decoder_add(s, d, ids[i], out);
     if (st == TITAN_OK) st = token_decoder_end(s, d, out);

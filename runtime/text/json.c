@@ -58,7 +58,7 @@ static TitanStatus add(Reader *r, JsonKind kind, uint32_t *index)
     if (j->n == j->cap) {
         uint32_t cap = j->cap ? j->cap * 2 : 256;
         JsonValue *more = realloc(j->values, cap * sizeof *more);
-        if (!more) return out_of_memory(r->story);
+        if (!more) return titan_no_memory(r->story);
         j->values = more;
         j->cap = cap;
     }
@@ -262,7 +262,7 @@ static TitanStatus check_names(Reader *r, uint32_t object)
     if (n < 2) return TITAN_OK;
     r->at = r->j->text + r->j->values[object].at;
     Name *names = malloc(n * sizeof *names);
-    if (!names) return out_of_memory(r->story);
+    if (!names) return titan_no_memory(r->story);
     TitanStatus st = hash_names(r, object, names);
     if (st == TITAN_OK) qsort(names, n, sizeof *names, by_hash);
     for (uint32_t i = 1; i < n && st == TITAN_OK; i++) {

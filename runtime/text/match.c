@@ -12,7 +12,7 @@ TitanStatus match_literal(TitanStory *s, const char *text, size_t bytes,
     if (bytes == 0) return titan_fail(s, TITAN_BAD_DATA, "a pattern is empty");
     *out = (Matcher){.kind = MATCH_literal, .size = bytes};
     out->literal = malloc(bytes);
-    if (!out->literal) return out_of_memory(s);
+    if (!out->literal) return titan_no_memory(s);
     memcpy(out->literal, text, bytes);
     return TITAN_OK;
 }

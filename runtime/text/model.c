@@ -32,7 +32,7 @@ static TitanStatus cache_ready(TitanStory *s, WordCache *c)
     bool full = c->used > SLOTS / 2 || c->words.n > ROOM || c->ids.n > ROOM;
     if (c->slots && !full) return TITAN_OK;
     if (!c->slots) c->slots = malloc(SLOTS * sizeof *c->slots);
-    if (!c->slots) return out_of_memory(s);
+    if (!c->slots) return titan_no_memory(s);
     memset(c->slots, 0, SLOTS * sizeof *c->slots);
     c->used = 0;
     c->words.n = c->ids.n = 0;

@@ -39,7 +39,7 @@ static TitanStatus order_marks(Composer *c, uint32_t *marks, size_t n)
     for (unsigned k = 1; k <= 256; k++)
         first[k] += first[k - 1];
     uint32_t *sorted = malloc(n * sizeof *sorted);
-    if (!sorted) return out_of_memory(c->story);
+    if (!sorted) return titan_no_memory(c->story);
     for (size_t i = 0; i < n; i++)
         sorted[first[mark_class(marks[i])]++] = marks[i];
     memcpy(marks, sorted, n * sizeof *sorted);

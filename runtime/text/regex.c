@@ -300,7 +300,7 @@ static TitanStatus compile(TitanStory *s, const TokenText *pattern,
                              PCRE2_AUTO_CALLOUT | PCRE2_NEVER_BACKSLASH_C,
                          &error, &place, NULL);
     if (*out) return TITAN_OK;
-    if (error == PCRE2_ERROR_HEAP_FAILED) return out_of_memory(s);
+    if (error == PCRE2_ERROR_HEAP_FAILED) return titan_no_memory(s);
     unsigned char why[120];
     pcre2_get_error_message(error, why, sizeof why);
     return titan_fail(s, TITAN_BAD_DATA, "the pattern is not taken: %s",
@@ -317,7 +317,7 @@ TitanStatus regex_new(TitanStory *s, const char *pattern, size_t bytes,
     Rewriter r = {
         .story = s, .at = pattern, .end = pattern + bytes, .classes = classes};
     Regex *re = calloc(1, sizeof *re);
-    TitanStatus st = re ? rewrite(&r) : out_of_memory(s);
+    TitanStatus st = re ? rewrite(&r) : titan_no_memory(s);
     if (st == TITAN_OK) st = compile(s, &r.out, &re->code);
     token_text_release(&r.out);
     if (st != TITAN_OK) {
@@ -363,7 +363,7 @@ static TitanStatus prepare(Search *s)
     MatchScratch *scratch = s->scratch;
     if (!scratch->match) scratch->match = pcre2_match_data_create(1, NULL);
     if (!scratch->context) scratch->context = pcre2_match_context_create(NULL);
-    if (!scratch->match || !scratch->context) return out_of_memory(s->story);
+    if (!scratch->match || !scratch->context) return titan_no_memory(s->story);
     pcre2_set_match_limit(scratch->context, MATCH_LIMIT);
     pcre2_set_depth_limit(scratch->context, DEPTH_LIMIT);
     pcre2_set_heap_limit(scratch->context, HEAP_KIB);
@@ -375,7 +375,7 @@ static TitanStatus explain(Search *s, int error)
 {
     switch (error) {
     case PCRE2_ERROR_NOMEMORY:
-        return out_of_memory(s->story);
+        return titan_no_memory(s->story);
     case PCRE2_ERROR_CALLOUT:
     case PCRE2_ERROR_MATCHLIMIT:
     case PCRE2_ERROR_DEPTHLIMIT:

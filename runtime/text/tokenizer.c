@@ -68,7 +68,7 @@ static TitanStatus new_tokenizer(TitanStory *s, Tokenizer **out)
 {
     Tokenizer *t = *out = calloc(1, sizeof *t);
     if (t) t->classes = malloc(CODES);
-    if (!t || !t->classes) return out_of_memory(s);
+    if (!t || !t->classes) return titan_no_memory(s);
     unicode_classes(t->classes);
     t->bos = t->eos = t->model.unknown = -1;
     t->ends = TOKEN_TEMPLATE;
@@ -219,7 +219,7 @@ static TitanStatus read_part(TitanStory *s, const char *path, Part part,
                              TokenText *text, const TokenText **there)
 {
     char *name = beside(path, part_names[part]);
-    if (!name) return out_of_memory(s);
+    if (!name) return titan_no_memory(s);
     TitanStatus st = TITAN_OK;
     if (access(name, F_OK) == 0) {
         st = read_file(s, name, text);

@@ -25,7 +25,7 @@ static TitanStatus grow_slots(TitanStory *s, Vocab *v)
     uint32_t n = v->nslots ? v->nslots * 2 : FIRST_SLOTS;
     uint32_t *old = v->slots;
     uint32_t *slots = calloc(n, sizeof *slots);
-    if (!slots) return out_of_memory(s);
+    if (!slots) return titan_no_memory(s);
     v->slots = slots;
     v->nslots = n;
     free(old);
@@ -43,7 +43,7 @@ static TitanStatus grow_tokens(TitanStory *s, Vocab *v, uint32_t id)
         while (cap <= id)
             cap *= 2;
         Token *more = realloc(v->tokens, cap * sizeof *more);
-        if (!more) return out_of_memory(s);
+        if (!more) return titan_no_memory(s);
         v->tokens = more;
         v->cap = cap;
     }

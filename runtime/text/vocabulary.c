@@ -271,7 +271,7 @@ static TitanStatus add_normalized(Loader *l, Added *token, uint32_t *shown_at)
     TokenScratch *scratch = token_scratch_new();
     Run run = {.story = l->story, .t = t, .scratch = scratch};
     Piece made = {0};
-    TitanStatus st = scratch ? TITAN_OK : out_of_memory(l->story);
+    TitanStatus st = scratch ? TITAN_OK : titan_no_memory(l->story);
     if (scratch) match_begin(&scratch->match, token->size);
     if (st == TITAN_OK) st = normalize(&run, token->text, token->size, &made);
     bool same = st == TITAN_OK && made.bytes == token->size &&

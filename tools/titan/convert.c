@@ -53,7 +53,7 @@ static TitanStatus open_checkpoint(Conversion *c)
     if (st == TITAN_OK)
         st = names ? source_open_files(c->story, files_real(), c->from, names,
                                        n, &c->files)
-                   : titan_fail(c->story, TITAN_UNAVAILABLE, "out of memory");
+                   : titan_no_memory(c->story);
     free(names);
     manifest_free(&m);
     return st;
@@ -85,8 +85,7 @@ static TitanStatus list_rows(Conversion *c)
                           option_text(c->o, OPT_export_dtype), &dtype));
     c->order = calloc((size_t)n + 1, sizeof(SourceTensor *));
     c->rows = calloc((size_t)n + 1, sizeof *c->rows);
-    if (!c->order || !c->rows)
-        return titan_fail(c->story, TITAN_UNAVAILABLE, "out of memory");
+    if (!c->order || !c->rows) return titan_no_memory(c->story);
     for (uint32_t i = 0; i < n; i++)
         c->order[i] = &c->files.tensors[i];
     qsort(c->order, n, sizeof(SourceTensor *), by_place);

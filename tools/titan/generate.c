@@ -15,7 +15,7 @@ TitanStatus command_generate(TitanStory *s, const Options *o)
         return titan_fail(s, TITAN_USAGE,
                           "give one FILE, a step.ptx or a training program");
     char **args = options_spelled(o, LEAD, &n);
-    if (!args) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    if (!args) return titan_no_memory(s);
     args[0] = program;
     args[1] = generate;
     TitanStatus st = start_file(s, o->arguments.at[0], true, n, args, &code);

@@ -56,7 +56,7 @@ static TitanStatus add_row(TitanStory *s, RunLog *r, json_t *object,
         Row *rows = realloc(r->rows, cap * sizeof *rows);
         if (!rows) {
             json_decref(object);
-            return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+            return titan_no_memory(s);
         }
         r->rows = rows;
         r->cap = cap;
@@ -261,7 +261,7 @@ static TitanStatus write_page(TitanStory *s, const json_t *runs,
     json_t *all = json_pack("{s:O}", "runs", runs);
     char *text = all ? json_dumps(all, JSON_COMPACT) : NULL;
     json_decref(all);
-    if (!text) return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
+    if (!text) return titan_no_memory(s);
     FILE *out = strcmp(path, "-") == 0 ? stdout : fopen(path, "w");
     if (out) {
         fwrite(page->text, 1, (size_t)(at - page->text), out);

@@ -85,17 +85,12 @@ static double busy_now(void)
 
 /* --------------------------------------------------------------- reading -- */
 
-static TitanStatus no_memory(TitanStory *s)
-{
-    return titan_fail(s, TITAN_UNAVAILABLE, "out of memory");
-}
-
 static TitanStatus keep(Batch *b, const DocFile *f, const Piece *piece)
 {
     if (b->n == b->cap) {
         size_t cap = b->cap ? b->cap * 2 : 256;
         Part *more = realloc(b->parts, cap * sizeof *more);
-        if (!more) return no_memory(&b->story);
+        if (!more) return titan_no_memory(&b->story);
         memset(more + b->cap, 0, (cap - b->cap) * sizeof *more);
         b->parts = more;
         b->cap = cap;
@@ -103,7 +98,7 @@ static TitanStatus keep(Batch *b, const DocFile *f, const Piece *piece)
     if (b->text_cap - b->bytes < piece->bytes) {
         size_t cap = (b->bytes + piece->bytes) * 2;
         char *more = realloc(b->text, cap);
-        if (!more) return no_memory(&b->story);
+        if (!more) return titan_no_memory(&b->story);
         b->text = more;
         b->text_cap = cap;
     }
@@ -394,7 +389,7 @@ static TitanStatus start_threads(Work *w, const Options *o)
     w->source.wanted = (size_t)n * BATCH_BYTES;
     for (unsigned i = 0; i < w->nthreads; i++) {
         w->workers[i].scratch = token_scratch_new();
-        if (!w->workers[i].scratch) return no_memory(w->story);
+        if (!w->workers[i].scratch) return titan_no_memory(w->story);
     }
     w->pool = pool_new(w->nthreads);
     if (w->pool) return TITAN_OK;
@@ -446,7 +441,7 @@ static TitanStatus write_all(Work *w, const char *path)
 TitanStatus command_tokenize(TitanStory *s, const Options *o)
 {
     Work *w = calloc(1, sizeof *w);
-    if (!w) return no_memory(s);
+    if (!w) return titan_no_memory(s);
     w->story = s;
     TitanStatus st = prepare(w, o);
     if (st == TITAN_OK) st = write_all(w, option_text(o, OPT_tokens));
