@@ -42,10 +42,18 @@ struct Shard {
     uint32_t nbeaten;
 };
 
+/* A linear layer, and the rule that quantises it. */
+typedef struct Quantised {
+    const Mem *mem;
+    RuleKind rule;
+    const char *recipe;
+} Quantised;
+
 typedef struct Plan {
     Sema *s;
     VEC(MeshPart) parts;
     VEC(Shard *) shards;
+    VEC(Quantised) quantised;
 } Plan;
 
 /* A tensor of the step, on which the rules are tried. */

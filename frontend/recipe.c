@@ -121,41 +121,24 @@ static bool is_small(const Recipe *r, int64_t from, int64_t to)
     return to <= 2048 || from <= 1024 || (to <= 4096 && from <= 2048);
 }
 
-/* The recipe that an earlier rule has given a layer, or NULL. */
-static const char *given_recipe(Plan *p, const Mem *mem)
+/* What an earlier rule has made of a layer, or NULL. */
+static const Quantised *quantised_find(const Plan *p, const Mem *mem)
 {
-    const char *path = STR(p->s, mem->path);
-    const char *text = STR(p->s, option_get(p->s->m, "recipes"));
-    const char *start = text;
-    size_t n = strlen(path);
-    for (const char *at = text; (at = strstr(at, path)); at += n) {
-        bool whole = at > text && at[-1] == ' ' &&
-                     (at[n] == ' ' || at[n] == ';' || !at[n]);
-        if (!whole) continue;
-        for (const char *c = text; c < at; c++)
-            if (*c == ';') start = c + 2;
-        return arena_strndup(p->s->a, start, strcspn(start, " "));
-    }
+    for (uint32_t i = 0; i < p->quantised.n; i++)
+        if (p->quantised.at[i].mem == mem) return &p->quantised.at[i];
     return NULL;
-}
-
-static RuleKind rule_of(const char *recipe)
-{
-    for (int i = 0; i < NRECIPES; i++)
-        if (strcmp(recipes[i].name, recipe) == 0) return recipes[i].rule;
-    return RULE_none;
 }
 
 /* True: an earlier rule has it, and not one of the other family. */
 static bool is_taken(Picking *k, const Mem *mem)
 {
-    const char *given = given_recipe(k->p, mem);
+    const Quantised *given = quantised_find(k->p, mem);
     if (!given) return false;
     if (!k->mine) k->mine = mem;
-    if (rule_of(given) == k->rule->rule.kind) return true;
+    if (given->rule == k->recipe->rule) return true;
     Report *r = sema_error(k->p->s, DIAG_recipe_rule, k->rule->span,
                            "%s is to be quantised by '%s' and by '%s %s'",
-                           STR(k->p->s, mem->path), given,
+                           STR(k->p->s, mem->path), given->recipe,
                            rule_word(k->rule->rule.kind), k->recipe->name);
     report_help(r, "leave it out of one of the two: except %s",
                 STR(k->p->s, mem->path));
@@ -172,6 +155,8 @@ static void pick(Picking *k, const Mem *mem)
         return;
     }
     if (k->small && is_small(k->recipe, from, to)) return;
+    Quantised layer = {mem, k->recipe->rule, k->recipe->name};
+    vec_push(k->p->s->a, &k->p->quantised, layer);
     buf_printf(&k->layers, " %s", STR(k->p->s, mem->path));
 }
 
