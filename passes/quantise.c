@@ -31,8 +31,10 @@
  *   mxfp8, mxfp4 A scale 2^k for 32 elements, k the exponent of amax less that
  *                of the largest e4m3 or e2m1 (OCP Microscaling Formats 1.0,
  *                section 6.3); mxfp8_rceil: the exponent of amax / 448,
- *                rounded up.  A block with something that is not finite is
- *                NaN.
+ *                rounded up.
+ *
+ * What shares a scale with something that is not finite is NaN, so that no
+ * format hides it.  What shares one with zeros alone is zero.
  *
  * Scales that do not vary along the sum are taken out of it: the product of the
  * narrow numbers is summed in f32 and multiplied by both inverses.  Scales that
@@ -141,6 +143,15 @@ static Value amax_over(Quantise *q, Value x, const Axis *axes, uint32_t n)
     return n ? emit_reduce(b, "max", wide, axes, n, DT_f32, DT_f32) : wide;
 }
 
+/* X, or NaN where something under the scale is not finite: e8m0 has neither an
+ * infinity nor the zero that is its inverse. */
+static Expr if_finite(Module *m, Expr amax, Expr x)
+{
+    Expr none = {0}, finite = expr_op(m, SC_isfinite, amax, none, none);
+    Expr nan = expr_float(m, DT_f32, (double)__builtin_nanf(""));
+    return expr_op(m, SC_where, finite, x, nan);
+}
+
 static Expr power_of_two(Module *m, Expr x)
 {
     return expr_cast(m, DT_f32, expr_cast(m, DT_e8m0, x));
@@ -154,7 +165,7 @@ static Expr scale_body(Module *m, const Way *way)
     Expr wide = expr_op(m, SC_max, expr_cast(m, DT_f64, amax), least, none);
     Expr top = expr_float(m, DT_f64, largest(way->format));
     Expr scale = expr_cast(m, DT_f32, expr_op(m, SC_div, top, wide, none));
-    return way->power ? power_of_two(m, scale) : scale;
+    return way->power ? if_finite(m, amax, power_of_two(m, scale)) : scale;
 }
 
 /* The body of inverse(amax), a power of two: of amax's exponent, or of what
@@ -175,9 +186,7 @@ static Expr inverse_body(Module *m, const Way *way)
         down = power_of_two(m, expr_op(m, SC_mul, down,
                                        expr_float(m, DT_f32, 1 / below), none));
     }
-    Expr finite = expr_op(m, SC_isfinite, amax, none, none);
-    Expr nan = expr_float(m, DT_f32, (double)__builtin_nanf(""));
-    return expr_op(m, SC_where, finite, power_of_two(m, down), nan);
+    return if_finite(m, amax, power_of_two(m, down));
 }
 
 static Value of_amax(Quantise *q, Expr body, Value amax)
