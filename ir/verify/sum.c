@@ -70,6 +70,27 @@ static bool check_einsum_pending(const Verify *vf) /* E4 */
     return check_settled(vf, 1, "E4");
 }
 
+static bool check_recipe(const Verify *vf)
+{
+    static const char *const recipes[] = {
+#define RECIPE(name, rule, multiple, what) #name,
+#include "../recipes.def"
+#undef RECIPE
+    };
+    const AttrItem *recipe = attr_get(vf->m, vf->in->attr, AT_recipe);
+    const AttrItem *cot = attr_get(vf->m, vf->in->attr, AT_cot);
+    int64_t which = attr_int(vf->m, vf->in->attr, AT_cot, 0);
+    if (cot && (!recipe || which < 1 || which > 2)) /* E7 */
+        return verify_fail(vf, "cot %lld names no operand with a recipe (E7)",
+                           (long long)which);
+    const char *name =
+        recipe ? str_of(vf->m, attr_str(vf->m, vf->in->attr, AT_recipe))
+               : recipes[0];
+    for (size_t i = 0; i < sizeof recipes / sizeof *recipes; i++)
+        if (strcmp(name, recipes[i]) == 0) return true;
+    return verify_fail(vf, "there is no recipe '%s' (E6)", name);
+}
+
 bool verify_einsum(const Verify *vf)
 {
     Module *m = vf->m;
@@ -77,7 +98,8 @@ bool verify_einsum(const Verify *vf)
     Type x = operand_type(vf, 0), y = operand_type(vf, 1);
     if (!check_axes(vf, 0, sum, "E1") || !check_axes(vf, 1, sum, "E1") ||
         !check_floats(vf) || !check_aligned(vf, x, y, "E2") ||
-        !check_einsum_pending(vf) || !check_acc(vf, operand_dtype(vf, 0), "E5"))
+        !check_einsum_pending(vf) ||
+        !check_acc(vf, operand_dtype(vf, 0), "E5") || !check_recipe(vf))
         return false;
     bool pending = type_info(m, y)->npending > 0;
     Type t = pending ? type_union(m, y, x) : type_union(m, x, y);
