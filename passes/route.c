@@ -25,6 +25,8 @@
  *   needs    gradless; it stands behind microbatch, which cuts rows, and before
  *            precision, which rounds operands of products
  *   keeps    the value of every result, but for the order of sums
+ *   result   no product has a matrix for each row, and no scatter adds one for
+ *            each, where rows fill blocks and kernels of products are made
  *
  * Options: `target` and `matmul`, as for fuse, and `dtype`, as for precision:
  * it is done where such kernels are made.  Axes of rows come before those of
@@ -53,7 +55,7 @@ typedef struct Routes {
 /* Rows of one pattern. */
 typedef struct Rows {
     Type type; /* of the ids */
-    Axis block, in;
+    Axis block, in, expert;
     int64_t rows, blocks, experts;
 } Rows;
 
@@ -112,6 +114,7 @@ static bool find_rows(const Routes *r, Type ids, Type w, Axis expert, Rows *out)
     *out = (Rows){.type = ids,
                   .block = ti->axes[0].axis,
                   .in = ti->axes[1].axis,
+                  .expert = expert,
                   .rows = type_elements(m, ids),
                   .experts = wi->axes[0].size};
     out->blocks = out->rows / BLOCK + out->experts;
@@ -152,18 +155,13 @@ static Value rank_of(Routes *r, const Rows *x, Value one, Value ids)
     Value all = emit_reduce(b, "sum", one, &x->in, 1, DT_i32, DT_i32);
     Value before = emit_cumsum(b, all, x->block, false, true);
     Expr sum = op(r, SC_add, arg(r, 0), arg(r, 1));
-    Axis expert = type_info(r->m, type_at(r, all))->axes[0].axis;
-    const TypeInfo *ti = type_info(r->m, type_at(r, all));
-    for (uint32_t i = 0; i < ti->naxes; i++)
-        if (ti->axes[i].axis.id != x->block.id) expert = ti->axes[i].axis;
     Value rank = emit_gather(b, emit_map(b, sum, (Value[]){here, before}, 2),
-                             ids, expert);
+                             ids, x->expert);
     return emit_merge(b, rank, (Axis[]){x->block, x->in}, 2, x->in);
 }
 
 /* The id of each block: the last that begins there or before. */
-static Value ids_of(Routes *r, const Rows *x, Value first, Value count,
-                    Axis expert)
+static Value ids_of(Routes *r, const Rows *x, Value first, Value count)
 {
     Builder *b = &r->rw.b;
     TypeAxis blocks = sized(x->block, x->blocks);
@@ -171,8 +169,8 @@ static Value ids_of(Routes *r, const Rows *x, Value first, Value count,
     Value begun =
         emit_map(b, expr_cast(r->m, DT_i32, op(r, SC_le, arg(r, 0), arg(r, 1))),
                  (Value[]){first, at}, 2);
-    begun = emit_reduce(b, "sum", begun, &expert, 1, DT_i32, DT_i32);
-    Value all = emit_reduce(b, "sum", count, &expert, 1, DT_i32, DT_i32);
+    begun = emit_reduce(b, "sum", begun, &x->expert, 1, DT_i32, DT_i32);
+    Value all = emit_reduce(b, "sum", count, &x->expert, 1, DT_i32, DT_i32);
     Expr used = op(r, SC_lt, arg(r, 0), arg(r, 1));
     Expr id = op(r, SC_sub, arg(r, 2), number(r, 1));
     return emit_map(b, expr_op(r->m, SC_where, used, id, number(r, x->experts)),
@@ -184,7 +182,7 @@ static void place_rows(Routes *r, const Rows *x, Value ids, Value first,
 {
     Builder *b = &r->rw.b;
     int64_t slots = x->blocks * BLOCK;
-    Value begin = emit_gather(b, first, ids, out->expert);
+    Value begin = emit_gather(b, first, ids, x->expert);
     Expr at =
         op(r, SC_add, op(r, SC_mul, arg(r, 0), number(r, BLOCK)), arg(r, 1));
     Expr known = op(r, SC_and, op(r, SC_le, number(r, 0), arg(r, 2)),
@@ -201,12 +199,12 @@ static void place_rows(Routes *r, const Rows *x, Value ids, Value first,
     out->place = emit_split(b, place, x->in, ti->axes, ti->naxes);
 }
 
-static Route make_route(Routes *r, const Rows *x, Value ids, Axis expert)
+static Route make_route(Routes *r, const Rows *x, Value ids)
 {
     Builder *b = &r->rw.b;
-    Route out = {.ids = ids, .expert = expert};
+    Route out = {.ids = ids, .expert = x->expert};
     Value rows = flat(r, x, ids, x->in);
-    TypeAxis experts = sized(expert, x->experts);
+    TypeAxis experts = sized(x->expert, x->experts);
     Value each = index_along(r, experts);
     Value one =
         emit_map(b, expr_cast(r->m, DT_i32, op(r, SC_eq, arg(r, 0), arg(r, 1))),
@@ -216,19 +214,19 @@ static Route make_route(Routes *r, const Rows *x, Value ids, Axis expert)
     Expr blocks = op(r, SC_idiv, op(r, SC_add, arg(r, 0), number(r, BLOCK - 1)),
                      number(r, BLOCK));
     count = emit_map(b, blocks, &count, 1);
-    Value first = emit_cumsum(b, count, expert, false, true);
-    out.of = ids_of(r, x, first, count, expert);
+    Value first = emit_cumsum(b, count, x->expert, false, true);
+    out.of = ids_of(r, x, first, count);
     place_rows(r, x, rows, first, rank, &out);
     return out;
 }
 
-static Route route_of(Routes *r, const Rows *x, Value ids, Axis expert)
+static Route route_of(Routes *r, const Rows *x, Value ids)
 {
     for (uint32_t i = 0; i < r->made.n; i++)
         if (value_eq(r->made.at[i].ids, ids) &&
-            r->made.at[i].expert.id == expert.id)
+            r->made.at[i].expert.id == x->expert.id)
             return r->made.at[i];
-    vec_push(r->m->scratch, &r->made, make_route(r, x, ids, expert));
+    vec_push(r->m->scratch, &r->made, make_route(r, x, ids));
     return vec_last(&r->made);
 }
 
@@ -316,7 +314,7 @@ static Value route_product(Routes *r, const Inst *in, uint32_t which)
     if (inside.n == 0 || k < LEAST_SIDE || n < LEAST_SIDE ||
         k * n * x.experts != type_elements(m, value_type(fn, w)))
         return NO_VALUE;
-    Route at = route_of(r, &x, rewrite_value(&r->rw, ids), expert);
+    Route at = route_of(r, &x, rewrite_value(&r->rw, ids));
     Value rows = in_blocks(r, &x, &at, rewrite_value(&r->rw, v));
     Value each = emit_gather(b, rewrite_value(&r->rw, w), at.of, expert);
     DType d = type_dtype(m, in->type);
@@ -422,7 +420,7 @@ static Value route_scatter(Routes *r, const Inst *in)
         !f.known[1] || side(m, f.type[0], x.type) < LEAST_SIDE ||
         side(m, f.type[1], x.type) < LEAST_SIDE)
         return NO_VALUE;
-    Route at = route_of(r, &x, rewrite_value(&r->rw, ids), expert);
+    Route at = route_of(r, &x, rewrite_value(&r->rw, ids));
     Value k = in_blocks(r, &x, &at, factor_of(&f, 0));
     Value n = in_blocks(r, &x, &at, factor_of(&f, 1));
     DType d = type_dtype(m, in->type), acc = dtype_acc(d);
