@@ -44,7 +44,8 @@ def remove(*_):
 
 
 def check(program, data, name, at, what):
-    done = subprocess.run([program, "--data", data, "--steps", "4", "--checkpoint", "ck", "--load-only", "--resume", "auto"],
+    done = subprocess.run([program, "--data", data, "--steps", "4", "--checkpoint", "ck", "--load-only", "--resume", "auto",
+                           "--threads", "1"],
                           capture_output=True, text=True)
     where = f"{what} of {name} at {at}"
     if done.returncode != 0 or 'going on behind step 4 of "ck/step-4"' not in done.stdout:
