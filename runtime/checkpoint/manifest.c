@@ -9,13 +9,14 @@
 
 #include "source.h"
 
+#include "../tree.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* A tree of values takes up to sixteen times its text. */
 enum { MAX_MANIFEST = 24 << 20, MAX_FILES = 16384, HEX = 2 * DIGEST_BYTES };
 #define MAX_BYTES (INT64_C(1) << 56)
 
@@ -329,6 +330,8 @@ TitanStatus manifest_parse(TitanStory *s, const char *text, size_t size,
     *out = (Manifest){0};
     if (!digest_holds(text, size))
         return BAD(&r, "%s: its digest does not hold: it is damaged", r.where);
+    const char *excess = tree_excess(text, size);
+    if (excess) return BAD(&r, "%s: it has %s", r.where, excess);
     out->text = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
     TitanStatus st =
         out->text ? read_tree(&r, out)

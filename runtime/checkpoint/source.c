@@ -5,6 +5,8 @@
  */
 #include "source.h"
 
+#include "../tree.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -103,7 +105,9 @@ TitanStatus source_index(TitanStory *s, const char *text, size_t size,
                          SourceIndex *out)
 {
     json_error_t error;
+    const char *excess = tree_excess(text, size);
     *out = (SourceIndex){0};
+    if (excess) return titan_fail(s, TITAN_BAD_DATA, "it has %s", excess);
     out->text = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
     TitanStatus st =
         out->text

@@ -12,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A tree of JSON takes up to 25 times its text. */
+#include "../tree.h"
+
 enum { MOST_INDEX = 8 << 20 };
 
 /* Where a message comes from. */
@@ -208,6 +209,9 @@ TitanStatus mds_index(TitanStory *s, const char *dir, const char *index,
     size_t n = 0;
     json_error_t e;
     TitanStatus st = read_index(s, index, &text, &n);
+    const char *excess = st == TITAN_OK ? tree_excess(text, n) : NULL;
+    if (excess)
+        st = titan_fail(s, TITAN_BAD_DATA, "\"%s\" has %s", index, excess);
     json_t *root =
         st == TITAN_OK ? json_loadb(text, n, JSON_REJECT_DUPLICATES, &e) : NULL;
     free(text);

@@ -284,6 +284,10 @@ def mds_cases():
         case("mds index " + name, {"d/index.json": text}, "d",
              names="index.json")
     case("mds none", {"d/index.json": b'{"shards": []}'}, "d", names="no data")
+    for part in (b"{},", b"[],", b"1,"):
+        wide = b'{"shards": [' + part * ((8 << 20) // len(part) - 8) + b"0]}"
+        case(f"mds wide {part}", {"d/index.json": wide}, "d",
+             names="index.json")
 
 
 def build(where, files):

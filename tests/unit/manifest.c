@@ -133,6 +133,23 @@ static void deep(void **state)
     free(text);
 }
 
+/* What is small as text and large as a tree is not made into one. */
+static void wide(void **state)
+{
+    (void)state;
+    enum { PARTS = 1 << 22 };
+    TitanStory s = {0};
+    Manifest m;
+    char *text = malloc(3 * PARTS + 16),
+         *at = text + sprintf(text, "{\"a\": [");
+    for (size_t i = 0; i < PARTS; i++, at += 3)
+        memcpy(at, "{},", 3);
+    strcpy(at, "0]");
+    assert_int_equal(parse(&s, text, &m), TITAN_BAD_DATA);
+    assert_non_null(strstr(s.line[0], "more than 262144 objects"));
+    free(text);
+}
+
 /* Any bit of a manifest. */
 static void any_bit(void **state)
 {
@@ -165,7 +182,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good),          cmocka_unit_test(refused),
         cmocka_unit_test(other_version), cmocka_unit_test(deep),
-        cmocka_unit_test(any_bit),
+        cmocka_unit_test(wide),          cmocka_unit_test(any_bit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
