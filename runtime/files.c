@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { WINDOW = 32 << 20, MOST_AT_ONCE = 1 << 20 };
+enum { WINDOW = 32 << 20, MOST_AT_ONCE = 4 << 20 };
 
 /* ------------------------------------------------------------------ real -- */
 

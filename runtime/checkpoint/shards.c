@@ -1,7 +1,11 @@
 /*
  * shards.c: cuts a list of tensors into files, and writes each in one sweep.
+ *
+ * While one thread lays out and hashes a piece, another writes those before it.
  */
 #include "shards.h"
+
+#include "pump.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -15,15 +19,20 @@ typedef struct Writer {
     const char *dir, *stem;
     ShardSource *src;
     ShardSet *out;
-    char *room;                    /* for one tensor */
+    char *room[2];                 /* each for one tensor */
     uint32_t ends[SHARDS_MOST], n; /* one past each file's last tensor */
 } Writer;
 
 /* ------------------------------------------------------------- one file -- */
 
+/* A piece is hashed, then written. */
+enum { PIECE = 4 << 20 };
+
 /* A file and what is learnt of it while it goes out. */
 typedef struct Stream {
     FileWriter to;
+    Pump pump;
+    bool whole; /* nothing has failed yet */
     DigestStream *digest;
     ShardFile file;
 } Stream;
@@ -39,16 +48,19 @@ static TitanStatus stream_begin(Stream *o, TitanStory *s, Files *files,
     o->digest = digest_new();
     if (!o->digest) return titan_no_memory(s);
     file_begin(&o->to, s, files, path);
+    pump_begin(&o->pump, &o->to);
+    o->whole = true;
     return TITAN_OK;
 }
 
+/* AT stays as it is until the pump has written it. */
 static void stream_put(Stream *o, const void *at, size_t n)
 {
-    /* what was just hashed is in the cache when it is copied */
-    for (size_t done = 0; done < n && !o->to.error; done += DIGEST_BLOCK) {
-        size_t some = n - done < DIGEST_BLOCK ? n - done : DIGEST_BLOCK;
-        digest_add(o->digest, (const char *)at + done, some);
-        file_write(&o->to, (const char *)at + done, some);
+    for (size_t done = 0; done < n && o->whole; done += PIECE) {
+        const char *piece = (const char *)at + done;
+        size_t some = n - done < PIECE ? n - done : PIECE;
+        digest_add(o->digest, piece, some);
+        o->whole = pump_put(&o->pump, piece, some);
     }
     o->file.bytes += n;
 }
@@ -67,6 +79,7 @@ static TitanStatus stream_end(Stream *o, TitanStatus st, ShardSet *out)
 {
     ShardFile *f = &o->file;
     TitanStory *s = o->to.story;
+    pump_end(&o->pump);
     if (st != TITAN_OK) o->to.error = -1; /* nothing is renamed */
     TitanStory first = *s;
     TitanStatus ended = file_end(&o->to);
@@ -93,7 +106,7 @@ TitanStatus shards_text(TitanStory *s, Files *files, const char *dir,
     return stream_end(&o, TITAN_OK, out);
 }
 
-static TitanStatus put_tensors(Writer *w, Stream *o)
+static TitanStatus put_header(Writer *w, Stream *o)
 {
     ShardFile *f = &o->file;
     StTensor *rows = calloc((size_t)f->n + 1, sizeof *rows);
@@ -106,12 +119,27 @@ static TitanStatus put_tensors(Writer *w, Stream *o)
     uint64_t length = size;
     stream_put(o, &length, 8);
     stream_put(o, header, size);
+    pump_wait(&o->pump, o->pump.put);
     free(header);
     f->header = size + 8;
-    for (uint32_t i = f->first; i < f->first + f->n && !o->to.error; i++) {
+    return TITAN_OK;
+}
+
+/* A room is filled while the pump writes the other. */
+static TitanStatus put_tensors(Writer *w, Stream *o)
+{
+    const ShardFile *f = &o->file;
+    uint64_t until[2] = {0}; /* what of each room was put */
+    unsigned k = 0;
+    TRY(put_header(w, o));
+    for (uint32_t i = f->first; i < f->first + f->n && o->whole; i++) {
         const char *at = NULL;
-        TRY(w->src->bytes(w->src, i, w->room, &at));
+        pump_wait(&o->pump, until[k]);
+        TRY(w->src->bytes(w->src, i, w->room[k], &at));
         stream_put(o, at, shard_tensor_bytes(&w->src->tensors[i]));
+        if (at != w->room[k]) continue;
+        until[k] = o->pump.put;
+        k = !k;
     }
     return TITAN_OK;
 }
@@ -184,8 +212,9 @@ static TitanStatus make_room(Writer *w)
         uint64_t n = shard_tensor_bytes(&w->src->tensors[i]);
         if (n > most) most = n;
     }
-    w->room = malloc(most);
-    return w->room ? TITAN_OK : titan_no_memory(w->story);
+    w->room[0] = malloc(most);
+    w->room[1] = malloc(most);
+    return w->room[0] && w->room[1] ? TITAN_OK : titan_no_memory(w->story);
 }
 
 static TitanStatus write_all(Writer *w)
@@ -207,7 +236,8 @@ TitanStatus shards_write(TitanStory *s, Files *files, const char *dir,
                 .src = src,
                 .out = out};
     TitanStatus st = write_all(&w);
-    free(w.room);
+    free(w.room[0]);
+    free(w.room[1]);
     return st;
 }
 
