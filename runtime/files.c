@@ -9,11 +9,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 enum { WINDOW = 32 << 20, MOST_AT_ONCE = 4 << 20 };
@@ -149,6 +152,39 @@ static int real_sync_dir(Files *f, const char *path)
     return error;
 }
 
+/* Who has locked what FD is open on, as the system lists it. */
+static int64_t lock_holder(int fd)
+{
+    struct stat st;
+    char line[256], kind[16];
+    int64_t pid = 0, found = 0;
+    unsigned major_no, minor_no;
+    uint64_t inode;
+    FILE *list = fopen("/proc/locks", "re");
+    if (!list) return 0;
+    while (fstat(fd, &st) == 0 && !found && fgets(line, sizeof line, list))
+        if (sscanf(line, "%*s %15s %*s %*s %" SCNd64 " %x:%x:%" SCNu64, kind,
+                   &pid, &major_no, &minor_no, &inode) == 5 &&
+            strcmp(kind, "FLOCK") == 0 && inode == st.st_ino &&
+            major_no == major(st.st_dev) && minor_no == minor(st.st_dev))
+            found = pid > 0 ? pid : 0;
+    fclose(list);
+    return found;
+}
+
+static int real_lock(Files *f, const char *path, int *fd, int64_t *holder)
+{
+    (void)f;
+    *holder = 0;
+    *fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*fd < 0) return errno;
+    if (flock(*fd, LOCK_EX | LOCK_NB) == 0) return 0;
+    int error = errno;
+    if (error == EWOULDBLOCK) *holder = lock_holder(*fd);
+    close(*fd);
+    return error;
+}
+
 static int real_list(Files *f, const char *path,
                      void (*each)(void *user, const char *name), void *user)
 {
@@ -174,6 +210,7 @@ static const FilesClass real_class = {.create = real_create,
                                       .remove = real_remove,
                                       .make_dir = real_make_dir,
                                       .sync_dir = real_sync_dir,
+                                      .lock = real_lock,
                                       .list = real_list};
 
 Files *files_real(void)

@@ -33,6 +33,10 @@ typedef struct FilesClass {
     int (*make_dir)(Files *f, const char *path);
     /* The names in a folder, and what was renamed, are on the disk. */
     int (*sync_dir)(Files *f, const char *path);
+    /* The folder is the caller's until FD is closed or its process ends;
+     * EWOULDBLOCK: it is that of process HOLDER, 0: of one that cannot be
+     * named. */
+    int (*lock)(Files *f, const char *path, int *fd, int64_t *holder);
     /* Calls EACH with every name in a folder. */
     int (*list)(Files *f, const char *path,
                 void (*each)(void *user, const char *name), void *user);

@@ -70,6 +70,8 @@ typedef struct Checkpoints {
     State state;
     uint32_t dtype; /* of o->dtype */
     bool saves, stages;
+    bool locked; /* the folder is this run's while `lock` is open */
+    int lock;
     bool staged; /* `save` is for what was staged and not yet written */
     bool running;
     atomic_bool over; /* the thread has nothing more to do */

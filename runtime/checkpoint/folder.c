@@ -192,10 +192,24 @@ static void parent_of(const char *dir, char out[FILES_PATH])
     out[n] = 0;
 }
 
-TitanStatus folder_begin(TitanStory *s, Files *files, const char *dir,
-                         int64_t step)
+TitanStatus folder_lock(TitanStory *s, Files *files, const char *dir,
+                        bool *locked, int *lock)
 {
-    char path[FILES_PATH], above[FILES_PATH];
+    char who[64] = "another process";
+    int64_t holder = 0;
+    if (*locked) return TITAN_OK;
+    int error = files->class->lock(files, dir, lock, &holder);
+    *locked = error == 0;
+    if (error != EWOULDBLOCK) return TITAN_OK;
+    if (holder) snprintf(who, sizeof who, "process %" PRId64, holder);
+    return titan_fail(s, TITAN_IO,
+                      "%s is saving to \"%s\": two runs need two folders", who,
+                      dir);
+}
+
+TitanStatus folder_make(TitanStory *s, Files *files, const char *dir)
+{
+    char above[FILES_PATH];
     int error = files->class->make_dir(files, dir);
     if (!error) {
         parent_of(dir, above);
@@ -203,9 +217,16 @@ TitanStatus folder_begin(TitanStory *s, Files *files, const char *dir,
     }
     if (error && error != EEXIST)
         return io_error(s, "make the folder", dir, error);
+    return TITAN_OK;
+}
+
+TitanStatus folder_begin(TitanStory *s, Files *files, const char *dir,
+                         int64_t step)
+{
+    char path[FILES_PATH];
     TRY(remove_step(s, files, dir, step, PARTIAL));
     TRY(folder_path(s, dir, step, PARTIAL, path));
-    error = files->class->make_dir(files, path);
+    int error = files->class->make_dir(files, path);
     return error ? io_error(s, "make the folder", path, error) : TITAN_OK;
 }
 

@@ -33,7 +33,13 @@ TitanStatus folder_path(TitanStory *s, const char *dir, int64_t step,
 /* Puts away what a killed run has left, the folder too if that was all; a
  * checkpoint that lost its name gets it back. */
 TitanStatus folder_clean(TitanStory *s, Files *files, const char *dir);
-/* Makes DIR, if need be, and an empty DIR/step-N.partial. */
+/* The folder is this run's alone until LOCK is closed; LOCKED stays false where
+ * there is no such folder yet, or no locks.  IO: another run has it. */
+TitanStatus folder_lock(TitanStory *s, Files *files, const char *dir,
+                        bool *locked, int *lock);
+/* Makes DIR, if need be. */
+TitanStatus folder_make(TitanStory *s, Files *files, const char *dir);
+/* Makes an empty DIR/step-N.partial. */
 TitanStatus folder_begin(TitanStory *s, Files *files, const char *dir,
                          int64_t step);
 /* step-N.partial becomes step-N. */

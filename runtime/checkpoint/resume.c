@@ -76,7 +76,12 @@ static TitanStatus check_folder(Checkpoints *c)
     const CheckpointOptions *o = c->o;
     TRY(folder_scan(c->story, c->files, o->dir, &f));
     int64_t last = f.n ? f.steps[f.n - 1] : -1;
+    bool gone = c->locked && !f.exists; /* with what was put away */
     folder_free(&f);
+    if (gone) {
+        c->files->class->close(c->files, c->lock);
+        c->locked = false;
+    }
     if (last < 0 || o->resume) return TITAN_OK;
     return titan_fail(c->story, TITAN_USAGE,
                       "\"%s\" has checkpoints of an earlier run, up to step "
@@ -88,6 +93,7 @@ static TitanStatus check_folder(Checkpoints *c)
 static TitanStatus begin_saving(Checkpoints *c)
 {
     TRY(check_writable(c->story, c->o->dir));
+    TRY(folder_lock(c->story, c->files, c->o->dir, &c->locked, &c->lock));
     TRY(folder_clean(c->story, c->files, c->o->dir));
     TRY(check_folder(c));
     if (c->o->sync) return TITAN_OK;

@@ -146,6 +146,8 @@ static TitanStatus put_step(Checkpoints *c, Save *save)
     const char *dir = c->o->dir;
     TitanStory *s = &save->story;
     int64_t step = save->at.step;
+    TRY(folder_make(s, c->files, dir));
+    TRY(folder_lock(s, c->files, dir, &c->locked, &c->lock));
     TRY(folder_begin(s, c->files, dir, step));
     TRY(folder_path(s, dir, step, ".partial", path));
     TitanStatus st = put_files(c, save, path);
@@ -287,6 +289,7 @@ TitanStatus checkpoint_close(Checkpoints *c)
 {
     TitanStatus st = join(c);
     if (c->staged) point_free(&c->save.at);
+    if (c->locked) c->files->class->close(c->files, c->lock);
     state_free(&c->state);
     *c = (Checkpoints){0};
     return st;

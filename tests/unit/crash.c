@@ -289,13 +289,38 @@ static void failure_stops(void **state)
     sim_free(s);
 }
 
+/* A folder is one run's, also one that the run makes itself; the other's save
+ * fails before it changes anything. */
+static void folder_is_taken(void **state)
+{
+    (void)state;
+    Run a, b, late;
+    int64_t found;
+    Sim *s = sim_new();
+    assert_int_equal(run_begin(&a, s, "stop", &found), TITAN_OK);
+    assert_int_equal(run_begin(&b, s, "stop", &found), TITAN_OK);
+    assert_int_equal(run_save(&a, 1), TITAN_OK);
+    int changes = s->nops;
+    assert_int_equal(run_save(&b, 1), TITAN_IO);
+    assert_string_equal(b.story.line[0], "process 7 is saving to \"ck\": two "
+                                         "runs need two folders");
+    assert_int_equal(run_begin(&late, s, "stop", &found), TITAN_IO);
+    assert_int_equal(s->nops, changes);
+    run_end(&late);
+    run_end(&b);
+    run_end(&a);
+    assert_int_equal(run_begin(&a, s, "stop", &found), TITAN_OK);
+    assert_int_equal(found, 1);
+    run_end(&a);
+    sim_free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(power_goes),
-        cmocka_unit_test(disk_is_full),
-        cmocka_unit_test(any_call_fails),
-        cmocka_unit_test(failure_stops),
+        cmocka_unit_test(power_goes),      cmocka_unit_test(disk_is_full),
+        cmocka_unit_test(any_call_fails),  cmocka_unit_test(failure_stops),
+        cmocka_unit_test(folder_is_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -48,6 +48,7 @@ typedef struct SimFile {
     bool used;
     int node;
     size_t at;
+    bool locked;
 } SimFile;
 
 typedef struct Sim {
@@ -150,7 +151,7 @@ static inline int sim_handle(Sim *s, int node, int *fd)
 {
     for (*fd = 0; *fd < SIM_OPEN; ++*fd)
         if (!s->open[*fd].used) {
-            s->open[*fd] = (SimFile){true, node, 0};
+            s->open[*fd] = (SimFile){true, node, 0, false};
             return 0;
         }
     return EMFILE;
@@ -228,6 +229,23 @@ static inline int sim_close(Files *files, int fd)
 {
     ((Sim *)files)->open[fd].used = false;
     return 0;
+}
+
+static inline int sim_lock(Files *files, const char *path, int *fd,
+                           int64_t *holder)
+{
+    Sim *s = (Sim *)files;
+    int node = sim_find(s, path);
+    *holder = 0;
+    if (node < 0) return ENOENT;
+    for (int i = 0; i < SIM_OPEN; i++)
+        if (s->open[i].used && s->open[i].locked && s->open[i].node == node) {
+            *holder = 7;
+            return EWOULDBLOCK;
+        }
+    int error = sim_handle(s, node, fd);
+    if (!error) s->open[*fd].locked = true;
+    return error;
 }
 
 static inline int sim_map(Files *files, const char *path, const void **at,
@@ -332,6 +350,7 @@ static inline Sim *sim_new(void)
                                      .remove = sim_remove,
                                      .make_dir = sim_make_dir,
                                      .sync_dir = sim_sync_dir,
+                                     .lock = sim_lock,
                                      .list = sim_list};
     Sim *s = calloc(1, sizeof *s);
     s->files.class = &class;
