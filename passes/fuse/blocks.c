@@ -13,14 +13,9 @@
  */
 #include "fuse.h"
 
-static const Inst *inst_at(const Graph *g, uint32_t node)
-{
-    return inst_of(g->fn, g->nodes[node].value);
-}
-
 static void say_apart(const Graph *g, uint32_t node, const char *why)
 {
-    pass_missed(g->fx->m, g->fx->cx, inst_at(g, node)->loc,
+    pass_missed(g->fx->m, g->fx->cx, node_inst(g, node)->loc,
                 "blocks of rows and the matrices that they choose stay apart: "
                 "%s",
                 why);
@@ -30,7 +25,7 @@ static void say_apart(const Graph *g, uint32_t node, const char *why)
 static bool has_ids(const Graph *g, uint32_t ids, Type of)
 {
     const Module *m = g->fx->m;
-    const TypeInfo *ti = type_info(m, inst_at(g, ids)->type);
+    const TypeInfo *ti = type_info(m, node_inst(g, ids)->type);
     return ti->naxes == 1 && ti->dtype == DT_i32 &&
            type_info(m, of)->axes[0].axis.id == ti->axes[0].axis.id;
 }
@@ -41,9 +36,9 @@ static void join_gather(Graph *g, uint32_t node)
     const Node *x = &g->nodes[node];
     uint32_t from = x->args[1];
     const Node *chosen = &g->nodes[from];
-    const Inst *in = inst_at(g, from);
+    const Inst *in = node_inst(g, from);
     if (in->op != OP_gather || !has_ids(g, chosen->args[1], in->type)) return;
-    Type w = inst_at(g, chosen->args[0])->type;
+    Type w = node_inst(g, chosen->args[0])->type;
     Axis axis = attr_axis(m, in->attr, AT_axis);
     if (type_info(m, w)->axes[0].axis.id != axis.id) {
         say_apart(g, node, "the axis along which they choose is not outermost");
@@ -55,20 +50,11 @@ static void join_gather(Graph *g, uint32_t node)
     }
 }
 
-static bool asks_index(const Module *m, Expr e, Type t)
-{
-    const TypeInfo *ti = type_info(m, t);
-    for (uint32_t i = 0; i < ti->naxes; i++)
-        if (expr_uses_index(m, e, ti->axes[i].axis)) return true;
-    return false;
-}
-
 static bool is_value(const Graph *g, uint32_t node, Type like)
 {
     Module *m = g->fx->m;
-    Type t = inst_at(g, node)->type;
-    DType d = type_dtype(m, t);
-    return (d == DT_bf16 || d == DT_f16 || d == DT_f32) &&
+    Type t = node_inst(g, node)->type;
+    return fuse_is_value(type_dtype(m, t)) &&
            type_eq(type_with_dtype(m, t, DT_f32),
                    type_with_dtype(m, like, DT_f32));
 }
@@ -81,10 +67,10 @@ static void join_map(Graph *g, uint32_t node)
     if (x->nusers != 1 || x->result) return;
     uint32_t user = x->users[0];
     const Node *map = &g->nodes[user];
-    const Inst *in = inst_at(g, user);
-    Type t = inst_at(g, node)->type;
+    const Inst *in = node_inst(g, user);
+    Type t = node_inst(g, node)->type;
     if (in->op != OP_map || map->nargs > 3 || !is_value(g, user, t) ||
-        asks_index(m, attr_expr(m, in->attr), in->type))
+        fuse_asks_index(m, in))
         return;
     for (uint32_t a = 0; a < map->nargs; a++)
         if (!is_value(g, map->args[a], t)) return;
@@ -96,13 +82,13 @@ static void join_scatter(Graph *g, uint32_t node)
 {
     const Module *m = g->fx->m;
     const Node *x = &g->nodes[node];
-    if (!attr_flag(m, inst_at(g, node)->attr, AT_ascending)) return;
+    if (!attr_flag(m, node_inst(g, node)->attr, AT_ascending)) return;
     uint32_t of = x->args[1];
     const Node *product = &g->nodes[of];
-    Axis axis = attr_axis(m, inst_at(g, node)->attr, AT_axis);
-    const TypeInfo *ti = type_info(m, inst_at(g, node)->type);
+    Axis axis = attr_axis(m, node_inst(g, node)->attr, AT_axis);
+    const TypeInfo *ti = type_info(m, node_inst(g, node)->type);
     if (!fuse_is_product(g, of) || product->nusers != 1 || product->result ||
-        !has_ids(g, x->args[0], inst_at(g, of)->type)) {
+        !has_ids(g, x->args[0], node_inst(g, of)->type)) {
         say_apart(g, node, "others read the products of blocks");
         return;
     }
@@ -120,6 +106,7 @@ void fuse_blocks(Graph *g)
         if (g->nodes[i].kind == NODE_matmul && fuse_is_product(g, i))
             join_gather(g, i);
     for (uint32_t i = 0; i < g->n; i++)
-        if (g->nodes[i].kind == NODE_scatter && inst_at(g, i)->op == OP_scatter)
+        if (g->nodes[i].kind == NODE_scatter &&
+            node_inst(g, i)->op == OP_scatter)
             join_scatter(g, i);
 }

@@ -75,11 +75,6 @@ typedef struct Shape {
     TypeAxis walked;
 } Shape;
 
-static const Inst *node_inst(const Graph *g, uint32_t i)
-{
-    return inst_of(g->fn, g->nodes[i].value);
-}
-
 static Type node_type(const Graph *g, uint32_t i)
 {
     return node_inst(g, i)->type;

@@ -106,9 +106,15 @@ void fuse_call_kernel(Fuse *fx, Builder *b, Fn *fn, const Value *args,
                       Value *results);
 
 Graph *fuse_graph(Fuse *fx, const Fn *fn);
+const Inst *node_inst(const Graph *g, uint32_t node);
 void fuse_cluster(Graph *g);
 /* Joins matmuls with maps of their results. */
 void fuse_products(Graph *g);
+/* A dtype that the kernel of a product reads and writes beside its sums, and
+ * whether a map, which such a kernel makes at the products' own index, asks
+ * where it is. */
+bool fuse_is_value(DType d);
+bool fuse_asks_index(const Module *m, const Inst *map);
 /* Whether a node is a product that a kernel can make with maps of it. */
 bool fuse_is_product(const Graph *g, uint32_t node);
 /* Joins products of blocks with what chooses for them. */

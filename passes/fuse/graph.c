@@ -257,3 +257,8 @@ Graph *fuse_graph(Fuse *fx, const Fn *fn)
     }
     return g;
 }
+
+const Inst *node_inst(const Graph *g, uint32_t node)
+{
+    return inst_of(g->fn, g->nodes[node].value);
+}

@@ -37,11 +37,6 @@ typedef struct Parts {
     uint32_t merges;
 } Parts;
 
-static const Inst *inst_at(const Graph *g, uint32_t node)
-{
-    return inst_of(g->fn, g->nodes[node].value);
-}
-
 static bool listed(const Numbers *at, uint32_t x)
 {
     for (uint32_t i = 0; i < at->n; i++)
@@ -56,7 +51,7 @@ static void add_once(const Parts *p, Numbers *at, uint32_t x)
 
 static Type as_f32(const Parts *p, uint32_t node)
 {
-    return type_with_dtype(p->g->fx->m, inst_at(p->g, node)->type, DT_f32);
+    return type_with_dtype(p->g->fx->m, node_inst(p->g, node)->type, DT_f32);
 }
 
 /* ----------------------------------------------------------------- forms -- */
@@ -84,40 +79,26 @@ static bool first_split(Parts *p, const Inst *in)
 
 static bool takes_split(Parts *p, uint32_t node)
 {
-    const Inst *in = inst_at(p->g, node);
+    const Inst *in = node_inst(p->g, node);
     if (p->split.id == 0) return first_split(p, in);
     return p->split.id == in->attr.id;
-}
-
-static bool is_value_dtype(DType d)
-{
-    return d == DT_bf16 || d == DT_f16 || d == DT_f32;
-}
-
-static bool asks_index(const Module *m, Expr e, Type t)
-{
-    const TypeInfo *ti = type_info(m, t);
-    for (uint32_t i = 0; i < ti->naxes; i++)
-        if (expr_uses_index(m, e, ti->axes[i].axis)) return true;
-    return false;
 }
 
 static bool takes_map(const Parts *p, uint32_t node)
 {
     const Module *m = p->g->fx->m;
-    const Inst *in = inst_at(p->g, node);
+    const Inst *in = node_inst(p->g, node);
     Type t = as_f32(p, node);
     bool part = p->split.id && type_eq(t, p->of);
     return (part || type_eq(t, p->full)) &&
-           is_value_dtype(type_dtype(m, in->type)) &&
-           !asks_index(m, attr_expr(m, in->attr), in->type);
+           fuse_is_value(type_dtype(m, in->type)) && !fuse_asks_index(m, in);
 }
 
 /* Parts in order, put together as they were. */
 static bool takes_merge(Parts *p, uint32_t node)
 {
     const Module *m = p->g->fx->m;
-    const AttrItem *from = attr_get(m, inst_at(p->g, node)->attr, AT_from);
+    const AttrItem *from = attr_get(m, node_inst(p->g, node)->attr, AT_from);
     p->merges++;
     return from->n == 2 && from->axes[0].id == p->part.id &&
            from->axes[1].id == p->inner.id && type_eq(as_f32(p, node), p->full);
@@ -126,7 +107,7 @@ static bool takes_merge(Parts *p, uint32_t node)
 static bool takes(Parts *p, uint32_t node)
 {
     const Node *x = &p->g->nodes[node];
-    const Inst *in = inst_at(p->g, node);
+    const Inst *in = node_inst(p->g, node);
     const Module *m = p->g->fx->m;
     if (in->op == OP_map) return takes_map(p, node);
     if (in->op == OP_split) return takes_split(p, node);
@@ -151,7 +132,7 @@ static bool takes_users(Parts *p)
     for (uint32_t i = 0; i < p->nodes.n; i++) {
         const Node *x = &g->nodes[p->nodes.at[i]];
         add_once(p, &p->clusters, x->cluster);
-        if (inst_at(g, p->nodes.at[i])->op == OP_merge) continue;
+        if (node_inst(g, p->nodes.at[i])->op == OP_merge) continue;
         if (x->result) return false;
         for (uint32_t u = 0; u < x->nusers; u++) {
             if (listed(&p->nodes, x->users[u])) continue;
@@ -171,8 +152,8 @@ static bool is_beside(const Parts *p, uint32_t node, bool part)
 {
     const Graph *g = p->g;
     const Module *m = g->fx->m;
-    const Inst *einsum = inst_at(g, p->product);
-    const TypeInfo *ti = type_info(m, inst_at(g, node)->type);
+    const Inst *einsum = node_inst(g, p->product);
+    const TypeInfo *ti = type_info(m, node_inst(g, node)->type);
     EinsumRole columns = einsum_role(m, g->fn, einsum, p->whole);
     for (uint32_t i = 0; i < ti->naxes; i++) {
         Axis axis = ti->axes[i].axis;
@@ -181,7 +162,7 @@ static bool is_beside(const Parts *p, uint32_t node, bool part)
             (part && einsum_role(m, g->fn, einsum, axis) == columns))
             return false;
     }
-    return is_value_dtype((DType)ti->dtype);
+    return fuse_is_value((DType)ti->dtype);
 }
 
 static bool takes_operands(Parts *p)
@@ -192,7 +173,7 @@ static bool takes_operands(Parts *p)
         bool part = type_eq(as_f32(p, p->nodes.at[i]), p->of);
         for (uint32_t a = 0; a < x->nargs; a++) {
             if (listed(&p->nodes, x->args[a])) continue;
-            if (inst_at(g, p->nodes.at[i])->op != OP_map ||
+            if (node_inst(g, p->nodes.at[i])->op != OP_map ||
                 !is_beside(p, x->args[a], part))
                 return false;
             add_once(p, &p->beside, x->args[a]);

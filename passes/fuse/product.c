@@ -28,11 +28,6 @@ typedef struct Product {
     VEC(uint32_t) read;     /* nodes outside, beside the operands */
 } Product;
 
-static const Inst *inst_at(const Graph *g, uint32_t node)
-{
-    return inst_of(g->fn, g->nodes[node].value);
-}
-
 static bool list_has(const uint32_t *at, uint32_t n, uint32_t x)
 {
     for (uint32_t i = 0; i < n; i++)
@@ -66,11 +61,25 @@ static bool twin_find(const Graph *g, const Inst *in, bool *product)
     return true;
 }
 
+bool fuse_is_value(DType d)
+{
+    return is_narrow(d) || d == DT_f32;
+}
+
+bool fuse_asks_index(const Module *m, const Inst *map)
+{
+    const TypeInfo *ti = type_info(m, map->type);
+    Expr e = attr_expr(m, map->attr);
+    for (uint32_t i = 0; i < ti->naxes; i++)
+        if (expr_uses_index(m, e, ti->axes[i].axis)) return true;
+    return false;
+}
+
 bool fuse_is_product(const Graph *g, uint32_t node)
 {
     const Module *m = g->fx->m;
     const Node *x = &g->nodes[node];
-    const Inst *in = inst_at(g, node);
+    const Inst *in = node_inst(g, node);
     bool product;
     if (in->op == OP_einsum && twin_find(g, in, &product) && !product)
         return false;
@@ -96,27 +105,13 @@ static bool has_axes_of(const Graph *g, Type x, Type y)
                    type_with_dtype(m, y, DT_f32));
 }
 
-static bool is_value_dtype(DType d)
-{
-    return is_narrow(d) || d == DT_f32;
-}
-
-static bool asks_index(const Module *m, Expr e, Type t)
-{
-    const TypeInfo *ti = type_info(m, t);
-    for (uint32_t i = 0; i < ti->naxes; i++)
-        if (expr_uses_index(m, e, ti->axes[i].axis)) return true;
-    return false;
-}
-
 /* A map of all axes of the product, in floats that the kernel keeps. */
 static bool is_map(const Product *p, uint32_t node)
 {
     const Module *m = p->g->fx->m;
-    const Inst *in = inst_at(p->g, node);
+    const Inst *in = node_inst(p->g, node);
     return in->op == OP_map && has_axes_of(p->g, in->type, p->type) &&
-           is_value_dtype(type_dtype(m, in->type)) &&
-           !asks_index(m, attr_expr(m, in->attr), in->type);
+           fuse_is_value(type_dtype(m, in->type)) && !fuse_asks_index(m, in);
 }
 
 /* Once joined, everything is in the products' cluster. */
@@ -142,8 +137,8 @@ static bool takes_cluster(Product *p, uint32_t cluster, bool new)
             if (g->nodes[from].cluster == cluster || in_product(p, from) ||
                 list_has(p->read.at, p->read.n, from))
                 continue;
-            DType d = type_dtype(g->fx->m, inst_at(g, from)->type);
-            if (!new || !is_value_dtype(d)) return false;
+            DType d = type_dtype(g->fx->m, node_inst(g, from)->type);
+            if (!new || !fuse_is_value(d)) return false;
             vec_push(g->fx->a, &p->read, from);
         }
     }
@@ -163,7 +158,7 @@ static void takes_products(Product *p, uint32_t cluster)
             if (list_has(p->products, p->nproducts, from) ||
                 p->nproducts == MOST_PRODUCTS || !fuse_is_product(g, from) ||
                 g->nodes[from].args[0] != p->first ||
-                !type_eq(inst_at(g, from)->type, p->type))
+                !type_eq(node_inst(g, from)->type, p->type))
                 continue;
             p->products[p->nproducts++] = from;
         }
@@ -204,7 +199,7 @@ static bool has_room(const Product *p)
     for (uint32_t i = 0; i < p->clusters.n; i++)
         written += written_by(p, p->clusters.at[i]);
     for (uint32_t i = 0; i < p->read.n; i++)
-        read += has_axes_of(g, inst_at(g, p->read.at[i])->type, p->type);
+        read += has_axes_of(g, node_inst(g, p->read.at[i])->type, p->type);
     return written <= MOST_VALUES && read <= MOST_VALUES &&
            p->read.n <= 2 * MOST_VALUES - written;
 }
@@ -242,7 +237,7 @@ static void add_siblings(Product *p)
 static bool make_product(Graph *g, uint32_t node, uint32_t cluster)
 {
     Product p = {.g = g,
-                 .type = inst_at(g, node)->type,
+                 .type = node_inst(g, node)->type,
                  .first = g->nodes[node].args[0],
                  .products = {node},
                  .nproducts = 1};
@@ -259,7 +254,7 @@ static void settle_twins(Graph *g)
 {
     for (uint32_t i = 0; i < g->n; i++) {
         const Node *x = &g->nodes[i];
-        const Inst *in = inst_at(g, i);
+        const Inst *in = node_inst(g, i);
         int64_t twin = attr_int(g->fx->m, in->attr, AT_twin, 0);
         bool product;
         if (in->op != OP_einsum || !twin) continue;
