@@ -11,7 +11,6 @@
  * A producer behind names and places (rename, split, pick, ...) is merged
  * together with those, when nobody else reads them.
  */
-#include "../added.h"
 #include "fuse.h"
 
 enum { MOST_NODES = 96, MOST_ARGS = 40, MOST_AXES = 32 };
@@ -555,61 +554,6 @@ static bool merge_siblings(Graph *g, uint32_t node)
     return merged;
 }
 
-/* The node's value lies in memory, whatever becomes of the map that reads it:
- * it is no loop's, or somebody reads it who is none. */
-static bool in_memory(const Graph *g, uint32_t node)
-{
-    while (g->nodes[node].kind == NODE_free && g->nodes[node].nargs == 1)
-        node = g->nodes[node].args[0];
-    const Node *x = &g->nodes[node];
-    bool kept = x->kind != NODE_loop || x->result;
-    for (uint32_t u = 0; u < x->nusers && !kept; u++) {
-        NodeKind k = g->nodes[x->users[u]].kind;
-        kept = k != NODE_loop && k != NODE_free;
-    }
-    return kept;
-}
-
-/* A sum of a product and a value that is in memory is made by the matmul: in
- * place where nobody else needs the value.  So is a product that is scaled. */
-static void merge_accumulation(Graph *g, uint32_t node, const Uses *uses)
-{
-    uint32_t which;
-    const Inst *in = node_inst(g, node);
-    bool scaled = map_scales_einsum(g->fx->m, g->fn, in, uses, &which);
-    if (!scaled && !map_adds_einsum(g->fx->m, g->fn, in, uses, &which)) return;
-    uint32_t product = g->nodes[node].args[which];
-    if (g->nodes[product].nusers != 1 ||
-        (!scaled && !in_memory(g, g->nodes[node].args[1 - which])))
-        return;
-    uint32_t from = g->nodes[node].cluster, to = g->nodes[product].cluster;
-    Nodes nodes = {0};
-    add_cluster(g, to, &nodes);
-    add_cluster(g, from, &nodes);
-    mark_all(g, &nodes);
-    if (path_returns(g, &nodes)) return;
-    g->clusters[from].nodes.n = 0;
-    g->nodes[node].cluster = to;
-    g->nodes[node].kind = NODE_matmul;
-    g->clusters[to].nodes.at = nodes.at;
-    g->clusters[to].nodes.n = g->clusters[to].nodes.cap = nodes.n;
-}
-
-/* Sums that a scatter adds to a value go to the rows that it names, in place
- * where nobody else needs the value; sums that are rounded are stored so. */
-static void merge_scattered(Graph *g, uint32_t node, const Uses *uses)
-{
-    uint32_t which = 0;
-    const Inst *in = node_inst(g, node);
-    if (!map_adds_scatter(g->fx->m, g->fn, in, uses, &which) &&
-        !map_casts_scatter(g->fx->m, g->fn, in, uses))
-        return;
-    uint32_t scatter = g->nodes[node].args[which];
-    uint32_t both[2] = {g->nodes[scatter].cluster, g->nodes[node].cluster};
-    if (g->nodes[scatter].nusers == 1 && g->nodes[scatter].kind == NODE_scatter)
-        fuse_join(g, both, 2, NODE_scatter);
-}
-
 /* A vector, or a few, made by loops, that meet each row of a matrix in a sum:
  * what is not summed of them is small. */
 static bool is_vector(const Graph *g, uint32_t node, const AttrItem *summed)
@@ -706,12 +650,8 @@ static void find_columns(Graph *g)
 
 void fuse_cluster(Graph *g)
 {
-    Uses uses = fn_uses(g->fn, g->fx->a);
     if (g->fx->products) fuse_blocks(g);
-    for (uint32_t i = 0; i < g->n; i++)
-        if (g->nodes[i].kind == NODE_loop) merge_accumulation(g, i, &uses);
-    for (uint32_t i = 0; i < g->n; i++)
-        if (g->nodes[i].kind == NODE_loop) merge_scattered(g, i, &uses);
+    fuse_added(g);
     for (uint32_t i = 0; i < g->n; i++)
         if (g->nodes[i].kind == NODE_loop) merge_products(g, i);
     bool merged = true;

@@ -8,6 +8,7 @@
  *     wide      kernels of attention whose vectors are too wide, as several
  *     graph     a node per instruction, and one more for each recomputation
  *     cluster   nodes are put together while the rules of groups hold
+ *     added     matmuls and scatters take in what they are added to
  *     product   matmuls take in the maps of their results
  *     parts     and those of parts of a result
  *     blocks    products whose blocks of rows choose alike
@@ -108,6 +109,8 @@ void fuse_call_kernel(Fuse *fx, Builder *b, Fn *fn, const Value *args,
 Graph *fuse_graph(Fuse *fx, const Fn *fn);
 const Inst *node_inst(const Graph *g, uint32_t node);
 void fuse_cluster(Graph *g);
+/* Joins matmuls and scatters with maps that add to their sums. */
+void fuse_added(Graph *g);
 /* Joins matmuls with maps of their results. */
 void fuse_products(Graph *g);
 /* A dtype that the kernel of a product reads and writes beside its sums, and
