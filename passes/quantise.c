@@ -410,7 +410,7 @@ static bool write_contraction(Quantise *q, Value v)
     const char *recipe = str_of(q->m, attr_str(q->m, q->in->attr, AT_recipe));
     int64_t cot = attr_int(q->m, q->in->attr, AT_cot, 0);
     const AttrItem *sum = attr_get(q->m, q->in->attr, AT_sum);
-    Value param = linear_param(q->m, fn, v), x[2];
+    Value param = layer_param(q->m, fn, v), x[2];
     bool has_param = !value_eq(param, NO_VALUE);
     Part part = !cot ? PART_output : has_param ? PART_input : PART_weight;
     Way way[2];

@@ -54,15 +54,15 @@ static bool find_caller(const Module *m, const Fn *fn, uint32_t i,
     return false;
 }
 
-/* The path of the slot that parameter I of FN is, through its callers. */
-static const char *slot_path(const Module *m, const Fn *fn, uint32_t i)
+/* The port of the slot that parameter I of FN is, through its callers. */
+static const Port *slot_port(const Module *m, const Fn *fn, uint32_t i)
 {
     enum { MOST_LEVELS = 64 };
     for (uint32_t level = 0; level < MOST_LEVELS; level++) {
         Value operand;
         if (fn->entry) {
             const Port *port = &fn->params[i];
-            return role_is_slot(port->role) ? str_of(m, port->path) : NULL;
+            return role_is_slot(port->role) ? port : NULL;
         }
         if (!find_caller(m, fn, i, &fn, &operand)) return NULL;
         operand = taken_from(fn, operand);
@@ -72,14 +72,28 @@ static const char *slot_path(const Module *m, const Fn *fn, uint32_t i)
     return NULL;
 }
 
-Value linear_param(const Module *m, const Fn *of, Value v)
+static Value param_of(const Module *m, const Fn *of, Value v, bool arrow)
 {
     const Inst *in = inst_of(of, v);
     for (uint32_t k = 0; in->op == OP_einsum && k < in->nargs; k++) {
         Value from = taken_from(of, inst_arg(of, in, k));
-        if (is_param(of, from) && slot_path(m, of, from.id)) return from;
+        if (!is_param(of, from)) continue;
+        const Port *port = slot_port(m, of, from.id);
+        const Slot *slot = port ? slot_find(m, port->path) : NULL;
+        if (arrow ? slot && slot->nfrom : port != NULL) return from;
     }
     return NO_VALUE;
+}
+
+Value layer_param(const Module *m, const Fn *of, Value v)
+{
+    return param_of(m, of, v, true);
+}
+
+Value linear_param(const Module *m, const Fn *of, Value v)
+{
+    Value layer = layer_param(m, of, v);
+    return value_eq(layer, NO_VALUE) ? param_of(m, of, v, false) : layer;
 }
 
 const char *forward_path(Module *m, const Fn *forward)
@@ -94,7 +108,8 @@ const char *forward_path(Module *m, const Fn *forward)
 const char *linear_path(const Module *m, const Fn *of, Value v)
 {
     Value param = linear_param(m, of, v);
-    return value_eq(param, NO_VALUE) ? NULL : slot_path(m, of, param.id);
+    if (value_eq(param, NO_VALUE)) return NULL;
+    return str_of(m, slot_port(m, of, param.id)->path);
 }
 
 const char *label_of(Module *m, const Pair *p, Value v)

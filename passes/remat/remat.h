@@ -107,7 +107,10 @@ bool is_named(Module *m, const Pair *p, Value v, const char *name);
 /* The value of which this one has the elements, in another arrangement or
  * dtype, or some of them. */
 Value taken_from(const Fn *fn, Value v);
-/* The parameter of the body that an einsum contracts, or NO_VALUE. */
+/* The parameter of the body with an arrow, [from -> to], that an einsum
+ * contracts, or NO_VALUE. */
+Value layer_param(const Module *m, const Fn *of, Value v);
+/* That, or any: rows of a table are taken from a parameter as well. */
 Value linear_param(const Module *m, const Fn *of, Value v);
 /* Its path in the model; NULL: there is none. */
 const char *linear_path(const Module *m, const Fn *of, Value v);

@@ -14,7 +14,7 @@ ROWS, EMBED, FF = 128, 128, 256
 RECIPES = ["tensorwise", "rowwise", "rowwise_with_gw_hp", "blockwise", "mxfp8", "mxfp8_rceil", "mxfp4"]
 MARK = {"output": "", "input": " cot 1", "weight": " cot 2"}
 TEXT = """axes (row = {rows}, ff = {ff}, embed = {embed})
-param "w" : bf16[ff, embed]
+param "w" : bf16[ff, embed] fan (embed -> ff)
 entry fn global @train(%x : bf16[row, embed] input "x", %w : bf16[ff, embed] param "w",
     %g : bf16[row, ff] input "g") -> (f32[row, ff] output "y",
     f32[row, embed] output "dx", f32[ff, embed] output "dw") {{
