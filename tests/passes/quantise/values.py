@@ -10,7 +10,8 @@ import struct
 import subprocess
 import sys
 
-ROWS, EMBED, FF = 128, 128, 256
+# rows, embed, ff: two blocks or more along some side
+SIZES, BLOCKWISE = (32, 64, 96), (128, 128, 256)
 RECIPES = ["tensorwise", "rowwise", "rowwise_with_gw_hp", "blockwise", "mxfp8", "mxfp8_rceil", "mxfp4"]
 MARK = {"output": "", "input": " cot 1", "weight": " cot 2"}
 TEXT = """axes (row = {rows}, ff = {ff}, embed = {embed})
@@ -146,17 +147,18 @@ def by_hand(recipe, x, w, g):
     return {
         "y": product(q("output", x, False, False), q("output", w, False, True)),
         "dx": product(q("input", g, True, False), q("input", turned(w), False, True)),
-        "dw": turned_flat(product(q("weight", turned(x), False, False), q("weight", turned(g), True, False))),
+        "dw": turned_flat(product(q("weight", turned(x), False, False), q("weight", turned(g), True, False)), len(w)),
     }
 
 
-def turned_flat(flat):
+def turned_flat(flat, ff):
     """[embed, ff] as [ff, embed]."""
-    return [flat[e * FF + f] for f in range(FF) for e in range(EMBED)]
+    return [v for f in range(ff) for v in flat[f::ff]]
 
 
 def by_titan(titan_opt, recipe, inputs):
-    open("layer.tir", "w").write(TEXT.format(rows=ROWS, ff=FF, embed=EMBED, recipe=recipe))
+    sizes = {"rows": len(inputs["x"]), "embed": len(inputs["x"][0]), "ff": len(inputs["w"])}
+    open("layer.tir", "w").write(TEXT.format(recipe=recipe, **sizes))
     args = ";".join(f"{k}={','.join(repr(v) for row in x for v in row)}" for k, x in inputs.items())
     open("args", "w").write(f"--args={args}\n")
     text = subprocess.run([titan_opt, "layer.tir", "--passes=quantise", "--interp", "--round", "@args"], check=True,
@@ -179,8 +181,9 @@ def matrix(rows, columns, spread):
 
 def main(titan_opt):
     random.seed(5)
-    inputs = {"x": matrix(ROWS, EMBED, 3), "w": matrix(FF, EMBED, 2), "g": matrix(ROWS, FF, 6)}
     for recipe in RECIPES:
+        rows, embed, ff = BLOCKWISE if recipe == "blockwise" else SIZES
+        inputs = {"x": matrix(rows, embed, 3), "w": matrix(ff, embed, 2), "g": matrix(rows, ff, 6)}
         have, want = by_titan(titan_opt, recipe, inputs), by_hand(recipe, **inputs)
         for name in ("y", "dx", "dw"):
             size = max(map(abs, want[name]))
