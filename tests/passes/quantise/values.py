@@ -4,6 +4,7 @@
 Formats are lists of their numbers, rounding is search in them.  Inputs are
 bf16 numbers, so both sides begin with the same."""
 import math
+import os
 import random
 import re
 import struct
@@ -12,8 +13,8 @@ import sys
 
 # rows, embed, ff: two blocks or more along some side
 SIZES, BLOCKWISE = (32, 64, 96), (128, 128, 256)
-RECIPES = ["tensorwise", "rowwise", "rowwise_with_gw_hp", "blockwise", "mxfp8", "mxfp8_rceil", "mxfp4"]
-MARK = {"output": "", "input": " cot 1", "weight": " cot 2"}
+TABLE = os.path.join(os.path.dirname(__file__), "../../../ir/recipes.def")
+RECIPES = re.findall(r"^RECIPE\((\w+)", open(TABLE).read(), re.M)
 TEXT = """axes (row = {rows}, ff = {ff}, embed = {embed})
 param "w" : bf16[ff, embed] fan (embed -> ff)
 entry fn global @train(%x : bf16[row, embed] input "x", %w : bf16[ff, embed] param "w",
