@@ -10,7 +10,8 @@
  *
  * What the attribute does is written down in quantise.c, which removes it.  A
  * contraction that sums something else than the parameter's input side, or is
- * in a region, has none.
+ * in a region, has none; nor has one whose rows choose a matrix each, which
+ * becomes a product of blocks of rows (route.c).
  */
 #include <string.h>
 
@@ -44,7 +45,20 @@ static bool sums_input(const Module *m, const Slot *slot, const Inst *einsum)
     return all;
 }
 
-static uint32_t mark_fn(Module *m, Fn *fn, const char *recipes)
+/* Whether rows choose among the matrices of the parameter. */
+static bool is_chosen(const Module *m, const Fn *fn, uint32_t einsum)
+{
+    Value param = layer_param(m, fn, (Value){einsum});
+    for (uint32_t k = 0; k < 2; k++) {
+        Value v = inst_arg(fn, &fn->insts[einsum], k);
+        if (!value_eq(taken_from(fn, v), param)) continue;
+        for (; !value_eq(v, param); v = inst_arg(fn, inst_of(fn, v), 0))
+            if (inst_of(fn, v)->op == OP_gather) return true;
+    }
+    return false;
+}
+
+static uint32_t mark_fn(Module *m, PassCtx *cx, Fn *fn, const char *recipes)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < fn->ninsts && !fn->kind.id; i++) {
@@ -54,6 +68,13 @@ static uint32_t mark_fn(Module *m, Fn *fn, const char *recipes)
         const char *recipe = path ? recipe_of(m, recipes, path) : NULL;
         if (!recipe || !sums_input(m, slot_find(m, module_str(m, path)), in))
             continue;
+        if (is_chosen(m, fn, i)) {
+            pass_missed(m, cx, in->loc,
+                        "a product with '%s' is not quantised: each row "
+                        "chooses a matrix of it",
+                        path);
+            continue;
+        }
         AttrList l = attr_list(m, in->attr);
         attr_put_id(&l, AT_recipe, module_str(m, recipe).id);
         in->attr = attr_intern(m, &l);
@@ -67,7 +88,7 @@ bool pass_recipe(Module *m, PassCtx *cx)
     const char *recipes = pass_option(m, cx, "recipes", "");
     for (uint32_t f = 0; f < m->fns.n && *recipes; f++) {
         Fn *fn = m->fns.at[f];
-        uint32_t n = mark_fn(m, fn, recipes);
+        uint32_t n = mark_fn(m, cx, fn, recipes);
         if (n)
             pass_remark(m, cx, fn->loc, "%u contraction%s of @%s %s quantised",
                         n, n > 1 ? "s" : "", str_of(m, fn->name),
