@@ -349,10 +349,74 @@ static void copy_row(const RowCopy *c, int64_t tensor, int64_t slot,
     if (!c->import) narrow_store(c->tensor_dtype, t->row, row, n);
 }
 
+static void copy_element(const RowCopy *c, char *tensor, char *slot)
+{
+    char *to = c->import ? slot : tensor;
+    const char *from = c->import ? tensor : slot;
+    switch (titan_dtype_bytes(c->slot_dtype)) {
+    case 2:
+        memcpy(to, from, 2);
+        break;
+    case 4:
+        memcpy(to, from, 4);
+        break;
+    default:
+        memcpy(to, from, titan_dtype_bytes(c->slot_dtype));
+    }
+}
+
+/* The last two dimensions where one runs against the slot's order: in squares,
+ * so that a line of the cache is used up before it goes. */
+static void copy_squares(const RowCopy *c, int64_t tensor, int64_t slot)
+{
+    enum { SIDE = 32 };
+    const Tables *t = c->t;
+    uint32_t x = t->rank - 1, y = x - 1;
+    unsigned size = titan_dtype_bytes(c->slot_dtype);
+    for (int64_t j = 0; j < t->n[y]; j += SIDE)
+        for (int64_t i = 0; i < t->n[x]; i += SIDE)
+            for (int64_t v = j; v < t->n[y] && v < j + SIDE; v++)
+                for (int64_t u = i; u < t->n[x] && u < i + SIDE; u++)
+                    copy_element(
+                        c, c->tensor + (tensor + v * t->stride[y] + u) * size,
+                        c->slot +
+                            (slot + t->slot[y][v] + t->slot[x][u]) * size);
+}
+
+/* Values that stay as they are, in an order that does not. */
+static bool is_turned(const RowCopy *c)
+{
+    return c->t->rank >= 2 && !c->t->dense && !c->scale &&
+           c->tensor_dtype == c->slot_dtype;
+}
+
+static void copy_turned(const RowCopy *c)
+{
+    const Tables *t = c->t;
+    uint32_t outer = t->rank - 2;
+    int64_t planes = 1;
+    for (uint32_t d = 0; d < outer; d++)
+        planes *= t->n[d];
+    for (int64_t p = 0; p < planes; p++) {
+        int64_t slot = 0, rest = p;
+        int64_t tensor =
+            t->first[outer] * t->stride[outer] + t->first[outer + 1];
+        for (uint32_t d = outer; d-- > 0; rest /= t->n[d]) {
+            tensor += (t->first[d] + rest % t->n[d]) * t->stride[d];
+            slot += t->slot[d][rest % t->n[d]];
+        }
+        copy_squares(c, tensor, slot);
+    }
+}
+
 static void copy_rows(const RowCopy *c)
 {
     const Tables *t = c->t;
     int64_t index[ST_MAX_RANK] = {0}, rows = 1;
+    if (is_turned(c)) {
+        copy_turned(c);
+        return;
+    }
     for (uint32_t d = 0; d + 1 < t->rank; d++)
         rows *= t->n[d];
     for (int64_t r = 0; r < rows; r++) {

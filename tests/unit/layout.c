@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <string.h>
 
 #include "runtime/layout.h"
 
@@ -78,6 +79,44 @@ static void one_tensor_a_layer(void **state)
     assert_memory_equal(out, m.memory, sizeof out);
 }
 
+/* A tensor of b by a, larger than the squares that it is copied in and no
+ * multiple of them, there and back. */
+static void turned(void **state)
+{
+    (void)state;
+    enum { A = 70, B = 45 };
+    static float memory[A * B], out[A * B];
+    Made m;
+    CkptLayout l;
+    make(&m);
+    m.slot.ckpt = S_t;
+    m.slot.dims.n = 2;
+    m.axes[0].size = A;
+    m.axes[1].size = B;
+    m.axes[2] = m.axes[1];
+    m.axes[3] = m.axes[0];
+    m.dims[0].total = B;
+    m.dims[1].total = A;
+    m.device.arena[TITAN_BASE_persistent] = (char *)memory;
+    for (int i = 0; i < A * B; i++)
+        memory[i] = (float)i;
+    assert_int_equal(layout_new(&m.story, &m.im, &l), TITAN_OK);
+    const CkptTensor *t = &l.tensors[0];
+    assert_int_equal(
+        part_export(&m.story, &m.im, t, &t->parts[0], F32, out, &m.device),
+        TITAN_OK);
+    for (int i = 0; i < A * B; i++)
+        assert_true(out[i] == (float)(i % A * B + i / A));
+    memset(memory, 0, sizeof memory);
+    CkptData data = {.values = out, .dtype = F32};
+    assert_int_equal(
+        part_import(&m.story, &m.im, t, &t->parts[0], &data, &m.device),
+        TITAN_OK);
+    for (int i = 0; i < A * B; i++)
+        assert_true(memory[i] == (float)i);
+    layout_free(&l);
+}
+
 /* Rows of 2 of another slot lie between those of w, in a larger memory. */
 static void rows_lie_apart(void **state)
 {
@@ -133,6 +172,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_tensor_a_layer),
+        cmocka_unit_test(turned),
         cmocka_unit_test(rows_lie_apart),
         cmocka_unit_test(refuses_an_axis_of_another_size),
         cmocka_unit_test(refuses_an_axis_named_twice),
