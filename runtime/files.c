@@ -19,7 +19,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-enum { WINDOW = 32 << 20, MOST_AT_ONCE = 4 << 20 };
+enum { WINDOW = 32 << 20, BEHIND = 3 * WINDOW, MOST_AT_ONCE = 4 << 20 };
 
 /* ------------------------------------------------------------------ real -- */
 
@@ -31,14 +31,14 @@ static int real_create(Files *f, const char *path, int *fd)
 }
 
 /* Of a file that is written from front to back, windows: the disk is told to
- * write the one that is full, and when it has written the one before that, this
+ * write the one that is full, and when it has written one that is BEHIND, this
  * leaves memory.  So the disk never waits for the writer, nor the writer long
  * for the disk, and a large file does not drive all else out of memory. */
 static void push(int fd, size_t n)
 {
     off_t at = lseek(fd, 0, SEEK_CUR);
     if (at < 0 || at / WINDOW == (at - (off_t)n) / WINDOW) return;
-    off_t full = at / WINDOW * WINDOW - WINDOW, before = full - WINDOW;
+    off_t full = at / WINDOW * WINDOW - WINDOW, before = full - BEHIND;
     sync_file_range(fd, full, WINDOW, SYNC_FILE_RANGE_WRITE);
     if (before < 0) return;
     sync_file_range(fd, before, WINDOW,
