@@ -349,38 +349,40 @@ static void copy_row(const RowCopy *c, int64_t tensor, int64_t slot,
     if (!c->import) narrow_store(c->tensor_dtype, t->row, row, n);
 }
 
-static void copy_element(const RowCopy *c, char *tensor, char *slot)
-{
-    char *to = c->import ? slot : tensor;
-    const char *from = c->import ? tensor : slot;
-    switch (titan_dtype_bytes(c->slot_dtype)) {
-    case 2:
-        memcpy(to, from, 2);
-        break;
-    case 4:
-        memcpy(to, from, 4);
-        break;
-    default:
-        memcpy(to, from, titan_dtype_bytes(c->slot_dtype));
-    }
-}
-
 /* The last two dimensions where one runs against the slot's order: in squares,
- * so that a line of the cache is used up before it goes. */
-static void copy_squares(const RowCopy *c, int64_t tensor, int64_t slot)
+ * so that a line of the cache is used up before it goes.  SIZE is a constant
+ * where this is called, and one element then a move. */
+static inline void copy_squares(const RowCopy *c, char *tensor, char *slot,
+                                size_t size)
 {
     enum { SIDE = 32 };
     const Tables *t = c->t;
     uint32_t x = t->rank - 1, y = x - 1;
-    unsigned size = titan_dtype_bytes(c->slot_dtype);
+    const int64_t *across = t->slot[x];
     for (int64_t j = 0; j < t->n[y]; j += SIDE)
         for (int64_t i = 0; i < t->n[x]; i += SIDE)
-            for (int64_t v = j; v < t->n[y] && v < j + SIDE; v++)
-                for (int64_t u = i; u < t->n[x] && u < i + SIDE; u++)
-                    copy_element(
-                        c, c->tensor + (tensor + v * t->stride[y] + u) * size,
-                        c->slot +
-                            (slot + t->slot[y][v] + t->slot[x][u]) * size);
+            for (int64_t v = j; v < t->n[y] && v < j + SIDE; v++) {
+                char *row = tensor + v * t->stride[y] * size;
+                char *column = slot + t->slot[y][v] * size;
+                int64_t end = t->n[x] < i + SIDE ? t->n[x] : i + SIDE;
+                for (int64_t u = i; u < end; u++)
+                    if (c->import)
+                        memcpy(column + across[u] * size, row + u * size, size);
+                    else
+                        memcpy(row + u * size, column + across[u] * size, size);
+            }
+}
+
+static void copy_plane(const RowCopy *c, int64_t tensor, int64_t slot)
+{
+    size_t size = titan_dtype_bytes(c->slot_dtype);
+    char *a = c->tensor + tensor * size, *b = c->slot + slot * size;
+    if (size == 4)
+        copy_squares(c, a, b, 4);
+    else if (size == 2)
+        copy_squares(c, a, b, 2);
+    else
+        copy_squares(c, a, b, size);
 }
 
 /* Values that stay as they are, in an order that does not. */
@@ -405,7 +407,7 @@ static void copy_turned(const RowCopy *c)
             tensor += (t->first[d] + rest % t->n[d]) * t->stride[d];
             slot += t->slot[d][rest % t->n[d]];
         }
-        copy_squares(c, tensor, slot);
+        copy_plane(c, tensor, slot);
     }
 }
 
