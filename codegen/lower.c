@@ -13,7 +13,8 @@
  *
  * Of a group that also sums over rows (ir/column.h) an item of the first is as
  * many rows as a sum has, in a loop seq.  The second is that of pointwise
- * groups (R is empty), of column sums and of running sums.  Which one, and how
+ * groups (R is empty), of column sums and of running sums; of a product with
+ * tallies, where R are the columns of one.  Which one, and how
  * much of P is flattened into the lanes, is found by building the nest and
  * counting the accesses that are not unit stride.  Where the bounds of a pad or
  * concat cut the lanes, they run in segments, in which those bounds always hold
@@ -37,6 +38,8 @@ typedef struct Nest {
     int64_t turns;  /* rows of a walk; 0: there is none */
     Axis walked;    /* which axis it cuts */
     LoopId walk;
+    int64_t each; /* elements of a tally; 0: there is none */
+    TypeAxis tallied;
 } Nest;
 
 static int64_t product(const Lower *l, const TypeAxis *axes, uint32_t n)
@@ -97,6 +100,30 @@ static void find_walk(const Lower *l, Nest *nest)
     }
 }
 
+/* Tallies (ir/column.h) are rows, and R is what one is of. */
+static void find_tally(const Lower *l, Nest *nest)
+{
+    ColumnSum of;
+    for (uint32_t r = 0; r < l->fn->nresults; r++) {
+        Value v = l->fn->result_values[r];
+        if (!product_tally(l->m, l->fn, v, &of)) continue;
+        const Inst *in = inst_of(l->fn, v);
+        Type cut = value_type(l->fn, inst_arg(l->fn, in, 0));
+        const AttrItem *axes = attr_get(l->m, in->attr, AT_axes);
+        nest->each = of.turns;
+        nest->tallied = *type_axis(l->m, in->type, of.axis);
+        nest->inner = type_axis(l->m, cut, axes->axes[0]);
+        nest->ninner = 1;
+    }
+}
+
+/* The axis of which tallies are, whole. */
+static bool is_tallied(const Nest *nest, const TypeAxis *a)
+{
+    return nest->each && a->axis.id == nest->tallied.axis.id &&
+           a->size != nest->tallied.size;
+}
+
 /* R: what reductions reduce and running sums run along. */
 static void find_inner(Lower *l, Nest *nest)
 {
@@ -150,7 +177,8 @@ static void find_rows(Lower *l, Nest *nest)
                 rows[at] = rows[at - 1];
                 stride[at] = stride[at - 1];
             }
-            rows[at] = t->axes[i];
+            rows[at] =
+                is_tallied(nest, &t->axes[i]) ? nest->tallied : t->axes[i];
             stride[at] = s;
         }
     }
@@ -176,6 +204,8 @@ static const Ix *result_ix(Lower *l, const Nest *nest, Type t, Point at)
         for (uint32_t j = 0; j < nest->ninner; j++)
             if (nest->inner[j].axis.id == info->axes[i].axis.id)
                 ix[i] = at.inner[j];
+        if (is_tallied(nest, &info->axes[i]) && at.inner)
+            ix[i] = ix_add_scaled(l->k, at.inner[0], ix[i], nest->each);
     }
     return ix;
 }
@@ -184,7 +214,9 @@ static bool has_inner(const Lower *l, const Nest *nest, uint32_t result)
 {
     const TypeInfo *t = type_info(l->m, l->fn->results[result].type);
     for (uint32_t i = 0; i < t->naxes; i++)
-        if (listed(nest->inner, nest->ninner, t->axes[i].axis)) return true;
+        if (listed(nest->inner, nest->ninner, t->axes[i].axis) ||
+            is_tallied(nest, &t->axes[i]))
+            return true;
     return false;
 }
 
@@ -525,7 +557,7 @@ static bool has_scan(const Lower *l)
 static void choose(const Lower *l, Nest *nest, const LowerOpts *o)
 {
     Trial across = try_across(l, nest, o), best = across;
-    if (nest->ninner && !has_scan(l)) {
+    if (nest->ninner && !has_scan(l) && !nest->each) {
         Nest inside = *nest;
         inside.across = false;
         Trial t = try_nest(l, &inside, o);
@@ -589,7 +621,8 @@ bool lower_group(Module *m, const Fn *fn, const LowerOpts *o, Kir *k)
     } else {
         Nest nest = {0};
         find_walk(&l, &nest);
-        find_inner(&l, &nest);
+        find_tally(&l, &nest);
+        if (!nest.each) find_inner(&l, &nest);
         find_rows(&l, &nest);
         if (!nest.turns) choose(&l, &nest, o);
         build(&l, &nest, o);

@@ -6,6 +6,7 @@
  * may also be of parts of a result: columns that lie side by side in one tile.
  * Experts are a product whose blocks of rows choose B by ids, and, of a
  * weight's gradient, one whose blocks of terms go to one of several results.
+ * Tallies are sums or maxima of neighbouring columns of what a map gives.
  * matmul_plan says whether it can with a tile, and lays out shared memory and
  * tensor maps; matmul_emit makes the kernel.  The rules: 16-bit operands of one
  * dtype, f32 sums, and what the copy engine asks for: addresses and strides of
@@ -57,6 +58,7 @@ enum {
     MATMUL_ROWS = 16, /* of a warp's slot */
     MATMUL_PRODUCTS = 2,
     MATMUL_VALUES = 8,
+    MATMUL_TALLIES = 2,
     MATMUL_UNITS = 16, /* of a row of a tile */
     MATMUL_VIEWS = 1 + MATMUL_PRODUCTS + MATMUL_VALUES
 };
@@ -88,6 +90,14 @@ typedef struct MatmulValue {
     uint32_t slot; /* of a chunk's */
 } MatmulValue;
 
+/* A tally (ir/column.h): f32, one for each row and so many columns of it. */
+typedef struct MatmulTally {
+    uint32_t arg, columns;
+    Value of;
+    bool max;     /* else a sum */
+    GemmPlace at; /* strides from row to row, and from tally to tally */
+} MatmulTally;
+
 /* Blocks of rows, or of terms, with an id each. */
 typedef struct MatmulBlocks {
     bool chosen;    /* of rows, which choose B */
@@ -108,6 +118,8 @@ typedef struct Matmul {
     uint32_t nviews;
     MatmulValue value[MATMUL_VALUES];
     uint32_t nvalues;
+    MatmulTally tally[MATMUL_TALLIES];
+    uint32_t ntallies;
     uint32_t group_m; /* rows of the result of a warpgroup */
     uint32_t group_n; /* columns of one product */
     uint32_t whole;   /* columns that are cut into parts; 0: there are none */
@@ -175,8 +187,9 @@ struct MatmulPoint {
     const void *context;
 };
 
-/* The results of a group at each column, vectors of MATMUL_UNIT as they are in
- * registers; of a column in the order of the group's results. */
+/* What a group writes at each column, then what its tallies are of: vectors of
+ * MATMUL_UNIT as they are in registers, those of a column in the order of the
+ * plan. */
 void matmul_values(const Site *s, const Matmul *p, const MatmulPoint *at,
                    LV *results);
 

@@ -61,6 +61,18 @@ uint32_t mm_coordinates(const MatmulView *v, const Corner *at, LV inner,
 /* Rows of 64 of a warpgroup's tile. */
 uint32_t mm_parts(const Mm *m);
 
+/* matmul_tally.c: what a thread has of the tallies of its two rows, eight
+ * apart; NULL: nothing yet. */
+typedef struct MmTally {
+    LV row[2];
+} MmTally;
+/* A unit of columns. */
+void mm_tally_add(const Mm *m, const MatmulTally *t, LV unit, MmTally *to);
+/* It is whole, and is stored: of the warp's rows from ROW on, and the columns
+ * from COLUMN on. */
+void mm_tally_end(const Mm *m, const MatmulTally *t, const Corner *at, LV row,
+                  LV column, MmTally *of);
+
 /* matmul_result.c: the sums of a tile become its results.  BEFORE is the number
  * of tiles that this warpgroup has made.  The copy engine is sent for what the
  * first chunks read by mm_fetch_first, before the sums are made. */

@@ -199,10 +199,12 @@ static bool view_operands(Matmul *p, const KernelArg *args,
 /* ------------------------------------------------------------------- parts --
  */
 
-static const Inst *group_split(const Fn *f)
+/* Tallies are cut, too, but have no parts that maps are of. */
+static const Inst *group_split(const Module *m, const Fn *f)
 {
     for (uint32_t i = f->nparams; i < f->ninsts; i++)
-        if (f->insts[i].op == OP_split) return &f->insts[i];
+        if (f->insts[i].op == OP_split && !column_cut(m, f, (Value){i}))
+            return &f->insts[i];
     return NULL;
 }
 
@@ -211,7 +213,7 @@ static const Inst *group_split(const Fn *f)
 static bool find_parts(Matmul *p, const KernelArg *args)
 {
     const Fn *f = p->group;
-    const Inst *in = group_split(f);
+    const Inst *in = group_split(p->m, f);
     p->whole = p->part = 0;
     if (!in) return true;
     const AttrItem *to = attr_get(p->m, in->attr, AT_to);
@@ -230,7 +232,7 @@ static bool find_parts(Matmul *p, const KernelArg *args)
 
 static void find_part(const Matmul *p, const KernelArg *arg, MatmulValue *v)
 {
-    const Inst *in = group_split(p->group);
+    const Inst *in = group_split(p->m, p->group);
     const AttrItem *to = attr_get(p->m, in->attr, AT_to);
     Axis axis = to->axes[to->n - 1];
     v->parted = type_axis(p->m, arg->type, axis) != NULL;
@@ -328,15 +330,52 @@ static uint32_t chunk_of(const Matmul *p, uint32_t widest)
     return chunk;
 }
 
+static bool is_tally(const Matmul *p, uint32_t arg, ColumnSum *out)
+{
+    const Fn *f = p->group;
+    return arg >= f->nparams &&
+           product_tally(p->m, f, f->result_values[arg - f->nparams], out);
+}
+
+/* Whole ones of a tile, along the columns that lie side by side. */
+static bool list_tallies(Matmul *p, const KernelArg *args,
+                         const GemmPlace *places)
+{
+    const Fn *f = p->group;
+    ColumnSum of;
+    Layout d = {args[f->nparams].type, args[f->nparams].stride};
+    for (uint32_t i = f->nparams; i < p->nargs; i++) {
+        if (!is_tally(p, i, &of)) continue;
+        const Inst *in = inst_of(f, f->result_values[i - f->nparams]);
+        if (p->ntallies == MATMUL_TALLIES || p->whole || matmul_is_blocked(p) ||
+            p->group_n % of.turns != 0 || of.turns % UNIT != 0 ||
+            p->g.d_col != 1 || layout_stride(p->m, d, of.axis) != 1 ||
+            type_dtype(p->m, in->type) != DT_f32)
+            return false;
+        MatmulTally *t = &p->tally[p->ntallies++];
+        *t = (MatmulTally){.arg = i,
+                           .columns = (uint32_t)of.turns,
+                           .of = of.of,
+                           .max = attr_is(p->m, in->attr, AT_kind, "max"),
+                           .at = places[i]};
+        t->at.row /= of.turns;
+        for (uint32_t b = 0; b < p->g.nbatch; b++)
+            t->at.batch[b] /= of.turns;
+    }
+    return true;
+}
+
 /* What is read beside the operands, then what is written. */
 static bool list_values(Matmul *p, const KernelArg *args,
                         const GemmPlace *places)
 {
     const Fn *f = p->group;
     uint32_t widest = 2;
+    ColumnSum tally;
     for (uint32_t i = 0; i < p->nargs; i++) {
         bool written = i >= f->nparams;
         if (!written && (is_operand(f, i) || is_ids(p, i))) continue;
+        if (is_tally(p, i, &tally)) continue;
         if (args[i].counter || p->nvalues == MATMUL_VALUES) return false;
         DType d = type_dtype(p->m, args[i].type);
         if (!has_value_dtype(d)) return false;
@@ -501,8 +540,8 @@ bool matmul_plan(Module *m, const Fn *group, const KernelArg *args,
     return has_dtypes(&out->g) && operands_aligned(out, args) &&
            find_blocks(out, args, turned) &&
            view_operands(out, args, places, turned) && find_parts(out, args) &&
-           list_values(out, args, places) && place_values(out, args) &&
-           lay_out(out);
+           list_tallies(out, args, places) && list_values(out, args, places) &&
+           place_values(out, args) && lay_out(out);
 }
 
 uint32_t matmul_blocks(const Matmul *p)
@@ -539,6 +578,15 @@ static void print_value(const Matmul *p, const MatmulValue *v, Buf *out)
         buf_printf(out, " %lld", (long long)v->at.batch[i]);
 }
 
+static void print_tally(const Matmul *p, const MatmulTally *t, Buf *out)
+{
+    buf_printf(out, " tally %u %s of %u by %u in %lld %lld", t->arg,
+               t->max ? "max" : "sum", t->of.id, t->columns,
+               (long long)t->at.row, (long long)t->at.col);
+    for (uint32_t i = 0; i < p->g.nbatch; i++)
+        buf_printf(out, " %lld", (long long)t->at.batch[i]);
+}
+
 /* Maps by their expressions, which are interned and name no axis. */
 static void print_body(const Module *m, const Fn *f, Buf *out)
 {
@@ -566,6 +614,8 @@ void matmul_print(const Matmul *p, Buf *out)
         print_view(&p->view[i], out);
     for (uint32_t i = 0; i < p->nvalues; i++)
         print_value(p, &p->value[i], out);
+    for (uint32_t i = 0; i < p->ntallies; i++)
+        print_tally(p, &p->tally[i], out);
     if (p->whole) buf_printf(out, " parts %u of %u", p->part, p->whole);
     if (matmul_is_blocked(p))
         buf_printf(out, " blocks %lld of %lld by %u into %lld",

@@ -5,6 +5,7 @@
  * comes by the copy engine into slots of shared memory, one for each value, and
  * what it makes leaves from there; `ahead` chunks are under way, and the first
  * of a tile are sent for before its sums are made.  No warp waits for another.
+ * Tallies grow in registers from unit to unit (matmul_tally.c).
  */
 #include "matmul_emit.h"
 
@@ -13,6 +14,7 @@ typedef struct Chunk {
     uint32_t set, use; /* its slots, and how often this tile used them before */
     LV shared, bar;
     LV row, column; /* of the whole result */
+    uint32_t from;  /* column of the tile */
     const Corner *corner;
     const LV *acc; /* of the first product: chunk / 2 registers */
 } Chunk;
@@ -26,7 +28,10 @@ static Chunk chunk_of(const Mm *m, const Corner *at, uint32_t i, const LV *acc)
 {
     const Matmul *p = m->p;
     uint32_t wide = p->group_n / p->chunk, ahead = p->t.ahead;
-    Chunk c = {.set = i % ahead, .use = i / ahead, .corner = at};
+    Chunk c = {.set = i % ahead,
+               .use = i / ahead,
+               .from = p->chunk * (i % wide),
+               .corner = at};
     LV warp = mm_add(m, mm_times(m, m->group, 4), m->warp);
     LV number = mm_plus(m, mm_times(m, warp, ahead), c.set);
     LV slots = mm_times(m, number, p->slots * p->slot);
@@ -37,8 +42,8 @@ static Chunk chunk_of(const Mm *m, const Corner *at, uint32_t i, const LV *acc)
                     64 * (i / wide));
     if (!p->t.turns)
         c.row = mm_add(m, c.row, mm_times(m, m->group, p->group_m));
-    c.column = mm_plus(m, at->n, p->chunk * (i % wide));
-    c.acc = acc + p->t.n / 2 * (i / wide) + p->chunk / 2 * (i % wide);
+    c.column = mm_plus(m, at->n, c.from);
+    c.acc = acc + p->t.n / 2 * (i / wide) + c.from / 2;
     return c;
 }
 
@@ -270,13 +275,26 @@ static void find_slots(const Units *u)
                               &p->value[i]);
 }
 
+/* A unit at column FROM of the chunk, of what each tally is of. */
+static void tally_unit(const Mm *m, const Chunk *c, uint32_t from,
+                       const LV *units, MmTally *tallies)
+{
+    for (uint32_t i = 0; i < m->p->ntallies; i++) {
+        const MatmulTally *t = &m->p->tally[i];
+        mm_tally_add(m, t, units[i], &tallies[i]);
+        if ((c->from + from + 16) % t->columns != 0) continue;
+        LV column = mm_plus(m, c->column, from + 16 - t->columns);
+        mm_tally_end(m, t, c->corner, c->row, column, &tallies[i]);
+    }
+}
+
 /* Everything that a unit reads is read before its place is written: of parts,
  * the same place of each at a time. */
-static void make_chunks(const Mm *m, const Chunk *chunks)
+static void make_chunks(const Mm *m, const Chunk *chunks, MmTally *tallies)
 {
     const Matmul *p = m->p;
     LV base[MATMUL_UNITS * MATMUL_VALUES];
-    LV results[MATMUL_UNITS * MATMUL_VALUES];
+    LV results[MATMUL_UNITS * (MATMUL_VALUES + MATMUL_TALLIES)];
     uint32_t columns[MATMUL_UNITS], end = p->joint * p->chunk;
     Units u = {m, chunks, base};
     find_slots(&u);
@@ -286,9 +304,12 @@ static void make_chunks(const Mm *m, const Chunk *chunks)
             columns[at.n++] = c;
         matmul_values(&m->s, p, &at, results);
         const LV *next = results;
-        for (uint32_t c = 0; c < at.n; c++)
+        for (uint32_t c = 0; c < at.n; c++) {
             for (uint32_t i = 0; i < p->nvalues; i++)
                 if (p->value[i].written) unit_write(&u, i, columns[c], *next++);
+            tally_unit(m, chunks, columns[c], next, tallies);
+            next += p->ntallies;
+        }
     }
 }
 
@@ -360,12 +381,13 @@ void mm_result(const Mm *m, const Corner *at, LV before, const LV *acc)
     uint32_t n = m->p->chunks, ahead = m->p->t.ahead, joint = m->p->joint;
     LV uses = mm_times(m, before, n / ahead);
     Chunk c[MATMUL_UNITS], next;
+    MmTally tallies[MATMUL_TALLIES] = {0};
     for (uint32_t i = 0; i < n; i += joint) {
         for (uint32_t k = 0; k < joint; k++) {
             c[k] = chunk_of(m, at, i + k, acc);
             if (k == 0 || mm_fetches(m)) await_chunk(m, &c[k], uses);
         }
-        make_chunks(m, c);
+        make_chunks(m, c, tallies);
         for (uint32_t k = 0; k < joint; k++) {
             bool more = mm_fetches(m) && i + k + ahead < n;
             if (more) next = chunk_of(m, at, i + k + ahead, NULL);

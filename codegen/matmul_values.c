@@ -199,6 +199,15 @@ static LV make(Values *x, Value v, uint32_t column)
     return *at;
 }
 
+static void make_column(Values *x, uint32_t column, LV **out)
+{
+    const Matmul *p = x->p;
+    for (uint32_t i = 0; i < p->nvalues; i++)
+        if (p->value[i].written) *(*out)++ = make(x, p->value[i].value, column);
+    for (uint32_t i = 0; i < p->ntallies; i++)
+        *(*out)++ = make(x, p->tally[i].of, column);
+}
+
 void matmul_values(const Site *s, const Matmul *p, const MatmulPoint *at,
                    LV *results)
 {
@@ -207,7 +216,6 @@ void matmul_values(const Site *s, const Matmul *p, const MatmulPoint *at,
     x.s.w = MATMUL_UNIT;
     x.made = NEW_ARRAY(p->m->scratch, LV, (size_t)p->group->ninsts * at->n);
     for (uint32_t c = 0; c < at->n; c++)
-        for (uint32_t i = 0; i < p->group->nresults; i++)
-            *results++ = make(&x, p->group->result_values[i], c);
+        make_column(&x, c, &results);
     arena_pop(p->m->scratch, mark);
 }

@@ -170,6 +170,14 @@ LV sm90_lane(const Site *s)
     return LLVMBuildAnd(s->b, sm90_thread(s), sm90_i32(s, 31), "");
 }
 
+LV sm90_shuffle_xor(const Site *s, LV x, unsigned bits)
+{
+    LV args[2] = {x, sm90_i32(s, bits)};
+    return assembly(s, false, LLVMFloatTypeInContext(s->cx),
+                    "shfl.sync.bfly.b32 $0, $1, $2, 31, 0xffffffff;", "=f,f,r",
+                    args, 2);
+}
+
 LV sm90_block(const Site *s)
 {
     return special(s, "mov.u32 $0, %ctaid.x;");

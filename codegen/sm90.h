@@ -40,6 +40,8 @@ void sm90_cluster(LV kernel, unsigned blocks);
 LV sm90_thread(const Site *s);
 LV sm90_warp(const Site *s);
 LV sm90_lane(const Site *s);
+/* An f32 of the lane whose number differs in these bits; all lanes ask. */
+LV sm90_shuffle_xor(const Site *s, LV x, unsigned bits);
 LV sm90_block(const Site *s);
 LV sm90_blocks(const Site *s);
 LV sm90_cluster_rank(const Site *s); /* of the block in its cluster */

@@ -1,5 +1,6 @@
 /*
- * column.c: which values of a group are sums over some of its rows.
+ * column.c: which values of a group are sums over some of its rows, or
+ * reductions of neighbouring columns.
  */
 #include "ir.h"
 
@@ -14,11 +15,12 @@ static bool has_whole(const Module *m, const Fn *group, const TypeAxis *whole)
     return false;
 }
 
-bool column_sum(const Module *m, const Fn *group, Value v, ColumnSum *out)
+/* A reduction of the second part of an axis that keeps its name. */
+static bool reduces_part(const Module *m, const Fn *group, Value v,
+                         ColumnSum *out)
 {
     const Inst *in = inst_of(group, v);
-    if (in->op != OP_reduce || !attr_is(m, in->attr, AT_kind, "sum"))
-        return false;
+    if (in->op != OP_reduce) return false;
     const AttrItem *axes = attr_get(m, in->attr, AT_axes);
     const Inst *cut = inst_of(group, inst_arg(group, in, 0));
     if (cut->op != OP_split || axes->n != 1) return false;
@@ -33,13 +35,25 @@ bool column_sum(const Module *m, const Fn *group, Value v, ColumnSum *out)
     return has_whole(m, group, type_axis(m, value_type(group, out->of), axis));
 }
 
+bool column_sum(const Module *m, const Fn *group, Value v, ColumnSum *out)
+{
+    return !fn_is(m, group, FK_product) && reduces_part(m, group, v, out) &&
+           attr_is(m, inst_of(group, v)->attr, AT_kind, "sum");
+}
+
+bool product_tally(const Module *m, const Fn *group, Value v, ColumnSum *out)
+{
+    return fn_is(m, group, FK_product) && reduces_part(m, group, v, out);
+}
+
 bool column_cut(const Module *m, const Fn *group, Value v)
 {
     ColumnSum sum;
     for (uint32_t i = v.id + 1; i < group->ninsts; i++) {
         const Inst *in = &group->insts[i];
         if (in->op == OP_reduce && value_eq(inst_arg(group, in, 0), v) &&
-            column_sum(m, group, (Value){i}, &sum))
+            (column_sum(m, group, (Value){i}, &sum) ||
+             product_tally(m, group, (Value){i}, &sum)))
             return true;
     }
     return false;

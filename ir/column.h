@@ -10,6 +10,10 @@
  *     %p : f32[row:8, column]          = reduce %s kind sum axes (turn)
  *
  * while another result has the whole axis.
+ *
+ * A product group may give tallies in the same form: sums, or maxima, of so
+ * many neighbouring elements of its innermost axis, which behind it make
+ * statistics of a row or of the whole.  All of a group are of as many.
  */
 #ifndef TITAN_COLUMN_H
 #define TITAN_COLUMN_H
@@ -22,7 +26,10 @@ typedef struct ColumnSum {
 
 /* Whether V, a value of the loop group, is such a sum. */
 bool column_sum(const Module *m, const Fn *group, Value v, ColumnSum *out);
-/* Whether V is the cut operand of one. */
+/* Whether V, a value of the product group, is a tally; `turns` are its
+ * elements. */
+bool product_tally(const Module *m, const Fn *group, Value v, ColumnSum *out);
+/* Whether V is the cut operand of one of either. */
 bool column_cut(const Module *m, const Fn *group, Value v);
 
 #endif

@@ -308,6 +308,22 @@ static Layout layout_chosen(Module *m, const Fn *group, const Inst *einsum,
     return (Layout){type_without_axis(m, l.type, axis), stride};
 }
 
+/* Tallies lie as what they are of would: an element of them is `turns` of the
+ * axis that is cut. */
+static Layout layout_tally(Module *m, const Fn *group, const ColumnSum *tally,
+                           Layout l)
+{
+    Type whole = value_type(group, tally->of);
+    const TypeInfo *ti = type_info(m, whole);
+    int64_t *stride = NEW_ARRAY(m->scratch, int64_t, ti->naxes);
+    for (uint32_t a = 0; a < ti->naxes; a++) {
+        Axis axis = ti->axes[a].axis;
+        stride[a] = layout_stride(m, l, axis);
+        if (axis.id != tally->axis.id) stride[a] *= tally->turns;
+    }
+    return (Layout){whole, stride};
+}
+
 bool product_fit(Module *m, const Fn *group, const Layout *layouts, Gemm *out,
                  GemmPlace *places)
 {
@@ -326,8 +342,15 @@ bool product_fit(Module *m, const Fn *group, const Layout *layouts, Gemm *out,
         if (i != order[A] && i != order[B] && i != order[D] && i != blocks.ids)
             order[f.n++] = i;
     }
-    for (uint32_t i = 0; i < f.n; i++)
+    for (uint32_t i = 0; i < f.n; i++) {
+        ColumnSum tally;
         f.at[i] = layouts[order[i]];
+        if (order[i] >= group->nparams &&
+            product_tally(m, group,
+                          group->result_values[order[i] - group->nparams],
+                          &tally))
+            f.at[i] = layout_tally(m, group, &tally, f.at[i]);
+    }
     for (uint32_t i = 0; i < 2; i++)
         f.at[i] = layout_chosen(m, group, in, i, f.at[i]);
     if (!fit(&f, group, out, found)) return false;

@@ -114,7 +114,8 @@ bool gemm_fit_pieces(Module *m, const Fn *group, const Layout layouts[3],
 
 /* The same where every operand of the launch runs along: LAYOUTS and PLACES are
  * those of the group's parameters and then its results, of which the first has
- * all axes of the product. */
+ * all axes of the product.  Of a tally (ir/column.h) it is `turns` times the
+ * strides. */
 bool product_fit(Module *m, const Fn *group, const Layout *layouts, Gemm *out,
                  GemmPlace *places);
 

@@ -11,6 +11,7 @@
  *     added     matmuls and scatters take in what they are added to
  *     product   matmuls take in the maps of their results
  *     parts     and those of parts of a result
+ *     tally     and sums and maxima of what they make, in parts
  *     blocks    products whose blocks of rows choose alike
  *     outline   each cluster becomes a group function and a call
  */
@@ -63,6 +64,7 @@ typedef struct Node {
     bool result;   /* of the function */
     int64_t turns; /* a sum over rows, of so many at a time; 0: another op */
     Axis walked;   /* the axis of rows that is cut for it */
+    int64_t each;  /* a tally of so many columns (ir/column.h); 0: it is none */
 } Node;
 
 /* Each node is in one cluster.  Operands have smaller numbers than users. */
@@ -118,6 +120,13 @@ void fuse_products(Graph *g);
  * where it is. */
 bool fuse_is_value(DType d);
 bool fuse_asks_index(const Module *m, const Inst *map);
+/* Gives product groups tallies for what alone would read them again. */
+void fuse_tallies(Graph *g);
+/* Cuts a cluster of maps and reductions, of which tallies can be parts, in two:
+ * the maps, cluster MAPS, and the rest; only where another cluster reads a map,
+ * too.  fuse_uncut takes that back. */
+bool fuse_cut(Graph *g, uint32_t cluster, uint32_t *maps);
+void fuse_uncut(Graph *g, uint32_t cluster, uint32_t maps);
 /* Whether a node is a product that a kernel can make with maps of it. */
 bool fuse_is_product(const Graph *g, uint32_t node);
 /* Joins products of blocks with what chooses for them. */

@@ -107,6 +107,22 @@ static Value sum_of_turns(Body *y, const Node *x, const Inst *in, Value of)
     return emit_reduce(&y->b, "sum", of, &turn, 1, acc, acc);
 }
 
+/* The first part of a reduction that goes along the last axis. */
+static Value tally_of(Body *y, const Node *x, const Inst *in, Value of)
+{
+    Fuse *fx = y->o->g->fx;
+    const char *kind = str_of(fx->m, attr_str(fx->m, in->attr, AT_kind));
+    Type t = value_type(y->b.fn, of);
+    const TypeInfo *ti = type_info(fx->m, t);
+    Axis last = ti->axes[ti->naxes - 1].axis;
+    Axis part = turn_axis(fx, last, x->each);
+    TypeAxis to[2] = {
+        {.axis = last, .size = type_size(fx->m, t, last) / x->each},
+        {.axis = part, .size = x->each}};
+    of = emit_split(&y->b, of, last, to, 2);
+    return emit_reduce(&y->b, kind, of, &part, 1, DT_f32, DT_f32);
+}
+
 static void body_node(Body *y, uint32_t node)
 {
     const Graph *g = y->o->g;
@@ -117,10 +133,11 @@ static void body_node(Body *y, uint32_t node)
         args[a] = body_operand(y, x, in, a);
     y->b.loc = in->loc;
     y->b.phase = (Phase)in->phase;
-    Value v = x->turns
-                  ? sum_of_turns(y, x, in, args[0])
+    Value v = x->turns ? sum_of_turns(y, x, in, args[0])
+              : x->each
+                  ? tally_of(y, x, in, args[0])
                   : emit(&y->b, (Op)in->op, in->type, in->attr, args, x->nargs);
-    value_set_name(&y->b, v, g->fn->names[x->value.id]);
+    if (!x->each) value_set_name(&y->b, v, g->fn->names[x->value.id]);
     y->local[node] = v.id + 1;
 }
 
@@ -274,8 +291,7 @@ static void call_group(Outline *o, const Cluster *c)
         Value v = y.results.n == 1 ? call : emit_proj(&o->b, call, i);
         const Node *x = &g->nodes[y.results.at[i]];
         if (x->turns) v = call_sum(o, x, v);
-        value_set_name(&o->b, v,
-                       g->fn->names[g->nodes[y.results.at[i]].value.id]);
+        if (!x->each) value_set_name(&o->b, v, g->fn->names[x->value.id]);
         o->made[y.results.at[i]] = v;
     }
     if (pass_remarks(fx->m, fx->cx, false)) say_fused(g, c, fn_of(fx->m, f));
@@ -310,7 +326,7 @@ static void count_waits(const Graph *g, Order *r)
     r->key = NEW_ARRAY(g->fx->a, uint32_t, (size_t)g->n + 1);
     for (uint32_t i = 0; i < g->n; i++) {
         const Node *x = &g->nodes[i];
-        if (r->key[x->cluster] < i) r->key[x->cluster] = i;
+        if (r->key[x->cluster] < i && !x->each) r->key[x->cluster] = i;
         for (uint32_t a = 0; a < x->nargs; a++)
             if (g->nodes[x->args[a]].cluster != x->cluster)
                 r->waits[x->cluster]++;

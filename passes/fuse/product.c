@@ -247,6 +247,16 @@ static bool make_product(Graph *g, uint32_t node, uint32_t cluster)
     return true;
 }
 
+/* The same with the maps of a cluster whose reductions are tallies then. */
+static bool make_without(Graph *g, uint32_t node, uint32_t cluster)
+{
+    uint32_t maps;
+    if (!fuse_cut(g, cluster, &maps)) return false;
+    if (make_product(g, node, maps)) return true;
+    fuse_uncut(g, cluster, maps);
+    return false;
+}
+
 /* What is made twice is made by the same kernel, for the library adds up in
  * another order: the first decides, and a second that found no maps is a
  * product without. */
@@ -272,10 +282,12 @@ void fuse_products(Graph *g)
         if (!fuse_is_product(g, i)) continue;
         for (uint32_t u = 0; u < x->nusers; u++) {
             const Node *user = &g->nodes[x->users[u]];
-            if (user->kind == NODE_loop && make_product(g, i, user->cluster))
+            if (user->kind == NODE_loop && (make_product(g, i, user->cluster) ||
+                                            make_without(g, i, user->cluster)))
                 break;
         }
         fuse_parts(g, i);
     }
     settle_twins(g);
+    fuse_tallies(g);
 }
