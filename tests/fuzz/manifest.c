@@ -1,5 +1,6 @@
 /* sources: runtime/checkpoint/manifest.c runtime/checkpoint/digest.c
- * runtime/checkpoint/source.c runtime/checkpoint/shards.c runtime/files.c
+ * runtime/checkpoint/source.c runtime/checkpoint/shards.c
+ * runtime/checkpoint/pump.c runtime/files.c
  * runtime/safetensors.c runtime/status.c runtime/narrow.c runtime/image.c
  * runtime/streams.c */
 /* links: -ljansson */
