@@ -104,7 +104,7 @@ static bool read_mesh(Plan *p, const Node *body)
 
 /* --------------------------------------------------------------- clauses -- */
 
-static const Clause *clause(const Node *rule, ClauseKind kind)
+const Clause *rule_clause(const Node *rule, ClauseKind kind)
 {
     for (uint32_t i = 0; i < rule->rule.nclauses; i++)
         if (rule->rule.clauses[i].kind == kind) return &rule->rule.clauses[i];
@@ -124,8 +124,8 @@ static bool path_known(Sema *s, const char *path)
 /* Words that stand where a path may: roles, and what a rule calls small. */
 static bool is_word(const char *word)
 {
-    static const char *const words[] = {"param",  "grad",       "state",
-                                        "update", "repeat",     "activation",
+    static const char *const words[] = {"param",  "grad",    "state",
+                                        "update", "repeat",  "activation",
                                         "small",  "residual"};
     for (uint32_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strcmp(word, words[i]) == 0) return true;
@@ -183,7 +183,7 @@ static bool read_roles(Plan *p, const Node *rule, Shard *out)
     } words[] = {{"param", ON_param},       {"grad", ON_grad},
                  {"state", ON_state},       {"update", ON_update},
                  {"residual", ON_residual}, {"activation", ON_activation}};
-    const Clause *c = clause(rule, CLAUSE_for);
+    const Clause *c = rule_clause(rule, CLAUSE_for);
     out->roles = c ? 0 : ~0u;
     for (uint32_t i = 0; c && i < c->terms.n; i++) {
         const Node *t = c->terms.at[i];
@@ -222,9 +222,9 @@ static bool read_shard(Plan *p, const Node *rule)
 {
     Shard *out = NEW(p->s->a, Shard);
     out->node = rule;
-    out->in = clause(rule, CLAUSE_in);
-    out->pipeline = clause(rule, CLAUSE_schedule) != NULL;
-    const Clause *over = clause(rule, CLAUSE_over);
+    out->in = rule_clause(rule, CLAUSE_in);
+    out->pipeline = rule_clause(rule, CLAUSE_schedule) != NULL;
+    const Clause *over = rule_clause(rule, CLAUSE_over);
     if (!over) {
         Report *r = sema_error(p->s, DIAG_rule_unknown, rule->head,
                                "shard needs the mesh axes to go over");

@@ -76,6 +76,8 @@ typedef struct Taken {
     uint32_t n;
 } Taken;
 
+/* The clause of that kind, or NULL. */
+const Clause *rule_clause(const Node *rule, ClauseKind kind);
 /* Whether the rule is for tensors of this role and place. */
 bool shard_applies(Plan *p, const Shard *x, const Splittee *t);
 /* Notes which rules have split the tensor, when --why asks for it. */

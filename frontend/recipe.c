@@ -44,13 +44,6 @@ typedef struct Picking {
     bool failed;
 } Picking;
 
-static const Clause *clause_of(const Node *rule, ClauseKind kind)
-{
-    for (uint32_t i = 0; i < rule->rule.nclauses; i++)
-        if (rule->rule.clauses[i].kind == kind) return &rule->rule.clauses[i];
-    return NULL;
-}
-
 static const char *term_text(Plan *p, const Node *t)
 {
     return t->kind == N_name ? STR(p->s, t->name) : ast_str(p->s->m, t);
@@ -58,7 +51,7 @@ static const char *term_text(Plan *p, const Node *t)
 
 static const Recipe *recipe_of(Plan *p, const Node *rule)
 {
-    const Clause *c = clause_of(rule, CLAUSE_recipe);
+    const Clause *c = rule_clause(rule, CLAUSE_recipe);
     const char *name = c ? term_text(p, c->terms.at[0]) : NULL;
     Buf all = {0};
     const Recipe *found = NULL;
@@ -106,8 +99,8 @@ static bool terms_match(Plan *p, const Clause *c, const Nodes *terms,
 
 static bool is_meant(const Picking *k, const Mem *mem)
 {
-    const Clause *in = clause_of(k->rule, CLAUSE_in);
-    const Clause *except = clause_of(k->rule, CLAUSE_except);
+    const Clause *in = rule_clause(k->rule, CLAUSE_in);
+    const Clause *except = rule_clause(k->rule, CLAUSE_except);
     const Nodes *subject = &k->rule->rule.subject;
     if (except && terms_match(k->p, except, NULL, mem)) return false;
     if (in && !terms_match(k->p, in, NULL, mem)) return false;
@@ -187,7 +180,7 @@ static bool nothing_picked(const Picking *k)
 /* `small` among the exceptions is no path. */
 static bool takes_small(Plan *p, const Node *rule)
 {
-    const Clause *c = clause_of(rule, CLAUSE_except);
+    const Clause *c = rule_clause(rule, CLAUSE_except);
     for (uint32_t i = 0; c && i < c->terms.n; i++)
         if (strcmp(term_text(p, c->terms.at[i]), "small") == 0) return true;
     return false;
