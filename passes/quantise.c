@@ -59,8 +59,8 @@ typedef struct Way {
     Method method;
     DType format;
     bool power;    /* scales are powers of two */
+    bool mx;       /* the inverse is the power, of amax's exponent */
     bool up;       /* rounded up, else down */
-    bool exponent; /* of amax alone, whatever its digits */
     int64_t block; /* how many share a scale */
     bool square;   /* and along the other side of a weight too */
 } Way;
@@ -86,7 +86,11 @@ typedef struct Quantise {
 
 /* --------------------------------------------------------------- recipes -- */
 
-typedef enum Part { PART_output, PART_input, PART_weight } Part;
+typedef enum Product {
+    PRODUCT_output,
+    PRODUCT_input, /* its gradient */
+    PRODUCT_weight
+} Product;
 
 static Way tensor_way(bool cot)
 {
@@ -103,14 +107,14 @@ static Way mx_way(DType format, bool up)
     return (Way){.method = METHOD_block,
                  .format = format,
                  .power = true,
+                 .mx = true,
                  .up = up,
-                 .exponent = !up,
                  .block = 32};
 }
 
 /* Of the operand that is a cotangent, or of the other, which is the weight in
  * the gradient of the input. */
-static Way way_of(const char *recipe, Part part, bool cot, bool weight)
+static Way way_of(const char *recipe, Product product, bool cot, bool weight)
 {
     if (strcmp(recipe, "tensorwise") == 0) return tensor_way(cot);
     if (strcmp(recipe, "rowwise") == 0) return row_way();
@@ -123,8 +127,9 @@ static Way way_of(const char *recipe, Part part, bool cot, bool weight)
                      .power = true,
                      .block = 128,
                      .square = weight};
-    if (part == PART_weight) return (Way){.method = METHOD_none};
-    Way way = weight && part == PART_input ? tensor_way(false) : row_way();
+    if (product == PRODUCT_weight) return (Way){.method = METHOD_none};
+    Way way =
+        weight && product == PRODUCT_input ? tensor_way(false) : row_way();
     way.power = true;
     return way;
 }
@@ -336,9 +341,8 @@ static Value blocked_operand(Quantise *q, Value x, const Way *way)
     if (m) x = cut(q, x, beside, m, way->block, true, &other);
     Axis share[2] = {sum.cut.part, m ? other.cut.part : sum.cut.part};
     Value amax = amax_over(q, x, share, m ? 2 : 1);
-    bool mx = way->exponent || way->up;
     Value inverse, scale;
-    if (mx) {
+    if (way->mx) {
         inverse = of_amax(q, inverse_body(q->m, way), amax);
         scale = inverse_of(q, inverse);
     } else {
@@ -412,7 +416,9 @@ static bool write_contraction(Quantise *q, Value v)
     const AttrItem *sum = attr_get(q->m, q->in->attr, AT_sum);
     Value param = layer_param(q->m, fn, v), x[2];
     bool has_param = !value_eq(param, NO_VALUE);
-    Part part = !cot ? PART_output : has_param ? PART_input : PART_weight;
+    Product product = !cot        ? PRODUCT_output
+                      : has_param ? PRODUCT_input
+                                  : PRODUCT_weight;
     Way way[2];
     q->nsum = sum->n;
     memcpy(q->sum, sum->axes, sum->n * sizeof *sum->axes);
@@ -420,7 +426,7 @@ static bool write_contraction(Quantise *q, Value v)
         bool weight = has_param &&
                       value_eq(taken_from(fn, inst_arg(fn, q->in, k)), param);
         x[k] = rewrite_value(&q->rw, inst_arg(fn, q->in, k));
-        way[k] = way_of(recipe, part, cot == 1 + k, weight);
+        way[k] = way_of(recipe, product, cot == 1 + k, weight);
     }
     if (!blocks_fit(q, recipe, x, &way[0])) return false;
     q->rw.b.loc = q->in->loc;
