@@ -245,6 +245,25 @@ static void read_text(const char *path, char *out, size_t size)
     fclose(in);
 }
 
+/* The first row of the table has another algorithm. */
+static void change_algo(const char *path, char *text, char digit)
+{
+    strstr(text, " algo=")[21] = digit;
+    FILE *out = fopen(path, "w");
+    fputs(text, out);
+    fclose(out);
+}
+
+/* A product into the frame, which is what may be timed. */
+static void make_temporary(One *x)
+{
+    make(x, gemm(5, 7, 3, 7));
+    x->header.base_bytes[TITAN_BASE_frame] = x->header.arena_bytes;
+    x->header.arena_bytes *= 2;
+    x->operands[2].base = TITAN_BASE_frame;
+    x->operands[2].offset = 0;
+}
+
 static void run_with(One *x, const DeviceOptions *o)
 {
     static const TitanCode code = {.cubin = "machine code"};
@@ -270,11 +289,7 @@ static void times_and_remembers(void **state)
     One x;
     char text[4096], path[] = "/tmp/titan-table-XXXXXX";
     close(mkstemp(path));
-    make(&x, gemm(5, 7, 3, 7));
-    x.header.base_bytes[TITAN_BASE_frame] = x.header.arena_bytes;
-    x.header.arena_bytes *= 2;
-    x.operands[2].base = TITAN_BASE_frame;
-    x.operands[2].offset = 0;
+    make_temporary(&x);
     run_with(&x, &(DeviceOptions){0});
     assert_string_equal(fake_device()->log, "graph\nmatmul way 1\n");
     run_with(&x, &(DeviceOptions){.gemm_algos = 4, .gemm_table = path});
@@ -286,10 +301,7 @@ static void times_and_remembers(void **state)
     assert_non_null(strstr(text, " us=1000.0\n"));
     run_with(&x, &(DeviceOptions){.gemm_table = path});
     assert_string_equal(fake_device()->log, "graph\nmatmul way 3\n");
-    strstr(text, " algo=")[21] = '9';
-    FILE *out = fopen(path, "w");
-    fputs(text, out);
-    fclose(out);
+    change_algo(path, text, '9');
     run_with(&x, &(DeviceOptions){.gemm_table = path});
     assert_string_equal(fake_device()->log, "graph\nmatmul way 1\n");
     unlink(path);
@@ -303,20 +315,13 @@ static void records_what_is_unknown(void **state)
     One x;
     char text[4096], path[] = "/tmp/titan-table-XXXXXX";
     close(mkstemp(path));
-    make(&x, gemm(5, 7, 3, 7));
-    x.header.base_bytes[TITAN_BASE_frame] = x.header.arena_bytes;
-    x.header.arena_bytes *= 2;
-    x.operands[2].base = TITAN_BASE_frame;
-    x.operands[2].offset = 0;
+    make_temporary(&x);
     run_with(&x, &(DeviceOptions){.gemm_table = path});
     read_text(path, text, sizeof text);
     assert_non_null(strstr(text, "Fake_9000 lt=130100 "));
     assert_non_null(strstr(text, " algo=0000000000000001"));
     assert_null(strstr(text, " us="));
-    strstr(text, " algo=")[21] = '2';
-    FILE *out = fopen(path, "w");
-    fputs(text, out);
-    fclose(out);
+    change_algo(path, text, '2');
     run_with(&x, &(DeviceOptions){.gemm_table = path});
     assert_string_equal(fake_device()->log, "graph\nmatmul way 2\n");
     run_with(&x, &(DeviceOptions){.gemm_algos = 4, .gemm_table = path});
