@@ -12,6 +12,7 @@
  */
 #include "report.h"
 
+#include "../../runtime/files.h"
 #include "command.h"
 
 #include <errno.h>
@@ -252,29 +253,61 @@ static void put_data(FILE *out, const char *text)
             fputc(*t, out);
 }
 
-static TitanStatus write_page(TitanStory *s, const json_t *runs,
-                              const char *path)
+/* The whole page, for free(); NULL without memory. */
+static char *print_page(const json_t *runs, size_t *size)
 {
     const ReportPage *page = &report_pages[0];
     static const char mark[] = "@DATA@";
     const char *at = strstr(page->text, mark);
+    char *whole = NULL;
     json_t *all = json_pack("{s:O}", "runs", runs);
     char *text = all ? json_dumps(all, JSON_COMPACT) : NULL;
+    FILE *out = text ? open_memstream(&whole, size) : NULL;
     json_decref(all);
-    if (!text) return titan_no_memory(s);
-    FILE *out = strcmp(path, "-") == 0 ? stdout : fopen(path, "w");
     if (out) {
         fwrite(page->text, 1, (size_t)(at - page->text), out);
         put_data(out, text);
         fputs(at + sizeof mark - 1, out);
     }
     free(text);
-    bool failed = !out || fflush(out) != 0 || ferror(out);
+    if (out && fclose(out) == 0) return whole;
+    free(whole);
+    return NULL;
+}
+
+/* Standard output, a device or a pipe: a rename would take its place. */
+static TitanStatus write_through(TitanStory *s, const char *path,
+                                 const char *text, size_t size)
+{
+    FILE *out = strcmp(path, "-") == 0 ? stdout : fopen(path, "w");
+    bool failed = !out || fwrite(text, 1, size, out) != size;
+    failed = failed || fflush(out) != 0;
     int error = errno;
-    if (out && out != stdout && fclose(out) != 0) failed = true;
+    if (out && out != stdout) fclose(out);
     if (!failed) return TITAN_OK;
     return titan_fail(s, TITAN_IO, "could not write \"%s\": %s", path,
                       strerror(error));
+}
+
+static TitanStatus write_page(TitanStory *s, const json_t *runs,
+                              const char *path)
+{
+    struct stat there;
+    size_t size = 0;
+    char *text = print_page(runs, &size);
+    if (!text) return titan_no_memory(s);
+    TitanStatus st;
+    if (strcmp(path, "-") == 0 ||
+        (stat(path, &there) == 0 && !S_ISREG(there.st_mode))) {
+        st = write_through(s, path, text, size);
+    } else {
+        FileWriter w;
+        file_begin(&w, s, files_real(), path);
+        file_write(&w, text, size);
+        st = file_end(&w);
+    }
+    free(text);
+    return st;
 }
 
 static TitanStatus add_run(TitanStory *s, json_t *runs, const char *path)
