@@ -59,6 +59,8 @@ static CheckpointOptions read_checkpoint(const Options *o)
                                .keep = option_number(o, OPT_keep, 10),
                                .rewind = option_number(o, OPT_rewind, 0),
                                .first = option_given(o, OPT_save_first),
+                               .on_exhaustion =
+                                   option_given(o, OPT_save_on_exhaustion),
                                .sync = option_given(o, OPT_sync_save),
                                .load_only = option_given(o, OPT_load_only),
                                .seed = option_given(o, OPT_seed_save),

@@ -35,8 +35,9 @@ typedef struct Run {
     Checkpoints checkpoints;
     RunPoint start; /* where the run goes on from */
     int64_t seed;
-    int64_t done; /* steps that are over: run, and looked at */
-    int64_t last; /* the step behind which the run ends */
+    int64_t done;   /* steps that are over: run, and looked at */
+    int64_t last;   /* the step behind which the run ends */
+    bool exhausted; /* because the data does */
 } Run;
 
 static TitanStatus set_scalar(Run *r, const TitanEntry *e, const char *name,
@@ -238,10 +239,20 @@ static TitanStatus finish_steps(Run *r, int64_t to)
     return TITAN_OK;
 }
 
+/* What becomes of the state of a run whose data ended. */
+static const char *kept_at_end(const Run *r)
+{
+    if (!r->checkpoints.saves) return "";
+    return r->o->checkpoint.on_exhaustion
+               ? ", its state is saved"
+               : ", its state is not saved (--save-on-exhaustion)";
+}
+
 /* A step without all of its rows is not run; training is over. */
 static TitanStatus note_end(Run *r, int64_t last)
 {
     r->last = last;
+    r->exhausted = true;
     if (last == 0)
         return titan_fail(r->story, TITAN_BAD_DATA,
                           "the data ends before one step is whole: %" PRId64
@@ -250,8 +261,8 @@ static TitanStatus note_end(Run *r, int64_t last)
     fflush(stdout);
     fprintf(stderr,
             "warning: the data ends behind step %" PRId64
-            ": training ends there\n",
-            last);
+            ": training ends there%s\n",
+            last, kept_at_end(r));
     return TITAN_OK;
 }
 
@@ -316,11 +327,13 @@ static TitanStatus stage_save(Run *r, int64_t step)
     return write_save(r);
 }
 
-/* FULL: for a run that goes on later. */
+/* FULL: for a run that goes on later.  Where the data ended, the step is not
+ * the last that the run was to have. */
 static TitanStatus save_last(Run *r, bool full)
 {
     RunPoint at;
     if (!r->checkpoints.saves || r->done == r->start.step) return TITAN_OK;
+    if (r->exhausted && !r->o->checkpoint.on_exhaustion) return TITAN_OK;
     Phase before = pulse_enter(r->pulse, PHASE_save);
     TRY(point_at(r, r->done, &at));
     TRY(checkpoint_last(&r->checkpoints, at, full));

@@ -35,6 +35,7 @@ typedef struct CheckpointOptions {
     int64_t every;       /* steps; 0: only the last */
     int64_t keep;        /* the newest so many; 0: all */
     bool first;          /* step 1 too */
+    bool on_exhaustion;  /* the end of the data is a last step */
     bool sync, load_only;
     bool seed;  /* save step 0 and end */
     bool reads; /* nothing is gone on from: the model alone will do */
