@@ -1,11 +1,13 @@
 /*
  * mapped.c: reading is a copy out of mapped pages; the operating system reads
- * ahead.
+ * ahead.  No descriptor stays open, so a run may have any number of files.
  */
 #include "mapped.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -21,6 +23,8 @@ static TitanStatus map(TitanStory *s, const char *path, int fd, Mapped *out)
         return titan_fail(s, TITAN_IO, "could not read \"%s\": not a file",
                           path);
     out->bytes = (size_t)st.st_size;
+    out->device = st.st_dev;
+    out->inode = st.st_ino;
     if (out->bytes == 0) return TITAN_OK;
     void *at = mmap(NULL, out->bytes, PROT_READ, MAP_PRIVATE, fd, 0);
     if (at == MAP_FAILED)
@@ -33,7 +37,8 @@ static TitanStatus map(TitanStory *s, const char *path, int fd, Mapped *out)
 TitanStatus mapped_open(TitanStory *s, const char *path, bool nolink,
                         Mapped *out)
 {
-    *out = (Mapped){0};
+    *out = (Mapped){.path = strdup(path)};
+    if (!out->path) return titan_no_memory(s);
     int fd = open(path, O_RDONLY | O_CLOEXEC | (nolink ? O_NOFOLLOW : 0));
     if (fd < 0)
         return titan_fail(s, TITAN_IO, "could not open \"%s\": %s", path,
@@ -46,5 +51,19 @@ TitanStatus mapped_open(TitanStory *s, const char *path, bool nolink,
 void mapped_close(Mapped *m)
 {
     if (m->at) munmap((void *)(uintptr_t)m->at, m->bytes);
+    free(m->path);
     *m = (Mapped){0};
+}
+
+/* A file of that name that is another one has taken no byte from this. */
+TitanStatus mapped_whole(TitanStory *s, const Mapped *m)
+{
+    struct stat st;
+    if (stat(m->path, &st) != 0 || st.st_dev != m->device ||
+        st.st_ino != m->inode || (uint64_t)st.st_size >= m->bytes)
+        return TITAN_OK;
+    return titan_fail(s, TITAN_BAD_DATA,
+                      "\"%s\" was made shorter while it is read: it has %jd "
+                      "bytes of %zu",
+                      m->path, (intmax_t)st.st_size, m->bytes);
 }

@@ -298,6 +298,7 @@ static TitanStatus mds_next(DocFile *f, Piece *out, bool *more)
     size_t n = 0;
     *more = f->at.number < d->shard->samples;
     if (!*more) return TITAN_OK;
+    if (d->map.at) TRY(mapped_whole(f->story, &d->map));
     TRY(find_value(d, &at, &n));
     if (n > MOST_TEXT) return bad_sample(d, "is longer than 32 MiB");
     *out = (Piece){.at = at,

@@ -143,6 +143,8 @@ static TitanStatus megatron_next(DocFile *f, Piece *out, bool *more)
     int64_t d = f->at.number;
     *more = d < m->documents;
     if (!*more) return TITAN_OK;
+    TRY(mapped_whole(f->story, &m->idx));
+    TRY(mapped_whole(f->story, &m->bin));
     int64_t from = token_of(m, d) + f->at.offset, end = token_of(m, d + 1);
     int64_t n = end - from < PIECE_TOKENS ? end - from : PIECE_TOKENS;
     *out = (Piece){.at = m->bin.at ? m->bin.at + from * m->width : NULL,

@@ -170,6 +170,7 @@ static TitanStatus read_tokens(const Sequence *q, int64_t from, Row *row)
         const TokenFile *f = file_of(q, at);
         int64_t i = at - f->first, left = f->n - i;
         int64_t take = left < row->n - done ? left : row->n - done;
+        TRY(mapped_whole(q->base.story, &f->map));
         TRY(copy_tokens(q, f, i, take, row->tokens + done));
         mark_starts(q, i, take, row, done);
         done += take;
