@@ -274,6 +274,39 @@ static LV f32_to_half(const Site *s, DType to, LV x)
     return LLVMBuildBitCast(s->b, half, site_type(s, int_type(s, 16)), "");
 }
 
+static LV lane_of(const Site *s, LV x, unsigned i)
+{
+    LLVMTypeRef i32 = int_type(s, 32);
+    return s->w == 1 ? x
+                     : LLVMBuildExtractElement(s->b, x,
+                                               LLVMConstInt(i32, i, false), "");
+}
+
+/* The same for eight bits: two values at a time, the second above the first. */
+static LV f32_to_eight(const Site *s, DType to, LV x)
+{
+    const char *name = to == DT_e4m3 ? "llvm.nvvm.ff.to.e4m3x2.rn"
+                                     : "llvm.nvvm.ff.to.e5m2x2.rn";
+    unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+    LV f = LLVMGetIntrinsicDeclaration(s->module, id, NULL, 0);
+    LLVMTypeRef ft = LLVMGlobalGetValueType(f), i32 = int_type(s, 32);
+    unsigned pairs = (s->w + 1) / 2;
+    LV all = LLVMGetPoison(LLVMVectorType(int_type(s, 16), pairs));
+    for (unsigned i = 0; i < pairs; i++) {
+        bool two = 2 * i + 1 < s->w;
+        LV low = lane_of(s, x, 2 * i);
+        LV args[] = {two ? lane_of(s, x, 2 * i + 1) : low, low};
+        LV pair = LLVMBuildCall2(s->b, ft, f, args, 2, "");
+        all = LLVMBuildInsertElement(s->b, all, pair,
+                                     LLVMConstInt(i32, i, false), "");
+    }
+    LLVMTypeRef eight = int_type(s, 8);
+    all = LLVMBuildBitCast(s->b, all, LLVMVectorType(eight, 2 * pairs), "");
+    if (s->w == 1)
+        return lane_of(&(Site){.cx = s->cx, .b = s->b, .w = 2}, all, 0);
+    return all;
+}
+
 static LV float_to_float(const Site *s, DType to, DType from, LV x)
 {
     LLVMTypeRef t = site_type(s, dtype_reg(s, to));
@@ -284,6 +317,9 @@ static LV float_to_float(const Site *s, DType to, DType from, LV x)
         x = widen(s, from, x);
     }
     if (s->gpu && (to == DT_bf16 || to == DT_f16)) return f32_to_half(s, to, x);
+    if (s->gpu && (to == DT_e4m3 || to == DT_e5m2) &&
+        (s->w == 1 || s->w % 2 == 0))
+        return f32_to_eight(s, to, x);
     switch (to) {
     case DT_f64:
         return LLVMBuildFPExt(s->b, x, t, "");
