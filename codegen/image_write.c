@@ -111,6 +111,8 @@ const void *image_bytes(ImageTables *t, size_t *size)
         h.arena_bytes +=
             h.base_bytes[b] * (b == TITAN_BASE_lane ? t->lanes : 1);
     }
+    h.whole_bytes[0] = h.base_bytes[TITAN_BASE_persistent];
+    h.whole_bytes[1] = h.base_bytes[TITAN_BASE_io];
     uint64_t end = sizeof h;
 #define T(name, type) \
     end = place_table(&h, TITAN_TABLE_##name, end, t->name.n, sizeof(type));

@@ -15,6 +15,12 @@
  * neither layers nor microbatches make an image larger.
  *
  * Memory of a rank is one arena: persistent | io | frame | lanes * lane.
+ *
+ * Ranks.  An image for several ranks is one program that all of them run; they
+ * differ by their coordinates on the mesh alone.  Slots and ports describe the
+ * whole tensors, in a persistent and an io base that no rank has; a `part` says
+ * what of one a rank holds, and where.  Operands, and the bytes of bases, are a
+ * rank's own.  In an image for one rank the whole is the part.
  */
 #ifndef TITAN_ABI_H
 #define TITAN_ABI_H
@@ -46,6 +52,12 @@ typedef struct TitanRange { uint32_t first, n; } TitanRange;
     T(spans, TitanSpan)                                                        \
     T(turns, TitanTurn)                                                        \
     T(gemms, TitanGemm)                                                        \
+    T(collectives, TitanCollective)                                            \
+    T(groups, TitanGroup)                                                      \
+    T(levels, TitanLevel)                                                      \
+    T(mesh, TitanMeshAxis)                                                     \
+    T(parts, TitanPart)                                                        \
+    T(splits, TitanSplit)                                                      \
     T(kernels, TitanKernel)                                                    \
     T(maps, TitanMap)                                                          \
     T(slots, TitanSlot)                                                        \
@@ -82,6 +94,7 @@ typedef struct TitanHeader {
     uint64_t size;                /* of the whole image */
     uint8_t hash[16];             /* of the image with these bytes zero: XXH3-128, big-endian */
     uint64_t base_bytes[TITAN_BASE_COUNT]; /* lane: bytes of one lane */
+    uint64_t whole_bytes[2];      /* persistent and io as slots and ports say */
     uint32_t lanes;               /* most threads that a run may use */
     uint32_t ranks;
     uint32_t streams;             /* 1 .. TITAN_MOST_STREAMS */
@@ -154,12 +167,13 @@ typedef enum TitanCommandKind {
     TITAN_COMMAND_copy,   /* operands dst, src; `items` bytes */
     TITAN_COMMAND_zero,   /* operand dst; `items` bytes */
     TITAN_COMMAND_signal, /* event `index`, behind what is on the stream */
-    TITAN_COMMAND_wait    /* for event `index`, before what follows on it */
+    TITAN_COMMAND_wait,   /* for event `index`, before what follows on it */
+    TITAN_COMMAND_collective /* row `index` */
 } TitanCommandKind;
 
 typedef struct TitanCommand {
     uint32_t kind;
-    uint32_t index;        /* kernel, gemm or event */
+    uint32_t index;        /* kernel, gemm, event or collective */
     TitanRange operands;   /* kernels: one per argument;
                               gemm: A, B, D [, C] [, workspace] */
     int64_t items;         /* host kernels: work items, split over threads;
@@ -197,7 +211,9 @@ typedef struct TitanSpan {
 
 typedef enum TitanOperandKind {
     TITAN_OPERAND_memory,
-    TITAN_OPERAND_counter  /* by value: the counter of loop `offset` (0: innermost) */
+    TITAN_OPERAND_counter, /* by value: the counter of loop `offset` (0: innermost) */
+    TITAN_OPERAND_coordinate /* by value: the rank's place in its group of the
+                                row `offset` of groups */
 } TitanOperandKind;
 
 typedef struct TitanOperand {
@@ -249,6 +265,74 @@ typedef struct TitanGemm {
     uint64_t processors;   /* GPU: on which it may run; 0: on all */
 } TitanGemm;
 
+/* What several ranks do together.  Ranks are numbered row-major over the axes
+ * of the mesh.  The group of a rank are those that differ from it on the levels
+ * of the group alone, numbered row-major over these, the first the outermost.
+ * Every rank of a group comes to the same collectives in the same order.
+ *
+ * What each does is in collectives.def.  The operands are destination and source
+ * of dense pieces, without those that it does not have.
+ *
+ * Sums are of the members in order, in f32 for narrower floats, rounded once;
+ * an implementation that sums in another order says so.  dst may be src where
+ * both have the same size. */
+typedef enum TitanCollectiveKind {
+#define COLLECTIVE(name, destination, source) TITAN_COLLECTIVE_##name,
+#include "collectives.def"
+#undef COLLECTIVE
+    TITAN_COLLECTIVE_COUNT
+} TitanCollectiveKind;
+
+enum { TITAN_REDUCE_sum, TITAN_REDUCE_max };
+
+typedef struct TitanCollective {
+    uint32_t kind;         /* TitanCollectiveKind */
+    uint32_t dtype;
+    uint32_t reduce;       /* TITAN_REDUCE_ */
+    uint32_t group;
+    int64_t count;         /* elements of a piece */
+    int32_t shift;         /* permute */
+    uint32_t peer;         /* send, receive */
+    uint32_t channel;      /* those of one channel, between two ranks, are in order */
+    uint32_t pad;
+} TitanCollective;
+
+typedef struct TitanGroup {
+    uint32_t name, pad;    /* string: the mesh axes, for people */
+    TitanRange levels;
+} TitanGroup;
+
+typedef struct TitanLevel {
+    uint32_t mesh;         /* row of the mesh */
+} TitanLevel;
+
+typedef struct TitanMeshAxis {
+    uint32_t name;         /* string */
+    uint32_t size;
+} TitanMeshAxis;
+
+/* What a rank holds of a slot or port: dense in the order of its axes, each
+ * with what splits leave of it.  The splits of an axis follow each other,
+ * outermost first: each cuts what it finds into parts of the rounded-up size,
+ * of which the rank has the one of its coordinate; zig: into twice as many, of
+ * which coordinate c of n has c and 2n - 1 - c (only where it is the only split
+ * of the axis).  What goes beyond the whole are pads: written as zeros, not
+ * read. */
+typedef struct TitanPart {
+    uint64_t offset;       /* in the rank's own base */
+    uint64_t piece, pitch; /* as of a slot, of the part */
+    TitanRange splits;
+} TitanPart;
+
+enum { TITAN_SPREAD_block, TITAN_SPREAD_zig };
+
+typedef struct TitanSplit {
+    uint32_t axis;         /* of the slot or port: which, from 0 */
+    uint32_t spread;       /* TITAN_SPREAD_ */
+    uint32_t mesh;         /* row of the mesh */
+    uint32_t pad;
+} TitanSplit;
+
 typedef struct TitanKernel {
     uint32_t name;         /* string: the symbol */
     uint32_t args;
@@ -292,6 +376,7 @@ typedef struct TitanSlot {
     uint32_t scale;        /* string: as `ckpt`, of the tensor that its values
                               are multiplied by; empty: none */
     TitanRange dims;       /* of the checkpoint's tensor */
+    uint32_t part, pad;    /* several ranks: row of parts; one: 0 */
 } TitanSlot;
 
 /* An input, scalar, record, check or output of an entry, in the io base;
@@ -301,6 +386,7 @@ typedef struct TitanPort {
     uint32_t bound;        /* integer inputs: values must be below; 0: any */
     uint64_t offset;
     TitanRange axes;
+    uint32_t part, pad;    /* as of a slot */
 } TitanPort;
 
 typedef struct TitanAxis {
@@ -341,8 +427,14 @@ _Static_assert(sizeof(TitanTurn) == 16, "image row");
 _Static_assert(sizeof(TitanGemm) == 240, "image row");
 _Static_assert(sizeof(TitanKernel) == 40, "image row");
 _Static_assert(sizeof(TitanMap) == 128, "image row");
-_Static_assert(sizeof(TitanSlot) == 64, "image row");
-_Static_assert(sizeof(TitanPort) == 32, "image row");
+_Static_assert(sizeof(TitanCollective) == 40, "image row");
+_Static_assert(sizeof(TitanGroup) == 16, "image row");
+_Static_assert(sizeof(TitanLevel) == 4, "image row");
+_Static_assert(sizeof(TitanMeshAxis) == 8, "image row");
+_Static_assert(sizeof(TitanPart) == 32, "image row");
+_Static_assert(sizeof(TitanSplit) == 16, "image row");
+_Static_assert(sizeof(TitanSlot) == 72, "image row");
+_Static_assert(sizeof(TitanPort) == 40, "image row");
 _Static_assert(sizeof(TitanAxis) == 16, "image row");
 _Static_assert(sizeof(TitanDim) == 32, "image row");
 _Static_assert(sizeof(TitanPeak) == 24, "image row");

@@ -148,6 +148,9 @@ static TitanStatus issue(Walk *w, const TitanCommand *cmd)
                         on);
     case TITAN_COMMAND_zero:
         return run_zero(c, operand_at(w, &o[0]), bytes, on);
+    case TITAN_COMMAND_collective:
+        return titan_fail(c->device.story, TITAN_INTERNAL,
+                          "a collective has no communicator");
     case TITAN_COMMAND_signal:
         CU_TRY(c, cuEventRecord(c->events[cmd->index], on));
         return TITAN_OK;
@@ -164,6 +167,8 @@ static const char *command_name(const TitanImage *im, const TitanCommand *cmd)
                                             "a matrix product",
                                         [TITAN_COMMAND_copy] = "a copy",
                                         [TITAN_COMMAND_zero] = "a zero fill",
+                                        [TITAN_COMMAND_collective] =
+                                            "a collective",
                                         [TITAN_COMMAND_signal] = "a signal",
                                         [TITAN_COMMAND_wait] = "a wait"};
     return cmd->kind == TITAN_COMMAND_kernel

@@ -6,6 +6,7 @@
  * time that the larger of the two would take at the GPU's peaks.
  */
 #include "cuda_profile.h"
+#include "ranks.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -83,6 +84,7 @@ static Work work_of(const TitanImage *im, const TitanCommand *cmd)
         return (Work){0, 2 * bytes, true};
     case TITAN_COMMAND_zero:
         return (Work){0, bytes, true};
+    case TITAN_COMMAND_collective:
     case TITAN_COMMAND_signal:
     case TITAN_COMMAND_wait:
         break;
@@ -124,6 +126,10 @@ static void name_of(const TitanImage *im, const TitanCommand *cmd, char *out,
         return;
     case TITAN_COMMAND_zero:
         snprintf(out, size, "zero");
+        return;
+    case TITAN_COMMAND_collective:
+        snprintf(out, size, "%s",
+                 collective_name(im->collectives[cmd->index].kind));
         return;
     case TITAN_COMMAND_signal:
         snprintf(out, size, "signal");

@@ -2,7 +2,7 @@
  * describe.c: an image as text for people: memory, entries, parameters, and
  * the schedule.
  */
-#include "titan.h"
+#include "ranks.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -90,6 +90,11 @@ static void print_operand(const TitanImage *im, uint32_t i, FILE *out)
         fprintf(out, " counter%" PRIu64, o->offset);
         return;
     }
+    if (o->kind == TITAN_OPERAND_coordinate) {
+        fprintf(out, " coordinate(%s)",
+                titan_string(im, im->groups[o->offset].name));
+        return;
+    }
     fprintf(out, " %s+%" PRIu64, base_names[o->base], o->offset);
     for (uint32_t k = 0; k < o->turns.n; k++) {
         const TitanTurn *t = &im->turns[o->turns.first + k];
@@ -143,6 +148,13 @@ static void print_command(const TitanImage *im, const TitanCommand *c,
     case TITAN_COMMAND_zero:
         fprintf(out, "zero %" PRId64, c->items);
         break;
+    case TITAN_COMMAND_collective: {
+        const TitanCollective *x = &im->collectives[c->index];
+        fprintf(out, "%s %s %" PRId64 " over (%s)", collective_name(x->kind),
+                titan_dtype_name(x->dtype), x->count,
+                titan_string(im, im->groups[x->group].name));
+        break;
+    }
     case TITAN_COMMAND_signal:
         fprintf(out, "signal %" PRIu32, c->index);
         break;

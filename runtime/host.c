@@ -137,6 +137,7 @@ static void run_command(Walk *w, const TitanCommand *c)
     case TITAN_COMMAND_zero:
         memset(operand_at(w, &o[0]), 0, (size_t)c->items);
         return;
+    case TITAN_COMMAND_collective: /* of one rank: nobody else is there */
     case TITAN_COMMAND_signal:
     case TITAN_COMMAND_wait: /* the order of the list is kept */
         return;

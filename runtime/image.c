@@ -7,6 +7,7 @@
  */
 #include "titan.h"
 
+#include "ranks.h"
 #include "streams.h"
 
 #include <inttypes.h>
@@ -202,7 +203,7 @@ static TitanStatus check_tensor(Check *c, const char *what, uint32_t dtype,
     if (dtype >= DTYPES) return BAD(c, "%s has dtype %" PRIu32, what, dtype);
     if (!range_ok(axes, c->im->naxes)) return BAD(c, "%s has no axes", what);
     uint64_t bytes = dtype_sizes[dtype];
-    uint64_t room = c->im->header->base_bytes[base];
+    uint64_t room = c->im->header->whole_bytes[base];
     for (uint32_t i = 0; i < axes.n; i++)
         if (__builtin_mul_overflow(
                 bytes, (uint64_t)c->im->axes[axes.first + i].size, &bytes))
@@ -217,7 +218,7 @@ static TitanStatus check_pieces(Check *c, const TitanSlot *s)
 {
     const char *what = titan_string(c->im, s->path);
     uint64_t n = (uint64_t)titan_elements(c->im, s->axes), reach;
-    uint64_t room = c->im->header->base_bytes[TITAN_BASE_persistent];
+    uint64_t room = c->im->header->whole_bytes[TITAN_BASE_persistent];
     if (s->piece == 0) return TITAN_OK;
     if (s->pitch < s->piece || n % s->piece != 0)
         return BAD(c, "%s is in pieces that overlap", what);
@@ -241,6 +242,8 @@ static TitanStatus check_slots(Check *c)
         TRY(check_tensor(c, titan_string(im, s->path), s->dtype, s->axes,
                          TITAN_BASE_persistent, s->offset));
         TRY(check_pieces(c, s));
+        TRY(ranks_check_part(c->story, im, titan_string(im, s->path), s->part,
+                             s->dtype, s->axes, TITAN_BASE_persistent));
         if (!range_ok(s->dims, im->ndims)) return BAD(c, "slot without dims");
     }
     for (uint32_t i = 0; i < im->ndims; i++) {
@@ -268,6 +271,8 @@ static TitanStatus check_ports(Check *c)
             return BAD(c, "port %" PRIu32 " has role %" PRIu32, i, p->role);
         TRY(check_tensor(c, titan_string(im, p->path), p->dtype, p->axes,
                          TITAN_BASE_io, p->offset));
+        TRY(ranks_check_part(c->story, im, titan_string(im, p->path), p->part,
+                             p->dtype, p->axes, TITAN_BASE_io));
         bool empty = titan_elements(im, p->axes) == 0;
         if (empty && p->role != TITAN_ROLE_input)
             return BAD(c, "port %" PRIu32 " has no element", i);
@@ -289,6 +294,9 @@ static TitanStatus check_operand(Check *c, uint32_t i, const int64_t *counts,
     const TitanOperand *o = &im->operands[i];
     if (o->kind == TITAN_OPERAND_counter)
         return o->offset < depth ? TITAN_OK : BAD(c, "counter without loop");
+    if (o->kind == TITAN_OPERAND_coordinate)
+        return o->offset < im->ngroups ? TITAN_OK
+                                       : BAD(c, "coordinate without group");
     if (o->kind != TITAN_OPERAND_memory || o->base >= TITAN_BASE_COUNT ||
         !range_ok(o->turns, im->nturns))
         return BAD(c, "operand %" PRIu32 " is damaged", i);
@@ -422,6 +430,25 @@ static TitanStatus check_bytes_command(Check *c, const TitanCommand *cmd)
     return TITAN_OK;
 }
 
+static TitanStatus check_collective(Check *c, const TitanCommand *cmd)
+{
+    if (cmd->index >= c->im->ncollectives)
+        return BAD(c, "collective %" PRIu32 " is missing", cmd->index);
+    const TitanCollective *x = &c->im->collectives[cmd->index];
+    const TitanOperand *o = &c->im->operands[cmd->operands.first];
+    uint64_t pieces[2], bytes;
+    uint32_t want = collective_pieces(c->im, x, pieces), k = 0;
+    if (cmd->operands.n != want) return BAD(c, "a collective is damaged");
+    for (uint32_t i = 0; i < 2; i++) {
+        if (pieces[i] == 0) continue;
+        if (__builtin_mul_overflow(pieces[i] * titan_dtype_bytes(x->dtype),
+                                   (uint64_t)x->count, &bytes) ||
+            !has_bytes(&o[k++], bytes))
+            return BAD(c, "a collective reaches past its operand");
+    }
+    return TITAN_OK;
+}
+
 /* How far beyond an argument's address a map reads; UINT64_MAX: nonsense. */
 static uint64_t map_reach(const TitanMap *m)
 {
@@ -528,6 +555,8 @@ static TitanStatus check_command(Check *c, const TitanCommand *cmd,
     case TITAN_COMMAND_copy:
     case TITAN_COMMAND_zero:
         return check_bytes_command(c, cmd);
+    case TITAN_COMMAND_collective:
+        return check_collective(c, cmd);
     case TITAN_COMMAND_signal:
     case TITAN_COMMAND_wait:
         if (cmd->operands.n == 0 && cmd->index < im->header->events)
@@ -645,6 +674,7 @@ TitanStatus titan_image_open(TitanStory *s, const void *at, size_t size,
     TRY(check_arena(&c));
     TRY(open_tables(&c));
     TRY(check_axes(&c));
+    TRY(ranks_check(s, out));
     TRY(check_slots(&c));
     TRY(check_ports(&c));
     TRY(check_gemms(&c));

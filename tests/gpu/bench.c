@@ -172,6 +172,7 @@ static void run_command(Bench *b, const TitanCommand *c, uint64_t shift)
              (word_of(b, o, shift), 0, (size_t)c->items, b->stream));
         return;
     case TITAN_COMMAND_gemm:
+    case TITAN_COMMAND_collective:
     case TITAN_COMMAND_signal:
     case TITAN_COMMAND_wait: /* all is on one stream */
         return;

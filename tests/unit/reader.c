@@ -112,6 +112,7 @@ static void make(Made *m)
                            .version = TITAN_IMAGE_VERSION,
                            .size = sizeof *m,
                            .base_bytes = {256, 256, 4096, 0},
+                           .whole_bytes = {256, 256},
                            .lanes = 1,
                            .ranks = 1,
                            .streams = 1,

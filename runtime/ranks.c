@@ -1,0 +1,180 @@
+/*
+ * ranks.c: what an image says of several ranks, checked and read.
+ *
+ * Sizes of meshes and pieces come from a file, so nothing here trusts them: the
+ * product of the mesh is the number of ranks, a group names each axis of it
+ * once, and the parts of all slots lie in the bases of a rank.
+ */
+#include "ranks.h"
+
+#include <inttypes.h>
+
+#define BAD(...) titan_fail(story, TITAN_BAD_DATA, "image: " __VA_ARGS__)
+
+enum { EACH = 2, MOST_RANKS = 1 << 20 };
+
+uint32_t ranks_in_group(const TitanImage *im, uint32_t group)
+{
+    uint32_t n = 1;
+    TitanRange levels = im->groups[group].levels;
+    for (uint32_t i = 0; i < levels.n; i++)
+        n *= im->mesh[im->levels[levels.first + i].mesh].size;
+    return n;
+}
+
+uint32_t collective_pieces(const TitanImage *im, const TitanCollective *x,
+                           uint64_t pieces[2])
+{
+    static const unsigned of[][2] = {
+#define COLLECTIVE(name, destination, source) {destination, source},
+#include "collectives.def"
+#undef COLLECTIVE
+    };
+    for (int i = 0; i < 2; i++)
+        pieces[i] = of[x->kind][i] == EACH ? ranks_in_group(im, x->group)
+                                           : of[x->kind][i];
+    return (uint32_t)(pieces[0] > 0) + (uint32_t)(pieces[1] > 0);
+}
+
+const char *collective_name(uint32_t kind)
+{
+    static const char *const names[] = {
+#define COLLECTIVE(name, destination, source) #name,
+#include "collectives.def"
+#undef COLLECTIVE
+    };
+    return kind < TITAN_COLLECTIVE_COUNT ? names[kind] : "?";
+}
+
+int64_t part_axis_size(const TitanImage *im, const TitanPart *p, uint32_t axis,
+                       int64_t size)
+{
+    for (uint32_t i = 0; i < p->splits.n; i++) {
+        const TitanSplit *s = &im->splits[p->splits.first + i];
+        if (s->axis != axis) continue;
+        int64_t n = im->mesh[s->mesh].size;
+        size = s->spread == TITAN_SPREAD_zig
+                   ? 2 * ((size + 2 * n - 1) / (2 * n))
+                   : (size + n - 1) / n;
+    }
+    return size;
+}
+
+/* --------------------------------------------------------------- checks --
+ */
+
+static bool fits(TitanRange r, uint32_t n)
+{
+    return r.first <= n && r.n <= n - r.first;
+}
+
+static bool is_string(const TitanImage *im, uint32_t at)
+{
+    return at < im->header->strings_size;
+}
+
+static TitanStatus check_mesh(TitanStory *story, const TitanImage *im)
+{
+    uint64_t ranks = 1;
+    for (uint32_t i = 0; i < im->nmesh; i++) {
+        const TitanMeshAxis *a = &im->mesh[i];
+        if (!is_string(im, a->name) || a->size == 0 || a->size > MOST_RANKS)
+            return BAD("mesh axis %" PRIu32 " is damaged", i);
+        ranks *= a->size;
+        if (ranks > MOST_RANKS) return BAD("the mesh has too many ranks");
+    }
+    if (ranks != im->header->ranks)
+        return BAD("a mesh of %" PRIu64 " ranks, and the header says %" PRIu32,
+                   ranks, im->header->ranks);
+    return TITAN_OK;
+}
+
+static TitanStatus check_group(TitanStory *story, const TitanImage *im,
+                               uint32_t i)
+{
+    const TitanGroup *g = &im->groups[i];
+    if (!is_string(im, g->name) || !fits(g->levels, im->nlevels) ||
+        g->levels.n > im->nmesh)
+        return BAD("group %" PRIu32 " is damaged", i);
+    for (uint32_t k = 0; k < g->levels.n; k++) {
+        uint32_t mesh = im->levels[g->levels.first + k].mesh;
+        if (mesh >= im->nmesh) return BAD("group %" PRIu32 " without mesh", i);
+        for (uint32_t j = 0; j < k; j++)
+            if (im->levels[g->levels.first + j].mesh == mesh)
+                return BAD("group %" PRIu32 " names a mesh axis twice", i);
+    }
+    return TITAN_OK;
+}
+
+static TitanStatus check_collective(TitanStory *story, const TitanImage *im,
+                                    uint32_t i)
+{
+    const TitanCollective *x = &im->collectives[i];
+    if (x->kind >= TITAN_COLLECTIVE_COUNT || !titan_dtype_bytes(x->dtype) ||
+        x->group >= im->ngroups || x->reduce > TITAN_REDUCE_max ||
+        x->count < 0 || x->count > INT64_C(1) << 48)
+        return BAD("collective %" PRIu32 " is damaged", i);
+    bool pair =
+        x->kind == TITAN_COLLECTIVE_send || x->kind == TITAN_COLLECTIVE_receive;
+    if (pair && x->peer >= ranks_in_group(im, x->group))
+        return BAD("collective %" PRIu32 " has no peer %" PRIu32, i, x->peer);
+    return TITAN_OK;
+}
+
+TitanStatus ranks_check(TitanStory *story, const TitanImage *im)
+{
+    TRY(check_mesh(story, im));
+    for (uint32_t i = 0; i < im->ngroups; i++)
+        TRY(check_group(story, im, i));
+    for (uint32_t i = 0; i < im->ncollectives; i++)
+        TRY(check_collective(story, im, i));
+    for (uint32_t i = 0; i < im->nsplits; i++)
+        if (im->splits[i].mesh >= im->nmesh ||
+            im->splits[i].spread > TITAN_SPREAD_zig)
+            return BAD("split %" PRIu32 " is damaged", i);
+    for (uint32_t i = 0; i < im->nparts; i++)
+        if (!fits(im->parts[i].splits, im->nsplits))
+            return BAD("part %" PRIu32 " has no splits", i);
+    return TITAN_OK;
+}
+
+/* No mesh axis twice, and a zig split alone on its axis. */
+static bool splits_agree(const TitanImage *im, const TitanPart *p,
+                         uint32_t naxes)
+{
+    const TitanSplit *s = &im->splits[p->splits.first];
+    for (uint32_t i = 0; i < p->splits.n; i++) {
+        if (s[i].axis >= naxes) return false;
+        for (uint32_t k = 0; k < i; k++) {
+            bool same = s[i].axis == s[k].axis;
+            bool zig = (s[i].spread | s[k].spread) == TITAN_SPREAD_zig;
+            if (s[i].mesh == s[k].mesh || (same && zig)) return false;
+        }
+    }
+    return true;
+}
+
+TitanStatus ranks_check_part(TitanStory *story, const TitanImage *im,
+                             const char *what, uint32_t part, uint32_t dtype,
+                             TitanRange axes, TitanBase base)
+{
+    if (im->header->ranks == 1) return TITAN_OK;
+    if (part >= im->nparts) return BAD("%s has no part", what);
+    const TitanPart *p = &im->parts[part];
+    if (!splits_agree(im, p, axes.n)) return BAD("%s is split twice", what);
+    uint64_t n = 1, room = im->header->base_bytes[base], reach;
+    for (uint32_t i = 0; i < axes.n; i++)
+        n *= (uint64_t)part_axis_size(im, p, i, im->axes[axes.first + i].size);
+    if (n == 0) return TITAN_OK;
+    reach = n;
+    if (p->piece) {
+        if (p->pitch < p->piece || n % p->piece ||
+            __builtin_mul_overflow(n / p->piece - 1, p->pitch, &reach) ||
+            __builtin_add_overflow(reach, p->piece, &reach))
+            return BAD("the part of %s is in pieces that overlap", what);
+    }
+    if (__builtin_mul_overflow(reach, titan_dtype_bytes(dtype), &reach) ||
+        p->offset > room || reach > room - p->offset)
+        return BAD("the part of %s does not lie in its base", what);
+    return TITAN_OK;
+}

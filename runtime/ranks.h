@@ -1,0 +1,30 @@
+/*
+ * ranks.h: the ranks of an image: their mesh, its groups, their collectives.
+ */
+#ifndef TITAN_RANKS_H
+#define TITAN_RANKS_H
+
+#include "titan.h"
+
+/* Of an image whose tables are open and whose slots and ports are not looked
+ * at yet: the mesh, groups, collectives and splits make sense. */
+TitanStatus ranks_check(TitanStory *story, const TitanImage *im);
+
+/* The part of a slot or port makes sense: BASE is the rank's. */
+TitanStatus ranks_check_part(TitanStory *story, const TitanImage *im,
+                             const char *what, uint32_t part, uint32_t dtype,
+                             TitanRange axes, TitanBase base);
+
+/* What a rank has of an axis of SIZE: of a part, and of its axis AXIS. */
+int64_t part_axis_size(const TitanImage *im, const TitanPart *p, uint32_t axis,
+                       int64_t size);
+
+/* Members of a group. */
+uint32_t ranks_in_group(const TitanImage *im, uint32_t group);
+
+/* Pieces of destination and source; returns how many operands it has. */
+uint32_t collective_pieces(const TitanImage *im, const TitanCollective *x,
+                           uint64_t pieces[2]);
+const char *collective_name(uint32_t kind);
+
+#endif
