@@ -140,6 +140,7 @@ static bool put_rule(Plan *p, const Shard *x, Buf *out)
     buf_puts(out, " over ");
     for (uint32_t i = 0; i < x->natoms; i++)
         buf_printf(out, "%s%s", i ? ", " : "", mesh_name(p->s->m, x->atoms[i]));
+    if (x->zigzag) buf_puts(out, " order zigzag");
     if (!x->pipeline) {
         put_roles(x, out);
         put_paths(p, x, out);

@@ -244,7 +244,7 @@ static bool read_shard(Plan *p, const Node *rule)
         }
     }
     vec_push(p->s->a, &p->shards, out);
-    return read_roles(p, rule, out);
+    return order_read(p, rule, out) && read_roles(p, rule, out);
 }
 
 /* A mesh axis that the shard wanted and another one had taken. */
@@ -261,9 +261,10 @@ static void note_loss(Shard *x, const Shard *winner, Axis to, MeshAxis m,
     x->nbeaten++;
 }
 
-/* An axis, and what the mesh axes before leave of it. */
+/* An axis, what the mesh axes before leave of it, and how many parts of that a
+ * device has. */
 typedef struct Share {
-    int64_t size, left;
+    int64_t size, left, each;
 } Share;
 
 static bool not_divisible(Plan *p, const Shard *x, uint32_t axis, MeshAxis m,
@@ -279,6 +280,10 @@ static bool not_divisible(Plan *p, const Shard *x, uint32_t axis, MeshAxis m,
                    "mesh axis '%s' (%lld) does not divide axis '%s' (%lld%s)",
                    mesh_name(s->m, m), (long long)s->m->mesh.at[m.id].size,
                    name, (long long)of.size, rest);
+    if (of.each > 1)
+        report_note(r, (Span){0},
+                    "in zigzag order a device has two parts, one from either "
+                    "end");
     ConfigValue *c = config_find(s, s->main, module_str(s->m, name));
     if (c && c->overridden)
         report_note(r, (Span){0}, "'%s' is set by -D %s=%lld", name, name,
@@ -286,11 +291,12 @@ static bool not_divisible(Plan *p, const Shard *x, uint32_t axis, MeshAxis m,
     else if (c)
         report_note(r, c->at, "'%s' is set here", name);
     Buf b = {0};
-    for (int64_t d = 1, n = 0; d <= of.left && n < 24; d++) {
-        if (of.left % d) continue;
+    int64_t most = of.left / of.each;
+    for (int64_t d = 1, n = 0; d <= most && n < 24; d++) {
+        if (most % d) continue;
         buf_printf(&b, "%s%lld", n++ ? ", " : "", (long long)d);
     }
-    report_help(r, "divisors of %lld: %s", (long long)of.left, b.at);
+    report_help(r, "divisors of %lld: %s", (long long)most, b.at);
     buf_release(&b);
     return false;
 }
@@ -301,6 +307,7 @@ static bool try_axis(Plan *p, Shard *x, const Splittee *t, uint32_t axis,
     MeshAxis m = x->atoms[atom];
     Axis a = x->axes[axis];
     int64_t size = type_size(p->s->m, t->type, a), over = 1;
+    int64_t parts = p->s->m->mesh.at[m.id].size, each = x->zigzag ? 2 : 1;
     x->seen = true;
     for (uint32_t i = 0; i < taken->n; i++) {
         if (taken->at[i].mesh.id == m.id) {
@@ -308,13 +315,14 @@ static bool try_axis(Plan *p, Shard *x, const Splittee *t, uint32_t axis,
                 note_loss(x, taken->at[i].by, taken->at[i].axis, m, t->name);
             return true;
         }
-        if (taken->at[i].axis.id == a.id)
-            over = times(over, p->s->m->mesh.at[taken->at[i].mesh.id].size);
+        if (taken->at[i].axis.id != a.id) continue;
+        over = times(over, p->s->m->mesh.at[taken->at[i].mesh.id].size);
+        if (taken->at[i].by->zigzag) each = 2;
     }
-    bool divides = size / over % p->s->m->mesh.at[m.id].size == 0;
+    bool divides = size / over % times(each, parts) == 0;
     if (!divides && x->product && axis + 1 < x->naxes) return true;
     if (!divides)
-        return not_divisible(p, x, axis, m, (Share){size, size / over});
+        return not_divisible(p, x, axis, m, (Share){size, size / over, each});
     x->used = true;
     if (taken->n == 32) return true;
     taken->at[taken->n].mesh = m;
@@ -418,7 +426,8 @@ static bool shard_values(Plan *p)
                 continue;
             if (in->op == OP_repeat) {
                 mark_pipelines(p, in);
-                if (!shard_carried(p, fn, in)) return false;
+                if (!order_fits(p, in) || !shard_carried(p, fn, in))
+                    return false;
             }
             if (!shard_value(p, fn, i)) return false;
         }
@@ -553,7 +562,7 @@ static bool warn_clauses(Plan *p, const Node *rule)
 {
     for (uint32_t i = 0; i < rule->rule.nclauses; i++) {
         const Clause *c = &rule->rule.clauses[i];
-        if (c->kind != CLAUSE_order && c->kind != CLAUSE_bound) continue;
+        if (c->kind != CLAUSE_bound) continue;
         diag_warning(p->s->m->diag, DIAG_rule_ignored, c->span,
                      "'%s' has no effect yet: the program is the same without "
                      "it",

@@ -29,6 +29,7 @@ struct Shard {
     unsigned roles;
     bool pipeline;
     bool product; /* (a b): what does not divide a goes to b */
+    bool zigzag;  /* a part from either end on each device */
     Axis axes[16];
     Span axis_at[16];
     uint32_t naxes;
@@ -82,6 +83,11 @@ const Clause *rule_clause(const Node *rule, ClauseKind kind);
 bool shard_applies(Plan *p, const Shard *x, const Splittee *t);
 /* Notes which rules have split the tensor, when --why asks for it. */
 void why_tensor(Plan *p, const Splittee *t, const Taken *taken);
+
+/* order.c: in which order a rule deals out the parts of an axis. */
+bool order_read(Plan *p, const Node *rule, Shard *out);
+/* A repeat reads an axis from front to back. */
+bool order_fits(Plan *p, const Inst *repeat);
 
 /* bind.c: the rules as options of the module. */
 bool plan_bind(Plan *p);

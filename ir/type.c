@@ -283,11 +283,12 @@ static int64_t times(int64_t a, int64_t b)
 
 int64_t type_local_size(const Module *m, const TypeAxis *a)
 {
-    int64_t parts = 1;
+    int64_t parts = 1, each = a->spread == SPREAD_zig ? 2 : 1;
     for (uint32_t i = 0; i < a->nsplits; i++)
         parts = times(parts, m->mesh.at[a->splits[i].id].size);
     if (parts <= 1) return a->size;
-    return a->size / parts + (a->size % parts != 0);
+    parts = times(parts, each);
+    return each * (a->size / parts + (a->size % parts != 0));
 }
 
 int64_t type_elements(const Module *m, Type t)

@@ -25,11 +25,14 @@ static bool check_over(const Verify *vf, const char *rule)
     return true;
 }
 
-/* T with the splits of an axis replaced. */
+/* T with the splits of an axis replaced.  One that gets its first ones may be
+ * spread either way, as the result says. */
 static Type with_splits(const Verify *vf, Type t, Axis axis,
                         const MeshAxis *splits, uint32_t n)
 {
     TypeAxis a = *type_axis(vf->m, t, axis);
+    const TypeAxis *result = type_axis(vf->m, vf->in->type, axis);
+    if (!a.nsplits && result) a.spread = result->spread;
     a.splits = splits;
     a.nsplits = n;
     if (!n) a.spread = SPREAD_block;

@@ -48,10 +48,12 @@ static bool splits(const TypeInfo *t, MeshAxis a)
     return false;
 }
 
-/* How many splits both lists begin with. */
+/* How many splits both lists begin with: none where they are spread in
+ * different ways. */
 static uint32_t common(const TypeAxis *a, const TypeAxis *b)
 {
     uint32_t n = 0;
+    if (a->spread != b->spread) return 0;
     while (n < a->nsplits && n < b->nsplits &&
            a->splits[n].id == b->splits[n].id)
         n++;
@@ -66,10 +68,13 @@ static bool is_begun(const TypeAxis *a, const TypeAxis *b)
 
 /* ---------------------------------------------------------------- types -- */
 
+/* What gets its first splits is spread as it will be. */
 static Type with_splits(Bring *x, Type t, uint32_t axis, const MeshAxis *list,
                         uint32_t n)
 {
     TypeAxis a = type_info(x->m, t)->axes[axis];
+    if (!a.nsplits) a.spread = then(x)->axes[axis].spread;
+    if (!n) a.spread = SPREAD_block;
     a.splits = list;
     a.nsplits = n;
     return type_with_axis(x->m, t, a);

@@ -23,9 +23,12 @@ static Type placed_type(const Shard *s, Type t, const Where *where)
         axes[i] = (TypeAxis){.axis = info.axes[i].axis};
         axes[i].size = info.axes[i].size;
         axes[i].splits = splits;
-        for (uint32_t k = 0; k < n; k++)
-            if (where[s->order.at[k].id] == where_axis(axes[i].axis))
-                splits[axes[i].nsplits++] = s->order.at[k];
+        for (uint32_t k = 0; k < n; k++) {
+            MeshAxis m = s->order.at[k];
+            if (where[m.id] != where_axis(axes[i].axis)) continue;
+            splits[axes[i].nsplits++] = m;
+            if (is_zig(s, m, axes[i].axis)) axes[i].spread = SPREAD_zig;
+        }
         int64_t local = type_local_size(s->m, &axes[i]), parts = 1;
         for (uint32_t k = 0; k < axes[i].nsplits; k++)
             parts *= mesh_length(s, splits[k]);

@@ -50,11 +50,18 @@ void shard_rename(Ways *w)
     also_maximum(w);
 }
 
+/* In blocks: parts of an axis that is spread head and tail are not one part of
+ * its first factor. */
+static void along_blocks(Ways *w, Axis a, Axis b)
+{
+    if (!way_zig(w, a) && !way_zig(w, b)) along(w, a, b);
+}
+
 void shard_split(Ways *w)
 {
     const AttrItem *to = list_of(w, AT_to);
     ways_along_all_but(w, to->axes, to->n);
-    along(w, own_axis(w), to->axes[0]);
+    along_blocks(w, own_axis(w), to->axes[0]);
     way_linear(w);
     also_maximum(w);
 }
@@ -64,7 +71,7 @@ void shard_merge(Ways *w)
     const AttrItem *from = list_of(w, AT_from);
     Axis axis = own_axis(w);
     ways_along_all_but(w, &axis, 1);
-    along(w, from->axes[0], axis);
+    along_blocks(w, from->axes[0], axis);
     way_linear(w);
     also_maximum(w);
 }

@@ -3,11 +3,15 @@
  *
  *     kv, ff over tp; seq over tp for residual; (kv rep) over tp0, tp1
  *     embed over dp for param, grad, state in attention
+ *     seq over cp order zigzag
  *
  * They apply in order: in each tensor a mesh axis goes to the first axis that
  * asks for it.  Of a product an axis gets what divides it, the next the rest,
  * which has to divide the last.
  * Rules with a path are for parameters and states; what is computed follows.
+ *
+ * Where a rule spreads an axis head and tail, so does every other axis that a
+ * `rename` makes of it, in all tensors: a mesh axis splits an axis in one way.
  */
 #include "../reach.h"
 #include "shard.h"
@@ -120,6 +124,11 @@ static bool rule(Text *t)
     if (!subject(t, &r)) return false;
     if (!is(t, "over")) return fail(t, "'over'");
     if (!words(t, &r, add_mesh)) return false;
+    if (is(t, "order")) {
+        r.zig = strcmp(next(t), "zigzag") == 0;
+        if (!r.zig) return fail(t, "'zigzag'");
+        next(t);
+    }
     if (is(t, "for") && !words(t, &r, add_role)) return false;
     if (is(t, "in") && !words(t, &r, add_path)) return false;
     if (!r.roles) r.roles = FOR_all;
@@ -139,6 +148,53 @@ static void add_order(Shard *s, MeshAxis m)
     if (mesh_length(s, m) > 1 && !in_order(s, m)) vec_push(s->a, &s->order, m);
 }
 
+static bool *zig_at(const Shard *s, MeshAxis m, Axis a)
+{
+    return &s->zig[(size_t)m.id * s->m->axes.n + a.id];
+}
+
+static bool same_over_all(Shard *s, Axis a, Axis b)
+{
+    bool changed = false;
+    for (uint32_t i = 0; i < s->m->mesh.n; i++) {
+        bool *x = zig_at(s, (MeshAxis){i}, a), *y = zig_at(s, (MeshAxis){i}, b);
+        changed |= *x != *y;
+        *x = *y = *x || *y;
+    }
+    return changed;
+}
+
+static bool follow_names(Shard *s, const Fn *fn)
+{
+    bool changed = false;
+    for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
+        const Inst *in = &fn->insts[i];
+        if (in->op != OP_rename) continue;
+        const AttrItem *from = attr_get(s->m, in->attr, AT_from);
+        const AttrItem *to = attr_get(s->m, in->attr, AT_to);
+        for (uint32_t k = 0; k < from->n; k++)
+            changed |= same_over_all(s, from->axes[k], to->axes[k]);
+    }
+    return changed;
+}
+
+static void spread_axes(Shard *s)
+{
+    const Module *m = s->m;
+    s->zig = NEW_ARRAY(s->a, bool, (size_t)m->mesh.n * m->axes.n + 1);
+    for (uint32_t i = 0; i < s->rules.at.n; i++) {
+        const ShardRule *r = &s->rules.at.at[i];
+        for (uint32_t k = 0; r->zig && k < r->mesh.n; k++)
+            for (uint32_t a = 0; a < r->axes.n; a++)
+                *zig_at(s, r->mesh.at[k], r->axes.at[a]) = true;
+    }
+    for (bool again = true; again;) {
+        again = false;
+        for (uint32_t i = 0; i < m->fns.n; i++)
+            again |= follow_names(s, m->fns.at[i]);
+    }
+}
+
 bool shard_rules_read(Shard *s, const char *text)
 {
     Text t = {.s = s, .at = text};
@@ -149,6 +205,7 @@ bool shard_rules_read(Shard *s, const char *text)
             add_order(s, s->rules.at.at[i].mesh.at[k]);
     for (uint32_t i = 0; i < s->m->mesh.n; i++)
         add_order(s, (MeshAxis){i});
+    spread_axes(s);
     return true;
 }
 
@@ -180,17 +237,30 @@ static int64_t parts_of(const Shard *s, const Where *out, Axis a)
     return n;
 }
 
+/* Of each split, two where one of them is head and tail. */
+static int64_t halves(const Shard *s, const Where *out, MeshAxis m, Axis a)
+{
+    bool zig = is_zig(s, m, a);
+    for (uint32_t i = 0; i < s->m->mesh.n; i++)
+        zig |= out[i] == where_axis(a) && is_zig(s, (MeshAxis){i}, a);
+    return zig ? 2 : 1;
+}
+
 /* LEFT: what the mesh axes before it leave of the axis. */
 static bool refuse(Shard *s, MeshAxis m, const TypeAxis *a, int64_t left)
 {
     const char *of = "";
+    int64_t size = mesh_length(s, m);
     if (left != a->size)
         of = arena_printf(s->a, ", of which other mesh axes leave %lld",
                           (long long)left);
-    diag_error(s->m->diag, DIAG_not_divisible, (Span){0},
-               "mesh axis '%s' (%lld) does not divide axis '%s' (%lld%s)",
-               mesh_name(s->m, m), (long long)mesh_length(s, m),
-               axis_name(s->m, a->axis), (long long)a->size, of);
+    Report *r =
+        diag_error(s->m->diag, DIAG_not_divisible, (Span){0},
+                   "mesh axis '%s' (%lld) does not divide axis '%s' (%lld%s)",
+                   mesh_name(s->m, m), (long long)size,
+                   axis_name(s->m, a->axis), (long long)a->size, of);
+    if (left % size == 0)
+        report_note(r, (Span){0}, "head and tail are two parts on each device");
     return false;
 }
 
@@ -202,7 +272,8 @@ static bool place_one(Shard *s, const ShardRule *r, const Ruled *t, MeshAxis m,
         const TypeAxis *a = type_axis(s->m, t->type, r->axes.at[i]);
         if (!a) continue;
         int64_t left = a->size / parts_of(s, out, a->axis);
-        if (left % mesh_length(s, m) == 0) {
+        int64_t need = mesh_length(s, m) * halves(s, out, m, a->axis);
+        if (left % need == 0) {
             out[m.id] = where_axis(a->axis);
             return true;
         }

@@ -63,13 +63,14 @@ enum {
     FOR_all = 63
 };
 
-/* shard AXES over MESH [for ROLES] [in PATHS] */
+/* shard AXES over MESH [order zigzag] [for ROLES] [in PATHS] */
 typedef struct ShardRule {
     VEC(Axis) axes;
     VEC(MeshAxis) mesh;
     VEC(const char *) paths;
     unsigned roles;
     bool product; /* (a b): what does not divide a goes to b */
+    bool zig;     /* a part from either end */
 } ShardRule;
 
 typedef struct Rules {
@@ -122,6 +123,7 @@ typedef struct Shard {
     VEC(Raw) raws;
     VEC(Item) items;
     VEC(Use) args;
+    bool *zig;      /* [mesh axis][axis]: splits it head and tail */
     uint32_t *uses; /* numbers in args, by raw */
     uint32_t *base; /* by function: its first raw */
     /* By raw of a call or repeat, and by function behind its last raw: the
@@ -155,6 +157,11 @@ static inline Where *need_at(const Shard *s, MeshAxis m, uint32_t arg)
 static inline int64_t mesh_length(const Shard *s, MeshAxis m)
 {
     return s->m->mesh.at[m.id].size;
+}
+
+static inline bool is_zig(const Shard *s, MeshAxis m, Axis a)
+{
+    return s->zig[(size_t)m.id * s->m->axes.n + a.id];
 }
 
 /* rules.c: reads the option `shard`; false: an error was reported. */
@@ -200,6 +207,8 @@ Type way_type(const Ways *w, uint32_t operand);
 Type way_result(const Ways *w);
 /* The mesh axis divides what the others leave of an axis. */
 bool way_divides(const Ways *w, Type t, Axis a);
+/* The splits of an axis would be head and tail. */
+bool way_zig(const Ways *w, Axis a);
 /* Along an axis of the result, which the operands that have it follow. */
 void way_along(Ways *w, Axis a);
 void ways_along_all_but(Ways *w, const Axis *but, uint32_t n);

@@ -32,26 +32,44 @@ Type way_result(const Ways *w)
     return w->in ? w->in->type : w->s->nodes.at[w->it->out].type;
 }
 
+/* Another mesh axis cuts an axis, here. */
+static bool is_cut(const Ways *w, MeshAxis m, Axis a)
+{
+    const Shard *s = w->s;
+    bool cut = *where_at(s, m, w->it->out) == where_axis(a);
+    for (uint32_t k = 0; k < w->it->n; k++)
+        cut |= *need_at(s, m, w->it->first + k) == where_axis(a);
+    return cut;
+}
+
 /* In how many parts the other mesh axes cut an axis, here. */
 static int64_t other_parts(const Ways *w, Axis a)
 {
     const Shard *s = w->s;
     int64_t parts = 1;
-    for (uint32_t i = 0; i < s->m->mesh.n; i++) {
-        MeshAxis m = {i};
-        if (m.id == w->mesh.id) continue;
-        bool cut = *where_at(s, m, w->it->out) == where_axis(a);
-        for (uint32_t k = 0; k < w->it->n; k++)
-            cut |= *need_at(s, m, w->it->first + k) == where_axis(a);
-        if (cut) parts *= mesh_length(s, m);
-    }
+    for (uint32_t i = 0; i < s->m->mesh.n; i++)
+        if (i != w->mesh.id && is_cut(w, (MeshAxis){i}, a))
+            parts *= mesh_length(s, (MeshAxis){i});
     return parts;
+}
+
+/* A split over this mesh axis or another one is head and tail. */
+bool way_zig(const Ways *w, Axis a)
+{
+    const Shard *s = w->s;
+    bool zig = is_zig(s, w->mesh, a);
+    for (uint32_t i = 0; i < s->m->mesh.n; i++)
+        if (i != w->mesh.id && is_cut(w, (MeshAxis){i}, a))
+            zig |= is_zig(s, (MeshAxis){i}, a);
+    return zig;
 }
 
 bool way_divides(const Ways *w, Type t, Axis a)
 {
     const TypeAxis *x = type_axis(w->m, t, a);
-    return x && x->size % (other_parts(w, a) * mesh_length(w->s, w->mesh)) == 0;
+    int64_t parts = other_parts(w, a) * mesh_length(w->s, w->mesh);
+    if (way_zig(w, a)) parts *= 2;
+    return x && x->size % parts == 0;
 }
 
 /* The operands that have the axis are split along it, and so is OUT. */

@@ -18,75 +18,12 @@
 
 #include "passes/shard/shard.h"
 #include "tests/unit/unit.h"
+#include "tests/unit/ways.h"
 
-typedef struct Single {
-    Op op;
-    const char *params, *result, *text;
-} Single;
-
-/* Sizes are small, and most of them divided by eight devices. */
-#define AXES "axes (a = 8, b = 4, c = 8, k = 4, i = 4, j = 3, n = 2, one = 1)\n"
-
-static const Single uses[] = {
-    {OP_map, "%x : f32[a, b], %y : f32[a]", "f32[a, b]",
-     "map %x, %y { _0 * _1 + sin(f32(index(b)) + 2 * f32(index(a))) }"},
-    {OP_map, "%x : f32[a, b], %y : f32[b]", "f32[a, b]",
-     "map %x, %y { 3 * _0 - _1 }"},
-    {OP_map, "%x : f32[a], %y : f32[b]", "f32[a, b]", "map %x, %y { _0 * _1 }"},
-    {OP_map, "%x : f32[a], %y : f32[a, b], %z : f32[b]", "f32[a, b]",
-     "map %x, %y, %z { fma(_0, _2, _1) / 4 }"},
-    {OP_map, "%x : f32[b], %y : bool[a]", "f32[a, b]",
-     "map %x, %y { where(_1, _0, 0) }"},
-    {OP_map, "%x : f32[a]", "f64[a]", "map %x { f64(_0) }"},
-    {OP_map, "%x : i32[a]", "i32[a, b]", "map %x { _0 + index(b) * 0 }"},
-    {OP_map, "", "f32[a, b]", "map { f32(index(a)) - f32(index(b)) }"},
-    {OP_reduce, "%x : f32[a, b, c]", "f32[b]",
-     "reduce %x kind sum axes (a, c)"},
-    {OP_reduce, "%x : i32[a, b]", "i32[b]", "reduce %x kind sum axes (a)"},
-    {OP_reduce, "%x : f32[a, b, c]", "f32[b]",
-     "reduce %x kind max axes (a, c)"},
-    {OP_reduce, "%x : i32[a, b]", "i32[b]", "reduce %x kind max axes (a)"},
-    {OP_reduce, "%x : bool[a, b]", "bool[b]", "reduce %x kind max axes (a)"},
-    {OP_reduce, "%x : f32[a, b]", "f32[b]", "reduce %x kind min axes (a)"},
-    {OP_reduce, "%x : f32[a, b]", "f32[b]", "reduce %x kind prod axes (a)"},
-    {OP_einsum, "%x : f32[a, b, k], %y : f32[b, c, k]", "f32[a, b, c]",
-     "einsum %x, %y sum (k)"},
-    {OP_einsum, "%x : f32[b, k, c], %y : f32[b, k, c]", "f32[b]",
-     "einsum %x, %y sum (k, c)"},
-    {OP_rename, "%x : f32[a, b, k]", "f32[c, i, k]",
-     "rename %x from (a, b) to (c, i)"},
-    {OP_split, "%x : f32[a, b]", "f32[b, i, n]", "split %x axis a to (i, n)"},
-    {OP_merge, "%x : f32[b, i, n]", "f32[a, b]", "merge %x from (i, n) axis a"},
-    {OP_slice, "%x : f32[a, b]", "f32[a, b:2]",
-     "slice %x axis b start 1 step 2"},
-    {OP_pick, "%x : f32[a, b]", "f32[a]", "pick %x axis b start 2"},
-    {OP_pad, "%x : f32[a, b]", "f32[a, b:8]",
-     "pad %x axis b low 1 high 0 step 2"},
-    {OP_concat, "%x : f32[a, b], %y : f32[a, b:2]", "f32[a, b:6]",
-     "concat %x, %y axis b"},
-    {OP_stack, "%x : f32[a, b], %y : f32[a, b]", "f32[a, b, n]",
-     "stack %x, %y axis n"},
-    {OP_window, "%x : f32[a, b]", "f32[a, i, j]",
-     "window %x axis b to (i, j) coef (1, 1) start -1"},
-    {OP_fold, "%x : f32[a, i, j]", "f32[a, b]",
-     "fold %x axis b to (i, j) coef (1, 1) start -1"},
-    {OP_gather, "%x : f32[a, b], %ids : i32[c]", "f32[b, c]",
-     "gather %x, %ids axis a"},
-    {OP_gather, "%x : f32[a, b], %ids : i32[b, a]", "f32[a, b]",
-     "gather %x, %ids axis a"},
-    {OP_gather, "%x : i32[a, b], %ids : i32[b, c]", "i32[b, c]",
-     "gather %x, %ids axis a"},
-    {OP_scatter, "%ids : i32[b, c], %u : f32[b, c, k]", "f32[a, k]",
-     "scatter %ids, %u axis a"},
-    {OP_scatter, "%ids : i32[b, c], %u : f32[b]", "f32[a, c]",
-     "scatter %ids, %u axis a"},
-    {OP_put, "%x : f32[a, b], %ids : i32[c], %y : f32[b, c]", "f32[a, b]",
-     "put %x, %ids, %y axis a"},
-    {OP_cumsum, "%x : f32[a, b, c]", "f32[a, b, c]",
-     "cumsum %x axis b reverse"},
-    {OP_top, "%x : f32[a, b, c]", "i32[a, c, n]",
-     "top %x axis b to (n) kind max"},
-};
+/* A mesh, and rules that say how axes are spread over it. */
+typedef struct Setup {
+    const char *mesh, *rules;
+} Setup;
 
 typedef struct Trial {
     Unit u;
@@ -304,7 +241,7 @@ static void try_ways(Trial *t, uint32_t mesh)
     take_way(t, m, NULL);
 }
 
-static void open_trial(Trial *t, const Single *use, const char *mesh)
+static void open_trial(Trial *t, const Single *use, const Setup *on)
 {
     Buf b = {0};
     *t = (Trial){.layouts = 0};
@@ -313,7 +250,7 @@ static void open_trial(Trial *t, const Single *use, const char *mesh)
     buf_printf(&b,
                "mesh (%s)\n" AXES "fn global @f(%s) -> %s {\n  %%v : %s = %s\n"
                "  ret %%v\n}\n",
-               mesh, use->params, use->result, use->result, use->text);
+               on->mesh, use->params, use->result, use->result, use->text);
     if (!unit_parse(&t->u, "test", arena_strndup(&t->u.arena, b.at, b.n),
                     b.n) ||
         !module_verify(&t->u.m))
@@ -326,7 +263,7 @@ static void open_trial(Trial *t, const Single *use, const char *mesh)
     t->whole = inputs_random(m, t->global, 3, &t->u.arena);
     assert_true(interp_fn(m, t->global, &(InterpOpts){0}, t->whole, &t->was,
                           &t->u.arena));
-    assert_true(shard_rules_read(&t->s, ""));
+    assert_true(shard_rules_read(&t->s, on->rules));
     Roots roots = roots_of(m);
     graph_build(&t->s, &roots);
     assert_true(graph_pin(&t->s));
@@ -335,10 +272,10 @@ static void open_trial(Trial *t, const Single *use, const char *mesh)
 }
 
 /* How many layouts there are. */
-static uint32_t try_use(const Single *use, const char *mesh)
+static uint32_t try_use(const Single *use, const Setup *on)
 {
     Trial t;
-    open_trial(&t, use, mesh);
+    open_trial(&t, use, on);
     try_ways(&t, 0);
     uint32_t n = t.layouts;
     if (t.wrong) printf("%s: %u of %u\n", use->text, t.wrong, n);
@@ -348,183 +285,6 @@ static uint32_t try_use(const Single *use, const char *mesh)
     return n;
 }
 
-/* ------------------------------------------------------------ derivatives --
- */
-
-static bool is_float(Module *m, Type t)
-{
-    return dtype_class(type_dtype(m, t)) == DC_float;
-}
-
-/* What differs between the places where float parameters are listed. */
-static void put_floats(Module *m, const Fn *fn, Buf *out,
-                       void (*put)(Buf *out, const char *name, const char *type,
-                                   uint32_t n))
-{
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < fn->nparams; i++)
-        if (is_float(m, fn->params[i].type))
-            put(out, str_of(m, fn->params[i].name),
-                type_str(m, fn->params[i].type), n++);
-}
-
-static void put_port(Buf *out, const char *name, const char *type, uint32_t n)
-{
-    (void)n;
-    buf_printf(out, ", %s output \"d_%s\"", type, name);
-}
-
-static void put_operand(Buf *out, const char *name, const char *type,
-                        uint32_t n)
-{
-    (void)n;
-    (void)type;
-    buf_printf(out, ", %%%s", name);
-}
-
-static void put_type(Buf *out, const char *name, const char *type, uint32_t n)
-{
-    (void)name;
-    buf_printf(out, "%s%s", n ? ", " : "", type);
-}
-
-static void put_field(Buf *out, const char *name, const char *type, uint32_t n)
-{
-    buf_printf(out, "  %%d_%s : %s = proj %%g index %u\n", name, type, n);
-}
-
-static void put_result(Buf *out, const char *name, const char *type, uint32_t n)
-{
-    (void)n;
-    (void)type;
-    buf_printf(out, ", %%d_%s", name);
-}
-
-/* The op, weighed and summed, and its derivatives by all floats; false: it has
- * none. */
-static bool step_text(const Single *use, const char *mesh, Buf *out)
-{
-    Trial t;
-    Buf axes = {0};
-    open_trial(&t, use, mesh);
-    Module *m = &t.u.m;
-    const Fn *fn = t.global;
-    const TypeInfo *info = type_info(m, fn->results[0].type);
-    bool any = false, ok = is_float(m, fn->results[0].type);
-    for (uint32_t i = 0; i < fn->nparams; i++)
-        any |= is_float(m, fn->params[i].type);
-    for (uint32_t i = 0; i < info->naxes; i++)
-        buf_printf(&axes, "%s%s", i ? ", " : "",
-                   axis_name(m, info->axes[i].axis));
-    const char *d = dtype_name((DType)info->dtype);
-    buf_printf(out,
-               "mesh (%s)\n" AXES "entry fn global @f(%s, %%w : %s) -> (%s[] "
-               "record \"s\"",
-               mesh, use->params, use->result, d);
-    put_floats(m, fn, out, put_port);
-    buf_printf(out,
-               ") {\n  %%v : %s = %s\n  %%t : %s = map %%v, %%w { _0 * _1 + "
-               "_0 * _0 }\n  %%s : %s[] = reduce %%t kind sum axes (%s)\n"
-               "  %%g : (",
-               use->result, use->text, use->result, d, axes.at);
-    put_floats(m, fn, out, put_type);
-    buf_puts(out, ") = grad %s");
-    put_floats(m, fn, out, put_operand);
-    buf_putc(out, '\n');
-    put_floats(m, fn, out, put_field);
-    buf_puts(out, "  ret %s");
-    put_floats(m, fn, out, put_result);
-    buf_puts(out, "\n}\n");
-    buf_release(&axes);
-    arena_release(&t.run);
-    unit_close(&t.u);
-    return ok && any;
-}
-
-/* Whatever is split by a rule, in the ports and everywhere else; what a mesh
- * axis does not divide is refused. */
-static bool keeps_meaning(const char *text, size_t n, const char *rules)
-{
-    Unit u;
-    Buf b = {0};
-    ReportView v = {.id = DIAG_none};
-    unit_open(&u);
-    bool ok = unit_parse(&u, "test", text, n) && module_verify(&u.m);
-    if (*rules) option_set(&u.m, "shard", rules);
-    ok = ok && pipeline_run(&u.m, "autodiff,canonicalise,shard,partition",
-                            &(PipelineOpts){.check_meaning = true});
-    diag_next(&u.diag, NULL, &v);
-    ok |= v.id == DIAG_not_divisible;
-    if (!ok) {
-        diag_render(&u.diag, DIAG_TEXT, &b);
-        printf("option shard \"%s\"\n%s%s\n", rules, text, b.at ? b.at : "");
-    }
-    buf_release(&b);
-    unit_close(&u);
-    return ok;
-}
-
-/* Each mesh axis splits one of these, or nothing; some only what is given. */
-static const char *const split[] = {"", "a", "b", "c", "k", "i", "a", "c", "b"};
-enum { NSPLITS = sizeof split / sizeof *split, GIVEN = 6 };
-
-static bool has_word(const char *text, const char *word)
-{
-    for (const char *p = text; (p = strstr(p, word)); p++)
-        if ((p[-1] == '[' || p[-1] == ' ') && (p[1] == ',' || p[1] == ']'))
-            return true;
-    return false;
-}
-
-static bool put_rule(const Single *use, const char *mesh, uint32_t which,
-                     Buf *rules)
-{
-    const char *axis = split[which];
-    if (!*axis) return true;
-    if (!has_word(use->params, axis) && !has_word(use->result, axis))
-        return false;
-    buf_printf(rules, "%s%s over %s%s", rules->n ? "; " : "", axis, mesh,
-               which < GIVEN ? "" : " for grad");
-    return true;
-}
-
-static uint32_t try_rules(const Single *use, const char *mesh, uint32_t naxes)
-{
-    static const char *const names[] = {"x", "y", "z"};
-    Buf text = {0};
-    uint32_t n = 0, wrong = 0, count = 1;
-    for (uint32_t i = 0; i < naxes; i++)
-        count *= NSPLITS;
-    if (!step_text(use, mesh, &text)) count = 0;
-    for (uint32_t i = 0; i < count && wrong < 3; i++) {
-        Buf rules = {0};
-        bool ok = true, rises = true;
-        for (uint32_t k = 0, rest = i; k < naxes; k++, rest /= NSPLITS) {
-            ok &= put_rule(use, names[k], rest % NSPLITS, &rules);
-            rises &=
-                k + 1 == naxes || rest % NSPLITS <= rest / NSPLITS % NSPLITS;
-        }
-        /* Mesh axes are alike, so their order matters in pairs alone. */
-        if (ok && (rises || naxes < 3)) {
-            wrong += !keeps_meaning(text.at, text.n, rules.n ? rules.at : "");
-            n++;
-        }
-        buf_release(&rules);
-    }
-    buf_release(&text);
-    assert_int_equal(wrong, 0);
-    return n;
-}
-
-static void try_steps(const char *mesh, uint32_t naxes, uint32_t least)
-{
-    uint32_t n = 0;
-    for (size_t i = 0; i < sizeof uses / sizeof *uses; i++)
-        n += try_rules(&uses[i], mesh, naxes);
-    printf("mesh (%s): %u sets of rules\n", mesh, n);
-    assert_true(n >= least);
-}
-
 /* ------------------------------------------------------------------ tests --
  */
 
@@ -532,7 +292,7 @@ static void test_all_ops(void **state)
 {
     (void)state;
     bool has[OP_count] = {0};
-    for (size_t i = 0; i < sizeof uses / sizeof *uses; i++)
+    for (uint32_t i = 0; i < NUSES; i++)
         has[uses[i].op] = true;
     /* Where functions meet, values are handed over as they are. */
     has[OP_arg] = has[OP_call] = has[OP_repeat] = has[OP_proj] = true;
@@ -542,63 +302,51 @@ static void test_all_ops(void **state)
             fail_msg("no use of '%s'", op_info((Op)i)->name);
 }
 
-static void try_all(const char *mesh, uint32_t least)
+static void try_all(const Setup *on, uint32_t least)
 {
     uint32_t n = 0;
-    for (size_t i = 0; i < sizeof uses / sizeof *uses; i++) {
-        uint32_t k = try_use(&uses[i], mesh);
+    for (uint32_t i = 0; i < NUSES; i++) {
+        uint32_t k = try_use(&uses[i], on);
         if (k < 2) fail_msg("one layout alone: %s", uses[i].text);
         n += k;
     }
-    printf("mesh (%s): %u layouts\n", mesh, n);
+    printf("mesh (%s)%s%s: %u layouts\n", on->mesh, *on->rules ? ", " : "",
+           on->rules, n);
     assert_true(n >= least);
 }
 
 static void test_one_mesh_axis(void **state)
 {
     (void)state;
-    try_all("x = 2", 100);
+    try_all(&(Setup){"x = 2", ""}, 100);
 }
 
 static void test_two_mesh_axes(void **state)
 {
     (void)state;
-    try_all("x = 2, y = 2", 500);
+    try_all(&(Setup){"x = 2, y = 2", ""}, 500);
 }
 
 static void test_three_mesh_axes(void **state)
 {
     (void)state;
-    try_all("x = 2, y = 2, z = 2", 2000);
+    try_all(&(Setup){"x = 2, y = 2, z = 2", ""}, 2000);
 }
 
-static void test_derivatives_over_one(void **state)
+static void test_head_and_tail(void **state)
 {
     (void)state;
-    try_steps("x = 2", 1, 60);
-}
-
-static void test_derivatives_over_two(void **state)
-{
-    (void)state;
-    try_steps("x = 2, y = 2", 2, 300);
-}
-
-static void test_derivatives_over_three(void **state)
-{
-    (void)state;
-    try_steps("x = 2, y = 2, z = 2", 3, 600);
+    try_all(&(Setup){"x = 2, y = 2", "a, c over x order zigzag"}, 500);
+    try_all(&(Setup){"x = 2, y = 2", "a over y order zigzag"}, 500);
+    try_all(&(Setup){"x = 2, y = 2", "c over x, y order zigzag"}, 500);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_ops),
-        cmocka_unit_test(test_one_mesh_axis),
-        cmocka_unit_test(test_two_mesh_axes),
-        cmocka_unit_test(test_three_mesh_axes),
-        cmocka_unit_test(test_derivatives_over_one),
-        cmocka_unit_test(test_derivatives_over_two),
-        cmocka_unit_test(test_derivatives_over_three)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_all_ops),
+                                       cmocka_unit_test(test_one_mesh_axis),
+                                       cmocka_unit_test(test_two_mesh_axes),
+                                       cmocka_unit_test(test_three_mesh_axes),
+                                       cmocka_unit_test(test_head_and_tail)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

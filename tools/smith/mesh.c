@@ -32,6 +32,7 @@ static bool divides(const Plan *p, const Fn *fn, Axis a, int64_t parts)
     return any;
 }
 
+/* Head and tail are two parts on each device. */
 static bool pick_axis(Plan *p, const Fn *fn, int64_t devices, Axis *out)
 {
     uint32_t n = p->m->axes.n < 64 ? p->m->axes.n : 64;
@@ -56,9 +57,12 @@ static void draw_rule(Plan *p, const Fn *fn, MeshAxis mesh)
                                         " for activation",
                                         " for residual"};
     Axis a;
-    if (!pick_axis(p, fn, p->m->mesh.at[mesh.id].size, &a)) return;
-    buf_printf(&p->rules, "%s%s over %s%s", p->rules.n ? "; " : "",
+    bool zigzag = draw_chance(&p->w, 25);
+    int64_t parts = p->m->mesh.at[mesh.id].size * (zigzag ? 2 : 1);
+    if (!pick_axis(p, fn, parts, &a)) return;
+    buf_printf(&p->rules, "%s%s over %s%s%s", p->rules.n ? "; " : "",
                axis_name(p->m, a), mesh_name(p->m, mesh),
+               zigzag ? " order zigzag" : "",
                roles[draw_below(&p->w, sizeof roles / sizeof *roles)]);
 }
 
