@@ -2,7 +2,8 @@
  * cast.c: types, constants and casts between dtypes, for any vector width.
  *
  * Rounding to a narrow float is on the bits (formats.def) or by the GPU, which
- * agree.  A f64 goes through f32 rounded to odd, so that it is rounded once.
+ * agree in all numbers.  A f64 goes through f32 rounded to odd, so that it is
+ * rounded once.
  */
 #include "emit.h"
 
@@ -238,9 +239,77 @@ static LV widen_pairs(const Site *s, LV x)
                                   "");
 }
 
+/* Formats of eight bits that a GPU converts itself, two numbers at a time. */
+static bool is_eight(const Site *s, DType d)
+{
+    return s->gpu && (d == DT_e4m3 || d == DT_e5m2) &&
+           (s->w == 1 || s->w % 2 == 0);
+}
+
+static LV eight_call(const Site *s, const char *name, LV *args, unsigned n)
+{
+    unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+    if (!id) BUG("LLVM has no %s", name);
+    LV f = LLVMGetIntrinsicDeclaration(s->module, id, NULL, 0);
+    return LLVMBuildCall2(s->b, LLVMGlobalGetValueType(f), f, args, n, "");
+}
+
+static LV lane_of(const Site *s, unsigned i)
+{
+    return LLVMConstInt(int_type(s, 32), i, false);
+}
+
+static LV element_at(const Site *s, LV x, unsigned i)
+{
+    return LLVMBuildExtractElement(s->b, x, lane_of(s, i), "");
+}
+
+/* The bits of f32_to_small, but that a NaN has no sign; the first of two is
+ * the lower byte. */
+static LV f32_to_eight(const Site *s, DType to, LV x)
+{
+    const char *name = to == DT_e4m3 ? "llvm.nvvm.ff.to.e4m3x2.rn"
+                                     : "llvm.nvvm.ff.to.e5m2x2.rn";
+    LLVMTypeRef i8 = int_type(s, 8);
+    if (s->w == 1) {
+        LV two[] = {LLVMConstNull(LLVMTypeOf(x)), x};
+        return LLVMBuildTrunc(s->b, eight_call(s, name, two, 2), i8, "");
+    }
+    LV out = LLVMGetPoison(LLVMVectorType(int_type(s, 16), s->w / 2));
+    for (unsigned i = 0; i < s->w; i += 2) {
+        LV two[] = {element_at(s, x, i + 1), element_at(s, x, i)};
+        out = LLVMBuildInsertElement(s->b, out, eight_call(s, name, two, 2),
+                                     lane_of(s, i / 2), "");
+    }
+    return LLVMBuildBitCast(s->b, out, site_type(s, i8), "");
+}
+
+/* By f16, which has every number of both formats. */
+static LV eight_to_f32(const Site *s, DType from, LV x)
+{
+    const char *name = from == DT_e4m3 ? "llvm.nvvm.e4m3x2.to.f16x2.rn"
+                                       : "llvm.nvvm.e5m2x2.to.f16x2.rn";
+    LLVMTypeRef i16 = int_type(s, 16), f32 = LLVMFloatTypeInContext(s->cx);
+    if (s->w == 1) {
+        LV pair = LLVMBuildZExt(s->b, x, i16, "");
+        pair = eight_call(s, name, &pair, 1);
+        return LLVMBuildFPExt(s->b, element_at(s, pair, 0), f32, "");
+    }
+    LV pairs = LLVMBuildBitCast(s->b, x, LLVMVectorType(i16, s->w / 2), "");
+    LV out = LLVMGetPoison(site_type(s, LLVMHalfTypeInContext(s->cx)));
+    for (unsigned i = 0; i < s->w; i++) {
+        LV pair = element_at(s, pairs, i / 2);
+        pair = eight_call(s, name, &pair, 1);
+        out = LLVMBuildInsertElement(s->b, out, element_at(s, pair, i % 2),
+                                     lane_of(s, i), "");
+    }
+    return LLVMBuildFPExt(s->b, out, site_type(s, f32), "");
+}
+
 static LV widen(const Site *s, DType from, LV x)
 {
     if (from == DT_f32) return x;
+    if (is_eight(s, from)) return eight_to_f32(s, from, x);
     if (from == DT_e8m0) return power_to_f32(s, x);
     if (from != DT_bf16) return small_to_f32(s, x, dtype_format(from));
     if (is_in_words(s, x)) return widen_pairs(s, x);
@@ -274,39 +343,6 @@ static LV f32_to_half(const Site *s, DType to, LV x)
     return LLVMBuildBitCast(s->b, half, site_type(s, int_type(s, 16)), "");
 }
 
-static LV lane_of(const Site *s, LV x, unsigned i)
-{
-    LLVMTypeRef i32 = int_type(s, 32);
-    return s->w == 1 ? x
-                     : LLVMBuildExtractElement(s->b, x,
-                                               LLVMConstInt(i32, i, false), "");
-}
-
-/* The same for eight bits: two values at a time, the second above the first. */
-static LV f32_to_eight(const Site *s, DType to, LV x)
-{
-    const char *name = to == DT_e4m3 ? "llvm.nvvm.ff.to.e4m3x2.rn"
-                                     : "llvm.nvvm.ff.to.e5m2x2.rn";
-    unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
-    LV f = LLVMGetIntrinsicDeclaration(s->module, id, NULL, 0);
-    LLVMTypeRef ft = LLVMGlobalGetValueType(f), i32 = int_type(s, 32);
-    unsigned pairs = (s->w + 1) / 2;
-    LV all = LLVMGetPoison(LLVMVectorType(int_type(s, 16), pairs));
-    for (unsigned i = 0; i < pairs; i++) {
-        bool two = 2 * i + 1 < s->w;
-        LV low = lane_of(s, x, 2 * i);
-        LV args[] = {two ? lane_of(s, x, 2 * i + 1) : low, low};
-        LV pair = LLVMBuildCall2(s->b, ft, f, args, 2, "");
-        all = LLVMBuildInsertElement(s->b, all, pair,
-                                     LLVMConstInt(i32, i, false), "");
-    }
-    LLVMTypeRef eight = int_type(s, 8);
-    all = LLVMBuildBitCast(s->b, all, LLVMVectorType(eight, 2 * pairs), "");
-    if (s->w == 1)
-        return lane_of(&(Site){.cx = s->cx, .b = s->b, .w = 2}, all, 0);
-    return all;
-}
-
 static LV float_to_float(const Site *s, DType to, DType from, LV x)
 {
     LLVMTypeRef t = site_type(s, dtype_reg(s, to));
@@ -317,9 +353,7 @@ static LV float_to_float(const Site *s, DType to, DType from, LV x)
         x = widen(s, from, x);
     }
     if (s->gpu && (to == DT_bf16 || to == DT_f16)) return f32_to_half(s, to, x);
-    if (s->gpu && (to == DT_e4m3 || to == DT_e5m2) &&
-        (s->w == 1 || s->w % 2 == 0))
-        return f32_to_eight(s, to, x);
+    if (is_eight(s, to)) return f32_to_eight(s, to, x);
     switch (to) {
     case DT_f64:
         return LLVMBuildFPExt(s->b, x, t, "");

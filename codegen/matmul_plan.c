@@ -296,7 +296,7 @@ static bool is_ids(const Matmul *p, uint32_t arg)
 
 static bool has_value_dtype(DType d)
 {
-    return d == DT_bf16 || d == DT_f16 || d == DT_f32;
+    return dtype_class(d) == DC_float && d != DT_f64;
 }
 
 /* Its rows are dense, and it moves with every index of the result. */

@@ -74,16 +74,22 @@ static uint32_t place_of(const Mm *m, const Chunk *c, const MatmulValue *v,
 /* ---------------------------------------------------------- units of a slot --
  */
 
-/* Where this thread's part of the first 16 columns lies: for 16 bits the row of
- * one of four matrices, for 32 the first pair. */
+/* Elements of 16 bits go as matrices, others in pairs of neighbours. */
+static bool goes_in_pairs(const MatmulValue *v)
+{
+    return dtype_bytes(v->dtype) != 2;
+}
+
+/* Where this thread's part of the first 16 columns lies: the row of one of four
+ * matrices, or the first pair. */
 static LV unit_base(const Mm *m, LV slot, const MatmulValue *v)
 {
     LLVMBuilderRef b = m->s.b;
-    bool wide = v->dtype == DT_f32;
-    uint32_t bytes = row_bytes(m, v);
-    LV row = wide ? mm_over(m, m->lane, 4) : mm_rest(m, m->lane, 16);
-    LV in = wide ? mm_times(m, mm_rest(m, m->lane, 4), 8)
-                 : mm_times(m, mm_over(m, m->lane, 16), 16);
+    bool pairs = goes_in_pairs(v);
+    uint32_t bytes = row_bytes(m, v), pair = 2 * dtype_bytes(v->dtype);
+    LV row = pairs ? mm_over(m, m->lane, 4) : mm_rest(m, m->lane, 16);
+    LV in = pairs ? mm_times(m, mm_rest(m, m->lane, 4), pair)
+                  : mm_times(m, mm_over(m, m->lane, 16), 16);
     LV at = LLVMBuildOr(b, mm_times(m, row, bytes), in, "");
     return mm_add(m, slot, sm90_swizzle(&m->s, at, bytes));
 }
@@ -112,31 +118,32 @@ static void as_words(const Mm *m, LV vector, LV words[4])
         words[i] = LLVMBuildExtractElement(m->s.b, v, mm_num(m, i), "");
 }
 
-/* The address of pair i of a unit of 32-bit elements. */
+/* The address of pair i of a unit. */
 static LV pair_at(const Mm *m, LV base, uint32_t unit, unsigned i,
                   const MatmulValue *v)
 {
-    LV at = unit_at(m, base, 64 * unit + 32 * (i / 2));
+    uint32_t each = dtype_bytes(v->dtype);
+    LV at = unit_at(m, base, each * (16 * unit + 8 * (i / 2)));
     return sm90_at(&m->s, mm_plus(m, at, 8 * row_bytes(m, v) * (i % 2)));
 }
 
-static LV read_wide(const Mm *m, LV base, uint32_t unit, const MatmulValue *v)
+static LV read_pairs(const Mm *m, LV base, uint32_t unit, const MatmulValue *v)
 {
     LLVMBuilderRef b = m->s.b;
-    LLVMTypeRef f32 = LLVMFloatTypeInContext(m->s.cx);
-    LV out = LLVMGetPoison(LLVMVectorType(f32, MATMUL_UNIT));
+    LLVMTypeRef t = dtype_mem(&m->s, v->dtype);
+    LV out = LLVMGetPoison(LLVMVectorType(t, MATMUL_UNIT));
     for (unsigned i = 0; i < MATMUL_UNIT; i++) {
         LV p = pair_at(m, base, unit, i / 2, v), at = mm_num(m, i % 2);
-        LV pair = LLVMBuildLoad2(b, LLVMVectorType(f32, 2), p, "");
-        LLVMSetAlignment(pair, 8);
+        LV pair = LLVMBuildLoad2(b, LLVMVectorType(t, 2), p, "");
+        LLVMSetAlignment(pair, 2 * dtype_bytes(v->dtype));
         out = LLVMBuildInsertElement(
             b, out, LLVMBuildExtractElement(b, pair, at, ""), mm_num(m, i), "");
     }
     return out;
 }
 
-static void write_wide(const Mm *m, LV base, uint32_t unit,
-                       const MatmulValue *v, LV vector)
+static void write_pairs(const Mm *m, LV base, uint32_t unit,
+                        const MatmulValue *v, LV vector)
 {
     LLVMBuilderRef b = m->s.b;
     LLVMTypeRef i32 = LLVMInt32TypeInContext(m->s.cx);
@@ -146,7 +153,7 @@ static void write_wide(const Mm *m, LV base, uint32_t unit,
         LV pair = LLVMBuildShuffleVector(b, vector, vector,
                                          LLVMConstVector(two, 2), "");
         LV st = LLVMBuildStore(b, pair, pair_at(m, base, unit, i, v));
-        LLVMSetAlignment(st, 8);
+        LLVMSetAlignment(st, 2 * dtype_bytes(v->dtype));
     }
 }
 
@@ -194,6 +201,24 @@ static LV load_elements(const Mm *m, const MatmulValue *v, LV at, unsigned n,
     return out;
 }
 
+static LV copy_elements(const Mm *m, LV out, unsigned from, unsigned n,
+                        unsigned i)
+{
+    for (unsigned k = 0; k < n; k++) {
+        LV e = LLVMBuildExtractElement(m->s.b, out, mm_num(m, from + k), "");
+        out = LLVMBuildInsertElement(m->s.b, out, e, mm_num(m, i + k), "");
+    }
+    return out;
+}
+
+/* The first element of a unit that lies where element I does: bit 1 of I is the
+ * row, the others are the column. */
+static unsigned first_like(const MatmulValue *v, unsigned i)
+{
+    bool stands = v->parted ? v->part == 0 : v->at.col == 0;
+    return i & (v->at.row == 0 ? ~2u : ~0u) & (stands ? 2u : ~0u);
+}
+
 /* A unit at column FROM of the chunk, of a part where there are parts. */
 static LV read_elements(const Mm *m, const Chunk *c, uint32_t from,
                         const MatmulValue *v)
@@ -206,6 +231,11 @@ static LV read_elements(const Mm *m, const Chunk *c, uint32_t from,
     unsigned n = v->pairs ? 2 : 1;
     if (v->parted) from %= m->p->part;
     for (unsigned i = 0; i < MATMUL_UNIT; i += n) {
+        unsigned like = first_like(v, i);
+        if (like < i) {
+            out = copy_elements(m, out, like, n, i);
+            continue;
+        }
         LV r = mm_plus(m, row, 8 * (i / 2 % 2));
         LV k = mm_plus(m, column, from + i % 2 + 8 * (i / 4));
         out = load_elements(m, v, element_of(m, c, v, r, k), n, out, i);
@@ -245,7 +275,7 @@ static LV unit_read(const MatmulPoint *at, const MatmulValue *v,
     if (v->view < 0) return read_elements(u->m, u->chunks, column, v);
     LV base = *unit_slot(u, (uint32_t)(v - p->value), column);
     uint32_t unit = column % p->chunk / 16;
-    if (v->dtype == DT_f32) return read_wide(u->m, base, unit, v);
+    if (goes_in_pairs(v)) return read_pairs(u->m, base, unit, v);
     sm90_ldmatrix(&u->m->s, unit_at(u->m, base, 32 * unit), false, words);
     return as_vector(u->m, words);
 }
@@ -256,8 +286,8 @@ static void unit_write(const Units *u, uint32_t i, uint32_t column, LV vector)
     const MatmulValue *v = &p->value[i];
     LV words[4], base = *unit_slot(u, i, column);
     uint32_t unit = column % p->chunk / 16;
-    if (v->dtype == DT_f32) {
-        write_wide(u->m, base, unit, v, vector);
+    if (goes_in_pairs(v)) {
+        write_pairs(u->m, base, unit, v, vector);
         return;
     }
     as_words(u->m, vector, words);

@@ -14,8 +14,8 @@ enum {
     MOST_PRODUCTS = 2,
     MOST_VALUES = 4, /* read, and written */
     MOST_CLUSTERS = 8,
-    MOST_AXES = 5, /* of the copy engine, if none of them fold */
-    ROW_UNIT = 8,
+    MOST_AXES = 5,   /* of the copy engine, if none of them fold */
+    ROW_UNIT = 16,   /* bytes */
     FEWEST = 1 << 16 /* elements of a product worth it */
 };
 
@@ -46,8 +46,9 @@ static bool is_narrow(DType d)
 static bool has_rows(const Module *m, Type t)
 {
     const TypeInfo *ti = type_info(m, t);
-    return ti->naxes > 0 &&
-           type_local_size(m, &ti->axes[ti->naxes - 1]) % ROW_UNIT == 0;
+    if (ti->naxes == 0) return false;
+    int64_t n = type_local_size(m, &ti->axes[ti->naxes - 1]);
+    return n * dtype_bytes((DType)ti->dtype) % ROW_UNIT == 0;
 }
 
 /* Whether the first twin of an einsum is in a product group; false: it is the
@@ -63,7 +64,7 @@ static bool twin_find(const Graph *g, const Inst *in, bool *product)
 
 bool fuse_is_value(DType d)
 {
-    return is_narrow(d) || d == DT_f32;
+    return dtype_class(d) == DC_float && d != DT_f64;
 }
 
 bool fuse_asks_index(const Module *m, const Inst *map)
@@ -111,7 +112,8 @@ static bool is_map(const Product *p, uint32_t node)
     const Module *m = p->g->fx->m;
     const Inst *in = node_inst(p->g, node);
     return in->op == OP_map && has_axes_of(p->g, in->type, p->type) &&
-           fuse_is_value(type_dtype(m, in->type)) && !fuse_asks_index(m, in);
+           fuse_is_value(type_dtype(m, in->type)) && has_rows(m, in->type) &&
+           !fuse_asks_index(m, in);
 }
 
 /* Once joined, everything is in the products' cluster. */
