@@ -72,16 +72,28 @@ static bool is_member(const Rewriter *r, Members m, uint32_t code)
     return class & UC_WORD || number;
 }
 
+/* What follows C and is a member if C is.  ROW only goes up. */
+static uint32_t alike_end(uint32_t c, unsigned *row)
+{
+    enum { APART = 0x2010 }; /* what \w says apart lies in front of this */
+    if (c < APART) return c + 1;
+    while (unicode_row(*row) <= c)
+        ++*row;
+    uint32_t end = unicode_row(*row);
+    return c < 0xd800 && end > 0xd800 ? 0xd800 : end;
+}
+
 static TitanStatus put_ranges(Rewriter *r, Members m, bool inverted)
 {
     char text[40];
+    unsigned row = 0;
     for (uint32_t c = 0; c < CODE_BYTE;) {
         if (c == 0xd800) c = 0xe000; /* surrogates are no characters */
         uint32_t first = c;
         bool in = is_member(r, m, c) != inverted;
         while (c < CODE_BYTE && c != 0xd800 &&
                (is_member(r, m, c) != inverted) == in)
-            c++;
+            c = alike_end(c, &row);
         if (!in) continue;
         snprintf(text, sizeof text, "\\x{%x}-\\x{%x}", (unsigned)first,
                  (unsigned)c - 1);

@@ -63,6 +63,11 @@ void unicode_classes(unsigned char classes[CODES])
     classes[CODE_BYTE] = UC_Cn;
 }
 
+uint32_t unicode_row(unsigned i)
+{
+    return i < RANGES ? ranges[i].first : CODE_BYTE;
+}
+
 size_t utf8_read_long(const unsigned char *p, const unsigned char *end,
                       uint32_t *code)
 {

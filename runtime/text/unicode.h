@@ -44,6 +44,10 @@ enum { CODE_BYTE = 0x110000, CODES = CODE_BYTE + 1 };
 /* Fills in the classes of all code points and of CODE_BYTE. */
 void unicode_classes(unsigned char classes[CODES]);
 
+/* The code points of one class in a row: where the I-th row of all begins;
+ * CODE_BYTE behind the last. */
+uint32_t unicode_row(unsigned i);
+
 static inline bool in_set(unsigned class, uint32_t set)
 {
     return set >> (class & UC_CATEGORY) & 1;
