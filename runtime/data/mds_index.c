@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "../tree.h"
 
@@ -176,9 +177,13 @@ static TitanStatus read_index(TitanStory *s, const char *index, char **text,
     if (!in)
         return titan_fail(s, TITAN_IO, "could not open \"%s\": %s", index,
                           strerror(errno));
-    *text = malloc(MOST_INDEX + 1);
-    *n = *text ? fread(*text, 1, MOST_INDEX + 1, in) : 0;
-    bool failed = ferror(in) != 0;
+    struct stat about;
+    bool failed = fstat(fileno(in), &about) != 0 || !S_ISREG(about.st_mode);
+    size_t most = MOST_INDEX + 1;
+    if (!failed && about.st_size < MOST_INDEX) most = (size_t)about.st_size;
+    *text = malloc(most ? most : 1);
+    *n = *text ? fread(*text, 1, most, in) : 0;
+    failed = failed || ferror(in);
     fclose(in);
     if (!*text) return titan_no_memory(s);
     if (failed) return titan_fail(s, TITAN_IO, "could not read \"%s\"", index);

@@ -72,7 +72,8 @@ static TitanStatus read_merges(Loader *l, const TokenText *merges)
         count++;
     TRY(merges_open(l->story, &l->t->model, count));
     for (at = 0; next_merge(merges, &at, &line, &n); rank++) {
-        const char *blank = memchr(line, ' ', n), *right = blank + 1;
+        const char *blank = memchr(line, ' ', n);
+        const char *right = blank ? blank + 1 : line;
         if (!blank || memchr(right, ' ', n - (size_t)(right - line)))
             return BAD(l, "merge %u has not two parts", (unsigned)rank);
         TRY(load_pair(l, rank, line, (size_t)(blank - line), right,

@@ -49,6 +49,15 @@ static TitanStatus load_member(Loader *l, const char *name,
     return titan_while(l->story, load(l, value), "reading \"%s\"", name);
 }
 
+/* A megabyte, which a text that is no tokenizer does without. */
+static TitanStatus make_classes(Loader *l)
+{
+    l->t->classes = malloc(CODES);
+    if (!l->t->classes) return titan_no_memory(l->story);
+    unicode_classes(l->t->classes);
+    return TITAN_OK;
+}
+
 static TitanStatus load_whole(Loader *l)
 {
     TRY(check_whole(l));
@@ -56,6 +65,7 @@ static TitanStatus load_whole(Loader *l)
         return BAD(l, "there is no \"model\"");
     l->t->joined = json_kind(&l->json, json_get(&l->json, JSON_ROOT,
                                                 "decoder")) == JSON_null;
+    TRY(make_classes(l));
     TRY(load_member(l, "normalizer", load_normalizer));
     TRY(load_member(l, "pre_tokenizer", load_pre_tokenizer));
     TRY(load_member(l, "model", load_model));
@@ -67,9 +77,7 @@ static TitanStatus load_whole(Loader *l)
 static TitanStatus new_tokenizer(TitanStory *s, Tokenizer **out)
 {
     Tokenizer *t = *out = calloc(1, sizeof *t);
-    if (t) t->classes = malloc(CODES);
-    if (!t || !t->classes) return titan_no_memory(s);
-    unicode_classes(t->classes);
+    if (!t) return titan_no_memory(s);
     t->bos = t->eos = t->model.unknown = -1;
     t->ends = TOKEN_TEMPLATE;
     return TITAN_OK;
@@ -100,11 +108,16 @@ static uint64_t hash_texts(const Texts *from)
     return hash;
 }
 
+static TitanStatus load_model_texts(Loader *l, const Texts *from)
+{
+    if (from->json) return read_json(l, from->json, load_whole);
+    TRY(make_classes(l));
+    return load_plain(l, from);
+}
+
 static TitanStatus load_texts(Loader *l, const Texts *from)
 {
-    TRY(titan_while(l->story,
-                    from->json ? read_json(l, from->json, load_whole)
-                               : load_plain(l, from),
+    TRY(titan_while(l->story, load_model_texts(l, from),
                     "reading the tokenizer"));
     if (from->config)
         TRY(titan_while(l->story, read_json(l, from->config, load_root_config),

@@ -4,6 +4,7 @@
  * runtime/data/mapped.c runtime/data/hash.c runtime/data/paths.c
  * runtime/status.c */
 /* links: -ljansson -lutf8proc -lz -lzstd */
+/* goal: 6000000 */
 /*
  * Files of data, by the first byte: JSONL, text, both packed, a pair of
  * Megatron, and an MDS data set.  Whatever is in them, all documents are given
@@ -11,24 +12,19 @@
  */
 #include "runtime/data/documents.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+
+#include "tests/fuzz/folder.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *at, size_t size);
 
 static const char *const names[] = {"a.jsonl", "a.txt", "a.jsonl.gz",
                                     "a.txt.zst"};
 
-static char directory[] = "/tmp/titan-fuzz-XXXXXX";
-
 static char *write_file(const char *name, const uint8_t *at, size_t n)
 {
-    char *path = paths_join(directory, name);
-    FILE *out = fopen(path, "wb");
-    if (!out || fwrite(at, 1, n, out) != n) abort();
-    fclose(out);
+    char *path = paths_join(folder, name);
+    folder_write(path, at, n);
     return path;
 }
 
@@ -103,7 +99,7 @@ static void read_mds(const uint8_t *at, size_t n)
     size_t behind = zero ? text + 1 : n;
     char *index = write_file("index.json", at, text);
     char *shard = write_file("s.mds", at + behind, n - behind);
-    read_path(directory);
+    read_path(folder);
     unlink(index);
     unlink(shard);
     free(index);
@@ -113,12 +109,10 @@ static void read_mds(const uint8_t *at, size_t n)
 int LLVMFuzzerTestOneInput(const uint8_t *at, size_t size)
 {
     if (size == 0) return 0;
-    strcpy(directory + strlen(directory) - 6, "XXXXXX");
-    if (!mkdtemp(directory)) abort();
+    folder_make();
     unsigned kind = at[0] % 6;
     if (kind < 4) read_one(names[kind], at + 1, size - 1);
     if (kind == 4) read_pair(at + 1, size - 1);
     if (kind == 5) read_mds(at + 1, size - 1);
-    rmdir(directory);
     return 0;
 }

@@ -6,16 +6,16 @@
  * runtime/data/pack.c runtime/data/stream.c runtime/data/mix.c
  * runtime/data/state.c build/libtitanrt.a */
 /* links: -ljansson -lutf8proc -lpcre2-8 -lz -lzstd */
+/* goal: 2000000 */
 /*
  * Rows of a .bin file of any bytes, of JSONL, and of states of any text: rows
  * come or there is an error; a state that is taken gives rows or one too.
  */
 #include "runtime/data/state.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+
+#include "tests/fuzz/folder.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *at, size_t size);
 
@@ -48,31 +48,23 @@ static void read_data(const char *path, const char *state, int64_t shuffle)
     mix_close(&m);
 }
 
-static void write_file(const char *path, const void *at, size_t n)
-{
-    FILE *out = fopen(path, "wb");
-    if (!out || fwrite(at, 1, n, out) != n) abort();
-    fclose(out);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *at, size_t size)
 {
     static const char lines[] = "{\"text\": \"abc\"}\n{\"text\": \"defghi\"}\n";
     if (size == 0) return 0;
-    char folder[] = "/tmp/titan-fuzz-XXXXXX", path[64];
-    if (!mkdtemp(folder)) abort();
+    char path[FOLDER_PATH + 16];
+    folder_make();
     unsigned kind = at[0] % 4;
     snprintf(path, sizeof path, "%s/a.%s", folder, kind < 2 ? "bin" : "jsonl");
     if (kind < 2) {
-        write_file(path, at + 1, size - 1);
+        folder_write(path, at + 1, size - 1);
         read_data(path, NULL, kind * 3);
     } else {
         char *text = strndup((const char *)at + 1, size - 1);
-        write_file(path, lines, sizeof lines - 1);
+        folder_write(path, lines, sizeof lines - 1);
         read_data(path, text, (kind - 2) * 3);
         free(text);
     }
     unlink(path);
-    rmdir(folder);
     return 0;
 }

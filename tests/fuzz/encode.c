@@ -6,6 +6,7 @@
  * runtime/text/tokenizer.c runtime/text/unicode.c runtime/text/vocab.c
  * runtime/text/vocabulary.c runtime/status.c */
 /* links: -lutf8proc -lpcre2-8 -lz */
+/* goal: 2000000 */
 /*
  * Texts through the golden tokenizers: what the byte-level ones have encoded
  * comes back, whatever bytes it was.

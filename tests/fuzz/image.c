@@ -2,6 +2,7 @@
  * runtime/describe.c runtime/layout.c runtime/narrow.c runtime/ptx.c
  * build/libtitanrt.a */
 /* links: -ljansson -ldl -lpthread */
+/* goal: 1000000 */
 /*
  * The image reader: what it takes can be listed and laid out without a check
  * of its own.  The hash is made to fit, so that the fuzzer gets past it.

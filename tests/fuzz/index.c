@@ -2,6 +2,7 @@
  * runtime/status.c runtime/narrow.c runtime/image.c runtime/streams.c */
 /* links: -ljansson */
 /* seeds: tests/fuzz/corpus/index */
+/* goal: 20000000 */
 /*
  * The index of sharded weights: what it names are plain file names, each once.
  */

@@ -1,5 +1,6 @@
 /* sources: runtime/data/json_line.c */
 /* links: -lutf8proc -ljansson */
+/* goal: 1000000 */
 /*
  * A line of JSONL: what is taken is JSON by another parser's judgement too, and
  * says the same under the key.

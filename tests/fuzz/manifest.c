@@ -5,6 +5,7 @@
  * runtime/streams.c */
 /* links: -ljansson */
 /* seeds: tests/fuzz/corpus/manifest */
+/* goal: 1000000 */
 /*
  * A checkpoint's manifest whose digest holds: whatever stands in front of it is
  * taken or refused, and what is taken keeps its bounds.

@@ -15,6 +15,7 @@
  * build/passes/libtitan_passes.a build/ir/libtitan_ir.a */
 /* seeds: tests/ir/print tests/ir/parse tests/ir/verify
  * tests/passes/canonicalise tests/passes/dce */
+/* goal: 1000000 */
 /*
  * The text form of the IR: any bytes give a module or reports; a module that
  * is printed and parsed again prints the same; one that the verifier takes is

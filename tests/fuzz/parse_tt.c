@@ -5,6 +5,7 @@
  * ir/base/map.c ir/base/nearest.c ir/base/str.c ir/module.c ir/type.c ir/attr.c
  * ir/op.c */
 /* seeds: tests/frontend/parse tests/frontend/reject stdlib models */
+/* goal: 1000000 */
 /*
  * The scanner and the parser of .tt files: any bytes give a tree or at most
  * twenty errors; a tree that is printed and parsed again prints the same.

@@ -6,6 +6,7 @@
  * runtime/text/tokenizer.c runtime/text/unicode.c runtime/text/vocab.c
  * runtime/text/vocabulary.c runtime/status.c */
 /* links: -lutf8proc -lpcre2-8 */
+/* goal: 2000000 */
 /*
  * The reader of tokenizers, and what it takes: up to the first byte of 0 the
  * input is a tokenizer.json, up to the next one a tokenizer_config.json, and
