@@ -10,6 +10,8 @@ DATA = bytes((i * 37 + i * i) % 97 + 1 for i in range(64))
 open("data.txt", "wb").write(DATA)
 subprocess.run([sys.argv[1], "--data", "data.txt", "--steps", "1", "--quiet", "--metrics", "m.jsonl", "--export", "out"], check=True)
 row = json.loads(open("m.jsonl").readline())
+subprocess.run([sys.argv[1], "--data", "data.txt", "--steps", "3", "--log-every", "1", "--quiet", "--metrics", "more.jsonl"], check=True)
+more = [json.loads(line) for line in open("more.jsonl")]
 
 
 def near(key, got, want):
@@ -27,6 +29,20 @@ for key, want in by_hand.items():
     near(key, row["bytes." + key], want)
 if len(row["layer.inside.max"]) != 3:
     sys.exit("monitor.py: a record of a layer has no value for each")
+
+averages = sorted(float(v) for v in row["layer.inside.average"])
+for key, want in (("min", averages[0]), ("median", averages[1]), ("max", averages[2])):
+    near(key, row["averages." + key], want)
+
+count = [0] * 256
+for step in more:
+    at = (step["step"] - 1) * 16
+    labels = [v for v in DATA[at + 1:at + 17] if v % 5]
+    entropy = [-math.log((count[v] + 1) / (sum(count) + 256)) for v in labels]
+    near("unigram", step["baseline.cross_entropy"], sum(entropy) / len(entropy))
+    near("tokens", step["baseline.token_count"], len(labels))
+    for v in labels:
+        count[v] += 1
 
 data = open("out/model.safetensors", "rb").read()
 size = struct.unpack_from("<Q", data)[0]
