@@ -386,6 +386,7 @@ static bool shard_value(Plan *p, const Fn *fn, uint32_t i)
     if (in->phase == PHASE_update || info->is_tuple) return true;
     Splittee t = {.type = in->type, .role = ON_activation};
     t.name = str_of(m, fn->names[i].id ? fn->names[i] : fn->name);
+    t.in = fn->names[i].id ? str_of(m, fn->name) : NULL;
     return shard_tensor(p, &t);
 }
 
@@ -397,6 +398,7 @@ static bool shard_carried(Plan *p, const Fn *fn, const Inst *in)
         Value v = inst_arg(fn, in, (uint32_t)k);
         Splittee t = {.type = value_type(fn, v), .role = ON_residual};
         t.name = str_of(m, fn->names[v.id]);
+        t.in = str_of(m, fn->name);
         if (!shard_tensor(p, &t)) return false;
     }
     return true;

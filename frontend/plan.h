@@ -63,6 +63,7 @@ typedef struct Splittee {
     unsigned role;
     const Mem *mem; /* or NULL */
     const char *name;
+    const char *in; /* of a value: the function that computes it */
 } Splittee;
 
 /* What the mesh axes of a tensor have gone to. */

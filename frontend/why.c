@@ -1,6 +1,7 @@
 /*
- * why.c: --why PATH: which rule of the plan splits which axis of a parameter
- * or state, and which rules came too late.
+ * why.c: --why PATH: which rule of the plan splits which axis of a parameter,
+ * its gradient and states, or of a value by its name, and which rules came too
+ * late.
  *
  *     param layer.attention.wq
  *       kv over tp     plans/h100.tt:8: shard kv, ff, vocab over tp
@@ -49,16 +50,43 @@ static void why_rule(Plan *p, const Shard *x, const Splittee *t,
         }
 }
 
+/* The path is, or ends in, what the user wrote. */
+static bool path_ends(const char *path, const char *wanted)
+{
+    size_t n = strlen(path), k = strlen(wanted);
+    if (k > n || strcmp(path + n - k, wanted)) return false;
+    return k == n || path[n - k - 1] == '.';
+}
+
+/* The path of the tensor, if it is asked for. */
+static const char *wanted_path(Plan *p, const Splittee *t)
+{
+    const char *want = p->s->f->opts.why;
+    if (!want) return NULL;
+    if (t->mem) return path_matches(p->s, want, t->mem) ? t->name : NULL;
+    if (!t->in) return NULL;
+    const char *path = arena_printf(p->s->m->arena, "%s.%s", t->in, t->name);
+    return path_ends(path, want) ? path : NULL;
+}
+
+static const char *role_word(unsigned role)
+{
+    static const char *const words[] = {"param",  "grad",     "state",
+                                        "update", "residual", "activation"};
+    uint32_t i = 0;
+    while (i < 5 && role != 1u << i)
+        i++;
+    return words[i];
+}
+
 void why_tensor(Plan *p, const Splittee *t, const Taken *taken)
 {
     Frontend *f = p->s->f;
-    const char *want = f->opts.why;
-    if (!want || !t->mem || !path_matches(p->s, want, t->mem)) return;
-    const char *role = t->role == ON_param    ? "param"
-                       : t->role == ON_grad   ? "grad"
-                       : t->role == ON_update ? "update"
-                                              : "state";
-    const char *head = arena_printf(f->m->arena, "%s %s", role, t->name);
+    const char *path = wanted_path(p, t);
+    if (!path) return;
+    const char *head =
+        arena_printf(f->m->arena, "%s %s: %s", role_word(t->role), path,
+                     type_str(p->s->m, t->type));
     vec_push(f->m->arena, &f->why, head);
     uint32_t before = f->why.n;
     for (uint32_t i = 0; i < p->shards.n; i++) {
@@ -66,7 +94,10 @@ void why_tensor(Plan *p, const Splittee *t, const Taken *taken)
         if (shard_applies(p, x, t)) why_rule(p, x, t, taken);
     }
     if (f->why.n == before)
-        vec_push(f->m->arena, &f->why, "  whole on every device");
+        vec_push(f->m->arena, &f->why,
+                 t->mem ? "  whole on every device"
+                        : "  no rule: as what it is made of, where that moves "
+                          "the fewest bytes");
 }
 
 uint32_t frontend_why(const Frontend *f, const char *const **lines)
