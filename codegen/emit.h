@@ -94,6 +94,7 @@ typedef enum Mapping {
     MAP_thread, /* GPU: a thread takes a few lanes of an item */
     MAP_rows,   /* GPU: threads share an item's lanes (gpu_rows.c) */
     MAP_column, /* GPU: a block takes some lanes (gpu_columns.c) */
+    MAP_turned, /* GPU: a block takes lanes of many items (gpu_turned.c) */
     MAP_tile,   /* GPU: a warp takes the rows of an item (gpu_tile.c) */
     MAP_tensor  /* GPU: warpgroups take a tile of rows (gpu_tensor.c) */
 } Mapping;
@@ -138,7 +139,8 @@ typedef struct Emit {
     LV *staged;      /* per load: its tile's values in shared memory */
     bool *holds;     /* per node: a condition that is known to be true */
     uint32_t warps;  /* GPU: of a block */
-    uint32_t beside; /* GPU columns: threads of a warp in a row */
+    uint32_t beside; /* GPU columns: threads of a warp in a row; GPU turned:
+                        items of a tile */
     uint32_t row_threads, places; /* GPU rows: of a row; sums in shared */
     LV place, exists; /* this thread in its row; its row; NULL: always */
     VEC(Loaded) loaded;
@@ -148,7 +150,8 @@ typedef struct Emit {
     int64_t stash_lanes;      /* how many of a row */
     bool in_stash;            /* the lanes at hand are of these */
     LLVMBasicBlockRef *latch; /* per loop: where a turn ends */
-    bool defers;   /* fragment: stores leave what they would store in vals */
+    bool defers;   /* fragment, GPU turned: stores leave what they would store
+                      in vals */
     uint64_t zero; /* bits: more arguments that must be zero before */
 } Emit;
 
@@ -224,6 +227,9 @@ bool gpu_lanes_usual(Emit *e, LoopId loop);
 bool gpu_columns_share(const Kir *k, LoopId loop);
 void gpu_column_seq(Emit *e, LoopId loop);
 LV gpu_column_item(Emit *e, LV block, LV *lanes);
+
+/* gpu_turned.c */
+void gpu_turned_items(Emit *e, LV tid, LV block);
 
 /* gpu_rows.c */
 void gpu_row_lanes(Emit *e, LoopId loop);

@@ -5,6 +5,8 @@
  *     rows     some threads share each loop over lanes of an item (gpu_rows.c)
  *     column   one block takes some neighbouring lanes of an item; its threads
  *              share each loop inside (gpu_columns.c)
+ *     turned   one block takes a tile of lanes and items, of which some results
+ *              lie along the former and others along the latter (gpu_turned.c)
  *     tile     one warp takes the rows of an item (gpu_tile.c)
  *     tensor   one block takes a tile of rows (gpu_tensor.c)
  *
@@ -147,19 +149,20 @@ static int walks_at_a_time(const Kir *k, uint32_t threads)
 /* Blocks of a multiprocessor, so that enough loads are in flight; 0: as it
  * comes, for a kernel that computes more than it reads.  A block of columns is
  * alone, and one that looks for turns needs its registers. */
-static int blocks_at_a_time(const Kir *k, Mapping map, uint32_t threads)
+static int blocks_at_a_time(const Kir *k, const Grid *g)
 {
     enum { FEW = 2, FEW_HELD = 3, MANY_HELD = 7 };
     int loads = 0, stores = 0;
     bool whole = true;
     /* Left alone, ptxas spills the state of rows to have more of them. */
     if (k->tile) return 2;
-    for (uint32_t i = 1; i < k->loops.n && map == MAP_rows; i++) {
-        if (k->loops.at[i].walks) return walks_at_a_time(k, threads);
+    for (uint32_t i = 1; i < k->loops.n && g->map == MAP_rows; i++) {
+        if (k->loops.at[i].walks) return walks_at_a_time(k, g->threads);
         if (k->loops.at[i].in_order) return 1;
     }
-    if (map == MAP_column) return 1;
-    if (map != MAP_thread) return 0;
+    if (g->map == MAP_column) return 1;
+    if (g->map == MAP_turned) return gpu_turned_blocks(k, g);
+    if (g->map != MAP_thread) return 0;
     for (uint32_t i = 1; i < k->nodes.n; i++) {
         const NodeInfo *in = &k->nodes.at[i];
         if (takes_long(in) || (in->op == KN_loop && in->loop == lanes_id(k)))
@@ -189,8 +192,9 @@ Grid gpu_grid(Kir *k)
                       .threads = WARPS_OF_ROWS * WARP};
     }
     if (!k->across) return gpu_rows_grid(k);
-    Grid columns;
+    Grid columns, turned;
     if (gpu_columns_grid(k, &columns)) return columns;
+    if (gpu_turned_grid(k, &turned)) return turned;
     k->width = gpu_lanes_of_thread(k);
     int64_t all = k->rows * (gpu_lanes(k)->hi / k->width);
     return (Grid){.map = MAP_thread,
@@ -377,6 +381,10 @@ static void gpu_items(Emit *e, LoopId items)
     LV tid = special(e, "llvm.nvvm.read.ptx.sreg.tid.x");
     e->lane = LLVMBuildAnd(b, tid, emit_iconst(e, WARP - 1), "");
     e->warp = quotient(e, tid, WARP);
+    if (e->map == MAP_turned) {
+        gpu_turned_items(e, tid, block_number(e));
+        return;
+    }
     LV exists = NULL, lanes = NULL;
     LV item = find_item(e, tid, &lanes, &exists);
     LLVMBasicBlockRef end = emit_block(e, "end");
@@ -491,6 +499,7 @@ static void gpu_function(Emit *e, const char *name, const Grid *g)
     e->warps = g->threads / WARP;
     e->chunk_number = -1;
     if (g->map == MAP_column) add_shared(e, name, g->threads);
+    if (g->map == MAP_turned) add_shared(e, name, gpu_turned_places(e->k, g));
     if (g->map == MAP_rows)
         add_shared(e, name, gpu_rows_places(e->k, g->row_threads));
     lines_begin(e->lines, e, name, e->loc);
@@ -528,7 +537,7 @@ void emit_gpu_kernel(Emit *e, const char *name, const Grid *g)
     LLVMSetFunctionCallConv(e->fn, PTX_KERNEL);
     set_attribute(e, "nvvm.reqntid",
                   arena_printf(e->k->arena, "%u,1,1", g->threads));
-    int blocks = blocks_at_a_time(e->k, g->map, g->threads);
+    int blocks = blocks_at_a_time(e->k, g);
     if (blocks)
         set_attribute(e, "nvvm.minctasm",
                       arena_printf(e->k->arena, "%d", blocks));

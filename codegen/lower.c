@@ -439,6 +439,7 @@ static LoopId lanes_above(const Kir *k, LoopId loop)
 typedef struct Trial {
     int64_t cost;
     int64_t beside; /* accesses that lie beside those of other items */
+    int64_t loads;  /* loads among these */
     bool linear;    /* every index is linear in the lanes */
     int64_t cuts[MOST_CUTS + 2];
     uint32_t ncuts;
@@ -486,7 +487,9 @@ static void weigh(const Kir *k, const NodeInfo *in, LoopId lanes, Trial *t)
     bool steps = ix_steps(k, in->ix, lanes, k->width, &coef) &&
                  l->hi - l->lo >= k->width;
     t->cost += steps && (coef == 0 || coef == 1) ? 1 : 8;
-    t->beside += ix_beside(k, in->ix, lanes, l->parent);
+    bool beside = ix_beside(k, in->ix, lanes, l->parent);
+    t->beside += beside;
+    t->loads += beside && in->op == KN_load;
 }
 
 static Trial try_nest(const Lower *l, const Nest *nest, const LowerOpts *o)
@@ -520,6 +523,47 @@ static Trial try_across(const Lower *l, Nest *nest, const LowerOpts *o)
     for (nest->suffix = nest->nrows;; nest->suffix--) {
         t = try_nest(l, nest, o);
         if (t.linear || nest->suffix <= 1) return t;
+    }
+}
+
+/* P in the order of an operand's memory, which has all of it; NULL: it has not.
+ */
+static TypeAxis *rows_of_operand(const Lower *l, const Nest *nest, uint32_t arg)
+{
+    const TypeInfo *t = type_info(l->m, l->k->args[arg].type);
+    TypeAxis *rows = NEW_ARRAY(l->k->arena, TypeAxis, nest->nrows);
+    int64_t *stride = NEW_ARRAY(l->k->arena, int64_t, nest->nrows);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < nest->nrows; i++) {
+        uint32_t k = 0;
+        while (k < t->naxes && t->axes[k].axis.id != nest->rows[i].axis.id)
+            k++;
+        if (k == t->naxes) return NULL;
+        int64_t s = l->k->args[arg].stride[k];
+        uint32_t at = n++;
+        for (; at > 0 && stride[at - 1] < s; at--) {
+            rows[at] = rows[at - 1];
+            stride[at] = stride[at - 1];
+        }
+        rows[at] = nest->rows[i];
+        stride[at] = s;
+    }
+    return rows;
+}
+
+/* On a GPU a kernel that turns operands round has its lanes along these, which
+ * are wider than what it makes of them or as wide: results cross. */
+static void turn_rows(const Lower *l, Nest *nest, const LowerOpts *o, Trial *t)
+{
+    for (uint32_t i = 0; i < l->fn->nparams && t->loads > 0; i++) {
+        Nest other = *nest;
+        if (l->k->args[i].counter) continue;
+        other.rows = rows_of_operand(l, nest, i);
+        if (!other.rows) continue;
+        Trial turned = try_across(l, &other, o);
+        if (turned.loads >= t->loads) continue;
+        *nest = other;
+        *t = turned;
     }
 }
 
@@ -566,7 +610,9 @@ static void choose(const Lower *l, Nest *nest, const LowerOpts *o)
             best = t;
         }
     }
-    if (o->gpu && nest->across && !nest->ninner) order_items(l, nest, o);
+    bool maps = o->gpu && nest->across && !nest->ninner;
+    if (maps) turn_rows(l, nest, o, &best);
+    if (maps) order_items(l, nest, o);
     if (best.ncuts == 0 || best.ncuts >= MOST_CUTS || o->gpu) return;
     uint32_t outer = nest->nrows - nest->suffix;
     nest->cuts[nest->ncuts++] = 0;

@@ -25,7 +25,8 @@ typedef struct Grid {
     Mapping map;
     int64_t blocks;
     uint32_t threads, row_threads;
-    uint32_t beside; /* columns: threads of a warp that lie in one row */
+    uint32_t beside; /* columns: threads of a warp that lie in one row; turned:
+                        items of a tile */
     uint32_t shared; /* bytes of dynamic shared memory */
 } Grid;
 Grid gpu_grid(Kir *k);               /* sets k->width */
@@ -33,8 +34,12 @@ const Loop *gpu_lanes(const Kir *k); /* the loop over lanes */
 int64_t gpu_lanes_of_thread(const Kir *k);
 Grid gpu_rows_grid(Kir *k);
 bool gpu_columns_grid(Kir *k, Grid *out);
-/* Places for a value in shared memory that its sums take. */
+/* False: the kernel turns nothing round, or not in tiles. */
+bool gpu_turned_grid(Kir *k, Grid *out);
+int gpu_turned_blocks(const Kir *k, const Grid *g); /* at a time */
+/* Places for a value in shared memory that its sums take, or its tile. */
 uint32_t gpu_rows_places(const Kir *k, uint32_t row_threads);
+uint32_t gpu_turned_places(const Kir *k, const Grid *g);
 void emit_gpu_kernel(Emit *e, const char *name, const Grid *g);
 
 #endif
