@@ -37,7 +37,8 @@
  * format hides it.  What shares one with zeros alone is zero.
  *
  * Scales that do not vary along the sum are taken out of it: the product of the
- * narrow numbers is summed in f32 and multiplied by both inverses.  Scales that
+ * narrow numbers is summed in f32, multiplied by both inverses, and rounded to
+the dtype of what was narrowed, but for gradients of weights.  Scales that
  * do vary, all powers of two, are multiplied in first: what they give is exact
  * in bf16, and the product is one of bf16.
  */
@@ -357,7 +358,18 @@ static Value blocked_operand(Quantise *q, Value x, const Way *way)
 
 /* ---------------------------------------------------------- contractions -- */
 
-static Value write_scaled(Quantise *q, const Value *x, const Way *way)
+/* What a product gives is rounded as its operands are, whatever asks for it:
+ * gradients of weights alone, which are added up, keep what they have. */
+static DType result_dtype(const Quantise *q, Value x, Product product)
+{
+    DType d = type_dtype(q->m, value_type(q->rw.b.fn, x));
+    DType to = type_dtype(q->m, q->in->type);
+    bool narrower = dtype_bytes(d) < dtype_bytes(to);
+    return product != PRODUCT_weight && narrower ? d : to;
+}
+
+static Value write_scaled(Quantise *q, const Value *x, const Way *way,
+                          Product product)
 {
     Builder *b = &q->rw.b;
     Value inverse[2], small[2];
@@ -369,8 +381,9 @@ static Value write_scaled(Quantise *q, const Value *x, const Way *way)
     Value both = emit_binary(b, SC_mul, inverse[0], inverse[1]);
     Expr none = {0}, sum = expr_arg(q->m, 0, DT_f32);
     Expr body = expr_op(q->m, SC_mul, sum, expr_arg(q->m, 1, DT_f32), none);
-    body = expr_cast(q->m, type_dtype(q->m, q->in->type), body);
-    return emit_map(b, body, (Value[]){y, both}, 2);
+    body = expr_cast(q->m, result_dtype(q, x[0], product), body);
+    y = emit_map(b, body, (Value[]){y, both}, 2);
+    return emit_cast(b, y, type_dtype(q->m, q->in->type));
 }
 
 static Value write_blocked(Quantise *q, const Value *x, const Way *way)
@@ -431,9 +444,10 @@ static bool write_contraction(Quantise *q, Value v)
     if (!blocks_fit(q, recipe, x, &way[0])) return false;
     q->rw.b.loc = q->in->loc;
     q->rw.b.phase = (Phase)q->in->phase;
-    Value y = way[0].method == METHOD_none    ? write_plain(q, x)
-              : way[0].method == METHOD_block ? write_blocked(q, x, way)
-                                              : write_scaled(q, x, way);
+    Value y = way[0].method == METHOD_none ? write_plain(q, x)
+              : way[0].method == METHOD_block
+                  ? write_blocked(q, x, way)
+                  : write_scaled(q, x, way, product);
     q->made += way[0].method != METHOD_none;
     value_set_name(&q->rw.b, y, fn->names[v.id]);
     rewrite_set(&q->rw, v, y);

@@ -89,13 +89,22 @@ static bool is_of_matmul(const Merge *g, Value old)
            map_scales_einsum(g->m, g->rw.old, in, &g->uses, &einsum);
 }
 
+/* A matmul scales by one number, so what makes it stays. */
+static bool is_scale(const Merge *g, Value old, const Inst *into)
+{
+    uint32_t einsum;
+    return map_scales_einsum(g->m, g->rw.old, into, &g->uses, &einsum) &&
+           value_eq(inst_arg(g->rw.old, into, 1 - einsum), old);
+}
+
 /* Old operand `old`, which has become MAP, goes into the map INTO. */
 static bool is_taken(const Merge *g, Value old, const Inst *map,
                      const Inst *into)
 {
     Module *m = g->m;
     if (map->op != OP_map || map->phase != into->phase ||
-        attr_flag(m, map->attr, AT_pinned) || is_of_matmul(g, old))
+        attr_flag(m, map->attr, AT_pinned) || is_of_matmul(g, old) ||
+        is_scale(g, old, into))
         return false;
     Expr body = attr_expr(m, map->attr);
     if (expr_info(m, body)->op == SC_arg) return true;

@@ -133,7 +133,10 @@ static bool computed_again(const Make *mk, Value v)
     const Inst *in = inst_of(g->fn, v);
     if (in->op != OP_map || !expr_is_cheap(m, attr_expr(m, in->attr)))
         return false;
-    if (map_casts_scatter(m, g->fn, in, &mk->uses)) return false;
+    uint32_t einsum;
+    if (map_casts_scatter(m, g->fn, in, &mk->uses) ||
+        map_scales_einsum(m, g->fn, in, &mk->uses, &einsum))
+        return false;
     /* One number is read sooner than the several it is made of. */
     if (in->nargs > 1 && type_info(m, in->type)->naxes == 0) return false;
     Value large = NO_VALUE;
