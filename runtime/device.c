@@ -1,7 +1,8 @@
 /*
  * device.c: the host as a device, the choice of one, and windows into a base.
  */
-#include "device.h"
+#include "mesh.h"
+#include "parts.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,10 +56,10 @@ static TitanStatus host_keep(TitanDevice *d, const TitanEntry *e, int64_t turn)
     (void)turn;
     for (uint32_t i = 0; i < e->ports.n; i++) {
         const TitanPort *p = &h->im->ports[e->ports.first + i];
+        uint64_t at = port_own_offset(h->im, p);
         if (port_is_kept(p))
-            memcpy(h->kept + p->offset, d->arena[TITAN_BASE_io] + p->offset,
-                   (size_t)titan_elements(h->im, p->axes) *
-                       titan_dtype_bytes(p->dtype));
+            memcpy(h->kept + at, d->arena[TITAN_BASE_io] + at,
+                   port_own_bytes(h->im, p));
     }
     return TITAN_OK;
 }
@@ -124,8 +125,10 @@ TitanStatus device_host_new(TitanStory *story, const TitanImage *im,
     h->im = im;
     h->bytes = (size_t)im->header->base_bytes[TITAN_BASE_persistent];
     h->kept = calloc(1, (size_t)im->header->base_bytes[TITAN_BASE_io] + 1);
+    TitanRank alone = {0};
     TitanStatus st =
-        h->kept ? titan_host_new(story, im, code->kernels, o->threads, &h->host)
+        h->kept ? titan_host_new_rank(story, im, code->kernels, o->threads,
+                                      o->rank ? o->rank : &alone, &h->host)
                 : titan_no_memory(story);
     if (st != TITAN_OK) {
         free(h->kept);
@@ -137,8 +140,9 @@ TitanStatus device_host_new(TitanStory *story, const TitanImage *im,
         h->device.arena[b] = titan_host_base(h->host, (TitanBase)b);
     h->device.memory_bytes =
         (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
-    snprintf(h->device.about, sizeof h->device.about, "%u threads",
-             titan_host_threads(h->host));
+    unsigned n = titan_host_threads(h->host);
+    snprintf(h->device.about, sizeof h->device.about, "%u thread%s", n,
+             n == 1 ? "" : "s");
     *out = &h->device;
     return TITAN_OK;
 }
@@ -148,6 +152,8 @@ TitanStatus device_new(TitanStory *story, const TitanImage *im,
                        TitanDevice **out)
 {
     *out = NULL;
+    if (im->header->ranks > 1 && !o->rank)
+        return mesh_new(story, im, code, o, out);
     if (im->header->target == TITAN_TARGET_host)
         return device_host_new(story, im, code, o, out);
     return device_cuda_new(story, im, code, o, out);

@@ -30,6 +30,9 @@ typedef struct DeviceOptions {
     _Atomic uint32_t *command; /* host: of titan_host_follow, or NULL */
     bool sync;                 /* GPU: one command at a time */
     bool verbose;
+    const TitanRank *rank; /* of several; NULL: the image is for one */
+    bool processes;        /* the ranks are processes, not threads */
+    struct Board *board;   /* what the ranks are doing, or NULL */
 } DeviceOptions;
 
 /* Floats somewhere in a base: the last span is the innermost. */
@@ -45,6 +48,9 @@ typedef struct DeviceClass {
                          const void *from, size_t bytes);
     TitanStatus (*read)(TitanDevice *d, TitanBase base, uint64_t offset,
                         void *to, size_t bytes);
+    /* NULL: write and read at the port's offset */
+    TitanStatus (*put)(TitanDevice *d, const TitanPort *p, const void *from);
+    TitanStatus (*get)(TitanDevice *d, const TitanPort *p, void *to);
     TitanStatus (*prepare)(TitanDevice *d, const TitanEntry *e);
     TitanStatus (*run)(TitanDevice *d, const TitanEntry *e);
     TitanStatus (*keep)(TitanDevice *d, const TitanEntry *e, int64_t turn);
@@ -66,6 +72,7 @@ typedef struct DeviceClass {
 struct TitanDevice {
     const DeviceClass *class;
     TitanStory *story;
+    TitanDevice *seen; /* whose bases a watch looks into; NULL: its own */
     char *arena[TITAN_BASE_COUNT]; /* where the host reaches it, else NULL */
     int64_t lag;                   /* steps that records come late: 0 or 1 */
     double peak_flops;             /* for mfu; 0: not known */
@@ -73,7 +80,8 @@ struct TitanDevice {
     char about[512];               /* what it is, for people */
 };
 
-/* The device that the image is compiled for.  STORY outlives it. */
+/* The device that the image is compiled for; of several ranks, all of them as
+ * one (mesh.h).  STORY outlives it. */
 TitanStatus device_new(TitanStory *story, const TitanImage *im,
                        const TitanCode *code, const DeviceOptions *o,
                        TitanDevice **out);
@@ -98,6 +106,21 @@ static inline TitanStatus device_read(TitanDevice *d, TitanBase base,
     return d->class->read(d, base, offset, to, bytes);
 }
 
+/* The value of a port, of BYTES. */
+static inline TitanStatus device_put(TitanDevice *d, const TitanPort *p,
+                                     const void *from, size_t bytes)
+{
+    if (d->class->put) return d->class->put(d, p, from);
+    return device_write(d, TITAN_BASE_io, p->offset, from, bytes);
+}
+
+static inline TitanStatus device_get(TitanDevice *d, const TitanPort *p,
+                                     void *to, size_t bytes)
+{
+    if (d->class->get) return d->class->get(d, p, to);
+    return device_read(d, TITAN_BASE_io, p->offset, to, bytes);
+}
+
 /* Says that E will run often. */
 static inline TitanStatus device_prepare(TitanDevice *d, const TitanEntry *e)
 {
@@ -110,11 +133,18 @@ static inline TitanStatus device_run(TitanDevice *d, const TitanEntry *e)
 }
 
 /* Runs the first RUNS runs of E command by command; `after` may read and write
- * the bases, and sees what the command has written. */
+ * the bases of device_seen, and sees what the command has written. */
 static inline TitanStatus device_watch(TitanDevice *d, const TitanEntry *e,
                                        uint32_t runs, TitanWatch *w)
 {
     return d->class->watch(d, e, runs, w);
+}
+
+/* Whose bases the operands of a watched command lie in: of several ranks, those
+ * of the first. */
+static inline TitanDevice *device_seen(TitanDevice *d)
+{
+    return d->seen ? d->seen : d;
 }
 
 /* CLEAN: all of F are finite, or infinities that are meant; false where the

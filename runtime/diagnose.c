@@ -66,8 +66,8 @@ static TitanStatus open_result(const Diagnosis *d, const TitanMoment *at,
     const TitanImage *im = d->s->im;
     const TitanOperand *o =
         &im->operands[at->command->operands.first + r->operand];
-    return window_open(d->s->device, (TitanBase)o->base, offset_of(im, o, at),
-                       extent_of(im, r), true, w);
+    return window_open(device_seen(d->s->device), (TitanBase)o->base,
+                       offset_of(im, o, at), extent_of(im, r), true, w);
 }
 
 /* ----------------------------------------------------------------- words -- */
@@ -98,11 +98,10 @@ static void print_moment(const TitanImage *im, const TitanMoment *at, FILE *out)
 /* ----------------------------------------------------------------- looks -- */
 
 /* N elements without gaps, piece by piece where they have to be fetched. */
-static TitanStatus count_dense(const Diagnosis *d, TitanBase base,
-                               uint64_t offset, uint32_t dtype, unsigned may,
-                               int64_t n, Census *c)
+static TitanStatus count_dense(const Diagnosis *d, TitanDevice *device,
+                               TitanBase base, uint64_t offset, uint32_t dtype,
+                               unsigned may, int64_t n, Census *c)
 {
-    TitanDevice *device = d->s->device;
     unsigned bytes = titan_dtype_bytes(dtype);
     TitanSpan span = {n, bytes};
     bool clean;
@@ -162,8 +161,8 @@ static TitanStatus scan_result(const Diagnosis *d, const TitanMoment *at,
     const TitanOperand *o =
         &im->operands[at->command->operands.first + r->operand];
     DeviceFloats f = {r->dtype, r->may, &im->spans[r->spans.first], r->spans.n};
-    return device_scan(d->s->device, (TitanBase)o->base, offset_of(im, o, at),
-                       &f, clean);
+    return device_scan(device_seen(d->s->device), (TitanBase)o->base,
+                       offset_of(im, o, at), &f, clean);
 }
 
 static TitanStatus count_moment(const Diagnosis *d, const TitanMoment *at,
@@ -175,8 +174,9 @@ static TitanStatus count_moment(const Diagnosis *d, const TitanMoment *at,
     if (r->spans.n == 0 || (r->spans.n == 1 && s->bytes == bytes)) {
         const TitanOperand *o =
             &im->operands[at->command->operands.first + r->operand];
-        return count_dense(d, (TitanBase)o->base, offset_of(im, o, at),
-                           r->dtype, r->may, r->spans.n ? s->n : 1, c);
+        return count_dense(d, device_seen(d->s->device), (TitanBase)o->base,
+                           offset_of(im, o, at), r->dtype, r->may,
+                           r->spans.n ? s->n : 1, c);
     }
     bool clean;
     TRY(scan_result(d, at, r, &clean));
@@ -184,7 +184,7 @@ static TitanStatus count_moment(const Diagnosis *d, const TitanMoment *at,
     Window w;
     TRY(open_result(d, at, r, &w));
     count_result(im, r, w.at, c);
-    return window_close(d->s->device, &w, false);
+    return window_close(device_seen(d->s->device), &w, false);
 }
 
 static TitanStatus look(Diagnosis *d, const TitanMoment *at,
@@ -234,7 +234,7 @@ static TitanStatus spoil(Diagnosis *d, const TitanMoment *at,
         to += (uint64_t)(s->n / 2 * s->bytes);
     }
     narrow_store_one(r->dtype, d->s->inject->value, value);
-    TRY(device_write(d->s->device, (TitanBase)o->base, to, value,
+    TRY(device_write(device_seen(d->s->device), (TitanBase)o->base, to, value,
                      titan_dtype_bytes(r->dtype)));
     if (d->look) return TITAN_OK;
     fprintf(d->out,
@@ -288,7 +288,7 @@ static TitanStatus look_at_slot(const Diagnosis *d, const TitanSlot *slot,
     int64_t piece = slot->piece ? (int64_t)slot->piece : n;
     for (int64_t at = 0; at < n; at += piece) {
         uint64_t far = (uint64_t)titan_slot_place(slot, at);
-        TRY(count_dense(d, TITAN_BASE_persistent,
+        TRY(count_dense(d, d->s->device, TITAN_BASE_persistent,
                         slot->offset + far * titan_dtype_bytes(slot->dtype),
                         slot->dtype, may, piece, &c));
     }

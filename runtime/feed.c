@@ -220,8 +220,8 @@ TitanStatus feed_step(Feed *f, int64_t step)
         const TitanPort *p = &f->im->ports[f->entry->ports.first + i];
         if (p->role != TITAN_ROLE_input) continue;
         const int32_t *from = b->field[field_of(titan_string(f->im, p->path))];
-        TRY(device_write(f->device, TITAN_BASE_io, p->offset, from,
-                         (size_t)(f->rows * f->length) * sizeof *from));
+        TRY(device_put(f->device, p, from,
+                       (size_t)(f->rows * f->length) * sizeof *from));
     }
     return TITAN_OK;
 }

@@ -6,12 +6,14 @@
  * the work items of a kernel and the tiles of a gemm are shared by the
  * threads of the pool; the turns of a parallel loop are shared as wholes,
  * each worker in a lane of its own, and everything inside runs on that worker
- * alone.  All choices were made by the compiler.
+ * alone.  Collectives run where they stand in the list, so all ranks come to
+ * them in one order.  All choices were made by the compiler.
  */
 #include "titan.h"
 
 #include "blas.h"
 #include "pool.h"
+#include "transport.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -28,6 +30,9 @@ struct TitanHost {
     const TitanHostKernel *kernels;
     Pool *pool;
     Blas blas;
+    TitanRank rank;
+    Collectives collectives;
+    uint64_t *coordinates; /* the rank's, of each group */
     char *arena;
     size_t arena_bytes;
     char *base[TITAN_BASE_COUNT];
@@ -44,7 +49,7 @@ typedef struct Walk {
     unsigned lane;
     TitanMoment at;
     TitanWatch *watch;  /* or NULL */
-    TitanStatus status; /* of the watch */
+    TitanStatus status; /* of the watch, and of collectives */
 } Walk;
 
 static size_t round_up(uint64_t n)
@@ -68,6 +73,8 @@ static uint64_t argument(const Walk *w, const TitanOperand *o)
 {
     if (o->kind == TITAN_OPERAND_counter)
         return (uint64_t)w->at.counter[w->at.depth - 1 - o->offset];
+    if (o->kind == TITAN_OPERAND_coordinate)
+        return w->host->coordinates[o->offset];
     return (uint64_t)(uintptr_t)operand_at(w, o);
 }
 
@@ -116,6 +123,20 @@ static void run_gemm(Walk *w, const TitanCommand *c)
     blas_gemm(&w->host->blas, w->pool, g, &at);
 }
 
+/* Destination and source, of which a send and a receive have one. */
+static void run_collective(Walk *w, const TitanCommand *c)
+{
+    const TitanImage *im = w->host->image;
+    const TitanCollective *x = &im->collectives[c->index];
+    const TitanOperand *o = &im->operands[c->operands.first];
+    bool sends = x->kind == TITAN_COLLECTIVE_send;
+    char *dst = sends ? NULL : operand_at(w, &o[0]);
+    char *src = c->operands.n == 2 ? operand_at(w, &o[1])
+                : sends            ? operand_at(w, &o[0])
+                                   : NULL;
+    w->status = collective_run(&w->host->collectives, x, dst, src);
+}
+
 static void run_command(Walk *w, const TitanCommand *c)
 {
     const TitanImage *im = w->host->image;
@@ -137,7 +158,9 @@ static void run_command(Walk *w, const TitanCommand *c)
     case TITAN_COMMAND_zero:
         memset(operand_at(w, &o[0]), 0, (size_t)c->items);
         return;
-    case TITAN_COMMAND_collective: /* of one rank: nobody else is there */
+    case TITAN_COMMAND_collective:
+        run_collective(w, c);
+        return;
     case TITAN_COMMAND_signal:
     case TITAN_COMMAND_wait: /* the order of the list is kept */
         return;
@@ -148,14 +171,14 @@ static void run_command(Walk *w, const TitanCommand *c)
 static void step_command(Walk *w, const TitanCommand *c)
 {
     run_command(w, c);
-    if (!w->watch) return;
+    if (!w->watch || w->status != TITAN_OK) return;
     w->at.command = c;
     w->status = w->watch->after(w->watch, &w->at);
 }
 
 static bool is_over(const Walk *w)
 {
-    return w->watch && (w->watch->stop || w->status != TITAN_OK);
+    return w->status != TITAN_OK || (w->watch && w->watch->stop);
 }
 
 static void run_list(Walk *w, uint32_t from, uint32_t to);
@@ -237,7 +260,7 @@ TitanStatus titan_host_run(TitanHost *h, const TitanEntry *e)
 {
     Walk w = {.host = h, .pool = h->pool};
     run_list(&w, e->runs.first, e->runs.first + e->runs.n);
-    return TITAN_OK;
+    return w.status;
 }
 
 TitanStatus titan_host_watch(TitanHost *h, const TitanEntry *e, uint32_t runs,
@@ -248,9 +271,23 @@ TitanStatus titan_host_watch(TitanHost *h, const TitanEntry *e, uint32_t runs,
     return w.status;
 }
 
+static void place_bases(TitanHost *h, char *at)
+{
+    const TitanHeader *head = h->image->header;
+    for (int b = 0; b < TITAN_BASE_COUNT; b++) {
+        h->base[b] = at;
+        at += round_up(head->base_bytes[b]);
+    }
+    h->lane_bytes = round_up(head->base_bytes[TITAN_BASE_lane]);
+}
+
 static TitanStatus map_arena(TitanStory *s, TitanHost *h)
 {
     const TitanHeader *head = h->image->header;
+    if (h->rank.arena) {
+        place_bases(h, h->rank.arena);
+        return TITAN_OK;
+    }
     h->arena_bytes = head->arena_bytes ? (size_t)head->arena_bytes : 256;
     h->arena = mmap(NULL, h->arena_bytes, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -262,13 +299,20 @@ static TitanStatus map_arena(TitanStory *s, TitanHost *h)
                           head->arena_bytes, strerror(errno));
     }
     madvise(h->arena, h->arena_bytes, MADV_HUGEPAGE);
-    char *at = h->arena;
-    for (int b = 0; b < TITAN_BASE_COUNT; b++) {
-        h->base[b] = at;
-        at += round_up(head->base_bytes[b]);
-    }
-    h->lane_bytes = round_up(head->base_bytes[TITAN_BASE_lane]);
+    place_bases(h, h->arena);
     return TITAN_OK;
+}
+
+/* Of one rank, all coordinates are 0 and nobody else is there. */
+static TitanStatus join_ranks(TitanStory *s, TitanHost *h)
+{
+    const TitanImage *im = h->image;
+    h->coordinates = calloc((size_t)im->ngroups + 1, sizeof *h->coordinates);
+    if (!h->coordinates) return titan_no_memory(s);
+    if (im->header->ranks == 1) return TITAN_OK;
+    for (uint32_t g = 0; g < im->ngroups; g++)
+        h->coordinates[g] = rank_member(im, g, h->rank.rank);
+    return collectives_open(&h->collectives, h->rank.transport, h->pool);
 }
 
 static unsigned choose_threads(const TitanImage *im, unsigned asked)
@@ -323,14 +367,27 @@ static TitanStatus prepare(TitanStory *s, TitanHost *h, unsigned threads)
     if (!h->pool || !h->args)
         return titan_fail(s, TITAN_UNAVAILABLE, "could not start %u threads",
                           threads);
-    return TITAN_OK;
+    return join_ranks(s, h);
 }
 
 TitanStatus titan_host_new(TitanStory *s, const TitanImage *im,
                            const TitanHostKernel *kernels, unsigned threads,
                            TitanHost **out)
 {
+    return titan_host_new_rank(s, im, kernels, threads, &(TitanRank){0}, out);
+}
+
+TitanStatus titan_host_new_rank(TitanStory *s, const TitanImage *im,
+                                const TitanHostKernel *kernels,
+                                unsigned threads, const TitanRank *r,
+                                TitanHost **out)
+{
     *out = NULL;
+    if (im->header->ranks > 1 && !r->transport)
+        return titan_fail(s, TITAN_MISMATCH,
+                          "the step is compiled for %" PRIu32
+                          " ranks, and here is one",
+                          im->header->ranks);
     if (im->header->target != TITAN_TARGET_host)
         return titan_fail(s, TITAN_UNAVAILABLE,
                           "the step is compiled for a GPU; the host executes "
@@ -339,6 +396,7 @@ TitanStatus titan_host_new(TitanStory *s, const TitanImage *im,
     if (!h) return titan_no_memory(s);
     h->image = im;
     h->kernels = kernels;
+    h->rank = *r;
     TitanStatus st = prepare(s, h, choose_threads(im, threads));
     if (st != TITAN_OK) {
         titan_host_free(h);
@@ -352,6 +410,8 @@ void titan_host_free(TitanHost *h)
 {
     if (!h) return;
     pool_free(h->pool);
+    collectives_close(&h->collectives);
+    free(h->coordinates);
     blas_close(&h->blas);
     if (h->arena) munmap(h->arena, h->arena_bytes);
     free(h->args);

@@ -438,6 +438,9 @@ static TitanStatus check_collective(Check *c, const TitanCommand *cmd)
     const TitanOperand *o = &c->im->operands[cmd->operands.first];
     uint64_t pieces[2], bytes;
     uint32_t want = collective_pieces(c->im, x, pieces), k = 0;
+    if (c->im->header->ranks == 1) return BAD(c, "a collective, and one rank");
+    if (c->parallel)
+        return BAD(c, "a collective stands among turns in no order");
     if (cmd->operands.n != want) return BAD(c, "a collective is damaged");
     for (uint32_t i = 0; i < 2; i++) {
         if (pieces[i] == 0) continue;

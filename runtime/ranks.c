@@ -22,6 +22,45 @@ uint32_t ranks_in_group(const TitanImage *im, uint32_t group)
     return n;
 }
 
+/* How far two ranks are apart that are neighbours on a row of the mesh. */
+static uint32_t mesh_stride(const TitanImage *im, uint32_t mesh)
+{
+    uint32_t n = 1;
+    for (uint32_t i = mesh + 1; i < im->nmesh; i++)
+        n *= im->mesh[i].size;
+    return n;
+}
+
+uint32_t rank_coordinate(const TitanImage *im, uint32_t rank, uint32_t mesh)
+{
+    return rank / mesh_stride(im, mesh) % im->mesh[mesh].size;
+}
+
+uint32_t rank_member(const TitanImage *im, uint32_t group, uint32_t rank)
+{
+    uint32_t member = 0;
+    TitanRange levels = im->groups[group].levels;
+    for (uint32_t i = 0; i < levels.n; i++) {
+        uint32_t mesh = im->levels[levels.first + i].mesh;
+        member = member * im->mesh[mesh].size + rank_coordinate(im, rank, mesh);
+    }
+    return member;
+}
+
+uint32_t rank_of_member(const TitanImage *im, uint32_t group, uint32_t rank,
+                        uint32_t member)
+{
+    TitanRange levels = im->groups[group].levels;
+    for (uint32_t i = levels.n; i-- > 0;) {
+        uint32_t mesh = im->levels[levels.first + i].mesh;
+        uint32_t stride = mesh_stride(im, mesh);
+        rank -= rank_coordinate(im, rank, mesh) * stride;
+        rank += member % im->mesh[mesh].size * stride;
+        member /= im->mesh[mesh].size;
+    }
+    return rank;
+}
+
 uint32_t collective_pieces(const TitanImage *im, const TitanCollective *x,
                            uint64_t pieces[2])
 {
@@ -161,6 +200,7 @@ TitanStatus ranks_check_part(TitanStory *story, const TitanImage *im,
     if (im->header->ranks == 1) return TITAN_OK;
     if (part >= im->nparts) return BAD("%s has no part", what);
     const TitanPart *p = &im->parts[part];
+    if (axes.n > TITAN_MOST_AXES) return BAD("%s has too many axes", what);
     if (!splits_agree(im, p, axes.n)) return BAD("%s is split twice", what);
     uint64_t n = 1, room = im->header->base_bytes[base], reach;
     for (uint32_t i = 0; i < axes.n; i++)

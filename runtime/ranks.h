@@ -19,8 +19,17 @@ TitanStatus ranks_check_part(TitanStory *story, const TitanImage *im,
 int64_t part_axis_size(const TitanImage *im, const TitanPart *p, uint32_t axis,
                        int64_t size);
 
+enum { TITAN_MOST_AXES = 32 }; /* of a slot or port that has a part */
+
 /* Members of a group. */
 uint32_t ranks_in_group(const TitanImage *im, uint32_t group);
+/* A rank's coordinate on a row of the mesh. */
+uint32_t rank_coordinate(const TitanImage *im, uint32_t rank, uint32_t mesh);
+/* Which member of its group a rank is. */
+uint32_t rank_member(const TitanImage *im, uint32_t group, uint32_t rank);
+/* The rank that is MEMBER of the group that RANK is in. */
+uint32_t rank_of_member(const TitanImage *im, uint32_t group, uint32_t rank,
+                        uint32_t member);
 
 /* Pieces of destination and source; returns how many operands it has. */
 uint32_t collective_pieces(const TitanImage *im, const TitanCollective *x,

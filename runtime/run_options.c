@@ -22,6 +22,7 @@ static DeviceOptions read_device(const Options *o)
                            .gemm_algos = option_number(o, OPT_gemm_algos, 0),
                            .gemm_table = option_text(o, OPT_gemm_table),
                            .sync = option_given(o, OPT_sync),
+                           .processes = option_given(o, OPT_nproc),
                            .verbose = option_given(o, OPT_verbose)};
 }
 

@@ -125,7 +125,7 @@ TitanStatus log_step(StepLog *l, int64_t step, int64_t steps)
         .since = l->since,
         .seconds = seconds - l->seconds,
         .data = data - l->data,
-        .tokens = l->since * l->tokens,
+        .tokens = l->since * l->tokens / (int64_t)l->im->header->ranks,
         .tokens_seen = l->tokens_seen};
     l->seconds = seconds;
     l->data = data;

@@ -129,9 +129,21 @@ typedef struct TitanHost TitanHost;
 TitanStatus titan_host_new(TitanStory *s, const TitanImage *im,
                            const TitanHostKernel *kernels, unsigned threads,
                            TitanHost **out);
+/* One rank of several: which, how it reaches the others, and an arena, zeroed,
+ * that others may reach (NULL: one of its own).  All of it outlives the host.
+ */
+typedef struct TitanRank {
+    uint32_t rank;
+    struct Transport *transport;
+    void *arena;
+} TitanRank;
+TitanStatus titan_host_new_rank(TitanStory *s, const TitanImage *im,
+                                const TitanHostKernel *kernels,
+                                unsigned threads, const TitanRank *r,
+                                TitanHost **out);
 void titan_host_free(TitanHost *h);
 unsigned titan_host_threads(const TitanHost *h);
-/* Runs an entry to its end; not reentrant. */
+/* Runs an entry to its end; not reentrant.  Fails where another rank does. */
 TitanStatus titan_host_run(TitanHost *h, const TitanEntry *e);
 /* Runs the first RUNS runs of an entry in the order of the list, parallel
  * turns too, all of them in lane 0. */

@@ -45,8 +45,7 @@ static TitanStatus set_scalar(Run *r, const TitanEntry *e, const char *name,
 {
     const TitanPort *p = titan_port(r->im, e, TITAN_ROLE_scalar, name);
     if (!p) return TITAN_OK;
-    return device_write(r->device, TITAN_BASE_io, p->offset, &value,
-                        titan_dtype_bytes(p->dtype));
+    return device_put(r->device, p, &value, titan_dtype_bytes(p->dtype));
 }
 
 static TitanStatus fill_step(Run *r, int64_t step)
@@ -221,11 +220,12 @@ static void print_start(const Run *r)
     if (r->o->metrics.quiet) return;
     char data[256];
     feed_about(&r->feed, data, sizeof data);
-    printf("%.0f parameters, arena %.1f MiB, %s, %s, %" PRId64 " x %" PRId64
+    printf("%.0f parameters, arena %.1f MiB%s, %s, %s, %" PRId64 " x %" PRId64
            " tokens a step\n",
            titan_fact(r->im, "parameters", 0),
-           (double)r->im->header->arena_bytes / 1048576.0, r->device->about,
-           data, r->feed.rows, r->feed.length);
+           (double)r->im->header->arena_bytes / 1048576.0,
+           r->im->header->ranks > 1 ? " each" : "", r->device->about, data,
+           r->feed.rows, r->feed.length);
     fflush(stdout);
 }
 
@@ -448,11 +448,6 @@ static TitanStatus run_all(Run *r)
     if (!r->train)
         return titan_fail(r->story, TITAN_MISMATCH,
                           "the image has no entry \"train\"");
-    if (o->ranks > 0 && o->ranks != r->im->header->ranks)
-        return titan_fail(r->story, TITAN_MISMATCH,
-                          "compiled for %" PRIu32
-                          " ranks, the command line asks for %" PRId64,
-                          r->im->header->ranks, o->ranks);
     if (o->profile && !r->device->class->profile)
         return titan_fail(r->story, TITAN_USAGE,
                           "--profile times the kernels of a GPU; this program "
@@ -488,17 +483,30 @@ static TitanStatus run_all(Run *r)
     return st;
 }
 
+static TitanStatus check_world(TitanStory *s, const TitanImage *im,
+                               int64_t ranks)
+{
+    if (ranks == 0 || ranks == im->header->ranks) return TITAN_OK;
+    return titan_fail(
+        s, TITAN_MISMATCH,
+        "compiled for %" PRIu32 " ranks, the command line asks for %" PRId64
+        "; give it %" PRIu32 ", or compile a plan whose mesh has %" PRId64,
+        im->header->ranks, ranks, im->header->ranks, ranks);
+}
+
 TitanStatus titan_train(TitanStory *s, const TitanImage *im,
                         const TitanCode *code, const RunOptions *o)
 {
+    TRY(check_world(s, im, o->ranks));
     Run r = {.story = s, .im = im, .o = o, .seed = o->seed};
     StopOptions stop = o->stop;
-    stop.state_bytes = (double)im->header->base_bytes[TITAN_BASE_persistent];
+    stop.state_bytes = (double)im->header->whole_bytes[TITAN_BASE_persistent];
     r.pulse = pulse_new();
     if (!r.pulse) return titan_no_memory(s);
     DeviceOptions device = o->device;
     device.command = &r.pulse->command;
-    Watchdog *dog = watchdog_start(im, r.pulse, &o->watchdog);
+    device.board = board_new(im->header->ranks);
+    Watchdog *dog = watchdog_start(im, r.pulse, device.board, &o->watchdog);
     TitanStatus st = stop_install(s, &stop, &r.stop);
     if (st == TITAN_OK) st = device_new(s, im, code, &device, &r.device);
     if (st == TITAN_OK) st = run_all(&r);
@@ -519,6 +527,7 @@ TitanStatus titan_train(TitanStory *s, const TitanImage *im,
     device_free(r.device);
     watchdog_stop(dog);
     stop_free(r.stop);
+    board_free(device.board);
     pulse_free(r.pulse);
     return st;
 }

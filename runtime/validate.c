@@ -47,8 +47,7 @@ static TitanStatus set_scalar(Validation *v, const char *name, int64_t value)
 {
     const TitanPort *p = titan_port(v->im, v->entry, TITAN_ROLE_scalar, name);
     if (!p) return TITAN_OK;
-    return device_write(v->device, TITAN_BASE_io, p->offset, &value,
-                        titan_dtype_bytes(p->dtype));
+    return device_put(v->device, p, &value, titan_dtype_bytes(p->dtype));
 }
 
 /* Adds what the batch at hand weighs, N, and its loss times that. */
@@ -58,8 +57,8 @@ static TitanStatus add_batch(Validation *v, int64_t n, double *sum,
     char loss[8];
     if (n == 0) return TITAN_OK;
     TRY(device_run(v->device, v->entry));
-    TRY(device_read(v->device, TITAN_BASE_io, v->loss->offset, loss,
-                    titan_dtype_bytes(v->loss->dtype)));
+    TRY(device_get(v->device, v->loss, loss,
+                   titan_dtype_bytes(v->loss->dtype)));
     *sum += (double)n * narrow_load_one(v->loss->dtype, loss);
     *weight += (double)n;
     return TITAN_OK;

@@ -11,6 +11,9 @@
  *     the first step     60 s                    max(3 end, 30 min)
  *     others             their floor             max(3 end, 30 min)
  *
+ * Where ranks wait for each other it names the one that waits for none; if that
+ * was stopped by a signal the run is ended at once.
+ *
  * Time in which the watchdog did not run itself, because the machine slept or
  * the whole group of processes was stopped, is not the run's fault and does not
  * count; nor does the time in a debugger.
@@ -40,6 +43,7 @@ struct Watchdog {
 typedef struct Watch {
     const TitanImage *im;
     const Pulse *pulse;
+    const Board *board; /* or NULL */
     WatchdogOptions options;
     pid_t run;
     int64_t looked;   /* when it looked last */
@@ -87,13 +91,13 @@ static double end_after(const Watch *w, int phase, double median)
 
 /* ------------------------------------------------------- what is stuck -- */
 
-/* The value of "NAME:" in the run's status; empty: not known. */
-static void read_status(const Watch *w, const char *name, char out[64])
+/* The value of "NAME:" in a process's status; empty: not known. */
+static void read_status(pid_t pid, const char *name, char out[64])
 {
     char path[64], line[256];
     size_t n = strlen(name);
     out[0] = 0;
-    snprintf(path, sizeof path, "/proc/%ld/status", (long)w->run);
+    snprintf(path, sizeof path, "/proc/%ld/status", (long)pid);
     FILE *in = fopen(path, "r");
     if (!in) return;
     while (!out[0] && fgets(line, sizeof line, in))
@@ -105,36 +109,76 @@ static void read_status(const Watch *w, const char *name, char out[64])
 static bool is_debugged(const Watch *w)
 {
     char tracer[64];
-    read_status(w, "TracerPid", tracer);
+    read_status(w->run, "TracerPid", tracer);
     return atoi(tracer) > 0;
 }
 
-static const char *process_state(const Watch *w)
+static char state_of(pid_t pid)
 {
     char state[64];
-    read_status(w, "State", state);
-    if (state[0] == 'T') return "; the process was stopped by a signal";
-    if (state[0] == 'D') return "; it waits for a disk or a driver";
+    read_status(pid, "State", state);
+    return state[0];
+}
+
+static const char *state_words(char state)
+{
+    if (state == 'T') return "; the process was stopped by a signal";
+    if (state == 'D') return "; it waits for a disk or a driver";
     return "";
 }
 
 /* ", kernel \"k3\", mlp.tt:12" */
-static void put_command(const Watch *w, FILE *out)
+static void put_command(const Watch *w, uint32_t number, FILE *out)
 {
-    uint32_t at = atomic_load(&w->pulse->command);
-    if (at == 0 || at > w->im->ncommands) return;
-    const TitanCommand *c = &w->im->commands[at - 1];
-    if (c->kind == TITAN_COMMAND_kernel)
-        fprintf(out, ", kernel \"%s\"",
-                titan_string(w->im, w->im->kernels[c->index].name));
-    else
-        fputs(c->kind == TITAN_COMMAND_gemm ? ", a matrix product" : ", a copy",
-              out);
-    if (c->line)
-        fprintf(out, ", %s:%" PRIu32, titan_string(w->im, c->file), c->line);
+    char words[256];
+    command_words(w->im, number, words, sizeof words);
+    if (words[0]) fprintf(out, ", %s", words);
 }
 
-static void say(const Watch *w, int phase, double seconds)
+static pid_t process_of(const Watch *w, uint32_t rank)
+{
+    int pid = atomic_load(&w->board->rows[rank].pid);
+    return pid ? pid : w->run;
+}
+
+/* The rank for which others wait and which waits for none; -1: there is none,
+ * or one rank. */
+static int64_t find_culprit(const Watch *w)
+{
+    uint32_t n = w->board ? w->board->ranks : 1;
+    for (uint32_t r = 0; n > 1 && r < n; r++) {
+        uint32_t waits = atomic_load(&w->board->rows[r].waits);
+        for (uint32_t i = 0; waits && i < n; i++) {
+            uint32_t next = atomic_load(&w->board->rows[waits - 1].waits);
+            if (next == 0) return waits - 1;
+            waits = next;
+        }
+    }
+    return -1;
+}
+
+static void say_culprit(const Watch *w, uint32_t rank)
+{
+    fprintf(stderr, "watchdog: the others wait for rank %" PRIu32, rank);
+    put_command(w, atomic_load(&w->board->rows[rank].command), stderr);
+    fprintf(stderr, "%s\n", state_words(state_of(process_of(w, rank))));
+}
+
+/* One that was stopped does nothing more by itself. */
+static bool is_stopped(const Watch *w, int64_t culprit)
+{
+    return culprit >= 0 && state_of(process_of(w, (uint32_t)culprit)) == 'T';
+}
+
+/* Of one rank the pulse has it. */
+static uint32_t command_of(const Watch *w)
+{
+    bool several = w->board && w->board->ranks > 1;
+    return atomic_load(several ? &w->board->rows[0].command
+                               : &w->pulse->command);
+}
+
+static void say(const Watch *w, int phase, double seconds, int64_t culprit)
 {
     double median = (double)atomic_load(&w->pulse->median) / second;
     int64_t step = atomic_load(&w->pulse->step);
@@ -142,18 +186,22 @@ static void say(const Watch *w, int phase, double seconds)
     if (step > 0) fprintf(stderr, "step %" PRId64 ": ", step);
     fprintf(stderr, "%s for %.0f s", phase_words(phase), seconds);
     if (median > 0) fprintf(stderr, ", a step takes %.3g s", median);
-    if (phase == PHASE_step) put_command(w, stderr);
-    fprintf(stderr, "%s\n", process_state(w));
+    if (phase == PHASE_step) put_command(w, command_of(w), stderr);
+    fprintf(stderr, "%s\n", state_words(state_of(w->run)));
+    if (culprit >= 0) say_culprit(w, (uint32_t)culprit);
 }
 
 /* Its own thread ends the process, so the code is ours; one that cannot run
  * is killed. */
 static void end_run(const Watch *w, double after)
 {
-    fprintf(stderr,
-            "watchdog: the run is ended with exit code %d; --hang-timeout "
-            "TIME waits longer than %.0f s, 0 for ever\n",
-            TITAN_RANK_LOST, after);
+    fprintf(stderr, "watchdog: the run is ended with exit code %d",
+            TITAN_RANK_LOST);
+    if (after > 0)
+        fprintf(stderr,
+                "; --hang-timeout TIME waits longer than %.0f s, 0 for ever",
+                after);
+    fputc('\n', stderr);
     kill(w->run, stop_hang_signal());
     kill(w->run, SIGCONT);
     sleep(5);
@@ -182,9 +230,11 @@ static void look(Watch *w)
         w->forgiven = now - since;
         return;
     }
-    if (!w->said) say(w, phase, seconds);
+    int64_t culprit = find_culprit(w);
+    if (!w->said) say(w, phase, seconds, culprit);
     w->said = true;
     double after = end_after(w, phase, median);
+    if (is_stopped(w, culprit)) after = 0;
     if (w->options.end > 0 && seconds >= after) end_run(w, after);
 }
 
@@ -215,10 +265,11 @@ static void become_watchdog(Watch *w)
     watch(w);
 }
 
-Watchdog *watchdog_start(const TitanImage *im, const Pulse *p,
+Watchdog *watchdog_start(const TitanImage *im, const Pulse *p, const Board *b,
                          const WatchdogOptions *o)
 {
-    Watch w = {.im = im, .pulse = p, .options = *o, .run = getpid()};
+    Watch w = {
+        .im = im, .pulse = p, .board = b, .options = *o, .run = getpid()};
     Watchdog *dog = calloc(1, sizeof *dog);
     if (!dog) return NULL;
     fflush(NULL);

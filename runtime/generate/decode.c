@@ -103,8 +103,8 @@ static TitanStatus find_ports(Decoder *d)
 
 static TitanStatus put(const Decoder *d, const TitanPort *p, const void *from)
 {
-    return device_write(d->device, TITAN_BASE_io, p->offset, from,
-                        (size_t)elements(d, p) * titan_dtype_bytes(p->dtype));
+    return device_put(d->device, p, from,
+                      (size_t)elements(d, p) * titan_dtype_bytes(p->dtype));
 }
 
 static TitanStatus put_scalar(const Decoder *d, const TitanEntry *e,
@@ -179,8 +179,8 @@ static void fill_chunk(Decoder *d, const Passage *t, int64_t row, int64_t from)
 /* Until a device that runs behind has read the last chunk. */
 static TitanStatus wait(Decoder *d)
 {
-    return device_read(d->device, TITAN_BASE_io, d->tokens->offset, d->ids,
-                       sizeof *d->ids);
+    return device_get(d->device, d->tokens, d->ids,
+                      (size_t)elements(d, d->tokens) * sizeof *d->ids);
 }
 
 static TitanStatus read_prompts(Decoder *d, const Passage *texts, size_t n)
@@ -256,8 +256,8 @@ static TitanStatus one_step(Decoder *d, const Batch *b, int64_t step,
     TRY(put(d, d->place, d->at));
     TRY(put_scalar(d, d->step, "step", step));
     TRY(device_run(d->device, d->step));
-    TRY(device_read(d->device, TITAN_BASE_io, d->next->offset, d->ids,
-                    (size_t)d->rows * sizeof *d->ids));
+    TRY(device_get(d->device, d->next, d->ids,
+                   (size_t)d->rows * sizeof *d->ids));
     *left = 0;
     for (size_t r = 0; r < b->n; r++) {
         if (b->texts[r].ending != END_none) continue;
@@ -323,8 +323,7 @@ static TitanStatus find_context(Decoder *d)
                           "\"context\"");
     fill_nowhere(d);
     TRY(run_prompt(d));
-    TRY(device_read(d->device, TITAN_BASE_io, p->offset, context,
-                    titan_dtype_bytes(p->dtype)));
+    TRY(device_get(d->device, p, context, titan_dtype_bytes(p->dtype)));
     d->context = (int64_t)narrow_load_one(p->dtype, context);
     return TITAN_OK;
 }

@@ -247,8 +247,7 @@ static TitanStatus set_seed(Run *r, const TitanEntry *init)
     const TitanPort *p = titan_port(r->im, init, TITAN_ROLE_scalar, "seed");
     int64_t seed = r->choice.seed;
     if (!p) return TITAN_OK;
-    return device_write(r->device, TITAN_BASE_io, p->offset, &seed,
-                        titan_dtype_bytes(p->dtype));
+    return device_put(r->device, p, &seed, titan_dtype_bytes(p->dtype));
 }
 
 /* The newest checkpoint of DIR that is whole, or DIR itself. */

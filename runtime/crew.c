@@ -1,0 +1,405 @@
+/*
+ * crew.c: the ranks of this machine: threads of this process, or processes.
+ *
+ * Both are the same but for how they are started: the arenas lie in memory that
+ * is shared with what is forked, at the same address, and orders and stories on
+ * the board.  A rank that fails ends the run for all and leaves its story; a
+ * process that vanishes is missed by rank 0, which looks whenever it waits.
+ */
+#include "crew.h"
+
+#include "transport.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+typedef struct Local Local;
+
+typedef struct Member {
+    Local *crew;
+    TitanRank rank;
+    TitanDevice *device; /* of a process: in that process alone */
+    pthread_t thread;
+    bool started;
+} Member;
+
+struct Local {
+    Crew crew; /* first */
+    const TitanCode *code;
+    DeviceOptions options;
+    Board *board;
+    bool own_board;
+    Hall *hall;
+    Order *orders; /* of each rank, shared */
+    char *arenas;
+    size_t arena_bytes; /* of each */
+    Member *members;
+    uint32_t lost; /* 1 + the rank that vanished */
+    char fate[64];
+};
+
+static size_t orders_bytes(const Local *l)
+{
+    return l->crew.ranks * sizeof *l->orders;
+}
+
+/* --------------------------------------------------------- those who serve --
+ */
+
+static TitanStory *story_of(const Member *m)
+{
+    uint32_t r = m->rank.rank;
+    return r ? &m->crew->board->rows[r].story : m->crew->crew.story;
+}
+
+static TitanStatus open_member(Member *m, const BoardWait *w)
+{
+    Local *l = m->crew;
+    DeviceOptions o = l->options;
+    TitanStory *s = story_of(m);
+    TRY(hall_transport(s, l->hall, w, &m->rank.transport));
+    o.rank = &m->rank;
+    o.command = &l->board->rows[m->rank.rank].command;
+    TRY(device_new(s, l->crew.im, l->code, &o, &m->device));
+    if (m->rank.rank == 0) l->crew.first = m->device;
+    return TITAN_OK;
+}
+
+static void close_member(Member *m)
+{
+    device_free(m->device);
+    if (m->rank.transport) m->rank.transport->class->free(m->rank.transport);
+    m->device = NULL;
+    m->rank.transport = NULL;
+}
+
+/* What became of an order. */
+static void report(const Member *m, TitanStatus st)
+{
+    Board *b = m->crew->board;
+    uint32_t r = m->rank.rank;
+    b->rows[r].status = st;
+    if (st != TITAN_OK) board_end(b, r);
+    board_count(&b->rows[r].over);
+}
+
+static void serve(Member *m)
+{
+    Local *l = m->crew;
+    uint32_t r = m->rank.rank, told = 0;
+    BoardWait w = {.board = l->board, .rank = r};
+    TitanStatus st = open_member(m, &w);
+    report(m, st);
+    while (st == TITAN_OK &&
+           board_until(&w, &l->board->rows[r].told, ++told, 0)) {
+        Order *o = &l->orders[r];
+        if (o->kind == ORDER_end) break;
+        st = order_run(l->crew.im, m->device, o, NULL);
+        report(m, st);
+    }
+}
+
+static void *serve_thread(void *user)
+{
+    serve(user);
+    return NULL;
+}
+
+/* It ends with rank 0, whatever that dies of. */
+static void serve_process(Member *m, pid_t parent)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() == parent) serve(m);
+    _exit(0);
+}
+
+static TitanStatus start_process(Member *m)
+{
+    Local *l = m->crew;
+    pid_t parent = getpid();
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) serve_process(m, parent);
+    if (pid < 0)
+        return titan_fail(l->crew.story, TITAN_UNAVAILABLE,
+                          "could not start a process for rank %" PRIu32 ": %s",
+                          m->rank.rank, strerror(errno));
+    atomic_store(&l->board->rows[m->rank.rank].pid, pid);
+    return TITAN_OK;
+}
+
+/* Signals are for the thread that waits for them. */
+static TitanStatus start_thread(Member *m)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(&m->thread, NULL, serve_thread, m);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error == 0) return TITAN_OK;
+    return titan_fail(m->crew->crew.story, TITAN_UNAVAILABLE,
+                      "could not start a thread for rank %" PRIu32 ": %s",
+                      m->rank.rank, strerror(error));
+}
+
+/* ---------------------------------------------------------- who tells them --
+ */
+
+/* "was killed by signal 9 (Killed)" */
+static void note_fate(Local *l, uint32_t rank, int status)
+{
+    l->lost = rank + 1;
+    if (WIFSIGNALED(status))
+        snprintf(l->fate, sizeof l->fate, "killed by signal %d (%s)",
+                 WTERMSIG(status), strsignal(WTERMSIG(status)));
+    else
+        snprintf(l->fate, sizeof l->fate, "ended with exit code %d",
+                 WEXITSTATUS(status));
+}
+
+/* A process that has ended by itself has said why on the board. */
+static void look_for_lost(void *user)
+{
+    Local *l = user;
+    int status;
+    for (uint32_t r = 1; r < l->crew.ranks; r++) {
+        BoardRow *row = &l->board->rows[r];
+        int pid = atomic_load(&row->pid);
+        if (pid == 0 || waitpid(pid, &status, WNOHANG) != pid) continue;
+        atomic_store(&row->pid, 0);
+        if (row->status != TITAN_OK || l->lost) continue;
+        note_fate(l, r, status);
+        board_end(l->board, r);
+    }
+}
+
+static TitanStatus say_lost(Local *l)
+{
+    char where[256];
+    uint32_t rank = l->lost - 1;
+    command_words(l->crew.im, atomic_load(&l->board->rows[rank].command), where,
+                  sizeof where);
+    return titan_fail(l->crew.story, TITAN_RANK_LOST,
+                      "rank %" PRIu32 " of %" PRIu32 " was lost: %s%s%s", rank,
+                      l->crew.ranks, l->fate, where[0] ? ", in " : "", where);
+}
+
+/* The story of the rank that ended the run; ST: of rank 0. */
+static TitanStatus conclude(Local *l, TitanStatus st)
+{
+    look_for_lost(l);
+    if (l->lost) return say_lost(l);
+    uint32_t rank = atomic_load(&l->board->ended);
+    if (rank == 0 || --rank == 0) return st;
+    const BoardRow *row = &l->board->rows[rank];
+    *l->crew.story = row->story;
+    return titan_while(l->crew.story, row->status, "running rank %" PRIu32,
+                       rank);
+}
+
+static BoardWait wait_of(Local *l)
+{
+    return (BoardWait){.board = l->board,
+                       .look = l->options.processes ? look_for_lost : NULL,
+                       .user = l};
+}
+
+static void tell(Local *l, uint32_t rank, const Order *o)
+{
+    l->orders[rank] = *o;
+    board_count(&l->board->rows[rank].told);
+}
+
+/* Until RANK has done what it was told; the opening is the first it does. */
+static bool is_over(Local *l, uint32_t rank)
+{
+    BoardWait w = wait_of(l);
+    BoardRow *row = &l->board->rows[rank];
+    return board_until(&w, &row->over, atomic_load(&row->told) + 1, rank);
+}
+
+static TitanStatus settle(Local *l, TitanStatus st)
+{
+    bool all = st == TITAN_OK;
+    if (!all) board_end(l->board, 0);
+    for (uint32_t r = 1; r < l->crew.ranks && all; r++)
+        all = is_over(l, r);
+    return all && !atomic_load(&l->board->ended) ? st : conclude(l, st);
+}
+
+static TitanStatus local_all(Crew *c, const Order *o, TitanWatch *watch)
+{
+    Local *l = (Local *)c;
+    Order mine = *o;
+    for (uint32_t r = 1; r < c->ranks; r++)
+        tell(l, r, o);
+    TitanStatus st = order_run(c->im, c->first, &mine, watch);
+    return settle(l, st);
+}
+
+/* The arenas of host ranks are at hand. */
+static bool reaches(const Local *l, const Order *o)
+{
+    return l->arenas && (o->kind == ORDER_write || o->kind == ORDER_read);
+}
+
+static void move_here(const Local *l, uint32_t rank, const Order *o)
+{
+    char *base = l->arenas + rank * l->arena_bytes +
+                 (l->crew.first->arena[o->base] - l->arenas);
+    for (size_t i = 0; i < o->nparts; i++) {
+        const PartRun *r = &o->parts[i];
+        if (o->kind == ORDER_write)
+            memcpy(base + r->own, o->at + r->whole, r->bytes);
+        else
+            memcpy(o->at + r->whole, base + r->own, r->bytes);
+    }
+}
+
+static TitanStatus local_one(Crew *c, uint32_t rank, Order *o)
+{
+    Local *l = (Local *)c;
+    if (reaches(l, o)) {
+        move_here(l, rank, o);
+        return TITAN_OK;
+    }
+    if (rank == 0) return order_run(c->im, c->first, o, NULL);
+    tell(l, rank, o);
+    bool over = is_over(l, rank);
+    *o = l->orders[rank];
+    return over && !atomic_load(&l->board->ended) ? TITAN_OK
+                                                  : conclude(l, TITAN_OK);
+}
+
+static TitanStatus local_staged(Crew *c, uint32_t rank, TitanStory *story,
+                                char **at)
+{
+    return device_staged(((Local *)c)->members[rank].device, story, at);
+}
+
+/* ------------------------------------------------------------ begin and end --
+ */
+
+static void join_process(const Local *l, uint32_t rank)
+{
+    int pid = atomic_load(&l->board->rows[rank].pid);
+    if (pid == 0) return;
+    if (atomic_load(&l->board->ended)) kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+}
+
+static void local_free(Crew *c)
+{
+    Local *l = (Local *)c;
+    Order end = {.kind = ORDER_end};
+    for (uint32_t r = 1; l->members && r < c->ranks; r++)
+        if (l->members[r].started) tell(l, r, &end);
+    if (l->members) close_member(&l->members[0]);
+    for (uint32_t r = 1; l->members && r < c->ranks; r++) {
+        Member *m = &l->members[r];
+        if (!m->started) continue;
+        if (l->options.processes)
+            join_process(l, r);
+        else
+            pthread_join(m->thread, NULL);
+        if (!l->options.processes) close_member(m);
+    }
+    hall_free(l->hall);
+    if (l->orders) munmap(l->orders, orders_bytes(l));
+    if (l->arenas) munmap(l->arenas, l->arena_bytes * c->ranks);
+    if (l->own_board) board_free(l->board);
+    free(l->members);
+    free(l);
+}
+
+static const CrewClass thread_class = {.all = local_all,
+                                       .one = local_one,
+                                       .staged = local_staged,
+                                       .free = local_free};
+static const CrewClass process_class = {
+    .all = local_all, .one = local_one, .free = local_free};
+
+/* Of all ranks side by side. */
+static TitanStatus map_arenas(Local *l)
+{
+    const TitanHeader *h = l->crew.im->header;
+    if (h->target != TITAN_TARGET_host) return TITAN_OK;
+    l->arena_bytes = ((size_t)h->arena_bytes + 4095) & ~(size_t)4095;
+    l->arenas = board_memory(l->arena_bytes * l->crew.ranks + 4096);
+    if (l->arenas) return TITAN_OK;
+    return titan_fail(l->crew.story, TITAN_UNAVAILABLE,
+                      "could not allocate %" PRIu32 " arenas of %" PRIu64
+                      " bytes: %s",
+                      l->crew.ranks, h->arena_bytes, strerror(errno));
+}
+
+static TitanStatus prepare(Local *l)
+{
+    l->own_board = !l->board;
+    if (!l->board) l->board = board_new(l->crew.ranks);
+    l->members = calloc(l->crew.ranks, sizeof *l->members);
+    l->orders = board_memory(orders_bytes(l));
+    if (!l->board || !l->members || !l->orders)
+        return titan_no_memory(l->crew.story);
+    TRY(hall_new(l->crew.story, l->crew.im, l->board, &l->hall));
+    TRY(map_arenas(l));
+    for (uint32_t r = 0; r < l->crew.ranks; r++) {
+        Member *m = &l->members[r];
+        m->crew = l;
+        m->rank.rank = r;
+        if (l->arenas) m->rank.arena = l->arenas + r * l->arena_bytes;
+    }
+    return TITAN_OK;
+}
+
+static TitanStatus start(Local *l)
+{
+    TRY(prepare(l));
+    TitanStatus st = TITAN_OK;
+    for (uint32_t r = 1; r < l->crew.ranks && st == TITAN_OK; r++) {
+        Member *m = &l->members[r];
+        st = l->options.processes ? start_process(m) : start_thread(m);
+        m->started = st == TITAN_OK;
+    }
+    BoardWait w = wait_of(l);
+    if (st == TITAN_OK) st = open_member(&l->members[0], &w);
+    return settle(l, st);
+}
+
+/* Processors are shared out among the ranks. */
+static unsigned threads_of(unsigned asked, uint32_t ranks)
+{
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    long each = online / (long)ranks;
+    return asked ? asked : each > 1 ? (unsigned)each : 1;
+}
+
+TitanStatus crew_new(TitanStory *story, const TitanImage *im,
+                     const TitanCode *code, const DeviceOptions *o, Crew **out)
+{
+    Local *l = calloc(1, sizeof *l);
+    if (!l) return titan_no_memory(story);
+    l->crew = (Crew){.class = o->processes ? &process_class : &thread_class,
+                     .story = story,
+                     .im = im,
+                     .ranks = im->header->ranks};
+    l->code = code;
+    l->options = *o;
+    l->options.threads = threads_of(o->threads, l->crew.ranks);
+    l->board = o->board;
+    snprintf(l->crew.about, sizeof l->crew.about, "%" PRIu32 " ranks as %s",
+             l->crew.ranks, o->processes ? "processes" : "threads");
+    *out = &l->crew;
+    TitanStatus st = start(l);
+    if (st != TITAN_OK) local_free(&l->crew);
+    return st;
+}

@@ -1,0 +1,68 @@
+/*
+ * crew.h: the ranks of a mesh, and how they are told what to do.
+ *
+ * The process that runs the training run is rank 0 and gives the orders; the
+ * others wait for them.  So one rank alone reads data, saves, hears signals and
+ * prints, and nothing can be decided in two ways.
+ */
+#ifndef TITAN_CREW_H
+#define TITAN_CREW_H
+
+#include "board.h"
+#include "device.h"
+#include "parts.h"
+
+typedef enum OrderKind {
+    ORDER_prepare,    /* entry */
+    ORDER_run,        /* entry */
+    ORDER_watch,      /* entry, the first `runs` runs; nobody looks on */
+    ORDER_keep,       /* entry, turn */
+    ORDER_kept,       /* turn; `at`: the io base */
+    ORDER_stage_open, /* `at`: NULL where there is no room */
+    ORDER_stage,
+    ORDER_write, /* base, `nruns` from `parts`, of the bytes at `at` */
+    ORDER_read,  /* as write, the other way */
+    ORDER_end
+} OrderKind;
+
+typedef struct Order {
+    OrderKind kind;
+    TitanBase base;
+    uint32_t entry, runs;
+    int64_t turn;
+    const PartRun *parts; /* `whole` counts from `at` */
+    size_t nparts;
+    char *at;
+} Order;
+
+typedef struct Crew Crew;
+
+typedef struct CrewClass {
+    /* Every rank carries out O; returns when all have, rank 0 in this thread
+     * with WATCH (or NULL) looking on. */
+    TitanStatus (*all)(Crew *c, const Order *o, TitanWatch *watch);
+    /* One rank does. */
+    TitanStatus (*one)(Crew *c, uint32_t rank, Order *o);
+    /* A rank's device_staged, from any thread; NULL: not reached from here. */
+    TitanStatus (*staged)(Crew *c, uint32_t rank, TitanStory *story, char **at);
+    void (*free)(Crew *c);
+} CrewClass;
+
+struct Crew {
+    const CrewClass *class;
+    TitanStory *story;
+    const TitanImage *im;
+    uint32_t ranks;
+    TitanDevice *first; /* rank 0's */
+    char about[64];     /* "4 ranks as processes" */
+};
+
+/* Carries out an order on the device of a rank. */
+TitanStatus order_run(const TitanImage *im, TitanDevice *d, Order *o,
+                      TitanWatch *watch);
+
+/* Ranks of this machine. */
+TitanStatus crew_new(TitanStory *story, const TitanImage *im,
+                     const TitanCode *code, const DeviceOptions *o, Crew **out);
+
+#endif

@@ -1,0 +1,201 @@
+/*
+ * hall.c: the transport between ranks of one machine.
+ *
+ * The ranks see each other's memory: threads because they are in one process,
+ * processes because their arenas are one piece of shared memory that lies at
+ * the same address in all of them.  So nothing is sent: a member says where its
+ * pieces are, and counts; the others wait for the count and read.
+ *
+ *     post of a rank in a group     ready   exchanges that it has offered
+ *                                   taken   exchanges that it has read
+ *
+ * A sender waits until its receiver has read: nothing is buffered, so a program
+ * that needs no buffer to come to its end is one that comes to its end.
+ */
+#include "transport.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+typedef struct Post {
+    _Alignas(64) _Atomic uint32_t ready, taken;
+    const char *out;
+    size_t stride; /* 0: one piece for all */
+} Post;
+
+struct Hall {
+    const TitanImage *im;
+    Board *board;
+    Post *posts; /* [group][rank], then [channel][from][to] */
+    size_t bytes;
+    uint32_t *channels; /* those of the image, ascending */
+    uint32_t nchannels;
+};
+
+typedef struct Local {
+    Transport transport; /* first */
+    Hall *hall;
+    BoardWait wait;
+    uint32_t *rounds; /* exchanges of each group so far */
+} Local;
+
+static Post *post_of(const Hall *h, uint32_t group, uint32_t rank)
+{
+    return &h->posts[(size_t)group * h->board->ranks + rank];
+}
+
+static Post *pair_of(const Hall *h, uint32_t channel, uint32_t from,
+                     uint32_t to)
+{
+    size_t n = h->board->ranks;
+    uint32_t c = 0;
+    while (c < h->nchannels && h->channels[c] != channel)
+        c++;
+    return &h->posts[(h->im->ngroups + c * n + from) * n + to];
+}
+
+static TitanStatus ended(const Transport *t)
+{
+    return titan_fail(t->story, TITAN_RANK_LOST, "another rank ended the run");
+}
+
+/* ------------------------------------------------------------- exchanges -- */
+
+static bool wait_peer(const Local *l, _Atomic uint32_t *word, uint32_t least,
+                      uint32_t peer)
+{
+    return board_until(&l->wait, word, least, peer);
+}
+
+static TitanStatus local_begin(Transport *t, const Exchange *x, char **in)
+{
+    Local *l = (Local *)t;
+    Post *mine = post_of(l->hall, x->group, t->rank);
+    uint32_t me = rank_member(t->im, x->group, t->rank);
+    uint32_t n = ranks_in_group(t->im, x->group);
+    uint32_t round = ++l->rounds[x->group];
+    mine->out = x->out;
+    mine->stride = x->spread ? x->stride : 0;
+    board_count(&mine->ready);
+    for (uint32_t i = 0; i < n; i++) {
+        if (!exchange_has(x->from, i)) continue;
+        uint32_t peer = rank_of_member(t->im, x->group, t->rank, i);
+        Post *p = post_of(l->hall, x->group, peer);
+        if (!wait_peer(l, &p->ready, round, peer)) return ended(t);
+        /* it is read only */
+        in[i] = (char *)(uintptr_t)(p->out + me * p->stride);
+    }
+    return TITAN_OK;
+}
+
+static TitanStatus local_end(Transport *t, const Exchange *x)
+{
+    Local *l = (Local *)t;
+    uint32_t n = ranks_in_group(t->im, x->group);
+    board_count(&post_of(l->hall, x->group, t->rank)->taken);
+    for (uint32_t i = 0; i < n; i++) {
+        if (!exchange_has(x->to, i)) continue;
+        uint32_t peer = rank_of_member(t->im, x->group, t->rank, i);
+        Post *p = post_of(l->hall, x->group, peer);
+        if (!wait_peer(l, &p->taken, l->rounds[x->group], peer))
+            return ended(t);
+    }
+    return TITAN_OK;
+}
+
+static TitanStatus local_send(Transport *t, uint32_t rank, uint32_t channel,
+                              const void *at, size_t bytes)
+{
+    Local *l = (Local *)t;
+    Post *p = pair_of(l->hall, channel, t->rank, rank);
+    (void)bytes;
+    p->out = at;
+    uint32_t round = atomic_load(&p->ready) + 1;
+    board_count(&p->ready);
+    return wait_peer(l, &p->taken, round, rank) ? TITAN_OK : ended(t);
+}
+
+static TitanStatus local_receive(Transport *t, uint32_t rank, uint32_t channel,
+                                 void *at, size_t bytes)
+{
+    Local *l = (Local *)t;
+    Post *p = pair_of(l->hall, channel, rank, t->rank);
+    uint32_t round = atomic_load(&p->taken) + 1;
+    if (!wait_peer(l, &p->ready, round, rank)) return ended(t);
+    memcpy(at, p->out, bytes);
+    board_count(&p->taken);
+    return TITAN_OK;
+}
+
+static void local_free(Transport *t)
+{
+    free(((Local *)t)->rounds);
+    free(t);
+}
+
+static const TransportClass local_class = {.begin = local_begin,
+                                           .end = local_end,
+                                           .send = local_send,
+                                           .receive = local_receive,
+                                           .free = local_free};
+
+/* ------------------------------------------------------------------ hall -- */
+
+static void find_channels(Hall *h)
+{
+    for (uint32_t i = 0; i < h->im->ncollectives; i++) {
+        const TitanCollective *x = &h->im->collectives[i];
+        uint32_t c = 0;
+        if (x->kind != TITAN_COLLECTIVE_send &&
+            x->kind != TITAN_COLLECTIVE_receive)
+            continue;
+        while (c < h->nchannels && h->channels[c] != x->channel)
+            c++;
+        if (c == h->nchannels) h->channels[h->nchannels++] = x->channel;
+    }
+}
+
+TitanStatus hall_new(TitanStory *s, const TitanImage *im, Board *b, Hall **out)
+{
+    Hall *h = calloc(1, sizeof *h);
+    if (!h) return titan_no_memory(s);
+    h->im = im;
+    h->board = b;
+    h->channels = calloc((size_t)im->ncollectives + 1, sizeof *h->channels);
+    if (h->channels) find_channels(h);
+    size_t n = b->ranks;
+    h->bytes = ((im->ngroups + h->nchannels * n) * n + 1) * sizeof(Post);
+    h->posts = board_memory(h->bytes);
+    *out = h;
+    if (h->posts && h->channels) return TITAN_OK;
+    hall_free(h);
+    return titan_no_memory(s);
+}
+
+void hall_free(Hall *h)
+{
+    if (!h) return;
+    if (h->posts) munmap(h->posts, h->bytes);
+    free(h->channels);
+    free(h);
+}
+
+TitanStatus hall_transport(TitanStory *s, Hall *h, const BoardWait *w,
+                           Transport **out)
+{
+    Local *l = calloc(1, sizeof *l);
+    if (!l) return titan_no_memory(s);
+    l->transport = (Transport){.class = &local_class,
+                               .story = s,
+                               .im = h->im,
+                               .rank = w->rank,
+                               .most = SIZE_MAX};
+    l->hall = h;
+    l->wait = *w;
+    l->rounds = calloc((size_t)h->im->ngroups + 1, sizeof *l->rounds);
+    *out = &l->transport;
+    if (l->rounds) return TITAN_OK;
+    local_free(&l->transport);
+    return titan_no_memory(s);
+}

@@ -1,0 +1,372 @@
+/*
+ * mesh.c: the ranks of a step as one device.
+ *
+ * A range of a whole base is cut into the runs of bytes that each rank holds
+ * (parts.h), which go to that rank together.  Ranks of the host lag behind
+ * nothing: records are gathered when they are kept, and a copy of the state is
+ * made when it is asked for.  Ranks that lag keep and stage for themselves, and
+ * what they have kept is put together when somebody looks.
+ */
+#include "mesh.h"
+
+#include "crew.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { RUNS = 1024, ZEROS = 1 << 16 };
+
+typedef struct Mesh {
+    TitanDevice device; /* first */
+    const TitanImage *im;
+    Crew *crew;
+    char *kept;    /* the whole io base: records and checks */
+    char *staging; /* the whole persistent base, or NULL */
+    char *zeros;   /* for pads */
+    PartRun *runs;
+    const TitanEntry *keeps; /* whose ports were kept last */
+} Mesh;
+
+static size_t whole(const Mesh *m, TitanBase base)
+{
+    return (size_t)m->im->header->whole_bytes[base];
+}
+
+/* ----------------------------------------------------------------- moves -- */
+
+typedef struct Batch {
+    PartSink sink; /* first */
+    Mesh *mesh;
+    uint32_t rank;
+    uint64_t from; /* byte of the whole base that is the first of order.at */
+    Order order;
+} Batch;
+
+static TitanStatus flush(Batch *b)
+{
+    Order *o = &b->order;
+    if (o->nparts == 0) return TITAN_OK;
+    Order told = *o;
+    o->nparts = 0;
+    return b->mesh->crew->class->one(b->mesh->crew, b->rank, &told);
+}
+
+static TitanStatus fill_pads(Batch *b, const PartRun *r)
+{
+    TRY(flush(b));
+    for (size_t done = 0, n; done < r->bytes; done += n) {
+        n = r->bytes - done < ZEROS ? r->bytes - done : ZEROS;
+        PartRun some = {.own = r->own + done, .bytes = n};
+        Order o = b->order;
+        o.at = b->mesh->zeros;
+        o.parts = &some;
+        o.nparts = 1;
+        TRY(b->mesh->crew->class->one(b->mesh->crew, b->rank, &o));
+    }
+    return TITAN_OK;
+}
+
+static TitanStatus take(PartSink *sink, const PartRun *r)
+{
+    Batch *b = (Batch *)sink;
+    if (r->pads)
+        return b->order.kind == ORDER_write ? fill_pads(b, r) : TITAN_OK;
+    if (b->order.nparts == RUNS) TRY(flush(b));
+    PartRun *mine = &b->mesh->runs[b->order.nparts++];
+    *mine = *r;
+    mine->whole -= b->from;
+    return TITAN_OK;
+}
+
+/* Bytes of the whole base, at AT on the host. */
+typedef struct Range {
+    TitanBase base;
+    uint64_t from, to;
+    char *at;
+} Range;
+
+static TitanStatus move_tensor(Mesh *m, const Tensor *t, const Range *r,
+                               OrderKind kind)
+{
+    for (uint32_t rank = 0; rank < m->crew->ranks; rank++) {
+        if (kind == ORDER_read && !tensor_is_first(t, rank)) continue;
+        Batch b = {
+            .sink = {take},
+            .mesh = m,
+            .rank = rank,
+            .from = r->from,
+            .order = {
+                .kind = kind, .base = r->base, .parts = m->runs, .at = r->at}};
+        TRY(tensor_runs(t, rank, r->from, r->to, &b.sink));
+        TRY(flush(&b));
+    }
+    return TITAN_OK;
+}
+
+static TitanStatus move_slots(Mesh *m, const Range *r, OrderKind kind)
+{
+    for (uint32_t i = 0; i < m->im->nslots; i++) {
+        const TitanSlot *s = &m->im->slots[i];
+        uint64_t reach =
+            (uint64_t)titan_slot_reach(m->im, s) * titan_dtype_bytes(s->dtype);
+        if (s->offset >= r->to || s->offset + reach <= r->from) continue;
+        Tensor t = tensor_of_slot(m->im, s);
+        TRY(move_tensor(m, &t, r, kind));
+    }
+    return TITAN_OK;
+}
+
+static TitanStatus move_port(Mesh *m, const TitanPort *p, char *at,
+                             OrderKind kind)
+{
+    Tensor t = tensor_of_port(m->im, p);
+    Range r = {TITAN_BASE_io, p->offset, p->offset + tensor_bytes(&t), at};
+    return move_tensor(m, &t, &r, kind);
+}
+
+static TitanStatus only_slots(Mesh *m, TitanBase base)
+{
+    if (base == TITAN_BASE_persistent) return TITAN_OK;
+    return titan_fail(m->device.story, TITAN_INTERNAL,
+                      "of several ranks, ports and slots can be reached, "
+                      "base %d cannot",
+                      base);
+}
+
+static TitanStatus mesh_write(TitanDevice *d, TitanBase base, uint64_t offset,
+                              const void *from, size_t bytes)
+{
+    Mesh *m = (Mesh *)d;
+    TRY(only_slots(m, base));
+    /* it is read only */
+    Range r = {base, offset, offset + bytes, (char *)(uintptr_t)from};
+    return move_slots(m, &r, ORDER_write);
+}
+
+static TitanStatus mesh_read(TitanDevice *d, TitanBase base, uint64_t offset,
+                             void *to, size_t bytes)
+{
+    Mesh *m = (Mesh *)d;
+    TRY(only_slots(m, base));
+    Range r = {base, offset, offset + bytes, to};
+    memset(to, 0, bytes);
+    return move_slots(m, &r, ORDER_read);
+}
+
+static TitanStatus mesh_put(TitanDevice *d, const TitanPort *p,
+                            const void *from)
+{
+    return move_port((Mesh *)d, p, (char *)(uintptr_t)from, ORDER_write);
+}
+
+static TitanStatus mesh_get(TitanDevice *d, const TitanPort *p, void *to)
+{
+    return move_port((Mesh *)d, p, to, ORDER_read);
+}
+
+/* ------------------------------------------------------------------ runs -- */
+
+static TitanStatus all(Mesh *m, const Order *o, TitanWatch *watch)
+{
+    return m->crew->class->all(m->crew, o, watch);
+}
+
+static uint32_t row_of(const Mesh *m, const TitanEntry *e)
+{
+    return (uint32_t)(e - m->im->entries);
+}
+
+static TitanStatus mesh_prepare(TitanDevice *d, const TitanEntry *e)
+{
+    Mesh *m = (Mesh *)d;
+    Order o = {.kind = ORDER_prepare, .entry = row_of(m, e)};
+    return all(m, &o, NULL);
+}
+
+static TitanStatus mesh_run(TitanDevice *d, const TitanEntry *e)
+{
+    Mesh *m = (Mesh *)d;
+    Order o = {.kind = ORDER_run, .entry = row_of(m, e)};
+    return all(m, &o, NULL);
+}
+
+static TitanStatus mesh_watch(TitanDevice *d, const TitanEntry *e,
+                              uint32_t runs, TitanWatch *w)
+{
+    Mesh *m = (Mesh *)d;
+    Order o = {.kind = ORDER_watch, .entry = row_of(m, e), .runs = runs};
+    return all(m, &o, w);
+}
+
+/* --------------------------------------------------------------- records -- */
+
+static TitanStatus gather_kept(Mesh *m, const TitanEntry *e)
+{
+    for (uint32_t i = 0; i < e->ports.n; i++) {
+        const TitanPort *p = &m->im->ports[e->ports.first + i];
+        if (port_is_kept(p))
+            TRY(move_port(m, p, m->kept + p->offset, ORDER_read));
+    }
+    return TITAN_OK;
+}
+
+static TitanStatus mesh_keep(TitanDevice *d, const TitanEntry *e, int64_t turn)
+{
+    Mesh *m = (Mesh *)d;
+    m->keeps = e;
+    if (d->lag == 0) return gather_kept(m, e);
+    Order o = {.kind = ORDER_keep, .entry = row_of(m, e), .turn = turn};
+    return all(m, &o, NULL);
+}
+
+/* Copies what a rank has in a base of its own on the host. */
+typedef struct Assembly {
+    PartSink sink; /* first */
+    char *whole;
+    const char *own;
+} Assembly;
+
+static TitanStatus assemble(PartSink *sink, const PartRun *r)
+{
+    Assembly *a = (Assembly *)sink;
+    if (!r->pads) memcpy(a->whole + r->whole, a->own + r->own, r->bytes);
+    return TITAN_OK;
+}
+
+static TitanStatus assemble_kept(Mesh *m, uint32_t rank, const char *io)
+{
+    Assembly a = {{assemble}, m->kept, io};
+    for (uint32_t i = 0; i < m->keeps->ports.n; i++) {
+        const TitanPort *p = &m->im->ports[m->keeps->ports.first + i];
+        if (!port_is_kept(p)) continue;
+        Tensor t = tensor_of_port(m->im, p);
+        if (tensor_is_first(&t, rank))
+            TRY(tensor_runs(&t, rank, p->offset, p->offset + tensor_bytes(&t),
+                            &a.sink));
+    }
+    return TITAN_OK;
+}
+
+static TitanStatus mesh_kept(TitanDevice *d, int64_t turn, const char **io)
+{
+    Mesh *m = (Mesh *)d;
+    *io = m->kept;
+    for (uint32_t r = 0; d->lag && r < m->crew->ranks; r++) {
+        Order o = {.kind = ORDER_kept, .turn = turn};
+        TRY(m->crew->class->one(m->crew, r, &o));
+        TRY(assemble_kept(m, r, o.at));
+    }
+    return TITAN_OK;
+}
+
+/* ---------------------------------------------------------------- copies -- */
+
+/* Where ranks lag, each must be able to keep a copy. */
+static bool ranks_stage(Mesh *m)
+{
+    bool can = m->device.lag == 0 || m->crew->class->staged;
+    for (uint32_t r = 0; m->device.lag && can && r < m->crew->ranks; r++) {
+        Order o = {.kind = ORDER_stage_open};
+        can = m->crew->class->one(m->crew, r, &o) == TITAN_OK && o.at;
+    }
+    return can;
+}
+
+static bool mesh_stage_open(TitanDevice *d)
+{
+    Mesh *m = (Mesh *)d;
+    if (!m->staging && ranks_stage(m))
+        m->staging = calloc(1, whole(m, TITAN_BASE_persistent) + 1);
+    return m->staging != NULL;
+}
+
+static TitanStatus mesh_stage(TitanDevice *d)
+{
+    Mesh *m = (Mesh *)d;
+    Order o = {.kind = ORDER_stage};
+    if (d->lag) return all(m, &o, NULL);
+    return mesh_read(d, TITAN_BASE_persistent, 0, m->staging,
+                     whole(m, TITAN_BASE_persistent));
+}
+
+static TitanStatus mesh_staged(TitanDevice *d, TitanStory *story, char **at)
+{
+    Mesh *m = (Mesh *)d;
+    *at = m->staging;
+    for (uint32_t r = 0; d->lag && r < m->crew->ranks; r++) {
+        char *own;
+        TRY(m->crew->class->staged(m->crew, r, story, &own));
+        Assembly a = {{assemble}, m->staging, own};
+        for (uint32_t i = 0; i < m->im->nslots; i++) {
+            Tensor t = tensor_of_slot(m->im, &m->im->slots[i]);
+            if (tensor_is_first(&t, r))
+                TRY(tensor_runs(&t, r, 0, UINT64_MAX / 2, &a.sink));
+        }
+    }
+    return TITAN_OK;
+}
+
+/* ---------------------------------------------------------------- device -- */
+
+static void mesh_free(TitanDevice *d)
+{
+    Mesh *m = (Mesh *)d;
+    if (m->crew) m->crew->class->free(m->crew);
+    free(m->kept);
+    free(m->staging);
+    free(m->zeros);
+    free(m->runs);
+    free(m);
+}
+
+static const DeviceClass mesh_class = {.write = mesh_write,
+                                       .read = mesh_read,
+                                       .put = mesh_put,
+                                       .get = mesh_get,
+                                       .prepare = mesh_prepare,
+                                       .run = mesh_run,
+                                       .watch = mesh_watch,
+                                       .keep = mesh_keep,
+                                       .kept = mesh_kept,
+                                       .stage_open = mesh_stage_open,
+                                       .stage = mesh_stage,
+                                       .staged = mesh_staged,
+                                       .free = mesh_free};
+
+/* As the first rank is. */
+static void describe(Mesh *m)
+{
+    const TitanDevice *first = m->crew->first;
+    m->device.seen = m->crew->first;
+    m->device.lag = first->lag;
+    m->device.peak_flops = first->peak_flops;
+    m->device.memory_bytes = first->memory_bytes;
+    snprintf(m->device.about, sizeof m->device.about, "%s of %.400s",
+             m->crew->about, first->about);
+}
+
+TitanStatus mesh_new(TitanStory *story, const TitanImage *im,
+                     const TitanCode *code, const DeviceOptions *o,
+                     TitanDevice **out)
+{
+    Mesh *m = calloc(1, sizeof *m);
+    if (!m) return titan_no_memory(story);
+    m->device = (TitanDevice){.class = &mesh_class, .story = story};
+    m->im = im;
+    m->kept = calloc(1, whole(m, TITAN_BASE_io) + 1);
+    m->zeros = calloc(1, ZEROS);
+    m->runs = malloc(RUNS * sizeof *m->runs);
+    TitanStatus st = m->kept && m->zeros && m->runs
+                         ? crew_new(story, im, code, o, &m->crew)
+                         : titan_no_memory(story);
+    if (st != TITAN_OK) {
+        m->crew = NULL;
+        mesh_free(&m->device);
+        return st;
+    }
+    describe(m);
+    *out = &m->device;
+    return TITAN_OK;
+}

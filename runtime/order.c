@@ -1,0 +1,63 @@
+/*
+ * order.c: what a rank is told, done on its device.
+ */
+#include "crew.h"
+
+#include <string.h>
+
+static TitanStatus move(TitanDevice *d, const Order *o)
+{
+    for (size_t i = 0; i < o->nparts; i++) {
+        const PartRun *r = &o->parts[i];
+        char *at = o->at + r->whole;
+        TRY(o->kind == ORDER_write
+                ? device_write(d, o->base, r->own, at, r->bytes)
+                : device_read(d, o->base, r->own, at, r->bytes));
+    }
+    return TITAN_OK;
+}
+
+/* Goes on behind a stop, since the other ranks do. */
+typedef struct Onlooker {
+    TitanWatch watch; /* first */
+    TitanWatch *user;
+} Onlooker;
+
+static TitanStatus look_on(TitanWatch *w, const TitanMoment *at)
+{
+    TitanWatch *user = ((Onlooker *)w)->user;
+    return !user || user->stop ? TITAN_OK : user->after(user, at);
+}
+
+TitanStatus order_run(const TitanImage *im, TitanDevice *d, Order *o,
+                      TitanWatch *watch)
+{
+    const TitanEntry *e = &im->entries[o->entry];
+    Onlooker look = {{.after = look_on}, watch};
+    const char *io;
+    switch (o->kind) {
+    case ORDER_prepare:
+        return device_prepare(d, e);
+    case ORDER_run:
+        return device_run(d, e);
+    case ORDER_watch:
+        return device_watch(d, e, o->runs, &look.watch);
+    case ORDER_keep:
+        return device_keep(d, e, o->turn);
+    case ORDER_kept:
+        TRY(device_kept(d, o->turn, &io));
+        o->at = (char *)(uintptr_t)io; /* it is read only */
+        return TITAN_OK;
+    case ORDER_stage_open:
+        o->at = device_stage_open(d) ? (char *)d : NULL;
+        return TITAN_OK;
+    case ORDER_stage:
+        return device_stage(d);
+    case ORDER_write:
+    case ORDER_read:
+        return move(d, o);
+    case ORDER_end:
+        break;
+    }
+    return TITAN_OK;
+}
