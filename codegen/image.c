@@ -23,6 +23,8 @@ typedef struct At {
     uint32_t base;
     int64_t offset;
     int64_t turn[MOST_LOOPS]; /* innermost loop first */
+    TurnRing ring;            /* of loop `ring_loop` */
+    uint32_t ring_loop;
     Layout layout;
     bool counter;
     int64_t loop; /* of a counter */
@@ -39,7 +41,7 @@ typedef struct Writer {
     bool failed;
     uint32_t update, update_run; /* of an entry: where it begins to write
                                     parameters and states */
-    uint64_t frame, lane;        /* bytes before workspaces */
+    uint64_t frame, lane, host;  /* bytes before workspaces */
     Map gemm_map;
 } Writer;
 
@@ -48,7 +50,8 @@ typedef struct Writer {
 _Static_assert((int)BASE_persistent == TITAN_BASE_persistent &&
                    (int)BASE_io == TITAN_BASE_io &&
                    (int)BASE_frame == TITAN_BASE_frame &&
-                   (int)BASE_lane == TITAN_BASE_lane,
+                   (int)BASE_lane == TITAN_BASE_lane &&
+                   (int)BASE_host == TITAN_BASE_host,
                "bases of the IR and of images count alike");
 
 static uint32_t base_number(const Module *m, const Inst *in)
@@ -78,6 +81,10 @@ static At at_of(Writer *w, const Fn *fn, Value v, const At *args)
     at.offset += s.offset;
     for (uint32_t i = 0; i < s.nturns; i++)
         at.turn[i] += s.turn[i];
+    if (s.ring.n) {
+        at.ring = s.ring;
+        at.ring_loop = 0;
+    }
     at.layout = s.layout;
     return at;
 }
@@ -97,6 +104,10 @@ static uint32_t add_operand(Writer *w, const At *at)
         for (uint32_t i = 0; i < w->depth; i++) {
             if (!at->turn[i]) continue;
             TitanTurn turn = {.depth = i, .bytes = at->turn[i]};
+            if (at->ring.n && at->ring_loop == i) {
+                turn.ring = (uint16_t)at->ring.n;
+                turn.shift = (uint16_t)at->ring.shift;
+            }
             vec_push(t->a, &t->turns, turn);
         }
     }
@@ -200,7 +211,8 @@ static At workspace_at(const Writer *w, const Gemm *g, uint64_t *bytes)
 static bool same_place(const At *x, const At *y)
 {
     return x->base == y->base && x->offset == y->offset &&
-           !memcmp(x->turn, y->turn, sizeof x->turn);
+           !memcmp(x->turn, y->turn, sizeof x->turn) &&
+           x->ring.n == y->ring.n && x->ring.shift == y->ring.shift;
 }
 
 static void write_gemm(Writer *w, const Fn *group, const At *at, uint32_t n,
@@ -450,6 +462,7 @@ static void write_loop(Writer *w, const Fn *fn, const Inst *in, const At *args)
         memmove(inner[i].turn + 1, inner[i].turn,
                 (MOST_LOOPS - 1) * sizeof *inner[i].turn);
         inner[i].turn[0] = 0;
+        inner[i].ring_loop++;
     }
     bool lanes = w->lanes;
     w->lanes |= parallel;
@@ -518,12 +531,15 @@ static void find_ends(Writer *w)
         const Inst *in = inst_of(b->fn, b->value);
         uint64_t end =
             (uint64_t)(attr_int(m, in->attr, AT_offset, 0) + b->bytes);
-        uint64_t *most = b->lane ? &w->lane : &w->frame;
+        uint64_t *most = b->base == BASE_lane   ? &w->lane
+                         : b->base == BASE_host ? &w->host
+                                                : &w->frame;
         end = (end + 255) & ~UINT64_C(255);
         if (*most < end) *most = end;
     }
     image_reserve(&w->t, TITAN_BASE_frame, w->frame);
     image_reserve(&w->t, TITAN_BASE_lane, w->lane);
+    image_reserve(&w->t, TITAN_BASE_host, w->host);
 }
 
 static void write_entry(Writer *w, const Fn *fn)

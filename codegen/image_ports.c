@@ -107,7 +107,8 @@ static void add_slot(ImageTables *t, const Slot *s)
                      .dtype = type_dtype(m, l.type),
                      .flags = (s->frozen ? TITAN_SLOT_frozen : 0u) |
                               (s->saved ? TITAN_SLOT_saved : 0u) |
-                              (s->has_ckpt ? TITAN_SLOT_ckpt : 0u),
+                              (s->has_ckpt ? TITAN_SLOT_ckpt : 0u) |
+                              (s->host ? TITAN_SLOT_host : 0u),
                      .offset = offset,
                      .axes = image_axes(t, l)};
     put_pieces(t, l, &row);
@@ -117,7 +118,7 @@ static void add_slot(ImageTables *t, const Slot *s)
         row.dims = slot_dims(t, s);
     }
     vec_push(t->a, &t->slots, row);
-    image_reserve(t, TITAN_BASE_persistent,
+    image_reserve(t, s->host ? TITAN_BASE_host : TITAN_BASE_persistent,
                   offset + (uint64_t)layout_bytes(m, l));
 }
 
@@ -250,7 +251,7 @@ static void add_peaks(ImageTables *t, const Live *live, LiveMoment moment)
     uint32_t n = 0;
     for (uint32_t i = 0; i < live->n; i++) {
         const LiveBuffer *b = &live->at[i];
-        int64_t bytes = b->lane ? 0 : live_bytes(b, moment);
+        int64_t bytes = b->base == BASE_frame ? live_bytes(b, moment) : 0;
         if (bytes > 0) at[n++] = (Held){b, bytes};
     }
     qsort(at, n, sizeof *at, by_bytes);
@@ -267,8 +268,8 @@ void image_facts(ImageTables *t)
 {
     Live live = live_find(t->m, t->a);
     LiveMoment moment, lane;
-    int64_t least = live_most(&live, false, &moment);
-    int64_t least_lane = live_most(&live, true, &lane);
+    int64_t least = live_most(&live, BASE_frame, &moment);
+    int64_t least_lane = live_most(&live, BASE_lane, &lane);
     add_peaks(t, &live, moment);
     add_options(t);
     /* What no plan could go below: beside the temporaries, what has a place of

@@ -108,6 +108,7 @@ const void *image_bytes(ImageTables *t, size_t *size)
                      .events = t->events};
     for (int b = 0; b < TITAN_BASE_COUNT; b++) {
         h.base_bytes[b] = aligned(t->base_bytes[b], 256);
+        if (b == TITAN_BASE_host) continue;
         h.arena_bytes +=
             h.base_bytes[b] * (b == TITAN_BASE_lane ? t->lanes : 1);
     }

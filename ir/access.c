@@ -22,6 +22,7 @@ typedef struct Reach {
     uint32_t space;
     int64_t first;
     int64_t turn[MOST_LOOPS];
+    RingReach ring;
 } Reach;
 
 typedef struct StepWalk {
@@ -74,7 +75,10 @@ static void move_view(const FnWalk *f, const Inst *in, Reach *r)
     const Module *m = f->w->m;
     const AttrItem *turn = attr_get(m, in->attr, AT_turn);
     r->first = plus(r->first, attr_int(m, in->attr, AT_offset, 0));
-    for (uint32_t i = 0; turn && i < turn->n && i < f->depth; i++)
+    uint32_t loop = 0;
+    if (attr_get(m, in->attr, AT_ring) && turn && turn->n && f->depth)
+        r->ring = (RingReach){ring_of(m, in), turn->ints[loop++], 0};
+    for (uint32_t i = loop; turn && i < turn->n && i < f->depth; i++)
         r->turn[i] = plus(r->turn[i], turn->ints[i]);
 }
 
@@ -127,6 +131,11 @@ static void touch(FnWalk *f, uint32_t step, Value v, bool write)
     x.end = plus(r->first, layout_bytes(f->w->m, l));
     memcpy(x.turn, r->turn, sizeof x.turn);
     find_rows(f->w->m, l, &x);
+    if (r->ring.ring.n) { /* all rows */
+        x.ring = r->ring;
+        x.end = plus(x.end, times(x.ring.pitch, x.ring.ring.n - 1));
+        x.pitch = 0;
+    }
     vec_push(f->w->a, &f->at, x);
 }
 
@@ -155,6 +164,7 @@ static Access all_turns(const Access *in, uint32_t step, int64_t count)
     if (far > 0) x.end = plus(x.end, far);
     memmove(x.turn, in->turn + 1, sizeof x.turn - sizeof *x.turn);
     x.turn[MOST_LOOPS - 1] = 0;
+    if (x.ring.loop-- == 0) x.ring = (RingReach){0};
     return x;
 }
 
@@ -169,6 +179,7 @@ static Reach *hand_in(const FnWalk *f, const Inst *in)
         args[k] = *r;
         memmove(args[k].turn + 1, r->turn, sizeof r->turn - sizeof *r->turn);
         args[k].turn[0] = 0;
+        args[k].ring.loop++;
     }
     return args;
 }
@@ -325,11 +336,23 @@ static bool lie_between(const Access *x, const Access *y)
                  : b + y->row <= a && a + x->row <= b + y->pitch;
 }
 
+/* Different rows of one ring. */
+static bool are_other_rows(const Access *x, const Access *y)
+{
+    const RingReach *a = &x->ring, *b = &y->ring;
+    if (!a->ring.n || a->ring.n != b->ring.n || a->pitch != b->pitch ||
+        a->loop != b->loop || a->ring.shift == b->ring.shift)
+        return false;
+    int64_t first = x->first < y->first ? x->first : y->first;
+    int64_t end = x->end > y->end ? x->end : y->end;
+    return plus(end, -first) <= times(a->pitch, a->ring.n);
+}
+
 /* The wide ranges meet; do the ranges of one turn? */
 static bool is_clash(const FnSteps *s, const Access *x, const Access *y)
 {
     if (x->step == y->step || (!x->write && !y->write)) return false;
-    if (lie_between(x, y)) return false;
+    if (lie_between(x, y) || are_other_rows(x, y)) return false;
     return meet_in_turn(s, x, y);
 }
 

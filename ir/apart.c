@@ -177,7 +177,7 @@ int64_t live_bytes(const LiveBuffer *b, LiveMoment at)
     return born && at.at <= born->end ? bytes_filled(b, at) : b->bytes;
 }
 
-int64_t live_most(const Live *l, bool lane, LiveMoment *moment)
+int64_t live_most(const Live *l, Base base, LiveMoment *moment)
 {
     int64_t end = 0, most = 0;
     for (uint32_t i = 0; i < l->n; i++)
@@ -187,7 +187,7 @@ int64_t live_most(const Live *l, bool lane, LiveMoment *moment)
         LiveMoment at = {t / 2, t % 2};
         int64_t now = 0;
         for (uint32_t i = 0; i < l->n; i++)
-            if (l->at[i].lane == lane) now += live_bytes(&l->at[i], at);
+            if (l->at[i].base == base) now += live_bytes(&l->at[i], at);
         if (now <= most) continue;
         most = now;
         *moment = at;

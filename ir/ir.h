@@ -228,6 +228,7 @@ typedef enum Base {
     BASE_io,
     BASE_frame,
     BASE_lane,
+    BASE_host, /* of the host, pinned where the device is a GPU */
     BASE_count
 } Base;
 const char *base_name(Base b);
@@ -288,6 +289,7 @@ typedef struct Slot {
     bool saved;     /* kept over the life of a run and saved; false: of a
                        session (a cache): lives while the entries that have it
                        are the only ones that run */
+    bool host;      /* lies in the memory of the host */
     uint32_t nfrom; /* params: how many axes, of `fan`, are the input side */
     uint32_t nto;
     const Axis *fan; /* [from..., to...] of [from -> to]; empty without arrow */

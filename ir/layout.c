@@ -124,6 +124,13 @@ Layout layout_of(Module *m, const Fn *fn, Value v, Arena *a)
     return (Layout){in->type, item->ints};
 }
 
+TurnRing ring_of(const Module *m, const Inst *view)
+{
+    const AttrItem *ring = attr_get(m, view->attr, AT_ring);
+    if (!ring || ring->n != 2) return (TurnRing){0};
+    return (TurnRing){ring->ints[0], ring->ints[1]};
+}
+
 Spot spot_of(Module *m, const Fn *fn, Value v, Arena *a)
 {
     Spot p = {.root = v, .layout = layout_of(m, fn, v, a)};
@@ -136,6 +143,7 @@ Spot spot_of(Module *m, const Fn *fn, Value v, Arena *a)
             p.turn[i] += turn->ints[i];
             if (p.nturns <= i) p.nturns = i + 1;
         }
+        if (attr_get(m, in->attr, AT_ring)) p.ring = ring_of(m, in);
         p.root = inst_arg(fn, in, 0);
     }
     const Inst *root = inst_of(fn, p.root);

@@ -33,12 +33,25 @@ uint32_t layout_order(const Module *m, Layout x, Axis *out);
 /* The stride attribute of a buffer, arg or view; dense when absent. */
 Layout layout_of(Module *m, const Fn *fn, Value v, Arena *a);
 
+/* The innermost loop counts c, the place moves by (c + shift) mod n turns: the
+ * rows of a buffer with n of them are used over and over. */
+typedef struct TurnRing {
+    int64_t n, shift; /* n: 0: it is no ring */
+} TurnRing;
+TurnRing ring_of(const Module *m, const Inst *view);
+/* The turn of the ring in turn C of the loop. */
+static inline int64_t ring_turn(TurnRing r, int64_t c)
+{
+    return r.n ? (c + r.shift) % r.n : c;
+}
+
 typedef struct Spot {
     Value root; /* an arg or a buffer */
     Layout layout;
     int64_t offset;           /* bytes from the root */
     int64_t turn[MOST_LOOPS]; /* bytes per turn, innermost loop first */
     uint32_t nturns;
+    TurnRing ring;
 } Spot;
 
 /* The spot that an arg, a buffer or a view (of views) names; of an arg within
@@ -54,7 +67,7 @@ typedef struct Gemm {
     int64_t m, n, k;
     int64_t a_row, a_col, b_row, b_col, d_row, d_col;
     bool accumulate;
-    bool scaled; /* the third operand is a scale of the sums, f32[] */
+    bool scaled;    /* the third operand is a scale of the sums, f32[] */
     int64_t pieces; /* of K, which lie apart; usually 1 */
     uint32_t nbatch;
     int64_t batch[MOST_GEMM_BATCHES], a_batch[MOST_GEMM_BATCHES],

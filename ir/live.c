@@ -89,6 +89,7 @@ static void find_behind(FnWalk *f, const uint32_t *numbers)
             if (k == 0) b->turn += turn->ints[k];
             b->moves |= k > 0 && turn->ints[k] != 0;
         }
+        b->moves |= ring_of(m, in).n != 0;
     }
 }
 
@@ -230,6 +231,16 @@ static void walk_step(FnWalk *f, uint32_t i)
     f->w->now++;
 }
 
+/* Of a function that runs in lanes and elsewhere, lanes. */
+static void set_base(const LiveWalk *w, LiveBuffer *b, const Inst *in,
+                     bool lane)
+{
+    if (attr_flag(w->m, in->attr, AT_host))
+        b->base = BASE_host;
+    else if (lane || b->base != BASE_lane)
+        b->base = lane ? BASE_lane : BASE_frame;
+}
+
 static void walk_fn(FnWalk *f, FnRef ref)
 {
     LiveWalk *w = f->w;
@@ -240,7 +251,7 @@ static void walk_fn(FnWalk *f, FnRef ref)
         const Inst *in = &f->fn->insts[i];
         uint32_t buffer = f->behind[i].buffer;
         if (in->op == OP_buffer && buffer != NONE)
-            w->buffers.at[buffer].lane |= f->lane;
+            set_base(w, &w->buffers.at[buffer], in, f->lane);
         if (is_step(in)) walk_step(f, i);
     }
 }

@@ -66,7 +66,7 @@ typedef struct LiveBuffer {
     Value value;         /* its OP_buffer */
     int64_t first, last; /* moments, both included; first > last: unused */
     int64_t bytes;
-    bool lane;         /* in a function that runs in lanes */
+    Base base;         /* frame; in a function that runs in lanes, lane; host */
     VEC(LiveUse) uses; /* in the order of the list */
     /* Its first uses, as long as each is a loop that walks through other rows
      * than those before; its last use, row by row (NULL: not so). */
@@ -100,8 +100,8 @@ typedef struct LiveMoment {
 
 /* The bytes of a buffer that hold something. */
 int64_t live_bytes(const LiveBuffer *b, LiveMoment at);
-/* The largest sum of bytes that hold something at one moment, of lanes or of
- * the frame; the moment. */
-int64_t live_most(const Live *l, bool lane, LiveMoment *moment);
+/* The largest sum of bytes of a base that hold something at one moment; the
+ * moment. */
+int64_t live_most(const Live *l, Base base, LiveMoment *moment);
 
 #endif

@@ -201,7 +201,8 @@ bool role_is_slot(Role r)
 
 const char *base_name(Base b)
 {
-    static const char *const names[] = {"persistent", "io", "frame", "lane"};
+    static const char *const names[] = {"persistent", "io", "frame", "lane",
+                                        "host"};
     return names[b];
 }
 

@@ -38,6 +38,14 @@ uint32_t module_streams(const Module *m);
 
 /* ------------------------------------------------------------- accesses -- */
 
+/* A place in a ring: each turn of one of the loops around has one of the rows,
+ * PITCH apart. */
+typedef struct RingReach {
+    TurnRing ring;
+    int64_t pitch;
+    uint32_t loop; /* 0: the innermost around the function */
+} RingReach;
+
 /* Bytes that a step reads or writes, of a base of the plan or of one buffer. */
 typedef struct Access {
     uint32_t step;
@@ -48,6 +56,7 @@ typedef struct Access {
                                  first ROW; pitch 0: all */
     int64_t turn[MOST_LOOPS]; /* more bytes for each turn of the loops around
                                  the function, innermost first */
+    RingReach ring;           /* of which `first` to `end` are all rows */
 } Access;
 
 /* A kernel function in one place where it runs. */

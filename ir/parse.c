@@ -183,6 +183,7 @@ static bool parse_slot(Parser *p, Role role)
     if (take_word_if(p, "fan") && !parse_fan(p, &s)) return false;
     s.frozen = take_word_if(p, "frozen");
     s.saved = !take_word_if(p, "unsaved");
+    s.host = take_word_if(p, "host");
     if (take_word_if(p, "as") && !parse_ckpt(p, &s)) return false;
     if (take_word_if(p, "block") &&
         !parse_string(p, "a path in quotes", &s.block))

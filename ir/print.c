@@ -407,6 +407,7 @@ static void print_slot(const Module *m, const Slot *s, Buf *out)
     }
     if (s->frozen) buf_puts(out, " frozen");
     if (!s->saved) buf_puts(out, " unsaved");
+    if (s->host) buf_puts(out, " host");
     print_ckpt(m, s, out);
     if (s->block.id) {
         buf_puts(out, " block ");

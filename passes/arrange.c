@@ -317,7 +317,7 @@ static void find_meetings(Arrange *r, const Live *live, Arena *a)
 /* So many searches, unless one comes near the least there can be. */
 enum { SEARCHES = 6, NEAR = 500 };
 
-int64_t arrange(const Live *live, bool lane, int64_t *offsets, Arena *a)
+int64_t arrange(const Live *live, Base base, int64_t *offsets, Arena *a)
 {
     static int (*const orders[])(const void *, const void *) = {
         by_size, by_area, by_span, by_start, by_pair};
@@ -327,7 +327,7 @@ int64_t arrange(const Live *live, bool lane, int64_t *offsets, Arena *a)
                  .forbidden = NEW_ARRAY(a, Forbidden, (size_t)live->n + 1)};
     uint32_t *in_live = NEW_ARRAY(a, uint32_t, (size_t)live->n + 1);
     for (uint32_t i = 0; i < live->n; i++) {
-        if (live->at[i].lane != lane) continue;
+        if (live->at[i].base != base) continue;
         in_live[r.n] = i;
         r.order[r.n] = &r.blocks[r.n];
         r.blocks[r.n] = (Block){.b = &live->at[i],
@@ -341,7 +341,7 @@ int64_t arrange(const Live *live, bool lane, int64_t *offsets, Arena *a)
     r.best = NEW_ARRAY(a, int64_t, (size_t)r.n + 1);
     r.best_order = NEW_ARRAY(a, Block *, (size_t)r.n + 1);
     LiveMoment moment;
-    int64_t peak = INT64_MAX, least = live_most(live, lane, &moment);
+    int64_t peak = INT64_MAX, least = live_most(live, base, &moment);
     for (uint32_t o = 0; o < sizeof orders / sizeof *orders; o++) {
         qsort(r.order, r.n, sizeof *r.order, orders[o]);
         try_order(&r, &peak);

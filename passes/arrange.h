@@ -13,8 +13,8 @@ static inline int64_t place_aligned(int64_t n)
     return (n + PLACE_ALIGN - 1) & -(int64_t)PLACE_ALIGN;
 }
 
-/* Gives each buffer of lanes, or of the frame, its offset (by its number in
- * LIVE); returns the bytes that they take together. */
-int64_t arrange(const Live *live, bool lane, int64_t *offsets, Arena *a);
+/* Gives each buffer of a base its offset (by its number in LIVE); returns the
+ * bytes that they take together. */
+int64_t arrange(const Live *live, Base base, int64_t *offsets, Arena *a);
 
 #endif

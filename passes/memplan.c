@@ -14,7 +14,8 @@
  * nobody saves, lie in `frame`, behind what is temporary in the entries that
  * have them: other entries may take their bytes, for these end the session.
  * Inputs, scalars and results of an entry lie in `io`, from 0 in each.  What
- * is left is temporary: of lanes in `lane`, else in `frame` (arrange.c).
+ * is left is temporary: of lanes in `lane`, else in `frame` (arrange.c).  What
+ * is to lie in the memory of the host does so in `host`, slots first.
  */
 #include "arrange.h"
 #include "reach.h"
@@ -45,7 +46,7 @@ typedef struct Ports {
     Map slots; /* path -> number in offsets */
     VEC(int64_t) offsets;
     VEC(Within) within;
-    int64_t persistent, io;
+    int64_t persistent, io, host;
 } Ports;
 
 static Within *within_of(const Ports *p, Str path)
@@ -81,16 +82,23 @@ static void note_within(Ports *p, const Fn *fn, Value v)
     vec_push(m->scratch, &p->within, w);
 }
 
+static bool is_host(const Module *m, Str path)
+{
+    const Slot *s = slot_find(m, path);
+    return s && s->host;
+}
+
 static int64_t slot_place(Ports *p, Str path, Type t)
 {
     uint32_t at;
     if (map_find(&p->slots, path.id, &at)) return p->offsets.at[at];
     const Within *w = within_of(p, path);
-    int64_t offset = p->persistent;
+    int64_t *base = is_host(p->m, path) ? &p->host : &p->persistent;
+    int64_t offset = *base;
     if (w && w->around.id)
         offset = slot_place(p, w->around, t) + w->start;
     else
-        p->persistent += place_aligned(w ? w->end : type_bytes(p->m, t));
+        *base += place_aligned(w ? w->end : type_bytes(p->m, t));
     map_add(&p->slots, path.id, p->offsets.n);
     vec_push(p->m->scratch, &p->offsets, offset);
     return offset;
@@ -107,7 +115,7 @@ static void place_port(Ports *p, Fn *fn, Value v, const Port *port)
     Inst *in = &fn->insts[v.id];
     if (is_session(p->m, port)) return; /* when the frame is known */
     if (role_is_slot(port->role)) {
-        set_place(p->m, in, "persistent",
+        set_place(p->m, in, is_host(p->m, port->path) ? "host" : "persistent",
                   slot_place(p, port->path, port->type));
         return;
     }
@@ -116,7 +124,8 @@ static void place_port(Ports *p, Fn *fn, Value v, const Port *port)
     p->io += place_aligned(layout_bytes(p->m, l));
 }
 
-static void place_ports(Module *m)
+/* Returns the bytes of slots in the memory of the host. */
+static int64_t place_ports(Module *m)
 {
     Ports p = {.m = m};
     map_init(&p.slots, m->scratch);
@@ -136,20 +145,23 @@ static void place_ports(Module *m)
             if (inst_of(fn, fn->result_values[i])->op == OP_buffer)
                 place_port(&p, fn, fn->result_values[i], &fn->results[i]);
     }
+    return p.host;
 }
 
 /* ------------------------------------------------------------ temporaries --
  */
 
-static int64_t place_temporaries(Module *m, const Live *live, bool lane)
+/* From byte FIRST of the base on. */
+static int64_t place_temporaries(Module *m, const Live *live, Base base,
+                                 int64_t first)
 {
     int64_t *at = NEW_ARRAY(m->scratch, int64_t, (size_t)live->n + 1);
-    int64_t peak = arrange(live, lane, at, m->scratch);
+    int64_t peak = arrange(live, base, at, m->scratch);
     for (uint32_t i = 0; i < live->n; i++) {
         const LiveBuffer *b = &live->at[i];
-        if (b->lane == lane)
-            set_place(m, &b->fn->insts[b->value.id], lane ? "lane" : "frame",
-                      at[i]);
+        if (b->base == base)
+            set_place(m, &b->fn->insts[b->value.id], base_name(base),
+                      first + at[i]);
     }
     return peak;
 }
@@ -172,7 +184,7 @@ static int64_t temporaries_end(Module *m, const Live *live, const bool *in)
     for (uint32_t f = 0; f < m->fns.n; f++)
         for (uint32_t i = 0; in[f] && i < live->n; i++) {
             const LiveBuffer *b = &live->at[i];
-            if (b->fn != m->fns.at[f] || b->lane) continue;
+            if (b->fn != m->fns.at[f] || b->base != BASE_frame) continue;
             Attr a = inst_of(b->fn, b->value)->attr;
             int64_t to = attr_int(m, a, AT_offset, 0) + b->bytes;
             if (to > end) end = to;
@@ -216,16 +228,19 @@ static void place_sessions(Module *m, const Live *live)
 
 bool pass_memplan(Module *m, PassCtx *cx)
 {
-    place_ports(m);
+    static const Base bases[] = {BASE_frame, BASE_lane, BASE_host};
+    int64_t slots = place_ports(m);
     Live live = live_find(m, m->scratch);
-    for (int lane = 0; lane < 2; lane++) {
+    for (unsigned i = 0; i < sizeof bases / sizeof *bases; i++) {
         LiveMoment moment;
-        int64_t peak = place_temporaries(m, &live, lane);
-        int64_t least = live_most(&live, lane, &moment);
+        int64_t first = bases[i] == BASE_host ? slots : 0;
+        int64_t peak = place_temporaries(m, &live, bases[i], first);
+        int64_t least = live_most(&live, bases[i], &moment);
+        if (bases[i] == BASE_host && first + peak == 0) continue;
         pass_remark(m, cx, (Loc){0},
                     "%s has %" PRId64 " bytes, at least %" PRId64
                     " live at once",
-                    lane ? "lane" : "frame", peak, least);
+                    base_name(bases[i]), first + peak, first + least);
     }
     place_sessions(m, &live);
     return true;

@@ -14,7 +14,9 @@
  * operands: base + offset + sum over enclosing loops of counter * turn.  So
  * neither layers nor microbatches make an image larger.
  *
- * Memory of a rank is one arena: persistent | io | frame | lanes * lane.
+ * Memory of a rank is one arena: persistent | io | frame | lanes * lane.  What
+ * a plan moves out of it lies in `host`, memory of the host that the device
+ * reaches as well.
  *
  * Ranks.  An image for several ranks is one program that all of them run; they
  * differ by their coordinates on the mesh alone.  Slots and ports describe the
@@ -28,7 +30,7 @@
 #include <stdint.h>
 
 #define TITAN_IMAGE_MAGIC   0x00474d494e415454ull /* "TTANIMG\0" */
-#define TITAN_IMAGE_VERSION 1
+#define TITAN_IMAGE_VERSION 2
 
 /* First lines of a step.ptx:  // titan: image <key> <value>  */
 #define TITAN_PTX_MAGIC "// titan step image 1"
@@ -79,12 +81,13 @@ typedef struct TitanTable {
     uint32_t n, row; /* rows, bytes of a row */
 } TitanTable;
 
-/* Bases of operands, and the parts of the arena. */
+/* Bases of operands: the parts of the arena, and memory of the host. */
 typedef enum TitanBase {
     TITAN_BASE_persistent,
     TITAN_BASE_io,
     TITAN_BASE_frame,
     TITAN_BASE_lane,
+    TITAN_BASE_host,      /* no part of the arena */
     TITAN_BASE_COUNT
 } TitanBase;
 
@@ -99,7 +102,7 @@ typedef struct TitanHeader {
     uint32_t ranks;
     uint32_t streams;             /* 1 .. TITAN_MOST_STREAMS */
     uint32_t events;
-    uint64_t arena_bytes;         /* the sum of the parts, each rounded up to 256 */
+    uint64_t arena_bytes;         /* the sum of its parts, each rounded up to 256 */
     uint64_t strings_offset, strings_size;
     TitanTable tables[TITAN_TABLE_COUNT];
 } TitanHeader;
@@ -223,11 +226,18 @@ typedef struct TitanOperand {
     TitanRange turns;
 } TitanOperand;
 
+/* In a ring, whose rows are used over and over, the loop's counter c counts as
+ * (c + shift) mod ring. */
 typedef struct TitanTurn {
     uint32_t depth;        /* enclosing loop, 0: innermost */
-    uint32_t pad;
+    uint16_t ring, shift;  /* ring: 0: it is none */
     int64_t bytes;
 } TitanTurn;
+
+static inline int64_t titan_turn_bytes(const TitanTurn *t, int64_t counter)
+{
+    return (t->ring ? (counter + t->shift) % t->ring : counter) * t->bytes;
+}
 
 /* How the host runtime cuts a gemm, whatever the number of threads: tiles of
  * at most M x N of the result, and for dtypes that the BLAS does not take,
@@ -362,13 +372,18 @@ typedef enum TitanRole {
     TITAN_ROLE_record, TITAN_ROLE_check, TITAN_ROLE_output, TITAN_ROLE_skip
 } TitanRole;
 
-enum { TITAN_SLOT_frozen = 1, TITAN_SLOT_saved = 2, TITAN_SLOT_ckpt = 4 };
+enum {
+    TITAN_SLOT_frozen = 1,
+    TITAN_SLOT_saved = 2,
+    TITAN_SLOT_ckpt = 4,
+    TITAN_SLOT_host = 8    /* it lies in the base `host` */
+};
 
 /* A parameter or state: dense, row-major in the order of its axes. */
 typedef struct TitanSlot {
     uint32_t path;         /* string */
     uint32_t role, dtype, flags;
-    uint64_t offset;       /* in the persistent base */
+    uint64_t offset;       /* in the persistent base, or in `host` */
     uint64_t piece, pitch; /* elements: so many lie together, and the next so
                               many begin that far on; piece 0: all together */
     TitanRange axes;

@@ -153,7 +153,7 @@ TitanStatus cuda_choose_begin(Cuda *c)
     CuPtr at = c->base[TITAN_BASE_frame];
     for (uint64_t done = first; done < frame;) {
         uint64_t n = frame - done < done ? frame - done : done;
-        CU_TRY(c, cuMemcpyDtoDAsync(at + done, at, n, c->stream));
+        CU_TRY(c, cuMemcpyAsync(at + done, at, n, c->stream));
         done += n;
     }
     return TITAN_OK;

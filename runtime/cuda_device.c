@@ -138,10 +138,47 @@ static TitanStatus alloc_arena(Cuda *c)
     CU_TRY(c, cuMemAlloc(&c->arena, bytes));
     CU_TRY(c, cuMemsetD8Async(c->arena, 0, bytes, c->stream));
     CuPtr at = c->arena;
-    for (int b = 0; b < TITAN_BASE_COUNT; b++) {
+    for (int b = 0; b <= TITAN_BASE_lane; b++) {
         c->base[b] = at;
         at += round_up(h->base_bytes[b]);
     }
+    return TITAN_OK;
+}
+
+/* Bytes of memory that programs could have, or 0: not known. */
+static uint64_t host_available(void)
+{
+    char line[128];
+    uint64_t kib = 0;
+    FILE *f = fopen("/proc/meminfo", "r");
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "MemAvailable: %" SCNu64, &kib) == 1) break;
+    if (f) fclose(f);
+    return kib << 10;
+}
+
+/* Pinned, so that the GPU copies from it and to it beside its kernels, which
+ * reach it as well; under unified addressing both sides have one address. */
+static TitanStatus alloc_host(Cuda *c)
+{
+    uint64_t bytes = c->im->header->base_bytes[TITAN_BASE_host];
+    uint64_t available = host_available();
+    if (bytes == 0) return TITAN_OK;
+    if (available && bytes > available)
+        return titan_fail(c->story, TITAN_UNAVAILABLE,
+                          "the plan offloads %.2f GiB to the memory of the "
+                          "host, which has %.2f GiB available",
+                          gib(bytes), gib(available));
+    CuResult r = c->cu.cuMemHostAlloc((void **)&c->host, (size_t)bytes, 0);
+    if (r != 0) {
+        TitanStatus st = cu_fail(c->story, &c->cu, "cuMemHostAlloc", r);
+        return titan_while(c->story, st,
+                           "pinning %.2f GiB of host memory for what the plan "
+                           "offloads; ulimit -l may be too low",
+                           gib(bytes));
+    }
+    memset(c->host, 0, (size_t)bytes);
+    c->base[TITAN_BASE_host] = (CuPtr)(uintptr_t)c->host;
     return TITAN_OK;
 }
 
@@ -149,6 +186,7 @@ static TitanStatus alloc_memory(Cuda *c)
 {
     TRY(check_memory(c));
     TRY(alloc_arena(c));
+    TRY(alloc_host(c));
     for (uint32_t i = 0; i < c->im->header->streams; i++) {
         size_t bytes = (size_t)cuda_gemm_workspace(c->im, i);
         if (bytes) CU_TRY(c, cuMemAlloc(&c->workspace[i], bytes));
@@ -214,6 +252,7 @@ static void release(TitanDevice *d)
     for (uint32_t i = 0; i < TITAN_MOST_STREAMS; i++)
         if (c->workspace[i]) c->cu.cuMemFree(c->workspace[i]);
     if (c->arena) c->cu.cuMemFree(c->arena);
+    if (c->host) c->cu.cuMemFreeHost(c->host);
     if (c->module) c->cu.cuModuleUnload(c->module);
     close_streams(c);
     if (c->context) c->cu.cuDevicePrimaryCtxRelease(c->gpu);

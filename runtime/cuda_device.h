@@ -73,6 +73,7 @@ typedef struct Cuda {
     void **params;
 
     CuPtr arena, base[TITAN_BASE_COUNT];
+    char *host; /* pinned: the base `host` */
     CudaTurn turn[CUDA_TURNS];
     unsigned now; /* turn whose `in` takes the next writes */
     char *staging;

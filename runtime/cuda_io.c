@@ -93,6 +93,11 @@ TitanStatus cuda_write(TitanDevice *d, TitanBase base, uint64_t offset,
 {
     Cuda *c = (Cuda *)d;
     if (base == TITAN_BASE_io) return write_io(c, offset, from, bytes);
+    if (base == TITAN_BASE_host) {
+        CU_TRY(c, cuStreamSynchronize(c->stream));
+        memcpy(c->host + offset, from, bytes);
+        return TITAN_OK;
+    }
     TRY(need_staging(c));
     for (size_t done = 0; done < bytes; done += STAGING) {
         size_t n = bytes - done < STAGING ? bytes - done : STAGING;
@@ -108,6 +113,11 @@ TitanStatus cuda_read(TitanDevice *d, TitanBase base, uint64_t offset, void *to,
                       size_t bytes)
 {
     Cuda *c = (Cuda *)d;
+    if (base == TITAN_BASE_host) {
+        CU_TRY(c, cuStreamSynchronize(c->stream));
+        memcpy(to, c->host + offset, bytes);
+        return TITAN_OK;
+    }
     TRY(need_staging(c));
     for (size_t done = 0; done < bytes; done += STAGING) {
         size_t n = bytes - done < STAGING ? bytes - done : STAGING;

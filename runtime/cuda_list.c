@@ -24,7 +24,8 @@ static CuPtr operand_at(const Walk *w, const TitanOperand *o)
     CuPtr at = w->c->base[o->base] + o->offset;
     for (uint32_t i = 0; i < o->turns.n; i++) {
         const TitanTurn *t = &im->turns[o->turns.first + i];
-        at += (CuPtr)(w->at.counter[w->at.depth - 1 - t->depth] * t->bytes);
+        at += (CuPtr)titan_turn_bytes(
+            t, w->at.counter[w->at.depth - 1 - t->depth]);
     }
     return at;
 }
@@ -116,7 +117,7 @@ static TitanStatus run_copy(Cuda *c, CuPtr to, CuPtr from, uint64_t bytes,
                             CuStream on)
 {
     if (bytes == 0 || to == from) return TITAN_OK;
-    CU_TRY(c, cuMemcpyDtoDAsync(to, from, bytes, on));
+    CU_TRY(c, cuMemcpyAsync(to, from, bytes, on));
     return TITAN_OK;
 }
 

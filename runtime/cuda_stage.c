@@ -26,6 +26,7 @@ static TitanStatus open_stage(Cuda *c, CudaStage *s)
 bool cuda_stage_open(TitanDevice *d)
 {
     Cuda *c = (Cuda *)d;
+    if (titan_has_host_slots(c->im)) return false;
     if (c->stage.at) return true;
     if (open_stage(c, &c->stage) == TITAN_OK) return true;
     cuda_stage_close(c);

@@ -8,7 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const base_names[] = {"persistent", "io", "frame", "lane"};
+static const char *const base_names[] = {"persistent", "io", "frame", "lane",
+                                         "host"};
 static const char *const role_names[] = {"param",  "state", "input", "scalar",
                                          "record", "check", "output"};
 static const char *const target_names[] = {"host", "sm_90a", "sm_100a"};
@@ -34,11 +35,14 @@ static void print_header(const TitanImage *im, FILE *out)
     for (int i = 0; i < 16; i++)
         fprintf(out, "%02x", h->hash[i]);
     fprintf(out, "\n\nmemory\n");
-    for (int b = 0; b < TITAN_BASE_COUNT; b++)
+    for (int b = 0; b < TITAN_BASE_host; b++)
         fprintf(out, "  %-10s %16" PRIu64 " bytes%s", base_names[b],
                 h->base_bytes[b], b == TITAN_BASE_lane ? " each" : "\n");
     fprintf(out, ", %" PRIu32 " lanes\n  %-10s %16" PRIu64 " bytes\n", h->lanes,
             "arena", h->arena_bytes);
+    if (h->base_bytes[TITAN_BASE_host])
+        fprintf(out, "  %-10s %16" PRIu64 " bytes\n",
+                base_names[TITAN_BASE_host], h->base_bytes[TITAN_BASE_host]);
     if (h->streams > 1)
         fprintf(out, "\n%" PRIu32 " streams, %" PRIu32 " events\n", h->streams,
                 h->events);
@@ -98,7 +102,11 @@ static void print_operand(const TitanImage *im, uint32_t i, FILE *out)
     fprintf(out, " %s+%" PRIu64, base_names[o->base], o->offset);
     for (uint32_t k = 0; k < o->turns.n; k++) {
         const TitanTurn *t = &im->turns[o->turns.first + k];
-        fprintf(out, "+%" PRId64 "*turn%" PRIu32, t->bytes, t->depth);
+        if (t->ring)
+            fprintf(out, "+%" PRId64 "*((turn%" PRIu32 "+%u)%%%u)", t->bytes,
+                    t->depth, t->shift, t->ring);
+        else
+            fprintf(out, "+%" PRId64 "*turn%" PRIu32, t->bytes, t->depth);
     }
 }
 

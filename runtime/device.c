@@ -75,6 +75,7 @@ static TitanStatus host_kept(TitanDevice *d, int64_t turn, const char **io)
 static bool host_stage_open(TitanDevice *d)
 {
     HostDevice *h = (HostDevice *)d;
+    if (titan_has_host_slots(h->im)) return false;
     if (!h->staging) h->staging = malloc(h->bytes + 1);
     if (h->staging) memset(h->staging, 0, h->bytes + 1);
     return h->staging != NULL;

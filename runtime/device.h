@@ -179,7 +179,8 @@ static inline TitanStatus device_kept(TitanDevice *d, int64_t turn,
     return d->class->kept(d, turn, io);
 }
 
-/* Makes room for a copy of the persistent base; false: there is none. */
+/* Makes room for a copy of the persistent base; false: there is none, or not
+ * all slots lie there. */
 static inline bool device_stage_open(TitanDevice *d)
 {
     return d->class->stage_open(d);

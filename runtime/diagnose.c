@@ -45,7 +45,8 @@ static uint64_t offset_of(const TitanImage *im, const TitanOperand *o,
     uint64_t offset = o->offset;
     for (uint32_t i = 0; i < o->turns.n; i++) {
         const TitanTurn *t = &im->turns[o->turns.first + i];
-        offset += (uint64_t)(at->counter[at->depth - 1 - t->depth] * t->bytes);
+        offset += (uint64_t)titan_turn_bytes(
+            t, at->counter[at->depth - 1 - t->depth]);
     }
     return offset;
 }
@@ -288,7 +289,7 @@ static TitanStatus look_at_slot(const Diagnosis *d, const TitanSlot *slot,
     int64_t piece = slot->piece ? (int64_t)slot->piece : n;
     for (int64_t at = 0; at < n; at += piece) {
         uint64_t far = (uint64_t)titan_slot_place(slot, at);
-        TRY(count_dense(d, d->s->device, TITAN_BASE_persistent,
+        TRY(count_dense(d, d->s->device, titan_slot_base(slot),
                         slot->offset + far * titan_dtype_bytes(slot->dtype),
                         slot->dtype, may, piece, &c));
     }

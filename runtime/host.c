@@ -1,7 +1,8 @@
 /*
  * host.c: executes the entries of an image on the host.
  *
- * One arena (persistent | io | frame | lanes) is mapped at once and zeroed.  A
+ * One arena (persistent | io | frame | lanes), and what a plan has moved to the
+ * memory of the host behind it, is mapped at once and zeroed.  A
  * run list is walked by recursion over its loops.  Outside parallel loops,
  * the work items of a kernel and the tiles of a gemm are shared by the
  * threads of the pool; the turns of a parallel loop are shared as wholes,
@@ -64,7 +65,7 @@ static char *operand_at(const Walk *w, const TitanOperand *o)
     if (o->base == TITAN_BASE_lane) at += w->lane * w->host->lane_bytes;
     for (uint32_t i = 0; i < o->turns.n; i++) {
         const TitanTurn *t = &im->turns[o->turns.first + i];
-        at += w->at.counter[w->at.depth - 1 - t->depth] * t->bytes;
+        at += titan_turn_bytes(t, w->at.counter[w->at.depth - 1 - t->depth]);
     }
     return at;
 }
@@ -271,48 +272,35 @@ TitanStatus titan_host_watch(TitanHost *h, const TitanEntry *e, uint32_t runs,
     return w.status;
 }
 
-static void place_bases(TitanHost *h, char *at)
+/* AT: the arena; what lies on the host lies in a mapping of this process. */
+static void place_bases(TitanHost *h, char *at, char *host)
 {
     const TitanHeader *head = h->image->header;
-    for (int b = 0; b < TITAN_BASE_COUNT; b++) {
+    for (int b = 0; b <= TITAN_BASE_lane; b++) {
         h->base[b] = at;
         at += round_up(head->base_bytes[b]);
     }
+    h->base[TITAN_BASE_host] = host;
     h->lane_bytes = round_up(head->base_bytes[TITAN_BASE_lane]);
 }
 
 static TitanStatus map_arena(TitanStory *s, TitanHost *h)
 {
     const TitanHeader *head = h->image->header;
-    if (h->rank.arena) {
-        place_bases(h, h->rank.arena);
-        return TITAN_OK;
-    }
-    h->arena_bytes = head->arena_bytes ? (size_t)head->arena_bytes : 256;
+    size_t own = h->rank.arena ? 0 : (size_t)head->arena_bytes;
+    h->arena_bytes = own + round_up(head->base_bytes[TITAN_BASE_host]);
+    if (h->arena_bytes == 0) h->arena_bytes = 256;
     h->arena = mmap(NULL, h->arena_bytes, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (h->arena == MAP_FAILED) {
         h->arena = NULL;
         return titan_fail(s, TITAN_UNAVAILABLE,
-                          "could not allocate the arena of %" PRIu64
-                          " bytes: %s",
-                          head->arena_bytes, strerror(errno));
+                          "could not allocate the arena of %zu bytes: %s",
+                          h->arena_bytes, strerror(errno));
     }
     madvise(h->arena, h->arena_bytes, MADV_HUGEPAGE);
-    place_bases(h, h->arena);
+    place_bases(h, h->rank.arena ? h->rank.arena : h->arena, h->arena + own);
     return TITAN_OK;
-}
-
-/* Of one rank, all coordinates are 0 and nobody else is there. */
-static TitanStatus join_ranks(TitanStory *s, TitanHost *h)
-{
-    const TitanImage *im = h->image;
-    h->coordinates = calloc((size_t)im->ngroups + 1, sizeof *h->coordinates);
-    if (!h->coordinates) return titan_no_memory(s);
-    if (im->header->ranks == 1) return TITAN_OK;
-    for (uint32_t g = 0; g < im->ngroups; g++)
-        h->coordinates[g] = rank_member(im, g, h->rank.rank);
-    return collectives_open(&h->collectives, h->rank.transport, h->pool);
 }
 
 static unsigned choose_threads(const TitanImage *im, unsigned asked)

@@ -140,6 +140,7 @@ static TitanStatus check_arena(Check *c)
         uint64_t count = b == TITAN_BASE_lane ? h->lanes : 1;
         if (h->base_bytes[b] > (UINT64_C(1) << 50))
             return BAD(c, "base %d has %" PRIu64 " bytes", b, h->base_bytes[b]);
+        if (b == TITAN_BASE_host) continue;
         total += ((h->base_bytes[b] + 255) & ~UINT64_C(255)) * count;
     }
     if (total != h->arena_bytes)
@@ -195,6 +196,14 @@ static TitanStatus check_axes(Check *c)
     return TITAN_OK;
 }
 
+/* Bytes of a base as slots and ports say; in the memory of the host each rank
+ * holds all. */
+static uint64_t whole_room(const Check *c, TitanBase base)
+{
+    const TitanHeader *h = c->im->header;
+    return base == TITAN_BASE_host ? h->base_bytes[base] : h->whole_bytes[base];
+}
+
 /* Bytes of a dense tensor, which must lie in a base. */
 static TitanStatus check_tensor(Check *c, const char *what, uint32_t dtype,
                                 TitanRange axes, TitanBase base,
@@ -203,7 +212,7 @@ static TitanStatus check_tensor(Check *c, const char *what, uint32_t dtype,
     if (dtype >= DTYPES) return BAD(c, "%s has dtype %" PRIu32, what, dtype);
     if (!range_ok(axes, c->im->naxes)) return BAD(c, "%s has no axes", what);
     uint64_t bytes = dtype_sizes[dtype];
-    uint64_t room = c->im->header->whole_bytes[base];
+    uint64_t room = whole_room(c, base);
     for (uint32_t i = 0; i < axes.n; i++)
         if (__builtin_mul_overflow(
                 bytes, (uint64_t)c->im->axes[axes.first + i].size, &bytes))
@@ -218,7 +227,7 @@ static TitanStatus check_pieces(Check *c, const TitanSlot *s)
 {
     const char *what = titan_string(c->im, s->path);
     uint64_t n = (uint64_t)titan_elements(c->im, s->axes), reach;
-    uint64_t room = c->im->header->whole_bytes[TITAN_BASE_persistent];
+    uint64_t room = whole_room(c, titan_slot_base(s));
     if (s->piece == 0) return TITAN_OK;
     if (s->pitch < s->piece || n % s->piece != 0)
         return BAD(c, "%s is in pieces that overlap", what);
@@ -240,10 +249,10 @@ static TitanStatus check_slots(Check *c)
         TRY(check_string(c, s->ckpt));
         TRY(check_string(c, s->scale));
         TRY(check_tensor(c, titan_string(im, s->path), s->dtype, s->axes,
-                         TITAN_BASE_persistent, s->offset));
+                         titan_slot_base(s), s->offset));
         TRY(check_pieces(c, s));
         TRY(ranks_check_part(c->story, im, titan_string(im, s->path), s->part,
-                             s->dtype, s->axes, TITAN_BASE_persistent));
+                             s->dtype, s->axes, titan_slot_base(s)));
         if (!range_ok(s->dims, im->ndims)) return BAD(c, "slot without dims");
     }
     for (uint32_t i = 0; i < im->ndims; i++) {
@@ -306,6 +315,7 @@ static TitanStatus check_operand(Check *c, uint32_t i, const int64_t *counts,
         int64_t reach;
         if (t->depth >= depth) return BAD(c, "turn without loop");
         int64_t most = counts[depth - 1 - t->depth] - 1;
+        if (t->ring) most = t->ring - 1;
         if (__builtin_mul_overflow(t->bytes, most, &reach) ||
             __builtin_add_overflow(reach < 0 ? low : high, reach,
                                    reach < 0 ? &low : &high))

@@ -466,7 +466,7 @@ static TitanStatus copy_window(TitanDevice *device, const TitanImage *im,
                           "image: layout of \"%s\" leaves it",
                           titan_string(im, slot->path));
     TRY(window_open(
-        device, TITAN_BASE_persistent, slot->offset + (uint64_t)p->base * size,
+        device, titan_slot_base(slot), slot->offset + (uint64_t)p->base * size,
         (size_t)((uint64_t)reach * size), !c->import || reach != elements, &w));
     c->slot = w.at;
     copy_rows(c);

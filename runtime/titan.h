@@ -96,6 +96,17 @@ unsigned titan_dtype_bytes(uint32_t dtype);
 const char *titan_dtype_name(uint32_t dtype);
 bool titan_dtype_is_float(uint32_t dtype);
 int64_t titan_elements(const TitanImage *im, TitanRange axes);
+/* Where a slot lies. */
+static inline TitanBase titan_slot_base(const TitanSlot *s)
+{
+    return s->flags & TITAN_SLOT_host ? TITAN_BASE_host : TITAN_BASE_persistent;
+}
+static inline bool titan_has_host_slots(const TitanImage *im)
+{
+    for (uint32_t i = 0; i < im->nslots; i++)
+        if (im->slots[i].flags & TITAN_SLOT_host) return true;
+    return false;
+}
 /* How far an element of a slot is from the first, of which so many come before
  * it. */
 int64_t titan_slot_place(const TitanSlot *s, int64_t before);

@@ -108,8 +108,9 @@ static void print_text(Job *j, const TitanImage *im, const Stats *s)
            grouped(a, (double)s->peak_bytes), size_str(a, s->peak_bytes));
     static const char *const names[] = {
         "parameters and states", "inputs and results", "values of a step",
-        "scratch of a thread"};
+        "scratch of a thread", "memory of the host"};
     for (int b = 0; b < TITAN_BASE_COUNT; b++) {
+        if (b == TITAN_BASE_host && h->base_bytes[b] == 0) continue;
         printf("  %-22s %12s", names[b], size_str(a, h->base_bytes[b]));
         if (b == TITAN_BASE_lane) printf(" for each of %" PRIu32, h->lanes);
         printf("\n");
@@ -123,8 +124,7 @@ static void print_text(Job *j, const TitanImage *im, const Stats *s)
 static const char *peak_str(Arena *a, const TitanImage *im, const TitanPeak *p)
 {
     const char *name = titan_string(im, p->name);
-    const char *quoted =
-        *name ? arena_printf(a, "'%s'", name) : "a value";
+    const char *quoted = *name ? arena_printf(a, "'%s'", name) : "a value";
     if (!p->line) return quoted;
     return arena_printf(a, "%s of %s:%" PRIu32, quoted,
                         titan_string(im, p->file), p->line);

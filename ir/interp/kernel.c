@@ -195,8 +195,10 @@ void interp_view(Frame *f, const Inst *in, Val *out)
     out->place.stride = layout_of(r->m, f->fn, v, &r->temp).stride;
     out->place.offset += attr_int(r->m, in->attr, AT_offset, 0);
     const Frame *loop = f;
+    TurnRing ring = ring_of(r->m, in);
     for (uint32_t i = 0; turn && i < turn->n && loop->outer; i++) {
-        out->place.offset += turn->ints[i] * loop->counter;
+        int64_t at = i ? loop->counter : ring_turn(ring, loop->counter);
+        out->place.offset += turn->ints[i] * at;
         loop = loop->outer;
     }
     place_check(f, in, out, place_extent(r, out));

@@ -72,7 +72,8 @@ static bool check_base(const Verify *vf, const char *rule)
     for (uint32_t i = 0; i < BASE_count; i++)
         if (!strcmp(word, base_name((Base)i))) return true;
     return verify_fail(
-        vf, "base '%s' is not persistent, io, frame or lane (%s)", word, rule);
+        vf, "base '%s' is not persistent, io, frame, lane or host (%s)", word,
+        rule);
 }
 
 /* The place of an argument is as long as those that lie within it make it. */
@@ -128,10 +129,27 @@ bool verify_buffer(const Verify *vf)
     return check_base(vf, "BU1") && check_stride(vf, "BU2");
 }
 
+/* A ring has turns of the innermost loop to choose from; what it is a view of
+ * stands still, so that there is one ring for each place. */
+static bool check_ring(const Verify *vf)
+{
+    const AttrItem *item = verify_list(vf, AT_ring);
+    const AttrItem *turn = verify_list(vf, AT_turn);
+    if (!item) return true;
+    TurnRing r = ring_of(vf->m, vf->in);
+    const Inst *of = inst_of(vf->fn, operand_at(vf, 0));
+    if (item->n != 2 || r.n < 1 || r.n > UINT16_MAX || r.shift < 0 ||
+        r.shift >= r.n || !turn || of->op == OP_view)
+        return verify_fail(vf, "a ring says how many turns it has and the "
+                               "first, 0 to that, of an arg or a buffer (VW4)");
+    return true;
+}
+
 bool verify_view(const Verify *vf)
 {
     int64_t offset = verify_int(vf, AT_offset, 0), end;
-    if (!check_places(vf, false, "VW1") || !check_stride(vf, "VW2"))
+    if (!check_places(vf, false, "VW1") || !check_stride(vf, "VW2") ||
+        !check_ring(vf))
         return false;
     int64_t whole = room(vf, operand_at(vf, 0)), part = extent(vf, vf->in);
     if (offset < 0 || __builtin_add_overflow(offset, part, &end) || end > whole)

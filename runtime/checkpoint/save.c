@@ -45,7 +45,7 @@ static TitanStatus read_updates(const State *st, TitanDevice *from,
         const TitanSlot *slot = &st->im->slots[st->at[i].slot];
         Window w;
         if (strcmp(st->rows[i].name, "updates") != 0 || slot->axes.n) continue;
-        TRY(window_open(from, TITAN_BASE_persistent, slot->offset,
+        TRY(window_open(from, titan_slot_base(slot), slot->offset,
                         titan_dtype_bytes(slot->dtype), true, &w));
         *out = (int64_t)narrow_load_one(slot->dtype, w.at);
         TRY(window_close(from, &w, false));

@@ -150,7 +150,7 @@ static TitanStatus read_slot(TitanDevice *d, const TitanImage *im,
     size_t bytes = (size_t)((uint64_t)p.n * size);
     for (int64_t i = 0; i < p.count; i++) {
         Window w;
-        TRY(window_open(d, TITAN_BASE_persistent,
+        TRY(window_open(d, titan_slot_base(slot),
                         slot->offset + (uint64_t)(i * p.pitch) * size, bytes,
                         true, &w));
         memcpy(room + (size_t)i * bytes, w.at, bytes);
@@ -178,7 +178,7 @@ static TitanStatus write_slot(TitanDevice *d, const TitanImage *im,
     for (int64_t i = 0; i < p.count; i++) {
         const char *from = (const char *)data + (uint64_t)i * step;
         Window w;
-        TRY(window_open(d, TITAN_BASE_persistent,
+        TRY(window_open(d, titan_slot_base(slot),
                         slot->offset + (uint64_t)(i * p.pitch) * size,
                         (size_t)((uint64_t)p.n * size), false, &w));
         if (file->dtype == slot->dtype)
@@ -193,13 +193,19 @@ static TitanStatus write_slot(TitanDevice *d, const TitanImage *im,
 /* ---------------------------------------------------------------- saving -- */
 
 /* Memory that the host reaches is read where it lies. */
-static TitanStatus bytes_at(TitanDevice *d, uint64_t offset, size_t bytes,
-                            char *room, const char **at)
+typedef struct Bytes {
+    TitanBase base;
+    uint64_t offset;
+    size_t n;
+} Bytes;
+
+static TitanStatus bytes_at(TitanDevice *d, const Bytes *b, char *room,
+                            const char **at)
 {
     *at = room;
-    if (!d->arena[TITAN_BASE_persistent])
-        return device_read(d, TITAN_BASE_persistent, offset, room, bytes);
-    *at = d->arena[TITAN_BASE_persistent] + offset;
+    if (!d->arena[b->base])
+        return device_read(d, b->base, b->offset, room, b->n);
+    *at = d->arena[b->base] + b->offset;
     return TITAN_OK;
 }
 
@@ -226,7 +232,8 @@ static TitanStatus state_bytes(ShardSource *source, uint32_t i, char *room,
     bool plain = t->tensor ? tensor_in_place(st->im, t->tensor, &offset)
                            : pieces_of(st->im, slot).count <= 1;
     size_t bytes = (size_t)shard_tensor_bytes(own);
-    if (plain && same) return bytes_at(src->device, offset, bytes, room, at);
+    Bytes there = {titan_slot_base(slot), offset, bytes};
+    if (plain && same) return bytes_at(src->device, &there, room, at);
     *at = room;
     if (t->tensor) return export_parts(src, t->tensor, row, room);
     if (same) return read_slot(src->device, st->im, slot, room);
@@ -398,7 +405,8 @@ static TitanStatus load_named(TitanStory *s, const State *st,
     CkptData data = {.values = from->data, .dtype = from->tensor->dtype};
     if (from->tensor->dtype == own->dtype &&
         tensor_in_place(st->im, t->tensor, &offset))
-        return device_write(device, TITAN_BASE_persistent, offset, from->data,
+        return device_write(device, titan_slot_base(&st->im->slots[t->slot]),
+                            offset, from->data,
                             (size_t)shard_tensor_bytes(own));
     for (uint32_t p = 0; p < t->tensor->nparts; p++)
         TRY(part_import(s, st->im, t->tensor, &t->tensor->parts[p], &data,

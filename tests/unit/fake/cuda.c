@@ -312,7 +312,7 @@ CuResult cuMemcpyDtoHAsync(void *to, CuPtr from, size_t bytes, CuStream stream)
     return 0;
 }
 
-CuResult cuMemcpyDtoDAsync(CuPtr to, CuPtr from, size_t bytes, CuStream stream)
+CuResult cuMemcpyAsync(CuPtr to, CuPtr from, size_t bytes, CuStream stream)
 {
     BEGIN();
     Copy c = {(char *)(uintptr_t)to, (const char *)(uintptr_t)from, bytes, 'd'};
