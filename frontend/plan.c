@@ -580,6 +580,7 @@ static bool check_rule(Plan *p, const Node *rule)
     if (!check_names(p, rule)) return false;
     if (rule->rule.kind == RULE_float8 || rule->rule.kind == RULE_mx)
         return recipe_rule(p, rule);
+    if (rule->rule.kind == RULE_offload) return offload_rule(p, rule);
     if (rule->rule.kind == RULE_shard)
         return warn_clauses(p, rule) && read_shard(p, rule);
     if (rule->rule.kind != RULE_mesh)

@@ -106,4 +106,7 @@ bool remat_rule(Plan *p, const Node *rule);
 /* A rule of low precision, for the passes (recipe.c). */
 bool recipe_rule(Plan *p, const Node *rule);
 
+/* What lies in the memory of the host (offload.c). */
+bool offload_rule(Plan *p, const Node *rule);
+
 #endif
