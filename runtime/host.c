@@ -303,6 +303,18 @@ static TitanStatus map_arena(TitanStory *s, TitanHost *h)
     return TITAN_OK;
 }
 
+/* Of one rank, all coordinates are 0 and nobody else is there. */
+static TitanStatus join_ranks(TitanStory *s, TitanHost *h)
+{
+    const TitanImage *im = h->image;
+    h->coordinates = calloc((size_t)im->ngroups + 1, sizeof *h->coordinates);
+    if (!h->coordinates) return titan_no_memory(s);
+    if (im->header->ranks == 1) return TITAN_OK;
+    for (uint32_t g = 0; g < im->ngroups; g++)
+        h->coordinates[g] = rank_member(im, g, h->rank.rank);
+    return collectives_open(&h->collectives, h->rank.transport, h->pool);
+}
+
 static unsigned choose_threads(const TitanImage *im, unsigned asked)
 {
     long online = sysconf(_SC_NPROCESSORS_ONLN);
