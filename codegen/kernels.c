@@ -11,6 +11,7 @@
 #include "matmul.h"
 #include "target.h"
 #include "tensor.h"
+#include "work.h"
 
 typedef struct Row {
     Kernel kernel;
@@ -182,7 +183,9 @@ static void add_row(KernelSet *s, Kir *k, const Fn *group, const char *key)
                           .nargs = k->nargs,
                           .items = grid.blocks,
                           .threads = grid.threads,
-                          .flops = kir_flops(k),
+                          .flops = fn_is(s->m, group, FK_tile)
+                                       ? tile_flops(s->m, group, s->cx, k)
+                                       : kir_flops(k),
                           .bytes = touched_bytes(s, k->args, k->nargs),
                           .zero = k->zero,
                           .exact = k->exact};

@@ -393,6 +393,8 @@ Type type_renamed(Module *m, Type t, const Axis *from, const Axis *to,
                   uint32_t n);
 /* Union of the axes of both (sizes must agree), dtype of a. */
 Type type_union(Module *m, Type a, Type b);
+/* Of an einsum: a product and a sum for each index of both operands. */
+double einsum_flops(Module *m, const Fn *fn, const Inst *in);
 
 static inline const TypeInfo *type_info(const Module *m, Type t)
 {

@@ -258,6 +258,13 @@ Type type_union(Module *m, Type a, Type b)
     return type_intern(m, &d.t);
 }
 
+double einsum_flops(Module *m, const Fn *fn, const Inst *in)
+{
+    Type x = value_type(fn, inst_arg(fn, in, 0));
+    Type y = value_type(fn, inst_arg(fn, in, 1));
+    return 2 * (double)type_elements(m, type_union(m, x, y));
+}
+
 /* -------------------------------------------------------------- asking -- */
 
 const TypeAxis *type_axis(const Module *m, Type t, Axis a)

@@ -132,13 +132,6 @@ static double parameter_flops(Count *c, const Fn *fn, uint32_t param)
 
 /* ------------------------------------------------------------ attention -- */
 
-static double einsum_flops(Module *m, const Fn *fn, const Inst *in)
-{
-    Type x = value_type(fn, inst_arg(fn, in, 0));
-    Type y = value_type(fn, inst_arg(fn, in, 1));
-    return 2 * (double)type_elements(m, type_union(m, x, y));
-}
-
 static double attention_flops(Module *m, const Fn *fn, bool inside)
 {
     double sum = 0;

@@ -6,7 +6,7 @@
  * time that the larger of the two would take at the GPU's peaks.
  */
 #include "cuda_profile.h"
-#include "ranks.h"
+#include "work.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -15,138 +15,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What a GPU can do at best, by its name: bytes and operations per second of
- * memory and of dense matrix products in bf16 and f32. */
-typedef struct Peak {
-    const char *name;
-    double bytes, bf16, f32;
-} Peak;
-
-static const Peak peaks[] = {{"NVIDIA H200", 4.8e12, 989e12, 67e12},
-                             {"NVIDIA H100", 3.35e12, 989e12, 67e12},
-                             {"NVIDIA B200", 8.0e12, 2250e12, 80e12}};
-
-static const Peak *peak_of(const Cuda *c)
-{
-    for (unsigned i = 0; i < sizeof peaks / sizeof *peaks; i++)
-        if (!strncmp(c->name, peaks[i].name, strlen(peaks[i].name)))
-            return &peaks[i];
-    return NULL;
-}
-
 double cuda_peak_flops(const Cuda *c)
 {
-    const Peak *p = peak_of(c);
-    return p ? p->bf16 : 0;
-}
-
-static bool is_work(const TitanCommand *cmd)
-{
-    return cmd->kind != TITAN_COMMAND_signal && cmd->kind != TITAN_COMMAND_wait;
-}
-
-/* ---------------------------------------------------------------- counts -- */
-
-typedef struct Work {
-    double flops, bytes;
-    bool narrow; /* matrix products of 16 bits or fewer */
-} Work;
-
-static double batches_of(const TitanGemm *g)
-{
-    double n = 1;
-    for (uint32_t i = 0; i < g->nbatch; i++)
-        n *= (double)g->batch[i];
-    return n;
-}
-
-static Work gemm_work(const TitanGemm *g)
-{
-    double n = batches_of(g), mn = (double)g->m * (double)g->n;
-    bool adds = g->accumulate && g->accumulate != TITAN_GEMM_scaled;
-    double bytes = (double)g->m * (double)g->k * titan_dtype_bytes(g->dtype_a) +
-                   (double)g->n * (double)g->k * titan_dtype_bytes(g->dtype_b) +
-                   mn * titan_dtype_bytes(g->dtype_d) * (adds ? 2 : 1);
-    return (Work){2 * n * mn * (double)g->k, n * bytes,
-                  titan_dtype_bytes(g->dtype_a) < 4};
-}
-
-static Work work_of(const TitanImage *im, const TitanCommand *cmd)
-{
-    double bytes = (double)cmd->items;
-    switch ((TitanCommandKind)cmd->kind) {
-    case TITAN_COMMAND_kernel:
-        return (Work){(double)im->kernels[cmd->index].flops,
-                      (double)im->kernels[cmd->index].bytes, true};
-    case TITAN_COMMAND_gemm:
-        return gemm_work(&im->gemms[cmd->index]);
-    case TITAN_COMMAND_copy:
-        return (Work){0, 2 * bytes, true};
-    case TITAN_COMMAND_zero:
-        return (Work){0, bytes, true};
-    case TITAN_COMMAND_collective:
-    case TITAN_COMMAND_signal:
-    case TITAN_COMMAND_wait:
-        break;
-    }
-    return (Work){0};
-}
-
-static char letter(int64_t inner)
-{
-    return inner == 1 ? 'N' : 'T';
-}
-
-static void name_of(const TitanImage *im, const TitanCommand *cmd, char *out,
-                    size_t size)
-{
-    const TitanGemm *g = &im->gemms[cmd->index];
-    switch ((TitanCommandKind)cmd->kind) {
-    case TITAN_COMMAND_kernel:
-        snprintf(out, size, "%s",
-                 titan_string(im, im->kernels[cmd->index].name));
-        return;
-    case TITAN_COMMAND_gemm:
-        snprintf(out, size,
-                 "gemm %s->%s %" PRId64 "x%" PRId64 "x%" PRId64 " %c%c%c%s",
-                 titan_dtype_name(g->dtype_a), titan_dtype_name(g->dtype_d),
-                 g->m, g->n, g->k, letter(g->a_col), letter(g->b_col),
-                 letter(g->d_col),
-                 g->accumulate == TITAN_GEMM_scaled  ? " scaled"
-                 : g->accumulate == TITAN_GEMM_add_c ? " + C"
-                 : g->accumulate                     ? " +="
-                                                     : "");
-        if (batches_of(g) > 1) {
-            size_t n = strlen(out);
-            snprintf(out + n, size - n, " x%.0f", batches_of(g));
-        }
-        return;
-    case TITAN_COMMAND_copy:
-        snprintf(out, size, "copy");
-        return;
-    case TITAN_COMMAND_zero:
-        snprintf(out, size, "zero");
-        return;
-    case TITAN_COMMAND_collective:
-        snprintf(out, size, "%s",
-                 collective_name(im->collectives[cmd->index].kind));
-        return;
-    case TITAN_COMMAND_signal:
-        snprintf(out, size, "signal");
-        return;
-    case TITAN_COMMAND_wait:
-        snprintf(out, size, "wait");
-        return;
-    }
+    const Machine *m = machine_named(c->name);
+    return m ? m->f16 : 0;
 }
 
 /* Seconds that the work takes at the GPU's best; 0: not known. */
-static double roofline(const Peak *p, Work w)
+static double roofline(const Cuda *c, Work w)
 {
-    if (!p) return 0;
-    double memory = w.bytes / p->bytes;
-    double sums = w.flops / (w.narrow ? p->bf16 : p->f32);
-    return memory > sums ? memory : sums;
+    const Machine *m = machine_named(c->name);
+    return m ? work_roofline(m, w) : 0;
 }
 
 /* A command may be shorter than the clock's step. */
@@ -171,7 +50,7 @@ static void print_row(const Cuda *c, const Row *r)
     char name[160], line[256];
     const char *file = titan_string(im, r->command->file);
     const char *slash = strrchr(file, '/');
-    name_of(im, r->command, name, sizeof name);
+    command_name(im, r->command, name, sizeof name);
     snprintf(line, sizeof line, "%s:%" PRIu32, slash ? slash + 1 : file,
              r->command->line);
     Work w = work_of(im, r->command);
@@ -180,14 +59,14 @@ static void print_row(const Cuda *c, const Row *r)
            "%5.2f\n",
            name, line, r->n / p->steps, r->ms / p->steps,
            100 * r->ms / p->step_ms, each * 1e6, rate(w.bytes, each) / 1e9,
-           rate(w.flops, each) / 1e12, rate(roofline(peak_of(c), w), each));
+           rate(w.flops, each) / 1e12, rate(roofline(c, w), each));
 }
 
 static uint32_t sorted_rows(const Cuda *c, Row *out)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < c->im->ncommands; i++)
-        if (c->profile->rows[i].n && is_work(&c->im->commands[i]))
+        if (c->profile->rows[i].n && command_works(&c->im->commands[i]))
             out[n++] = c->profile->rows[i];
     qsort(out, n, sizeof *out, by_time);
     return n;
@@ -204,8 +83,7 @@ static void print_kind(const Cuda *c, uint32_t kind, const char *name)
         if (!r->n || r->command->kind != kind) continue;
         ms += r->ms;
         n += r->n;
-        best += (double)r->n * 1e3 *
-                roofline(peak_of(c), work_of(c->im, r->command));
+        best += (double)r->n * 1e3 * roofline(c, work_of(c->im, r->command));
     }
     if (n == 0) return;
     printf("  %-14s %6" PRIu64 " %9.3f ms %5.1f %%, %.3f at the roofline\n",
@@ -246,7 +124,7 @@ static json_t *trace_event(const Cuda *c, const Launch *l)
     char name[160], source[512];
     Work w = work_of(c->im, l->command);
     double s = l->ms * 1e-3;
-    name_of(c->im, l->command, name, sizeof name);
+    command_name(c->im, l->command, name, sizeof name);
     snprintf(source, sizeof source, "%s:%" PRIu32,
              titan_string(c->im, l->command->file), l->command->line);
     return json_pack(
@@ -262,7 +140,7 @@ static json_t *trace(const Cuda *c)
     const CudaProfile *p = c->profile;
     json_t *events = json_array();
     for (uint32_t i = 0; i < p->n; i++)
-        if (is_work(p->launches[i].command))
+        if (command_works(p->launches[i].command))
             json_array_append_new(events, trace_event(c, &p->launches[i]));
     return json_pack("{s:o, s:s}", "traceEvents", events, "displayTimeUnit",
                      "ms");

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "titanc.h"
+#include "program.h"
 
 static bool write_out(Job *j, const void *at, size_t n, bool executable)
 {
@@ -69,6 +69,8 @@ bool artifact_write(Job *j)
     case EMIT_ast:
     case EMIT_tir:
         return true;
+    case EMIT_html:
+        return program_write(j);
     case EMIT_image:
         return write_listing(j);
     case EMIT_llvm:

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "predict.h"
 #include "titanc.h"
 
 bool image_open(Job *j, TitanImage *im)
@@ -72,28 +73,73 @@ typedef struct Stats {
     int64_t parameters;
     double flops_per_token;
     uint64_t peak_bytes, lower_bound;
-    uint32_t kernels, collectives;
+    uint32_t kernels, collectives, ranks;
+    Prediction step; /* of `train`; without a machine: nothing */
 } Stats;
 
 static Stats stats_of(Job *j, const TitanImage *im)
 {
-    return (Stats){
+    Stats s = {
         .parameters = count_parameters(&j->m),
         .flops_per_token = titan_fact(im, "flops_per_token", 0),
         .peak_bytes = im->header->arena_bytes,
         .lower_bound = (uint64_t)titan_fact(im, "lower_bound", 0),
         .kernels = im->nkernels,
         .collectives = count_collectives(&j->m),
+        .ranks = im->header->ranks,
     };
+    predict(&j->scratch, im, "train", &s.step);
+    return s;
 }
 
 static void print_json(const Stats *s)
 {
     printf("{\"parameters\": %" PRId64 ", \"flops_per_token\": %.0f, "
            "\"peak_bytes\": %" PRIu64 ", \"kernels\": %" PRIu32
-           ", \"collectives\": %" PRIu32 "}\n",
+           ", \"collectives\": %" PRIu32 ", \"ranks\": %" PRIu32,
            s->parameters, s->flops_per_token, s->peak_bytes, s->kernels,
-           s->collectives);
+           s->collectives, s->ranks);
+    const Prediction *p = &s->step;
+    if (p->machine)
+        printf(", \"step_seconds\": %.6g, \"exposed_seconds\": %.6g, "
+               "\"link_bytes\": %.0f, \"network_bytes\": %.0f",
+               p->seconds, p->exposed, p->link, p->network);
+    printf("}\n");
+}
+
+/* Of a step: all inputs have the same, a row each of the batch. */
+static double tokens_of(const TitanImage *im)
+{
+    const TitanEntry *e = titan_entry(im, "train");
+    int64_t most = 0;
+    for (uint32_t i = 0; i < e->ports.n; i++) {
+        const TitanPort *p = &im->ports[e->ports.first + i];
+        int64_t n = titan_elements(im, p->axes);
+        if (p->role == TITAN_ROLE_input && n > most) most = n;
+    }
+    return (double)most;
+}
+
+/* The share of the peak of all ranks. */
+static double mfu_of(const TitanImage *im, const Stats *s)
+{
+    return s->flops_per_token * tokens_of(im) /
+           (s->step.seconds * s->step.machine->f16 * s->ranks);
+}
+
+static void print_step(Arena *a, const TitanImage *im, const Stats *s)
+{
+    const Prediction *p = &s->step;
+    if (!p->machine) return;
+    printf("predicted step   %.2f ms on %s, mfu %.1f %%\n", 1e3 * p->seconds,
+           p->machine->name, 100 * mfu_of(im, s));
+    printf("  %-22s %9.2f ms\n", "library products", 1e3 * p->products);
+    printf("  %-22s %9.2f ms\n", "kernels", 1e3 * p->rest);
+    if (s->ranks == 1) return;
+    printf("  %-22s %9.2f ms, %.2f of them exposed\n", "collectives",
+           1e3 * p->collectives, 1e3 * p->exposed);
+    printf("moved by a rank  %s in its host, %s to others\n",
+           size_str(a, (uint64_t)p->link), size_str(a, (uint64_t)p->network));
 }
 
 static void print_text(Job *j, const TitanImage *im, const Stats *s)
@@ -104,6 +150,7 @@ static void print_text(Job *j, const TitanImage *im, const Stats *s)
     printf("FLOPs per token  %s\n", grouped(a, s->flops_per_token));
     printf("kernels          %" PRIu32 "\n", s->kernels);
     printf("collectives      %" PRIu32 "\n", s->collectives);
+    if (s->ranks > 1) printf("ranks            %" PRIu32 "\n", s->ranks);
     printf("peak memory      %s bytes (%s)\n",
            grouped(a, (double)s->peak_bytes), size_str(a, s->peak_bytes));
     static const char *const names[] = {
@@ -159,6 +206,7 @@ bool stats_print(Job *j)
         return true;
     }
     print_text(j, &im, &s);
+    print_step(&j->scratch, &im, &s);
     print_peaks(j, &im);
     return true;
 }

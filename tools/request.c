@@ -15,10 +15,10 @@ static const struct {
     const char *word, *suffix;
     EmitKind kind;
 } kinds[] = {
-    {"ast", NULL, EMIT_ast},     {"tir", ".tir", EMIT_tir},
-    {"image", NULL, EMIT_image}, {"llvm", ".ll", EMIT_llvm},
-    {"ptx", ".ptx", EMIT_ptx},   {"obj", ".o", EMIT_obj},
-    {"exe", NULL, EMIT_exe},
+    {"ast", NULL, EMIT_ast},      {"tir", ".tir", EMIT_tir},
+    {"html", ".html", EMIT_html}, {"image", NULL, EMIT_image},
+    {"llvm", ".ll", EMIT_llvm},   {"ptx", ".ptx", EMIT_ptx},
+    {"obj", ".o", EMIT_obj},      {"exe", NULL, EMIT_exe},
 };
 
 enum { NKINDS = sizeof kinds / sizeof *kinds };
@@ -41,7 +41,7 @@ static EmitKind kind_of_suffix(const char *path)
 
 static bool is_text(EmitKind k)
 {
-    return k == EMIT_ast || k == EMIT_tir || k == EMIT_image || k == EMIT_llvm;
+    return k >= EMIT_ast && k <= EMIT_llvm;
 }
 
 static bool read_emit(Request *r)
@@ -53,8 +53,8 @@ static bool read_emit(Request *r)
         for (unsigned i = 0; i < NKINDS; i++)
             if (!strcmp(kinds[i].word, emit)) r->emit = kinds[i].kind;
         if (r->emit == EMIT_nothing)
-            return usage("--emit is one of ast, tir, image, llvm, ptx, obj, "
-                         "exe, not",
+            return usage("--emit is one of ast, tir, html, image, llvm, ptx, "
+                         "obj, exe, not",
                          emit);
     } else if (to_stdout) {
         return usage("-o - needs --emit", NULL);

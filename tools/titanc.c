@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "expect.h"
+#include "program.h"
 #include "show.h"
 
 static const ProgramText program = {
@@ -35,6 +36,7 @@ static void job_init(Job *j, const Request *r, GuardNote *note)
 
 static void job_release(Job *j)
 {
+    json_decref(j->functions);
     arena_release(&j->scratch);
     arena_release(&j->arena);
 }
@@ -74,7 +76,7 @@ static bool any_given(const Options *o, const OptionId *ids, unsigned n)
 
 static bool needs_code(const Request *r)
 {
-    return r->emit >= EMIT_image || r->stats || r->memory_limit >= 0;
+    return r->emit >= EMIT_html || r->stats || r->memory_limit >= 0;
 }
 
 /* The passes to run.  --emit=tir alone shows the program before any pass. */
@@ -173,6 +175,7 @@ static uint32_t wanted(const Request *r)
     case EMIT_nothing:
     case EMIT_ast:
     case EMIT_tir:
+    case EMIT_html:
     case EMIT_image:
         return WANT_image;
     case EMIT_llvm:
@@ -197,7 +200,7 @@ static bool make_code(Job *j)
     TitanImage im;
     if (!image_open(j, &im) || !within_limit(j)) return false;
     if (r->stats && !stats_print(j)) return false;
-    return r->emit < EMIT_image || artifact_write(j);
+    return r->emit < EMIT_html || artifact_write(j);
 }
 
 static bool make(Job *j)
@@ -209,6 +212,7 @@ static bool make(Job *j)
     if (config && !print_config(j)) return false;
     if (config && r->emit == EMIT_nothing) return true;
     if (!frontend_lower(j->frontend) || !module_verify(&j->m)) return false;
+    if (r->emit == EMIT_html) j->functions = program_functions(&j->m);
     /* fuse leaves whole regions to the kernels of a GPU */
     if (target_is_gpu(r->codegen.target)) {
         option_set(&j->m, "target", target_name(r->codegen.target));

@@ -17,6 +17,7 @@ typedef enum EmitKind {
     EMIT_nothing,
     EMIT_ast,
     EMIT_tir,
+    EMIT_html,
     EMIT_image,
     EMIT_llvm,
     EMIT_ptx,
@@ -44,6 +45,8 @@ typedef struct Job {
     Module m;
     Frontend *frontend;
     Artifact made;
+    struct json_t
+        *functions; /* --emit=html: of the program before its passes */
 } Job;
 
 /* request.c: false: the command line is wrong; one line is on stderr. */

@@ -5,10 +5,10 @@ A copy of the page gets a script at its end that does what a reader would and wr
 browser then prints.  Where there is no Chromium, what needs one is left out, with a word."""
 import json
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
+
+import browser
 
 TITAN = sys.argv[1]
 HOSTILE = ['</script><script>document.title="caught"</script>', '<img src=x onerror="document.title=`caught`">', "__proto__", "constructor",
@@ -100,20 +100,8 @@ def check_file():
     expect(dict(map(tuple, ((k, v[39]) for k, v in runs[0]["series"])))["loss"] is None, "a loss that is not there")
 
 
-def look(browser, *options):
-    text = open("page.html").read().replace("<title>", '<script>window.errors = []; onerror = m => errors.push(m);</script><title>', 1)
-    open("probe.html", "w").write(text.replace("</body>", PROBE + "</body>"))
-    with tempfile.TemporaryDirectory() as home:
-        done = subprocess.run([browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1200,900",
-                               f"--user-data-dir={home}", "--virtual-time-budget=3000", *options, "--dump-dom", "file://" +
-                               __import__("os").path.abspath("probe.html")], capture_output=True, text=True, timeout=120)
-    body = re.search(r"<body[^>]*>(.*?)</body>", done.stdout, re.S)
-    expect(body, f"the browser says {done.stderr[-500:]}")
-    return json.loads(body.group(1).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
-
-
-def check_look(browser):
-    seen = look(browser)
+def check_look():
+    seen = browser.look("page.html", PROBE)
     expect(seen["errors"] == [], seen["errors"])
     expect(seen["charts"] == 7 and seen["titles"][:6] == ["loss", "validation loss", "gradient norm", "learning rate", "throughput, tokens/s",
                                                           "memory, GiB"],
@@ -129,17 +117,16 @@ def check_look(browser):
     expect(seen["log"] and seen["faint"] == 2 and seen["hidden"] == 1, seen)
     expect(set(HOSTILE) <= set(seen["further"]) and seen["title"] == "Training report", seen["further"])
     expect(seen["rows"] == 112, seen["rows"])
-    dark = look(browser, "--blink-settings=preferredColorScheme=0")
-    light = look(browser, "--blink-settings=preferredColorScheme=1")
+    dark = browser.look("page.html", PROBE, "--blink-settings=preferredColorScheme=0")
+    light = browser.look("page.html", PROBE, "--blink-settings=preferredColorScheme=1")
     expect(dark["back"] != light["back"] and dark["colours"] != light["colours"], f"light {light['back']}, dark {dark['back']}")
 
 
 write_runs()
 subprocess.run([TITAN, "report", "one.jsonl", "two", "-o", "page.html"], check=True)
 check_file()
-found = next((b for b in ("chromium", "chromium-browser", "google-chrome") if shutil.which(b)), None)
-if found:
-    check_look(found)
-    print("report.py: looked at in", found)
+if browser.FOUND:
+    check_look()
+    print("report.py: looked at in", browser.FOUND)
 else:
     print("report.py: there is no Chromium: what the page looks like was left out")

@@ -13,6 +13,7 @@
 #include "report.h"
 
 #include "../../runtime/files.h"
+#include "../fill.h"
 #include "command.h"
 
 #include <errno.h>
@@ -243,38 +244,6 @@ static json_t *run_json(const RunLog *r)
 
 /* ------------------------------------------------------------------ page -- */
 
-/* "<" could begin the end of the element. */
-static void put_data(FILE *out, const char *text)
-{
-    for (const char *t = text; *t; t++)
-        if (*t == '<')
-            fputs("\\u003c", out);
-        else
-            fputc(*t, out);
-}
-
-/* The whole page, for free(); NULL without memory. */
-static char *print_page(const json_t *runs, size_t *size)
-{
-    const ReportPage *page = &report_pages[0];
-    static const char mark[] = "@DATA@";
-    const char *at = strstr(page->text, mark);
-    char *whole = NULL;
-    json_t *all = json_pack("{s:O}", "runs", runs);
-    char *text = all ? json_dumps(all, JSON_COMPACT) : NULL;
-    FILE *out = text ? open_memstream(&whole, size) : NULL;
-    json_decref(all);
-    if (out) {
-        fwrite(page->text, 1, (size_t)(at - page->text), out);
-        put_data(out, text);
-        fputs(at + sizeof mark - 1, out);
-    }
-    free(text);
-    if (out && fclose(out) == 0) return whole;
-    free(whole);
-    return NULL;
-}
-
 /* Standard output, a device or a pipe: a rename would take its place. */
 static TitanStatus write_through(TitanStory *s, const char *path,
                                  const char *text, size_t size)
@@ -294,7 +263,9 @@ static TitanStatus write_page(TitanStory *s, const json_t *runs,
 {
     struct stat there;
     size_t size = 0;
-    char *text = print_page(runs, &size);
+    json_t *all = json_pack("{s:O}", "runs", runs);
+    char *text = page_fill(report_pages[0].text, all, &size);
+    json_decref(all);
     if (!text) return titan_no_memory(s);
     TitanStatus st;
     if (strcmp(path, "-") == 0 ||

@@ -1,0 +1,46 @@
+/*
+ * work.h: what a command has to do, and what a machine could do at best.
+ *
+ * Operations and bytes are those that the compiler counted.  A profile sets
+ * them against time that was measured, the compiler predicts time from them.
+ */
+#ifndef TITAN_WORK_H
+#define TITAN_WORK_H
+
+#include "titan.h"
+
+typedef struct Work {
+    double flops, bytes; /* bytes of the rank's memory */
+    unsigned width;      /* bytes of what is multiplied: 1, 2, 4, 8 */
+} Work;
+
+typedef struct Machine {
+    const char *name;
+    TitanTarget target;
+    double memory, f32, f16, f8; /* peaks: bytes, operations a second */
+    double link, network;        /* bytes a second: in a host, to another */
+    uint32_t host;               /* how many share a host */
+    double copies, library, products, links; /* shares that a step keeps */
+    double command, collective;              /* seconds */
+} Machine;
+
+/* By the driver's name of it, by target; NULL: not known. */
+const Machine *machine_named(const char *name);
+const Machine *machine_of_target(TitanTarget target);
+
+Work work_of(const TitanImage *im, const TitanCommand *cmd);
+/* What a collective hands to or takes from other ranks, in bytes. */
+double work_moved(const TitanImage *im, const TitanCommand *cmd);
+
+/* Operations a second at best. */
+double machine_flops(const Machine *m, unsigned width);
+/* Seconds that the work takes at the machine's best. */
+double work_roofline(const Machine *m, Work w);
+
+/* "gemm bf16->f32 8192x1024x4096 NTN", the name of a kernel, ... */
+void command_name(const TitanImage *im, const TitanCommand *cmd, char *out,
+                  size_t size);
+/* It does something, and does not only order what does. */
+bool command_works(const TitanCommand *cmd);
+
+#endif

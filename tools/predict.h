@@ -1,0 +1,43 @@
+/*
+ * predict.h: how long a rank takes for an entry, before anything has run.
+ *
+ * The list of the entry is played with streams and events, each command for as
+ * long as its machine would take: the larger of its bytes at the rate of a copy
+ * and its operations at the share of the peak that a step keeps; a collective,
+ * what it moves at the rate of the slowest link of its group.  Streams do not
+ * slow each other down.  All ranks run the same list, so one stands for all.
+ */
+#ifndef TITAN_TOOLS_PREDICT_H
+#define TITAN_TOOLS_PREDICT_H
+
+#include "../ir/base/base.h"
+#include "../runtime/work.h"
+
+/* One run of a command. */
+typedef struct Played {
+    uint32_t command, stream;
+    double start, seconds;
+} Played;
+
+/* All that an entry moves over one group by one kind of collective. */
+typedef struct Moved {
+    uint32_t command; /* the first of them */
+    uint64_t times;   /* a step */
+    double bytes;     /* of all of them, to or from other ranks */
+    double seconds;
+} Moved;
+
+typedef struct Prediction {
+    const Machine *machine;
+    double seconds;
+    double products, rest, collectives; /* seconds of commands, by kind */
+    double exposed;                     /* nothing but collectives runs */
+    double link, network;               /* bytes that leave the rank */
+    VEC(Played) played;
+    VEC(Moved) moved;
+} Prediction;
+
+/* False: no machine is known for the target, or there is no such entry. */
+bool predict(Arena *a, const TitanImage *im, const char *entry, Prediction *p);
+
+#endif
