@@ -441,42 +441,118 @@ static Reader *open_reader(Mix *m, TitanStory *s, const ReaderShape *shape)
     return r;
 }
 
-/* What the ranks have of a step is what one has. */
-static void ranks_share_a_step(void **state)
+enum { STEP_ROWS = 144, STEPS = 6, MOST_RANKS = 8 };
+
+/* The readers of all ranks of a run. */
+typedef struct Ranks {
+    uint32_t n;
+    int64_t passes;
+    Mix mix[MOST_RANKS];
+    Reader *reader[MOST_RANKS];
+    TitanStory story[MOST_RANKS];
+} Ranks;
+
+/* STATE: where they go on from, or NULL. */
+static void open_ranks(Ranks *r, const StreamOptions *o, const char *a,
+                       const char *b, const char *state)
 {
-    enum { ROWS = 24, STEPS = 5 };
+    Mark marks[2];
+    int64_t step;
+    for (uint32_t k = 0; k < r->n; k++) {
+        ReaderShape shape = {.rows = STEP_ROWS / r->n,
+                             .passes = r->passes,
+                             .rank = k,
+                             .ranks = r->n};
+        shape.wants[FIELD_tokens] = shape.wants[FIELD_labels] = true;
+        open_data(&r->mix[k], &r->story[k], o, a, b);
+        if (state) {
+            assert_int_equal(
+                state_parse(&r->story[k], &r->mix[k], state, marks, &step),
+                TITAN_OK);
+            assert_int_equal(mix_seek(&r->mix[k], marks), TITAN_OK);
+        }
+        r->reader[k] = open_reader(&r->mix[k], &r->story[k], &shape);
+    }
+}
+
+static void close_ranks(Ranks *r)
+{
+    for (uint32_t k = 0; k < r->n; k++) {
+        reader_free(r->reader[k]);
+        mix_close(&r->mix[k]);
+    }
+}
+
+/* The labels of all rows of a step, put together from what the ranks have. */
+static void gather_step(Ranks *r, int64_t step, int32_t *out)
+{
+    int64_t batch = STEP_ROWS / r->passes, mine = batch / r->n;
+    for (int64_t i = 0; i < STEP_ROWS; i++) {
+        int64_t in = i % batch, kept = i / batch * mine + in % mine;
+        const Batch *b = reader_take(r->reader[in / mine], step);
+        assert_int_equal(b->status, TITAN_OK);
+        memcpy(out + i * T, b->field[FIELD_labels] + kept * T, T * sizeof *out);
+    }
+}
+
+/* Where all ranks stand behind a step, for free(): it is one place. */
+static char *state_behind(Ranks *r, int64_t step)
+{
+    char *all = NULL, *json;
+    for (uint32_t k = 0; k < r->n; k++) {
+        const Batch *b = reader_take(r->reader[k], step);
+        assert_int_equal(
+            state_print(&r->story[k], &r->mix[k], b->behind, step + 1, &json),
+            TITAN_OK);
+        if (all) assert_string_equal(all, json);
+        free(all);
+        all = json;
+    }
+    return all;
+}
+
+/* The rows of a run of `first` ranks that goes on behind half of its steps with
+ * `then` ranks. */
+static void read_steps(const StreamOptions *o, const char *a, const char *b,
+                       uint32_t first, uint32_t then, int64_t passes,
+                       int32_t out[STEPS][STEP_ROWS * T])
+{
+    Ranks *r = calloc(1, sizeof *r);
+    char *state = NULL;
+    for (int half = 0; half < 2; half++) {
+        *r = (Ranks){.n = half ? then : first, .passes = passes};
+        open_ranks(r, o, a, b, state);
+        for (int64_t i = 0; i < STEPS / 2; i++)
+            gather_step(r, i, out[half * STEPS / 2 + i]);
+        free(state);
+        state = state_behind(r, STEPS / 2 - 1);
+        close_ranks(r);
+    }
+    free(state);
+    free(r);
+}
+
+/* Neither the rows of a step nor their order depend on how many ranks there
+ * are, nor on how many there were before the run went on. */
+static void ranks_change_nothing(void **state)
+{
+    static const uint32_t ranks[] = {1, 2, 3, 4, 6, 8, 1};
+    static int32_t want[STEPS][STEP_ROWS * T], have[STEPS][STEP_ROWS * T];
     (void)state;
-    for (int64_t passes = 1; passes <= 3; passes++) {
-        ReaderShape one = {.rows = ROWS, .passes = passes, .ranks = 1};
-        Mix m[5];
-        Reader *r[5];
-        TitanStory s[5] = {0};
+    for (int kind = 0; kind < 4; kind++) {
+        char a[96], b[96];
         StreamOptions o = plain();
-        o.shuffle = 4;
-        one.wants[FIELD_tokens] = one.wants[FIELD_labels] = true;
-        for (uint32_t k = 0; k < 5; k++) {
-            ReaderShape shape = one;
-            if (k > 0) shape.rows = ROWS / 4;
-            if (k > 0) shape.ranks = 4;
-            if (k > 0) shape.rank = k - 1;
-            open_data(&m[k], &s[k], &o, file("d.jsonl"), NULL);
-            r[k] = open_reader(&m[k], &s[k], &shape);
-        }
-        int64_t mine = ROWS / 4 / passes, batch = ROWS / passes;
-        for (int64_t i = 0; i < STEPS * ROWS; i++) {
-            int64_t step = i / ROWS, row = i % ROWS, in = row % batch;
-            int64_t kept = row / batch * mine + in % mine;
-            const int32_t *want =
-                reader_take(r[0], step)->field[FIELD_labels] + row * T;
-            const int32_t *have =
-                reader_take(r[1 + in / mine], step)->field[FIELD_labels] +
-                kept * T;
-            assert_memory_equal(have, want, T * sizeof *want);
-        }
-        for (int k = 0; k < 5; k++) {
-            reader_free(r[k]);
-            mix_close(&m[k]);
-        }
+        o.shuffle = kind == 3 ? 0 : 4;
+        snprintf(a, sizeof a, "%s%s", kind >= 2 ? "0.7:" : "",
+                 file(kind ? "t.u16" : "d.jsonl"));
+        snprintf(b, sizeof b, "0.3:%s", file("d.jsonl"));
+        const char *second = kind >= 2 ? b : NULL;
+        read_steps(&o, a, second, 1, 1, 1, want);
+        for (int64_t passes = 1; passes <= 3; passes++)
+            for (unsigned i = 0; i + 1 < sizeof ranks / sizeof *ranks; i++) {
+                read_steps(&o, a, second, ranks[i], ranks[i + 1], passes, have);
+                assert_memory_equal(have, want, sizeof want);
+            }
     }
 }
 
@@ -632,7 +708,7 @@ int main(void)
         cmocka_unit_test(states_resume_exactly),
         cmocka_unit_test(states_are_checked),
         cmocka_unit_test(mixtures_keep_their_weights),
-        cmocka_unit_test(ranks_share_a_step),
+        cmocka_unit_test(ranks_change_nothing),
         cmocka_unit_test(steps_end),
         cmocka_unit_test(errors_wait_for_their_step),
         cmocka_unit_test(fields_say_documents),
