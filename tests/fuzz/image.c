@@ -1,4 +1,4 @@
-/* sources: runtime/image.c runtime/streams.c runtime/status.c
+/* sources: runtime/image.c runtime/ranks.c runtime/streams.c runtime/status.c
  * runtime/describe.c runtime/layout.c runtime/narrow.c runtime/ptx.c
  * build/libtitanrt.a */
 /* links: -ljansson -ldl -lpthread */

@@ -1,5 +1,6 @@
 /* sources: runtime/checkpoint/source.c runtime/files.c runtime/safetensors.c
- * runtime/status.c runtime/narrow.c runtime/image.c runtime/streams.c */
+ * runtime/status.c runtime/narrow.c runtime/image.c runtime/ranks.c
+ * runtime/streams.c */
 /* links: -ljansson */
 /* seeds: tests/fuzz/corpus/index */
 /* goal: 20000000 */

@@ -2,7 +2,7 @@
  * runtime/checkpoint/source.c runtime/checkpoint/shards.c
  * runtime/checkpoint/pump.c runtime/files.c
  * runtime/safetensors.c runtime/status.c runtime/narrow.c runtime/image.c
- * runtime/streams.c */
+ * runtime/ranks.c runtime/streams.c */
 /* links: -ljansson */
 /* seeds: tests/fuzz/corpus/manifest */
 /* goal: 1000000 */
