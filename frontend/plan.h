@@ -90,6 +90,9 @@ bool order_read(Plan *p, const Node *rule, Shard *out);
 /* A repeat reads an axis from front to back. */
 bool order_fits(Plan *p, const Inst *repeat);
 
+/* ring.c: what goes round, in the place of being gathered. */
+bool gather_rule(Plan *p, const Node *rule);
+
 /* bind.c: the rules as options of the module. */
 bool plan_bind(Plan *p);
 /* The sizes of the factors of a mesh axis, outermost first, of which products

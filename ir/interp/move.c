@@ -48,7 +48,7 @@ static void step_product(Run *r, Walk *w, uint32_t part, Type whole, Axis a,
     }
 }
 
-void interp_rename(Frame *f, const Inst *in, Val *out)
+static void rename_axes(Frame *f, const Inst *in, Val *out)
 {
     Run *r = f->r;
     const Val *x = frame_arg(f, in, 0);
@@ -65,6 +65,17 @@ void interp_rename(Frame *f, const Inst *in, Val *out)
         w.stride[i] = type_stride(r, in->type, a);
     }
     move_walk(r, &w, out, 0, x, 0);
+}
+
+void interp_rename(Frame *f, const Inst *in, Val *out)
+{
+    rename_axes(f, in, out);
+}
+
+/* What a device has stays where it is. */
+void interp_part(Frame *f, const Inst *in, Val *out)
+{
+    rename_axes(f, in, out);
 }
 
 void interp_split(Frame *f, const Inst *in, Val *out)

@@ -134,6 +134,54 @@ bool verify_all_to_all(const Verify *vf)
            check_result(vf, scattered(vf, t, to->axes[0]), "AA4");
 }
 
+/* T without what is pending over the splits of an axis. */
+static Type settled(const Verify *vf, Type t, const TypeAxis *a)
+{
+    TypeInfo info = *type_info(vf->m, t);
+    MeshAxis *left = NEW_ARRAY(vf->m->scratch, MeshAxis, info.npending);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < info.npending; i++)
+        if (!mesh_listed(info.pending[i], a->splits, a->nsplits))
+            left[n++] = info.pending[i];
+    info.pending = left;
+    info.npending = n;
+    if (!n) info.pending_kind = PENDING_none;
+    return type_intern(vf->m, &info);
+}
+
+static bool divides(const Verify *vf, const TypeAxis *a)
+{
+    int64_t parts = a->spread == SPREAD_zig && a->nsplits ? 2 : 1;
+    for (uint32_t i = 0; i < a->nsplits; i++)
+        parts *= vf->m->mesh.at[a->splits[i].id].size;
+    return a->size % parts == 0;
+}
+
+bool verify_part(const Verify *vf)
+{
+    const AttrItem *from = verify_list(vf, AT_from);
+    const AttrItem *to = verify_list(vf, AT_to);
+    Type t = operand_type(vf, 0);
+    if (from->n != 1 || to->n != 1)
+        return verify_fail(vf, "a part of one axis gets one name (PT1)");
+    if (!check_axes(vf, 0, from, "PT1")) return false;
+    const TypeAxis *a = type_axis(vf->m, t, from->axes[0]);
+    const TypeAxis *b = type_axis(vf->m, vf->in->type, to->axes[0]);
+    Type rest = type_without_axis(vf->m, t, from->axes[0]);
+    if (!check_new(vf, rest, to, "PT2")) return false;
+    if (!b || (a->nsplits && b->nsplits) || !divides(vf, a) ||
+        !divides(vf, b) ||
+        type_local_size(vf->m, a) != type_local_size(vf->m, b))
+        return verify_fail(vf,
+                           "the part of '%s' on a device is not that of "
+                           "'%s' (PT3)",
+                           axis_name(vf->m, from->axes[0]),
+                           axis_name(vf->m, to->axes[0]));
+    TypeAxis part = *b;
+    rest = settled(vf, rest, &part);
+    return check_result(vf, type_with_axis(vf->m, rest, part), "PT4");
+}
+
 bool verify_permute(const Verify *vf)
 {
     return check_over(vf, "PM1") &&

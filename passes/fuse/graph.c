@@ -67,6 +67,7 @@ static NodeKind kind_of(Op op)
     case OP_all_to_all:
     case OP_permute:
     case OP_cut:
+    case OP_part:
     case OP_reshard:
     case OP_done:
     case OP_pending:
