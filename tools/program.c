@@ -142,10 +142,9 @@ static json_t *memory_of(Job *j, const TitanImage *im)
         if (in_frame(m, b) && b->last >= first && b->first <= last)
             json_array_append_new(buffers, buffer_row(m, b));
     }
-    static const char *const names[] = {"persistent", "io", "frame", "lane"};
     for (int b = 0; b < TITAN_BASE_COUNT; b++)
         json_object_set_new(
-            memory, names[b],
+            memory, base_name((Base)b),
             json_integer((json_int_t)im->header->base_bytes[b]));
     json_object_set_new(memory, "lanes", json_integer(im->header->lanes));
     json_object_set_new(memory, "arena",
