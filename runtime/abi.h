@@ -82,12 +82,12 @@ typedef struct TitanTable {
 } TitanTable;
 
 /* Bases of operands: the parts of the arena, and memory of the host. */
+#define TITAN_BASES(B) B(persistent) B(io) B(frame) B(lane) B(host)
+
 typedef enum TitanBase {
-    TITAN_BASE_persistent,
-    TITAN_BASE_io,
-    TITAN_BASE_frame,
-    TITAN_BASE_lane,
-    TITAN_BASE_host,      /* no part of the arena */
+#define B(name) TITAN_BASE_##name,
+    TITAN_BASES(B)
+#undef B
     TITAN_BASE_COUNT
 } TitanBase;
 

@@ -8,8 +8,11 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const base_names[] = {"persistent", "io", "frame", "lane",
-                                         "host"};
+static const char *const base_names[] = {
+#define B(name) #name,
+    TITAN_BASES(B)
+#undef B
+};
 static const char *const role_names[] = {"param",  "state", "input", "scalar",
                                          "record", "check", "output"};
 static const char *const target_names[] = {"host", "sm_90a", "sm_100a"};

@@ -88,6 +88,15 @@ static double collective_bytes(const TitanImage *im, const TitanCollective *x)
     return piece_bytes(x) * (double)(pieces[0] + pieces[1]);
 }
 
+double work_offloaded(const TitanImage *im, const TitanCommand *cmd)
+{
+    const TitanOperand *o = &im->operands[cmd->operands.first];
+    bool leaves =
+        cmd->kind == TITAN_COMMAND_copy &&
+        (o[0].base == TITAN_BASE_host) != (o[1].base == TITAN_BASE_host);
+    return leaves ? (double)cmd->items : 0;
+}
+
 double work_moved(const TitanImage *im, const TitanCommand *cmd)
 {
     if (cmd->kind != TITAN_COMMAND_collective) return 0;

@@ -18,8 +18,9 @@ typedef struct Machine {
     const char *name;
     TitanTarget target;
     double memory, f32, f16, f8; /* peaks: bytes, operations a second */
-    double link, network;        /* bytes a second: in a host, to another */
-    uint32_t host;               /* how many share a host */
+    double link, network, bus; /* bytes a second: in a host, to another, to its
+                                  memory */
+    uint32_t host;             /* how many share a host */
     double copies, library, products, links; /* shares that a step keeps */
     double command, collective;              /* seconds */
 } Machine;
@@ -29,6 +30,8 @@ const Machine *machine_named(const char *name);
 const Machine *machine_of_target(TitanTarget target);
 
 Work work_of(const TitanImage *im, const TitanCommand *cmd);
+/* What a copy moves between the rank's memory and its host's, in bytes. */
+double work_offloaded(const TitanImage *im, const TitanCommand *cmd);
 /* What a collective hands to or takes from other ranks, in bytes. */
 double work_moved(const TitanImage *im, const TitanCommand *cmd);
 

@@ -52,6 +52,8 @@ static double seconds_of(const Play *x, const TitanCommand *cmd)
     const Machine *m = x->p->machine;
     if (cmd->kind == TITAN_COMMAND_collective)
         return collective_seconds(x, cmd);
+    double offloaded = work_offloaded(x->im, cmd);
+    if (offloaded > 0) return m->command + offloaded / (m->bus * m->links);
     Work w = work_of(x->im, cmd);
     double kept = cmd->kind == TITAN_COMMAND_gemm ? m->library : m->products;
     double memory = w.bytes / (m->memory * m->copies);
