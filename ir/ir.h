@@ -35,6 +35,7 @@ typedef struct FnRef { uint32_t id; } FnRef;       /* index into module->fns */
 typedef struct Loc { uint32_t id; } Loc;           /* 0: no place */
 
 #define NO_VALUE ((Value){UINT32_MAX})
+#define NO_AXIS  ((Axis){UINT32_MAX})
 
 typedef enum DType {
 #define DTYPE(name, bytes, cls, st) DT_##name,
@@ -239,8 +240,14 @@ typedef struct Port {
     Type type;
     Role role;
     Str path;   /* slot path, input, scalar or record name */
+    Type whole; /* of what each device has its own part: the whole tensor, with
+                 * its splits; {0}: `type` says all */
     Loc loc;
 } Port;
+static inline Type port_whole(const Port *p)
+{
+    return p->whole.id ? p->whole : p->type;
+}
 
 typedef struct Fn {
     Str name;
@@ -400,6 +407,8 @@ static inline const TypeInfo *type_info(const Module *m, Type t)
 {
     return &m->types.at[t.id];
 }
+/* What one device holds of it: sizes of its own, nothing split or pending. */
+Type type_local(Module *m, Type t);
 /* NULL when the type has no such axis. */
 const TypeAxis *type_axis(const Module *m, Type t, Axis a);
 int64_t type_size(const Module *m, Type t, Axis a);  /* 0: no such axis */
@@ -600,6 +609,15 @@ Value emit_top(Builder *b, Value x, Axis axis, TypeAxis to, const char *kind);
 /* A tuple when the callee has several results; else its only result. */
 Value emit_call(Builder *b, FnRef f, const Value *args, uint32_t n);
 Value emit_proj(Builder *b, Value tuple, uint32_t index);
+
+/* --------------------------------------- collectives of one size (dense.c) */
+
+/* How many devices a group over these mesh axes has. */
+int64_t group_size(const Module *m, const MeshAxis *over, uint32_t n);
+/* Whether IN moves or combines what devices hold as it is, rather than by the
+ * splits of types; GROUP: the axis that counts the devices, or NO_AXIS. */
+bool collective_is_dense(const Module *m, const Fn *fn, const Inst *in,
+                         Axis *group);
 
 /* ------------------------------------------- rewriting (rewrite.c, uses.c) */
 

@@ -233,10 +233,11 @@ static bool parse_role(Parser *p, Port *port)
     for (int r = 0; r < ROLE_count; r++) {
         if (!take_word_if(p, role_name((Role)r))) continue;
         port->role = (Role)r;
-        if (p->tok.kind != TK_string) return true;
-        return parse_string(p, "a path", &port->path);
+        if (p->tok.kind == TK_string && !parse_string(p, "a path", &port->path))
+            return false;
+        break;
     }
-    return true;
+    return !take_word_if(p, "part") || parse_type(p, &port->whole);
 }
 
 static bool parse_param(FnParser *f)

@@ -213,11 +213,15 @@ static void print_inst(const Printer *p, Value v)
 
 static void print_role(const Printer *p, const Port *port)
 {
-    if (port->role == ROLE_none) return;
-    buf_printf(p->out, " %s", role_name(port->role));
-    if (port->path.id == 0) return;
-    buf_putc(p->out, ' ');
-    print_quoted(str_of(p->m, port->path), p->out);
+    if (port->role != ROLE_none)
+        buf_printf(p->out, " %s", role_name(port->role));
+    if (port->role != ROLE_none && port->path.id) {
+        buf_putc(p->out, ' ');
+        print_quoted(str_of(p->m, port->path), p->out);
+    }
+    if (!port->whole.id) return;
+    buf_puts(p->out, " part ");
+    print_type(p->m, port->whole, p->out);
 }
 
 static void print_params(const Printer *p, const char *between)

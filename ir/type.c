@@ -265,6 +265,30 @@ double einsum_flops(Module *m, const Fn *fn, const Inst *in)
     return 2 * (double)type_elements(m, type_union(m, x, y));
 }
 
+static Type local_tuple(Module *m, const TypeInfo *info)
+{
+    Type *fields = NEW_ARRAY(m->scratch, Type, (size_t)info->nfields + 1);
+    const Type *old = info->fields;
+    uint32_t n = info->nfields;
+    for (uint32_t i = 0; i < n; i++)
+        fields[i] = type_local(m, old[i]);
+    return type_tuple(m, fields, n);
+}
+
+Type type_local(Module *m, Type t)
+{
+    Draft d;
+    TypeInfo info = *type_info(m, t);
+    if (info.is_tuple) return local_tuple(m, &info);
+    if (!is_plain(&info)) return t;
+    draft_of(m, &d, &info, 0);
+    for (uint32_t i = 0; i < info.naxes; i++)
+        d.axes[i] = (TypeAxis){.axis = info.axes[i].axis,
+                               .size = type_local_size(m, &info.axes[i])};
+    d.t.npending = 0;
+    return type_intern(m, &d.t);
+}
+
 /* -------------------------------------------------------------- asking -- */
 
 const TypeAxis *type_axis(const Module *m, Type t, Axis a)

@@ -23,8 +23,8 @@ void step_print(const Step *s, Buf *out);
 
 /* The properties that can be seen in the module itself, and those that hold. */
 enum {
-    PROPS_SEEN =
-        PROP_inlined | PROP_gradless | PROP_local | PROP_kernel | PROP_planned
+    PROPS_SEEN = PROP_inlined | PROP_gradless | PROP_local | PROP_own |
+                 PROP_kernel | PROP_planned
 };
 uint32_t module_props(const Module *m);
 /* "no op 'grad'" */

@@ -68,6 +68,19 @@ static void callee_bounds(Module *m, const Inst *in, const Value *args,
         bound_add(&bounds[args[i].id], inner[i]);
 }
 
+/* Where a device's coordinate is taken into account, what is made counts along
+ * its own part of an axis. */
+static int64_t devices_around(const Module *m, const Fn *fn, const Inst *in)
+{
+    int64_t n = 1;
+    for (uint32_t i = 0; i < in->nargs; i++) {
+        const Inst *x = inst_of(fn, inst_arg(fn, in, i));
+        const AttrItem *over = attr_get(m, x->attr, AT_over);
+        if (x->op == OP_coord) n *= group_size(m, over->mesh, over->n);
+    }
+    return n;
+}
+
 static bool is_integer(const Module *m, Type t)
 {
     const TypeInfo *info = type_info(m, t);
@@ -101,6 +114,7 @@ static void inst_bounds(Module *m, const Fn *fn, const Inst *in, Bound own,
         return;
     case OP_map:
         compared_bounds(m, in, args, bounds);
+        own *= devices_around(m, fn, in);
         break;
     default:
         break;
@@ -178,7 +192,7 @@ Tensor *inputs_random(Module *m, const Fn *fn, uint64_t seed, Arena *arena)
     for (uint32_t i = 0; i < fn->nparams; i++) {
         const Port *p = &fn->params[i];
         Draws d = {seed * UINT64_C(0x2545f4914f6cdd1d) + i};
-        args[i] = tensor_new(m, p->type, 1, arena);
+        args[i] = tensor_new(m, port_whole(p), 1, arena);
         DType dtype = type_dtype(m, p->type);
         for (int64_t k = 0; k < args[i].n; k++)
             args[i].at[k] = draw_cell(&d, dtype, p->role, bounds[i]);

@@ -123,7 +123,8 @@ static bool ports_match(const Pair *p, const Port *old, uint32_t nold,
     for (uint32_t i = 0; i < nnew; i++) {
         uint32_t k = port_match(p->after, &new[i], i, p->before, old, nold,
                                 p->new->entry);
-        if (k == UINT32_MAX || !same_shape(p, old[k].type, new[i].type))
+        if (k == UINT32_MAX ||
+            !same_shape(p, port_whole(&old[k]), port_whole(&new[i])))
             return false;
     }
     return true;
@@ -139,11 +140,11 @@ static Tensor *run_whole(Module *m, const Fn *fn, const Tensor *whole,
     Tensor *results = NEW_ARRAY(arena, Tensor, fn->nresults);
     for (uint32_t i = 0; i < fn->nparams; i++)
         args[i] = fn_is_spread(m, fn)
-                      ? tensor_spread(m, &whole[i], fn->params[i].type, arena)
+                      ? port_spread(m, &fn->params[i], &whole[i], arena)
                       : whole[i];
     if (!interp_fn(m, fn, &o, args, results, arena)) return NULL;
     for (uint32_t i = 0; i < fn->nresults && fn_is_spread(m, fn); i++)
-        results[i] = tensor_whole(m, &results[i], arena);
+        results[i] = port_gather(m, &fn->results[i], &results[i], arena);
     return results;
 }
 
@@ -161,8 +162,8 @@ static bool run_both(const Pair *p, uint64_t seed, bool round, Both *out)
         const Port *port = &p->new->params[i];
         uint32_t k = port_match(p->after, port, i, p->before, p->old->params,
                                 p->old->nparams, p->new->entry);
-        args[i] =
-            tensor_adopt(p->before, &old[k], p->after, port->type, p->arena);
+        args[i] = tensor_adopt(p->before, &old[k], p->after, port_whole(port),
+                               p->arena);
     }
     bool rounded = round && p->contract != FORMAT_CHANGING;
     InterpOpts o = {.round = rounded, .order = p->order};
@@ -178,8 +179,8 @@ static bool run_both(const Pair *p, uint64_t seed, bool round, Both *out)
         uint32_t k = port_match(p->before, port, i, p->after, p->new->results,
                                 p->new->nresults, p->new->entry);
         if (k != UINT32_MAX)
-            out->is[i] = tensor_adopt(p->after, &new[k], p->before, port->type,
-                                      p->arena);
+            out->is[i] = tensor_adopt(p->after, &new[k], p->before,
+                                      port_whole(port), p->arena);
     }
     return true;
 }

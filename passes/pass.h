@@ -21,7 +21,8 @@ enum {
     PROP_local = 16,    /* local view */
     PROP_grouped = 32,  /* every op of an entry is in a group */
     PROP_kernel = 64,   /* kernel view */
-    PROP_planned = 128  /* every buffer has its place */
+    PROP_planned = 128, /* every buffer has its place */
+    PROP_own = 256      /* types are of what one device holds */
 };
 
 /* How far a pass may change results: not at all; by the order of sums; by

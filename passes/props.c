@@ -18,6 +18,18 @@ static bool is_unplanned(const Module *m, const Inst *in)
     return in->op == OP_buffer && !attr_get(m, in->attr, AT_base);
 }
 
+/* A type that one device holds a part of, on a mesh of several. */
+static bool is_split(const Module *m, Type t)
+{
+    const TypeInfo *info = type_info(m, t);
+    for (uint32_t i = 0; i < info->nfields; i++)
+        if (is_split(m, info->fields[i])) return true;
+    for (uint32_t i = 0; i < info->naxes; i++)
+        if (group_size(m, info->axes[i].splits, info->axes[i].nsplits) > 1)
+            return true;
+    return group_size(m, info->pending, info->npending) > 1;
+}
+
 /* What one function takes away. */
 static uint32_t fn_lacks(const Module *m, const Fn *fn)
 {
@@ -30,6 +42,7 @@ static uint32_t fn_lacks(const Module *m, const Fn *fn)
         if (in->op == OP_grad) lacks |= PROP_gradless;
         if (in->op == OP_reshard) lacks |= PROP_local;
         if (is_module_call(m, in)) lacks |= PROP_inlined;
+        if (in->type.id && is_split(m, in->type)) lacks |= PROP_own;
         if (is_unplanned(m, in)) lacks |= PROP_planned;
     }
     return lacks;
@@ -62,6 +75,8 @@ const char *prop_text(uint32_t prop)
         return "launches and buffers";
     case PROP_planned:
         return "buffers placed";
+    case PROP_own:
+        return "the sizes of one device";
     }
     return "nothing";
 }

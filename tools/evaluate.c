@@ -142,7 +142,7 @@ static bool run_one(Module *m, const Fn *fn, const EvaluateOpts *o, Buf *out)
     InterpOpts how = {.round = o->round, .order = o->seed};
     bool ok = given_args(m, fn, o, args);
     for (uint32_t i = 0; i < fn->nparams && ok && fn_is_spread(m, fn); i++)
-        args[i] = tensor_spread(m, &args[i], fn->params[i].type, &a);
+        args[i] = port_spread(m, &fn->params[i], &args[i], &a);
     ok = ok && interp_fn(m, fn, &how, args, results, &a);
     if (ok) buf_printf(out, "@%s\n", str_of(m, fn->name));
     for (uint32_t i = 0; i < fn->nresults && ok; i++)
@@ -173,7 +173,7 @@ static bool run_ranks(Module *m, const EvaluateOpts *o, Buf *out)
         ok = given_args(m, fns.at[i], o, in);
         for (uint32_t k = 0;
              k < fns.at[i]->nparams && fn_is_spread(m, fns.at[i]); k++)
-            in[k] = tensor_spread(m, &in[k], fns.at[i]->params[k].type, &a);
+            in[k] = port_spread(m, &fns.at[i]->params[k], &in[k], &a);
         args[i] = in;
         results[i] = NEW_ARRAY(&a, Tensor, fns.at[i]->nresults);
     }

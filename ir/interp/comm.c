@@ -22,6 +22,8 @@ typedef struct Exchange {
     uint32_t nover;
     Walk w;           /* over the result */
     int64_t **source; /* [dim][local index] */
+    bool dense;       /* types have no splits */
+    Axis group;       /* then: the axis that counts devices, or NO_AXIS */
     bool *seen;       /* per element: something is there already */
     DType acc;
     bool max;
@@ -55,6 +57,19 @@ static void find_source(Exchange *e, uint32_t dim, uint32_t device,
     }
 }
 
+/* The same where types have no splits: what member `member` has for the one
+ * with coordinate `coord`. */
+static void find_dense(Exchange *e, uint32_t dim, int64_t member, int64_t coord)
+{
+    Axis a = e->w.axis[dim];
+    int64_t stride = type_stride(e->r, e->x->type, a);
+    for (int64_t i = 0; i < e->w.size[dim]; i++) {
+        e->source[dim][i] = i * stride;
+        if (a.id == e->group.id)
+            e->source[dim][i] = i == member ? coord * stride : -1;
+    }
+}
+
 static void combine(Exchange *e, int64_t to, int64_t from, bool first)
 {
     Cell *a = &e->out->at[to];
@@ -71,13 +86,21 @@ static void combine(Exchange *e, int64_t to, int64_t from, bool first)
     if (first && e->out->dot) e->out->dot[to] = e->x->dot[from];
 }
 
-static void take_from(Exchange *e, uint32_t device, uint32_t from)
+/* Member MEMBER of the group is device FROM. */
+static void take_from(Exchange *e, uint32_t device, uint32_t from,
+                      int64_t member)
 {
+    int64_t coord = group_coord(e->r->m, device, e->over, e->nover), piece = 0;
     for (uint32_t k = 0; k < e->w.ndims; k++)
-        find_source(e, k, device, from);
+        if (e->dense)
+            find_dense(e, k, member, coord);
+        else
+            find_source(e, k, device, from);
+    if (e->dense && walk_dim(&e->w, e->group) == UINT32_MAX)
+        piece = coord * type_stride(e->r, e->x->type, e->group);
     int64_t i = 0, base = (int64_t)device * e->out->n;
     for (bool go = walk_start(&e->w); go; go = walk_next(&e->w), i++) {
-        int64_t at = (int64_t)from * e->x->n;
+        int64_t at = (int64_t)from * e->x->n + piece;
         for (uint32_t k = 0; k < e->w.ndims && at >= 0; k++) {
             int64_t s = e->source[k][e->w.index[k]];
             at = s < 0 ? -1 : at + s;
@@ -104,7 +127,9 @@ static void exchange_over(Frame *f, const Inst *in, Val *out,
     e.over = over;
     e.nover = n;
     e.acc = acc_of(r, in, type_dtype(r->m, in->type));
-    e.max = type_info(r->m, e.x->type)->pending_kind == PENDING_max;
+    e.dense = collective_is_dense(r->m, f->fn, in, &e.group);
+    e.max = e.dense ? attr_is(r->m, in->attr, AT_kind, "max")
+                    : type_info(r->m, e.x->type)->pending_kind == PENDING_max;
     val_result(f, in, out);
     int64_t members = group_size(r->m, over, n);
     if (!run_count(r, out->n * (int64_t)r->ndev * members)) return;
@@ -116,7 +141,7 @@ static void exchange_over(Frame *f, const Inst *in, Val *out,
     for (uint32_t d = 0; d < r->ndev; d++) {
         if (out->n) memset(e.seen, 0, (size_t)out->n * sizeof *e.seen);
         for (int64_t c = 0; c < members; c++)
-            take_from(&e, d, group_member(r->m, d, e.over, e.nover, c));
+            take_from(&e, d, group_member(r->m, d, e.over, e.nover, c), c);
     }
     round_all(&e);
 }

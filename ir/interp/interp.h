@@ -51,6 +51,9 @@ bool interp_ranks(Module *m, const Fn *const *fns, uint32_t n,
 uint64_t interp_cost(Module *m, const Fn *fn);
 
 /* Whether the function's values are parts on several devices. */
+/* What each device has of a port, of its whole tensor, and back. */
+Tensor port_spread(Module *m, const Port *p, const Tensor *whole, Arena *arena);
+Tensor port_gather(Module *m, const Port *p, const Tensor *local, Arena *arena);
 bool fn_is_spread(const Module *m, const Fn *fn);
 /* The parts of a whole tensor on all devices, and back.  Pads are zero; what
  * is pending lies at coordinate 0, and is combined on the way back. */

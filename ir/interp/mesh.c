@@ -40,14 +40,6 @@ int64_t mesh_coord(const Module *m, uint32_t device, MeshAxis a)
     return device / mesh_stride(m, a) % m->mesh.at[a.id].size;
 }
 
-int64_t group_size(const Module *m, const MeshAxis *over, uint32_t n)
-{
-    int64_t size = 1;
-    for (uint32_t i = 0; i < n; i++)
-        size *= m->mesh.at[over[i].id].size;
-    return size;
-}
-
 int64_t group_coord(const Module *m, uint32_t device, const MeshAxis *over,
                     uint32_t n)
 {
@@ -210,4 +202,18 @@ Tensor tensor_whole(Module *m, const Tensor *local, Arena *arena)
         each_part(m, &from, &whole, d, later ? combiner(info) : copy_each);
     }
     return whole;
+}
+
+Tensor port_spread(Module *m, const Port *p, const Tensor *whole, Arena *arena)
+{
+    Tensor local = tensor_spread(m, whole, port_whole(p), arena);
+    local.type = p->type;
+    return local;
+}
+
+Tensor port_gather(Module *m, const Port *p, const Tensor *local, Arena *arena)
+{
+    Tensor parts = *local;
+    parts.type = port_whole(p);
+    return tensor_whole(m, &parts, arena);
 }

@@ -16,8 +16,6 @@
 
 #include "../ir.h"
 
-#define NO_AXIS ((Axis){UINT32_MAX})
-
 /* Where a buffer of the kernel view lies; see kernel.c. */
 typedef struct Memory {
     uint32_t space;        /* index into the run's spaces, plus 1; 0: none */
@@ -172,7 +170,6 @@ int64_t mesh_coord(const Module *m, uint32_t device, MeshAxis a);
 /* The coordinate in a group over several mesh axes, the first one major. */
 int64_t group_coord(const Module *m, uint32_t device, const MeshAxis *over,
                     uint32_t n);
-int64_t group_size(const Module *m, const MeshAxis *over, uint32_t n);
 /* The device of the same group as `device` with another coordinate. */
 uint32_t group_member(const Module *m, uint32_t device, const MeshAxis *over,
                       uint32_t n, int64_t coord);

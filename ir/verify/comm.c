@@ -89,10 +89,53 @@ static bool made(const Verify *vf, Type *t, const char *rule)
     return true;
 }
 
+/* ------------------------------------------------ types without splits -- */
+
+/* T with the group axis. */
+static Type with_group(const Verify *vf, Type t, Axis group)
+{
+    const AttrItem *over = verify_list(vf, AT_over);
+    return type_with_axis(
+        vf->m, t,
+        (TypeAxis){.axis = group,
+                   .size = group_size(vf->m, over->mesh, over->n)});
+}
+
+/* The operand has it, with an index for each device. */
+static bool check_group(const Verify *vf, Axis group, const char *rule)
+{
+    const AttrItem *over = verify_list(vf, AT_over);
+    if (!check_axis(vf, 0, group, rule)) return false;
+    int64_t size = type_size(vf->m, operand_type(vf, 0), group);
+    int64_t want = group_size(vf->m, over->mesh, over->n);
+    if (size == want) return true;
+    return verify_fail(vf, "axis '%s' has %lld indices for %lld devices (%s)",
+                       axis_name(vf->m, group), (long long)size,
+                       (long long)want, rule);
+}
+
+static bool check_kind(const Verify *vf, const char *rule)
+{
+    if (attr_is(vf->m, vf->in->attr, AT_kind, "sum") ||
+        attr_is(vf->m, vf->in->attr, AT_kind, "max"))
+        return true;
+    return verify_fail(vf, "kind '%s' is not sum or max (%s)",
+                       str_of(vf->m, attr_str(vf->m, vf->in->attr, AT_kind)),
+                       rule);
+}
+
+static bool is_dense(const Verify *vf, Axis *group)
+{
+    return collective_is_dense(vf->m, vf->fn, vf->in, group);
+}
+
 bool verify_all_gather(const Verify *vf)
 {
     Type t = operand_type(vf, 0);
     Axis axis = verify_axis(vf);
+    if (is_dense(vf, &axis))
+        return check_over(vf, "AG1") &&
+               check_result(vf, with_group(vf, t, axis), "AG4");
     return check_over(vf, "AG1") && check_axis(vf, 0, axis, "AG2") &&
            gathered(vf, &t, axis, "AG2") && check_result(vf, t, "AG3");
 }
@@ -101,6 +144,10 @@ bool verify_reduce_scatter(const Verify *vf)
 {
     Type t = operand_type(vf, 0);
     Axis axis = verify_axis(vf);
+    if (is_dense(vf, &axis))
+        return check_over(vf, "RS1") && check_settled(vf, 0, "RS5") &&
+               check_kind(vf, "RS5") && check_group(vf, axis, "RS5") &&
+               check_result(vf, type_without_axis(vf->m, t, axis), "RS6");
     return check_over(vf, "RS1") && check_axis(vf, 0, axis, "RS2") &&
            made(vf, &t, "RS3") &&
            check_result(vf, scattered(vf, t, axis), "RS4");
@@ -116,6 +163,10 @@ bool verify_cut(const Verify *vf)
 bool verify_all_reduce(const Verify *vf)
 {
     Type t = operand_type(vf, 0);
+    Axis none;
+    if (is_dense(vf, &none))
+        return check_over(vf, "AR1") && check_settled(vf, 0, "AR4") &&
+               check_kind(vf, "AR4") && check_result(vf, t, "AR4");
     return check_over(vf, "AR1") && made(vf, &t, "AR2") &&
            check_result(vf, t, "AR3");
 }
@@ -125,7 +176,11 @@ bool verify_all_to_all(const Verify *vf)
     Type t = operand_type(vf, 0);
     const AttrItem *from = verify_list(vf, AT_from);
     const AttrItem *to = verify_list(vf, AT_to);
-    if (from->n != 1 || to->n != 1 || from->axes[0].id == to->axes[0].id)
+    Axis group;
+    if (from->n == 1 && to->n == 1 && is_dense(vf, &group))
+        return check_over(vf, "AA1") && check_group(vf, group, "AA5") &&
+               check_result(vf, t, "AA5");
+    if (from->n != 1 || to->n != 1)
         return verify_fail(vf, "the split moves from one axis to another "
                                "(AA2)");
     return check_over(vf, "AA1") && check_axes(vf, 0, from, "AA2") &&

@@ -19,6 +19,23 @@ static bool is_tensor(const Verify *vf, Type t)
     return t.id && !info->is_error && !info->is_tuple;
 }
 
+/* A port of a part has the type of what one device holds. */
+static bool check_part(const Verify *vf, const Port *p, const char *what,
+                       uint32_t i)
+{
+    if (!p->whole.id) return true;
+    Loc loc = p->loc.id ? p->loc : vf->fn->loc;
+    if (!is_tensor(vf, p->whole) || vf->fn->view == VIEW_global)
+        return port_fail(vf, loc, what, i, "is a part of no tensor (PA2)");
+    if (type_eq(type_local(vf->m, p->whole), p->type)) return true;
+    return port_fail(
+        vf, loc, what, i,
+        arena_printf(vf->m->scratch,
+                     "is %s, and one device holds %s of the whole (PA2)",
+                     type_str(vf->m, p->type),
+                     type_str(vf->m, type_local(vf->m, p->whole))));
+}
+
 static bool check_params(const Verify *vf)
 {
     for (uint32_t i = 0; i < vf->fn->nparams; i++) {
@@ -28,6 +45,7 @@ static bool check_params(const Verify *vf)
         if (!type_eq(p->type, vf->fn->insts[i].type))
             return port_fail(vf, p->loc, "parameter", i,
                              "has another type than its value (PA1)");
+        if (!check_part(vf, p, "parameter", i)) return false;
     }
     return true;
 }
@@ -44,7 +62,7 @@ static bool check_result_value(const Verify *vf, uint32_t i)
         return port_fail(vf, loc, "result", i, "is no tensor (RE1)");
     if (attr_flag(vf->m, inst_of(fn, fn->result_values[i])->attr, AT_started))
         return port_fail(vf, loc, "result", i, "is not done (V9)");
-    if (type_eq(p->type, t)) return true;
+    if (type_eq(p->type, t)) return check_part(vf, p, "result", i);
     const char *why =
         arena_printf(vf->m->scratch,
                      "is declared %s and is %s "

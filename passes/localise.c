@@ -1,0 +1,223 @@
+/*
+ * localise.c: sizes of one device, and axes that count devices.
+ *
+ *   needs    one device's program, in which types have splits
+ *   gives    types without splits or anything pending: what a device holds
+ *   keeps    the order of collectives; what parameters and results of functions
+ *            that nobody calls are parts of (`part`)
+ *   result   whoever makes kernels of it need not know that there are devices
+ *
+ * On a mesh of one device there is nothing to do.
+ *
+ * L1 An axis has the size of a device's part, rounded up.  What a pad holds
+ *    nobody has said: whoever reduces over one masks it (localise/op.c).
+ * L2 index(a) of an axis that was split is made of the index in the part and
+ *    the device's coordinates, which the op `coord` gives; a function that is
+ *    called takes them as parameters, the last ones (localise/place.c).
+ * L3 What a collective brings from several devices, or takes to them, has an
+ *    axis of its own that counts them (localise/group.c).
+ * L4 A zig split divides: its parts are 2n of one size.
+ */
+#include "localise/localise.h"
+
+/* The groups in which a function that is called asks for coordinates. */
+typedef VEC(AttrItem) Groups;
+
+typedef struct Localise {
+    Module *m;
+    bool *called, *done; /* by function */
+    Groups *groups;
+    MadeVec made;
+} Localise;
+
+static bool is_spread(const Module *m, const TypeInfo *t)
+{
+    for (uint32_t i = 0; i < t->naxes; i++)
+        if (group_size(m, t->axes[i].splits, t->axes[i].nsplits) > 1)
+            return true;
+    return group_size(m, t->pending, t->npending) > 1;
+}
+
+/* ------------------------------------------------------------ functions -- */
+
+/* The port of a function that nobody calls is a part of something whole. */
+static Port local_port(const Localise *lc, uint32_t f, Port p)
+{
+    Type t = type_local(lc->m, p.type);
+    if (!lc->called[f] && !type_eq(t, p.type) && !p.whole.id) p.whole = p.type;
+    p.type = t;
+    return p;
+}
+
+/* Coordinates, which are instructions of the function, become parameters. */
+static Fn *coords_as_params(Module *m, const Fn *fn, Groups *groups)
+{
+    Rewrite rw;
+    rewrite_begin(&rw, m, fn);
+    for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
+        const Inst *in = &fn->insts[i];
+        if (in->op != OP_coord) continue;
+        Port p = {.type = in->type, .loc = in->loc};
+        rewrite_set(&rw, (Value){i}, builder_param(&rw.b, p));
+        vec_push(m->arena, groups, *attr_get(m, in->attr, AT_over));
+    }
+    for (uint32_t i = fn->nparams; i < fn->ninsts; i++)
+        if (fn->insts[i].op != OP_coord) rewrite_copy(&rw, (Value){i});
+    return rewrite_end(&rw);
+}
+
+static Value local_call(Localise *lc, Local *l, const Inst *in)
+{
+    Module *m = lc->m;
+    FnRef f = attr_fn(m, in->attr, AT_fn);
+    const Groups *g = &lc->groups[f.id];
+    Value *args = NEW_ARRAY(m->scratch, Value, (size_t)in->nargs + g->n + 1);
+    uint32_t n = in->nargs;
+    for (uint32_t i = 0; i < n; i++)
+        args[i] = local_arg(l, in, i);
+    for (uint32_t i = 0; i < g->n; i++)
+        args[n++] = local_coord(l, g->at[i].mesh, g->at[i].n);
+    return emit(&l->b, OP_call, type_local(m, in->type), in->attr, args, n);
+}
+
+static Value local_copy(Local *l, const Inst *in)
+{
+    Value *args = NEW_ARRAY(l->m->scratch, Value, (size_t)in->nargs + 1);
+    for (uint32_t i = 0; i < in->nargs; i++)
+        args[i] = local_arg(l, in, i);
+    return emit(&l->b, (Op)in->op,
+                in->type.id ? type_local(l->m, in->type) : in->type, in->attr,
+                args, in->nargs);
+}
+
+static Value local_inst(Localise *lc, Local *l, const Inst *in)
+{
+    Axis group;
+    if (collective_is_dense(lc->m, l->old, in, &group))
+        return local_copy(l, in);
+    switch ((Op)in->op) {
+    case OP_map:
+        return local_map(l, in);
+    case OP_reduce:
+        return local_reduce(l, in);
+    case OP_einsum:
+        return local_einsum(l, in);
+    case OP_gather:
+        return local_gather(l, in);
+    case OP_scatter:
+        return local_scatter(l, in);
+    case OP_call:
+        return local_call(lc, l, in);
+    case OP_all_gather:
+        return local_all_gather(l, in);
+    case OP_reduce_scatter:
+        return local_reduce_scatter(l, in);
+    case OP_all_reduce:
+        return local_all_reduce(l, in);
+    case OP_all_to_all:
+        return local_all_to_all(l, in);
+    case OP_cut:
+        return local_cut(l, in);
+    case OP_pending:
+        return local_pending(l, in);
+    default:
+        return local_copy(l, in);
+    }
+}
+
+static Fn *local_fn(Localise *lc, uint32_t f)
+{
+    Module *m = lc->m;
+    Local l = {.m = m, .made = &lc->made, .old = m->fns.at[f]};
+    Fn *fn = fn_new(m, l.old->name, VIEW_local);
+    fn->entry = l.old->entry;
+    fn->kind = l.old->kind;
+    fn->loc = l.old->loc;
+    builder_init(&l.b, m, fn);
+    l.map = NEW_ARRAY(m->scratch, Value, (size_t)l.old->ninsts + 1);
+    for (uint32_t i = 0; i < l.old->nparams; i++)
+        l.map[i] = builder_param(&l.b, local_port(lc, f, l.old->params[i]));
+    for (uint32_t i = l.old->nparams; i < l.old->ninsts; i++) {
+        const Inst *in = &l.old->insts[i];
+        l.b.loc = in->loc;
+        l.b.phase = (Phase)in->phase;
+        l.map[i] = local_inst(lc, &l, in);
+        value_set_name(&l.b, l.map[i], l.old->names[i]);
+    }
+    for (uint32_t i = 0; i < l.old->nresults; i++)
+        builder_result(&l.b, l.map[l.old->result_values[i].id],
+                       local_port(lc, f, l.old->results[i]));
+    return lc->called[f] ? coords_as_params(m, fn, &lc->groups[f]) : fn;
+}
+
+/* Callees first: they say which coordinates they take. */
+static void localise(Localise *lc, uint32_t f)
+{
+    const Fn *fn = lc->m->fns.at[f];
+    if (lc->done[f] || fn->view != VIEW_local) return;
+    lc->done[f] = true;
+    for (uint32_t i = 0; i < fn->ninsts; i++)
+        if (fn->insts[i].op == OP_call)
+            localise(lc, attr_fn(lc->m, fn->insts[i].attr, AT_fn).id);
+    lc->m->fns.at[f] = local_fn(lc, f);
+}
+
+/* ---------------------------------------------------------------- module -- */
+
+static bool has_splits(const Module *m)
+{
+    for (uint32_t t = 0; t < m->types.n; t++)
+        if (is_spread(m, &m->types.at[t])) return true;
+    return false;
+}
+
+static bool zig_divides(const Module *m, const TypeInfo *t)
+{
+    for (uint32_t i = 0; i < t->naxes; i++) {
+        const TypeAxis *a = &t->axes[i];
+        if (a->spread == SPREAD_zig && a->nsplits &&
+            a->size % (2 * group_size(m, a->splits, a->nsplits)) != 0)
+            return false;
+    }
+    return true;
+}
+
+static bool check_zig(Module *m) /* L4 */
+{
+    for (uint32_t t = 0; t < m->types.n; t++) {
+        if (zig_divides(m, &m->types.at[t])) continue;
+        diag_error(m->diag, DIAG_partition_mesh, (Span){0},
+                   "an axis of %s is split head to tail into parts that are "
+                   "not equal",
+                   type_str(m, (Type){t}));
+        return false;
+    }
+    return true;
+}
+
+/* What is handed a place or a turn is no part of anything whole. */
+static void find_called(Localise *lc)
+{
+    const Module *m = lc->m;
+    for (uint32_t f = 0; f < m->fns.n; f++) {
+        const Fn *fn = m->fns.at[f];
+        for (uint32_t i = 0; i < fn->ninsts; i++)
+            if (fn->insts[i].op == OP_call)
+                lc->called[attr_fn(m, fn->insts[i].attr, AT_fn).id] = true;
+    }
+}
+
+bool pass_localise(Module *m, PassCtx *cx)
+{
+    (void)cx;
+    if (!has_splits(m)) return true;
+    if (!check_zig(m)) return false;
+    Localise lc = {.m = m};
+    lc.called = NEW_ARRAY(m->scratch, bool, (size_t)m->fns.n + 1);
+    lc.done = NEW_ARRAY(m->scratch, bool, (size_t)m->fns.n + 1);
+    lc.groups = NEW_ARRAY(m->scratch, Groups, (size_t)m->fns.n + 1);
+    find_called(&lc);
+    for (uint32_t f = 0; f < m->fns.n; f++)
+        localise(&lc, f);
+    return true;
+}

@@ -1,0 +1,80 @@
+/*
+ * localise.h: the parts of localise.
+ *
+ *     place    where a device's part of a split axis lies in the whole
+ *     group    collectives with an axis that counts the devices
+ *     op       ops that ask for indices, or reduce over pads
+ */
+#ifndef TITAN_LOCALISE_H
+#define TITAN_LOCALISE_H
+
+#include "../pass.h"
+
+/* An axis that the pass has made; those of one name and size are one. */
+typedef struct Made {
+    Str stem;
+    int64_t size;
+    Axis axis;
+} Made;
+typedef VEC(Made) MadeVec;
+
+/* One function on its way. */
+typedef struct Local {
+    Module *m;
+    MadeVec *made;
+    Builder b;
+    const Fn *old;
+    Value *map; /* old value -> new value */
+} Local;
+
+static inline Value local_arg(const Local *l, const Inst *in, uint32_t i)
+{
+    return l->map[inst_arg(l->old, in, i).id];
+}
+
+/* --------------------------------------------------------------- place -- */
+
+/* This device's coordinate in a group. */
+Value local_coord(Local *l, const MeshAxis *over, uint32_t n);
+
+/* A split axis in a map that is being made: coordinates are operands. */
+typedef struct Part {
+    TypeAxis axis;  /* with its splits */
+    uint32_t first; /* operand: its first coordinate */
+    bool even;      /* no pads: one coordinate says all; else one a level */
+} Part;
+
+/* The parts of the axis all have the same size. */
+bool axis_is_even(const Module *m, const TypeAxis *a);
+/* Adds the operands that the place of an axis needs to ARGS[*n ...]. */
+Part part_of(Local *l, const TypeAxis *a, Value *args, uint32_t *n);
+enum { PART_OPERANDS = 16 }; /* at most so many */
+
+/* Expressions of a map: the index in the whole of the index I in this device's
+ * part, and past the whole's end for a pad; the other way round, what another
+ * device has lies outside of the part.  Both of the dtype of the operand, which
+ * has a sign; the order of indices is kept where parts are even blocks. */
+Expr part_whole(Module *m, const Part *p, Expr i);
+Expr part_local(Module *m, const Part *p, Expr i);
+
+/* --------------------------------------------------------------- group -- */
+
+Value local_all_gather(Local *l, const Inst *in);
+Value local_reduce_scatter(Local *l, const Inst *in);
+Value local_all_reduce(Local *l, const Inst *in);
+Value local_all_to_all(Local *l, const Inst *in);
+Value local_cut(Local *l, const Inst *in);
+Value local_pending(Local *l, const Inst *in);
+
+/* ------------------------------------------------------------------ op -- */
+
+/* What changes no sum, prod, min or max. */
+Expr local_neutral(Module *m, DType d, const char *kind);
+
+Value local_map(Local *l, const Inst *in);
+Value local_reduce(Local *l, const Inst *in);
+Value local_einsum(Local *l, const Inst *in);
+Value local_gather(Local *l, const Inst *in);
+Value local_scatter(Local *l, const Inst *in);
+
+#endif
