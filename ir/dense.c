@@ -46,3 +46,32 @@ bool collective_is_dense(const Module *m, const Fn *fn, const Inst *in,
         return false;
     }
 }
+
+const Inst *group_collective(const Fn *group)
+{
+    return &group->insts[group->nparams];
+}
+
+bool pieces_lie_apart(const Module *m, Layout l, Axis group)
+{
+    const TypeAxis *g = type_axis(m, l.type, group);
+    if (!layout_is_packed(m, l)) return false;
+    return !g || g->size == 1 ||
+           layout_stride(m, l, group) * g->size == type_elements(m, l.type);
+}
+
+bool collective_takes(const Module *m, const Fn *group, Layout from, Layout to)
+{
+    Axis g;
+    const TypeInfo *t = type_info(m, from.type);
+    if (!collective_is_dense(m, group, group_collective(group), &g) ||
+        !pieces_lie_apart(m, from, g) || !pieces_lie_apart(m, to, g))
+        return false;
+    for (uint32_t i = 0; i < t->naxes; i++) {
+        Axis a = t->axes[i].axis;
+        if (a.id != g.id && t->axes[i].size > 1 &&
+            from.stride[i] != layout_stride(m, to, a))
+            return false;
+    }
+    return true;
+}

@@ -102,6 +102,13 @@ typedef struct ProductBlocks {
 /* False: the group has no such. */
 bool group_blocks(const Module *m, const Fn *group, ProductBlocks *out);
 
+/* The op of a collective group. */
+const Inst *group_collective(const Fn *group);
+/* Dense, with what is of different devices one behind the other. */
+bool pieces_lie_apart(const Module *m, Layout l, Axis group);
+/* The two places lie so that a collective group can be one command. */
+bool collective_takes(const Module *m, const Fn *group, Layout from, Layout to);
+
 /* The scatter or put of a scatter group. */
 Value group_scatter(const Fn *group);
 /* The parameter to which the sums of a scatter group are added, at the same

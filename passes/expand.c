@@ -128,17 +128,10 @@ static Fn *expand_entry(Expand *x, const Fn *fn)
     return made;
 }
 
-/* Ops that exchange values, or that stand for another device's share. */
-static bool is_exchange(Op op)
-{
-    return (op_info(op)->flags & OPF_COMM) || op == OP_done ||
-           op == OP_pending || op == OP_coord;
-}
-
 static bool is_placeable(Op op)
 {
     return op == OP_arg || op == OP_call || op == OP_repeat || op == OP_proj ||
-           op == OP_concat || op == OP_stack || is_alias(op);
+           op == OP_coord || op == OP_concat || op == OP_stack || is_alias(op);
 }
 
 static bool check_grouped(Module *m, const Fn *fn)
@@ -149,12 +142,6 @@ static bool check_grouped(Module *m, const Fn *fn)
         Op op = (Op)in->op;
         if (is_placeable(op)) continue;
         Span span = loc_span(m, in->loc);
-        if (is_exchange(op)) {
-            diag_error(m->diag, DIAG_partition_mesh, span,
-                       "'%s' is for several devices, programs are made for one",
-                       op_info(op)->name);
-            return false;
-        }
         Report *r = diag_error(m->diag, DIAG_pass_order, span,
                                "pass 'expand' needs ops in groups, this '%s' "
                                "is in none",

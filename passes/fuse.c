@@ -1,11 +1,11 @@
 /*
  * fuse.c: put the ops of every function into groups, each one kernel.
  *
- *   needs    local view
+ *   needs    local view, types of what one device holds
  *   gives    every op of an entry, a repeat's body or a condition is in a group
  *            function (a local function with a `kind`), but for names and
  *            places (rename, split, merge, slice, pick, concat, stack, proj),
- *            repeats and collectives
+ *            repeats and coordinates
  *   keeps    every rounding; the value of every result
  *   result   docs/architecture.md, "Groups", with the rules G1 to G7
  *
@@ -46,33 +46,8 @@ static void drop_regions(Module *m)
     module_sweep(m, roots);
 }
 
-/* The program of one device is made for any mesh, its kernels for one device:
- * indices count over whole axes, and nothing sends yet. */
-static bool refuse_mesh(Module *m)
-{
-    Buf mesh = {0};
-    for (uint32_t i = 0; i < m->mesh.n; i++)
-        buf_printf(&mesh, "%s%s = %lld", i ? ", " : "",
-                   mesh_name(m, (MeshAxis){i}), (long long)m->mesh.at[i].size);
-    Report *r = diag_error(m->diag, DIAG_partition_mesh, (Span){0},
-                           "the mesh (%s) has several devices, kernels are "
-                           "made for one",
-                           mesh.at);
-    report_help(r, "leave out the plan, or give every mesh axis size 1");
-    buf_release(&mesh);
-    return false;
-}
-
-static bool has_devices(const Module *m)
-{
-    for (uint32_t i = 0; i < m->mesh.n; i++)
-        if (m->mesh.at[i].size > 1) return true;
-    return false;
-}
-
 bool pass_fuse(Module *m, PassCtx *cx)
 {
-    if (has_devices(m)) return refuse_mesh(m);
     Fuse fx = {.m = m, .cx = cx, .a = m->scratch};
     fx.gpu = !strncmp(pass_option(m, cx, "target", "host"), "sm_", 3);
     const char *maker = pass_option(m, cx, "matmul", "library");

@@ -4,7 +4,7 @@
  *   needs    one device's program, in which types have splits
  *   gives    types without splits or anything pending: what a device holds
  *   keeps    the order of collectives; what parameters and results of functions
- *            that nobody calls are parts of (`part`)
+ *            that nobody refers to are parts of (`part`)
  *   result   whoever makes kernels of it need not know that there are devices
  *
  * On a mesh of one device there is nothing to do.
@@ -13,19 +13,20 @@
  *    nobody has said: whoever reduces over one masks it (localise/op.c).
  * L2 index(a) of an axis that was split is made of the index in the part and
  *    the device's coordinates, which the op `coord` gives; a function that is
- *    called takes them as parameters, the last ones (localise/place.c).
+ *    called takes them as parameters, the last ones (localise/part.c).
  * L3 What a collective brings from several devices, or takes to them, has an
  *    axis of its own that counts them (localise/group.c).
  * L4 A zig split divides: its parts are 2n of one size.
  */
 #include "localise/localise.h"
+#include "reach.h"
 
 /* The groups in which a function that is called asks for coordinates. */
 typedef VEC(AttrItem) Groups;
 
 typedef struct Localise {
     Module *m;
-    bool *called, *done; /* by function */
+    bool *called, *inner, *done; /* by function; inner: somebody refers to it */
     Groups *groups;
     MadeVec made;
 } Localise;
@@ -40,11 +41,11 @@ static bool is_spread(const Module *m, const TypeInfo *t)
 
 /* ------------------------------------------------------------ functions -- */
 
-/* The port of a function that nobody calls is a part of something whole. */
+/* The port of a function that nobody refers to is a part of something whole. */
 static Port local_port(const Localise *lc, uint32_t f, Port p)
 {
     Type t = type_local(lc->m, p.type);
-    if (!lc->called[f] && !type_eq(t, p.type) && !p.whole.id) p.whole = p.type;
+    if (!lc->inner[f] && !type_eq(t, p.type) && !p.whole.id) p.whole = p.type;
     p.type = t;
     return p;
 }
@@ -195,15 +196,19 @@ static bool check_zig(Module *m) /* L4 */
     return true;
 }
 
-/* What is handed a place or a turn is no part of anything whole. */
 static void find_called(Localise *lc)
 {
     const Module *m = lc->m;
     for (uint32_t f = 0; f < m->fns.n; f++) {
         const Fn *fn = m->fns.at[f];
-        for (uint32_t i = 0; i < fn->ninsts; i++)
-            if (fn->insts[i].op == OP_call)
-                lc->called[attr_fn(m, fn->insts[i].attr, AT_fn).id] = true;
+        for (uint32_t i = 0; i < fn->ninsts; i++) {
+            FnRef refs[2];
+            uint32_t n = inst_callees(m, &fn->insts[i], refs);
+            for (uint32_t k = 0; k < n; k++) {
+                lc->inner[refs[k].id] = true;
+                lc->called[refs[k].id] |= fn->insts[i].op == OP_call;
+            }
+        }
     }
 }
 
@@ -214,6 +219,7 @@ bool pass_localise(Module *m, PassCtx *cx)
     if (!check_zig(m)) return false;
     Localise lc = {.m = m};
     lc.called = NEW_ARRAY(m->scratch, bool, (size_t)m->fns.n + 1);
+    lc.inner = NEW_ARRAY(m->scratch, bool, (size_t)m->fns.n + 1);
     lc.done = NEW_ARRAY(m->scratch, bool, (size_t)m->fns.n + 1);
     lc.groups = NEW_ARRAY(m->scratch, Groups, (size_t)m->fns.n + 1);
     find_called(&lc);

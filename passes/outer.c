@@ -20,6 +20,20 @@ static void add(OuterAxes *x, Axis a)
     x->at[x->n++] = a;
 }
 
+/* What comes from several devices lies device by device. */
+static void add_groups(const Module *m, OuterAxes *x)
+{
+    for (uint32_t f = 0; f < m->fns.n; f++) {
+        const Fn *fn = m->fns.at[f];
+        for (uint32_t i = 0; i < fn->ninsts; i++) {
+            Axis group;
+            if (collective_is_dense(m, fn, &fn->insts[i], &group) &&
+                group.id != NO_AXIS.id)
+                add(x, group);
+        }
+    }
+}
+
 OuterAxes outer_axes(const Module *m, Arena *a)
 {
     OuterAxes x = {.at = NEW_ARRAY(a, Axis, (size_t)m->axes.n + 1)};
@@ -29,5 +43,6 @@ OuterAxes outer_axes(const Module *m, Arena *a)
             if (fn->insts[i].op == OP_repeat && !cuts_tiles(m, &fn->insts[i]))
                 add(&x, attr_axis(m, fn->insts[i].attr, AT_axis));
     }
+    add_groups(m, &x);
     return x;
 }

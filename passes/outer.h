@@ -12,7 +12,7 @@ typedef struct OuterAxes {
 } OuterAxes;
 
 /* The axes of the module's repeats, but for those over tiles: one turn's part
- * of a stacked value is to lie in one piece. */
+ * of a stacked value is to lie in one piece.  Then those that count devices. */
 OuterAxes outer_axes(const Module *m, Arena *a);
 
 /* The body of a repeat over tiles, which the cutting of a region makes: of

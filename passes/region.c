@@ -117,6 +117,8 @@ static State opaque_state(const Sweep *s, const Inst *in)
 static State inst_state(const Sweep *s, Value v)
 {
     const Inst *in = inst_of(s->fn, v);
+    /* Tiles run in any order, and ranks have to meet in one. */
+    if (op_info((Op)in->op)->flags & OPF_COMM) return ST_broken;
     switch ((Op)in->op) {
     case OP_arg:
         return has_axis(s, v) ? ST_slice : ST_same;

@@ -11,12 +11,14 @@ static bool is_place(const Verify *vf, Value v)
     return op == OP_arg || op == OP_buffer || op == OP_view;
 }
 
-static bool check_places(const Verify *vf, bool counters, const char *rule)
+/* With NUMBERS, counters and coordinates are operands as well. */
+static bool check_places(const Verify *vf, bool numbers, const char *rule)
 {
     for (uint32_t i = 0; i < vf->in->nargs; i++) {
         Value v = operand_at(vf, i);
-        bool counter = counters && inst_of(vf->fn, v)->op == OP_counter;
-        if (!counter && !is_place(vf, v))
+        uint8_t op = inst_of(vf->fn, v)->op;
+        bool number = numbers && (op == OP_counter || op == OP_coord);
+        if (!number && !is_place(vf, v))
             return verify_fail(vf, "operand %s is no place (%s)",
                                verify_name(vf, v), rule);
     }

@@ -182,10 +182,11 @@ static bool check_operand(const Verify *vf, uint32_t i)
     if (attr_flag(vf->m, x->attr, AT_started) && op != OP_done) /* V9 */
         return verify_fail(vf, "operand %s is not done (V9)",
                            verify_name(vf, v));
-    if (x->op == OP_counter && op != OP_launch)
+    if (vf->fn->view == VIEW_kernel && op != OP_launch &&
+        (x->op == OP_counter || x->op == OP_coord))
         return verify_fail(vf,
-                           "operand %s is a counter: only launches read "
-                           "it (CN3)",
+                           "operand %s is a number by value: only launches "
+                           "read it (CN3)",
                            verify_name(vf, v));
     return true;
 }

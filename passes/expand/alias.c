@@ -183,6 +183,8 @@ static bool group_in_place(const Scene *s, const Fn *g, uint32_t param,
     if (is_apart(m, g)) return false;
     if (fn_is(m, g, FK_matmul)) return param == 2 && !group_is_scaled(m, g);
     if (fn_is(m, g, FK_product)) return product_in_place(g, param, result);
+    if (fn_is(m, g, FK_collective))
+        return group_collective(g)->op == OP_all_reduce;
     if (!fn_is(m, g, FK_scatter)) return false;
     const Inst *in = inst_of(g, group_scatter(g));
     if (in->op == OP_scatter) return group_base(g).id == param;

@@ -144,9 +144,17 @@ static Value counter_value(Scene *s)
     return s->counter;
 }
 
+static Value coord_value(Scene *s, Value v)
+{
+    const Inst *in = inst_of(s->fn, v);
+    return emit(s->b, OP_coord, in->type, in->attr, NULL, 0);
+}
+
+/* The turn and coordinates are passed by value. */
 static Value operand_value(Scene *s, Value v)
 {
     if (value_eq(v, s->turn)) return counter_value(s);
+    if (inst_of(s->fn, v)->op == OP_coord) return coord_value(s, v);
     return home_value(s, &s->home[v.id]);
 }
 
@@ -227,6 +235,10 @@ static void emit_call_group(Scene *s, uint32_t i)
         emit_matmul(s, in, &homes[0]);
         return;
     }
+    if (fn_is(m, g, FK_collective)) {
+        emit_collective(s, in, &homes[0]);
+        return;
+    }
     Value *args = NEW_ARRAY(s->x->a, Value, (size_t)in->nargs + 1);
     Value *outs = NEW_ARRAY(s->x->a, Value, (size_t)g->nresults + 1);
     for (uint32_t k = 0; k < in->nargs; k++)
@@ -262,6 +274,38 @@ static void emit_parts(Scene *s, uint32_t i)
     }
 }
 
+static bool is_read_from_memory(const Scene *s, Value v)
+{
+    for (uint32_t i = 0; i < s->fn->nresults; i++)
+        if (value_eq(s->fn->result_values[i], v)) return true;
+    for (uint32_t i = 0; i < s->fn->ninsts; i++) {
+        const Inst *in = &s->fn->insts[i];
+        for (uint32_t k = 0; k < in->nargs && in->op != OP_call; k++)
+            if (value_eq(inst_arg(s->fn, in, k), v)) return true;
+    }
+    return false;
+}
+
+/* What launches take by value lies in memory too where somebody else reads it.
+ */
+static void emit_scalar(Scene *s, Value in, const Home *to)
+{
+    Type t = type_scalar(s->x->m, DT_i32);
+    uint32_t f;
+    if (!map_find(&s->x->copies, t.id, &f)) {
+        f = small_group(s, "copy", NULL, t).id;
+        map_add(&s->x->copies, t.id, f);
+    }
+    Value out = home_value(s, to);
+    emit_launch(s, (FnRef){f}, &in, 1, &out, 1);
+}
+
+static void emit_coord(Scene *s, uint32_t i)
+{
+    if (is_read_from_memory(s, (Value){i}))
+        emit_scalar(s, coord_value(s, (Value){i}), &s->home[i]);
+}
+
 static void emit_inst(Scene *s, uint32_t i)
 {
     const Inst *in = &s->fn->insts[i];
@@ -273,6 +317,9 @@ static void emit_inst(Scene *s, uint32_t i)
         return;
     case OP_repeat:
         emit_loop(s, (Value){i});
+        return;
+    case OP_coord:
+        emit_coord(s, i);
         return;
     case OP_concat:
     case OP_stack:
@@ -337,31 +384,10 @@ static void emit_results(Scene *s)
     }
 }
 
-/* The turn is passed by value to launches; whoever else wants it reads it
- * from memory. */
 static void emit_turn(Scene *s)
 {
     if (value_eq(s->turn, NO_VALUE) || !s->home[s->turn.id].root) return;
-    Type t = type_scalar(s->x->m, DT_i32);
-    uint32_t f;
-    if (!map_find(&s->x->copies, t.id, &f)) {
-        f = small_group(s, "copy", NULL, t).id;
-        map_add(&s->x->copies, t.id, f);
-    }
-    Value in = counter_value(s), out = home_value(s, &s->home[s->turn.id]);
-    emit_launch(s, (FnRef){f}, &in, 1, &out, 1);
-}
-
-static bool is_read_from_memory(const Scene *s, Value v)
-{
-    for (uint32_t i = 0; i < s->fn->nresults; i++)
-        if (value_eq(s->fn->result_values[i], v)) return true;
-    for (uint32_t i = 0; i < s->fn->ninsts; i++) {
-        const Inst *in = &s->fn->insts[i];
-        for (uint32_t k = 0; k < in->nargs && in->op != OP_call; k++)
-            if (value_eq(inst_arg(s->fn, in, k), v)) return true;
-    }
-    return false;
+    emit_scalar(s, counter_value(s), &s->home[s->turn.id]);
 }
 
 void scene_init(Scene *s, Expand *x, const Fn *fn, Builder *b, const Home *args,

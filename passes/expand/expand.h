@@ -6,6 +6,7 @@
  *     home      where each value lives: a place in a root, chosen backwards
  *     emit      launches, views and copies, forwards
  *     matmul    operands in an order that one gemm takes
+ *     collective  places that pieces of several devices take
  *     trail     the places of carried values that are stacked
  *     block     slots that lie between each other's rows
  *     repeat    loops
@@ -143,6 +144,17 @@ Layout layout_from(const Expand *x, Type t, Layout like);
 /* The value's first name and its innermost place, looking into the functions
  * that make it: a stacked value is what the body calls so. */
 void origin_of(const Scene *s, Value v, Str *name, Loc *loc);
+
+/* ---------------------------------------------------------- collective -- */
+
+bool is_collective(const Scene *s, Value owner);
+/* The order of the result of a collective, which no one wants elsewhere. */
+Layout collective_layout(const Scene *s, Value owner);
+/* It may be received so. */
+bool collective_fits(const Scene *s, Value owner, Layout l);
+/* The order of its operand, once its result has a home. */
+Layout collective_operand(const Scene *s, Value owner);
+void emit_collective(Scene *s, const Inst *call, const Home *result);
 
 /* --------------------------------------------------------------- trail -- */
 

@@ -383,6 +383,7 @@ static void settle(Scene *s, Value v)
     }
     bool fits = t.at.root && (may_be_strided(s, v) ||
                               layout_is_packed(s->x->m, t.at.layout));
+    if (fits && is_collective(s, v)) fits = collective_fits(s, v, t.at.layout);
     if (fits && may_move_in(s, &t)) {
         move_in(s, &t);
         return;
@@ -471,6 +472,8 @@ void scene_homes(Scene *s)
         if (!is_owner(s, i)) continue;
         settle(s, (Value){i});
         if (in->op == OP_concat || in->op == OP_stack) ask_parts(s, i);
+        if (is_collective(s, (Value){i}))
+            set_like(s, inst_arg(fn, in, 0), collective_operand(s, (Value){i}));
         if (owner_result(s, (Value){i}, &maker, &result))
             ask_dying(s, maker.id, (Value){i}, result);
     }

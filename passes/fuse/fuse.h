@@ -51,7 +51,8 @@ typedef enum NodeKind {
     NODE_product, /* matmuls with maps of their results */
     NODE_sort,
     NODE_scatter,
-    NODE_opaque /* repeat, call, collective */
+    NODE_collective,
+    NODE_opaque /* repeat, call, coordinate */
 } NodeKind;
 
 typedef struct Node {

@@ -58,14 +58,15 @@ static NodeKind kind_of(Op op)
     case OP_scatter:
     case OP_put:
         return NODE_scatter;
-    case OP_grad:
-    case OP_call:
-    case OP_repeat:
     case OP_all_gather:
     case OP_reduce_scatter:
     case OP_all_reduce:
     case OP_all_to_all:
     case OP_permute:
+        return NODE_collective;
+    case OP_grad:
+    case OP_call:
+    case OP_repeat:
     case OP_cut:
     case OP_part:
     case OP_reshard:

@@ -24,6 +24,8 @@ static const char *kind_word(NodeKind k)
         return fn_kind_word(FK_product);
     case NODE_scatter:
         return fn_kind_word(FK_scatter);
+    case NODE_collective:
+        return fn_kind_word(FK_collective);
     default:
         return fn_kind_word(FK_loop);
     }
@@ -370,7 +372,8 @@ static void emit_clusters(Outline *o)
         NodeKind kind = g->nodes[cl->nodes.at[0]].kind;
         bool group = kind == NODE_loop || kind == NODE_matmul ||
                      kind == NODE_product || kind == NODE_sort ||
-                     kind == NODE_scatter || cl->nodes.n > 1;
+                     kind == NODE_scatter || kind == NODE_collective ||
+                     cl->nodes.n > 1;
         if (kind == NODE_arg)
             ;
         else if (group)

@@ -1,7 +1,7 @@
 /*
  * localise.h: the parts of localise.
  *
- *     place    where a device's part of a split axis lies in the whole
+ *     part     where a device's part of a split axis lies in the whole
  *     group    collectives with an axis that counts the devices
  *     op       ops that ask for indices, or reduce over pads
  */
@@ -32,7 +32,7 @@ static inline Value local_arg(const Local *l, const Inst *in, uint32_t i)
     return l->map[inst_arg(l->old, in, i).id];
 }
 
-/* --------------------------------------------------------------- place -- */
+/* ---------------------------------------------------------------- part -- */
 
 /* This device's coordinate in a group. */
 Value local_coord(Local *l, const MeshAxis *over, uint32_t n);

@@ -100,7 +100,8 @@ static double temporary_bytes(Module *m, const List *l, const Inst *in)
     double bytes = 0;
     for (uint32_t k = 0; k < in->nargs; k++) {
         Value v = inst_arg(l->fn, in, k);
-        if (inst_of(l->fn, v)->op == OP_counter) continue;
+        uint8_t op = inst_of(l->fn, v)->op;
+        if (op == OP_counter || op == OP_coord) continue;
         Spot spot = spot_of(m, l->fn, v, m->scratch);
         if (inst_of(l->fn, spot.root)->op == OP_buffer)
             bytes += (double)layout_bytes(m, spot.layout);

@@ -1,5 +1,5 @@
 /*
- * place.c: where a device's part of a split axis lies in the whole.
+ * part.c: where a device's part of a split axis lies in the whole.
  *
  * A block split gives the device with coordinate c the indices from c times the
  * size of a part on; several splits are one, in order, where parts are even,
