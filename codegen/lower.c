@@ -40,6 +40,7 @@ typedef struct Nest {
     LoopId walk;
     int64_t each; /* elements of a tally; 0: there is none */
     TypeAxis tallied;
+    Map names; /* axes of other results -> those of the first (ir/turned.h) */
 } Nest;
 
 static int64_t product(const Lower *l, const TypeAxis *axes, uint32_t n)
@@ -153,6 +154,52 @@ static void find_inner(Lower *l, Nest *nest)
     nest->inner = inner;
 }
 
+/* An axis of a value, in the parameter that it comes from. */
+typedef struct Root {
+    Value param;
+    Axis axis;
+} Root;
+
+static Root find_root(const Lower *l, Value v, Axis axis)
+{
+    const Inst *in = inst_of(l->fn, v);
+    for (uint32_t k; axis_below(l->m, l->fn, in, &axis, &k);
+         in = inst_of(l->fn, v))
+        v = inst_arg(l->fn, in, k);
+    return (Root){v, axis};
+}
+
+static bool same_root(Root x, Root y)
+{
+    return value_eq(x.param, y.param) && x.axis.id == y.axis.id;
+}
+
+/* What the first result calls the axes of the others. */
+static void find_names(const Lower *l, Nest *nest)
+{
+    const Fn *fn = l->fn;
+    Value first = fn->result_values[0];
+    const TypeInfo *to = type_info(l->m, value_type(fn, first));
+    map_init(&nest->names, l->k->arena);
+    for (uint32_t r = 1; r < fn->nresults; r++) {
+        Value v = fn->result_values[r];
+        const TypeInfo *t = type_info(l->m, value_type(fn, v));
+        for (uint32_t i = 0; i < t->naxes; i++) {
+            Root root = find_root(l, v, t->axes[i].axis);
+            for (uint32_t j = 0; j < to->naxes; j++)
+                if (same_root(root, find_root(l, first, to->axes[j].axis)))
+                    map_set(&nest->names, t->axes[i].axis.id,
+                            to->axes[j].axis.id);
+        }
+    }
+}
+
+static Axis first_name(const Nest *nest, Axis axis)
+{
+    uint32_t id;
+    return map_find(&nest->names, axis.id, &id) ? (Axis){id} : axis;
+}
+
 /* P: the other axes of the results, outermost in the memory of the first. */
 static void find_rows(Lower *l, Nest *nest)
 {
@@ -167,7 +214,7 @@ static void find_rows(Lower *l, Nest *nest)
         ColumnSum sum;
         if (is_column(l, r, &sum)) continue;
         for (uint32_t i = 0; i < t->naxes; i++) {
-            Axis a = t->axes[i].axis;
+            Axis a = first_name(nest, t->axes[i].axis);
             if (listed(rows, nest->nrows, a) ||
                 listed(nest->inner, nest->ninner, a))
                 continue;
@@ -198,9 +245,9 @@ static const Ix *result_ix(Lower *l, const Nest *nest, Type t, Point at)
     const TypeInfo *info = type_info(l->m, t);
     Ix *ix = NEW_ARRAY(l->k->arena, Ix, info->naxes);
     for (uint32_t i = 0; i < info->naxes; i++) {
+        Axis name = first_name(nest, info->axes[i].axis);
         for (uint32_t j = 0; j < nest->nrows; j++)
-            if (nest->rows[j].axis.id == info->axes[i].axis.id)
-                ix[i] = at.rows[j];
+            if (nest->rows[j].axis.id == name.id) ix[i] = at.rows[j];
         for (uint32_t j = 0; j < nest->ninner; j++)
             if (nest->inner[j].axis.id == info->axes[i].axis.id)
                 ix[i] = at.inner[j];
@@ -535,8 +582,11 @@ static TypeAxis *rows_of_operand(const Lower *l, const Nest *nest, uint32_t arg)
     int64_t *stride = NEW_ARRAY(l->k->arena, int64_t, nest->nrows);
     uint32_t n = 0;
     for (uint32_t i = 0; i < nest->nrows; i++) {
+        Axis a = nest->rows[i].axis;
+        Root root = find_root(l, l->fn->result_values[0], a);
+        if (root.param.id == arg) a = root.axis;
         uint32_t k = 0;
-        while (k < t->naxes && t->axes[k].axis.id != nest->rows[i].axis.id)
+        while (k < t->naxes && t->axes[k].axis.id != a.id)
             k++;
         if (k == t->naxes) return NULL;
         int64_t s = l->k->args[arg].stride[k];
@@ -669,6 +719,7 @@ bool lower_group(Module *m, const Fn *fn, const LowerOpts *o, Kir *k)
         find_walk(&l, &nest);
         find_tally(&l, &nest);
         if (!nest.each) find_inner(&l, &nest);
+        find_names(&l, &nest);
         find_rows(&l, &nest);
         if (!nest.turns) choose(&l, &nest, o);
         build(&l, &nest, o);

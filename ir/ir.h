@@ -670,6 +670,7 @@ bool module_verify(Module *m);
 #include "live.h"
 #include "tile.h"
 #include "column.h"
+#include "turned.h"
 #include "interp/interp.h"
 
 #endif

@@ -5,7 +5,8 @@
  *
  * becomes a concatenation, with the repeat's axis, in front of the repeat, of
  * which the body takes a row.  What is made of invariant operands becomes one.
- * Names and places, concatenations and maps of one weight can be moved.
+ * Names and places, concatenations, maps and reductions of one weight can be
+ * moved.
  */
 #include "lift.h"
 
@@ -28,6 +29,7 @@ static bool can_move(const Module *m, const Inst *in)
 {
     if (in->nargs == 0 || in->nargs > MOST_LIFTED_ARGS) return false;
     return in->op == OP_rename || in->op == OP_merge || in->op == OP_concat ||
+           in->op == OP_reduce ||
            (in->op == OP_map && in->nargs == 1 &&
             !attr_flag(m, in->attr, AT_pinned));
 }
@@ -110,6 +112,16 @@ static Fn *rebuild_body(const Plan *p)
     return rewrite_end(&rw);
 }
 
+static Value outside_reduce(Rewrite *rw, const Inst *in, Value x)
+{
+    Module *m = rw->b.m;
+    const AttrItem *axes = attr_get(m, in->attr, AT_axes);
+    DType acc = dtype_acc(type_dtype(m, value_type(rw->b.fn, x)));
+    return emit_reduce(&rw->b, str_of(m, attr_str(m, in->attr, AT_kind)), x,
+                       axes->axes, axes->n, type_dtype(m, in->type),
+                       attr_dtype(m, in->attr, AT_acc, acc));
+}
+
 /* Value V of the body, of all that the repeat is handed. */
 static Value outside(Rewrite *rw, const Plan *p, const Inst *repeat, Value v)
 {
@@ -126,6 +138,7 @@ static Value outside(Rewrite *rw, const Plan *p, const Inst *repeat, Value v)
     rw->b.phase = PHASE_forward; /* so that all repeats share it */
     if (in->op == OP_map)
         return emit_map(&rw->b, attr_expr(m, in->attr), args, 1);
+    if (in->op == OP_reduce) return outside_reduce(rw, in, args[0]);
     if (in->op == OP_rename)
         return emit_rename(&rw->b, args[0], from->axes, to->axes, from->n);
     Axis axis = attr_axis(m, in->attr, AT_axis);

@@ -1,10 +1,11 @@
 /*
- * once.c: a parameter is rounded once a step.
+ * once.c: a parameter is rounded, and summed up, once a step.
  *
  *   needs    precise
  *   keeps    the value of every result
  *   result   no two repeats of an entry, and no two turns, round the same
- *            parameter of the model to the same dtype
+ *            parameter of the model to the same dtype; no repeat reduces one
+ *            to much less
  *
  * With f32 masters a layer's products read parameters in bf16.  Its forward
  * rounds them, its backward rounds them again, and with several microbatches
@@ -15,6 +16,11 @@
  * What is rounded once anyway, in a validation say, is rounded where it is
  * read and takes no room.  So is all in a program whose plan has rules for
  * `remat`, but for `none`: it is memory that it lacks.
+ *
+ * The scales of eight-bit products are made of the largest element of a
+ * weight, forwards and backwards.  Such numbers take no room, so those of all
+ * layers are made in front of the first repeat whatever the rules are, by one
+ * reduction of all layers for each parameter.
  */
 #include "lift.h"
 #include "remat/remat.h"
@@ -31,6 +37,7 @@ typedef struct Once {
     Module *m;
     Weights weights;
     VEC(Rounded) rounded;
+    bool rounds; /* roundings are wanted too */
 } Once;
 
 static bool is_rounding(const Module *m, const Fn *fn, const Inst *in)
@@ -77,12 +84,35 @@ static void count_all(Once *x)
     }
 }
 
+/* Reduced to so little that all layers' take no room. */
+static bool is_summary(const Module *m, const Fn *fn, const Inst *in)
+{
+    enum { LITTLE = 16 };
+    int64_t n = type_elements(m, in->type);
+    while (in->op == OP_map && in->nargs == 1)
+        in = inst_of(fn, inst_arg(fn, in, 0));
+    if (in->op != OP_reduce) return false;
+    Type of = value_type(fn, inst_arg(fn, in, 0));
+    return n * LITTLE <= type_elements(m, of);
+}
+
+/* Something reads it that is no summary. */
+static bool is_last(const Module *m, const Fn *fn, Value v)
+{
+    Uses uses = fn_uses(fn, m->scratch);
+    bool last = uses.nresult[v.id] > 0;
+    for (uint32_t i = uses.first[v.id]; i < uses.first[v.id + 1]; i++)
+        last |= !is_summary(m, fn, inst_of(fn, uses.at[i]));
+    return last;
+}
+
 static bool is_wanted(void *user, uint32_t body, Value v)
 {
     Once *x = user;
     const Fn *fn = x->m->fns.at[body];
     const Inst *in = inst_of(fn, v);
-    if (!is_rounding(x->m, fn, in)) return false;
+    if (is_summary(x->m, fn, in)) return is_last(x->m, fn, v);
+    if (!x->rounds || !is_rounding(x->m, fn, in)) return false;
     const Rounded *r = rounded_of(x, body, in);
     return r && r->times > 1;
 }
@@ -101,7 +131,7 @@ bool pass_once(Module *m, PassCtx *cx)
     uint32_t n = 0;
     Rules rules;
     if (!rules_read(m, cx, &rules)) return false;
-    if (lacks_memory(&rules)) return true;
+    x.rounds = !lacks_memory(&rules);
     for (bool again = true; again;) {
         again = false;
         count_all(&x);
@@ -111,6 +141,8 @@ bool pass_once(Module *m, PassCtx *cx)
         }
         n += again;
     }
-    if (n) pass_remark(m, cx, (Loc){0}, "parameters are rounded once a step");
+    if (n)
+        pass_remark(m, cx, (Loc){0},
+                    "parameters are rounded and reduced once a step");
     return true;
 }

@@ -68,6 +68,7 @@ static int64_t set_elements(const Module *m, const AxisSet *s)
 
 typedef struct Shape {
     bool reduces;
+    uint32_t first;        /* what leaves and has axes P, if nothing reduces */
     AxisSet rows, all;     /* P; P and R */
     bool running, reverse; /* a cumsum is there, and its direction */
     int64_t turns;         /* rows of a sum over rows; 0: there is none */
@@ -197,6 +198,39 @@ static bool shape_sum(const Graph *g, uint32_t node, Shape *s)
     return true;
 }
 
+/* An axis of a node's value, where maps and names of the group lead to. */
+typedef struct Root {
+    uint32_t node;
+    Axis axis;
+} Root;
+
+static Root find_root(const Graph *g, uint32_t node, Axis axis)
+{
+    uint32_t k;
+    while (inside(g, node) &&
+           axis_below(g->fx->m, g->fn, node_inst(g, node), &axis, &k))
+        node = g->nodes[node].args[k];
+    return (Root){node, axis};
+}
+
+/* The axes of both are the same ones, under other names (ir/turned.h). */
+static bool is_turned(const Graph *g, uint32_t x, uint32_t y)
+{
+    const TypeInfo *tx = type_info(g->fx->m, node_type(g, x));
+    const TypeInfo *ty = type_info(g->fx->m, node_type(g, y));
+    if (tx->naxes != ty->naxes) return false;
+    for (uint32_t i = 0; i < tx->naxes; i++) {
+        Root a = find_root(g, x, tx->axes[i].axis);
+        bool found = false;
+        for (uint32_t j = 0; j < ty->naxes; j++) {
+            Root b = find_root(g, y, ty->axes[j].axis);
+            found |= a.node == b.node && a.axis.id == b.axis.id;
+        }
+        if (!found || inside(g, a.node)) return false;
+    }
+    return true;
+}
+
 /* The shape that the sum number FIRST (or else none) gives to all. */
 static bool shape_from(const Graph *g, const Nodes *nodes, uint32_t first,
                        Shape *s)
@@ -212,9 +246,13 @@ static bool shape_from(const Graph *g, const Nodes *nodes, uint32_t first,
         if (!leaves(g, nodes->at[i])) continue;
         AxisSet axes;
         set_of_type(g->fx->m, node_type(g, nodes->at[i]), &axes);
-        if (!found) s->rows = s->all = axes;
+        if (!found) {
+            s->rows = s->all = axes;
+            s->first = nodes->at[i];
+        }
         found = true;
-        bool fits = set_same(&axes, &s->rows) || set_same(&axes, &s->all);
+        bool fits = set_same(&axes, &s->rows) || set_same(&axes, &s->all) ||
+                    (!s->reduces && is_turned(g, nodes->at[i], s->first));
         if (!fits && !(s->turns && is_column(g, nodes->at[i], s))) return false;
         row |= fits;
     }
@@ -272,6 +310,7 @@ static bool node_fits(const Graph *g, uint32_t node, Standing at,
         bool more = set_elements(m, &s->all) > set_elements(m, &axes);
         return !(at.often || more) || cheap_node(g, node);
     }
+    if (!s->reduces && is_turned(g, node, s->first)) return true;
     if (!set_within(&axes, &s->all)) return false;
     if (axes.n == s->rows.n && set_same(&axes, &s->rows)) return true;
     if (axes.n == s->all.n) return true;
@@ -419,9 +458,34 @@ static bool try_merge(Graph *g, const Nodes *nodes, uint32_t into)
     return true;
 }
 
+/* A number that is made of two others of the function. */
+static bool joins_numbers(const Graph *g, uint32_t node)
+{
+    const Node *x = &g->nodes[node];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < x->nargs; i++)
+        n += g->nodes[x->args[i]].kind != NODE_arg;
+    return n > 1;
+}
+
+/* It sums all of something to one number, or joins such. */
+static bool makes_number(const Graph *g, uint32_t cluster)
+{
+    const Cluster *c = &g->clusters[cluster];
+    for (uint32_t i = 0; i < c->nodes.n; i++) {
+        uint32_t node = c->nodes.at[i];
+        if (type_info(g->fx->m, node_type(g, node))->naxes) continue;
+        if (node_inst(g, node)->op == OP_reduce || joins_numbers(g, node))
+            return true;
+    }
+    return false;
+}
+
 static bool merge_pair(Graph *g, uint32_t x, uint32_t y)
 {
     Nodes nodes = {0};
+    if (g->numbers_apart && makes_number(g, x) && makes_number(g, y))
+        return false;
     add_cluster(g, x, &nodes);
     add_cluster(g, y, &nodes);
     return try_merge(g, &nodes, y);
@@ -554,6 +618,45 @@ static bool merge_siblings(Graph *g, uint32_t node)
     return merged;
 }
 
+/* A map that reads the node under other names, which nobody else asks for;
+ * marks the names, if there are any.  False: no such map. */
+static bool add_renamed(Graph *g, uint32_t user, Nodes *nodes, uint32_t *map)
+{
+    *map = user;
+    if (node_inst(g, user)->op == OP_rename) {
+        const Node *x = &g->nodes[user];
+        if (x->nusers != 1 || x->result) return false;
+        vec_push(g->fx->a, nodes, user);
+        *map = x->users[0];
+    }
+    return node_inst(g, *map)->op == OP_map && g->nodes[*map].kind == NODE_loop;
+}
+
+/* Maps of one value that give it in several orders: it is read once. */
+static bool merge_turned(Graph *g, uint32_t node)
+{
+    const Node *x = &g->nodes[node];
+    bool merged = false;
+    for (uint32_t u = 0; u < x->nusers; u++)
+        for (uint32_t v = 0; v < u; v++) {
+            Nodes names = {0}, nodes = {0};
+            uint32_t a, b;
+            if (!add_renamed(g, x->users[v], &names, &a) ||
+                !add_renamed(g, x->users[u], &names, &b) || !names.n ||
+                g->nodes[a].cluster == g->nodes[b].cluster)
+                continue;
+            uint32_t into = g->nodes[b].cluster;
+            add_cluster(g, g->nodes[a].cluster, &nodes);
+            add_cluster(g, into, &nodes);
+            for (uint32_t i = 0; i < names.n; i++)
+                if (g->nodes[names.at[i]].cluster != g->nodes[a].cluster &&
+                    g->nodes[names.at[i]].cluster != into)
+                    add_cluster(g, g->nodes[names.at[i]].cluster, &nodes);
+            merged |= try_merge(g, &nodes, into);
+        }
+    return merged;
+}
+
 /* A vector, or a few, made by loops, that meet each row of a matrix in a sum:
  * what is not summed of them is small. */
 static bool is_vector(const Graph *g, uint32_t node, const AttrItem *summed)
@@ -648,12 +751,8 @@ static void find_columns(Graph *g)
     }
 }
 
-void fuse_cluster(Graph *g)
+static void merge_all(Graph *g)
 {
-    if (g->fx->products) fuse_blocks(g);
-    fuse_added(g);
-    for (uint32_t i = 0; i < g->n; i++)
-        if (g->nodes[i].kind == NODE_loop) merge_products(g, i);
     bool merged = true;
     for (int round = 0; merged && round < 4; round++) {
         merged = false;
@@ -661,7 +760,23 @@ void fuse_cluster(Graph *g)
             if (g->nodes[i].kind == NODE_loop) merged |= merge_with_users(g, i);
         for (uint32_t i = 0; i < g->n; i++)
             merged |= merge_siblings(g, i);
+        for (uint32_t i = 0; i < g->n; i++)
+            merged |= merge_turned(g, i);
     }
+}
+
+/* Numbers that each wait for other sums have kernels of their own at first:
+ * one for all would wait for all, and so would what lies on both sides. */
+void fuse_cluster(Graph *g)
+{
+    if (g->fx->products) fuse_blocks(g);
+    fuse_added(g);
+    for (uint32_t i = 0; i < g->n; i++)
+        if (g->nodes[i].kind == NODE_loop) merge_products(g, i);
+    g->numbers_apart = true;
+    merge_all(g);
+    g->numbers_apart = false;
+    merge_all(g);
     find_columns(g);
     if (g->fx->products) fuse_products(g);
     for (uint32_t i = 0; i < g->n && pass_remarks(g->fx->m, g->fx->cx, true);

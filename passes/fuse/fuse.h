@@ -79,9 +79,10 @@ typedef struct Graph {
     const Fn *fn;
     uint32_t n;
     Node *nodes;
-    uint32_t *primary; /* value -> node; UINT32_MAX: not needed */
-    Cluster *clusters; /* at first one per node */
-    uint32_t epoch;    /* of marks */
+    uint32_t *primary;  /* value -> node; UINT32_MAX: not needed */
+    Cluster *clusters;  /* at first one per node */
+    uint32_t epoch;     /* of marks */
+    bool numbers_apart; /* clusters that sum all of something do not meet */
 } Graph;
 
 /* FN with regions inlined or cut (new functions are appended to the module)
