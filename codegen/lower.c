@@ -648,10 +648,19 @@ static bool has_scan(const Lower *l)
     return false;
 }
 
+/* A product whose blocks of columns share what is reduced over them. */
+static bool shares_sums(const Lower *l)
+{
+    if (!fn_is(l->m, l->fn, FK_product)) return false;
+    for (uint32_t i = l->fn->nparams; i < l->fn->ninsts; i++)
+        if (l->level[i] > 1) return true;
+    return false;
+}
+
 static void choose(const Lower *l, Nest *nest, const LowerOpts *o)
 {
     Trial across = try_across(l, nest, o), best = across;
-    if (nest->ninner && !has_scan(l) && !nest->each) {
+    if (nest->ninner && !has_scan(l) && !nest->each && !shares_sums(l)) {
         Nest inside = *nest;
         inside.across = false;
         Trial t = try_nest(l, &inside, o);

@@ -6,11 +6,12 @@
  * may also be of parts of a result: columns that lie side by side in one tile.
  * Experts are a product whose blocks of rows choose B by ids, and, of a
  * weight's gradient, one whose blocks of terms go to one of several results.
- * Tallies are sums or maxima of neighbouring columns of what a map gives.
- * matmul_plan says whether it can with a tile, and lays out shared memory and
- * tensor maps; matmul_emit makes the kernel.  The rules: 16-bit operands of one
- * dtype, f32 sums, and what the copy engine asks for: addresses and strides of
- * 16 bytes, and no more dimensions than it has.  Sizes may be anything.
+ * Tallies are sums or maxima of neighbouring columns of what a map gives;
+ * blocks of columns may also share such a number in further maps. matmul_plan
+ * says whether it can with a tile, and lays out shared memory and tensor maps;
+ * matmul_emit makes the kernel.  The rules: 16-bit operands of one dtype, f32
+ * sums, and what the copy engine asks for: addresses and strides of 16 bytes,
+ * and no more dimensions than it has.  Sizes may be anything.
  */
 #ifndef TITAN_MATMUL_H
 #define TITAN_MATMUL_H
@@ -124,6 +125,8 @@ typedef struct Matmul {
     uint32_t group_n; /* columns of one product */
     uint32_t whole;   /* columns that are cut into parts; 0: there are none */
     uint32_t part;    /* columns of a part, or of a chunk */
+    bool shares;      /* parts are units, and reductions go over all of them */
+    Axis within;      /* the axis of those */
     uint32_t chunk;   /* columns of a slot */
     uint32_t joint;   /* chunks that are made together */
     uint32_t chunks;  /* of a warpgroup's tile */

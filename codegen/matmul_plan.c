@@ -208,6 +208,36 @@ static const Inst *group_split(const Module *m, const Fn *f)
     return NULL;
 }
 
+/* Whether parts are reduced, and not picked. */
+static bool reduces_part(const Matmul *p, Axis part)
+{
+    for (uint32_t i = p->group->nparams; i < p->group->ninsts; i++) {
+        const Inst *in = &p->group->insts[i];
+        if (in->op == OP_reduce &&
+            attr_get(p->m, in->attr, AT_axes)->axes[0].id == part.id)
+            return true;
+    }
+    return false;
+}
+
+/* Blocks of the innermost axis share what is reduced over one; a tile has whole
+ * blocks. */
+static bool find_shares(Matmul *p, const KernelArg *args, const Inst *in)
+{
+    const Fn *f = p->group;
+    p->within = attr_get(p->m, in->attr, AT_to)->axes[1];
+    Layout d = {args[f->nparams].type, args[f->nparams].stride};
+    const TypeInfo *ti = type_info(p->m, d.type);
+    int64_t whole = type_local_size(p->m, type_axis(p->m, in->type, p->within));
+    if (layout_stride(p->m, d, ti->axes[ti->naxes - 1].axis) != 1 ||
+        p->g.d_col != 1 || p->group_n % whole != 0)
+        return false;
+    p->shares = true;
+    p->whole = (uint32_t)whole;
+    p->part = UNIT;
+    return true;
+}
+
 /* Columns that are cut into parts: the innermost axis, of which a tile has
  * whole ones. */
 static bool find_parts(Matmul *p, const KernelArg *args)
@@ -216,6 +246,8 @@ static bool find_parts(Matmul *p, const KernelArg *args)
     const Inst *in = group_split(p->m, f);
     p->whole = p->part = 0;
     if (!in) return true;
+    if (reduces_part(p, attr_get(p->m, in->attr, AT_to)->axes[1]))
+        return find_shares(p, args, in);
     const AttrItem *to = attr_get(p->m, in->attr, AT_to);
     Axis axis = attr_axis(p->m, in->attr, AT_axis);
     Layout d = {args[f->nparams].type, args[f->nparams].stride};
@@ -390,7 +422,7 @@ static bool list_values(Matmul *p, const KernelArg *args,
                            .passes =
                                type_bytes(p->m, args[i].type) > CACHED_BYTES,
                            .view = -1};
-        if (p->whole) find_part(p, &args[i], x);
+        if (p->whole && !p->shares) find_part(p, &args[i], x);
         x->pairs = has_pairs(&p->g, x, args[i].align);
         if (d == DT_f32 && runs_along(&p->g, x)) widest = 4;
     }
@@ -458,7 +490,8 @@ static bool share_memory(Matmul *p)
     MatmulTile *t = &p->t;
     uint32_t stage = p->a_bytes + p->b_bytes, most = t->stages;
     for (; t->ahead > 0; t->ahead--) {
-        if (p->chunks % t->ahead != 0 || t->ahead % p->joint != 0) continue;
+        bool together = t->ahead % p->joint == 0 || (p->shares && !p->fetched);
+        if (p->chunks % t->ahead != 0 || !together) continue;
         uint32_t warps = 4 * t->groups;
         uint32_t slots = warps * t->ahead * p->slots * p->slot;
         uint32_t bars = 8 * (2 * most + warps * t->ahead);
@@ -594,6 +627,8 @@ static void print_body(const Module *m, const Fn *f, Buf *out)
         const Inst *in = &f->insts[i];
         buf_printf(out, " op %u", in->op);
         if (in->op == OP_map) buf_printf(out, " %u", in->attr.id);
+        if (in->op == OP_reduce)
+            buf_puts(out, attr_is(m, in->attr, AT_kind, "max") ? " max" : "");
         if (in->op == OP_pick)
             buf_printf(out, " at %lld",
                        (long long)attr_int(m, in->attr, AT_start, 0));
@@ -616,7 +651,9 @@ void matmul_print(const Matmul *p, Buf *out)
         print_value(p, &p->value[i], out);
     for (uint32_t i = 0; i < p->ntallies; i++)
         print_tally(p, &p->tally[i], out);
-    if (p->whole) buf_printf(out, " parts %u of %u", p->part, p->whole);
+    if (p->whole)
+        buf_printf(out, " %s %u of %u", p->shares ? "shares" : "parts", p->part,
+                   p->whole);
     if (matmul_is_blocked(p))
         buf_printf(out, " blocks %lld of %lld by %u into %lld",
                    (long long)p->blocked.n, (long long)p->blocked.each,

@@ -318,31 +318,6 @@ static void tally_unit(const Mm *m, const Chunk *c, uint32_t from,
     }
 }
 
-/* Everything that a unit reads is read before its place is written: of parts,
- * the same place of each at a time. */
-static void make_chunks(const Mm *m, const Chunk *chunks, MmTally *tallies)
-{
-    const Matmul *p = m->p;
-    LV base[MATMUL_UNITS * MATMUL_VALUES];
-    LV results[MATMUL_UNITS * (MATMUL_VALUES + MATMUL_TALLIES)];
-    uint32_t columns[MATMUL_UNITS], end = p->joint * p->chunk;
-    Units u = {m, chunks, base};
-    find_slots(&u);
-    for (uint32_t from = 0; from < p->part && from < end; from += 16) {
-        MatmulPoint at = {columns, 0, unit_sums, unit_read, &u};
-        for (uint32_t c = from; c < end; c += p->part)
-            columns[at.n++] = c;
-        matmul_values(&m->s, p, &at, results);
-        const LV *next = results;
-        for (uint32_t c = 0; c < at.n; c++) {
-            for (uint32_t i = 0; i < p->nvalues; i++)
-                if (p->value[i].written) unit_write(&u, i, columns[c], *next++);
-            tally_unit(m, chunks, columns[c], next, tallies);
-            next += p->ntallies;
-        }
-    }
-}
-
 /* The first thread of the warp sends for what a chunk reads. */
 static void fetch_chunk(const Mm *m, const Chunk *c)
 {
@@ -369,17 +344,24 @@ void mm_fetch_first(const Mm *m, const Corner *at)
     sm90_sync_warp(&m->s);
 }
 
+/* Whether a chunk waits for its slots when its results are there. */
+static bool waits_late(const Mm *m)
+{
+    return m->p->shares && !mm_fetches(m);
+}
+
 /* The slots are this warp's to write: they have arrived, or those of all
- * chunks that are made together have been read. */
+ * chunks that are made together, or late of this one, have been read. */
 static void await_chunk(const Mm *m, const Chunk *c, LV uses)
 {
+    uint32_t n = waits_late(m) ? 1 : m->p->joint;
     if (mm_fetches(m)) {
         LV use = mm_and(m, mm_plus(m, uses, c->use), mm_num(m, 1));
         sm90_mbar_wait(&m->s, c->bar, use);
         return;
     }
     LLVMBasicBlockRef after = mm_if(m, m->first);
-    sm90_store_wait(&m->s, m->p->t.ahead - m->p->joint, true);
+    sm90_store_wait(&m->s, m->p->t.ahead - n, true);
     mm_if_end(m, after);
     sm90_sync_warp(&m->s);
 }
@@ -406,6 +388,41 @@ static void send_chunk(const Mm *m, const Chunk *c, const Chunk *next)
     sm90_sync_warp(&m->s);
 }
 
+static void write_units(const Mm *m, const Units *u, uint32_t column,
+                        const LV **results)
+{
+    const Matmul *p = m->p;
+    const Chunk *c = &u->chunks[column / p->chunk];
+    if (waits_late(m) && column % p->chunk == 0) await_chunk(m, c, NULL);
+    for (uint32_t i = 0; i < p->nvalues; i++)
+        if (p->value[i].written) unit_write(u, i, column, *(*results)++);
+    if (waits_late(m) && (column + 16) % p->chunk == 0) send_chunk(m, c, NULL);
+}
+
+/* Everything that a unit reads is read before its place is written: of parts,
+ * the same place of each at a time, of a block that shares something, all. */
+static void make_chunks(const Mm *m, const Chunk *chunks, MmTally *tallies)
+{
+    const Matmul *p = m->p;
+    LV base[MATMUL_UNITS * MATMUL_VALUES];
+    LV results[MATMUL_UNITS * (MATMUL_VALUES + MATMUL_TALLIES)];
+    uint32_t columns[MATMUL_UNITS], end = p->joint * p->chunk;
+    Units u = {m, chunks, base};
+    find_slots(&u);
+    for (uint32_t from = 0; from < p->part && from < end; from += 16) {
+        MatmulPoint at = {columns, 0, unit_sums, unit_read, &u};
+        for (uint32_t c = from; c < end; c += p->part)
+            columns[at.n++] = c;
+        matmul_values(&m->s, p, &at, results);
+        const LV *next = results;
+        for (uint32_t c = 0; c < at.n; c++) {
+            write_units(m, &u, columns[c], &next);
+            tally_unit(m, chunks, columns[c], next, tallies);
+            next += p->ntallies;
+        }
+    }
+}
+
 void mm_result(const Mm *m, const Corner *at, LV before, const LV *acc)
 {
     uint32_t n = m->p->chunks, ahead = m->p->t.ahead, joint = m->p->joint;
@@ -415,10 +432,11 @@ void mm_result(const Mm *m, const Corner *at, LV before, const LV *acc)
     for (uint32_t i = 0; i < n; i += joint) {
         for (uint32_t k = 0; k < joint; k++) {
             c[k] = chunk_of(m, at, i + k, acc);
-            if (k == 0 || mm_fetches(m)) await_chunk(m, &c[k], uses);
+            if (mm_fetches(m) || (k == 0 && !waits_late(m)))
+                await_chunk(m, &c[k], uses);
         }
         make_chunks(m, c, tallies);
-        for (uint32_t k = 0; k < joint; k++) {
+        for (uint32_t k = 0; k < joint && !waits_late(m); k++) {
             bool more = mm_fetches(m) && i + k + ahead < n;
             if (more) next = chunk_of(m, at, i + k + ahead, NULL);
             send_chunk(m, &c[k], more ? &next : NULL);

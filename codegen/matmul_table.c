@@ -9,12 +9,12 @@
  * dtype of the operands, whether A is dense along k or m and B along k or n,
  * the size of the result and of the sum, batches, how many matrices blocks of
  * rows choose from or blocks of terms go into, pieces of K, columns of a part
- * where maps are of parts, and the values that run along: read, written where
- * one was read, written elsewhere.  After it stands a tile, or `library`.  A
- * product that is not there takes the choice of its nearest neighbour that
- * differs in sizes alone, none of them more than twice its own: what fills the
- * card goes on as it does when it is larger still, what is smaller may not fill
- * it.
+ * where maps are of parts, or of those that share a number, and the values that
+ * run along: read, written where one was read, written elsewhere.  After it
+ * stands a tile, or `library`.  A product that is not there takes the choice of
+ * its nearest neighbour that differs in sizes alone, none of them more than
+ * twice its own: what fills the card goes on as it does when it is larger
+ * still, what is smaller may not fill it.
  */
 #include "matmul.h"
 
@@ -48,7 +48,10 @@ void matmul_key(const Matmul *p, Buf *out)
     for (uint32_t i = 0; i < g->nbatch; i++)
         buf_printf(out, " of %lld", (long long)g->batch[i]);
     if (g->pieces > 1) buf_printf(out, " pieces %lld", (long long)g->pieces);
-    if (p->whole) buf_printf(out, " parts %u", p->part);
+    if (p->shares)
+        buf_printf(out, " shares %u", p->whole);
+    else if (p->whole)
+        buf_printf(out, " parts %u", p->part);
     if (matmul_is_blocked(p))
         buf_printf(out, " %s %lld", p->blocked.chosen ? "from" : "into",
                    (long long)p->blocked.of);

@@ -4,16 +4,22 @@
  * Every value of the group is a vector of the eight elements of a unit, made
  * when it is first asked for, at a column.  A value of parts is asked for at
  * the column of the first part, and a pick of it is the value at another
- * column.  A product is its f32 sums, rounded to the einsum's dtype.  Scalar
- * functions are those of every other kernel; a rounding to 16 bits is the
- * instruction that makes two at once.
+ * column.  What a block of columns shares is a vector of the thread's two rows,
+ * made once for all of them, in the host's bits: a thread reduces what it has
+ * in the order of the columns, and the four that have a row exchange theirs.  A
+ * product is its f32 sums, rounded to the einsum's dtype.  Scalar functions are
+ * those of every other kernel; a rounding to 16 bits is the instruction that
+ * makes two at once.
  */
 #include "matmul.h"
 
 #include <math.h>
 
+/* Rows of a thread, and the threads that have a row. */
+enum { ROWS = 2, SHARERS = 4 };
+
 typedef struct Values {
-    Site s; /* MATMUL_UNIT wide */
+    Site s; /* MATMUL_UNIT wide; ROWS of what columns share */
     const Matmul *p;
     const MatmulPoint *at;
     LV *made; /* per value of the group and column */
@@ -36,8 +42,8 @@ static LV lane(const Site *s, unsigned i)
 static LV to_narrow(const Site *s, DType to, LV x)
 {
     LLVMTypeRef i32 = LLVMInt32TypeInContext(s->cx);
-    LV words = LLVMGetPoison(LLVMVectorType(i32, MATMUL_UNIT / 2));
-    for (unsigned i = 0; i < MATMUL_UNIT; i += 2) {
+    LV words = LLVMGetPoison(LLVMVectorType(i32, s->w / 2));
+    for (unsigned i = 0; i < s->w; i += 2) {
         LV low = LLVMBuildExtractElement(s->b, x, lane(s, i), "");
         LV high = LLVMBuildExtractElement(s->b, x, lane(s, i + 1), "");
         LV word = sm90_pack(s, to, low, high);
@@ -57,7 +63,7 @@ static LV cast_to(const Site *s, DType to, DType from, LV x)
 static LV each(const Site *s, LV (*fn)(const Site *s, LV x), LV x)
 {
     LV out = LLVMGetPoison(LLVMTypeOf(x));
-    for (unsigned i = 0; i < MATMUL_UNIT; i++) {
+    for (unsigned i = 0; i < s->w; i++) {
         LV y = fn(s, LLVMBuildExtractElement(s->b, x, lane(s, i), ""));
         out = LLVMBuildInsertElement(s->b, out, y, lane(s, i), "");
     }
@@ -96,7 +102,47 @@ static LV f32_function(const Site *s, ScalarOp op, const LV args[3])
 
 static LV make(Values *x, Value v, uint32_t column);
 
+/* Whether a block of columns has the value in common. */
+static bool is_shared(const Values *x, Value v)
+{
+    const Matmul *p = x->p;
+    Type t = value_type(p->group, v);
+    if (!p->shares || type_axis(p->m, t, p->within)) return false;
+    for (uint32_t i = 0; i < p->group->ninsts; i++) {
+        const Inst *in = &p->group->insts[i];
+        if (in->op != OP_reduce) continue;
+        Module *m = p->m;
+        if (type_eq(type_with_dtype(m, t, DT_f32),
+                    type_with_dtype(m, in->type, DT_f32)))
+            return true;
+    }
+    return false;
+}
+
 static LV make_expr(MapAt *at, Expr e);
+
+/* Both rows at each column, or one unit's read value at both rows. */
+static LV spread(const Values *x, LV v)
+{
+    LV at[MATMUL_UNIT];
+    for (unsigned i = 0; i < x->s.w; i++)
+        at[i] = lane(&x->s, x->s.w == ROWS ? ROWS * i : i / ROWS % ROWS);
+    return LLVMBuildShuffleVector(x->s.b, v, v, LLVMConstVector(at, x->s.w),
+                                  "");
+}
+
+/* As wide as what is made of it. */
+static LV operand(MapAt *at, Value v)
+{
+    Values *x = at->x;
+    bool narrow = is_shared(x, v);
+    Site s = x->s;
+    x->s.w = narrow ? ROWS : MATMUL_UNIT;
+    x->s.exact = narrow;
+    LV value = make(x, v, at->column);
+    x->s = s;
+    return x->s.w == (narrow ? ROWS : MATMUL_UNIT) ? value : spread(x, value);
+}
 
 static LV expr_new(MapAt *at, const ExprInfo *e)
 {
@@ -105,7 +151,7 @@ static LV expr_new(MapAt *at, const ExprInfo *e)
     DType d = (DType)e->dtype;
     switch (e->op) {
     case SC_arg:
-        return make(x, inst_arg(x->p->group, at->in, e->operand), at->column);
+        return operand(at, inst_arg(x->p->group, at->in, e->operand));
     case SC_const:
         return dtype_class(d) == DC_float ? site_float(&x->s, d, e->f)
                                           : site_int(&x->s, d, e->i);
@@ -119,8 +165,9 @@ static LV expr_new(MapAt *at, const ExprInfo *e)
     for (unsigned i = 0; i < e->nargs; i++)
         args[i] = make_expr(at, e->args[i]);
     DType from = (DType)expr_info(m, e->args[e->op == SC_where])->dtype;
-    return from == DT_f32 ? f32_function(&x->s, (ScalarOp)e->op, args)
-                          : emit_scalar(&x->s, (ScalarOp)e->op, from, args);
+    return from == DT_f32 && x->s.w == MATMUL_UNIT
+               ? f32_function(&x->s, (ScalarOp)e->op, args)
+               : emit_scalar(&x->s, (ScalarOp)e->op, from, args);
 }
 
 static LV make_expr(MapAt *at, Expr e)
@@ -139,6 +186,43 @@ static LV make_map(Values *x, const Inst *in, uint32_t column)
     MapAt at = {.x = x, .in = in, .column = column};
     map_init(&at.done, x->p->m->scratch);
     return make_expr(&at, attr_expr(x->p->m, in->attr));
+}
+
+static LV joined(const Site *s, bool max, LV a, LV b)
+{
+    LV both[3] = {a, b, NULL};
+    return emit_scalar(s, max ? SC_max : SC_add, DT_f32, both);
+}
+
+/* What the columns of a block have, of the thread's rows. */
+static LV make_reduction(Values *x, const Inst *in, uint32_t column)
+{
+    Value of = inst_arg(x->p->group, in, 0);
+    DType d = type_dtype(x->p->m, value_type(x->p->group, of));
+    bool max = attr_is(x->p->m, in->attr, AT_kind, "max");
+    Site one = x->s, wide = x->s;
+    one.w = 1;
+    wide.w = MATMUL_UNIT;
+    wide.exact = false;
+    LV row[ROWS] = {NULL, NULL};
+    for (uint32_t c = 0; c < x->p->whole / x->p->part; c++) {
+        x->s = wide;
+        LV unit = cast_to(&wide, DT_f32, d, make(x, of, column + c));
+        for (unsigned i = 0; i < MATMUL_UNIT; i++) {
+            LV e = LLVMBuildExtractElement(one.b, unit, lane(&one, i), "");
+            LV *to = &row[i / ROWS % ROWS];
+            *to = *to ? joined(&one, max, *to, e) : e;
+        }
+    }
+    x->s.w = ROWS;
+    LV out = LLVMGetPoison(site_type(&x->s, dtype_reg(&x->s, DT_f32)));
+    for (unsigned r = 0; r < ROWS; r++) {
+        for (unsigned by = 1; by < SHARERS; by *= 2)
+            row[r] =
+                joined(&one, max, row[r], sm90_shuffle_xor(&one, row[r], by));
+        out = LLVMBuildInsertElement(one.b, out, row[r], lane(&one, r), "");
+    }
+    return cast_to(&x->s, type_dtype(x->p->m, in->type), DT_f32, out);
 }
 
 static LV make_product(Values *x, const Inst *in, uint32_t column)
@@ -175,8 +259,11 @@ static LV make_new(Values *x, Value v, const Inst *in, uint32_t column)
         return make_product(x, in, column);
     case OP_map:
         return make_map(x, in, column);
+    case OP_reduce:
+        return make_reduction(x, in, column);
     case OP_split:
     case OP_merge:
+    case OP_rename:
         return make(x, of, column);
     case OP_scatter:
         return make(x, inst_arg(x->p->group, in, 1), column);
@@ -194,6 +281,7 @@ static LV make(Values *x, Value v, uint32_t column)
 {
     const Inst *in = inst_of(x->p->group, v);
     if (in->op == OP_arg && value_read(x, v)->parted) column = 0;
+    if (is_shared(x, v)) column -= column % (x->p->whole / x->p->part);
     LV *at = &x->made[v.id * x->at->n + column];
     if (!*at) *at = make_new(x, v, in, column);
     return *at;
@@ -208,6 +296,46 @@ static void make_column(Values *x, uint32_t column, LV **out)
         *(*out)++ = make(x, p->tally[i].of, column);
 }
 
+/* Makes the value here, and holds it as it is: LLVM would make it where it is
+ * used, and hold what it is made of. */
+static void make_held(Values *x, Value v, uint32_t column)
+{
+    const Site *s = &x->s;
+    LV *at = &x->made[v.id * x->at->n + column], value = make(x, v, column);
+    LLVMTypeRef i32 = LLVMInt32TypeInContext(s->cx);
+    DType d = type_dtype(x->p->m, value_type(x->p->group, v));
+    unsigned n = MATMUL_UNIT * dtype_bytes(d) / 4;
+    LV words = LLVMBuildBitCast(s->b, value, LLVMVectorType(i32, n), "");
+    for (unsigned i = 0; i < n; i++) {
+        LV word = LLVMBuildExtractElement(s->b, words, lane(s, i), "");
+        words = LLVMBuildInsertElement(s->b, words, sm90_again(s, word),
+                                       lane(s, i), "");
+    }
+    *at = LLVMBuildBitCast(s->b, words, LLVMTypeOf(value), "");
+}
+
+/* What waits for no other column is made first, column by column: the sums are
+ * free then, before a block is looked at as a whole. */
+static void make_ahead(Values *x)
+{
+    const Matmul *p = x->p;
+    const Fn *f = p->group;
+    bool *late = NEW_ARRAY(p->m->scratch, bool, f->ninsts);
+    for (uint32_t i = 0; i < f->ninsts; i++) {
+        late[i] = f->insts[i].op == OP_reduce;
+        for (uint32_t a = 0; a < f->insts[i].nargs; a++)
+            late[i] |= late[inst_arg(f, &f->insts[i], a).id];
+    }
+    for (uint32_t c = 0; c < x->at->n; c++) {
+        for (uint32_t i = 0; i < p->nvalues; i++)
+            if (p->value[i].written && !late[p->value[i].value.id])
+                make_held(x, p->value[i].value, c);
+        for (uint32_t i = f->nparams; i < f->ninsts; i++)
+            if (f->insts[i].op == OP_split)
+                make_held(x, inst_arg(f, &f->insts[i], 0), c);
+    }
+}
+
 void matmul_values(const Site *s, const Matmul *p, const MatmulPoint *at,
                    LV *results)
 {
@@ -215,6 +343,7 @@ void matmul_values(const Site *s, const Matmul *p, const MatmulPoint *at,
     Values x = {.s = *s, .p = p, .at = at};
     x.s.w = MATMUL_UNIT;
     x.made = NEW_ARRAY(p->m->scratch, LV, (size_t)p->group->ninsts * at->n);
+    if (p->shares) make_ahead(&x);
     for (uint32_t c = 0; c < at->n; c++)
         make_column(&x, c, &results);
     arena_pop(p->m->scratch, mark);

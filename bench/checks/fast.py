@@ -239,7 +239,7 @@ def run_matmul(c):
         choices = json.load(f)
     yield from guarded("products against sums in double",
                        lambda: right_products(c))
-    scores = scores_of(c.call([c.path("gpu-tune"), c.given, "60", "1"]))
+    scores = scores_of(c.call([c.path("gpu-tune"), c.given, "25", "6"]))
     for key, tile in choices.items():
         if tile != "library":
             yield from guarded(key, lambda: [product_row(key, tile, scores)])

@@ -11,6 +11,7 @@
  *     added     matmuls and scatters take in what they are added to
  *     product   matmuls take in the maps of their results
  *     parts     and those of parts of a result
+ *     share     and those of which neighbouring columns share a number
  *     tally     and sums and maxima of what they make, in parts
  *     blocks    products whose blocks of rows choose alike
  *     outline   each cluster becomes a group function and a call
@@ -135,6 +136,8 @@ bool fuse_is_product(const Graph *g, uint32_t node);
 void fuse_blocks(Graph *g);
 /* Joins the product, or its group, with maps of parts of it. */
 void fuse_parts(Graph *g, uint32_t product);
+/* The same with maps of which blocks of columns share a number. */
+void fuse_share(Graph *g, uint32_t product);
 Fn *fuse_outline(Graph *g);
 
 /* Makes one cluster of kind KIND of so many clusters, into the first of them,

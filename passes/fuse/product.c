@@ -289,6 +289,7 @@ void fuse_products(Graph *g)
                 break;
         }
         fuse_parts(g, i);
+        fuse_share(g, i);
     }
     settle_twins(g);
     fuse_tallies(g);

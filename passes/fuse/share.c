@@ -1,0 +1,282 @@
+/*
+ * share.c: maps of a product of which neighbouring columns share a number.
+ *
+ *     %p                    a product, or maps of one      [row.., column]
+ *     %n = rename %p from (column) to (x)                  or not
+ *     %c = split %n axis x to (block, part)                [row.., block, part]
+ *     %a = map %c { abs(f32(_0)) }
+ *     %m = reduce %a kind max axes (part)                  [row.., block]
+ *     %q = map %c, %m { e4m3(f32(_0) * scale(_1)) }
+ *     %z = merge %q axis x from (block, part)
+ *     %r = rename %z from (x) to (column)
+ *
+ * So blocks of 32 or 128 columns are scaled by the largest of them.  Where a
+ * tile of the product has whole blocks, all of one is at hand when the sums
+ * are, and neither the value nor its scales reach memory unless somebody else
+ * reads them (codegen/matmul_values.c).
+ *
+ * Everything that is made of the cut value up to the names that the product has
+ * is of these forms, and is asked for nowhere else.
+ */
+#include "fuse.h"
+
+enum {
+    MOST_PRODUCTS = 2,
+    MOST_SEEN = 32,  /* nodes between a product and the cut */
+    MOST_VALUES = 4, /* read, and written */
+    MOST_ALL = 8,
+    LEAST_PART = 16,
+    MOST_PART = 128,
+    UNIT_BYTES = 16 /* of the copy engine's rows */
+};
+
+typedef VEC(uint32_t) Numbers;
+
+/* What a value has: the product's axes, those with another name for the last,
+ * the last in parts, or what parts share. */
+typedef enum Form {
+    FORM_none,
+    FORM_whole,
+    FORM_named,
+    FORM_cut,
+    FORM_shared
+} Form;
+
+typedef struct Share {
+    Graph *g;
+    uint32_t product, nproducts;
+    Attr split; /* of all splits */
+    Axis block, part;
+    Type as[FORM_shared + 1]; /* of each form, as f32 */
+    Numbers nodes, clusters, read;
+} Share;
+
+static bool listed(const Numbers *at, uint32_t x)
+{
+    for (uint32_t i = 0; i < at->n; i++)
+        if (at->at[i] == x) return true;
+    return false;
+}
+
+static Type as_f32(const Share *s, uint32_t node)
+{
+    return type_with_dtype(s->g->fx->m, node_inst(s->g, node)->type, DT_f32);
+}
+
+static Form form_of(const Share *s, uint32_t node)
+{
+    Type t = as_f32(s, node);
+    for (Form f = FORM_whole; f <= FORM_shared; f++)
+        if (type_eq(t, s->as[f])) return f;
+    return FORM_none;
+}
+
+/* --------------------------------------------------------------- the cut -- */
+
+/* The last axis, of which tiles have whole blocks. */
+static bool is_cut(Share *s, const Inst *in)
+{
+    Module *m = s->g->fx->m;
+    const AttrItem *to = attr_get(m, in->attr, AT_to);
+    Type from = value_type(s->g->fn, inst_arg(s->g->fn, in, 0));
+    const TypeInfo *ti = type_info(m, from);
+    if (to->n != 2 ||
+        attr_axis(m, in->attr, AT_axis).id != ti->axes[ti->naxes - 1].axis.id)
+        return false;
+    s->split = in->attr;
+    s->block = to->axes[0];
+    s->part = to->axes[1];
+    s->as[FORM_named] = type_with_dtype(m, from, DT_f32);
+    s->as[FORM_cut] = type_with_dtype(m, in->type, DT_f32);
+    s->as[FORM_shared] = type_without_axis(m, s->as[FORM_cut], s->part);
+    int64_t n = type_local_size(m, type_axis(m, in->type, s->part));
+    return n >= LEAST_PART && n <= MOST_PART && (n & (n - 1)) == 0;
+}
+
+/* A name for the last axis alone. */
+static bool is_name(const Share *s, const Inst *in)
+{
+    const Module *m = s->g->fx->m;
+    const AttrItem *from = attr_get(m, in->attr, AT_from);
+    const TypeInfo *ti = type_info(m, s->as[FORM_whole]);
+    return in->op == OP_rename && from->n == 1 &&
+           from->axes[0].id == ti->axes[ti->naxes - 1].axis.id;
+}
+
+/* The first cut of what is made of the product; UINT32_MAX: there is none. */
+static uint32_t find_cut(Share *s)
+{
+    const Graph *g = s->g;
+    Numbers seen = {0};
+    vec_push(g->fx->a, &seen, s->product);
+    for (uint32_t i = 0; i < seen.n && seen.n < MOST_SEEN; i++) {
+        const Node *x = &g->nodes[seen.at[i]];
+        for (uint32_t u = 0; u < x->nusers; u++) {
+            const Inst *in = node_inst(g, x->users[u]);
+            if (in->op == OP_split && is_cut(s, in)) return x->users[u];
+            bool map = in->op == OP_map &&
+                       type_eq(as_f32(s, x->users[u]), s->as[FORM_whole]);
+            if ((map || is_name(s, in)) && !listed(&seen, x->users[u]))
+                vec_push(g->fx->a, &seen, x->users[u]);
+        }
+    }
+    return UINT32_MAX;
+}
+
+/* ----------------------------------------------------------------- forms -- */
+
+static bool reduces(const Share *s, const Inst *in)
+{
+    const Module *m = s->g->fx->m;
+    const AttrItem *axes = attr_get(m, in->attr, AT_axes);
+    DType d = type_dtype(m, value_type(s->g->fn, inst_arg(s->g->fn, in, 0)));
+    return axes->n == 1 && axes->axes[0].id == s->part.id &&
+           (attr_is(m, in->attr, AT_kind, "max") ||
+            attr_is(m, in->attr, AT_kind, "sum")) &&
+           attr_dtype(m, in->attr, AT_acc, dtype_acc(d)) == DT_f32;
+}
+
+static bool is_product(const Share *s, uint32_t node)
+{
+    const Graph *g = s->g;
+    return node == s->product ||
+           ((g->nodes[node].cluster == g->nodes[s->product].cluster ||
+             fuse_is_product(g, node)) &&
+            g->nodes[node].args[0] == g->nodes[s->product].args[0] &&
+            type_eq(as_f32(s, node), s->as[FORM_whole]));
+}
+
+static bool takes(Share *s, uint32_t node)
+{
+    const Graph *g = s->g;
+    const Module *m = g->fx->m;
+    const Node *x = &g->nodes[node];
+    const Inst *in = node_inst(g, node);
+    Form form = form_of(s, node);
+    if (form == FORM_none || x->each || x->turns ||
+        !fuse_is_value(type_dtype(m, in->type)))
+        return false;
+    Form of = x->nargs ? form_of(s, x->args[0]) : FORM_none;
+    switch (in->op) {
+    case OP_einsum:
+        return is_product(s, node) && ++s->nproducts <= MOST_PRODUCTS;
+    case OP_map:
+        return x->nargs > 0 && !fuse_asks_index(m, in);
+    case OP_rename:
+        return (form == FORM_whole && of == FORM_named) ||
+               (form == FORM_named && of == FORM_whole);
+    case OP_split:
+        return in->attr.id == s->split.id;
+    case OP_reduce:
+        return form == FORM_shared && of == FORM_cut && reduces(s, in);
+    case OP_merge:
+        return form <= FORM_named && of == FORM_cut;
+    default:
+        return false;
+    }
+}
+
+/* --------------------------------------------------------------- walking -- */
+
+static void take_cluster(Share *s, uint32_t cluster)
+{
+    const Cluster *c = &s->g->clusters[cluster];
+    if (listed(&s->clusters, cluster)) return;
+    vec_push(s->g->fx->a, &s->clusters, cluster);
+    for (uint32_t i = 0; i < c->nodes.n; i++)
+        vec_push(s->g->fx->a, &s->nodes, c->nodes.at[i]);
+}
+
+/* What a map of the product reads beside it has some of its axes, what one of
+ * parts reads has none. */
+static bool is_beside(const Share *s, uint32_t node, Form by)
+{
+    const Module *m = s->g->fx->m;
+    const TypeInfo *ti = type_info(m, node_inst(s->g, node)->type);
+    for (uint32_t i = 0; i < ti->naxes; i++)
+        if (by != FORM_whole ||
+            !type_axis(m, s->as[FORM_whole], ti->axes[i].axis))
+            return false;
+    return fuse_is_value((DType)ti->dtype);
+}
+
+/* Operands are of the group, or are read. */
+static bool takes_operands(Share *s, uint32_t node)
+{
+    const Graph *g = s->g;
+    const Node *x = &g->nodes[node];
+    Form form = form_of(s, node);
+    if (node_inst(g, node)->op == OP_einsum) return true;
+    for (uint32_t a = 0; a < x->nargs; a++) {
+        uint32_t from = x->args[a];
+        Form of = form_of(s, from);
+        bool map = node_inst(g, node)->op == OP_map;
+        bool made = of > FORM_whole || !map ||
+                    (of == FORM_whole && is_product(s, from));
+        if (made)
+            take_cluster(s, g->nodes[from].cluster);
+        else if (listed(&s->clusters, g->nodes[from].cluster))
+            continue;
+        else if (!is_beside(s, from, form))
+            return false;
+        else if (!listed(&s->read, from))
+            vec_push(g->fx->a, &s->read, from);
+    }
+    return true;
+}
+
+/* Only values with the product's axes are known outside. */
+static bool takes_users(Share *s, uint32_t node)
+{
+    const Node *x = &s->g->nodes[node];
+    if (form_of(s, node) == FORM_whole) return true;
+    for (uint32_t u = 0; u < x->nusers; u++)
+        take_cluster(s, s->g->nodes[x->users[u]].cluster);
+    return !x->result;
+}
+
+/* Values that are written; MOST_ALL: one has no rows for the copy engine. */
+static uint32_t count_written(const Share *s)
+{
+    const Graph *g = s->g;
+    const Module *m = g->fx->m;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < s->nodes.n; i++) {
+        const Node *x = &g->nodes[s->nodes.at[i]];
+        const TypeInfo *ti = type_info(m, node_inst(g, s->nodes.at[i])->type);
+        bool is = x->result;
+        for (uint32_t u = 0; u < x->nusers; u++)
+            is |= !listed(&s->clusters, g->nodes[x->users[u]].cluster);
+        n += is;
+        int64_t row = type_local_size(m, &ti->axes[ti->naxes - 1]) *
+                      dtype_bytes((DType)ti->dtype);
+        if (is && row % UNIT_BYTES != 0) return MOST_ALL;
+    }
+    return n;
+}
+
+static bool has_room(const Share *s)
+{
+    uint32_t written = count_written(s), whole = 0;
+    for (uint32_t i = 0; i < s->read.n; i++)
+        whole += form_of(s, s->read.at[i]) == FORM_whole;
+    return written <= MOST_VALUES && whole <= MOST_VALUES &&
+           written + s->read.n <= MOST_ALL;
+}
+
+void fuse_share(Graph *g, uint32_t product)
+{
+    Share s = {.g = g, .product = product};
+    s.as[FORM_whole] = as_f32(&s, product);
+    for (Form f = FORM_named; f <= FORM_shared; f++)
+        s.as[f] = s.as[FORM_whole];
+    uint32_t cut = find_cut(&s);
+    if (cut == UINT32_MAX) return;
+    take_cluster(&s, g->nodes[product].cluster);
+    take_cluster(&s, g->nodes[cut].cluster);
+    for (uint32_t i = 0; i < s.nodes.n; i++)
+        if (!takes(&s, s.nodes.at[i]) || !takes_operands(&s, s.nodes.at[i]) ||
+            !takes_users(&s, s.nodes.at[i]))
+            return;
+    if (has_room(&s)) fuse_join(g, s.clusters.at, s.clusters.n, NODE_product);
+}
