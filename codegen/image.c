@@ -7,7 +7,8 @@
  * bytes per turn of each loop around, so that an operand of the innermost
  * body names its bytes in one row.
  *
- * A matmul group is a gemm command, or a kernel where the set makes one. Groups
+ * A matmul group is a gemm command, or a kernel where the set makes one; a
+ * collective group is a collective command. Groups
  * that only copy or clear bytes are copy and zero commands.  For every other
  * launch the set of kernels gives the kernel.
  */
@@ -26,8 +27,9 @@ typedef struct At {
     TurnRing ring;            /* of loop `ring_loop` */
     uint32_t ring_loop;
     Layout layout;
-    bool counter;
-    int64_t loop; /* of a counter */
+    bool number;    /* by value: a counter or a coordinate */
+    uint32_t kind;  /* TitanOperandKind */
+    uint64_t which; /* a loop, or a group of ranks */
 } At;
 
 typedef struct Writer {
@@ -66,8 +68,14 @@ static At at_of(Writer *w, const Fn *fn, Value v, const At *args)
     Module *m = w->t.m;
     const Inst *in = inst_of(fn, v);
     if (in->op == OP_counter)
-        return (At){.counter = true,
-                    .loop = attr_int(m, in->attr, AT_index, 0),
+        return (At){.number = true,
+                    .kind = TITAN_OPERAND_counter,
+                    .which = (uint64_t)attr_int(m, in->attr, AT_index, 0),
+                    .layout = {.type = in->type}};
+    if (in->op == OP_coord)
+        return (At){.number = true,
+                    .kind = TITAN_OPERAND_coordinate,
+                    .which = image_group(&w->t, attr_get(m, in->attr, AT_over)),
                     .layout = {.type = in->type}};
     Spot s = spot_of(m, fn, v, m->arena);
     At at = {0};
@@ -93,9 +101,9 @@ static uint32_t add_operand(Writer *w, const At *at)
 {
     ImageTables *t = &w->t;
     TitanOperand o = {.turns = {.first = t->turns.n}};
-    if (at->counter) {
-        o.kind = TITAN_OPERAND_counter;
-        o.offset = (uint64_t)at->loop;
+    if (at->number) {
+        o.kind = at->kind;
+        o.offset = at->which;
     } else {
         o.kind = TITAN_OPERAND_memory;
         o.base = at->base;
@@ -248,10 +256,23 @@ static void write_gemm(Writer *w, const Fn *group, const At *at, uint32_t n,
     vec_push(t->a, &t->operands, o);
 }
 
+static void write_collective(Writer *w, const Fn *group, const At *at, Loc loc)
+{
+    Module *m = w->t.m;
+    if (!collective_takes(m, group, at[0].layout, at[1].layout))
+        BUG("the places of '%s' make no collective", str_of(m, group->name));
+    TitanCommand *c = add_command(w, TITAN_COMMAND_collective, loc);
+    c->index = image_collective(&w->t, group, at[0].layout);
+    c->operands.n = 2;
+    c->items = 1;
+    add_operand(w, &at[1]);
+    add_operand(w, &at[0]);
+}
+
 /* A group that only copies its parameter, to the same memory order. */
 static bool is_copy(const Writer *w, const Fn *g, const At *at, uint32_t n)
 {
-    return n == 2 && g->ninsts == 1 && !at[0].counter &&
+    return n == 2 && g->ninsts == 1 && !at[0].number &&
            layout_same(w->t.m, at[0].layout, at[1].layout) &&
            layout_is_packed(w->t.m, at[0].layout);
 }
@@ -276,10 +297,10 @@ static KernelArg *kernel_args(Writer *w, const Fn *group, const At *at,
     for (uint32_t i = 0; i < n; i++) {
         args[i] = (KernelArg){.type = at[i].layout.type,
                               .stride = at[i].layout.stride,
-                              .align = at[i].counter ? 0 : align_of(&at[i]),
+                              .align = at[i].number ? 0 : align_of(&at[i]),
                               .written = i >= group->nparams,
                               .same = -1,
-                              .counter = at[i].counter};
+                              .counter = at[i].number};
         for (uint32_t k = 0; k < group->nparams && args[i].written; k++)
             if (value_eq(values[k], values[i])) args[i].same = (int32_t)k;
     }
@@ -373,7 +394,7 @@ static void write_parts(Writer *w, const Fn *fn, const Inst *in, const At *at)
 }
 
 /* Of the command that a launch became: a gemm writes its third operand, a copy
- * its first, a kernel its last ones. */
+ * and a collective their first, a kernel its last ones. */
 static void write_results(Writer *w, const Fn *fn, const Inst *in, const At *at)
 {
     const Fn *group = fn_of(w->t.m, attr_fn(w->t.m, in->attr, AT_fn));
@@ -383,7 +404,8 @@ static void write_results(Writer *w, const Fn *fn, const Inst *in, const At *at)
         uint32_t arg = group->nparams + i;
         ResultAt r = {fn, in, i, arg, at[arg].layout};
         if (kind == TITAN_COMMAND_gemm) r.operand = 2;
-        if (kind == TITAN_COMMAND_copy) r.operand = 0;
+        if (kind == TITAN_COMMAND_copy || kind == TITAN_COMMAND_collective)
+            r.operand = 0;
         image_result(&w->t, &r);
     }
 }
@@ -402,6 +424,8 @@ static void write_launch(Writer *w, const Fn *fn, const Inst *in,
     }
     if (fn_is(m, group, FK_matmul) || fn_is(m, group, FK_product))
         write_matmul(w, group, at, values, n, in->loc);
+    else if (fn_is(m, group, FK_collective))
+        write_collective(w, group, at, in->loc);
     else if (is_clear(w, group, at, n))
         add_zero(w, &at[0], in->loc);
     else if (is_copy(w, group, at, n))
@@ -592,6 +616,7 @@ bool image_write(Module *m, const CodegenOpts *o, KernelSet *kernels,
     image_begin(&w.t, m);
     map_init(&w.gemm_map, m->arena);
     w.t.target = targets[o->target];
+    image_mesh(&w.t);
     w.t.lanes = w.gpu ? 1 : (uint32_t)option_int(m, "lanes", HOST_LANES);
     w.t.streams = module_streams(m);
     w.t.infinities = infinities_find(m);

@@ -27,7 +27,9 @@ typedef struct ImageTables {
     Map string_map; /* Str of the module -> offset */
     uint64_t base_bytes[TITAN_BASE_COUNT];
     uint32_t lanes, target, streams, events;
-    uint32_t stream; /* of the next command */
+    uint32_t ranks;
+    uint64_t whole_bytes[2]; /* several ranks: of the bases that no rank has */
+    uint32_t stream;         /* of the next command */
     Infinities infinities;
 } ImageTables;
 
@@ -59,6 +61,17 @@ TitanRange image_ports(ImageTables *t, const Fn *entry);
 /* Facts of the module, and the buffers that make the peak. */
 void image_facts(ImageTables *t);
 void image_fact(ImageTables *t, const char *name, double value);
+
+/* Several ranks (image_ranks.c): the mesh; rows for a group of ranks, and for a
+ * collective group's command whose operand lies so. */
+void image_mesh(ImageTables *t);
+uint32_t image_group(ImageTables *t, const AttrItem *over);
+uint32_t image_collective(ImageTables *t, const Fn *group, Layout from);
+/* The axes of a place with the sizes of the whole; the row that says what the
+ * place has of it, where there are several ranks; where the whole lies. */
+TitanRange image_whole_axes(ImageTables *t, Layout l, Type whole);
+uint32_t image_part(ImageTables *t, Layout l, Type whole, TitanPart part);
+uint64_t image_whole_place(ImageTables *t, TitanBase base, Type whole);
 
 /* Streams of one function in one place where it runs (image_streams.c):
  * commands of a step are added between its begin and its end. */

@@ -32,21 +32,24 @@ static uint32_t role_number(Role r)
 /* ------------------------------------------------------------------ slots --
  */
 
-/* The value of a slot in some entry; NULL: no entry has it. */
-static const Fn *slot_value(const Module *m, Str path, Value *out)
+/* The value of a slot in some entry, and its port; NULL: no entry has it. */
+static const Fn *slot_value(const Module *m, Str path, Value *out,
+                            const Port **port)
 {
     for (uint32_t f = 0; f < m->fns.n; f++) {
         const Fn *fn = m->fns.at[f];
         if (!fn->entry || fn->view != VIEW_kernel) continue;
         for (uint32_t i = 0; i < fn->nparams; i++) {
-            const Port *p = &fn->params[i];
+            *port = &fn->params[i];
             *out = (Value){i};
-            if (role_is_slot(p->role) && str_eq(p->path, path)) return fn;
+            if (role_is_slot((*port)->role) && str_eq((*port)->path, path))
+                return fn;
         }
         for (uint32_t i = 0; i < fn->nresults; i++) {
-            const Port *p = &fn->results[i];
+            *port = &fn->results[i];
             *out = fn->result_values[i];
-            if (role_is_slot(p->role) && str_eq(p->path, path)) return fn;
+            if (role_is_slot((*port)->role) && str_eq((*port)->path, path))
+                return fn;
         }
     }
     return NULL;
@@ -76,7 +79,7 @@ static TitanRange slot_dims(ImageTables *t, const Slot *s)
 }
 
 /* The pieces of a slot that lies between the rows of others. */
-static void put_pieces(ImageTables *t, Layout l, TitanSlot *row)
+static void put_pieces(ImageTables *t, Layout l, TitanPart *row)
 {
     const Module *m = t->m;
     Axis *order = NEW_ARRAY(t->a, Axis, type_info(m, l.type)->naxes + 1u);
@@ -98,10 +101,13 @@ static void add_slot(ImageTables *t, const Slot *s)
     Module *m = t->m;
     Value v;
     if (!s->saved) return; /* nobody outside of its entries asks for it */
-    const Fn *fn = slot_value(m, s->path, &v);
+    const Port *port;
+    const Fn *fn = slot_value(m, s->path, &v, &port);
     if (!fn) return; /* no entry knows it: it has no place */
     uint64_t offset = (uint64_t)attr_int(m, inst_of(fn, v)->attr, AT_offset, 0);
     Layout l = layout_of(m, fn, v, t->a);
+    TitanPart part = {.offset = offset};
+    put_pieces(t, l, &part);
     TitanSlot row = {.path = image_string(t, s->path),
                      .role = role_number(s->role),
                      .dtype = type_dtype(m, l.type),
@@ -110,8 +116,15 @@ static void add_slot(ImageTables *t, const Slot *s)
                               (s->has_ckpt ? TITAN_SLOT_ckpt : 0u) |
                               (s->host ? TITAN_SLOT_host : 0u),
                      .offset = offset,
-                     .axes = image_axes(t, l)};
-    put_pieces(t, l, &row);
+                     .piece = part.piece,
+                     .pitch = part.pitch,
+                     .axes = image_whole_axes(t, l, port_whole(port))};
+    if (t->ranks > 1) {
+        row.offset =
+            image_whole_place(t, TITAN_BASE_persistent, port_whole(port));
+        row.piece = row.pitch = 0;
+        row.part = image_part(t, l, port_whole(port), part);
+    }
     if (s->has_ckpt) {
         row.ckpt = image_string(t, s->ckpt.name);
         if (s->ckpt.scale.id) row.scale = image_string(t, s->ckpt.scale);
@@ -130,7 +143,8 @@ static void add_unlisted(ImageTables *t, const Port *p, Map *seen)
         map_find(seen, p->path.id, &at))
         return;
     map_add(seen, p->path.id, 1);
-    Slot s = {.path = p->path, .type = p->type, .role = p->role, .saved = true};
+    Slot s = {
+        .path = p->path, .type = port_whole(p), .role = p->role, .saved = true};
     add_slot(t, &s);
 }
 
@@ -174,7 +188,12 @@ static void add_port(ImageTables *t, const Fn *fn, Value v, const Port *p)
                      .dtype = type_dtype(m, l.type),
                      .bound = bound_of(t, p),
                      .offset = offset,
-                     .axes = image_axes(t, l)};
+                     .axes = image_whole_axes(t, l, port_whole(p))};
+    if (t->ranks > 1) {
+        row.offset = image_whole_place(t, TITAN_BASE_io, port_whole(p));
+        row.part =
+            image_part(t, l, port_whole(p), (TitanPart){.offset = offset});
+    }
     vec_push(t->a, &t->ports, row);
     image_reserve(t, TITAN_BASE_io, offset + (uint64_t)layout_bytes(m, l));
 }

@@ -103,7 +103,7 @@ const void *image_bytes(ImageTables *t, size_t *size)
                      .version = TITAN_IMAGE_VERSION,
                      .target = t->target,
                      .lanes = t->lanes,
-                     .ranks = 1,
+                     .ranks = t->ranks,
                      .streams = t->streams,
                      .events = t->events};
     for (int b = 0; b < TITAN_BASE_COUNT; b++) {
@@ -112,8 +112,9 @@ const void *image_bytes(ImageTables *t, size_t *size)
         h.arena_bytes +=
             h.base_bytes[b] * (b == TITAN_BASE_lane ? t->lanes : 1);
     }
-    h.whole_bytes[0] = h.base_bytes[TITAN_BASE_persistent];
-    h.whole_bytes[1] = h.base_bytes[TITAN_BASE_io];
+    for (int b = 0; b < 2; b++)
+        h.whole_bytes[b] =
+            t->ranks == 1 ? h.base_bytes[b] : aligned(t->whole_bytes[b], 256);
     uint64_t end = sizeof h;
 #define T(name, type) \
     end = place_table(&h, TITAN_TABLE_##name, end, t->name.n, sizeof(type));

@@ -472,7 +472,8 @@ void scene_homes(Scene *s)
         if (!is_owner(s, i)) continue;
         settle(s, (Value){i});
         if (in->op == OP_concat || in->op == OP_stack) ask_parts(s, i);
-        if (is_collective(s, (Value){i}))
+        if (is_collective(s, (Value){i}) &&
+            collective_fits(s, (Value){i}, s->home[i].layout))
             set_like(s, inst_arg(fn, in, 0), collective_operand(s, (Value){i}));
         if (owner_result(s, (Value){i}, &maker, &result))
             ask_dying(s, maker.id, (Value){i}, result);

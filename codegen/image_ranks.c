@@ -1,0 +1,132 @@
+/*
+ * image_ranks.c: what an image says of several ranks: the mesh, groups of
+ * ranks, collectives, and what a rank holds of slots and ports.
+ *
+ * A program for several ranks has a mesh, and all mesh axes are levels of it in
+ * their order, so that ranks are numbered as the interpreter numbers devices.
+ * On a mesh of one device all of these tables are empty.
+ */
+#include "image.h"
+
+#include <string.h>
+
+void image_mesh(ImageTables *t)
+{
+    const Module *m = t->m;
+    uint64_t ranks = 1;
+    for (uint32_t i = 0; i < m->mesh.n; i++)
+        ranks *= (uint64_t)m->mesh.at[i].size;
+    t->ranks = (uint32_t)ranks;
+    for (uint32_t i = 0; i < m->mesh.n && ranks > 1; i++) {
+        TitanMeshAxis row = {.name = image_string(t, m->mesh.at[i].name),
+                             .size = (uint32_t)m->mesh.at[i].size};
+        vec_push(t->a, &t->mesh, row);
+    }
+}
+
+static bool same_group(const ImageTables *t, const TitanGroup *g,
+                       const AttrItem *over)
+{
+    if (g->levels.n != over->n) return false;
+    for (uint32_t i = 0; i < over->n; i++)
+        if (t->levels.at[g->levels.first + i].mesh != over->mesh[i].id)
+            return false;
+    return true;
+}
+
+uint32_t image_group(ImageTables *t, const AttrItem *over)
+{
+    for (uint32_t i = 0; i < t->groups.n; i++)
+        if (same_group(t, &t->groups.at[i], over)) return i;
+    Buf name = {0};
+    TitanGroup g = {.levels = {t->levels.n, over->n}};
+    for (uint32_t i = 0; i < over->n; i++) {
+        TitanLevel level = {over->mesh[i].id};
+        buf_printf(&name, "%s%s", i ? ", " : "",
+                   mesh_name(t->m, over->mesh[i]));
+        vec_push(t->a, &t->levels, level);
+    }
+    g.name = image_text(t, name.at);
+    buf_release(&name);
+    vec_push(t->a, &t->groups, g);
+    return t->groups.n - 1;
+}
+
+static TitanCollectiveKind kind_of(Op op)
+{
+    switch (op) {
+    case OP_all_gather:
+        return TITAN_COLLECTIVE_all_gather;
+    case OP_reduce_scatter:
+        return TITAN_COLLECTIVE_reduce_scatter;
+    case OP_all_reduce:
+        return TITAN_COLLECTIVE_all_reduce;
+    case OP_all_to_all:
+        return TITAN_COLLECTIVE_all_to_all;
+    default:
+        return TITAN_COLLECTIVE_permute;
+    }
+}
+
+uint32_t image_collective(ImageTables *t, const Fn *group, Layout from)
+{
+    Module *m = t->m;
+    const Inst *in = group_collective(group);
+    const AttrItem *over = attr_get(m, in->attr, AT_over);
+    int64_t n = group_size(m, over->mesh, over->n), shift;
+    bool each = in->op == OP_reduce_scatter || in->op == OP_all_to_all;
+    shift = attr_int(m, in->attr, AT_shift, 0) % n;
+    TitanCollective row = {
+        .kind = kind_of((Op)in->op),
+        .dtype = type_dtype(m, from.type),
+        .reduce = attr_is(m, in->attr, AT_kind, "max") ? TITAN_REDUCE_max
+                                                       : TITAN_REDUCE_sum,
+        .group = image_group(t, over),
+        .count = type_elements(m, from.type) / (each ? n : 1),
+        .shift = (int32_t)(shift < 0 ? shift + n : shift)};
+    for (uint32_t i = 0; i < t->collectives.n; i++)
+        if (!memcmp(&t->collectives.at[i], &row, sizeof row)) return i;
+    vec_push(t->a, &t->collectives, row);
+    return t->collectives.n - 1;
+}
+
+/* ---------------------------------------------------------------- parts -- */
+
+TitanRange image_whole_axes(ImageTables *t, Layout l, Type whole)
+{
+    TitanRange r = image_axes(t, l);
+    Axis *order = NEW_ARRAY(t->a, Axis, (size_t)r.n + 1);
+    layout_order(t->m, l, order);
+    for (uint32_t i = 0; i < r.n; i++)
+        t->axes.at[r.first + i].size = type_size(t->m, whole, order[i]);
+    return r;
+}
+
+uint32_t image_part(ImageTables *t, Layout l, Type whole, TitanPart part)
+{
+    uint32_t n = type_info(t->m, l.type)->naxes;
+    Axis *order = NEW_ARRAY(t->a, Axis, (size_t)n + 1);
+    layout_order(t->m, l, order);
+    part.splits.first = t->splits.n;
+    for (uint32_t i = 0; i < n; i++) {
+        const TypeAxis *a = type_axis(t->m, whole, order[i]);
+        for (uint32_t k = 0; k < a->nsplits; k++) {
+            TitanSplit s = {.axis = i, .mesh = a->splits[k].id};
+            s.spread =
+                a->spread == SPREAD_zig ? TITAN_SPREAD_zig : TITAN_SPREAD_block;
+            vec_push(t->a, &t->splits, s);
+        }
+    }
+    part.splits.n = t->splits.n - part.splits.first;
+    vec_push(t->a, &t->parts, part);
+    return t->parts.n - 1;
+}
+
+uint64_t image_whole_place(ImageTables *t, TitanBase base, Type whole)
+{
+    uint64_t at = (t->whole_bytes[base] + 255) & ~UINT64_C(255);
+    uint64_t bytes = (uint64_t)type_elements(t->m, whole) *
+                     dtype_bytes(type_dtype(t->m, whole));
+    t->whole_bytes[base] = at + bytes;
+    return at;
+}
