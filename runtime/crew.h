@@ -61,8 +61,9 @@ struct Crew {
 TitanStatus order_run(const TitanImage *im, TitanDevice *d, Order *o,
                       TitanWatch *watch);
 
-/* Ranks of this machine. */
-TitanStatus crew_new(TitanStory *story, const TitanImage *im,
-                     const TitanCode *code, const DeviceOptions *o, Crew **out);
+typedef TitanStatus CrewNew(TitanStory *story, const TitanImage *im,
+                            const TitanCode *code, const DeviceOptions *o,
+                            Crew **out);
+CrewNew crew_new; /* of this machine */
 
 #endif

@@ -32,6 +32,7 @@ typedef struct DeviceOptions {
     bool verbose;
     const TitanRank *rank; /* of several; NULL: the image is for one */
     bool processes;        /* the ranks are processes, not threads */
+    struct Mpi *mpi;       /* the ranks are those of mpirun, or NULL */
     struct Board *board;   /* what the ranks are doing, or NULL */
 } DeviceOptions;
 

@@ -9,7 +9,7 @@
  */
 #include "mesh.h"
 
-#include "crew.h"
+#include "remote.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -358,8 +358,9 @@ TitanStatus mesh_new(TitanStory *story, const TitanImage *im,
     m->kept = calloc(1, whole(m, TITAN_BASE_io) + 1);
     m->zeros = calloc(1, ZEROS);
     m->runs = malloc(RUNS * sizeof *m->runs);
+    CrewNew *new_crew = o->mpi ? remote_crew_new : crew_new;
     TitanStatus st = m->kept && m->zeros && m->runs
-                         ? crew_new(story, im, code, o, &m->crew)
+                         ? new_crew(story, im, code, o, &m->crew)
                          : titan_no_memory(story);
     if (st != TITAN_OK) {
         m->crew = NULL;

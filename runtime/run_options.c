@@ -3,6 +3,7 @@
  * options, image, run, story, exit code.
  */
 #include "generate/generate.h"
+#include "launch.h"
 #include "option.h"
 #include "train.h"
 
@@ -193,7 +194,8 @@ static TitanStatus check_usage(TitanStory *s, const Options *o, RunOptions *r)
     return TITAN_OK;
 }
 
-static TitanStatus run(TitanStory *s, const Options *o, const TitanCode *code)
+static TitanStatus run(TitanStory *s, const Options *o, const TitanCode *code,
+                       char **argv, Launch *launch)
 {
     TitanImage im;
     RunOptions r = read_options(o);
@@ -203,6 +205,8 @@ static TitanStatus run(TitanStory *s, const Options *o, const TitanCode *code)
         titan_describe(&im, stdout);
         return TITAN_OK;
     }
+    TRY(launch_begin(s, &im, code, &r.device, r.ranks, argv, launch));
+    if (launch->over) return TITAN_OK;
     if (option_given(o, OPT_generate))
         return titan_generate(s, &im, code, &r.device, o);
     return titan_train(s, &im, code, &r);
@@ -220,6 +224,7 @@ int titan_main(int argc, char **argv, const TitanCode *code)
     }
     TitanStory story = {0};
     TitanStatus st = TITAN_OK;
+    Launch launch = {0};
     ProgramText t = text;
     t.name = name;
     if (option_given(&o, OPT_help))
@@ -229,8 +234,9 @@ int titan_main(int argc, char **argv, const TitanCode *code)
     else if (option_given(&o, OPT_version))
         printf("image version %d\n", TITAN_IMAGE_VERSION);
     else
-        st = run(&story, &o, code);
+        st = run(&story, &o, code, argv, &launch);
     if (st != TITAN_OK) titan_story_print(&story, name);
+    launch_end(&launch, st);
     options_release(&o);
     return st;
 }

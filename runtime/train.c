@@ -483,21 +483,9 @@ static TitanStatus run_all(Run *r)
     return st;
 }
 
-static TitanStatus check_world(TitanStory *s, const TitanImage *im,
-                               int64_t ranks)
-{
-    if (ranks == 0 || ranks == im->header->ranks) return TITAN_OK;
-    return titan_fail(
-        s, TITAN_MISMATCH,
-        "compiled for %" PRIu32 " ranks, the command line asks for %" PRId64
-        "; give it %" PRIu32 ", or compile a plan whose mesh has %" PRId64,
-        im->header->ranks, ranks, im->header->ranks, ranks);
-}
-
 TitanStatus titan_train(TitanStory *s, const TitanImage *im,
                         const TitanCode *code, const RunOptions *o)
 {
-    TRY(check_world(s, im, o->ranks));
     Run r = {.story = s, .im = im, .o = o, .seed = o->seed};
     StopOptions stop = o->stop;
     stop.state_bytes = (double)im->header->whole_bytes[TITAN_BASE_persistent];
@@ -505,7 +493,6 @@ TitanStatus titan_train(TitanStory *s, const TitanImage *im,
     if (!r.pulse) return titan_no_memory(s);
     DeviceOptions device = o->device;
     device.command = &r.pulse->command;
-    device.board = board_new(im->header->ranks);
     Watchdog *dog = watchdog_start(im, r.pulse, device.board, &o->watchdog);
     TitanStatus st = stop_install(s, &stop, &r.stop);
     if (st == TITAN_OK) st = device_new(s, im, code, &device, &r.device);
@@ -527,7 +514,6 @@ TitanStatus titan_train(TitanStory *s, const TitanImage *im,
     device_free(r.device);
     watchdog_stop(dog);
     stop_free(r.stop);
-    board_free(device.board);
     pulse_free(r.pulse);
     return st;
 }

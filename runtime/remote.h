@@ -1,0 +1,27 @@
+/*
+ * remote.h: the crew of processes that mpirun has started.
+ */
+#ifndef TITAN_REMOTE_H
+#define TITAN_REMOTE_H
+
+#include "crew.h"
+#include "mpi.h"
+
+/* Compares image and options, given as one text, with those of rank 0.  All
+ * ranks come here; MISMATCH on all of them, with a story on rank 0. */
+TitanStatus remote_compare(TitanStory *story, Mpi *m, const TitanImage *im,
+                           const char *options);
+
+/* On rank 0: the others serve. */
+CrewNew remote_crew_new;
+
+/* On the others: until rank 0 ends the run.  Returns how it has ended. */
+TitanStatus remote_serve(TitanStory *story, const TitanImage *im,
+                         const TitanCode *code, const DeviceOptions *o);
+/* On rank 0, instead, where there is no run. */
+void remote_dismiss(Mpi *m, TitanStatus status);
+
+/* Ends all ranks at once: this one cannot go on. */
+void remote_abort(Mpi *m, TitanStatus status);
+
+#endif
