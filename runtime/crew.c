@@ -22,6 +22,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+enum { PAGE = 4096 };
+
 typedef struct Local Local;
 
 typedef struct Member {
@@ -333,13 +335,12 @@ static TitanStatus map_arenas(Local *l)
 {
     const TitanHeader *h = l->crew.im->header;
     if (h->target != TITAN_TARGET_host) return TITAN_OK;
-    l->arena_bytes = ((size_t)h->arena_bytes + 4095) & ~(size_t)4095;
-    l->arenas = board_memory(l->arena_bytes * l->crew.ranks + 4096);
+    l->arena_bytes = (titan_host_bytes(l->crew.im) + PAGE - 1) & -(size_t)PAGE;
+    l->arenas = board_memory(l->arena_bytes * l->crew.ranks);
     if (l->arenas) return TITAN_OK;
     return titan_fail(l->crew.story, TITAN_UNAVAILABLE,
-                      "could not allocate %" PRIu32 " arenas of %" PRIu64
-                      " bytes: %s",
-                      l->crew.ranks, h->arena_bytes, strerror(errno));
+                      "could not allocate %" PRIu32 " arenas of %zu bytes: %s",
+                      l->crew.ranks, l->arena_bytes, strerror(errno));
 }
 
 static TitanStatus prepare(Local *l)

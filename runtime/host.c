@@ -272,24 +272,32 @@ TitanStatus titan_host_watch(TitanHost *h, const TitanEntry *e, uint32_t runs,
     return w.status;
 }
 
-/* AT: the arena; what lies on the host lies in a mapping of this process. */
-static void place_bases(TitanHost *h, char *at, char *host)
+size_t titan_host_bytes(const TitanImage *im)
+{
+    const TitanHeader *h = im->header;
+    size_t bytes =
+        (size_t)h->arena_bytes + round_up(h->base_bytes[TITAN_BASE_host]);
+    return bytes ? bytes : 256;
+}
+
+static void place_bases(TitanHost *h, char *at)
 {
     const TitanHeader *head = h->image->header;
+    h->base[TITAN_BASE_host] = at + head->arena_bytes;
     for (int b = 0; b <= TITAN_BASE_lane; b++) {
         h->base[b] = at;
         at += round_up(head->base_bytes[b]);
     }
-    h->base[TITAN_BASE_host] = host;
     h->lane_bytes = round_up(head->base_bytes[TITAN_BASE_lane]);
 }
 
 static TitanStatus map_arena(TitanStory *s, TitanHost *h)
 {
-    const TitanHeader *head = h->image->header;
-    size_t own = h->rank.arena ? 0 : (size_t)head->arena_bytes;
-    h->arena_bytes = own + round_up(head->base_bytes[TITAN_BASE_host]);
-    if (h->arena_bytes == 0) h->arena_bytes = 256;
+    if (h->rank.arena) {
+        place_bases(h, h->rank.arena);
+        return TITAN_OK;
+    }
+    h->arena_bytes = titan_host_bytes(h->image);
     h->arena = mmap(NULL, h->arena_bytes, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (h->arena == MAP_FAILED) {
@@ -299,7 +307,7 @@ static TitanStatus map_arena(TitanStory *s, TitanHost *h)
                           h->arena_bytes, strerror(errno));
     }
     madvise(h->arena, h->arena_bytes, MADV_HUGEPAGE);
-    place_bases(h, h->rank.arena ? h->rank.arena : h->arena, h->arena + own);
+    place_bases(h, h->arena);
     return TITAN_OK;
 }
 

@@ -111,7 +111,9 @@ static TitanStatus move_slots(Mesh *m, const Range *r, OrderKind kind)
         const TitanSlot *s = &m->im->slots[i];
         uint64_t reach =
             (uint64_t)titan_slot_reach(m->im, s) * titan_dtype_bytes(s->dtype);
-        if (s->offset >= r->to || s->offset + reach <= r->from) continue;
+        bool other = titan_slot_base(s) != r->base;
+        if (other || s->offset >= r->to || s->offset + reach <= r->from)
+            continue;
         Tensor t = tensor_of_slot(m->im, s);
         TRY(move_tensor(m, &t, r, kind));
     }
@@ -128,7 +130,8 @@ static TitanStatus move_port(Mesh *m, const TitanPort *p, char *at,
 
 static TitanStatus only_slots(Mesh *m, TitanBase base)
 {
-    if (base == TITAN_BASE_persistent) return TITAN_OK;
+    if (base == TITAN_BASE_persistent || base == TITAN_BASE_host)
+        return TITAN_OK;
     return titan_fail(m->device.story, TITAN_INTERNAL,
                       "of several ranks, ports and slots can be reached, "
                       "base %d cannot",
@@ -266,7 +269,8 @@ static TitanStatus mesh_kept(TitanDevice *d, int64_t turn, const char **io)
 /* Where ranks lag, each must be able to keep a copy. */
 static bool ranks_stage(Mesh *m)
 {
-    bool can = m->device.lag == 0 || m->crew->class->staged;
+    bool can = !titan_has_host_slots(m->im) &&
+               (m->device.lag == 0 || m->crew->class->staged);
     for (uint32_t r = 0; m->device.lag && can && r < m->crew->ranks; r++) {
         Order o = {.kind = ORDER_stage_open};
         can = m->crew->class->one(m->crew, r, &o) == TITAN_OK && o.at;

@@ -140,8 +140,10 @@ typedef struct TitanHost TitanHost;
 TitanStatus titan_host_new(TitanStory *s, const TitanImage *im,
                            const TitanHostKernel *kernels, unsigned threads,
                            TitanHost **out);
-/* One rank of several: which, how it reaches the others, and an arena, zeroed,
- * that others may reach (NULL: one of its own).  All of it outlives the host.
+/* Bytes of the arena, and of what lies on the host behind it. */
+size_t titan_host_bytes(const TitanImage *im);
+/* One rank of several: which, how it reaches the others, and so many bytes,
+ * zeroed, that others may reach (NULL: its own).  All of it outlives the host.
  */
 typedef struct TitanRank {
     uint32_t rank;
