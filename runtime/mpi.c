@@ -2,19 +2,18 @@
  * mpi.c: Open MPI, and the transport over it.
  *
  * Messages of an exchange are all under way at once.  Who waits looks again and
- * again, ever less often, since several ranks may share a processor; meanwhile
- * the board says for whom it waits.
+ * again, and soon sleeps in between, since several ranks may share a processor;
+ * meanwhile the board says for whom it waits.
  */
 #include "mpi.h"
 
 #include <dlfcn.h>
 #include <inttypes.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-enum { MOST = 1 << 30, SPINS = 100, YIELDS = 2000, NAP_NS = 100000 };
+enum { MOST = 1 << 30, SPINS = 200, NAP_NS = 20000 };
 enum { THREAD_FUNNELED = 1 };
 
 bool mpi_is_there(void)
@@ -130,11 +129,7 @@ TitanStatus mpi_post(TitanStory *s, Mpi *m, MpiMail *mail, MpiMessage x)
 static void rest(int looks)
 {
     const struct timespec nap = {0, NAP_NS};
-    if (looks < SPINS) return;
-    if (looks < YIELDS)
-        sched_yield();
-    else
-        nanosleep(&nap, NULL);
+    if (looks >= SPINS) nanosleep(&nap, NULL);
 }
 
 static void say_waits(Mpi *m, uint32_t word)
@@ -148,7 +143,7 @@ void mpi_wait(Mpi *m, MpiMail *mail)
     for (size_t i = 0; i < mail->n; i++) {
         int done = 0;
         say_waits(m, mail->peers[i] + 1);
-        for (int looks = 0; !done; looks += looks < YIELDS) {
+        for (int looks = 0; !done; looks += looks < SPINS) {
             if (m->MPI_Test(&mail->at[i], &done, NULL) != 0) break;
             if (!done) rest(looks);
         }

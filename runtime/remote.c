@@ -117,6 +117,7 @@ static TitanStatus remote_all(Crew *c, const Order *o, TitanWatch *watch)
 static void close_remote(Remote *r)
 {
     device_free(r->crew.first);
+    r->mpi->board = NULL;
     if (r->rank.transport) r->rank.transport->class->free(r->rank.transport);
     mail_free(&r->mail);
     free(r->parts);

@@ -1,6 +1,7 @@
 """The lit suite: .tt and .tir files with RUN lines, and .test scripts."""
 import os
 import runpy
+import shutil
 
 import lit.formats
 
@@ -25,3 +26,7 @@ if site["ptxas"] and "NOTFOUND" not in site["ptxas"]:
     config.substitutions.append(("%ptxas", site["ptxas"]))
 if site["cmocka"] == "1":
     config.available_features.add("cmocka")
+if shutil.which("mpirun"):
+    config.available_features.add("mpirun")
+    config.environment["OMPI_ALLOW_RUN_AS_ROOT"] = "1"
+    config.environment["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"

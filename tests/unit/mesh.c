@@ -2,7 +2,8 @@
 /*
  * mesh.c: several ranks as one device, on a step made by hand for a mesh of
  * 2 x 2: what is put in comes out whole, saved state too, a rank that dies is
- * missed and named.  Everything by threads and by processes.
+ * missed and named.  Everything by threads and by processes; as `mpi`, started
+ * four times by mpirun, by these.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,6 +17,7 @@
 
 #include "runtime/board.h"
 #include "runtime/mesh.h"
+#include "runtime/remote.h"
 
 enum { F32 = 1, ROWS = 4, COLS = 6, HALF = ROWS / 2 * COLS };
 
@@ -146,14 +148,20 @@ typedef struct Opened {
     TitanDevice *device;
 } Opened;
 
-static void open_mesh(Opened *o, bool processes)
+typedef enum How { THREADS, PROCESSES, MPI } How;
+
+static Mpi mpi;
+
+static void open_mesh(Opened *o, How how)
 {
     TitanCode code = {0};
     make(&o->made);
     o->story = (TitanStory){0};
     o->board = board_new(4);
-    DeviceOptions options = {
-        .threads = 1, .processes = processes, .board = o->board};
+    DeviceOptions options = {.threads = 1,
+                             .processes = how == PROCESSES,
+                             .mpi = how == MPI ? &mpi : NULL,
+                             .board = o->board};
     TitanStatus st =
         device_new(&o->story, &o->made.im, &code, &options, &o->device);
     if (st != TITAN_OK) fail_msg("%s", o->story.line[0]);
@@ -171,12 +179,12 @@ static void fill(float *x, float first)
         x[i] = first + (float)i;
 }
 
-static void runs(bool processes)
+static void runs(How how)
 {
     Opened o;
     float x[ROWS * COLS];
     const char *kept;
-    open_mesh(&o, processes);
+    open_mesh(&o, how);
     for (int turn = 1; turn <= 3; turn++) {
         fill(x, (float)turn);
         assert_int_equal(device_put(o.device, &o.made.ports[0], x, sizeof x),
@@ -200,40 +208,44 @@ static void runs(bool processes)
 static void runs_by_threads(void **state)
 {
     (void)state;
-    runs(false);
+    runs(THREADS);
 }
 
 static void runs_by_processes(void **state)
 {
     (void)state;
-    runs(true);
+    runs(PROCESSES);
 }
 
 /* Whole rows, a stretch in the middle of two, and a copy of all. */
+static void keeps(How how)
+{
+    Opened o;
+    float x[ROWS * COLS], y[ROWS * COLS];
+    char *staged;
+    open_mesh(&o, how);
+    fill(x, 100);
+    TitanBase base = TITAN_BASE_persistent;
+    device_write(o.device, base, 256, x, sizeof x);
+    device_read(o.device, base, 256, y, sizeof y);
+    assert_memory_equal(x, y, sizeof x);
+    fill(y, -100);
+    device_write(o.device, base, 256 + 4 * 5, y + 5, 4 * 9);
+    memcpy(x + 5, y + 5, 4 * 9);
+    device_read(o.device, base, 256, y, sizeof y);
+    assert_memory_equal(x, y, sizeof x);
+    assert_true(device_stage_open(o.device));
+    assert_int_equal(device_stage(o.device), TITAN_OK);
+    assert_int_equal(device_staged(o.device, &o.story, &staged), TITAN_OK);
+    assert_memory_equal(staged + 256, x, sizeof x);
+    close_mesh(&o);
+}
+
 static void keeps_state_whole(void **state)
 {
     (void)state;
-    for (int processes = 0; processes < 2; processes++) {
-        Opened o;
-        float x[ROWS * COLS], y[ROWS * COLS];
-        char *staged;
-        open_mesh(&o, processes);
-        fill(x, 100);
-        TitanBase base = TITAN_BASE_persistent;
-        device_write(o.device, base, 256, x, sizeof x);
-        device_read(o.device, base, 256, y, sizeof y);
-        assert_memory_equal(x, y, sizeof x);
-        fill(y, -100);
-        device_write(o.device, base, 256 + 4 * 5, y + 5, 4 * 9);
-        memcpy(x + 5, y + 5, 4 * 9);
-        device_read(o.device, base, 256, y, sizeof y);
-        assert_memory_equal(x, y, sizeof x);
-        assert_true(device_stage_open(o.device));
-        assert_int_equal(device_stage(o.device), TITAN_OK);
-        assert_int_equal(device_staged(o.device, &o.story, &staged), TITAN_OK);
-        assert_memory_equal(staged + 256, x, sizeof x);
-        close_mesh(&o);
-    }
+    keeps(THREADS);
+    keeps(PROCESSES);
 }
 
 static void misses_who_dies(void **state)
@@ -241,7 +253,7 @@ static void misses_who_dies(void **state)
     (void)state;
     Opened o;
     float x[ROWS * COLS];
-    open_mesh(&o, true);
+    open_mesh(&o, PROCESSES);
     fill(x, 1);
     device_put(o.device, &o.made.ports[0], x, sizeof x);
     assert_int_equal(device_run(o.device, &o.made.entry), TITAN_OK);
@@ -258,15 +270,63 @@ static void leaves_nobody(void **state)
 {
     (void)state;
     Opened o;
-    open_mesh(&o, true);
+    open_mesh(&o, PROCESSES);
     pid_t pid = atomic_load(&o.board->rows[3].pid);
     assert_int_equal(kill(pid, 0), 0);
     close_mesh(&o);
     assert_int_not_equal(kill(pid, 0), 0);
 }
 
-int main(void)
+static void runs_under_mpirun(void **state)
 {
+    (void)state;
+    runs(MPI);
+}
+
+static void keeps_state_under_mpirun(void **state)
+{
+    (void)state;
+    keeps(MPI);
+}
+
+/* A crew for each test, which rank 0 dismisses behind it. */
+static int dismiss(void **state)
+{
+    (void)state;
+    remote_dismiss(&mpi, TITAN_OK);
+    return 0;
+}
+
+/* The others serve as many runs as there are. */
+static int serve(int runs_to_serve)
+{
+    Made m;
+    TitanStory story = {0};
+    TitanCode code = {0};
+    DeviceOptions o = {.threads = 1, .mpi = &mpi};
+    make(&m);
+    while (runs_to_serve-- > 0)
+        if (remote_serve(&story, &m.im, &code, &o) != TITAN_OK) return 1;
+    return 0;
+}
+
+static int main_mpi(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(runs_under_mpirun, dismiss),
+        cmocka_unit_test_teardown(keeps_state_under_mpirun, dismiss),
+    };
+    TitanStory story = {0};
+    if (mpi_open(&story, &mpi) != TITAN_OK || mpi.ranks != 4) return 1;
+    int bad = mpi.rank ? serve(sizeof tests / sizeof *tests)
+                       : cmocka_run_group_tests(tests, NULL, NULL);
+    mpi_close(&mpi);
+    return bad;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "mpi") == 0) return main_mpi();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_by_threads),
         cmocka_unit_test(runs_by_processes),

@@ -2,7 +2,8 @@
 /*
  * ranks.c: what ranks do together.  Collectives of every kind on every group of
  * meshes of up to 2 x 2 x 2, between threads and between processes, are held
- * against a plain writing of what they mean; so are the parts of tensors.
+ * against a plain writing of what they mean; so are the parts of tensors.  As
+ * `mpi`, started 2, 4 or 8 times by mpirun, the collectives between these.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,12 +14,14 @@
 #include <math.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "runtime/mpi.h"
 #include "runtime/narrow.h"
 #include "runtime/parts.h"
 #include "runtime/transport.h"
@@ -158,6 +161,8 @@ static void plain(const World *w, uint32_t rank, char *const *src, char *dst)
 /* ----------------------------------------------------------------- running --
  */
 
+typedef enum How { THREADS, PROCESSES, MPI } How;
+
 typedef struct Play {
     World w;
     Board *board;
@@ -165,7 +170,8 @@ typedef struct Play {
     char *memory; /* shared: each rank's source and destination */
     size_t each;  /* bytes of one of them */
     bool in_place;
-    _Atomic uint32_t failures;
+    How how;
+    Mpi *mpi;
 } Play;
 
 static char *source(const Play *p, uint32_t rank)
@@ -178,13 +184,20 @@ static char *destination(const Play *p, uint32_t rank)
     return source(p, rank) + (p->in_place ? 0 : p->each);
 }
 
+static TitanStatus open_transport(Play *p, uint32_t rank, TitanStory *s,
+                                  Transport **out)
+{
+    BoardWait wait = {.board = p->board, .rank = rank};
+    if (p->how == MPI) return mpi_transport(s, &p->w.im, p->mpi, out);
+    return hall_transport(s, p->hall, &wait, out);
+}
+
 static TitanStatus play_rank(Play *p, uint32_t rank)
 {
     TitanStory story = {0};
-    BoardWait wait = {.board = p->board, .rank = rank};
     Transport *t;
     Collectives c;
-    TRY(hall_transport(&story, p->hall, &wait, &t));
+    TRY(open_transport(p, rank, &story, &t));
     TRY(collectives_open(&c, t, NULL));
     TitanStatus st =
         collective_run(&c, &p->w.op, destination(p, rank), source(p, rank));
@@ -260,14 +273,39 @@ static bool may_be_in_place(uint32_t kind)
            kind == TITAN_COLLECTIVE_permute;
 }
 
-static void play(Play *p, bool processes)
+static void play_all(Play *p)
+{
+    if (p->how == THREADS)
+        play_threads(p);
+    else if (p->how == PROCESSES)
+        play_processes(p);
+    else
+        assert_int_equal(play_rank(p, p->mpi->rank), TITAN_OK);
+}
+
+static void hold_against(Play *p, char *const *src, size_t bytes)
+{
+    char *want = calloc(1, p->each);
+    for (uint32_t r = 0; r < p->w.header.ranks; r++) {
+        if (p->how == MPI && r != p->mpi->rank) continue;
+        plain(&p->w, r, src, want);
+        if (memcmp(destination(p, r), want, bytes) != 0)
+            fail_msg("%s of %s over group %u, count %d%s, rank %u",
+                     collective_name(p->w.op.kind),
+                     titan_dtype_name(p->w.op.dtype), p->w.op.group,
+                     (int)p->w.op.count, p->in_place ? ", in place" : "", r);
+    }
+    free(want);
+}
+
+static void play(Play *p)
 {
     uint32_t ranks = p->w.header.ranks;
     uint64_t pieces[2];
     collective_pieces(&p->w.im, &p->w.op, pieces);
     size_t piece = (size_t)p->w.op.count * titan_dtype_bytes(p->w.op.dtype);
     size_t out = pieces[0] * piece;
-    char *src[MOST], *want = calloc(1, MOST * piece + 1);
+    char *src[MOST];
     TitanStory story = {0};
     p->each = MOST * piece + 64;
     p->memory = board_memory(2 * MOST * p->each);
@@ -278,30 +316,22 @@ static void play(Play *p, bool processes)
         src[r] = malloc(p->each);
         memcpy(src[r], source(p, r), p->each);
     }
-    if (processes)
-        play_processes(p);
-    else
-        play_threads(p);
-    for (uint32_t r = 0; r < ranks; r++) {
-        plain(&p->w, r, src, want);
-        if (memcmp(destination(p, r), want, out) != 0)
-            fail_msg("%s of %s over group %u, count %d%s, rank %u",
-                     collective_name(p->w.op.kind),
-                     titan_dtype_name(p->w.op.dtype), p->w.op.group,
-                     (int)p->w.op.count, p->in_place ? ", in place" : "", r);
-    }
+    play_all(p);
+    hold_against(p, src, out);
     for (uint32_t r = 0; r < ranks; r++)
         free(src[r]);
-    free(want);
     hall_free(p->hall);
     board_free(p->board);
     munmap(p->memory, 2 * MOST * p->each);
 }
 
-static void play_kinds(const uint32_t *sizes, uint32_t n, bool processes,
-                       uint32_t dtype, int64_t count)
+static void play_kinds(const uint32_t *sizes, How how, uint32_t dtype,
+                       int64_t count, Mpi *mpi)
 {
-    Play p = {0};
+    Play p = {.how = how, .mpi = mpi};
+    uint32_t n = 0;
+    while (n < 3 && sizes[n] > 0)
+        n++;
     make_world(&p.w, sizes, n);
     for (uint32_t g = 0; g < p.w.im.ngroups; g++)
         for (uint32_t k = 0; k <= TITAN_COLLECTIVE_permute; k++) {
@@ -312,9 +342,9 @@ static void play_kinds(const uint32_t *sizes, uint32_t n, bool processes,
                                        .count = count,
                                        .shift = g % 2 ? 1 : -1};
             p.in_place = false;
-            play(&p, processes);
+            play(&p);
             p.in_place = may_be_in_place(k);
-            if (p.in_place) play(&p, processes);
+            if (p.in_place) play(&p);
         }
 }
 
@@ -322,25 +352,25 @@ enum { F64, F32, BF16, F16, E4M3, E5M2, I64, I32, U8 = 13 };
 
 static void gives_what_is_meant(void **state)
 {
-    static const uint32_t line[] = {2}, three[] = {3}, square[] = {2, 3},
+    static const uint32_t line[3] = {2}, three[3] = {3}, square[3] = {2, 3},
                           cube[] = {2, 2, 2};
     static const uint32_t dtypes[] = {F64, F32, BF16, F16, E4M3, I64, I32, U8};
     (void)state;
     for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++) {
-        play_kinds(line, 1, false, dtypes[i], 5);
-        play_kinds(square, 2, i % 2, dtypes[i], 7);
+        play_kinds(line, THREADS, dtypes[i], 5, NULL);
+        play_kinds(square, i % 2 ? PROCESSES : THREADS, dtypes[i], 7, NULL);
     }
-    play_kinds(three, 1, true, F32, 70001);
-    play_kinds(line, 1, false, BF16, 300001);
-    play_kinds(cube, 3, false, F32, 9001);
-    play_kinds(cube, 3, true, F32, 3);
+    play_kinds(three, PROCESSES, F32, 70001, NULL);
+    play_kinds(line, THREADS, BF16, 300001, NULL);
+    play_kinds(cube, THREADS, F32, 9001, NULL);
+    play_kinds(cube, PROCESSES, F32, 3, NULL);
 }
 
 static void passes_nothing(void **state)
 {
-    static const uint32_t line[] = {2};
+    static const uint32_t line[3] = {2};
     (void)state;
-    play_kinds(line, 1, false, F32, 0);
+    play_kinds(line, THREADS, F32, 0, NULL);
 }
 
 /* ------------------------------------------------------------ end of a run --
@@ -357,7 +387,7 @@ static void ends_when_a_rank_does(void **state)
 {
     static const uint32_t line[] = {2};
     (void)state;
-    Play p = {.each = 4096};
+    Play p = {.how = THREADS, .each = 4096};
     TitanStory story = {0};
     pthread_t thread;
     make_world(&p.w, line, 1);
@@ -581,8 +611,23 @@ static void pads_are_zeros(void **state)
                 assert_int_equal(p.own[r][16 + i * 4 + 2 + k], 0);
 }
 
-int main(void)
+static int main_mpi(void)
 {
+    static const uint32_t meshes[][3] = {{2}, {2, 2}, {2, 2, 2}};
+    TitanStory story = {0};
+    Mpi mpi;
+    if (mpi_open(&story, &mpi) != TITAN_OK) return 1;
+    const uint32_t *mesh = meshes[mpi.ranks == 8 ? 2 : mpi.ranks == 4];
+    play_kinds(mesh, MPI, BF16, 7, &mpi);
+    if (mpi.ranks < 8) play_kinds(mesh, MPI, F32, 70001, &mpi);
+    if (mpi.rank == 0) printf("%u ranks agree\n", mpi.ranks);
+    mpi_close(&mpi);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "mpi") == 0) return main_mpi();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gives_what_is_meant),
         cmocka_unit_test(passes_nothing),
