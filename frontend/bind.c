@@ -133,6 +133,12 @@ static void put_paths(Plan *p, const Shard *x, Buf *out)
     }
 }
 
+static void put_entries(const Shard *x, Buf *out)
+{
+    for (uint32_t i = 0; i < x->entries.n; i++)
+        buf_printf(out, "%s%s", i ? ", " : " of ", x->entries.at[i]);
+}
+
 static bool put_rule(Plan *p, const Shard *x, Buf *out)
 {
     if (out->n) buf_puts(out, "; ");
@@ -144,6 +150,7 @@ static bool put_rule(Plan *p, const Shard *x, Buf *out)
     if (!x->pipeline) {
         put_roles(x, out);
         put_paths(p, x, out);
+        put_entries(x, out);
     }
     return true;
 }

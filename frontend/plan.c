@@ -244,7 +244,8 @@ static bool read_shard(Plan *p, const Node *rule)
         }
     }
     vec_push(p->s->a, &p->shards, out);
-    return order_read(p, rule, out) && read_roles(p, rule, out);
+    return order_read(p, rule, out) && read_roles(p, rule, out) &&
+           entries_read(p, rule, out);
 }
 
 /* A mesh axis that the shard wanted and another one had taken. */
@@ -334,6 +335,7 @@ static bool try_axis(Plan *p, Shard *x, const Splittee *t, uint32_t axis,
 bool shard_applies(Plan *p, const Shard *x, const Splittee *t)
 {
     if (!(x->roles & t->role) || x->pipeline) return false;
+    if (!entry_applies(x, t->entry)) return false;
     if (!x->in) return true;
     if (!t->mem) return false; /* what is computed follows the parameters */
     for (uint32_t k = 0; k < x->in->terms.n; k++)
@@ -378,25 +380,29 @@ static bool shard_mems(Plan *p)
     return true;
 }
 
-static bool shard_value(Plan *p, const Fn *fn, uint32_t i)
+static bool shard_value(Plan *p, uint32_t f, uint32_t i)
 {
     Module *m = p->s->m;
+    const Fn *fn = m->fns.at[f];
     const Inst *in = &fn->insts[i];
     const TypeInfo *info = type_info(m, in->type);
     if (in->phase == PHASE_update || info->is_tuple) return true;
     Splittee t = {.type = in->type, .role = ON_activation};
+    t.entry = p->entry_of[f];
     t.name = str_of(m, fn->names[i].id ? fn->names[i] : fn->name);
     t.in = fn->names[i].id ? str_of(m, fn->name) : NULL;
     return shard_tensor(p, &t);
 }
 
-static bool shard_carried(Plan *p, const Fn *fn, const Inst *in)
+static bool shard_carried(Plan *p, uint32_t f, const Inst *in)
 {
     const Module *m = p->s->m;
+    const Fn *fn = m->fns.at[f];
     int64_t carry = attr_int(m, in->attr, AT_carry, 0);
     for (int64_t k = 0; k < carry; k++) {
         Value v = inst_arg(fn, in, (uint32_t)k);
         Splittee t = {.type = value_type(fn, v), .role = ON_residual};
+        t.entry = p->entry_of[f];
         t.name = str_of(m, fn->names[v.id]);
         t.in = str_of(m, fn->name);
         if (!shard_tensor(p, &t)) return false;
@@ -428,10 +434,10 @@ static bool shard_values(Plan *p)
                 continue;
             if (in->op == OP_repeat) {
                 mark_pipelines(p, in);
-                if (!order_fits(p, in) || !shard_carried(p, fn, in))
+                if (!order_fits(p, in) || !shard_carried(p, f, in))
                     return false;
             }
-            if (!shard_value(p, fn, i)) return false;
+            if (!shard_value(p, f, i)) return false;
         }
     }
     return true;
@@ -497,7 +503,7 @@ static bool all_used(Plan *p)
     bool ok = true;
     for (uint32_t i = 0; i < p->shards.n; i++) {
         const Shard *x = p->shards.at[i];
-        if (x->used) continue;
+        if (x->used || !entry_made(p, x)) continue;
         ok = false;
         if (x->beaten_by) {
             report_beaten(p, x);
@@ -605,6 +611,7 @@ bool plan_check(Sema *s, const Node *train)
     if (node) {
         option_set(s->m, "plan", STR(s, node->decl.name.text));
         const Node *body = node->decl.body;
+        entries_find(&p);
         bool ok = read_mesh(&p, body);
         for (uint32_t i = 0; ok && i < body->block.n; i++)
             ok = check_rule(&p, body->block.at[i]);

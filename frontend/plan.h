@@ -25,7 +25,8 @@ typedef struct MeshPart {
 typedef struct Shard Shard;
 struct Shard {
     const Node *node;
-    const Clause *in; /* or NULL */
+    const Clause *in;          /* or NULL */
+    VEC(const char *) entries; /* that it is for; none: for all */
     unsigned roles;
     bool pipeline;
     bool product; /* (a b): what does not divide a goes to b */
@@ -55,13 +56,15 @@ typedef struct Plan {
     VEC(MeshPart) parts;
     VEC(Shard *) shards;
     VEC(Quantised) quantised;
+    const char **entry_of; /* by function; NULL: called by none */
 } Plan;
 
 /* A tensor of the step, on which the rules are tried. */
 typedef struct Splittee {
     Type type;
     unsigned role;
-    const Mem *mem; /* or NULL */
+    const Mem *mem;    /* or NULL */
+    const char *entry; /* that computes it; NULL: of all */
     const char *name;
     const char *in; /* of a value: the function that computes it */
 } Splittee;
@@ -92,6 +95,14 @@ bool order_fits(Plan *p, const Inst *repeat);
 
 /* ring.c: what goes round, in the place of being gathered. */
 bool gather_rule(Plan *p, const Node *rule);
+
+/* rules_entry.c: the clause `of`. */
+bool entries_read(Plan *p, const Node *rule, Shard *out);
+bool entry_applies(const Shard *x, const char *entry);
+/* Whether the artifact has an entry that the rule is for. */
+bool entry_made(const Plan *p, const Shard *x);
+/* Which function is of which entry. */
+void entries_find(Plan *p);
 
 /* bind.c: the rules as options of the module. */
 bool plan_bind(Plan *p);

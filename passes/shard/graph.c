@@ -75,7 +75,7 @@ void functions_apart(Module *m)
 
 static uint32_t node_new(Shard *s, Type t, double times)
 {
-    Node n = {.type = t, .times = times};
+    Node n = {.type = t, .times = times, .entry = s->entry};
     vec_push(s->a, &s->nodes, n);
     return s->nodes.n - 1;
 }
@@ -287,6 +287,7 @@ static uint32_t given_port(Shard *s, const Port *p)
 static void visit_root(Shard *s, uint32_t f)
 {
     const Fn *fn = s->m->fns.at[f];
+    s->entry = str_of(s->m, fn->name);
     uint32_t *ports = NEW_ARRAY(s->a, uint32_t, (size_t)fn->nparams + 1);
     for (uint32_t i = 0; i < fn->nparams; i++)
         ports[i] = given_port(s, &fn->params[i]);
@@ -358,8 +359,10 @@ static void pin(Shard *s, uint32_t node, const Where *where)
 {
     uint32_t n = s->m->mesh.n;
     Where *used = NEW_ARRAY(s->a, Where, (size_t)n + 1);
-    Ruled t = {
-        .type = s->nodes.at[node].type, .roles = FOR_activation, .path = ""};
+    Ruled t = {.type = s->nodes.at[node].type,
+               .roles = FOR_activation,
+               .path = "",
+               .entry = s->nodes.at[node].entry};
     rules_place(s, &t, used);
     for (uint32_t i = 0; i < n; i++) {
         MeshAxis m = {i};
@@ -381,6 +384,7 @@ static bool pin_given(Shard *s, uint32_t f, Where *where)
                                    fn->nparams];
         Ruled t = {.type = p->type, .roles = s->nodes.at[node].roles};
         t.path = str_of(s->m, p->path);
+        if (!role_is_slot(p->role)) t.entry = s->nodes.at[node].entry;
         t.strict = true;
         if (!rules_place(s, &t, where)) return false;
         pin(s, node, where);
@@ -402,7 +406,8 @@ bool graph_pin(Shard *s)
     for (uint32_t i = 0; i < s->nodes.n; i++) {
         const Node *n = &s->nodes.at[i];
         if (n->given) continue;
-        Ruled t = {.type = n->type, .roles = n->roles, .path = ""};
+        Ruled t = {
+            .type = n->type, .roles = n->roles, .path = "", .entry = n->entry};
         rules_place(s, &t, where);
         pin(s, i, where);
     }

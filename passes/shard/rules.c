@@ -4,11 +4,13 @@
  *     kv, ff over tp; seq over tp for residual; (kv rep) over tp0, tp1
  *     embed over dp for param, grad, state in attention
  *     seq over cp order zigzag
+ *     row over dp of generate
  *
  * They apply in order: in each tensor a mesh axis goes to the first axis that
  * asks for it.  Of a product an axis gets what divides it, the next the rest,
  * which has to divide the last.
  * Rules with a path are for parameters and states; what is computed follows.
+ * Rules of entries are for what these compute.
  *
  * Where a rule spreads an axis head and tail, so does every other axis that a
  * `rename` makes of it, in all tensors: a mesh axis splits an axis in one way.
@@ -91,6 +93,12 @@ static bool add_path(Text *t, ShardRule *r)
     return *t->word || fail(t, "a path");
 }
 
+static bool add_entry(Text *t, ShardRule *r)
+{
+    vec_push(t->s->a, &r->entries, arena_strdup(t->s->a, t->word));
+    return *t->word || fail(t, "an entry");
+}
+
 /* One word after another, with commas between; the word behind them is read. */
 static bool words(Text *t, ShardRule *r, bool (*add)(Text *, ShardRule *))
 {
@@ -131,6 +139,7 @@ static bool rule(Text *t)
     }
     if (is(t, "for") && !words(t, &r, add_role)) return false;
     if (is(t, "in") && !words(t, &r, add_path)) return false;
+    if (is(t, "of") && !words(t, &r, add_entry)) return false;
     if (!r.roles) r.roles = FOR_all;
     vec_push(t->s->a, &t->s->rules.at, r);
     return !*t->word || is(t, ";") || fail(t, "';'");
@@ -220,9 +229,22 @@ static bool path_is_in(const char *words, const char *path)
     return false;
 }
 
-static bool applies(const ShardRule *r, unsigned roles, const char *path)
+/* A group is all of its entries. */
+static bool is_of(const ShardRule *r, const char *entry)
 {
-    if (!(r->roles & roles)) return false;
+    bool is = r->entries.n == 0;
+    for (uint32_t i = 0; entry && i < r->entries.n; i++) {
+        size_t n = strlen(r->entries.at[i]);
+        is |= strncmp(r->entries.at[i], entry, n) == 0 &&
+              (!entry[n] || entry[n] == '.');
+    }
+    return is;
+}
+
+static bool applies(const ShardRule *r, const Ruled *t)
+{
+    const char *path = t->path;
+    if (!(r->roles & t->roles) || !is_of(r, t->entry)) return false;
     for (uint32_t i = 0; i < r->paths.n; i++)
         if (*path && path_is_in(r->paths.at[i], path)) return true;
     return r->paths.n == 0;
@@ -289,7 +311,7 @@ bool rules_place(Shard *s, const Ruled *t, Where *out)
         out[i] = WHERE_none;
     for (uint32_t i = 0; i < s->rules.at.n; i++) {
         const ShardRule *r = &s->rules.at.at[i];
-        if (!applies(r, t->roles, t->path)) continue;
+        if (!applies(r, t)) continue;
         for (uint32_t k = 0; k < r->mesh.n; k++) {
             MeshAxis m = r->mesh.at[k];
             if (out[m.id] != WHERE_none || mesh_length(s, m) == 1) continue;

@@ -63,11 +63,12 @@ enum {
     FOR_all = 63
 };
 
-/* shard AXES over MESH [order zigzag] [for ROLES] [in PATHS] */
+/* shard AXES over MESH [order zigzag] [for ROLES] [in PATHS] [of ENTRIES] */
 typedef struct ShardRule {
     VEC(Axis) axes;
     VEC(MeshAxis) mesh;
     VEC(const char *) paths;
+    VEC(const char *) entries; /* or groups of them; none: for all */
     unsigned roles;
     bool product; /* (a b): what does not divide a goes to b */
     bool zig;     /* a part from either end */
@@ -84,7 +85,8 @@ typedef struct Node {
     double times; /* how often a step makes it */
     double kept;  /* how many of it a step keeps at once: of a stack */
     unsigned roles;
-    bool given; /* the rules alone say where it is: a port of an entry */
+    const char *entry; /* that makes it */
+    bool given;        /* the rules alone say where it is: a port of an entry */
     bool carried;
 } Node;
 
@@ -116,6 +118,7 @@ typedef struct Shard {
     PassCtx *cx;
     Arena *a;
     Rules rules;
+    const char *entry; /* whose functions are visited */
     VEC(MeshAxis)
     order; /* of more than one device, as the rules name them:
               the outermost split of an axis first */
@@ -170,8 +173,9 @@ bool shard_rules_read(Shard *s, const char *text);
 typedef struct Ruled {
     Type type;
     unsigned roles;
-    const char *path; /* of its slot; or empty */
-    bool strict;      /* a mesh axis that does not divide is an error */
+    const char *path;  /* of its slot; or empty */
+    const char *entry; /* that computes it; NULL: parameters, states */
+    bool strict;       /* a mesh axis that does not divide is an error */
 } Ruled;
 /* Where each mesh axis is; false: an error was reported. */
 bool rules_place(Shard *s, const Ruled *t, Where *out);
