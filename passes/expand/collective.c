@@ -44,9 +44,11 @@ static Layout grouped_layout(const Scene *s, Type t, Axis group)
 {
     const OuterAxes *outer = &s->x->outer;
     Axis *order = NEW_ARRAY(s->x->a, Axis, (size_t)outer->n + 1);
-    order[0] = group;
-    if (outer->n) memcpy(order + 1, outer->at, outer->n * sizeof *order);
-    return layout_ordered(s->x->m, t, order, outer->n + 1, s->x->a);
+    uint32_t n = 0;
+    order[n++] = group;
+    for (uint32_t i = 0; i < outer->n; i++)
+        if (outer->at[i].id != group.id) order[n++] = outer->at[i];
+    return layout_ordered(s->x->m, t, order, n, s->x->a);
 }
 
 Layout collective_layout(const Scene *s, Value owner)
