@@ -86,9 +86,10 @@ static Value local_copy(Local *l, const Inst *in)
     Value *args = NEW_ARRAY(l->m->scratch, Value, (size_t)in->nargs + 1);
     for (uint32_t i = 0; i < in->nargs; i++)
         args[i] = local_arg(l, in, i);
-    return emit(&l->b, (Op)in->op,
-                in->type.id ? type_local(l->m, in->type) : in->type, in->attr,
-                args, in->nargs);
+    /* What a device holds has another name, and no other size. */
+    Op op = in->op == OP_part ? OP_rename : (Op)in->op;
+    return emit(&l->b, op, in->type.id ? type_local(l->m, in->type) : in->type,
+                in->attr, args, in->nargs);
 }
 
 static Value local_inst(Localise *lc, Local *l, const Inst *in)
