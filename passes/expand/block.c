@@ -16,13 +16,13 @@
  */
 #include "expand.h"
 
-/* How many rows a slot has. */
+/* How many rows a device has of a slot. */
 static int64_t rows_of(const Expand *x, Type t)
 {
     int64_t n = 1;
     for (uint32_t i = 0; i < x->outer.n; i++)
         if (type_axis(x->m, t, x->outer.at[i]))
-            n *= type_size(x->m, t, x->outer.at[i]);
+            n *= type_local_size(x->m, type_axis(x->m, t, x->outer.at[i]));
     return n;
 }
 
