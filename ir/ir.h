@@ -304,6 +304,11 @@ typedef struct Slot {
     Ckpt ckpt;
     Str block;      /* path of the first slot of those that lie row by row in
                        one place, in the order of the module; empty: alone */
+    Str whole;      /* a part of a slot, which one stage of a pipeline has: the
+                       path of all of it; empty: it is whole */
+    Axis along;     /* a part: the axis of which it has the indices from `start`
+                       on; all of it has `total` */
+    int64_t start, total;
     Loc loc;
 } Slot;
 

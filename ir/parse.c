@@ -168,6 +168,27 @@ static bool parse_ckpt(Parser *p, Slot *s)
     return !take_word_if(p, "times") || parse_scale(p, s, dims.at);
 }
 
+/* part of "wq" axis layer at 2 of 4 */
+static bool parse_whole(Parser *p, Slot *s)
+{
+    if (!take_word_if(p, "of")) return fail_expected(p, "'of'");
+    if (!parse_string(p, "a path in quotes", &s->whole)) return false;
+    if (!take_word_if(p, "axis")) return fail_expected(p, "'axis'");
+    Token at = p->tok;
+    if (!parse_axis(p, &s->along) || !check_slot_axis(p, s, s->along, at))
+        return false;
+    if (!take_word_if(p, "at")) return fail_expected(p, "'at'");
+    if (!parse_int(p, &s->start)) return false;
+    if (!take_word_if(p, "of")) return fail_expected(p, "'of'");
+    at = p->tok;
+    if (!parse_size(p, &s->total)) return false;
+    if (s->start < 0 ||
+        s->start > s->total - type_size(p->m, s->type, s->along))
+        return fail(p, DIAG_ir_limit, at,
+                    "the part reaches beyond the whole axis");
+    return true;
+}
+
 static bool parse_slot(Parser *p, Role role)
 {
     Slot s = {.role = role, .saved = true};
@@ -188,6 +209,7 @@ static bool parse_slot(Parser *p, Role role)
     if (take_word_if(p, "block") &&
         !parse_string(p, "a path in quotes", &s.block))
         return false;
+    if (take_word_if(p, "part") && !parse_whole(p, &s)) return false;
     if (!expect_line_end(p)) return false;
     slot_add(p->m, s);
     return true;

@@ -396,6 +396,17 @@ static void print_ckpt(const Module *m, const Slot *s, Buf *out)
     buf_putc(out, ']');
 }
 
+static void print_whole(const Module *m, const Slot *s, Buf *out)
+{
+    if (!s->whole.id) return;
+    buf_puts(out, " part of ");
+    print_quoted(str_of(m, s->whole), out);
+    buf_puts(out, " axis ");
+    print_name(axis_name(m, s->along), out);
+    buf_printf(out, " at %lld of %lld", (long long)s->start,
+               (long long)s->total);
+}
+
 static void print_slot(const Module *m, const Slot *s, Buf *out)
 {
     buf_printf(out, "%s ", role_name(s->role));
@@ -417,6 +428,7 @@ static void print_slot(const Module *m, const Slot *s, Buf *out)
         buf_puts(out, " block ");
         print_quoted(str_of(m, s->block), out);
     }
+    print_whole(m, s, out);
     buf_putc(out, '\n');
 }
 
