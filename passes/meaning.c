@@ -25,15 +25,15 @@
  */
 #include <math.h>
 
-#include "pass.h"
+#include "program.h"
 
 /* Beyond this the check would take longer than anybody waits. */
 #define MOST_OPS UINT64_C(400000000)
 
-/* One function in both modules. */
+/* One function in both modules, or the ranks that it has become. */
 typedef struct Pair {
     Module *before, *after;
-    const Fn *old, *new;
+    Program old, new;
     Contract contract;
     Arena *arena;
     uint64_t order; /* seed of what the kernel view leaves open */
@@ -122,7 +122,7 @@ static bool ports_match(const Pair *p, const Port *old, uint32_t nold,
 {
     for (uint32_t i = 0; i < nnew; i++) {
         uint32_t k = port_match(p->after, &new[i], i, p->before, old, nold,
-                                p->new->entry);
+                                p->new.entry);
         if (k == UINT32_MAX ||
             !same_shape(p, port_whole(&old[k]), port_whole(&new[i])))
             return false;
@@ -132,22 +132,6 @@ static bool ports_match(const Pair *p, const Port *old, uint32_t nold,
 
 /* ------------------------------------------------------------------ runs -- */
 
-/* Whole results for whole arguments, in whatever view the function is. */
-static Tensor *run_whole(Module *m, const Fn *fn, const Tensor *whole,
-                         InterpOpts o, Arena *arena)
-{
-    Tensor *args = NEW_ARRAY(arena, Tensor, fn->nparams);
-    Tensor *results = NEW_ARRAY(arena, Tensor, fn->nresults);
-    for (uint32_t i = 0; i < fn->nparams; i++)
-        args[i] = fn_is_spread(m, fn)
-                      ? port_spread(m, &fn->params[i], &whole[i], arena)
-                      : whole[i];
-    if (!interp_fn(m, fn, &o, args, results, arena)) return NULL;
-    for (uint32_t i = 0; i < fn->nresults && fn_is_spread(m, fn); i++)
-        results[i] = port_gather(m, &fn->results[i], &results[i], arena);
-    return results;
-}
-
 /* The results of both, each new one in the place of its old one. */
 typedef struct Both {
     const Tensor *given, *was;
@@ -156,28 +140,28 @@ typedef struct Both {
 
 static bool run_both(const Pair *p, uint64_t seed, bool round, Both *out)
 {
-    Tensor *old = inputs_random(p->before, p->old, seed, p->arena);
-    Tensor *args = NEW_ARRAY(p->arena, Tensor, p->new->nparams);
-    for (uint32_t i = 0; i < p->new->nparams; i++) {
-        const Port *port = &p->new->params[i];
-        uint32_t k = port_match(p->after, port, i, p->before, p->old->params,
-                                p->old->nparams, p->new->entry);
+    Tensor *old = program_inputs(&p->old, seed, p->arena);
+    Tensor *args = NEW_ARRAY(p->arena, Tensor, p->new.nparams);
+    for (uint32_t i = 0; i < p->new.nparams; i++) {
+        const Port *port = &p->new.params[i];
+        uint32_t k = port_match(p->after, port, i, p->before, p->old.params,
+                                p->old.nparams, p->new.entry);
         args[i] = tensor_adopt(p->before, &old[k], p->after, port_whole(port),
                                p->arena);
     }
     bool rounded = round && p->contract != FORMAT_CHANGING;
     InterpOpts o = {.round = rounded, .order = p->order};
     out->given = old;
-    out->was = run_whole(p->before, p->old, old, o, p->arena);
+    out->was = program_run(&p->old, old, &o, p->arena);
     if (!out->was) return false;
     o.round = round;
-    Tensor *new = run_whole(p->after, p->new, args, o, p->arena);
+    Tensor *new = program_run(&p->new, args, &o, p->arena);
     if (!new) return false;
-    out->is = NEW_ARRAY(p->arena, Tensor, p->old->nresults);
-    for (uint32_t i = 0; i < p->old->nresults; i++) {
-        const Port *port = &p->old->results[i];
-        uint32_t k = port_match(p->before, port, i, p->after, p->new->results,
-                                p->new->nresults, p->new->entry);
+    out->is = NEW_ARRAY(p->arena, Tensor, p->old.nresults);
+    for (uint32_t i = 0; i < p->old.nresults; i++) {
+        const Port *port = &p->old.results[i];
+        uint32_t k = port_match(p->before, port, i, p->after, p->new.results,
+                                p->new.nresults, p->new.entry);
         if (k != UINT32_MAX)
             out->is[i] = tensor_adopt(p->after, &new[k], p->before,
                                       port_whole(port), p->arena);
@@ -252,7 +236,7 @@ static Worst compare(const Pair *p, const Both *b, double bound,
                      const double *loose)
 {
     Worst w = {.excess = 0};
-    for (uint32_t i = 0; i < p->old->nresults; i++) {
+    for (uint32_t i = 0; i < p->old.nresults; i++) {
         const Tensor *was = &b->was[i], *is = &b->is[i];
         if (!is->at) continue;
         DType d = type_dtype(p->before, was->type);
@@ -304,9 +288,9 @@ static bool results_move(const Pair *p, const Both *b, double unit,
     enum { RUNS = 3 };
     for (uint64_t k = 1; k <= RUNS; k++) {
         InterpOpts o = {.order = p->order, .jitter = unit, .chance = k};
-        const Tensor *now = run_whole(p->before, p->old, b->given, o, p->arena);
+        const Tensor *now = program_run(&p->old, b->given, &o, p->arena);
         if (!now) return false;
-        for (uint32_t i = 0; i < p->old->nresults; i++) {
+        for (uint32_t i = 0; i < p->old.nresults; i++) {
             const Tensor *was = &b->was[i];
             double off = 0;
             if (dtype_class(type_dtype(p->before, was->type)) != DC_float)
@@ -326,7 +310,7 @@ static bool results_move(const Pair *p, const Both *b, double unit,
 static Worst compare_formats(const Pair *p, const Both *b)
 {
     double unit, bound = format_bound(p->after, &unit);
-    double *loose = NEW_ARRAY(p->arena, double, (size_t)p->old->nresults + 1);
+    double *loose = NEW_ARRAY(p->arena, double, (size_t)p->old.nresults + 1);
     Worst w = compare(p, b, bound, loose);
     if (w.excess > 1 && results_move(p, b, unit, loose))
         w = compare(p, b, bound, loose);
@@ -360,14 +344,15 @@ static const char *number(Arena *a, double x)
 
 static void report_worst(const Pair *p, const Worst *w, bool norms)
 {
-    const Port *port = &p->old->results[w->result];
+    const Port *port = &p->old.results[w->result];
     const char *path = str_of(p->before, port->path);
     if (!*path) path = arena_printf(p->arena, "%u", w->result);
-    Report *r = diag_error(
-        p->after->diag, DIAG_meaning_changed, loc_span(p->after, p->new->loc),
-        "result '%s' of '%s' was %s and is %s%s", path,
-        str_of(p->before, p->old->name), number(p->arena, w->was),
-        number(p->arena, w->is), index_text(p->before, w, p->arena));
+    Report *r =
+        diag_error(p->after->diag, DIAG_meaning_changed,
+                   loc_span(p->after, p->new.fns[0]->loc),
+                   "result '%s' of '%s' was %s and is %s%s", path, p->old.name,
+                   number(p->arena, w->was), number(p->arena, w->is),
+                   index_text(p->before, w, p->arena));
     report_note(r, (Span){0, 0, 0},
                 "%s is %.3g times as far off as the pass may make it",
                 norms ? "the tensor" : "this element", w->excess);
@@ -376,9 +361,9 @@ static void report_worst(const Pair *p, const Worst *w, bool norms)
 /* Says aloud what is not compared. */
 static void report_unchecked(const Pair *p, const char *why, const char *help)
 {
-    Report *r = diag_warning(
-        p->after->diag, DIAG_meaning_unchecked, loc_span(p->after, p->new->loc),
-        "'%s' is not compared: %s", str_of(p->after, p->new->name), why);
+    Report *r = diag_warning(p->after->diag, DIAG_meaning_unchecked,
+                             loc_span(p->after, p->new.fns[0]->loc),
+                             "'%s' is not compared: %s", p->new.name, why);
     if (help) report_help(r, "%s", help);
 }
 
@@ -395,8 +380,8 @@ static bool report_unrun(const Pair *p, const Both *b)
 
 static bool small_enough(const Pair *p)
 {
-    uint64_t a = interp_cost(p->before, p->old);
-    uint64_t b = interp_cost(p->after, p->new);
+    uint64_t a = program_cost(&p->old);
+    uint64_t b = program_cost(&p->new);
     if (a < b) a = b;
     if (a <= MOST_OPS) return true;
     report_unchecked(
@@ -413,6 +398,7 @@ static bool pair_same(const Pair *p, uint64_t seed)
 {
     Both b;
     double bound = p->contract == EXACT ? 1e-12 : 1e-9;
+    if (p->new.n > p->old.n) bound = 0; /* ranks: bit for bit */
     if (!run_both(p, seed, false, &b)) return report_unrun(p, &b);
     Worst w = compare(p, &b, bound, NULL);
     bool norms = false;
@@ -441,28 +427,16 @@ static bool has_entries(const Module *m)
     return false;
 }
 
-static const Fn *same_fn(const Pair *p)
-{
-    for (uint32_t i = 0; i < p->after->fns.n; i++) {
-        const Fn *fn = p->after->fns.at[i];
-        if (!strcmp(str_of(p->after, fn->name),
-                    str_of(p->before, p->old->name)))
-            return fn;
-    }
-    return NULL;
-}
-
 /* A function that is no entry may change its signature, or go; a kernel
  * function that is none has no meaning by itself. */
 static bool comparable(const Pair *p)
 {
-    if (!p->new || (!p->new->entry && p->new->view == VIEW_kernel))
-        return false;
-    if (p->new->entry && p->new->nresults != p->old->nresults) return false;
-    return ports_match(p, p->old->params, p->old->nparams, p->new->params,
-                       p->new->nparams) &&
-           ports_match(p, p->old->results, p->old->nresults, p->new->results,
-                       p->new->nresults);
+    if (!p->new.n || !program_means(&p->new)) return false;
+    if (p->new.entry && p->new.nresults != p->old.nresults) return false;
+    return ports_match(p, p->old.params, p->old.nparams, p->new.params,
+                       p->new.nparams) &&
+           ports_match(p, p->old.results, p->old.nresults, p->new.results,
+                       p->new.nresults);
 }
 
 bool meaning_same(Module *before, Module *after, Contract c, uint64_t seed)
@@ -471,18 +445,19 @@ bool meaning_same(Module *before, Module *after, Contract c, uint64_t seed)
     Arena arena;
     arena_init(&arena, "meaning");
     for (uint32_t i = 0; i < before->fns.n && same; i++) {
-        Pair p = {before, after, before->fns.at[i], NULL, c, &arena, 1};
-        if (entries && !p.old->entry) continue;
-        p.new = same_fn(&p);
+        Pair p = {before, after, {0}, {0}, c, &arena, 1};
+        ArenaMark mark = arena_mark(&arena);
+        if (!program_of(before, before->fns.at[i], &arena, &p.old)) continue;
+        if (entries && !p.old.entry) continue;
+        program_find(after, p.old.name, &arena, &p.new);
         if (!comparable(&p)) {
-            if (p.old->entry) /* an entry keeps its ports */
+            if (p.old.entry) /* an entry keeps its ports */
                 diag_error(after->diag, DIAG_meaning_changed, (Span){0, 0, 0},
                            "the parameters or results of '%s' changed",
-                           str_of(before, p.old->name));
-            same &= !p.old->entry;
+                           p.old.name);
+            same &= !p.old.entry;
             continue;
         }
-        ArenaMark mark = arena_mark(&arena);
         if (small_enough(&p)) same = orders_same(&p, seed);
         arena_pop(&arena, mark);
     }
