@@ -151,14 +151,29 @@ static Value cut_axis(Prep *p, Value x, Axis axis, Axis *outer, Axis *inner)
     return emit_split(p->b, x, axis, to, 2);
 }
 
+/* How many elements a tensor has for each turn of the repeats whose axes the
+ * sum keeps: how it is made does not depend on the number of layers. */
+static int64_t turn_elements(const Prep *p, Type t, const AttrItem *axes)
+{
+    int64_t n = type_local_elements(p->fx->m, t);
+    for (uint32_t i = 0; i < p->fx->outer.n; i++) {
+        const TypeAxis *a = type_axis(p->fx->m, t, p->fx->outer.at[i]);
+        bool summed = false;
+        for (uint32_t k = 0; k < axes->n; k++)
+            summed |= axes->axes[k].id == p->fx->outer.at[i].id;
+        if (a && !summed) n /= type_local_size(p->fx->m, a);
+    }
+    return n;
+}
+
 static Value sum_in_steps(Prep *p, const Inst *in)
 {
     Module *m = p->fx->m;
     Value x = operand(p, in, 0);
     Type t = operand_type(p, in, 0);
     const AttrItem *axes = attr_get(m, in->attr, AT_axes);
-    if (type_local_elements(m, in->type) >= FEW_ROWS ||
-        type_local_elements(m, t) < MANY_TERMS || type_info(m, t)->npending)
+    if (turn_elements(p, in->type, axes) >= FEW_ROWS ||
+        turn_elements(p, t, axes) < MANY_TERMS || type_info(m, t)->npending)
         return NO_VALUE;
     const char *kind = str_of(m, attr_str(m, in->attr, AT_kind));
     DType d = type_dtype(m, t);
