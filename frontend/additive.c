@@ -138,29 +138,6 @@ static Mix *walk_fn(Walk *w, const Fn *fn, const Mix *args)
     return mix;
 }
 
-static int64_t count_parts(Sema *s, const Plan *p, const Node *plan)
-{
-    int64_t n = option_int(s->m, "accumulate", 1);
-    (void)p;
-    if (!plan) return n;
-    const Node *body = plan->decl.body;
-    for (uint32_t i = 0; i < body->block.n; i++) {
-        const Node *r = body->block.at[i];
-        for (uint32_t k = 0; r->kind == N_rule && k < r->rule.nclauses; k++) {
-            const Clause *c = &r->rule.clauses[k];
-            if (c->kind != CLAUSE_microbatch || !c->terms.n) continue;
-            int64_t size, batch;
-            Axis a;
-            Str name = option_get(s->m, "batch_axis");
-            if (!axis_find(s->m, name, &a)) continue;
-            batch = axis_size(s, a);
-            if (!size_eval(s, c->terms.at[0], &size)) return 1;
-            if (batch > size) n *= batch / size;
-        }
-    }
-    return n;
-}
-
 static void refuse(Sema *s, const Mem *mem, int64_t parts)
 {
     Report *r = sema_error(
@@ -171,11 +148,11 @@ static void refuse(Sema *s, const Mem *mem, int64_t parts)
                 "bind it to what sums, maxima or counts over the batch give");
 }
 
-bool check_additive(Sema *s, const Plan *p, const Node *plan)
+bool check_additive(Sema *s)
 {
     FnRef ref;
     Walk w = {.s = s};
-    int64_t parts = count_parts(s, p, plan);
+    int64_t parts = option_int(s->m, "accumulate", 1);
     Str batch = option_get(s->m, "batch_axis");
     if (parts <= 1 || !axis_find(s->m, batch, &w.batch)) return true;
     if (!fn_find(s->m, module_str(s->m, "train"), &ref)) return true;

@@ -147,11 +147,10 @@ static bool put_rule(Plan *p, const Shard *x, Buf *out)
     for (uint32_t i = 0; i < x->natoms; i++)
         buf_printf(out, "%s%s", i ? ", " : "", mesh_name(p->s->m, x->atoms[i]));
     if (x->zigzag) buf_puts(out, " order zigzag");
-    if (!x->pipeline) {
-        put_roles(x, out);
-        put_paths(p, x, out);
-        put_entries(x, out);
-    }
+    if (x->pipeline) return plan_stages(p, x, out);
+    put_roles(x, out);
+    put_paths(p, x, out);
+    put_entries(x, out);
     return true;
 }
 

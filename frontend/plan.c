@@ -619,5 +619,5 @@ bool plan_check(Sema *s, const Node *train)
             !plan_bind(&p))
             return false;
     }
-    return check_additive(s, &p, node);
+    return check_additive(s);
 }

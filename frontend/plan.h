@@ -106,13 +106,15 @@ void entries_find(Plan *p);
 
 /* bind.c: the rules as options of the module. */
 bool plan_bind(Plan *p);
+/* stages.c: the clauses of a rule that cuts layers into stages. */
+bool plan_stages(Plan *p, const Shard *x, Buf *out);
 /* The sizes of the factors of a mesh axis, outermost first, of which products
  * in the rules take one after another; at most 8. */
 uint32_t plan_factors(Sema *s, const Node *body, Str mesh, int64_t size,
                       int64_t *out);
 
 /* States are sums over the microbatches, where there are several. */
-bool check_additive(Sema *s, const Plan *p, const Node *plan);
+bool check_additive(Sema *s);
 
 /* A rule of recomputation, for the passes (remat.c). */
 bool remat_rule(Plan *p, const Node *rule);

@@ -46,8 +46,21 @@ static void drop_regions(Module *m)
     module_sweep(m, roots);
 }
 
+static bool refuse_ranks(Module *m, const Fn *rank)
+{
+    Report *r = diag_error(m->diag, DIAG_partition_mesh, loc_span(m, rank->loc),
+                           "the plan cuts layers into stages, for %s ranks; "
+                           "kernels are made for one",
+                           str_of(m, option_get(m, "ranks")));
+    report_help(r, "leave out the rule with 'schedule' and its mesh axis");
+    return false;
+}
+
 bool pass_fuse(Module *m, PassCtx *cx)
 {
+    for (uint32_t i = 0; i < m->fns.n; i++)
+        if (fn_is(m, m->fns.at[i], FK_rank))
+            return refuse_ranks(m, m->fns.at[i]);
     Fuse fx = {.m = m, .cx = cx, .a = m->scratch};
     fx.gpu = !strncmp(pass_option(m, cx, "target", "host"), "sm_", 3);
     const char *maker = pass_option(m, cx, "matmul", "library");

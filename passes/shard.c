@@ -36,21 +36,10 @@ static bool is_global(const Module *m)
     return true;
 }
 
-static bool refuse_pipeline(Module *m, PassCtx *cx)
-{
-    Report *r = diag_error(m->diag, DIAG_partition_mesh, (Span){0},
-                           "the plan cuts '%s' into stages, which cannot be "
-                           "made yet",
-                           pass_option(m, cx, "pipeline", ""));
-    report_help(r, "leave out the rule with 'schedule' and its mesh axis");
-    return false;
-}
-
 bool pass_shard(Module *m, PassCtx *cx)
 {
     const char *text = pass_option(m, cx, "shard", "");
     if (!has_devices(m) || !is_global(m)) return true;
-    if (*pass_option(m, cx, "pipeline", "")) return refuse_pipeline(m, cx);
     Shard s = {.m = m, .cx = cx, .a = m->scratch};
     if (!shard_rules_read(&s, text)) return false;
     functions_apart(m);
