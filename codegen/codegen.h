@@ -14,6 +14,8 @@ typedef enum TargetId {
 } TargetId;
 
 bool target_find(const char *text, TargetId *out);
+/* Its number in an image (runtime/abi.h). */
+uint32_t target_in_image(TargetId t);
 const char *target_name(TargetId t); /* "host", "sm_90a", "sm_100a" */
 bool target_is_gpu(TargetId t);
 

@@ -607,15 +607,11 @@ static void write_kernels(Writer *w)
 bool image_write(Module *m, const CodegenOpts *o, KernelSet *kernels,
                  const void **image, size_t *size)
 {
-    static const uint32_t targets[TARGET_count] = {
-        [TARGET_host] = TITAN_TARGET_host,
-        [TARGET_sm_90a] = TITAN_TARGET_sm_90a,
-        [TARGET_sm_100a] = TITAN_TARGET_sm_100a};
     Writer w = {.kernels = kernels, .gpu = target_is_gpu(o->target)};
     if (w.gpu) w.processors = o->processors;
     image_begin(&w.t, m);
     map_init(&w.gemm_map, m->arena);
-    w.t.target = targets[o->target];
+    w.t.target = target_in_image(o->target);
     image_mesh(&w.t);
     w.t.lanes = w.gpu ? 1 : (uint32_t)option_int(m, "lanes", HOST_LANES);
     w.t.streams = module_streams(m);

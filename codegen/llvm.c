@@ -10,6 +10,7 @@
 #include <llvm-c/Target.h>
 #include <llvm-c/Transforms/PassBuilder.h>
 
+#include "../runtime/abi.h"
 #include "target.h"
 
 /* ----------------------------------------------------------------- targets */
@@ -39,6 +40,16 @@ bool target_find(const char *text, TargetId *out)
         return true;
     }
     return false;
+}
+
+uint32_t target_in_image(TargetId t)
+{
+    static const uint32_t targets[TARGET_count] = {
+#define TARGET(id, text, kind, triple, cpu) TITAN_TARGET_##id,
+#include "targets.def"
+#undef TARGET
+    };
+    return targets[t];
 }
 
 const char *target_name(TargetId t)

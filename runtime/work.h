@@ -21,6 +21,7 @@ typedef struct Machine {
     double link, network, bus; /* bytes a second: in a host, to another, to its
                                   memory */
     uint32_t host;             /* how many share a host */
+    double room;               /* bytes that a program may have */
     double copies, library, products, links; /* shares that a step keeps */
     double command, collective;              /* seconds */
 } Machine;

@@ -170,7 +170,11 @@ static bool shared_options(const Options *o)
 
 bool request_read(Request *r, const Options *o, Arena *a)
 {
-    *r = (Request){.o = o};
+    *r = (Request){.o = o,
+                   .arena = a,
+                   .inputs = o->arguments.at,
+                   .ninputs = o->arguments.n,
+                   .plan = option_text(o, OPT_plan)};
     if (option_given(o, OPT_stats)) r->stats = option_text(o, OPT_stats);
     r->memory_limit = option_number(o, OPT_memory_limit, -1);
     if (o->arguments.n == 0) return usage("no input file", NULL);

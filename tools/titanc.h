@@ -28,6 +28,11 @@ typedef enum EmitKind {
 /* What the command line asks for. */
 typedef struct Request {
     const Options *o;
+    Arena *arena; /* of the session */
+    const char *const *inputs;
+    uint32_t ninputs;
+    const char *plan;   /* or NULL */
+    char plan_file[32]; /* of --plan auto: to remove; or empty */
     EmitKind emit;
     const char *output; /* NULL: stdout, for what is text */
     CodegenOpts codegen;
@@ -48,6 +53,26 @@ typedef struct Job {
     struct json_t
         *functions; /* --emit=html: of the program before its passes */
 } Job;
+
+/* job.c: one compilation, step by step.  False: an error was reported. */
+void job_init(Job *j, const Request *r, GuardNote *note);
+void job_release(Job *j);
+bool job_parse(Job *j);
+/* The passes that are asked for, or NULL; MOST: of them, 0: all. */
+const char *job_pipeline(const Request *r);
+bool job_passes(Job *j, const char *pipeline, uint32_t most);
+/* Parsed, and as IR in front of all passes. */
+bool job_lower(Job *j);
+/* All of it up to the image, and nothing is printed. */
+bool job_trial(Job *j, TitanImage *im);
+/* All that was asked for. */
+bool job_make(Job *j);
+
+/* search.c: --plan auto: R takes a plan of its own for --devices, the fastest
+ * by prediction that fits.  False: an error was printed. */
+bool plan_search(Request *r, Arena *a, GuardNote *note);
+/* Removes the file of a plan that nobody asked to see. */
+void plan_forget(const Request *r);
 
 /* request.c: false: the command line is wrong; one line is on stderr. */
 bool request_read(Request *r, const Options *o, Arena *a);
