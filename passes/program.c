@@ -8,6 +8,7 @@
 #include "program.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 /* ------------------------------------------------------------------ ports --
  */
@@ -59,13 +60,13 @@ static void add_ports(Program *p, const Port *ports, uint32_t n, PortVec *out,
 
 static const char *const rank_word = ".rank";
 
-/* The length of the entry's name in that of a rank; 0: it is none. */
-static size_t entry_length(const Module *m, const Fn *fn)
+size_t rank_of(const Module *m, const Fn *fn, uint32_t *rank)
 {
     const char *name = str_of(m, fn->name), *at = NULL;
     if (!fn_is(m, fn, FK_rank)) return 0;
     for (const char *k = name; (k = strstr(k, rank_word)); k++)
         at = k;
+    if (at) *rank = (uint32_t)strtoul(at + strlen(rank_word), NULL, 10);
     return at ? (size_t)(at - name) : 0;
 }
 
@@ -117,13 +118,14 @@ bool program_find(Module *m, const char *name, Arena *a, Program *out)
 
 bool program_of(Module *m, const Fn *fn, Arena *a, Program *out)
 {
-    size_t n = entry_length(m, fn);
+    uint32_t rank;
+    size_t n = rank_of(m, fn, &rank);
     const char *name = str_of(m, fn->name);
     *out = (Program){.m = m, .name = name};
     if (n && fn->entry) {
         out->name = arena_strndup(a, name, n);
         find_ranks(out, a);
-        return out->n && out->fns[0] == fn;
+        return rank == 0;
     }
     take_one(out, fn, a);
     return true;

@@ -133,6 +133,19 @@ static Value emit_field(Emit *e, const Inst *in)
     return emit(&e->b, OP_proj, field, in->attr, &t, 1);
 }
 
+/* The two ends of a message, as the port between them is. */
+static Value emit_message(Emit *e, Value v)
+{
+    Shard *s = e->s;
+    const Inst *in = inst_of(e->old, v);
+    uint32_t port = message_port(s, e->f, v);
+    if (in->op == OP_recv)
+        return emit(&e->b, OP_recv, node_type(s, in->type, port), in->attr,
+                    NULL, 0);
+    Value x = handed(e, in, 0, port);
+    return emit(&e->b, OP_send, (Type){0}, in->attr, &x, 1);
+}
+
 static Value emit_item(Emit *e, Value v)
 {
     Shard *s = e->s;
@@ -159,6 +172,9 @@ static Value emit_any(Emit *e, Value v)
         return emit_handing(e, in);
     case OP_proj:
         return emit_field(e, in);
+    case OP_send:
+    case OP_recv:
+        return emit_message(e, v);
     default:
         return emit_item(e, v);
     }

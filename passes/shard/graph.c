@@ -11,7 +11,13 @@
  *                              axis
  *      results                 a port; outside it is stacked
  *      ports of an entry       where the rules put them, and nowhere else
+ *      a message               a port: what one rank of a pipeline sends, the
+ *                              other has there
+ *
+ * What a stage of a pipeline does is called for each microbatch: all these
+ * calls hand over to the same ports.
  */
+#include "../program.h"
 #include "../reach.h"
 #include "../repeat.h"
 #include "shard.h"
@@ -51,7 +57,9 @@ static void part_callees(Apart *p, uint32_t f)
             const AttrItem *it = attr_get(m, fn->insts[i].attr, keys[k]);
             if (!it) continue;
             uint32_t callee = it->id;
-            if (callee < p->n && !p->called[callee]) {
+            bool again = callee < p->n && p->called[callee];
+            if (again && fn_is(m, m->fns.at[callee], FK_stage)) continue;
+            if (callee < p->n && !again) {
                 p->called[callee] = true;
             } else {
                 callee = another(m, callee);
@@ -165,12 +173,32 @@ static void result_ports(Shard *s, Run r, uint32_t call, const Stack *k)
     }
 }
 
+/* A further call of what a stage does. */
+static void visit_again(Shard *s, uint32_t f, Value v, double times)
+{
+    const Fn *fn = s->m->fns.at[f];
+    const Inst *in = inst_of(fn, v);
+    uint32_t callee = attr_fn(s->m, in->attr, AT_fn).id;
+    const Fn *g = s->m->fns.at[callee];
+    for (uint32_t i = 0; i < g->nparams; i++)
+        hand_operand(s, (Run){f, times}, in, i,
+                     s->raws.at[s->base[callee] + i].node);
+    uint32_t ports = s->ports[s->base[callee] + g->ninsts];
+    s->ports[raw_of(s, f, v)] = ports;
+    if (g->nresults == 1)
+        s->raws.at[raw_of(s, f, v)].node = s->port_nodes.at[ports - 1];
+}
+
 static void visit_call(Shard *s, uint32_t f, Value v, double times)
 {
     const Fn *fn = s->m->fns.at[f];
     const Inst *in = inst_of(fn, v);
     uint32_t callee = attr_fn(s->m, in->attr, AT_fn).id;
     const Fn *g = s->m->fns.at[callee];
+    if (s->ports[s->base[callee] + g->ninsts]) {
+        visit_again(s, f, v, times);
+        return;
+    }
     uint32_t *ports = NEW_ARRAY(s->a, uint32_t, (size_t)g->nparams + 1);
     for (uint32_t i = 0; i < g->nparams; i++) {
         ports[i] = node_new(s, g->params[i].type, times);
@@ -232,6 +260,52 @@ static void visit_proj(Shard *s, uint32_t f, Value v)
         s->port_nodes.at[s->ports[tuple] - 1 + i];
 }
 
+/* The key of a message: its entry, ranks and channel, and how many of these
+ * are in front of it. */
+static uint64_t message_key(Shard *s, uint32_t f, Value v)
+{
+    const Fn *fn = s->m->fns.at[f];
+    const Inst *in = inst_of(fn, v);
+    uint32_t rank = 0, before = 0;
+    size_t n = rank_of(s->m, fn, &rank);
+    const char *entry = arena_strndup(s->a, str_of(s->m, fn->name), n);
+    int64_t peer = attr_int(s->m, in->attr, AT_peer, 0);
+    int64_t channel = attr_int(s->m, in->attr, AT_channel, 0);
+    for (uint32_t i = fn->nparams; i < v.id; i++)
+        before +=
+            fn->insts[i].op == in->op && fn->insts[i].attr.id == in->attr.id;
+    bool sends = in->op == OP_send;
+    const char *key = arena_printf(
+        s->a, "%s %lld %lld %lld %u", entry, (long long)(sends ? rank : peer),
+        (long long)(sends ? peer : rank), (long long)channel, before);
+    return module_str(s->m, key).id;
+}
+
+uint32_t message_port(Shard *s, uint32_t f, Value v)
+{
+    uint32_t port = 0;
+    bool found = map_find(&s->messages, message_key(s, f, v), &port);
+    CHECK(found);
+    return port;
+}
+
+static void visit_message(Shard *s, uint32_t f, Value v, double times)
+{
+    const Fn *fn = s->m->fns.at[f];
+    const Inst *in = inst_of(fn, v);
+    uint64_t key = message_key(s, f, v);
+    Type t = in->op == OP_recv ? in->type : value_type(fn, inst_arg(fn, in, 0));
+    uint32_t port;
+    if (!map_find(&s->messages, key, &port)) {
+        port = node_new(s, t, times);
+        map_add(&s->messages, key, port);
+    }
+    if (in->op == OP_recv)
+        s->raws.at[raw_of(s, f, v)].node = port;
+    else
+        hand_operand(s, (Run){f, times}, in, 0, port);
+}
+
 static void visit(Shard *s, uint32_t f, double times, const uint32_t *ports)
 {
     const Fn *fn = s->m->fns.at[f];
@@ -250,6 +324,10 @@ static void visit(Shard *s, uint32_t f, double times, const uint32_t *ports)
             break;
         case OP_proj:
             visit_proj(s, f, v);
+            break;
+        case OP_send:
+        case OP_recv:
+            visit_message(s, f, v, times);
             break;
         default:
             add_item(s, f, v, times);
@@ -328,6 +406,7 @@ void graph_build(Shard *s, const Roots *roots)
         n += m->fns.at[i]->ninsts + 1; /* one for the function itself */
     }
     s->ports = NEW_ARRAY(s->a, uint32_t, (size_t)n + 1);
+    map_init(&s->messages, s->a);
     for (uint32_t i = 0; i < n; i++)
         vec_push(s->a, &s->raws, ((Raw){.node = NO_RAW}));
     for (uint32_t i = 0; i < m->fns.n; i++)

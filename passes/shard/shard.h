@@ -133,6 +133,7 @@ typedef struct Shard {
      * first port of the results, plus 1. */
     uint32_t *ports;
     VEC(uint32_t) port_nodes;
+    Map messages; /* key -> the port between two ranks of a pipeline */
     Where *where; /* [mesh axis][node] */
     Where *pin;   /* the same, by the rules */
     Where *used;  /* the same, by those rules that say how axes are used */
@@ -187,6 +188,8 @@ Fn *sums_apart(Module *m, const Fn *fn);
 void functions_apart(Module *m);
 void graph_build(Shard *s, const Roots *roots);
 bool graph_pin(Shard *s);
+/* The port of what a rank of a pipeline sends or receives there. */
+uint32_t message_port(Shard *s, uint32_t f, Value v);
 
 /* ----------------------------------------------------------------- ways -- */
 

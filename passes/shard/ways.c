@@ -312,6 +312,8 @@ AS_PORTS(arg)
 AS_PORTS(call)
 AS_PORTS(repeat)
 AS_PORTS(proj)
+AS_PORTS(send)
+AS_PORTS(recv)
 
 /* Of the local and the kernel view, and what autodiff has taken away. */
 #define NOT_HERE(op)                         \
@@ -332,8 +334,6 @@ NOT_HERE(reshard)
 NOT_HERE(done)
 NOT_HERE(pending)
 NOT_HERE(coord)
-NOT_HERE(send)
-NOT_HERE(recv)
 NOT_HERE(buffer)
 NOT_HERE(view)
 NOT_HERE(counter)
