@@ -399,7 +399,10 @@ static void write_results(Writer *w, const Fn *fn, const Inst *in, const At *at)
 {
     const Fn *group = fn_of(w->t.m, attr_fn(w->t.m, in->attr, AT_fn));
     uint32_t kind = vec_last(&w->t.commands).kind;
-    if (w->failed || kind == TITAN_COMMAND_zero) return;
+    /* a row that comes or goes was looked at where it was made */
+    if (w->failed || kind == TITAN_COMMAND_zero ||
+        fn_kind(w->t.m, group) == FK_transfer)
+        return;
     for (uint32_t i = 0; i < group->nresults; i++) {
         uint32_t arg = group->nparams + i;
         ResultAt r = {fn, in, i, arg, at[arg].layout};

@@ -5,9 +5,10 @@
  *     ----- ------ ---- --------------------------------------
  *     rule  whose  mode and what it takes
  *
- * A rule has one mode.  What its names stand for is known when dtypes and
- * splits are, so the rules go on as text, in the option `remat`, which the pass
- * of that name reads (passes/remat/rules.c).
+ * A rule has one mode, which is `none` where it only says what to offload. What
+ * its names stand for is known when dtypes and splits are, so the rules go on
+ * as text, in the option `remat`, which the pass of that name reads
+ * (passes/remat/rules.c).
  */
 #include "plan.h"
 
@@ -45,7 +46,7 @@ static const Clause *mode_of(Plan *p, const Node *rule)
         }
         mode = c;
     }
-    if (!mode)
+    if (!mode && !rule_clause(rule, CLAUSE_offload))
         wrong(p, rule->span, "the rule does not say what is kept",
               "modes: none, full, ops, every 2, keep a, remake a, "
               "budget 60 GiB");
@@ -56,10 +57,13 @@ static const Clause *mode_of(Plan *p, const Node *rule)
  * goes with what may differ from turn to turn. */
 static bool clause_fits(Plan *p, const Clause *mode, const Clause *c)
 {
-    if (c->kind == CLAUSE_except && mode->kind != CLAUSE_ops)
+    if (c->kind == CLAUSE_offload && mode && mode->kind == CLAUSE_budget)
+        return wrong(p, c->span, "'budget' chooses itself what to offload",
+                     "leave out 'offload'");
+    if (c->kind == CLAUSE_except && (!mode || mode->kind != CLAUSE_ops))
         return wrong(p, c->span, "'except' is for 'ops'",
                      "leave it out, or write remat repeat ops except ...");
-    if (c->kind == CLAUSE_first &&
+    if (c->kind == CLAUSE_first && mode &&
         (mode->kind == CLAUSE_every || mode->kind == CLAUSE_budget))
         return wrong(p, c->span,
                      arena_printf(p->s->a, "'%s' chooses the turns itself",
@@ -103,7 +107,8 @@ static void put_clause(Plan *p, Buf *b, const Clause *c)
 bool remat_rule(Plan *p, const Node *rule)
 {
     const Clause *mode = mode_of(p, rule);
-    if (!mode) return false;
+    if (!mode && !rule_clause(rule, CLAUSE_offload)) return false;
+    if (!mode && p->s->m->diag->nerrors) return false;
     for (uint32_t i = 0; i < rule->rule.nclauses; i++) {
         const Clause *c = &rule->rule.clauses[i];
         bool number = c->terms.n && c->terms.at[0]->kind == N_number;
@@ -116,7 +121,7 @@ bool remat_rule(Plan *p, const Node *rule)
     size_t start = b.n;
     put_terms(p, &b, &rule->rule.subject);
     if (b.n == start) buf_puts(&b, " repeat");
-    put_clause(p, &b, mode);
+    if (mode) put_clause(p, &b, mode);
     for (uint32_t i = 0; i < rule->rule.nclauses; i++)
         if (!is_mode(&rule->rule.clauses[i]))
             put_clause(p, &b, &rule->rule.clauses[i]);

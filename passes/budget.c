@@ -227,7 +227,7 @@ static void say_choice(Budget *b, const PassCtx *cx, int64_t at)
         text += n + strspn(text + n, "; ");
     }
     pass_remark(b->m, cx, (Loc){0},
-                "this makes %.2f ms of work again, by a roofline", ms);
+                "this makes the step %.2f ms longer, by a roofline", ms);
 }
 
 static bool settle(Budget *b, const PassCtx *cx, Step *step)
@@ -261,7 +261,7 @@ static const char *rest_of(Module *m, const StepVec *steps, uint32_t at)
         plans = strcmp(steps->at[i].pass->name, "memplan") == 0;
     }
     const char *text = plans ? arena_strdup(m->scratch, b.at)
-                             : "remat,fuse,expand,schedule,memplan";
+                             : "remat,fuse,expand,offload,schedule,memplan";
     buf_release(&b);
     return text;
 }

@@ -64,8 +64,10 @@ static void remark_range(const Remat *x, const Pair *p, const Range *r)
         if (!saved && !(remade[i] && is_costly(of, (Value){i}))) continue;
         const char *name = label_of(m, p, (Value){i});
         pass_remark(m, x->cx, in->loc, "@%s %s %s%s%s", p->path,
-                    saved ? "keeps" : "makes again", name ? name : "",
-                    name ? " : " : "", type_str(m, in->type));
+                    !saved                  ? "makes again"
+                    : r->host && r->host[i] ? "offloads"
+                                            : "keeps",
+                    name ? name : "", name ? " : " : "", type_str(m, in->type));
     }
 }
 
@@ -82,6 +84,7 @@ static void add_range(Remat *x, const Pair *p, Rule *rule, int64_t want,
                .first = p->f.count - *left,
                .count = want,
                .turns = NEW_ARRAY(x->m->scratch, Value, 2)};
+    r.host = record_offloaded(x->m, p, r.record, rule);
     *left -= want;
     remark_range(x, p, &r);
     vec_push(x->m->scratch, out, r);
@@ -150,17 +153,31 @@ static void list_names(Remat *x, Report *r)
     buf_release(&b);
 }
 
+/* Name I of a rule, and what it is a name of. */
+static const char *name_at(const Rule *rule, uint32_t i, const char **what)
+{
+    *what = "value of these repeats";
+    if (i < rule->names.n) return rule->names.at[i];
+    i -= rule->names.n;
+    *what = "matmul of these repeats";
+    if (i < rule->except.n) return rule->except.at[i];
+    *what = "value that a turn keeps under it";
+    return rule->offload.at[i - rule->except.n];
+}
+
 static bool names_found(Remat *x, const Rule *rule)
 {
-    for (uint32_t i = 0; i < rule->names.n + rule->except.n; i++) {
+    uint32_t n = rule->names.n + rule->except.n + rule->offload.n;
+    for (uint32_t i = 0; i < n; i++) {
         if (rule->named[i]) continue;
-        bool except = i >= rule->names.n;
-        const char *name =
-            except ? rule->except.at[i - rule->names.n] : rule->names.at[i];
+        const char *what, *name = name_at(rule, i, &what);
         Report *r = diag_error(x->m->diag, DIAG_remat_name, (Span){0},
-                               "'%s' in '%s' is no %s of these repeats", name,
-                               rule->text, except ? "matmul" : "value");
-        list_names(x, r);
+                               "'%s' in '%s' is no %s", name, rule->text, what);
+        if (i >= rule->names.n + rule->except.n)
+            report_help(r, "-Rpass=remat lists what is kept; record: all of "
+                           "it");
+        else
+            list_names(x, r);
         return false;
     }
     return true;
@@ -192,7 +209,8 @@ static bool decide(Remat *x, RangeVec *ranges)
 
 static bool is_changed(const RangeVec *ranges)
 {
-    return ranges->n > 1 || (ranges->n == 1 && !ranges->at[0].present);
+    return ranges->n > 1 ||
+           (ranges->n == 1 && (!ranges->at[0].present || ranges->at[0].host));
 }
 
 /* The pairs of one function at once: they are values of it. */

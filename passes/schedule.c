@@ -17,6 +17,9 @@
  * that they save, and as many of them leave it, in that order, as keep the
  * frame within `growth` percent of what it is with one stream.
  *
+ * Transfers to and from the memory of the host (offload.c) are the work of copy
+ * engines: they have streams of their own, behind those that were asked for.
+ *
  * Option `spread`: every step goes to the stream where it could begin first,
  * whether it pays or not, to try the order of things.
  */
@@ -39,6 +42,16 @@ typedef struct Schedule {
 
 /* ---------------------------------------------------------------- lists -- */
 
+static void find_transfer(const Schedule *x, const List *l, Step *s)
+{
+    const Inst *in = &l->fn->insts[s->inst];
+    if (in->op != OP_launch) return;
+    const Fn *group = fn_of(x->m, attr_fn(x->m, in->attr, AT_fn));
+    const char *kind = str_of(x->m, group->kind);
+    s->from_host = strcmp(kind, "transfer.in") == 0;
+    s->transfer = s->from_host || strcmp(kind, "transfer.out") == 0;
+}
+
 static List *list_new(Schedule *x, const FnSteps *s)
 {
     List *l = NEW(x->a, List);
@@ -49,7 +62,8 @@ static List *list_new(Schedule *x, const FnSteps *s)
     for (uint32_t i = 0; i < l->fn->ninsts; i++) {
         if (!is_step(&l->fn->insts[i])) continue;
         l->number[i] = l->n;
-        l->steps[l->n++] = (Step){.inst = i};
+        l->steps[l->n] = (Step){.inst = i};
+        find_transfer(x, l, &l->steps[l->n++]);
     }
     l->words = l->n / 64 + 1;
     l->before = NEW_ARRAY(x->a, uint64_t, (size_t)l->n * l->words + 1);
@@ -219,14 +233,28 @@ static bool read_option(Module *m, PassCtx *cx, const char *name, int64_t most,
     return false;
 }
 
+/* What comes from the host and what goes there has a stream each, whether other
+ * streams are asked for or not. */
+enum { TRANSFER_STREAMS = 2 };
+
+static bool has_transfers(const Module *m)
+{
+    for (uint32_t f = 0; f < m->fns.n; f++)
+        if (fn_kind(m, m->fns.at[f]) == FK_transfer) return true;
+    return false;
+}
+
 bool pass_schedule(Module *m, PassCtx *cx)
 {
     int64_t streams = 1, growth = 0, spread = 0;
+    bool transfers = has_transfers(m);
     if (!read_option(m, cx, "streams", MOST_STREAMS, &streams) ||
         !read_option(m, cx, "growth", 100, &growth) ||
         !read_option(m, cx, "spread", 1, &spread))
         return false;
-    if (streams == 1 && module_streams(m) == 1) return true;
+    if (streams == 1 && module_streams(m) == 1 && !transfers) return true;
+    if (transfers && streams > MOST_STREAMS - TRANSFER_STREAMS)
+        streams = MOST_STREAMS - TRANSFER_STREAMS;
     Schedule x = {.m = m, .a = m->scratch};
     x.choice = (Choice){(uint32_t)streams, spread != 0, machine_of(m, cx)};
     map_init(&x.numbers, x.a);

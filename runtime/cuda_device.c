@@ -177,7 +177,6 @@ static TitanStatus alloc_host(Cuda *c)
                            "offloads; ulimit -l may be too low",
                            gib(bytes));
     }
-    memset(c->host, 0, (size_t)bytes);
     c->base[TITAN_BASE_host] = (CuPtr)(uintptr_t)c->host;
     return TITAN_OK;
 }

@@ -59,7 +59,7 @@ static bool is_block(const Expand *x, const Slot *first)
     bool all = false;
     for (uint32_t i = 0; i < m->slots.n; i++)
         if (str_eq(m->slots.at[i].block, first->path) &&
-            (m->slots.at[i].host != first->host ||
+            (m->slots.at[i].host ||
              !same_rows(x, m->slots.at[i].type, first->type)))
             return false;
     for (uint32_t f = 0; f < m->fns.n && !all; f++)

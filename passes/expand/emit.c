@@ -26,6 +26,7 @@ static Value root_value(Scene *s, Root *r)
     if (!value_eq(r->value, NO_VALUE)) return r->value;
     AttrList l = {.n = 0};
     put_stride(s->x, &l, r->layout);
+    if (r->host) attr_put_int(&l, AT_host, 1);
     s->b->loc = r->loc;
     r->value = emit(s->b, OP_buffer, r->layout.type, attr_intern(s->x->m, &l),
                     NULL, 0);

@@ -42,6 +42,7 @@ typedef struct Root {
     Value value; /* in the kernel function; NO_VALUE: not emitted yet */
     Str name;
     Loc loc;
+    bool host; /* in the memory of the host */
     struct Tenant *tenants;
 } Root;
 

@@ -381,8 +381,10 @@ static void settle(Scene *s, Value v)
         move_in(s, &t);
         return;
     }
-    bool fits = t.at.root && (may_be_strided(s, v) ||
-                              layout_is_packed(s->x->m, t.at.layout));
+    bool host = attr_flag(s->x->m, in->attr, AT_host);
+    bool fits =
+        !host && t.at.root &&
+        (may_be_strided(s, v) || layout_is_packed(s->x->m, t.at.layout));
     if (fits && is_collective(s, v)) fits = collective_fits(s, v, t.at.layout);
     if (fits && may_move_in(s, &t)) {
         move_in(s, &t);
@@ -393,6 +395,7 @@ static void settle(Scene *s, Value v)
     Loc loc = in->loc;
     origin_of(s, v, &name, &loc);
     t.at = (Home){.root = root_new(s, l, name, loc), .layout = l};
+    t.at.root->host = host;
     t.family = v.id;
     s->want_family[v.id] = v.id;
     move_in(s, &t);

@@ -46,6 +46,15 @@ static Value proj_of(const Walker *w, uint32_t result)
     return NO_VALUE;
 }
 
+/* The stack lies in the memory of the host, its rows apart from what is
+ * carried. */
+static bool is_host(const Walker *w, uint32_t result)
+{
+    Value v = proj_of(w, result);
+    return !value_eq(v, NO_VALUE) &&
+           attr_flag(w->s->x->m, inst_of(w->s->fn, v)->attr, AT_host);
+}
+
 /* A place like the stack's own, one row longer. */
 static Trail *trail_new(const Walker *w, Value stack)
 {
@@ -79,6 +88,7 @@ static void find_trail(const Walker *w, Trail **at, uint32_t c)
         if (!is_stack_of(w, r, c) || at[r]) continue;
         Value v = proj_of(w, r);
         if (value_eq(v, NO_VALUE)) continue;
+        if (is_host(w, r)) continue;
         if (w->s->want[v.id].root) return;
         if (value_eq(stack, NO_VALUE)) stack = v;
     }
@@ -86,7 +96,7 @@ static void find_trail(const Walker *w, Trail **at, uint32_t c)
     Trail *made = trail_new(w, stack);
     at[c] = made;
     for (uint32_t r = w->carry; r < w->body->nresults; r++)
-        if (is_stack_of(w, r, c) && !at[r]) at[r] = made;
+        if (is_stack_of(w, r, c) && !at[r] && !is_host(w, r)) at[r] = made;
 }
 
 static void find_trails(Scene *s, Value repeat, Trail ***at)

@@ -122,6 +122,16 @@ static void proj_forward(Apply *x, const Change *c, uint32_t i)
 
 /* ------------------------------------------------------------ backward -- */
 
+/* A stack that lies in the memory of the host. */
+static Value host_rows(Builder *b, Value turns, uint32_t at)
+{
+    AttrList l = {.n = 0};
+    attr_put_int(&l, AT_index, at);
+    attr_put_int(&l, AT_host, 1);
+    Type t = type_info(b->m, value_type(b->fn, turns))->fields[at];
+    return emit(b, OP_proj, t, attr_intern(b->m, &l), &turns, 1);
+}
+
 /* The row that the forward of this range stacked for a value of the body. */
 static Value saved_rows(Apply *x, const Pair *p, const Range *r, uint32_t v)
 {
@@ -130,7 +140,9 @@ static Value saved_rows(Apply *x, const Pair *p, const Range *r, uint32_t v)
     for (uint32_t i = 0; i < r->others.n; i++, at++)
         if (p->of->result_values[r->others.at[i]].id == v)
             return emit_proj(b, r->turns[0], at);
-    Value rows = emit_proj(b, r->turns[0], at + place_among(r, false, v));
+    at += place_among(r, false, v);
+    Value rows = r->host && r->host[v] ? host_rows(b, r->turns[0], at)
+                                       : emit_proj(b, r->turns[0], at);
     value_set_name(b, rows, p->of->names[v]);
     return rows;
 }

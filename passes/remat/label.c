@@ -123,10 +123,21 @@ const char *label_of(Module *m, const Pair *p, Value v)
     return name.id ? str_of(m, name) : NULL;
 }
 
+/* A name without the number that tells values of one name apart in text. */
+static const char *name_alone(Module *m, const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    if (!dot || dot == name || strspn(dot + 1, "0123456789") != strlen(dot + 1))
+        return name;
+    return arena_strndup(m->scratch, name, (size_t)(dot - name));
+}
+
 bool is_named(Module *m, const Pair *p, Value v, const char *name)
 {
     const char *label = label_of(m, p, v);
     if (label && path_ends(label, name)) return true;
     Str own = p->of->names[v.id];
-    return own.id && path_ends(str_of(m, own), name);
+    if (!own.id) return false;
+    const char *text = str_of(m, own);
+    return path_ends(text, name) || path_ends(name_alone(m, text), name);
 }

@@ -15,15 +15,13 @@
  * others at the next lies on the line between them.  Going down the flattest
  * slope first, whatever repeat it belongs to, gives the cheapest way to any
  * sum of bytes.
+ *
+ * Where the device has a host with memory of its own, each of these sets with a
+ * part of its record on the host is one more (move.c).
  */
 #include "remat.h"
 
-typedef struct Point {
-    const char *mode; /* as a rule has it */
-    double bytes, time;
-} Point;
-
-typedef VEC(Point) PointVec;
+#include <stdlib.h>
 
 /* From one point of a pair to its next, a turn at a time. */
 typedef struct Slope {
@@ -75,7 +73,7 @@ static double time_of(Module *m, const Pair *p, const Record *r)
 static Point point_of(Module *m, const Pair *p, const char *mode,
                       const Record *r)
 {
-    return (Point){mode, (double)r->bytes, time_of(m, p, r)};
+    return (Point){mode, r, (double)r->bytes, time_of(m, p, r), 0};
 }
 
 /* The point of a set: what a rule that names it makes of it. */
@@ -138,27 +136,49 @@ static void add_point(Module *m, PointVec *v, Point c)
     vec_push(m->scratch, v, c);
 }
 
-static PointVec points_of(Module *m, const Pair *p)
+static int by_bytes(const void *a, const void *b)
+{
+    const Point *x = a, *y = b;
+    if (x->bytes != y->bytes) return x->bytes > y->bytes ? -1 : 1;
+    if (x->time != y->time) return x->time < y->time ? -1 : 1;
+    return x->number < y->number ? -1 : x->number > y->number;
+}
+
+/* What is made again, from nothing to everything. */
+static PointVec points_remade(Module *m, const Pair *p)
 {
     enum { MOST_DEPTH = 6 };
     double *times = NEW_ARRAY(m->scratch, double, p->of->ninsts + 1);
     for (uint32_t i = p->of->nparams; i < p->of->ninsts; i++)
         if (is_listed(m, p, i)) times[i] = remake_time(m, p->of, (Value){i});
-    PointVec between = {0}, hull = {0};
+    PointVec all = {0};
     Rule full = {.mode = MODE_full};
     Point first = point_of(m, p, "none", record_present(m, p));
     Point last =
         named_point(m, p, record_cheapest(m, p, priced(m, p, times, 0)));
     first.time = 0;
-    Walk w = {m, p, times, &between};
+    Walk w = {m, p, times, &all};
+    vec_push(m->scratch, &all, first);
     walk_between(&w, first, last, MOST_DEPTH);
-    vec_push(m->scratch, &hull, first);
-    for (uint32_t i = 0; i < between.n; i++)
-        add_point(m, &hull, between.at[i]);
-    add_point(m, &hull, last);
-    add_point(m, &hull,
-              point_of(m, p, "full",
-                       record_cheapest(m, p, policy_costs(m, p, &full))));
+    vec_push(m->scratch, &all, last);
+    vec_push(m->scratch, &all,
+             point_of(m, p, "full",
+                      record_cheapest(m, p, policy_costs(m, p, &full))));
+    return all;
+}
+
+static PointVec points_of(Module *m, const Pair *p, bool offload)
+{
+    PointVec all = points_remade(m, p), hull = {0};
+    uint32_t n = all.n;
+    vec_push(m->scratch, &hull, all.at[0]);
+    for (uint32_t i = 0; offload && i < n; i++)
+        points_moved(m, p, all.at[i], &all);
+    for (uint32_t i = 0; i < all.n; i++)
+        all.at[i].number = i;
+    qsort(all.at, all.n, sizeof *all.at, by_bytes);
+    for (uint32_t i = 0; i < all.n; i++)
+        add_point(m, &hull, all.at[i]);
     return hull;
 }
 
@@ -215,7 +235,7 @@ Points *points_find(Module *m, const Pairs *pairs, const Rules *rules)
     for (uint32_t i = 0; i < pairs->at.n; i++) {
         const Pair *p = pairs->at.at[i];
         if (!is_free(rules, p) || !is_new(x, p)) continue;
-        x->points[x->pairs.n] = points_of(m, p);
+        x->points[x->pairs.n] = points_of(m, p, rules->offload);
         vec_push(m->scratch, &x->pairs, p);
         add_slopes(x, x->pairs.n - 1);
     }

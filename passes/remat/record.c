@@ -108,3 +108,34 @@ bool *record_remade(Module *m, const Pair *p, const Record *r)
     }
     return remade;
 }
+
+/* ---------------------------------------------------------------- offload --
+ */
+
+/* What a name stands for: the value, what it has its elements from, or the
+ * region that gives that. */
+static bool is_meant(Module *m, const Pair *p, Value v, const char *name)
+{
+    Value from = taken_from(p->of, v);
+    const Inst *in = inst_of(p->of, from);
+    if (strcmp(name, "record") == 0 || is_named(m, p, v, name) ||
+        is_named(m, p, from, name))
+        return true;
+    return in->op == OP_proj && is_named(m, p, inst_arg(p->of, in, 0), name);
+}
+
+bool *record_offloaded(Module *m, const Pair *p, const Record *r, Rule *rule)
+{
+    if (!rule || rule->offload.n == 0) return NULL;
+    bool *named = rule->named + rule->names.n + rule->except.n;
+    bool *host = NEW_ARRAY(m->scratch, bool, p->of->ninsts + 1);
+    for (uint32_t i = 0; i < p->of->ninsts; i++) {
+        bool scalar = type_info(m, p->of->insts[i].type)->naxes == 0;
+        if (!r->saved[i] || is_at_hand(p, i) || scalar) continue;
+        for (uint32_t k = 0; k < rule->offload.n; k++) {
+            if (!is_meant(m, p, (Value){i}, rule->offload.at[k])) continue;
+            host[i] = named[k] = true;
+        }
+    }
+    return host;
+}

@@ -11,6 +11,7 @@
  *     apply.c    the repeats of a function with the records of its pairs
  *     cost.c     how long it takes to make a value again
  *     points.c   the records worth having under a budget
+ *     move.c     the same with a part of them on the host
  *
  * Words: a *record* is what a turn of the forward keeps for the backward; a
  * value that is not in it is *made again*.
@@ -39,13 +40,14 @@ typedef struct Words {
     uint32_t n;
 } Words;
 
-/* remat SUBJECT MODE [except NAMES] [first TURNS] */
+/* remat SUBJECT MODE [except NAMES] [offload NAMES] [first TURNS] */
 typedef struct Rule {
     const char *text; /* as the plan has it */
     Words subject;    /* paths of repeats; "repeat": all of them */
     Mode mode;
     Words names;    /* of keep and remake */
     Words except;   /* of ops: parameters of matmuls that are not counted */
+    Words offload;  /* values of the record that go to the host */
     int64_t number; /* of every; of budget: bytes */
     int64_t first;  /* how many of the turns that are left; 0: all */
     bool used;
@@ -57,6 +59,7 @@ struct Pairs;
 
 typedef struct Rules {
     VEC(Rule) at;
+    bool offload; /* a budget may: the device has other memory than the host */
 } Rules;
 
 /* False: the option does not follow the grammar; an error was reported. */
@@ -135,6 +138,9 @@ Record *record_present(Module *m, const Pair *p);
 Record *record_cheapest(Module *m, const Pair *p, const int64_t *costs);
 /* By value of the body: whether the backward makes it again. */
 bool *record_remade(Module *m, const Pair *p, const Record *r);
+/* By value of the body: whether it is in the record and the rule offloads it;
+ * NULL: it offloads nothing. */
+bool *record_offloaded(Module *m, const Pair *p, const Record *r, Rule *rule);
 
 /* -------------------------------------------------------------- body.c -- */
 
@@ -152,6 +158,8 @@ typedef struct Take {
 /* A range of turns, all with one record. */
 typedef struct Range {
     const Record *record;
+    const bool *host; /* by value of the body: its rows lie on the host; NULL:
+                         none */
     int64_t first, count;
     bool present; /* the record is as it was */
 
@@ -185,6 +193,16 @@ double remake_time(Module *m, const Fn *of, Value v);
 
 /* ------------------------------------------------------------ points.c -- */
 
+/* A record, and what it takes of a turn. */
+typedef struct Point {
+    const char *mode; /* as a rule has it */
+    const Record *record;
+    double bytes, time;
+    uint32_t number; /* among those of its pair */
+} Point;
+
+typedef VEC(Point) PointVec;
+
 /* The cheapest ways to ever smaller records, in order: a position counts the
  * turns that were moved to their next point. */
 typedef struct Points Points;
@@ -197,5 +215,10 @@ int64_t points_corner(const Points *x, uint32_t i);
 double points_time(const Points *x, int64_t position); /* nanoseconds */
 /* The rules of a position; empty: nothing is made again. */
 const char *points_text(const Points *x, int64_t position);
+
+/* -------------------------------------------------------------- move.c -- */
+
+/* Adds the points that are OF with more and more of its record on the host. */
+void points_moved(Module *m, const Pair *p, Point of, PointVec *out);
 
 #endif

@@ -2,12 +2,13 @@
  * rules.c: the rules of a plan, read from the option `remat`.
  *
  *     rules := rule (';' rule)*
- *     rule  := subject mode ['except' names] ['first' number]
+ *     rule  := subject [mode] ['except' names] ['offload' names] ['first' number]
  *     mode  := none | full | ops | every N | keep names | remake names
  *            | budget BYTES
  *
  * as the plan has them, so that text which a pass prints can be put into a
- * plan.  Numbers begin at 1; a list ends where no comma follows.
+ * plan.  Numbers begin at 1; a list ends where no comma follows.  A rule
+ * that offloads may leave out the mode, which is `none` then.
  */
 #include "remat.h"
 
@@ -79,7 +80,11 @@ static int64_t number(Reader *r)
 
 static void read_mode(Reader *r, Rule *rule)
 {
-    const char *w = word(r);
+    const char *before = r->at, *w = word(r);
+    if (strcmp(w, "offload") == 0) { /* and nothing is made again */
+        r->at = before;
+        return;
+    }
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
         if (strcmp(modes[i].word, w) != 0) continue;
         rule->mode = modes[i].mode;
@@ -97,12 +102,21 @@ static Rule read_rule(Reader *r)
     const char *start = r->at;
     rule.subject = names(r);
     read_mode(r, &rule);
-    if (take(r, "except")) rule.except = names(r);
-    if (take(r, "first")) rule.first = number(r);
+    for (bool more = true; more;) {
+        more = true;
+        if (take(r, "except"))
+            rule.except = names(r);
+        else if (take(r, "offload"))
+            rule.offload = names(r);
+        else if (take(r, "first"))
+            rule.first = number(r);
+        else
+            more = false;
+    }
     size_t n = (size_t)(r->at - start);
     rule.text = arena_printf(r->m->scratch, "remat %.*s", (int)n, start);
-    rule.named =
-        NEW_ARRAY(r->m->scratch, bool, rule.names.n + rule.except.n + 1);
+    rule.named = NEW_ARRAY(r->m->scratch, bool,
+                           rule.names.n + rule.except.n + rule.offload.n + 1);
     return rule;
 }
 
@@ -110,7 +124,8 @@ bool rules_read(Module *m, const PassCtx *cx, Rules *out)
 {
     Reader r = {.m = m, .at = pass_option(m, cx, "remat", "")};
     const char *text = r.at;
-    *out = (Rules){0};
+    *out = (Rules){.offload = strncmp(pass_option(m, cx, "target", "host"),
+                                      "sm_", 3) == 0};
     for (skip_space(&r); *r.at && !r.failed; skip_space(&r)) {
         Rule rule = read_rule(&r);
         vec_push(m->scratch, &out->at, rule);

@@ -61,6 +61,7 @@ void list_gains(List *l, const Machine *on, Arena *a)
         double beside = c.sum[c.reader[i]] - c.sum[i + 1];
         double busy = s->full * (s->time - on->launch);
         if (slack >= s->time / 2 && beside >= s->time && !s->point &&
+            !s->transfer &&
             busy <= most_busy * s->time)
             s->gain = s->time - busy - 2 * on->wait;
         s->until = beside;
@@ -96,6 +97,7 @@ static double begin_on(const Play *p, uint32_t step, uint32_t stream)
 static uint32_t choose_stream(const Play *p, uint32_t step)
 {
     const Step *s = &p->l->steps[step];
+    if (s->transfer) return p->c->streams + !s->from_host;
     if (!s->beside || p->c->streams == 1) return 0;
     uint32_t best = p->c->spread ? 0 : 1;
     double begin = begin_on(p, step, best);
@@ -109,12 +111,14 @@ static uint32_t choose_stream(const Play *p, uint32_t step)
     return late && !p->c->spread ? 0 : best;
 }
 
-/* The last step of each stream that is done when this one begins. */
+/* The last step of each stream that is done when this one begins.  A transfer
+ * has a turn's time and lets go of nothing before: how long it takes is the
+ * machine's to say. */
 static void take_in(Play *p, uint32_t step, double begin)
 {
     for (uint32_t k = step; k-- > 0;) {
         uint32_t stream = p->l->steps[k].stream;
-        if (stream == 0 || k < p->taken[stream] ||
+        if (stream == 0 || k < p->taken[stream] || p->l->steps[k].transfer ||
             p->end[k] + p->c->on.wait > begin)
             continue;
         p->taken[stream] = k + 1;
@@ -132,7 +136,7 @@ void list_streams(List *l, const Choice *c, Arena *a)
         s->stream = choose_stream(&p, i);
         double begin = begin_on(&p, i, s->stream);
         if (s->stream == 0) take_in(&p, i, begin);
-        p.end[i] = begin + (s->stream ? 2 : 1) * s->time;
+        p.end[i] = begin + (s->stream && !s->transfer ? 2 : 1) * s->time;
         p.free[s->stream] = p.end[i];
     }
 }

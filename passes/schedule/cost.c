@@ -12,12 +12,14 @@
  * other. */
 static const Machine gpu = {.flops = 700e6,
                             .bytes = 4e6,
+                            .transfer = 5e4,
                             .launch = 1.5,
                             .wait = 1,
                             .tiles = 132,
                             .elements = 132 * 2048 * 4};
 static const Machine host = {.flops = 2e5,
                              .bytes = 2e4,
+                             .transfer = 1e4,
                              .launch = 1,
                              .wait = 1,
                              .tiles = 1,
@@ -89,8 +91,9 @@ static void launch_cost(Module *m, const Fn *group, Step *s, const Machine *on)
     if (s->full > 1) s->full = 1;
     if (s->full < least_full) s->full = least_full;
     double compute = flops / on->flops, move = bytes / on->bytes;
+    if (s->transfer) move = bytes / 2 / on->transfer;
     if (matmul) compute /= s->full;
-    if (!matmul) move /= s->full;
+    if (!matmul && !s->transfer) move /= s->full;
     s->time = on->launch + (compute > move ? compute : move);
 }
 

@@ -17,6 +17,7 @@
 /* Rates of a device, as far as this pass has to know them. */
 typedef struct Machine {
     double flops, bytes; /* per microsecond */
+    double transfer;     /* bytes, to the memory of the host or from it */
     double launch, wait; /* microseconds: of any launch, of an event */
     double tiles;        /* parts of a matmul that run at once */
     double elements;     /* of a result, that keep the memory busy */
@@ -32,6 +33,8 @@ typedef struct Step {
     double until;  /* microseconds of other work up to its first reader */
     double weight; /* bytes whose life it lengthens */
     bool beside;   /* it may leave stream 0 */
+    bool transfer; /* it has a stream of its own: the copy engines' */
+    bool from_host;
     uint32_t stream, rank;
 } Step;
 
@@ -63,7 +66,7 @@ static inline bool row_has(const uint64_t *rows, const List *l, uint32_t row,
 
 /* What is asked for. */
 typedef struct Choice {
-    uint32_t streams;
+    uint32_t streams; /* besides those of transfers: one in, one out */
     bool spread; /* each step goes where it begins first, pay or not */
     Machine on;
 } Choice;
