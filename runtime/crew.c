@@ -20,6 +20,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { PAGE = 4096 };
@@ -45,6 +46,7 @@ struct Local {
     char *arenas;
     size_t arena_bytes; /* of each */
     Member *members;
+    atomic_bool closing;
     uint32_t lost; /* 1 + the rank that vanished */
     char fate[64];
 };
@@ -110,9 +112,15 @@ static void serve(Member *m)
     }
 }
 
+/* A device is closed by the thread that made it, when nobody looks at it. */
 static void *serve_thread(void *user)
 {
-    serve(user);
+    const struct timespec nap = {0, 1000000};
+    Member *m = user;
+    serve(m);
+    while (!atomic_load(&m->crew->closing))
+        nanosleep(&nap, NULL);
+    close_member(m);
     return NULL;
 }
 
@@ -305,6 +313,7 @@ static void local_free(Crew *c)
     Order end = {.kind = ORDER_end};
     for (uint32_t r = 1; l->members && r < c->ranks; r++)
         if (l->members[r].started) tell(l, r, &end);
+    atomic_store(&l->closing, true);
     if (l->members) close_member(&l->members[0]);
     for (uint32_t r = 1; l->members && r < c->ranks; r++) {
         Member *m = &l->members[r];
@@ -313,7 +322,6 @@ static void local_free(Crew *c)
             join_process(l, r);
         else
             pthread_join(m->thread, NULL);
-        if (!l->options.processes) close_member(m);
     }
     hall_free(l->hall);
     if (l->orders) munmap(l->orders, orders_bytes(l));

@@ -77,7 +77,12 @@ static TitanStatus open_gpu(Cuda *c)
     if (n == 0)
         return titan_fail(c->story, TITAN_UNAVAILABLE,
                           "no GPU is visible to the CUDA driver");
-    CU_TRY(c, cuDeviceGet(&c->gpu, 0));
+    if (c->rank.rank >= (uint32_t)n)
+        return titan_fail(c->story, TITAN_UNAVAILABLE,
+                          "rank %" PRIu32 " needs a GPU of its own, and %d "
+                          "of %" PRIu32 " are visible",
+                          c->rank.rank, n, c->im->header->ranks);
+    CU_TRY(c, cuDeviceGet(&c->gpu, (int)c->rank.rank));
     CU_TRY(c, cuDeviceGetName(c->name, sizeof c->name, c->gpu));
     TRY(check_capability(c));
     CU_TRY(c, cuDevicePrimaryCtxRetain(&c->context, c->gpu));
@@ -246,6 +251,7 @@ static void release(TitanDevice *d)
     cuda_stage_close(c);
     for (uint32_t i = 0; c->plans && i < c->im->nentries; i++)
         cuda_plan_release(c, &c->plans[i]);
+    cuda_ranks_close(c);
     cuda_gemm_close(c);
     cuda_io_close(c);
     for (uint32_t i = 0; i < TITAN_MOST_STREAMS; i++)
@@ -283,13 +289,16 @@ static TitanStatus describe(Cuda *c, const char *how)
 {
     int version = 0;
     size_t available, total;
+    char ranks[80];
+    cuda_ranks_about(c, ranks, sizeof ranks);
     CU_TRY(c, cuDriverGetVersion(&version));
     CU_TRY(c, cuMemGetInfo(&available, &total));
     c->device.memory_bytes = (double)total;
     c->device.peak_flops = cuda_peak_flops(c);
     snprintf(c->device.about, sizeof c->device.about,
-             "%s, CUDA %d.%d, %s, reserve %.0f MiB", c->name, version / 1000,
-             version % 1000 / 10, how, (double)reserve_of(c) / 1048576.0);
+             "%s, CUDA %d.%d, %s, reserve %.0f MiB%s", c->name, version / 1000,
+             version % 1000 / 10, how, (double)reserve_of(c) / 1048576.0,
+             ranks);
     return TITAN_OK;
 }
 
@@ -310,6 +319,8 @@ static TitanStatus open_device(Cuda *c, const TitanCode *code)
     TRY(alloc_memory(c));
     TRY(cuda_io_open(c));
     say(c, "memory", &since);
+    TRY(cuda_ranks_open(c));
+    say(c, "ranks", &since);
     return describe(c, how);
 }
 
@@ -323,6 +334,7 @@ TitanStatus device_cuda_new(TitanStory *story, const TitanImage *im,
     c->story = story;
     c->im = im;
     c->options = *o;
+    if (o->rank) c->rank = *o->rank;
     TitanStatus st = open_device(c, code);
     if (st != TITAN_OK) {
         release(&c->device);

@@ -51,6 +51,7 @@ typedef struct CudaScan {
 typedef struct CudaGemm CudaGemm;
 typedef struct CudaTable CudaTable;
 typedef struct CudaProfile CudaProfile;
+typedef struct CudaRanks CudaRanks;
 
 typedef struct Cuda {
     TitanDevice device; /* first */
@@ -84,6 +85,10 @@ typedef struct Cuda {
     CudaGemm *gemms;  /* choices so far, newest first */
     CudaTable *table; /* those of --gemm-table, or NULL */
     bool timing;      /* the stream is free, and temporaries too */
+
+    TitanRank rank;        /* of several; else 0 */
+    uint64_t *coordinates; /* the rank's, of each group */
+    CudaRanks *ranks;      /* NULL: there is one */
 
     CudaPlan *plans; /* by row of `entries` */
     CudaProfile *profile;
@@ -138,6 +143,17 @@ TitanStatus cuda_gemm(Cuda *c, const TitanCommand *cmd, const CuPtr at[4]);
 TitanStatus cuda_gemm_ready(Cuda *c, uint32_t gemm, const CuPtr at[4]);
 /* Chooses for all gemms of an entry, outside of a capture. */
 TitanStatus cuda_gemm_tune(Cuda *c, const TitanEntry *e);
+
+/* -------------------------------------------------------- cuda_ranks.c -- */
+
+/* Of several ranks, when all of them come here. */
+TitanStatus cuda_ranks_open(Cuda *c);
+void cuda_ranks_close(Cuda *c);
+/* Words for people, or none. */
+void cuda_ranks_about(const Cuda *c, char *out, size_t size);
+/* TO and FROM: destination and source, 0 where there is none. */
+TitanStatus cuda_collective(Cuda *c, const TitanCommand *cmd, CuPtr to,
+                            CuPtr from);
 
 /* ----------------------------------------------------------- cuda_io.c -- */
 

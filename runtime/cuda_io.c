@@ -7,6 +7,7 @@
  * pieces.  Records and checks are copied to pinned memory behind each step.
  */
 #include "cuda_device.h"
+#include "parts.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -133,11 +134,9 @@ TitanStatus cuda_read(TitanDevice *d, TitanBase base, uint64_t offset, void *to,
 
 static TitanStatus keep_port(Cuda *c, const TitanPort *p, CudaTurn *t)
 {
-    size_t bytes =
-        (size_t)titan_elements(c->im, p->axes) * titan_dtype_bytes(p->dtype);
-    CU_TRY(c, cuMemcpyDtoHAsync(t->out + p->offset,
-                                c->base[TITAN_BASE_io] + p->offset, bytes,
-                                c->stream));
+    uint64_t at = port_own_offset(c->im, p);
+    CU_TRY(c, cuMemcpyDtoHAsync(t->out + at, c->base[TITAN_BASE_io] + at,
+                                port_own_bytes(c->im, p), c->stream));
     return TITAN_OK;
 }
 

@@ -34,6 +34,8 @@ static uint64_t argument(const Walk *w, const TitanOperand *o)
 {
     if (o->kind == TITAN_OPERAND_counter)
         return (uint64_t)w->at.counter[w->at.depth - 1 - o->offset];
+    if (o->kind == TITAN_OPERAND_coordinate)
+        return w->c->coordinates[o->offset];
     return operand_at(w, o);
 }
 
@@ -133,6 +135,18 @@ static TitanStatus run_gemm(Walk *w, const TitanCommand *cmd)
     return cuda_gemm(w->c, cmd, at);
 }
 
+/* Destination and source, of which a send and a receive have one. */
+static TitanStatus run_collective(Walk *w, const TitanCommand *cmd)
+{
+    const TitanImage *im = w->c->im;
+    const TitanOperand *o = &im->operands[cmd->operands.first];
+    uint32_t kind = im->collectives[cmd->index].kind;
+    if (kind == TITAN_COLLECTIVE_send)
+        return cuda_collective(w->c, cmd, 0, operand_at(w, &o[0]));
+    CuPtr from = cmd->operands.n == 2 ? operand_at(w, &o[1]) : 0;
+    return cuda_collective(w->c, cmd, operand_at(w, &o[0]), from);
+}
+
 static TitanStatus issue(Walk *w, const TitanCommand *cmd)
 {
     Cuda *c = w->c;
@@ -150,8 +164,7 @@ static TitanStatus issue(Walk *w, const TitanCommand *cmd)
     case TITAN_COMMAND_zero:
         return run_zero(c, operand_at(w, &o[0]), bytes, on);
     case TITAN_COMMAND_collective:
-        return titan_fail(c->device.story, TITAN_INTERNAL,
-                          "a collective has no communicator");
+        return run_collective(w, cmd);
     case TITAN_COMMAND_signal:
         CU_TRY(c, cuEventRecord(c->events[cmd->index], on));
         return TITAN_OK;
@@ -164,14 +177,13 @@ static TitanStatus issue(Walk *w, const TitanCommand *cmd)
 
 static const char *command_name(const TitanImage *im, const TitanCommand *cmd)
 {
-    static const char *const names[] = {[TITAN_COMMAND_gemm] =
-                                            "a matrix product",
-                                        [TITAN_COMMAND_copy] = "a copy",
-                                        [TITAN_COMMAND_zero] = "a zero fill",
-                                        [TITAN_COMMAND_collective] =
-                                            "a collective",
-                                        [TITAN_COMMAND_signal] = "a signal",
-                                        [TITAN_COMMAND_wait] = "a wait"};
+    static const char *const names[] = {
+        [TITAN_COMMAND_gemm] = "a matrix product",
+        [TITAN_COMMAND_copy] = "a copy",
+        [TITAN_COMMAND_zero] = "a zero fill",
+        [TITAN_COMMAND_collective] = "a collective",
+        [TITAN_COMMAND_signal] = "a signal",
+        [TITAN_COMMAND_wait] = "a wait"};
     return cmd->kind == TITAN_COMMAND_kernel
                ? titan_string(im, im->kernels[cmd->index].name)
                : names[cmd->kind];

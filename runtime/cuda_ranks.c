@@ -1,0 +1,341 @@
+/*
+ * cuda_ranks.c: a GPU as one rank of several: communicators and collectives.
+ *
+ * There is one communicator for each group of ranks and each stream on which
+ * the program has collectives of it, so what a stream does is in its own order
+ * and captured with the rest.  Their ids go round by the transport of the host.
+ * All are made, and used once, before anything is captured: NCCL connects at
+ * the first use.
+ *
+ * Sums are NCCL's: in an order of its own, the same each time on one machine
+ * with one version and as many ranks.
+ */
+#include "cuda_device.h"
+
+#include "clock.h"
+#include "nccl.h"
+#include "transport.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { WARM = 4096 };               /* bytes of a first use, for each member */
+static const double patience = 120; /* seconds until all ranks are there */
+
+struct CudaRanks {
+    NcclApi nccl;
+    NcclComm *comms; /* [group][stream], NULL: not used */
+    CuPtr scratch;   /* for exchanges in place, and first uses */
+    uint64_t scratch_bytes;
+};
+
+static NcclComm *comm_of(const Cuda *c, uint32_t group, uint32_t stream)
+{
+    return &c->ranks->comms[group * c->im->header->streams + stream];
+}
+
+static TitanStatus fail(Cuda *c, const char *call, int result)
+{
+    return titan_fail(c->story, TITAN_RANK_LOST, "%.*s failed: %s (%s)",
+                      (int)strcspn(call, "("), call,
+                      c->ranks->nccl.error_string(result),
+                      c->ranks->nccl.last_error(NULL));
+}
+
+#define NCCL_TRY(c, call)                                                   \
+    do {                                                                    \
+        int nccl_result = (c)->ranks->nccl.call;                            \
+        if (nccl_result != NCCL_success && nccl_result != NCCL_in_progress) \
+            return fail(c, #call, nccl_result);                             \
+    } while (0)
+
+/* Until what was asked of a communicator is under way on its stream. */
+static TitanStatus settle(Cuda *c, NcclComm comm)
+{
+    const struct timespec nap = {0, 20000};
+    double begin = seconds_now();
+    for (int state = NCCL_in_progress;;) {
+        NCCL_TRY(c, ncclCommGetAsyncError(comm, &state));
+        if (state == NCCL_success) return TITAN_OK;
+        if (state != NCCL_in_progress) return fail(c, "NCCL", state);
+        if (seconds_now() - begin > patience) break;
+        nanosleep(&nap, NULL);
+    }
+    return titan_fail(c->story, TITAN_RANK_LOST,
+                      "rank %" PRIu32 " has waited %.0f s for the others",
+                      c->rank.rank, patience);
+}
+
+/* ----------------------------------------------------------- communicators --
+ */
+
+static TitanStatus share_id(Cuda *c, uint32_t group, NcclId *id)
+{
+    Transport *t = c->rank.transport;
+    uint32_t n = ranks_in_group(c->im, group);
+    NcclId mine = {{0}};
+    char **in = calloc(n, sizeof *in);
+    if (!in) return titan_no_memory(c->story);
+    if (rank_member(c->im, group, c->rank.rank) == 0)
+        c->ranks->nccl.ncclGetUniqueId(&mine);
+    Exchange x = {.group = group,
+                  .out = mine.byte,
+                  .bytes = sizeof mine,
+                  .to = ALL_MEMBERS,
+                  .from = ALL_MEMBERS};
+    TitanStatus st = t->class->begin(t, &x, in);
+    if (st == TITAN_OK) {
+        memcpy(id, in[0], sizeof *id);
+        st = t->class->end(t, &x);
+    }
+    free(in);
+    return st;
+}
+
+static TitanStatus open_comm(Cuda *c, uint32_t group, NcclComm *out)
+{
+    NcclConfig config = nccl_config(&c->ranks->nccl);
+    NcclId id;
+    TRY(share_id(c, group, &id));
+    NCCL_TRY(c, ncclCommInitRankConfig(
+                    out, (int)ranks_in_group(c->im, group), id,
+                    (int)rank_member(c->im, group, c->rank.rank), &config));
+    return settle(c, *out);
+}
+
+/* Which groups a stream needs is the same on all ranks. */
+static TitanStatus open_comms(Cuda *c)
+{
+    const TitanImage *im = c->im;
+    bool *used = calloc((size_t)im->ngroups * im->header->streams + 1, 1);
+    if (!used) return titan_no_memory(c->story);
+    for (uint32_t i = 0; i < im->ncommands; i++) {
+        const TitanCommand *cmd = &im->commands[i];
+        if (cmd->kind != TITAN_COMMAND_collective) continue;
+        used[im->collectives[cmd->index].group * im->header->streams +
+             cmd->stream] = true;
+    }
+    TitanStatus st = TITAN_OK;
+    for (uint32_t g = 0; g < im->ngroups; g++)
+        for (uint32_t s = 0; s < im->header->streams && st == TITAN_OK; s++)
+            if (used[g * im->header->streams + s])
+                st = open_comm(c, g, comm_of(c, g, s));
+    free(used);
+    return st;
+}
+
+/* --------------------------------------------------------------- exchanges --
+ */
+
+static void *address(CuPtr at)
+{
+    return (void *)(uintptr_t)at;
+}
+
+/* Pieces of so many bytes between all members. */
+static TitanStatus exchange_all(Cuda *c, NcclComm comm, uint32_t n, CuPtr to,
+                                CuPtr from, size_t bytes, CuStream on)
+{
+    NCCL_TRY(c, ncclGroupStart());
+    for (uint32_t i = 0; i < n; i++) {
+        NCCL_TRY(
+            c, ncclSend(address(from + i * bytes), bytes, 1, (int)i, comm, on));
+        NCCL_TRY(c,
+                 ncclRecv(address(to + i * bytes), bytes, 1, (int)i, comm, on));
+    }
+    NCCL_TRY(c, ncclGroupEnd());
+    return settle(c, comm);
+}
+
+/* What is sent in place is sent from beside it. */
+static TitanStatus set_aside(Cuda *c, CuPtr to, CuPtr *from, size_t bytes,
+                             CuStream on)
+{
+    if (to != *from || bytes == 0) return TITAN_OK;
+    CU_TRY(c, cuMemcpyAsync(c->ranks->scratch, *from, bytes, on));
+    *from = c->ranks->scratch;
+    return TITAN_OK;
+}
+
+static TitanStatus permute(Cuda *c, const TitanCollective *x, NcclComm comm,
+                           CuPtr to, CuPtr from, CuStream on)
+{
+    size_t bytes = (size_t)x->count * titan_dtype_bytes(x->dtype);
+    int n = (int)ranks_in_group(c->im, x->group);
+    int me = (int)rank_member(c->im, x->group, c->rank.rank);
+    int shift = (x->shift % n + n) % n;
+    if (shift == 0 && to == from) return TITAN_OK;
+    TRY(set_aside(c, to, &from, bytes, on));
+    NCCL_TRY(c, ncclGroupStart());
+    NCCL_TRY(c, ncclSend(address(from), bytes, 1, (me + shift) % n, comm, on));
+    NCCL_TRY(c,
+             ncclRecv(address(to), bytes, 1, (me + n - shift) % n, comm, on));
+    NCCL_TRY(c, ncclGroupEnd());
+    return settle(c, comm);
+}
+
+static TitanStatus all_to_all(Cuda *c, const TitanCollective *x, NcclComm comm,
+                              CuPtr to, CuPtr from, CuStream on)
+{
+    size_t bytes = (size_t)x->count * titan_dtype_bytes(x->dtype);
+    uint32_t n = ranks_in_group(c->im, x->group);
+    TRY(set_aside(c, to, &from, n * bytes, on));
+    return exchange_all(c, comm, n, to, from, bytes, on);
+}
+
+TitanStatus cuda_collective(Cuda *c, const TitanCommand *cmd, CuPtr to,
+                            CuPtr from)
+{
+    const TitanCollective *x = &c->im->collectives[cmd->index];
+    NcclComm comm = *comm_of(c, x->group, cmd->stream);
+    CuStream on = c->streams[cmd->stream];
+    size_t n = (size_t)x->count, bytes = n * titan_dtype_bytes(x->dtype);
+    int type = nccl_dtype(x->dtype);
+    int op = x->reduce == TITAN_REDUCE_max ? NCCL_max : NCCL_sum;
+    if (n == 0) return TITAN_OK;
+    switch ((TitanCollectiveKind)x->kind) {
+    case TITAN_COLLECTIVE_all_gather:
+        NCCL_TRY(c,
+                 ncclAllGather(address(from), address(to), bytes, 1, comm, on));
+        break;
+    case TITAN_COLLECTIVE_reduce_scatter:
+        NCCL_TRY(c, ncclReduceScatter(address(from), address(to), n, type, op,
+                                      comm, on));
+        break;
+    case TITAN_COLLECTIVE_all_reduce:
+        NCCL_TRY(c, ncclAllReduce(address(from), address(to), n, type, op, comm,
+                                  on));
+        break;
+    case TITAN_COLLECTIVE_all_to_all:
+        return all_to_all(c, x, comm, to, from, on);
+    case TITAN_COLLECTIVE_permute:
+        return permute(c, x, comm, to, from, on);
+    case TITAN_COLLECTIVE_send:
+        NCCL_TRY(c, ncclSend(address(from), bytes, 1, (int)x->peer, comm, on));
+        break;
+    case TITAN_COLLECTIVE_receive:
+        NCCL_TRY(c, ncclRecv(address(to), bytes, 1, (int)x->peer, comm, on));
+        break;
+    case TITAN_COLLECTIVE_COUNT:
+        break;
+    }
+    return settle(c, comm);
+}
+
+/* ----------------------------------------------------------- begin and end --
+ */
+
+/* Of what a reduction cannot be of, nothing is known to NCCL. */
+static TitanStatus check_dtypes(Cuda *c)
+{
+    for (uint32_t i = 0; i < c->im->ncollectives; i++) {
+        const TitanCollective *x = &c->im->collectives[i];
+        bool sums = x->kind == TITAN_COLLECTIVE_reduce_scatter ||
+                    x->kind == TITAN_COLLECTIVE_all_reduce;
+        if (sums && nccl_dtype(x->dtype) < 0)
+            return titan_fail(c->story, TITAN_MISMATCH, "NCCL reduces no %s",
+                              titan_dtype_name(x->dtype));
+    }
+    return TITAN_OK;
+}
+
+static TitanStatus alloc_scratch(Cuda *c)
+{
+    uint64_t most = (uint64_t)WARM * c->im->header->ranks;
+    for (uint32_t i = 0; i < c->im->ncollectives; i++) {
+        const TitanCollective *x = &c->im->collectives[i];
+        uint64_t pieces[2];
+        collective_pieces(c->im, x, pieces);
+        uint64_t bytes =
+            pieces[1] * (uint64_t)x->count * titan_dtype_bytes(x->dtype);
+        bool in_place = x->kind == TITAN_COLLECTIVE_all_to_all ||
+                        x->kind == TITAN_COLLECTIVE_permute;
+        if (in_place && bytes > most) most = bytes;
+    }
+    c->ranks->scratch_bytes = most;
+    CU_TRY(c, cuMemAlloc(&c->ranks->scratch, most));
+    CU_TRY(c, cuMemsetD8Async(c->ranks->scratch, 0, most, c->stream));
+    return TITAN_OK;
+}
+
+/* Each kind of connection once. */
+static TitanStatus warm(Cuda *c, uint32_t group, uint32_t stream)
+{
+    NcclComm comm = *comm_of(c, group, stream);
+    uint32_t n = ranks_in_group(c->im, group);
+    CuStream on = c->streams[stream];
+    CuPtr at = c->ranks->scratch;
+    size_t half = WARM / 2;
+    if (!comm) return TITAN_OK;
+    TRY(exchange_all(c, comm, n, at + n * half, at, half, on));
+    NCCL_TRY(c, ncclAllReduce(address(at), address(at), WARM / 4, nccl_dtype(1),
+                              NCCL_sum, comm, on));
+    TRY(settle(c, comm));
+    NCCL_TRY(c, ncclAllGather(address(at), address(at + n * half), half / n, 1,
+                              comm, on));
+    TRY(settle(c, comm));
+    NCCL_TRY(c, ncclReduceScatter(address(at), address(at + n * half),
+                                  half / 4 / n, nccl_dtype(1), NCCL_sum, comm,
+                                  on));
+    TRY(settle(c, comm));
+    CU_TRY(c, cuStreamSynchronize(on));
+    return TITAN_OK;
+}
+
+static TitanStatus open_ranks(Cuda *c)
+{
+    size_t n = (size_t)c->im->ngroups * c->im->header->streams;
+    c->ranks->comms = calloc(n + 1, sizeof(NcclComm));
+    if (!c->ranks->comms) return titan_no_memory(c->story);
+    TRY(nccl_open(c->story, &c->ranks->nccl));
+    TRY(check_dtypes(c));
+    TRY(alloc_scratch(c));
+    CU_TRY(c, cuStreamSynchronize(c->stream));
+    TRY(open_comms(c));
+    for (uint32_t g = 0; g < c->im->ngroups; g++)
+        for (uint32_t s = 0; s < c->im->header->streams; s++)
+            TRY(warm(c, g, s));
+    return TITAN_OK;
+}
+
+TitanStatus cuda_ranks_open(Cuda *c)
+{
+    const TitanImage *im = c->im;
+    c->coordinates = calloc((size_t)im->ngroups + 1, sizeof *c->coordinates);
+    if (!c->coordinates) return titan_no_memory(c->story);
+    if (im->header->ranks == 1) return TITAN_OK;
+    for (uint32_t g = 0; g < im->ngroups; g++)
+        c->coordinates[g] = rank_member(im, g, c->rank.rank);
+    c->ranks = calloc(1, sizeof *c->ranks);
+    if (!c->ranks) return titan_no_memory(c->story);
+    return titan_while(c->story, open_ranks(c),
+                       "connecting the GPU of rank %" PRIu32, c->rank.rank);
+}
+
+void cuda_ranks_about(const Cuda *c, char *out, size_t size)
+{
+    int v = c->ranks ? c->ranks->nccl.version : 0;
+    out[0] = 0;
+    if (v)
+        snprintf(out, size, ", NCCL %d.%d.%d, whose sums have its order",
+                 v / 10000, v / 100 % 100, v % 100);
+}
+
+/* A communicator with somebody missing cannot be closed, only left. */
+void cuda_ranks_close(Cuda *c)
+{
+    free(c->coordinates);
+    c->coordinates = NULL;
+    if (!c->ranks) return;
+    size_t n = (size_t)c->im->ngroups * c->im->header->streams;
+    for (size_t i = 0; c->ranks->comms && i < n; i++)
+        if (c->ranks->comms[i])
+            c->ranks->nccl.ncclCommAbort(c->ranks->comms[i]);
+    if (c->ranks->scratch) c->cu.cuMemFree(c->ranks->scratch);
+    free(c->ranks->comms);
+    free(c->ranks);
+    c->ranks = NULL;
+}

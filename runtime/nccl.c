@@ -1,0 +1,86 @@
+/*
+ * nccl.c: opens NCCL, and speaks of its types.
+ */
+#include "nccl.h"
+
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The first symbol that the library does not have, or NULL. */
+static const char *find_all(NcclApi *n)
+{
+    if (!symbol_find(n->library, "ncclGetErrorString", &n->error_string))
+        return "ncclGetErrorString";
+    if (!symbol_find(n->library, "ncclGetLastError", &n->last_error))
+        return "ncclGetLastError";
+#define NCCL(name, ...) \
+    if (!symbol_find(n->library, #name, &n->name)) return #name;
+#include "nccl.def"
+#undef NCCL
+    return NULL;
+}
+
+TitanStatus nccl_open(TitanStory *s, NcclApi *out)
+{
+    /* TITAN_NCCL says where it is, where that is not on the loader's path */
+    const char *path = getenv("TITAN_NCCL");
+    const char *name = path && *path ? path : "libnccl.so.2";
+    *out = (NcclApi){.library = dlopen(name, RTLD_NOW | RTLD_LOCAL)};
+    if (!out->library)
+        return titan_fail(s, TITAN_UNAVAILABLE,
+                          "could not open NCCL (%s), which a step for several "
+                          "GPUs needs; install it, or say with TITAN_NCCL "
+                          "where it is",
+                          name);
+    const char *missing = find_all(out);
+    if (!missing) {
+        out->ncclGetVersion(&out->version);
+        return TITAN_OK;
+    }
+    nccl_close(out);
+    return titan_fail(s, TITAN_UNAVAILABLE,
+                      "NCCL has no %s; version 2.18 or newer is needed",
+                      missing);
+}
+
+void nccl_close(NcclApi *n)
+{
+    if (n->library) dlclose(n->library);
+    *n = (NcclApi){0};
+}
+
+int nccl_dtype(uint32_t dtype)
+{
+    static const struct {
+        const char *name;
+        int number;
+    } types[] = {{"i8", 0},   {"u8", 1},    {"bool", 1}, {"i32", 2}, {"u32", 3},
+                 {"i64", 4},  {"u64", 5},   {"f16", 6},  {"f32", 7}, {"f64", 8},
+                 {"bf16", 9}, {"e4m3", 10}, {"e5m2", 11}};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (strcmp(titan_dtype_name(dtype), types[i].name) == 0)
+            return types[i].number;
+    return -1;
+}
+
+/* Calls return at once, so that a rank that is lost holds nobody. */
+NcclConfig nccl_config(const NcclApi *n)
+{
+    enum { U = NCCL_undefined };
+    return (NcclConfig){.size = sizeof(NcclConfig),
+                        .magic = 0xcafebeef,
+                        .version = (unsigned)n->version,
+                        .blocking = 0,
+                        .cga = U,
+                        .least_blocks = U,
+                        .most_blocks = U,
+                        .split_share = U,
+                        .traffic_class = U,
+                        .collnet = U,
+                        .policy = U,
+                        .shrink_share = U,
+                        .nvls_blocks = U,
+                        .channels = U,
+                        .nvlink_centric = U};
+}
