@@ -104,13 +104,13 @@ static json_t *tree_of(const Manifest *m)
             json_decref(list);
             return NULL;
         }
-    return json_pack("{s:s,s:i,s:s,s:I,s:I,s:I,s:I,s:s,s:O?,s:O?,s:o}",
-                     "format", "titan checkpoint", "version", MANIFEST_VERSION,
-                     "kind", m->model_only ? "model" : "full", "step",
-                     (json_int_t)m->step, "updates", (json_int_t)m->updates,
-                     "tokens", (json_int_t)m->tokens, "seed",
-                     (json_int_t)m->seed, "artifact", m->artifact, "config",
-                     m->config, "data", m->data, "files", list);
+    return json_pack(
+        "{s:s,s:i,s:s,s:I,s:I,s:I,s:I,s:s,s:O?,s:O?,s:O?,s:o}", "format",
+        "titan checkpoint", "version", MANIFEST_VERSION, "kind",
+        m->model_only ? "model" : "full", "step", (json_int_t)m->step,
+        "updates", (json_int_t)m->updates, "tokens", (json_int_t)m->tokens,
+        "seed", (json_int_t)m->seed, "artifact", m->artifact, "config",
+        m->config, "data", m->data, "axes", m->axes, "files", list);
 }
 
 /* The text without its last brace, then the digest. */
@@ -305,6 +305,7 @@ static TitanStatus read_tree(Reader *r, Manifest *m)
         return BAD(r, "%s: \"artifact\" is no hash", r->where);
     m->config = json_object_get(in, "config");
     m->data = json_object_get(in, "data");
+    m->axes = json_object_get(in, "axes");
     return read_files(r, in, m);
 }
 

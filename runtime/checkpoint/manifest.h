@@ -5,6 +5,7 @@
  *      "kind": "full" | "model", "step": N, "updates": N, "tokens": N,
  *      "seed": N, "artifact": "hash of the image", "config": {...},
  *      "data": the state of the reader, or null,
+ *      "axes": {"name of a state": "its axes as they lie", ...},
  *      "files": [{"name": "...", "bytes": N, "xxh3": "32 hex digits",
  *                 "blocks": "32 for each MiB", "tensors": [["name", N], ...]},
  *                ...],
@@ -42,8 +43,8 @@ typedef struct ManifestFile {
 typedef struct Manifest {
     int64_t step, updates, tokens, seed;
     bool model_only;
-    const char *artifact; /* 32 hex digits */
-    json_t *config, *data;
+    const char *artifact;         /* 32 hex digits */
+    json_t *config, *data, *axes; /* axes: of state_axes, or NULL */
     ManifestFile *files;
     uint32_t n;
     json_t *text; /* of one that was read: what names and values lie in */

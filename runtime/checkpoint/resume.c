@@ -282,10 +282,10 @@ static TitanStatus load(Checkpoints *c, const Candidate *k)
     bool model_only = m->step == 0 || (c->o->reads && m->model_only);
     TRY(open_tensors(c, k, &files));
     TitanStatus st =
-        state_check(c->story, &c->state, &files, exclude, model_only);
+        state_check(c->story, &c->state, &files, m->axes, exclude, model_only);
     if (st == TITAN_OK)
-        st = state_load(c->story, &c->state, &files, exclude, model_only,
-                        c->device);
+        st = state_load(c->story, &c->state, &files, m->axes, exclude,
+                        model_only, c->device);
     source_close(&files);
     return st;
 }

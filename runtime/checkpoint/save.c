@@ -73,6 +73,7 @@ static TitanStatus put_manifest(Checkpoints *c, Save *save, const char *dir,
     m->artifact = artifact;
     TRY(read_updates(&c->state, save->from, &m->updates));
     m->config = config_of(c->im);
+    m->axes = state_axes(&c->state);
     if (save->at.data)
         m->data = json_loads(save->at.data, JSON_DECODE_ANY, NULL);
     /* one without its data would begin the data anew */
@@ -80,6 +81,7 @@ static TitanStatus put_manifest(Checkpoints *c, Save *save, const char *dir,
                          ? titan_no_memory(&save->story)
                          : manifest_write(&save->story, c->files, dir, m);
     json_decref(m->config);
+    json_decref(m->axes);
     json_decref(m->data);
     return st;
 }

@@ -8,6 +8,7 @@
 #include "state.h"
 
 #include "../narrow.h"
+#include "axes.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -293,16 +294,42 @@ static bool is_wanted(const State *st, uint32_t i, const char *exclude,
            !state_excludes(exclude, st->rows[i].name);
 }
 
-static bool same_shape(const StTensor *a, const StTensor *b)
+/* TURN: of the axes of the file, or NULL. */
+static bool same_shape(const StTensor *want, const StTensor *file,
+                       const AxesTurn *turn)
 {
-    return a->rank == b->rank &&
-           (a->rank == 0 ||
-            memcmp(a->shape, b->shape, a->rank * sizeof *a->shape) == 0);
+    if (want->rank != file->rank) return false;
+    for (uint32_t i = 0; i < want->rank; i++)
+        if (want->shape[i] != file->shape[turn ? turn->from[i] : i])
+            return false;
+    return true;
+}
+
+/* How what stands under a path lies in the file; NULL: as in the program. */
+static const AxesTurn *turn_of(const State *st, uint32_t i, const json_t *axes,
+                               AxesTurn *room)
+{
+    const StateTensor *t = &st->at[i];
+    const json_t *order = json_object_get(axes, st->rows[i].name);
+    bool turned =
+        !t->tensor && axes_find(st->im, &st->im->slots[t->slot], order, room);
+    return turned ? room : NULL;
+}
+
+json_t *state_axes(const State *st)
+{
+    json_t *out = json_object();
+    for (uint32_t i = 0; i < st->n; i++)
+        if (!st->at[i].tensor)
+            json_object_set_new(
+                out, st->rows[i].name,
+                axes_text(st->im, &st->im->slots[st->at[i].slot]));
+    return out;
 }
 
 /* True if the tensor can be loaded; CONVERTED counts those of another dtype. */
 static bool check_row(const StTensor *want, const SourceTensor *have,
-                      uint32_t *converted)
+                      const AxesTurn *turn, uint32_t *converted)
 {
     char a[256], b[256];
     shape_text(want->shape, want->rank, a, sizeof a);
@@ -311,7 +338,7 @@ static bool check_row(const StTensor *want, const SourceTensor *have,
         return false;
     }
     const StTensor *file = have->tensor;
-    if (!same_shape(want, file)) {
+    if (!same_shape(want, file, turn)) {
         shape_text(file->shape, file->rank, b, sizeof b);
         fprintf(stderr, "  %s is %s in the checkpoint, %s in the program\n",
                 want->name, b, a);
@@ -377,15 +404,18 @@ static TitanStatus check_excluded(TitanStory *s, const State *st,
 }
 
 TitanStatus state_check(TitanStory *s, const State *st, Source *files,
-                        const char *exclude, bool model_only)
+                        const json_t *axes, const char *exclude,
+                        bool model_only)
 {
+    AxesTurn turn;
     uint32_t bad = 0, n = 0, converted = 0;
     TRY(check_excluded(s, st, exclude));
     for (uint32_t i = 0; i < st->n; i++) {
         SourceTensor *t = source_find(files, st->rows[i].name);
         if (t) t->used = true;
         if (!is_wanted(st, i, exclude, model_only)) continue;
-        bad += !check_row(&st->rows[i], t, &converted);
+        bad += !check_row(&st->rows[i], t, turn_of(st, i, axes, &turn),
+                          &converted);
         n++;
     }
     if (bad)
@@ -414,10 +444,26 @@ static TitanStatus load_named(TitanStory *s, const State *st,
     return TITAN_OK;
 }
 
+static TitanStatus load_slot(TitanStory *s, const State *st,
+                             const TitanSlot *slot, const AxesTurn *turn,
+                             const SourceTensor *from, TitanDevice *device)
+{
+    const StTensor *file = from->tensor;
+    if (!turn) return write_slot(device, st->im, slot, file, from->data);
+    char *turned = malloc((size_t)shard_tensor_bytes(file) + 1);
+    if (!turned) return titan_no_memory(s);
+    axes_turn(turn, file, (const char *)from->data, turned);
+    TitanStatus status =
+        write_slot(device, st->im, slot, file, (const unsigned char *)turned);
+    free(turned);
+    return status;
+}
+
 TitanStatus state_load(TitanStory *s, const State *st, const Source *files,
-                       const char *exclude, bool model_only,
+                       const json_t *axes, const char *exclude, bool model_only,
                        TitanDevice *device)
 {
+    AxesTurn turn;
     for (uint32_t i = 0; i < st->n; i++) {
         if (!is_wanted(st, i, exclude, model_only)) continue;
         const StateTensor *t = &st->at[i];
@@ -426,8 +472,8 @@ TitanStatus state_load(TitanStory *s, const State *st, const Source *files,
         if (t->tensor)
             TRY(load_named(s, st, t, own, from, device));
         else
-            TRY(write_slot(device, st->im, &st->im->slots[t->slot],
-                           from->tensor, from->data));
+            TRY(load_slot(s, st, &st->im->slots[t->slot],
+                          turn_of(st, i, axes, &turn), from, device));
     }
     return TITAN_OK;
 }

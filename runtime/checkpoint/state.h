@@ -51,14 +51,19 @@ void state_source_free(StateSource *src);
  * or a tensor's. */
 bool state_excludes(const char *list, const char *name);
 
-/* Whether FILES have all of the state but what is excluded.  MISMATCH names the
+/* How the axes of each tensor lie that stands under its path: an object of
+ * texts (axes.h). */
+json_t *state_axes(const State *st);
+/* Whether FILES have all of the state but what is excluded; AXES: how theirs
+ * lie, NULL: as in the program.  MISMATCH names the
  * tensors that are missing or have another shape or kind; stderr gets a line
  * for each, and notes. */
 TitanStatus state_check(TitanStory *s, const State *st, Source *files,
-                        const char *exclude, bool model_only);
+                        const json_t *axes, const char *exclude,
+                        bool model_only);
 /* Loads what state_check has passed. */
 TitanStatus state_load(TitanStory *s, const State *st, const Source *files,
-                       const char *exclude, bool model_only,
+                       const json_t *axes, const char *exclude, bool model_only,
                        TitanDevice *device);
 
 #endif
