@@ -147,6 +147,7 @@ static bool put_rule(Plan *p, const Shard *x, Buf *out)
     for (uint32_t i = 0; i < x->natoms; i++)
         buf_printf(out, "%s%s", i ? ", " : "", mesh_name(p->s->m, x->atoms[i]));
     if (x->zigzag) buf_puts(out, " order zigzag");
+    if (x->bound > 0) buf_printf(out, " bound %.17g", x->bound);
     if (x->pipeline) return plan_stages(p, x, out);
     put_roles(x, out);
     put_paths(p, x, out);

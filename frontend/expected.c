@@ -27,7 +27,8 @@ static const Group groups[] = {
      " import axis config fn module model train entry plan optimizer use "},
     {"a statement",
      {"param", "return"},
-     " param state axis use return if for repeat record check skip update name "},
+     " param state axis use return if for repeat record check skip update "
+     "name "},
     {"an expression", {"number", "text"}, " name number text '(' '-' not if "},
     {"an operator",
      {"'@'", "'*'"},

@@ -1,5 +1,6 @@
 /*
- * order.c: in which order a rule deals out the parts of an axis.
+ * order.c: in which order a rule deals out the parts of an axis, and how many
+ * rows may choose one.
  *
  *     shard seq over cp                  device r has part r
  *     shard seq over cp order zigzag     of 2 cp parts r and 2 cp - 1 - r
@@ -7,12 +8,30 @@
  * Under a causal mask the second gives each device the same work.  Attention
  * asks for positions alone; what reads an axis from front to back, as a scan
  * does, cannot work on parts from both ends.
+ *
+ *     shard expert over ep bound 2       at most twice the even share of rows
+ *                                        goes from one device to another
  */
 #include "plan.h"
+
+static bool bound_read(Plan *p, const Node *rule, Shard *out)
+{
+    const Clause *c = rule_clause(rule, CLAUSE_bound);
+    if (!c) return true;
+    const Node *t = c->terms.at[0];
+    out->bound = t->number.value;
+    if (out->bound >= 1) return true;
+    Report *r =
+        sema_error(p->s, DIAG_number_range, t->span,
+                   "a bound of %g even shares is less than one", out->bound);
+    report_help(r, "2 is room for twice the even share");
+    return false;
+}
 
 bool order_read(Plan *p, const Node *rule, Shard *out)
 {
     const Clause *c = rule_clause(rule, CLAUSE_order);
+    if (!bound_read(p, rule, out)) return false;
     if (!c) return true;
     const Node *t = c->terms.at[0];
     const char *word = t->kind == N_name ? STR(p->s, t->name) : "";

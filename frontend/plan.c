@@ -570,10 +570,7 @@ static bool warn_clauses(Plan *p, const Node *rule)
 {
     for (uint32_t i = 0; i < rule->rule.nclauses; i++) {
         const Clause *c = &rule->rule.clauses[i];
-        bool gather = rule->rule.kind == RULE_gather;
-        if (c->kind != CLAUSE_bound &&
-            !(gather && (c->kind == CLAUSE_in || c->kind == CLAUSE_for)))
-            continue;
+        if (c->kind != CLAUSE_in && c->kind != CLAUSE_for) continue;
         diag_warning(p->s->m->diag, DIAG_rule_ignored, c->span,
                      "'%s' has no effect yet: the program is the same without "
                      "it",
@@ -592,8 +589,7 @@ static bool check_rule(Plan *p, const Node *rule)
     if (rule->rule.kind == RULE_offload) return offload_rule(p, rule);
     if (rule->rule.kind == RULE_gather)
         return warn_clauses(p, rule) && gather_rule(p, rule);
-    if (rule->rule.kind == RULE_shard)
-        return warn_clauses(p, rule) && read_shard(p, rule);
+    if (rule->rule.kind == RULE_shard) return read_shard(p, rule);
     if (rule->rule.kind != RULE_mesh)
         diag_warning(p->s->m->diag, DIAG_rule_ignored, rule->head,
                      "'%s' rules have no effect yet: the program is the same "

@@ -31,6 +31,7 @@ struct Shard {
     bool pipeline;
     bool product; /* (a b): what does not divide a goes to b */
     bool zigzag;  /* a part from either end on each device */
+    double bound; /* of rows that choose a part, in even shares; 0: none */
     Axis axes[16];
     Span axis_at[16];
     uint32_t naxes;
@@ -88,7 +89,8 @@ bool shard_applies(Plan *p, const Shard *x, const Splittee *t);
 /* Notes which rules have split the tensor, when --why asks for it. */
 void why_tensor(Plan *p, const Splittee *t, const Taken *taken);
 
-/* order.c: in which order a rule deals out the parts of an axis. */
+/* order.c: in which order a rule deals out the parts of an axis, and how many
+ * rows may choose one. */
 bool order_read(Plan *p, const Node *rule, Shard *out);
 /* A repeat reads an axis from front to back. */
 bool order_fits(Plan *p, const Inst *repeat);

@@ -36,24 +36,15 @@ static const Word reserved[] = {
 };
 
 static const Word starters[] = {
-    {"import", TT_IMPORT},
-    {"axis", TT_AXIS},
-    {"config", TT_CONFIG},
-    {"fn", TT_FN},
-    {"module", TT_MODULE},
-    {"model", TT_MODEL},
-    {"train", TT_TRAIN},
-    {"entry", TT_ENTRY},
-    {"plan", TT_PLAN},
-    {"optimizer", TT_OPTIMIZER},
-    {"use", TT_USE},
-    {"param", TT_PARAM},
-    {"state", TT_STATE},
-    {"record", TT_RECORD},
-    {"check", TT_CHECK},
-    {"skip", TT_SKIP},
-    {"update", TT_UPDATE},
-    {NULL, 0},
+    {"import", TT_IMPORT}, {"axis", TT_AXIS},
+    {"config", TT_CONFIG}, {"fn", TT_FN},
+    {"module", TT_MODULE}, {"model", TT_MODEL},
+    {"train", TT_TRAIN},   {"entry", TT_ENTRY},
+    {"plan", TT_PLAN},     {"optimizer", TT_OPTIMIZER},
+    {"use", TT_USE},       {"param", TT_PARAM},
+    {"state", TT_STATE},   {"record", TT_RECORD},
+    {"check", TT_CHECK},   {"skip", TT_SKIP},
+    {"update", TT_UPDATE}, {NULL, 0},
 };
 
 static int word_kind(const Word *list, const char *text)

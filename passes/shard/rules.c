@@ -5,6 +5,7 @@
  *     embed over dp for param, grad, state in attention
  *     seq over cp order zigzag
  *     row over dp of generate
+ *     expert over ep bound 2 for param, grad, state
  *
  * They apply in order: in each tensor a mesh axis goes to the first axis that
  * asks for it.  Of a product an axis gets what divides it, the next the rest,
@@ -15,6 +16,8 @@
  * Where a rule spreads an axis head and tail, so does every other axis that a
  * `rename` makes of it, in all tensors: a mesh axis splits an axis in one way.
  */
+#include <stdlib.h>
+
 #include "../reach.h"
 #include "shard.h"
 
@@ -135,6 +138,11 @@ static bool rule(Text *t)
     if (is(t, "order")) {
         r.zig = strcmp(next(t), "zigzag") == 0;
         if (!r.zig) return fail(t, "'zigzag'");
+        next(t);
+    }
+    if (is(t, "bound")) {
+        r.bound = strtod(next(t), NULL);
+        if (!(r.bound > 0)) return fail(t, "a positive number");
         next(t);
     }
     if (is(t, "for") && !words(t, &r, add_role)) return false;

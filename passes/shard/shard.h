@@ -63,7 +63,8 @@ enum {
     FOR_all = 63
 };
 
-/* shard AXES over MESH [order zigzag] [for ROLES] [in PATHS] [of ENTRIES] */
+/* shard AXES over MESH [order zigzag] [bound N] [for ROLES] [in PATHS]
+ * [of ENTRIES] */
 typedef struct ShardRule {
     VEC(Axis) axes;
     VEC(MeshAxis) mesh;
@@ -72,6 +73,7 @@ typedef struct ShardRule {
     unsigned roles;
     bool product; /* (a b): what does not divide a goes to b */
     bool zig;     /* a part from either end */
+    double bound; /* of rows that choose a part, in even shares; 0: none */
 } ShardRule;
 
 typedef struct Rules {

@@ -297,6 +297,8 @@ static void test_all_ops(void **state)
     /* Where functions meet, values are handed over as they are. */
     has[OP_arg] = has[OP_call] = has[OP_repeat] = has[OP_proj] = true;
     has[OP_grad] = true;
+    /* Transfers between stages, whose layouts the stages have. */
+    has[OP_send] = has[OP_recv] = true;
     for (uint32_t i = 0; i < OP_count; i++)
         if (op_info((Op)i)->views & 1u << VIEW_global && !has[i])
             fail_msg("no use of '%s'", op_info((Op)i)->name);

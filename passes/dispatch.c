@@ -1,0 +1,559 @@
+/*
+ * dispatch.c: rows go to the devices of the weights that they choose.
+ *
+ *     %g = gather %w, %ids axis expert     [row.., k, n]
+ *     %h = einsum %x, %g sum (k)           [row.., n]
+ *
+ * over rows that are split over the mesh axes that split the experts.  Either
+ * the weights come to the rows or the rows go to the weights; where the plan
+ * bounds how many go (`shard expert over ep bound 2`), they go in buffers of
+ * that size:
+ *
+ *     from      part of the rows: one for each device that has rows
+ *     to        part of the experts: one for each that has some
+ *     slot      a row of that part for that one
+ *
+ *     %x' = gather %x, %source             [from, to, slot, k]
+ *     %g' = gather %w', %ids'              [from, to, slot, k, n], w' split by
+ * to %h' = einsum %x', %g' sum (k)        [from, to, slot, n] %h  = gather %h',
+ * %place             [row.., n]
+ *
+ * %x' is made where its rows are, split along `from`, and read where the
+ * experts are, split along `to`: shard makes an all-to-all of that.  Maps and
+ * further products between such values stay there.
+ *
+ *   needs    inlined; before autodiff, so the way back is the derivative's
+ *   keeps    every result, but for the order of sums, where no buffer is full
+ *   result   of a row that finds its buffer full the product is NaN: the loss
+ * is not finite then, and the step is not applied
+ *
+ * A buffer has bound times the even share of one part's rows, at most all of
+ * them; where that is much, shard may find that to gather the rows costs less.
+ * Option: `shard`.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "pass.h"
+#include "shard/shard.h"
+
+enum { MOST_AXES = 8, BLOCK = 128 };
+
+/* Rows that choose by one value of ids. */
+typedef struct Rows {
+    Value ids; /* of the old function */
+    Axis expert;
+    int64_t experts;
+    uint32_t n; /* axes of the rows, in order */
+    Axis axes[MOST_AXES];
+    Axis part[MOST_AXES], inner[MOST_AXES]; /* what it is split into */
+    int64_t from[MOST_AXES], rest[MOST_AXES];
+    Axis to, own, slot;        /* own: the experts of one part */
+    int64_t rows, parts, room; /* of a part; parts of the experts; slots */
+    bool made;
+    /* Of the new function: the slot of each row, -1 where it found none; the
+     * row in each slot, -1: none; its expert, of those of the part; whether a
+     * row found its buffer full. */
+    Value place, source, local, full;
+} Rows;
+
+typedef struct Dispatch {
+    Module *m;
+    PassCtx *cx;
+    Shard s; /* the rules */
+    Rewrite rw;
+    const Fn *fn;
+    VEC(Rows) rows;
+    uint32_t *in; /* by value: its rows, plus 1, if it is made where they go */
+    Value *sent;  /* by value: what it is there; NO_VALUE: not yet */
+} Dispatch;
+
+/* ----------------------------------------------------------- expressions -- */
+
+static Expr number(Dispatch *d, int64_t n)
+{
+    return expr_int(d->m, DT_i32, n);
+}
+
+static Expr arg(Dispatch *d, uint32_t i)
+{
+    return expr_arg(d->m, i, DT_i32);
+}
+
+static Expr op(Dispatch *d, ScalarOp o, Expr a, Expr b)
+{
+    return expr_op(d->m, o, a, b, (Expr){0});
+}
+
+static Expr where(Dispatch *d, Expr c, Expr a, Expr b)
+{
+    return expr_op(d->m, SC_where, c, a, b);
+}
+
+static TypeAxis sized(Axis a, int64_t size)
+{
+    return (TypeAxis){.axis = a, .size = size};
+}
+
+/* --------------------------------------------------------------- finding -- */
+
+static Type type_of(const Dispatch *d, Value v)
+{
+    return value_type(d->fn, v);
+}
+
+static bool is_row_axis(const Rows *x, Axis a)
+{
+    for (uint32_t i = 0; i < x->n; i++)
+        if (x->axes[i].id == a.id) return true;
+    return false;
+}
+
+static bool has_row_axis(const Dispatch *d, const Rows *x, Type t)
+{
+    for (uint32_t i = 0; i < x->n; i++)
+        if (type_axis(d->m, t, x->axes[i])) return true;
+    return false;
+}
+
+/* The rule that bounds what goes to the parts of an axis. */
+static const ShardRule *rule_of(const Dispatch *d, Axis expert)
+{
+    for (uint32_t i = 0; i < d->s.rules.at.n; i++) {
+        const ShardRule *r = &d->s.rules.at.at[i];
+        for (uint32_t k = 0; k < r->axes.n && r->bound > 0; k++)
+            if (r->axes.at[k].id == expert.id) return r;
+    }
+    return NULL;
+}
+
+/* How many parts the mesh cuts an axis into; those of RULE alone, if given. */
+static int64_t parts_of(const Dispatch *d, const Where *where_is, Axis a,
+                        const ShardRule *rule)
+{
+    int64_t n = 1;
+    for (uint32_t i = 0; i < d->m->mesh.n; i++) {
+        bool counts = rule == NULL;
+        for (uint32_t k = 0; rule && k < rule->mesh.n; k++)
+            counts |= rule->mesh.at[k].id == i;
+        if (counts && where_is[i] == where_axis(a))
+            n *= mesh_length(&d->s, (MeshAxis){i});
+    }
+    return n;
+}
+
+/* Axes of rows, and in how many parts they are where ids are made. */
+static bool find_parts(Dispatch *d, const ShardRule *rule, Rows *x)
+{
+    const TypeInfo *t = type_info(d->m, type_of(d, x->ids));
+    Where *out = NEW_ARRAY(d->m->scratch, Where, (size_t)d->m->mesh.n + 1);
+    Ruled ruled = {.type = type_of(d, x->ids), .path = ""};
+    ruled.roles = FOR_activation | FOR_residual;
+    int64_t shared = 1;
+    x->rows = 1;
+    if (t->naxes > MOST_AXES || !rules_place(&d->s, &ruled, out)) return false;
+    for (uint32_t i = 0; i < t->naxes; i++) {
+        x->axes[i] = t->axes[i].axis;
+        x->from[i] = parts_of(d, out, x->axes[i], NULL);
+        x->rest[i] = t->axes[i].size / x->from[i];
+        x->rows *= x->rest[i];
+        shared *= parts_of(d, out, x->axes[i], rule);
+    }
+    x->n = t->naxes;
+    return shared > 1;
+}
+
+/* Rules name none of the new axes, so that values may go where they cost
+ * least. */
+static void name_axes(Dispatch *d, Rows *x)
+{
+    for (uint32_t i = 0; i < x->n; i++) {
+        const char *name = axis_name(d->m, x->axes[i]);
+        const char *from = arena_printf(d->m->scratch, "%s_from", name);
+        const char *inner = arena_printf(d->m->scratch, "%s_in", name);
+        if (x->from[i] > 1) x->part[i] = axis_fresh(d->m, from, 0);
+        x->inner[i] = axis_fresh(d->m, inner, 0);
+    }
+    x->to = axis_fresh(d->m, "to", 0);
+    x->own = axis_fresh(d->m, "own", 0);
+    x->slot = axis_fresh(d->m, "slot", 0);
+}
+
+static void find_room(Rows *x, const ShardRule *rule)
+{
+    double room = ceil(rule->bound * (double)x->rows / (double)x->parts);
+    x->room = room < (double)x->rows ? (int64_t)room : x->rows;
+    if (x->room > BLOCK) x->room = (x->room + BLOCK - 1) / BLOCK * BLOCK;
+    if (x->room > x->rows) x->room = x->rows;
+}
+
+/* Which rows a gather of weights is for, plus 1; 0: none that go anywhere. */
+static uint32_t find_rows(Dispatch *d, const Inst *in)
+{
+    Axis expert = attr_axis(d->m, in->attr, AT_axis);
+    const ShardRule *rule = rule_of(d, expert);
+    Value w = inst_arg(d->fn, in, 0);
+    Rows x = {.ids = inst_arg(d->fn, in, 1), .expert = expert};
+    if (!rule || type_dtype(d->m, type_of(d, x.ids)) != DT_i32) return 0;
+    for (uint32_t i = 0; i < d->rows.n; i++)
+        if (value_eq(d->rows.at[i].ids, x.ids) &&
+            d->rows.at[i].expert.id == expert.id)
+            return has_row_axis(d, &d->rows.at[i], type_of(d, w)) ? 0 : i + 1;
+    Where *out = NEW_ARRAY(d->m->scratch, Where, (size_t)d->m->mesh.n + 1);
+    Ruled ruled = {.type = type_of(d, w), .roles = FOR_param, .path = ""};
+    if (!rules_place(&d->s, &ruled, out)) return 0;
+    x.experts = type_size(d->m, type_of(d, w), expert);
+    x.parts = parts_of(d, out, expert, rule);
+    if (x.parts < 2 || !find_parts(d, rule, &x) ||
+        has_row_axis(d, &x, type_of(d, w)))
+        return 0;
+    find_room(&x, rule);
+    name_axes(d, &x);
+    vec_push(d->m->scratch, &d->rows, x);
+    return d->rows.n;
+}
+
+/* The rows of the operands that are made there; 0: none, or of several. */
+static uint32_t rows_of_args(const Dispatch *d, const Inst *in)
+{
+    uint32_t rows = 0;
+    for (uint32_t i = 0; i < in->nargs; i++) {
+        uint32_t r = d->in[inst_arg(d->fn, in, i).id];
+        if (r && rows && r != rows) return 0;
+        if (r) rows = r;
+    }
+    return rows;
+}
+
+static bool map_stays(const Dispatch *d, const Inst *in, const Rows *x)
+{
+    for (uint32_t i = 0; i < in->nargs; i++) {
+        Value v = inst_arg(d->fn, in, i);
+        if (!d->in[v.id] && has_row_axis(d, x, type_of(d, v))) return false;
+    }
+    for (uint32_t i = 0; i < x->n; i++)
+        if (expr_uses_index(d->m, attr_expr(d->m, in->attr), x->axes[i]))
+            return false;
+    return true;
+}
+
+static bool sums_rows(const Module *m, const Inst *in, const Rows *x)
+{
+    const AttrItem *sum = attr_get(m, in->attr, AT_sum);
+    for (uint32_t i = 0; i < sum->n; i++)
+        if (is_row_axis(x, sum->axes[i])) return true;
+    return false;
+}
+
+static uint32_t place_of(Dispatch *d, const Inst *in)
+{
+    if (in->op == OP_gather) return find_rows(d, in);
+    uint32_t rows = rows_of_args(d, in);
+    if (!rows) return 0;
+    const Rows *x = &d->rows.at[rows - 1];
+    if (in->op == OP_einsum) return sums_rows(d->m, in, x) ? 0 : rows;
+    return in->op == OP_map && map_stays(d, in, x) ? rows : 0;
+}
+
+/* Weights that only others read are gathered where those are. */
+static bool find_all(Dispatch *d)
+{
+    bool any = false;
+    Uses u = fn_uses(d->fn, d->m->scratch);
+    for (uint32_t i = d->fn->nparams; i < d->fn->ninsts; i++)
+        d->in[i] = place_of(d, &d->fn->insts[i]);
+    for (uint32_t i = d->fn->ninsts; i-- > 0;) {
+        bool read = false;
+        for (uint32_t k = u.first[i]; k < u.first[i + 1]; k++) {
+            const Inst *by = inst_of(d->fn, u.at[k]);
+            read |= by->op == OP_einsum || d->in[u.at[k].id];
+        }
+        if (d->fn->insts[i].op == OP_gather && !read) d->in[i] = 0;
+        any |= d->in[i] != 0;
+    }
+    return any;
+}
+
+/* --------------------------------------------------------------- sending -- */
+
+static bool has(const Dispatch *d, Value v, Axis a)
+{
+    return type_axis(d->m, value_type(d->rw.b.fn, v), a) != NULL;
+}
+
+/* Rows by part: [from.., slot]; V may lack some of the rows' axes. */
+static Value flat(Dispatch *d, const Rows *x, Value v)
+{
+    Axis rest[MOST_AXES];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < x->n; i++) {
+        if (!has(d, v, x->axes[i])) continue;
+        rest[n++] = x->inner[i];
+        TypeAxis to[2] = {sized(x->part[i], x->from[i]),
+                          sized(x->inner[i], x->rest[i])};
+        if (x->from[i] > 1)
+            v = emit_split(&d->rw.b, v, x->axes[i], to, 2);
+        else
+            v = emit_rename(&d->rw.b, v, &x->axes[i], &x->inner[i], 1);
+    }
+    return emit_merge(&d->rw.b, v, rest, n, x->slot);
+}
+
+/* The inverse, of values that have all axes of the rows. */
+static Value unflat(Dispatch *d, const Rows *x, Value v)
+{
+    TypeAxis rest[MOST_AXES];
+    for (uint32_t i = 0; i < x->n; i++)
+        rest[i] = sized(x->inner[i], x->rest[i]);
+    v = emit_split(&d->rw.b, v, x->slot, rest, x->n);
+    for (uint32_t i = 0; i < x->n; i++) {
+        Axis from[2] = {x->part[i], x->inner[i]};
+        if (x->from[i] > 1)
+            v = emit_merge(&d->rw.b, v, from, 2, x->axes[i]);
+        else
+            v = emit_rename(&d->rw.b, v, &x->inner[i], &x->axes[i], 1);
+    }
+    return v;
+}
+
+/* Rows of the same part that go the same way and come before: by row. */
+static Value rank_of(Dispatch *d, const Rows *x, Value owner)
+{
+    Builder *b = &d->rw.b;
+    TypeAxis to = sized(x->to, x->parts);
+    Expr is = op(d, SC_eq, arg(d, 0), expr_index(d->m, x->to));
+    Value one =
+        emit_map_over(b, expr_cast(d->m, DT_i32, is), &owner, 1, &to, 1);
+    Value before = emit_cumsum(b, one, x->slot, false, true);
+    Value own = emit_map(b, op(d, SC_mul, arg(d, 0), arg(d, 1)),
+                         (Value[]){one, before}, 2);
+    return emit_reduce(b, "sum", own, &x->to, 1, DT_i32, DT_i32);
+}
+
+/* The row in each slot, -1: none. */
+static Value source_of(Dispatch *d, const Rows *x, Value place)
+{
+    Builder *b = &d->rw.b;
+    TypeAxis all[MOST_AXES + 1];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < x->n; i++)
+        if (x->from[i] > 1) all[n++] = sized(x->part[i], x->from[i]);
+    all[n++] = sized(x->to, x->parts * x->room);
+    Value none = emit_map_over(b, number(d, -1), NULL, 0, all, n);
+    TypeAxis rows = sized(x->slot, x->rows);
+    Value row = emit_map_over(b, expr_index(d->m, x->slot), NULL, 0, &rows, 1);
+    Value source = emit_put(b, none, place, row, x->to);
+    TypeAxis to[2] = {sized(x->to, x->parts), sized(x->slot, x->room)};
+    return emit_split(b, source, x->to, to, 2);
+}
+
+/* An id of no expert goes to the first part, where it has no weight. */
+static Expr is_known(Dispatch *d, const Rows *x, uint32_t i)
+{
+    return op(d, SC_and, op(d, SC_le, number(d, 0), arg(d, i)),
+              op(d, SC_lt, arg(d, i), number(d, x->experts)));
+}
+
+static void make_rows(Dispatch *d, Rows *x)
+{
+    Builder *b = &d->rw.b;
+    Value ids = flat(d, x, rewrite_value(&d->rw, x->ids));
+    int64_t each = x->experts / x->parts;
+    Expr part = op(d, SC_idiv, arg(d, 0), number(d, each));
+    Value owner =
+        emit_map(b, where(d, is_known(d, x, 0), part, number(d, 0)), &ids, 1);
+    Value rank = rank_of(d, x, owner);
+    Expr fits = op(d, SC_lt, arg(d, 1), number(d, x->room));
+    Expr slot =
+        op(d, SC_add, op(d, SC_mul, arg(d, 0), number(d, x->room)), arg(d, 1));
+    x->place = emit_map(b, where(d, fits, slot, number(d, -1)),
+                        (Value[]){owner, rank}, 2);
+    x->full =
+        emit_map(b, op(d, SC_le, number(d, x->room), arg(d, 0)), &rank, 1);
+    x->source = source_of(d, x, x->place);
+    Value id = emit_gather(b, ids, x->source, x->slot);
+    Expr there =
+        op(d, SC_and, op(d, SC_le, number(d, 0), arg(d, 0)), is_known(d, x, 1));
+    Expr own = op(d, SC_imod, arg(d, 1), number(d, each));
+    x->local = emit_map(b, where(d, there, own, number(d, -1)),
+                        (Value[]){x->source, id}, 2);
+    x->made = true;
+}
+
+static Rows *rows_made(Dispatch *d, uint32_t rows)
+{
+    Rows *x = &d->rows.at[rows - 1];
+    if (!x->made) make_rows(d, x);
+    return x;
+}
+
+/* The row of V in each slot, where V lacks some of the rows' axes. */
+static Value source_in(Dispatch *d, const Rows *x, Value v)
+{
+    int64_t stride = 1, all = 1;
+    Expr own = number(d, 0), rest = arg(d, 0);
+    for (uint32_t i = x->n; i-- > 0; all *= x->rest[i]) {
+        if (!has(d, v, x->axes[i])) continue;
+        Expr e = op(d, SC_idiv, rest, number(d, all));
+        e = op(d, SC_imod, e, number(d, x->rest[i]));
+        own = op(d, SC_add, own, op(d, SC_mul, e, number(d, stride)));
+        stride *= x->rest[i];
+    }
+    if (stride == x->rows) return x->source;
+    Expr none = op(d, SC_lt, rest, number(d, 0));
+    Expr body = where(d, none, number(d, -1), own);
+    return emit_map(&d->rw.b, body, &x->source, 1);
+}
+
+/* What V is where the rows go. */
+static Value sent(Dispatch *d, const Rows *x, Value old)
+{
+    if (!value_eq(d->sent[old.id], NO_VALUE)) return d->sent[old.id];
+    Value v = rewrite_value(&d->rw, old);
+    if (!has_row_axis(d, x, type_of(d, old))) return v;
+    Value source = source_in(d, x, v);
+    return d->sent[old.id] =
+               emit_gather(&d->rw.b, flat(d, x, v), source, x->slot);
+}
+
+/* Back in the order of the rows; of one that found no room, NaN. */
+static Value returned(Dispatch *d, const Rows *x, Value v)
+{
+    Builder *b = &d->rw.b;
+    DType t = type_dtype(d->m, value_type(b->fn, v));
+    v = emit_merge(b, v, (Axis[]){x->to, x->slot}, 2, x->to);
+    v = emit_gather(b, v, x->place, x->to);
+    if (x->room < x->rows && dtype_class(t) == DC_float) {
+        Expr full = expr_arg(d->m, 0, DT_bool), row = expr_arg(d->m, 1, t);
+        v = emit_map(b, where(d, full, expr_float(d->m, t, NAN), row),
+                     (Value[]){x->full, v}, 2);
+    }
+    return unflat(d, x, v);
+}
+
+/* -------------------------------------------------------------- rewriting --
+ */
+
+/* The rows' weights, from the experts that are there. */
+static Value send_weights(Dispatch *d, const Rows *x, const Inst *in)
+{
+    Value w = rewrite_value(&d->rw, inst_arg(d->fn, in, 0));
+    TypeAxis to[2] = {sized(x->to, x->parts),
+                      sized(x->own, x->experts / x->parts)};
+    w = emit_split(&d->rw.b, w, x->expert, to, 2);
+    return emit_gather(&d->rw.b, w, x->local, x->own);
+}
+
+static Type sent_type(Dispatch *d, const Rows *x, Type t)
+{
+    for (uint32_t i = 0; i < x->n; i++) {
+        t = type_without_axis(d->m, t, x->axes[i]);
+        if (x->from[i] > 1)
+            t = type_with_axis(d->m, t, sized(x->part[i], x->from[i]));
+    }
+    t = type_with_axis(d->m, t, sized(x->to, x->parts));
+    return type_with_axis(d->m, t, sized(x->slot, x->room));
+}
+
+static Value send_inst(Dispatch *d, const Rows *x, const Inst *in, Type t,
+                       Attr attr)
+{
+    Value *args = NEW_ARRAY(d->m->scratch, Value, (size_t)in->nargs + 1);
+    for (uint32_t i = 0; i < in->nargs; i++)
+        args[i] = sent(d, x, inst_arg(d->fn, in, i));
+    return emit(&d->rw.b, (Op)in->op, sent_type(d, x, t), attr, args,
+                in->nargs);
+}
+
+/* A product whose sum is over rows too: those are summed behind it. */
+static Value sum_behind(Dispatch *d, const Rows *x, const Inst *in)
+{
+    const AttrItem *sum = attr_get(d->m, in->attr, AT_sum);
+    Axis *inside = NEW_ARRAY(d->m->scratch, Axis, (size_t)sum->n + 1);
+    Axis *behind = NEW_ARRAY(d->m->scratch, Axis, (size_t)sum->n + 1);
+    uint32_t n = 0, nbehind = 0;
+    DType to = type_dtype(d->m, in->type);
+    DType acc = attr_dtype(d->m, in->attr, AT_acc, dtype_acc(to));
+    Type t = type_with_dtype(d->m, in->type, acc);
+    for (uint32_t i = 0; i < sum->n; i++) {
+        bool row = is_row_axis(x, sum->axes[i]);
+        if (row)
+            behind[nbehind++] = sum->axes[i];
+        else
+            inside[n++] = sum->axes[i];
+    }
+    AttrList l = attr_list(d->m, in->attr);
+    attr_drop(&l, AT_sum);
+    attr_put_axes(&l, AT_sum, inside, n);
+    Value v = send_inst(d, x, in, t, attr_intern(d->m, &l));
+    v = returned(d, x, v);
+    return emit_reduce(&d->rw.b, "sum", v, behind, nbehind, to, acc);
+}
+
+static bool is_read_here(const Dispatch *d, const Uses *u, uint32_t v)
+{
+    bool here = u->nresult[v] > 0;
+    for (uint32_t k = u->first[v]; k < u->first[v + 1]; k++) {
+        const Inst *by = inst_of(d->fn, u->at[k]);
+        bool there =
+            d->in[u->at[k].id] || (by->op == OP_einsum && rows_of_args(d, by));
+        here |= !there;
+    }
+    return here;
+}
+
+static void rewrite_inst(Dispatch *d, const Uses *u, uint32_t i)
+{
+    const Inst *in = &d->fn->insts[i];
+    uint32_t rows = d->in[i] ? d->in[i] : rows_of_args(d, in);
+    d->rw.b.loc = in->loc;
+    d->rw.b.phase = (Phase)in->phase;
+    if (!d->in[i] && (in->op != OP_einsum || !rows)) {
+        rewrite_copy(&d->rw, (Value){i});
+        return;
+    }
+    const Rows *x = rows_made(d, rows);
+    if (!d->in[i]) {
+        rewrite_set(&d->rw, (Value){i}, sum_behind(d, x, in));
+        return;
+    }
+    d->sent[i] = in->op == OP_gather ? send_weights(d, x, in)
+                                     : send_inst(d, x, in, in->type, in->attr);
+    if (is_read_here(d, u, i))
+        rewrite_set(&d->rw, (Value){i}, returned(d, x, d->sent[i]));
+}
+
+static void dispatch_fn(Dispatch *d, uint32_t f)
+{
+    d->fn = d->m->fns.at[f];
+    d->rows.n = 0;
+    d->in = NEW_ARRAY(d->m->scratch, uint32_t, (size_t)d->fn->ninsts + 1);
+    d->sent = NEW_ARRAY(d->m->scratch, Value, (size_t)d->fn->ninsts + 1);
+    for (uint32_t i = 0; i < d->fn->ninsts; i++)
+        d->sent[i] = NO_VALUE;
+    if (!find_all(d)) return;
+    Uses u = fn_uses(d->fn, d->m->scratch);
+    rewrite_begin(&d->rw, d->m, d->fn);
+    for (uint32_t i = d->fn->nparams; i < d->fn->ninsts; i++)
+        rewrite_inst(d, &u, i);
+    for (uint32_t i = 0; i < d->rows.n; i++)
+        pass_remark(d->m, d->cx, inst_of(d->fn, d->rows.at[i].ids)->loc,
+                    "rows go to %lld parts of '%s', at most %lld of %lld to "
+                    "each",
+                    (long long)d->rows.at[i].parts,
+                    axis_name(d->m, d->rows.at[i].expert),
+                    (long long)d->rows.at[i].room,
+                    (long long)d->rows.at[i].rows);
+    d->m->fns.at[f] = fn_without_unneeded(d->m, rewrite_end(&d->rw));
+}
+
+bool pass_dispatch(Module *m, PassCtx *cx)
+{
+    const char *text = pass_option(m, cx, "shard", "");
+    Dispatch d = {.m = m, .cx = cx, .s = {.m = m, .cx = cx, .a = m->scratch}};
+    if (!strstr(text, "bound")) return true;
+    if (!shard_rules_read(&d.s, text)) return false;
+    for (uint32_t i = 0; i < m->fns.n; i++)
+        dispatch_fn(&d, i);
+    return true;
+}
