@@ -7,15 +7,16 @@
  *   result   the list is one order of execution among those that streams and
  *            events allow, and all of them give the same bits
  *
- * Option `streams`: how many there are, 1 to 8.  Stream 0 carries the longest
- * chain; others take what does not gate it where that pays (choose.c): of a
- * backward, the gradients of weights beside the chain through the
- * activations.
+ * Option `streams`: how many there are, 1 to 8 (without it one, and of a
+ * program with collectives on a GPU two).  Stream 0 carries the longest chain;
+ * others take what does not gate it where that pays (choose.c): of a backward,
+ * the gradients of weights beside the chain through the activations.
  *
  * What runs beside something keeps its buffers longer.  The steps that may
  * leave stream 0 are sorted by the bytes that they hold for each microsecond
  * that they save, and as many of them leave it, in that order, as keep the
- * frame within `growth` percent of what it is with one stream.
+ * frame within `growth` percent of what it is with one stream.  Collectives,
+ * which use links and not the machine, have the last stream for themselves.
  *
  * Transfers to and from the memory of the host (offload.c) are the work of copy
  * engines: they have streams of their own, behind those that were asked for.
@@ -42,14 +43,23 @@ typedef struct Schedule {
 
 /* ---------------------------------------------------------------- lists -- */
 
-static void find_transfer(const Schedule *x, const List *l, Step *s)
+/* What it is that does not use the machine itself. */
+static void find_way(const Schedule *x, const List *l, Step *s)
 {
     const Inst *in = &l->fn->insts[s->inst];
     if (in->op != OP_launch) return;
     const Fn *group = fn_of(x->m, attr_fn(x->m, in->attr, AT_fn));
     const char *kind = str_of(x->m, group->kind);
     s->from_host = strcmp(kind, "transfer.in") == 0;
+    s->talks = fn_is(x->m, group, FK_collective);
     s->transfer = s->from_host || strcmp(kind, "transfer.out") == 0;
+}
+
+static bool has_collectives(const Module *m)
+{
+    for (uint32_t f = 0; f < m->fns.n; f++)
+        if (fn_is(m, m->fns.at[f], FK_collective)) return true;
+    return false;
 }
 
 static List *list_new(Schedule *x, const FnSteps *s)
@@ -63,7 +73,7 @@ static List *list_new(Schedule *x, const FnSteps *s)
         if (!is_step(&l->fn->insts[i])) continue;
         l->number[i] = l->n;
         l->steps[l->n] = (Step){.inst = i};
-        find_transfer(x, l, &l->steps[l->n++]);
+        find_way(x, l, &l->steps[l->n++]);
     }
     l->words = l->n / 64 + 1;
     l->before = NEW_ARRAY(x->a, uint64_t, (size_t)l->n * l->words + 1);
@@ -156,7 +166,7 @@ static void find_candidates(Schedule *x)
         for (uint32_t k = 0; k < l->n; k++) {
             Step *s = &l->steps[k];
             s->gain = x->choice.spread ? 1 : s->gain * l->runs;
-            if (s->gain <= 0 || s->point) continue;
+            if (s->gain <= 0 || s->point || s->talks) continue;
             s->rank = x->candidates.n;
             vec_push(x->a, &x->candidates, s);
         }
@@ -221,11 +231,11 @@ static void decide(Schedule *x, int64_t growth, PassCtx *cx)
                 x->beside, x->candidates.n, x->events, after - before);
 }
 
-static bool read_option(Module *m, PassCtx *cx, const char *name, int64_t most,
-                        int64_t *value)
+/* VALUE: what holds where the option is not said. */
+static bool read_option(Module *m, PassCtx *cx, const char *name, int64_t least,
+                        int64_t most, int64_t *value)
 {
-    int64_t least = *value;
-    *value = pass_option_int(m, cx, name, least);
+    *value = pass_option_int(m, cx, name, *value);
     if (*value >= least && *value <= most) return true;
     diag_error(m->diag, DIAG_pass_option, (Span){0},
                "option '%s' is from %" PRId64 " to %" PRId64 ", found %" PRId64,
@@ -246,17 +256,19 @@ static bool has_transfers(const Module *m)
 
 bool pass_schedule(Module *m, PassCtx *cx)
 {
-    int64_t streams = 1, growth = 0, spread = 0;
-    bool transfers = has_transfers(m);
-    if (!read_option(m, cx, "streams", MOST_STREAMS, &streams) ||
-        !read_option(m, cx, "growth", 100, &growth) ||
-        !read_option(m, cx, "spread", 1, &spread))
+    bool talks = has_collectives(m), transfers = has_transfers(m);
+    bool gpu = !strncmp(pass_option(m, cx, "target", "host"), "sm_", 3);
+    int64_t streams = talks && gpu ? 2 : 1, growth = 0, spread = 0;
+    if (!read_option(m, cx, "streams", 1, MOST_STREAMS, &streams) ||
+        !read_option(m, cx, "growth", 0, 100, &growth) ||
+        !read_option(m, cx, "spread", 0, 1, &spread))
         return false;
     if (streams == 1 && module_streams(m) == 1 && !transfers) return true;
     if (transfers && streams > MOST_STREAMS - TRANSFER_STREAMS)
         streams = MOST_STREAMS - TRANSFER_STREAMS;
     Schedule x = {.m = m, .a = m->scratch};
-    x.choice = (Choice){(uint32_t)streams, spread != 0, machine_of(m, cx)};
+    x.choice = (Choice){(uint32_t)streams, spread != 0, talks && streams > 1,
+                        machine_of(m, cx)};
     map_init(&x.numbers, x.a);
     steps_walk(m, x.a, note_list, &x);
     find_costs(&x);

@@ -6,6 +6,9 @@
  * the longest chain through it is shorter than the longest of all by half the
  * step's own time, and until its first reader there is as much other work.
  *
+ * Collectives have a stream of their own, the last one, on which they stay in
+ * the order of the list: every device has the same.
+ *
  * Then the list is played through: each step begins when its stream and the
  * steps before it are done.  What is done on another stream when a step of
  * stream 0 begins is taken in there and then, since waiting for it costs
@@ -61,8 +64,7 @@ void list_gains(List *l, const Machine *on, Arena *a)
         double beside = c.sum[c.reader[i]] - c.sum[i + 1];
         double busy = s->full * (s->time - on->launch);
         if (slack >= s->time / 2 && beside >= s->time && !s->point &&
-            !s->transfer &&
-            busy <= most_busy * s->time)
+            !s->transfer && busy <= most_busy * s->time)
             s->gain = s->time - busy - 2 * on->wait;
         s->until = beside;
     }
@@ -97,11 +99,13 @@ static double begin_on(const Play *p, uint32_t step, uint32_t stream)
 static uint32_t choose_stream(const Play *p, uint32_t step)
 {
     const Step *s = &p->l->steps[step];
+    uint32_t streams = p->c->streams - p->c->talks;
     if (s->transfer) return p->c->streams + !s->from_host;
-    if (!s->beside || p->c->streams == 1) return 0;
+    if (p->c->talks && s->talks && !s->point) return streams;
+    if (!s->beside || streams == 1) return 0;
     uint32_t best = p->c->spread ? 0 : 1;
     double begin = begin_on(p, step, best);
-    for (uint32_t k = best + 1; k < p->c->streams; k++) {
+    for (uint32_t k = best + 1; k < streams; k++) {
         double then = begin_on(p, step, k);
         if (then >= begin) continue;
         best = k;
@@ -126,7 +130,8 @@ static void take_in(Play *p, uint32_t step, double begin)
     }
 }
 
-/* Beside others everything takes longer: on a side stream, twice as long. */
+/* Beside others everything takes longer: on a side stream, twice as long; but
+ * links are nobody else's. */
 void list_streams(List *l, const Choice *c, Arena *a)
 {
     Play p = {.l = l, .c = c, .end = NEW_ARRAY(a, double, (size_t)l->n + 1)};
@@ -136,7 +141,8 @@ void list_streams(List *l, const Choice *c, Arena *a)
         s->stream = choose_stream(&p, i);
         double begin = begin_on(&p, i, s->stream);
         if (s->stream == 0) take_in(&p, i, begin);
-        p.end[i] = begin + (s->stream && !s->transfer ? 2 : 1) * s->time;
+        bool slowed = s->stream && !s->transfer && !s->talks;
+        p.end[i] = begin + (slowed ? 2 : 1) * s->time;
         p.free[s->stream] = p.end[i];
     }
 }

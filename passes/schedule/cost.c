@@ -16,14 +16,16 @@ static const Machine gpu = {.flops = 700e6,
                             .launch = 1.5,
                             .wait = 1,
                             .tiles = 132,
-                            .elements = 132 * 2048 * 4};
+                            .elements = 132 * 2048 * 4,
+                            .link = 0.35e6};
 static const Machine host = {.flops = 2e5,
                              .bytes = 2e4,
                              .transfer = 1e4,
                              .launch = 1,
                              .wait = 1,
                              .tiles = 1,
-                             .elements = 1 << 14};
+                             .elements = 1 << 14,
+                             .link = 2e3};
 
 enum { TILE_ELEMENTS = 128 * 256 };
 static const double least_full = 1.0 / 128; /* one part of the machine */
@@ -66,6 +68,16 @@ static double param_bytes(Module *m, const Fn *group, uint32_t p)
         }
     }
     return taken;
+}
+
+/* What goes over the links is that of the larger side, once. */
+static void collective_cost(Module *m, const Fn *group, Step *s,
+                            const Machine *on)
+{
+    int64_t in = type_bytes(m, group->params[0].type);
+    int64_t out = type_bytes(m, group->results[0].type);
+    s->full = least_full;
+    s->time = on->launch + (double)(in > out ? in : out) / on->link;
 }
 
 static void launch_cost(Module *m, const Fn *group, Step *s, const Machine *on)
@@ -118,7 +130,11 @@ void step_cost(Module *m, const List *l, Step *s, const Machine *on,
     const Inst *in = &l->fn->insts[s->inst];
     s->weight = temporary_bytes(m, l, in);
     if (in->op == OP_launch) {
-        launch_cost(m, fn_of(m, attr_fn(m, in->attr, AT_fn)), s, on);
+        const Fn *group = fn_of(m, attr_fn(m, in->attr, AT_fn));
+        if (s->talks)
+            collective_cost(m, group, s, on);
+        else
+            launch_cost(m, group, s, on);
         return;
     }
     s->time = turn_time * (double)attr_int(m, in->attr, AT_count, 0);

@@ -21,11 +21,13 @@ typedef struct Machine {
     double launch, wait; /* microseconds: of any launch, of an event */
     double tiles;        /* parts of a matmul that run at once */
     double elements;     /* of a result, that keep the memory busy */
+    double link;         /* bytes per microsecond between devices */
 } Machine;
 
 typedef struct Step {
     uint32_t inst;
     bool point;    /* a host point: nothing runs beside it */
+    bool talks;    /* a collective */
     double time;   /* microseconds, alone */
     double full;   /* how much of the machine it keeps busy, 0 to 1 */
     double gain;   /* microseconds that it saves beside something else; 0:
@@ -68,6 +70,7 @@ static inline bool row_has(const uint64_t *rows, const List *l, uint32_t row,
 typedef struct Choice {
     uint32_t streams; /* besides those of transfers: one in, one out */
     bool spread; /* each step goes where it begins first, pay or not */
+    bool talks;  /* the last stream is for collectives */
     Machine on;
 } Choice;
 
