@@ -119,7 +119,7 @@ static bool same_fn(const Fn *a, const Fn *b)
     return true;
 }
 
-static FnRef add_once(Module *m, Fn *fn)
+FnRef fn_add_once(Module *m, Fn *fn)
 {
     for (uint32_t i = 0; i < m->fns.n; i++)
         if (m->fns.at[i] && same_fn(m->fns.at[i], fn)) return (FnRef){i};
@@ -167,7 +167,7 @@ Fn *outline(Module *m, const Fn *fn, const Outline *o)
     Out out = {.m = m, .old = fn, .o = o};
     find_ports(&out);
     CHECK(out.noutputs > 0);
-    out.callee = add_once(m, make_callee(&out));
+    out.callee = fn_add_once(m, make_callee(&out));
 
     Fn *made = fn_new(m, fn->name, fn->view);
     made->entry = fn->entry;

@@ -17,5 +17,7 @@ typedef struct Outline {
  * again.  The function takes what the set reads and gives what others read of
  * it, in the order of FN; one that the module has already is called again. */
 Fn *outline(Module *m, const Fn *fn, const Outline *o);
+/* Adds a function, or gives one that does the same, which the module has. */
+FnRef fn_add_once(Module *m, Fn *fn);
 
 #endif

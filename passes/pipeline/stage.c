@@ -13,8 +13,10 @@
  * layers before it.  Sums over microbatches are a part of the function in which
  * they stand; where a stage does not take its microbatches in order they are a
  * function of their own, which waits for its turn, so that sums are always in
- * the order of microbatches.
+ * the order of microbatches.  Stages that do the same call one function, so a
+ * pipeline of many ranks is not much larger than one of few.
  */
+#include "../outline.h"
 #include "cut.h"
 
 /* ---------------------------------------------------------------- groups -- */
@@ -310,7 +312,7 @@ static void write_fn(Stages *st, StageFn *f)
         Port port = {.loc = inst_of(fn, f->out.at[i].v)->loc};
         builder_result(&b, s.made[piece_index(c, f->out.at[i])], port);
     }
-    f->fn = module_add_fn(c->m, made);
+    f->fn = fn_add_once(c->m, made);
 }
 
 /* ----------------------------------------------------------------- whole -- */

@@ -173,6 +173,19 @@ static void result_ports(Shard *s, Run r, uint32_t call, const Stack *k)
     }
 }
 
+/* Whether an earlier call of the same function has that operand too. */
+static bool handed_before(const Shard *s, const Fn *fn, Value v, uint32_t i)
+{
+    const Inst *in = inst_of(fn, v);
+    uint32_t callee = attr_fn(s->m, in->attr, AT_fn).id;
+    for (uint32_t k = v.id; k-- > fn->nparams;) {
+        const Inst *x = &fn->insts[k];
+        if (x->op == OP_call && attr_fn(s->m, x->attr, AT_fn).id == callee)
+            return value_eq(inst_arg(fn, x, i), inst_arg(fn, in, i));
+    }
+    return false;
+}
+
 /* A further call of what a stage does. */
 static void visit_again(Shard *s, uint32_t f, Value v, double times)
 {
@@ -181,8 +194,9 @@ static void visit_again(Shard *s, uint32_t f, Value v, double times)
     uint32_t callee = attr_fn(s->m, in->attr, AT_fn).id;
     const Fn *g = s->m->fns.at[callee];
     for (uint32_t i = 0; i < g->nparams; i++)
-        hand_operand(s, (Run){f, times}, in, i,
-                     s->raws.at[s->base[callee] + i].node);
+        if (!handed_before(s, fn, v, i))
+            hand_operand(s, (Run){f, times}, in, i,
+                         s->raws.at[s->base[callee] + i].node);
     uint32_t ports = s->ports[s->base[callee] + g->ninsts];
     s->ports[raw_of(s, f, v)] = ports;
     if (g->nresults == 1)

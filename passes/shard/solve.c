@@ -427,6 +427,9 @@ static bool try_together(Solve *x, uint32_t raw, Where where, double *least)
     memcpy(x->was_where, now_where, nodes * sizeof *now_where);
     memcpy(x->was_need, now_need, args * sizeof *now_need);
     follow_all(x, raw, where);
+    if (!memcmp(x->was_where, now_where, nodes * sizeof *now_where) &&
+        !memcmp(x->was_need, now_need, args * sizeof *now_need))
+        return false;
     double cost = total_cost(x);
     if (cost < *least * (1 - 1e-13)) {
         *least = cost;
