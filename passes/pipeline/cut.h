@@ -148,8 +148,11 @@ struct Site {
     /* What is made elsewhere. */
     Value (*bring)(Site *s, Piece x);
     void *user;
-    uint32_t rank; /* of a rank's site */
+    uint32_t rank;     /* of a rank's site */
+    VEC(size_t) asked; /* pieces that are there by now */
 };
+/* Nothing is there any more. */
+void site_clear(Site *s);
 void site_init(Site *s, Cut *c, const Seated *p, Builder *b);
 size_t piece_index(const Cut *c, Piece x);
 Value site_get(Site *s, Piece x);
@@ -182,6 +185,7 @@ typedef struct Stages {
     bool *sums;               /* by stage: sums are functions of their own */
     bool *read;               /* by piece: another function reads it */
     bool *forward;            /* by value: something forward reads it */
+    Site ask;                 /* for asking what a piece reads */
 } Stages;
 /* NULL: an error was reported. */
 Stages *stages_make(Cut *c, Seated *p);

@@ -122,6 +122,14 @@ Value site_get(Site *s, Piece x)
     if (value_eq(*made, NO_VALUE)) {
         Value v = x.part == WHOLE ? get_whole(s, x) : get_part(s, x);
         s->made[piece_index(s->c, x)] = v;
+        vec_push(s->c->a, &s->asked, piece_index(s->c, x));
     }
     return *made;
+}
+
+void site_clear(Site *s)
+{
+    for (uint32_t i = 0; i < s->asked.n; i++)
+        s->made[s->asked.at[i]] = NO_VALUE;
+    s->asked.n = 0;
 }

@@ -51,15 +51,13 @@ static Value note_piece(Site *s, Piece x)
     return (Value){0};
 }
 
-/* By a site of its own each time: what is there for one is not for all. */
+/* What is there for one piece is not for another. */
 static PieceVec reads_of(Stages *st, Piece x)
 {
     Asked a = {0};
-    Site s;
-    site_init(&s, st->c, st->p, NULL);
-    s.bring = note_piece;
-    s.user = &a;
-    site_write(&s, x);
+    site_clear(&st->ask);
+    st->ask.user = &a;
+    site_write(&st->ask, x);
     return a.pieces;
 }
 
@@ -232,8 +230,8 @@ static void find_inputs(Stages *st, StageFn *f)
     s.bring = note_piece;
     s.user = &a;
     for (uint32_t i = 0; i < f->made.n; i++) {
-        Piece x = f->made.at[i];
-        s.made[piece_index(st->c, x)] = site_write(&s, x);
+        Value *made = &s.made[piece_index(st->c, f->made.at[i])];
+        *made = site_write(&s, f->made.at[i]);
     }
     f->in = a.pieces;
 }
@@ -377,6 +375,8 @@ Stages *stages_make(Cut *c, Seated *p)
     st->read = NEW_ARRAY(c->a, bool, n);
     st->sums = NEW_ARRAY(c->a, bool, c->stages + 1);
     st->forward = forward_values(st);
+    site_init(&st->ask, c, p, NULL);
+    st->ask.bring = note_piece;
     for (uint32_t g = 0; g < GROUP_count; g++)
         st->at[g] = NEW_ARRAY(c->a, StageFn, c->stages + 1);
     for (uint32_t i = 0; i < c->stages; i++)
