@@ -16,7 +16,9 @@
  *    called takes them as parameters, the last ones (localise/part.c).
  * L3 What a collective brings from several devices, or takes to them, has an
  *    axis of its own that counts them (localise/group.c).
- * L4 A zig split divides: its parts are 2n of one size.
+ * L4 What a region exchanges where it begins and ends is done by its caller, so
+ *    that it can be run in tiles (localise/core.c).
+ * L5 A zig split divides: its parts are 2n of one size.
  */
 #include "localise/localise.h"
 #include "reach.h"
@@ -28,6 +30,7 @@ typedef struct Localise {
     Module *m;
     bool *called, *inner, *done; /* by function; inner: somebody refers to it */
     Groups *groups;
+    Core *cores; /* by function */
     MadeVec made;
 } Localise;
 
@@ -67,6 +70,44 @@ static Fn *coords_as_params(Module *m, const Fn *fn, Groups *groups)
     return rewrite_end(&rw);
 }
 
+static Value emit_call_of(Localise *lc, Local *l, const Inst *in, FnRef f,
+                          const Value *args, uint32_t n)
+{
+    Module *m = lc->m;
+    const Fn *fn = fn_of(m, f);
+    Type *types = NEW_ARRAY(m->scratch, Type, (size_t)fn->nresults + 1);
+    for (uint32_t i = 0; i < fn->nresults; i++)
+        types[i] = fn->results[i].type;
+    Type t = fn->nresults == 1 ? types[0] : type_tuple(m, types, fn->nresults);
+    return emit(&l->b, OP_call, t, in->attr, args, n);
+}
+
+/* Around the call of a core stands what the region did besides; RESULTS are
+ * those of the whole region. */
+static void call_core(Localise *lc, Local *l, const Inst *in, FnRef f,
+                      const Value *args, Value *results)
+{
+    Module *m = lc->m;
+    const Core *c = &lc->cores[f.id];
+    const Fn *fn = c->whole;
+    Value *map = NEW_ARRAY(m->scratch, Value, (size_t)fn->ninsts + 1);
+    Value *taken = NEW_ARRAY(m->scratch, Value, (size_t)c->in.n + 1);
+    memcpy(map, args, fn->nparams * sizeof *map);
+    for (uint32_t i = fn->nparams; i < fn->ninsts; i++)
+        if (c->early[i]) map[i] = core_copy(&l->b, fn, (Value){i}, map);
+    for (uint32_t i = 0; i < c->in.n; i++)
+        taken[i] = map[c->in.at[i].id];
+    l->b.loc = in->loc;
+    l->b.phase = (Phase)in->phase;
+    Value call = emit_call_of(lc, l, in, f, taken, c->in.n);
+    for (uint32_t i = 0; i < c->out.n; i++)
+        map[c->out.at[i].id] = c->out.n == 1 ? call : emit_proj(&l->b, call, i);
+    for (uint32_t i = fn->nparams; i < fn->ninsts; i++)
+        if (c->late[i]) map[i] = core_copy(&l->b, fn, (Value){i}, map);
+    for (uint32_t i = 0; i < fn->nresults; i++)
+        results[i] = map[fn->result_values[i].id];
+}
+
 static Value local_call(Localise *lc, Local *l, const Inst *in)
 {
     Module *m = lc->m;
@@ -78,7 +119,12 @@ static Value local_call(Localise *lc, Local *l, const Inst *in)
         args[i] = local_arg(l, in, i);
     for (uint32_t i = 0; i < g->n; i++)
         args[n++] = local_coord(l, g->at[i].mesh, g->at[i].n);
-    return emit(&l->b, OP_call, type_local(m, in->type), in->attr, args, n);
+    const Fn *whole = lc->cores[f.id].whole;
+    if (!whole) return emit_call_of(lc, l, in, f, args, n);
+    Value *results = NEW_ARRAY(m->scratch, Value, (size_t)whole->nresults + 1);
+    call_core(lc, l, in, f, args, results);
+    l->fields[in - l->old->insts] = results;
+    return results[0];
 }
 
 static Value local_copy(Local *l, const Inst *in)
@@ -90,6 +136,13 @@ static Value local_copy(Local *l, const Inst *in)
     Op op = in->op == OP_part ? OP_rename : (Op)in->op;
     return emit(&l->b, op, in->type.id ? type_local(l->m, in->type) : in->type,
                 in->attr, args, in->nargs);
+}
+
+static Value local_field(Local *l, const Inst *in)
+{
+    const Value *fields = l->fields[inst_arg(l->old, in, 0).id];
+    if (fields) return fields[attr_int(l->m, in->attr, AT_index, 0)];
+    return local_copy(l, in);
 }
 
 static Value local_inst(Localise *lc, Local *l, const Inst *in)
@@ -110,6 +163,8 @@ static Value local_inst(Localise *lc, Local *l, const Inst *in)
         return local_scatter(l, in);
     case OP_call:
         return local_call(lc, l, in);
+    case OP_proj:
+        return local_field(l, in);
     case OP_all_gather:
         return local_all_gather(l, in);
     case OP_reduce_scatter:
@@ -137,6 +192,7 @@ static Fn *local_fn(Localise *lc, uint32_t f)
     fn->loc = l.old->loc;
     builder_init(&l.b, m, fn);
     l.map = NEW_ARRAY(m->scratch, Value, (size_t)l.old->ninsts + 1);
+    l.fields = NEW_ARRAY(m->scratch, Value *, (size_t)l.old->ninsts + 1);
     for (uint32_t i = 0; i < l.old->nparams; i++)
         l.map[i] = builder_param(&l.b, local_port(lc, f, l.old->params[i]));
     for (uint32_t i = l.old->nparams; i < l.old->ninsts; i++) {
@@ -149,7 +205,13 @@ static Fn *local_fn(Localise *lc, uint32_t f)
     for (uint32_t i = 0; i < l.old->nresults; i++)
         builder_result(&l.b, l.map[l.old->result_values[i].id],
                        local_port(lc, f, l.old->results[i]));
-    return lc->called[f] ? coords_as_params(m, fn, &lc->groups[f]) : fn;
+    if (!lc->called[f]) return fn;
+    fn = coords_as_params(m, fn, &lc->groups[f]);
+    Fn *core = fn_kind_is_region(fn_kind(m, fn))
+                   ? core_find(m, fn, &lc->cores[f])
+                   : NULL;
+    if (!core) lc->cores[f].whole = NULL;
+    return core ? core : fn;
 }
 
 /* Callees first: they say which coordinates they take. */
@@ -184,7 +246,7 @@ static bool zig_divides(const Module *m, const TypeInfo *t)
     return true;
 }
 
-static bool check_zig(Module *m) /* L4 */
+static bool check_zig(Module *m) /* L5 */
 {
     for (uint32_t t = 0; t < m->types.n; t++) {
         if (zig_divides(m, &m->types.at[t])) continue;
@@ -223,6 +285,7 @@ bool pass_localise(Module *m, PassCtx *cx)
     lc.inner = NEW_ARRAY(m->scratch, bool, (size_t)m->fns.n + 1);
     lc.done = NEW_ARRAY(m->scratch, bool, (size_t)m->fns.n + 1);
     lc.groups = NEW_ARRAY(m->scratch, Groups, (size_t)m->fns.n + 1);
+    lc.cores = NEW_ARRAY(m->scratch, Core, (size_t)m->fns.n + 1);
     find_called(&lc);
     for (uint32_t f = 0; f < m->fns.n; f++)
         localise(&lc, f);

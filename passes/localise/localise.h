@@ -3,6 +3,7 @@
  *
  *     part     where a device's part of a split axis lies in the whole
  *     group    collectives with an axis that counts the devices
+ *     core     what a region exchanges is done by its caller
  *     op       ops that ask for indices, or reduce over pads
  */
 #ifndef TITAN_LOCALISE_H
@@ -24,7 +25,8 @@ typedef struct Local {
     MadeVec *made;
     Builder b;
     const Fn *old;
-    Value *map; /* old value -> new value */
+    Value *map;     /* old value -> new value */
+    Value **fields; /* by old call of a core: its results; else NULL */
 } Local;
 
 static inline Value local_arg(const Local *l, const Inst *in, uint32_t i)
@@ -65,6 +67,19 @@ Value local_all_reduce(Local *l, const Inst *in);
 Value local_all_to_all(Local *l, const Inst *in);
 Value local_cut(Local *l, const Inst *in);
 Value local_pending(Local *l, const Inst *in);
+
+/* ---------------------------------------------------------------- core -- */
+
+/* A region in three parts. */
+typedef struct Core {
+    const Fn *whole;    /* NULL: it has one part */
+    bool *early, *late; /* by value: made by the caller */
+    VEC(Value) in, out; /* what the core takes and gives */
+} Core;
+/* The core's function; NULL: the caller has nothing to do. */
+Fn *core_find(Module *m, const Fn *region, Core *c);
+/* A copy of one instruction whose operands are mapped. */
+Value core_copy(Builder *b, const Fn *from, Value v, const Value *map);
 
 /* ------------------------------------------------------------------ op -- */
 
