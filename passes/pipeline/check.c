@@ -127,8 +127,8 @@ static const char *stage_pair(const Graph *g, const Command *c)
 static const char *command_words(const Graph *g, const Command *c)
 {
     Arena *a = g->ask->arena;
+    if (c->text) return c->text;
     if (c->kind == COMMAND_action) return action_words(a, c->action);
-    if (c->kind == COMMAND_together) return c->text;
     const char *what =
         c->action.kind == ACTION_forward ? "activations" : "gradients";
     return arena_printf(a, "the %s of microbatch %u %s", what, c->action.micro,

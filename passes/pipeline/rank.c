@@ -6,7 +6,7 @@
  * the schedule.  Where a rank reads what another has, the one sends and the
  * other receives, both there and then.  So all transfers have one order, which
  * the list of every rank keeps: whoever waits, waits for somebody who is
- * further in front.
+ * further in front.  That is checked of the functions as they are in the end.
  */
 #include "cut.h"
 
@@ -203,7 +203,11 @@ bool ranks_make(Cut *c, const Fn *fn)
     add_params(&r);
     if (!write_values(&r)) return false;
     add_results(&r);
-    for (uint32_t i = 0; i < c->ranks; i++)
-        module_add_fn(c->m, tidied(c->m, r.fns[i]));
-    return true;
+    for (uint32_t i = 0; i < c->ranks; i++) {
+        r.fns[i] = tidied(c->m, r.fns[i]);
+        module_add_fn(c->m, r.fns[i]);
+    }
+    ScheduleAsk ask = {.arena = c->a, .diag = c->m->diag};
+    ask.at = loc_span(c->m, fn->loc);
+    return ranks_check(&ask, c->m, r.fns, c->ranks);
 }

@@ -124,7 +124,7 @@ typedef struct Command {
     uint64_t tag;          /* what is carried: equal on both sides */
     Action action;         /* itself; of a transfer, the one that made it */
     uint32_t to_stage;     /* of a transfer */
-    const char *text;      /* of a collective */
+    const char *text;      /* what it is; NULL: as its action says */
     const uint32_t *waits; /* commands of this rank that come first */
     uint32_t nwaits;
 } Command;
@@ -142,5 +142,7 @@ bool commands_check(const ScheduleAsk *ask, const CommandList *lists,
  * order of the whole; waits and streams are those of one stream a rank. */
 CommandList *schedule_commands(Arena *a, const Schedule *s,
                                const Simulation *run);
+/* lists.c: the same of rank functions as they are written. */
+bool ranks_check(const ScheduleAsk *ask, Module *m, Fn *const *fns, uint32_t n);
 
 #endif

@@ -401,6 +401,37 @@ static void test_launch_order(void **state)
     unit_close(&w.u);
 }
 
+/* Rank functions as they are written: each sends before it receives, which ends
+ * only where a send need not wait. */
+static void test_rank_functions(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "axes (d = 2)\n"
+        "fn global @f.rank0(%x : f32[d]) -> f32[d] kind rank {\n"
+        "  send %x peer 1 channel 0\n"
+        "  %y : f32[d] = recv peer 1 channel 1\n"
+        "  ret %y\n"
+        "}\n"
+        "fn global @f.rank1(%a : f32[d]) -> f32[d] kind rank {\n"
+        "  send %a peer 0 channel 1\n"
+        "  %b : f32[d] = recv peer 0 channel 0\n"
+        "  ret %b\n"
+        "}\n";
+    World w;
+    world_open(&w, 2, 1, 1);
+    assert_true(unit_parse(&w.u, "ranks.tir", text, strlen(text)));
+    assert_false(ranks_check(&w.ask, &w.u.m, w.u.m.fns.at, 2));
+    Buf b = {0};
+    diag_render(&w.u.diag, DIAG_TEXT, &b);
+    assert_says(b.at, "rank 0: 'y', message 0 from rank 1 to rank 0 on channel "
+                      "1, comes behind 'x', message 0 from rank 0 to rank 1 on "
+                      "channel 0,");
+    assert_says(b.at, "rank 1: ");
+    buf_release(&b);
+    unit_close(&w.u);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_golden),
@@ -413,6 +444,7 @@ int main(void)
                                        cmocka_unit_test(test_swapped),
                                        cmocka_unit_test(test_unmatched),
                                        cmocka_unit_test(test_shared_channel),
-                                       cmocka_unit_test(test_launch_order)};
+                                       cmocka_unit_test(test_launch_order),
+                                       cmocka_unit_test(test_rank_functions)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
