@@ -56,7 +56,7 @@ static void put_call(Walk *w, const Inst *in)
     vec_push(w->a, &w->out->rows, c);
 }
 
-bool ranks_check(const ScheduleAsk *ask, Module *m, Fn *const *fns, uint32_t n)
+bool lists_check(const ScheduleAsk *ask, Module *m, Fn *const *fns, uint32_t n)
 {
     CommandList *lists = NEW_ARRAY(ask->arena, CommandList, n + 1);
     for (uint32_t r = 0; r < n; r++) {

@@ -209,5 +209,5 @@ bool ranks_make(Cut *c, const Fn *fn)
     }
     ScheduleAsk ask = {.arena = c->a, .diag = c->m->diag};
     ask.at = loc_span(c->m, fn->loc);
-    return ranks_check(&ask, c->m, r.fns, c->ranks);
+    return lists_check(&ask, c->m, r.fns, c->ranks);
 }

@@ -143,6 +143,6 @@ bool commands_check(const ScheduleAsk *ask, const CommandList *lists,
 CommandList *schedule_commands(Arena *a, const Schedule *s,
                                const Simulation *run);
 /* lists.c: the same of rank functions as they are written. */
-bool ranks_check(const ScheduleAsk *ask, Module *m, Fn *const *fns, uint32_t n);
+bool lists_check(const ScheduleAsk *ask, Module *m, Fn *const *fns, uint32_t n);
 
 #endif

@@ -421,7 +421,7 @@ static void test_rank_functions(void **state)
     World w;
     world_open(&w, 2, 1, 1);
     assert_true(unit_parse(&w.u, "ranks.tir", text, strlen(text)));
-    assert_false(ranks_check(&w.ask, &w.u.m, w.u.m.fns.at, 2));
+    assert_false(lists_check(&w.ask, &w.u.m, w.u.m.fns.at, 2));
     Buf b = {0};
     diag_render(&w.u.diag, DIAG_TEXT, &b);
     assert_says(b.at, "rank 0: 'y', message 0 from rank 1 to rank 0 on channel "
