@@ -23,10 +23,16 @@ static bool ends_before(LiveUse x, LiveUse y)
     return x.step < y.step && order_before(&x.place->order, x.step, y.step);
 }
 
+/* All their uses stand in the order of the list. */
+static bool in_line(const Live *l, const LiveBuffer *x, const LiveBuffer *y)
+{
+    return l->one_stream || (!x->aside && !y->aside);
+}
+
 bool live_together(const Live *l, const LiveBuffer *x, const LiveBuffer *y)
 {
     if (x->first <= y->last && y->first <= x->last) return true;
-    if (l->one_stream) return false;
+    if (in_line(l, x, y)) return false;
     const LiveBuffer *a = x->last < y->first ? x : y, *b = a == x ? y : x;
     for (uint32_t i = 0; i < a->uses.n; i++)
         for (uint32_t k = 0; k < b->uses.n; k++)
@@ -41,15 +47,16 @@ bool live_together(const Live *l, const LiveBuffer *x, const LiveBuffer *y)
 static bool meet_in_loop_only(const Live *l, const LiveBuffer *old,
                               const LiveBuffer *new, const LiveRows *birth)
 {
+    bool aside = !in_line(l, old, new);
     if (!old->dies || old->dies->body != birth->body) return false;
     LiveUse loop = {birth->body->around, birth->body->step};
-    for (uint32_t i = 0; i < old->uses.n && !l->one_stream; i++) {
+    for (uint32_t i = 0; i < old->uses.n && aside; i++) {
         LiveUse u = old->uses.at[i];
         if ((u.place != loop.place || u.step != loop.step) &&
             !ends_before(u, loop))
             return false;
     }
-    for (uint32_t i = 0; i < new->uses.n && !l->one_stream; i++) {
+    for (uint32_t i = 0; i < new->uses.n &&aside; i++) {
         LiveUse u = new->uses.at[i];
         if ((u.place != loop.place || u.step != loop.step) &&
             !ends_before(loop, u))
@@ -105,7 +112,7 @@ static int64_t birth_apart(const Live *l, const LiveBuffer *old,
                            const LiveBuffer *new, const LiveRows *birth,
                            bool upward)
 {
-    if (l->one_stream && old->last < birth->begin) return INT64_MIN;
+    if (in_line(l, old, new) && old->last < birth->begin) return INT64_MIN;
     if (meet_in_loop_only(l, old, new, birth) && birth->reverse != upward)
         return rows_apart(l, old->dies, birth, upward);
     return upward ? rows_end(birth) : old->bytes - rows_begin(birth);

@@ -39,6 +39,7 @@ typedef struct FnWalk {
     Behind *behind; /* by value */
     Touch *params;
     bool lane;
+    bool aside; /* it, or a loop around it, is not on stream 0 */
 } FnWalk;
 
 /* A step that is being walked. */
@@ -154,11 +155,10 @@ static const LiveRows *rows_of(const FnWalk *f, const StepUse *u,
     return r;
 }
 
-/* The rows are none that were there before.  With several streams the order of
- * the births would have to be asked for: the first alone counts. */
-static bool is_birth(const FnWalk *f, const LiveBuffer *b, const LiveRows *rows)
+/* The rows are none that were there before. */
+static bool is_birth(const LiveBuffer *b, const LiveRows *rows)
 {
-    if (b->born || !rows || (b->births.n && !f->w->one_stream)) return false;
+    if (b->born || !rows) return false;
     for (uint32_t i = 0; i < b->births.n; i++)
         if (rows_begin(rows) < rows_end(b->births.at[i]) &&
             rows_begin(b->births.at[i]) < rows_end(rows))
@@ -171,7 +171,7 @@ static void touch_buffer(FnWalk *f, const StepUse *u, uint32_t buffer)
     LiveWalk *w = f->w;
     const LiveRows *rows = rows_of(f, u, buffer);
     LiveBuffer *b = &w->buffers.at[buffer];
-    if (is_birth(f, b, rows))
+    if (is_birth(b, rows))
         vec_push(w->a, &b->births, rows);
     else
         b->born = true;
@@ -179,8 +179,10 @@ static void touch_buffer(FnWalk *f, const StepUse *u, uint32_t buffer)
     if (b->first > u->begin) b->first = u->begin;
     if (b->last < w->now) b->last = w->now;
     if (w->one_stream) return;
+    const Inst *in = &f->fn->insts[u->step];
     LiveUse use = {f->place, u->step};
     vec_push(w->a, &b->uses, use);
+    b->aside |= f->aside || attr_int(w->m, in->attr, AT_stream, 0) != 0;
 }
 
 /* ------------------------------------------------------------ the walk -- */
@@ -199,6 +201,7 @@ static Touch *walk_loop(FnWalk *f, uint32_t step)
     *place = (LivePlace){
         .around = f->place, .step = step, .depth = f->place->depth + 1};
     FnWalk body = {.w = w, .place = place, .lane = f->lane || parallel};
+    body.aside = f->aside || attr_int(w->m, in->attr, AT_stream, 0) != 0;
     body.params = NEW_ARRAY(w->a, Touch, (size_t)in->nargs + 1);
     int64_t begin = w->now++;
     if (!w->one_stream) place->order = order_of(w->m, fn_of(w->m, ref), w->a);
@@ -268,5 +271,9 @@ Live live_find(Module *m, Arena *a)
         if (!w.one_stream) place->order = order_of(m, fn, a);
         walk_fn(&(FnWalk){.w = &w, .place = place}, (FnRef){i});
     }
+    /* the order of the births would have to be asked for */
+    for (uint32_t i = 0; i < w.buffers.n; i++)
+        if (w.buffers.at[i].aside && w.buffers.at[i].births.n > 1)
+            w.buffers.at[i].births.n = 1;
     return (Live){w.buffers.at, w.buffers.n, w.one_stream};
 }

@@ -8,7 +8,8 @@
  *
  * That line is one order of execution.  With several streams there are others,
  * and two buffers share bytes only if in all of them every use of one comes
- * before every use of the other: live_together asks that.
+ * before every use of the other: live_together asks that.  What is used on
+ * stream 0 alone is used in the order of the list.
  *
  * A stack is not needed as a whole while a loop walks through it.  Where the
  * last use of one stack and the first use of another are the same loop, each
@@ -68,6 +69,7 @@ typedef struct LiveBuffer {
     int64_t bytes;
     Base base;         /* frame; in a function that runs in lanes, lane; host */
     VEC(LiveUse) uses; /* in the order of the list */
+    bool aside;        /* some use is on another stream than 0 */
     /* Its first uses, as long as each is a loop that walks through other rows
      * than those before; its last use, row by row (NULL: not so). */
     VEC(const LiveRows *) births;

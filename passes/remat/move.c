@@ -10,9 +10,10 @@
 
 #include <stdlib.h>
 
-/* Bytes per nanosecond between a GPU and the memory of its host, each way, and
- * the part of a transfer's time by which what runs beside it is longer. */
-static const double link_bytes = 50, link_share = 0.05;
+/* Bytes per nanosecond between a GPU and the memory of its host, each way; the
+ * part of a transfer's time by which what runs beside it is longer; and the
+ * part of a turn that transfers may take, as neither time is sure. */
+static const double link_bytes = 50, link_share = 0.01, link_free = 0.92;
 
 typedef struct Named {
     const char *name;
@@ -73,13 +74,13 @@ static NamedVec names_in(Module *m, const Pair *p, const Record *r)
     return v;
 }
 
-/* A turn of the forward. */
+/* What transfers may take of a turn of the forward. */
 static double turn_time(Module *m, const Pair *p)
 {
     double time = 0;
     for (uint32_t i = p->of->nparams; i < p->of->ninsts; i++)
         time += remake_time(m, p->of, (Value){i});
-    return time;
+    return link_free * time;
 }
 
 static double more_than(double x, double y)
@@ -131,7 +132,7 @@ static void add_points(Mover *x, bool hidden)
 void points_moved(Module *m, const Pair *p, Point of, PointVec *out)
 {
     Mover x = {m, p, of, names_in(m, p, of.record), turn_time(m, p), 0, out};
-    x.backward = 2 * x.forward + of.time;
+    x.backward = 2 * x.forward + link_free * of.time;
     add_points(&x, true);
     add_points(&x, false);
 }

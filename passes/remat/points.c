@@ -76,26 +76,36 @@ static Point point_of(Module *m, const Pair *p, const char *mode,
     return (Point){mode, r, (double)r->bytes, time_of(m, p, r), 0};
 }
 
-/* The point of a set: what a rule that names it makes of it. */
-static Point named_point(Module *m, const Pair *p, const Record *priced_record)
+/* The matmuls and regions that are made again. */
+static Words remade_names(Module *m, const Pair *p, const Record *r)
 {
-    Rule rule = {.mode = MODE_remake};
     VEC(const char *) names = {0};
+    const bool *remade = record_remade(m, p, r);
+    for (uint32_t i = p->of->nparams; i < p->of->ninsts; i++)
+        if (remade[i] && is_listed(m, p, i))
+            vec_push(m->scratch, &names, label_of(m, p, (Value){i}));
+    return (Words){names.at, names.n};
+}
+
+/* What a rule that names them makes of it. */
+static Point names_point(Module *m, const Pair *p, Words names)
+{
+    Rule rule = {.mode = MODE_remake,
+                 .names = names,
+                 .named = NEW_ARRAY(m->scratch, bool, names.n + 1)};
     Buf b = {0};
-    const bool *remade = record_remade(m, p, priced_record);
-    for (uint32_t i = p->of->nparams; i < p->of->ninsts; i++) {
-        if (!remade[i] || !is_listed(m, p, i)) continue;
-        const char *name = label_of(m, p, (Value){i});
-        vec_push(m->scratch, &names, name);
-        buf_printf(&b, "%s%s", b.n ? ", " : "remake ", name);
-    }
-    rule.names = (Words){names.at, names.n};
-    rule.named = NEW_ARRAY(m->scratch, bool, names.n + 1);
+    for (uint32_t i = 0; i < names.n; i++)
+        buf_printf(&b, "%s%s", i ? ", " : "remake ", names.at[i]);
     const Record *r = record_cheapest(m, p, policy_costs(m, p, &rule));
     Point point =
         point_of(m, p, arena_strdup(m->scratch, b.at ? b.at : "none"), r);
     buf_release(&b);
     return point;
+}
+
+static Point named_point(Module *m, const Pair *p, const Record *priced_record)
+{
+    return names_point(m, p, remade_names(m, p, priced_record));
 }
 
 typedef struct Walk {
@@ -126,12 +136,19 @@ static double slope(Point a, Point b)
     return (b.time - a.time) / (a.bytes - b.bytes);
 }
 
+/* The last point lies above the line to C, not on it: steps that are as good
+ * are better small. */
+static bool hides(const PointVec *v, Point c)
+{
+    double to = slope(v->at[v->n - 2], v->at[v->n - 1]);
+    return to > slope(v->at[v->n - 1], c) * (1 + 1e-6);
+}
+
 /* The next point, on the hull: those before that it hides go. */
 static void add_point(Module *m, PointVec *v, Point c)
 {
     if (c.bytes >= vec_last(v).bytes) return;
-    while (v->n > 1 &&
-           slope(v->at[v->n - 2], v->at[v->n - 1]) >= slope(v->at[v->n - 1], c))
+    while (v->n > 1 && hides(v, c))
         v->n--;
     vec_push(m->scratch, v, c);
 }
@@ -167,9 +184,23 @@ static PointVec points_remade(Module *m, const Pair *p)
     return all;
 }
 
+/* One thing made again, with the rest of the record on the host, may be better
+ * than several. */
+static void add_single(Module *m, const Pair *p, PointVec *all)
+{
+    Words names = {0};
+    for (uint32_t i = 0; i < all->n; i++) {
+        Words more = remade_names(m, p, all->at[i].record);
+        if (more.n > names.n) names = more;
+    }
+    for (uint32_t i = 0; i < names.n; i++)
+        vec_push(m->scratch, all, names_point(m, p, (Words){names.at + i, 1}));
+}
+
 static PointVec points_of(Module *m, const Pair *p, bool offload)
 {
     PointVec all = points_remade(m, p), hull = {0};
+    if (offload) add_single(m, p, &all);
     uint32_t n = all.n;
     vec_push(m->scratch, &hull, all.at[0]);
     for (uint32_t i = 0; offload && i < n; i++)
@@ -193,7 +224,7 @@ static void add_slopes(Points *x, uint32_t pair)
         vec_push(x->m->scratch, &x->slopes, s);
         for (uint32_t k = x->slopes.n - 1; k > 0; k--) {
             Slope *at = &x->slopes.at[k];
-            if (at[-1].price <= at[0].price) break;
+            if (at[-1].pair == at[0].pair || at[-1].price <= at[0].price) break;
             Slope swap = at[0];
             at[0] = at[-1];
             at[-1] = swap;
