@@ -13,7 +13,9 @@ import tempfile
 import zlib
 
 PROGRAM = os.path.abspath(sys.argv[1])
-SECONDS, MEBIBYTES = 1.0, 512
+# Sanitizers take their time.
+SECONDS = 5.0 if b"__asan_init" in open(PROGRAM, "rb").read() else 1.0
+MEBIBYTES = 512
 os.mkdir("hostile")
 cases = []
 
