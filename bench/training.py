@@ -9,8 +9,13 @@ Three kinds of run of one program, interleaved, each of a few steps:
 Seconds are those that the run's own ledger has for its steps, so that neither
 the start nor the last save, for which a run waits, is among them.  On the host,
 where steps use all processors, what runs beside them takes processor time from
-them, and that is what counts: it says the same on a machine that has other work
-too.  The figure is the sum of what `written` costs a step and of what a save
+them, and that is what counts.  By `threads` it is what the threads that read
+data and write saves have taken, which the system counts, and the seconds in
+which the step's own thread wrote rows and copied, against the processor time of
+the same run: no difference of two runs, so it says the same on a machine that
+has other work.  `cpu` compares the processor time of runs with that of plain
+ones, which sees what caches lose too, on a machine that is quiet.  The figure is
+the sum of what `written` costs a step and of what a save
 costs, spread over the steps between two saves as --save-every has them.  Runs
 have to be longer than a save takes: the last one waits for it.
 """
@@ -20,6 +25,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 DEFAULT_EVERY = 500  # of --save-every
 
@@ -43,15 +49,43 @@ def write_data(folder, mib):
     return bytes_at, lines_at
 
 
+def look_at_threads(pid, seen):
+    """Processor seconds by thread; SEEN is {thread: (name, seconds)}."""
+    for tid in os.listdir(f"/proc/{pid}/task"):
+        at = f"/proc/{pid}/task/{tid}/"
+        try:
+            with open(at + "comm") as name, open(at + "schedstat") as spent:
+                seen[tid] = (name.read().strip(),
+                             int(spent.read().split()[0]) / 1e9)
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # it has ended
+
+
+def wait_for(pid):
+    """Status, usage, and seconds by the name of threads, as far as they were
+    seen: a thread that ends loses what it did since the last look."""
+    seen, by_name = {}, {}
+    while True:
+        look_at_threads(pid, seen)
+        done, status, usage = os.wait4(pid, os.WNOHANG)
+        if done:
+            break
+        time.sleep(0.02)
+    for name, seconds in seen.values():
+        by_name[name] = by_name.get(name, 0) + seconds
+    return status, usage, by_name
+
+
 def run(program, folder, steps, options):
-    """Seconds of a step, processor seconds of the run, and its saves."""
+    """Seconds of a step, processor seconds of the run, what its data, rows and
+    saves took of these, and its saves."""
     ledger = os.path.join(folder, "ledger.jsonl")
     if os.path.exists(ledger):
         os.remove(ledger)
     words = program + ["--steps", str(steps), "--quiet", "--ledger",
                        ledger] + options
     pid = os.posix_spawn(words[0], words, os.environ)
-    _, status, usage = os.wait4(pid, 0)
+    status, usage, threads = wait_for(pid)
     if status:
         sys.exit(f"failed: {' '.join(words)}")
     with open(ledger) as f:
@@ -63,7 +97,10 @@ def run(program, folder, steps, options):
     last = saves[-1] if saves else 0
     waited = end["data_seconds"] + end["log_seconds"] + end["save_seconds"]
     return {"wall": spent - last, "waited": waited - last,
-            "cpu": usage.ru_utime + usage.ru_stime, "saves": saves}
+            "cpu": usage.ru_utime + usage.ru_stime, "saves": saves,
+            "written": threads.get("data", 0) + end["log_seconds"],
+            "saved": threads.get("save", 0) + threads.get("save-write", 0)
+            + end["save_seconds"] - last}
 
 
 def measure(program, folder, a):
@@ -98,19 +135,30 @@ def costs(seen, steps, by):
             middle(s[by] - p[by] for p, _, s in pairs))
 
 
+def costs_by_threads(seen, steps):
+    """The same, within each run."""
+    middle = statistics.median
+    return (middle(p["cpu"] for p in seen["plain"]) / steps,
+            middle(w["written"] / (w["cpu"] - w["written"])
+                   for w in seen["written"]),
+            middle(s["saved"] for s in seen["saved"]))
+
+
 def bench_training(a, program):
     with tempfile.TemporaryDirectory(dir=a.folder) as folder:
         seen = measure(program, folder, a)
     wrote = seen["saved"][0]["saves"][0]
     print(f"{a.rounds} rounds of {a.steps} steps each; a save is written in "
           f"{wrote:.2f} s\n")
-    print(f"{'':6} {'ms a step':>10} {'data, metrics':>14} {'ms a save':>10} "
+    print(f"{'':7} {'ms a step':>10} {'data, metrics':>14} {'ms a save':>10} "
           f"{f'of {DEFAULT_EVERY} steps':>13} {'together':>9}")
-    for by in ("wall", "cpu"):
-        step, written, save = costs(seen, a.steps, by)
+    for by in ("wall", "cpu", "threads"):
+        step, written, save = (costs_by_threads(seen, a.steps)
+                               if by == "threads" else
+                               costs(seen, a.steps, by))
         share = save / (DEFAULT_EVERY * step)
         total = written + share
-        print(f"{by:6} {1e3 * step:10.2f} {100 * written:13.2f}% "
+        print(f"{by:7} {1e3 * step:10.2f} {100 * written:13.2f}% "
               f"{1e3 * save:10.1f} {100 * share:12.2f}% {100 * total:8.2f}%"
               + (" (must 2)" if by == a.by else ""))
         if by == a.by:

@@ -6,6 +6,7 @@
 static void *run(void *user)
 {
     Pump *p = user;
+    pthread_setname_np(pthread_self(), "save-write");
     pthread_mutex_lock(&p->lock);
     for (;;) {
         while (p->written == p->put && !p->ends)

@@ -181,6 +181,7 @@ static void *write_staged(void *user)
     Checkpoints *c = user;
     Save *save = &c->save;
     char *at = NULL;
+    pthread_setname_np(pthread_self(), "save");
     save->status = device_staged(c->device, &save->story, &at);
     c->copy = (TitanDevice){.story = &save->story};
     c->copy.arena[TITAN_BASE_persistent] = at;

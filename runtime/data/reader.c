@@ -129,6 +129,7 @@ static bool has_room(const Reader *r)
 static void *read_ahead(void *arg)
 {
     Reader *r = arg;
+    pthread_setname_np(pthread_self(), "data");
     for (bool more = true; more;) {
         pthread_mutex_lock(&r->lock);
         while (!r->stop && !has_room(r))
