@@ -111,15 +111,19 @@ LLAMA_MIDDLE = dict(MIDDLE, kv=2, rep=2)
 STREAMS = {"": [], "-streams3": ["--streams", "3"]}
 PLANS = {"-" + plan: ["--plan", plan]
          for plan in ("full", "ops", "half", "keep", "remake")}
+# What lies on the host.
+OFFLOADS = {"-" + plan: ["--plan", plan]
+            for plan in ("states", "params", "record", "inputs")}
 # Products as kernels, which walk over the same tiles on fewer processors.
 MADE = ["--matmul", "generated"]
 PROCESSORS = {"": MADE, "-few": MADE + ["--matmul-processors", "8"]}
 EQUAL = {  # model, options, variants
-    "llama-bf16": ("llama3", LLAMA_MIDDLE, "bf16", dict(STREAMS, **PLANS)),
+    "llama-bf16": ("llama3", LLAMA_MIDDLE, "bf16", dict(STREAMS, **PLANS, **OFFLOADS)),
     "llama-bf16-states": ("llama3", LLAMA_MIDDLE, "bf16-states", {"": []}),
     "llama-f32": ("llama3", LLAMA_MIDDLE, "f32", {"": []}),
     "llama-made": ("llama3", LLAMA_MIDDLE, "bf16-states", PROCESSORS),
-    "gpt2-bf16": ("gpt2", dict(MIDDLE, head=4), "bf16", STREAMS)}
+    "gpt2-bf16": ("gpt2", dict(MIDDLE, head=4), "bf16",
+                  dict(STREAMS, **OFFLOADS))}
 
 
 def build_equal(b):
@@ -145,10 +149,10 @@ def check_equal(c, name, suffix):
 
 
 def said_of_bits(name, suffix, mine, first):
-    """Streams and processors move what runs, and no bit."""
+    """Streams, processors and offload move what runs, and no bit."""
     if mine == first:
         return f"bits of {name}" if suffix else "bitwise equal"
-    if suffix in STREAMS or suffix in PROCESSORS:
+    if suffix in STREAMS or suffix in PROCESSORS or suffix in OFFLOADS:
         raise Failed(f"not the bits of {name}")
     return "bitwise equal, not those without the plan"
 
