@@ -160,6 +160,7 @@ bool pass_expand(Module *m, PassCtx *cx)
     x.outer = outer_axes(m, x.a);
     map_init(&x.copies, x.a);
     map_init(&x.zeros, x.a);
+    orders_find(&x);
     blocks_find(&x);
     for (uint32_t i = 0; i < n; i++)
         if (!check_grouped(m, m->fns.at[i])) return false;

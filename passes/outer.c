@@ -43,6 +43,7 @@ OuterAxes outer_axes(const Module *m, Arena *a)
             if (fn->insts[i].op == OP_repeat && !cuts_tiles(m, &fn->insts[i]))
                 add(&x, attr_axis(m, fn->insts[i].attr, AT_axis));
     }
+    x.repeats = x.n;
     add_groups(m, &x);
     return x;
 }

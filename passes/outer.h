@@ -8,7 +8,7 @@
 
 typedef struct OuterAxes {
     Axis *at;
-    uint32_t n;
+    uint32_t n, repeats; /* the first ones are of repeats */
 } OuterAxes;
 
 /* The axes of the module's repeats, but for those over tiles: one turn's part

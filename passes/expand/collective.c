@@ -42,13 +42,14 @@ static Layout in_order_of(const Scene *s, Type t, Layout like, Axis group)
 /* The default order, behind the group's axis. */
 static Layout grouped_layout(const Scene *s, Type t, Axis group)
 {
-    const OuterAxes *outer = &s->x->outer;
-    Axis *order = NEW_ARRAY(s->x->a, Axis, (size_t)outer->n + 1);
-    uint32_t n = 0;
-    order[n++] = group;
-    for (uint32_t i = 0; i < outer->n; i++)
-        if (outer->at[i].id != group.id) order[n++] = outer->at[i];
-    return layout_ordered(s->x->m, t, order, n, s->x->a);
+    uint32_t n = type_info(s->x->m, t)->naxes, k = 0;
+    Axis *by = NEW_ARRAY(s->x->a, Axis, (size_t)n + 1);
+    Axis *order = NEW_ARRAY(s->x->a, Axis, (size_t)n + 1);
+    layout_order(s->x->m, default_layout(s->x, t), by);
+    order[k++] = group;
+    for (uint32_t i = 0; i < n; i++)
+        if (by[i].id != group.id) order[k++] = by[i];
+    return layout_ordered(s->x->m, t, order, k, s->x->a);
 }
 
 Layout collective_layout(const Scene *s, Value owner)

@@ -28,6 +28,13 @@ typedef struct Member {
     int64_t start, piece, pitch;
 } Member;
 
+/* Values with the axes of TYPE, those that are outer aside, have FIRST in front
+ * of the others. */
+typedef struct Order {
+    Type type;
+    Axis first;
+} Order;
+
 typedef struct Expand {
     Module *m;
     const PassCtx *cx;
@@ -35,6 +42,7 @@ typedef struct Expand {
     OuterAxes outer;
     Map copies, zeros;   /* type -> the group that copies or clears it */
     VEC(Member) members; /* of blocks */
+    VEC(Order) orders;
 } Expand;
 
 typedef struct Root {
@@ -107,6 +115,9 @@ bool owner_result(const Scene *s, Value owner, Value *maker, uint32_t *result);
 
 /* --------------------------------------------------------------- order -- */
 
+/* Finds which slots, and what is of their axes, lie by the axis along which
+ * devices have parts of them. */
+void orders_find(Expand *x);
 /* The default memory order: axes of repeats outermost. */
 Layout default_layout(const Expand *x, Type t);
 /* A rename to names that were declared earlier. */

@@ -4,12 +4,108 @@
  * By default the order of the axes in the module, axes of repeats outermost.
  * A matmul's result has its rows side by side and its columns; a stack is in
  * the order of its rows; a renamed axis stays where it was.
+ *
+ * A slot of which devices have parts along an axis lies by that axis first, and
+ * so does all that has the same axes: then the parts that are gathered lie one
+ * behind the other as one, and a gradient is scattered from where it is made.
+ * Tables, of which rows are chosen, keep their rows.
  */
 #include "expand.h"
 
+/* ------------------------------------------------- axes with devices' parts --
+ */
+
+static bool is_outer(const Expand *x, Axis a)
+{
+    for (uint32_t i = 0; i < x->outer.n; i++)
+        if (x->outer.at[i].id == a.id) return true;
+    return false;
+}
+
+static bool counts_devices(const Expand *x, Axis a)
+{
+    for (uint32_t i = x->outer.repeats; i < x->outer.n; i++)
+        if (x->outer.at[i].id == a.id) return true;
+    return false;
+}
+
+/* They have the same axes, but for outer ones. */
+static bool same_axes(const Expand *x, Type a, Type b)
+{
+    const TypeInfo *t[2] = {type_info(x->m, a), type_info(x->m, b)};
+    for (int k = 0; k < 2; k++)
+        for (uint32_t i = 0; i < t[k]->naxes; i++) {
+            Axis axis = t[k]->axes[i].axis;
+            if (!is_outer(x, axis) && !type_axis(x->m, k ? a : b, axis))
+                return false;
+        }
+    return true;
+}
+
+static bool has_slot(const Expand *x, Type t)
+{
+    for (uint32_t i = 0; i < x->m->slots.n; i++)
+        if (same_axes(x, x->m->slots.at[i].type, t)) return true;
+    return false;
+}
+
+static bool is_table(const Expand *x, Type t)
+{
+    const Module *m = x->m;
+    for (uint32_t f = 0; f < m->fns.n; f++) {
+        const Fn *fn = m->fns.at[f];
+        for (uint32_t i = 0; i < fn->ninsts; i++) {
+            const Inst *in = &fn->insts[i];
+            bool reads =
+                in->op == OP_gather &&
+                type_info(m, value_type(fn, inst_arg(fn, in, 1)))->naxes > 0;
+            Type of = reads ? value_type(fn, inst_arg(fn, in, 0)) : in->type;
+            if ((reads || in->op == OP_scatter) && same_axes(x, of, t))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* Parts of an axis that devices have, made one axis or taken from it. */
+static void note_order(Expand *x, const Inst *in)
+{
+    const Module *m = x->m;
+    if (in->op != OP_merge && in->op != OP_split) return;
+    bool merge = in->op == OP_merge;
+    const AttrItem *parts = attr_get(m, in->attr, merge ? AT_from : AT_to);
+    Axis axis = attr_axis(m, in->attr, AT_axis);
+    if (parts->n != 2 || parts->axes[1].id != axis.id ||
+        !counts_devices(x, parts->axes[0]))
+        return;
+    for (uint32_t i = 0; i < x->orders.n; i++)
+        if (same_axes(x, x->orders.at[i].type, in->type)) return;
+    if (!has_slot(x, in->type) || is_table(x, in->type)) return;
+    vec_push(x->a, &x->orders, ((Order){in->type, axis}));
+}
+
+void orders_find(Expand *x)
+{
+    for (uint32_t f = 0; f < x->m->fns.n; f++) {
+        const Fn *fn = x->m->fns.at[f];
+        for (uint32_t i = 0; i < fn->ninsts; i++)
+            note_order(x, &fn->insts[i]);
+    }
+}
+
+/* --------------------------------------------------------------- orders -- */
+
 Layout default_layout(const Expand *x, Type t)
 {
-    return layout_ordered(x->m, t, x->outer.at, x->outer.n, x->a);
+    const OuterAxes *outer = &x->outer;
+    for (uint32_t i = 0; i < x->orders.n; i++) {
+        if (!same_axes(x, x->orders.at[i].type, t)) continue;
+        Axis *order = NEW_ARRAY(x->a, Axis, (size_t)outer->n + 1);
+        if (outer->n) memcpy(order, outer->at, outer->n * sizeof *order);
+        order[outer->n] = x->orders.at[i].first;
+        return layout_ordered(x->m, t, order, outer->n + 1, x->a);
+    }
+    return layout_ordered(x->m, t, outer->at, outer->n, x->a);
 }
 
 /* The result of a matmul: its rows side by side, and its columns, so that
