@@ -27,6 +27,8 @@ static const Single uses[] = {
     {OP_map, "%x : f32[a]", "f64[a]", "map %x { f64(_0) }"},
     {OP_map, "%x : i32[a]", "i32[a, b]", "map %x { _0 + index(b) * 0 }"},
     {OP_map, "", "f32[a, b]", "map { f32(index(a)) - f32(index(b)) }"},
+    {OP_map, "", "f32[a, b]",
+     "map { f32(random(i64(7), i64(index(a)), i64(index(b)))) }"},
     {OP_reduce, "%x : f32[a, b, c]", "f32[b]",
      "reduce %x kind sum axes (a, c)"},
     {OP_reduce, "%x : i32[a, b]", "i32[b]", "reduce %x kind sum axes (a)"},
