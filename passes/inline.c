@@ -5,7 +5,8 @@
  *   gives    inlined: no call of an ordinary function
  *   keeps    entries; the bodies and conditions of repeats; regions and
  *            groups (functions with a kind), and calls of them
- *   result   ordinary functions that were only called are gone
+ *   result   ordinary functions that were only called are gone, and what the
+ *            stages of a pipeline do stands in the ranks that do it
  *
  * Callees come before their callers, so a body is copied when it is final,
  * and the work is the size of the result.  An instruction of a body that is
@@ -41,7 +42,7 @@ static bool is_inlined(const Module *m, const Inst *in)
 {
     if (in->op != OP_call) return false;
     const Fn *f = fn_of(m, attr_fn(m, in->attr, AT_fn));
-    return !f->kind.id && !f->entry;
+    return (!f->kind.id || fn_is(m, f, FK_stage)) && !f->entry;
 }
 
 /* ---------------------------------------------------------------- places -- */

@@ -109,7 +109,9 @@ const char *linear_path(const Module *m, const Fn *of, Value v)
 {
     Value param = linear_param(m, of, v);
     if (value_eq(param, NO_VALUE)) return NULL;
-    return str_of(m, slot_port(m, of, param.id)->path);
+    Str path = slot_port(m, of, param.id)->path;
+    const Slot *slot = slot_find(m, path); /* a stage's part is called so too */
+    return str_of(m, slot && slot->whole.id ? slot->whole : path);
 }
 
 const char *label_of(Module *m, const Pair *p, Value v)

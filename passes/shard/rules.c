@@ -228,12 +228,15 @@ bool shard_rules_read(Shard *s, const char *text)
 
 /* ------------------------------------------------------------- applying -- */
 
-/* The words of the path stand in a row somewhere in the slot's path. */
+/* The words of the path stand in a row somewhere in the slot's path, at whose
+ * end a stage's part has its layers: wq[0..2]. */
 static bool path_is_in(const char *words, const char *path)
 {
     size_t n = strlen(words);
     for (const char *p = path; (p = strstr(p, words)); p++)
-        if ((p == path || p[-1] == '.') && (!p[n] || p[n] == '.')) return true;
+        if ((p == path || p[-1] == '.') &&
+            (!p[n] || p[n] == '.' || p[n] == '['))
+            return true;
     return false;
 }
 
