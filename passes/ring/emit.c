@@ -2,7 +2,8 @@
  * emit.c: a region in turns, of which each has one block of an axis.
  *
  *      region      what is made before, the ring, what is made after
- *      .turn       the block goes on to the next device; what it gave is added
+ *      .turn       the block goes on to the next device; what it gave is added;
+ *                  the last turn stands behind the others and sends no block
  *      .block      the region of one block: its sums and its maximum
  *
  * Sums of blocks are merged in the dtype that they are made in.  With a maximum
@@ -319,7 +320,8 @@ static Value field_of(Turn *t, Value made, uint32_t i)
     return tuple ? emit_proj(&t->b, made, i) : made;
 }
 
-static void turn_results(Turn *t, const Value *carried, Value made)
+/* What is carried to the next turn; behind the last one no block goes on. */
+static void next_values(Turn *t, Value *carried, Value made, bool last)
 {
     Emit *e = t->e;
     uint32_t field = 0;
@@ -335,8 +337,8 @@ static void turn_results(Turn *t, const Value *carried, Value made)
             }
             v = merged(t, c, v, part);
         }
-        if (c->share == SHARE_block || c->share == SHARE_home) v = go_on(t, v);
-        builder_result(&t->b, v, (Port){.loc = e->r->fn->loc});
+        bool goes = c->share == SHARE_block ? !last : c->share == SHARE_home;
+        carried[i] = goes ? go_on(t, v) : v;
     }
 }
 
@@ -358,7 +360,9 @@ static FnRef emit_turn(Emit *e)
     for (uint32_t i = 0; i < e->given.n; i++)
         given[i] = param_of(&t.b, value_type(fn, e->given.at[i]));
     param_of(&t.b, type_scalar(e->m, DT_i32));
-    turn_results(&t, carried, call_block(&t, carried, given));
+    next_values(&t, carried, call_block(&t, carried, given), false);
+    for (uint32_t i = 0; i < e->carried.n; i++)
+        builder_result(&t.b, carried[i], (Port){.loc = fn->loc});
     return module_add_fn(e->m, made);
 }
 
@@ -427,25 +431,44 @@ static Value begin_of(Emit *e, Rewrite *rw, const Carried *c)
     return as_part(e, &rw->b, v, part_axis(e));
 }
 
-static Value emit_repeat(Emit *e, Rewrite *rw)
+static Value emit_repeat(Emit *e, Builder *b, const Value *carried,
+                         const Value *given)
 {
     uint32_t n = e->carried.n, all = n + e->given.n;
     Value *args = NEW_ARRAY(e->m->scratch, Value, (size_t)all + 1);
     Type *types = NEW_ARRAY(e->m->scratch, Type, n);
-    for (uint32_t i = 0; i < n; i++) {
-        args[i] = begin_of(e, rw, &e->carried.at[i]);
+    int64_t turns = (int64_t)e->r->ndevices - 1;
+    for (uint32_t i = 0; i < all; i++)
+        args[i] = i < n ? carried[i] : given[i - n];
+    for (uint32_t i = 0; i < n; i++)
         types[i] = e->carried.at[i].type;
-    }
-    for (uint32_t i = n; i < all; i++)
-        args[i] = rewrite_value(rw, e->given.at[i - n]);
     AttrList l = {.n = 0};
     attr_put_id(&l, AT_fn, e->turn.id);
-    attr_put_id(&l, AT_axis, axis_fresh(e->m, "ring", e->r->ndevices).id);
-    attr_put_int(&l, AT_count, e->r->ndevices);
+    attr_put_id(&l, AT_axis, axis_fresh(e->m, "ring", turns).id);
+    attr_put_int(&l, AT_count, turns);
     attr_put_int(&l, AT_carry, n);
     attr_put_int(&l, AT_invariant, e->given.n);
-    return emit(&rw->b, OP_repeat, type_tuple(e->m, types, n),
-                attr_intern(e->m, &l), args, all);
+    return emit(b, OP_repeat, type_tuple(e->m, types, n), attr_intern(e->m, &l),
+                args, all);
+}
+
+/* All turns, the last behind the repeat; what is carried at the end. */
+static Value *emit_ring(Emit *e, Rewrite *rw)
+{
+    uint32_t n = e->carried.n;
+    Value *carried = NEW_ARRAY(e->m->scratch, Value, n);
+    Value *given = NEW_ARRAY(e->m->scratch, Value, (size_t)e->given.n + 1);
+    for (uint32_t i = 0; i < n; i++)
+        carried[i] = begin_of(e, rw, &e->carried.at[i]);
+    for (uint32_t i = 0; i < e->given.n; i++)
+        given[i] = rewrite_value(rw, e->given.at[i]);
+    Value made = emit_repeat(e, &rw->b, carried, given);
+    for (uint32_t i = 0; i < n; i++)
+        carried[i] = emit_proj(&rw->b, made, i);
+    Turn t = {.e = e, .b = rw->b};
+    next_values(&t, carried, call_block(&t, carried, given), true);
+    rw->b = t.b;
+    return carried;
 }
 
 static void take_result(Emit *e, Rewrite *rw, const Carried *c, Value v)
@@ -490,10 +513,10 @@ Fn *ring_emit(Ring *r)
     copy_all(&e, &rw, SHARE_before);
     rw.b.loc = r->fn->loc;
     rw.b.phase = (Phase)inst_of(r->fn, r->fn->result_values[0])->phase;
-    Value made = emit_repeat(&e, &rw);
+    const Value *made = emit_ring(&e, &rw);
     for (uint32_t i = 0; i < e.carried.n; i++)
         if (e.carried.at[i].share != SHARE_block)
-            take_result(&e, &rw, &e.carried.at[i], emit_proj(&rw.b, made, i));
+            take_result(&e, &rw, &e.carried.at[i], made[i]);
     copy_homes(&e, &rw);
     copy_all(&e, &rw, SHARE_after);
     Fn *fn = rewrite_end(&rw);
