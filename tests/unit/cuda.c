@@ -538,6 +538,34 @@ static void says_what_is_missing(void **state)
     refuses(&m, &ptx, TITAN_BAD_DATA,
             "compiling the PTX: ptxas: line 3: no such instruction");
     refuses(&m, &none, TITAN_MISMATCH, "no kernels for a GPU");
+    m.header.base_bytes[TITAN_BASE_host] = UINT64_C(1) << 49;
+    refuses(&m, &cubin, TITAN_UNAVAILABLE,
+            "the plan offloads 524288.00 GiB to the memory of the host, which "
+            "has ");
+    m.header.base_bytes[TITAN_BASE_host] = 4096;
+    fake->fails = "cuMemHostAlloc", fake->fails_with = 2;
+    refuses(&m, &cubin, TITAN_UNAVAILABLE,
+            "pinning 0.00 GiB of host memory for what the plan offloads");
+}
+
+/* What is offloaded lies in memory of the host, which both sides reach; a row
+ * of a ring comes back every so many turns. */
+static void copies_from_the_host(void **state)
+{
+    (void)state;
+    Made m;
+    begin(&m);
+    m.header.base_bytes[TITAN_BASE_host] = 4096;
+    TitanDevice *d = open_device(&m);
+    char there[64] = "on the host", here[64] = {0};
+    ok(device_write(d, TITAN_BASE_host, 256, there, sizeof there));
+    ok(device_read(d, TITAN_BASE_host, 256, here, sizeof here));
+    assert_string_equal(here, "on the host");
+    close_device(d);
+    const TitanTurn ring = {.ring = 2, .shift = 1, .bytes = 100};
+    assert_int_equal(titan_turn_bytes(&ring, 0), 100);
+    assert_int_equal(titan_turn_bytes(&ring, 1), 0);
+    assert_int_equal(titan_turn_bytes(&ring, 6), 100);
 }
 
 /* Each call that a device makes may fail: the story names it, and nothing is
@@ -668,6 +696,7 @@ int main(void)
         cmocka_unit_test_setup(keeps_records, reset),
         cmocka_unit_test_setup(inputs_in_order, reset),
         cmocka_unit_test_setup(stages_weights, reset),
+        cmocka_unit_test_setup(copies_from_the_host, reset),
         cmocka_unit_test_setup(profiles, reset),
         cmocka_unit_test_setup(says_what_is_missing, reset),
         cmocka_unit_test_setup(names_the_call, reset),
