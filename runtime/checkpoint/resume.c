@@ -99,8 +99,11 @@ static TitanStatus begin_saving(Checkpoints *c)
     if (c->o->sync) return TITAN_OK;
     c->stages = device_stage_open(c->device);
     if (!c->stages)
-        fprintf(stderr, "note: there is no memory for a copy of the state; "
-                        "steps wait while it is saved\n");
+        fprintf(stderr,
+                "note: there is no copy of the state (%s); steps wait while it "
+                "is saved\n",
+                titan_has_host_slots(c->im) ? "the plan offloads it"
+                                            : "no memory for one");
     return TITAN_OK;
 }
 
