@@ -71,6 +71,7 @@ void lower_init(Lower *l, Module *m, const Fn *fn, Kir *k)
 {
     *l = (Lower){.m = m, .fn = fn, .k = k};
     l->made = NEW_ARRAY(k->arena, Made, fn->ninsts + 1);
+    l->late = NEW_ARRAY(k->arena, bool, fn->ninsts + 1);
     map_init(&l->memo, k->arena);
     find_levels(l);
 }
@@ -286,8 +287,59 @@ static void eval_results(Lower *l, const Nest *nest, bool inner, Point at,
                          Node *values)
 {
     for (uint32_t r = 0; r < l->fn->nresults; r++)
-        if (has_inner(l, nest, r) == inner)
+        if (has_inner(l, nest, r) == inner &&
+            !l->late[l->fn->result_values[r].id])
             values[r] = eval_result(l, nest, r, at);
+}
+
+static bool is_read(const Fn *fn, Value v)
+{
+    for (uint32_t i = fn->nparams; i < fn->ninsts; i++)
+        for (uint32_t k = 0; k < fn->insts[i].nargs; k++)
+            if (value_eq(inst_arg(fn, &fn->insts[i], k), v)) return true;
+    return false;
+}
+
+/* On a GPU reductions that nobody in the group reads are made in the last sweep
+ * over a row that registers hold, or over a column, beside what is stored: in a
+ * sweep of their own they would make all values once more. */
+static void find_late(Lower *l, const Nest *nest, const LowerOpts *o)
+{
+    int64_t n = product(l, nest->inner, nest->ninner);
+    if (!o->gpu || nest->ncuts || (!nest->across && row_is_long(n))) return;
+    bool sweeps = false;
+    for (uint32_t r = 0; r < l->fn->nresults; r++)
+        sweeps |= has_inner(l, nest, r);
+    for (uint32_t r = 0; r < l->fn->nresults && sweeps; r++) {
+        Value v = l->fn->result_values[r];
+        l->late[v.id] = inst_of(l->fn, v)->op == OP_reduce &&
+                        !has_inner(l, nest, r) && !is_read(l->fn, v);
+    }
+}
+
+/* Late reductions, in the sweep. */
+static void open_late(Lower *l, const Nest *nest, Point at, LoopId loop,
+                      uint32_t *accs)
+{
+    for (uint32_t r = 0; r < l->fn->nresults; r++) {
+        Value v = l->fn->result_values[r];
+        if (l->late[v.id])
+            accs[r] = reduce_in(
+                l, v, result_ix(l, nest, l->fn->results[r].type, at), loop);
+    }
+}
+
+/* And their values, behind it. */
+static void close_late(Lower *l, const Nest *nest, Point at, LoopId loop,
+                       const uint32_t *accs, Node *values)
+{
+    for (uint32_t r = 0; r < l->fn->nresults; r++) {
+        Value v = l->fn->result_values[r];
+        if (!l->late[v.id]) continue;
+        const Ix *ix = result_ix(l, nest, l->fn->results[r].type, at);
+        reduced_in(l, v, ix, loop, accs[r]);
+        values[r] = eval(l, v, ix, (Node){0});
+    }
 }
 
 static void store_results(Lower *l, const Nest *nest, bool inner, Point at,
@@ -344,8 +396,11 @@ static void build_sweep(Lower *l, const Nest *nest, Point at, LoopId parent,
     eval_results(l, nest, true, at, values);
     for (uint32_t r = 0; r < l->fn->nresults && l->reassociated; r++)
         if (has_inner(l, nest, r)) values[r] = algebra_fast(l->k, values[r]);
+    uint32_t *accs = NEW_ARRAY(l->k->arena, uint32_t, l->fn->nresults);
+    open_late(l, nest, at, loop, accs);
     store_results(l, nest, true, at, values, loop);
     loop_close(l->k, loop);
+    close_late(l, nest, at, loop, accs, values);
     l->sweep = 0;
 }
 
@@ -462,6 +517,7 @@ static void build(Lower *l, const Nest *nest, const LowerOpts *o)
     k->across = nest->across;
     l->lanes_inner = !nest->across;
     l->reassociated = may_reassociate(l, nest, o);
+    find_late(l, nest, o);
     LoopId items = l->items = loop_open(k, LOOP_items, 0, 0, k->rows);
     Ix *rows = NEW_ARRAY(k->arena, Ix, nest->nrows);
     if (!nest->turns) cut_axes(l, nest->rows, outer, ix_var(k, items), rows);

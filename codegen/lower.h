@@ -32,6 +32,7 @@ typedef struct Lower {
     bool lanes_inner;      /* reductions take several indices at once */
     bool reassociated;     /* values of lanes are made by algebra.c */
     Made *made;            /* per value */
+    bool *late;            /* per value: a reduction of the last sweep */
 } Lower;
 
 /* The element of v at ix, one index per axis of its type in order.  Guard
@@ -65,6 +66,11 @@ EvalRule eval_scatter, eval_put;
 /* moves.c */
 EvalRule eval_rename, eval_split, eval_merge, eval_slice, eval_pick, eval_pad,
     eval_concat, eval_stack, eval_window, eval_gather;
+
+/* A reduction of the rows at ix is made by a loop that is open: which of its
+ * accumulators that is.  And what it gives, once the loop is closed. */
+uint32_t reduce_in(Lower *l, Value v, const Ix *ix, LoopId loop);
+void reduced_in(Lower *l, Value v, const Ix *ix, LoopId loop, uint32_t acc);
 
 DType default_acc(DType d);
 AccKind acc_kind(const Lower *l, Attr a);

@@ -116,6 +116,19 @@ static void reduce_one(Lower *l, const Inst *in, const Ix *ix, Node guard,
     add_acc(l, loop, acc_kind(l, in->attr), acc, n);
 }
 
+uint32_t reduce_in(Lower *l, Value v, const Ix *ix, LoopId loop)
+{
+    uint32_t acc = l->k->loops.at[loop].accs.n;
+    reduce_one(l, inst_of(l->fn, v), ix, (Node){0}, loop);
+    return acc;
+}
+
+void reduced_in(Lower *l, Value v, const Ix *ix, LoopId loop, uint32_t acc)
+{
+    DType d = type_dtype(l->m, value_type(l->fn, v));
+    eval_remember(l, v, ix, node_cast(l->k, d, node_result(l->k, loop, acc)));
+}
+
 Node eval_reduce(Lower *l, Value v, const Inst *in, const Ix *ix, Node guard)
 {
     const AttrItem *axes = attr_get(l->m, in->attr, AT_axes);
@@ -124,7 +137,7 @@ Node eval_reduce(Lower *l, Value v, const Inst *in, const Ix *ix, Node guard)
                            reduced_size(l, t, axes));
     VEC(uint32_t) peers = {0};
     for (uint32_t i = l->fn->nparams; i < l->fn->ninsts; i++)
-        if (i == v.id || (!guard.id && same_loop(l, v.id, i)))
+        if (i == v.id || (!guard.id && !l->late[i] && same_loop(l, v.id, i)))
             vec_push(l->k->arena, &peers, i);
     for (uint32_t i = 0; i < peers.n; i++)
         reduce_one(l, &l->fn->insts[peers.at[i]], ix, guard, loop);

@@ -376,12 +376,16 @@ static Value write_scaled(Quantise *q, const Value *x, const Way *way,
     name_inner(q);
     for (int k = 0; k < 2; k++)
         small[k] = scaled_operand(q, x[k], &way[k], &inverse[k]);
-    Value y =
-        emit_einsum(b, small[0], small[1], q->inner, q->nsum, DT_f32, DT_f32);
+    DType d = result_dtype(q, x[0], product);
+    /* powers of two move through a rounding to bf16, which has all exponents */
+    bool exact = way[0].power && way[1].power && d == DT_bf16;
+    Value y = emit_einsum(b, small[0], small[1], q->inner, q->nsum,
+                          exact ? d : DT_f32, DT_f32);
+    y = emit_cast(b, y, DT_f32);
     Value both = emit_binary(b, SC_mul, inverse[0], inverse[1]);
     Expr none = {0}, sum = expr_arg(q->m, 0, DT_f32);
     Expr body = expr_op(q->m, SC_mul, sum, expr_arg(q->m, 1, DT_f32), none);
-    body = expr_cast(q->m, result_dtype(q, x[0], product), body);
+    body = expr_cast(q->m, d, body);
     y = emit_map(b, body, (Value[]){y, both}, 2);
     return emit_cast(b, y, type_dtype(q->m, q->in->type));
 }

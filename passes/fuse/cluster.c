@@ -693,6 +693,17 @@ static void merge_products(Graph *g, uint32_t node)
         merge_pair(g, x->cluster, g->nodes[node].cluster);
 }
 
+/* What is computed again goes to the sum that asks for it: with what it is made
+ * of, where that sum is not, it would go through memory. */
+static void merge_again(Graph *g, uint32_t node)
+{
+    const Node *x = &g->nodes[node];
+    if (!x->again || x->nusers != 1) return;
+    const Node *user = &g->nodes[x->users[0]];
+    if (sums_inner((Op)node_inst(g, x->users[0])->op))
+        merge_pair(g, x->cluster, user->cluster);
+}
+
 bool fuse_join(Graph *g, const uint32_t *clusters, uint32_t n, NodeKind kind)
 {
     Nodes nodes = {0};
@@ -773,6 +784,8 @@ void fuse_cluster(Graph *g)
     fuse_added(g);
     for (uint32_t i = 0; i < g->n; i++)
         if (g->nodes[i].kind == NODE_loop) merge_products(g, i);
+    for (uint32_t i = 0; i < g->n; i++)
+        if (g->nodes[i].kind == NODE_loop) merge_again(g, i);
     g->numbers_apart = true;
     merge_all(g);
     g->numbers_apart = false;

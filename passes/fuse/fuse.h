@@ -64,6 +64,7 @@ typedef struct Node {
     uint32_t cluster;
     uint32_t mark; /* scratch of one question */
     bool result;   /* of the function */
+    bool again;    /* computed again for one user */
     int64_t turns; /* a sum over rows, of so many at a time; 0: another op */
     Axis walked;   /* the axis of rows that is cut for it */
     int64_t each;  /* a tally of so many columns (ir/column.h); 0: it is none */

@@ -178,6 +178,7 @@ static uint32_t node_again(Make *mk, Value v)
         args[i] = node_again(mk, inst_arg(g->fn, in, i));
     uint32_t at = node_add(mk, v);
     g->nodes[at].args = args;
+    g->nodes[at].again = true;
     return at;
 }
 
