@@ -29,6 +29,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 PEERS = os.path.join(HERE, "peers")
 MODEL = os.path.join(HERE, "..", "models", "llama3.tt")
+RECIPES = os.path.join(HERE, "..", "models", "plans", "recipes.tt")
 
 TORCH = ["{python}", os.path.join(PEERS, "torch_llama.py"), "--jsonl",
          "{jsonl}", "--warmup", "{warmup}", "--steps", "{steps}"]
@@ -59,23 +60,47 @@ WORKS = [
          {"name": "jax", "command": JAX + ["--preset", "8b"],
           "seconds": 170, "rare": True}]},
 ]
+# The same with the products of layers in eight bits, by recipe.
+EIGHT = ["--precision", "bf16", "--rope", "real", "--fused-qkv", "--fp8"]
+
+
+def eight_bits(config, recipe, least, aim):
+    tokens, steps = (16384, 20) if config == "1b" else (8192, 9)
+    loss = [] if config == "1b" else ["--loss", "chunked"]
+    peers = [{"name": "torch", "seconds": 100, "command": TORCH + [
+        "--preset", config] + loss + EIGHT + [recipe]}]
+    return {"name": f"{config}-{recipe}", "config": config,
+            "dtype": "bf16-states", "plan": recipe, "vocab": 128256,
+            "tokens": tokens, "steps": steps, "least": least, "aim": aim,
+            "peers": [] if recipe == "rowwise_with_gw_hp" else peers}
+
+
+EIGHT_WORKS = [eight_bits("8b", "tensorwise", 15500, 16600),
+               eight_bits("1b", "tensorwise", 74000, 78000)] + [
+    eight_bits(config, recipe, 0, 0) for config in ("8b", "1b")
+    for recipe in ("rowwise", "rowwise_with_gw_hp")]
 WARMUP = 3
 
 
 # ------------------------------------------------------------------- compile
 
 
-def compile_programs(titanc, folder):
-    """Training programs for the GPU, packed as they travel."""
+def compile_works(titanc, folder, works):
     os.makedirs(folder, exist_ok=True)
-    for work in WORKS:
+    for work in works:
         out = os.path.join(folder, work["name"])
         batch = work["tokens"] // 8192
-        subprocess.run([titanc, MODEL, "--config", work["config"],
-                        "--dtype", work["dtype"], "-D", f"batch={batch}",
-                        "--target", "sm_90a", "-o", out], check=True)
+        plan = [RECIPES, "--plan", work["plan"]] if "plan" in work else []
+        subprocess.run([titanc, MODEL] + plan + [
+            "--config", work["config"], "--dtype", work["dtype"], "-D",
+            f"batch={batch}", "--target", "sm_90a", "-o", out], check=True)
         if shutil.which("xz"):
             subprocess.run(["xz", "-9f", out], check=True)
+
+
+def compile_programs(titanc, folder):
+    """Training programs for the GPU, packed as they travel."""
+    compile_works(titanc, folder, WORKS)
     subprocess.run([titanc, os.path.join(HERE, "head_loss.tt"), "--dtype",
                     "bf16-states", "--target", "sm_90a", "-o",
                     os.path.join(folder, "head-loss")], check=True)

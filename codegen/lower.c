@@ -283,62 +283,78 @@ static Node eval_result(Lower *l, const Nest *nest, uint32_t r, Point at)
 
 /* Every value is made before the first store: a result may overwrite an
  * operand at the same index. */
-static void eval_results(Lower *l, const Nest *nest, bool inner, Point at,
-                         Node *values)
+static void eval_results(Lower *l, const Nest *nest, bool inner, bool late,
+                         Point at, Node *values)
 {
     for (uint32_t r = 0; r < l->fn->nresults; r++)
         if (has_inner(l, nest, r) == inner &&
-            !l->late[l->fn->result_values[r].id])
+            l->late[l->fn->result_values[r].id] == late)
             values[r] = eval_result(l, nest, r, at);
 }
 
-static bool is_read(const Fn *fn, Value v)
+/* What is needed for results with inner axes, and what other reductions read:
+ * that is made before the last sweep. */
+static bool *find_early(const Lower *l, const Nest *nest)
 {
-    for (uint32_t i = fn->nparams; i < fn->ninsts; i++)
-        for (uint32_t k = 0; k < fn->insts[i].nargs; k++)
-            if (value_eq(inst_arg(fn, &fn->insts[i], k), v)) return true;
-    return false;
+    const Fn *fn = l->fn;
+    bool *early = NEW_ARRAY(l->k->arena, bool, fn->ninsts + 1);
+    for (uint32_t r = 0; r < fn->nresults; r++)
+        early[fn->result_values[r].id] |= has_inner(l, nest, r);
+    for (uint32_t i = fn->ninsts; i-- > fn->nparams;) {
+        const Inst *in = &fn->insts[i];
+        for (uint32_t k = 0; k < in->nargs; k++)
+            early[inst_arg(fn, in, k).id] |= early[i] || in->op == OP_reduce;
+    }
+    return early;
 }
 
-/* On a GPU reductions that nobody in the group reads are made in the last sweep
- * over a row that registers hold, or over a column, beside what is stored: in a
- * sweep of their own they would make all values once more. */
+/* On a GPU reductions that no sweep reads are made in the last one over a row
+ * that registers hold, or over a column, beside what is stored: in a sweep of
+ * their own they would make all values once more.  What is made of them comes
+ * behind it. */
 static void find_late(Lower *l, const Nest *nest, const LowerOpts *o)
 {
+    const Fn *fn = l->fn;
     int64_t n = product(l, nest->inner, nest->ninner);
-    if (!o->gpu || nest->ncuts || (!nest->across && row_is_long(n))) return;
     bool sweeps = false;
-    for (uint32_t r = 0; r < l->fn->nresults; r++)
+    if (!o->gpu || nest->ncuts || (!nest->across && row_is_long(n))) return;
+    for (uint32_t r = 0; r < fn->nresults; r++)
         sweeps |= has_inner(l, nest, r);
-    for (uint32_t r = 0; r < l->fn->nresults && sweeps; r++) {
-        Value v = l->fn->result_values[r];
-        l->late[v.id] = inst_of(l->fn, v)->op == OP_reduce &&
-                        !has_inner(l, nest, r) && !is_read(l->fn, v);
+    const bool *early = find_early(l, nest);
+    for (uint32_t i = fn->nparams; i < fn->ninsts && sweeps; i++) {
+        const Inst *in = &fn->insts[i];
+        ColumnSum sum;
+        l->late[i] = in->op == OP_reduce && !early[i] &&
+                     !column_sum(l->m, fn, (Value){i}, &sum);
+        for (uint32_t k = 0; k < in->nargs && in->op != OP_reduce; k++)
+            l->late[i] |= l->late[inst_arg(fn, in, k).id];
     }
+}
+
+static bool is_late_sum(const Lower *l, uint32_t i)
+{
+    return l->late[i] && l->fn->insts[i].op == OP_reduce;
 }
 
 /* Late reductions, in the sweep. */
 static void open_late(Lower *l, const Nest *nest, Point at, LoopId loop,
                       uint32_t *accs)
 {
-    for (uint32_t r = 0; r < l->fn->nresults; r++) {
-        Value v = l->fn->result_values[r];
-        if (l->late[v.id])
-            accs[r] = reduce_in(
-                l, v, result_ix(l, nest, l->fn->results[r].type, at), loop);
+    for (uint32_t i = l->fn->nparams; i < l->fn->ninsts; i++) {
+        Type t = l->fn->insts[i].type;
+        if (is_late_sum(l, i))
+            accs[i] = reduce_in(l, (Value){i}, result_ix(l, nest, t, at), loop);
     }
 }
 
 /* And their values, behind it. */
 static void close_late(Lower *l, const Nest *nest, Point at, LoopId loop,
-                       const uint32_t *accs, Node *values)
+                       const uint32_t *accs)
 {
-    for (uint32_t r = 0; r < l->fn->nresults; r++) {
-        Value v = l->fn->result_values[r];
-        if (!l->late[v.id]) continue;
-        const Ix *ix = result_ix(l, nest, l->fn->results[r].type, at);
-        reduced_in(l, v, ix, loop, accs[r]);
-        values[r] = eval(l, v, ix, (Node){0});
+    for (uint32_t i = l->fn->nparams; i < l->fn->ninsts; i++) {
+        Type t = l->fn->insts[i].type;
+        if (is_late_sum(l, i))
+            reduced_in(l, (Value){i}, result_ix(l, nest, t, at), loop, accs[i]);
     }
 }
 
@@ -393,15 +409,15 @@ static void build_sweep(Lower *l, const Nest *nest, Point at, LoopId parent,
     Ix *inner = NEW_ARRAY(l->k->arena, Ix, nest->ninner);
     at.inner =
         cut_axes(l, nest->inner, nest->ninner, ix_var(l->k, loop), inner);
-    eval_results(l, nest, true, at, values);
+    eval_results(l, nest, true, false, at, values);
     for (uint32_t r = 0; r < l->fn->nresults && l->reassociated; r++)
         if (has_inner(l, nest, r)) values[r] = algebra_fast(l->k, values[r]);
-    uint32_t *accs = NEW_ARRAY(l->k->arena, uint32_t, l->fn->nresults);
+    uint32_t *accs = NEW_ARRAY(l->k->arena, uint32_t, l->fn->ninsts);
     open_late(l, nest, at, loop, accs);
     store_results(l, nest, true, at, values, loop);
     loop_close(l->k, loop);
-    close_late(l, nest, at, loop, accs, values);
     l->sweep = 0;
+    close_late(l, nest, at, loop, accs);
 }
 
 /* All results of a row: those without inner axes are made before the last
@@ -409,7 +425,7 @@ static void build_sweep(Lower *l, const Nest *nest, Point at, LoopId parent,
 static void build_row(Lower *l, const Nest *nest, Point at, LoopId loop)
 {
     Node *values = NEW_ARRAY(l->k->arena, Node, l->fn->nresults);
-    eval_results(l, nest, false, at, values);
+    eval_results(l, nest, false, false, at, values);
     bool sweeps = false;
     for (uint32_t r = 0; r < l->fn->nresults; r++)
         sweeps |= has_inner(l, nest, r);
@@ -420,6 +436,7 @@ static void build_row(Lower *l, const Nest *nest, Point at, LoopId loop)
         for (uint32_t i = 0; i + 1 < nest->ncuts; i++)
             build_sweep(l, nest, at, loop, nest->cuts[i], nest->cuts[i + 1],
                         values);
+    eval_results(l, nest, false, true, at, values);
     store_results(l, nest, false, at, values, loop);
 }
 

@@ -32,7 +32,7 @@ typedef struct Lower {
     bool lanes_inner;      /* reductions take several indices at once */
     bool reassociated;     /* values of lanes are made by algebra.c */
     Made *made;            /* per value */
-    bool *late;            /* per value: a reduction of the last sweep */
+    bool *late;            /* per value: of a reduction of the last sweep */
 } Lower;
 
 /* The element of v at ix, one index per axis of its type in order.  Guard

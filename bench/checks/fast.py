@@ -366,8 +366,9 @@ def step_rows(work, results):
     ours = results.get("titan", {"error": "no program"})
     if "error" in ours:
         raise Failed(last_of(ours["error"]))
-    yield (f"{work['name']}, tokens a second", f"{ours['rate']:.0f}",
-           f">= {work['least']}", at_least(ours["rate"], work["least"]))
+    must = f">= {work['least']}" if work["least"] else ""
+    yield (f"{work['name']}, tokens a second", f"{ours['rate']:.0f}", must,
+           at_least(ours["rate"], work["least"]))
     for peer in work["peers"]:
         r = results.get(peer["name"])
         if r and "error" in r:
