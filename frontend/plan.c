@@ -565,7 +565,8 @@ static bool choose(Sema *s, const Node *train, const Node **out)
     return false;
 }
 
-/* Clauses that change how fast a step is, and not what lies where. */
+/* A rule to gather is for all that has the axis: clauses that narrow it say
+ * nothing yet. */
 static bool warn_clauses(Plan *p, const Node *rule)
 {
     for (uint32_t i = 0; i < rule->rule.nclauses; i++) {

@@ -64,6 +64,7 @@ typedef struct Dispatch {
     Rewrite rw;
     const Fn *fn;
     VEC(Rows) rows;
+    bool *used;   /* by rule: it bounds what some rows send */
     uint32_t *in; /* by value: its rows, plus 1, if it is made where they go */
     Value *sent;  /* by value: what it is there; NO_VALUE: not yet */
 } Dispatch;
@@ -207,6 +208,7 @@ static uint32_t find_rows(Dispatch *d, const Inst *in)
     if (x.parts < 2 || !find_parts(d, rule, &x) ||
         has_row_axis(d, &x, type_of(d, w)))
         return 0;
+    d->used[rule - d->s.rules.at.at] = true;
     find_room(&x, rule);
     name_axes(d, &x);
     vec_push(d->m->scratch, &d->rows, x);
@@ -547,13 +549,34 @@ static void dispatch_fn(Dispatch *d, uint32_t f)
     d->m->fns.at[f] = fn_without_unneeded(d->m, rewrite_end(&d->rw));
 }
 
+static void warn_unused(const Dispatch *d)
+{
+    Module *m = d->m;
+    for (uint32_t i = 0; i < d->s.rules.at.n; i++) {
+        const ShardRule *r = &d->s.rules.at.at[i];
+        int64_t devices = 1;
+        for (uint32_t k = 0; k < r->mesh.n; k++)
+            devices *= mesh_length(&d->s, r->mesh.at[k]);
+        if (!(r->bound > 0) || d->used[i] || devices == 1) continue;
+        const char *mesh = mesh_name(m, r->mesh.at[0]);
+        Report *w = diag_warning(
+            m->diag, DIAG_rule_ignored, (Span){0},
+            "the bound on '%s' has no effect: no rows that choose by it are "
+            "split over '%s'",
+            axes_str(m, r->axes.at, r->axes.n), mesh);
+        report_help(w, "split the rows too, as in shard batch over %s", mesh);
+    }
+}
+
 bool pass_dispatch(Module *m, PassCtx *cx)
 {
     const char *text = pass_option(m, cx, "shard", "");
     Dispatch d = {.m = m, .cx = cx, .s = {.m = m, .cx = cx, .a = m->scratch}};
     if (!strstr(text, "bound")) return true;
     if (!shard_rules_read(&d.s, text)) return false;
+    d.used = NEW_ARRAY(m->scratch, bool, (size_t)d.s.rules.at.n + 1);
     for (uint32_t i = 0; i < m->fns.n; i++)
         dispatch_fn(&d, i);
+    warn_unused(&d);
     return true;
 }
