@@ -12,40 +12,13 @@
  */
 #include <math.h>
 
-#include "shard.h"
+#include "solve.h"
 
 enum { MOST_SWEEPS = 16 };
 #define MISS 1e14 /* another place than the rules say */
 /* times what it costs, to undo what a rule for all roles says */
 #define STRICT 16.0
 #define KEPT   0.1 /* of a byte that is kept, against one that is moved */
-
-typedef struct Solve {
-    Shard *s;
-    MeshAxis mesh;
-    uint32_t ndecided; /* mesh axes in front of it, in s->order */
-    bool *chosen;      /* by item */
-    bool *placed;      /* by node */
-    uint32_t *into;    /* hand-overs, by port */
-    uint32_t *first;   /* of them */
-    uint32_t *seen;    /* raws of a port, and their first */
-    uint32_t *seen_first;
-    bool changed;
-    uint32_t favoured; /* a raw that is taken to be at `favour` already */
-    Where favour;
-    Where *was_where, *was_need; /* before a trial */
-    bool *moved;                 /* by node, in a trial */
-} Solve;
-
-static const Raw *raw_at(const Solve *x, uint32_t arg)
-{
-    return &x->s->raws.at[x->s->args.at[arg].raw];
-}
-
-static Where made_at(const Solve *x, uint32_t arg)
-{
-    return *where_at(x->s, x->mesh, raw_at(x, arg)->node);
-}
 
 static Phase phase_at(const Solve *x, uint32_t arg)
 {
@@ -111,7 +84,7 @@ static double operand_cost(const Solve *x, uint32_t arg, Where need,
 }
 
 /* What all who read a value pay when it is made at OUT. */
-static double readers_cost(const Solve *x, uint32_t raw, Where out)
+double readers_cost(const Solve *x, uint32_t raw, Where out)
 {
     const Shard *s = x->s;
     const Raw *r = &s->raws.at[raw];
@@ -143,7 +116,7 @@ static double work_of_way(const Solve *x, const Item *it, const Way *way)
     return split && parts ? work / (double)mesh_length(x->s, x->mesh) : work;
 }
 
-static double kept_cost(const Solve *x, uint32_t node, Where where)
+double kept_cost(const Solve *x, uint32_t node, Where where)
 {
     const Shard *s = x->s;
     double kept = s->nodes.at[node].kept * KEPT;
@@ -163,6 +136,14 @@ static double miss(const Solve *x, const Item *it, Where where)
         where_is_pending(where) && *used_at(x->s, x->mesh, it->out) != pin;
     bool rows = inst_of(it->fn, it->v)->op == OP_gather && where_is_axis(where);
     return later || rows ? 0 : MISS;
+}
+
+double item_cost(const Solve *x, const Item *it)
+{
+    Where out = *where_at(x->s, x->mesh, it->out);
+    Way way = {out, need_at(x->s, x->mesh, it->first)};
+    double work = work_of_way(x, it, &way);
+    return it->raw == NO_RAW ? work : work + miss(x, it, out);
 }
 
 static double way_cost(const Solve *x, const Item *it, const Way *way)
@@ -242,6 +223,11 @@ static void choose(Solve *x, uint32_t item, bool again)
     if (!same) x->changed = true;
     take(x, item, &w.at.at[best]);
     arena_pop(x->s->a, mark);
+}
+
+void choose_again(Solve *x, uint32_t item)
+{
+    choose(x, item, true);
 }
 
 /* ---------------------------------------------------------------- ports -- */
@@ -373,127 +359,6 @@ static void sweep_again(Solve *x)
     }
 }
 
-/* ------------------------------------------------------------- together -- */
-
-static double total_cost(const Solve *x)
-{
-    const Shard *s = x->s;
-    double sum = 0;
-    for (uint32_t i = 0; i < s->raws.n; i++)
-        if (s->raws.at[i].node != NO_RAW)
-            sum +=
-                readers_cost(x, i, *where_at(s, x->mesh, s->raws.at[i].node));
-    for (uint32_t i = 0; i < s->items.n; i++) {
-        const Item *it = &s->items.at[i];
-        Where out = *where_at(s, x->mesh, it->out);
-        Way way = {out, need_at(s, x->mesh, it->first)};
-        sum += work_of_way(x, it, &way);
-        if (it->raw != NO_RAW) sum += miss(x, it, out);
-    }
-    for (uint32_t i = 0; i < s->nodes.n; i++)
-        sum += kept_cost(x, i, *where_at(s, x->mesh, i));
-    return sum;
-}
-
-/* All who read a value choose again as if it were WHERE already; then those
- * who read what is made elsewhere now, in order. */
-static void follow_all(Solve *x, uint32_t raw, Where where)
-{
-    const Shard *s = x->s;
-    bool *moved = x->moved;
-    memset(moved, 0, s->nodes.n * sizeof *moved);
-    x->favoured = raw;
-    x->favour = where;
-    for (uint32_t i = 0; i < s->items.n; i++) {
-        const Item *it = &s->items.at[i];
-        bool again = false;
-        for (uint32_t k = 0; k < it->n && it->raw != NO_RAW; k++)
-            again |= s->args.at[it->first + k].raw == raw ||
-                     moved[raw_at(x, it->first + k)->node];
-        if (!again) continue;
-        Where was = *where_at(s, x->mesh, it->out);
-        choose(x, i, true);
-        moved[it->out] |= was != *where_at(s, x->mesh, it->out);
-    }
-    x->favoured = NO_RAW;
-}
-
-static bool try_together(Solve *x, uint32_t raw, Where where, double *least)
-{
-    const Shard *s = x->s;
-    size_t nodes = s->nodes.n, args = s->args.n;
-    Where *now_where = where_at(s, x->mesh, 0), *now_need;
-    now_need = need_at(s, x->mesh, 0);
-    memcpy(x->was_where, now_where, nodes * sizeof *now_where);
-    memcpy(x->was_need, now_need, args * sizeof *now_need);
-    follow_all(x, raw, where);
-    if (!memcmp(x->was_where, now_where, nodes * sizeof *now_where) &&
-        !memcmp(x->was_need, now_need, args * sizeof *now_need))
-        return false;
-    double cost = total_cost(x);
-    if (cost < *least * (1 - 1e-13)) {
-        *least = cost;
-        return true;
-    }
-    memcpy(now_where, x->was_where, nodes * sizeof *now_where);
-    memcpy(now_need, x->was_need, args * sizeof *now_need);
-    return false;
-}
-
-enum { MOST_FORMS = 8 };
-
-typedef struct Forms {
-    Where at[MOST_FORMS];
-    uint32_t n;
-} Forms;
-
-static void add_form(Forms *f, Where w)
-{
-    for (uint32_t i = 0; i < f->n; i++)
-        if (f->at[i] == w) return;
-    if (f->n < MOST_FORMS) f->at[f->n++] = w;
-}
-
-/* Forms in which all its readers might want a value: as the rules have it,
- * whole, as one of them wants it, as what else they read is made. */
-static Forms forms_of(const Solve *x, uint32_t raw)
-{
-    const Shard *s = x->s;
-    const Raw *r = &s->raws.at[raw];
-    Forms f = {.n = 0};
-    Where pin = *pin_at(s, x->mesh, r->node);
-    if (pin != WHERE_none) add_form(&f, pin);
-    add_form(&f, WHERE_none);
-    for (uint32_t k = 0; k < r->n; k++)
-        add_form(&f, *need_at(s, x->mesh, s->uses[r->first + k]));
-    for (uint32_t k = 0; k < r->n; k++) {
-        const Item *it = &s->items.at[s->args.at[s->uses[r->first + k]].item];
-        for (uint32_t i = 0; i < it->n; i++) {
-            Where made = made_at(x, it->first + i);
-            if (where_is_axis(made) &&
-                type_axis(s->m, r->type, axis_of_where(made)))
-                add_form(&f, made);
-        }
-    }
-    return f;
-}
-
-/* Where several read a value in one form and each alone would lose by taking
- * another. */
-static bool together(Solve *x)
-{
-    const Shard *s = x->s;
-    bool better = false;
-    double least = total_cost(x);
-    for (uint32_t i = 0; i < s->raws.n; i++) {
-        if (s->raws.at[i].node == NO_RAW || s->raws.at[i].n < 2) continue;
-        Forms f = forms_of(x, i);
-        for (uint32_t k = 0; k < f.n && f.n > 1; k++)
-            better |= try_together(x, i, f.at[k], &least);
-    }
-    return better;
-}
-
 /* --------------------------------------------------------------- telling -- */
 
 /* What a device receives in one step; nothing counts that is not sent. */
@@ -548,13 +413,10 @@ void solve_mesh(Shard *s, MeshAxis m)
         x.ndecided++;
     x.chosen = NEW_ARRAY(s->a, bool, (size_t)s->items.n + 1);
     x.placed = NEW_ARRAY(s->a, bool, (size_t)s->nodes.n + 1);
-    x.moved = NEW_ARRAY(s->a, bool, (size_t)s->nodes.n + 1);
-    x.was_where = NEW_ARRAY(s->a, Where, (size_t)s->nodes.n + 1);
-    x.was_need = NEW_ARRAY(s->a, Where, (size_t)s->args.n + 1);
     index_ports(&x);
     sweep_first(&x);
     sweep_again(&x);
-    for (int k = 0; k < MOST_SWEEPS && together(&x); k++)
+    for (int k = 0; k < MOST_SWEEPS && choose_together(&x); k++)
         sweep_again(&x);
     tell(&x);
 }
