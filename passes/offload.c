@@ -147,7 +147,7 @@ static bool moves_by_rows(Offload *x, const Fn *body, uint32_t param,
 
 static Touch touch_rows(Offload *x, const Fn *body, uint32_t param)
 {
-    Touch t = {.other = false};
+    Touch t = {.reads = false};
     t.other = !moves_by_rows(x, body, param, &t.pitch);
     for (uint32_t i = 0; i < body->ninsts && !t.other; i++) {
         const Inst *in = &body->insts[i];

@@ -2,9 +2,9 @@
  * rules.c: the rules of a plan, read from the option `remat`.
  *
  *     rules := rule (';' rule)*
- *     rule  := subject [mode] ['except' names] ['offload' names] ['first' number]
- *     mode  := none | full | ops | every N | keep names | remake names
- *            | budget BYTES
+ *     rule  := subject [mode] ['except' names] ['offload' names] ['first'
+ * number] mode  := none | full | ops | every N | keep names | remake names |
+ * budget BYTES
  *
  * as the plan has them, so that text which a pass prints can be put into a
  * plan.  Numbers begin at 1; a list ends where no comma follows.  A rule
@@ -95,6 +95,20 @@ static void read_mode(Reader *r, Rule *rule)
     r->failed = true;
 }
 
+/* What may stand behind the mode, in any order; false: nothing more. */
+static bool read_clause(Reader *r, Rule *rule)
+{
+    if (take(r, "except"))
+        rule->except = names(r);
+    else if (take(r, "offload"))
+        rule->offload = names(r);
+    else if (take(r, "first"))
+        rule->first = number(r);
+    else
+        return false;
+    return true;
+}
+
 static Rule read_rule(Reader *r)
 {
     Rule rule = {0};
@@ -102,17 +116,8 @@ static Rule read_rule(Reader *r)
     const char *start = r->at;
     rule.subject = names(r);
     read_mode(r, &rule);
-    for (bool more = true; more;) {
-        more = true;
-        if (take(r, "except"))
-            rule.except = names(r);
-        else if (take(r, "offload"))
-            rule.offload = names(r);
-        else if (take(r, "first"))
-            rule.first = number(r);
-        else
-            more = false;
-    }
+    while (read_clause(r, &rule))
+        continue;
     size_t n = (size_t)(r->at - start);
     rule.text = arena_printf(r->m->scratch, "remat %.*s", (int)n, start);
     rule.named = NEW_ARRAY(r->m->scratch, bool,
