@@ -48,7 +48,7 @@ static bool check_action(const Count *c, uint32_t rank, Action x)
     }
     uint8_t *seen = seen_of(c, x);
     if (s->owner[x.stage] != rank) {
-        Report *r = broken(c, "is on a rank of its own", x);
+        Report *r = broken(c, "is not on the rank of its stage", x);
         report_help(r, "rank %u has stage %u", s->owner[x.stage], x.stage);
         return false;
     }

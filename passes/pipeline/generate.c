@@ -166,7 +166,7 @@ static bool check_chunks(const ScheduleAsk *ask, ScheduleKind k)
 }
 
 static MakeRow *const makers[] = {
-#define SCHEDULE(name, text, least, most, placing, split) make_##name,
+#define SCHEDULE(name, text, least, most, placing) make_##name,
 #include "schedules.def"
 #undef SCHEDULE
 };

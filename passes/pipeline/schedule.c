@@ -10,7 +10,7 @@ static const struct {
     uint32_t least, most;
     Placing placing;
 } kinds[] = {
-#define SCHEDULE(name, text, least, most, placing, split) \
+#define SCHEDULE(name, text, least, most, placing) \
     {text, least, most, PLACING_##placing},
 #include "schedules.def"
 #undef SCHEDULE

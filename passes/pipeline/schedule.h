@@ -44,7 +44,7 @@ typedef struct Schedule {
 
 /* schedules.def */
 typedef enum ScheduleKind {
-#define SCHEDULE(name, text, least, most, placing, split) SCHEDULE_##name,
+#define SCHEDULE(name, text, least, most, placing) SCHEDULE_##name,
 #include "schedules.def"
 #undef SCHEDULE
     SCHEDULE_count

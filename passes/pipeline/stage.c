@@ -335,7 +335,8 @@ static void find_results(Stages *st)
     st->results = a.pieces;
 }
 
-/* Whether a stage takes its microbatches in order, in each kind of action. */
+/* Whether a stage takes its microbatches in order, in each kind of action; a
+ * backward that is whole makes its weights too. */
 static bool takes_in_order(const Schedule *s, uint32_t stage)
 {
     uint32_t next[ACTION_count] = {0};
@@ -343,25 +344,12 @@ static bool takes_in_order(const Schedule *s, uint32_t stage)
     for (uint32_t i = 0; i < row->n; i++) {
         Action x = row->at[i];
         if (x.kind == ACTION_idle || x.stage != stage) continue;
-        ActionKind k = x.kind == ACTION_input ? ACTION_backward : x.kind;
-        if (x.micro < next[k]) return false;
+        bool whole = x.kind == ACTION_backward;
+        ActionKind k = whole ? ACTION_input : x.kind;
+        if (x.micro < next[k] || (whole && x.micro < next[ACTION_weight]))
+            return false;
         next[k] = x.micro;
-    }
-    return true;
-}
-
-/* A backward that is whole makes its weights too. */
-static bool weights_in_order(const Schedule *s, uint32_t stage)
-{
-    uint32_t next = 0;
-    const ActionVec *row = &s->rows[s->owner[stage]];
-    for (uint32_t i = 0; i < row->n; i++) {
-        Action x = row->at[i];
-        if (x.stage != stage ||
-            (x.kind != ACTION_weight && x.kind != ACTION_backward))
-            continue;
-        if (x.micro < next) return false;
-        next = x.micro;
+        if (whole) next[ACTION_weight] = x.micro;
     }
     return true;
 }
@@ -380,7 +368,7 @@ Stages *stages_make(Cut *c, Seated *p)
     for (uint32_t g = 0; g < GROUP_count; g++)
         st->at[g] = NEW_ARRAY(c->a, StageFn, c->stages + 1);
     for (uint32_t i = 0; i < c->stages; i++)
-        st->sums[i] = !takes_in_order(c->s, i) || !weights_in_order(c->s, i);
+        st->sums[i] = !takes_in_order(c->s, i);
     each_piece(st, start_backward);
     if (!each_piece(st, group_piece)) return NULL;
     each_piece(st, keep_piece);

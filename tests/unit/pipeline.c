@@ -225,8 +225,8 @@ static void test_file_broken(void **state)
          "missing",
          0, 0},
         {"0F0,0B0\n1F0,1B0,0F0\n",
-         "the forward of microbatch 0 by stage 0 ('0F0') is on a rank of its "
-         "own",
+         "the forward of microbatch 0 by stage 0 ('0F0') is not on the rank "
+         "of its stage",
          0, 0},
         {"0F0,0B0,0B0\n1F0,1B0\n",
          "the backward of microbatch 0 by stage 0 ('0B0') is done twice", 0, 0},
