@@ -3,7 +3,8 @@
  *
  *   needs    kernel view
  *   gives    stream, wait and signal of launches and loops
- *   keeps    everything else, the order of the list too
+ *   keeps    everything else, the order of the list too, but for that of
+ *            collectives (ahead.c)
  *   result   the list is one order of execution among those that streams and
  *            events allow, and all of them give the same bits
  *
@@ -270,6 +271,9 @@ bool pass_schedule(Module *m, PassCtx *cx)
     x.choice = (Choice){(uint32_t)streams, spread != 0, talks && streams > 1,
                         machine_of(m, cx)};
     map_init(&x.numbers, x.a);
+    for (uint32_t f = 0; f < m->fns.n && x.choice.talks; f++)
+        if (m->fns.at[f]->view == VIEW_kernel)
+            m->fns.at[f] = collectives_ahead(m, m->fns.at[f]);
     steps_walk(m, x.a, note_list, &x);
     find_costs(&x);
     if (streams > 1) find_candidates(&x);

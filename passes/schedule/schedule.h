@@ -4,6 +4,7 @@
  *     cost      how long each launch and loop takes, and what of the machine
  *               it fills
  *     choose    which of them may run beside stream 0, and on which stream
+ *     ahead     collectives stand right behind what they need
  *     events    the waits and signals that keep the order
  *
  * A *list* is one kernel function: its steps (launches and loops), numbered
@@ -69,8 +70,8 @@ static inline bool row_has(const uint64_t *rows, const List *l, uint32_t row,
 /* What is asked for. */
 typedef struct Choice {
     uint32_t streams; /* besides those of transfers: one in, one out */
-    bool spread; /* each step goes where it begins first, pay or not */
-    bool talks;  /* the last stream is for collectives */
+    bool spread;      /* each step goes where it begins first, pay or not */
+    bool talks;       /* the last stream is for collectives */
     Machine on;
 } Choice;
 
@@ -78,6 +79,9 @@ Machine machine_of(const Module *m, const PassCtx *cx);
 /* Fills time, full and weight of the step; LOOP_TIME is that of a turn. */
 void step_cost(Module *m, const List *l, Step *s, const Machine *on,
                double turn_time);
+
+/* FN with each collective right behind the last step that it needs. */
+Fn *collectives_ahead(Module *m, Fn *fn);
 
 /* Fills gain and until of every step. */
 void list_gains(List *l, const Machine *on, Arena *a);
