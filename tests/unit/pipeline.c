@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "passes/pipeline/schedule.h"
+#include "passes/pipeline/cut.h"
 #include "unit.h"
 
 typedef struct World {
@@ -141,6 +141,49 @@ static void test_bubble(void **state)
         assert_true(runs(&w, s, &sim));
         assert_float_equal(sim.bubble, cases[i].bubble, 1e-12);
         assert_int_equal(sim.held[0], cases[i].held);
+        unit_close(&w.u);
+    }
+}
+
+/* Layers go round as evenly as they can with what is around them. */
+static void test_split(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t layers, first, last;
+        uint32_t stages;
+        int64_t have[8];
+        const char *message;
+    } cases[] = {{8, 1, 1, 4, {2, 3, 2, 1}, NULL},
+                 {6, 1, 1, 4, {1, 2, 2, 1}, NULL},
+                 {32, 1, 1, 8, {4, 5, 4, 4, 4, 4, 4, 3}, NULL},
+                 {4, 0, 0, 4, {1, 1, 1, 1}, NULL},
+                 {5, 0, 0, 1, {5}, NULL},
+                 {2,
+                  1,
+                  1,
+                  5,
+                  {0},
+                  "5 stages, but 2 layers, with what stands before and "
+                  "behind them 4"},
+                 {6, 3, 0, 4, {0, 2, 2, 2}, NULL},
+                 {6,
+                  4,
+                  0,
+                  4,
+                  {0},
+                  "what stands before the layers counts as 1 layers "
+                  "more than stage 0 has room for"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        World w;
+        world_open(&w, cases[i].stages, 1, 1);
+        const int64_t *have =
+            layers_split(&w.ask, cases[i].layers, cases[i].stages,
+                         cases[i].first, cases[i].last);
+        assert_int_equal(have == NULL, cases[i].message != NULL);
+        if (!have) assert_string_equal(first_error(&w), cases[i].message);
+        for (uint32_t k = 0; have && k < cases[i].stages; k++)
+            assert_int_equal(have[k], cases[i].have[k]);
         unit_close(&w.u);
     }
 }
@@ -437,6 +480,7 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_golden),
                                        cmocka_unit_test(test_all),
                                        cmocka_unit_test(test_bubble),
+                                       cmocka_unit_test(test_split),
                                        cmocka_unit_test(test_refused),
                                        cmocka_unit_test(test_file),
                                        cmocka_unit_test(test_file_broken),
