@@ -16,6 +16,7 @@ typedef enum OrderKind {
     ORDER_prepare,    /* entry */
     ORDER_run,        /* entry */
     ORDER_watch,      /* entry, the first `runs` runs; nobody looks on */
+    ORDER_profile,    /* entry */
     ORDER_keep,       /* entry, turn */
     ORDER_kept,       /* turn; `at`: the io base */
     ORDER_stage_open, /* `at`: NULL where there is no room */

@@ -97,6 +97,7 @@ static void print_kinds(const Cuda *c)
     print_kind(c, TITAN_COMMAND_gemm, "matrix products");
     print_kind(c, TITAN_COMMAND_copy, "copies");
     print_kind(c, TITAN_COMMAND_zero, "zero fills");
+    print_kind(c, TITAN_COMMAND_collective, "collectives");
 }
 
 static TitanStatus print_table(Cuda *c)

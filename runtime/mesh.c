@@ -20,6 +20,7 @@ enum { RUNS = 1024, ZEROS = 1 << 16 };
 
 typedef struct Mesh {
     TitanDevice device; /* first */
+    DeviceClass class;  /* what its ranks can */
     const TitanImage *im;
     Crew *crew;
     char *kept;    /* the whole io base: records and checks */
@@ -203,6 +204,20 @@ static TitanStatus mesh_watch(TitanDevice *d, const TitanEntry *e,
     return all(m, &o, w);
 }
 
+/* All ranks time their commands; those of the first are told. */
+static TitanStatus mesh_profile(TitanDevice *d, const TitanEntry *e)
+{
+    Mesh *m = (Mesh *)d;
+    Order o = {.kind = ORDER_profile, .entry = row_of(m, e)};
+    return all(m, &o, NULL);
+}
+
+static TitanStatus mesh_profile_write(TitanDevice *d, const char *path)
+{
+    TitanDevice *first = ((Mesh *)d)->crew->first;
+    return first->class->profile_write(first, path);
+}
+
 /* --------------------------------------------------------------- records -- */
 
 static TitanStatus gather_kept(Mesh *m, const TitanEntry *e)
@@ -344,6 +359,10 @@ static void describe(Mesh *m)
 {
     const TitanDevice *first = m->crew->first;
     m->device.seen = m->crew->first;
+    if (first->class->profile) {
+        m->class.profile = mesh_profile;
+        m->class.profile_write = mesh_profile_write;
+    }
     m->device.lag = first->lag;
     m->device.peak_flops = first->peak_flops;
     m->device.memory_bytes = first->memory_bytes;
@@ -357,7 +376,8 @@ TitanStatus mesh_new(TitanStory *story, const TitanImage *im,
 {
     Mesh *m = calloc(1, sizeof *m);
     if (!m) return titan_no_memory(story);
-    m->device = (TitanDevice){.class = &mesh_class, .story = story};
+    m->class = mesh_class;
+    m->device = (TitanDevice){.class = &m->class, .story = story};
     m->im = im;
     m->kept = calloc(1, whole(m, TITAN_BASE_io) + 1);
     m->zeros = calloc(1, ZEROS);

@@ -141,11 +141,19 @@ static pid_t process_of(const Watch *w, uint32_t rank)
     return pid ? pid : w->run;
 }
 
-/* The rank for which others wait and which waits for none; -1: there is none,
- * or one rank. */
+/* One that was stopped does nothing more by itself. */
+static bool is_stopped(const Watch *w, int64_t rank)
+{
+    return rank >= 0 && state_of(process_of(w, (uint32_t)rank)) == 'T';
+}
+
+/* The rank that was stopped, or for which others wait and which waits for none;
+ * -1: there is none, or one rank.  What a stopped one waits for has come. */
 static int64_t find_culprit(const Watch *w)
 {
     uint32_t n = w->board ? w->board->ranks : 1;
+    for (uint32_t r = 0; n > 1 && r < n; r++)
+        if (is_stopped(w, r)) return r;
     for (uint32_t r = 0; n > 1 && r < n; r++) {
         uint32_t waits = atomic_load(&w->board->rows[r].waits);
         for (uint32_t i = 0; waits && i < n; i++) {
@@ -162,12 +170,6 @@ static void say_culprit(const Watch *w, uint32_t rank)
     fprintf(stderr, "watchdog: the others wait for rank %" PRIu32, rank);
     put_command(w, atomic_load(&w->board->rows[rank].command), stderr);
     fprintf(stderr, "%s\n", state_words(state_of(process_of(w, rank))));
-}
-
-/* One that was stopped does nothing more by itself. */
-static bool is_stopped(const Watch *w, int64_t culprit)
-{
-    return culprit >= 0 && state_of(process_of(w, (uint32_t)culprit)) == 'T';
 }
 
 /* Of one rank the pulse has it. */

@@ -1,5 +1,5 @@
 /*
- * order.c: what a rank is told, done on its device.
+ * orders.c: what a rank is told, done on its device.
  */
 #include "crew.h"
 
@@ -42,6 +42,8 @@ TitanStatus order_run(const TitanImage *im, TitanDevice *d, Order *o,
         return device_run(d, e);
     case ORDER_watch:
         return device_watch(d, e, o->runs, &look.watch);
+    case ORDER_profile:
+        return d->class->profile(d, e);
     case ORDER_keep:
         return device_keep(d, e, o->turn);
     case ORDER_kept:

@@ -1,0 +1,102 @@
+"""lost.py [--trials N] [--seed N]: ranks of --nproc that are killed or stopped at random moments.  The others are out within
+seconds, with exit code 76 and the rank's number, what it was in and the line of that; nobody is left."""
+import argparse
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+
+from small import build, command
+
+N = 4
+
+
+def children(pid):
+    try:
+        return [int(x) for x in open(f"/proc/{pid}/task/{pid}/children").read().split()]
+    except FileNotFoundError:
+        return []
+
+
+def name_of(pid):
+    return open(f"/proc/{pid}/comm").read().strip()
+
+
+def ranks_of(pid):
+    """Rank 0, and the ranks that it has started, in order."""
+    for first in children(pid):
+        others = [x for x in children(first) if name_of(x) != "titan-watchdog"]
+        if len(others) == N - 1:
+            return [first, *sorted(others)]
+    return []
+
+
+def is_alive(pid):
+    try:
+        return open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_for(what, seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if got := what():
+            return got
+        time.sleep(0.01)
+    sys.exit(f"lost.py: no {what.__name__} in {seconds} s")
+
+
+def trial(rng, number, limit):
+    metrics = "metrics.jsonl"
+    if os.path.exists(metrics):
+        os.unlink(metrics)
+    job = subprocess.Popen(command("fsdp_tp", "--nproc", str(N), "--steps", "1000000", "--metrics", metrics),
+                           stderr=subprocess.PIPE, text=True)
+    try:
+        return watch(job, metrics, rng, number, limit)
+    finally:
+        job.kill()
+
+
+def watch(job, metrics, rng, number, limit):
+
+    def ranks():
+        return ranks_of(job.pid)
+
+    def steps():
+        return os.path.exists(metrics) and os.path.getsize(metrics) > 4000
+
+    pids = wait_for(ranks, 60)
+    wait_for(steps, 60)
+    time.sleep(rng.uniform(0, 0.2))
+    rank = rng.randrange(N)
+    began = time.monotonic()
+    os.kill(pids[rank], number)
+    code = job.wait(timeout=limit + 20)
+    took, said = time.monotonic() - began, job.stderr.read()
+    assert code == 76, (code, said)
+    assert took < limit, (took, said)
+    assert re.search(rf"rank {rank}\b.*, .*\.tt:\d+", said), (rank, said)
+    wait_for(lambda: not any(is_alive(p) for p in pids), 5)
+    return took
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("--trials", type=int, default=4)
+    p.add_argument("--seed", type=int, default=time.time_ns() % 100000)
+    o = p.parse_args()
+    rng = random.Random(o.seed)
+    print("seed", o.seed)
+    build("fsdp_tp", steps=1000000)
+    longest = max(trial(rng, signal.SIGKILL, 5) for _ in range(o.trials))
+    print(f"killed: {o.trials} times, the others were out after {longest:.1f} s at most")
+    took = trial(rng, signal.SIGSTOP, 20)
+    print(f"stopped: seen after {took:.1f} s")
+
+
+main()
