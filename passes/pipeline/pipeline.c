@@ -151,6 +151,7 @@ static void say(const Cut *c)
         const char *text = "";
         for (uint32_t k = 0; k < c->layers.n; k++) {
             const Layers *l = &c->layers.at[k];
+            if (layers_of(l, i) == 0) continue;
             text = arena_printf(c->a, "%s, %s %" PRId64 " .. %" PRId64, text,
                                 axis_name(c->m, l->axis), l->start[i],
                                 l->start[i + 1]);
