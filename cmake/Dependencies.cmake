@@ -58,3 +58,8 @@ if(PTXAS)
 else()
   message(STATUS "ptxas: not found; PTX is emitted but not assembled in the tests")
 endif()
+
+find_program(MPIRUN mpirun)
+if(NOT MPIRUN)
+  message(STATUS "mpirun: not found; tests of ranks under mpirun are left out (tools/setup --mpi)")
+endif()

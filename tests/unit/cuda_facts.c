@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "runtime/cuda.h"
+#include "runtime/nccl.h"
 
 #if defined(__has_include)
 #if __has_include(<cuda.h>) && __has_include(<cublasLt.h>)
@@ -56,6 +57,33 @@ static void driver_numbers(void **state)
     SAME(CU_jit_error_log_bytes, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES);
     SAME(0, CUDA_SUCCESS);
 }
+
+#if __has_include(<nccl.h>)
+#include <nccl.h>
+
+static void nccl_numbers(void **state)
+{
+    (void)state;
+    SAME(NCCL_success, ncclSuccess);
+    SAME(NCCL_in_progress, ncclInProgress);
+    SAME(NCCL_sum, ncclSum);
+    SAME(NCCL_max, ncclMax);
+    SAME(NCCL_undefined, NCCL_CONFIG_UNDEF_INT);
+    SAME(nccl_dtype(1), ncclFloat32);
+    SAME(nccl_dtype(2), ncclBfloat16);
+    SAME(nccl_dtype(4), ncclFloat8e4m3);
+    SAME(nccl_dtype(7), ncclInt32);
+    SAME(nccl_dtype(10), ncclUint64);
+    SAME(sizeof(NcclId), sizeof(ncclUniqueId));
+    SAME(sizeof(NcclConfig), sizeof(ncclConfig_t));
+    SAME(offsetof(NcclConfig, blocking), offsetof(ncclConfig_t, blocking));
+    SAME(offsetof(NcclConfig, nvlink_centric),
+         offsetof(ncclConfig_t, nvlinkCentricSched));
+}
+#define NCCL_TEST cmocka_unit_test(nccl_numbers),
+#else
+#define NCCL_TEST
+#endif
 
 static void map_numbers(void **state)
 {
@@ -135,7 +163,7 @@ static void driver_symbols(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(driver_numbers),
+        NCCL_TEST cmocka_unit_test(driver_numbers),
         cmocka_unit_test(map_numbers),
         cmocka_unit_test(library_numbers),
         cmocka_unit_test(driver_symbols),
