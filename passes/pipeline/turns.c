@@ -181,6 +181,28 @@ static void count_actions(Turns *t)
         }
 }
 
+/* What a stage keeps of each microbatch between its forward and backward. */
+static void say_kept(const Turns *t)
+{
+    Cut *c = t->r->c;
+    for (uint32_t i = 0; i < c->stages; i++) {
+        const StageFn *f = &t->st->at[GROUP_forward][i];
+        int64_t bytes = 0;
+        for (uint32_t k = 0; k < f->out.n; k++) {
+            Piece x = f->out.at[k];
+            Type type = value_type(t->r->p->body->fn, x.v);
+            const Layers *l = x.part == WHOLE ? NULL : layers_in(c, type);
+            if (reads_piece(&t->st->at[GROUP_back][i], x) ||
+                reads_piece(&t->st->at[GROUP_weights][i], x))
+                bytes += type_bytes(c->m, l ? part_type(c, type, l, i) : type);
+        }
+        pass_remark(c->m, c->cx, t->r->p->fn->loc,
+                    "stage %u keeps %lld bytes of a microbatch for its "
+                    "backward, before they are split",
+                    i, (long long)bytes);
+    }
+}
+
 /* What all microbatches read comes before the first. */
 static void bring_invariants(Turns *t)
 {
@@ -215,6 +237,7 @@ bool turns_run(Ranks *r)
     memset(t->picked, 0xff, picks * sizeof *t->picked);
     number_pieces(t);
     count_actions(t);
+    if (pass_remarks(c->m, c->cx, false)) say_kept(t);
     bring_invariants(t);
     for (uint32_t i = 0; i < c->run.n; i++) {
         const Started *x = &c->run.order[i];
