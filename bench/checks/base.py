@@ -142,10 +142,10 @@ class Checks:
             return r.stderr
         return r.stdout + (r.stderr if r.returncode else "")
 
-    def train(self, program, options, metrics):
+    def train(self, program, options, metrics, seconds=100):
         """The objects of a program's metrics."""
         self.call([program, "--log-every", "1", "--quiet", "--metrics", metrics]
-                  + options)
+                  + options, seconds)
         with open(metrics) as f:
             return [json.loads(line) for line in f]
 
