@@ -6,12 +6,15 @@
  *      halve.c     a backward repeat becomes two: for inputs, for weights
  *      range.c     a repeat over layers becomes one for each stage
  *      slice.c     what an op is on the layers of one stage
- *      seat.c     on which stages each value is
+ *      seat.c      on which stages each value is
  *      site.c      writing values where they are asked for
  *      stage.c     the functions of the stages
  *      turns.c     the microbatches, in the order of the schedule
  *      rank.c      what each rank does in a step
  *      slots.c     which slots a stage has
+ *      pipeline.c  the pass
+ *
+ * and, in schedule.h, which of its actions a rank runs when.
  */
 #ifndef TITAN_PASSES_CUT_H
 #define TITAN_PASSES_CUT_H

@@ -5,7 +5,8 @@
  *   keeps    every result, bit for bit
  *   result   for each entry a function for each rank (kind rank), which calls
  *            those of its stages (kind stage), sends and receives; slots with
- *            layers in parts; the mesh without the ranks' axis
+ *            layers in parts; the mesh without the ranks' axis, of which the
+ *            option `ranks` has the size
  *
  * The rule of the plan arrives as the option `pipeline`.  It stands in front of
  * `shard`, in the global view, so a stage's function is a program like any
