@@ -18,7 +18,7 @@ CrewNew remote_crew_new;
 /* On the others: until rank 0 ends the run.  Returns how it has ended. */
 TitanStatus remote_serve(TitanStory *story, const TitanImage *im,
                          const TitanCode *code, const DeviceOptions *o);
-/* On rank 0, instead, where there is no run. */
+/* On rank 0, when its run is over: the others end with STATUS. */
 void remote_dismiss(Mpi *m, TitanStatus status);
 
 /* Ends all ranks at once: this one cannot go on. */

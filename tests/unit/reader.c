@@ -34,6 +34,8 @@ typedef struct Made {
     TitanPort port;
     TitanAxis axis, rows[2]; /* of the port, of the slot */
     TitanSlot slot;
+    TitanCollective collective;
+    TitanGroup group;
     char strings[8];
 } Made;
 
@@ -61,6 +63,9 @@ static void add_tables(Made *m)
     add_table(m, TITAN_TABLE_ports, &m->port, 1, sizeof m->port);
     add_table(m, TITAN_TABLE_axes, &m->axis, 3, sizeof m->axis);
     add_table(m, TITAN_TABLE_slots, &m->slot, 1, sizeof m->slot);
+    add_table(m, TITAN_TABLE_collectives, &m->collective, 1,
+              sizeof m->collective);
+    add_table(m, TITAN_TABLE_groups, &m->group, 1, sizeof m->group);
     m->header.strings_offset = offsetof(Made, strings);
     m->header.strings_size = sizeof m->strings;
 }
@@ -180,6 +185,29 @@ static void refuses_counters_as_memory(void **state)
     expect(&m, "image: a gemm has no workspace");
 }
 
+/* Who executes them would wait for nobody, or reach past the tables. */
+static void refuses_ranks_that_are_not_there(void **state)
+{
+    (void)state;
+    Made m;
+    make(&m);
+    m.commands[0] =
+        (TitanCommand){.kind = TITAN_COMMAND_collective, .operands = {1, 2}};
+    expect(&m, "image: a collective, and one rank");
+    m.commands[0].index = 1;
+    expect(&m, "image: collective 1 is missing");
+    make(&m);
+    m.header.ranks = 2;
+    expect(&m, "image: a mesh of 1 ranks, and the header says 2");
+    make(&m);
+    m.collective.kind = TITAN_COLLECTIVE_send;
+    m.collective.peer = 1;
+    expect(&m, "image: collective 0 has no peer 1");
+    make(&m);
+    m.group.levels.n = 1;
+    expect(&m, "image: group 0 is damaged");
+}
+
 static void refuses_turns_that_leave(void **state)
 {
     (void)state;
@@ -273,6 +301,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(takes_what_is_whole),
         cmocka_unit_test(refuses_counters_as_memory),
+        cmocka_unit_test(refuses_ranks_that_are_not_there),
         cmocka_unit_test(refuses_turns_that_leave),
         cmocka_unit_test(refuses_matrices_that_overlap),
         cmocka_unit_test(refuses_maps_with_gaps),
