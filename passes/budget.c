@@ -1,5 +1,6 @@
 /*
- * budget.c: the cheapest recomputation whose planned peak fits a budget.
+ * budget.c: the cheapest recomputation and offload whose planned peak fits a
+ * budget.
  *
  * The plan says `remat repeat budget 70 GiB`.  The ways to smaller records are
  * in an order, cheapest first (remat/points.c); a trial takes a copy of the
