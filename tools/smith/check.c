@@ -138,7 +138,7 @@ static bool check_pass(Steps *s, uint32_t i, const char *name, bool *more)
 }
 
 /* Launches run on one, two or three streams, whether that pays or not. */
-static void spread_launches(Module *m, uint64_t seed)
+void spread_launches(Module *m, uint64_t seed)
 {
     static const char *const streams[] = {"1", "2", "3"};
     option_set(m, "streams", streams[seed % 3]);

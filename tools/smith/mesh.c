@@ -121,6 +121,7 @@ bool check_mesh(const char *text, size_t n, uint64_t seed, Tally *t, Buf *why)
     for (uint32_t i = 0; ok && check_step(i, name); i++) {
         bool shard = !strcmp(name, "shard");
         if (shard) draw_plan(&u.m, unit_entry(&u), seed);
+        if (shard) spread_launches(&u.m, seed);
         apart |= shard;
         if (apart)
             ok = same_after(&u, name, i, seed, t, why);

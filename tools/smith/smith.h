@@ -135,6 +135,9 @@ bool check_step(uint32_t i, char out[32]);
 /* host.c */
 bool check_host(const char *text, size_t n, uint64_t seed, Buf *why);
 
+/* Streams, one to three, and whatever may leave the first one leaves it. */
+void spread_launches(Module *m, uint64_t seed);
+
 /* mesh.c */
 bool check_mesh(const char *text, size_t n, uint64_t seed, Tally *t, Buf *why);
 
