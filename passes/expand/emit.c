@@ -151,6 +151,14 @@ static Value coord_value(Scene *s, Value v)
     return emit(s->b, OP_coord, in->type, in->attr, NULL, 0);
 }
 
+/* Kernels on tensor cores take no numbers by value. */
+static bool takes_numbers(const Scene *s, const Inst *in)
+{
+    const Module *m = s->x->m;
+    return in->op == OP_call &&
+           !fn_is(m, fn_of(m, attr_fn(m, in->attr, AT_fn)), FK_tile);
+}
+
 /* The turn and coordinates are passed by value. */
 static Value operand_value(Scene *s, Value v)
 {
@@ -243,7 +251,9 @@ static void emit_call_group(Scene *s, uint32_t i)
     Value *args = NEW_ARRAY(s->x->a, Value, (size_t)in->nargs + 1);
     Value *outs = NEW_ARRAY(s->x->a, Value, (size_t)g->nresults + 1);
     for (uint32_t k = 0; k < in->nargs; k++)
-        args[k] = operand_value(s, inst_arg(s->fn, in, k));
+        args[k] = takes_numbers(s, in)
+                      ? operand_value(s, inst_arg(s->fn, in, k))
+                      : home_value(s, &s->home[inst_arg(s->fn, in, k).id]);
     if (fn_is(m, g, FK_scatter)) emit_base(s, in, &homes[0], args);
     if (fn_is(m, g, FK_product)) emit_product_operands(s, in, &homes[0], args);
     for (uint32_t k = 0; k < g->nresults; k++)
@@ -281,7 +291,7 @@ static bool is_read_from_memory(const Scene *s, Value v)
         if (value_eq(s->fn->result_values[i], v)) return true;
     for (uint32_t i = 0; i < s->fn->ninsts; i++) {
         const Inst *in = &s->fn->insts[i];
-        for (uint32_t k = 0; k < in->nargs && in->op != OP_call; k++)
+        for (uint32_t k = 0; k < in->nargs && !takes_numbers(s, in); k++)
             if (value_eq(inst_arg(s->fn, in, k), v)) return true;
     }
     return false;
