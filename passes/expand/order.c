@@ -76,7 +76,7 @@ static void note_order(Expand *x, const Inst *in)
     const AttrItem *parts = attr_get(m, in->attr, merge ? AT_from : AT_to);
     Axis axis = attr_axis(m, in->attr, AT_axis);
     if (parts->n != 2 || parts->axes[1].id != axis.id ||
-        !counts_devices(x, parts->axes[0]))
+        !counts_devices(x, parts->axes[0]) || is_outer(x, axis))
         return;
     for (uint32_t i = 0; i < x->orders.n; i++)
         if (same_axes(x, x->orders.at[i].type, in->type)) return;
