@@ -234,7 +234,7 @@ Val bundle_norm(Sema *s, Span at, const Val *v)
 Val builtin_norm(Sema *s, const Builtin *b, const Call *c)
 {
     AxisList l;
-    if (c->args[0].kind == VAL_bundle)
+    if (c->args[0].kind == VAL_bundle || c->args[0].kind == VAL_tuple)
         return bundle_norm(s, c->at, &c->args[0]);
     if (!one_tensor(s, b, c) || !call_axes(s, c, &l) || !has_axes(s, b, c, &l))
         return val_error();

@@ -483,6 +483,29 @@ static const char *kind_words(const Val *v)
     }
 }
 
+/* Argument I cannot be one; a list beside a bundle lacks parameters. */
+static Val no_operand(Sema *s, Span at, const Val *args, uint32_t n, uint32_t i)
+{
+    const Val *v = &args[i], *bundle = NULL;
+    for (uint32_t k = 0; k < n; k++)
+        if (args[k].kind == VAL_bundle) bundle = &args[k];
+    Report *r =
+        sema_error(s, DIAG_not_a_number, at, "%s is no number and no tensor",
+                   val_label(s, v, kind_words(v)));
+    if (v->kind == VAL_tuple && bundle)
+        report_help(r, "it has %u parts, %s has one for each of %u parameters",
+                    v->tuple.n, val_label(s, bundle, "the other operand"),
+                    bundle->tuple.n);
+    else if (v->kind == VAL_tuple)
+        report_help(r,
+                    "it has %u parts: name them, a, b = ..., or take one of "
+                    "them, .0",
+                    v->tuple.n);
+    if (v->kind == VAL_instance || v->kind == VAL_callee)
+        report_help(r, "call it, with its arguments in parentheses");
+    return val_error();
+}
+
 /* x ^ 2 is x * x: exact, and its derivative has no logarithm. */
 static Val simple_power(Sema *s, Span at, const Val *args, bool *done)
 {
@@ -511,17 +534,7 @@ Val elementwise(Sema *s, Span at, ScalarOp op, const Val *args, uint32_t n)
         if (val_is_elementary(&args[i]) || args[i].kind == VAL_bundle ||
             args[i].kind == VAL_draw)
             continue;
-        Report *r = sema_error(s, DIAG_not_a_number, at,
-                               "%s is no number and no tensor",
-                               val_label(s, &args[i], kind_words(&args[i])));
-        if (args[i].kind == VAL_tuple)
-            report_help(r,
-                        "it has %u parts: name them, a, b = ..., or take one "
-                        "of them, .0",
-                        args[i].tuple.n);
-        if (args[i].kind == VAL_instance || args[i].kind == VAL_callee)
-            report_help(r, "call it, with its arguments in parentheses");
-        return val_error();
+        return no_operand(s, at, args, n, i);
     }
     if (bundle) return lift_bundle(s, at, op, args, n);
     if (op == SC_where && args[0].kind == VAL_number)

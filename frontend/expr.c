@@ -417,6 +417,7 @@ static Val eval_tuple(Sema *s, const Node *n)
 
 static Val eval_field(Sema *s, const Node *n)
 {
+    if (names_updates(s, n->field.base)) return named_values(s, &n->field.name);
     Val base = eval_node(s, n->field.base);
     if (val_failed(&base)) return base;
     const char *text = STR(s, n->field.name.text);

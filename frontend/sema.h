@@ -597,6 +597,12 @@ bool train_params_known(Sema *s, Span at);
  * optimizer. */
 bool optimizer_state(Sema *s, const Var *v, Mem **mem, bool *is_new);
 
+/* named.c */
+/* BASE is the word `update`, which nothing else is called here. */
+bool names_updates(Sema *s, const Node *base);
+/* update.NAME */
+Val named_values(Sema *s, const Name *name);
+
 /* lower.c: an argument of the entry, seen in the present frame. */
 Value entry_scalar(Sema *s, const char *name, DType d);
 

@@ -157,9 +157,10 @@ static bool list_values(Sema *s, const Node *n, Val *out)
 {
     if (n->kind != N_range) {
         *out = eval_node(s, n);
-        if (val_failed(out) || out->kind == VAL_tuple) return !val_failed(out);
+        if (val_failed(out)) return false;
+        if (out->kind == VAL_tuple || out->kind == VAL_bundle) return true;
         Report *r = sema_error(s, DIAG_not_static, n->span,
-                               "a for walks over a list or a range");
+                               "a for walks over a list, a bundle or a range");
         if (val_is_number(out))
             report_help(r, "a range ends before its end: 0 .. %s",
                         number_str(s, out->number));

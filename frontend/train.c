@@ -81,6 +81,7 @@ bool train_params_known(Sema *s, Span at)
     t->params = param_bundle(s);
     t->taken = NEW_ARRAY(s->a, bool, s->trained.n + 1);
     t->next = NEW_ARRAY(s->a, Val, s->trained.n + 1);
+    t->bodies = NEW_ARRAY(s->a, Scope *, s->trained.n + 1);
     t->raw = t->params;
     if (s->trained.n) differentiate(s);
     return true;
@@ -314,6 +315,7 @@ static bool run_optimizer(Sema *s, const Update *u, uint32_t k, bool *fits)
     if (ok) t->next[k] = eval_name(s, targets->at[0].name.text, u->at);
     s->scope = outer;
     t->taken[k] = true;
+    t->bodies[k] = sc;
     return ok && fit_next(s, u, mem, &t->next[k]);
 }
 

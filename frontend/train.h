@@ -16,6 +16,7 @@ struct Train {
     Val raw;         /* the gradients, as differentiated */
     bool *taken;     /* by trained parameter: some update has */
     Val *next;       /* their next values */
+    Scope **bodies;  /* of their optimizers, as they ended */
     VEC(const Node *) rules;
     Val rate; /* lr of the first update */
     bool has_rate;
