@@ -344,9 +344,7 @@ TitanStatus collective_run(Collectives *c, const TitanCollective *x, char *dst,
 
 TitanStatus collectives_open(Collectives *c, Transport *t, Pool *pool)
 {
-    size_t most = 1;
-    for (uint32_t g = 0; g < t->im->ngroups; g++)
-        if (ranks_in_group(t->im, g) > most) most = ranks_in_group(t->im, g);
+    size_t most = ranks_most_members(t->im);
     *c = (Collectives){.transport = t, .pool = pool};
     c->in = calloc(most, sizeof *c->in);
     c->block = malloc(most * COLLECTIVE_BLOCK);

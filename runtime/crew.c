@@ -8,6 +8,7 @@
  */
 #include "crew.h"
 
+#include "pool.h"
 #include "transport.h"
 
 #include <errno.h>
@@ -384,14 +385,6 @@ static TitanStatus start(Local *l)
     return settle(l, st);
 }
 
-/* Processors are shared out among the ranks. */
-static unsigned threads_of(unsigned asked, uint32_t ranks)
-{
-    long online = sysconf(_SC_NPROCESSORS_ONLN);
-    long each = online / (long)ranks;
-    return asked ? asked : each > 1 ? (unsigned)each : 1;
-}
-
 TitanStatus crew_new(TitanStory *story, const TitanImage *im,
                      const TitanCode *code, const DeviceOptions *o, Crew **out)
 {
@@ -403,7 +396,7 @@ TitanStatus crew_new(TitanStory *story, const TitanImage *im,
                      .ranks = im->header->ranks};
     l->code = code;
     l->options = *o;
-    l->options.threads = threads_of(o->threads, l->crew.ranks);
+    l->options.threads = pool_share(o->threads, l->crew.ranks);
     l->board = o->board;
     snprintf(l->crew.about, sizeof l->crew.about, "%" PRIu32 " ranks as %s",
              l->crew.ranks, o->processes ? "processes" : "threads");

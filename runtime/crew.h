@@ -21,7 +21,7 @@ typedef enum OrderKind {
     ORDER_kept,       /* turn; `at`: the io base */
     ORDER_stage_open, /* `at`: NULL where there is no room */
     ORDER_stage,
-    ORDER_write, /* base, `nruns` from `parts`, of the bytes at `at` */
+    ORDER_write, /* base, `nparts` from `parts`, of the bytes at `at` */
     ORDER_read,  /* as write, the other way */
     ORDER_end
 } OrderKind;

@@ -29,7 +29,7 @@ struct Hall {
     Board *board;
     Post *posts; /* [group][rank], then [channel][from][to] */
     size_t bytes;
-    uint32_t *channels; /* those of the image, ascending */
+    uint32_t *channels; /* those of the image, as they come */
     uint32_t nchannels;
 };
 
@@ -45,13 +45,19 @@ static Post *post_of(const Hall *h, uint32_t group, uint32_t rank)
     return &h->posts[(size_t)group * h->board->ranks + rank];
 }
 
-static Post *pair_of(const Hall *h, uint32_t channel, uint32_t from,
-                     uint32_t to)
+/* How many there are, if it is none of them. */
+static uint32_t row_of_channel(const Hall *h, uint32_t channel)
 {
-    size_t n = h->board->ranks;
     uint32_t c = 0;
     while (c < h->nchannels && h->channels[c] != channel)
         c++;
+    return c;
+}
+
+static Post *pair_of(const Hall *h, uint32_t channel, uint32_t from,
+                     uint32_t to)
+{
+    size_t n = h->board->ranks, c = row_of_channel(h, channel);
     return &h->posts[(h->im->ngroups + c * n + from) * n + to];
 }
 
@@ -146,13 +152,11 @@ static void find_channels(Hall *h)
 {
     for (uint32_t i = 0; i < h->im->ncollectives; i++) {
         const TitanCollective *x = &h->im->collectives[i];
-        uint32_t c = 0;
         if (x->kind != TITAN_COLLECTIVE_send &&
             x->kind != TITAN_COLLECTIVE_receive)
             continue;
-        while (c < h->nchannels && h->channels[c] != x->channel)
-            c++;
-        if (c == h->nchannels) h->channels[h->nchannels++] = x->channel;
+        if (row_of_channel(h, x->channel) == h->nchannels)
+            h->channels[h->nchannels++] = x->channel;
     }
 }
 
@@ -167,10 +171,12 @@ TitanStatus hall_new(TitanStory *s, const TitanImage *im, Board *b, Hall **out)
     size_t n = b->ranks;
     h->bytes = ((im->ngroups + h->nchannels * n) * n + 1) * sizeof(Post);
     h->posts = board_memory(h->bytes);
+    if (!h->posts || !h->channels) {
+        hall_free(h);
+        return titan_no_memory(s);
+    }
     *out = h;
-    if (h->posts && h->channels) return TITAN_OK;
-    hall_free(h);
-    return titan_no_memory(s);
+    return TITAN_OK;
 }
 
 void hall_free(Hall *h)
@@ -194,8 +200,10 @@ TitanStatus hall_transport(TitanStory *s, Hall *h, const BoardWait *w,
     l->hall = h;
     l->wait = *w;
     l->rounds = calloc((size_t)h->im->ngroups + 1, sizeof *l->rounds);
+    if (!l->rounds) {
+        local_free(&l->transport);
+        return titan_no_memory(s);
+    }
     *out = &l->transport;
-    if (l->rounds) return TITAN_OK;
-    local_free(&l->transport);
-    return titan_no_memory(s);
+    return TITAN_OK;
 }

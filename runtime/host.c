@@ -22,7 +22,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 enum { MAX_THREADS = 256 };
 
@@ -325,8 +324,7 @@ static TitanStatus join_ranks(TitanStory *s, TitanHost *h)
 
 static unsigned choose_threads(const TitanImage *im, unsigned asked)
 {
-    long online = sysconf(_SC_NPROCESSORS_ONLN);
-    unsigned n = asked ? asked : online > 0 ? (unsigned)online : 1;
+    unsigned n = pool_share(asked, 1);
     if (n > im->header->lanes) n = im->header->lanes;
     return n > MAX_THREADS ? MAX_THREADS : n;
 }

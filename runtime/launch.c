@@ -155,8 +155,8 @@ static TitanStatus begin_mpi(TitanStory *s, const TitanImage *im, char **argv,
 {
     l->mpi = calloc(1, sizeof *l->mpi);
     if (!l->mpi) return titan_no_memory(s);
-    TRY(mpi_open(s, l->mpi));
-    TitanStatus st = join_world(s, im, argv, l);
+    TitanStatus st = mpi_open(s, l->mpi);
+    if (st == TITAN_OK) st = join_world(s, im, argv, l);
     if (st == TITAN_OK) return st;
     mpi_close(l->mpi); /* all ranks have the same trouble */
     free(l->mpi);

@@ -59,12 +59,10 @@ static TitanStatus find_library(TitanStory *s, Mpi *m)
                       "libmpi has no %s; Open MPI 4 or 5 is needed", missing);
 }
 
-TitanStatus mpi_open(TitanStory *s, Mpi *out)
+static TitanStatus join(TitanStory *s, Mpi *out)
 {
     int rank = 0, ranks = 0, provided;
     const char *local = getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
-    *out = (Mpi){0};
-    TRY(find_library(s, out));
     if (out->MPI_Init_thread(NULL, NULL, THREAD_FUNNELED, &provided) != 0 ||
         out->MPI_Comm_rank(out->world, &rank) != 0 ||
         out->MPI_Comm_size(out->world, &ranks) != 0)
@@ -73,6 +71,16 @@ TitanStatus mpi_open(TitanStory *s, Mpi *out)
     out->ranks = (uint32_t)ranks;
     out->local = local ? (uint32_t)atoi(local) : 1;
     return TITAN_OK;
+}
+
+/* Of what has not started, nothing can be ended. */
+TitanStatus mpi_open(TitanStory *s, Mpi *out)
+{
+    *out = (Mpi){0};
+    TitanStatus st = find_library(s, out);
+    if (st == TITAN_OK) st = join(s, out);
+    if (st != TITAN_OK) *out = (Mpi){0};
+    return st;
 }
 
 void mpi_close(Mpi *m)
@@ -282,19 +290,18 @@ TitanStatus mpi_transport(TitanStory *s, const TitanImage *im, Mpi *m,
                           Transport **out)
 {
     Remote *r = calloc(1, sizeof *r);
-    size_t most = 1;
     if (!r) return titan_no_memory(s);
-    for (uint32_t g = 0; g < im->ngroups; g++)
-        if (ranks_in_group(im, g) > most) most = ranks_in_group(im, g);
     r->transport = (Transport){.class = &remote_class,
                                .story = s,
                                .im = im,
                                .rank = m->rank,
                                .most = COLLECTIVE_BLOCK};
     r->mpi = m;
-    r->block = malloc(most * COLLECTIVE_BLOCK);
+    r->block = malloc(ranks_most_members(im) * (size_t)COLLECTIVE_BLOCK);
+    if (!r->block) {
+        free(r);
+        return titan_no_memory(s);
+    }
     *out = &r->transport;
-    if (r->block) return TITAN_OK;
-    free(r);
-    return titan_no_memory(s);
+    return TITAN_OK;
 }

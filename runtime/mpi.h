@@ -27,7 +27,7 @@ typedef struct Mpi {
 
 /* Whether mpirun has started this process. */
 bool mpi_is_there(void);
-/* UNAVAILABLE: no library. */
+/* UNAVAILABLE: no library, and OUT is empty. */
 TitanStatus mpi_open(TitanStory *s, Mpi *out);
 /* All ranks come here. */
 void mpi_close(Mpi *m);

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { SPINS = 2000 };
 
@@ -133,6 +134,13 @@ static bool start_workers(Pool *p)
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return p->started == p->threads - 1;
+}
+
+unsigned pool_share(unsigned asked, uint32_t pools)
+{
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    long each = pools ? online / (long)pools : online;
+    return asked ? asked : each > 1 ? (unsigned)each : 1;
 }
 
 Pool *pool_new(unsigned threads)

@@ -13,6 +13,10 @@ typedef struct Pool Pool;
 typedef void (*PoolWork)(void *user, int64_t begin, int64_t end,
                          unsigned worker);
 
+/* Threads of each of so many pools of this machine: ASKED, or 0, and they share
+ * its processors. */
+unsigned pool_share(unsigned asked, uint32_t pools);
+
 /* NULL: threads could not be started. */
 Pool *pool_new(unsigned threads);
 void pool_free(Pool *p);

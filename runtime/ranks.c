@@ -22,6 +22,14 @@ uint32_t ranks_in_group(const TitanImage *im, uint32_t group)
     return n;
 }
 
+uint32_t ranks_most_members(const TitanImage *im)
+{
+    uint32_t most = 1;
+    for (uint32_t g = 0; g < im->ngroups; g++)
+        if (ranks_in_group(im, g) > most) most = ranks_in_group(im, g);
+    return most;
+}
+
 /* How far two ranks are apart that are neighbours on a row of the mesh. */
 static uint32_t mesh_stride(const TitanImage *im, uint32_t mesh)
 {

@@ -23,6 +23,8 @@ enum { TITAN_MOST_AXES = 32 }; /* of a slot or port that has a part */
 
 /* Members of a group. */
 uint32_t ranks_in_group(const TitanImage *im, uint32_t group);
+/* Of the largest group; 1 where there is none. */
+uint32_t ranks_most_members(const TitanImage *im);
 /* A rank's coordinate on a row of the mesh. */
 uint32_t rank_coordinate(const TitanImage *im, uint32_t rank, uint32_t mesh);
 /* Which member of its group a rank is. */

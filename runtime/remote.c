@@ -7,12 +7,13 @@
  */
 #include "remote.h"
 
+#include "pool.h"
+
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 typedef struct Remote {
     Crew crew; /* first */
@@ -133,14 +134,6 @@ static void remote_free(Crew *c)
 static const CrewClass remote_class = {
     .all = remote_all, .one = remote_one, .free = remote_free};
 
-/* Processors of a machine are shared out among its ranks. */
-static unsigned threads_of(const DeviceOptions *o)
-{
-    long online = sysconf(_SC_NPROCESSORS_ONLN);
-    long each = online / (o->mpi->local ? (long)o->mpi->local : 1);
-    return o->threads ? o->threads : each > 1 ? (unsigned)each : 1;
-}
-
 /* The device of this process's rank. */
 static TitanStatus open_remote(Remote *r, TitanStory *story,
                                const TitanImage *im, const TitanCode *code,
@@ -154,7 +147,7 @@ static TitanStatus open_remote(Remote *r, TitanStory *story,
     r->rank.rank = o->mpi->rank;
     TRY(mpi_transport(story, im, o->mpi, &r->rank.transport));
     mine.rank = &r->rank;
-    mine.threads = threads_of(o);
+    mine.threads = pool_share(o->threads, o->mpi->local);
     if (o->board) mine.command = &o->board->rows[o->mpi->rank].command;
     return device_new(story, im, code, &mine, &r->crew.first);
 }
