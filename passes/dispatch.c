@@ -14,18 +14,19 @@
  *     slot      a row of that part for that one
  *
  *     %x' = gather %x, %source             [from, to, slot, k]
- *     %g' = gather %w', %ids'              [from, to, slot, k, n], w' split by
- * to %h' = einsum %x', %g' sum (k)        [from, to, slot, n] %h  = gather %h',
- * %place             [row.., n]
+ *     %g' = gather %w', %ids'              [from, to, slot, k, n]
+ *     %h' = einsum %x', %g' sum (k)        [from, to, slot, n]
+ *     %h  = gather %h', %place             [row.., n]
  *
- * %x' is made where its rows are, split along `from`, and read where the
- * experts are, split along `to`: shard makes an all-to-all of that.  Maps and
- * further products between such values stay there.
+ * %w' has the experts in parts, split along `to`.  %x' is made where its rows
+ * are, split along `from`, and read where the experts are, split along `to`:
+ * shard makes an all-to-all of that.  Maps and further products between such
+ * values stay there.
  *
  *   needs    inlined; before autodiff, so the way back is the derivative's
  *   keeps    every result, but for the order of sums, where no buffer is full
  *   result   of a row that finds its buffer full the product is NaN: the loss
- * is not finite then, and the step is not applied
+ *            is not finite then, and the step is not applied
  *
  * A buffer has bound times the even share of one part's rows, at most all of
  * them; where that is much, shard may find that to gather the rows costs less.
