@@ -1,5 +1,5 @@
 /*
- * repeat.c: what a repeat takes and gives, read from its attributes.
+ * repeat.c: what a repeat takes and gives.
  */
 #include "repeat.h"
 
@@ -15,4 +15,16 @@ Repeat repeat_of(const Module *m, const Inst *in)
     r.stacked = in->nargs - r.carry - r.invariant;
     r.others = fn_of(m, r.fn)->nresults - r.carry;
     return r;
+}
+
+Type repeat_type(Module *m, const Fn *body, uint32_t carry, Axis axis,
+                 int64_t count)
+{
+    Type *fields = NEW_ARRAY(m->scratch, Type, body->nresults + 1);
+    TypeAxis stacked = {.axis = axis, .size = count};
+    for (uint32_t i = 0; i < body->nresults; i++) {
+        fields[i] = body->results[i].type;
+        if (i >= carry) fields[i] = type_with_axis(m, fields[i], stacked);
+    }
+    return type_tuple(m, fields, body->nresults);
 }

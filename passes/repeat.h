@@ -1,5 +1,5 @@
 /*
- * repeat.h: what a repeat takes and gives, read from its attributes.
+ * repeat.h: what a repeat takes and gives.
  */
 #ifndef TITAN_REPEAT_H
 #define TITAN_REPEAT_H
@@ -14,6 +14,10 @@ typedef struct Repeat {
     uint32_t others;                    /* results that are stacked */
     bool has_while, reverse;
 } Repeat;
+/* Of its attributes. */
 Repeat repeat_of(const Module *m, const Inst *in);
+/* What COUNT turns of a body give: what is carried, and the rest stacked. */
+Type repeat_type(Module *m, const Fn *body, uint32_t carry, Axis axis,
+                 int64_t count);
 
 #endif

@@ -11,17 +11,10 @@
 
 static Type result_type(Module *m, const Inst *in, const Fn *fn)
 {
-    Type *fields = NEW_ARRAY(m->scratch, Type, fn->nresults + 1);
     Repeat r = {.carry = fn->nresults};
     if (in->op == OP_repeat) r = repeat_of(m, in);
-    for (uint32_t i = 0; i < fn->nresults; i++) {
-        fields[i] = fn->results[i].type;
-        if (i < r.carry) continue;
-        TypeAxis stacked = {.axis = r.axis, .size = r.count};
-        fields[i] = type_with_axis(m, fields[i], stacked);
-    }
-    if (in->op == OP_call && fn->nresults == 1) return fields[0];
-    return type_tuple(m, fields, fn->nresults);
+    if (in->op == OP_call && fn->nresults == 1) return fn->results[0].type;
+    return repeat_type(m, fn, r.carry, r.axis, r.count);
 }
 
 static Attr with_fn(Module *m, Attr attr, FnRef fn)

@@ -185,18 +185,6 @@ static Attr backward_attr(Module *m, const Inst *in, const Derived *d,
     return attr_intern(m, &l);
 }
 
-static Type backward_type(Module *m, const Fn *fn, const Derived *d,
-                          const Operands *o)
-{
-    Type *fields = NEW_ARRAY(m->scratch, Type, fn->nresults + 1);
-    TypeAxis stacked = {.axis = d->repeat.axis, .size = d->repeat.count};
-    for (uint32_t i = 0; i < fn->nresults; i++) {
-        fields[i] = fn->results[i].type;
-        if (i >= o->carry) fields[i] = type_with_axis(m, fields[i], stacked);
-    }
-    return type_tuple(m, fields, fn->nresults);
-}
-
 void grad_repeat(Grad *g, Value v, Value cot)
 {
     const Derived *d = g->derived[v.id];
@@ -204,7 +192,8 @@ void grad_repeat(Grad *g, Value v, Value cot)
     if (!d || fn_of(g->m, d->backward)->nresults == 0) return;
     const Inst *in = inst_of(g->fn, v);
     Operands o = backward_operands(g, v, d);
-    Type t = backward_type(g->m, fn_of(g->m, d->backward), d, &o);
+    Type t = repeat_type(g->m, fn_of(g->m, d->backward), o.carry,
+                         d->repeat.axis, d->repeat.count);
     Value all =
         emit(&g->b, OP_repeat, t, backward_attr(g->m, in, d, &o), o.at, o.n);
     for (uint32_t i = 0; i < in->nargs; i++)

@@ -181,15 +181,9 @@ static Value emit_repeat(Fission *f, Builder *b, FnRef body, const Value *args,
     attr_put_id(&l, AT_fn, body.id);
     if (carry) attr_put_int(&l, AT_carry, carry);
     if (invariant) attr_put_int(&l, AT_invariant, invariant);
-    TypeAxis turns = {.axis = attr_axis(m, f->in->attr, AT_axis),
-                      .size = attr_int(m, f->in->attr, AT_count, 0)};
-    Type *fields = NEW_ARRAY(m->scratch, Type, fn->nresults + 1);
-    for (uint32_t i = 0; i < fn->nresults; i++) {
-        Type t = fn->results[i].type;
-        fields[i] = i < carry ? t : type_with_axis(m, t, turns);
-    }
-    return emit(b, OP_repeat, type_tuple(m, fields, fn->nresults),
-                attr_intern(m, &l), args, n);
+    Type t = repeat_type(m, fn, carry, attr_axis(m, f->in->attr, AT_axis),
+                         attr_int(m, f->in->attr, AT_count, 0));
+    return emit(b, OP_repeat, t, attr_intern(m, &l), args, n);
 }
 
 static Value emit_rows(Fission *f, Rewrite *rw, FnRef body)

@@ -364,16 +364,10 @@ static Value emit_turns(Step *s)
     attr_put_id(&l, AT_fn, s->body.id);
     attr_put_id(&l, AT_axis, s->mi->turns.id);
     attr_put_int(&l, AT_count, s->mi->parts);
-    Type *fields = NEW_ARRAY(m->scratch, Type, body->nresults + 1);
-    int64_t carry = 0;
+    uint32_t carry = 0;
     for (uint32_t i = 0; i < l.n; i++)
-        if (l.items[i].key == AT_carry) carry = l.items[i].i;
-    TypeAxis turns = {.axis = s->mi->turns, .size = s->mi->parts};
-    for (uint32_t i = 0; i < body->nresults; i++) {
-        Type t = body->results[i].type;
-        fields[i] = i < carry ? t : type_with_axis(m, t, turns);
-    }
-    Type t = type_tuple(m, fields, body->nresults);
+        if (l.items[i].key == AT_carry) carry = (uint32_t)l.items[i].i;
+    Type t = repeat_type(m, body, carry, s->mi->turns, s->mi->parts);
     return emit(&s->rw.b, OP_repeat, t, attr_intern(m, &l), args.at, args.n);
 }
 

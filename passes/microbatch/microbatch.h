@@ -7,6 +7,7 @@
 #define TITAN_MICROBATCH_H
 
 #include "../pass.h"
+#include "../repeat.h"
 
 typedef enum ClassKind {
     CLASS_same, /* does not depend on the rows */

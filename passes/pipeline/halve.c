@@ -164,15 +164,10 @@ static FnRef write_weights(Halved *h)
 
 /* --------------------------------------------------------------- repeats -- */
 
-static Type turns_type(const Halved *h, const Fn *fn, uint32_t carry)
+static Type turns_type(const Halved *h, FnRef fn, uint32_t carry)
 {
     Module *m = h->c->m;
-    Type *fields = NEW_ARRAY(h->c->a, Type, fn->nresults + 1);
-    TypeAxis a = {.axis = h->r.axis, .size = h->r.count};
-    for (uint32_t i = 0; i < fn->nresults; i++)
-        fields[i] = i < carry ? fn->results[i].type
-                              : type_with_axis(m, fn->results[i].type, a);
-    return type_tuple(m, fields, fn->nresults);
+    return repeat_type(m, fn_of(m, fn), carry, h->r.axis, h->r.count);
 }
 
 static Attr half_attr(const Halved *h, Attr attr, FnRef fn, bool first)
@@ -202,7 +197,7 @@ static Value weight_repeat(Halved *h, Rewrite *rw, const Inst *in, Value inputs,
     for (uint32_t i = 0; i < h->body->ninsts; i++)
         if (h->border[i])
             vec_push(h->c->a, &args, emit_proj(&rw->b, inputs, h->field[i]));
-    return emit(&rw->b, OP_repeat, turns_type(h, fn_of(h->c->m, fn), 0),
+    return emit(&rw->b, OP_repeat, turns_type(h, fn, 0),
                 half_attr(h, in->attr, fn, false), args.at, args.n);
 }
 
@@ -244,9 +239,8 @@ static bool halve(Cut *c, Rewrite *rw, Value v, Repeat r)
     Value *args = NEW_ARRAY(c->a, Value, in->nargs + 1);
     for (uint32_t i = 0; i < in->nargs; i++)
         args[i] = rewrite_value(rw, inst_arg(rw->old, in, i));
-    Value inputs =
-        emit(&rw->b, OP_repeat, turns_type(&h, fn_of(c->m, first), r.carry),
-             half_attr(&h, in->attr, first, true), args, in->nargs);
+    Value inputs = emit(&rw->b, OP_repeat, turns_type(&h, first, r.carry),
+                        half_attr(&h, in->attr, first, true), args, in->nargs);
     Value weights = weight_repeat(&h, rw, in, inputs, second);
     read_halves(&h, rw, v, inputs, weights);
     return true;

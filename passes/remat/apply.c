@@ -35,18 +35,6 @@ static Attr turns_attr(Module *m, const Inst *in, FnRef fn, int64_t count,
     return attr_intern(m, &l);
 }
 
-static Type turns_type(Module *m, const Fn *body, uint32_t carry, Axis axis,
-                       int64_t count)
-{
-    Type *fields = NEW_ARRAY(m->scratch, Type, body->nresults + 1);
-    TypeAxis stacked = {.axis = axis, .size = count};
-    for (uint32_t i = 0; i < body->nresults; i++) {
-        fields[i] = body->results[i].type;
-        if (i >= carry) fields[i] = type_with_axis(m, fields[i], stacked);
-    }
-    return type_tuple(m, fields, body->nresults);
-}
-
 /* The k-th range that runs, of a repeat in that direction. */
 static uint32_t nth_range(const Change *c, bool reverse, uint32_t k)
 {
@@ -73,7 +61,7 @@ static void emit_forward(Apply *x, const Change *c)
             if (i >= p->f.carry + p->f.invariant)
                 args[i] = rows_of(b, args[i], &p->f, r);
         }
-        Type t = turns_type(b->m, body, p->f.carry, p->f.axis, r->count);
+        Type t = repeat_type(b->m, body, p->f.carry, p->f.axis, r->count);
         Attr a = turns_attr(b->m, in, r->forward, r->count, p->f.invariant);
         r->turns[0] = emit(b, OP_repeat, t, a, args, in->nargs);
         for (uint32_t i = 0; i < p->f.carry; i++)
@@ -176,7 +164,7 @@ static void emit_backward(Apply *x, const Change *c)
             args[i] = carried[i];
         for (uint32_t i = 0; i < r->takes.n; i++)
             args[p->b.carry + i] = taken(x, p, r, i);
-        Type t = turns_type(b->m, body, p->b.carry, p->b.axis, r->count);
+        Type t = repeat_type(b->m, body, p->b.carry, p->b.axis, r->count);
         Attr a = turns_attr(b->m, in, r->backward, r->count, r->invariant);
         r->turns[1] = emit(b, OP_repeat, t, a, args, n);
         for (uint32_t i = 0; i < p->b.carry; i++)
