@@ -8,6 +8,7 @@
  *     wide      kernels of attention whose vectors are too wide, as several
  *     graph     a node per instruction, and one more for each recomputation
  *     cluster   nodes are put together while the rules of groups hold
+ *     shape     what these rules say of the axes of a loop group
  *     added     matmuls and scatters take in what they are added to
  *     product   matmuls take in the maps of their results
  *     parts     and those of parts of a result
@@ -70,6 +71,9 @@ typedef struct Node {
     int64_t each;  /* a tally of so many columns (ir/column.h); 0: it is none */
 } Node;
 
+/* Of nodes, or of clusters. */
+typedef VEC(uint32_t) Numbers;
+
 /* Each node is in one cluster.  Operands have smaller numbers than users. */
 typedef struct Cluster {
     VEC(uint32_t) nodes; /* ascending; empty once merged into another */
@@ -114,6 +118,10 @@ void fuse_call_kernel(Fuse *fx, Builder *b, Fn *fn, const Value *args,
 
 Graph *fuse_graph(Fuse *fx, const Fn *fn);
 const Inst *node_inst(const Graph *g, uint32_t node);
+Type node_type(const Graph *g, uint32_t node);
+/* The same axes as f32. */
+Type node_axes(const Graph *g, uint32_t node);
+bool is_listed(const Numbers *list, uint32_t number);
 void fuse_cluster(Graph *g);
 /* Joins matmuls and scatters with maps that add to their sums. */
 void fuse_added(Graph *g);

@@ -268,3 +268,20 @@ const Inst *node_inst(const Graph *g, uint32_t node)
 {
     return inst_of(g->fn, g->nodes[node].value);
 }
+
+Type node_type(const Graph *g, uint32_t node)
+{
+    return node_inst(g, node)->type;
+}
+
+Type node_axes(const Graph *g, uint32_t node)
+{
+    return type_with_dtype(g->fx->m, node_type(g, node), DT_f32);
+}
+
+bool is_listed(const Numbers *list, uint32_t number)
+{
+    for (uint32_t i = 0; i < list->n; i++)
+        if (list->at[i] == number) return true;
+    return false;
+}

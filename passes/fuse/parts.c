@@ -24,8 +24,6 @@ enum {
     PART_UNIT = 16
 };
 
-typedef VEC(uint32_t) Numbers;
-
 typedef struct Parts {
     Graph *g;
     uint32_t product; /* the node of the einsum */
@@ -37,21 +35,9 @@ typedef struct Parts {
     uint32_t merges;
 } Parts;
 
-static bool listed(const Numbers *at, uint32_t x)
-{
-    for (uint32_t i = 0; i < at->n; i++)
-        if (at->at[i] == x) return true;
-    return false;
-}
-
 static void add_once(const Parts *p, Numbers *at, uint32_t x)
 {
-    if (!listed(at, x)) vec_push(p->g->fx->a, at, x);
-}
-
-static Type as_f32(const Parts *p, uint32_t node)
-{
-    return type_with_dtype(p->g->fx->m, node_inst(p->g, node)->type, DT_f32);
+    if (!is_listed(at, x)) vec_push(p->g->fx->a, at, x);
 }
 
 /* ----------------------------------------------------------------- forms -- */
@@ -88,7 +74,7 @@ static bool takes_map(const Parts *p, uint32_t node)
 {
     const Module *m = p->g->fx->m;
     const Inst *in = node_inst(p->g, node);
-    Type t = as_f32(p, node);
+    Type t = node_axes(p->g, node);
     bool part = p->split.id && type_eq(t, p->of);
     return (part || type_eq(t, p->full)) &&
            fuse_is_value(type_dtype(m, in->type)) && !fuse_asks_index(m, in);
@@ -101,7 +87,8 @@ static bool takes_merge(Parts *p, uint32_t node)
     const AttrItem *from = attr_get(m, node_inst(p->g, node)->attr, AT_from);
     p->merges++;
     return from->n == 2 && from->axes[0].id == p->part.id &&
-           from->axes[1].id == p->inner.id && type_eq(as_f32(p, node), p->full);
+           from->axes[1].id == p->inner.id &&
+           type_eq(node_axes(p->g, node), p->full);
 }
 
 static bool takes(Parts *p, uint32_t node)
@@ -135,7 +122,7 @@ static bool takes_users(Parts *p)
         if (node_inst(g, p->nodes.at[i])->op == OP_merge) continue;
         if (x->result) return false;
         for (uint32_t u = 0; u < x->nusers; u++) {
-            if (listed(&p->nodes, x->users[u])) continue;
+            if (is_listed(&p->nodes, x->users[u])) continue;
             if (!takes(p, x->users[u])) return false;
             vec_push(g->fx->a, &p->nodes, x->users[u]);
         }
@@ -170,9 +157,9 @@ static bool takes_operands(Parts *p)
     const Graph *g = p->g;
     for (uint32_t i = 1; i < p->nodes.n; i++) {
         const Node *x = &g->nodes[p->nodes.at[i]];
-        bool part = type_eq(as_f32(p, p->nodes.at[i]), p->of);
+        bool part = type_eq(node_axes(p->g, p->nodes.at[i]), p->of);
         for (uint32_t a = 0; a < x->nargs; a++) {
-            if (listed(&p->nodes, x->args[a])) continue;
+            if (is_listed(&p->nodes, x->args[a])) continue;
             if (node_inst(g, p->nodes.at[i])->op != OP_map ||
                 !is_beside(p, x->args[a], part))
                 return false;
@@ -194,7 +181,7 @@ static bool takes_clusters(const Parts *p)
 void fuse_parts(Graph *g, uint32_t product)
 {
     Parts p = {.g = g, .product = product};
-    p.full = as_f32(&p, product);
+    p.full = node_axes(p.g, product);
     vec_push(g->fx->a, &p.nodes, product);
     if (takes_users(&p) && takes_operands(&p) && takes_clusters(&p))
         fuse_join(g, p.clusters.at, p.clusters.n, NODE_product);

@@ -30,8 +30,6 @@ enum {
     UNIT_BYTES = 16 /* of the copy engine's rows */
 };
 
-typedef VEC(uint32_t) Numbers;
-
 /* What a value has: the product's axes, those with another name for the last,
  * the last in parts, or what parts share. */
 typedef enum Form {
@@ -51,21 +49,9 @@ typedef struct Share {
     Numbers nodes, clusters, read;
 } Share;
 
-static bool listed(const Numbers *at, uint32_t x)
-{
-    for (uint32_t i = 0; i < at->n; i++)
-        if (at->at[i] == x) return true;
-    return false;
-}
-
-static Type as_f32(const Share *s, uint32_t node)
-{
-    return type_with_dtype(s->g->fx->m, node_inst(s->g, node)->type, DT_f32);
-}
-
 static Form form_of(const Share *s, uint32_t node)
 {
-    Type t = as_f32(s, node);
+    Type t = node_axes(s->g, node);
     for (Form f = FORM_whole; f <= FORM_shared; f++)
         if (type_eq(t, s->as[f])) return f;
     return FORM_none;
@@ -115,8 +101,8 @@ static uint32_t find_cut(Share *s)
             const Inst *in = node_inst(g, x->users[u]);
             if (in->op == OP_split && is_cut(s, in)) return x->users[u];
             bool map = in->op == OP_map &&
-                       type_eq(as_f32(s, x->users[u]), s->as[FORM_whole]);
-            if ((map || is_name(s, in)) && !listed(&seen, x->users[u]))
+                       type_eq(node_axes(s->g, x->users[u]), s->as[FORM_whole]);
+            if ((map || is_name(s, in)) && !is_listed(&seen, x->users[u]))
                 vec_push(g->fx->a, &seen, x->users[u]);
         }
     }
@@ -143,7 +129,7 @@ static bool is_product(const Share *s, uint32_t node)
            ((g->nodes[node].cluster == g->nodes[s->product].cluster ||
              fuse_is_product(g, node)) &&
             g->nodes[node].args[0] == g->nodes[s->product].args[0] &&
-            type_eq(as_f32(s, node), s->as[FORM_whole]));
+            type_eq(node_axes(s->g, node), s->as[FORM_whole]));
 }
 
 static bool takes(Share *s, uint32_t node)
@@ -181,7 +167,7 @@ static bool takes(Share *s, uint32_t node)
 static void take_cluster(Share *s, uint32_t cluster)
 {
     const Cluster *c = &s->g->clusters[cluster];
-    if (listed(&s->clusters, cluster)) return;
+    if (is_listed(&s->clusters, cluster)) return;
     vec_push(s->g->fx->a, &s->clusters, cluster);
     for (uint32_t i = 0; i < c->nodes.n; i++)
         vec_push(s->g->fx->a, &s->nodes, c->nodes.at[i]);
@@ -215,11 +201,11 @@ static bool takes_operands(Share *s, uint32_t node)
                     (of == FORM_whole && is_product(s, from));
         if (made)
             take_cluster(s, g->nodes[from].cluster);
-        else if (listed(&s->clusters, g->nodes[from].cluster))
+        else if (is_listed(&s->clusters, g->nodes[from].cluster))
             continue;
         else if (!is_beside(s, from, form))
             return false;
-        else if (!listed(&s->read, from))
+        else if (!is_listed(&s->read, from))
             vec_push(g->fx->a, &s->read, from);
     }
     return true;
@@ -246,7 +232,7 @@ static uint32_t count_written(const Share *s)
         const TypeInfo *ti = type_info(m, node_inst(g, s->nodes.at[i])->type);
         bool is = x->result;
         for (uint32_t u = 0; u < x->nusers; u++)
-            is |= !listed(&s->clusters, g->nodes[x->users[u]].cluster);
+            is |= !is_listed(&s->clusters, g->nodes[x->users[u]].cluster);
         n += is;
         int64_t row = type_local_size(m, &ti->axes[ti->naxes - 1]) *
                       dtype_bytes((DType)ti->dtype);
@@ -267,7 +253,7 @@ static bool has_room(const Share *s)
 void fuse_share(Graph *g, uint32_t product)
 {
     Share s = {.g = g, .product = product};
-    s.as[FORM_whole] = as_f32(&s, product);
+    s.as[FORM_whole] = node_axes(s.g, product);
     for (Form f = FORM_named; f <= FORM_shared; f++)
         s.as[f] = s.as[FORM_whole];
     uint32_t cut = find_cut(&s);

@@ -24,15 +24,8 @@ typedef struct Tally {
     Graph *g;
     uint32_t cluster; /* that may read nothing but a product's values */
     uint32_t product; /* the cluster that makes them; UINT32_MAX: not found */
-    VEC(uint32_t) maps, reductions;
+    Numbers maps, reductions;
 } Tally;
-
-static bool listed(const uint32_t *at, uint32_t n, uint32_t x)
-{
-    for (uint32_t i = 0; i < n; i++)
-        if (at[i] == x) return true;
-    return false;
-}
 
 /* -------------------------------------------------------------- products -- */
 
@@ -92,7 +85,7 @@ static bool is_made(Tally *t, uint32_t node)
 {
     const Graph *g = t->g;
     const Node *x = &g->nodes[node];
-    if (listed(t->maps.at, t->maps.n, node)) return true;
+    if (is_listed(&t->maps, node)) return true;
     if (x->kind != NODE_product || x->each) return false;
     if (t->product == UINT32_MAX && is_plain(g, x->cluster))
         t->product = x->cluster;
@@ -184,7 +177,7 @@ static bool is_whole(const Tally *t, uint32_t node)
     const Inst *of = node_inst(g, x->args[0]);
     return type_info(g->fx->m, in->type)->naxes ==
                type_info(g->fx->m, of->type)->naxes &&
-           (listed(t->maps.at, t->maps.n, x->args[0]) ||
+           (is_listed(&t->maps, x->args[0]) ||
             g->nodes[x->args[0]].kind == NODE_product);
 }
 
@@ -268,7 +261,7 @@ static void move(const Tally *t)
     Cluster *c = &g->clusters[t->cluster];
     uint32_t n = 0;
     for (uint32_t i = 0; i < c->nodes.n; i++)
-        if (!listed(t->maps.at, t->maps.n, c->nodes.at[i]))
+        if (!is_listed(&t->maps, c->nodes.at[i]))
             c->nodes.at[n++] = c->nodes.at[i];
     c->nodes.n = n;
     for (uint32_t i = 0; i < t->maps.n; i++)

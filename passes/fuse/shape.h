@@ -1,0 +1,43 @@
+/*
+ * shape.h: the shape of a loop group, for who puts nodes together.
+ */
+#ifndef TITAN_FUSE_SHAPE_H
+#define TITAN_FUSE_SHAPE_H
+
+#include "fuse.h"
+
+enum { MOST_NODES = 96, MOST_AXES = 32 };
+
+typedef VEC(uint32_t) Nodes;
+
+typedef struct AxisSet {
+    uint32_t n;
+    TypeAxis at[MOST_AXES];
+} AxisSet;
+
+typedef struct Shape {
+    bool reduces;
+    uint32_t first;        /* what leaves and has axes P, if nothing reduces */
+    AxisSet rows, all;     /* P; P and R */
+    bool running, reverse; /* a cumsum is there, and its direction */
+    int64_t turns;         /* rows of a sum over rows; 0: there is none */
+    TypeAxis walked;
+} Shape;
+
+/* Marks the nodes of a set; whether a node is in the set that was marked last.
+ */
+void fuse_mark(Graph *g, const Nodes *nodes);
+bool is_marked(const Graph *g, uint32_t node);
+
+/* A sum along inner axes. */
+bool sums_inner(Op op);
+
+/* The shape of the marked nodes, which are NODES; false: they have none. */
+bool shape_find(const Graph *g, const Nodes *nodes, Shape *s);
+/* Whether all of them fit into it.  At most MOST_NODES. */
+bool shape_takes(const Graph *g, const Nodes *nodes, const Shape *s);
+/* A sum over all rows of what a row has in its columns, which nobody in the
+ * group reads: the group gives sums over some rows at a time. */
+bool shape_is_column(const Graph *g, uint32_t node, Shape *s);
+
+#endif
