@@ -14,42 +14,15 @@
  * Of a group that also sums over rows (ir/column.h) an item of the first is as
  * many rows as a sum has, in a loop seq.  The second is that of pointwise
  * groups (R is empty), of column sums and of running sums; of a product with
- * tallies, where R are the columns of one.  Which one, and how
- * much of P is flattened into the lanes, is found by building the nest and
- * counting the accesses that are not unit stride.  Where the bounds of a pad or
- * concat cut the lanes, they run in segments, in which those bounds always hold
- * or never do.
+ * tallies, where R are the columns of one.  Which one it is, nest.c finds.
  */
-#include "lower.h"
+#include "nest.h"
 #include "tensor.h"
 
+enum { ITEM_ELEMENTS = 4096 };
 /* Column sums take wide strips of few rows: the more of a row, the fewer
  * pages; the rest of a large group would not fit in registers. */
-enum { MOST_CUTS = 8, ITEM_ELEMENTS = 4096 };
 enum { SMALL_GROUP = 4, WIDE_STRIP = 64 };
-
-typedef struct Nest {
-    const TypeAxis *rows, *inner; /* P, outermost first, and R */
-    uint32_t nrows, ninner;
-    bool across;     /* lanes run over P */
-    uint32_t suffix; /* of P, flattened into the lanes */
-    int64_t cuts[MOST_CUTS + 2];
-    uint32_t ncuts; /* bounds of the segments of the lanes, ends included */
-    int64_t turns;  /* rows of a walk; 0: there is none */
-    Axis walked;    /* which axis it cuts */
-    LoopId walk;
-    int64_t each; /* elements of a tally; 0: there is none */
-    TypeAxis tallied;
-    Map names; /* axes of other results -> those of the first (ir/turned.h) */
-} Nest;
-
-static int64_t product(const Lower *l, const TypeAxis *axes, uint32_t n)
-{
-    int64_t p = 1;
-    for (uint32_t i = 0; i < n; i++)
-        p *= type_local_size(l->m, &axes[i]);
-    return p;
-}
 
 /* ------------------------------------------------------------------ levels */
 
@@ -155,13 +128,7 @@ static void find_inner(Lower *l, Nest *nest)
     nest->inner = inner;
 }
 
-/* An axis of a value, in the parameter that it comes from. */
-typedef struct Root {
-    Value param;
-    Axis axis;
-} Root;
-
-static Root find_root(const Lower *l, Value v, Axis axis)
+Root nest_root(const Lower *l, Value v, Axis axis)
 {
     const Inst *in = inst_of(l->fn, v);
     for (uint32_t k; axis_below(l->m, l->fn, in, &axis, &k);
@@ -186,9 +153,9 @@ static void find_names(const Lower *l, Nest *nest)
         Value v = fn->result_values[r];
         const TypeInfo *t = type_info(l->m, value_type(fn, v));
         for (uint32_t i = 0; i < t->naxes; i++) {
-            Root root = find_root(l, v, t->axes[i].axis);
+            Root root = nest_root(l, v, t->axes[i].axis);
             for (uint32_t j = 0; j < to->naxes; j++)
-                if (same_root(root, find_root(l, first, to->axes[j].axis)))
+                if (same_root(root, nest_root(l, first, to->axes[j].axis)))
                     map_set(&nest->names, t->axes[i].axis.id,
                             to->axes[j].axis.id);
         }
@@ -315,7 +282,7 @@ static bool *find_early(const Lower *l, const Nest *nest)
 static void find_late(Lower *l, const Nest *nest, const LowerOpts *o)
 {
     const Fn *fn = l->fn;
-    int64_t n = product(l, nest->inner, nest->ninner);
+    int64_t n = axes_extent(l, nest->inner, nest->ninner);
     bool sweeps = false;
     if (!o->gpu || nest->ncuts || (!nest->across && row_is_long(n))) return;
     for (uint32_t r = 0; r < fn->nresults; r++)
@@ -429,7 +396,7 @@ static void build_row(Lower *l, const Nest *nest, Point at, LoopId loop)
     bool sweeps = false;
     for (uint32_t r = 0; r < l->fn->nresults; r++)
         sweeps |= has_inner(l, nest, r);
-    int64_t n = product(l, nest->inner, nest->ninner);
+    int64_t n = axes_extent(l, nest->inner, nest->ninner);
     if (sweeps && (nest->across || nest->ncuts == 0))
         build_sweep(l, nest, at, loop, 0, n, values);
     else if (sweeps)
@@ -445,7 +412,7 @@ static void build_row(Lower *l, const Nest *nest, Point at, LoopId loop)
 static bool may_reassociate(const Lower *l, const Nest *nest,
                             const LowerOpts *o)
 {
-    int64_t n = product(l, nest->inner, nest->ninner);
+    int64_t n = axes_extent(l, nest->inner, nest->ninner);
     if (!o->gpu || o->exact || nest->across || !row_is_long(n)) return false;
     bool any = false;
     for (uint32_t i = 0; i < l->fn->nparams; i++) {
@@ -466,7 +433,7 @@ static bool may_reassociate(const Lower *l, const Nest *nest,
 static int64_t chunk_of(const Lower *l, const Nest *nest, int64_t n)
 {
     int64_t w = l->k->width;
-    int64_t per = ITEM_ELEMENTS / product(l, nest->inner, nest->ninner);
+    int64_t per = ITEM_ELEMENTS / axes_extent(l, nest->inner, nest->ninner);
     int64_t chunk = per < w ? w : per / w * w;
     return chunk < n ? chunk : n;
 }
@@ -476,7 +443,7 @@ static void build_across(Lower *l, const Nest *nest, Ix *rows, LoopId items,
 {
     Kir *k = l->k;
     uint32_t outer = nest->nrows - nest->suffix;
-    int64_t n = product(l, nest->rows + outer, nest->suffix);
+    int64_t n = axes_extent(l, nest->rows + outer, nest->suffix);
     int64_t chunk = o->gpu ? n : chunk_of(l, nest, n);
     k->chunks = n == 0 ? 1 : (n + chunk - 1) / chunk;
     for (uint32_t i = 0; i == 0 || i + 1 < nest->ncuts; i++) {
@@ -520,11 +487,11 @@ static void build_walk(Lower *l, Nest nest, LoopId items)
     loop_close(k, nest.walk);
 }
 
-static void build(Lower *l, const Nest *nest, const LowerOpts *o)
+void nest_build(Lower *l, const Nest *nest, const LowerOpts *o)
 {
     Kir *k = l->k;
     uint32_t outer = nest->across ? nest->nrows - nest->suffix : nest->nrows;
-    k->rows = product(l, nest->rows, outer);
+    k->rows = axes_extent(l, nest->rows, outer);
     if (nest->turns) k->rows /= nest->turns;
     k->chunks = 1;
     k->width = o->lanes;
@@ -545,214 +512,6 @@ static void build(Lower *l, const Nest *nest, const LowerOpts *o)
     else
         build_row(l, nest, (Point){.rows = rows}, items);
     loop_close(k, items);
-}
-
-/* ---------------------------------------------------------------- choosing */
-
-static LoopId lanes_above(const Kir *k, LoopId loop)
-{
-    while (loop && k->loops.at[loop].kind != LOOP_lanes)
-        loop = k->loops.at[loop].parent;
-    return loop;
-}
-
-typedef struct Trial {
-    int64_t cost;
-    int64_t beside; /* accesses that lie beside those of other items */
-    int64_t loads;  /* loads among these */
-    bool linear;    /* every index is linear in the lanes */
-    int64_t cuts[MOST_CUTS + 2];
-    uint32_t ncuts;
-} Trial;
-
-static void add_cut(Trial *t, int64_t at)
-{
-    uint32_t i = 0;
-    while (i < t->ncuts && t->cuts[i] < at)
-        i++;
-    if ((i < t->ncuts && t->cuts[i] == at) || t->ncuts > MOST_CUTS) return;
-    for (uint32_t j = t->ncuts++; j > i; j--)
-        t->cuts[j] = t->cuts[j - 1];
-    t->cuts[i] = at;
-}
-
-/* A bound on the lanes' variable alone cuts them where it changes. */
-static void find_cuts(const Kir *k, const NodeInfo *in, LoopId lanes, Trial *t)
-{
-    const Loop *l = &k->loops.at[lanes];
-    const IxInfo *x = ix_info(k, in->ix);
-    if (in->op != KN_inside || x->n != 1 || l->accs.n) return;
-    const Atom *a = &k->atoms.at[x->terms[0].atom];
-    if (a->kind != ATOM_var || a->loop != lanes) return;
-    int64_t c = x->terms[0].coef, at[2];
-    if (c == 1) {
-        at[0] = -x->base;
-        at[1] = in->n - x->base;
-    } else if (c == -1) {
-        at[0] = x->base - in->n + 1;
-        at[1] = x->base + 1;
-    } else {
-        return;
-    }
-    for (int i = 0; i < 2; i++)
-        if (at[i] > l->lo && at[i] < l->hi) add_cut(t, at[i]);
-}
-
-static void weigh(const Kir *k, const NodeInfo *in, LoopId lanes, Trial *t)
-{
-    const Loop *l = &k->loops.at[lanes];
-    int64_t coef;
-    t->linear &= ix_linear(k, in->ix, lanes, &coef);
-    if (in->op != KN_load && in->op != KN_store) return;
-    bool steps = ix_steps(k, in->ix, lanes, k->width, &coef) &&
-                 l->hi - l->lo >= k->width;
-    t->cost += steps && (coef == 0 || coef == 1) ? 1 : 8;
-    bool beside = ix_beside(k, in->ix, lanes, l->parent);
-    t->beside += beside;
-    t->loads += beside && in->op == KN_load;
-}
-
-static Trial try_nest(const Lower *l, const Nest *nest, const LowerOpts *o)
-{
-    ArenaMark mark = arena_mark(l->k->arena);
-    Kir k;
-    kir_init(&k, l->k->arena);
-    k.args = l->k->args;
-    k.nargs = l->k->nargs;
-    k.arg_dtypes = l->k->arg_dtypes;
-    Lower trial;
-    lower_init(&trial, l->m, l->fn, &k);
-    build(&trial, nest, o);
-    Trial t = {.linear = true};
-    for (uint32_t i = 1; i < k.nodes.n; i++) {
-        const NodeInfo *in = &k.nodes.at[i];
-        LoopId lanes = lanes_above(&k, in->loop);
-        if (!lanes) continue;
-        weigh(&k, in, lanes, &t);
-        find_cuts(&k, in, lanes, &t);
-    }
-    arena_pop(l->k->arena, mark);
-    return t;
-}
-
-/* The longest suffix of P over which nothing has to be cut into coordinates. */
-static Trial try_across(const Lower *l, Nest *nest, const LowerOpts *o)
-{
-    Trial t = {0};
-    nest->across = true;
-    for (nest->suffix = nest->nrows;; nest->suffix--) {
-        t = try_nest(l, nest, o);
-        if (t.linear || nest->suffix <= 1) return t;
-    }
-}
-
-/* P in the order of an operand's memory, which has all of it; NULL: it has not.
- */
-static TypeAxis *rows_of_operand(const Lower *l, const Nest *nest, uint32_t arg)
-{
-    const TypeInfo *t = type_info(l->m, l->k->args[arg].type);
-    TypeAxis *rows = NEW_ARRAY(l->k->arena, TypeAxis, nest->nrows);
-    int64_t *stride = NEW_ARRAY(l->k->arena, int64_t, nest->nrows);
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < nest->nrows; i++) {
-        Axis a = nest->rows[i].axis;
-        Root root = find_root(l, l->fn->result_values[0], a);
-        if (root.param.id == arg) a = root.axis;
-        uint32_t k = 0;
-        while (k < t->naxes && t->axes[k].axis.id != a.id)
-            k++;
-        if (k == t->naxes) return NULL;
-        int64_t s = l->k->args[arg].stride[k];
-        uint32_t at = n++;
-        for (; at > 0 && stride[at - 1] < s; at--) {
-            rows[at] = rows[at - 1];
-            stride[at] = stride[at - 1];
-        }
-        rows[at] = nest->rows[i];
-        stride[at] = s;
-    }
-    return rows;
-}
-
-/* On a GPU a kernel that turns operands round has its lanes along these, which
- * are wider than what it makes of them or as wide: results cross. */
-static void turn_rows(const Lower *l, Nest *nest, const LowerOpts *o, Trial *t)
-{
-    for (uint32_t i = 0; i < l->fn->nparams && t->loads > 0; i++) {
-        Nest other = *nest;
-        if (l->k->args[i].counter) continue;
-        other.rows = rows_of_operand(l, nest, i);
-        if (!other.rows) continue;
-        Trial turned = try_across(l, &other, o);
-        if (turned.loads >= t->loads) continue;
-        *nest = other;
-        *t = turned;
-    }
-}
-
-/* On a GPU the items may have any order: an axis along which operands lie that
- * the lanes jump over goes last. */
-static void order_items(const Lower *l, Nest *nest, const LowerOpts *o)
-{
-    uint32_t outer = nest->nrows - nest->suffix;
-    int64_t most = 0;
-    const TypeAxis *rows = nest->rows;
-    for (uint32_t last = outer; last-- > 0;) {
-        TypeAxis *order = NEW_ARRAY(l->k->arena, TypeAxis, nest->nrows);
-        uint32_t n = 0;
-        for (uint32_t i = 0; i < outer; i++)
-            if (i != last) order[n++] = rows[i];
-        order[n++] = rows[last];
-        for (uint32_t i = outer; i < nest->nrows; i++)
-            order[n++] = rows[i];
-        Nest other = *nest;
-        other.rows = order;
-        int64_t beside = try_nest(l, &other, o).beside;
-        if (last + 1 < outer && beside <= most) continue;
-        most = beside;
-        nest->rows = order;
-    }
-}
-
-static bool has_scan(const Lower *l)
-{
-    for (uint32_t i = l->fn->nparams; i < l->fn->ninsts; i++)
-        if (l->fn->insts[i].op == OP_cumsum) return true;
-    return false;
-}
-
-/* A product whose blocks of columns share what is reduced over them. */
-static bool shares_sums(const Lower *l)
-{
-    if (!fn_is(l->m, l->fn, FK_product)) return false;
-    for (uint32_t i = l->fn->nparams; i < l->fn->ninsts; i++)
-        if (l->level[i] > 1) return true;
-    return false;
-}
-
-static void choose(const Lower *l, Nest *nest, const LowerOpts *o)
-{
-    Trial across = try_across(l, nest, o), best = across;
-    if (nest->ninner && !has_scan(l) && !nest->each && !shares_sums(l)) {
-        Nest inside = *nest;
-        inside.across = false;
-        Trial t = try_nest(l, &inside, o);
-        if (t.cost <= across.cost) {
-            *nest = inside;
-            best = t;
-        }
-    }
-    bool maps = o->gpu && nest->across && !nest->ninner;
-    if (maps) turn_rows(l, nest, o, &best);
-    if (maps) order_items(l, nest, o);
-    if (best.ncuts == 0 || best.ncuts >= MOST_CUTS || o->gpu) return;
-    uint32_t outer = nest->nrows - nest->suffix;
-    nest->cuts[nest->ncuts++] = 0;
-    for (uint32_t i = 0; i < best.ncuts; i++)
-        nest->cuts[nest->ncuts++] = best.cuts[i];
-    nest->cuts[nest->ncuts++] =
-        nest->across ? product(l, nest->rows + outer, nest->suffix)
-                     : product(l, nest->inner, nest->ninner);
 }
 
 /* What a group of kind sort or scatter is about. */
@@ -803,8 +562,8 @@ bool lower_group(Module *m, const Fn *fn, const LowerOpts *o, Kir *k)
         if (!nest.each) find_inner(&l, &nest);
         find_names(&l, &nest);
         find_rows(&l, &nest);
-        if (!nest.turns) choose(&l, &nest, o);
-        build(&l, &nest, o);
+        if (!nest.turns) nest_choose(&l, &nest, o);
+        nest_build(&l, &nest, o);
         if (o->gpu && !o->exact && !nest.across) online_rows(&l);
     }
     return true;
