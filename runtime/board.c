@@ -7,6 +7,8 @@
  */
 #include "board.h"
 
+#include "work.h"
+
 #include <inttypes.h>
 #include <linux/futex.h>
 #include <stdio.h>
@@ -102,20 +104,18 @@ static void put_kind(const TitanImage *im, const TitanCommand *c, char *out,
         snprintf(out, size, "kernel \"%s\"",
                  titan_string(im, im->kernels[c->index].name));
         return;
-    case TITAN_COMMAND_gemm:
-        snprintf(out, size, "a matrix product");
-        return;
     case TITAN_COMMAND_collective: {
         const TitanCollective *x = &im->collectives[c->index];
         snprintf(out, size, "%s over (%s)", collective_name(x->kind),
                  titan_string(im, im->groups[x->group].name));
         return;
     }
+    case TITAN_COMMAND_gemm:
     case TITAN_COMMAND_copy:
     case TITAN_COMMAND_zero:
     case TITAN_COMMAND_signal:
     case TITAN_COMMAND_wait:
-        snprintf(out, size, "a copy");
+        snprintf(out, size, "%s", command_kind_words(c->kind));
         return;
     }
 }

@@ -9,6 +9,8 @@
  */
 #include "cuda_device.h"
 
+#include "work.h"
+
 #include <inttypes.h>
 
 typedef struct Walk {
@@ -175,18 +177,11 @@ static TitanStatus issue(Walk *w, const TitanCommand *cmd)
     return TITAN_OK;
 }
 
-static const char *command_name(const TitanImage *im, const TitanCommand *cmd)
+static const char *words_of(const TitanImage *im, const TitanCommand *cmd)
 {
-    static const char *const names[] = {
-        [TITAN_COMMAND_gemm] = "a matrix product",
-        [TITAN_COMMAND_copy] = "a copy",
-        [TITAN_COMMAND_zero] = "a zero fill",
-        [TITAN_COMMAND_collective] = "a collective",
-        [TITAN_COMMAND_signal] = "a signal",
-        [TITAN_COMMAND_wait] = "a wait"};
     return cmd->kind == TITAN_COMMAND_kernel
                ? titan_string(im, im->kernels[cmd->index].name)
-               : names[cmd->kind];
+               : command_kind_words(cmd->kind);
 }
 
 /* With --sync a command is over before the next one, but where it is captured
@@ -208,7 +203,7 @@ static TitanStatus run_command(Walk *w, const TitanCommand *cmd)
     TitanStatus st = issue(w, cmd);
     if (st == TITAN_OK && w->c->options.sync && !w->watch) st = settle(w->c);
     return titan_while(w->c->story, st, "running %s (%s:%" PRIu32 ")",
-                       command_name(im, cmd), titan_string(im, cmd->file),
+                       words_of(im, cmd), titan_string(im, cmd->file),
                        cmd->line);
 }
 

@@ -28,8 +28,9 @@ static const double patience = 120; /* seconds until all ranks are there */
 struct CudaRanks {
     NcclApi nccl;
     NcclComm *comms; /* [group][stream], NULL: not used */
-    CuPtr scratch;   /* for exchanges in place, and first uses */
-    uint64_t scratch_bytes;
+    /* for exchanges in place, of which no two run side by side, and first
+     * uses */
+    CuPtr scratch;
 };
 
 static NcclComm *comm_of(const Cuda *c, uint32_t group, uint32_t stream)
@@ -77,10 +78,10 @@ static TitanStatus share_id(Cuda *c, uint32_t group, NcclId *id)
     Transport *t = c->rank.transport;
     uint32_t n = ranks_in_group(c->im, group);
     NcclId mine = {{0}};
+    if (rank_member(c->im, group, c->rank.rank) == 0)
+        NCCL_TRY(c, ncclGetUniqueId(&mine));
     char **in = calloc(n, sizeof *in);
     if (!in) return titan_no_memory(c->story);
-    if (rank_member(c->im, group, c->rank.rank) == 0)
-        c->ranks->nccl.ncclGetUniqueId(&mine);
     Exchange x = {.group = group,
                   .out = mine.byte,
                   .bytes = sizeof mine,
@@ -255,7 +256,6 @@ static TitanStatus alloc_scratch(Cuda *c)
                         x->kind == TITAN_COLLECTIVE_permute;
         if (in_place && bytes > most) most = bytes;
     }
-    c->ranks->scratch_bytes = most;
     CU_TRY(c, cuMemAlloc(&c->ranks->scratch, most));
     CU_TRY(c, cuMemsetD8Async(c->ranks->scratch, 0, most, c->stream));
     return TITAN_OK;

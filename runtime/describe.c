@@ -2,7 +2,7 @@
  * describe.c: an image as text for people: memory, entries, parameters, and
  * the schedule.
  */
-#include "ranks.h"
+#include "work.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -131,6 +131,7 @@ static void print_results(const TitanImage *im, const TitanCommand *c,
 static void print_command(const TitanImage *im, const TitanCommand *c,
                           int indent, FILE *out)
 {
+    char line[512];
     fprintf(out, "%*s", indent, "");
     if (im->header->streams > 1) fprintf(out, "[%" PRIu32 "] ", c->stream);
     switch ((TitanCommandKind)c->kind) {
@@ -159,13 +160,10 @@ static void print_command(const TitanImage *im, const TitanCommand *c,
     case TITAN_COMMAND_zero:
         fprintf(out, "zero %" PRId64, c->items);
         break;
-    case TITAN_COMMAND_collective: {
-        const TitanCollective *x = &im->collectives[c->index];
-        fprintf(out, "%s %s %" PRId64 " over (%s)", collective_name(x->kind),
-                titan_dtype_name(x->dtype), x->count,
-                titan_string(im, im->groups[x->group].name));
+    case TITAN_COMMAND_collective:
+        command_name(im, c, line, sizeof line);
+        fputs(line, out);
         break;
-    }
     case TITAN_COMMAND_signal:
         fprintf(out, "signal %" PRIu32, c->index);
         break;

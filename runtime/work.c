@@ -170,6 +170,19 @@ static void collective_line(const TitanImage *im, const TitanCollective *x,
              titan_string(im, im->groups[x->group].name));
 }
 
+const char *command_kind_words(TitanCommandKind kind)
+{
+    static const char *const words[] = {
+        [TITAN_COMMAND_kernel] = "a kernel",
+        [TITAN_COMMAND_gemm] = "a matrix product",
+        [TITAN_COMMAND_copy] = "a copy",
+        [TITAN_COMMAND_zero] = "a zero fill",
+        [TITAN_COMMAND_collective] = "a collective",
+        [TITAN_COMMAND_signal] = "a signal",
+        [TITAN_COMMAND_wait] = "a wait"};
+    return words[kind];
+}
+
 void command_name(const TitanImage *im, const TitanCommand *cmd, char *out,
                   size_t size)
 {

@@ -44,6 +44,8 @@ double work_roofline(const Machine *m, Work w);
 /* "gemm bf16->f32 8192x1024x4096 NTN", the name of a kernel, ... */
 void command_name(const TitanImage *im, const TitanCommand *cmd, char *out,
                   size_t size);
+/* "a matrix product", of any command of a kind. */
+const char *command_kind_words(TitanCommandKind kind);
 /* It does something, and does not only order what does. */
 bool command_works(const TitanCommand *cmd);
 

@@ -33,7 +33,7 @@ typedef struct Parts {
     Arena *a;
     const char *train;        /* name of the train block, or empty */
     const char *batch, *rows; /* axes of the inputs */
-    int64_t batch_size, rows_size;
+    int64_t batch_size;
     const char *wide;                /* the axis of most bytes of parameters */
     const char *splits[MOST_SPLITS]; /* "kv", "(kv rep)" */
     uint32_t nsplits;
@@ -181,8 +181,10 @@ static bool find_inputs(Search *s, Module *m)
         for (uint32_t k = 0; k < t->naxes; k++) {
             const char *name = axis_name(m, t->axes[k].axis);
             bool batch = !strcmp(name, p->batch);
-            if (!batch) p->rows = arena_strdup(s->a, name);
-            *(batch ? &p->batch_size : &p->rows_size) = t->axes[k].size;
+            if (batch)
+                p->batch_size = t->axes[k].size;
+            else
+                p->rows = arena_strdup(s->a, name);
         }
     }
     return p->batch_size > 0;
