@@ -196,6 +196,13 @@ static void run_file(World *w, const char *path)
     kernels_free(c.set);
 }
 
+/* What is for several devices one host alone does not run. */
+static void visit_file(World *w, const char *path,
+                       void (*visit)(World *w, const char *path))
+{
+    if (load(w, path, NULL)->mesh.n == 0) visit(w, path);
+}
+
 static void each_file(World *w, const char *given,
                       void (*visit)(World *w, const char *path))
 {
@@ -204,7 +211,8 @@ static void each_file(World *w, const char *given,
     assert_non_null(d);
     for (struct dirent *e; (e = readdir(d)) != NULL;)
         if (strstr(e->d_name, ".tir"))
-            visit(w, arena_printf(&w->arena, "%s/%s", dir, e->d_name));
+            visit_file(w, arena_printf(&w->arena, "%s/%s", dir, e->d_name),
+                       visit);
     closedir(d);
 }
 
