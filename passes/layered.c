@@ -21,13 +21,6 @@ typedef struct Layered {
     bool changed;
 } Layered;
 
-static bool is_outer(const Layered *l, Axis a)
-{
-    for (uint32_t i = 0; i < l->outer.n; i++)
-        if (l->outer.at[i].id == a.id) return true;
-    return false;
-}
-
 static bool in_two(Layered *l, Value old)
 {
     Module *m = l->m;
@@ -38,7 +31,7 @@ static bool in_two(Layered *l, Value old)
     uint32_t ninner = 0, nouter = 0;
     for (uint32_t i = 0; i < axes->n; i++) {
         Axis a = axes->axes[i];
-        if (is_outer(l, a))
+        if (outer_has(&l->outer, a))
             outer[nouter++] = a;
         else
             inner[ninner++] = a;

@@ -13,11 +13,16 @@ static bool cuts_tiles(const Module *m, const Inst *repeat)
     return fn_is_tile(m, fn_of(m, attr_fn(m, repeat->attr, AT_fn)));
 }
 
-static void add(OuterAxes *x, Axis a)
+bool outer_has(const OuterAxes *x, Axis a)
 {
     for (uint32_t i = 0; i < x->n; i++)
-        if (x->at[i].id == a.id) return;
-    x->at[x->n++] = a;
+        if (x->at[i].id == a.id) return true;
+    return false;
+}
+
+static void add(OuterAxes *x, Axis a)
+{
+    if (!outer_has(x, a)) x->at[x->n++] = a;
 }
 
 /* What comes from several devices lies device by device. */

@@ -14,6 +14,7 @@ typedef struct OuterAxes {
 /* The axes of the module's repeats, but for those over tiles: one turn's part
  * of a stacked value is to lie in one piece.  Then those that count devices. */
 OuterAxes outer_axes(const Module *m, Arena *a);
+bool outer_has(const OuterAxes *x, Axis a);
 
 /* The body of a repeat over tiles, which the cutting of a region makes: of
  * kind lane (turns run side by side, each with scratch of its own) or turn. */

@@ -123,6 +123,8 @@ void grad_give_part(Grad *g, Value v, Axis axis, Part part, bool pick);
 Value emit_parts(Grad *g, Value x);
 /* A sum over the axes of X that T has not; X itself when there are none. */
 Value grad_sum_to(Grad *g, Value x, Type t);
+/* X along the axes of T that it has not. */
+Value grad_broadcast(Grad *g, Value x, Type t);
 /* The cotangent of field i of a tuple, zeros when it got none. */
 Value grad_field(Grad *g, Value tuple, uint32_t i);
 Type tuple_field(const Module *m, Type t, uint32_t i);

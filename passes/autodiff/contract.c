@@ -58,7 +58,7 @@ void grad_einsum(Grad *g, Value v, Value cot)
 
 /* -------------------------------------------------------------- reduce -- */
 
-static Value broadcast_to(Grad *g, Value x, Type t)
+Value grad_broadcast(Grad *g, Value x, Type t)
 {
     const TypeInfo *info = type_info(g->m, t);
     return emit_broadcast(&g->b, x, info->axes, info->naxes);
@@ -116,7 +116,7 @@ void grad_reduce(Grad *g, Value v, Value cot)
     const AttrItem *axes = attr_get(g->m, in->attr, AT_axes);
     Type t = value_type(g->fn, inst_arg(g->fn, in, 0));
     if (attr_is(g->m, in->attr, AT_kind, "sum")) {
-        grad_give(g, v, 0, broadcast_to(g, cot, t));
+        grad_give(g, v, 0, grad_broadcast(g, cot, t));
         return;
     }
     Reduction r = {.x = grad_wide(g, v, 0),

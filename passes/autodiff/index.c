@@ -81,12 +81,6 @@ void grad_gather(Grad *g, Value v, Value cot)
                            cot_dtype((DType)info->dtype)));
 }
 
-static Value broadcast_to(Grad *g, Value x, Type t)
-{
-    const TypeInfo *info = type_info(g->m, t);
-    return emit_broadcast(&g->b, x, info->axes, info->naxes);
-}
-
 /* An axis of the updates that neither ids nor result have was summed. */
 void grad_scatter(Grad *g, Value v, Value cot)
 {
@@ -94,7 +88,7 @@ void grad_scatter(Grad *g, Value v, Value cot)
     Type t = value_type(g->b.fn, grad_operand(g, v, 1));
     Value read =
         emit_gather(&g->b, cot, grad_operand(g, v, 0), indexed_axis(g, v));
-    grad_give(g, v, 1, grad_sum_to(g, broadcast_to(g, read, t), t));
+    grad_give(g, v, 1, grad_sum_to(g, grad_broadcast(g, read, t), t));
 }
 
 /* ----------------------------------------------------------------- put -- */

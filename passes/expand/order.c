@@ -15,13 +15,6 @@
 /* ------------------------------------------------- axes with devices' parts --
  */
 
-static bool is_outer(const Expand *x, Axis a)
-{
-    for (uint32_t i = 0; i < x->outer.n; i++)
-        if (x->outer.at[i].id == a.id) return true;
-    return false;
-}
-
 static bool counts_devices(const Expand *x, Axis a)
 {
     for (uint32_t i = x->outer.repeats; i < x->outer.n; i++)
@@ -36,7 +29,8 @@ static bool same_axes(const Expand *x, Type a, Type b)
     for (int k = 0; k < 2; k++)
         for (uint32_t i = 0; i < t[k]->naxes; i++) {
             Axis axis = t[k]->axes[i].axis;
-            if (!is_outer(x, axis) && !type_axis(x->m, k ? a : b, axis))
+            if (!outer_has(&x->outer, axis) &&
+                !type_axis(x->m, k ? a : b, axis))
                 return false;
         }
     return true;
@@ -76,7 +70,7 @@ static void note_order(Expand *x, const Inst *in)
     const AttrItem *parts = attr_get(m, in->attr, merge ? AT_from : AT_to);
     Axis axis = attr_axis(m, in->attr, AT_axis);
     if (parts->n != 2 || parts->axes[1].id != axis.id ||
-        !counts_devices(x, parts->axes[0]) || is_outer(x, axis))
+        !counts_devices(x, parts->axes[0]) || outer_has(&x->outer, axis))
         return;
     for (uint32_t i = 0; i < x->orders.n; i++)
         if (same_axes(x, x->orders.at[i].type, in->type)) return;
@@ -163,12 +157,8 @@ static Layout stack_layout(const Scene *s, Type t, Layout row)
     Axis *rows = NEW_ARRAY(s->x->a, Axis, (size_t)n + 1);
     if (outer->n) memcpy(order, outer->at, outer->n * sizeof *order);
     uint32_t all = outer->n, most = layout_order(s->x->m, row, rows);
-    for (uint32_t i = 0; i < most; i++) {
-        bool is_outer = false;
-        for (uint32_t k = 0; k < outer->n; k++)
-            is_outer |= outer->at[k].id == rows[i].id;
-        if (!is_outer) order[all++] = rows[i];
-    }
+    for (uint32_t i = 0; i < most; i++)
+        if (!outer_has(outer, rows[i])) order[all++] = rows[i];
     return layout_ordered(s->x->m, t, order, all, s->x->a);
 }
 
