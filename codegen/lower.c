@@ -51,13 +51,6 @@ void lower_init(Lower *l, Module *m, const Fn *fn, Kir *k)
 
 /* -------------------------------------------------------------------- axes */
 
-static bool listed(const TypeAxis *axes, uint32_t n, Axis a)
-{
-    for (uint32_t i = 0; i < n; i++)
-        if (axes[i].axis.id == a.id) return true;
-    return false;
-}
-
 /* Whether the result is of sums over rows (ir/column.h). */
 static bool is_column(const Lower *l, uint32_t result, ColumnSum *sum)
 {
@@ -183,8 +176,8 @@ static void find_rows(Lower *l, Nest *nest)
         if (is_column(l, r, &sum)) continue;
         for (uint32_t i = 0; i < t->naxes; i++) {
             Axis a = first_name(nest, t->axes[i].axis);
-            if (listed(rows, nest->nrows, a) ||
-                listed(nest->inner, nest->ninner, a))
+            if (axes_listed(rows, nest->nrows, a) ||
+                axes_listed(nest->inner, nest->ninner, a))
                 continue;
             int64_t s = l->k->args[fn->nparams + r].stride[i];
             uint32_t at = nest->nrows++;
@@ -229,7 +222,7 @@ static bool has_inner(const Lower *l, const Nest *nest, uint32_t result)
 {
     const TypeInfo *t = type_info(l->m, l->fn->results[result].type);
     for (uint32_t i = 0; i < t->naxes; i++)
-        if (listed(nest->inner, nest->ninner, t->axes[i].axis) ||
+        if (axes_listed(nest->inner, nest->ninner, t->axes[i].axis) ||
             is_tallied(nest, &t->axes[i]))
             return true;
     return false;
@@ -420,7 +413,7 @@ static bool may_reassociate(const Lower *l, const Nest *nest,
         const TypeInfo *info = type_info(l->m, t);
         bool inner = false;
         for (uint32_t k = 0; k < info->naxes; k++)
-            inner |= listed(nest->inner, nest->ninner, info->axes[k].axis);
+            inner |= axes_listed(nest->inner, nest->ninner, info->axes[k].axis);
         if (!inner) continue;
         if (dtype_class(info->dtype) != DC_float ||
             dtype_bytes(info->dtype) > 2)

@@ -11,15 +11,6 @@ enum { MOST_TERMS = 256 };
 
 /* -------------------------------------------------------------------- axes */
 
-static const TypeAxis *find_axis(const Lower *l, Axis a)
-{
-    for (uint32_t i = 0; i < l->fn->ninsts; i++) {
-        const TypeAxis *x = type_axis(l->m, l->fn->insts[i].type, a);
-        if (x) return x;
-    }
-    BUG("no value has axis '%s'", axis_name(l->m, a));
-}
-
 /* The longest axis goes last: lines are neighbours along it. */
 static void longest_last(const Cores *c, TypeAxis *axes, uint32_t n)
 {
@@ -36,30 +27,23 @@ static bool find_axes(Cores *c)
 {
     Lower *l = c->l;
     for (uint32_t i = 0; i < c->fit.nown; i++)
-        vec_push(l->k->arena, &c->own, *find_axis(l, c->fit.own[i]));
+        vec_push(l->k->arena, &c->own, *fn_axis(l, c->fit.own[i]));
     for (uint32_t i = 0; i < c->fit.nswept; i++)
-        vec_push(l->k->arena, &c->swept, *find_axis(l, c->fit.swept[i]));
+        vec_push(l->k->arena, &c->swept, *fn_axis(l, c->fit.swept[i]));
     if (!c->own.n || !c->swept.n) return false;
     longest_last(c, c->own.at, c->own.n);
     longest_last(c, c->swept.at, c->swept.n);
     return true;
 }
 
-static bool listed(const TypeAxis *axes, uint32_t n, Axis a)
-{
-    for (uint32_t i = 0; i < n; i++)
-        if (axes[i].axis.id == a.id) return true;
-    return false;
-}
-
 static bool is_own(const Cores *c, Axis a)
 {
-    return listed(c->own.at, c->own.n, a);
+    return axes_listed(c->own.at, c->own.n, a);
 }
 
 static bool is_swept(const Cores *c, Axis a)
 {
-    return listed(c->swept.at, c->swept.n, a);
+    return axes_listed(c->swept.at, c->swept.n, a);
 }
 
 const TypeAxis *cores_terms(const Cores *c, Type t)

@@ -33,15 +33,6 @@ typedef struct Tile {
 
 /* ------------------------------------------------------------- axes, rows */
 
-static const TypeAxis *find_axis(const Lower *l, Axis a)
-{
-    for (uint32_t i = 0; i < l->fn->ninsts; i++) {
-        const TypeAxis *x = type_axis(l->m, l->fn->insts[i].type, a);
-        if (x) return x;
-    }
-    BUG("no value has axis '%s'", axis_name(l->m, a));
-}
-
 /* Neighbouring rows are neighbours along the longest own axis. */
 static void find_axes(Tile *t)
 {
@@ -49,7 +40,7 @@ static void find_axes(Tile *t)
     Arena *a = l->k->arena;
     uint32_t best = 0;
     for (uint32_t i = 0; i < t->fit.nown; i++) {
-        vec_push(a, &t->own, *find_axis(l, t->fit.own[i]));
+        vec_push(a, &t->own, *fn_axis(l, t->fit.own[i]));
         if (t->own.at[i].size > t->own.at[best].size) best = i;
     }
     TypeAxis x = t->own.at[best];
