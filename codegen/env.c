@@ -1,5 +1,5 @@
 /*
- * env.c: indices by axis, for kernels that name their axes one by one.
+ * env.c: axes of a group, and indices by axis, for kernels that name them.
  */
 #include "lower.h"
 
