@@ -28,9 +28,9 @@
 #include "runtime/titan.h"
 #include "tests/unit/opened.h"
 
-static const char in_order[] = "fuse{tile-bytes=32},expand,memplan";
+static const char in_order[] = "localise,fuse{tile-bytes=32},expand,memplan";
 static const char in_streams[] =
-    "fuse{tile-bytes=32},expand,schedule{streams=3;spread=1;growth=100},"
+    "localise,fuse{tile-bytes=32},expand,schedule{streams=3;spread=1;growth=100},"
     "memplan";
 
 typedef struct World {

@@ -22,7 +22,7 @@
 #include "passes/pass.h"
 
 static const char pipeline[] =
-    "fuse{tile-bytes=32},expand,schedule{streams=3;spread=1;growth=100},"
+    "localise,fuse{tile-bytes=32},expand,schedule{streams=3;spread=1;growth=100},"
     "memplan";
 enum { ORDERS = 6 };
 
