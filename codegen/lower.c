@@ -135,7 +135,8 @@ static bool same_root(Root x, Root y)
     return value_eq(x.param, y.param) && x.axis.id == y.axis.id;
 }
 
-/* What the first result calls the axes of the others. */
+/* What the first result calls the axes of the others.  What it has under the
+ * same name is that one, whatever else its operands call so. */
 static void find_names(const Lower *l, Nest *nest)
 {
     const Fn *fn = l->fn;
@@ -147,6 +148,8 @@ static void find_names(const Lower *l, Nest *nest)
         const TypeInfo *t = type_info(l->m, value_type(fn, v));
         for (uint32_t i = 0; i < t->naxes; i++) {
             Root root = nest_root(l, v, t->axes[i].axis);
+            if (type_axis(l->m, value_type(fn, first), t->axes[i].axis))
+                continue;
             for (uint32_t j = 0; j < to->naxes; j++)
                 if (same_root(root, nest_root(l, first, to->axes[j].axis)))
                     map_set(&nest->names, t->axes[i].axis.id,

@@ -186,12 +186,26 @@ static Root find_root(const Graph *g, uint32_t node, Axis axis)
     return (Root){node, axis};
 }
 
+/* Two axes of a value lead down to one: names do not tell them apart. */
+static bool has_twins(const Graph *g, uint32_t x)
+{
+    const TypeInfo *t = type_info(g->fx->m, node_type(g, x));
+    for (uint32_t i = 0; i < t->naxes; i++) {
+        Root a = find_root(g, x, t->axes[i].axis);
+        for (uint32_t j = 0; j < i; j++) {
+            Root b = find_root(g, x, t->axes[j].axis);
+            if (a.node == b.node && a.axis.id == b.axis.id) return true;
+        }
+    }
+    return false;
+}
+
 /* The axes of both are the same ones, under other names (ir/turned.h). */
 static bool is_turned(const Graph *g, uint32_t x, uint32_t y)
 {
     const TypeInfo *tx = type_info(g->fx->m, node_type(g, x));
     const TypeInfo *ty = type_info(g->fx->m, node_type(g, y));
-    if (tx->naxes != ty->naxes) return false;
+    if (tx->naxes != ty->naxes || has_twins(g, x)) return false;
     for (uint32_t i = 0; i < tx->naxes; i++) {
         Root a = find_root(g, x, tx->axes[i].axis);
         bool found = false;
