@@ -8,10 +8,10 @@
  *   result   the list is one order of execution among those that streams and
  *            events allow, and all of them give the same bits
  *
- * Option `streams`: how many there are, 1 to 8 (without it one, and of a
- * program with collectives on a GPU two).  Stream 0 carries the longest chain;
- * others take what does not gate it where that pays (choose.c): of a backward,
- * the gradients of weights beside the chain through the activations.
+ * Option `streams`: how many there are, 1 to 8 (without it one).  Stream 0
+ * carries the longest chain; others take what does not gate it where that pays
+ * (choose.c): of a backward, the gradients of weights beside the chain through
+ * the activations.
  *
  * What runs beside something keeps its buffers longer.  The steps that may
  * leave stream 0 are sorted by the bytes that they hold for each microsecond
@@ -258,8 +258,7 @@ static bool has_transfers(const Module *m)
 bool pass_schedule(Module *m, PassCtx *cx)
 {
     bool talks = has_collectives(m), transfers = has_transfers(m);
-    bool gpu = !strncmp(pass_option(m, cx, "target", "host"), "sm_", 3);
-    int64_t streams = talks && gpu ? 2 : 1, growth = 0, spread = 0;
+    int64_t streams = 1, growth = 0, spread = 0;
     if (!read_option(m, cx, "streams", 1, MOST_STREAMS, &streams) ||
         !read_option(m, cx, "growth", 0, 100, &growth) ||
         !read_option(m, cx, "spread", 0, 1, &spread))
