@@ -299,7 +299,8 @@ static void seat_params(Seated *p)
     Seated *b = p->body;
     const Inst *in = inst_of(p->fn, p->turns);
     for (uint32_t i = 0; i < b->fn->nparams; i++)
-        b->at[i] = everywhere; /* the turn, and sums for now */
+        b->at[i] = everywhere; /* the turn; sums move when what they become is
+                                  seated */
     for (uint32_t i = p->repeat.carry; i < in->nargs; i++) {
         b->at[i] = p->at[inst_arg(p->fn, in, i).id];
         b->level[i] = b->at[i].stage;
