@@ -28,8 +28,9 @@ typedef struct ImageTables {
     uint64_t base_bytes[TITAN_BASE_COUNT];
     uint32_t lanes, target, streams, events;
     uint32_t ranks;
-    uint64_t whole_bytes[2]; /* several ranks: of the bases that no rank has */
-    uint32_t stream;         /* of the next command */
+    uint64_t whole_bytes[TITAN_BASE_COUNT]; /* several ranks: of the bases that
+                                               no rank has */
+    uint32_t stream;                        /* of the next command */
     Infinities infinities;
 } ImageTables;
 
@@ -70,7 +71,7 @@ uint32_t image_collective(ImageTables *t, const Fn *group, Layout from);
 /* The axes of a place with the sizes of the whole; the row that says what the
  * place has of it, where there are several ranks; where the whole lies. */
 TitanRange image_whole_axes(ImageTables *t, Layout l, Type whole);
-uint32_t image_part(ImageTables *t, Layout l, Type whole, TitanPart part);
+TitanRange image_part(ImageTables *t, Layout l, Type whole, TitanPart part);
 uint64_t image_whole_place(ImageTables *t, TitanBase base, Type whole);
 
 /* Streams of one function in one place where it runs (image_streams.c):

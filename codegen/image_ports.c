@@ -106,6 +106,7 @@ static void add_slot(ImageTables *t, const Slot *s)
     if (!fn) return; /* no entry knows it: it has no place */
     uint64_t offset = (uint64_t)attr_int(m, inst_of(fn, v)->attr, AT_offset, 0);
     Layout l = layout_of(m, fn, v, t->a);
+    TitanBase base = s->host ? TITAN_BASE_host : TITAN_BASE_persistent;
     TitanPart part = {.offset = offset};
     put_pieces(t, l, &part);
     TitanSlot row = {.path = image_string(t, s->path),
@@ -120,10 +121,9 @@ static void add_slot(ImageTables *t, const Slot *s)
                      .pitch = part.pitch,
                      .axes = image_whole_axes(t, l, port_whole(port))};
     if (t->ranks > 1) {
-        row.offset =
-            image_whole_place(t, TITAN_BASE_persistent, port_whole(port));
+        row.offset = image_whole_place(t, base, port_whole(port));
         row.piece = row.pitch = 0;
-        row.part = image_part(t, l, port_whole(port), part);
+        row.parts = image_part(t, l, port_whole(port), part);
     }
     if (s->has_ckpt) {
         row.ckpt = image_string(t, s->ckpt.name);
@@ -131,8 +131,7 @@ static void add_slot(ImageTables *t, const Slot *s)
         row.dims = slot_dims(t, s);
     }
     vec_push(t->a, &t->slots, row);
-    image_reserve(t, s->host ? TITAN_BASE_host : TITAN_BASE_persistent,
-                  offset + (uint64_t)layout_bytes(m, l));
+    image_reserve(t, base, offset + (uint64_t)layout_bytes(m, l));
 }
 
 /* Ports of slots that the module does not list. */
@@ -191,7 +190,7 @@ static void add_port(ImageTables *t, const Fn *fn, Value v, const Port *p)
                      .axes = image_whole_axes(t, l, port_whole(p))};
     if (t->ranks > 1) {
         row.offset = image_whole_place(t, TITAN_BASE_io, port_whole(p));
-        row.part =
+        row.parts =
             image_part(t, l, port_whole(p), (TitanPart){.offset = offset});
     }
     vec_push(t->a, &t->ports, row);

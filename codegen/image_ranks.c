@@ -102,7 +102,7 @@ TitanRange image_whole_axes(ImageTables *t, Layout l, Type whole)
     return r;
 }
 
-uint32_t image_part(ImageTables *t, Layout l, Type whole, TitanPart part)
+TitanRange image_part(ImageTables *t, Layout l, Type whole, TitanPart part)
 {
     uint32_t n = type_info(t->m, l.type)->naxes;
     Axis *order = NEW_ARRAY(t->a, Axis, (size_t)n + 1);
@@ -119,7 +119,7 @@ uint32_t image_part(ImageTables *t, Layout l, Type whole, TitanPart part)
     }
     part.splits.n = t->splits.n - part.splits.first;
     vec_push(t->a, &t->parts, part);
-    return t->parts.n - 1;
+    return (TitanRange){t->parts.n - 1, 1};
 }
 
 uint64_t image_whole_place(ImageTables *t, TitanBase base, Type whole)

@@ -97,6 +97,24 @@ static void set_hash(TitanHeader *h, const void *at, size_t size)
     memcpy(h->hash, c.digest, sizeof h->hash);
 }
 
+/* All ranks run one program. */
+static void add_stage(ImageTables *t, TitanHeader *h)
+{
+    TitanStage s = {.entries = {0, t->entries.n}, .peaks = {0, t->peaks.n}};
+    for (int b = 0; b < TITAN_BASE_COUNT; b++) {
+        s.base_bytes[b] = aligned(t->base_bytes[b], 256);
+        bool has_slots = b != TITAN_BASE_frame && b != TITAN_BASE_lane;
+        if (has_slots)
+            h->whole_bytes[b] = t->ranks == 1 ? s.base_bytes[b]
+                                              : aligned(t->whole_bytes[b], 256);
+        if (b == TITAN_BASE_host) continue;
+        s.arena_bytes +=
+            s.base_bytes[b] * (b == TITAN_BASE_lane ? t->lanes : 1);
+    }
+    h->arena_bytes = s.arena_bytes;
+    vec_push(t->a, &t->stages, s);
+}
+
 const void *image_bytes(ImageTables *t, size_t *size)
 {
     TitanHeader h = {.magic = TITAN_IMAGE_MAGIC,
@@ -106,15 +124,7 @@ const void *image_bytes(ImageTables *t, size_t *size)
                      .ranks = t->ranks,
                      .streams = t->streams,
                      .events = t->events};
-    for (int b = 0; b < TITAN_BASE_COUNT; b++) {
-        h.base_bytes[b] = aligned(t->base_bytes[b], 256);
-        if (b == TITAN_BASE_host) continue;
-        h.arena_bytes +=
-            h.base_bytes[b] * (b == TITAN_BASE_lane ? t->lanes : 1);
-    }
-    for (int b = 0; b < 2; b++)
-        h.whole_bytes[b] =
-            t->ranks == 1 ? h.base_bytes[b] : aligned(t->whole_bytes[b], 256);
+    add_stage(t, &h);
     uint64_t end = sizeof h;
 #define T(name, type) \
     end = place_table(&h, TITAN_TABLE_##name, end, t->name.n, sizeof(type));

@@ -19,10 +19,11 @@
  * reaches as well.
  *
  * Ranks.  An image for several ranks is one program that all of them run; they
- * differ by their coordinates on the mesh alone.  Slots and ports describe the
- * whole tensors, in a persistent and an io base that no rank has; a `part` says
- * what of one a rank holds, and where.  Operands, and the bytes of bases, are a
- * rank's own.  In an image for one rank the whole is the part.
+ * differ by their coordinates on the mesh alone.  With a pipeline it is one
+ * program for each stage, and all ranks of a stage run that.  Slots and ports
+ * describe the whole tensors, in bases that no rank has; `parts` say what of
+ * one a rank holds, and where.  Operands, and the bytes of bases, are a rank's
+ * own.  In an image for one rank the whole is the part.
  */
 #ifndef TITAN_ABI_H
 #define TITAN_ABI_H
@@ -30,7 +31,7 @@
 #include <stdint.h>
 
 #define TITAN_IMAGE_MAGIC   0x00474d494e415454ull /* "TTANIMG\0" */
-#define TITAN_IMAGE_VERSION 2
+#define TITAN_IMAGE_VERSION 3
 
 /* First lines of a step.ptx:  // titan: image <key> <value>  */
 #define TITAN_PTX_MAGIC "// titan step image 1"
@@ -45,6 +46,7 @@ typedef struct TitanRange { uint32_t first, n; } TitanRange;
 
 /* The tables, in their order in the file. */
 #define TITAN_TABLES(T)                                                        \
+    T(stages, TitanStage)                                                      \
     T(entries, TitanEntry)                                                     \
     T(runs, TitanRun)                                                          \
     T(programs, TitanProgram)                                                  \
@@ -96,16 +98,31 @@ typedef struct TitanHeader {
     uint32_t version, target;     /* TitanTarget */
     uint64_t size;                /* of the whole image */
     uint8_t hash[16];             /* of the image with these bytes zero: XXH3-128, big-endian */
-    uint64_t base_bytes[TITAN_BASE_COUNT]; /* lane: bytes of one lane */
-    uint64_t whole_bytes[2];      /* persistent and io as slots and ports say */
+    uint64_t whole_bytes[TITAN_BASE_COUNT]; /* as slots and ports say; frame, lane: 0 */
     uint32_t lanes;               /* most threads that a run may use */
     uint32_t ranks;
     uint32_t streams;             /* 1 .. TITAN_MOST_STREAMS */
     uint32_t events;
-    uint64_t arena_bytes;         /* the sum of its parts, each rounded up to 256 */
+    uint32_t stage_mesh;          /* several stages: row of the mesh */
+    uint32_t pad;
+    uint64_t arena_bytes;         /* of the stage that has the largest */
     uint64_t strings_offset, strings_size;
     TitanTable tables[TITAN_TABLE_COUNT];
 } TitanHeader;
+
+/* What the ranks of a stage run, and the memory of one of them.  The stage of a
+ * rank is its coordinate on the row `stage_mesh` of the mesh, whose size is the
+ * number of stages; without a pipeline there is one.
+ *
+ * Stages have entries of the same names in the same order, one stage behind the
+ * other in the table, and an entry has the same ports in all of them.  Where a
+ * stage has nothing to do, its entry has no runs. */
+typedef struct TitanStage {
+    uint64_t base_bytes[TITAN_BASE_COUNT]; /* lane: bytes of one lane */
+    uint64_t arena_bytes;         /* the sum of its parts, each rounded up to 256 */
+    TitanRange entries;
+    TitanRange peaks;
+} TitanStage;
 
 /* An entry: train, validate, init, ... over one persistent segment.  Of an
  * entry that writes parameters or states, the first `until` runs write none,
@@ -302,8 +319,8 @@ typedef struct TitanCollective {
     uint32_t group;
     int64_t count;         /* elements of a piece */
     int32_t shift;         /* permute */
-    uint32_t peer;         /* send, receive */
-    uint32_t channel;      /* those of one channel, between two ranks, are in order */
+    uint32_t peer;         /* send, receive: the member of the group */
+    uint32_t channel;      /* messages between two ranks on one are in order */
     uint32_t pad;
 } TitanCollective;
 
@@ -321,17 +338,26 @@ typedef struct TitanMeshAxis {
     uint32_t size;
 } TitanMeshAxis;
 
-/* What a rank holds of a slot or port: dense in the order of its axes, each
- * with what splits leave of it.  The splits of an axis follow each other,
+/* What the ranks of a stage hold of a slot or port: the indices [first, first +
+ * n) of an axis, or all of it; and of that each rank what splits leave, dense
+ * in the order of the axes.  The splits of an axis follow each other,
  * outermost first: each cuts what it finds into parts of the rounded-up size,
  * of which the rank has the one of its coordinate; zig: into twice as many, of
  * which coordinate c of n has c and 2n - 1 - c (only where it is the only split
- * of the axis).  What goes beyond the whole are pads: written as zeros, not
- * read. */
+ * of the axis).  What goes beyond what is cut are pads: written as zeros, not
+ * read.
+ *
+ * The parts of a slot or port are all whole, or all of one axis, by `first`.
+ * What several stages hold has a part for each, in their order, with the same
+ * indices: a write goes to all of them, a read comes from the first.  Together
+ * they are the whole.  A port has a part where it is read, or made. */
 typedef struct TitanPart {
     uint64_t offset;       /* in the rank's own base */
     uint64_t piece, pitch; /* as of a slot, of the part */
     TitanRange splits;
+    uint32_t stage;
+    uint32_t axis;         /* of the slot or port: which, from 0 */
+    int64_t first, n;      /* n 0: all, and `axis` says nothing */
 } TitanPart;
 
 enum { TITAN_SPREAD_block, TITAN_SPREAD_zig };
@@ -391,7 +417,7 @@ typedef struct TitanSlot {
     uint32_t scale;        /* string: as `ckpt`, of the tensor that its values
                               are multiplied by; empty: none */
     TitanRange dims;       /* of the checkpoint's tensor */
-    uint32_t part, pad;    /* several ranks: row of parts; one: 0 */
+    TitanRange parts;      /* several ranks: at least one; one: none */
 } TitanSlot;
 
 /* An input, scalar, record, check or output of an entry, in the io base;
@@ -401,7 +427,7 @@ typedef struct TitanPort {
     uint32_t bound;        /* integer inputs: values must be below; 0: any */
     uint64_t offset;
     TitanRange axes;
-    uint32_t part, pad;    /* as of a slot */
+    TitanRange parts;      /* as of a slot */
 } TitanPort;
 
 typedef struct TitanAxis {
@@ -431,6 +457,7 @@ typedef struct TitanFact {
     double value;
 } TitanFact;
 
+_Static_assert(sizeof(TitanStage) == 64, "image row");
 _Static_assert(sizeof(TitanEntry) == 24, "image row");
 _Static_assert(sizeof(TitanRun) == 32, "image row");
 _Static_assert(sizeof(TitanProgram) == 16, "image row");
@@ -446,7 +473,7 @@ _Static_assert(sizeof(TitanCollective) == 40, "image row");
 _Static_assert(sizeof(TitanGroup) == 16, "image row");
 _Static_assert(sizeof(TitanLevel) == 4, "image row");
 _Static_assert(sizeof(TitanMeshAxis) == 8, "image row");
-_Static_assert(sizeof(TitanPart) == 32, "image row");
+_Static_assert(sizeof(TitanPart) == 56, "image row");
 _Static_assert(sizeof(TitanSplit) == 16, "image row");
 _Static_assert(sizeof(TitanSlot) == 72, "image row");
 _Static_assert(sizeof(TitanPort) == 40, "image row");

@@ -45,7 +45,7 @@ struct Local {
     Hall *hall;
     Order *orders; /* of each rank, shared */
     char *arenas;
-    size_t arena_bytes; /* of each */
+    size_t arena_bytes; /* of each, as of the largest */
     Member *members;
     atomic_bool closing;
     uint32_t lost; /* 1 + the rank that vanished */
@@ -266,7 +266,7 @@ static bool reaches(const Local *l, const Order *o)
 static void move_here(const Local *l, uint32_t rank, const Order *o)
 {
     char *base = l->arenas + rank * l->arena_bytes +
-                 (l->crew.first->arena[o->base] - l->arenas);
+                 stage_base_at(stage_of(l->crew.im, rank), o->base);
     for (size_t i = 0; i < o->nparts; i++) {
         const PartRun *r = &o->parts[i];
         if (o->kind == ORDER_write)
@@ -344,7 +344,11 @@ static TitanStatus map_arenas(Local *l)
 {
     const TitanHeader *h = l->crew.im->header;
     if (h->target != TITAN_TARGET_host) return TITAN_OK;
-    l->arena_bytes = (titan_host_bytes(l->crew.im) + PAGE - 1) & -(size_t)PAGE;
+    for (uint32_t r = 0; r < l->crew.ranks; r++) {
+        size_t bytes = titan_host_bytes(l->crew.im, r);
+        if (bytes > l->arena_bytes) l->arena_bytes = bytes;
+    }
+    l->arena_bytes = (l->arena_bytes + PAGE - 1) & -(size_t)PAGE;
     l->arenas = board_memory(l->arena_bytes * l->crew.ranks);
     if (l->arenas) return TITAN_OK;
     return titan_fail(l->crew.story, TITAN_UNAVAILABLE,

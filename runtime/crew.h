@@ -15,7 +15,7 @@
 typedef enum OrderKind {
     ORDER_prepare,    /* entry */
     ORDER_run,        /* entry */
-    ORDER_watch,      /* entry, the first `runs` runs; nobody looks on */
+    ORDER_watch,      /* entry, up to its update or `whole` */
     ORDER_profile,    /* entry */
     ORDER_keep,       /* entry, turn */
     ORDER_kept,       /* turn; `at`: the io base */
@@ -29,7 +29,8 @@ typedef enum OrderKind {
 typedef struct Order {
     OrderKind kind;
     TitanBase base;
-    uint32_t entry, runs;
+    uint32_t entry; /* of the first stage */
+    bool whole;
     int64_t turn;
     const PartRun *parts; /* `whole` counts from `at` */
     size_t nparts;

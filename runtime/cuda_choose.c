@@ -142,7 +142,8 @@ static void make_noise(uint16_t *to, size_t n)
 
 TitanStatus cuda_choose_begin(Cuda *c)
 {
-    uint64_t frame = c->im->header->base_bytes[TITAN_BASE_frame];
+    uint64_t frame =
+        stage_of(c->im, c->rank.rank)->base_bytes[TITAN_BASE_frame];
     size_t first = frame < NOISE ? (size_t)frame : NOISE;
     uint16_t *noise = malloc(NOISE);
     if (!noise) return titan_no_memory(c->story);
@@ -161,7 +162,8 @@ TitanStatus cuda_choose_begin(Cuda *c)
 
 TitanStatus cuda_choose_end(Cuda *c)
 {
-    uint64_t frame = c->im->header->base_bytes[TITAN_BASE_frame];
+    uint64_t frame =
+        stage_of(c->im, c->rank.rank)->base_bytes[TITAN_BASE_frame];
     CU_TRY(c, cuMemsetD8Async(c->base[TITAN_BASE_frame], 0, frame, c->stream));
     return TITAN_OK;
 }
@@ -171,7 +173,8 @@ static bool may_time(const Cuda *c, CuPtr d)
 {
     CuPtr frame = c->base[TITAN_BASE_frame];
     return c->timing && c->options.gemm_algos > 0 && d >= frame &&
-           d < frame + c->im->header->base_bytes[TITAN_BASE_frame];
+           d < frame +
+                   stage_of(c->im, c->rank.rank)->base_bytes[TITAN_BASE_frame];
 }
 
 typedef struct Clock {

@@ -14,11 +14,6 @@
 
 #include "clock.h"
 
-static size_t round_up(uint64_t n)
-{
-    return (size_t)((n + 255) & ~UINT64_C(255));
-}
-
 /* ------------------------------------------------------------------- GPU -- */
 
 typedef struct Capability {
@@ -112,7 +107,8 @@ static uint64_t reserve_of(const Cuda *c)
 static TitanStatus check_memory(Cuda *c)
 {
     size_t available, total;
-    uint64_t arena = c->im->header->arena_bytes, reserve = reserve_of(c);
+    uint64_t arena = stage_of(c->im, c->rank.rank)->arena_bytes,
+             reserve = reserve_of(c);
     CU_TRY(c, cuMemGetInfo(&available, &total));
     if (arena + reserve <= available) return TITAN_OK;
     return titan_fail(c->story, TITAN_UNAVAILABLE,
@@ -128,8 +124,8 @@ static void say_memory(Cuda *c)
 {
     size_t available, total;
     if (!c->options.verbose || c->cu.cuMemGetInfo(&available, &total)) return;
-    double used =
-        (double)total - (double)available - (double)c->im->header->arena_bytes;
+    double used = (double)total - (double)available -
+                  (double)stage_of(c->im, c->rank.rank)->arena_bytes;
     fprintf(stderr,
             "beside the arena: %.0f MiB of the GPU, other programs "
             "included\n",
@@ -138,15 +134,12 @@ static void say_memory(Cuda *c)
 
 static TitanStatus alloc_arena(Cuda *c)
 {
-    const TitanHeader *h = c->im->header;
-    size_t bytes = h->arena_bytes ? (size_t)h->arena_bytes : 256;
+    const TitanStage *s = stage_of(c->im, c->rank.rank);
+    size_t bytes = s->arena_bytes ? (size_t)s->arena_bytes : 256;
     CU_TRY(c, cuMemAlloc(&c->arena, bytes));
     CU_TRY(c, cuMemsetD8Async(c->arena, 0, bytes, c->stream));
-    CuPtr at = c->arena;
-    for (int b = 0; b <= TITAN_BASE_lane; b++) {
-        c->base[b] = at;
-        at += round_up(h->base_bytes[b]);
-    }
+    for (int b = 0; b <= TITAN_BASE_lane; b++)
+        c->base[b] = c->arena + stage_base_at(s, (TitanBase)b);
     return TITAN_OK;
 }
 
@@ -166,7 +159,7 @@ static uint64_t host_available(void)
  * reach it as well; under unified addressing both sides have one address. */
 static TitanStatus alloc_host(Cuda *c)
 {
-    uint64_t bytes = c->im->header->base_bytes[TITAN_BASE_host];
+    uint64_t bytes = stage_of(c->im, c->rank.rank)->base_bytes[TITAN_BASE_host];
     uint64_t available = host_available();
     if (bytes == 0) return TITAN_OK;
     if (available && bytes > available)
@@ -335,6 +328,7 @@ TitanStatus device_cuda_new(TitanStory *story, const TitanImage *im,
     c->im = im;
     c->options = *o;
     if (o->rank) c->rank = *o->rank;
+    c->device.rank = c->rank.rank;
     TitanStatus st = open_device(c, code);
     if (st != TITAN_OK) {
         release(&c->device);

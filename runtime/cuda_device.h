@@ -13,6 +13,7 @@
 
 #include "cuda.h"
 #include "device.h"
+#include "ranks.h"
 
 enum { CUDA_TURNS = 2 };
 

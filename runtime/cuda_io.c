@@ -16,7 +16,7 @@ enum { STAGING = 32 << 20 };
 
 static size_t io_bytes(const Cuda *c)
 {
-    size_t n = (size_t)c->im->header->base_bytes[TITAN_BASE_io];
+    size_t n = (size_t)stage_of(c->im, c->rank.rank)->base_bytes[TITAN_BASE_io];
     return n ? n : 1;
 }
 
@@ -134,9 +134,12 @@ TitanStatus cuda_read(TitanDevice *d, TitanBase base, uint64_t offset, void *to,
 
 static TitanStatus keep_port(Cuda *c, const TitanPort *p, CudaTurn *t)
 {
-    uint64_t at = port_own_offset(c->im, p);
-    CU_TRY(c, cuMemcpyDtoHAsync(t->out + at, c->base[TITAN_BASE_io] + at,
-                                port_own_bytes(c->im, p), c->stream));
+    PortPlace own;
+    uint32_t at = 0;
+    while (port_place_next(c->im, p, c->rank.rank, &at, &own))
+        CU_TRY(c, cuMemcpyDtoHAsync(t->out + own.offset,
+                                    c->base[TITAN_BASE_io] + own.offset,
+                                    own.bytes, c->stream));
     return TITAN_OK;
 }
 

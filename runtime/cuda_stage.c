@@ -14,7 +14,8 @@
 
 static TitanStatus open_stage(Cuda *c, CudaStage *s)
 {
-    size_t bytes = (size_t)c->im->header->base_bytes[TITAN_BASE_persistent];
+    size_t bytes = (size_t)stage_of(c->im, c->rank.rank)
+                       ->base_bytes[TITAN_BASE_persistent];
     unsigned flags = CU_event_no_timing | CU_event_blocking;
     CU_TRY(c, cuStreamCreate(&s->stream, CU_stream_non_blocking));
     CU_TRY(c, cuEventCreate(&s->reached, CU_event_no_timing));
@@ -49,7 +50,8 @@ TitanStatus cuda_stage(TitanDevice *d)
 {
     Cuda *c = (Cuda *)d;
     CudaStage *s = &c->stage;
-    size_t bytes = (size_t)c->im->header->base_bytes[TITAN_BASE_persistent];
+    size_t bytes = (size_t)stage_of(c->im, c->rank.rank)
+                       ->base_bytes[TITAN_BASE_persistent];
     CU_TRY(c, cuEventRecord(s->reached, c->stream));
     CU_TRY(c, cuStreamWaitEvent(s->stream, s->reached, 0));
     CU_TRY(c, cuMemcpyDtoHAsync(s->at, c->base[TITAN_BASE_persistent], bytes,

@@ -29,6 +29,23 @@ static void print_type(const TitanImage *im, uint32_t dtype, TitanRange axes,
     fputc(']', out);
 }
 
+/* Of one rank. */
+static void print_memory(const TitanImage *im, const TitanStage *s, FILE *out)
+{
+    fprintf(out, "\nmemory");
+    if (im->nstages > 1)
+        fprintf(out, " of stage %u", (unsigned)(s - im->stages));
+    fputc('\n', out);
+    for (int b = 0; b < TITAN_BASE_host; b++)
+        fprintf(out, "  %-10s %16" PRIu64 " bytes%s", base_names[b],
+                s->base_bytes[b], b == TITAN_BASE_lane ? " each" : "\n");
+    fprintf(out, ", %" PRIu32 " lanes\n  %-10s %16" PRIu64 " bytes\n",
+            im->header->lanes, "arena", s->arena_bytes);
+    if (s->base_bytes[TITAN_BASE_host])
+        fprintf(out, "  %-10s %16" PRIu64 " bytes\n",
+                base_names[TITAN_BASE_host], s->base_bytes[TITAN_BASE_host]);
+}
+
 static void print_header(const TitanImage *im, FILE *out)
 {
     const TitanHeader *h = im->header;
@@ -37,18 +54,30 @@ static void print_header(const TitanImage *im, FILE *out)
             h->version, h->target < 3 ? target_names[h->target] : "?", h->size);
     for (int i = 0; i < 16; i++)
         fprintf(out, "%02x", h->hash[i]);
-    fprintf(out, "\n\nmemory\n");
-    for (int b = 0; b < TITAN_BASE_host; b++)
-        fprintf(out, "  %-10s %16" PRIu64 " bytes%s", base_names[b],
-                h->base_bytes[b], b == TITAN_BASE_lane ? " each" : "\n");
-    fprintf(out, ", %" PRIu32 " lanes\n  %-10s %16" PRIu64 " bytes\n", h->lanes,
-            "arena", h->arena_bytes);
-    if (h->base_bytes[TITAN_BASE_host])
-        fprintf(out, "  %-10s %16" PRIu64 " bytes\n",
-                base_names[TITAN_BASE_host], h->base_bytes[TITAN_BASE_host]);
+    fprintf(out, "\n");
+    for (uint32_t i = 0; i < im->nstages; i++)
+        print_memory(im, &im->stages[i], out);
     if (h->streams > 1)
         fprintf(out, "\n%" PRIu32 " streams, %" PRIu32 " events\n", h->streams,
                 h->events);
+}
+
+static void print_peaks(const TitanImage *im, const TitanStage *s, FILE *out)
+{
+    if (s->peaks.n == 0) return;
+    fprintf(out, "\nlive at the peak of the frame");
+    if (im->nstages > 1)
+        fprintf(out, " of stage %u", (unsigned)(s - im->stages));
+    fputc('\n', out);
+    for (uint32_t i = 0; i < s->peaks.n; i++) {
+        const TitanPeak *p = &im->peaks[s->peaks.first + i];
+        fprintf(out, "  %14" PRIu64 " bytes  %s", p->bytes,
+                titan_string(im, p->name));
+        if (p->line)
+            fprintf(out, "  (%s:%" PRIu32 ")", titan_string(im, p->file),
+                    p->line);
+        fputc('\n', out);
+    }
 }
 
 static void print_facts(const TitanImage *im, FILE *out)
@@ -57,15 +86,21 @@ static void print_facts(const TitanImage *im, FILE *out)
     for (uint32_t i = 0; i < im->nfacts; i++)
         fprintf(out, "  %-24s %.17g\n", titan_string(im, im->facts[i].name),
                 im->facts[i].value);
-    if (im->npeaks) fprintf(out, "\nlive at the peak of the frame\n");
-    for (uint32_t i = 0; i < im->npeaks; i++) {
-        const TitanPeak *p = &im->peaks[i];
-        fprintf(out, "  %14" PRIu64 " bytes  %s", p->bytes,
-                titan_string(im, p->name));
-        if (p->line)
-            fprintf(out, "  (%s:%" PRIu32 ")", titan_string(im, p->file),
-                    p->line);
-        fputc('\n', out);
+    for (uint32_t i = 0; i < im->nstages; i++)
+        print_peaks(im, &im->stages[i], out);
+}
+
+/* Where stages have parts of something. */
+static void print_parts(const TitanImage *im, TitanRange axes, TitanRange parts,
+                        FILE *out)
+{
+    for (uint32_t i = 0; im->nstages > 1 && i < parts.n; i++) {
+        const TitanPart *p = &im->parts[parts.first + i];
+        fprintf(out, ", stage %" PRIu32 " at %" PRIu64, p->stage, p->offset);
+        if (p->n)
+            fprintf(out, " %s %" PRId64 "..%" PRId64,
+                    titan_string(im, im->axes[axes.first + p->axis].name),
+                    p->first, p->first + p->n);
     }
 }
 
@@ -86,6 +121,7 @@ static void print_slots(const TitanImage *im, FILE *out)
             fprintf(out, " as \"%s\"", titan_string(im, s->ckpt));
         if (*titan_string(im, s->scale))
             fprintf(out, " times \"%s\"", titan_string(im, s->scale));
+        print_parts(im, s->axes, s->parts, out);
         fputc('\n', out);
     }
 }
@@ -226,24 +262,34 @@ static const TitanEntry *same_list(const TitanImage *im, const TitanEntry *e)
     return NULL;
 }
 
+static void print_ports(const TitanImage *im, const TitanEntry *e, FILE *out)
+{
+    for (uint32_t k = 0; k < e->ports.n; k++) {
+        const TitanPort *p = &im->ports[e->ports.first + k];
+        fprintf(out, "  %-6s %-24s ", role_names[p->role],
+                titan_string(im, p->path));
+        print_type(im, p->dtype, p->axes, out);
+        fprintf(out, " at %" PRIu64, p->offset);
+        print_parts(im, p->axes, p->parts, out);
+        fputc('\n', out);
+    }
+}
+
 static void print_entries(const TitanImage *im, FILE *out)
 {
+    uint32_t each = im->nentries / im->nstages;
     for (uint32_t i = 0; i < im->nentries; i++) {
         const TitanEntry *e = &im->entries[i];
         const TitanEntry *same = same_list(im, e);
-        fprintf(out, "\nentry %s\n", titan_string(im, e->name));
+        fprintf(out, "\nentry %s", titan_string(im, e->name));
+        if (im->nstages > 1) fprintf(out, " of stage %" PRIu32, i / each);
+        fputc('\n', out);
         if (same) {
             fprintf(out, "    the list of %s%s\n", titan_string(im, same->name),
                     e->until ? ", up to its update" : "");
             continue;
         }
-        for (uint32_t k = 0; k < e->ports.n; k++) {
-            const TitanPort *p = &im->ports[e->ports.first + k];
-            fprintf(out, "  %-6s %-24s ", role_names[p->role],
-                    titan_string(im, p->path));
-            print_type(im, p->dtype, p->axes, out);
-            fprintf(out, " at %" PRIu64 "\n", p->offset);
-        }
+        if (i < each) print_ports(im, e, out);
         print_runs(im, e, out);
     }
 }

@@ -56,10 +56,11 @@ static TitanStatus host_keep(TitanDevice *d, const TitanEntry *e, int64_t turn)
     (void)turn;
     for (uint32_t i = 0; i < e->ports.n; i++) {
         const TitanPort *p = &h->im->ports[e->ports.first + i];
-        uint64_t at = port_own_offset(h->im, p);
-        if (port_is_kept(p))
-            memcpy(h->kept + at, d->arena[TITAN_BASE_io] + at,
-                   port_own_bytes(h->im, p));
+        PortPlace own;
+        uint32_t at = 0;
+        while (port_is_kept(p) && port_place_next(h->im, p, d->rank, &at, &own))
+            memcpy(h->kept + own.offset, d->arena[TITAN_BASE_io] + own.offset,
+                   own.bytes);
     }
     return TITAN_OK;
 }
@@ -123,9 +124,11 @@ TitanStatus device_host_new(TitanStory *story, const TitanImage *im,
     if (!h) return titan_no_memory(story);
     h->device.class = &host_class;
     h->device.story = story;
+    h->device.rank = o->rank ? o->rank->rank : 0;
+    const TitanStage *stage = stage_of(im, h->device.rank);
     h->im = im;
-    h->bytes = (size_t)im->header->base_bytes[TITAN_BASE_persistent];
-    h->kept = calloc(1, (size_t)im->header->base_bytes[TITAN_BASE_io] + 1);
+    h->bytes = (size_t)stage->base_bytes[TITAN_BASE_persistent];
+    h->kept = calloc(1, (size_t)stage->base_bytes[TITAN_BASE_io] + 1);
     TitanRank alone = {0};
     TitanStatus st =
         h->kept ? titan_host_new_rank(story, im, code->kernels, o->threads,

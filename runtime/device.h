@@ -75,6 +75,7 @@ struct TitanDevice {
     TitanStory *story;
     TitanDevice *seen; /* whose bases a watch looks into; NULL: its own */
     char *arena[TITAN_BASE_COUNT]; /* where the host reaches it, else NULL */
+    uint32_t rank;                 /* of several */
     int64_t lag;                   /* steps that records come late: 0 or 1 */
     double peak_flops;             /* for mfu; 0: not known */
     double memory_bytes;           /* of the device; 0: not known */

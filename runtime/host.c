@@ -271,23 +271,20 @@ TitanStatus titan_host_watch(TitanHost *h, const TitanEntry *e, uint32_t runs,
     return w.status;
 }
 
-size_t titan_host_bytes(const TitanImage *im)
+size_t titan_host_bytes(const TitanImage *im, uint32_t rank)
 {
-    const TitanHeader *h = im->header;
+    const TitanStage *s = stage_of(im, rank);
     size_t bytes =
-        (size_t)h->arena_bytes + round_up(h->base_bytes[TITAN_BASE_host]);
+        (size_t)s->arena_bytes + round_up(s->base_bytes[TITAN_BASE_host]);
     return bytes ? bytes : 256;
 }
 
 static void place_bases(TitanHost *h, char *at)
 {
-    const TitanHeader *head = h->image->header;
-    h->base[TITAN_BASE_host] = at + head->arena_bytes;
-    for (int b = 0; b <= TITAN_BASE_lane; b++) {
-        h->base[b] = at;
-        at += round_up(head->base_bytes[b]);
-    }
-    h->lane_bytes = round_up(head->base_bytes[TITAN_BASE_lane]);
+    const TitanStage *s = stage_of(h->image, h->rank.rank);
+    for (int b = 0; b < TITAN_BASE_COUNT; b++)
+        h->base[b] = at + stage_base_at(s, (TitanBase)b);
+    h->lane_bytes = round_up(s->base_bytes[TITAN_BASE_lane]);
 }
 
 static TitanStatus map_arena(TitanStory *s, TitanHost *h)
@@ -296,7 +293,7 @@ static TitanStatus map_arena(TitanStory *s, TitanHost *h)
         place_bases(h, h->rank.arena);
         return TITAN_OK;
     }
-    h->arena_bytes = titan_host_bytes(h->image);
+    h->arena_bytes = titan_host_bytes(h->image, h->rank.rank);
     h->arena = mmap(NULL, h->arena_bytes, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (h->arena == MAP_FAILED) {

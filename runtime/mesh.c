@@ -92,7 +92,7 @@ static TitanStatus move_tensor(Mesh *m, const Tensor *t, const Range *r,
                                OrderKind kind)
 {
     for (uint32_t rank = 0; rank < m->crew->ranks; rank++) {
-        if (kind == ORDER_read && !tensor_is_first(t, rank)) continue;
+        PartAsk ask = {rank, r->from, r->to, .first = kind == ORDER_read};
         Batch b = {
             .sink = {take},
             .mesh = m,
@@ -100,7 +100,7 @@ static TitanStatus move_tensor(Mesh *m, const Tensor *t, const Range *r,
             .from = r->from,
             .order = {
                 .kind = kind, .base = r->base, .parts = m->runs, .at = r->at}};
-        TRY(tensor_runs(t, rank, r->from, r->to, &b.sink));
+        TRY(tensor_runs(t, &ask, &b.sink));
         TRY(flush(&b));
     }
     return TITAN_OK;
@@ -200,7 +200,8 @@ static TitanStatus mesh_watch(TitanDevice *d, const TitanEntry *e,
                               uint32_t runs, TitanWatch *w)
 {
     Mesh *m = (Mesh *)d;
-    Order o = {.kind = ORDER_watch, .entry = row_of(m, e), .runs = runs};
+    Order o = {
+        .kind = ORDER_watch, .entry = row_of(m, e), .whole = runs == e->runs.n};
     return all(m, &o, w);
 }
 
@@ -260,9 +261,8 @@ static TitanStatus assemble_kept(Mesh *m, uint32_t rank, const char *io)
         const TitanPort *p = &m->im->ports[m->keeps->ports.first + i];
         if (!port_is_kept(p)) continue;
         Tensor t = tensor_of_port(m->im, p);
-        if (tensor_is_first(&t, rank))
-            TRY(tensor_runs(&t, rank, p->offset, p->offset + tensor_bytes(&t),
-                            &a.sink));
+        PartAsk ask = {rank, p->offset, p->offset + tensor_bytes(&t), true};
+        TRY(tensor_runs(&t, &ask, &a.sink));
     }
     return TITAN_OK;
 }
@@ -320,8 +320,8 @@ static TitanStatus mesh_staged(TitanDevice *d, TitanStory *story, char **at)
         Assembly a = {{assemble}, m->staging, own};
         for (uint32_t i = 0; i < m->im->nslots; i++) {
             Tensor t = tensor_of_slot(m->im, &m->im->slots[i]);
-            if (tensor_is_first(&t, r))
-                TRY(tensor_runs(&t, r, 0, UINT64_MAX / 2, &a.sink));
+            PartAsk ask = {r, 0, UINT64_MAX / 2, true};
+            TRY(tensor_runs(&t, &ask, &a.sink));
         }
     }
     return TITAN_OK;

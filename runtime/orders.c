@@ -32,7 +32,8 @@ static TitanStatus look_on(TitanWatch *w, const TitanMoment *at)
 TitanStatus order_run(const TitanImage *im, TitanDevice *d, Order *o,
                       TitanWatch *watch)
 {
-    const TitanEntry *e = &im->entries[o->entry];
+    const TitanEntry *e =
+        stage_entry(im, rank_stage(im, d->rank), &im->entries[o->entry]);
     Onlooker look = {{.after = look_on}, watch};
     const char *io;
     switch (o->kind) {
@@ -41,7 +42,7 @@ TitanStatus order_run(const TitanImage *im, TitanDevice *d, Order *o,
     case ORDER_run:
         return device_run(d, e);
     case ORDER_watch:
-        return device_watch(d, e, o->runs, &look.watch);
+        return device_watch(d, e, o->whole ? e->runs.n : e->until, &look.watch);
     case ORDER_profile:
         return d->class->profile(d, e);
     case ORDER_keep:

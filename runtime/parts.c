@@ -3,12 +3,14 @@
  *
  * Whole and part are dense rows in the order of the axes, so a part is what a
  * nest of loops over the axes visits, each axis in at most two intervals.
- * Behind the last split axis both lie without gaps; such a stretch is one run,
- * but for the pieces in which slots of a block lie between each other's rows.
+ * Behind the last axis that is split, or that stages share, both lie without
+ * gaps; such a stretch is one run, but for the pieces in which slots of a block
+ * lie between each other's rows.
+ *
+ * Sizes come from a file: the checks at the end are of images whose slots and
+ * ports nobody has looked at yet.
  */
 #include "parts.h"
-
-#include <string.h>
 
 /* What a rank has of an axis: `n` from `start`, at `own`; of the `length` that
  * are there, the others are pads. */
@@ -25,6 +27,7 @@ typedef struct Axis {
 
 typedef struct Nest {
     const Tensor *t;
+    const TitanPart *part;
     Axis axes[TITAN_MOST_AXES];
     uint32_t depth;   /* axes down to the last that is split */
     int64_t from, to; /* elements */
@@ -36,40 +39,56 @@ static int64_t at_least_0(int64_t n)
     return n > 0 ? n : 0;
 }
 
-static Interval interval(int64_t start, int64_t own, int64_t length,
-                         int64_t size)
+/* The indices that a part has of an axis, before it is split. */
+typedef struct Stretch {
+    int64_t first, n;
+} Stretch;
+
+static bool is_cut(const TitanPart *p, uint32_t axis)
 {
-    int64_t n = at_least_0(size - start);
-    return (Interval){start, own, n < length ? n : length, length};
+    return p->n && p->axis == axis;
 }
 
-static void split_axis(const Tensor *t, uint32_t rank, uint32_t axis, Axis *a)
+static Interval interval(const Stretch *of, int64_t start, int64_t own,
+                         int64_t length)
 {
-    int64_t start = 0, length = a->size;
+    int64_t n = at_least_0(of->n - start);
+    return (Interval){of->first + start, own, n < length ? n : length, length};
+}
+
+static void split_axis(const Nest *n, uint32_t rank, uint32_t axis, Axis *a)
+{
+    const Tensor *t = n->t;
+    const TitanPart *p = n->part;
+    Stretch of =
+        is_cut(p, axis) ? (Stretch){p->first, p->n} : (Stretch){0, a->size};
+    int64_t start = 0, length = of.n;
     a->nat = 1;
-    for (uint32_t i = 0; i < t->part->splits.n; i++) {
-        const TitanSplit *s = &t->im->splits[t->part->splits.first + i];
+    for (uint32_t i = 0; i < p->splits.n; i++) {
+        const TitanSplit *s = &t->im->splits[p->splits.first + i];
         if (s->axis != axis) continue;
-        int64_t n = t->im->mesh[s->mesh].size;
+        int64_t count = t->im->mesh[s->mesh].size;
         int64_t c = rank_coordinate(t->im, rank, s->mesh);
         bool zig = s->spread == TITAN_SPREAD_zig;
-        int64_t cuts = zig ? 2 * n : n;
+        int64_t cuts = zig ? 2 * count : count;
         length = (length + cuts - 1) / cuts;
         start += c * length;
         if (!zig) continue;
         a->nat = 2;
-        a->at[1] = interval((2 * n - 1 - c) * length, length, length, a->size);
+        a->at[1] = interval(&of, (cuts - 1 - c) * length, length, length);
     }
-    a->at[0] = interval(start, 0, length, a->size);
+    a->at[0] = interval(&of, start, 0, length);
 }
 
-static void open_nest(Nest *n, const Tensor *t, uint32_t rank)
+static void open_nest(Nest *n, uint32_t rank)
 {
+    const Tensor *t = n->t;
+    const TitanPart *p = n->part;
     const TitanImage *im = t->im;
     int64_t inner = 1, own_inner = 1;
-    n->t = t;
-    for (uint32_t i = 0; i < t->part->splits.n; i++) {
-        uint32_t axis = im->splits[t->part->splits.first + i].axis;
+    if (p->n) n->depth = p->axis + 1;
+    for (uint32_t i = 0; i < p->splits.n; i++) {
+        uint32_t axis = im->splits[p->splits.first + i].axis;
         if (axis + 1 > n->depth) n->depth = axis + 1;
     }
     for (uint32_t i = t->axes.n; i-- > 0;) {
@@ -77,9 +96,9 @@ static void open_nest(Nest *n, const Tensor *t, uint32_t rank)
         a->size = im->axes[t->axes.first + i].size;
         a->inner = inner;
         a->own_inner = own_inner;
-        split_axis(t, rank, i, a);
+        split_axis(n, rank, i, a);
         inner *= a->size;
-        own_inner *= part_axis_size(im, t->part, i, a->size);
+        own_inner *= part_axis_size(im, p, i, a->size);
     }
 }
 
@@ -106,7 +125,7 @@ static int64_t least(int64_t a, int64_t b)
 static TitanStatus put(const Nest *n, int64_t whole, int64_t own, int64_t count)
 {
     const Tensor *t = n->t;
-    const TitanPart *p = t->part;
+    const TitanPart *p = n->part;
     uint64_t size = titan_dtype_bytes(t->dtype);
     for (int64_t done = 0, some; done < count; done += some) {
         some = least(left_of(t->piece, whole + done),
@@ -125,7 +144,7 @@ static TitanStatus put(const Nest *n, int64_t whole, int64_t own, int64_t count)
 
 static TitanStatus put_pads(const Nest *n, int64_t own, int64_t count)
 {
-    const TitanPart *p = n->t->part;
+    const TitanPart *p = n->part;
     uint64_t size = titan_dtype_bytes(n->t->dtype);
     for (int64_t done = 0, some; done < count; done += some) {
         some = least(left_of(p->piece, own + done), count - done);
@@ -183,28 +202,44 @@ static int64_t element_at(const Tensor *t, uint64_t bytes)
                      (in < t->piece ? in : t->piece));
 }
 
-TitanStatus tensor_runs(const Tensor *t, uint32_t rank, uint64_t from,
-                        uint64_t to, PartSink *sink)
+static bool same_indices(const TitanPart *a, const TitanPart *b)
 {
-    int64_t n = titan_elements(t->im, t->axes);
-    Nest nest = {.from = element_at(t, from),
-                 .to = least(element_at(t, to), n),
-                 .sink = sink};
-    if (nest.from >= nest.to) return TITAN_OK;
-    open_nest(&nest, t, rank);
-    if (nest.depth == 0) return put_wanted(&nest, 0, 0, n);
-    return walk(&nest, 0, 0, 0);
+    return a->n == b->n && (a->n == 0 || a->first == b->first);
 }
 
-bool tensor_is_first(const Tensor *t, uint32_t rank)
+/* Of the parts with the same indices, that of the first stage; of its ranks,
+ * the first that has the same of it. */
+static bool is_first(const Tensor *t, const TitanPart *p, uint32_t rank)
 {
-    for (uint32_t m = 0; m < t->im->nmesh; m++) {
-        bool split = false;
-        for (uint32_t i = 0; i < t->part->splits.n; i++)
-            split |= t->im->splits[t->part->splits.first + i].mesh == m;
-        if (!split && rank_coordinate(t->im, rank, m) != 0) return false;
+    const TitanImage *im = t->im;
+    if (p > &im->parts[t->parts.first] && same_indices(p - 1, p)) return false;
+    for (uint32_t m = 0; m < im->nmesh; m++) {
+        bool apart = im->nstages > 1 && m == im->header->stage_mesh;
+        for (uint32_t i = 0; i < p->splits.n; i++)
+            apart |= im->splits[p->splits.first + i].mesh == m;
+        if (!apart && rank_coordinate(im, rank, m) != 0) return false;
     }
     return true;
+}
+
+TitanStatus tensor_runs(const Tensor *t, const PartAsk *ask, PartSink *sink)
+{
+    int64_t n = titan_elements(t->im, t->axes);
+    uint32_t stage = rank_stage(t->im, ask->rank);
+    int64_t from = element_at(t, ask->from), to = element_at(t, ask->to);
+    if (to > n) to = n;
+    for (uint32_t i = 0; i < t->parts.n && from < to; i++) {
+        Nest nest = {.t = t,
+                     .part = &t->im->parts[t->parts.first + i],
+                     .from = from,
+                     .to = to,
+                     .sink = sink};
+        if (nest.part->stage != stage) continue;
+        if (ask->first && !is_first(t, nest.part, ask->rank)) continue;
+        open_nest(&nest, ask->rank);
+        TRY(nest.depth ? walk(&nest, 0, 0, 0) : put_wanted(&nest, 0, 0, n));
+    }
+    return TITAN_OK;
 }
 
 /* --------------------------------------------------------- slots and ports --
@@ -215,10 +250,11 @@ Tensor tensor_of_slot(const TitanImage *im, const TitanSlot *s)
     return (Tensor){.im = im,
                     .axes = s->axes,
                     .dtype = s->dtype,
+                    .base = titan_slot_base(s),
                     .offset = s->offset,
                     .piece = s->piece,
                     .pitch = s->pitch,
-                    .part = &im->parts[s->part]};
+                    .parts = s->parts};
 }
 
 Tensor tensor_of_port(const TitanImage *im, const TitanPort *p)
@@ -226,8 +262,9 @@ Tensor tensor_of_port(const TitanImage *im, const TitanPort *p)
     return (Tensor){.im = im,
                     .axes = p->axes,
                     .dtype = p->dtype,
+                    .base = TITAN_BASE_io,
                     .offset = p->offset,
-                    .part = &im->parts[p->part]};
+                    .parts = p->parts};
 }
 
 size_t tensor_bytes(const Tensor *t)
@@ -235,19 +272,120 @@ size_t tensor_bytes(const Tensor *t)
     return (size_t)titan_elements(t->im, t->axes) * titan_dtype_bytes(t->dtype);
 }
 
-uint64_t port_own_offset(const TitanImage *im, const TitanPort *p)
-{
-    return im->header->ranks == 1 ? p->offset : im->parts[p->part].offset;
-}
-
-size_t port_own_bytes(const TitanImage *im, const TitanPort *p)
+/* Elements of a part, as a rank has them; pads may make them too many. */
+static int64_t part_elements(const Tensor *t, const TitanPart *p)
 {
     int64_t n = 1;
-    if (im->header->ranks == 1)
-        n = titan_elements(im, p->axes);
-    else
-        for (uint32_t i = 0; i < p->axes.n; i++)
-            n *= part_axis_size(im, &im->parts[p->part], i,
-                                im->axes[p->axes.first + i].size);
-    return (size_t)n * titan_dtype_bytes(p->dtype);
+    for (uint32_t i = 0; i < t->axes.n; i++) {
+        int64_t size = t->im->axes[t->axes.first + i].size;
+        size = part_axis_size(t->im, p, i, size);
+        if (__builtin_mul_overflow(n, size, &n)) return INT64_MAX;
+    }
+    return n;
+}
+
+bool port_place_next(const TitanImage *im, const TitanPort *p, uint32_t rank,
+                     uint32_t *at, PortPlace *out)
+{
+    Tensor t = tensor_of_port(im, p);
+    uint32_t i = (*at)++;
+    if (im->header->ranks == 1) {
+        *out = (PortPlace){p->offset, tensor_bytes(&t)};
+        return i == 0;
+    }
+    while (i < p->parts.n &&
+           im->parts[p->parts.first + i].stage != rank_stage(im, rank))
+        i = (*at)++;
+    if (i >= p->parts.n) return false;
+    const TitanPart *part = &im->parts[p->parts.first + i];
+    *out = (PortPlace){part->offset, (size_t)part_elements(&t, part) *
+                                         titan_dtype_bytes(p->dtype)};
+    return true;
+}
+
+/* ---------------------------------------------------------------- checks -- */
+
+#define BAD(...) titan_fail(story, TITAN_BAD_DATA, "image: " __VA_ARGS__)
+
+/* No mesh axis twice, none over which stages differ, and a zig split alone on
+ * its axis. */
+static bool splits_agree(const Tensor *t, const TitanPart *p)
+{
+    const TitanSplit *s = &t->im->splits[p->splits.first];
+    for (uint32_t i = 0; i < p->splits.n; i++) {
+        if (s[i].axis >= t->axes.n) return false;
+        if (t->im->nstages > 1 && s[i].mesh == t->im->header->stage_mesh)
+            return false;
+        for (uint32_t k = 0; k < i; k++) {
+            bool same = s[i].axis == s[k].axis;
+            bool zig = (s[i].spread | s[k].spread) == TITAN_SPREAD_zig;
+            if (s[i].mesh == s[k].mesh || (same && zig)) return false;
+        }
+    }
+    return true;
+}
+
+static TitanStatus check_place(TitanStory *story, const char *what,
+                               const Tensor *t, const TitanPart *p)
+{
+    uint64_t n = (uint64_t)part_elements(t, p), reach = n;
+    uint64_t room = t->im->stages[p->stage].base_bytes[t->base];
+    if (n == 0) return TITAN_OK;
+    if (p->piece) {
+        if (p->pitch < p->piece || n % p->piece ||
+            __builtin_mul_overflow(n / p->piece - 1, p->pitch, &reach) ||
+            __builtin_add_overflow(reach, p->piece, &reach))
+            return BAD("the part of %s is in pieces that overlap", what);
+    }
+    if (__builtin_mul_overflow(reach, titan_dtype_bytes(t->dtype), &reach) ||
+        p->offset > room || reach > room - p->offset)
+        return BAD("the part of %s does not lie in its base", what);
+    return TITAN_OK;
+}
+
+/* Each begins where the one before it ends, or has the same indices at a later
+ * stage.  END: of the indices so far. */
+static bool follows(const Tensor *t, const TitanPart *p, int64_t *end)
+{
+    const TitanPart *first = &t->im->parts[t->parts.first];
+    if (p->n && p->axis != first->axis) return false;
+    if (p > first && same_indices(p - 1, p)) return p[-1].stage < p->stage;
+    if (p->n == 0) return p == first;
+    if (first->n == 0 || p->first != *end) return false;
+    *end += p->n;
+    return true;
+}
+
+static TitanStatus check_part(TitanStory *story, const char *what,
+                              const Tensor *t, const TitanPart *p)
+{
+    if (p->stage >= t->im->nstages) return BAD("%s has no stage", what);
+    int64_t size = 0;
+    if (p->n && p->axis < t->axes.n)
+        size = t->im->axes[t->axes.first + p->axis].size;
+    if (p->n &&
+        (p->first < 0 || p->first > size || p->n < 0 || p->n > size - p->first))
+        return BAD("the part of %s is outside of it", what);
+    if (!splits_agree(t, p)) return BAD("%s is split twice", what);
+    return check_place(story, what, t, p);
+}
+
+TitanStatus parts_check(TitanStory *story, const char *what, const Tensor *t)
+{
+    const TitanImage *im = t->im;
+    int64_t end = 0;
+    if (im->header->ranks == 1) return TITAN_OK;
+    if (t->parts.n == 0 || t->parts.first > im->nparts ||
+        t->parts.n > im->nparts - t->parts.first)
+        return BAD("%s has no part", what);
+    if (t->axes.n > TITAN_MOST_AXES) return BAD("%s has too many axes", what);
+    const TitanPart *first = &im->parts[t->parts.first];
+    for (uint32_t i = 0; i < t->parts.n; i++) {
+        TRY(check_part(story, what, t, &first[i]));
+        if (!follows(t, &first[i], &end))
+            return BAD("the parts of %s do not follow each other", what);
+    }
+    if (first->n && end != im->axes[t->axes.first + first->axis].size)
+        return BAD("the parts of %s are not all of it", what);
+    return TITAN_OK;
 }

@@ -10,13 +10,14 @@
 
 #include "ranks.h"
 
-/* A slot or port: the whole, and what a rank has of it. */
+/* A slot or port: the whole, and what ranks have of it. */
 typedef struct Tensor {
     const TitanImage *im;
     TitanRange axes;
     uint32_t dtype;
+    TitanBase base;
     uint64_t offset, piece, pitch; /* in the whole base */
-    const TitanPart *part;
+    TitanRange parts;
 } Tensor;
 
 Tensor tensor_of_slot(const TitanImage *im, const TitanSlot *s);
@@ -35,17 +36,31 @@ typedef struct PartSink {
     TitanStatus (*take)(struct PartSink *s, const PartRun *r);
 } PartSink;
 
-/* What RANK holds of the bytes [from, to) of the whole base, in the order of
- * the whole.  The pads of a row of an axis come with its last byte. */
-TitanStatus tensor_runs(const Tensor *t, uint32_t rank, uint64_t from,
-                        uint64_t to, PartSink *sink);
+/* Who is asked for bytes of the whole base. */
+typedef struct PartAsk {
+    uint32_t rank;
+    uint64_t from, to; /* these bytes */
+    bool
+        first; /* and what it is the first of all ranks to hold, nothing else */
+} PartAsk;
 
-/* Of the ranks that hold the same of it, the first. */
-bool tensor_is_first(const Tensor *t, uint32_t rank);
+/* What a rank holds of that, part by part, each in the order of the whole.  The
+ * pads of a row of an axis come with its last byte. */
+TitanStatus tensor_runs(const Tensor *t, const PartAsk *ask, PartSink *sink);
 
-/* Where a port's part lies in the io base of a rank, and its bytes; of one
- * rank, the port itself. */
-uint64_t port_own_offset(const TitanImage *im, const TitanPort *p);
-size_t port_own_bytes(const TitanImage *im, const TitanPort *p);
+/* Of an image whose stages, mesh, splits and axes are sound: the parts of T,
+ * which is called WHAT, make sense and lie in the bases of their stages. */
+TitanStatus parts_check(TitanStory *story, const char *what, const Tensor *t);
+
+/* Bytes of the io base of a rank. */
+typedef struct PortPlace {
+    uint64_t offset;
+    size_t bytes;
+} PortPlace;
+
+/* Of the places that RANK has of a port, the next from row *AT on, which begins
+ * as 0; of one rank, the port itself.  False: there is no further one. */
+bool port_place_next(const TitanImage *im, const TitanPort *p, uint32_t rank,
+                     uint32_t *at, PortPlace *out);
 
 #endif

@@ -3,7 +3,7 @@
  *
  * Sizes of meshes and pieces come from a file, so nothing here trusts them: the
  * product of the mesh is the number of ranks, a group names each axis of it
- * once, and the parts of all slots lie in the bases of a rank.
+ * once.
  */
 #include "ranks.h"
 
@@ -69,6 +69,28 @@ uint32_t rank_of_member(const TitanImage *im, uint32_t group, uint32_t rank,
     return rank;
 }
 
+uint32_t rank_stage(const TitanImage *im, uint32_t rank)
+{
+    if (im->nstages == 1) return 0;
+    return rank_coordinate(im, rank, im->header->stage_mesh);
+}
+
+const TitanEntry *stage_entry(const TitanImage *im, uint32_t stage,
+                              const TitanEntry *e)
+{
+    const TitanEntry *first = &im->entries[im->stages->entries.first];
+    return &im->entries[im->stages[stage].entries.first] + (e - first);
+}
+
+uint64_t stage_base_at(const TitanStage *s, TitanBase base)
+{
+    uint64_t at = 0;
+    if (base == TITAN_BASE_host) return s->arena_bytes;
+    for (int b = 0; b < (int)base; b++)
+        at += (s->base_bytes[b] + 255) & ~UINT64_C(255);
+    return at;
+}
+
 uint32_t collective_pieces(const TitanImage *im, const TitanCollective *x,
                            uint64_t pieces[2])
 {
@@ -96,6 +118,7 @@ const char *collective_name(uint32_t kind)
 int64_t part_axis_size(const TitanImage *im, const TitanPart *p, uint32_t axis,
                        int64_t size)
 {
+    if (p->n && p->axis == axis) size = p->n;
     for (uint32_t i = 0; i < p->splits.n; i++) {
         const TitanSplit *s = &im->splits[p->splits.first + i];
         if (s->axis != axis) continue;
@@ -133,6 +156,11 @@ static TitanStatus check_mesh(TitanStory *story, const TitanImage *im)
     if (ranks != im->header->ranks)
         return BAD("a mesh of %" PRIu64 " ranks, and the header says %" PRIu32,
                    ranks, im->header->ranks);
+    uint32_t over = im->header->stage_mesh;
+    if (im->nstages > 1 &&
+        (over >= im->nmesh || im->mesh[over].size != im->nstages))
+        return BAD("%" PRIu32 " stages, and no mesh axis of that size for them",
+                   im->nstages);
     return TITAN_OK;
 }
 
@@ -182,47 +210,5 @@ TitanStatus ranks_check(TitanStory *story, const TitanImage *im)
     for (uint32_t i = 0; i < im->nparts; i++)
         if (!fits(im->parts[i].splits, im->nsplits))
             return BAD("part %" PRIu32 " has no splits", i);
-    return TITAN_OK;
-}
-
-/* No mesh axis twice, and a zig split alone on its axis. */
-static bool splits_agree(const TitanImage *im, const TitanPart *p,
-                         uint32_t naxes)
-{
-    const TitanSplit *s = &im->splits[p->splits.first];
-    for (uint32_t i = 0; i < p->splits.n; i++) {
-        if (s[i].axis >= naxes) return false;
-        for (uint32_t k = 0; k < i; k++) {
-            bool same = s[i].axis == s[k].axis;
-            bool zig = (s[i].spread | s[k].spread) == TITAN_SPREAD_zig;
-            if (s[i].mesh == s[k].mesh || (same && zig)) return false;
-        }
-    }
-    return true;
-}
-
-TitanStatus ranks_check_part(TitanStory *story, const TitanImage *im,
-                             const char *what, uint32_t part, uint32_t dtype,
-                             TitanRange axes, TitanBase base)
-{
-    if (im->header->ranks == 1) return TITAN_OK;
-    if (part >= im->nparts) return BAD("%s has no part", what);
-    const TitanPart *p = &im->parts[part];
-    if (axes.n > TITAN_MOST_AXES) return BAD("%s has too many axes", what);
-    if (!splits_agree(im, p, axes.n)) return BAD("%s is split twice", what);
-    uint64_t n = 1, room = im->header->base_bytes[base], reach;
-    for (uint32_t i = 0; i < axes.n; i++)
-        n *= (uint64_t)part_axis_size(im, p, i, im->axes[axes.first + i].size);
-    if (n == 0) return TITAN_OK;
-    reach = n;
-    if (p->piece) {
-        if (p->pitch < p->piece || n % p->piece ||
-            __builtin_mul_overflow(n / p->piece - 1, p->pitch, &reach) ||
-            __builtin_add_overflow(reach, p->piece, &reach))
-            return BAD("the part of %s is in pieces that overlap", what);
-    }
-    if (__builtin_mul_overflow(reach, titan_dtype_bytes(dtype), &reach) ||
-        p->offset > room || reach > room - p->offset)
-        return BAD("the part of %s does not lie in its base", what);
     return TITAN_OK;
 }

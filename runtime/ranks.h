@@ -10,16 +10,23 @@
  * at yet: the mesh, groups, collectives and splits make sense. */
 TitanStatus ranks_check(TitanStory *story, const TitanImage *im);
 
-/* The part of a slot or port makes sense: BASE is the rank's. */
-TitanStatus ranks_check_part(TitanStory *story, const TitanImage *im,
-                             const char *what, uint32_t part, uint32_t dtype,
-                             TitanRange axes, TitanBase base);
-
 /* What a rank has of an axis of SIZE: of a part, and of its axis AXIS. */
 int64_t part_axis_size(const TitanImage *im, const TitanPart *p, uint32_t axis,
                        int64_t size);
 
-enum { TITAN_MOST_AXES = 32 }; /* of a slot or port that has a part */
+enum { TITAN_MOST_AXES = 32 }; /* of a slot or port that has parts */
+
+/* The stage that a rank runs: a row of `stages`. */
+uint32_t rank_stage(const TitanImage *im, uint32_t rank);
+static inline const TitanStage *stage_of(const TitanImage *im, uint32_t rank)
+{
+    return &im->stages[rank_stage(im, rank)];
+}
+/* What E, an entry of the first stage, is in another. */
+const TitanEntry *stage_entry(const TitanImage *im, uint32_t stage,
+                              const TitanEntry *e);
+/* Where a base begins in the memory of a rank: in its arena, or behind it. */
+uint64_t stage_base_at(const TitanStage *s, TitanBase base);
 
 /* Members of a group. */
 uint32_t ranks_in_group(const TitanImage *im, uint32_t group);

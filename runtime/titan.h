@@ -78,6 +78,15 @@ static inline const char *titan_string(const TitanImage *im, uint32_t offset)
 {
     return im->strings + offset;
 }
+/* Whose ranks need the most memory. */
+static inline const TitanStage *titan_largest_stage(const TitanImage *im)
+{
+    const TitanStage *s = im->stages;
+    while (s->arena_bytes < im->header->arena_bytes)
+        s++;
+    return s;
+}
+/* Of the first stage. */
 const TitanEntry *titan_entry(const TitanImage *im, const char *name);
 const TitanPort *titan_port(const TitanImage *im, const TitanEntry *e,
                             TitanRole role, const char *path);
@@ -141,7 +150,7 @@ TitanStatus titan_host_new(TitanStory *s, const TitanImage *im,
                            const TitanHostKernel *kernels, unsigned threads,
                            TitanHost **out);
 /* Bytes of the arena, and of what lies on the host behind it. */
-size_t titan_host_bytes(const TitanImage *im);
+size_t titan_host_bytes(const TitanImage *im, uint32_t rank);
 /* One rank of several: which, how it reaches the others, and so many bytes,
  * zeroed, that others may reach (NULL: its own).  All of it outlives the host.
  */

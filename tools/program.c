@@ -145,7 +145,7 @@ static json_t *memory_of(Job *j, const TitanImage *im)
     for (int b = 0; b < TITAN_BASE_COUNT; b++)
         json_object_set_new(
             memory, base_name((Base)b),
-            json_integer((json_int_t)im->header->base_bytes[b]));
+            json_integer((json_int_t)titan_largest_stage(im)->base_bytes[b]));
     json_object_set_new(memory, "lanes", json_integer(im->header->lanes));
     json_object_set_new(memory, "arena",
                         json_integer((json_int_t)im->header->arena_bytes));

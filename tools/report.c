@@ -145,7 +145,7 @@ static void print_step(Arena *a, const TitanImage *im, const Stats *s)
 static void print_text(Job *j, const TitanImage *im, const Stats *s)
 {
     Arena *a = &j->scratch;
-    const TitanHeader *h = im->header;
+    const TitanStage *most = titan_largest_stage(im);
     printf("parameters       %s\n", grouped(a, (double)s->parameters));
     printf("FLOPs per token  %s\n", grouped(a, s->flops_per_token));
     printf("kernels          %" PRIu32 "\n", s->kernels);
@@ -157,9 +157,10 @@ static void print_text(Job *j, const TitanImage *im, const Stats *s)
         "parameters and states", "inputs and results", "values of a step",
         "scratch of a thread", "memory of the host"};
     for (int b = 0; b < TITAN_BASE_COUNT; b++) {
-        if (b == TITAN_BASE_host && h->base_bytes[b] == 0) continue;
-        printf("  %-22s %12s", names[b], size_str(a, h->base_bytes[b]));
-        if (b == TITAN_BASE_lane) printf(" for each of %" PRIu32, h->lanes);
+        if (b == TITAN_BASE_host && most->base_bytes[b] == 0) continue;
+        printf("  %-22s %12s", names[b], size_str(a, most->base_bytes[b]));
+        if (b == TITAN_BASE_lane)
+            printf(" for each of %" PRIu32, im->header->lanes);
         printf("\n");
     }
     if (s->lower_bound)
@@ -182,9 +183,10 @@ enum { MOST_PEAKS = 20 };
 static void print_peaks(Job *j, const TitanImage *im)
 {
     uint64_t rest = 0;
-    if (im->npeaks) printf("live at the peak\n");
-    for (uint32_t i = 0; i < im->npeaks; i++) {
-        const TitanPeak *p = &im->peaks[i];
+    TitanRange peaks = titan_largest_stage(im)->peaks;
+    if (peaks.n) printf("live at the peak\n");
+    for (uint32_t i = 0; i < peaks.n; i++) {
+        const TitanPeak *p = &im->peaks[peaks.first + i];
         if (i >= MOST_PEAKS)
             rest += p->bytes;
         else
@@ -193,7 +195,7 @@ static void print_peaks(Job *j, const TitanImage *im)
     }
     if (rest)
         printf("  %12s  in %" PRIu32 " others\n", size_str(&j->scratch, rest),
-               im->npeaks - MOST_PEAKS);
+               peaks.n - MOST_PEAKS);
 }
 
 bool stats_print(Job *j)
@@ -225,10 +227,11 @@ bool within_limit(Job *j)
     Report *r = diag_error(&j->diag, DIAG_memory_limit, (Span){0},
                            "a rank needs %s, the memory limit is %s",
                            size_str(a, peak), size_str(a, limit));
-    for (uint32_t i = 0; i < im.npeaks && i < 3; i++)
+    TitanRange peaks = titan_largest_stage(&im)->peaks;
+    for (uint32_t i = 0; i < peaks.n && i < 3; i++)
         report_note(r, (Span){0}, "%s takes %s at the peak",
-                    peak_str(a, &im, &im.peaks[i]),
-                    size_str(a, im.peaks[i].bytes));
+                    peak_str(a, &im, &im.peaks[peaks.first + i]),
+                    size_str(a, im.peaks[peaks.first + i].bytes));
     report_help(r, "a smaller batch, or more recomputation, needs less");
     return false;
 }

@@ -1,4 +1,6 @@
-/* sources: runtime/image.c runtime/ranks.c runtime/streams.c runtime/status.c
+/* sources: runtime/image.c runtime/image_tensors.c runtime/image_commands.c
+ * runtime/image_lists.c runtime/parts.c runtime/ranks.c runtime/streams.c
+ * runtime/status.c
  * runtime/describe.c runtime/layout.c runtime/narrow.c runtime/ptx.c
  * build/libtitanrt.a */
 /* links: -ljansson -ldl -lpthread */

@@ -118,7 +118,7 @@ static void set_up(Bench *b, const TitanEntry *e)
     uint64_t at = b->arena;
     for (int i = 0; i < TITAN_BASE_COUNT; i++) {
         b->base[i] = at;
-        at += (b->im.header->base_bytes[i] + 255) & ~UINT64_C(255);
+        at += (b->im.stages->base_bytes[i] + 255) & ~UINT64_C(255);
     }
 }
 

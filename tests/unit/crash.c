@@ -36,7 +36,7 @@ typedef struct Program {
 static Program *program_new(void)
 {
     Program *p = calloc(1, sizeof *p);
-    p->header.base_bytes[TITAN_BASE_persistent] = BYTES;
+    p->header.whole_bytes[TITAN_BASE_persistent] = BYTES;
     p->axis = (TitanAxis){.name = S_n, .size = N};
     p->fact = (TitanFact){.name = S_lr, .value = 0.5};
     p->slots[0] = (TitanSlot){

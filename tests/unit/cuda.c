@@ -27,6 +27,7 @@ enum { S_bump = 1, S_tile = 6, S_file = 11, S_loss = 16, S_x = 21, S_add = 23 };
 
 typedef struct Made {
     TitanHeader header;
+    TitanStage stage;
     TitanEntry entry;
     TitanRun runs[MOST];
     TitanProgram programs[MOST];
@@ -42,12 +43,12 @@ typedef struct Made {
 
 static void begin(Made *m)
 {
-    *m = (Made){.header = {.target = TITAN_TARGET_sm_90a,
-                           .base_bytes = {65536, 256, 1024, 0},
-                           .lanes = 1,
-                           .streams = 1,
-                           .ranks = 1,
-                           .arena_bytes = 66816}};
+    *m = (Made){
+        .header = {.target = TITAN_TARGET_sm_90a,
+                   .lanes = 1,
+                   .streams = 1,
+                   .ranks = 1},
+        .stage = {.base_bytes = {65536, 256, 1024, 0}, .arena_bytes = 66816}};
     m->kernels[0] = (TitanKernel){.name = S_bump, .args = 2, .threads = 128};
     m->kernels[1] = (TitanKernel){.name = S_tile,
                                   .args = 2,
@@ -67,6 +68,8 @@ static void begin(Made *m)
     m->ports[1] = (TitanPort){
         .path = S_x, .role = TITAN_ROLE_input, .dtype = F32, .offset = 64};
     m->im = (TitanImage){.header = &m->header,
+                         .stages = &m->stage,
+                         .nstages = 1,
                          .entries = &m->entry,
                          .nentries = 1,
                          .runs = m->runs,
@@ -443,8 +446,8 @@ static void stages_weights(void **state)
     enum { N = (32 << 20) + 4096 };
     Made m;
     begin(&m);
-    m.header.base_bytes[TITAN_BASE_persistent] = N + 512;
-    m.header.arena_bytes = N + 4096;
+    m.stage.base_bytes[TITAN_BASE_persistent] = N + 512;
+    m.stage.arena_bytes = N + 4096;
     TitanDevice *d = open_device(&m);
     Window w, v;
     ok(window_open(d, TITAN_BASE_persistent, 256, N, false, &w));
@@ -538,11 +541,11 @@ static void says_what_is_missing(void **state)
     refuses(&m, &ptx, TITAN_BAD_DATA,
             "compiling the PTX: ptxas: line 3: no such instruction");
     refuses(&m, &none, TITAN_MISMATCH, "no kernels for a GPU");
-    m.header.base_bytes[TITAN_BASE_host] = UINT64_C(1) << 49;
+    m.stage.base_bytes[TITAN_BASE_host] = UINT64_C(1) << 49;
     refuses(&m, &cubin, TITAN_UNAVAILABLE,
             "the plan offloads 524288.00 GiB to the memory of the host, which "
             "has ");
-    m.header.base_bytes[TITAN_BASE_host] = 4096;
+    m.stage.base_bytes[TITAN_BASE_host] = 4096;
     fake->fails = "cuMemHostAlloc", fake->fails_with = 2;
     refuses(&m, &cubin, TITAN_UNAVAILABLE,
             "pinning 0.00 GiB of host memory for what the plan offloads");
@@ -555,7 +558,7 @@ static void copies_from_the_host(void **state)
     (void)state;
     Made m;
     begin(&m);
-    m.header.base_bytes[TITAN_BASE_host] = 4096;
+    m.stage.base_bytes[TITAN_BASE_host] = 4096;
     TitanDevice *d = open_device(&m);
     char there[64] = "on the host", here[64] = {0};
     ok(device_write(d, TITAN_BASE_host, 256, there, sizeof there));

@@ -22,6 +22,7 @@ enum { F64 = 0, F32 = 1, WORDS = 4096 };
 
 typedef struct One {
     TitanHeader header;
+    TitanStage stage;
     TitanEntry entry;
     TitanRun run;
     TitanProgram program;
@@ -35,17 +36,18 @@ typedef struct One {
 static void make(One *x, TitanGemm g)
 {
     uint64_t bytes = WORDS * 8;
-    *x = (One){.header = {.target = TITAN_TARGET_sm_90a,
-                          .base_bytes = {4 * bytes, 0, 0, 0},
-                          .streams = 1,
-                          .arena_bytes = 4 * bytes},
-               .entry = {.runs = {0, 1}},
-               .program = {.commands = {0, 1}},
-               .command = {.kind = TITAN_COMMAND_gemm, .operands = {0, 4}},
-               .gemm = g};
+    *x = (One){
+        .header = {.target = TITAN_TARGET_sm_90a, .streams = 1},
+        .stage = {.base_bytes = {4 * bytes, 0, 0, 0}, .arena_bytes = 4 * bytes},
+        .entry = {.runs = {0, 1}},
+        .program = {.commands = {0, 1}},
+        .command = {.kind = TITAN_COMMAND_gemm, .operands = {0, 4}},
+        .gemm = g};
     for (uint32_t i = 0; i < 4; i++)
         x->operands[i].offset = i * bytes;
     x->im = (TitanImage){.header = &x->header,
+                         .stages = &x->stage,
+                         .nstages = 1,
                          .entries = &x->entry,
                          .nentries = 1,
                          .runs = &x->run,
@@ -258,8 +260,8 @@ static void change_algo(const char *path, char *text, char digit)
 static void make_temporary(One *x)
 {
     make(x, gemm(5, 7, 3, 7));
-    x->header.base_bytes[TITAN_BASE_frame] = x->header.arena_bytes;
-    x->header.arena_bytes *= 2;
+    x->stage.base_bytes[TITAN_BASE_frame] = x->stage.arena_bytes;
+    x->stage.arena_bytes *= 2;
     x->operands[2].base = TITAN_BASE_frame;
     x->operands[2].offset = 0;
 }
@@ -358,8 +360,8 @@ static void every_call_fails_once(void **state)
         TitanDevice *d = NULL;
         TitanStory story = {0};
         make(&x, batched(2, (int64_t[]){2, 3}));
-        x.header.base_bytes[TITAN_BASE_frame] = x.header.arena_bytes;
-        x.header.arena_bytes *= 2;
+        x.stage.base_bytes[TITAN_BASE_frame] = x.stage.arena_bytes;
+        x.stage.arena_bytes *= 2;
         x.operands[2].base = TITAN_BASE_frame;
         x.operands[2].offset = 0;
         fake_reset();
@@ -396,8 +398,8 @@ static void times_for_other_streams(void **state)
     make(&x, gemm(5, 7, 3, 7));
     x.header.streams = 2;
     x.command.stream = 1;
-    x.header.base_bytes[TITAN_BASE_frame] = x.header.arena_bytes;
-    x.header.arena_bytes *= 2;
+    x.stage.base_bytes[TITAN_BASE_frame] = x.stage.arena_bytes;
+    x.stage.arena_bytes *= 2;
     x.operands[2].base = TITAN_BASE_frame;
     x.operands[2].offset = 0;
     fake_reset();

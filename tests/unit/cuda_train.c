@@ -35,6 +35,7 @@ enum {
 
 typedef struct Step {
     TitanHeader header;
+    TitanStage stage;
     TitanEntry entry;
     TitanRun run;
     TitanProgram program;
@@ -51,11 +52,13 @@ static void make(Step *s)
 {
     *s = (Step){
         .header = {.target = TITAN_TARGET_sm_90a,
-                   .base_bytes = {256, 256, 0, 0},
                    .lanes = 1,
                    .ranks = 1,
                    .streams = 1,
                    .arena_bytes = 512},
+        .stage = {.base_bytes = {256, 256, 0, 0},
+                  .arena_bytes = 512,
+                  .entries = {0, 1}},
         .entry = {.name = S_train, .runs = {0, 1}, .ports = {0, 2}},
         .program = {.commands = {0, 1}},
         .commands = {{.operands = {0, 2}, .items = 1},
@@ -79,6 +82,8 @@ static void make(Step *s)
         .axes = {{.name = S_seq, .size = ROWS}, {.name = S_seq, .size = SEQ}},
         .slot = {.path = S_w, .role = TITAN_ROLE_param, .dtype = F32}};
     s->im = (TitanImage){.header = &s->header,
+                         .stages = &s->stage,
+                         .nstages = 1,
                          .entries = &s->entry,
                          .nentries = 1,
                          .runs = &s->run,

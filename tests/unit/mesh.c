@@ -27,6 +27,7 @@ enum { F32 = 1, ROWS = 4, COLS = 6, HALF = ROWS / 2 * COLS };
 typedef struct Made {
     TitanImage im;
     TitanHeader header;
+    TitanStage stage;
     TitanMeshAxis mesh[2]; /* dp, tp */
     TitanGroup group;      /* dp */
     TitanLevel level;
@@ -83,30 +84,35 @@ static void make_tensors(Made *m)
     m->parts[1] = (TitanPart){.offset = 256};
     m->parts[2] = (TitanPart){.offset = 512};
     m->parts[3] = (TitanPart){.offset = 128, .splits = {1, 1}};
-    m->ports[0] = (TitanPort){
-        .role = TITAN_ROLE_input, .dtype = F32, .offset = 1024, .axes = {0, 2}};
+    m->ports[0] = (TitanPort){.role = TITAN_ROLE_input,
+                              .dtype = F32,
+                              .offset = 1024,
+                              .axes = {0, 2},
+                              .parts = {0, 1}};
     m->ports[1] = (TitanPort){.role = TITAN_ROLE_record,
                               .dtype = F32,
                               .offset = 64,
                               .axes = {0, 2},
-                              .part = 1};
+                              .parts = {1, 1}};
     m->ports[2] = (TitanPort){.role = TITAN_ROLE_record,
                               .dtype = F32,
                               .offset = 512,
                               .axes = {2, 2},
-                              .part = 2};
-    m->slot =
-        (TitanSlot){.dtype = F32, .offset = 256, .axes = {0, 2}, .part = 3};
+                              .parts = {2, 1}};
+    m->slot = (TitanSlot){
+        .dtype = F32, .offset = 256, .axes = {0, 2}, .parts = {3, 1}};
 }
 
 static void make(Made *m)
 {
-    *m = (Made){.header = {.base_bytes = {256, 768, 0, 0},
-                           .whole_bytes = {512, 2048},
+    *m = (Made){.header = {.whole_bytes = {512, 2048},
                            .lanes = 1,
                            .ranks = 4,
                            .streams = 1,
-                           .arena_bytes = 1024}};
+                           .arena_bytes = 1024},
+                .stage = {.base_bytes = {256, 768, 0, 0},
+                          .arena_bytes = 1024,
+                          .entries = {0, 1}}};
     make_step(m);
     make_tensors(m);
     m->im = (TitanImage){.header = &m->header,
@@ -127,6 +133,8 @@ static void make(Made *m)
                          .nprograms = 1,
                          .runs = &m->run,
                          .nruns = 1,
+                         .stages = &m->stage,
+                         .nstages = 1,
                          .entries = &m->entry,
                          .nentries = 1,
                          .ports = m->ports,

@@ -32,6 +32,7 @@ enum { MOST = 8, GROUPS = 16 };
 typedef struct World {
     TitanImage im;
     TitanHeader header;
+    TitanStage stage;
     TitanMeshAxis mesh[3];
     TitanGroup groups[GROUPS];
     TitanLevel levels[3 * GROUPS];
@@ -50,6 +51,8 @@ static void make_world(World *w, const uint32_t *sizes, uint32_t n)
 {
     *w = (World){.header.ranks = 1};
     w->im = (TitanImage){.header = &w->header,
+                         .stages = &w->stage,
+                         .nstages = 1,
                          .mesh = w->mesh,
                          .nmesh = n,
                          .groups = w->groups,
@@ -508,7 +511,8 @@ static void scatter(Parted *p, uint64_t from, uint64_t to)
     Tensor t = tensor_of_slot(&p->w.im, &p->slot);
     for (uint32_t r = 0; r < p->w.header.ranks; r++) {
         Copy c = {{copy}, p, r, false};
-        assert_int_equal(tensor_runs(&t, r, from, to, &c.sink), TITAN_OK);
+        PartAsk ask = {r, from, to, false};
+        assert_int_equal(tensor_runs(&t, &ask, &c.sink), TITAN_OK);
     }
 }
 
@@ -532,7 +536,8 @@ static void try_parts(Parted *p)
             -1;
     for (uint32_t r = 0; r < p->w.header.ranks; r++) {
         Copy c = {{copy}, p, r, true};
-        if (tensor_is_first(&t, r)) tensor_runs(&t, r, from, to, &c.sink);
+        PartAsk ask = {r, from, to, true};
+        tensor_runs(&t, &ask, &c.sink);
     }
     assert_memory_equal(p->whole, before, sizeof before);
 }
@@ -548,7 +553,8 @@ static void make_parted(Parted *p, const int64_t *size, const TitanSplit *s,
     for (uint32_t i = 0; i < nsplits; i++)
         p->splits[i] = s[i];
     p->part = (TitanPart){.offset = 32, .splits = {0, nsplits}};
-    p->slot = (TitanSlot){.dtype = 8, .offset = 64, .axes = {0, 3}};
+    p->slot =
+        (TitanSlot){.dtype = 8, .offset = 64, .axes = {0, 3}, .parts = {0, 1}};
     p->w.im.axes = p->axes;
     p->w.im.splits = p->splits;
     p->w.im.parts = &p->part;

@@ -22,6 +22,7 @@ enum { F32 = 1, BF16 = 2, NRUNS = 5 };
 /* loop 3 { loop 2, while a byte of the frame holds { kernel, gemm } } */
 typedef struct Made {
     TitanHeader header;
+    TitanStage stage;
     TitanEntry entry;
     TitanRun runs[NRUNS];
     TitanProgram program;
@@ -51,6 +52,7 @@ static void add_tables(Made *m)
 #define T(name, type) add_table(m, TITAN_TABLE_##name, m, 0, sizeof(type));
     TITAN_TABLES(T)
 #undef T
+    add_table(m, TITAN_TABLE_stages, &m->stage, 1, sizeof m->stage);
     add_table(m, TITAN_TABLE_entries, &m->entry, 1, sizeof m->entry);
     add_table(m, TITAN_TABLE_runs, m->runs, NRUNS, sizeof *m->runs);
     add_table(m, TITAN_TABLE_programs, &m->program, 1, sizeof m->program);
@@ -116,12 +118,14 @@ static void make(Made *m)
     *m = (Made){.header = {.magic = TITAN_IMAGE_MAGIC,
                            .version = TITAN_IMAGE_VERSION,
                            .size = sizeof *m,
-                           .base_bytes = {256, 256, 4096, 0},
                            .whole_bytes = {256, 256},
                            .lanes = 1,
                            .ranks = 1,
                            .streams = 1,
-                           .arena_bytes = 4608}};
+                           .arena_bytes = 4608},
+                .stage = {.base_bytes = {256, 256, 4096, 0},
+                          .arena_bytes = 4608,
+                          .entries = {0, 1}}};
     add_tables(m);
     add_commands(m);
     m->runs[0] = (TitanRun){.kind = TITAN_RUN_loop, .program = 4, .count = 3};
@@ -147,7 +151,7 @@ static void seal(Made *m)
 {
     XXH128_canonical_t c;
     memset(m->header.hash, 0, sizeof m->header.hash);
-    XXH128_canonicalFromHash(&c, XXH3_128bits(m, sizeof *m));
+    XXH128_canonicalFromHash(&c, XXH3_128bits(m, m->header.size));
     memcpy(m->header.hash, c.digest, sizeof m->header.hash);
 }
 
@@ -156,7 +160,7 @@ static void expect(Made *m, const char *want)
     TitanStory story = {0};
     TitanImage im;
     seal(m);
-    TitanStatus st = titan_image_open(&story, m, sizeof *m, &im);
+    TitanStatus st = titan_image_open(&story, m, m->header.size, &im);
     if (st != (want ? TITAN_BAD_DATA : TITAN_OK))
         fail_msg("status %d: %s", st, story.line[0]);
     if (want) assert_string_equal(story.line[0], want);
@@ -206,6 +210,120 @@ static void refuses_ranks_that_are_not_there(void **state)
     make(&m);
     m.group.levels.n = 1;
     expect(&m, "image: group 0 is damaged");
+}
+
+/* What two stages say of the slot's three rows: of the first the first, of the
+ * other the rest.  Both run the one entry. */
+typedef struct Staged {
+    Made made; /* first */
+    TitanStage stages[2];
+    TitanEntry entries[2];
+    TitanMeshAxis mesh[2];
+    TitanPart parts[3];
+    TitanSplit split;
+} Staged;
+
+static void make_staged(Staged *s)
+{
+    Made *m = &s->made;
+    *s = (Staged){0};
+    make(m);
+    m->header.size = sizeof *s;
+    m->header.ranks = 4;
+    m->header.stage_mesh = 1;
+    m->port.parts = (TitanRange){0, 1};
+    m->slot.parts = (TitanRange){1, 2};
+    for (int i = 0; i < 2; i++) {
+        s->stages[i] = m->stage;
+        s->stages[i].entries = (TitanRange){(uint32_t)i, 1};
+        s->entries[i] = m->entry;
+        s->mesh[i].size = 2;
+    }
+    s->parts[1] = (TitanPart){.n = 1};
+    s->parts[2] = (TitanPart){.stage = 1, .first = 1, .n = 2};
+    add_table(m, TITAN_TABLE_stages, s->stages, 2, sizeof *s->stages);
+    add_table(m, TITAN_TABLE_entries, s->entries, 2, sizeof *s->entries);
+    add_table(m, TITAN_TABLE_mesh, s->mesh, 2, sizeof *s->mesh);
+    add_table(m, TITAN_TABLE_parts, s->parts, 3, sizeof *s->parts);
+    add_table(m, TITAN_TABLE_splits, &s->split, 1, sizeof s->split);
+}
+
+static void expect_staged(Staged *s, const char *want)
+{
+    expect(&s->made, want);
+    make_staged(s);
+}
+
+static void takes_stages(void **state)
+{
+    (void)state;
+    Staged s;
+    make_staged(&s);
+    expect_staged(&s, NULL);
+    s.parts[2] = s.parts[1]; /* both have all of it */
+    s.parts[1].n = s.parts[2].n = 0;
+    s.parts[2].stage = 1;
+    expect_staged(&s, NULL);
+    s.entries[1].runs.n = 0;
+    expect_staged(&s, NULL);
+}
+
+static void refuses_stages_that_differ(void **state)
+{
+    (void)state;
+    Staged s;
+    make_staged(&s);
+    s.made.header.stage_mesh = 2;
+    expect_staged(&s,
+                  "image: 2 stages, and no mesh axis of that size for them");
+    s.stages[1].entries.first = 0;
+    expect_staged(&s, "image: stage 1 does not have its entries");
+    s.entries[1].name = 1;
+    expect_staged(&s, "image: entry 0 of stage 1 is another");
+    s.entries[1].ports.n = 0;
+    expect_staged(&s, "image: entry 0 of stage 1 is another");
+    s.stages[1].arena_bytes = 4096;
+    expect_staged(&s, "image: the parts of the arena make 4608 bytes, its "
+                      "stage says 4096");
+    s.made.header.arena_bytes = 9216;
+    expect_staged(&s, "image: the largest arena has 4608 bytes, the header "
+                      "says 9216");
+    s.stages[1].peaks.n = 1;
+    expect_staged(&s, "image: the peaks of stage 1 are missing");
+    s.stages[1].base_bytes[TITAN_BASE_frame] = 256;
+    s.stages[1].arena_bytes = 768;
+    expect_staged(&s, "image: operand 0 lies outside its base");
+}
+
+static void refuses_parts_that_are_not_the_whole(void **state)
+{
+    static const char apart[] = "image: the parts of  do not follow each other";
+    (void)state;
+    Staged s;
+    make_staged(&s);
+    s.parts[2].n = 1;
+    expect_staged(&s, "image: the parts of  are not all of it");
+    s.parts[2].n = 3;
+    expect_staged(&s, "image: the part of  is outside of it");
+    s.parts[2].axis = 2;
+    expect_staged(&s, "image: the part of  is outside of it");
+    s.parts[2].stage = 2;
+    expect_staged(&s, "image:  has no stage");
+    s.parts[2].first = 0;
+    expect_staged(&s, apart);
+    s.parts[1].n = 0;
+    expect_staged(&s, apart);
+    s.parts[2].axis = 1;
+    expect_staged(&s, apart);
+    s.parts[1] = s.parts[2]; /* the same indices, twice of one stage */
+    expect_staged(&s, apart);
+    s.parts[2].offset = 256;
+    expect_staged(&s, "image: the part of  does not lie in its base");
+    s.made.slot.parts.n = 0;
+    expect_staged(&s, "image:  has no part");
+    s.parts[1].splits.n = 1; /* over what tells the stages apart */
+    s.split.mesh = 1;
+    expect_staged(&s, "image:  is split twice");
 }
 
 static void refuses_turns_that_leave(void **state)
@@ -302,6 +420,9 @@ int main(void)
         cmocka_unit_test(takes_what_is_whole),
         cmocka_unit_test(refuses_counters_as_memory),
         cmocka_unit_test(refuses_ranks_that_are_not_there),
+        cmocka_unit_test(takes_stages),
+        cmocka_unit_test(refuses_stages_that_differ),
+        cmocka_unit_test(refuses_parts_that_are_not_the_whole),
         cmocka_unit_test(refuses_turns_that_leave),
         cmocka_unit_test(refuses_matrices_that_overlap),
         cmocka_unit_test(refuses_maps_with_gaps),

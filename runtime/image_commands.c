@@ -1,0 +1,321 @@
+/*
+ * image_commands.c: checks of programs: what a command names is there, and no
+ * access leaves the base of its operand, whatever the counters of the loops
+ * around it are.
+ */
+#include "image.h"
+
+#include "ranks.h"
+
+enum { MAX_COMMANDS = 10000000 };
+
+TitanStatus image_check_operand(ImageCheck *c, uint32_t i,
+                                const int64_t *counts, uint32_t depth)
+{
+    const TitanImage *im = c->im;
+    if (i >= im->noperands) return BAD(c, "operand %" PRIu32 " is missing", i);
+    const TitanOperand *o = &im->operands[i];
+    if (o->kind == TITAN_OPERAND_counter)
+        return o->offset < depth ? TITAN_OK : BAD(c, "counter without loop");
+    if (o->kind == TITAN_OPERAND_coordinate)
+        return o->offset < im->ngroups ? TITAN_OK
+                                       : BAD(c, "coordinate without group");
+    if (o->kind != TITAN_OPERAND_memory || o->base >= TITAN_BASE_COUNT ||
+        !range_ok(o->turns, im->nturns))
+        return BAD(c, "operand %" PRIu32 " is damaged", i);
+    int64_t low = 0, high = 0;
+    for (uint32_t k = 0; k < o->turns.n; k++) {
+        const TitanTurn *t = &im->turns[o->turns.first + k];
+        int64_t reach;
+        if (t->depth >= depth) return BAD(c, "turn without loop");
+        int64_t most = counts[depth - 1 - t->depth] - 1;
+        if (t->ring) most = t->ring - 1;
+        if (__builtin_mul_overflow(t->bytes, most, &reach) ||
+            __builtin_add_overflow(reach < 0 ? low : high, reach,
+                                   reach < 0 ? &low : &high))
+            return BAD(c, "operand %" PRIu32 " reaches too far", i);
+    }
+    uint64_t room = c->stage->base_bytes[o->base];
+    if (o->offset > room || 0 - (uint64_t)low > o->offset ||
+        o->bytes > room - o->offset ||
+        (uint64_t)high > room - o->offset - o->bytes)
+        return BAD(c, "operand %" PRIu32 " lies outside its base", i);
+    return TITAN_OK;
+}
+
+/* As matrix products take it: one stride is 1, and what the other counts does
+ * not overlap.  The stride of an axis of one element says nothing. */
+static bool lies_well(int64_t rows, int64_t cols, int64_t row, int64_t col)
+{
+    bool down = (row == 1 || rows == 1) && (col >= rows || cols == 1);
+    bool across = (col == 1 || cols == 1) && (row >= cols || rows == 1);
+    return down || across;
+}
+
+/* The reach in bytes of one operand of a gemm, 0: nonsense. */
+static uint64_t gemm_reach(const TitanGemm *g, int which)
+{
+    int64_t rows = which == 1 ? g->k : g->m, cols = which == 0 ? g->k : g->n;
+    int64_t row = (&g->a_row)[2 * which], col = (&g->a_col)[2 * which];
+    const int64_t *batch = which == 0   ? g->a_batch
+                           : which == 1 ? g->b_batch
+                                        : g->d_batch;
+    int64_t last = 0, part;
+    if (row < 0 || col < 0 || !lies_well(rows, cols, row, col)) return 0;
+    if (__builtin_mul_overflow(rows - 1, row, &part) ||
+        __builtin_add_overflow(last, part, &last) ||
+        __builtin_mul_overflow(cols - 1, col, &part) ||
+        __builtin_add_overflow(last, part, &last))
+        return 0;
+    for (uint32_t i = 0; i < g->nbatch; i++) {
+        if (batch[i] < 0) return 0;
+        if (__builtin_mul_overflow(g->batch[i] - 1, batch[i], &part) ||
+            __builtin_add_overflow(last, part, &last))
+            return 0;
+    }
+    if (last > (INT64_C(1) << 48)) return 0;
+    uint32_t dtype = (&g->dtype_a)[which];
+    return (uint64_t)(last + 1) * titan_dtype_bytes(dtype);
+}
+
+static bool is_of_bytes(const TitanGemm *g)
+{
+    return titan_dtype_bytes(g->dtype_a) == 1 &&
+           titan_dtype_bytes(g->dtype_b) == 1;
+}
+
+static TitanStatus check_gemms(ImageCheck *c)
+{
+    for (uint32_t i = 0; i < c->im->ngemms; i++) {
+        const TitanGemm *g = &c->im->gemms[i];
+        if (!titan_dtype_bytes(g->dtype_a) || !titan_dtype_bytes(g->dtype_b) ||
+            !titan_dtype_bytes(g->dtype_d) || !titan_dtype_bytes(g->acc) ||
+            g->nbatch > 4 || g->accumulate > TITAN_GEMM_scaled || g->m < 1 ||
+            g->n < 1 || g->k < 1 || g->processors > UINT16_MAX ||
+            (g->accumulate == TITAN_GEMM_scaled && !is_of_bytes(g)))
+            return BAD(c, "gemm %" PRIu32 " is damaged", i);
+        int64_t batches = 1;
+        for (uint32_t b = 0; b < g->nbatch; b++)
+            if (g->batch[b] < 1 ||
+                __builtin_mul_overflow(batches, g->batch[b], &batches))
+                return BAD(c, "gemm %" PRIu32 " has a batch that is %s", i,
+                           g->batch[b] < 1 ? "empty" : "too large");
+        for (int w = 0; w < 3; w++)
+            if (gemm_reach(g, w) == 0)
+                return BAD(c, "gemm %" PRIu32 " has strides of no matrix", i);
+    }
+    return TITAN_OK;
+}
+
+/* f32 and f64 lie as the BLAS takes them; the rest is widened. */
+static bool is_widened(const TitanGemm *g)
+{
+    return g->dtype_a != g->dtype_b || g->dtype_a != g->dtype_d ||
+           g->dtype_a > 1;
+}
+
+/* Enough for every worker that may run this gemm at one time. */
+static uint64_t least_workspace(const ImageCheck *c, const TitanGemm *g)
+{
+    const TitanHeader *h = c->im->header;
+    if (h->target != TITAN_TARGET_host || !is_widened(g)) return 0;
+    uint64_t block = titan_gemm_block(g->m, g->n, g->k);
+    return c->parallel ? block : block * h->lanes;
+}
+
+static TitanStatus check_gemm_command(ImageCheck *c, const TitanCommand *cmd)
+{
+    const TitanImage *im = c->im;
+    if (cmd->index >= im->ngemms) return BAD(c, "a gemm command is damaged");
+    const TitanGemm *g = &im->gemms[cmd->index];
+    bool scaled = g->accumulate == TITAN_GEMM_scaled;
+    uint32_t places = scaled || g->accumulate == TITAN_GEMM_add_c ? 4 : 3;
+    if (cmd->operands.n < places) return BAD(c, "a gemm command is damaged");
+    const TitanOperand *o = &im->operands[cmd->operands.first];
+    for (uint32_t w = 0; w < places; w++)
+        if (!operand_has(&o[w], scaled && w == 3
+                                    ? sizeof(float)
+                                    : gemm_reach(g, w < 2 ? (int)w : 2)))
+            return BAD(c, "a gemm reaches past its operand");
+    uint64_t least = least_workspace(c, g);
+    bool has = cmd->operands.n > places;
+    if (has ? !operand_has(&o[places], least) : least > 0)
+        return BAD(c, "a gemm has no workspace");
+    return TITAN_OK;
+}
+
+static TitanStatus check_bytes_command(ImageCheck *c, const TitanCommand *cmd)
+{
+    uint32_t want = cmd->kind == TITAN_COMMAND_copy ? 2 : 1;
+    const TitanOperand *o = &c->im->operands[cmd->operands.first];
+    if (cmd->operands.n != want) return BAD(c, "a copy command is damaged");
+    for (uint32_t i = 0; i < want; i++)
+        if (!operand_has(&o[i], (uint64_t)cmd->items))
+            return BAD(c, "a copy reaches past its operand");
+    return TITAN_OK;
+}
+
+static TitanStatus check_collective(ImageCheck *c, const TitanCommand *cmd)
+{
+    if (cmd->index >= c->im->ncollectives)
+        return BAD(c, "collective %" PRIu32 " is missing", cmd->index);
+    const TitanCollective *x = &c->im->collectives[cmd->index];
+    const TitanOperand *o = &c->im->operands[cmd->operands.first];
+    uint64_t pieces[2], bytes;
+    uint32_t want = collective_pieces(c->im, x, pieces), k = 0;
+    if (c->im->header->ranks == 1) return BAD(c, "a collective, and one rank");
+    if (c->parallel)
+        return BAD(c, "a collective stands among turns in no order");
+    if (cmd->operands.n != want) return BAD(c, "a collective is damaged");
+    for (uint32_t i = 0; i < 2; i++) {
+        if (pieces[i] == 0) continue;
+        if (__builtin_mul_overflow(pieces[i] * titan_dtype_bytes(x->dtype),
+                                   (uint64_t)x->count, &bytes) ||
+            !operand_has(&o[k++], bytes))
+            return BAD(c, "a collective reaches past its operand");
+    }
+    return TITAN_OK;
+}
+
+/* How far beyond an argument's address a map reads; UINT64_MAX: nonsense. */
+static uint64_t map_reach(const TitanMap *m)
+{
+    uint64_t reach = (uint64_t)m->offset;
+    if (m->stride[0] != titan_dtype_bytes(m->dtype)) return UINT64_MAX;
+    for (uint32_t d = 0; d < m->rank; d++) {
+        uint64_t span;
+        if (m->size[d] < 1 || m->stride[d] < 0 || m->box[d] < 1 ||
+            __builtin_mul_overflow((uint64_t)m->size[d] - 1,
+                                   (uint64_t)m->stride[d], &span) ||
+            __builtin_add_overflow(reach, span, &reach))
+            return UINT64_MAX;
+    }
+    if (__builtin_add_overflow(reach, titan_dtype_bytes(m->dtype), &reach))
+        return UINT64_MAX;
+    return reach;
+}
+
+static TitanStatus check_kernel(ImageCheck *c, const TitanKernel *k)
+{
+    TRY(image_check_string(c, k->name));
+    if (!range_ok(k->maps, c->im->nmaps))
+        return BAD(c, "a kernel's maps are missing");
+    for (uint32_t i = 0; i < k->maps.n; i++) {
+        const TitanMap *m = &c->im->maps[k->maps.first + i];
+        if (m->arg >= k->args || m->rank < 1 || m->rank > TITAN_MAP_DIMS ||
+            titan_dtype_bytes(m->dtype) == 0 || m->offset < 0 ||
+            map_reach(m) == UINT64_MAX)
+            return BAD(c, "map %" PRIu32 " is damaged", k->maps.first + i);
+    }
+    return TITAN_OK;
+}
+
+/* The arguments of a launch, and that its maps stay inside of them. */
+static TitanStatus check_launch(ImageCheck *c, const TitanCommand *cmd)
+{
+    const TitanImage *im = c->im;
+    if (cmd->index >= im->nkernels ||
+        im->kernels[cmd->index].args != cmd->operands.n)
+        return BAD(c, "a kernel command is damaged");
+    const TitanKernel *k = &im->kernels[cmd->index];
+    for (uint32_t i = 0; i < k->maps.n; i++) {
+        const TitanMap *m = &im->maps[k->maps.first + i];
+        const TitanOperand *o = &im->operands[cmd->operands.first + m->arg];
+        if (!operand_has(o, map_reach(m)))
+            return BAD(c, "a map reaches past its operand");
+    }
+    return TITAN_OK;
+}
+
+static TitanStatus check_result(ImageCheck *c, const TitanCommand *cmd,
+                                const TitanResult *r)
+{
+    const TitanImage *im = c->im;
+    TRY(image_check_string(c, r->name));
+    TRY(image_check_string(c, r->op));
+    TRY(image_check_string(c, r->file));
+    if (r->operand >= cmd->operands.n || !titan_dtype_is_float(r->dtype) ||
+        r->phase > TITAN_PHASE_update || !range_ok(r->spans, im->nspans) ||
+        r->spans.n > TITAN_MOST_SPANS)
+        return BAD(c, "a result is damaged");
+    const TitanOperand *o = &im->operands[cmd->operands.first + r->operand];
+    uint64_t reach = titan_dtype_bytes(r->dtype), elements = 1;
+    for (uint32_t i = 0; i < r->spans.n; i++) {
+        const TitanSpan *s = &im->spans[r->spans.first + i];
+        uint64_t part;
+        if (s->n < 1 || s->bytes < 0 ||
+            __builtin_mul_overflow((uint64_t)s->n - 1, (uint64_t)s->bytes,
+                                   &part) ||
+            __builtin_add_overflow(reach, part, &reach) ||
+            __builtin_mul_overflow(elements, (uint64_t)s->n, &elements))
+            return BAD(c, "a result is too large");
+    }
+    if (!operand_has(o, reach))
+        return BAD(c, "a result reaches past its operand");
+    return TITAN_OK;
+}
+
+static TitanStatus check_results(ImageCheck *c, const TitanCommand *cmd)
+{
+    if (!range_ok(cmd->results, c->im->nresults))
+        return BAD(c, "a command's results are missing");
+    for (uint32_t i = 0; i < cmd->results.n; i++)
+        TRY(check_result(c, cmd, &c->im->results[cmd->results.first + i]));
+    return TITAN_OK;
+}
+
+static TitanStatus check_command(ImageCheck *c, const TitanCommand *cmd,
+                                 const int64_t *counts, uint32_t depth)
+{
+    const TitanImage *im = c->im;
+    TRY(image_check_string(c, cmd->file));
+    if (cmd->items < 0 || !range_ok(cmd->operands, im->noperands) ||
+        cmd->stream >= im->header->streams)
+        return BAD(c, "a command is damaged");
+    for (uint32_t i = 0; i < cmd->operands.n; i++)
+        TRY(image_check_operand(c, cmd->operands.first + i, counts, depth));
+    TRY(check_results(c, cmd));
+    switch ((TitanCommandKind)cmd->kind) {
+    case TITAN_COMMAND_kernel:
+        return check_launch(c, cmd);
+    case TITAN_COMMAND_gemm:
+        return check_gemm_command(c, cmd);
+    case TITAN_COMMAND_copy:
+    case TITAN_COMMAND_zero:
+        return check_bytes_command(c, cmd);
+    case TITAN_COMMAND_collective:
+        return check_collective(c, cmd);
+    case TITAN_COMMAND_signal:
+    case TITAN_COMMAND_wait:
+        if (cmd->operands.n == 0 && cmd->index < im->header->events)
+            return TITAN_OK;
+        return BAD(c, "a signal or wait is damaged");
+    }
+    return BAD(c, "command of kind %" PRIu32, cmd->kind);
+}
+
+TitanStatus image_check_program(ImageCheck *c, uint32_t id,
+                                const int64_t *counts, uint32_t depth)
+{
+    const TitanImage *im = c->im;
+    if (id >= im->nprograms)
+        return BAD(c, "program %" PRIu32 " is missing", id);
+    const TitanProgram *p = &im->programs[id];
+    TRY(image_check_string(c, p->name));
+    if (!range_ok(p->commands, im->ncommands))
+        return BAD(c, "program %" PRIu32 " has no commands", id);
+    c->commands += p->commands.n;
+    if (c->commands > MAX_COMMANDS) return BAD(c, "too many commands");
+    for (uint32_t i = 0; i < p->commands.n; i++)
+        TRY(check_command(c, &im->commands[p->commands.first + i], counts,
+                          depth));
+    return TITAN_OK;
+}
+
+TitanStatus image_check_work(ImageCheck *c)
+{
+    TRY(check_gemms(c));
+    for (uint32_t i = 0; i < c->im->nkernels; i++)
+        TRY(check_kernel(c, &c->im->kernels[i]));
+    return TITAN_OK;
+}
