@@ -43,6 +43,7 @@ typedef struct FnWalk {
     bool point;
     const int64_t *counts;
     uint32_t depth;
+    uint32_t own; /* spaces before those of its buffers */
 } FnWalk;
 
 static int64_t plus(int64_t x, int64_t y)
@@ -229,11 +230,13 @@ static bool walk_fn(StepWalk *w, FnRef ref, const Reach *args,
     set_counts(&f, around, count);
     for (uint32_t i = 0; i < fn->ninsts; i++) {
         uint8_t op = fn->insts[i].op;
+        if (i == fn->nparams) f.own = w->spaces;
         find_reach(&f, i, args);
         if (op == OP_launch) walk_launch(&f, i);
         if (op == OP_loop && !walk_loop(&f, i)) return false;
     }
-    FnSteps s = {ref, f.at.at, f.at.n, f.points, f.counts, f.depth};
+    FnSteps s = {ref,      f.at.at,  f.at.n, BASE_count + f.own,
+                 f.points, f.counts, f.depth};
     if (out) *out = f;
     return w->visit(w->user, &s);
 }

@@ -64,6 +64,7 @@ typedef struct FnSteps {
     FnRef fn;
     const Access *at; /* in the order of steps */
     uint32_t n;
+    uint32_t own;          /* spaces from this one on are of its buffers */
     const bool *point;     /* by instruction: a host point */
     const int64_t *counts; /* turns of the loops around, innermost first */
     uint32_t depth;

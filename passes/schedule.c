@@ -119,6 +119,23 @@ static bool note_list(void *user, const FnSteps *s)
     return steps_clashes(s, x->a, note_clash, l);
 }
 
+static void find_lists(Schedule *x)
+{
+    map_init(&x->numbers, x->a);
+    x->lists.n = 0;
+    steps_walk(x->m, x->a, note_list, x);
+}
+
+/* In the new order the lists are others. */
+static void move_ahead(Schedule *x)
+{
+    for (uint32_t i = 0; i < x->lists.n; i++) {
+        const List *l = x->lists.at[i];
+        x->m->fns.at[l->ref.id] = collectives_ahead(x->m, l);
+    }
+    find_lists(x);
+}
+
 /* ---------------------------------------------------------------- costs -- */
 
 static const List *body_of(const Schedule *x, const List *l, const Step *s)
@@ -269,11 +286,8 @@ bool pass_schedule(Module *m, PassCtx *cx)
     Schedule x = {.m = m, .a = m->scratch};
     x.choice = (Choice){(uint32_t)streams, spread != 0, talks && streams > 1,
                         machine_of(m, cx)};
-    map_init(&x.numbers, x.a);
-    for (uint32_t f = 0; f < m->fns.n && x.choice.talks; f++)
-        if (m->fns.at[f]->view == VIEW_kernel)
-            m->fns.at[f] = collectives_ahead(m, m->fns.at[f]);
-    steps_walk(m, x.a, note_list, &x);
+    find_lists(&x);
+    if (x.choice.talks) move_ahead(&x);
     find_costs(&x);
     if (streams > 1) find_candidates(&x);
     decide(&x, growth, cx);

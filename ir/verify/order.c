@@ -1,9 +1,9 @@
 /*
  * order.c: verifying streams and events of the kernel view.
  *
- * What each launch and loop says is checked with its op; that every two of
- * them that touch the same bytes are ordered (EV4, EV5), once for the module
- * and only where there is more than one stream: in one, all are.
+ * What each launch and loop says is checked with its op.  Once for the module:
+ * that the list writes what it reads (K5), and that every two steps that touch
+ * the same bytes are ordered as in the list (EV4, EV5); in one stream all are.
  */
 #include "verify.h"
 
@@ -53,6 +53,7 @@ bool verify_step(const Verify *vf)
 typedef struct Judge {
     Module *m;
     const Fn *fn;
+    bool one_stream;
     StepOrder order;
 } Judge;
 
@@ -81,6 +82,35 @@ static bool check_clash(void *user, const Access *early, const Access *late)
                      "and one writes what the other uses (EV4)");
 }
 
+/* The list has to be an order in which all is written before it is read: the
+ * other orders are held against it alone.  A turn may read what an earlier turn
+ * of the same loop has written.  A place of a base is other buffers' too. */
+static bool is_written(const Judge *j, const FnSteps *s, const Access *read)
+{
+    bool loop = j->fn->insts[read->step].op == OP_loop;
+    for (uint32_t i = 0; i < s->n; i++) {
+        const Access *x = &s->at[i];
+        if (x->step > read->step) return false;
+        if (x->write && x->space == read->space && x->first < read->end &&
+            read->first < x->end && (loop || x->step < read->step))
+            return true;
+    }
+    return false;
+}
+
+static bool check_written(const Judge *j, const FnSteps *s)
+{
+    for (uint32_t i = 0; i < s->n; i++) {
+        const Access *x = &s->at[i];
+        if (x->write || x->space < s->own || is_written(j, s, x)) continue;
+        const Inst *in = &j->fn->insts[x->step];
+        Verify vf = {j->m, j->fn, {x->step}, in};
+        return verify_fail(&vf, "@%s reads what nothing before it writes (K5)",
+                           callee_name(j, in));
+    }
+    return true;
+}
+
 /* A host point is alone. */
 static bool check_point(const Judge *j, uint32_t point)
 {
@@ -102,6 +132,8 @@ static bool check_steps(void *user, const FnSteps *s)
 {
     Judge *j = user;
     j->fn = fn_of(j->m, s->fn);
+    if (!check_written(j, s)) return false;
+    if (j->one_stream) return true;
     j->order = order_of(j->m, j->fn, j->m->scratch);
     for (uint32_t i = 0; i < j->fn->ninsts; i++)
         if (s->point[i] && !check_point(j, i)) return false;
@@ -110,6 +142,6 @@ static bool check_steps(void *user, const FnSteps *s)
 
 bool verify_module_order(Module *m)
 {
-    Judge j = {.m = m};
-    return module_streams(m) == 1 || steps_walk(m, m->scratch, check_steps, &j);
+    Judge j = {.m = m, .one_stream = module_streams(m) == 1};
+    return steps_walk(m, m->scratch, check_steps, &j);
 }

@@ -80,8 +80,9 @@ Machine machine_of(const Module *m, const PassCtx *cx);
 void step_cost(Module *m, const List *l, Step *s, const Machine *on,
                double turn_time);
 
-/* FN with each collective right behind the last step that it needs. */
-Fn *collectives_ahead(Module *m, Fn *fn);
+/* The function of a list with each collective right behind the last step that
+ * it needs. */
+Fn *collectives_ahead(Module *m, const List *l);
 
 /* Fills gain and until of every step. */
 void list_gains(List *l, const Machine *on, Arena *a);

@@ -137,11 +137,11 @@ static bool check_pass(Steps *s, uint32_t i, const char *name, bool *more)
     return ok;
 }
 
-/* Launches run on one, two or three streams, whether that pays or not. */
+/* Launches run on one to four streams, whether that pays or not. */
 void spread_launches(Module *m, uint64_t seed)
 {
-    static const char *const streams[] = {"1", "2", "3"};
-    option_set(m, "streams", streams[seed % 3]);
+    static const char *const streams[] = {"1", "2", "3", "4"};
+    option_set(m, "streams", streams[seed % 4]);
     option_set(m, "spread", "1");
     option_set(m, "growth", "100");
 }
