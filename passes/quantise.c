@@ -66,19 +66,20 @@ typedef struct Way {
     bool square;   /* and along the other side of a weight too */
 } Way;
 
-/* The axes of a cut: of so many elements, in parts of so many. */
-typedef struct Cut {
-    bool side; /* the other side of a weight */
-    int64_t all, size;
-    Axis whole, block, part; /* part: within a block */
-} Cut;
+/* What a value became, by blocks along some axes. */
+typedef struct Blocked {
+    Value x, y;
+    Way way;
+    Axis sum[MOST_AXES];
+    uint32_t nsum;
+} Blocked;
 
 typedef struct Quantise {
     Module *m;
     const PassCtx *cx;
     Rewrite rw;
-    const Inst *in; /* the contraction */
-    VEC(Cut) cuts;
+    const Inst *in;       /* the contraction */
+    VEC(Blocked) blocked; /* of this function */
     Axis sum[MOST_AXES], inner[MOST_AXES];
     uint32_t nsum;
     Map names; /* of axes: what they are called innermost */
@@ -237,6 +238,14 @@ static uint32_t axes_where(const Quantise *q, Value x, bool summed, Axis *out)
     return k;
 }
 
+/* Whether an axis comes behind all of some, and is none of them. */
+static bool is_after(Axis a, const Axis *some, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (a.id <= some[i].id) return false;
+    return true;
+}
+
 static int64_t elements(const Quantise *q, Value x, const Axis *axes,
                         uint32_t n)
 {
@@ -244,26 +253,6 @@ static int64_t elements(const Quantise *q, Value x, const Axis *axes,
     for (uint32_t i = 0; i < n; i++)
         size *= type_size(q->m, value_type(q->rw.b.fn, x), axes[i]);
     return size;
-}
-
-/* Equal cuts have the same axes, so that what is quantised twice in the same
- * way is one value. */
-static Cut cut_of(Quantise *q, bool side, int64_t all, int64_t size)
-{
-    for (uint32_t i = 0; i < q->cuts.n; i++) {
-        const Cut *c = &q->cuts.at[i];
-        if (c->side == side && c->all == all && c->size == size) return *c;
-    }
-    Cut made = {
-        .side = side,
-        .all = all,
-        .size = size,
-        .whole = axis_fresh(q->m, side ? "side" : "sum", all),
-        .block =
-            axis_fresh(q->m, side ? "side_block" : "sum_block", all / size),
-        .part = axis_fresh(q->m, side ? "side_part" : "sum_part", size)};
-    vec_push(q->m->scratch, &q->cuts, made);
-    return made;
 }
 
 /* The axes that are summed get names that come last, so that they lie innermost
@@ -296,64 +285,141 @@ static Value scaled_operand(Quantise *q, Value x, const Way *way,
 }
 
 /* Some axes of a value as one, cut in blocks; the way back. */
-typedef struct Blocks {
+typedef struct Cut {
     Axis from[MOST_AXES];
     TypeAxis was[MOST_AXES];
     uint32_t n;
-    Cut cut;
-} Blocks;
+    Axis whole, block, part; /* part: within a block */
+} Cut;
 
-static Value cut(Quantise *q, Value x, const Axis *axes, uint32_t n,
-                 int64_t size, bool side, Blocks *out)
+static Cut cut_new(Quantise *q, Value x, const Axis *axes, uint32_t n,
+                   int64_t size)
 {
-    Builder *b = &q->rw.b;
     int64_t all = elements(q, x, axes, n);
-    Cut c = cut_of(q, side, all, size);
-    *out = (Blocks){.n = n, .cut = c};
+    Cut c = {.n = n,
+             .whole = axis_fresh(q->m, "cut", all),
+             .block = axis_fresh(q->m, "block", all / size),
+             .part = axis_fresh(q->m, "part", size)};
     for (uint32_t i = 0; i < n; i++) {
-        out->from[i] = axes[i];
-        out->was[i] = *type_axis(q->m, value_type(b->fn, x), axes[i]);
+        c.from[i] = axes[i];
+        c.was[i] = *type_axis(q->m, value_type(q->rw.b.fn, x), axes[i]);
     }
-    x = n > 1 ? emit_merge(b, x, axes, n, c.whole)
-              : emit_rename(b, x, axes, &c.whole, 1);
-    TypeAxis to[2] = {{.axis = c.block, .size = all / size},
-                      {.axis = c.part, .size = size}};
-    return emit_split(b, x, c.whole, to, 2);
+    return c;
 }
 
-static Value join(Quantise *q, Value x, const Blocks *c)
+static Value cut(Quantise *q, Value x, const Cut *c)
 {
     Builder *b = &q->rw.b;
-    Axis parts[2] = {c->cut.block, c->cut.part};
-    x = emit_merge(b, x, parts, 2, c->cut.whole);
-    if (c->n > 1) return emit_split(b, x, c->cut.whole, c->was, c->n);
-    return emit_rename(b, x, &c->cut.whole, c->from, 1);
+    const Module *m = q->m;
+    TypeAxis to[2] = {{.axis = c->block, .size = m->axes.at[c->block.id].size},
+                      {.axis = c->part, .size = m->axes.at[c->part.id].size}};
+    x = c->n > 1 ? emit_merge(b, x, c->from, c->n, c->whole)
+                 : emit_rename(b, x, c->from, &c->whole, 1);
+    return emit_split(b, x, c->whole, to, 2);
+}
+
+static Value join(Quantise *q, Value x, const Cut *c)
+{
+    Builder *b = &q->rw.b;
+    Axis parts[2] = {c->block, c->part};
+    x = emit_merge(b, x, parts, 2, c->whole);
+    if (c->n > 1) return emit_split(b, x, c->whole, c->was, c->n);
+    return emit_rename(b, x, &c->whole, c->from, 1);
+}
+
+/* Memory has axes in the order in which they were named, so what lies behind
+ * the first cut gets new names: in blocks, too, everything lies where it did.
+ */
+typedef struct Cuts {
+    Cut cut[2];
+    uint32_t n;
+    Axis from[MOST_AXES], to[MOST_AXES];
+    uint32_t nbehind;
+} Cuts;
+
+static Axis name_behind(Quantise *q, Axis a, Cuts *c)
+{
+    const AxisInfo *of = &q->m->axes.at[a.id];
+    uint32_t i = c->nbehind++;
+    c->from[i] = a;
+    c->to[i] = axis_fresh(q->m, str_of(q->m, of->name), of->size);
+    return c->to[i];
+}
+
+static Value cut_all(Quantise *q, Value x, const Way *way, Cuts *c)
+{
+    Axis sum[MOST_AXES], beside[MOST_AXES], *first = sum, *second = beside;
+    uint32_t n = axes_where(q, x, true, sum);
+    uint32_t m = axes_where(q, x, false, beside);
+    *c = (Cuts){.n = way->square && m > 0 ? 2 : 1};
+    if (c->n == 2 && beside[0].id < sum[0].id) {
+        uint32_t all = n;
+        first = beside, second = sum;
+        n = m, m = all;
+    }
+    c->cut[0] = cut_new(q, x, first, n, way->block);
+    for (uint32_t i = 0; i < m; i++)
+        if (is_after(second[i], first, n))
+            second[i] = name_behind(q, second[i], c);
+    if (c->nbehind) x = emit_rename(&q->rw.b, x, c->from, c->to, c->nbehind);
+    x = cut(q, x, &c->cut[0]);
+    if (c->n == 1) return x;
+    c->cut[1] = cut_new(q, x, second, m, way->block);
+    return cut(q, x, &c->cut[1]);
+}
+
+static Value join_all(Quantise *q, Value x, const Cuts *c)
+{
+    for (uint32_t i = c->n; i-- > 0;)
+        x = join(q, x, &c->cut[i]);
+    if (!c->nbehind) return x;
+    return emit_rename(&q->rw.b, x, c->to, c->from, c->nbehind);
+}
+
+static void scales_of_blocks(Quantise *q, const Way *way, Value amax,
+                             Value *scale, Value *inverse)
+{
+    if (way->mx) {
+        *inverse = of_amax(q, inverse_body(q->m, way), amax);
+        *scale = inverse_of(q, *inverse);
+    } else {
+        *scale = of_amax(q, scale_body(q->m, way), amax);
+        *inverse = inverse_of(q, *scale);
+    }
 }
 
 /* The value that the narrow numbers and their scales stand for. */
-static Value blocked_operand(Quantise *q, Value x, const Way *way)
+static Value write_blocks(Quantise *q, Value x, const Way *way)
 {
     Builder *b = &q->rw.b;
-    Axis along[MOST_AXES], beside[MOST_AXES];
-    uint32_t n = axes_where(q, x, true, along);
-    uint32_t m = way->square ? axes_where(q, x, false, beside) : 0;
-    Blocks sum, other;
-    x = cut(q, x, along, n, way->block, false, &sum);
-    if (m) x = cut(q, x, beside, m, way->block, true, &other);
-    Axis share[2] = {sum.cut.part, m ? other.cut.part : sum.cut.part};
-    Value amax = amax_over(q, x, share, m ? 2 : 1);
-    Value inverse, scale;
-    if (way->mx) {
-        inverse = of_amax(q, inverse_body(q->m, way), amax);
-        scale = inverse_of(q, inverse);
-    } else {
-        scale = of_amax(q, scale_body(q->m, way), amax);
-        inverse = inverse_of(q, scale);
-    }
+    Cuts c;
+    x = cut_all(q, x, way, &c);
+    Axis share[2] = {c.cut[0].part, c.cut[c.n - 1].part};
+    Value amax = amax_over(q, x, share, c.n), inverse, scale;
+    scales_of_blocks(q, way, amax, &scale, &inverse);
     Value small = emit_cast(b, narrow(q, x, scale, way->format), DT_f32);
     Value y = emit_cast(b, emit_binary(b, SC_mul, small, inverse), DT_bf16);
-    if (m) y = join(q, y, &other);
-    return join(q, y, &sum);
+    return join_all(q, y, &c);
+}
+
+static bool is_blocked(const Quantise *q, const Blocked *of, Value x,
+                       const Way *way)
+{
+    return value_eq(of->x, x) && of->way.format == way->format &&
+           of->way.square == way->square && of->nsum == q->nsum &&
+           memcmp(of->sum, q->sum, q->nsum * sizeof *q->sum) == 0;
+}
+
+/* What several products of a layer read is quantised once. */
+static Value blocked_operand(Quantise *q, Value x, const Way *way)
+{
+    for (uint32_t i = 0; i < q->blocked.n; i++)
+        if (is_blocked(q, &q->blocked.at[i], x, way)) return q->blocked.at[i].y;
+    Blocked made = {.x = x, .way = *way, .nsum = q->nsum};
+    memcpy(made.sum, q->sum, q->nsum * sizeof *q->sum);
+    made.y = write_blocks(q, x, way);
+    vec_push(q->m->scratch, &q->blocked, made);
+    return made.y;
 }
 
 /* ---------------------------------------------------------- contractions -- */
@@ -470,7 +536,7 @@ static bool quantise_fn(Quantise *q, Fn **at)
     for (uint32_t i = 0; i < fn->ninsts; i++)
         any = any || has_recipe(q->m, &fn->insts[i]);
     if (!any) return true;
-    q->made = 0;
+    q->made = q->blocked.n = 0;
     rewrite_begin(&q->rw, q->m, fn);
     for (uint32_t i = fn->nparams; i < fn->ninsts && ok; i++) {
         q->in = &fn->insts[i];
