@@ -5,7 +5,10 @@
  * with their gradients and updates, states, what repeats carry, and every
  * other value of the step.  In each tensor a mesh axis goes to the first axis
  * that asks for it, in the order of the rules; a rule that never gets anything
- * is an error, and so is a mesh axis that does not divide what it gets.
+ * is an error.  A mesh axis that does not divide what it gets leaves the last
+ * devices less than the others: an error where that were nothing, unless the
+ * rule is for what is kept alone (parameters, gradients, states, updates), and
+ * of a batch, of which devices have whole rows of one number.
  */
 #include "plan.h"
 
@@ -262,11 +265,35 @@ static void note_loss(Shard *x, const Shard *winner, Axis to, MeshAxis m,
     x->nbeaten++;
 }
 
-/* An axis, what the mesh axes before leave of it, and how many parts of that a
- * device has. */
+/* An axis, what the mesh axes before leave of it on the first and on the last
+ * device, and how many parts of that a device has. */
 typedef struct Share {
-    int64_t size, left, each;
+    int64_t size, left, last, each;
 } Share;
+
+/* In parts of the rounded-up size. */
+static void share_cut(Share *x, int64_t parts)
+{
+    int64_t part = (x->left + parts - 1) / parts;
+    int64_t before = times(parts - 1, part);
+    x->last = x->last > before ? x->last - before : 0;
+    x->left = part;
+}
+
+static bool is_batch(const Plan *p, Axis a)
+{
+    Str batch = option_get(p->s->m, "batch_axis");
+    return batch.id && strcmp(STR(p->s, batch), axis_name(p->s->m, a)) == 0;
+}
+
+/* Devices may have parts of different sizes. */
+static bool may_be_uneven(const Plan *p, const Shard *x, Axis a, Share of,
+                          int64_t parts)
+{
+    if (of.each > 1 || is_batch(p, a)) return false;
+    share_cut(&of, parts);
+    return of.last > 0 || !(x->roles & ~(unsigned)ON_kept);
+}
 
 static bool not_divisible(Plan *p, const Shard *x, uint32_t axis, MeshAxis m,
                           Share of)
@@ -276,11 +303,11 @@ static bool not_divisible(Plan *p, const Shard *x, uint32_t axis, MeshAxis m,
     if (of.left != of.size)
         rest = arena_printf(s->a, ", of which other mesh axes leave %lld",
                             (long long)of.left);
-    Report *r =
-        sema_error(s, DIAG_not_divisible, x->axis_at[axis],
-                   "mesh axis '%s' (%lld) does not divide axis '%s' (%lld%s)",
-                   mesh_name(s->m, m), (long long)s->m->mesh.at[m.id].size,
-                   name, (long long)of.size, rest);
+    int64_t parts = s->m->mesh.at[m.id].size;
+    Report *r = sema_error(
+        s, DIAG_not_divisible, x->axis_at[axis],
+        "mesh axis '%s' (%lld) does not divide axis '%s' (%lld%s)",
+        mesh_name(s->m, m), (long long)parts, name, (long long)of.size, rest);
     if (of.each > 1)
         report_note(r, (Span){0},
                     "in zigzag order a device has two parts, one from either "
@@ -307,8 +334,9 @@ static bool try_axis(Plan *p, Shard *x, const Splittee *t, uint32_t axis,
 {
     MeshAxis m = x->atoms[atom];
     Axis a = x->axes[axis];
-    int64_t size = type_size(p->s->m, t->type, a), over = 1;
-    int64_t parts = p->s->m->mesh.at[m.id].size, each = x->zigzag ? 2 : 1;
+    int64_t size = type_size(p->s->m, t->type, a);
+    int64_t parts = p->s->m->mesh.at[m.id].size;
+    Share of = {size, size, size, x->zigzag ? 2 : 1};
     x->seen = true;
     for (uint32_t i = 0; i < taken->n; i++) {
         if (taken->at[i].mesh.id == m.id) {
@@ -317,13 +345,13 @@ static bool try_axis(Plan *p, Shard *x, const Splittee *t, uint32_t axis,
             return true;
         }
         if (taken->at[i].axis.id != a.id) continue;
-        over = times(over, p->s->m->mesh.at[taken->at[i].mesh.id].size);
-        if (taken->at[i].by->zigzag) each = 2;
+        share_cut(&of, p->s->m->mesh.at[taken->at[i].mesh.id].size);
+        if (taken->at[i].by->zigzag) of.each = 2;
     }
-    bool divides = size / over % times(each, parts) == 0;
+    bool divides = of.left == of.last && of.left % times(of.each, parts) == 0;
     if (!divides && x->product && axis + 1 < x->naxes) return true;
-    if (!divides)
-        return not_divisible(p, x, axis, m, (Share){size, size / over, each});
+    if (!divides && !may_be_uneven(p, x, a, of, parts))
+        return not_divisible(p, x, axis, m, of);
     x->used = true;
     if (taken->n == 32) return true;
     taken->at[taken->n].mesh = m;

@@ -12,7 +12,8 @@ enum {
     ON_state = 4,
     ON_update = 8,
     ON_residual = 16,
-    ON_activation = 32
+    ON_activation = 32,
+    ON_kept = ON_param | ON_grad | ON_state | ON_update
 };
 
 typedef struct MeshPart {

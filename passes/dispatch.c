@@ -65,7 +65,8 @@ typedef struct Dispatch {
     Rewrite rw;
     const Fn *fn;
     VEC(Rows) rows;
-    bool *used;   /* by rule: it bounds what some rows send */
+    bool *used;      /* by rule: it bounds what some rows send */
+    int64_t *uneven; /* by rule: what its devices do not divide; or 0 */
     uint32_t *in; /* by value: its rows, plus 1, if it is made where they go */
     Value *sent;  /* by value: what it is there; NO_VALUE: not yet */
 } Dispatch;
@@ -144,7 +145,8 @@ static int64_t parts_of(const Dispatch *d, const Where *where_is, Axis a,
     return n;
 }
 
-/* Axes of rows, and in how many parts they are where ids are made. */
+/* Axes of rows, and in how many parts of one size they are where ids are made.
+ */
 static bool find_parts(Dispatch *d, const ShardRule *rule, Rows *x)
 {
     const TypeInfo *t = type_info(d->m, type_of(d, x->ids));
@@ -157,6 +159,7 @@ static bool find_parts(Dispatch *d, const ShardRule *rule, Rows *x)
     for (uint32_t i = 0; i < t->naxes; i++) {
         x->axes[i] = t->axes[i].axis;
         x->from[i] = parts_of(d, out, x->axes[i], NULL);
+        if (t->axes[i].size % x->from[i]) return false;
         x->rest[i] = t->axes[i].size / x->from[i];
         x->rows *= x->rest[i];
         shared *= parts_of(d, out, x->axes[i], rule);
@@ -206,7 +209,8 @@ static uint32_t find_rows(Dispatch *d, const Inst *in)
     if (!rules_place(&d->s, &ruled, out)) return 0;
     x.experts = type_size(d->m, type_of(d, w), expert);
     x.parts = parts_of(d, out, expert, rule);
-    if (x.parts < 2 || !find_parts(d, rule, &x) ||
+    if (x.experts % x.parts) d->uneven[rule - d->s.rules.at.at] = x.experts;
+    if (x.parts < 2 || x.experts % x.parts || !find_parts(d, rule, &x) ||
         has_row_axis(d, &x, type_of(d, w)))
         return 0;
     d->used[rule - d->s.rules.at.at] = true;
@@ -560,11 +564,20 @@ static void warn_unused(const Dispatch *d)
             devices *= mesh_length(&d->s, r->mesh.at[k]);
         if (!(r->bound > 0) || d->used[i] || devices == 1) continue;
         const char *mesh = mesh_name(m, r->mesh.at[0]);
+        const char *axis = axes_str(m, r->axes.at, r->axes.n);
+        if (d->uneven[i]) {
+            diag_warning(
+                m->diag, DIAG_rule_ignored, (Span){0},
+                "the bound on '%s' has no effect: %lld of '%s' are not divided "
+                "by %lld devices",
+                axis, (long long)d->uneven[i], axis, (long long)devices);
+            continue;
+        }
         Report *w = diag_warning(
             m->diag, DIAG_rule_ignored, (Span){0},
-            "the bound on '%s' has no effect: no rows that choose by it are "
-            "split over '%s'",
-            axes_str(m, r->axes.at, r->axes.n), mesh);
+            "the bound on '%s' has no effect: no rows that choose by it "
+            "are split over '%s'",
+            axis, mesh);
         report_help(w, "split the rows too, as in shard batch over %s", mesh);
     }
 }
@@ -576,6 +589,7 @@ bool pass_dispatch(Module *m, PassCtx *cx)
     if (!strstr(text, "bound")) return true;
     if (!shard_rules_read(&d.s, text)) return false;
     d.used = NEW_ARRAY(m->scratch, bool, (size_t)d.s.rules.at.n + 1);
+    d.uneven = NEW_ARRAY(m->scratch, int64_t, (size_t)d.s.rules.at.n + 1);
     for (uint32_t i = 0; i < m->fns.n; i++)
         dispatch_fn(&d, i);
     warn_unused(&d);

@@ -61,7 +61,16 @@ static bool ring_fn(Module *m, PassCtx *cx, uint32_t f, const char *list)
     for (uint32_t i = 0; i < fn->nparams; i++)
         if (type_axis(m, fn->params[i].type, axis))
             r.axis.size = type_size(m, fn->params[i].type, axis);
-    if (!ring_find(&r)) {
+    bool found = ring_find(&r);
+    if (r.axis.size % r.ndevices) {
+        pass_missed(m, cx, fn->loc,
+                    "'%s' is not made block by block along '%s' (%lld): blocks "
+                    "on %u devices are not of one size",
+                    str_of(m, fn->name), axis_name(m, axis),
+                    (long long)r.axis.size, r.ndevices);
+        return false;
+    }
+    if (!found) {
         pass_missed(m, cx, fn->loc,
                     "'%s' is not made block by block along '%s': it needs "
                     "more of it than sums and a maximum",

@@ -18,7 +18,9 @@
  *    its part of the op alone.
  * S2 Sums are the only thing that may be left pending, and maxima; the rules
  *    of the local view (ir/ops.md) say what takes them.
- * S3 Every split divides: there are no pads.
+ * S3 A split divides, unless a rule wants it: what pads hold nobody has said,
+ *    and nobody reads it (localise).  Head and tail divide, and so do parts
+ *    that stay together where an axis is split or merged.
  */
 #include "shard/shard.h"
 

@@ -20,6 +20,7 @@ static Dual dot_sum(Dot *d, int64_t x, int64_t y)
     Dual s = {{.f = 0}, 0};
     bool round = d->r->o.round;
     for (bool go = walk_start(w); go; go = walk_next(w)) {
+        if (walk_at_pad(w)) continue;
         int64_t i = x + w->at[0], j = y + w->at[1];
         double a = d->x->at[i].f, b = d->y->at[j].f;
         s.v.f += round ? dtype_round(d->acc, a * b) : a * b;
@@ -48,6 +49,7 @@ void interp_einsum(Frame *f, const Inst *in, Val *out)
         int64_t k = (int64_t)v * out->n;
         int64_t x = (int64_t)v * d.x->n, y = (int64_t)v * d.y->n;
         Walk *w = &d.outer;
+        walk_pads(&d.inner, r, d.x->type, v);
         for (bool go = walk_start(w); go; go = walk_next(w), k++) {
             Dual s = dot_sum(&d, x + w->at[0], y + w->at[1]);
             out->at[k].f = run_round(r, to, s.v.f);

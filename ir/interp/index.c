@@ -95,9 +95,11 @@ void interp_scatter(Frame *f, const Inst *in, Val *out)
     for (uint32_t d = 0; d < r->ndev; d++) {
         int64_t to = (int64_t)d * out->n;
         held_on(r, &held, d);
+        walk_pads(&w, r, ids->type, d);
+        walk_pads(&w, r, x->type, d);
         for (bool go = walk_start(&w); go; go = walk_next(&w)) {
             int64_t a = held_offset(&held, ids, (int64_t)d * ids->n + w.at[1]);
-            if (a < 0) continue;
+            if (a < 0 || walk_at_pad(&w)) continue;
             val_add(r, acc, out, to + w.at[0] + a, x,
                     (int64_t)d * x->n + w.at[2]);
         }
@@ -125,16 +127,19 @@ void interp_put(Frame *f, const Inst *in, Val *out)
     walk_align(&w, r, 1, ids->type, NO_AXIS);
     walk_align(&w, r, 2, x->type, NO_AXIS);
     if (!run_count(r, w.total * (int64_t)r->ndev)) return;
-    for (uint32_t d = 0; d < r->ndev; d++)
+    for (uint32_t d = 0; d < r->ndev; d++) {
+        walk_pads(&w, r, ids->type, d);
+        walk_pads(&w, r, x->type, d);
         for (bool go = walk_start(&w); go; go = walk_next(&w)) {
             int64_t a =
                 id_offset(ids, (int64_t)d * ids->n + w.at[1], size, stride);
             int64_t to = (int64_t)d * out->n + w.at[0] + a;
             int64_t from = (int64_t)d * x->n + w.at[2];
-            if (a < 0) continue;
+            if (a < 0 || walk_at_pad(&w)) continue;
             out->at[to] = x->at[from];
             if (out->dot) out->dot[to] = x->dot ? x->dot[from] : 0;
         }
+    }
 }
 
 /* An element of the line that `top` sorts, larger keys first. */

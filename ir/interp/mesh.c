@@ -7,6 +7,8 @@
  * inside its group also where sizes do not divide.  A zig split over n
  * devices cuts it into 2n parts; device c has parts c and 2n - 1 - c.
  */
+#include <math.h>
+
 #include "run.h"
 
 static int64_t mesh_size(const Module *m)
@@ -177,6 +179,13 @@ static Each *combiner(const TypeInfo *info)
     return floats ? sum_each : sum_int_each;
 }
 
+/* What a pad holds nobody has said: something that would be noticed. */
+static Cell pad_of(DType d)
+{
+    if (dtype_class(d) == DC_float) return (Cell){.f = NAN};
+    return (Cell){.i = dtype_class(d) == DC_bool ? 1 : 3};
+}
+
 Tensor tensor_spread(Module *m, const Tensor *whole, Type t, Arena *arena)
 {
     Tensor local = tensor_new(m, t, mesh_devices(m), arena), from = *whole;
@@ -186,6 +195,8 @@ Tensor tensor_spread(Module *m, const Tensor *whole, Type t, Arena *arena)
         if (pending && info->pending_kind == PENDING_sum &&
             group_coord(m, d, info->pending, info->npending))
             continue;
+        for (int64_t i = 0; i < local.n; i++)
+            local.at[(int64_t)d * local.n + i] = pad_of(info->dtype);
         each_part(m, &local, &from, d, spread_each);
     }
     return local;

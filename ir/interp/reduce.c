@@ -127,9 +127,11 @@ void interp_reduce(Frame *f, const Inst *in, Val *out)
         int64_t from = (int64_t)d * x->n, to = (int64_t)d * out->n;
         for (int64_t i = 0; i < out->n; i++)
             sums[i] = fold_start(&fold);
+        walk_pads(&w, r, x->type, d);
         for (bool go = walk_start(&w); go; go = walk_next(&w), from++)
-            fold_add(&fold, &sums[w.at[0]], x->at[from],
-                     x->dot ? x->dot[from] : 0);
+            if (!walk_at_pad(&w))
+                fold_add(&fold, &sums[w.at[0]], x->at[from],
+                         x->dot ? x->dot[from] : 0);
         for (int64_t i = 0; i < out->n; i++)
             fold_store(&fold, &sums[i], out, to + i);
     }

@@ -128,6 +128,7 @@ typedef struct Walk {
     int64_t *stride; /* [part * ndims + dim] */
     int64_t *at;     /* offset in each part */
     int64_t total;
+    bool **pads; /* by dim: which indices are pads; NULL: none is */
 } Walk;
 
 /* The axes of t; then, by walk_extend, those of u that are not there yet. */
@@ -148,6 +149,16 @@ static inline bool walk_start(const Walk *w)
     return w->total > 0;
 }
 uint32_t walk_dim(const Walk *w, Axis a);
+/* Finds the pads of a device along those axes that t has: what sums passes them
+ * over. */
+void walk_pads(Walk *w, Run *r, Type t, uint32_t device);
+static inline bool walk_at_pad(const Walk *w)
+{
+    bool pad = false;
+    for (uint32_t d = 0; w->pads && d < w->ndims; d++)
+        pad |= w->pads[d] && w->pads[d][w->index[d]];
+    return pad;
+}
 /* Distance of neighbours along an axis of a dense tensor; 0: no such axis. */
 int64_t type_stride(const Run *r, Type t, Axis a);
 int64_t local_size(const Run *r, Type t, Axis a);

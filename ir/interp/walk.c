@@ -39,6 +39,7 @@ static void walk_alloc(Walk *w, Run *r, uint32_t ndims)
     w->index = NEW_ARRAY(&r->temp, int64_t, ndims);
     w->stride = NEW_ARRAY(&r->temp, int64_t, (size_t)ndims * w->nparts);
     w->at = NEW_ARRAY(&r->temp, int64_t, w->nparts);
+    w->pads = NULL;
 }
 
 void walk_init(Walk *w, Run *r, Type t, uint32_t nparts)
@@ -109,6 +110,24 @@ uint32_t walk_dim(const Walk *w, Axis a)
     for (uint32_t i = 0; i < w->ndims; i++)
         if (w->axis[i].id == a.id) return i;
     return UINT32_MAX;
+}
+
+/* Parts of an axis that are not even end in pads on the last devices. */
+void walk_pads(Walk *w, Run *r, Type t, uint32_t device)
+{
+    const TypeInfo *info = type_info(r->m, t);
+    for (uint32_t i = 0; r->ndev > 1 && i < info->naxes; i++) {
+        const TypeAxis *a = &info->axes[i];
+        uint32_t d = walk_dim(w, a->axis);
+        int64_t n = type_local_size(r->m, a);
+        if (d == UINT32_MAX || !a->nsplits ||
+            n * group_size(r->m, a->splits, a->nsplits) == a->size)
+            continue;
+        if (!w->pads) w->pads = NEW_ARRAY(&r->temp, bool *, w->ndims);
+        if (!w->pads[d]) w->pads[d] = NEW_ARRAY(&r->temp, bool, (size_t)n);
+        for (int64_t k = 0; k < n; k++)
+            w->pads[d][k] = axis_logical(r->m, a, device, k) < 0;
+    }
 }
 
 void walk_step(Walk *w, uint32_t part, Axis axis, int64_t by)

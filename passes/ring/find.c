@@ -189,7 +189,8 @@ static bool find_inst(Ring *r, Value v)
     return in->op != OP_call && in->op != OP_repeat;
 }
 
-/* Parameters have the axis split in one way, or not at all. */
+/* Parameters have the axis split in one way, or not at all; blocks go from
+ * device to device, so they are of one size. */
 static bool find_params(Ring *r)
 {
     bool any = false;
@@ -204,7 +205,7 @@ static bool find_params(Ring *r)
     }
     for (uint32_t k = 0; k < r->axis.nsplits; k++)
         r->ndevices *= (uint32_t)r->m->mesh.at[r->axis.splits[k].id].size;
-    return any;
+    return any && r->axis.size % r->ndevices == 0;
 }
 
 bool ring_find(Ring *r)

@@ -29,10 +29,10 @@ static Type placed_type(const Shard *s, Type t, const Where *where)
             splits[axes[i].nsplits++] = m;
             if (is_zig(s, m, axes[i].axis)) axes[i].spread = SPREAD_zig;
         }
-        int64_t local = type_local_size(s->m, &axes[i]), parts = 1;
-        for (uint32_t k = 0; k < axes[i].nsplits; k++)
-            parts *= mesh_length(s, splits[k]);
-        CHECK(local * parts == axes[i].size);
+        int64_t local = type_local_size(s->m, &axes[i]);
+        CHECK(axes[i].spread == SPREAD_block ||
+              local * group_size(s->m, splits, axes[i].nsplits) ==
+                  axes[i].size);
     }
     for (uint32_t k = 0; k < n; k++) {
         Where w = where[s->order.at[k].id];

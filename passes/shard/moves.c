@@ -35,7 +35,7 @@ static void also_maximum(Ways *w)
 /* From axis A of the operand to axis B of the result. */
 static void along(Ways *w, Axis a, Axis b)
 {
-    if (!way_divides(w, way_type(w, 0), a) || !way_divides(w, way_result(w), b))
+    if (!way_splits(w, way_type(w, 0), a) || !way_splits(w, way_result(w), b))
         return;
     way_add(w, where_axis(b))[0] = where_axis(a);
 }
@@ -54,7 +54,9 @@ void shard_rename(Ways *w)
  * its first factor. */
 static void along_blocks(Ways *w, Axis a, Axis b)
 {
-    if (!way_zig(w, a) && !way_zig(w, b)) along(w, a, b);
+    bool even =
+        way_divides(w, way_type(w, 0), a) && way_divides(w, way_result(w), b);
+    if (even && !way_zig(w, a) && !way_zig(w, b)) along(w, a, b);
 }
 
 void shard_split(Ways *w)
@@ -132,7 +134,7 @@ void shard_fold(Ways *w)
 /* Along an axis of the result that the operands from FIRST on may have. */
 static void from_operands(Ways *w, Axis a, uint32_t first)
 {
-    if (!way_divides(w, way_result(w), a)) return;
+    if (!way_splits(w, way_result(w), a)) return;
     Where *in = way_add(w, where_axis(a));
     for (uint32_t i = first; i < w->it->n; i++)
         if (type_axis(w->m, way_type(w, i), a)) in[i] = where_axis(a);
@@ -147,7 +149,7 @@ void shard_gather(Ways *w)
         Axis a = t->axes[i].axis;
         from_operands(w, a, a.id == axis.id ? 1 : 0);
     }
-    if (way_divides(w, way_type(w, 0), axis))
+    if (way_splits(w, way_type(w, 0), axis))
         way_add(w, WHERE_sum)[0] = where_axis(axis);
     way_add(w, WHERE_sum)[0] = WHERE_sum;
 }
@@ -160,7 +162,7 @@ void shard_scatter(Ways *w)
     ways_along_all_but(w, NULL, 0);
     for (uint32_t i = 0; i < t->naxes; i++) {
         Axis a = t->axes[i].axis;
-        if (type_axis(w->m, way_result(w), a) || !way_divides(w, all, a))
+        if (type_axis(w->m, way_result(w), a) || !way_splits(w, all, a))
             continue;
         Where *in = way_add(w, WHERE_sum);
         for (uint32_t k = 0; k < 2; k++)

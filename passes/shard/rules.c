@@ -8,13 +8,16 @@
  *     expert over ep bound 2 for param, grad, state
  *
  * They apply in order: in each tensor a mesh axis goes to the first axis that
- * asks for it.  Of a product an axis gets what divides it, the next the rest,
- * which has to divide the last.
+ * asks for it.  Of a product an axis gets what divides it, the next the rest.
+ * Where a mesh axis does not divide what is left of an axis, the last devices
+ * have less than the others: some of it, or, of what a rule names by a role
+ * that is kept, perhaps nothing.  Head and tail divide.
  * Rules with a path are for parameters and states; what is computed follows.
  * Rules of entries are for what these compute.
  *
  * Where a rule spreads an axis head and tail, so does every other axis that a
  * `rename` makes of it, in all tensors: a mesh axis splits an axis in one way.
+ * So it is with parts that are not even: what no rule splits has none.
  */
 #include <stdlib.h>
 
@@ -165,23 +168,24 @@ static void add_order(Shard *s, MeshAxis m)
     if (mesh_length(s, m) > 1 && !in_order(s, m)) vec_push(s->a, &s->order, m);
 }
 
-static bool *zig_at(const Shard *s, MeshAxis m, Axis a)
+static size_t pair_at(const Shard *s, MeshAxis m, Axis a)
 {
-    return &s->zig[(size_t)m.id * s->m->axes.n + a.id];
+    return (size_t)m.id * s->m->axes.n + a.id;
 }
 
-static bool same_over_all(Shard *s, Axis a, Axis b)
+static bool same_over_all(const Shard *s, bool *of, Axis a, Axis b)
 {
     bool changed = false;
     for (uint32_t i = 0; i < s->m->mesh.n; i++) {
-        bool *x = zig_at(s, (MeshAxis){i}, a), *y = zig_at(s, (MeshAxis){i}, b);
+        bool *x = &of[pair_at(s, (MeshAxis){i}, a)];
+        bool *y = &of[pair_at(s, (MeshAxis){i}, b)];
         changed |= *x != *y;
         *x = *y = *x || *y;
     }
     return changed;
 }
 
-static bool follow_names(Shard *s, const Fn *fn)
+static bool follow_names(const Shard *s, bool *of, const Fn *fn)
 {
     bool changed = false;
     for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
@@ -190,26 +194,29 @@ static bool follow_names(Shard *s, const Fn *fn)
         const AttrItem *from = attr_get(s->m, in->attr, AT_from);
         const AttrItem *to = attr_get(s->m, in->attr, AT_to);
         for (uint32_t k = 0; k < from->n; k++)
-            changed |= same_over_all(s, from->axes[k], to->axes[k]);
+            changed |= same_over_all(s, of, from->axes[k], to->axes[k]);
     }
     return changed;
 }
 
-static void spread_axes(Shard *s)
+/* The pairs of a mesh axis and an axis that rules name, head and tail alone or
+ * all, and those that come of them by names. */
+static bool *pairs(const Shard *s, bool zig)
 {
     const Module *m = s->m;
-    s->zig = NEW_ARRAY(s->a, bool, (size_t)m->mesh.n * m->axes.n + 1);
+    bool *of = NEW_ARRAY(s->a, bool, (size_t)m->mesh.n * m->axes.n + 1);
     for (uint32_t i = 0; i < s->rules.at.n; i++) {
         const ShardRule *r = &s->rules.at.at[i];
-        for (uint32_t k = 0; r->zig && k < r->mesh.n; k++)
+        for (uint32_t k = 0; (r->zig || !zig) && k < r->mesh.n; k++)
             for (uint32_t a = 0; a < r->axes.n; a++)
-                *zig_at(s, r->mesh.at[k], r->axes.at[a]) = true;
+                of[pair_at(s, r->mesh.at[k], r->axes.at[a])] = true;
     }
     for (bool again = true; again;) {
         again = false;
         for (uint32_t i = 0; i < m->fns.n; i++)
-            again |= follow_names(s, m->fns.at[i]);
+            again |= follow_names(s, of, m->fns.at[i]);
     }
+    return of;
 }
 
 bool shard_rules_read(Shard *s, const char *text)
@@ -222,7 +229,8 @@ bool shard_rules_read(Shard *s, const char *text)
             add_order(s, s->rules.at.at[i].mesh.at[k]);
     for (uint32_t i = 0; i < s->m->mesh.n; i++)
         add_order(s, (MeshAxis){i});
-    spread_axes(s);
+    s->zig = pairs(s, true);
+    s->named = pairs(s, false);
     return true;
 }
 
@@ -261,40 +269,54 @@ static bool applies(const ShardRule *r, const Ruled *t)
     return r->paths.n == 0;
 }
 
-/* Parts that an axis is cut into already. */
-static int64_t parts_of(const Shard *s, const Where *out, Axis a)
+/* What the mesh axes that have an axis already leave of it. */
+static Share share_left(const Shard *s, const Where *out, const TypeAxis *a)
 {
-    int64_t n = 1;
-    for (uint32_t i = 0; i < s->m->mesh.n; i++)
-        if (out[i] == where_axis(a)) n *= s->m->mesh.at[i].size;
-    return n;
+    Share x = {a->size, a->size};
+    for (uint32_t i = 0; i < s->order.n; i++)
+        if (out[s->order.at[i].id] == where_axis(a->axis))
+            x = share_cut(s, x, s->order.at[i]);
+    return x;
 }
 
-/* Of each split, two where one of them is head and tail. */
-static int64_t halves(const Shard *s, const Where *out, MeshAxis m, Axis a)
+/* One of the splits of an axis, M among them, is head and tail. */
+static bool is_zig_with(const Shard *s, const Where *out, MeshAxis m, Axis a)
 {
     bool zig = is_zig(s, m, a);
     for (uint32_t i = 0; i < s->m->mesh.n; i++)
         zig |= out[i] == where_axis(a) && is_zig(s, (MeshAxis){i}, a);
-    return zig ? 2 : 1;
+    return zig;
 }
 
 /* LEFT: what the mesh axes before it leave of the axis. */
-static bool refuse(Shard *s, MeshAxis m, const TypeAxis *a, int64_t left)
+static bool refuse(Shard *s, MeshAxis m, const TypeAxis *a, Share left,
+                   bool zig)
 {
     const char *of = "";
     int64_t size = mesh_length(s, m);
-    if (left != a->size)
+    if (left.first != a->size)
         of = arena_printf(s->a, ", of which other mesh axes leave %lld",
-                          (long long)left);
+                          (long long)left.first);
     Report *r =
         diag_error(s->m->diag, DIAG_not_divisible, (Span){0},
                    "mesh axis '%s' (%lld) does not divide axis '%s' (%lld%s)",
                    mesh_name(s->m, m), (long long)size,
                    axis_name(s->m, a->axis), (long long)a->size, of);
-    if (left % size == 0)
+    if (zig)
         report_note(r, (Span){0}, "head and tail are two parts on each device");
+    else
+        report_note(r, (Span){0},
+                    "parts of %lld would leave nothing for the last device",
+                    (long long)share_cut(s, left, m).first);
     return false;
+}
+
+/* The rule may cut what is left of an axis for this tensor. */
+static bool may_cut(const Shard *s, const ShardRule *r, const Ruled *t,
+                    Share left, MeshAxis m)
+{
+    bool kept = !(r->roles & ~(unsigned)FOR_kept) && (t->roles & FOR_kept);
+    return kept || share_cut(s, left, m).last > 0;
 }
 
 /* The first axis of the rule that the tensor has gets the mesh axis. */
@@ -304,14 +326,15 @@ static bool place_one(Shard *s, const ShardRule *r, const Ruled *t, MeshAxis m,
     for (uint32_t i = 0; i < r->axes.n; i++) {
         const TypeAxis *a = type_axis(s->m, t->type, r->axes.at[i]);
         if (!a) continue;
-        int64_t left = a->size / parts_of(s, out, a->axis);
-        int64_t need = mesh_length(s, m) * halves(s, out, m, a->axis);
-        if (left % need == 0) {
-            out[m.id] = where_axis(a->axis);
-            return true;
-        }
-        if (r->product && i + 1 < r->axes.n) continue;
-        return !t->strict || refuse(s, m, a, left);
+        Share left = share_left(s, out, a);
+        bool zig = is_zig_with(s, out, m, a->axis);
+        int64_t need = mesh_length(s, m) * (zig ? 2 : 1);
+        bool divides = left.first == left.last && left.first % need == 0;
+        if (!divides && r->product && i + 1 < r->axes.n) continue;
+        if (!divides && (zig || !may_cut(s, r, t, left, m)))
+            return !t->strict || refuse(s, m, a, left, zig);
+        out[m.id] = where_axis(a->axis);
+        return true;
     }
     return true;
 }

@@ -60,6 +60,7 @@ enum {
     FOR_update = 8,
     FOR_residual = 16,
     FOR_activation = 32,
+    FOR_kept = FOR_param | FOR_grad | FOR_state | FOR_update,
     FOR_all = 63
 };
 
@@ -129,6 +130,7 @@ typedef struct Shard {
     VEC(Item) items;
     VEC(Use) args;
     bool *zig;      /* [mesh axis][axis]: splits it head and tail */
+    bool *named;    /* [mesh axis][axis]: a rule says that it splits it */
     uint32_t *uses; /* numbers in args, by raw */
     uint32_t *base; /* by function: its first raw */
     /* By raw of a call or repeat, and by function behind its last raw: the
@@ -170,6 +172,24 @@ static inline bool is_zig(const Shard *s, MeshAxis m, Axis a)
     return s->zig[(size_t)m.id * s->m->axes.n + a.id];
 }
 
+static inline bool is_named(const Shard *s, MeshAxis m, Axis a)
+{
+    return s->named[(size_t)m.id * s->m->axes.n + a.id];
+}
+
+/* How many indices of an axis the first device has, and the last one. */
+typedef struct Share {
+    int64_t first, last;
+} Share;
+
+/* The same after one more split, into parts of the rounded-up size. */
+static inline Share share_cut(const Shard *s, Share x, MeshAxis m)
+{
+    int64_t n = mesh_length(s, m), part = (x.first + n - 1) / n;
+    int64_t left = x.last - (n - 1) * part;
+    return (Share){part, left > 0 ? left : 0};
+}
+
 /* rules.c: reads the option `shard`; false: an error was reported. */
 bool shard_rules_read(Shard *s, const char *text);
 /* A tensor, as the rules see it. */
@@ -178,7 +198,7 @@ typedef struct Ruled {
     unsigned roles;
     const char *path;  /* of its slot; or empty */
     const char *entry; /* that computes it; NULL: parameters, states */
-    bool strict;       /* a mesh axis that does not divide is an error */
+    bool strict;       /* a mesh axis that cannot split it is an error */
 } Ruled;
 /* Where each mesh axis is; false: an error was reported. */
 bool rules_place(Shard *s, const Ruled *t, Where *out);
@@ -214,7 +234,10 @@ void ways_find(Ways *w);
 Where *way_add(Ways *w, Where out);
 Type way_type(const Ways *w, uint32_t operand);
 Type way_result(const Ways *w);
-/* The mesh axis divides what the others leave of an axis. */
+/* The mesh axis may split what the others leave of an axis: it divides it, or a
+ * rule wants it. */
+bool way_splits(const Ways *w, Type t, Axis a);
+/* It divides it, so that parts are of one size. */
 bool way_divides(const Ways *w, Type t, Axis a);
 /* The splits of an axis would be head and tail. */
 bool way_zig(const Ways *w, Axis a);

@@ -72,6 +72,28 @@ bool way_divides(const Ways *w, Type t, Axis a)
     return x && x->size % parts == 0;
 }
 
+/* What is computed in parts that are not even has something on each device;
+ * what is kept may leave the last ones empty. */
+static bool way_uneven(const Ways *w, const TypeAxis *x)
+{
+    const Shard *s = w->s;
+    Axis a = x->axis;
+    if (!is_named(s, w->mesh, a) || way_zig(w, a)) return false;
+    if (s->nodes.at[w->it->out].roles & FOR_kept) return true;
+    Share all = {x->size, x->size};
+    for (uint32_t i = 0; i < s->order.n; i++) {
+        MeshAxis m = s->order.at[i];
+        if (m.id == w->mesh.id || is_cut(w, m, a)) all = share_cut(s, all, m);
+    }
+    return all.last > 0;
+}
+
+bool way_splits(const Ways *w, Type t, Axis a)
+{
+    const TypeAxis *x = type_axis(w->m, t, a);
+    return x && (way_divides(w, t, a) || way_uneven(w, x));
+}
+
 /* The operands that have the axis are split along it, and so is OUT. */
 static void follow(Ways *w, Axis a, Where out)
 {
@@ -82,7 +104,7 @@ static void follow(Ways *w, Axis a, Where out)
 
 void way_along(Ways *w, Axis a)
 {
-    if (way_divides(w, way_result(w), a)) follow(w, a, where_axis(a));
+    if (way_splits(w, way_result(w), a)) follow(w, a, where_axis(a));
 }
 
 static bool listed(Axis a, const Axis *list, uint32_t n)
@@ -266,7 +288,7 @@ void shard_reduce(Ways *w)
     if (!sum && !max) return;
     Where pending = sum ? WHERE_sum : WHERE_max;
     for (uint32_t i = 0; i < axes->n; i++)
-        if (way_divides(w, way_type(w, 0), axes->axes[i]))
+        if (way_splits(w, way_type(w, 0), axes->axes[i]))
             follow(w, axes->axes[i], pending);
     way_add(w, pending)[0] = pending;
 }
@@ -287,7 +309,7 @@ void shard_einsum(Ways *w)
     const AttrItem *sum = attr_get(w->m, w->in->attr, AT_sum);
     ways_along_all_but(w, NULL, 0);
     for (uint32_t i = 0; i < sum->n; i++)
-        if (way_divides(w, way_type(w, 0), sum->axes[i]))
+        if (way_splits(w, way_type(w, 0), sum->axes[i]))
             follow(w, sum->axes[i], WHERE_sum);
     for (uint32_t k = 0; k < 2; k++)
         if (!other_pends(w, !k)) way_add(w, WHERE_sum)[k] = WHERE_sum;

@@ -1,4 +1,5 @@
-"""small.py: a Llama that compiles and trains in a moment, for the tests of ranks."""
+"""small.py: a Llama that compiles and trains in a moment, for the tests of ranks; with ODD in the environment
+one of sizes that no mesh axis divides."""
 import json
 import os
 import subprocess
@@ -7,6 +8,8 @@ TITANC, SOURCE = os.environ["TITANC"], os.environ["SOURCE"]
 PLANS = f"{SOURCE}/tests/ranks/Inputs/plans.tt"
 RANKS = {"one": 1, "fsdp": 2, "tp": 2, "fsdp_tp": 4}
 SIZES = "batch=4 seq=8 embed=8 kv=2 rep=2 hd=4 ff=16 vocab=256 layer=2 warmup=2".split()
+if "ODD" in os.environ:
+    SIZES = "batch=4 seq=7 embed=11 kv=3 rep=1 hd=4 ff=13 vocab=257 layer=2 warmup=2".split()
 CLOCK = {"tokens_per_second", "tflops", "mfu", "seconds", "data_seconds", "data_percent"}
 DATA = f"{SOURCE}/models/llama3.tt"
 

@@ -3,7 +3,8 @@
  *
  * The passes up to `shard` run on it as on any program.  Then up to three mesh
  * axes of two or four devices are declared and a plan is drawn: for most of
- * them a rule that splits an axis of the program, everywhere or for some roles.
+ * them a rule that splits an axis of the program, everywhere or for some roles,
+ * often one that its mesh axis does not divide.
  * One device's program, on all devices together, computes what the whole one
  * does, after each pass from `shard` on.
  */
@@ -16,29 +17,37 @@ typedef struct Plan {
     World w; /* for its random numbers */
     Buf rules;
     int64_t parts[64]; /* by axis: what it is cut into so far */
+    bool zigzag[64];   /* by axis: head and tail */
 } Plan;
 
-/* Every port of the entry that has the axis can be cut that often. */
-static bool divides(const Plan *p, const Fn *fn, Axis a, int64_t parts)
+/* Every port of the entry that has the axis can be cut that often: in parts of
+ * one size, or so that each has something. */
+static bool divides(const Plan *p, const Fn *fn, Axis a, int64_t parts,
+                    bool even)
 {
     bool any = false;
     for (uint32_t i = 0; i < fn->nparams + fn->nresults; i++) {
         Type t = i < fn->nparams ? fn->params[i].type
                                  : fn->results[i - fn->nparams].type;
         int64_t size = type_size(p->m, t, a);
-        if (size % parts) return false;
+        if (size % parts && even) return false;
+        int64_t part = (size + parts - 1) / parts;
+        if (size && (parts - 1) * part >= size) return false;
         any |= size > 0;
     }
     return any;
 }
 
-/* Head and tail are two parts on each device. */
-static bool pick_axis(Plan *p, const Fn *fn, int64_t devices, Axis *out)
+/* Head and tail are two parts on each device, all of one size. */
+static bool pick_axis(Plan *p, const Fn *fn, int64_t devices, bool zigzag,
+                      Axis *out)
 {
     uint32_t n = p->m->axes.n < 64 ? p->m->axes.n : 64;
     for (int tries = 0; tries < 16; tries++) {
         Axis a = {draw_below(&p->w, n)};
-        if (!divides(p, fn, a, p->parts[a.id] * devices)) continue;
+        bool even = zigzag || p->zigzag[a.id];
+        if (!divides(p, fn, a, p->parts[a.id] * devices, even)) continue;
+        p->zigzag[a.id] |= zigzag;
         p->parts[a.id] *= devices;
         *out = a;
         return true;
@@ -59,7 +68,7 @@ static void draw_rule(Plan *p, const Fn *fn, MeshAxis mesh)
     Axis a;
     bool zigzag = draw_chance(&p->w, 25);
     int64_t parts = p->m->mesh.at[mesh.id].size * (zigzag ? 2 : 1);
-    if (!pick_axis(p, fn, parts, &a)) return;
+    if (!pick_axis(p, fn, parts, zigzag, &a)) return;
     buf_printf(&p->rules, "%s%s over %s%s%s", p->rules.n ? "; " : "",
                axis_name(p->m, a), mesh_name(p->m, mesh),
                zigzag ? " order zigzag" : "",
