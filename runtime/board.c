@@ -106,8 +106,12 @@ static void put_kind(const TitanImage *im, const TitanCommand *c, char *out,
         return;
     case TITAN_COMMAND_collective: {
         const TitanCollective *x = &im->collectives[c->index];
-        snprintf(out, size, "%s over (%s)", collective_name(x->kind),
-                 titan_string(im, im->groups[x->group].name));
+        int n = snprintf(out, size, "%s over (%s)", collective_name(x->kind),
+                         titan_string(im, im->groups[x->group].name));
+        if (collective_is_message(x->kind) && (size_t)n < size)
+            snprintf(out + n, size - (size_t)n,
+                     ", peer %" PRIu32 ", channel %" PRIu32, x->peer,
+                     x->channel);
         return;
     }
     case TITAN_COMMAND_gemm:

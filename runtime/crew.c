@@ -365,6 +365,7 @@ static TitanStatus prepare(Local *l)
     if (!l->board || !l->members || !l->orders)
         return titan_no_memory(l->crew.story);
     TRY(hall_new(l->crew.story, l->crew.im, l->board, &l->hall));
+    TRY(hall_leave(l->crew.story, l->hall, l->options.send_room));
     TRY(map_arenas(l));
     for (uint32_t r = 0; r < l->crew.ranks; r++) {
         Member *m = &l->members[r];

@@ -32,6 +32,8 @@ typedef struct DeviceOptions {
     bool verbose;
     const TitanRank *rank; /* of several; NULL: the image is for one */
     bool processes;        /* the ranks are processes, not threads */
+    size_t send_room;      /* host: a message of so many bytes is left for its
+                              receiver, and the sender goes on */
     struct Mpi *mpi;       /* the ranks are those of mpirun, or NULL */
     struct Board *board;   /* what the ranks are doing, or NULL */
 } DeviceOptions;

@@ -9,14 +9,19 @@
  *     post of a rank in a group     ready   exchanges that it has offered
  *                                   taken   exchanges that it has read
  *
- * A sender waits until its receiver has read: nothing is buffered, so a program
- * that needs no buffer to come to its end is one that comes to its end.
+ * A message of one rank to another that is small enough (hall_leave) is left in
+ * memory between the two, and its sender goes on; with LEFT of them there, or a
+ * larger one, the sender waits until its receiver has read.  A program that
+ * comes to its end without that memory comes to the same end with it.
  */
 #include "transport.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+
+enum { LEFT = 4 }; /* messages, between two ranks on one channel */
 
 typedef struct Post {
     _Alignas(64) _Atomic uint32_t ready, taken;
@@ -24,13 +29,22 @@ typedef struct Post {
     size_t stride; /* 0: one piece for all */
 } Post;
 
+/* Messages from one rank to another on a channel. */
+typedef struct Pair {
+    _Alignas(64) _Atomic uint32_t ready, taken;
+    const char *out[LEFT]; /* of message n: n mod LEFT */
+} Pair;
+
 struct Hall {
     const TitanImage *im;
     Board *board;
-    Post *posts; /* [group][rank], then [channel][from][to] */
+    Post *posts; /* [group][rank] */
     size_t bytes;
     uint32_t *channels; /* those of the image, as they come */
     uint32_t nchannels;
+    Pair *pairs; /* [channel][from][to] */
+    char *left;  /* [pair][LEFT] times `room` bytes */
+    size_t room;
 };
 
 typedef struct Local {
@@ -54,11 +68,16 @@ static uint32_t row_of_channel(const Hall *h, uint32_t channel)
     return c;
 }
 
-static Post *pair_of(const Hall *h, uint32_t channel, uint32_t from,
+static Pair *pair_of(const Hall *h, uint32_t channel, uint32_t from,
                      uint32_t to)
 {
     size_t n = h->board->ranks, c = row_of_channel(h, channel);
-    return &h->posts[(h->im->ngroups + c * n + from) * n + to];
+    return &h->pairs[(c * n + from) * n + to];
+}
+
+static size_t pairs_of(const Hall *h)
+{
+    return (size_t)h->nchannels * h->board->ranks * h->board->ranks;
 }
 
 static TitanStatus ended(const Transport *t)
@@ -110,15 +129,26 @@ static TitanStatus local_end(Transport *t, const Exchange *x)
     return TITAN_OK;
 }
 
+/* Where message ROUND of a pair is read. */
+static const char *offer(const Hall *h, Pair *p, uint32_t round, const char *at,
+                         size_t bytes)
+{
+    if (bytes > h->room || bytes == 0) return at;
+    size_t row = (size_t)(p - h->pairs) * LEFT + round % LEFT;
+    return memcpy(h->left + row * h->room, at, bytes);
+}
+
 static TitanStatus local_send(Transport *t, uint32_t rank, uint32_t channel,
                               const void *at, size_t bytes)
 {
     Local *l = (Local *)t;
-    Post *p = pair_of(l->hall, channel, t->rank, rank);
-    (void)bytes;
-    p->out = at;
+    Hall *h = l->hall;
+    Pair *p = pair_of(h, channel, t->rank, rank);
     uint32_t round = atomic_load(&p->ready) + 1;
+    if (!wait_peer(l, &p->taken, round - LEFT, rank)) return ended(t);
+    p->out[round % LEFT] = offer(h, p, round, at, bytes);
     board_count(&p->ready);
+    if (bytes <= h->room) return TITAN_OK;
     return wait_peer(l, &p->taken, round, rank) ? TITAN_OK : ended(t);
 }
 
@@ -126,10 +156,10 @@ static TitanStatus local_receive(Transport *t, uint32_t rank, uint32_t channel,
                                  void *at, size_t bytes)
 {
     Local *l = (Local *)t;
-    Post *p = pair_of(l->hall, channel, rank, t->rank);
+    Pair *p = pair_of(l->hall, channel, rank, t->rank);
     uint32_t round = atomic_load(&p->taken) + 1;
     if (!wait_peer(l, &p->ready, round, rank)) return ended(t);
-    memcpy(at, p->out, bytes);
+    memcpy(at, p->out[round % LEFT], bytes);
     board_count(&p->taken);
     return TITAN_OK;
 }
@@ -152,9 +182,7 @@ static void find_channels(Hall *h)
 {
     for (uint32_t i = 0; i < h->im->ncollectives; i++) {
         const TitanCollective *x = &h->im->collectives[i];
-        if (x->kind != TITAN_COLLECTIVE_send &&
-            x->kind != TITAN_COLLECTIVE_receive)
-            continue;
+        if (!collective_is_message(x->kind)) continue;
         if (row_of_channel(h, x->channel) == h->nchannels)
             h->channels[h->nchannels++] = x->channel;
     }
@@ -168,10 +196,10 @@ TitanStatus hall_new(TitanStory *s, const TitanImage *im, Board *b, Hall **out)
     h->board = b;
     h->channels = calloc((size_t)im->ncollectives + 1, sizeof *h->channels);
     if (h->channels) find_channels(h);
-    size_t n = b->ranks;
-    h->bytes = ((im->ngroups + h->nchannels * n) * n + 1) * sizeof(Post);
+    h->bytes = ((size_t)im->ngroups * b->ranks + 1) * sizeof(Post);
     h->posts = board_memory(h->bytes);
-    if (!h->posts || !h->channels) {
+    h->pairs = board_memory((pairs_of(h) + 1) * sizeof(Pair));
+    if (!h->posts || !h->pairs || !h->channels) {
         hall_free(h);
         return titan_no_memory(s);
     }
@@ -179,10 +207,30 @@ TitanStatus hall_new(TitanStory *s, const TitanImage *im, Board *b, Hall **out)
     return TITAN_OK;
 }
 
+static size_t left_bytes(const Hall *h)
+{
+    return pairs_of(h) * LEFT * h->room;
+}
+
+TitanStatus hall_leave(TitanStory *s, Hall *h, size_t room)
+{
+    h->room = room;
+    if (left_bytes(h) == 0) return TITAN_OK;
+    h->left = board_memory(left_bytes(h));
+    if (h->left) return TITAN_OK;
+    return titan_fail(
+        s, TITAN_UNAVAILABLE,
+        "could not allocate %zu bytes for messages between %" PRIu32
+        " ranks; --send-buffer takes less",
+        left_bytes(h), h->board->ranks);
+}
+
 void hall_free(Hall *h)
 {
     if (!h) return;
     if (h->posts) munmap(h->posts, h->bytes);
+    if (h->pairs) munmap(h->pairs, (pairs_of(h) + 1) * sizeof(Pair));
+    if (h->left) munmap(h->left, left_bytes(h));
     free(h->channels);
     free(h);
 }

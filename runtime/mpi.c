@@ -1,9 +1,10 @@
 /*
  * mpi.c: Open MPI, and the transport over it.
  *
- * Messages of an exchange are all under way at once.  Who waits looks again and
- * again, and soon sleeps in between, since several ranks may share a processor;
- * meanwhile the board says for whom it waits.
+ * Messages of an exchange are all under way at once; those from one rank to
+ * another that are small enough leave as parcels, and their sender goes on.
+ * Who waits looks again and again, and soon sleeps in between, since several
+ * ranks may share a processor; meanwhile the board says for whom it waits.
  */
 #include "mpi.h"
 
@@ -14,7 +15,7 @@
 #include <time.h>
 
 enum { MOST = 1 << 30, SPINS = 200, NAP_NS = 20000 };
-enum { THREAD_FUNNELED = 1 };
+enum { THREAD_FUNNELED = 1, PARCELS = 16 };
 
 bool mpi_is_there(void)
 {
@@ -145,16 +146,19 @@ static void say_waits(Mpi *m, uint32_t word)
     if (m->board) atomic_store(&m->board->rows[m->rank].waits, word);
 }
 
+static bool has_gone(Mpi *m, MpiRequest *r)
+{
+    int done = 0;
+    return m->MPI_Test(r, &done, NULL) != 0 || done;
+}
+
 /* All make progress while one is looked at. */
 void mpi_wait(Mpi *m, MpiMail *mail)
 {
     for (size_t i = 0; i < mail->n; i++) {
-        int done = 0;
         say_waits(m, mail->peers[i] + 1);
-        for (int looks = 0; !done; looks += looks < SPINS) {
-            if (m->MPI_Test(&mail->at[i], &done, NULL) != 0) break;
-            if (!done) rest(looks);
-        }
+        for (int looks = 0; !has_gone(m, &mail->at[i]); looks += looks < SPINS)
+            rest(looks);
     }
     say_waits(m, 0);
     mail->n = 0;
@@ -176,11 +180,19 @@ void mail_free(MpiMail *mail)
 
 /* ------------------------------------------------------------- transport -- */
 
+/* A copy that is on its way. */
+typedef struct Parcel {
+    MpiMail mail;
+    char *at;
+} Parcel;
+
 typedef struct Remote {
     Transport transport; /* first */
     Mpi *mpi;
     MpiMail in, out;
     char *block; /* COLLECTIVE_BLOCK for each member of the largest group */
+    Parcel parcels[PARCELS];
+    uint32_t sent; /* parcels so far */
 } Remote;
 
 static int group_tag(uint32_t group)
@@ -247,15 +259,28 @@ static TitanStatus remote_end(Transport *t, const Exchange *x)
     return TITAN_OK;
 }
 
+/* When the parcel that it takes the place of has come. */
+static TitanStatus send_parcel(Remote *r, MpiMessage what)
+{
+    Parcel *p = &r->parcels[r->sent++ % PARCELS];
+    mpi_wait(r->mpi, &p->mail);
+    if (!p->at) p->at = malloc(r->mpi->room);
+    if (!p->at) return titan_no_memory(r->transport.story);
+    what.at = memcpy(p->at, what.at, what.bytes);
+    return mpi_post(r->transport.story, r->mpi, &p->mail, what);
+}
+
 static TitanStatus remote_send(Transport *t, uint32_t rank, uint32_t channel,
                                const void *at, size_t bytes)
 {
     Remote *r = (Remote *)t;
-    MpiMessage what = {.way = MPI_meet,
+    bool leaves = bytes > 0 && bytes <= r->mpi->room;
+    MpiMessage what = {.way = leaves ? MPI_send : MPI_meet,
                        .rank = rank,
                        .tag = channel_tag(channel),
                        .at = (char *)(uintptr_t)at,
                        .bytes = bytes};
+    if (leaves) return send_parcel(r, what);
     return mpi_pass(t->story, r->mpi, &r->out, what);
 }
 
@@ -271,9 +296,22 @@ static TitanStatus remote_receive(Transport *t, uint32_t rank, uint32_t channel,
     return mpi_pass(t->story, r->mpi, &r->in, what);
 }
 
+/* What is still on its way, of a run that was broken off, keeps its memory. */
+static void free_parcel(Remote *r, Parcel *p)
+{
+    bool gone = true;
+    for (size_t i = 0; i < p->mail.n; i++)
+        gone &= has_gone(r->mpi, &p->mail.at[i]);
+    if (!gone) return;
+    mail_free(&p->mail);
+    free(p->at);
+}
+
 static void remote_free(Transport *t)
 {
     Remote *r = (Remote *)t;
+    for (int i = 0; i < PARCELS; i++)
+        free_parcel(r, &r->parcels[i]);
     mail_free(&r->in);
     mail_free(&r->out);
     free(r->block);

@@ -20,6 +20,7 @@ typedef struct Mpi {
     MpiType byte;
     uint32_t rank, ranks, local; /* of these, on this machine */
     Board *board; /* of this process: for whom it waits; or NULL */
+    size_t room;  /* a message of so many bytes is sent from a copy */
 #define MPI(name, ...) int (*name)(__VA_ARGS__);
 #include "mpi.def"
 #undef MPI

@@ -189,9 +189,8 @@ static TitanStatus check_collective(TitanStory *story, const TitanImage *im,
         x->group >= im->ngroups || x->reduce > TITAN_REDUCE_max ||
         x->count < 0 || x->count > INT64_C(1) << 48)
         return BAD("collective %" PRIu32 " is damaged", i);
-    bool pair =
-        x->kind == TITAN_COLLECTIVE_send || x->kind == TITAN_COLLECTIVE_receive;
-    if (pair && x->peer >= ranks_in_group(im, x->group))
+    if (collective_is_message(x->kind) &&
+        x->peer >= ranks_in_group(im, x->group))
         return BAD("collective %" PRIu32 " has no peer %" PRIu32, i, x->peer);
     return TITAN_OK;
 }

@@ -44,5 +44,10 @@ uint32_t rank_of_member(const TitanImage *im, uint32_t group, uint32_t rank,
 uint32_t collective_pieces(const TitanImage *im, const TitanCollective *x,
                            uint64_t pieces[2]);
 const char *collective_name(uint32_t kind);
+/* From one rank to another. */
+static inline bool collective_is_message(uint32_t kind)
+{
+    return kind == TITAN_COLLECTIVE_send || kind == TITAN_COLLECTIVE_receive;
+}
 
 #endif

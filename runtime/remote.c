@@ -145,6 +145,7 @@ static TitanStatus open_remote(Remote *r, TitanStory *story,
     r->mpi = o->mpi;
     r->mpi->board = o->board;
     r->rank.rank = o->mpi->rank;
+    r->mpi->room = o->send_room;
     TRY(mpi_transport(story, im, o->mpi, &r->rank.transport));
     mine.rank = &r->rank;
     mine.threads = pool_share(o->threads, o->mpi->local);

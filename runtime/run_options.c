@@ -18,13 +18,14 @@ static const ProgramText text = {
 
 static DeviceOptions read_device(const Options *o)
 {
-    return (DeviceOptions){.threads =
-                               (unsigned)option_number(o, OPT_threads, 0),
-                           .gemm_algos = option_number(o, OPT_gemm_algos, 0),
-                           .gemm_table = option_text(o, OPT_gemm_table),
-                           .sync = option_given(o, OPT_sync),
-                           .processes = option_given(o, OPT_nproc),
-                           .verbose = option_given(o, OPT_verbose)};
+    return (DeviceOptions){
+        .threads = (unsigned)option_number(o, OPT_threads, 0),
+        .gemm_algos = option_number(o, OPT_gemm_algos, 0),
+        .gemm_table = option_text(o, OPT_gemm_table),
+        .sync = option_given(o, OPT_sync),
+        .processes = option_given(o, OPT_nproc),
+        .send_room = (size_t)option_number(o, OPT_send_buffer, 0),
+        .verbose = option_given(o, OPT_verbose)};
 }
 
 static MetricsOptions read_metrics(const Options *o)

@@ -38,7 +38,8 @@ typedef struct TransportClass {
      * place, for pieces of up to `most` bytes. */
     TitanStatus (*begin)(Transport *t, const Exchange *x, char **in);
     TitanStatus (*end)(Transport *t, const Exchange *x);
-    /* To and from a rank; those of a channel between two ranks are in order. */
+    /* To and from a rank; those of a channel between two ranks are in order.
+     * A send may return before it is received: AT is free again. */
     TitanStatus (*send)(Transport *t, uint32_t rank, uint32_t channel,
                         const void *at, size_t bytes);
     TitanStatus (*receive)(Transport *t, uint32_t rank, uint32_t channel,
@@ -114,6 +115,8 @@ TitanStatus collective_run(Collectives *c, const TitanCollective *x, char *dst,
 typedef struct Hall Hall;
 
 TitanStatus hall_new(TitanStory *s, const TitanImage *im, Board *b, Hall **out);
+/* Before anyone uses it: messages of up to ROOM bytes may be left there. */
+TitanStatus hall_leave(TitanStory *s, Hall *h, size_t room);
 void hall_free(Hall *h);
 /* For the rank of W. */
 TitanStatus hall_transport(TitanStory *s, Hall *h, const BoardWait *w,
