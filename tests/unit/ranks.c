@@ -421,7 +421,7 @@ typedef struct Parted {
     World w;
     TitanAxis axes[3];
     TitanSplit splits[3];
-    TitanPart part;
+    TitanPart parts[2];
     TitanSlot slot;
     int16_t whole[WHOLE], own[MOST][OWN];
 } Parted;
@@ -446,14 +446,19 @@ static TitanStatus copy(PartSink *sink, const PartRun *r)
     return TITAN_OK;
 }
 
-/* Where an index of an axis lies on a rank, -1: elsewhere. */
-static int64_t plain_index(const Parted *p, uint32_t axis, uint32_t rank,
-                           int64_t i)
+/* Where an index of an axis lies in a part on a rank, -1: elsewhere. */
+static int64_t plain_index(const Parted *p, const TitanPart *part,
+                           uint32_t axis, uint32_t rank, int64_t i)
 {
     uint32_t at[3];
     int64_t size = p->axes[axis].size;
     plain_coordinates(&p->w, rank, at);
-    for (uint32_t k = 0; k < p->part.splits.n; k++) {
+    if (part->n && axis == part->axis) {
+        if (i < part->first || i >= part->first + part->n) return -1;
+        i -= part->first;
+        size = part->n;
+    }
+    for (uint32_t k = 0; k < part->splits.n; k++) {
         const TitanSplit *s = &p->splits[k];
         int64_t n = p->w.mesh[s->mesh].size, c = at[s->mesh];
         if (s->axis != axis) continue;
@@ -475,16 +480,19 @@ static int64_t pieced(uint64_t piece, uint64_t pitch, int64_t i)
     return i / (int64_t)piece * (int64_t)pitch + i % (int64_t)piece;
 }
 
-static int64_t plain_place(const Parted *p, uint32_t rank, const int64_t *at)
+static int64_t plain_place(const Parted *p, const TitanPart *part,
+                           uint32_t rank, const int64_t *at)
 {
     int64_t i = 0;
+    uint32_t mine[3];
+    plain_coordinates(&p->w, rank, mine);
+    if (p->w.im.nstages > 1 && part->stage != mine[0]) return -1;
     for (uint32_t a = 0; a < 3; a++) {
-        int64_t own = plain_index(p, a, rank, at[a]);
+        int64_t own = plain_index(p, part, a, rank, at[a]);
         if (own < 0) return -1;
-        i = i * part_axis_size(&p->w.im, &p->part, a, p->axes[a].size) + own;
+        i = i * part_axis_size(&p->w.im, part, a, p->axes[a].size) + own;
     }
-    return (int64_t)p->part.offset / 2 +
-           pieced(p->part.piece, p->part.pitch, i);
+    return (int64_t)part->offset / 2 + pieced(part->piece, part->pitch, i);
 }
 
 static void hold_against_plain(Parted *p)
@@ -496,8 +504,10 @@ static void hold_against_plain(Parted *p)
                                i % p->axes[2].size};
         int16_t value = p->whole[(int64_t)p->slot.offset / 2 +
                                  pieced(p->slot.piece, p->slot.pitch, i)];
-        for (uint32_t r = 0; r < p->w.header.ranks; r++) {
-            int64_t place = plain_place(p, r, at);
+        for (uint32_t k = 0; k < p->w.header.ranks * p->slot.parts.n; k++) {
+            uint32_t r = k / p->slot.parts.n;
+            int64_t place =
+                plain_place(p, &p->parts[k % p->slot.parts.n], r, at);
             if (place < 0) continue;
             assert_int_equal(p->own[r][place], value);
             seen++;
@@ -552,12 +562,13 @@ static void make_parted(Parted *p, const int64_t *size, const TitanSplit *s,
         p->axes[i].size = size[i];
     for (uint32_t i = 0; i < nsplits; i++)
         p->splits[i] = s[i];
-    p->part = (TitanPart){.offset = 32, .splits = {0, nsplits}};
+    p->parts[0] = (TitanPart){.offset = 32, .splits = {0, nsplits}};
     p->slot =
         (TitanSlot){.dtype = 8, .offset = 64, .axes = {0, 3}, .parts = {0, 1}};
     p->w.im.axes = p->axes;
     p->w.im.splits = p->splits;
-    p->w.im.parts = &p->part;
+    p->w.im.parts = p->parts;
+    p->w.im.nparts = 2;
 }
 
 static void parts_lie_where_splits_say(void **state)
@@ -579,13 +590,48 @@ static void parts_lie_where_splits_say(void **state)
             try_parts(&p);
             p.slot.piece = (uint64_t)(sizes[s][1] * sizes[s][2]);
             p.slot.pitch = p.slot.piece + 3;
-            p.part.piece = 1;
+            TitanPart *part = p.parts;
+            part->piece = 1;
             for (uint32_t a = 1; a < 3; a++)
-                p.part.piece *= (uint64_t)part_axis_size(&p.w.im, &p.part, a,
-                                                         p.axes[a].size);
-            p.part.pitch = p.part.piece + 5;
+                part->piece *=
+                    (uint64_t)part_axis_size(&p.w.im, part, a, p.axes[a].size);
+            part->pitch = part->piece + 5;
             try_parts(&p);
         }
+}
+
+/* Two stages over the first mesh axis have what lies in front of an index and
+ * the rest, or each has all; each part is split over the other mesh axes. */
+static void stages_have_their_indices(void **state)
+{
+    static const int64_t size[] = {3, 5, 7};
+    TitanStage stages[2] = {{.base_bytes = {4096}}, {.base_bytes = {4096}}};
+    TitanStory story = {0};
+    (void)state;
+    static Parted p;
+    for (uint32_t code = 0; code < 16 * 4; code++) {
+        TitanSplit splits[2];
+        uint32_t n = 0, axis = code >> 4;
+        for (uint32_t m = 0; m < 2; m++)
+            if ((code >> (2 * m) & 3) < 3)
+                splits[n++] =
+                    (TitanSplit){.axis = code >> (2 * m) & 3, .mesh = m + 1};
+        make_parted(&p, size, splits, n);
+        p.w.im.stages = stages;
+        p.w.im.nstages = 2;
+        p.parts[1] = p.parts[0];
+        p.parts[1].stage = 1;
+        p.parts[1].offset = 64;
+        for (uint32_t k = 0; k < 2 && axis < 3; k++) {
+            p.parts[k].axis = axis;
+            p.parts[k].first = k ? 1 : 0;
+            p.parts[k].n = k ? size[axis] - 1 : 1;
+        }
+        p.slot.parts.n = 2;
+        Tensor t = tensor_of_slot(&p.w.im, &p.slot);
+        assert_int_equal(parts_check(&story, "it", &t), TITAN_OK);
+        try_parts(&p);
+    }
 }
 
 static void zig_gives_both_ends(void **state)
@@ -639,6 +685,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(passes_nothing),
         cmocka_unit_test(ends_when_a_rank_does),
         cmocka_unit_test(parts_lie_where_splits_say),
+        cmocka_unit_test(stages_have_their_indices),
         cmocka_unit_test(zig_gives_both_ends),
         cmocka_unit_test(pads_are_zeros),
     };
