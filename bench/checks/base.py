@@ -53,6 +53,7 @@ class Build:
         self.root, self.options = root, options
         self.build = os.path.abspath(build)
         self.folder = folder
+        self.programs = set()
         os.makedirs(folder, exist_ok=True)
 
     def path(self, *names):
@@ -72,6 +73,9 @@ class Build:
 
     def program(self, source, name, options):
         """A training program for sm_90a, among those that travel together."""
+        if name in self.programs:
+            raise ValueError(f"two programs are named {name}")
+        self.programs.add(name)
         os.makedirs(self.path("programs"), exist_ok=True)
         self.titanc(source, self.path("programs", name),
                     ["--target", "sm_90a"] + options)

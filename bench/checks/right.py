@@ -112,7 +112,7 @@ STREAMS = {"": [], "-streams3": ["--streams", "3"]}
 PLANS = {"-" + plan: ["--plan", plan]
          for plan in ("full", "ops", "half", "keep", "remake")}
 # What lies on the host.
-OFFLOADS = {"-" + plan: ["--plan", plan]
+OFFLOADS = {"-host-" + plan: ["--plan", plan]
             for plan in ("states", "params", "record", "inputs")}
 # Products as kernels, which walk over the same tiles on fewer processors.
 MADE = ["--matmul", "generated"]
