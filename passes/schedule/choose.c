@@ -139,6 +139,22 @@ static void take_in(Play *p, uint32_t step, double begin)
     }
 }
 
+/* What comes from the host comes no sooner than there is twice its time of other
+ * work in front of its reader: until then it would only hold its bytes. */
+static void hold_back(Play *p, uint32_t step)
+{
+    const Step *s = &p->l->steps[step];
+    if (!s->from_host) return;
+    double ahead = s->until;
+    for (uint32_t k = step; k-- > 0;) {
+        if (p->l->steps[k].stream == 0 && ahead >= 2 * s->time) {
+            row_set(p->l->joined, p->l, step, k);
+            return;
+        }
+        ahead += p->l->steps[k].stream == 0 ? p->l->steps[k].time : 0;
+    }
+}
+
 /* Beside others everything takes longer: on a side stream, twice as long; but
  * links are nobody else's. */
 void list_streams(List *l, const Choice *c, Arena *a)
@@ -148,6 +164,7 @@ void list_streams(List *l, const Choice *c, Arena *a)
     for (uint32_t i = 0; i < l->n; i++) {
         Step *s = &l->steps[i];
         s->stream = choose_stream(&p, i);
+        hold_back(&p, i);
         double begin = begin_on(&p, i, s->stream);
         if (s->stream == 0) take_in(&p, i, begin);
         bool slowed = s->stream && !s->transfer && !s->talks;

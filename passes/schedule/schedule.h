@@ -50,7 +50,8 @@ typedef struct List {
     uint64_t *before; /* n rows of bits: steps that come first, as they touch
                          the same bytes */
     uint64_t *joined; /* likewise: that stream 0 takes in, because they are
-                         done by then */
+                         done by then, or that a transfer waits for, because
+                         it would come too soon */
     uint32_t words;   /* of a row */
     double time;      /* alone, one step after the other */
     double runs;      /* how often it runs in one call of an entry */
