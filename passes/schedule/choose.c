@@ -67,6 +67,7 @@ void list_gains(List *l, const Machine *on, Arena *a)
             !s->transfer && busy <= most_busy * s->time)
             s->gain = s->time - busy - 2 * on->wait;
         s->until = beside;
+        s->reader = c.reader[i];
     }
 }
 
@@ -139,19 +140,23 @@ static void take_in(Play *p, uint32_t step, double begin)
     }
 }
 
-/* What comes from the host comes no sooner than there is twice its time of other
- * work in front of its reader: until then it would only hold its bytes. */
+/* What comes from the host comes no sooner than there is twice its time of
+ * other work in front of its reader, and twice that of what comes behind it:
+ * until then it would only hold its bytes. */
 static void hold_back(Play *p, uint32_t step)
 {
-    const Step *s = &p->l->steps[step];
-    if (!s->from_host) return;
-    double ahead = s->until;
+    const List *l = p->l;
+    double comes = 0, works = 0;
+    if (!l->steps[step].from_host) return;
+    for (uint32_t k = step; k < l->steps[step].reader; k++)
+        *(l->steps[k].transfer ? &comes : &works) += l->steps[k].time;
     for (uint32_t k = step; k-- > 0;) {
-        if (p->l->steps[k].stream == 0 && ahead >= 2 * s->time) {
-            row_set(p->l->joined, p->l, step, k);
+        if (l->steps[k].stream) continue;
+        if (works >= 2 * comes) {
+            row_set(l->joined, l, step, k);
             return;
         }
-        ahead += p->l->steps[k].stream == 0 ? p->l->steps[k].time : 0;
+        works += l->steps[k].time;
     }
 }
 

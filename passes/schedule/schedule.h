@@ -27,16 +27,17 @@ typedef struct Machine {
 
 typedef struct Step {
     uint32_t inst;
-    bool point;    /* a host point: nothing runs beside it */
-    bool talks;    /* a collective */
-    double time;   /* microseconds, alone */
-    double full;   /* how much of the machine it keeps busy, 0 to 1 */
-    double gain;   /* microseconds that it saves beside something else; 0:
-                      it stays on stream 0 */
-    double until;  /* microseconds of other work up to its first reader */
-    double weight; /* bytes whose life it lengthens */
-    bool beside;   /* it may leave stream 0 */
-    bool transfer; /* it has a stream of its own: the copy engines' */
+    bool point;      /* a host point: nothing runs beside it */
+    bool talks;      /* a collective */
+    double time;     /* microseconds, alone */
+    double full;     /* how much of the machine it keeps busy, 0 to 1 */
+    double gain;     /* microseconds that it saves beside something else; 0:
+                        it stays on stream 0 */
+    double until;    /* microseconds of other work up to its first reader */
+    uint32_t reader; /* that; or the number of all steps */
+    double weight;   /* bytes whose life it lengthens */
+    bool beside;     /* it may leave stream 0 */
+    bool transfer;   /* it has a stream of its own: the copy engines' */
     bool from_host;
     uint32_t stream, rank;
 } Step;
