@@ -546,6 +546,12 @@ Str fn_fresh_name(Module *m, const char *stem);
  * reaches; the others are numbered anew, in their attributes too. */
 void module_sweep(Module *m, const bool *roots);
 
+/* How much of a rank function's name is that of its entry, train of
+ * train.rank1, and which rank it is; 0: it is of none.  ranks.c */
+size_t fn_rank(const Module *m, const Fn *fn, uint32_t *rank);
+/* How many ranks the pipeline of a module has; 0: it has none. */
+uint32_t module_ranks(const Module *m);
+
 void builder_init(Builder *b, Module *m, Fn *fn);
 /* All arguments first, then instructions. */
 Value builder_param(Builder *b, Port port);

@@ -36,7 +36,8 @@ static void find_bodies(const Module *m, bool *is_body)
 
 static bool is_group(const Module *m, const Fn *fn)
 {
-    return !fn_is(m, fn, FK_none) && !fn_is_tile(m, fn);
+    return !fn_is(m, fn, FK_none) && !fn_is(m, fn, FK_rank) &&
+           !fn_is_tile(m, fn);
 }
 
 static Layout port_layout(Expand *x, const Port *port)
@@ -111,6 +112,7 @@ static Fn *expand_entry(Expand *x, const Fn *fn)
 {
     Fn *made = fn_new(x->m, fn->name, VIEW_kernel);
     made->entry = true;
+    made->kind = fn->kind;
     made->loc = fn->loc;
     Builder b;
     builder_init(&b, x->m, made);
@@ -131,7 +133,8 @@ static Fn *expand_entry(Expand *x, const Fn *fn)
 static bool is_placeable(Op op)
 {
     return op == OP_arg || op == OP_call || op == OP_repeat || op == OP_proj ||
-           op == OP_coord || op == OP_concat || op == OP_stack || is_alias(op);
+           op == OP_coord || op == OP_concat || op == OP_stack ||
+           is_message(op) || is_alias(op);
 }
 
 static bool check_grouped(Module *m, const Fn *fn)
@@ -160,6 +163,7 @@ bool pass_expand(Module *m, PassCtx *cx)
     x.outer = outer_axes(m, x.a);
     map_init(&x.copies, x.a);
     map_init(&x.zeros, x.a);
+    map_init(&x.messages, x.a);
     orders_find(&x);
     blocks_find(&x);
     for (uint32_t i = 0; i < n; i++)
@@ -168,7 +172,9 @@ bool pass_expand(Module *m, PassCtx *cx)
     bool *entry = NEW_ARRAY(x.a, bool, (size_t)n + 1);
     for (uint32_t i = 0; i < n; i++) {
         Fn *fn = m->fns.at[i];
-        if (fn->view != VIEW_local || fn->kind.id || is_body[i]) continue;
+        bool rank = fn_is(m, fn, FK_rank);
+        if (fn->view != VIEW_local || (fn->kind.id && !rank) || is_body[i])
+            continue;
         entry[i] = true;
         fn = expand_entry(&x, fn);
         m->fns.at[i] = fn;

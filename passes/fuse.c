@@ -5,8 +5,9 @@
  *   gives    every op of an entry, a repeat's body or a condition is in a group
  *            function (a local function with a `kind`), but for names and
  *            places (rename, split, merge, slice, pick, concat, stack, proj),
- *            repeats and coordinates
- *   keeps    every rounding; the value of every result
+ *            repeats, coordinates, sends and receives
+ *   keeps    every rounding; the value of every result; what is in front of a
+ *            send or receive, and what is behind it
  *   result   docs/architecture.md, "Groups", with the rules G1 to G7
  *
  * Options: `target`; for a GPU, attention stays one group of kind tile.
@@ -34,7 +35,8 @@ enum { AT_HAND = 1 << 21 };
 static bool is_grouped(const Module *m, const Fn *fn)
 {
     return fn->view != VIEW_local ||
-           (!fn_is(m, fn, FK_none) && !fn_is_tile(m, fn));
+           (!fn_is(m, fn, FK_none) && !fn_is(m, fn, FK_rank) &&
+            !fn_is_tile(m, fn));
 }
 
 /* Regions that were put in place or cut are called by nobody. */
@@ -46,21 +48,8 @@ static void drop_regions(Module *m)
     module_sweep(m, roots);
 }
 
-static bool refuse_ranks(Module *m, const Fn *rank)
-{
-    Report *r = diag_error(m->diag, DIAG_partition_mesh, loc_span(m, rank->loc),
-                           "the plan cuts layers into stages, for %s ranks; "
-                           "kernels are made for one",
-                           str_of(m, option_get(m, "ranks")));
-    report_help(r, "leave out the rule with 'schedule' and its mesh axis");
-    return false;
-}
-
 bool pass_fuse(Module *m, PassCtx *cx)
 {
-    for (uint32_t i = 0; i < m->fns.n; i++)
-        if (fn_is(m, m->fns.at[i], FK_rank))
-            return refuse_ranks(m, m->fns.at[i]);
     Fuse fx = {.m = m, .cx = cx, .a = m->scratch};
     fx.gpu = !strncmp(pass_option(m, cx, "target", "host"), "sm_", 3);
     const char *maker = pass_option(m, cx, "matmul", "library");

@@ -9,8 +9,8 @@
  *            if one loop leaves the one behind and fills the other, and row by
  *            row it is so (ir/live.h)
  *
- * Slots lie in `persistent`, in the order of the module, once for all entries;
- * one that lies within another's place, there.  Those of a session, which
+ * Slots lie in `persistent`, in the order of the module, once for all entries,
+ * of a pipeline for all of a rank; one that lies within another's place, there.  Those of a session, which
  * nobody saves, lie in `frame`, behind what is temporary in the entries that
  * have them: other entries may take their bytes, for these end the session.
  * Inputs, scalars and results of an entry lie in `io`, from 0 in each.  What
@@ -124,28 +124,73 @@ static void place_port(Ports *p, Fn *fn, Value v, const Port *port)
     p->io += place_aligned(layout_bytes(p->m, l));
 }
 
-/* Returns the bytes of slots in the memory of the host. */
-static int64_t place_ports(Module *m)
+/* An entry that runs on the rank; without ranks, any. */
+static bool is_entry_of(const Module *m, const Fn *fn, uint32_t rank)
+{
+    uint32_t own = 0;
+    if (fn->view != VIEW_kernel || !fn->entry) return false;
+    return !fn_rank(m, fn, &own) || own == rank;
+}
+
+static void mark_slot(const Module *m, const Port *p, bool *has)
+{
+    const Slot *s = role_is_slot(p->role) ? slot_find(m, p->path) : NULL;
+    if (s) has[s - m->slots.at] = true;
+}
+
+/* By slot: one of the rank's entries has it; without ranks, all. */
+static bool *slots_of(const Module *m, uint32_t rank, bool all)
+{
+    bool *has = NEW_ARRAY(m->scratch, bool, m->slots.n + 1);
+    for (uint32_t i = 0; i < m->slots.n; i++)
+        has[i] = all;
+    for (uint32_t f = 0; f < m->fns.n; f++) {
+        const Fn *fn = m->fns.at[f];
+        if (!is_entry_of(m, fn, rank)) continue;
+        for (uint32_t i = 0; i < fn->nparams; i++)
+            mark_slot(m, &fn->params[i], has);
+        for (uint32_t i = 0; i < fn->nresults; i++)
+            mark_slot(m, &fn->results[i], has);
+    }
+    return has;
+}
+
+static void place_entry(Ports *p, Fn *fn)
+{
+    p->io = 0;
+    for (uint32_t i = 0; i < fn->nparams; i++)
+        place_port(p, fn, (Value){i}, &fn->params[i]);
+    for (uint32_t i = 0; i < fn->nresults; i++)
+        if (inst_of(fn, fn->result_values[i])->op == OP_buffer)
+            place_port(p, fn, fn->result_values[i], &fn->results[i]);
+}
+
+static int64_t place_rank(Module *m, uint32_t rank, bool all)
 {
     Ports p = {.m = m};
+    const bool *has = slots_of(m, rank, all);
     map_init(&p.slots, m->scratch);
     for (uint32_t f = 0; f < m->fns.n; f++)
         for (uint32_t i = 0; i < m->fns.at[f]->nparams; i++)
             note_within(&p, m->fns.at[f], (Value){i});
     for (uint32_t i = 0; i < m->slots.n; i++)
-        if (m->slots.at[i].saved)
+        if (m->slots.at[i].saved && has[i])
             slot_place(&p, m->slots.at[i].path, m->slots.at[i].type);
-    for (uint32_t f = 0; f < m->fns.n; f++) {
-        Fn *fn = m->fns.at[f];
-        if (fn->view != VIEW_kernel || !fn->entry) continue;
-        p.io = 0;
-        for (uint32_t i = 0; i < fn->nparams; i++)
-            place_port(&p, fn, (Value){i}, &fn->params[i]);
-        for (uint32_t i = 0; i < fn->nresults; i++)
-            if (inst_of(fn, fn->result_values[i])->op == OP_buffer)
-                place_port(&p, fn, fn->result_values[i], &fn->results[i]);
-    }
+    for (uint32_t f = 0; f < m->fns.n; f++)
+        if (is_entry_of(m, m->fns.at[f], rank)) place_entry(&p, m->fns.at[f]);
     return p.host;
+}
+
+/* Returns the bytes of slots in the memory of the host, the most of a rank. */
+static int64_t place_ports(Module *m)
+{
+    uint32_t ranks = module_ranks(m);
+    int64_t host = place_rank(m, 0, ranks == 0);
+    for (uint32_t r = 1; r < ranks; r++) {
+        int64_t more = place_rank(m, r, false);
+        if (more > host) host = more;
+    }
+    return host;
 }
 
 /* ------------------------------------------------------------ temporaries --

@@ -8,7 +8,6 @@
 #include "program.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 /* ------------------------------------------------------------------ ports --
  */
@@ -58,25 +57,13 @@ static void add_ports(Program *p, const Port *ports, uint32_t n, PortVec *out,
 /* ----------------------------------------------------------------- finding --
  */
 
-static const char *const rank_word = ".rank";
-
-size_t rank_of(const Module *m, const Fn *fn, uint32_t *rank)
-{
-    const char *name = str_of(m, fn->name), *at = NULL;
-    if (!fn_is(m, fn, FK_rank)) return 0;
-    for (const char *k = name; (k = strstr(k, rank_word)); k++)
-        at = k;
-    if (at) *rank = (uint32_t)strtoul(at + strlen(rank_word), NULL, 10);
-    return at ? (size_t)(at - name) : 0;
-}
-
 static void find_ranks(Program *p, Arena *a)
 {
     VEC(const Fn *) fns = {0};
     PortVec params = {0}, results = {0};
     FnRef ref;
     for (;;) {
-        const char *name = arena_printf(a, "%s%s%u", p->name, rank_word, fns.n);
+        const char *name = arena_printf(a, "%s.rank%u", p->name, fns.n);
         if (!fn_find(p->m, module_str(p->m, name), &ref)) break;
         const Fn *fn = fn_of(p->m, ref);
         vec_push(a, &fns, fn);
@@ -119,7 +106,7 @@ bool program_find(Module *m, const char *name, Arena *a, Program *out)
 bool program_of(Module *m, const Fn *fn, Arena *a, Program *out)
 {
     uint32_t rank;
-    size_t n = rank_of(m, fn, &rank);
+    size_t n = fn_rank(m, fn, &rank);
     const char *name = str_of(m, fn->name);
     *out = (Program){.m = m, .name = name};
     if (n && fn->entry) {

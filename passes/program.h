@@ -18,10 +18,6 @@ typedef struct Program {
     bool entry;
 } Program;
 
-/* How much of a rank function's name is that of its entry, train of
- * train.rank1, and which rank it is; 0: it is of none. */
-size_t rank_of(const Module *m, const Fn *fn, uint32_t *rank);
-
 /* The program of that name; false: there is none. */
 bool program_find(Module *m, const char *name, Arena *a, Program *out);
 /* That of which a function is the first; false: it is a further rank. */

@@ -63,6 +63,12 @@ static uint32_t space_new(Run *r)
     return r->spaces.n;
 }
 
+/* Each rank of a pipeline has bases of its own. */
+static uint32_t base_space(const Run *r, Base base)
+{
+    return r->rank * BASE_count + base;
+}
+
 static Space *space_of(const Run *r, const Memory *p)
 {
     return r->spaces.at[p->space - 1];
@@ -158,7 +164,7 @@ static void place_new(Frame *f, const Inst *in, Val *out)
     out->place.offset = attr_int(r->m, in->attr, AT_offset, 0);
     for (uint32_t i = 0; i < BASE_count; i++)
         if (attr_is(r->m, in->attr, AT_base, base_name((Base)i)))
-            out->place.space = i + 1;
+            out->place.space = base_space(r, (Base)i) + 1;
     const AttrItem *within = attr_get(r->m, in->attr, AT_within);
     if (within && !out->place.space) {
         const Memory *around = &f->vals[within->i].place;
@@ -227,6 +233,22 @@ static Val place_load(Run *r, const Val *v)
     return x;
 }
 
+static bool launches_receive(const Run *r, const Inst *in)
+{
+    const Fn *group = fn_of(r->m, attr_fn(r->m, in->attr, AT_fn));
+    return fn_is(r->m, group, FK_collective) &&
+           group_collective(group)->op == OP_recv;
+}
+
+/* Where it waits, the rank's frame does. */
+static void receive(Frame *f, const Fn *group, const Inst *launch)
+{
+    Val got = {0};
+    rank_recv(f, group_collective(group), &got);
+    if (!f->blocked && !f->r->failed)
+        place_copy(f->r, frame_arg(f, launch, 0), got.at, true);
+}
+
 void interp_launch(Frame *f, const Inst *in, Val *out)
 {
     Run *r = f->r;
@@ -234,6 +256,10 @@ void interp_launch(Frame *f, const Inst *in, Val *out)
     uint32_t outs = (uint32_t)attr_int(r->m, in->attr, AT_outs, 0);
     uint32_t ins = in->nargs - outs;
     *out = (Val){.type = in->type};
+    if (launches_receive(r, in)) {
+        receive(f, group, in);
+        return;
+    }
     ArenaMark mark = arena_mark(&r->temp);
     Val *args = NEW_ARRAY(&r->temp, Val, ins);
     for (uint32_t i = 0; i < ins; i++)
@@ -271,7 +297,7 @@ static bool inside_parallel(const Frame *f)
 
 static void poison_lane(Run *r)
 {
-    Space *lane = r->spaces.at[BASE_lane];
+    Space *lane = r->spaces.at[base_space(r, BASE_lane)];
     space_poison(lane, 0, lane->n * r->ndev);
 }
 
@@ -304,18 +330,35 @@ void interp_loop(Frame *f, const Inst *in, Val *out)
     arena_pop(&r->temp, mark);
 }
 
-void run_kernel_fn(Run *r, const Fn *fn, const Val *args, Val *results)
+void places_open(Run *r, uint32_t ranks)
 {
-    for (uint32_t i = 0; i < BASE_count; i++)
+    for (uint32_t i = 0; i < BASE_count * ranks; i++)
         space_new(r);
     r->streams = module_streams(r->m);
-    Frame f = frame_new(r, fn, args);
-    for (uint32_t i = 0; i < fn->nparams && !r->failed; i++) {
-        Val *place = &f.vals[i];
-        place_arg(&f, &fn->insts[i], &args[i], place);
-        if (!r->failed) place_copy(r, place, args[i].at, true);
+}
+
+void places_fill(Frame *f)
+{
+    Run *r = f->r;
+    for (uint32_t i = 0; i < f->fn->nparams && !r->failed; i++) {
+        Val *place = &f->vals[i];
+        place_arg(f, &f->fn->insts[i], &f->args[i], place);
+        if (!r->failed) place_copy(r, place, f->args[i].at, true);
     }
+}
+
+void places_results(Frame *f, Val *results)
+{
+    for (uint32_t i = 0; i < f->fn->nresults && !f->r->failed; i++)
+        place_copy(f->r, &f->vals[f->fn->result_values[i].id], results[i].at,
+                   false);
+}
+
+void run_kernel_fn(Run *r, const Fn *fn, const Val *args, Val *results)
+{
+    places_open(r, 1);
+    Frame f = frame_new(r, fn, args);
+    places_fill(&f);
     run_places(&f);
-    for (uint32_t i = 0; i < fn->nresults && !r->failed; i++)
-        place_copy(r, &f.vals[fn->result_values[i].id], results[i].at, false);
+    places_results(&f, results);
 }

@@ -82,13 +82,28 @@ void interp_recv(Frame *f, const Inst *in, Val *out)
     if (!attr_flag(f->r->m, in->attr, AT_started)) rank_recv(f, in, out);
 }
 
-static void report_deadlock(Run *r, const Frame *frames, uint32_t n)
+/* A rank that has not come to its end. */
+typedef struct RankRun {
+    Frame f;
+    Queue *steps; /* kernel view: of its launches and loops */
+    bool done;
+} RankRun;
+
+/* The receive that a rank waits in: in the kernel view, a launch of one. */
+static const Inst *waits_in(const Run *r, const Frame *f)
+{
+    const Inst *in = &f->fn->insts[f->next];
+    if (in->op != OP_launch) return in;
+    return group_collective(fn_of(r->m, attr_fn(r->m, in->attr, AT_fn)));
+}
+
+static void report_deadlock(Run *r, const RankRun *x, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++) {
-        const Frame *f = &frames[i];
-        if (f->next == f->fn->ninsts) continue;
-        const Inst *in = &f->fn->insts[f->next];
-        run_fail(r, f->fn, in, DIAG_interp_ranks,
+        if (x[i].done) continue;
+        const Inst *in = waits_in(r, &x[i].f);
+        run_fail(r, x[i].f.fn, &x[i].f.fn->insts[x[i].f.next],
+                 DIAG_interp_ranks,
                  "rank %u waits for a message from rank %lld on channel %lld "
                  "that is never sent",
                  i, (long long)attr_int(r->m, in->attr, AT_peer, 0),
@@ -96,22 +111,49 @@ static void report_deadlock(Run *r, const Frame *frames, uint32_t n)
     }
 }
 
-static void run_ranks(Run *r, Frame *frames, uint32_t n)
+static bool go_on(RankRun *x)
 {
-    uint32_t finished = 0;
-    bool progress = true;
-    while (progress && !r->failed && finished < n) {
+    bool progress = false;
+    if (x->steps) {
+        x->done = places_go(x->steps, &progress);
+        return progress || x->done;
+    }
+    uint32_t before = x->f.next;
+    run_body(&x->f);
+    x->done = x->f.next == x->f.fn->ninsts;
+    return x->f.next > before || x->done;
+}
+
+static void run_ranks(Run *r, RankRun *x, uint32_t n)
+{
+    uint32_t left = n;
+    for (bool progress = true; progress && left && !r->failed;) {
         progress = false;
-        finished = 0;
         for (uint32_t i = 0; i < n && !r->failed; i++) {
-            uint32_t before = frames[i].next;
+            if (x[i].done) continue;
             r->rank = i;
-            run_body(&frames[i]);
-            progress |= frames[i].next > before;
-            finished += frames[i].next == frames[i].fn->ninsts;
+            progress |= go_on(&x[i]);
+            left -= x[i].done;
         }
     }
-    if (finished < n) report_deadlock(r, frames, n);
+    if (left && !r->failed) report_deadlock(r, x, n);
+}
+
+static void begin(Run *r, RankRun *x)
+{
+    if (x->f.fn->view != VIEW_kernel) return;
+    places_fill(&x->f);
+    if (!r->failed) x->steps = places_begin(&x->f);
+}
+
+static void take_results(Run *r, RankRun *x, Tensor *results, Arena *arena)
+{
+    const Fn *fn = x->f.fn;
+    Val *out = vals_of_results(r, fn);
+    if (x->steps) places_results(&x->f, out);
+    for (uint32_t k = 0; k < fn->nresults && !x->steps; k++)
+        out[k] = x->f.vals[fn->result_values[k].id];
+    tensors_of_vals(r, fn, out, results, arena);
 }
 
 bool interp_ranks(Module *m, const Fn *const *fns, uint32_t n,
@@ -122,16 +164,16 @@ bool interp_ranks(Module *m, const Fn *const *fns, uint32_t n,
     run_begin(&r, m, o, fns[0]);
     Ranks ranks = {.n = n};
     r.ranks = &ranks;
-    Frame *frames = NEW_ARRAY(&r.temp, Frame, n);
-    for (uint32_t i = 0; i < n; i++)
-        frames[i] = frame_new(&r, fns[i], vals_of_tensors(&r, fns[i], args[i]));
-    run_ranks(&r, frames, n);
+    if (fns[0]->view == VIEW_kernel) places_open(&r, n);
+    RankRun *x = NEW_ARRAY(&r.temp, RankRun, n);
     for (uint32_t i = 0; i < n && !r.failed; i++) {
-        Val *out = vals_of_results(&r, fns[i]);
-        for (uint32_t k = 0; k < fns[i]->nresults; k++)
-            out[k] = frames[i].vals[fns[i]->result_values[k].id];
-        tensors_of_vals(&r, fns[i], out, results[i], arena);
+        r.rank = i;
+        x[i].f = frame_new(&r, fns[i], vals_of_tensors(&r, fns[i], args[i]));
+        begin(&r, &x[i]);
     }
+    if (!r.failed) run_ranks(&r, x, n);
+    for (uint32_t i = 0; i < n && !r.failed; i++)
+        take_results(&r, &x[i], results[i], arena);
     run_end(&r);
     return !r.failed;
 }

@@ -233,6 +233,15 @@ int64_t place_extent(const Run *r, const Val *v);
 void place_poison(const Run *r, const Val *v, int64_t from, int64_t to);
 /* Runs a kernel function whose arguments have places. */
 void run_places(Frame *f);
+/* The same of the ranks of a pipeline: bases for each, arguments into their
+ * places, steps until all are done or one waits for a message, and results. */
+typedef struct Queue Queue;
+void places_open(Run *r, uint32_t ranks);
+void places_fill(Frame *f);
+Queue *places_begin(Frame *f);
+/* False: it waits; f->next is the step.  *progress: some step was done. */
+bool places_go(Queue *q, bool *progress);
+void places_results(Frame *f, Val *results);
 /* Lays out the arguments of an entry, runs it and reads its results. */
 void run_kernel_fn(Run *r, const Fn *fn, const Val *args, Val *results);
 

@@ -14,7 +14,7 @@
  */
 #include "run.h"
 
-typedef struct Queue {
+struct Queue {
     Frame *f;
     StepOrder order;
     uint32_t *left; /* by step: predecessors that are not done */
@@ -22,7 +22,9 @@ typedef struct Queue {
     uint32_t streams;
     uint32_t *root; /* by value: the buffer or argument behind it */
     uint32_t *uses; /* by root: steps that use it and are not done */
-} Queue;
+    bool any;       /* order that is allowed; else that of the list */
+    uint32_t first; /* in that of the list: the first step that is not done */
+};
 
 /* How often a step uses each root is no matter: it counts once an operand. */
 static void count_uses(Queue *q)
@@ -101,17 +103,22 @@ static void poison_rest(const Queue *q, uint32_t step, uint32_t root)
     }
 }
 
-static void run_step(Queue *q, uint32_t i)
+/* False: it waits for a message. */
+static bool run_step(Queue *q, uint32_t i)
 {
     Frame *f = q->f;
     const Inst *in = &f->fn->insts[i];
+    f->next = i;
+    f->blocked = false;
     run_inst(f, (Value){i}, &f->vals[i]);
+    if (f->blocked) return false;
     q->done[i] = true;
     for (uint32_t k = 0; k < in->nargs && !f->r->failed; k++) {
         uint32_t root = q->root[inst_arg(f->fn, in, k).id];
         if (--q->uses[root] == 0 && is_temporary(q, &f->fn->insts[root]))
             poison_rest(q, i, root);
     }
+    return true;
 }
 
 static uint32_t draw(Run *r, uint32_t n)
@@ -134,41 +141,62 @@ static uint32_t any_ready(Queue *q)
     return favour && favoured != UINT32_MAX ? favoured : pick;
 }
 
-static void run_any_order(Queue *q)
+static bool run_any_order(Queue *q, bool *progress)
 {
     const Fn *fn = q->f->fn;
-    count_left(q);
     for (;;) {
         uint32_t i = any_ready(q);
-        if (i == UINT32_MAX || q->f->r->failed) return;
-        run_step(q, i);
+        if (i == UINT32_MAX || q->f->r->failed) return true;
+        if (!run_step(q, i)) return false;
+        *progress = true;
         for (uint32_t k = i + 1; k < fn->ninsts; k++)
             if (is_step(&fn->insts[k]) && order_before(&q->order, i, k))
                 q->left[k]--;
     }
 }
 
-void run_places(Frame *f)
+static bool run_in_order(Queue *q, bool *progress)
+{
+    const Fn *fn = q->f->fn;
+    for (; q->first < fn->ninsts && !q->f->r->failed; q->first++) {
+        if (!is_step(&fn->insts[q->first])) continue;
+        if (!run_step(q, q->first)) return false;
+        *progress = true;
+    }
+    return true;
+}
+
+Queue *places_begin(Frame *f)
 {
     Run *r = f->r;
     const Fn *fn = f->fn;
     size_t n = (size_t)fn->ninsts + 1;
-    Queue q = {.f = f, .streams = r->streams};
-    q.root = NEW_ARRAY(&r->temp, uint32_t, n);
-    q.uses = NEW_ARRAY(&r->temp, uint32_t, n);
-    q.left = NEW_ARRAY(&r->temp, uint32_t, n);
-    q.done = NEW_ARRAY(&r->temp, bool, n);
-    count_uses(&q);
+    Queue *q = NEW(&r->temp, Queue);
+    *q = (Queue){.f = f, .streams = r->streams};
+    q->root = NEW_ARRAY(&r->temp, uint32_t, n);
+    q->uses = NEW_ARRAY(&r->temp, uint32_t, n);
+    q->left = NEW_ARRAY(&r->temp, uint32_t, n);
+    q->done = NEW_ARRAY(&r->temp, bool, n);
+    count_uses(q);
     for (uint32_t i = 0; i < fn->ninsts && !r->failed; i++) {
         const Inst *in = &fn->insts[i];
         bool filled = in->op == OP_arg && !f->outer; /* of an entry */
         if (!filled && !is_step(in)) run_inst(f, (Value){i}, &f->vals[i]);
     }
-    if (r->o.order && q.streams > 1) {
-        q.order = order_of(r->m, fn, &r->temp);
-        run_any_order(&q);
-        return;
-    }
-    for (uint32_t i = 0; i < fn->ninsts && !r->failed; i++)
-        if (is_step(&fn->insts[i])) run_step(&q, i);
+    if (!r->o.order || q->streams == 1) return q;
+    q->order = order_of(r->m, fn, &r->temp);
+    count_left(q);
+    q->any = true;
+    return q;
+}
+
+bool places_go(Queue *q, bool *progress)
+{
+    return q->any ? run_any_order(q, progress) : run_in_order(q, progress);
+}
+
+void run_places(Frame *f)
+{
+    bool progress;
+    places_go(places_begin(f), &progress);
 }

@@ -309,10 +309,11 @@ bool verify_coord(const Verify *vf)
            check_result(vf, type_scalar(vf->m, DT_i32), "CO2");
 }
 
-/* Only rank functions have effects. */
+/* Only rank functions have effects; in the kernel view, what they launch. */
 static bool check_rank(const Verify *vf, const char *rule)
 {
-    if (fn_is(vf->m, vf->fn, FK_rank)) return true;
+    if (fn_is(vf->m, vf->fn, FK_rank) || fn_is(vf->m, vf->fn, FK_collective))
+        return true;
     return verify_fail(vf, "only a rank function has it (%s)", rule);
 }
 

@@ -67,7 +67,7 @@ void emit_launch(Scene *s, FnRef group, const Value *args, uint32_t nargs,
 {
     Value *all = NEW_ARRAY(s->x->a, Value, (size_t)nargs + nouts);
     if (nargs) memcpy(all, args, nargs * sizeof *all);
-    memcpy(all + nargs, outs, nouts * sizeof *all);
+    if (nouts) memcpy(all + nargs, outs, nouts * sizeof *all);
     AttrList l = {.n = 0};
     attr_put_id(&l, AT_fn, group.id);
     attr_put_int(&l, AT_outs, nouts);
@@ -331,6 +331,10 @@ static void emit_inst(Scene *s, uint32_t i)
         return;
     case OP_coord:
         emit_coord(s, i);
+        return;
+    case OP_send:
+    case OP_recv:
+        emit_message(s, (Value){i});
         return;
     case OP_concat:
     case OP_stack:

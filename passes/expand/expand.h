@@ -7,6 +7,7 @@
  *     emit      launches, views and copies, forwards
  *     matmul    operands in an order that one gemm takes
  *     collective  places that pieces of several devices take
+ *     message   places of what ranks send each other
  *     trail     the places of carried values that are stacked
  *     block     slots that lie between each other's rows
  *     repeat    loops
@@ -41,6 +42,7 @@ typedef struct Expand {
     Arena *a; /* scratch */
     OuterAxes outer;
     Map copies, zeros;   /* type -> the group that copies or clears it */
+    Map messages; /* op, attributes and type -> the group that is it */
     VEC(Member) members; /* of blocks */
     VEC(Order) orders;
 } Expand;
@@ -167,6 +169,16 @@ bool collective_fits(const Scene *s, Value owner, Layout l);
 /* The order of its operand, once its result has a home. */
 Layout collective_operand(const Scene *s, Value owner);
 void emit_collective(Scene *s, const Inst *call, const Home *result);
+
+/* ------------------------------------------------------------- message -- */
+
+static inline bool is_message(Op op)
+{
+    return op == OP_send || op == OP_recv;
+}
+/* How what is sent lies, on both sides. */
+Layout message_layout(const Scene *s, Type t);
+void emit_message(Scene *s, Value v);
 
 /* --------------------------------------------------------------- trail -- */
 

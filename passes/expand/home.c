@@ -386,6 +386,8 @@ static void settle(Scene *s, Value v)
         !host && t.at.root &&
         (may_be_strided(s, v) || layout_is_packed(s->x->m, t.at.layout));
     if (fits && is_collective(s, v)) fits = collective_fits(s, v, t.at.layout);
+    if (in->op == OP_recv)
+        fits &= layout_same(s->x->m, t.at.layout, message_layout(s, in->type));
     if (fits && may_move_in(s, &t)) {
         move_in(s, &t);
         return;
@@ -448,8 +450,9 @@ static void ask_dying(Scene *s, uint32_t maker, Value owner, uint32_t result)
 
 static bool is_owner(const Scene *s, uint32_t i)
 {
-    const TypeInfo *ti = type_info(s->x->m, s->fn->insts[i].type);
-    return value_eq(s->owner[i], (Value){i}) && !ti->is_tuple;
+    Type t = s->fn->insts[i].type;
+    return t.id && value_eq(s->owner[i], (Value){i}) &&
+           !type_info(s->x->m, t)->is_tuple;
 }
 
 void scene_homes(Scene *s)
@@ -472,6 +475,10 @@ void scene_homes(Scene *s)
         Value maker;
         uint32_t result;
         if (is_alias((Op)in->op)) ask_operand(s, i);
+        if (in->op == OP_send) {
+            Value x = inst_arg(fn, in, 0);
+            set_like(s, x, message_layout(s, value_type(fn, x)));
+        }
         if (!is_owner(s, i)) continue;
         settle(s, (Value){i});
         if (in->op == OP_concat || in->op == OP_stack) ask_parts(s, i);

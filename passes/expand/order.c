@@ -180,6 +180,7 @@ Layout own_layout(const Scene *s, Value owner)
     const Module *m = s->x->m;
     Type t = value_type(s->fn, owner);
     if (is_collective(s, owner)) return collective_layout(s, owner);
+    if (inst_of(s->fn, owner)->op == OP_recv) return message_layout(s, t);
     if (s->like[owner.id].stride) return s->like[owner.id];
     uint32_t result;
     const Fn *body = stacking_body(s, owner, &result);

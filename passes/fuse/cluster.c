@@ -13,8 +13,19 @@
  */
 #include "shape.h"
 
+/* A send or receive stands between them: what is in front of it would have to
+ * wait for it. */
+static bool messages_between(const Graph *g, const Nodes *nodes)
+{
+    for (uint32_t i = 1; i < nodes->n; i++)
+        if (g->nodes[nodes->at[i]].after != g->nodes[nodes->at[0]].after)
+            return true;
+    return false;
+}
+
 static bool path_returns(Graph *g, const Nodes *nodes)
 {
+    if (messages_between(g, nodes)) return true;
     VEC(uint32_t) todo = {0};
     ArenaMark mark = arena_mark(g->fx->a);
     bool found = false;

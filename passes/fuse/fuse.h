@@ -68,6 +68,7 @@ typedef struct Node {
     bool again;    /* computed again for one user */
     int64_t turns; /* a sum over rows, of so many at a time; 0: another op */
     Axis walked;   /* the axis of rows that is cut for it */
+    uint32_t after; /* how many sends and receives are in front of it */
     int64_t each;  /* a tally of so many columns (ir/column.h); 0: it is none */
 } Node;
 

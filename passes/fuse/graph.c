@@ -91,6 +91,7 @@ typedef struct Make {
     Uses uses;
     bool *again; /* by value: computed again at each use in a loop */
     uint32_t cap;
+    uint32_t messages; /* sends and receives so far */
 } Make;
 
 /* Reading the operand again in each user costs no more than writing the value
@@ -163,6 +164,7 @@ static uint32_t node_add(Make *mk, Value v)
     g->nodes[at] =
         (Node){.value = v,
                .kind = kind_of((Op)in->op),
+               .after = mk->messages,
                .nargs = in->nargs,
                .args = NEW_ARRAY(g->fx->a, uint32_t, (size_t)in->nargs + 1)};
     return at;
@@ -195,6 +197,7 @@ static void node_make(Make *mk, Value v)
     uint32_t at = node_add(mk, v);
     g->nodes[at].args = args;
     g->primary[v.id] = at;
+    mk->messages += in->op == OP_send || in->op == OP_recv;
 }
 
 /* Values that somebody other than a loop asks for; operands of those that are

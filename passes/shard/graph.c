@@ -17,7 +17,6 @@
  * What a stage of a pipeline does is called for each microbatch: all these
  * calls hand over to the same ports.
  */
-#include "../program.h"
 #include "../reach.h"
 #include "../repeat.h"
 #include "shard.h"
@@ -281,7 +280,7 @@ static uint64_t message_key(Shard *s, uint32_t f, Value v)
     const Fn *fn = s->m->fns.at[f];
     const Inst *in = inst_of(fn, v);
     uint32_t rank = 0, before = 0;
-    size_t n = rank_of(s->m, fn, &rank);
+    size_t n = fn_rank(s->m, fn, &rank);
     const char *entry = arena_strndup(s->a, str_of(s->m, fn->name), n);
     int64_t peer = attr_int(s->m, in->attr, AT_peer, 0);
     int64_t channel = attr_int(s->m, in->attr, AT_channel, 0);
