@@ -1,7 +1,7 @@
 /*
  * commands.c: the commands of a schedule, its transfers among them.
  *
- * A transfer stands, on both ranks, right behind the action that makes what it
+ * A transfer stands, on both ranks, where the action ends that makes what it
  * carries, in the one order of the simulation.  Where actions wait in a circle
  * there is no such order for them: they come last, row by row, each behind what
  * it receives, so that the check has a circle to find.
@@ -62,18 +62,31 @@ static bool read_of(const Schedule *s, Action x, Action *out)
     return makes(x) && out->stage < s->stages;
 }
 
-static void put_action(Lists *l, Action x, bool stuck)
+static void put_action(Lists *l, Action x)
+{
+    Command c = {.kind = COMMAND_action, .action = x};
+    vec_push(l->a, &l->at[l->s->owner[x.stage]].rows, c);
+}
+
+static void put_end(Lists *l, Action x)
+{
+    uint32_t to = reader_of(x);
+    if (!makes(x) || !is_transfer(l->s, x, to)) return;
+    put_transfer(l, COMMAND_send, x, to);
+    put_transfer(l, COMMAND_receive, x, to);
+}
+
+/* Of a circle: what it receives, if nobody sent it, itself, what it sends. */
+static void put_stuck(Lists *l, Action x)
 {
     Action y;
     uint32_t to = reader_of(x);
     if (read_of(l->s, x, &y) && is_transfer(l->s, y, x.stage) &&
         !l->received[tag_of(l->s, y)])
         put_transfer(l, COMMAND_receive, y, x.stage);
-    Command c = {.kind = COMMAND_action, .action = x};
-    vec_push(l->a, &l->at[l->s->owner[x.stage]].rows, c);
-    if (!makes(x) || !is_transfer(l->s, x, to)) return;
-    put_transfer(l, COMMAND_send, x, to);
-    if (!stuck) put_transfer(l, COMMAND_receive, x, to);
+    put_action(l, x);
+    if (makes(x) && is_transfer(l->s, x, to))
+        put_transfer(l, COMMAND_send, x, to);
 }
 
 CommandList *schedule_commands(Arena *a, const Schedule *s,
@@ -82,14 +95,18 @@ CommandList *schedule_commands(Arena *a, const Schedule *s,
     Lists l = {a, s, NEW_ARRAY(a, CommandList, s->ranks + 1), NULL};
     l.received = NEW_ARRAY(a, bool, 2 * (size_t)s->stages * s->micros + 1);
     uint32_t *done = NEW_ARRAY(a, uint32_t, s->ranks + 1);
-    for (uint32_t i = 0; i < run->n; i++) {
-        const Started *x = &run->order[i];
-        put_action(&l, s->rows[x->rank].at[x->place], false);
+    for (uint32_t i = 0; i < 2 * run->n; i++) {
+        const Started *x = run->moments[i].of;
+        Action action = s->rows[x->rank].at[x->place];
+        if (run->moments[i].ends)
+            put_end(&l, action);
+        else
+            put_action(&l, action);
         done[x->rank] = x->place + 1;
     }
     for (uint32_t r = 0; r < s->ranks; r++)
         for (uint32_t i = done[r]; i < s->rows[r].n; i++)
             if (s->rows[r].at[i].kind != ACTION_idle)
-                put_action(&l, s->rows[r].at[i], true);
+                put_stuck(&l, s->rows[r].at[i]);
     return l.at;
 }

@@ -93,12 +93,19 @@ ActionCosts costs_usual(void); /* F 1, B 2, I 1, W 1 */
 
 typedef struct Started {
     uint32_t rank, place; /* row and action */
-    double start;
+    double start, end;
 } Started;
+
+/* An action begins, or it ends. */
+typedef struct Moment {
+    const Started *of;
+    bool ends;
+} Moment;
 
 typedef struct Simulation {
     Started *order; /* every action, by its start: each behind all it reads */
     uint32_t n;
+    Moment *moments; /* 2n, by time; what ends at one comes first */
     double length, busy; /* of the longest row; of all rows together */
     double bubble;       /* the part of the ranks' time that is idle */
     uint32_t *held;      /* by rank: most forwards that wait for a backward */

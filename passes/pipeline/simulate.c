@@ -6,10 +6,12 @@
  * it reads is there: a forward reads the stage before, a backward its own
  * forward and the stage behind.  The order of starts is one order of the whole
  * pipeline, in which everything comes behind what it reads; a transfer belongs
- * right behind the action that makes it, on both sides, and then no rank ever
- * waits for another in a circle, even where a send waits to be received.
+ * where the action ends that makes it, on both sides, behind what has begun
+ * there by then.  So no rank ever waits for another in a circle, even where a
+ * send waits to be received, and none waits long.
  */
 #include <math.h>
+#include <stdlib.h>
 
 #include "schedule.h"
 
@@ -84,13 +86,38 @@ static void run_action(Clock *c, Simulation *sim, uint32_t r, double start)
 {
     Action x = c->s->rows[r].at[c->next[r]];
     double cost = c->costs->at[x.kind];
-    sim->order[sim->n++] = (Started){r, c->next[r]++, start};
+    sim->order[sim->n++] = (Started){r, c->next[r]++, start, start + cost};
     c->free[r] = *end_at(c, x.kind, x.stage, x.micro) = start + cost;
     sim->busy += cost;
     if (c->free[r] > sim->length) sim->length = c->free[r];
     if (x.kind == ACTION_forward && ++c->open[r] > sim->held[r])
         sim->held[r] = c->open[r];
     if (x.kind == ACTION_backward || x.kind == ACTION_weight) c->open[r]--;
+}
+
+static double moment_time(const Moment *x)
+{
+    return x->ends ? x->of->end : x->of->start;
+}
+
+static int by_time(const void *a, const void *b)
+{
+    const Moment *x = a, *y = b;
+    double s = moment_time(x), t = moment_time(y);
+    if (s != t) return s < t ? -1 : 1;
+    if (x->ends != y->ends) return x->ends ? -1 : 1;
+    return x->of < y->of ? -1 : x->of > y->of;
+}
+
+static void find_moments(Arena *a, Simulation *sim)
+{
+    uint32_t n = 0;
+    sim->moments = NEW_ARRAY(a, Moment, 2 * (size_t)sim->n + 1);
+    for (uint32_t i = 0; i < sim->n; i++) {
+        sim->moments[n++] = (Moment){&sim->order[i], false};
+        sim->moments[n++] = (Moment){&sim->order[i], true};
+    }
+    if (n) qsort(sim->moments, n, sizeof *sim->moments, by_time);
 }
 
 Simulation schedule_run(Arena *a, const Schedule *s, const ActionCosts *costs)
@@ -112,6 +139,7 @@ Simulation schedule_run(Arena *a, const Schedule *s, const ActionCosts *costs)
     sim.order = NEW_ARRAY(a, Started, all + 1);
     for (double start = 0; first_rank(&c, &rank, &start);)
         run_action(&c, &sim, rank, start);
+    find_moments(a, &sim);
     for (uint32_t r = 0; r < s->ranks; r++)
         sim.stuck += s->rows[r].n - c.next[r];
     if (sim.length > 0) sim.bubble = 1 - sim.busy / (sim.length * s->ranks);

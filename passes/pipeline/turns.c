@@ -2,7 +2,7 @@
  * turns.c: the microbatches, in the order of the schedule.
  *
  * An action is a call of the stage's function for one microbatch.  What other
- * ranks read of its results is sent as soon as it is there, once to each.  Sums
+ * ranks read of its results is sent when it ends, once to each.  Sums
  * are handed from a microbatch's call to the next one's.
  */
 #include "cut.h"
@@ -145,7 +145,13 @@ static void call_stage(Turns *t, uint32_t group, uint32_t stage, uint32_t micro)
     for (uint32_t i = 0; i < f->out.n; i++)
         *table_at(t, rank, micro, f->out.at[i]) =
             f->out.n == 1 ? made : emit_proj(b, made, i);
-    for (uint32_t i = 0; i < f->out.n; i++)
+}
+
+static void send_results(Turns *t, uint32_t group, uint32_t stage,
+                         uint32_t micro)
+{
+    const StageFn *f = &t->st->at[group][stage];
+    for (uint32_t i = 0; f->any && i < f->out.n; i++)
         send_piece(t, stage, micro, f->out.at[i]);
 }
 
@@ -154,18 +160,37 @@ static void sum_stage(Turns *t, uint32_t stage)
 {
     Cut *c = t->r->c;
     uint32_t *next = &t->summed[stage];
-    while (*next < c->micros && t->left[(size_t)stage * c->micros + *next] == 0)
-        call_stage(t, GROUP_sums, stage, (*next)++);
+    while (*next < c->micros &&
+           t->left[(size_t)stage * c->micros + *next] == 0) {
+        call_stage(t, GROUP_sums, stage, *next);
+        send_results(t, GROUP_sums, stage, (*next)++);
+    }
+}
+
+static bool goes_back(Action x)
+{
+    return x.kind == ACTION_backward || x.kind == ACTION_input;
+}
+
+static bool gives_weights(Action x)
+{
+    return x.kind == ACTION_backward || x.kind == ACTION_weight;
 }
 
 static void run_action(Turns *t, Action x)
 {
-    bool back = x.kind == ACTION_backward || x.kind == ACTION_input;
     if (x.kind == ACTION_forward)
         call_stage(t, GROUP_forward, x.stage, x.micro);
-    if (back) call_stage(t, GROUP_back, x.stage, x.micro);
-    if (x.kind == ACTION_backward || x.kind == ACTION_weight)
-        call_stage(t, GROUP_weights, x.stage, x.micro);
+    if (goes_back(x)) call_stage(t, GROUP_back, x.stage, x.micro);
+    if (gives_weights(x)) call_stage(t, GROUP_weights, x.stage, x.micro);
+}
+
+static void end_action(Turns *t, Action x)
+{
+    if (x.kind == ACTION_forward)
+        send_results(t, GROUP_forward, x.stage, x.micro);
+    if (goes_back(x)) send_results(t, GROUP_back, x.stage, x.micro);
+    if (gives_weights(x)) send_results(t, GROUP_weights, x.stage, x.micro);
     t->left[(size_t)x.stage * t->r->c->micros + x.micro]--;
     sum_stage(t, x.stage);
 }
@@ -239,9 +264,13 @@ bool turns_run(Ranks *r)
     count_actions(t);
     if (pass_remarks(c->m, c->cx, false)) say_kept(t);
     bring_invariants(t);
-    for (uint32_t i = 0; i < c->run.n; i++) {
-        const Started *x = &c->run.order[i];
-        run_action(t, c->s->rows[x->rank].at[x->place]);
+    for (uint32_t i = 0; i < 2 * c->run.n; i++) {
+        const Moment *x = &c->run.moments[i];
+        Action action = c->s->rows[x->of->rank].at[x->of->place];
+        if (x->ends)
+            end_action(t, action);
+        else
+            run_action(t, action);
     }
     return true;
 }
