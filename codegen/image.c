@@ -259,6 +259,14 @@ static void write_gemm(Writer *w, const Fn *group, const At *at, uint32_t n,
 static void write_collective(Writer *w, const Fn *group, const At *at, Loc loc)
 {
     Module *m = w->t.m;
+    if (group->nparams + group->nresults == 1) {
+        TitanCommand *c = add_command(w, TITAN_COMMAND_collective, loc);
+        c->index = image_message(&w->t, group, at[0].layout);
+        c->operands.n = 1;
+        c->items = 1;
+        add_operand(w, &at[0]);
+        return;
+    }
     if (!collective_takes(m, group, at[0].layout, at[1].layout))
         BUG("the places of '%s' make no collective", str_of(m, group->name));
     TitanCommand *c = add_command(w, TITAN_COMMAND_collective, loc);
@@ -540,19 +548,19 @@ static void find_sessions(Writer *w, const Fn *fn, Value v)
     if (w->frame < end) w->frame = end;
 }
 
-/* Bytes of the temporaries and sessions, which workspaces follow. */
+/* Bytes of the stage's temporaries and sessions, which workspaces follow. */
 static void find_ends(Writer *w)
 {
     Module *m = w->t.m;
-    for (uint32_t f = 0; f < m->fns.n; f++) {
-        const Fn *fn = m->fns.at[f];
-        if (!fn->entry || fn->view != VIEW_kernel) continue;
-        for (uint32_t i = 0; i < fn->nparams; i++)
-            find_sessions(w, fn, (Value){i});
-        for (uint32_t i = 0; i < fn->nresults; i++)
-            find_sessions(w, fn, fn->result_values[i]);
+    const Fn *const *entries = w->t.entry_fns[w->t.stage];
+    w->frame = w->lane = w->host = 0;
+    for (uint32_t f = 0; f < w->t.nentries; f++) {
+        for (uint32_t i = 0; i < entries[f]->nparams; i++)
+            find_sessions(w, entries[f], (Value){i});
+        for (uint32_t i = 0; i < entries[f]->nresults; i++)
+            find_sessions(w, entries[f], entries[f]->result_values[i]);
     }
-    Live live = live_find(m, m->arena);
+    Live live = image_live(&w->t);
     for (uint32_t i = 0; i < live.n; i++) {
         const LiveBuffer *b = &live.at[i];
         const Inst *in = inst_of(b->fn, b->value);
@@ -569,24 +577,65 @@ static void find_ends(Writer *w)
     image_reserve(&w->t, TITAN_BASE_host, w->host);
 }
 
-static void write_entry(Writer *w, const Fn *fn)
+/* ---------------------------------------------------------------- entries --
+ */
+
+/* An entry on all stages. */
+typedef struct Entry {
+    const Fn **fns; /* by stage */
+    Str name;
+    TitanRange ports;
+    uint32_t *updates; /* by stage; NULL: it does not train */
+} Entry;
+
+static Entry *find_entries(Writer *w)
 {
     ImageTables *t = &w->t;
-    bool trains = strcmp(str_of(t->m, fn->name), "train") == 0;
+    Entry *at = NEW_ARRAY(t->a, Entry, (size_t)t->nentries + 1);
+    for (uint32_t i = 0; i < t->nentries; i++) {
+        at[i].fns = NEW_ARRAY(t->a, const Fn *, (size_t)t->stages.n + 1);
+        for (uint32_t s = 0; s < t->stages.n; s++)
+            at[i].fns[s] = t->entry_fns[s][i];
+        at[i].name = image_entry_name(t, at[i].fns[0]);
+        at[i].ports = image_ports(t, at[i].fns);
+        if (strcmp(str_of(t->m, at[i].name), "train") == 0)
+            at[i].updates = image_updates(t, at[i].fns);
+    }
+    return at;
+}
+
+static void write_entry(Writer *w, const Entry *x)
+{
+    ImageTables *t = &w->t;
+    const Fn *fn = x->fns[t->stage];
     /* a model begins alike on every target */
-    kernels_exact(w->kernels, strcmp(str_of(t->m, fn->name), "init") == 0);
-    TitanEntry e = {.name = image_string(t, fn->name),
-                    .runs = {.first = t->runs.n}};
-    e.ports = image_ports(t, fn);
-    w->update = trains ? image_update(t, fn) : fn->ninsts;
+    kernels_exact(w->kernels, strcmp(str_of(t->m, x->name), "init") == 0);
+    TitanEntry e = {.name = image_string(t, x->name),
+                    .runs = {.first = t->runs.n},
+                    .ports = x->ports};
+    w->update = x->updates ? x->updates[t->stage] : fn->ninsts;
     w->update_run = t->runs.n;
     write_fn(w, fn, NULL);
     e.runs.n = t->runs.n - e.runs.first;
     e.until = w->update_run - e.runs.first;
     vec_push(t->a, &t->entries, e);
-    if (!trains || e.until == 0) return;
+    if (!x->updates || (t->stages.n == 1 && e.until == 0)) return;
     e.name = image_text(t, "diagnose");
     vec_push(t->a, &t->entries, e);
+}
+
+static void write_stages(Writer *w)
+{
+    ImageTables *t = &w->t;
+    const Entry *entries = find_entries(w);
+    for (t->stage = 0; t->stage < t->stages.n; t->stage++) {
+        TitanRange *rows = &t->stages.at[t->stage].entries;
+        rows->first = t->entries.n;
+        find_ends(w);
+        for (uint32_t i = 0; i < t->nentries; i++)
+            write_entry(w, &entries[i]);
+        rows->n = t->entries.n - rows->first;
+    }
 }
 
 static void write_kernels(Writer *w)
@@ -615,15 +664,13 @@ bool image_write(Module *m, const CodegenOpts *o, KernelSet *kernels,
     image_begin(&w.t, m);
     map_init(&w.gemm_map, m->arena);
     w.t.target = target_in_image(o->target);
+    image_stages(&w.t);
     image_mesh(&w.t);
     w.t.lanes = w.gpu ? 1 : (uint32_t)option_int(m, "lanes", HOST_LANES);
     w.t.streams = module_streams(m);
     w.t.infinities = infinities_find(m);
-    find_ends(&w);
     image_slots(&w.t);
-    for (uint32_t i = 0; i < m->fns.n; i++)
-        if (m->fns.at[i]->entry && m->fns.at[i]->view == VIEW_kernel)
-            write_entry(&w, m->fns.at[i]);
+    write_stages(&w);
     if (w.failed) return false;
     write_kernels(&w);
     image_facts(&w.t);

@@ -25,9 +25,13 @@ typedef struct ImageTables {
 #undef T
     VEC(char) strings;
     Map string_map; /* Str of the module -> offset */
-    uint64_t base_bytes[TITAN_BASE_COUNT];
     uint32_t lanes, target, streams, events;
-    uint32_t ranks;
+    uint32_t stage;       /* that is being written, a row of `stages` */
+    uint32_t nentries;    /* on each stage */
+    const Fn ***entry_fns; /* by stage, in one order */
+    bool **runs_at;       /* by stage and function: it runs there */
+    Live live;            /* of all stages */
+    uint32_t ranks, stage_mesh;
     uint64_t whole_bytes[TITAN_BASE_COUNT]; /* several ranks: of the bases that
                                                no rank has */
     uint32_t stream;                        /* of the next command */
@@ -41,7 +45,7 @@ uint32_t image_text(ImageTables *t, const char *s);
 void image_line(ImageTables *t, Loc loc, uint32_t *file, uint32_t *line);
 /* The axes of a layout, outermost first. */
 TitanRange image_axes(ImageTables *t, Layout l);
-/* At least so many bytes of a base. */
+/* At least so many bytes of a base, in the stage that is being written. */
 void image_reserve(ImageTables *t, TitanBase base, uint64_t bytes);
 
 /* A result of a launch, whose last command is that of the tables. */
@@ -56,10 +60,22 @@ void image_result(ImageTables *t, const ResultAt *r);
 /* The first instruction of an entry that writes a parameter or a state. */
 uint32_t image_update(ImageTables *t, const Fn *entry);
 
-/* Slots, their places in checkpoints, and the ports of an entry. */
+/* Stages (image_stages.c): the rows, without a pipeline one, with their entries;
+ * the buffers of the one that is being written. */
+void image_stages(ImageTables *t);
+Live image_live(const ImageTables *t);
+/* An entry's name, without that of the rank. */
+Str image_entry_name(const ImageTables *t, const Fn *fn);
+/* Of the functions of an entry, by stage: the first instruction of each that
+ * writes a parameter or a state, or an earlier one, so that no message is sent
+ * in front of it and received behind it, or the other way round. */
+uint32_t *image_updates(ImageTables *t, const Fn *const *fns);
+
+/* Slots, their places in checkpoints, and the ports of an entry, whose
+ * functions are given by stage. */
 void image_slots(ImageTables *t);
-TitanRange image_ports(ImageTables *t, const Fn *entry);
-/* Facts of the module, and the buffers that make the peak. */
+TitanRange image_ports(ImageTables *t, const Fn *const *fns);
+/* Facts of the module, and the buffers that make the peaks. */
 void image_facts(ImageTables *t);
 void image_fact(ImageTables *t, const char *name, double value);
 
@@ -68,10 +84,11 @@ void image_fact(ImageTables *t, const char *name, double value);
 void image_mesh(ImageTables *t);
 uint32_t image_group(ImageTables *t, const AttrItem *over);
 uint32_t image_collective(ImageTables *t, const Fn *group, Layout from);
-/* The axes of a place with the sizes of the whole; the row that says what the
+uint32_t image_message(ImageTables *t, const Fn *group, Layout what);
+/* The axes of a place with the sizes of the whole; a row that says what the
  * place has of it, where there are several ranks; where the whole lies. */
 TitanRange image_whole_axes(ImageTables *t, Layout l, Type whole);
-TitanRange image_part(ImageTables *t, Layout l, Type whole, TitanPart part);
+void image_part(ImageTables *t, Layout l, Type whole, TitanPart part);
 uint64_t image_whole_place(ImageTables *t, TitanBase base, Type whole);
 
 /* Streams of one function in one place where it runs (image_streams.c):

@@ -32,27 +32,30 @@ static uint32_t role_number(Role r)
 /* ------------------------------------------------------------------ slots --
  */
 
-/* The value of a slot in some entry, and its port; NULL: no entry has it. */
-static const Fn *slot_value(const Module *m, Str path, Value *out,
-                            const Port **port)
+/* The place of a port on a stage. */
+typedef struct PortAt {
+    const Fn *fn; /* NULL: it has none there */
+    Value v;
+    const Port *port;
+} PortAt;
+
+static bool is_slot_of(const Port *p, Str path)
 {
-    for (uint32_t f = 0; f < m->fns.n; f++) {
-        const Fn *fn = m->fns.at[f];
-        if (!fn->entry || fn->view != VIEW_kernel) continue;
-        for (uint32_t i = 0; i < fn->nparams; i++) {
-            *port = &fn->params[i];
-            *out = (Value){i};
-            if (role_is_slot((*port)->role) && str_eq((*port)->path, path))
-                return fn;
-        }
-        for (uint32_t i = 0; i < fn->nresults; i++) {
-            *port = &fn->results[i];
-            *out = fn->result_values[i];
-            if (role_is_slot((*port)->role) && str_eq((*port)->path, path))
-                return fn;
-        }
+    return role_is_slot(p->role) && str_eq(p->path, path);
+}
+
+static PortAt slot_at(const ImageTables *t, uint32_t stage, Str path)
+{
+    for (uint32_t f = 0; f < t->nentries; f++) {
+        const Fn *fn = t->entry_fns[stage][f];
+        for (uint32_t i = 0; i < fn->nparams; i++)
+            if (is_slot_of(&fn->params[i], path))
+                return (PortAt){fn, {i}, &fn->params[i]};
+        for (uint32_t i = 0; i < fn->nresults; i++)
+            if (is_slot_of(&fn->results[i], path))
+                return (PortAt){fn, fn->result_values[i], &fn->results[i]};
     }
-    return NULL;
+    return (PortAt){0};
 }
 
 static TitanRange slot_dims(ImageTables *t, const Slot *s)
@@ -96,42 +99,109 @@ static void put_pieces(ImageTables *t, Layout l, TitanPart *row)
     }
 }
 
+/* The whole of a part. */
+static Type whole_type(Module *m, const Slot *s, Type t)
+{
+    if (!s->whole.id) return t;
+    TypeAxis a = *type_axis(m, t, s->along);
+    a.size = s->total;
+    return type_with_axis(m, t, a);
+}
+
+static uint32_t axis_number(const Module *m, Layout l, Axis axis, Arena *a)
+{
+    Axis *order = NEW_ARRAY(a, Axis, type_info(m, l.type)->naxes + 1u);
+    uint32_t n = layout_order(m, l, order), i = 0;
+    while (i < n && order[i].id != axis.id)
+        i++;
+    return i;
+}
+
+/* What a stage has of a slot, or of a part of one. */
+static TitanPart slot_part(ImageTables *t, const Slot *s, PortAt at, Layout l)
+{
+    Module *m = t->m;
+    Attr a = inst_of(at.fn, at.v)->attr;
+    TitanPart part = {.offset = (uint64_t)attr_int(m, a, AT_offset, 0),
+                      .stage = t->stage};
+    put_pieces(t, l, &part);
+    if (s->whole.id) {
+        part.axis = axis_number(m, l, s->along, t->a);
+        part.first = s->start;
+        part.n = type_size(m, s->type, s->along);
+    }
+    image_reserve(t, s->host ? TITAN_BASE_host : TITAN_BASE_persistent,
+                  part.offset + (uint64_t)layout_bytes(m, l));
+    return part;
+}
+
+static void add_slot_parts(ImageTables *t, const Slot *s)
+{
+    for (t->stage = 0; t->stage < t->stages.n; t->stage++) {
+        PortAt at = slot_at(t, t->stage, s->path);
+        if (!at.fn) continue;
+        Layout l = layout_of(t->m, at.fn, at.v, t->a);
+        image_part(t, l, port_whole(at.port), slot_part(t, s, at, l));
+    }
+    t->stage = 0;
+}
+
+/* The parts of a slot, of which S is the first, or the one that is whole. */
+static TitanRange add_parts(ImageTables *t, const Slot *s)
+{
+    const Module *m = t->m;
+    TitanRange r = {.first = t->parts.n};
+    if (!s->whole.id) add_slot_parts(t, s);
+    for (uint32_t i = 0; i < m->slots.n && s->whole.id; i++)
+        if (str_eq(m->slots.at[i].whole, s->whole))
+            add_slot_parts(t, &m->slots.at[i]);
+    r.n = t->parts.n - r.first;
+    return r;
+}
+
+static PortAt first_place(const ImageTables *t, Str path)
+{
+    PortAt at = {0};
+    for (uint32_t i = 0; i < t->stages.n && !at.fn; i++)
+        at = slot_at(t, i, path);
+    return at;
+}
+
 static void add_slot(ImageTables *t, const Slot *s)
 {
     Module *m = t->m;
-    Value v;
-    if (!s->saved) return; /* nobody outside of its entries asks for it */
-    const Port *port;
-    const Fn *fn = slot_value(m, s->path, &v, &port);
-    if (!fn) return; /* no entry knows it: it has no place */
-    uint64_t offset = (uint64_t)attr_int(m, inst_of(fn, v)->attr, AT_offset, 0);
-    Layout l = layout_of(m, fn, v, t->a);
-    TitanBase base = s->host ? TITAN_BASE_host : TITAN_BASE_persistent;
-    TitanPart part = {.offset = offset};
-    put_pieces(t, l, &part);
-    TitanSlot row = {.path = image_string(t, s->path),
+    /* nobody outside of its entries asks for it */
+    if (!s->saved || (s->whole.id && s->start)) return;
+    PortAt at = first_place(t, s->path);
+    if (!at.fn) return; /* no entry knows it: it has no place */
+    Layout l = layout_of(m, at.fn, at.v, t->a);
+    Type whole = whole_type(m, s, port_whole(at.port));
+    TitanSlot row = {.path = image_string(t, s->whole.id ? s->whole : s->path),
                      .role = role_number(s->role),
                      .dtype = type_dtype(m, l.type),
                      .flags = (s->frozen ? TITAN_SLOT_frozen : 0u) |
                               (s->saved ? TITAN_SLOT_saved : 0u) |
                               (s->has_ckpt ? TITAN_SLOT_ckpt : 0u) |
                               (s->host ? TITAN_SLOT_host : 0u),
-                     .offset = offset,
-                     .piece = part.piece,
-                     .pitch = part.pitch,
-                     .axes = image_whole_axes(t, l, port_whole(port))};
+                     .axes = image_whole_axes(t, l, whole)};
     if (t->ranks > 1) {
-        row.offset = image_whole_place(t, base, port_whole(port));
-        row.piece = row.pitch = 0;
-        row.parts = image_part(t, l, port_whole(port), part);
+        row.offset = image_whole_place(
+            t, s->host ? TITAN_BASE_host : TITAN_BASE_persistent, whole);
+        row.parts = add_parts(t, s);
+    } else {
+        TitanPart all = slot_part(t, s, at, l);
+        row.offset = all.offset;
+        row.piece = all.piece;
+        row.pitch = all.pitch;
     }
     if (s->has_ckpt) {
+        Slot all = *s;
+        all.type = whole_type(m, s, s->type);
         row.ckpt = image_string(t, s->ckpt.name);
         if (s->ckpt.scale.id) row.scale = image_string(t, s->ckpt.scale);
-        row.dims = slot_dims(t, s);
+        row.dims = slot_dims(t, &all);
     }
     vec_push(t->a, &t->slots, row);
-    image_reserve(t, base, offset + (uint64_t)layout_bytes(m, l));
 }
 
 /* Ports of slots that the module does not list. */
@@ -175,38 +245,85 @@ static uint32_t bound_of(const ImageTables *t, const Port *p)
     return (uint32_t)option_int(t->m, name, 0);
 }
 
-static void add_port(ImageTables *t, const Fn *fn, Value v, const Port *p)
+static Str port_path(PortAt x)
 {
-    Module *m = t->m;
-    if (role_is_slot(p->role)) return;
-    uint64_t offset = (uint64_t)attr_int(m, inst_of(fn, v)->attr, AT_offset, 0);
-    Layout l = layout_of(m, fn, v, t->a);
-    Str path = p->path.id ? p->path : fn->names[v.id];
-    TitanPort row = {.path = image_string(t, path),
-                     .role = role_number(p->role),
-                     .dtype = type_dtype(m, l.type),
-                     .bound = bound_of(t, p),
-                     .offset = offset,
-                     .axes = image_whole_axes(t, l, port_whole(p))};
-    if (t->ranks > 1) {
-        row.offset = image_whole_place(t, TITAN_BASE_io, port_whole(p));
-        row.parts =
-            image_part(t, l, port_whole(p), (TitanPart){.offset = offset});
-    }
-    vec_push(t->a, &t->ports, row);
-    image_reserve(t, TITAN_BASE_io, offset + (uint64_t)layout_bytes(m, l));
+    return x.port->path.id ? x.port->path : x.fn->names[x.v.id];
 }
 
-TitanRange image_ports(ImageTables *t, const Fn *entry)
+static Role port_role(PortAt x)
+{
+    return x.port->role == ROLE_none ? ROLE_output : x.port->role;
+}
+
+/* Port I of a function, its results behind its parameters. */
+static PortAt port_of(const Fn *fn, uint32_t i)
+{
+    if (i < fn->nparams) return (PortAt){fn, {i}, &fn->params[i]};
+    i -= fn->nparams;
+    return (PortAt){fn, fn->result_values[i], &fn->results[i]};
+}
+
+/* The same port of another function. */
+static PortAt port_in(const Fn *fn, PortAt x)
+{
+    for (uint32_t i = 0; i < fn->nparams + fn->nresults; i++) {
+        PortAt y = port_of(fn, i);
+        if (port_role(y) == port_role(x) && str_eq(port_path(y), port_path(x)))
+            return y;
+    }
+    return (PortAt){0};
+}
+
+static uint64_t port_offset(const Module *m, PortAt x)
+{
+    return (uint64_t)attr_int(m, inst_of(x.fn, x.v)->attr, AT_offset, 0);
+}
+
+static void add_port(ImageTables *t, const Fn *const *fns, PortAt x)
+{
+    Module *m = t->m;
+    Layout l = layout_of(m, x.fn, x.v, t->a);
+    TitanPort row = {.path = image_string(t, port_path(x)),
+                     .role = role_number(port_role(x)),
+                     .dtype = type_dtype(m, l.type),
+                     .bound = bound_of(t, x.port),
+                     .offset = port_offset(m, x),
+                     .axes = image_whole_axes(t, l, port_whole(x.port))};
+    if (t->ranks > 1)
+        row.offset = image_whole_place(t, TITAN_BASE_io, port_whole(x.port));
+    row.parts.first = t->parts.n;
+    for (t->stage = 0; t->stage < t->stages.n; t->stage++) {
+        PortAt y = t->stages.n > 1 ? port_in(fns[t->stage], x) : x;
+        if (!y.fn) continue;
+        l = layout_of(m, y.fn, y.v, t->a);
+        TitanPart part = {.offset = port_offset(m, y), .stage = t->stage};
+        image_reserve(t, TITAN_BASE_io,
+                      part.offset + (uint64_t)layout_bytes(m, l));
+        if (t->ranks > 1) image_part(t, l, port_whole(y.port), part);
+    }
+    t->stage = 0;
+    row.parts.n = t->parts.n - row.parts.first;
+    if (t->ranks == 1) row.parts = (TitanRange){0, 0};
+    vec_push(t->a, &t->ports, row);
+}
+
+/* An earlier stage has it, too. */
+static bool is_added(const Fn *const *fns, uint32_t stage, PortAt x)
+{
+    for (uint32_t s = 0; s < stage; s++)
+        if (port_in(fns[s], x).fn) return true;
+    return false;
+}
+
+TitanRange image_ports(ImageTables *t, const Fn *const *fns)
 {
     TitanRange r = {.first = t->ports.n};
-    for (uint32_t i = 0; i < entry->nparams; i++)
-        add_port(t, entry, (Value){i}, &entry->params[i]);
-    for (uint32_t i = 0; i < entry->nresults; i++) {
-        Port p = entry->results[i];
-        if (p.role == ROLE_none) p.role = ROLE_output;
-        add_port(t, entry, entry->result_values[i], &p);
-    }
+    for (uint32_t s = 0; s < t->stages.n; s++)
+        for (uint32_t i = 0; i < fns[s]->nparams + fns[s]->nresults; i++) {
+            PortAt x = port_of(fns[s], i);
+            if (!role_is_slot(x.port->role) && !is_added(fns, s, x))
+                add_port(t, fns, x);
+        }
     r.n = t->ports.n - r.first;
     return r;
 }
@@ -266,12 +383,14 @@ static int by_bytes(const void *a, const void *b)
 static void add_peaks(ImageTables *t, const Live *live, LiveMoment moment)
 {
     Held *at = NEW_ARRAY(t->a, Held, (size_t)live->n + 1);
+    TitanRange *rows = &t->stages.at[t->stage].peaks;
     uint32_t n = 0;
     for (uint32_t i = 0; i < live->n; i++) {
         const LiveBuffer *b = &live->at[i];
         int64_t bytes = b->base == BASE_frame ? live_bytes(b, moment) : 0;
         if (bytes > 0) at[n++] = (Held){b, bytes};
     }
+    *rows = (TitanRange){t->peaks.n, n};
     qsort(at, n, sizeof *at, by_bytes);
     for (uint32_t i = 0; i < n; i++) {
         const LiveBuffer *b = at[i].b;
@@ -282,19 +401,28 @@ static void add_peaks(ImageTables *t, const Live *live, LiveMoment moment)
     }
 }
 
-void image_facts(ImageTables *t)
+/* What no plan could go below: beside the temporaries, what has a place of its
+ * own. */
+static uint64_t lower_bound(ImageTables *t)
 {
-    Live live = live_find(t->m, t->a);
+    Live live = image_live(t);
     LiveMoment moment, lane;
     int64_t least = live_most(&live, BASE_frame, &moment);
     int64_t least_lane = live_most(&live, BASE_lane, &lane);
     add_peaks(t, &live, moment);
+    const uint64_t *bytes = t->stages.at[t->stage].base_bytes;
+    uint64_t fixed = bytes[TITAN_BASE_persistent] + bytes[TITAN_BASE_io];
+    return fixed + (uint64_t)least + (uint64_t)least_lane * t->lanes;
+}
+
+void image_facts(ImageTables *t)
+{
+    uint64_t most = 0;
+    for (t->stage = 0; t->stage < t->stages.n; t->stage++) {
+        uint64_t least = lower_bound(t);
+        if (most < least) most = least;
+    }
+    t->stage = 0;
     add_options(t);
-    /* What no plan could go below: beside the temporaries, what has a place of
-     * its own. */
-    uint64_t fixed =
-        t->base_bytes[TITAN_BASE_persistent] + t->base_bytes[TITAN_BASE_io];
-    image_fact(
-        t, "lower_bound",
-        (double)(fixed + (uint64_t)least + (uint64_t)least_lane * t->lanes));
+    image_fact(t, "lower_bound", (double)most);
 }

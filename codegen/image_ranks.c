@@ -4,22 +4,35 @@
  *
  * A program for several ranks has a mesh, and all mesh axes are levels of it in
  * their order, so that ranks are numbered as the interpreter numbers devices.
+ * That which the ranks of a pipeline are along has one index in the module, as
+ * a stage is compiled without it; the option `rank-axis` names it.
  * On a mesh of one device all of these tables are empty.
  */
 #include "image.h"
 
 #include <string.h>
 
+/* The mesh axis that stages go over. */
+static MeshAxis stage_axis(const Module *m)
+{
+    MeshAxis a = {0};
+    bool found = mesh_find(m, option_get(m, "rank-axis"), &a);
+    CHECK(found);
+    return a;
+}
+
 void image_mesh(ImageTables *t)
 {
     const Module *m = t->m;
-    uint64_t ranks = 1;
+    uint64_t ranks = t->stages.n;
+    if (t->stages.n > 1) t->stage_mesh = stage_axis(m).id;
     for (uint32_t i = 0; i < m->mesh.n; i++)
         ranks *= (uint64_t)m->mesh.at[i].size;
     t->ranks = (uint32_t)ranks;
     for (uint32_t i = 0; i < m->mesh.n && ranks > 1; i++) {
         TitanMeshAxis row = {.name = image_string(t, m->mesh.at[i].name),
                              .size = (uint32_t)m->mesh.at[i].size};
+        if (t->stages.n > 1 && i == t->stage_mesh) row.size = t->stages.n;
         vec_push(t->a, &t->mesh, row);
     }
 }
@@ -68,6 +81,14 @@ static TitanCollectiveKind kind_of(Op op)
     }
 }
 
+static uint32_t add_collective(ImageTables *t, TitanCollective row)
+{
+    for (uint32_t i = 0; i < t->collectives.n; i++)
+        if (!memcmp(&t->collectives.at[i], &row, sizeof row)) return i;
+    vec_push(t->a, &t->collectives, row);
+    return t->collectives.n - 1;
+}
+
 uint32_t image_collective(ImageTables *t, const Fn *group, Layout from)
 {
     Module *m = t->m;
@@ -84,10 +105,24 @@ uint32_t image_collective(ImageTables *t, const Fn *group, Layout from)
         .group = image_group(t, over),
         .count = type_elements(m, from.type) / (each ? n : 1),
         .shift = (int32_t)(shift < 0 ? shift + n : shift)};
-    for (uint32_t i = 0; i < t->collectives.n; i++)
-        if (!memcmp(&t->collectives.at[i], &row, sizeof row)) return i;
-    vec_push(t->a, &t->collectives, row);
-    return t->collectives.n - 1;
+    return add_collective(t, row);
+}
+
+uint32_t image_message(ImageTables *t, const Fn *group, Layout what)
+{
+    Module *m = t->m;
+    const Inst *in = group_collective(group);
+    MeshAxis stages = stage_axis(m);
+    AttrItem over = {.key = AT_over, .n = 1, .mesh = &stages};
+    TitanCollective row = {.kind = in->op == OP_send ? TITAN_COLLECTIVE_send
+                                                     : TITAN_COLLECTIVE_receive,
+                           .dtype = type_dtype(m, what.type),
+                           .group = image_group(t, &over),
+                           .count = type_elements(m, what.type),
+                           .peer = (uint32_t)attr_int(m, in->attr, AT_peer, 0),
+                           .channel =
+                               (uint32_t)attr_int(m, in->attr, AT_channel, 0)};
+    return add_collective(t, row);
 }
 
 /* ---------------------------------------------------------------- parts -- */
@@ -102,7 +137,7 @@ TitanRange image_whole_axes(ImageTables *t, Layout l, Type whole)
     return r;
 }
 
-TitanRange image_part(ImageTables *t, Layout l, Type whole, TitanPart part)
+void image_part(ImageTables *t, Layout l, Type whole, TitanPart part)
 {
     uint32_t n = type_info(t->m, l.type)->naxes;
     Axis *order = NEW_ARRAY(t->a, Axis, (size_t)n + 1);
@@ -119,7 +154,6 @@ TitanRange image_part(ImageTables *t, Layout l, Type whole, TitanPart part)
     }
     part.splits.n = t->splits.n - part.splits.first;
     vec_push(t->a, &t->parts, part);
-    return (TitanRange){t->parts.n - 1, 1};
 }
 
 uint64_t image_whole_place(ImageTables *t, TitanBase base, Type whole)

@@ -67,7 +67,8 @@ TitanRange image_axes(ImageTables *t, Layout l)
 
 void image_reserve(ImageTables *t, TitanBase base, uint64_t bytes)
 {
-    if (t->base_bytes[base] < bytes) t->base_bytes[base] = bytes;
+    uint64_t *most = &t->stages.at[t->stage].base_bytes[base];
+    if (*most < bytes) *most = bytes;
 }
 
 /* ------------------------------------------------------------------ bytes --
@@ -97,22 +98,27 @@ static void set_hash(TitanHeader *h, const void *at, size_t size)
     memcpy(h->hash, c.digest, sizeof h->hash);
 }
 
-/* All ranks run one program. */
-static void add_stage(ImageTables *t, TitanHeader *h)
+static void end_stage(const ImageTables *t, TitanStage *s)
 {
-    TitanStage s = {.entries = {0, t->entries.n}, .peaks = {0, t->peaks.n}};
     for (int b = 0; b < TITAN_BASE_COUNT; b++) {
-        s.base_bytes[b] = aligned(t->base_bytes[b], 256);
-        bool has_slots = b != TITAN_BASE_frame && b != TITAN_BASE_lane;
-        if (has_slots)
-            h->whole_bytes[b] = t->ranks == 1 ? s.base_bytes[b]
-                                              : aligned(t->whole_bytes[b], 256);
+        s->base_bytes[b] = aligned(s->base_bytes[b], 256);
         if (b == TITAN_BASE_host) continue;
-        s.arena_bytes +=
-            s.base_bytes[b] * (b == TITAN_BASE_lane ? t->lanes : 1);
+        s->arena_bytes +=
+            s->base_bytes[b] * (b == TITAN_BASE_lane ? t->lanes : 1);
     }
-    h->arena_bytes = s.arena_bytes;
-    vec_push(t->a, &t->stages, s);
+}
+
+static void end_stages(ImageTables *t, TitanHeader *h)
+{
+    for (uint32_t i = 0; i < t->stages.n; i++) {
+        end_stage(t, &t->stages.at[i]);
+        if (h->arena_bytes < t->stages.at[i].arena_bytes)
+            h->arena_bytes = t->stages.at[i].arena_bytes;
+    }
+    for (int b = 0; b < TITAN_BASE_COUNT; b++)
+        if (b != TITAN_BASE_frame && b != TITAN_BASE_lane)
+            h->whole_bytes[b] = t->ranks == 1 ? t->stages.at[0].base_bytes[b]
+                                              : aligned(t->whole_bytes[b], 256);
 }
 
 const void *image_bytes(ImageTables *t, size_t *size)
@@ -123,8 +129,9 @@ const void *image_bytes(ImageTables *t, size_t *size)
                      .lanes = t->lanes,
                      .ranks = t->ranks,
                      .streams = t->streams,
-                     .events = t->events};
-    add_stage(t, &h);
+                     .events = t->events,
+                     .stage_mesh = t->stage_mesh};
+    end_stages(t, &h);
     uint64_t end = sizeof h;
 #define T(name, type) \
     end = place_table(&h, TITAN_TABLE_##name, end, t->name.n, sizeof(type));

@@ -10,12 +10,13 @@
  *            row it is so (ir/live.h)
  *
  * Slots lie in `persistent`, in the order of the module, once for all entries,
- * of a pipeline for all of a rank; one that lies within another's place, there.  Those of a session, which
- * nobody saves, lie in `frame`, behind what is temporary in the entries that
- * have them: other entries may take their bytes, for these end the session.
- * Inputs, scalars and results of an entry lie in `io`, from 0 in each.  What
- * is left is temporary: of lanes in `lane`, else in `frame` (arrange.c).  What
- * is to lie in the memory of the host does so in `host`, slots first.
+ * of a pipeline for all of a rank; one that lies within another's place, there.
+ * Those of a session, which nobody saves, lie in `frame`, behind what is
+ * temporary in the entries that have them: other entries may take their bytes,
+ * for these end the session. Inputs, scalars and results of an entry lie in
+ * `io`, from 0 in each.  What is left is temporary: of lanes in `lane`, else in
+ * `frame` (arrange.c).  What is to lie in the memory of the host does so in
+ * `host`, slots first.
  */
 #include "arrange.h"
 #include "reach.h"

@@ -16,7 +16,8 @@ static Fn *message_fn(Scene *s, const Inst *in, Type t)
 {
     Module *m = s->x->m;
     bool sends = in->op == OP_send;
-    Fn *fn = fn_new(m, fn_fresh_name(m, sends ? "send" : "receive"), VIEW_local);
+    Fn *fn =
+        fn_new(m, fn_fresh_name(m, sends ? "send" : "receive"), VIEW_local);
     fn->kind = module_str(m, fn_kind_word(FK_collective));
     fn->loc = in->loc;
     Builder b;
