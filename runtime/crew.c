@@ -1,13 +1,16 @@
 /*
  * crew.c: the ranks of this machine: threads of this process, or processes.
  *
- * Both are the same but for how they are started: the arenas lie in memory that
- * is shared with what is forked, at the same address, and orders and stories on
- * the board.  A rank that fails ends the run for all and leaves its story; a
- * process that vanishes is missed by rank 0, which looks whenever it waits.
+ * Both are the same but for how they are started: the arenas of host ranks lie
+ * in memory that is shared with what is forked, at the same address, and orders
+ * and stories on the board.  What processes have on GPUs goes through a crate.
+ * A rank that fails ends the run for all and leaves its story; a process that
+ * vanishes is missed by rank 0, which looks whenever it waits.
  */
 #include "crew.h"
 
+#include "crate.h"
+#include "leave.h"
 #include "pool.h"
 #include "transport.h"
 
@@ -43,12 +46,14 @@ struct Local {
     Board *board;
     bool own_board;
     Hall *hall;
-    Order *orders; /* of each rank, shared */
-    char *arenas;
+    Order *orders;      /* of each rank, shared */
+    char *arenas;       /* shared; of GPUs, a page each for what others read */
     size_t arena_bytes; /* of each, as of the largest */
+    Crate *crate;       /* shared; NULL: rank 0 reaches what the others have */
     Member *members;
     atomic_bool closing;
-    uint32_t lost; /* 1 + the rank that vanished */
+    TitanStatus status; /* of what ended the run */
+    uint32_t lost;      /* 1 + the rank that vanished */
     char fate[64];
 };
 
@@ -73,6 +78,7 @@ static TitanStatus open_member(Member *m, const BoardWait *w)
     TitanStory *s = story_of(m);
     TRY(hall_transport(s, l->hall, w, &m->rank.transport));
     o.rank = &m->rank;
+    o.board = l->board;
     o.command = &l->board->rows[m->rank.rank].command;
     TRY(device_new(s, l->crew.im, l->code, &o, &m->device));
     if (m->rank.rank == 0) l->crew.first = m->device;
@@ -205,7 +211,7 @@ static TitanStatus say_lost(Local *l)
 }
 
 /* The story of the rank that ended the run; ST: of rank 0. */
-static TitanStatus conclude(Local *l, TitanStatus st)
+static TitanStatus find_end(Local *l, TitanStatus st)
 {
     look_for_lost(l);
     if (l->lost) return say_lost(l);
@@ -215,6 +221,12 @@ static TitanStatus conclude(Local *l, TitanStatus st)
     *l->crew.story = row->story;
     return titan_while(l->crew.story, row->status, "running rank %" PRIu32,
                        rank);
+}
+
+static TitanStatus conclude(Local *l, TitanStatus st)
+{
+    l->status = find_end(l, st);
+    return l->status;
 }
 
 static BoardWait wait_of(Local *l)
@@ -257,10 +269,15 @@ static TitanStatus local_all(Crew *c, const Order *o, TitanWatch *watch)
     return settle(l, st);
 }
 
+static bool is_host(const Local *l)
+{
+    return l->crew.im->header->target == TITAN_TARGET_host;
+}
+
 /* The arenas of host ranks are at hand. */
 static bool reaches(const Local *l, const Order *o)
 {
-    return l->arenas && (o->kind == ORDER_write || o->kind == ORDER_read);
+    return is_host(l) && order_moves(o);
 }
 
 static void move_here(const Local *l, uint32_t rank, const Order *o)
@@ -276,19 +293,39 @@ static void move_here(const Local *l, uint32_t rank, const Order *o)
     }
 }
 
-static TitanStatus local_one(Crew *c, uint32_t rank, Order *o)
+/* O is what the rank has made of it. */
+static TitanStatus ask(Local *l, uint32_t rank, Order *o)
 {
-    Local *l = (Local *)c;
-    if (reaches(l, o)) {
-        move_here(l, rank, o);
-        return TITAN_OK;
+    if (rank == 0) {
+        TitanStatus st = order_run(l->crew.im, l->crew.first, o, NULL);
+        if (st != TITAN_OK) board_end(l->board, 0);
+        return st == TITAN_OK ? st : conclude(l, st);
     }
-    if (rank == 0) return order_run(c->im, c->first, o, NULL);
     tell(l, rank, o);
     bool over = is_over(l, rank);
     *o = l->orders[rank];
     return over && !atomic_load(&l->board->ended) ? TITAN_OK
                                                   : conclude(l, TITAN_OK);
+}
+
+static TitanStatus by_crate(Local *l, uint32_t rank, const Order *o)
+{
+    for (CrateWalk w = {0}; crate_fill(l->crate, o, &w);) {
+        Order told = crate_order(l->crate, o);
+        TRY(ask(l, rank, &told));
+        if (o->kind != ORDER_write) crate_unpack(l->crate, o);
+    }
+    return TITAN_OK;
+}
+
+static TitanStatus local_one(Crew *c, uint32_t rank, Order *o)
+{
+    Local *l = (Local *)c;
+    if (!reaches(l, o))
+        return rank > 0 && l->crate && order_moves(o) ? by_crate(l, rank, o)
+                                                      : ask(l, rank, o);
+    move_here(l, rank, o);
+    return TITAN_OK;
 }
 
 static TitanStatus local_staged(Crew *c, uint32_t rank, TitanStory *story,
@@ -312,6 +349,8 @@ static void local_free(Crew *c)
 {
     Local *l = (Local *)c;
     Order end = {.kind = ORDER_end};
+    if (!is_host(l) && atomic_load(&l->board->ended))
+        leave_soon(c->story, l->status);
     for (uint32_t r = 1; l->members && r < c->ranks; r++)
         if (l->members[r].started) tell(l, r, &end);
     atomic_store(&l->closing, true);
@@ -327,6 +366,7 @@ static void local_free(Crew *c)
     hall_free(l->hall);
     if (l->orders) munmap(l->orders, orders_bytes(l));
     if (l->arenas) munmap(l->arenas, l->arena_bytes * c->ranks);
+    if (l->crate) munmap(l->crate, sizeof *l->crate);
     if (l->own_board) board_free(l->board);
     free(l->members);
     free(l);
@@ -342,9 +382,8 @@ static const CrewClass process_class = {
 /* Of all ranks side by side. */
 static TitanStatus map_arenas(Local *l)
 {
-    const TitanHeader *h = l->crew.im->header;
-    if (h->target != TITAN_TARGET_host) return TITAN_OK;
-    for (uint32_t r = 0; r < l->crew.ranks; r++) {
+    l->arena_bytes = 1;
+    for (uint32_t r = 0; is_host(l) && r < l->crew.ranks; r++) {
         size_t bytes = titan_host_bytes(l->crew.im, r);
         if (bytes > l->arena_bytes) l->arena_bytes = bytes;
     }
@@ -367,11 +406,15 @@ static TitanStatus prepare(Local *l)
     TRY(hall_new(l->crew.story, l->crew.im, l->board, &l->hall));
     TRY(hall_leave(l->crew.story, l->hall, l->options.send_room));
     TRY(map_arenas(l));
+    if (l->options.processes && !is_host(l)) {
+        l->crate = board_memory(sizeof *l->crate);
+        if (!l->crate) return titan_no_memory(l->crew.story);
+    }
     for (uint32_t r = 0; r < l->crew.ranks; r++) {
         Member *m = &l->members[r];
         m->crew = l;
-        m->rank.rank = r;
-        if (l->arenas) m->rank.arena = l->arenas + r * l->arena_bytes;
+        m->rank = (TitanRank){
+            .rank = r, .local = r, .arena = l->arenas + r * l->arena_bytes};
     }
     return TITAN_OK;
 }

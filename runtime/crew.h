@@ -18,11 +18,11 @@ typedef enum OrderKind {
     ORDER_watch,      /* entry, up to its update or `whole` */
     ORDER_profile,    /* entry */
     ORDER_keep,       /* entry, turn */
-    ORDER_kept,       /* turn; `at`: the io base */
     ORDER_stage_open, /* `at`: NULL where there is no room */
     ORDER_stage,
     ORDER_write, /* base, `nparts` from `parts`, of the bytes at `at` */
     ORDER_read,  /* as write, the other way */
+    ORDER_kept,  /* as read, of the io base as it was kept in `turn` */
     ORDER_end
 } OrderKind;
 
@@ -36,6 +36,12 @@ typedef struct Order {
     size_t nparts;
     char *at;
 } Order;
+
+static inline bool order_moves(const Order *o)
+{
+    return o->kind == ORDER_write || o->kind == ORDER_read ||
+           o->kind == ORDER_kept;
+}
 
 typedef struct Crew Crew;
 

@@ -72,12 +72,14 @@ static TitanStatus open_gpu(Cuda *c)
     if (n == 0)
         return titan_fail(c->story, TITAN_UNAVAILABLE,
                           "no GPU is visible to the CUDA driver");
-    if (c->rank.rank >= (uint32_t)n)
+    if (c->rank.local >= (uint32_t)n)
         return titan_fail(c->story, TITAN_UNAVAILABLE,
-                          "rank %" PRIu32 " needs a GPU of its own, and %d "
-                          "of %" PRIu32 " are visible",
-                          c->rank.rank, n, c->im->header->ranks);
-    CU_TRY(c, cuDeviceGet(&c->gpu, (int)c->rank.rank));
+                          "rank %" PRIu32 " needs a GPU of its own, number "
+                          "%" PRIu32 " of this machine, and %d "
+                          "%s visible",
+                          c->rank.rank, c->rank.local, n,
+                          n == 1 ? "is" : "are");
+    CU_TRY(c, cuDeviceGet(&c->gpu, (int)c->rank.local));
     CU_TRY(c, cuDeviceGetName(c->name, sizeof c->name, c->gpu));
     TRY(check_capability(c));
     CU_TRY(c, cuDevicePrimaryCtxRetain(&c->context, c->gpu));
@@ -238,6 +240,7 @@ static TitanStatus run(TitanDevice *d, const TitanEntry *e)
 static void release(TitanDevice *d)
 {
     Cuda *c = (Cuda *)d;
+    cuda_ranks_leave(c);
     if (c->stream) c->cu.cuStreamSynchronize(c->stream);
     cuda_profile_free(c);
     cuda_scan_close(c);

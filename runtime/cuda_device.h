@@ -156,6 +156,17 @@ void cuda_ranks_about(const Cuda *c, char *out, size_t size);
 TitanStatus cuda_collective(Cuda *c, const TitanCommand *cmd, CuPtr to,
                             CuPtr from);
 
+/* RANK_LOST: another rank has ended, or a collective has failed. */
+TitanStatus cuda_ranks_look(Cuda *c);
+/* Nothing more is waited for: what this rank had under way with others that
+ * are not there any more is given up.  Its plans are gone. */
+void cuda_ranks_leave(Cuda *c);
+
+/* --------------------------------------------------------- cuda_wait.c -- */
+
+TitanStatus cuda_wait_event(Cuda *c, CuEvent e);
+TitanStatus cuda_wait_stream(Cuda *c, CuStream s);
+
 /* ----------------------------------------------------------- cuda_io.c -- */
 
 TitanStatus cuda_io_open(Cuda *c);

@@ -61,17 +61,6 @@ static TitanStatus write_io(Cuda *c, uint64_t offset, const void *from,
     return TITAN_OK;
 }
 
-/* A kernel's error shows where the host first waits for it. */
-static TitanStatus wait_for(Cuda *c, CuEvent e)
-{
-    CuResult r = c->cu.cuEventSynchronize(e);
-    if (r == 0) return TITAN_OK;
-    TitanStatus st = cu_fail(c->story, &c->cu, "cuEventSynchronize", r);
-    return titan_while(c->story, st,
-                       "waiting for a command of the step; run with --sync to "
-                       "see which one");
-}
-
 /* The copies that a run needs stand in front of it on the stream.  The next
  * writes go to the other turn's memory, once its own copies are over: those of
  * the run before, which began when the one before that was done. */
@@ -79,7 +68,7 @@ TitanStatus cuda_next_turn(Cuda *c)
 {
     CU_TRY(c, cuEventRecord(c->turn[c->now].used, c->stream));
     c->now = (c->now + 1) % CUDA_TURNS;
-    return wait_for(c, c->turn[c->now].used);
+    return cuda_wait_event(c, c->turn[c->now].used);
 }
 
 static TitanStatus need_staging(Cuda *c)
@@ -95,7 +84,7 @@ TitanStatus cuda_write(TitanDevice *d, TitanBase base, uint64_t offset,
     Cuda *c = (Cuda *)d;
     if (base == TITAN_BASE_io) return write_io(c, offset, from, bytes);
     if (base == TITAN_BASE_host) {
-        CU_TRY(c, cuStreamSynchronize(c->stream));
+        TRY(cuda_wait_stream(c, c->stream));
         memcpy(c->host + offset, from, bytes);
         return TITAN_OK;
     }
@@ -105,7 +94,7 @@ TitanStatus cuda_write(TitanDevice *d, TitanBase base, uint64_t offset,
         memcpy(c->staging, (const char *)from + done, n);
         CU_TRY(c, cuMemcpyHtoDAsync(c->base[base] + offset + done, c->staging,
                                     n, c->stream));
-        CU_TRY(c, cuStreamSynchronize(c->stream));
+        TRY(cuda_wait_stream(c, c->stream));
     }
     return TITAN_OK;
 }
@@ -115,7 +104,7 @@ TitanStatus cuda_read(TitanDevice *d, TitanBase base, uint64_t offset, void *to,
 {
     Cuda *c = (Cuda *)d;
     if (base == TITAN_BASE_host) {
-        CU_TRY(c, cuStreamSynchronize(c->stream));
+        TRY(cuda_wait_stream(c, c->stream));
         memcpy(to, c->host + offset, bytes);
         return TITAN_OK;
     }
@@ -124,7 +113,7 @@ TitanStatus cuda_read(TitanDevice *d, TitanBase base, uint64_t offset, void *to,
         size_t n = bytes - done < STAGING ? bytes - done : STAGING;
         CU_TRY(c, cuMemcpyDtoHAsync(c->staging, c->base[base] + offset + done,
                                     n, c->stream));
-        CU_TRY(c, cuStreamSynchronize(c->stream));
+        TRY(cuda_wait_stream(c, c->stream));
         memcpy((char *)to + done, c->staging, n);
     }
     return TITAN_OK;
@@ -160,5 +149,5 @@ TitanStatus cuda_kept(TitanDevice *d, int64_t turn, const char **io)
     Cuda *c = (Cuda *)d;
     CudaTurn *t = &c->turn[turn % CUDA_TURNS];
     *io = t->out;
-    return wait_for(c, t->kept);
+    return cuda_wait_event(c, t->kept);
 }

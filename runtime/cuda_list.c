@@ -189,7 +189,7 @@ static const char *words_of(const TitanImage *im, const TitanCommand *cmd)
 static TitanStatus settle(Cuda *c)
 {
     for (uint32_t i = 0; i < c->im->header->streams; i++)
-        CU_TRY(c, cuStreamSynchronize(c->streams[i]));
+        TRY(cuda_wait_stream(c, c->streams[i]));
     return TITAN_OK;
 }
 
@@ -213,7 +213,7 @@ static TitanStatus step_command(Walk *w, const TitanCommand *cmd)
     Cuda *c = w->c;
     TRY(run_command(w, cmd));
     if (!w->after) return TITAN_OK;
-    CU_TRY(c, cuStreamSynchronize(c->streams[cmd->stream]));
+    TRY(cuda_wait_stream(c, c->streams[cmd->stream]));
     w->at.command = cmd;
     return w->after->after(w->after, &w->at);
 }
@@ -233,7 +233,7 @@ static TitanStatus holds(Walk *w, const TitanRun *loop, bool *out)
     unsigned char value = 0;
     CuPtr at = operand_at(w, &c->im->operands[loop->operand]);
     CU_TRY(c, cuMemcpyDtoHAsync(&value, at, 1, c->stream));
-    CU_TRY(c, cuStreamSynchronize(c->stream));
+    TRY(cuda_wait_stream(c, c->stream));
     *out = value != 0;
     return TITAN_OK;
 }

@@ -92,7 +92,7 @@ TitanStatus cuda_profile(TitanDevice *d, const TitanEntry *e)
     if (!c->profile) TRY(capture(c, e));
     TRY(cuda_replay(c, &c->profile->plan));
     CU_TRY(c, cuEventRecord(c->profile->end, c->stream));
-    CU_TRY(c, cuEventSynchronize(c->profile->end));
+    TRY(cuda_wait_event(c, c->profile->end));
     return read_times(c);
 }
 

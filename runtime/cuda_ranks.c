@@ -9,9 +9,13 @@
  *
  * Sums are NCCL's: in an order of its own, the same each time on one machine
  * with one version and as many ranks.
+ *
+ * In front of each collective its number is written to the board by the stream
+ * itself, so that of a rank that is lost or stuck others know where it was.
  */
 #include "cuda_device.h"
 
+#include "board.h"
 #include "clock.h"
 #include "nccl.h"
 #include "transport.h"
@@ -22,7 +26,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { WARM = 4096 };               /* bytes of a first use, for each member */
+enum { WARM = 4096, LOOKS = 100 };  /* bytes of a first use, each member's */
 static const double patience = 120; /* seconds until all ranks are there */
 
 struct CudaRanks {
@@ -31,6 +35,8 @@ struct CudaRanks {
     /* for exchanges in place, of which no two run side by side, and first
      * uses */
     CuPtr scratch;
+    void *page; /* of the board, which the GPU writes to; NULL: it cannot */
+    CuPtr mark; /* there, the number of the command */
 };
 
 static NcclComm *comm_of(const Cuda *c, uint32_t group, uint32_t stream)
@@ -53,16 +59,24 @@ static TitanStatus fail(Cuda *c, const char *call, int result)
             return fail(c, #call, nccl_result);                             \
     } while (0)
 
+static TitanStatus look_at_ranks(Cuda *c)
+{
+    Transport *t = c->rank.transport;
+    return t ? t->class->look(t) : TITAN_OK;
+}
+
 /* Until what was asked of a communicator is under way on its stream. */
 static TitanStatus settle(Cuda *c, NcclComm comm)
 {
     const struct timespec nap = {0, 20000};
     double begin = seconds_now();
-    for (int state = NCCL_in_progress;;) {
+    int state = NCCL_in_progress;
+    for (unsigned looks = 0;; looks++) {
         NCCL_TRY(c, ncclCommGetAsyncError(comm, &state));
         if (state == NCCL_success) return TITAN_OK;
         if (state != NCCL_in_progress) return fail(c, "NCCL", state);
         if (seconds_now() - begin > patience) break;
+        if (looks % LOOKS == LOOKS - 1) TRY(look_at_ranks(c));
         nanosleep(&nap, NULL);
     }
     return titan_fail(c->story, TITAN_RANK_LOST,
@@ -73,20 +87,21 @@ static TitanStatus settle(Cuda *c, NcclComm comm)
 /* ----------------------------------------------------------- communicators --
  */
 
+/* From the first member, out of memory that the others may read. */
 static TitanStatus share_id(Cuda *c, uint32_t group, NcclId *id)
 {
     Transport *t = c->rank.transport;
     uint32_t n = ranks_in_group(c->im, group);
-    NcclId mine = {{0}};
-    if (rank_member(c->im, group, c->rank.rank) == 0)
-        NCCL_TRY(c, ncclGetUniqueId(&mine));
+    uint32_t me = rank_member(c->im, group, c->rank.rank);
+    NcclId here = {{0}}, *mine = c->rank.arena ? c->rank.arena : &here;
+    if (me == 0) NCCL_TRY(c, ncclGetUniqueId(mine));
     char **in = calloc(n, sizeof *in);
     if (!in) return titan_no_memory(c->story);
     Exchange x = {.group = group,
-                  .out = mine.byte,
-                  .bytes = sizeof mine,
-                  .to = ALL_MEMBERS,
-                  .from = ALL_MEMBERS};
+                  .out = mine->byte,
+                  .bytes = sizeof *mine,
+                  .to = me == 0 ? ALL_MEMBERS : (int64_t)me,
+                  .from = 0};
     TitanStatus st = t->class->begin(t, &x, in);
     if (st == TITAN_OK) {
         memcpy(id, in[0], sizeof *id);
@@ -187,8 +202,18 @@ static TitanStatus all_to_all(Cuda *c, const TitanCollective *x, NcclComm comm,
     return exchange_all(c, comm, n, to, from, bytes, on);
 }
 
-TitanStatus cuda_collective(Cuda *c, const TitanCommand *cmd, CuPtr to,
-                            CuPtr from)
+/* The number of a command from 1, as the host's ranks have it. */
+static TitanStatus put_mark(Cuda *c, const TitanCommand *cmd)
+{
+    uint32_t number = (uint32_t)(cmd - c->im->commands) + 1;
+    if (c->ranks->mark)
+        CU_TRY(c, cuStreamWriteValue32(c->streams[cmd->stream], c->ranks->mark,
+                                       number, CU_write_no_barrier));
+    return TITAN_OK;
+}
+
+static TitanStatus run_collective(Cuda *c, const TitanCommand *cmd, CuPtr to,
+                                  CuPtr from)
 {
     const TitanCollective *x = &c->im->collectives[cmd->index];
     NcclComm comm = *comm_of(c, x->group, cmd->stream);
@@ -226,8 +251,70 @@ TitanStatus cuda_collective(Cuda *c, const TitanCommand *cmd, CuPtr to,
     return settle(c, comm);
 }
 
+TitanStatus cuda_collective(Cuda *c, const TitanCommand *cmd, CuPtr to,
+                            CuPtr from)
+{
+    TRY(put_mark(c, cmd));
+    return run_collective(c, cmd, to, from);
+}
+
+/* -------------------------------------------------------------- the others --
+ */
+
+TitanStatus cuda_ranks_look(Cuda *c)
+{
+    TRY(look_at_ranks(c));
+    size_t n = (size_t)c->im->ngroups * c->im->header->streams;
+    for (size_t i = 0; i < n; i++) {
+        int state = NCCL_success;
+        if (!c->ranks->comms[i]) continue;
+        NCCL_TRY(c, ncclCommGetAsyncError(c->ranks->comms[i], &state));
+        if (state != NCCL_success && state != NCCL_in_progress)
+            return fail(c, "NCCL", state);
+    }
+    return TITAN_OK;
+}
+
+/* A communicator with somebody missing cannot be closed, only left. */
+static void abort_comms(Cuda *c)
+{
+    size_t n = (size_t)c->im->ngroups * c->im->header->streams;
+    for (size_t i = 0; c->ranks->comms && i < n; i++)
+        if (c->ranks->comms[i])
+            c->ranks->nccl.ncclCommAbort(c->ranks->comms[i]);
+    free(c->ranks->comms);
+    c->ranks->comms = NULL;
+}
+
+/* Communicators are held by the graphs that use them. */
+void cuda_ranks_leave(Cuda *c)
+{
+    TitanStory first = *c->story;
+    if (!c->ranks || !c->ranks->comms) return;
+    TitanStatus st = cuda_ranks_look(c);
+    *c->story = first;
+    if (st == TITAN_OK) return;
+    for (uint32_t i = 0; c->plans && i < c->im->nentries; i++)
+        cuda_plan_release(c, &c->plans[i]);
+    abort_comms(c);
+}
+
 /* ----------------------------------------------------------- begin and end --
  */
+
+/* What the GPU cannot write to is not known of it. */
+static void open_mark(Cuda *c)
+{
+    const CuApi *cu = &c->cu;
+    Board *b = c->options.board;
+    unsigned flags = CU_register_portable | CU_register_mapped;
+    if (!b) return;
+    BoardRow *row = &b->rows[c->rank.rank];
+    if (cu->cuMemHostRegister(row, BOARD_PAGE, flags) != 0) return;
+    c->ranks->page = row;
+    if (cu->cuMemHostGetDevicePointer(&c->ranks->mark, &row->command, 0) != 0)
+        c->ranks->mark = 0;
+}
 
 /* Of what a reduction cannot be of, nothing is known to NCCL. */
 static TitanStatus check_dtypes(Cuda *c)
@@ -293,6 +380,7 @@ static TitanStatus open_ranks(Cuda *c)
     TRY(nccl_open(c->story, &c->ranks->nccl));
     TRY(check_dtypes(c));
     TRY(alloc_scratch(c));
+    open_mark(c);
     CU_TRY(c, cuStreamSynchronize(c->stream));
     TRY(open_comms(c));
     for (uint32_t g = 0; g < c->im->ngroups; g++)
@@ -324,18 +412,14 @@ void cuda_ranks_about(const Cuda *c, char *out, size_t size)
                  v / 10000, v / 100 % 100, v % 100);
 }
 
-/* A communicator with somebody missing cannot be closed, only left. */
 void cuda_ranks_close(Cuda *c)
 {
     free(c->coordinates);
     c->coordinates = NULL;
     if (!c->ranks) return;
-    size_t n = (size_t)c->im->ngroups * c->im->header->streams;
-    for (size_t i = 0; c->ranks->comms && i < n; i++)
-        if (c->ranks->comms[i])
-            c->ranks->nccl.ncclCommAbort(c->ranks->comms[i]);
+    abort_comms(c);
     if (c->ranks->scratch) c->cu.cuMemFree(c->ranks->scratch);
-    free(c->ranks->comms);
+    if (c->ranks->page) c->cu.cuMemHostUnregister(c->ranks->page);
     free(c->ranks);
     c->ranks = NULL;
 }

@@ -150,7 +150,7 @@ TitanStatus cuda_scan(TitanDevice *d, TitanBase base, uint64_t offset,
     if (a.n > 0) {
         TRY(launch(c, &a));
         CU_TRY(c, cuMemcpyDtoHAsync(&first, a.first, sizeof first, c->stream));
-        CU_TRY(c, cuStreamSynchronize(c->stream));
+        TRY(cuda_wait_stream(c, c->stream));
     }
     *clean = a.n == 0 || first == ~UINT64_C(0);
     return TITAN_OK;

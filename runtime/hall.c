@@ -164,6 +164,13 @@ static TitanStatus local_receive(Transport *t, uint32_t rank, uint32_t channel,
     return TITAN_OK;
 }
 
+static TitanStatus local_look(Transport *t)
+{
+    const BoardWait *w = &((Local *)t)->wait;
+    if (w->look) w->look(w->user);
+    return atomic_load(&w->board->ended) ? ended(t) : TITAN_OK;
+}
+
 static void local_free(Transport *t)
 {
     free(((Local *)t)->rounds);
@@ -174,6 +181,7 @@ static const TransportClass local_class = {.begin = local_begin,
                                            .end = local_end,
                                            .send = local_send,
                                            .receive = local_receive,
+                                           .look = local_look,
                                            .free = local_free};
 
 /* ------------------------------------------------------------------ hall -- */

@@ -32,19 +32,6 @@ static TitanStatus check_world(TitanStory *s, const TitanImage *im,
                       has, has == 1 ? "" : "s", who, ranks, has, ranks);
 }
 
-/* Rank 0 reaches what GPUs hold through threads of its own alone. */
-static TitanStatus check_target(TitanStory *s, const TitanImage *im,
-                                const DeviceOptions *o)
-{
-    bool several = im->header->ranks > 1, mpi = mpi_is_there();
-    bool host = im->header->target == TITAN_TARGET_host;
-    if (host || !several || !(mpi || o->processes)) return TITAN_OK;
-    return titan_fail(s, TITAN_USAGE,
-                      "%s is for steps of the host; a step for several GPUs "
-                      "of one machine is started once, without it",
-                      mpi ? "mpirun" : "--nproc");
-}
-
 /* ------------------------------------------------------------------- nproc --
  */
 
@@ -174,7 +161,6 @@ TitanStatus launch_begin(TitanStory *s, const TitanImage *im,
     *out = (Launch){.board = board_new(im->header->ranks)};
     if (!out->board) return titan_no_memory(s);
     options->board = out->board;
-    TRY(check_target(s, im, options));
     if (asked > 0) TRY(check_world(s, im, "the command line asks for", asked));
     if (mpi_is_there()) TRY(begin_mpi(s, im, argv, out));
     options->mpi = out->mpi;

@@ -88,25 +88,28 @@ typedef struct Range {
     char *at;
 } Range;
 
+/* KIND says which way, and the turn of what was kept. */
 static TitanStatus move_tensor(Mesh *m, const Tensor *t, const Range *r,
-                               OrderKind kind)
+                               Order kind)
 {
+    Order o = kind;
+    o.base = r->base;
+    o.parts = m->runs;
+    o.at = r->at;
     for (uint32_t rank = 0; rank < m->crew->ranks; rank++) {
-        PartAsk ask = {rank, r->from, r->to, .first = kind == ORDER_read};
-        Batch b = {
-            .sink = {take},
-            .mesh = m,
-            .rank = rank,
-            .from = r->from,
-            .order = {
-                .kind = kind, .base = r->base, .parts = m->runs, .at = r->at}};
+        PartAsk ask = {rank, r->from, r->to, .first = kind.kind != ORDER_write};
+        Batch b = {.sink = {take},
+                   .mesh = m,
+                   .rank = rank,
+                   .from = r->from,
+                   .order = o};
         TRY(tensor_runs(t, &ask, &b.sink));
         TRY(flush(&b));
     }
     return TITAN_OK;
 }
 
-static TitanStatus move_slots(Mesh *m, const Range *r, OrderKind kind)
+static TitanStatus move_slots(Mesh *m, const Range *r, Order kind)
 {
     for (uint32_t i = 0; i < m->im->nslots; i++) {
         const TitanSlot *s = &m->im->slots[i];
@@ -121,8 +124,7 @@ static TitanStatus move_slots(Mesh *m, const Range *r, OrderKind kind)
     return TITAN_OK;
 }
 
-static TitanStatus move_port(Mesh *m, const TitanPort *p, char *at,
-                             OrderKind kind)
+static TitanStatus move_port(Mesh *m, const TitanPort *p, char *at, Order kind)
 {
     Tensor t = tensor_of_port(m->im, p);
     Range r = {TITAN_BASE_io, p->offset, p->offset + tensor_bytes(&t), at};
@@ -146,7 +148,7 @@ static TitanStatus mesh_write(TitanDevice *d, TitanBase base, uint64_t offset,
     TRY(only_slots(m, base));
     /* it is read only */
     Range r = {base, offset, offset + bytes, (char *)(uintptr_t)from};
-    return move_slots(m, &r, ORDER_write);
+    return move_slots(m, &r, (Order){.kind = ORDER_write});
 }
 
 static TitanStatus mesh_read(TitanDevice *d, TitanBase base, uint64_t offset,
@@ -156,18 +158,19 @@ static TitanStatus mesh_read(TitanDevice *d, TitanBase base, uint64_t offset,
     TRY(only_slots(m, base));
     Range r = {base, offset, offset + bytes, to};
     memset(to, 0, bytes);
-    return move_slots(m, &r, ORDER_read);
+    return move_slots(m, &r, (Order){.kind = ORDER_read});
 }
 
 static TitanStatus mesh_put(TitanDevice *d, const TitanPort *p,
                             const void *from)
 {
-    return move_port((Mesh *)d, p, (char *)(uintptr_t)from, ORDER_write);
+    return move_port((Mesh *)d, p, (char *)(uintptr_t)from,
+                     (Order){.kind = ORDER_write});
 }
 
 static TitanStatus mesh_get(TitanDevice *d, const TitanPort *p, void *to)
 {
-    return move_port((Mesh *)d, p, to, ORDER_read);
+    return move_port((Mesh *)d, p, to, (Order){.kind = ORDER_read});
 }
 
 /* ------------------------------------------------------------------ runs -- */
@@ -221,12 +224,11 @@ static TitanStatus mesh_profile_write(TitanDevice *d, const char *path)
 
 /* --------------------------------------------------------------- records -- */
 
-static TitanStatus gather_kept(Mesh *m, const TitanEntry *e)
+static TitanStatus gather_kept(Mesh *m, const TitanEntry *e, Order kind)
 {
     for (uint32_t i = 0; i < e->ports.n; i++) {
         const TitanPort *p = &m->im->ports[e->ports.first + i];
-        if (port_is_kept(p))
-            TRY(move_port(m, p, m->kept + p->offset, ORDER_read));
+        if (port_is_kept(p)) TRY(move_port(m, p, m->kept + p->offset, kind));
     }
     return TITAN_OK;
 }
@@ -235,48 +237,17 @@ static TitanStatus mesh_keep(TitanDevice *d, const TitanEntry *e, int64_t turn)
 {
     Mesh *m = (Mesh *)d;
     m->keeps = e;
-    if (d->lag == 0) return gather_kept(m, e);
+    if (d->lag == 0) return gather_kept(m, e, (Order){.kind = ORDER_read});
     Order o = {.kind = ORDER_keep, .entry = row_of(m, e), .turn = turn};
     return all(m, &o, NULL);
-}
-
-/* Copies what a rank has in a base of its own on the host. */
-typedef struct Assembly {
-    PartSink sink; /* first */
-    char *whole;
-    const char *own;
-} Assembly;
-
-static TitanStatus assemble(PartSink *sink, const PartRun *r)
-{
-    Assembly *a = (Assembly *)sink;
-    if (!r->pads) memcpy(a->whole + r->whole, a->own + r->own, r->bytes);
-    return TITAN_OK;
-}
-
-static TitanStatus assemble_kept(Mesh *m, uint32_t rank, const char *io)
-{
-    Assembly a = {{assemble}, m->kept, io};
-    for (uint32_t i = 0; i < m->keeps->ports.n; i++) {
-        const TitanPort *p = &m->im->ports[m->keeps->ports.first + i];
-        if (!port_is_kept(p)) continue;
-        Tensor t = tensor_of_port(m->im, p);
-        PartAsk ask = {rank, p->offset, p->offset + tensor_bytes(&t), true};
-        TRY(tensor_runs(&t, &ask, &a.sink));
-    }
-    return TITAN_OK;
 }
 
 static TitanStatus mesh_kept(TitanDevice *d, int64_t turn, const char **io)
 {
     Mesh *m = (Mesh *)d;
     *io = m->kept;
-    for (uint32_t r = 0; d->lag && r < m->crew->ranks; r++) {
-        Order o = {.kind = ORDER_kept, .turn = turn};
-        TRY(m->crew->class->one(m->crew, r, &o));
-        TRY(assemble_kept(m, r, o.at));
-    }
-    return TITAN_OK;
+    if (d->lag == 0) return TITAN_OK;
+    return gather_kept(m, m->keeps, (Order){.kind = ORDER_kept, .turn = turn});
 }
 
 /* ---------------------------------------------------------------- copies -- */
@@ -308,6 +279,20 @@ static TitanStatus mesh_stage(TitanDevice *d)
     if (d->lag) return all(m, &o, NULL);
     return mesh_read(d, TITAN_BASE_persistent, 0, m->staging,
                      whole(m, TITAN_BASE_persistent));
+}
+
+/* Copies what a rank has in a base of its own on the host. */
+typedef struct Assembly {
+    PartSink sink; /* first */
+    char *whole;
+    const char *own;
+} Assembly;
+
+static TitanStatus assemble(PartSink *sink, const PartRun *r)
+{
+    Assembly *a = (Assembly *)sink;
+    if (!r->pads) memcpy(a->whole + r->whole, a->own + r->own, r->bytes);
+    return TITAN_OK;
 }
 
 static TitanStatus mesh_staged(TitanDevice *d, TitanStory *story, char **at)

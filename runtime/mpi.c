@@ -296,6 +296,13 @@ static TitanStatus remote_receive(Transport *t, uint32_t rank, uint32_t channel,
     return mpi_pass(t->story, r->mpi, &r->in, what);
 }
 
+/* Who is lost, the launcher finds. */
+static TitanStatus remote_look(Transport *t)
+{
+    (void)t;
+    return TITAN_OK;
+}
+
 /* What is still on its way, of a run that was broken off, keeps its memory. */
 static void free_parcel(Remote *r, Parcel *p)
 {
@@ -322,6 +329,7 @@ static const TransportClass remote_class = {.begin = remote_begin,
                                             .end = remote_end,
                                             .send = remote_send,
                                             .receive = remote_receive,
+                                            .look = remote_look,
                                             .free = remote_free};
 
 TitanStatus mpi_transport(TitanStory *s, const TitanImage *im, Mpi *m,

@@ -17,6 +17,17 @@ static TitanStatus move(TitanDevice *d, const Order *o)
     return TITAN_OK;
 }
 
+static TitanStatus bring_kept(TitanDevice *d, const Order *o)
+{
+    const char *io;
+    TRY(device_kept(d, o->turn, &io));
+    for (size_t i = 0; i < o->nparts; i++) {
+        const PartRun *r = &o->parts[i];
+        memcpy(o->at + r->whole, io + r->own, r->bytes);
+    }
+    return TITAN_OK;
+}
+
 /* Goes on behind a stop, since the other ranks do. */
 typedef struct Onlooker {
     TitanWatch watch; /* first */
@@ -35,7 +46,6 @@ TitanStatus order_run(const TitanImage *im, TitanDevice *d, Order *o,
     const TitanEntry *e =
         stage_entry(im, rank_stage(im, d->rank), &im->entries[o->entry]);
     Onlooker look = {{.after = look_on}, watch};
-    const char *io;
     switch (o->kind) {
     case ORDER_prepare:
         return device_prepare(d, e);
@@ -47,10 +57,6 @@ TitanStatus order_run(const TitanImage *im, TitanDevice *d, Order *o,
         return d->class->profile(d, e);
     case ORDER_keep:
         return device_keep(d, e, o->turn);
-    case ORDER_kept:
-        TRY(device_kept(d, o->turn, &io));
-        o->at = (char *)(uintptr_t)io; /* it is read only */
-        return TITAN_OK;
     case ORDER_stage_open:
         o->at = device_stage_open(d) ? (char *)d : NULL;
         return TITAN_OK;
@@ -59,6 +65,8 @@ TitanStatus order_run(const TitanImage *im, TitanDevice *d, Order *o,
     case ORDER_write:
     case ORDER_read:
         return move(d, o);
+    case ORDER_kept:
+        return bring_kept(d, o);
     case ORDER_end:
         break;
     }

@@ -44,6 +44,8 @@ typedef struct TransportClass {
                         const void *at, size_t bytes);
     TitanStatus (*receive)(Transport *t, uint32_t rank, uint32_t channel,
                            void *at, size_t bytes);
+    /* Between exchanges: RANK_LOST where a rank has ended the run. */
+    TitanStatus (*look)(Transport *t);
     void (*free)(Transport *t);
 } TransportClass;
 

@@ -147,8 +147,18 @@ static bool is_stopped(const Watch *w, int64_t rank)
     return rank >= 0 && state_of(process_of(w, (uint32_t)rank)) == 'T';
 }
 
+/* The first that waits for nobody, not for its GPU either; -1: there is none.
+ */
+static int64_t find_busy(const Board *b)
+{
+    for (uint32_t r = 0; r < b->ranks; r++)
+        if (atomic_load(&b->rows[r].waits) == 0) return r;
+    return -1;
+}
+
 /* The rank that was stopped, or for which others wait and which waits for none;
- * -1: there is none, or one rank.  What a stopped one waits for has come. */
+ * -1: there is none, or one rank.  What a stopped one waits for has come.  A
+ * GPU may wait for any rank. */
 static int64_t find_culprit(const Watch *w)
 {
     uint32_t n = w->board ? w->board->ranks : 1;
@@ -157,6 +167,7 @@ static int64_t find_culprit(const Watch *w)
     for (uint32_t r = 0; n > 1 && r < n; r++) {
         uint32_t waits = atomic_load(&w->board->rows[r].waits);
         for (uint32_t i = 0; waits && i < n; i++) {
+            if (waits == BOARD_GPU) return find_busy(w->board);
             uint32_t next = atomic_load(&w->board->rows[waits - 1].waits);
             if (next == 0) return waits - 1;
             waits = next;

@@ -14,11 +14,11 @@ CLOCK = {"tokens_per_second", "tflops", "mfu", "seconds", "data_seconds", "data_
 DATA = f"{SOURCE}/models/llama3.tt"
 
 
-def build(plan, steps=10):
+def build(plan, steps=10, *options):
     """The program of a plan, under its name; `one` has none."""
     sizes = [x for s in (*SIZES, f"steps={steps}") for x in ("-D", s)]
     where = [] if plan == "one" else [PLANS, "--plan", plan]
-    subprocess.run([TITANC, f"{SOURCE}/models/llama3.tt", *where, *sizes, "--dtype", "f32", "-o", plan], check=True)
+    subprocess.run([TITANC, f"{SOURCE}/models/llama3.tt", *where, *sizes, "--dtype", "f32", *options, "-o", plan], check=True)
 
 
 def command(plan, *options):

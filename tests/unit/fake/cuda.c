@@ -13,10 +13,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 typedef struct Node {
     struct Node *next;
     void (*run)(const void *data);
+    bool (*poll)(void *data); /* instead of it: until it is true */
+    size_t bytes;
     _Alignas(16) char data[];
 } Node;
 
@@ -30,7 +33,7 @@ struct CuStreamRow {
 struct CuEventRow {
     int number;
     double ms;
-    int pending; /* records that are not done */
+    _Atomic int pending; /* records that are not done */
 };
 struct CuFunctionRow {
     char name[64];
@@ -60,15 +63,22 @@ static void release_graph(CuGraph g)
  */
 static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 
-/* Does the first piece that is pending. */
+/* False: it waits for somebody else. */
+static bool do_node(Node *n)
+{
+    if (n->poll) return n->poll(n->data);
+    n->run(n->data);
+    return true;
+}
+
+/* Does the first piece that is pending, if it can be done. */
 static void do_one(void)
 {
     pthread_mutex_lock(&lock);
     Node *node = pending.first;
-    if (node) {
+    if (node && do_node(node)) {
         pending.first = node->next;
         if (!pending.first) pending.last = NULL;
-        node->run(node->data);
         free(node);
     }
     pthread_mutex_unlock(&lock);
@@ -76,8 +86,29 @@ static void do_one(void)
 
 static void do_all(void)
 {
-    while (pending.first)
+    const struct timespec nap = {0, 100000};
+    while (pending.first) {
+        Node *first = pending.first;
         do_one();
+        if (pending.first == first) nanosleep(&nap, NULL);
+    }
+}
+
+static void *run_beside(void *user)
+{
+    const struct timespec nap = {0, 100000};
+    for (;; nanosleep(&nap, NULL))
+        do_one();
+    return user;
+}
+
+void fake_run_beside(void)
+{
+    static bool runs;
+    pthread_t thread;
+    if (runs) return;
+    runs = true;
+    pthread_create(&thread, NULL, run_beside, NULL);
 }
 
 Fake *fake_device(void)
@@ -105,14 +136,14 @@ void fake_log(const char *fmt, ...)
     va_end(args);
 }
 
-void fake_work(CuStream stream, void (*run)(const void *data), const void *data,
-               size_t n)
+static void add_node(Node like, const void *data)
 {
-    (void)stream;
     struct CuGraphRow *to = capturing ? capturing : &pending;
-    Node *node = calloc(1, sizeof *node + n);
-    node->run = run;
-    memcpy(node->data, data, n);
+    Node *node = calloc(1, sizeof *node + like.bytes);
+    node->run = like.run;
+    node->poll = like.poll;
+    node->bytes = like.bytes;
+    memcpy(node->data, data, like.bytes);
     pthread_mutex_lock(&lock);
     if (to->last)
         to->last->next = node;
@@ -120,6 +151,20 @@ void fake_work(CuStream stream, void (*run)(const void *data), const void *data,
         to->first = node;
     to->last = node;
     pthread_mutex_unlock(&lock);
+}
+
+void fake_work(CuStream stream, void (*run)(const void *data), const void *data,
+               size_t n)
+{
+    (void)stream;
+    add_node((Node){.run = run, .bytes = n}, data);
+}
+
+void fake_until(CuStream stream, bool (*poll)(void *data), const void *data,
+                size_t n)
+{
+    (void)stream;
+    add_node((Node){.poll = poll, .bytes = n}, data);
 }
 
 CuResult fake_fails(const char *call)
@@ -270,6 +315,27 @@ CuResult cuMemFreeHost(void *at)
     do_all();
     device.allocations--;
     free(at);
+    return 0;
+}
+
+CuResult cuMemHostRegister(void *at, size_t bytes, unsigned flags)
+{
+    BEGIN();
+    (void)flags;
+    return (uintptr_t)at % 4096 || bytes % 4096 ? 1 : 0;
+}
+
+CuResult cuMemHostUnregister(void *at)
+{
+    (void)at;
+    return 0;
+}
+
+CuResult cuMemHostGetDevicePointer(CuPtr *out, void *at, unsigned flags)
+{
+    BEGIN();
+    (void)flags;
+    *out = (CuPtr)(uintptr_t)at;
     return 0;
 }
 
@@ -503,6 +569,33 @@ CuResult cuStreamSynchronize(CuStream stream)
     return 0;
 }
 
+CuResult cuStreamQuery(CuStream stream)
+{
+    (void)stream;
+    BEGIN();
+    do_one();
+    return pending.first ? CU_error_not_ready : 0;
+}
+
+typedef struct Word {
+    CuPtr at;
+    uint32_t value;
+} Word;
+
+static void write_word(const void *data)
+{
+    const Word *w = data;
+    memcpy((void *)(uintptr_t)w->at, &w->value, sizeof w->value);
+}
+
+CuResult cuStreamWriteValue32(CuStream stream, CuPtr at, uint32_t value,
+                              unsigned flags)
+{
+    BEGIN();
+    fake_work(stream, write_word, &(Word){at, value}, sizeof(Word));
+    return flags == CU_write_no_barrier ? 0 : 1;
+}
+
 CuResult cuStreamWaitEvent(CuStream stream, CuEvent event, unsigned flags)
 {
     BEGIN();
@@ -542,13 +635,40 @@ CuResult cuGraphInstantiate(CuGraphExec *exec, CuGraph graph,
     return 0;
 }
 
-static void run_graph(const void *data)
+/* A launch, its next node, and what that has made of its data. */
+typedef struct Launched {
+    CuGraph graph;
+    Node *next, *copy;
+    bool begun;
+} Launched;
+
+/* A node is done on a copy, since the graph is launched again. */
+static bool do_next(Launched *l)
 {
-    CuGraph g = *(const CuGraph *)data;
-    fake_log("graph\n");
-    for (Node *n = g->first; n; n = n->next)
-        n->run(n->data);
-    release_graph(g);
+    size_t bytes = sizeof *l->next + l->next->bytes;
+    if (!l->copy) {
+        l->copy = malloc(bytes);
+        memcpy(l->copy, l->next, bytes);
+    }
+    if (!do_node(l->copy)) return false;
+    free(l->copy);
+    l->copy = NULL;
+    l->next = l->next->next;
+    return true;
+}
+
+static bool run_graph(void *data)
+{
+    Launched *l = data;
+    if (!l->begun) {
+        fake_log("graph\n");
+        l->next = l->graph->first;
+        l->begun = true;
+    }
+    while (l->next)
+        if (!do_next(l)) return false;
+    release_graph(l->graph);
+    return true;
 }
 
 CuResult cuGraphLaunch(CuGraphExec exec, CuStream stream)
@@ -556,7 +676,7 @@ CuResult cuGraphLaunch(CuGraphExec exec, CuStream stream)
     BEGIN();
     CuGraph g = (CuGraph)(void *)exec;
     g->users++;
-    fake_work(stream, run_graph, &g, sizeof g);
+    fake_until(stream, run_graph, &(Launched){.graph = g}, sizeof(Launched));
     return 0;
 }
 
@@ -613,6 +733,13 @@ CuResult cuEventRecordWithFlags(CuEvent event, CuStream stream, unsigned flags)
     BEGIN();
     fake_work(stream, record, &event, sizeof event);
     return flags == CU_event_record_external ? 0 : 1;
+}
+
+CuResult cuEventQuery(CuEvent event)
+{
+    BEGIN();
+    if (event->pending > 0) do_one();
+    return event->pending > 0 ? CU_error_not_ready : 0;
 }
 
 CuResult cuEventSynchronize(CuEvent event)

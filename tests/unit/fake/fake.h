@@ -1,7 +1,7 @@
 /*
- * fake.h: a CUDA driver and a cuBLASLt that need no GPU.
+ * fake.h: a CUDA driver, a cuBLASLt and an NCCL that need no GPU.
  *
- * Two shared libraries carry the names of the real ones, so that the runtime
+ * Three shared libraries carry the names of the real ones, so that the runtime
  * opens them.  Memory of the device is memory of the host; copies, fills and
  * matrix products are done, of kernels `bump` alone (it adds 1 to the f32 at
  * its first argument), `add` (the f32 at its second) and the runtime's own,
@@ -45,5 +45,11 @@ void fake_log(const char *fmt, ...) TITAN_PRINTF(1, 2);
  * is captured.  A copy of N bytes at DATA is handed to RUN. */
 void fake_work(CuStream stream, void (*run)(const void *data), const void *data,
                size_t n);
+/* As fake_work, for what waits for others: POLL is called, on its own copy of
+ * DATA, until it is true. */
+void fake_until(CuStream stream, bool (*poll)(void *data), const void *data,
+                size_t n);
+/* From now on work is also done while nobody waits. */
+void fake_run_beside(void);
 
 #endif
