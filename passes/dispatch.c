@@ -26,15 +26,20 @@
  *   needs    inlined; before autodiff, so the way back is the derivative's
  *   keeps    every result, but for the order of sums, where no buffer is full
  *   result   of a row that finds its buffer full the product is NaN: the loss
- *            is not finite then, and the step is not applied
+ *            is not finite then, the step is not applied, and it is repeated
+ *            with the entry `train.worst`, whose buffers have room for all
+ *            (dispatch/worst.c)
  *
  * A buffer has bound times the even share of one part's rows, at most all of
  * them; where that is much, shard may find that to gather the rows costs less.
+ * What other entries than `train` compute has room for all rows: nobody would
+ * repeat it.  A step that is cut into stages is not repeated either.
  * Option: `shard`.
  */
 #include <math.h>
 #include <string.h>
 
+#include "dispatch/worst.h"
 #include "pass.h"
 #include "shard/shard.h"
 
@@ -65,6 +70,8 @@ typedef struct Dispatch {
     Rewrite rw;
     const Fn *fn;
     VEC(Rows) rows;
+    bool worst;      /* there is room for all rows */
+    bool runs_out;   /* some rows may find none */
     bool *used;      /* by rule: it bounds what some rows send */
     int64_t *uneven; /* by rule: what its devices do not divide; or 0 */
     uint32_t *in; /* by value: its rows, plus 1, if it is made where they go */
@@ -184,12 +191,14 @@ static void name_axes(Dispatch *d, Rows *x)
     x->slot = axis_fresh(d->m, "slot", 0);
 }
 
-static void find_room(Rows *x, const ShardRule *rule)
+static void find_room(Dispatch *d, Rows *x, const ShardRule *rule)
 {
     double room = ceil(rule->bound * (double)x->rows / (double)x->parts);
-    x->room = room < (double)x->rows ? (int64_t)room : x->rows;
+    bool all = d->worst || room >= (double)x->rows;
+    x->room = all ? x->rows : (int64_t)room;
     if (x->room > BLOCK) x->room = (x->room + BLOCK - 1) / BLOCK * BLOCK;
     if (x->room > x->rows) x->room = x->rows;
+    d->runs_out |= x->room < x->rows;
 }
 
 /* Which rows a gather of weights is for, plus 1; 0: none that go anywhere. */
@@ -214,7 +223,7 @@ static uint32_t find_rows(Dispatch *d, const Inst *in)
         has_row_axis(d, &x, type_of(d, w)))
         return 0;
     d->used[rule - d->s.rules.at.at] = true;
-    find_room(&x, rule);
+    find_room(d, &x, rule);
     name_axes(d, &x);
     vec_push(d->m->scratch, &d->rows, x);
     return d->rows.n;
@@ -582,6 +591,25 @@ static void warn_unused(const Dispatch *d)
     }
 }
 
+/* Functions that `train` alone reaches are bounded. */
+static void dispatch_all(Dispatch *d, bool repeats)
+{
+    Module *m = d->m;
+    uint32_t n = m->fns.n;
+    bool *bounded = worst_bounded(m);
+    Fn **were = NEW_ARRAY(m->scratch, Fn *, (size_t)n + 1);
+    for (uint32_t i = 0; i < n; i++) {
+        were[i] = m->fns.at[i];
+        d->worst = !bounded[i];
+        dispatch_fn(d, i);
+    }
+    if (!d->runs_out || !repeats) return;
+    worst_add(m, were);
+    d->worst = true;
+    for (uint32_t i = n; i < m->fns.n; i++)
+        dispatch_fn(d, i);
+}
+
 bool pass_dispatch(Module *m, PassCtx *cx)
 {
     const char *text = pass_option(m, cx, "shard", "");
@@ -590,8 +618,7 @@ bool pass_dispatch(Module *m, PassCtx *cx)
     if (!shard_rules_read(&d.s, text)) return false;
     d.used = NEW_ARRAY(m->scratch, bool, (size_t)d.s.rules.at.n + 1);
     d.uneven = NEW_ARRAY(m->scratch, int64_t, (size_t)d.s.rules.at.n + 1);
-    for (uint32_t i = 0; i < m->fns.n; i++)
-        dispatch_fn(&d, i);
+    dispatch_all(&d, !*pass_option(m, cx, "pipeline", ""));
     warn_unused(&d);
     return true;
 }

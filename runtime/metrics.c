@@ -93,6 +93,8 @@ static TitanStatus write_row(TitanStory *s, Metrics *m, const StepMetrics *step,
     put_further(r, "seconds", d->seconds, records, n);
     put_further(r, "data_seconds", d->data, records, n);
     put_further(r, "data_percent", 100 * d->data_part, records, n);
+    if (step->repeats)
+        put_further(r, "repeated", (double)step->repeated, records, n);
     if (step->validated) jsonl_number(r, "valid_loss", step->valid_loss);
     if (step->skipped) jsonl_text(r, "skipped", step->skipped);
     for (uint32_t i = 0; i < n; i++)

@@ -16,8 +16,10 @@ typedef struct StepMetrics {
     bool validated;
     double valid_loss;
     const char *skipped; /* why; NULL: it was applied */
+    bool repeats;        /* steps may be repeated with room for all rows */
     /* of the steps since the last that was logged: */
     int64_t since;       /* how many */
+    int64_t repeated;    /* how many of them were repeated */
     double seconds;      /* all of them, without saves and validation */
     double data;         /* of these waiting for data */
     int64_t tokens;      /* on this device */

@@ -122,6 +122,8 @@ TitanStatus log_step(StepLog *l, int64_t step, int64_t steps)
         .validated = is_validated(l, step),
         .valid_loss = l->valid_loss[step % 2],
         .skipped = log_applied(l) ? NULL : skip_reason(&k, why, sizeof why),
+        .repeats = l->repeats,
+        .repeated = l->repeated,
         .since = l->since,
         .seconds = seconds - l->seconds,
         .data = data - l->data,
@@ -130,6 +132,7 @@ TitanStatus log_step(StepLog *l, int64_t step, int64_t steps)
     l->seconds = seconds;
     l->data = data;
     l->since = 0;
+    l->repeated = 0;
     return metrics_step(l->story, &l->metrics, &m, l->records, read_records(l));
 }
 

@@ -10,15 +10,17 @@
 #include "pulse.h"
 #include "skip.h"
 
-/* The first six are its maker's. */
+/* The first eight are its maker's. */
 typedef struct StepLog {
     TitanStory *story;
     const TitanImage *im;
-    const TitanEntry *entry;
+    const TitanEntry *entry; /* that made the step in `io` */
     const Pulse *pulse;
-    int64_t every;  /* steps: step 1 and every such one is logged */
-    int64_t tokens; /* of a step */
-    const char *io; /* as the step that is looked at left it */
+    int64_t every;    /* steps: step 1 and every such one is logged */
+    int64_t tokens;   /* of a step */
+    bool repeats;     /* steps may be repeated */
+    int64_t repeated; /* how many were, since the last that was logged */
+    const char *io;   /* as the step that is looked at left it */
     Metrics metrics;
     Ledger ledger;
     int64_t tokens_seen;   /* since the first step of the run or of those that

@@ -5,6 +5,10 @@
  * `train`, and the records out again.  The arena is all the memory that the
  * step uses.  A device may lag: the batch of the next step is read and
  * submitted before the records of this one are waited for.
+ *
+ * A program with the entry `train.worst` may find in a step that rows had no
+ * room: the step was not applied then, its loss is NaN, and it is run again
+ * with that entry before anything follows it.
  */
 #include "train.h"
 
@@ -14,6 +18,7 @@
 #include "weights.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -25,6 +30,7 @@ typedef struct Run {
     const RunOptions *o;
     TitanDevice *device;
     const TitanEntry *train;
+    const TitanEntry *worst; /* what a step is repeated with, or NULL */
     Feed feed;
     Validation valid;
     StepLog log;
@@ -48,19 +54,21 @@ static TitanStatus set_scalar(Run *r, const TitanEntry *e, const char *name,
     return device_put(r->device, p, &value, titan_dtype_bytes(p->dtype));
 }
 
-static TitanStatus fill_step(Run *r, int64_t step)
+static TitanStatus fill_step(Run *r, const TitanEntry *e, int64_t step)
 {
     Phase before = pulse_enter(r->pulse, PHASE_data);
+    r->feed.entry = e;
     TRY(feed_step(&r->feed, step));
     pulse_enter(r->pulse, before);
-    TRY(set_scalar(r, r->train, "step", step));
-    return set_scalar(r, r->train, "seed", r->seed);
+    TRY(set_scalar(r, e, "step", step));
+    return set_scalar(r, e, "seed", r->seed);
 }
 
 static TitanStatus read_checks(Run *r, int64_t step)
 {
-    for (uint32_t i = 0; i < r->train->ports.n; i++) {
-        const TitanPort *p = &r->im->ports[r->train->ports.first + i];
+    const TitanEntry *e = r->log.entry;
+    for (uint32_t i = 0; i < e->ports.n; i++) {
+        const TitanPort *p = &r->im->ports[e->ports.first + i];
         if (p->role == TITAN_ROLE_check && !r->log.io[p->offset])
             return titan_fail(r->story, TITAN_BAD_DATA,
                               "check failed in step %" PRId64 ": %s", step,
@@ -81,7 +89,7 @@ static TitanStatus diagnose(Run *r, int64_t step)
     const TitanEntry *e = titan_entry(r->im, "diagnose");
     Suspect s = suspect(r, step);
     if (!e) return TITAN_OK;
-    TRY(fill_step(r, step));
+    TRY(fill_step(r, r->train, step));
     return titan_while(r->story, diagnose_run(&s, e, stderr), "diagnosing it");
 }
 
@@ -174,6 +182,28 @@ static bool is_profiled(const Run *r, int64_t step, int64_t steps)
     return r->o->profile && step > first && step <= first + PROFILED;
 }
 
+static TitanStatus run_step(Run *r, const TitanEntry *e, int64_t step)
+{
+    r->log.entry = e;
+    TRY(fill_step(r, e, step));
+    TRY(device_run(r->device, e));
+    return device_keep(r->device, e, step);
+}
+
+/* A row that finds no room makes the loss NaN. */
+static TitanStatus repeat_step(Run *r, int64_t step)
+{
+    if (!r->worst || r->o->inject.step == step) return TITAN_OK;
+    TRY(device_kept(r->device, step, &r->log.io));
+    if (log_applied(&r->log) || !isnan(log_record(&r->log, "loss")))
+        return TITAN_OK;
+    TRY(titan_while(r->story, run_step(r, r->worst, step),
+                    "repeating it with room for all rows"));
+    TRY(device_kept(r->device, step, &r->log.io));
+    if (log_applied(&r->log)) r->log.repeated++;
+    return TITAN_OK;
+}
+
 static TitanStatus submit_step(Run *r, int64_t step, int64_t steps)
 {
     Suspect s = suspect(r, step);
@@ -182,14 +212,16 @@ static TitanStatus submit_step(Run *r, int64_t step, int64_t steps)
         fprintf(stderr, "step 1, looked into before it is run:\n");
         TRY(diagnose(r, step));
     }
-    TRY(fill_step(r, step));
+    TRY(fill_step(r, r->train, step));
+    r->log.entry = r->train;
     if (r->o->inject.step == step)
         TRY(diagnose_inject(&s, r->train, stderr));
     else if (is_profiled(r, step, steps))
         TRY(r->device->class->profile(r->device, r->train));
     else
         TRY(device_run(r->device, r->train));
-    return device_keep(r->device, r->train, step);
+    TRY(device_keep(r->device, r->train, step));
+    return repeat_step(r, step);
 }
 
 static TitanStatus finish_step(Run *r, int64_t step, int64_t steps)
@@ -208,6 +240,7 @@ static TitanStatus open_log(Run *r)
     l->story = r->story;
     l->im = r->im;
     l->entry = r->train;
+    l->repeats = r->worst != NULL;
     l->pulse = r->pulse;
     l->every = r->o->log_every;
     l->tokens = r->feed.rows * r->feed.length;
@@ -370,10 +403,12 @@ static TitanStatus stopped(Run *r)
 }
 
 /* One step after the other, each behind the one before it on the device; its
- * records are looked at `lag` steps later. */
+ * records are looked at `lag` steps later, or at once where the step may have
+ * to be repeated. */
 static TitanStatus step_through(Run *r)
 {
     bool ended = false, more = true;
+    int64_t lag = r->worst ? 0 : r->device->lag;
     for (int64_t step = r->done + 1; step <= r->last; step++) {
         TRY(wait_data(r, step, &more));
         if (!more) {
@@ -389,7 +424,7 @@ static TitanStatus step_through(Run *r)
         TRY(titan_while(r->story, submit_step(r, step, r->last),
                         "running step %" PRId64, step));
         if (validation_due(&r->valid, step)) TRY(validate(r, step));
-        TRY(finish_steps(r, step - r->device->lag));
+        TRY(finish_steps(r, step - lag));
         TRY(write_save(r));
         if (checkpoint_due(&r->checkpoints, step, r->last) ||
             (asked == STOP_save && r->checkpoints.saves))
@@ -445,6 +480,7 @@ static TitanStatus run_all(Run *r)
 {
     const RunOptions *o = r->o;
     r->train = titan_entry(r->im, "train");
+    r->worst = titan_entry(r->im, "train.worst");
     if (!r->train)
         return titan_fail(r->story, TITAN_MISMATCH,
                           "the image has no entry \"train\"");

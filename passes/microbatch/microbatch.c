@@ -468,20 +468,11 @@ static bool check_size(const Micro *mi, const Fn *fn)
     return false;
 }
 
-bool pass_microbatch(Module *m, PassCtx *cx)
+static bool cut_entry(Micro mi, const char *name, const char *axis, PassCtx *cx)
 {
-    Micro mi = {.m = m};
+    Module *m = mi.m;
     FnRef train;
-    mi.parts = pass_option_int(m, cx, "accumulate", 1);
-    const char *axis = pass_option(m, cx, "batch_axis", "batch");
-    if (mi.parts < 1) {
-        diag_error(m->diag, DIAG_pass_option, (Span){0},
-                   "option 'accumulate' is at least 1, found %" PRId64,
-                   mi.parts);
-        return false;
-    }
-    if (mi.parts == 1 || !fn_find(m, module_str(m, "train"), &train))
-        return true;
+    if (!fn_find(m, module_str(m, name), &train)) return true;
     const Fn *fn = fn_of(m, train);
     if (!fn->entry) return true;
     if (axis_find(m, module_str(m, axis), &mi.batch))
@@ -492,4 +483,19 @@ bool pass_microbatch(Module *m, PassCtx *cx)
     while (part_repeat(&mi, train.id))
         continue;
     return split_step(&mi, train.id, cx);
+}
+
+bool pass_microbatch(Module *m, PassCtx *cx)
+{
+    Micro mi = {.m = m};
+    mi.parts = pass_option_int(m, cx, "accumulate", 1);
+    const char *axis = pass_option(m, cx, "batch_axis", "batch");
+    if (mi.parts < 1) {
+        diag_error(m->diag, DIAG_pass_option, (Span){0},
+                   "option 'accumulate' is at least 1, found %" PRId64,
+                   mi.parts);
+        return false;
+    }
+    return mi.parts == 1 || (cut_entry(mi, "train", axis, cx) &&
+                             cut_entry(mi, "train.worst", axis, cx));
 }
