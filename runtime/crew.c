@@ -114,7 +114,7 @@ static void serve(Member *m)
            board_until(&w, &l->board->rows[r].told, ++told, 0)) {
         Order *o = &l->orders[r];
         if (o->kind == ORDER_end) break;
-        st = order_run(l->crew.im, m->device, o, NULL);
+        st = order_run(l->crew.im, m->device, o);
         report(m, st);
     }
 }
@@ -259,13 +259,13 @@ static TitanStatus settle(Local *l, TitanStatus st)
     return all && !atomic_load(&l->board->ended) ? st : conclude(l, st);
 }
 
-static TitanStatus local_all(Crew *c, const Order *o, TitanWatch *watch)
+static TitanStatus local_all(Crew *c, const Order *o)
 {
     Local *l = (Local *)c;
     Order mine = *o;
     for (uint32_t r = 1; r < c->ranks; r++)
         tell(l, r, o);
-    TitanStatus st = order_run(c->im, c->first, &mine, watch);
+    TitanStatus st = order_run(c->im, c->first, &mine);
     return settle(l, st);
 }
 
@@ -297,7 +297,7 @@ static void move_here(const Local *l, uint32_t rank, const Order *o)
 static TitanStatus ask(Local *l, uint32_t rank, Order *o)
 {
     if (rank == 0) {
-        TitanStatus st = order_run(l->crew.im, l->crew.first, o, NULL);
+        TitanStatus st = order_run(l->crew.im, l->crew.first, o);
         if (st != TITAN_OK) board_end(l->board, 0);
         return st == TITAN_OK ? st : conclude(l, st);
     }

@@ -9,13 +9,13 @@
 #define TITAN_CREW_H
 
 #include "board.h"
-#include "device.h"
+#include "exam.h"
 #include "parts.h"
 
 typedef enum OrderKind {
     ORDER_prepare,    /* entry */
     ORDER_run,        /* entry */
-    ORDER_watch,      /* entry, up to its update or `whole` */
+    ORDER_examine,    /* entry, exam; the device keeps what it finds */
     ORDER_profile,    /* entry */
     ORDER_keep,       /* entry, turn */
     ORDER_stage_open, /* `at`: NULL where there is no room */
@@ -23,6 +23,7 @@ typedef enum OrderKind {
     ORDER_write, /* base, `nparts` from `parts`, of the bytes at `at` */
     ORDER_read,  /* as write, the other way */
     ORDER_kept,  /* as read, of the io base as it was kept in `turn` */
+    ORDER_found, /* `found`: of the last exam */
     ORDER_end
 } OrderKind;
 
@@ -30,7 +31,8 @@ typedef struct Order {
     OrderKind kind;
     TitanBase base;
     uint32_t entry; /* of the first stage */
-    bool whole;
+    Exam exam;
+    Finding found;
     int64_t turn;
     const PartRun *parts; /* `whole` counts from `at` */
     size_t nparts;
@@ -46,9 +48,9 @@ static inline bool order_moves(const Order *o)
 typedef struct Crew Crew;
 
 typedef struct CrewClass {
-    /* Every rank carries out O; returns when all have, rank 0 in this thread
-     * with WATCH (or NULL) looking on. */
-    TitanStatus (*all)(Crew *c, const Order *o, TitanWatch *watch);
+    /* Every rank carries out O, rank 0 in this thread; returns when all have.
+     */
+    TitanStatus (*all)(Crew *c, const Order *o);
     /* One rank does. */
     TitanStatus (*one)(Crew *c, uint32_t rank, Order *o);
     /* A rank's device_staged, from any thread; NULL: not reached from here. */
@@ -66,8 +68,7 @@ struct Crew {
 };
 
 /* Carries out an order on the device of a rank. */
-TitanStatus order_run(const TitanImage *im, TitanDevice *d, Order *o,
-                      TitanWatch *watch);
+TitanStatus order_run(const TitanImage *im, TitanDevice *d, Order *o);
 
 typedef TitanStatus CrewNew(TitanStory *story, const TitanImage *im,
                             const TitanCode *code, const DeviceOptions *o,

@@ -46,6 +46,28 @@ typedef struct DeviceFloats {
     uint32_t nspans;
 } DeviceFloats;
 
+/* A list that is run command by command and looked at (exam.h). */
+typedef struct Exam {
+    int64_t fault; /* VALUE is put into the float tensor of this number that is
+                      written, from 1; 0: into none */
+    double value;
+    uint32_t rank; /* on this one */
+    bool look;     /* for what is not finite; else the fault is told */
+    bool whole;    /* all of the entry, not just up to its update */
+} Exam;
+
+enum { FINDING_TEXT = 1024 };
+
+/* What a rank has seen; of several, what all of them have. */
+typedef struct Finding {
+    int64_t seen; /* float tensors that were written; of a fault: on its rank */
+    bool found;   /* one is not finite */
+    bool brought; /* by a collective: it comes from elsewhere, or is a sum */
+    uint32_t rank;
+    double when;             /* on the clock of the machine */
+    char text[FINDING_TEXT]; /* lines, where there is something to tell */
+} Finding;
+
 typedef struct DeviceClass {
     TitanStatus (*write)(TitanDevice *d, TitanBase base, uint64_t offset,
                          const void *from, size_t bytes);
@@ -60,6 +82,9 @@ typedef struct DeviceClass {
     TitanStatus (*kept)(TitanDevice *d, int64_t turn, const char **io);
     TitanStatus (*watch)(TitanDevice *d, const TitanEntry *e, uint32_t runs,
                          TitanWatch *w);
+    /* All ranks, where there are several; NULL: exam_run */
+    TitanStatus (*examine)(TitanDevice *d, const TitanEntry *e, const Exam *x,
+                           Finding *out);
     bool (*stage_open)(TitanDevice *d);
     TitanStatus (*stage)(TitanDevice *d);
     TitanStatus (*staged)(TitanDevice *d, TitanStory *story, char **at);
@@ -75,13 +100,13 @@ typedef struct DeviceClass {
 struct TitanDevice {
     const DeviceClass *class;
     TitanStory *story;
-    TitanDevice *seen; /* whose bases a watch looks into; NULL: its own */
     char *arena[TITAN_BASE_COUNT]; /* where the host reaches it, else NULL */
     uint32_t rank;                 /* of several */
     int64_t lag;                   /* steps that records come late: 0 or 1 */
     double peak_flops;             /* for mfu; 0: not known */
     double memory_bytes;           /* of the device; 0: not known */
     char about[512];               /* what it is, for people */
+    Finding finding;               /* of one rank: of its last exam */
 };
 
 /* The device that the image is compiled for; of several ranks, all of them as
@@ -137,18 +162,11 @@ static inline TitanStatus device_run(TitanDevice *d, const TitanEntry *e)
 }
 
 /* Runs the first RUNS runs of E command by command; `after` may read and write
- * the bases of device_seen, and sees what the command has written. */
+ * the bases of D, and sees what the command has written.  Of one rank. */
 static inline TitanStatus device_watch(TitanDevice *d, const TitanEntry *e,
                                        uint32_t runs, TitanWatch *w)
 {
     return d->class->watch(d, e, runs, w);
-}
-
-/* Whose bases the operands of a watched command lie in: of several ranks, those
- * of the first. */
-static inline TitanDevice *device_seen(TitanDevice *d)
-{
-    return d->seen ? d->seen : d;
 }
 
 /* CLEAN: all of F are finite, or infinities that are meant; false where the

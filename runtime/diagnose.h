@@ -6,16 +6,18 @@
 
 #include <stdio.h>
 
-#include "device.h"
+#include "exam.h"
 
 /* A fault on purpose: the RESULT-th float tensor that step STEP writes, from
- * 1, gets VALUE in its middle. */
+ * 1, gets VALUE in its middle, on one rank. */
 typedef struct Inject {
     int64_t step, result; /* step 0: none */
     double value;
+    uint32_t rank;
 } Inject;
 
-/* STEP:RESULT, with :nan, :inf or :-inf.  False: TEXT is something else. */
+/* STEP:RESULT, with :nan, :inf or :-inf, and @RANK.  False: TEXT is something
+ * else. */
 bool inject_parse(const char *text, Inject *out);
 
 /* What diagnose looks at: a step whose inputs are in the io base. */
@@ -28,8 +30,8 @@ typedef struct Suspect {
 
 /* Runs the entry as it is, with the fault, which is said on OUT. */
 TitanStatus diagnose_inject(const Suspect *s, const TitanEntry *e, FILE *out);
-/* Runs the list of E up to its update, looks at each float tensor that is
- * written, and says on OUT which is the first that is not finite. */
+/* Runs the list of E up to its update, looks at each float tensor that a rank
+ * writes, and says on OUT which is the first that is not finite. */
 TitanStatus diagnose_run(const Suspect *s, const TitanEntry *e, FILE *out);
 
 #endif

@@ -175,9 +175,9 @@ static TitanStatus mesh_get(TitanDevice *d, const TitanPort *p, void *to)
 
 /* ------------------------------------------------------------------ runs -- */
 
-static TitanStatus all(Mesh *m, const Order *o, TitanWatch *watch)
+static TitanStatus all(Mesh *m, const Order *o)
 {
-    return m->crew->class->all(m->crew, o, watch);
+    return m->crew->class->all(m->crew, o);
 }
 
 static uint32_t row_of(const Mesh *m, const TitanEntry *e)
@@ -189,23 +189,30 @@ static TitanStatus mesh_prepare(TitanDevice *d, const TitanEntry *e)
 {
     Mesh *m = (Mesh *)d;
     Order o = {.kind = ORDER_prepare, .entry = row_of(m, e)};
-    return all(m, &o, NULL);
+    return all(m, &o);
 }
 
 static TitanStatus mesh_run(TitanDevice *d, const TitanEntry *e)
 {
     Mesh *m = (Mesh *)d;
     Order o = {.kind = ORDER_run, .entry = row_of(m, e)};
-    return all(m, &o, NULL);
+    return all(m, &o);
 }
 
-static TitanStatus mesh_watch(TitanDevice *d, const TitanEntry *e,
-                              uint32_t runs, TitanWatch *w)
+/* What each rank has found is fetched when all are done. */
+static TitanStatus mesh_examine(TitanDevice *d, const TitanEntry *e,
+                                const Exam *x, Finding *out)
 {
     Mesh *m = (Mesh *)d;
-    Order o = {
-        .kind = ORDER_watch, .entry = row_of(m, e), .whole = runs == e->runs.n};
-    return all(m, &o, w);
+    Order o = {.kind = ORDER_examine, .entry = row_of(m, e), .exam = *x};
+    *out = (Finding){0};
+    TRY(all(m, &o));
+    for (uint32_t r = 0; r < m->crew->ranks; r++) {
+        Order one = {.kind = ORDER_found};
+        TRY(m->crew->class->one(m->crew, r, &one));
+        finding_add(m->im, x, out, &one.found);
+    }
+    return TITAN_OK;
 }
 
 /* All ranks time their commands; those of the first are told. */
@@ -213,7 +220,7 @@ static TitanStatus mesh_profile(TitanDevice *d, const TitanEntry *e)
 {
     Mesh *m = (Mesh *)d;
     Order o = {.kind = ORDER_profile, .entry = row_of(m, e)};
-    return all(m, &o, NULL);
+    return all(m, &o);
 }
 
 static TitanStatus mesh_profile_write(TitanDevice *d, const char *path)
@@ -239,7 +246,7 @@ static TitanStatus mesh_keep(TitanDevice *d, const TitanEntry *e, int64_t turn)
     m->keeps = e;
     if (d->lag == 0) return gather_kept(m, e, (Order){.kind = ORDER_read});
     Order o = {.kind = ORDER_keep, .entry = row_of(m, e), .turn = turn};
-    return all(m, &o, NULL);
+    return all(m, &o);
 }
 
 static TitanStatus mesh_kept(TitanDevice *d, int64_t turn, const char **io)
@@ -276,7 +283,7 @@ static TitanStatus mesh_stage(TitanDevice *d)
 {
     Mesh *m = (Mesh *)d;
     Order o = {.kind = ORDER_stage};
-    if (d->lag) return all(m, &o, NULL);
+    if (d->lag) return all(m, &o);
     return mesh_read(d, TITAN_BASE_persistent, 0, m->staging,
                      whole(m, TITAN_BASE_persistent));
 }
@@ -331,7 +338,7 @@ static const DeviceClass mesh_class = {.write = mesh_write,
                                        .get = mesh_get,
                                        .prepare = mesh_prepare,
                                        .run = mesh_run,
-                                       .watch = mesh_watch,
+                                       .examine = mesh_examine,
                                        .keep = mesh_keep,
                                        .kept = mesh_kept,
                                        .stage_open = mesh_stage_open,
@@ -343,7 +350,6 @@ static const DeviceClass mesh_class = {.write = mesh_write,
 static void describe(Mesh *m)
 {
     const TitanDevice *first = m->crew->first;
-    m->device.seen = m->crew->first;
     if (first->class->profile) {
         m->class.profile = mesh_profile;
         m->class.profile_write = mesh_profile_write;

@@ -28,31 +28,20 @@ static TitanStatus bring_kept(TitanDevice *d, const Order *o)
     return TITAN_OK;
 }
 
-/* Goes on behind a stop, since the other ranks do. */
-typedef struct Onlooker {
-    TitanWatch watch; /* first */
-    TitanWatch *user;
-} Onlooker;
-
-static TitanStatus look_on(TitanWatch *w, const TitanMoment *at)
-{
-    TitanWatch *user = ((Onlooker *)w)->user;
-    return !user || user->stop ? TITAN_OK : user->after(user, at);
-}
-
-TitanStatus order_run(const TitanImage *im, TitanDevice *d, Order *o,
-                      TitanWatch *watch)
+TitanStatus order_run(const TitanImage *im, TitanDevice *d, Order *o)
 {
     const TitanEntry *e =
         stage_entry(im, rank_stage(im, d->rank), &im->entries[o->entry]);
-    Onlooker look = {{.after = look_on}, watch};
     switch (o->kind) {
     case ORDER_prepare:
         return device_prepare(d, e);
     case ORDER_run:
         return device_run(d, e);
-    case ORDER_watch:
-        return device_watch(d, e, o->whole ? e->runs.n : e->until, &look.watch);
+    case ORDER_examine:
+        return exam_run(im, d, e, &o->exam, &d->finding);
+    case ORDER_found:
+        o->found = d->finding;
+        return TITAN_OK;
     case ORDER_profile:
         return d->class->profile(d, e);
     case ORDER_keep:

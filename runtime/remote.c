@@ -97,19 +97,21 @@ static TitanStatus tell_move(Remote *r, uint32_t rank, const Order *o)
 static TitanStatus remote_one(Crew *c, uint32_t rank, Order *o)
 {
     Remote *r = (Remote *)c;
-    if (rank == 0) return order_run(c->im, c->first, o, NULL);
+    if (rank == 0) return order_run(c->im, c->first, o);
     TRY(pass(r, MPI_send, rank, o, sizeof *o));
+    if (o->kind == ORDER_found)
+        return pass(r, MPI_receive, rank, &o->found, sizeof o->found);
     return moves(o) ? tell_move(r, rank, o) : TITAN_OK;
 }
 
-static TitanStatus remote_all(Crew *c, const Order *o, TitanWatch *watch)
+static TitanStatus remote_all(Crew *c, const Order *o)
 {
     Remote *r = (Remote *)c;
     Order mine = *o;
     uint32_t status;
     for (uint32_t k = 1; k < c->ranks; k++)
         TRY(pass(r, MPI_send, k, &mine, sizeof mine));
-    TRY(order_run(c->im, c->first, &mine, watch));
+    TRY(order_run(c->im, c->first, &mine));
     for (uint32_t k = 1; k < c->ranks; k++)
         TRY(pass(r, MPI_receive, k, &status, sizeof status));
     return TITAN_OK;
@@ -195,7 +197,7 @@ static TitanStatus serve_move(Remote *r, Order *o)
     o->parts = r->parts;
     o->at = r->data;
     if (o->kind == ORDER_write) TRY(pass(r, MPI_receive, 0, r->data, bytes));
-    TRY(order_run(r->crew.im, r->crew.first, o, NULL));
+    TRY(order_run(r->crew.im, r->crew.first, o));
     return o->kind == ORDER_read ? pass(r, MPI_send, 0, r->data, bytes)
                                  : TITAN_OK;
 }
@@ -204,7 +206,9 @@ static TitanStatus serve(Remote *r, Order *o)
 {
     uint32_t status = TITAN_OK;
     if (moves(o)) return serve_move(r, o);
-    TRY(order_run(r->crew.im, r->crew.first, o, NULL));
+    TRY(order_run(r->crew.im, r->crew.first, o));
+    if (o->kind == ORDER_found)
+        return pass(r, MPI_send, 0, &o->found, sizeof o->found);
     return pass(r, MPI_send, 0, &status, sizeof status);
 }
 

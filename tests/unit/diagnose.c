@@ -72,8 +72,12 @@ static void reads_faults(void **state)
     assert_true(inject_parse("3:14", &i));
     assert_true(i.step == 3 && i.result == 14 && isnan(i.value));
     assert_true(inject_parse("1:2:-inf", &i) && i.value == -INFINITY);
+    assert_true(inject_parse("3:14@2", &i) && i.rank == 2 && isnan(i.value));
+    assert_true(inject_parse("3:14:inf@5", &i) && i.rank == 5);
+    assert_true(i.value == INFINITY);
     static const char *const wrong[] = {
-        "", "3", ":4", "3:", "0:1", "3:1:no", "3:1:", "x:1"};
+        "",     "3",   ":4",   "3:",    "0:1",    "3:1:no",
+        "3:1:", "x:1", "3:1@", "3:1@x", "3:1:@2", "3:1@2x"};
     for (size_t k = 0; k < sizeof wrong / sizeof *wrong; k++)
         assert_false(inject_parse(wrong[k], &i));
 }
@@ -91,6 +95,7 @@ typedef struct World {
     uint32_t visited;
 } World;
 
+static const TitanHeader header = {.ranks = 1};
 static const TitanOperand operand = {
     .base = TITAN_BASE_frame, .offset = 128, .bytes = 28, .turns = {0, 1}};
 static const TitanTurn turn = {.bytes = 32};
@@ -147,6 +152,7 @@ static void begin(World *y)
                         .results = &result,
                         .slots = &slot,
                         .nslots = 1,
+                        .header = &header,
                         .strings = strings}};
     y->device.arena[TITAN_BASE_frame] = (char *)y->memory;
     y->device.arena[TITAN_BASE_persistent] = (char *)y->memory;
@@ -226,7 +232,7 @@ static void fetches_what_it_cannot_reach(void **state)
 static void finds_its_own_fault(void **state)
 {
     (void)state;
-    const Inject fault = {1, 1, INFINITY};
+    const Inject fault = {1, 1, INFINITY, 0};
     World y;
     begin(&y);
     expect_said(&y, &fault,
@@ -234,6 +240,52 @@ static void finds_its_own_fault(void **state)
                 "layer = 0\n"
                 "  it has 1 inf among 6 elements, the first at 4\n");
     assert_int_equal(y.visited, 1); /* and looked no further */
+}
+
+/* What four ranks of two stages have seen, in this order. */
+static const Finding *first_of(const Exam *x, const Finding seen[4])
+{
+    static const TitanHeader four = {.ranks = 4};
+    static const TitanMeshAxis mesh[] = {{.size = 2}, {.size = 2}};
+    static Finding all;
+    TitanImage im = {.header = &four, .nstages = 2, .mesh = mesh, .nmesh = 2};
+    all = (Finding){0};
+    for (uint32_t r = 0; r < 4; r++) {
+        Finding one = seen[r];
+        one.rank = r;
+        if (one.found) snprintf(one.text, sizeof one.text, "%u", r);
+        finding_add(&im, x, &all, &one);
+    }
+    return &all;
+}
+
+static void names_the_rank_that_made_it(void **state)
+{
+    (void)state;
+    const Exam look = {.look = true}, fault = {.fault = 3, .rank = 2};
+    const Finding none[4] = {
+        {.seen = 5}, {.seen = 5}, {.seen = 7}, {.seen = 7}};
+    const Finding *f = first_of(&look, none);
+    assert_false(f->found);
+    assert_int_equal(f->seen, 24);
+    /* of one stage the earlier command, whoever was faster */
+    assert_string_equal(
+        first_of(&look, (Finding[4]){{.seen = 5, .found = true, .when = 1},
+                                     {.seen = 4, .found = true, .when = 2}})
+            ->text,
+        "1");
+    /* of two stages the earlier one, and what was brought is not made */
+    assert_string_equal(
+        first_of(&look,
+                 (Finding[4]){{.seen = 9, .found = true, .when = 1},
+                              {.seen = 2, .found = true, .brought = true},
+                              {.seen = 1, .found = true, .when = 3}})
+            ->text,
+        "0");
+    Finding told[4] = {{.seen = 5}, {.seen = 5}, {.seen = 7, .text = "x"}};
+    f = first_of(&fault, told);
+    assert_string_equal(f->text, "x");
+    assert_int_equal(f->seen, 7);
 }
 
 int main(void)
@@ -246,6 +298,7 @@ int main(void)
         cmocka_unit_test(looks_at_what_there_was),
         cmocka_unit_test(fetches_what_it_cannot_reach),
         cmocka_unit_test(finds_its_own_fault),
+        cmocka_unit_test(names_the_rank_that_made_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
