@@ -203,10 +203,26 @@ static bool has_rows(Offload *x, const Inst *loop, Job *j)
            layout_is_packed(m, j->layout);
 }
 
-static void find_job(Offload *x, const Fn *fn, const Inst *loop, uint32_t k,
+/* A buffer that nothing in front of step I writes: what the turns of a loop
+ * there read of their rows, they have written themselves. */
+static bool is_empty(Offload *x, const Fn *fn, uint32_t i, Value v)
+{
+    Value root = root_of(fn, v);
+    bool reads = false, writes = false;
+    for (uint32_t s = 0; s < i; s++) {
+        const Inst *in = &fn->insts[s];
+        for (uint32_t k = 0; is_step(in) && k < in->nargs; k++)
+            if (value_eq(root_of(fn, inst_arg(fn, in, k)), root))
+                touch_step(x, in, k, &reads, &writes);
+    }
+    return inst_of(fn, root)->op == OP_buffer && !writes;
+}
+
+static void find_job(Offload *x, const Fn *fn, uint32_t i, uint32_t k,
                      JobVec *jobs)
 {
     Module *m = x->m;
+    const Inst *loop = &fn->insts[i];
     const Fn *body = fn_of(m, attr_fn(m, loop->attr, AT_fn));
     bool fixed = attr_flag(m, loop->attr, AT_parallel) ||
                  attr_flag(m, loop->attr, AT_guarded);
@@ -215,7 +231,7 @@ static void find_job(Offload *x, const Fn *fn, const Inst *loop, uint32_t k,
              .pitch = t.pitch,
              .count = attr_int(m, loop->attr, AT_count, 0),
              .reverse = attr_flag(m, loop->attr, AT_reverse),
-             .in = t.reads,
+             .in = t.reads && !is_empty(x, fn, i, inst_arg(fn, loop, k)),
              .out = t.writes,
              .rings = 2,
              .layout = layout_of(m, fn, inst_arg(fn, loop, k), x->a)};
@@ -424,7 +440,7 @@ static void walk_loop(Offload *x, Rewrite *rw, uint32_t i, const bool *given)
     for (uint32_t k = 0; k < in->nargs; k++) {
         inner[k] = is_host(m, fn, inst_arg(fn, in, k), given);
         uint32_t n = jobs.n;
-        if (inner[k]) find_job(x, fn, in, k, &jobs);
+        if (inner[k]) find_job(x, fn, i, k, &jobs);
         inner[k] &= jobs.n == n;
         any |= inner[k];
     }

@@ -551,7 +551,8 @@ static void says_what_is_missing(void **state)
             "pinning 0.00 GiB of host memory for what the plan offloads");
 }
 
-/* What is offloaded lies in memory of the host, which both sides reach; a row
+/* What is offloaded lies in memory of the host, which both sides reach, of as
+ * many bytes as were planned, as the arena has; a row
  * of a ring comes back every so many turns. */
 static void copies_from_the_host(void **state)
 {
@@ -560,6 +561,8 @@ static void copies_from_the_host(void **state)
     begin(&m);
     m.stage.base_bytes[TITAN_BASE_host] = 4096;
     TitanDevice *d = open_device(&m);
+    assert_int_equal(fake_device()->arena_bytes, m.stage.arena_bytes);
+    assert_int_equal(fake_device()->pinned_bytes, 4096);
     char there[64] = "on the host", here[64] = {0};
     ok(device_write(d, TITAN_BASE_host, 256, there, sizeof there));
     ok(device_read(d, TITAN_BASE_host, 256, here, sizeof here));

@@ -288,6 +288,7 @@ CuResult cuMemAlloc(CuPtr *at, size_t bytes)
     if (device.allocations++ == 0) largest = 0;
     if (bytes >= largest && bytes != (size_t)64 << 20) {
         device.arena = *at;
+        device.arena_bytes = bytes;
         largest = bytes;
     }
     return 0;
@@ -306,6 +307,7 @@ CuResult cuMemHostAlloc(void **at, size_t bytes, unsigned flags)
     (void)flags;
     BEGIN();
     device.allocations++;
+    if (bytes > device.pinned_bytes) device.pinned_bytes = bytes;
     *at = calloc(1, bytes);
     return 0;
 }

@@ -29,8 +29,10 @@ typedef struct Fake {
     unsigned calls;               /* that may fail */
     unsigned allocations, graphs; /* alive */
     CuPtr arena;                  /* the largest allocation */
-    double ms;                    /* the clock; products and launches cost */
-    unsigned scans;               /* of the runtime's own kernel */
+    size_t arena_bytes;
+    size_t pinned_bytes; /* the largest of the host */
+    double ms;           /* the clock; products and launches cost */
+    unsigned scans;      /* of the runtime's own kernel */
 } Fake;
 
 /* The one device; fake_reset brings it to its first state.  Where no test says
