@@ -117,16 +117,24 @@ static uint32_t axis_number(const Module *m, Layout l, Axis axis, Arena *a)
     return i;
 }
 
+/* A slot in the making; the axes of all its parts are in one order. */
+typedef struct SlotRow {
+    const Slot *s; /* whole, or the first part */
+    Layout order;
+} SlotRow;
+
 /* What a stage has of a slot, or of a part of one. */
-static TitanPart slot_part(ImageTables *t, const Slot *s, PortAt at, Layout l)
+static TitanPart slot_part(ImageTables *t, const SlotRow *x, const Slot *s,
+                           PortAt at)
 {
     Module *m = t->m;
+    Layout l = layout_of(m, at.fn, at.v, t->a);
     Attr a = inst_of(at.fn, at.v)->attr;
     TitanPart part = {.offset = (uint64_t)attr_int(m, a, AT_offset, 0),
                       .stage = t->stage};
     put_pieces(t, l, &part);
     if (s->whole.id) {
-        part.axis = axis_number(m, l, s->along, t->a);
+        part.axis = axis_number(m, x->order, s->along, t->a);
         part.first = s->start;
         part.n = type_size(m, s->type, s->along);
     }
@@ -135,28 +143,15 @@ static TitanPart slot_part(ImageTables *t, const Slot *s, PortAt at, Layout l)
     return part;
 }
 
-static void add_slot_parts(ImageTables *t, const Slot *s)
+static void add_slot_parts(ImageTables *t, const SlotRow *x, const Slot *s)
 {
     for (t->stage = 0; t->stage < t->stages.n; t->stage++) {
         PortAt at = slot_at(t, t->stage, s->path);
         if (!at.fn) continue;
-        Layout l = layout_of(t->m, at.fn, at.v, t->a);
-        image_part(t, l, port_whole(at.port), slot_part(t, s, at, l));
+        TitanPart part = slot_part(t, x, s, at);
+        image_part(t, x->order, port_whole(at.port), part);
     }
     t->stage = 0;
-}
-
-/* The parts of a slot, of which S is the first, or the one that is whole. */
-static TitanRange add_parts(ImageTables *t, const Slot *s)
-{
-    const Module *m = t->m;
-    TitanRange r = {.first = t->parts.n};
-    if (!s->whole.id) add_slot_parts(t, s);
-    for (uint32_t i = 0; i < m->slots.n && s->whole.id; i++)
-        if (str_eq(m->slots.at[i].whole, s->whole))
-            add_slot_parts(t, &m->slots.at[i]);
-    r.n = t->parts.n - r.first;
-    return r;
 }
 
 static PortAt first_place(const ImageTables *t, Str path)
@@ -167,6 +162,47 @@ static PortAt first_place(const ImageTables *t, Str path)
     return at;
 }
 
+static bool is_part_of(const Slot *x, const Slot *s)
+{
+    return x == s || (s->whole.id && str_eq(x->whole, s->whole));
+}
+
+/* The order of the axes, as the longest part has it; an axis of which nobody
+ * has more than one index lies anywhere, and stands first. */
+static Layout slot_order(const ImageTables *t, const Slot *s)
+{
+    Module *m = t->m;
+    const Slot *longest = s;
+    for (uint32_t i = 0; i < m->slots.n && s->whole.id; i++)
+        if (is_part_of(&m->slots.at[i], s) &&
+            type_size(m, m->slots.at[i].type, s->along) >
+                type_size(m, longest->type, s->along))
+            longest = &m->slots.at[i];
+    PortAt at = first_place(t, longest->path);
+    Layout l = layout_of(m, at.fn, at.v, t->a);
+    const TypeInfo *ti = type_info(m, l.type);
+    int64_t *stride = NEW_ARRAY(t->a, int64_t, ti->naxes + 1u);
+    for (uint32_t i = 0; i < ti->naxes; i++) {
+        bool alone = s->whole.id && ti->axes[i].axis.id == s->along.id &&
+                     ti->axes[i].size == 1;
+        stride[i] = alone ? INT64_MAX : l.stride[i];
+    }
+    l.stride = stride;
+    return l;
+}
+
+static TitanRange add_parts(ImageTables *t, const SlotRow *x)
+{
+    const Module *m = t->m;
+    TitanRange r = {.first = t->parts.n};
+    if (!x->s->whole.id) add_slot_parts(t, x, x->s);
+    for (uint32_t i = 0; i < m->slots.n && x->s->whole.id; i++)
+        if (is_part_of(&m->slots.at[i], x->s))
+            add_slot_parts(t, x, &m->slots.at[i]);
+    r.n = t->parts.n - r.first;
+    return r;
+}
+
 static void add_slot(ImageTables *t, const Slot *s)
 {
     Module *m = t->m;
@@ -174,7 +210,8 @@ static void add_slot(ImageTables *t, const Slot *s)
     if (!s->saved || (s->whole.id && s->start)) return;
     PortAt at = first_place(t, s->path);
     if (!at.fn) return; /* no entry knows it: it has no place */
-    Layout l = layout_of(m, at.fn, at.v, t->a);
+    SlotRow x = {s, slot_order(t, s)};
+    Layout l = x.order;
     Type whole = whole_type(m, s, port_whole(at.port));
     TitanSlot row = {.path = image_string(t, s->whole.id ? s->whole : s->path),
                      .role = role_number(s->role),
@@ -187,9 +224,9 @@ static void add_slot(ImageTables *t, const Slot *s)
     if (t->ranks > 1) {
         row.offset = image_whole_place(
             t, s->host ? TITAN_BASE_host : TITAN_BASE_persistent, whole);
-        row.parts = add_parts(t, s);
+        row.parts = add_parts(t, &x);
     } else {
-        TitanPart all = slot_part(t, s, at, l);
+        TitanPart all = slot_part(t, &x, s, at);
         row.offset = all.offset;
         row.piece = all.piece;
         row.pitch = all.pitch;

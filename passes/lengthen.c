@@ -27,15 +27,27 @@
  *
  * It is not done where all products are long anyway; where a parameter would be
  * part of two concatenations, or is read by several repeats' bodies as one
- * function; where its summed axes are not its outermost; on a mesh.
+ * function; where its summed axes are not its outermost; on a mesh, other than
+ * of the ranks of a pipeline.
  */
 #include "lengthen/lengthen.h"
 #include "lift.h"
 
-static bool is_one_device(const Module *m)
+/* The ranks of a pipeline have whole layers, and with them whole blocks. */
+static bool is_for_ranks(const Lengthen *w, MeshAxis a)
 {
-    for (uint32_t i = 0; i < m->mesh.n; i++)
-        if (m->mesh.at[i].size > 1) return false;
+    const char *rule = pass_option(w->m, w->cx, "pipeline", "");
+    const char *over = strstr(rule, " over "), *name = mesh_name(w->m, a);
+    size_t n = strlen(name);
+    if (!over || strncmp(over + 6, name, n) != 0) return false;
+    return !over[6 + n] || over[6 + n] == ' ';
+}
+
+static bool is_one_device(const Lengthen *w)
+{
+    for (uint32_t i = 0; i < w->m->mesh.n; i++)
+        if (w->m->mesh.at[i].size > 1 && !is_for_ranks(w, (MeshAxis){i}))
+            return false;
     return true;
 }
 
@@ -81,7 +93,7 @@ static void lift_concats(Lengthen *w)
 bool pass_lengthen(Module *m, PassCtx *cx)
 {
     Lengthen w = {.m = m, .cx = cx, .a = m->scratch};
-    if (!is_one_device(m)) return true;
+    if (!is_one_device(&w)) return true;
     w.weights = weights_find(m, w.a);
     for (uint32_t i = 0; i < m->fns.n; i++) {
         const Fn *fn = m->fns.at[i];
