@@ -13,9 +13,9 @@
 #include "plan.h"
 
 enum {
-    MODES = 1u << CLAUSE_none | 1u << CLAUSE_full | 1u << CLAUSE_every |
-            1u << CLAUSE_ops | 1u << CLAUSE_keep | 1u << CLAUSE_remake |
-            1u << CLAUSE_budget
+    MODES = 1u << CLAUSE_none | 1u << CLAUSE_early | 1u << CLAUSE_full |
+            1u << CLAUSE_every | 1u << CLAUSE_ops | 1u << CLAUSE_keep |
+            1u << CLAUSE_remake | 1u << CLAUSE_budget
 };
 
 static bool is_mode(const Clause *c)
@@ -48,8 +48,8 @@ static const Clause *mode_of(Plan *p, const Node *rule)
     }
     if (!mode && !rule_clause(rule, CLAUSE_offload))
         wrong(p, rule->span, "the rule does not say what is kept",
-              "modes: none, full, ops, every 2, keep a, remake a, "
-              "budget 60 GiB");
+              "modes: none, early, full, ops, every 2, keep a, "
+              "remake a, budget 60 GiB");
     return mode;
 }
 

@@ -15,7 +15,7 @@
  *
  * What is rounded once anyway, in a validation say, is rounded where it is
  * read and takes no room.  So is all in a program whose plan has rules for
- * `remat`, but for `none`: it is memory that it lacks.
+ * `remat`, but for `none` and `early`: it is memory that it lacks.
  *
  * The scales of eight-bit products are made of the largest element of a
  * weight, forwards and backwards.  Such numbers take no room, so those of all
@@ -120,7 +120,9 @@ static bool is_wanted(void *user, uint32_t body, Value v)
 static bool lacks_memory(const Rules *rules)
 {
     for (uint32_t i = 0; i < rules->at.n; i++)
-        if (rules->at.at[i].mode != MODE_none) return true;
+        if (rules->at.at[i].mode != MODE_none &&
+            rules->at.at[i].mode != MODE_early)
+            return true;
     return false;
 }
 

@@ -16,6 +16,9 @@
  * first turns are those whose backward comes last, when the records of the
  * others are gone, so what making again takes besides adds least to the peak.
  *
+ * Without a rule a repeat whose backward quantises what the forward has keeps
+ * that (early.c), and else the record stays.
+ *
  * Options: `remat`, the rules (remat/rules.c).  A rule `budget` is for the
  * driver, which puts others in its place (budget.c).
  */
@@ -41,9 +44,22 @@ static int64_t every_turns(const Remat *x, const Rule *rule, int64_t count)
     return (x->blocks + count) / rule->number - x->blocks / rule->number;
 }
 
+static bool keeps_early(const Pair *p, const Rule *rule)
+{
+    return (!rule || rule->mode == MODE_early) && pair_is_early(p);
+}
+
+/* Nothing is made again that was not. */
+static bool is_present(const Pair *p, const Rule *rule)
+{
+    return !keeps_early(p, rule) &&
+           (!rule || rule->mode == MODE_none || rule->mode == MODE_early);
+}
+
 static const Record *record_for(Remat *x, const Pair *p, Rule *rule)
 {
-    if (!rule || rule->mode == MODE_none) return record_present(x->m, p);
+    if (keeps_early(p, rule)) return record_early(x->m, p);
+    if (is_present(p, rule)) return record_present(x->m, p);
     return record_cheapest(x->m, p, policy_costs(x->m, p, rule));
 }
 
@@ -80,7 +96,7 @@ static void add_range(Remat *x, const Pair *p, Rule *rule, int64_t want,
     if (want == 0 || want > *left) want = *left;
     if (want == 0) return;
     Range r = {.record = record_for(x, p, rule),
-               .present = !rule || rule->mode == MODE_none,
+               .present = is_present(p, rule),
                .first = p->f.count - *left,
                .count = want,
                .turns = NEW_ARRAY(x->m->scratch, Value, 2)};
@@ -120,7 +136,7 @@ static bool ranges_for(Remat *x, const Pair *p, RangeVec *out)
         add_range(x, p, rule, want, &left, out);
     }
     x->blocks += p->f.count;
-    if (some) add_range(x, p, NULL, 0, &left, out);
+    if (some || pair_is_early(p)) add_range(x, p, NULL, 0, &left, out);
     return true;
 }
 
@@ -234,7 +250,6 @@ bool pass_remat(Module *m, PassCtx *cx)
 {
     Remat x = {.m = m, .cx = cx};
     if (!rules_read(m, cx, &x.rules)) return false;
-    if (x.rules.at.n == 0) return true;
     Roots roots = roots_of(m);
     uint32_t nfns = m->fns.n;
     x.pairs = pairs_find(m, cx);

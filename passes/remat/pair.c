@@ -168,9 +168,11 @@ static void find_in(Module *m, const PassCtx *cx, Fn *fn, Pairs *out)
         }
         p.of = fn_of(m, p.f.fn);
         p.back = fn_of(m, p.b.fn);
+        p.early = p.of->ninsts;
         p.path = forward_path(m, p.of);
         find_same(m, &p);
         find_asked(m, &p);
+        pair_add_early(m, &p);
         p.twins = 1;
         if (out->at.n)
             p.twins =

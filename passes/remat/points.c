@@ -170,11 +170,16 @@ static PointVec points_remade(Module *m, const Pair *p)
         if (is_listed(m, p, i)) times[i] = remake_time(m, p->of, (Value){i});
     PointVec all = {0};
     Rule full = {.mode = MODE_full};
+    Point early = {0};
+    if (pair_is_early(p)) early = point_of(m, p, "early", record_early(m, p));
     Point first = point_of(m, p, "none", record_present(m, p));
     Point last =
         named_point(m, p, record_cheapest(m, p, priced(m, p, times, 0)));
-    first.time = 0;
     Walk w = {m, p, times, &all};
+    if (early.mode)
+        vec_push(m->scratch, &all, early);
+    else
+        first.time = 0;
     vec_push(m->scratch, &all, first);
     walk_between(&w, first, last, MOST_DEPTH);
     vec_push(m->scratch, &all, last);
@@ -310,6 +315,12 @@ static void put_rule(Buf *b, const char *path, const char *mode, int64_t first)
     if (first) buf_printf(b, " first %lld", (long long)first);
 }
 
+/* No rule is that as well, where a backward quantises. */
+static bool is_early(const Point *p)
+{
+    return strcmp(p->mode, "early") == 0;
+}
+
 const char *points_text(const Points *x, int64_t position)
 {
     Buf b = {0};
@@ -327,7 +338,7 @@ const char *points_text(const Points *x, int64_t position)
         const Point *now = &x->points[i].at[at[i]];
         const char *path = x->pairs.at[i]->path;
         if (more[i]) put_rule(&b, path, now[1].mode, more[i]);
-        if (at[i]) put_rule(&b, path, now->mode, 0);
+        if (at[i] || is_early(now)) put_rule(&b, path, now->mode, 0);
     }
     const char *text =
         arena_printf(x->m->scratch, "%s%s", x->others, b.at ? b.at : "");

@@ -12,8 +12,7 @@ static bool is_own(const Pair *p, uint32_t i)
     return value_eq(p->same[i], NO_VALUE);
 }
 
-/* The values of the body that the backward's own instructions read. */
-static bool *needed_values(Module *m, const Pair *p)
+bool *record_needed(Module *m, const Pair *p)
 {
     const Fn *back = p->back;
     bool *needed = NEW_ARRAY(m->scratch, bool, p->of->ninsts + 1);
@@ -56,8 +55,9 @@ static Record *record_new(Module *m, const Pair *p)
     return r;
 }
 
-static void count_bytes(const Module *m, const Pair *p, Record *r)
+void record_count(const Module *m, const Pair *p, Record *r)
 {
+    r->bytes = 0;
     for (uint32_t i = 0; i < p->of->ninsts; i++)
         if (r->saved[i] && !is_at_hand(p, i) && !is_stacked_anyway(p, i))
             r->bytes += type_bytes(m, p->of->insts[i].type);
@@ -70,7 +70,7 @@ Record *record_present(Module *m, const Pair *p)
         r->saved[i] = is_at_hand(p, i);
     for (uint32_t i = p->b.carry + p->b.invariant; i < p->back->nparams; i++)
         if (!is_own(p, i)) r->saved[p->same[i].id] = true;
-    count_bytes(m, p, r);
+    record_count(m, p, r);
     return r;
 }
 
@@ -78,7 +78,7 @@ Record *record_cheapest(Module *m, const Pair *p, const int64_t *costs)
 {
     const Fn *of = p->of;
     Record *r = record_new(m, p);
-    bool *needed = needed_values(m, p);
+    bool *needed = record_needed(m, p);
     bool *below = NEW_ARRAY(m->scratch, bool, of->ninsts + 1);
     CutNode *nodes = NEW_ARRAY(m->scratch, CutNode, of->ninsts + 1);
     CutEdge *edges = NEW_ARRAY(m->scratch, CutEdge, of->nargs + 1);
@@ -92,14 +92,14 @@ Record *record_cheapest(Module *m, const Pair *p, const int64_t *costs)
     mincut(m->scratch, &g, r->saved, below);
     for (uint32_t i = 0; i < of->ninsts; i++)
         r->saved[i] |= is_at_hand(p, i);
-    count_bytes(m, p, r);
+    record_count(m, p, r);
     return r;
 }
 
 bool *record_remade(Module *m, const Pair *p, const Record *r)
 {
     const Fn *of = p->of;
-    bool *remade = needed_values(m, p);
+    bool *remade = record_needed(m, p);
     for (uint32_t i = of->ninsts; i-- > 0;) {
         remade[i] &= !r->saved[i];
         const Inst *in = &of->insts[i];

@@ -7,6 +7,7 @@
  *     label.c    the names by which a plan speaks of values
  *     policy.c   what each mode allows to be made again
  *     record.c   the cheapest record under a policy
+ *     early.c    the fastest one where products are quantised
  *     body.c     forward and backward of a pair with another record
  *     apply.c    the repeats of a function with the records of its pairs
  *     cost.c     how long it takes to make a value again
@@ -27,6 +28,7 @@
 
 typedef enum Mode {
     MODE_none,
+    MODE_early,
     MODE_full,
     MODE_every,
     MODE_ops,
@@ -87,6 +89,7 @@ typedef struct Pair {
     bool *asked;         /* by result of `of`: others than `back` read it */
     const char *path;    /* "layer" */
     uint32_t twins;      /* added to the number of a value of `of`: its twin */
+    uint32_t early;      /* values of `of` from here on are the backward's */
 } Pair;
 
 typedef struct Pairs {
@@ -136,11 +139,24 @@ typedef struct Record {
 /* As it is. */
 Record *record_present(Module *m, const Pair *p);
 Record *record_cheapest(Module *m, const Pair *p, const int64_t *costs);
+/* The values of the body that the backward's own instructions read. */
+bool *record_needed(Module *m, const Pair *p);
+/* Sets its bytes: of what is stacked for it alone. */
+void record_count(const Module *m, const Pair *p, Record *r);
 /* By value of the body: whether the backward makes it again. */
 bool *record_remade(Module *m, const Pair *p, const Record *r);
 /* By value of the body: whether it is in the record and the rule offloads it;
  * NULL: it offloads nothing. */
 bool *record_offloaded(Module *m, const Pair *p, const Record *r, Rule *rule);
+
+/* ------------------------------------------------------------- early.c -- */
+
+/* Adds to the body what the backward quantises of its values. */
+void pair_add_early(Module *m, Pair *p);
+/* Whether there was such a thing. */
+bool pair_is_early(const Pair *p);
+/* With that, instead of what it is made of. */
+Record *record_early(Module *m, const Pair *p);
 
 /* -------------------------------------------------------------- body.c -- */
 

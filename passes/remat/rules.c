@@ -3,8 +3,8 @@
  *
  *     rules := rule (';' rule)*
  *     rule  := subject [mode] ['except' names] ['offload' names] ['first'
- * number] mode  := none | full | ops | every N | keep names | remake names |
- * budget BYTES
+ * number] mode  := none | early | full | ops | every N | keep names | remake
+ * names | budget BYTES
  *
  * as the plan has them, so that text which a pass prints can be put into a
  * plan.  Numbers begin at 1; a list ends where no comma follows.  A rule
@@ -27,10 +27,10 @@ static const struct {
     Mode mode;
     bool names, number;
 } modes[] = {
-    {"none", MODE_none, false, false},   {"full", MODE_full, false, false},
-    {"every", MODE_every, false, true},  {"ops", MODE_ops, false, false},
-    {"keep", MODE_keep, true, false},    {"remake", MODE_remake, true, false},
-    {"budget", MODE_budget, false, true}};
+    {"none", MODE_none, false, false},    {"early", MODE_early, false, false},
+    {"full", MODE_full, false, false},    {"every", MODE_every, false, true},
+    {"ops", MODE_ops, false, false},      {"keep", MODE_keep, true, false},
+    {"remake", MODE_remake, true, false}, {"budget", MODE_budget, false, true}};
 
 static void skip_space(Reader *r)
 {

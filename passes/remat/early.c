@@ -1,0 +1,152 @@
+/*
+ * early.c: what the backward multiplies in few bits is kept by the forward.
+ *
+ * The gradient of a weight sums over rows, so its product reads what the
+ * forward's product reads in another order, quantised once more.  The backward
+ * would make that of a value of two bytes, which it has or makes again; the
+ * forward has it at hand and writes one byte for it, in the sweep that
+ * quantises it for its own product.
+ *
+ *     forward    h   amax   q = cast(h * scale)
+ *     backward   h   amax   q' = cast(turned(h) * scale)     again, for q'
+ *     early      q' is a value of the forward, and in its record
+ *
+ * Such values are copied behind the forward's own, so that they can be in a
+ * record like any other (record.c).  What is made of parameters alone stays in
+ * the backward: a turn has it at hand, and it would be kept for all turns.
+ */
+#include "remat.h"
+
+enum { LITTLE = 16 };
+
+typedef struct Early {
+    Module *m;
+    Pair *p;
+    bool *can;  /* by value of the backward: made of values of the forward */
+    bool *turn; /* and not of parameters alone */
+} Early;
+
+static bool is_narrow(const Module *m, const Inst *in)
+{
+    return !type_info(m, in->type)->is_tuple &&
+           dtype_class(type_dtype(m, in->type)) == DC_float &&
+           dtype_bytes(type_dtype(m, in->type)) == 1;
+}
+
+static bool is_light(const Inst *in)
+{
+    return remade_cheaply((Op)in->op) || in->op == OP_reduce ||
+           (op_info((Op)in->op)->flags & OPF_COMM);
+}
+
+/* What of the backward is made of values of the forward: narrow numbers, and
+ * what leads there. */
+static bool find_narrow(Early *e)
+{
+    const Fn *back = e->p->back;
+    bool any = false;
+    for (uint32_t i = 0; i < back->ninsts; i++) {
+        const Inst *in = &back->insts[i];
+        Value same = e->p->same[i];
+        bool has = !value_eq(same, NO_VALUE);
+        e->turn[i] = has && !is_at_hand(e->p, same.id);
+        e->can[i] = !has && in->nargs > 0 && is_light(in) &&
+                    (op_info((Op)in->op)->flags & OPF_PURE);
+        for (uint32_t k = 0; !has && k < in->nargs; k++) {
+            uint32_t a = inst_arg(back, in, k).id;
+            e->can[i] &= e->can[a] || !value_eq(e->p->same[a], NO_VALUE);
+            e->turn[i] |= e->turn[a];
+        }
+        any |= e->can[i] && e->turn[i] && is_narrow(e->m, in);
+    }
+    return any;
+}
+
+/* By value of the backward: a narrow number that the forward is to make, or on
+ * the way to one. */
+static bool *find_wanted(const Early *e)
+{
+    const Fn *back = e->p->back;
+    bool *wanted = NEW_ARRAY(e->m->scratch, bool, back->ninsts + 1);
+    for (uint32_t i = back->ninsts; i-- > 0;) {
+        const Inst *in = &back->insts[i];
+        wanted[i] |= e->turn[i] && is_narrow(e->m, in);
+        wanted[i] &= e->can[i];
+        for (uint32_t k = 0; wanted[i] && k < in->nargs; k++)
+            wanted[inst_arg(back, in, k).id] = true;
+    }
+    return wanted;
+}
+
+static void copy_wanted(Early *e, Builder *b, const bool *wanted)
+{
+    const Fn *back = e->p->back;
+    for (uint32_t i = back->nparams; i < back->ninsts; i++) {
+        const Inst *in = &back->insts[i];
+        if (!wanted[i]) continue;
+        Value *args = NEW_ARRAY(e->m->scratch, Value, in->nargs + 1u);
+        for (uint32_t k = 0; k < in->nargs; k++)
+            args[k] = e->p->same[inst_arg(back, in, k).id];
+        b->loc = in->loc;
+        b->phase = PHASE_forward;
+        e->p->same[i] =
+            emit(b, (Op)in->op, in->type, in->attr, args, in->nargs);
+        value_set_name(b, e->p->same[i], back->names[i]);
+    }
+}
+
+void pair_add_early(Module *m, Pair *p)
+{
+    Early e = {m, p, NEW_ARRAY(m->scratch, bool, p->back->ninsts + 1),
+               NEW_ARRAY(m->scratch, bool, p->back->ninsts + 1)};
+    if (!find_narrow(&e)) return;
+    Rewrite rw;
+    rewrite_begin(&rw, m, p->of);
+    for (uint32_t i = p->of->nparams; i < p->of->ninsts; i++)
+        rewrite_copy(&rw, (Value){i});
+    copy_wanted(&e, &rw.b, find_wanted(&e));
+    p->early = p->of->ninsts;
+    p->of = rewrite_end(&rw);
+}
+
+bool pair_is_early(const Pair *p)
+{
+    return p->early < p->of->ninsts;
+}
+
+/* Much less than what is summed up. */
+static bool is_summary(const Module *m, const Fn *of, const Inst *in)
+{
+    return in->op == OP_reduce &&
+           type_elements(m, in->type) * LITTLE <=
+               type_elements(m, value_type(of, inst_arg(of, in, 0)));
+}
+
+/* What is made again or kept to no end is not in it. */
+static void drop_unread(Module *m, const Pair *p, Record *r)
+{
+    const Fn *of = p->of;
+    const bool *remade = record_remade(m, p, r);
+    bool *read = record_needed(m, p);
+    for (uint32_t i = 0; i < of->ninsts; i++) {
+        const Inst *in = &of->insts[i];
+        for (uint32_t k = 0; remade[i] && k < in->nargs; k++)
+            read[inst_arg(of, in, k).id] = true;
+    }
+    for (uint32_t i = 0; i < of->ninsts; i++)
+        r->saved[i] &= read[i] || is_at_hand(p, i);
+}
+
+Record *record_early(Module *m, const Pair *p)
+{
+    const Fn *of = p->of;
+    Record *r = record_present(m, p);
+    for (uint32_t i = p->early; i < of->ninsts; i++)
+        r->saved[i] = is_narrow(m, &of->insts[i]);
+    const bool *remade = record_remade(m, p, r);
+    for (uint32_t i = of->nparams; i < of->ninsts; i++)
+        r->saved[i] |= remade[i] && is_summary(m, of, &of->insts[i]);
+    drop_unread(m, p, r);
+    record_count(m, p, r);
+    return r;
+}
