@@ -17,6 +17,9 @@
  * in words, which lie in shared memory lane by lane; from there each thread
  * stores 16 bytes of a lane.  The 16 bytes of a line change places with those
  * w lanes apart, so that neighbouring threads do not meet in one bank.
+ *
+ * The last items come first: whoever made the operands has written those last,
+ * and a part of them is in the second-level cache still.
  */
 #include <string.h>
 
@@ -176,13 +179,16 @@ static Tile find_tile(Emit *e, LV tid, LV block)
     const Kir *k = e->k;
     int64_t w = k->width, beside = LANES / w;
     int64_t tiles = (lanes_of(k)->hi + LANES - 1) / LANES;
+    int64_t last = (k->rows + e->beside - 1) / e->beside - 1;
+    LV from_end =
+        LLVMBuildSub(e->s.b, number(e, last), part(e, block, tiles), "");
     return (Tile){.w = w,
                   .turns = e->beside * beside / THREADS,
                   .tid = tid,
                   .column = rest(e, tid, beside),
                   .row = part(e, tid, beside),
                   .lane = times(e, rest(e, block, tiles), LANES),
-                  .item = times(e, part(e, block, tiles), e->beside),
+                  .item = times(e, from_end, e->beside),
                   .made = NEW_ARRAY(k->arena, LV *, k->nodes.n)};
 }
 
