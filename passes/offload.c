@@ -42,7 +42,7 @@ typedef struct Offload {
     Module *m;
     PassCtx *cx;
     Arena *a;
-    Map groups[2]; /* out, in: type of a row -> its transfer */
+    Transfers transfers;
 } Offload;
 
 /* An operand of a loop whose rows go to the host and back. */
@@ -249,27 +249,8 @@ static void find_job(Offload *x, const Fn *fn, uint32_t i, uint32_t k,
     vec_push(x->a, jobs, j);
 }
 
-/* -------------------------------------------------------------- transfers --
+/* ------------------------------------------------------------------- loops --
  */
-
-static FnRef transfer_group(Offload *x, Type row, bool in, Loc loc)
-{
-    Module *m = x->m;
-    uint32_t at;
-    const char *kind = in ? "transfer.in" : "transfer.out";
-    if (map_find(&x->groups[in], row.id, &at)) return (FnRef){at};
-    Fn *fn = fn_new(m, fn_fresh_name(m, kind), VIEW_local);
-    fn->kind = module_str(m, kind);
-    fn->loc = loc;
-    Builder b;
-    builder_init(&b, m, fn);
-    b.loc = loc;
-    Value v = builder_param(&b, (Port){.type = row});
-    builder_result(&b, v, (Port){.loc = loc});
-    FnRef f = module_add_fn(m, fn);
-    map_add(&x->groups[in], row.id, f.id);
-    return f;
-}
 
 /* A row of a stack or ring.  `ring`: it goes along with the turns; else it is
  * row number `shift`. */
@@ -294,17 +275,6 @@ static Value row_view(Offload *x, Builder *b, const Job *j, Value of,
     return emit(b, OP_view, j->row, attr_intern(m, &l), &of, 1);
 }
 
-/* From the stack, THERE, to the ring, HERE, or back. */
-static void emit_transfer(Offload *x, Builder *b, Type row, bool in,
-                          Value there, Value here)
-{
-    AttrList l = {.n = 0};
-    Value args[2] = {in ? there : here, in ? here : there};
-    attr_put_id(&l, AT_fn, transfer_group(x, row, in, b->loc).id);
-    attr_put_int(&l, AT_outs, 1);
-    emit(b, OP_launch, (Type){0}, attr_intern(x->m, &l), args, 2);
-}
-
 /* The next turn's number, and the last turn's, round the ring. */
 static TurnRing ring_next(const Job *j, int64_t n)
 {
@@ -322,7 +292,7 @@ static void begin_turn(Offload *x, Builder *b, const Job *j, Value stack)
     TurnRing ring = j->in ? ring_next(j, j->rings) : ring_last(j, j->rings);
     Value there = row_view(x, b, j, stack, &rows, 0);
     Value here = row_view(x, b, j, j->ring, &ring, 0);
-    emit_transfer(x, b, j->row, j->in, there, here);
+    transfer_emit(&x->transfers, b, j->in, there, here);
 }
 
 static void end_turn(Offload *x, Builder *b, const Job *j, Value stack)
@@ -331,7 +301,7 @@ static void end_turn(Offload *x, Builder *b, const Job *j, Value stack)
     if (!j->in || !j->out) return;
     Value there = row_view(x, b, j, stack, &rows, 0);
     Value here = row_view(x, b, j, j->ring, &ring, 0);
-    emit_transfer(x, b, j->row, false, there, here);
+    transfer_emit(&x->transfers, b, false, there, here);
 }
 
 /* ------------------------------------------------------------------ bodies --
@@ -410,7 +380,7 @@ static void emit_loop(Offload *x, Rewrite *rw, uint32_t i, JobVec *jobs,
         args[in->nargs + k] = v;
         int64_t row = j->reverse ? j->count - 1 : 0;
         if (j->in)
-            emit_transfer(x, b, j->row, true,
+            transfer_emit(&x->transfers, b, true,
                           row_view(x, b, j, args[j->operand], NULL, row),
                           row_view(x, b, j, v, NULL, row % j->rings));
     }
@@ -421,8 +391,8 @@ static void emit_loop(Offload *x, Rewrite *rw, uint32_t i, JobVec *jobs,
         const Job *j = &jobs->at[k];
         int64_t row = j->reverse ? 0 : j->count - 1;
         if (j->out && !j->in)
-            emit_transfer(
-                x, b, j->row, false,
+            transfer_emit(
+                &x->transfers, b, false,
                 row_view(x, b, j, args[j->operand], NULL, row),
                 row_view(x, b, j, args[in->nargs + k], NULL, row % j->rings));
     }
@@ -517,13 +487,12 @@ bool pass_offload(Module *m, PassCtx *cx)
     if (!has_host(m)) return true;
     Roots roots = roots_of(m);
     uint32_t nfns = m->fns.n;
-    map_init(&x.groups[0], x.a);
-    map_init(&x.groups[1], x.a);
+    transfers_init(&x.transfers, m);
     for (uint32_t f = 0; f < nfns; f++) {
         const Fn *fn = m->fns.at[f];
         if (!fn->entry || fn->view != VIEW_kernel) continue;
         Rewrite rw;
-        fn = offload_sliced(m, cx, fn, slice);
+        fn = offload_sliced(&x.transfers, cx, fn, slice);
         rewrite_begin(&rw, m, fn);
         walk_insts(&x, &rw, NULL, NULL);
         m->fns.at[f] = rewrite_end(&rw);
