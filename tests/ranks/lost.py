@@ -1,4 +1,4 @@
-"""lost.py [--trials N] [--seed N] [--fake DIR]: ranks of --nproc that are killed or stopped at random moments; --fake: with GPUs of
+"""lost.py [--plan NAME] [--trials N] [--seed N] [--fake DIR]: ranks of --nproc that are killed or stopped at random moments; --fake: with GPUs of
 the fake driver, which compute nothing.  The others are out within seconds, with exit code 76 and the rank's number, what it was in and the line of that; nobody is left."""
 import argparse
 import os
@@ -50,11 +50,11 @@ def wait_for(what, seconds):
     sys.exit(f"lost.py: no {what.__name__} in {seconds} s")
 
 
-def trial(rng, number, limit, more):
+def trial(plan, rng, number, limit, more):
     metrics = "metrics.jsonl"
     if os.path.exists(metrics):
         os.unlink(metrics)
-    job = subprocess.Popen(command("fsdp_tp", "--nproc", str(N), "--steps", "1000000", "--metrics", metrics, *more),
+    job = subprocess.Popen(command(plan, "--nproc", str(N), "--steps", "1000000", "--metrics", metrics, *more),
                            stderr=subprocess.PIPE, text=True)
     try:
         return watch(job, metrics, rng, number, limit)
@@ -87,20 +87,21 @@ def watch(job, metrics, rng, number, limit):
 
 def main():
     p = argparse.ArgumentParser()
+    p.add_argument("--plan", default="fsdp_tp")
     p.add_argument("--trials", type=int, default=4)
     p.add_argument("--fake", metavar="DIR")
     p.add_argument("--seed", type=int, default=time.time_ns() % 100000)
     o = p.parse_args()
     rng = random.Random(o.seed)
     print("seed", o.seed)
-    target, more = [], []
+    target, more = ["-D", "layer=4", "-D", "accumulate=4"], []
     if o.fake:
         os.environ.update(FAKE_GPUS=str(N), LD_LIBRARY_PATH=o.fake)
-        target, more = ["--target", "sm_90a"], ["--max-skips", "1000000"]
-    build("fsdp_tp", 1000000, *target)
-    longest = max(trial(rng, signal.SIGKILL, 5, more) for _ in range(o.trials))
+        target, more = [*target, "--target", "sm_90a"], ["--max-skips", "1000000"]
+    build(o.plan, 1000000, *target)
+    longest = max(trial(o.plan, rng, signal.SIGKILL, 5, more) for _ in range(o.trials))
     print(f"killed: {o.trials} times, the others were out after {longest:.1f} s at most")
-    took = trial(rng, signal.SIGSTOP, 20, more)
+    took = trial(o.plan, rng, signal.SIGSTOP, 20, more)
     print(f"stopped: seen after {took:.1f} s")
 
 

@@ -1,0 +1,54 @@
+"""lost_mpi.py: of four ranks under mpirun, in two stages, one is stopped and then killed: rank 0 says for whom it waits, and in what;
+the launcher says which rank was killed, and nobody is left."""
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+from small import build, command
+
+N, PLAN = 4, "pp2_dp2"
+
+
+def rank_of(pid):
+    """That of a process of ours under mpirun, else -1."""
+    try:
+        words = open(f"/proc/{pid}/environ").read().split("\0")
+        ours = open(f"/proc/{pid}/comm").read().strip() == PLAN and os.readlink(f"/proc/{pid}/cwd") == os.getcwd()
+    except OSError:
+        return -1
+    rank = [w.split("=")[1] for w in words if w.startswith("OMPI_COMM_WORLD_RANK=")]
+    return int(rank[0]) if ours and rank else -1
+
+
+def ranks():
+    return {rank_of(p): int(p) for p in os.listdir("/proc") if p.isdigit() and rank_of(p) >= 0}
+
+
+def wait_for(what, seconds):
+    end = time.monotonic() + seconds
+    while not what():
+        if time.monotonic() > end:
+            sys.exit(f"lost_mpi.py: nothing happened in {seconds} s")
+        time.sleep(0.05)
+
+
+build(PLAN, 1000000, "-D", "layer=4", "-D", "accumulate=4")
+said = open("said", "w")
+job = subprocess.Popen(["mpirun", "--oversubscribe", "-n", str(N), *command(PLAN, "--metrics", "m.jsonl")], stdout=said, stderr=said)
+try:
+    wait_for(lambda: os.path.exists("m.jsonl") and os.path.getsize("m.jsonl") > 4000, 60)
+    lost = ranks()[2]
+    os.kill(lost, signal.SIGSTOP)
+    wait_for(lambda: re.search(r" over \(.*:\d+\n.*the others wait for rank [123]", open("said").read()), 40)
+    print("stopped: seen and named")
+    began = time.monotonic()
+    os.kill(lost, signal.SIGKILL)
+    assert job.wait(timeout=20) != 0
+    assert re.search(r"process rank 2 .*exited on signal 9", open("said").read())
+    wait_for(lambda: not ranks(), 5)
+    print(f"killed: the others were out after {time.monotonic() - began:.1f} s")
+finally:
+    job.kill()
