@@ -194,6 +194,41 @@ static void find_candidates(Schedule *x)
               by_price);
 }
 
+/* ---------------------------------------------------------------- turns -- */
+
+/* How many loops run a function. */
+static uint32_t *count_loops(const Schedule *x)
+{
+    const Module *m = x->m;
+    uint32_t *loops = NEW_ARRAY(x->a, uint32_t, (size_t)m->fns.n + 1);
+    for (uint32_t i = 0; i < x->lists.n; i++) {
+        const List *l = x->lists.at[i];
+        for (uint32_t k = 0; k < l->n; k++) {
+            const List *body = body_of(x, l, &l->steps[k]);
+            if (body) loops[body->ref.id]++;
+        }
+    }
+    return loops;
+}
+
+static void move_turns(Schedule *x)
+{
+    Module *m = x->m;
+    const uint32_t *loops = count_loops(x);
+    for (uint32_t i = 0; i < x->lists.n; i++) {
+        const List *l = x->lists.at[i];
+        const List **bodies = NEW_ARRAY(x->a, const List *, (size_t)l->n + 1);
+        for (uint32_t k = 0; k < l->n; k++) {
+            const List *body = body_of(x, l, &l->steps[k]);
+            if (body && loops[body->ref.id] == 1 &&
+                body->fn == fn_of(m, body->ref))
+                bodies[k] = body;
+        }
+        collectives_turned(m, l, bodies, x->a);
+    }
+    find_lists(x);
+}
+
 /* ------------------------------------------------------------- deciding -- */
 
 /* Lets the first N candidates leave stream 0. */
@@ -287,7 +322,11 @@ bool pass_schedule(Module *m, PassCtx *cx)
     x.choice = (Choice){(uint32_t)streams, spread != 0, talks && streams > 1,
                         machine_of(m, cx)};
     find_lists(&x);
-    if (x.choice.talks) move_ahead(&x);
+    if (x.choice.talks) {
+        move_ahead(&x);
+        find_costs(&x);
+        move_turns(&x);
+    }
     find_costs(&x);
     if (streams > 1) find_candidates(&x);
     decide(&x, growth, cx);

@@ -116,26 +116,17 @@ static uint32_t choose_stream(const Play *p, uint32_t step)
     return late && !p->c->spread ? 0 : best;
 }
 
-/* A collective that a step from FROM on has to wait for: when it is done is
- * known too roughly to wait for it sooner. */
-static bool is_awaited(const Play *p, uint32_t k, uint32_t from)
-{
-    for (uint32_t i = from; i < p->l->n && p->l->steps[k].talks; i++)
-        if (row_has(p->l->before, p->l, i, k)) return true;
-    return false;
-}
-
-/* The last step of each stream that is done when this one begins.  A transfer
- * has a turn's time and lets go of nothing before: how long it takes is the
+/* The last step of each stream that is done when this one begins.  Transfers and
+ * collectives let go of nothing before they have to: how long they take is the
  * machine's to say. */
 static void take_in(Play *p, uint32_t step, double begin)
 {
     for (uint32_t k = step; k-- > 0;) {
-        uint32_t stream = p->l->steps[k].stream;
-        if (stream == 0 || k < p->taken[stream] || p->l->steps[k].transfer ||
-            p->end[k] + p->c->on.wait > begin || is_awaited(p, k, step))
+        const Step *s = &p->l->steps[k];
+        if (s->stream == 0 || k < p->taken[s->stream] || s->transfer ||
+            s->talks || p->end[k] + p->c->on.wait > begin)
             continue;
-        p->taken[stream] = k + 1;
+        p->taken[s->stream] = k + 1;
         row_set(p->l->joined, p->l, step, k);
     }
 }

@@ -17,7 +17,8 @@ static const Machine gpu = {.flops = 700e6,
                             .wait = 1,
                             .tiles = 132,
                             .elements = 132 * 2048 * 4,
-                            .link = 0.35e6};
+                            .link = 0.25e6,
+                            .meet = 20};
 static const Machine host = {.flops = 2e5,
                              .bytes = 2e4,
                              .transfer = 1e4,
@@ -25,7 +26,8 @@ static const Machine host = {.flops = 2e5,
                              .wait = 1,
                              .tiles = 1,
                              .elements = 1 << 14,
-                             .link = 2e3};
+                             .link = 2e3,
+                             .meet = 1};
 
 enum { TILE_ELEMENTS = 128 * 256 };
 static const double least_full = 1.0 / 128; /* one part of the machine */
@@ -77,7 +79,7 @@ static void collective_cost(Module *m, const Fn *group, Step *s,
     int64_t in = type_bytes(m, group->params[0].type);
     int64_t out = type_bytes(m, group->results[0].type);
     s->full = least_full;
-    s->time = on->launch + (double)(in > out ? in : out) / on->link;
+    s->time = on->meet + (double)(in > out ? in : out) / on->link;
 }
 
 static void launch_cost(Module *m, const Fn *group, Step *s, const Machine *on)

@@ -5,6 +5,7 @@
  *               it fills
  *     choose    which of them may run beside stream 0, and on which stream
  *     ahead     collectives stand right behind what they need
+ *     turns     and in another turn of a loop than the one that they serve
  *     events    the waits and signals that keep the order
  *
  * A *list* is one kernel function: its steps (launches and loops), numbered
@@ -22,7 +23,8 @@ typedef struct Machine {
     double launch, wait; /* microseconds: of any launch, of an event */
     double tiles;        /* parts of a matmul that run at once */
     double elements;     /* of a result, that keep the memory busy */
-    double link;         /* bytes per microsecond between devices */
+    double link, meet;   /* bytes per microsecond between devices; until all of
+                            them are there */
 } Machine;
 
 typedef struct Step {
@@ -85,6 +87,19 @@ void step_cost(Module *m, const List *l, Step *s, const Machine *on,
 /* The function of a list with each collective right behind the last step that
  * it needs. */
 Fn *collectives_ahead(Module *m, const List *l);
+
+/* How long a collective may take beside all else, which it shares memory and
+ * processors with. */
+static inline double talk_time(const Step *s)
+{
+    return 2 * s->time;
+}
+
+/* Has collectives of the loops of a list run in the turn before, or after.
+ * BODIES, by step: the list of a loop's body, if nobody else runs it and it is
+ * as it was when its list was made; else NULL. */
+void collectives_turned(Module *m, const List *l, const List *const *bodies,
+                        Arena *a);
 
 /* Fills gain and until of every step. */
 void list_gains(List *l, const Machine *on, Arena *a);
