@@ -41,11 +41,28 @@ static TitanStatus check_capability(Cuda *c)
                       have.major, have.minor);
 }
 
+/* A collective holds up all devices: it is given processors first, as they
+ * fall free. */
+static TitanStatus open_stream(Cuda *c, uint32_t stream)
+{
+    const TitanImage *im = c->im;
+    int least, greatest;
+    bool talks = false;
+    for (uint32_t i = 0; i < im->ncommands; i++)
+        talks |= im->commands[i].kind == TITAN_COMMAND_collective &&
+                 im->commands[i].stream == stream;
+    CU_TRY(c, cuCtxGetStreamPriorityRange(&least, &greatest));
+    CU_TRY(c, cuStreamCreateWithPriority(&c->streams[stream],
+                                         CU_stream_non_blocking,
+                                         talks ? greatest : least));
+    return TITAN_OK;
+}
+
 static TitanStatus open_streams(Cuda *c)
 {
     const TitanHeader *h = c->im->header;
     for (uint32_t i = 0; i < h->streams; i++)
-        CU_TRY(c, cuStreamCreate(&c->streams[i], CU_stream_non_blocking));
+        TRY(open_stream(c, i));
     c->stream = c->streams[0];
     c->events = calloc((size_t)h->events + 1, sizeof *c->events);
     if (!c->events) return titan_no_memory(c->story);

@@ -155,6 +155,9 @@ void cuda_ranks_about(const Cuda *c, char *out, size_t size);
 /* TO and FROM: destination and source, 0 where there is none. */
 TitanStatus cuda_collective(Cuda *c, const TitanCommand *cmd, CuPtr to,
                             CuPtr from);
+/* Collectives between these are one kernel; FIRST is one of them. */
+TitanStatus cuda_collectives_begin(Cuda *c);
+TitanStatus cuda_collectives_end(Cuda *c, const TitanCommand *first);
 
 /* RANK_LOST: another rank has ended, or a collective has failed. */
 TitanStatus cuda_ranks_look(Cuda *c);

@@ -9,6 +9,7 @@
  */
 #include "cuda_device.h"
 
+#include "ranks.h"
 #include "work.h"
 
 #include <inttypes.h>
@@ -254,11 +255,83 @@ static TitanStatus run_loop(Walk *w, uint32_t at)
     return TITAN_OK;
 }
 
+/* What a collective reads or fills. */
+typedef struct Span {
+    CuPtr at;
+    uint64_t bytes;
+} Span;
+
+enum { MOST_JOINED = 32 };
+
+static void find_spans(const Walk *w, const TitanCommand *cmd, Span out[2])
+{
+    const TitanImage *im = w->c->im;
+    const TitanCollective *x = &im->collectives[cmd->index];
+    uint64_t pieces[2],
+        piece = (uint64_t)x->count * titan_dtype_bytes(x->dtype);
+    collective_pieces(im, x, pieces);
+    for (uint32_t i = 0; i < 2; i++)
+        out[i] = (Span){operand_at(w, &im->operands[cmd->operands.first + i]),
+                        pieces[i] * piece};
+}
+
+static bool spans_meet(const Span *x, const Span *y)
+{
+    return x->at < y->at + y->bytes && y->at < x->at + x->bytes;
+}
+
+/* Collectives of one group on one stream that have nothing to do with each
+ * other; signals between them are late by as much as the last one takes.
+ * The number of commands from FIRST on that this is. */
+static uint32_t count_joined(const Walk *w, const TitanCommand *first,
+                             uint32_t n)
+{
+    const TitanImage *im = w->c->im;
+    Span spans[MOST_JOINED][2];
+    uint32_t joined = 1, found = 1;
+    if (!collectives_join(im, first, first)) return 1;
+    find_spans(w, first, spans[0]);
+    for (uint32_t k = 1; k < n && found < MOST_JOINED; k++) {
+        const TitanCommand *cmd = &first[k];
+        if (cmd->kind == TITAN_COMMAND_signal && cmd->stream == first->stream)
+            continue;
+        if (!collectives_join(im, first, cmd)) break;
+        Span *mine = spans[found];
+        find_spans(w, cmd, mine);
+        for (uint32_t i = 0; i < found; i++)
+            if (spans_meet(&mine[0], &spans[i][0]) ||
+                spans_meet(&mine[0], &spans[i][1]) ||
+                spans_meet(&mine[1], &spans[i][0]))
+                return joined;
+        found++;
+        joined = k + 1;
+    }
+    return joined;
+}
+
+/* They are one kernel, which has the time of the last in a profile. */
+static TitanStatus run_joined(Walk *w, const TitanCommand *first, uint32_t n)
+{
+    TRY(cuda_collectives_begin(w->c));
+    for (uint32_t k = 0; k < n; k++)
+        if (first[k].kind == TITAN_COMMAND_collective)
+            TRY(run_command(w, &first[k]));
+    TRY(cuda_collectives_end(w->c, first));
+    for (uint32_t k = 0; k < n; k++)
+        if (first[k].kind == TITAN_COMMAND_signal)
+            TRY(run_command(w, &first[k]));
+    return TITAN_OK;
+}
+
 static TitanStatus run_program(Walk *w, const TitanProgram *p)
 {
+    const TitanCommand *at = &w->c->im->commands[p->commands.first];
+    bool alone = w->after || (w->watch && w->watch->choose);
     w->at.program = p;
-    for (uint32_t k = 0; k < p->commands.n && !is_over(w); k++)
-        TRY(step_command(w, &w->c->im->commands[p->commands.first + k]));
+    for (uint32_t k = 0, n; k < p->commands.n && !is_over(w); k += n) {
+        n = alone ? 1 : count_joined(w, &at[k], p->commands.n - k);
+        TRY(n == 1 ? step_command(w, &at[k]) : run_joined(w, &at[k], n));
+    }
     return TITAN_OK;
 }
 

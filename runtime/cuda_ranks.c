@@ -35,8 +35,9 @@ struct CudaRanks {
     /* for exchanges in place, of which no two run side by side, and first
      * uses */
     CuPtr scratch;
-    void *page; /* of the board, which the GPU writes to; NULL: it cannot */
-    CuPtr mark; /* there, the number of the command */
+    void *page;  /* of the board, which the GPU writes to; NULL: it cannot */
+    CuPtr mark;  /* there, the number of the command */
+    bool joined; /* several collectives are being made one */
 };
 
 static NcclComm *comm_of(const Cuda *c, uint32_t group, uint32_t stream)
@@ -248,7 +249,22 @@ static TitanStatus run_collective(Cuda *c, const TitanCommand *cmd, CuPtr to,
     case TITAN_COLLECTIVE_COUNT:
         break;
     }
-    return settle(c, comm);
+    return c->ranks->joined ? TITAN_OK : settle(c, comm);
+}
+
+TitanStatus cuda_collectives_begin(Cuda *c)
+{
+    NCCL_TRY(c, ncclGroupStart());
+    c->ranks->joined = true;
+    return TITAN_OK;
+}
+
+TitanStatus cuda_collectives_end(Cuda *c, const TitanCommand *first)
+{
+    uint32_t group = c->im->collectives[first->index].group;
+    c->ranks->joined = false;
+    NCCL_TRY(c, ncclGroupEnd());
+    return settle(c, *comm_of(c, group, first->stream));
 }
 
 TitanStatus cuda_collective(Cuda *c, const TitanCommand *cmd, CuPtr to,

@@ -105,6 +105,18 @@ uint32_t collective_pieces(const TitanImage *im, const TitanCollective *x,
     return (uint32_t)(pieces[0] > 0) + (uint32_t)(pieces[1] > 0);
 }
 
+bool collectives_join(const TitanImage *im, const TitanCommand *first,
+                      const TitanCommand *cmd)
+{
+    if (cmd->kind != TITAN_COMMAND_collective || cmd->stream != first->stream)
+        return false;
+    const TitanCollective *x = &im->collectives[cmd->index];
+    bool plain = x->kind == TITAN_COLLECTIVE_all_gather ||
+                 x->kind == TITAN_COLLECTIVE_reduce_scatter ||
+                 x->kind == TITAN_COLLECTIVE_all_reduce;
+    return plain && x->group == im->collectives[first->index].group;
+}
+
 const char *collective_name(uint32_t kind)
 {
     static const char *const names[] = {

@@ -44,6 +44,10 @@ uint32_t rank_of_member(const TitanImage *im, uint32_t group, uint32_t rank,
 uint32_t collective_pieces(const TitanImage *im, const TitanCollective *x,
                            uint64_t pieces[2]);
 const char *collective_name(uint32_t kind);
+/* Whether a command is a collective that may be one with another, which it
+ * follows on its stream, as long as neither touches what the other does. */
+bool collectives_join(const TitanImage *im, const TitanCommand *first,
+                      const TitanCommand *cmd);
 /* From one rank to another. */
 static inline bool collective_is_message(uint32_t kind)
 {

@@ -15,6 +15,8 @@ typedef struct Play {
     double at[TITAN_MOST_STREAMS]; /* when each stream is free */
     double *events;
     uint32_t *moved_row; /* by command, plus 1 */
+    const TitanCommand
+        *last; /* a collective, with nothing but signals behind */
 } Play;
 
 /* ---------------------------------------------------------------- seconds --
@@ -44,7 +46,9 @@ static double collective_seconds(const Play *x, const TitanCommand *cmd)
 {
     const Machine *m = x->p->machine;
     double link = leaves_host(x, cmd) ? m->network : m->link;
-    return m->collective + work_moved(x->im, cmd) / (link * m->links);
+    bool joined = x->last && collectives_join(x->im, x->last, cmd);
+    return (joined ? 0 : m->collective) +
+           work_moved(x->im, cmd) / (link * m->links);
 }
 
 static double seconds_of(const Play *x, const TitanCommand *cmd)
@@ -88,8 +92,10 @@ static void play_command(Play *x, uint32_t command)
     if (cmd->kind == TITAN_COMMAND_signal) x->events[cmd->index] = start;
     if (cmd->kind == TITAN_COMMAND_wait && x->events[cmd->index] > start)
         *at = x->events[cmd->index];
+    if (cmd->kind == TITAN_COMMAND_wait) x->last = NULL;
     if (!command_works(cmd)) return;
     double seconds = seconds_of(x, cmd);
+    x->last = cmd->kind == TITAN_COMMAND_collective ? cmd : NULL;
     *at += seconds;
     Played row = {command, cmd->stream, start, seconds};
     vec_push(x->a, &x->p->played, row);

@@ -556,6 +556,21 @@ CuResult cuStreamCreate(CuStream *stream, unsigned flags)
     return 0;
 }
 
+CuResult cuStreamCreateWithPriority(CuStream *stream, unsigned flags,
+                                    int priority)
+{
+    (void)priority;
+    return cuStreamCreate(stream, flags);
+}
+
+CuResult cuCtxGetStreamPriorityRange(int *least, int *greatest)
+{
+    BEGIN();
+    *least = 0;
+    *greatest = -5;
+    return 0;
+}
+
 CuResult cuStreamDestroy(CuStream stream)
 {
     free(stream);
