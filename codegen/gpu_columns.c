@@ -57,6 +57,7 @@ bool gpu_columns_grid(Kir *k, Grid *out)
     if (!tree) return false;
     int64_t lanes = lanes_of_block(k->rows * n);
     k->width = gpu_lanes_of_thread(k);
+    if (lanes > WARP * k->width) lanes = WARP * k->width;
     int64_t beside = lanes / k->width, rows = WARP / beside;
     int64_t warps = tree / rows;
     if (warps > MOST_WARPS) warps = MOST_WARPS;
