@@ -178,7 +178,7 @@ static bool check_names(Plan *p, const Node *rule)
 /* ----------------------------------------------------------------- shards --
  */
 
-static bool read_roles(Plan *p, const Node *rule, Shard *out)
+bool rule_roles(Plan *p, const Node *rule, unsigned *out)
 {
     static const struct {
         const char *word;
@@ -187,7 +187,7 @@ static bool read_roles(Plan *p, const Node *rule, Shard *out)
                  {"state", ON_state},       {"update", ON_update},
                  {"residual", ON_residual}, {"activation", ON_activation}};
     const Clause *c = rule_clause(rule, CLAUSE_for);
-    out->roles = c ? 0 : ~0u;
+    *out = c ? 0 : ~0u;
     for (uint32_t i = 0; c && i < c->terms.n; i++) {
         const Node *t = c->terms.at[i];
         unsigned roles = 0;
@@ -202,7 +202,7 @@ static bool read_roles(Plan *p, const Node *rule, Shard *out)
                            "residual");
             return false;
         }
-        out->roles |= roles;
+        *out |= roles;
     }
     return true;
 }
@@ -247,7 +247,7 @@ static bool read_shard(Plan *p, const Node *rule)
         }
     }
     vec_push(p->s->a, &p->shards, out);
-    return order_read(p, rule, out) && read_roles(p, rule, out) &&
+    return order_read(p, rule, out) && rule_roles(p, rule, &out->roles) &&
            entries_read(p, rule, out);
 }
 
@@ -593,21 +593,6 @@ static bool choose(Sema *s, const Node *train, const Node **out)
     return false;
 }
 
-/* A rule to gather is for all that has the axis: clauses that narrow it say
- * nothing yet. */
-static bool warn_clauses(Plan *p, const Node *rule)
-{
-    for (uint32_t i = 0; i < rule->rule.nclauses; i++) {
-        const Clause *c = &rule->rule.clauses[i];
-        if (c->kind != CLAUSE_in && c->kind != CLAUSE_for) continue;
-        diag_warning(p->s->m->diag, DIAG_rule_ignored, c->span,
-                     "'%s' has no effect yet: the program is the same without "
-                     "it",
-                     clause_word(c->kind));
-    }
-    return true;
-}
-
 static bool check_rule(Plan *p, const Node *rule)
 {
     if (rule->kind != N_rule || rule->rule.kind == RULE_none) return false;
@@ -616,14 +601,10 @@ static bool check_rule(Plan *p, const Node *rule)
     if (rule->rule.kind == RULE_float8 || rule->rule.kind == RULE_mx)
         return recipe_rule(p, rule);
     if (rule->rule.kind == RULE_offload) return offload_rule(p, rule);
-    if (rule->rule.kind == RULE_gather)
-        return warn_clauses(p, rule) && gather_rule(p, rule);
+    if (rule->rule.kind == RULE_gather) return gather_rule(p, rule);
     if (rule->rule.kind == RULE_shard) return read_shard(p, rule);
-    if (rule->rule.kind != RULE_mesh)
-        diag_warning(p->s->m->diag, DIAG_rule_ignored, rule->head,
-                     "'%s' rules have no effect yet: the program is the same "
-                     "without this one",
-                     rule_word(rule->rule.kind));
+    if (rule->rule.kind == RULE_keep) return keep_rule(p, rule);
+    if (rule->rule.kind == RULE_dtype) return dtype_rule(p, rule);
     return true;
 }
 
@@ -641,7 +622,7 @@ bool plan_check(Sema *s, const Node *train)
         for (uint32_t i = 0; ok && i < body->block.n; i++)
             ok = check_rule(&p, body->block.at[i]);
         if (!ok || !shard_mems(&p) || !shard_values(&p) || !all_used(&p) ||
-            !plan_bind(&p))
+            !dtype_close(&p) || !plan_bind(&p))
             return false;
     }
     return check_additive(s);

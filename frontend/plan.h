@@ -53,12 +53,16 @@ typedef struct Quantised {
     const char *recipe;
 } Quantised;
 
+typedef enum PlanDtype { PLAN_any, PLAN_f32, PLAN_bf16 } PlanDtype;
+
 typedef struct Plan {
     Sema *s;
     VEC(MeshPart) parts;
     VEC(Shard *) shards;
     VEC(Quantised) quantised;
     const char **entry_of; /* by function; NULL: called by none */
+    const Node *dtype_at;  /* the first rule of dtypes, or NULL */
+    PlanDtype param, state, grad, computed;
 } Plan;
 
 /* A tensor of the step, on which the rules are tried. */
@@ -85,6 +89,8 @@ typedef struct Taken {
 
 /* The clause of that kind, or NULL. */
 const Clause *rule_clause(const Node *rule, ClauseKind kind);
+/* The roles of its clause `for`; all, without one. */
+bool rule_roles(Plan *p, const Node *rule, unsigned *roles);
 /* Whether the rule is for tensors of this role and place. */
 bool shard_applies(Plan *p, const Shard *x, const Splittee *t);
 /* Notes which rules have split the tensor, when --why asks for it. */
@@ -124,6 +130,14 @@ bool remat_rule(Plan *p, const Node *rule);
 
 /* A rule of low precision, for the passes (recipe.c). */
 bool recipe_rule(Plan *p, const Node *rule);
+
+/* dtype.c: what is kept and computed in which dtype; `dtype_close` behind all
+ * rules. */
+bool dtype_rule(Plan *p, const Node *rule);
+bool dtype_close(Plan *p);
+
+/* keep.c: parameters that stay gathered. */
+bool keep_rule(Plan *p, const Node *rule);
 
 /* What lies in the memory of the host (offload.c). */
 bool offload_rule(Plan *p, const Node *rule);

@@ -6,9 +6,38 @@
  *     gather ctx by ring     blocks of them go round
  *
  * The axes that go round are the option `ring`, which the pass of that name
- * reads; to bring together is what is done without a rule.
+ * reads; to bring together is what is done without a rule.  What goes round is
+ * computed, so `for` names activations; which attention is meant is said by the
+ * axis of its keys.
  */
 #include "plan.h"
+
+static bool is_for_all(Plan *p, const Node *rule)
+{
+    const Clause *in = rule_clause(rule, CLAUSE_in);
+    if (!in) return true;
+    const char *axis = ast_str(p->s->m, rule->rule.subject.at[0]);
+    Report *r =
+        sema_error(p->s, DIAG_rule_unknown, in->span,
+                   "a rule to gather '%s' is for all keys along it", axis);
+    report_help(r, "give those that go another way an axis of their own, as in "
+                   "axis far = seq");
+    return false;
+}
+
+static bool roles_fit(Plan *p, const Node *rule)
+{
+    unsigned roles;
+    const Clause *c = rule_clause(rule, CLAUSE_for);
+    if (!rule_roles(p, rule, &roles)) return false;
+    if (!c || roles == ON_activation) return true;
+    Report *r = sema_error(p->s, DIAG_rule_unknown, c->span,
+                           "what attention gathers is computed: it is no %s",
+                           ast_str(p->s->m, c->terms.at[0]));
+    report_help(r, "write for activation, or leave it out; parameters are "
+                   "gathered by their uses (keep)");
+    return false;
+}
 
 bool gather_rule(Plan *p, const Node *rule)
 {
@@ -16,6 +45,7 @@ bool gather_rule(Plan *p, const Node *rule)
     const Clause *c = rule_clause(rule, CLAUSE_by);
     const Node *t = c ? c->terms.at[0] : NULL;
     const char *word = t && t->kind == N_name ? STR(s, t->name) : "all";
+    if (!is_for_all(p, rule) || !roles_fit(p, rule)) return false;
     if (strcmp(word, "all") == 0) return true;
     if (strcmp(word, "ring") != 0) {
         Report *r = sema_error(s, DIAG_rule_unknown, t->span,

@@ -9,7 +9,8 @@
  * bounds how many go (`shard expert over ep bound 2`), they go in buffers of
  * that size:
  *
- *     from      part of the rows: one for each device that has rows
+ *     from      part of the rows: one for each device that has rows (and one
+ *               for each turn, where microbatch will cut the batch)
  *     to        part of the experts: one for each that has some
  *     slot      a row of that part for that one
  *
@@ -34,7 +35,7 @@
  * them; where that is much, shard may find that to gather the rows costs less.
  * What other entries than `train` compute has room for all rows: nobody would
  * repeat it.  A step that is cut into stages is not repeated either.
- * Option: `shard`.
+ * Options: `shard`; `batch_axis` and `accumulate`, as for microbatch.
  */
 #include <math.h>
 #include <string.h>
@@ -52,8 +53,10 @@ typedef struct Rows {
     int64_t experts;
     uint32_t n; /* axes of the rows, in order */
     Axis axes[MOST_AXES];
-    Axis part[MOST_AXES], inner[MOST_AXES]; /* what it is split into */
-    int64_t from[MOST_AXES], rest[MOST_AXES];
+    /* what it is split into: the turns that microbatch will make, parts of
+     * devices, the rest */
+    Axis turn[MOST_AXES], part[MOST_AXES], inner[MOST_AXES];
+    int64_t turns[MOST_AXES], from[MOST_AXES], rest[MOST_AXES];
     Axis to, own, slot;        /* own: the experts of one part */
     int64_t rows, parts, room; /* of a part; parts of the experts; slots */
     bool made;
@@ -152,6 +155,14 @@ static int64_t parts_of(const Dispatch *d, const Where *where_is, Axis a,
     return n;
 }
 
+/* How many turns take a part each of the rows along an axis. */
+static int64_t turns_of(const Dispatch *d, Axis a)
+{
+    const char *batch = pass_option(d->m, d->cx, "batch_axis", "");
+    if (strcmp(batch, axis_name(d->m, a))) return 1;
+    return pass_option_int(d->m, d->cx, "accumulate", 1);
+}
+
 /* Axes of rows, and in how many parts of one size they are where ids are made.
  */
 static bool find_parts(Dispatch *d, const ShardRule *rule, Rows *x)
@@ -166,8 +177,9 @@ static bool find_parts(Dispatch *d, const ShardRule *rule, Rows *x)
     for (uint32_t i = 0; i < t->naxes; i++) {
         x->axes[i] = t->axes[i].axis;
         x->from[i] = parts_of(d, out, x->axes[i], NULL);
-        if (t->axes[i].size % x->from[i]) return false;
-        x->rest[i] = t->axes[i].size / x->from[i];
+        x->turns[i] = turns_of(d, x->axes[i]);
+        if (t->axes[i].size % (x->turns[i] * x->from[i])) return false;
+        x->rest[i] = t->axes[i].size / (x->turns[i] * x->from[i]);
         x->rows *= x->rest[i];
         shared *= parts_of(d, out, x->axes[i], rule);
     }
@@ -183,6 +195,8 @@ static void name_axes(Dispatch *d, Rows *x)
         const char *name = axis_name(d->m, x->axes[i]);
         const char *from = arena_printf(d->m->scratch, "%s_from", name);
         const char *inner = arena_printf(d->m->scratch, "%s_in", name);
+        const char *turn = arena_printf(d->m->scratch, "%s_turn", name);
+        if (x->turns[i] > 1) x->turn[i] = axis_fresh(d->m, turn, 0);
         if (x->from[i] > 1) x->part[i] = axis_fresh(d->m, from, 0);
         x->inner[i] = axis_fresh(d->m, inner, 0);
     }
@@ -297,6 +311,16 @@ static bool has(const Dispatch *d, Value v, Axis a)
     return type_axis(d->m, value_type(d->rw.b.fn, v), a) != NULL;
 }
 
+/* The axes that a row axis is split into: their number. */
+static uint32_t axes_of(const Rows *x, uint32_t i, TypeAxis *out)
+{
+    uint32_t n = 0;
+    if (x->turns[i] > 1) out[n++] = sized(x->turn[i], x->turns[i]);
+    if (x->from[i] > 1) out[n++] = sized(x->part[i], x->from[i]);
+    out[n++] = sized(x->inner[i], x->rest[i]);
+    return n;
+}
+
 /* Rows by part: [from.., slot]; V may lack some of the rows' axes. */
 static Value flat(Dispatch *d, const Rows *x, Value v)
 {
@@ -305,10 +329,10 @@ static Value flat(Dispatch *d, const Rows *x, Value v)
     for (uint32_t i = 0; i < x->n; i++) {
         if (!has(d, v, x->axes[i])) continue;
         rest[n++] = x->inner[i];
-        TypeAxis to[2] = {sized(x->part[i], x->from[i]),
-                          sized(x->inner[i], x->rest[i])};
-        if (x->from[i] > 1)
-            v = emit_split(&d->rw.b, v, x->axes[i], to, 2);
+        TypeAxis to[3];
+        uint32_t nto = axes_of(x, i, to);
+        if (nto > 1)
+            v = emit_split(&d->rw.b, v, x->axes[i], to, nto);
         else
             v = emit_rename(&d->rw.b, v, &x->axes[i], &x->inner[i], 1);
     }
@@ -323,9 +347,11 @@ static Value unflat(Dispatch *d, const Rows *x, Value v)
         rest[i] = sized(x->inner[i], x->rest[i]);
     v = emit_split(&d->rw.b, v, x->slot, rest, x->n);
     for (uint32_t i = 0; i < x->n; i++) {
-        Axis from[2] = {x->part[i], x->inner[i]};
-        if (x->from[i] > 1)
-            v = emit_merge(&d->rw.b, v, from, 2, x->axes[i]);
+        TypeAxis of[3];
+        uint32_t nof = axes_of(x, i, of);
+        Axis from[3] = {of[0].axis, of[nof > 1].axis, x->inner[i]};
+        if (nof > 1)
+            v = emit_merge(&d->rw.b, v, from, nof, x->axes[i]);
         else
             v = emit_rename(&d->rw.b, v, &x->inner[i], &x->axes[i], 1);
     }
@@ -350,10 +376,10 @@ static Value rank_of(Dispatch *d, const Rows *x, Value owner)
 static Value source_of(Dispatch *d, const Rows *x, Value place)
 {
     Builder *b = &d->rw.b;
-    TypeAxis all[MOST_AXES + 1];
+    TypeAxis all[2 * MOST_AXES + 2];
     uint32_t n = 0;
     for (uint32_t i = 0; i < x->n; i++)
-        if (x->from[i] > 1) all[n++] = sized(x->part[i], x->from[i]);
+        n += axes_of(x, i, &all[n]) - 1;
     all[n++] = sized(x->to, x->parts * x->room);
     Value none = emit_map_over(b, number(d, -1), NULL, 0, all, n);
     TypeAxis rows = sized(x->slot, x->rows);
@@ -463,9 +489,11 @@ static Value send_weights(Dispatch *d, const Rows *x, const Inst *in)
 static Type sent_type(Dispatch *d, const Rows *x, Type t)
 {
     for (uint32_t i = 0; i < x->n; i++) {
+        TypeAxis of[3];
+        uint32_t n = axes_of(x, i, of);
         t = type_without_axis(d->m, t, x->axes[i]);
-        if (x->from[i] > 1)
-            t = type_with_axis(d->m, t, sized(x->part[i], x->from[i]));
+        for (uint32_t k = 0; k + 1 < n; k++)
+            t = type_with_axis(d->m, t, of[k]);
     }
     t = type_with_axis(d->m, t, sized(x->to, x->parts));
     return type_with_axis(d->m, t, sized(x->slot, x->room));

@@ -12,6 +12,8 @@
  * axis they name.  Everything else follows from that, by the fewest bytes
  * moved: see shard/shard.h for the idea, shard/ways.c for the table of ops.
  *
+ * The option `keep` names parameters that are gathered once for both phases.
+ *
  * On a mesh of one device nothing is split: the module stays as it is.
  *
  * S1 An op adds its ways to the table; a way is legal when each device can do
@@ -50,6 +52,7 @@ bool pass_shard(Module *m, PassCtx *cx)
         m->fns.at[i] = sums_apart(m, m->fns.at[i]);
     Roots roots = roots_of(m);
     graph_build(&s, &roots);
+    graph_keep(&s, &roots, pass_option(m, cx, "keep", ""));
     if (!graph_pin(&s)) return false;
     for (uint32_t i = 0; i < s.order.n; i++)
         solve_mesh(&s, s.order.at[i]);

@@ -44,7 +44,7 @@ bool job_parse(Job *j)
         .train = option_text(o, OPT_train),
         .plan = j->r->plan,
         .entries = option_text(o, OPT_entries),
-        .dtype = option_text(o, OPT_dtype),
+        .dtype = option_given(o, OPT_dtype) ? option_text(o, OPT_dtype) : NULL,
         .devices = option_number(o, OPT_devices, 0),
         .why = option_text(o, OPT_why),
         .check = option_given(o, OPT_check),

@@ -141,9 +141,9 @@ static void hand_in_all(Loop *l)
 static FnRef expand_body(Loop *l)
 {
     Module *m = l->s->x->m;
-    /* The first loop over a body takes its name: the local one goes. */
+    /* The first loop over a body takes its name: the local one goes.  Another
+     * is named when those inside of it have names. */
     Str name = l->body->name;
-    if (!name.id) name = fn_fresh_name(m, "body");
     l->body->name = (Str){0};
     Fn *fn = fn_new(m, name, VIEW_kernel);
     fn->loc = l->body->loc;
@@ -153,6 +153,7 @@ static FnRef expand_body(Loop *l)
     scene_init(&inner, l->s->x, l->body, &l->b, l->inner, l->targets);
     scene_emit(&inner);
     cond_into(&inner, l->cond, &l->b, l->inner, &l->inner_flag);
+    if (!name.id) fn->name = fn_fresh_name(m, "body");
     return module_add_fn(m, fn);
 }
 

@@ -152,11 +152,37 @@ static FnRef clone_of(Micro *mi, Clone k)
 
 /* -------------------------------------------------------------- writing -- */
 
+/* A constant that has the rows of all turns, as one of these rows. */
+static Value constant_rows(Body *body, Value v, Axis row)
+{
+    const Inst *in = inst_of(body->c->fn, v);
+    Class k = {.kind = CLASS_row, .axis = row};
+    return emit(&body->b, OP_map, turn_type(body->mi, in->type, k), in->attr,
+                NULL, 0);
+}
+
+static bool is_constant_over(const Body *body, Value v, Axis row)
+{
+    const Micro *mi = body->mi;
+    const Inst *in = inst_of(body->c->fn, v);
+    return in->op == OP_map && in->nargs == 0 &&
+           body->c->at[body->c->first[v.id]].kind == CLASS_same &&
+           type_axis(mi->m, in->type, row) &&
+           !expr_uses_index(mi->m, attr_expr(mi->m, in->attr), row);
+}
+
 static Value *turn_args(Body *body, const Inst *in, uint32_t more)
 {
     Value *args = NEW_ARRAY(body->mi->m->scratch, Value, in->nargs + more + 1);
-    for (uint32_t i = 0; i < in->nargs; i++)
-        args[i] = body->operand(body, in, i);
+    Axis row;
+    Value self = {(uint32_t)(in - body->c->fn->insts)};
+    bool rows = inst_row_axis(body->mi, body->c, self, &row);
+    for (uint32_t i = 0; i < in->nargs; i++) {
+        Value v = inst_arg(body->c->fn, in, i);
+        args[i] = rows && is_constant_over(body, v, row)
+                      ? constant_rows(body, v, row)
+                      : body->operand(body, in, i);
+    }
     return args;
 }
 

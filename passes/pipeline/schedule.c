@@ -6,12 +6,12 @@
 #include <ctype.h>
 
 static const struct {
-    const char *text;
+    const char *name, *text;
     uint32_t least, most;
     Placing placing;
 } kinds[] = {
 #define SCHEDULE(name, text, least, most, placing) \
-    {text, least, most, PLACING_##placing},
+    {#name, text, least, most, PLACING_##placing},
 #include "schedules.def"
 #undef SCHEDULE
 };
@@ -30,7 +30,9 @@ static bool same_word(const char *a, const char *b)
 bool schedule_find(const char *word, ScheduleKind *out)
 {
     for (*out = 0; *out < SCHEDULE_count; (*out)++)
-        if (same_word(word, kinds[*out].text)) return true;
+        if (same_word(word, kinds[*out].text) ||
+            same_word(word, kinds[*out].name))
+            return true;
     return false;
 }
 

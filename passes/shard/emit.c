@@ -3,7 +3,8 @@
  * in another place than it is made.
  *
  * A type has its splits in the order in which the rules name the mesh axes,
- * outermost first.  One value is brought into one form once in each phase.
+ * outermost first.  One value is brought into one form once in each phase; a
+ * parameter that the plan keeps, once.
  */
 #include "shard.h"
 
@@ -72,18 +73,25 @@ typedef struct Emit {
     uint32_t *item; /* by value: its item */
 } Emit;
 
-/* Instructions reshard a value once; they are few, and close. */
-static Value as_type(Emit *e, Value v, Type t)
+/* Instructions reshard a value once in each phase, or once; they are few, and
+ * close. */
+static Value as_type(Emit *e, Value v, Type t, bool once)
 {
     const Fn *fn = e->b.fn;
     if (type_eq(value_type(fn, v), t)) return v;
     for (uint32_t i = v.id + 1; i < fn->ninsts; i++) {
         const Inst *in = &fn->insts[i];
         if (in->op == OP_reshard && type_eq(in->type, t) &&
-            in->phase == e->b.phase && value_eq(inst_arg(fn, in, 0), v))
+            (once || in->phase == e->b.phase) &&
+            value_eq(inst_arg(fn, in, 0), v))
             return (Value){i};
     }
     return emit(&e->b, OP_reshard, t, (Attr){0}, &v, 1);
+}
+
+static bool is_kept(const Emit *e, Value old)
+{
+    return e->s->kept[e->s->base[e->f] + old.id];
 }
 
 /* Operand i of IN, as the port of the callee has it. */
@@ -91,7 +99,7 @@ static Value handed(Emit *e, const Inst *in, uint32_t i, uint32_t port)
 {
     Value old = inst_arg(e->old, in, i);
     Type t = node_type(e->s, value_type(e->old, old), port);
-    return as_type(e, e->map[old.id], t);
+    return as_type(e, e->map[old.id], t, is_kept(e, old));
 }
 
 static uint32_t result_port(const Shard *s, uint32_t f, uint32_t i)
@@ -155,7 +163,7 @@ static Value emit_item(Emit *e, Value v)
     for (uint32_t i = 0; i < in->nargs; i++) {
         Value old = inst_arg(e->old, in, i);
         Type t = need_type(s, value_type(e->old, old), it->first + i);
-        args[i] = as_type(e, e->map[old.id], t);
+        args[i] = as_type(e, e->map[old.id], t, is_kept(e, old));
     }
     return emit(&e->b, (Op)in->op, node_type(s, in->type, it->out), in->attr,
                 args, in->nargs);
@@ -200,7 +208,8 @@ static void emit_results(Emit *e)
         e->b.loc = inst_of(e->old, v)->loc;
         Type t =
             node_type(e->s, value_type(e->old, v), result_port(e->s, e->f, i));
-        builder_result(&e->b, as_type(e, e->map[v.id], t), e->old->results[i]);
+        builder_result(&e->b, as_type(e, e->map[v.id], t, false),
+                       e->old->results[i]);
     }
 }
 

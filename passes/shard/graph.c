@@ -458,7 +458,7 @@ static void pin(Shard *s, uint32_t node, const Where *where)
     rules_place(s, &t, used);
     for (uint32_t i = 0; i < n; i++) {
         MeshAxis m = {i};
-        *pin_at(s, m, node) = where[i];
+        *pin_at(s, m, node) = s->nodes.at[node].whole ? used[i] : where[i];
         *used_at(s, m, node) = used[i];
     }
 }
@@ -482,6 +482,44 @@ static bool pin_given(Shard *s, uint32_t f, Where *where)
         pin(s, node, where);
     }
     return true;
+}
+
+/* ---------------------------------------------------------------- kept -- */
+
+/* What is handed over of a parameter, or of it in another dtype. */
+static void keep_raw(Shard *s, uint32_t raw)
+{
+    if (s->kept[raw]) return;
+    s->kept[raw] = true;
+    for (uint32_t k = 0; k < s->raws.at[raw].n; k++) {
+        const Item *it =
+            &s->items.at[s->args.at[s->uses[s->raws.at[raw].first + k]].item];
+        if (it->raw == NO_RAW && !s->nodes.at[it->out].given)
+            s->nodes.at[it->out].whole = true;
+        else if (it->raw != NO_RAW && it->n == 1 &&
+                 inst_of(it->fn, it->v)->op == OP_map)
+            keep_raw(s, it->raw);
+    }
+}
+
+static bool names_path(const char *paths, const char *path)
+{
+    size_t n = strlen(path);
+    for (const char *p = paths; (p = strstr(p, path)); p++)
+        if ((p == paths || p[-1] == ' ') && (!p[n] || p[n] == ' ')) return true;
+    return false;
+}
+
+void graph_keep(Shard *s, const Roots *roots, const char *paths)
+{
+    s->kept = NEW_ARRAY(s->a, bool, (size_t)s->raws.n + 1);
+    for (uint32_t f = 0; f < s->m->fns.n; f++) {
+        const Fn *fn = s->m->fns.at[f];
+        for (uint32_t i = 0; roots->is[f] && i < fn->nparams; i++)
+            if (fn->params[i].role == ROLE_param &&
+                names_path(paths, str_of(s->m, fn->params[i].path)))
+                keep_raw(s, s->base[f] + i);
+    }
 }
 
 bool graph_pin(Shard *s)

@@ -91,6 +91,7 @@ typedef struct Node {
     const char *entry; /* that makes it */
     bool given;        /* the rules alone say where it is: a port of an entry */
     bool carried;
+    bool whole; /* a parameter that is kept gathered: split by use alone */
 } Node;
 
 /* A value of a function: a node, seen from there. */
@@ -136,6 +137,7 @@ typedef struct Shard {
     /* By raw of a call or repeat, and by function behind its last raw: the
      * first port of the results, plus 1. */
     uint32_t *ports;
+    bool *kept; /* by raw: the parameters that are gathered once */
     VEC(uint32_t) port_nodes;
     Map messages; /* key -> the port between two ranks of a pipeline */
     Where *where; /* [mesh axis][node] */
@@ -210,6 +212,9 @@ Fn *sums_apart(Module *m, const Fn *fn);
 void functions_apart(Module *m);
 void graph_build(Shard *s, const Roots *roots);
 bool graph_pin(Shard *s);
+/* Parameters in the list of paths are gathered once in a step: before the
+ * repeats that have them, and for both phases (`is_kept`, by raw). */
+void graph_keep(Shard *s, const Roots *roots, const char *paths);
 /* The port of what a rank of a pipeline sends or receives there. */
 uint32_t message_port(Shard *s, uint32_t f, Value v);
 

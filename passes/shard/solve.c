@@ -241,7 +241,7 @@ static void place(Solve *x, uint32_t node, Where where)
 
 static bool is_fixed(const Solve *x, uint32_t node)
 {
-    return x->s->nodes.at[node].given ||
+    return x->s->nodes.at[node].given || x->s->nodes.at[node].whole ||
            *pin_at(x->s, x->mesh, node) != WHERE_none;
 }
 
