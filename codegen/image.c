@@ -188,7 +188,9 @@ static uint32_t add_gemm(Writer *w, const Gemm *g, uint32_t accumulate,
                      .accumulate = accumulate,
                      .nbatch = g->nbatch,
                      .workspace = workspace,
-                     .processors = w->processors};
+                     .processors = w->processors,
+                     .scale_a = (uint32_t)g->scale_a,
+                     .scale_b = (uint32_t)g->scale_b};
     memcpy(row.batch, g->batch, sizeof row.batch);
     memcpy(row.a_batch, g->a_batch, sizeof row.a_batch);
     memcpy(row.b_batch, g->b_batch, sizeof row.b_batch);
@@ -227,26 +229,31 @@ static void write_gemm(Writer *w, const Fn *group, const At *at, uint32_t n,
                        Loc loc)
 {
     ImageTables *t = &w->t;
-    Layout layouts[3] = {at[0].layout, at[1].layout, at[n - 1].layout};
+    GemmParams p = group_gemm(t->m, group);
+    const At *third = p.third == NO_PARAM ? NULL : &at[p.third];
+    Layout layouts[3] = {at[p.a].layout, at[p.b].layout, at[n - 1].layout};
     Gemm g;
     if (!gemm_fit(t->m, group, layouts, &g))
         BUG("the places of '%s' make no gemm", str_of(t->m, group->name));
     uint64_t bytes = 0;
     At room = {0};
     if (!w->gpu && !is_plain(&g)) room = workspace_at(w, &g, &bytes);
-    bool apart = g.accumulate && !same_place(&at[2], &at[n - 1]);
+    bool apart = g.accumulate && !same_place(third, &at[n - 1]);
     uint32_t accumulate = g.scaled       ? TITAN_GEMM_scaled
                           : apart        ? TITAN_GEMM_add_c
                           : g.accumulate ? TITAN_GEMM_add_d
                                          : 0;
     TitanCommand *c = add_command(w, TITAN_COMMAND_gemm, loc);
     c->index = add_gemm(w, &g, accumulate, bytes);
-    c->operands.n = 3 + (apart || g.scaled) + (bytes > 0);
+    c->operands.n = 3 + (apart || g.scaled) + (g.scale_a != 0) +
+                    (g.scale_b != 0) + (bytes > 0);
     c->items = 1;
-    add_operand(w, &at[0]);
-    add_operand(w, &at[1]);
+    add_operand(w, &at[p.a]);
+    add_operand(w, &at[p.b]);
     add_operand(w, &at[n - 1]);
-    if (apart || g.scaled) add_operand(w, &at[2]);
+    if (apart || g.scaled) add_operand(w, third);
+    for (uint32_t i = 0; i < 2; i++)
+        if (p.scale[i] != NO_PARAM) add_operand(w, &at[p.scale[i]]);
     if (!bytes) return;
     image_reserve(t, room.base, (uint64_t)room.offset + bytes);
     TitanOperand o = {.base = room.base,

@@ -203,8 +203,12 @@ void nest_choose(const Lower *l, Nest *nest, const LowerOpts *o)
         }
     }
     bool maps = o->gpu && nest->across && !nest->ninner;
-    if (maps) turn_rows(l, nest, o, &best);
-    if (maps) order_items(l, nest, o);
+    if (maps) {
+        order_items(l, nest, o);
+        best = try_nest(l, nest, o);
+        turn_rows(l, nest, o, &best);
+        order_items(l, nest, o);
+    }
     if (best.ncuts == 0 || best.ncuts >= MOST_CUTS || o->gpu) return;
     uint32_t outer = nest->nrows - nest->suffix;
     nest->cuts[nest->ncuts++] = 0;

@@ -30,10 +30,111 @@ const Inst *group_einsum(const Fn *group)
     return NULL;
 }
 
+/* The map that makes operand I of narrow numbers and their scales, or NULL. */
+static const Inst *scaling_map(const Fn *group, const Inst *einsum, uint32_t i)
+{
+    const Inst *of = inst_of(group, inst_arg(group, einsum, i));
+    return of->op == OP_map && of->nargs == 2 ? of : NULL;
+}
+
+/* Axes of an operand that its scales are for alone, or for all of. */
+typedef struct ScaleAxes {
+    Axis block;      /* of what is summed */
+    int64_t k, rows; /* elements of both sides */
+    int64_t lead;    /* from row to row */
+    bool square;     /* blocks of rows, too, share a scale */
+} ScaleAxes;
+
+/* Blocks are of so many neighbours. */
+static bool is_block(const Module *m, Layout operand, Axis axis, int64_t step)
+{
+    const TypeAxis *t = type_axis(m, operand.type, axis);
+    return t && type_local_size(m, t) == GEMM_SCALE_BLOCK &&
+           layout_stride(m, operand, axis) == step;
+}
+
+static bool find_scale_axes(const Module *m, const Fn *group, Layout operand,
+                            Type scale, ScaleAxes *out)
+{
+    const Inst *in = group_einsum(group);
+    const TypeInfo *ti = type_info(m, operand.type);
+    uint32_t blocks = 0, parts = 0;
+    *out = (ScaleAxes){.k = 1, .rows = 1};
+    for (uint32_t i = 0; i < ti->naxes; i++) {
+        Axis axis = ti->axes[i].axis;
+        EinsumRole role = einsum_role(m, group, in, axis);
+        bool has = type_axis(m, scale, axis) != NULL;
+        int64_t n = type_local_size(m, &ti->axes[i]);
+        int64_t stride = layout_stride(m, operand, axis);
+        if (role == EINSUM_batch) return false;
+        if (role != EINSUM_sum) {
+            out->rows *= n;
+            out->square |= !has;
+            if (!out->lead || stride < out->lead) out->lead = stride;
+            continue;
+        }
+        out->k *= n;
+        blocks += has;
+        parts += !has;
+        if (has) out->block = axis;
+        if (!has && !is_block(m, operand, axis, 1)) return false;
+    }
+    return blocks == 1 && parts == 1 &&
+           layout_stride(m, operand, out->block) == GEMM_SCALE_BLOCK;
+}
+
+bool gemm_scale_layout(Module *m, const Fn *group, Layout operand,
+                       uint32_t which, Arena *a, Layout *out, GemmScale *scale)
+{
+    uint32_t param = group_gemm(m, group).scale[which];
+    Type t = group->params[param].type;
+    const TypeInfo *ti = type_info(m, t);
+    ScaleAxes s;
+    if (!find_scale_axes(m, group, operand, t, &s)) return false;
+    int64_t *stride = NEW_ARRAY(a, int64_t, (size_t)ti->naxes + 1);
+    int64_t blocks = s.k / GEMM_SCALE_BLOCK;
+    int64_t unit = s.square ? s.lead * GEMM_SCALE_BLOCK : s.lead;
+    int64_t step = !s.square ? 1
+                             : (blocks + GEMM_SCALE_UNIT - 1) /
+                                   GEMM_SCALE_UNIT * GEMM_SCALE_UNIT;
+    for (uint32_t i = 0; i < ti->naxes; i++) {
+        int64_t of = layout_stride(m, operand, ti->axes[i].axis);
+        if (ti->axes[i].axis.id == s.block.id)
+            stride[i] = s.square ? 1 : s.rows;
+        else if (of % unit == 0)
+            stride[i] = of / unit * step;
+        else
+            return false;
+    }
+    *out = (Layout){t, stride};
+    *scale = s.square ? GEMM_SCALE_block128 : GEMM_SCALE_row128;
+    return true;
+}
+
+GemmParams group_gemm(const Module *m, const Fn *group)
+{
+    const Inst *in = group_einsum(group);
+    GemmParams p = {.a = einsum_param(group, in, 0),
+                    .b = einsum_param(group, in, 1),
+                    .scale = {NO_PARAM, NO_PARAM},
+                    .third = NO_PARAM};
+    for (uint32_t i = 0; i < 2; i++) {
+        const Inst *map = scaling_map(group, in, i);
+        if (map) p.scale[i] = inst_arg(group, map, 1).id;
+    }
+    const Inst *out = inst_of(group, group->result_values[0]);
+    for (uint32_t i = 0; i < out->nargs && out != in; i++)
+        if (inst_of(group, inst_arg(group, out, i))->op == OP_arg)
+            p.third = inst_arg(group, out, i).id;
+    (void)m;
+    return p;
+}
+
 bool group_is_scaled(const Module *m, const Fn *group)
 {
     const Inst *out = inst_of(group, group->result_values[0]);
-    if (out->op != OP_map || group->nparams < 3) return false;
+    if (out->op != OP_map || group_gemm(m, group).third == NO_PARAM)
+        return false;
     const ExprInfo *e = expr_info(m, attr_expr(m, out->attr));
     if (e->op == SC_cast) e = expr_info(m, e->args[0]);
     return e->op == SC_mul;
@@ -60,7 +161,8 @@ uint32_t einsum_param(const Fn *group, const Inst *in, uint32_t i)
 {
     Value v = inst_arg(group, in, i);
     const Inst *of = inst_of(group, v);
-    return of->op == OP_gather ? inst_arg(group, of, 0).id : v.id;
+    bool made = of->op == OP_gather || of->op == OP_map;
+    return made ? inst_arg(group, of, 0).id : v.id;
 }
 
 bool group_blocks(const Module *m, const Fn *group, ProductBlocks *out)
@@ -257,6 +359,19 @@ static bool choose(const Fit *f, Gemm *g, GemmPlace *places)
     return found;
 }
 
+static bool find_scales(const Fit *f, const Fn *group, const GemmParams *p,
+                        Gemm *g)
+{
+    Layout l;
+    GemmScale *to[2] = {&g->scale_a, &g->scale_b};
+    for (uint32_t i = 0; i < 2; i++)
+        if (p->scale[i] != NO_PARAM &&
+            !gemm_scale_layout(f->m, group, f->at[i], i, f->m->scratch, &l,
+                               to[i]))
+            return false;
+    return true;
+}
+
 static bool fit(Fit *f, const Fn *group, Gemm *out, GemmPlace *places)
 {
     const Inst *in = group_einsum(group);
@@ -273,8 +388,9 @@ static bool fit(Fit *f, const Fn *group, Gemm *out, GemmPlace *places)
         .d = d,
         .acc = attr_dtype(m, in->attr, AT_acc, d == DT_f64 ? DT_f64 : DT_f32),
         .scaled = group_is_scaled(m, group)};
-    out->accumulate = group->nparams > 2 && !out->scaled;
-    return choose(f, out, places);
+    GemmParams p = group_gemm(m, group);
+    out->accumulate = p.third != NO_PARAM && !out->scaled;
+    return find_scales(f, group, &p, out) && choose(f, out, places);
 }
 
 bool gemm_fit(Module *m, const Fn *group, const Layout layouts[3], Gemm *out)

@@ -60,6 +60,15 @@ Spot spot_of(Module *m, const Fn *fn, Value v, Arena *a);
 
 /* ---------------------------------------------------------------- gemms -- */
 
+/* What blocks of an operand of a gemm are multiplied by. */
+enum { GEMM_SCALE_BLOCK = 128, GEMM_SCALE_UNIT = 4 };
+typedef enum GemmScale {
+    GEMM_SCALE_none,
+    GEMM_SCALE_row128,  /* each 128 of K of a row: f32, rows side by side */
+    GEMM_SCALE_block128 /* each 128 of K of 128 rows: f32, K side by side, in
+                           fours */
+} GemmScale;
+
 /* D[m, n] (+)= sum over k of A[m, k] * B[k, n], with batches.  Strides in
  * elements; one of each pair of row and column strides is 1. */
 typedef struct Gemm {
@@ -68,6 +77,7 @@ typedef struct Gemm {
     int64_t a_row, a_col, b_row, b_col, d_row, d_col;
     bool accumulate;
     bool scaled;    /* the third operand is a scale of the sums, f32[] */
+    GemmScale scale_a, scale_b;
     int64_t pieces; /* of K, which lie apart; usually 1 */
     uint32_t nbatch;
     int64_t batch[MOST_GEMM_BATCHES], a_batch[MOST_GEMM_BATCHES],
@@ -84,11 +94,26 @@ typedef enum EinsumRole {
 EinsumRole einsum_role(const Module *m, const Fn *fn, const Inst *in,
                        Axis axis);
 
+/* The parameters of a matmul group. */
+#define NO_PARAM UINT32_MAX
+enum { MOST_GEMM_PARAMS = 5 };
+typedef struct GemmParams {
+    uint32_t a, b;
+    uint32_t scale[2]; /* of blocks of a, of b */
+    uint32_t third;    /* what is added, or one number that scales the sums */
+} GemmParams;
+GemmParams group_gemm(const Module *m, const Fn *group);
 /* A matmul group multiplies its product by its third parameter, one number. */
 bool group_is_scaled(const Module *m, const Fn *group);
+/* Where the scales of operand WHICH, 0 or 1, that lies as OPERAND says, lie as a
+ * gemm reads them.  False: no gemm takes scales of such blocks. */
+bool gemm_scale_layout(Module *m, const Fn *group, Layout operand,
+                       uint32_t which, Arena *a, Layout *out,
+                       GemmScale *scale);
 /* The einsum of a matmul group. */
 const Inst *group_einsum(const Fn *group);
-/* The parameter that operand I of an einsum is, or is gathered from. */
+/* The parameter that operand I of an einsum is, or is gathered from, or is made
+ * of with its scales. */
 uint32_t einsum_param(const Fn *group, const Inst *in, uint32_t i);
 
 /* A product whose second matrix each block of rows chooses (a gather), or whose

@@ -116,6 +116,23 @@ bool map_scales_einsum(const Module *m, const Fn *fn, const Inst *map,
     return false;
 }
 
+bool map_scales_operand(const Module *m, const Fn *fn, const Inst *map)
+{
+    if (map->op != OP_map || map->nargs != 2 ||
+        type_dtype(m, map->type) != DT_bf16)
+        return false;
+    const ExprInfo *e = expr_info(m, below_cast(m, attr_expr(m, map->attr)));
+    Type x = value_type(fn, inst_arg(fn, map, 0));
+    Type s = value_type(fn, inst_arg(fn, map, 1));
+    DType d = type_dtype(m, x);
+    return e->op == SC_mul && e->dtype == DT_f32 &&
+           term_operand(m, e->args[0]) == 0 &&
+           term_operand(m, e->args[1]) == 1 && dtype_bytes(d) == 1 &&
+           dtype_class(d) == DC_float && same_axes(m, x, map->type) &&
+           type_info(m, s)->naxes > 0 &&
+           type_info(m, s)->naxes < type_info(m, x)->naxes;
+}
+
 /* The operand that a term is below any casts; -1: it is more than that. */
 static int cast_operand(const Module *m, Expr e)
 {

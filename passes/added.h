@@ -23,6 +23,11 @@ bool map_adds_einsum(const Module *m, const Fn *fn, const Inst *map,
 bool map_scales_einsum(const Module *m, const Fn *fn, const Inst *map,
                        const Uses *uses, uint32_t *einsum);
 
+/* MAP multiplies numbers of eight bits or fewer by what blocks of them share:
+ * { bf16(f32(_0) * _1) }.  A gemm that takes such scales reads both as they
+ * are, so canonicalise keeps what makes the numbers apart from the map. */
+bool map_scales_operand(const Module *m, const Fn *fn, const Inst *map);
+
 /* MAP adds a scatter's sums to a value of its type: { _0 + _1 }, perhaps
  * through casts, so that where nothing is scattered the value is the sum.
  * Gives the operand number of the scatter, which nobody else reads: only the

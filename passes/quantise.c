@@ -74,12 +74,28 @@ typedef struct Blocked {
     uint32_t nsum;
 } Blocked;
 
+/* Some axes of a value as one, cut in blocks; the way back. */
+typedef struct Cut {
+    Axis from[MOST_AXES];
+    TypeAxis was[MOST_AXES];
+    uint32_t n;
+    Axis whole, block, part; /* part: within a block */
+    Axis again;              /* another name for it */
+} Cut;
+
+typedef struct Shared {
+    bool side; /* not of what is summed */
+    Cut cut;
+} Shared;
+
 typedef struct Quantise {
     Module *m;
     const PassCtx *cx;
     Rewrite rw;
     const Inst *in;       /* the contraction */
     VEC(Blocked) blocked; /* of this function */
+    VEC(Shared) shared;   /* of products that take scales */
+    bool scales;          /* the target has such */
     Axis sum[MOST_AXES], inner[MOST_AXES];
     uint32_t nsum;
     Map names; /* of axes: what they are called innermost */
@@ -216,19 +232,24 @@ static Value narrow(Quantise *q, Value x, Value scale, DType format)
     return emit_cast(b, emit_binary(b, SC_mul, wide, scale), format);
 }
 
-static uint32_t all_axes(const Quantise *q, Value x, Axis *out)
+static Type type_of(const Quantise *q, Value x)
 {
-    const TypeInfo *t = type_info(q->m, value_type(q->rw.b.fn, x));
+    return value_type(q->rw.b.fn, x);
+}
+
+static uint32_t all_axes(const Quantise *q, Type of, Axis *out)
+{
+    const TypeInfo *t = type_info(q->m, of);
     for (uint32_t i = 0; i < t->naxes; i++)
         out[i] = t->axes[i].axis;
     return t->naxes;
 }
 
 /* Axes of X, in its order, that are summed, or that are not. */
-static uint32_t axes_where(const Quantise *q, Value x, bool summed, Axis *out)
+static uint32_t axes_where(const Quantise *q, Type of, bool summed, Axis *out)
 {
     Axis all[MOST_AXES];
-    uint32_t n = all_axes(q, x, all), k = 0;
+    uint32_t n = all_axes(q, of, all), k = 0;
     for (uint32_t i = 0; i < n; i++) {
         bool is = false;
         for (uint32_t s = 0; s < q->nsum; s++)
@@ -246,12 +267,11 @@ static bool is_after(Axis a, const Axis *some, uint32_t n)
     return true;
 }
 
-static int64_t elements(const Quantise *q, Value x, const Axis *axes,
-                        uint32_t n)
+static int64_t elements(const Quantise *q, Type t, const Axis *axes, uint32_t n)
 {
     int64_t size = 1;
     for (uint32_t i = 0; i < n; i++)
-        size *= type_size(q->m, value_type(q->rw.b.fn, x), axes[i]);
+        size *= type_size(q->m, t, axes[i]);
     return size;
 }
 
@@ -276,7 +296,7 @@ static Value scaled_operand(Quantise *q, Value x, const Way *way,
 {
     Axis all[MOST_AXES];
     bool row = way->method == METHOD_row;
-    uint32_t n = row ? q->nsum : all_axes(q, x, all);
+    uint32_t n = row ? q->nsum : all_axes(q, type_of(q, x), all);
     Value amax = amax_over(q, x, row ? q->sum : all, n);
     Value scale = of_amax(q, scale_body(q->m, way), amax);
     *inverse = inverse_of(q, scale);
@@ -284,25 +304,17 @@ static Value scaled_operand(Quantise *q, Value x, const Way *way,
     return narrow(q, x, scale, way->format);
 }
 
-/* Some axes of a value as one, cut in blocks; the way back. */
-typedef struct Cut {
-    Axis from[MOST_AXES];
-    TypeAxis was[MOST_AXES];
-    uint32_t n;
-    Axis whole, block, part; /* part: within a block */
-} Cut;
-
-static Cut cut_new(Quantise *q, Value x, const Axis *axes, uint32_t n,
+static Cut cut_new(Quantise *q, Type t, const Axis *axes, uint32_t n,
                    int64_t size)
 {
-    int64_t all = elements(q, x, axes, n);
+    int64_t all = elements(q, t, axes, n);
     Cut c = {.n = n,
              .whole = axis_fresh(q->m, "cut", all),
              .block = axis_fresh(q->m, "block", all / size),
              .part = axis_fresh(q->m, "part", size)};
     for (uint32_t i = 0; i < n; i++) {
         c.from[i] = axes[i];
-        c.was[i] = *type_axis(q->m, value_type(q->rw.b.fn, x), axes[i]);
+        c.was[i] = *type_axis(q->m, t, axes[i]);
     }
     return c;
 }
@@ -349,22 +361,23 @@ static Axis name_behind(Quantise *q, Axis a, Cuts *c)
 static Value cut_all(Quantise *q, Value x, const Way *way, Cuts *c)
 {
     Axis sum[MOST_AXES], beside[MOST_AXES], *first = sum, *second = beside;
-    uint32_t n = axes_where(q, x, true, sum);
-    uint32_t m = axes_where(q, x, false, beside);
+    Type t = type_of(q, x);
+    uint32_t n = axes_where(q, t, true, sum);
+    uint32_t m = axes_where(q, t, false, beside);
     *c = (Cuts){.n = way->square && m > 0 ? 2 : 1};
     if (c->n == 2 && beside[0].id < sum[0].id) {
         uint32_t all = n;
         first = beside, second = sum;
         n = m, m = all;
     }
-    c->cut[0] = cut_new(q, x, first, n, way->block);
+    c->cut[0] = cut_new(q, t, first, n, way->block);
     for (uint32_t i = 0; i < m; i++)
         if (is_after(second[i], first, n))
             second[i] = name_behind(q, second[i], c);
     if (c->nbehind) x = emit_rename(&q->rw.b, x, c->from, c->to, c->nbehind);
     x = cut(q, x, &c->cut[0]);
     if (c->n == 1) return x;
-    c->cut[1] = cut_new(q, x, second, m, way->block);
+    c->cut[1] = cut_new(q, type_of(q, x), second, m, way->block);
     return cut(q, x, &c->cut[1]);
 }
 
@@ -465,6 +478,113 @@ static Value write_blocked(Quantise *q, const Value *x, const Way *way)
                        type_dtype(q->m, q->in->type), DT_f32);
 }
 
+/* ----------------------------------------- products that take the scales -- */
+
+/* The cut of all that sums, or that has beside the sum, these axes. */
+static Cut shared_cut(Quantise *q, bool side, Type t, const Axis *axes,
+                      uint32_t n, int64_t size)
+{
+    for (uint32_t i = 0; i < q->shared.n; i++) {
+        const Shared *c = &q->shared.at[i];
+        if (c->side == side && c->cut.n == n &&
+            memcmp(c->cut.from, axes, n * sizeof *axes) == 0)
+            return c->cut;
+    }
+    Shared made = {side, cut_new(q, t, axes, n, size)};
+    made.cut.again = axis_fresh(q->m, "part", size);
+    vec_push(q->m->scratch, &q->shared, made);
+    return made.cut;
+}
+
+/* The largest of each block, within which elements have other names than those
+ * of the numbers: it is made by itself, and what turns the numbers round finds
+ * it. */
+static Value amax_apart(Quantise *q, Value x, const Cut *sum, const Cut *side)
+{
+    Cut cuts[2] = {*sum};
+    Axis share[2] = {sum->again};
+    uint32_t n = 1;
+    if (side) {
+        cuts[n] = *side;
+        share[n++] = side->again;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        cuts[i].part = cuts[i].again;
+        x = cut(q, x, &cuts[i]);
+    }
+    return amax_over(q, x, share, n);
+}
+
+static bool sum_is_innermost(const Quantise *q, Value x)
+{
+    Axis all[MOST_AXES];
+    uint32_t n = all_axes(q, type_of(q, x), all);
+    for (uint32_t i = 0; i < n; i++)
+        if (is_after(all[i], q->sum, q->nsum)) return false;
+    return true;
+}
+
+/* Narrow numbers and their scales as one operand, which products make. */
+static Value native_operand(Quantise *q, Value x, const Way *way,
+                            const Cut *sum, const Cut *side)
+{
+    Builder *b = &q->rw.b;
+    Value blocks = cut(q, x, sum), scale, inverse;
+    if (side) blocks = cut(q, blocks, side);
+    Value amax = side || !sum_is_innermost(q, x)
+                     ? amax_apart(q, x, sum, side)
+                     : amax_over(q, blocks, &sum->part, 1);
+    scales_of_blocks(q, way, amax, &scale, &inverse);
+    Value args[2] = {narrow(q, blocks, scale, way->format), inverse};
+    Expr none = {0}, small = expr_arg(q->m, 0, way->format);
+    Expr body = expr_op(q->m, SC_mul, expr_cast(q->m, DT_f32, small),
+                        expr_arg(q->m, 1, DT_f32), none);
+    return emit_map(b, expr_cast(q->m, DT_bf16, body), args, 2);
+}
+
+/* Of the side that shares scales too; n = 0: there is none. */
+static Cut side_of(Quantise *q, const Type *t, const Way *way)
+{
+    Axis beside[MOST_AXES];
+    for (int k = 0; k < 2; k++)
+        if (way[k].square)
+            return shared_cut(q, true, t[k], beside,
+                              axes_where(q, t[k], false, beside), way[k].block);
+    return (Cut){0};
+}
+
+static Value write_native(Quantise *q, const Value *x, const Type *t,
+                          const Way *way, Product product)
+{
+    Value y[2];
+    DType to = type_dtype(q->m, q->in->type);
+    Cut side = side_of(q, t, way);
+    Cut sum = shared_cut(q, false, t[0], q->sum, q->nsum, way[0].block);
+    for (int k = 0; k < 2; k++)
+        y[k] = native_operand(q, x[k], &way[k], &sum,
+                              way[k].square ? &side : NULL);
+    Axis over[2] = {sum.block, sum.part};
+    Value v = emit_einsum(&q->rw.b, y[0], y[1], over, 2,
+                          result_dtype(q, x[0], product), DT_f32);
+    return emit_cast(&q->rw.b, side.n ? join(q, v, &side) : v, to);
+}
+
+/* The library multiplies blocks of 128 with their scales, on Hopper: two
+ * matrices of whole units, of which one alone has blocks of rows. */
+static bool is_native(const Quantise *q, const Type *t, const Way *way)
+{
+    enum { UNIT = 16 };
+    if (!q->scales || way->method != METHOD_block || way->mx) return false;
+    for (int k = 0; k < 2; k++) {
+        Axis beside[MOST_AXES];
+        uint32_t n = axes_where(q, t[k], false, beside);
+        if (elements(q, t[k], beside, n) % UNIT != 0) return false;
+        for (uint32_t i = 0; i < n; i++)
+            if (type_axis(q->m, t[1 - k], beside[i])) return false;
+    }
+    return !way[0].square || !way[1].square;
+}
+
 /* The contraction as it was, without its mark. */
 static Value write_plain(Quantise *q, const Value *x)
 {
@@ -474,10 +594,9 @@ static Value write_plain(Quantise *q, const Value *x)
     return emit(&q->rw.b, OP_einsum, q->in->type, attr_intern(q->m, &l), x, 2);
 }
 
-static bool blocks_fit(Quantise *q, const char *recipe, const Value *x,
-                       const Way *way)
+static bool blocks_fit(Quantise *q, const char *recipe, Type x, const Way *way)
 {
-    int64_t n = elements(q, x[0], q->sum, q->nsum);
+    int64_t n = elements(q, x, q->sum, q->nsum);
     if (way->method != METHOD_block || n % way->block == 0) return true;
     Report *r =
         diag_error(q->m->diag, DIAG_recipe_rule, loc_span(q->m, q->in->loc),
@@ -491,34 +610,53 @@ static bool blocks_fit(Quantise *q, const char *recipe, const Value *x,
     return false;
 }
 
-static bool write_contraction(Quantise *q, Value v)
+/* A contraction with a recipe: what becomes of its operands. */
+typedef struct Marked {
+    const char *recipe;
+    Product product;
+    Type type[2];
+    Way way[2];
+} Marked;
+
+static Marked marked_of(Quantise *q, const Fn *fn, Value v)
 {
-    const Fn *fn = q->rw.old;
-    const char *recipe = str_of(q->m, attr_str(q->m, q->in->attr, AT_recipe));
+    q->in = inst_of(fn, v);
+    Marked c = {.recipe = str_of(q->m, attr_str(q->m, q->in->attr, AT_recipe))};
     int64_t cot = attr_int(q->m, q->in->attr, AT_cot, 0);
     const AttrItem *sum = attr_get(q->m, q->in->attr, AT_sum);
-    Value param = layer_param(q->m, fn, v), x[2];
+    Value param = layer_param(q->m, fn, v);
     bool has_param = !value_eq(param, NO_VALUE);
-    Product product = !cot        ? PRODUCT_output
-                      : has_param ? PRODUCT_input
-                                  : PRODUCT_weight;
-    Way way[2];
+    c.product = !cot        ? PRODUCT_output
+                : has_param ? PRODUCT_input
+                            : PRODUCT_weight;
     q->nsum = sum->n;
     memcpy(q->sum, sum->axes, sum->n * sizeof *sum->axes);
     for (uint32_t k = 0; k < 2; k++) {
-        bool weight = has_param &&
-                      value_eq(taken_from(fn, inst_arg(fn, q->in, k)), param);
-        x[k] = rewrite_value(&q->rw, inst_arg(fn, q->in, k));
-        way[k] = way_of(recipe, product, cot == 1 + k, weight);
+        Value x = inst_arg(fn, q->in, k);
+        bool weight = has_param && value_eq(taken_from(fn, x), param);
+        c.type[k] = value_type(fn, x);
+        c.way[k] = way_of(c.recipe, c.product, cot == 1 + k, weight);
     }
-    if (!blocks_fit(q, recipe, x, &way[0])) return false;
+    return c;
+}
+
+static bool write_contraction(Quantise *q, Value v)
+{
+    const Fn *fn = q->rw.old;
+    Marked c = marked_of(q, fn, v);
+    Value x[2];
+    for (uint32_t k = 0; k < 2; k++)
+        x[k] = rewrite_value(&q->rw, inst_arg(fn, q->in, k));
+    if (!blocks_fit(q, c.recipe, c.type[0], c.way)) return false;
     q->rw.b.loc = q->in->loc;
     q->rw.b.phase = (Phase)q->in->phase;
-    Value y = way[0].method == METHOD_none ? write_plain(q, x)
-              : way[0].method == METHOD_block
-                  ? write_blocked(q, x, way)
-                  : write_scaled(q, x, way, product);
-    q->made += way[0].method != METHOD_none;
+    Method method = c.way[0].method;
+    Value y = method == METHOD_none ? write_plain(q, x)
+              : is_native(q, c.type, c.way)
+                  ? write_native(q, x, c.type, c.way, c.product)
+              : method == METHOD_block ? write_blocked(q, x, c.way)
+                                       : write_scaled(q, x, c.way, c.product);
+    q->made += method != METHOD_none;
     value_set_name(&q->rw.b, y, fn->names[v.id]);
     rewrite_set(&q->rw, v, y);
     return true;
@@ -539,8 +677,7 @@ static bool quantise_fn(Quantise *q, Fn **at)
     q->made = q->blocked.n = 0;
     rewrite_begin(&q->rw, q->m, fn);
     for (uint32_t i = fn->nparams; i < fn->ninsts && ok; i++) {
-        q->in = &fn->insts[i];
-        if (has_recipe(q->m, q->in))
+        if (has_recipe(q->m, &fn->insts[i]))
             ok = write_contraction(q, (Value){i});
         else
             rewrite_copy(&q->rw, (Value){i});
@@ -552,10 +689,25 @@ static bool quantise_fn(Quantise *q, Fn **at)
     return true;
 }
 
+/* Memory has axes in the order in which they were named, and tensor cores read
+ * numbers of eight bits along what is summed alone: the sides that are cut are
+ * named before that is. */
+static void name_sides(Quantise *q, const Fn *fn)
+{
+    for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
+        if (!has_recipe(q->m, &fn->insts[i])) continue;
+        Marked c = marked_of(q, fn, (Value){i});
+        if (is_native(q, c.type, c.way)) (void)side_of(q, c.type, c.way);
+    }
+}
+
 bool pass_quantise(Module *m, PassCtx *cx)
 {
     Quantise q = {.m = m, .cx = cx};
+    q.scales = !strcmp(pass_option(m, cx, "target", "host"), "sm_90a");
     map_init(&q.names, m->scratch);
+    for (uint32_t f = 0; f < m->fns.n; f++)
+        name_sides(&q, m->fns.at[f]);
     for (uint32_t f = 0; f < m->fns.n; f++)
         if (!quantise_fn(&q, &m->fns.at[f])) return false;
     return true;

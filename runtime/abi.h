@@ -195,7 +195,8 @@ typedef struct TitanCommand {
     uint32_t kind;
     uint32_t index;        /* kernel, gemm, event or collective */
     TitanRange operands;   /* kernels: one per argument;
-                              gemm: A, B, D [, C] [, workspace] */
+                              gemm: A, B, D [, C] [, scales of A] [, of B]
+                              [, workspace] */
     int64_t items;         /* host kernels: work items, split over threads;
                               GPU: blocks of the grid; copy, zero: bytes */
     uint32_t stream;
@@ -279,6 +280,21 @@ static inline uint64_t titan_gemm_block(int64_t m, int64_t n, int64_t k)
  * That is done in `acc` and rounded once. */
 enum { TITAN_GEMM_add_d = 1, TITAN_GEMM_add_c = 2, TITAN_GEMM_scaled = 3 };
 
+/* What blocks of A or B are multiplied by, f32:
+ *   row128    each 128 of K of a row of A (column of B); rows lie side by side
+ *   block128  each 128 of K of 128 rows; blocks of K lie side by side, and there
+ *             is room for a multiple of four of them */
+enum { TITAN_SCALE_BLOCK = 128 };
+enum {
+    TITAN_SCALE_none,
+    TITAN_SCALE_row128,
+    TITAN_SCALE_block128,
+    TITAN_SCALE_COUNT
+};
+
+/* Operands of a gemm command, without a workspace. */
+enum { TITAN_GEMM_PLACES = 6 };
+
 /* D[m, n] = sum over k of A[m, k] * B[k, n], and what `accumulate` says.
  * Row and column strides in elements; one of each pair is 1.  Batches: up to
  * four nested counts with strides in elements. */
@@ -290,6 +306,7 @@ typedef struct TitanGemm {
     int64_t batch[4], a_batch[4], b_batch[4], d_batch[4];
     uint64_t workspace;    /* bytes that the runtime may use, the last operand */
     uint64_t processors;   /* GPU: on which it may run; 0: on all */
+    uint32_t scale_a, scale_b;
 } TitanGemm;
 
 /* What several ranks do together.  Ranks are numbered row-major over the axes
@@ -466,7 +483,7 @@ _Static_assert(sizeof(TitanResult) == 40, "image row");
 _Static_assert(sizeof(TitanSpan) == 16, "image row");
 _Static_assert(sizeof(TitanOperand) == 32, "image row");
 _Static_assert(sizeof(TitanTurn) == 16, "image row");
-_Static_assert(sizeof(TitanGemm) == 240, "image row");
+_Static_assert(sizeof(TitanGemm) == 248, "image row");
 _Static_assert(sizeof(TitanKernel) == 40, "image row");
 _Static_assert(sizeof(TitanMap) == 128, "image row");
 _Static_assert(sizeof(TitanCollective) == 40, "image row");

@@ -109,6 +109,8 @@ static void key_of(const Cuda *c, const CudaGemm *x, Text *out)
         ",%" PRId64 " add=%" PRIu32,
         g->a_row, g->a_col, g->b_row, g->b_col, g->d_row, g->d_col,
         g->accumulate);
+    if (g->scale_a)
+        add(out, " scales=%" PRIu32 ",%" PRIu32, g->scale_a, g->scale_b);
     if (g->processors) add(out, " processors=%" PRIu64, g->processors);
     for (uint32_t i = 0; i < g->nbatch; i++)
         add(out, " x%" PRId64 "=%" PRId64 ",%" PRId64 ",%" PRId64, g->batch[i],
@@ -181,7 +183,8 @@ typedef struct Clock {
     CuEvent from, to;
 } Clock;
 
-static TitanStatus time_turns(Cuda *c, const CudaGemm *x, const CuPtr at[4],
+static TitanStatus time_turns(Cuda *c, const CudaGemm *x,
+                              const CuPtr at[TITAN_GEMM_PLACES],
                               const LtAlgo *algo, int turns, const Clock *k,
                               double *us)
 {
@@ -203,7 +206,8 @@ static int turns_for(double us)
 }
 
 /* The first call of a way loads its code. */
-static TitanStatus time_way(Cuda *c, const CudaGemm *x, const CuPtr at[4],
+static TitanStatus time_way(Cuda *c, const CudaGemm *x,
+                            const CuPtr at[TITAN_GEMM_PLACES],
                             const LtAlgo *algo, const Clock *k, double *us)
 {
     TRY(time_turns(c, x, at, algo, 1, k, us));
@@ -224,7 +228,8 @@ static void close_clock(Cuda *c, Clock *k)
     if (k->to) c->cu.cuEventDestroy(k->to);
 }
 
-static TitanStatus time_ways(Cuda *c, const CudaGemm *x, const CuPtr at[4],
+static TitanStatus time_ways(Cuda *c, const CudaGemm *x,
+                             const CuPtr at[TITAN_GEMM_PLACES],
                              const LtHeuristic *ways, int n, int *best,
                              double *best_us)
 {
@@ -260,7 +265,7 @@ static TitanStatus write_table(Cuda *c)
     return cuda_table_write(c->story, c->table, c->options.gemm_table);
 }
 
-TitanStatus cuda_choose(Cuda *c, CudaGemm *x, const CuPtr at[4])
+TitanStatus cuda_choose(Cuda *c, CudaGemm *x, const CuPtr at[TITAN_GEMM_PLACES])
 {
     LtHeuristic ways[MOST_WAYS];
     bool timed = may_time(c, at[2]);

@@ -139,9 +139,11 @@ void cuda_gemm_close(Cuda *c);
  * timed, needs some. */
 uint64_t cuda_gemm_workspace(const TitanImage *im, uint32_t stream);
 /* AT: of A, B, D and what is added (D's own where nothing else is). */
-TitanStatus cuda_gemm(Cuda *c, const TitanCommand *cmd, const CuPtr at[4]);
+TitanStatus cuda_gemm(Cuda *c, const TitanCommand *cmd,
+                      const CuPtr at[TITAN_GEMM_PLACES]);
 /* Chooses how it will be done, and does nothing. */
-TitanStatus cuda_gemm_ready(Cuda *c, uint32_t gemm, const CuPtr at[4]);
+TitanStatus cuda_gemm_ready(Cuda *c, uint32_t gemm,
+                            const CuPtr at[TITAN_GEMM_PLACES]);
 /* Chooses for all gemms of an entry, outside of a capture. */
 TitanStatus cuda_gemm_tune(Cuda *c, const TitanEntry *e);
 

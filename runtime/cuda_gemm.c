@@ -214,17 +214,38 @@ static CudaGemm *find(const Cuda *c, uint32_t row, const uint64_t align[4])
     return NULL;
 }
 
-/* The library multiplies its first operand by the number at AT, which is the
- * same as to multiply the sums. */
-static TitanStatus set_scale(Cuda *c, const CudaGemm *x, CuPtr at)
+/* The library multiplies its first operand by the number behind the matrices,
+ * which is the same as to multiply the sums; or its operands by the scales of
+ * their blocks. */
+static TitanStatus set_scales(Cuda *c, const CudaGemm *x,
+                              const CuPtr at[TITAN_GEMM_PLACES])
 {
-    LT_TRY(c, desc_set(x->desc, LT_desc_scale_a, &at, sizeof at));
+    const TitanGemm *g = &c->im->gemms[x->row];
+    const CuPtr *a = &at[x->swapped ? 5 : 4], *b = &at[x->swapped ? 4 : 5];
+    if (g->accumulate == TITAN_GEMM_scaled)
+        LT_TRY(c, desc_set(x->desc, LT_desc_scale_a, &at[3], sizeof at[3]));
+    if (!g->scale_a) return TITAN_OK;
+    LT_TRY(c, desc_set(x->desc, LT_desc_scale_a, a, sizeof *a));
+    LT_TRY(c, desc_set(x->desc, LT_desc_scale_b, b, sizeof *b));
+    return TITAN_OK;
+}
+
+static TitanStatus set_modes(Cuda *c, const TitanGemm *g, const CudaGemm *x)
+{
+    static const int32_t modes[TITAN_SCALE_COUNT] = {
+        [TITAN_SCALE_row128] = LT_scale_row128,
+        [TITAN_SCALE_block128] = LT_scale_block128};
+    int32_t a = modes[x->swapped ? g->scale_b : g->scale_a];
+    int32_t b = modes[x->swapped ? g->scale_a : g->scale_b];
+    if (!g->scale_a) return TITAN_OK;
+    LT_TRY(c, desc_set(x->desc, LT_desc_scale_mode_a, &a, sizeof a));
+    LT_TRY(c, desc_set(x->desc, LT_desc_scale_mode_b, &b, sizeof b));
     return TITAN_OK;
 }
 
 /* AT: where the operands of one call lie. */
-static TitanStatus chosen(Cuda *c, uint32_t row, const CuPtr at[4],
-                          CudaGemm **out)
+static TitanStatus chosen(Cuda *c, uint32_t row,
+                          const CuPtr at[TITAN_GEMM_PLACES], CudaGemm **out)
 {
     const TitanGemm *g = &c->im->gemms[row];
     uint64_t align[4];
@@ -237,8 +258,8 @@ static TitanStatus chosen(Cuda *c, uint32_t row, const CuPtr at[4],
     x->row = row;
     memcpy(x->align, align, sizeof x->align);
     TitanStatus st = make_descriptors(c, g, x);
-    if (st == TITAN_OK && g->accumulate == TITAN_GEMM_scaled)
-        st = set_scale(c, x, at[3]);
+    if (st == TITAN_OK) st = set_modes(c, g, x);
+    if (st == TITAN_OK) st = set_scales(c, x, at);
     if (st == TITAN_OK) st = cuda_choose(c, x, at);
     if (st != TITAN_OK) {
         free_gemm(c, x);
@@ -249,7 +270,8 @@ static TitanStatus chosen(Cuda *c, uint32_t row, const CuPtr at[4],
     return TITAN_OK;
 }
 
-TitanStatus cuda_gemm_call(Cuda *c, const CudaGemm *x, const CuPtr at[4],
+TitanStatus cuda_gemm_call(Cuda *c, const CudaGemm *x,
+                           const CuPtr at[TITAN_GEMM_PLACES],
                            const LtAlgo *algo, uint32_t stream)
 {
     const TitanGemm *g = &c->im->gemms[x->row];
@@ -260,7 +282,7 @@ TitanStatus cuda_gemm_call(Cuda *c, const CudaGemm *x, const CuPtr at[4],
     const void *a = (const void *)(uintptr_t)at[x->swapped ? 1 : 0];
     const void *b = (const void *)(uintptr_t)at[x->swapped ? 0 : 1];
     const void *added = (const void *)(uintptr_t)at[scaled ? 2 : 3];
-    if (scaled) TRY(set_scale(c, x, at[3]));
+    TRY(set_scales(c, x, at));
     LT_TRY(c, matmul(c->handle, x->desc, wide ? (const void *)&one : &one_f, a,
                      x->a, b, x->b, wide ? (const void *)&beta : &beta_f, added,
                      x->d, (void *)(uintptr_t)at[2], x->d, algo,
@@ -269,7 +291,8 @@ TitanStatus cuda_gemm_call(Cuda *c, const CudaGemm *x, const CuPtr at[4],
     return TITAN_OK;
 }
 
-TitanStatus cuda_gemm(Cuda *c, const TitanCommand *cmd, const CuPtr first[4])
+TitanStatus cuda_gemm(Cuda *c, const TitanCommand *cmd,
+                      const CuPtr first[TITAN_GEMM_PLACES])
 {
     int64_t turns = 1;
     CudaGemm *x;
@@ -277,8 +300,9 @@ TitanStatus cuda_gemm(Cuda *c, const TitanCommand *cmd, const CuPtr first[4])
     for (uint32_t i = 0; i < x->nloops; i++)
         turns *= x->count[i];
     for (int64_t t = 0; t < turns; t++) {
-        CuPtr at[4] = {first[0], first[1], first[2], first[3]};
+        CuPtr at[TITAN_GEMM_PLACES];
         int64_t rest = t;
+        memcpy(at, first, sizeof at);
         for (uint32_t i = x->nloops; i-- > 0; rest /= x->count[i])
             for (int k = 0; k < 4; k++)
                 at[k] += (CuPtr)(rest % x->count[i] * x->step[k][i]);
@@ -287,7 +311,8 @@ TitanStatus cuda_gemm(Cuda *c, const TitanCommand *cmd, const CuPtr first[4])
     return TITAN_OK;
 }
 
-TitanStatus cuda_gemm_ready(Cuda *c, uint32_t gemm, const CuPtr at[4])
+TitanStatus cuda_gemm_ready(Cuda *c, uint32_t gemm,
+                            const CuPtr at[TITAN_GEMM_PLACES])
 {
     CudaGemm *x;
     return chosen(c, gemm, at, &x);

@@ -23,13 +23,15 @@ struct CudaGemm {
 };
 
 /* One call, without the loops around. */
-TitanStatus cuda_gemm_call(Cuda *c, const CudaGemm *x, const CuPtr at[4],
+TitanStatus cuda_gemm_call(Cuda *c, const CudaGemm *x,
+                           const CuPtr at[TITAN_GEMM_PLACES],
                            const LtAlgo *algo, uint32_t stream);
 
 /* ------------------------------------------------------ cuda_choose.c -- */
 
 /* Fills X->algo.  AT: the operands of one call. */
-TitanStatus cuda_choose(Cuda *c, CudaGemm *x, const CuPtr at[4]);
+TitanStatus cuda_choose(Cuda *c, CudaGemm *x,
+                        const CuPtr at[TITAN_GEMM_PLACES]);
 /* Puts numbers of ordinary size where temporaries go, for timing. */
 TitanStatus cuda_choose_begin(Cuda *c);
 /* Clears them. */

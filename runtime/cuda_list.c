@@ -130,9 +130,13 @@ static TitanStatus run_gemm(Walk *w, const TitanCommand *cmd)
 {
     const TitanImage *im = w->c->im;
     const TitanOperand *o = &im->operands[cmd->operands.first];
-    bool other = im->gemms[cmd->index].accumulate >= TITAN_GEMM_add_c;
-    CuPtr at[4] = {operand_at(w, &o[0]), operand_at(w, &o[1]),
-                   operand_at(w, &o[2]), operand_at(w, &o[other ? 3 : 2])};
+    const TitanGemm *g = &im->gemms[cmd->index];
+    bool other = g->accumulate >= TITAN_GEMM_add_c;
+    CuPtr at[TITAN_GEMM_PLACES] = {operand_at(w, &o[0]), operand_at(w, &o[1]),
+                                   operand_at(w, &o[2]),
+                                   operand_at(w, &o[other ? 3 : 2])};
+    for (uint32_t i = 0; g->scale_a && i < 2; i++)
+        at[4 + i] = operand_at(w, &o[3 + other + i]);
     if (w->watch && w->watch->choose)
         return cuda_gemm_ready(w->c, cmd->index, at);
     return cuda_gemm(w->c, cmd, at);

@@ -15,6 +15,10 @@ static const char *const base_names[] = {
 };
 static const char *const role_names[] = {"param",  "state", "input", "scalar",
                                          "record", "check", "output"};
+static const char *const scale_words[TITAN_SCALE_COUNT] = {
+    [TITAN_SCALE_none] = "none",
+    [TITAN_SCALE_row128] = "row128",
+    [TITAN_SCALE_block128] = "block128"};
 static const char *const target_names[] = {"host", "sm_90a", "sm_100a"};
 
 static void print_type(const TitanImage *im, uint32_t dtype, TitanRange axes,
@@ -188,6 +192,9 @@ static void print_command(const TitanImage *im, const TitanCommand *c,
         if (g->accumulate == TITAN_GEMM_add_d) fprintf(out, " add");
         if (g->accumulate == TITAN_GEMM_add_c) fprintf(out, " plus");
         if (g->accumulate == TITAN_GEMM_scaled) fprintf(out, " scaled");
+        if (g->scale_a)
+            fprintf(out, " scales %s %s", scale_words[g->scale_a],
+                    scale_words[g->scale_b]);
         break;
     }
     case TITAN_COMMAND_copy:

@@ -84,6 +84,26 @@ static bool is_of_bytes(const TitanGemm *g)
            titan_dtype_bytes(g->dtype_b) == 1;
 }
 
+/* Blocks of both operands have scales, of eight bits each, on a GPU. */
+static bool scales_well(const ImageCheck *c, const TitanGemm *g)
+{
+    if (!g->scale_a && !g->scale_b) return true;
+    return g->scale_a && g->scale_b && g->scale_a < TITAN_SCALE_COUNT &&
+           g->scale_b < TITAN_SCALE_COUNT && is_of_bytes(g) &&
+           g->k % TITAN_SCALE_BLOCK == 0 && g->accumulate == 0 &&
+           g->nbatch == 0 && c->im->header->target != TITAN_TARGET_host;
+}
+
+static uint64_t scales_reach(const TitanGemm *g, bool b)
+{
+    uint64_t k = (uint64_t)g->k / TITAN_SCALE_BLOCK;
+    uint64_t rows = (uint64_t)(b ? g->n : g->m);
+    if ((b ? g->scale_b : g->scale_a) == TITAN_SCALE_row128)
+        return sizeof(float) * k * rows;
+    rows = (rows + TITAN_SCALE_BLOCK - 1) / TITAN_SCALE_BLOCK;
+    return sizeof(float) * (((k + 3) & ~UINT64_C(3)) * (rows - 1) + k);
+}
+
 static TitanStatus check_gemms(ImageCheck *c)
 {
     for (uint32_t i = 0; i < c->im->ngemms; i++) {
@@ -92,7 +112,8 @@ static TitanStatus check_gemms(ImageCheck *c)
             !titan_dtype_bytes(g->dtype_d) || !titan_dtype_bytes(g->acc) ||
             g->nbatch > 4 || g->accumulate > TITAN_GEMM_scaled || g->m < 1 ||
             g->n < 1 || g->k < 1 || g->processors > UINT16_MAX ||
-            (g->accumulate == TITAN_GEMM_scaled && !is_of_bytes(g)))
+            (g->accumulate == TITAN_GEMM_scaled && !is_of_bytes(g)) ||
+            !scales_well(c, g))
             return BAD(c, "gemm %" PRIu32 " is damaged", i);
         int64_t batches = 1;
         for (uint32_t b = 0; b < g->nbatch; b++)
@@ -130,13 +151,19 @@ static TitanStatus check_gemm_command(ImageCheck *c, const TitanCommand *cmd)
     const TitanGemm *g = &im->gemms[cmd->index];
     bool scaled = g->accumulate == TITAN_GEMM_scaled;
     uint32_t places = scaled || g->accumulate == TITAN_GEMM_add_c ? 4 : 3;
-    if (cmd->operands.n < places) return BAD(c, "a gemm command is damaged");
+    uint32_t scales = g->scale_a ? 2 : 0;
+    if (cmd->operands.n < places + scales)
+        return BAD(c, "a gemm command is damaged");
     const TitanOperand *o = &im->operands[cmd->operands.first];
     for (uint32_t w = 0; w < places; w++)
         if (!operand_has(&o[w], scaled && w == 3
                                     ? sizeof(float)
                                     : gemm_reach(g, w < 2 ? (int)w : 2)))
             return BAD(c, "a gemm reaches past its operand");
+    for (uint32_t w = 0; w < scales; w++)
+        if (!operand_has(&o[places + w], scales_reach(g, w == 1)))
+            return BAD(c, "a gemm reaches past its scales");
+    places += scales;
     uint64_t least = least_workspace(c, g);
     bool has = cmd->operands.n > places;
     if (has ? !operand_has(&o[places], least) : least > 0)

@@ -104,7 +104,7 @@ static bool is_taken(const Merge *g, Value old, const Inst *map,
     Module *m = g->m;
     if (map->op != OP_map || map->phase != into->phase ||
         attr_flag(m, map->attr, AT_pinned) || is_of_matmul(g, old) ||
-        is_scale(g, old, into))
+        is_scale(g, old, into) || map_scales_operand(m, g->rw.old, into))
         return false;
     Expr body = attr_expr(m, map->attr);
     if (expr_info(m, body)->op == SC_arg) return true;

@@ -403,6 +403,18 @@ static void settle(Scene *s, Value v)
     move_in(s, &t);
 }
 
+/* Everybody cuts the merged axis again: nobody asks for one. */
+static bool is_cut_again(const Scene *s, uint32_t merge)
+{
+    for (uint32_t i = merge + 1; i < s->fn->ninsts; i++) {
+        const Inst *in = &s->fn->insts[i];
+        for (uint32_t k = 0; k < in->nargs; k++)
+            if (inst_arg(s->fn, in, k).id == merge && in->op != OP_split)
+                return false;
+    }
+    return true;
+}
+
 /* An alias wants for its operand what is wanted of itself. */
 static void ask_operand(Scene *s, uint32_t i)
 {
@@ -412,9 +424,42 @@ static void ask_operand(Scene *s, uint32_t i)
     if (h.root && layout_backward(s->x, s->fn, in, h.layout, &h.layout))
         set_want(s, x, &h, s->want_family[i]);
     Layout l = s->like[i];
-    if (!l.stride && (in->op == OP_merge || renames_back(s->x->m, in)))
+    bool merge = in->op == OP_merge && !is_cut_again(s, i);
+    if (!l.stride && (merge || renames_back(s->x->m, in)))
         l = default_layout(s->x, in->type);
     if (l.stride && layout_backward(s->x, s->fn, in, l, &l)) set_like(s, x, l);
+}
+
+/* So do results of the same axes that are made beside V: a scale lies as its
+ * inverse does. */
+static void set_like_beside(Scene *s, Value v, Layout l)
+{
+    const Inst *in = inst_of(s->fn, v);
+    set_like(s, v, l);
+    if (in->op != OP_proj) return;
+    Value call = inst_arg(s->fn, in, 0);
+    for (uint32_t i = call.id + 1; i < s->fn->ninsts; i++) {
+        const Inst *x = &s->fn->insts[i];
+        if (x->op == OP_proj && value_eq(inst_arg(s->fn, x, 0), call) &&
+            type_eq(x->type, in->type))
+            set_like(s, (Value){i}, l);
+    }
+}
+
+/* The scales of blocks lie as a gemm reads them whose operands lie in order. */
+static void ask_scales(Scene *s, const Inst *call)
+{
+    Module *m = s->x->m;
+    const Fn *g = fn_of(m, attr_fn(m, call->attr, AT_fn));
+    if (!fn_is(m, g, FK_matmul)) return;
+    GemmParams p = group_gemm(m, g);
+    for (uint32_t i = 0; i < 2; i++) {
+        Layout l, operand = default_layout(s->x, g->params[i ? p.b : p.a].type);
+        GemmScale scale;
+        if (p.scale[i] != NO_PARAM &&
+            gemm_scale_layout(m, g, operand, i, s->x->a, &l, &scale))
+            set_like_beside(s, inst_arg(s->fn, call, p.scale[i]), l);
+    }
 }
 
 static void ask_parts(Scene *s, uint32_t i)
@@ -479,6 +524,7 @@ void scene_homes(Scene *s)
             Value x = inst_arg(fn, in, 0);
             set_like(s, x, message_layout(s, value_type(fn, x)));
         }
+        if (in->op == OP_call) ask_scales(s, in);
         if (!is_owner(s, i)) continue;
         settle(s, (Value){i});
         if (in->op == OP_concat || in->op == OP_stack) ask_parts(s, i);

@@ -3,7 +3,7 @@
  *
  * Where the operands' memory orders allow no gemm, an operand is copied to an
  * order that does; at the last, the result is made in a place of its own and
- * copied from there.
+ * copied from there.  So are the scales of blocks, which are few.
  */
 #include "expand.h"
 
@@ -106,14 +106,32 @@ static Value added_place(const Product *p, const Home *added)
     return home_value(s, to);
 }
 
+/* The scales of operand WHICH, in the order in which the gemm reads them. */
+static Value scales_place(const Product *p, const Home *of, uint32_t which)
+{
+    Home to = *of;
+    GemmScale scale;
+    if (!gemm_scale_layout(p->s->x->m, p->g, p->at[which].layout, which,
+                           p->s->x->a, &to.layout, &scale))
+        BUG("no gemm takes the scales of '%s'", str_of(p->s->x->m, p->g->name));
+    if (layout_same(p->s->x->m, of->layout, to.layout))
+        return home_value(p->s, of);
+    to = (Home){.root = root_new(p->s, to.layout, (Str){0}, p->s->b->loc),
+                .layout = to.layout};
+    emit_copy(p->s, of, &to);
+    return home_value(p->s, &to);
+}
+
 void emit_matmul(Scene *s, const Inst *call, const Home *result)
 {
     Module *m = s->x->m;
     FnRef f = attr_fn(m, call->attr, AT_fn);
     Product p = {.s = s, .g = fn_of(m, f)};
+    GemmParams params = group_gemm(m, p.g);
+    const uint32_t operands[2] = {params.a, params.b};
     p.einsum = group_einsum(p.g);
     for (uint32_t i = 0; i < 2; i++)
-        p.at[i] = s->home[inst_arg(s->fn, call, i).id];
+        p.at[i] = s->home[inst_arg(s->fn, call, operands[i]).id];
     p.at[2] = *result;
     if (!fits(&p) && !copy_operands(&p)) {
         p.at[2] = copy_room(&p, 2);
@@ -121,16 +139,20 @@ void emit_matmul(Scene *s, const Inst *call, const Home *result)
             BUG("no order of operands makes a gemm of '%s'",
                 str_of(m, p.g->name));
     }
-    Value args[3], out = home_value(s, &p.at[2]);
-    uint32_t n = p.g->nparams;
-    for (uint32_t i = 0; i < 2; i++)
-        args[i] = home_value(s, &p.at[i]);
-    if (n > 2) {
-        const Home *third = &s->home[inst_arg(s->fn, call, 2).id];
-        args[2] = group_is_scaled(m, p.g) ? home_value(s, third)
-                                          : added_place(&p, third);
+    Value args[MOST_GEMM_PARAMS], out = home_value(s, &p.at[2]);
+    for (uint32_t i = 0; i < 2; i++) {
+        uint32_t scale = params.scale[i];
+        args[operands[i]] = home_value(s, &p.at[i]);
+        if (scale == NO_PARAM) continue;
+        args[scale] =
+            scales_place(&p, &s->home[inst_arg(s->fn, call, scale).id], i);
     }
-    emit_launch(s, f, args, n, &out, 1);
+    if (params.third != NO_PARAM) {
+        const Home *third = &s->home[inst_arg(s->fn, call, params.third).id];
+        args[params.third] = group_is_scaled(m, p.g) ? home_value(s, third)
+                                                     : added_place(&p, third);
+    }
+    emit_launch(s, f, args, p.g->nparams, &out, 1);
     emit_copy(s, &p.at[2], result);
 }
 

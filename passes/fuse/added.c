@@ -1,8 +1,9 @@
 /*
  * added.c: matmuls and scatters with what they are added to.
  *
- * A map that adds a value to such sums, scales them or rounds them is made
- * where they are (passes/added.h says which maps those are).  That is before
+ * A map that adds a value to such sums, scales them, rounds them or scales what
+ * they are of is made where they are (passes/added.h says which maps those
+ * are).  That is before
  * loops are merged, which would take the map elsewhere.
  */
 #include "../added.h"
@@ -23,8 +24,27 @@ static bool in_memory(const Graph *g, uint32_t node)
     return kept;
 }
 
+/* Both operands are narrow numbers with scales, of different places: the
+ * product reads those. */
+static void join_scales(Graph *g, uint32_t node)
+{
+    uint32_t all[3] = {g->nodes[node].cluster};
+    for (uint32_t k = 0; k < 2; k++) {
+        uint32_t x = g->nodes[node].args[k];
+        if (!g->nodes[x].again ||
+            !map_scales_operand(g->fx->m, g->fn, node_inst(g, x)))
+            return;
+        all[1 + k] = g->nodes[x].cluster;
+    }
+    const Node *x = &g->nodes[g->nodes[node].args[0]];
+    const Node *y = &g->nodes[g->nodes[node].args[1]];
+    if (x->args[0] != y->args[0] && x->args[1] != y->args[1])
+        fuse_join(g, all, 3, NODE_matmul);
+}
+
 /* A sum of a product and a value that is in memory is made by the matmul: in
- * place where nobody else needs the value.  So is a product that is scaled. */
+ * place where nobody else needs the value.  So is a product that is scaled; the
+ * library adds nothing to one of blocks with scales. */
 static void join_product(Graph *g, uint32_t node, const Uses *uses)
 {
     uint32_t which;
@@ -34,6 +54,7 @@ static void join_product(Graph *g, uint32_t node, const Uses *uses)
     uint32_t product = g->nodes[node].args[which];
     if (g->nodes[product].nusers != 1 ||
         g->nodes[product].kind != NODE_matmul ||
+        g->clusters[g->nodes[product].cluster].nodes.n != 1 ||
         (!scaled && !in_memory(g, g->nodes[node].args[1 - which])))
         return;
     uint32_t both[2] = {g->nodes[product].cluster, g->nodes[node].cluster};
@@ -58,6 +79,8 @@ static void join_scatter(Graph *g, uint32_t node, const Uses *uses)
 void fuse_added(Graph *g)
 {
     Uses uses = fn_uses(g->fn, g->fx->a);
+    for (uint32_t i = 0; i < g->n; i++)
+        if (g->nodes[i].kind == NODE_matmul) join_scales(g, i);
     for (uint32_t i = 0; i < g->n; i++)
         if (g->nodes[i].kind == NODE_loop) join_product(g, i, &uses);
     for (uint32_t i = 0; i < g->n; i++)

@@ -3,7 +3,8 @@
  *
  * A map that costs less to compute again than to read back (a constant, an
  * index, a cast of something that is in memory anyway) gets a node of its own
- * at each use in a loop, so that it is never the reason for a buffer.
+ * at each use in a loop, so that it is never the reason for a buffer; so do, in
+ * each product, operands that it makes of narrow numbers and their scales.
  */
 #include "../added.h"
 #include "fuse.h"
@@ -89,7 +90,8 @@ static NodeKind kind_of(Op op)
 typedef struct Make {
     Graph *g;
     Uses uses;
-    bool *again; /* by value: computed again at each use in a loop */
+    bool *again;  /* by value: computed again at each use in a loop */
+    bool *scales; /* and in a product, of which it is an operand */
     uint32_t cap;
     uint32_t messages; /* sends and receives so far */
 } Make;
@@ -153,6 +155,20 @@ static bool computed_again(const Make *mk, Value v)
     return saves_traffic(mk, v, large) && !waits_smaller(mk, v, large);
 }
 
+/* An operand that the product makes of narrow numbers and their scales. */
+static bool is_made_there(const Make *mk, Value v)
+{
+    const Graph *g = mk->g;
+    return g->fx->gpu && map_scales_operand(g->fx->m, g->fn, inst_of(g->fn, v));
+}
+
+/* Whether each user has a node of its own for X. */
+static bool asks_again(const Make *mk, const Inst *in, Value x)
+{
+    return kind_of((Op)in->op) == NODE_loop ||
+           (in->op == OP_einsum && mk->scales[x.id]);
+}
+
 static uint32_t node_add(Make *mk, Value v)
 {
     Graph *g = mk->g;
@@ -188,11 +204,10 @@ static void node_make(Make *mk, Value v)
 {
     Graph *g = mk->g;
     const Inst *in = inst_of(g->fn, v);
-    bool loop = kind_of((Op)in->op) == NODE_loop;
     uint32_t *args = NEW_ARRAY(g->fx->a, uint32_t, (size_t)in->nargs + 1);
     for (uint32_t i = 0; i < in->nargs; i++) {
         Value x = inst_arg(g->fn, in, i);
-        args[i] = loop ? node_again(mk, x) : g->primary[x.id];
+        args[i] = asks_again(mk, in, x) ? node_again(mk, x) : g->primary[x.id];
     }
     uint32_t at = node_add(mk, v);
     g->nodes[at].args = args;
@@ -216,11 +231,10 @@ static bool *find_needed(const Make *mk)
         bool live = needed[i] || effect || (!mk->again[i] && wanted[i]);
         needed[i] = live || in->op == OP_arg;
         if (!live && !wanted[i]) continue;
-        bool loop = kind_of((Op)in->op) == NODE_loop;
         for (uint32_t k = 0; k < in->nargs; k++) {
-            uint32_t x = inst_arg(fn, in, k).id;
-            wanted[x] = true;
-            if (!loop) needed[x] = true;
+            Value x = inst_arg(fn, in, k);
+            wanted[x.id] = true;
+            if (!asks_again(mk, in, x)) needed[x.id] = true;
         }
     }
     return needed;
@@ -249,8 +263,11 @@ Graph *fuse_graph(Fuse *fx, const Fn *fn)
     g->primary = NEW_ARRAY(fx->a, uint32_t, (size_t)fn->ninsts + 1);
     Make mk = {.g = g, .uses = fn_uses(fn, fx->a)};
     mk.again = NEW_ARRAY(fx->a, bool, (size_t)fn->ninsts + 1);
-    for (uint32_t i = 0; i < fn->ninsts; i++)
-        mk.again[i] = computed_again(&mk, (Value){i});
+    mk.scales = NEW_ARRAY(fx->a, bool, (size_t)fn->ninsts + 1);
+    for (uint32_t i = 0; i < fn->ninsts; i++) {
+        mk.scales[i] = is_made_there(&mk, (Value){i});
+        mk.again[i] = mk.scales[i] || computed_again(&mk, (Value){i});
+    }
     bool *needed = find_needed(&mk);
     for (uint32_t i = 0; i < fn->ninsts; i++) {
         g->primary[i] = UINT32_MAX;

@@ -72,8 +72,11 @@ static void body_params(Body *y)
 static Value body_operand(const Body *y, const Node *x, const Inst *in,
                           uint32_t a)
 {
-    /* The operands of a matmul's einsum are the first two parameters. */
-    if (in->op == OP_einsum && x->kind == NODE_matmul) return (Value){a};
+    /* The operands of a matmul's einsum are the first two parameters, unless
+     * they are made in the group. */
+    bool outside = y->o->g->nodes[x->args[a]].cluster != x->cluster;
+    if (in->op == OP_einsum && x->kind == NODE_matmul && outside)
+        return (Value){a};
     return (Value){y->local[x->args[a]] - 1};
 }
 
@@ -238,7 +241,8 @@ static void say_fused(const Graph *g, const Cluster *c, const Fn *group)
     Fuse *fx = g->fx;
     uint32_t last = vec_last(&c->nodes);
     const char *kind = kind_word(g->nodes[last].kind);
-    bool adds = g->nodes[last].kind == NODE_matmul && group->nparams == 3;
+    bool adds = g->nodes[last].kind == NODE_matmul &&
+                group_gemm(fx->m, group).third != NO_PARAM;
     Buf ops = {0};
     op_words(g, c, &ops);
     pass_remark(fx->m, fx->cx, inst_of(g->fn, g->nodes[last].value)->loc,
