@@ -82,7 +82,7 @@ bool dtype_close(Plan *p)
                          "no step keeps parameters in %s, states in %s and "
                          "gradients in %s and computes in %s",
                          word_of(p->param), word_of(p->state), word_of(p->grad),
-                         word_of(p->computed)),
+                         words[p->computed != PLAN_f32]),
             "all of them in f32, or all in bf16 with what is computed");
     if (!given)
         option_set(s->m, "dtype", is);
