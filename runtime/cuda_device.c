@@ -175,7 +175,7 @@ static uint64_t host_available(void)
 }
 
 /* Pinned, so that the GPU copies from it and to it beside its kernels, which
- * reach it as well; under unified addressing both sides have one address. */
+ * reach it as well. */
 static TitanStatus alloc_host(Cuda *c)
 {
     uint64_t bytes = stage_of(c->im, c->rank.rank)->base_bytes[TITAN_BASE_host];
@@ -186,14 +186,13 @@ static TitanStatus alloc_host(Cuda *c)
                           "the plan offloads %.2f GiB to the memory of the "
                           "host, which has %.2f GiB available",
                           gib(bytes), gib(available));
-    CuResult r = c->cu.cuMemHostAlloc((void **)&c->host, (size_t)bytes, 0);
-    if (r != 0) {
-        TitanStatus st = cu_fail(c->story, &c->cu, "cuMemHostAlloc", r);
+    TitanStatus st = cuda_pin(c, (size_t)bytes, &c->host);
+    if (st != TITAN_OK)
         return titan_while(c->story, st,
                            "pinning %.2f GiB of host memory for what the plan "
                            "offloads; ulimit -l may be too low",
                            gib(bytes));
-    }
+    c->host_bytes = (size_t)bytes;
     c->base[TITAN_BASE_host] = (CuPtr)(uintptr_t)c->host;
     return TITAN_OK;
 }
@@ -270,7 +269,7 @@ static void release(TitanDevice *d)
     for (uint32_t i = 0; i < TITAN_MOST_STREAMS; i++)
         if (c->workspace[i]) c->cu.cuMemFree(c->workspace[i]);
     if (c->arena) c->cu.cuMemFree(c->arena);
-    if (c->host) c->cu.cuMemFreeHost(c->host);
+    if (c->host) cuda_unpin(c, c->host, c->host_bytes);
     if (c->module) c->cu.cuModuleUnload(c->module);
     close_streams(c);
     if (c->context) c->cu.cuDevicePrimaryCtxRelease(c->gpu);

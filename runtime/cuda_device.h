@@ -36,6 +36,7 @@ typedef struct CudaPlan {
  * own.  The next update waits for it, what comes before that does not. */
 typedef struct CudaStage {
     char *at; /* pinned; NULL: nobody wants copies */
+    size_t bytes;
     CuStream stream;
     CuEvent reached, copied; /* the state is there; so is the copy */
     bool holds;              /* an update must wait for `copied` */
@@ -76,6 +77,7 @@ typedef struct Cuda {
 
     CuPtr arena, base[TITAN_BASE_COUNT];
     char *host; /* pinned: the base `host` */
+    size_t host_bytes;
     CudaTurn turn[CUDA_TURNS];
     unsigned now; /* turn whose `in` takes the next writes */
     char *staging;
@@ -184,6 +186,12 @@ TitanStatus cuda_read(TitanDevice *d, TitanBase base, uint64_t offset, void *to,
                       size_t bytes);
 TitanStatus cuda_keep(TitanDevice *d, const TitanEntry *e, int64_t turn);
 TitanStatus cuda_kept(TitanDevice *d, int64_t turn, const char **io);
+
+/* ---------------------------------------------------------- cuda_pin.c -- */
+
+/* BYTES of the host, more than 0, that are zero. */
+TitanStatus cuda_pin(Cuda *c, size_t bytes, char **out);
+void cuda_unpin(Cuda *c, char *at, size_t bytes);
 
 /* -------------------------------------------------------- cuda_stage.c -- */
 

@@ -20,8 +20,8 @@ static TitanStatus open_stage(Cuda *c, CudaStage *s)
     CU_TRY(c, cuStreamCreate(&s->stream, CU_stream_non_blocking));
     CU_TRY(c, cuEventCreate(&s->reached, CU_event_no_timing));
     CU_TRY(c, cuEventCreate(&s->copied, flags));
-    CU_TRY(c, cuMemHostAlloc((void **)&s->at, bytes ? bytes : 1, 0));
-    return TITAN_OK;
+    s->bytes = bytes ? bytes : 1;
+    return cuda_pin(c, s->bytes, &s->at);
 }
 
 bool cuda_stage_open(TitanDevice *d)
@@ -39,7 +39,7 @@ void cuda_stage_close(Cuda *c)
 {
     CudaStage *s = &c->stage;
     if (s->stream) c->cu.cuStreamSynchronize(s->stream);
-    if (s->at) c->cu.cuMemFreeHost(s->at);
+    if (s->at) cuda_unpin(c, s->at, s->bytes);
     if (s->copied) c->cu.cuEventDestroy(s->copied);
     if (s->reached) c->cu.cuEventDestroy(s->reached);
     if (s->stream) c->cu.cuStreamDestroy(s->stream);

@@ -546,7 +546,7 @@ static void says_what_is_missing(void **state)
             "the plan offloads 524288.00 GiB to the memory of the host, which "
             "has ");
     m.stage.base_bytes[TITAN_BASE_host] = 4096;
-    fake->fails = "cuMemHostAlloc", fake->fails_with = 2;
+    fake->fails = "cuMemHostRegister", fake->fails_with = 2;
     refuses(&m, &cubin, TITAN_UNAVAILABLE,
             "pinning 0.00 GiB of host memory for what the plan offloads");
 }

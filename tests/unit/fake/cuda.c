@@ -307,7 +307,6 @@ CuResult cuMemHostAlloc(void **at, size_t bytes, unsigned flags)
     (void)flags;
     BEGIN();
     device.allocations++;
-    if (bytes > device.pinned_bytes) device.pinned_bytes = bytes;
     *at = calloc(1, bytes);
     return 0;
 }
@@ -324,12 +323,17 @@ CuResult cuMemHostRegister(void *at, size_t bytes, unsigned flags)
 {
     BEGIN();
     (void)flags;
-    return (uintptr_t)at % 4096 || bytes % 4096 ? 1 : 0;
+    if ((uintptr_t)at % 4096 || bytes % 4096) return 1;
+    device.allocations++;
+    if (bytes > device.pinned_bytes) device.pinned_bytes = bytes;
+    return 0;
 }
 
 CuResult cuMemHostUnregister(void *at)
 {
     (void)at;
+    do_all();
+    device.allocations--;
     return 0;
 }
 
