@@ -235,6 +235,43 @@ static void captures_once(void **state)
     close_device(d);
 }
 
+/* A step is one launch of a graph, not a launch of each command. */
+static bool is_replayed(TitanDevice *d, const TitanEntry *e)
+{
+    fake_device()->log[0] = 0;
+    ok(device_run(d, e));
+    settle(d);
+    return strncmp(fake_device()->log, "graph\n", 6) == 0;
+}
+
+static TitanStatus forget_graphs(TitanDevice *d, const TitanEntry *e)
+{
+    (void)d;
+    (void)e;
+    return TITAN_OK;
+}
+
+/* A runtime that makes no graphs runs as well, only slower: planted, it is
+ * noticed by what the driver is asked for. */
+static void notices_lost_graphs(void **state)
+{
+    (void)state;
+    Made m;
+    begin(&m);
+    bump(&m, 0);
+    TitanDevice *d = open_device(&m);
+    DeviceClass planted = *d->class;
+    planted.prepare = forget_graphs;
+    const DeviceClass *own = d->class;
+    d->class = &planted;
+    ok(device_prepare(d, &m.entry));
+    assert_false(is_replayed(d, &m.entry));
+    d->class = own;
+    ok(device_prepare(d, &m.entry));
+    assert_true(is_replayed(d, &m.entry));
+    close_device(d);
+}
+
 /* Loops move operands by their turns and give counters by value. */
 static void walks_loops(void **state)
 {
@@ -693,6 +730,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(captures_once, reset),
+        cmocka_unit_test_setup(notices_lost_graphs, reset),
         cmocka_unit_test_setup(walks_loops, reset),
         cmocka_unit_test_setup(lets_look_on, reset),
         cmocka_unit_test_setup(encodes_maps, reset),
