@@ -329,9 +329,9 @@ static TitanStatus local_one(Crew *c, uint32_t rank, Order *o)
 }
 
 static TitanStatus local_staged(Crew *c, uint32_t rank, TitanStory *story,
-                                char **at)
+                                TitanDevice **copy)
 {
-    return device_staged(((Local *)c)->members[rank].device, story, at);
+    return device_staged(((Local *)c)->members[rank].device, story, copy);
 }
 
 /* ------------------------------------------------------------ begin and end --

@@ -54,7 +54,8 @@ typedef struct CrewClass {
     /* One rank does. */
     TitanStatus (*one)(Crew *c, uint32_t rank, Order *o);
     /* A rank's device_staged, from any thread; NULL: not reached from here. */
-    TitanStatus (*staged)(Crew *c, uint32_t rank, TitanStory *story, char **at);
+    TitanStatus (*staged)(Crew *c, uint32_t rank, TitanStory *story,
+                          TitanDevice **copy);
     void (*free)(Crew *c);
 } CrewClass;
 

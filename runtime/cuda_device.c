@@ -162,18 +162,6 @@ static TitanStatus alloc_arena(Cuda *c)
     return TITAN_OK;
 }
 
-/* Bytes of memory that programs could have, or 0: not known. */
-static uint64_t host_available(void)
-{
-    char line[128];
-    uint64_t kib = 0;
-    FILE *f = fopen("/proc/meminfo", "r");
-    while (f && fgets(line, sizeof line, f))
-        if (sscanf(line, "MemAvailable: %" SCNu64, &kib) == 1) break;
-    if (f) fclose(f);
-    return kib << 10;
-}
-
 /* Pinned, so that the GPU copies from it and to it beside its kernels, which
  * reach it as well. */
 static TitanStatus alloc_host(Cuda *c)

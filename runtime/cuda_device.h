@@ -97,6 +97,7 @@ typedef struct Cuda {
     CudaProfile *profile;
     CudaScan scan;
     CudaStage stage;
+    TitanDevice copy; /* nothing but the staged bytes */
 } Cuda;
 
 /* ------------------------------------------------------- cuda_module.c -- */
@@ -197,7 +198,7 @@ void cuda_unpin(Cuda *c, char *at, size_t bytes);
 
 bool cuda_stage_open(TitanDevice *d);
 TitanStatus cuda_stage(TitanDevice *d);
-TitanStatus cuda_staged(TitanDevice *d, TitanStory *story, char **at);
+TitanStatus cuda_staged(TitanDevice *d, TitanStory *story, TitanDevice **copy);
 /* What is put on the stream from here on waits for a copy on its way. */
 TitanStatus cuda_hold(Cuda *c);
 void cuda_stage_close(Cuda *c);

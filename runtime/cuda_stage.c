@@ -70,10 +70,12 @@ TitanStatus cuda_hold(Cuda *c)
 }
 
 /* Another thread has no context of its own. */
-TitanStatus cuda_staged(TitanDevice *d, TitanStory *story, char **at)
+TitanStatus cuda_staged(TitanDevice *d, TitanStory *story, TitanDevice **copy)
 {
     Cuda *c = (Cuda *)d;
-    *at = c->stage.at;
+    c->copy = (TitanDevice){.story = story};
+    c->copy.arena[TITAN_BASE_persistent] = c->stage.at;
+    *copy = &c->copy;
     CuResult r = c->cu.cuCtxSetCurrent(c->context);
     if (r == 0) r = c->cu.cuEventSynchronize(c->stage.copied);
     if (r == 0) return TITAN_OK;

@@ -4,6 +4,7 @@
 #include "mesh.h"
 #include "parts.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,8 @@ typedef struct HostDevice {
     const TitanImage *im;
     char *kept; /* an io base: what records and checks were */
     char *staging;
-    size_t bytes; /* of the persistent base */
+    TitanDevice copy; /* nothing but the staged bytes */
+    size_t bytes;     /* of the persistent base */
 } HostDevice;
 
 static TitanStatus host_write(TitanDevice *d, TitanBase base, uint64_t offset,
@@ -89,10 +91,13 @@ static TitanStatus host_stage(TitanDevice *d)
     return TITAN_OK;
 }
 
-static TitanStatus host_staged(TitanDevice *d, TitanStory *story, char **at)
+static TitanStatus host_staged(TitanDevice *d, TitanStory *story,
+                               TitanDevice **copy)
 {
-    (void)story;
-    *at = ((HostDevice *)d)->staging;
+    HostDevice *h = (HostDevice *)d;
+    h->copy = (TitanDevice){.story = story};
+    h->copy.arena[TITAN_BASE_persistent] = h->staging;
+    *copy = &h->copy;
     return TITAN_OK;
 }
 
@@ -161,6 +166,17 @@ TitanStatus device_new(TitanStory *story, const TitanImage *im,
     if (im->header->target == TITAN_TARGET_host)
         return device_host_new(story, im, code, o, out);
     return device_cuda_new(story, im, code, o, out);
+}
+
+uint64_t host_available(void)
+{
+    char line[128];
+    uint64_t kib = 0;
+    FILE *f = fopen("/proc/meminfo", "r");
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "MemAvailable: %" SCNu64, &kib) == 1) break;
+    if (f) fclose(f);
+    return kib << 10;
 }
 
 /* --------------------------------------------------------------- windows -- */

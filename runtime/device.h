@@ -87,7 +87,8 @@ typedef struct DeviceClass {
                            Finding *out);
     bool (*stage_open)(TitanDevice *d);
     TitanStatus (*stage)(TitanDevice *d);
-    TitanStatus (*staged)(TitanDevice *d, TitanStory *story, char **at);
+    TitanStatus (*staged)(TitanDevice *d, TitanStory *story,
+                          TitanDevice **copy);
     /* NULL: the host looks for itself */
     TitanStatus (*scan)(TitanDevice *d, TitanBase base, uint64_t offset,
                         const DeviceFloats *f, bool *clean);
@@ -215,13 +216,16 @@ static inline TitanStatus device_stage(TitanDevice *d)
     return d->class->stage(d);
 }
 
-/* Waits for the copy, which stays until the next is begun.  From any thread,
- * with a story of its own. */
+/* Waits for the copy, which stays until the next is begun: a device of D's that
+ * can be read and nothing else.  From any thread, with a story of its own. */
 static inline TitanStatus device_staged(TitanDevice *d, TitanStory *story,
-                                        char **at)
+                                        TitanDevice **copy)
 {
-    return d->class->staged(d, story, at);
+    return d->class->staged(d, story, copy);
 }
+
+/* Bytes of memory that programs of this machine could have; 0: not known. */
+uint64_t host_available(void);
 
 static inline void device_free(TitanDevice *d)
 {

@@ -5,7 +5,7 @@
  * (parts.h), which go to that rank together.  Ranks of the host lag behind
  * nothing: records are gathered when they are kept, and a copy of the state is
  * made when it is asked for.  Ranks that lag keep and stage for themselves, and
- * what they have kept is put together when somebody looks.
+ * what they have is put together when somebody looks, as far as he does.
  */
 #include "mesh.h"
 
@@ -18,17 +18,27 @@
 
 enum { RUNS = 1024, ZEROS = 1 << 16 };
 
-typedef struct Mesh {
+typedef struct Mesh Mesh;
+
+/* A device that has what was staged. */
+typedef struct Copies {
+    TitanDevice device; /* first */
+    const Mesh *mesh;
+} Copies;
+
+struct Mesh {
     TitanDevice device; /* first */
     DeviceClass class;  /* what its ranks can */
     const TitanImage *im;
     Crew *crew;
-    char *kept;    /* the whole io base: records and checks */
-    char *staging; /* the whole persistent base, or NULL */
-    char *zeros;   /* for pads */
+    char *kept; /* the whole io base: records and checks */
+    bool stages;
+    char *staging; /* the whole persistent base, or NULL: see `copies` */
+    Copies copies;
+    char *zeros; /* for pads */
     PartRun *runs;
     const TitanEntry *keeps; /* whose ports were kept last */
-} Mesh;
+};
 
 static size_t whole(const Mesh *m, TitanBase base)
 {
@@ -271,12 +281,22 @@ static bool ranks_stage(Mesh *m)
     return can;
 }
 
+/* Of ranks that do not lag, rank 0 has a copy of the whole, where that leaves
+ * as much again. */
+static bool open_whole(Mesh *m)
+{
+    size_t bytes = whole(m, TITAN_BASE_persistent);
+    uint64_t available = host_available();
+    if (available && bytes > available / 2) return false;
+    m->staging = calloc(1, bytes + 1);
+    return m->staging != NULL;
+}
+
 static bool mesh_stage_open(TitanDevice *d)
 {
     Mesh *m = (Mesh *)d;
-    if (!m->staging && ranks_stage(m))
-        m->staging = calloc(1, whole(m, TITAN_BASE_persistent) + 1);
-    return m->staging != NULL;
+    if (!m->stages && ranks_stage(m)) m->stages = d->lag || open_whole(m);
+    return m->stages;
 }
 
 static TitanStatus mesh_stage(TitanDevice *d)
@@ -288,34 +308,51 @@ static TitanStatus mesh_stage(TitanDevice *d)
                      whole(m, TITAN_BASE_persistent));
 }
 
-/* Copies what a rank has in a base of its own on the host. */
+/* Bytes of the whole base from what a rank has copied of its own. */
 typedef struct Assembly {
     PartSink sink; /* first */
-    char *whole;
+    char *to;
+    uint64_t from; /* byte of the whole base that is the first at TO */
     const char *own;
 } Assembly;
 
 static TitanStatus assemble(PartSink *sink, const PartRun *r)
 {
     Assembly *a = (Assembly *)sink;
-    if (!r->pads) memcpy(a->whole + r->whole, a->own + r->own, r->bytes);
+    if (!r->pads)
+        memcpy(a->to + (r->whole - a->from), a->own + r->own, r->bytes);
     return TITAN_OK;
 }
 
-static TitanStatus mesh_staged(TitanDevice *d, TitanStory *story, char **at)
+/* The ranks' copies stay apart, and are put together where somebody reads. */
+static TitanStatus read_copies(TitanDevice *d, TitanBase base, uint64_t offset,
+                               void *to, size_t bytes)
 {
-    Mesh *m = (Mesh *)d;
-    *at = m->staging;
-    for (uint32_t r = 0; d->lag && r < m->crew->ranks; r++) {
-        char *own;
-        TRY(m->crew->class->staged(m->crew, r, story, &own));
-        Assembly a = {{assemble}, m->staging, own};
+    const Mesh *m = ((const Copies *)d)->mesh;
+    memset(to, 0, bytes);
+    for (uint32_t r = 0; r < m->crew->ranks; r++) {
+        TitanDevice *copy;
+        TRY(m->crew->class->staged(m->crew, r, d->story, &copy));
+        Assembly a = {{assemble}, to, offset, copy->arena[base]};
         for (uint32_t i = 0; i < m->im->nslots; i++) {
             Tensor t = tensor_of_slot(m->im, &m->im->slots[i]);
-            PartAsk ask = {r, 0, UINT64_MAX / 2, true};
+            PartAsk ask = {r, offset, offset + bytes, true};
             TRY(tensor_runs(&t, &ask, &a.sink));
         }
     }
+    return TITAN_OK;
+}
+
+static const DeviceClass copies_class = {.read = read_copies};
+
+static TitanStatus mesh_staged(TitanDevice *d, TitanStory *story,
+                               TitanDevice **copy)
+{
+    Mesh *m = (Mesh *)d;
+    m->copies.device = (TitanDevice){.class = &copies_class, .story = story};
+    m->copies.device.arena[TITAN_BASE_persistent] = m->staging;
+    m->copies.mesh = m;
+    *copy = &m->copies.device;
     return TITAN_OK;
 }
 

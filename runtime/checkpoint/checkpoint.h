@@ -78,9 +78,8 @@ typedef struct Checkpoints {
     atomic_bool over; /* the thread has nothing more to do */
     pthread_t thread;
     Save save;
-    TitanDevice copy; /* a device that is nothing but the staged bytes */
-    int64_t newest;   /* whole checkpoint of this run; -1: none yet */
-    double took;      /* seconds of a save that is over; its reader sets 0 */
+    int64_t newest; /* whole checkpoint of this run; -1: none yet */
+    double took;    /* seconds of a save that is over; its reader sets 0 */
     /* NULL, or called where a save has become a checkpoint */
     void (*saved)(void *user, const Save *save);
     void *user;

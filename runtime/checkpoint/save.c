@@ -180,11 +180,8 @@ static void *write_staged(void *user)
 {
     Checkpoints *c = user;
     Save *save = &c->save;
-    char *at = NULL;
     pthread_setname_np(pthread_self(), "save");
-    save->status = device_staged(c->device, &save->story, &at);
-    c->copy = (TitanDevice){.story = &save->story};
-    c->copy.arena[TITAN_BASE_persistent] = at;
+    save->status = device_staged(c->device, &save->story, &save->from);
     if (save->status == TITAN_OK) save_all(c, save);
     atomic_store(&c->over, true);
     return NULL;
@@ -249,9 +246,7 @@ TitanStatus checkpoint_stage(Checkpoints *c, RunPoint at)
     TRY(join(c));
     c->save = (Save){.at = at};
     c->staged = true;
-    if (!c->stages) return TITAN_OK;
-    c->save.from = &c->copy;
-    return device_stage(c->device);
+    return c->stages ? device_stage(c->device) : TITAN_OK;
 }
 
 TitanStatus checkpoint_write(Checkpoints *c, int64_t done)

@@ -230,7 +230,7 @@ static void keeps(How how)
 {
     Opened o;
     float x[ROWS * COLS], y[ROWS * COLS];
-    char *staged;
+    TitanDevice *staged;
     open_mesh(&o, how);
     fill(x, 100);
     TitanBase base = TITAN_BASE_persistent;
@@ -245,7 +245,7 @@ static void keeps(How how)
     assert_true(device_stage_open(o.device));
     assert_int_equal(device_stage(o.device), TITAN_OK);
     assert_int_equal(device_staged(o.device, &o.story, &staged), TITAN_OK);
-    assert_memory_equal(staged + 256, x, sizeof x);
+    assert_memory_equal(staged->arena[base] + 256, x, sizeof x);
     close_mesh(&o);
 }
 

@@ -306,7 +306,7 @@ static void keeps(How how)
 {
     Opened o;
     float w[LAYERS * COLS], got[LAYERS * COLS];
-    char *staged;
+    TitanDevice *staged;
     open_mesh(&o, how, 0);
     TitanBase base = TITAN_BASE_persistent;
     fill(w, LAYERS * COLS, 10);
@@ -323,8 +323,9 @@ static void keeps(How how)
     assert_true(device_stage_open(o.device));
     assert_int_equal(device_stage(o.device), TITAN_OK);
     assert_int_equal(device_staged(o.device, &o.story, &staged), TITAN_OK);
-    assert_memory_equal(staged + 256, w, sizeof w);
-    assert_memory_equal(staged + 512, w, ROW);
+    const char *copy = staged->arena[base];
+    assert_memory_equal(copy + 256, w, sizeof w);
+    assert_memory_equal(copy + 512, w, ROW);
     close_mesh(&o);
 }
 
