@@ -444,8 +444,8 @@ static uint64_t lower_bound(ImageTables *t)
 {
     Live live = image_live(t);
     LiveMoment moment, lane;
-    int64_t least = live_most(&live, BASE_frame, &moment);
-    int64_t least_lane = live_most(&live, BASE_lane, &lane);
+    int64_t least = live_most(&live, BASE_frame, &moment, t->a);
+    int64_t least_lane = live_most(&live, BASE_lane, &lane, t->a);
     add_peaks(t, &live, moment);
     const uint64_t *bytes = t->stages.at[t->stage].base_bytes;
     uint64_t fixed = bytes[TITAN_BASE_persistent] + bytes[TITAN_BASE_io];

@@ -9,13 +9,6 @@
 
 #include "image.h"
 
-static uint32_t rank_of(const ImageTables *t, const Fn *fn)
-{
-    uint32_t rank = 0;
-    fn_rank(t->m, fn, &rank);
-    return rank;
-}
-
 Str image_entry_name(const ImageTables *t, const Fn *fn)
 {
     uint32_t rank;
@@ -24,33 +17,15 @@ Str image_entry_name(const ImageTables *t, const Fn *fn)
     return module_str(t->m, arena_strndup(t->a, str_of(t->m, fn->name), n));
 }
 
-static void mark_reached(const Module *m, const Fn *fn, bool *reached)
-{
-    for (uint32_t i = 0; i < fn->ninsts; i++) {
-        const Inst *in = &fn->insts[i];
-        if (!is_step(in)) continue;
-        FnRef f = attr_fn(m, in->attr, AT_fn);
-        if (reached[f.id]) continue;
-        reached[f.id] = true;
-        mark_reached(m, fn_of(m, f), reached);
-    }
-}
-
 static uint32_t find_entries(ImageTables *t, uint32_t stage)
 {
     const Module *m = t->m;
     uint32_t n = 0;
     const Fn **fns = NEW_ARRAY(t->a, const Fn *, (size_t)m->fns.n + 1);
-    t->runs_at[stage] = NEW_ARRAY(t->a, bool, (size_t)m->fns.n + 1);
+    t->runs_at[stage] = rank_reaches(m, stage, t->a);
     t->entry_fns[stage] = fns;
-    for (uint32_t f = 0; f < m->fns.n; f++) {
-        const Fn *fn = m->fns.at[f];
-        if (!fn->entry || fn->view != VIEW_kernel || rank_of(t, fn) != stage)
-            continue;
-        fns[n++] = fn;
-        t->runs_at[stage][f] = true;
-        mark_reached(m, fn, t->runs_at[stage]);
-    }
+    for (uint32_t f = 0; f < m->fns.n; f++)
+        if (fn_runs_on(m, m->fns.at[f], stage)) fns[n++] = m->fns.at[f];
     return n;
 }
 
@@ -68,28 +43,9 @@ void image_stages(ImageTables *t)
     t->live = live_find(t->m, t->a);
 }
 
-static uint32_t number_of(const Module *m, const Fn *fn)
-{
-    uint32_t f = 0;
-    while (m->fns.at[f] != fn)
-        f++;
-    return f;
-}
-
 Live image_live(const ImageTables *t)
 {
-    Live of = t->live;
-    const Fn *fn = NULL;
-    bool runs = false;
-    of.n = 0;
-    of.at = NEW_ARRAY(t->a, LiveBuffer, (size_t)t->live.n + 1);
-    for (uint32_t i = 0; i < t->live.n; i++) {
-        const LiveBuffer *b = &t->live.at[i];
-        if (b->fn != fn) runs = t->runs_at[t->stage][number_of(t->m, b->fn)];
-        fn = b->fn;
-        if (runs) of.at[of.n++] = *b;
-    }
-    return of;
+    return live_of(&t->live, t->runs_at[t->stage], t->a);
 }
 
 /* --------------------------------------------------------------- updates -- */

@@ -9,6 +9,8 @@
  * Both sides are linear in c, so the first and the last turn decide.  A loop
  * that is not reversed is the same upside down: the new stack lies below.
  */
+#include <stdlib.h>
+
 #include "ir.h"
 
 /* Whether use X ends before use Y begins: the steps that they are, or are in,
@@ -184,20 +186,54 @@ int64_t live_bytes(const LiveBuffer *b, LiveMoment at)
     return born && at.at <= born->end ? bytes_filled(b, at) : b->bytes;
 }
 
-int64_t live_most(const Live *l, Base base, LiveMoment *moment)
+static int by_first(const void *a, const void *b)
 {
-    int64_t end = 0, most = 0;
+    const LiveBuffer *x = *(const LiveBuffer *const *)a;
+    const LiveBuffer *y = *(const LiveBuffer *const *)b;
+    return (x->first > y->first) - (x->first < y->first);
+}
+
+/* The buffers of a base that are used, by their first use. */
+static const LiveBuffer **in_order(const Live *l, Base base, uint32_t *n,
+                                   Arena *a)
+{
+    const LiveBuffer **at = NEW_ARRAY(a, const LiveBuffer *, (size_t)l->n + 1);
+    *n = 0;
     for (uint32_t i = 0; i < l->n; i++)
-        if (l->at[i].last >= end) end = l->at[i].last + 1;
+        if (l->at[i].base == base && l->at[i].first <= l->at[i].last)
+            at[(*n)++] = &l->at[i];
+    if (*n) qsort(at, *n, sizeof *at, by_first);
+    return at;
+}
+
+static int64_t bytes_at(const LiveBuffer *const *at, uint32_t n, LiveMoment t)
+{
+    int64_t bytes = 0;
+    for (uint32_t i = 0; i < n; i++)
+        bytes += live_bytes(at[i], t);
+    return bytes;
+}
+
+int64_t live_most(const Live *l, Base base, LiveMoment *moment, Arena *a)
+{
+    uint32_t n, begun = 0, alive = 0;
+    int64_t most = 0;
+    const LiveBuffer **at = in_order(l, base, &n, a);
+    const LiveBuffer **now = NEW_ARRAY(a, const LiveBuffer *, (size_t)n + 1);
     *moment = (LiveMoment){0};
-    for (int64_t t = 0; t < 2 * end; t++) {
-        LiveMoment at = {t / 2, t % 2};
-        int64_t now = 0;
-        for (uint32_t i = 0; i < l->n; i++)
-            if (l->at[i].base == base) now += live_bytes(&l->at[i], at);
-        if (now <= most) continue;
-        most = now;
-        *moment = at;
+    for (int64_t t = n ? at[0]->first : 0; alive || begun < n; t++) {
+        uint32_t left = 0;
+        for (uint32_t i = 0; i < alive; i++)
+            if (now[i]->last >= t) now[left++] = now[i];
+        for (alive = left; begun < n && at[begun]->first <= t; begun++)
+            now[alive++] = at[begun];
+        for (int late = 0; late < 2; late++) {
+            LiveMoment when = {t, late};
+            int64_t bytes = bytes_at(now, alive, when);
+            if (bytes <= most) continue;
+            most = bytes;
+            *moment = when;
+        }
     }
     return most;
 }

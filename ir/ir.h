@@ -551,6 +551,10 @@ void module_sweep(Module *m, const bool *roots);
 size_t fn_rank(const Module *m, const Fn *fn, uint32_t *rank);
 /* How many ranks the pipeline of a module has; 0: it has none. */
 uint32_t module_ranks(const Module *m);
+/* An entry of the kernel view that runs on the rank; without ranks, on 0. */
+bool fn_runs_on(const Module *m, const Fn *fn, uint32_t rank);
+/* By function: the rank's entries launch it, or run it in a loop. */
+bool *rank_reaches(const Module *m, uint32_t rank, Arena *a);
 
 void builder_init(Builder *b, Module *m, Fn *fn);
 /* All arguments first, then instructions. */

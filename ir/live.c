@@ -64,7 +64,8 @@ static uint32_t *numbers_of(LiveWalk *w, FnRef f)
     uint32_t *n = NEW_ARRAY(w->a, uint32_t, (size_t)fn->ninsts + 1);
     for (uint32_t i = 0; i < fn->ninsts; i++) {
         if (fn->insts[i].op != OP_buffer || is_result(fn, (Value){i})) continue;
-        LiveBuffer b = {.fn = fn, .value = {i}, .first = INT64_MAX, .last = -1};
+        LiveBuffer b = {
+            .fn = fn, .ref = f, .value = {i}, .first = INT64_MAX, .last = -1};
         b.bytes = layout_bytes(w->m, layout_of(w->m, fn, (Value){i}, w->a));
         vec_push(w->a, &w->buffers, b);
         n[i] = w->buffers.n;
@@ -257,6 +258,16 @@ static void walk_fn(FnWalk *f, FnRef ref)
             set_base(w, &w->buffers.at[buffer], in, f->lane);
         if (is_step(in)) walk_step(f, i);
     }
+}
+
+Live live_of(const Live *l, const bool *fns, Arena *a)
+{
+    Live of = *l;
+    of.n = 0;
+    of.at = NEW_ARRAY(a, LiveBuffer, (size_t)l->n + 1);
+    for (uint32_t i = 0; i < l->n; i++)
+        if (fns[l->at[i].ref.id]) of.at[of.n++] = l->at[i];
+    return of;
 }
 
 Live live_find(Module *m, Arena *a)

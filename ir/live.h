@@ -64,6 +64,7 @@ static inline int64_t rows_end(const LiveRows *r)
 
 typedef struct LiveBuffer {
     Fn *fn;
+    FnRef ref;           /* of the function */
     Value value;         /* its OP_buffer */
     int64_t first, last; /* moments, both included; first > last: unused */
     int64_t bytes;
@@ -86,6 +87,9 @@ typedef struct Live {
 /* Every buffer but results of entries, which lie in io or persistent. */
 Live live_find(Module *m, Arena *a);
 
+/* The buffers of the functions that are marked. */
+Live live_of(const Live *l, const bool *fns, Arena *a);
+
 /* Whether some order of execution has a use of one between uses of the other,
  * so that they cannot share bytes. */
 bool live_together(const Live *l, const LiveBuffer *x, const LiveBuffer *y);
@@ -104,6 +108,6 @@ typedef struct LiveMoment {
 int64_t live_bytes(const LiveBuffer *b, LiveMoment at);
 /* The largest sum of bytes of a base that hold something at one moment; the
  * moment. */
-int64_t live_most(const Live *l, Base base, LiveMoment *moment);
+int64_t live_most(const Live *l, Base base, LiveMoment *moment, Arena *a);
 
 #endif

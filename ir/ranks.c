@@ -27,3 +27,30 @@ uint32_t module_ranks(const Module *m)
         if (fn_rank(m, m->fns.at[i], &rank) && rank >= n) n = rank + 1;
     return n;
 }
+
+bool fn_runs_on(const Module *m, const Fn *fn, uint32_t rank)
+{
+    uint32_t own = 0;
+    fn_rank(m, fn, &own);
+    return fn->entry && fn->view == VIEW_kernel && own == rank;
+}
+
+static void reach(const Module *m, uint32_t f, bool *reached)
+{
+    const Fn *fn = m->fns.at[f];
+    reached[f] = true;
+    for (uint32_t i = 0; i < fn->ninsts; i++) {
+        const Inst *in = &fn->insts[i];
+        if (!is_step(in)) continue;
+        FnRef of = attr_fn(m, in->attr, AT_fn);
+        if (!reached[of.id]) reach(m, of.id, reached);
+    }
+}
+
+bool *rank_reaches(const Module *m, uint32_t rank, Arena *a)
+{
+    bool *reached = NEW_ARRAY(a, bool, (size_t)m->fns.n + 1);
+    for (uint32_t f = 0; f < m->fns.n; f++)
+        if (fn_runs_on(m, m->fns.at[f], rank)) reach(m, f, reached);
+    return reached;
+}

@@ -279,16 +279,27 @@ static void sort_meetings(Arrange *r, int64_t peak)
     }
 }
 
+/* Of many blocks fewer moves are tried: each looks at all meetings. */
+static uint32_t moves_of(const Arrange *r, uint32_t n)
+{
+    enum { MOST_MOVES = 500, MOST_LOOKS = 20000000 };
+    uint64_t meetings = 1;
+    for (uint32_t i = 0; i < n; i++)
+        meetings += r->order[i]->nlarge;
+    uint64_t moves = MOST_LOOKS / meetings;
+    return moves < MOST_MOVES ? (uint32_t)moves : MOST_MOVES;
+}
+
 static void search(Arrange *r, uint64_t seed, int64_t least, int64_t *peak)
 {
-    enum { MOST_MOVES = 500 };
     uint32_t n = large_first(r, *peak);
     uint64_t state = seed;
     if (n < 2) return;
     sort_meetings(r, *peak);
+    uint32_t moves = moves_of(r, n);
     r->large = true;
     int64_t now = place_all(r, n);
-    for (uint32_t i = 0; i < MOST_MOVES && now > least; i++) {
+    for (uint32_t i = 0; i < moves && now > least; i++) {
         uint32_t from = draw(&state, n), to = draw(&state, n);
         move_block(r, from, to);
         int64_t moved = place_all(r, n);
@@ -317,7 +328,8 @@ static void find_meetings(Arrange *r, const Live *live, Arena *a)
 /* So many searches, unless one comes near the least there can be. */
 enum { SEARCHES = 6, NEAR = 500 };
 
-int64_t arrange(const Live *live, Base base, int64_t *offsets, Arena *a)
+static int64_t arrange_all(const Live *live, Base base, int64_t *offsets,
+                           Arena *a)
 {
     static int (*const orders[])(const void *, const void *) = {
         by_size, by_area, by_span, by_start, by_pair};
@@ -341,7 +353,7 @@ int64_t arrange(const Live *live, Base base, int64_t *offsets, Arena *a)
     r.best = NEW_ARRAY(a, int64_t, (size_t)r.n + 1);
     r.best_order = NEW_ARRAY(a, Block *, (size_t)r.n + 1);
     LiveMoment moment;
-    int64_t peak = INT64_MAX, least = live_most(live, base, &moment);
+    int64_t peak = INT64_MAX, least = live_most(live, base, &moment, a);
     for (uint32_t o = 0; o < sizeof orders / sizeof *orders; o++) {
         qsort(r.order, r.n, sizeof *r.order, orders[o]);
         try_order(&r, &peak);
@@ -352,4 +364,42 @@ int64_t arrange(const Live *live, Base base, int64_t *offsets, Arena *a)
     for (uint32_t i = 0; i < r.n; i++)
         offsets[in_live[i]] = r.best[i];
     return r.n ? peak : 0;
+}
+
+/* Some function with buffers runs on several ranks. */
+static bool is_shared(const Live *live, bool *const *fns, uint32_t ranks)
+{
+    for (uint32_t i = 0; i < live->n; i++) {
+        uint32_t n = 0;
+        for (uint32_t r = 0; r < ranks; r++)
+            n += fns[r][live->at[i].ref.id];
+        if (n > 1) return true;
+    }
+    return false;
+}
+
+/* The ranks of a pipeline do not know of each other's memory. */
+int64_t arrange(const Module *m, const Live *live, Base base, int64_t *offsets,
+                Arena *a)
+{
+    uint32_t ranks = module_ranks(m);
+    bool **fns = NEW_ARRAY(a, bool *, (size_t)ranks + 1);
+    for (uint32_t r = 0; r < ranks; r++)
+        fns[r] = rank_reaches(m, r, a);
+    if (ranks < 2 || is_shared(live, fns, ranks))
+        return arrange_all(live, base, offsets, a);
+    int64_t *at = NEW_ARRAY(a, int64_t, (size_t)live->n + 1), most = 0;
+    for (uint32_t r = 0; r < ranks; r++) {
+        ArenaMark mark = arena_mark(a);
+        Live of = live_of(live, fns[r], a);
+        int64_t peak = arrange_all(&of, base, at, a);
+        for (uint32_t i = 0, k = 0; i < live->n; i++)
+            if (fns[r][live->at[i].ref.id]) {
+                if (live->at[i].base == base) offsets[i] = at[k];
+                k++;
+            }
+        if (peak > most) most = peak;
+        arena_pop(a, mark);
+    }
+    return most;
 }

@@ -125,14 +125,6 @@ static void place_port(Ports *p, Fn *fn, Value v, const Port *port)
     p->io += place_aligned(layout_bytes(p->m, l));
 }
 
-/* An entry that runs on the rank; without ranks, any. */
-static bool is_entry_of(const Module *m, const Fn *fn, uint32_t rank)
-{
-    uint32_t own = 0;
-    if (fn->view != VIEW_kernel || !fn->entry) return false;
-    return !fn_rank(m, fn, &own) || own == rank;
-}
-
 static void mark_slot(const Module *m, const Port *p, bool *has)
 {
     const Slot *s = role_is_slot(p->role) ? slot_find(m, p->path) : NULL;
@@ -147,7 +139,7 @@ static bool *slots_of(const Module *m, uint32_t rank, bool all)
         has[i] = all;
     for (uint32_t f = 0; f < m->fns.n; f++) {
         const Fn *fn = m->fns.at[f];
-        if (!is_entry_of(m, fn, rank)) continue;
+        if (!fn_runs_on(m, fn, rank)) continue;
         for (uint32_t i = 0; i < fn->nparams; i++)
             mark_slot(m, &fn->params[i], has);
         for (uint32_t i = 0; i < fn->nresults; i++)
@@ -178,7 +170,7 @@ static int64_t place_rank(Module *m, uint32_t rank, bool all)
         if (m->slots.at[i].saved && has[i])
             slot_place(&p, m->slots.at[i].path, m->slots.at[i].type);
     for (uint32_t f = 0; f < m->fns.n; f++)
-        if (is_entry_of(m, m->fns.at[f], rank)) place_entry(&p, m->fns.at[f]);
+        if (fn_runs_on(m, m->fns.at[f], rank)) place_entry(&p, m->fns.at[f]);
     return p.host;
 }
 
@@ -202,7 +194,7 @@ static int64_t place_temporaries(Module *m, const Live *live, Base base,
                                  int64_t first)
 {
     int64_t *at = NEW_ARRAY(m->scratch, int64_t, (size_t)live->n + 1);
-    int64_t peak = arrange(live, base, at, m->scratch);
+    int64_t peak = arrange(m, live, base, at, m->scratch);
     for (uint32_t i = 0; i < live->n; i++) {
         const LiveBuffer *b = &live->at[i];
         if (b->base == base)
@@ -281,7 +273,7 @@ bool pass_memplan(Module *m, PassCtx *cx)
         LiveMoment moment;
         int64_t first = bases[i] == BASE_host ? slots : 0;
         int64_t peak = place_temporaries(m, &live, bases[i], first);
-        int64_t least = live_most(&live, bases[i], &moment);
+        int64_t least = live_most(&live, bases[i], &moment, m->scratch);
         if (bases[i] == BASE_host && first + peak == 0) continue;
         pass_remark(m, cx, (Loc){0},
                     "%s has %" PRId64 " bytes, at least %" PRId64

@@ -134,7 +134,7 @@ static json_t *memory_of(Job *j, const TitanImage *im)
     Live live = live_find(m, &j->scratch);
     LiveMoment peak;
     int64_t first, last;
-    live_most(&live, BASE_frame, &peak);
+    live_most(&live, BASE_frame, &peak, m->scratch);
     entry_moments(m, &live, "train", &first, &last);
     json_t *buffers = json_array(), *memory = json_object();
     for (uint32_t i = 0; i < live.n; i++) {

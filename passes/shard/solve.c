@@ -220,7 +220,7 @@ static void choose(Solve *x, uint32_t item, bool again)
     bool same = again && was == w.at.at[best].out;
     for (uint32_t k = 0; k < it->n && same; k++)
         same = *need_at(x->s, x->mesh, it->first + k) == w.at.at[best].in[k];
-    if (!same) x->changed = true;
+    x->changes += !same;
     take(x, item, &w.at.at[best]);
     arena_pop(x->s->a, mark);
 }
@@ -287,7 +287,7 @@ static void place_again(Solve *x, uint32_t node)
         best = w.at.at[i].out;
     }
     arena_pop(x->s->a, mark);
-    x->changed |= best != was;
+    x->changes += best != was;
     place(x, node, best);
 }
 
@@ -338,20 +338,25 @@ static void sweep_first(Solve *x)
     }
 }
 
+/* A port has an item for each who hands something over; where nothing has
+ * changed since it was looked at, it stays as it is. */
 static void look_again(Solve *x, uint32_t i)
 {
     const Item *it = &x->s->items.at[i];
-    if (it->raw != NO_RAW)
+    uint32_t before = x->changes;
+    if (it->raw != NO_RAW) {
         choose(x, i, true);
-    else
+    } else if (x->looked[it->out] != before + 1) {
         place_again(x, it->out);
+        x->looked[it->out] = before + 1;
+    }
 }
 
 static void sweep_again(Solve *x)
 {
-    x->changed = true;
-    for (int k = 0; k < MOST_SWEEPS && x->changed; k++) {
-        x->changed = false;
+    uint32_t before = x->changes - 1;
+    for (int k = 0; k < MOST_SWEEPS && x->changes != before; k++) {
+        before = x->changes;
         for (uint32_t i = 0; i < x->s->items.n; i++)
             look_again(x, i);
         for (uint32_t i = x->s->items.n; i-- > 0;)
@@ -413,10 +418,13 @@ void solve_mesh(Shard *s, MeshAxis m)
         x.ndecided++;
     x.chosen = NEW_ARRAY(s->a, bool, (size_t)s->items.n + 1);
     x.placed = NEW_ARRAY(s->a, bool, (size_t)s->nodes.n + 1);
+    x.looked = NEW_ARRAY(s->a, uint32_t, (size_t)s->nodes.n + 1);
     index_ports(&x);
     sweep_first(&x);
     sweep_again(&x);
-    for (int k = 0; k < MOST_SWEEPS && choose_together(&x); k++)
+    for (int k = 0; k < MOST_SWEEPS && choose_together(&x); k++) {
+        x.changes++;
         sweep_again(&x);
+    }
     tell(&x);
 }
