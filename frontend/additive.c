@@ -148,6 +148,17 @@ static void refuse(Sema *s, const Mem *mem, int64_t parts)
                 "bind it to what sums, maxima or counts over the batch give");
 }
 
+/* Every state follows from the loss: which op of it mixes rows is said by who
+ * cuts the step (microbatch). */
+static bool loss_mixes(Sema *s, const Fn *fn, const Mix *results)
+{
+    for (uint32_t i = 0; i < fn->nresults; i++)
+        if (fn->results[i].role == ROLE_record &&
+            strcmp(STR(s, fn->results[i].path), "loss") == 0)
+            return results[i] >= MIX_each;
+    return false;
+}
+
 bool check_additive(Sema *s)
 {
     FnRef ref;
@@ -164,6 +175,7 @@ bool check_additive(Sema *s)
                                                       : MIX_clean;
     Mix *results = results_of(&w, fn, walk_fn(&w, fn, args));
     bool ok = true;
+    if (loss_mixes(s, fn, results)) return true;
     for (uint32_t i = 0; i < fn->nresults; i++) {
         if (fn->results[i].role != ROLE_state || results[i] < MIX_each)
             continue;

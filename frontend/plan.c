@@ -83,11 +83,18 @@ static bool check_mesh_size(Plan *p, const Node *rule)
         all = times(all, size);
         buf_printf(&b, "%s%lld", i ? " x " : "", (long long)size);
     }
-    bool ok = !s->f->opts.devices || s->f->opts.devices == all;
-    if (!ok)
-        sema_error(s, DIAG_mesh_size, rule->head,
-                   "mesh needs %lld devices (%s), --devices says %lld",
-                   (long long)all, b.at, (long long)s->f->opts.devices);
+    long long devices = s->f->opts.devices;
+    bool ok = !devices || devices == all;
+    if (!ok) {
+        Report *r =
+            sema_error(s, DIAG_mesh_size, rule->head,
+                       "mesh needs %lld devices (%s), --devices says %lld",
+                       (long long)all, b.at, devices);
+        report_help(r,
+                    "give the mesh axes sizes whose product is %lld, or say "
+                    "--devices %lld",
+                    devices, (long long)all);
+    }
     buf_release(&b);
     return ok;
 }
@@ -526,6 +533,28 @@ static void report_beaten(Plan *p, const Shard *x)
     buf_release(&b);
 }
 
+/* Axes of what the rule is for, and what those of all are. */
+static void report_unused(Plan *p, const Shard *x)
+{
+    Sema *s = p->s;
+    Report *r = sema_error(s, DIAG_rule_unused, x->node->span,
+                           "rule shards nothing: no %s has axis '%s'",
+                           roles_text(p, x), axes_str(s->m, x->axes, x->naxes));
+    Buf b = {0};
+    bool *seen = NEW_ARRAY(s->a, bool, (size_t)s->m->axes.n + 1);
+    for (uint32_t i = 0; i < s->mems.n; i++) {
+        const TypeInfo *t = type_info(s->m, s->mems.at[i]->type);
+        for (uint32_t k = 0; k < t->naxes; k++) {
+            if (seen[t->axes[k].axis.id]) continue;
+            seen[t->axes[k].axis.id] = true;
+            buf_printf(&b, "%s%s", b.n ? ", " : "",
+                       axis_name(s->m, t->axes[k].axis));
+        }
+    }
+    if (b.n) report_help(r, "axes of parameters and states: %s", b.at);
+    buf_release(&b);
+}
+
 static bool all_used(Plan *p)
 {
     bool ok = true;
@@ -542,9 +571,7 @@ static bool all_used(Plan *p)
                        "rule shards nothing: there is no repeat over '%s'",
                        axes_str(p->s->m, x->axes, x->naxes));
         else
-            sema_error(p->s, DIAG_rule_unused, x->node->span,
-                       "rule shards nothing: no %s has axis '%s'",
-                       roles_text(p, x), axes_str(p->s->m, x->axes, x->naxes));
+            report_unused(p, x);
     }
     return ok;
 }

@@ -113,8 +113,10 @@ static bool make_schedule(Cut *c)
     ScheduleAsk ask = ask_of(c);
     if (c->rule.file) {
         ask.at = (Span){0};
-        ask.at.file = diag_add_source(c->m->diag, c->rule.schedule,
-                                      c->rule.file, strlen(c->rule.file));
+        /* messages are shown when the pass is over */
+        ask.at.file = diag_add_source(
+            c->m->diag, arena_strdup(c->m->arena, c->rule.schedule),
+            c->rule.file, strlen(c->rule.file));
         c->s = schedule_read(&ask, c->rule.file);
     } else if (schedule_find(c->rule.schedule, &kind)) {
         ask.chunks =
