@@ -17,7 +17,7 @@
 #include "target.h"
 
 enum { SHORT = 16 }; /* loops that a thread runs by itself */
-enum { MOST_WARPS = 32, NARROW = 16, WIDE = 32, WIDER = 64, FEW_BLOCKS = 100 };
+enum { MOST_WARPS = 32, WIDE = 32, NARROW = 16, FEW_BLOCKS = 100 };
 
 /* Loops right below the lanes that all warps of a block can share. */
 bool gpu_columns_share(const Kir *k, LoopId loop)
@@ -42,22 +42,12 @@ static int64_t least_tree(const Kir *k)
     return least;
 }
 
-/* As many as leave a block for most processors: those of a row lie in lines of
- * memory, and wide blocks read whole ones. */
-static int64_t lanes_of_block(int64_t all)
-{
-    return all / WIDE < FEW_BLOCKS        ? NARROW
-           : all / WIDER < 2 * FEW_BLOCKS ? WIDE
-                                          : WIDER;
-}
-
 bool gpu_columns_grid(Kir *k, Grid *out)
 {
     int64_t tree = least_tree(k), n = gpu_lanes(k)->hi;
     if (!tree) return false;
-    int64_t lanes = lanes_of_block(k->rows * n);
+    int64_t lanes = k->rows * n / WIDE < FEW_BLOCKS ? NARROW : WIDE;
     k->width = gpu_lanes_of_thread(k);
-    if (lanes > WARP * k->width) lanes = WARP * k->width;
     int64_t beside = lanes / k->width, rows = WARP / beside;
     int64_t warps = tree / rows;
     if (warps > MOST_WARPS) warps = MOST_WARPS;
