@@ -40,6 +40,7 @@ static const Inst *scaling_map(const Fn *group, const Inst *einsum, uint32_t i)
 /* Axes of an operand that its scales are for alone, or for all of. */
 typedef struct ScaleAxes {
     Axis block;      /* of what is summed */
+    bool whole;      /* all of what is summed shares a scale, and no rows do */
     int64_t k, rows; /* elements of both sides */
     int64_t lead;    /* from row to row */
     bool square;     /* blocks of rows, too, share a scale */
@@ -58,8 +59,8 @@ static bool find_scale_axes(const Module *m, const Fn *group, Layout operand,
 {
     const Inst *in = group_einsum(group);
     const TypeInfo *ti = type_info(m, operand.type);
-    uint32_t blocks = 0, parts = 0;
-    *out = (ScaleAxes){.k = 1, .rows = 1};
+    uint32_t blocks = 0, parts = 0, odd = 0;
+    *out = (ScaleAxes){.block = {UINT32_MAX}, .k = 1, .rows = 1};
     for (uint32_t i = 0; i < ti->naxes; i++) {
         Axis axis = ti->axes[i].axis;
         EinsumRole role = einsum_role(m, group, in, axis);
@@ -77,9 +78,11 @@ static bool find_scale_axes(const Module *m, const Fn *group, Layout operand,
         blocks += has;
         parts += !has;
         if (has) out->block = axis;
-        if (!has && !is_block(m, operand, axis, 1)) return false;
+        odd += !has && !is_block(m, operand, axis, 1);
     }
-    return blocks == 1 && parts == 1 &&
+    out->whole = blocks == 0 && !out->square;
+    if (out->whole) return true;
+    return blocks == 1 && parts == 1 && odd == 0 &&
            layout_stride(m, operand, out->block) == GEMM_SCALE_BLOCK;
 }
 
@@ -107,7 +110,9 @@ bool gemm_scale_layout(Module *m, const Fn *group, Layout operand,
             return false;
     }
     *out = (Layout){t, stride};
-    *scale = s.square ? GEMM_SCALE_block128 : GEMM_SCALE_row128;
+    *scale = s.whole    ? GEMM_SCALE_row
+             : s.square ? GEMM_SCALE_block128
+                        : GEMM_SCALE_row128;
     return true;
 }
 

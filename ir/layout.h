@@ -64,9 +64,10 @@ Spot spot_of(Module *m, const Fn *fn, Value v, Arena *a);
 enum { GEMM_SCALE_BLOCK = 128, GEMM_SCALE_UNIT = 4 };
 typedef enum GemmScale {
     GEMM_SCALE_none,
-    GEMM_SCALE_row128,  /* each 128 of K of a row: f32, rows side by side */
-    GEMM_SCALE_block128 /* each 128 of K of 128 rows: f32, K side by side, in
-                           fours */
+    GEMM_SCALE_row128,   /* each 128 of K of a row: f32, rows side by side */
+    GEMM_SCALE_block128, /* each 128 of K of 128 rows: f32, K side by side, in
+                            fours */
+    GEMM_SCALE_row       /* all of K of a row: f32 */
 } GemmScale;
 
 /* D[m, n] (+)= sum over k of A[m, k] * B[k, n], with batches.  Strides in
@@ -76,7 +77,7 @@ typedef struct Gemm {
     int64_t m, n, k;
     int64_t a_row, a_col, b_row, b_col, d_row, d_col;
     bool accumulate;
-    bool scaled;    /* the third operand is a scale of the sums, f32[] */
+    bool scaled; /* the third operand is a scale of the sums, f32[] */
     GemmScale scale_a, scale_b;
     int64_t pieces; /* of K, which lie apart; usually 1 */
     uint32_t nbatch;
@@ -105,11 +106,10 @@ typedef struct GemmParams {
 GemmParams group_gemm(const Module *m, const Fn *group);
 /* A matmul group multiplies its product by its third parameter, one number. */
 bool group_is_scaled(const Module *m, const Fn *group);
-/* Where the scales of operand WHICH, 0 or 1, that lies as OPERAND says, lie as a
- * gemm reads them.  False: no gemm takes scales of such blocks. */
+/* Where the scales of operand WHICH, 0 or 1, that lies as OPERAND says, lie as
+ * a gemm reads them.  False: no gemm takes scales of such blocks. */
 bool gemm_scale_layout(Module *m, const Fn *group, Layout operand,
-                       uint32_t which, Arena *a, Layout *out,
-                       GemmScale *scale);
+                       uint32_t which, Arena *a, Layout *out, GemmScale *scale);
 /* The einsum of a matmul group. */
 const Inst *group_einsum(const Fn *group);
 /* The parameter that operand I of an einsum is, or is gathered from, or is made

@@ -38,9 +38,13 @@
  *
  * Scales that do not vary along the sum are taken out of it: the product of the
  * narrow numbers is summed in f32, multiplied by both inverses, and rounded to
-the dtype of what was narrowed, but for gradients of weights.  Scales that
+ * the dtype of what was narrowed, but for gradients of weights.  Scales that
  * do vary, all powers of two, are multiplied in first: what they give is exact
  * in bf16, and the product is one of bf16.
+ *
+ * Where the target multiplies rows, or blocks of 128, with their scales, that
+ * is written of these too: the product has the narrow numbers and the inverses
+ * for operands, and nobody else multiplies by them.
  */
 #include <string.h>
 
@@ -525,21 +529,26 @@ static bool sum_is_innermost(const Quantise *q, Value x)
 }
 
 /* Narrow numbers and their scales as one operand, which products make. */
+static Value both_of(Quantise *q, Value small, Value inverse)
+{
+    Expr none = {0};
+    DType d = type_dtype(q->m, type_of(q, small));
+    Expr wide = expr_cast(q->m, DT_f32, expr_arg(q->m, 0, d));
+    Expr body = expr_op(q->m, SC_mul, wide, expr_arg(q->m, 1, DT_f32), none);
+    Value args[2] = {small, inverse};
+    return emit_map(&q->rw.b, expr_cast(q->m, DT_bf16, body), args, 2);
+}
+
 static Value native_operand(Quantise *q, Value x, const Way *way,
                             const Cut *sum, const Cut *side)
 {
-    Builder *b = &q->rw.b;
     Value blocks = cut(q, x, sum), scale, inverse;
     if (side) blocks = cut(q, blocks, side);
     Value amax = side || !sum_is_innermost(q, x)
                      ? amax_apart(q, x, sum, side)
                      : amax_over(q, blocks, &sum->part, 1);
     scales_of_blocks(q, way, amax, &scale, &inverse);
-    Value args[2] = {narrow(q, blocks, scale, way->format), inverse};
-    Expr none = {0}, small = expr_arg(q->m, 0, way->format);
-    Expr body = expr_op(q->m, SC_mul, expr_cast(q->m, DT_f32, small),
-                        expr_arg(q->m, 1, DT_f32), none);
-    return emit_map(b, expr_cast(q->m, DT_bf16, body), args, 2);
+    return both_of(q, narrow(q, blocks, scale, way->format), inverse);
 }
 
 /* Of the side that shares scales too; n = 0: there is none. */
@@ -569,12 +578,30 @@ static Value write_native(Quantise *q, const Value *x, const Type *t,
     return emit_cast(&q->rw.b, side.n ? join(q, v, &side) : v, to);
 }
 
-/* The library multiplies blocks of 128 with their scales, on Hopper: two
- * matrices of whole units, of which one alone has blocks of rows. */
-static bool is_native(const Quantise *q, const Type *t, const Way *way)
+/* Rows with their scales. */
+static Value write_rows(Quantise *q, const Value *x, const Way *way,
+                        Product product)
+{
+    Value y[2];
+    name_inner(q);
+    for (int k = 0; k < 2; k++) {
+        Value inverse, small = scaled_operand(q, x[k], &way[k], &inverse);
+        y[k] = both_of(q, small, inverse);
+    }
+    Value v = emit_einsum(&q->rw.b, y[0], y[1], q->inner, q->nsum,
+                          result_dtype(q, x[0], product), DT_f32);
+    return emit_cast(&q->rw.b, v, type_dtype(q->m, q->in->type));
+}
+
+/* The library multiplies rows, or blocks of 128, with their scales, on Hopper:
+ * two matrices of whole units, of which one alone has blocks of rows. */
+static bool is_native(const Quantise *q, const Type *t, const Way *way,
+                      Method method)
 {
     enum { UNIT = 16 };
-    if (!q->scales || way->method != METHOD_block || way->mx) return false;
+    if (!q->scales || way[0].method != method || way[1].method != method ||
+        way->mx)
+        return false;
     for (int k = 0; k < 2; k++) {
         Axis beside[MOST_AXES];
         uint32_t n = axes_where(q, t[k], false, beside);
@@ -652,8 +679,10 @@ static bool write_contraction(Quantise *q, Value v)
     q->rw.b.phase = (Phase)q->in->phase;
     Method method = c.way[0].method;
     Value y = method == METHOD_none ? write_plain(q, x)
-              : is_native(q, c.type, c.way)
+              : is_native(q, c.type, c.way, METHOD_block)
                   ? write_native(q, x, c.type, c.way, c.product)
+              : is_native(q, c.type, c.way, METHOD_row)
+                  ? write_rows(q, x, c.way, c.product)
               : method == METHOD_block ? write_blocked(q, x, c.way)
                                        : write_scaled(q, x, c.way, c.product);
     q->made += method != METHOD_none;
@@ -697,7 +726,8 @@ static void name_sides(Quantise *q, const Fn *fn)
     for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
         if (!has_recipe(q->m, &fn->insts[i])) continue;
         Marked c = marked_of(q, fn, (Value){i});
-        if (is_native(q, c.type, c.way)) (void)side_of(q, c.type, c.way);
+        if (is_native(q, c.type, c.way, METHOD_block))
+            (void)side_of(q, c.type, c.way);
     }
 }
 

@@ -280,15 +280,17 @@ static inline uint64_t titan_gemm_block(int64_t m, int64_t n, int64_t k)
  * That is done in `acc` and rounded once. */
 enum { TITAN_GEMM_add_d = 1, TITAN_GEMM_add_c = 2, TITAN_GEMM_scaled = 3 };
 
-/* What blocks of A or B are multiplied by, f32:
+/* What rows of A (columns of B), or blocks of them, are multiplied by, f32:
  *   row128    each 128 of K of a row of A (column of B); rows lie side by side
  *   block128  each 128 of K of 128 rows; blocks of K lie side by side, and there
- *             is room for a multiple of four of them */
+ *             is room for a multiple of four of them
+ *   row       all of K of a row of A (column of B) */
 enum { TITAN_SCALE_BLOCK = 128 };
 enum {
     TITAN_SCALE_none,
     TITAN_SCALE_row128,
     TITAN_SCALE_block128,
+    TITAN_SCALE_row,
     TITAN_SCALE_COUNT
 };
 

@@ -123,6 +123,7 @@ enum {
     LT_desc_scale_b = 18,
     LT_desc_scale_mode_a = 31,
     LT_desc_scale_mode_b = 32,
+    LT_scale_row = 3,
     LT_scale_row128 = 4,
     LT_scale_block128 = 5,
     LT_layout_batch = 5,

@@ -234,7 +234,8 @@ static TitanStatus set_modes(Cuda *c, const TitanGemm *g, const CudaGemm *x)
 {
     static const int32_t modes[TITAN_SCALE_COUNT] = {
         [TITAN_SCALE_row128] = LT_scale_row128,
-        [TITAN_SCALE_block128] = LT_scale_block128};
+        [TITAN_SCALE_block128] = LT_scale_block128,
+        [TITAN_SCALE_row] = LT_scale_row};
     int32_t a = modes[x->swapped ? g->scale_b : g->scale_a];
     int32_t b = modes[x->swapped ? g->scale_a : g->scale_b];
     if (!g->scale_a) return TITAN_OK;

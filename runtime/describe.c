@@ -18,7 +18,8 @@ static const char *const role_names[] = {"param",  "state", "input", "scalar",
 static const char *const scale_words[TITAN_SCALE_COUNT] = {
     [TITAN_SCALE_none] = "none",
     [TITAN_SCALE_row128] = "row128",
-    [TITAN_SCALE_block128] = "block128"};
+    [TITAN_SCALE_block128] = "block128",
+    [TITAN_SCALE_row] = "row"};
 static const char *const target_names[] = {"host", "sm_90a", "sm_100a"};
 
 static void print_type(const TitanImage *im, uint32_t dtype, TitanRange axes,

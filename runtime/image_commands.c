@@ -84,22 +84,26 @@ static bool is_of_bytes(const TitanGemm *g)
            titan_dtype_bytes(g->dtype_b) == 1;
 }
 
-/* Blocks of both operands have scales, of eight bits each, on a GPU. */
+/* Rows of both operands, or blocks of them, have scales, of eight bits each, on
+ * a GPU. */
 static bool scales_well(const ImageCheck *c, const TitanGemm *g)
 {
     if (!g->scale_a && !g->scale_b) return true;
     return g->scale_a && g->scale_b && g->scale_a < TITAN_SCALE_COUNT &&
            g->scale_b < TITAN_SCALE_COUNT && is_of_bytes(g) &&
-           g->k % TITAN_SCALE_BLOCK == 0 && g->accumulate == 0 &&
-           g->nbatch == 0 && c->im->header->target != TITAN_TARGET_host;
+           (g->scale_a == TITAN_SCALE_row) == (g->scale_b == TITAN_SCALE_row) &&
+           (g->scale_a == TITAN_SCALE_row || g->k % TITAN_SCALE_BLOCK == 0) &&
+           g->accumulate == 0 && g->nbatch == 0 &&
+           c->im->header->target != TITAN_TARGET_host;
 }
 
 static uint64_t scales_reach(const TitanGemm *g, bool b)
 {
     uint64_t k = (uint64_t)g->k / TITAN_SCALE_BLOCK;
     uint64_t rows = (uint64_t)(b ? g->n : g->m);
-    if ((b ? g->scale_b : g->scale_a) == TITAN_SCALE_row128)
-        return sizeof(float) * k * rows;
+    uint32_t scale = b ? g->scale_b : g->scale_a;
+    if (scale == TITAN_SCALE_row) return sizeof(float) * rows;
+    if (scale == TITAN_SCALE_row128) return sizeof(float) * k * rows;
     rows = (rows + TITAN_SCALE_BLOCK - 1) / TITAN_SCALE_BLOCK;
     return sizeof(float) * (((k + 3) & ~UINT64_C(3)) * (rows - 1) + k);
 }

@@ -122,43 +122,6 @@ static bool is_summary(const Module *m, const Fn *of, const Inst *in)
                type_elements(m, value_type(of, inst_arg(of, in, 0)));
 }
 
-/* A map of one large value, which is no map, and of little ones, whose readers
- * are maps and sums: in the forward it need not be in memory at all. */
-static bool is_scaled(const Module *m, const Fn *of, const Uses *uses,
-                      uint32_t v)
-{
-    const Inst *in = &of->insts[v];
-    int64_t n = type_elements(m, in->type);
-    uint32_t large = 0;
-    for (uint32_t k = 0; in->op == OP_map && k < in->nargs; k++) {
-        const Inst *x = inst_of(of, inst_arg(of, in, k));
-        if (type_elements(m, x->type) * LITTLE <= n) continue;
-        if (x->op == OP_map || x->op == OP_arg ||
-            type_bytes(m, x->type) > type_bytes(m, in->type))
-            return false;
-        large++;
-    }
-    for (uint32_t i = uses->first[v]; i < uses->first[v + 1]; i++) {
-        Op op = (Op)inst_of(of, uses->at[i])->op;
-        if (op != OP_map && op != OP_reduce) return false;
-    }
-    return large == 1;
-}
-
-/* The product, and by what it is scaled, in the place of what that gives. */
-static void save_unscaled(Module *m, const Pair *p, Record *r)
-{
-    const Fn *of = p->of;
-    Uses uses = fn_uses(of, m->scratch);
-    for (uint32_t i = of->nparams; i < of->ninsts; i++) {
-        const Inst *in = &of->insts[i];
-        if (!r->saved[i] || !is_scaled(m, of, &uses, i)) continue;
-        r->saved[i] = false;
-        for (uint32_t k = 0; k < in->nargs; k++)
-            r->saved[inst_arg(of, in, k).id] = true;
-    }
-}
-
 /* What is made again or kept to no end is not in it. */
 static void drop_unread(Module *m, const Pair *p, Record *r)
 {
@@ -180,7 +143,6 @@ Record *record_early(Module *m, const Pair *p)
     Record *r = record_present(m, p);
     for (uint32_t i = p->early; i < of->ninsts; i++)
         r->saved[i] = is_narrow(m, &of->insts[i]);
-    save_unscaled(m, p, r);
     const bool *remade = record_remade(m, p, r);
     for (uint32_t i = of->nparams; i < of->ninsts; i++)
         r->saved[i] |= remade[i] && is_summary(m, of, &of->insts[i]);
