@@ -9,45 +9,17 @@ import subprocess
 import sys
 import time
 
-from small import build, command
+from small import SOURCE, build, command
+
+sys.path.insert(0, f"{SOURCE}/bench")
+from checks.processes import is_alive, ranks_of, wait_for  # noqa: E402
 
 N = 4
 
 
-def children(pid):
-    try:
-        return [int(x) for x in open(f"/proc/{pid}/task/{pid}/children").read().split()]
-    except FileNotFoundError:
-        return []
-
-
-def name_of(pid):
-    return open(f"/proc/{pid}/comm").read().strip()
-
-
-def ranks_of(pid):
-    """Rank 0, and the ranks that it has started, in order."""
-    for first in children(pid):
-        others = [x for x in children(first) if name_of(x) != "titan-watchdog"]
-        if len(others) == N - 1:
-            return [first, *sorted(others)]
-    return []
-
-
-def is_alive(pid):
-    try:
-        return open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def wait_for(what, seconds):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if got := what():
-            return got
-        time.sleep(0.01)
-    sys.exit(f"lost.py: no {what.__name__} in {seconds} s")
+def must(what, seconds):
+    got = wait_for(what, seconds)
+    return got or sys.exit(f"lost.py: no {what.__name__} in {seconds} s")
 
 
 def trial(plan, rng, number, limit, more):
@@ -65,13 +37,13 @@ def trial(plan, rng, number, limit, more):
 def watch(job, metrics, rng, number, limit):
 
     def ranks():
-        return ranks_of(job.pid)
+        return ranks_of(job.pid, N)
 
     def steps():
         return os.path.exists(metrics) and os.path.getsize(metrics) > 4000
 
-    pids = wait_for(ranks, 60)
-    wait_for(steps, 60)
+    pids = must(ranks, 60)
+    must(steps, 60)
     time.sleep(rng.uniform(0, 0.2))
     rank = rng.randrange(N)
     began = time.monotonic()
@@ -81,7 +53,7 @@ def watch(job, metrics, rng, number, limit):
     assert code == 76, (code, said)
     assert took < limit, (took, said)
     assert re.search(rf"rank {rank}\b.*, .*\.tt:\d+", said), (rank, said)
-    wait_for(lambda: not any(is_alive(p) for p in pids), 5)
+    assert wait_for(lambda: not any(is_alive(p) for p in pids), 5)
     return took
 
 

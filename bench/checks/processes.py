@@ -1,0 +1,42 @@
+"""The processes of a run of several ranks, found by /proc."""
+import time
+
+
+def children(pid):
+    try:
+        return [int(x) for x in open(f"/proc/{pid}/task/{pid}/children").read().split()]
+    except FileNotFoundError:
+        return []
+
+
+def name_of(pid):
+    try:
+        return open(f"/proc/{pid}/comm").read().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def ranks_of(pid, n):
+    """Of `--nproc N`, started as PID: rank 0, and the ranks that it has started, in order; none before all are there."""
+    for first in children(pid):
+        others = [x for x in children(first) if name_of(x) != "titan-watchdog"]
+        if len(others) == n - 1:
+            return [first, *sorted(others)]
+    return []
+
+
+def is_alive(pid):
+    try:
+        return open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_for(what, seconds):
+    """What it gives when that is something; None: it was nothing for so long."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if got := what():
+            return got
+        time.sleep(0.01)
+    return None
