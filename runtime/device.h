@@ -34,7 +34,8 @@ typedef struct DeviceOptions {
     bool processes;        /* the ranks are processes, not threads */
     size_t send_room;      /* host: a message of so many bytes is left for its
                               receiver, and the sender goes on */
-    struct Mpi *mpi;       /* the ranks are those of mpirun, or NULL */
+    struct Link *link;     /* the ranks are a launcher's, or NULL */
+    double patience;       /* seconds until all ranks are there */
     struct Board *board;   /* what the ranks are doing, or NULL */
 } DeviceOptions;
 

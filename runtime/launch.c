@@ -106,7 +106,7 @@ static TitanStatus start_first(TitanStory *s, const TitanImage *im, Launch *l)
     return st;
 }
 
-/* --------------------------------------------------------------------- mpi --
+/* -------------------------------------------------------------------- link --
  */
 
 static char *join_words(char **argv)
@@ -124,30 +124,31 @@ static char *join_words(char **argv)
 
 /* Every rank finds by itself that there are too many or too few of them. */
 static TitanStatus join_world(TitanStory *s, const TitanImage *im, char **argv,
-                              Launch *l)
+                              Link *l)
 {
-    Mpi *m = l->mpi;
-    TitanStatus st = check_world(s, im, "mpirun has started", m->ranks);
-    if (m->rank > 0) *s = (TitanStory){0};
+    TitanStatus st = check_world(s, im, l->class->who, l->ranks);
+    if (l->rank > 0) *s = (TitanStory){0};
     TRY(st);
     char *words = join_words(argv);
     if (!words) return titan_no_memory(s);
-    st = remote_compare(s, m, im, words);
+    st = remote_compare(s, l, im, words);
     free(words);
     return st;
 }
 
-static TitanStatus begin_mpi(TitanStory *s, const TitanImage *im, char **argv,
-                             Launch *l)
+/* All ranks have the same trouble; rank 0 tells it before the first has ended,
+ * which may end the others. */
+static TitanStatus begin_link(TitanStory *s, const TitanImage *im, char **argv,
+                              double patience, Launch *l)
 {
-    l->mpi = calloc(1, sizeof *l->mpi);
-    if (!l->mpi) return titan_no_memory(s);
-    TitanStatus st = mpi_open(s, l->mpi);
-    if (st == TITAN_OK) st = join_world(s, im, argv, l);
+    TRY(link_open(s, patience, &l->link));
+    l->link->board = l->board;
+    TitanStatus st = join_world(s, im, argv, l->link);
     if (st == TITAN_OK) return st;
-    mpi_close(l->mpi); /* all ranks have the same trouble */
-    free(l->mpi);
-    l->mpi = NULL;
+    if (l->link->rank == 0) titan_story_print(s, "titan");
+    *s = (TitanStory){0};
+    link_close(l->link);
+    l->link = NULL;
     return st;
 }
 
@@ -162,25 +163,24 @@ TitanStatus launch_begin(TitanStory *s, const TitanImage *im,
     if (!out->board) return titan_no_memory(s);
     options->board = out->board;
     if (asked > 0) TRY(check_world(s, im, "the command line asks for", asked));
-    if (mpi_is_there()) TRY(begin_mpi(s, im, argv, out));
-    options->mpi = out->mpi;
-    if (out->mpi && out->mpi->rank > 0) {
+    if (link_is_there()) TRY(begin_link(s, im, argv, options->patience, out));
+    options->link = out->link;
+    if (out->link && out->link->rank > 0) {
         out->over = true;
         return remote_serve(s, im, code, options);
     }
     bool processes = options->processes && im->header->ranks > 1;
-    return processes && !out->mpi ? start_first(s, im, out) : TITAN_OK;
+    return processes && !out->link ? start_first(s, im, out) : TITAN_OK;
 }
 
 void launch_end(Launch *l, TitanStatus status)
 {
     bool clean = status == TITAN_OK || status == TITAN_STOPPED ||
                  status == TITAN_NUMERICS;
-    if (l->mpi && l->mpi->rank == 0 && clean) remote_dismiss(l->mpi, status);
+    if (l->link && l->link->rank == 0 && clean) remote_dismiss(l->link, status);
     /* the others may be anywhere */
-    if (l->mpi && l->mpi->rank == 0 && !clean) remote_abort(l->mpi, status);
-    if (l->mpi) mpi_close(l->mpi);
-    free(l->mpi);
+    if (l->link && l->link->rank == 0 && !clean) remote_abort(l->link, status);
+    link_close(l->link);
     board_free(l->board);
     *l = (Launch){0};
 }

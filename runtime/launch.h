@@ -5,7 +5,7 @@
  *     nothing, or --ranks N   threads of this process, which is rank 0
  *     --nproc N               processes: this one watches over rank 0, which
  *                             starts the others
- *     under mpirun            this process is the rank that mpirun says
+ *     by a launcher           this process is the rank that the launcher says
  */
 #ifndef TITAN_LAUNCH_H
 #define TITAN_LAUNCH_H
@@ -13,7 +13,7 @@
 #include "device.h"
 
 typedef struct Launch {
-    struct Mpi *mpi; /* or NULL */
+    struct Link *link; /* or NULL */
     struct Board *board;
     bool over; /* what was for this process to do is done */
 } Launch;

@@ -410,7 +410,7 @@ TitanStatus mesh_new(TitanStory *story, const TitanImage *im,
     m->kept = calloc(1, whole(m, TITAN_BASE_io) + 1);
     m->zeros = calloc(1, ZEROS);
     m->runs = malloc(RUNS * sizeof *m->runs);
-    CrewNew *new_crew = o->mpi ? remote_crew_new : crew_new;
+    CrewNew *new_crew = o->link ? remote_crew_new : crew_new;
     TitanStatus st = m->kept && m->zeros && m->runs
                          ? new_crew(story, im, code, o, &m->crew)
                          : titan_no_memory(story);

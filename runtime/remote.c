@@ -1,12 +1,14 @@
 /*
- * remote.c: the crew of processes that mpirun has started.
+ * remote.c: the crew of processes that a launcher has started.
  *
  * An order goes to each rank as a message, with what is to be written behind
  * it; each answers, with what was read.  A rank that cannot go on tells its
- * story itself and ends the job: the launcher ends the others.
+ * story itself and ends all of them.
  */
 #include "remote.h"
 
+#include "crate.h"
+#include "leave.h"
 #include "pool.h"
 
 #include <inttypes.h>
@@ -17,114 +19,102 @@
 
 typedef struct Remote {
     Crew crew; /* first */
-    Mpi *mpi;
-    MpiMail mail;
+    Link *link;
+    Mail mail;
     TitanRank rank;
-    PartRun *parts; /* of the order at hand */
-    size_t most_parts;
-    char *data;
-    size_t most_data;
+    Crate *crate; /* of the order at hand */
 } Remote;
 
-static TitanStatus pass(Remote *r, MpiWay way, uint32_t rank, void *at,
+static TitanStatus pass(Remote *r, LinkWay way, uint32_t rank, void *at,
                         size_t bytes)
 {
-    MpiMessage what = {way, rank, MPI_tag_order, at, bytes};
-    return mpi_pass(r->crew.story, r->mpi, &r->mail, what);
-}
-
-static TitanStatus need(Remote *r, size_t parts, size_t data)
-{
-    if (parts > r->most_parts) {
-        PartRun *more = realloc(r->parts, parts * sizeof *more);
-        if (!more) return titan_no_memory(r->crew.story);
-        r->parts = more;
-        r->most_parts = parts;
-    }
-    if (data > r->most_data) {
-        char *more = realloc(r->data, data);
-        if (!more) return titan_no_memory(r->crew.story);
-        r->data = more;
-        r->most_data = data;
-    }
-    return TITAN_OK;
-}
-
-static bool moves(const Order *o)
-{
-    return o->kind == ORDER_write || o->kind == ORDER_read;
-}
-
-static size_t bytes_of(const PartRun *parts, size_t n)
-{
-    size_t bytes = 0;
-    for (size_t i = 0; i < n; i++)
-        bytes += parts[i].bytes;
-    return bytes;
+    Letter what = {way, rank, LINK_tag_order, at, bytes};
+    return link_pass(r->crew.story, r->link, &r->mail, what);
 }
 
 /* ------------------------------------------------------------------ rank 0 --
  */
 
-/* The bytes of O's runs side by side in `data`, or back. */
-static void pack(Remote *r, const Order *o, bool back)
+/* The runs of a crate, and behind them the bytes. */
+static TitanStatus pass_crate(Remote *r, const Order *o, uint32_t rank)
 {
-    char *at = r->data;
-    for (size_t i = 0; i < o->nparts; i++) {
-        char *there = o->at + o->parts[i].whole;
-        memcpy(back ? there : at, back ? at : there, o->parts[i].bytes);
-        at += o->parts[i].bytes;
-    }
+    Crate *c = r->crate;
+    LinkWay way = o->kind == ORDER_write ? LINK_send : LINK_receive;
+    Order told = crate_order(c, o);
+    TRY(pass(r, LINK_send, rank, &told, sizeof told));
+    TRY(pass(r, LINK_send, rank, c->runs, c->n * sizeof *c->runs));
+    return pass(r, way, rank, c->at, c->bytes);
 }
 
 static TitanStatus tell_move(Remote *r, uint32_t rank, const Order *o)
 {
-    size_t bytes = bytes_of(o->parts, o->nparts), before = 0;
-    TRY(need(r, o->nparts, bytes));
-    for (size_t i = 0; i < o->nparts; i++) {
-        r->parts[i] = o->parts[i];
-        r->parts[i].whole = before;
-        before += o->parts[i].bytes;
+    for (CrateWalk w = {0}; crate_fill(r->crate, o, &w);) {
+        TRY(pass_crate(r, o, rank));
+        if (o->kind != ORDER_write) crate_unpack(r->crate, o);
     }
-    if (o->kind == ORDER_write) pack(r, o, false);
-    TRY(pass(r, MPI_send, rank, r->parts, o->nparts * sizeof *r->parts));
-    TRY(pass(r, o->kind == ORDER_write ? MPI_send : MPI_receive, rank, r->data,
-             bytes));
-    if (o->kind == ORDER_read) pack(r, o, true);
+    return TITAN_OK;
+}
+
+static bool is_host(const Remote *r)
+{
+    return r->crew.im->header->target == TITAN_TARGET_host;
+}
+
+/* Where this rank was when another was missed. */
+static TitanStatus conclude(const Remote *r, TitanStatus st)
+{
+    char where[256];
+    const Board *b = r->link->board;
+    if (st != TITAN_RANK_LOST || !b) return st;
+    command_words(r->crew.im, atomic_load(&b->rows[r->link->rank].command),
+                  where, sizeof where);
+    if (!is_host(r)) leave_soon(r->crew.story, st);
+    if (!where[0]) return st;
+    return titan_while(r->crew.story, st, "rank %" PRIu32 " was in %s",
+                       r->link->rank, where);
+}
+
+static TitanStatus ask(Remote *r, uint32_t rank, Order *o)
+{
+    if (rank == 0) return order_run(r->crew.im, r->crew.first, o);
+    if (order_moves(o)) return tell_move(r, rank, o);
+    TRY(pass(r, LINK_send, rank, o, sizeof *o));
+    if (o->kind == ORDER_found)
+        return pass(r, LINK_receive, rank, &o->found, sizeof o->found);
     return TITAN_OK;
 }
 
 static TitanStatus remote_one(Crew *c, uint32_t rank, Order *o)
 {
     Remote *r = (Remote *)c;
-    if (rank == 0) return order_run(c->im, c->first, o);
-    TRY(pass(r, MPI_send, rank, o, sizeof *o));
-    if (o->kind == ORDER_found)
-        return pass(r, MPI_receive, rank, &o->found, sizeof o->found);
-    return moves(o) ? tell_move(r, rank, o) : TITAN_OK;
+    return conclude(r, ask(r, rank, o));
+}
+
+static TitanStatus tell_all(Remote *r, const Order *o)
+{
+    Order mine = *o;
+    uint32_t status;
+    for (uint32_t k = 1; k < r->crew.ranks; k++)
+        TRY(pass(r, LINK_send, k, &mine, sizeof mine));
+    TRY(order_run(r->crew.im, r->crew.first, &mine));
+    for (uint32_t k = 1; k < r->crew.ranks; k++)
+        TRY(pass(r, LINK_receive, k, &status, sizeof status));
+    return TITAN_OK;
 }
 
 static TitanStatus remote_all(Crew *c, const Order *o)
 {
     Remote *r = (Remote *)c;
-    Order mine = *o;
-    uint32_t status;
-    for (uint32_t k = 1; k < c->ranks; k++)
-        TRY(pass(r, MPI_send, k, &mine, sizeof mine));
-    TRY(order_run(c->im, c->first, &mine));
-    for (uint32_t k = 1; k < c->ranks; k++)
-        TRY(pass(r, MPI_receive, k, &status, sizeof status));
-    return TITAN_OK;
+    return conclude(r, tell_all(r, o));
 }
 
 static void close_remote(Remote *r)
 {
     device_free(r->crew.first);
-    r->mpi->board = NULL;
+    r->link->board = NULL;
     if (r->rank.transport) r->rank.transport->class->free(r->rank.transport);
     mail_free(&r->mail);
-    free(r->parts);
-    free(r->data);
+    free(r->crate);
 }
 
 static void remote_free(Crew *c)
@@ -144,14 +134,16 @@ static TitanStatus open_remote(Remote *r, TitanStory *story,
     DeviceOptions mine = *o;
     r->crew.story = story;
     r->crew.im = im;
-    r->mpi = o->mpi;
-    r->mpi->board = o->board;
-    r->rank.rank = o->mpi->rank;
-    r->mpi->room = o->send_room;
-    TRY(mpi_transport(story, im, o->mpi, &r->rank.transport));
+    r->link = o->link;
+    r->link->board = o->board;
+    r->rank = (TitanRank){.rank = r->link->rank, .local = r->link->local};
+    r->link->room = o->send_room;
+    r->crate = malloc(sizeof *r->crate);
+    if (!r->crate) return titan_no_memory(story);
+    TRY(link_transport(story, im, o->link, &r->rank.transport));
     mine.rank = &r->rank;
-    mine.threads = pool_share(o->threads, o->mpi->local);
-    if (o->board) mine.command = &o->board->rows[o->mpi->rank].command;
+    mine.threads = pool_share(o->threads, o->link->beside);
+    if (o->board) mine.command = &o->board->rows[o->link->rank].command;
     return device_new(story, im, code, &mine, &r->crew.first);
 }
 
@@ -163,26 +155,26 @@ TitanStatus remote_crew_new(TitanStory *story, const TitanImage *im,
     if (!r) return titan_no_memory(story);
     r->crew.class = &remote_class;
     r->crew.ranks = im->header->ranks;
-    snprintf(r->crew.about, sizeof r->crew.about,
-             "%" PRIu32 " ranks under mpirun", r->crew.ranks);
+    snprintf(r->crew.about, sizeof r->crew.about, "%" PRIu32 " ranks %s",
+             r->crew.ranks, o->link->class->about);
     TitanStatus st = open_remote(r, story, im, code, o);
     *out = &r->crew;
     if (st != TITAN_OK) remote_free(&r->crew);
     return st;
 }
 
-void remote_dismiss(Mpi *m, TitanStatus status)
+void remote_dismiss(Link *l, TitanStatus status)
 {
-    Remote r = {.crew = {.story = &(TitanStory){0}}, .mpi = m};
+    Remote r = {.crew = {.story = &(TitanStory){0}}, .link = l};
     Order end = {.kind = ORDER_end, .turn = status};
-    for (uint32_t k = 1; k < m->ranks; k++)
-        pass(&r, MPI_send, k, &end, sizeof end);
+    for (uint32_t k = 1; k < l->ranks; k++)
+        pass(&r, LINK_send, k, &end, sizeof end);
     mail_free(&r.mail);
 }
 
-void remote_abort(Mpi *m, TitanStatus status)
+void remote_abort(Link *l, TitanStatus status)
 {
-    m->MPI_Abort(m->world, (int)status);
+    l->class->abort(l, status);
 }
 
 /* -------------------------------------------------------------- the others --
@@ -190,26 +182,30 @@ void remote_abort(Mpi *m, TitanStatus status)
 
 static TitanStatus serve_move(Remote *r, Order *o)
 {
-    TRY(need(r, o->nparts, 0));
-    TRY(pass(r, MPI_receive, 0, r->parts, o->nparts * sizeof *r->parts));
-    size_t bytes = bytes_of(r->parts, o->nparts);
-    TRY(need(r, 0, bytes));
-    o->parts = r->parts;
-    o->at = r->data;
-    if (o->kind == ORDER_write) TRY(pass(r, MPI_receive, 0, r->data, bytes));
-    TRY(order_run(r->crew.im, r->crew.first, o));
-    return o->kind == ORDER_read ? pass(r, MPI_send, 0, r->data, bytes)
-                                 : TITAN_OK;
+    Crate *c = r->crate;
+    if (o->nparts > CRATE_RUNS)
+        return titan_fail(r->crew.story, TITAN_INTERNAL, "an order of %zu runs",
+                          o->nparts);
+    TRY(pass(r, LINK_receive, 0, c->runs, o->nparts * sizeof *c->runs));
+    c->n = o->nparts;
+    c->bytes = 0;
+    for (size_t i = 0; i < c->n; i++)
+        c->bytes += c->runs[i].bytes;
+    if (o->kind == ORDER_write) TRY(pass(r, LINK_receive, 0, c->at, c->bytes));
+    Order mine = crate_order(c, o);
+    TRY(order_run(r->crew.im, r->crew.first, &mine));
+    return o->kind != ORDER_write ? pass(r, LINK_send, 0, c->at, c->bytes)
+                                  : TITAN_OK;
 }
 
 static TitanStatus serve(Remote *r, Order *o)
 {
     uint32_t status = TITAN_OK;
-    if (moves(o)) return serve_move(r, o);
+    if (order_moves(o)) return serve_move(r, o);
     TRY(order_run(r->crew.im, r->crew.first, o));
     if (o->kind == ORDER_found)
-        return pass(r, MPI_send, 0, &o->found, sizeof o->found);
-    return pass(r, MPI_send, 0, &status, sizeof status);
+        return pass(r, LINK_send, 0, &o->found, sizeof o->found);
+    return pass(r, LINK_send, 0, &status, sizeof status);
 }
 
 /* Signals are for rank 0, which decides for all. */
@@ -220,6 +216,20 @@ static void leave_signals(void)
         signal(numbers[i], SIG_IGN);
 }
 
+/* Rank 0 tells who is lost, of itself the next does; who ends all has told why.
+ */
+static void tell_story(Remote *r, TitanStatus st)
+{
+    const Link *l = r->link;
+    bool mine = l->lost ? l->lost == 1 && l->rank == 1 : !l->ended;
+    if (mine) {
+        conclude(r, st);
+        titan_while(r->crew.story, st, "running rank %" PRIu32, l->rank);
+        titan_story_print(r->crew.story, "titan");
+    }
+    *r->crew.story = (TitanStory){0};
+}
+
 TitanStatus remote_serve(TitanStory *story, const TitanImage *im,
                          const TitanCode *code, const DeviceOptions *o)
 {
@@ -228,98 +238,15 @@ TitanStatus remote_serve(TitanStory *story, const TitanImage *im,
     leave_signals();
     TitanStatus st = open_remote(&r, story, im, code, o);
     while (st == TITAN_OK) {
-        st = pass(&r, MPI_receive, 0, &order, sizeof order);
+        st = pass(&r, LINK_receive, 0, &order, sizeof order);
         if (st != TITAN_OK || order.kind == ORDER_end) break;
         st = serve(&r, &order);
     }
-    close_remote(&r);
-    if (st == TITAN_OK) return (TitanStatus)order.turn;
-    titan_while(story, st, "running rank %" PRIu32, o->mpi->rank);
-    titan_story_print(story, "titan");
-    remote_abort(o->mpi, st);
-    return st;
-}
-
-/* ------------------------------------------------------------- at the start --
- */
-
-typedef struct Hello {
-    uint8_t hash[16];
-    uint64_t options; /* bytes of the text that follows */
-} Hello;
-
-/* Where two texts begin to differ, a word. */
-static const char *word_at(const char *text, const char *other, size_t *n)
-{
-    size_t i = 0, begin = 0;
-    for (; text[i] && text[i] == other[i]; i++)
-        if (text[i] == '\n') begin = i + 1;
-    *n = strcspn(text + begin, "\n");
-    return text + begin;
-}
-
-static TitanStatus check_hello(Remote *r, uint32_t rank, const Hello *h,
-                               const char *mine)
-{
-    TitanStory *s = r->crew.story;
-    const char *theirs = r->data;
-    size_t n, k;
-    if (memcmp(h->hash, r->crew.im->header->hash, sizeof h->hash) != 0)
-        return titan_fail(s, TITAN_MISMATCH,
-                          "rank %" PRIu32 " runs another program than rank 0: "
-                          "the hashes of their images differ",
-                          rank);
-    if (strcmp(theirs, mine) == 0) return TITAN_OK;
-    const char *a = word_at(mine, theirs, &n), *b = word_at(theirs, mine, &k);
-    return titan_fail(s, TITAN_MISMATCH,
-                      "rank %" PRIu32 " has other options than rank 0: "
-                      "\"%.*s\", and rank 0 has \"%.*s\"",
-                      rank, (int)k, b, (int)n, a);
-}
-
-static TitanStatus hear_hello(Remote *r, uint32_t rank, const char *options)
-{
-    Hello h;
-    TRY(pass(r, MPI_receive, rank, &h, sizeof h));
-    TRY(need(r, 0, (size_t)h.options + 1));
-    TRY(pass(r, MPI_receive, rank, r->data, (size_t)h.options));
-    r->data[h.options] = 0;
-    return check_hello(r, rank, &h, options);
-}
-
-static TitanStatus hear_all(Remote *r, const char *options)
-{
-    TitanStatus st = TITAN_OK;
-    TitanStory first = {0};
-    for (uint32_t k = 1; k < r->mpi->ranks; k++) {
-        TitanStatus one = hear_hello(r, k, options);
-        if (st == TITAN_OK && one != TITAN_OK) first = *r->crew.story;
-        if (st == TITAN_OK) st = one;
+    if (st != TITAN_OK) {
+        tell_story(&r, st);
+        if (!o->link->ended) remote_abort(o->link, st);
+        if (!is_host(&r)) leave_soon(story, st);
     }
-    if (st != TITAN_OK) *r->crew.story = first;
-    for (uint32_t k = 1; k < r->mpi->ranks; k++)
-        pass(r, MPI_send, k, &st, sizeof st);
-    return st;
-}
-
-static TitanStatus say_hello(Remote *r, const char *options)
-{
-    TitanStatus verdict = TITAN_OK;
-    Hello h = {.options = strlen(options)};
-    memcpy(h.hash, r->crew.im->header->hash, sizeof h.hash);
-    TRY(pass(r, MPI_send, 0, &h, sizeof h));
-    TRY(pass(r, MPI_send, 0, (char *)(uintptr_t)options, h.options));
-    TRY(pass(r, MPI_receive, 0, &verdict, sizeof verdict));
-    return verdict;
-}
-
-TitanStatus remote_compare(TitanStory *story, Mpi *m, const TitanImage *im,
-                           const char *options)
-{
-    Remote r = {.crew = {.story = story, .im = im}, .mpi = m};
-    TitanStatus st =
-        m->rank == 0 ? hear_all(&r, options) : say_hello(&r, options);
-    mail_free(&r.mail);
-    free(r.data);
-    return st;
+    close_remote(&r);
+    return st == TITAN_OK ? (TitanStatus)order.turn : st;
 }

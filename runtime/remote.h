@@ -1,15 +1,15 @@
 /*
- * remote.h: the crew of processes that mpirun has started.
+ * remote.h: the crew of processes that a launcher has started.
  */
 #ifndef TITAN_REMOTE_H
 #define TITAN_REMOTE_H
 
 #include "crew.h"
-#include "mpi.h"
+#include "link.h"
 
 /* Compares image and options, given as one text, with those of rank 0.  All
  * ranks come here; MISMATCH on all of them, with a story on rank 0. */
-TitanStatus remote_compare(TitanStory *story, Mpi *m, const TitanImage *im,
+TitanStatus remote_compare(TitanStory *story, Link *l, const TitanImage *im,
                            const char *options);
 
 /* On rank 0: the others serve. */
@@ -19,9 +19,9 @@ CrewNew remote_crew_new;
 TitanStatus remote_serve(TitanStory *story, const TitanImage *im,
                          const TitanCode *code, const DeviceOptions *o);
 /* On rank 0, when its run is over: the others end with STATUS. */
-void remote_dismiss(Mpi *m, TitanStatus status);
+void remote_dismiss(Link *l, TitanStatus status);
 
 /* Ends all ranks at once: this one cannot go on. */
-void remote_abort(Mpi *m, TitanStatus status);
+void remote_abort(Link *l, TitanStatus status);
 
 #endif

@@ -189,6 +189,10 @@ static TitanStatus check_usage(TitanStory *s, const Options *o, RunOptions *r)
         return titan_fail(s, TITAN_USAGE,
                           "--time-limit %s is no time like 3h30m, 90m or 45s",
                           limit);
+    const char *join = option_text(o, OPT_join_timeout);
+    if (!stop_parse_time(join, &r->device.patience))
+        return titan_fail(s, TITAN_USAGE,
+                          "--join-timeout %s is no time like 10m or 90s", join);
     if (option_given(o, OPT_ranks) && option_given(o, OPT_nproc))
         return titan_fail(s, TITAN_USAGE,
                           "--ranks and --nproc exclude each other");

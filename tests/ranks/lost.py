@@ -1,5 +1,6 @@
-"""lost.py [--plan NAME] [--trials N] [--seed N] [--fake DIR]: ranks of --nproc that are killed or stopped at random moments; --fake: with GPUs of
-the fake driver, which compute nothing.  The others are out within seconds, with exit code 76 and the rank's number, what it was in and the line of that; nobody is left."""
+"""lost.py [--plan NAME] [--trials N] [--seed N] [--fake DIR] [--launcher]: ranks of --nproc, or of launcher.py, that are killed or stopped at random
+moments; --fake: with GPUs of the fake driver, which compute nothing.  The others are out within seconds, with exit code 76 and the
+rank's number, what it or who missed it was in and the line of that; nobody is left."""
 import argparse
 import os
 import random
@@ -12,7 +13,7 @@ import time
 from small import SOURCE, build, command
 
 sys.path.insert(0, f"{SOURCE}/bench")
-from checks.processes import is_alive, ranks_of, wait_for  # noqa: E402
+from checks.processes import children, is_alive, name_of, ranks_of, wait_for  # noqa: E402
 
 N = 4
 
@@ -22,22 +23,36 @@ def must(what, seconds):
     return got or sys.exit(f"lost.py: no {what.__name__} in {seconds} s")
 
 
-def trial(plan, rng, number, limit, more):
+def started(o, pid):
+    """The processes of the ranks, in order."""
+    if not o.launcher:
+        return ranks_of(pid, N)
+    ranks = {}
+    for p in children(pid):
+        if name_of(p) == o.plan:
+            words = open(f"/proc/{p}/environ").read().split("\0")
+            ranks[next(int(w[5:]) for w in words if w.startswith("RANK="))] = p
+    return [ranks[r] for r in range(N)] if len(ranks) == N else []
+
+
+def trial(o, rng, number, limit, more):
     metrics = "metrics.jsonl"
     if os.path.exists(metrics):
         os.unlink(metrics)
-    job = subprocess.Popen(command(plan, "--nproc", str(N), "--steps", "1000000", "--metrics", metrics, *more),
+    before = [sys.executable, f"{SOURCE}/tests/ranks/launcher.py", "-n", str(N)] if o.launcher else []
+    more = more if o.launcher else [*more, "--nproc", str(N)]
+    job = subprocess.Popen([*before, *command(o.plan, "--steps", "1000000", "--metrics", metrics, *more)],
                            stderr=subprocess.PIPE, text=True)
     try:
-        return watch(job, metrics, rng, number, limit)
+        return watch(o, job, metrics, rng, number, limit)
     finally:
         job.kill()
 
 
-def watch(job, metrics, rng, number, limit):
+def watch(o, job, metrics, rng, number, limit):
 
     def ranks():
-        return ranks_of(job.pid, N)
+        return started(o, job.pid)
 
     def steps():
         return os.path.exists(metrics) and os.path.getsize(metrics) > 4000
@@ -52,7 +67,7 @@ def watch(job, metrics, rng, number, limit):
     took, said = time.monotonic() - began, job.stderr.read()
     assert code == 76, (code, said)
     assert took < limit, (took, said)
-    assert re.search(rf"rank {rank}\b.*, .*\.tt:\d+", said), (rank, said)
+    assert re.search(rf"rank {rank}\b(.|\n)*, .*\.tt:\d+", said), (rank, said)
     assert wait_for(lambda: not any(is_alive(p) for p in pids), 5)
     return took
 
@@ -62,6 +77,7 @@ def main():
     p.add_argument("--plan", default="fsdp_tp")
     p.add_argument("--trials", type=int, default=4)
     p.add_argument("--fake", metavar="DIR")
+    p.add_argument("--launcher", action="store_true")
     p.add_argument("--seed", type=int, default=time.time_ns() % 100000)
     o = p.parse_args()
     rng = random.Random(o.seed)
@@ -71,9 +87,11 @@ def main():
         os.environ.update(FAKE_GPUS=str(N), LD_LIBRARY_PATH=o.fake)
         target, more = [*target, "--target", "sm_90a"], ["--max-skips", "1000000"]
     build(o.plan, 1000000, *target)
-    longest = max(trial(o.plan, rng, signal.SIGKILL, 5, more) for _ in range(o.trials))
+    longest = max(trial(o, rng, signal.SIGKILL, 5, more) for _ in range(o.trials))
     print(f"killed: {o.trials} times, the others were out after {longest:.1f} s at most")
-    took = trial(o.plan, rng, signal.SIGSTOP, 20, more)
+    if o.launcher:  # who is stopped cannot end, and the launcher waits for it
+        return
+    took = trial(o, rng, signal.SIGSTOP, 20, more)
     print(f"stopped: seen after {took:.1f} s")
 
 

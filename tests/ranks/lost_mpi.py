@@ -36,19 +36,28 @@ def wait_for(what, seconds):
 
 
 build(PLAN, 1000000, "-D", "layer=4", "-D", "accumulate=4")
-said = open("said", "w")
-job = subprocess.Popen(["mpirun", "--oversubscribe", "-n", str(N), *command(PLAN, "--metrics", "m.jsonl")], stdout=said, stderr=said)
-try:
-    wait_for(lambda: os.path.exists("m.jsonl") and os.path.getsize("m.jsonl") > 4000, 60)
-    lost = ranks()[2]
-    os.kill(lost, signal.SIGSTOP)
-    wait_for(lambda: re.search(r" over \(.*:\d+\n.*the others wait for rank [123]", open("said").read()), 40)
-    print("stopped: seen and named")
-    began = time.monotonic()
-    os.kill(lost, signal.SIGKILL)
-    assert job.wait(timeout=20) != 0
-    assert re.search(r"process rank 2 .*exited on signal 9", open("said").read())
-    wait_for(lambda: not ranks(), 5)
-    print(f"killed: the others were out after {time.monotonic() - began:.1f} s")
-finally:
-    job.kill()
+
+
+def lose(number, ended):
+    """A rank of a new job is killed or stopped: the job ends, and ENDED is said."""
+    if os.path.exists("m.jsonl"):
+        os.unlink("m.jsonl")
+    said = open("said", "w")
+    job = subprocess.Popen(["mpirun", "--oversubscribe", "-n", str(N), *command(PLAN, "--metrics", "m.jsonl")], stdout=said, stderr=said)
+    try:
+        wait_for(lambda: os.path.exists("m.jsonl") and os.path.getsize("m.jsonl") > 4000, 60)
+        began, lost = time.monotonic(), ranks()[2]
+        os.kill(lost, number)
+        code = job.wait(timeout=40)
+        took = time.monotonic() - began
+        assert code != 0 and re.search(ended, open("said").read()), (code, open("said").read())
+        if number == signal.SIGSTOP:
+            os.kill(lost, signal.SIGKILL)
+        wait_for(lambda: not ranks(), 5)
+        return took
+    finally:
+        job.kill()
+
+
+print(f"stopped: seen and named after {lose(signal.SIGSTOP, r' over .*:[0-9]+' + chr(10) + '.*the others wait for rank 2'):.1f} s")
+print(f"killed: the others were out after {lose(signal.SIGKILL, 'process rank 2 .*exited on signal 9'):.1f} s")

@@ -2,8 +2,8 @@
 /*
  * mesh.c: several ranks as one device, on a step made by hand for a mesh of
  * 2 x 2: what is put in comes out whole, saved state too, a rank that dies is
- * missed and named.  Everything by threads and by processes; as `mpi`, started
- * four times by mpirun, by these.
+ * missed and named.  Everything by threads and by processes; as `link`, started
+ * four times by a launcher, by these.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -156,9 +156,9 @@ typedef struct Opened {
     TitanDevice *device;
 } Opened;
 
-typedef enum How { THREADS, PROCESSES, MPI } How;
+typedef enum How { THREADS, PROCESSES, LINK } How;
 
-static Mpi mpi;
+static Link *link_of_test;
 
 static void open_mesh(Opened *o, How how)
 {
@@ -168,7 +168,7 @@ static void open_mesh(Opened *o, How how)
     o->board = board_new(4);
     DeviceOptions options = {.threads = 1,
                              .processes = how == PROCESSES,
-                             .mpi = how == MPI ? &mpi : NULL,
+                             .link = how == LINK ? link_of_test : NULL,
                              .board = o->board};
     TitanStatus st =
         device_new(&o->story, &o->made.im, &code, &options, &o->device);
@@ -285,23 +285,23 @@ static void leaves_nobody(void **state)
     assert_int_not_equal(kill(pid, 0), 0);
 }
 
-static void runs_under_mpirun(void **state)
+static void runs_under_a_launcher(void **state)
 {
     (void)state;
-    runs(MPI);
+    runs(LINK);
 }
 
-static void keeps_state_under_mpirun(void **state)
+static void keeps_state_under_a_launcher(void **state)
 {
     (void)state;
-    keeps(MPI);
+    keeps(LINK);
 }
 
 /* A crew for each test, which rank 0 dismisses behind it. */
 static int dismiss(void **state)
 {
     (void)state;
-    remote_dismiss(&mpi, TITAN_OK);
+    remote_dismiss(link_of_test, TITAN_OK);
     return 0;
 }
 
@@ -311,30 +311,31 @@ static int serve(int runs_to_serve)
     Made m;
     TitanStory story = {0};
     TitanCode code = {0};
-    DeviceOptions o = {.threads = 1, .mpi = &mpi};
+    DeviceOptions o = {.threads = 1, .link = link_of_test};
     make(&m);
     while (runs_to_serve-- > 0)
         if (remote_serve(&story, &m.im, &code, &o) != TITAN_OK) return 1;
     return 0;
 }
 
-static int main_mpi(void)
+static int main_link(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(runs_under_mpirun, dismiss),
-        cmocka_unit_test_teardown(keeps_state_under_mpirun, dismiss),
+        cmocka_unit_test_teardown(runs_under_a_launcher, dismiss),
+        cmocka_unit_test_teardown(keeps_state_under_a_launcher, dismiss),
     };
     TitanStory story = {0};
-    if (mpi_open(&story, &mpi) != TITAN_OK || mpi.ranks != 4) return 1;
-    int bad = mpi.rank ? serve(sizeof tests / sizeof *tests)
-                       : cmocka_run_group_tests(tests, NULL, NULL);
-    mpi_close(&mpi);
+    if (link_open(&story, 0, &link_of_test) != TITAN_OK) return 1;
+    if (link_of_test->ranks != 4) return 1;
+    int bad = link_of_test->rank ? serve(sizeof tests / sizeof *tests)
+                                 : cmocka_run_group_tests(tests, NULL, NULL);
+    link_close(link_of_test);
     return bad;
 }
 
 int main(int argc, char **argv)
 {
-    if (argc > 1 && strcmp(argv[1], "mpi") == 0) return main_mpi();
+    if (argc > 1 && strcmp(argv[1], "link") == 0) return main_link();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_by_threads),
         cmocka_unit_test(runs_by_processes),

@@ -3,7 +3,7 @@
  * ranks.c: what ranks do together.  Collectives of every kind on every group of
  * meshes of up to 2 x 2 x 2, between threads and between processes, are held
  * against a plain writing of what they mean; so are the parts of tensors.  As
- * `mpi`, started 2, 4 or 8 times by mpirun, the collectives between these.
+ * `link`, started 2, 4 or 8 times by a launcher, the collectives between these.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,7 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "runtime/mpi.h"
+#include "runtime/link.h"
 #include "runtime/narrow.h"
 #include "runtime/parts.h"
 #include "runtime/transport.h"
@@ -164,7 +164,7 @@ static void plain(const World *w, uint32_t rank, char *const *src, char *dst)
 /* ----------------------------------------------------------------- running --
  */
 
-typedef enum How { THREADS, PROCESSES, MPI } How;
+typedef enum How { THREADS, PROCESSES, LINK } How;
 
 typedef struct Play {
     World w;
@@ -174,7 +174,7 @@ typedef struct Play {
     size_t each;  /* bytes of one of them */
     bool in_place;
     How how;
-    Mpi *mpi;
+    Link *link;
 } Play;
 
 static char *source(const Play *p, uint32_t rank)
@@ -191,7 +191,7 @@ static TitanStatus open_transport(Play *p, uint32_t rank, TitanStory *s,
                                   Transport **out)
 {
     BoardWait wait = {.board = p->board, .rank = rank};
-    if (p->how == MPI) return mpi_transport(s, &p->w.im, p->mpi, out);
+    if (p->how == LINK) return link_transport(s, &p->w.im, p->link, out);
     return hall_transport(s, p->hall, &wait, out);
 }
 
@@ -283,14 +283,14 @@ static void play_all(Play *p)
     else if (p->how == PROCESSES)
         play_processes(p);
     else
-        assert_int_equal(play_rank(p, p->mpi->rank), TITAN_OK);
+        assert_int_equal(play_rank(p, p->link->rank), TITAN_OK);
 }
 
 static void hold_against(Play *p, char *const *src, size_t bytes)
 {
     char *want = calloc(1, p->each);
     for (uint32_t r = 0; r < p->w.header.ranks; r++) {
-        if (p->how == MPI && r != p->mpi->rank) continue;
+        if (p->how == LINK && r != p->link->rank) continue;
         plain(&p->w, r, src, want);
         if (memcmp(destination(p, r), want, bytes) != 0)
             fail_msg("%s of %s over group %u, count %d%s, rank %u",
@@ -329,9 +329,9 @@ static void play(Play *p)
 }
 
 static void play_kinds(const uint32_t *sizes, How how, uint32_t dtype,
-                       int64_t count, Mpi *mpi)
+                       int64_t count, Link *link)
 {
-    Play p = {.how = how, .mpi = mpi};
+    Play p = {.how = how, .link = link};
     uint32_t n = 0;
     while (n < 3 && sizes[n] > 0)
         n++;
@@ -663,23 +663,23 @@ static void pads_are_zeros(void **state)
                 assert_int_equal(p.own[r][16 + i * 4 + 2 + k], 0);
 }
 
-static int main_mpi(void)
+static int main_link(void)
 {
     static const uint32_t meshes[][3] = {{2}, {2, 2}, {2, 2, 2}};
     TitanStory story = {0};
-    Mpi mpi;
-    if (mpi_open(&story, &mpi) != TITAN_OK) return 1;
-    const uint32_t *mesh = meshes[mpi.ranks == 8 ? 2 : mpi.ranks == 4];
-    play_kinds(mesh, MPI, BF16, 7, &mpi);
-    if (mpi.ranks < 8) play_kinds(mesh, MPI, F32, 70001, &mpi);
-    if (mpi.rank == 0) printf("%u ranks agree\n", mpi.ranks);
-    mpi_close(&mpi);
+    Link *l;
+    if (link_open(&story, 0, &l) != TITAN_OK) return 1;
+    const uint32_t *mesh = meshes[l->ranks == 8 ? 2 : l->ranks == 4];
+    play_kinds(mesh, LINK, BF16, 7, l);
+    if (l->ranks < 8) play_kinds(mesh, LINK, F32, 70001, l);
+    if (l->rank == 0) printf("%u ranks agree\n", l->ranks);
+    link_close(l);
     return 0;
 }
 
 int main(int argc, char **argv)
 {
-    if (argc > 1 && strcmp(argv[1], "mpi") == 0) return main_mpi();
+    if (argc > 1 && strcmp(argv[1], "link") == 0) return main_link();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gives_what_is_meant),
         cmocka_unit_test(passes_nothing),

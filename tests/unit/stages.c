@@ -4,7 +4,7 @@
  * runs the list of its stage in memory of its stage's sizes, messages go both
  * ways whether or not a sender waits, and slots, inputs and records are whole
  * for who looks from outside.  Everything by threads and by processes; as
- * `mpi`, started four times by mpirun, by these.
+ * `link`, started four times by a launcher, by these.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -214,7 +214,7 @@ static void make(Made *m)
 
 /* --------------------------------------------------------------- devices -- */
 
-typedef enum How { THREADS, PROCESSES, MPI } How;
+typedef enum How { THREADS, PROCESSES, LINK } How;
 
 typedef struct Opened {
     Made made;
@@ -223,7 +223,7 @@ typedef struct Opened {
     TitanDevice *device;
 } Opened;
 
-static Mpi mpi;
+static Link *link_of_test;
 
 static void open_mesh(Opened *o, How how, size_t room)
 {
@@ -234,7 +234,7 @@ static void open_mesh(Opened *o, How how, size_t room)
     DeviceOptions options = {.threads = 1,
                              .send_room = room,
                              .processes = how == PROCESSES,
-                             .mpi = how == MPI ? &mpi : NULL,
+                             .link = how == LINK ? link_of_test : NULL,
                              .board = o->board};
     TitanStatus st =
         device_new(&o->story, &o->made.im, &code, &options, &o->device);
@@ -354,30 +354,30 @@ static void names_the_message_that_is_missed(void **state)
     close_mesh(&o);
 }
 
-/* ------------------------------------------------------------------- mpi -- */
+/* ------------------------------------------------------------------ link -- */
 
-static void runs_under_mpirun(void **state)
+static void runs_under_a_launcher(void **state)
 {
     (void)state;
-    runs(MPI, 0);
+    runs(LINK, 0);
 }
 
-static void leaves_messages_under_mpirun(void **state)
+static void leaves_messages_under_a_launcher(void **state)
 {
     (void)state;
-    runs(MPI, ROW);
+    runs(LINK, ROW);
 }
 
-static void keeps_layers_under_mpirun(void **state)
+static void keeps_layers_under_a_launcher(void **state)
 {
     (void)state;
-    keeps(MPI);
+    keeps(LINK);
 }
 
 static int dismiss(void **state)
 {
     (void)state;
-    remote_dismiss(&mpi, TITAN_OK);
+    remote_dismiss(link_of_test, TITAN_OK);
     return 0;
 }
 
@@ -390,30 +390,31 @@ static int serve(int runs_to_serve)
     make(&m);
     for (int i = 0; i < runs_to_serve; i++) {
         DeviceOptions o = {
-            .threads = 1, .mpi = &mpi, .send_room = i == 1 ? ROW : 0};
+            .threads = 1, .link = link_of_test, .send_room = i == 1 ? ROW : 0};
         if (remote_serve(&story, &m.im, &code, &o) != TITAN_OK) return 1;
     }
     return 0;
 }
 
-static int main_mpi(void)
+static int main_link(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(runs_under_mpirun, dismiss),
-        cmocka_unit_test_teardown(leaves_messages_under_mpirun, dismiss),
-        cmocka_unit_test_teardown(keeps_layers_under_mpirun, dismiss),
+        cmocka_unit_test_teardown(runs_under_a_launcher, dismiss),
+        cmocka_unit_test_teardown(leaves_messages_under_a_launcher, dismiss),
+        cmocka_unit_test_teardown(keeps_layers_under_a_launcher, dismiss),
     };
     TitanStory story = {0};
-    if (mpi_open(&story, &mpi) != TITAN_OK || mpi.ranks != 4) return 1;
-    int bad = mpi.rank ? serve(sizeof tests / sizeof *tests)
-                       : cmocka_run_group_tests(tests, NULL, NULL);
-    mpi_close(&mpi);
+    if (link_open(&story, 0, &link_of_test) != TITAN_OK) return 1;
+    if (link_of_test->ranks != 4) return 1;
+    int bad = link_of_test->rank ? serve(sizeof tests / sizeof *tests)
+                                 : cmocka_run_group_tests(tests, NULL, NULL);
+    link_close(link_of_test);
     return bad;
 }
 
 int main(int argc, char **argv)
 {
-    if (argc > 1 && strcmp(argv[1], "mpi") == 0) return main_mpi();
+    if (argc > 1 && strcmp(argv[1], "link") == 0) return main_link();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(messages_wait_for_their_receiver),
         cmocka_unit_test(messages_are_left),

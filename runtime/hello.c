@@ -1,0 +1,134 @@
+/*
+ * hello.c: what ranks that were started apart tell rank 0 before they begin.
+ *
+ * Rank 0 compares each rank's program and options with its own, and learns
+ * which processes are on its machine, so that its watchdog can look at them.
+ */
+#include "remote.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct Hello {
+    uint8_t hash[16];
+    char machine[128];
+    int64_t pid;
+    uint64_t options; /* bytes of the text that follows */
+} Hello;
+
+typedef struct Hearing {
+    TitanStory *story;
+    Link *link;
+    const char *options;
+    Hello mine;
+    Mail mail;
+} Hearing;
+
+static TitanStatus pass(Hearing *h, LinkWay way, uint32_t rank, void *at,
+                        size_t bytes)
+{
+    Letter what = {way, rank, LINK_tag_order, at, bytes};
+    return link_pass(h->story, h->link, &h->mail, what);
+}
+
+/* Where two texts begin to differ, a word. */
+static const char *word_at(const char *text, const char *other, size_t *n)
+{
+    size_t i = 0, begin = 0;
+    for (; text[i] && text[i] == other[i]; i++)
+        if (text[i] == '\n') begin = i + 1;
+    *n = strcspn(text + begin, "\n");
+    return text + begin;
+}
+
+static TitanStatus check(Hearing *h, uint32_t rank, const Hello *hello,
+                         const char *theirs)
+{
+    size_t n, k;
+    if (memcmp(hello->hash, h->mine.hash, sizeof hello->hash) != 0)
+        return titan_fail(h->story, TITAN_MISMATCH,
+                          "rank %" PRIu32 " runs another program than rank 0: "
+                          "the hashes of their images differ",
+                          rank);
+    if (strcmp(theirs, h->options) == 0) return TITAN_OK;
+    const char *a = word_at(h->options, theirs, &n);
+    const char *b = word_at(theirs, h->options, &k);
+    return titan_fail(h->story, TITAN_MISMATCH,
+                      "rank %" PRIu32 " has other options than rank 0: "
+                      "\"%.*s\", and rank 0 has \"%.*s\"",
+                      rank, (int)k, b, (int)n, a);
+}
+
+static TitanStatus hear_text(Hearing *h, uint32_t rank, const Hello *hello)
+{
+    char *theirs = calloc(1, (size_t)hello->options + 1);
+    if (!theirs) return titan_no_memory(h->story);
+    TitanStatus st =
+        pass(h, LINK_receive, rank, theirs, (size_t)hello->options);
+    if (st == TITAN_OK) st = check(h, rank, hello, theirs);
+    free(theirs);
+    return st;
+}
+
+static TitanStatus hear(Hearing *h, uint32_t rank)
+{
+    Hello hello;
+    Board *b = h->link->board;
+    TRY(pass(h, LINK_receive, rank, &hello, sizeof hello));
+    bool here = strcmp(hello.machine, h->mine.machine) == 0;
+    if (b && here) atomic_store(&b->rows[rank].pid, (int)hello.pid);
+    return hear_text(h, rank, &hello);
+}
+
+static TitanStatus hear_all(Hearing *h)
+{
+    TitanStatus st = TITAN_OK;
+    TitanStory first = {0};
+    for (uint32_t k = 1; k < h->link->ranks; k++) {
+        TitanStatus one = hear(h, k);
+        if (st == TITAN_OK && one != TITAN_OK) first = *h->story;
+        if (st == TITAN_OK) st = one;
+    }
+    for (uint32_t k = 1; k < h->link->ranks; k++)
+        pass(h, LINK_send, k, &st, sizeof st);
+    if (st != TITAN_OK) *h->story = first;
+    return st;
+}
+
+static TitanStatus say(Hearing *h)
+{
+    TitanStatus verdict = TITAN_OK;
+    char *text = (char *)(uintptr_t)h->options; /* it is read only */
+    TRY(pass(h, LINK_send, 0, &h->mine, sizeof h->mine));
+    TRY(pass(h, LINK_send, 0, text, (size_t)h->mine.options));
+    TRY(pass(h, LINK_receive, 0, &verdict, sizeof verdict));
+    return verdict;
+}
+
+/* Two processes of which each may look at the other have it in common. */
+static void name_machine(char *out, size_t size)
+{
+    char names[64];
+    ssize_t n = readlink("/proc/self/ns/pid", names, sizeof names - 1);
+    FILE *in = fopen("/proc/sys/kernel/random/boot_id", "r");
+    names[n > 0 ? n : 0] = 0;
+    if (!in || !fgets(out, (int)(size - sizeof names), in)) out[0] = 0;
+    if (in) fclose(in);
+    strcat(out, names);
+}
+
+TitanStatus remote_compare(TitanStory *story, Link *l, const TitanImage *im,
+                           const char *options)
+{
+    Hearing h = {.story = story, .link = l, .options = options};
+    memcpy(h.mine.hash, im->header->hash, sizeof h.mine.hash);
+    name_machine(h.mine.machine, sizeof h.mine.machine);
+    h.mine.pid = getpid();
+    h.mine.options = strlen(options);
+    TitanStatus st = l->rank == 0 ? hear_all(&h) : say(&h);
+    mail_free(&h.mail);
+    return st;
+}

@@ -1,0 +1,480 @@
+/*
+ * tcp.c: connections of our own as a link, between ranks that join.c has
+ * brought together.
+ *
+ * Every rank is connected to rank 0, and to another when they first have
+ * something for each other: the later of the two connects.  A connection
+ * carries frames, in order; what nobody has asked for yet is kept aside.
+ *
+ *     data    to a tag            taken   of a frame that asked for it
+ *     meet    the same, asks      end     the sender ends all ranks
+ *                                 bye     the sender is done
+ *
+ * A connection that breaks without a bye is a rank that is lost.
+ */
+#include "join.h"
+#include "link.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "clock.h"
+
+typedef enum FrameKind {
+    FRAME_data,
+    FRAME_meet,
+    FRAME_taken,
+    FRAME_end, /* tag: the status; bytes: 1 + the rank that is lost, or 0 */
+    FRAME_bye
+} FrameKind;
+
+typedef struct Frame {
+    uint32_t kind;
+    int32_t tag;
+    uint64_t bytes;
+} Frame;
+
+/* A letter that was posted, in one of its peer's queues until it is over. */
+struct LinkRequestRow {
+    LinkRequest next;
+    Frame frame;
+    char *at;
+    size_t done;      /* of frame and bytes: sent; of bytes: received */
+    bool over, owned; /* owned: nobody waits for it */
+};
+
+typedef struct Queue {
+    LinkRequest first, *end;
+} Queue;
+
+typedef struct Peer {
+    int fd; /* -1: not connected */
+    bool closed;
+    Queue out, wants, meets, early; /* early: came before it was wanted */
+    Frame in;
+    size_t got;       /* bytes of `in` */
+    LinkRequest into; /* whose bytes come now, or NULL */
+} Peer;
+
+typedef struct Tcp {
+    Link link; /* first */
+    Joined joined;
+    Peer *peers;
+    struct pollfd *polls;
+    uint32_t *who; /* of each poll */
+    TitanStatus status;
+} Tcp;
+
+enum { WAIT_MS = 1, LEAVE_SECONDS = 2 };
+
+bool tcp_is_there(void)
+{
+    World w;
+    return world_read(&w);
+}
+
+/* ---------------------------------------------------------------- queues -- */
+
+static void append(Queue *q, LinkRequest r)
+{
+    if (!q->first) q->end = &q->first;
+    r->next = NULL;
+    *q->end = r;
+    q->end = &r->next;
+}
+
+/* The first of a tag, taken out; NULL: there is none. */
+static LinkRequest take(Queue *q, int32_t tag)
+{
+    LinkRequest *at = &q->first;
+    while (*at && (*at)->frame.tag != tag)
+        at = &(*at)->next;
+    LinkRequest r = *at;
+    if (!r) return NULL;
+    if (q->end == &r->next) q->end = at;
+    *at = r->next;
+    return r;
+}
+
+static void clear(Queue *q)
+{
+    while (q->first) {
+        LinkRequest r = take(q, q->first->frame.tag);
+        free(r);
+    }
+}
+
+/* ----------------------------------------------------------- connections -- */
+
+static void lose(Tcp *t, uint32_t rank)
+{
+    Peer *p = &t->peers[rank];
+    if (p->fd >= 0) close(p->fd);
+    p->fd = -1;
+    if (!p->closed && !t->link.ended && !t->link.lost) t->link.lost = rank + 1;
+    p->closed = true;
+}
+
+static void adopt(Tcp *t, uint32_t rank, int fd)
+{
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    t->peers[rank].fd = fd;
+}
+
+/* The later of two ranks connects. */
+static void need(Tcp *t, uint32_t rank)
+{
+    Peer *p = &t->peers[rank];
+    if (p->fd >= 0 || p->closed || rank > t->link.rank) return;
+    int fd = place_connect(&t->joined.places[rank]);
+    if (fd < 0 || !fd_write(fd, &t->link.rank, sizeof t->link.rank))
+        lose(t, rank);
+    else
+        adopt(t, rank, fd);
+}
+
+static void accept_one(Tcp *t)
+{
+    uint32_t rank;
+    int fd = accept(t->joined.listener, NULL, NULL);
+    if (fd < 0) return;
+    const struct timeval soon = {1, 0};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &soon, sizeof soon);
+    bool ours = fd_read(fd, &rank, sizeof rank) && rank < t->link.ranks &&
+                rank > t->link.rank && t->peers[rank].fd < 0;
+    if (ours)
+        adopt(t, rank, fd_tuned(fd));
+    else
+        close(fd);
+}
+
+/* --------------------------------------------------------------- sending -- */
+
+static bool has_bytes(const Frame *f)
+{
+    return f->kind == FRAME_data || f->kind == FRAME_meet;
+}
+
+/* What is left of a frame and its bytes, at once.  False: not all of it. */
+static bool send_one(Tcp *t, uint32_t rank, LinkRequest r)
+{
+    size_t head = sizeof r->frame, bytes = 0, skip = r->done;
+    if (has_bytes(&r->frame)) bytes = (size_t)r->frame.bytes;
+    if (skip > head) skip = head;
+    struct iovec parts[2] = {
+        {(char *)&r->frame + skip, head - skip},
+        {r->at + (r->done - skip), bytes - (r->done - skip)}};
+    struct msghdr all = {.msg_iov = parts, .msg_iovlen = bytes ? 2 : 1};
+    ssize_t n = sendmsg(t->peers[rank].fd, &all, MSG_NOSIGNAL);
+    if (n > 0) r->done += (size_t)n;
+    if (n < 0 && errno != EAGAIN && errno != EINTR) lose(t, rank);
+    return r->done == head + bytes;
+}
+
+static void flush(Tcp *t, uint32_t rank)
+{
+    Peer *p = &t->peers[rank];
+    while (p->fd >= 0 && p->out.first && send_one(t, rank, p->out.first)) {
+        LinkRequest r = take(&p->out, p->out.first->frame.tag);
+        if (r->owned)
+            free(r);
+        else if (r->frame.kind == FRAME_meet)
+            append(&p->meets, r);
+        else
+            r->over = true;
+    }
+}
+
+/* A frame that nobody waits for.  Without memory for it the other rank waits,
+ * and the watchdog sees that. */
+static void tell(Tcp *t, uint32_t rank, Frame f)
+{
+    LinkRequest r = calloc(1, sizeof *r);
+    if (!r) return;
+    r->frame = f;
+    r->owned = true;
+    append(&t->peers[rank].out, r);
+    flush(t, rank);
+}
+
+/* ------------------------------------------------------------- receiving -- */
+
+/* Room for what nobody has asked for yet. */
+static LinkRequest set_aside(Tcp *t, const Frame *f)
+{
+    LinkRequest r = calloc(1, sizeof *r + f->bytes);
+    if (!r) {
+        t->status = TITAN_UNAVAILABLE;
+        return NULL;
+    }
+    r->at = (char *)(r + 1);
+    r->owned = true;
+    return r;
+}
+
+/* What a frame says, but for bytes that follow. */
+static void open_frame(Tcp *t, uint32_t rank)
+{
+    Peer *p = &t->peers[rank];
+    LinkRequest r;
+    switch ((FrameKind)p->in.kind) {
+    case FRAME_data:
+    case FRAME_meet:
+        r = take(&p->wants, p->in.tag);
+        if (r && r->frame.bytes != p->in.bytes) lose(t, rank);
+        if (!r) r = set_aside(t, &p->in);
+        if (r) r->frame = p->in;
+        p->into = r;
+        return;
+    case FRAME_taken:
+        r = take(&p->meets, p->in.tag);
+        if (r) r->over = true;
+        break;
+    case FRAME_end:
+        t->link.ended = true;
+        t->link.lost = (uint32_t)p->in.bytes;
+        t->status = (TitanStatus)p->in.tag;
+        break;
+    case FRAME_bye:
+        p->closed = true;
+        break;
+    }
+    p->got = 0;
+}
+
+static void copy_early(const struct LinkRequestRow *r, char *to, size_t most)
+{
+    memcpy(to, r->at, r->frame.bytes < most ? r->frame.bytes : most);
+}
+
+/* What was set aside may have been asked for while it came. */
+static void close_frame(Tcp *t, uint32_t rank)
+{
+    Peer *p = &t->peers[rank];
+    LinkRequest r = p->into;
+    p->into = NULL;
+    p->got = 0;
+    LinkRequest want = r->owned ? take(&p->wants, r->frame.tag) : r;
+    if (!want) {
+        append(&p->early, r);
+        return;
+    }
+    if (r->owned) {
+        copy_early(r, want->at, (size_t)want->frame.bytes);
+        free(r);
+    }
+    if (p->in.kind == FRAME_meet)
+        tell(t, rank, (Frame){.kind = FRAME_taken, .tag = p->in.tag});
+    want->over = true;
+}
+
+/* False: there are no more now. */
+static bool get(Tcp *t, uint32_t rank, void *at, size_t bytes, size_t *done)
+{
+    ssize_t n = recv(t->peers[rank].fd, at, bytes, 0);
+    if (n > 0) *done += (size_t)n;
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) lose(t, rank);
+    return n == (ssize_t)bytes;
+}
+
+static void receive(Tcp *t, uint32_t rank)
+{
+    Peer *p = &t->peers[rank];
+    size_t head = sizeof p->in;
+    while (p->fd >= 0 && t->status == TITAN_OK) {
+        if (!p->into &&
+            !get(t, rank, (char *)&p->in + p->got, head - p->got, &p->got))
+            return;
+        if (!p->into) open_frame(t, rank);
+        LinkRequest r = p->into;
+        if (!r) continue;
+        if (!get(t, rank, r->at + r->done, (size_t)r->frame.bytes - r->done,
+                 &r->done))
+            return;
+        close_frame(t, rank);
+    }
+}
+
+/* One look at all connections. */
+static void turn(Tcp *t, int wait_ms)
+{
+    nfds_t n = 0;
+    for (uint32_t r = 0; r < t->link.ranks; r++) {
+        const Peer *p = &t->peers[r];
+        if (p->fd < 0) continue;
+        t->who[n] = r;
+        t->polls[n++] = (struct pollfd){
+            .fd = p->fd,
+            .events = (short)(POLLIN | (p->out.first ? POLLOUT : 0))};
+    }
+    t->polls[n] = (struct pollfd){.fd = t->joined.listener, .events = POLLIN};
+    if (poll(t->polls, n + 1, wait_ms) <= 0) return;
+    if (t->polls[n].revents) accept_one(t);
+    for (nfds_t i = 0; i < n; i++) {
+        if (t->polls[i].revents & POLLOUT) flush(t, t->who[i]);
+        if (t->polls[i].revents & ~POLLOUT) receive(t, t->who[i]);
+    }
+}
+
+/* ------------------------------------------------------------------ link -- */
+
+static TitanStatus whole(const Tcp *t, TitanStory *s)
+{
+    const Link *l = &t->link;
+    if (l->lost)
+        return titan_fail(s, TITAN_RANK_LOST,
+                          "rank %" PRIu32 " of %" PRIu32
+                          " was lost: its connection was closed",
+                          l->lost - 1, l->ranks);
+    if (t->status == TITAN_OK) return TITAN_OK;
+    return titan_fail(s, t->status,
+                      l->ended ? "another rank ended the run"
+                               : "out of memory");
+}
+
+/* What came before it was asked for. */
+static bool take_early(Tcp *t, const Letter *x)
+{
+    LinkRequest r = take(&t->peers[x->rank].early, x->tag);
+    if (!r) return false;
+    copy_early(r, x->at, x->bytes);
+    if (r->frame.kind == FRAME_meet)
+        tell(t, x->rank, (Frame){.kind = FRAME_taken, .tag = x->tag});
+    free(r);
+    return true;
+}
+
+static TitanStatus tcp_begin(Link *l, TitanStory *s, const Letter *x,
+                             LinkRequest *out)
+{
+    Tcp *t = (Tcp *)l;
+    Peer *p = &t->peers[x->rank];
+    TRY(whole(t, s));
+    LinkRequest r = calloc(1, sizeof *r);
+    if (!r) return titan_no_memory(s);
+    *out = r;
+    r->at = x->at;
+    r->frame = (Frame){.kind = x->way == LINK_meet ? FRAME_meet : FRAME_data,
+                       .tag = x->tag,
+                       .bytes = x->bytes};
+    if (x->way == LINK_receive && take_early(t, x)) {
+        r->over = true;
+        return TITAN_OK;
+    }
+    append(x->way == LINK_receive ? &p->wants : &p->out, r);
+    need(t, x->rank);
+    flush(t, x->rank);
+    return TITAN_OK;
+}
+
+static TitanStatus tcp_test(Link *l, TitanStory *s, LinkRequest *r,
+                            bool patient, bool *gone)
+{
+    Tcp *t = (Tcp *)l;
+    if (!(*r)->over) turn(t, patient ? WAIT_MS : 0);
+    *gone = (*r)->over;
+    if (!*gone) return whole(t, s);
+    free(*r);
+    *r = NULL;
+    return TITAN_OK;
+}
+
+static TitanStatus tcp_look(Link *l, TitanStory *s)
+{
+    turn((Tcp *)l, 0);
+    return whole((Tcp *)l, s);
+}
+
+static bool has_more(const Tcp *t)
+{
+    for (uint32_t r = 0; r < t->link.ranks; r++)
+        if (t->peers[r].fd >= 0 && t->peers[r].out.first) return true;
+    return false;
+}
+
+/* The same to all that are there, and until it is on its way. */
+static void tell_all(Tcp *t, Frame f)
+{
+    double end = seconds_now() + LEAVE_SECONDS;
+    for (uint32_t r = 0; r < t->link.ranks; r++)
+        if (t->peers[r].fd >= 0) tell(t, r, f);
+    while (has_more(t) && seconds_now() < end)
+        turn(t, WAIT_MS);
+}
+
+static void tcp_abort(Link *l, TitanStatus status)
+{
+    tell_all(
+        (Tcp *)l,
+        (Frame){.kind = FRAME_end, .tag = (int32_t)status, .bytes = l->lost});
+}
+
+static void tcp_close(Link *l)
+{
+    Tcp *t = (Tcp *)l;
+    if (t->peers) tell_all(t, (Frame){.kind = FRAME_bye});
+    for (uint32_t r = 0; t->peers && r < l->ranks; r++) {
+        Peer *p = &t->peers[r];
+        if (p->fd >= 0) close(p->fd);
+        clear(&p->out);
+        clear(&p->wants);
+        clear(&p->meets);
+        clear(&p->early);
+    }
+    if (t->joined.listener >= 0) close(t->joined.listener);
+    joined_free(&t->joined);
+    free(t->peers);
+    free(t->polls);
+    free(t->who);
+    free(t);
+}
+
+static const LinkClass tcp_class = {.about = "of a launcher",
+                                    .who = "the launcher has started",
+                                    .begin = tcp_begin,
+                                    .test = tcp_test,
+                                    .look = tcp_look,
+                                    .abort = tcp_abort,
+                                    .close = tcp_close};
+
+static TitanStatus join(TitanStory *s, const World *w, double patience, Tcp *t)
+{
+    t->peers = calloc(w->ranks, sizeof *t->peers);
+    t->polls = calloc(w->ranks + 1, sizeof *t->polls);
+    t->who = calloc(w->ranks + 1, sizeof *t->who);
+    for (uint32_t r = 0; t->peers && r < w->ranks; r++)
+        t->peers[r].fd = -1;
+    if (!t->peers || !t->polls || !t->who) return titan_no_memory(s);
+    TRY(world_join(s, w, patience > 0 ? patience : 120, &t->joined));
+    for (uint32_t r = 0; r < w->ranks; r++)
+        if (t->joined.fds[r] >= 0) adopt(t, r, t->joined.fds[r]);
+    return TITAN_OK;
+}
+
+TitanStatus tcp_open(TitanStory *s, double patience, Link **out)
+{
+    World w;
+    Tcp *t = calloc(1, sizeof *t);
+    if (!t) return titan_no_memory(s);
+    world_read(&w);
+    t->joined.listener = -1;
+    t->link = (Link){.class = &tcp_class,
+                     .rank = w.rank,
+                     .ranks = w.ranks,
+                     .local = w.local,
+                     .beside = w.beside,
+                     .most = SIZE_MAX};
+    TitanStatus st = join(s, &w, patience, t);
+    if (st == TITAN_OK)
+        *out = &t->link;
+    else
+        tcp_close(&t->link);
+    return st;
+}
