@@ -10,8 +10,9 @@
  *     kernel SYMBOL BLOCKS THREADS SHARED  a case begins
  *     map ARG DTYPE RANK SWIZZLE OFFSET    a tensor map; then for each of the
  *         SIZE STRIDE BOX ...              dimensions, innermost first
- *     arg BYTES from AT                    an argument with these bytes
- *     arg BYTES fill BYTE                  ... or all bytes alike
+ *     arg BYTES draw WAY STATE DTYPE NAXES an argument whose elements are drawn
+ *         SIZE STRIDE ...                  (draw.h), outermost axis first
+ *     arg BYTES fill BYTE                  ... or with all bytes alike
  *     arg same ARG                         the same place as another
  *     want ARG DTYPE EXACT AT NAXES        a result: in the data floats (f64:
  *         SIZE STRIDE ...                  doubles, others 64-bit integers);
@@ -26,11 +27,16 @@
 #include <stdlib.h>
 
 #include "codegen/kernel.h"
+#include "tests/gpu/draw.h"
+
+enum { MOST_WRITTEN = 1 << 14 /* results */ };
 
 typedef struct Cases {
     const char *folder;
     FILE *text, *data;
     uint64_t at;
+    uint64_t hash[MOST_WRITTEN], from[MOST_WRITTEN]; /* of results */
+    unsigned written;
 } Cases;
 
 static inline FILE *cases_file(const char *folder, const char *name)
@@ -47,7 +53,8 @@ static inline FILE *cases_file(const char *folder, const char *name)
 
 static inline void cases_open(Cases *c, const char *folder)
 {
-    *c = (Cases){.folder = folder};
+    c->folder = folder;
+    c->at = c->written = 0;
     c->text = cases_file(folder, "cases.txt");
     c->data = cases_file(folder, "cases.data");
 }
@@ -58,11 +65,27 @@ static inline void cases_close(Cases *c)
     fclose(c->data);
 }
 
+static inline uint64_t cases_hash(const void *at, size_t n)
+{
+    uint64_t h = 0xCBF29CE484222325ull;
+    for (size_t i = 0; i < n; i++)
+        h = (h ^ ((const unsigned char *)at)[i]) * 0x100000001B3ull;
+    return h;
+}
+
+/* Where these bytes are in the data: as another result, or behind all. */
 static inline uint64_t cases_bytes(Cases *c, const void *at, size_t n)
 {
+    uint64_t h = cases_hash(at, n) ^ n;
+    for (unsigned i = 0; i < c->written; i++)
+        if (c->hash[i] == h) return c->from[i];
     uint64_t from = c->at;
     fwrite(at, 1, n, c->data);
     c->at += n;
+    if (c->written < MOST_WRITTEN) {
+        c->hash[c->written] = h;
+        c->from[c->written++] = from;
+    }
     return from;
 }
 
@@ -82,23 +105,51 @@ static inline void cases_kernel(Cases *c, const Kernel *k)
     }
 }
 
-static inline void cases_want(Cases *c, uint32_t arg, const TypeInfo *t,
-                              const int64_t *stride, bool exact,
+static inline void cases_shape(Cases *c, const DrawShape *s)
+{
+    fprintf(c->text, " %" PRIu32, s->naxes);
+    for (uint32_t i = 0; i < s->naxes; i++)
+        fprintf(c->text, "  %" PRId64 " %" PRId64, s->size[i], s->stride[i]);
+    fputc('\n', c->text);
+}
+
+static inline void cases_drawn(Cases *c, size_t bytes, DrawWay way,
+                               const Draws *from, DType d, const DrawShape *s)
+{
+    fprintf(c->text, "arg %zu draw %d %" PRIu64 " %d", bytes, (int)way,
+            from->state, (int)d);
+    cases_shape(c, s);
+}
+
+/* What a result of few bits is near to: bits that it cannot tell would only be
+ * carried. */
+static inline float cases_near(DType d, bool exact, double x)
+{
+    float f = (float)x;
+    uint32_t bits;
+    if (exact || dtype_bytes(d) > 2 || !isfinite(f)) return f;
+    memcpy(&bits, &f, sizeof bits);
+    bits &= ~UINT32_C(0xff); /* 2^-15 of it; the nearest bf16 is 2^-9 */
+    memcpy(&f, &bits, sizeof bits);
+    return f;
+}
+
+static inline void cases_want(Cases *c, uint32_t arg, DType d,
+                              const DrawShape *s, bool exact,
                               const Tensor *want)
 {
-    uint64_t from = c->at;
+    bool narrow = dtype_class(d) == DC_float && d != DT_f64;
+    size_t each = narrow ? 4 : 8;
+    char *bytes = malloc((size_t)want->n * each + 1);
     for (int64_t i = 0; i < want->n; i++) {
-        float f = (float)want->at[i].f;
-        if (dtype_class(t->dtype) == DC_float && t->dtype != DT_f64)
-            cases_bytes(c, &f, 4);
-        else
-            cases_bytes(c, &want->at[i], 8);
+        float f = cases_near(d, exact, want->at[i].f);
+        memcpy(bytes + (size_t)i * each,
+               narrow ? (const void *)&f : (const void *)&want->at[i], each);
     }
-    fprintf(c->text, "want %" PRIu32 " %d %d %" PRIu64 " %" PRIu32, arg,
-            (int)t->dtype, exact, from, t->naxes);
-    for (uint32_t i = 0; i < t->naxes; i++)
-        fprintf(c->text, "  %" PRId64 " %" PRId64, t->axes[i].size, stride[i]);
-    fputc('\n', c->text);
+    fprintf(c->text, "want %" PRIu32 " %d %d %" PRIu64, arg, (int)d, exact,
+            cases_bytes(c, bytes, (size_t)want->n * each));
+    cases_shape(c, s);
+    free(bytes);
 }
 
 #endif

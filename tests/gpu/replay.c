@@ -11,6 +11,7 @@
 #include <inttypes.h>
 
 #include "tests/gpu/agree.h"
+#include "tests/gpu/draw.h"
 #include "tests/gpu/driver.h"
 
 enum { MOST_WANTS = 16, GUARD = 256, MOST_TOLD = 20 };
@@ -18,18 +19,22 @@ enum { MOST_WANTS = 16, GUARD = 256, MOST_TOLD = 20 };
 typedef struct Arg {
     size_t bytes;
     int64_t same; /* -1: a place of its own */
-    int64_t from; /* -1: all bytes are `fill` */
+    bool drawn;   /* else all bytes are `fill` */
     unsigned fill;
+    Draws draws;
+    DrawWay way;
+    DType dtype;
+    DrawShape shape;
     unsigned char *before, *after, *known;
     uint64_t at;
 } Arg;
 
 typedef struct Want {
-    uint32_t arg, naxes;
+    uint32_t arg;
     DType dtype;
     bool exact;
     uint64_t from;
-    int64_t size[16], stride[16];
+    DrawShape shape;
 } Want;
 
 typedef struct Case {
@@ -64,6 +69,16 @@ static void tell(Replay *r, const Case *c, const char *what, double a, double b)
 
 /* ------------------------------------------------------------------ a case */
 
+static void draw_arg(const Arg *a)
+{
+    int64_t n = draw_elements(&a->shape);
+    Cell *cells = calloc((size_t)n + 1, sizeof *cells);
+    Draws d = a->draws;
+    draw_cells(&d, a->way, a->dtype, cells, n);
+    draw_store(&a->shape, a->dtype, cells, a->before);
+    free(cells);
+}
+
 static void allocate(Replay *r, Case *c)
 {
     for (uint32_t i = 0; i < c->shot.nargs; i++) {
@@ -77,8 +92,8 @@ static void allocate(Replay *r, Case *c)
         a->before = malloc(room);
         a->after = malloc(room);
         a->known = calloc(room, 1);
-        memset(a->before, a->from < 0 ? (int)a->fill : 0xff, room);
-        if (a->from >= 0) memcpy(a->before, r->data + a->from, a->bytes);
+        memset(a->before, a->drawn ? 0xff : (int)a->fill, room);
+        if (a->drawn) draw_arg(a);
         MUST(&r->d, alloc, (&a->at, room));
         c->shot.words[i] = a->at;
     }
@@ -134,15 +149,10 @@ static void check_want(Replay *r, Case *c, const Want *w)
 {
     const Arg *a = place_of(c, w->arg);
     bool floats = dtype_class(w->dtype) == DC_float;
-    int64_t n = 1;
-    for (uint32_t i = 0; i < w->naxes; i++)
-        n *= w->size[i];
+    int64_t n = draw_elements(&w->shape);
     unsigned bad = 0;
     for (int64_t x = 0; x < n; x++) {
-        int64_t at = 0, flat = x;
-        for (uint32_t i = w->naxes; i-- > 0; flat /= w->size[i])
-            at += flat % w->size[i] * w->stride[i];
-        at *= dtype_bytes(w->dtype);
+        int64_t at = draw_place(&w->shape, x) * dtype_bytes(w->dtype);
         memset(a->known + at, 1, dtype_bytes(w->dtype));
         Cell want = wanted(r, w, x), got = dtype_load(w->dtype, a->after + at);
         if (!agrees(w->dtype, got, want, w->exact) && bad++ == 0)
@@ -234,20 +244,34 @@ static void read_map(Case *c, Words *w)
     }
 }
 
+static void read_shape(DrawShape *s, Words *w)
+{
+    s->naxes = (uint32_t)number(w);
+    for (uint32_t i = 0; i < s->naxes; i++) {
+        s->size[i] = number(w);
+        s->stride[i] = number(w);
+    }
+}
+
 static void read_arg(Case *c, Words *w)
 {
     Arg *a = &c->args[c->shot.nargs++];
-    *a = (Arg){.same = -1, .from = -1};
+    *a = (Arg){.same = -1};
     char *first = word(w);
     if (strcmp(first, "same") == 0) {
         a->same = number(w);
         return;
     }
     a->bytes = (size_t)strtoull(first, NULL, 10);
-    if (strcmp(word(w), "from") == 0)
-        a->from = number(w);
-    else
+    a->drawn = strcmp(word(w), "draw") == 0;
+    if (!a->drawn) {
         a->fill = (unsigned)number(w);
+        return;
+    }
+    a->way = (DrawWay)number(w);
+    a->draws.state = strtoull(word(w), NULL, 10);
+    a->dtype = (DType)number(w);
+    read_shape(&a->shape, w);
 }
 
 static void read_want(Case *c, Words *w)
@@ -257,11 +281,7 @@ static void read_want(Case *c, Words *w)
     x->dtype = (DType)number(w);
     x->exact = number(w) != 0;
     x->from = (uint64_t)number(w);
-    x->naxes = (uint32_t)number(w);
-    for (uint32_t i = 0; i < x->naxes; i++) {
-        x->size[i] = number(w);
-        x->stride[i] = number(w);
-    }
+    read_shape(&x->shape, w);
 }
 
 static void read_kernel(Case *c, Words *w)

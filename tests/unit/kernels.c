@@ -43,22 +43,10 @@ typedef struct World {
     KernelSet *set[MOST_FILES];
     KernelSet *host; /* beside a GPU's set */
     uint32_t nfiles;
-    uint64_t random;
+    uint64_t seed;
+    Draws draws;
     bool maps; /* kernels may have tensor maps */
 } World;
-
-static uint64_t draw(World *w)
-{
-    w->random ^= w->random << 13;
-    w->random ^= w->random >> 7;
-    w->random ^= w->random << 17;
-    return w->random * 0x2545F4914F6CDD1Dull;
-}
-
-static double uniform(World *w)
-{
-    return (double)(draw(w) >> 11) * 0x1p-53;
-}
 
 /* ------------------------------------------------------------------ groups */
 
@@ -129,7 +117,7 @@ static void layout(World *w, Module *m, Launch *l, uint32_t i, int style)
     for (uint32_t a = 0; a < t->naxes; a++)
         order[a] = a;
     for (uint32_t a = t->naxes; style > 0 && a-- > 1;) {
-        uint32_t b = (uint32_t)(draw(w) % (a + 1)), keep = order[a];
+        uint32_t b = (uint32_t)(draw(&w->draws) % (a + 1)), keep = order[a];
         order[a] = order[b];
         order[b] = keep;
     }
@@ -137,7 +125,7 @@ static void layout(World *w, Module *m, Launch *l, uint32_t i, int style)
     for (uint32_t a = t->naxes; a-- > 0;) {
         stride[order[a]] = n;
         n *= t->axes[order[a]].size;
-        if (style == 2) n += (int64_t)(draw(w) % 3);
+        if (style == 2) n += (int64_t)(draw(&w->draws) % 3);
     }
     l->args[i].stride = stride;
     bool good = style == 0 || style > 2;
@@ -179,64 +167,18 @@ static bool takes_any(const Module *m, const Fn *fn)
     return strncmp(str_of(m, fn->name), "bits_", 5) == 0;
 }
 
-/* Any bits there are, or numbers of any size near 1; element X is in a run of
- * both, of the latter alone, or of positive ones: a thread takes neighbours. */
-static Cell any_cell(World *w, DType d, int64_t x)
-{
-    enum { RUN = 64, BOTH = 0, POSITIVE = 2, KINDS, RANGE = 24 };
-    int64_t kind = x / RUN % KINDS;
-    uint64_t bits = draw(w);
-    Cell c = dtype_load(d, &bits);
-    double u = uniform(w) * 4 - 2;
-    if (kind == POSITIVE) u = fabs(u);
-    if (dtype_class(d) != DC_float) return c;
-    bool near = draw(w) % 4 != 0;
-    int power = (int)((near ? draw(w) : bits) % RANGE) - RANGE / 2;
-    if (near || kind != BOTH) c.f = dtype_round(d, ldexp(u, power));
-    return c;
-}
-
-/* Few values are large; integers are mostly small enough to be indices. */
-static Cell random_cell(World *w, DType d)
-{
-    Cell c = {0};
-    double u = uniform(w) * 4 - 2;
-    switch (dtype_class(d)) {
-    case DC_float:
-        c.f = dtype_round(d, draw(w) % 50 == 0 ? 4 * u : u);
-        break;
-    case DC_bool:
-        c.i = draw(w) % 2 != 0;
-        break;
-    case DC_int:
-        c.i = (int64_t)(draw(w) % 14) - 2;
-        break;
-    case DC_uint:
-        c.i = (int64_t)(draw(w) % 12);
-        break;
-    }
-    return c;
-}
-
-static int64_t offset_of(const Module *m, const Launch *l, uint32_t i,
-                         int64_t flat)
+static DrawShape shape_of(const Module *m, const Launch *l, uint32_t i)
 {
     const TypeInfo *t = type_info(m, l->args[i].type);
-    int64_t at = 0;
-    for (uint32_t a = t->naxes; a-- > 0;) {
-        at += flat % t->axes[a].size * l->args[i].stride[a];
-        flat /= t->axes[a].size;
+    DrawShape s = {.naxes = t->naxes};
+    for (uint32_t a = 0; a < t->naxes; a++) {
+        s.size[a] = t->axes[a].size;
+        s.stride[a] = l->args[i].stride[a];
     }
-    return at;
+    return s;
 }
 
 /* -------------------------------------------------------------------- runs */
-
-static int by_number(const void *a, const void *b)
-{
-    int64_t x = ((const Cell *)a)->i, y = ((const Cell *)b)->i;
-    return (x > y) - (x < y);
-}
 
 /* Whether the parameter is ids that a scatter takes to ascend. */
 static bool ascends(const Module *m, const Fn *fn, uint32_t param)
@@ -248,6 +190,12 @@ static bool ascends(const Module *m, const Fn *fn, uint32_t param)
             return true;
     }
     return false;
+}
+
+static DrawWay way_of(const Module *m, const Fn *fn, uint32_t param)
+{
+    if (takes_any(m, fn)) return DRAW_any;
+    return ascends(m, fn, param) ? DRAW_ascending : DRAW_plain;
 }
 
 /* Everything else is compared with the unrounded value. */
@@ -262,9 +210,9 @@ static void check_result(Module *m, const Launch *l, uint32_t r,
     DType d = type_dtype(m, want->type);
     const char *name = str_of(m, l->fn->name);
     bool exact = is_exact(m, l->fn) || bits;
-    uint32_t i = l->fn->nparams + r;
+    DrawShape shape = shape_of(m, l, l->fn->nparams + r);
     for (int64_t x = 0; x < want->n; x++) {
-        int64_t at = offset_of(m, l, i, x) * dtype_bytes(d);
+        int64_t at = draw_place(&shape, x) * dtype_bytes(d);
         Cell got = dtype_load(d, bytes + at);
         if (agrees(d, got, want->at[x], exact)) continue;
         if (dtype_class(d) == DC_float)
@@ -320,30 +268,31 @@ static void execute(World *w, const Machine *at, uint32_t row,
         run_on_device(at, kernel, sizes, words);
         return;
     }
-    int64_t cut = (int64_t)(draw(w) % (uint64_t)(kernel->items + 1));
+    int64_t cut = (int64_t)(draw(&w->draws) % (uint64_t)(kernel->items + 1));
     at->code[row](words, cut, kernel->items);
     at->code[row](words, 0, cut);
 }
 
 static void write_case(Cases *c, const Module *m, const Launch *l,
                        const Kernel *kernel, const size_t *sizes,
-                       const uint64_t *words, const Tensor *want, bool bits)
+                       const Draws *draws, const Tensor *want, bool bits)
 {
     cases_kernel(c, kernel);
     for (uint32_t i = 0; i < l->nargs; i++) {
-        const void *bytes = (const void *)(uintptr_t)words[i];
+        DrawShape shape = shape_of(m, l, i);
         if (l->args[i].same >= 0)
             fprintf(c->text, "arg same %d\n", (int)l->args[i].same);
         else if (i >= l->fn->nparams)
             fprintf(c->text, "arg %zu fill %d\n", sizes[i],
                     kernel_zeroes(kernel, i) ? 0 : 0xff);
         else
-            fprintf(c->text, "arg %zu from %" PRIu64 "\n", sizes[i],
-                    cases_bytes(c, bytes, sizes[i]));
+            cases_drawn(c, sizes[i], way_of(m, l->fn, i), &draws[i],
+                        type_dtype(m, l->args[i].type), &shape);
     }
     for (uint32_t r = 0; r < l->fn->nresults; r++) {
         uint32_t i = l->fn->nparams + r;
-        cases_want(c, i, type_info(m, l->args[i].type), l->args[i].stride,
+        DrawShape shape = shape_of(m, l, i);
+        cases_want(c, i, type_dtype(m, l->args[i].type), &shape,
                    is_exact(m, l->fn) || bits, &want[r]);
     }
     fputs("run\n", c->text);
@@ -369,10 +318,11 @@ static void run_on_host(World *w, Module *m, const Launch *l,
         uint32_t i = l->fn->nparams + r;
         DType d = type_dtype(m, l->args[i].type);
         const char *bytes = (const char *)(uintptr_t)there[i];
+        DrawShape shape = shape_of(m, l, i);
         want[r] = tensor_new(m, l->args[i].type, 1, &w->arena);
         for (int64_t x = 0; x < want[r].n; x++)
             want[r].at[x] =
-                dtype_load(d, bytes + offset_of(m, l, i, x) * dtype_bytes(d));
+                dtype_load(d, bytes + draw_place(&shape, x) * dtype_bytes(d));
     }
     for (uint32_t i = 0; i < l->nargs; i++)
         if (l->args[i].same < 0) free((void *)(uintptr_t)there[i]);
@@ -387,6 +337,7 @@ static void run(World *w, uint32_t file, const Launch *l, const Machine *at)
     ArenaMark mark = arena_mark(&w->arena);
     Tensor in[MOST_ARGS], want[MOST_ARGS];
     uint64_t words[MOST_ARGS];
+    Draws draws[MOST_ARGS];
     for (uint32_t i = 0; i < l->nargs; i++) {
         DType d = type_dtype(m, l->args[i].type);
         sizes[i] = (size_t)l->extent[i] * dtype_bytes(d);
@@ -398,16 +349,11 @@ static void run(World *w, uint32_t file, const Launch *l, const Machine *at)
         memset(bytes, kernel_zeroes(kernel, i) ? 0 : 0xff, sizes[i]);
         words[i] = (uint64_t)(uintptr_t)bytes;
         if (i >= fn->nparams) continue;
+        DrawShape shape = shape_of(m, l, i);
+        draws[i] = w->draws;
         in[i] = tensor_new(m, l->args[i].type, 1, &w->arena);
-        for (int64_t x = 0; x < in[i].n; x++)
-            in[i].at[x] =
-                takes_any(m, fn) ? any_cell(w, d, x) : random_cell(w, d);
-        if (ascends(m, fn, i))
-            qsort(in[i].at, (size_t)in[i].n, sizeof *in[i].at, by_number);
-        for (int64_t x = 0; x < in[i].n; x++) {
-            dtype_store(d, in[i].at[x],
-                        bytes + offset_of(m, l, i, x) * dtype_bytes(d));
-        }
+        draw_cells(&w->draws, way_of(m, fn, i), d, in[i].at, in[i].n);
+        draw_store(&shape, d, in[i].at, bytes);
     }
     InterpOpts opts = {.round = is_exact(m, fn)};
     bool bits = at->host && kernel->exact;
@@ -416,7 +362,7 @@ static void run(World *w, uint32_t file, const Launch *l, const Machine *at)
     assert_true(ok);
     if (bits) run_on_host(w, m, l, at->host[l->host], sizes, words, want);
     if (at->cases)
-        write_case(at->cases, m, l, kernel, sizes, words, want, bits);
+        write_case(at->cases, m, l, kernel, sizes, draws, want, bits);
     else
         execute(w, at, l->kernel, kernel, sizes, words);
     bool judged = !at->cases && (bits || !takes_any(m, fn));
@@ -501,9 +447,10 @@ static void check_on_device(World *w, uint32_t file, const CodegenOpts *o,
 
 static void world_init(World *w)
 {
-    *w = (World){.random = 0x9E3779B97F4A7C15ull};
+    *w = (World){.seed = 0x9E3779B97F4A7C15ull};
     const char *seed = getenv("TITAN_SEED");
-    if (seed) w->random ^= strtoull(seed, NULL, 10) * 0xD1B54A32D192ED03ull;
+    if (seed) w->seed ^= strtoull(seed, NULL, 10) * 0xD1B54A32D192ED03ull;
+    w->draws.state = w->seed;
     arena_init(&w->arena, "session");
     arena_init(&w->scratch, "scratch");
     diag_init(&w->diag, &w->arena);
@@ -553,6 +500,14 @@ static void assemble_file(World *w, uint32_t file, TargetId target)
     kernels_free(w->set[file]);
 }
 
+/* All layouts of a group have the same operands, so most have the same results,
+ * which are written once. */
+static Draws draws_of_group(const World *w, uint32_t file, const Fn *fn)
+{
+    const char *name = str_of(&w->module[file], fn->name);
+    return (Draws){(w->seed ^ cases_hash(name, strlen(name))) | 1};
+}
+
 static void write_file_cases(World *w, uint32_t file, Cases *c)
 {
     CodegenOpts o = {.target = TARGET_sm_90a, .level = 2};
@@ -563,8 +518,10 @@ static void write_file_cases(World *w, uint32_t file, Cases *c)
         arena_printf(&w->arena, "%s/groups%u.cubin", c->folder, file);
     assemble(w, file, o.target, "", path);
     fprintf(c->text, "module groups%u.cubin\n", file);
-    for (uint32_t i = 0; i < n; i++)
+    for (uint32_t i = 0; i < n; i++) {
+        w->draws = draws_of_group(w, file, all[i].fn);
         run(w, file, &all[i], &at);
+    }
     free_both(w, file);
 }
 
@@ -590,7 +547,7 @@ static void write_cases(void **state)
     static World w;
     world_init(&w);
     w.maps = true;
-    Cases c;
+    static Cases c;
     cases_open(&c, out);
     for (uint32_t f = 0; f < w.nfiles; f++)
         write_file_cases(&w, f, &c);
