@@ -266,7 +266,7 @@ static void write_gemm(Writer *w, const Fn *group, const At *at, uint32_t n,
 static void write_collective(Writer *w, const Fn *group, const At *at, Loc loc)
 {
     Module *m = w->t.m;
-    if (group->nparams + group->nresults == 1) {
+    if (is_message(group_collective(group))) {
         TitanCommand *c = add_command(w, TITAN_COMMAND_collective, loc);
         c->index = image_message(&w->t, group, at[0].layout);
         c->operands.n = 1;

@@ -56,7 +56,7 @@ static const Inst *message_of(const Module *m, const Inst *in)
     const Fn *g = fn_of(m, attr_fn(m, in->attr, AT_fn));
     if (!fn_is(m, g, FK_collective)) return NULL;
     const Inst *of = group_collective(g);
-    return of->op == OP_send || of->op == OP_recv ? of : NULL;
+    return is_message(of) ? of : NULL;
 }
 
 /* A message: the so-and-so-many-th that one stage sends another on a channel.

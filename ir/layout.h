@@ -129,6 +129,11 @@ bool group_blocks(const Module *m, const Fn *group, ProductBlocks *out);
 
 /* The op of a collective group. */
 const Inst *group_collective(const Fn *group);
+/* What one rank of a pipeline sends another. */
+static inline bool is_message(const Inst *in)
+{
+    return in->op == OP_send || in->op == OP_recv;
+}
 /* Dense, with what is of different devices one behind the other. */
 bool pieces_lie_apart(const Module *m, Layout l, Axis group);
 /* The two places lie so that a collective group can be one command. */

@@ -134,7 +134,7 @@ static bool is_placeable(Op op)
 {
     return op == OP_arg || op == OP_call || op == OP_repeat || op == OP_proj ||
            op == OP_coord || op == OP_concat || op == OP_stack ||
-           is_message(op) || is_alias(op);
+           op == OP_send || op == OP_recv || is_alias(op);
 }
 
 static bool check_grouped(Module *m, const Fn *fn)

@@ -53,6 +53,7 @@ static void find_way(const Schedule *x, const List *l, Step *s)
     const char *kind = str_of(x->m, group->kind);
     s->from_host = strcmp(kind, "transfer.in") == 0;
     s->talks = fn_is(x->m, group, FK_collective);
+    s->message = s->talks && is_message(group_collective(group));
     s->transfer = s->from_host || strcmp(kind, "transfer.out") == 0;
 }
 

@@ -5,7 +5,9 @@
  * long as its machine would take: the larger of its bytes at the rate of a copy
  * and its operations at the share of the peak that a step keeps; a collective,
  * what it moves at the rate of the slowest link of its group.  Streams do not
- * slow each other down.  All ranks run the same list, so one stands for all.
+ * slow each other down.  All ranks of a stage run the same list, so one stands
+ * for all of them; the stages of a pipeline are played together, and a message
+ * between two begins when both have come to it.
  */
 #ifndef TITAN_TOOLS_PREDICT_H
 #define TITAN_TOOLS_PREDICT_H
@@ -15,7 +17,7 @@
 
 /* One run of a command. */
 typedef struct Played {
-    uint32_t command, stream;
+    uint32_t command, stream, stage;
     double start, seconds;
 } Played;
 
@@ -27,13 +29,18 @@ typedef struct Moved {
     double seconds;
 } Moved;
 
+/* Of several stages, what is of one rank is of the busiest. */
 typedef struct Prediction {
     const Machine *machine;
     double seconds;
     double products, rest, collectives; /* seconds of commands, by kind */
     double exposed;                     /* nothing but collectives runs */
     double link, network;               /* bytes that leave the rank */
-    VEC(Played) played;
+    double busy;                        /* something else than collectives runs */
+    double bubble;                      /* the share of all stages' time in which
+                                           nothing does */
+    VEC(double) stages;                 /* how long each is busy */
+    VEC(Played) played;                 /* of all stages */
     VEC(Moved) moved;
 } Prediction;
 

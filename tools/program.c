@@ -5,11 +5,12 @@
  * function]}] memory      {persistent, io, frame, lanes, moments, peak,
  *                  buffers: [name, source, offset, bytes, first, last]}
  *     time        {machine, seconds, ..., commands: [name, source, kind, flops,
- *                  bytes], played: [command, stream, start, seconds]}
+ *                  bytes], played: [command, stream, start, seconds, stage]}
  *     collectives [name, source, times, bytes, seconds]
  *
- * Memory is that of the last program, on the line of time of ir/live.h: each
- * launch is a moment, a loop stands once.  Time is predicted (predict.h).
+ * Memory is that of the last program, of a pipeline its largest stage's, on the
+ * line of time of ir/live.h: each launch is a moment, a loop stands once.  Time
+ * is predicted (predict.h).
  */
 #include "program.h"
 
@@ -131,11 +132,17 @@ static void entry_moments(Module *m, const Live *l, const char *entry,
 static json_t *memory_of(Job *j, const TitanImage *im)
 {
     Module *m = &j->m;
-    Live live = live_find(m, &j->scratch);
+    uint32_t stage = (uint32_t)(titan_largest_stage(im) - im->stages);
+    Live all = live_find(m, &j->scratch);
+    Live live = live_of(&all, rank_reaches(m, stage, &j->scratch), &j->scratch);
     LiveMoment peak;
     int64_t first, last;
-    live_most(&live, BASE_frame, &peak, m->scratch);
-    entry_moments(m, &live, "train", &first, &last);
+    live_most(&live, BASE_frame, &peak, &j->scratch);
+    entry_moments(m, &live,
+                  im->nstages > 1
+                      ? arena_printf(&j->scratch, "train.rank%u", stage)
+                      : "train",
+                  &first, &last);
     json_t *buffers = json_array(), *memory = json_object();
     for (uint32_t i = 0; i < live.n; i++) {
         const LiveBuffer *b = &live.at[i];
@@ -180,6 +187,7 @@ static json_t *played_rows(const Prediction *p)
         json_t *row = list_of(json_integer(x->command), json_integer(x->stream),
                               json_real(x->start));
         json_array_append_new(row, json_real(x->seconds));
+        json_array_append_new(row, json_integer(x->stage));
         json_array_append_new(rows, row);
     }
     return rows;
@@ -215,6 +223,8 @@ static json_t *time_of(const TitanImage *im, const Prediction *p)
                   p->machine->name, "seconds", p->seconds, "products",
                   p->products, "rest", p->rest, "collectives", p->collectives,
                   "exposed", p->exposed, "all", (int)p->played.n);
+    json_object_set_new(time, "stages", json_integer(im->nstages));
+    json_object_set_new(time, "bubble", json_real(p->bubble));
     json_object_set_new(time, "commands", commands);
     json_object_set_new(time, "played", played_rows(p));
     return time;

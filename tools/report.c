@@ -92,7 +92,7 @@ static Stats stats_of(Job *j, const TitanImage *im)
     return s;
 }
 
-static void print_json(const Stats *s)
+static void print_json(const TitanImage *im, const Stats *s)
 {
     printf("{\"parameters\": %" PRId64 ", \"flops_per_token\": %.0f, "
            "\"peak_bytes\": %" PRIu64 ", \"kernels\": %" PRIu32
@@ -104,6 +104,10 @@ static void print_json(const Stats *s)
         printf(", \"step_seconds\": %.6g, \"exposed_seconds\": %.6g, "
                "\"link_bytes\": %.0f, \"network_bytes\": %.0f",
                p->seconds, p->exposed, p->link, p->network);
+    if (im->nstages > 1 && p->machine) printf(", \"bubble\": %.4g", p->bubble);
+    for (uint32_t i = 0; i < im->nstages && im->nstages > 1; i++)
+        printf("%s%" PRIu64 "%s", i ? ", " : ", \"stage_bytes\": [",
+               im->stages[i].arena_bytes, i + 1 < im->nstages ? "" : "]");
     printf("}\n");
 }
 
@@ -131,8 +135,10 @@ static void print_step(Arena *a, const TitanImage *im, const Stats *s)
 {
     const Prediction *p = &s->step;
     if (!p->machine) return;
-    printf("predicted step   %.2f ms on %s, mfu %.1f %%\n", 1e3 * p->seconds,
+    printf("predicted step   %.2f ms on %s, mfu %.1f %%", 1e3 * p->seconds,
            p->machine->name, 100 * mfu_of(im, s));
+    if (im->nstages > 1) printf(", bubble %.1f %%", 100 * p->bubble);
+    printf("\n");
     printf("  %-22s %9.2f ms\n", "library products", 1e3 * p->products);
     printf("  %-22s %9.2f ms\n", "kernels", 1e3 * p->rest);
     if (s->ranks == 1) return;
@@ -140,6 +146,18 @@ static void print_step(Arena *a, const TitanImage *im, const Stats *s)
            1e3 * p->collectives, 1e3 * p->exposed);
     printf("moved by a rank  %s in its host, %s to others\n",
            size_str(a, (uint64_t)p->link), size_str(a, (uint64_t)p->network));
+}
+
+/* What each stage of a pipeline has in memory, and for how long it is busy. */
+static void print_stages(Arena *a, const TitanImage *im, const Stats *s)
+{
+    const Prediction *p = &s->step;
+    for (uint32_t i = 0; i < im->nstages && im->nstages > 1; i++) {
+        printf("stage %-10" PRIu32 " %s", i,
+               size_str(a, im->stages[i].arena_bytes));
+        if (p->machine) printf(", busy %.2f ms", 1e3 * p->stages.at[i]);
+        printf("\n");
+    }
 }
 
 static void print_text(Job *j, const TitanImage *im, const Stats *s)
@@ -184,7 +202,10 @@ static void print_peaks(Job *j, const TitanImage *im)
 {
     uint64_t rest = 0;
     TitanRange peaks = titan_largest_stage(im)->peaks;
-    if (peaks.n) printf("live at the peak\n");
+    if (peaks.n && im->nstages == 1) printf("live at the peak\n");
+    if (peaks.n && im->nstages > 1)
+        printf("live at the peak of stage %d\n",
+               (int)(titan_largest_stage(im) - im->stages));
     for (uint32_t i = 0; i < peaks.n; i++) {
         const TitanPeak *p = &im->peaks[peaks.first + i];
         if (i >= MOST_PEAKS)
@@ -204,11 +225,12 @@ bool stats_print(Job *j)
     if (!image_open(j, &im)) return false;
     Stats s = stats_of(j, &im);
     if (!strcmp(j->r->stats, "json")) {
-        print_json(&s);
+        print_json(&im, &s);
         return true;
     }
     print_text(j, &im, &s);
     print_step(&j->scratch, &im, &s);
+    print_stages(&j->scratch, &im, &s);
     print_peaks(j, &im);
     return true;
 }

@@ -172,10 +172,6 @@ void emit_collective(Scene *s, const Inst *call, const Home *result);
 
 /* ------------------------------------------------------------- message -- */
 
-static inline bool is_message(Op op)
-{
-    return op == OP_send || op == OP_recv;
-}
 /* How what is sent lies, on both sides. */
 Layout message_layout(const Scene *s, Type t);
 void emit_message(Scene *s, Value v);

@@ -212,7 +212,7 @@ static void node_make(Make *mk, Value v)
     uint32_t at = node_add(mk, v);
     g->nodes[at].args = args;
     g->primary[v.id] = at;
-    mk->messages += in->op == OP_send || in->op == OP_recv;
+    mk->messages += is_message(in);
 }
 
 /* Values that somebody other than a loop asks for; operands of those that are

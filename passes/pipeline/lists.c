@@ -63,7 +63,7 @@ bool lists_check(const ScheduleAsk *ask, Module *m, Fn *const *fns, uint32_t n)
         Walk w = {m, ask->arena, fns[r], r, &lists[r]};
         for (uint32_t i = w.fn->nparams; i < w.fn->ninsts; i++) {
             const Inst *in = &w.fn->insts[i];
-            if (in->op == OP_send || in->op == OP_recv)
+            if (is_message(in))
                 put_message(&w, (Value){i});
             else if (in->op == OP_call)
                 put_call(&w, in);

@@ -7,6 +7,9 @@
  * gradient behind that of a late one.  So each stands as far in front as it
  * can; those that could stand in one place keep their order, which for gathers
  * is that of their first readers.
+ *
+ * What the ranks of a pipeline send each other stays where it is: it has one
+ * order on all of them, and a receive that came earlier would wait longer.
  */
 #include "schedule.h"
 
@@ -37,6 +40,7 @@ static uint32_t find_place(const Ahead *x, uint32_t i)
     uint32_t place = 0, others = 0;
     for (uint32_t k = 0; k < i; k++) {
         others += !l->steps[k].talks;
+        if (l->steps[i].message) place = others;
         if (!row_has(l->before, l, i, k)) continue;
         uint32_t behind = l->steps[k].talks ? x->place[k] : others;
         if (place < behind) place = behind;

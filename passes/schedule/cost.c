@@ -76,8 +76,9 @@ static double param_bytes(Module *m, const Fn *group, uint32_t p)
 static void collective_cost(Module *m, const Fn *group, Step *s,
                             const Machine *on)
 {
-    int64_t in = type_bytes(m, group->params[0].type);
-    int64_t out = type_bytes(m, group->results[0].type);
+    int64_t in = 0, out = 0;
+    if (group->nparams) in = type_bytes(m, group->params[0].type);
+    if (group->nresults) out = type_bytes(m, group->results[0].type);
     s->full = least_full;
     s->time = on->meet + (double)(in > out ? in : out) / on->link;
 }

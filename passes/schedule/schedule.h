@@ -31,6 +31,7 @@ typedef struct Step {
     uint32_t inst;
     bool point;      /* a host point: nothing runs beside it */
     bool talks;      /* a collective */
+    bool message;    /* one of two ranks of a pipeline: a send or receive */
     double time;     /* microseconds, alone */
     double full;     /* how much of the machine it keeps busy, 0 to 1 */
     double gain;     /* microseconds that it saves beside something else; 0:
