@@ -114,11 +114,19 @@ static State opaque_state(const Sweep *s, const Inst *in)
     return names_axis(s, in) ? ST_broken : ST_same;
 }
 
+/* Ranks meet for the rows of a tile as for all rows: of a loss, whose tiles run
+ * one after the other then.  Attention may be one kernel, in which nobody
+ * meets. */
+static State meeting_state(const Sweep *s, const Inst *in)
+{
+    bool rows = state_at(s, in, 0) == ST_slice && !names_axis(s, in);
+    return rows && fn_kind(s->m, s->fn) == FK_loss ? ST_slice : ST_broken;
+}
+
 static State inst_state(const Sweep *s, Value v)
 {
     const Inst *in = inst_of(s->fn, v);
-    /* Tiles run in any order, and ranks have to meet in one. */
-    if (op_info((Op)in->op)->flags & OPF_COMM) return ST_broken;
+    if (op_info((Op)in->op)->flags & OPF_COMM) return meeting_state(s, in);
     switch ((Op)in->op) {
     case OP_arg:
         return has_axis(s, v) ? ST_slice : ST_same;
@@ -193,6 +201,13 @@ RegionAxes region_axes(Module *m, const Fn *fn, Arena *a)
         if (axes.at[i].size > 0) axis_results(&s, &axes.at[i], a);
     }
     return axes;
+}
+
+bool region_meets(const Fn *fn)
+{
+    for (uint32_t i = fn->nparams; i < fn->ninsts; i++)
+        if (op_info((Op)fn->insts[i].op)->flags & OPF_COMM) return true;
+    return false;
 }
 
 const RegionAxis *region_axis(const RegionAxes *axes, Axis a)

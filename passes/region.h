@@ -13,6 +13,10 @@
  *                   values are added up, in order, beginning with zero
  *     internal      the body needs the whole axis at once
  *
+ * Collectives among the ops are internal, but for those of a loss over rows:
+ * statistics of a vocabulary that is split.  Such tiles run in order
+ * (region_meets).
+ *
  * A body that is cut along an axis must still count index(axis) over the whole
  * axis.  Sums that are rounded to a narrow dtype inside the body are to be
  * added up in the dtype before that rounding.
@@ -44,6 +48,9 @@ typedef struct RegionAxes {
 
 /* Every axis of every value of FN, a function without tuples of its own. */
 RegionAxes region_axes(Module *m, const Fn *fn, Arena *a);
+
+/* Some of its ops are collectives. */
+bool region_meets(const Fn *fn);
 
 /* An axis of the list; NULL when the function has no such axis. */
 const RegionAxis *region_axis(const RegionAxes *axes, Axis a);

@@ -210,14 +210,14 @@ static int64_t add_row_levels(Tile *t, Type large)
     return bytes;
 }
 
-/* Turns run side by side where nothing is carried and the scratch of a lane
- * stays small; else in order, with larger tiles. */
+/* Turns run side by side where nothing is carried, ranks do not meet and the
+ * scratch of a lane stays small; else in order, with larger tiles. */
 static void choose_levels(Tile *t, Type large)
 {
     add_batch_levels(t, large);
     int64_t bytes = add_row_levels(t, large);
-    t->parallel =
-        t->nlevels > 0 && !t->fx->gpu && bytes <= t->budget * LANE_FACTOR;
+    t->parallel = t->nlevels > 0 && !t->fx->gpu && !region_meets(t->region) &&
+                  bytes <= t->budget * LANE_FACTOR;
     for (uint32_t r = 0; r < t->region->nresults && t->parallel; r++)
         t->parallel = t->levels[0].results[r] == RESULT_slice;
     if (t->parallel || t->nlevels == 0) return;

@@ -131,6 +131,44 @@ static bool waits_smaller(const Make *mk, Value v, Value operand)
     return false;
 }
 
+/* Ranks meet between those who read the value, so no kernel holds it for all of
+ * them. */
+static bool waits_for_meeting(const Make *mk, Value v)
+{
+    const Fn *fn = mk->g->fn;
+    uint32_t first = UINT32_MAX, last = 0;
+    for (uint32_t i = mk->uses.first[v.id]; i < mk->uses.first[v.id + 1]; i++) {
+        uint32_t user = mk->uses.at[i].id;
+        if (user < first) first = user;
+        if (user > last) last = user;
+    }
+    for (uint32_t i = v.id; i < last; i++)
+        if (i > first && (op_info((Op)fn->insts[i].op)->flags & OPF_COMM))
+            return true;
+    return false;
+}
+
+/* A map on a GPU of one value as large as it, and of less: whoever reads it
+ * behind a meeting makes it again, from what lies in fewer bytes. */
+static bool made_behind_meeting(const Make *mk, Value v)
+{
+    const Graph *g = mk->g;
+    const Module *m = g->fx->m;
+    const Inst *in = inst_of(g->fn, v);
+    int64_t all = type_elements(m, in->type);
+    uint32_t large = 0;
+    if (!g->fx->gpu || in->op != OP_map || mk->uses.nresult[v.id]) return false;
+    for (uint32_t i = 0; i < in->nargs; i++) {
+        Type t = value_type(g->fn, inst_arg(g->fn, in, i));
+        large += type_elements(m, t) == all;
+        if (type_elements(m, t) > all ||
+            (type_elements(m, t) == all &&
+             type_bytes(m, t) > type_bytes(m, in->type)))
+            return false;
+    }
+    return large == 1 && waits_for_meeting(mk, v);
+}
+
 static bool computed_again(const Make *mk, Value v)
 {
     const Graph *g = mk->g;
@@ -266,7 +304,8 @@ Graph *fuse_graph(Fuse *fx, const Fn *fn)
     mk.scales = NEW_ARRAY(fx->a, bool, (size_t)fn->ninsts + 1);
     for (uint32_t i = 0; i < fn->ninsts; i++) {
         mk.scales[i] = is_made_there(&mk, (Value){i});
-        mk.again[i] = mk.scales[i] || computed_again(&mk, (Value){i});
+        mk.again[i] = mk.scales[i] || computed_again(&mk, (Value){i}) ||
+                      made_behind_meeting(&mk, (Value){i});
     }
     bool *needed = find_needed(&mk);
     for (uint32_t i = 0; i < fn->ninsts; i++) {
