@@ -272,5 +272,6 @@ bool module_verify(Module *m)
     if (!ok) return false;
     for (uint32_t i = 0; i < m->fns.n; i++)
         ok = verify_fn(m, m->fns.at[i]) && ok;
-    return ok && verify_module_calls(m) && verify_module_order(m);
+    return ok && verify_module_calls(m) && verify_module_order(m) &&
+           verify_module_ranks(m);
 }

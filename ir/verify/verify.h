@@ -79,6 +79,7 @@ bool verify_step(const Verify *vf);
 
 bool verify_module_calls(Module *m); /* calls.c: no recursion */
 bool verify_module_order(Module *m); /* order.c: what clashes is ordered */
+bool verify_module_ranks(Module *m); /* ranks.c: messages meet */
 bool verify_ports(const Verify *vf); /* ports.c: params and results of a fn */
 
 #endif
