@@ -83,6 +83,7 @@ static void close_streams(Cuda *c)
 /* CUDA_VISIBLE_DEVICES says which one is the first. */
 static TitanStatus open_gpu(Cuda *c)
 {
+    size_t available, total;
     int n = 0;
     CU_TRY(c, cuInit(0));
     CU_TRY(c, cuDeviceGetCount(&n));
@@ -101,6 +102,8 @@ static TitanStatus open_gpu(Cuda *c)
     TRY(check_capability(c));
     CU_TRY(c, cuDevicePrimaryCtxRetain(&c->context, c->gpu));
     CU_TRY(c, cuCtxSetCurrent(c->context));
+    CU_TRY(c, cuMemGetInfo(&available, &total));
+    c->before = total - available;
     return open_streams(c);
 }
 
@@ -117,7 +120,7 @@ static double gib(uint64_t bytes)
 /* Bytes beside the arena. */
 static uint64_t reserve_of(const Cuda *c)
 {
-    uint64_t bytes = MARGIN;
+    uint64_t bytes = MARGIN + cuda_ranks_reserve(c);
     for (uint32_t i = 0; i < c->im->header->streams; i++)
         bytes += cuda_gemm_workspace(c->im, i);
     return bytes;
@@ -138,12 +141,19 @@ static TitanStatus check_memory(Cuda *c)
                       gib(available), gib(total));
 }
 
+/* By all programs; 0: not known. */
+static size_t bytes_in_use(Cuda *c)
+{
+    size_t available, total;
+    if (!c->context || c->cu.cuMemGetInfo(&available, &total)) return 0;
+    return total - available;
+}
+
 /* With --verbose: what is really used beside the arena. */
 static void say_memory(Cuda *c)
 {
-    size_t available, total;
-    if (!c->options.verbose || c->cu.cuMemGetInfo(&available, &total)) return;
-    double used = (double)total - (double)available -
+    if (!c->options.verbose) return;
+    double used = (double)bytes_in_use(c) -
                   (double)stage_of(c->im, c->rank.rank)->arena_bytes;
     fprintf(stderr,
             "beside the arena: %.0f MiB of the GPU, other programs "
@@ -155,7 +165,7 @@ static TitanStatus alloc_arena(Cuda *c)
 {
     const TitanStage *s = stage_of(c->im, c->rank.rank);
     size_t bytes = s->arena_bytes ? (size_t)s->arena_bytes : 256;
-    CU_TRY(c, cuMemAlloc(&c->arena, bytes));
+    TRY(cuda_ranks_alloc(c, &c->arena, bytes));
     CU_TRY(c, cuMemsetD8Async(c->arena, 0, bytes, c->stream));
     for (int b = 0; b <= TITAN_BASE_lane; b++)
         c->base[b] = c->arena + stage_base_at(s, (TitanBase)b);
@@ -202,7 +212,8 @@ static void say(Cuda *c, const char *what, double *since)
 {
     double at = seconds_now() * 1e3;
     if (c->options.verbose && what)
-        fprintf(stderr, "%s: %.1f ms\n", what, at - *since);
+        fprintf(stderr, "%s: %.1f ms, %.0f MiB of the GPU in use\n", what,
+                at - *since, (double)bytes_in_use(c) / 1048576.0);
     *since = at;
 }
 
@@ -252,11 +263,11 @@ static void release(TitanDevice *d)
     for (uint32_t i = 0; c->plans && i < c->im->nentries; i++)
         cuda_plan_release(c, &c->plans[i]);
     cuda_ranks_close(c);
+    cuda_ranks_free(c, c->arena);
     cuda_gemm_close(c);
     cuda_io_close(c);
     for (uint32_t i = 0; i < TITAN_MOST_STREAMS; i++)
         if (c->workspace[i]) c->cu.cuMemFree(c->workspace[i]);
-    if (c->arena) c->cu.cuMemFree(c->arena);
     if (c->host) cuda_unpin(c, c->host, c->host_bytes);
     if (c->module) c->cu.cuModuleUnload(c->module);
     close_streams(c);
@@ -297,8 +308,8 @@ static TitanStatus describe(Cuda *c, const char *how)
     c->device.peak_flops = cuda_peak_flops(c);
     snprintf(c->device.about, sizeof c->device.about,
              "%s, CUDA %d.%d, %s, reserve %.0f MiB%s", c->name, version / 1000,
-             version % 1000 / 10, how, (double)reserve_of(c) / 1048576.0,
-             ranks);
+             version % 1000 / 10, how,
+             (double)(reserve_of(c) + c->before) / 1048576.0, ranks);
     return TITAN_OK;
 }
 
@@ -316,6 +327,7 @@ static TitanStatus open_device(Cuda *c, const TitanCode *code)
     say(c, "kernels", &since);
     TRY(cuda_gemm_open(c));
     say(c, "cuBLASLt", &since);
+    TRY(cuda_ranks_begin(c));
     TRY(alloc_memory(c));
     TRY(cuda_io_open(c));
     say(c, "memory", &since);

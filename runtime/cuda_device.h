@@ -75,6 +75,7 @@ typedef struct Cuda {
     CuTensorMap *maps;
     void **params;
 
+    size_t before; /* bytes of the GPU in use when its context was there */
     CuPtr arena, base[TITAN_BASE_COUNT];
     char *host; /* pinned: the base `host` */
     size_t host_bytes;
@@ -152,8 +153,14 @@ TitanStatus cuda_gemm_tune(Cuda *c, const TitanEntry *e);
 
 /* -------------------------------------------------------- cuda_ranks.c -- */
 
-/* Of several ranks, when all of them come here. */
+/* Of several ranks: before memory is allocated, and when all come here. */
+TitanStatus cuda_ranks_begin(Cuda *c);
 TitanStatus cuda_ranks_open(Cuda *c);
+/* Memory that collectives read and write: the arena. */
+TitanStatus cuda_ranks_alloc(Cuda *c, CuPtr *out, size_t bytes);
+void cuda_ranks_free(Cuda *c, CuPtr at);
+/* Bytes that they take beside it. */
+uint64_t cuda_ranks_reserve(const Cuda *c);
 void cuda_ranks_close(Cuda *c);
 /* Words for people, or none. */
 void cuda_ranks_about(const Cuda *c, char *out, size_t size);
