@@ -50,6 +50,13 @@ typedef struct CudaScan {
     bool tried;
 } CudaScan;
 
+/* The kernel that adds what came from each rank, and room for that. */
+typedef struct CudaSums {
+    CuModule module; /* NULL: sums are NCCL's */
+    CuFunction function;
+    CuPtr room[TITAN_MOST_STREAMS];
+} CudaSums;
+
 typedef struct CudaGemm CudaGemm;
 typedef struct CudaTable CudaTable;
 typedef struct CudaProfile CudaProfile;
@@ -97,6 +104,7 @@ typedef struct Cuda {
     CudaPlan *plans; /* by row of `entries` */
     CudaProfile *profile;
     CudaScan scan;
+    CudaSums sums;
     CudaStage stage;
     TitanDevice copy; /* nothing but the staged bytes */
 } Cuda;
@@ -176,6 +184,18 @@ TitanStatus cuda_ranks_look(Cuda *c);
 /* Nothing more is waited for: what this rank had under way with others that
  * are not there any more is given up.  Its plans are gone. */
 void cuda_ranks_leave(Cuda *c);
+
+/* --------------------------------------------------------- cuda_sums.c -- */
+
+#define CUDA_SUMS_ROOM ((size_t)32 << 20)
+
+struct CudaSumArgs;
+
+TitanStatus cuda_sums_open(Cuda *c);
+void cuda_sums_close(Cuda *c);
+/* The number of a dtype there; SUM_none: it has no order of sums. */
+uint32_t cuda_sums_kind(uint32_t dtype);
+TitanStatus cuda_sums_add(Cuda *c, const struct CudaSumArgs *what, CuStream on);
 
 /* --------------------------------------------------------- cuda_wait.c -- */
 

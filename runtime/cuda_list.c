@@ -330,7 +330,9 @@ static TitanStatus run_joined(Walk *w, const TitanCommand *first, uint32_t n)
 static TitanStatus run_program(Walk *w, const TitanProgram *p)
 {
     const TitanCommand *at = &w->c->im->commands[p->commands.first];
-    bool alone = w->after || (w->watch && w->watch->choose);
+    /* sums in the order of ranks are more than one kernel */
+    bool alone =
+        w->after || (w->watch && w->watch->choose) || w->c->options.rank_order;
     w->at.program = p;
     for (uint32_t k = 0, n; k < p->commands.n && !is_over(w); k += n) {
         n = alone ? 1 : count_joined(w, &at[k], p->commands.n - k);

@@ -29,6 +29,7 @@ typedef struct DeviceOptions {
     const char *gemm_table; /* GPU: file of the choices, or NULL */
     _Atomic uint32_t *command; /* host: of titan_host_follow, or NULL */
     bool sync;                 /* GPU: one command at a time */
+    bool rank_order;           /* GPU: sums over ranks in their order */
     bool verbose;
     const TitanRank *rank; /* of several; NULL: the image is for one */
     bool processes;        /* the ranks are processes, not threads */

@@ -47,6 +47,11 @@ TitanStatus nccl_open(TitanStory *s, NcclApi *out)
                       missing);
 }
 
+void nccl_keep_order(void)
+{
+    setenv("NCCL_LAUNCH_ORDER_IMPLICIT", "1", 0);
+}
+
 void nccl_close(NcclApi *n)
 {
     if (n->library) dlclose(n->library);

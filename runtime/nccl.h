@@ -49,6 +49,10 @@ typedef struct NcclApi {
 TitanStatus nccl_open(TitanStory *s, NcclApi *out);
 void nccl_close(NcclApi *n);
 
+/* Several communicators of a GPU begin in the order in which they are asked to,
+ * unless the environment says something else.  Before there are threads. */
+void nccl_keep_order(void);
+
 /* The number of a dtype there, -1: it has none. */
 int nccl_dtype(uint32_t dtype);
 NcclConfig nccl_config(const NcclApi *n);

@@ -23,6 +23,7 @@ static DeviceOptions read_device(const Options *o)
         .gemm_algos = option_number(o, OPT_gemm_algos, 0),
         .gemm_table = option_text(o, OPT_gemm_table),
         .sync = option_given(o, OPT_sync),
+        .rank_order = option_given(o, OPT_rank_order),
         .processes = option_given(o, OPT_nproc),
         .send_room = (size_t)option_number(o, OPT_send_buffer, 0),
         .verbose = option_given(o, OPT_verbose)};

@@ -68,6 +68,13 @@ def resumes(c, one):
     return "resumed on 2, 1 and 2", f"{off:.1e} off one GPU", f"{BOUND:.0e}", "ok" if off <= BOUND else "FAILED"
 
 
+def in_order(c):
+    """Of two ranks a sum has one order, so a sum of our own has the bits of NCCL's."""
+    plans = [p for p in PLANS if train(c, p, p + ".ordered", "--rank-order", *WAYS["processes"])
+             != train(c, p, p + ".nccl", *WAYS["processes"])]
+    return "sums in the ranks' order", "differ: " + ", ".join(plans) if plans else "NCCL's bits", "equal", "FAILED" if plans else "ok"
+
+
 def start_endless(c, metrics):
     env = dict(os.environ, LD_LIBRARY_PATH=library_path(c.top))
     return subprocess.Popen([c.program("endless"), "--data", c.path("in", "data.txt"), "--quiet", "--log-every", "1",
@@ -129,6 +136,7 @@ def run_ranks(c):
         seen = []
         for way in WAYS:
             yield from trains(c, plan, way, one, seen)
+    yield in_order(c)
     yield resumes(c, one)
     for rank in range(N):
         yield is_missed(c, rank, "killed", signal.SIGKILL)

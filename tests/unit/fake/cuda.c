@@ -7,6 +7,7 @@
 #include "fake.h"
 
 #include "runtime/cuda_scan.h"
+#include "runtime/cuda_sums.h"
 
 #include <pthread.h>
 #include <stdarg.h>
@@ -513,6 +514,38 @@ static void scan(const void *data)
     }
 }
 
+/* f32, and bf16 as its upper half. */
+static float piece_at(const CudaSumArgs *a, uint32_t m, uint64_t i)
+{
+    const char *at = (const char *)(uintptr_t)(a->from + m * a->pitch);
+    uint32_t bits = 0;
+    float x;
+    if (a->kind == SUM_f32)
+        memcpy(&bits, at + 4 * i, 4);
+    else
+        memcpy((char *)&bits + 2, at + 2 * i, 2);
+    memcpy(&x, &bits, 4);
+    return x;
+}
+
+static void add_pieces(const void *data)
+{
+    const CudaSumArgs *a = data;
+    char *to = (char *)(uintptr_t)a->to;
+    for (uint64_t i = 0; i < a->count; i++) {
+        float sum = piece_at(a, 0, i);
+        uint32_t bits;
+        for (uint32_t m = 1; m < a->n; m++)
+            sum += piece_at(a, m, i);
+        memcpy(&bits, &sum, 4);
+        uint32_t even = bits + 0x7fff + (bits >> 16 & 1);
+        if (a->kind == SUM_f32)
+            memcpy(to + 4 * i, &bits, 4);
+        else
+            memcpy(to + 2 * i, (char *)&even + 2, 2);
+    }
+}
+
 CuResult cuLaunchKernel(CuFunction fn, unsigned x, unsigned y, unsigned z,
                         unsigned tx, unsigned ty, unsigned tz, unsigned shared,
                         CuStream stream, void **args, void **extra)
@@ -522,6 +555,10 @@ CuResult cuLaunchKernel(CuFunction fn, unsigned x, unsigned y, unsigned z,
     if (shared > (unsigned)fn->shared) return 1;
     if (!strcmp(fn->name, CUDA_SCAN_KERNEL)) {
         fake_work(stream, scan, args[0], sizeof(CudaScanArgs));
+        return 0;
+    }
+    if (!strcmp(fn->name, CUDA_SUMS_KERNEL)) {
+        fake_work(stream, add_pieces, args[0], sizeof(CudaSumArgs));
         return 0;
     }
     Launch l = {fn, x, tx, shared, stream->number, {0, 0}};

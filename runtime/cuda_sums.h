@@ -1,0 +1,28 @@
+/*
+ * cuda_sums.h: the runtime's own kernel that adds what came from each rank.
+ */
+#ifndef TITAN_CUDA_SUMS_H
+#define TITAN_CUDA_SUMS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define CUDA_SUMS_KERNEL "titan_sum_ranks"
+
+typedef enum SumKind { SUM_f32, SUM_f64, SUM_bf16, SUM_f16, SUM_none } SumKind;
+
+/* Element i of TO is the sum of element i of each of N pieces, PITCH bytes
+ * apart, in their order. */
+typedef struct CudaSumArgs {
+    uint64_t to, from, count, pitch;
+    uint32_t n, kind;
+} CudaSumArgs;
+
+/* The kernel has offsets in its text. */
+_Static_assert(offsetof(CudaSumArgs, kind) == 36, "cuda_sums.c");
+_Static_assert(sizeof(CudaSumArgs) == 40, "cuda_sums.c");
+
+/* Its text. */
+const char *cuda_sums_ptx(void);
+
+#endif
