@@ -215,6 +215,19 @@ TitanStatus hall_new(TitanStory *s, const TitanImage *im, Board *b, Hall **out)
     return TITAN_OK;
 }
 
+/* Bytes of the largest message that has at most MOST. */
+static size_t largest_message(const Hall *h, size_t most)
+{
+    size_t largest = 0;
+    for (uint32_t i = 0; i < h->im->ncollectives; i++) {
+        const TitanCollective *x = &h->im->collectives[i];
+        size_t bytes = (size_t)x->count * titan_dtype_bytes(x->dtype);
+        if (collective_is_message(x->kind) && bytes <= most && bytes > largest)
+            largest = bytes;
+    }
+    return largest;
+}
+
 static size_t left_bytes(const Hall *h)
 {
     return pairs_of(h) * LEFT * h->room;
@@ -222,7 +235,7 @@ static size_t left_bytes(const Hall *h)
 
 TitanStatus hall_leave(TitanStory *s, Hall *h, size_t room)
 {
-    h->room = room;
+    h->room = largest_message(h, room);
     if (left_bytes(h) == 0) return TITAN_OK;
     h->left = board_memory(left_bytes(h));
     if (h->left) return TITAN_OK;
