@@ -193,13 +193,14 @@ static Fn *local_fn(Localise *lc, uint32_t f)
     builder_init(&l.b, m, fn);
     l.map = NEW_ARRAY(m->scratch, Value, (size_t)l.old->ninsts + 1);
     l.fields = NEW_ARRAY(m->scratch, Value *, (size_t)l.old->ninsts + 1);
+    local_find_zeroed(&l);
     for (uint32_t i = 0; i < l.old->nparams; i++)
         l.map[i] = builder_param(&l.b, local_port(lc, f, l.old->params[i]));
     for (uint32_t i = l.old->nparams; i < l.old->ninsts; i++) {
         const Inst *in = &l.old->insts[i];
         l.b.loc = in->loc;
         l.b.phase = (Phase)in->phase;
-        l.map[i] = local_inst(lc, &l, in);
+        l.map[i] = local_zeroed(&l, (Value){i}, local_inst(lc, &l, in));
         value_set_name(&l.b, l.map[i], l.old->names[i]);
     }
     for (uint32_t i = 0; i < l.old->nresults; i++)

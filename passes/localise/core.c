@@ -4,9 +4,10 @@
  *
  * A region may gather a parameter before it uses it, and scatter a derivative
  * that it has made.  Tiles of a region may run in any order, so a collective
- * among its ops keeps it whole or in order (region.c); but what is made of parameters by collectives, maps
- * and moves alone can stand in front of the call (early), and what is made of
- * results behind it (late).  The core is what is left.
+ * among its ops keeps it whole or in order (region.c); but what is made of
+ * parameters by collectives, maps and moves alone can stand in front of the
+ * call (early), and what is made of results behind it (late).  The core is what
+ * is left.
  */
 #include "localise.h"
 

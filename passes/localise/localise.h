@@ -27,6 +27,9 @@ typedef struct Local {
     const Fn *old;
     Value *map;     /* old value -> new value */
     Value **fields; /* by old call of a core: its results; else NULL */
+    /* By old value: the sum of products that it is an operand of, with pads
+     * that hold zeros for all who read it; NULL: as they are. */
+    const AttrItem **zeroed;
 } Local;
 
 static inline Value local_arg(const Local *l, const Inst *in, uint32_t i)
@@ -85,6 +88,10 @@ Value core_copy(Builder *b, const Fn *from, Value v, const Value *map);
 
 /* What changes no sum, prod, min or max. */
 Expr local_neutral(Module *m, DType d, const char *kind);
+
+/* Finds what is zeroed; zeroes V, which was just made, if it is to be. */
+void local_find_zeroed(Local *l);
+Value local_zeroed(Local *l, Value old, Value v);
 
 Value local_map(Local *l, const Inst *in);
 Value local_reduce(Local *l, const Inst *in);

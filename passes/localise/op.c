@@ -9,6 +9,7 @@
 #include "localise.h"
 
 #include <math.h>
+#include <string.h>
 
 /* ----------------------------------------------------------------- maps -- */
 
@@ -125,15 +126,63 @@ Value local_reduce(Local *l, const Inst *in)
     return emit(&l->b, OP_reduce, type_local(m, in->type), in->attr, &x, 1);
 }
 
+static bool has_pads(const Module *m, Type t, const AttrItem *axes)
+{
+    for (uint32_t i = 0; axes && i < axes->n; i++) {
+        const TypeAxis *a = type_axis(m, t, axes->axes[i]);
+        if (a && a->nsplits && !axis_is_even(m, a)) return true;
+    }
+    return false;
+}
+
+static bool same_axes(const AttrItem *a, const AttrItem *b)
+{
+    return a && b && a->n == b->n &&
+           memcmp(a->axes, b->axes, a->n * sizeof *a->axes) == 0;
+}
+
+/* What the function makes for a sum of products has zeros there from the
+ * start, so that there are not two of it; a parameter has them where it is
+ * summed. */
+void local_find_zeroed(Local *l)
+{
+    const Fn *fn = l->old;
+    l->zeroed = NEW_ARRAY(l->m->scratch, const AttrItem *, fn->ninsts + 1);
+    for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
+        const Inst *in = &fn->insts[i];
+        if (in->op != OP_einsum) continue;
+        const AttrItem *sum = attr_get(l->m, in->attr, AT_sum);
+        for (uint32_t k = 0; k < 2; k++) {
+            Value v = inst_arg(fn, in, k);
+            if (v.id >= fn->nparams && !l->zeroed[v.id] &&
+                has_pads(l->m, value_type(fn, v), sum))
+                l->zeroed[v.id] = sum;
+        }
+    }
+}
+
+static Value zeroed(Local *l, Value v, Type t, const AttrItem *axes)
+{
+    Expr zero = expr_float(l->m, type_dtype(l->m, t), 0);
+    return without_pads(l, v, t, axes, zero);
+}
+
+Value local_zeroed(Local *l, Value old, Value v)
+{
+    if (!l->zeroed[old.id]) return v;
+    return zeroed(l, v, value_type(l->old, old), l->zeroed[old.id]);
+}
+
 Value local_einsum(Local *l, const Inst *in)
 {
     Module *m = l->m;
     Value args[2];
+    const AttrItem *sum = attr_get(m, in->attr, AT_sum);
     for (uint32_t i = 0; i < 2; i++) {
-        Type t = value_type(l->old, inst_arg(l->old, in, i));
-        args[i] = without_pads(l, local_arg(l, in, i), t,
-                               attr_get(m, in->attr, AT_sum),
-                               expr_float(m, type_dtype(m, t), 0));
+        Value old = inst_arg(l->old, in, i);
+        args[i] = local_arg(l, in, i);
+        if (!same_axes(l->zeroed[old.id], sum))
+            args[i] = zeroed(l, args[i], value_type(l->old, old), sum);
     }
     return emit(&l->b, OP_einsum, type_local(m, in->type), in->attr, args, 2);
 }
