@@ -12,12 +12,10 @@
 
 #include "ranks.h"
 
-enum { BOARD_PAGE = 4096 };
 #define BOARD_GPU UINT32_MAX /* `waits`: for its own GPU */
 
-/* A page of its own, into which the rank's GPU may write. */
 typedef struct BoardRow {
-    _Alignas(BOARD_PAGE) _Atomic uint32_t told, over; /* orders given, done */
+    _Alignas(128) _Atomic uint32_t told, over; /* orders given, and done */
     _Atomic uint32_t command; /* 1 + the one that runs; 0: none */
     _Atomic uint32_t waits;   /* 1 + the rank that it waits for; 0: for none */
     _Atomic int pid;          /* 0: a thread of this process */

@@ -179,6 +179,8 @@ TitanStatus cuda_collective(Cuda *c, const TitanCommand *cmd, CuPtr to,
 TitanStatus cuda_collectives_begin(Cuda *c);
 TitanStatus cuda_collectives_end(Cuda *c, const TitanCommand *first);
 
+/* Which collective the GPU has come to goes to the board. */
+void cuda_ranks_tell(Cuda *c);
 /* RANK_LOST: another rank has ended, or a collective has failed. */
 TitanStatus cuda_ranks_look(Cuda *c);
 /* Nothing more is waited for: what this rank had under way with others that

@@ -12,8 +12,9 @@
  * made in the order of the ranks: each member gets a stretch of everybody,
  * adds, and hands it out.
  *
- * In front of each collective its number is written to the board by the stream
- * itself, so that of a rank that is lost or stuck others know where it was.
+ * In front of each collective the stream writes its number to the host, where
+ * it goes to the board whenever the rank waits, so that others know where one
+ * that is lost or stuck was.
  */
 #include "cuda_device.h"
 
@@ -32,6 +33,14 @@
 enum { WARM = 4096, LOOKS = 100 };  /* bytes of a first use, each member's */
 static const double patience = 120; /* seconds until all ranks are there */
 
+/* Bits of kinds; those of NCCL's own, the others send and receive. */
+enum {
+    KIND_gather = 1u << TITAN_COLLECTIVE_all_gather,
+    KIND_scatter = 1u << TITAN_COLLECTIVE_reduce_scatter,
+    KIND_reduce = 1u << TITAN_COLLECTIVE_all_reduce,
+    COLLECTIVE_KINDS = KIND_gather | KIND_scatter | KIND_reduce
+};
+
 struct CudaRanks {
     NcclApi nccl;
     NcclComm *comms; /* [group][stream], NULL: not used */
@@ -39,10 +48,9 @@ struct CudaRanks {
     /* for exchanges in place, of which no two run side by side, and first
      * uses */
     CuPtr scratch;
-    void *page;  /* of the board, which the GPU writes to; NULL: it cannot */
-    CuPtr mark;  /* there, the number of the command */
-    bool mapped; /* the arena is NCCL's */
-    bool joined; /* several collectives are being made one */
+    _Atomic uint32_t *mark; /* pinned: the number of the command */
+    bool mapped;            /* the arena is NCCL's */
+    bool joined;            /* several collectives are being made one */
 };
 
 static NcclComm *comm_of(const Cuda *c, uint32_t group, uint32_t stream)
@@ -351,9 +359,8 @@ static TitanStatus reduce_by_rank(Cuda *c, const TitanCommand *cmd, CuPtr to,
 static TitanStatus put_mark(Cuda *c, const TitanCommand *cmd)
 {
     uint32_t number = (uint32_t)(cmd - c->im->commands) + 1;
-    if (c->ranks->mark)
-        CU_TRY(c, cuStreamWriteValue32(c->streams[cmd->stream], c->ranks->mark,
-                                       number, CU_write_no_barrier));
+    CuPtr mark = (CuPtr)(uintptr_t)c->ranks->mark;
+    CU_TRY(c, cuStreamWriteValue32(c->streams[cmd->stream], mark, number, 0));
     return TITAN_OK;
 }
 
@@ -423,6 +430,12 @@ TitanStatus cuda_collective(Cuda *c, const TitanCommand *cmd, CuPtr to,
 /* -------------------------------------------------------------- the others --
  */
 
+void cuda_ranks_tell(Cuda *c)
+{
+    if (c->options.command && c->ranks->mark)
+        atomic_store(c->options.command, atomic_load(c->ranks->mark));
+}
+
 TitanStatus cuda_ranks_look(Cuda *c)
 {
     TRY(look_at_ranks(c));
@@ -466,18 +479,14 @@ void cuda_ranks_leave(Cuda *c)
 /* ----------------------------------------------------------- begin and end --
  */
 
-/* What the GPU cannot write to is not known of it. */
-static void open_mark(Cuda *c)
+/* The GPU reaches pinned memory at its address on the host. */
+static TitanStatus open_mark(Cuda *c)
 {
-    const CuApi *cu = &c->cu;
-    Board *b = c->options.board;
-    unsigned flags = CU_register_portable | CU_register_mapped;
-    if (!b) return;
-    BoardRow *row = &b->rows[c->rank.rank];
-    if (cu->cuMemHostRegister(row, BOARD_PAGE, flags) != 0) return;
-    c->ranks->page = row;
-    if (cu->cuMemHostGetDevicePointer(&c->ranks->mark, &row->command, 0) != 0)
-        c->ranks->mark = 0;
+    void *at = NULL;
+    CU_TRY(c, cuMemHostAlloc(&at, sizeof *c->ranks->mark, 0));
+    c->ranks->mark = at;
+    atomic_store(c->ranks->mark, 0);
+    return TITAN_OK;
 }
 
 /* Of what a reduction cannot be of, nothing is known to NCCL. */
@@ -527,20 +536,17 @@ static TitanStatus warm(Cuda *c, uint32_t group, uint32_t stream)
     CuPtr at = c->ranks->scratch;
     size_t half = WARM / 2;
     void *from = address(at), *to = address(at + n * half);
-    const uint32_t gather = 1u << TITAN_COLLECTIVE_all_gather,
-                   scatter = 1u << TITAN_COLLECTIVE_reduce_scatter,
-                   reduce = 1u << TITAN_COLLECTIVE_all_reduce;
     int f32 = nccl_dtype(1);
-    if (kinds & ~(gather | scatter | reduce))
+    if (kinds & ~COLLECTIVE_KINDS)
         TRY(exchange_all(c, comm, n, at + n * half, at, half, on));
-    if (kinds & reduce)
+    if (kinds & KIND_reduce)
         NCCL_TRY(c,
                  ncclAllReduce(from, from, half / 4, f32, NCCL_sum, comm, on));
     if (kinds) TRY(settle(c, comm));
-    if (kinds & gather)
+    if (kinds & KIND_gather)
         NCCL_TRY(c, ncclAllGather(from, to, half / n, 1, comm, on));
     if (kinds) TRY(settle(c, comm));
-    if (kinds & scatter)
+    if (kinds & KIND_scatter)
         NCCL_TRY(c, ncclReduceScatter(from, to, half / 4 / n, f32, NCCL_sum,
                                       comm, on));
     if (kinds) TRY(settle(c, comm));
@@ -551,7 +557,7 @@ static TitanStatus open_ranks(Cuda *c)
 {
     TRY(alloc_scratch(c));
     if (c->options.rank_order) TRY(cuda_sums_open(c));
-    open_mark(c);
+    TRY(open_mark(c));
     CU_TRY(c, cuStreamSynchronize(c->stream));
     TRY(open_comms(c));
     for (uint32_t g = 0; g < c->im->ngroups; g++)
@@ -604,16 +610,19 @@ TitanStatus cuda_ranks_alloc(Cuda *c, CuPtr *out, size_t bytes)
 /* Measured with NCCL 2.28 between GPUs of one machine, at most. */
 #define FIRST_COMM (UINT64_C(1024) << 20)
 #define NEXT_COMM  (UINT64_C(640) << 20)
+#define PEERS      (UINT64_C(512) << 20) /* of one that sends and receives */
 
 uint64_t cuda_ranks_reserve(const Cuda *c)
 {
-    size_t n = (size_t)c->im->ngroups * c->im->header->streams;
-    uint64_t comms = 0;
-    for (size_t i = 0; c->ranks && i < n; i++)
-        comms += c->ranks->kinds[i] != 0;
-    if (c->ranks && c->options.rank_order)
-        return comms * FIRST_COMM + c->im->header->streams * CUDA_SUMS_ROOM;
-    return comms ? FIRST_COMM + (comms - 1) * NEXT_COMM : 0;
+    uint64_t bytes = 0;
+    for (uint32_t g = 0; c->ranks && g < c->im->ngroups; g++)
+        for (uint32_t s = 0; s < c->im->header->streams; s++) {
+            uint32_t kinds = kinds_of(c, g, s);
+            if (kinds) bytes += bytes ? NEXT_COMM : FIRST_COMM;
+            if (kinds & ~COLLECTIVE_KINDS) bytes += PEERS;
+        }
+    bool ours = c->ranks && c->options.rank_order;
+    return bytes + (ours ? c->im->header->streams * CUDA_SUMS_ROOM : 0);
 }
 
 void cuda_ranks_free(Cuda *c, CuPtr at)
@@ -644,7 +653,7 @@ void cuda_ranks_close(Cuda *c)
     cuda_ranks_free(c, c->arena);
     c->arena = 0;
     if (c->ranks->scratch) c->cu.cuMemFree(c->ranks->scratch);
-    if (c->ranks->page) c->cu.cuMemHostUnregister(c->ranks->page);
+    if (c->ranks->mark) c->cu.cuMemFreeHost(c->ranks->mark);
     free(c->ranks);
     c->ranks = NULL;
 }

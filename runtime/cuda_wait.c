@@ -36,6 +36,7 @@ static TitanStatus look_again(Cuda *c, const Wanted *w, CuResult *r)
     const struct timespec nap = {0, NAP_NS};
     for (unsigned looks = 1; *r == CU_error_not_ready; looks++) {
         if (looks > SPINS) nanosleep(&nap, NULL);
+        cuda_ranks_tell(c);
         if (looks % LOOKS == 0) TRY(cuda_ranks_look(c));
         *r = query(c, w);
     }
@@ -45,6 +46,7 @@ static TitanStatus look_again(Cuda *c, const Wanted *w, CuResult *r)
 static TitanStatus wait_beside(Cuda *c, const Wanted *w, CuResult *r)
 {
     *r = query(c, w);
+    cuda_ranks_tell(c);
     if (*r != CU_error_not_ready) return TITAN_OK;
     say_waits(c, BOARD_GPU);
     TitanStatus st = look_again(c, w, r);

@@ -20,6 +20,7 @@
 #include "runtime/cuda_device.h"
 #include "runtime/cuda_sums.h"
 #include "runtime/narrow.h"
+#include "runtime/nccl.h"
 #include "runtime/transport.h"
 
 enum { RANKS = 3, F32 = 1, BF16 = 2, MOST = 40000 };
@@ -41,7 +42,7 @@ typedef struct World {
     Shared *shared;
     Board *board;
     Hall *hall;
-    char (*ids)[BOARD_PAGE];
+    char (*ids)[sizeof(NcclId)];
 } World;
 
 static void open_world(World *w, TitanCollectiveKind kind, uint32_t dtype,
