@@ -478,104 +478,6 @@ static bool shard_values(Plan *p)
     return true;
 }
 
-/* --------------------------------------------------------------- verdicts --
- */
-
-static const char *rule_text(Plan *p, const Node *rule)
-{
-    Buf b = {0};
-    ast_print(p->s->m, rule, &b);
-    size_t n = b.n;
-    while (n && (b.at[n - 1] == '\n' || b.at[n - 1] == ' '))
-        n--;
-    const char *start = b.at;
-    while (*start == ' ')
-        start++;
-    const char *out = arena_strndup(p->s->a, start, n - (size_t)(start - b.at));
-    buf_release(&b);
-    return out;
-}
-
-static const char *roles_text(Plan *p, const Shard *x)
-{
-    static const char *const words[] = {"param",  "grad",     "state",
-                                        "update", "residual", "activation"};
-    Buf b = {0};
-    uint32_t left = 0;
-    for (uint32_t i = 0; i < 6; i++)
-        left += (x->roles >> i) & 1;
-    if (x->roles == ~0u) return "tensor";
-    for (uint32_t i = 0; i < 6; i++) {
-        if (!(x->roles >> i & 1)) continue;
-        left--;
-        buf_printf(&b, "%s%s", words[i],
-                   left > 1    ? ", "
-                   : left == 1 ? " or "
-                               : "");
-    }
-    const char *out = arena_strdup(p->s->a, b.at);
-    buf_release(&b);
-    return out;
-}
-
-static void report_beaten(Plan *p, const Shard *x)
-{
-    Sema *s = p->s;
-    Report *r = sema_error(s, DIAG_rule_beaten, x->node->span,
-                           "'%s' never applies", rule_text(p, x->node));
-    Buf b = {0};
-    for (uint32_t i = 0; i < x->nbeaten && i < 4; i++)
-        buf_printf(&b, "%s%s", i ? ", " : "", x->beaten_in[i]);
-    if (x->nbeaten > 4) buf_printf(&b, " and %u more", x->nbeaten - 4);
-    report_note(r, x->beaten_by->node->span, "this gives '%s' to '%s', in %s",
-                mesh_name(s->m, x->beaten_mesh),
-                axis_name(s->m, x->beaten_axis), b.at);
-    buf_release(&b);
-}
-
-/* Axes of what the rule is for, and what those of all are. */
-static void report_unused(Plan *p, const Shard *x)
-{
-    Sema *s = p->s;
-    Report *r = sema_error(s, DIAG_rule_unused, x->node->span,
-                           "rule shards nothing: no %s has axis '%s'",
-                           roles_text(p, x), axes_str(s->m, x->axes, x->naxes));
-    Buf b = {0};
-    bool *seen = NEW_ARRAY(s->a, bool, (size_t)s->m->axes.n + 1);
-    for (uint32_t i = 0; i < s->mems.n; i++) {
-        const TypeInfo *t = type_info(s->m, s->mems.at[i]->type);
-        for (uint32_t k = 0; k < t->naxes; k++) {
-            if (seen[t->axes[k].axis.id]) continue;
-            seen[t->axes[k].axis.id] = true;
-            buf_printf(&b, "%s%s", b.n ? ", " : "",
-                       axis_name(s->m, t->axes[k].axis));
-        }
-    }
-    if (b.n) report_help(r, "axes of parameters and states: %s", b.at);
-    buf_release(&b);
-}
-
-static bool all_used(Plan *p)
-{
-    bool ok = true;
-    for (uint32_t i = 0; i < p->shards.n; i++) {
-        const Shard *x = p->shards.at[i];
-        if (x->used || !entry_made(p, x)) continue;
-        ok = false;
-        if (x->beaten_by) {
-            report_beaten(p, x);
-            continue;
-        }
-        if (x->pipeline)
-            sema_error(p->s, DIAG_rule_unused, x->node->span,
-                       "rule shards nothing: there is no repeat over '%s'",
-                       axes_str(p->s->m, x->axes, x->naxes));
-        else
-            report_unused(p, x);
-    }
-    return ok;
-}
-
 /* --------------------------------------------------------------- choosing --
  */
 
@@ -648,7 +550,7 @@ bool plan_check(Sema *s, const Node *train)
         bool ok = read_mesh(&p, body);
         for (uint32_t i = 0; ok && i < body->block.n; i++)
             ok = check_rule(&p, body->block.at[i]);
-        if (!ok || !shard_mems(&p) || !shard_values(&p) || !all_used(&p) ||
+        if (!ok || !shard_mems(&p) || !shard_values(&p) || !rules_used(&p) ||
             !dtype_close(&p) || !plan_bind(&p))
             return false;
     }

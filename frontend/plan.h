@@ -113,6 +113,9 @@ bool entry_made(const Plan *p, const Shard *x);
 /* Which function is of which entry. */
 void entries_find(Plan *p);
 
+/* verdicts.c: every rule that is for something has split something. */
+bool rules_used(Plan *p);
+
 /* bind.c: the rules as options of the module. */
 bool plan_bind(Plan *p);
 /* stages.c: the clauses of a rule that cuts layers into stages. */
