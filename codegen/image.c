@@ -263,15 +263,20 @@ static void write_gemm(Writer *w, const Fn *group, const At *at, uint32_t n,
     vec_push(t->a, &t->operands, o);
 }
 
+static void write_message(Writer *w, const Fn *group, const At *at, Loc loc)
+{
+    TitanCommand *c = add_command(w, TITAN_COMMAND_collective, loc);
+    c->index = image_message(&w->t, group, at->layout);
+    c->operands.n = 1;
+    c->items = 1;
+    add_operand(w, at);
+}
+
 static void write_collective(Writer *w, const Fn *group, const At *at, Loc loc)
 {
     Module *m = w->t.m;
     if (is_message(group_collective(group))) {
-        TitanCommand *c = add_command(w, TITAN_COMMAND_collective, loc);
-        c->index = image_message(&w->t, group, at[0].layout);
-        c->operands.n = 1;
-        c->items = 1;
-        add_operand(w, &at[0]);
+        write_message(w, group, at, loc);
         return;
     }
     if (!collective_takes(m, group, at[0].layout, at[1].layout))

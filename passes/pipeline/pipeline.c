@@ -5,8 +5,8 @@
  *   keeps    every result, bit for bit
  *   result   for each entry a function for each rank (kind rank), which calls
  *            those of its stages (kind stage), sends and receives; slots with
- *            layers in parts; the mesh without the ranks' axis, of which the
- *            options `rank-axis` and `ranks` have the name and the size
+ *            layers in parts; the mesh without the ranks' axis, whose name the
+ *            option `rank-axis` has
  *
  * The rule of the plan arrives as the option `pipeline`.  It stands in front of
  * `shard`, in the global view, so a stage's function is a program like any
@@ -213,7 +213,6 @@ bool pass_pipeline(Module *m, PassCtx *cx)
     m->mesh.at[c.rule.mesh.id].size = 1;
     option_set(m, "pipeline", "");
     option_set(m, "rank-axis", mesh_name(m, c.rule.mesh));
-    option_set(m, "ranks", arena_printf(c.a, "%u", c.ranks));
     module_drop_unused(m);
     return true;
 }
