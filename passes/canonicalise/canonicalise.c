@@ -29,7 +29,6 @@ static Fn *canon_fn(Module *m, Fn *fn)
     for (int round = 0; changed && round < MOST_ROUNDS; round++) {
         changed = false;
         fn = canon_pads(m, fn, &changed);
-        fn = canon_beside(m, fn, &changed);
         fn = canon_merge(m, fn, &changed);
         fn = fn_without_unneeded(m, fn);
     }

@@ -12,7 +12,6 @@
 Fn *canon_merge(Module *m, const Fn *fn, bool *changed);
 
 Fn *canon_pads(Module *m, Fn *fn, bool *changed);
-Fn *canon_beside(Module *m, Fn *fn, bool *changed);
 
 /* What is pushed through the map that makes its operand: a rename, split or
  * merge.  NO_VALUE: it cannot be. */
