@@ -498,7 +498,7 @@ static void gpu_function(Emit *e, const char *name, const Grid *g)
     e->beside = g->beside;
     e->warps = g->threads / WARP;
     e->chunk_number = -1;
-    if (g->map == MAP_column) add_shared(e, name, g->threads);
+    if (g->map == MAP_column) add_shared(e, name, gpu_columns_places(e->k, g));
     if (g->map == MAP_turned) add_shared(e, name, gpu_turned_places(e->k, g));
     if (g->map == MAP_rows)
         add_shared(e, name, gpu_rows_places(e->k, g->row_threads));

@@ -17,7 +17,8 @@
 #include "target.h"
 
 enum { SHORT = 16 }; /* loops that a thread runs by itself */
-enum { MOST_WARPS = 32, WIDE = 32, NARROW = 16, FEW_BLOCKS = 100 };
+enum { MOST_WARPS = 32, FEW_BLOCKS = 100 };
+enum { NARROW = 16, WIDE = 32, WIDER = 64 }; /* lanes of a block */
 
 /* Loops right below the lanes that all warps of a block can share. */
 bool gpu_columns_share(const Kir *k, LoopId loop)
@@ -42,12 +43,22 @@ static int64_t least_tree(const Kir *k)
     return least;
 }
 
+/* As many as leave blocks for most processors: the lanes of a row lie in lines
+ * of memory, of which a wide block reads all.  A warp has a thread for each. */
+static int64_t lanes_of_block(const Kir *k, int64_t all)
+{
+    int64_t lanes = all / WIDE < FEW_BLOCKS        ? NARROW
+                    : all / WIDER < 2 * FEW_BLOCKS ? WIDE
+                                                   : WIDER;
+    return lanes < WARP * k->width ? lanes : WARP * k->width;
+}
+
 bool gpu_columns_grid(Kir *k, Grid *out)
 {
     int64_t tree = least_tree(k), n = gpu_lanes(k)->hi;
     if (!tree) return false;
-    int64_t lanes = k->rows * n / WIDE < FEW_BLOCKS ? NARROW : WIDE;
     k->width = gpu_lanes_of_thread(k);
+    int64_t lanes = lanes_of_block(k, k->rows * n);
     int64_t beside = lanes / k->width, rows = WARP / beside;
     int64_t warps = tree / rows;
     if (warps > MOST_WARPS) warps = MOST_WARPS;
@@ -137,10 +148,23 @@ static LV partials_sum(Emit *e, const Acc *acc, const Partials *p, uint32_t a)
 /* --------------------------------------------------------- over the block --
  */
 
+/* Places of a warp in shared memory, one for each lane of the block. */
+static int64_t places(int64_t width, uint32_t beside)
+{
+    int64_t lanes = width * beside;
+    return lanes > WARP ? lanes : WARP;
+}
+
+uint32_t gpu_columns_places(const Kir *k, const Grid *g)
+{
+    return g->threads / WARP * (uint32_t)places(k->width, g->beside);
+}
+
 /* Where the value of a lane of the block lies, for a warp. */
 static LV shared_at(Emit *e, const Acc *acc, LV warp, LV lane)
 {
-    LV at = LLVMBuildMul(e->s.b, warp, emit_iconst(e, WARP), "");
+    int64_t n = places(e->k->width, e->beside);
+    LV at = LLVMBuildMul(e->s.b, warp, emit_iconst(e, n), "");
     at = LLVMBuildAdd(e->s.b, at, lane, "");
     Site one = e->s;
     one.w = 1;
@@ -156,7 +180,7 @@ static LV own_at(Emit *e, const Acc *acc, LV warp)
     return shared_at(e, acc, warp, own);
 }
 
-/* The block's first lanes: a thread adds the warps of one lane. */
+/* The block's first lanes: a thread adds the warps of one lane, or of two. */
 static void add_warps(Emit *e, const Acc *acc, unsigned half)
 {
     LLVMBuilderRef b = e->s.b;
@@ -165,11 +189,14 @@ static void add_warps(Emit *e, const Acc *acc, unsigned half)
     LV low = LLVMBuildICmp(b, LLVMIntSLT, e->warp, emit_iconst(e, half), "");
     LLVMBuildCondBr(b, low, then, on);
     LLVMPositionBuilderAtEnd(b, then);
-    LV mine = shared_at(e, acc, e->warp, e->lane);
     LV up = LLVMBuildAdd(b, e->warp, emit_iconst(e, half), "");
-    LV y = LLVMBuildLoad2(b, t, shared_at(e, acc, up, e->lane), "");
-    LV x = LLVMBuildLoad2(b, t, mine, "");
-    LLVMBuildStore(b, acc_combine(e, acc, x, y, 1), mine);
+    for (int64_t i = 0; i < places(e->k->width, e->beside); i += WARP) {
+        LV lane = LLVMBuildAdd(b, e->lane, emit_iconst(e, i), "");
+        LV mine = shared_at(e, acc, e->warp, lane);
+        LV y = LLVMBuildLoad2(b, t, shared_at(e, acc, up, lane), "");
+        LV x = LLVMBuildLoad2(b, t, mine, "");
+        LLVMBuildStore(b, acc_combine(e, acc, x, y, 1), mine);
+    }
     LLVMBuildBr(b, on);
     LLVMPositionBuilderAtEnd(b, on);
     gpu_barrier(e);

@@ -34,6 +34,7 @@ const Loop *gpu_lanes(const Kir *k); /* the loop over lanes */
 int64_t gpu_lanes_of_thread(const Kir *k);
 Grid gpu_rows_grid(Kir *k);
 bool gpu_columns_grid(Kir *k, Grid *out);
+uint32_t gpu_columns_places(const Kir *k, const Grid *g);
 /* False: the kernel turns nothing round, or not in tiles. */
 bool gpu_turned_grid(Kir *k, Grid *out);
 int gpu_turned_blocks(const Kir *k, const Grid *g); /* at a time */
