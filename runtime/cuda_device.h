@@ -187,6 +187,23 @@ TitanStatus cuda_ranks_look(Cuda *c);
  * are not there any more is given up.  Its plans are gone. */
 void cuda_ranks_leave(Cuda *c);
 
+/* Bytes to a member of a group, and from it. */
+typedef struct CudaPass {
+    CuPtr out, in;
+    size_t sends, gets;
+} CudaPass;
+
+/* Between all members of a collective's group at once. */
+TitanStatus cuda_ranks_pass(Cuda *c, const TitanCommand *cmd,
+                            const CudaPass *with);
+
+/* -------------------------------------------------------- cuda_order.c -- */
+
+/* Whether a sum depends on an order, and that of the ranks was asked for. */
+bool cuda_in_order(const Cuda *c, const TitanCollective *x);
+TitanStatus cuda_reduce_in_order(Cuda *c, const TitanCommand *cmd, CuPtr to,
+                                 CuPtr from);
+
 /* --------------------------------------------------------- cuda_sums.c -- */
 
 #define CUDA_SUMS_ROOM ((size_t)32 << 20)

@@ -103,15 +103,6 @@ static TitanStatus settle(Cuda *c, NcclComm comm)
                       c->rank.rank, patience);
 }
 
-/* Whether this sum depends on an order, and one was asked for. */
-static bool in_order(const Cuda *c, const TitanCollective *x)
-{
-    bool sums = x->kind == TITAN_COLLECTIVE_reduce_scatter ||
-                x->kind == TITAN_COLLECTIVE_all_reduce;
-    return c->options.rank_order && sums && x->reduce == TITAN_REDUCE_sum &&
-           titan_dtype_is_float(x->dtype);
-}
-
 /* ----------------------------------------------------------- communicators --
  */
 
@@ -158,7 +149,8 @@ static void find_kinds(Cuda *c)
         const TitanCommand *cmd = &im->commands[i];
         if (cmd->kind != TITAN_COMMAND_collective) continue;
         const TitanCollective *x = &im->collectives[cmd->index];
-        uint32_t kind = in_order(c, x) ? TITAN_COLLECTIVE_all_to_all : x->kind;
+        uint32_t kind =
+            cuda_in_order(c, x) ? TITAN_COLLECTIVE_all_to_all : x->kind;
         c->ranks->kinds[x->group * im->header->streams + cmd->stream] |=
             1u << kind;
     }
@@ -231,128 +223,25 @@ static TitanStatus all_to_all(Cuda *c, const TitanCollective *x, NcclComm comm,
     return exchange_all(c, comm, n, to, from, bytes, on);
 }
 
-/* ------------------------------------------------- sums in ranks' order --
- */
+/* ------------------------------------------------------------ commands -- */
 
-/* One sum of a collective, in pieces of `most` elements: FROM has one of each
- * member, PITCH bytes apart; this one's goes to TO. */
-typedef struct Sums {
-    Cuda *c;
-    NcclComm comm;
-    CuStream on;
-    CuPtr room;
-    uint32_t n, me, kind;
-    size_t size, most;
-} Sums;
-
-static Sums sums_of(Cuda *c, const TitanCommand *cmd)
+TitanStatus cuda_ranks_pass(Cuda *c, const TitanCommand *cmd,
+                            const CudaPass *with)
 {
-    const TitanCollective *x = &c->im->collectives[cmd->index];
-    Sums s = {.c = c,
-              .comm = *comm_of(c, x->group, cmd->stream),
-              .on = c->streams[cmd->stream],
-              .room = c->sums.room[cmd->stream],
-              .n = ranks_in_group(c->im, x->group),
-              .me = rank_member(c->im, x->group, c->rank.rank),
-              .kind = cuda_sums_kind(x->dtype),
-              .size = titan_dtype_bytes(x->dtype)};
-    s.most = CUDA_SUMS_ROOM / (s.n * s.size);
-    return s;
-}
-
-/* How much of COUNT elements, in pieces of MOST, is the piece of MEMBER. */
-static size_t piece_of(size_t count, size_t most, uint32_t member)
-{
-    size_t before = member * most;
-    size_t left = before < count ? count - before : 0;
-    return left < most ? left : most;
-}
-
-/* My piece of everybody, into the room, and its sum to TO. */
-static TitanStatus sum_pieces(const Sums *s, CuPtr from, size_t pitch,
-                              size_t count, CuPtr to)
-{
-    Cuda *c = s->c;
-    size_t mine = piece_of(count, s->most, s->me);
+    uint32_t group = c->im->collectives[cmd->index].group;
+    NcclComm comm = *comm_of(c, group, cmd->stream);
+    CuStream on = c->streams[cmd->stream];
+    int n = (int)ranks_in_group(c->im, group);
     NCCL_TRY(c, ncclGroupStart());
-    for (uint32_t i = 0; i < s->n; i++) {
-        size_t sent = piece_of(count, s->most, i) * s->size;
-        if (sent > 0)
-            NCCL_TRY(c, ncclSend(address(from + i * pitch), sent, 1, (int)i,
-                                 s->comm, s->on));
-        if (mine > 0)
-            NCCL_TRY(c, ncclRecv(address(s->room + i * mine * s->size),
-                                 mine * s->size, 1, (int)i, s->comm, s->on));
+    for (int i = 0; i < n; i++) {
+        const CudaPass *p = &with[i];
+        if (p->sends > 0)
+            NCCL_TRY(c, ncclSend(address(p->out), p->sends, 1, i, comm, on));
+        if (p->gets > 0)
+            NCCL_TRY(c, ncclRecv(address(p->in), p->gets, 1, i, comm, on));
     }
     NCCL_TRY(c, ncclGroupEnd());
-    TRY(settle(c, s->comm));
-    CudaSumArgs a = {.to = to,
-                     .from = s->room,
-                     .count = mine,
-                     .pitch = mine * s->size,
-                     .n = s->n,
-                     .kind = s->kind};
-    return cuda_sums_add(c, &a, s->on);
-}
-
-/* The sums of all members, each at its place from TO on. */
-static TitanStatus share_sums(const Sums *s, CuPtr to, size_t count)
-{
-    Cuda *c = s->c;
-    size_t stride = s->most * s->size;
-    size_t mine = piece_of(count, s->most, s->me) * s->size;
-    NCCL_TRY(c, ncclGroupStart());
-    for (uint32_t i = 0; i < s->n; i++) {
-        size_t theirs = piece_of(count, s->most, i) * s->size;
-        if (i == s->me) continue;
-        if (mine > 0)
-            NCCL_TRY(c, ncclSend(address(to + s->me * stride), mine, 1, (int)i,
-                                 s->comm, s->on));
-        if (theirs > 0)
-            NCCL_TRY(c, ncclRecv(address(to + i * stride), theirs, 1, (int)i,
-                                 s->comm, s->on));
-    }
-    NCCL_TRY(c, ncclGroupEnd());
-    return settle(c, s->comm);
-}
-
-/* Of each piece that is COUNT long the same stretch, one after the other; what
- * is written in place has been sent. */
-static TitanStatus scatter_in_order(Sums *s, size_t count, CuPtr to, CuPtr from)
-{
-    size_t pitch = count * s->size, most = s->most;
-    for (size_t done = 0; done < count; done += s->most) {
-        size_t left = count - done;
-        s->most = left < most ? left : most;
-        TRY(sum_pieces(s, from + done * s->size, pitch, s->n * s->most,
-                       to + done * s->size));
-    }
-    return TITAN_OK;
-}
-
-/* Each member makes the sum of a stretch, and all get it. */
-static TitanStatus reduce_in_order(Sums *s, size_t count, CuPtr to, CuPtr from)
-{
-    size_t block = s->most * s->n;
-    for (size_t done = 0; done < count; done += block) {
-        size_t left = count - done, at = done * s->size;
-        if (left < block) s->most = (left + s->n - 1) / s->n;
-        size_t some = left < block ? left : block;
-        size_t stride = s->most * s->size;
-        TRY(sum_pieces(s, from + at, stride, some, to + at + s->me * stride));
-        TRY(share_sums(s, to + at, some));
-    }
-    return TITAN_OK;
-}
-
-static TitanStatus reduce_by_rank(Cuda *c, const TitanCommand *cmd, CuPtr to,
-                                  CuPtr from)
-{
-    const TitanCollective *x = &c->im->collectives[cmd->index];
-    Sums s = sums_of(c, cmd);
-    return x->kind == TITAN_COLLECTIVE_all_reduce
-               ? reduce_in_order(&s, (size_t)x->count, to, from)
-               : scatter_in_order(&s, (size_t)x->count, to, from);
+    return settle(c, comm);
 }
 
 /* The number of a command from 1, as the host's ranks have it. */
@@ -422,8 +311,8 @@ TitanStatus cuda_collective(Cuda *c, const TitanCommand *cmd, CuPtr to,
                             CuPtr from)
 {
     TRY(put_mark(c, cmd));
-    if (in_order(c, &c->im->collectives[cmd->index]))
-        return reduce_by_rank(c, cmd, to, from);
+    if (cuda_in_order(c, &c->im->collectives[cmd->index]))
+        return cuda_reduce_in_order(c, cmd, to, from);
     return run_collective(c, cmd, to, from);
 }
 
@@ -499,7 +388,7 @@ static TitanStatus check_dtypes(Cuda *c)
         if (sums && nccl_dtype(x->dtype) < 0)
             return titan_fail(c->story, TITAN_MISMATCH, "NCCL reduces no %s",
                               titan_dtype_name(x->dtype));
-        if (in_order(c, x) && cuda_sums_kind(x->dtype) == SUM_none)
+        if (cuda_in_order(c, x) && cuda_sums_kind(x->dtype) == SUM_none)
             return titan_fail(c->story, TITAN_USAGE,
                               "--rank-order adds f64, f32, bf16 and f16; this "
                               "program adds %s over ranks",

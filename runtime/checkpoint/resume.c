@@ -103,7 +103,7 @@ static TitanStatus begin_saving(Checkpoints *c)
                 "note: there is no copy of the state (%s); steps wait while it "
                 "is saved\n",
                 titan_has_host_slots(c->im) ? "the plan offloads it"
-                                            : "no memory for one");
+                                            : "no room for one on the host");
     return TITAN_OK;
 }
 
