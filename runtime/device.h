@@ -27,7 +27,7 @@ typedef struct DeviceOptions {
     unsigned threads;       /* host: 0: all processors */
     int64_t gemm_algos;     /* GPU: how many to time for each gemm; 0: none */
     const char *gemm_table; /* GPU: file of the choices, or NULL */
-    _Atomic uint32_t *command; /* host: of titan_host_follow, or NULL */
+    _Atomic uint32_t *command; /* where the command that runs is told; NULL */
     bool sync;                 /* GPU: one command at a time */
     bool rank_order;           /* GPU: sums over ranks in their order */
     bool verbose;
