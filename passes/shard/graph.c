@@ -425,6 +425,7 @@ void graph_build(Shard *s, const Roots *roots)
     for (uint32_t i = 0; i < m->fns.n; i++)
         if (roots->is[i]) visit_root(s, i);
     index_uses(s);
+    s->kept = NEW_ARRAY(s->a, bool, (size_t)s->raws.n + 1);
 }
 
 /* ----------------------------------------------------------------- pins -- */
@@ -512,7 +513,6 @@ static bool names_path(const char *paths, const char *path)
 
 void graph_keep(Shard *s, const Roots *roots, const char *paths)
 {
-    s->kept = NEW_ARRAY(s->a, bool, (size_t)s->raws.n + 1);
     for (uint32_t f = 0; f < s->m->fns.n; f++) {
         const Fn *fn = s->m->fns.at[f];
         for (uint32_t i = 0; roots->is[f] && i < fn->nparams; i++)
