@@ -8,7 +8,8 @@
  *   result   the list is one order of execution among those that streams and
  *            events allow, and all of them give the same bits
  *
- * Option `streams`: how many there are, 1 to 8 (without it one).  Stream 0
+ * Option `streams`: how many there are, 1 to 8; without it one, or two on a GPU
+ * where there are collectives, but for the ranks of a pipeline.  Stream 0
  * carries the longest chain; others take what does not gate it where that pays
  * (choose.c): of a backward, the gradients of weights beside the chain through
  * the activations.
@@ -57,10 +58,15 @@ static void find_way(const Schedule *x, const List *l, Step *s)
     s->transfer = s->from_host || strcmp(kind, "transfer.out") == 0;
 }
 
-static bool has_collectives(const Module *m)
+/* Those of all devices, or what the ranks of a pipeline send each other. */
+static bool has_collectives(const Module *m, bool messages)
 {
-    for (uint32_t f = 0; f < m->fns.n; f++)
-        if (fn_is(m, m->fns.at[f], FK_collective)) return true;
+    for (uint32_t f = 0; f < m->fns.n; f++) {
+        const Fn *fn = m->fns.at[f];
+        if (fn_is(m, fn, FK_collective) &&
+            is_message(group_collective(fn)) == messages)
+            return true;
+    }
     return false;
 }
 
@@ -127,16 +133,6 @@ static void find_lists(Schedule *x)
     steps_walk(x->m, x->a, note_list, x);
 }
 
-/* In the new order the lists are others. */
-static void move_ahead(Schedule *x)
-{
-    for (uint32_t i = 0; i < x->lists.n; i++) {
-        const List *l = x->lists.at[i];
-        x->m->fns.at[l->ref.id] = collectives_ahead(x->m, l);
-    }
-    find_lists(x);
-}
-
 /* ---------------------------------------------------------------- costs -- */
 
 static const List *body_of(const Schedule *x, const List *l, const Step *s)
@@ -195,7 +191,18 @@ static void find_candidates(Schedule *x)
               by_price);
 }
 
-/* ---------------------------------------------------------------- turns -- */
+/* ---------------------------------------------------- order and turns -- */
+
+/* In the new order the lists are others. */
+static void move_ahead(Schedule *x)
+{
+    for (uint32_t i = 0; i < x->lists.n; i++) {
+        const List *l = x->lists.at[i];
+        x->m->fns.at[l->ref.id] = collectives_ahead(x->m, l);
+    }
+    find_lists(x);
+    find_costs(x);
+}
 
 /* How many loops run a function. */
 static uint32_t *count_loops(const Schedule *x)
@@ -228,6 +235,7 @@ static void move_turns(Schedule *x)
         collectives_turned(m, l, bodies, x->a);
     }
     find_lists(x);
+    find_costs(x);
 }
 
 /* ------------------------------------------------------------- deciding -- */
@@ -310,8 +318,11 @@ static bool has_transfers(const Module *m)
 
 bool pass_schedule(Module *m, PassCtx *cx)
 {
-    bool talks = has_collectives(m), transfers = has_transfers(m);
-    int64_t streams = 1, growth = 0, spread = 0;
+    bool sums = has_collectives(m, false), messages = has_collectives(m, true);
+    bool transfers = has_transfers(m);
+    Machine on = machine_of(m, cx);
+    int64_t streams = sums && !messages && on.links ? 2 : 1;
+    int64_t growth = 0, spread = 0;
     if (!read_option(m, cx, "streams", 1, MOST_STREAMS, &streams) ||
         !read_option(m, cx, "growth", 0, 100, &growth) ||
         !read_option(m, cx, "spread", 0, 1, &spread))
@@ -320,15 +331,15 @@ bool pass_schedule(Module *m, PassCtx *cx)
     if (transfers && streams > MOST_STREAMS - TRANSFER_STREAMS)
         streams = MOST_STREAMS - TRANSFER_STREAMS;
     Schedule x = {.m = m, .a = m->scratch};
-    x.choice = (Choice){(uint32_t)streams, spread != 0, talks && streams > 1,
-                        machine_of(m, cx)};
+    x.choice = (Choice){(uint32_t)streams, spread != 0,
+                        (sums || messages) && streams > 1, on};
     find_lists(&x);
+    find_costs(&x);
     if (x.choice.talks) {
         move_ahead(&x);
-        find_costs(&x);
         move_turns(&x);
+        move_ahead(&x); /* the first gathers of turns */
     }
-    find_costs(&x);
     if (streams > 1) find_candidates(&x);
     decide(&x, growth, cx);
     return true;

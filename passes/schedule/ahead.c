@@ -1,28 +1,167 @@
 /*
- * ahead.c: a collective stands right behind the last step that it needs.
+ * ahead.c: where collectives stand in a list, and what has to do with them.
  *
  * Collectives run one after the other, in the order of the list.  What stands
  * behind one that waits has to wait too: a gather of a parameter, which has
  * been there from the begin, behind a sum over devices, or the sum of an early
- * gradient behind that of a late one.  So each stands as far in front as it
- * can; those that could stand in one place keep their order, which for gathers
- * is that of their first readers.
+ * gradient behind that of a late one.  So
  *
- * What the ranks of a pipeline send each other stays where it is: it has one
- * order on all of them, and a receive that came earlier would wait longer.
+ *     sums       stand right behind the last step that they need
+ *     gathers    stand as far in front of their first reader as there is work
+ *                to cover them, or where they have to; earlier their results
+ *                would be held for nothing
+ *     small steps that a collective needs stand as early as they can, and
+ *                those that need one as late: a counter, the last step of a
+ *                loss.  Nobody else is held up by the devices meeting there
+ *
+ * Those that could stand in one place keep their order.  What the ranks of a
+ * pipeline send each other stays where it is: it has one order on all of them,
+ * and a receive that came earlier would wait longer.
  */
 #include "schedule.h"
 
+enum { SMALL = 1 << 16 }; /* bytes of temporaries */
+
+typedef VEC(uint32_t) Order;
+
 typedef struct Ahead {
-    Rewrite rw;
     const List *l;
-    uint32_t *place; /* by step, of collectives: steps in front that are no
-                        collectives */
-    bool *done;      /* by instruction */
+    Arena *a;
+    uint32_t *at;         /* steps, in the new order but for gathers */
+    bool *gathers, *kept; /* by step: it is one; it has no place yet */
+    uint32_t *readers;    /* by gather: those that have no place yet */
+    double carry; /* what gathers without these take, less what covers it */
+    Order back;   /* steps that have a place, the last one first */
 } Ahead;
 
+static bool needs(const Ahead *x, uint32_t late, uint32_t early)
+{
+    return early < late && row_has(x->l->before, x->l, late, early);
+}
+
+/* -------------------------------------------------------------- small steps --
+ */
+
+static bool is_small(const Ahead *x, uint32_t i)
+{
+    const Step *s = &x->l->steps[i];
+    return !s->talks && !s->point && !s->transfer && s->weight <= SMALL &&
+           x->l->fn->insts[s->inst].op == OP_launch;
+}
+
+static bool feeds_collective(const Ahead *x, uint32_t i)
+{
+    for (uint32_t k = i + 1; k < x->l->n; k++)
+        if (x->l->steps[k].talks && needs(x, k, i)) return true;
+    return false;
+}
+
+static bool needs_collective(const Ahead *x, uint32_t i)
+{
+    for (uint32_t k = 0; k < i; k++)
+        if (x->l->steps[k].talks && needs(x, i, k)) return true;
+    return false;
+}
+
+static uint32_t place_of(const Ahead *x, uint32_t step)
+{
+    uint32_t p = 0;
+    while (x->at[p] != step)
+        p++;
+    return p;
+}
+
+static void shift(Ahead *x, uint32_t from, uint32_t to)
+{
+    uint32_t step = x->at[from];
+    for (; from > to; from--)
+        x->at[from] = x->at[from - 1];
+    for (; from < to; from++)
+        x->at[from] = x->at[from + 1];
+    x->at[to] = step;
+}
+
+/* Behind the last one that it needs, and the collectives that stand there. */
+static void move_up(Ahead *x, uint32_t step)
+{
+    uint32_t from = place_of(x, step), to = from;
+    while (to > 0 && !needs(x, step, x->at[to - 1]))
+        to--;
+    while (to < from && x->l->steps[x->at[to]].talks)
+        to++;
+    shift(x, from, to);
+}
+
+static void move_down(Ahead *x, uint32_t step)
+{
+    uint32_t from = place_of(x, step), to = from;
+    while (to + 1 < x->l->n && !needs(x, x->at[to + 1], step))
+        to++;
+    shift(x, from, to);
+}
+
+/* ------------------------------------------------------------------ gathers --
+ */
+
+/* Those that somebody reads: others need not be held back. */
+static void find_gathers(Ahead *x)
+{
+    for (uint32_t i = 0; i < x->l->n; i++) {
+        const Step *s = &x->l->steps[i];
+        if (!s->talks || s->message || !s->grows) continue;
+        for (uint32_t k = i + 1; k < x->l->n; k++)
+            x->readers[i] += needs(x, k, i);
+        x->gathers[i] = x->kept[i] = x->readers[i] != 0;
+    }
+}
+
+/* In front of all that is there. */
+static void put(Ahead *x, uint32_t step)
+{
+    const Step *s = &x->l->steps[step];
+    vec_push(x->a, &x->back, step);
+    x->kept[step] = false;
+    if (!s->talks) x->carry = x->carry > s->time ? x->carry - s->time : 0;
+    for (uint32_t k = step; k-- > 0;)
+        if (x->kept[k] && needs(x, step, k) && --x->readers[k] == 0)
+            x->carry += talk_time(&x->l->steps[k]);
+}
+
+/* The gather, behind which are its readers: other gathers may be among them. */
+static void put_gather(Ahead *x, uint32_t gather)
+{
+    for (uint32_t k = x->l->n; k-- > gather + 1;)
+        if (x->kept[k] && needs(x, k, gather)) put_gather(x, k);
+    put(x, gather);
+}
+
+/* From the end of the list to its begin: gathers that need the next step, and
+ * all whose readers are there once they are covered. */
+static void place_gathers(Ahead *x)
+{
+    for (uint32_t p = x->l->n; p-- > 0;) {
+        uint32_t step = x->at[p];
+        if (x->gathers[step]) continue;
+        for (uint32_t k = x->l->n; k-- > 0;)
+            if (x->kept[k] &&
+                (needs(x, k, step) || (x->carry <= 0 && !x->readers[k])))
+                put_gather(x, k);
+        put(x, step);
+    }
+    for (uint32_t k = x->l->n; k-- > 0;)
+        if (x->kept[k]) put_gather(x, k);
+}
+
+/* ----------------------------------------------------------------- writing --
+ */
+
+typedef struct Copy {
+    Rewrite rw;
+    bool *done; /* by instruction */
+} Copy;
+
 /* The step, behind the places that it names and what they are views of. */
-static void copy_step(Ahead *x, uint32_t i)
+static void copy_step(Copy *x, uint32_t i)
 {
     const Inst *in = &x->rw.old->insts[i];
     if (x->done[i]) return;
@@ -32,54 +171,41 @@ static void copy_step(Ahead *x, uint32_t i)
     x->done[i] = true;
 }
 
-/* Step I may stand behind the PLACE-th of those that are no collectives; what
- * it needs of the collectives stands in front of their own places' next. */
-static uint32_t find_place(const Ahead *x, uint32_t i)
+static Fn *write_list(Module *m, const Ahead *x)
 {
-    const List *l = x->l;
-    uint32_t place = 0, others = 0;
-    for (uint32_t k = 0; k < i; k++) {
-        others += !l->steps[k].talks;
-        if (l->steps[i].message) place = others;
-        if (!row_has(l->before, l, i, k)) continue;
-        uint32_t behind = l->steps[k].talks ? x->place[k] : others;
-        if (place < behind) place = behind;
-    }
-    return place;
-}
-
-/* Collectives of one place keep their order. */
-static void copy_place(Ahead *x, uint32_t place)
-{
-    for (uint32_t i = 0; i < x->l->n; i++)
-        if (x->l->steps[i].talks && x->place[i] == place)
-            copy_step(x, x->l->steps[i].inst);
+    const Fn *fn = x->l->fn;
+    Copy c = {.done = NEW_ARRAY(x->a, bool, (size_t)fn->ninsts + 1)};
+    rewrite_begin(&c.rw, m, fn);
+    c.rw.b.no_fold = true;
+    for (uint32_t i = 0; i < fn->nparams; i++)
+        c.done[i] = true;
+    for (uint32_t i = x->back.n; i-- > 0;)
+        copy_step(&c, x->l->steps[x->back.at[i]].inst);
+    for (uint32_t i = 0; i < fn->nresults; i++)
+        copy_step(&c, fn->result_values[i].id);
+    return rewrite_end(&c.rw);
 }
 
 Fn *collectives_ahead(Module *m, const List *l)
 {
-    Fn *fn = l->fn;
+    Ahead x = {.l = l, .a = m->scratch};
     bool any = false;
-    uint32_t others = 0;
-    Ahead x = {.l = l};
-    x.place = NEW_ARRAY(m->scratch, uint32_t, (size_t)l->n + 1);
-    x.done = NEW_ARRAY(m->scratch, bool, (size_t)fn->ninsts + 1);
-    for (uint32_t i = 0; i < l->n; i++)
-        if (l->steps[i].talks) {
-            any = true;
-            x.place[i] = find_place(&x, i);
-        }
-    if (!any) return fn;
-    rewrite_begin(&x.rw, m, fn);
-    x.rw.b.no_fold = true;
-    for (uint32_t i = 0; i < fn->nparams; i++)
-        x.done[i] = true;
-    copy_place(&x, 0);
-    for (uint32_t i = 0; i < fn->ninsts; i++) {
-        bool step = is_step(&fn->insts[i]);
-        if (step && l->steps[l->number[i]].talks) continue;
-        copy_step(&x, i);
-        if (step) copy_place(&x, ++others);
+    x.at = NEW_ARRAY(x.a, uint32_t, (size_t)l->n + 1);
+    x.readers = NEW_ARRAY(x.a, uint32_t, (size_t)l->n + 1);
+    x.gathers = NEW_ARRAY(x.a, bool, (size_t)l->n + 1);
+    x.kept = NEW_ARRAY(x.a, bool, (size_t)l->n + 1);
+    for (uint32_t i = 0; i < l->n; i++) {
+        x.at[i] = i;
+        any |= l->steps[i].talks && !l->steps[i].message;
     }
-    return rewrite_end(&x.rw);
+    if (!any) return l->fn;
+    for (uint32_t i = 0; i < l->n; i++)
+        if (l->steps[i].talks ? !l->steps[i].message
+                              : is_small(&x, i) && feeds_collective(&x, i))
+            move_up(&x, i);
+    for (uint32_t i = l->n; i-- > 0;)
+        if (is_small(&x, i) && needs_collective(&x, i)) move_down(&x, i);
+    find_gathers(&x);
+    place_gathers(&x);
+    return write_list(m, &x);
 }

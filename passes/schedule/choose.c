@@ -116,9 +116,9 @@ static uint32_t choose_stream(const Play *p, uint32_t step)
     return late && !p->c->spread ? 0 : best;
 }
 
-/* The last step of each stream that is done when this one begins.  Transfers and
- * collectives let go of nothing before they have to: how long they take is the
- * machine's to say. */
+/* The last step of each stream that is done when this one begins.  Transfers
+ * and collectives let go of nothing before they have to: how long they take is
+ * the machine's to say. */
 static void take_in(Play *p, uint32_t step, double begin)
 {
     for (uint32_t k = step; k-- > 0;) {

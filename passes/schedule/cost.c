@@ -17,6 +17,7 @@ static const Machine gpu = {.flops = 700e6,
                             .wait = 1,
                             .tiles = 132,
                             .elements = 132 * 2048 * 4,
+                            .links = true,
                             .link = 0.25e6,
                             .meet = 20};
 static const Machine host = {.flops = 2e5,
@@ -80,6 +81,7 @@ static void collective_cost(Module *m, const Fn *group, Step *s,
     if (group->nparams) in = type_bytes(m, group->params[0].type);
     if (group->nresults) out = type_bytes(m, group->results[0].type);
     s->full = least_full;
+    s->grows = out > in;
     s->time = on->meet + (double)(in > out ? in : out) / on->link;
 }
 

@@ -4,7 +4,7 @@
  *     cost      how long each launch and loop takes, and what of the machine
  *               it fills
  *     choose    which of them may run beside stream 0, and on which stream
- *     ahead     collectives stand right behind what they need
+ *     ahead     collectives stand where other work covers them
  *     turns     and in another turn of a loop than the one that they serve
  *     events    the waits and signals that keep the order
  *
@@ -23,6 +23,7 @@ typedef struct Machine {
     double launch, wait; /* microseconds: of any launch, of an event */
     double tiles;        /* parts of a matmul that run at once */
     double elements;     /* of a result, that keep the memory busy */
+    bool links;          /* that are there beside compute */
     double link, meet;   /* bytes per microsecond between devices; until all of
                             them are there */
 } Machine;
@@ -31,6 +32,7 @@ typedef struct Step {
     uint32_t inst;
     bool point;      /* a host point: nothing runs beside it */
     bool talks;      /* a collective */
+    bool grows;      /* likewise, that gives more than it takes */
     bool message;    /* one of two ranks of a pipeline: a send or receive */
     double time;     /* microseconds, alone */
     double full;     /* how much of the machine it keeps busy, 0 to 1 */
@@ -85,8 +87,8 @@ Machine machine_of(const Module *m, const PassCtx *cx);
 void step_cost(Module *m, const List *l, Step *s, const Machine *on,
                double turn_time);
 
-/* The function of a list with each collective right behind the last step that
- * it needs. */
+/* The function of a list with its collectives where they are covered by what
+ * stands between them and their readers. */
 Fn *collectives_ahead(Module *m, const List *l);
 
 /* How long a collective may take beside all else, which it shares memory and

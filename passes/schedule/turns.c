@@ -172,7 +172,8 @@ static bool *find_late(const Turned *t)
             work += s->time;
             continue;
         }
-        late[i] = queue + talk_time(s) > work && can_reduce(t, i);
+        late[i] =
+            !s->message && queue + talk_time(s) > work && can_reduce(t, i);
         if (!late[i]) queue += talk_time(s);
     }
     return late;
@@ -184,9 +185,11 @@ static void find_moves(Turned *t)
     const bool *late = find_late(t);
     for (uint32_t i = 0; i < t->l->n; i++)
         if (late[i]) add_move(t, i, false);
-    for (uint32_t i = 0; i < t->l->n; i++)
-        if (t->l->steps[i].talks && !late[i] && can_gather(t, i))
+    for (uint32_t i = 0; i < t->l->n; i++) {
+        const Step *s = &t->l->steps[i];
+        if (s->talks && !s->message && !late[i] && can_gather(t, i))
             add_move(t, i, true);
+    }
 }
 
 /* ----------------------------------------------------------------- writing --
