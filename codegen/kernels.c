@@ -9,6 +9,7 @@
 
 #include "lines.h"
 #include "matmul.h"
+#include "scaled.h"
 #include "target.h"
 #include "tensor.h"
 #include "work.h"
@@ -279,10 +280,51 @@ static void say_product(const KernelSet *s, const Matmul *p, const char *name)
     buf_release(&key);
 }
 
+static void add_scaled(KernelSet *s, const Fn *group, const Scaled *p,
+                       const KernelArg *args, const char *key)
+{
+    const Gemm *g = &p->g;
+    TitanMap *maps = NEW_ARRAY(s->m->arena, TitanMap, SCALED_MAPS);
+    memcpy(maps, p->map, sizeof p->map);
+    Row row = {.key = arena_strdup(s->m->arena, key)};
+    row.kernel =
+        (Kernel){.name = symbol(s, group),
+                 .nargs = p->nargs,
+                 .items = p->tiles_m * p->tiles_n,
+                 .threads = SCALED_THREADS,
+                 .shared = p->shared,
+                 .flops = 2 * (uint64_t)g->m * (uint64_t)g->n * (uint64_t)g->k,
+                 .bytes = touched_bytes(s, args, p->nargs),
+                 .maps = maps,
+                 .nmaps = SCALED_MAPS};
+    row.fn = scaled_emit(s->module, row.kernel.name, p);
+    vec_push(s->m->arena, &s->rows, row);
+}
+
+/* A product of blocks with scales. */
+static bool kernels_add_scaled(KernelSet *s, const Fn *group,
+                               const KernelArg *args, uint32_t *kernel)
+{
+    Scaled p;
+    Buf text = {0};
+    if (!scaled_plan(s->m, group, args, &p)) return false;
+    scaled_print(&p, &text);
+    uint64_t hash = hash_bytes(text.at, text.n, 0);
+    if (!find_row(s, hash, text.at, kernel)) {
+        *kernel = s->rows.n;
+        add_scaled(s, group, &p, args, text.at);
+        map_add(&s->map, hash, *kernel);
+    }
+    buf_release(&text);
+    return true;
+}
+
 bool kernels_add_matmul(KernelSet *s, const Fn *group, const KernelArg *args,
                         uint32_t *kernel)
 {
     Matmul p;
+    if (s->opts.target == TARGET_sm_100a && fn_is(s->m, group, FK_matmul))
+        return kernels_add_scaled(s, group, args, kernel);
     if (s->opts.target != TARGET_sm_90a ||
         !matmul_choose(&s->opts, s->m, group, args, &p))
         return false;

@@ -63,6 +63,18 @@ static void instruct(const Site *s, const char *text, const char *constraints,
     assembly(s, false, void_type(s), text, constraints, args, n);
 }
 
+void sm90_instruct(const Site *s, const char *text, const char *constraints,
+                   const LV *args, unsigned n)
+{
+    instruct(s, text, constraints, args, n);
+}
+
+LV sm90_ask(const Site *s, LLVMTypeRef ret, const char *text,
+            const char *constraints, const LV *args, unsigned n)
+{
+    return assembly(s, false, ret, text, constraints, args, n);
+}
+
 static void instruct_text(const Site *s, const char *text, ...) PRINTF(2, 3);
 
 /* One whose operands are all known now. */

@@ -52,6 +52,13 @@ LV sm90_i32(const Site *s, int64_t i);
 LV sm90_again(const Site *s, LV x);
 LV sm90_i64(const Site *s, uint64_t i);
 
+/* Instructions of other targets: the assembly's operands are ARGS, and nothing
+ * moves across it.  The second gives what `=` names in the constraints. */
+void sm90_instruct(const Site *s, const char *text, const char *constraints,
+                   const LV *args, unsigned n);
+LV sm90_ask(const Site *s, LLVMTypeRef ret, const char *text,
+            const char *constraints, const LV *args, unsigned n);
+
 /* ------------------------------------------------------- shared memory -- */
 
 /* The start of dynamic shared memory, 1024-byte aligned (.extern .shared). */

@@ -86,6 +86,45 @@ static bool find_scale_axes(const Module *m, const Fn *group, Layout operand,
            layout_stride(m, operand, out->block) == GEMM_SCALE_BLOCK;
 }
 
+static int64_t stride_in_blocks(const ScaleAxes *s, bool block, int64_t of)
+{
+    int64_t blocks = s->k / GEMM_SCALE_BLOCK;
+    int64_t whole = (blocks + GEMM_SCALE_UNIT - 1) / GEMM_SCALE_UNIT;
+    if (!s->square) return block ? s->rows : of / s->lead;
+    return block ? 1
+                 : of / s->lead / GEMM_SCALE_BLOCK * whole * GEMM_SCALE_UNIT;
+}
+
+/* Rows r, 32 + r, 64 + r and 96 + r lie side by side, with four of K each. */
+static int64_t stride_in_tiles(int64_t k, bool sum, int64_t of)
+{
+    enum { PART = 32, ROWS = 32, SIDE = 128, TILE = 512 };
+    if (sum) return of >= SIDE ? of / SIDE * TILE : of / PART;
+    int64_t row = of / k;
+    return row >= SIDE   ? row / SIDE * TILE * (k / SIDE)
+           : row >= ROWS ? row / ROWS * 4
+                         : row * 16;
+}
+
+/* Of e8m0, which tensor memory takes; K lies side by side. */
+static Layout tile_layout(const Module *m, const Fn *group, Layout operand,
+                          Type t, Arena *a)
+{
+    const TypeInfo *ti = type_info(m, t);
+    const Inst *in = group_einsum(group);
+    int64_t *stride = NEW_ARRAY(a, int64_t, (size_t)ti->naxes + 1), k = 1;
+    const TypeInfo *of = type_info(m, operand.type);
+    for (uint32_t i = 0; i < of->naxes; i++)
+        if (einsum_role(m, group, in, of->axes[i].axis) == EINSUM_sum)
+            k *= type_local_size(m, &of->axes[i]);
+    for (uint32_t i = 0; i < ti->naxes; i++) {
+        Axis axis = ti->axes[i].axis;
+        bool sum = einsum_role(m, group, in, axis) == EINSUM_sum;
+        stride[i] = stride_in_tiles(k, sum, layout_stride(m, operand, axis));
+    }
+    return (Layout){t, stride};
+}
+
 bool gemm_scale_layout(Module *m, const Fn *group, Layout operand,
                        uint32_t which, Arena *a, Layout *out, GemmScale *scale)
 {
@@ -93,21 +132,20 @@ bool gemm_scale_layout(Module *m, const Fn *group, Layout operand,
     Type t = group->params[param].type;
     const TypeInfo *ti = type_info(m, t);
     ScaleAxes s;
+    if (type_dtype(m, t) == DT_e8m0) {
+        *out = tile_layout(m, group, operand, t, a);
+        *scale = GEMM_SCALE_tile32;
+        return true;
+    }
     if (!find_scale_axes(m, group, operand, t, &s)) return false;
     int64_t *stride = NEW_ARRAY(a, int64_t, (size_t)ti->naxes + 1);
-    int64_t blocks = s.k / GEMM_SCALE_BLOCK;
     int64_t unit = s.square ? s.lead * GEMM_SCALE_BLOCK : s.lead;
-    int64_t step = !s.square ? 1
-                             : (blocks + GEMM_SCALE_UNIT - 1) /
-                                   GEMM_SCALE_UNIT * GEMM_SCALE_UNIT;
     for (uint32_t i = 0; i < ti->naxes; i++) {
-        int64_t of = layout_stride(m, operand, ti->axes[i].axis);
-        if (ti->axes[i].axis.id == s.block.id)
-            stride[i] = s.square ? 1 : s.rows;
-        else if (of % unit == 0)
-            stride[i] = of / unit * step;
-        else
-            return false;
+        Axis axis = ti->axes[i].axis;
+        bool block = axis.id == s.block.id;
+        int64_t of = layout_stride(m, operand, axis);
+        if (!block && of % unit != 0) return false;
+        stride[i] = stride_in_blocks(&s, block, of);
     }
     *out = (Layout){t, stride};
     *scale = s.whole    ? GEMM_SCALE_row

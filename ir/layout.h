@@ -67,7 +67,9 @@ typedef enum GemmScale {
     GEMM_SCALE_row128,   /* each 128 of K of a row: f32, rows side by side */
     GEMM_SCALE_block128, /* each 128 of K of 128 rows: f32, K side by side, in
                             fours */
-    GEMM_SCALE_row       /* all of K of a row: f32 */
+    GEMM_SCALE_row,      /* all of K of a row: f32 */
+    GEMM_SCALE_tile32    /* each 32 of K of a row: e8m0, 128 rows by four of
+                            them in 512 bytes (codegen/sm100.h) */
 } GemmScale;
 
 /* D[m, n] (+)= sum over k of A[m, k] * B[k, n], with batches.  Strides in

@@ -1,0 +1,151 @@
+/*
+ * native.c: blocks that share a scale, in products that take the scales.
+ *
+ *     blocks   the library on Hopper: scales in f32 of 128 elements of a row,
+ * or of 128 x 128 of a weight tiles    Blackwell's tensor cores: powers of two
+ * of 32 elements of a row, which lie by tiles of 128 rows and 128 elements of
+ * the sum, so both sides are cut in parts of 32, four and the rest
+ *
+ * The operands of the contraction are maps of narrow numbers and their scales,
+ * { bf16(f32(_0) * _1) }, which fuse gives to the product (passes/added.h). All
+ * that sums the same axes cuts them alike, so that what several products read
+ * is quantised once.
+ */
+#include <string.h>
+
+#include "quantise.h"
+
+enum { UNIT = 16, SIDE = 128 };
+
+static Cut shared_cut(Quantise *q, bool side, Type t, const Axis *axes,
+                      uint32_t n, const Way *way)
+{
+    static const int64_t tile[2] = {4, 32};
+    bool tiles = q->native == NATIVE_tiles;
+    for (uint32_t i = 0; i < q->shared.n; i++) {
+        const Shared *c = &q->shared.at[i];
+        if (c->side == side && c->cut.n == n &&
+            memcmp(c->cut.from, axes, n * sizeof *axes) == 0)
+            return c->cut;
+    }
+    Shared made = {side,
+                   quant_cut_new(q, t, axes, n, tiles ? tile : &way->block,
+                                 tiles ? 2 : 1)};
+    Axis within = cut_within(&made.cut);
+    made.cut.again = axis_fresh(q->m, "part", q->m->axes.at[within.id].size);
+    vec_push(q->m->scratch, &q->shared, made);
+    return made.cut;
+}
+
+/* Of an operand; n = 0: it is not cut. */
+static Cut side_of(Quantise *q, Type t, const Way *way)
+{
+    Axis beside[QUANT_AXES];
+    if (!way->square && q->native != NATIVE_tiles) return (Cut){0};
+    uint32_t n = quant_axes_where(q, t, false, beside);
+    return shared_cut(q, true, t, beside, n, way);
+}
+
+void quant_name_sides(Quantise *q, const Type *t, const Way *way)
+{
+    for (int k = 0; k < 2; k++)
+        (void)side_of(q, t[k], &way[k]);
+}
+
+/* ---------------------------------------------------------------- operands --
+ */
+
+static bool sum_is_innermost(const Quantise *q, Value x)
+{
+    Axis all[QUANT_AXES];
+    uint32_t n = quant_axes(q, quant_type(q, x), all);
+    for (uint32_t i = 0; i < n; i++)
+        if (quant_is_after(all[i], q->sum, q->nsum)) return false;
+    return true;
+}
+
+static Value cut_both(Quantise *q, Value x, const Cut *sum, const Cut *side)
+{
+    x = quant_cut(q, x, sum);
+    return side->n ? quant_cut(q, x, side) : x;
+}
+
+static Cut called_again(Cut c)
+{
+    if (c.n) c.part[c.nparts - 1] = c.again;
+    return c;
+}
+
+/* The largest of each block.  Where a block is not one of memory its elements
+ * have other names than those of the numbers: it is made by itself, and what
+ * turns the numbers round finds it. */
+static Value amax_of(Quantise *q, Value x, const Way *way, const Cut *sum,
+                     const Cut *side)
+{
+    bool apart = way->square || !sum_is_innermost(q, x);
+    Cut cuts[2] = {apart ? called_again(*sum) : *sum,
+                   way->square ? called_again(*side) : *side};
+    Axis share[2] = {cut_within(&cuts[0])};
+    if (way->square) share[1] = cut_within(&cuts[1]);
+    x = cut_both(q, x, &cuts[0], &cuts[1]);
+    return quant_amax(q, x, share, way->square ? 2 : 1);
+}
+
+/* Narrow numbers and their scales as one operand, which products make.  e4m3
+ * has all numbers of e2m1. */
+static Value native_operand(Quantise *q, Value x, const Way *way,
+                            const Cut *sum, const Cut *side)
+{
+    Builder *b = &q->rw.b;
+    Value scale, inverse;
+    quant_scales(q, way, amax_of(q, x, way, sum, side), &scale, &inverse);
+    x = quant_narrow(q, cut_both(q, x, sum, side), scale, way->format);
+    x = emit_cast(b, x, DT_e4m3);
+    DType by = q->native == NATIVE_tiles ? DT_e8m0 : DT_f32;
+    Value args[2] = {x, emit_cast(b, inverse, by)};
+    Expr none = {0},
+         small = expr_cast(q->m, DT_f32, expr_arg(q->m, 0, DT_e4m3));
+    Expr scales = expr_cast(q->m, DT_f32, expr_arg(q->m, 1, by));
+    Expr body = expr_op(q->m, SC_mul, small, scales, none);
+    return emit_map(b, expr_cast(q->m, DT_bf16, body), args, 2);
+}
+
+/* ----------------------------------------------------------- contractions --
+ */
+
+Value quant_native(Quantise *q, const Value *x, const Type *t, const Way *way,
+                   Product product)
+{
+    Value y[2];
+    Cut side[2];
+    DType to = type_dtype(q->m, q->in->type);
+    for (int k = 0; k < 2; k++)
+        side[k] = side_of(q, t[k], &way[k]);
+    Cut sum = shared_cut(q, false, t[0], q->sum, q->nsum, &way[0]);
+    for (int k = 0; k < 2; k++)
+        y[k] = native_operand(q, x[k], &way[k], &sum, &side[k]);
+    Value v = emit_einsum(&q->rw.b, y[0], y[1], sum.part, sum.nparts,
+                          quant_result(q, x[0], product), DT_f32);
+    for (int k = 0; k < 2; k++)
+        if (side[k].n) v = quant_join(q, v, &side[k]);
+    return emit_cast(&q->rw.b, v, to);
+}
+
+/* Two matrices of whole units, of which one alone has blocks of rows. */
+bool quant_is_native(const Quantise *q, const Type *t, const Way *way)
+{
+    bool tiles = q->native == NATIVE_tiles;
+    int64_t unit = tiles ? SIDE : UNIT;
+    if (q->native == NATIVE_none || way->method != METHOD_block ||
+        way->mx != tiles || (way[0].square && way[1].square) ||
+        quant_elements(q, t[0], q->sum, q->nsum) % SIDE != 0)
+        return false;
+    for (int k = 0; k < 2; k++) {
+        Axis beside[QUANT_AXES];
+        uint32_t n = quant_axes_where(q, t[k], false, beside);
+        if (quant_elements(q, t[k], beside, n) % unit != 0) return false;
+        for (uint32_t i = 0; i < n; i++)
+            if (type_axis(q->m, t[1 - k], beside[i])) return false;
+    }
+    return true;
+}

@@ -1,0 +1,128 @@
+/*
+ * quantise.h: the parts of quantise.
+ *
+ *     scale    scales and their inverses, of the largest element
+ *     axes     which axes are summed, and axes in parts
+ *     blocks   blocks that share a scale, multiplied out in bf16
+ *     native   and in products that take the scales
+ */
+#ifndef TITAN_QUANTISE_H
+#define TITAN_QUANTISE_H
+
+#include "../remat/remat.h"
+
+enum { QUANT_AXES = 32, QUANT_PARTS = 3 };
+
+typedef enum Method {
+    METHOD_none,
+    METHOD_tensor,
+    METHOD_row,
+    METHOD_block
+} Method;
+
+typedef enum Product {
+    PRODUCT_output,
+    PRODUCT_input, /* its gradient */
+    PRODUCT_weight
+} Product;
+
+/* How an operand is quantised. */
+typedef struct Way {
+    Method method;
+    DType format;
+    bool power;    /* scales are powers of two */
+    bool mx;       /* the inverse is the power, of amax's exponent */
+    bool up;       /* rounded up, else down */
+    int64_t block; /* how many share a scale */
+    bool square;   /* and along the other side of a weight too */
+    bool native;   /* the product takes the scales, or is refused */
+} Way;
+
+/* Some axes of a value as one, in parts, outermost first; the way back. */
+typedef struct Cut {
+    Axis from[QUANT_AXES];
+    TypeAxis was[QUANT_AXES];
+    uint32_t n;
+    Axis whole, part[QUANT_PARTS];
+    uint32_t nparts;
+    Axis again; /* another name for the last part */
+} Cut;
+
+static inline Axis cut_within(const Cut *c)
+{
+    return c->part[c->nparts - 1];
+}
+
+/* A cut of all that has these axes, in what is summed or beside it. */
+typedef struct Shared {
+    bool side;
+    Cut cut;
+} Shared;
+
+/* What a value became, by blocks along some axes. */
+typedef struct Blocked {
+    Value x, y;
+    Way way;
+    Axis sum[QUANT_AXES];
+    uint32_t nsum;
+} Blocked;
+
+/* Products of the target that take the scales of blocks. */
+typedef enum Native {
+    NATIVE_none,
+    NATIVE_blocks, /* of 128, f32: the library on Hopper */
+    NATIVE_tiles   /* of 32, powers of two: Blackwell's tensor cores */
+} Native;
+
+typedef struct Quantise {
+    Module *m;
+    const PassCtx *cx;
+    Rewrite rw;
+    const Inst *in; /* the contraction */
+    Native native;
+    VEC(Blocked) blocked; /* of this function */
+    VEC(Shared) shared;
+    Axis sum[QUANT_AXES], inner[QUANT_AXES];
+    uint32_t nsum;
+    Map names; /* of axes: what they are called innermost */
+    uint32_t made;
+} Quantise;
+
+/* scale.c */
+Value quant_amax(Quantise *q, Value x, const Axis *axes, uint32_t n);
+/* The body of scale(amax): what x is multiplied by. */
+Expr quant_scale_body(Module *m, const Way *way);
+Value quant_of_amax(Quantise *q, Expr body, Value amax);
+Value quant_inverse(Quantise *q, Value scale);
+/* Both, of blocks. */
+void quant_scales(Quantise *q, const Way *way, Value amax, Value *scale,
+                  Value *inverse);
+Value quant_narrow(Quantise *q, Value x, Value scale, DType format);
+
+/* axes.c */
+Type quant_type(const Quantise *q, Value x);
+uint32_t quant_axes(const Quantise *q, Type of, Axis *out);
+/* Those of a type, in its order, that are summed, or that are not. */
+uint32_t quant_axes_where(const Quantise *q, Type of, bool summed, Axis *out);
+/* Whether an axis comes behind all of some, and is none of them. */
+bool quant_is_after(Axis a, const Axis *some, uint32_t n);
+int64_t quant_elements(const Quantise *q, Type t, const Axis *axes, uint32_t n);
+/* What a product gives is rounded to. */
+DType quant_result(const Quantise *q, Value x, Product product);
+/* INNER: the sizes of all parts but the first. */
+Cut quant_cut_new(Quantise *q, Type t, const Axis *axes, uint32_t n,
+                  const int64_t *inner, uint32_t ninner);
+Value quant_cut(Quantise *q, Value x, const Cut *c);
+Value quant_join(Quantise *q, Value x, const Cut *c);
+
+/* blocks.c */
+Value quant_blocked(Quantise *q, const Value *x, const Way *way);
+
+/* native.c: of operands of types T. */
+bool quant_is_native(const Quantise *q, const Type *t, const Way *way);
+/* Names the sides that are cut; see pass_quantise. */
+void quant_name_sides(Quantise *q, const Type *t, const Way *way);
+Value quant_native(Quantise *q, const Value *x, const Type *t, const Way *way,
+                   Product product);
+
+#endif
