@@ -224,6 +224,8 @@ LLVMTypeRef acc_type(const Emit *e, const Acc *a, unsigned w);
 bool gpu_lanes_usual(Emit *e, LoopId loop);
 
 /* gpu_columns.c */
+/* Whether a thread makes the maxima of a block of rows by itself. */
+bool gpu_takes_blocks(const Kir *k);
 bool gpu_columns_share(const Kir *k, LoopId loop);
 void gpu_column_seq(Emit *e, LoopId loop);
 LV gpu_column_item(Emit *e, LV block, LV *lanes);

@@ -10,22 +10,40 @@
  *                row W       | ...
  *     warp 1     row 1       | ...
  *
+ * Maxima of blocks of rows are no such sums: a thread has a block for itself.
+ *
  * The partial sum of row i (kir.h, tree_partials) is that of thread row i mod
  * L: what one thread has comes first in the tree, then the rows of a warp by
  * shuffles, then the warps through shared memory.
  */
 #include "target.h"
 
-enum { SHORT = 16 }; /* loops that a thread runs by itself */
+enum { SHORT = 16, BLOCK = 128 }; /* loops that a thread runs by itself */
 enum { MOST_WARPS = 32, FEW_BLOCKS = 100 };
 enum { NARROW = 16, WIDE = 32, WIDER = 64 }; /* lanes of a block */
+
+/* Whether all that is reduced are maxima, over so few rows that a thread has
+ * them soon: as of blocks that share a scale. */
+bool gpu_takes_blocks(const Kir *k)
+{
+    bool any = false;
+    for (LoopId i = 1; i < k->loops.n; i++) {
+        const Loop *l = &k->loops.at[i];
+        if (l->kind == LOOP_seq && l->hi > BLOCK) return false;
+        for (uint32_t a = 0; a < l->accs.n; a++) {
+            if (l->accs.at[a].kind != ACC_max) return false;
+            any = true;
+        }
+    }
+    return any;
+}
 
 /* Loops right below the lanes that all warps of a block can share. */
 bool gpu_columns_share(const Kir *k, LoopId loop)
 {
     const Loop *l = &k->loops.at[loop];
-    return l->kind == LOOP_seq && l->hi > SHORT && !l->in_order && !l->scans &&
-           !l->when.id && !l->reverse &&
+    return l->kind == LOOP_seq && l->hi > SHORT && !gpu_takes_blocks(k) &&
+           !l->in_order && !l->scans && !l->when.id && !l->reverse &&
            k->loops.at[l->parent].kind != LOOP_seq;
 }
 

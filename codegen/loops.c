@@ -294,9 +294,51 @@ LV loop_end(Emit *e, const Loop *l)
     return LLVMBuildAdd(e->s.b, to, emit_iconst(e, 1), "");
 }
 
+/* Whether a thread of a GPU better has several turns under way at a time: what
+ * comes of them may be combined in any order. */
+static bool goes_together(const Emit *e, const Loop *l)
+{
+    return e->s.gpu && e->map == MAP_thread && gpu_takes_blocks(e->k) &&
+           !l->in_order && !l->scans && !l->when.id && !l->from.id &&
+           !l->to.id && !l->reverse && l->lo == 0 && l->hi % UNROLLED == 0;
+}
+
+static void emit_together(Emit *e, LoopId loop)
+{
+    const Loop *l = &e->k->loops.at[loop];
+    unsigned w = e->s.w;
+    LV *at = NEW_ARRAY(e->k->arena, LV, l->accs.n + 1);
+    for (uint32_t a = 0; a < l->accs.n; a++) {
+        at[a] = emit_alloca(e, acc_type(e, &l->accs.at[a], w), 1);
+        LLVMBuildStore(e->s.b, acc_identity(e, &l->accs.at[a], w), at[a]);
+    }
+    Count c =
+        count_begin(e, emit_iconst(e, 0), emit_iconst(e, l->hi / UNROLLED), 1);
+    LV first = LLVMBuildMul(e->s.b, c.i, emit_iconst(e, UNROLLED), "");
+    for (unsigned i = 0; i < UNROLLED; i++) {
+        emit_turn(e, loop, LLVMBuildAdd(e->s.b, first, emit_iconst(e, i), ""),
+                  NULL);
+        for (uint32_t a = 0; a < l->accs.n; a++) {
+            const Acc *acc = &l->accs.at[a];
+            LV old = LLVMBuildLoad2(e->s.b, acc_type(e, acc, w), at[a], "");
+            LV x = acc_combine(e, acc, old, emit_use(e, acc->value), w);
+            LLVMBuildStore(e->s.b, x, at[a]);
+        }
+    }
+    count_end(e, &c);
+    for (uint32_t a = 0; a < l->accs.n; a++)
+        at[a] =
+            LLVMBuildLoad2(e->s.b, acc_type(e, &l->accs.at[a], w), at[a], "");
+    emit_set_results(e, loop, at);
+}
+
 void emit_seq(Emit *e, LoopId loop)
 {
     const Loop *l = &e->k->loops.at[loop];
+    if (goes_together(e, l)) {
+        emit_together(e, loop);
+        return;
+    }
     if (l->accs.n && !l->in_order && !l->when.id && l->hi <= UNROLLED) {
         emit_unrolled(e, loop);
         return;

@@ -20,6 +20,7 @@ typedef struct Trial {
     int64_t cost;
     int64_t beside; /* accesses that lie beside those of other items */
     int64_t loads;  /* loads among these */
+    int64_t jumps;  /* loads of lanes that do not lie side by side */
     bool linear;    /* every index is linear in the lanes */
     int64_t cuts[MOST_CUTS + 2];
     uint32_t ncuts;
@@ -66,7 +67,9 @@ static void weigh(const Kir *k, const NodeInfo *in, LoopId lanes, Trial *t)
     if (in->op != KN_load && in->op != KN_store) return;
     bool steps = ix_steps(k, in->ix, lanes, k->width, &coef) &&
                  l->hi - l->lo >= k->width;
-    t->cost += steps && (coef == 0 || coef == 1) ? 1 : 8;
+    bool near = steps && (coef == 0 || coef == 1);
+    t->cost += near ? 1 : 8;
+    t->jumps += !near && in->op == KN_load;
     bool beside = ix_beside(k, in->ix, lanes, l->parent);
     t->beside += beside;
     t->loads += beside && in->op == KN_load;
@@ -150,6 +153,33 @@ static void turn_rows(const Lower *l, Nest *nest, const LowerOpts *o, Trial *t)
     }
 }
 
+/* Whether the order of what is reduced does not matter. */
+static bool only_maxima(const Lower *l)
+{
+    for (uint32_t i = l->fn->nparams; i < l->fn->ninsts; i++) {
+        const Inst *in = &l->fn->insts[i];
+        if (in->op == OP_reduce && !attr_is(l->m, in->attr, AT_kind, "max"))
+            return false;
+    }
+    return true;
+}
+
+/* The lanes are better along an operand's rows than along those of P. */
+static void lanes_of_operand(const Lower *l, Nest *nest, const LowerOpts *o,
+                             Trial *t)
+{
+    for (uint32_t i = 0; i < l->fn->nparams; i++) {
+        Nest other = *nest;
+        if (l->k->args[i].counter) continue;
+        other.rows = rows_of_operand(l, nest, i);
+        if (!other.rows) continue;
+        Trial along = try_across(l, &other, o);
+        if (along.jumps >= t->jumps) continue;
+        *nest = other;
+        *t = along;
+    }
+}
+
 /* On a GPU the items may have any order: an axis along which operands lie that
  * the lanes jump over goes last. */
 static void order_items(const Lower *l, Nest *nest, const LowerOpts *o)
@@ -190,14 +220,25 @@ static bool shares_sums(const Lower *l)
     return false;
 }
 
+/* Elements that are reduced are many more than what comes of them. */
+static bool is_better(const Trial *inside, const Trial *across, bool any_order)
+{
+    if (any_order && inside->jumps != across->jumps)
+        return inside->jumps < across->jumps;
+    return inside->cost <= across->cost;
+}
+
 void nest_choose(const Lower *l, Nest *nest, const LowerOpts *o)
 {
-    Trial across = try_across(l, nest, o), best = across;
+    Trial across = try_across(l, nest, o);
+    bool any_order = o->gpu && nest->ninner && only_maxima(l);
+    if (any_order) lanes_of_operand(l, nest, o, &across);
+    Trial best = across;
     if (nest->ninner && !has_scan(l) && !nest->each && !shares_sums(l)) {
         Nest inside = *nest;
         inside.across = false;
         Trial t = try_nest(l, &inside, o);
-        if (t.cost <= across.cost) {
+        if (is_better(&t, &across, any_order)) {
             *nest = inside;
             best = t;
         }

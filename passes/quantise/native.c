@@ -91,8 +91,19 @@ static Value amax_of(Quantise *q, Value x, const Way *way, const Cut *sum,
     return quant_amax(q, x, share, way->square ? 2 : 1);
 }
 
-/* Narrow numbers and their scales as one operand, which products make.  e4m3
- * has all numbers of e2m1. */
+Value quant_both(Quantise *q, Value small, Value inverse)
+{
+    Expr none = {0};
+    DType d = type_dtype(q->m, quant_type(q, small));
+    DType by = type_dtype(q->m, quant_type(q, inverse));
+    Expr wide = expr_cast(q->m, DT_f32, expr_arg(q->m, 0, d));
+    Expr scale = expr_cast(q->m, DT_f32, expr_arg(q->m, 1, by));
+    Expr body = expr_op(q->m, SC_mul, wide, scale, none);
+    Value args[2] = {small, inverse};
+    return emit_map(&q->rw.b, expr_cast(q->m, DT_bf16, body), args, 2);
+}
+
+/* e4m3 has all numbers of e2m1. */
 static Value native_operand(Quantise *q, Value x, const Way *way,
                             const Cut *sum, const Cut *side)
 {
@@ -102,12 +113,7 @@ static Value native_operand(Quantise *q, Value x, const Way *way,
     x = quant_narrow(q, cut_both(q, x, sum, side), scale, way->format);
     x = emit_cast(b, x, DT_e4m3);
     DType by = q->native == NATIVE_tiles ? DT_e8m0 : DT_f32;
-    Value args[2] = {x, emit_cast(b, inverse, by)};
-    Expr none = {0},
-         small = expr_cast(q->m, DT_f32, expr_arg(q->m, 0, DT_e4m3));
-    Expr scales = expr_cast(q->m, DT_f32, expr_arg(q->m, 1, by));
-    Expr body = expr_op(q->m, SC_mul, small, scales, none);
-    return emit_map(b, expr_cast(q->m, DT_bf16, body), args, 2);
+    return quant_both(q, x, emit_cast(b, inverse, by));
 }
 
 /* ----------------------------------------------------------- contractions --
@@ -132,13 +138,15 @@ Value quant_native(Quantise *q, const Value *x, const Type *t, const Way *way,
 }
 
 /* Two matrices of whole units, of which one alone has blocks of rows. */
-bool quant_is_native(const Quantise *q, const Type *t, const Way *way)
+bool quant_is_native(const Quantise *q, const Type *t, const Way *way,
+                     Method method)
 {
-    bool tiles = q->native == NATIVE_tiles;
+    bool tiles = q->native == NATIVE_tiles, blocks = method == METHOD_block;
     int64_t unit = tiles ? SIDE : UNIT;
-    if (q->native == NATIVE_none || way->method != METHOD_block ||
-        way->mx != tiles || (way[0].square && way[1].square) ||
-        quant_elements(q, t[0], q->sum, q->nsum) % SIDE != 0)
+    if (q->native == NATIVE_none || way[0].method != method ||
+        way[1].method != method || way->mx != tiles || (tiles && !blocks) ||
+        (way[0].square && way[1].square) ||
+        (blocks && quant_elements(q, t[0], q->sum, q->nsum) % SIDE != 0))
         return false;
     for (int k = 0; k < 2; k++) {
         Axis beside[QUANT_AXES];

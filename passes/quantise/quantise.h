@@ -70,7 +70,7 @@ typedef struct Blocked {
 /* Products of the target that take the scales of blocks. */
 typedef enum Native {
     NATIVE_none,
-    NATIVE_blocks, /* of 128, f32: the library on Hopper */
+    NATIVE_blocks, /* of 128, and rows, f32: the library on Hopper */
     NATIVE_tiles   /* of 32, powers of two: Blackwell's tensor cores */
 } Native;
 
@@ -119,7 +119,10 @@ Value quant_join(Quantise *q, Value x, const Cut *c);
 Value quant_blocked(Quantise *q, const Value *x, const Way *way);
 
 /* native.c: of operands of types T. */
-bool quant_is_native(const Quantise *q, const Type *t, const Way *way);
+bool quant_is_native(const Quantise *q, const Type *t, const Way *way,
+                     Method method);
+/* Narrow numbers and their scales as one operand, which products make. */
+Value quant_both(Quantise *q, Value small, Value inverse);
 /* Names the sides that are cut; see pass_quantise. */
 void quant_name_sides(Quantise *q, const Type *t, const Way *way);
 Value quant_native(Quantise *q, const Value *x, const Type *t, const Way *way,
