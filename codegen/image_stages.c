@@ -5,8 +5,6 @@
  * Which functions run on a stage is what its entries reach; kernels and bodies
  * of loops may run on several.
  */
-#include <string.h>
-
 #include "image.h"
 
 Str image_entry_name(const ImageTables *t, const Fn *fn)
@@ -50,15 +48,6 @@ Live image_live(const ImageTables *t)
 
 /* --------------------------------------------------------------- updates -- */
 
-static const Inst *message_of(const Module *m, const Inst *in)
-{
-    if (in->op != OP_launch) return NULL;
-    const Fn *g = fn_of(m, attr_fn(m, in->attr, AT_fn));
-    if (!fn_is(m, g, FK_collective)) return NULL;
-    const Inst *of = group_collective(g);
-    return is_message(of) ? of : NULL;
-}
-
 /* A message: the so-and-so-many-th that one stage sends another on a channel.
  */
 typedef struct Message {
@@ -71,7 +60,7 @@ static Message *messages_of(ImageTables *t, const Fn *fn, uint32_t stage)
     const Module *m = t->m;
     Message *at = NEW_ARRAY(t->a, Message, (size_t)fn->ninsts + 1);
     for (uint32_t i = 0; i < fn->ninsts; i++) {
-        const Inst *of = message_of(m, &fn->insts[i]);
+        const Inst *of = launched_message(m, &fn->insts[i]);
         if (!of) continue;
         uint32_t peer = (uint32_t)attr_int(m, of->attr, AT_peer, 0);
         bool sends = of->op == OP_send;

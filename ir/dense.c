@@ -52,6 +52,15 @@ const Inst *group_collective(const Fn *group)
     return &group->insts[group->nparams];
 }
 
+const Inst *launched_message(const Module *m, const Inst *in)
+{
+    if (in->op != OP_launch) return NULL;
+    const Fn *g = fn_of(m, attr_fn(m, in->attr, AT_fn));
+    if (!fn_is(m, g, FK_collective)) return NULL;
+    const Inst *of = group_collective(g);
+    return is_message(of) ? of : NULL;
+}
+
 bool pieces_lie_apart(const Module *m, Layout l, Axis group)
 {
     const TypeAxis *g = type_axis(m, l.type, group);

@@ -136,6 +136,8 @@ static inline bool is_message(const Inst *in)
 {
     return in->op == OP_send || in->op == OP_recv;
 }
+/* The message that an instruction of the kernel view launches; NULL: none. */
+const Inst *launched_message(const Module *m, const Inst *in);
 /* Dense, with what is of different devices one behind the other. */
 bool pieces_lie_apart(const Module *m, Layout l, Axis group);
 /* The two places lie so that a collective group can be one command. */

@@ -233,13 +233,6 @@ static Val place_load(Run *r, const Val *v)
     return x;
 }
 
-static bool launches_receive(const Run *r, const Inst *in)
-{
-    const Fn *group = fn_of(r->m, attr_fn(r->m, in->attr, AT_fn));
-    return fn_is(r->m, group, FK_collective) &&
-           group_collective(group)->op == OP_recv;
-}
-
 /* Where it waits, the rank's frame does. */
 static void receive(Frame *f, const Fn *group, const Inst *launch)
 {
@@ -256,7 +249,8 @@ void interp_launch(Frame *f, const Inst *in, Val *out)
     uint32_t outs = (uint32_t)attr_int(r->m, in->attr, AT_outs, 0);
     uint32_t ins = in->nargs - outs;
     *out = (Val){.type = in->type};
-    if (launches_receive(r, in)) {
+    const Inst *message = launched_message(r->m, in);
+    if (message && message->op == OP_recv) {
         receive(f, group, in);
         return;
     }

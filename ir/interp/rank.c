@@ -93,8 +93,7 @@ typedef struct RankRun {
 static const Inst *waits_in(const Run *r, const Frame *f)
 {
     const Inst *in = &f->fn->insts[f->next];
-    if (in->op != OP_launch) return in;
-    return group_collective(fn_of(r->m, attr_fn(r->m, in->attr, AT_fn)));
+    return in->op == OP_launch ? launched_message(r->m, in) : in;
 }
 
 static void report_deadlock(Run *r, const RankRun *x, uint32_t n)

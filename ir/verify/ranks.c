@@ -12,16 +12,6 @@ typedef struct Side {
     uint32_t at;  /* instruction */
 } Side;
 
-/* The message that an instruction launches; NULL: none. */
-static const Inst *message_of(const Module *m, const Inst *in)
-{
-    if (in->op != OP_launch) return NULL;
-    const Fn *g = fn_of(m, attr_fn(m, in->attr, AT_fn));
-    if (!fn_is(m, g, FK_collective)) return NULL;
-    const Inst *of = group_collective(g);
-    return is_message(of) ? of : NULL;
-}
-
 static Type message_type(const Fn *fn, const Inst *launch)
 {
     return value_type(fn, inst_arg(fn, launch, 0));
@@ -29,7 +19,7 @@ static Type message_type(const Fn *fn, const Inst *launch)
 
 static bool fail(Module *m, const Fn *fn, const Inst *in, const char *why)
 {
-    const Inst *of = message_of(m, in);
+    const Inst *of = launched_message(m, in);
     diag_error(m->diag, DIAG_ir_verify, loc_span(m, in->loc),
                "@%s: %s rank %lld on channel %lld %s", str_of(m, fn->name),
                of->op == OP_send ? "what it sends to" : "what it receives from",
@@ -42,7 +32,7 @@ static bool fail(Module *m, const Fn *fn, const Inst *in, const char *why)
 static bool go_to_message(const Module *m, Side *s)
 {
     if (!s->fn) return false;
-    while (s->at < s->fn->ninsts && !message_of(m, &s->fn->insts[s->at]))
+    while (s->at < s->fn->ninsts && !launched_message(m, &s->fn->insts[s->at]))
         s->at++;
     return s->at < s->fn->ninsts;
 }
@@ -52,7 +42,7 @@ static bool meet(const Module *m, const Side *at, uint32_t rank, uint32_t peer)
 {
     const Inst *x = &at[rank].fn->insts[at[rank].at];
     const Inst *y = &at[peer].fn->insts[at[peer].at];
-    const Inst *p = message_of(m, x), *q = message_of(m, y);
+    const Inst *p = launched_message(m, x), *q = launched_message(m, y);
     return p->op != q->op && attr_int(m, q->attr, AT_peer, 0) == rank &&
            attr_int(m, p->attr, AT_channel, 0) ==
                attr_int(m, q->attr, AT_channel, 0) &&
@@ -63,7 +53,7 @@ static bool meet(const Module *m, const Side *at, uint32_t rank, uint32_t peer)
 static bool pass_message(const Module *m, Side *at, uint32_t n, uint32_t rank)
 {
     if (!go_to_message(m, &at[rank])) return false;
-    const Inst *x = message_of(m, &at[rank].fn->insts[at[rank].at]);
+    const Inst *x = launched_message(m, &at[rank].fn->insts[at[rank].at]);
     int64_t peer = attr_int(m, x->attr, AT_peer, 0);
     if (peer >= n || peer == rank || !go_to_message(m, &at[peer]) ||
         !meet(m, at, rank, (uint32_t)peer))
@@ -110,7 +100,7 @@ static bool check_fn(Module *m, const Fn *fn)
     uint32_t last = UINT32_MAX;
     for (uint32_t i = 0; i < fn->ninsts; i++) {
         const Inst *in = &fn->insts[i];
-        if (!message_of(m, in)) continue;
+        if (!launched_message(m, in)) continue;
         if (!fn_is(m, fn, FK_rank))
             return fail(m, fn, in, "is in no rank function (RK2)");
         if (last == UINT32_MAX) o = order_of(m, fn, m->scratch);
