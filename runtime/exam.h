@@ -20,8 +20,7 @@ TitanStatus exam_run(const TitanImage *im, TitanDevice *d, const TitanEntry *e,
 void finding_add(const TitanImage *im, const Exam *x, Finding *all,
                  const Finding *one);
 
-/* N elements without gaps, piece by piece where they have to be fetched; PIECE:
- * EXAM_PIECE bytes. */
+/* Elements without gaps. */
 typedef struct Dense {
     TitanBase base;
     uint64_t offset;
@@ -31,6 +30,8 @@ typedef struct Dense {
 } Dense;
 enum { EXAM_PIECE = 8 << 20 };
 struct Census;
+/* Adds what of them is not finite, fetched by way of PIECE, of EXAM_PIECE bytes,
+ * where the host does not reach them. */
 TitanStatus exam_count(TitanDevice *d, const Dense *x, char *piece,
                        struct Census *c);
 
