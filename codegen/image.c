@@ -233,7 +233,8 @@ static void write_gemm(Writer *w, const Fn *group, const At *at, uint32_t n,
     const At *third = p.third == NO_PARAM ? NULL : &at[p.third];
     Layout layouts[3] = {at[p.a].layout, at[p.b].layout, at[n - 1].layout};
     Gemm g;
-    if (!gemm_fit(t->m, group, layouts, &g))
+    if (!gemm_fit(t->m, group, layouts, &g) ||
+        g.scale_a == GEMM_SCALE_tile32) /* a kernel's alone */
         BUG("the places of '%s' make no gemm", str_of(t->m, group->name));
     uint64_t bytes = 0;
     At room = {0};

@@ -125,8 +125,8 @@ bool map_scales_operand(const Module *m, const Fn *fn, const Inst *map)
     Type x = value_type(fn, inst_arg(fn, map, 0));
     Type s = value_type(fn, inst_arg(fn, map, 1));
     DType d = type_dtype(m, x), by = type_dtype(m, s);
-    return e->op == SC_mul && (by == DT_f32 || by == DT_e8m0) && e->dtype == DT_f32 &&
-           term_operand(m, e->args[0]) == 0 &&
+    return e->op == SC_mul && (by == DT_f32 || by == DT_e8m0) &&
+           e->dtype == DT_f32 && term_operand(m, e->args[0]) == 0 &&
            term_operand(m, e->args[1]) == 1 && dtype_bytes(d) == 1 &&
            dtype_class(d) == DC_float && same_axes(m, x, map->type) &&
            type_info(m, s)->naxes > 0 &&
