@@ -229,7 +229,7 @@ static void write_gemm(Writer *w, const Fn *group, const At *at, uint32_t n,
                        Loc loc)
 {
     ImageTables *t = &w->t;
-    GemmParams p = group_gemm(t->m, group);
+    GemmParams p = group_gemm(group);
     const At *third = p.third == NO_PARAM ? NULL : &at[p.third];
     Layout layouts[3] = {at[p.a].layout, at[p.b].layout, at[n - 1].layout};
     Gemm g;

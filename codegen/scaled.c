@@ -50,7 +50,7 @@ static TitanMap map_of(uint32_t arg, int64_t rows, int64_t k)
 
 bool scaled_plan(Module *m, const Fn *group, const KernelArg *args, Scaled *out)
 {
-    GemmParams p = group_gemm(m, group);
+    GemmParams p = group_gemm(group);
     if (p.scale[0] == NO_PARAM || p.scale[1] == NO_PARAM) return false;
     uint32_t result = group->nparams, a = p.a, b = p.b;
     const Layout layouts[3] = {{args[a].type, args[a].stride},

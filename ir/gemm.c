@@ -128,7 +128,7 @@ static Layout tile_layout(const Module *m, const Fn *group, Layout operand,
 bool gemm_scale_layout(Module *m, const Fn *group, Layout operand,
                        uint32_t which, Arena *a, Layout *out, GemmScale *scale)
 {
-    uint32_t param = group_gemm(m, group).scale[which];
+    uint32_t param = group_gemm(group).scale[which];
     Type t = group->params[param].type;
     const TypeInfo *ti = type_info(m, t);
     ScaleAxes s;
@@ -154,7 +154,7 @@ bool gemm_scale_layout(Module *m, const Fn *group, Layout operand,
     return true;
 }
 
-GemmParams group_gemm(const Module *m, const Fn *group)
+GemmParams group_gemm(const Fn *group)
 {
     const Inst *in = group_einsum(group);
     GemmParams p = {.a = einsum_param(group, in, 0),
@@ -169,15 +169,13 @@ GemmParams group_gemm(const Module *m, const Fn *group)
     for (uint32_t i = 0; i < out->nargs && out != in; i++)
         if (inst_of(group, inst_arg(group, out, i))->op == OP_arg)
             p.third = inst_arg(group, out, i).id;
-    (void)m;
     return p;
 }
 
 bool group_is_scaled(const Module *m, const Fn *group)
 {
     const Inst *out = inst_of(group, group->result_values[0]);
-    if (out->op != OP_map || group_gemm(m, group).third == NO_PARAM)
-        return false;
+    if (out->op != OP_map || group_gemm(group).third == NO_PARAM) return false;
     const ExprInfo *e = expr_info(m, attr_expr(m, out->attr));
     if (e->op == SC_cast) e = expr_info(m, e->args[0]);
     return e->op == SC_mul;
@@ -431,7 +429,7 @@ static bool fit(Fit *f, const Fn *group, Gemm *out, GemmPlace *places)
         .d = d,
         .acc = attr_dtype(m, in->attr, AT_acc, d == DT_f64 ? DT_f64 : DT_f32),
         .scaled = group_is_scaled(m, group)};
-    GemmParams p = group_gemm(m, group);
+    GemmParams p = group_gemm(group);
     out->accumulate = p.third != NO_PARAM && !out->scaled;
     return find_scales(f, group, &p, out) && choose(f, out, places);
 }

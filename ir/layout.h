@@ -105,7 +105,7 @@ typedef struct GemmParams {
     uint32_t scale[2]; /* of blocks of a, of b */
     uint32_t third;    /* what is added, or one number that scales the sums */
 } GemmParams;
-GemmParams group_gemm(const Module *m, const Fn *group);
+GemmParams group_gemm(const Fn *group);
 /* A matmul group multiplies its product by its third parameter, one number. */
 bool group_is_scaled(const Module *m, const Fn *group);
 /* Where the scales of operand WHICH, 0 or 1, that lies as OPERAND says, lie as

@@ -182,7 +182,7 @@ static bool group_in_place(const Scene *s, const Fn *g, uint32_t param,
     if (fn_is(m, g, FK_loop)) return loop_in_place(s, g, param, result);
     if (is_apart(m, g)) return false;
     if (fn_is(m, g, FK_matmul))
-        return param == group_gemm(m, g).third && !group_is_scaled(m, g);
+        return param == group_gemm(g).third && !group_is_scaled(m, g);
     if (fn_is(m, g, FK_product)) return product_in_place(g, param, result);
     if (fn_is(m, g, FK_collective))
         return group_collective(g)->op == OP_all_reduce;

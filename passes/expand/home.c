@@ -452,7 +452,7 @@ static void ask_scales(Scene *s, const Inst *call)
     Module *m = s->x->m;
     const Fn *g = fn_of(m, attr_fn(m, call->attr, AT_fn));
     if (!fn_is(m, g, FK_matmul)) return;
-    GemmParams p = group_gemm(m, g);
+    GemmParams p = group_gemm(g);
     for (uint32_t i = 0; i < 2; i++) {
         Layout l, operand = default_layout(s->x, g->params[i ? p.b : p.a].type);
         GemmScale scale;

@@ -127,7 +127,7 @@ void emit_matmul(Scene *s, const Inst *call, const Home *result)
     Module *m = s->x->m;
     FnRef f = attr_fn(m, call->attr, AT_fn);
     Product p = {.s = s, .g = fn_of(m, f)};
-    GemmParams params = group_gemm(m, p.g);
+    GemmParams params = group_gemm(p.g);
     const uint32_t operands[2] = {params.a, params.b};
     p.einsum = group_einsum(p.g);
     for (uint32_t i = 0; i < 2; i++)

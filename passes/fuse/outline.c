@@ -242,7 +242,7 @@ static void say_fused(const Graph *g, const Cluster *c, const Fn *group)
     uint32_t last = vec_last(&c->nodes);
     const char *kind = kind_word(g->nodes[last].kind);
     bool adds = g->nodes[last].kind == NODE_matmul &&
-                group_gemm(fx->m, group).third != NO_PARAM;
+                group_gemm(group).third != NO_PARAM;
     Buf ops = {0};
     op_words(g, c, &ops);
     pass_remark(fx->m, fx->cx, inst_of(g->fn, g->nodes[last].value)->loc,
