@@ -122,7 +122,7 @@ static bool is_summary(const Module *m, const Fn *of, const Inst *in)
                type_elements(m, value_type(of, inst_arg(of, in, 0)));
 }
 
-/* What is made again or kept to no end is not in it. */
+/* What nobody reads is not in it. */
 static void drop_unread(Module *m, const Pair *p, Record *r)
 {
     const Fn *of = p->of;
