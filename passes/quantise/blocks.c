@@ -72,11 +72,18 @@ static Value write_blocks(Quantise *q, Value x, const Way *way)
     return join_all(q, y, &c);
 }
 
+/* Both give the same blocks and scales. */
+static bool way_eq(const Way *x, const Way *y)
+{
+    return x->format == y->format && x->block == y->block &&
+           x->square == y->square && x->power == y->power && x->mx == y->mx &&
+           x->up == y->up;
+}
+
 static bool is_blocked(const Quantise *q, const Blocked *of, Value x,
                        const Way *way)
 {
-    return value_eq(of->x, x) && of->way.format == way->format &&
-           of->way.square == way->square && of->nsum == q->nsum &&
+    return value_eq(of->x, x) && way_eq(&of->way, way) && of->nsum == q->nsum &&
            memcmp(of->sum, q->sum, q->nsum * sizeof *q->sum) == 0;
 }
 

@@ -2,14 +2,15 @@
  * native.c: blocks that share a scale, in products that take the scales.
  *
  *     blocks   the library on Hopper: scales in f32 of 128 elements of a row,
- * or of 128 x 128 of a weight tiles    Blackwell's tensor cores: powers of two
- * of 32 elements of a row, which lie by tiles of 128 rows and 128 elements of
- * the sum, so both sides are cut in parts of 32, four and the rest
+ *              or of 128 x 128 of a weight
+ *     tiles    Blackwell's tensor cores: powers of two of 32 elements of a row,
+ *              which lie by tiles of 128 rows and 128 elements of the sum, so
+ *              both sides are cut in parts of 32, four and the rest
  *
  * The operands of the contraction are maps of narrow numbers and their scales,
- * { bf16(f32(_0) * _1) }, which fuse gives to the product (passes/added.h). All
- * that sums the same axes cuts them alike, so that what several products read
- * is quantised once.
+ * { bf16(f32(_0) * _1) }, which fuse gives to the product (passes/added.h).
+ * All that sums the same axes cuts them alike, so that what several products
+ * read is quantised once.
  */
 #include <string.h>
 
