@@ -26,11 +26,11 @@ typedef struct ImageTables {
     VEC(char) strings;
     Map string_map; /* Str of the module -> offset */
     uint32_t lanes, target, streams, events;
-    uint32_t stage;       /* that is being written, a row of `stages` */
-    uint32_t nentries;    /* on each stage */
+    uint32_t stage;        /* that is being written, a row of `stages` */
+    uint32_t nentries;     /* on each stage */
     const Fn ***entry_fns; /* by stage, in one order */
-    bool **runs_at;       /* by stage and function: it runs there */
-    Live live;            /* of all stages */
+    bool **runs_at;        /* by stage and function: it runs there */
+    Live live;             /* of all stages */
     uint32_t ranks, stage_mesh;
     uint64_t whole_bytes[TITAN_BASE_COUNT]; /* several ranks: of the bases that
                                                no rank has */
@@ -60,8 +60,8 @@ void image_result(ImageTables *t, const ResultAt *r);
 /* The first instruction of an entry that writes a parameter or a state. */
 uint32_t image_update(ImageTables *t, const Fn *entry);
 
-/* Stages (image_stages.c): the rows, without a pipeline one, with their entries;
- * the buffers of the one that is being written. */
+/* Stages (image_stages.c): the rows, without a pipeline one, with their
+ * entries; the buffers of the one that is being written. */
 void image_stages(ImageTables *t);
 Live image_live(const ImageTables *t);
 /* An entry's name, without that of the rank. */

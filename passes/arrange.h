@@ -15,6 +15,7 @@ static inline int64_t place_aligned(int64_t n)
 
 /* Gives each buffer of a base its offset (by its number in LIVE); returns the
  * bytes that they take together, the most of any rank. */
-int64_t arrange(const Module *m, const Live *live, Base base, int64_t *offsets, Arena *a);
+int64_t arrange(const Module *m, const Live *live, Base base, int64_t *offsets,
+                Arena *a);
 
 #endif

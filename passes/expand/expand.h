@@ -42,7 +42,7 @@ typedef struct Expand {
     Arena *a; /* scratch */
     OuterAxes outer;
     Map copies, zeros;   /* type -> the group that copies or clears it */
-    Map messages; /* op, attributes and type -> the group that is it */
+    Map messages;        /* op, attributes and type -> the group that is it */
     VEC(Member) members; /* of blocks */
     VEC(Order) orders;
 } Expand;

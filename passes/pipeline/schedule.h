@@ -105,7 +105,7 @@ typedef struct Moment {
 typedef struct Simulation {
     Started *order; /* every action, by its start: each behind all it reads */
     uint32_t n;
-    Moment *moments; /* 2n, by time; what ends at one comes first */
+    Moment *moments;     /* 2n, by time; what ends at one comes first */
     double length, busy; /* of the longest row; of all rows together */
     double bubble;       /* the part of the ranks' time that is idle */
     uint32_t *held;      /* by rank: most forwards that wait for a backward */

@@ -2,9 +2,10 @@
  * rules.c: the rules of a plan, read from the option `remat`.
  *
  *     rules := rule (';' rule)*
- *     rule  := subject [mode] ['except' names] ['offload' names] ['first'
- * number] mode  := none | early | full | ops | every N | keep names | remake
- * names | budget BYTES
+ *     rule  := subject [mode] clause*
+ *     mode  := none | early | full | ops | every N | keep names
+ *     mode  := remake names | budget BYTES
+ *     clause := 'except' names | 'offload' names | 'first' number
  *
  * as the plan has them, so that text which a pass prints can be put into a
  * plan.  Numbers begin at 1; a list ends where no comma follows.  A rule

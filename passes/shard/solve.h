@@ -16,9 +16,9 @@ typedef struct Solve {
     uint32_t *first;   /* of them */
     uint32_t *seen;    /* raws of a port, and their first */
     uint32_t *seen_first;
-    uint32_t changes; /* made so far, by whoever looked again */
-    uint32_t *looked; /* by port: how many there were when it was looked at,
-                         and it stayed; plus 1 */
+    uint32_t changes;  /* made so far, by whoever looked again */
+    uint32_t *looked;  /* by port: how many there were when it was looked at,
+                          and it stayed; plus 1 */
     uint32_t favoured; /* a raw that is taken to be at `favour` already */
     Where favour;
 } Solve;
