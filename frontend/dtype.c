@@ -5,7 +5,8 @@
  *     dtype bf16                            all else
  *
  * In the order of the rules each role takes the dtype of the first that names
- * it; a rule without `for` names all.  What comes out is one of the policies of
+ * it; a rule without `for` names all.  Updates compute in f32 always, so what a
+ * rule says of them changes nothing.  What comes out is one of the policies of
  * --dtype, which the option of that name says; on the command line it has the
  * last word.
  */
@@ -48,8 +49,8 @@ bool dtype_rule(Plan *p, const Node *rule)
     if (roles & ON_param && !p->param) p->param = dtype;
     if (roles & ON_state && !p->state) p->state = dtype;
     if (roles & ON_grad && !p->grad) p->grad = dtype;
-    if (roles & (ON_update | ON_residual | ON_activation) && !p->computed)
-        p->computed = dtype;
+    if (roles & ON_residual && !p->residual) p->residual = dtype;
+    if (roles & ON_activation && !p->computed) p->computed = dtype;
     return true;
 }
 
@@ -70,10 +71,25 @@ static const char *policy(const Plan *p)
     return kept && narrow ? "bf16-states" : NULL;
 }
 
+/* What repeats carry is an activation like others. */
+static bool residual_fits(Plan *p)
+{
+    bool narrow = p->computed != PLAN_f32;
+    if (p->residual == PLAN_any || (p->residual == PLAN_bf16) == narrow)
+        return true;
+    return unknown(p, p->dtype_at->span,
+                   arena_printf(p->s->a,
+                                "no step computes residuals in %s and other "
+                                "activations in %s",
+                                word_of(p->residual), words[narrow]),
+                   "write the same dtype for residual and activation");
+}
+
 bool dtype_close(Plan *p)
 {
     Sema *s = p->s;
     if (!p->dtype_at) return true;
+    if (!residual_fits(p)) return false;
     const char *is = policy(p), *given = s->f->opts.dtype;
     if (!is)
         return unknown(

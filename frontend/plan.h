@@ -62,7 +62,7 @@ typedef struct Plan {
     VEC(Quantised) quantised;
     const char **entry_of; /* by function; NULL: called by none */
     const Node *dtype_at;  /* the first rule of dtypes, or NULL */
-    PlanDtype param, state, grad, computed;
+    PlanDtype param, state, grad, residual, computed;
 } Plan;
 
 /* A tensor of the step, on which the rules are tried. */
