@@ -109,7 +109,7 @@ def is_missed(c, rank, word, number):
         took, said, pids = lose(job, metrics, rank, number)
     finally:
         job.kill()
-    if job.returncode != 76 or not re.search(rf"rank {rank}\b.*, .*\.tt:\d+", said):
+    if job.returncode != 76 or not re.search(rf"rank {rank}\b.*, \S+:\d+", said):
         raise Failed(f"exit {job.returncode}: {said.strip()[-200:]}")
     if not wait_for(lambda: not any(is_alive(p) for p in pids), 10):
         raise Failed("a process is left")

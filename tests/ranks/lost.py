@@ -67,7 +67,7 @@ def watch(o, job, metrics, rng, number, limit):
     took, said = time.monotonic() - began, job.stderr.read()
     assert code == 76, (code, said)
     assert took < limit, (took, said)
-    assert re.search(rf"rank {rank}\b(.|\n)*, .*\.tt:\d+", said), (rank, said)
+    assert re.search(rf"rank {rank}\b(.|\n)*, \S+:\d+", said), (rank, said)  # of the prelude too
     assert wait_for(lambda: not any(is_alive(p) for p in pids), 5)
     return took
 
