@@ -206,10 +206,12 @@ static void tell(Tcp *t, uint32_t rank, Frame f)
 
 /* ------------------------------------------------------------- receiving -- */
 
-/* Room for what nobody has asked for yet. */
+/* Room for what nobody has asked for yet; how much, another process says. */
 static LinkRequest set_aside(Tcp *t, const Frame *f)
 {
-    LinkRequest r = calloc(1, sizeof *r + f->bytes);
+    LinkRequest r = NULL;
+    if (f->bytes <= PTRDIFF_MAX - sizeof *r)
+        r = calloc(1, sizeof *r + (size_t)f->bytes);
     if (!r) {
         t->status = TITAN_UNAVAILABLE;
         return NULL;
@@ -224,6 +226,7 @@ static void open_frame(Tcp *t, uint32_t rank)
 {
     Peer *p = &t->peers[rank];
     LinkRequest r;
+    if (p->in.kind > FRAME_bye) lose(t, rank);
     switch ((FrameKind)p->in.kind) {
     case FRAME_data:
     case FRAME_meet:
@@ -249,9 +252,16 @@ static void open_frame(Tcp *t, uint32_t rank)
     p->got = 0;
 }
 
-static void copy_early(const struct LinkRequestRow *r, char *to, size_t most)
+/* What was set aside, to where it was asked for.  False: it is not what was
+ * asked for, and its sender is lost. */
+static bool copy_early(Tcp *t, uint32_t rank, const struct LinkRequestRow *r,
+                       char *to, size_t bytes)
 {
-    memcpy(to, r->at, r->frame.bytes < most ? r->frame.bytes : most);
+    if (r->frame.bytes == bytes)
+        memcpy(to, r->at, bytes);
+    else
+        lose(t, rank);
+    return r->frame.bytes == bytes;
 }
 
 /* What was set aside may have been asked for while it came. */
@@ -266,13 +276,14 @@ static void close_frame(Tcp *t, uint32_t rank)
         append(&p->early, r);
         return;
     }
+    bool came = true;
     if (r->owned) {
-        copy_early(r, want->at, (size_t)want->frame.bytes);
+        came = copy_early(t, rank, r, want->at, (size_t)want->frame.bytes);
         free(r);
     }
     if (p->in.kind == FRAME_meet)
         tell(t, rank, (Frame){.kind = FRAME_taken, .tag = p->in.tag});
-    want->over = true;
+    want->over = came;
 }
 
 /* False: there are no more now. */
@@ -312,7 +323,8 @@ static void turn(Tcp *t, int wait_ms)
         t->who[n] = r;
         t->polls[n++] = (struct pollfd){
             .fd = p->fd,
-            .events = (short)(POLLIN | (p->out.first ? POLLOUT : 0))};
+            .events = (short)((t->status == TITAN_OK ? POLLIN : 0) |
+                              (p->out.first ? POLLOUT : 0))};
     }
     t->polls[n] = (struct pollfd){.fd = t->joined.listener, .events = POLLIN};
     if (poll(t->polls, n + 1, wait_ms) <= 0) return;
@@ -344,11 +356,11 @@ static bool take_early(Tcp *t, const Letter *x)
 {
     LinkRequest r = take(&t->peers[x->rank].early, x->tag);
     if (!r) return false;
-    copy_early(r, x->at, x->bytes);
+    bool came = copy_early(t, x->rank, r, x->at, x->bytes);
     if (r->frame.kind == FRAME_meet)
         tell(t, x->rank, (Frame){.kind = FRAME_taken, .tag = x->tag});
     free(r);
-    return true;
+    return came;
 }
 
 static TitanStatus tcp_begin(Link *l, TitanStory *s, const Letter *x,
@@ -399,10 +411,12 @@ static bool has_more(const Tcp *t)
     return false;
 }
 
-/* The same to all that are there, and until it is on its way. */
+/* The same to all that are there, and until it is on its way.  Nothing is
+ * received any more: where it was wanted may be gone. */
 static void tell_all(Tcp *t, Frame f)
 {
     double end = seconds_now() + LEAVE_SECONDS;
+    if (t->status == TITAN_OK) t->status = TITAN_RANK_LOST;
     for (uint32_t r = 0; r < t->link.ranks; r++)
         if (t->peers[r].fd >= 0) tell(t, r, f);
     while (has_more(t) && seconds_now() < end)
@@ -427,6 +441,7 @@ static void tcp_close(Link *l)
         clear(&p->wants);
         clear(&p->meets);
         clear(&p->early);
+        free(p->into);
     }
     if (t->joined.listener >= 0) close(t->joined.listener);
     joined_free(&t->joined);
