@@ -180,17 +180,30 @@ void remote_abort(Link *l, TitanStatus status)
 /* -------------------------------------------------------------- the others --
  */
 
+/* They lie side by side in the crate and fill no more than it has. */
+static TitanStatus receive_runs(Remote *r, size_t n)
+{
+    Crate *c = r->crate;
+    if (n > CRATE_RUNS)
+        return titan_fail(r->crew.story, TITAN_INTERNAL, "an order of %zu runs",
+                          n);
+    TRY(pass(r, LINK_receive, 0, c->runs, n * sizeof *c->runs));
+    c->n = n;
+    c->bytes = 0;
+    for (size_t i = 0; i < n; i++) {
+        const PartRun *run = &c->runs[i];
+        if (run->whole != c->bytes || run->bytes > CRATE_BYTES - c->bytes)
+            return titan_fail(r->crew.story, TITAN_INTERNAL,
+                              "run %zu of an order leaves its crate", i);
+        c->bytes += run->bytes;
+    }
+    return TITAN_OK;
+}
+
 static TitanStatus serve_move(Remote *r, Order *o)
 {
     Crate *c = r->crate;
-    if (o->nparts > CRATE_RUNS)
-        return titan_fail(r->crew.story, TITAN_INTERNAL, "an order of %zu runs",
-                          o->nparts);
-    TRY(pass(r, LINK_receive, 0, c->runs, o->nparts * sizeof *c->runs));
-    c->n = o->nparts;
-    c->bytes = 0;
-    for (size_t i = 0; i < c->n; i++)
-        c->bytes += c->runs[i].bytes;
+    TRY(receive_runs(r, o->nparts));
     if (o->kind == ORDER_write) TRY(pass(r, LINK_receive, 0, c->at, c->bytes));
     Order mine = crate_order(c, o);
     TRY(order_run(r->crew.im, r->crew.first, &mine));
