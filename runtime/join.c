@@ -9,8 +9,9 @@
  *     torchrun and its like   RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE,
  *                             MASTER_ADDR, MASTER_PORT
  *     srun                    SLURM_PROCID, SLURM_STEP_NUM_TASKS,
- * SLURM_LOCALID; without the address: the first machine of the step, and a port
- * by the number of the job
+ *                             SLURM_LOCALID; without the address: the first
+ *                             machine of the step, and a port by the number of
+ *                             the job
  */
 #include "join.h"
 
@@ -80,8 +81,9 @@ static bool read_slurm(World *w, long *rank, long *ranks)
                        host ? number_of("SLURM_NTASKS", -1) : -1);
     first_host(nodes ? nodes : "127.0.0.1", w->host, sizeof w->host);
     if (host) snprintf(w->host, sizeof w->host, "%s", host);
+    /* below 32768, from where on the system gives ports to who connects */
     snprintf(w->port, sizeof w->port, "%ld",
-             number_of("MASTER_PORT", 20000 + (job * 31 + step) % 20000));
+             number_of("MASTER_PORT", 20000 + (job * 31 + step) % 12000));
     w->local = (uint32_t)number_of("SLURM_LOCALID", 0);
     w->beside = (uint32_t)number_of("SLURM_STEP_TASKS_PER_NODE", 1);
     return *rank >= 0;
