@@ -27,6 +27,7 @@ typedef struct Board {
     size_t bytes;
     uint32_t ranks;
     _Atomic uint32_t ended; /* 1 + the rank that cannot go on; 0: all can */
+    bool alone;             /* of the other ranks it has nothing but pids */
     BoardRow rows[];
 } Board;
 

@@ -143,6 +143,7 @@ static TitanStatus begin_link(TitanStory *s, const TitanImage *im, char **argv,
 {
     TRY(link_open(s, patience, &l->link));
     l->link->board = l->board;
+    l->board->alone = true;
     TitanStatus st = join_world(s, im, argv, l->link);
     if (st == TITAN_OK) return st;
     if (l->link->rank == 0) titan_story_print(s, "titan");

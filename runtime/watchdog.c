@@ -147,10 +147,11 @@ static bool is_stopped(const Watch *w, int64_t rank)
     return rank >= 0 && state_of(process_of(w, (uint32_t)rank)) == 'T';
 }
 
-/* The first that waits for nobody, not for its GPU either; -1: there is none.
- */
+/* The first that waits for nobody, not for its GPU either; -1: there is none,
+ * or nothing is known of the others. */
 static int64_t find_busy(const Board *b)
 {
+    if (b->alone) return b->ranks == 2 ? 1 : -1;
     for (uint32_t r = 0; r < b->ranks; r++)
         if (atomic_load(&b->rows[r].waits) == 0) return r;
     return -1;
