@@ -66,7 +66,7 @@ typedef struct Finding {
     bool found;   /* one is not finite */
     bool brought; /* by a collective: it comes from elsewhere, or is a sum */
     uint32_t rank;
-    double when;             /* on the clock of the machine */
+    double when;             /* by a clock that machines share */
     char text[FINDING_TEXT]; /* lines, where there is something to tell */
 } Finding;
 

@@ -185,7 +185,7 @@ static TitanStatus look(Look *l, const TitanMoment *at, const TitanResult *r)
     if (!census_bad(&bad)) return TITAN_OK;
     f->found = true;
     f->brought = at->command->kind == TITAN_COMMAND_collective;
-    f->when = seconds_now();
+    f->when = (double)clock_ns(CLOCK_REALTIME) * 1e-9;
     tell(f, "first in the %s: ", phases[r->phase]);
     tell_op(l, r);
     tell_moment(l, at);
