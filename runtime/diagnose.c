@@ -77,6 +77,12 @@ TitanStatus diagnose_inject(const Suspect *s, const TitanEntry *e, FILE *out)
     Finding f;
     Exam x = exam_of(s);
     x.whole = true;
+    if (x.rank >= s->im->header->ranks)
+        return titan_fail(s->device->story, TITAN_USAGE,
+                          "--inject puts a fault on rank %" PRIu32
+                          ", and there %s %" PRIu32,
+                          x.rank, s->im->header->ranks == 1 ? "is" : "are",
+                          s->im->header->ranks);
     TRY(examine(s->im, s->device, e, &x, &f));
     if (f.text[0]) {
         fprintf(out, "step %" PRId64 ": %s\n", s->step, f.text);
