@@ -223,9 +223,11 @@ static TitanStatus find_end(Local *l, TitanStatus st)
                        rank);
 }
 
+/* What has ended the run once ends all that comes behind it. */
 static TitanStatus conclude(Local *l, TitanStatus st)
 {
-    l->status = find_end(l, st);
+    TitanStatus end = find_end(l, st);
+    if (end != TITAN_OK) l->status = end;
     return l->status;
 }
 
