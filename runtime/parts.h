@@ -40,8 +40,7 @@ typedef struct PartSink {
 typedef struct PartAsk {
     uint32_t rank;
     uint64_t from, to; /* these bytes */
-    bool
-        first; /* and what it is the first of all ranks to hold, nothing else */
+    bool first;        /* only what it is the first of all ranks to hold */
 } PartAsk;
 
 /* What a rank holds of that, part by part, each in the order of the whole.  The
