@@ -416,6 +416,8 @@ static inline const TypeInfo *type_info(const Module *m, Type t)
 Type type_local(Module *m, Type t);
 /* NULL when the type has no such axis. */
 const TypeAxis *type_axis(const Module *m, Type t, Axis a);
+/* Both are split over the same mesh axes, in the same way. */
+bool splits_same(const TypeAxis *a, const TypeAxis *b);
 int64_t type_size(const Module *m, Type t, Axis a);  /* 0: no such axis */
 int64_t type_local_size(const Module *m, const TypeAxis *a); /* rounds up */
 int64_t type_elements(const Module *m, Type t);      /* logical; saturates */
@@ -540,6 +542,8 @@ const char *fn_kind_word(FnKind k);
 bool fn_kind_is_region(FnKind k);
 /* Of that kind exactly: what is behind a dot is another; FK_none: ordinary. */
 bool fn_is(const Module *m, const Fn *fn, FnKind k);
+/* Every function is of the global view. */
+bool module_is_global(const Module *m);
 /* A name that is not in use: stem, stem.1, stem.2, ... */
 Str fn_fresh_name(Module *m, const char *stem);
 /* Drops every function that is no root (a bool per function) and that no root
@@ -650,6 +654,8 @@ typedef struct Rewrite {
     const Fn *old;
     Value *map; /* old value -> new value */
 } Rewrite;
+/* N values of which none is made yet: NO_VALUE. */
+Value *no_values(Arena *a, uint32_t n);
 void rewrite_begin(Rewrite *rw, Module *m, const Fn *old);
 Value rewrite_value(const Rewrite *rw, Value old);
 void rewrite_set(Rewrite *rw, Value old, Value made);

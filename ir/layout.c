@@ -17,10 +17,8 @@ static bool axis_among(const Axis *axes, uint32_t n, Axis a)
 
 static int axis_number(const Module *m, Type t, Axis a)
 {
-    const TypeInfo *ti = type_info(m, t);
-    for (uint32_t i = 0; i < ti->naxes; i++)
-        if (ti->axes[i].axis.id == a.id) return (int)i;
-    return -1;
+    const TypeAxis *at = type_axis(m, t, a);
+    return at ? (int)(at - type_info(m, t)->axes) : -1;
 }
 
 Layout layout_ordered(Module *m, Type t, const Axis *order, uint32_t n,
@@ -92,6 +90,12 @@ int64_t layout_bytes(const Module *m, Layout x)
                                &bytes))
         return INT64_MAX;
     return bytes;
+}
+
+void layout_put_stride(const Module *m, Layout x, AttrList *out)
+{
+    if (!layout_is_dense(m, x))
+        attr_put_ints(out, AT_stride, x.stride, type_info(m, x.type)->naxes);
 }
 
 int64_t layout_stride(const Module *m, Layout x, Axis axis)

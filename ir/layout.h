@@ -32,6 +32,7 @@ int64_t layout_stride(const Module *m, Layout x, Axis axis); /* 0: no such */
 uint32_t layout_order(const Module *m, Layout x, Axis *out);
 /* The stride attribute of a buffer, arg or view; dense when absent. */
 Layout layout_of(Module *m, const Fn *fn, Value v, Arena *a);
+void layout_put_stride(const Module *m, Layout x, AttrList *out);
 
 /* The innermost loop counts c, the place moves by (c + shift) mod n turns: the
  * rows of a buffer with n of them are used over and over. */

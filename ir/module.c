@@ -270,6 +270,13 @@ static uint32_t name_number(const char *name, const char *stem, size_t n)
 }
 
 /* One walk, however many have the stem already: fuse asks for thousands. */
+bool module_is_global(const Module *m)
+{
+    for (uint32_t i = 0; i < m->fns.n; i++)
+        if (m->fns.at[i]->view != VIEW_global) return false;
+    return true;
+}
+
 Str fn_fresh_name(Module *m, const char *stem)
 {
     FnRef other;

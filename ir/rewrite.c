@@ -6,7 +6,13 @@
  */
 #include "ir.h"
 
-#include <string.h>
+Value *no_values(Arena *a, uint32_t n)
+{
+    Value *vs = NEW_ARRAY(a, Value, n + 1);
+    for (uint32_t i = 0; i < n; i++)
+        vs[i] = NO_VALUE;
+    return vs;
+}
 
 void rewrite_begin(Rewrite *rw, Module *m, const Fn *old)
 {
@@ -16,8 +22,7 @@ void rewrite_begin(Rewrite *rw, Module *m, const Fn *old)
     fn->loc = old->loc;
     builder_init(&rw->b, m, fn);
     rw->old = old;
-    rw->map = NEW_ARRAY(m->scratch, Value, old->ninsts);
-    memset(rw->map, 0xff, old->ninsts * sizeof *rw->map);
+    rw->map = no_values(m->scratch, old->ninsts);
     for (uint32_t i = 0; i < old->nparams; i++) {
         Value v = builder_param(&rw->b, old->params[i]);
         fn->insts[v.id] = old->insts[i];

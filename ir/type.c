@@ -299,6 +299,14 @@ const TypeAxis *type_axis(const Module *m, Type t, Axis a)
     return NULL;
 }
 
+bool splits_same(const TypeAxis *a, const TypeAxis *b)
+{
+    if (a->nsplits != b->nsplits || a->spread != b->spread) return false;
+    for (uint32_t i = 0; i < a->nsplits; i++)
+        if (a->splits[i].id != b->splits[i].id) return false;
+    return true;
+}
+
 int64_t type_size(const Module *m, Type t, Axis a)
 {
     const TypeAxis *x = type_axis(m, t, a);

@@ -338,9 +338,7 @@ static void dispatch_fn(Dispatch *d, uint32_t f)
     d->fn = d->m->fns.at[f];
     d->rows.n = 0;
     d->in = NEW_ARRAY(d->m->scratch, uint32_t, (size_t)d->fn->ninsts + 1);
-    d->sent = NEW_ARRAY(d->m->scratch, Value, (size_t)d->fn->ninsts + 1);
-    for (uint32_t i = 0; i < d->fn->ninsts; i++)
-        d->sent[i] = NO_VALUE;
+    d->sent = no_values(d->m->scratch, d->fn->ninsts);
     if (!rows_find(d)) return;
     Uses u = fn_uses(d->fn, d->m->scratch);
     rewrite_begin(&d->rw, d->m, d->fn);

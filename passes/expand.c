@@ -70,9 +70,7 @@ static Home entry_arg(Scene *s, Builder *b, const Fn *fn, uint32_t i,
     Home h = {.layout = port_layout(x, port)};
     AttrList list = {.n = 0};
     Value v = builder_param(b, *port);
-    if (!layout_is_dense(x->m, h.layout))
-        attr_put_ints(&list, AT_stride, h.layout.stride,
-                      type_info(x->m, h.layout.type)->naxes);
+    layout_put_stride(x->m, h.layout, &list);
     if (find_around(x, fn, i, &member, &around)) {
         h.root = args[around].root;
         h.offset =

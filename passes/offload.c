@@ -270,8 +270,7 @@ static Value row_view(Offload *x, Builder *b, const Job *j, Value of,
     } else if (row) {
         attr_put_int(&l, AT_offset, row * j->pitch);
     }
-    if (!layout_is_dense(m, (Layout){j->row, stride}))
-        attr_put_ints(&l, AT_stride, stride, ti->naxes);
+    layout_put_stride(m, (Layout){j->row, stride}, &l);
     return emit(b, OP_view, j->row, attr_intern(m, &l), &of, 1);
 }
 
@@ -346,9 +345,7 @@ static Layout ring_layout(Offload *x, const Job *j, Axis axis)
 static Attr stride_attr(Offload *x, Layout l)
 {
     AttrList list = {.n = 0};
-    if (!layout_is_dense(x->m, l))
-        attr_put_ints(&list, AT_stride, l.stride,
-                      type_info(x->m, l.type)->naxes);
+    layout_put_stride(x->m, l, &list);
     return attr_intern(x->m, &list);
 }
 

@@ -20,14 +20,6 @@ typedef struct Out {
     Value *map; /* by value of old; NO_VALUE: not emitted yet */
 } Out;
 
-static Value *no_values(Arena *a, uint32_t n)
-{
-    Value *vs = NEW_ARRAY(a, Value, n + 1);
-    for (uint32_t i = 0; i < n; i++)
-        vs[i] = NO_VALUE;
-    return vs;
-}
-
 static bool is_inside(const Out *out, uint32_t v)
 {
     return out->o->in[v] || out->o->copied[v];

@@ -143,11 +143,9 @@ static bool adapt(Caller *c, Value v)
 
 static Fn *adapt_fn(Module *m, const Fn *fn)
 {
-    Caller c = {.now = NEW_ARRAY(m->scratch, Value, (size_t)fn->ninsts + 1)};
+    Caller c = {.now = no_values(m->scratch, fn->ninsts)};
     rewrite_begin(&c.rw, m, fn);
     c.rw.b.no_fold = true;
-    for (uint32_t i = 0; i < fn->ninsts; i++)
-        c.now[i] = NO_VALUE;
     for (uint32_t i = fn->nparams; i < fn->ninsts; i++)
         if (!adapt(&c, (Value){i})) rewrite_copy(&c.rw, (Value){i});
     Fn *made = rewrite_end(&c.rw);

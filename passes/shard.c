@@ -33,17 +33,10 @@ static bool has_devices(const Module *m)
     return false;
 }
 
-static bool is_global(const Module *m)
-{
-    for (uint32_t i = 0; i < m->fns.n; i++)
-        if (m->fns.at[i]->view != VIEW_global) return false;
-    return true;
-}
-
 bool pass_shard(Module *m, PassCtx *cx)
 {
     const char *text = pass_option(m, cx, "shard", "");
-    if (!has_devices(m) || !is_global(m)) return true;
+    if (!has_devices(m) || !module_is_global(m)) return true;
     Shard s = {.m = m, .cx = cx, .a = m->scratch};
     if (!shard_rules_read(&s, text)) return false;
     functions_apart(m);

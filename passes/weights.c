@@ -100,10 +100,8 @@ Weights weights_find(const Module *m, Arena *a)
     const uint32_t *nrunners = count_runners(m, a);
     for (uint32_t f = 0; f < m->fns.n; f++) {
         const Fn *fn = m->fns.at[f];
-        w.origin[f] = NEW_ARRAY(a, Value, (size_t)fn->nparams + 1);
+        w.origin[f] = no_values(a, fn->nparams);
         w.times[f] = NEW_ARRAY(a, int64_t, (size_t)fn->nparams + 1);
-        for (uint32_t i = 0; i < fn->nparams; i++)
-            w.origin[f][i] = NO_VALUE;
     }
     for (uint32_t f = 0; f < m->fns.n; f++) {
         const Fn *fn = m->fns.at[f];

@@ -29,14 +29,6 @@ typedef struct Exchange {
     bool max;
 } Exchange;
 
-static bool same_splits(const TypeAxis *a, const TypeAxis *b)
-{
-    if (a->nsplits != b->nsplits || a->spread != b->spread) return false;
-    for (uint32_t i = 0; i < a->nsplits; i++)
-        if (a->splits[i].id != b->splits[i].id) return false;
-    return true;
-}
-
 /* Where device `from` has what `device` wants along one axis. */
 static void find_source(Exchange *e, uint32_t dim, uint32_t device,
                         uint32_t from)
@@ -46,7 +38,7 @@ static void find_source(Exchange *e, uint32_t dim, uint32_t device,
     const TypeAxis *have = type_axis(r->m, e->x->type, e->w.axis[dim]);
     int64_t stride = type_stride(r, e->x->type, e->w.axis[dim]);
     int64_t n = axis_extent(r, want), nhave = axis_extent(r, have);
-    bool same = same_splits(want, have);
+    bool same = splits_same(want, have);
     for (int64_t i = 0; i < n; i++) {
         e->source[dim][i] = same ? i * stride : -1;
         if (same) continue;
@@ -258,7 +250,7 @@ static uint32_t mesh_moved(const Run *r, Type from, Type to, MeshAxis *out)
                same < b->nsplits && a->splits[same].id == b->splits[same].id)
             same++;
         bool zig = a->spread == SPREAD_zig || b->spread == SPREAD_zig;
-        if (zig && !same_splits(a, b)) same = 0;
+        if (zig && !splits_same(a, b)) same = 0;
         for (uint32_t k = same; k < a->nsplits; k++)
             out[n++] = a->splits[k];
     }

@@ -132,14 +132,6 @@ bool check_new(const Verify *vf, Type rest, const AttrItem *axes,
     return check_once(vf, axes, rule);
 }
 
-static bool same_splits(const TypeAxis *a, const TypeAxis *b)
-{
-    if (a->nsplits != b->nsplits || a->spread != b->spread) return false;
-    for (uint32_t i = 0; i < a->nsplits; i++)
-        if (a->splits[i].id != b->splits[i].id) return false;
-    return true;
-}
-
 bool check_aligned(const Verify *vf, Type a, Type b, const char *rule)
 {
     const TypeInfo *info = type_info(vf->m, a);
@@ -151,7 +143,7 @@ bool check_aligned(const Verify *vf, Type a, Type b, const char *rule)
             return verify_fail(vf, "axis '%s' has size %lld and %lld (%s)",
                                name, (long long)x->size, (long long)y->size,
                                rule);
-        if (!same_splits(x, y))
+        if (!splits_same(x, y))
             return verify_fail(vf, "axis '%s' is split in two ways (%s)", name,
                                rule);
     }

@@ -206,7 +206,6 @@ void copy_body(Back *k);
 void give_cot(Back *k, Value v, uint32_t param);
 void call_backward(Back *k);            /* call.c */
 void repeat_backward(Back *k);          /* repeat.c */
-Value *no_values(Arena *a, uint32_t n); /* all NO_VALUE */
 
 /* Emits the call or repeat V with its forward in place of its function, and
  * what it records; the value that stands for V (call.c). */

@@ -98,9 +98,7 @@ void grad_proj(Grad *g, Value v, Value cot)
     if (!g->flow.fields[tuple.id]) return;
     if (!*fields) {
         uint32_t n = tuple_fields(g->m, value_type(g->fn, tuple));
-        *fields = NEW_ARRAY(g->ad->arena, Value, n + 1);
-        for (uint32_t i = 0; i < n; i++)
-            (*fields)[i] = NO_VALUE;
+        *fields = no_values(g->ad->arena, n);
     }
     add_to(g, &(*fields)[attr_int(g->m, in->attr, AT_index, 0)], cot);
 }

@@ -46,14 +46,6 @@ void copy_backward(Builder *b, const Joint *j, const Cut *cut, Value *map)
             place(b, j, (Value){i}, map);
 }
 
-Value *no_values(Arena *a, uint32_t n)
-{
-    Value *vs = NEW_ARRAY(a, Value, n + 1);
-    for (uint32_t i = 0; i < n; i++)
-        vs[i] = NO_VALUE;
-    return vs;
-}
-
 /* -------------------------------------------------------------- record -- */
 
 static bool is_paid(const Derived *d, uint32_t param)

@@ -14,18 +14,11 @@ typedef struct Seen {
 
 /* ---------------------------------------------------------------- places -- */
 
-static void put_stride(Expand *x, AttrList *l, Layout layout)
-{
-    if (layout_is_dense(x->m, layout)) return;
-    attr_put_ints(l, AT_stride, layout.stride,
-                  type_info(x->m, layout.type)->naxes);
-}
-
 static Value root_value(Scene *s, Root *r)
 {
     if (!value_eq(r->value, NO_VALUE)) return r->value;
     AttrList l = {.n = 0};
-    put_stride(s->x, &l, r->layout);
+    layout_put_stride(s->x->m, r->layout, &l);
     if (r->host) attr_put_int(&l, AT_host, 1);
     s->b->loc = r->loc;
     r->value = emit(s->b, OP_buffer, r->layout.type, attr_intern(s->x->m, &l),
@@ -41,7 +34,7 @@ static Value view_value(Scene *s, const Home *h)
     Value root = root_value(s, h->root);
     AttrList l = {.n = 0};
     if (h->offset) attr_put_int(&l, AT_offset, h->offset);
-    put_stride(s->x, &l, h->layout);
+    layout_put_stride(s->x->m, h->layout, &l);
     if (h->turn) attr_put_ints(&l, AT_turn, &h->turn, 1);
     Seen *e = NEW(s->x->a, Seen);
     *e = (Seen){

@@ -14,14 +14,6 @@
 
 /* ---------------------------------------------------- layouts of aliases -- */
 
-static int axis_at(const Module *m, Type t, Axis a)
-{
-    const TypeInfo *ti = type_info(m, t);
-    for (uint32_t i = 0; i < ti->naxes; i++)
-        if (ti->axes[i].axis.id == a.id) return (int)i;
-    return -1;
-}
-
 static int64_t size_of(const Module *m, Type t, Axis a)
 {
     return type_local_size(m, type_axis(m, t, a));
@@ -42,7 +34,7 @@ static void set_stride(const Expand *x, Layout *l, Axis a, int64_t stride)
     const TypeInfo *ti = type_info(x->m, l->type);
     int64_t *copy = NEW_ARRAY(x->a, int64_t, (size_t)ti->naxes + 1);
     memcpy(copy, l->stride, ti->naxes * sizeof *copy);
-    copy[axis_at(x->m, l->type, a)] = stride;
+    copy[type_axis(x->m, l->type, a) - ti->axes] = stride;
     l->stride = copy;
 }
 
@@ -406,7 +398,8 @@ static void settle(Scene *s, Value v)
 /* Everybody cuts the merged axis again: nobody asks for one. */
 static bool is_cut_again(const Scene *s, uint32_t merge)
 {
-    for (uint32_t i = merge + 1; i < s->fn->ninsts; i++) {
+    int64_t last = s->last[s->owner[merge].id];
+    for (uint32_t i = merge + 1; i < s->fn->ninsts && i <= last; i++) {
         const Inst *in = &s->fn->insts[i];
         for (uint32_t k = 0; k < in->nargs; k++)
             if (inst_arg(s->fn, in, k).id == merge && in->op != OP_split)

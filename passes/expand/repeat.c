@@ -77,12 +77,9 @@ static Home hand_in(Loop *l, const Home *h, Str name)
     Root *r = root_new(s, h->layout, name, l->in->loc);
     r->value = builder_param(
         &l->b, (Port){.name = name, .type = h->layout.type, .loc = l->in->loc});
-    if (!layout_is_dense(m, h->layout)) {
-        AttrList list = {.n = 0};
-        attr_put_ints(&list, AT_stride, h->layout.stride,
-                      type_info(m, h->layout.type)->naxes);
-        l->b.fn->insts[r->value.id].attr = attr_intern(m, &list);
-    }
+    AttrList list = {.n = 0};
+    layout_put_stride(m, h->layout, &list);
+    if (list.n) l->b.fn->insts[r->value.id].attr = attr_intern(m, &list);
     Home inside = {.root = r, .layout = h->layout};
     l->handed[l->nhanded] = *h;
     l->received[l->nhanded++] = inside;

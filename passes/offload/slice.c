@@ -77,9 +77,7 @@ static FnRef slice_group(const Slicer *x)
 
 static Attr stride_attr(Module *m, AttrList *l, Layout layout)
 {
-    if (!layout_is_dense(m, layout))
-        attr_put_ints(l, AT_stride, layout.stride,
-                      type_info(m, layout.type)->naxes);
+    layout_put_stride(m, layout, l);
     return attr_intern(m, l);
 }
 

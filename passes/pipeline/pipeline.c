@@ -171,13 +171,6 @@ static void say(const Cut *c)
 
 /* ------------------------------------------------------------------ pass -- */
 
-static bool is_global(const Module *m)
-{
-    for (uint32_t i = 0; i < m->fns.n; i++)
-        if (m->fns.at[i]->view != VIEW_global) return false;
-    return true;
-}
-
 /* `train` first: its steps say where slots are. */
 static bool cut_entries(Cut *c)
 {
@@ -197,7 +190,7 @@ bool pass_pipeline(Module *m, PassCtx *cx)
 {
     Cut c = {.m = m, .cx = cx, .a = m->scratch};
     const char *text = pass_option(m, cx, "pipeline", "");
-    if (!*text || !is_global(m)) return true;
+    if (!*text || !module_is_global(m)) return true;
     if (!rule_read(&c, text)) return false;
     c.ranks = (uint32_t)m->mesh.at[c.rule.mesh.id].size;
     c.micros = (uint32_t)pass_option_int(m, cx, "accumulate", 1);

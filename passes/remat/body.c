@@ -12,14 +12,6 @@
 #include "../added.h"
 #include "remat.h"
 
-static Value *no_values(Module *m, uint32_t n)
-{
-    Value *vs = NEW_ARRAY(m->scratch, Value, n + 1);
-    for (uint32_t i = 0; i < n; i++)
-        vs[i] = NO_VALUE;
-    return vs;
-}
-
 static Fn *fresh_fn(Module *m, const Pair *p, const Fn *like, const char *what)
 {
     const char *stem = arena_printf(m->scratch, "%s.%s", p->path, what);
@@ -140,7 +132,7 @@ static Fn *make_forward(Module *m, const Pair *p, const Range *r,
     Builder b;
     Fn *fn = fresh_fn(m, p, of, "forward");
     builder_init(&b, m, fn);
-    Value *map = no_values(m, of->ninsts);
+    Value *map = no_values(m->scratch, of->ninsts);
     const bool *needed = forward_needed(m, p, r);
     uint32_t turn = of->nparams - 1;
     for (uint32_t i = 0; i < of->nparams; i++)
@@ -286,8 +278,8 @@ static Fn *make_backward(Module *m, const Pair *p, Range *r, const Attr *attrs)
     Back k = {.p = p, .r = r, .attrs = attrs};
     Fn *fn = fresh_fn(m, p, back, "backward");
     builder_init(&k.b, m, fn);
-    k.of = no_values(m, p->of->ninsts);
-    k.own = no_values(m, back->ninsts);
+    k.of = no_values(m->scratch, p->of->ninsts);
+    k.own = no_values(m->scratch, back->ninsts);
     find_read(m, &k);
     take_all(&k);
     for (uint32_t i = back->nparams; i < back->ninsts; i++) {

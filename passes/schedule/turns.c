@@ -206,9 +206,7 @@ static Value emit_view(const Turned *t, Builder *b, Layout l, Value v,
     if (offset) attr_put_int(&list, AT_offset, offset);
     if (turn) attr_put_ints(&list, AT_turn, &turn, 1);
     if (turn) attr_put_ints(&list, AT_ring, ints, 2);
-    if (!layout_is_dense(t->m, l))
-        attr_put_ints(&list, AT_stride, l.stride,
-                      type_info(t->m, l.type)->naxes);
+    layout_put_stride(t->m, l, &list);
     return emit(b, OP_view, l.type, attr_intern(t->m, &list), &v, 1);
 }
 
@@ -297,9 +295,7 @@ static void emit_zeros(const Turned *t, Builder *b, const Move *x)
 static Attr stride_attr(const Turned *t, Layout l)
 {
     AttrList list = {.n = 0};
-    if (!layout_is_dense(t->m, l))
-        attr_put_ints(&list, AT_stride, l.stride,
-                      type_info(t->m, l.type)->naxes);
+    layout_put_stride(t->m, l, &list);
     return attr_intern(t->m, &list);
 }
 
