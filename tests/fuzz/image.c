@@ -6,8 +6,9 @@
 /* links: -ljansson -ldl -lpthread */
 /* goal: 1000000 */
 /*
- * The image reader: what it takes can be listed and laid out without a check
- * of its own.  The hash is made to fit, so that the fuzzer gets past it.
+ * The image reader: what it takes can be listed, laid out and dealt out to
+ * ranks without a check of its own.  The hash is made to fit, so that the
+ * fuzzer gets past it.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #include <xxhash.h>
 
 #include "runtime/layout.h"
+#include "runtime/parts.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *at, size_t size);
 
@@ -31,6 +33,32 @@ static void seal(TitanHeader *h, size_t size)
     memcpy(h->hash, canonical.digest, sizeof h->hash);
 }
 
+/* Every run of a part lies in the base of its rank. */
+typedef struct Runs {
+    PartSink sink; /* first */
+    uint64_t room;
+    int left;
+} Runs;
+
+static TitanStatus take_run(PartSink *sink, const PartRun *r)
+{
+    Runs *runs = (Runs *)sink;
+    if (r->own > runs->room || r->bytes > runs->room - r->own) abort();
+    return runs->left-- > 0 ? TITAN_OK : TITAN_UNAVAILABLE;
+}
+
+static void use_parts(const TitanImage *im)
+{
+    for (uint32_t i = 0; i < im->nslots && i < 8; i++) {
+        Tensor t = tensor_of_slot(im, &im->slots[i]);
+        for (uint32_t r = 0; r < im->header->ranks && r < 8; r++) {
+            Runs runs = {{take_run}, stage_of(im, r)->base_bytes[t.base], 1000};
+            PartAsk ask = {.rank = r, .to = UINT64_MAX / 2, .first = r % 2};
+            tensor_runs(&t, &ask, &runs.sink);
+        }
+    }
+}
+
 static void use_image(const TitanImage *im)
 {
     TitanStory story = {0};
@@ -43,6 +71,7 @@ static void use_image(const TitanImage *im)
     int64_t turns = 0;
     for (uint32_t i = 0; i < im->nslots; i++)
         turns += titan_elements(im, im->slots[i].axes);
+    if (im->header->ranks > 1) use_parts(im);
     if (turns < 10000) layout_new(&story, im, &layout), layout_free(&layout);
 }
 
