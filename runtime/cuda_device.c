@@ -165,7 +165,7 @@ static TitanStatus alloc_arena(Cuda *c)
 {
     const TitanStage *s = stage_of(c->im, c->rank.rank);
     size_t bytes = s->arena_bytes ? (size_t)s->arena_bytes : 256;
-    TRY(cuda_ranks_alloc(c, &c->arena, bytes));
+    CU_TRY(c, cuMemAlloc(&c->arena, bytes));
     CU_TRY(c, cuMemsetD8Async(c->arena, 0, bytes, c->stream));
     for (int b = 0; b <= TITAN_BASE_lane; b++)
         c->base[b] = c->arena + stage_base_at(s, (TitanBase)b);
@@ -263,11 +263,11 @@ static void release(TitanDevice *d)
     for (uint32_t i = 0; c->plans && i < c->im->nentries; i++)
         cuda_plan_release(c, &c->plans[i]);
     cuda_ranks_close(c);
-    cuda_ranks_free(c, c->arena);
     cuda_gemm_close(c);
     cuda_io_close(c);
     for (uint32_t i = 0; i < TITAN_MOST_STREAMS; i++)
         if (c->workspace[i]) c->cu.cuMemFree(c->workspace[i]);
+    if (c->arena) c->cu.cuMemFree(c->arena);
     if (c->host) cuda_unpin(c, c->host, c->host_bytes);
     if (c->module) c->cu.cuModuleUnload(c->module);
     close_streams(c);

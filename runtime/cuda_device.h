@@ -164,10 +164,7 @@ TitanStatus cuda_gemm_tune(Cuda *c, const TitanEntry *e);
 /* Of several ranks: before memory is allocated, and when all come here. */
 TitanStatus cuda_ranks_begin(Cuda *c);
 TitanStatus cuda_ranks_open(Cuda *c);
-/* Memory that collectives read and write: the arena. */
-TitanStatus cuda_ranks_alloc(Cuda *c, CuPtr *out, size_t bytes);
-void cuda_ranks_free(Cuda *c, CuPtr at);
-/* Bytes that they take beside it. */
+/* Bytes that they take beside the arena. */
 uint64_t cuda_ranks_reserve(const Cuda *c);
 void cuda_ranks_close(Cuda *c);
 /* Words for people, or none. */

@@ -49,7 +49,6 @@ struct CudaRanks {
      * uses */
     CuPtr scratch;
     _Atomic uint32_t *mark; /* pinned: the number of the command */
-    bool mapped;            /* the arena is NCCL's */
     bool joined;            /* several collectives are being made one */
 };
 
@@ -481,21 +480,6 @@ TitanStatus cuda_ranks_begin(Cuda *c)
     return check_dtypes(c);
 }
 
-/* Between GPUs NCCL copies straight out of memory that it has mapped for all of
- * them, and into it: gathers of much take a fifth less time. */
-TitanStatus cuda_ranks_alloc(Cuda *c, CuPtr *out, size_t bytes)
-{
-    void *at = NULL;
-    bool nccl = c->ranks && c->ranks->nccl.alloc;
-    if (nccl && c->ranks->nccl.alloc(&at, bytes) == NCCL_success) {
-        *out = (CuPtr)(uintptr_t)at;
-        c->ranks->mapped = true;
-        return TITAN_OK;
-    }
-    CU_TRY(c, cuMemAlloc(out, bytes));
-    return TITAN_OK;
-}
-
 /* Measured with NCCL 2.28 between GPUs of one machine, at most. */
 #define FIRST_COMM (UINT64_C(1024) << 20)
 #define NEXT_COMM  (UINT64_C(640) << 20)
@@ -512,14 +496,6 @@ uint64_t cuda_ranks_reserve(const Cuda *c)
         }
     bool ours = c->ranks && c->options.rank_order;
     return bytes + (ours ? c->im->header->streams * CUDA_SUMS_ROOM : 0);
-}
-
-void cuda_ranks_free(Cuda *c, CuPtr at)
-{
-    if (c->ranks && c->ranks->mapped)
-        c->ranks->nccl.free(address(at));
-    else if (at)
-        c->cu.cuMemFree(at);
 }
 
 void cuda_ranks_about(const Cuda *c, char *out, size_t size)
@@ -539,8 +515,6 @@ void cuda_ranks_close(Cuda *c)
     if (!c->ranks) return;
     abort_comms(c);
     cuda_sums_close(c);
-    cuda_ranks_free(c, c->arena);
-    c->arena = 0;
     if (c->ranks->scratch) c->cu.cuMemFree(c->ranks->scratch);
     if (c->ranks->mark) c->cu.cuMemFreeHost(c->ranks->mark);
     free(c->ranks);

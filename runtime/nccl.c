@@ -36,9 +36,6 @@ TitanStatus nccl_open(TitanStory *s, NcclApi *out)
     const char *missing = find_all(out);
     if (!missing) {
         out->ncclGetVersion(&out->version);
-        if (!symbol_find(out->library, "ncclMemAlloc", &out->alloc) ||
-            !symbol_find(out->library, "ncclMemFree", &out->free))
-            out->alloc = NULL;
         return TITAN_OK;
     }
     nccl_close(out);

@@ -37,8 +37,6 @@ typedef struct NcclApi {
     void *library;
     const char *(*error_string)(int result);
     const char *(*last_error)(NcclComm comm);
-    int (*alloc)(void **at, size_t bytes); /* or NULL, as in 2.18 */
-    int (*free)(void *at);
     int version; /* 22809 is 2.28.9 */
 #define NCCL(name, ...) int (*name)(__VA_ARGS__);
 #include "nccl.def"
