@@ -19,8 +19,8 @@
 #include "target.h"
 
 enum { SHORT = 16, BLOCK = 128 }; /* loops that a thread runs by itself */
-enum { MOST_WARPS = 32, FEW_BLOCKS = 100 };
 enum { NARROW = 16, WIDE = 32, WIDER = 64 }; /* lanes of a block */
+enum { MOST_WARPS = 32, FEW_BLOCKS = 100 };
 
 /* Whether all that is reduced are maxima, over so few rows that a thread has
  * them soon: as of blocks that share a scale. */
@@ -61,13 +61,23 @@ static int64_t least_tree(const Kir *k)
     return least;
 }
 
+/* Of the loops that are shared: what a thread holds partial results of. */
+static uint32_t shared_results(const Kir *k)
+{
+    uint32_t n = 0;
+    for (LoopId i = 1; i < k->loops.n; i++)
+        if (gpu_columns_share(k, i)) n += (uint32_t)k->loops.at[i].accs.n;
+    return n;
+}
+
 /* As many as leave blocks for most processors: the lanes of a row lie in lines
- * of memory, of which a wide block reads all.  A warp has a thread for each. */
+ * of memory, of which a wide block reads all.  A warp has a thread for each; in
+ * a wide block it may have two partial results in the place of one, for which
+ * it has registers where there is one of them. */
 static int64_t lanes_of_block(const Kir *k, int64_t all)
 {
-    int64_t lanes = all / WIDE < FEW_BLOCKS        ? NARROW
-                    : all / WIDER < 2 * FEW_BLOCKS ? WIDE
-                                                   : WIDER;
+    bool wider = all / WIDER >= 2 * FEW_BLOCKS && shared_results(k) == 1;
+    int64_t lanes = all / WIDE < FEW_BLOCKS ? NARROW : wider ? WIDER : WIDE;
     return lanes < WARP * k->width ? lanes : WARP * k->width;
 }
 
