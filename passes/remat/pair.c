@@ -124,16 +124,17 @@ static void find_same(Module *m, Pair *p)
 }
 
 /* Rows that are read by more than the backward's turns. */
-static void find_asked(Module *m, Pair *p)
+static void find_asked(Module *m, const Uses *u, Pair *p)
 {
     const Fn *fn = p->caller;
-    Uses u = fn_uses(fn, m->scratch);
     p->asked = NEW_ARRAY(m->scratch, bool, p->of->nresults + 1);
-    for (uint32_t i = p->forward.id + 1; i < fn->ninsts; i++) {
+    const Inst *b = inst_of(fn, p->backward);
+    for (uint32_t at = u->first[p->forward.id];
+         at < u->first[p->forward.id + 1]; at++) {
+        uint32_t i = u->at[at].id;
         int64_t row = row_of(m, fn, (Value){i}, p->forward);
         if (row < 0) continue;
-        const Inst *b = inst_of(fn, p->backward);
-        uint32_t read = u.first[i + 1] - u.first[i] + u.nresult[i];
+        uint32_t read = u->first[i + 1] - u->first[i] + u->nresult[i];
         for (uint32_t k = p->b.carry + p->b.invariant; k < b->nargs; k++)
             read -= inst_arg(fn, b, k).id == i;
         p->asked[row] |= read > 0;
@@ -151,6 +152,7 @@ static bool is_taken(const Pairs *pairs, const Pair *p)
 
 static void find_in(Module *m, const PassCtx *cx, Fn *fn, Pairs *out)
 {
+    Uses u = fn_uses(fn, m->scratch);
     for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
         const Inst *in = &fn->insts[i];
         if (in->op != OP_repeat || in->phase == PHASE_forward) continue;
@@ -171,7 +173,7 @@ static void find_in(Module *m, const PassCtx *cx, Fn *fn, Pairs *out)
         p.early = p.of->ninsts;
         p.path = forward_path(m, p.of);
         find_same(m, &p);
-        find_asked(m, &p);
+        find_asked(m, &u, &p);
         pair_add_early(m, &p);
         p.twins = 1;
         if (out->at.n)
