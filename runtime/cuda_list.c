@@ -317,10 +317,13 @@ static uint32_t count_joined(const Walk *w, const TitanCommand *first,
 static TitanStatus run_joined(Walk *w, const TitanCommand *first, uint32_t n)
 {
     TRY(cuda_collectives_begin(w->c));
-    for (uint32_t k = 0; k < n; k++)
+    TitanStatus st = TITAN_OK;
+    for (uint32_t k = 0; k < n && st == TITAN_OK; k++)
         if (first[k].kind == TITAN_COMMAND_collective)
-            TRY(run_command(w, &first[k]));
-    TRY(cuda_collectives_end(w->c, first));
+            st = run_command(w, &first[k]);
+    TitanStatus end = cuda_collectives_end(w->c, first);
+    if (st != TITAN_OK) return st;
+    TRY(end);
     for (uint32_t k = 0; k < n; k++)
         if (first[k].kind == TITAN_COMMAND_signal)
             TRY(run_command(w, &first[k]));

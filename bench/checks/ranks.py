@@ -4,10 +4,13 @@ import os
 import re
 import shutil
 import signal
+import statistics
 import subprocess
 import time
 
-from .base import Failed, Part, library_path
+import gpu
+
+from .base import Failed, Part, at_least, library_path
 from .processes import is_alive, ranks_of, wait_for
 from .right import values_of
 
@@ -17,6 +20,10 @@ SIZES = dict(batch=4, seq=128, embed=256, kv=4, rep=2, hd=32, ff=512, vocab=256,
 PLANS = ("dp", "fsdp", "tp")
 WAYS = {"threads": ["--ranks", str(N)], "processes": ["--nproc", str(N)]}
 BOUND = 1e-5
+# Memory of a size that small programs do not have, beside its rate; bf16 keeps
+# less of a sum's order.
+LARGE = ["--config", "1b", "--dtype", "bf16", "-Dbatch=4", "-Dseq=8192"]
+LARGE_STEPS, LARGE_TOKENS, LARGE_BOUND = 8, 4 * 8192, 2e-2
 SECONDS = 30  # until a lost rank is named, and a stopped one
 
 
@@ -27,6 +34,8 @@ def build_ranks(b):
     b.compile("llama3", "one", [*options, f"-Dsteps={STEPS}"])
     for plan in PLANS:
         b.compile("llama3", plan, [plans, "--plan", plan, *options, f"-Dsteps={STEPS}"])
+    b.compile("llama3", "large", LARGE)
+    b.compile("llama3", "large.fsdp", [plans, "--plan", "fsdp", *LARGE])
     b.compile("llama3", "endless", [plans, "--plan", "fsdp", *options, "-Dsteps=1000000"])
 
 
@@ -45,6 +54,8 @@ def train(c, program, name, *options):
 def apart(a, b):
     if [x[0] for x in a] != [x[0] for x in b]:
         raise Failed(f"{len(a)} and {len(b)} steps")
+    if any(v is None for x in a + b for v in x):
+        raise Failed("a loss or a norm is not finite")
     return max(abs(x[k] / y[k] - 1) for x, y in zip(a, b) for k in (1, 2))
 
 
@@ -73,6 +84,22 @@ def in_order(c):
     plans = [p for p in PLANS if train(c, p, p + ".ordered", "--rank-order", *WAYS["processes"])
              != train(c, p, p + ".nccl", *WAYS["processes"])]
     return "sums in the ranks' order", "differ: " + ", ".join(plans) if plans else "NCCL's bits", "equal", "FAILED" if plans else "ok"
+
+
+def large(c):
+    """Llama 1B: one GPU and FSDP over two, of the same batches."""
+    data, rows = c.room("large.u32"), {}
+    gpu.write_tokens(data, (LARGE_STEPS + 1) * LARGE_TOKENS, 128256)
+    for name, way in (("large", []), ("large.fsdp", WAYS["threads"]), ("again", WAYS["threads"])):
+        program = name if name != "again" else "large.fsdp"
+        rows[name] = c.train(c.program(program), ["--data", data, "--steps", str(LARGE_STEPS), *way], c.room(name + ".jsonl"))
+    one, two, again = ([(r["step"], r["loss"], r["grad_norm"]) for r in rows[n]] for n in rows)
+    off = apart(two, one)
+    yield "1B by FSDP", f"{off:.1e} off one GPU", f"{LARGE_BOUND:.0e}", "ok" if off <= LARGE_BOUND else "FAILED"
+    yield "1B by FSDP, again", "equal" if two == again else "differs", "equal", "ok" if two == again else "FAILED"
+    rate = {n: statistics.median(r["tokens_per_second"] for r in rows[n][3:-1]) for n in rows}
+    yield "1B by FSDP, tokens a second of a GPU", f"{rate['large.fsdp']:.0f}, {rate['large.fsdp'] / rate['large']:.3f} of one's", ">= 0.95", \
+        at_least(rate["large.fsdp"] / rate["large"], 0.95)
 
 
 def start_endless(c, metrics):
@@ -142,6 +169,7 @@ def run_ranks(c):
         yield is_missed(c, rank, "killed", signal.SIGKILL)
     yield is_missed(c, 1, "stopped", signal.SIGSTOP)
     yield memory(c)
+    yield from large(c)
 
 
 PARTS = [Part("ranks", f"{N} GPUs train as one does, and miss a rank", build_ranks, run_ranks, True)]
