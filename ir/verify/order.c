@@ -82,17 +82,41 @@ static bool check_clash(void *user, const Access *early, const Access *late)
                      "and one writes what the other uses (EV4)");
 }
 
+/* By space of the function's own, and from there on by access: the next write,
+ * plus 1; 0: none. */
+typedef struct Writes {
+    uint32_t *first, *next;
+} Writes;
+
+static Writes writes_of(const Judge *j, const FnSteps *s)
+{
+    uint32_t spaces = s->own;
+    for (uint32_t i = 0; i < s->n; i++)
+        if (s->at[i].space >= spaces) spaces = s->at[i].space + 1;
+    Writes w = {
+        NEW_ARRAY(j->m->scratch, uint32_t, (size_t)(spaces - s->own) + 1),
+        NEW_ARRAY(j->m->scratch, uint32_t, (size_t)s->n + 1)};
+    for (uint32_t i = s->n; i-- > 0;) {
+        if (!s->at[i].write || s->at[i].space < s->own) continue;
+        uint32_t *first = &w.first[s->at[i].space - s->own];
+        w.next[i] = *first;
+        *first = i + 1;
+    }
+    return w;
+}
+
 /* The list has to be an order in which all is written before it is read: the
  * other orders are held against it alone.  A turn may read what an earlier turn
  * of the same loop has written.  A place of a base is other buffers' too. */
-static bool is_written(const Judge *j, const FnSteps *s, const Access *read)
+static bool is_written(const Judge *j, const FnSteps *s, const Writes *w,
+                       const Access *read)
 {
     bool loop = j->fn->insts[read->step].op == OP_loop;
-    for (uint32_t i = 0; i < s->n; i++) {
-        const Access *x = &s->at[i];
+    for (uint32_t i = w->first[read->space - s->own]; i; i = w->next[i - 1]) {
+        const Access *x = &s->at[i - 1];
         if (x->step > read->step) return false;
-        if (x->write && x->space == read->space && x->first < read->end &&
-            read->first < x->end && (loop || x->step < read->step))
+        if (x->first < read->end && read->first < x->end &&
+            (loop || x->step < read->step))
             return true;
     }
     return false;
@@ -107,16 +131,19 @@ static bool is_transfer(const Judge *j, const Inst *in)
 
 static bool check_written(const Judge *j, const FnSteps *s)
 {
+    ArenaMark mark = arena_mark(j->m->scratch);
+    Writes w = writes_of(j, s);
     for (uint32_t i = 0; i < s->n; i++) {
         const Access *x = &s->at[i];
         const Inst *in = &j->fn->insts[x->step];
         if (x->write || x->space < s->own || is_transfer(j, in) ||
-            is_written(j, s, x))
+            is_written(j, s, &w, x))
             continue;
         Verify vf = {j->m, j->fn, {x->step}, in};
         return verify_fail(&vf, "@%s reads what nothing before it writes (K5)",
                            callee_name(j, in));
     }
+    arena_pop(j->m->scratch, mark);
     return true;
 }
 
