@@ -1,6 +1,7 @@
 /* sources: runtime/checkpoint/source.c runtime/files.c runtime/safetensors.c
- * runtime/status.c runtime/narrow.c runtime/image.c runtime/ranks.c
- * runtime/streams.c */
+ * runtime/status.c runtime/narrow.c runtime/image.c runtime/image_commands.c
+ * runtime/image_lists.c runtime/image_tensors.c runtime/parts.c
+ * runtime/ranks.c runtime/streams.c */
 /* links: -ljansson */
 /* seeds: tests/fuzz/corpus/index */
 /* goal: 20000000 */

@@ -1,7 +1,8 @@
 /* sources: runtime/checkpoint/manifest.c runtime/checkpoint/digest.c
  * runtime/checkpoint/source.c runtime/checkpoint/shards.c
- * runtime/checkpoint/pump.c runtime/files.c
- * runtime/safetensors.c runtime/status.c runtime/narrow.c runtime/image.c
+ * runtime/checkpoint/pump.c runtime/files.c runtime/safetensors.c
+ * runtime/status.c runtime/narrow.c runtime/image.c runtime/image_commands.c
+ * runtime/image_lists.c runtime/image_tensors.c runtime/parts.c
  * runtime/ranks.c runtime/streams.c */
 /* links: -ljansson */
 /* seeds: tests/fuzz/corpus/manifest */

@@ -1,5 +1,6 @@
-/* sources: runtime/ptx.c runtime/image.c runtime/ranks.c runtime/status.c
- * runtime/narrow.c runtime/streams.c */
+/* sources: runtime/ptx.c runtime/image.c runtime/image_commands.c
+ * runtime/image_lists.c runtime/image_tensors.c runtime/parts.c
+ * runtime/ranks.c runtime/status.c runtime/narrow.c runtime/streams.c */
 /* goal: 1000000 */
 /*
  * The image in the text of a step.ptx: any bytes behind its first line, and

@@ -1,5 +1,6 @@
 /* sources: runtime/safetensors.c runtime/status.c runtime/narrow.c
- * runtime/image.c runtime/ranks.c runtime/streams.c */
+ * runtime/image.c runtime/image_commands.c runtime/image_lists.c
+ * runtime/image_tensors.c runtime/parts.c runtime/ranks.c runtime/streams.c */
 /* goal: 20000000 */
 /*
  * The safetensors header: any bytes are taken or refused, never more.
