@@ -22,6 +22,7 @@
 #include "runtime/narrow.h"
 #include "runtime/nccl.h"
 #include "runtime/transport.h"
+#include "tests/unit/assembled.h"
 
 enum { RANKS = 3, F32 = 1, BF16 = 2, MOST = 40000 };
 
@@ -201,18 +202,8 @@ static void by_nccl(void **state)
 
 static void ptxas_takes_it(void **state)
 {
-    char path[] = "/tmp/titan-sums-XXXXXX", command[128];
     (void)state;
-    if (system("ptxas --version >/dev/null 2>&1") != 0) skip();
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    size_t n = strlen(cuda_sums_ptx());
-    assert_int_equal(write(fd, cuda_sums_ptx(), n), (ssize_t)n);
-    close(fd);
-    snprintf(command, sizeof command, "ptxas -arch=sm_90a -o /dev/null %s",
-             path);
-    assert_int_equal(system(command), 0);
-    unlink(path);
+    assemble_text(cuda_sums_ptx());
 }
 
 int main(void)
