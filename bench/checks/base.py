@@ -148,8 +148,14 @@ class Checks:
 
     def train(self, program, options, metrics, seconds=100):
         """The objects of a program's metrics."""
-        self.call([program, "--log-every", "1", "--quiet", "--metrics", metrics]
-                  + options, seconds)
+        return self.train_by(lambda *words: [program, *words], options, metrics,
+                             seconds)
+
+    def train_by(self, start, options, metrics, seconds=100):
+        """The same of a program that is started by a command: START makes it
+        of the program's options."""
+        self.call(start("--log-every", "1", "--quiet", "--metrics", metrics,
+                        *options), seconds)
         with open(metrics) as f:
             return [json.loads(line) for line in f]
 

@@ -25,6 +25,26 @@ def ranks_of(pid, n):
     return []
 
 
+def descendants(pid):
+    for child in children(pid):
+        yield child
+        yield from descendants(child)
+
+
+def numbered(pid, name, variable, n):
+    """Of N ranks called NAME that a launcher, started as PID, gives numbers by a variable: their processes, in order; none before all are there."""
+    ranks = {}
+    for p in descendants(pid):
+        try:
+            words = open(f"/proc/{p}/environ").read().split("\0")
+        except OSError:
+            continue
+        rank = [w.split("=", 1)[1] for w in words if w.startswith(variable + "=")]
+        if rank and name_of(p) == name[:15]:
+            ranks[int(rank[0])] = p
+    return [ranks[r] for r in range(n)] if len(ranks) == n else []
+
+
 def is_alive(pid):
     try:
         return open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] != "Z"

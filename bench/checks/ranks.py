@@ -6,37 +6,66 @@ import shutil
 import signal
 import statistics
 import subprocess
-import time
+from collections import namedtuple
+from functools import partial
 
 import gpu
 
-from .base import Failed, Part, at_least, library_path
-from .processes import is_alive, ranks_of, wait_for
+from . import launchers
+from .base import Failed, Part, at_least, beside, guarded
 from .right import values_of
 
 N = 2
 STEPS = 10
 SIZES = dict(batch=4, seq=128, embed=256, kv=4, rep=2, hd=32, ff=512, vocab=256, layer=4, warmup=2)
-PLANS = ("dp", "fsdp", "tp")
-WAYS = {"threads": ["--ranks", str(N)], "processes": ["--nproc", str(N)]}
-BOUND = 1e-5
+ROUTED = dict(seq=64, embed=128, ff=256, vocab=256, expert=8)
+MODELS = {"llama": ("models/llama3.tt", SIZES), "routed": ("tests/models/Inputs/experts.tt", ROUTED)}
+# A program for one GPU, with a file of plans and one of them, or none, and its plans for two; how far these may be off: BITS, where the
+# microbatches are the same.
+Case = namedtuple("Case", "model one plan plans bound options")
+BITS, F32, BF16 = 0, 1e-5, 2e-2
+CASES = [
+    Case("llama", "one", [], ["dp", "fsdp", "tp", "cp", "ring"], F32, ["--dtype", "f32"]),
+    Case("llama", "microbatches", [], ["pp2"], BITS, ["--dtype", "f32", "-Daccumulate=4"]),
+    Case("llama", "float8", ["models/plans/recipes.tt", "tensorwise"], ["fsdp_float8"], BF16, ["--dtype", "bf16"]),
+    Case("routed", "routed", [None, "one"], ["ep"], F32, ["--dtype", "f32"])]
+ORDERED = ["dp", "fsdp", "tp"]  # their sums are NCCL's, or in the ranks' order
+STARTED = "fsdp"  # every way
 # Memory of a size that small programs do not have, beside its rate; bf16 keeps
 # less of a sum's order.
 LARGE = ["--config", "1b", "--dtype", "bf16", "-Dbatch=4", "-Dseq=8192"]
 LARGE_STEPS, LARGE_TOKENS, LARGE_BOUND = 8, 4 * 8192, 2e-2
-SECONDS = 30  # until a lost rank is named, and a stopped one
+
+
+# ------------------------------------------------------------------- building
+
+
+def plans_of(b, model):
+    return b.source("tests", "ranks", "Inputs", "routed.tt" if model == "routed" else "plans.tt")
+
+
+def build_case(b, case):
+    path, sizes = MODELS[case.model]
+    options = [*case.options, *values_of(sizes), f"-Dsteps={STEPS}"]
+    file, plan = case.plan or (None, None)
+    b.program(b.source(path), case.one, [*options, *([b.source(file)] if file else []), *(["--plan", plan] if plan else [])])
+    for plan in case.plans:
+        b.program(b.source(path), plan, [plans_of(b, case.model), "--plan", plan, *options])
 
 
 def build_ranks(b):
     os.makedirs(b.path("in"), exist_ok=True)
     shutil.copy(b.source("models", "llama3.tt"), b.path("in", "data.txt"))
-    plans, options = b.source("tests", "ranks", "Inputs", "plans.tt"), ["--dtype", "f32"] + values_of(SIZES)
-    b.compile("llama3", "one", [*options, f"-Dsteps={STEPS}"])
-    for plan in PLANS:
-        b.compile("llama3", plan, [plans, "--plan", plan, *options, f"-Dsteps={STEPS}"])
+    shutil.copy(b.source("tests", "ranks", "launcher.py"), b.folder)
+    for case in CASES:
+        build_case(b, case)
+    fsdp = [plans_of(b, "llama"), "--plan", "fsdp"]
     b.compile("llama3", "large", LARGE)
-    b.compile("llama3", "large.fsdp", [plans, "--plan", "fsdp", *LARGE])
-    b.compile("llama3", "endless", [plans, "--plan", "fsdp", *options, "-Dsteps=1000000"])
+    b.compile("llama3", "large.fsdp", [*fsdp, *LARGE])
+    b.compile("llama3", "endless", [*fsdp, "--dtype", "f32", *values_of(SIZES), "-Dsteps=1000000"])
+
+
+# ------------------------------------------------------------------- training
 
 
 def need_gpus():
@@ -45,10 +74,16 @@ def need_gpus():
         raise Failed(f"{here} GPU here, {N} are needed", missing=True)
 
 
-def train(c, program, name, *options):
-    """Losses and norms."""
-    rows = c.train(c.program(program), ["--data", c.path("in", "data.txt"), *options], c.room(name + ".jsonl"))
+def curve(rows):
     return [(r["step"], r["loss"], r["grad_norm"]) for r in rows]
+
+
+def train(c, way, program, name, *options):
+    """Losses and norms of a program, by a way to start it; None: on one GPU."""
+    def start(*words):
+        return way.start(N, c.program(program), *words) if way else [c.program(program), *words]
+
+    return curve(c.train_by(start, ["--data", c.path("in", "data.txt"), *options], c.room(name + ".jsonl")))
 
 
 def apart(a, b):
@@ -59,95 +94,61 @@ def apart(a, b):
     return max(abs(x[k] / y[k] - 1) for x, y in zip(a, b) for k in (1, 2))
 
 
-def trains(c, plan, way, one, seen):
-    """Rows of a plan, started one way; SEEN: what it gave before."""
-    got = train(c, plan, f"{plan}.{way}", *WAYS[way])
+def within(figure, got, one, bound):
     off = apart(got, one)
-    yield f"{plan}, {way}", f"{off:.1e} off one GPU", f"{BOUND:.0e}", "ok" if off <= BOUND else "FAILED"
-    if seen:
-        yield f"{plan}, {way}, again", "equal" if got == seen[0] else "differs", "equal", "ok" if got == seen[0] else "FAILED"
-    seen.append(got)
+    return figure, f"{off:.1e} off one GPU", f"{bound:.0e}" if bound else "its bits", "ok" if off <= bound else "FAILED"
 
 
-def resumes(c, one):
+def equal(figure, a, b, what="equal"):
+    return figure, what if a == b else "differs", "equal", "ok" if a == b else "FAILED"
+
+
+def case_rows(c, case, way, curves):
+    """Each plan of a case; CURVES gets them all, by name."""
+    curves[case.one] = train(c, None, case.one, case.one)
+    for plan in case.plans:
+        curves[plan] = train(c, way, plan, plan)
+        yield within(plan, curves[plan], curves[case.one], case.bound)
+
+
+def way_rows(c, way, curves):
+    launchers.need(way)
+    name = way.name.split()[0]
+    yield equal(f"{STARTED}, {way.name}", train(c, way, STARTED, f"{STARTED}.{name}"), curves[STARTED])
+
+
+def resumed(c, way, one):
     """2, 1 and 2 GPUs take turns at one run."""
     folder, got = c.room("turns"), []
     for steps, program in ((4, "fsdp"), (7, "one"), (STEPS, "tp")):
-        way = [] if program == "one" else WAYS["processes"]
-        got += train(c, program, f"turn.{program}", "--steps", str(steps), "--checkpoint", folder, "--resume", "auto", *way)
-    off = apart(got, one)
-    return "resumed on 2, 1 and 2", f"{off:.1e} off one GPU", f"{BOUND:.0e}", "ok" if off <= BOUND else "FAILED"
+        got += train(c, way if program != "one" else None, program, f"turn.{program}", "--steps", str(steps), "--checkpoint", folder,
+                     "--resume", "auto")
+    return within("resumed on 2, 1 and 2", got, one, F32)
 
 
-def in_order(c):
+def in_order(c, way, curves):
     """Of two ranks a sum has one order, so a sum of our own has the bits of NCCL's."""
-    plans = [p for p in PLANS if train(c, p, p + ".ordered", "--rank-order", *WAYS["processes"])
-             != train(c, p, p + ".nccl", *WAYS["processes"])]
+    plans = [p for p in ORDERED if train(c, way, p, p + ".ordered", "--rank-order") != curves[p]]
     return "sums in the ranks' order", "differ: " + ", ".join(plans) if plans else "NCCL's bits", "equal", "FAILED" if plans else "ok"
 
 
-def large(c):
+def large(c, way):
     """Llama 1B: one GPU and FSDP over two, of the same batches."""
     data, rows = c.room("large.u32"), {}
     gpu.write_tokens(data, (LARGE_STEPS + 1) * LARGE_TOKENS, 128256)
-    for name, way in (("large", []), ("large.fsdp", WAYS["threads"]), ("again", WAYS["threads"])):
-        program = name if name != "again" else "large.fsdp"
-        rows[name] = c.train(c.program(program), ["--data", data, "--steps", str(LARGE_STEPS), *way], c.room(name + ".jsonl"))
-    one, two, again = ([(r["step"], r["loss"], r["grad_norm"]) for r in rows[n]] for n in rows)
-    off = apart(two, one)
-    yield "1B by FSDP", f"{off:.1e} off one GPU", f"{LARGE_BOUND:.0e}", "ok" if off <= LARGE_BOUND else "FAILED"
-    yield "1B by FSDP, again", "equal" if two == again else "differs", "equal", "ok" if two == again else "FAILED"
-    rate = {n: statistics.median(r["tokens_per_second"] for r in rows[n][3:-1]) for n in rows}
-    yield "1B by FSDP, tokens a second of a GPU", f"{rate['large.fsdp']:.0f}, {rate['large.fsdp'] / rate['large']:.3f} of one's", ">= 0.95", \
-        at_least(rate["large.fsdp"] / rate["large"], 0.95)
+    for name, program in (("one", "large"), ("two", "large.fsdp"), ("again", "large.fsdp")):
+        start = partial(way.start, N, c.program(program)) if name != "one" else lambda *words: [c.program("large"), *words]
+        rows[name] = c.train_by(start, ["--data", data, "--steps", str(LARGE_STEPS)], c.room(name + ".large.jsonl"))
+    yield within("1B by FSDP", curve(rows["two"]), curve(rows["one"]), LARGE_BOUND)
+    yield equal("1B by FSDP, again", curve(rows["two"]), curve(rows["again"]))
+    one, two = (statistics.median(r["tokens_per_second"] for r in rows[n][3:-1]) for n in ("one", "two"))
+    yield "1B by FSDP, tokens a second of a GPU", f"{two:.0f}, {two / one:.3f} of one's", ">= 0.95", at_least(two / one, 0.95)
 
 
-def start_endless(c, metrics):
-    env = dict(os.environ, LD_LIBRARY_PATH=library_path(c.top))
-    return subprocess.Popen([c.program("endless"), "--data", c.path("in", "data.txt"), "--quiet", "--log-every", "1",
-                             "--metrics", metrics, *WAYS["processes"]], stderr=subprocess.PIPE, text=True, env=env)
-
-
-def lose(job, metrics, rank, number):
-    """Seconds until the run has ended, its exit code, its words, and the ranks' processes."""
-
-    def ranks():
-        return ranks_of(job.pid, N)
-
-    def steps():
-        return os.path.exists(metrics) and os.path.getsize(metrics) > 4000
-
-    pids = wait_for(ranks, 60)
-    if not pids or not wait_for(steps, 60):
-        raise Failed("the run does not begin")
-    began = time.monotonic()
-    os.kill(pids[rank], number)
-    try:
-        _, said = job.communicate(timeout=2 * SECONDS)
-    except subprocess.TimeoutExpired:
-        raise Failed(f"the others wait after {2 * SECONDS} s") from None
-    return time.monotonic() - began, said, pids
-
-
-def is_missed(c, rank, word, number):
-    metrics = c.room(f"{word}.{rank}.jsonl")
-    job = start_endless(c, metrics)
-    try:
-        took, said, pids = lose(job, metrics, rank, number)
-    finally:
-        job.kill()
-    if job.returncode != 76 or not re.search(rf"rank {rank}\b.*, \S+:\d+", said):
-        raise Failed(f"exit {job.returncode}: {said.strip()[-200:]}")
-    if not wait_for(lambda: not any(is_alive(p) for p in pids), 10):
-        raise Failed("a process is left")
-    return f"rank {rank} {word}", f"named after {took:.1f} s", f"{SECONDS} s", "ok" if took <= SECONDS else "FAILED"
-
-
-def memory(c):
+def memory(c, way):
     """What a rank has beside its arena, and the reserve that is printed for it; without other programs on the card."""
-    said = subprocess.run([c.program("fsdp"), "--data", c.path("in", "data.txt"), "--steps", "2", "--verbose",
-                           *WAYS["processes"]], capture_output=True, text=True,
-                          env=dict(os.environ, LD_LIBRARY_PATH=library_path(c.top)))
+    said = subprocess.run(way.start(N, c.program("fsdp"), "--data", c.path("in", "data.txt"), "--steps", "2", "--verbose"),
+                          capture_output=True, text=True, env=launchers.environment(c))
     used = [int(x) for x in re.findall(r"beside the arena: (\d+) MiB", said.stderr)]
     reserve = re.search(r"reserve (\d+) MiB", said.stdout)
     if not used or not reserve:
@@ -156,20 +157,31 @@ def memory(c):
     return "memory beside the arena", f"{most} MiB", f"{room} MiB", "ok" if most <= room else "FAILED"
 
 
+def losses(c, ways):
+    """Rows, in turn, of ranks that are lost; runs that wait for a word stand beside each other."""
+    run = [N, c.program("endless"), ["--data", c.path("in", "data.txt")]]
+    lost = [("processes", r, signal.SIGKILL) for r in range(N)] + [("processes", 1, signal.SIGSTOP)]
+    lost += [(name, 1, signal.SIGKILL) for name in ("torchrun", "mpirun", "srun's variables")]
+    return beside((f"rank {r} lost, {name}", lambda name=name, r=r, number=number: [
+        launchers.is_missed(c, ways[name], *run, r, number)]) for name, r, number in lost)
+
+
 def run_ranks(c):
     need_gpus()
-    one = train(c, "one", "one")
-    for plan in PLANS:
-        seen = []
-        for way in WAYS:
-            yield from trains(c, plan, way, one, seen)
-    yield in_order(c)
-    yield resumes(c, one)
-    for rank in range(N):
-        yield is_missed(c, rank, "killed", signal.SIGKILL)
-    yield is_missed(c, 1, "stopped", signal.SIGSTOP)
-    yield memory(c)
-    yield from large(c)
+    launcher, data = c.path("launcher.py"), ["--data", c.path("in", "data.txt"), "--quiet"]
+    ways, curves = {w.name: w for w in launchers.ways(launcher, c.options.torch)}, {}
+    nproc = ways["processes"]
+    figures = [(case.one, lambda case=case: case_rows(c, case, nproc, curves)) for case in CASES]
+    figures += [(f"{STARTED}, {way.name}", lambda way=way: way_rows(c, way, curves)) for way in ways.values()]
+    figures += [
+        ("sums in the ranks' order", lambda: [in_order(c, nproc, curves)]),
+        ("resumed on 2, 1 and 2", lambda: [resumed(c, nproc, curves["one"])]),
+        ("who does not fit", lambda: launchers.misfits(c, launcher, N, c.program("fsdp"), c.program("tp"), data)),
+        ("lost ranks", lambda: losses(c, ways)),
+        ("memory beside the arena", lambda: [memory(c, nproc)]),
+        ("1B by FSDP", lambda: large(c, ways["threads"]))]
+    for figure in figures:
+        yield from guarded(*figure)
 
 
 PARTS = [Part("ranks", f"{N} GPUs train as one does, and miss a rank", build_ranks, run_ranks, True)]

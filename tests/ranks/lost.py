@@ -13,7 +13,7 @@ import time
 from small import SOURCE, build, command
 
 sys.path.insert(0, f"{SOURCE}/bench")
-from checks.processes import children, is_alive, name_of, ranks_of, wait_for  # noqa: E402
+from checks.processes import is_alive, numbered, ranks_of, wait_for  # noqa: E402
 
 N = 4
 
@@ -25,14 +25,7 @@ def must(what, seconds):
 
 def started(o, pid):
     """The processes of the ranks, in order."""
-    if not o.launcher:
-        return ranks_of(pid, N)
-    ranks = {}
-    for p in children(pid):
-        if name_of(p) == o.plan:
-            words = open(f"/proc/{p}/environ").read().split("\0")
-            ranks[next(int(w[5:]) for w in words if w.startswith("RANK="))] = p
-    return [ranks[r] for r in range(N)] if len(ranks) == N else []
+    return numbered(pid, o.plan, "RANK", N) if o.launcher else ranks_of(pid, N)
 
 
 def trial(o, rng, number, limit, more):

@@ -7,32 +7,16 @@ import subprocess
 import sys
 import time
 
-from small import build, command
+from small import SOURCE, build, command
+
+sys.path.insert(0, f"{SOURCE}/bench")
+from checks.processes import is_alive, numbered, wait_for  # noqa: E402
 
 N, PLAN = 4, "pp2_dp2"
 
 
-def rank_of(pid):
-    """That of a process of ours under mpirun, else -1."""
-    try:
-        words = open(f"/proc/{pid}/environ").read().split("\0")
-        ours = open(f"/proc/{pid}/comm").read().strip() == PLAN and os.readlink(f"/proc/{pid}/cwd") == os.getcwd()
-    except OSError:
-        return -1
-    rank = [w.split("=")[1] for w in words if w.startswith("OMPI_COMM_WORLD_RANK=")]
-    return int(rank[0]) if ours and rank else -1
-
-
-def ranks():
-    return {rank_of(p): int(p) for p in os.listdir("/proc") if p.isdigit() and rank_of(p) >= 0}
-
-
-def wait_for(what, seconds):
-    end = time.monotonic() + seconds
-    while not what():
-        if time.monotonic() > end:
-            sys.exit(f"lost_mpi.py: nothing happened in {seconds} s")
-        time.sleep(0.05)
+def must(what, seconds):
+    return wait_for(what, seconds) or sys.exit(f"lost_mpi.py: nothing happened in {seconds} s")
 
 
 build(PLAN, 1000000, "-D", "layer=4", "-D", "accumulate=4")
@@ -45,15 +29,16 @@ def lose(number, ended):
     said = open("said", "w")
     job = subprocess.Popen(["mpirun", "--oversubscribe", "-n", str(N), *command(PLAN, "--metrics", "m.jsonl")], stdout=said, stderr=said)
     try:
-        wait_for(lambda: os.path.exists("m.jsonl") and os.path.getsize("m.jsonl") > 4000, 60)
-        began, lost = time.monotonic(), ranks()[2]
-        os.kill(lost, number)
+        must(lambda: os.path.exists("m.jsonl") and os.path.getsize("m.jsonl") > 4000, 60)
+        ranks = numbered(job.pid, PLAN, "OMPI_COMM_WORLD_RANK", N)
+        began = time.monotonic()
+        os.kill(ranks[2], number)
         code = job.wait(timeout=40)
         took = time.monotonic() - began
         assert code != 0 and re.search(ended, open("said").read()), (code, open("said").read())
         if number == signal.SIGSTOP:
-            os.kill(lost, signal.SIGKILL)
-        wait_for(lambda: not ranks(), 5)
+            os.kill(ranks[2], signal.SIGKILL)
+        must(lambda: not any(is_alive(p) for p in ranks), 5)
         return took
     finally:
         job.kill()

@@ -1,0 +1,145 @@
+"""How the ranks of a program are started, and what is said of those that do not fit or are lost.
+
+A program is named by its path.  A way gives the command that starts it on so many ranks; a launcher that is not there is a row that
+says so.  Ranks are lost in a program that would train for ever."""
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import namedtuple
+
+from .base import Failed, last_of, library_path
+from .processes import is_alive, numbered, ranks_of, wait_for
+
+SECONDS = 30  # until a lost rank is named, and a stopped one
+BEGUN = 4000  # bytes of metrics, some steps
+# Of a launcher: what starts N of a program, the variable that numbers them (None: --nproc does it), whether its exit status is that of
+# the ranks, and why it is not there, or None.
+Way = namedtuple("Way", "name start variable plain missing")
+Lost = namedtuple("Lost", "code said seconds pids")
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def threads(n, program, *options):
+    return [program, "--ranks", str(n), *options]
+
+
+def nproc(n, program, *options):
+    return [program, "--nproc", str(n), *options]
+
+
+def torchrun(n, program, *options):
+    return [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(n), "--master-port", str(free_port()), "--no-python",
+            program, *options]
+
+
+def mpirun(n, program, *options):
+    return ["mpirun", "--allow-run-as-root", "--oversubscribe", "-n", str(n), program, *options]
+
+
+def ways(launcher, torch):
+    """LAUNCHER: tests/ranks/launcher.py, which sets srun's variables; TORCH: why PyTorch is not there, or None."""
+
+    def srun(n, program, *options):
+        return [sys.executable, launcher, "--slurm", "-n", str(n), program, *options]
+
+    none = None if shutil.which("mpirun") else "no mpirun here"
+    return [Way("threads", threads, None, True, None), Way("processes", nproc, None, True, None),
+            Way("torchrun", torchrun, "RANK", False, torch), Way("mpirun", mpirun, "OMPI_COMM_WORLD_RANK", False, none),
+            Way("srun's variables", srun, "SLURM_PROCID", True, None)]
+
+
+def need(way):
+    if way.missing:
+        raise Failed(way.missing, missing=True)
+
+
+def environment(c):
+    return dict(os.environ, LD_LIBRARY_PATH=library_path(c.top))
+
+
+# ---------------------------------------------------------------- lost ranks
+
+
+def lose(way, job, name, n, metrics, rank, number):
+    """What becomes of the others when a rank of NAME, under way as JOB, gets a signal."""
+
+    def ranks():
+        return numbered(job.pid, name, way.variable, n) if way.variable else ranks_of(job.pid, n)
+
+    pids = wait_for(ranks, 60)
+    if not pids or not wait_for(lambda: os.path.exists(metrics) and os.path.getsize(metrics) > BEGUN, 60):
+        raise Failed("the run does not begin")
+    began = time.monotonic()
+    os.kill(pids[rank], number)
+    try:
+        _, said = job.communicate(timeout=2 * SECONDS)
+    except subprocess.TimeoutExpired:
+        raise Failed(f"the others wait after {2 * SECONDS} s") from None
+    finally:
+        for pid in pids:
+            if is_alive(pid) and number == signal.SIGSTOP:
+                os.kill(pid, signal.SIGKILL)
+    return Lost(job.returncode, said, time.monotonic() - began, pids)
+
+
+def ended_well(way, lost, rank):
+    """Raises unless the rank was named, with where it was, and nobody is left."""
+    where = rf"rank {rank}\b(.|\n)*, \S+:\d+" if way.variable is None or way.plain else rf"rank {rank}\b"
+    if lost.code == 0 or (way.plain and lost.code != 76) or not re.search(where, lost.said):
+        raise Failed(f"exit {lost.code}: {last_of(lost.said)}")
+    if not wait_for(lambda: not any(is_alive(p) for p in lost.pids), 10):
+        raise Failed("a process is left")
+
+
+def is_missed(c, way, n, program, options, rank, number):
+    need(way)
+    word = {signal.SIGKILL: "killed", signal.SIGSTOP: "stopped"}[number]
+    metrics = c.room(f"{word}.{rank}.{way.name.split()[0]}.jsonl")
+    job = subprocess.Popen(way.start(n, program, *options, "--quiet", "--log-every", "1", "--metrics", metrics), stderr=subprocess.PIPE,
+                           stdout=subprocess.DEVNULL, text=True, env=environment(c))
+    try:
+        lost = lose(way, job, os.path.basename(program), n, metrics, rank, number)
+    finally:
+        job.kill()
+    ended_well(way, lost, rank)
+    return f"rank {rank} {word}, {way.name}", f"named after {lost.seconds:.1f} s", f"{SECONDS} s", "ok" if lost.seconds <= SECONDS else "FAILED"
+
+
+# ------------------------------------------------------------ who does not fit
+
+
+def refused(c, figure, command, words, code=78):
+    """A start that ends with CODE, and says WORDS; of a launcher that has an exit status of its own, CODE is None."""
+    r = subprocess.run(command, capture_output=True, text=True, env=environment(c), timeout=60)
+    fits = r.returncode == code if code else r.returncode != 0
+    if not fits or not re.search(words, r.stderr):
+        raise Failed(f"{figure}: exit {r.returncode}: {last_of(r.stderr)}")
+    return figure, f"refused, exit {code}" if code else "refused", "the rank is named" if "rank 1" in words else "both sizes", "ok"
+
+
+def misfits(c, launcher, n, program, other, options):
+    """Worlds of another size than PROGRAM's N, and one in which a rank runs OTHER."""
+    by = [sys.executable, launcher, "--slurm"]
+    several = rf"compiled for {n} ranks, .* {n + 1}; give it {n}"
+    another = "rank 1 runs another program than rank 0"
+    yield refused(c, "a world too large, processes", nproc(n + 1, program, *options), several)
+    yield refused(c, "a world too large, srun's variables", [*by, "-n", str(n + 1), program, *options], several)
+    yield refused(c, "a world of two sizes", [sys.executable, launcher, "-n", str(n), "--set", f"1:WORLD_SIZE={n + 1}", program, *options],
+                  f"rank 1 was told of {n + 1} ranks, rank 0 of {n}")
+    yield refused(c, "another image, srun's variables", [*by, "-n", str(n), "--run", f"1:{other}", program, *options], another)
+    yield refused(c, "other options, srun's variables", [*by, "-n", str(n), "--add", "1:--verbose", program, *options],
+                  "rank 1 has other options than rank 0: \"--verbose\"")
+    if shutil.which("mpirun"):
+        begin = ["mpirun", "--allow-run-as-root", "--oversubscribe"]
+        yield refused(c, "a world too large, mpirun", mpirun(n + 1, program, *options), several, code=None)
+        yield refused(c, "another image, mpirun", [*begin, "-n", "1", program, *options, ":", "-n", "1", other, *options], another, code=None)
