@@ -190,7 +190,8 @@ static uint32_t add_gemm(Writer *w, const Gemm *g, uint32_t accumulate,
                      .workspace = workspace,
                      .processors = w->processors,
                      .scale_a = (uint32_t)g->scale_a,
-                     .scale_b = (uint32_t)g->scale_b};
+                     .scale_b = (uint32_t)g->scale_b,
+                     .fast = g->fast};
     memcpy(row.batch, g->batch, sizeof row.batch);
     memcpy(row.a_batch, g->a_batch, sizeof row.a_batch);
     memcpy(row.b_batch, g->b_batch, sizeof row.b_batch);

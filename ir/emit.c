@@ -163,18 +163,32 @@ Value emit_reduce(Builder *b, const char *kind, Value x, const Axis *axes,
     return emit_one(b, OP_reduce, type_with_dtype(b->m, t, result), &l, x);
 }
 
-Value emit_einsum(Builder *b, Value x, Value y, const Axis *sum, uint32_t n,
-                  DType result, DType acc)
+static Value emit_product(Builder *b, AttrList *l, const Value *xy,
+                          const Axis *sum, uint32_t n, DType result, DType acc)
 {
+    Value x = xy[0], y = xy[1];
     Type tx = type_of(b, x), ty = type_of(b, y);
     bool pending = type_info(b->m, ty)->npending > 0;
     Type both = pending ? type_union(b->m, ty, tx) : type_union(b->m, tx, ty);
     Type t = type_summed(b, both, sum, n, PENDING_sum);
+    attr_put_axes(l, AT_sum, sum, n);
+    put_acc(l, dtype_of(b, x), acc);
+    return emit_attrs(b, OP_einsum, type_with_dtype(b->m, t, result), l, xy, 2);
+}
+
+Value emit_einsum(Builder *b, Value x, Value y, const Axis *sum, uint32_t n,
+                  DType result, DType acc)
+{
     AttrList l = {.n = 0};
-    attr_put_axes(&l, AT_sum, sum, n);
-    put_acc(&l, dtype_of(b, x), acc);
-    return emit_attrs(b, OP_einsum, type_with_dtype(b->m, t, result), &l,
-                      (Value[]){x, y}, 2);
+    return emit_product(b, &l, (Value[]){x, y}, sum, n, result, acc);
+}
+
+Value emit_einsum_fast(Builder *b, Value x, Value y, const Axis *sum,
+                       uint32_t n, DType result, DType acc)
+{
+    AttrList l = {.n = 0};
+    attr_put_int(&l, AT_fast, 1);
+    return emit_product(b, &l, (Value[]){x, y}, sum, n, result, acc);
 }
 
 Value emit_cumsum(Builder *b, Value x, Axis axis, bool reverse, bool exclusive)

@@ -428,6 +428,7 @@ static bool fit(Fit *f, const Fn *group, Gemm *out, GemmPlace *places)
         .b = type_dtype(m, f->at[B].type),
         .d = d,
         .acc = attr_dtype(m, in->attr, AT_acc, d == DT_f64 ? DT_f64 : DT_f32),
+        .fast = attr_flag(m, in->attr, AT_fast),
         .scaled = group_is_scaled(m, group)};
     GemmParams p = group_gemm(group);
     out->accumulate = p.third != NO_PARAM && !out->scaled;

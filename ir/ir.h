@@ -598,6 +598,8 @@ Value emit_reduce(Builder *b, const char *kind, Value x, const Axis *axes,
                   uint32_t n, DType result, DType acc);
 Value emit_einsum(Builder *b, Value x, Value y, const Axis *sum, uint32_t n,
                   DType result, DType acc);
+Value emit_einsum_fast(Builder *b, Value x, Value y, const Axis *sum,
+                       uint32_t n, DType result, DType acc);
 Value emit_rename(Builder *b, Value x, const Axis *from, const Axis *to,
                   uint32_t n);
 Value emit_split(Builder *b, Value x, Axis axis, const TypeAxis *to,

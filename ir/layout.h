@@ -82,6 +82,7 @@ typedef struct Gemm {
     bool accumulate;
     bool scaled; /* the third operand is a scale of the sums, f32[] */
     GemmScale scale_a, scale_b;
+    bool fast;      /* fewer bits than those of `acc` may hold the sums */
     int64_t pieces; /* of K, which lie apart; usually 1 */
     uint32_t nbatch;
     int64_t batch[MOST_GEMM_BATCHES], a_batch[MOST_GEMM_BATCHES],

@@ -34,6 +34,10 @@
  *                rounded up; mxfp8_native: mxfp8, where the target multiplies
  *                such blocks itself.
  *
+ * The output of `tensorwise`, and all products by rows, may be summed in fewer
+ * bits than those of f32 (`fast`); the gradients of `tensorwise` and blocks are
+ * not.
+ *
  * What shares a scale with something that is not finite is NaN, so that no
  * format hides it.  What shares one with zeros alone is zero.
  *
@@ -131,19 +135,42 @@ static Value scaled_operand(Quantise *q, Value x, const Way *way,
 
 /* ---------------------------------------------------------- contractions -- */
 
-static Value write_scaled(Quantise *q, const Value *x, const Way *way,
-                          Product product)
+/* A contraction with a recipe: what becomes of its operands. */
+typedef struct Marked {
+    const char *recipe;
+    Product product;
+    Type type[2];
+    Way way[2];
+} Marked;
+
+/* Fewer bits than those of f32 may hold the sums. */
+static bool is_fast(const Marked *c)
 {
+    return c->way[0].method == METHOD_row || c->way[1].method == METHOD_row ||
+           c->product == PRODUCT_output;
+}
+
+static Value write_product(Quantise *q, const Value *y, const Marked *c,
+                           DType to)
+{
+    Builder *b = &q->rw.b;
+    if (is_fast(c))
+        return emit_einsum_fast(b, y[0], y[1], q->inner, q->nsum, to, DT_f32);
+    return emit_einsum(b, y[0], y[1], q->inner, q->nsum, to, DT_f32);
+}
+
+static Value write_scaled(Quantise *q, const Value *x, const Marked *c)
+{
+    const Way *way = c->way;
     Builder *b = &q->rw.b;
     Value inverse[2], small[2];
     name_inner(q);
     for (int k = 0; k < 2; k++)
         small[k] = scaled_operand(q, x[k], &way[k], &inverse[k]);
-    DType d = quant_result(q, x[0], product);
+    DType d = quant_result(q, x[0], c->product);
     /* powers of two move through a rounding to bf16, which has all exponents */
     bool exact = way[0].power && way[1].power && d == DT_bf16;
-    Value y = emit_einsum(b, small[0], small[1], q->inner, q->nsum,
-                          exact ? d : DT_f32, DT_f32);
+    Value y = write_product(q, small, c, exact ? d : DT_f32);
     y = emit_cast(b, y, DT_f32);
     Value both = emit_binary(b, SC_mul, inverse[0], inverse[1]);
     Expr none = {0}, sum = expr_arg(q->m, 0, DT_f32);
@@ -154,17 +181,15 @@ static Value write_scaled(Quantise *q, const Value *x, const Way *way,
 }
 
 /* Rows with their scales, in a product that takes both. */
-static Value write_rows(Quantise *q, const Value *x, const Way *way,
-                        Product product)
+static Value write_rows(Quantise *q, const Value *x, const Marked *c)
 {
     Value y[2];
     name_inner(q);
     for (int k = 0; k < 2; k++) {
-        Value inverse, small = scaled_operand(q, x[k], &way[k], &inverse);
+        Value inverse, small = scaled_operand(q, x[k], &c->way[k], &inverse);
         y[k] = quant_both(q, small, inverse);
     }
-    Value v = emit_einsum(&q->rw.b, y[0], y[1], q->inner, q->nsum,
-                          quant_result(q, x[0], product), DT_f32);
+    Value v = write_product(q, y, c, quant_result(q, x[0], c->product));
     return emit_cast(&q->rw.b, v, type_dtype(q->m, q->in->type));
 }
 
@@ -221,14 +246,6 @@ static bool refuse_native(Quantise *q, const char *recipe, const Type *t)
     return false;
 }
 
-/* A contraction with a recipe: what becomes of its operands. */
-typedef struct Marked {
-    const char *recipe;
-    Product product;
-    Type type[2];
-    Way way[2];
-} Marked;
-
 static Marked marked_of(Quantise *q, const Fn *fn, Value v)
 {
     q->in = inst_of(fn, v);
@@ -268,9 +285,9 @@ static bool write_contraction(Quantise *q, Value v)
               : quant_is_native(q, c.type, c.way, METHOD_block)
                   ? quant_native(q, x, c.type, c.way, c.product)
               : quant_is_native(q, c.type, c.way, METHOD_row)
-                  ? write_rows(q, x, c.way, c.product)
+                  ? write_rows(q, x, &c)
               : method == METHOD_block ? quant_blocked(q, x, c.way)
-                                       : write_scaled(q, x, c.way, c.product);
+                                       : write_scaled(q, x, &c);
     q->made += method != METHOD_none;
     value_set_name(&q->rw.b, y, fn->names[v.id]);
     rewrite_set(&q->rw, v, y);

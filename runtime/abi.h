@@ -31,7 +31,7 @@
 #include <stdint.h>
 
 #define TITAN_IMAGE_MAGIC   0x00474d494e415454ull /* "TTANIMG\0" */
-#define TITAN_IMAGE_VERSION 3
+#define TITAN_IMAGE_VERSION 4
 
 /* First lines of a step.ptx:  // titan: image <key> <value>  */
 #define TITAN_PTX_MAGIC "// titan step image 1"
@@ -309,6 +309,8 @@ typedef struct TitanGemm {
     uint64_t workspace;    /* bytes that the runtime may use, the last operand */
     uint64_t processors;   /* GPU: on which it may run; 0: on all */
     uint32_t scale_a, scale_b;
+    uint32_t fast;         /* of eight bits: fewer bits than those of acc may hold the sums */
+    uint32_t pad;
 } TitanGemm;
 
 /* What several ranks do together.  Ranks are numbered row-major over the axes
@@ -485,7 +487,7 @@ _Static_assert(sizeof(TitanResult) == 40, "image row");
 _Static_assert(sizeof(TitanSpan) == 16, "image row");
 _Static_assert(sizeof(TitanOperand) == 32, "image row");
 _Static_assert(sizeof(TitanTurn) == 16, "image row");
-_Static_assert(sizeof(TitanGemm) == 248, "image row");
+_Static_assert(sizeof(TitanGemm) == 256, "image row");
 _Static_assert(sizeof(TitanKernel) == 40, "image row");
 _Static_assert(sizeof(TitanMap) == 128, "image row");
 _Static_assert(sizeof(TitanCollective) == 40, "image row");

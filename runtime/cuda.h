@@ -118,6 +118,7 @@ enum {
     LT_desc_processors = 15,
     LT_desc_scale_a = 17,
     LT_desc_scale_b = 18,
+    LT_desc_fast = 25,
     LT_desc_scale_mode_a = 31,
     LT_desc_scale_mode_b = 32,
     LT_scale_row = 3,

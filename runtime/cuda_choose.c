@@ -111,6 +111,7 @@ static void key_of(const Cuda *c, const CudaGemm *x, Text *out)
         g->accumulate);
     if (g->scale_a)
         add(out, " scales=%" PRIu32 ",%" PRIu32, g->scale_a, g->scale_b);
+    if (g->fast) add(out, " fast");
     if (g->processors) add(out, " processors=%" PRIu64, g->processors);
     for (uint32_t i = 0; i < g->nbatch; i++)
         add(out, " x%" PRId64 "=%" PRId64 ",%" PRId64 ",%" PRId64, g->batch[i],

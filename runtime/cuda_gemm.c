@@ -194,6 +194,8 @@ static TitanStatus make_descriptors(Cuda *c, const TitanGemm *g, CudaGemm *x)
     int32_t most = (int32_t)g->processors;
     if (most)
         LT_TRY(c, desc_set(x->desc, LT_desc_processors, &most, sizeof most));
+    int8_t fast = (int8_t)g->fast;
+    if (fast) LT_TRY(c, desc_set(x->desc, LT_desc_fast, &fast, sizeof fast));
     TRY(make_layout(c, m[0], n, x->swapped ? f.b[l] : f.a[l], &x->a));
     TRY(make_layout(c, m[1], n, x->swapped ? f.a[l] : f.b[l], &x->b));
     return make_layout(c, m[2], n, f.d[l], &x->d);

@@ -196,6 +196,7 @@ static void print_command(const TitanImage *im, const TitanCommand *c,
         if (g->scale_a)
             fprintf(out, " scales %s %s", scale_words[g->scale_a],
                     scale_words[g->scale_b]);
+        if (g->fast) fprintf(out, " fast");
         break;
     }
     case TITAN_COMMAND_copy:

@@ -117,7 +117,7 @@ static TitanStatus check_gemms(ImageCheck *c)
             g->nbatch > 4 || g->accumulate > TITAN_GEMM_scaled || g->m < 1 ||
             g->n < 1 || g->k < 1 || g->processors > UINT16_MAX ||
             (g->accumulate == TITAN_GEMM_scaled && !is_of_bytes(g)) ||
-            !scales_well(c, g))
+            g->fast > 1 || (g->fast && !is_of_bytes(g)) || !scales_well(c, g))
             return BAD(c, "gemm %" PRIu32 " is damaged", i);
         int64_t batches = 1;
         for (uint32_t b = 0; b < g->nbatch; b++)

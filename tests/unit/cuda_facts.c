@@ -129,6 +129,7 @@ static void library_numbers(void **state)
     SAME(LT_desc_processors, CUBLASLT_MATMUL_DESC_SM_COUNT_TARGET);
     SAME(LT_desc_scale_a, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER);
     SAME(LT_desc_scale_b, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER);
+    SAME(LT_desc_fast, CUBLASLT_MATMUL_DESC_FAST_ACCUM);
     SAME(LT_desc_scale_mode_a, CUBLASLT_MATMUL_DESC_A_SCALE_MODE);
     SAME(LT_desc_scale_mode_b, CUBLASLT_MATMUL_DESC_B_SCALE_MODE);
     SAME(LT_scale_row, CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F);
