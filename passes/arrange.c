@@ -26,10 +26,14 @@ typedef struct Meeting {
     int64_t under, over;
 } Meeting;
 
+/* Offsets between the two, both left out, are forbidden. */
+typedef struct Forbidden {
+    int64_t from, to;
+} Forbidden;
+
 typedef struct Block {
     const LiveBuffer *b;
     uint32_t number;
-    int64_t offset;
     VEC(Meeting) meets;
     uint32_t nlarge;    /* the first of them are with large blocks */
     uint32_t pair;      /* the block with which it is placed, or itself */
@@ -37,20 +41,32 @@ typedef struct Block {
     int64_t pair_bytes; /* of both together */
 } Block;
 
-/* Offsets between the two, both left out, are forbidden. */
-typedef struct Forbidden {
-    int64_t from, to;
-} Forbidden;
+/* What a move of one block changes. */
+typedef struct Again {
+    bool *stale; /* by number: an offset that it depends on is another */
+    uint32_t *blocks, n; /* of these, in the order of their change, */
+    int64_t *offsets;    /* what they had */
+} Again;
+
+/* Of a block that is being placed: it meets this one, by which meeting. */
+typedef struct Met {
+    const Block *by;
+    uint32_t meeting;
+} Met;
 
 typedef struct Arrange {
     Block *blocks; /* by number of the block */
     Block **order; /* in which they are placed */
     Block **best_order;
-    int64_t *best; /* offsets of the lowest peak */
-    bool *placed;
+    int64_t *offset; /* by number, of those that are placed */
+    int64_t *best;   /* offsets of the lowest peak */
+    uint32_t *place; /* by number, in the order */
     uint32_t n;
-    bool large;           /* there are none but large blocks */
-    Forbidden *forbidden; /* scratch */
+    bool large;                /* there are none but large blocks */
+    uint32_t *sorted, nsorted; /* numbers of those that have an offset, by it */
+    Met *met;                  /* scratch, by number */
+    Forbidden *forbidden;      /* scratch */
+    Again again;
 } Arrange;
 
 /* --------------------------------------------------------------- orders -- */
@@ -150,6 +166,44 @@ static void find_pairs(Arrange *r)
 
 /* -------------------------------------------------------------- placing -- */
 
+static uint32_t meetings_of(const Arrange *r, const Block *b)
+{
+    return r->large ? b->nlarge : b->meets.n;
+}
+
+/* The place among the sorted of a block at an offset. */
+static uint32_t sorted_at(const Arrange *r, uint32_t number, int64_t offset)
+{
+    uint32_t low = 0, high = r->nsorted;
+    while (low < high) {
+        uint32_t mid = (low + high) / 2, x = r->sorted[mid];
+        bool below =
+            r->offset[x] != offset ? r->offset[x] < offset : x < number;
+        if (below)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+static void put_sorted(Arrange *r, uint32_t number, int64_t offset)
+{
+    uint32_t at = sorted_at(r, number, offset);
+    memmove(r->sorted + at + 1, r->sorted + at,
+            (r->nsorted++ - at) * sizeof *r->sorted);
+    r->sorted[at] = number;
+    r->offset[number] = offset;
+}
+
+static void move_sorted(Arrange *r, uint32_t number, int64_t offset)
+{
+    uint32_t at = sorted_at(r, number, r->offset[number]);
+    memmove(r->sorted + at, r->sorted + at + 1,
+            (--r->nsorted - at) * sizeof *r->sorted);
+    put_sorted(r, number, offset);
+}
+
 static int by_from(const void *a, const void *b)
 {
     const Forbidden *x = a, *y = b;
@@ -157,71 +211,104 @@ static int by_from(const void *a, const void *b)
     return (x->to > y->to) - (x->to < y->to);
 }
 
-/* A few are sorted in place, which takes less than the library's care. */
+/* Where they are few, or nearly in order, in place. */
 static void sort_forbidden(Forbidden *f, uint32_t n)
 {
-    enum { FEW = 64 };
-    if (n > FEW) {
-        qsort(f, n, sizeof *f, by_from);
-        return;
-    }
-    for (uint32_t i = 1; i < n; i++) {
+    enum { FAR = 32 }; /* on the average */
+    uint32_t steps = 0;
+    for (uint32_t i = 1; i < n && steps <= FAR * n; i++) {
         Forbidden x = f[i];
         uint32_t k = i;
-        for (; k > 0 && f[k - 1].from > x.from; k--)
+        for (; k > 0 && by_from(&f[k - 1], &x) > 0; k--)
             f[k] = f[k - 1];
         f[k] = x;
+        steps += i - k;
     }
+    if (steps > FAR * n) qsort(f, n, sizeof *f, by_from);
+}
+
+static void forbid(Arrange *r, const Block *b, const Meeting *m, uint32_t *n)
+{
+    int64_t at = r->offset[m->other];
+    if (r->place[m->other] < r->place[b->number])
+        r->forbidden[(*n)++] = (Forbidden){at - m->under, at + m->over};
+}
+
+/* What those forbid that are in front of the block in the order.  Of many they
+ * are found by their offsets, and so in order. */
+static uint32_t find_forbidden(Arrange *r, const Block *b)
+{
+    enum { MANY = 8 }; /* one of so many */
+    uint32_t n = 0, nmeets = meetings_of(r, b);
+    const Meeting *m = b->meets.at;
+    if (nmeets < r->nsorted / MANY) {
+        for (uint32_t i = 0; i < nmeets; i++)
+            forbid(r, b, &m[i], &n);
+        return n;
+    }
+    for (uint32_t i = 0; i < nmeets; i++)
+        r->met[m[i].other] = (Met){b, i};
+    for (uint32_t i = 0; i < r->nsorted; i++) {
+        const Met *met = &r->met[r->sorted[i]];
+        if (met->by == b) forbid(r, b, &m[met->meeting], &n);
+    }
+    return n;
 }
 
 /* The begin of the smallest range of offsets that is left for the block. */
 static int64_t best_offset(Arrange *r, const Block *b)
 {
-    uint32_t n = 0;
-    uint32_t nmeets = r->large ? b->nlarge : b->meets.n;
-    for (uint32_t i = 0; i < nmeets; i++) {
-        const Meeting *m = &b->meets.at[i];
-        int64_t at = r->blocks[m->other].offset;
-        if (r->placed[m->other])
-            r->forbidden[n++] = (Forbidden){at - m->under, at + m->over};
-    }
-    sort_forbidden(r->forbidden, n);
+    uint32_t n = find_forbidden(r, b);
+    const Forbidden *f = r->forbidden;
     int64_t end = 0, best = -1, best_size = INT64_MAX;
+    sort_forbidden(r->forbidden, n);
     for (uint32_t i = 0; i < n; i++) {
-        int64_t size = r->forbidden[i].from - end;
+        int64_t size = f[i].from - end;
         if (size >= 0 && size < best_size) {
             best = end;
             best_size = size;
         }
-        if (r->forbidden[i].to > end) end = r->forbidden[i].to;
+        if (f[i].to > end) end = f[i].to;
     }
     return best >= 0 ? best : end;
 }
 
-/* Places the first n blocks of the order. */
-static int64_t place_all(Arrange *r, uint32_t n)
+static int64_t end_of(const Arrange *r, const Block *b)
+{
+    return place_aligned(r->offset[b->number] + b->b->bytes);
+}
+
+static int64_t peak_of(const Arrange *r, uint32_t n)
 {
     int64_t peak = 0;
-    memset(r->placed, 0, r->n * sizeof *r->placed);
-    for (uint32_t i = 0; i < n; i++) {
-        Block *k = r->order[i];
-        k->offset = best_offset(r, k);
-        r->placed[k->number] = true;
-        int64_t end = place_aligned(k->offset + k->b->bytes);
-        if (end > peak) peak = end;
-    }
+    for (uint32_t i = 0; i < n; i++)
+        if (end_of(r, r->order[i]) > peak) peak = end_of(r, r->order[i]);
     return peak;
+}
+
+/* Places the first n blocks of the order; false: they come to lie as high as
+ * MOST, so the rest do not matter. */
+static bool place_all(Arrange *r, uint32_t n, int64_t most)
+{
+    int64_t end = 0;
+    r->nsorted = 0;
+    for (uint32_t i = 0; i < r->n; i++)
+        r->place[r->order[i]->number] = i;
+    for (uint32_t i = 0; i < n && end < most; i++) {
+        const Block *b = r->order[i];
+        put_sorted(r, b->number, best_offset(r, b));
+        end = end_of(r, b);
+    }
+    return end < most;
 }
 
 /* Places all, and keeps what is better than *peak, with its order. */
 static void try_order(Arrange *r, int64_t *peak)
 {
-    int64_t now = place_all(r, r->n);
-    if (now >= *peak) return;
-    *peak = now;
+    if (!place_all(r, r->n, *peak)) return;
+    *peak = peak_of(r, r->n);
     memcpy(r->best_order, r->order, r->n * sizeof *r->order);
-    for (uint32_t i = 0; i < r->n; i++)
-        r->best[i] = r->blocks[i].offset;
+    memcpy(r->best, r->offset, r->n * sizeof *r->offset);
 }
 
 /* --------------------------------------------------------------- search -- */
@@ -235,13 +322,62 @@ static uint32_t draw(uint64_t *state, uint32_t below)
 static void move_block(Arrange *r, uint32_t from, uint32_t to)
 {
     Block *b = r->order[from];
-    if (from < to)
-        memmove(r->order + from, r->order + from + 1,
-                (to - from) * sizeof *r->order);
-    else
-        memmove(r->order + to + 1, r->order + to,
-                (from - to) * sizeof *r->order);
+    int step = from < to ? 1 : -1;
+    for (uint32_t i = from; i != to; i += step) {
+        r->order[i] = r->order[i + step];
+        r->place[r->order[i]->number] = i;
+    }
     r->order[to] = b;
+    r->place[b->number] = to;
+}
+
+/* Those that it meets from one place of the order to another. */
+static void mark_stale(Arrange *r, const Block *b, uint32_t from, uint32_t to)
+{
+    for (uint32_t i = 0; i < meetings_of(r, b); i++) {
+        uint32_t other = b->meets.at[i].other;
+        if (r->place[other] >= from && r->place[other] <= to)
+            r->again.stale[other] = true;
+    }
+}
+
+static void place_again(Arrange *r, uint32_t place, uint32_t n)
+{
+    const Block *b = r->order[place];
+    int64_t at = best_offset(r, b), old = r->offset[b->number];
+    r->again.stale[b->number] = false;
+    if (at == old) return;
+    move_sorted(r, b->number, at);
+    r->again.blocks[r->again.n] = b->number;
+    r->again.offsets[r->again.n++] = old;
+    mark_stale(r, b, place + 1, n);
+}
+
+/* Moves a block, and places what comes to lie elsewhere for it; false: that is
+ * higher than the peak, so all stays as it is. */
+static bool try_move(Arrange *r, uint32_t from, uint32_t to, uint32_t n,
+                     int64_t peak)
+{
+    Block *b = r->order[from];
+    bool *stale = r->again.stale;
+    uint32_t i = from < to ? from : to;
+    int64_t end = 0;
+    move_block(r, from, to);
+    mark_stale(r, b, i, from < to ? to : from);
+    stale[b->number] = true;
+    for (r->again.n = 0; i < n && end <= peak; i++) {
+        if (!stale[r->order[i]->number]) continue;
+        place_again(r, i, n);
+        end = end_of(r, r->order[i]);
+    }
+    if (end <= peak) return true;
+    for (; i < n; i++)
+        stale[r->order[i]->number] = false;
+    while (r->again.n-- > 0)
+        move_sorted(r, r->again.blocks[r->again.n],
+                    r->again.offsets[r->again.n]);
+    move_block(r, to, from);
+    return false;
 }
 
 static bool is_large(const LiveBuffer *b, int64_t peak)
@@ -290,26 +426,25 @@ static uint32_t moves_of(const Arrange *r, uint32_t n)
     return moves < MOST_MOVES ? (uint32_t)moves : MOST_MOVES;
 }
 
-static void search(Arrange *r, uint64_t seed, int64_t least, int64_t *peak)
+/* Returns whether another seed may find something else. */
+static bool search(Arrange *r, uint64_t seed, int64_t least, int64_t *peak)
 {
     uint32_t n = large_first(r, *peak);
     uint64_t state = seed;
-    if (n < 2) return;
+    if (n < 2) return false;
     sort_meetings(r, *peak);
-    uint32_t moves = moves_of(r, n);
+    uint32_t moves = moves_of(r, n), i = 0;
+    int64_t before = *peak;
     r->large = true;
-    int64_t now = place_all(r, n);
-    for (uint32_t i = 0; i < moves && now > least; i++) {
+    place_all(r, n, INT64_MAX);
+    int64_t now = peak_of(r, n);
+    for (; i < moves && now > least; i++) {
         uint32_t from = draw(&state, n), to = draw(&state, n);
-        move_block(r, from, to);
-        int64_t moved = place_all(r, n);
-        if (moved <= now)
-            now = moved;
-        else
-            move_block(r, to, from);
+        if (try_move(r, from, to, n, now)) now = peak_of(r, n);
     }
     r->large = false;
     try_order(r, peak);
+    return i > 0 || *peak < before;
 }
 
 static void find_meetings(Arrange *r, const Live *live, Arena *a)
@@ -335,8 +470,14 @@ static int64_t arrange_all(const Live *live, Base base, int64_t *offsets,
         by_size, by_area, by_span, by_start, by_pair};
     Arrange r = {.blocks = NEW_ARRAY(a, Block, (size_t)live->n + 1),
                  .order = NEW_ARRAY(a, Block *, (size_t)live->n + 1),
-                 .placed = NEW_ARRAY(a, bool, (size_t)live->n + 1),
-                 .forbidden = NEW_ARRAY(a, Forbidden, (size_t)live->n + 1)};
+                 .offset = NEW_ARRAY(a, int64_t, (size_t)live->n + 1),
+                 .place = NEW_ARRAY(a, uint32_t, (size_t)live->n + 1),
+                 .sorted = NEW_ARRAY(a, uint32_t, (size_t)live->n + 1),
+                 .met = NEW_ARRAY(a, Met, (size_t)live->n + 1),
+                 .forbidden = NEW_ARRAY(a, Forbidden, (size_t)live->n + 1),
+                 .again = {NEW_ARRAY(a, bool, (size_t)live->n + 1),
+                           NEW_ARRAY(a, uint32_t, (size_t)live->n + 1), 0,
+                           NEW_ARRAY(a, int64_t, (size_t)live->n + 1)}};
     uint32_t *in_live = NEW_ARRAY(a, uint32_t, (size_t)live->n + 1);
     for (uint32_t i = 0; i < live->n; i++) {
         if (live->at[i].base != base) continue;
@@ -358,9 +499,10 @@ static int64_t arrange_all(const Live *live, Base base, int64_t *offsets,
         qsort(r.order, r.n, sizeof *r.order, orders[o]);
         try_order(&r, &peak);
     }
-    for (uint64_t seed = 1; seed <= SEARCHES && peak > least + least / NEAR;
-         seed++)
-        search(&r, seed, least, &peak);
+    bool more = true;
+    for (uint64_t seed = 1;
+         more && seed <= SEARCHES && peak > least + least / NEAR; seed++)
+        more = search(&r, seed, least, &peak);
     for (uint32_t i = 0; i < r.n; i++)
         offsets[in_live[i]] = r.best[i];
     return r.n ? peak : 0;
