@@ -4,7 +4,8 @@
  *
  * Rank 0 listens there.  The others connect, and say who they are and at which
  * port they listen themselves; when all are there they are told where each is,
- * for those that have something for each other later.
+ * for those that have something for each other later, and a number that rank 0
+ * has drawn, by which these know each other.
  *
  *     torchrun and its like   RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE,
  *                             MASTER_ADDR, MASTER_PORT
@@ -17,6 +18,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
@@ -24,13 +26,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "clock.h"
 
-enum { HELLO_SECONDS = 5 };
+/* Rank 0 waits so long for a word of whoever has connected, another rank, which
+ * has work to do, less long; a machine that has vanished says nothing. */
+enum { HELLO_SECONDS = 5, PEER_SECONDS = 1, CONNECT_SECONDS = 10 };
 static const char magic[8] = "titan 1";
 
 /* ------------------------------------------------------------- variables -- */
@@ -103,7 +108,7 @@ bool world_read(World *out)
 
 /* --------------------------------------------------------------- sockets -- */
 
-bool fd_write(int fd, const void *at, size_t bytes)
+static bool fd_write(int fd, const void *at, size_t bytes)
 {
     for (size_t done = 0; done < bytes;) {
         ssize_t n =
@@ -115,7 +120,7 @@ bool fd_write(int fd, const void *at, size_t bytes)
     return true;
 }
 
-bool fd_read(int fd, void *at, size_t bytes)
+static bool fd_read(int fd, void *at, size_t bytes)
 {
     for (size_t done = 0; done < bytes;) {
         ssize_t n = recv(fd, (char *)at + done, bytes - done, 0);
@@ -127,7 +132,7 @@ bool fd_read(int fd, void *at, size_t bytes)
 }
 
 /* Small messages go at once; a machine that has vanished is missed. */
-int fd_tuned(int fd)
+static int fd_tuned(int fd)
 {
     const int yes = 1, idle = 10, every = 5, times = 3;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
@@ -189,20 +194,28 @@ static bool is_loopback(const Place *p)
     return memcmp(p->address, one, 16) == 0;
 }
 
-static int connect_to(const struct sockaddr *at, socklen_t n)
+/* A connection that is being made, until it is made or not. */
+static bool is_connected(int fd)
 {
-    int fd = socket(at->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) return -1;
-    if (connect(fd, at, n) == 0) return fd_tuned(fd);
-    close(fd);
-    return -1;
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    int error = 0;
+    socklen_t n = sizeof error;
+    if (poll(&p, 1, CONNECT_SECONDS * 1000) <= 0) return false;
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &n) == 0 && error == 0;
 }
 
-int place_connect(const Place *p)
+static int connect_to(const struct sockaddr *at, socklen_t n)
 {
-    Address a;
-    socklen_t n = address_of(p, &a);
-    return connect_to(&a.any, n);
+    int fd =
+        socket(at->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) return -1;
+    bool begun = connect(fd, at, n) == 0 || errno == EINPROGRESS;
+    if (begun && is_connected(fd)) {
+        fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+        return fd_tuned(fd);
+    }
+    close(fd);
+    return -1;
 }
 
 /* At PORT of all addresses of this machine; 0: at any port. */
@@ -273,7 +286,7 @@ static TitanStatus hear(TitanStory *s, const World *w, Joined *j,
                         uint32_t *there)
 {
     Hello h;
-    int fd = accept(j->listener, NULL, NULL);
+    int fd = accept4(j->listener, NULL, NULL, SOCK_CLOEXEC);
     if (fd < 0) return TITAN_OK;
     set_patience(fd, HELLO_SECONDS);
     bool ours =
@@ -321,7 +334,8 @@ static TitanStatus answer(TitanStory *s, const World *w, const Joined *j,
         set_patience(j->fds[r], 0);
         bool told = fd_write(j->fds[r], &word, sizeof word);
         if (told && verdict == TITAN_OK)
-            told = fd_write(j->fds[r], j->places, w->ranks * sizeof *j->places);
+            told = fd_write(j->fds[r], j->token, sizeof j->token) &&
+                   fd_write(j->fds[r], j->places, w->ranks * sizeof *j->places);
         if (!told && verdict == TITAN_OK)
             return titan_fail(s, TITAN_RANK_LOST,
                               "rank %" PRIu32 " of %" PRIu32 " was lost while "
@@ -340,6 +354,10 @@ static TitanStatus receive_all(TitanStory *s, const World *w, double patience,
                           "could not listen at port %s, where the other ranks "
                           "come: %s; set MASTER_PORT to a free one",
                           w->port, strerror(errno));
+    if (getrandom(j->token, sizeof j->token, 0) != sizeof j->token)
+        return titan_fail(s, TITAN_UNAVAILABLE,
+                          "could not draw a number for the ranks: %s",
+                          strerror(errno));
     return answer(s, w, j, gather(s, w, patience, j));
 }
 
@@ -398,7 +416,8 @@ static TitanStatus enter(TitanStory *s, const World *w, double patience,
     bool told = fd_write(j->fds[0], &h, sizeof h) &&
                 fd_read(j->fds[0], &verdict, sizeof verdict);
     if (told && verdict == TITAN_OK)
-        told = fd_read(j->fds[0], j->places, w->ranks * sizeof *j->places);
+        told = fd_read(j->fds[0], j->token, sizeof j->token) &&
+               fd_read(j->fds[0], j->places, w->ranks * sizeof *j->places);
     if (told && verdict != TITAN_OK) return (TitanStatus)verdict;
     if (!told)
         return titan_fail(s, TITAN_RANK_LOST,
@@ -412,7 +431,7 @@ static TitanStatus enter(TitanStory *s, const World *w, double patience,
 TitanStatus world_join(TitanStory *s, const World *w, double patience,
                        Joined *out)
 {
-    *out = (Joined){.listener = -1};
+    *out = (Joined){.rank = w->rank, .ranks = w->ranks, .listener = -1};
     out->fds = malloc(w->ranks * sizeof *out->fds);
     out->places = calloc(w->ranks, sizeof *out->places);
     if (!out->fds || !out->places) return titan_no_memory(s);
@@ -420,6 +439,56 @@ TitanStatus world_join(TitanStory *s, const World *w, double patience,
         out->fds[r] = -1;
     return w->rank == 0 ? receive_all(s, w, patience, out)
                         : enter(s, w, patience, out);
+}
+
+/* ----------------------------------------------------------------- later -- */
+
+typedef struct Call {
+    char magic[sizeof magic];
+    uint8_t token[JOIN_TOKEN];
+    uint32_t rank;
+} Call;
+
+static Call call_of(const Joined *j)
+{
+    Call c = {.rank = j->rank};
+    memcpy(c.magic, magic, sizeof magic);
+    memcpy(c.token, j->token, sizeof c.token);
+    return c;
+}
+
+int joined_connect(const Joined *j, uint32_t rank)
+{
+    Address a;
+    Call mine = call_of(j);
+    socklen_t n = address_of(&j->places[rank], &a);
+    int fd = connect_to(&a.any, n);
+    if (fd < 0 || fd_write(fd, &mine, sizeof mine)) return fd;
+    close(fd);
+    return -1;
+}
+
+/* But for the rank the same as ours. */
+static bool is_ours(const Joined *j, const Call *c)
+{
+    Call want = call_of(j);
+    want.rank = c->rank;
+    return memcmp(c, &want, sizeof want) == 0 && c->rank > j->rank &&
+           c->rank < j->ranks;
+}
+
+int joined_accept(const Joined *j, uint32_t *rank)
+{
+    Call theirs;
+    int fd = accept4(j->listener, NULL, NULL, SOCK_CLOEXEC);
+    if (fd < 0) return -1;
+    set_patience(fd, PEER_SECONDS);
+    if (fd_read(fd, &theirs, sizeof theirs) && is_ours(j, &theirs)) {
+        *rank = theirs.rank;
+        return fd_tuned(fd);
+    }
+    close(fd);
+    return -1;
 }
 
 void joined_free(Joined *j)

@@ -26,10 +26,14 @@ typedef struct World {
 /* False: no launcher, or it has started one process. */
 bool world_read(World *out);
 
+enum { JOIN_TOKEN = 16 };
+
 typedef struct Joined {
-    int listener;  /* -1: nobody connects here */
-    int *fds;      /* to each rank; -1: none yet */
-    Place *places; /* of each rank */
+    uint32_t rank, ranks;
+    int listener;              /* -1: nobody connects here */
+    int *fds;                  /* to each rank; -1: none yet */
+    Place *places;             /* of each rank */
+    uint8_t token[JOIN_TOKEN]; /* what only ranks of this run know */
 } Joined;
 
 /* Every other rank connects to rank 0.  MISMATCH on all of them, with a story
@@ -39,13 +43,9 @@ TitanStatus world_join(TitanStory *s, const World *w, double patience,
 void joined_free(Joined *j);
 
 /* Connected to a rank that listens; -1: it does not. */
-int place_connect(const Place *p);
-
-/* As connections here are; returns it. */
-int fd_tuned(int fd);
-
-/* All of it or nothing, waiting for it. */
-bool fd_write(int fd, const void *at, size_t bytes);
-bool fd_read(int fd, void *at, size_t bytes);
+int joined_connect(const Joined *j, uint32_t rank);
+/* Who waits at the listener: connected, with its RANK, which is a later one;
+ * -1: it is none of this run. */
+int joined_accept(const Joined *j, uint32_t *rank);
 
 #endif

@@ -68,10 +68,11 @@ static TitanStatus conclude(const Remote *r, TitanStatus st)
     if (st != TITAN_RANK_LOST || !b) return st;
     command_words(r->crew.im, atomic_load(&b->rows[r->link->rank].command),
                   where, sizeof where);
+    if (where[0])
+        titan_while(r->crew.story, st, "rank %" PRIu32 " was in %s",
+                    r->link->rank, where);
     if (!is_host(r)) leave_soon(r->crew.story, st);
-    if (!where[0]) return st;
-    return titan_while(r->crew.story, st, "rank %" PRIu32 " was in %s",
-                       r->link->rank, where);
+    return st;
 }
 
 static TitanStatus ask(Remote *r, uint32_t rank, Order *o)

@@ -133,8 +133,8 @@ static void need(Tcp *t, uint32_t rank)
 {
     Peer *p = &t->peers[rank];
     if (p->fd >= 0 || p->closed || rank > t->link.rank) return;
-    int fd = place_connect(&t->joined.places[rank]);
-    if (fd < 0 || !fd_write(fd, &t->link.rank, sizeof t->link.rank))
+    int fd = joined_connect(&t->joined, rank);
+    if (fd < 0)
         lose(t, rank);
     else
         adopt(t, rank, fd);
@@ -143,14 +143,10 @@ static void need(Tcp *t, uint32_t rank)
 static void accept_one(Tcp *t)
 {
     uint32_t rank;
-    int fd = accept(t->joined.listener, NULL, NULL);
+    int fd = joined_accept(&t->joined, &rank);
     if (fd < 0) return;
-    const struct timeval soon = {1, 0};
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &soon, sizeof soon);
-    bool ours = fd_read(fd, &rank, sizeof rank) && rank < t->link.ranks &&
-                rank > t->link.rank && t->peers[rank].fd < 0;
-    if (ours)
-        adopt(t, rank, fd_tuned(fd));
+    if (t->peers[rank].fd < 0 && !t->peers[rank].closed)
+        adopt(t, rank, fd);
     else
         close(fd);
 }
