@@ -72,7 +72,7 @@ typedef struct Tcp {
     TitanStatus status;
 } Tcp;
 
-enum { WAIT_MS = 1, LEAVE_SECONDS = 2 };
+enum { WAIT_MS = 1, LEAVE_SECONDS = 2, FRAME_MOST = 64 << 20 /* bytes */ };
 
 bool tcp_is_there(void)
 {
@@ -113,12 +113,17 @@ static void clear(Queue *q)
 
 /* ----------------------------------------------------------- connections -- */
 
+static void miss(Tcp *t, uint32_t rank)
+{
+    if (!t->link.ended && !t->link.lost) t->link.lost = rank + 1;
+}
+
 static void lose(Tcp *t, uint32_t rank)
 {
     Peer *p = &t->peers[rank];
     if (p->fd >= 0) close(p->fd);
     p->fd = -1;
-    if (!p->closed && !t->link.ended && !t->link.lost) t->link.lost = rank + 1;
+    if (!p->closed) miss(t, rank);
     p->closed = true;
 }
 
@@ -202,12 +207,10 @@ static void tell(Tcp *t, uint32_t rank, Frame f)
 
 /* ------------------------------------------------------------- receiving -- */
 
-/* Room for what nobody has asked for yet; how much, another process says. */
+/* Room for what nobody has asked for yet. */
 static LinkRequest set_aside(Tcp *t, const Frame *f)
 {
-    LinkRequest r = NULL;
-    if (f->bytes <= PTRDIFF_MAX - sizeof *r)
-        r = calloc(1, sizeof *r + (size_t)f->bytes);
+    LinkRequest r = calloc(1, sizeof *r + (size_t)f->bytes);
     if (!r) {
         t->status = TITAN_UNAVAILABLE;
         return NULL;
@@ -222,7 +225,11 @@ static void open_frame(Tcp *t, uint32_t rank)
 {
     Peer *p = &t->peers[rank];
     LinkRequest r;
-    if (p->in.kind > FRAME_bye) lose(t, rank);
+    if (p->in.kind > FRAME_bye ||
+        (has_bytes(&p->in) && p->in.bytes > FRAME_MOST)) {
+        lose(t, rank);
+        return;
+    }
     switch ((FrameKind)p->in.kind) {
     case FRAME_data:
     case FRAME_meet:
@@ -238,10 +245,11 @@ static void open_frame(Tcp *t, uint32_t rank)
         break;
     case FRAME_end:
         t->link.ended = true;
-        t->link.lost = (uint32_t)p->in.bytes;
-        t->status = (TitanStatus)p->in.tag;
+        t->link.lost = p->in.bytes <= t->link.ranks ? (uint32_t)p->in.bytes : 0;
+        t->status = p->in.tag > 0 ? (TitanStatus)p->in.tag : TITAN_RANK_LOST;
         break;
-    case FRAME_bye:
+    case FRAME_bye: /* not before it has sent what is wanted of it */
+        if (p->wants.first || p->meets.first) miss(t, rank);
         p->closed = true;
         break;
     }
@@ -377,6 +385,7 @@ static TitanStatus tcp_begin(Link *l, TitanStory *s, const Letter *x,
         return TITAN_OK;
     }
     append(x->way == LINK_receive ? &p->wants : &p->out, r);
+    if (p->closed) miss(t, x->rank);
     need(t, x->rank);
     flush(t, x->rank);
     return TITAN_OK;
@@ -481,7 +490,7 @@ TitanStatus tcp_open(TitanStory *s, double patience, Link **out)
                      .ranks = w.ranks,
                      .local = w.local,
                      .beside = w.beside,
-                     .most = SIZE_MAX};
+                     .most = FRAME_MOST};
     TitanStatus st = join(s, &w, patience, t);
     if (st == TITAN_OK)
         *out = &t->link;

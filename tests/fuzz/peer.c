@@ -1,0 +1,56 @@
+/* sources: runtime/join.c runtime/status.c */
+/* goal: 2000000 */
+/*
+ * What another process sends over a connection between ranks: frames of any
+ * kind, tag and length, some of which were asked for.  What was asked for comes
+ * whole or the peer is lost, and nothing is left behind.
+ */
+#include "runtime/tcp.c"
+
+int LLVMFuzzerTestOneInput(const uint8_t *at, size_t size);
+
+enum { WANTS = 3, ROOM = 32, MOST = 16 << 10 };
+
+/* Of ranks 0 and 1 the first; -1: no sockets. */
+static int open_pair(Tcp *t)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0) return -1;
+    *t = (Tcp){.link = {.class = &tcp_class, .ranks = 2, .most = FRAME_MOST}};
+    t->joined.listener = -1;
+    t->peers = calloc(2, sizeof *t->peers);
+    t->polls = calloc(3, sizeof *t->polls);
+    t->who = calloc(3, sizeof *t->who);
+    t->peers[0].fd = -1;
+    adopt(t, 1, pair[0]);
+    return pair[1];
+}
+
+/* The first bytes say how long each of the wanted ones is. */
+int LLVMFuzzerTestOneInput(const uint8_t *at, size_t size)
+{
+    char room[WANTS][ROOM];
+    LinkRequest wants[WANTS];
+    TitanStory story = {0};
+    Tcp *t = malloc(sizeof *t);
+    int far = size < WANTS || size > MOST || !t ? -1 : open_pair(t);
+    if (far < 0) {
+        free(t);
+        return 0;
+    }
+    for (int i = 0; i < WANTS; i++) {
+        Letter x = {LINK_receive, 1, i, room[i], at[i] % ROOM};
+        if (tcp_begin(&t->link, &story, &x, &wants[i]) != TITAN_OK) abort();
+    }
+    if (write(far, at + WANTS, size - WANTS) < 0) abort();
+    close(far);
+    for (int i = 0; i < 8; i++)
+        turn(t, 0);
+    for (int i = 0; i < WANTS; i++) {
+        bool gone;
+        TitanStatus st = tcp_test(&t->link, &story, &wants[i], false, &gone);
+        if (st == TITAN_OK && !gone) abort(); /* the peer has gone */
+    }
+    tcp_close(&t->link);
+    return 0;
+}
