@@ -19,6 +19,16 @@ typedef struct Hello {
     uint64_t options; /* bytes of the text that follows */
 } Hello;
 
+/* More than the system takes for a command line. */
+enum { MOST_OPTIONS = 4 << 20 };
+
+/* What another process has sent. */
+static bool hello_is_whole(const Hello *h)
+{
+    return memchr(h->machine, 0, sizeof h->machine) &&
+           h->options <= MOST_OPTIONS;
+}
+
 typedef struct Hearing {
     TitanStory *story;
     Link *link;
@@ -78,6 +88,11 @@ static TitanStatus hear(Hearing *h, uint32_t rank)
     Hello hello;
     Board *b = h->link->board;
     TRY(pass(h, LINK_receive, rank, &hello, sizeof hello));
+    if (!hello_is_whole(&hello))
+        return titan_fail(h->story, TITAN_MISMATCH,
+                          "rank %" PRIu32 " is of another version of the "
+                          "runtime than rank 0",
+                          rank);
     bool here = strcmp(hello.machine, h->mine.machine) == 0;
     if (b && here) atomic_store(&b->rows[rank].pid, (int)hello.pid);
     return hear_text(h, rank, &hello);
