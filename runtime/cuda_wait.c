@@ -54,16 +54,29 @@ static TitanStatus wait_beside(Cuda *c, const Wanted *w, CuResult *r)
     return st;
 }
 
-/* A kernel's error shows where the host first waits for it. */
-TitanStatus cuda_wait_event(Cuda *c, CuEvent e)
+static CuResult wait_alone(const Cuda *c, const Wanted *w)
+{
+    return w->event ? c->cu.cuEventSynchronize(w->event)
+                    : c->cu.cuStreamSynchronize(w->stream);
+}
+
+static TitanStatus wait_for(Cuda *c, const Wanted *w)
 {
     CuResult r = 0;
     if (c->ranks)
-        TRY(wait_beside(c, &(Wanted){.event = e}, &r));
+        TRY(wait_beside(c, w, &r));
     else
-        r = c->cu.cuEventSynchronize(e);
+        r = wait_alone(c, w);
     if (r == 0) return TITAN_OK;
-    TitanStatus st = cu_fail(c->story, &c->cu, "cuEventSynchronize", r);
+    return cu_fail(c->story, &c->cu,
+                   w->event ? "cuEventSynchronize" : "cuStreamSynchronize", r);
+}
+
+/* A kernel's error shows where the host first waits for it. */
+TitanStatus cuda_wait_event(Cuda *c, CuEvent e)
+{
+    TitanStatus st = wait_for(c, &(Wanted){.event = e});
+    if (st == TITAN_RANK_LOST) return st;
     return titan_while(c->story, st,
                        "waiting for a command of the step; run with --sync to "
                        "see which one");
@@ -71,11 +84,5 @@ TitanStatus cuda_wait_event(Cuda *c, CuEvent e)
 
 TitanStatus cuda_wait_stream(Cuda *c, CuStream s)
 {
-    CuResult r = 0;
-    if (c->ranks)
-        TRY(wait_beside(c, &(Wanted){.stream = s}, &r));
-    else
-        r = c->cu.cuStreamSynchronize(s);
-    return r == 0 ? TITAN_OK
-                  : cu_fail(c->story, &c->cu, "cuStreamSynchronize", r);
+    return wait_for(c, &(Wanted){.stream = s});
 }
