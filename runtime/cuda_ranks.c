@@ -30,8 +30,8 @@
 #include <string.h>
 #include <time.h>
 
-enum { WARM = 4096, LOOKS = 100 };  /* bytes of a first use, each member's */
-static const double patience = 120; /* seconds until all ranks are there */
+enum { WARM = 4096, LOOKS = 100 }; /* bytes of a first use, each member's */
+enum { PATIENCE = 120 };           /* seconds, without --join-timeout */
 
 /* Bits of kinds; those of NCCL's own, the others send and receive. */
 enum {
@@ -88,6 +88,7 @@ static TitanStatus settle(Cuda *c, NcclComm comm)
 {
     const struct timespec nap = {0, 20000};
     double begin = seconds_now();
+    double patience = c->options.patience > 0 ? c->options.patience : PATIENCE;
     int state = NCCL_in_progress;
     for (unsigned looks = 0;; looks++) {
         NCCL_TRY(c, ncclCommGetAsyncError(comm, &state));
@@ -98,7 +99,8 @@ static TitanStatus settle(Cuda *c, NcclComm comm)
         nanosleep(&nap, NULL);
     }
     return titan_fail(c->story, TITAN_RANK_LOST,
-                      "rank %" PRIu32 " has waited %.0f s for the others",
+                      "rank %" PRIu32 " has waited %.0f s for the others; "
+                      "--join-timeout waits longer",
                       c->rank.rank, patience);
 }
 
