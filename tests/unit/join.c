@@ -1,0 +1,123 @@
+/* links: titan_runtime */
+/*
+ * join.c: three processes find each other at a port; then the second is called
+ * by strangers, whom it turns away, and by the third.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "runtime/join.h"
+
+enum { RANKS = 3 };
+
+/* A port that nobody listens at just now. */
+static uint16_t free_port(void)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET,
+                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof a;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, n), 0);
+    getsockname(fd, (struct sockaddr *)&a, &n);
+    close(fd);
+    return ntohs(a.sin_port);
+}
+
+static World world_of(uint32_t rank, uint16_t port)
+{
+    World w = {.rank = rank, .ranks = RANKS, .local = rank, .beside = RANKS};
+    snprintf(w.host, sizeof w.host, "127.0.0.1");
+    snprintf(w.port, sizeof w.port, "%d", port);
+    return w;
+}
+
+/* Somebody says so many bytes at the door of rank 1, and is not let in. */
+static bool is_turned_away(const Joined *j, const void *says, size_t bytes)
+{
+    uint32_t rank = 0;
+    struct sockaddr_in a = {.sin_family = AF_INET,
+                            .sin_port = j->places[1].port,
+                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    bool there = connect(fd, (struct sockaddr *)&a, sizeof a) == 0 &&
+                 write(fd, says, bytes) == (ssize_t)bytes;
+    shutdown(fd, SHUT_WR);
+    int got = joined_accept(j, &rank);
+    close(fd);
+    return there && got < 0;
+}
+
+/* With the words of a rank and another number; as ranks that cannot call. */
+static bool turns_strangers_away(const Joined *j)
+{
+    static const uint32_t wrong[] = {0, 1, RANKS};
+    char call[8 + JOIN_TOKEN + 4] = "titan 1";
+    uint32_t two = 2;
+    memcpy(call + 8 + JOIN_TOKEN, &two, 4);
+    if (!is_turned_away(j, &two, sizeof two)) return false;
+    if (!is_turned_away(j, call, sizeof call)) return false;
+    memcpy(call + 8, j->token, JOIN_TOKEN);
+    if (!is_turned_away(j, call, sizeof call - 1)) return false;
+    for (int i = 0; i < 3; i++) {
+        memcpy(call + 8 + JOIN_TOKEN, &wrong[i], 4);
+        if (!is_turned_away(j, call, sizeof call)) return false;
+    }
+    return true;
+}
+
+/* The second is called when it has turned the strangers away. */
+static bool meet(const Joined *j, uint32_t rank, const int gate[2])
+{
+    char open = 0;
+    uint32_t who = 0;
+    if (rank == 1)
+        return turns_strangers_away(j) && write(gate[1], &open, 1) == 1 &&
+               joined_accept(j, &who) >= 0 && who == 2;
+    return rank == 0 ||
+           (read(gate[0], &open, 1) == 1 && joined_connect(j, 1) >= 0);
+}
+
+static bool takes_part(uint32_t rank, uint16_t port, const int gate[2])
+{
+    Joined j;
+    TitanStory s = {0};
+    World w = world_of(rank, port);
+    bool well = world_join(&s, &w, 20, &j) == TITAN_OK && meet(&j, rank, gate);
+    joined_free(&j);
+    return well;
+}
+
+static void knows_its_ranks(void **state)
+{
+    (void)state;
+    int gate[2], status;
+    uint16_t port = free_port();
+    pid_t pids[RANKS];
+    assert_int_equal(pipe(gate), 0);
+    for (uint32_t r = 0; r < RANKS; r++) {
+        pids[r] = fork();
+        if (pids[r] == 0) {
+            alarm(60);
+            _exit(!takes_part(r, port, gate));
+        }
+    }
+    for (uint32_t r = 0; r < RANKS; r++) {
+        assert_int_equal(waitpid(pids[r], &status, 0), pids[r]);
+        assert_int_equal(status, 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(knows_its_ranks)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
