@@ -339,7 +339,8 @@ void emit_seq(Emit *e, LoopId loop)
         emit_together(e, loop);
         return;
     }
-    if (l->accs.n && !l->in_order && !l->when.id && l->hi <= UNROLLED) {
+    if (l->accs.n && !l->in_order && !l->scans && !l->when.id &&
+        l->hi <= UNROLLED) {
         emit_unrolled(e, loop);
         return;
     }
