@@ -40,6 +40,8 @@
  *       each other, each partial sum is rounded as the products were.
  *   P9  A state of a session (a slot that is not saved: a cache) holds
  *       activations, and is stored in bf16.
+ *   P10 A parameter of which ids choose more numbers than it has is rounded
+ *       before they do, as those rows would be.
  *
  * bf16-states: parameters and states with axes are stored in bf16, and what
  * the update reads of the backward is read roughly; it computes in f32 and
@@ -201,13 +203,25 @@ static Value write_sum(Writer *w, Value v, const Inst *in)
                                      : made;
 }
 
+/* Rows that ids choose of a parameter, more numbers than it has: as of weights
+ * that each row chooses. */
+static bool repeats_rows(const Writer *w, const Inst *in)
+{
+    if (in->op != OP_gather) return false;
+    Value from = inst_arg(w->f->fn, in, 0);
+    return w->f->kind[w->f->first[from.id]] == KIND_param &&
+           type_elements(w->p->m, value_type(w->f->fn, from)) <
+               type_elements(w->p->m, in->type);
+}
+
 /* One operand is moved: in the dtype that it has, so that of a parameter only
- * what is read is rounded. */
+ * what is read is rounded; P10. */
 static Value write_move(Writer *w, Value v, const Inst *in)
 {
     Value *args = new_args(w, in);
     if (!is_f32(w->p->m, in->type))
         return emit_as(w, in, args, type_dtype(w->p->m, in->type));
+    if (repeats_rows(w, in)) args[0] = in_dtype(w, args[0], value_dtype(w, v));
     Value made = emit_as(w, in, args, new_dtype(w, args[0]));
     bool active = w->f->kind[w->f->first[v.id]] == KIND_active;
     return active ? in_dtype(w, made, value_dtype(w, v)) : made;

@@ -1,0 +1,351 @@
+/*
+ * rows.c: rows in the order of what they choose, in blocks that choose alike.
+ *
+ * A row's slot is where the blocks of its id begin, plus how many rows of that
+ * id come before it.  How many blocks there are is known to within one for each
+ * id, so all sizes are: those that no row needs have an id that counts for
+ * nothing, as have rows whose id is out of range.
+ *
+ * Where ids and weights share axes (rows that came from several devices to the
+ * experts of one), these and the axis that is chosen from become one, of which
+ * every row chooses.
+ */
+#include "route.h"
+
+enum { LEAST_BLOCKS = 2, MOST_SCAN = 256, LEAST_SCAN = 32 };
+
+static Expr number(Route *r, int64_t n)
+{
+    return expr_int(r->m, DT_i32, n);
+}
+
+static Expr op(Route *r, ScalarOp o, Expr a, Expr b)
+{
+    return expr_op(r->m, o, a, b, (Expr){0});
+}
+
+static Expr where(Route *r, Expr c, Expr a, Expr b)
+{
+    return expr_op(r->m, SC_where, c, a, b);
+}
+
+static Expr arg(Route *r, uint32_t i)
+{
+    return expr_arg(r->m, i, DT_i32);
+}
+
+/* Operand I is an id that counts. */
+static Expr is_known(Route *r, uint32_t i, int64_t ids)
+{
+    return op(r, SC_and, op(r, SC_le, number(r, 0), arg(r, i)),
+              op(r, SC_lt, arg(r, i), number(r, ids)));
+}
+
+static TypeAxis sized(Axis axis, int64_t size)
+{
+    return (TypeAxis){.axis = axis, .size = size};
+}
+
+/* ------------------------------------------------------------------ find -- */
+
+bool has_all(const Module *m, Type t, Type axes)
+{
+    const TypeInfo *ti = type_info(m, axes);
+    for (uint32_t i = 0; i < ti->naxes; i++)
+        if (!type_axis(m, t, ti->axes[i].axis)) return false;
+    return true;
+}
+
+bool route_rows(const Route *r, Type ids, Type w, Axis axis, Rows *out)
+{
+    const Module *m = r->m;
+    const TypeInfo *ti = type_info(m, ids);
+    *out = (Rows){.type = ids, .chosen = axis};
+    out->each = out->experts = type_size(m, w, axis);
+    out->rows = type_elements(m, ids);
+    for (uint32_t i = 0; i < ti->naxes; i++) {
+        if (!type_axis(m, w, ti->axes[i].axis)) continue;
+        if (out->nshared == MOST_SHARED) return false;
+        out->shared[out->nshared++] = ti->axes[i].axis;
+        out->experts *= ti->axes[i].size;
+    }
+    out->blocks = out->rows / BLOCK + out->experts;
+    return ti->dtype == DT_i32 && ti->naxes > out->nshared &&
+           out->rows >= LEAST_BLOCKS * BLOCK;
+}
+
+/* --------------------------------------------------------------- naming -- */
+
+/* Axes of all that is chosen from get names in one order, so that weights and
+ * their gradients keep theirs. */
+static void note_features(const Route *r, const Fn *fn, bool *is)
+{
+    for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
+        const Inst *in = &fn->insts[i];
+        if (in->op != OP_gather && in->op != OP_scatter) continue;
+        Type w = in->op == OP_gather ? value_type(fn, inst_arg(fn, in, 0))
+                                     : in->type;
+        const TypeInfo *ti = type_info(r->m, w);
+        for (uint32_t k = 0; k < ti->naxes; k++)
+            is[ti->axes[k].axis.id] = true;
+    }
+}
+
+static void name_axes(Route *r)
+{
+    Module *m = r->m;
+    uint32_t n = m->axes.n;
+    bool *is = NEW_ARRAY(m->scratch, bool, (size_t)n + 1);
+    r->feature = NEW_ARRAY(m->scratch, Axis, (size_t)n + 1);
+    for (uint32_t i = 0; i < m->fns.n; i++)
+        note_features(r, m->fns.at[i], is);
+    r->expert = axis_fresh(m, "chosen", 0);
+    r->block = axis_fresh(m, "block", 0);
+    r->in = axis_fresh(m, "in", 0);
+    for (uint32_t i = 0; i < n; i++)
+        r->feature[i] =
+            is[i] ? axis_fresh(m, axis_name(m, (Axis){i}), 0) : (Axis){i};
+    r->named = true;
+}
+
+Axis route_feature(const Route *r, Axis a)
+{
+    return r->feature[a.id];
+}
+
+/* V with other names for its features, or with their own again. */
+static Value renamed(Route *r, const Rows *x, Value v, Type of, bool back)
+{
+    const TypeInfo *ti = type_info(r->m, of);
+    Axis *from = NEW_ARRAY(r->m->scratch, Axis, 2 * (size_t)ti->naxes + 1);
+    Axis *to = from + ti->naxes;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < ti->naxes; i++) {
+        Axis a = ti->axes[i].axis, b = route_feature(r, a);
+        if (a.id == b.id || a.id == x->chosen.id || type_axis(r->m, x->type, a))
+            continue;
+        from[n] = back ? b : a;
+        to[n++] = back ? a : b;
+    }
+    return n ? emit_rename(&r->rw.b, v, from, to, n) : v;
+}
+
+/* ----------------------------------------------------------------- order -- */
+
+/* All rows along one axis. */
+static Value flat(Route *r, const Rows *x, Value v, Axis to)
+{
+    const TypeInfo *ti = type_info(r->m, x->type);
+    Axis *from = NEW_ARRAY(r->m->scratch, Axis, (size_t)ti->naxes + 1);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < ti->naxes; i++)
+        if (type_axis(r->m, type_at(r, v), ti->axes[i].axis))
+            from[n++] = ti->axes[i].axis;
+    return emit_merge(&r->rw.b, v, from, n, to);
+}
+
+static Value index_along(Route *r, TypeAxis axis)
+{
+    return emit_map_over(&r->rw.b, expr_index(r->m, axis.axis), NULL, 0, &axis,
+                         1);
+}
+
+/* Ids of all that is chosen from, by row. */
+static Value flat_ids(Route *r, const Rows *x, Value ids)
+{
+    Expr at = number(r, 0);
+    for (uint32_t i = 0; i < x->nshared; i++) {
+        int64_t size = type_size(r->m, x->type, x->shared[i]);
+        at = op(r, SC_add, op(r, SC_mul, at, number(r, size)),
+                expr_index(r->m, x->shared[i]));
+    }
+    at = op(r, SC_add, op(r, SC_mul, at, number(r, x->each)), arg(r, 0));
+    at = where(r, is_known(r, 0, x->each), at, number(r, -1));
+    if (x->nshared) ids = emit_map(&r->rw.b, at, &ids, 1);
+    return flat(r, x, ids, r->in);
+}
+
+/* The length of a part of so many rows, which it divides; 0: there is none that
+ * is of use. */
+static int64_t part_of(int64_t rows)
+{
+    for (int64_t n = MOST_SCAN; n >= LEAST_SCAN; n--)
+        if (rows % n == 0) return n;
+    return 0;
+}
+
+/* V as long as whole parts are. */
+static Value in_parts(Route *r, Value v, int64_t rows, int64_t part)
+{
+    Builder *b = &r->rw.b;
+    int64_t more = (part - rows % part) % part;
+    if (more) v = emit_pad(b, v, r->in, 0, more, 1);
+    TypeAxis to[2] = {sized(r->block, (rows + more) / part),
+                      sized(r->in, part)};
+    return emit_split(b, v, r->in, to, 2);
+}
+
+/* Rows of one id that come before each row, along `in`: sums of parts, then of
+ * the parts before. */
+static Value rank_of(Route *r, const Rows *x, Value one, Value ids)
+{
+    Builder *b = &r->rw.b;
+    int64_t part = part_of(x->rows);
+    if (!part) part = MOST_SCAN;
+    one = in_parts(r, one, x->rows, part);
+    ids = in_parts(r, ids, x->rows, part);
+    Value here = emit_cumsum(b, one, r->in, false, true);
+    Value all = emit_reduce(b, "sum", one, &r->in, 1, DT_i32, DT_i32);
+    Value before = emit_cumsum(b, all, r->block, false, true);
+    Expr sum = op(r, SC_add, arg(r, 0), arg(r, 1));
+    Value rank = emit_gather(b, emit_map(b, sum, (Value[]){here, before}, 2),
+                             ids, r->expert);
+    rank = emit_merge(b, rank, (Axis[]){r->block, r->in}, 2, r->in);
+    if (x->rows % part == 0) return rank;
+    return emit_slice(b, rank, r->in, 0, x->rows, 1);
+}
+
+/* The id of each block: the last that begins there or before. */
+static Value ids_of(Route *r, const Rows *x, Value first, Value count)
+{
+    Builder *b = &r->rw.b;
+    TypeAxis blocks = sized(r->block, x->blocks);
+    Value at = index_along(r, blocks);
+    Value begun =
+        emit_map(b, expr_cast(r->m, DT_i32, op(r, SC_le, arg(r, 0), arg(r, 1))),
+                 (Value[]){first, at}, 2);
+    begun = emit_reduce(b, "sum", begun, &r->expert, 1, DT_i32, DT_i32);
+    Value all = emit_reduce(b, "sum", count, &r->expert, 1, DT_i32, DT_i32);
+    Expr used = op(r, SC_lt, arg(r, 0), arg(r, 1));
+    Expr id = op(r, SC_sub, arg(r, 2), number(r, 1));
+    return emit_map(b, where(r, used, id, number(r, x->experts)),
+                    (Value[]){at, all, begun}, 3);
+}
+
+static void place_rows(Route *r, Order *out, Value ids, Value first, Value rank)
+{
+    Builder *b = &r->rw.b;
+    const Rows *x = &out->rows;
+    Value begin = emit_gather(b, first, ids, r->expert);
+    Expr at =
+        op(r, SC_add, op(r, SC_mul, arg(r, 0), number(r, BLOCK)), arg(r, 1));
+    Value place =
+        emit_map(b, where(r, is_known(r, 2, x->experts), at, number(r, -1)),
+                 (Value[]){begin, rank, ids}, 3);
+    TypeAxis all = sized(r->block, x->blocks * BLOCK);
+    Value none = emit_map_over(b, number(r, -1), NULL, 0, &all, 1);
+    Value row = index_along(r, sized(r->in, x->rows));
+    Value source = emit_put(b, none, place, row, r->block);
+    TypeAxis to[2] = {sized(r->block, x->blocks), sized(r->in, BLOCK)};
+    out->source = emit_split(b, source, r->block, to, 2);
+    const TypeInfo *ti = type_info(r->m, x->type);
+    out->place = emit_split(b, place, r->in, ti->axes, ti->naxes);
+}
+
+static Order make_order(Route *r, const Rows *x, Value ids)
+{
+    Builder *b = &r->rw.b;
+    Order out = {.ids = ids, .rows = *x};
+    Value rows = flat_ids(r, x, ids);
+    Value each = index_along(r, sized(r->expert, x->experts));
+    Value one =
+        emit_map(b, expr_cast(r->m, DT_i32, op(r, SC_eq, arg(r, 0), arg(r, 1))),
+                 (Value[]){rows, each}, 2);
+    Value rank = rank_of(r, x, one, rows);
+    Value count = emit_reduce(b, "sum", one, &r->in, 1, DT_i32, DT_i32);
+    Expr blocks = op(r, SC_idiv, op(r, SC_add, arg(r, 0), number(r, BLOCK - 1)),
+                     number(r, BLOCK));
+    count = emit_map(b, blocks, &count, 1);
+    Value first = emit_cumsum(b, count, r->expert, false, true);
+    out.of = ids_of(r, x, first, count);
+    place_rows(r, &out, rows, first, rank);
+    return out;
+}
+
+const Order *route_order(Route *r, const Rows *x, Value ids)
+{
+    if (!r->named) name_axes(r);
+    for (uint32_t i = 0; i < r->orders.n; i++) {
+        const Order *o = &r->orders.at[i];
+        if (value_eq(o->ids, ids) && o->rows.chosen.id == x->chosen.id &&
+            o->rows.nshared == x->nshared)
+            return o;
+    }
+    vec_push(r->m->scratch, &r->orders, make_order(r, x, ids));
+    return &vec_last(&r->orders);
+}
+
+/* ---------------------------------------------------------------- blocks -- */
+
+/* The row of V in each slot, where V lacks some of the rows' axes. */
+static Value source_in(Route *r, const Order *at, Value v)
+{
+    const TypeInfo *ti = type_info(r->m, at->rows.type);
+    int64_t stride = 1, all = 1;
+    Expr own = number(r, 0), rest = arg(r, 0);
+    for (uint32_t i = ti->naxes; i-- > 0; all *= ti->axes[i].size) {
+        if (!type_axis(r->m, type_at(r, v), ti->axes[i].axis)) continue;
+        Expr e = op(r, SC_idiv, rest, number(r, all));
+        e = op(r, SC_imod, e, number(r, ti->axes[i].size));
+        own = op(r, SC_add, own, op(r, SC_mul, e, number(r, stride)));
+        stride *= ti->axes[i].size;
+    }
+    if (stride == at->rows.rows) return at->source;
+    Expr none = op(r, SC_lt, rest, number(r, 0));
+    return emit_map(&r->rw.b, where(r, none, number(r, -1), own), &at->source,
+                    1);
+}
+
+Value route_in_blocks(Route *r, const Order *at, Value v)
+{
+    Value source = source_in(r, at, v);
+    v = renamed(r, &at->rows, v, type_at(r, v), false);
+    return emit_gather(&r->rw.b, flat(r, &at->rows, v, r->block), source,
+                       r->block);
+}
+
+static uint32_t chosen_axes(const Rows *x, Axis *out)
+{
+    memcpy(out, x->shared, x->nshared * sizeof *out);
+    out[x->nshared] = x->chosen;
+    return x->nshared + 1;
+}
+
+Value route_chosen(Route *r, const Order *at, Value w)
+{
+    Axis from[MOST_SHARED + 1];
+    uint32_t n = chosen_axes(&at->rows, from);
+    w = renamed(r, &at->rows, w, type_at(r, w), false);
+    w = emit_merge(&r->rw.b, w, from, n, r->expert);
+    return emit_gather(&r->rw.b, w, at->of, r->expert);
+}
+
+Value route_added(Route *r, const Order *at, Value v)
+{
+    Builder *b = &r->rw.b;
+    Type t = type_without_axis(r->m, type_at(r, v), r->block);
+    AttrList l = {0};
+    attr_put_id(&l, AT_axis, r->expert.id);
+    attr_put_int(&l, AT_ascending, 1);
+    t = type_with_axis(r->m, t, sized(r->expert, at->rows.experts));
+    return emit(b, OP_scatter, t, attr_intern(r->m, &l), (Value[]){at->of, v},
+                2);
+}
+
+Value route_unchosen(Route *r, const Order *at, Value w, Type as)
+{
+    Axis axes[MOST_SHARED + 1];
+    TypeAxis to[MOST_SHARED + 1];
+    uint32_t n = chosen_axes(&at->rows, axes);
+    for (uint32_t i = 0; i < n; i++)
+        to[i] = *type_axis(r->m, as, axes[i]);
+    w = emit_split(&r->rw.b, w, r->expert, to, n);
+    return renamed(r, &at->rows, w, as, true);
+}
+
+Value route_from_blocks(Route *r, const Order *at, Value v, Type as)
+{
+    v = emit_merge(&r->rw.b, v, (Axis[]){r->block, r->in}, 2, r->block);
+    v = emit_gather(&r->rw.b, v, at->place, r->block);
+    return renamed(r, &at->rows, v, as, true);
+}
