@@ -12,11 +12,13 @@
 static const Machine machines[] = {
 #define PEAK(...)                  __VA_ARGS__
 #define KEPT(...)                  __VA_ARGS__
+#define BESIDE(...)                __VA_ARGS__
 #define START(...)                 __VA_ARGS__
 #define MACHINE(name, target, ...) {name, TITAN_TARGET_##target, __VA_ARGS__},
 #include "machines.def"
 #undef MACHINE
 #undef START
+#undef BESIDE
 #undef KEPT
 #undef PEAK
 };

@@ -23,6 +23,7 @@ typedef struct Machine {
     uint32_t host;             /* how many share a host */
     double room;               /* bytes that a program may have */
     double copies, library, products, links; /* shares that a step keeps */
+    double compute_beside, link_beside;      /* of these, beside each other */
     double command, collective;              /* seconds */
 } Machine;
 

@@ -4,10 +4,10 @@
  * The list of the entry is played with streams and events, each command for as
  * long as its machine would take: the larger of its bytes at the rate of a copy
  * and its operations at the share of the peak that a step keeps; a collective,
- * what it moves at the rate of the slowest link of its group.  Streams do not
- * slow each other down.  All ranks of a stage run the same list, so one stands
- * for all of them; the stages of a pipeline are played together, and a message
- * between two begins when both have come to it.
+ * what it moves at the rate of the slowest link of its group.  What runs beside
+ * each other slows each other down (play.c).  All ranks of a stage run the same
+ * list, so one stands for all of them; the stages of a pipeline are played
+ * together, and a message between two begins when both have come to it.
  */
 #ifndef TITAN_TOOLS_PREDICT_H
 #define TITAN_TOOLS_PREDICT_H

@@ -1,0 +1,400 @@
+/*
+ * play.c: the lists of an entry on a clock (see play.h).
+ *
+ * Each command has the seconds that it takes alone, and runs at a rate that
+ * depends on what runs beside it:
+ *
+ *   a collective       on processors, and needs memory: beside compute it keeps
+ *                      a share of its rate, and leaves compute one
+ *   a product          holds all processors until it ends: a collective that
+ *                      comes meanwhile, or at once with it, waits for that, and
+ *                      then comes before what else waits; two products share
+ *                      the processors
+ *   other kernels      end block by block, so whatever comes finds room
+ *   a copy of the bus  takes nothing from anybody
+ *
+ * The clock goes from one end of a command to the next, of all stages; between
+ * two all rates stay the same.
+ */
+#include "play.h"
+
+#include <math.h>
+
+#include "../runtime/ranks.h"
+
+static const TitanCommand *command_of(const Play *x, uint32_t task)
+{
+    return &x->w->im->commands[x->tasks.at[task].command];
+}
+
+/* The next of a stream; NULL: none. */
+static const TitanCommand *head_of(const Play *x, const Lane *l)
+{
+    if (l->next >= l->tasks.n) return NULL;
+    return command_of(x, l->tasks.at[l->next]);
+}
+
+/* ---------------------------------------------------------------- seconds --
+ */
+
+/* How far apart the members of a group are, in ranks. */
+static uint32_t spread_of(const TitanImage *im, uint32_t group)
+{
+    uint32_t far = 0;
+    TitanRange levels = im->groups[group].levels;
+    for (uint32_t i = 0; i < levels.n; i++) {
+        uint32_t mesh = im->levels[levels.first + i].mesh, stride = 1;
+        for (uint32_t k = mesh + 1; k < im->nmesh; k++)
+            stride *= im->mesh[k].size;
+        far += (im->mesh[mesh].size - 1) * stride;
+    }
+    return far;
+}
+
+static bool leaves_host(const World *w, const TitanCommand *cmd)
+{
+    uint32_t group = w->im->collectives[cmd->index].group;
+    return spread_of(w->im, group) >= w->machine->host;
+}
+
+static double collective_seconds(const World *w, const TitanCommand *cmd,
+                                 bool joins)
+{
+    const Machine *m = w->machine;
+    double link = leaves_host(w, cmd) ? m->network : m->link;
+    return (joins ? 0 : m->collective) +
+           work_moved(w->im, cmd) / (link * m->links);
+}
+
+/* Of compute: seconds of its products, and of its bytes. */
+static double product_seconds(const World *w, const TitanCommand *cmd)
+{
+    const Machine *m = w->machine;
+    Work work = work_of(w->im, cmd);
+    double kept = cmd->kind == TITAN_COMMAND_gemm ? m->library : m->products;
+    return work.flops / (machine_flops(m, work.width) * kept);
+}
+
+static double memory_seconds(const World *w, const TitanCommand *cmd)
+{
+    return work_of(w->im, cmd).bytes /
+           (w->machine->memory * w->machine->copies);
+}
+
+static double seconds_of(const World *w, const TitanCommand *cmd, bool joins)
+{
+    const Machine *m = w->machine;
+    if (cmd->kind == TITAN_COMMAND_collective)
+        return collective_seconds(w, cmd, joins);
+    double offloaded = work_offloaded(w->im, cmd);
+    if (offloaded > 0) return m->command + offloaded / (m->bus * m->links);
+    return m->command + fmax(memory_seconds(w, cmd), product_seconds(w, cmd));
+}
+
+/* ------------------------------------------------------------------ rates --
+ */
+
+typedef enum Use { USE_none, USE_link, USE_bus, USE_all, USE_part } Use;
+
+/* What of the machine a stream's command has now. */
+static Use use_of(const Play *x, const Lane *l)
+{
+    const World *w = x->w;
+    if (!l->runs) return USE_none;
+    const TitanCommand *cmd = head_of(x, l);
+    if (cmd->kind == TITAN_COMMAND_collective) return USE_link;
+    if (work_offloaded(w->im, cmd) > 0) return USE_bus;
+    return product_seconds(w, cmd) > memory_seconds(w, cmd) ? USE_all
+                                                            : USE_part;
+}
+
+static void count_uses(const Play *x, uint32_t n[USE_part + 1])
+{
+    for (uint32_t s = 0; s < x->w->im->header->streams; s++)
+        n[use_of(x, &x->lanes[s])]++;
+}
+
+static double rate_of(const World *w, Use use, const uint32_t *n)
+{
+    double rate = use == USE_all ? 1.0 / n[USE_all] : 1;
+    if (use == USE_link && n[USE_all] + n[USE_part])
+        return w->machine->link_beside;
+    if (use != USE_link && use != USE_bus && n[USE_link])
+        return rate * w->machine->compute_beside;
+    return rate;
+}
+
+static void advance(Play *x, double to)
+{
+    uint32_t n[USE_part + 1] = {0};
+    count_uses(x, n);
+    for (uint32_t s = 0; s < x->w->im->header->streams; s++) {
+        Lane *l = &x->lanes[s];
+        if (l->runs) l->left -= (to - x->now) * rate_of(x->w, use_of(x, l), n);
+    }
+    x->now = to;
+}
+
+static void find_end(Play *x)
+{
+    uint32_t n[USE_part + 1] = {0};
+    count_uses(x, n);
+    x->ends = INFINITY;
+    for (uint32_t s = 0; s < x->w->im->header->streams; s++) {
+        const Lane *l = &x->lanes[s];
+        if (l->runs)
+            x->ends =
+                fmin(x->ends, x->now + fmax(l->left, 0) /
+                                           rate_of(x->w, use_of(x, l), n));
+    }
+}
+
+/* ------------------------------------------------------------------- ends --
+ */
+
+static void count_moved(Play *x, uint32_t command, double seconds)
+{
+    World *w = x->w;
+    const TitanCommand *cmd = &w->im->commands[command];
+    Prediction *p = x->p;
+    uint32_t *row = &w->moved_row[command];
+    if (!*row) {
+        vec_push(w->a, &p->moved, ((Moved){.command = command}));
+        *row = p->moved.n;
+    }
+    Moved *m = &p->moved.at[*row - 1];
+    double bytes = work_moved(w->im, cmd);
+    m->times++;
+    m->bytes += bytes;
+    m->seconds += seconds;
+    *(leaves_host(w, cmd) ? &p->network : &p->link) += bytes;
+    p->collectives += seconds;
+}
+
+static void put_played(Play *x, const Lane *l)
+{
+    const TitanCommand *cmd = head_of(x, l);
+    double seconds = x->now - l->start;
+    Played row = {.command = x->tasks.at[l->tasks.at[l->next]].command,
+                  .stream = cmd->stream,
+                  .stage = x->stage,
+                  .start = l->start,
+                  .seconds = seconds};
+    vec_push(x->w->a, &x->p->played, row);
+    x->p->seconds = x->now;
+    if (cmd->kind == TITAN_COMMAND_collective)
+        count_moved(x, row.command, seconds);
+    else if (cmd->kind == TITAN_COMMAND_gemm)
+        x->p->products += seconds;
+    else
+        x->p->rest += seconds;
+}
+
+static void end_commands(Play *x)
+{
+    static const double nothing = 1e-12; /* less than rounding leaves */
+    for (uint32_t s = 0; s < x->w->im->header->streams; s++) {
+        Lane *l = &x->lanes[s];
+        if (!l->runs || l->left > nothing) continue;
+        put_played(x, l);
+        l->runs = false;
+        l->next++;
+    }
+}
+
+/* ----------------------------------------------------------------- starts --
+ */
+
+static void start(Play *x, Lane *l)
+{
+    const Task *t = &x->tasks.at[l->tasks.at[l->next]];
+    l->runs = true;
+    l->ready = false;
+    l->start = x->now;
+    l->left = seconds_of(x->w, &x->w->im->commands[t->command], t->joins);
+}
+
+static bool is_message(const TitanImage *im, const TitanCommand *cmd)
+{
+    uint32_t kind = im->collectives[cmd->index].kind;
+    return kind == TITAN_COLLECTIVE_send || kind == TITAN_COLLECTIVE_receive;
+}
+
+/* Which message it is: the so-and-so-many-th between two stages on a channel.
+ */
+static uint64_t message_of(Play *x, const TitanCollective *c)
+{
+    bool sends = c->kind == TITAN_COLLECTIVE_send;
+    uint64_t from = sends ? x->stage : c->peer, to = sends ? c->peer : x->stage;
+    uint64_t channel = (from << 12 | to) << 20 | c->channel;
+    uint32_t n = 0;
+    map_find(&x->messages, channel, &n);
+    map_set(&x->messages, channel, n + 1);
+    return channel << 20 | n;
+}
+
+/* It begins when both sides have come to it. */
+static void come_to_message(Play *x, Lane *l)
+{
+    World *w = x->w;
+    const TitanCommand *cmd = head_of(x, l);
+    uint32_t of;
+    if (l->meets) return;
+    uint64_t key = message_of(x, &w->im->collectives[cmd->index]);
+    if (!map_find(&w->by_message, key, &of)) {
+        vec_push(w->a, &w->meets, ((Meet){x->stage, cmd->stream}));
+        map_add(&w->by_message, key, w->meets.n);
+        l->meets = w->meets.n;
+        return;
+    }
+    Meet other = w->meets.at[of - 1];
+    Play *y = &w->plays[other.stage];
+    advance(y, x->now);
+    y->lanes[other.stream].meets = 0;
+    start(y, &y->lanes[other.stream]);
+    find_end(y);
+    start(x, l);
+}
+
+/* Collectives that a product does not keep from processors. */
+static void start_collective(Play *x, Lane *l)
+{
+    uint32_t n[USE_part + 1] = {0};
+    bool joins = x->tasks.at[l->tasks.at[l->next]].joins;
+    count_uses(x, n);
+    l->ready = true;
+    if (n[USE_all] && !joins) return;
+    if (is_message(x->w->im, head_of(x, l)))
+        come_to_message(x, l);
+    else
+        start(x, l);
+}
+
+/* Signals, waits that are over, compute; true: something goes on. */
+static bool go_on(Play *x, Lane *l)
+{
+    bool moved = false;
+    for (const TitanCommand *cmd; !l->runs && (cmd = head_of(x, l));) {
+        uint32_t task = l->tasks.at[l->next], after = x->tasks.at[task].after;
+        if (cmd->kind == TITAN_COMMAND_collective) break;
+        if (cmd->kind == TITAN_COMMAND_wait && after &&
+            !x->signalled[after - 1])
+            break;
+        moved = true;
+        if (command_works(cmd)) {
+            start(x, l);
+            break;
+        }
+        x->signalled[task] = true;
+        l->next++;
+    }
+    return moved;
+}
+
+static bool has_collective(const Play *x, const Lane *l)
+{
+    const TitanCommand *cmd = l->runs ? NULL : head_of(x, l);
+    return cmd && cmd->kind == TITAN_COMMAND_collective;
+}
+
+/* All that can start now: collectives that have waited, compute, the others. */
+static void start_commands(Play *x)
+{
+    uint32_t n = x->w->im->header->streams;
+    for (uint32_t s = 0; s < n; s++)
+        if (x->lanes[s].ready && has_collective(x, &x->lanes[s]))
+            start_collective(x, &x->lanes[s]);
+    for (bool more = true; more;) {
+        more = false;
+        for (uint32_t s = 0; s < n; s++)
+            more |= go_on(x, &x->lanes[s]);
+    }
+    for (uint32_t s = 0; s < n; s++)
+        if (has_collective(x, &x->lanes[s])) start_collective(x, &x->lanes[s]);
+    find_end(x);
+}
+
+/* ------------------------------------------------------------------- list --
+ */
+
+/* The list while it is unrolled. */
+typedef struct Unroll {
+    Play *x;
+    uint32_t *signals; /* by event: the last task that gives it, plus 1 */
+    const TitanCommand
+        *last; /* a collective, with nothing but signals behind */
+} Unroll;
+
+static void put_task(Unroll *u, uint32_t command)
+{
+    Play *x = u->x;
+    const TitanImage *im = x->w->im;
+    const TitanCommand *cmd = &im->commands[command];
+    Task t = {.command = command};
+    if (cmd->kind == TITAN_COMMAND_wait) t.after = u->signals[cmd->index];
+    if (cmd->kind == TITAN_COMMAND_signal)
+        u->signals[cmd->index] = x->tasks.n + 1;
+    if (cmd->kind == TITAN_COMMAND_collective)
+        t.joins = u->last && collectives_join(im, u->last, cmd);
+    if (cmd->kind != TITAN_COMMAND_signal)
+        u->last = cmd->kind == TITAN_COMMAND_collective ? cmd : NULL;
+    vec_push(x->w->a, &x->lanes[cmd->stream].tasks, x->tasks.n);
+    vec_push(x->w->a, &x->tasks, t);
+}
+
+static void unroll(Unroll *u, uint32_t from, uint32_t to)
+{
+    const TitanImage *im = u->x->w->im;
+    for (uint32_t i = from; i < to; i++) {
+        const TitanRun *r = &im->runs[i];
+        if (r->kind == TITAN_RUN_loop) {
+            for (int64_t k = 0; k < r->count; k++)
+                unroll(u, i + 1, r->program);
+            i = r->program;
+        } else if (r->kind == TITAN_RUN_program) {
+            TitanRange c = im->programs[r->program].commands;
+            for (uint32_t k = 0; k < c.n; k++)
+                put_task(u, c.first + k);
+        }
+    }
+}
+
+static void begin_stage(World *w, uint32_t stage, uint32_t entry)
+{
+    const TitanImage *im = w->im;
+    Play *x = &w->plays[stage];
+    const TitanEntry *e = &im->entries[im->stages[stage].entries.first + entry];
+    *x = (Play){.w = w, .stage = stage, .p = NEW(w->a, Prediction)};
+    x->p->machine = w->machine;
+    map_init(&x->messages, w->a);
+    Unroll u = {.x = x};
+    u.signals = NEW_ARRAY(w->a, uint32_t, (size_t)im->header->events + 1);
+    unroll(&u, e->runs.first, e->runs.first + e->runs.n);
+    x->signalled = NEW_ARRAY(w->a, bool, (size_t)x->tasks.n + 1);
+}
+
+/* The stage in which a command ends first; NULL: none runs. */
+static Play *next_stage(World *w)
+{
+    Play *first = &w->plays[0];
+    for (uint32_t s = 1; s < w->n; s++)
+        if (w->plays[s].ends < first->ends) first = &w->plays[s];
+    return isinf(first->ends) ? NULL : first;
+}
+
+void play(World *w, uint32_t entry)
+{
+    w->n = w->im->nstages;
+    w->plays = NEW_ARRAY(w->a, Play, (size_t)w->n + 1);
+    w->moved_row = NEW_ARRAY(w->a, uint32_t, (size_t)w->im->ncommands + 1);
+    map_init(&w->by_message, w->a);
+    for (uint32_t s = 0; s < w->n; s++)
+        begin_stage(w, s, entry);
+    for (uint32_t s = 0; s < w->n; s++)
+        start_commands(&w->plays[s]);
+    for (Play *x; (x = next_stage(w));) {
+        advance(x, x->ends);
+        end_commands(x);
+        start_commands(x);
+    }
+}
