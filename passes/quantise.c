@@ -28,11 +28,15 @@
  *                was.
  *   blockwise    A scale for 128 elements of what is summed, for a weight for
  *                128 x 128; powers of two, e4m3.
- *   mxfp8, mxfp4 A scale 2^k for 32 elements, k the exponent of amax less that
- *                of the largest e4m3 or e2m1 (OCP Microscaling Formats 1.0,
- *                section 6.3); mxfp8_rceil: the exponent of amax / 448,
- *                rounded up; mxfp8_native: mxfp8, where the target multiplies
- *                such blocks itself.
+ *   mxfp8        A scale 2^k for 32 elements, k the exponent of amax less that
+ *                of the largest e4m3 (OCP Microscaling Formats 1.0, section
+ *                6.3); mxfp8_rceil: the exponent of amax / 448, rounded up;
+ *                mxfp8_native: mxfp8, where the target multiplies such blocks
+ *                itself.
+ *   mxfp4        The same of e2m1, with amax rounded to its two places first,
+ *                so that one between 7 and 8 does not saturate at 6, which a
+ *                loss shows; mxfp4_floor: not rounded; mxfp4_rceil: the
+ * exponent of amax / 6, rounded up.
  *
  * The output of `tensorwise`, and all products by rows, may be summed in fewer
  * bits than those of f32 (`fast`); the gradients of `tensorwise` and blocks are
@@ -65,13 +69,13 @@ static Way row_way(void)
     return (Way){.method = METHOD_row, .format = DT_e4m3, .power = true};
 }
 
-static Way mx_way(DType format, bool up)
+static Way mx_way(DType format, Rounding to)
 {
     return (Way){.method = METHOD_block,
                  .format = format,
                  .power = true,
                  .mx = true,
-                 .up = up,
+                 .to = to,
                  .block = 32};
 }
 
@@ -81,14 +85,16 @@ static Way way_of(const char *recipe, Product product, bool cot, bool weight)
 {
     if (strcmp(recipe, "tensorwise") == 0) return tensor_way(cot);
     if (strcmp(recipe, "rowwise") == 0) return row_way();
-    if (strcmp(recipe, "mxfp8") == 0) return mx_way(DT_e4m3, false);
-    if (strcmp(recipe, "mxfp8_rceil") == 0) return mx_way(DT_e4m3, true);
+    if (strcmp(recipe, "mxfp8") == 0) return mx_way(DT_e4m3, ROUND_down);
+    if (strcmp(recipe, "mxfp8_rceil") == 0) return mx_way(DT_e4m3, ROUND_up);
     if (strcmp(recipe, "mxfp8_native") == 0) {
-        Way way = mx_way(DT_e4m3, false);
+        Way way = mx_way(DT_e4m3, ROUND_down);
         way.native = true;
         return way;
     }
-    if (strcmp(recipe, "mxfp4") == 0) return mx_way(DT_e2m1, false);
+    if (strcmp(recipe, "mxfp4") == 0) return mx_way(DT_e2m1, ROUND_even);
+    if (strcmp(recipe, "mxfp4_floor") == 0) return mx_way(DT_e2m1, ROUND_down);
+    if (strcmp(recipe, "mxfp4_rceil") == 0) return mx_way(DT_e2m1, ROUND_up);
     if (strcmp(recipe, "blockwise") == 0)
         return (Way){.method = METHOD_block,
                      .format = DT_e4m3,
@@ -268,7 +274,24 @@ static Marked marked_of(Quantise *q, const Fn *fn, Value v)
     return c;
 }
 
-static bool write_contraction(Quantise *q, Value v)
+static Value write_in_way(Quantise *q, const Marked *c, const Value *x)
+{
+    Method method = c->way[0].method;
+    if (method == METHOD_none) {
+        Value y = write_plain(q, x);
+        return q->scatter ? quant_scattered(q, y) : y;
+    }
+    if (quant_is_chosen(q)) return quant_chosen(q, x, c->way, c->product);
+    if (quant_is_native(q, c->type, c->way, METHOD_block))
+        return quant_native(q, x, c->type, c->way, c->product);
+    if (quant_is_native(q, c->type, c->way, METHOD_row))
+        return write_rows(q, x, c);
+    if (method == METHOD_block) return quant_blocked(q, x, c->way);
+    return write_scaled(q, x, c);
+}
+
+/* AS: what its sums are, itself or what adds them up. */
+static bool write_contraction(Quantise *q, Value v, Value as)
 {
     const Fn *fn = q->rw.old;
     Marked c = marked_of(q, fn, v);
@@ -278,19 +301,15 @@ static bool write_contraction(Quantise *q, Value v)
     if (!blocks_fit(q, c.recipe, c.type[0], c.way)) return false;
     if (c.way[0].native && !quant_is_native(q, c.type, c.way, METHOD_block))
         return refuse_native(q, c.recipe, c.type);
+    q->scatter = as.id == v.id ? NULL : inst_of(fn, as);
+    q->each = (Axis){UINT32_MAX};
     q->rw.b.loc = q->in->loc;
     q->rw.b.phase = (Phase)q->in->phase;
-    Method method = c.way[0].method;
-    Value y = method == METHOD_none ? write_plain(q, x)
-              : quant_is_native(q, c.type, c.way, METHOD_block)
-                  ? quant_native(q, x, c.type, c.way, c.product)
-              : quant_is_native(q, c.type, c.way, METHOD_row)
-                  ? write_rows(q, x, &c)
-              : method == METHOD_block ? quant_blocked(q, x, c.way)
-                                       : write_scaled(q, x, &c);
-    q->made += method != METHOD_none;
-    value_set_name(&q->rw.b, y, fn->names[v.id]);
-    rewrite_set(&q->rw, v, y);
+    Value y = write_in_way(q, &c, x);
+    q->made += c.way[0].method != METHOD_none;
+    y = emit_cast(&q->rw.b, y, type_dtype(q->m, value_type(fn, as)));
+    value_set_name(&q->rw.b, y, fn->names[as.id]);
+    rewrite_set(&q->rw, as, y);
     return true;
 }
 
@@ -299,22 +318,72 @@ static bool has_recipe(const Module *m, const Inst *in)
     return in->op == OP_einsum && attr_get(m, in->attr, AT_recipe);
 }
 
+/* What adds up the blocks of a contraction, which nobody else reads; itself:
+ * nothing does. */
+static Value added_up_by(Quantise *q, const Fn *fn, const Uses *u, Value v)
+{
+    uint32_t first = u->first[v.id];
+    if (u->nresult[v.id] || u->first[v.id + 1] - first != 1) return v;
+    Value by = u->at[first];
+    const Inst *in = inst_of(fn, by);
+    bool adds = in->op == OP_scatter && attr_flag(q->m, in->attr, AT_ascending);
+    return adds ? by : v;
+}
+
+/* A mark of what no product of blocks was made of. */
+static void copy_unmarked(Quantise *q, Value v)
+{
+    const Inst *in = inst_of(q->rw.old, v);
+    rewrite_copy(&q->rw, v);
+    if (!attr_get(q->m, in->attr, AT_recipe)) return;
+    if (in->op == OP_scatter)
+        pass_missed(q->m, q->cx, in->loc,
+                    "a gradient of what rows choose is not quantised: its rows "
+                    "are not sorted");
+    AttrList l = attr_list(q->m, in->attr);
+    attr_drop(&l, AT_recipe);
+    attr_drop(&l, AT_sum);
+    Value x[2] = {rewrite_value(&q->rw, inst_arg(q->rw.old, in, 0)),
+                  rewrite_value(&q->rw, inst_arg(q->rw.old, in, 1))};
+    rewrite_set(
+        &q->rw, v,
+        emit(&q->rw.b, (Op)in->op, in->type, attr_intern(q->m, &l), x, 2));
+}
+
+/* Contractions are written where their sums are complete. */
+static bool write_fn(Quantise *q, const Fn *fn)
+{
+    Uses u = fn_uses(fn, q->m->scratch);
+    Value *sums = no_values(q->m->scratch, fn->ninsts);
+    for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
+        Value v = {i};
+        if (has_recipe(q->m, &fn->insts[i])) {
+            Value as = added_up_by(q, fn, &u, v);
+            sums[as.id] = v;
+            if (as.id != i) continue;
+        }
+        if (value_eq(sums[i], NO_VALUE))
+            copy_unmarked(q, v);
+        else if (!write_contraction(q, sums[i], v))
+            return false;
+    }
+    return true;
+}
+
+static bool is_marked(const Module *m, const Fn *fn)
+{
+    for (uint32_t i = fn->nparams; i < fn->ninsts; i++)
+        if (attr_get(m, fn->insts[i].attr, AT_recipe)) return true;
+    return false;
+}
+
 static bool quantise_fn(Quantise *q, Fn **at)
 {
     const Fn *fn = *at;
-    bool any = false, ok = true;
-    for (uint32_t i = 0; i < fn->ninsts; i++)
-        any = any || has_recipe(q->m, &fn->insts[i]);
-    if (!any) return true;
+    if (!is_marked(q->m, fn)) return true;
     q->made = q->blocked.n = 0;
     rewrite_begin(&q->rw, q->m, fn);
-    for (uint32_t i = fn->nparams; i < fn->ninsts && ok; i++) {
-        if (has_recipe(q->m, &fn->insts[i]))
-            ok = write_contraction(q, (Value){i});
-        else
-            rewrite_copy(&q->rw, (Value){i});
-    }
-    if (!ok) return false;
+    if (!write_fn(q, fn)) return false;
     pass_remark(q->m, q->cx, fn->loc, "%u products of @%s are quantised",
                 q->made, str_of(q->m, fn->name));
     *at = rewrite_end(&q->rw);

@@ -10,8 +10,8 @@
  *
  * What the attribute does is written down in quantise.c, which removes it.  A
  * contraction that sums something else than the parameter's input side, or is
- * in a region, has none; nor has one whose rows choose a matrix each, which
- * becomes a product of blocks of rows (route.c).
+ * in a region, has none.  Where rows choose a matrix each, the gather that
+ * chooses has it too, for the derivative of the weight is that of the gather.
  */
 #include <string.h>
 
@@ -45,20 +45,36 @@ static bool sums_input(const Module *m, const Slot *slot, const Inst *einsum)
     return all;
 }
 
-/* Whether rows choose among the matrices of the parameter. */
-static bool is_chosen(const Module *m, const Fn *fn, uint32_t einsum)
+static void mark(Module *m, Inst *in, const char *recipe)
+{
+    AttrList l = attr_list(m, in->attr);
+    attr_put_id(&l, AT_recipe, module_str(m, recipe).id);
+    in->attr = attr_intern(m, &l);
+}
+
+/* Where rows choose among the matrices of the parameter: so are the products
+ * of what is chosen. */
+static void mark_chosen(Module *m, const Fn *fn, uint32_t einsum,
+                        const char *recipe)
 {
     Value param = layer_param(m, fn, (Value){einsum});
+    const AttrItem *sum = attr_get(m, fn->insts[einsum].attr, AT_sum);
     for (uint32_t k = 0; k < 2; k++) {
         Value v = inst_arg(fn, &fn->insts[einsum], k);
         if (!value_eq(taken_from(fn, v), param)) continue;
-        for (; !value_eq(v, param); v = inst_arg(fn, inst_of(fn, v), 0))
-            if (inst_of(fn, v)->op == OP_gather) return true;
+        for (; !value_eq(v, param); v = inst_arg(fn, inst_of(fn, v), 0)) {
+            Inst *in = &fn->insts[v.id];
+            if (in->op != OP_gather) continue;
+            AttrList l = attr_list(m, in->attr);
+            attr_drop(&l, AT_sum);
+            attr_put_axes(&l, AT_sum, sum->axes, sum->n);
+            in->attr = attr_intern(m, &l);
+            mark(m, in, recipe);
+        }
     }
-    return false;
 }
 
-static uint32_t mark_fn(Module *m, PassCtx *cx, Fn *fn, const char *recipes)
+static uint32_t mark_fn(Module *m, Fn *fn, const char *recipes)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < fn->ninsts && !fn->kind.id; i++) {
@@ -68,16 +84,8 @@ static uint32_t mark_fn(Module *m, PassCtx *cx, Fn *fn, const char *recipes)
         const char *recipe = path ? recipe_of(m, recipes, path) : NULL;
         if (!recipe || !sums_input(m, slot_find(m, module_str(m, path)), in))
             continue;
-        if (is_chosen(m, fn, i)) {
-            pass_missed(m, cx, in->loc,
-                        "a product with '%s' is not quantised: each row "
-                        "chooses a matrix of it",
-                        path);
-            continue;
-        }
-        AttrList l = attr_list(m, in->attr);
-        attr_put_id(&l, AT_recipe, module_str(m, recipe).id);
-        in->attr = attr_intern(m, &l);
+        mark(m, in, recipe);
+        mark_chosen(m, fn, i, recipe);
         n++;
     }
     return n;
@@ -88,7 +96,7 @@ bool pass_recipe(Module *m, PassCtx *cx)
     const char *recipes = pass_option(m, cx, "recipes", "");
     for (uint32_t f = 0; f < m->fns.n && *recipes; f++) {
         Fn *fn = m->fns.at[f];
-        uint32_t n = mark_fn(m, cx, fn, recipes);
+        uint32_t n = mark_fn(m, fn, recipes);
         if (n)
             pass_remark(m, cx, fn->loc, "%u contraction%s of @%s %s quantised",
                         n, n > 1 ? "s" : "", str_of(m, fn->name),

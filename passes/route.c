@@ -30,6 +30,15 @@
  *
  * Options: `target` and `matmul`, as for fuse, and `dtype`, as for precision:
  * it is done where such kernels are made.
+ *
+ * `sort` is the same in the global view, before precision, for products that
+ * are to be quantised: sums of gradients, whose rows share scales with those
+ * that choose alike, and on one device all others too, whatever it is.
+ *
+ *   needs    gradless; behind microbatch, which cuts rows
+ *   keeps    the value of every result, but for the order of sums
+ *   result   no scatter adds a product of a row that is to be quantised, where
+ *            rows were not sent to other devices
  */
 #include "route/route.h"
 
@@ -150,6 +159,18 @@ static Value say_missed(const Route *r, const Inst *in, const Rows *x)
     return NO_VALUE;
 }
 
+/* COT: which operand is a cotangent, 0: none. */
+static Value with_recipe(Route *r, const Inst *of, Value einsum, int64_t cot)
+{
+    Builder *b = &r->rw.b;
+    const Inst *in = inst_of(b->fn, einsum);
+    Value args[2] = {inst_arg(b->fn, in, 0), inst_arg(b->fn, in, 1)};
+    AttrList l = attr_list(r->m, in->attr);
+    attr_put_id(&l, AT_recipe, attr_get(r->m, of->attr, AT_recipe)->id);
+    if (cot) attr_put_int(&l, AT_cot, cot);
+    return emit(b, OP_einsum, in->type, attr_intern(r->m, &l), args, 2);
+}
+
 /* Rows and the matrices that their blocks chose. */
 static Value blocks_product(Route *r, const Order *at, const Inst *in,
                             Value rows, Value each)
@@ -165,6 +186,8 @@ static Value blocks_product(Route *r, const Order *at, const Inst *in,
     DType acc = attr_dtype(m, in->attr, AT_acc, dtype_acc(d));
     DType to = behind.n ? acc : d;
     Value h = emit_einsum(b, rows, each, sum, inside.n, to, acc);
+    if (r->marked)
+        h = with_recipe(r, in, h, attr_get(m, in->attr, AT_cot) ? 1 : 0);
     h = route_from_blocks(r, at, h, in->type);
     if (!behind.n) return h;
     h = emit_reduce(b, "sum", h, behind.axes, behind.n, acc, acc);
@@ -185,10 +208,11 @@ static Value route_product(Route *r, const Inst *in, uint32_t which)
     part_sums(r, &x, in, &inside, &behind);
     int64_t k = side(m, value_type(fn, v), x.type);
     int64_t n = side(m, in->type, x.type);
-    if (inside.n == 0 || k < LEAST_SIDE || n < LEAST_SIDE ||
+    bool large = k >= LEAST_SIDE && n >= LEAST_SIDE;
+    if (inside.n == 0 || !(large || r->marked) ||
         k * n * x.experts != type_elements(m, w))
         return NO_VALUE;
-    if (!fill) return say_missed(r, in, &x);
+    if (!fill) return r->marked ? NO_VALUE : say_missed(r, in, &x);
     const Order *at = route_order(r, &x, rewrite_value(&r->rw, ids));
     Value rows = route_in_blocks(r, at, rewrite_value(&r->rw, v));
     Value each = route_chosen(r, at, weights_of(r, inst_arg(fn, in, which)));
@@ -211,14 +235,17 @@ static Value route_scatter(Route *r, const Inst *in)
                     attr_axis(m, in->attr, AT_axis), &x))
         return NO_VALUE;
     Factors f = {.in = u, .rows = &x};
-    if (!factors_find(r, &f) || side(m, f.type[0], x.type) < LEAST_SIDE ||
-        side(m, f.type[1], x.type) < LEAST_SIDE)
-        return NO_VALUE;
+    if (r->marked) factors_know(r, &f, in);
+    if (!factors_find(r, &f)) return NO_VALUE;
+    bool large = side(m, f.type[0], x.type) >= LEAST_SIDE &&
+                 side(m, f.type[1], x.type) >= LEAST_SIDE;
+    if (!large && !r->marked) return NO_VALUE;
     const Order *at = route_order(r, &x, rewrite_value(&r->rw, ids));
     Value k = route_in_blocks(r, at, factors_side(r, &f, 0));
     Value n = route_in_blocks(r, at, factors_side(r, &f, 1));
     DType d = type_dtype(m, in->type), acc = dtype_acc(d);
     Value p = emit_einsum(b, k, n, &r->in, 1, d, acc);
+    if (r->marked) p = with_recipe(r, in, p, 2);
     return route_unchosen(r, at, route_added(r, at, p), in->type);
 }
 
@@ -227,8 +254,9 @@ static Value route_scatter(Route *r, const Inst *in)
 static Value route_inst(Route *r, const Inst *in)
 {
     Value v = NO_VALUE;
+    if (r->marked && !attr_get(r->m, in->attr, AT_recipe)) return v;
     if (in->op == OP_scatter) return route_scatter(r, in);
-    if (in->op != OP_einsum) return v;
+    if (in->op != OP_einsum || (r->marked && !r->alone)) return v;
     for (uint32_t i = 0; i < 2 && value_eq(v, NO_VALUE); i++)
         if (gather_at(r, in, i)) v = route_product(r, in, i);
     return v;
@@ -249,6 +277,7 @@ static void route_fn(Route *r, uint32_t at)
             rewrite_copy(&r->rw, (Value){i});
             continue;
         }
+        value_set_name(&r->rw.b, v, fn->names[i]);
         rewrite_set(&r->rw, (Value){i}, v);
         pass_remark(r->m, r->cx, in->loc,
                     "rows are sorted into blocks of %d that choose alike",
@@ -257,6 +286,24 @@ static void route_fn(Route *r, uint32_t at)
     }
     Fn *made = rewrite_end(&r->rw);
     if (n) r->m->fns.at[at] = fn_without_unneeded(r->m, made);
+}
+
+static bool is_marked(const Module *m, const Fn *fn)
+{
+    for (uint32_t i = fn->nparams; i < fn->ninsts; i++)
+        if (attr_get(m, fn->insts[i].attr, AT_recipe)) return true;
+    return false;
+}
+
+bool pass_sort(Module *m, PassCtx *cx)
+{
+    Route r = {
+        .m = m, .cx = cx, .compute = DT_f32, .marked = true, .alone = true};
+    for (uint32_t i = 0; i < m->mesh.n; i++)
+        r.alone = r.alone && m->mesh.at[i].size == 1;
+    for (uint32_t i = 0; i < m->fns.n; i++)
+        if (is_marked(m, m->fns.at[i])) route_fn(&r, i);
+    return true;
 }
 
 bool pass_route(Module *m, PassCtx *cx)

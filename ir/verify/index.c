@@ -6,12 +6,27 @@
 
 #include <string.h>
 
+/* Of what is chosen by ids: how products that sum some axes of it are
+ * quantised. */
+static bool check_marked(const Verify *vf, uint32_t i, const char *rule)
+{
+    const AttrItem *sum = verify_list(vf, AT_sum);
+    const AttrItem *recipe = verify_list(vf, AT_recipe);
+    if (!sum != !recipe)
+        return verify_fail(vf, "a recipe without axes, or the reverse (%s)",
+                           rule);
+    for (uint32_t k = 0; sum && k < sum->n; k++)
+        if (!check_axis(vf, i, sum->axes[k], rule)) return false;
+    return check_recipe(vf, rule);
+}
+
 bool verify_gather(const Verify *vf)
 {
     Axis axis = verify_axis(vf);
     Type x = operand_type(vf, 0), ids = operand_type(vf, 1);
     if (!check_ids(vf, 1, "H1") || !check_settled(vf, 1, "H1") ||
-        !check_axis(vf, 0, axis, "H2") || !check_sum(vf, 0, "H5"))
+        !check_axis(vf, 0, axis, "H2") || !check_sum(vf, 0, "H5") ||
+        !check_marked(vf, 0, "H6"))
         return false;
     Type rest = summed_type(vf, x, &axis, 1, PENDING_sum);
     if (!check_aligned(vf, rest, ids, "H3")) return false;
@@ -51,7 +66,8 @@ bool verify_scatter(const Verify *vf)
     Axis axis = verify_axis(vf);
     const TypeAxis *into = type_axis(m, vf->in->type, axis);
     if (!check_ids(vf, 0, "X1") || !check_no_axis(vf, 0, axis, "X2") ||
-        !check_no_axis(vf, 1, axis, "X2") || !check_scatter_dtype(vf))
+        !check_no_axis(vf, 1, axis, "X2") || !check_scatter_dtype(vf) ||
+        !check_marked(vf, 1, "X6"))
         return false;
     if (!into)
         return verify_fail(vf, "the result has no axis '%s' (X2)",

@@ -70,7 +70,7 @@ static bool check_einsum_pending(const Verify *vf) /* E4 */
     return check_settled(vf, 1, "E4");
 }
 
-static bool check_recipe(const Verify *vf)
+bool check_recipe(const Verify *vf, const char *rule)
 {
     static const char *const recipes[] = {
 #define RECIPE(name, rule, multiple, what) #name,
@@ -78,17 +78,22 @@ static bool check_recipe(const Verify *vf)
 #undef RECIPE
     };
     const AttrItem *recipe = attr_get(vf->m, vf->in->attr, AT_recipe);
-    const AttrItem *cot = attr_get(vf->m, vf->in->attr, AT_cot);
-    int64_t which = attr_int(vf->m, vf->in->attr, AT_cot, 0);
-    if (cot && (!recipe || which < 1 || which > 2)) /* E7 */
-        return verify_fail(vf, "cot %lld names no operand with a recipe (E7)",
-                           (long long)which);
     const char *name =
         recipe ? str_of(vf->m, attr_str(vf->m, vf->in->attr, AT_recipe))
                : recipes[0];
     for (size_t i = 0; i < sizeof recipes / sizeof *recipes; i++)
         if (strcmp(name, recipes[i]) == 0) return true;
-    return verify_fail(vf, "there is no recipe '%s' (E6)", name);
+    return verify_fail(vf, "there is no recipe '%s' (%s)", name, rule);
+}
+
+static bool check_cot(const Verify *vf) /* E7 */
+{
+    const AttrItem *recipe = attr_get(vf->m, vf->in->attr, AT_recipe);
+    const AttrItem *cot = attr_get(vf->m, vf->in->attr, AT_cot);
+    int64_t which = attr_int(vf->m, vf->in->attr, AT_cot, 0);
+    if (!cot || (recipe && which >= 1 && which <= 2)) return true;
+    return verify_fail(vf, "cot %lld names no operand with a recipe (E7)",
+                       (long long)which);
 }
 
 bool verify_einsum(const Verify *vf)
@@ -99,7 +104,8 @@ bool verify_einsum(const Verify *vf)
     if (!check_axes(vf, 0, sum, "E1") || !check_axes(vf, 1, sum, "E1") ||
         !check_floats(vf) || !check_aligned(vf, x, y, "E2") ||
         !check_einsum_pending(vf) ||
-        !check_acc(vf, operand_dtype(vf, 0), "E5") || !check_recipe(vf))
+        !check_acc(vf, operand_dtype(vf, 0), "E5") || !check_cot(vf) ||
+        !check_recipe(vf, "E6"))
         return false;
     bool pending = type_info(m, y)->npending > 0;
     Type t = pending ? type_union(m, y, x) : type_union(m, x, y);

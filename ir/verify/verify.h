@@ -60,6 +60,8 @@ bool check_ids(const Verify *vf, uint32_t i, const char *rule);
 bool check_acc(const Verify *vf, DType d, const char *rule);
 /* The result's dtype is d or what `acc` says. */
 bool check_dtype(const Verify *vf, DType d, const char *rule);
+/* That there is the recipe, where one is named. */
+bool check_recipe(const Verify *vf, const char *rule);
 /* Operand i is not a pending maximum. */
 bool check_sum(const Verify *vf, uint32_t i, const char *rule);
 bool check_settled(const Verify *vf, uint32_t i, const char *rule);

@@ -52,6 +52,20 @@ static Value one_hot(Grad *g, Value ids, Value cot, TypeAxis axis)
     return emit_map_over(&g->b, body, (Value[]){ids, cot}, 2, &axis, 1);
 }
 
+/* Whose products are quantised, those of its derivative are. */
+static Value marked_alike(Grad *g, const Inst *gather, Value made)
+{
+    const AttrItem *recipe = attr_get(g->m, gather->attr, AT_recipe);
+    const Inst *in = inst_of(g->b.fn, made);
+    if (!recipe || in->op != OP_scatter) return made;
+    const AttrItem *sum = attr_get(g->m, gather->attr, AT_sum);
+    Value args[2] = {inst_arg(g->b.fn, in, 0), inst_arg(g->b.fn, in, 1)};
+    AttrList l = attr_list(g->m, in->attr);
+    attr_put_id(&l, AT_recipe, recipe->id);
+    attr_put_axes(&l, AT_sum, sum->axes, sum->n);
+    return emit(&g->b, OP_scatter, in->type, attr_intern(g->m, &l), args, 2);
+}
+
 void grad_gather(Grad *g, Value v, Value cot)
 {
     if (!grad_wants(g, v, 0)) return;
@@ -76,9 +90,9 @@ void grad_gather(Grad *g, Value v, Value cot)
     for (uint32_t i = 0; i < info->naxes; i++)
         if (info->axes[i].axis.id != axis.id) keep[n++] = info->axes[i].axis;
     TypeAxis whole = *type_axis(g->m, xt, axis);
-    grad_give(g, v, 0,
-              emit_scatter(&g->b, ids, cot, whole, keep, n,
-                           cot_dtype((DType)info->dtype)));
+    Value dx = emit_scatter(&g->b, ids, cot, whole, keep, n,
+                            cot_dtype((DType)info->dtype));
+    grad_give(g, v, 0, marked_alike(g, inst_of(g->fn, v), dx));
 }
 
 /* An axis of the updates that neither ids nor result have was summed. */

@@ -27,12 +27,22 @@ static Axis name_behind(Quantise *q, Axis a, Cuts *c)
     return c->to[i];
 }
 
+/* Matrices that lie along an axis are cut each by itself. */
+static uint32_t without(Axis each, Axis *axes, uint32_t n)
+{
+    uint32_t k = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (axes[i].id != each.id) axes[k++] = axes[i];
+    return k;
+}
+
 static Value cut_all(Quantise *q, Value x, const Way *way, Cuts *c)
 {
     Axis sum[QUANT_AXES], beside[QUANT_AXES], *first = sum, *second = beside;
     Type t = quant_type(q, x);
     uint32_t n = quant_axes_where(q, t, true, sum);
-    uint32_t m = quant_axes_where(q, t, false, beside);
+    uint32_t m =
+        without(q->each, beside, quant_axes_where(q, t, false, beside));
     *c = (Cuts){.n = way->square && m > 0 ? 2 : 1};
     if (c->n == 2 && beside[0].id < sum[0].id) {
         uint32_t all = n;
@@ -77,7 +87,7 @@ static bool way_eq(const Way *x, const Way *y)
 {
     return x->format == y->format && x->block == y->block &&
            x->square == y->square && x->power == y->power && x->mx == y->mx &&
-           x->up == y->up;
+           x->to == y->to;
 }
 
 static bool is_blocked(const Quantise *q, const Blocked *of, Value x,
@@ -88,7 +98,7 @@ static bool is_blocked(const Quantise *q, const Blocked *of, Value x,
 }
 
 /* What several products of a layer read is quantised once. */
-static Value blocked_operand(Quantise *q, Value x, const Way *way)
+Value quant_block_operand(Quantise *q, Value x, const Way *way)
 {
     for (uint32_t i = 0; i < q->blocked.n; i++)
         if (is_blocked(q, &q->blocked.at[i], x, way)) return q->blocked.at[i].y;
@@ -103,7 +113,7 @@ Value quant_blocked(Quantise *q, const Value *x, const Way *way)
 {
     Value y[2];
     for (int k = 0; k < 2; k++)
-        y[k] = blocked_operand(q, x[k], &way[k]);
+        y[k] = quant_block_operand(q, x[k], &way[k]);
     return emit_einsum(&q->rw.b, y[0], y[1], q->sum, q->nsum,
                        type_dtype(q->m, q->in->type), DT_f32);
 }

@@ -5,6 +5,7 @@
  *     axes     which axes are summed, and axes in parts
  *     blocks   blocks that share a scale, multiplied out in bf16
  *     native   and in products that take the scales
+ *     chosen   products with matrices that rows choose
  */
 #ifndef TITAN_QUANTISE_H
 #define TITAN_QUANTISE_H
@@ -26,13 +27,22 @@ typedef enum Product {
     PRODUCT_weight
 } Product;
 
+/* Of the power of two that a block's largest element is beside the largest
+ * number of a format: down and to the nearest are the exponent's, so that some
+ * largest elements saturate; none that is rounded up does. */
+typedef enum Rounding {
+    ROUND_down,
+    ROUND_even, /* the largest is first rounded as numbers of the format are */
+    ROUND_up
+} Rounding;
+
 /* How an operand is quantised. */
 typedef struct Way {
     Method method;
     DType format;
     bool power;    /* scales are powers of two */
     bool mx;       /* the inverse is the power, of amax's exponent */
-    bool up;       /* rounded up, else down */
+    Rounding to;   /* of that */
     int64_t block; /* how many share a scale */
     bool square;   /* and along the other side of a weight too */
     bool native;   /* the product takes the scales, or is refused */
@@ -78,7 +88,9 @@ typedef struct Quantise {
     Module *m;
     const PassCtx *cx;
     Rewrite rw;
-    const Inst *in; /* the contraction */
+    const Inst *in;      /* the contraction */
+    const Inst *scatter; /* what adds up its blocks; NULL: nothing does */
+    Axis each;           /* along which an operand has a matrix each, if any */
     Native native;
     VEC(Blocked) blocked; /* of this function */
     VEC(Shared) shared;
@@ -116,7 +128,16 @@ Value quant_cut(Quantise *q, Value x, const Cut *c);
 Value quant_join(Quantise *q, Value x, const Cut *c);
 
 /* blocks.c */
+/* The value that narrow numbers and their scales stand for, in bf16. */
+Value quant_block_operand(Quantise *q, Value x, const Way *way);
 Value quant_blocked(Quantise *q, const Value *x, const Way *way);
+
+/* chosen.c */
+bool quant_is_chosen(const Quantise *q);
+Value quant_chosen(Quantise *q, const Value *x, const Way *way,
+                   Product product);
+/* V, added up as the contraction was. */
+Value quant_scattered(Quantise *q, Value v);
 
 /* native.c: of operands of types T. */
 bool quant_is_native(const Quantise *q, const Type *t, const Way *way,

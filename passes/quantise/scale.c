@@ -8,6 +8,15 @@ static double largest(DType format)
     return dtype_round(format, 1e30);
 }
 
+/* What lies between one and the next number. */
+static double ulp_of_one(DType format)
+{
+    double ulp = 1;
+    while (dtype_round(format, 1 + ulp / 2) == 1 + ulp / 2)
+        ulp /= 2;
+    return ulp;
+}
+
 Value quant_amax(Quantise *q, Value x, const Axis *axes, uint32_t n)
 {
     Builder *b = &q->rw.b;
@@ -40,21 +49,32 @@ Expr quant_scale_body(Module *m, const Way *way)
     return way->power ? if_finite(m, amax, power_of_two(m, scale)) : scale;
 }
 
+/* Twice DOWN, a power of two, where X is more than so much of it. */
+static Expr twice_where(Module *m, Expr down, ScalarOp is, Expr x, double of)
+{
+    Expr none = {0};
+    Expr twice = expr_op(m, SC_mul, down, expr_float(m, DT_f32, 2), none);
+    Expr most = expr_op(m, SC_mul, down, expr_float(m, DT_f32, of), none);
+    return expr_op(m, SC_where, expr_op(m, is, most, x, none), twice, down);
+}
+
 /* The body of inverse(amax), a power of two: of amax's exponent, or of what
  * amax is beside the largest number, rounded up. */
 static Expr inverse_body(Module *m, const Way *way)
 {
     Expr none = {0}, amax = expr_arg(m, 0, DT_f32);
     double most = largest(way->format);
-    Expr by = expr_float(m, DT_f32, way->up ? 1 / most : 1);
+    bool up = way->to == ROUND_up;
+    Expr by = expr_float(m, DT_f32, up ? 1 / most : 1);
     Expr part = expr_op(m, SC_mul, amax, by, none);
     Expr down = power_of_two(m, part);
-    if (way->up) {
-        Expr twice = expr_op(m, SC_mul, down, expr_float(m, DT_f32, 2), none);
-        Expr less = expr_op(m, SC_lt, down, part, none);
-        down = expr_op(m, SC_where, less, twice, down);
+    if (up) {
+        down = twice_where(m, down, SC_lt, part, 1);
     } else {
         double below = dtype_round(DT_e8m0, most);
+        if (way->to == ROUND_even)
+            down = twice_where(m, down, SC_le, part,
+                               2 - ulp_of_one(way->format) / 2);
         down = power_of_two(m, expr_op(m, SC_mul, down,
                                        expr_float(m, DT_f32, 1 / below), none));
     }

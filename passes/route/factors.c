@@ -43,18 +43,37 @@ static bool split_factors(Route *r, Factors *f, Expr e)
                split_factors(r, f, x->args[1]);
     Type t = type_scalar(m, DT_f32);
     if (!axes_read(r, f, e, &t)) return false;
-    for (uint32_t s = 0; s < 2; s++)
+    for (uint32_t k = 0; k < 2; k++) {
+        uint32_t s = f->marked ? 1 - k : k;
         if (!f->known[s] || has_all(m, f->type[s], t)) {
             take_factor(r, f, s, e, t);
             return true;
         }
+    }
     return false;
+}
+
+void factors_know(const Route *r, Factors *f, const Inst *scatter)
+{
+    const Module *m = r->m;
+    const AttrItem *sum = attr_get(m, scatter->attr, AT_sum);
+    const TypeInfo *ti = type_info(m, scatter->type);
+    f->marked = f->known[0] = f->known[1] = true;
+    f->type[0] = f->type[1] = type_scalar(r->m, DT_f32);
+    for (uint32_t i = 0; i < ti->naxes; i++) {
+        bool summed = false;
+        for (uint32_t k = 0; k < sum->n; k++)
+            summed |= sum->axes[k].id == ti->axes[i].axis.id;
+        Type *to = &f->type[!summed];
+        if (ti->axes[i].axis.id != f->rows->chosen.id)
+            *to = type_with_axis(r->m, *to, ti->axes[i]);
+    }
 }
 
 bool factors_find(Route *r, Factors *f)
 {
-    return split_factors(r, f, attr_expr(r->m, f->in->attr)) && f->known[0] &&
-           f->known[1];
+    return split_factors(r, f, attr_expr(r->m, f->in->attr)) && f->side[0].id &&
+           f->side[1].id && f->known[0] && f->known[1];
 }
 
 /* An operand that the source gave its dtype. */

@@ -33,6 +33,8 @@ typedef struct Route {
     Module *m;
     PassCtx *cx;
     DType compute; /* of what a product reads */
+    bool marked;   /* only what is to be quantised, however few rows */
+    bool alone;    /* one device has all of them */
     Rewrite rw;
     VEC(Order) orders;
     /* What blocks and what they choose have for axes.  They are declared behind
@@ -72,7 +74,12 @@ typedef struct Factors {
     Expr side[2];
     Type type[2]; /* the axes beside those of the rows */
     bool known[2];
+    bool marked; /* the second side is the cotangent's: so is what has but axes
+                    of the rows */
 } Factors;
+
+/* Of the updates of a scatter that is marked: its sides. */
+void factors_know(const Route *r, Factors *f, const Inst *scatter);
 
 /* False: it is no such product. */
 bool factors_find(Route *r, Factors *f);

@@ -70,8 +70,9 @@ bool route_rows(const Route *r, Type ids, Type w, Axis axis, Rows *out)
         out->experts *= ti->axes[i].size;
     }
     out->blocks = out->rows / BLOCK + out->experts;
+    bool many = out->rows >= LEAST_BLOCKS * BLOCK;
     return ti->dtype == DT_i32 && ti->naxes > out->nshared &&
-           out->rows >= LEAST_BLOCKS * BLOCK;
+           (r->marked ? out->nshared == 0 : many);
 }
 
 /* --------------------------------------------------------------- naming -- */

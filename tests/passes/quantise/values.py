@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""values.py TITAN-OPT: the products of a quantised layer, by hand.
+"""values.py TITAN-OPT: the products of a quantised layer, and of experts, by
+hand.
 
 Formats are lists of their numbers, rounding is search in them.  Inputs are
 bf16 numbers, so both sides begin with the same."""
@@ -13,6 +14,7 @@ import sys
 
 # rows, embed, ff: two blocks or more along some side
 SIZES, BLOCKWISE = (32, 64, 96), (128, 128, 256)
+EXPERTS, ROWS = 3, 150  # of which one has more than a block of rows
 TABLE = os.path.join(os.path.dirname(__file__), "../../../ir/recipes.def")
 # mxfp8_native has the numbers of mxfp8, on targets that multiply them.
 RECIPES = [name for name in re.findall(r"^RECIPE\((\w+)", open(TABLE).read(), re.M)
@@ -25,6 +27,21 @@ entry fn global @train(%x : bf16[row, embed] input "x", %w : bf16[ff, embed] par
   %y : f32[row, ff] = einsum %x, %w sum (embed) recipe {recipe}
   %dx : f32[row, embed] = backward einsum %g, %w sum (ff) recipe {recipe} cot 1
   %dw : f32[ff, embed] = backward einsum %x, %g sum (row) recipe {recipe} cot 2
+  ret %y, %dx, %dw
+}}
+"""
+
+
+ROUTED = """axes (row = {rows}, expert = {experts}, ff = {ff}, embed = {embed})
+param "w" : bf16[expert, ff, embed] fan (embed -> ff)
+entry fn global @train(%x : bf16[row, embed] input "x", %w : bf16[expert, ff, embed] param "w",
+    %g : bf16[row, ff] input "g", %ids : i32[row] input "ids") -> (f32[row, ff] output "y",
+    f32[row, embed] output "dx", f32[expert, ff, embed] output "dw") {{
+  %c : bf16[row, ff, embed] = gather %w, %ids sum (embed) axis expert recipe {recipe}
+  %y : f32[row, ff] = einsum %x, %c sum (embed) recipe {recipe}
+  %dx : f32[row, embed] = backward einsum %g, %c sum (ff) recipe {recipe} cot 1
+  %u : f32[row, ff, embed] = backward map %x, %g {{ f32(_0) * f32(_1) }}
+  %dw : f32[expert, ff, embed] = backward scatter %ids, %u sum (embed) axis expert recipe {recipe}
   ret %y, %dx, %dw
 }}
 """
@@ -87,22 +104,25 @@ def by_row(x):
     return out
 
 
-def mx_scale(block, name, up):
+def mx_scale(block, name, to):
     amax = max(map(abs, block))
-    if up:
-        want = f32(amax * f32(1 / 448))
+    if to == "rceil":
+        want = f32(amax * f32(1 / FORMATS[name][-1]))
         k = down(want)
         return 2 * k if k < want else k
+    if name == "e2m1" and not to and amax:
+        m, e = math.frexp(amax)  # to the two places that e2m1 has, half up
+        amax = math.ldexp(math.floor(m * 4 + 0.5) / 4, e)
     return max(down(amax) / (256 if name == "e4m3" else 4), 2.0 ** -127)
 
 
-def mx(x, name, up):
+def mx(x, name, to):
     out = []
     for row in x:
         made = []
         for at in range(0, len(row), 32):
             block = row[at:at + 32]
-            k = mx_scale(block, name, up)
+            k = mx_scale(block, name, to)
             made += [cast(v / k, name) * k for v in block]
         out.append(made)
     return out
@@ -127,7 +147,8 @@ def quantised(recipe, product, x, cot, weight):
     if recipe == "blockwise":
         return blocks(x, weight)
     if recipe.startswith("mx"):
-        return mx(x, "e2m1" if recipe == "mxfp4" else "e4m3", recipe == "mxfp8_rceil")
+        name, _, to = recipe.partition("_")
+        return mx(x, "e2m1" if name == "mxfp4" else "e4m3", to)
     if recipe == "rowwise_with_gw_hp" and product == "weight":
         return x
     if recipe == "rowwise_with_gw_hp" and product == "input" and weight:
@@ -159,12 +180,44 @@ def turned_flat(flat, ff):
     return [v for f in range(ff) for v in flat[f::ff]]
 
 
-def by_titan(titan_opt, recipe, inputs):
-    sizes = {"rows": len(inputs["x"]), "embed": len(inputs["x"][0]), "ff": len(inputs["w"])}
-    open("layer.tir", "w").write(TEXT.format(recipe=recipe, **sizes))
-    args = ";".join(f"{k}={','.join(repr(v) for row in x for v in row)}" for k, x in inputs.items())
+def experts_by_hand(recipe, x, w, g, ids):
+    """W has the experts' rows one behind the other."""
+    def q(name, v, cot, weight):
+        return quantised(recipe, name, v, cot, weight)
+
+    def chosen(v, e, n):
+        return v[e * n:(e + 1) * n] if 0 <= e < EXPERTS else [[0.0] * len(v[0])] * n
+
+    def turned_each(v, n):
+        return [row for e in range(EXPERTS) for row in turned(v[e * n:(e + 1) * n])]
+
+    def of_rows(v, e, cot):
+        """Columns of the rows of an expert; a whole tensor has all rows."""
+        rows = [r for r, i in enumerate(ids) if i == e]
+        if recipe == "tensorwise":
+            v = q("weight", v, cot, False)
+        some = [v[r] for r in rows] + [[0.0] * len(v[0])] * (-len(rows) % 128)
+        return turned(some) if recipe == "tensorwise" else q("weight", turned(some), cot, False)
+
+    embed, ff = len(x[0]), len(g[0])
+    wy, wx = q("output", w, False, True), q("input", turned_each(w, ff), False, True)
+    xq, gq = q("output", x, False, False), q("input", g, True, False)
+    return {
+        "y": [v for r, e in enumerate(ids) for v in product([xq[r]], chosen(wy, e, ff))],
+        "dx": [v for r, e in enumerate(ids) for v in product([gq[r]], chosen(wx, e, embed))],
+        "dw": [v for e in range(EXPERTS) for v in product(of_rows(g, e, True), of_rows(x, e, False))],
+    }
+
+
+def by_titan(titan_opt, recipe, inputs, mesh=""):
+    """With a mesh rows choose one by one what they are multiplied with."""
+    sizes = {"rows": len(inputs["x"]), "embed": len(inputs["x"][0]), "ff": len(inputs["g"][0]), "experts": EXPERTS}
+    text, passes = (ROUTED, "sort,quantise") if "ids" in inputs else (TEXT, "quantise")
+    open("layer.tir", "w").write(mesh + text.format(recipe=recipe, **sizes))
+    rows = {k: x if k == "ids" else [v for row in x for v in row] for k, x in inputs.items()}
+    args = ";".join(f"{k}={','.join(map(repr, x))}" for k, x in rows.items())
     open("args", "w").write(f"--args={args}\n")
-    text = subprocess.run([titan_opt, "layer.tir", "--passes=quantise", "--interp", "--round", "@args"], check=True,
+    text = subprocess.run([titan_opt, "layer.tir", f"--passes={passes}", "--interp", "--round", "@args"], check=True,
                           capture_output=True, text=True).stdout
     return {name: [float(v) for v in re.findall(r"[-+.\w]+", values)]
             for name, values in re.findall(r"^  %(\w+) = (.*)$", text, re.M)}
@@ -198,19 +251,27 @@ def off(a, b, rounded):
     return max(abs(a - b) - half, 0) if is_bf16 else math.inf
 
 
+def compare(recipe, what, have, want):
+    for name in ("y", "dx", "dw"):
+        size = max(map(abs, want[name]))
+        rounded = is_rounded(recipe, name)
+        worst = max(off(a, b, rounded) for a, b in zip(have[name], want[name], strict=True)) / size
+        print(f"{recipe} {what}{name}: {worst:.1e}")
+        if not worst < 1e-6:
+            sys.exit(f"values.py: {recipe}: {what}{name} is off by {worst:.2g} of {size:.3g}")
+
+
 def main(titan_opt):
     random.seed(5)
     for recipe in RECIPES:
         rows, embed, ff = BLOCKWISE if recipe == "blockwise" else SIZES
         inputs = {"x": matrix(rows, embed, 3), "w": matrix(ff, embed, 2), "g": matrix(rows, ff, 6)}
-        have, want = by_titan(titan_opt, recipe, inputs), by_hand(recipe, **inputs)
-        for name in ("y", "dx", "dw"):
-            size = max(map(abs, want[name]))
-            rounded = is_rounded(recipe, name)
-            worst = max(off(a, b, rounded) for a, b in zip(have[name], want[name], strict=True)) / size
-            print(f"{recipe} {name}: {worst:.1e}")
-            if not worst < 1e-6:
-                sys.exit(f"values.py: {recipe}: {name} is off by {worst:.2g} of {size:.3g}")
+        compare(recipe, "", by_titan(titan_opt, recipe, inputs), by_hand(recipe, **inputs))
+        ids = [-1] + random.choices(range(EXPERTS), (1, 12, 2), k=ROWS - 1)
+        inputs = {"x": matrix(ROWS, embed, 3), "w": matrix(EXPERTS * ff, embed, 2), "g": matrix(ROWS, ff, 6), "ids": ids}
+        want = experts_by_hand(recipe, **inputs)
+        compare(recipe, "experts' ", by_titan(titan_opt, recipe, inputs), want)
+        compare(recipe, "experts' unsorted ", by_titan(titan_opt, recipe, inputs, "mesh (dp = 2)\n"), want)
 
 
 main(sys.argv[1])

@@ -1,0 +1,210 @@
+/*
+ * chosen.c: products of rows with matrices that they choose (route.c).
+ *
+ *     %g = gather %w, %of axis expert      [block, k, n], a matrix a block
+ *     %h = einsum %x, %g sum (k)           [block, in, n]
+ *
+ *     %u = einsum %x, %d sum (in)          [block, k, n]
+ *     %d_w = scatter %of, %u axis expert   ascending
+ *
+ * or, where rows are sorted later, with one matrix a row.  Numbers do not
+ * depend on who chooses them: the weight is quantised, then gathered, and so
+ * are rows that were gathered into blocks.  What shares a scale does not depend
+ * on the blocks either: a whole tensor is all experts' matrices, or all rows; a
+ * row of a gradient's sum is a column of all rows of one expert, however many
+ * blocks they fill; blocks of a scale lie in an expert's rows one behind the
+ * other, from its first row on.
+ *
+ * The narrow numbers are multiplied as numbers of bf16, which has them all.
+ * Scales that are powers of two are multiplied in first, for bf16 has those
+ * products too; others behind the sum.
+ */
+#include "quantise.h"
+
+/* Under casts of what is chosen: what it is chosen of, in the new function. */
+typedef struct Chosen {
+    Value of, ids;
+    Axis axis;
+    bool is;
+} Chosen;
+
+static bool is_cast(const Module *m, const Inst *in)
+{
+    if (in->op != OP_map || in->nargs != 1) return false;
+    const ExprInfo *e = expr_info(m, attr_expr(m, in->attr));
+    return e->op == SC_cast && expr_info(m, e->args[0])->op == SC_arg;
+}
+
+/* What chooses an operand of the contraction, in the old function, or NULL. */
+static const Inst *gather_of(const Quantise *q, uint32_t operand)
+{
+    const Fn *fn = q->rw.old;
+    const Inst *in = inst_of(fn, inst_arg(fn, q->in, operand));
+    while (is_cast(q->m, in))
+        in = inst_of(fn, inst_arg(fn, in, 0));
+    return in->op == OP_gather ? in : NULL;
+}
+
+static Type base_type(const Quantise *q, const Inst *gather)
+{
+    return value_type(q->rw.old, inst_arg(q->rw.old, gather, 0));
+}
+
+/* The sum goes along axes that it is not chosen by. */
+static bool has_sum(const Quantise *q, const Inst *gather)
+{
+    for (uint32_t i = 0; i < q->nsum; i++)
+        if (!type_axis(q->m, base_type(q, gather), q->sum[i])) return false;
+    return true;
+}
+
+/* Rounded to the dtype that the operand has, as what is chosen is. */
+static Chosen chosen_of(Quantise *q, uint32_t operand, bool is)
+{
+    const Fn *fn = q->rw.old;
+    Value x = inst_arg(fn, q->in, operand);
+    const Inst *in = gather_of(q, operand);
+    if (!is || !in || !has_sum(q, in))
+        return (Chosen){.of = rewrite_value(&q->rw, x)};
+    Value of = rewrite_value(&q->rw, inst_arg(fn, in, 0));
+    DType d = type_dtype(q->m, value_type(fn, x));
+    return (Chosen){.of = emit_cast(&q->rw.b, of, d),
+                    .ids = rewrite_value(&q->rw, inst_arg(fn, in, 1)),
+                    .axis = attr_axis(q->m, in->attr, AT_axis),
+                    .is = true};
+}
+
+static Value choose(Quantise *q, const Chosen *c, Value v)
+{
+    return c->is ? emit_gather(&q->rw.b, v, c->ids, c->axis) : v;
+}
+
+/* ----------------------------------------------------- sums of gradients -- */
+
+/* The largest element of each block as that of all blocks of its id. */
+static Value of_all_blocks(Quantise *q, Value amax)
+{
+    Builder *b = &q->rw.b;
+    Module *m = q->m;
+    const Inst *s = q->scatter;
+    Value ids = rewrite_value(&q->rw, inst_arg(q->rw.old, s, 0));
+    Axis expert = attr_axis(m, s->attr, AT_axis);
+    Axis block = type_info(m, quant_type(q, ids))->axes[0].axis;
+    Expr none = {0}, id = expr_arg(m, 0, DT_i32);
+    Expr own = expr_op(m, SC_eq, id, expr_index(m, expert), none);
+    Expr body = expr_op(m, SC_where, own, expr_arg(m, 1, DT_f32),
+                        expr_float(m, DT_f32, 0));
+    Value each = emit_map_over(b, body, (Value[]){ids, amax}, 2,
+                               type_axis(m, s->type, expert), 1);
+    Value all = emit_reduce(b, "max", each, &block, 1, DT_f32, DT_f32);
+    return emit_gather(b, all, ids, expert);
+}
+
+/* -------------------------------------------------------------- operands -- */
+
+static Value largest_of(Quantise *q, Value x, const Way *way)
+{
+    Axis all[QUANT_AXES];
+    if (way->method == METHOD_row) {
+        Value amax = quant_amax(q, x, q->sum, q->nsum);
+        return q->scatter ? of_all_blocks(q, amax) : amax;
+    }
+    return quant_amax(q, x, all, quant_axes(q, quant_type(q, x), all));
+}
+
+/* What stands for an operand in a product of bf16; BEHIND: what its sums are
+ * multiplied by, where scales are no powers of two. */
+static Value chosen_operand(Quantise *q, const Chosen *c, const Way *way,
+                            Value *behind)
+{
+    Builder *b = &q->rw.b;
+    if (way->method == METHOD_block) {
+        q->each = c->is ? c->axis : (Axis){UINT32_MAX};
+        return choose(q, c, quant_block_operand(q, c->of, way));
+    }
+    Value scale, inverse;
+    quant_scales(q, way, largest_of(q, c->of, way), &scale, &inverse);
+    Value y = quant_narrow(q, c->of, scale, way->format);
+    if (way->power)
+        y = emit_binary(b, SC_mul, emit_cast(b, y, DT_f32), inverse);
+    *behind = inverse;
+    return choose(q, c, emit_cast(b, y, DT_bf16));
+}
+
+/* -------------------------------------------------------------- products -- */
+
+/* Which operand rows choose, 0 or 1; 2: neither.  What is marked they choose
+ * one by one, else in blocks: ids have axes of the other operand alone. */
+static uint32_t weight_of(const Quantise *q, bool *marked)
+{
+    const Fn *fn = q->rw.old;
+    for (uint32_t k = 0; k < 2; k++) {
+        const Inst *g = gather_of(q, k);
+        if (!g) continue;
+        *marked = attr_get(q->m, g->attr, AT_recipe) != NULL;
+        if (*marked) return k;
+        const TypeInfo *ids =
+            type_info(q->m, value_type(fn, inst_arg(fn, g, 1)));
+        Type other = value_type(fn, inst_arg(fn, q->in, 1 - k));
+        bool all = ids->naxes > 0 && has_sum(q, g);
+        for (uint32_t i = 0; i < ids->naxes; i++)
+            all = all && type_axis(q->m, other, ids->axes[i].axis);
+        if (all) return k;
+    }
+    return 2;
+}
+
+bool quant_is_chosen(const Quantise *q)
+{
+    bool marked;
+    return q->scatter || weight_of(q, &marked) < 2;
+}
+
+/* Sums of rows are behind those along the weight: no scale is for both. */
+static void sum_along_weight(Quantise *q, uint32_t weight)
+{
+    uint32_t n = 0;
+    Type t = base_type(q, gather_of(q, weight));
+    for (uint32_t i = 0; i < q->nsum; i++)
+        if (type_axis(q->m, t, q->sum[i])) q->sum[n++] = q->sum[i];
+    q->nsum = n;
+}
+
+Value quant_scattered(Quantise *q, Value v)
+{
+    const Inst *s = q->scatter;
+    DType d = type_dtype(q->m, quant_type(q, v));
+    AttrList l = attr_list(q->m, s->attr);
+    attr_drop(&l, AT_recipe);
+    attr_drop(&l, AT_sum);
+    Value ids = rewrite_value(&q->rw, inst_arg(q->rw.old, s, 0));
+    return emit(&q->rw.b, OP_scatter, type_with_dtype(q->m, s->type, d),
+                attr_intern(q->m, &l), (Value[]){ids, v}, 2);
+}
+
+Value quant_chosen(Quantise *q, const Value *x, const Way *way, Product product)
+{
+    Builder *b = &q->rw.b;
+    Value y[2], behind[2];
+    bool marked = false;
+    uint32_t weight = weight_of(q, &marked);
+    const AttrItem *sum = attr_get(q->m, q->in->attr, AT_sum);
+    if (!q->scatter) sum_along_weight(q, weight);
+    for (uint32_t k = 0; k < 2; k++) {
+        Chosen c = chosen_of(q, k, !marked || k == weight);
+        y[k] = chosen_operand(q, &c, &way[k], &behind[k]);
+    }
+    DType to = type_dtype(q->m, q->in->type);
+    bool power = way[0].power && way[1].power;
+    DType d =
+        way[0].method == METHOD_block ? to : quant_result(q, x[0], product);
+    Value v = emit_einsum(b, y[0], y[1], sum->axes, sum->n, power ? d : DT_f32,
+                          DT_f32);
+    if (q->scatter) v = quant_scattered(q, v);
+    if (!power) {
+        Value both = emit_binary(b, SC_mul, behind[0], behind[1]);
+        v = emit_binary(b, SC_mul, emit_cast(b, v, DT_f32), both);
+        v = emit_cast(b, v, d);
+    }
+    return emit_cast(b, v, to);
+}
