@@ -34,7 +34,7 @@
  * A buffer has bound times the even share of one part's rows, at most all of
  * them; where that is much, shard may find that to gather the rows costs less.
  * What other entries than `train` compute has room for all rows: nobody would
- * repeat it.  A step that is cut into stages is not repeated either.
+ * repeat it.
  * Options: `shard`; `batch_axis` and `accumulate`, as for microbatch.
  */
 #include <math.h>
@@ -384,7 +384,7 @@ static void warn_unused(const Dispatch *d)
 }
 
 /* Functions that `train` alone reaches are bounded. */
-static void dispatch_all(Dispatch *d, bool repeats)
+static void dispatch_all(Dispatch *d)
 {
     Module *m = d->m;
     uint32_t n = m->fns.n;
@@ -395,7 +395,7 @@ static void dispatch_all(Dispatch *d, bool repeats)
         d->worst = !bounded[i];
         dispatch_fn(d, i);
     }
-    if (!d->runs_out || !repeats) return;
+    if (!d->runs_out) return;
     worst_add(m, were);
     d->worst = true;
     for (uint32_t i = n; i < m->fns.n; i++)
@@ -410,7 +410,7 @@ bool pass_dispatch(Module *m, PassCtx *cx)
     if (!shard_rules_read(&d.s, text)) return false;
     d.used = NEW_ARRAY(m->scratch, bool, (size_t)d.s.rules.at.n + 1);
     d.uneven = NEW_ARRAY(m->scratch, int64_t, (size_t)d.s.rules.at.n + 1);
-    dispatch_all(&d, !*pass_option(m, cx, "pipeline", ""));
+    dispatch_all(&d);
     warn_unused(&d);
     return true;
 }
