@@ -45,6 +45,7 @@ typedef struct Expand {
     Map messages;        /* op, attributes and type -> the group that is it */
     VEC(Member) members; /* of blocks */
     VEC(Order) orders;
+    VEC(Axis) rows; /* that ids choose: they lie outside of what a row has */
 } Expand;
 
 typedef struct Root {

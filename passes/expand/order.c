@@ -9,6 +9,9 @@
  * so does all that has the same axes: then the parts that are gathered lie one
  * behind the other as one, and a gradient is scattered from where it is made.
  * Tables, of which rows are chosen, keep their rows.
+ *
+ * The axes of ids by which rows are chosen lie outside of what a row has, where
+ * they are declared behind it too: as those of rows that go to their experts.
  */
 #include "expand.h"
 
@@ -78,12 +81,45 @@ static void note_order(Expand *x, const Inst *in)
     vec_push(x->a, &x->orders, ((Order){in->type, axis}));
 }
 
+/* ------------------------------------------------------ rows that are chosen
+ * --
+ */
+
+static bool is_row_axis(const Expand *x, Axis a)
+{
+    for (uint32_t i = 0; i < x->rows.n; i++)
+        if (x->rows.at[i].id == a.id) return true;
+    return false;
+}
+
+/* Ids, of which an axis is declared behind one that the rows have. */
+static void note_rows(Expand *x, const Fn *fn, const Inst *in)
+{
+    const Module *m = x->m;
+    if (in->op != OP_gather) return;
+    Type ids = value_type(fn, inst_arg(fn, in, 1));
+    const TypeInfo *of = type_info(m, value_type(fn, inst_arg(fn, in, 0)));
+    const TypeInfo *ti = type_info(m, ids);
+    Axis chosen = attr_axis(m, in->attr, AT_axis);
+    bool behind = false;
+    for (uint32_t i = 0; i < of->naxes && ti->naxes; i++) {
+        Axis a = of->axes[i].axis;
+        behind |= a.id != chosen.id && !type_axis(m, ids, a) &&
+                  a.id < ti->axes[ti->naxes - 1].axis.id;
+    }
+    for (uint32_t i = 0; i < ti->naxes && behind; i++)
+        if (!is_row_axis(x, ti->axes[i].axis))
+            vec_push(x->a, &x->rows, ti->axes[i].axis);
+}
+
 void orders_find(Expand *x)
 {
     for (uint32_t f = 0; f < x->m->fns.n; f++) {
         const Fn *fn = x->m->fns.at[f];
-        for (uint32_t i = 0; i < fn->ninsts; i++)
+        for (uint32_t i = 0; i < fn->ninsts; i++) {
             note_order(x, &fn->insts[i]);
+            note_rows(x, fn, &fn->insts[i]);
+        }
     }
 }
 
@@ -92,14 +128,17 @@ void orders_find(Expand *x)
 Layout default_layout(const Expand *x, Type t)
 {
     const OuterAxes *outer = &x->outer;
-    for (uint32_t i = 0; i < x->orders.n; i++) {
-        if (!same_axes(x, x->orders.at[i].type, t)) continue;
-        Axis *order = NEW_ARRAY(x->a, Axis, (size_t)outer->n + 1);
-        if (outer->n) memcpy(order, outer->at, outer->n * sizeof *order);
-        order[outer->n] = x->orders.at[i].first;
-        return layout_ordered(x->m, t, order, outer->n + 1, x->a);
-    }
-    return layout_ordered(x->m, t, outer->at, outer->n, x->a);
+    uint32_t n = outer->n;
+    Axis *order = NEW_ARRAY(x->a, Axis, (size_t)n + x->rows.n + 1);
+    if (n) memcpy(order, outer->at, n * sizeof *order);
+    for (uint32_t i = 0; i < x->rows.n; i++)
+        if (!outer_has(outer, x->rows.at[i])) order[n++] = x->rows.at[i];
+    for (uint32_t i = 0; i < x->orders.n; i++)
+        if (same_axes(x, x->orders.at[i].type, t)) {
+            order[n++] = x->orders.at[i].first;
+            break;
+        }
+    return layout_ordered(x->m, t, order, n, x->a);
 }
 
 /* The result of a matmul: its rows side by side, and its columns, so that
