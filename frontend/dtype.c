@@ -5,8 +5,8 @@
  *     dtype bf16                            all else
  *
  * In the order of the rules each role takes the dtype of the first that names
- * it; a rule without `for` names all.  Updates compute in f32 always, so what a
- * rule says of them changes nothing.  What comes out is one of the policies of
+ * it; a rule without `for` names all.  Updates compute in f32 always.  What
+ * comes out is one of the policies of
  * --dtype, which the option of that name says; on the command line it has the
  * last word.
  */
@@ -35,6 +35,25 @@ static bool read_dtype(Plan *p, const Node *rule, PlanDtype *out)
                    "dtypes: f32, bf16; eight bits: float8 and mx");
 }
 
+/* The first rule that is for a role says its dtype. */
+static bool take(PlanDtype *role, bool is_for, PlanDtype dtype)
+{
+    if (!is_for || *role) return false;
+    *role = dtype;
+    return true;
+}
+
+static bool never_applies(Plan *p, const Node *rule)
+{
+    Report *r = sema_error(p->s, DIAG_rule_beaten, rule->span,
+                           "'%s' never applies", rule_text(p, rule));
+    report_note(
+        r, p->dtype_at->span,
+        "this is the first of the rules that say the dtypes of all that "
+        "it is for; updates compute in f32");
+    return false;
+}
+
 bool dtype_rule(Plan *p, const Node *rule)
 {
     unsigned roles;
@@ -46,12 +65,13 @@ bool dtype_rule(Plan *p, const Node *rule)
     if (!read_dtype(p, rule, &dtype) || !rule_roles(p, rule, &roles))
         return false;
     if (!p->dtype_at) p->dtype_at = rule;
-    if (roles & ON_param && !p->param) p->param = dtype;
-    if (roles & ON_state && !p->state) p->state = dtype;
-    if (roles & ON_grad && !p->grad) p->grad = dtype;
-    if (roles & ON_residual && !p->residual) p->residual = dtype;
-    if (roles & ON_activation && !p->computed) p->computed = dtype;
-    return true;
+    bool says = (roles == ON_update && dtype == PLAN_f32) |
+                take(&p->param, roles & ON_param, dtype) |
+                take(&p->state, roles & ON_state, dtype) |
+                take(&p->grad, roles & ON_grad, dtype) |
+                take(&p->residual, roles & ON_residual, dtype) |
+                take(&p->computed, roles & ON_activation, dtype);
+    return says || never_applies(p, rule);
 }
 
 static const char *word_of(PlanDtype d)

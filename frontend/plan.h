@@ -115,6 +115,8 @@ void entries_find(Plan *p);
 
 /* verdicts.c: every rule that is for something has split something. */
 bool rules_used(Plan *p);
+/* As the source says it, on one line. */
+const char *rule_text(Plan *p, const Node *rule);
 
 /* bind.c: the rules as options of the module. */
 bool plan_bind(Plan *p);

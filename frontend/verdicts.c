@@ -8,7 +8,7 @@
 
 #include "train.h"
 
-static const char *rule_text(Plan *p, const Node *rule)
+const char *rule_text(Plan *p, const Node *rule)
 {
     Buf b = {0};
     ast_print(p->s->m, rule, &b);
