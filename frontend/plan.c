@@ -272,20 +272,13 @@ static void note_loss(Shard *x, const Shard *winner, Axis to, MeshAxis m,
     x->nbeaten++;
 }
 
-/* An axis, what the mesh axes before leave of it on the first and on the last
- * device, and how many parts of that a device has. */
-typedef struct Share {
-    int64_t size, left, last, each;
-} Share;
-
-/* In parts of the rounded-up size. */
-static void share_cut(Share *x, int64_t parts)
-{
-    int64_t part = (x->left + parts - 1) / parts;
-    int64_t before = times(parts - 1, part);
-    x->last = x->last > before ? x->last - before : 0;
-    x->left = part;
-}
+/* The size of an axis, what the mesh axes before leave of it, and how many
+ * parts of that a device has. */
+typedef struct Left {
+    int64_t size;
+    AxisShare of;
+    int64_t each;
+} Left;
 
 static bool is_batch(const Plan *p, Axis a)
 {
@@ -294,28 +287,28 @@ static bool is_batch(const Plan *p, Axis a)
 }
 
 /* Devices may have parts of different sizes. */
-static bool may_be_uneven(const Plan *p, const Shard *x, Axis a, Share of,
+static bool may_be_uneven(const Plan *p, const Shard *x, Axis a, Left left,
                           int64_t parts)
 {
-    if (of.each > 1 || is_batch(p, a)) return false;
-    share_cut(&of, parts);
-    return of.last > 0 || !(x->roles & ~(unsigned)ON_kept);
+    if (left.each > 1 || is_batch(p, a)) return false;
+    return axis_share_cut(left.of, parts).last > 0 ||
+           !(x->roles & ~(unsigned)ON_kept);
 }
 
 static bool not_divisible(Plan *p, const Shard *x, uint32_t axis, MeshAxis m,
-                          Share of)
+                          Left left)
 {
     Sema *s = p->s;
     const char *name = axis_name(s->m, x->axes[axis]), *rest = "";
-    if (of.left != of.size)
+    if (left.of.first != left.size)
         rest = arena_printf(s->a, ", of which other mesh axes leave %lld",
-                            (long long)of.left);
+                            (long long)left.of.first);
     int64_t parts = s->m->mesh.at[m.id].size;
     Report *r = sema_error(
         s, DIAG_not_divisible, x->axis_at[axis],
         "mesh axis '%s' (%lld) does not divide axis '%s' (%lld%s)",
-        mesh_name(s->m, m), (long long)parts, name, (long long)of.size, rest);
-    if (of.each > 1)
+        mesh_name(s->m, m), (long long)parts, name, (long long)left.size, rest);
+    if (left.each > 1)
         report_note(r, (Span){0},
                     "in zigzag order a device has two parts, one from either "
                     "end");
@@ -326,7 +319,7 @@ static bool not_divisible(Plan *p, const Shard *x, uint32_t axis, MeshAxis m,
     else if (c)
         report_note(r, c->at, "'%s' is set here", name);
     Buf b = {0};
-    int64_t most = of.left / of.each;
+    int64_t most = left.of.first / left.each;
     for (int64_t d = 1, n = 0; d <= most && n < 24; d++) {
         if (most % d) continue;
         buf_printf(&b, "%s%lld", n++ ? ", " : "", (long long)d);
@@ -343,7 +336,7 @@ static bool try_axis(Plan *p, Shard *x, const Splittee *t, uint32_t axis,
     Axis a = x->axes[axis];
     int64_t size = type_size(p->s->m, t->type, a);
     int64_t parts = p->s->m->mesh.at[m.id].size;
-    Share of = {size, size, size, x->zigzag ? 2 : 1};
+    Left left = {size, {size, size}, x->zigzag ? 2 : 1};
     x->seen = true;
     for (uint32_t i = 0; i < taken->n; i++) {
         if (taken->at[i].mesh.id == m.id) {
@@ -352,13 +345,15 @@ static bool try_axis(Plan *p, Shard *x, const Splittee *t, uint32_t axis,
             return true;
         }
         if (taken->at[i].axis.id != a.id) continue;
-        share_cut(&of, p->s->m->mesh.at[taken->at[i].mesh.id].size);
-        if (taken->at[i].by->zigzag) of.each = 2;
+        left.of = axis_share_cut(left.of,
+                                 p->s->m->mesh.at[taken->at[i].mesh.id].size);
+        if (taken->at[i].by->zigzag) left.each = 2;
     }
-    bool divides = of.left == of.last && of.left % times(of.each, parts) == 0;
+    bool divides = left.of.first == left.of.last &&
+                   left.of.first % times(left.each, parts) == 0;
     if (!divides && x->product && axis + 1 < x->naxes) return true;
-    if (!divides && !may_be_uneven(p, x, a, of, parts))
-        return not_divisible(p, x, axis, m, of);
+    if (!divides && !may_be_uneven(p, x, a, left, parts))
+        return not_divisible(p, x, axis, m, left);
     x->used = true;
     if (taken->n == 32) return true;
     taken->at[taken->n].mesh = m;

@@ -420,6 +420,12 @@ const TypeAxis *type_axis(const Module *m, Type t, Axis a);
 bool splits_same(const TypeAxis *a, const TypeAxis *b);
 int64_t type_size(const Module *m, Type t, Axis a);  /* 0: no such axis */
 int64_t type_local_size(const Module *m, const TypeAxis *a); /* rounds up */
+/* How many indices of an axis the first device has, and the last one. */
+typedef struct AxisShare {
+    int64_t first, last;
+} AxisShare;
+/* The same after one more split, into parts of the rounded-up size. */
+AxisShare axis_share_cut(AxisShare x, int64_t parts);
 int64_t type_elements(const Module *m, Type t);      /* logical; saturates */
 int64_t type_local_elements(const Module *m, Type t);
 int64_t type_bytes(const Module *m, Type t);         /* local bytes */

@@ -330,6 +330,13 @@ int64_t type_local_size(const Module *m, const TypeAxis *a)
     return each * (a->size / parts + (a->size % parts != 0));
 }
 
+AxisShare axis_share_cut(AxisShare x, int64_t parts)
+{
+    int64_t part = (x.first + parts - 1) / parts;
+    int64_t before = times(parts - 1, part);
+    return (AxisShare){part, x.last > before ? x.last - before : 0};
+}
+
 int64_t type_elements(const Module *m, Type t)
 {
     const TypeInfo *info = type_info(m, t);

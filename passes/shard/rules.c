@@ -270,12 +270,12 @@ static bool applies(const ShardRule *r, const Ruled *t)
 }
 
 /* What the mesh axes that have an axis already leave of it. */
-static Share share_left(const Shard *s, const Where *out, const TypeAxis *a)
+static AxisShare share_left(const Shard *s, const Where *out, const TypeAxis *a)
 {
-    Share x = {a->size, a->size};
+    AxisShare x = {a->size, a->size};
     for (uint32_t i = 0; i < s->order.n; i++)
         if (out[s->order.at[i].id] == where_axis(a->axis))
-            x = share_cut(s, x, s->order.at[i]);
+            x = axis_share_cut(x, mesh_length(s, s->order.at[i]));
     return x;
 }
 
@@ -289,7 +289,7 @@ static bool is_zig_with(const Shard *s, const Where *out, MeshAxis m, Axis a)
 }
 
 /* LEFT: what the mesh axes before it leave of the axis. */
-static bool refuse(Shard *s, MeshAxis m, const TypeAxis *a, Share left,
+static bool refuse(Shard *s, MeshAxis m, const TypeAxis *a, AxisShare left,
                    bool zig)
 {
     const char *of = "";
@@ -307,16 +307,16 @@ static bool refuse(Shard *s, MeshAxis m, const TypeAxis *a, Share left,
     else
         report_note(r, (Span){0},
                     "parts of %lld would leave nothing for the last device",
-                    (long long)share_cut(s, left, m).first);
+                    (long long)axis_share_cut(left, mesh_length(s, m)).first);
     return false;
 }
 
 /* The rule may cut what is left of an axis for this tensor. */
 static bool may_cut(const Shard *s, const ShardRule *r, const Ruled *t,
-                    Share left, MeshAxis m)
+                    AxisShare left, MeshAxis m)
 {
     bool kept = !(r->roles & ~(unsigned)FOR_kept) && (t->roles & FOR_kept);
-    return kept || share_cut(s, left, m).last > 0;
+    return kept || axis_share_cut(left, mesh_length(s, m)).last > 0;
 }
 
 /* The first axis of the rule that the tensor has gets the mesh axis. */
@@ -326,7 +326,7 @@ static bool place_one(Shard *s, const ShardRule *r, const Ruled *t, MeshAxis m,
     for (uint32_t i = 0; i < r->axes.n; i++) {
         const TypeAxis *a = type_axis(s->m, t->type, r->axes.at[i]);
         if (!a) continue;
-        Share left = share_left(s, out, a);
+        AxisShare left = share_left(s, out, a);
         bool zig = is_zig_with(s, out, m, a->axis);
         int64_t need = mesh_length(s, m) * (zig ? 2 : 1);
         bool divides = left.first == left.last && left.first % need == 0;

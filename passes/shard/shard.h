@@ -179,19 +179,6 @@ static inline bool is_named(const Shard *s, MeshAxis m, Axis a)
     return s->named[(size_t)m.id * s->m->axes.n + a.id];
 }
 
-/* How many indices of an axis the first device has, and the last one. */
-typedef struct Share {
-    int64_t first, last;
-} Share;
-
-/* The same after one more split, into parts of the rounded-up size. */
-static inline Share share_cut(const Shard *s, Share x, MeshAxis m)
-{
-    int64_t n = mesh_length(s, m), part = (x.first + n - 1) / n;
-    int64_t left = x.last - (n - 1) * part;
-    return (Share){part, left > 0 ? left : 0};
-}
-
 /* rules.c: reads the option `shard`; false: an error was reported. */
 bool shard_rules_read(Shard *s, const char *text);
 /* A tensor, as the rules see it. */

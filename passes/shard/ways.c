@@ -80,10 +80,11 @@ static bool way_uneven(const Ways *w, const TypeAxis *x)
     Axis a = x->axis;
     if (!is_named(s, w->mesh, a) || way_zig(w, a)) return false;
     if (s->nodes.at[w->it->out].roles & FOR_kept) return true;
-    Share all = {x->size, x->size};
+    AxisShare all = {x->size, x->size};
     for (uint32_t i = 0; i < s->order.n; i++) {
         MeshAxis m = s->order.at[i];
-        if (m.id == w->mesh.id || is_cut(w, m, a)) all = share_cut(s, all, m);
+        if (m.id == w->mesh.id || is_cut(w, m, a))
+            all = axis_share_cut(all, mesh_length(s, m));
     }
     return all.last > 0;
 }
