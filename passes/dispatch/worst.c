@@ -8,8 +8,6 @@
  */
 #include "worst.h"
 
-#include <string.h>
-
 bool *worst_bounded(Module *m)
 {
     FnRef train;
@@ -53,13 +51,13 @@ static uint32_t copied(Copies *c, uint32_t f)
     Module *m = c->m;
     if (c->of[f]) return c->of[f] - 1;
     const Fn *fn = c->were[f];
-    Fn *copy = NEW(m->arena, Fn);
-    *copy = *fn;
+    Rewrite rw;
+    rewrite_begin(&rw, m, fn);
+    for (uint32_t i = fn->nparams; i < fn->ninsts; i++)
+        rewrite_copy(&rw, (Value){i});
+    Fn *copy = rewrite_end(&rw);
     copy->name = fn_fresh_name(
         m, arena_printf(m->scratch, "%s.worst", str_of(m, fn->name)));
-    copy->insts = NEW_ARRAY(m->arena, Inst, (size_t)fn->ninsts + 1);
-    memcpy(copy->insts, fn->insts, fn->ninsts * sizeof *fn->insts);
-    copy->cap_insts = fn->ninsts;
     c->of[f] = module_add_fn(m, copy).id + 1;
     for (uint32_t i = 0; i < copy->ninsts; i++)
         copy_callees(c, &copy->insts[i]);
