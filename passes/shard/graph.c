@@ -506,7 +506,7 @@ static void keep_raw(Shard *s, uint32_t raw)
 static bool names_path(const char *paths, const char *path)
 {
     size_t n = strlen(path);
-    for (const char *p = paths; (p = strstr(p, path)); p++)
+    for (const char *p = paths; n && (p = strstr(p, path)); p++)
         if ((p == paths || p[-1] == ' ') && (!p[n] || p[n] == ' ')) return true;
     return false;
 }
