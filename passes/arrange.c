@@ -463,8 +463,8 @@ static void find_meetings(Arrange *r, const Live *live, Arena *a)
 /* So many searches, unless one comes near the least there can be. */
 enum { SEARCHES = 6, NEAR = 500 };
 
-static int64_t arrange_all(const Live *live, Base base, int64_t *offsets,
-                           Arena *a)
+static int64_t arrange_all(const Live *live, Base base, int64_t room,
+                           int64_t *offsets, Arena *a)
 {
     static int (*const orders[])(const void *, const void *) = {
         by_size, by_area, by_span, by_start, by_pair};
@@ -495,13 +495,15 @@ static int64_t arrange_all(const Live *live, Base base, int64_t *offsets,
     r.best_order = NEW_ARRAY(a, Block *, (size_t)r.n + 1);
     LiveMoment moment;
     int64_t peak = INT64_MAX, least = live_most(live, base, &moment, a);
-    for (uint32_t o = 0; o < sizeof orders / sizeof *orders; o++) {
+    for (uint32_t o = 0; o < sizeof orders / sizeof *orders && peak > room;
+         o++) {
         qsort(r.order, r.n, sizeof *r.order, orders[o]);
         try_order(&r, &peak);
     }
-    bool more = true;
+    bool more = room == LOWEST || least <= room;
     for (uint64_t seed = 1;
-         more && seed <= SEARCHES && peak > least + least / NEAR; seed++)
+         more && peak > room && seed <= SEARCHES && peak > least + least / NEAR;
+         seed++)
         more = search(&r, seed, least, &peak);
     for (uint32_t i = 0; i < r.n; i++)
         offsets[in_live[i]] = r.best[i];
@@ -521,20 +523,20 @@ static bool is_shared(const Live *live, bool *const *fns, uint32_t ranks)
 }
 
 /* The ranks of a pipeline do not know of each other's memory. */
-int64_t arrange(const Module *m, const Live *live, Base base, int64_t *offsets,
-                Arena *a)
+int64_t arrange(const Module *m, const Live *live, Base base, int64_t room,
+                int64_t *offsets, Arena *a)
 {
     uint32_t ranks = module_ranks(m);
     bool **fns = NEW_ARRAY(a, bool *, (size_t)ranks + 1);
     for (uint32_t r = 0; r < ranks; r++)
         fns[r] = rank_reaches(m, r, a);
     if (ranks < 2 || is_shared(live, fns, ranks))
-        return arrange_all(live, base, offsets, a);
+        return arrange_all(live, base, room, offsets, a);
     int64_t *at = NEW_ARRAY(a, int64_t, (size_t)live->n + 1), most = 0;
     for (uint32_t r = 0; r < ranks; r++) {
         ArenaMark mark = arena_mark(a);
         Live of = live_of(live, fns[r], a);
-        int64_t peak = arrange_all(&of, base, at, a);
+        int64_t peak = arrange_all(&of, base, room, at, a);
         for (uint32_t i = 0, k = 0; i < live->n; i++)
             if (fns[r][live->at[i].ref.id]) {
                 if (live->at[i].base == base) offsets[i] = at[k];

@@ -13,9 +13,16 @@ static inline int64_t place_aligned(int64_t n)
     return (n + PLACE_ALIGN - 1) & -(int64_t)PLACE_ALIGN;
 }
 
+/* Room for which the lowest peak is looked for. */
+enum { LOWEST = -1 };
+
 /* Gives each buffer of a base its offset (by its number in LIVE); returns the
- * bytes that they take together, the most of any rank. */
-int64_t arrange(const Module *m, const Live *live, Base base, int64_t *offsets,
-                Arena *a);
+ * bytes that they take together, the most of any rank.  Where only that counts
+ * whether they fit ROOM, no better is looked for when that is known. */
+int64_t arrange(const Module *m, const Live *live, Base base, int64_t room,
+                int64_t *offsets, Arena *a);
+
+/* The ends of what has a place, of each base of the device, together. */
+int64_t planned_bytes(Module *m);
 
 #endif

@@ -14,6 +14,7 @@
  * when the last way does not fit, all corners are tried.
  */
 #include "budget.h"
+#include "arrange.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -38,29 +39,6 @@ typedef struct Trial {
     Module m;
 } Trial;
 
-/* The ends of the buffers of each base of the device, together. */
-static int64_t planned_bytes(Module *m)
-{
-    int64_t ends[BASE_count] = {0}, all = 0;
-    for (uint32_t f = 0; f < m->fns.n; f++) {
-        const Fn *fn = m->fns.at[f];
-        for (uint32_t i = 0; fn->view == VIEW_kernel && i < fn->ninsts; i++) {
-            const Inst *in = &fn->insts[i];
-            if (!attr_get(m, in->attr, AT_base)) continue;
-            Layout l = layout_of(m, fn, (Value){i}, m->scratch);
-            int64_t end =
-                attr_int(m, in->attr, AT_offset, 0) + layout_bytes(m, l);
-            for (int b = 0; b < BASE_count; b++)
-                if (attr_is(m, in->attr, AT_base, base_name((Base)b)) &&
-                    ends[b] < end)
-                    ends[b] = end;
-        }
-    }
-    for (int b = 0; b < BASE_count; b++)
-        if (b != BASE_host) all += ends[b];
-    return all;
-}
-
 static void trial_begin(Trial *t, const Buf *text)
 {
     arena_init(&t->arena, "trial");
@@ -79,13 +57,17 @@ static void trial_end(Trial *t)
     arena_release(&t->scratch);
 }
 
-/* The peak at a position; with `target`, of the image. */
-static bool peak_at(Budget *b, int64_t position, bool target, int64_t *out)
+/* The peak at a position; with `target`, of the image.  Where only that counts
+ * whether it is within ROOM, it may be any on that side. */
+static bool peak_at(Budget *b, int64_t position, bool target, int64_t room,
+                    int64_t *out)
 {
     Trial t;
     uint64_t bytes = 0;
     trial_begin(&t, &b->text);
     option_set(&t.m, "remat", points_text(b->points, position));
+    if (room != LOWEST)
+        option_set(&t.m, "room", arena_printf(&t.arena, "%" PRId64, room));
     bool ok =
         pipeline_run(&t.m, b->passes, &(PipelineOpts){.verify_end = true});
     if (ok) *out = planned_bytes(&t.m);
@@ -101,20 +83,24 @@ static bool peak_at(Budget *b, int64_t position, bool target, int64_t *out)
     return *out <= b->bytes;
 }
 
+static bool fits_room(Budget *b, int64_t position, int64_t room)
+{
+    int64_t peak;
+    peak_at(b, position, false, room, &peak);
+    return peak <= room;
+}
+
 /* ---------------------------------------------------------------- search -- */
 
 /* A position whose plan has at most `room` bytes; -1: none was found. */
 static int64_t some_fit(Budget *b, int64_t room)
 {
-    int64_t peak;
     for (uint32_t i = points_corners(b->points); i-- > 0;) {
         int64_t at = points_corner(b->points, i);
-        peak_at(b, at, false, &peak);
-        if (peak <= room) return at;
+        if (fits_room(b, at, room)) return at;
         int64_t before = i ? points_corner(b->points, i - 1) : 0;
         at = before + (at - before) / 2;
-        peak_at(b, at, false, &peak);
-        if (peak <= room) return at;
+        if (fits_room(b, at, room)) return at;
     }
     return -1;
 }
@@ -124,11 +110,9 @@ static int64_t some_fit(Budget *b, int64_t room)
 static int64_t luckier_fit(Budget *b, int64_t room, int64_t high)
 {
     enum { MOST_MISSES = 5 };
-    int64_t peak;
     for (int64_t at = high - 1, misses = 0; at > 0 && misses < MOST_MISSES;
          at--, misses++) {
-        peak_at(b, at, false, &peak);
-        if (peak > room) continue;
+        if (!fits_room(b, at, room)) continue;
         high = at;
         misses = -1;
     }
@@ -137,14 +121,12 @@ static int64_t luckier_fit(Budget *b, int64_t room, int64_t high)
 
 static int64_t first_fit(Budget *b, int64_t room)
 {
-    int64_t peak, low = 0, high;
-    peak_at(b, 0, false, &peak);
-    if (peak <= room) return 0;
+    int64_t low = 0, high;
+    if (fits_room(b, 0, room)) return 0;
     high = some_fit(b, room);
     while (high > low + 1) { /* low does not fit */
         int64_t mid = low + (high - low) / 2;
-        peak_at(b, mid, false, &peak);
-        if (peak <= room)
+        if (fits_room(b, mid, room))
             high = mid;
         else
             low = mid;
@@ -160,7 +142,7 @@ static int64_t corner_fit(Budget *b)
     b->least = INT64_MAX;
     for (uint32_t i = 0; i <= points_corners(b->points); i++) {
         int64_t at = i ? points_corner(b->points, i - 1) : 0;
-        if (peak_at(b, at, true, &whole)) return at;
+        if (peak_at(b, at, true, LOWEST, &whole)) return at;
     }
     return -1;
 }
@@ -174,8 +156,8 @@ static int64_t search(Budget *b)
     for (unsigned round = 0; round < MOST_ROUNDS; round++) {
         int64_t at = first_fit(b, room);
         if (at < 0) break;
-        peak_at(b, at, false, &planned);
-        if (!b->o->arena || peak_at(b, at, true, &whole)) return at;
+        peak_at(b, at, false, LOWEST, &planned);
+        if (!b->o->arena || peak_at(b, at, true, LOWEST, &whole)) return at;
         room = b->bytes - (whole - planned);
         if (room >= planned) room = planned - 1;
     }

@@ -262,8 +262,8 @@ static int64_t frame_with(Schedule *x, uint32_t n)
     apply(x, n);
     Live live = live_find(x->m, x->a);
     int64_t *at = NEW_ARRAY(x->a, int64_t, (size_t)live.n + 1);
-    int64_t bytes = arrange(x->m, &live, BASE_frame, at, x->a) +
-                    arrange(x->m, &live, BASE_lane, at, x->a);
+    int64_t bytes = arrange(x->m, &live, BASE_frame, LOWEST, at, x->a) +
+                    arrange(x->m, &live, BASE_lane, LOWEST, at, x->a);
     arena_pop(x->a, mark);
     return bytes;
 }
@@ -272,7 +272,7 @@ static int64_t frame_with(Schedule *x, uint32_t n)
 static void decide(Schedule *x, int64_t growth, PassCtx *cx)
 {
     uint32_t fits = 0, fails = x->candidates.n + 1;
-    int64_t before = frame_with(x, 0), after = before;
+    int64_t before = fails > 1 ? frame_with(x, 0) : 0, after = before;
     int64_t most = before + (int64_t)((double)before * (double)growth / 100);
     uint32_t n = x->candidates.n; /* all of them first */
     while (fails - fits > 1) {
