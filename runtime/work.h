@@ -22,9 +22,10 @@ typedef struct Machine {
                                   memory */
     uint32_t host;             /* how many share a host */
     double room;               /* bytes that a program may have */
-    double copies, library, products, links; /* shares that a step keeps */
-    double compute_beside, link_beside;      /* of these, beside each other */
-    double command, collective;              /* seconds */
+    double copies, library, products; /* shares that a step keeps */
+    double links, buses;
+    double compute_beside, link_beside; /* of these, beside each other */
+    double command, collective;         /* seconds */
 } Machine;
 
 /* By the driver's name of it, by target; NULL: not known. */

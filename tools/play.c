@@ -87,7 +87,7 @@ static double seconds_of(const World *w, const TitanCommand *cmd, bool joins)
     if (cmd->kind == TITAN_COMMAND_collective)
         return collective_seconds(w, cmd, joins);
     double offloaded = work_offloaded(w->im, cmd);
-    if (offloaded > 0) return m->command + offloaded / (m->bus * m->links);
+    if (offloaded > 0) return m->command + offloaded / (m->bus * m->buses);
     return m->command + fmax(memory_seconds(w, cmd), product_seconds(w, cmd));
 }
 
