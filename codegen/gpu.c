@@ -66,6 +66,21 @@ int64_t gpu_lanes_of_thread(const Kir *k)
     return 1;
 }
 
+/* The lanes of a thread of a kernel that draws numbers and reads none: it
+ * computes for long and moves little, and each lane is much code. */
+static int64_t lanes_that_draw(const Kir *k, int64_t lanes)
+{
+    int64_t draws = 0, most = 2;
+    for (uint32_t i = 1; i < k->nodes.n; i++) {
+        const NodeInfo *in = &k->nodes.at[i];
+        if (in->op == KN_load && ix_uses(k, in->ix, lanes_id(k))) return lanes;
+        draws += in->op == KN_scalar && in->sc == SC_random;
+    }
+    while (draws * lanes > most && lanes > 1)
+        lanes /= 2;
+    return lanes;
+}
+
 /* Whether neighbouring threads better take neighbouring items than neighbouring
  * lanes: where the kernel turns operands round, elements that lie beside those
  * of other items are read one by one, and lanes by 16 bytes either way. */
@@ -195,7 +210,7 @@ Grid gpu_grid(Kir *k)
     Grid columns, turned;
     if (gpu_columns_grid(k, &columns)) return columns;
     if (gpu_turned_grid(k, &turned)) return turned;
-    k->width = gpu_lanes_of_thread(k);
+    k->width = lanes_that_draw(k, gpu_lanes_of_thread(k));
     int64_t all = k->rows * (gpu_lanes(k)->hi / k->width);
     return (Grid){.map = MAP_thread,
                   .blocks = (all + THREADS - 1) / THREADS,

@@ -17,6 +17,7 @@ typedef int CuResult;
 typedef int CuDevice;
 typedef uint64_t CuPtr;
 typedef struct CuContextRow *CuContext;
+typedef struct CuLibraryRow *CuLibrary;
 typedef struct CuModuleRow *CuModule;
 typedef struct CuFunctionRow *CuFunction;
 typedef struct CuStreamRow *CuStream;
@@ -39,6 +40,7 @@ enum {
     CU_event_no_timing = 2,
     CU_event_record_external = 1,
     CU_error_invalid_ptx = 218,
+    CU_error_not_found = 500,
     CU_error_not_ready = 600,
     CU_jit_error_log = 5,
     CU_jit_error_log_bytes = 6,

@@ -2,8 +2,9 @@
  * cuda_device.c: a GPU as a device of the runtime.
  *
  * Made in an order in which each step tells what it needs: driver, GPU of the
- * kind that the image is compiled for, kernels, cuBLASLt, memory.  The arena
- * is one allocation, zeroed once; whether it fits is known before.
+ * kind that the image is compiled for, context, cuBLASLt, memory, kernels,
+ * whose PTX is compiled beside all that.  The arena is one allocation, zeroed
+ * once; whether it fits is known before.
  */
 #include "cuda_device.h"
 
@@ -81,9 +82,8 @@ static void close_streams(Cuda *c)
 }
 
 /* CUDA_VISIBLE_DEVICES says which one is the first. */
-static TitanStatus open_gpu(Cuda *c)
+static TitanStatus find_gpu(Cuda *c)
 {
-    size_t available, total;
     int n = 0;
     CU_TRY(c, cuInit(0));
     CU_TRY(c, cuDeviceGetCount(&n));
@@ -99,7 +99,12 @@ static TitanStatus open_gpu(Cuda *c)
                           n == 1 ? "is" : "are");
     CU_TRY(c, cuDeviceGet(&c->gpu, (int)c->rank.local));
     CU_TRY(c, cuDeviceGetName(c->name, sizeof c->name, c->gpu));
-    TRY(check_capability(c));
+    return check_capability(c);
+}
+
+static TitanStatus open_gpu(Cuda *c)
+{
+    size_t available, total;
     CU_TRY(c, cuDevicePrimaryCtxRetain(&c->context, c->gpu));
     CU_TRY(c, cuCtxSetCurrent(c->context));
     CU_TRY(c, cuMemGetInfo(&available, &total));
@@ -269,7 +274,7 @@ static void release(TitanDevice *d)
         if (c->workspace[i]) c->cu.cuMemFree(c->workspace[i]);
     if (c->arena) c->cu.cuMemFree(c->arena);
     if (c->host) cuda_unpin(c, c->host, c->host_bytes);
-    if (c->module) c->cu.cuModuleUnload(c->module);
+    cuda_unload(c);
     close_streams(c);
     if (c->context) c->cu.cuDevicePrimaryCtxRelease(c->gpu);
     free(c->plans);
@@ -321,16 +326,19 @@ static TitanStatus open_device(Cuda *c, const TitanCode *code)
     c->plans = calloc((size_t)c->im->nentries + 1, sizeof *c->plans);
     if (!c->plans) return titan_no_memory(c->story);
     TRY(cu_open(c->story, &c->cu));
+    TRY(find_gpu(c));
+    say(c, "driver", &since);
+    TRY(cuda_load_begin(c, code));
     TRY(open_gpu(c));
-    say(c, "driver and context", &since);
-    TRY(cuda_load(c, code, how, sizeof how));
-    say(c, "kernels", &since);
+    say(c, "context", &since);
     TRY(cuda_gemm_open(c));
     say(c, "cuBLASLt", &since);
     TRY(cuda_ranks_begin(c));
     TRY(alloc_memory(c));
     TRY(cuda_io_open(c));
     say(c, "memory", &since);
+    TRY(cuda_load(c, code, how, sizeof how));
+    say(c, "kernels", &since);
     TRY(cuda_ranks_open(c));
     say(c, "ranks", &since);
     return describe(c, how);

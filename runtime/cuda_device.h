@@ -15,7 +15,7 @@
 #include "device.h"
 #include "ranks.h"
 
-enum { CUDA_TURNS = 2 };
+enum { CUDA_TURNS = 2, CUDA_MOST_MODULES = 16 };
 
 /* Room for batches on their way to the GPU, and for records on their way
  * back; turn by turn, so that neither side waits. */
@@ -57,6 +57,7 @@ typedef struct CudaSums {
     CuPtr room[TITAN_MOST_STREAMS];
 } CudaSums;
 
+typedef struct CudaCompiler CudaCompiler;
 typedef struct CudaGemm CudaGemm;
 typedef struct CudaTable CudaTable;
 typedef struct CudaProfile CudaProfile;
@@ -75,7 +76,9 @@ typedef struct Cuda {
     CuStream stream; /* streams[0] */
     CuStream streams[TITAN_MOST_STREAMS];
     CuEvent *events; /* of signals and waits */
-    CuModule module;
+    CudaCompiler *compiler; /* NULL: there is machine code */
+    CuModule modules[CUDA_MOST_MODULES];
+    unsigned nmodules;
     CuFunction *functions; /* by row of `kernels`; NULL: not asked for yet */
     uint32_t most_args, most_maps;
     uint64_t *args; /* of one launch */
@@ -111,9 +114,20 @@ typedef struct Cuda {
 
 /* ------------------------------------------------------- cuda_module.c -- */
 
-/* Machine code for exactly this GPU, else PTX, which the driver compiles. */
+/* Machine code for exactly this GPU, else PTX, which the driver compiles, from
+ * the begin on, which is without a context. */
+TitanStatus cuda_load_begin(Cuda *c, const TitanCode *code);
 TitanStatus cuda_load(Cuda *c, const TitanCode *code, char *how, size_t size);
 TitanStatus cuda_function(Cuda *c, uint32_t kernel, CuFunction *out);
+void cuda_unload(Cuda *c);
+
+/* -------------------------------------------------------- cuda_compile.c -- */
+
+/* Threads begin to compile the PTX, with a context or without one; the end
+ * waits for them and has the modules, as does the close, of any state. */
+TitanStatus cuda_compile_begin(Cuda *c, const TitanCode *code);
+TitanStatus cuda_compile_end(Cuda *c, double *seconds);
+void cuda_compile_close(Cuda *c);
 
 /* --------------------------------------------------------- cuda_list.c -- */
 

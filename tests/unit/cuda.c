@@ -536,6 +536,49 @@ static void profiles(void **state)
     close_device(d);
 }
 
+/* ------------------------------------------------------------------- PTX -- */
+
+#define FRONT       "// a step\n.version 8.7\n"
+#define ENTRY(name) ".visible .entry " name "(\n.param .u64 p\n)\n{\nret;\n}\n"
+static const char kernels[] = FRONT ENTRY("bump") ENTRY("add") ENTRY("other");
+static const char sharing[] =
+    FRONT ".global .b64 x;\n" ENTRY("bump") ENTRY("add") ENTRY("other");
+
+/* Runs both kernels of the text; how many libraries it became. */
+static unsigned run_text(const char *text)
+{
+    Made m;
+    begin(&m);
+    m.kernels[1] = (TitanKernel){.name = S_add, .args = 2, .threads = 128};
+    bump(&m, 0);
+    operand(&m, TITAN_BASE_io, 0, 0);
+    operand(&m, TITAN_BASE_io, 64, 0);
+    command(&m, TITAN_COMMAND_kernel, 1, 1);
+    const TitanCode code = {.ptx = text, .ptx_size = strlen(text)};
+    static const DeviceOptions o;
+    TitanDevice *d;
+    ok(open_with(&m, &code, &o, &d));
+    float x = 5, sum;
+    ok(device_write(d, TITAN_BASE_io, 64, &x, sizeof x));
+    ok(device_run(d, &m.entry));
+    ok(device_read(d, TITAN_BASE_io, 0, &sum, sizeof sum));
+    assert_true(sum == 6);
+    unsigned n = fake_device()->libraries;
+    close_device(d);
+    assert_int_equal(fake_device()->libraries, 0);
+    return n;
+}
+
+/* Kernels that share nothing are compiled by as many threads as there are
+ * processors, each kernel once; others by one. */
+static void compiles_in_parts(void **state)
+{
+    (void)state;
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    assert_int_equal(run_text(kernels), online < 3 ? online : 3);
+    assert_int_equal(run_text(sharing), 1);
+}
+
 /* ---------------------------------------------------------------- errors -- */
 
 /* Opening fails with STATUS and a story that has WORDS. */
@@ -661,11 +704,8 @@ static TitanStatus one_run(Made *m, const TitanCode *code, unsigned *calls)
     return st;
 }
 
-/* Whichever call fails, once: it is an error, and everything is given back. */
-static void every_call_fails_once(void **state)
+static void fail_each_call(const TitanCode *code)
 {
-    (void)state;
-    const TitanCode code = {.cubin = "machine code"};
     TitanStatus st = TITAN_UNAVAILABLE;
     for (unsigned n = 1, calls; st != TITAN_OK; n++) {
         Made m;
@@ -679,13 +719,22 @@ static void every_call_fails_once(void **state)
         command(&m, TITAN_COMMAND_zero, 0, 40);
         fake_reset();
         fake_device()->fails_at = n;
-        st = one_run(&m, &code, &calls);
+        st = one_run(&m, code, &calls);
         assert_int_equal(st != TITAN_OK, calls >= n);
         if (st != TITAN_OK) assert_true(story.n > 0);
         assert_int_equal(fake_device()->allocations, 0);
         assert_int_equal(fake_device()->graphs, 0);
+        assert_int_equal(fake_device()->libraries, 0);
         assert_true(n < 1000);
     }
+}
+
+/* Whichever call fails, once: it is an error, and everything is given back. */
+static void every_call_fails_once(void **state)
+{
+    (void)state;
+    fail_each_call(&(TitanCode){.cubin = "machine code"});
+    fail_each_call(&(TitanCode){.ptx = kernels, .ptx_size = strlen(kernels)});
 }
 
 /* A launch that fails names its kernel and its line, also in a capture. */
@@ -742,6 +791,7 @@ int main(void)
         cmocka_unit_test_setup(stages_weights, reset),
         cmocka_unit_test_setup(copies_from_the_host, reset),
         cmocka_unit_test_setup(profiles, reset),
+        cmocka_unit_test_setup(compiles_in_parts, reset),
         cmocka_unit_test_setup(says_what_is_missing, reset),
         cmocka_unit_test_setup(names_the_call, reset),
         cmocka_unit_test_setup(every_call_fails_once, reset),

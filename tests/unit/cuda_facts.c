@@ -53,6 +53,7 @@ static void driver_numbers(void **state)
     SAME(CU_event_no_timing, CU_EVENT_DISABLE_TIMING);
     SAME(CU_event_record_external, CU_EVENT_RECORD_EXTERNAL);
     SAME(CU_error_invalid_ptx, CUDA_ERROR_INVALID_PTX);
+    SAME(CU_error_not_found, CUDA_ERROR_NOT_FOUND);
     SAME(CU_jit_error_log, CU_JIT_ERROR_LOG_BUFFER);
     SAME(CU_jit_error_log_bytes, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES);
     SAME(0, CUDA_SUCCESS);

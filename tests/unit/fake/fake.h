@@ -27,7 +27,7 @@ typedef struct Fake {
     /* read by tests */
     char log[FAKE_LOG];
     unsigned calls;               /* that may fail */
-    unsigned allocations, graphs; /* alive */
+    unsigned allocations, graphs, libraries; /* alive */
     CuPtr arena;                  /* the largest allocation */
     size_t arena_bytes;
     size_t pinned_bytes; /* the largest of the host */
