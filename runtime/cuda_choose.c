@@ -3,7 +3,8 @@
  *
  * In this order: the choice that the table has, where it holds for this GPU
  * and this version of the library; the fastest of several that are timed, if
- * asked for; the first that the library's own model names.  Where there is a
+ * asked for; what is built in, by the same key (tune/); the first that the
+ * library's own model names.  Where there is a
  * table, what it lacks is said and goes into it, so that another version of the
  * library, or another GPU, is chosen for once.  Splits of K whose
  * parts are added in no fixed order are never allowed, so that bits do not
@@ -22,8 +23,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_WAYS = 64, MOST_TURNS = 64, NOISE = 4 << 20, KEY = 1024 };
-#define LEAST_MS 4.0 /* of work in one measurement */
+enum { MOST_WAYS = 64, MOST_TURNS = 1000, NOISE = 4 << 20, KEY = 1024 };
+/* Of work in one measurement: a card comes to its power limit, where what takes
+ * less energy is faster. */
+#define LEAST_MS 40.0
 
 static uint64_t low_bit(uint64_t bits)
 {
@@ -131,7 +134,8 @@ static bool still_holds(Cuda *c, const CudaGemm *x, const LtAlgo *algo)
 
 /* ---------------------------------------------------------------- timing -- */
 
-/* Numbers of size 1/2 to 2, with either sign, as bf16, f32 and f64 alike. */
+/* Numbers of size 1/2 to 2, with either sign, as bf16, f32 and f64 alike; all
+ * bytes are numbers of eight bits. */
 static void make_noise(uint16_t *to, size_t n)
 {
     uint64_t x = 88172645463325252u;
@@ -139,7 +143,7 @@ static void make_noise(uint16_t *to, size_t n)
         x ^= x << 13;
         x ^= x >> 7;
         x ^= x << 17;
-        to[i] = (uint16_t)((x & 0x80ff) | 0x3f00);
+        to[i] = (uint16_t)((x & 0x80bf) | 0x3f00);
     }
 }
 
@@ -266,25 +270,37 @@ static TitanStatus write_table(Cuda *c)
     return cuda_table_write(c->story, c->table, c->options.gemm_table);
 }
 
-TitanStatus cuda_choose(Cuda *c, CudaGemm *x, const CuPtr at[TITAN_GEMM_PLACES])
+/* The fastest of those that are timed, or the first. */
+static TitanStatus choose_way(Cuda *c, CudaGemm *x,
+                              const CuPtr at[TITAN_GEMM_PLACES],
+                              const char *key, double *us)
 {
     LtHeuristic ways[MOST_WAYS];
     bool timed = may_time(c, at[2]);
     int64_t asked = timed ? c->options.gemm_algos : 1;
     int n, best = 0, most = asked < MOST_WAYS ? (int)asked : MOST_WAYS;
+    TRY(ask(c, x, ways, most, &n));
+    if (n == 0 || ways[0].state != 0)
+        return none_fits(c, &c->im->gemms[x->row]);
+    if (timed) TRY(time_ways(c, x, at, ways, n, &best, us));
+    if (c->options.verbose)
+        fprintf(stderr, "%s: way %d of %d, %.1f us\n", key, best + 1, n, *us);
+    x->algo = ways[best].algo;
+    return TITAN_OK;
+}
+
+TitanStatus cuda_choose(Cuda *c, CudaGemm *x, const CuPtr at[TITAN_GEMM_PLACES])
+{
+    bool timed = may_time(c, at[2]);
     double us = 0;
     Text key;
     key_of(c, x, &key);
     if (c->table && cuda_table_find(c->table, key.at, timed, &x->algo) &&
         still_holds(c, x, &x->algo))
         return TITAN_OK;
-    TRY(ask(c, x, ways, most, &n));
-    if (n == 0 || ways[0].state != 0)
-        return none_fits(c, &c->im->gemms[x->row]);
-    if (timed) TRY(time_ways(c, x, at, ways, n, &best, &us));
-    if (c->options.verbose)
-        fprintf(stderr, "%s: way %d of %d, %.1f us\n", key.at, best + 1, n, us);
-    x->algo = ways[best].algo;
+    if (timed || !cuda_text_find(cuda_texts, key.at, &x->algo) ||
+        !still_holds(c, x, &x->algo))
+        TRY(choose_way(c, x, at, key.at, &us));
     if (!c->table) return TITAN_OK;
     if (!timed) fprintf(stderr, "note: not in the table: %s\n", key.at);
     TRY(cuda_table_put(c->story, c->table, key.at, &x->algo, us));

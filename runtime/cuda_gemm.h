@@ -47,6 +47,14 @@ typedef struct CudaTable {
     bool changed;
 } CudaTable;
 
+/* Tables that are built in, as they lie in tune/; the last has no name. */
+typedef struct CudaText {
+    const char *name, *text;
+    uint32_t size;
+} CudaText;
+extern const CudaText cuda_texts[];
+bool cuda_text_find(const CudaText *texts, const char *key, LtAlgo *out);
+
 TitanStatus cuda_table_read(TitanStory *s, const char *path, CudaTable *out);
 bool cuda_table_find(const CudaTable *t, const char *key, bool timed,
                      LtAlgo *out);

@@ -81,6 +81,17 @@ bool cuda_table_find(const CudaTable *t, const char *key, bool timed,
     return false;
 }
 
+bool cuda_text_find(const CudaText *texts, const char *key, LtAlgo *out)
+{
+    for (const CudaText *t = texts; t->name; t++)
+        for (const char *line = t->text; line; line = strchr(line, '\n')) {
+            line += *line == '\n';
+            if (has_key(line, key))
+                return read_algo(line + strlen(key) + sizeof mark - 1, out);
+        }
+    return false;
+}
+
 static void drop(CudaTable *t, const char *key)
 {
     uint32_t kept = 0;

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "runtime/cuda_gemm.h"
 #include "runtime/device.h"
 #include "tests/unit/fake/fake.h"
 
@@ -331,6 +332,29 @@ static void records_what_is_unknown(void **state)
     unlink(path);
 }
 
+#define ALGO(n) "000000000000000" n ZEROS ZEROS ZEROS ZEROS ZEROS ZEROS ZEROS
+#define ZEROS   "0000000000000000"
+
+/* What is built in is found by a whole key, on any line of any text. */
+static void finds_what_is_built_in(void **state)
+{
+    (void)state;
+    static const CudaText texts[] = {
+        {"one", "A m=1 algo=x\n", 0},
+        {"two",
+         "B m=1 algo=" ALGO("1") "\n"
+                                 "B m=12 algo=" ALGO("2") " us=3.0\n",
+         0},
+        {0}};
+    LtAlgo algo;
+    assert_true(cuda_text_find(texts, "B m=12", &algo));
+    assert_int_equal(algo.word[0], 2);
+    assert_true(cuda_text_find(texts, "B m=1", &algo));
+    assert_int_equal(algo.word[0], 1);
+    assert_false(cuda_text_find(texts, "A m=1", &algo)); /* no algorithm */
+    assert_false(cuda_text_find(texts, "B m=2", &algo));
+}
+
 /* A product that leaves processors to others says so to the library, and is
  * another entry of the table. */
 static void leaves_processors(void **state)
@@ -441,6 +465,7 @@ int main(void)
         cmocka_unit_test(alignment),
         cmocka_unit_test(times_and_remembers),
         cmocka_unit_test(records_what_is_unknown),
+        cmocka_unit_test(finds_what_is_built_in),
         cmocka_unit_test(leaves_processors),
         cmocka_unit_test(times_no_parameters),
         cmocka_unit_test(times_for_other_streams),
