@@ -12,8 +12,11 @@
  *     early      q' is a value of the forward, and in its record
  *
  * Such values are copied behind the forward's own, so that they can be in a
- * record like any other (record.c).  What is made of parameters alone stays in
- * the backward: a turn has it at hand, and it would be kept for all turns.
+ * record like any other (record.c).  On one device that is done with what is
+ * made of parameters alone too, the weights themselves in their other order,
+ * which one sweep then reads once for both.  Where there are several it stays
+ * in the backward: a turn may have gathered them, and what would be kept for
+ * all turns is whole.
  */
 #include "remat.h"
 
@@ -23,7 +26,7 @@ typedef struct Early {
     Module *m;
     Pair *p;
     bool *can;  /* by value of the backward: made of values of the forward */
-    bool *turn; /* and not of parameters alone */
+    bool *turn; /* and worth to be kept for all turns */
 } Early;
 
 static bool is_narrow(const Module *m, const Inst *in)
@@ -44,12 +47,12 @@ static bool is_light(const Inst *in)
 static bool find_narrow(Early *e)
 {
     const Fn *back = e->p->back;
-    bool any = false;
+    bool any = false, alone = e->m->mesh.n == 0;
     for (uint32_t i = 0; i < back->ninsts; i++) {
         const Inst *in = &back->insts[i];
         Value same = e->p->same[i];
         bool has = !value_eq(same, NO_VALUE);
-        e->turn[i] = has && !is_at_hand(e->p, same.id);
+        e->turn[i] = has && (alone || !is_at_hand(e->p, same.id));
         e->can[i] = !has && in->nargs > 0 && is_light(in) &&
                     (op_info((Op)in->op)->flags & OPF_PURE);
         for (uint32_t k = 0; !has && k < in->nargs; k++) {
