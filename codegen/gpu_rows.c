@@ -334,6 +334,18 @@ unsigned row_together(const Kir *k, const Loop *l)
     return accesses > 2 ? 1 : ROW_TOGETHER;
 }
 
+/* One sweep over a row that has as many threads as a block may: nothing is held
+ * for another, and fewer registers leave room for a second block, which loads
+ * while the first one stores. */
+static bool is_sole(const Emit *e, const Loop *l)
+{
+    uint32_t sweeps = 0;
+    for (uint32_t i = 1; i < e->k->loops.n; i++)
+        sweeps += e->k->loops.at[i].kind == LOOP_lanes;
+    return sweeps == 1 && e->row_threads == ROW_MOST && !e->totals &&
+           l->hi % ROW_LANES == 0;
+}
+
 void gpu_row_lanes(Emit *e, LoopId loop)
 {
     const Loop *l = &e->k->loops.at[loop];
@@ -353,7 +365,7 @@ void gpu_row_lanes(Emit *e, LoopId loop)
     e->lanes = w > 1 ? loop : 0;
     e->aligned = w > 1;
     bool plain = row_is_plain(e->k, l),
-         unrolled = plain && l->hi <= ROW_HELD * s.span;
+         unrolled = plain && l->hi <= ROW_HELD * s.span && !is_sole(e, l);
     if (unrolled && w > 1) load_ahead(e, &s);
     int64_t at =
         unrolled ? 0 : whole_chunks(e, &s, plain ? row_together(e->k, l) : 1);
