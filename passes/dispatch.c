@@ -42,6 +42,7 @@
 
 #include "dispatch/dispatch.h"
 #include "dispatch/worst.h"
+#include "running.h"
 
 /* ----------------------------------------------------------- expressions -- */
 
@@ -132,7 +133,7 @@ static Value rank_of(Dispatch *d, const Rows *x, Value owner)
     Expr is = op(d, SC_eq, arg(d, 0), expr_index(d->m, x->to));
     Value one =
         emit_map_over(b, expr_cast(d->m, DT_i32, is), &owner, 1, &to, 1);
-    Value before = emit_cumsum(b, one, x->slot, false, true);
+    Value before = running_count(b, one, x->slot, x->piece);
     Value own = emit_map(b, op(d, SC_mul, arg(d, 0), arg(d, 1)),
                          (Value[]){one, before}, 2);
     return emit_reduce(b, "sum", own, &x->to, 1, DT_i32, DT_i32);

@@ -100,6 +100,7 @@ static void name_axes(Dispatch *d, Rows *x)
     x->to = axis_fresh(d->m, "to", 0);
     x->own = axis_fresh(d->m, "own", 0);
     x->slot = axis_fresh(d->m, "slot", 0);
+    x->piece = axis_fresh(d->m, "piece", 0);
 }
 
 static void find_room(Dispatch *d, Rows *x, const ShardRule *rule)

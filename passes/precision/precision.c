@@ -214,6 +214,17 @@ static bool repeats_rows(const Writer *w, const Inst *in)
                type_elements(w->p->m, in->type);
 }
 
+/* A parameter, perhaps moved, that is rounded where it comes from. */
+static Value rounded_early(Writer *w, Value old, DType d)
+{
+    const Inst *in = inst_of(w->f->fn, old);
+    bool moved =
+        in->op == OP_split || in->op == OP_merge || in->op == OP_rename;
+    if (!moved) return in_dtype(w, w->map[old.id], d);
+    Value from = rounded_early(w, inst_arg(w->f->fn, in, 0), d);
+    return emit_as(w, in, &from, d);
+}
+
 /* One operand is moved: in the dtype that it has, so that of a parameter only
  * what is read is rounded; P10. */
 static Value write_move(Writer *w, Value v, const Inst *in)
@@ -221,7 +232,9 @@ static Value write_move(Writer *w, Value v, const Inst *in)
     Value *args = new_args(w, in);
     if (!is_f32(w->p->m, in->type))
         return emit_as(w, in, args, type_dtype(w->p->m, in->type));
-    if (repeats_rows(w, in)) args[0] = in_dtype(w, args[0], value_dtype(w, v));
+    if (repeats_rows(w, in))
+        args[0] =
+            rounded_early(w, inst_arg(w->f->fn, in, 0), value_dtype(w, v));
     Value made = emit_as(w, in, args, new_dtype(w, args[0]));
     bool active = w->f->kind[w->f->first[v.id]] == KIND_active;
     return active ? in_dtype(w, made, value_dtype(w, v)) : made;

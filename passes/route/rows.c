@@ -10,9 +10,10 @@
  * experts of one), these and the axis that is chosen from become one, of which
  * every row chooses.
  */
+#include "../running.h"
 #include "route.h"
 
-enum { LEAST_BLOCKS = 2, MOST_SCAN = 256, LEAST_SCAN = 32 };
+enum { LEAST_BLOCKS = 2 };
 
 static Expr number(Route *r, int64_t n)
 {
@@ -166,44 +167,12 @@ static Value flat_ids(Route *r, const Rows *x, Value ids)
     return flat(r, x, ids, r->in);
 }
 
-/* The length of a part of so many rows, which it divides; 0: there is none that
- * is of use. */
-static int64_t part_of(int64_t rows)
-{
-    for (int64_t n = MOST_SCAN; n >= LEAST_SCAN; n--)
-        if (rows % n == 0) return n;
-    return 0;
-}
-
-/* V as long as whole parts are. */
-static Value in_parts(Route *r, Value v, int64_t rows, int64_t part)
+/* Rows of one id that come before each row, along `in`. */
+static Value rank_of(Route *r, Value one, Value ids)
 {
     Builder *b = &r->rw.b;
-    int64_t more = (part - rows % part) % part;
-    if (more) v = emit_pad(b, v, r->in, 0, more, 1);
-    TypeAxis to[2] = {sized(r->block, (rows + more) / part),
-                      sized(r->in, part)};
-    return emit_split(b, v, r->in, to, 2);
-}
-
-/* Rows of one id that come before each row, along `in`: sums of parts, then of
- * the parts before. */
-static Value rank_of(Route *r, const Rows *x, Value one, Value ids)
-{
-    Builder *b = &r->rw.b;
-    int64_t part = part_of(x->rows);
-    if (!part) part = MOST_SCAN;
-    one = in_parts(r, one, x->rows, part);
-    ids = in_parts(r, ids, x->rows, part);
-    Value here = emit_cumsum(b, one, r->in, false, true);
-    Value all = emit_reduce(b, "sum", one, &r->in, 1, DT_i32, DT_i32);
-    Value before = emit_cumsum(b, all, r->block, false, true);
-    Expr sum = op(r, SC_add, arg(r, 0), arg(r, 1));
-    Value rank = emit_gather(b, emit_map(b, sum, (Value[]){here, before}, 2),
-                             ids, r->expert);
-    rank = emit_merge(b, rank, (Axis[]){r->block, r->in}, 2, r->in);
-    if (x->rows % part == 0) return rank;
-    return emit_slice(b, rank, r->in, 0, x->rows, 1);
+    Value before = running_count(b, one, r->in, r->block);
+    return emit_gather(b, before, ids, r->expert);
 }
 
 /* The id of each block: the last that begins there or before. */
@@ -252,7 +221,7 @@ static Order make_order(Route *r, const Rows *x, Value ids)
     Value one =
         emit_map(b, expr_cast(r->m, DT_i32, op(r, SC_eq, arg(r, 0), arg(r, 1))),
                  (Value[]){rows, each}, 2);
-    Value rank = rank_of(r, x, one, rows);
+    Value rank = rank_of(r, one, rows);
     Value count = emit_reduce(b, "sum", one, &r->in, 1, DT_i32, DT_i32);
     Expr blocks = op(r, SC_idiv, op(r, SC_add, arg(r, 0), number(r, BLOCK - 1)),
                      number(r, BLOCK));
