@@ -60,12 +60,25 @@ void diag_init(Diag *d, Arena *arena)
     diag_add_source(d, "", "", 0); /* file 0 is no place */
 }
 
+static void find_lines(Arena *a, Source *s)
+{
+    size_t n = 1, *lines;
+    for (size_t i = 0; i < s->size; i++)
+        n += s->text[i] == '\n';
+    s->lines = lines = NEW_ARRAY(a, size_t, n);
+    for (size_t i = 0; i < s->size; i++)
+        if (s->text[i] == '\n') lines[++s->nlines] = i + 1;
+    s->nlines++;
+}
+
 uint32_t diag_add_source(Diag *d, const char *path, const char *text,
                          size_t size)
 {
     d->sources = vec_grown(d->arena, d->sources, d->nsources, &d->sources_cap,
                            d->nsources + 1, sizeof *d->sources);
-    d->sources[d->nsources] = (Source){path, text, size};
+    Source s = {.path = path, .text = text, .size = size};
+    find_lines(d->arena, &s);
+    d->sources[d->nsources] = s;
     return d->nsources++;
 }
 
@@ -211,20 +224,29 @@ void report_help(Report *r, const char *fmt, ...)
     va_end(args);
 }
 
+/* The number of the line, from 0, that has a byte. */
+static uint32_t line_at(const Source *s, size_t at)
+{
+    uint32_t low = 0, high = s->nlines;
+    while (high - low > 1) {
+        uint32_t mid = low + (high - low) / 2;
+        if (s->lines[mid] <= at)
+            low = mid;
+        else
+            high = mid;
+    }
+    return low;
+}
+
 Place diag_place(const Diag *d, Span at)
 {
     if (at.file == 0 || at.file >= d->nsources) return (Place){"", 0, 0};
     const Source *s = &d->sources[at.file];
-    Place p = {s->path, 1, 1};
     size_t end = at.first < s->size ? at.first : s->size;
-    for (size_t i = 0; i < end; i++) {
-        if (s->text[i] == '\n') {
-            p.line++;
-            p.column = 1;
-        } else if (((unsigned char)s->text[i] & 0xc0) != 0x80) {
-            p.column++;
-        }
-    }
+    uint32_t line = line_at(s, end);
+    Place p = {s->path, line + 1, 1};
+    for (size_t i = s->lines[line]; i < end; i++)
+        p.column += ((unsigned char)s->text[i] & 0xc0) != 0x80;
     return p;
 }
 

@@ -51,6 +51,8 @@ typedef struct Source {
     const char *path; /* as the user wrote it */
     const char *text; /* NUL-terminated, `size` bytes before that */
     size_t size;
+    const size_t *lines; /* where each begins */
+    uint32_t nlines;
 } Source;
 
 typedef struct Report Report;
@@ -61,7 +63,7 @@ typedef struct Diag {
     uint32_t nsources, sources_cap;
     Report *first, *last;
     uint32_t nerrors, nwarnings;
-    uint32_t max_errors; /* 20; later errors are counted, not kept */
+    uint32_t max_errors;  /* 20; later errors are counted, not kept */
     RemarkFilter *wanted; /* NULL: no remarks */
     const void *wanted_by;
 } Diag;
