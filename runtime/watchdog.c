@@ -11,8 +11,9 @@
  *     the first step     60 s                    max(3 end, 30 min)
  *     others             their floor             max(3 end, 30 min)
  *
- * Where ranks wait for each other it names the one that waits for none; if that
- * was stopped by a signal the run is ended at once.
+ * Where ranks wait for each other it names the one that waits for none.  If one
+ * was stopped by a signal, in any phase, it speaks after 10 s and ends the run
+ * at once: the others come to wait for it wherever they are.
  *
  * Time in which the watchdog did not run itself, because the machine slept or
  * the whole group of processes was stopped, is not the run's fault and does not
@@ -32,7 +33,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LOOK_MS = 250 };
+enum { LOOK_MS = 250, STOPPED_SECONDS = 10 };
 static const double second = 1e9;
 
 struct Watchdog {
@@ -157,14 +158,23 @@ static int64_t find_busy(const Board *b)
     return -1;
 }
 
+/* Of several ranks one that was stopped, or -1. */
+static int64_t find_stopped(const Watch *w)
+{
+    uint32_t n = w->board ? w->board->ranks : 1;
+    for (uint32_t r = 0; n > 1 && r < n; r++)
+        if (is_stopped(w, r)) return r;
+    return -1;
+}
+
 /* The rank that was stopped, or for which others wait and which waits for none;
  * -1: there is none, or one rank.  What a stopped one waits for has come.  A
  * GPU may wait for any rank. */
 static int64_t find_culprit(const Watch *w)
 {
     uint32_t n = w->board ? w->board->ranks : 1;
-    for (uint32_t r = 0; n > 1 && r < n; r++)
-        if (is_stopped(w, r)) return r;
+    int64_t stopped = find_stopped(w);
+    if (stopped >= 0) return stopped;
     for (uint32_t r = 0; n > 1 && r < n; r++) {
         uint32_t waits = atomic_load(&w->board->rows[r].waits);
         for (uint32_t i = 0; waits && i < n; i++) {
@@ -239,7 +249,9 @@ static void look(Watch *w)
     w->looked = now;
     if (slept > 8 * LOOK_MS * INT64_C(1000000)) w->forgiven += slept;
     double seconds = (double)(now - since - w->forgiven) / second;
-    if (seconds < say_after(phase, median)) return;
+    if (seconds < say_after(phase, median) &&
+        (seconds < STOPPED_SECONDS || find_stopped(w) < 0))
+        return;
     if (!w->said && is_debugged(w)) {
         w->forgiven = now - since;
         return;

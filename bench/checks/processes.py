@@ -3,6 +3,7 @@ import time
 
 
 def children(pid):
+    """In the order in which they were started."""
     try:
         return [int(x) for x in open(f"/proc/{pid}/task/{pid}/children").read().split()]
     except FileNotFoundError:
@@ -21,27 +22,31 @@ def ranks_of(pid, n):
     for first in children(pid):
         others = [x for x in children(first) if name_of(x) != "titan-watchdog"]
         if len(others) == n - 1:
-            return [first, *sorted(others)]
+            return [first, *others]
     return []
 
 
-def descendants(pid):
-    for child in children(pid):
-        yield child
-        yield from descendants(child)
+def rank_by(pid, name, variable):
+    """The number of a rank called NAME, by a variable; None: it is none."""
+    try:
+        words = open(f"/proc/{pid}/environ").read().split("\0")
+    except OSError:
+        return None
+    numbers = [w.split("=", 1)[1] for w in words if w.startswith(variable + "=")]
+    return int(numbers[0]) if numbers and name_of(pid) == name[:15] else None
 
 
 def numbered(pid, name, variable, n):
-    """Of N ranks called NAME that a launcher, started as PID, gives numbers by a variable: their processes, in order; none before all are there."""
-    ranks = {}
-    for p in descendants(pid):
-        try:
-            words = open(f"/proc/{p}/environ").read().split("\0")
-        except OSError:
-            continue
-        rank = [w.split("=", 1)[1] for w in words if w.startswith(variable + "=")]
-        if rank and name_of(p) == name[:15]:
-            ranks[int(rank[0])] = p
+    """Of N ranks called NAME that a launcher, started as PID, gives numbers by a variable: their processes, in order; none before all are there.
+    What a rank has started itself, its watchdog, is none."""
+    ranks, left = {}, children(pid)
+    while left:
+        p = left.pop()
+        rank = rank_by(p, name, variable)
+        if rank is None:
+            left += children(p)
+        else:
+            ranks[rank] = p
     return [ranks[r] for r in range(n)] if len(ranks) == n else []
 
 
