@@ -46,6 +46,17 @@ Order crate_order(Crate *p, const Order *o)
     return told;
 }
 
+size_t crate_close(Crate *p)
+{
+    p->bytes = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        const PartRun *r = &p->runs[i];
+        if (r->whole != p->bytes || r->bytes > CRATE_BYTES - p->bytes) return i;
+        p->bytes += r->bytes;
+    }
+    return p->n;
+}
+
 void crate_unpack(const Crate *p, const Order *o)
 {
     for (size_t i = 0; i < p->n; i++)

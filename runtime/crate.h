@@ -31,6 +31,10 @@ typedef struct CrateWalk {
 bool crate_fill(Crate *p, const Order *o, CrateWalk *w);
 /* What the rank is told. */
 Order crate_order(Crate *p, const Order *o);
+/* Of runs that another process has sent: their bytes are counted.  Which is the
+ * first that does not lie beside the one before it, or leaves the crate; `n`:
+ * none. */
+size_t crate_close(Crate *p);
 /* What was read goes to its place. */
 void crate_unpack(const Crate *p, const Order *o);
 

@@ -9,7 +9,7 @@
  */
 #include "crew.h"
 
-#include "crate.h"
+#include "fetch.h"
 #include "leave.h"
 #include "pool.h"
 #include "transport.h"
@@ -23,6 +23,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -37,6 +38,9 @@ typedef struct Member {
     TitanDevice *device; /* of a process: in that process alone */
     pthread_t thread;
     bool started;
+    int socket;     /* of a process with a GPU, in that process: to rank 0 */
+    FetchLine line; /* the other end */
+    FetchServer server;
 } Member;
 
 struct Local {
@@ -52,6 +56,7 @@ struct Local {
     Crate *crate;       /* shared; NULL: rank 0 reaches what the others have */
     Member *members;
     atomic_bool closing;
+    atomic_bool ended;
     TitanStatus status; /* of what ended the run */
     uint32_t lost;      /* 1 + the rank that vanished */
     char fate[64];
@@ -60,6 +65,11 @@ struct Local {
 static size_t orders_bytes(const Local *l)
 {
     return l->crew.ranks * sizeof *l->orders;
+}
+
+static bool is_host(const Local *l)
+{
+    return l->crew.im->header->target == TITAN_TARGET_host;
 }
 
 /* --------------------------------------------------------- those who serve --
@@ -103,6 +113,14 @@ static void report(const Member *m, TitanStatus st)
     board_count(&b->rows[r].over);
 }
 
+/* What this rank will stage is at hand for rank 0. */
+static bool let_fetch(Member *m)
+{
+    const Local *l = m->crew;
+    if (!l->options.processes || m->server.runs) return true;
+    return fetch_serve(&m->server, m->socket, l->crew.im, m->device);
+}
+
 static void serve(Member *m)
 {
     Local *l = m->crew;
@@ -115,6 +133,7 @@ static void serve(Member *m)
         Order *o = &l->orders[r];
         if (o->kind == ORDER_end) break;
         st = order_run(l->crew.im, m->device, o);
+        if (o->kind == ORDER_stage_open && !let_fetch(m)) o->at = NULL;
         report(m, st);
     }
 }
@@ -131,10 +150,34 @@ static void *serve_thread(void *user)
     return NULL;
 }
 
+/* To those that were started so far. */
+static void hang_up(Local *l)
+{
+    for (uint32_t r = 1; r < l->crew.ranks; r++)
+        fetch_hang_up(&l->members[r].line);
+}
+
+/* Between rank 0 and a process whose memory it does not see. */
+static bool open_line(Member *m)
+{
+    int pair[2] = {-1, -1};
+    Local *l = m->crew;
+    if (is_host(l)) return true;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
+        return false;
+    m->socket = pair[1];
+    m->line = (FetchLine){.fd = pair[0],
+                          .rank = m->rank.rank,
+                          .ended = &l->ended,
+                          .crate = malloc(sizeof *m->line.crate)};
+    return m->line.crate != NULL;
+}
+
 /* It ends with rank 0, whatever that dies of. */
 static void serve_process(Member *m, pid_t parent)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    hang_up(m->crew);
     if (getppid() == parent) serve(m);
     _exit(0);
 }
@@ -144,8 +187,9 @@ static TitanStatus start_process(Member *m)
     Local *l = m->crew;
     pid_t parent = getpid();
     fflush(NULL);
-    pid_t pid = fork();
+    pid_t pid = open_line(m) ? fork() : -1;
     if (pid == 0) serve_process(m, parent);
+    if (m->socket >= 0) close(m->socket);
     if (pid < 0)
         return titan_fail(l->crew.story, TITAN_UNAVAILABLE,
                           "could not start a process for rank %" PRIu32 ": %s",
@@ -228,6 +272,7 @@ static TitanStatus conclude(Local *l, TitanStatus st)
 {
     TitanStatus end = find_end(l, st);
     if (end != TITAN_OK) l->status = end;
+    atomic_store(&l->ended, end != TITAN_OK);
     return l->status;
 }
 
@@ -269,11 +314,6 @@ static TitanStatus local_all(Crew *c, const Order *o)
         tell(l, r, o);
     TitanStatus st = order_run(c->im, c->first, &mine);
     return settle(l, st);
-}
-
-static bool is_host(const Local *l)
-{
-    return l->crew.im->header->target == TITAN_TARGET_host;
 }
 
 /* The arenas of host ranks are at hand. */
@@ -331,9 +371,11 @@ static TitanStatus local_one(Crew *c, uint32_t rank, Order *o)
 }
 
 static TitanStatus local_staged(Crew *c, uint32_t rank, TitanStory *story,
-                                TitanDevice **copy)
+                                const Order *o)
 {
-    return device_staged(((Local *)c)->members[rank].device, story, copy);
+    Member *m = &((Local *)c)->members[rank];
+    return m->device ? order_staged(story, m->device, o)
+                     : fetch_read(story, &m->line, o);
 }
 
 /* ------------------------------------------------------------ begin and end --
@@ -365,6 +407,7 @@ static void local_free(Crew *c)
         else
             pthread_join(m->thread, NULL);
     }
+    if (l->members) hang_up(l);
     hall_free(l->hall);
     if (l->orders) munmap(l->orders, orders_bytes(l));
     if (l->arenas) munmap(l->arenas, l->arena_bytes * c->ranks);
@@ -374,12 +417,10 @@ static void local_free(Crew *c)
     free(l);
 }
 
-static const CrewClass thread_class = {.all = local_all,
-                                       .one = local_one,
-                                       .staged = local_staged,
-                                       .free = local_free};
-static const CrewClass process_class = {
-    .all = local_all, .one = local_one, .free = local_free};
+static const CrewClass local_class = {.all = local_all,
+                                      .one = local_one,
+                                      .staged = local_staged,
+                                      .free = local_free};
 
 /* Of all ranks side by side. */
 static TitanStatus map_arenas(Local *l)
@@ -415,6 +456,7 @@ static TitanStatus prepare(Local *l)
     for (uint32_t r = 0; r < l->crew.ranks; r++) {
         Member *m = &l->members[r];
         m->crew = l;
+        m->socket = m->line.fd = -1;
         m->rank = (TitanRank){
             .rank = r, .local = r, .arena = l->arenas + r * l->arena_bytes};
     }
@@ -440,7 +482,7 @@ TitanStatus crew_new(TitanStory *story, const TitanImage *im,
 {
     Local *l = calloc(1, sizeof *l);
     if (!l) return titan_no_memory(story);
-    l->crew = (Crew){.class = o->processes ? &process_class : &thread_class,
+    l->crew = (Crew){.class = &local_class,
                      .story = story,
                      .im = im,
                      .ranks = im->header->ranks};

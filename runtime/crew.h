@@ -53,9 +53,9 @@ typedef struct CrewClass {
     TitanStatus (*all)(Crew *c, const Order *o);
     /* One rank does. */
     TitanStatus (*one)(Crew *c, uint32_t rank, Order *o);
-    /* A rank's device_staged, from any thread; NULL: not reached from here. */
+    /* O, which reads, on what a rank has staged, from one other thread. */
     TitanStatus (*staged)(Crew *c, uint32_t rank, TitanStory *story,
-                          TitanDevice **copy);
+                          const Order *o);
     void (*free)(Crew *c);
 } CrewClass;
 
@@ -70,6 +70,8 @@ struct Crew {
 
 /* Carries out an order on the device of a rank. */
 TitanStatus order_run(const TitanImage *im, TitanDevice *d, Order *o);
+/* O, which reads, on what the device has staged; from any thread. */
+TitanStatus order_staged(TitanStory *story, TitanDevice *d, const Order *o);
 
 typedef TitanStatus CrewNew(TitanStory *story, const TitanImage *im,
                             const TitanCode *code, const DeviceOptions *o,

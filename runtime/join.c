@@ -388,13 +388,15 @@ static TitanStatus reach_first(TitanStory *s, const World *w, double patience,
                       w->rank, w->host, w->port, patience);
 }
 
-/* Those on rank 0's machine came to it by an address that others cannot use. */
+/* Rank 0 is where it was reached.  Those on its machine came to it by an
+ * address that others cannot use. */
 static void mend_places(const World *w, Joined *j)
 {
     Address first = {0};
     socklen_t n = sizeof first;
     getpeername(j->fds[0], &first.any, &n);
     Place there = place_of(&first);
+    j->places[0] = there;
     for (uint32_t r = 1; r < w->ranks && !is_loopback(&there); r++) {
         uint16_t port = j->places[r].port;
         if (!is_loopback(&j->places[r])) continue;
@@ -446,21 +448,21 @@ TitanStatus world_join(TitanStory *s, const World *w, double patience,
 typedef struct Call {
     char magic[sizeof magic];
     uint8_t token[JOIN_TOKEN];
-    uint32_t rank;
+    Caller who;
 } Call;
 
-static Call call_of(const Joined *j)
+static Call call_of(const Joined *j, Caller who)
 {
-    Call c = {.rank = j->rank};
+    Call c = {.who = who};
     memcpy(c.magic, magic, sizeof magic);
     memcpy(c.token, j->token, sizeof c.token);
     return c;
 }
 
-int joined_connect(const Joined *j, uint32_t rank)
+int joined_connect(const Joined *j, uint32_t rank, JoinUse use)
 {
     Address a;
-    Call mine = call_of(j);
+    Call mine = call_of(j, (Caller){j->rank, use});
     socklen_t n = address_of(&j->places[rank], &a);
     int fd = connect_to(&a.any, n);
     if (fd < 0 || fd_write(fd, &mine, sizeof mine)) return fd;
@@ -468,23 +470,21 @@ int joined_connect(const Joined *j, uint32_t rank)
     return -1;
 }
 
-/* But for the rank the same as ours. */
 static bool is_ours(const Joined *j, const Call *c)
 {
-    Call want = call_of(j);
-    want.rank = c->rank;
-    return memcmp(c, &want, sizeof want) == 0 && c->rank > j->rank &&
-           c->rank < j->ranks;
+    Call want = call_of(j, c->who);
+    return memcmp(c, &want, sizeof want) == 0 && c->who.rank > j->rank &&
+           c->who.rank < j->ranks && c->who.use <= JOIN_line;
 }
 
-int joined_accept(const Joined *j, uint32_t *rank)
+int joined_accept(const Joined *j, Caller *who)
 {
     Call theirs;
     int fd = accept4(j->listener, NULL, NULL, SOCK_CLOEXEC);
     if (fd < 0) return -1;
     set_patience(fd, PEER_SECONDS);
     if (fd_read(fd, &theirs, sizeof theirs) && is_ours(j, &theirs)) {
-        *rank = theirs.rank;
+        *who = theirs.who;
         return fd_tuned(fd);
     }
     close(fd);

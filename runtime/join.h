@@ -42,10 +42,17 @@ TitanStatus world_join(TitanStory *s, const World *w, double patience,
                        Joined *out);
 void joined_free(Joined *j);
 
+/* What a connection is for: the link, or a line beside it. */
+typedef enum JoinUse { JOIN_link, JOIN_line } JoinUse;
+
+typedef struct Caller {
+    uint32_t rank, use;
+} Caller;
+
 /* Connected to a rank that listens; -1: it does not. */
-int joined_connect(const Joined *j, uint32_t rank);
-/* Who waits at the listener: connected, with its RANK, which is a later one;
- * -1: it is none of this run. */
-int joined_accept(const Joined *j, uint32_t *rank);
+int joined_connect(const Joined *j, uint32_t rank, JoinUse use);
+/* Who waits at the listener: connected, and a later rank than this; -1: it is
+ * none of this run. */
+int joined_accept(const Joined *j, Caller *who);
 
 #endif

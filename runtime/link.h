@@ -39,6 +39,9 @@ typedef struct LinkClass {
                         bool *gone);
     /* RANK_LOST where one is not there any more. */
     TitanStatus (*look)(Link *l, TitanStory *s);
+    /* A connection beside the link between rank 0 and another, which both come
+     * to, for threads of theirs; -1: there is none.  NULL: never is. */
+    int (*line)(Link *l, uint32_t rank);
     /* Ends all ranks at once: this one cannot go on. */
     void (*abort)(Link *l, TitanStatus status);
     /* All ranks come here. */

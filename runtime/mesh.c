@@ -24,7 +24,8 @@ typedef struct Mesh Mesh;
 /* A device that has what was staged. */
 typedef struct Copies {
     TitanDevice device; /* first */
-    const Mesh *mesh;
+    Mesh *mesh;
+    PartRun *runs; /* of the thread that reads */
 } Copies;
 
 struct Mesh {
@@ -51,6 +52,8 @@ static size_t whole(const Mesh *m, TitanBase base)
 typedef struct Batch {
     PartSink sink; /* first */
     Mesh *mesh;
+    TitanStory *story; /* of a thread that reads what was staged, or NULL */
+    PartRun *runs;
     uint32_t rank;
     uint64_t from; /* byte of the whole base that is the first of order.at */
     Order order;
@@ -58,11 +61,12 @@ typedef struct Batch {
 
 static TitanStatus flush(Batch *b)
 {
-    Order *o = &b->order;
-    if (o->nparts == 0) return TITAN_OK;
-    Order told = *o;
-    o->nparts = 0;
-    return b->mesh->crew->class->one(b->mesh->crew, b->rank, &told);
+    Crew *crew = b->mesh->crew;
+    Order told = b->order;
+    b->order.nparts = 0;
+    if (told.nparts == 0) return TITAN_OK;
+    return b->story ? crew->class->staged(crew, b->rank, b->story, &told)
+                    : crew->class->one(crew, b->rank, &told);
 }
 
 static TitanStatus fill_pads(Batch *b, const PartRun *r)
@@ -86,7 +90,7 @@ static TitanStatus take(PartSink *sink, const PartRun *r)
     if (r->pads)
         return b->order.kind == ORDER_write ? fill_pads(b, r) : TITAN_OK;
     if (b->order.nparts == RUNS) TRY(flush(b));
-    PartRun *mine = &b->mesh->runs[b->order.nparts++];
+    PartRun *mine = &b->runs[b->order.nparts++];
     *mine = *r;
     mine->whole -= b->from;
     return TITAN_OK;
@@ -99,38 +103,43 @@ typedef struct Range {
     char *at;
 } Range;
 
-/* KIND says which way, and the turn of what was kept. */
-static TitanStatus move_tensor(Mesh *m, const Tensor *t, const Range *r,
-                               Order kind)
+/* LIKE: whose order says which way, and the turn of what was kept. */
+static TitanStatus move_by(const Batch *like, const Tensor *t, const Range *r)
 {
-    Order o = kind;
-    o.base = r->base;
-    o.parts = m->runs;
-    o.at = r->at;
-    for (uint32_t rank = 0; rank < m->crew->ranks; rank++) {
-        PartAsk ask = {rank, r->from, r->to, .first = kind.kind != ORDER_write};
-        Batch b = {.sink = {take},
-                   .mesh = m,
-                   .rank = rank,
-                   .from = r->from,
-                   .order = o};
+    Batch b = *like;
+    b.sink.take = take;
+    b.from = r->from;
+    b.order.base = r->base;
+    b.order.parts = b.runs;
+    b.order.at = r->at;
+    bool writes = b.order.kind == ORDER_write;
+    for (b.rank = 0; b.rank < b.mesh->crew->ranks; b.rank++) {
+        PartAsk ask = {b.rank, r->from, r->to, .first = !writes};
         TRY(tensor_runs(t, &ask, &b.sink));
         TRY(flush(&b));
     }
     return TITAN_OK;
 }
 
-static TitanStatus move_slots(Mesh *m, const Range *r, Order kind)
+static TitanStatus move_tensor(Mesh *m, const Tensor *t, const Range *r,
+                               Order kind)
 {
-    for (uint32_t i = 0; i < m->im->nslots; i++) {
-        const TitanSlot *s = &m->im->slots[i];
+    Batch b = {.mesh = m, .runs = m->runs, .order = kind};
+    return move_by(&b, t, r);
+}
+
+static TitanStatus move_slots(const Batch *like, const Range *r)
+{
+    const TitanImage *im = like->mesh->im;
+    for (uint32_t i = 0; i < im->nslots; i++) {
+        const TitanSlot *s = &im->slots[i];
         uint64_t reach =
-            (uint64_t)titan_slot_reach(m->im, s) * titan_dtype_bytes(s->dtype);
+            (uint64_t)titan_slot_reach(im, s) * titan_dtype_bytes(s->dtype);
         bool other = titan_slot_base(s) != r->base;
         if (other || s->offset >= r->to || s->offset + reach <= r->from)
             continue;
-        Tensor t = tensor_of_slot(m->im, s);
-        TRY(move_tensor(m, &t, r, kind));
+        Tensor t = tensor_of_slot(im, s);
+        TRY(move_by(like, &t, r));
     }
     return TITAN_OK;
 }
@@ -159,7 +168,8 @@ static TitanStatus mesh_write(TitanDevice *d, TitanBase base, uint64_t offset,
     TRY(only_slots(m, base));
     /* it is read only */
     Range r = {base, offset, offset + bytes, (char *)(uintptr_t)from};
-    return move_slots(m, &r, (Order){.kind = ORDER_write});
+    Batch b = {.mesh = m, .runs = m->runs, .order = {.kind = ORDER_write}};
+    return move_slots(&b, &r);
 }
 
 static TitanStatus mesh_read(TitanDevice *d, TitanBase base, uint64_t offset,
@@ -169,7 +179,8 @@ static TitanStatus mesh_read(TitanDevice *d, TitanBase base, uint64_t offset,
     TRY(only_slots(m, base));
     Range r = {base, offset, offset + bytes, to};
     memset(to, 0, bytes);
-    return move_slots(m, &r, (Order){.kind = ORDER_read});
+    Batch b = {.mesh = m, .runs = m->runs, .order = {.kind = ORDER_read}};
+    return move_slots(&b, &r);
 }
 
 static TitanStatus mesh_put(TitanDevice *d, const TitanPort *p,
@@ -270,16 +281,18 @@ static TitanStatus mesh_kept(TitanDevice *d, int64_t turn, const char **io)
 
 /* ---------------------------------------------------------------- copies -- */
 
-/* Where ranks lag, each must be able to keep a copy. */
+/* Where ranks lag, each must be able to keep a copy that is reached from here;
+ * rank 0, which always is, comes last. */
 static bool ranks_stage(Mesh *m)
 {
-    bool can = !titan_has_host_slots(m->im) &&
-               (m->device.lag == 0 || m->crew->class->staged);
-    for (uint32_t r = 0; m->device.lag && can && r < m->crew->ranks; r++) {
+    bool can = !titan_has_host_slots(m->im);
+    for (uint32_t r = m->crew->ranks; m->device.lag && can && r-- > 0;) {
         Order o = {.kind = ORDER_stage_open};
         can = m->crew->class->one(m->crew, r, &o) == TITAN_OK && o.at;
     }
-    return can;
+    if (can && !m->copies.runs)
+        m->copies.runs = malloc(RUNS * sizeof *m->copies.runs);
+    return can && m->copies.runs;
 }
 
 /* Of ranks that do not lag, rank 0 has a copy of the whole, where that leaves
@@ -309,39 +322,18 @@ static TitanStatus mesh_stage(TitanDevice *d)
                      whole(m, TITAN_BASE_persistent));
 }
 
-/* Bytes of the whole base from what a rank has copied of its own. */
-typedef struct Assembly {
-    PartSink sink; /* first */
-    char *to;
-    uint64_t from; /* byte of the whole base that is the first at TO */
-    const char *own;
-} Assembly;
-
-static TitanStatus assemble(PartSink *sink, const PartRun *r)
-{
-    Assembly *a = (Assembly *)sink;
-    if (!r->pads)
-        memcpy(a->to + (r->whole - a->from), a->own + r->own, r->bytes);
-    return TITAN_OK;
-}
-
 /* The ranks' copies stay apart, and are put together where somebody reads. */
 static TitanStatus read_copies(TitanDevice *d, TitanBase base, uint64_t offset,
                                void *to, size_t bytes)
 {
-    const Mesh *m = ((const Copies *)d)->mesh;
+    const Copies *c = (const Copies *)d;
+    Range r = {base, offset, offset + bytes, to};
+    Batch b = {.mesh = c->mesh,
+               .story = d->story,
+               .runs = c->runs,
+               .order = {.kind = ORDER_read}};
     memset(to, 0, bytes);
-    for (uint32_t r = 0; r < m->crew->ranks; r++) {
-        TitanDevice *copy;
-        TRY(m->crew->class->staged(m->crew, r, d->story, &copy));
-        Assembly a = {{assemble}, to, offset, copy->arena[base]};
-        for (uint32_t i = 0; i < m->im->nslots; i++) {
-            Tensor t = tensor_of_slot(m->im, &m->im->slots[i]);
-            PartAsk ask = {r, offset, offset + bytes, true};
-            TRY(tensor_runs(&t, &ask, &a.sink));
-        }
-    }
-    return TITAN_OK;
+    return move_slots(&b, &r);
 }
 
 static const DeviceClass copies_class = {.read = read_copies};
@@ -365,6 +357,7 @@ static void mesh_free(TitanDevice *d)
     if (m->crew) m->crew->class->free(m->crew);
     free(m->kept);
     free(m->staging);
+    free(m->copies.runs);
     free(m->zeros);
     free(m->runs);
     free(m);

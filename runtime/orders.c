@@ -28,6 +28,17 @@ static TitanStatus bring_kept(TitanDevice *d, const Order *o)
     return TITAN_OK;
 }
 
+TitanStatus order_staged(TitanStory *story, TitanDevice *d, const Order *o)
+{
+    TitanDevice *copy;
+    TRY(device_staged(d, story, &copy));
+    for (size_t i = 0; i < o->nparts; i++) {
+        const PartRun *r = &o->parts[i];
+        memcpy(o->at + r->whole, copy->arena[o->base] + r->own, r->bytes);
+    }
+    return TITAN_OK;
+}
+
 TitanStatus order_run(const TitanImage *im, TitanDevice *d, Order *o)
 {
     const TitanEntry *e =

@@ -7,7 +7,7 @@
  */
 #include "remote.h"
 
-#include "crate.h"
+#include "fetch.h"
 #include "leave.h"
 #include "pool.h"
 
@@ -22,7 +22,10 @@ typedef struct Remote {
     Link *link;
     Mail mail;
     TitanRank rank;
-    Crate *crate; /* of the order at hand */
+    Crate *crate;     /* of the order at hand */
+    FetchLine *lines; /* of rank 0, to each other */
+    FetchServer server;
+    atomic_bool ended;
 } Remote;
 
 static TitanStatus pass(Remote *r, LinkWay way, uint32_t rank, void *at,
@@ -61,10 +64,11 @@ static bool is_host(const Remote *r)
 }
 
 /* Where this rank was when another was missed. */
-static TitanStatus conclude(const Remote *r, TitanStatus st)
+static TitanStatus conclude(Remote *r, TitanStatus st)
 {
     char where[256];
     const Board *b = r->link->board;
+    if (st != TITAN_OK) atomic_store(&r->ended, true);
     if (st != TITAN_RANK_LOST || !b) return st;
     command_words(r->crew.im, atomic_load(&b->rows[r->link->rank].command),
                   where, sizeof where);
@@ -75,10 +79,28 @@ static TitanStatus conclude(const Remote *r, TitanStatus st)
     return st;
 }
 
+/* Whether the rank can, and then a line to it. */
+static TitanStatus ask_stage(Remote *r, uint32_t rank, Order *o)
+{
+    uint32_t can = 0;
+    FetchLine *line = &r->lines[rank];
+    o->at = NULL;
+    if (!r->link->class->line) return TITAN_OK;
+    TRY(pass(r, LINK_send, rank, o, sizeof *o));
+    TRY(pass(r, LINK_receive, rank, &can, sizeof can));
+    if (!can) return TITAN_OK;
+    line->fd = r->link->class->line(r->link, rank);
+    line->crate = malloc(sizeof *line->crate);
+    TRY(pass(r, LINK_receive, rank, &can, sizeof can));
+    if (can && line->fd >= 0 && line->crate) o->at = (char *)line;
+    return TITAN_OK;
+}
+
 static TitanStatus ask(Remote *r, uint32_t rank, Order *o)
 {
     if (rank == 0) return order_run(r->crew.im, r->crew.first, o);
     if (order_moves(o)) return tell_move(r, rank, o);
+    if (o->kind == ORDER_stage_open) return ask_stage(r, rank, o);
     TRY(pass(r, LINK_send, rank, o, sizeof *o));
     if (o->kind == ORDER_found)
         return pass(r, LINK_receive, rank, &o->found, sizeof o->found);
@@ -109,8 +131,20 @@ static TitanStatus remote_all(Crew *c, const Order *o)
     return conclude(r, tell_all(r, o));
 }
 
+static TitanStatus remote_staged(Crew *c, uint32_t rank, TitanStory *story,
+                                 const Order *o)
+{
+    Remote *r = (Remote *)c;
+    return rank ? fetch_read(story, &r->lines[rank], o)
+                : order_staged(story, c->first, o);
+}
+
 static void close_remote(Remote *r)
 {
+    for (uint32_t k = 0; r->lines && k < r->link->ranks; k++)
+        fetch_hang_up(&r->lines[k]);
+    free(r->lines);
+    fetch_close(&r->server);
     device_free(r->crew.first);
     r->link->board = NULL;
     if (r->rank.transport) r->rank.transport->class->free(r->rank.transport);
@@ -124,8 +158,10 @@ static void remote_free(Crew *c)
     free(c);
 }
 
-static const CrewClass remote_class = {
-    .all = remote_all, .one = remote_one, .free = remote_free};
+static const CrewClass remote_class = {.all = remote_all,
+                                       .one = remote_one,
+                                       .staged = remote_staged,
+                                       .free = remote_free};
 
 /* The device of this process's rank. */
 static TitanStatus open_remote(Remote *r, TitanStory *story,
@@ -140,7 +176,10 @@ static TitanStatus open_remote(Remote *r, TitanStory *story,
     r->rank = (TitanRank){.rank = r->link->rank, .local = r->link->local};
     r->link->room = o->send_room;
     r->crate = malloc(sizeof *r->crate);
-    if (!r->crate) return titan_no_memory(story);
+    r->lines = calloc(r->link->ranks, sizeof *r->lines);
+    if (!r->crate || !r->lines) return titan_no_memory(story);
+    for (uint32_t k = 0; k < r->link->ranks; k++)
+        r->lines[k] = (FetchLine){.fd = -1, .rank = k, .ended = &r->ended};
     TRY(link_transport(story, im, o->link, &r->rank.transport));
     mine.rank = &r->rank;
     mine.threads = pool_share(o->threads, o->link->beside);
@@ -181,7 +220,6 @@ void remote_abort(Link *l, TitanStatus status)
 /* -------------------------------------------------------------- the others --
  */
 
-/* They lie side by side in the crate and fill no more than it has. */
 static TitanStatus receive_runs(Remote *r, size_t n)
 {
     Crate *c = r->crate;
@@ -190,15 +228,10 @@ static TitanStatus receive_runs(Remote *r, size_t n)
                           n);
     TRY(pass(r, LINK_receive, 0, c->runs, n * sizeof *c->runs));
     c->n = n;
-    c->bytes = 0;
-    for (size_t i = 0; i < n; i++) {
-        const PartRun *run = &c->runs[i];
-        if (run->whole != c->bytes || run->bytes > CRATE_BYTES - c->bytes)
-            return titan_fail(r->crew.story, TITAN_INTERNAL,
-                              "run %zu of an order leaves its crate", i);
-        c->bytes += run->bytes;
-    }
-    return TITAN_OK;
+    size_t whole = crate_close(c);
+    if (whole == n) return TITAN_OK;
+    return titan_fail(r->crew.story, TITAN_INTERNAL,
+                      "run %zu of an order leaves its crate", whole);
 }
 
 static TitanStatus serve_move(Remote *r, Order *o)
@@ -212,10 +245,22 @@ static TitanStatus serve_move(Remote *r, Order *o)
                                   : TITAN_OK;
 }
 
+static TitanStatus serve_stage(Remote *r, Order *o)
+{
+    TRY(order_run(r->crew.im, r->crew.first, o));
+    uint32_t can = o->at != NULL;
+    TRY(pass(r, LINK_send, 0, &can, sizeof can));
+    if (!can) return TITAN_OK;
+    int fd = r->link->class->line(r->link, 0);
+    can = fd >= 0 && fetch_serve(&r->server, fd, r->crew.im, r->crew.first);
+    return pass(r, LINK_send, 0, &can, sizeof can);
+}
+
 static TitanStatus serve(Remote *r, Order *o)
 {
     uint32_t status = TITAN_OK;
     if (order_moves(o)) return serve_move(r, o);
+    if (o->kind == ORDER_stage_open) return serve_stage(r, o);
     TRY(order_run(r->crew.im, r->crew.first, o));
     if (o->kind == ORDER_found)
         return pass(r, LINK_send, 0, &o->found, sizeof o->found);

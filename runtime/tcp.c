@@ -55,8 +55,10 @@ typedef struct Queue {
 } Queue;
 
 typedef struct Peer {
-    int fd; /* -1: not connected */
+    int fd;   /* -1: not connected */
+    int line; /* a further connection, that nobody has asked for yet; or -1 */
     bool closed;
+    bool cut; /* nothing can be sent; what it has sent is still read */
     Queue out, wants, meets, early; /* early: came before it was wanted */
     Frame in;
     size_t got;       /* bytes of `in` */
@@ -72,7 +74,12 @@ typedef struct Tcp {
     TitanStatus status;
 } Tcp;
 
-enum { WAIT_MS = 1, LEAVE_SECONDS = 2, FRAME_MOST = 64 << 20 /* bytes */ };
+enum {
+    WAIT_MS = 1,
+    LEAVE_SECONDS = 2,
+    LINE_SECONDS = 20,
+    FRAME_MOST = 64 << 20 /* bytes */
+};
 
 bool tcp_is_there(void)
 {
@@ -138,7 +145,7 @@ static void need(Tcp *t, uint32_t rank)
 {
     Peer *p = &t->peers[rank];
     if (p->fd >= 0 || p->closed || rank > t->link.rank) return;
-    int fd = joined_connect(&t->joined, rank);
+    int fd = joined_connect(&t->joined, rank, JOIN_link);
     if (fd < 0)
         lose(t, rank);
     else
@@ -147,11 +154,14 @@ static void need(Tcp *t, uint32_t rank)
 
 static void accept_one(Tcp *t)
 {
-    uint32_t rank;
-    int fd = joined_accept(&t->joined, &rank);
+    Caller who;
+    int fd = joined_accept(&t->joined, &who);
     if (fd < 0) return;
-    if (t->peers[rank].fd < 0 && !t->peers[rank].closed)
-        adopt(t, rank, fd);
+    Peer *p = &t->peers[who.rank];
+    if (who.use == JOIN_link && p->fd < 0 && !p->closed)
+        adopt(t, who.rank, fd);
+    else if (who.use == JOIN_line && p->line < 0)
+        p->line = fd;
     else
         close(fd);
 }
@@ -163,9 +173,11 @@ static bool has_bytes(const Frame *f)
     return f->kind == FRAME_data || f->kind == FRAME_meet;
 }
 
-/* What is left of a frame and its bytes, at once.  False: not all of it. */
+/* What is left of a frame and its bytes, at once.  False: not all of it.  Who
+ * does not listen any more may have said why, so it is lost by what is read. */
 static bool send_one(Tcp *t, uint32_t rank, LinkRequest r)
 {
+    Peer *p = &t->peers[rank];
     size_t head = sizeof r->frame, bytes = 0, skip = r->done;
     if (has_bytes(&r->frame)) bytes = (size_t)r->frame.bytes;
     if (skip > head) skip = head;
@@ -173,16 +185,21 @@ static bool send_one(Tcp *t, uint32_t rank, LinkRequest r)
         {(char *)&r->frame + skip, head - skip},
         {r->at + (r->done - skip), bytes - (r->done - skip)}};
     struct msghdr all = {.msg_iov = parts, .msg_iovlen = bytes ? 2 : 1};
-    ssize_t n = sendmsg(t->peers[rank].fd, &all, MSG_NOSIGNAL);
+    ssize_t n = sendmsg(p->fd, &all, MSG_NOSIGNAL);
     if (n > 0) r->done += (size_t)n;
-    if (n < 0 && errno != EAGAIN && errno != EINTR) lose(t, rank);
+    if (n < 0 && errno != EAGAIN && errno != EINTR) p->cut = true;
     return r->done == head + bytes;
+}
+
+static bool has_to_send(const Peer *p)
+{
+    return p->fd >= 0 && p->out.first && !p->cut;
 }
 
 static void flush(Tcp *t, uint32_t rank)
 {
     Peer *p = &t->peers[rank];
-    while (p->fd >= 0 && p->out.first && send_one(t, rank, p->out.first)) {
+    while (has_to_send(p) && send_one(t, rank, p->out.first)) {
         LinkRequest r = take(&p->out, p->out.first->frame.tag);
         if (r->owned)
             free(r);
@@ -328,7 +345,7 @@ static void turn(Tcp *t, int wait_ms)
         t->polls[n++] = (struct pollfd){
             .fd = p->fd,
             .events = (short)((t->status == TITAN_OK ? POLLIN : 0) |
-                              (p->out.first ? POLLOUT : 0))};
+                              (has_to_send(p) ? POLLOUT : 0))};
     }
     t->polls[n] = (struct pollfd){.fd = t->joined.listener, .events = POLLIN};
     if (poll(t->polls, n + 1, wait_ms) <= 0) return;
@@ -412,8 +429,22 @@ static TitanStatus tcp_look(Link *l, TitanStory *s)
 static bool has_more(const Tcp *t)
 {
     for (uint32_t r = 0; r < t->link.ranks; r++)
-        if (t->peers[r].fd >= 0 && t->peers[r].out.first) return true;
+        if (has_to_send(&t->peers[r])) return true;
     return false;
+}
+
+/* The later of the two connects here too. */
+static int tcp_line(Link *l, uint32_t rank)
+{
+    Tcp *t = (Tcp *)l;
+    double end = seconds_now() + LINE_SECONDS;
+    if (rank < l->rank) return joined_connect(&t->joined, rank, JOIN_line);
+    int *fd = &t->peers[rank].line, got;
+    while (*fd < 0 && !l->lost && !l->ended && seconds_now() < end)
+        turn(t, WAIT_MS);
+    got = *fd;
+    *fd = -1;
+    return got;
 }
 
 /* The same to all that are there, and until it is on its way.  Nothing is
@@ -442,6 +473,7 @@ static void tcp_close(Link *l)
     for (uint32_t r = 0; t->peers && r < l->ranks; r++) {
         Peer *p = &t->peers[r];
         if (p->fd >= 0) close(p->fd);
+        if (p->line >= 0) close(p->line);
         clear(&p->out);
         clear(&p->wants);
         clear(&p->meets);
@@ -461,6 +493,7 @@ static const LinkClass tcp_class = {.about = "of a launcher",
                                     .begin = tcp_begin,
                                     .test = tcp_test,
                                     .look = tcp_look,
+                                    .line = tcp_line,
                                     .abort = tcp_abort,
                                     .close = tcp_close};
 
@@ -470,7 +503,7 @@ static TitanStatus join(TitanStory *s, const World *w, double patience, Tcp *t)
     t->polls = calloc(w->ranks + 1, sizeof *t->polls);
     t->who = calloc(w->ranks + 1, sizeof *t->who);
     for (uint32_t r = 0; t->peers && r < w->ranks; r++)
-        t->peers[r].fd = -1;
+        t->peers[r].fd = t->peers[r].line = -1;
     if (!t->peers || !t->polls || !t->who) return titan_no_memory(s);
     TRY(world_join(s, w, patience > 0 ? patience : 120, &t->joined));
     for (uint32_t r = 0; r < w->ranks; r++)

@@ -21,7 +21,7 @@ static int open_pair(Tcp *t)
     t->peers = calloc(2, sizeof *t->peers);
     t->polls = calloc(3, sizeof *t->polls);
     t->who = calloc(3, sizeof *t->who);
-    t->peers[0].fd = -1;
+    t->peers[0].fd = t->peers[0].line = t->peers[1].line = -1;
     adopt(t, 1, pair[0]);
     return pair[1];
 }

@@ -1,5 +1,6 @@
-"""lost.py [--plan NAME] [--trials N] [--seed N] [--fake DIR] [--launcher]: ranks of --nproc, or of launcher.py, that are killed or stopped at random
-moments; --fake: with GPUs of the fake driver, which compute nothing.  The others are out within seconds, with exit code 76 and the
+"""lost.py [--plan NAME] [--trials N] [--seed N] [--fake DIR] [--launcher] [--saves]: ranks of --nproc, or of launcher.py, that are killed or stopped at
+random moments; --fake: with GPUs of the fake driver, which compute nothing; --saves: while they save behind every step, and each checkpoint that has its
+name is whole, and the run goes on from there.  The others are out within seconds, with exit code 76 and the
 rank's number, what it or who missed it was in and the line of that; nobody is left."""
 import argparse
 import os
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from small import SOURCE, build, command
+from small import SOURCE, TITANC, build, command
 
 sys.path.insert(0, f"{SOURCE}/bench")
 from checks.processes import is_alive, numbered, ranks_of, wait_for  # noqa: E402
@@ -62,7 +63,16 @@ def watch(o, job, metrics, rng, number, limit):
     assert took < limit, (took, said)
     assert re.search(rf"rank {rank}\b(.|\n)*, \S+:\d+", said), (rank, said)  # of the prelude too
     assert wait_for(lambda: not any(is_alive(p) for p in pids), 5)
+    if o.saves:
+        saved()
     return took
+
+
+def saved():
+    steps = [x for x in os.listdir("ck") if re.fullmatch(r"step-\d+", x)]
+    assert steps, os.listdir("ck")
+    for step in steps:
+        subprocess.run([f"{os.path.dirname(TITANC)}/titan", "verify", f"ck/{step}"], check=True, stdout=subprocess.DEVNULL)
 
 
 def main():
@@ -71,6 +81,7 @@ def main():
     p.add_argument("--trials", type=int, default=4)
     p.add_argument("--fake", metavar="DIR")
     p.add_argument("--launcher", action="store_true")
+    p.add_argument("--saves", action="store_true")
     p.add_argument("--seed", type=int, default=time.time_ns() % 100000)
     o = p.parse_args()
     rng = random.Random(o.seed)
@@ -79,6 +90,8 @@ def main():
     if o.fake:
         os.environ.update(FAKE_GPUS=str(N), LD_LIBRARY_PATH=o.fake)
         target, more = [*target, "--target", "sm_90a"], ["--max-skips", "1000000"]
+    if o.saves:
+        more += ["--checkpoint", "ck", "--save-every", "1", "--keep", "2", "--resume", "auto"]
     build(o.plan, 1000000, *target)
     longest = max(trial(o, rng, signal.SIGKILL, 5, more) for _ in range(o.trials))
     print(f"killed: {o.trials} times, the others were out after {longest:.1f} s at most")

@@ -43,7 +43,7 @@ static World world_of(uint32_t rank, uint16_t port)
 /* Somebody says so many bytes at the door of rank 1, and is not let in. */
 static bool is_turned_away(const Joined *j, const void *says, size_t bytes)
 {
-    uint32_t rank = 0;
+    Caller who;
     struct sockaddr_in a = {.sin_family = AF_INET,
                             .sin_port = j->places[1].port,
                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -51,7 +51,7 @@ static bool is_turned_away(const Joined *j, const void *says, size_t bytes)
     bool there = connect(fd, (struct sockaddr *)&a, sizeof a) == 0 &&
                  write(fd, says, bytes) == (ssize_t)bytes;
     shutdown(fd, SHUT_WR);
-    int got = joined_accept(j, &rank);
+    int got = joined_accept(j, &who);
     close(fd);
     return there && got < 0;
 }
@@ -60,13 +60,16 @@ static bool is_turned_away(const Joined *j, const void *says, size_t bytes)
 static bool turns_strangers_away(const Joined *j)
 {
     static const uint32_t wrong[] = {0, 1, RANKS};
-    char call[8 + JOIN_TOKEN + 4] = "titan 1";
-    uint32_t two = 2;
+    char call[8 + JOIN_TOKEN + 8] = "titan 1";
+    uint32_t two = 2, none = JOIN_line + 1;
     memcpy(call + 8 + JOIN_TOKEN, &two, 4);
     if (!is_turned_away(j, &two, sizeof two)) return false;
     if (!is_turned_away(j, call, sizeof call)) return false;
     memcpy(call + 8, j->token, JOIN_TOKEN);
     if (!is_turned_away(j, call, sizeof call - 1)) return false;
+    memcpy(call + 12 + JOIN_TOKEN, &none, 4);
+    if (!is_turned_away(j, call, sizeof call)) return false;
+    memset(call + 12 + JOIN_TOKEN, 0, 4);
     for (int i = 0; i < 3; i++) {
         memcpy(call + 8 + JOIN_TOKEN, &wrong[i], 4);
         if (!is_turned_away(j, call, sizeof call)) return false;
@@ -78,12 +81,13 @@ static bool turns_strangers_away(const Joined *j)
 static bool meet(const Joined *j, uint32_t rank, const int gate[2])
 {
     char open = 0;
-    uint32_t who = 0;
+    Caller who;
     if (rank == 1)
         return turns_strangers_away(j) && write(gate[1], &open, 1) == 1 &&
-               joined_accept(j, &who) >= 0 && who == 2;
-    return rank == 0 ||
-           (read(gate[0], &open, 1) == 1 && joined_connect(j, 1) >= 0);
+               joined_accept(j, &who) >= 0 && who.rank == 2 &&
+               who.use == JOIN_line;
+    return rank == 0 || (read(gate[0], &open, 1) == 1 &&
+                         joined_connect(j, 1, JOIN_line) >= 0);
 }
 
 static bool takes_part(uint32_t rank, uint16_t port, const int gate[2])
