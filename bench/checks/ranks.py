@@ -171,17 +171,16 @@ def run_ranks(c):
     launcher, data = c.path("launcher.py"), ["--data", c.path("in", "data.txt"), "--quiet"]
     ways, curves = {w.name: w for w in launchers.ways(launcher, c.options.torch)}, {}
     nproc = ways["processes"]
-    figures = [(case.one, lambda case=case: case_rows(c, case, nproc, curves)) for case in CASES]
+    cases = [(case.one, lambda case=case: case_rows(c, case, nproc, curves)) for case in CASES]
     started = [(f"{STARTED}, {way.name}", lambda way=way: way_rows(c, way, curves)) for way in ways.values()]
+    further = [
+        ("sums in the ranks' order", lambda: [in_order(c, nproc, curves)]),
+        ("resumed on 2, 1 and 2", lambda: [resumed(c, nproc, curves["one"])])]
     # who does not fit never gets to a GPU, who waits for a lost rank needs none
     waiting = [("who does not fit", lambda: launchers.misfits(c, launcher, N, c.program("fsdp"), c.program("tp"), data)), *losses(c, ways)]
-    figures += [
-        ("ways to start", lambda: beside(started)),
-        ("sums in the ranks' order", lambda: [in_order(c, nproc, curves)]),
-        ("resumed on 2, 1 and 2", lambda: [resumed(c, nproc, curves["one"])]),
-        ("lost ranks", lambda: beside(waiting)),
-        ("memory beside the arena", lambda: [memory(c, nproc)]),
-        ("1B by FSDP", lambda: large(c, ways["threads"]))]
+    figures = [("plans", lambda: beside(cases)), ("ways to start", lambda: beside(started)), ("further runs", lambda: beside(further)),
+               ("lost ranks", lambda: beside(waiting)), ("memory beside the arena", lambda: [memory(c, nproc)]),
+               ("1B by FSDP", lambda: large(c, ways["threads"]))]
     for figure in figures:
         yield from guarded(*figure)
 
