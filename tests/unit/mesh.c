@@ -17,7 +17,7 @@
 
 #include "runtime/board.h"
 #include "runtime/mesh.h"
-#include "runtime/remote.h"
+#include "tests/unit/launched.h"
 
 enum { F32 = 1, ROWS = 4, COLS = 6, HALF = ROWS / 2 * COLS };
 
@@ -158,8 +158,6 @@ typedef struct Opened {
 
 typedef enum How { THREADS, PROCESSES, LINK } How;
 
-static Link *link_of_test;
-
 static void open_mesh(Opened *o, How how)
 {
     TitanCode code = {0};
@@ -297,40 +295,15 @@ static void keeps_state_under_a_launcher(void **state)
     keeps(LINK);
 }
 
-/* A crew for each test, which rank 0 dismisses behind it. */
-static int dismiss(void **state)
-{
-    (void)state;
-    remote_dismiss(link_of_test, TITAN_OK);
-    return 0;
-}
-
-/* The others serve as many runs as there are. */
-static int serve(int runs_to_serve)
-{
-    Made m;
-    TitanStory story = {0};
-    TitanCode code = {0};
-    DeviceOptions o = {.threads = 1, .link = link_of_test};
-    make(&m);
-    while (runs_to_serve-- > 0)
-        if (remote_serve(&story, &m.im, &code, &o) != TITAN_OK) return 1;
-    return 0;
-}
-
 static int main_link(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(runs_under_a_launcher, dismiss),
-        cmocka_unit_test_teardown(keeps_state_under_a_launcher, dismiss),
+    static const Launched tests[] = {
+        {"runs_under_a_launcher", runs_under_a_launcher, 0},
+        {"keeps_state_under_a_launcher", keeps_state_under_a_launcher, 0},
     };
-    TitanStory story = {0};
-    if (link_open(&story, 0, &link_of_test) != TITAN_OK) return 1;
-    if (link_of_test->ranks != 4) return 1;
-    int bad = link_of_test->rank ? serve(sizeof tests / sizeof *tests)
-                                 : cmocka_run_group_tests(tests, NULL, NULL);
-    link_close(link_of_test);
-    return bad;
+    Made m;
+    make(&m);
+    return run_launched(&m.im, tests, sizeof tests / sizeof *tests);
 }
 
 int main(int argc, char **argv)

@@ -16,7 +16,7 @@
 #include <string.h>
 
 #include "runtime/mesh.h"
-#include "runtime/remote.h"
+#include "tests/unit/launched.h"
 
 enum { F32 = 1, COLS = 6, TURNS = 3, ROWS = 2 * TURNS, LAYERS = 3 };
 enum { ROW = 4 * COLS, HALF = TURNS * ROW }; /* bytes */
@@ -223,8 +223,6 @@ typedef struct Opened {
     TitanDevice *device;
 } Opened;
 
-static Link *link_of_test;
-
 static void open_mesh(Opened *o, How how, size_t room)
 {
     TitanCode code = {0};
@@ -374,42 +372,17 @@ static void keeps_layers_under_a_launcher(void **state)
     keeps(LINK);
 }
 
-static int dismiss(void **state)
-{
-    (void)state;
-    remote_dismiss(link_of_test, TITAN_OK);
-    return 0;
-}
-
-/* The others serve as many runs as there are. */
-static int serve(int runs_to_serve)
-{
-    Made m;
-    TitanStory story = {0};
-    TitanCode code = {0};
-    make(&m);
-    for (int i = 0; i < runs_to_serve; i++) {
-        DeviceOptions o = {
-            .threads = 1, .link = link_of_test, .send_room = i == 1 ? ROW : 0};
-        if (remote_serve(&story, &m.im, &code, &o) != TITAN_OK) return 1;
-    }
-    return 0;
-}
-
 static int main_link(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(runs_under_a_launcher, dismiss),
-        cmocka_unit_test_teardown(leaves_messages_under_a_launcher, dismiss),
-        cmocka_unit_test_teardown(keeps_layers_under_a_launcher, dismiss),
+    static const Launched tests[] = {
+        {"runs_under_a_launcher", runs_under_a_launcher, 0},
+        {"leaves_messages_under_a_launcher", leaves_messages_under_a_launcher,
+         ROW},
+        {"keeps_layers_under_a_launcher", keeps_layers_under_a_launcher, 0},
     };
-    TitanStory story = {0};
-    if (link_open(&story, 0, &link_of_test) != TITAN_OK) return 1;
-    if (link_of_test->ranks != 4) return 1;
-    int bad = link_of_test->rank ? serve(sizeof tests / sizeof *tests)
-                                 : cmocka_run_group_tests(tests, NULL, NULL);
-    link_close(link_of_test);
-    return bad;
+    Made m;
+    make(&m);
+    return run_launched(&m.im, tests, sizeof tests / sizeof *tests);
 }
 
 int main(int argc, char **argv)
