@@ -98,10 +98,11 @@ static bool failed(const Unit *u, Buf *why, const char *what)
     return false;
 }
 
+/* The meaning is compared when the text changed. */
 static bool same_after(Unit *u, const char *pass, uint32_t step, uint64_t seed,
                        Tally *t, Buf *why)
 {
-    Buf before = {0};
+    Buf before = {0}, after = {0};
     Unit old;
     module_print(&u->m, NULL, &before);
     bool ok = pipeline_run(&u->m, pass, &(PipelineOpts){0});
@@ -110,9 +111,16 @@ static bool same_after(Unit *u, const char *pass, uint32_t step, uint64_t seed,
         buf_release(&before);
         return false;
     }
+    module_print(&u->m, NULL, &after);
+    bool same = strcmp(before.at, after.at) == 0;
+    buf_release(&after);
+    t->checked[step]++;
+    if (same) {
+        buf_release(&before);
+        return true;
+    }
     ok = unit_read(&old, before.at, before.n) &&
          meaning_same(&old.m, &u->m, pass_find(pass)->contract, seed);
-    t->checked[step]++;
     if (!ok)
         failed(u, why,
                arena_printf(&u->arena, "pass %s changes results", pass));
