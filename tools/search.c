@@ -3,13 +3,19 @@
  *
  * Plans are written as text, as a person would write them, compiled up to the
  * image and predicted; the fastest that fits the memory is taken.  A plan has a
- * mesh of up to three axes, whose sizes make the number of devices:
+ * mesh of up to four axes, whose sizes make the number of devices:
  *
+ *     pp   the layers, in stages; microbatches are as large as leaves two for
+ *          each stage
  *     dp   the batch; with the parameters' widest axis, parameters and states
- *          lie split too
+ *          lie split too, and by what rows choose of them (experts), whose rows
+ *          then go to the devices that have it
  *     cp   the rest of the inputs' axes, where the batch has no more to give
  *     tp   of each parameter the axes that others do not have, within a host;
  *          between these, what blocks hand on lies split along the rows
+ *
+ * Where none fits, what the backward needs is made again, by a budget, in the
+ * smallest of them.
  *
  * Which axes these are follows from the parameters alone.  What the rules say
  * of a model that does not take them (an axis that does not divide, a rule that
@@ -17,6 +23,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +33,7 @@
 #include "show.h"
 #include "titanc.h"
 
-enum { MOST_SPLITS = 32, MOST_SIDE = 8 };
+enum { MOST_SPLITS = 32, MOST_SIDE = 8, MOST_STAGES = 16, BUDGETS = 4 };
 
 /* What of a model a plan may name. */
 typedef struct Parts {
@@ -34,17 +41,23 @@ typedef struct Parts {
     const char *train;        /* name of the train block, or empty */
     const char *batch, *rows; /* axes of the inputs */
     int64_t batch_size;
-    const char *wide;                /* the axis of most bytes of parameters */
+    int64_t accumulate;
+    const char *wide;   /* the axis of most bytes of parameters */
+    const char *chosen; /* of weights, by rows of the batch; or NULL */
+    const char *layers; /* of the repeat with most turns; or NULL */
+    int64_t nlayers;
     const char *splits[MOST_SPLITS]; /* "kv", "(kv rep)" */
     uint32_t nsplits;
 } Parts;
 
 typedef struct Mesh {
-    int64_t dp, cp, tp;
+    int64_t pp, dp, cp, tp;
     bool shards, residual; /* parameters lie split; so does what is handed on */
+    bool sends, budget;    /* rows go to experts; the backward makes again */
 } Mesh;
 
 typedef struct Candidate {
+    Mesh mesh;
     const char *text;
     bool made;
     double seconds;
@@ -94,6 +107,39 @@ static bool widest(const Module *m, Axis *best)
         best->id = a;
     }
     return most > 0;
+}
+
+/* Weights of which each row chooses a matrix, as experts are. */
+static void find_chosen(Search *s, const Module *m)
+{
+    for (uint32_t f = 0; f < m->fns.n && !s->parts.chosen; f++)
+        for (uint32_t i = 0; i < m->fns.at[f]->ninsts; i++) {
+            const Fn *fn = m->fns.at[f];
+            const Inst *in = &fn->insts[i];
+            if (in->op != OP_gather) continue;
+            Type of = value_type(fn, inst_arg(fn, in, 0));
+            Type ids = value_type(fn, inst_arg(fn, in, 1));
+            if (inst_arg(fn, in, 0).id >= fn->nparams ||
+                type_info(m, of)->naxes < 3 || type_info(m, ids)->naxes < 2)
+                continue;
+            Axis a = attr_axis(m, in->attr, AT_axis);
+            s->parts.chosen = arena_strdup(s->a, axis_name(m, a));
+            return;
+        }
+}
+
+static void find_layers(Search *s, const Module *m)
+{
+    for (uint32_t f = 0; f < m->fns.n; f++)
+        for (uint32_t i = 0; i < m->fns.at[f]->ninsts; i++) {
+            const Inst *in = &m->fns.at[f]->insts[i];
+            if (in->op != OP_repeat) continue;
+            int64_t n = attr_int(m, in->attr, AT_count, 0);
+            if (n <= s->parts.nlayers) continue;
+            Axis a = attr_axis(m, in->attr, AT_axis);
+            s->parts.layers = arena_strdup(s->a, axis_name(m, a));
+            s->parts.nlayers = n;
+        }
 }
 
 /* One side of a parameter as its arrow says; of one without, all its axes. */
@@ -148,7 +194,12 @@ static void add_split(Parts *p, const char *text)
     if (p->nsplits < MOST_SPLITS) p->splits[p->nsplits++] = text;
 }
 
-/* A side with the widest axis in it is left to dp. */
+static bool is_chosen(const Search *s, const Module *m, Axis a)
+{
+    return s->parts.chosen && !strcmp(s->parts.chosen, axis_name(m, a));
+}
+
+/* A side with the widest axis in it is left to dp, as is what rows choose. */
 static void find_splits(Search *s, const Module *m, Axis wide, int64_t tp)
 {
     s->parts.nsplits = 0;
@@ -159,7 +210,9 @@ static void find_splits(Search *s, const Module *m, Axis wide, int64_t tp)
         for (int out = 0; out < 2; out++) {
             Side side = side_of(m, slot, out);
             if (slot->nfrom + slot->nto == 0) drop_axis(&side, wide);
-            if (side.n == 0 || side.at[0].id == wide.id) continue;
+            if (side.n == 0 || side.at[0].id == wide.id ||
+                is_chosen(s, m, side.at[0]))
+                continue;
             const char *text = split_of(s, m, slot, &side, tp);
             if (text) add_split(&s->parts, text);
         }
@@ -200,12 +253,23 @@ static void put_mesh(Buf *b, const char *name, int64_t size, bool *any)
     *any = true;
 }
 
+/* Rows of a device that go through the stages together: the most of which there
+ * are two for each stage. */
+static int64_t microbatch(const Parts *p, const Mesh *x)
+{
+    int64_t rows = p->batch_size / x->dp, n = rows;
+    while (n > 1 && (rows % n || p->accumulate * (rows / n) < 2 * x->pp))
+        n--;
+    return n;
+}
+
 static const char *plan_text(Search *s, const Mesh *x)
 {
     const Parts *p = &s->parts;
     Buf b = {0};
     bool any = false;
     buf_printf(&b, "plan auto of %s {\n", p->train);
+    put_mesh(&b, "pp", x->pp, &any);
     put_mesh(&b, "dp", x->dp, &any);
     put_mesh(&b, "cp", x->cp, &any);
     put_mesh(&b, "tp", x->tp, &any);
@@ -217,9 +281,21 @@ static const char *plan_text(Search *s, const Mesh *x)
     if (x->tp > 1) buf_puts(&b, " over tp\n");
     if (x->residual)
         buf_printf(&b, "    shard %s over tp for residual\n", p->rows);
+    if (x->sends)
+        buf_printf(&b,
+                   "    shard %s over dp bound 2 for param, grad, state, "
+                   "update\n",
+                   p->chosen);
     if (x->shards)
         buf_printf(&b, "    shard %s over dp for param, grad, state, update\n",
                    p->wide);
+    if (x->pp > 1)
+        buf_printf(
+            &b, "    shard %s over pp schedule 1f1b microbatch %" PRId64 "\n",
+            p->layers, microbatch(p, x));
+    if (x->budget)
+        buf_printf(&b, "    remat repeat budget %.0f MiB\n",
+                   floor(s->room / (1 << 20)));
     buf_puts(&b, "}\n");
     const char *text = arena_strdup(s->a, b.at);
     buf_release(&b);
@@ -244,7 +320,7 @@ static Request with_plan(Search *s, const char *path)
 
 static void try_plan(Search *s, const char *path, const Mesh *x)
 {
-    Candidate c = {.text = plan_text(s, x)};
+    Candidate c = {.mesh = *x, .text = plan_text(s, x)};
     Request r = with_plan(s, path);
     Job j;
     TitanImage im;
@@ -260,27 +336,75 @@ static void try_plan(Search *s, const char *path, const Mesh *x)
     vec_push(s->a, &s->tried, c);
 }
 
-static void try_meshes(Search *s, const char *path, Module *m, Axis wide)
+/* With each of the choices that a mesh leaves; in stages but the leanest. */
+static void try_choices(Search *s, const char *path, Mesh x)
 {
     const Parts *p = &s->parts;
-    for (int64_t tp = 1; tp <= s->devices && tp <= s->machine->host; tp++) {
-        if (s->devices % tp) continue;
-        Mesh x = {.tp = tp, .dp = s->devices / tp, .cp = 1};
+    bool shards = x.dp > 1, residual = x.tp > 1 && p->rows;
+    bool sends = x.dp > 1 && p->chosen;
+    for (int k = 0; k < 8; k++) {
+        x.shards = k & 1;
+        x.residual = k >> 1 & 1;
+        x.sends = k >> 2;
+        if ((x.shards && !shards) || (x.residual && !residual) ||
+            (x.sends && !sends))
+            continue;
+        bool leanest = x.shards == shards && x.residual == residual;
+        if (x.pp == 1 || leanest) try_plan(s, path, &x);
+    }
+}
+
+static void try_meshes(Search *s, const char *path, Module *m, Axis wide,
+                       int64_t pp)
+{
+    const Parts *p = &s->parts;
+    int64_t devices = s->devices / pp;
+    for (int64_t tp = 1; tp <= devices && tp <= s->machine->host; tp++) {
+        if (devices % tp) continue;
+        Mesh x = {.pp = pp, .tp = tp, .dp = devices / tp, .cp = 1};
         while (p->batch_size % x.dp && x.dp > 1) {
             x.dp /= 2;
             x.cp *= 2;
         }
-        if (x.dp * x.cp * tp != s->devices || (x.cp > 1 && !p->rows)) continue;
+        if (x.dp * x.cp * tp != devices || (x.cp > 1 && !p->rows)) continue;
         find_splits(s, m, wide, tp);
         if (tp > 1 && p->nsplits == 0) continue;
-        for (int k = 0; k < 4; k++) {
-            x.shards = k & 1;
-            x.residual = k >> 1;
-            if ((x.shards && x.dp == 1) ||
-                (x.residual && (tp == 1 || !p->rows)))
-                continue;
-            try_plan(s, path, &x);
+        try_choices(s, path, x);
+    }
+}
+
+static void try_stages(Search *s, const char *path, Module *m, Axis wide)
+{
+    const Parts *p = &s->parts;
+    for (int64_t pp = 1; pp <= s->devices && pp <= MOST_STAGES; pp *= 2)
+        if (s->devices % pp == 0 && (pp == 1 || pp <= p->nlayers))
+            try_meshes(s, path, m, wide, pp);
+}
+
+/* The smallest that was made and has no budget yet, or NULL. */
+static const Candidate *smallest(const Search *s)
+{
+    const Candidate *least = NULL;
+    for (uint32_t i = 0; i < s->tried.n; i++) {
+        const Candidate *c = &s->tried.at[i];
+        bool again = c->mesh.budget;
+        for (uint32_t k = 0; k < s->tried.n && !again; k++) {
+            const Mesh *x = &s->tried.at[k].mesh;
+            again = x->budget && x->pp == c->mesh.pp && x->tp == c->mesh.tp;
         }
+        if (c->made && !again && (!least || c->bytes < least->bytes)) least = c;
+    }
+    return least;
+}
+
+static void try_budgets(Search *s, const char *path, Module *m, Axis wide)
+{
+    const Candidate *c;
+    for (int i = 0; i < BUDGETS && (c = smallest(s)); i++) {
+        Mesh x = c->mesh;
+        x.budget = true;
+        find_splits(s, m, wide, x.tp);
+        try_plan(s, path, &x);
     }
 }
 
@@ -341,7 +465,13 @@ static bool read_model(Search *s, Job *j, Axis *wide)
 {
     if (!job_lower(j)) return false;
     if (find_inputs(s, &j->m) && widest(&j->m, wide)) {
+        const char *n = option_get(&j->m, "accumulate").id
+                            ? str_of(&j->m, option_get(&j->m, "accumulate"))
+                            : "1";
+        s->parts.accumulate = strtoll(n, NULL, 10);
         s->parts.wide = arena_strdup(s->a, axis_name(&j->m, *wide));
+        find_chosen(s, &j->m);
+        find_layers(s, &j->m);
         return true;
     }
     fprintf(stderr, "titanc: --plan auto is for a model with a train block, "
@@ -387,7 +517,8 @@ static bool search(Search *s, Job *j)
 {
     Axis wide = {0};
     if (!read_model(s, j, &wide)) return false;
-    try_meshes(s, s->r->plan_file, &j->m, wide);
+    try_stages(s, s->r->plan_file, &j->m, wide);
+    if (!fastest(s)) try_budgets(s, s->r->plan_file, &j->m, wide);
     const Candidate *best = fastest(s);
     if (!best) return none_fits(s);
     if (s->r->stats) print_tried(s, best);
@@ -410,9 +541,12 @@ bool plan_search(Request *r, Arena *a, GuardNote *note)
                 strerror(errno));
         return false;
     }
-    Request whole = *r;
+    /* The model may have plans, so one is said: it has no rules. */
+    const char *bare = arena_printf(
+        a, "plan auto {\n    mesh dp = %" PRId64 "\n}\n", s.devices);
+    if (!write_file(r->plan_file, bare, strlen(bare), false)) return false;
+    Request whole = with_plan(&s, r->plan_file);
     Job j;
-    whole.plan = NULL;
     job_init(&j, &whole, note);
     bool ok = search(&s, &j);
     show_reports(&j.diag, r->o);
