@@ -139,7 +139,11 @@ def measure(a, scratch):
     bits = plain = None
     for i in mine:
         peak, seconds, rules = rows[i]
-        ms, found = step_of(os.path.join(a.folder, f"plan{i}"), a.steps, scratch)
+        try:
+            ms, found = step_of(os.path.join(a.folder, f"plan{i}"), a.steps, scratch)
+        except subprocess.CalledProcessError as e:
+            print(f"| {'; '.join(rules)} | failed: {e.returncode}", flush=True)
+            continue
         bits, plain = bits or found, plain or ms
         print(f"| {'; '.join(rules) or 'none'} | {peak / 2**30:.1f} | {seconds * 1e3:.1f} | "
               f"{ms:.1f} | {plain / ms:.3f} |{'' if found == bits else ' OTHER BITS'}",

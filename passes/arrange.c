@@ -523,20 +523,21 @@ static bool is_shared(const Live *live, bool *const *fns, uint32_t ranks)
 }
 
 /* The ranks of a pipeline do not know of each other's memory. */
-int64_t arrange(const Module *m, const Live *live, Base base, int64_t room,
-                int64_t *offsets, Arena *a)
+int64_t arrange(const Module *m, const Live *live, Base base,
+                const int64_t *rooms, int64_t *offsets, Arena *a)
 {
     uint32_t ranks = module_ranks(m);
     bool **fns = NEW_ARRAY(a, bool *, (size_t)ranks + 1);
     for (uint32_t r = 0; r < ranks; r++)
         fns[r] = rank_reaches(m, r, a);
     if (ranks < 2 || is_shared(live, fns, ranks))
-        return arrange_all(live, base, room, offsets, a);
+        return arrange_all(live, base, rooms && ranks < 2 ? rooms[0] : LOWEST,
+                           offsets, a);
     int64_t *at = NEW_ARRAY(a, int64_t, (size_t)live->n + 1), most = 0;
     for (uint32_t r = 0; r < ranks; r++) {
         ArenaMark mark = arena_mark(a);
         Live of = live_of(live, fns[r], a);
-        int64_t peak = arrange_all(&of, base, room, at, a);
+        int64_t peak = arrange_all(&of, base, rooms ? rooms[r] : LOWEST, at, a);
         for (uint32_t i = 0, k = 0; i < live->n; i++)
             if (fns[r][live->at[i].ref.id]) {
                 if (live->at[i].base == base) offsets[i] = at[k];

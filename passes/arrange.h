@@ -18,11 +18,13 @@ enum { LOWEST = -1 };
 
 /* Gives each buffer of a base its offset (by its number in LIVE); returns the
  * bytes that they take together, the most of any rank.  Where only that counts
- * whether they fit ROOM, no better is looked for when that is known. */
-int64_t arrange(const Module *m, const Live *live, Base base, int64_t room,
-                int64_t *offsets, Arena *a);
+ * whether they fit ROOMS, by rank, no better is looked for when that is known;
+ * NULL: the lowest peak. */
+int64_t arrange(const Module *m, const Live *live, Base base,
+                const int64_t *rooms, int64_t *offsets, Arena *a);
 
-/* The ends of what has a place, of each base of the device, together. */
+/* The ends of what has a place, of each base of the device, together, the most
+ * of any rank. */
 int64_t planned_bytes(Module *m);
 
 #endif

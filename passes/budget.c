@@ -11,7 +11,8 @@
  * what is left, if need be.
  *
  * The peak may rise again where making again takes more than is saved, so
- * when the last way does not fit, all corners are tried.
+ * when the last way does not fit, all corners are tried, and when no plan does,
+ * the images of the smallest.
  */
 #include "budget.h"
 #include "arrange.h"
@@ -28,7 +29,8 @@ typedef struct Budget {
     Buf text;           /* the module */
     Points *points;
     int64_t bytes;
-    int64_t least; /* the smallest peak that was seen */
+    int64_t *peaks; /* of corners, as far as they were looked for */
+    int64_t least;  /* the smallest peak that was seen */
 } Budget;
 
 /* ---------------------------------------------------------------- trials -- */
@@ -97,7 +99,8 @@ static int64_t some_fit(Budget *b, int64_t room)
 {
     for (uint32_t i = points_corners(b->points); i-- > 0;) {
         int64_t at = points_corner(b->points, i);
-        if (fits_room(b, at, room)) return at;
+        peak_at(b, at, false, room, &b->peaks[i]);
+        if (b->peaks[i] <= room) return at;
         int64_t before = i ? points_corner(b->points, i - 1) : 0;
         at = before + (at - before) / 2;
         if (fits_room(b, at, room)) return at;
@@ -134,15 +137,21 @@ static int64_t first_fit(Budget *b, int64_t room)
     return high < 0 ? high : luckier_fit(b, room, high);
 }
 
-/* A corner whose image fits, the cheapest; -1: none does, and `least` is the
- * smallest image of all. */
+/* A corner whose image fits, of the few whose plans are the smallest; -1: none
+ * does, and `least` is the smallest image of them. */
 static int64_t corner_fit(Budget *b)
 {
+    enum { FEW = 3 };
     int64_t whole;
+    uint32_t n = points_corners(b->points);
     b->least = INT64_MAX;
-    for (uint32_t i = 0; i <= points_corners(b->points); i++) {
-        int64_t at = i ? points_corner(b->points, i - 1) : 0;
+    for (uint32_t tried = 0; tried < n && tried < FEW; tried++) {
+        uint32_t best = 0;
+        for (uint32_t i = 1; i < n; i++)
+            if (b->peaks[i] < b->peaks[best]) best = i;
+        int64_t at = points_corner(b->points, best);
         if (peak_at(b, at, true, LOWEST, &whole)) return at;
+        b->peaks[best] = INT64_MAX;
     }
     return -1;
 }
@@ -156,8 +165,8 @@ static int64_t search(Budget *b)
     for (unsigned round = 0; round < MOST_ROUNDS; round++) {
         int64_t at = first_fit(b, room);
         if (at < 0) break;
-        peak_at(b, at, false, LOWEST, &planned);
         if (!b->o->arena || peak_at(b, at, true, LOWEST, &whole)) return at;
+        peak_at(b, at, false, LOWEST, &planned);
         room = b->bytes - (whole - planned);
         if (room >= planned) room = planned - 1;
     }
@@ -294,7 +303,11 @@ bool budget_settle(Module *m, const StepVec *steps, uint32_t at,
                 .passes = rest_of(m, steps, at),
                 .bytes = budget->number,
                 .points = points,
+                .peaks =
+                    NEW_ARRAY(m->scratch, int64_t, points_corners(points) + 1),
                 .least = INT64_MAX};
+    for (uint32_t i = 0; i < points_corners(points); i++)
+        b.peaks[i] = INT64_MAX;
     module_print(m, &(PrintOpts){0}, &b.text);
     bool ok = settle(&b, &cx, step);
     buf_release(&b.text);

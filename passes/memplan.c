@@ -189,19 +189,21 @@ static int64_t place_ports(Module *m)
 /* ------------------------------------------------------------ temporaries --
  */
 
-int64_t planned_bytes(Module *m)
+/* Of the functions that are IN. */
+static int64_t bytes_of(Module *m, const bool *in)
 {
     int64_t ends[BASE_count] = {0}, all = 0;
     for (uint32_t f = 0; f < m->fns.n; f++) {
         const Fn *fn = m->fns.at[f];
-        for (uint32_t i = 0; fn->view == VIEW_kernel && i < fn->ninsts; i++) {
-            const Inst *in = &fn->insts[i];
-            if (!attr_get(m, in->attr, AT_base)) continue;
+        bool planned = in[f] && fn->view == VIEW_kernel;
+        for (uint32_t i = 0; planned && i < fn->ninsts; i++) {
+            const Inst *x = &fn->insts[i];
+            if (!attr_get(m, x->attr, AT_base)) continue;
             Layout l = layout_of(m, fn, (Value){i}, m->scratch);
             int64_t end =
-                attr_int(m, in->attr, AT_offset, 0) + layout_bytes(m, l);
+                attr_int(m, x->attr, AT_offset, 0) + layout_bytes(m, l);
             for (int b = 0; b < BASE_count; b++)
-                if (attr_is(m, in->attr, AT_base, base_name((Base)b)) &&
+                if (attr_is(m, x->attr, AT_base, base_name((Base)b)) &&
                     ends[b] < end)
                     ends[b] = end;
         }
@@ -211,12 +213,39 @@ int64_t planned_bytes(Module *m)
     return all;
 }
 
+static uint32_t places_of(const Module *m)
+{
+    uint32_t ranks = module_ranks(m);
+    return ranks ? ranks : 1;
+}
+
+/* By rank. */
+static int64_t *planned_by_rank(Module *m)
+{
+    uint32_t n = places_of(m);
+    int64_t *bytes = NEW_ARRAY(m->scratch, int64_t, n);
+    bool *all = NEW_ARRAY(m->scratch, bool, m->fns.n + 1);
+    memset(all, true, m->fns.n);
+    for (uint32_t r = 0; r < n; r++)
+        bytes[r] = bytes_of(m, n > 1 ? rank_reaches(m, r, m->scratch) : all);
+    return bytes;
+}
+
+int64_t planned_bytes(Module *m)
+{
+    const int64_t *bytes = planned_by_rank(m);
+    int64_t most = 0;
+    for (uint32_t r = 0; r < places_of(m); r++)
+        if (bytes[r] > most) most = bytes[r];
+    return most;
+}
+
 /* From byte FIRST of the base on. */
 static int64_t place_temporaries(Module *m, const Live *live, Base base,
-                                 int64_t room, int64_t first)
+                                 const int64_t *rooms, int64_t first)
 {
     int64_t *at = NEW_ARRAY(m->scratch, int64_t, (size_t)live->n + 1);
-    int64_t peak = arrange(m, live, base, room, at, m->scratch);
+    int64_t peak = arrange(m, live, base, rooms, at, m->scratch);
     for (uint32_t i = 0; i < live->n; i++) {
         const LiveBuffer *b = &live->at[i];
         if (b->base == base)
@@ -286,18 +315,20 @@ static void place_sessions(Module *m, const Live *live)
         if (roots.is[f]) place_session(m, m->fns.at[f], &at);
 }
 
-/* What the option `room` leaves to the frame, if nothing else lies there or in
- * lanes: all that counts is whether the plan is within it. */
-static int64_t room_of(Module *m, const Live *live, PassCtx *cx)
+/* What the option `room` leaves to the frame of each rank, if nothing else lies
+ * there or in lanes: all that counts is whether the plan is within it. */
+static int64_t *rooms_of(Module *m, const Live *live, PassCtx *cx)
 {
     int64_t room = pass_option_int(m, cx, "room", LOWEST);
-    if (room == LOWEST) return LOWEST;
+    if (room == LOWEST) return NULL;
     for (uint32_t i = 0; i < live->n; i++)
-        if (live->at[i].base == BASE_lane) return LOWEST;
+        if (live->at[i].base == BASE_lane) return NULL;
     for (uint32_t i = 0; i < m->slots.n; i++)
-        if (!m->slots.at[i].saved) return LOWEST;
-    room -= planned_bytes(m);
-    return room < 0 ? 0 : room;
+        if (!m->slots.at[i].saved) return NULL;
+    int64_t *rooms = planned_by_rank(m);
+    for (uint32_t r = 0; r < places_of(m); r++)
+        rooms[r] = room > rooms[r] ? room - rooms[r] : 0;
+    return rooms;
 }
 
 bool pass_memplan(Module *m, PassCtx *cx)
@@ -305,12 +336,12 @@ bool pass_memplan(Module *m, PassCtx *cx)
     static const Base bases[] = {BASE_frame, BASE_lane, BASE_host};
     int64_t slots = place_ports(m);
     Live live = live_find(m, m->scratch);
-    int64_t room = room_of(m, &live, cx);
+    const int64_t *rooms = rooms_of(m, &live, cx);
     for (unsigned i = 0; i < sizeof bases / sizeof *bases; i++) {
         LiveMoment moment;
         int64_t first = bases[i] == BASE_host ? slots : 0;
         int64_t peak = place_temporaries(
-            m, &live, bases[i], bases[i] == BASE_frame ? room : LOWEST, first);
+            m, &live, bases[i], bases[i] == BASE_frame ? rooms : NULL, first);
         int64_t least = live_most(&live, bases[i], &moment, m->scratch);
         if (bases[i] == BASE_host && first + peak == 0) continue;
         pass_remark(m, cx, (Loc){0},

@@ -262,8 +262,8 @@ static int64_t frame_with(Schedule *x, uint32_t n)
     apply(x, n);
     Live live = live_find(x->m, x->a);
     int64_t *at = NEW_ARRAY(x->a, int64_t, (size_t)live.n + 1);
-    int64_t bytes = arrange(x->m, &live, BASE_frame, LOWEST, at, x->a) +
-                    arrange(x->m, &live, BASE_lane, LOWEST, at, x->a);
+    int64_t bytes = arrange(x->m, &live, BASE_frame, NULL, at, x->a) +
+                    arrange(x->m, &live, BASE_lane, NULL, at, x->a);
     arena_pop(x->a, mark);
     return bytes;
 }
