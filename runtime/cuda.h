@@ -27,6 +27,9 @@ typedef struct CuGraphExecRow *CuGraphExec;
 typedef struct CuTensorMap {
     _Alignas(128) uint64_t word[16];
 } CuTensorMap;
+typedef struct CuIpcHandle {
+    char byte[64];
+} CuIpcHandle;
 
 enum {
     CU_attribute_multiprocessors = 16,
@@ -35,6 +38,7 @@ enum {
     CU_function_max_dynamic_shared = 8,
     CU_stream_non_blocking = 1,
     CU_capture_relaxed = 2,
+    CU_graph_node_priority = 8, /* nodes have that of their streams */
     CU_event_default = 0,
     CU_event_blocking = 1, /* who waits for it sleeps */
     CU_event_no_timing = 2,
@@ -42,6 +46,8 @@ enum {
     CU_error_invalid_ptx = 218,
     CU_error_not_found = 500,
     CU_error_not_ready = 600,
+    CU_ipc_lazy = 1,
+    CU_wait_equal = 1,
     CU_jit_error_log = 5,
     CU_jit_error_log_bytes = 6,
     CU_swizzle_none = 0,

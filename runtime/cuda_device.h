@@ -52,9 +52,9 @@ typedef struct CudaScan {
 
 /* The kernel that adds what came from each rank, and room for that. */
 typedef struct CudaSums {
-    CuModule module; /* NULL: sums are NCCL's */
-    CuFunction function;
-    CuPtr room[TITAN_MOST_STREAMS];
+    CuModule module;
+    CuFunction function, pair;
+    CuPtr room[TITAN_MOST_STREAMS]; /* of --rank-order */
 } CudaSums;
 
 typedef struct CudaCompiler CudaCompiler;
@@ -62,6 +62,7 @@ typedef struct CudaGemm CudaGemm;
 typedef struct CudaTable CudaTable;
 typedef struct CudaProfile CudaProfile;
 typedef struct CudaRanks CudaRanks;
+typedef struct CudaPeers CudaPeers;
 
 typedef struct Cuda {
     TitanDevice device; /* first */
@@ -103,6 +104,7 @@ typedef struct Cuda {
     TitanRank rank;        /* of several; else 0 */
     uint64_t *coordinates; /* the rank's, of each group */
     CudaRanks *ranks;      /* NULL: there is one */
+    CudaPeers *peers;      /* those whose memory is at hand, or NULL */
 
     CudaPlan *plans; /* by row of `entries` */
     CudaProfile *profile;
@@ -207,6 +209,26 @@ typedef struct CudaPass {
 /* Between all members of a collective's group at once. */
 TitanStatus cuda_ranks_pass(Cuda *c, const TitanCommand *cmd,
                             const CudaPass *with);
+
+/* -------------------------------------------------------- cuda_peers.c -- */
+
+/* All ranks come here; the arena is there. */
+TitanStatus cuda_peers_open(Cuda *c);
+void cuda_peers_close(Cuda *c);
+/* Bytes that they take beside the arena. */
+uint64_t cuda_peers_reserve(const Cuda *c);
+/* Whether copy engines make any collectives, or this one. */
+bool cuda_peers_any(const Cuda *c);
+bool cuda_peers_have(const Cuda *c, const TitanCollective *x);
+/* Those of one group on one stream, CMD among them, between begin and end. */
+TitanStatus cuda_peers_begin(Cuda *c, const TitanCommand *cmd);
+TitanStatus cuda_peers_run(Cuda *c, const TitanCommand *cmd, CuPtr to,
+                           CuPtr from);
+TitanStatus cuda_peers_end(Cuda *c, const TitanCommand *cmd);
+/* From here on streams wait no longer for who is not there any more, until
+ * they have come to their end. */
+void cuda_peers_leave(Cuda *c);
+void cuda_peers_left(Cuda *c);
 
 /* -------------------------------------------------------- cuda_order.c -- */
 

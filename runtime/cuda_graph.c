@@ -38,7 +38,8 @@ static TitanStatus add_graph(Capture *k, CuGraph graph)
         realloc(p->graphs, ((size_t)p->ngraphs + 1) * sizeof(CuGraphExec));
     if (!more) return titan_no_memory(c->story);
     p->graphs = more;
-    CU_TRY(c, cuGraphInstantiate(&p->graphs[p->ngraphs], graph, 0));
+    CU_TRY(c, cuGraphInstantiate(&p->graphs[p->ngraphs], graph,
+                                 CU_graph_node_priority));
     p->ngraphs++;
     return TITAN_OK;
 }

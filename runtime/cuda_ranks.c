@@ -48,8 +48,10 @@ struct CudaRanks {
     /* for exchanges in place, of which no two run side by side, and first
      * uses */
     CuPtr scratch;
-    _Atomic uint32_t *mark; /* pinned: the number of the command */
-    bool joined;            /* several collectives are being made one */
+    _Atomic uint32_t *mark;      /* pinned: the number of the command */
+    bool joined;                 /* several collectives are being made one */
+    const TitanCommand *engines; /* of these, the first that copy engines make
+                                  */
 };
 
 static NcclComm *comm_of(const Cuda *c, uint32_t group, uint32_t stream)
@@ -142,14 +144,18 @@ static TitanStatus open_comm(Cuda *c, uint32_t group, NcclComm *out)
     return settle(c, *out);
 }
 
-/* Which kinds a stream has of a group, as bits, the same on all ranks. */
+/* Which kinds a stream has of a group, as bits, the same on all ranks: before
+ * peers are open all of them, then those that are left to NCCL. */
 static void find_kinds(Cuda *c)
 {
     const TitanImage *im = c->im;
+    memset(c->ranks->kinds, 0,
+           (size_t)im->ngroups * im->header->streams * sizeof(uint32_t));
     for (uint32_t i = 0; i < im->ncommands; i++) {
         const TitanCommand *cmd = &im->commands[i];
         if (cmd->kind != TITAN_COMMAND_collective) continue;
         const TitanCollective *x = &im->collectives[cmd->index];
+        if (cuda_peers_have(c, x)) continue;
         uint32_t kind =
             cuda_in_order(c, x) ? TITAN_COLLECTIVE_all_to_all : x->kind;
         c->ranks->kinds[x->group * im->header->streams + cmd->stream] |=
@@ -293,8 +299,21 @@ static TitanStatus run_collective(Cuda *c, const TitanCommand *cmd, CuPtr to,
     return c->ranks->joined ? TITAN_OK : settle(c, comm);
 }
 
+/* Those that are joined begin with the first and end together. */
+static TitanStatus run_by_engines(Cuda *c, const TitanCommand *cmd, CuPtr to,
+                                  CuPtr from)
+{
+    CudaRanks *r = c->ranks;
+    if (!r->joined || !r->engines) TRY(cuda_peers_begin(c, cmd));
+    TRY(cuda_peers_run(c, cmd, to, from));
+    if (!r->joined) return cuda_peers_end(c, cmd);
+    if (!r->engines) r->engines = cmd;
+    return TITAN_OK;
+}
+
 TitanStatus cuda_collectives_begin(Cuda *c)
 {
+    c->ranks->engines = NULL;
     NCCL_TRY(c, ncclGroupStart());
     c->ranks->joined = true;
     return TITAN_OK;
@@ -305,13 +324,17 @@ TitanStatus cuda_collectives_end(Cuda *c, const TitanCommand *first)
     uint32_t group = c->im->collectives[first->index].group;
     c->ranks->joined = false;
     NCCL_TRY(c, ncclGroupEnd());
-    return settle(c, *comm_of(c, group, first->stream));
+    NcclComm comm = *comm_of(c, group, first->stream);
+    if (comm) TRY(settle(c, comm));
+    return c->ranks->engines ? cuda_peers_end(c, c->ranks->engines) : TITAN_OK;
 }
 
 TitanStatus cuda_collective(Cuda *c, const TitanCommand *cmd, CuPtr to,
                             CuPtr from)
 {
     TRY(put_mark(c, cmd));
+    if (cuda_peers_have(c, &c->im->collectives[cmd->index]))
+        return run_by_engines(c, cmd, to, from);
     if (cuda_in_order(c, &c->im->collectives[cmd->index]))
         return cuda_reduce_in_order(c, cmd, to, from);
     return run_collective(c, cmd, to, from);
@@ -361,9 +384,11 @@ void cuda_ranks_leave(Cuda *c)
     TitanStatus st = cuda_ranks_look(c);
     *c->story = first;
     if (st == TITAN_OK) return;
+    cuda_peers_leave(c);
     for (uint32_t i = 0; c->plans && i < c->im->nentries; i++)
         cuda_plan_release(c, &c->plans[i]);
     abort_comms(c);
+    cuda_peers_left(c);
 }
 
 /* ----------------------------------------------------------- begin and end --
@@ -446,9 +471,11 @@ static TitanStatus warm(Cuda *c, uint32_t group, uint32_t stream)
 static TitanStatus open_ranks(Cuda *c)
 {
     TRY(alloc_scratch(c));
-    if (c->options.rank_order) TRY(cuda_sums_open(c));
+    TRY(cuda_sums_open(c));
     TRY(open_mark(c));
     CU_TRY(c, cuStreamSynchronize(c->stream));
+    if (!c->options.nccl_alone) TRY(cuda_peers_open(c));
+    find_kinds(c);
     TRY(open_comms(c));
     for (uint32_t g = 0; g < c->im->ngroups; g++)
         for (uint32_t s = 0; s < c->im->header->streams; s++)
@@ -496,8 +523,9 @@ uint64_t cuda_ranks_reserve(const Cuda *c)
             if (kinds) bytes += bytes ? NEXT_COMM : FIRST_COMM;
             if (kinds & ~COLLECTIVE_KINDS) bytes += PEERS;
         }
-    bool ours = c->ranks && c->options.rank_order;
-    return bytes + (ours ? c->im->header->streams * CUDA_SUMS_ROOM : 0);
+    if (c->ranks && c->options.rank_order)
+        bytes += c->im->header->streams * CUDA_SUMS_ROOM;
+    return bytes + (c->ranks ? cuda_peers_reserve(c) : 0);
 }
 
 void cuda_ranks_about(const Cuda *c, char *out, size_t size)
@@ -505,9 +533,10 @@ void cuda_ranks_about(const Cuda *c, char *out, size_t size)
     int v = c->ranks ? c->ranks->nccl.version : 0;
     out[0] = 0;
     if (v)
-        snprintf(out, size, ", NCCL %d.%d.%d, sums in %s order", v / 10000,
+        snprintf(out, size, ", NCCL %d.%d.%d, sums in %s order%s", v / 10000,
                  v / 100 % 100, v % 100,
-                 c->options.rank_order ? "the ranks'" : "its own");
+                 c->options.rank_order ? "the ranks'" : "its own",
+                 cuda_peers_any(c) ? ", copy engines" : "");
 }
 
 void cuda_ranks_close(Cuda *c)
@@ -516,6 +545,7 @@ void cuda_ranks_close(Cuda *c)
     c->coordinates = NULL;
     if (!c->ranks) return;
     abort_comms(c);
+    cuda_peers_close(c);
     cuda_sums_close(c);
     if (c->ranks->scratch) c->cu.cuMemFree(c->ranks->scratch);
     if (c->ranks->mark) c->cu.cuMemFreeHost(c->ranks->mark);

@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-enum { THREADS = 256, BLOCKS = 2048 };
+enum { THREADS = 256, BLOCKS = 2048, FOUR = 4 };
 
 /* One kind: how an element is loaded, added to and stored.  d5: its address in
  * the first piece, d6: in the result, r4: pieces that are left. */
@@ -35,8 +35,31 @@ enum { THREADS = 256, BLOCKS = 2048 };
 #define LOAD_f16(to) "ld.global.u16 %h1, [%d5];\ncvt.f32.f16 %f" to ", %h1;\n"
 #define STORE_f16    "cvt.rn.f16.f32 %h1, %fACC;\nst.global.u16 [%d6], %h1;\n"
 
+/* d1: the result; d2, d4: the pieces; d3: fours of elements; d5: number of this
+ * thread's next; d6: threads. */
+#define PAIR                                                                  \
+    ".visible .entry " CUDA_PAIR_KERNEL "(.param .align 8 .b8 what[40])\n{\n" \
+    ".reg .pred %p;\n.reg .b32 %r<5>;\n.reg .b64 %d<11>;\n"                   \
+    ".reg .f32 %f<8>;\n"                                                      \
+    "ld.param.u64 %d1, [what];\nld.param.u64 %d2, [what+8];\n"                \
+    "ld.param.u64 %d3, [what+16];\nld.param.u64 %d4, [what+24];\n"            \
+    "add.u64 %d4, %d4, %d2;\nshr.u64 %d3, %d3, 2;\n"                          \
+    "mov.u32 %r1, %ctaid.x;\nmov.u32 %r2, %ntid.x;\n"                         \
+    "mov.u32 %r3, %tid.x;\nmov.u32 %r4, %nctaid.x;\n"                         \
+    "mul.wide.u32 %d5, %r1, %r2;\ncvt.u64.u32 %d6, %r3;\n"                    \
+    "add.u64 %d5, %d5, %d6;\nmul.wide.u32 %d6, %r4, %r2;\n"                   \
+    "PAIR:\nsetp.ge.u64 %p, %d5, %d3;\n@%p ret;\n"                            \
+    "shl.b64 %d7, %d5, 4;\nadd.u64 %d8, %d2, %d7;\n"                          \
+    "add.u64 %d9, %d4, %d7;\nadd.u64 %d10, %d1, %d7;\n"                       \
+    "ld.global.v4.f32 {%f0, %f1, %f2, %f3}, [%d8];\n"                         \
+    "ld.global.v4.f32 {%f4, %f5, %f6, %f7}, [%d9];\n"                         \
+    "add.rn.f32 %f0, %f0, %f4;\nadd.rn.f32 %f1, %f1, %f5;\n"                  \
+    "add.rn.f32 %f2, %f2, %f6;\nadd.rn.f32 %f3, %f3, %f7;\n"                  \
+    "st.global.v4.f32 [%d10], {%f0, %f1, %f2, %f3};\n"                        \
+    "add.u64 %d5, %d5, %d6;\nbra PAIR;\n}\n"
+
 static const char kernel[] =
-    ".version 7.0\n.target sm_80\n.address_size 64\n"
+    ".version 7.0\n.target sm_80\n.address_size 64\n" PAIR
     ".visible .entry " CUDA_SUMS_KERNEL "(.param .align 8 .b8 what[40])\n"
     "{\n"
     ".reg .pred %p<4>;\n.reg .b16 %h<2>;\n.reg .b32 %r<12>;\n"
@@ -89,7 +112,9 @@ TitanStatus cuda_sums_open(Cuda *c)
     CudaSums *s = &c->sums;
     CU_TRY(c, cuModuleLoadDataEx(&s->module, kernel, 0, NULL, NULL));
     CU_TRY(c, cuModuleGetFunction(&s->function, s->module, CUDA_SUMS_KERNEL));
-    for (uint32_t i = 0; i < c->im->header->streams; i++)
+    CU_TRY(c, cuModuleGetFunction(&s->pair, s->module, CUDA_PAIR_KERNEL));
+    for (uint32_t i = 0; i < c->im->header->streams && c->options.rank_order;
+         i++)
         CU_TRY(c, cuMemAlloc(&s->room[i], CUDA_SUMS_ROOM));
     return TITAN_OK;
 }
@@ -102,13 +127,22 @@ void cuda_sums_close(Cuda *c)
     c->sums = (CudaSums){0};
 }
 
+/* Two pieces of f32, in sixteen bytes at a time. */
+static bool is_pair(const CudaSumArgs *a)
+{
+    return a->n == 2 && a->kind == SUM_f32 && a->count % FOUR == 0 &&
+           (a->to | a->from | a->pitch) % (FOUR * sizeof(float)) == 0;
+}
+
 TitanStatus cuda_sums_add(Cuda *c, const struct CudaSumArgs *what, CuStream on)
 {
     CudaSumArgs a = *what;
     void *args[] = {&a};
-    uint64_t blocks = (a.count + THREADS - 1) / THREADS;
+    bool pair = is_pair(&a);
+    uint64_t lanes = pair ? a.count / FOUR : a.count;
+    uint64_t blocks = (lanes + THREADS - 1) / THREADS;
     if (a.count == 0) return TITAN_OK;
-    CU_TRY(c, cuLaunchKernel(c->sums.function,
+    CU_TRY(c, cuLaunchKernel(pair ? c->sums.pair : c->sums.function,
                              blocks < BLOCKS ? (unsigned)blocks : BLOCKS, 1, 1,
                              THREADS, 1, 1, 0, on, args, NULL));
     return TITAN_OK;

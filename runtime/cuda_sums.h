@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #define CUDA_SUMS_KERNEL "titan_sum_ranks"
+#define CUDA_PAIR_KERNEL "titan_sum_pair" /* of two pieces of f32 */
 
 typedef enum SumKind { SUM_f32, SUM_f64, SUM_bf16, SUM_f16, SUM_none } SumKind;
 

@@ -30,6 +30,7 @@ typedef struct DeviceOptions {
     _Atomic uint32_t *command; /* where the command that runs is told; NULL */
     bool sync;                 /* GPU: one command at a time */
     bool rank_order;           /* GPU: sums over ranks in their order */
+    bool nccl_alone;           /* GPU: nothing by copy engines */
     bool verbose;
     const TitanRank *rank; /* of several; NULL: the image is for one */
     bool processes;        /* the ranks are processes, not threads */

@@ -24,6 +24,7 @@ static DeviceOptions read_device(const Options *o)
         .gemm_table = option_text(o, OPT_gemm_table),
         .sync = option_given(o, OPT_sync),
         .rank_order = option_given(o, OPT_rank_order),
+        .nccl_alone = option_given(o, OPT_nccl_alone),
         .processes = option_given(o, OPT_nproc),
         .send_room = (size_t)option_number(o, OPT_send_buffer, 0),
         .verbose = option_given(o, OPT_verbose)};

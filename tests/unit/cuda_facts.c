@@ -48,6 +48,10 @@ static void driver_numbers(void **state)
          CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES);
     SAME(CU_stream_non_blocking, CU_STREAM_NON_BLOCKING);
     SAME(CU_capture_relaxed, CU_STREAM_CAPTURE_MODE_RELAXED);
+    SAME(CU_graph_node_priority, CUDA_GRAPH_INSTANTIATE_FLAG_USE_NODE_PRIORITY);
+    SAME(CU_ipc_lazy, CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS);
+    SAME(CU_wait_equal, CU_STREAM_WAIT_VALUE_EQ);
+    SAME(sizeof(CuIpcHandle), sizeof(CUipcMemHandle));
     SAME(CU_event_default, CU_EVENT_DEFAULT);
     SAME(CU_event_blocking, CU_EVENT_BLOCKING_SYNC);
     SAME(CU_event_no_timing, CU_EVENT_DISABLE_TIMING);

@@ -1,8 +1,9 @@
 /* links: titan_runtime fake_cuda fake_nccl
  *
- * cuda_sums.c: sums over ranks of GPUs, in the order of ranks and NCCL's, on
- * processes with the fake driver and NCCL: of every length, in place and not,
- * they are what adding one rank after the other gives.
+ * cuda_sums.c: sums over ranks of GPUs, in the order of ranks, NCCL's and by
+ * copy engines, on processes with the fake driver and NCCL: of every length, in
+ * place and not, they are what adding one rank after the other gives; and what
+ * copy engines gather.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,8 +24,9 @@
 #include "runtime/nccl.h"
 #include "runtime/transport.h"
 #include "tests/unit/assembled.h"
+#include "tests/unit/fake/fake.h"
 
-enum { RANKS = 3, F32 = 1, BF16 = 2, MOST = 40000 };
+enum { RANKS = 3, F32 = 1, BF16 = 2, MOST = 40000, PAGE = 4096 };
 
 /* What all ranks see: their operands, their results. */
 typedef struct Shared {
@@ -32,30 +34,35 @@ typedef struct Shared {
 } Shared;
 
 typedef struct World {
+    uint32_t ranks;
     TitanImage im;
     TitanHeader header;
+    TitanStage stage;
     TitanMeshAxis mesh;
     TitanGroup group;
     TitanLevel level;
     TitanCollective op;
     TitanCommand command;
-    bool in_place, rank_order;
+    bool in_place, rank_order, engines;
     Shared *shared;
     Board *board;
     Hall *hall;
-    char (*ids)[sizeof(NcclId)];
+    char (*pages)[PAGE]; /* of each, for what others read */
 } World;
 
 static void open_world(World *w, TitanCollectiveKind kind, uint32_t dtype,
                        int64_t count)
 {
     TitanStory s = {0};
-    w->header = (TitanHeader){.ranks = RANKS, .streams = 1};
-    w->mesh.size = RANKS;
+    w->header = (TitanHeader){.ranks = w->ranks, .streams = 1};
+    w->mesh.size = w->ranks;
+    w->stage.arena_bytes = 2 * sizeof w->shared->in[0];
     w->group.levels = (TitanRange){0, 1};
     w->op = (TitanCollective){.kind = kind, .dtype = dtype, .count = count};
     w->command.kind = TITAN_COMMAND_collective;
     w->im = (TitanImage){.header = &w->header,
+                         .stages = &w->stage,
+                         .nstages = 1,
                          .mesh = &w->mesh,
                          .nmesh = 1,
                          .groups = &w->group,
@@ -68,8 +75,8 @@ static void open_world(World *w, TitanCollectiveKind kind, uint32_t dtype,
                          .ncommands = 1,
                          .strings = ""};
     w->shared = board_memory(sizeof *w->shared);
-    w->board = board_new(RANKS);
-    w->ids = board_memory(RANKS * sizeof *w->ids);
+    w->board = board_new(w->ranks);
+    w->pages = board_memory(RANKS * PAGE);
     assert_non_null(w->shared);
     assert_int_equal(hall_new(&s, &w->im, w->board, &w->hall), TITAN_OK);
     unsigned x = 1;
@@ -86,7 +93,7 @@ static void close_world(World *w)
     hall_free(w->hall);
     board_free(w->board);
     munmap(w->shared, sizeof *w->shared);
-    munmap(w->ids, RANKS * sizeof *w->ids);
+    munmap(w->pages, RANKS * PAGE);
 }
 
 static TitanStatus run(const World *w, Cuda *c)
@@ -94,13 +101,38 @@ static TitanStatus run(const World *w, Cuda *c)
     CuPtr from = (CuPtr)(uintptr_t)w->shared->in[c->rank.rank];
     CuPtr to =
         w->in_place ? from : (CuPtr)(uintptr_t)w->shared->out[c->rank.rank];
+    TRY(cuda_ranks_open(c));
+    TRY(cuda_collective(c, &w->command, to, from));
+    return cuda_wait_stream(c, c->stream);
+}
+
+/* Twice, out of an arena that others reach, with an NCCL that fails. */
+static TitanStatus run_by_engines(const World *w, Cuda *c)
+{
+    size_t bytes = sizeof w->shared->in[0];
+    CU_TRY(c, cuMemAlloc(&c->arena, 2 * bytes));
+    TRY(cuda_ranks_open(c));
+    CuPtr from = c->arena, to = w->in_place ? from : from + bytes;
+    void *in = (void *)(uintptr_t)from;
+    fake_device()->fails = "nccl";
+    fake_device()->fails_with = 1;
+    for (int turn = 0; turn < 2; turn++) {
+        memcpy(in, w->shared->in[c->rank.rank], bytes);
+        TRY(cuda_collective(c, &w->command, to, from));
+        TRY(cuda_wait_stream(c, c->stream));
+    }
+    memcpy(w->shared->out[c->rank.rank], (void *)(uintptr_t)to, bytes);
+    return TITAN_OK;
+}
+
+static TitanStatus open_and_run(const World *w, Cuda *c)
+{
     TRY(cu_open(c->story, &c->cu));
+    CU_TRY(c, cuInit(0));
     CU_TRY(c, cuStreamCreate(&c->streams[0], 0));
     c->stream = c->streams[0];
     TRY(cuda_ranks_begin(c));
-    TRY(cuda_ranks_open(c));
-    TRY(cuda_collective(c, &w->command, to, from));
-    TRY(cuda_wait_stream(c, c->stream));
+    TRY(w->engines ? run_by_engines(w, c) : run(w, c));
     cuda_ranks_close(c);
     return TITAN_OK;
 }
@@ -108,14 +140,15 @@ static TitanStatus run(const World *w, Cuda *c)
 /* The process of a rank. */
 static int play(World *w, uint32_t rank)
 {
+    if (w->engines) setenv("FAKE_GPUS", "1", 1);
     TitanStory story = {0};
     BoardWait wait = {.board = w->board, .rank = rank};
     Cuda c = {.story = &story,
               .im = &w->im,
               .options = {.board = w->board, .rank_order = w->rank_order},
-              .rank = {.rank = rank, .arena = w->ids[rank]}};
+              .rank = {.rank = rank, .arena = w->pages[rank]}};
     TitanStatus st = hall_transport(&story, w->hall, &wait, &c.rank.transport);
-    if (st == TITAN_OK) st = run(w, &c);
+    if (st == TITAN_OK) st = open_and_run(w, &c);
     if (st != TITAN_OK) titan_story_print(&story, "rank");
     return st;
 }
@@ -124,23 +157,24 @@ static void play_all(World *w)
 {
     pid_t pids[RANKS];
     int status;
-    for (uint32_t r = 0; r < RANKS; r++) {
+    for (uint32_t r = 0; r < w->ranks; r++) {
         pids[r] = fork();
         if (pids[r] == 0) _exit(play(w, r));
     }
-    for (uint32_t r = 0; r < RANKS; r++) {
+    for (uint32_t r = 0; r < w->ranks; r++) {
         assert_int_equal(waitpid(pids[r], &status, 0), pids[r]);
         assert_int_equal(status, 0);
     }
 }
 
 /* One rank after the other, in f32, rounded once. */
-static double plain_sum(char in[RANKS][RANKS * MOST * 4], uint32_t dtype,
+static double plain_sum(const World *w, char in[RANKS][RANKS * MOST * 4],
                         size_t i)
 {
+    uint32_t dtype = w->op.dtype;
     float acc = 0;
     unsigned size = titan_dtype_bytes(dtype);
-    for (uint32_t r = 0; r < RANKS; r++) {
+    for (uint32_t r = 0; r < w->ranks; r++) {
         float x;
         narrow_load(dtype, in[r] + i * size, &x, 1);
         acc = r == 0 ? x : acc + x;
@@ -152,52 +186,81 @@ static double plain_sum(char in[RANKS][RANKS * MOST * 4], uint32_t dtype,
     return out;
 }
 
+static double expected(const World *w, char in[RANKS][RANKS * MOST * 4],
+                       size_t i)
+{
+    size_t count = (size_t)w->op.count, size = titan_dtype_bytes(w->op.dtype);
+    float x;
+    if (w->op.kind != TITAN_COLLECTIVE_all_gather) return plain_sum(w, in, i);
+    narrow_load(w->op.dtype, in[i / count] + i % count * size, &x, 1);
+    return x;
+}
+
 static void check(World *w, char in[RANKS][RANKS * MOST * 4], size_t count)
 {
     bool scatter = w->op.kind == TITAN_COLLECTIVE_reduce_scatter;
+    bool in_place = w->in_place && !w->engines;
     unsigned size = titan_dtype_bytes(w->op.dtype);
-    for (uint32_t r = 0; r < RANKS; r++)
+    for (uint32_t r = 0; r < w->ranks; r++)
         for (size_t i = 0; i < count; i++) {
             const char *got =
-                (w->in_place ? w->shared->in : w->shared->out)[r] + i * size;
+                (in_place ? w->shared->in : w->shared->out)[r] + i * size;
             float x;
             narrow_load(w->op.dtype, got, &x, 1);
             size_t at = scatter ? r * count + i : i;
-            if (x != (float)plain_sum(in, w->op.dtype, at))
+            if (x != (float)expected(w, in, at))
                 fail_msg("rank %u, element %zu of %zu: %g", r, i, count, x);
         }
 }
 
-static void play_case(TitanCollectiveKind kind, uint32_t dtype, int64_t count,
-                      bool in_place, bool rank_order)
+static void play_case(World w, TitanCollectiveKind kind, uint32_t dtype,
+                      int64_t count)
 {
-    World w = {.in_place = in_place, .rank_order = rank_order};
     static char in[RANKS][RANKS * MOST * 4];
+    bool gathers = kind == TITAN_COLLECTIVE_all_gather;
+    if (!w.ranks) w.ranks = RANKS;
     open_world(&w, kind, dtype, count);
     memcpy(in, w.shared->in, sizeof in);
     play_all(&w);
-    check(&w, in, (size_t)count);
+    check(&w, in, (size_t)count * (gathers ? w.ranks : 1));
     close_world(&w);
 }
 
+static const int64_t counts[] = {1, 2, 5, 4096, 4097, MOST};
+enum { COUNTS = sizeof counts / sizeof *counts };
+
 static void in_the_order_of_ranks(void **state)
 {
-    static const int64_t counts[] = {1, 2, 5, 4097, MOST};
     (void)state;
-    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+    for (size_t i = 0; i < COUNTS; i++)
         for (int p = 0; p < 2; p++)
             for (uint32_t t = F32; t <= BF16; t++) {
-                play_case(TITAN_COLLECTIVE_all_reduce, t, counts[i], p, true);
-                play_case(TITAN_COLLECTIVE_reduce_scatter, t, counts[i], p,
-                          true);
+                World w = {.in_place = p, .rank_order = true};
+                play_case(w, TITAN_COLLECTIVE_all_reduce, t, counts[i]);
+                play_case(w, TITAN_COLLECTIVE_reduce_scatter, t, counts[i]);
             }
 }
 
 static void by_nccl(void **state)
 {
     (void)state;
-    play_case(TITAN_COLLECTIVE_all_reduce, F32, 1000, false, false);
-    play_case(TITAN_COLLECTIVE_reduce_scatter, F32, 1000, true, false);
+    play_case((World){0}, TITAN_COLLECTIVE_all_reduce, F32, 1000);
+    play_case((World){.in_place = true}, TITAN_COLLECTIVE_reduce_scatter, F32,
+              1000);
+}
+
+static void by_copy_engines(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNTS; i++)
+        for (uint32_t t = F32; t <= BF16; t++)
+            for (uint32_t n = 2; n <= RANKS; n++) {
+                World w = {.engines = true, .ranks = n};
+                play_case(w, TITAN_COLLECTIVE_all_gather, t, counts[i]);
+                play_case(w, TITAN_COLLECTIVE_reduce_scatter, t, counts[i]);
+                w.in_place = true;
+                play_case(w, TITAN_COLLECTIVE_reduce_scatter, t, counts[i]);
+            }
 }
 
 static void ptxas_takes_it(void **state)
@@ -211,6 +274,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(in_the_order_of_ranks),
         cmocka_unit_test(by_nccl),
+        cmocka_unit_test(by_copy_engines),
         cmocka_unit_test(ptxas_takes_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

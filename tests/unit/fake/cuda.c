@@ -2,22 +2,28 @@
  * cuda.c: the driver without a GPU.
  *
  * Only what cuda.def lists is there.  All streams share one order, the order
- * of the calls, which is one that every stream allows.
+ * of the calls, which is one that every stream allows; a stream with nothing
+ * before it, that has never waited, may fill memory ahead of the others.
  */
 #include "fake.h"
 
 #include "runtime/cuda_scan.h"
 #include "runtime/cuda_sums.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 typedef struct Node {
     struct Node *next;
+    CuStream stream;
     void (*run)(const void *data);
     bool (*poll)(void *data); /* instead of it: until it is true */
     size_t bytes;
@@ -30,6 +36,7 @@ struct CuGraphRow {
 };
 struct CuStreamRow {
     int number;
+    bool waits; /* it has waited for an event */
 };
 struct CuEventRow {
     int number;
@@ -141,6 +148,7 @@ static void add_node(Node like, const void *data)
 {
     struct CuGraphRow *to = capturing ? capturing : &pending;
     Node *node = calloc(1, sizeof *node + like.bytes);
+    node->stream = like.stream;
     node->run = like.run;
     node->poll = like.poll;
     node->bytes = like.bytes;
@@ -157,15 +165,25 @@ static void add_node(Node like, const void *data)
 void fake_work(CuStream stream, void (*run)(const void *data), const void *data,
                size_t n)
 {
-    (void)stream;
-    add_node((Node){.run = run, .bytes = n}, data);
+    add_node((Node){.stream = stream, .run = run, .bytes = n}, data);
 }
 
 void fake_until(CuStream stream, bool (*poll)(void *data), const void *data,
                 size_t n)
 {
-    (void)stream;
-    add_node((Node){.poll = poll, .bytes = n}, data);
+    add_node((Node){.stream = stream, .poll = poll, .bytes = n}, data);
+}
+
+/* Nothing stands in front of it. */
+static bool is_free(CuStream stream)
+{
+    if (capturing || !stream || stream->waits) return false;
+    pthread_mutex_lock(&lock);
+    const Node *n = pending.first;
+    while (n && n->stream != stream)
+        n = n->next;
+    pthread_mutex_unlock(&lock);
+    return !n;
 }
 
 CuResult fake_fails(const char *call)
@@ -283,11 +301,89 @@ CuResult cuMemGetInfo(size_t *available, size_t *total)
     return 0;
 }
 
+/* Of processes that were started together: files without a name, which others
+ * reach by the process that has them. */
+typedef struct Memory {
+    struct Memory *next;
+    CuPtr at;
+    size_t bytes;
+    int file;
+} Memory;
+
+static Memory *memories;
+
+static CuPtr map_file(int file, size_t bytes)
+{
+    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    return at == MAP_FAILED ? 0 : (CuPtr)(uintptr_t)at;
+}
+
+static CuPtr alloc_shared(size_t bytes)
+{
+    Memory *m = calloc(1, sizeof *m);
+    m->bytes = bytes;
+    m->file = memfd_create("fake", MFD_CLOEXEC);
+    if (ftruncate(m->file, (off_t)bytes) != 0) abort();
+    m->at = map_file(m->file, bytes);
+    m->next = memories;
+    memories = m;
+    return m->at;
+}
+
+static Memory **memory_at(CuPtr at)
+{
+    Memory **m = &memories;
+    while (*m && (*m)->at != at)
+        m = &(*m)->next;
+    return m;
+}
+
+/* False: it is not shared. */
+static bool free_shared(CuPtr at)
+{
+    Memory **place = memory_at(at), *m = *place;
+    if (!m) return false;
+    munmap((void *)(uintptr_t)m->at, m->bytes);
+    close(m->file);
+    *place = m->next;
+    free(m);
+    return true;
+}
+
+CuResult cuIpcGetMemHandle(CuIpcHandle *handle, CuPtr at)
+{
+    BEGIN();
+    const Memory *m = *memory_at(at);
+    if (!m) return 801;
+    snprintf(handle->byte, sizeof handle->byte, "/proc/%d/fd/%d", getpid(),
+             m->file);
+    return 0;
+}
+
+CuResult cuIpcOpenMemHandle(CuPtr *at, CuIpcHandle handle, unsigned flags)
+{
+    BEGIN();
+    struct stat st;
+    int file = open(handle.byte, O_RDWR | O_CLOEXEC);
+    if (file < 0 || fstat(file, &st) != 0 || flags != CU_ipc_lazy) return 201;
+    *at = map_file(file, (size_t)st.st_size);
+    close(file);
+    return *at ? 0 : 2;
+}
+
+CuResult cuIpcCloseMemHandle(CuPtr at)
+{
+    (void)at;
+    return 0;
+}
+
 CuResult cuMemAlloc(CuPtr *at, size_t bytes)
 {
     static size_t largest;
     BEGIN();
-    *at = (CuPtr)(uintptr_t)aligned_alloc(256, (bytes + 255) / 256 * 256);
+    *at = getenv("FAKE_GPUS")
+              ? alloc_shared(bytes)
+              : (CuPtr)(uintptr_t)aligned_alloc(256, (bytes + 255) / 256 * 256);
     if (device.allocations++ == 0) largest = 0;
     if (bytes >= largest && bytes != (size_t)64 << 20) {
         device.arena = *at;
@@ -301,7 +397,7 @@ CuResult cuMemFree(CuPtr at)
 {
     do_all();
     device.allocations--;
-    free((void *)(uintptr_t)at);
+    if (!free_shared(at)) free((void *)(uintptr_t)at);
     return 0;
 }
 
@@ -350,7 +446,8 @@ typedef struct Copy {
     char *to;
     const char *from;
     size_t n;
-    char what; /* a fill: with this */
+    char what;     /* a fill: with this */
+    uint32_t word; /* or, if it is not 0, with this */
 } Copy;
 
 static void copy(const void *data)
@@ -366,7 +463,8 @@ CuResult cuMemcpyHtoDAsync(CuPtr to, const void *from, size_t bytes,
                            CuStream stream)
 {
     BEGIN();
-    Copy c = {(char *)(uintptr_t)to, from, bytes, 'h'};
+    Copy c = {
+        .to = (char *)(uintptr_t)to, .from = from, .n = bytes, .what = 'h'};
     fake_work(stream, copy, &c, sizeof c);
     return 0;
 }
@@ -374,7 +472,10 @@ CuResult cuMemcpyHtoDAsync(CuPtr to, const void *from, size_t bytes,
 CuResult cuMemcpyDtoHAsync(void *to, CuPtr from, size_t bytes, CuStream stream)
 {
     BEGIN();
-    Copy c = {to, (const char *)(uintptr_t)from, bytes, 'h'};
+    Copy c = {.to = to,
+              .from = (const char *)(uintptr_t)from,
+              .n = bytes,
+              .what = 'h'};
     fake_work(stream, copy, &c, sizeof c);
     return 0;
 }
@@ -382,7 +483,10 @@ CuResult cuMemcpyDtoHAsync(void *to, CuPtr from, size_t bytes, CuStream stream)
 CuResult cuMemcpyAsync(CuPtr to, CuPtr from, size_t bytes, CuStream stream)
 {
     BEGIN();
-    Copy c = {(char *)(uintptr_t)to, (const char *)(uintptr_t)from, bytes, 'd'};
+    Copy c = {.to = (char *)(uintptr_t)to,
+              .from = (const char *)(uintptr_t)from,
+              .n = bytes,
+              .what = 'd'};
     fake_work(stream, copy, &c, sizeof c);
     return 0;
 }
@@ -394,20 +498,33 @@ static void fill(const void *data)
         fake_log("zero %zu: %lld\n", c->n, where((CuPtr)c->to));
     device.ms += 1;
     memset(c->to, c->what, c->n);
+    for (size_t i = 0; c->word && i < c->n; i += 4)
+        memcpy(c->to + i, &c->word, 4);
+}
+
+static void fill_on(CuStream stream, const Copy *c)
+{
+    if (is_free(stream))
+        fill(c);
+    else
+        fake_work(stream, fill, c, sizeof *c);
 }
 
 CuResult cuMemsetD8Async(CuPtr to, unsigned char value, size_t n,
                          CuStream stream)
 {
     BEGIN();
-    Copy c = {.to = (char *)(uintptr_t)to, .n = n, .what = (char)value};
-    fake_work(stream, fill, &c, sizeof c);
+    fill_on(stream,
+            &(Copy){.to = (char *)(uintptr_t)to, .n = n, .what = (char)value});
     return 0;
 }
 
 CuResult cuMemsetD32Async(CuPtr to, unsigned value, size_t n, CuStream stream)
 {
-    return cuMemsetD8Async(to, (unsigned char)value, 4 * n, stream);
+    BEGIN();
+    fill_on(stream,
+            &(Copy){.to = (char *)(uintptr_t)to, .n = 4 * n, .word = value});
+    return 0;
 }
 
 /* --------------------------------------------------------------- modules -- */
@@ -594,7 +711,8 @@ CuResult cuLaunchKernel(CuFunction fn, unsigned x, unsigned y, unsigned z,
         fake_work(stream, scan, args[0], sizeof(CudaScanArgs));
         return 0;
     }
-    if (!strcmp(fn->name, CUDA_SUMS_KERNEL)) {
+    if (!strcmp(fn->name, CUDA_SUMS_KERNEL) ||
+        !strcmp(fn->name, CUDA_PAIR_KERNEL)) {
         fake_work(stream, add_pieces, args[0], sizeof(CudaSumArgs));
         return 0;
     }
@@ -691,10 +809,27 @@ CuResult cuStreamWriteValue32(CuStream stream, CuPtr at, uint32_t value,
     return flags ? 1 : 0;
 }
 
+static bool has_word(void *data)
+{
+    const Word *w = data;
+    uint32_t value;
+    memcpy(&value, (const void *)(uintptr_t)w->at, sizeof value);
+    return value == w->value;
+}
+
+CuResult cuStreamWaitValue32(CuStream stream, CuPtr at, uint32_t value,
+                             unsigned flags)
+{
+    BEGIN();
+    fake_until(stream, has_word, &(Word){at, value}, sizeof(Word));
+    return flags != CU_wait_equal;
+}
+
 CuResult cuStreamWaitEvent(CuStream stream, CuEvent event, unsigned flags)
 {
     BEGIN();
     (void)flags;
+    stream->waits = true;
     fake_log("stream %d waits for event %d\n", stream->number, event->number);
     return 0;
 }

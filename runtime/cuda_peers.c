@@ -1,0 +1,536 @@
+/*
+ * cuda_peers.c: gathers and sums by copy engines, out of the memory of the
+ * other GPUs of this machine.
+ *
+ * Each rank opens the arenas of the ranks that it is in a group with, which are
+ * other processes.  Arenas of one group are laid out alike, so a piece lies as
+ * far from the begin of each.
+ * Copies take no processor from the kernels that run beside them, and move the
+ * same bytes.  Of a sum the pieces come to a room of their own, and a kernel
+ * adds them in the order of the ranks (cuda_sums.c).
+ *
+ * Beside its arena each rank has words that the streams of others write to and
+ * its own waits for, three for each member of a group on a stream:
+ *
+ *     ready   what that member gives is there
+ *     there   so is what it gathers of the others
+ *     taken   it has copied what it wants
+ *
+ * Who has waited for a word clears it, and only then goes on to the next one.
+ * So a word is clear before it is written again, and the graph of a step
+ * can be replayed with the same numbers.  All members come to the same
+ * collectives in the same order, as they do with NCCL.
+ *
+ * Where a member of a group is on another machine, is a thread, or cannot be
+ * reached, all members leave these to NCCL.
+ */
+#include "cuda_device.h"
+
+#include "clock.h"
+#include "cuda_sums.h"
+#include "transport.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    MACHINE = 40,          /* bytes of the name that a start of a machine has */
+    WORDS_BYTES = 2 << 20, /* an allocation of its own, whose handle is whole */
+    MOST_SUMS = 32,        /* that wait to be added */
+    MOST_RETURNS = 32,     /* pieces that wait to come back */
+    ALIGNED = 256,         /* bytes: where pieces begin in the room */
+    GIVES_UP = 10          /* seconds for what streams still wait for */
+};
+
+#define MOST_ROOM (UINT64_C(256) << 20)
+
+typedef enum Word { WORD_ready, WORD_there, WORD_taken, WORDS } Word;
+
+/* What a rank says of its memory. */
+typedef struct Card {
+    char machine[MACHINE];
+    int pid;
+    CuIpcHandle arena_handle, words_handle;
+    bool reached; /* others may open it; then, it has opened them */
+} Card;
+
+/* A member's own piece of what it gathers. */
+typedef struct Piece {
+    CuPtr at;
+    size_t bytes;
+} Piece;
+
+/* Those that come back. */
+typedef struct Returns {
+    Piece piece[MOST_RETURNS];
+    uint32_t n;
+} Returns;
+
+typedef struct Peer {
+    CuPtr arena, words;
+    bool open;
+} Peer;
+
+/* Pieces that are in the room, or on their way there. */
+typedef struct Room {
+    CuPtr at;
+    uint64_t bytes, used;
+    CudaSumArgs sums[MOST_SUMS];
+    uint32_t n;
+} Room;
+
+struct CudaPeers {
+    Peer *ranks;  /* of the mesh */
+    bool *groups; /* whose members reach each other */
+    CuPtr words;
+    uint32_t most; /* members of a group */
+    Room room[TITAN_MOST_STREAMS];
+    Returns back[TITAN_MOST_STREAMS];
+    pthread_t thread; /* that writes words */
+    bool leaving;
+    _Atomic bool left;
+};
+
+/* -------------------------------------------------------------- opening -- */
+
+/* Of its kind. */
+static bool by_engines(const TitanCollective *x)
+{
+    if (x->kind == TITAN_COLLECTIVE_all_gather) return true;
+    return x->kind == TITAN_COLLECTIVE_reduce_scatter &&
+           x->reduce == TITAN_REDUCE_sum &&
+           cuda_sums_kind(x->dtype) != SUM_none;
+}
+
+static bool uses_engines(const TitanImage *im, uint32_t group)
+{
+    for (uint32_t i = 0; i < im->ncollectives; i++)
+        if (im->collectives[i].group == group &&
+            by_engines(&im->collectives[i]))
+            return true;
+    return false;
+}
+
+/* Of this start of this machine; empty: it has none.  Ranks that share memory
+ * are on one. */
+static void name_machine(const Cuda *c, char *out)
+{
+    memset(out, 0, MACHINE);
+    if (c->rank.arena) out[0] = '-';
+    if (c->rank.arena) return;
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return;
+    if (read(fd, out, MACHINE - 1) < 0) out[0] = 0;
+    close(fd);
+}
+
+static Card card_of(Cuda *c)
+{
+    CudaPeers *p = c->peers;
+    Card card = {.pid = (int)getpid()};
+    name_machine(c, card.machine);
+    CuResult arena = c->cu.cuIpcGetMemHandle(&card.arena_handle, c->arena);
+    CuResult words = c->cu.cuIpcGetMemHandle(&card.words_handle, p->words);
+    card.reached = card.machine[0] && arena == 0 && words == 0;
+    return card;
+}
+
+/* Everybody's card, out of memory that the others may read. */
+static TitanStatus share_card(Cuda *c, uint32_t group, const Card *card,
+                              Card *out)
+{
+    Transport *t = c->rank.transport;
+    uint32_t n = ranks_in_group(c->im, group);
+    Card here, *mine = c->rank.arena ? c->rank.arena : &here;
+    char **in = calloc(n, sizeof *in);
+    if (!in) return titan_no_memory(c->story);
+    *mine = *card;
+    Exchange x = {.group = group,
+                  .out = (const char *)mine,
+                  .bytes = sizeof *mine,
+                  .to = ALL_MEMBERS,
+                  .from = ALL_MEMBERS};
+    for (uint32_t i = 0; i < n; i++)
+        in[i] = (char *)&out[i];
+    TitanStatus st = t->class->begin(t, &x, in);
+    if (st == TITAN_OK) {
+        for (uint32_t i = 0; i < n; i++)
+            if (in[i] != (char *)&out[i]) memcpy(&out[i], in[i], sizeof *out);
+        st = t->class->end(t, &x);
+    }
+    free(in);
+    return st;
+}
+
+static bool open_memory(Cuda *c, const Card *card, Peer *p)
+{
+    CuPtr arena, words;
+    CuResult r =
+        c->cu.cuIpcOpenMemHandle(&arena, card->arena_handle, CU_ipc_lazy);
+    if (r != 0) return false;
+    if (c->cu.cuIpcOpenMemHandle(&words, card->words_handle, CU_ipc_lazy) !=
+        0) {
+        c->cu.cuIpcCloseMemHandle(arena);
+        return false;
+    }
+    *p = (Peer){.arena = arena, .words = words, .open = true};
+    return true;
+}
+
+static bool open_peer(Cuda *c, uint32_t rank, const Card *mine,
+                      const Card *theirs)
+{
+    Peer *p = &c->peers->ranks[rank];
+    if (p->open) return true;
+    if (!theirs->reached || mine->pid == theirs->pid) return false;
+    return strcmp(mine->machine, theirs->machine) == 0 &&
+           open_memory(c, theirs, p);
+}
+
+/* All members do what follows, and all know whether all of them could. */
+static TitanStatus open_group(Cuda *c, uint32_t group, Card *cards)
+{
+    uint32_t n = ranks_in_group(c->im, group);
+    uint32_t me = (uint32_t)c->coordinates[group];
+    Card mine = card_of(c);
+    TRY(share_card(c, group, &mine, cards));
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t rank = rank_of_member(c->im, group, c->rank.rank, i);
+        if (i != me && mine.reached)
+            mine.reached = open_peer(c, rank, &mine, &cards[i]);
+    }
+    TRY(share_card(c, group, &mine, cards));
+    bool all = n > 1;
+    for (uint32_t i = 0; i < n; i++)
+        all &= cards[i].reached;
+    c->peers->groups[group] = all;
+    return TITAN_OK;
+}
+
+static TitanStatus open_groups(Cuda *c)
+{
+    Card *cards = calloc(c->peers->most, sizeof *cards);
+    if (!cards) return titan_no_memory(c->story);
+    TitanStatus st = TITAN_OK;
+    for (uint32_t g = 0; g < c->im->ngroups && st == TITAN_OK; g++)
+        if (uses_engines(c->im, g)) st = open_group(c, g, cards);
+    free(cards);
+    return st;
+}
+
+/* Pieces of a sum that come to the room: of two members the other's. */
+static uint32_t pieces_of(const TitanImage *im, const TitanCollective *x)
+{
+    uint32_t n = ranks_in_group(im, x->group);
+    return n == 2 ? 1 : n;
+}
+
+/* For the largest sum of a stream; larger ones come in parts. */
+static uint64_t room_bytes(const TitanImage *im, uint32_t stream)
+{
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < im->ncommands; i++) {
+        const TitanCommand *cmd = &im->commands[i];
+        if (cmd->kind != TITAN_COMMAND_collective || cmd->stream != stream)
+            continue;
+        const TitanCollective *x = &im->collectives[cmd->index];
+        if (x->kind == TITAN_COLLECTIVE_all_gather || !by_engines(x)) continue;
+        uint64_t piece = (uint64_t)x->count * titan_dtype_bytes(x->dtype);
+        uint64_t bytes = pieces_of(im, x) * (piece + ALIGNED);
+        if (bytes > most) most = bytes;
+    }
+    return most < MOST_ROOM ? most : MOST_ROOM;
+}
+
+uint64_t cuda_peers_reserve(const Cuda *c)
+{
+    uint64_t bytes = c->options.nccl_alone ? 0 : WORDS_BYTES;
+    for (uint32_t i = 0; i < c->im->header->streams && bytes; i++)
+        bytes += room_bytes(c->im, i);
+    return bytes;
+}
+
+static TitanStatus open_room(Cuda *c, uint32_t stream)
+{
+    Room *r = &c->peers->room[stream];
+    r->bytes = room_bytes(c->im, stream);
+    if (r->bytes) CU_TRY(c, cuMemAlloc(&r->at, r->bytes));
+    return TITAN_OK;
+}
+
+TitanStatus cuda_peers_open(Cuda *c)
+{
+    const TitanImage *im = c->im;
+    CudaPeers *p = c->peers = calloc(1, sizeof *p);
+    if (!p) return titan_no_memory(c->story);
+    p->most = ranks_most_members(im);
+    p->ranks = calloc(im->header->ranks, sizeof *p->ranks);
+    p->groups = calloc((size_t)im->ngroups + 1, sizeof *p->groups);
+    if (!p->ranks || !p->groups) return titan_no_memory(c->story);
+    size_t words = (size_t)im->ngroups * im->header->streams * p->most * WORDS;
+    if (words * sizeof(uint32_t) > WORDS_BYTES) return TITAN_OK;
+    CU_TRY(c, cuMemAlloc(&p->words, WORDS_BYTES));
+    CU_TRY(c, cuMemsetD32Async(p->words, 0, WORDS_BYTES / 4, c->stream));
+    CU_TRY(c, cuStreamSynchronize(c->stream));
+    TRY(open_groups(c));
+    for (uint32_t i = 0; i < im->header->streams; i++)
+        TRY(open_room(c, i));
+    return TITAN_OK;
+}
+
+/* ---------------------------------------------------------- collectives -- */
+
+bool cuda_peers_any(const Cuda *c)
+{
+    bool any = false;
+    for (uint32_t g = 0; c->peers && g < c->im->ngroups; g++)
+        any |= c->peers->groups[g];
+    return any;
+}
+
+bool cuda_peers_have(const Cuda *c, const TitanCollective *x)
+{
+    return by_engines(x) && c->peers && c->peers->groups[x->group];
+}
+
+/* In the words of a rank, what MEMBER writes there. */
+static CuPtr word_at(const Cuda *c, CuPtr words, const TitanCommand *cmd,
+                     uint32_t member, Word w)
+{
+    uint32_t group = c->im->collectives[cmd->index].group;
+    size_t row = (size_t)group * c->im->header->streams + cmd->stream;
+    return words +
+           ((row * c->peers->most + member) * WORDS + w) * sizeof(uint32_t);
+}
+
+static const Peer *peer_of(const Cuda *c, uint32_t group, uint32_t member)
+{
+    return &c->peers->ranks[rank_of_member(c->im, group, c->rank.rank, member)];
+}
+
+/* Says so to all others, and waits until all of them have said it. */
+static TitanStatus meet(Cuda *c, const TitanCommand *cmd, Word w)
+{
+    uint32_t group = c->im->collectives[cmd->index].group;
+    uint32_t n = ranks_in_group(c->im, group);
+    uint32_t me = (uint32_t)c->coordinates[group];
+    CuStream on = c->streams[cmd->stream];
+    for (uint32_t k = 1; k < n; k++) {
+        CuPtr words = peer_of(c, group, (me + k) % n)->words;
+        CU_TRY(c,
+               cuStreamWriteValue32(on, word_at(c, words, cmd, me, w), 1, 0));
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        CuPtr here = word_at(c, c->peers->words, cmd, i, w);
+        if (i == me) continue;
+        CU_TRY(c, cuStreamWaitValue32(on, here, 1, CU_wait_equal));
+        CU_TRY(c, cuStreamWriteValue32(on, here, 0, 0));
+    }
+    return TITAN_OK;
+}
+
+/* What lies at FROM in the arena of a member. */
+static TitanStatus fetch(Cuda *c, const TitanCommand *cmd, uint32_t member,
+                         CuPtr to, CuPtr from, size_t bytes)
+{
+    uint32_t group = c->im->collectives[cmd->index].group;
+    if (member != c->coordinates[group])
+        from = peer_of(c, group, member)->arena + (from - c->arena);
+    if (to != from)
+        CU_TRY(c, cuMemcpyAsync(to, from, bytes, c->streams[cmd->stream]));
+    return TITAN_OK;
+}
+
+/* All others have their pieces: from the next member those that are its own. */
+static TitanStatus fetch_back(Cuda *c, const TitanCommand *cmd)
+{
+    uint32_t group = c->im->collectives[cmd->index].group;
+    uint32_t n = ranks_in_group(c->im, group);
+    uint32_t next = ((uint32_t)c->coordinates[group] + 1) % n;
+    Returns *back = &c->peers->back[cmd->stream];
+    if (back->n == 0) return TITAN_OK;
+    TRY(meet(c, cmd, WORD_there));
+    for (uint32_t i = 0; i < back->n; i++)
+        TRY(fetch(c, cmd, next, back->piece[i].at, back->piece[i].at,
+                  back->piece[i].bytes));
+    back->n = 0;
+    return TITAN_OK;
+}
+
+/* What waits comes back or is added, now that all have taken what they want,
+ * for a sum may lie over what it is of. */
+static TitanStatus finish(Cuda *c, const TitanCommand *cmd)
+{
+    Room *r = &c->peers->room[cmd->stream];
+    TRY(fetch_back(c, cmd));
+    TRY(meet(c, cmd, WORD_taken));
+    for (uint32_t i = 0; i < r->n; i++)
+        TRY(cuda_sums_add(c, &r->sums[i], c->streams[cmd->stream]));
+    r->n = 0;
+    r->used = 0;
+    return TITAN_OK;
+}
+
+/* There is room for no more: all members come to that at the same time.  No
+ * word is written twice in a row. */
+static TitanStatus make_room(Cuda *c, const TitanCommand *cmd)
+{
+    TRY(finish(c, cmd));
+    return meet(c, cmd, WORD_ready);
+}
+
+/* The pieces of the others.  A copy within a GPU would be a kernel, and wait
+ * for processors: a member's own piece comes back from one that has fetched it.
+ */
+static TitanStatus gather(Cuda *c, const TitanCommand *cmd, CuPtr to,
+                          CuPtr from)
+{
+    const TitanCollective *x = &c->im->collectives[cmd->index];
+    Returns *back = &c->peers->back[cmd->stream];
+    size_t bytes = (size_t)x->count * titan_dtype_bytes(x->dtype);
+    uint32_t n = ranks_in_group(c->im, x->group);
+    uint32_t me = (uint32_t)c->coordinates[x->group];
+    if (back->n == MOST_RETURNS) TRY(make_room(c, cmd));
+    for (uint32_t k = 1; k < n; k++) {
+        uint32_t i = (me + k) % n;
+        TRY(fetch(c, cmd, i, to + i * bytes, from, bytes));
+    }
+    if (to + me * bytes != from)
+        back->piece[back->n++] = (Piece){to + me * bytes, bytes};
+    return TITAN_OK;
+}
+
+/* So many elements of the sum, whose pieces find room.  MINE is this member's
+ * of them in its own operand: of two, it is added where it is. */
+static TitanStatus fetch_pieces(Cuda *c, const TitanCommand *cmd, CuPtr to,
+                                CuPtr mine, size_t count)
+{
+    const TitanCollective *x = &c->im->collectives[cmd->index];
+    Room *r = &c->peers->room[cmd->stream];
+    uint32_t n = ranks_in_group(c->im, x->group);
+    uint32_t me = (uint32_t)c->coordinates[x->group];
+    size_t bytes = count * titan_dtype_bytes(x->dtype);
+    size_t pitch = (bytes + ALIGNED - 1) / ALIGNED * ALIGNED;
+    CuPtr room = r->at + r->used;
+    for (uint32_t k = 1; k < n + (n > 2); k++) {
+        uint32_t i = (me + k) % n;
+        TRY(fetch(c, cmd, i, n == 2 ? room : room + i * pitch, mine, bytes));
+    }
+    r->used += pieces_of(c->im, x) * pitch;
+    r->sums[r->n++] = (CudaSumArgs){.to = to,
+                                    .from = n == 2 ? mine : room,
+                                    .count = count,
+                                    .pitch = n == 2 ? room - mine : pitch,
+                                    .n = n,
+                                    .kind = cuda_sums_kind(x->dtype)};
+    return TITAN_OK;
+}
+
+static TitanStatus scatter(Cuda *c, const TitanCommand *cmd, CuPtr to,
+                           CuPtr from)
+{
+    const TitanCollective *x = &c->im->collectives[cmd->index];
+    Room *r = &c->peers->room[cmd->stream];
+    size_t size = titan_dtype_bytes(x->dtype), count = (size_t)x->count;
+    uint32_t pieces = pieces_of(c->im, x);
+    CuPtr mine = from + c->coordinates[x->group] * count * size;
+    uint64_t all = pieces * (count * size + ALIGNED);
+    if (r->n == MOST_SUMS || r->used + all > r->bytes) TRY(make_room(c, cmd));
+    size_t most = (size_t)(r->bytes / pieces - ALIGNED) / size;
+    for (size_t done = 0, some; done < count; done += some) {
+        some = count - done < most ? count - done : most;
+        if (done) TRY(make_room(c, cmd));
+        TRY(fetch_pieces(c, cmd, to + done * size, mine + done * size, some));
+    }
+    return TITAN_OK;
+}
+
+TitanStatus cuda_peers_begin(Cuda *c, const TitanCommand *cmd)
+{
+    return meet(c, cmd, WORD_ready);
+}
+
+TitanStatus cuda_peers_run(Cuda *c, const TitanCommand *cmd, CuPtr to,
+                           CuPtr from)
+{
+    const TitanCollective *x = &c->im->collectives[cmd->index];
+    if (x->count == 0) return TITAN_OK;
+    return x->kind == TITAN_COLLECTIVE_all_gather ? gather(c, cmd, to, from)
+                                                  : scatter(c, cmd, to, from);
+}
+
+TitanStatus cuda_peers_end(Cuda *c, const TitanCommand *cmd)
+{
+    return finish(c, cmd);
+}
+
+/* -------------------------------------------------------------- the end -- */
+
+static bool all_done(const Cuda *c)
+{
+    for (uint32_t i = 0; i < c->im->header->streams; i++)
+        if (c->cu.cuStreamQuery(c->streams[i]) == CU_error_not_ready)
+            return false;
+    return true;
+}
+
+/* Who is not there any more writes no words: they are written in its place,
+ * again and again, as streams come to them. */
+static void *write_words(void *user)
+{
+    const struct timespec nap = {0, 100000};
+    Cuda *c = user;
+    CuStream beside = NULL;
+    if (c->cu.cuCtxSetCurrent(c->context) != 0 ||
+        c->cu.cuStreamCreate(&beside, CU_stream_non_blocking) != 0)
+        return NULL;
+    while (!atomic_load(&c->peers->left) &&
+           c->cu.cuMemsetD32Async(c->peers->words, 1, WORDS_BYTES / 4,
+                                  beside) == 0)
+        nanosleep(&nap, NULL);
+    c->cu.cuStreamDestroy(beside);
+    return NULL;
+}
+
+void cuda_peers_leave(Cuda *c)
+{
+    CudaPeers *p = c->peers;
+    if (!p || !p->words || p->leaving) return;
+    p->leaving = pthread_create(&p->thread, NULL, write_words, c) == 0;
+}
+
+void cuda_peers_left(Cuda *c)
+{
+    const struct timespec nap = {0, 100000};
+    CudaPeers *p = c->peers;
+    double begin = seconds_now();
+    if (!p || !p->leaving) return;
+    while (!all_done(c) && seconds_now() - begin < GIVES_UP)
+        nanosleep(&nap, NULL);
+    atomic_store(&p->left, true);
+    pthread_join(p->thread, NULL);
+    p->leaving = false;
+}
+
+void cuda_peers_close(Cuda *c)
+{
+    CudaPeers *p = c->peers;
+    if (!p) return;
+    for (uint32_t r = 0; p->ranks && r < c->im->header->ranks; r++) {
+        if (!p->ranks[r].open) continue;
+        c->cu.cuIpcCloseMemHandle(p->ranks[r].arena);
+        c->cu.cuIpcCloseMemHandle(p->ranks[r].words);
+    }
+    for (uint32_t i = 0; i < TITAN_MOST_STREAMS; i++)
+        if (p->room[i].at) c->cu.cuMemFree(p->room[i].at);
+    if (p->words) c->cu.cuMemFree(p->words);
+    free(p->ranks);
+    free(p->groups);
+    free(p);
+    c->peers = NULL;
+}
