@@ -6,13 +6,14 @@ import shutil
 import signal
 import statistics
 import subprocess
+import sys
 from collections import namedtuple
 from functools import partial
 
 import gpu
 
 from . import launchers
-from .base import Failed, Part, at_least, beside, guarded
+from .base import Failed, Part, at_least, beside, guarded, last_of
 from .right import values_of
 
 N = 2
@@ -29,12 +30,14 @@ CASES = [
     Case("llama", "microbatches", [], ["pp2"], BITS, ["--dtype", "f32", "-Daccumulate=4"]),
     Case("llama", "float8", ["models/plans/recipes.tt", "tensorwise"], ["fsdp_float8"], BF16, ["--dtype", "bf16"]),
     Case("routed", "routed", [None, "one"], ["ep"], F32, ["--dtype", "f32"])]
-ORDERED = ["dp", "fsdp", "tp"]  # their sums are NCCL's, or in the ranks' order
+ORDERED = ["dp", "fsdp", "tp"]  # their sums are those of copy engines and NCCL, NCCL's, or in the ranks' order
 STARTED = "fsdp"  # every way
 # Memory of a size that small programs do not have, beside its rate; bf16 keeps
 # less of a sum's order.
 LARGE = ["--config", "1b", "--dtype", "bf16", "-Dbatch=4", "-Dseq=8192"]
 LARGE_STEPS, LARGE_TOKENS, LARGE_BOUND = 8, 4 * 8192, 2e-2
+HALF = [*LARGE[:-2], "-Dbatch=2", "-Dseq=8192"]  # of which a GPU has as much as each of two has of LARGE
+HUGE = ["--config", "8b", "--dtype", "bf16", "-Dbatch=2", "-Dseq=8192"]
 
 
 # ------------------------------------------------------------------- building
@@ -61,6 +64,7 @@ def build_ranks(b):
         build_case(b, case)
     fsdp = [plans_of(b, "llama"), "--plan", "fsdp"]
     b.compile("llama3", "large", LARGE)
+    b.compile("llama3", "large.half", HALF)
     b.compile("llama3", "large.fsdp", [*fsdp, *LARGE])
     b.compile("llama3", "endless", [*fsdp, "--dtype", "f32", *values_of(SIZES), "-Dsteps=1000000"])
 
@@ -126,23 +130,51 @@ def resumed(c, way, one):
     return within("resumed on 2, 1 and 2", got, one, F32)
 
 
-def in_order(c, way, curves):
-    """Of two ranks a sum has one order, so a sum of our own has the bits of NCCL's."""
-    plans = [p for p in ORDERED if train(c, way, p, p + ".ordered", "--rank-order") != curves[p]]
-    return "sums in the ranks' order", "differ: " + ", ".join(plans) if plans else "NCCL's bits", "equal", "FAILED" if plans else "ok"
+def in_order(c, way, curves, option, figure):
+    """Of two ranks a sum has one order, whoever makes it."""
+    plans = [p for p in ORDERED if train(c, way, p, p + option, option) != curves[p]]
+    return figure, "differ: " + ", ".join(plans) if plans else "the same bits", "equal", "FAILED" if plans else "ok"
 
 
 def large(c, way):
     """Llama 1B: one GPU and FSDP over two, of the same batches."""
     data, rows = c.room("large.u32"), {}
     gpu.write_tokens(data, (LARGE_STEPS + 1) * LARGE_TOKENS, 128256)
-    for name, program in (("one", "large"), ("two", "large.fsdp"), ("again", "large.fsdp")):
-        start = partial(way.start, N, c.program(program)) if name != "one" else lambda *words: [c.program("large"), *words]
-        rows[name] = c.train_by(start, ["--data", data, "--steps", str(LARGE_STEPS)], c.room(name + ".large.jsonl"))
-    yield within("1B by FSDP", curve(rows["two"]), curve(rows["one"]), LARGE_BOUND)
-    yield equal("1B by FSDP, again", curve(rows["two"]), curve(rows["again"]))
-    one, two = (statistics.median(r["tokens_per_second"] for r in rows[n][3:-1]) for n in ("one", "two"))
-    yield "1B by FSDP, tokens a second of a GPU", f"{two:.0f}, {two / one:.3f} of one's", ">= 0.95", at_least(two / one, 0.95)
+    for name in ("large", "large.half", "large.fsdp", "again"):
+        program = name if name != "again" else "large.fsdp"
+        start = partial(way.start, N, c.program(program)) if "fsdp" in program else lambda *words, p=program: [c.program(p), *words]
+        rows[name] = c.train_by(start, ["--data", data, "--steps", str(LARGE_STEPS)], c.room(name + ".jsonl"))
+    yield within("1B by FSDP", curve(rows["large.fsdp"]), curve(rows["large"]), LARGE_BOUND)
+    yield equal("1B by FSDP, again", curve(rows["large.fsdp"]), curve(rows["again"]))
+    two, half = rate(rows["large.fsdp"]), rate(rows["large.half"])
+    yield "1B by FSDP, tokens a second of a GPU", f"{two:.0f}, {two / half:.3f} of one's with half the tokens", ">= 0.95", at_least(two / half, 0.95)
+
+
+def rate(rows):
+    return statistics.median(r["tokens_per_second"] for r in rows[3:-1])
+
+
+def build_huge(b):
+    b.compile("llama3", "huge.fsdp", [plans_of(b, "llama"), "--plan", "fsdp", *HUGE])
+
+
+def run_huge(c):
+    """Llama 8B, which one GPU does not hold, and PyTorch's FSDP2 where it is there."""
+    need_gpus()
+    data = c.room("huge.u32")
+    gpu.write_tokens(data, (LARGE_STEPS + 1) * LARGE_TOKENS // 2, 128256)
+    start = partial(launchers.nproc, N, c.program("huge.fsdp"))
+    ours = rate(c.train_by(start, ["--data", data, "--steps", str(LARGE_STEPS)], c.room("huge.jsonl")))
+    yield "8B by FSDP, tokens a second of a GPU", f"{ours:.0f}", "", "ok"
+    if c.options.torch or c.options.no_peers:
+        return
+    said = subprocess.run(launchers.torchrun(N, sys.executable, os.path.join(gpu.PEERS, "torch_llama_fsdp.py"), "--preset", "8b"),
+                          capture_output=True, text=True, timeout=200)
+    found = re.search(r'"tokens_per_s": ([0-9.]+)', said.stdout)
+    if not found:
+        raise Failed(last_of(said.stderr, said.stdout))
+    theirs = float(found[1])
+    yield "and PyTorch's FSDP2", f"{theirs:.0f}, ours {ours / theirs:.3f} of that", ">= 1", at_least(ours / theirs, 1)
 
 
 def memory(c, way):
@@ -174,15 +206,18 @@ def run_ranks(c):
     cases = [(case.one, lambda case=case: case_rows(c, case, nproc, curves)) for case in CASES]
     started = [(f"{STARTED}, {way.name}", lambda way=way: way_rows(c, way, curves)) for way in ways.values()]
     further = [
-        ("sums in the ranks' order", lambda: [in_order(c, nproc, curves)]),
+        ("sums in the ranks' order", lambda: [in_order(c, nproc, curves, "--rank-order", "sums in the ranks' order")]),
+        ("NCCL alone", lambda: [in_order(c, nproc, curves, "--nccl-alone", "NCCL alone")]),
         ("resumed on 2, 1 and 2", lambda: [resumed(c, nproc, curves["one"])])]
     # who does not fit never gets to a GPU, who waits for a lost rank needs none
     waiting = [("who does not fit", lambda: launchers.misfits(c, launcher, N, c.program("fsdp"), c.program("tp"), data)), *losses(c, ways)]
     figures = [("plans", lambda: beside(cases)), ("ways to start", lambda: beside(started)), ("further runs", lambda: beside(further)),
                ("lost ranks", lambda: beside(waiting)), ("memory beside the arena", lambda: [memory(c, nproc)]),
-               ("1B by FSDP", lambda: large(c, ways["threads"]))]
+               ("1B by FSDP", lambda: large(c, nproc))]
     for figure in figures:
         yield from guarded(*figure)
 
 
-PARTS = [Part("ranks", f"{N} GPUs train as one does, and miss a rank", build_ranks, run_ranks, True)]
+PARTS = [
+    Part("ranks", f"{N} GPUs train as one does, and miss a rank", build_ranks, run_ranks, True),
+    Part("huge", f"8B over {N} GPUs, beside PyTorch's FSDP2", build_huge, run_huge, True)]
