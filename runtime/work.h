@@ -23,7 +23,7 @@ typedef struct Machine {
     uint32_t host;             /* how many share a host */
     double room;               /* bytes that a program may have */
     double copies, library, products; /* shares that a step keeps */
-    double links, buses;
+    double links, engines, buses;
     double compute_beside, link_beside; /* of these, beside each other */
     double command, collective;         /* seconds */
 } Machine;

@@ -4,8 +4,11 @@
  * Each command has the seconds that it takes alone, and runs at a rate that
  * depends on what runs beside it:
  *
- *   a collective       on processors, and needs memory: beside compute it keeps
- *                      a share of its rate, and leaves compute one
+ *   a collective       needs memory: beside compute it keeps a share of its
+ *                      rate, and leaves compute one; it is on processors, but
+ *                      inside of a host copy engines bring what is gathered or
+ *                      to be summed, and of these sums alone need processors,
+ *                      in the end
  *   a product          holds all processors until it ends: a collective that
  *                      comes meanwhile, or at once with it, waits for that, and
  *                      then comes before what else waits; two products share
@@ -57,13 +60,23 @@ static bool leaves_host(const World *w, const TitanCommand *cmd)
     return spread_of(w->im, group) >= w->machine->host;
 }
 
+/* As the runtime has it where the ranks of a host are processes. */
+static bool by_engines(const World *w, const TitanCommand *cmd)
+{
+    const TitanCollective *x = &w->im->collectives[cmd->index];
+    bool sums = x->kind == TITAN_COLLECTIVE_reduce_scatter &&
+                x->reduce == TITAN_REDUCE_sum;
+    return (sums || x->kind == TITAN_COLLECTIVE_all_gather) &&
+           !leaves_host(w, cmd);
+}
+
 static double collective_seconds(const World *w, const TitanCommand *cmd,
                                  bool joins)
 {
     const Machine *m = w->machine;
     double link = leaves_host(w, cmd) ? m->network : m->link;
-    return (joins ? 0 : m->collective) +
-           work_moved(w->im, cmd) / (link * m->links);
+    double kept = by_engines(w, cmd) ? m->engines : m->links;
+    return (joins ? 0 : m->collective) + work_moved(w->im, cmd) / (link * kept);
 }
 
 /* Of compute: seconds of its products, and of its bytes. */
@@ -94,7 +107,16 @@ static double seconds_of(const World *w, const TitanCommand *cmd, bool joins)
 /* ------------------------------------------------------------------ rates --
  */
 
-typedef enum Use { USE_none, USE_link, USE_bus, USE_all, USE_part } Use;
+typedef enum Use {
+    USE_none,
+    USE_link, /* and processors */
+    USE_engines,
+    USE_bus,
+    USE_all, /* processors */
+    USE_part
+} Use;
+
+static const double nothing = 1e-12; /* seconds: less than rounding leaves */
 
 /* What of the machine a stream's command has now. */
 static Use use_of(const Play *x, const Lane *l)
@@ -102,7 +124,10 @@ static Use use_of(const Play *x, const Lane *l)
     const World *w = x->w;
     if (!l->runs) return USE_none;
     const TitanCommand *cmd = head_of(x, l);
-    if (cmd->kind == TITAN_COMMAND_collective) return USE_link;
+    if (cmd->kind == TITAN_COMMAND_collective) {
+        if (!by_engines(w, cmd)) return USE_link;
+        return l->left > nothing ? USE_engines : USE_none;
+    }
     if (work_offloaded(w->im, cmd) > 0) return USE_bus;
     return product_seconds(w, cmd) > memory_seconds(w, cmd) ? USE_all
                                                             : USE_part;
@@ -116,12 +141,21 @@ static void count_uses(const Play *x, uint32_t n[USE_part + 1])
 
 static double rate_of(const World *w, Use use, const uint32_t *n)
 {
-    double rate = use == USE_all ? 1.0 / n[USE_all] : 1;
-    if (use == USE_link && n[USE_all] + n[USE_part])
-        return w->machine->link_beside;
-    if (use != USE_link && use != USE_bus && n[USE_link])
-        return rate * w->machine->compute_beside;
-    return rate;
+    const Machine *m = w->machine;
+    bool computes = n[USE_all] + n[USE_part],
+         moves = n[USE_link] + n[USE_engines];
+    switch (use) {
+    case USE_none:
+    case USE_bus:
+        return 1;
+    case USE_link:
+    case USE_engines:
+        return computes ? m->link_beside : 1;
+    case USE_all:
+    case USE_part:
+        break;
+    }
+    return (moves ? m->compute_beside : 1) / (use == USE_all ? n[USE_all] : 1);
 }
 
 static void advance(Play *x, double to)
@@ -135,6 +169,16 @@ static void advance(Play *x, double to)
     x->now = to;
 }
 
+/* One that engines bring, and a kernel adds. */
+static bool is_sum(const Play *x, const Lane *l)
+{
+    const TitanCommand *cmd = head_of(x, l);
+    if (cmd->kind != TITAN_COMMAND_collective) return false;
+    uint32_t kind = x->w->im->collectives[cmd->index].kind;
+    return kind == TITAN_COLLECTIVE_reduce_scatter && by_engines(x->w, cmd);
+}
+
+/* What has nothing left ends now, but sums only when no product runs. */
 static void find_end(Play *x)
 {
     uint32_t n[USE_part + 1] = {0};
@@ -142,10 +186,10 @@ static void find_end(Play *x)
     x->ends = INFINITY;
     for (uint32_t s = 0; s < x->w->im->header->streams; s++) {
         const Lane *l = &x->lanes[s];
-        if (l->runs)
-            x->ends =
-                fmin(x->ends, x->now + fmax(l->left, 0) /
-                                           rate_of(x->w, use_of(x, l), n));
+        if (!l->runs) continue;
+        if (l->left <= nothing && n[USE_all] && is_sum(x, l)) continue;
+        double left = fmax(l->left, 0) / rate_of(x->w, use_of(x, l), n);
+        x->ends = fmin(x->ends, x->now + left);
     }
 }
 
@@ -190,15 +234,25 @@ static void put_played(Play *x, const Lane *l)
         x->p->rest += seconds;
 }
 
+static void end_command(Play *x, Lane *l)
+{
+    put_played(x, l);
+    l->runs = false;
+    l->next++;
+}
+
+/* Sums that have all they add end when no product has the processors. */
 static void end_commands(Play *x)
 {
-    static const double nothing = 1e-12; /* less than rounding leaves */
-    for (uint32_t s = 0; s < x->w->im->header->streams; s++) {
+    uint32_t streams = x->w->im->header->streams, n[USE_part + 1] = {0};
+    for (uint32_t s = 0; s < streams; s++) {
         Lane *l = &x->lanes[s];
-        if (!l->runs || l->left > nothing) continue;
-        put_played(x, l);
-        l->runs = false;
-        l->next++;
+        if (l->runs && l->left <= nothing && !is_sum(x, l)) end_command(x, l);
+    }
+    count_uses(x, n);
+    for (uint32_t s = 0; s < streams; s++) {
+        Lane *l = &x->lanes[s];
+        if (l->runs && l->left <= nothing && !n[USE_all]) end_command(x, l);
     }
 }
 
@@ -263,7 +317,7 @@ static void start_collective(Play *x, Lane *l)
     bool joins = x->tasks.at[l->tasks.at[l->next]].joins;
     count_uses(x, n);
     l->ready = true;
-    if (n[USE_all] && !joins) return;
+    if (n[USE_all] && !joins && !by_engines(x->w, head_of(x, l))) return;
     if (is_message(x->w->im, head_of(x, l)))
         come_to_message(x, l);
     else
