@@ -70,7 +70,8 @@ static TitanStatus sum_pieces(const Sums *s, CuPtr from, size_t pitch,
                      .count = mine,
                      .pitch = bytes,
                      .n = s->n,
-                     .kind = s->kind};
+                     .kind = s->kind,
+                     .me = s->n};
     return cuda_sums_add(s->c, &a, s->c->streams[s->cmd->stream]);
 }
 

@@ -223,11 +223,10 @@ static TitanStatus open_groups(Cuda *c)
     return st;
 }
 
-/* Pieces of a sum that come to the room: of two members the other's. */
+/* Pieces of a sum that come to the room. */
 static uint32_t pieces_of(const TitanImage *im, const TitanCollective *x)
 {
-    uint32_t n = ranks_in_group(im, x->group);
-    return n == 2 ? 1 : n;
+    return ranks_in_group(im, x->group) - 1;
 }
 
 /* For the largest sum of a stream; larger ones come in parts. */
@@ -406,7 +405,7 @@ static TitanStatus gather(Cuda *c, const TitanCommand *cmd, CuPtr to,
 }
 
 /* So many elements of the sum, whose pieces find room.  MINE is this member's
- * of them in its own operand: of two, it is added where it is. */
+ * of them in its own operand, where it stays. */
 static TitanStatus fetch_pieces(Cuda *c, const TitanCommand *cmd, CuPtr to,
                                 CuPtr mine, size_t count)
 {
@@ -417,17 +416,19 @@ static TitanStatus fetch_pieces(Cuda *c, const TitanCommand *cmd, CuPtr to,
     size_t bytes = count * titan_dtype_bytes(x->dtype);
     size_t pitch = (bytes + ALIGNED - 1) / ALIGNED * ALIGNED;
     CuPtr room = r->at + r->used;
-    for (uint32_t k = 1; k < n + (n > 2); k++) {
-        uint32_t i = (me + k) % n;
-        TRY(fetch(c, cmd, i, n == 2 ? room : room + i * pitch, mine, bytes));
+    for (uint32_t k = 1; k < n; k++) {
+        uint32_t i = (me + k) % n, slot = i - (i > me);
+        TRY(fetch(c, cmd, i, room + slot * pitch, mine, bytes));
     }
-    r->used += pieces_of(c->im, x) * pitch;
+    r->used += (n - 1) * pitch;
     r->sums[r->n++] = (CudaSumArgs){.to = to,
-                                    .from = n == 2 ? mine : room,
+                                    .from = room,
                                     .count = count,
-                                    .pitch = n == 2 ? room - mine : pitch,
+                                    .pitch = pitch,
                                     .n = n,
-                                    .kind = cuda_sums_kind(x->dtype)};
+                                    .kind = cuda_sums_kind(x->dtype),
+                                    .mine = mine,
+                                    .me = me};
     return TITAN_OK;
 }
 

@@ -13,13 +13,19 @@
 
 enum { THREADS = 256, BLOCKS = 2048, FOUR = 4 };
 
-/* One kind: how an element is loaded, added to and stored.  d5: its address in
- * the first piece, d6: in the result, r4: pieces that are left. */
-#define KIND(name, load, add, store)                                   \
-    name ":\n" load("ACC") name                                        \
-        "_MORE:\n"                                                     \
-        "setp.eq.u32 %p2, %r4, 0;\n@%p2 bra " name "_DONE;\n"          \
-        "sub.u32 %r4, %r4, 1;\nadd.u64 %d5, %d5, %d4;\n" load("X") add \
+/* d5: where the next piece has the element, d11 if it is that of number r11,
+ * else d10; r10: its number. */
+#define NEXT_PIECE                                                   \
+    "setp.eq.u32 %p3, %r10, %r11;\nselp.b64 %d5, %d11, %d10, %p3;\n" \
+    "@!%p3 add.u64 %d10, %d10, %d4;\nadd.u32 %r10, %r10, 1;\n"
+
+/* One kind: how an element is loaded, added to and stored.  d6: its address in
+ * the result, r4: pieces that are left. */
+#define KIND(name, load, add, store)                          \
+    name ":\n" NEXT_PIECE load("ACC") name                    \
+        "_MORE:\n"                                            \
+        "setp.eq.u32 %p2, %r4, 0;\n@%p2 bra " name "_DONE;\n" \
+        "sub.u32 %r4, %r4, 1;\n" NEXT_PIECE load("X") add     \
         "bra " name "_MORE;\n" name "_DONE:\n" store "bra STEP;\n"
 
 #define LOAD_f32(to) "ld.global.f32 %f" to ", [%d5];\n"
@@ -38,12 +44,12 @@ enum { THREADS = 256, BLOCKS = 2048, FOUR = 4 };
 /* d1: the result; d2, d4: the pieces; d3: fours of elements; d5: number of this
  * thread's next; d6: threads. */
 #define PAIR                                                                  \
-    ".visible .entry " CUDA_PAIR_KERNEL "(.param .align 8 .b8 what[40])\n{\n" \
+    ".visible .entry " CUDA_PAIR_KERNEL "(.param .align 8 .b8 what[56])\n{\n" \
     ".reg .pred %p;\n.reg .b32 %r<5>;\n.reg .b64 %d<11>;\n"                   \
     ".reg .f32 %f<8>;\n"                                                      \
     "ld.param.u64 %d1, [what];\nld.param.u64 %d2, [what+8];\n"                \
-    "ld.param.u64 %d3, [what+16];\nld.param.u64 %d4, [what+24];\n"            \
-    "add.u64 %d4, %d4, %d2;\nshr.u64 %d3, %d3, 2;\n"                          \
+    "ld.param.u64 %d3, [what+16];\nld.param.u64 %d4, [what+40];\n"            \
+    "shr.u64 %d3, %d3, 2;\n"                                                  \
     "mov.u32 %r1, %ctaid.x;\nmov.u32 %r2, %ntid.x;\n"                         \
     "mov.u32 %r3, %tid.x;\nmov.u32 %r4, %nctaid.x;\n"                         \
     "mul.wide.u32 %d5, %r1, %r2;\ncvt.u64.u32 %d6, %r3;\n"                    \
@@ -60,17 +66,19 @@ enum { THREADS = 256, BLOCKS = 2048, FOUR = 4 };
 
 static const char kernel[] =
     ".version 7.0\n.target sm_80\n.address_size 64\n" PAIR
-    ".visible .entry " CUDA_SUMS_KERNEL "(.param .align 8 .b8 what[40])\n"
+    ".visible .entry " CUDA_SUMS_KERNEL "(.param .align 8 .b8 what[56])\n"
     "{\n"
     ".reg .pred %p<4>;\n.reg .b16 %h<2>;\n.reg .b32 %r<12>;\n"
-    ".reg .b64 %d<12>;\n.reg .f32 %fACC, %fX;\n.reg .f64 %gACC, %gX;\n"
+    ".reg .b64 %d<13>;\n.reg .f32 %fACC, %fX;\n.reg .f64 %gACC, %gX;\n"
     "ld.param.u64 %d1, [what];\n"    /* d1: the result */
     "ld.param.u64 %d2, [what+8];\n"  /* d2: the first piece */
     "ld.param.u64 %d3, [what+16];\n" /* d3: how many elements */
     "ld.param.u64 %d4, [what+24];\n" /* d4: bytes from piece to piece */
     "ld.param.u32 %r1, [what+32];\n" /* r1: pieces behind the first */
     "sub.u32 %r1, %r1, 1;\n"
-    "ld.param.u32 %r2, [what+36];\n" /* r2: the kind */
+    "ld.param.u32 %r2, [what+36];\n"  /* r2: the kind */
+    "ld.param.u64 %d12, [what+40];\n" /* d12: this member's own piece */
+    "ld.param.u32 %r11, [what+48];\n" /* r11: its number */
     "mov.u32 %r6, %ctaid.x;\nmov.u32 %r7, %ntid.x;\n"
     "mov.u32 %r8, %tid.x;\nmov.u32 %r9, %nctaid.x;\n"
     "mul.wide.u32 %d7, %r6, %r7;\ncvt.u64.u32 %d8, %r8;\n"
@@ -81,7 +89,8 @@ static const char kernel[] =
     "NEXT:\n"
     "setp.ge.u64 %p1, %d7, %d3;\n@%p1 ret;\n"
     "shl.b64 %d9, %d7, %r3;\n"
-    "add.u64 %d5, %d2, %d9;\nadd.u64 %d6, %d1, %d9;\nmov.u32 %r4, %r1;\n"
+    "add.u64 %d10, %d2, %d9;\nadd.u64 %d11, %d12, %d9;\n"
+    "add.u64 %d6, %d1, %d9;\nmov.u32 %r4, %r1;\nmov.u32 %r10, 0;\n"
     "setp.eq.u32 %p1, %r2, 1;\n@%p1 bra F64;\n"
     "setp.eq.u32 %p1, %r2, 2;\n@%p1 bra BF16;\n"
     "setp.eq.u32 %p1, %r2, 3;\n@%p1 bra F16;\n" KIND("F32", LOAD_f32, ADD_f32,
@@ -127,11 +136,12 @@ void cuda_sums_close(Cuda *c)
     c->sums = (CudaSums){0};
 }
 
-/* Two pieces of f32, in sixteen bytes at a time. */
+/* Two pieces of f32, one of them this member's, in sixteen bytes at a time. */
 static bool is_pair(const CudaSumArgs *a)
 {
-    return a->n == 2 && a->kind == SUM_f32 && a->count % FOUR == 0 &&
-           (a->to | a->from | a->pitch) % (FOUR * sizeof(float)) == 0;
+    return a->n == 2 && a->me < a->n && a->kind == SUM_f32 &&
+           a->count % FOUR == 0 &&
+           (a->to | a->from | a->mine) % (FOUR * sizeof(float)) == 0;
 }
 
 TitanStatus cuda_sums_add(Cuda *c, const struct CudaSumArgs *what, CuStream on)

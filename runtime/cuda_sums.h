@@ -12,16 +12,20 @@
 
 typedef enum SumKind { SUM_f32, SUM_f64, SUM_bf16, SUM_f16, SUM_none } SumKind;
 
-/* Element i of TO is the sum of element i of each of N pieces, PITCH bytes
- * apart, in their order. */
+/* Element i of TO is the sum of element i of each of N pieces, in their order:
+ * piece ME lies at MINE, the others one behind the other, PITCH bytes apart;
+ * all do where ME is N. */
 typedef struct CudaSumArgs {
     uint64_t to, from, count, pitch;
     uint32_t n, kind;
+    uint64_t mine;
+    uint32_t me, nothing;
 } CudaSumArgs;
 
-/* The kernel has offsets in its text. */
+/* The kernels have offsets in their text. */
 _Static_assert(offsetof(CudaSumArgs, kind) == 36, "cuda_sums.c");
-_Static_assert(sizeof(CudaSumArgs) == 40, "cuda_sums.c");
+_Static_assert(offsetof(CudaSumArgs, me) == 48, "cuda_sums.c");
+_Static_assert(sizeof(CudaSumArgs) == 56, "cuda_sums.c");
 
 /* Its text. */
 const char *cuda_sums_ptx(void);

@@ -671,7 +671,10 @@ static void scan(const void *data)
 /* f32, and bf16 as its upper half. */
 static float piece_at(const CudaSumArgs *a, uint32_t m, uint64_t i)
 {
-    const char *at = (const char *)(uintptr_t)(a->from + m * a->pitch);
+    uint64_t slot = m - (m > a->me);
+    const char *at =
+        (const char *)(uintptr_t)(m == a->me ? a->mine
+                                             : a->from + slot * a->pitch);
     uint32_t bits = 0;
     float x;
     if (a->kind == SUM_f32)
