@@ -1,48 +1,22 @@
 /*
- * cuda.c: the driver without a GPU.
+ * cuda.c: the driver without a GPU: devices, memory, modules and launches.
  *
- * Only what cuda.def lists is there.  All streams share one order, the order
- * of the calls, which is one that every stream allows; a stream with nothing
- * before it, that has never waited, may fill memory ahead of the others.
+ * Only what cuda.def lists is there.
  */
-#include "fake.h"
+#include "driver.h"
 
 #include "runtime/cuda_scan.h"
 #include "runtime/cuda_sums.h"
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-typedef struct Node {
-    struct Node *next;
-    CuStream stream;
-    void (*run)(const void *data);
-    bool (*poll)(void *data); /* instead of it: until it is true */
-    size_t bytes;
-    _Alignas(16) char data[];
-} Node;
-
-struct CuGraphRow {
-    Node *first, *last;
-    unsigned users;
-};
-struct CuStreamRow {
-    int number;
-    bool waits; /* it has waited for an event */
-};
-struct CuEventRow {
-    int number;
-    double ms;
-    _Atomic int pending; /* records that are not done */
-};
 struct CuFunctionRow {
     char name[64];
     int shared;
@@ -52,72 +26,6 @@ enum { MOST_FUNCTIONS = 256 };
 
 static Fake device;
 static bool is_ready; /* fake_reset was called */
-static struct CuGraphRow *capturing;
-static struct CuGraphRow pending; /* work that nobody has waited for */
-static int streams, events;
-
-static void release_graph(CuGraph g)
-{
-    if (!g || --g->users > 0) return;
-    for (Node *n = g->first; n;) {
-        Node *next = n->next;
-        free(n);
-        n = next;
-    }
-    free(g);
-}
-
-/* Who waits for a copy may be another thread than the one that asks for work.
- */
-static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
-
-/* False: it waits for somebody else. */
-static bool do_node(Node *n)
-{
-    if (n->poll) return n->poll(n->data);
-    n->run(n->data);
-    return true;
-}
-
-/* Does the first piece that is pending, if it can be done. */
-static void do_one(void)
-{
-    pthread_mutex_lock(&lock);
-    Node *node = pending.first;
-    if (node && do_node(node)) {
-        pending.first = node->next;
-        if (!pending.first) pending.last = NULL;
-        free(node);
-    }
-    pthread_mutex_unlock(&lock);
-}
-
-static void do_all(void)
-{
-    const struct timespec nap = {0, 100000};
-    while (pending.first) {
-        Node *first = pending.first;
-        do_one();
-        if (pending.first == first) nanosleep(&nap, NULL);
-    }
-}
-
-static void *run_beside(void *user)
-{
-    const struct timespec nap = {0, 100000};
-    for (;; nanosleep(&nap, NULL))
-        do_one();
-    return user;
-}
-
-void fake_run_beside(void)
-{
-    static bool runs;
-    pthread_t thread;
-    if (runs) return;
-    runs = true;
-    pthread_create(&thread, NULL, run_beside, NULL);
-}
 
 Fake *fake_device(void)
 {
@@ -126,10 +34,7 @@ Fake *fake_device(void)
 
 void fake_reset(void)
 {
-    do_all();
-    release_graph(capturing);
-    capturing = NULL;
-    streams = events = 0;
+    fake_streams_reset();
     is_ready = true;
     device = (Fake){
         .count = 1, .major = 9, .minor = 0, .available = (size_t)1 << 40};
@@ -144,48 +49,6 @@ void fake_log(const char *fmt, ...)
     va_end(args);
 }
 
-static void add_node(Node like, const void *data)
-{
-    struct CuGraphRow *to = capturing ? capturing : &pending;
-    Node *node = calloc(1, sizeof *node + like.bytes);
-    node->stream = like.stream;
-    node->run = like.run;
-    node->poll = like.poll;
-    node->bytes = like.bytes;
-    memcpy(node->data, data, like.bytes);
-    pthread_mutex_lock(&lock);
-    if (to->last)
-        to->last->next = node;
-    else
-        to->first = node;
-    to->last = node;
-    pthread_mutex_unlock(&lock);
-}
-
-void fake_work(CuStream stream, void (*run)(const void *data), const void *data,
-               size_t n)
-{
-    add_node((Node){.stream = stream, .run = run, .bytes = n}, data);
-}
-
-void fake_until(CuStream stream, bool (*poll)(void *data), const void *data,
-                size_t n)
-{
-    add_node((Node){.stream = stream, .poll = poll, .bytes = n}, data);
-}
-
-/* Nothing stands in front of it. */
-static bool is_free(CuStream stream)
-{
-    if (capturing || !stream || stream->waits) return false;
-    pthread_mutex_lock(&lock);
-    const Node *n = pending.first;
-    while (n && n->stream != stream)
-        n = n->next;
-    pthread_mutex_unlock(&lock);
-    return !n;
-}
-
 CuResult fake_fails(const char *call)
 {
     if (__atomic_add_fetch(&device.calls, 1, __ATOMIC_RELAXED) ==
@@ -193,17 +56,6 @@ CuResult fake_fails(const char *call)
         return 999;
     return device.fails && !strcmp(device.fails, call) ? device.fails_with : 0;
 }
-
-#define BEGIN()                            \
-    do {                                   \
-        CuResult r = fake_fails(__func__); \
-        if (r != 0) return r;              \
-    } while (0)
-
-/* The prototypes, and the versioned names under which dlsym finds them. */
-#define CU(name, symbol, ...) CuResult name(__VA_ARGS__) __asm__(symbol);
-#include "runtime/cuda.def"
-#undef CU
 
 /* ---------------------------------------------------------------- device -- */
 
@@ -395,7 +247,7 @@ CuResult cuMemAlloc(CuPtr *at, size_t bytes)
 
 CuResult cuMemFree(CuPtr at)
 {
-    do_all();
+    fake_finish();
     device.allocations--;
     if (!free_shared(at)) free((void *)(uintptr_t)at);
     return 0;
@@ -412,7 +264,7 @@ CuResult cuMemHostAlloc(void **at, size_t bytes, unsigned flags)
 
 CuResult cuMemFreeHost(void *at)
 {
-    do_all();
+    fake_finish();
     device.allocations--;
     free(at);
     return 0;
@@ -431,7 +283,7 @@ CuResult cuMemHostRegister(void *at, size_t bytes, unsigned flags)
 CuResult cuMemHostUnregister(void *at)
 {
     (void)at;
-    do_all();
+    fake_finish();
     device.allocations--;
     return 0;
 }
@@ -504,7 +356,7 @@ static void fill(const void *data)
 
 static void fill_on(CuStream stream, const Copy *c)
 {
-    if (is_free(stream))
+    if (fake_is_free(stream))
         fill(c);
     else
         fake_work(stream, fill, c, sizeof *c);
@@ -741,251 +593,5 @@ CuResult cuTensorMapEncodeTiled(CuTensorMap *map, int dtype, unsigned rank,
         fake_log(" %llu/%llu/%u", (unsigned long long)size[i],
                  i ? (unsigned long long)stride[i - 1] : 0ull, box[i]);
     fake_log("\n");
-    return 0;
-}
-
-/* --------------------------------------------------- streams and graphs -- */
-
-CuResult cuStreamCreate(CuStream *stream, unsigned flags)
-{
-    BEGIN();
-    (void)flags;
-    *stream = calloc(1, sizeof **stream);
-    (*stream)->number = streams++;
-    return 0;
-}
-
-CuResult cuStreamCreateWithPriority(CuStream *stream, unsigned flags,
-                                    int priority)
-{
-    (void)priority;
-    return cuStreamCreate(stream, flags);
-}
-
-CuResult cuCtxGetStreamPriorityRange(int *least, int *greatest)
-{
-    BEGIN();
-    *least = 0;
-    *greatest = -5;
-    return 0;
-}
-
-CuResult cuStreamDestroy(CuStream stream)
-{
-    free(stream);
-    return 0;
-}
-
-CuResult cuStreamSynchronize(CuStream stream)
-{
-    (void)stream;
-    BEGIN();
-    if (capturing) return 900;
-    do_all();
-    return 0;
-}
-
-CuResult cuStreamQuery(CuStream stream)
-{
-    (void)stream;
-    BEGIN();
-    do_one();
-    return pending.first ? CU_error_not_ready : 0;
-}
-
-typedef struct Word {
-    CuPtr at;
-    uint32_t value;
-} Word;
-
-static void write_word(const void *data)
-{
-    const Word *w = data;
-    memcpy((void *)(uintptr_t)w->at, &w->value, sizeof w->value);
-}
-
-CuResult cuStreamWriteValue32(CuStream stream, CuPtr at, uint32_t value,
-                              unsigned flags)
-{
-    BEGIN();
-    fake_work(stream, write_word, &(Word){at, value}, sizeof(Word));
-    return flags ? 1 : 0;
-}
-
-static bool has_word(void *data)
-{
-    const Word *w = data;
-    uint32_t value;
-    memcpy(&value, (const void *)(uintptr_t)w->at, sizeof value);
-    return value == w->value;
-}
-
-CuResult cuStreamWaitValue32(CuStream stream, CuPtr at, uint32_t value,
-                             unsigned flags)
-{
-    BEGIN();
-    fake_until(stream, has_word, &(Word){at, value}, sizeof(Word));
-    return flags != CU_wait_equal;
-}
-
-CuResult cuStreamWaitEvent(CuStream stream, CuEvent event, unsigned flags)
-{
-    BEGIN();
-    (void)flags;
-    stream->waits = true;
-    fake_log("stream %d waits for event %d\n", stream->number, event->number);
-    return 0;
-}
-
-CuResult cuStreamBeginCapture(CuStream stream, int mode)
-{
-    (void)stream, (void)mode;
-    BEGIN();
-    capturing = calloc(1, sizeof *capturing);
-    capturing->users = 1;
-    fake_log("capture\n");
-    return 0;
-}
-
-CuResult cuStreamEndCapture(CuStream stream, CuGraph *graph)
-{
-    BEGIN();
-    (void)stream;
-    *graph = capturing;
-    capturing = NULL;
-    return 0;
-}
-
-CuResult cuGraphInstantiate(CuGraphExec *exec, CuGraph graph,
-                            unsigned long long flags)
-{
-    (void)flags;
-    BEGIN();
-    fake_log("instantiate\n");
-    device.graphs++;
-    graph->users++;
-    *exec = (CuGraphExec)(void *)graph;
-    return 0;
-}
-
-/* A launch, its next node, and what that has made of its data. */
-typedef struct Launched {
-    CuGraph graph;
-    Node *next, *copy;
-    bool begun;
-} Launched;
-
-/* A node is done on a copy, since the graph is launched again. */
-static bool do_next(Launched *l)
-{
-    size_t bytes = sizeof *l->next + l->next->bytes;
-    if (!l->copy) {
-        l->copy = malloc(bytes);
-        memcpy(l->copy, l->next, bytes);
-    }
-    if (!do_node(l->copy)) return false;
-    free(l->copy);
-    l->copy = NULL;
-    l->next = l->next->next;
-    return true;
-}
-
-static bool run_graph(void *data)
-{
-    Launched *l = data;
-    if (!l->begun) {
-        fake_log("graph\n");
-        l->next = l->graph->first;
-        l->begun = true;
-    }
-    while (l->next)
-        if (!do_next(l)) return false;
-    release_graph(l->graph);
-    return true;
-}
-
-CuResult cuGraphLaunch(CuGraphExec exec, CuStream stream)
-{
-    BEGIN();
-    CuGraph g = (CuGraph)(void *)exec;
-    g->users++;
-    fake_until(stream, run_graph, &(Launched){.graph = g}, sizeof(Launched));
-    return 0;
-}
-
-CuResult cuGraphDestroy(CuGraph graph)
-{
-    release_graph(graph);
-    return 0;
-}
-
-CuResult cuGraphExecDestroy(CuGraphExec exec)
-{
-    device.graphs--;
-    release_graph((CuGraph)(void *)exec);
-    return 0;
-}
-
-CuResult cuEventCreate(CuEvent *event, unsigned flags)
-{
-    BEGIN();
-    (void)flags;
-    *event = calloc(1, sizeof **event);
-    (*event)->number = events++;
-    return 0;
-}
-
-CuResult cuEventDestroy(CuEvent event)
-{
-    if (event->pending > 0) do_all();
-    free(event);
-    return 0;
-}
-
-static void record(const void *data)
-{
-    CuEvent e = *(const CuEvent *)data;
-    e->ms = device.ms;
-    e->pending--;
-}
-
-CuResult cuEventRecord(CuEvent event, CuStream stream)
-{
-    BEGIN();
-    if (capturing) {
-        fake_log("event %d on stream %d\n", event->number, stream->number);
-        return 0;
-    }
-    event->pending++;
-    fake_work(stream, record, &event, sizeof event);
-    return 0;
-}
-
-CuResult cuEventRecordWithFlags(CuEvent event, CuStream stream, unsigned flags)
-{
-    BEGIN();
-    fake_work(stream, record, &event, sizeof event);
-    return flags == CU_event_record_external ? 0 : 1;
-}
-
-CuResult cuEventQuery(CuEvent event)
-{
-    BEGIN();
-    if (event->pending > 0) do_one();
-    return event->pending > 0 ? CU_error_not_ready : 0;
-}
-
-CuResult cuEventSynchronize(CuEvent event)
-{
-    BEGIN();
-    while (event->pending > 0 && pending.first)
-        do_one();
-    return 0;
-}
-
-CuResult cuEventElapsedTime(float *milliseconds, CuEvent from, CuEvent to)
-{
-    BEGIN();
-    *milliseconds = (float)(to->ms - from->ms);
     return 0;
 }

@@ -1,0 +1,32 @@
+/*
+ * driver.h: what the two files of the driver share.
+ */
+#ifndef TITAN_TESTS_DRIVER_H
+#define TITAN_TESTS_DRIVER_H
+
+#include "fake.h"
+
+struct CuStreamRow {
+    int number;
+    bool waits; /* it has waited for an event */
+};
+
+#define BEGIN()                            \
+    do {                                   \
+        CuResult r = fake_fails(__func__); \
+        if (r != 0) return r;              \
+    } while (0)
+
+/* The prototypes, and the versioned names under which dlsym finds them. */
+#define CU(name, symbol, ...) CuResult name(__VA_ARGS__) __asm__(symbol);
+#include "runtime/cuda.def"
+#undef CU
+
+/* All that is pending is done. */
+void fake_finish(void);
+/* And no graph is being captured. */
+void fake_streams_reset(void);
+/* Nothing stands in front of what a stream is asked for next. */
+bool fake_is_free(CuStream stream);
+
+#endif

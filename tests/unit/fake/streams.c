@@ -1,0 +1,404 @@
+/*
+ * streams.c: the driver without a GPU: streams, events and graphs.
+ *
+ * All streams share one order, the order of the calls, which is one that every
+ * stream allows; a stream with nothing before it, that has never waited, may
+ * fill memory ahead of the others.  Work stands in a list until somebody waits.
+ */
+#include "driver.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+typedef struct Node {
+    struct Node *next;
+    CuStream stream;
+    void (*run)(const void *data);
+    bool (*poll)(void *data); /* instead of it: until it is true */
+    size_t bytes;
+    _Alignas(16) char data[];
+} Node;
+
+struct CuGraphRow {
+    Node *first, *last;
+    unsigned users;
+};
+
+struct CuEventRow {
+    int number;
+    double ms;
+    _Atomic int pending; /* records that are not done */
+};
+
+static struct CuGraphRow *capturing;
+static struct CuGraphRow pending; /* work that nobody has waited for */
+static int streams, events;
+
+/* ------------------------------------------------------------------ work -- */
+
+static void release_graph(CuGraph g)
+{
+    if (!g || --g->users > 0) return;
+    for (Node *n = g->first; n;) {
+        Node *next = n->next;
+        free(n);
+        n = next;
+    }
+    free(g);
+}
+
+/* Who waits for a copy may be another thread than the one that asks for work.
+ */
+static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+
+/* False: it waits for somebody else. */
+static bool do_node(Node *n)
+{
+    if (n->poll) return n->poll(n->data);
+    n->run(n->data);
+    return true;
+}
+
+/* Does the first piece that is pending, if it can be done. */
+static void do_one(void)
+{
+    pthread_mutex_lock(&lock);
+    Node *node = pending.first;
+    if (node && do_node(node)) {
+        pending.first = node->next;
+        if (!pending.first) pending.last = NULL;
+        free(node);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+void fake_finish(void)
+{
+    const struct timespec nap = {0, 100000};
+    while (pending.first) {
+        Node *first = pending.first;
+        do_one();
+        if (pending.first == first) nanosleep(&nap, NULL);
+    }
+}
+
+static void *run_beside(void *user)
+{
+    const struct timespec nap = {0, 100000};
+    for (;; nanosleep(&nap, NULL))
+        do_one();
+    return user;
+}
+
+void fake_run_beside(void)
+{
+    static bool runs;
+    pthread_t thread;
+    if (runs) return;
+    runs = true;
+    pthread_create(&thread, NULL, run_beside, NULL);
+}
+
+static Node *new_node(CuStream stream, const void *data, size_t bytes)
+{
+    Node *node = calloc(1, sizeof *node + bytes);
+    node->stream = stream;
+    node->bytes = bytes;
+    memcpy(node->data, data, bytes);
+    return node;
+}
+
+static void append(Node *node)
+{
+    struct CuGraphRow *to = capturing ? capturing : &pending;
+    pthread_mutex_lock(&lock);
+    if (to->last)
+        to->last->next = node;
+    else
+        to->first = node;
+    to->last = node;
+    pthread_mutex_unlock(&lock);
+}
+
+void fake_work(CuStream stream, void (*run)(const void *data), const void *data,
+               size_t n)
+{
+    Node *node = new_node(stream, data, n);
+    node->run = run;
+    append(node);
+}
+
+void fake_until(CuStream stream, bool (*poll)(void *data), const void *data,
+                size_t n)
+{
+    Node *node = new_node(stream, data, n);
+    node->poll = poll;
+    append(node);
+}
+
+bool fake_is_free(CuStream stream)
+{
+    if (capturing || !stream || stream->waits) return false;
+    pthread_mutex_lock(&lock);
+    const Node *n = pending.first;
+    while (n && n->stream != stream)
+        n = n->next;
+    pthread_mutex_unlock(&lock);
+    return !n;
+}
+
+void fake_streams_reset(void)
+{
+    fake_finish();
+    release_graph(capturing);
+    capturing = NULL;
+    streams = events = 0;
+}
+
+/* ----------------------------------------------------------------- calls -- */
+
+CuResult cuStreamCreate(CuStream *stream, unsigned flags)
+{
+    BEGIN();
+    (void)flags;
+    *stream = calloc(1, sizeof **stream);
+    (*stream)->number = streams++;
+    return 0;
+}
+
+CuResult cuStreamCreateWithPriority(CuStream *stream, unsigned flags,
+                                    int priority)
+{
+    (void)priority;
+    return cuStreamCreate(stream, flags);
+}
+
+CuResult cuCtxGetStreamPriorityRange(int *least, int *greatest)
+{
+    BEGIN();
+    *least = 0;
+    *greatest = -5;
+    return 0;
+}
+
+CuResult cuStreamDestroy(CuStream stream)
+{
+    free(stream);
+    return 0;
+}
+
+CuResult cuStreamSynchronize(CuStream stream)
+{
+    (void)stream;
+    BEGIN();
+    if (capturing) return 900;
+    fake_finish();
+    return 0;
+}
+
+CuResult cuStreamQuery(CuStream stream)
+{
+    (void)stream;
+    BEGIN();
+    do_one();
+    return pending.first ? CU_error_not_ready : 0;
+}
+
+typedef struct Word {
+    CuPtr at;
+    uint32_t value;
+} Word;
+
+static void write_word(const void *data)
+{
+    const Word *w = data;
+    memcpy((void *)(uintptr_t)w->at, &w->value, sizeof w->value);
+}
+
+CuResult cuStreamWriteValue32(CuStream stream, CuPtr at, uint32_t value,
+                              unsigned flags)
+{
+    BEGIN();
+    fake_work(stream, write_word, &(Word){at, value}, sizeof(Word));
+    return flags ? 1 : 0;
+}
+
+static bool has_word(void *data)
+{
+    const Word *w = data;
+    uint32_t value;
+    memcpy(&value, (const void *)(uintptr_t)w->at, sizeof value);
+    return value == w->value;
+}
+
+CuResult cuStreamWaitValue32(CuStream stream, CuPtr at, uint32_t value,
+                             unsigned flags)
+{
+    BEGIN();
+    fake_until(stream, has_word, &(Word){at, value}, sizeof(Word));
+    return flags != CU_wait_equal;
+}
+
+CuResult cuStreamWaitEvent(CuStream stream, CuEvent event, unsigned flags)
+{
+    BEGIN();
+    (void)flags;
+    stream->waits = true;
+    fake_log("stream %d waits for event %d\n", stream->number, event->number);
+    return 0;
+}
+
+CuResult cuStreamBeginCapture(CuStream stream, int mode)
+{
+    (void)stream, (void)mode;
+    BEGIN();
+    capturing = calloc(1, sizeof *capturing);
+    capturing->users = 1;
+    fake_log("capture\n");
+    return 0;
+}
+
+CuResult cuStreamEndCapture(CuStream stream, CuGraph *graph)
+{
+    BEGIN();
+    (void)stream;
+    *graph = capturing;
+    capturing = NULL;
+    return 0;
+}
+
+CuResult cuGraphInstantiate(CuGraphExec *exec, CuGraph graph,
+                            unsigned long long flags)
+{
+    (void)flags;
+    BEGIN();
+    fake_log("instantiate\n");
+    fake_device()->graphs++;
+    graph->users++;
+    *exec = (CuGraphExec)(void *)graph;
+    return 0;
+}
+
+/* A launch, its next node, and what that has made of its data. */
+typedef struct Launched {
+    CuGraph graph;
+    Node *next, *copy;
+    bool begun;
+} Launched;
+
+/* A node is done on a copy, since the graph is launched again. */
+static bool do_next(Launched *l)
+{
+    size_t bytes = sizeof *l->next + l->next->bytes;
+    if (!l->copy) {
+        l->copy = malloc(bytes);
+        memcpy(l->copy, l->next, bytes);
+    }
+    if (!do_node(l->copy)) return false;
+    free(l->copy);
+    l->copy = NULL;
+    l->next = l->next->next;
+    return true;
+}
+
+static bool run_graph(void *data)
+{
+    Launched *l = data;
+    if (!l->begun) {
+        fake_log("graph\n");
+        l->next = l->graph->first;
+        l->begun = true;
+    }
+    while (l->next)
+        if (!do_next(l)) return false;
+    release_graph(l->graph);
+    return true;
+}
+
+CuResult cuGraphLaunch(CuGraphExec exec, CuStream stream)
+{
+    BEGIN();
+    CuGraph g = (CuGraph)(void *)exec;
+    g->users++;
+    fake_until(stream, run_graph, &(Launched){.graph = g}, sizeof(Launched));
+    return 0;
+}
+
+CuResult cuGraphDestroy(CuGraph graph)
+{
+    release_graph(graph);
+    return 0;
+}
+
+CuResult cuGraphExecDestroy(CuGraphExec exec)
+{
+    fake_device()->graphs--;
+    release_graph((CuGraph)(void *)exec);
+    return 0;
+}
+
+CuResult cuEventCreate(CuEvent *event, unsigned flags)
+{
+    BEGIN();
+    (void)flags;
+    *event = calloc(1, sizeof **event);
+    (*event)->number = events++;
+    return 0;
+}
+
+CuResult cuEventDestroy(CuEvent event)
+{
+    if (event->pending > 0) fake_finish();
+    free(event);
+    return 0;
+}
+
+static void record(const void *data)
+{
+    CuEvent e = *(const CuEvent *)data;
+    e->ms = fake_device()->ms;
+    e->pending--;
+}
+
+CuResult cuEventRecord(CuEvent event, CuStream stream)
+{
+    BEGIN();
+    if (capturing) {
+        fake_log("event %d on stream %d\n", event->number, stream->number);
+        return 0;
+    }
+    event->pending++;
+    fake_work(stream, record, &event, sizeof event);
+    return 0;
+}
+
+CuResult cuEventRecordWithFlags(CuEvent event, CuStream stream, unsigned flags)
+{
+    BEGIN();
+    fake_work(stream, record, &event, sizeof event);
+    return flags == CU_event_record_external ? 0 : 1;
+}
+
+CuResult cuEventQuery(CuEvent event)
+{
+    BEGIN();
+    if (event->pending > 0) do_one();
+    return event->pending > 0 ? CU_error_not_ready : 0;
+}
+
+CuResult cuEventSynchronize(CuEvent event)
+{
+    BEGIN();
+    while (event->pending > 0 && pending.first)
+        do_one();
+    return 0;
+}
+
+CuResult cuEventElapsedTime(float *milliseconds, CuEvent from, CuEvent to)
+{
+    BEGIN();
+    *milliseconds = (float)(to->ms - from->ms);
+    return 0;
+}
