@@ -12,8 +12,9 @@
  *
  * From the best of them a search goes on: one of the blocks that are large
  * chooses earlier or later, and if the peak of the large ones is no higher for
- * it, it stays there.  The small ones find room between them.  The same
- * numbers are drawn each time.
+ * it, it stays there.  Of the others those alone are placed again for which
+ * something has changed, until one lies too high.  The small ones find room
+ * between them.  The same numbers are drawn each time.
  */
 #include "arrange.h"
 
