@@ -65,12 +65,12 @@ bool dtype_rule(Plan *p, const Node *rule)
     if (!read_dtype(p, rule, &dtype) || !rule_roles(p, rule, &roles))
         return false;
     if (!p->dtype_at) p->dtype_at = rule;
-    bool says = (roles == ON_update && dtype == PLAN_f32) |
-                take(&p->param, roles & ON_param, dtype) |
-                take(&p->state, roles & ON_state, dtype) |
-                take(&p->grad, roles & ON_grad, dtype) |
-                take(&p->residual, roles & ON_residual, dtype) |
-                take(&p->computed, roles & ON_activation, dtype);
+    bool says = roles == ON_update && dtype == PLAN_f32;
+    says |= take(&p->param, roles & ON_param, dtype);
+    says |= take(&p->state, roles & ON_state, dtype);
+    says |= take(&p->grad, roles & ON_grad, dtype);
+    says |= take(&p->residual, roles & ON_residual, dtype);
+    says |= take(&p->computed, roles & ON_activation, dtype);
     return says || never_applies(p, rule);
 }
 
