@@ -36,11 +36,11 @@ typedef struct Prediction {
     double products, rest, collectives; /* seconds of commands, by kind */
     double exposed;                     /* nothing but collectives runs */
     double link, network;               /* bytes that leave the rank */
-    double busy;                        /* something else than collectives runs */
-    double bubble;                      /* the share of all stages' time in which
-                                           nothing does */
-    VEC(double) stages;                 /* how long each is busy */
-    VEC(Played) played;                 /* of all stages */
+    double busy;        /* something else than collectives runs */
+    double bubble;      /* the share of all stages' time in which
+                           nothing does */
+    VEC(double) stages; /* how long each is busy */
+    VEC(Played) played; /* of all stages */
     VEC(Moved) moved;
 } Prediction;
 
