@@ -50,7 +50,7 @@ typedef struct CudaScan {
     bool tried;
 } CudaScan;
 
-/* The kernel that adds what came from each rank, and room for that. */
+/* The kernels that add what came from each rank, and room for that. */
 typedef struct CudaSums {
     CuModule module;
     CuFunction function, pair;
@@ -76,7 +76,7 @@ typedef struct Cuda {
     CuContext context;
     CuStream stream; /* streams[0] */
     CuStream streams[TITAN_MOST_STREAMS];
-    CuEvent *events; /* of signals and waits */
+    CuEvent *events;        /* of signals and waits */
     CudaCompiler *compiler; /* NULL: there is machine code */
     CuModule modules[CUDA_MOST_MODULES];
     unsigned nmodules;

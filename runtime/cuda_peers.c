@@ -3,11 +3,11 @@
  * other GPUs of this machine.
  *
  * Each rank opens the arenas of the ranks that it is in a group with, which are
- * other processes.  Arenas of one group are laid out alike, so a piece lies as
- * far from the begin of each.
- * Copies take no processor from the kernels that run beside them, and move the
- * same bytes.  Of a sum the pieces come to a room of their own, and a kernel
- * adds them in the order of the ranks (cuda_sums.c).
+ * other processes.  Arenas of one stage are laid out alike, so a piece lies as
+ * far from the begin of each.  Copies take no processor from the kernels that
+ * run beside them, and move the same bytes.  Of a sum the pieces of the others
+ * come to a room of their own, and a kernel adds all in the order of the ranks
+ * (cuda_sums.c).
  *
  * Beside its arena each rank has words that the streams of others write to and
  * its own waits for, three for each member of a group on a stream:
@@ -21,8 +21,8 @@
  * can be replayed with the same numbers.  All members come to the same
  * collectives in the same order, as they do with NCCL.
  *
- * Where a member of a group is on another machine, is a thread, or cannot be
- * reached, all members leave these to NCCL.
+ * Where a member of a group is on another machine, of another stage, a thread,
+ * or cannot be reached, all members leave these to NCCL.
  */
 #include "cuda_device.h"
 
@@ -206,8 +206,11 @@ static TitanStatus open_group(Cuda *c, uint32_t group, Card *cards)
     }
     TRY(share_card(c, group, &mine, cards));
     bool all = n > 1;
-    for (uint32_t i = 0; i < n; i++)
-        all &= cards[i].reached;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t rank = rank_of_member(c->im, group, c->rank.rank, i);
+        all &= cards[i].reached &&
+               rank_stage(c->im, rank) == rank_stage(c->im, c->rank.rank);
+    }
     c->peers->groups[group] = all;
     return TITAN_OK;
 }

@@ -7,10 +7,10 @@
  * All are made, and used once, before anything is captured: NCCL connects at
  * the first use.
  *
- * Sums are NCCL's: in an order of its own, the same each time on one machine
- * with one version and as many ranks.  Or, where that is asked for, they are
- * made in the order of the ranks: each member gets a stretch of everybody,
- * adds, and hands it out.
+ * What copy engines can bring is not NCCL's (cuda_peers.c).  Other sums are, in
+ * an order of its own, the same each time on one machine with one version and
+ * as many ranks.  Or, where that is asked for, they are made in the order of
+ * the ranks: each member gets a stretch of everybody, adds, and hands it out.
  *
  * In front of each collective the stream writes its number to the host, where
  * it goes to the board whenever the rank waits, so that others know where one

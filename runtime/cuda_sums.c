@@ -1,9 +1,9 @@
 /*
- * cuda_sums.c: the runtime's own kernel that adds what came from each rank.
+ * cuda_sums.c: the runtime's own kernels that add what came from each rank.
  *
- * It belongs to no program: its PTX is here, of the oldest kind that any GPU of
- * ours takes.  A sum is made as the host's ranks make it (collective.c): in the
- * order of the ranks, in f32 for narrower floats, rounded once.
+ * They belong to no program: their PTX is here, of the oldest kind that any GPU
+ * of ours takes.  A sum is made as the host's ranks make it (collective.c): in
+ * the order of the ranks, in f32 for narrower floats, rounded once.
  */
 #include "cuda_sums.h"
 

@@ -1,5 +1,5 @@
 /*
- * cuda_sums.h: the runtime's own kernel that adds what came from each rank.
+ * cuda_sums.h: the runtime's own kernels that add what came from each rank.
  */
 #ifndef TITAN_CUDA_SUMS_H
 #define TITAN_CUDA_SUMS_H
