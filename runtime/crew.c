@@ -118,7 +118,9 @@ static bool let_fetch(Member *m)
 {
     const Local *l = m->crew;
     if (!l->options.processes || m->server.runs) return true;
-    return fetch_serve(&m->server, m->socket, l->crew.im, m->device);
+    int fd = m->socket;
+    m->socket = -1;
+    return fd >= 0 && fetch_serve(&m->server, fd, l->crew.im, m->device);
 }
 
 static void serve(Member *m)
@@ -272,7 +274,7 @@ static TitanStatus conclude(Local *l, TitanStatus st)
 {
     TitanStatus end = find_end(l, st);
     if (end != TITAN_OK) l->status = end;
-    atomic_store(&l->ended, end != TITAN_OK);
+    atomic_store(&l->ended, l->status != TITAN_OK);
     return l->status;
 }
 
