@@ -49,8 +49,7 @@ struct CudaCompiler {
     double start;
 };
 
-/* ---------------------------------------------------------------- cutting --
- */
+/* --------------------------------------------------------------- cutting -- */
 
 typedef struct Text {
     const char *at;
@@ -173,8 +172,7 @@ static bool cut(const TitanCode *code, CudaCompiler *x)
     return ok;
 }
 
-/* -------------------------------------------------------------- compiling --
- */
+/* ------------------------------------------------------------- compiling -- */
 
 static void *compile(void *part)
 {

@@ -26,9 +26,9 @@ typedef struct Fake {
     const char *compiler; /* what the PTX compiler complains of */
     /* read by tests */
     char log[FAKE_LOG];
-    unsigned calls;               /* that may fail */
+    unsigned calls;                          /* that may fail */
     unsigned allocations, graphs, libraries; /* alive */
-    CuPtr arena;                  /* the largest allocation */
+    CuPtr arena;                             /* the largest allocation */
     size_t arena_bytes;
     size_t pinned_bytes; /* the largest of the host */
     double ms;           /* the clock; products and launches cost */
