@@ -194,11 +194,11 @@ static void find_candidates(Schedule *x)
 /* ---------------------------------------------------- order and turns -- */
 
 /* In the new order the lists are others. */
-static void move_ahead(Schedule *x)
+static void reorder(Schedule *x, Fn *(*reordered)(Module *m, const List *l))
 {
     for (uint32_t i = 0; i < x->lists.n; i++) {
         const List *l = x->lists.at[i];
-        x->m->fns.at[l->ref.id] = collectives_ahead(x->m, l);
+        x->m->fns.at[l->ref.id] = reordered(x->m, l);
     }
     find_lists(x);
     find_costs(x);
@@ -336,9 +336,10 @@ bool pass_schedule(Module *m, PassCtx *cx)
     find_lists(&x);
     find_costs(&x);
     if (x.choice.talks) {
-        move_ahead(&x);
+        reorder(&x, list_filled);
+        reorder(&x, collectives_ahead);
         move_turns(&x);
-        move_ahead(&x); /* the first gathers of turns */
+        reorder(&x, collectives_ahead); /* the first gathers of turns */
     }
     if (streams > 1) find_candidates(&x);
     decide(&x, growth, cx);

@@ -142,7 +142,8 @@ Layout default_layout(const Expand *x, Type t)
 }
 
 /* The result of a matmul: its rows side by side, and its columns, so that
- * each folds to one axis; the side that is innermost by default stays so. */
+ * each folds to one axis; the side that is innermost by default stays so.  An
+ * axis that counts devices is outermost, as everywhere. */
 static Layout matmul_layout(const Scene *s, const Fn *g, Type t)
 {
     const Module *m = s->x->m;
@@ -150,16 +151,20 @@ static Layout matmul_layout(const Scene *s, const Fn *g, Type t)
     const TypeInfo *ti = type_info(m, t);
     Axis *order = NEW_ARRAY(s->x->a, Axis, (size_t)ti->naxes + 1);
     EinsumRole inner = EINSUM_column;
+    uint32_t n = 0;
     for (uint32_t i = 0; i < ti->naxes; i++) {
         EinsumRole role = einsum_role(m, g, in, ti->axes[i].axis);
-        if (role != EINSUM_batch) inner = role;
+        if (counts_devices(s->x, ti->axes[i].axis))
+            order[n++] = ti->axes[i].axis;
+        else if (role != EINSUM_batch)
+            inner = role;
     }
     EinsumRole outer = inner == EINSUM_row ? EINSUM_column : EINSUM_row;
     EinsumRole roles[3] = {EINSUM_batch, outer, inner};
-    uint32_t n = 0;
     for (uint32_t r = 0; r < 3; r++)
         for (uint32_t i = 0; i < ti->naxes; i++)
-            if (einsum_role(m, g, in, ti->axes[i].axis) == roles[r])
+            if (!counts_devices(s->x, ti->axes[i].axis) &&
+                einsum_role(m, g, in, ti->axes[i].axis) == roles[r])
                 order[n++] = ti->axes[i].axis;
     return layout_ordered(s->x->m, t, order, n, s->x->a);
 }

@@ -99,6 +99,35 @@ static bool small_waits(const Graph *g, const Nodes *nodes)
     return false;
 }
 
+/* A gather reads it, if only under another name. */
+static bool is_gathered(const Graph *g, uint32_t node)
+{
+    const Node *x = &g->nodes[node];
+    for (uint32_t u = 0; u < x->nusers; u++) {
+        NodeKind kind = g->nodes[x->users[u]].kind;
+        if (kind == NODE_free && is_gathered(g, x->users[u])) return true;
+        if (kind == NODE_collective &&
+            node_inst(g, x->users[u])->op == OP_all_gather)
+            return true;
+    }
+    return false;
+}
+
+/* What is gathered would wait for collectives that only others need: devices
+ * could have exchanged it beside these. */
+static bool gather_waits(const Graph *g, const Nodes *nodes)
+{
+    for (uint32_t i = 0; i < nodes->n && g->words; i++) {
+        const uint64_t *mine = g->met + (size_t)nodes->at[i] * g->words;
+        if (!is_gathered(g, nodes->at[i])) continue;
+        for (uint32_t k = 0; k < nodes->n; k++)
+            for (uint32_t w = 0; w < g->words; w++)
+                if (g->met[(size_t)nodes->at[k] * g->words + w] & ~mine[w])
+                    return true;
+    }
+    return false;
+}
+
 static void add_cluster(Graph *g, uint32_t c, Nodes *out)
 {
     const Cluster *from = &g->clusters[c];
@@ -122,6 +151,8 @@ static const char *obstacle(Graph *g, const Nodes *nodes)
     if (!shape_takes(g, nodes, &s))
         return "something would be computed more often";
     if (path_returns(g, nodes)) return "another group lies between them";
+    if (gather_waits(g, nodes))
+        return "what is gathered would wait for other devices";
     if (small_waits(g, nodes))
         return "what one is made from would be kept for long";
     return NULL;

@@ -90,6 +90,8 @@ typedef struct Graph {
     Cluster *clusters;  /* at first one per node */
     uint32_t epoch;     /* of marks */
     bool numbers_apart; /* clusters that sum all of something do not meet */
+    uint64_t *met;      /* by node, `words` of bits: collectives before it */
+    uint32_t words;
 } Graph;
 
 /* FN with regions inlined or cut (new functions are appended to the module)
@@ -128,6 +130,8 @@ void fuse_cluster(Graph *g);
 void fuse_added(Graph *g);
 /* Joins matmuls with maps of their results. */
 void fuse_products(Graph *g);
+/* The last axis that is not outermost in memory; NULL: there is none. */
+const TypeAxis *fuse_innermost(const Fuse *fx, Type t);
 /* A dtype that the kernel of a product reads and writes beside its sums, and
  * whether a map, which such a kernel makes at the products' own index, asks
  * where it is. */

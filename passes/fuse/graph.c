@@ -294,6 +294,27 @@ static void find_users(Graph *g)
     }
 }
 
+/* Which collectives each node has to wait for. */
+static void find_met(Graph *g)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < g->n; i++)
+        n += g->nodes[i].kind == NODE_collective;
+    g->words = (n + 63) / 64;
+    g->met = NEW_ARRAY(g->fx->a, uint64_t, (size_t)g->n * g->words + 1);
+    n = 0;
+    for (uint32_t i = 0; i < g->n; i++) {
+        uint64_t *mine = g->met + (size_t)i * g->words;
+        const Node *x = &g->nodes[i];
+        for (uint32_t a = 0; a < x->nargs; a++)
+            for (uint32_t w = 0; w < g->words; w++)
+                mine[w] |= g->met[(size_t)x->args[a] * g->words + w];
+        if (x->kind != NODE_collective) continue;
+        mine[n / 64] |= UINT64_C(1) << n % 64;
+        n++;
+    }
+}
+
 Graph *fuse_graph(Fuse *fx, const Fn *fn)
 {
     Graph *g = NEW(fx->a, Graph);
@@ -315,6 +336,7 @@ Graph *fuse_graph(Fuse *fx, const Fn *fn)
     for (uint32_t i = 0; i < fn->nresults; i++)
         g->nodes[g->primary[fn->result_values[i].id]].result = true;
     find_users(g);
+    find_met(g);
     g->clusters = NEW_ARRAY(fx->a, Cluster, (size_t)g->n + 1);
     for (uint32_t i = 0; i < g->n; i++) {
         g->nodes[i].cluster = i;

@@ -48,10 +48,9 @@ static bool first_split(Parts *p, const Inst *in)
 {
     Module *m = p->g->fx->m;
     const AttrItem *to = attr_get(m, in->attr, AT_to);
-    const TypeInfo *ti = type_info(m, p->full);
+    const TypeAxis *last = fuse_innermost(p->g->fx, p->full);
     p->whole = attr_axis(m, in->attr, AT_axis);
-    if (to->n != 2 || ti->axes[ti->naxes - 1].axis.id != p->whole.id)
-        return false;
+    if (to->n != 2 || !last || last->axis.id != p->whole.id) return false;
     p->split = in->attr;
     p->part = to->axes[0];
     p->inner = to->axes[1];

@@ -42,13 +42,31 @@ static bool is_narrow(DType d)
     return d == DT_bf16 || d == DT_f16;
 }
 
-/* Rows that the copy engine takes, if the last axis is the innermost. */
-static bool has_rows(const Module *m, Type t)
+const TypeAxis *fuse_innermost(const Fuse *fx, Type t)
+{
+    const TypeInfo *ti = type_info(fx->m, t);
+    for (uint32_t i = ti->naxes; i-- > 0;)
+        if (!outer_has(&fx->outer, ti->axes[i].axis)) return &ti->axes[i];
+    return NULL;
+}
+
+/* Rows that the copy engine takes. */
+static bool has_rows(const Fuse *fx, Type t)
+{
+    const TypeAxis *a = fuse_innermost(fx, t);
+    return a && type_local_size(fx->m, a) * dtype_bytes(type_dtype(fx->m, t)) %
+                        ROW_UNIT ==
+                    0;
+}
+
+/* Axes of one index are no dimensions. */
+static uint32_t counted_axes(const Module *m, Type t)
 {
     const TypeInfo *ti = type_info(m, t);
-    if (ti->naxes == 0) return false;
-    int64_t n = type_local_size(m, &ti->axes[ti->naxes - 1]);
-    return n * dtype_bytes((DType)ti->dtype) % ROW_UNIT == 0;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < ti->naxes; i++)
+        n += ti->axes[i].size > 1;
+    return n;
 }
 
 /* Whether the first twin of an einsum is in a product group; false: it is the
@@ -92,8 +110,9 @@ bool fuse_is_product(const Graph *g, uint32_t node)
     DType d = type_dtype(m, a), to = type_dtype(m, in->type);
     return is_narrow(d) && type_dtype(m, b) == d && (to == d || to == DT_f32) &&
            attr_dtype(m, in->attr, AT_acc, DT_f32) == DT_f32 &&
-           has_rows(m, a) && has_rows(m, b) && has_rows(m, in->type) &&
-           type_info(m, in->type)->naxes <= MOST_AXES &&
+           has_rows(g->fx, a) && has_rows(g->fx, b) &&
+           has_rows(g->fx, in->type) &&
+           counted_axes(m, in->type) <= MOST_AXES &&
            type_elements(m, in->type) >= FEWEST;
 }
 
@@ -112,8 +131,8 @@ static bool is_map(const Product *p, uint32_t node)
     const Module *m = p->g->fx->m;
     const Inst *in = node_inst(p->g, node);
     return in->op == OP_map && has_axes_of(p->g, in->type, p->type) &&
-           fuse_is_value(type_dtype(m, in->type)) && has_rows(m, in->type) &&
-           !fuse_asks_index(m, in);
+           fuse_is_value(type_dtype(m, in->type)) &&
+           has_rows(p->g->fx, in->type) && !fuse_asks_index(m, in);
 }
 
 /* Once joined, everything is in the products' cluster. */

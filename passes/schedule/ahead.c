@@ -152,40 +152,6 @@ static void place_gathers(Ahead *x)
         if (x->kept[k]) put_gather(x, k);
 }
 
-/* ----------------------------------------------------------------- writing --
- */
-
-typedef struct Copy {
-    Rewrite rw;
-    bool *done; /* by instruction */
-} Copy;
-
-/* The step, behind the places that it names and what they are views of. */
-static void copy_step(Copy *x, uint32_t i)
-{
-    const Inst *in = &x->rw.old->insts[i];
-    if (x->done[i]) return;
-    for (uint32_t k = 0; k < in->nargs; k++)
-        copy_step(x, inst_arg(x->rw.old, in, k).id);
-    rewrite_copy(&x->rw, (Value){i});
-    x->done[i] = true;
-}
-
-static Fn *write_list(Module *m, const Ahead *x)
-{
-    const Fn *fn = x->l->fn;
-    Copy c = {.done = NEW_ARRAY(x->a, bool, (size_t)fn->ninsts + 1)};
-    rewrite_begin(&c.rw, m, fn);
-    c.rw.b.no_fold = true;
-    for (uint32_t i = 0; i < fn->nparams; i++)
-        c.done[i] = true;
-    for (uint32_t i = x->back.n; i-- > 0;)
-        copy_step(&c, x->l->steps[x->back.at[i]].inst);
-    for (uint32_t i = 0; i < fn->nresults; i++)
-        copy_step(&c, fn->result_values[i].id);
-    return rewrite_end(&c.rw);
-}
-
 Fn *collectives_ahead(Module *m, const List *l)
 {
     Ahead x = {.l = l, .a = m->scratch};
@@ -207,5 +173,7 @@ Fn *collectives_ahead(Module *m, const List *l)
         if (is_small(&x, i) && needs_collective(&x, i)) move_down(&x, i);
     find_gathers(&x);
     place_gathers(&x);
-    return write_list(m, &x);
+    for (uint32_t i = 0; i < l->n; i++)
+        x.at[i] = x.back.at[l->n - 1 - i];
+    return list_in_order(m, l, x.at);
 }

@@ -8,35 +8,7 @@
  */
 #include "schedule.h"
 
-/* One H200, and a few cores.  The figures only weigh steps against each
- * other. */
-static const Machine gpu = {.flops = 700e6,
-                            .bytes = 4e6,
-                            .transfer = 5e4,
-                            .launch = 1.5,
-                            .wait = 1,
-                            .tiles = 132,
-                            .elements = 132 * 2048 * 4,
-                            .links = true,
-                            .link = 0.25e6,
-                            .meet = 20};
-static const Machine host = {.flops = 2e5,
-                             .bytes = 2e4,
-                             .transfer = 1e4,
-                             .launch = 1,
-                             .wait = 1,
-                             .tiles = 1,
-                             .elements = 1 << 14,
-                             .link = 2e3,
-                             .meet = 1};
-
-enum { TILE_ELEMENTS = 128 * 256 };
 static const double least_full = 1.0 / 128; /* one part of the machine */
-
-Machine machine_of(const Module *m, const PassCtx *cx)
-{
-    return strncmp(pass_option(m, cx, "target", "host"), "sm_", 3) ? host : gpu;
-}
 
 /* Elements of an einsum's operands together: the products that it makes. */
 static double products(Module *m, const Fn *fn, const Inst *in)

@@ -4,8 +4,10 @@
  *     cost      how long each launch and loop takes, and what of the machine
  *               it fills
  *     choose    which of them may run beside stream 0, and on which stream
+ *     fill      what waits for no collective stands in front of what does
  *     ahead     collectives stand where other work covers them
  *     turns     and in another turn of a loop than the one that they serve
+ *     order     a list in another order
  *     events    the waits and signals that keep the order
  *
  * A *list* is one kernel function: its steps (launches and loops), numbered
@@ -14,19 +16,7 @@
 #ifndef TITAN_SCHEDULE_H
 #define TITAN_SCHEDULE_H
 
-#include "../pass.h"
-
-/* Rates of a device, as far as this pass has to know them. */
-typedef struct Machine {
-    double flops, bytes; /* per microsecond */
-    double transfer;     /* bytes, to the memory of the host or from it */
-    double launch, wait; /* microseconds: of any launch, of an event */
-    double tiles;        /* parts of a matmul that run at once */
-    double elements;     /* of a result, that keep the memory busy */
-    bool links;          /* that are there beside compute */
-    double link, meet;   /* bytes per microsecond between devices; until all of
-                            them are there */
-} Machine;
+#include "../machine.h"
 
 typedef struct Step {
     uint32_t inst;
@@ -82,10 +72,15 @@ typedef struct Choice {
     Machine on;
 } Choice;
 
-Machine machine_of(const Module *m, const PassCtx *cx);
 /* Fills time, full and weight of the step; LOOP_TIME is that of a turn. */
 void step_cost(Module *m, const List *l, Step *s, const Machine *on,
                double turn_time);
+
+/* The function of a list with its steps in another order. */
+Fn *list_in_order(Module *m, const List *l, const uint32_t *order);
+
+/* The function of a list in which what waits for no collective comes first. */
+Fn *list_filled(Module *m, const List *l);
 
 /* The function of a list with its collectives where they are covered by what
  * stands between them and their readers. */

@@ -88,6 +88,7 @@ static void draw_plan(Module *m, const Fn *fn, uint64_t seed)
     for (uint32_t i = 0; i < n; i++)
         if (draw_chance(&p.w, 85)) draw_rule(&p, fn, (MeshAxis){i});
     if (p.rules.n) option_set(m, "shard", p.rules.at);
+    option_set(m, "chunks", draw_chance(&p.w, 50) ? "2" : "4");
     buf_release(&p.rules);
 }
 

@@ -1,0 +1,108 @@
+/*
+ * chunk.c: collectives in parts, beside the products that they serve.
+ *
+ *   needs    types of what one device holds
+ *   keeps    every sum: parts are rows, and no sum goes over them
+ *   result   where rows that devices have parts of are gathered for a product,
+ *            or where the sums of a product over devices are scattered by rows,
+ *            both are made part by part:
+ *
+ *                gather 0 | gather 1  | gather 2  |
+ *                         | product 0 | product 1 | product 2
+ *
+ *                product 0 | product 1 | product 2 |
+ *                          | sum 0     | sum 1     | sum 2
+ *
+ * So tensor parallelism with sequence parallelism waits for its first part
+ * alone.  What stands between two such collectives is cut with them
+ * (chunk/find.c), so a product's first rows are summed, normed, gathered and
+ * multiplied again while the others are still made.  How many parts there are
+ * follows from what they would take (chunk/choose.c).  schedule, which knows
+ * what runs beside what, puts them in order.
+ *
+ * Option: `chunks`, how many parts; 1 for none.  Without it as many as are
+ * fastest, on machines with links beside compute.
+ */
+#include "chunk/chunk.h"
+
+#include <inttypes.h>
+
+enum { MOST_CHUNKS = 64 };
+
+/* The next rows of the function that are not among the N seen. */
+static bool next_rows(const Module *m, const Fn *fn, const Rows *seen,
+                      uint32_t n, Rows *out)
+{
+    for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
+        bool known = false;
+        if (!chunk_rows(m, fn, (Value){i}, out)) continue;
+        for (uint32_t k = 0; k < n; k++)
+            known |= rows_same(&seen[k], out);
+        if (!known) return true;
+    }
+    return false;
+}
+
+/* The most parts up to ASKED that divide what is cut. */
+static int64_t divisor(int64_t size, int64_t asked)
+{
+    int64_t n = asked < size ? asked : size;
+    while (size % n != 0)
+        n--;
+    return n;
+}
+
+static void say(const Chunk *c, PassCtx *cx, int64_t n)
+{
+    uint32_t gathers = 0, sums = 0;
+    for (uint32_t i = 0; i < c->fn->ninsts; i++) {
+        bool grows = c->fn->insts[i].op == OP_all_gather;
+        gathers += c->meets[i] && grows;
+        sums += c->meets[i] && !grows;
+    }
+    pass_remark(c->m, cx, c->fn->loc,
+                "'%s': %" PRIu32 " gathers and %" PRIu32
+                " sums over devices are made in %" PRId64
+                " parts of '%s' beside their products",
+                str_of(c->m, c->fn->name), gathers, sums, n,
+                axis_name(c->m, c->cut));
+}
+
+static Fn *chunk_fn(Module *m, PassCtx *cx, Fn *fn, int64_t asked)
+{
+    enum { MOST_ROWS = 8 };
+    Rows seen[MOST_ROWS];
+    for (uint32_t n = 0; n < MOST_ROWS && next_rows(m, fn, seen, n, &seen[n]);
+         n++) {
+        Chunk c = {.m = m, .fn = fn, .on = machine_of(m, cx), .rows = seen[n]};
+        if (!chunk_find(&c)) continue;
+        int64_t parts = asked ? divisor(c.size, asked) : chunk_choose(&c);
+        if (parts == 1) {
+            pass_missed(m, cx, fn->loc,
+                        "'%s': no number of parts of '%s' is faster than one",
+                        str_of(m, fn->name), axis_name(m, c.cut));
+            continue;
+        }
+        say(&c, cx, parts);
+        fn = chunk_emit(&c, parts);
+    }
+    return fn;
+}
+
+bool pass_chunk(Module *m, PassCtx *cx)
+{
+    int64_t asked = pass_option_int(m, cx, "chunks", 0);
+    if (asked < 0 || asked > MOST_CHUNKS) {
+        diag_error(m->diag, DIAG_pass_option, (Span){0},
+                   "option 'chunks' is from 0 to %d, found %" PRId64,
+                   MOST_CHUNKS, asked);
+        return false;
+    }
+    if (asked == 1 || (!asked && !machine_of(m, cx).links)) return true;
+    for (uint32_t f = 0; f < m->fns.n; f++) {
+        const Fn *fn = m->fns.at[f];
+        if (fn->view == VIEW_local && fn_is(m, fn, FK_none))
+            m->fns.at[f] = chunk_fn(m, cx, m->fns.at[f], asked);
+    }
+    return true;
+}

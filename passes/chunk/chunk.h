@@ -1,0 +1,49 @@
+/*
+ * chunk.h: what the files of the pass `chunk` share.
+ */
+#ifndef TITAN_PASSES_CHUNK_H
+#define TITAN_PASSES_CHUNK_H
+
+#include "../machine.h"
+
+/* Rows that several devices have parts of: PART indices of ROW on each of
+ * DEVICES, which GROUP counts. */
+typedef struct Rows {
+    Axis row, group;
+    int64_t part, devices;
+} Rows;
+
+/* One function and its rows. */
+typedef struct Chunk {
+    Module *m;
+    const Fn *fn;
+    Machine on;
+    Rows rows;
+    Axis cut;     /* the axis that is cut: that of the rows, or one in front */
+    int64_t size; /* of it: what a device has */
+    bool *can;    /* by value: each part of it is made of parts */
+    bool *meets;  /* by value: a collective that nothing else covers */
+    bool *cuts;   /* by value: is made part by part */
+    Uses uses;
+} Chunk;
+
+/* find.c */
+
+/* The rows of a collective; false: it has none. */
+bool chunk_rows(const Module *m, const Fn *fn, Value v, Rows *out);
+bool rows_same(const Rows *a, const Rows *b);
+/* Fills cut, size, can, meets and cuts; false: nothing is to be cut. */
+bool chunk_find(Chunk *c);
+/* The value has the rows of all devices, in one axis. */
+bool chunk_is_whole(const Chunk *c, Type t);
+
+/* choose.c: into how many parts, as they take the least time; 1: none. */
+int64_t chunk_choose(const Chunk *c);
+/* Microseconds of a collective, and of a product. */
+double chunk_talk_time(const Chunk *c, Value v, int64_t parts);
+double chunk_product_time(const Chunk *c, Value v, int64_t parts);
+
+/* emit.c: the function in N parts. */
+Fn *chunk_emit(const Chunk *c, int64_t n);
+
+#endif

@@ -1,0 +1,26 @@
+/*
+ * machine.h: what passes weigh work and communication with.
+ */
+#ifndef TITAN_MACHINE_H
+#define TITAN_MACHINE_H
+
+#include "pass.h"
+
+/* Rates of a device, as far as passes have to know them. */
+typedef struct Machine {
+    double flops, bytes; /* per microsecond */
+    double transfer;     /* bytes, to the memory of the host or from it */
+    double launch, wait; /* microseconds: of any launch, of an event */
+    double tiles;        /* parts of a matmul that run at once */
+    double elements;     /* of a result, that keep the memory busy */
+    bool links;          /* that are there beside compute */
+    double link, meet;   /* bytes per microsecond between devices; until all of
+                            them are there */
+} Machine;
+
+/* Elements of a matmul's result that are made in one place. */
+enum { TILE_ELEMENTS = 128 * 256 };
+
+Machine machine_of(const Module *m, const PassCtx *cx);
+
+#endif
