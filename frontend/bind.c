@@ -2,6 +2,7 @@
  * bind.c: a plan, bound to a mesh: what the passes read of it.
  *
  *     option shard "kv, ff, vocab over tp; seq over tp for residual"
+ *     option chunks "seq 4"
  *
  * Rules keep their order; mesh axes are atoms, paths are those of slots.  A
  * mesh axis of which a product of axes takes one part after another,
@@ -155,16 +156,26 @@ static bool put_rule(Plan *p, const Shard *x, Buf *out)
     return true;
 }
 
+static void put_chunks(const Plan *p, const Shard *x, Buf *out)
+{
+    for (uint32_t i = 0; i < x->naxes && x->chunks; i++)
+        buf_printf(out, "%s%s %" PRId64, out->n ? ", " : "",
+                   axis_name(p->s->m, x->axes[i]), x->chunks);
+}
+
 bool plan_bind(Plan *p)
 {
-    Buf shard = {0}, pipeline = {0};
+    Buf shard = {0}, pipeline = {0}, chunks = {0};
     bool ok = true;
     for (uint32_t i = 0; i < p->shards.n && ok; i++) {
         const Shard *x = p->shards.at[i];
         ok = put_rule(p, x, x->pipeline ? &pipeline : &shard);
+        put_chunks(p, x, &chunks);
     }
     if (ok && shard.n) option_set(p->s->m, "shard", shard.at);
     if (ok && pipeline.n) option_set(p->s->m, "pipeline", pipeline.at);
+    if (ok && chunks.n) option_set(p->s->m, "chunks", chunks.at);
+    buf_release(&chunks);
     buf_release(&shard);
     buf_release(&pipeline);
     return ok;

@@ -1,6 +1,6 @@
 /*
- * order.c: in which order a rule deals out the parts of an axis, and how many
- * rows may choose one.
+ * order.c: in which order a rule deals out the parts of an axis, how many rows
+ * may choose one, and how many at a time go from device to device.
  *
  *     shard seq over cp                  device r has part r
  *     shard seq over cp order zigzag     of 2 cp parts r and 2 cp - 1 - r
@@ -11,6 +11,9 @@
  *
  *     shard expert over ep bound 2       at most twice the even share of rows
  *                                        goes from one device to another
+ *
+ *     shard seq over tp for residual chunks 4    what is gathered for products,
+ *                                        and what is summed of them, in 4 parts
  */
 #include "plan.h"
 
@@ -28,10 +31,25 @@ static bool bound_read(Plan *p, const Node *rule, Shard *out)
     return false;
 }
 
+static bool chunks_read(Plan *p, const Node *rule, Shard *out)
+{
+    enum { MOST_CHUNKS = 64 };
+    const Clause *c = rule_clause(rule, CLAUSE_chunks);
+    if (!c || out->pipeline) return true;
+    const Node *t = c->terms.at[0];
+    double n = t->number.value;
+    out->chunks = n >= 1 && n <= MOST_CHUNKS ? (int64_t)n : 0;
+    if (out->chunks > 0 && (double)out->chunks == n) return true;
+    sema_error(p->s, DIAG_number_range, t->span,
+               "chunks are a whole number from 1 to %d, found %g", MOST_CHUNKS,
+               n);
+    return false;
+}
+
 bool order_read(Plan *p, const Node *rule, Shard *out)
 {
     const Clause *c = rule_clause(rule, CLAUSE_order);
-    if (!bound_read(p, rule, out)) return false;
+    if (!bound_read(p, rule, out) || !chunks_read(p, rule, out)) return false;
     if (!c) return true;
     const Node *t = c->terms.at[0];
     const char *word = t->kind == N_name ? STR(p->s, t->name) : "";

@@ -30,9 +30,10 @@ struct Shard {
     VEC(const char *) entries; /* that it is for; none: for all */
     unsigned roles;
     bool pipeline;
-    bool product; /* (a b): what does not divide a goes to b */
-    bool zigzag;  /* a part from either end on each device */
-    double bound; /* of rows that choose a part, in even shares; 0: none */
+    bool product;   /* (a b): what does not divide a goes to b */
+    bool zigzag;    /* a part from either end on each device */
+    double bound;   /* of rows that choose a part, in even shares; 0: none */
+    int64_t chunks; /* in which parts go from device to device; 0: not said */
     Axis axes[16];
     Span axis_at[16];
     uint32_t naxes;

@@ -20,12 +20,14 @@
  * follows from what they would take (chunk/choose.c).  schedule, which knows
  * what runs beside what, puts them in order.
  *
- * Option: `chunks`, how many parts; 1 for none.  Without it as many as are
- * fastest, on machines with links beside compute.
+ * Option: `chunks`, how many parts, 1 for none: of all rows, or of those of
+ * some axes, as `seq 4, ctx 1`.  What it does not name is made in as many parts
+ * as are fastest, on machines with links beside compute.
  */
 #include "chunk/chunk.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 
 enum { MOST_CHUNKS = 64 };
 
@@ -68,14 +70,28 @@ static void say(const Chunk *c, PassCtx *cx, int64_t n)
                 axis_name(c->m, c->cut));
 }
 
-static Fn *chunk_fn(Module *m, PassCtx *cx, Fn *fn, int64_t asked)
+/* What the option says of an axis; 0: nothing. */
+static int64_t asked_for(const Module *m, const char *option, Axis row)
+{
+    const char *name = axis_name(m, row);
+    size_t n = strlen(name);
+    if (*option >= '0' && *option <= '9') return atoll(option);
+    for (const char *p = option; *p; p += strcspn(p, ",")) {
+        p += strspn(p, ", ");
+        if (!strncmp(p, name, n) && p[n] == ' ') return atoll(p + n);
+    }
+    return 0;
+}
+
+static Fn *chunk_fn(Module *m, PassCtx *cx, Fn *fn, const char *option)
 {
     enum { MOST_ROWS = 8 };
     Rows seen[MOST_ROWS];
     for (uint32_t n = 0; n < MOST_ROWS && next_rows(m, fn, seen, n, &seen[n]);
          n++) {
         Chunk c = {.m = m, .fn = fn, .on = machine_of(m, cx), .rows = seen[n]};
-        if (!chunk_find(&c)) continue;
+        int64_t asked = asked_for(m, option, c.rows.row);
+        if (asked == 1 || (!asked && !c.on.links) || !chunk_find(&c)) continue;
         int64_t parts = asked ? divisor(c.size, asked) : chunk_choose(&c);
         if (parts == 1) {
             pass_missed(m, cx, fn->loc,
@@ -89,20 +105,29 @@ static Fn *chunk_fn(Module *m, PassCtx *cx, Fn *fn, int64_t asked)
     return fn;
 }
 
-bool pass_chunk(Module *m, PassCtx *cx)
+/* Numbers are from 1 to MOST_CHUNKS. */
+static bool check_option(Module *m, const char *option)
 {
-    int64_t asked = pass_option_int(m, cx, "chunks", 0);
-    if (asked < 0 || asked > MOST_CHUNKS) {
+    for (const char *p = option; *p; p++) {
+        if (*p < '0' || *p > '9' || (p > option && p[-1] != ' ')) continue;
+        int64_t n = atoll(p);
+        if (n >= 1 && n <= MOST_CHUNKS) continue;
         diag_error(m->diag, DIAG_pass_option, (Span){0},
-                   "option 'chunks' is from 0 to %d, found %" PRId64,
-                   MOST_CHUNKS, asked);
+                   "option 'chunks' is from 1 to %d, found %" PRId64,
+                   MOST_CHUNKS, n);
         return false;
     }
-    if (asked == 1 || (!asked && !machine_of(m, cx).links)) return true;
+    return true;
+}
+
+bool pass_chunk(Module *m, PassCtx *cx)
+{
+    const char *option = pass_option(m, cx, "chunks", "");
+    if (!check_option(m, option)) return false;
     for (uint32_t f = 0; f < m->fns.n; f++) {
         const Fn *fn = m->fns.at[f];
         if (fn->view == VIEW_local && fn_is(m, fn, FK_none))
-            m->fns.at[f] = chunk_fn(m, cx, m->fns.at[f], asked);
+            m->fns.at[f] = chunk_fn(m, cx, m->fns.at[f], option);
     }
     return true;
 }

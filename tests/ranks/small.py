@@ -6,7 +6,7 @@ import subprocess
 
 TITANC, SOURCE = os.environ["TITANC"], os.environ["SOURCE"]
 PLANS = f"{SOURCE}/tests/ranks/Inputs/plans.tt"
-RANKS = {"one": 1, "fsdp": 2, "tp": 2, "fsdp_tp": 4, "pp2": 2, "pp4": 4, "pp2_dp2": 4}
+RANKS = {"one": 1, "fsdp": 2, "tp": 2, "sequence": 2, "fsdp_tp": 4, "pp2": 2, "pp4": 4, "pp2_dp2": 4}
 SIZES = "batch=4 seq=8 embed=8 kv=2 rep=2 hd=4 ff=16 vocab=256 layer=2 warmup=2".split()
 if "ODD" in os.environ:
     SIZES = "batch=4 seq=7 embed=11 kv=3 rep=1 hd=4 ff=13 vocab=257 layer=2 warmup=2".split()
