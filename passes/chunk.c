@@ -25,6 +25,7 @@
  * as are fastest, on machines with links beside compute.
  */
 #include "chunk/chunk.h"
+#include "repeat.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -83,13 +84,33 @@ static int64_t asked_for(const Module *m, const char *option, Axis row)
     return 0;
 }
 
-static Fn *chunk_fn(Module *m, PassCtx *cx, Fn *fn, const char *option)
+/* How many values the turns of the function hand on; 0 if it is no body, or one
+ * of several repeats. */
+static uint32_t carried_of(const Module *m, uint32_t body)
 {
+    uint32_t repeats = 0, carried = 0;
+    for (uint32_t f = 0; f < m->fns.n; f++) {
+        const Fn *fn = m->fns.at[f];
+        for (uint32_t i = 0; i < fn->ninsts; i++) {
+            if (fn->insts[i].op != OP_repeat) continue;
+            Repeat r = repeat_of(m, &fn->insts[i]);
+            if (r.fn.id != body) continue;
+            repeats++;
+            carried = r.carry;
+        }
+    }
+    return repeats == 1 ? carried : 0;
+}
+
+static Fn *chunk_fn(Module *m, PassCtx *cx, uint32_t f, const char *option)
+{
+    Fn *fn = m->fns.at[f];
     enum { MOST_ROWS = 8 };
     Rows seen[MOST_ROWS];
     for (uint32_t n = 0; n < MOST_ROWS && next_rows(m, fn, seen, n, &seen[n]);
          n++) {
         Chunk c = {.m = m, .fn = fn, .on = machine_of(m, cx), .rows = seen[n]};
+        if (c.on.links) c.carried = carried_of(m, f);
         int64_t asked = asked_for(m, option, c.rows.row);
         if (asked == 1 || (!asked && !c.on.links) || !chunk_find(&c)) continue;
         int64_t parts = asked ? divisor(c.size, asked) : chunk_choose(&c);
@@ -127,7 +148,7 @@ bool pass_chunk(Module *m, PassCtx *cx)
     for (uint32_t f = 0; f < m->fns.n; f++) {
         const Fn *fn = m->fns.at[f];
         if (fn->view == VIEW_local && fn_is(m, fn, FK_none))
-            m->fns.at[f] = chunk_fn(m, cx, m->fns.at[f], option);
+            m->fns.at[f] = chunk_fn(m, cx, f, option);
     }
     return true;
 }

@@ -339,6 +339,7 @@ bool pass_schedule(Module *m, PassCtx *cx)
         reorder(&x, list_filled);
         reorder(&x, collectives_ahead);
         move_turns(&x);
+        reorder(&x, list_filled);
         reorder(&x, collectives_ahead); /* the first gathers of turns */
     }
     if (streams > 1) find_candidates(&x);

@@ -19,6 +19,7 @@ typedef struct Chunk {
     const Fn *fn;
     Machine on;
     Rows rows;
+    uint32_t carried; /* first parameters and results that turns hand on */
     Axis cut;     /* the axis that is cut: that of the rows, or one in front */
     int64_t size; /* of it: what a device has */
     bool *can;    /* by value: each part of it is made of parts */

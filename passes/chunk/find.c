@@ -188,14 +188,22 @@ static void mark_behind(const Chunk *c, Value v, bool *is)
     }
 }
 
-/* Products that neither need it nor are needed by it take twice as long. */
+/* Products that neither need it nor are needed by it take twice as long.  What
+ * turns hand on is gathered in the turn before, as soon as it is made
+ * (schedule/turns.c): then, those that this does not need. */
 static bool is_covered(const Chunk *c, Value v)
 {
     bool *near = NEW_ARRAY(c->m->scratch, bool, c->fn->ninsts);
     bool *behind = NEW_ARRAY(c->m->scratch, bool, c->fn->ninsts);
     double time = 0;
-    mark_before(c, v, near);
-    mark_behind(c, v, behind);
+    Value from = inst_arg(c->fn, inst_of(c->fn, v), 0);
+    bool handed =
+        from.id < c->carried && inst_of(c->fn, v)->op == OP_all_gather;
+    if (handed)
+        mark_before(c, c->fn->result_values[from.id], near);
+    else
+        mark_before(c, v, near);
+    if (!handed) mark_behind(c, v, behind);
     for (uint32_t i = c->fn->nparams; i < c->fn->ninsts; i++)
         if (c->fn->insts[i].op == OP_einsum && !near[i] && !behind[i])
             time += chunk_product_time(c, (Value){i}, 1);

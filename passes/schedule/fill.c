@@ -36,7 +36,8 @@ static bool is_work(const Step *s)
     return !s->talks && !s->transfer;
 }
 
-/* It needs something of the list, and something needs it. */
+/* It needs something of the list, and something needs it: of a gather, if only
+ * in the next turn (turns.c). */
 static bool is_waited_for(const Fill *x, uint32_t step)
 {
     bool needs = false, needed = false;
@@ -44,7 +45,7 @@ static bool is_waited_for(const Fill *x, uint32_t step)
         needs |= is_before(x, k, step);
     for (uint32_t k = step + 1; k < x->l->n; k++)
         needed |= is_before(x, step, k);
-    return needs && needed;
+    return needs && (needed || x->l->steps[step].grows);
 }
 
 static bool find_leads(Fill *x)

@@ -14,7 +14,9 @@
  * ring held before, zeros, into the last row, whose own sum comes later.
  *
  * A gather is of a row of an operand that the loop does not write, and stands
- * in front of all else that has to do with its place.  A reduction goes to a
+ * in front of all else that has to do with its place; or it is of a value that
+ * turns hand on, and then stands behind the step that makes this for the next
+ * turn, which once is for nobody.  A reduction goes to a
  * row of an operand that has to do with nothing else, and moves only where it
  * is not done by the end of the turn.
  */
@@ -37,7 +39,8 @@ typedef struct Ring {
 typedef struct Move {
     uint32_t step;
     bool gathers;
-    Spot place; /* of the operand of the loop */
+    bool behind; /* it is of what this turn makes for the next */
+    Spot place;  /* of the operand of the loop */
     Ring *ring;
 } Move;
 
@@ -146,15 +149,26 @@ static bool can_gather(const Turned *t, uint32_t step)
            !is_touched(t, from.root.id, UINT32_MAX, true);
 }
 
+/* What it gathers stays in one place, where turns write it. */
+static bool is_handed_on(const Turned *t, uint32_t step)
+{
+    Spot from = spot_at(t, step, 0);
+    for (uint32_t k = 0; k < from.nturns; k++)
+        if (from.turn[k]) return false;
+    return from.root.id < t->old->nparams && !from.ring.n &&
+           is_first(t->l, step) &&
+           is_touched(t, from.root.id, UINT32_MAX, true);
+}
+
 static bool can_reduce(const Turned *t, uint32_t step)
 {
     Spot to = spot_at(t, step, 1);
     return has_rows(t, &to) && !is_touched(t, to.root.id, step, false);
 }
 
-static void add_move(Turned *t, uint32_t step, bool gathers)
+static void add_move(Turned *t, uint32_t step, bool gathers, bool behind)
 {
-    Move x = {.step = step, .gathers = gathers};
+    Move x = {.step = step, .gathers = gathers, .behind = behind};
     x.place = spot_at(t, step, !gathers);
     x.ring = ring_of_buffer(t, spot_at(t, step, gathers).root);
     if (x.ring) vec_push(t->a, &t->moves, x);
@@ -184,11 +198,14 @@ static void find_moves(Turned *t)
 {
     const bool *late = find_late(t);
     for (uint32_t i = 0; i < t->l->n; i++)
-        if (late[i]) add_move(t, i, false);
+        if (late[i]) add_move(t, i, false, false);
     for (uint32_t i = 0; i < t->l->n; i++) {
         const Step *s = &t->l->steps[i];
-        if (s->talks && !s->message && !late[i] && can_gather(t, i))
-            add_move(t, i, true);
+        if (!s->talks || s->message || late[i]) continue;
+        if (can_gather(t, i))
+            add_move(t, i, true, false);
+        else if (s->grows && is_handed_on(t, i))
+            add_move(t, i, true, true);
     }
 }
 
@@ -231,14 +248,20 @@ static void say_where(const Turned *t, Builder *b, const Move *x)
     b->phase = (Phase)in->phase;
 }
 
-/* At the begin of a turn: with the next row, or the last. */
+/* Bytes from turn to turn. */
+static int64_t place_turn(const Move *x)
+{
+    return x->behind ? 0 : x->place.turn[0];
+}
+
+/* With the next row, or the last. */
 static void emit_in_turn(const Turned *t, Builder *b, const Move *x)
 {
     bool up = x->gathers != t->reverse;
     TurnRing rows = {t->count, up ? 1 : t->count - 1}, other = {ROWS, 1};
     say_where(t, b, x);
     Value place = emit_view(t, b, x->place.layout, (Value){x->place.root.id},
-                            x->place.offset, x->place.turn[0], rows);
+                            x->place.offset, place_turn(x), rows);
     Value row = emit_view(t, b, x->ring->row, x->ring->inside, 0,
                           x->ring->pitch, other);
     emit_move(t, b, x, place, row);
@@ -256,7 +279,7 @@ static void emit_at_end(const Turned *t, Builder *b, const Move *x, Value place)
 {
     int64_t turn = x->gathers == t->reverse ? t->count - 1 : 0;
     say_where(t, b, x);
-    int64_t offset = x->place.offset + turn * x->place.turn[0];
+    int64_t offset = x->place.offset + turn * place_turn(x);
     Value at = emit_view(t, b, x->place.layout, place, offset, 0, no_ring);
     emit_move(t, b, x, at, fixed_row(t, b, x->ring, turn));
 }
@@ -334,9 +357,11 @@ static Fn *write_body(Turned *t)
                     emit_view(t, &rw.b, r->row, r->inside, 0, r->pitch, mine));
     }
     for (uint32_t i = 0; i < t->moves.n; i++)
-        emit_in_turn(t, &rw.b, &t->moves.at[i]);
+        if (!t->moves.at[i].behind) emit_in_turn(t, &rw.b, &t->moves.at[i]);
     for (uint32_t i = 0; i < t->l->n; i++)
         if (!is_moved(t, i)) copy_value(&rw, (Value){t->l->steps[i].inst});
+    for (uint32_t i = 0; i < t->moves.n; i++)
+        if (t->moves.at[i].behind) emit_in_turn(t, &rw.b, &t->moves.at[i]);
     return rewrite_end(&rw);
 }
 
