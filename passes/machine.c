@@ -14,7 +14,9 @@ static const Machine gpu = {.flops = 700e6,
                             .elements = 132 * 2048 * 4,
                             .links = true,
                             .link = 0.25e6,
-                            .meet = 20};
+                            .meet = 20,
+                            .alone = 0.4e6,
+                            .taken = 8};
 static const Machine host = {.flops = 2e5,
                              .bytes = 2e4,
                              .transfer = 1e4,
@@ -23,7 +25,8 @@ static const Machine host = {.flops = 2e5,
                              .tiles = 1,
                              .elements = 1 << 14,
                              .link = 2e3,
-                             .meet = 1};
+                             .meet = 1,
+                             .alone = 2e3};
 
 Machine machine_of(const Module *m, const PassCtx *cx)
 {

@@ -14,8 +14,10 @@ typedef struct Machine {
     double tiles;        /* parts of a matmul that run at once */
     double elements;     /* of a result, that keep the memory busy */
     bool links;          /* that are there beside compute */
-    double link, meet;   /* bytes per microsecond between devices; until all of
-                            them are there */
+    double link, meet;   /* bytes per microsecond between devices, beside
+                            compute; until all of them are there */
+    double alone, taken; /* those where nothing is beside; the parts of a
+                            matmul that could run where they are sent */
 } Machine;
 
 /* Elements of a matmul's result that are made in one place. */

@@ -3,12 +3,14 @@
  *
  * A collective and the products next to it take turns: with N parts one of each
  * stands alone, and beside the others the longer of both counts.  Parts cost: a
- * collective begins when all devices are there, and the last wave of a
- * product's tiles may be mostly empty.
+ * collective begins when all devices are there, and runs slower beside
+ * products; these lack the processors that it takes, and the last wave of their
+ * tiles may be mostly empty.
  */
 #include "chunk.h"
 
 enum { MOST_PARTS = 16 };
+static const double worth = 0.95; /* of the time in one piece */
 
 double chunk_talk_time(const Chunk *c, Value v, int64_t parts)
 {
@@ -16,7 +18,8 @@ double chunk_talk_time(const Chunk *c, Value v, int64_t parts)
     int64_t from = type_bytes(c->m, value_type(c->fn, inst_arg(c->fn, in, 0)));
     int64_t to = type_bytes(c->m, in->type);
     double bytes = (double)(from > to ? from : to);
-    return c->on.meet + bytes / (double)parts / c->on.link;
+    return c->on.meet +
+           bytes / (double)parts / (parts > 1 ? c->on.link : c->on.alone);
 }
 
 double chunk_product_time(const Chunk *c, Value v, int64_t parts)
@@ -25,11 +28,13 @@ double chunk_product_time(const Chunk *c, Value v, int64_t parts)
     Type all = type_union(c->m, value_type(c->fn, inst_arg(c->fn, in, 0)),
                           value_type(c->fn, inst_arg(c->fn, in, 1)));
     double flops = 2 * (double)type_elements(c->m, all) / (double)parts;
+    double tiles = c->on.tiles - (parts > 1 ? c->on.taken : 0);
     double waves = (double)type_elements(c->m, in->type) / (double)parts /
-                   TILE_ELEMENTS / c->on.tiles;
+                   TILE_ELEMENTS / tiles;
     double whole = (double)(int64_t)waves;
     if (whole < waves) whole++;
-    return c->on.launch + flops / c->on.flops * whole / waves;
+    return c->on.launch +
+           flops / c->on.flops * c->on.tiles / tiles * whole / waves;
 }
 
 /* The products that a value is cut with: behind a gather, in front of a sum. */
@@ -75,7 +80,7 @@ int64_t chunk_choose(const Chunk *c)
             if (c->meets[i]) time += turns_time(c, (Value){i}, n);
         if (n > 1 && time >= least) continue;
         best = n;
-        least = time;
+        least = n > 1 ? time : worth * time;
     }
     return best;
 }
