@@ -199,6 +199,16 @@ static LV place(Emit *e, uint32_t arg, DType d, LV at)
 }
 
 /* Bytes that divide the address of lane 0. */
+/* An atom that is a multiple of the width where lanes begin. */
+static bool begins_whole(const Emit *e, const Atom *a)
+{
+    int64_t coef;
+    if (!e->aligned) return false;
+    if (a->kind == ATOM_var) return a->loop == e->lanes;
+    return a->kind == ATOM_mod &&
+           atom_steps(e->k, a, e->lanes, e->s.w, &coef) && coef == 1;
+}
+
 static unsigned alignment(const Emit *e, const NodeInfo *in)
 {
     const IxInfo *x = ix_info(e->k, in->ix);
@@ -207,8 +217,7 @@ static unsigned alignment(const Emit *e, const NodeInfo *in)
     for (uint32_t i = 0; i < x->n; i++) {
         const Atom *a = &e->k->atoms.at[x->terms[i].atom];
         uint64_t c = (uint64_t)x->terms[i].coef;
-        bool lane = e->aligned && a->kind == ATOM_var && a->loop == e->lanes;
-        bits |= lane ? c * e->s.w : c;
+        bits |= begins_whole(e, a) ? c * e->s.w : c;
     }
     bits = bits * bytes | e->k->args[in->arg].align;
     uint64_t low = bits & -bits;

@@ -343,8 +343,8 @@ bool ix_alike(const Kir *k, Ix x, LoopId from, Ix y, LoopId to)
 /* An atom within a block of w: a remainder steps with its operand when the
  * block cannot straddle a multiple of the divisor, and a quotient stands; so
  * does what is made of something that stands. */
-static bool atom_steps(const Kir *k, const Atom *a, LoopId loop, int64_t w,
-                       int64_t *coef)
+bool atom_steps(const Kir *k, const Atom *a, LoopId loop, int64_t w,
+                int64_t *coef)
 {
     int64_t c;
     if (!ix_uses(k, a->of, loop)) {

@@ -206,6 +206,10 @@ bool ix_linear(const Kir *k, Ix x, LoopId loop, int64_t *coef);
 /* Whether x grows by *coef per index within each block of w indices of the
  * loop that starts at a multiple of w. */
 bool ix_steps(const Kir *k, Ix x, LoopId loop, int64_t w, int64_t *coef);
+/* The same of a quotient or a remainder; one that grows by 1 is a multiple of w
+ * where such a block starts. */
+bool atom_steps(const Kir *k, const Atom *a, LoopId loop, int64_t w,
+                int64_t *coef);
 /* Whether an element that the lanes jump to lies beside those of the items
  * next to it: 32 of them, say. */
 bool ix_beside(const Kir *k, Ix x, LoopId lanes, LoopId items);
