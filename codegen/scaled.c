@@ -22,6 +22,7 @@ enum {
     SIDE = SCALED_SIDE,
     STAGES = 6,
     K_STEP = 32, /* of one instruction */
+    UNIT = 16,   /* bytes that strides are multiples of */
     OPERAND = SIDE * SIDE,
     STAGE = 2 * (OPERAND + SM100_SCALE_BYTES),
     FULL = STAGES * STAGE,
@@ -37,14 +38,15 @@ enum {
 
 /* ------------------------------------------------------------------ plan -- */
 
-static TitanMap map_of(uint32_t arg, int64_t rows, int64_t k)
+/* STRIDE: elements from row to row. */
+static TitanMap map_of(uint32_t arg, int64_t rows, int64_t k, int64_t stride)
 {
     return (TitanMap){.arg = arg,
                       .dtype = DT_e4m3,
                       .rank = 2,
                       .swizzle = SIDE,
                       .size = {k, rows},
-                      .stride = {1, k},
+                      .stride = {1, stride},
                       .box = {SIDE, SIDE}};
 }
 
@@ -63,7 +65,8 @@ bool scaled_plan(Module *m, const Fn *group, const KernelArg *args, Scaled *out)
     Gemm *g = &out->g;
     if (!gemm_fit(m, group, layouts, g) || g->nbatch || g->accumulate ||
         g->scale_a != GEMM_SCALE_tile32 || g->scale_b != GEMM_SCALE_tile32 ||
-        g->a_col != 1 || g->b_row != 1 || g->a_row != g->k || g->b_col != g->k)
+        g->a_col != 1 || g->b_row != 1 || g->a_row % UNIT != 0 ||
+        g->b_col % UNIT != 0)
         return false;
     if (g->d_col != 1) { /* the transposed product */
         int64_t n = g->m;
@@ -73,14 +76,16 @@ bool scaled_plan(Module *m, const Fn *group, const KernelArg *args, Scaled *out)
                     .m = g->n,
                     .n = n,
                     .k = g->k,
+                    .a_row = g->b_col,
+                    .b_col = g->a_row,
                     .d_row = g->d_col,
                     .d_col = g->d_row};
         out->scale[0] = p.scale[1];
         out->scale[1] = p.scale[0];
         a = p.b, b = p.a;
     }
-    out->map[0] = map_of(a, g->m, g->k);
-    out->map[1] = map_of(b, g->n, g->k);
+    out->map[0] = map_of(a, g->m, g->k, g->a_row);
+    out->map[1] = map_of(b, g->n, g->k, g->b_col);
     out->tiles_m = g->m / SIDE;
     out->tiles_n = g->n / SIDE;
     out->steps = g->k / SIDE;
@@ -91,11 +96,13 @@ bool scaled_plan(Module *m, const Fn *group, const KernelArg *args, Scaled *out)
 
 void scaled_print(const Scaled *p, Buf *out)
 {
-    buf_printf(out, "scaled %s %lld %lld %lld to %lld args %u: %u %u %u %u %u",
+    buf_printf(out,
+               "scaled %s %lld %lld %lld rows %lld %lld to %lld args %u: %u %u "
+               "%u %u %u",
                dtype_name(p->g.d), (long long)p->g.m, (long long)p->g.n,
-               (long long)p->g.k, (long long)p->g.d_row, p->nargs,
-               p->map[0].arg, p->map[1].arg, p->scale[0], p->scale[1],
-               p->result);
+               (long long)p->g.k, (long long)p->g.a_row, (long long)p->g.b_col,
+               (long long)p->g.d_row, p->nargs, p->map[0].arg, p->map[1].arg,
+               p->scale[0], p->scale[1], p->result);
 }
 
 /* ---------------------------------------------------------------- kernel -- */

@@ -95,12 +95,13 @@ static int64_t stride_in_blocks(const ScaleAxes *s, bool block, int64_t of)
                  : of / s->lead / GEMM_SCALE_BLOCK * whole * GEMM_SCALE_UNIT;
 }
 
-/* Rows r, 32 + r, 64 + r and 96 + r lie side by side, with four of K each. */
-static int64_t stride_in_tiles(int64_t k, bool sum, int64_t of)
+/* Rows r, 32 + r, 64 + r and 96 + r lie side by side, with four of K each.
+ * LEAD: of the operand, from row to row. */
+static int64_t stride_in_tiles(int64_t k, int64_t lead, bool sum, int64_t of)
 {
     enum { PART = 32, ROWS = 32, SIDE = 128, TILE = 512 };
     if (sum) return of >= SIDE ? of / SIDE * TILE : of / PART;
-    int64_t row = of / k;
+    int64_t row = of / lead;
     return row >= SIDE   ? row / SIDE * TILE * (k / SIDE)
            : row >= ROWS ? row / ROWS * 4
                          : row * 16;
@@ -113,14 +114,20 @@ static Layout tile_layout(const Module *m, const Fn *group, Layout operand,
     const TypeInfo *ti = type_info(m, t);
     const Inst *in = group_einsum(group);
     int64_t *stride = NEW_ARRAY(a, int64_t, (size_t)ti->naxes + 1), k = 1;
+    int64_t lead = INT64_MAX;
     const TypeInfo *of = type_info(m, operand.type);
-    for (uint32_t i = 0; i < of->naxes; i++)
+    for (uint32_t i = 0; i < of->naxes; i++) {
+        int64_t each = layout_stride(m, operand, of->axes[i].axis);
         if (einsum_role(m, group, in, of->axes[i].axis) == EINSUM_sum)
             k *= type_local_size(m, &of->axes[i]);
+        else if (each < lead)
+            lead = each;
+    }
     for (uint32_t i = 0; i < ti->naxes; i++) {
         Axis axis = ti->axes[i].axis;
         bool sum = einsum_role(m, group, in, axis) == EINSUM_sum;
-        stride[i] = stride_in_tiles(k, sum, layout_stride(m, operand, axis));
+        stride[i] =
+            stride_in_tiles(k, lead, sum, layout_stride(m, operand, axis));
     }
     return (Layout){t, stride};
 }
