@@ -151,7 +151,7 @@ static void fill_stage(const Mm *m, const Corner *at, LV count, LV step)
     const Matmul *p = m->p;
     LV slot = slot_of(m, count), to = stage_at(m, slot);
     LV full = full_bar(m, slot);
-    LV k = mm_add(m, at->from, mm_times(m, step, MATMUL_K));
+    LV k = mm_add(m, at->from, mm_times(m, step, matmul_k(p)));
     Corner here = *at;
     if (p->g.pieces > 1) {
         here.batch[MATMUL_PIECE] = mm_over(m, k, p->g.k / p->g.pieces);
@@ -222,9 +222,10 @@ static Sm90Mma mma_of(const Mm *m)
     bool a = m->p->view[0].across, b = m->p->view[1].across;
     return (Sm90Mma){.n = m->p->t.n,
                      .dtype = m->p->g.a,
+                     .b_dtype = m->p->g.b,
                      .a_across = a,
                      .b_across = b,
-                     .steps = MATMUL_K / 16,
+                     .steps = MATMUL_K_STEPS,
                      .a_step = a ? 2048 : 32,
                      .b_step = b ? 2048 : 32};
 }

@@ -9,9 +9,10 @@
  * Tallies are sums or maxima of neighbouring columns of what a map gives;
  * blocks of columns may also share such a number in further maps. matmul_plan
  * says whether it can with a tile, and lays out shared memory and tensor maps;
- * matmul_emit makes the kernel.  The rules: 16-bit operands of one dtype, f32
- * sums, and what the copy engine asks for: addresses and strides of 16 bytes,
- * and no more dimensions than it has.  Sizes may be anything.
+ * matmul_emit makes the kernel.  The rules: 16-bit operands of one dtype, or
+ * 8-bit ones that lie along K, f32 sums, and what the copy engine asks for:
+ * addresses and strides of 16 bytes, and no more dimensions than it has.  Sizes
+ * may be anything.
  */
 #ifndef TITAN_MATMUL_H
 #define TITAN_MATMUL_H
@@ -55,8 +56,9 @@ uint32_t matmul_rates(const MatmulRate **out);
 bool matmul_tile(const char *name, MatmulTile *out);
 
 enum {
-    MATMUL_K = 64,    /* of a stage */
-    MATMUL_ROWS = 16, /* of a warp's slot */
+    MATMUL_K = 64,      /* of a stage of 16-bit numbers */
+    MATMUL_K_STEPS = 4, /* of the instruction, in one */
+    MATMUL_ROWS = 16,   /* of a warp's slot */
     MATMUL_PRODUCTS = 2,
     MATMUL_VALUES = 8,
     MATMUL_TALLIES = 2,
@@ -138,6 +140,12 @@ typedef struct Matmul {
     uint32_t processors;                    /* on which it may run */
     int64_t tiles_m, tiles_n, tiles, steps; /* tiles: of these blocks */
 } Matmul;
+
+/* Rows of a stage have as many bytes whatever the numbers are. */
+static inline uint32_t matmul_k(const Matmul *p)
+{
+    return 2 * MATMUL_K / dtype_bytes(p->g.a);
+}
 
 static inline bool matmul_is_blocked(const Matmul *p)
 {

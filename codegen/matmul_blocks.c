@@ -52,5 +52,5 @@ void mm_gather_terms(const Mm *m, Corner *at)
     LV first = ids_below(m, id), end = ids_below(m, mm_plus(m, id, 1));
     LV n = LLVMBuildSub(m->s.b, end, first, "");
     at->from = mm_times(m, first, b->each);
-    at->steps = mm_times(m, n, b->each / MATMUL_K);
+    at->steps = mm_times(m, n, b->each / matmul_k(m->p));
 }

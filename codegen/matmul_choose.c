@@ -38,6 +38,7 @@ static double cost_of(const Matmul *p, const MatmulRate *r)
     const MatmulTile *t = &p->t;
     int64_t at_once = p->processors / p->blocks;
     int64_t waves = (p->tiles + at_once - 1) / at_once;
+    /* a stage of eight-bit numbers takes as long as one of sixteen */
     double sums = 2.0 * t->m * t->n * MATMUL_K * (double)p->steps;
     double each = sums * SM90_PROCESSORS / (rate_of(p, r) * 1e6);
     return (double)waves * each + 3;

@@ -146,10 +146,18 @@ static void turn(Gemm *g, GemmPlace *places, uint32_t n)
     }
 }
 
+static bool is_eight(DType d)
+{
+    return d == DT_e4m3 || d == DT_e5m2;
+}
+
+/* Tensor cores read numbers of eight bits along K alone. */
 static bool has_dtypes(const Gemm *g)
 {
-    return (g->a == DT_bf16 || g->a == DT_f16) && g->b == g->a &&
-           g->acc == DT_f32 && g->k > 0;
+    bool sixteen = (g->a == DT_bf16 || g->a == DT_f16) && g->b == g->a;
+    bool eight = is_eight(g->a) && is_eight(g->b) && g->a_col == 1 &&
+                 g->b_row == 1 && g->pieces == 1;
+    return (sixteen || eight) && g->acc == DT_f32 && g->k > 0;
 }
 
 uint32_t matmul_product(const Matmul *p, const Inst *einsum)
@@ -298,7 +306,7 @@ static bool find_blocks(Matmul *p, const KernelArg *args, bool turned)
         .n = n,
         .each = rows / n,
         .of = type_local_size(p->m, type_axis(p->m, to.type, b.axis))};
-    uint32_t unit = b.scattered ? MATMUL_K : p->t.m;
+    uint32_t unit = b.scattered ? matmul_k(p) : p->t.m;
     return type_dtype(p->m, ids.type) == DT_i32 && rows % n == 0 &&
            p->blocked.each % unit == 0 && p->g.nbatch == 0 &&
            (p->g.pieces == 1 || !b.scattered) &&
@@ -527,7 +535,7 @@ static bool lay_out(Matmul *p)
     uint32_t n = p->group_n * (t->pair == MATMUL_ACROSS ? 2 : 1);
     p->tiles_m = (p->g.m + m - 1) / m;
     p->tiles_n = (p->g.n + n - 1) / n;
-    p->steps = (p->g.k + MATMUL_K - 1) / MATMUL_K;
+    p->steps = (p->g.k + matmul_k(p) - 1) / matmul_k(p);
     p->tiles = p->tiles_m * p->tiles_n;
     for (uint32_t i = 0; i < p->g.nbatch; i++)
         p->tiles *= p->g.batch[i];

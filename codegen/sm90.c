@@ -560,6 +560,15 @@ static uint32_t step_units(unsigned step, uint32_t each, uint32_t run,
     return (each + (run && step % run == 0 ? skip : 0)) / 16;
 }
 
+static void print_kind(Buf *b, const Sm90Mma *op)
+{
+    bool eight = dtype_bytes(op->dtype) == 1;
+    const char *x = dtype_name(op->dtype);
+    const char *y = dtype_name(eight ? op->b_dtype : op->dtype);
+    buf_printf(b, "wgmma.mma_async.sync.aligned.m64n%uk%u.f32.%s.%s\n\t ",
+               op->n, eight ? 32 : 16, x, y);
+}
+
 static void print_step(Buf *b, const MmaText *t, unsigned step)
 {
     const Sm90Mma *op = t->op;
@@ -570,9 +579,7 @@ static void print_step(Buf *b, const MmaText *t, unsigned step)
     if (step)
         buf_printf(b, "add.s64 b, b, %u;\n\t",
                    step_units(step, op->b_step, op->b_run, op->b_skip));
-    const char *in = op->dtype == DT_f16 ? "f16" : "bf16";
-    buf_printf(b, "wgmma.mma_async.sync.aligned.m64n%uk16.f32.%s.%s\n\t ",
-               op->n, in, in);
+    print_kind(b, op);
     print_list(b, 0, regs);
     buf_printf(b, ",\n\t ");
     if (op->a_registers)
@@ -580,8 +587,10 @@ static void print_step(Buf *b, const MmaText *t, unsigned step)
     else
         buf_printf(b, "a");
     buf_printf(b, ", b, %s, 1, 1", step ? "1" : "p");
-    if (!op->a_registers) buf_printf(b, ", %d", op->a_across);
-    buf_printf(b, ", %d;\n\t", op->b_across);
+    bool eight = dtype_bytes(op->dtype) == 1;
+    if (!op->a_registers && !eight) buf_printf(b, ", %d", op->a_across);
+    if (!eight) buf_printf(b, ", %d", op->b_across);
+    buf_puts(b, ";\n\t");
 }
 
 static void print_mma(Buf *b, const MmaText *t)

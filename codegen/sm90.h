@@ -157,10 +157,12 @@ void sm90_registers(const Site *s, unsigned n, bool more);
  * comes between. */
 typedef struct Sm90Mma {
     unsigned n;              /* 8 .. 256, a multiple of 8 */
-    DType dtype;             /* of A and B: bf16, f16 */
+    DType dtype;             /* of A and B: bf16, f16; of A: e4m3, e5m2 */
+    DType b_dtype;           /* of B, where A has eight bits */
     bool a_registers;        /* A is a fragment */
     bool a_across, b_across; /* the operand is M- or N-major: not along K */
-    unsigned steps;          /* of 16 along K */
+    unsigned steps;          /* of 16 along K; of 32 where numbers have eight
+                                bits, which lie along K */
     uint32_t a_step, b_step; /* bytes from one step to the next */
     uint32_t a_run, a_skip;  /* after each run of steps, bytes more; 0: none */
     uint32_t b_run, b_skip;

@@ -112,7 +112,7 @@ static Way way_of(const char *recipe, Product product, bool cot, bool weight)
 
 /* The axes that are summed get names that come last, so that they lie innermost
  * in memory: tensor cores read numbers of eight bits along them alone. */
-static void name_inner(Quantise *q)
+void quant_name_inner(Quantise *q)
 {
     for (uint32_t i = 0; i < q->nsum; i++) {
         uint32_t id;
@@ -170,7 +170,7 @@ static Value write_scaled(Quantise *q, const Value *x, const Marked *c)
     const Way *way = c->way;
     Builder *b = &q->rw.b;
     Value inverse[2], small[2];
-    name_inner(q);
+    quant_name_inner(q);
     for (int k = 0; k < 2; k++)
         small[k] = scaled_operand(q, x[k], &way[k], &inverse[k]);
     DType d = quant_result(q, x[0], c->product);
@@ -190,7 +190,7 @@ static Value write_scaled(Quantise *q, const Value *x, const Marked *c)
 static Value write_rows(Quantise *q, const Value *x, const Marked *c)
 {
     Value y[2];
-    name_inner(q);
+    quant_name_inner(q);
     for (int k = 0; k < 2; k++) {
         Value inverse, small = scaled_operand(q, x[k], &c->way[k], &inverse);
         y[k] = quant_both(q, small, inverse);
@@ -410,6 +410,8 @@ bool pass_quantise(Module *m, PassCtx *cx)
     q.native = strcmp(target, "sm_90a") == 0    ? NATIVE_blocks
                : strcmp(target, "sm_100a") == 0 ? NATIVE_tiles
                                                 : NATIVE_none;
+    q.kernels = q.native == NATIVE_blocks &&
+                strcmp(pass_option(m, cx, "matmul", "library"), "library") != 0;
     map_init(&q.names, m->scratch);
     for (uint32_t f = 0; f < m->fns.n; f++)
         name_sides(&q, m->fns.at[f]);

@@ -87,8 +87,8 @@ static void join_scatter(Graph *g, uint32_t node)
     const Node *product = &g->nodes[of];
     Axis axis = attr_axis(m, node_inst(g, node)->attr, AT_axis);
     const TypeInfo *ti = type_info(m, node_inst(g, node)->type);
-    if (!fuse_is_product(g, of) || product->nusers != 1 || product->result ||
-        !has_ids(g, x->args[0], node_inst(g, of)->type)) {
+    if (!fuse_is_blocks_product(g, of) || product->nusers != 1 ||
+        product->result || !has_ids(g, x->args[0], node_inst(g, of)->type)) {
         say_apart(g, node, "others read the products of blocks");
         return;
     }
@@ -103,7 +103,7 @@ static void join_scatter(Graph *g, uint32_t node)
 void fuse_blocks(Graph *g)
 {
     for (uint32_t i = 0; i < g->n; i++)
-        if (g->nodes[i].kind == NODE_matmul && fuse_is_product(g, i))
+        if (g->nodes[i].kind == NODE_matmul && fuse_is_blocks_product(g, i))
             join_gather(g, i);
     for (uint32_t i = 0; i < g->n; i++)
         if (g->nodes[i].kind == NODE_scatter &&

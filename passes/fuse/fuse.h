@@ -146,6 +146,9 @@ bool fuse_cut(Graph *g, uint32_t cluster, uint32_t *maps);
 void fuse_uncut(Graph *g, uint32_t cluster, uint32_t maps);
 /* Whether a node is a product that a kernel can make with maps of it. */
 bool fuse_is_product(const Graph *g, uint32_t node);
+/* The same of blocks of rows, of which the library knows nothing: operands may
+ * have eight bits. */
+bool fuse_is_blocks_product(const Graph *g, uint32_t node);
 /* Joins products of blocks with what chooses for them. */
 void fuse_blocks(Graph *g);
 /* Joins the product, or its group, with maps of parts of it. */

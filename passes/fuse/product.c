@@ -94,7 +94,20 @@ bool fuse_asks_index(const Module *m, const Inst *map)
     return false;
 }
 
-bool fuse_is_product(const Graph *g, uint32_t node)
+/* Numbers of eight bits lie along the sum. */
+static bool has_eight(const Fuse *fx, const Inst *einsum, Type t)
+{
+    DType d = type_dtype(fx->m, t);
+    const TypeAxis *a = fuse_innermost(fx, t);
+    const AttrItem *sum = attr_get(fx->m, einsum->attr, AT_sum);
+    if ((d != DT_e4m3 && d != DT_e5m2) || !a) return false;
+    for (uint32_t i = 0; i < sum->n; i++)
+        if (sum->axes[i].id == a->axis.id) return true;
+    return false;
+}
+
+/* EIGHT: of two operands of eight bits, else of one of the dtypes of 16. */
+static bool is_product(const Graph *g, uint32_t node, bool eight)
 {
     const Module *m = g->fx->m;
     const Node *x = &g->nodes[node];
@@ -108,12 +121,25 @@ bool fuse_is_product(const Graph *g, uint32_t node)
     Type a = value_type(g->fn, inst_arg(g->fn, in, 0));
     Type b = value_type(g->fn, inst_arg(g->fn, in, 1));
     DType d = type_dtype(m, a), to = type_dtype(m, in->type);
-    return is_narrow(d) && type_dtype(m, b) == d && (to == d || to == DT_f32) &&
-           attr_dtype(m, in->attr, AT_acc, DT_f32) == DT_f32 &&
+    bool fits = eight ? has_eight(g->fx, in, a) && has_eight(g->fx, in, b) &&
+                            (to == DT_bf16 || to == DT_f32)
+                      : is_narrow(d) && type_dtype(m, b) == d &&
+                            (to == d || to == DT_f32);
+    return fits && attr_dtype(m, in->attr, AT_acc, DT_f32) == DT_f32 &&
            has_rows(g->fx, a) && has_rows(g->fx, b) &&
            has_rows(g->fx, in->type) &&
            counted_axes(m, in->type) <= MOST_AXES &&
-           type_elements(m, in->type) >= FEWEST;
+           (eight || type_elements(m, in->type) >= FEWEST);
+}
+
+bool fuse_is_product(const Graph *g, uint32_t node)
+{
+    return is_product(g, node, false);
+}
+
+bool fuse_is_blocks_product(const Graph *g, uint32_t node)
+{
+    return is_product(g, node, false) || is_product(g, node, true);
 }
 
 /* ------------------------------------------------------------------ maps -- */

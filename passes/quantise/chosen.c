@@ -15,7 +15,9 @@
  * blocks they fill; blocks of a scale lie in an expert's rows one behind the
  * other, from its first row on.
  *
- * The narrow numbers are multiplied as numbers of bf16, which has them all.
+ * Where kernels multiply blocks of rows in eight bits, rows with their scales
+ * are narrow operands, and the sums are multiplied by both scales.  Elsewhere
+ * the narrow numbers are multiplied as numbers of bf16, which has them all.
  * Scales that are powers of two are multiplied in first, for bf16 has those
  * products too; others behind the sum.
  */
@@ -131,6 +133,19 @@ static Value chosen_operand(Quantise *q, const Chosen *c, const Way *way,
     return choose(q, c, emit_cast(b, y, DT_bf16));
 }
 
+/* What stands for it in a product of eight bits, along the sum in memory. */
+static Value narrow_operand(Quantise *q, const Chosen *c, const Way *way,
+                            Value *behind)
+{
+    Value scale, inverse;
+    quant_scales(q, way, largest_of(q, c->of, way), &scale, &inverse);
+    Value x = emit_rename(&q->rw.b, c->of, q->sum, q->inner, q->nsum);
+    Value y = quant_narrow(q, x, scale, way->format);
+    bool each = c->is && type_axis(q->m, quant_type(q, inverse), c->axis);
+    *behind = each ? choose(q, c, inverse) : inverse;
+    return choose(q, c, y);
+}
+
 /* -------------------------------------------------------------- products -- */
 
 /* Which operand rows choose, 0 or 1; 2: neither.  What is marked they choose
@@ -182,29 +197,58 @@ Value quant_scattered(Quantise *q, Value v)
                 attr_intern(q->m, &l), (Value[]){ids, v}, 2);
 }
 
-Value quant_chosen(Quantise *q, const Value *x, const Way *way, Product product)
+/* Of blocks of rows, where scales move through the rounding of sums. */
+static bool is_narrow(const Quantise *q, const Way *way, bool marked)
+{
+    return q->kernels && !marked && !q->scatter && way[0].power &&
+           way[1].power && way[0].method != METHOD_block;
+}
+
+static Value narrow_product(Quantise *q, const Way *way, DType d)
 {
     Builder *b = &q->rw.b;
     Value y[2], behind[2];
-    bool marked = false;
-    uint32_t weight = weight_of(q, &marked);
+    quant_name_inner(q);
+    for (uint32_t k = 0; k < 2; k++) {
+        Chosen c = chosen_of(q, k, true);
+        y[k] = narrow_operand(q, &c, &way[k], &behind[k]);
+    }
+    Value v = emit_einsum_fast(b, y[0], y[1], q->inner, q->nsum, d, DT_f32);
+    Value both = emit_binary(b, SC_mul, behind[0], behind[1]);
+    v = emit_binary(b, SC_mul, emit_cast(b, v, DT_f32), both);
+    return emit_cast(b, v, d);
+}
+
+static Value wide_product(Quantise *q, const Way *way, bool marked,
+                          uint32_t weight, DType d)
+{
+    Builder *b = &q->rw.b;
+    Value y[2], behind[2];
     const AttrItem *sum = attr_get(q->m, q->in->attr, AT_sum);
-    if (!q->scatter) sum_along_weight(q, weight);
     for (uint32_t k = 0; k < 2; k++) {
         Chosen c = chosen_of(q, k, !marked || k == weight);
         y[k] = chosen_operand(q, &c, &way[k], &behind[k]);
     }
-    DType to = type_dtype(q->m, q->in->type);
     bool power = way[0].power && way[1].power;
-    DType d =
-        way[0].method == METHOD_block ? to : quant_result(q, x[0], product);
     Value v = emit_einsum(b, y[0], y[1], sum->axes, sum->n, power ? d : DT_f32,
                           DT_f32);
     if (q->scatter) v = quant_scattered(q, v);
-    if (!power) {
-        Value both = emit_binary(b, SC_mul, behind[0], behind[1]);
-        v = emit_binary(b, SC_mul, emit_cast(b, v, DT_f32), both);
-        v = emit_cast(b, v, d);
-    }
-    return emit_cast(b, v, to);
+    if (power) return v;
+    Value both = emit_binary(b, SC_mul, behind[0], behind[1]);
+    v = emit_binary(b, SC_mul, emit_cast(b, v, DT_f32), both);
+    return emit_cast(b, v, d);
+}
+
+Value quant_chosen(Quantise *q, const Value *x, const Way *way, Product product)
+{
+    bool marked = false;
+    uint32_t weight = weight_of(q, &marked);
+    DType to = type_dtype(q->m, q->in->type);
+    bool blocks = way[0].method == METHOD_block;
+    DType d = blocks ? to : quant_result(q, x[0], product);
+    if (!q->scatter) sum_along_weight(q, weight);
+    Value v = is_narrow(q, way, marked)
+                  ? narrow_product(q, way, d)
+                  : wide_product(q, way, marked, weight, d);
+    return emit_cast(&q->rw.b, v, to);
 }

@@ -92,6 +92,7 @@ typedef struct Quantise {
     const Inst *scatter; /* what adds up its blocks; NULL: nothing does */
     Axis each;           /* along which an operand has a matrix each, if any */
     Native native;
+    bool kernels;         /* of products of blocks of rows, in eight bits too */
     VEC(Blocked) blocked; /* of this function */
     VEC(Shared) shared;
     Axis sum[QUANT_AXES], inner[QUANT_AXES];
@@ -131,6 +132,9 @@ Value quant_join(Quantise *q, Value x, const Cut *c);
 /* The value that narrow numbers and their scales stand for, in bf16. */
 Value quant_block_operand(Quantise *q, Value x, const Way *way);
 Value quant_blocked(Quantise *q, const Value *x, const Way *way);
+
+/* quantise.c: names for what is summed that come last. */
+void quant_name_inner(Quantise *q);
 
 /* chosen.c */
 bool quant_is_chosen(const Quantise *q);
