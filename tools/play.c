@@ -116,7 +116,12 @@ typedef enum Use {
     USE_part
 } Use;
 
-static const double nothing = 1e-12; /* seconds: less than rounding leaves */
+/* It has nothing left but what rounding leaves of the clock. */
+static bool is_over(const Play *x, const Lane *l)
+{
+    const double nothing = 1e-12; /* seconds of one */
+    return l->left <= nothing * fmax(x->now, 1);
+}
 
 /* What of the machine a stream's command has now. */
 static Use use_of(const Play *x, const Lane *l)
@@ -126,7 +131,7 @@ static Use use_of(const Play *x, const Lane *l)
     const TitanCommand *cmd = head_of(x, l);
     if (cmd->kind == TITAN_COMMAND_collective) {
         if (!by_engines(w, cmd)) return USE_link;
-        return l->left > nothing ? USE_engines : USE_none;
+        return is_over(x, l) ? USE_none : USE_engines;
     }
     if (work_offloaded(w->im, cmd) > 0) return USE_bus;
     return product_seconds(w, cmd) > memory_seconds(w, cmd) ? USE_all
@@ -187,7 +192,7 @@ static void find_end(Play *x)
     for (uint32_t s = 0; s < x->w->im->header->streams; s++) {
         const Lane *l = &x->lanes[s];
         if (!l->runs) continue;
-        if (l->left <= nothing && n[USE_all] && is_sum(x, l)) continue;
+        if (n[USE_all] && is_over(x, l) && is_sum(x, l)) continue;
         double left = fmax(l->left, 0) / rate_of(x->w, use_of(x, l), n);
         x->ends = fmin(x->ends, x->now + left);
     }
@@ -247,12 +252,12 @@ static void end_commands(Play *x)
     uint32_t streams = x->w->im->header->streams, n[USE_part + 1] = {0};
     for (uint32_t s = 0; s < streams; s++) {
         Lane *l = &x->lanes[s];
-        if (l->runs && l->left <= nothing && !is_sum(x, l)) end_command(x, l);
+        if (l->runs && is_over(x, l) && !is_sum(x, l)) end_command(x, l);
     }
     count_uses(x, n);
     for (uint32_t s = 0; s < streams; s++) {
         Lane *l = &x->lanes[s];
-        if (l->runs && l->left <= nothing && !n[USE_all]) end_command(x, l);
+        if (l->runs && is_over(x, l) && !n[USE_all]) end_command(x, l);
     }
 }
 
@@ -375,8 +380,8 @@ static void start_commands(Play *x)
 typedef struct Unroll {
     Play *x;
     uint32_t *signals; /* by event: the last task that gives it, plus 1 */
-    const TitanCommand
-        *last; /* a collective, with nothing but signals behind */
+    /* a collective, with nothing but signals behind */
+    const TitanCommand *last;
 } Unroll;
 
 static void put_task(Unroll *u, uint32_t command)
