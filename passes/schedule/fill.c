@@ -141,6 +141,7 @@ Fn *list_filled(Module *m, const List *l)
 {
     size_t n = (size_t)l->n + 1;
     Fill x = {.l = l};
+    if (has_messages(l)) return l->fn;
     x.needs = NEW_ARRAY(m->scratch, uint32_t, n);
     x.placed = NEW_ARRAY(m->scratch, bool, n);
     x.leads = NEW_ARRAY(m->scratch, bool, n);
@@ -150,7 +151,7 @@ Fn *list_filled(Module *m, const List *l)
     for (uint32_t i = 0; i < l->n; i++)
         for (uint32_t k = 0; k < i; k++)
             x.needs[i] += is_before(&x, k, i);
-    if (!find_leads(&x) || has_messages(l)) return l->fn;
+    if (!find_leads(&x)) return l->fn;
     play(&x);
     return list_in_order(m, l, x.order);
 }
