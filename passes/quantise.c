@@ -36,7 +36,7 @@
  *   mxfp4        The same of e2m1, with amax rounded to its two places first,
  *                so that one between 7 and 8 does not saturate at 6, which a
  *                loss shows; mxfp4_floor: not rounded; mxfp4_rceil: the
- * exponent of amax / 6, rounded up.
+ *                exponent of amax / 6, rounded up.
  *
  * The output of `tensorwise`, and all products by rows, may be summed in fewer
  * bits than those of f32 (`fast`); the gradients of `tensorwise` and blocks are

@@ -81,9 +81,7 @@ static void note_order(Expand *x, const Inst *in)
     vec_push(x->a, &x->orders, ((Order){in->type, axis}));
 }
 
-/* ------------------------------------------------------ rows that are chosen
- * --
- */
+/* -------------------------------------------------- rows that are chosen -- */
 
 static bool is_row_axis(const Expand *x, Axis a)
 {
