@@ -52,9 +52,29 @@ static void mark(Module *m, Inst *in, const char *recipe)
     in->attr = attr_intern(m, &l);
 }
 
+/* The gather has the axes that are summed, by the names of the sum. */
+static bool has_sum(const Module *m, const Fn *fn, const Inst *gather,
+                    const AttrItem *sum)
+{
+    Type of = value_type(fn, inst_arg(fn, gather, 0));
+    for (uint32_t i = 0; i < sum->n; i++)
+        if (!type_axis(m, of, sum->axes[i])) return false;
+    return true;
+}
+
+static void mark_gather(Module *m, Inst *in, const AttrItem *sum,
+                        const char *recipe)
+{
+    AttrList l = attr_list(m, in->attr);
+    attr_drop(&l, AT_sum);
+    attr_put_axes(&l, AT_sum, sum->axes, sum->n);
+    in->attr = attr_intern(m, &l);
+    mark(m, in, recipe);
+}
+
 /* Where rows choose among the matrices of the parameter: so are the products
  * of what is chosen. */
-static void mark_chosen(Module *m, const Fn *fn, uint32_t einsum,
+static void mark_chosen(Module *m, PassCtx *cx, const Fn *fn, uint32_t einsum,
                         const char *recipe)
 {
     Value param = layer_param(m, fn, (Value){einsum});
@@ -65,16 +85,18 @@ static void mark_chosen(Module *m, const Fn *fn, uint32_t einsum,
         for (; !value_eq(v, param); v = inst_arg(fn, inst_of(fn, v), 0)) {
             Inst *in = &fn->insts[v.id];
             if (in->op != OP_gather) continue;
-            AttrList l = attr_list(m, in->attr);
-            attr_drop(&l, AT_sum);
-            attr_put_axes(&l, AT_sum, sum->axes, sum->n);
-            in->attr = attr_intern(m, &l);
-            mark(m, in, recipe);
+            if (has_sum(m, fn, in, sum))
+                mark_gather(m, in, sum, recipe);
+            else
+                pass_missed(m, cx, in->loc,
+                            "the gradient of what rows choose is not "
+                            "quantised: its axes have other names here than "
+                            "in the product");
         }
     }
 }
 
-static uint32_t mark_fn(Module *m, Fn *fn, const char *recipes)
+static uint32_t mark_fn(Module *m, PassCtx *cx, Fn *fn, const char *recipes)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < fn->ninsts && !fn->kind.id; i++) {
@@ -85,7 +107,7 @@ static uint32_t mark_fn(Module *m, Fn *fn, const char *recipes)
         if (!recipe || !sums_input(m, slot_find(m, module_str(m, path)), in))
             continue;
         mark(m, in, recipe);
-        mark_chosen(m, fn, i, recipe);
+        mark_chosen(m, cx, fn, i, recipe);
         n++;
     }
     return n;
@@ -96,7 +118,7 @@ bool pass_recipe(Module *m, PassCtx *cx)
     const char *recipes = pass_option(m, cx, "recipes", "");
     for (uint32_t f = 0; f < m->fns.n && *recipes; f++) {
         Fn *fn = m->fns.at[f];
-        uint32_t n = mark_fn(m, fn, recipes);
+        uint32_t n = mark_fn(m, cx, fn, recipes);
         if (n)
             pass_remark(m, cx, fn->loc, "%u contraction%s of @%s %s quantised",
                         n, n > 1 ? "s" : "", str_of(m, fn->name),
