@@ -198,7 +198,6 @@ static LV place(Emit *e, uint32_t arg, DType d, LV at)
     return LLVMBuildGEP2(e->s.b, dtype_mem(&s, d), e->args[arg], &at, 1, "");
 }
 
-/* Bytes that divide the address of lane 0. */
 /* An atom that is a multiple of the width where lanes begin. */
 static bool begins_whole(const Emit *e, const Atom *a)
 {
@@ -209,6 +208,7 @@ static bool begins_whole(const Emit *e, const Atom *a)
            atom_steps(e->k, a, e->lanes, e->s.w, &coef) && coef == 1;
 }
 
+/* Bytes that divide the address of lane 0. */
 static unsigned alignment(const Emit *e, const NodeInfo *in)
 {
     const IxInfo *x = ix_info(e->k, in->ix);
