@@ -232,7 +232,8 @@ static uint32_t pieces_of(const TitanImage *im, const TitanCollective *x)
     return ranks_in_group(im, x->group) - 1;
 }
 
-/* For the largest sum of a stream; larger ones come in parts. */
+/* For the largest sum of a stream; larger ones come in parts.  Members must
+ * agree on when it is full, so this is the same for all ranks. */
 static uint64_t room_bytes(const TitanImage *im, uint32_t stream)
 {
     uint64_t most = 0;
@@ -255,6 +256,14 @@ uint64_t cuda_peers_reserve(const Cuda *c)
     for (uint32_t i = 0; i < c->im->header->streams && bytes; i++)
         bytes += room_bytes(c->im, i);
     return bytes;
+}
+
+bool cuda_peers_any(const Cuda *c)
+{
+    bool any = false;
+    for (uint32_t g = 0; c->peers && g < c->im->ngroups; g++)
+        any |= c->peers->groups[g];
+    return any;
 }
 
 static TitanStatus open_room(Cuda *c, uint32_t stream)
@@ -280,20 +289,12 @@ TitanStatus cuda_peers_open(Cuda *c)
     CU_TRY(c, cuMemsetD32Async(p->words, 0, WORDS_BYTES / 4, c->stream));
     CU_TRY(c, cuStreamSynchronize(c->stream));
     TRY(open_groups(c));
-    for (uint32_t i = 0; i < im->header->streams; i++)
+    for (uint32_t i = 0; i < im->header->streams && cuda_peers_any(c); i++)
         TRY(open_room(c, i));
     return TITAN_OK;
 }
 
 /* ---------------------------------------------------------- collectives -- */
-
-bool cuda_peers_any(const Cuda *c)
-{
-    bool any = false;
-    for (uint32_t g = 0; c->peers && g < c->im->ngroups; g++)
-        any |= c->peers->groups[g];
-    return any;
-}
 
 bool cuda_peers_have(const Cuda *c, const TitanCollective *x)
 {
@@ -402,8 +403,7 @@ static TitanStatus gather(Cuda *c, const TitanCommand *cmd, CuPtr to,
         uint32_t i = (me + k) % n;
         TRY(fetch(c, cmd, i, to + i * bytes, from, bytes));
     }
-    if (to + me * bytes != from)
-        back->piece[back->n++] = (Piece){to + me * bytes, bytes};
+    back->piece[back->n++] = (Piece){to + me * bytes, bytes};
     return TITAN_OK;
 }
 

@@ -44,6 +44,8 @@ typedef struct World {
     TitanCollective op;
     TitanCommand command;
     bool in_place, rank_order, engines;
+    unsigned joined; /* so many of it begin and end together */
+    int64_t room;    /* for a sum of so many elements; 0: for its own */
     Shared *shared;
     Board *board;
     Hall *hall;
@@ -106,26 +108,45 @@ static TitanStatus run(const World *w, Cuda *c)
     return cuda_wait_stream(c, c->stream);
 }
 
+static TitanStatus collect(const World *w, Cuda *c, CuPtr to, CuPtr from)
+{
+    if (!w->joined) return cuda_collective(c, &w->command, to, from);
+    TRY(cuda_collectives_begin(c));
+    for (unsigned i = 0; i < w->joined; i++)
+        TRY(cuda_collective(c, &w->command, to, from));
+    return cuda_collectives_end(c, &w->command);
+}
+
+/* Rooms are as large as the program's sums are when it is opened. */
+static TitanStatus open_engines(World *w, Cuda *c)
+{
+    int64_t count = w->op.count;
+    if (w->room) w->op.count = w->room;
+    TRY(cuda_ranks_open(c));
+    w->op.count = count;
+    return TITAN_OK;
+}
+
 /* Twice, out of an arena that others reach, with an NCCL that fails. */
-static TitanStatus run_by_engines(const World *w, Cuda *c)
+static TitanStatus run_by_engines(World *w, Cuda *c)
 {
     size_t bytes = sizeof w->shared->in[0];
     CU_TRY(c, cuMemAlloc(&c->arena, 2 * bytes));
-    TRY(cuda_ranks_open(c));
+    TRY(open_engines(w, c));
     CuPtr from = c->arena, to = w->in_place ? from : from + bytes;
     void *in = (void *)(uintptr_t)from;
     fake_device()->fails = "nccl";
     fake_device()->fails_with = 1;
     for (int turn = 0; turn < 2; turn++) {
         memcpy(in, w->shared->in[c->rank.rank], bytes);
-        TRY(cuda_collective(c, &w->command, to, from));
+        TRY(collect(w, c, to, from));
         TRY(cuda_wait_stream(c, c->stream));
     }
     memcpy(w->shared->out[c->rank.rank], (void *)(uintptr_t)to, bytes);
     return TITAN_OK;
 }
 
-static TitanStatus open_and_run(const World *w, Cuda *c)
+static TitanStatus open_and_run(World *w, Cuda *c)
 {
     TRY(cu_open(c->story, &c->cu));
     CU_TRY(c, cuInit(0));
@@ -263,6 +284,33 @@ static void by_copy_engines(void **state)
             }
 }
 
+/* More than the lists of what waits take; and more sums than the room does. */
+static void joined_by_copy_engines(void **state)
+{
+    (void)state;
+    for (uint32_t n = 2; n <= RANKS; n++) {
+        World w = {.engines = true, .ranks = n, .joined = 70};
+        play_case(w, TITAN_COLLECTIVE_all_gather, F32, 5);
+        play_case(w, TITAN_COLLECTIVE_reduce_scatter, F32, 5);
+        w.room = MOST;
+        play_case(w, TITAN_COLLECTIVE_reduce_scatter, F32, 5);
+    }
+}
+
+/* A sum that is larger than its room; in place too, where a part lies over what
+ * others have taken. */
+static void in_parts_by_copy_engines(void **state)
+{
+    (void)state;
+    for (int p = 0; p < 2; p++)
+        for (uint32_t t = F32; t <= BF16; t++)
+            for (uint32_t n = 2; n <= RANKS; n++) {
+                World w = {.engines = true, .ranks = n, .room = 1365};
+                w.in_place = p;
+                play_case(w, TITAN_COLLECTIVE_reduce_scatter, t, 4097);
+            }
+}
+
 static void ptxas_takes_it(void **state)
 {
     (void)state;
@@ -275,6 +323,8 @@ int main(void)
         cmocka_unit_test(in_the_order_of_ranks),
         cmocka_unit_test(by_nccl),
         cmocka_unit_test(by_copy_engines),
+        cmocka_unit_test(joined_by_copy_engines),
+        cmocka_unit_test(in_parts_by_copy_engines),
         cmocka_unit_test(ptxas_takes_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
