@@ -135,7 +135,8 @@ static void serve(Member *m)
         Order *o = &l->orders[r];
         if (o->kind == ORDER_end) break;
         st = order_run(l->crew.im, m->device, o);
-        if (o->kind == ORDER_stage_open && !let_fetch(m)) o->at = NULL;
+        bool stages = st == TITAN_OK && o->kind == ORDER_stage_open && o->at;
+        if (stages && !let_fetch(m)) o->at = NULL;
         report(m, st);
     }
 }

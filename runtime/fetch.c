@@ -25,7 +25,7 @@ static bool is_ready(int fd, short what, const atomic_bool *ended)
     struct pollfd p = {.fd = fd, .events = what};
     for (;;) {
         if (ended && atomic_load(ended)) return false;
-        int n = poll(&p, 1, LOOK_MS);
+        int n = poll(&p, 1, ended ? LOOK_MS : -1);
         if (n > 0) return true;
         if (n < 0 && errno != EINTR) return false;
     }

@@ -254,6 +254,7 @@ static TitanStatus serve_stage(Remote *r, Order *o)
     uint32_t can = o->at != NULL;
     TRY(pass(r, LINK_send, 0, &can, sizeof can));
     if (!can) return TITAN_OK;
+    fetch_close(&r->server); /* of a line that rank 0 could not keep */
     int fd = r->link->class->line(r->link, 0);
     can = fd >= 0 && fetch_serve(&r->server, fd, r->crew.im, r->crew.first);
     return pass(r, LINK_send, 0, &can, sizeof can);
