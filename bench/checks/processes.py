@@ -6,14 +6,14 @@ def children(pid):
     """In the order in which they were started."""
     try:
         return [int(x) for x in open(f"/proc/{pid}/task/{pid}/children").read().split()]
-    except FileNotFoundError:
+    except OSError:
         return []
 
 
 def name_of(pid):
     try:
         return open(f"/proc/{pid}/comm").read().strip()
-    except FileNotFoundError:
+    except OSError:
         return ""
 
 
@@ -53,7 +53,7 @@ def numbered(pid, name, variable, n):
 def is_alive(pid):
     try:
         return open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
+    except OSError:
         return False
 
 
