@@ -23,7 +23,8 @@ typedef struct Machine {
     uint32_t host;             /* how many share a host */
     double room;               /* bytes that a program may have */
     double copies, library, products; /* shares that a step keeps */
-    double links, engines, buses;
+    double links, engines, buses; /* and links by NCCL, by copy engines, and the
+                                     way to the host's memory */
     double compute_beside, link_beside; /* of these, beside each other */
     double command, collective;         /* seconds */
 } Machine;
