@@ -115,11 +115,11 @@ static bool same_after(Unit *u, const char *pass, uint32_t step, uint64_t seed,
     module_print(&u->m, NULL, &after);
     bool same = strcmp(before.at, after.at) == 0;
     buf_release(&after);
-    t->checked[step]++;
     if (same) {
         buf_release(&before);
         return true;
     }
+    t->checked[step]++;
     ok = unit_read(&old, before.at, before.n) &&
          meaning_same(&old.m, &u->m, pass_find(pass)->contract, seed);
     if (!ok)
