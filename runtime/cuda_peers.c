@@ -26,11 +26,11 @@
  */
 #include "cuda_device.h"
 
+#include "boot.h"
 #include "clock.h"
 #include "cuda_sums.h"
 #include "transport.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -39,7 +39,6 @@
 #include <unistd.h>
 
 enum {
-    MACHINE = 40,          /* bytes of the name that a start of a machine has */
     WORDS_BYTES = 2 << 20, /* an allocation of its own, whose handle is whole */
     MOST_SUMS = 32,        /* that wait to be added */
     MOST_RETURNS = 32,     /* pieces that wait to come back */
@@ -53,7 +52,7 @@ typedef enum Word { WORD_ready, WORD_there, WORD_taken, WORDS } Word;
 
 /* What a rank says of its memory. */
 typedef struct Card {
-    char machine[MACHINE];
+    BootName boot;
     int pid;
     CuIpcHandle arena_handle, words_handle;
     bool reached; /* others may open it; then, it has opened them */
@@ -116,27 +115,13 @@ static bool uses_engines(const TitanImage *im, uint32_t group)
     return false;
 }
 
-/* Of this start of this machine; empty: it has none.  Ranks that share memory
- * are on one. */
-static void name_machine(const Cuda *c, char *out)
-{
-    memset(out, 0, MACHINE);
-    if (c->rank.arena) out[0] = '-';
-    if (c->rank.arena) return;
-    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return;
-    if (read(fd, out, MACHINE - 1) < 0) out[0] = 0;
-    close(fd);
-}
-
 static Card card_of(Cuda *c)
 {
     CudaPeers *p = c->peers;
-    Card card = {.pid = (int)getpid()};
-    name_machine(c, card.machine);
+    Card card = {.boot = boot_name(), .pid = (int)getpid()};
     CuResult arena = c->cu.cuIpcGetMemHandle(&card.arena_handle, c->arena);
     CuResult words = c->cu.cuIpcGetMemHandle(&card.words_handle, p->words);
-    card.reached = card.machine[0] && arena == 0 && words == 0;
+    card.reached = arena == 0 && words == 0;
     return card;
 }
 
@@ -188,7 +173,7 @@ static bool open_peer(Cuda *c, uint32_t rank, const Card *mine,
     Peer *p = &c->peers->ranks[rank];
     if (p->open) return true;
     if (!theirs->reached || mine->pid == theirs->pid) return false;
-    return strcmp(mine->machine, theirs->machine) == 0 &&
+    return boot_is_same(&mine->boot, &theirs->boot) &&
            open_memory(c, theirs, p);
 }
 

@@ -6,15 +6,16 @@
  */
 #include "remote.h"
 
+#include "boot.h"
+
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 typedef struct Hello {
     uint8_t hash[16];
-    char machine[128];
+    BootName boot;
     int64_t pid;
     uint64_t options; /* bytes of the text that follows */
 } Hello;
@@ -25,8 +26,7 @@ enum { MOST_OPTIONS = 4 << 20 };
 /* What another process has sent. */
 static bool hello_is_whole(const Hello *h)
 {
-    return memchr(h->machine, 0, sizeof h->machine) &&
-           h->options <= MOST_OPTIONS;
+    return memchr(h->boot.text, 0, BOOT_NAME) && h->options <= MOST_OPTIONS;
 }
 
 typedef struct Hearing {
@@ -93,7 +93,7 @@ static TitanStatus hear(Hearing *h, uint32_t rank)
                           "rank %" PRIu32 " is of another version of the "
                           "runtime than rank 0",
                           rank);
-    bool here = strcmp(hello.machine, h->mine.machine) == 0;
+    bool here = boot_is_same(&hello.boot, &h->mine.boot);
     if (b && here) atomic_store(&b->rows[rank].pid, (int)hello.pid);
     return hear_text(h, rank, &hello);
 }
@@ -123,24 +123,12 @@ static TitanStatus say(Hearing *h)
     return verdict;
 }
 
-/* Two processes of which each may look at the other have it in common. */
-static void name_machine(char *out, size_t size)
-{
-    char names[64];
-    ssize_t n = readlink("/proc/self/ns/pid", names, sizeof names - 1);
-    FILE *in = fopen("/proc/sys/kernel/random/boot_id", "r");
-    names[n > 0 ? n : 0] = 0;
-    if (!in || !fgets(out, (int)(size - sizeof names), in)) out[0] = 0;
-    if (in) fclose(in);
-    strcat(out, names);
-}
-
 TitanStatus remote_compare(TitanStory *story, Link *l, const TitanImage *im,
                            const char *options)
 {
     Hearing h = {.story = story, .link = l, .options = options};
     memcpy(h.mine.hash, im->header->hash, sizeof h.mine.hash);
-    name_machine(h.mine.machine, sizeof h.mine.machine);
+    h.mine.boot = boot_name();
     h.mine.pid = getpid();
     h.mine.options = strlen(options);
     TitanStatus st = l->rank == 0 ? hear_all(&h) : say(&h);
