@@ -9,10 +9,10 @@
  * Tallies are sums or maxima of neighbouring columns of what a map gives;
  * blocks of columns may also share such a number in further maps. matmul_plan
  * says whether it can with a tile, and lays out shared memory and tensor maps;
- * matmul_emit makes the kernel.  The rules: 16-bit operands of one dtype, or
- * 8-bit ones that lie along K, f32 sums, and what the copy engine asks for:
- * addresses and strides of 16 bytes, and no more dimensions than it has.  Sizes
- * may be anything.
+ * matmul_emit makes the kernel.  The rules: 16-bit operands of one dtype, or, of
+ * blocks that choose, 8-bit ones that lie along K and whose sums may be short,
+ * f32 sums, and what the copy engine asks for: addresses and strides of 16
+ * bytes, and no more dimensions than it has.  Sizes may be anything.
  */
 #ifndef TITAN_MATMUL_H
 #define TITAN_MATMUL_H

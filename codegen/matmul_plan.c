@@ -544,6 +544,14 @@ static bool lay_out(Matmul *p)
            p->tiles * p->steps < INT32_MAX / 2;
 }
 
+/* Sums of eight-bit numbers have fewer bits here than those of f32.  Where the
+ * library makes the product it multiplies by scales, so only blocks of rows, of
+ * which it knows nothing, are such products. */
+static bool sums_may_be_short(const Matmul *p)
+{
+    return !is_eight(p->g.a) || (p->g.fast && p->blocked.chosen);
+}
+
 static uint32_t count_products(const Fn *f)
 {
     uint32_t n = 0;
@@ -579,7 +587,7 @@ bool matmul_plan(Module *m, const Fn *group, const KernelArg *args,
     bool turned = out->g.d_col != 1;
     if (turned) turn(&out->g, places, n);
     return has_dtypes(&out->g) && operands_aligned(out, args) &&
-           find_blocks(out, args, turned) &&
+           find_blocks(out, args, turned) && sums_may_be_short(out) &&
            view_operands(out, args, places, turned) && find_parts(out, args) &&
            list_tallies(out, args, places) && list_values(out, args, places) &&
            place_values(out, args) && lay_out(out);
