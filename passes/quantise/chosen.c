@@ -213,7 +213,9 @@ static Value narrow_product(Quantise *q, const Way *way, DType d)
         Chosen c = chosen_of(q, k, true);
         y[k] = narrow_operand(q, &c, &way[k], &behind[k]);
     }
-    Value v = emit_einsum_fast(b, y[0], y[1], q->inner, q->nsum, d, DT_f32);
+    /* bf16 has all exponents that sums may have before their scales */
+    Value v = emit_einsum_fast(b, y[0], y[1], q->inner, q->nsum,
+                               d == DT_bf16 ? d : DT_f32, DT_f32);
     Value both = emit_binary(b, SC_mul, behind[0], behind[1]);
     v = emit_binary(b, SC_mul, emit_cast(b, v, DT_f32), both);
     return emit_cast(b, v, d);
