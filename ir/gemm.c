@@ -120,7 +120,7 @@ static Layout tile_layout(const Module *m, const Fn *group, Layout operand,
         int64_t each = layout_stride(m, operand, of->axes[i].axis);
         if (einsum_role(m, group, in, of->axes[i].axis) == EINSUM_sum)
             k *= type_local_size(m, &of->axes[i]);
-        else if (each < lead)
+        else if (type_local_size(m, &of->axes[i]) > 1 && each < lead)
             lead = each;
     }
     for (uint32_t i = 0; i < ti->naxes; i++) {
