@@ -305,6 +305,7 @@ static void close_frame(Tcp *t, uint32_t rank)
     if (p->in.kind == FRAME_meet)
         tell(t, rank, (Frame){.kind = FRAME_taken, .tag = p->in.tag});
     want->over = came;
+    if (!came) append(&p->wants, want); /* it is asked for still, in vain */
 }
 
 /* False: there are no more now. */
