@@ -138,17 +138,20 @@ static int64_t first_fit(Budget *b, int64_t room)
 }
 
 /* A corner whose image fits, of the few whose plans are the smallest; -1: none
- * does, and `least` is the smallest image of them. */
+ * does, and `least` is the smallest image of them, or, where nothing can be
+ * made again, the only one. */
 static int64_t corner_fit(Budget *b)
 {
     enum { FEW = 3 };
     int64_t whole;
     uint32_t n = points_corners(b->points);
     b->least = INT64_MAX;
+    if (n == 0 && peak_at(b, 0, true, LOWEST, &whole)) return 0;
     for (uint32_t tried = 0; tried < n && tried < FEW; tried++) {
         uint32_t best = 0;
         for (uint32_t i = 1; i < n; i++)
             if (b->peaks[i] < b->peaks[best]) best = i;
+        if (b->peaks[best] == INT64_MAX) break;
         int64_t at = points_corner(b->points, best);
         if (peak_at(b, at, true, LOWEST, &whole)) return at;
         b->peaks[best] = INT64_MAX;
@@ -253,7 +256,8 @@ static const char *rest_of(Module *m, const StepVec *steps, uint32_t at)
         plans = strcmp(steps->at[i].pass->name, "memplan") == 0;
     }
     const char *text = plans ? arena_strdup(m->scratch, b.at)
-                             : "remat,fuse,expand,offload,schedule,memplan";
+                             : "remat,localise,route,chunk,fuse,expand,offload,"
+                               "schedule,memplan";
     buf_release(&b);
     return text;
 }
