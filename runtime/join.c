@@ -36,7 +36,7 @@
 /* Rank 0 waits so long for a word of whoever has connected, another rank, which
  * has work to do, less long; a machine that has vanished says nothing. */
 enum { HELLO_SECONDS = 5, PEER_SECONDS = 1, CONNECT_SECONDS = 10 };
-static const char magic[8] = "titan 1";
+static const char magic[8] = "titan 2";
 
 /* ------------------------------------------------------------- variables -- */
 
@@ -120,9 +120,11 @@ static bool fd_write(int fd, const void *at, size_t bytes)
     return true;
 }
 
-static bool fd_read(int fd, void *at, size_t bytes)
+/* END: the time by which all must be there; 0: none. */
+static bool fd_read(int fd, void *at, size_t bytes, double end)
 {
     for (size_t done = 0; done < bytes;) {
+        if (end > 0 && seconds_now() > end) return false;
         ssize_t n = recv(fd, (char *)at + done, bytes - done, 0);
         if (n < 0 && errno == EINTR) continue;
         if (n <= 0) return false;
@@ -289,8 +291,8 @@ static TitanStatus hear(TitanStory *s, const World *w, Joined *j,
     int fd = accept4(j->listener, NULL, NULL, SOCK_CLOEXEC);
     if (fd < 0) return TITAN_OK;
     set_patience(fd, HELLO_SECONDS);
-    bool ours =
-        fd_read(fd, &h, sizeof h) && memcmp(h.magic, magic, sizeof magic) == 0;
+    bool ours = fd_read(fd, &h, sizeof h, seconds_now() + HELLO_SECONDS) &&
+                memcmp(h.magic, magic, sizeof magic) == 0;
     TitanStatus st = ours ? take(s, w, fd_tuned(fd), &h, j) : TITAN_OK;
     uint32_t verdict = st;
     if (st != TITAN_OK) fd_write(fd, &verdict, sizeof verdict);
@@ -416,10 +418,10 @@ static TitanStatus enter(TitanStory *s, const World *w, double patience,
     TRY(reach_first(s, w, patience, &j->fds[0]));
     set_patience(j->fds[0], patience);
     bool told = fd_write(j->fds[0], &h, sizeof h) &&
-                fd_read(j->fds[0], &verdict, sizeof verdict);
+                fd_read(j->fds[0], &verdict, sizeof verdict, 0);
     if (told && verdict == TITAN_OK)
-        told = fd_read(j->fds[0], j->token, sizeof j->token) &&
-               fd_read(j->fds[0], j->places, w->ranks * sizeof *j->places);
+        told = fd_read(j->fds[0], j->token, sizeof j->token, 0) &&
+               fd_read(j->fds[0], j->places, w->ranks * sizeof *j->places, 0);
     if (told && verdict != TITAN_OK) return (TitanStatus)verdict;
     if (!told)
         return titan_fail(s, TITAN_RANK_LOST,
@@ -483,7 +485,9 @@ int joined_accept(const Joined *j, Caller *who)
     int fd = accept4(j->listener, NULL, NULL, SOCK_CLOEXEC);
     if (fd < 0) return -1;
     set_patience(fd, PEER_SECONDS);
-    if (fd_read(fd, &theirs, sizeof theirs) && is_ours(j, &theirs)) {
+    bool whole =
+        fd_read(fd, &theirs, sizeof theirs, seconds_now() + PEER_SECONDS);
+    if (whole && is_ours(j, &theirs)) {
         *who = theirs.who;
         return fd_tuned(fd);
     }
