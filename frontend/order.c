@@ -33,7 +33,6 @@ static bool bound_read(Plan *p, const Node *rule, Shard *out)
 
 static bool chunks_read(Plan *p, const Node *rule, Shard *out)
 {
-    enum { MOST_CHUNKS = 64 };
     const Clause *c = rule_clause(rule, CLAUSE_chunks);
     if (!c || out->pipeline) return true;
     const Node *t = c->terms.at[0];

@@ -387,6 +387,8 @@ void slots_keep(Module *m, const bool *keep);
 Str option_get(const Module *m, const char *name); /* empty: not set */
 void option_set(Module *m, const char *name, const char *value);
 int64_t option_int(const Module *m, const char *name, int64_t otherwise);
+/* In how many parts the option `chunks` cuts what devices exchange. */
+enum { MOST_CHUNKS = 64 };
 
 /* --------------------------------------------------------- types (type.c) -- */
 

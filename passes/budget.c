@@ -245,6 +245,8 @@ static bool settle(Budget *b, const PassCtx *cx, Step *step)
 /* ----------------------------------------------------------------- driver --
  */
 
+/* From `remat` on to a memory plan: the steps behind it, or, where they have
+ * none, those of training. */
 static const char *rest_of(Module *m, const StepVec *steps, uint32_t at)
 {
     Buf b = {0};
@@ -256,8 +258,7 @@ static const char *rest_of(Module *m, const StepVec *steps, uint32_t at)
         plans = strcmp(steps->at[i].pass->name, "memplan") == 0;
     }
     const char *text = plans ? arena_strdup(m->scratch, b.at)
-                             : "remat,localise,route,chunk,fuse,expand,offload,"
-                               "schedule,memplan";
+                             : strstr(pipeline_find("train"), "remat,");
     buf_release(&b);
     return text;
 }

@@ -30,8 +30,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { MOST_CHUNKS = 64 };
-
 /* The next rows of the function that are not among the N seen. */
 static bool next_rows(const Module *m, const Fn *fn, const Rows *seen,
                       uint32_t n, Rows *out)
