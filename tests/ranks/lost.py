@@ -51,8 +51,8 @@ def watch(o, job, metrics, rng, number, limit):
     def steps():
         return os.path.exists(metrics) and os.path.getsize(metrics) > 4000
 
-    pids = must(ranks, 60)
     must(steps, 60)
+    pids = must(ranks, 60)  # that have all begun: a process has its name from then on
     time.sleep(rng.uniform(0, 0.2))
     rank = rng.randrange(N)
     began = time.monotonic()
