@@ -76,8 +76,9 @@ def lose(way, job, name, n, metrics, rank, number):
     def ranks():
         return numbered(job.pid, name, way.variable, n) if way.variable else ranks_of(job.pid, n)
 
-    pids = wait_for(ranks, 60)
-    if not pids or not wait_for(lambda: os.path.exists(metrics) and os.path.getsize(metrics) > BEGUN, 60):
+    begun = wait_for(lambda: os.path.exists(metrics) and os.path.getsize(metrics) > BEGUN, 60)
+    pids = begun and wait_for(ranks, 60)
+    if not pids:
         raise Failed("the run does not begin")
     began = time.monotonic()
     os.kill(pids[rank], number)

@@ -18,7 +18,8 @@ def name_of(pid):
 
 
 def ranks_of(pid, n):
-    """Of `--nproc N`, started as PID: rank 0, and the ranks that it has started, in order; none before all are there."""
+    """Of `--nproc N`, started as PID: rank 0, and the ranks that it has started, in order; none before all are there.
+    Asked when they train: the watchdog has its name only a moment after it is there, and would be taken for a rank."""
     for first in children(pid):
         others = [x for x in children(first) if name_of(x) != "titan-watchdog"]
         if len(others) == n - 1:
