@@ -202,13 +202,21 @@ static uint32_t command_of(const Watch *w)
                                : &w->pulse->command);
 }
 
+/* Rank 0 has the data of all: where another holds it up it does not wait for
+ * the data. */
+static const char *words_of(int phase, int64_t culprit)
+{
+    return phase == PHASE_data && culprit > 0 ? "handing data to the ranks"
+                                              : phase_words(phase);
+}
+
 static void say(const Watch *w, int phase, double seconds, int64_t culprit)
 {
     double median = (double)atomic_load(&w->pulse->median) / second;
     int64_t step = atomic_load(&w->pulse->step);
     fprintf(stderr, "watchdog: ");
     if (step > 0) fprintf(stderr, "step %" PRId64 ": ", step);
-    fprintf(stderr, "%s for %.0f s", phase_words(phase), seconds);
+    fprintf(stderr, "%s for %.0f s", words_of(phase, culprit), seconds);
     if (median > 0) fprintf(stderr, ", a step takes %.3g s", median);
     if (phase == PHASE_step) put_command(w, command_of(w), stderr);
     fprintf(stderr, "%s\n", state_words(state_of(w->run)));
