@@ -61,23 +61,34 @@ static bool get(int fd, void *at, size_t n, const atomic_bool *ended)
 
 /* ---------------------------------------------------------------- rank 0 -- */
 
-static bool pass_crate(const FetchLine *line)
+/* False: the rank has gone.  STATUS: what it says; of a failure S has why. */
+static bool pass_crate(TitanStory *s, const FetchLine *line, uint32_t *status)
 {
     Crate *c = line->crate;
     uint64_t n = c->n;
-    return put(line->fd, &n, sizeof n, line->ended) &&
-           put(line->fd, c->runs, c->n * sizeof *c->runs, line->ended) &&
-           get(line->fd, c->at, c->bytes, line->ended);
+    bool told = put(line->fd, &n, sizeof n, line->ended) &&
+                put(line->fd, c->runs, c->n * sizeof *c->runs, line->ended) &&
+                get(line->fd, status, sizeof *status, line->ended);
+    if (!told || *status == TITAN_OK)
+        return told && get(line->fd, c->at, c->bytes, line->ended);
+    if (!get(line->fd, s, sizeof *s, line->ended)) return false;
+    titan_story_mend(s);
+    return true;
 }
 
 TitanStatus fetch_read(TitanStory *s, FetchLine *line, const Order *o)
 {
     for (CrateWalk w = {0}; crate_fill(line->crate, o, &w);) {
-        if (!pass_crate(line))
+        uint32_t status;
+        if (!pass_crate(s, line, &status))
             return titan_fail(s, TITAN_RANK_LOST,
                               "rank %" PRIu32 " was lost while what it had "
                               "staged was read",
                               line->rank);
+        if (status != TITAN_OK)
+            return titan_while(s, (TitanStatus)status,
+                               "reading what rank %" PRIu32 " has staged",
+                               line->rank);
         crate_unpack(line->crate, o);
     }
     return TITAN_OK;
@@ -95,32 +106,40 @@ void fetch_hang_up(FetchLine *line)
  */
 
 /* Bytes of the staged base, which is all that a rank has. */
-static bool fill(const FetchServer *f, const char *staged)
+static TitanStatus fill(TitanStory *s, const FetchServer *f)
 {
-    uint64_t room =
-        stage_of(f->im, f->device->rank)->base_bytes[TITAN_BASE_persistent];
+    uint32_t rank = f->device->rank;
+    uint64_t room = stage_of(f->im, rank)->base_bytes[TITAN_BASE_persistent];
     Crate *c = f->crate;
+    TitanDevice *copy;
+    TRY(device_staged(f->device, s, &copy));
     for (size_t i = 0; i < c->n; i++) {
         const PartRun *r = &c->runs[i];
-        if (r->own > room || r->bytes > room - r->own) return false;
-        memcpy(c->at + r->whole, staged + r->own, r->bytes);
+        if (r->own > room || r->bytes > room - r->own)
+            return titan_fail(s, TITAN_INTERNAL,
+                              "%" PRIu64 " bytes at %" PRIu64 " were asked for,"
+                              " and rank %" PRIu32 " has %" PRIu64,
+                              r->bytes, r->own, rank, room);
+        memcpy(c->at + r->whole, copy->arena[TITAN_BASE_persistent] + r->own,
+               r->bytes);
     }
-    return true;
+    return TITAN_OK;
 }
 
+/* False: nobody asks any more. */
 static bool answer(const FetchServer *f)
 {
     Crate *c = f->crate;
     TitanStory story = {0};
-    TitanDevice *copy;
     uint64_t n;
     if (!get(f->fd, &n, sizeof n, NULL) || n > CRATE_RUNS) return false;
     if (!get(f->fd, c->runs, (size_t)n * sizeof *c->runs, NULL)) return false;
     c->n = (size_t)n;
     if (crate_close(c) != n) return false;
-    return device_staged(f->device, &story, &copy) == TITAN_OK &&
-           fill(f, copy->arena[TITAN_BASE_persistent]) &&
-           put(f->fd, c->at, c->bytes, NULL);
+    uint32_t status = fill(&story, f);
+    if (!put(f->fd, &status, sizeof status, NULL)) return false;
+    return status == TITAN_OK ? put(f->fd, c->at, c->bytes, NULL)
+                              : put(f->fd, &story, sizeof story, NULL);
 }
 
 static void *serve(void *server)

@@ -6,7 +6,7 @@
  * asks from whichever thread saves.
  *
  *     ask      how many runs, and these; they lie side by side (crate.h)
- *     answer   their bytes
+ *     answer   a status, and their bytes or the story of the failure
  */
 #ifndef TITAN_FETCH_H
 #define TITAN_FETCH_H

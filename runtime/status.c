@@ -45,3 +45,18 @@ void titan_story_print(const TitanStory *s, const char *program)
     for (uint32_t i = 1; i < s->n; i++)
         fprintf(stderr, "  %s\n", s->line[i]);
 }
+
+static bool is_plain(char c)
+{
+    return (unsigned char)c >= ' ' ? c != 0x7f : c == '\n' || c == '\t';
+}
+
+void titan_story_mend(TitanStory *s)
+{
+    if (s->n > TITAN_FRAMES + 1) s->n = TITAN_FRAMES + 1;
+    for (uint32_t i = 0; i < s->n; i++) {
+        s->line[i][TITAN_FRAME_TEXT - 1] = 0;
+        for (char *at = s->line[i]; *at; at++)
+            if (!is_plain(*at)) *at = '?';
+    }
+}

@@ -48,6 +48,9 @@ static inline TitanStatus titan_no_memory(TitanStory *s)
 TitanStatus titan_while(TitanStory *s, TitanStatus status, const char *fmt, ...)
     TITAN_PRINTF(3, 4);
 void titan_story_print(const TitanStory *s, const char *program);
+/* One that another process has sent: its lines end, and order a terminal
+ * nothing. */
+void titan_story_mend(TitanStory *s);
 
 #define TRY(call)                                      \
     do {                                               \

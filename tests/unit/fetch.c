@@ -1,8 +1,8 @@
 /* links: titan_runtime */
 /*
  * fetch.c: what a rank has staged, read by another over a connection; a rank
- * that is asked for what it does not have, fails, is silent or has gone is
- * lost.
+ * that is asked for what it does not have, or fails, says why, and one that is
+ * silent or has gone is lost.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,6 +22,7 @@ enum { STAGED = CRATE_BYTES + 4096, RANK = 1 };
 typedef struct Rank {
     TitanDevice device, copy; /* device first */
     TitanStatus status;       /* of what it stages */
+    const char *why;
 } Rank;
 
 typedef struct Made {
@@ -33,15 +34,16 @@ typedef struct Made {
     FetchLine line;
     int far; /* the rank's end, where nothing is served */
     atomic_bool ended;
+    TitanStory story; /* of what was read */
     char *at, *staged;
 } Made;
 
 static TitanStatus staged(TitanDevice *d, TitanStory *story, TitanDevice **copy)
 {
     Rank *r = (Rank *)d;
-    (void)story;
     *copy = &r->copy;
-    return r->status;
+    if (r->status == TITAN_OK) return TITAN_OK;
+    return titan_fail(story, r->status, "%s", r->why);
 }
 
 static const DeviceClass rank_class = {.staged = staged};
@@ -90,13 +92,12 @@ static void serve(Made *m)
 
 static TitanStatus read_runs(Made *m, const PartRun *runs, size_t n)
 {
-    TitanStory story = {0};
     Order o = {.kind = ORDER_read,
                .base = TITAN_BASE_persistent,
                .parts = runs,
                .nparts = n,
                .at = m->at};
-    return fetch_read(&story, &m->line, &o);
+    return fetch_read(&m->story, &m->line, &o);
 }
 
 /* More runs, and more bytes, than a crate has. */
@@ -123,16 +124,41 @@ static void keeps_within_its_base(void **state)
     const PartRun over = {.own = STAGED - 1, .bytes = 2};
     serve(m);
     assert_int_equal(read_runs(m, &last, 1), TITAN_OK);
-    assert_int_equal(read_runs(m, &over, 1), TITAN_RANK_LOST);
+    assert_int_equal(read_runs(m, &over, 1), TITAN_INTERNAL);
+    assert_string_equal(m->story.line[0],
+                        "2 bytes at 8392703 were asked for, and rank 1 has "
+                        "8392704");
 }
 
-static void misses_one_that_fails(void **state)
+/* And what it says is no order to a terminal.  It may be asked again. */
+static void says_why_one_fails(void **state)
 {
     Made *m = *state;
     const PartRun run = {.bytes = 8};
     m->rank.status = TITAN_UNAVAILABLE;
+    m->rank.why = "the copy failed:\033[2J it was too large";
     serve(m);
-    assert_int_equal(read_runs(m, &run, 1), TITAN_RANK_LOST);
+    assert_int_equal(read_runs(m, &run, 1), TITAN_UNAVAILABLE);
+    assert_int_equal(m->story.n, 2);
+    assert_string_equal(m->story.line[0],
+                        "the copy failed:?[2J it was too large");
+    assert_string_equal(m->story.line[1],
+                        "while reading what rank 1 has staged");
+    m->rank.status = TITAN_OK;
+    assert_int_equal(read_runs(m, &run, 1), TITAN_OK);
+    assert_memory_equal(m->at, m->staged, 8);
+}
+
+/* The lines of a story that another process has sent end somewhere. */
+static void mends_a_story(void **state)
+{
+    static TitanStory s;
+    (void)state;
+    memset(&s, 0xff, sizeof s);
+    titan_story_mend(&s);
+    assert_int_equal(s.n, TITAN_FRAMES + 1);
+    for (uint32_t i = 0; i < s.n; i++)
+        assert_int_equal(strlen(s.line[i]), TITAN_FRAME_TEXT - 1);
 }
 
 static void misses_one_that_has_gone(void **state)
@@ -158,7 +184,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(reads_what_is_staged, make, unmake),
         cmocka_unit_test_setup_teardown(keeps_within_its_base, make, unmake),
-        cmocka_unit_test_setup_teardown(misses_one_that_fails, make, unmake),
+        cmocka_unit_test_setup_teardown(says_why_one_fails, make, unmake),
+        cmocka_unit_test(mends_a_story),
         cmocka_unit_test_setup_teardown(misses_one_that_has_gone, make, unmake),
         cmocka_unit_test_setup_teardown(waits_no_longer_than_the_run, make,
                                         unmake),
