@@ -5,9 +5,10 @@
  * Each rank opens the arenas of the ranks that it is in a group with, which are
  * other processes.  Arenas of one stage are laid out alike, so a piece lies as
  * far from the begin of each.  Copies take no processor from the kernels that
- * run beside them, and move the same bytes.  Of a sum the pieces of the others
- * come to a room of their own, and a kernel adds all in the order of the ranks
- * (cuda_sums.c).
+ * run beside them, and move the same bytes; each member begins with the one
+ * behind it, so that no two read from one GPU.  Of a sum the pieces of the
+ * others come to a room of their own, and a kernel adds all in the order of the
+ * ranks (cuda_sums.c).
  *
  * Beside its arena each rank has words that the streams of others write to and
  * its own waits for, three for each member of a group on a stream:
@@ -19,7 +20,8 @@
  * Who has waited for a word clears it, and only then goes on to the next one.
  * So a word is clear before it is written again, and the graph of a step
  * can be replayed with the same numbers.  All members come to the same
- * collectives in the same order, as they do with NCCL.
+ * collectives in the same order, as they do with NCCL, and write before they
+ * wait, so no copy that waits keeps another rank's from being asked for.
  *
  * Where a member of a group is on another machine, of another stage, a thread,
  * or cannot be reached, all members leave these to NCCL.
@@ -46,7 +48,9 @@ enum {
     GIVES_UP = 10          /* seconds for what streams still wait for */
 };
 
-#define MOST_ROOM (UINT64_C(256) << 20)
+/* Bytes of a sum that come at once, the member's own among them: as many parts
+ * whatever the number of members. */
+#define MOST_SUM (UINT64_C(512) << 20)
 
 typedef enum Word { WORD_ready, WORD_there, WORD_taken, WORDS } Word;
 
@@ -217,6 +221,20 @@ static uint32_t pieces_of(const TitanImage *im, const TitanCollective *x)
     return ranks_in_group(im, x->group) - 1;
 }
 
+static uint64_t pitch_of(uint64_t bytes)
+{
+    return (bytes + ALIGNED - 1) / ALIGNED * ALIGNED;
+}
+
+/* For a sum, or a part of it. */
+static uint64_t sum_room(const TitanImage *im, const TitanCollective *x)
+{
+    uint64_t pieces = pieces_of(im, x);
+    uint64_t pitch = pitch_of((uint64_t)x->count * titan_dtype_bytes(x->dtype));
+    uint64_t most = MOST_SUM / (pieces + 1) / ALIGNED * ALIGNED;
+    return pieces * (pitch < most ? pitch : most);
+}
+
 /* For the largest sum of a stream; larger ones come in parts.  Members must
  * agree on when it is full, so this is the same for all ranks. */
 static uint64_t room_bytes(const TitanImage *im, uint32_t stream)
@@ -228,11 +246,10 @@ static uint64_t room_bytes(const TitanImage *im, uint32_t stream)
             continue;
         const TitanCollective *x = &im->collectives[cmd->index];
         if (x->kind == TITAN_COLLECTIVE_all_gather || !by_engines(x)) continue;
-        uint64_t piece = (uint64_t)x->count * titan_dtype_bytes(x->dtype);
-        uint64_t bytes = pieces_of(im, x) * (piece + ALIGNED);
+        uint64_t bytes = sum_room(im, x);
         if (bytes > most) most = bytes;
     }
-    return most < MOST_ROOM ? most : MOST_ROOM;
+    return most;
 }
 
 uint64_t cuda_peers_reserve(const Cuda *c)
@@ -402,7 +419,7 @@ static TitanStatus fetch_pieces(Cuda *c, const TitanCommand *cmd, CuPtr to,
     uint32_t n = ranks_in_group(c->im, x->group);
     uint32_t me = (uint32_t)c->coordinates[x->group];
     size_t bytes = count * titan_dtype_bytes(x->dtype);
-    size_t pitch = (bytes + ALIGNED - 1) / ALIGNED * ALIGNED;
+    size_t pitch = pitch_of(bytes);
     CuPtr room = r->at + r->used;
     for (uint32_t k = 1; k < n; k++) {
         uint32_t i = (me + k) % n, slot = i - (i > me);
@@ -428,9 +445,9 @@ static TitanStatus scatter(Cuda *c, const TitanCommand *cmd, CuPtr to,
     size_t size = titan_dtype_bytes(x->dtype), count = (size_t)x->count;
     uint32_t pieces = pieces_of(c->im, x);
     CuPtr mine = from + c->coordinates[x->group] * count * size;
-    uint64_t all = pieces * (count * size + ALIGNED);
+    uint64_t all = pieces * pitch_of(count * size);
     if (r->n == MOST_SUMS || r->used + all > r->bytes) TRY(make_room(c, cmd));
-    size_t most = (size_t)(r->bytes / pieces - ALIGNED) / size;
+    size_t most = (size_t)(r->bytes / pieces / ALIGNED * ALIGNED) / size;
     for (size_t done = 0, some; done < count; done += some) {
         some = count - done < most ? count - done : most;
         if (done) TRY(make_room(c, cmd));
