@@ -12,9 +12,10 @@
  * (float8: those which torchao's auto_filter_small_kn leaves out).
  *
  * The rules go on as text, in the option `recipes`, that the pass `recipe`
- * reads:
+ * reads; `?` is behind what a rule for all has, which leaves out the head of a
+ * model that nobody names:
  *
- *     rowwise layer.attention.wq layer.attention.wk; mxfp8 layer.mlp.up.w
+ *     rowwise layer.attention.wq layer.attention.wk; mxfp8 layer.mlp.up.w?
  */
 #include "plan.h"
 #include "train.h"
@@ -97,6 +98,12 @@ static bool terms_match(Plan *p, const Clause *c, const Nodes *terms,
     return false;
 }
 
+/* Its rule says which layers it is for. */
+static bool has_names(const Picking *k)
+{
+    return k->rule->rule.subject.n || rule_clause(k->rule, CLAUSE_in);
+}
+
 static bool is_meant(const Picking *k, const Mem *mem)
 {
     const Clause *in = rule_clause(k->rule, CLAUSE_in);
@@ -150,7 +157,8 @@ static void pick(Picking *k, const Mem *mem)
     if (k->small && is_small(k->recipe, from, to)) return;
     Quantised layer = {mem, k->recipe->rule, k->recipe->name};
     vec_push(k->p->s->a, &k->p->quantised, layer);
-    buf_printf(&k->layers, " %s", STR(k->p->s, mem->path));
+    buf_printf(&k->layers, " %s%s", STR(k->p->s, mem->path),
+               has_names(k) ? "" : "?");
 }
 
 static bool nothing_picked(const Picking *k)

@@ -6,26 +6,32 @@
  *   result   a contraction with a parameter that the option `recipes` names
  *            has the attribute `recipe`
  *
- *     recipes := recipe (' ' path)+ ('; ' ...)*
+ *     recipes := recipe (' ' path '?'?)+ ('; ' ...)*
  *
  * What the attribute does is written down in quantise.c, which removes it.  A
  * contraction that sums something else than the parameter's input side, or is
- * in a region, has none.  Where rows choose a matrix each, the gather that
- * chooses has it too, for the derivative of the weight is that of the gather.
+ * in a region, has none: recognise makes no loss of the product of a parameter
+ * that a rule names, so that the head of a model has it where a plan says so;
+ * with `?`, of a rule for all, the head stays in its loss.  Where rows choose a
+ * matrix each, the gather that chooses has it too, for the derivative of the
+ * weight is that of the gather.
  */
+#include "recipe.h"
+
 #include <string.h>
 
 #include "remat/remat.h"
 
-/* The recipe of a parameter, or NULL. */
-static const char *recipe_of(Module *m, const char *recipes, const char *path)
+const char *recipe_of(Module *m, const PassCtx *cx, const char *path,
+                      bool *named)
 {
     size_t n = strlen(path);
-    for (const char *at = recipes; *at;) {
+    for (const char *at = pass_option(m, cx, "recipes", ""); *at;) {
         const char *name = arena_strndup(m->scratch, at, strcspn(at, " ;"));
         for (at += strlen(name); *at == ' ';) {
             size_t k = strcspn(++at, " ;");
-            if (k == n && strncmp(at, path, n) == 0) return name;
+            *named = k > 0 && at[k - 1] != '?';
+            if (k - !*named == n && strncmp(at, path, n) == 0) return name;
             at += k;
         }
         at += strspn(at, "; ");
@@ -96,16 +102,39 @@ static void mark_chosen(Module *m, PassCtx *cx, const Fn *fn, uint32_t einsum,
     }
 }
 
-static uint32_t mark_fn(Module *m, PassCtx *cx, Fn *fn, const char *recipes)
+/* The recipe of a contraction that is to have one, or NULL. */
+static const char *recipe_for(Module *m, const PassCtx *cx, const Fn *fn,
+                              uint32_t einsum)
+{
+    const Inst *in = &fn->insts[einsum];
+    const char *path = linear_path(m, fn, (Value){einsum});
+    bool named = false;
+    const char *recipe = path ? recipe_of(m, cx, path, &named) : NULL;
+    if (!recipe) return NULL;
+    if (fn->kind.id) {
+        pass_missed(m, cx, in->loc,
+                    "a product with %s is not quantised: it is a part of %s",
+                    path,
+                    fn_kind(m, fn) == FK_loss ? "the loss; name it in a rule"
+                                              : "attention");
+        return NULL;
+    }
+    if (sums_input(m, slot_find(m, module_str(m, path)), in)) return recipe;
+    pass_missed(m, cx, in->loc,
+                "a product with %s is not quantised: it sums something else "
+                "than the input side",
+                path);
+    return NULL;
+}
+
+static uint32_t mark_fn(Module *m, PassCtx *cx, Fn *fn)
 {
     uint32_t n = 0;
-    for (uint32_t i = 0; i < fn->ninsts && !fn->kind.id; i++) {
+    for (uint32_t i = 0; i < fn->ninsts; i++) {
         Inst *in = &fn->insts[i];
         if (in->op != OP_einsum) continue;
-        const char *path = linear_path(m, fn, (Value){i});
-        const char *recipe = path ? recipe_of(m, recipes, path) : NULL;
-        if (!recipe || !sums_input(m, slot_find(m, module_str(m, path)), in))
-            continue;
+        const char *recipe = recipe_for(m, cx, fn, i);
+        if (!recipe) continue;
         mark(m, in, recipe);
         mark_chosen(m, cx, fn, i, recipe);
         n++;
@@ -118,7 +147,7 @@ bool pass_recipe(Module *m, PassCtx *cx)
     const char *recipes = pass_option(m, cx, "recipes", "");
     for (uint32_t f = 0; f < m->fns.n && *recipes; f++) {
         Fn *fn = m->fns.at[f];
-        uint32_t n = mark_fn(m, cx, fn, recipes);
+        uint32_t n = mark_fn(m, cx, fn);
         if (n)
             pass_remark(m, cx, fn->loc, "%u contraction%s of @%s %s quantised",
                         n, n > 1 ? "s" : "", str_of(m, fn->name),

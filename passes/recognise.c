@@ -33,10 +33,12 @@
  */
 #include "late.h"
 #include "outline.h"
-#include "pass.h"
+#include "recipe.h"
+#include "remat/remat.h"
 
 typedef struct Search {
     Module *m;
+    const PassCtx *cx;
     Arena *arena;
     const Fn *fn;
     Uses uses;
@@ -299,6 +301,20 @@ static void copy_masks(Search *s)
 
 /* ----------------------------------------------------------------- pass -- */
 
+/* A loss has no product that a plan quantises by name: scales of the logits'
+ * cotangents are of more than a tile. */
+static bool is_free(Search *s)
+{
+    for (uint32_t i = s->fn->nparams; i < s->fn->ninsts && !s->contracted; i++)
+        if (s->in[i] && s->fn->insts[i].op == OP_einsum) {
+            const char *path = linear_path(s->m, s->fn, (Value){i});
+            bool named = false;
+            if (path && recipe_of(s->m, s->cx, path, &named) && named)
+                return refuse(s, "is quantised", (Value){i});
+        }
+    return true;
+}
+
 static bool find_region(Search *s, Value mark)
 {
     uint32_t n = s->fn->ninsts;
@@ -312,18 +328,19 @@ static bool find_region(Search *s, Value mark)
     if (!grow(s)) return false;
     s->why = NULL;
     if (!is_closed(s)) return s->why ? false : refuse(s, "is not used", mark);
+    if (!is_free(s)) return false;
     add_endings(s);
     copy_masks(s);
     return true;
 }
 
-static void say_refused(const Search *s, const PassCtx *cx)
+static void say_refused(const Search *s)
 {
     Module *m = s->m;
     const Inst *in = inst_of(s->fn, s->culprit);
     Str name = s->fn->names[s->culprit.id];
-    if (!pass_remarks(m, cx, true)) return;
-    pass_missed(m, cx, in->loc,
+    if (!pass_remarks(m, s->cx, true)) return;
+    pass_missed(m, s->cx, in->loc,
                 "the exponentials over %s are summed in no region: %s%s%s %s",
                 axes_str(m, s->axes, s->naxes), op_info((Op)in->op)->name,
                 name.id ? " " : "", name.id ? str_of(m, name) : "", s->why);
@@ -331,12 +348,12 @@ static void say_refused(const Search *s, const PassCtx *cx)
 
 static Fn *next_region(Module *m, PassCtx *cx, const Fn *fn)
 {
-    Search s = {.m = m, .arena = m->scratch, .fn = fn};
+    Search s = {.m = m, .cx = cx, .arena = m->scratch, .fn = fn};
     s.uses = fn_uses(fn, m->scratch);
     for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
         if (!is_mark(&s, (Value){i})) continue;
         if (!find_region(&s, (Value){i})) {
-            say_refused(&s, cx);
+            say_refused(&s);
             continue;
         }
         const char *kind = fn_kind_word(s.contracted ? FK_attention : FK_loss);

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 TITANC, SOURCE = os.environ["TITANC"], os.environ["SOURCE"]
-SIZES = {"llama3": "embed=8 kv=2 rep=2 hd=4 ff=16 layer=2 warmup=2"}
+SIZES = {"llama3": "embed=16 kv=2 rep=2 hd=4 ff=16 layer=2 warmup=2"}
 ALL = "batch=4 seq=8 vocab=256 steps=10"
 
 
