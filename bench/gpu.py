@@ -38,7 +38,8 @@ JAX = ["{python}", os.path.join(PEERS, "jax_llama.py"), "--jsonl", "{jsonl}",
 FAST = ["--precision", "bf16", "--rope", "real", "--fused-qkv"]
 
 # What is compiled: arguments of titanc.  What runs: the program's name, its
-# tokens a step, and for each peer a name, a command and seconds at most.
+# tokens a step, perhaps the GiB that its arena may have, and for each peer a
+# name, a command and seconds at most.
 WORKS = [
     {"name": "1b-bf16-states", "config": "1b", "dtype": "bf16-states",
      "vocab": 128256, "tokens": 16384, "steps": 20, "least": 61000,
@@ -54,7 +55,7 @@ WORKS = [
              "--preset", "1b", "--precision", "fsdp"], "seconds": 60}]},
     {"name": "8b-bf16-states", "config": "8b", "dtype": "bf16-states",
      "vocab": 128256, "tokens": 8192, "steps": 9, "least": 11300,
-     "aim": 12000, "peers": [
+     "aim": 12000, "arena": 78, "peers": [
          {"name": "torch", "command": TORCH + [
              "--preset", "8b", "--loss", "chunked"] + FAST, "seconds": 80},
          {"name": "jax", "command": JAX + ["--preset", "8b"],

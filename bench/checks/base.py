@@ -35,6 +35,10 @@ class Failed(Exception):
         self.state = "missing" if missing else "FAILED"
 
 
+def passed(holds):
+    return "ok" if holds else "FAILED"
+
+
 def at_least(value, must):
     return "ok" if value >= must else "short"
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import gpu
 
-from .base import BESIDE, Failed, Part, at_least, guarded
+from .base import BESIDE, Failed, Part, at_least, guarded, passed
 from .fast import step_rows, wish_of
 from .right import TEXT, values_of
 
@@ -106,7 +106,7 @@ def recipe_row(recipe, losses, plain):
     return (figure, f"{statistics.fmean(losses):.4f}, bf16 "
             f"{statistics.fmean(plain):.4f}: {off:+.2f} % (of one seed "
             f"{min(offs):+.2f} to {max(offs):+.2f})", "<= 1 %",
-            "ok" if abs(off) <= 1 else "FAILED")
+            passed(abs(off) <= 1))
 
 
 def run_recipes(c):

@@ -12,7 +12,7 @@ import sys
 import time
 from collections import namedtuple
 
-from .base import Failed, last_of, library_path
+from .base import Failed, last_of, library_path, passed
 from .processes import is_alive, numbered, ranks_of, wait_for
 
 SECONDS = 30  # until a lost rank is named, and a stopped one
@@ -113,7 +113,7 @@ def is_missed(c, way, n, program, options, rank, number):
     finally:
         job.kill()
     ended_well(way, lost, rank)
-    return f"rank {rank} {word}, {way.name}", f"named after {lost.seconds:.1f} s", f"{SECONDS} s", "ok" if lost.seconds <= SECONDS else "FAILED"
+    return f"rank {rank} {word}, {way.name}", f"named after {lost.seconds:.1f} s", f"{SECONDS} s", passed(lost.seconds <= SECONDS)
 
 
 # ------------------------------------------------------------ who does not fit

@@ -13,7 +13,7 @@ from functools import partial
 import gpu
 
 from . import launchers
-from .base import Failed, Part, at_least, beside, guarded, last_of
+from .base import Failed, Part, at_least, beside, guarded, last_of, passed
 from .right import values_of
 
 N = 2
@@ -100,11 +100,11 @@ def apart(a, b):
 
 def within(figure, got, one, bound):
     off = apart(got, one)
-    return figure, f"{off:.1e} off one GPU", f"{bound:.0e}" if bound else "its bits", "ok" if off <= bound else "FAILED"
+    return figure, f"{off:.1e} off one GPU", f"{bound:.0e}" if bound else "its bits", passed(off <= bound)
 
 
 def equal(figure, a, b, what="equal"):
-    return figure, what if a == b else "differs", "equal", "ok" if a == b else "FAILED"
+    return figure, what if a == b else "differs", "equal", passed(a == b)
 
 
 def case_rows(c, case, way, curves):
@@ -186,7 +186,7 @@ def memory(c, way):
     if not used or not reserve:
         raise Failed(said.stderr.strip()[-200:])
     most, room = max(used), int(reserve[1])
-    return "memory beside the arena", f"{most} MiB", f"{room} MiB", "ok" if most <= room else "FAILED"
+    return "memory beside the arena", f"{most} MiB", f"{room} MiB", passed(most <= room)
 
 
 def losses(c, ways):

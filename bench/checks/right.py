@@ -13,7 +13,7 @@ import struct
 import sys
 import time
 
-from .base import Failed, Part, beside, guarded, last_of
+from .base import Failed, Part, beside, guarded, last_of, passed
 
 RUNS = 3
 SMALL = {"batch": 4, "accumulate": 2, "seq": 32, "embed": 48, "hd": 16,
@@ -91,7 +91,7 @@ def check_golden(c, name, case, bound):
     worst, key, step = compare.worst_of(golden, steps)
     yield (f"{name}, PyTorch's f64, 3 equal runs",
            f"{worst:.2e} ({key}, step {step})", f"<= {bound:.0e}",
-           "ok" if worst <= bound else "FAILED")
+           passed(worst <= bound))
 
 
 def run_golden(c):
@@ -157,7 +157,7 @@ def check_equal(c, name, suffix):
     same_bits([bits for _, bits in runs])
     steps, bits = runs[0]
     yield (f"{name}{suffix}, {RUNS} x {len(steps)} steps", bits, "equal",
-           "ok" if len(steps) == MIDDLE["steps"] else "FAILED")
+           passed(len(steps) == MIDDLE["steps"]))
 
 
 def said_of_bits(name, suffix, mine, first):
@@ -262,8 +262,7 @@ def check_kind(c, kind):
     good = off <= NEAR_LOSS and worst[0] <= NEAR_GRADIENT
     yield (f"{kind}, bf16 beside f32",
            f"loss {off:.1e}, gradient {worst[0]:.1e} ({worst[1]})",
-           f"<= {NEAR_LOSS:.0e}, {NEAR_GRADIENT:.0e}",
-           "ok" if good else "FAILED")
+           f"<= {NEAR_LOSS:.0e}, {NEAR_GRADIENT:.0e}", passed(good))
 
 
 def run_kinds(c):
@@ -305,7 +304,7 @@ def run_bits(c):
             same = f.read() == exported_hash(out)
         yield (f"{name}, weights of seed {SEED}",
                "the host's bits" if same else "other bits than the host's",
-               "equal", "ok" if same else "FAILED")
+               "equal", passed(same))
 
 
 # -------------------------------------------------------------------- faults
@@ -365,8 +364,7 @@ def run_faults(c):
     others = f"{len(wrong)} wrong" if wrong else "the others touch no step"
     yield (f"faults in {FAULTS} of {count} tensors",
            f"{named} named, {others}; a look takes {seconds:.1f} s with start",
-           "first named",
-           "ok" if named > FAULTS // 2 and not wrong else "FAILED")
+           "first named", passed(named > FAULTS // 2 and not wrong))
 
 
 # -------------------------------------------------------------------- replay
@@ -409,8 +407,7 @@ def run_replay(c):
     ran, failed, wrong = replayed(c.call(
         [c.path("gpu-replay"), c.unpacked("cases")], fine=(0, 1)))
     yield (f"{ran} kernels, inputs of seed {seed_of(c)}",
-           f"{failed} failed", "0 failed",
-           "ok" if ran and not failed else "FAILED")
+           f"{failed} failed", "0 failed", passed(ran and not failed))
     for name, what in wrong.items():
         yield name, what, "as the interpreter", "FAILED"
 
@@ -444,7 +441,7 @@ def check_sanitizer(c, tool, what):
     places = sorted(set(PLACE.findall(text)))
     clean = ran and ran[1] != "0" and summary[2] == "0" and not places
     yield (f"{what}, {ran[1] if ran else 'not all'} kernels of the replay",
-           ", ".join([summary[1]] + places), "0", "ok" if clean else "FAILED")
+           ", ".join([summary[1]] + places), "0", passed(clean))
     _, failed, wrong = replayed(text)
     if failed:
         yield (f"results under {what}", f"{failed} failed: " + ", ".join(wrong),
@@ -503,7 +500,7 @@ def check_text(c, weights, text, dtype):
     first = abs(ours[0]["loss"] - peer[0]["loss"]) / peer[0]["loss"]
     yield (figure, f"{mine:.4f}, PyTorch {theirs:.4f}: {100 * off:.2f} % "
            f"(step 1: {100 * first:.3f} %; {seconds:.0f} s)", "<= 1 %",
-           "ok" if off <= 0.01 else "FAILED")
+           passed(off <= 0.01))
 
 
 def run_text(c):
