@@ -47,13 +47,6 @@ AccKind acc_kind(const Lower *l, Attr a)
     return ACC_sum;
 }
 
-static bool has_axis(const AttrItem *axes, Axis a)
-{
-    for (uint32_t i = 0; i < axes->n; i++)
-        if (axes->axes[i].id == a.id) return true;
-    return false;
-}
-
 /* Indices of type t: those of ITS axes from the flat variable of the loop in
  * the type's order, the others by name. */
 static const Ix *ix_reduced(Lower *l, Type t, const AttrItem *axes, LoopId loop,
@@ -64,13 +57,13 @@ static const Ix *ix_reduced(Lower *l, Type t, const AttrItem *axes, LoopId loop,
     Ix *parts = NEW_ARRAY(l->k->arena, Ix, info->naxes);
     uint32_t n = 0;
     for (uint32_t i = 0; i < info->naxes; i++)
-        if (has_axis(axes, info->axes[i].axis))
+        if (attr_item_has(axes, info->axes[i].axis))
             sizes[n++] = type_local_size(l->m, &info->axes[i]);
     ix_cut(l->k, ix_var(l->k, loop), sizes, n, parts);
     Ix *out = NEW_ARRAY(l->k->arena, Ix, info->naxes);
     n = 0;
     for (uint32_t i = 0; i < info->naxes; i++)
-        out[i] = has_axis(axes, info->axes[i].axis)
+        out[i] = attr_item_has(axes, info->axes[i].axis)
                      ? parts[n++]
                      : ix_along(l, result, ix, info->axes[i].axis);
     return out;
@@ -94,7 +87,7 @@ static bool same_loop(const Lower *l, uint32_t a, uint32_t b)
     const AttrItem *q = attr_get(l->m, y->attr, AT_axes);
     if (p->n != q->n) return false;
     for (uint32_t i = 0; i < p->n; i++)
-        if (!has_axis(q, p->axes[i])) return false;
+        if (!attr_item_has(q, p->axes[i])) return false;
     const TypeInfo *s = type_info(l->m, x->type), *t = type_info(l->m, y->type);
     if (s->naxes != t->naxes) return false;
     for (uint32_t i = 0; i < s->naxes; i++)

@@ -30,14 +30,12 @@ typedef struct Stream {
 
 static Expr op2(Sema *s, ScalarOp op, Expr a, Expr b)
 {
-    Expr none = {0};
-    return expr_op(s->m, op, a, b, none);
+    return expr_op2(s->m, op, a, b);
 }
 
 static Expr op1(Sema *s, ScalarOp op, Expr a)
 {
-    Expr none = {0};
-    return expr_op(s->m, op, a, none, none);
+    return expr_op1(s->m, op, a);
 }
 
 static Expr wide(Sema *s, int64_t i)

@@ -14,13 +14,6 @@
 
 /* -------------------------------------------------------------- rename -- */
 
-static bool in_list(const AxisList *l, Axis a)
-{
-    for (uint32_t i = 0; i < l->n; i++)
-        if (l->at[i].id == a.id) return true;
-    return false;
-}
-
 static bool no_axis(Sema *s, Span at, const Val *x, Axis a)
 {
     Report *r = sema_error(s, DIAG_axis_missing, at, "%s has no axis '%s'",
@@ -47,7 +40,9 @@ static bool check_to(Sema *s, Span at, const Val *x, const AxisList *from,
                      const AxisList *to)
 {
     for (uint32_t i = 0; i < to->n; i++) {
-        if (!val_axis(s, x, to->at[i]) || in_list(from, to->at[i])) continue;
+        if (!val_axis(s, x, to->at[i]) ||
+            axes_have(from->at, from->n, to->at[i]))
+            continue;
         sema_error(s, DIAG_axis_twice, at,
                    "axis '%s' appears twice: %s has it already",
                    axis_name(s->m, to->at[i]), val_label(s, x, "the value"));
@@ -107,11 +102,11 @@ static bool part_sizes(Sema *s, Span at, Axis whole, int64_t size,
 static Expr index_expr(Sema *s, Axis a, const TypeAxis *parts, uint32_t n)
 {
     (void)a;
-    Expr e = expr_index(s->m, parts[0].axis), none = {0};
+    Expr e = expr_index(s->m, parts[0].axis);
     for (uint32_t i = 1; i < n; i++) {
-        Expr size = expr_int(s->m, DT_i32, parts[i].size);
-        e = expr_op(s->m, SC_mul, e, size, none);
-        e = expr_op(s->m, SC_add, e, expr_index(s->m, parts[i].axis), none);
+        Expr size = expr_i32(s->m, parts[i].size);
+        e = expr_op2(s->m, SC_mul, e, size);
+        e = expr_op2(s->m, SC_add, e, expr_index(s->m, parts[i].axis));
     }
     return e;
 }
@@ -237,7 +232,7 @@ Val index_rename(Sema *s, Span at, Val x, const AxisList *from,
 Val index_pick(Sema *s, Span at, Val x, Axis a, int64_t i)
 {
     if (x.kind == VAL_lazy) {
-        Expr e = expr_int(s->m, DT_i32, i);
+        Expr e = expr_i32(s->m, i);
         Replace r = {&a, &e, 1};
         return lazy_replace(s, &x, &r, NULL, 0);
     }
@@ -249,10 +244,9 @@ Val index_pick(Sema *s, Span at, Val x, Axis a, int64_t i)
 Val index_slice(Sema *s, Span at, Val x, Axis a, int64_t first, int64_t n)
 {
     if (x.kind == VAL_lazy) {
-        Expr none = {0};
         TypeAxis part = {.axis = a, .size = n};
-        Expr e = expr_op(s->m, SC_add, expr_index(s->m, a),
-                         expr_int(s->m, DT_i32, first), none);
+        Expr e =
+            expr_op2(s->m, SC_add, expr_index(s->m, a), expr_i32(s->m, first));
         Replace r = {&a, &e, 1};
         return lazy_replace(s, &x, &r, &part, 1);
     }

@@ -154,13 +154,6 @@ static void explain_extra(Sema *s, Report *r, Axis extra, const Node *value)
 
 /* -------------------------------------------------------------- checking -- */
 
-static bool list_has(const AxisList *l, Axis a)
-{
-    for (uint32_t i = 0; i < l->n; i++)
-        if (l->at[i].id == a.id) return true;
-    return false;
-}
-
 static bool in_rest(const Scope *sc, Axis a)
 {
     for (uint32_t i = 0; i < sc->nrest; i++)
@@ -201,7 +194,7 @@ static bool take_rest(Sema *s, const Node *type, const AxisList *named,
     uint32_t n;
     const TypeAxis *axes = val_axes(s, v, &n);
     for (uint32_t i = 0; i < n; i++) {
-        if (list_has(named, axes[i].axis)) continue;
+        if (axes_have(named->at, named->n, axes[i].axis)) continue;
         if (has_rest(type) && (c->bind || !s->scope->has_rest ||
                                in_rest(s->scope, axes[i].axis))) {
             if (c->bind) add_rest(s, s->scope, axes[i]);

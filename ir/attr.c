@@ -165,6 +165,13 @@ AttrList attr_list(const Module *m, Attr a)
     return l;
 }
 
+Attr attr_with_id(Module *m, Attr a, AttrKey k, uint32_t id)
+{
+    AttrList l = attr_list(m, a);
+    attr_put_id(&l, k, id);
+    return attr_intern(m, &l);
+}
+
 const AttrItem *attr_get(const Module *m, Attr a, AttrKey k)
 {
     const AttrInfo *in = &m->attrs.at[a.id];
@@ -209,14 +216,16 @@ bool attr_is(const Module *m, Attr a, AttrKey k, const char *word)
     return strcmp(str_of(m, attr_str(m, a, k)), word) == 0;
 }
 
+bool attr_item_has(const AttrItem *list, Axis axis)
+{
+    return list && axes_have(list->axes, list->n, axis);
+}
+
 static bool item_names(const AttrItem *item, Axis axis)
 {
     AttrKind kind = attr_kind(item->key);
     if (kind == AK_axis) return item->id == axis.id;
-    if (kind != AK_axes) return false;
-    for (uint32_t i = 0; i < item->n; i++)
-        if (item->axes[i].id == axis.id) return true;
-    return false;
+    return kind == AK_axes && attr_item_has(item, axis);
 }
 
 bool attr_names_axis(const Module *m, Attr a, Axis axis)

@@ -102,15 +102,15 @@ static Expr rounded_back(Builder *b, Expr e, DType d)
 Value emit_unary(Builder *b, ScalarOp op, Value x)
 {
     DType d = dtype_of(b, x);
-    Expr e = expr_op(b->m, op, computing(b, 0, d), (Expr){0}, (Expr){0});
+    Expr e = expr_op1(b->m, op, computing(b, 0, d));
     return emit_map(b, rounded_back(b, e, d), &x, 1);
 }
 
 Value emit_binary(Builder *b, ScalarOp op, Value x, Value y)
 {
     DType d = dtype_of(b, x);
-    Expr e = expr_op(b->m, op, computing(b, 0, d),
-                     computing(b, 1, dtype_of(b, y)), (Expr){0});
+    Expr e =
+        expr_op2(b->m, op, computing(b, 0, d), computing(b, 1, dtype_of(b, y)));
     return emit_map(b, rounded_back(b, e, d), (Value[]){x, y}, 2);
 }
 

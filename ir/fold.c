@@ -220,13 +220,6 @@ static Axis before_rename(const Fold *f, Axis a)
     return a;
 }
 
-static bool is_among(Axis a, const AttrItem *list)
-{
-    for (uint32_t i = 0; i < list->n; i++)
-        if (list->axes[i].id == a.id) return true;
-    return false;
-}
-
 /* One rename for two.  The axes that only the first one moved come after
  * those of the second. */
 static Value fold_rename_twice(const Fold *f)
@@ -243,7 +236,7 @@ static Value fold_rename_twice(const Fold *f)
         z[n++] = to->axes[i];
     }
     for (uint32_t i = 0; i < is->n; i++) {
-        if (is_among(is->axes[i], from)) continue;
+        if (attr_item_has(from, is->axes[i])) continue;
         a[n] = was->axes[i];
         z[n++] = is->axes[i];
     }

@@ -397,7 +397,6 @@ Type type_intern(Module *m, const TypeInfo *info);
 Type type_tensor(Module *m, DType d, const TypeAxis *axes, uint32_t n);
 Type type_scalar(Module *m, DType d);
 Type type_tuple(Module *m, const Type *fields, uint32_t n);
-Type type_error(Module *m);
 Type type_with_dtype(Module *m, Type t, DType d);
 /* Replaces, or adds when absent. */
 Type type_with_axis(Module *m, Type t, TypeAxis a);
@@ -439,6 +438,8 @@ static inline DType type_dtype(const Module *m, Type t)
 /* "f32[batch/dp, seq, embed]+tp", in the module's arena. */
 const char *type_str(Module *m, Type t);
 const char *axes_str(Module *m, const Axis *axes, uint32_t n); /* "a, b" */
+bool axes_have(const Axis *axes, uint32_t n, Axis a);
+bool mesh_axes_have(const MeshAxis *axes, uint32_t n, MeshAxis a);
 
 /* --------------------------------------------------- attributes (attr.c) -- */
 
@@ -447,6 +448,7 @@ typedef struct AttrList {
     uint32_t n;
 } AttrList;
 
+/* These replace, or add when absent. */
 void attr_put_int(AttrList *l, AttrKey k, int64_t i); /* int, flag, dtype */
 void attr_put_id(AttrList *l, AttrKey k, uint32_t id); /* axis word str expr fn */
 void attr_put_axes(AttrList *l, AttrKey k, const Axis *axes, uint32_t n);
@@ -456,10 +458,14 @@ Attr attr_intern(Module *m, AttrList *l); /* sorts; lists are copied */
 /* The list of an interned attribute, to change and intern again. */
 AttrList attr_list(const Module *m, Attr a);
 void attr_drop(AttrList *l, AttrKey k);
+/* A with another K: what attr_put_id puts. */
+Attr attr_with_id(Module *m, Attr a, AttrKey k, uint32_t id);
 
 const AttrItem *attr_get(const Module *m, Attr a, AttrKey k); /* or NULL */
 int64_t attr_int(const Module *m, Attr a, AttrKey k, int64_t otherwise);
 bool attr_flag(const Module *m, Attr a, AttrKey k);
+/* Whether a list of axes names one; without a list: no. */
+bool attr_item_has(const AttrItem *list, Axis axis);
 /* Whether some attribute names the axis. */
 bool attr_names_axis(const Module *m, Attr a, Axis axis);
 Axis attr_axis(const Module *m, Attr a, AttrKey k);
@@ -478,9 +484,21 @@ FnRef attr_fn(const Module *m, Attr a, AttrKey k);
 Expr expr_arg(Module *m, uint32_t operand, DType d);
 Expr expr_float(Module *m, DType d, double f);
 Expr expr_int(Module *m, DType d, int64_t i); /* integers and bool */
+static inline Expr expr_i32(Module *m, int64_t i)
+{
+    return expr_int(m, DT_i32, i);
+}
 Expr expr_index(Module *m, Axis axis);
 Expr expr_cast(Module *m, DType d, Expr x);
 Expr expr_op(Module *m, ScalarOp op, Expr a, Expr b, Expr c); /* {0}: absent */
+static inline Expr expr_op1(Module *m, ScalarOp op, Expr a)
+{
+    return expr_op(m, op, a, (Expr){0}, (Expr){0});
+}
+static inline Expr expr_op2(Module *m, ScalarOp op, Expr a, Expr b)
+{
+    return expr_op(m, op, a, b, (Expr){0});
+}
 static inline const ExprInfo *expr_info(const Module *m, Expr e)
 {
     return &m->exprs.at[e.id];
@@ -498,6 +516,11 @@ typedef struct ExprSubst {
     void *user;
 } ExprSubst;
 Expr expr_subst(Module *m, Expr e, const ExprSubst *s);
+/* _i for each of ARGS, in its dtype. */
+const Expr *expr_args(Module *m, const struct Fn *fn, const Value *args,
+                      uint32_t n);
+/* Replaces index(axis) by WITH. */
+Expr expr_subst_index(Module *m, Expr e, Axis axis, Expr with);
 /* One past the largest operand number used. */
 uint32_t expr_operands(const Module *m, Expr e);
 bool expr_uses_index(const Module *m, Expr e, Axis a);
@@ -517,7 +540,6 @@ typedef enum Degree {
     DEGREE_other
 } Degree;
 Degree expr_degree(Module *m, Expr e, const bool *marked);
-const char *expr_str(Module *m, Expr e, DType expected);
 
 /* ------------------------------------------------- building (build.c) -- */
 
@@ -689,7 +711,6 @@ typedef struct PrintOpts {
     bool locs; /* @file:line:col at the end of each line */
 } PrintOpts;
 void module_print(Module *m, const PrintOpts *o, Buf *out);
-void fn_print(Module *m, const Fn *fn, const PrintOpts *o, Buf *out);
 void inst_print(Module *m, const Fn *fn, Value v, Buf *out); /* one line */
 /* Parses and verifies nothing; errors go to m->diag with ids ir-*. */
 bool module_parse(Module *m, uint32_t source);

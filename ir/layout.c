@@ -8,13 +8,6 @@ static int64_t axis_extent(const Module *m, Type t, uint32_t i)
     return type_local_size(m, &type_info(m, t)->axes[i]);
 }
 
-static bool axis_among(const Axis *axes, uint32_t n, Axis a)
-{
-    for (uint32_t i = 0; i < n; i++)
-        if (axes[i].id == a.id) return true;
-    return false;
-}
-
 static int axis_number(const Module *m, Type t, Axis a)
 {
     const TypeAxis *at = type_axis(m, t, a);
@@ -28,7 +21,7 @@ Layout layout_ordered(Module *m, Type t, const Axis *order, uint32_t n,
     int64_t *stride = NEW_ARRAY(a, int64_t, ti->naxes + 1);
     int64_t step = 1;
     for (uint32_t i = ti->naxes; i-- > 0;) {
-        if (axis_among(order, n, ti->axes[i].axis)) continue;
+        if (axes_have(order, n, ti->axes[i].axis)) continue;
         stride[i] = step;
         step *= axis_extent(m, t, i);
     }

@@ -280,7 +280,7 @@ static void print_ret(const Printer *p)
     buf_puts(p->out, "\n}\n");
 }
 
-void fn_print(Module *m, const Fn *fn, const PrintOpts *o, Buf *out)
+static void fn_print(Module *m, const Fn *fn, const PrintOpts *o, Buf *out)
 {
     ArenaMark mark = arena_mark(m->scratch);
     Printer p = {m, fn, o, out, value_names(m, fn)};

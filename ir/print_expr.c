@@ -316,12 +316,3 @@ void print_expr(Module *m, Expr e, int expected, Buf *out)
     print_node(&t, e, expected == (int)expr_dtype(m, e), 0);
     arena_pop(m->scratch, mark);
 }
-
-const char *expr_str(Module *m, Expr e, DType expected)
-{
-    Buf b = {0};
-    print_expr(m, e, (int)expected, &b);
-    const char *s = arena_strdup(m->arena, b.at);
-    buf_release(&b);
-    return s;
-}

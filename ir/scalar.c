@@ -253,6 +253,32 @@ Expr expr_subst(Module *m, Expr e, const ExprSubst *s)
     return made[0];
 }
 
+const Expr *expr_args(Module *m, const Fn *fn, const Value *args, uint32_t n)
+{
+    Expr *out = NEW_ARRAY(m->scratch, Expr, (size_t)n + 1);
+    for (uint32_t i = 0; i < n; i++)
+        out[i] = expr_arg(m, i, type_dtype(m, value_type(fn, args[i])));
+    return out;
+}
+
+typedef struct OneIndex {
+    Axis axis;
+    Expr with;
+} OneIndex;
+
+static Expr one_index(Module *m, Axis a, void *user)
+{
+    const OneIndex *x = user;
+    (void)m;
+    return a.id == x->axis.id ? x->with : (Expr){0};
+}
+
+Expr expr_subst_index(Module *m, Expr e, Axis axis, Expr with)
+{
+    OneIndex x = {axis, with};
+    return expr_subst(m, e, &(ExprSubst){.index_with = one_index, .user = &x});
+}
+
 uint32_t expr_operands(const Module *m, Expr e)
 {
     Below b;

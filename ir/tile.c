@@ -16,13 +16,6 @@ typedef struct Sets {
     uint32_t nown;
 } Sets;
 
-static bool in_list(const Axis *axes, uint32_t n, Axis a)
-{
-    for (uint32_t i = 0; i < n; i++)
-        if (axes[i].id == a.id) return true;
-    return false;
-}
-
 /* The axes that a reduction takes away, or NULL. */
 static const AttrItem *reduced_axes(const Module *m, const Inst *in)
 {
@@ -35,7 +28,7 @@ static bool same_axes(const AttrItem *a, const AttrItem *b)
 {
     if (a->n != b->n) return false;
     for (uint32_t i = 0; i < a->n; i++)
-        if (!in_list(b->axes, b->n, a->axes[i])) return false;
+        if (!axes_have(b->axes, b->n, a->axes[i])) return false;
     return true;
 }
 
@@ -85,8 +78,8 @@ static bool has_wide(const Sets *s, Type t)
 {
     const TypeInfo *ti = type_info(s->m, t);
     for (uint32_t i = 0; i < ti->naxes; i++)
-        if (!in_list(s->own, s->nown, ti->axes[i].axis) &&
-            !in_list(s->swept.axes, s->swept.n, ti->axes[i].axis))
+        if (!axes_have(s->own, s->nown, ti->axes[i].axis) &&
+            !axes_have(s->swept.axes, s->swept.n, ti->axes[i].axis))
             return true;
     return false;
 }
@@ -99,8 +92,8 @@ static void find_own(Sets *s)
         const TypeInfo *ti = type_info(s->m, in->type);
         for (uint32_t k = 0; k < ti->naxes; k++) {
             Axis a = ti->axes[k].axis;
-            if (!in_list(s->swept.axes, s->swept.n, a) &&
-                !in_list(s->own, s->nown, a))
+            if (!axes_have(s->swept.axes, s->swept.n, a) &&
+                !axes_have(s->own, s->nown, a))
                 s->own[s->nown++] = a;
         }
     }
@@ -164,7 +157,7 @@ static uint32_t count_axes(const Sets *s, Value v, const Axis *of, uint32_t n)
     const TypeInfo *ti = type_info(s->m, value_type(s->fn, v));
     uint32_t found = 0;
     for (uint32_t i = 0; i < ti->naxes; i++)
-        found += in_list(of, n, ti->axes[i].axis);
+        found += axes_have(of, n, ti->axes[i].axis);
     return found;
 }
 
@@ -298,7 +291,7 @@ static void add_turns(Builder *b, const Fn *fn, uint32_t v, const bool *plain)
     for (uint32_t i = 0; i < ti->naxes; i++)
         if (!type_axis(m, in->type, ti->axes[i].axis)) return;
     AttrList l = {.n = 0};
-    attr_put_id(&l, AT_body, expr_int(m, DT_i32, 0).id);
+    attr_put_id(&l, AT_body, expr_i32(m, 0).id);
     Value zero = emit(b, OP_map, t, attr_intern(m, &l), NULL, 0);
     builder_result(b, zero, (Port){.loc = in->loc});
 }
@@ -409,7 +402,7 @@ static bool fits(const Module *m, const TilePart *p, Arena *a)
         const TypeInfo *ti = type_info(m, p->fn->insts[v].type);
         int64_t n = 1;
         for (uint32_t i = 0; i < ti->naxes; i++)
-            if (!in_list(fit.own, fit.nown, ti->axes[i].axis))
+            if (!axes_have(fit.own, fit.nown, ti->axes[i].axis))
                 n *= type_local_size(m, &ti->axes[i]);
         if (!tile_lanes(n)) return false;
     }
@@ -432,8 +425,8 @@ static bool find_after(const Fn *fn, const bool *rows, const bool *cross,
 
 static bool is_pair_axis(const TileFit *fit, Axis x)
 {
-    return in_list(fit->own, fit->nown, x) ||
-           in_list(fit->swept, fit->nswept, x);
+    return axes_have(fit->own, fit->nown, x) ||
+           axes_have(fit->swept, fit->nswept, x);
 }
 
 /* What tensor cores take: pairs and sides of 16 bits, vectors of 16 to 128.

@@ -103,6 +103,9 @@ static TypeInfo info_copy(Module *m, const TypeInfo *t)
 }
 
 /* T is sorted. */
+/* What module_init makes: 0 is no type, 1 the type of what is wrong. */
+#define ERROR_TYPE ((Type){1})
+
 static Type intern_sorted(Module *m, const TypeInfo *t)
 {
     uint64_t h = type_hash(t);
@@ -119,7 +122,7 @@ static Type intern_sorted(Module *m, const TypeInfo *t)
 
 Type type_intern(Module *m, const TypeInfo *info)
 {
-    if (info->is_error) return type_error(m);
+    if (info->is_error) return ERROR_TYPE;
     TypeAxis few_axes[FEW_AXES], *axes = few_axes;
     MeshAxis few_mesh[FEW_AXES], *mesh = few_mesh;
     if (info->naxes > FEW_AXES)
@@ -176,12 +179,6 @@ Type type_tuple(Module *m, const Type *fields, uint32_t n)
     return type_intern(m, &t);
 }
 
-Type type_error(Module *m)
-{
-    (void)m;
-    return (Type){1};
-}
-
 static bool is_plain(const TypeInfo *t)
 {
     return !t->is_error && !t->is_tuple;
@@ -209,7 +206,14 @@ Type type_with_axis(Module *m, Type t, TypeAxis a)
     return type_intern(m, &d.t);
 }
 
-static bool axis_in(Axis a, const Axis *axes, uint32_t n)
+bool axes_have(const Axis *axes, uint32_t n, Axis a)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (axes[i].id == a.id) return true;
+    return false;
+}
+
+bool mesh_axes_have(const MeshAxis *axes, uint32_t n, MeshAxis a)
 {
     for (uint32_t i = 0; i < n; i++)
         if (axes[i].id == a.id) return true;
@@ -224,7 +228,7 @@ Type type_without_axes(Module *m, Type t, const Axis *axes, uint32_t n)
     draft_of(m, &d, info, 0);
     d.t.naxes = 0;
     for (uint32_t i = 0; i < info->naxes; i++)
-        if (!axis_in(info->axes[i].axis, axes, n))
+        if (!axes_have(axes, n, info->axes[i].axis))
             d.axes[d.t.naxes++] = info->axes[i];
     return type_intern(m, &d.t);
 }
@@ -251,7 +255,7 @@ Type type_union(Module *m, Type a, Type b)
 {
     Draft d;
     const TypeInfo *x = type_info(m, a), *y = type_info(m, b);
-    if (!is_plain(x) || !is_plain(y)) return type_error(m);
+    if (!is_plain(x) || !is_plain(y)) return ERROR_TYPE;
     draft_of(m, &d, x, y->naxes);
     for (uint32_t i = 0; i < y->naxes; i++)
         if (!type_axis(m, a, y->axes[i].axis)) d.axes[d.t.naxes++] = y->axes[i];

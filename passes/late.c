@@ -90,8 +90,8 @@ static Value move_scale(Rewrite *rw, const Inst *in, uint32_t k,
     ops[k] = kept;
     args[n] = emit(b, OP_einsum, in->type, in->attr, ops, 2);
     Expr sum = expr_arg(b->m, n, type_dtype(b->m, in->type));
-    Expr body = f->late_first ? expr_op(b->m, f->op, f->late, sum, (Expr){0})
-                              : expr_op(b->m, f->op, sum, f->late, (Expr){0});
+    Expr body = f->late_first ? expr_op2(b->m, f->op, f->late, sum)
+                              : expr_op2(b->m, f->op, sum, f->late);
     AttrList l = {.n = 0};
     attr_put_id(&l, AT_body, body.id);
     /* the operands that only the kept factor reads are dropped at the door */

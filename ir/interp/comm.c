@@ -230,13 +230,6 @@ void interp_pending(Frame *f, const Inst *in, Val *out)
                attr_is(r->m, in->attr, AT_kind, "max"));
 }
 
-static bool is_pending(const TypeInfo *t, MeshAxis a)
-{
-    for (uint32_t i = 0; i < t->npending; i++)
-        if (t->pending[i].id == a.id) return true;
-    return false;
-}
-
 /* The mesh axes whose part in the operand's layout is another in the result:
  * of a list of splits, those behind the beginning that both have. */
 static uint32_t mesh_moved(const Run *r, Type from, Type to, MeshAxis *out)
@@ -255,7 +248,8 @@ static uint32_t mesh_moved(const Run *r, Type from, Type to, MeshAxis *out)
             out[n++] = a->splits[k];
     }
     for (uint32_t i = 0; i < x->npending; i++)
-        if (!is_pending(y, x->pending[i])) out[n++] = x->pending[i];
+        if (!mesh_axes_have(y->pending, y->npending, x->pending[i]))
+            out[n++] = x->pending[i];
     return n;
 }
 
@@ -270,7 +264,8 @@ void interp_reshard(Frame *f, const Inst *in, Val *out)
     exchange_over(f, in, out, over, n);
     n = 0;
     for (uint32_t i = 0; i < to->npending; i++)
-        if (!is_pending(from, to->pending[i])) over[n++] = to->pending[i];
+        if (!mesh_axes_have(from->pending, from->npending, to->pending[i]))
+            over[n++] = to->pending[i];
     if (n) keep_first(r, out, over, n, to->pending_kind == PENDING_max);
 }
 

@@ -135,7 +135,6 @@ typedef struct Walk {
 void walk_init(Walk *w, Run *r, Type t, uint32_t nparts);
 /* Those axes of t that are in the list, in the order of t. */
 void walk_axes(Walk *w, Run *r, Type t, const AttrItem *axes, uint32_t nparts);
-bool axes_have(const AttrItem *axes, Axis a);
 void walk_extend(Walk *w, Run *r, Type u, Axis except);
 /* Puts the axes in order of declaration, which is the logical order. */
 void walk_sort(Walk *w);

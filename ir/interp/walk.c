@@ -24,13 +24,6 @@ int64_t type_stride(const Run *r, Type t, Axis a)
     return 0;
 }
 
-bool axes_have(const AttrItem *axes, Axis a)
-{
-    for (uint32_t i = 0; axes && i < axes->n; i++)
-        if (axes->axes[i].id == a.id) return true;
-    return false;
-}
-
 static void walk_alloc(Walk *w, Run *r, uint32_t ndims)
 {
     w->ndims = ndims;
@@ -64,7 +57,7 @@ void walk_axes(Walk *w, Run *r, Type t, const AttrItem *axes, uint32_t nparts)
     uint32_t n = 0;
     for (uint32_t i = 0; i < info->naxes; i++) {
         Axis a = info->axes[i].axis;
-        if (!axes_have(axes, a)) continue;
+        if (!attr_item_has(axes, a)) continue;
         w->axis[n] = a;
         w->size[n] = axis_extent(r, &info->axes[i]);
         w->total *= w->size[n++];

@@ -65,13 +65,6 @@ int64_t verify_int(const Verify *vf, AttrKey k, int64_t otherwise)
     return attr_int(vf->m, vf->in->attr, k, otherwise);
 }
 
-bool axis_listed(Axis a, const AttrItem *list)
-{
-    for (uint32_t i = 0; i < list->n; i++)
-        if (list->axes[i].id == a.id) return true;
-    return false;
-}
-
 bool verify_is_whole_number(DType d)
 {
     return dtype_class(d) == DC_int || dtype_class(d) == DC_uint;

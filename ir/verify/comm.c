@@ -7,19 +7,12 @@
  */
 #include "verify.h"
 
-static bool mesh_listed(MeshAxis a, const MeshAxis *list, uint32_t n)
-{
-    for (uint32_t i = 0; i < n; i++)
-        if (list[i].id == a.id) return true;
-    return false;
-}
-
 static bool check_over(const Verify *vf, const char *rule)
 {
     const AttrItem *over = verify_list(vf, AT_over);
     if (!over->n) return verify_fail(vf, "over no mesh axis (%s)", rule);
     for (uint32_t i = 1; i < over->n; i++)
-        if (mesh_listed(over->mesh[i], over->mesh, i))
+        if (mesh_axes_have(over->mesh, i, over->mesh[i]))
             return verify_fail(vf, "mesh axis '%s' is listed twice (%s)",
                                mesh_name(vf->m, over->mesh[i]), rule);
     return true;
@@ -76,7 +69,7 @@ static bool made(const Verify *vf, Type *t, const char *rule)
     MeshAxis *left = NEW_ARRAY(vf->m->scratch, MeshAxis, info.npending);
     uint32_t n = 0;
     for (uint32_t i = 0; i < info.npending; i++)
-        if (!mesh_listed(info.pending[i], over->mesh, over->n))
+        if (!mesh_axes_have(over->mesh, over->n, info.pending[i]))
             left[n++] = info.pending[i];
     if (n + over->n != info.npending)
         return verify_fail(vf,
@@ -196,7 +189,7 @@ static Type settled(const Verify *vf, Type t, const TypeAxis *a)
     MeshAxis *left = NEW_ARRAY(vf->m->scratch, MeshAxis, info.npending);
     uint32_t n = 0;
     for (uint32_t i = 0; i < info.npending; i++)
-        if (!mesh_listed(info.pending[i], a->splits, a->nsplits))
+        if (!mesh_axes_have(a->splits, a->nsplits, info.pending[i]))
             left[n++] = info.pending[i];
     info.pending = left;
     info.npending = n;

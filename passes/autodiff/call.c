@@ -17,14 +17,6 @@ static Type result_type(Module *m, const Inst *in, const Fn *fn)
     return repeat_type(m, fn, r.carry, r.axis, r.count);
 }
 
-static Attr with_fn(Module *m, Attr attr, FnRef fn)
-{
-    AttrList list = attr_list(m, attr);
-    attr_drop(&list, AT_fn);
-    attr_put_id(&list, AT_fn, fn.id);
-    return attr_intern(m, &list);
-}
-
 static Value field_of(Builder *b, Value v, uint32_t i)
 {
     bool tuple = type_info(b->m, value_type(b->fn, v))->is_tuple;
@@ -47,7 +39,7 @@ Value call_forward(Grad *g, Value v, const Derived *d)
         args[i] = grad_operand(g, v, i);
     const Fn *forward = fn_of(g->m, d->forward);
     Type t = result_type(g->m, in, forward);
-    Attr attr = with_fn(g->m, in->attr, d->forward);
+    Attr attr = attr_with_id(g->m, in->attr, AT_fn, d->forward.id);
     Value all = emit(&g->b, (Op)in->op, t, attr, args, in->nargs);
 
     Value *records = NEW_ARRAY(g->ad->arena, Value, d->nsaved + 2);
@@ -94,7 +86,7 @@ void grad_call(Grad *g, Value v, Value cot)
         if (d->masks.out[i]) args[n++] = grad_field(g, v, i);
     if (backward->nresults == 0) return;
 
-    Attr attr = with_fn(g->m, in->attr, d->backward);
+    Attr attr = attr_with_id(g->m, in->attr, AT_fn, d->backward.id);
     Value all =
         emit(&g->b, OP_call, result_type(g->m, in, backward), attr, args, n);
     for (uint32_t i = 0; i < in->nargs; i++)

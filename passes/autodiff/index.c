@@ -46,7 +46,7 @@ static Value one_hot(Grad *g, Value ids, Value cot, TypeAxis axis)
         id = expr_arg(m, 0, di);
         at = expr_index(m, axis.axis);
     }
-    Expr here = expr_op(m, SC_eq, id, at, (Expr){0});
+    Expr here = expr_op2(m, SC_eq, id, at);
     Expr body =
         expr_op(m, SC_where, here, expr_arg(m, 1, dc), expr_float(m, dc, 0));
     return emit_map_over(&g->b, body, (Value[]){ids, cot}, 2, &axis, 1);
@@ -119,8 +119,8 @@ static Expr place_number(Grad *g, Type t, Type base, Axis axis)
         if (aligned && ta->axis.id != axis.id) continue;
         Expr size = expr_int(g->m, DT_i64, ta->size);
         Expr index = expr_cast(g->m, DT_i64, expr_index(g->m, ta->axis));
-        place = expr_op(g->m, SC_mul, place, size, (Expr){0});
-        place = expr_op(g->m, SC_add, place, index, (Expr){0});
+        place = expr_op2(g->m, SC_mul, place, size);
+        place = expr_op2(g->m, SC_add, place, index);
     }
     return place;
 }

@@ -41,17 +41,17 @@ static void give(const Node *x, Expr operand, Expr cot)
     uint32_t i = node_at(x->d, operand);
     if (!x->d->active[i]) return;
     Expr *sum = &x->d->cot[i];
-    *sum = sum->id ? expr_op(x->d->m, SC_add, *sum, cot, (Expr){0}) : cot;
+    *sum = sum->id ? expr_op2(x->d->m, SC_add, *sum, cot) : cot;
 }
 
 static Expr op1(const Node *x, ScalarOp op, Expr a)
 {
-    return expr_op(x->d->m, op, a, (Expr){0}, (Expr){0});
+    return expr_op1(x->d->m, op, a);
 }
 
 static Expr op2(const Node *x, ScalarOp op, Expr a, Expr b)
 {
-    return expr_op(x->d->m, op, a, b, (Expr){0});
+    return expr_op2(x->d->m, op, a, b);
 }
 
 static Expr select(const Node *x, Expr c, Expr a, Expr b)

@@ -25,16 +25,6 @@ typedef struct Move {
 /* ---------------------------------------------------------------- indices --
  */
 
-static Expr whole(Module *m, int64_t i)
-{
-    return expr_int(m, DT_i32, i);
-}
-
-static Expr binary(Module *m, ScalarOp op, Expr a, Expr b)
-{
-    return expr_op(m, op, a, b, (Expr){0});
-}
-
 static Expr renamed_index(Module *m, Axis a, void *user)
 {
     const Move *v = user;
@@ -50,8 +40,8 @@ static Expr split_index(Module *m, Axis a, void *user)
     Expr e = expr_index(m, v->to->axes[0]);
     for (uint32_t i = 1; i < v->to->n; i++) {
         int64_t size = type_size(m, v->after, v->to->axes[i]);
-        e = binary(m, SC_mul, e, whole(m, size));
-        e = binary(m, SC_add, e, expr_index(m, v->to->axes[i]));
+        e = expr_op2(m, SC_mul, e, expr_i32(m, size));
+        e = expr_op2(m, SC_add, e, expr_index(m, v->to->axes[i]));
     }
     return e;
 }
@@ -65,9 +55,9 @@ static Expr merged_index(Module *m, Axis a, void *user)
     for (uint32_t i = v->from->n; i-- > 0;) {
         int64_t size = type_size(m, v->before, v->from->axes[i]);
         if (v->from->axes[i].id == a.id) {
-            Expr e =
-                binary(m, SC_idiv, expr_index(m, v->axis), whole(m, inside));
-            return i ? binary(m, SC_imod, e, whole(m, size)) : e;
+            Expr e = expr_op2(m, SC_idiv, expr_index(m, v->axis),
+                              expr_i32(m, inside));
+            return i ? expr_op2(m, SC_imod, e, expr_i32(m, size)) : e;
         }
         inside *= size;
     }
@@ -163,7 +153,6 @@ Value push_move(Builder *b, const Inst *move, const Inst *map,
     s.index_with = move->op == OP_rename  ? renamed_index
                    : move->op == OP_split ? split_index
                                           : merged_index;
-    AttrList l = attr_list(m, map->attr);
-    attr_put_id(&l, AT_body, expr_subst(m, body, &s).id);
-    return emit(b, OP_map, move->type, attr_intern(m, &l), moved, map->nargs);
+    Attr attr = attr_with_id(m, map->attr, AT_body, expr_subst(m, body, &s).id);
+    return emit(b, OP_map, move->type, attr, moved, map->nargs);
 }

@@ -101,8 +101,8 @@ static void emit_parts(Rewrite *rw, const Parts *p, Value old)
     Value v = emit_concat(b, xs, p->n, p->axis);
     if (!value_eq(p->other, NO_VALUE)) {
         DType d = type_dtype(b->m, in->type);
-        Expr sum = expr_op(b->m, SC_add, expr_arg(b->m, 0, d),
-                           expr_arg(b->m, 1, d), (Expr){0});
+        Expr sum =
+            expr_op2(b->m, SC_add, expr_arg(b->m, 0, d), expr_arg(b->m, 1, d));
         AttrList l = attr_list(b->m, in->attr);
         attr_put_id(&l, AT_body, sum.id);
         v = emit(b, OP_map, in->type, attr_intern(b->m, &l),

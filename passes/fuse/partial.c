@@ -33,17 +33,10 @@ static const AttrItem *axes_of(const Module *m, const Inst *in)
     return NULL;
 }
 
-static bool has_axis(const AttrItem *list, Axis a)
-{
-    for (uint32_t i = 0; i < list->n; i++)
-        if (list->axes[i].id == a.id) return true;
-    return false;
-}
-
 static bool has_all(const AttrItem *many, const AttrItem *few)
 {
     for (uint32_t i = 0; i < few->n; i++)
-        if (!has_axis(many, few->axes[i])) return false;
+        if (!attr_item_has(many, few->axes[i])) return false;
     return true;
 }
 
@@ -215,7 +208,7 @@ static Value second_sum(const Split *s, Builder *b, uint32_t i, Value x)
     Axis *rest = NEW_ARRAY(s->a, Axis, axes->n);
     uint32_t n = 0;
     for (uint32_t k = 0; k < axes->n; k++)
-        if (!has_axis(s->way[i], axes->axes[k])) rest[n++] = axes->axes[k];
+        if (!attr_item_has(s->way[i], axes->axes[k])) rest[n++] = axes->axes[k];
     DType acc = acc_of(s, in);
     x = emit_reduce(b, "sum", x, rest, n, acc, acc);
     return emit_cast(b, x, type_dtype(s->m, in->type));

@@ -71,7 +71,7 @@ static Value as_loops(Prep *p, const Inst *in)
     DType acc = attr_dtype(m, in->attr, AT_acc, dtype_acc(d));
     Expr x = expr_cast(m, acc, expr_arg(m, 0, d));
     Expr y = expr_cast(m, acc, expr_arg(m, 1, d));
-    Value v = emit_map(p->b, expr_op(m, SC_mul, x, y, (Expr){0}), args, 2);
+    Value v = emit_map(p->b, expr_op2(m, SC_mul, x, y), args, 2);
     const AttrItem *sum = attr_get(m, in->attr, AT_sum);
     if (sum->n > 0)
         v = emit_reduce(p->b, "sum", v, sum->axes, sum->n, acc, acc);

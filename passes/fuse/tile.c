@@ -51,9 +51,8 @@ static Expr index_of_tile(Module *m, Axis a, void *user)
         if (c->operand[i] < 0) c->operand[i] = (int)c->nargs++;
         Expr turn = expr_arg(m, (uint32_t)c->operand[i], DT_i32);
         if (l->tile == 1) return turn;
-        Expr base =
-            expr_op(m, SC_mul, turn, expr_int(m, DT_i32, l->tile), (Expr){0});
-        return expr_op(m, SC_add, base, expr_index(m, a), (Expr){0});
+        Expr base = expr_op2(m, SC_mul, turn, expr_i32(m, l->tile));
+        return expr_op2(m, SC_add, base, expr_index(m, a));
     }
     return (Expr){0};
 }
@@ -63,15 +62,13 @@ static Value tile_map(const Tile *t, const Scope *s, const Inst *in,
 {
     Module *m = t->fx->m;
     Value *all = NEW_ARRAY(t->fx->a, Value, (size_t)in->nargs + MOST_LEVELS);
-    Expr *with = NEW_ARRAY(t->fx->a, Expr, (size_t)in->nargs + 1);
-    for (uint32_t i = 0; i < in->nargs; i++) {
+    for (uint32_t i = 0; i < in->nargs; i++)
         all[i] = args[i];
-        with[i] = expr_arg(m, i, type_dtype(m, value_type(s->b->fn, args[i])));
-    }
     Counting c = {.t = t, .nargs = in->nargs};
     for (uint32_t i = 0; i < MOST_LEVELS; i++)
         c.operand[i] = -1;
-    ExprSubst subst = {with, in->nargs, index_of_tile, &c};
+    ExprSubst subst = {expr_args(m, s->b->fn, args, in->nargs), in->nargs,
+                       index_of_tile, &c};
     body = expr_subst(m, body, &subst);
     for (uint32_t i = 0; i < t->nlevels; i++)
         if (c.operand[i] >= 0) all[c.operand[i]] = s->turns[i];
@@ -92,7 +89,6 @@ static Value tile_sum(const Tile *t, const Scope *s, const Inst *in,
     uint32_t n = tile_axes(t, item, axes);
     if (n == 0 && in->op == OP_reduce) return emit_cast(s->b, args[0], d);
     AttrList l = attr_list(m, in->attr);
-    attr_drop(&l, key);
     attr_put_axes(&l, key, axes, n);
     Type type = type_with_dtype(m, tile_type(t, in->type), d);
     return emit(s->b, (Op)in->op, type, attr_intern(m, &l), args, in->nargs);

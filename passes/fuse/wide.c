@@ -13,13 +13,6 @@
  * columns end inside a step. */
 enum { REGISTERS = 240, DOT = 32, ELSE = 24, BOUNDS = 40, STEP = 64 };
 
-static bool has_own(const TileFit *fit, Axis a)
-{
-    for (uint32_t i = 0; i < fit->nown; i++)
-        if (fit->own[i].id == a.id) return true;
-    return false;
-}
-
 /* Elements of a result's vector; 0: it is one value. */
 static int64_t width_of(const Module *m, const Fn *fn, const TileFit *fit,
                         uint32_t result)
@@ -29,7 +22,7 @@ static int64_t width_of(const Module *m, const Fn *fn, const TileFit *fit,
     const TypeInfo *ti = type_info(m, value_type(fn, v));
     int64_t n = 1;
     for (uint32_t i = 0; i < ti->naxes; i++)
-        if (!has_own(fit, ti->axes[i].axis))
+        if (!axes_have(fit->own, fit->nown, ti->axes[i].axis))
             n *= type_local_size(m, &ti->axes[i]);
     return n;
 }

@@ -18,13 +18,6 @@ typedef struct Finder {
 
 /* -------------------------------------------------------------- products -- */
 
-static bool list_has(const AttrItem *list, Axis a)
-{
-    for (uint32_t i = 0; list && i < list->n; i++)
-        if (list->axes[i].id == a.id) return true;
-    return false;
-}
-
 static bool push_axis(AxisList *l, TypeAxis a)
 {
     if (l->n == MOST_TERM_AXES || a.nsplits) return false;
@@ -44,7 +37,7 @@ static bool is_term(const Finder *f, Value v, Term *out)
         const TypeInfo *t = type_info(m, value_type(f->fn, out->operand[k]));
         Type other = value_type(f->fn, inst_arg(f->fn, in, 1 - k));
         for (uint32_t i = 0; i < t->naxes; i++) {
-            bool summed = list_has(sum, t->axes[i].axis);
+            bool summed = attr_item_has(sum, t->axes[i].axis);
             bool both = type_axis(m, other, t->axes[i].axis) != NULL;
             if (summed != both) return false;
             if (summed && k) continue;

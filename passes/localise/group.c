@@ -92,10 +92,9 @@ static Value zig_apart(Local *l, Value x, const Cut *c, Axis g)
     TypeAxis to[2] = {sized(parts, 2 * n), sized(c->axis, part)};
     TypeAxis ids[2] = {sized(g, n), sized(half, 2)};
     Axis from[2] = {half, c->axis};
-    Expr at = expr_index(m, g), last = expr_int(m, DT_i32, 2 * n - 1);
-    Expr first = expr_op(m, SC_eq, expr_index(m, half), expr_int(m, DT_i32, 0),
-                         (Expr){0});
-    Expr second = expr_op(m, SC_sub, last, at, (Expr){0});
+    Expr at = expr_index(m, g), last = expr_i32(m, 2 * n - 1);
+    Expr first = expr_op2(m, SC_eq, expr_index(m, half), expr_i32(m, 0));
+    Expr second = expr_op2(m, SC_sub, last, at);
     x = emit_split(&l->b, x, c->axis, to, 2);
     Value which = emit_map_over(&l->b, expr_op(m, SC_where, first, at, second),
                                 NULL, 0, ids, 2);
@@ -114,11 +113,10 @@ static Value zig_together(Local *l, Value x, const Cut *c, Axis g)
     TypeAxis to[2] = {sized(half, 2), sized(c->axis, part)};
     TypeAxis ids = sized(parts, 2 * n);
     Axis halves[2] = {g, half}, from[2] = {parts, c->axis};
-    Expr p = expr_index(m, parts), two = expr_int(m, DT_i32, 2);
-    Expr low = expr_op(m, SC_mul, two, p, (Expr){0});
-    Expr high =
-        expr_op(m, SC_sub, expr_int(m, DT_i32, 4 * n - 1), low, (Expr){0});
-    Expr first = expr_op(m, SC_lt, p, expr_int(m, DT_i32, n), (Expr){0});
+    Expr p = expr_index(m, parts), two = expr_i32(m, 2);
+    Expr low = expr_op2(m, SC_mul, two, p);
+    Expr high = expr_op2(m, SC_sub, expr_i32(m, 4 * n - 1), low);
+    Expr first = expr_op2(m, SC_lt, p, expr_i32(m, n));
     x = emit_split(&l->b, x, c->axis, to, 2);
     x = emit_merge(&l->b, x, halves, 2, all);
     Value which = emit_map_over(&l->b, expr_op(m, SC_where, first, low, high),
@@ -276,8 +274,8 @@ Value local_pending(Local *l, const Inst *in)
     Value args[2] = {local_arg(l, in, 0), local_coord(l, over->mesh, over->n)};
     DType d = type_dtype(m, value_type(l->b.fn, args[0]));
     const char *kind = attr_is(m, in->attr, AT_kind, "max") ? "max" : "sum";
-    Expr zero = expr_int(m, DT_i32, 0);
-    Expr first = expr_op(m, SC_eq, expr_arg(m, 1, DT_i32), zero, (Expr){0});
+    Expr zero = expr_i32(m, 0);
+    Expr first = expr_op2(m, SC_eq, expr_arg(m, 1, DT_i32), zero);
     Expr body = expr_op(m, SC_where, first, expr_arg(m, 0, d),
                         local_neutral(m, d, kind));
     return emit_map(&l->b, body, args, 2);

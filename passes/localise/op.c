@@ -42,21 +42,15 @@ Value local_map(Local *l, const Inst *in)
     for (uint32_t i = 0; i < t->naxes; i++)
         if (t->axes[i].nsplits && expr_uses_index(m, body, t->axes[i].axis))
             places[x.n++] = part_of(l, &t->axes[i], args, &n);
-    AttrList list = attr_list(m, in->attr);
     if (x.n) {
-        Expr *with = NEW_ARRAY(m->scratch, Expr, (size_t)in->nargs + 1);
-        for (uint32_t i = 0; i < in->nargs; i++)
-            with[i] =
-                expr_arg(m, i, type_dtype(m, value_type(l->b.fn, args[i])));
-        ExprSubst s = {.with = with,
+        ExprSubst s = {.with = expr_args(m, l->b.fn, args, in->nargs),
                        .n = in->nargs,
                        .index_with = index_in_whole,
                        .user = &x};
-        attr_drop(&list, AT_body);
-        attr_put_id(&list, AT_body, expr_subst(m, body, &s).id);
+        body = expr_subst(m, body, &s);
     }
-    return emit(&l->b, OP_map, type_local(m, in->type), attr_intern(m, &list),
-                args, n);
+    return emit(&l->b, OP_map, type_local(m, in->type),
+                attr_with_id(m, in->attr, AT_body, body.id), args, n);
 }
 
 /* ----------------------------------------------------------------- pads -- */
@@ -76,8 +70,7 @@ static Value without_pads(Local *l, Value x, Type t, const AttrItem *axes,
         args[0] = x;
         Part p = part_of(l, &whole, args, &n);
         Expr at = part_whole(m, &p, expr_index(m, whole.axis));
-        Expr there =
-            expr_op(m, SC_lt, at, expr_int(m, DT_i32, whole.size), (Expr){0});
+        Expr there = expr_op2(m, SC_lt, at, expr_i32(m, whole.size));
         Expr own = expr_arg(m, 0, expr_dtype(m, other));
         x = emit_map(&l->b, expr_op(m, SC_where, there, own, other), args, n);
     }

@@ -186,18 +186,6 @@ static Value *turn_args(Body *body, const Inst *in, uint32_t more)
     return args;
 }
 
-typedef struct RowIndex {
-    Axis row;
-    Expr counted;
-} RowIndex;
-
-static Expr index_with(Module *m, Axis a, void *user)
-{
-    const RowIndex *r = user;
-    (void)m;
-    return a.id == r->row.id ? r->counted : (Expr){0};
-}
-
 /* index(row) becomes index(row) + turn * rows. */
 static Value write_counting_map(Body *body, Value v, Axis row)
 {
@@ -206,24 +194,12 @@ static Value write_counting_map(Body *body, Value v, Axis row)
     Type t = value_turn_type(body->mi, body->c, v);
     Value *args = turn_args(body, in, 1);
     args[in->nargs] = body->turn;
-    Expr rows = expr_int(m, DT_i32, type_size(m, t, row));
-    Expr before =
-        expr_op(m, SC_mul, expr_arg(m, in->nargs, DT_i32), rows, (Expr){0});
-    RowIndex r = {row,
-                  expr_op(m, SC_add, expr_index(m, row), before, (Expr){0})};
-    ExprSubst s = {.index_with = index_with, .user = &r};
-    AttrList l = attr_list(m, in->attr);
-    attr_drop(&l, AT_body);
-    attr_put_id(&l, AT_body, expr_subst(m, attr_expr(m, in->attr), &s).id);
-    return emit(&body->b, OP_map, t, attr_intern(m, &l), args, in->nargs + 1u);
-}
-
-static Attr with_callee(Module *m, Attr attr, AttrKey key, FnRef fn)
-{
-    AttrList l = attr_list(m, attr);
-    attr_drop(&l, key);
-    attr_put_id(&l, key, fn.id);
-    return attr_intern(m, &l);
+    Expr rows = expr_i32(m, type_size(m, t, row));
+    Expr before = expr_op2(m, SC_mul, expr_arg(m, in->nargs, DT_i32), rows);
+    Expr counted = expr_op2(m, SC_add, expr_index(m, row), before);
+    Expr e = expr_subst_index(m, attr_expr(m, in->attr), row, counted);
+    return emit(&body->b, OP_map, t, attr_with_id(m, in->attr, AT_body, e.id),
+                args, in->nargs + 1u);
 }
 
 static Attr with_invariant(Module *m, Attr attr)
@@ -256,7 +232,7 @@ static Value write_call(Body *body, Value v)
         AttrKey key = i ? AT_while : AT_fn;
         if (!attr_get(m, in->attr, key)) continue;
         k.old = fn_of(m, attr_fn(m, in->attr, key));
-        attr = with_callee(m, attr, key, clone_of(mi, k));
+        attr = attr_with_id(m, attr, key, clone_of(mi, k).id);
     }
     if (k.turn && in->op == OP_repeat) attr = with_invariant(m, attr);
     Value *args = turn_args(body, in, 1);

@@ -33,13 +33,6 @@ static const TypeInfo *then(const Bring *x)
     return type_info(x->m, x->to);
 }
 
-static bool pends(const TypeInfo *t, MeshAxis a)
-{
-    for (uint32_t i = 0; i < t->npending; i++)
-        if (t->pending[i].id == a.id) return true;
-    return false;
-}
-
 static bool splits(const TypeInfo *t, MeshAxis a)
 {
     for (uint32_t i = 0; i < t->naxes; i++)
@@ -125,7 +118,8 @@ static bool scatter(Bring *x)
         uint32_t n = 0;
         if (!is_begun(a, b)) continue;
         while (a->nsplits + n < b->nsplits &&
-               pends(now(x), b->splits[a->nsplits + n]))
+               mesh_axes_have(now(x)->pending, now(x)->npending,
+                              b->splits[a->nsplits + n]))
             n++;
         if (!n) continue;
         add_splits(x, OP_reduce_scatter, i, n);
@@ -141,7 +135,8 @@ static bool cut(Bring *x)
         uint32_t n = 0;
         if (!is_begun(a, b)) continue;
         while (a->nsplits + n < b->nsplits &&
-               !pends(now(x), b->splits[a->nsplits + n]) &&
+               !mesh_axes_have(now(x)->pending, now(x)->npending,
+                               b->splits[a->nsplits + n]) &&
                !splits(now(x), b->splits[a->nsplits + n]))
             n++;
         if (!n) continue;
@@ -191,7 +186,8 @@ static bool make(Bring *x)
     MeshAxis *over = NEW_ARRAY(x->m->scratch, MeshAxis, t->npending + 1);
     uint32_t n = 0;
     for (uint32_t i = 0; i < t->npending; i++)
-        if (!pends(then(x), t->pending[i])) over[n++] = t->pending[i];
+        if (!mesh_axes_have(then(x)->pending, then(x)->npending, t->pending[i]))
+            over[n++] = t->pending[i];
     if (!n) return false;
     AttrList l = {.n = 0};
     step(x, OP_all_reduce,
@@ -233,7 +229,8 @@ static void declare(Bring *x)
     MeshAxis *over = NEW_ARRAY(x->m->scratch, MeshAxis, t->npending + 1);
     uint32_t n = 0;
     for (uint32_t i = 0; i < t->npending; i++)
-        if (!pends(now(x), t->pending[i])) over[n++] = t->pending[i];
+        if (!mesh_axes_have(now(x)->pending, now(x)->npending, t->pending[i]))
+            over[n++] = t->pending[i];
     if (!n) return;
     AttrList l = {.n = 0};
     if (t->pending_kind == PENDING_max)

@@ -65,29 +65,16 @@ bool can_slice(Cut *c, const Fn *fn, Value v, const Layers *l)
 
 /* --------------------------------------------------------------- writing -- */
 
-typedef struct Later {
-    Axis axis;
-    int64_t start;
-} Later;
-
-static Expr index_later(Module *m, Axis a, void *user)
-{
-    const Later *x = user;
-    if (a.id != x->axis.id) return (Expr){0};
-    return expr_op(m, SC_add, expr_index(m, a), expr_int(m, DT_i32, x->start),
-                   (Expr){0});
-}
-
+/* The first layer of a stage counts on. */
 static Attr map_attr(Cut *c, Attr attr, const Layers *l, uint32_t stage)
 {
-    Later x = {l->axis, l->start[stage]};
-    Expr body = attr_expr(c->m, attr);
-    if (x.start == 0 || !expr_uses_index(c->m, body, l->axis)) return attr;
-    ExprSubst s = {.index_with = index_later, .user = &x};
-    AttrList list = attr_list(c->m, attr);
-    attr_drop(&list, AT_body);
-    attr_put_id(&list, AT_body, expr_subst(c->m, body, &s).id);
-    return attr_intern(c->m, &list);
+    Module *m = c->m;
+    Expr body = attr_expr(m, attr);
+    if (l->start[stage] == 0 || !expr_uses_index(m, body, l->axis)) return attr;
+    Expr later = expr_op2(m, SC_add, expr_index(m, l->axis),
+                          expr_i32(m, l->start[stage]));
+    body = expr_subst_index(m, body, l->axis, later);
+    return attr_with_id(m, attr, AT_body, body.id);
 }
 
 static FnRef fn_slice(Cut *c, FnRef ref, const Layers *l, uint32_t stage)
@@ -128,10 +115,7 @@ static FnRef fn_slice(Cut *c, FnRef ref, const Layers *l, uint32_t stage)
 static Attr call_attr(Cut *c, Attr attr, const Layers *l, uint32_t stage)
 {
     FnRef fn = attr_fn(c->m, attr, AT_fn);
-    AttrList list = attr_list(c->m, attr);
-    attr_drop(&list, AT_fn);
-    attr_put_id(&list, AT_fn, fn_slice(c, fn, l, stage).id);
-    return attr_intern(c->m, &list);
+    return attr_with_id(c->m, attr, AT_fn, fn_slice(c, fn, l, stage).id);
 }
 
 Value write_slice(Cut *c, Builder *b, const Fn *fn, Value v, const Layers *l,
@@ -172,8 +156,8 @@ FnRef turns_later(Cut *c, FnRef ref, int64_t start)
                                     str_of(c->m, old->name), (long long)start);
     rw.b.fn->name = fn_fresh_name(c->m, stem);
     Value turn = rw.map[old->nparams - 1];
-    Expr later = expr_op(c->m, SC_add, expr_arg(c->m, 0, DT_i32),
-                         expr_int(c->m, DT_i32, start), (Expr){0});
+    Expr later = expr_op2(c->m, SC_add, expr_arg(c->m, 0, DT_i32),
+                          expr_i32(c->m, start));
     rewrite_set(&rw, (Value){old->nparams - 1},
                 emit_map(&rw.b, later, &turn, 1));
     for (uint32_t i = old->nparams; i < old->ninsts; i++)

@@ -151,10 +151,8 @@ static Value write_map(Writer *w, Value v, const Inst *in)
         body = expr_cast(m, DT_bf16, body);
         t = type_with_dtype(m, t, DT_bf16);
     }
-    AttrList l = attr_list(m, in->attr);
-    attr_drop(&l, AT_body);
-    attr_put_id(&l, AT_body, body.id);
-    return emit(&w->b, OP_map, t, attr_intern(m, &l), args, in->nargs);
+    return emit(&w->b, OP_map, t, attr_with_id(m, in->attr, AT_body, body.id),
+                args, in->nargs);
 }
 
 /* P8: the value is the product in a sum that is stored in bf16, as is what it

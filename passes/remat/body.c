@@ -81,8 +81,7 @@ static Value whole_turn(Builder *b, Value turn, int64_t first, Phase phase)
     if (first == 0) return turn;
     Module *m = b->m;
     b->phase = phase;
-    Expr body = expr_op(m, SC_add, expr_arg(m, 0, DT_i32),
-                        expr_int(m, DT_i32, first), (Expr){0});
+    Expr body = expr_op2(m, SC_add, expr_arg(m, 0, DT_i32), expr_i32(m, first));
     return emit_map(b, body, &turn, 1);
 }
 

@@ -127,35 +127,19 @@ static Value param_of(Builder *b, Type t)
     return builder_param(b, (Port){.type = t});
 }
 
-typedef struct Positions {
-    Axis axis;
-    Expr value;
-} Positions;
-
-static Expr position(Module *m, Axis a, void *user)
-{
-    const Positions *p = user;
-    (void)m;
-    return a.id == p->axis.id ? p->value : (Expr){0};
-}
-
 static Value block_map(Emit *e, Builder *b, const Inst *in, Value *args)
 {
     Module *m = e->m;
     uint32_t n = in->nargs;
-    Expr body = attr_expr(m, in->attr);
-    Expr *with = NEW_ARRAY(m->scratch, Expr, (size_t)n + 1);
-    for (uint32_t i = 0; i < n; i++)
-        with[i] = expr_arg(m, i, type_dtype(m, value_type(b->fn, args[i])));
-    Positions p = {e->r->axis.axis, expr_arg(m, n, DT_i32)};
-    ExprSubst s = {with, n, position, &p};
-    bool counts = expr_uses_index(m, body, e->r->axis.axis);
-    if (counts) args[n++] = e->positions;
-    AttrList l = attr_list(m, in->attr);
-    attr_drop(&l, AT_body);
-    attr_put_id(&l, AT_body, expr_subst(m, body, &s).id);
-    return emit(b, OP_map, block_type(e, in->type), attr_intern(m, &l), args,
-                n);
+    Axis around = e->r->axis.axis;
+    ExprSubst s = {.with = expr_args(m, b->fn, args, n), .n = n};
+    Expr body = expr_subst(m, attr_expr(m, in->attr), &s);
+    if (expr_uses_index(m, body, around)) {
+        body = expr_subst_index(m, body, around, expr_arg(m, n, DT_i32));
+        args[n++] = e->positions;
+    }
+    return emit(b, OP_map, block_type(e, in->type),
+                attr_with_id(m, in->attr, AT_body, body.id), args, n);
 }
 
 static Value block_inst(Emit *e, Builder *b, Value v)
@@ -241,24 +225,12 @@ typedef struct Turn {
     Value was, is, base; /* the maximum before and of this block; of both */
 } Turn;
 
-static Expr arg_of(Turn *t, uint32_t i, Value v)
+/* X op Y, each in its own dtype. */
+static Value map2(Turn *t, ScalarOp op, Value x, Value y)
 {
-    return expr_arg(t->e->m, i, type_dtype(t->e->m, value_type(t->b.fn, v)));
-}
-
-static Expr op2(Turn *t, ScalarOp op, Expr x, Expr y)
-{
-    return expr_op(t->e->m, op, x, y, (Expr){0});
-}
-
-static Value map2(Turn *t, Expr body, Value x, Value y)
-{
-    return emit_map(&t->b, body, (Value[]){x, y}, 2);
-}
-
-static Value larger(Turn *t, Value x, Value y)
-{
-    return map2(t, op2(t, SC_max, arg_of(t, 0, x), arg_of(t, 1, y)), x, y);
+    Value args[2] = {x, y};
+    const Expr *e = expr_args(t->e->m, t->b.fn, args, 2);
+    return emit_map(&t->b, expr_op2(t->e->m, op, e[0], e[1]), args, 2);
 }
 
 /* S exp(M - base) + s exp(m - base); -inf stands for nothing. */
@@ -268,17 +240,17 @@ static Value merge_scaled(Turn *t, Value sum, Value part)
     DType d = type_dtype(m, value_type(t->b.fn, t->was));
     DType to = type_dtype(m, value_type(t->b.fn, sum));
     Expr low = expr_float(m, d, -INFINITY), x[2];
-    Expr base = expr_op(m, SC_where, op2(t, SC_eq, expr_arg(m, 4, d), low),
+    Expr base = expr_op(m, SC_where, expr_op2(m, SC_eq, expr_arg(m, 4, d), low),
                         expr_float(m, d, 0), expr_arg(m, 4, d));
     for (uint32_t i = 0; i < 2; i++) {
         Expr own = expr_arg(m, 2 + i, d);
-        Expr factor =
-            expr_op(m, SC_exp, op2(t, SC_sub, own, base), (Expr){0}, (Expr){0});
-        Expr y = op2(t, SC_mul, expr_arg(m, i, to), expr_cast(m, to, factor));
-        x[i] = expr_op(m, SC_where, op2(t, SC_eq, own, low),
+        Expr factor = expr_op1(m, SC_exp, expr_op2(m, SC_sub, own, base));
+        Expr y =
+            expr_op2(m, SC_mul, expr_arg(m, i, to), expr_cast(m, to, factor));
+        x[i] = expr_op(m, SC_where, expr_op2(m, SC_eq, own, low),
                        expr_float(m, to, 0), y);
     }
-    return emit_map(&t->b, op2(t, SC_add, x[0], x[1]),
+    return emit_map(&t->b, expr_op2(m, SC_add, x[0], x[1]),
                     (Value[]){sum, part, t->was, t->is, t->base}, 5);
 }
 
@@ -286,8 +258,7 @@ static Value merged(Turn *t, const Carried *c, Value sum, Value part)
 {
     if (c->share == SHARE_max) return t->base;
     if (t->e->r->scaled[c->old.id]) return merge_scaled(t, sum, part);
-    return map2(t, op2(t, SC_add, arg_of(t, 0, sum), arg_of(t, 1, part)), sum,
-                part);
+    return map2(t, SC_add, sum, part);
 }
 
 /* To the next device. */
@@ -333,7 +304,7 @@ static void next_values(Turn *t, Value *carried, Value made, bool last)
             if (c->share == SHARE_max) {
                 t->was = v;
                 t->is = part;
-                t->base = larger(t, v, part);
+                t->base = map2(t, SC_max, v, part);
             }
             v = merged(t, c, v, part);
         }

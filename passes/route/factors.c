@@ -28,7 +28,7 @@ static bool axes_read(const Route *r, const Factors *f, Expr e, Type *out)
 static void take_factor(Route *r, Factors *f, uint32_t s, Expr e, Type t)
 {
     Expr *side = &f->side[s];
-    *side = side->id ? expr_op(r->m, SC_mul, *side, e, (Expr){0}) : e;
+    *side = side->id ? expr_op2(r->m, SC_mul, *side, e) : e;
     if (f->known[s] || type_info(r->m, t)->naxes == 0) return;
     f->type[s] = t;
     f->known[s] = true;

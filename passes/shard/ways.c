@@ -108,18 +108,11 @@ void way_along(Ways *w, Axis a)
     if (way_splits(w, way_result(w), a)) follow(w, a, where_axis(a));
 }
 
-static bool listed(Axis a, const Axis *list, uint32_t n)
-{
-    for (uint32_t i = 0; i < n; i++)
-        if (list[i].id == a.id) return true;
-    return false;
-}
-
 void ways_along_all_but(Ways *w, const Axis *but, uint32_t n)
 {
     const TypeInfo *t = type_info(w->m, way_result(w));
     for (uint32_t i = 0; i < t->naxes; i++)
-        if (!listed(t->axes[i].axis, but, n)) way_along(w, t->axes[i].axis);
+        if (!axes_have(but, n, t->axes[i].axis)) way_along(w, t->axes[i].axis);
 }
 
 /* Where operand i is made. */

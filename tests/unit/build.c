@@ -83,11 +83,10 @@ static void test_tidy(void **state)
     World *w = *state;
     Module *m = &w->u.m;
     Value half = emit_const(&w->b, DT_f32, 0.5);
-    Expr e = expr_op(m, SC_sub, expr_arg(m, 3, DT_f32),
-                     expr_op(m, SC_mul, expr_arg(m, 0, DT_f32),
-                             expr_arg(m, 1, DT_f32), (Expr){0}),
-                     (Expr){0});
-    e = expr_op(m, SC_add, e, expr_arg(m, 4, DT_f32), (Expr){0});
+    Expr e = expr_op2(
+        m, SC_sub, expr_arg(m, 3, DT_f32),
+        expr_op2(m, SC_mul, expr_arg(m, 0, DT_f32), expr_arg(m, 1, DT_f32)));
+    e = expr_op2(m, SC_add, e, expr_arg(m, 4, DT_f32));
     Value v = emit_map(&w->b, e, (Value[]){w->x, half, w->x, w->y, w->x}, 5);
     assert_non_null(strstr(line(w, v), "map %y, %x { _0 - _1 * 0.5 + _1 }"));
 }

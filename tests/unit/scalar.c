@@ -28,12 +28,12 @@ static int close_world(void **state)
 
 static Expr op1(Unit *w, ScalarOp op, Expr a)
 {
-    return expr_op(&w->m, op, a, (Expr){0}, (Expr){0});
+    return expr_op1(&w->m, op, a);
 }
 
 static Expr op2(Unit *w, ScalarOp op, Expr a, Expr b)
 {
-    return expr_op(&w->m, op, a, b, (Expr){0});
+    return expr_op2(&w->m, op, a, b);
 }
 
 static Expr f32(Unit *w, double x)
@@ -43,7 +43,7 @@ static Expr f32(Unit *w, double x)
 
 static Expr i32(Unit *w, int64_t x)
 {
-    return expr_int(&w->m, DT_i32, x);
+    return expr_i32(&w->m, x);
 }
 
 #define SAME(a, b) assert_int_equal((a).id, (b).id)

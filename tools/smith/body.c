@@ -32,13 +32,13 @@ static World *world(const Body *b)
 static Expr op1(Body *b, ScalarOp op, Expr x)
 {
     world(b)->nscalars[op]++;
-    return expr_op(world(b)->m, op, x, (Expr){0}, (Expr){0});
+    return expr_op1(world(b)->m, op, x);
 }
 
 static Expr op2(Body *b, ScalarOp op, Expr x, Expr y)
 {
     world(b)->nscalars[op]++;
-    return expr_op(world(b)->m, op, x, y, (Expr){0});
+    return expr_op2(world(b)->m, op, x, y);
 }
 
 static Expr op3(Body *b, ScalarOp op, Expr x, Expr y, Expr z)

@@ -79,8 +79,8 @@ static Value stacked_operand(Loop *l, Value x)
     Module *m = l->g->w->m;
     DType d = l->g->w->real;
     Expr e = expr_cast(m, d, expr_index(m, l->axis.axis));
-    e = expr_op(m, SC_add, e, expr_arg(m, 0, d), (Expr){0});
-    e = expr_op(m, SC_sin, e, (Expr){0}, (Expr){0});
+    e = expr_op2(m, SC_add, e, expr_arg(m, 0, d));
+    e = expr_op1(m, SC_sin, e);
     return emit_map_over(&l->g->b, e, &x, 1, &l->axis, 1);
 }
 
@@ -92,7 +92,7 @@ static Value next_carried(Loop *l)
     Value args[3] = {{0}, {l->nargs - 1}, {l->nargs}};
     Expr turn = expr_cast(m, d, expr_arg(m, 2, DT_i32));
     Expr e = expr_op(m, SC_fma, expr_arg(m, 0, d), expr_arg(m, 1, d), turn);
-    e = expr_op(m, SC_tanh, e, (Expr){0}, (Expr){0});
+    e = expr_op1(m, SC_tanh, e);
     l->g->w->nscalars[SC_fma]++;
     l->g->w->nscalars[SC_tanh]++;
     return emit_map(&l->body.b, e, args, 3);
@@ -129,8 +129,8 @@ static FnRef loop_condition(Loop *l)
     Gen c = callee_new(l->g);
     callee_param(&c, l->carried, 1, false);
     callee_param(&c, type_scalar(m, DT_i32), 1, true);
-    Expr most = expr_int(m, DT_i32, 1 + draw_below(l->g->w, 3));
-    Expr e = expr_op(m, SC_lt, expr_arg(m, 0, DT_i32), most, (Expr){0});
+    Expr most = expr_i32(m, 1 + draw_below(l->g->w, 3));
+    Expr e = expr_op2(m, SC_lt, expr_arg(m, 0, DT_i32), most);
     Value count = {1};
     builder_result(&c.b, emit_map(&c.b, e, &count, 1), (Port){.name = {0}});
     return callee_done(&c, "go");

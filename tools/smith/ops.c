@@ -389,8 +389,8 @@ bool gen_put(Gen *g)
         id = emit_pick(&g->b, id, axis_at(g, id, 0)->axis, 0);
     if (draw_chance(g->w, 60)) {
         TypeAxis several = fresh_axis(g, 1 + draw_below(g->w, 3));
-        Expr e = expr_op(g->w->m, SC_add, expr_arg(g->w->m, 0, DT_i32),
-                         expr_index(g->w->m, several.axis), (Expr){0});
+        Expr e = expr_op2(g->w->m, SC_add, expr_arg(g->w->m, 0, DT_i32),
+                          expr_index(g->w->m, several.axis));
         id = emit_map_over(&g->b, e, &id, 1, &several, 1);
         rows = emit_broadcast(&g->b, rows, &several, 1);
     }
