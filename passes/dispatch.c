@@ -42,29 +42,7 @@
 
 #include "dispatch/dispatch.h"
 #include "dispatch/worst.h"
-#include "running.h"
-
-/* ----------------------------------------------------------- expressions -- */
-
-static Expr number(Dispatch *d, int64_t n)
-{
-    return expr_int(d->m, DT_i32, n);
-}
-
-static Expr arg(Dispatch *d, uint32_t i)
-{
-    return expr_arg(d->m, i, DT_i32);
-}
-
-static Expr op(Dispatch *d, ScalarOp o, Expr a, Expr b)
-{
-    return expr_op(d->m, o, a, b, (Expr){0});
-}
-
-static Expr where(Dispatch *d, Expr c, Expr a, Expr b)
-{
-    return expr_op(d->m, SC_where, c, a, b);
-}
+#include "ids.h"
 
 static TypeAxis sized(Axis a, int64_t size)
 {
@@ -129,12 +107,12 @@ static Value unflat(Dispatch *d, const Rows *x, Value v)
 static Value rank_of(Dispatch *d, const Rows *x, Value owner)
 {
     Builder *b = &d->rw.b;
+    Module *m = d->m;
     TypeAxis to = sized(x->to, x->parts);
-    Expr is = op(d, SC_eq, arg(d, 0), expr_index(d->m, x->to));
-    Value one =
-        emit_map_over(b, expr_cast(d->m, DT_i32, is), &owner, 1, &to, 1);
-    Value before = running_count(b, one, x->slot, x->piece);
-    Value own = emit_map(b, op(d, SC_mul, arg(d, 0), arg(d, 1)),
+    Expr is = expr_op2(m, SC_eq, id_arg(m, 0), expr_index(m, x->to));
+    Value one = emit_map_over(b, expr_cast(m, DT_i32, is), &owner, 1, &to, 1);
+    Value before = id_count(b, one, x->slot, x->piece);
+    Value own = emit_map(b, expr_op2(m, SC_mul, id_arg(m, 0), id_arg(m, 1)),
                          (Value[]){one, before}, 2);
     return emit_reduce(b, "sum", own, &x->to, 1, DT_i32, DT_i32);
 }
@@ -148,7 +126,7 @@ static Value source_of(Dispatch *d, const Rows *x, Value place)
     for (uint32_t i = 0; i < x->n; i++)
         n += axes_of(x, i, &all[n]) - 1;
     all[n++] = sized(x->to, x->parts * x->room);
-    Value none = emit_map_over(b, number(d, -1), NULL, 0, all, n);
+    Value none = emit_map_over(b, expr_i32(d->m, -1), NULL, 0, all, n);
     TypeAxis rows = sized(x->slot, x->rows);
     Value row = emit_map_over(b, expr_index(d->m, x->slot), NULL, 0, &rows, 1);
     Value source = emit_put(b, none, place, row, x->to);
@@ -156,36 +134,49 @@ static Value source_of(Dispatch *d, const Rows *x, Value place)
     return emit_split(b, source, x->to, to, 2);
 }
 
-/* An id of no expert goes to the first part, where it has no weight. */
-static Expr is_known(Dispatch *d, const Rows *x, uint32_t i)
+/* The part that each row goes to; an id of no expert goes to the first, where
+ * it has no weight. */
+static Value owner_of(Dispatch *d, const Rows *x, Value ids)
 {
-    return op(d, SC_and, op(d, SC_le, number(d, 0), arg(d, i)),
-              op(d, SC_lt, arg(d, i), number(d, x->experts)));
+    Module *m = d->m;
+    Expr id = id_arg(m, 0), each = expr_i32(m, x->experts / x->parts);
+    Expr body = expr_op(m, SC_where, id_in(m, id, x->experts),
+                        expr_op2(m, SC_idiv, id, each), expr_i32(m, 0));
+    return emit_map(&d->rw.b, body, &ids, 1);
+}
+
+/* The slot of each row, and whether it finds none. */
+static void find_slots(Dispatch *d, Rows *x, Value owner, Value rank)
+{
+    Builder *b = &d->rw.b;
+    Module *m = d->m;
+    Expr room = expr_i32(m, x->room), r = id_arg(m, 1);
+    Expr begin = expr_op2(m, SC_mul, id_arg(m, 0), room);
+    Expr slot =
+        id_where(m, expr_op2(m, SC_lt, r, room), expr_op2(m, SC_add, begin, r));
+    x->place = emit_map(b, slot, (Value[]){owner, rank}, 2);
+    x->full = emit_map(b, expr_op2(m, SC_le, room, id_arg(m, 0)), &rank, 1);
+}
+
+/* The expert of each slot's row, of those of the part. */
+static Value local_ids(Dispatch *d, const Rows *x, Value ids)
+{
+    Module *m = d->m;
+    Value id = emit_gather(&d->rw.b, ids, x->source, x->slot);
+    Expr e = id_arg(m, 1), each = expr_i32(m, x->experts / x->parts);
+    Expr some = expr_op2(m, SC_le, expr_i32(m, 0), id_arg(m, 0));
+    Expr there = expr_op2(m, SC_and, some, id_in(m, e, x->experts));
+    Expr body = id_where(m, there, expr_op2(m, SC_imod, e, each));
+    return emit_map(&d->rw.b, body, (Value[]){x->source, id}, 2);
 }
 
 static void make_rows(Dispatch *d, Rows *x)
 {
-    Builder *b = &d->rw.b;
     Value ids = flat(d, x, rewrite_value(&d->rw, x->ids));
-    int64_t each = x->experts / x->parts;
-    Expr part = op(d, SC_idiv, arg(d, 0), number(d, each));
-    Value owner =
-        emit_map(b, where(d, is_known(d, x, 0), part, number(d, 0)), &ids, 1);
-    Value rank = rank_of(d, x, owner);
-    Expr fits = op(d, SC_lt, arg(d, 1), number(d, x->room));
-    Expr slot =
-        op(d, SC_add, op(d, SC_mul, arg(d, 0), number(d, x->room)), arg(d, 1));
-    x->place = emit_map(b, where(d, fits, slot, number(d, -1)),
-                        (Value[]){owner, rank}, 2);
-    x->full =
-        emit_map(b, op(d, SC_le, number(d, x->room), arg(d, 0)), &rank, 1);
+    Value owner = owner_of(d, x, ids);
+    find_slots(d, x, owner, rank_of(d, x, owner));
     x->source = source_of(d, x, x->place);
-    Value id = emit_gather(b, ids, x->source, x->slot);
-    Expr there =
-        op(d, SC_and, op(d, SC_le, number(d, 0), arg(d, 0)), is_known(d, x, 1));
-    Expr own = op(d, SC_imod, arg(d, 1), number(d, each));
-    x->local = emit_map(b, where(d, there, own, number(d, -1)),
-                        (Value[]){x->source, id}, 2);
+    x->local = local_ids(d, x, ids);
     x->made = true;
 }
 
@@ -199,18 +190,14 @@ static Rows *rows_made(Dispatch *d, uint32_t rows)
 /* The row of V in each slot, where V lacks some of the rows' axes. */
 static Value source_in(Dispatch *d, const Rows *x, Value v)
 {
-    int64_t stride = 1, all = 1;
-    Expr own = number(d, 0), rest = arg(d, 0);
-    for (uint32_t i = x->n; i-- > 0; all *= x->rest[i]) {
-        if (!has(d, v, x->axes[i])) continue;
-        Expr e = op(d, SC_idiv, rest, number(d, all));
-        e = op(d, SC_imod, e, number(d, x->rest[i]));
-        own = op(d, SC_add, own, op(d, SC_mul, e, number(d, stride)));
-        stride *= x->rest[i];
+    IdAxis axes[MOST_AXES];
+    bool all = true;
+    for (uint32_t i = 0; i < x->n; i++) {
+        axes[i] = (IdAxis){x->rest[i], has(d, v, x->axes[i])};
+        all &= axes[i].has || x->rest[i] == 1;
     }
-    if (stride == x->rows) return x->source;
-    Expr none = op(d, SC_lt, rest, number(d, 0));
-    Expr body = where(d, none, number(d, -1), own);
+    if (all) return x->source;
+    Expr body = id_along(d->m, id_arg(d->m, 0), axes, x->n);
     return emit_map(&d->rw.b, body, &x->source, 1);
 }
 
@@ -234,8 +221,9 @@ static Value returned(Dispatch *d, const Rows *x, Value v)
     v = emit_gather(b, v, x->place, x->to);
     if (x->room < x->rows && dtype_class(t) == DC_float) {
         Expr full = expr_arg(d->m, 0, DT_bool), row = expr_arg(d->m, 1, t);
-        v = emit_map(b, where(d, full, expr_float(d->m, t, NAN), row),
-                     (Value[]){x->full, v}, 2);
+        v = emit_map(
+            b, expr_op(d->m, SC_where, full, expr_float(d->m, t, NAN), row),
+            (Value[]){x->full, v}, 2);
     }
     return unflat(d, x, v);
 }

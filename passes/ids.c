@@ -1,11 +1,46 @@
 /*
- * running.c: how many come before (see running.h).
- *
- * A running sum takes its elements one after the other.  Of a long axis it is
- * the sum within a part and that of all parts before: twice the square root of
- * the steps.
+ * ids.c: arithmetic of the ids that rows choose by (see ids.h).
  */
-#include "running.h"
+#include "ids.h"
+
+static Expr like(Module *m, Expr x, int64_t n)
+{
+    return expr_int(m, expr_dtype(m, x), n);
+}
+
+Expr id_arg(Module *m, uint32_t operand)
+{
+    return expr_arg(m, operand, DT_i32);
+}
+
+Expr id_in(Module *m, Expr x, int64_t n)
+{
+    return expr_op2(m, SC_and, expr_op2(m, SC_le, like(m, x, 0), x),
+                    expr_op2(m, SC_lt, x, like(m, x, n)));
+}
+
+Expr id_where(Module *m, Expr holds, Expr x)
+{
+    return expr_op(m, SC_where, holds, x, like(m, x, -1));
+}
+
+Expr id_along(Module *m, Expr x, const IdAxis *axes, uint32_t n)
+{
+    int64_t stride = 1, all = 1;
+    Expr own = expr_i32(m, 0);
+    for (uint32_t i = n; i-- > 0; all *= axes[i].size) {
+        if (!axes[i].has) continue;
+        Expr e = expr_op2(m, SC_idiv, x, expr_i32(m, all));
+        e = expr_op2(m, SC_imod, e, expr_i32(m, axes[i].size));
+        e = expr_op2(m, SC_mul, e, expr_i32(m, stride));
+        own = expr_op2(m, SC_add, own, e);
+        stride *= axes[i].size;
+    }
+    Expr none = expr_op2(m, SC_lt, x, expr_i32(m, 0));
+    return expr_op(m, SC_where, none, expr_i32(m, -1), own);
+}
+
+/* ----------------------------------------------------------------- count -- */
 
 enum { LEAST = 32 };
 
@@ -21,7 +56,10 @@ static int64_t part_of(int64_t n)
     return root;
 }
 
-Value running_count(Builder *b, Value ones, Axis axis, Axis parts)
+/* The sum of those before each.  A running sum takes its elements one after the
+ * other; of a long axis it is the sum within a part and that of all parts
+ * before: twice the square root of the steps. */
+Value id_count(Builder *b, Value ones, Axis axis, Axis parts)
 {
     int64_t n = type_size(b->m, value_type(b->fn, ones), axis);
     int64_t part = part_of(n), more = (part - n % part) % part;

@@ -10,37 +10,10 @@
  * experts of one), these and the axis that is chosen from become one, of which
  * every row chooses.
  */
-#include "../running.h"
+#include "../ids.h"
 #include "route.h"
 
 enum { LEAST_BLOCKS = 2 };
-
-static Expr number(Route *r, int64_t n)
-{
-    return expr_int(r->m, DT_i32, n);
-}
-
-static Expr op(Route *r, ScalarOp o, Expr a, Expr b)
-{
-    return expr_op(r->m, o, a, b, (Expr){0});
-}
-
-static Expr where(Route *r, Expr c, Expr a, Expr b)
-{
-    return expr_op(r->m, SC_where, c, a, b);
-}
-
-static Expr arg(Route *r, uint32_t i)
-{
-    return expr_arg(r->m, i, DT_i32);
-}
-
-/* Operand I is an id that counts. */
-static Expr is_known(Route *r, uint32_t i, int64_t ids)
-{
-    return op(r, SC_and, op(r, SC_le, number(r, 0), arg(r, i)),
-              op(r, SC_lt, arg(r, i), number(r, ids)));
-}
 
 static TypeAxis sized(Axis axis, int64_t size)
 {
@@ -155,14 +128,16 @@ static Value index_along(Route *r, TypeAxis axis)
 /* Ids of all that is chosen from, by row. */
 static Value flat_ids(Route *r, const Rows *x, Value ids)
 {
-    Expr at = number(r, 0);
+    Module *m = r->m;
+    Expr id = id_arg(m, 0), at = expr_i32(m, 0);
     for (uint32_t i = 0; i < x->nshared; i++) {
-        int64_t size = type_size(r->m, x->type, x->shared[i]);
-        at = op(r, SC_add, op(r, SC_mul, at, number(r, size)),
-                expr_index(r->m, x->shared[i]));
+        int64_t size = type_size(m, x->type, x->shared[i]);
+        at = expr_op2(m, SC_mul, at, expr_i32(m, size));
+        at = expr_op2(m, SC_add, at, expr_index(m, x->shared[i]));
     }
-    at = op(r, SC_add, op(r, SC_mul, at, number(r, x->each)), arg(r, 0));
-    at = where(r, is_known(r, 0, x->each), at, number(r, -1));
+    at = expr_op2(m, SC_mul, at, expr_i32(m, x->each));
+    at = expr_op2(m, SC_add, at, id);
+    at = id_where(m, id_in(m, id, x->each), at);
     if (x->nshared) ids = emit_map(&r->rw.b, at, &ids, 1);
     return flat(r, x, ids, r->in);
 }
@@ -171,60 +146,66 @@ static Value flat_ids(Route *r, const Rows *x, Value ids)
 static Value rank_of(Route *r, Value one, Value ids)
 {
     Builder *b = &r->rw.b;
-    Value before = running_count(b, one, r->in, r->block);
+    Value before = id_count(b, one, r->in, r->block);
     return emit_gather(b, before, ids, r->expert);
+}
+
+/* 1 where A is B by IS, else 0. */
+static Value counted(Builder *b, ScalarOp is, Value x, Value y)
+{
+    Module *m = b->m;
+    Expr holds = expr_op2(m, is, id_arg(m, 0), id_arg(m, 1));
+    return emit_map(b, expr_cast(m, DT_i32, holds), (Value[]){x, y}, 2);
 }
 
 /* The id of each block: the last that begins there or before. */
 static Value ids_of(Route *r, const Rows *x, Value first, Value count)
 {
     Builder *b = &r->rw.b;
+    Module *m = r->m;
     TypeAxis blocks = sized(r->block, x->blocks);
     Value at = index_along(r, blocks);
-    Value begun =
-        emit_map(b, expr_cast(r->m, DT_i32, op(r, SC_le, arg(r, 0), arg(r, 1))),
-                 (Value[]){first, at}, 2);
+    Value begun = counted(b, SC_le, first, at);
     begun = emit_reduce(b, "sum", begun, &r->expert, 1, DT_i32, DT_i32);
     Value all = emit_reduce(b, "sum", count, &r->expert, 1, DT_i32, DT_i32);
-    Expr used = op(r, SC_lt, arg(r, 0), arg(r, 1));
-    Expr id = op(r, SC_sub, arg(r, 2), number(r, 1));
-    return emit_map(b, where(r, used, id, number(r, x->experts)),
+    Expr used = expr_op2(m, SC_lt, id_arg(m, 0), id_arg(m, 1));
+    Expr id = expr_op2(m, SC_sub, id_arg(m, 2), expr_i32(m, 1));
+    return emit_map(b, expr_op(m, SC_where, used, id, expr_i32(m, x->experts)),
                     (Value[]){at, all, begun}, 3);
 }
 
 static void place_rows(Route *r, Order *out, Value ids, Value first, Value rank)
 {
     Builder *b = &r->rw.b;
+    Module *m = r->m;
     const Rows *x = &out->rows;
     Value begin = emit_gather(b, first, ids, r->expert);
-    Expr at =
-        op(r, SC_add, op(r, SC_mul, arg(r, 0), number(r, BLOCK)), arg(r, 1));
-    Value place =
-        emit_map(b, where(r, is_known(r, 2, x->experts), at, number(r, -1)),
-                 (Value[]){begin, rank, ids}, 3);
+    Expr at = expr_op2(m, SC_mul, id_arg(m, 0), expr_i32(m, BLOCK));
+    at = expr_op2(m, SC_add, at, id_arg(m, 1));
+    at = id_where(m, id_in(m, id_arg(m, 2), x->experts), at);
+    Value place = emit_map(b, at, (Value[]){begin, rank, ids}, 3);
     TypeAxis all = sized(r->block, x->blocks * BLOCK);
-    Value none = emit_map_over(b, number(r, -1), NULL, 0, &all, 1);
+    Value none = emit_map_over(b, expr_i32(m, -1), NULL, 0, &all, 1);
     Value row = index_along(r, sized(r->in, x->rows));
     Value source = emit_put(b, none, place, row, r->block);
     TypeAxis to[2] = {sized(r->block, x->blocks), sized(r->in, BLOCK)};
     out->source = emit_split(b, source, r->block, to, 2);
-    const TypeInfo *ti = type_info(r->m, x->type);
+    const TypeInfo *ti = type_info(m, x->type);
     out->place = emit_split(b, place, r->in, ti->axes, ti->naxes);
 }
 
 static Order make_order(Route *r, const Rows *x, Value ids)
 {
     Builder *b = &r->rw.b;
+    Module *m = r->m;
     Order out = {.ids = ids, .rows = *x};
     Value rows = flat_ids(r, x, ids);
     Value each = index_along(r, sized(r->expert, x->experts));
-    Value one =
-        emit_map(b, expr_cast(r->m, DT_i32, op(r, SC_eq, arg(r, 0), arg(r, 1))),
-                 (Value[]){rows, each}, 2);
+    Value one = counted(b, SC_eq, rows, each);
     Value rank = rank_of(r, one, rows);
     Value count = emit_reduce(b, "sum", one, &r->in, 1, DT_i32, DT_i32);
-    Expr blocks = op(r, SC_idiv, op(r, SC_add, arg(r, 0), number(r, BLOCK - 1)),
-                     number(r, BLOCK));
+    Expr blocks = expr_op2(m, SC_add, id_arg(m, 0), expr_i32(m, BLOCK - 1));
+    blocks = expr_op2(m, SC_idiv, blocks, expr_i32(m, BLOCK));
     count = emit_map(b, blocks, &count, 1);
     Value first = emit_cumsum(b, count, r->expert, false, true);
     out.of = ids_of(r, x, first, count);
@@ -251,19 +232,16 @@ const Order *route_order(Route *r, const Rows *x, Value ids)
 static Value source_in(Route *r, const Order *at, Value v)
 {
     const TypeInfo *ti = type_info(r->m, at->rows.type);
-    int64_t stride = 1, all = 1;
-    Expr own = number(r, 0), rest = arg(r, 0);
-    for (uint32_t i = ti->naxes; i-- > 0; all *= ti->axes[i].size) {
-        if (!type_axis(r->m, type_at(r, v), ti->axes[i].axis)) continue;
-        Expr e = op(r, SC_idiv, rest, number(r, all));
-        e = op(r, SC_imod, e, number(r, ti->axes[i].size));
-        own = op(r, SC_add, own, op(r, SC_mul, e, number(r, stride)));
-        stride *= ti->axes[i].size;
+    IdAxis *axes = NEW_ARRAY(r->m->scratch, IdAxis, (size_t)ti->naxes + 1);
+    bool all = true;
+    for (uint32_t i = 0; i < ti->naxes; i++) {
+        bool has = type_axis(r->m, type_at(r, v), ti->axes[i].axis) != NULL;
+        axes[i] = (IdAxis){ti->axes[i].size, has};
+        all &= has || ti->axes[i].size == 1;
     }
-    if (stride == at->rows.rows) return at->source;
-    Expr none = op(r, SC_lt, rest, number(r, 0));
-    return emit_map(&r->rw.b, where(r, none, number(r, -1), own), &at->source,
-                    1);
+    if (all) return at->source;
+    Expr body = id_along(r->m, id_arg(r->m, 0), axes, ti->naxes);
+    return emit_map(&r->rw.b, body, &at->source, 1);
 }
 
 Value route_in_blocks(Route *r, const Order *at, Value v)
