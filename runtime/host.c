@@ -260,6 +260,7 @@ TitanStatus titan_host_run(TitanHost *h, const TitanEntry *e)
 {
     Walk w = {.host = h, .pool = h->pool};
     run_list(&w, e->runs.first, e->runs.first + e->runs.n);
+    if (h->command && w.status == TITAN_OK) atomic_store(h->command, 0);
     return w.status;
 }
 

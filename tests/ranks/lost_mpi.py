@@ -46,9 +46,9 @@ def lose(number, ended):
 
 
 def stop():
-    """The rank is stopped until that falls into a collective: between two steps it holds up rank 0, which hands it data."""
+    """The rank is stopped again until rank 0 waits in a collective then: between two steps it waits for the rank itself."""
     for _ in range(5):
-        took, words = lose(signal.SIGSTOP, r"(, .* over .*:[0-9]+|handing data to the ranks.*)\n.*the others wait for rank 2")
+        took, words = lose(signal.SIGSTOP, r"watchdog: step [0-9]+: .*\nwatchdog: the others wait for rank 2")
         if " over " in words:
             return took
     sys.exit("lost_mpi.py: the collective is never named")
