@@ -131,6 +131,10 @@ static void report(Parser *p, const Token *t, const char *const *names,
     buf_release(&b);
     if (t->kind == '=' && listed(names, n, "=="))
         report_help(r, "'==' compares, '=' gives a name to a value");
+    if ((t->kind == '(' || t->kind == '[') && listed(names, n, "'='") &&
+        t[-1].kind == TT_NAME)
+        report_help(r, "a statement gives a name to a value, y = ..., or "
+                       "returns one: return ...");
     if (reserved(t) && t[1].kind == '=')
         report_help(r, "%s is reserved and cannot be a name",
                     token_words(p->m, t));

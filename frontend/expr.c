@@ -1,6 +1,7 @@
 /*
  * expr.c: expressions: names, operators, contraction, choice, lists, casts.
  */
+#include "library.h"
 #include "sema.h"
 
 #include <math.h>
@@ -138,6 +139,20 @@ static bool bound_in_repeat(Sema *s, Report *r, Str name)
     return false;
 }
 
+/* Values that the library reads of the program's config, and what is in the
+ * library but not imported, are known by their names. */
+static bool missing_here(Sema *s, Report *r, const char *name)
+{
+    const char *text = library_declares(name);
+    if (s->scope->unit->library || !strcmp(name, "steps")) {
+        report_help(r, "'%s' is a value of a config: config c { %s = ... }",
+                    name, name);
+        return true;
+    }
+    if (text) report_help(r, "the library has it: import std.%s", text);
+    return text != NULL;
+}
+
 static Val unknown_name(Sema *s, Str name, Span at)
 {
     const char *words[1024];
@@ -157,6 +172,7 @@ static Val unknown_name(Sema *s, Str name, Span at)
                            STR(s, name));
     AxisDecl *a = unit_axis(s, u, name);
     if (bound_in_repeat(s, r, name)) return val_error();
+    if (!a && missing_here(s, r, STR(s, name))) return val_error();
     if (a)
         report_help(r, "'%s' is an axis; its size is size(%s)", STR(s, name),
                     STR(s, name));

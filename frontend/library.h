@@ -14,4 +14,7 @@ typedef struct LibraryText {
 
 extern const LibraryText library_texts[];
 
+/* The text of the library that declares the name, or NULL. */
+const char *library_declares(const char *name);
+
 #endif

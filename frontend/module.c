@@ -634,9 +634,11 @@ static Val call_callee(Sema *s, const Node *n, const Val *f, Call *c)
     }
     const Node *d = f->callee.decl;
     if (d->kind == N_optimizer) {
-        sema_error(s, DIAG_not_a_module, c->at,
-                   "optimizer '%s' stands in an update only",
-                   STR(s, d->decl.name.text));
+        Report *r = sema_error(s, DIAG_not_a_module, c->at,
+                               "optimizer '%s' stands in an update only",
+                               STR(s, d->decl.name.text));
+        report_help(r, "in a train block: update = %s(...)",
+                    STR(s, d->decl.name.text));
         return val_error();
     }
     if (d->kind != N_fn) {

@@ -78,6 +78,29 @@ static File *library_file(Frontend *f, const char *path)
     return NULL;
 }
 
+static bool text_declares(const char *text, const char *name)
+{
+    static const char *const kinds[] = {"fn ", "module ", "optimizer "};
+    size_t n = strlen(name);
+    for (const char *line = text; line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        for (uint32_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+            size_t k = strlen(kinds[i]);
+            if (!strncmp(line, kinds[i], k) && !strncmp(line + k, name, n) &&
+                (line[k + n] == '[' || line[k + n] == '('))
+                return true;
+        }
+    }
+    return false;
+}
+
+const char *library_declares(const char *name)
+{
+    for (const LibraryText *t = library_texts; t->name; t++)
+        if (text_declares(t->text, name)) return t->name;
+    return NULL;
+}
+
 /* "a.b" below a directory: DIR/a/b.tt. */
 static const char *path_below(Frontend *f, const char *dir, size_t n,
                               const char *name)

@@ -308,6 +308,13 @@ static bool not_divisible(Plan *p, const Shard *x, uint32_t axis, MeshAxis m,
         s, DIAG_not_divisible, x->axis_at[axis],
         "mesh axis '%s' (%lld) does not divide axis '%s' (%lld%s)",
         mesh_name(s->m, m), (long long)parts, name, (long long)left.size, rest);
+    AxisShare part = axis_share_cut(left.of, parts);
+    if (left.each == 1 && !is_batch(p, x->axes[axis]) && part.first > 1 &&
+        part.last <= 0)
+        report_note(r, (Span){0},
+                    "a part is %lld, rounded up, so the last device would "
+                    "have none",
+                    (long long)part.first);
     if (left.each > 1)
         report_note(r, (Span){0},
                     "in zigzag order a device has two parts, one from either "
@@ -476,33 +483,82 @@ static bool shard_values(Plan *p)
 /* --------------------------------------------------------------- choosing --
  */
 
-static uint32_t plans(Sema *s, const Node *train, const Node **out,
-                      uint32_t most)
+enum { MOST_PLANS = 64 };
+
+/* The declarations of a kind in the program's own files. */
+static uint32_t declared(Sema *s, NodeKind kind, const Node **out)
 {
     uint32_t n = 0;
     for (uint32_t f = 0; f < s->main->files.n; f++) {
         Nodes d = s->main->files.at[f]->decls;
-        for (uint32_t i = 0; i < d.n && n < most; i++)
-            if (d.at[i]->kind == N_plan &&
-                (!train || !d.at[i]->decl.of.text.id ||
-                 str_eq(d.at[i]->decl.of.text, train->decl.name.text)))
-                out[n++] = d.at[i];
+        for (uint32_t i = 0; i < d.n && n < MOST_PLANS; i++)
+            if (d.at[i]->kind == kind) out[n++] = d.at[i];
     }
     return n;
 }
 
+static bool is_of(const Node *plan, const Node *train)
+{
+    return !train || !plan->decl.of.text.id ||
+           str_eq(plan->decl.of.text, train->decl.name.text);
+}
+
+static uint32_t plans(Sema *s, const Node *train, const Node **out)
+{
+    const Node *all[MOST_PLANS];
+    uint32_t n = 0, nall = declared(s, N_plan, all);
+    for (uint32_t i = 0; i < nall; i++)
+        if (is_of(all[i], train)) out[n++] = all[i];
+    return n;
+}
+
+/* Of the plans, which are all of other train blocks, one whose train block is
+ * declared nowhere: a slip, or it is for another model. */
+static const Node *stray(Sema *s, const Node *train)
+{
+    const Node *all[MOST_PLANS], *trains[MOST_PLANS];
+    uint32_t n = declared(s, N_plan, all);
+    uint32_t ntrains = declared(s, N_train, trains);
+    for (uint32_t i = 0; train && i < n; i++) {
+        bool known = false;
+        for (uint32_t k = 0; k < ntrains; k++)
+            known |= is_of(all[i], trains[k]);
+        if (!known) return all[i];
+    }
+    return NULL;
+}
+
+static bool refuse_stray(Sema *s, const Node *plan, const Node *train)
+{
+    const char *block = STR(s, train->decl.name.text);
+    Report *r =
+        sema_error(s, DIAG_no_such_path, plan->decl.of.span,
+                   "plan '%s' is of train block '%s', the program has "
+                   "no such block",
+                   STR(s, plan->decl.name.text), STR(s, plan->decl.of.text));
+    report_help(r,
+                "the program trains '%s'; without a plan, on one device: "
+                "--plan none",
+                block);
+    return false;
+}
+
+/* --plan none: none, also where the program has some. */
 static bool choose(Sema *s, const Node *train, const Node **out)
 {
-    const Node *all[64];
-    const char *words[64], *want = s->f->opts.plan;
-    uint32_t n = plans(s, train, all, 64);
+    const Node *all[MOST_PLANS], *other;
+    const char *words[MOST_PLANS], *want = s->f->opts.plan;
+    uint32_t n = plans(s, train, all);
     *out = NULL;
     for (uint32_t i = 0; i < n; i++) {
         words[i] = STR(s, all[i]->decl.name.text);
         if (want && strcmp(want, words[i]) == 0) *out = all[i];
     }
     if (!want && n == 1) *out = all[0];
-    if (*out || (!want && n == 0)) return true;
+    if (*out || (want && strcmp(want, "none") == 0)) return true;
+    other = n ? NULL : stray(s, train);
+    if (other) return refuse_stray(s, other, train);
+    if (!want && n == 0) return true;
     Report *r = sema_error(s, DIAG_no_such_path, (Span){0},
                            want ? "there is no plan '%s'%s"
                                 : "there are several plans%s%s",
@@ -512,7 +568,7 @@ static bool choose(Sema *s, const Node *train, const Node **out)
     Buf b = {0};
     for (uint32_t i = 0; i < n; i++)
         buf_printf(&b, "%s%s", i ? ", " : "", words[i]);
-    if (n) report_help(r, "say which: --plan NAME; plans: %s", b.at);
+    if (n) report_help(r, "say which: --plan NAME, or none; plans: %s", b.at);
     buf_release(&b);
     return false;
 }

@@ -66,10 +66,11 @@ bool train_params_known(Sema *s, Span at)
     if (t && t->known) return true;
     if (t && t->loss_wrong) return false;
     if (!t || t->loss.kind == VAL_error) {
-        sema_error(s, DIAG_no_loss, at,
-                   t ? "the parameters are known after loss = "
-                       "..."
-                     : "only a train block has parameters and updates");
+        Report *r =
+            sema_error(s, DIAG_no_loss, at,
+                       t ? "the parameters are known after loss = ..."
+                         : "only a train block has parameters and updates");
+        if (t) report_help(r, "nothing before this line binds 'loss'");
         return false;
     }
     for (uint32_t i = 0; i < s->mems.n; i++) {

@@ -25,8 +25,14 @@ bool dtype_of_type(Sema *s, const Node *type, DType otherwise, DType *out)
     *out = otherwise;
     if (!type || !type->type.dtype.text.id) return true;
     if (dtype_find(STR(s, type->type.dtype.text), out)) return true;
-    sema_error(s, DIAG_unknown_name, type->type.dtype.span,
-               "there is no element type '%s'", STR(s, type->type.dtype.text));
+    Report *r = sema_error(s, DIAG_unknown_name, type->type.dtype.span,
+                           "there is no element type '%s'",
+                           STR(s, type->type.dtype.text));
+    Buf b = {0};
+    for (int d = 0; d < DT_count; d++)
+        buf_printf(&b, "%s%s", d ? ", " : "", dtype_name((DType)d));
+    report_help(r, "element types: %s", b.at);
+    buf_release(&b);
     return false;
 }
 

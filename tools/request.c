@@ -23,11 +23,16 @@ static const struct {
 
 enum { NKINDS = sizeof kinds / sizeof *kinds };
 
+static bool usage_see(const char *what, const char *value, const char *option)
+{
+    fprintf(stderr, "titanc: %s%s%s%s (see titanc %s)\n", what,
+            value ? " '" : "", value ? value : "", value ? "'" : "", option);
+    return false;
+}
+
 static bool usage(const char *what, const char *value)
 {
-    fprintf(stderr, "titanc: %s%s%s%s (see titanc --help)\n", what,
-            value ? " '" : "", value ? value : "", value ? "'" : "");
-    return false;
+    return usage_see(what, value, "--help");
 }
 
 static EmitKind kind_of_suffix(const char *path)
@@ -73,7 +78,7 @@ static bool read_target(Request *r)
     const char *target = option_text(r->o, OPT_target);
     if (!target) target = r->emit == EMIT_ptx ? "sm_90a" : "host";
     if (!target_find(target, &r->codegen.target))
-        return usage("there is no target", target);
+        return usage_see("there is no target", target, "--print-targets");
     if (r->emit == EMIT_ptx && !target_is_gpu(r->codegen.target))
         return usage("PTX is made for a GPU, not for", target);
     if (r->emit == EMIT_obj && target_is_gpu(r->codegen.target))
@@ -157,8 +162,9 @@ static bool known_passes(const Options *o)
     const char *stop = option_text(o, OPT_stop_after);
     if (after && strcmp(after, "all") && strcmp(after, "changed") &&
         !pass_find(after))
-        return usage("there is no pass", after);
-    if (stop && !pass_find(stop)) return usage("there is no pass", stop);
+        return usage_see("there is no pass", after, "--list-passes");
+    if (stop && !pass_find(stop))
+        return usage_see("there is no pass", stop, "--list-passes");
     return true;
 }
 
