@@ -6,58 +6,14 @@
  */
 #include "fetch.h"
 
-#include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { LOOK_MS = 100 };
-
-/* --------------------------------------------------------------- sockets -- */
-
-/* False: the other end has gone, or ENDED (NULL: nobody says so). */
-static bool is_ready(int fd, short what, const atomic_bool *ended)
-{
-    struct pollfd p = {.fd = fd, .events = what};
-    for (;;) {
-        if (ended && atomic_load(ended)) return false;
-        int n = poll(&p, 1, ended ? LOOK_MS : -1);
-        if (n > 0) return true;
-        if (n < 0 && errno != EINTR) return false;
-    }
-}
-
-static bool put(int fd, const void *at, size_t n, const atomic_bool *ended)
-{
-    const char *from = at;
-    while (n > 0) {
-        if (!is_ready(fd, POLLOUT, ended)) return false;
-        ssize_t some = send(fd, from, n, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (some < 0 && (errno == EAGAIN || errno == EINTR)) continue;
-        if (some <= 0) return false;
-        from += some;
-        n -= (size_t)some;
-    }
-    return true;
-}
-
-static bool get(int fd, void *at, size_t n, const atomic_bool *ended)
-{
-    char *to = at;
-    while (n > 0) {
-        if (!is_ready(fd, POLLIN, ended)) return false;
-        ssize_t some = recv(fd, to, n, MSG_DONTWAIT);
-        if (some < 0 && (errno == EAGAIN || errno == EINTR)) continue;
-        if (some <= 0) return false;
-        to += some;
-        n -= (size_t)some;
-    }
-    return true;
-}
+#include "dial.h"
 
 /* ---------------------------------------------------------------- rank 0 -- */
 
@@ -65,13 +21,14 @@ static bool get(int fd, void *at, size_t n, const atomic_bool *ended)
 static bool pass_crate(TitanStory *s, const FetchLine *line, uint32_t *status)
 {
     Crate *c = line->crate;
+    const Until u = {.ended = line->ended};
     uint64_t n = c->n;
-    bool told = put(line->fd, &n, sizeof n, line->ended) &&
-                put(line->fd, c->runs, c->n * sizeof *c->runs, line->ended) &&
-                get(line->fd, status, sizeof *status, line->ended);
+    bool told = fd_put(line->fd, &n, sizeof n, u) &&
+                fd_put(line->fd, c->runs, c->n * sizeof *c->runs, u) &&
+                fd_get(line->fd, status, sizeof *status, u);
     if (!told || *status == TITAN_OK)
-        return told && get(line->fd, c->at, c->bytes, line->ended);
-    if (!get(line->fd, s, sizeof *s, line->ended)) return false;
+        return told && fd_get(line->fd, c->at, c->bytes, u);
+    if (!fd_get(line->fd, s, sizeof *s, u)) return false;
     titan_story_mend(s);
     return true;
 }
@@ -131,15 +88,17 @@ static bool answer(const FetchServer *f)
 {
     Crate *c = f->crate;
     TitanStory story = {0};
+    const Until ever = {0};
     uint64_t n;
-    if (!get(f->fd, &n, sizeof n, NULL) || n > CRATE_RUNS) return false;
-    if (!get(f->fd, c->runs, (size_t)n * sizeof *c->runs, NULL)) return false;
+    if (!fd_get(f->fd, &n, sizeof n, ever) || n > CRATE_RUNS) return false;
+    if (!fd_get(f->fd, c->runs, (size_t)n * sizeof *c->runs, ever))
+        return false;
     c->n = (size_t)n;
     if (crate_close(c) != n) return false;
     uint32_t status = fill(&story, f);
-    if (!put(f->fd, &status, sizeof status, NULL)) return false;
-    return status == TITAN_OK ? put(f->fd, c->at, c->bytes, NULL)
-                              : put(f->fd, &story, sizeof story, NULL);
+    if (!fd_put(f->fd, &status, sizeof status, ever)) return false;
+    return status == TITAN_OK ? fd_put(f->fd, c->at, c->bytes, ever)
+                              : fd_put(f->fd, &story, sizeof story, ever);
 }
 
 static void *serve(void *server)

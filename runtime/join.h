@@ -5,45 +5,43 @@
 #ifndef TITAN_JOIN_H
 #define TITAN_JOIN_H
 
-#include <netinet/in.h>
-
+#include "dial.h"
 #include "titan.h"
 
-/* Where a rank listens; of family 0: not known. */
-typedef struct Place {
-    uint32_t family;
-    uint16_t port; /* as the network has it */
-    uint8_t address[16];
-} Place;
+enum { RUN_NAME = 64, JOIN_TOKEN = 16 };
 
 /* What the launcher's variables say. */
 typedef struct World {
     uint32_t rank, ranks;
     uint32_t local, beside; /* its number on this machine, and of how many */
     char host[256], port[16];
+    char run[RUN_NAME]; /* whatever tells it from others; or empty */
 } World;
 
 /* False: no launcher, or it has started one process. */
 bool world_read(World *out);
 
-enum { JOIN_TOKEN = 16 };
-
 typedef struct Joined {
     uint32_t rank, ranks;
     int listener;              /* -1: nobody connects here */
-    int *fds;                  /* to each rank; -1: none yet */
+    int *fds;                  /* to each rank; -1: none, or taken over */
     Place *places;             /* of each rank */
     uint8_t token[JOIN_TOKEN]; /* what only ranks of this run know */
 } Joined;
 
-/* Every other rank connects to rank 0.  MISMATCH on all of them, with a story
- * on rank 0, where they do not agree how many there are. */
+/* Every other rank connects to rank 0; PATIENCE: seconds until all are there.
+ * What keeps one of them from it ends all with its status; rank 0 prints the
+ * story. */
 TitanStatus world_join(TitanStory *s, const World *w, double patience,
                        Joined *out);
-void joined_free(Joined *j);
+/* In its place: this one ends with STATUS before it has joined, for a reason
+ * that S tells.  Rank 0 is told; of rank 0 whoever comes, for a while. */
+void world_decline(const TitanStory *s, const World *w, TitanStatus status);
+void joined_hang_up(Joined *j);
+void joined_free(Joined *j); /* hung up */
 
 /* What a connection is for: the link, or a line beside it. */
-typedef enum JoinUse { JOIN_link, JOIN_line } JoinUse;
+typedef enum JoinUse { JOIN_link, JOIN_line, JOIN_come, JOIN_decline } JoinUse;
 
 typedef struct Caller {
     uint32_t rank, use;

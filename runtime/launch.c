@@ -141,6 +141,7 @@ static TitanStatus join_world(TitanStory *s, const TitanImage *im, char **argv,
 static TitanStatus begin_link(TitanStory *s, const TitanImage *im, char **argv,
                               double patience, Launch *l)
 {
+    l->came = true;
     TRY(link_open(s, patience, &l->link));
     l->link->board = l->board;
     l->board->alone = true;
@@ -174,13 +175,14 @@ TitanStatus launch_begin(TitanStory *s, const TitanImage *im,
     return processes && !out->link ? start_first(s, im, out) : TITAN_OK;
 }
 
-void launch_end(Launch *l, TitanStatus status)
+void launch_end(Launch *l, const TitanStory *story, TitanStatus status)
 {
     bool clean = status == TITAN_OK || status == TITAN_STOPPED ||
                  status == TITAN_NUMERICS;
     if (l->link && l->link->rank == 0 && clean) remote_dismiss(l->link, status);
     /* the others may be anywhere */
     if (l->link && l->link->rank == 0 && !clean) remote_abort(l->link, status);
+    if (!l->came && status != TITAN_OK) link_decline(story, status);
     link_close(l->link);
     board_free(l->board);
     *l = (Launch){0};

@@ -15,6 +15,7 @@
 typedef struct Launch {
     struct Link *link; /* or NULL */
     struct Board *board;
+    bool came; /* to the other ranks of a launcher, or has tried to */
     bool over; /* what was for this process to do is done */
 } Launch;
 
@@ -23,7 +24,8 @@ typedef struct Launch {
 TitanStatus launch_begin(TitanStory *story, const TitanImage *im,
                          const TitanCode *code, DeviceOptions *options,
                          int64_t asked, char **argv, Launch *out);
-/* STATUS: how the run has ended; its story is told. */
-void launch_end(Launch *l, TitanStatus status);
+/* STATUS: how the run has ended; its story is told.  Where it ends before
+ * launch_begin, the others of a launcher hear the story too. */
+void launch_end(Launch *l, const TitanStory *story, TitanStatus status);
 
 #endif

@@ -28,6 +28,12 @@ void link_close(Link *l)
     if (l) l->class->close(l);
 }
 
+/* mpirun ends the others by the exit code of one. */
+void link_decline(const TitanStory *s, TitanStatus status)
+{
+    if (!mpi_is_there()) tcp_decline(s, status);
+}
+
 /* ------------------------------------------------------------------ mail -- */
 
 static bool make_room(Mail *mail)

@@ -64,12 +64,16 @@ bool link_is_there(void);
 /* PATIENCE: seconds until all ranks are there. */
 TitanStatus link_open(TitanStory *s, double patience, Link **out);
 void link_close(Link *l);
+/* In place of link_open: a rank that cannot come to the others lets them know
+ * why.  Without a launcher nothing happens. */
+void link_decline(const TitanStory *s, TitanStatus status);
 
 bool mpi_is_there(void);
 /* UNAVAILABLE: no library. */
 TitanStatus mpi_open(TitanStory *s, Link **out);
 bool tcp_is_there(void);
 TitanStatus tcp_open(TitanStory *s, double patience, Link **out);
+void tcp_decline(const TitanStory *s, TitanStatus status);
 
 /* What is under way. */
 typedef struct Mail {

@@ -225,16 +225,14 @@ int titan_main(int argc, char **argv, const TitanCode *code)
     const char *name = slash ? slash + 1 : argv[0];
     char error[OPTION_ERROR];
     Options o;
-    if (!options_parse(&o, PROGRAM_run, argc, argv, error)) {
-        fprintf(stderr, "%s: error: %s\n", name, error);
-        return TITAN_USAGE;
-    }
     TitanStory story = {0};
     TitanStatus st = TITAN_OK;
     Launch launch = {0};
     ProgramText t = text;
     t.name = name;
-    if (option_given(&o, OPT_help))
+    if (!options_parse(&o, PROGRAM_run, argc, argv, error))
+        st = titan_fail(&story, TITAN_USAGE, "%s", error);
+    else if (option_given(&o, OPT_help))
         options_help(&t, stdout);
     else if (option_given(&o, OPT_manual))
         options_man(&t, stdout);
@@ -243,7 +241,7 @@ int titan_main(int argc, char **argv, const TitanCode *code)
     else
         st = run(&story, &o, code, argv, &launch);
     if (st != TITAN_OK) titan_story_print(&story, name);
-    launch_end(&launch, st);
+    launch_end(&launch, &story, st);
     options_release(&o);
     return st;
 }

@@ -87,6 +87,12 @@ bool tcp_is_there(void)
     return world_read(&w);
 }
 
+void tcp_decline(const TitanStory *s, TitanStatus status)
+{
+    World w;
+    if (world_read(&w)) world_decline(s, &w, status);
+}
+
 /* ---------------------------------------------------------------- queues -- */
 
 static void append(Queue *q, LinkRequest r)
@@ -507,8 +513,10 @@ static TitanStatus join(TitanStory *s, const World *w, double patience, Tcp *t)
         t->peers[r].fd = t->peers[r].line = -1;
     if (!t->peers || !t->polls || !t->who) return titan_no_memory(s);
     TRY(world_join(s, w, patience > 0 ? patience : 120, &t->joined));
-    for (uint32_t r = 0; r < w->ranks; r++)
+    for (uint32_t r = 0; r < w->ranks; r++) {
         if (t->joined.fds[r] >= 0) adopt(t, r, t->joined.fds[r]);
+        t->joined.fds[r] = -1;
+    }
     return TITAN_OK;
 }
 

@@ -1,4 +1,4 @@
-/* sources: runtime/join.c runtime/status.c */
+/* sources: runtime/dial.c runtime/gather.c runtime/join.c runtime/status.c runtime/words.c runtime/world.c */
 /* goal: 2000000 */
 /*
  * What another process sends over a connection between ranks: frames of any

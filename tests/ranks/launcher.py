@@ -59,7 +59,7 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("-n", type=int, default=2)
     p.add_argument("--slurm", action="store_true")
-    p.add_argument("--grace", type=float, default=10)
+    p.add_argument("--grace", type=float, default=60)
     p.add_argument("--set", action="append", default=[], metavar="RANK:NAME=VALUE")
     p.add_argument("--add", action="append", default=[], metavar="RANK:WORD")
     p.add_argument("--run", action="append", default=[], metavar="RANK:PROGRAM")

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -91,26 +92,34 @@ static bool is_turned_away(const Joined *j, const void *says, size_t bytes)
     return there && got < 0;
 }
 
+/* What a rank says: see join.c. */
+typedef struct Words {
+    char magic[8], key[RUN_NAME];
+    uint32_t rank, use, ranks, port, status, pad;
+} Words;
+
 /* With the words of a rank and another number; as ranks that cannot call. */
 static bool turns_strangers_away(const Joined *j)
 {
     static const uint32_t wrong[] = {0, 1, RANKS};
-    char call[8 + JOIN_TOKEN + 8] = "titan 2";
-    uint32_t two = 2, none = JOIN_line + 1;
-    memcpy(call + 8 + JOIN_TOKEN, &two, 4);
-    if (!is_turned_away(j, &two, sizeof two)) return false;
-    if (!is_turned_away(j, call, sizeof call)) return false;
-    memcpy(call + 8, j->token, JOIN_TOKEN);
-    if (!is_turned_away(j, call, sizeof call - 1)) return false;
-    memcpy(call + 12 + JOIN_TOKEN, &none, 4);
-    if (!is_turned_away(j, call, sizeof call)) return false;
-    memset(call + 12 + JOIN_TOKEN, 0, 4);
+    Words call = {"titan 3", "", 2, JOIN_line, RANKS, 0, 0, 0};
+    Words other = call, many = call;
+    if (!is_turned_away(j, "two", 3)) return false;
+    if (!is_turned_away(j, &call, sizeof call)) return false;
+    memcpy(call.key, j->token, JOIN_TOKEN);
+    if (!is_turned_away(j, &call, sizeof call - 1)) return false;
+    memcpy(other.key, j->token, JOIN_TOKEN);
+    other.use = JOIN_come;
+    if (!is_turned_away(j, &other, sizeof other)) return false;
+    memcpy(many.key, j->token, JOIN_TOKEN);
+    many.ranks++;
+    if (!is_turned_away(j, &many, sizeof many)) return false;
     for (int i = 0; i < 3; i++) {
-        memcpy(call + 8 + JOIN_TOKEN, &wrong[i], 4);
-        if (!is_turned_away(j, call, sizeof call)) return false;
+        call.rank = wrong[i];
+        if (!is_turned_away(j, &call, sizeof call)) return false;
     }
-    memcpy(call + 8 + JOIN_TOKEN, &two, 4);
-    return slow_is_turned_away(j, call, sizeof call);
+    call.rank = 2;
+    return slow_is_turned_away(j, (const char *)&call, sizeof call);
 }
 
 /* The second is called when it has turned the strangers away. */

@@ -1,0 +1,92 @@
+/*
+ * world.c: what the variables of a launcher say.
+ *
+ *     torchrun and its like   RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE,
+ *                             MASTER_ADDR, MASTER_PORT
+ *     srun                    SLURM_PROCID, SLURM_STEP_NUM_TASKS,
+ *                             SLURM_LOCALID; without the address: the first
+ *                             machine of the step, and a port by the number of
+ *                             the job
+ *
+ * Where the launcher has a name for the run it is read too, since another run
+ * may have the port.
+ */
+#include "join.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Its number, or OTHERWISE. */
+static long number_of(const char *name, long otherwise)
+{
+    const char *text = getenv(name);
+    char *end = NULL;
+    long n = text ? strtol(text, &end, 10) : otherwise;
+    return end == text ? otherwise : n;
+}
+
+/* "node[07-12,20]" begins with node07. */
+static void first_host(const char *list, char *out, size_t size)
+{
+    size_t stem = strcspn(list, "[,");
+    const char *rest = list[stem] == '[' ? list + stem + 1 : "";
+    snprintf(out, size, "%.*s%.*s", (int)stem, list, (int)strcspn(rest, "-,]"),
+             rest);
+}
+
+static bool read_torch(World *w, long *rank, long *ranks)
+{
+    const char *host = getenv("MASTER_ADDR");
+    *rank = number_of("RANK", -1);
+    *ranks = number_of("WORLD_SIZE", -1);
+    const char *run = getenv("TORCHELASTIC_RUN_ID");
+    if (run)
+        snprintf(w->run, sizeof w->run, "%ld %s",
+                 number_of("TORCHELASTIC_RESTART_COUNT", 0), run);
+    /* torchrun keeps a store of its own at the port that it names */
+    const char *store = getenv("TORCHELASTIC_USE_AGENT_STORE");
+    long port = number_of("MASTER_PORT", 29500);
+    snprintf(w->port, sizeof w->port, "%ld",
+             port + (store && strcmp(store, "True") == 0));
+    snprintf(w->host, sizeof w->host, "%s", host ? host : "127.0.0.1");
+    w->local = (uint32_t)number_of("LOCAL_RANK", *rank);
+    w->beside = (uint32_t)number_of("LOCAL_WORLD_SIZE", host ? 1 : *ranks);
+    return *rank >= 0;
+}
+
+static bool read_slurm(World *w, long *rank, long *ranks)
+{
+    const char *host = getenv("MASTER_ADDR");
+    const char *nodes = getenv("SLURM_STEP_NODELIST");
+    long job = number_of("SLURM_JOB_ID", 0),
+         step = number_of("SLURM_STEP_ID", 0);
+    *rank = number_of("SLURM_PROCID", -1);
+    /* a script that srun has not started has a number too */
+    *ranks = number_of("SLURM_STEP_NUM_TASKS",
+                       host ? number_of("SLURM_NTASKS", -1) : -1);
+    first_host(nodes ? nodes : "127.0.0.1", w->host, sizeof w->host);
+    if (host) snprintf(w->host, sizeof w->host, "%s", host);
+    snprintf(w->run, sizeof w->run, "slurm %ld.%ld", job, step);
+    /* below 32768, from where on the system gives ports to who connects */
+    snprintf(w->port, sizeof w->port, "%ld",
+             number_of("MASTER_PORT", 20000 + (job * 31 + step) % 12000));
+    w->local = (uint32_t)number_of("SLURM_LOCALID", 0);
+    w->beside = (uint32_t)number_of("SLURM_STEP_TASKS_PER_NODE", 1);
+    return *rank >= 0;
+}
+
+bool world_read(World *out)
+{
+    long rank, ranks;
+    *out = (World){0};
+    if (!read_torch(out, &rank, &ranks) && !read_slurm(out, &rank, &ranks))
+        return false;
+    out->rank = (uint32_t)rank;
+    out->ranks = (uint32_t)ranks;
+    if (out->beside == 0) out->beside = 1;
+    /* one name for all, with one address */
+    if (strcmp(out->host, "localhost") == 0)
+        snprintf(out->host, sizeof out->host, "127.0.0.1");
+    return ranks > 1 && ranks < INT32_MAX;
+}

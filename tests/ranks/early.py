@@ -1,0 +1,118 @@
+"""early.py: ranks that end before all have joined are missed at once, with their number and reason; who waits for long says for whom;
+and whoever else is at the port is not taken for a rank of the run."""
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+
+from small import SOURCE, build, command
+
+sys.path.insert(0, f"{SOURCE}/bench")
+from checks.processes import wait_for  # noqa: E402
+
+LISTENS, CONNECTED = "0A", "01"  # as the kernel has them
+
+
+def sockets(port, state):
+    """How many of this machine are in a state, at that port."""
+    rows = [row.split() for row in open("/proc/net/tcp").readlines()[1:]]
+    return sum(int(row[1].split(":")[1], 16) == port and row[3] == state for row in rows)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Run:
+    """Processes that get a number and a port, one after the other."""
+
+    def __init__(self, ranks, port=None, name="one"):
+        self.ranks, self.port, self.name = ranks, port or free_port(), name
+
+    def start(self, rank, *more):
+        env = dict(os.environ, RANK=f"{rank}", WORLD_SIZE=f"{self.ranks}", MASTER_ADDR="127.0.0.1", MASTER_PORT=f"{self.port}",
+                   TORCHELASTIC_RUN_ID=self.name)
+        return subprocess.Popen(command("fsdp", *more), env=env, stderr=subprocess.PIPE, text=True)
+
+    def first(self):
+        """Rank 0, which listens."""
+        job = self.start(0)
+        assert wait_for(lambda: sockets(self.port, LISTENS), 60)
+        return job
+
+    def come(self, rank):
+        """Another, which is connected."""
+        before = sockets(self.port, CONNECTED)
+        job = self.start(rank)
+        assert wait_for(lambda: sockets(self.port, CONNECTED) > before, 60)
+        return job
+
+
+def ends(job, code, words):
+    said = job.communicate(timeout=60)[1]
+    assert job.returncode == code and re.fullmatch(words, said), (job.returncode, said)
+
+
+def one_declines():
+    run = Run(3)
+    jobs = run.first(), run.come(1)
+    ends(run.start(2, "--bogus"), 64, "fsdp: error: there is no option --bogus; .*\n")
+    ends(jobs[0], 64, "titan: error: there is no option --bogus; .*\n  while rank 2 of 3 began\n")
+    ends(jobs[1], 64, "")
+    print("one that could not begin has told why")
+
+
+def one_is_lost():
+    run = Run(3)
+    first, second = run.first(), run.come(1)
+    second.kill()
+    ends(first, 76, "titan: error: rank 1 of 3 was lost: its connection was closed\n  while the ranks found each other\n")
+    run = Run(3)
+    first, second = run.first(), run.come(1)
+    first.kill()
+    ends(second, 76, ".* error: rank 0 of 3 was lost: its connection was closed\n  while the ranks found each other\n")
+    print("one that was killed before all were there is missed")
+
+
+def one_is_waited_for():
+    """Nobody says that it never began."""
+    first, second = Run(4).start(0), Run(2).start(1)
+    note = first.stderr.readline(), second.stderr.readline()
+    assert re.match(r"note: rank 1 of 4 and 2 others have not come to port \d+ yet; waiting \d+ s more\n", note[0]), note
+    assert re.match(r"note: rank 1 has not reached rank 0 at 127.0.0.1, port \d+ yet: Connection refused; waiting \d+ s more\n", note[1]), note
+    first.kill(), second.kill()
+    print("one that does not come is waited for by its number")
+
+
+def answer_strangely(listener):
+    while True:
+        there = listener.accept()[0]
+        there.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        there.close()
+
+
+def others_are_there():
+    listener = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=answer_strangely, args=(listener,), daemon=True).start()
+    lost = Run(2, listener.getsockname()[1]).start(1)
+    run = Run(2)
+    first, stray = run.first(), Run(2, run.port, "another").start(1)
+    ends(lost, 69, "fsdp: error: rank 1 has found something else at 127.0.0.1, port .*, where rank 0 is to be; .*\n")
+    ends(stray, 69, "fsdp: error: rank 1 has found another run at 127.0.0.1, port .*, where rank 0 is to be; .*\n")
+    ends(run.start(1), 0, "")
+    ends(first, 0, "(note: rank 1 .*\n)*")
+    print("whoever else is at the port is no rank")
+
+
+build("fsdp")
+slow = [threading.Thread(target=one_is_waited_for), threading.Thread(target=others_are_there)]
+for t in slow:
+    t.start()
+one_declines()
+one_is_lost()
+for t in slow:
+    t.join()
