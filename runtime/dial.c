@@ -31,7 +31,7 @@ typedef union Address {
     struct sockaddr_storage room;
 } Address;
 
-static Place place_of(const Address *a)
+static Place place_of_room(const Address *a)
 {
     static const uint8_t mapped[12] = {[10] = 255, [11] = 255};
     Place p = {.family = a->any.sa_family};
@@ -46,6 +46,14 @@ static Place place_of(const Address *a)
         memcpy(p.address, old ? at + sizeof mapped : at, old ? 4 : 16);
     }
     return p;
+}
+
+Place place_of(const struct sockaddr *at)
+{
+    Address a = {0};
+    bool old = at->sa_family == AF_INET;
+    memcpy(&a, at, old ? sizeof a.v4 : sizeof a.v6);
+    return place_of_room(&a);
 }
 
 static socklen_t address_of(const Place *p, Address *out)
@@ -67,7 +75,7 @@ Place place_here(int fd)
     Address a = {0};
     socklen_t n = sizeof a;
     getsockname(fd, &a.any, &n);
-    return place_of(&a);
+    return place_of_room(&a);
 }
 
 Place place_there(int fd)
@@ -75,7 +83,7 @@ Place place_there(int fd)
     Address a = {0};
     socklen_t n = sizeof a;
     getpeername(fd, &a.any, &n);
-    return place_of(&a);
+    return place_of_room(&a);
 }
 
 bool place_is_loopback(const Place *p)

@@ -17,6 +17,9 @@ typedef struct Place {
     uint8_t address[16];
 } Place;
 
+struct sockaddr;
+/* Of either kind of address. */
+Place place_of(const struct sockaddr *at);
 /* The ends of a connection, or where one listens. */
 Place place_here(int fd);
 Place place_there(int fd);

@@ -15,7 +15,12 @@ typedef struct Link Link;
 typedef struct LinkRequestRow *LinkRequest;
 
 /* Messages between two ranks with one tag are in order. */
-enum { LINK_tag_order = 1, LINK_tag_group = 16, LINK_tag_channel = 16384 };
+enum {
+    LINK_tag_order = 1,
+    LINK_tag_line = 2,
+    LINK_tag_group = 16,
+    LINK_tag_channel = 16384
+};
 
 typedef enum LinkWay { LINK_send, LINK_meet, LINK_receive } LinkWay;
 
@@ -40,7 +45,7 @@ typedef struct LinkClass {
     /* RANK_LOST where one is not there any more. */
     TitanStatus (*look)(Link *l, TitanStory *s);
     /* A connection beside the link between rank 0 and another, which both come
-     * to, for threads of theirs; -1: there is none.  NULL: never is. */
+     * to, for threads of theirs; -1: there is none. */
     int (*line)(Link *l, uint32_t rank);
     /* Ends all ranks at once: this one cannot go on. */
     void (*abort)(Link *l, TitanStatus status);
@@ -74,6 +79,9 @@ TitanStatus mpi_open(TitanStory *s, Link **out);
 bool tcp_is_there(void);
 TitanStatus tcp_open(TitanStory *s, double patience, Link **out);
 void tcp_decline(const TitanStory *s, TitanStatus status);
+
+/* The `line` of a link that cannot make one by itself. */
+int link_line(Link *l, uint32_t rank);
 
 /* What is under way. */
 typedef struct Mail {

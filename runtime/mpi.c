@@ -93,8 +93,7 @@ static bool init(Mpi *m)
 static TitanStatus join(TitanStory *s, Mpi *m)
 {
     int rank = 0, ranks = 0;
-    if (!init(m) ||
-        m->MPI_Comm_rank(m->world, &rank) != 0 ||
+    if (!init(m) || m->MPI_Comm_rank(m->world, &rank) != 0 ||
         m->MPI_Comm_size(m->world, &ranks) != 0)
         return titan_fail(s, TITAN_UNAVAILABLE, "Open MPI could not start");
     m->link.rank = (uint32_t)rank;
@@ -164,6 +163,7 @@ static const LinkClass mpi_class = {.about = "under mpirun",
                                     .begin = mpi_begin,
                                     .test = mpi_test,
                                     .look = mpi_look,
+                                    .line = link_line,
                                     .abort = mpi_abort,
                                     .close = mpi_close};
 

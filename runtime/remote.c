@@ -85,17 +85,22 @@ static TitanStatus ask_stage(Remote *r, uint32_t rank, Order *o)
     uint32_t can = 0;
     FetchLine *line = &r->lines[rank];
     o->at = line->fd >= 0 ? (char *)line : NULL;
-    if (o->at || !r->link->class->line) return TITAN_OK;
+    if (o->at) return TITAN_OK;
     TRY(pass(r, LINK_send, rank, o, sizeof *o));
     TRY(pass(r, LINK_receive, rank, &can, sizeof can));
     if (!can) return TITAN_OK;
     line->fd = r->link->class->line(r->link, rank);
     line->crate = malloc(sizeof *line->crate);
     TRY(pass(r, LINK_receive, rank, &can, sizeof can));
-    if (can && line->fd >= 0 && line->crate)
+    if (can && line->fd >= 0 && line->crate) {
         o->at = (char *)line;
-    else
-        fetch_hang_up(line);
+        return TITAN_OK;
+    }
+    fetch_hang_up(line);
+    fprintf(stderr,
+            "note: there is no connection to rank %" PRIu32 " for a copy of "
+            "its state\n",
+            rank);
     return TITAN_OK;
 }
 
