@@ -240,7 +240,7 @@ bool unit_configure(Sema *s, Unit *u, Str config, Span at)
         run_block(s, u, block, 0);
     }
     s->scope = scope;
-    if (u == s->main) check_defines(s);
+    if (u == s->main && s->m->diag->nerrors == errors) check_defines(s);
     return s->m->diag->nerrors == errors;
 }
 

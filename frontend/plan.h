@@ -47,11 +47,14 @@ struct Shard {
     uint32_t nbeaten;
 };
 
-/* A linear layer, and the rule that quantises it. */
+/* A linear layer, and the rule that quantises it, or would if its sides were
+ * multiples of what the recipe takes. */
 typedef struct Quantised {
     const Mem *mem;
     RuleKind rule;
     const char *recipe;
+    const Node *by;
+    int64_t from, to, multiple;
 } Quantised;
 
 typedef enum PlanDtype { PLAN_any, PLAN_f32, PLAN_bf16 } PlanDtype;
@@ -60,7 +63,7 @@ typedef struct Plan {
     Sema *s;
     VEC(MeshPart) parts;
     VEC(Shard *) shards;
-    VEC(Quantised) quantised;
+    VEC(Quantised) quantised, odd;
     const char **entry_of; /* by function; NULL: called by none */
     const Node *dtype_at;  /* the first rule of dtypes, or NULL */
     PlanDtype param, state, grad, residual, computed;

@@ -40,7 +40,7 @@ typedef struct Picking {
     const Recipe *recipe;
     bool small;      /* they are left out */
     Buf layers;      /* " path path" */
-    const Mem *odd;  /* the first whose sides do not fit */
+    bool any_odd;    /* there are some whose sides do not fit */
     const Mem *mine; /* the first that an earlier rule has */
     bool failed;
 } Picking;
@@ -150,12 +150,19 @@ static void pick(Picking *k, const Mem *mem)
 {
     int64_t from = side(k->p, mem, true), to = side(k->p, mem, false);
     if (is_taken(k, mem)) return;
-    if (from % k->recipe->multiple || to % k->recipe->multiple) {
-        if (!k->odd) k->odd = mem;
+    Quantised layer = {.mem = mem,
+                       .rule = k->recipe->rule,
+                       .recipe = k->recipe->name,
+                       .by = k->rule,
+                       .from = from,
+                       .to = to,
+                       .multiple = k->recipe->multiple};
+    if (from % layer.multiple || to % layer.multiple) {
+        vec_push(k->p->s->a, &k->p->odd, layer);
+        k->any_odd = true;
         return;
     }
     if (k->small && is_small(k->recipe, from, to)) return;
-    Quantised layer = {mem, k->recipe->rule, k->recipe->name};
     vec_push(k->p->s->a, &k->p->quantised, layer);
     buf_printf(&k->layers, " %s%s", STR(k->p->s, mem->path),
                has_names(k) ? "" : "?");
@@ -168,15 +175,17 @@ static bool nothing_picked(const Picking *k)
         sema_error(s, DIAG_rule_unused, k->rule->span,
                    "'%s' quantises no linear layer", ast_str(s->m, k->rule));
     int64_t n = k->recipe->multiple;
-    if (k->odd)
+    const Quantised *odd = k->p->odd.at;
+    while (k->any_odd && odd->by != k->rule)
+        odd++;
+    if (k->any_odd)
         report_help(r,
                     "%s is %lld by %lld; recipe %s takes multiples of %lld, "
                     "like %lld by %lld",
-                    STR(s, k->odd->path), (long long)side(k->p, k->odd, true),
-                    (long long)side(k->p, k->odd, false), k->recipe->name,
-                    (long long)n,
-                    (long long)((side(k->p, k->odd, true) + n - 1) / n * n),
-                    (long long)((side(k->p, k->odd, false) + n - 1) / n * n));
+                    STR(s, odd->mem->path), (long long)odd->from,
+                    (long long)odd->to, k->recipe->name, (long long)n,
+                    (long long)((odd->from + n - 1) / n * n),
+                    (long long)((odd->to + n - 1) / n * n));
     else if (k->mine)
         report_help(r, "rules before it have them all");
     else

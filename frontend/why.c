@@ -1,7 +1,7 @@
 /*
  * why.c: --why PATH: which rule of the plan splits which axis of a parameter,
  * its gradient and states, or of a value by its name, and which rules came too
- * late.
+ * late; and which recipe a linear layer has.
  *
  *     param layer.attention.wq
  *       kv over tp     plans/h100.tt:8: shard kv, ff, vocab over tp
@@ -63,7 +63,9 @@ static const char *wanted_path(Plan *p, const Splittee *t)
 {
     const char *want = p->s->f->opts.why;
     if (!want) return NULL;
-    if (t->mem) return path_matches(p->s, want, t->mem) ? t->name : NULL;
+    if (t->mem)
+        return path_matches(p->s, want, t->mem) ? STR(p->s, t->mem->path)
+                                                : NULL;
     if (!t->in) return NULL;
     const char *path = arena_printf(p->s->m->arena, "%s.%s", t->in, t->name);
     return path_ends(path, want) ? path : NULL;
@@ -79,6 +81,25 @@ static const char *role_word(unsigned role)
     return words[i];
 }
 
+/* The recipe of a linear layer, or why it has none. */
+static void why_recipe(Plan *p, const Mem *mem)
+{
+    Module *m = p->s->m;
+    for (uint32_t i = 0; i < p->quantised.n; i++)
+        if (p->quantised.at[i].mem == mem)
+            add_line(p, p->quantised.at[i].recipe, p->quantised.at[i].by);
+    for (uint32_t i = 0; i < p->odd.n; i++) {
+        const Quantised *q = &p->odd.at[i];
+        if (q->mem != mem) continue;
+        add_line(p,
+                 arena_printf(m->arena,
+                              "not %s: %lld by %lld, no multiples of %lld",
+                              q->recipe, (long long)q->from, (long long)q->to,
+                              (long long)q->multiple),
+                 q->by);
+    }
+}
+
 void why_tensor(Plan *p, const Splittee *t, const Taken *taken)
 {
     Frontend *f = p->s->f;
@@ -88,6 +109,7 @@ void why_tensor(Plan *p, const Splittee *t, const Taken *taken)
         arena_printf(f->m->arena, "%s %s: %s", role_word(t->role), path,
                      type_str(p->s->m, t->type));
     vec_push(f->m->arena, &f->why, head);
+    if (t->mem && t->role == ON_param) why_recipe(p, t->mem);
     uint32_t before = f->why.n;
     for (uint32_t i = 0; i < p->shards.n; i++) {
         const Shard *x = p->shards.at[i];

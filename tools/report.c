@@ -268,12 +268,11 @@ static bool path_ends(const char *path, const char *wanted)
     return k == n || path[n - k - 1] == '.';
 }
 
-static void print_slot(Job *j, const Slot *s, bool planned)
+static void print_slot(Job *j, const Slot *s)
 {
     Module *m = &j->m;
-    printf("%s %s: %s\n", role_name(s->role), str_of(m, s->path),
-           type_str(m, s->type));
-    if (!planned) printf("  whole on one device: there is no plan\n");
+    printf("%s %s: %s\n  whole on one device: there is no plan\n",
+           role_name(s->role), str_of(m, s->path), type_str(m, s->type));
 }
 
 /* The nearest path, or end of one. */
@@ -295,7 +294,7 @@ bool why_print(Job *j)
         try_ends(&near, str_of(&j->m, s->path));
         if (!path_ends(str_of(&j->m, s->path), wanted)) continue;
         any = true;
-        print_slot(j, s, n > 0);
+        if (n == 0) print_slot(j, s);
     }
     for (uint32_t i = 0; i < n; i++)
         printf("%s\n", lines[i]);
