@@ -190,6 +190,8 @@ def run_ours(program, work, steps, folder, args):
             first = time.monotonic() - start
         time.sleep(0.004 if first is None else 0.05)
     used = memory.stop()
+    if first is None and os.path.exists(metrics):  # it was over between two looks
+        first = time.monotonic() - start
     if child.returncode:
         return {"error": child.stderr.read().strip()[-300:]}
     lines = [json.loads(line) for line in open(metrics)]

@@ -15,10 +15,9 @@ def cut(data, path):
     """Runs until a step is logged, cuts PATH to nothing, and waits for the end."""
     run = subprocess.Popen(["./rows", "--data", data, "--steps", "100000000", "--log-every", "100", "--threads", "1"],
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while "step:" not in run.stdout.readline():
-        pass
+    next(line for line in run.stdout if "step:" in line)
     os.truncate(path, 0)
-    _, said = run.communicate(timeout=60)
+    _, said = run.communicate(timeout=300)
     if run.returncode != 65 or path not in said:
         sys.exit(f"shorter.py: {data}: exit {run.returncode}\n{said}")
     return said

@@ -28,5 +28,5 @@ for line, answer in (b"a\n", b"bcd\r\n"), (b"\n", b"\r\n"), (b"wx\n", b"yz{\r\n"
     read_until(answer)
 read_until(b"> ")
 os.write(ours, b"\x04")
-if program.wait(timeout=60):
+if program.wait(timeout=300):
     sys.exit(f"terminal.py: exit code {program.returncode}")

@@ -8,22 +8,29 @@ import sys
 import time
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+def free_job():
+    """A job's number and the port that ranks make of it, which nobody has, and which the system gives to nobody who asks for any."""
+    job = os.getpid()
+    while True:
+        port = 20000 + job * 31 % 12000
+        with socket.socket() as s:
+            try:
+                s.bind(("", port))
+                return job, port
+            except OSError:
+                job += 1
 
 
-def variables(o, rank, port):
+def variables(o, rank, job, port):
     if o.slurm:
         return {"SLURM_PROCID": rank, "SLURM_STEP_NUM_TASKS": o.n, "SLURM_LOCALID": rank, "SLURM_STEP_TASKS_PER_NODE": f"{o.n}",
-                "SLURM_STEP_NODELIST": "localhost", "SLURM_JOB_ID": port, "SLURM_STEP_ID": 0}
+                "SLURM_STEP_NODELIST": "localhost", "SLURM_JOB_ID": job, "SLURM_STEP_ID": 0}
     return {"RANK": rank, "WORLD_SIZE": o.n, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": o.n, "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": port}
 
 
-def start(o, rank, port):
-    env = dict(os.environ, **{k: str(v) for k, v in variables(o, rank, port).items()})
+def start(o, rank, job, port):
+    env = dict(os.environ, **{k: str(v) for k, v in variables(o, rank, job, port).items()})
     command = list(o.command)
     for other in o.set:
         which, pair = other.split(":", 1)
@@ -66,8 +73,8 @@ def main():
     p.add_argument("--absent", action="append", default=[], type=int, metavar="RANK")
     p.add_argument("command", nargs=argparse.REMAINDER)
     o = p.parse_args()
-    port = free_port()
-    jobs = [j for j in (start(o, r, port) for r in range(o.n)) if j]
+    job, port = free_job()
+    jobs = [j for j in (start(o, r, job, port) for r in range(o.n)) if j]
     sys.exit(wait_all(jobs, o.grace))
 
 

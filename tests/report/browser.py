@@ -18,7 +18,7 @@ def look(page, probe, *options):
         open(copy, "w").write(text.replace("</body>", probe + "</body>"))
         done = subprocess.run([FOUND, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1200,900",
                                f"--user-data-dir={home}", "--virtual-time-budget=3000", *options, "--dump-dom", "file://" + copy],
-                              capture_output=True, text=True, timeout=120)
+                              capture_output=True, text=True, timeout=300)
     body = re.search(r"<body[^>]*>(.*?)</body>", done.stdout, re.S)
     assert body, f"the browser says {done.stderr[-500:]}"
     return json.loads(body.group(1).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))

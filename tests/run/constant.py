@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """constant.py PROGRAM STEPS: memory and descriptors of a run do not grow, with all that is written beside it.
 
-Looked at between a tenth of the steps, when everything has been done once, and the end: the most memory, and the fewest
-descriptors, for a checkpoint that is being written has some of its own."""
+Its rows go through a pipe of one page, so the run stands where we want to look at it: behind a tenth of the steps, when everything
+has been done once, and before the last.  A checkpoint that is being written has descriptors and memory of its own, for a while."""
+import fcntl
 import json
 import os
 import subprocess
@@ -10,36 +11,51 @@ import sys
 import time
 
 PROGRAM, STEPS = sys.argv[1], int(sys.argv[2])
-p = subprocess.Popen([PROGRAM, "--data", __file__, "--steps", str(STEPS), "--quiet", "--log-every", "1", "--metrics", "m.jsonl",
-                      "--tensorboard", "tb", "--checkpoint", "ck", "--save-every", str(STEPS // 20), "--keep", "2", "--threads", "2"])
+EVERY = STEPS // 20
+PATIENCE = 60  # seconds until a checkpoint is written, on whatever machine
+os.mkfifo("rows")
+p = subprocess.Popen([PROGRAM, "--data", __file__, "--steps", str(STEPS), "--quiet", "--log-every", "1", "--metrics", "rows",
+                      "--tensorboard", "tb", "--checkpoint", "ck", "--save-every", str(EVERY), "--keep", "2", "--threads", "2",
+                      "--hang-timeout", "0"])
+rows = open("rows", "rb", 1024)
+fcntl.fcntl(rows, fcntl.F_SETPIPE_SZ, 4096)
 
 
 def looked():
-    """Step, KiB, descriptors."""
-    with open(f"/proc/{p.pid}/status") as f:
-        kib = next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
-    files = len(os.listdir(f"/proc/{p.pid}/fd"))
-    with open("m.jsonl", "rb") as f:
-        f.seek(max(0, os.path.getsize("m.jsonl") - 2000))
-        rows = f.read().split(b"\n")
-    return json.loads(rows[-2])["step"], kib, files
+    """KiB, to the page, and descriptors."""
+    with open(f"/proc/{p.pid}/smaps_rollup") as f:
+        kib = next(int(line.split()[1]) for line in f if line.startswith("Rss"))
+    return kib, len(os.listdir(f"/proc/{p.pid}/fd"))
 
 
-seen = []
-while p.poll() is None:
-    try:
-        seen.append(looked())
-    except (OSError, IndexError, StopIteration, ValueError):
-        pass
-    time.sleep(0.02)
-if p.returncode:
+def stand_at(step):
+    """The run has come to this step, and a few further, and waits for us."""
+    for line in rows:
+        if json.loads(line)["step"] == step:
+            return
+    sys.exit(f"constant.py: no step {step}")
+
+
+def rest(fits):
+    """What it has when nothing is written any more, or what does not fit for too long."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        writes = any(name.endswith(".partial") for name in os.listdir("ck"))
+        kib, files = looked()
+        if (not writes and fits(kib, files)) or time.monotonic() > end:
+            return kib, files
+        time.sleep(0.05)
+
+
+# Half-way between two checkpoints: none begins while it stands.
+stand_at(2 * EVERY + EVERY // 2)
+early = rest(lambda kib, files: True)
+stand_at(STEPS - EVERY // 2)
+late = rest(lambda kib, files: kib - early[0] <= 1024 and files <= early[1])
+rows.read()
+if p.wait():
     sys.exit(f"constant.py: exit code {p.returncode}")
-early = [s for s in seen if STEPS // 10 < s[0] < STEPS * 3 // 10]
-late = [s for s in seen if s[0] > STEPS * 8 // 10]
-if not early or not late:
-    sys.exit(f"constant.py: looked {len(seen)} times, {len(early)} early, {len(late)} late")
-growth = max(s[1] for s in late) - max(s[1] for s in early)
-files = min(s[2] for s in late) - min(s[2] for s in early)
-print(f"{growth} KiB and {files} descriptors in {late[-1][0] - early[0][0]} steps, of {late[-1][1]} KiB and {late[-1][2]}")
+growth, files = late[0] - early[0], late[1] - early[1]
+print(f"{growth} KiB and {files} descriptors in {STEPS - 3 * EVERY} steps, of {late[0]} KiB and {late[1]}")
 if growth > 1024 or files > 0:
     sys.exit("constant.py: it grows")

@@ -10,6 +10,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -38,15 +39,28 @@ def is_saving(name):
     return bool(glob.glob(name + "/*.partial"))
 
 
+def stop_inside(job, name, rng):
+    """In a save, somewhere; the run stands still then, so that it is one however late we are."""
+    while job.poll() is None:
+        if not is_saving(name):
+            continue
+        if rng.random() < 0.5:
+            time.sleep(rng.uniform(0, 0.004))
+        job.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, job.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        if is_saving(name):
+            return
+        job.send_signal(signal.SIGCONT)
+
+
 def wait(job, name, rng, whole):
     """Until the moment to kill: anywhere in a run that takes WHOLE seconds, or inside a save."""
     end = time.monotonic() + rng.uniform(0, 0.7 * whole)
     aims = rng.random() < 0.6
-    while job.poll() is None and (time.monotonic() < end or (aims and not is_saving(name))):
-        if not aims or time.monotonic() < end - 0.005:
-            time.sleep(0.0005)
-    if aims and rng.random() < 0.5:
-        time.sleep(rng.uniform(0, 0.004))
+    while job.poll() is None and time.monotonic() < end:
+        time.sleep(0.0005)
+    if aims:
+        stop_inside(job, name, rng)
 
 
 def disturb(o, name, rng, whole, count):

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -43,10 +44,10 @@ static void test_times(void **state)
     }
 }
 
-/* What is asked within a second. */
+/* What is asked, within a minute. */
 static StopAsked asked(Stop *s)
 {
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; i < 6000; i++) {
         StopAsked a = stop_asked(s);
         if (a != STOP_no) return a;
         nap(10);
@@ -125,15 +126,24 @@ static void test_limit(void **state)
     stop_free(s);
 }
 
-/* Every moment is in one phase; the median is of steps and their data. */
+static int by_size(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Every moment is in one phase; the median is of steps and their data, which
+ * take as long as the clock says, and at least the naps. */
 static void test_pulse(void **state)
 {
+    int64_t first = pulse_now(), most[5], begin;
     Pulse *p = pulse_new();
     double all = 0;
-    int64_t begin = pulse_now();
+    begin = pulse_now();
     (void)state;
     assert_non_null(p);
     for (int64_t step = 1; step <= 5; step++) {
+        int64_t before_step = pulse_now();
         pulse_step(p, step);
         Phase before = pulse_enter(p, PHASE_data);
         assert_int_equal(before, PHASE_step);
@@ -141,16 +151,18 @@ static void test_pulse(void **state)
         assert_int_equal(pulse_enter(p, before), PHASE_data);
         nap(2);
         pulse_enter(p, PHASE_save);
+        most[step - 1] = pulse_now() - before_step;
         nap(20);
     }
     double wall = (double)(pulse_now() - begin) * 1e-9;
     for (int i = 0; i < PHASE_COUNT; i++)
         all += pulse_seconds(p, (Phase)i);
-    assert_true(all >= wall && all < wall + 0.05);
+    assert_true(all >= wall && all <= (double)(pulse_now() - first) * 1e-9);
     assert_true(pulse_seconds(p, PHASE_save) >= 0.1);
     assert_true(pulse_seconds(p, PHASE_data) >= 0.076);
-    double median = (double)atomic_load(&p->median) * 1e-9;
-    assert_true(median >= 0.006 && median < 0.06);
+    qsort(most, 4, sizeof *most, by_size); /* the fifth step is not over */
+    int64_t median = atomic_load(&p->median);
+    assert_true(median >= 6000000 && median <= most[2]);
     assert_string_equal(phase_name(PHASE_save), "save");
     pulse_free(p);
 }
