@@ -129,6 +129,20 @@ static void entry_moments(Module *m, const Live *l, const char *entry,
     }
 }
 
+/* It is no value, and is there all the time. */
+static void add_room(json_t *buffers, const TitanImage *im, int64_t first,
+                     int64_t last)
+{
+    uint64_t offset, bytes = products_room(im, &offset);
+    if (!bytes) return;
+    json_t *row = list_of(text_of("room to widen operands of products"),
+                          text_of(""), NULL);
+    int64_t numbers[] = {(int64_t)offset, (int64_t)bytes, first, last};
+    for (unsigned i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        json_array_append_new(row, json_integer(numbers[i]));
+    json_array_append_new(buffers, row);
+}
+
 static json_t *memory_of(Job *j, const TitanImage *im)
 {
     Module *m = &j->m;
@@ -149,6 +163,7 @@ static json_t *memory_of(Job *j, const TitanImage *im)
         if (in_frame(m, b) && b->last >= first && b->first <= last)
             json_array_append_new(buffers, buffer_row(m, b));
     }
+    add_room(buffers, im, first, last);
     for (int b = 0; b < TITAN_BASE_COUNT; b++)
         json_object_set_new(
             memory, base_name((Base)b),
@@ -243,6 +258,21 @@ static json_t *mesh_rows(const TitanImage *im)
     return mesh;
 }
 
+/* What the program was made of, beside its files. */
+static json_t *made_rows(Module *m)
+{
+    static const char *const names[] = {"config", "plan", "dtype"};
+    json_t *rows = json_array();
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
+        Str value = option_get(m, names[i]);
+        if (value.id)
+            json_array_append_new(
+                rows,
+                list_of(text_of(names[i]), text_of(str_of(m, value)), NULL));
+    }
+    return rows;
+}
+
 bool program_write(Job *j)
 {
     TitanImage im;
@@ -252,6 +282,7 @@ bool program_write(Job *j)
     predict(&j->scratch, &im, "train", &p);
     json_t *page = json_object();
     json_object_set_new(page, "title", text_of(j->r->o->arguments.at[0]));
+    json_object_set_new(page, "made", made_rows(&j->m));
     json_object_set_new(page, "target",
                         json_string(target_name(j->r->codegen.target)));
     json_object_set_new(page, "ranks", json_integer(im.header->ranks));

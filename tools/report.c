@@ -21,6 +21,22 @@ bool image_open(Job *j, TitanImage *im)
     return false;
 }
 
+uint64_t products_room(const TitanImage *im, uint64_t *offset)
+{
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < im->ncommands; i++) {
+        const TitanCommand *c = &im->commands[i];
+        if (c->kind != TITAN_COMMAND_gemm) continue;
+        const TitanOperand *last =
+            &im->operands[c->operands.first + c->operands.n - 1];
+        uint64_t bytes = im->gemms[c->index].workspace;
+        if (bytes <= most || last->base != TITAN_BASE_frame) continue;
+        most = bytes;
+        *offset = last->offset;
+    }
+    return most;
+}
+
 /* "12.3 GiB", with the exact number when it is small */
 static const char *size_str(Arena *a, uint64_t bytes)
 {
@@ -164,6 +180,7 @@ static void print_text(Job *j, const TitanImage *im, const Stats *s)
 {
     Arena *a = &j->scratch;
     const TitanStage *most = titan_largest_stage(im);
+    uint64_t offset, room = products_room(im, &offset);
     printf("parameters       %s\n", grouped(a, (double)s->parameters));
     printf("FLOPs per token  %s\n", grouped(a, s->flops_per_token));
     printf("kernels          %" PRIu32 "\n", s->kernels);
@@ -180,6 +197,8 @@ static void print_text(Job *j, const TitanImage *im, const Stats *s)
         if (b == TITAN_BASE_lane)
             printf(" for each of %" PRIu32, im->header->lanes);
         printf("\n");
+        if (b == TITAN_BASE_frame && room)
+            printf("    %-20s %12s\n", "to widen operands", size_str(a, room));
     }
     if (s->lower_bound)
         printf("lower bound      %s bytes\n",

@@ -92,6 +92,9 @@ int explain(const char *id);
 
 /* The image as the runtime sees it.  False: it takes none of this size. */
 bool image_open(Job *j, TitanImage *im);
+/* The room behind the values of a step in which a host widens what its products
+ * read, one for all of them: its bytes, 0 where none needs it. */
+uint64_t products_room(const TitanImage *im, uint64_t *offset);
 /* report.c: --stats, and whether the program keeps to --memory-limit. */
 bool stats_print(Job *j);
 bool within_limit(Job *j);

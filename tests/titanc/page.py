@@ -20,6 +20,7 @@ seen.finite = all("rect, line").every(r => [...r.attributes].every(a => !/NaN|In
 seen.peak = all("#memory .peak").length;
 const svg = all("#memory svg")[0];
 svg.dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowRight"}));
+seen.names = all("#memory text.name").map(t => t.textContent);
 seen.first = all("#memory output")[0].textContent;
 svg.dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowRight"}));
 seen.second = all("#memory output")[0].textContent;
@@ -65,6 +66,8 @@ if not browser.FOUND:
 seen = browser.look(sys.argv[1], PROBE)
 expect(seen["errors"] == [] and seen["finite"], seen)
 expect(seen["memory"] == len(memory["buffers"]) and seen["time"] == len(time["played"]) and seen["peak"] == 1, seen)
+expect(seen["names"] and all(n in {f"{b[0]} {b[1]}" for b in memory["buffers"]} for n in seen["names"]), seen)
+expect(seen["whole"][:2] == ["config", "debug"] and "target" in seen["whole"], seen)
 expect(seen["first"] != seen["second"] and " at " in seen["first"], seen)
 expect(9 < seen["zoom"] < 11 and seen["commands"] > 10, seen)
 expect(seen["entries"][0].split(".")[0] == "train" and seen["lines"] > 50 and seen["nested"] > 0, seen)
