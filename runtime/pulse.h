@@ -17,14 +17,14 @@
 #include "titan.h"
 
 /* name, for the ledger; what the run is doing, for people */
-#define PHASES(P)                         \
-    P(start, "starting")                  \
-    P(load, "loading weights or a state") \
-    P(data, "waiting for data")           \
-    P(step, "running the step")           \
-    P(log, "writing metrics")             \
-    P(save, "saving")                     \
-    P(validate, "validating")             \
+#define PHASES(P)                        \
+    P(start, "starting")                 \
+    P(load, "making or loading weights") \
+    P(data, "waiting for data")          \
+    P(step, "running the step")          \
+    P(log, "writing metrics")            \
+    P(save, "saving")                    \
+    P(validate, "validating")            \
     P(end, "ending")
 
 typedef enum Phase {

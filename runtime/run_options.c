@@ -7,6 +7,7 @@
 #include "option.h"
 #include "train.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -230,6 +231,7 @@ int titan_main(int argc, char **argv, const TitanCode *code)
     Launch launch = {0};
     ProgramText t = text;
     t.name = name;
+    signal(SIGXFSZ, SIG_IGN); /* a file that grows too long is an error */
     if (!options_parse(&o, PROGRAM_run, argc, argv, error))
         st = titan_fail(&story, TITAN_USAGE, "%s", error);
     else if (option_given(&o, OPT_help))

@@ -3,6 +3,7 @@
  */
 #include "titan/command.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -89,6 +90,7 @@ static int run(const Command *c, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    signal(SIGXFSZ, SIG_IGN); /* a file that grows too long is an error */
     if (argc < 2) {
         print_commands(stderr);
         return exit_code(TITAN_USAGE);

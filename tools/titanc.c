@@ -9,6 +9,7 @@
  */
 #include "titanc.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,6 +121,7 @@ int main(int argc, char **argv)
 {
     Options o;
     char error[OPTION_ERROR];
+    signal(SIGXFSZ, SIG_IGN); /* a file that grows too long is an error */
     if (!options_parse(&o, PROGRAM_titanc, argc, argv, error)) {
         fprintf(stderr, "titanc: %s\n", error);
         return EXIT_USAGE;
