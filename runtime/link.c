@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SPINS = 200, PARCELS = 16 };
+enum { SPINS = 200, PARCELS = 16, PATIENCE = 120 };
 
 bool link_is_there(void)
 {
@@ -20,7 +20,9 @@ bool link_is_there(void)
 TitanStatus link_open(TitanStory *s, double patience, Link **out)
 {
     *out = NULL;
-    return mpi_is_there() ? mpi_open(s, out) : tcp_open(s, patience, out);
+    if (patience <= 0) patience = PATIENCE;
+    return mpi_is_there() ? mpi_open(s, patience, out)
+                          : tcp_open(s, patience, out);
 }
 
 void link_close(Link *l)

@@ -66,7 +66,7 @@ struct Link {
 
 /* Whether a launcher has started this process as one of several. */
 bool link_is_there(void);
-/* PATIENCE: seconds until all ranks are there. */
+/* PATIENCE: seconds until all ranks are there; 0: as many as usual. */
 TitanStatus link_open(TitanStory *s, double patience, Link **out);
 void link_close(Link *l);
 /* In place of link_open: a rank that cannot come to the others lets them know
@@ -75,7 +75,7 @@ void link_decline(const TitanStory *s, TitanStatus status);
 
 bool mpi_is_there(void);
 /* UNAVAILABLE: no library. */
-TitanStatus mpi_open(TitanStory *s, Link **out);
+TitanStatus mpi_open(TitanStory *s, double patience, Link **out);
 bool tcp_is_there(void);
 TitanStatus tcp_open(TitanStory *s, double patience, Link **out);
 void tcp_decline(const TitanStory *s, TitanStatus status);

@@ -2,16 +2,23 @@
  * mpi.c: Open MPI as a link, opened at run time, with declarations of our own.
  *
  * Who waits sleeps in between, since several ranks may share a processor.  Who
- * is lost, the launcher finds, and ends the job.
+ * is lost, the launcher finds, and ends the job; a process that never asks for
+ * Open MPI it does not find, and the others wait for that inside the library.
  */
 #include "link.h"
+#include "words.h"
 
 #include <dlfcn.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
+
+#include "clock.h"
 
 typedef struct MpiCommRow *MpiComm;
 typedef struct MpiTypeRow *MpiType;
@@ -78,22 +85,60 @@ static uint32_t number_of(const char *name, uint32_t otherwise)
     return text ? (uint32_t)atoi(text) : otherwise;
 }
 
+/* Beside MPI_Init, which says nothing while it waits. */
+typedef struct Waiting {
+    double patience;
+    atomic_bool over;
+} Waiting;
+
+static void say_waits(uint32_t rank, double left)
+{
+    if (left == 0 || rank > 0) return;
+    fprintf(stderr,
+            "note: not all of the ranks that mpirun has started have come yet; "
+            "waiting %.0f s more\n",
+            left);
+}
+
+static void *wait_for_others(void *user)
+{
+    Waiting *w = user;
+    const struct timespec nap = {0, DOOR_MS * 1000000};
+    Patience p = patience_of(w->patience);
+    uint32_t rank = number_of("OMPI_COMM_WORLD_RANK", 0);
+    while (!atomic_load(&w->over) && seconds_now() < p.end) {
+        say_waits(rank, patience_says(&p));
+        nanosleep(&nap, NULL);
+    }
+    if (atomic_load(&w->over)) return NULL;
+    fprintf(stderr,
+            "titan: error: rank %" PRIu32 " has waited %.0f s for the others "
+            "to begin; --join-timeout waits longer\n",
+            rank, w->patience);
+    _exit(TITAN_RANK_LOST);
+}
+
 /* Its threads leave signals to the one of ours that waits for them. */
-static bool init(Mpi *m)
+static bool init(Mpi *m, double patience)
 {
     int provided;
+    pthread_t thread;
     sigset_t all, before;
+    Waiting w = {.patience = patience};
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool waits = pthread_create(&thread, NULL, wait_for_others, &w) == 0;
     int error = m->MPI_Init_thread(NULL, NULL, THREAD_FUNNELED, &provided);
+    atomic_store(&w.over, true);
+    if (waits) pthread_join(thread, NULL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return error == 0;
 }
 
-static TitanStatus join(TitanStory *s, Mpi *m)
+static TitanStatus join(TitanStory *s, Mpi *m, double patience)
 {
     int rank = 0, ranks = 0;
-    if (!init(m) || m->MPI_Comm_rank(m->world, &rank) != 0 ||
+    if (!init(m, patience) || m->MPI_Comm_rank(m->world, &rank) != 0 ||
         m->MPI_Comm_size(m->world, &ranks) != 0)
         return titan_fail(s, TITAN_UNAVAILABLE, "Open MPI could not start");
     m->link.rank = (uint32_t)rank;
@@ -168,13 +213,13 @@ static const LinkClass mpi_class = {.about = "under mpirun",
                                     .close = mpi_close};
 
 /* Of what has not started, nothing can be ended. */
-TitanStatus mpi_open(TitanStory *s, Link **out)
+TitanStatus mpi_open(TitanStory *s, double patience, Link **out)
 {
     Mpi *m = calloc(1, sizeof *m);
     if (!m) return titan_no_memory(s);
     m->link.class = &mpi_class;
     TitanStatus st = find_library(s, m);
-    if (st == TITAN_OK) st = join(s, m);
+    if (st == TITAN_OK) st = join(s, m, patience);
     if (st == TITAN_OK)
         *out = &m->link;
     else

@@ -512,7 +512,7 @@ static TitanStatus join(TitanStory *s, const World *w, double patience, Tcp *t)
     for (uint32_t r = 0; t->peers && r < w->ranks; r++)
         t->peers[r].fd = t->peers[r].line = -1;
     if (!t->peers || !t->polls || !t->who) return titan_no_memory(s);
-    TRY(world_join(s, w, patience > 0 ? patience : 120, &t->joined));
+    TRY(world_join(s, w, patience, &t->joined));
     for (uint32_t r = 0; r < w->ranks; r++) {
         if (t->joined.fds[r] >= 0) adopt(t, r, t->joined.fds[r]);
         t->joined.fds[r] = -1;
