@@ -6,9 +6,10 @@
  * in an order, cheapest first (remat/points.c); a trial takes a copy of the
  * module through the rest of the passes, up to the memory plan, and reads the
  * peak there.  The first way that fits is searched by halves.  No code is
- * generated for it.  What the target adds to the plan (workspaces of matmuls)
- * is asked for at the way that is chosen, and the search is made anew within
- * what is left, if need be.
+ * generated for it, and no copy verified: what is chosen is compiled like any
+ * plan.  What the target adds to the plan (workspaces of matmuls) is asked for
+ * at the way that is chosen, and the search is made anew within what is left,
+ * if need be.  What a trial says of a way is kept: no question is asked twice.
  *
  * The peak may rise again where making again takes more than is saved, so
  * when the last way does not fit, all corners are tried, and when no plan does,
@@ -22,6 +23,12 @@
 
 #include "remat/remat.h"
 
+/* The bytes of the plan of a position, as far as trials say. */
+typedef struct Known {
+    int64_t least, most; /* of the best plan there is */
+    int64_t seen;        /* of one that there is; INT64_MAX: none was made */
+} Known;
+
 typedef struct Budget {
     Module *m;
     const PipelineOpts *o;
@@ -29,9 +36,19 @@ typedef struct Budget {
     Buf text;           /* the module */
     Points *points;
     int64_t bytes;
-    int64_t *peaks; /* of corners, as far as they were looked for */
-    int64_t least;  /* the smallest peak that was seen */
+    Known *known;  /* by position */
+    int64_t least; /* the smallest image that was seen */
 } Budget;
+
+static Known *known_new(Module *m, const Points *points)
+{
+    uint32_t n = points_corners(points);
+    int64_t last = n ? points_corner(points, n - 1) : 0;
+    Known *known = NEW_ARRAY(m->scratch, Known, (size_t)last + 1);
+    for (int64_t i = 0; i <= last; i++)
+        known[i] = (Known){.most = INT64_MAX, .seen = INT64_MAX};
+    return known;
+}
 
 /* ---------------------------------------------------------------- trials -- */
 
@@ -59,10 +76,9 @@ static void trial_end(Trial *t)
     arena_release(&t->scratch);
 }
 
-/* The peak at a position; with `target`, of the image.  Where only that counts
- * whether it is within ROOM, it may be any on that side. */
-static bool peak_at(Budget *b, int64_t position, bool target, int64_t room,
-                    int64_t *out)
+/* Makes the plan of a position; where only that counts whether it is within
+ * ROOM, it may be any on that side.  With `image`, the bytes of that. */
+static void trial(Budget *b, int64_t position, int64_t room, int64_t *image)
 {
     Trial t;
     uint64_t bytes = 0;
@@ -71,25 +87,42 @@ static bool peak_at(Budget *b, int64_t position, bool target, int64_t room,
     if (room != LOWEST)
         option_set(&t.m, "room", arena_printf(&t.arena, "%" PRId64, room));
     bool ok =
-        pipeline_run(&t.m, b->passes, &(PipelineOpts){.verify_end = true});
-    if (ok) *out = planned_bytes(&t.m);
-    if (ok && target && b->o->arena) {
-        ok = b->o->arena(b->o->user, &t.m, &bytes);
-        *out = (int64_t)bytes;
+        pipeline_run(&t.m, b->passes, &(PipelineOpts){.verify = VERIFY_none});
+    if (ok) b->known[position].seen = planned_bytes(&t.m);
+    if (ok && image) {
+        *image = b->known[position].seen;
+        if (b->o->arena) {
+            ok = b->o->arena(b->o->user, &t.m, &bytes);
+            *image = (int64_t)bytes;
+        }
     }
     trial_end(&t);
     if (!ok)
         BUG("a trial of the budget failed: remat %s",
             points_text(b->points, position));
-    if (*out < b->least) b->least = *out;
-    return *out <= b->bytes;
 }
 
 static bool fits_room(Budget *b, int64_t position, int64_t room)
 {
-    int64_t peak;
-    peak_at(b, position, false, room, &peak);
-    return peak <= room;
+    Known *k = &b->known[position];
+    if (k->most <= room) return true;
+    if (k->least > room) return false;
+    trial(b, position, room, NULL);
+    if (k->seen <= room)
+        k->most = k->seen;
+    else
+        k->least = room + 1;
+    return k->seen <= room;
+}
+
+static int64_t image_at(Budget *b, int64_t position)
+{
+    Known *k = &b->known[position];
+    int64_t bytes = 0;
+    trial(b, position, LOWEST, &bytes);
+    k->least = k->most = k->seen;
+    if (bytes < b->least) b->least = bytes;
+    return bytes;
 }
 
 /* ---------------------------------------------------------------- search -- */
@@ -99,8 +132,7 @@ static int64_t some_fit(Budget *b, int64_t room)
 {
     for (uint32_t i = points_corners(b->points); i-- > 0;) {
         int64_t at = points_corner(b->points, i);
-        peak_at(b, at, false, room, &b->peaks[i]);
-        if (b->peaks[i] <= room) return at;
+        if (fits_room(b, at, room)) return at;
         int64_t before = i ? points_corner(b->points, i - 1) : 0;
         at = before + (at - before) / 2;
         if (fits_room(b, at, room)) return at;
@@ -143,18 +175,18 @@ static int64_t first_fit(Budget *b, int64_t room)
 static int64_t corner_fit(Budget *b)
 {
     enum { FEW = 3 };
-    int64_t whole;
     uint32_t n = points_corners(b->points);
     b->least = INT64_MAX;
-    if (n == 0 && peak_at(b, 0, true, LOWEST, &whole)) return 0;
+    if (n == 0 && image_at(b, 0) <= b->bytes) return 0;
     for (uint32_t tried = 0; tried < n && tried < FEW; tried++) {
-        uint32_t best = 0;
-        for (uint32_t i = 1; i < n; i++)
-            if (b->peaks[i] < b->peaks[best]) best = i;
-        if (b->peaks[best] == INT64_MAX) break;
-        int64_t at = points_corner(b->points, best);
-        if (peak_at(b, at, true, LOWEST, &whole)) return at;
-        b->peaks[best] = INT64_MAX;
+        int64_t best = points_corner(b->points, 0);
+        for (uint32_t i = 1; i < n; i++) {
+            int64_t at = points_corner(b->points, i);
+            if (b->known[at].seen < b->known[best].seen) best = at;
+        }
+        if (b->known[best].seen == INT64_MAX) break;
+        if (image_at(b, best) <= b->bytes) return best;
+        b->known[best].seen = INT64_MAX;
     }
     return -1;
 }
@@ -164,13 +196,14 @@ static int64_t corner_fit(Budget *b)
 static int64_t search(Budget *b)
 {
     enum { MOST_ROUNDS = 8 };
-    int64_t room = b->bytes, planned, whole;
+    int64_t room = b->bytes;
     for (unsigned round = 0; round < MOST_ROUNDS; round++) {
         int64_t at = first_fit(b, room);
         if (at < 0) break;
-        if (!b->o->arena || peak_at(b, at, true, LOWEST, &whole)) return at;
-        peak_at(b, at, false, LOWEST, &planned);
-        room = b->bytes - (whole - planned);
+        if (!b->o->arena) return at;
+        int64_t image = image_at(b, at), planned = b->known[at].seen;
+        if (image <= b->bytes) return at;
+        room = b->bytes - (image - planned);
         if (room >= planned) room = planned - 1;
     }
     return corner_fit(b);
@@ -308,11 +341,8 @@ bool budget_settle(Module *m, const StepVec *steps, uint32_t at,
                 .passes = rest_of(m, steps, at),
                 .bytes = budget->number,
                 .points = points,
-                .peaks =
-                    NEW_ARRAY(m->scratch, int64_t, points_corners(points) + 1),
+                .known = known_new(m, points),
                 .least = INT64_MAX};
-    for (uint32_t i = 0; i < points_corners(points); i++)
-        b.peaks[i] = INT64_MAX;
     module_print(m, &(PrintOpts){0}, &b.text);
     bool ok = settle(&b, &cx, step);
     buf_release(&b.text);

@@ -101,7 +101,8 @@ static void verify_after(Run *r, uint32_t step)
 {
     const Pass *p = r->steps.at[step].pass;
     bool last = step + 1 == r->steps.n;
-    if ((r->o->verify_end && !last) || module_verify(r->m)) return;
+    if (r->o->verify == VERIFY_none) return;
+    if ((r->o->verify == VERIFY_end && !last) || module_verify(r->m)) return;
     Buf b = {0};
     diag_render(r->m->diag, DIAG_TEXT, &b);
     fputs(b.at, stderr);

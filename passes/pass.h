@@ -74,15 +74,22 @@ void pass_missed(const Module *m, const PassCtx *cx, Loc at, const char *fmt,
 /* Runs a pipeline text: "inline,canonicalise,fuse{tile=64}", in which the name
  * of a pipeline stands for its text.  The module is verified after every
  * pass. --print-after goes to stdout, times to stderr. */
+/* When a module is verified. */
+typedef enum Verify {
+    VERIFY_each,
+    VERIFY_end, /* after the last pass alone */
+    VERIFY_none /* of a module of which only a number is wanted */
+} Verify;
+
 typedef struct PipelineOpts {
-    const char *print_after;  /* a pass name, "all" or "changed"; or NULL */
-    const char *dump_dir;     /* one numbered .tir per changing pass, or NULL */
-    const char *stop_after;   /* pass name, or NULL */
-    bool time_passes;         /* a table on stderr at the end */
-    bool check_meaning;       /* interpreter before and after each pass */
-    uint64_t seed;            /* of its inputs */
+    const char *print_after; /* a pass name, "all" or "changed"; or NULL */
+    const char *dump_dir;    /* one numbered .tir per changing pass, or NULL */
+    const char *stop_after;  /* pass name, or NULL */
+    bool time_passes;        /* a table on stderr at the end */
+    bool check_meaning;      /* interpreter before and after each pass */
+    uint64_t seed;           /* of its inputs */
     bool locs;
-    bool verify_end;     /* after the last pass alone */
+    Verify verify;
     uint32_t most_steps; /* run no more passes than these; 0: all */
     /* Called in front of each pass, numbered from 1; or NULL. */
     void (*on_step)(void *user, uint32_t step, const char *pass);

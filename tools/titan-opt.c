@@ -96,7 +96,8 @@ static bool run_passes(Unit *u, Work *w)
         .check_meaning = option_given(o, OPT_check_meaning),
         .seed = strtoull(option_text(o, OPT_check_meaning), NULL, 10),
         .locs = option_given(o, OPT_locs),
-        .verify_end = strcmp(option_text(o, OPT_verify), "end") == 0,
+        .verify = strcmp(option_text(o, OPT_verify), "end") == 0 ? VERIFY_end
+                                                                 : VERIFY_each,
         .on_step = on_step,
         .user = w,
     };
