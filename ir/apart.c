@@ -25,6 +25,23 @@ static bool ends_before(LiveUse x, LiveUse y)
     return x.step < y.step && order_before(&x.place->order, x.step, y.step);
 }
 
+/* The same for all steps of two spans.  A step that is around one of them
+ * stands for it; it does not end before itself. */
+static bool span_before(const LiveSpan *x, const LiveSpan *y)
+{
+    LiveSpan around[2];
+    while (x->place != y->place) {
+        bool first = x->place->depth >= y->place->depth;
+        const LivePlace *deep = first ? x->place : y->place;
+        if (!deep->around) return true;
+        around[!first] = live_span(deep->around, deep->step);
+        *(first ? &x : &y) = &around[!first];
+    }
+    for (uint32_t k = 0; k < MOST_STREAMS; k++)
+        if (y->begin[k] < x->end[k]) return false;
+    return true;
+}
+
 /* All their uses stand in the order of the list. */
 static bool in_line(const Live *l, const LiveBuffer *x, const LiveBuffer *y)
 {
@@ -36,6 +53,7 @@ bool live_together(const Live *l, const LiveBuffer *x, const LiveBuffer *y)
     if (x->first <= y->last && y->first <= x->last) return true;
     if (in_line(l, x, y)) return false;
     const LiveBuffer *a = x->last < y->first ? x : y, *b = a == x ? y : x;
+    if (a->span.place && b->span.place) return !span_before(&a->span, &b->span);
     for (uint32_t i = 0; i < a->uses.n; i++)
         for (uint32_t k = 0; k < b->uses.n; k++)
             if (!ends_before(a->uses.at[i], b->uses.at[k])) return true;

@@ -167,6 +167,29 @@ static bool is_birth(const LiveBuffer *b, const LiveRows *rows)
     return true;
 }
 
+LiveSpan live_span(const LivePlace *place, uint32_t step)
+{
+    const StepOrder *o = &place->order;
+    LiveSpan s = {.place = place};
+    memcpy(s.begin, o->done[step], sizeof s.begin);
+    s.end[o->stream[step]] = o->place[step];
+    return s;
+}
+
+static void note_use(LiveWalk *w, LiveBuffer *b, LiveUse use)
+{
+    LiveSpan s = live_span(use.place, use.step);
+    if (!b->uses.n)
+        b->span = s;
+    else if (b->span.place != use.place)
+        b->span.place = NULL;
+    for (uint32_t k = 0; k < MOST_STREAMS; k++) {
+        if (b->span.begin[k] > s.begin[k]) b->span.begin[k] = s.begin[k];
+        if (b->span.end[k] < s.end[k]) b->span.end[k] = s.end[k];
+    }
+    vec_push(w->a, &b->uses, use);
+}
+
 static void touch_buffer(FnWalk *f, const StepUse *u, uint32_t buffer)
 {
     LiveWalk *w = f->w;
@@ -181,8 +204,7 @@ static void touch_buffer(FnWalk *f, const StepUse *u, uint32_t buffer)
     if (b->last < w->now) b->last = w->now;
     if (w->one_stream) return;
     const Inst *in = &f->fn->insts[u->step];
-    LiveUse use = {f->place, u->step};
-    vec_push(w->a, &b->uses, use);
+    note_use(w, b, (LiveUse){f->place, u->step});
     b->aside |= f->aside || attr_int(w->m, in->attr, AT_stream, 0) != 0;
 }
 

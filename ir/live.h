@@ -62,14 +62,23 @@ static inline int64_t rows_end(const LiveRows *r)
     return r->hi + r->pitch * (r->count - 1);
 }
 
+/* Steps of one place, by their clocks (order.h): all of them begin behind the
+ * places `begin` of the streams, and have ended when the places `end` have. */
+typedef struct LiveSpan {
+    const LivePlace *place; /* NULL: the steps are of several */
+    uint32_t begin[MOST_STREAMS], end[MOST_STREAMS];
+} LiveSpan;
+
 typedef struct LiveBuffer {
     Fn *fn;
     FnRef ref;           /* of the function */
     Value value;         /* its OP_buffer */
     int64_t first, last; /* moments, both included; first > last: unused */
     int64_t bytes;
-    Base base;         /* frame; in a function that runs in lanes, lane; host */
+    Base base; /* frame; in a function that runs in lanes, lane; host */
+    /* With several streams. */
     VEC(LiveUse) uses; /* in the order of the list */
+    LiveSpan span;     /* of the uses */
     bool aside;        /* some use is on another stream than 0 */
     /* Its first uses, as long as each is a loop that walks through other rows
      * than those before; its last use, row by row (NULL: not so). */
@@ -83,6 +92,9 @@ typedef struct Live {
     uint32_t n;
     bool one_stream;
 } Live;
+
+/* The span of one step of a place. */
+LiveSpan live_span(const LivePlace *place, uint32_t step);
 
 /* Every buffer but results of entries, which lie in io or persistent. */
 Live live_find(Module *m, Arena *a);

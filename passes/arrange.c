@@ -448,10 +448,29 @@ static bool search(Arrange *r, uint64_t seed, int64_t least, int64_t *peak)
     return i > 0 || *peak < before;
 }
 
+/* When a block is there, and whether it may be at other times, too. */
+typedef struct Times {
+    int64_t first, last;
+    bool aside;
+} Times;
+
+/* In no order of execution are the two there together: what most pairs have in
+ * common, so it is seen without a look at the buffers. */
+static bool apart(const Times *x, const Times *y)
+{
+    return !x->aside && !y->aside && (x->last < y->first || y->last < x->first);
+}
+
 static void find_meetings(Arrange *r, const Live *live, Arena *a)
 {
+    Times *times = NEW_ARRAY(a, Times, (size_t)r->n + 1);
+    for (uint32_t i = 0; i < r->n; i++) {
+        const LiveBuffer *b = r->blocks[i].b;
+        times[i] = (Times){b->first, b->last, b->aside};
+    }
     for (uint32_t i = 0; i < r->n; i++)
         for (uint32_t k = 0; k < i; k++) {
+            if (apart(&times[i], &times[k])) continue;
             Block *x = &r->blocks[i], *y = &r->blocks[k];
             if (!live_together(live, x->b, y->b)) continue;
             int64_t under = place_aligned(live_apart(live, x->b, y->b));
