@@ -199,6 +199,7 @@ static bool makes_number(const Graph *g, uint32_t cluster)
 static bool merge_pair(Graph *g, uint32_t x, uint32_t y)
 {
     Nodes nodes = {0};
+    if (x == y) return false;
     if (g->numbers_apart && makes_number(g, x) && makes_number(g, y))
         return false;
     add_cluster(g, x, &nodes);
