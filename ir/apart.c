@@ -85,6 +85,22 @@ static bool meet_in_loop_only(const Live *l, const LiveBuffer *old,
     return true;
 }
 
+/* In any order, what is done with the new one elsewhere than in the loop of the
+ * birth comes behind all uses of the old one. */
+static bool rest_waits(const Live *l, const LiveBuffer *old,
+                       const LiveBuffer *new, const LiveRows *birth)
+{
+    if (in_line(l, old, new)) return true;
+    for (uint32_t i = 0; i < new->uses.n; i++) {
+        LiveUse u = new->uses.at[i];
+        if (u.place == birth->body->around && u.step == birth->body->step)
+            continue;
+        for (uint32_t k = 0; k < old->uses.n; k++)
+            if (!ends_before(old->uses.at[k], u)) return false;
+    }
+    return true;
+}
+
 /* In one turn, the row of the one is used for the last time before that of the
  * other is for the first time. */
 static bool parted_in_turn(const Live *l, const LiveRows *old,
@@ -135,6 +151,8 @@ static int64_t birth_apart(const Live *l, const LiveBuffer *old,
     if (in_line(l, old, new) && old->last < birth->begin) return INT64_MIN;
     if (meet_in_loop_only(l, old, new, birth) && birth->reverse != upward)
         return rows_apart(l, old->dies, birth, upward);
+    if (!rest_waits(l, old, new, birth))
+        return upward ? new->bytes : old->bytes;
     return upward ? rows_end(birth) : old->bytes - rows_begin(birth);
 }
 
