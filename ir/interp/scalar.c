@@ -413,12 +413,20 @@ static double float_of_int(DType from, int64_t i, bool odd)
     return negative ? -(double)u : (double)u;
 }
 
+/* A cast that keeps all digits.  e8m0 has nothing at or below zero, which is no
+ * rounding: who divides by a scale relies on it. */
+static double unrounded(DType to, double x)
+{
+    return to == DT_e8m0 && x <= 0 ? dtype_round(to, x) : x;
+}
+
 Dual cast_value(DType to, DType from, bool round, Dual x)
 {
     if (dtype_class(to) == DC_float) {
         if (!is_float(from))
             x = made(float_of_int(from, x.v.i, round && to != DT_f64), 0);
-        return made(round ? dtype_round(to, x.v.f) : x.v.f, x.d);
+        return made(round ? dtype_round(to, x.v.f) : unrounded(to, x.v.f),
+                    x.d);
     }
     if (!is_float(from)) return made_int(dtype_wrap(to, (uint64_t)x.v.i));
     if (dtype_class(to) == DC_bool) return made_int(x.v.f != 0);
