@@ -8,13 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "../runtime/option.h"
-#include "smith/smith.h"
+#include "smith/task.h"
 
-enum { OK = 0, WRONG = 1, USAGE = 2, SECONDS = 60, MOST_WHY = 1 << 16 };
+enum { OK = 0, WRONG = 1, USAGE = 2, MOST_WHY = 1 << 16 };
+enum { SECONDS = 60, WAIT = 900 }; /* of work, and in all */
 
 static const ProgramText program = {
     PROGRAM_smith, "titan-smith", "[options]",
@@ -22,21 +24,27 @@ static const ProgramText program = {
     "attention, a loss and a batch in parts, and checks that they print, that "
     "every pass keeps "
     "their meaning, and that they compute when compiled what the interpreter "
-    "does.  One bound holds for every result: off by at most 64 u (1 + log2 "
+    "does; and training programs of the language under random plans, and "
+    "checks "
+    "that all that the passes make of one computes the same.  One bound holds "
+    "for every result: off by at most 64 u (1 + log2 "
     "n) times its largest element, n being the program's largest number of "
     "elements summed and u the unit of what it computes in (f32 2^-24, f64 "
     "2^-53; with derivatives of narrower values, that of f32, or of bf16 "
-    "2^-8).  Integers are equal."};
+    "2^-8), or by four times what it moves when every value of the program is "
+    "off by that unit.  Integers are equal."};
 
 /* What a child hands back, in memory that both see. */
 typedef struct Note {
     Tally tally;
+    Cover cover;
     char why[MOST_WHY];
 } Note;
 
 typedef struct Check {
     unsigned modes;
     uint64_t seed;
+    const Task *task; /* of a program of the language; NULL: it is IR */
     Note *note;
 } Check;
 
@@ -44,8 +52,11 @@ typedef struct Check {
 static void child(const Check *c, const char *text, size_t n)
 {
     Buf why = {0};
-    alarm(SECONDS);
-    bool ok = check_program(text, n, c->modes, c->seed, &c->note->tally, &why);
+    setrlimit(RLIMIT_CPU, &(struct rlimit){SECONDS, SECONDS});
+    alarm(WAIT);
+    bool ok = c->task ? check_plans(c->task, text, n, &c->note->cover, &why)
+                      : check_program(text, n, c->modes, c->seed,
+                                      &c->note->tally, &why);
     if (why.n) {
         size_t most = why.n < MOST_WHY - 1 ? why.n : MOST_WHY - 1;
         memcpy(c->note->why, why.at, most);
@@ -110,24 +121,65 @@ static void report(const Check *c, Buf *text)
            c->note->why);
 }
 
+/* Makes plain what need not be otherwise. */
+static void shrink_task(Check *c, Task *task, Failing *f)
+{
+    bool plain[CHOICE_count] = {false};
+    for (uint32_t i = 0; i < CHOICE_count; i++) {
+        Buf text = {0};
+        Task smaller;
+        if (!task->way[i]) continue;
+        plain[i] = true;
+        task_choose(task->seed, plain, &smaller);
+        source_print(&smaller, &text);
+        c->task = &smaller;
+        if (fails_alike(f, text.at, text.n))
+            *task = smaller;
+        else
+            plain[i] = false;
+        buf_release(&text);
+    }
+    c->task = task;
+}
+
+static void report_task(Check *c, Task *task)
+{
+    Failing f = {.c = c};
+    Cover kept = c->note->cover;
+    Buf choices = {0}, text = {0};
+    printf("seed %llu fails: %s\n", (unsigned long long)c->seed, c->note->why);
+    first_line(c->note->why, f.how);
+    shrink_task(c, task, &f);
+    task_print(task, &choices);
+    source_print(task, &text);
+    passes_check(c, text.at, text.n);
+    c->note->cover = kept;
+    printf("the smallest program that fails so, chosen by%s:\n\n%s\n%s\n",
+           choices.n ? choices.at : " nothing", text.at, c->note->why);
+    buf_release(&choices);
+    buf_release(&text);
+}
+
 static bool modes_of(const char *word, unsigned *out)
 {
     static const struct {
         const char *word;
         unsigned modes;
-    } rows[] = {{"print", MODE_print},
-                {"passes", MODE_passes},
-                {"host", MODE_host},
-                {"mesh", MODE_mesh},
-                {"all", MODE_print | MODE_passes | MODE_mesh | MODE_host}};
+    } rows[] = {
+        {"print", MODE_print},
+        {"passes", MODE_passes},
+        {"host", MODE_host},
+        {"mesh", MODE_mesh},
+        {"plans", MODE_plans},
+        {"all", MODE_print | MODE_passes | MODE_mesh | MODE_host | MODE_plans}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (!strcmp(rows[i].word, word)) {
             *out = rows[i].modes;
             return true;
         }
     fprintf(stderr,
-            "titan-smith: --mode is print, passes, host, mesh or all, "
-            "found '%s'\n",
+            "titan-smith: --mode is print, passes, host, mesh, plans or "
+            "all, found '%s'\n",
             word);
     return false;
 }
@@ -156,6 +208,33 @@ static Note *shared_note(void)
     exit(70);
 }
 
+/* A program of IR, and what holds of it; --emit-program prints it instead. */
+static bool try_program(Check *c, uint32_t ninsts, World *w, bool emit)
+{
+    Buf text = {0};
+    c->task = NULL;
+    smith_program(&(SmithOpts){c->seed, ninsts}, w, &text);
+    if (emit) fputs(text.at, stdout);
+    bool ok = emit || passes_check(c, text.at, text.n);
+    if (!ok) report(c, &text);
+    buf_release(&text);
+    return ok;
+}
+
+static bool try_task(Check *c, bool emit)
+{
+    Buf text = {0};
+    Task task;
+    task_choose(c->seed, NULL, &task);
+    source_print(&task, &text);
+    c->task = &task;
+    if (emit) fputs(text.at, stdout);
+    bool ok = emit || passes_check(c, text.at, text.n);
+    if (!ok) report_task(c, &task);
+    buf_release(&text);
+    return ok;
+}
+
 static int run(const Options *o)
 {
     Check c = {.note = shared_note()};
@@ -164,23 +243,18 @@ static int run(const Options *o)
     uint64_t seed = (uint64_t)option_number(o, OPT_seed, 0);
     uint64_t count = (uint64_t)option_number(o, OPT_count, 100);
     uint32_t ninsts = (uint32_t)option_number(o, OPT_ops, 12);
+    bool emit = option_given(o, OPT_emit_program);
     if (!modes_of(option_text(o, OPT_mode), &c.modes)) return USAGE;
-    for (uint64_t i = 0; i < count && failed < 5; i++) {
-        Buf text = {0};
+    for (uint64_t i = 0; i < (emit ? 1 : count) && failed < 5; i++) {
         c.seed = seed + i;
-        smith_program(&(SmithOpts){c.seed, ninsts}, &w, &text);
-        if (option_given(o, OPT_emit_program)) {
-            fputs(text.at, stdout);
-            buf_release(&text);
-            return OK;
-        }
-        if (!passes_check(&c, text.at, text.n)) {
-            report(&c, &text);
-            failed++;
-        }
-        buf_release(&text);
+        if (c.modes & ~MODE_plans) failed += !try_program(&c, ninsts, &w, emit);
+        if (c.modes == MODE_plans || (c.modes & MODE_plans && !emit))
+            failed += !try_task(&c, emit);
     }
-    print_counts(&w, &c.note->tally);
+    if (emit) return OK;
+    if (c.modes & ~MODE_plans) print_counts(&w, &c.note->tally);
+    if (c.modes & MODE_plans)
+        cover_print(&c.note->cover, option_given(o, OPT_coverage));
     printf("%llu programs, %u failed\n", (unsigned long long)count, failed);
     return failed ? WRONG : OK;
 }

@@ -83,7 +83,7 @@ bool check_step(uint32_t i, char out[32])
     return true;
 }
 
-static bool was_unchecked(const Diag *d)
+bool was_unchecked(const Diag *d)
 {
     ReportView v;
     for (const Report *r = diag_next(d, NULL, &v); r; r = diag_next(d, r, &v))

@@ -120,7 +120,8 @@ typedef enum Mode {
     MODE_print = 1,
     MODE_passes = 2,
     MODE_host = 4,
-    MODE_mesh = 8
+    MODE_mesh = 8,
+    MODE_plans = 16
 } Mode;
 typedef struct Tally {
     uint32_t checked[64]; /* per step of the pipeline: programs it changed */
@@ -131,6 +132,7 @@ bool check_program(const char *text, size_t n, unsigned modes, uint64_t seed,
                    Tally *t, Buf *why);
 /* The name of a step of the pipeline; false past the last. */
 bool check_step(uint32_t i, char out[32]);
+bool was_unchecked(const Diag *d); /* something was not compared */
 
 /* host.c */
 bool check_host(const char *text, size_t n, uint64_t seed, Buf *why);
