@@ -425,8 +425,7 @@ Dual cast_value(DType to, DType from, bool round, Dual x)
     if (dtype_class(to) == DC_float) {
         if (!is_float(from))
             x = made(float_of_int(from, x.v.i, round && to != DT_f64), 0);
-        return made(round ? dtype_round(to, x.v.f) : unrounded(to, x.v.f),
-                    x.d);
+        return made(round ? dtype_round(to, x.v.f) : unrounded(to, x.v.f), x.d);
     }
     if (!is_float(from)) return made_int(dtype_wrap(to, (uint64_t)x.v.i));
     if (dtype_class(to) == DC_bool) return made_int(x.v.f != 0);
