@@ -41,6 +41,7 @@ typedef struct Picking {
     bool small;      /* they are left out */
     Buf layers;      /* " path path" */
     bool any_odd;    /* there are some whose sides do not fit */
+    bool any_small;  /* there are some that are left out */
     const Mem *mine; /* the first that an earlier rule has */
     bool failed;
 } Picking;
@@ -162,7 +163,10 @@ static void pick(Picking *k, const Mem *mem)
         k->any_odd = true;
         return;
     }
-    if (k->small && is_small(k->recipe, from, to)) return;
+    if (k->small && is_small(k->recipe, from, to)) {
+        k->any_small = true;
+        return;
+    }
     vec_push(k->p->s->a, &k->p->quantised, layer);
     buf_printf(&k->layers, " %s%s", STR(k->p->s, mem->path),
                has_names(k) ? "" : "?");
@@ -186,6 +190,8 @@ static bool nothing_picked(const Picking *k)
                     (long long)odd->to, k->recipe->name, (long long)n,
                     (long long)((odd->from + n - 1) / n * n),
                     (long long)((odd->to + n - 1) / n * n));
+    else if (k->any_small)
+        report_help(r, "'except small' leaves out all that it names");
     else if (k->mine)
         report_help(r, "rules before it have them all");
     else
