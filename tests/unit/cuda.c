@@ -2,7 +2,7 @@
  *
  * cuda.c: the GPU side of the runtime, on a driver without a GPU: what is
  * loaded, in which order work is put on streams, what is captured and
- * replayed, when records are read, and what is said when something is wrong.
+ * replayed, and when records are read.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,199 +11,11 @@
 
 #include <cmocka.h>
 #include <jansson.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "runtime/device.h"
-#include "tests/unit/fake/fake.h"
-
-/* An image made by hand: a list over two kernels, one of them with a map. */
-enum { F64 = 0, F32 = 1, BF16 = 2, BOOL = 14, MOST = 32 };
-
-static const char strings[] = "\0bump\0tile\0m.tt\0loss\0x\0add";
-enum { S_bump = 1, S_tile = 6, S_file = 11, S_loss = 16, S_x = 21, S_add = 23 };
-
-typedef struct Made {
-    TitanHeader header;
-    TitanStage stage;
-    TitanEntry entry;
-    TitanRun runs[MOST];
-    TitanProgram programs[MOST];
-    TitanCommand commands[MOST];
-    TitanOperand operands[MOST];
-    TitanTurn turns[MOST];
-    TitanGemm gemms[4];
-    TitanKernel kernels[2];
-    TitanMap map;
-    TitanPort ports[2];
-    TitanImage im;
-} Made;
-
-static void begin(Made *m)
-{
-    *m = (Made){
-        .header = {.target = TITAN_TARGET_sm_90a,
-                   .lanes = 1,
-                   .streams = 1,
-                   .ranks = 1},
-        .stage = {.base_bytes = {65536, 256, 1024, 0}, .arena_bytes = 66816}};
-    m->kernels[0] = (TitanKernel){.name = S_bump, .args = 2, .threads = 128};
-    m->kernels[1] = (TitanKernel){.name = S_tile,
-                                  .args = 2,
-                                  .threads = 384,
-                                  .shared_bytes = 200000,
-                                  .maps = {0, 1}};
-    m->map = (TitanMap){.arg = 0,
-                        .dtype = BF16,
-                        .rank = 2,
-                        .swizzle = 128,
-                        .offset = 64,
-                        .size = {64, 8},
-                        .stride = {2, 256},
-                        .box = {64, 4}};
-    m->ports[0] = (TitanPort){
-        .path = S_loss, .role = TITAN_ROLE_record, .dtype = F32, .offset = 0};
-    m->ports[1] = (TitanPort){
-        .path = S_x, .role = TITAN_ROLE_input, .dtype = F32, .offset = 64};
-    m->im = (TitanImage){.header = &m->header,
-                         .stages = &m->stage,
-                         .nstages = 1,
-                         .entries = &m->entry,
-                         .nentries = 1,
-                         .runs = m->runs,
-                         .programs = m->programs,
-                         .commands = m->commands,
-                         .operands = m->operands,
-                         .turns = m->turns,
-                         .gemms = m->gemms,
-                         .kernels = m->kernels,
-                         .nkernels = 2,
-                         .maps = &m->map,
-                         .nmaps = 1,
-                         .ports = m->ports,
-                         .nports = 2,
-                         .strings = strings};
-    m->entry.ports = (TitanRange){0, 2};
-}
-
-static uint32_t operand(Made *m, TitanBase base, uint64_t offset,
-                        int64_t per_turn)
-{
-    TitanOperand *o = &m->operands[m->im.noperands];
-    *o = (TitanOperand){.base = base, .offset = offset};
-    o->turns.first = m->im.nturns;
-    if (per_turn) {
-        m->turns[m->im.nturns++] = (TitanTurn){.bytes = per_turn};
-        o->turns.n = 1;
-    }
-    return m->im.noperands++;
-}
-
-static uint32_t counter(Made *m)
-{
-    m->operands[m->im.noperands] =
-        (TitanOperand){.kind = TITAN_OPERAND_counter};
-    return m->im.noperands++;
-}
-
-/* A command of the operands since the last one, as a program of its own. */
-static TitanCommand *command(Made *m, TitanCommandKind kind, uint32_t index,
-                             int64_t items)
-{
-    TitanCommand *last =
-        m->im.ncommands ? &m->commands[m->im.ncommands - 1] : NULL;
-    uint32_t first = last ? last->operands.first + last->operands.n : 0;
-    TitanCommand *c = &m->commands[m->im.ncommands];
-    *c = (TitanCommand){.kind = kind,
-                        .index = index,
-                        .operands = {first, m->im.noperands - first},
-                        .items = items,
-                        .file = S_file,
-                        .line = m->im.ncommands + 1};
-    m->programs[m->im.nprograms] =
-        (TitanProgram){.commands = {m->im.ncommands++, 1}};
-    m->runs[m->im.nruns++] = (TitanRun){.program = m->im.nprograms++};
-    m->entry.runs.n = m->im.nruns;
-    return c;
-}
-
-static void bump(Made *m, uint64_t at)
-{
-    operand(m, TITAN_BASE_io, at, 0);
-    operand(m, TITAN_BASE_io, 0, 0);
-    command(m, TITAN_COMMAND_kernel, 0, 3);
-}
-
-static void run(Made *m, TitanRunKind kind, uint32_t flags, int64_t count)
-{
-    m->runs[m->im.nruns++] =
-        (TitanRun){.kind = kind, .flags = flags, .count = count};
-    m->entry.runs.n = m->im.nruns;
-}
-
-/* --------------------------------------------------------------- devices -- */
-
-static TitanStory story;
-
-static TitanStatus open_with(Made *m, const TitanCode *code,
-                             const DeviceOptions *o, TitanDevice **d)
-{
-    story = (TitanStory){0};
-    return device_new(&story, &m->im, code, o, d);
-}
-
-static TitanDevice *open_asked(Made *m, const DeviceOptions *o)
-{
-    static const TitanCode code = {.cubin = "machine code"};
-    TitanDevice *d;
-    if (open_with(m, &code, o, &d) != TITAN_OK) fail_msg("%s", story.line[0]);
-    fake_device()->log[0] = 0;
-    return d;
-}
-
-static TitanDevice *open_device(Made *m)
-{
-    static const DeviceOptions o;
-    return open_asked(m, &o);
-}
-
-static void ok(TitanStatus st)
-{
-    if (st != TITAN_OK) fail_msg("%s", story.line[0]);
-}
-
-/* Waits for all that was asked for. */
-static void settle(TitanDevice *d)
-{
-    char byte;
-    ok(device_read(d, TITAN_BASE_io, 0, &byte, 1));
-}
-
-static void expect_log(TitanDevice *d, const char *want)
-{
-    settle(d);
-    assert_string_equal(fake_device()->log, want);
-    fake_device()->log[0] = 0;
-}
-
-static int reset(void **state)
-{
-    (void)state;
-    fake_reset();
-    return 0;
-}
-
-/* A device gives back what it took. */
-static void close_device(TitanDevice *d)
-{
-    device_free(d);
-    assert_int_equal(fake_device()->allocations, 0);
-    assert_int_equal(fake_device()->graphs, 0);
-}
-
-/* ----------------------------------------------------------------- tests -- */
+#include "tests/unit/made.h"
 
 /* An entry runs at once; prepared, it is captured once and replayed. */
 static void captures_once(void **state)
@@ -536,11 +348,31 @@ static void profiles(void **state)
     close_device(d);
 }
 
+/* What is offloaded lies in memory of the host, which both sides reach, of as
+ * many bytes as were planned, as the arena has; a row
+ * of a ring comes back every so many turns. */
+static void copies_from_the_host(void **state)
+{
+    (void)state;
+    Made m;
+    begin(&m);
+    m.stage.base_bytes[TITAN_BASE_host] = 4096;
+    TitanDevice *d = open_device(&m);
+    assert_int_equal(fake_device()->arena_bytes, m.stage.arena_bytes);
+    assert_int_equal(fake_device()->pinned_bytes, 4096);
+    char there[64] = "on the host", here[64] = {0};
+    ok(device_write(d, TITAN_BASE_host, 256, there, sizeof there));
+    ok(device_read(d, TITAN_BASE_host, 256, here, sizeof here));
+    assert_string_equal(here, "on the host");
+    close_device(d);
+    const TitanTurn ring = {.ring = 2, .shift = 1, .bytes = 100};
+    assert_int_equal(titan_turn_bytes(&ring, 0), 100);
+    assert_int_equal(titan_turn_bytes(&ring, 1), 0);
+    assert_int_equal(titan_turn_bytes(&ring, 6), 100);
+}
+
 /* ------------------------------------------------------------------- PTX -- */
 
-#define FRONT       "// a step\n.version 8.7\n"
-#define ENTRY(name) ".visible .entry " name "(\n.param .u64 p\n)\n{\nret;\n}\n"
-static const char kernels[] = FRONT ENTRY("bump") ENTRY("add") ENTRY("other");
 static const char sharing[] =
     FRONT ".global .b64 x;\n" ENTRY("bump") ENTRY("add") ENTRY("other");
 
@@ -579,202 +411,6 @@ static void compiles_in_parts(void **state)
     assert_int_equal(run_text(sharing), 1);
 }
 
-/* ---------------------------------------------------------------- errors -- */
-
-/* Opening fails with STATUS and a story that has WORDS. */
-static void refuses(Made *m, const TitanCode *code, TitanStatus status,
-                    const char *words)
-{
-    static const DeviceOptions o;
-    TitanDevice *d;
-    assert_int_equal(open_with(m, code, &o, &d), status);
-    if (!strstr(story.line[0], words) && !strstr(story.line[1], words))
-        fail_msg("\"%s\" is not in \"%s\", \"%s\"", words, story.line[0],
-                 story.line[1]);
-    assert_int_equal(fake_device()->allocations, 0);
-    fake_reset();
-}
-
-static void says_what_is_missing(void **state)
-{
-    (void)state;
-    Made m;
-    begin(&m);
-    bump(&m, 0);
-    const TitanCode cubin = {.cubin = "machine code"};
-    const TitanCode ptx = {.ptx = "// text", .ptx_size = 7};
-    const TitanCode none = {0};
-    Fake *fake = fake_device();
-    fake->fails = "cuInit", fake->fails_with = 100;
-    refuses(&m, &cubin, TITAN_UNAVAILABLE,
-            "cuInit failed: CUDA_ERROR_NO_DEVICE");
-    fake->count = 0;
-    refuses(&m, &cubin, TITAN_UNAVAILABLE, "no GPU is visible");
-    fake->major = 8;
-    refuses(&m, &cubin, TITAN_UNAVAILABLE,
-            "compute capability 9.0; Fake 9000 here has 8.0");
-    fake->available = 100 << 20;
-    refuses(&m, &cubin, TITAN_UNAVAILABLE, "Fake 9000 has 0.10 free");
-    fake->fails = "cuMemAlloc", fake->fails_with = 2;
-    refuses(&m, &cubin, TITAN_UNAVAILABLE, "CUDA_ERROR_OUT_OF_MEMORY");
-    fake->compiler = "\nptxas: line 3: no such instruction\nmore\n";
-    refuses(&m, &ptx, TITAN_BAD_DATA,
-            "compiling the PTX: ptxas: line 3: no such instruction");
-    refuses(&m, &none, TITAN_MISMATCH, "no kernels for a GPU");
-    m.stage.base_bytes[TITAN_BASE_host] = UINT64_C(1) << 49;
-    refuses(&m, &cubin, TITAN_UNAVAILABLE,
-            "the plan offloads 524288.00 GiB to the memory of the host, which "
-            "has ");
-    m.stage.base_bytes[TITAN_BASE_host] = 4096;
-    fake->fails = "cuMemHostRegister", fake->fails_with = 2;
-    refuses(&m, &cubin, TITAN_UNAVAILABLE,
-            "pinning 0.00 GiB of host memory for what the plan offloads");
-}
-
-/* What is offloaded lies in memory of the host, which both sides reach, of as
- * many bytes as were planned, as the arena has; a row
- * of a ring comes back every so many turns. */
-static void copies_from_the_host(void **state)
-{
-    (void)state;
-    Made m;
-    begin(&m);
-    m.stage.base_bytes[TITAN_BASE_host] = 4096;
-    TitanDevice *d = open_device(&m);
-    assert_int_equal(fake_device()->arena_bytes, m.stage.arena_bytes);
-    assert_int_equal(fake_device()->pinned_bytes, 4096);
-    char there[64] = "on the host", here[64] = {0};
-    ok(device_write(d, TITAN_BASE_host, 256, there, sizeof there));
-    ok(device_read(d, TITAN_BASE_host, 256, here, sizeof here));
-    assert_string_equal(here, "on the host");
-    close_device(d);
-    const TitanTurn ring = {.ring = 2, .shift = 1, .bytes = 100};
-    assert_int_equal(titan_turn_bytes(&ring, 0), 100);
-    assert_int_equal(titan_turn_bytes(&ring, 1), 0);
-    assert_int_equal(titan_turn_bytes(&ring, 6), 100);
-}
-
-/* Each call that a device makes may fail: the story names it, and nothing is
- * left behind. */
-static void names_the_call(void **state)
-{
-    (void)state;
-    static const char *const calls[] = {"cuMemcpyHtoDAsync", "cuGraphLaunch",
-                                        "cuEventRecord", "cuEventSynchronize"};
-    for (unsigned i = 0; i < sizeof calls / sizeof *calls; i++) {
-        Made m;
-        begin(&m);
-        bump(&m, 0);
-        TitanDevice *d = open_device(&m);
-        ok(device_prepare(d, &m.entry));
-        fake_device()->fails = calls[i];
-        fake_device()->fails_with = 700;
-        const char *io;
-        TitanStatus st = device_write(d, TITAN_BASE_io, 64, &i, sizeof i);
-        if (st == TITAN_OK) st = device_run(d, &m.entry);
-        if (st == TITAN_OK) st = device_keep(d, &m.entry, 1);
-        if (st == TITAN_OK) st = device_kept(d, 1, &io);
-        assert_int_equal(st, TITAN_UNAVAILABLE);
-        assert_non_null(strstr(story.line[0], calls[i]));
-        assert_non_null(strstr(story.line[0], "CUDA_ERROR_ILLEGAL_ADDRESS"));
-        fake_device()->fails = NULL;
-        close_device(d);
-        fake_reset();
-    }
-}
-
-static TitanStatus one_run(Made *m, const TitanCode *code, unsigned *calls)
-{
-    static const DeviceOptions o;
-    TitanDevice *d = NULL;
-    const char *io;
-    unsigned x = 1;
-    *calls = UINT_MAX;
-    TRY(open_with(m, code, &o, &d));
-    TitanStatus st = device_run(d, &m->entry);
-    if (st == TITAN_OK) st = device_prepare(d, &m->entry);
-    if (st == TITAN_OK) st = device_write(d, TITAN_BASE_io, 64, &x, sizeof x);
-    if (st == TITAN_OK) st = device_write(d, TITAN_BASE_frame, 0, &x, sizeof x);
-    if (st == TITAN_OK) st = d->class->profile(d, &m->entry);
-    if (st == TITAN_OK) st = device_run(d, &m->entry);
-    if (st == TITAN_OK) st = device_keep(d, &m->entry, 1);
-    if (st == TITAN_OK) st = device_kept(d, 1, &io);
-    *calls = fake_device()->calls;
-    device_free(d);
-    return st;
-}
-
-static void fail_each_call(const TitanCode *code)
-{
-    TitanStatus st = TITAN_UNAVAILABLE;
-    for (unsigned n = 1, calls; st != TITAN_OK; n++) {
-        Made m;
-        begin(&m);
-        bump(&m, 0);
-        m.header.streams = 2;
-        m.header.events = 1;
-        command(&m, TITAN_COMMAND_signal, 0, 0);
-        run(&m, TITAN_RUN_segment, 0, 0);
-        operand(&m, TITAN_BASE_frame, 256, 0);
-        command(&m, TITAN_COMMAND_zero, 0, 40);
-        fake_reset();
-        fake_device()->fails_at = n;
-        st = one_run(&m, code, &calls);
-        assert_int_equal(st != TITAN_OK, calls >= n);
-        if (st != TITAN_OK) assert_true(story.n > 0);
-        assert_int_equal(fake_device()->allocations, 0);
-        assert_int_equal(fake_device()->graphs, 0);
-        assert_int_equal(fake_device()->libraries, 0);
-        assert_true(n < 1000);
-    }
-}
-
-/* Whichever call fails, once: it is an error, and everything is given back. */
-static void every_call_fails_once(void **state)
-{
-    (void)state;
-    fail_each_call(&(TitanCode){.cubin = "machine code"});
-    fail_each_call(&(TitanCode){.ptx = kernels, .ptx_size = strlen(kernels)});
-}
-
-/* A launch that fails names its kernel and its line, also in a capture. */
-static void names_the_kernel(void **state)
-{
-    (void)state;
-    Made m;
-    begin(&m);
-    bump(&m, 0);
-    TitanDevice *d = open_device(&m);
-    fake_device()->fails = "cuLaunchKernel";
-    fake_device()->fails_with = 700;
-    assert_int_equal(device_prepare(d, &m.entry), TITAN_UNAVAILABLE);
-    assert_string_equal(story.line[1], "while running bump (m.tt:1)");
-    fake_device()->fails = NULL;
-    ok(device_prepare(d, &m.entry));
-    close_device(d);
-}
-
-/* With --sync each command is waited for, so that an error of the GPU names
- * its kernel. */
-static void waits_for_each(void **state)
-{
-    (void)state;
-    Made m;
-    begin(&m);
-    bump(&m, 0);
-    const DeviceOptions o = {.sync = true};
-    TitanDevice *d = open_asked(&m, &o);
-    ok(device_prepare(d, &m.entry));
-    expect_log(d, "");
-    fake_device()->fails = "cuStreamSynchronize";
-    fake_device()->fails_with = 700;
-    assert_int_equal(device_run(d, &m.entry), TITAN_UNAVAILABLE);
-    assert_string_equal(story.line[1], "while running bump (m.tt:1)");
-    fake_device()->fails = NULL;
-    ok(d->class->profile(d, &m.entry));
-    close_device(d);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -792,11 +428,6 @@ int main(void)
         cmocka_unit_test_setup(copies_from_the_host, reset),
         cmocka_unit_test_setup(profiles, reset),
         cmocka_unit_test_setup(compiles_in_parts, reset),
-        cmocka_unit_test_setup(says_what_is_missing, reset),
-        cmocka_unit_test_setup(names_the_call, reset),
-        cmocka_unit_test_setup(every_call_fails_once, reset),
-        cmocka_unit_test_setup(names_the_kernel, reset),
-        cmocka_unit_test_setup(waits_for_each, reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
