@@ -9,11 +9,13 @@
 
 #include "work.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <linux/futex.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -27,19 +29,65 @@ void *board_memory(size_t bytes)
     return at == MAP_FAILED ? NULL : at;
 }
 
+static size_t bytes_for(uint32_t ranks)
+{
+    return sizeof(Board) + ranks * sizeof(BoardRow);
+}
+
+static Board *map(int fd, size_t bytes)
+{
+    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    return at == MAP_FAILED ? NULL : at;
+}
+
+/* A file that has no name, for processes that were started apart. */
+static Board *map_file(size_t bytes, int *fd)
+{
+    *fd = memfd_create("titan-board", MFD_CLOEXEC);
+    if (*fd < 0) return NULL;
+    Board *b = ftruncate(*fd, (off_t)bytes) == 0 ? map(*fd, bytes) : NULL;
+    if (b) return b;
+    close(*fd);
+    *fd = -1;
+    return NULL;
+}
+
 Board *board_new(uint32_t ranks)
 {
-    size_t bytes = sizeof(Board) + ranks * sizeof(BoardRow);
-    Board *b = board_memory(bytes);
+    int fd;
+    size_t bytes = bytes_for(ranks);
+    Board *b = map_file(bytes, &fd);
+    if (!b) b = board_memory(bytes);
     if (!b) return NULL;
     b->bytes = bytes;
     b->ranks = ranks;
+    b->pid = getpid();
+    b->fd = fd;
     return b;
+}
+
+Board *board_join(int pid, int fd, uint32_t ranks)
+{
+    char path[64];
+    struct stat st;
+    size_t bytes = bytes_for(ranks);
+    if (fd < 0) return NULL;
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, fd);
+    int here = open(path, O_RDWR | O_CLOEXEC);
+    if (here < 0) return NULL;
+    bool whole = fstat(here, &st) == 0 && st.st_size == (off_t)bytes;
+    Board *b = whole ? map(here, bytes) : NULL;
+    close(here);
+    if (!b || (b->bytes == bytes && b->ranks == ranks)) return b;
+    munmap(b, bytes);
+    return NULL;
 }
 
 void board_free(Board *b)
 {
-    if (b) munmap(b, b->bytes);
+    if (!b) return;
+    if (b->fd >= 0 && b->pid == getpid()) close(b->fd);
+    munmap(b, b->bytes);
 }
 
 static void sleep_on(_Atomic uint32_t *word, uint32_t value)

@@ -19,6 +19,7 @@ typedef struct BoardRow {
     _Atomic uint32_t command; /* 1 + the one that runs; 0: none */
     _Atomic uint32_t waits;   /* 1 + the rank that it waits for; 0: for none */
     _Atomic int pid;          /* 0: a thread of this process */
+    _Atomic bool known;       /* it writes its row: see `apart` */
     TitanStatus status;       /* of the last order */
     TitanStory story;
 } BoardRow;
@@ -27,13 +28,23 @@ typedef struct Board {
     size_t bytes;
     uint32_t ranks;
     _Atomic uint32_t ended; /* 1 + the rank that cannot go on; 0: all can */
-    bool alone;             /* of the other ranks it has nothing but pids */
+    bool apart;             /* a launcher has started the ranks: not all rows
+                             * need be known, and of others the pids alone */
+    int pid, fd;            /* who has made it, and by what: -1: none */
     BoardRow rows[];
 } Board;
 
 /* NULL: no memory.  Before processes that share it are started. */
 Board *board_new(uint32_t ranks);
 void board_free(Board *b);
+/* That of another process of this machine, which has made it; NULL: it is not
+ * reached. */
+Board *board_join(int pid, int fd, uint32_t ranks);
+/* Whether what RANK does can be read. */
+static inline bool board_knows(const Board *b, uint32_t rank)
+{
+    return !b->apart || atomic_load(&b->rows[rank].known);
+}
 
 /* Bytes that this process and those that it starts share, zeroed; NULL: there
  * are not so many. */

@@ -3,6 +3,7 @@
  *
  * Rank 0 compares each rank's program and options with its own, and learns
  * which processes are on its machine, so that its watchdog can look at them.
+ * These write on its board what they are doing.
  */
 #include "remote.h"
 
@@ -19,6 +20,13 @@ typedef struct Hello {
     int64_t pid;
     uint64_t options; /* bytes of the text that follows */
 } Hello;
+
+/* What becomes of it, and where rank 0 has its board. */
+typedef struct Verdict {
+    TitanStatus status;
+    BootName boot;
+    int32_t pid, fd;
+} Verdict;
 
 /* More than the system takes for a command line. */
 enum { MOST_OPTIONS = 4 << 20 };
@@ -107,20 +115,31 @@ static TitanStatus hear_all(Hearing *h)
         if (st == TITAN_OK && one != TITAN_OK) first = *h->story;
         if (st == TITAN_OK) st = one;
     }
+    const Board *b = h->link->board;
+    Verdict v = {st, h->mine.boot, b ? b->pid : 0, b ? b->fd : -1};
     for (uint32_t k = 1; k < h->link->ranks; k++)
-        pass(h, LINK_send, k, &st, sizeof st);
+        pass(h, LINK_send, k, &v, sizeof v);
     if (st != TITAN_OK) *h->story = first;
     return st;
 }
 
+/* Without it the ranks run all the same. */
+static void share_board(Link *l, const BootName *mine, const Verdict *v)
+{
+    if (!l->board || !boot_is_same(mine, &v->boot)) return;
+    Board *b = board_join(v->pid, v->fd, l->ranks);
+    if (b) l->board = b;
+}
+
 static TitanStatus say(Hearing *h)
 {
-    TitanStatus verdict = TITAN_OK;
+    Verdict v;
     char *text = (char *)(uintptr_t)h->options; /* it is read only */
     TRY(pass(h, LINK_send, 0, &h->mine, sizeof h->mine));
     TRY(pass(h, LINK_send, 0, text, (size_t)h->mine.options));
-    TRY(pass(h, LINK_receive, 0, &verdict, sizeof verdict));
-    return verdict;
+    TRY(pass(h, LINK_receive, 0, &v, sizeof v));
+    if (v.status == TITAN_OK) share_board(h->link, &h->mine.boot, &v);
+    return v.status;
 }
 
 TitanStatus remote_compare(TitanStory *story, Link *l, const TitanImage *im,
@@ -133,5 +152,6 @@ TitanStatus remote_compare(TitanStory *story, Link *l, const TitanImage *im,
     h.mine.options = strlen(options);
     TitanStatus st = l->rank == 0 ? hear_all(&h) : say(&h);
     mail_free(&h.mail);
+    if (l->board) atomic_store(&l->board->rows[l->rank].known, true);
     return st;
 }

@@ -144,8 +144,10 @@ static TitanStatus begin_link(TitanStory *s, const TitanImage *im, char **argv,
     l->came = true;
     TRY(link_open(s, patience, &l->link));
     l->link->board = l->board;
-    l->board->alone = true;
+    l->board->apart = true;
     TitanStatus st = join_world(s, im, argv, l->link);
+    if (l->link->board != l->board) board_free(l->board);
+    l->board = l->link->board;
     if (st == TITAN_OK) return st;
     if (l->link->rank == 0) titan_story_print(s, "titan");
     *s = (TitanStory){0};
@@ -163,9 +165,9 @@ TitanStatus launch_begin(TitanStory *s, const TitanImage *im,
 {
     *out = (Launch){.board = board_new(im->header->ranks)};
     if (!out->board) return titan_no_memory(s);
-    options->board = out->board;
     if (asked > 0) TRY(check_world(s, im, "the command line asks for", asked));
     if (link_is_there()) TRY(begin_link(s, im, argv, options->patience, out));
+    options->board = out->board;
     options->link = out->link;
     if (out->link && out->link->rank > 0) {
         out->over = true;

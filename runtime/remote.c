@@ -63,18 +63,26 @@ static bool is_host(const Remote *r)
     return r->crew.im->header->target == TITAN_TARGET_host;
 }
 
-/* Where this rank was when another was missed. */
-static TitanStatus conclude(Remote *r, TitanStatus st)
+static void say_where(const Remote *r, TitanStatus st, uint32_t rank)
 {
     char where[256];
     const Board *b = r->link->board;
-    if (st != TITAN_OK) atomic_store(&r->ended, true);
-    if (st != TITAN_RANK_LOST || !b) return st;
-    command_words(r->crew.im, atomic_load(&b->rows[r->link->rank].command),
-                  where, sizeof where);
+    if (!board_knows(b, rank)) return;
+    command_words(r->crew.im, atomic_load(&b->rows[rank].command), where,
+                  sizeof where);
     if (where[0])
-        titan_while(r->crew.story, st, "rank %" PRIu32 " was in %s",
-                    r->link->rank, where);
+        titan_while(r->crew.story, st, "rank %" PRIu32 " was in %s", rank,
+                    where);
+}
+
+/* Where one that was missed was, and this rank. */
+static TitanStatus conclude(Remote *r, TitanStatus st)
+{
+    const Link *l = r->link;
+    if (st != TITAN_OK) atomic_store(&r->ended, true);
+    if (st != TITAN_RANK_LOST || !l->board) return st;
+    if (l->lost) say_where(r, st, l->lost - 1);
+    say_where(r, st, l->rank);
     if (!is_host(r)) leave_soon(r->crew.story, st);
     return st;
 }

@@ -8,7 +8,9 @@
 #include "link.h"
 
 /* Compares image and options, given as one text, with those of rank 0.  All
- * ranks come here; MISMATCH on all of them, with a story on rank 0. */
+ * ranks come here; MISMATCH on all of them, with a story on rank 0.  Then the
+ * board of L is that of rank 0, wherever it is reached: its own is the
+ * caller's. */
 TitanStatus remote_compare(TitanStory *story, Link *l, const TitanImage *im,
                            const char *options);
 

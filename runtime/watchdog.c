@@ -148,14 +148,21 @@ static bool is_stopped(const Watch *w, int64_t rank)
     return rank >= 0 && state_of(process_of(w, (uint32_t)rank)) == 'T';
 }
 
-/* The first that waits for nobody, not for its GPU either; -1: there is none,
- * or nothing is known of the others. */
+/* The first that waits for nobody, not for its GPU either, or the one of which
+ * nothing is known; -1: there is none, or there are several of those. */
 static int64_t find_busy(const Board *b)
 {
-    if (b->alone) return b->ranks == 2 ? 1 : -1;
-    for (uint32_t r = 0; r < b->ranks; r++)
-        if (atomic_load(&b->rows[r].waits) == 0) return r;
-    return -1;
+    int64_t stranger = -1;
+    uint32_t strangers = 0;
+    for (uint32_t r = 0; r < b->ranks; r++) {
+        if (!board_knows(b, r)) {
+            stranger = r;
+            strangers++;
+        } else if (atomic_load(&b->rows[r].waits) == 0) {
+            return r;
+        }
+    }
+    return strangers == 1 ? stranger : -1;
 }
 
 /* Of several ranks one that was stopped, or -1. */
