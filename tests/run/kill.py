@@ -2,8 +2,7 @@
 """kill.py PROGRAM DATA [--trials N] [--seconds S] [--seed N]: kill -9 at random moments changes nothing.
 
 A run is killed and resumed (--resume auto, nothing else is done) until it is through; its weights, states and every logged number
-must be those of a run that nobody disturbed.  At least 3 of 10 kills hit a save.  Stops after N kills or S seconds, at the end of
-a run."""
+must be those of a run that nobody disturbed.  Half of the kills hit a save.  Stops after N kills or S seconds, at the end of a run."""
 import argparse
 import glob
 import json
@@ -43,6 +42,7 @@ def stop_inside(job, name, rng):
     """In a save, somewhere; the run stands still then, so that it is one however late we are."""
     while job.poll() is None:
         if not is_saving(name):
+            time.sleep(0.0002)
             continue
         if rng.random() < 0.5:
             time.sleep(rng.uniform(0, 0.004))
@@ -53,10 +53,9 @@ def stop_inside(job, name, rng):
         job.send_signal(signal.SIGCONT)
 
 
-def wait(job, name, rng, whole):
+def wait(job, name, rng, whole, aims):
     """Until the moment to kill: anywhere in a run that takes WHOLE seconds, or inside a save."""
     end = time.monotonic() + rng.uniform(0, 0.7 * whole)
-    aims = rng.random() < 0.6
     while job.poll() is None and time.monotonic() < end:
         time.sleep(0.0005)
     if aims:
@@ -67,7 +66,7 @@ def disturb(o, name, rng, whole, count):
     """One run, killed until it is through."""
     while True:
         job = start(o, name)
-        wait(job, name, rng, whole)
+        wait(job, name, rng, whole, aims=2 * count["saves"] <= count["kills"])
         if job.poll() is not None:
             if job.returncode != 0:
                 sys.exit(f"kill.py: a resumed run ended with {job.returncode}: {job.stderr.read()}")
@@ -94,7 +93,7 @@ def main():
         sys.exit("kill.py: the undisturbed run failed")
     whole, want = time.monotonic() - begin, result("whole")
     count, runs, begin = {"kills": 0, "saves": 0}, 0, time.monotonic()
-    while count["kills"] < o.trials and not (o.seconds and time.monotonic() - begin > o.seconds):
+    while count["kills"] < o.trials and runs < 10 * o.trials and not (o.seconds and time.monotonic() - begin > o.seconds):
         shutil.rmtree("killed", ignore_errors=True)
         disturb(o, "killed", rng, whole, count)
         runs += 1
@@ -103,7 +102,7 @@ def main():
         if glob.glob("killed/*.partial") or len(glob.glob("killed/step-*")) > 3:
             sys.exit(f"kill.py: run {runs} left {os.listdir('killed')}")
     print(f"{count['kills']} kills in {runs} runs, {count['saves']} of them inside a save: no difference")
-    if count["kills"] < 10 or count["saves"] < 0.3 * count["kills"]:
+    if count["kills"] < 10 or count["saves"] < 0.4 * count["kills"]:
         sys.exit("kill.py: too few kills, or too few of them inside a save")
 
 
