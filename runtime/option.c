@@ -37,7 +37,8 @@ enum {
     X = PROGRAM_convert,
     P = PROGRAM_report,
     G = PROGRAM_generate,
-    T = K | I | V | X | P | G
+    L = K | I | V | X | P,
+    T = L | G
 };
 
 static const Row rows[] = {
@@ -46,6 +47,19 @@ static const Row rows[] = {
 #include "options.def"
 #undef OPTION
 };
+
+typedef enum NoteKind { NOTE_code, NOTE_variable } NoteKind;
+
+static const struct Note {
+    NoteKind kind;
+    unsigned programs;
+    const char *word, *what;
+} notes[] = {
+#define NOTE(kind, programs, word, what) {NOTE_##kind, programs, word, what},
+#include "codes.def"
+#undef NOTE
+};
+enum { NNOTES = sizeof notes / sizeof *notes };
 
 typedef struct Parser {
     Options *o;
@@ -397,6 +411,28 @@ static void put_wrapped(const char *text, FILE *out)
     fprintf(out, "%s", text);
 }
 
+/* A line that begins with words, and says behind them what they are. */
+static void put_line(const char *left, const char *what, FILE *out)
+{
+    int n = fprintf(out, "  %s", left);
+    fprintf(out, n < 27 ? "%*s" : "\n%*s", n < 27 ? 28 - n : 28, "");
+    put_wrapped(what, out);
+}
+
+static void put_notes(const ProgramText *t, NoteKind kind, const char *head,
+                      FILE *out)
+{
+    bool any = false;
+    for (unsigned i = 0; i < NNOTES; i++) {
+        if (notes[i].kind != kind || !(notes[i].programs & t->program))
+            continue;
+        if (!any) fprintf(out, "\n%s\n", head);
+        any = true;
+        put_line(notes[i].word, notes[i].what, out);
+        fputc('\n', out);
+    }
+}
+
 void options_help(const ProgramText *t, FILE *out)
 {
     char left[64];
@@ -406,13 +442,13 @@ void options_help(const ProgramText *t, FILE *out)
         const Row *r = &rows[i];
         if (!(r->programs & t->program)) continue;
         spell(r, left, sizeof left);
-        int n = fprintf(out, "  %s", left);
-        fprintf(out, n < 27 ? "%*s" : "\n%*s", n < 27 ? 28 - n : 28, "");
-        put_wrapped(r->help, out);
+        put_line(left, r->help, out);
         if (r->dflt && r->kind != KIND_maybe)
             fprintf(out, " (default: %s)", r->dflt);
         fputc('\n', out);
     }
+    put_notes(t, NOTE_code, "exit codes", out);
+    put_notes(t, NOTE_variable, "environment", out);
 }
 
 static void put_roff(const char *s, FILE *out)
@@ -420,6 +456,23 @@ static void put_roff(const char *s, FILE *out)
     for (; *s; s++) {
         if (*s == '-' || *s == '\\') fputc('\\', out);
         fputc(*s, out);
+    }
+}
+
+static void man_notes(const ProgramText *t, NoteKind kind, const char *head,
+                      FILE *out)
+{
+    bool any = false;
+    for (unsigned i = 0; i < NNOTES; i++) {
+        if (notes[i].kind != kind || !(notes[i].programs & t->program))
+            continue;
+        fprintf(out, "%s%s%s.TP\n.B ", any ? "" : ".SH ", any ? "" : head,
+                any ? "" : "\n");
+        any = true;
+        put_roff(notes[i].word, out);
+        fputc('\n', out);
+        put_roff(notes[i].what, out);
+        fputc('\n', out);
     }
 }
 
@@ -446,4 +499,6 @@ void options_man(const ProgramText *t, FILE *out)
         }
         fputc('\n', out);
     }
+    man_notes(t, NOTE_code, "EXIT STATUS", out);
+    man_notes(t, NOTE_variable, "ENVIRONMENT", out);
 }
