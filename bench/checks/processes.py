@@ -51,11 +51,16 @@ def numbered(pid, name, variable, n):
     return [ranks[r] for r in range(n)] if len(ranks) == n else []
 
 
-def is_alive(pid):
+def state_of(pid):
+    """The kernel's letter for it; "Z" too if it is not there."""
     try:
-        return open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] != "Z"
+        return open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0]
     except OSError:
-        return False
+        return "Z"
+
+
+def is_alive(pid):
+    return state_of(pid) != "Z"
 
 
 def wait_for(what, seconds):

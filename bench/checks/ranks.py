@@ -59,7 +59,8 @@ def build_case(b, case):
 def build_ranks(b):
     os.makedirs(b.path("in"), exist_ok=True)
     shutil.copy(b.source("models", "llama3.tt"), b.path("in", "data.txt"))
-    shutil.copy(b.source("tests", "ranks", "launcher.py"), b.folder)
+    for name in ("launcher.py", "ports.py"):
+        shutil.copy(b.source("tests", "ranks", name), b.folder)
     for case in CASES:
         build_case(b, case)
     fsdp = [plans_of(b, "llama"), "--plan", "fsdp"]

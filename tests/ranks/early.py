@@ -7,31 +7,28 @@ import subprocess
 import sys
 import threading
 
+from ports import free_job
 from small import SOURCE, build, command
 
 sys.path.insert(0, f"{SOURCE}/bench")
-from checks.processes import wait_for  # noqa: E402
+from checks.processes import state_of, wait_for  # noqa: E402
 
+PATIENCE = 120  # seconds, in which all happens on any machine
 LISTENS, CONNECTED = "0A", "01"  # as the kernel has them
 
 
 def sockets(port, state):
     """How many of this machine are in a state, at that port."""
-    rows = [row.split() for row in open("/proc/net/tcp").readlines()[1:]]
+    rows = [row.split() for table in ("tcp", "tcp6") if os.path.exists(f"/proc/net/{table}")
+            for row in open(f"/proc/net/{table}").readlines()[1:]]
     return sum(int(row[1].split(":")[1], 16) == port and row[3] == state for row in rows)
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Run:
     """Processes that get a number and a port, one after the other."""
 
     def __init__(self, ranks, port=None, name="one"):
-        self.ranks, self.port, self.name = ranks, port or free_port(), name
+        self.ranks, self.port, self.name = ranks, port or free_job()[1], name
 
     def start(self, rank, *more):
         env = dict(os.environ, RANK=f"{rank}", WORLD_SIZE=f"{self.ranks}", MASTER_ADDR="127.0.0.1", MASTER_PORT=f"{self.port}",
@@ -41,19 +38,20 @@ class Run:
     def first(self):
         """Rank 0, which listens."""
         job = self.start(0)
-        assert wait_for(lambda: sockets(self.port, LISTENS), 60)
+        assert wait_for(lambda: sockets(self.port, LISTENS), PATIENCE)
         return job
 
     def come(self, rank):
-        """Another, which is connected."""
+        """Another, which is connected, has said who it is, and sleeps until it hears more."""
         before = sockets(self.port, CONNECTED)
         job = self.start(rank)
-        assert wait_for(lambda: sockets(self.port, CONNECTED) > before, 60)
+        assert wait_for(lambda: sockets(self.port, CONNECTED) > before, PATIENCE)
+        assert wait_for(lambda: state_of(job.pid) == "S", PATIENCE)
         return job
 
 
 def ends(job, code, words):
-    said = job.communicate(timeout=60)[1]
+    said = job.communicate(timeout=PATIENCE)[1]
     assert job.returncode == code and re.fullmatch(words, said), (job.returncode, said)
 
 

@@ -2,23 +2,11 @@
 One of them may have another variable (--set), a word more (--add), be another program (--run) or not be there (--absent).  Ends the others when one has ended badly, a while after it; its exit status is that of the first that did."""
 import argparse
 import os
-import socket
 import subprocess
 import sys
 import time
 
-
-def free_job():
-    """A job's number and the port that ranks make of it, which nobody has, and which the system gives to nobody who asks for any."""
-    job = os.getpid()
-    while True:
-        port = 20000 + job * 31 % 12000
-        with socket.socket() as s:
-            try:
-                s.bind(("", port))
-                return job, port
-            except OSError:
-                job += 1
+from ports import free_job
 
 
 def variables(o, rank, job, port):
