@@ -13,7 +13,7 @@ from small import SOURCE, build, command
 sys.path.insert(0, f"{SOURCE}/bench")
 from checks.processes import state_of, wait_for  # noqa: E402
 
-PATIENCE = 120  # seconds, in which all happens on any machine
+PATIENCE = 300  # seconds, in which all happens on any machine
 LISTENS, CONNECTED = "0A", "01"  # as the kernel has them
 
 
@@ -51,7 +51,8 @@ class Run:
 
 
 def ends(job, code, words):
-    said = job.communicate(timeout=PATIENCE)[1]
+    """With CODE and WORDS, behind notes on what was waited for, of which a slow machine has some."""
+    said = re.sub("(?m)^note: .*\n", "", job.communicate(timeout=PATIENCE)[1])
     assert job.returncode == code and re.fullmatch(words, said), (job.returncode, said)
 
 
@@ -102,7 +103,7 @@ def others_are_there():
     ends(lost, 69, "fsdp: error: rank 1 has found something else at 127.0.0.1, port .*, where rank 0 is to be; .*\n")
     ends(stray, 69, "fsdp: error: rank 1 has found another run at 127.0.0.1, port .*, where rank 0 is to be; .*\n")
     ends(run.start(1), 0, "")
-    ends(first, 0, "(note: rank 1 .*\n)*")
+    ends(first, 0, "")
     print("whoever else is at the port is no rank")
 
 

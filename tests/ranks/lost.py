@@ -19,7 +19,7 @@ from checks.processes import is_alive, numbered, ranks_of, wait_for  # noqa: E40
 
 N = 4
 MORE = 20  # trials until one falls into a step
-PATIENCE = 120  # seconds, in which all happens on any machine
+PATIENCE = 300  # seconds, in which all happens on any machine
 
 
 def must(what):
@@ -62,7 +62,7 @@ def watch(o, job, metrics, rng, number):
         return started(o, job.pid)
 
     def steps():
-        return os.path.exists(metrics) and os.path.getsize(metrics) > 4000
+        return os.path.exists(metrics) and os.path.getsize(metrics) > 1500 and (saved_steps() or not o.saves)
 
     def nobody():
         return not any(is_alive(p) for p in pids)
@@ -84,8 +84,12 @@ def watch(o, job, metrics, rng, number):
     return took, re.search(r", \S+:\d+", said)  # of the prelude too
 
 
+def saved_steps():
+    return [x for x in os.listdir("ck") if re.fullmatch(r"step-\d+", x)] if os.path.exists("ck") else []
+
+
 def saved():
-    steps = [x for x in os.listdir("ck") if re.fullmatch(r"step-\d+", x)]
+    steps = saved_steps()
     assert steps, os.listdir("ck")
     for step in steps:
         subprocess.run([f"{os.path.dirname(TITANC)}/titan", "verify", f"ck/{step}"], check=True, stdout=subprocess.DEVNULL)

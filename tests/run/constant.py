@@ -12,7 +12,7 @@ import time
 
 PROGRAM, STEPS = sys.argv[1], int(sys.argv[2])
 EVERY = STEPS // 20
-PATIENCE = 60  # seconds until a checkpoint is written, on whatever machine
+PATIENCE = 300  # seconds until a checkpoint is written, on whatever machine
 os.mkfifo("rows")
 p = subprocess.Popen([PROGRAM, "--data", __file__, "--steps", str(STEPS), "--quiet", "--log-every", "1", "--metrics", "rows",
                       "--tensorboard", "tb", "--checkpoint", "ck", "--save-every", str(EVERY), "--keep", "2", "--threads", "2",
