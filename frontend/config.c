@@ -60,16 +60,6 @@ static uint32_t block_names(Sema *s, const Unit *u, const char **out,
     return n;
 }
 
-static const char *joined(Sema *s, const char *const *words, uint32_t n)
-{
-    Buf b = {0};
-    for (uint32_t i = 0; i < n; i++)
-        buf_printf(&b, "%s%s", i ? ", " : "", words[i]);
-    const char *out = arena_strdup(s->a, n ? b.at : "none");
-    buf_release(&b);
-    return out;
-}
-
 /* ------------------------------------------------------------- looking -- */
 
 static ConfigValue *find_in(Unit *u, Str name)

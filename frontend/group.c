@@ -52,11 +52,7 @@ bool entries_known(Sema *s, const char *const *names, uint32_t n)
                                "there is no entry '%s'", word);
         const char *near = nearest(word, names, n);
         if (near) report_help(r, "did you mean '%s'?", near);
-        Buf b = {0};
-        for (uint32_t i = 0; i < n; i++)
-            buf_printf(&b, "%s%s", i ? ", " : "", names[i]);
-        if (n) report_help(r, "entries: %s", b.at);
-        buf_release(&b);
+        report_help(r, "entries: %s", joined(s, names, n));
         return false;
     }
     return true;

@@ -565,11 +565,9 @@ static bool choose(Sema *s, const Node *train, const Node **out)
                            want ? want : "", "");
     const char *near = want ? nearest(want, words, n) : NULL;
     if (near) report_help(r, "did you mean '%s'?", near);
-    Buf b = {0};
-    for (uint32_t i = 0; i < n; i++)
-        buf_printf(&b, "%s%s", i ? ", " : "", words[i]);
-    if (n) report_help(r, "say which: --plan NAME, or none; plans: %s", b.at);
-    buf_release(&b);
+    if (n)
+        report_help(r, "say which: --plan NAME, or none; plans: %s",
+                    joined(s, words, n));
     return false;
 }
 

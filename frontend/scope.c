@@ -289,3 +289,13 @@ const char *nearest(const char *word, const char *const *words, uint32_t n)
     }
     return found;
 }
+
+const char *joined(Sema *s, const char *const *words, uint32_t n)
+{
+    Buf b = {0};
+    for (uint32_t i = 0; i < n; i++)
+        buf_printf(&b, "%s%s", i ? ", " : "", words[i]);
+    const char *out = arena_strdup(s->a, n ? b.at : "none");
+    buf_release(&b);
+    return out;
+}

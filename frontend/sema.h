@@ -428,6 +428,8 @@ bool sema_units(Sema *s);
 Unit *unit_of_file(Sema *s, const File *f);
 /* The nearest of the words, or NULL. */
 const char *nearest(const char *word, const char *const *words, uint32_t n);
+/* "a, b, c", or "none". */
+const char *joined(Sema *s, const char *const *words, uint32_t n);
 Report *sema_error(Sema *s, DiagId id, Span at, const char *fmt, ...)
     PRINTF(4, 5);
 Loc loc_at(Sema *s, const Node *n);
