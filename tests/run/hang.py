@@ -53,7 +53,7 @@ def pause():
     if os.path.exists("patient.jsonl"):
         os.remove("patient.jsonl")
     p = subprocess.Popen([PROGRAM, "--data", "good.txt", "--threads", "1", "--quiet", "--hang-timeout", "11s", "--metrics",
-                          "patient.jsonl", "--log-every", "1"], stderr=subprocess.PIPE, text=True)
+                          "patient.jsonl", "--log-every", "100"], stderr=subprocess.PIPE, text=True)
     trains("patient.jsonl")
     began = time.monotonic()
     p.send_signal(signal.SIGSTOP)
@@ -72,7 +72,7 @@ os.mkfifo("pipe")
 reader = os.open("pipe", os.O_RDONLY | os.O_NONBLOCK)
 loop = Trial("loop", data="bad.txt", phase="running the step")
 pipe = Trial("pipe", "--metrics", "pipe", "--log-every", "1", phase="writing metrics")
-stopped = [Trial(f"stopped{i}", "--metrics", f"{i}.jsonl", "--log-every", "1", phase=".*") for i in range(4)]
+stopped = [Trial(f"stopped{i}", "--metrics", f"{i}.jsonl", "--log-every", "100", phase=".*") for i in range(4)]
 random.seed(1)
 for i, t in enumerate(stopped):
     trains(f"{i}.jsonl")
