@@ -1,7 +1,7 @@
 """What a second of processor time is on this machine, now."""
 import time
 
-USUAL = 0.13  # seconds that the piece of work takes where bounds were set
+USUAL = 0.07  # seconds that the piece of work takes where bounds were set
 
 
 def seconds(n):
