@@ -19,6 +19,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -31,7 +32,8 @@ typedef enum FrameKind {
     FRAME_data,
     FRAME_meet,
     FRAME_taken,
-    FRAME_end, /* tag: the status; bytes: 1 + the rank that is lost, or 0 */
+    FRAME_end, /* tag: the status; bytes: 1 + the rank that is lost, or 0, and
+                * how above 32 bits */
     FRAME_bye
 } FrameKind;
 
@@ -65,8 +67,18 @@ typedef struct Peer {
     LinkRequest into; /* whose bytes come now, or NULL */
 } Peer;
 
+/* How a rank was missed. */
+typedef enum Way { WAY_closed, WAY_broken, WAY_unreached, WAY_strange } Way;
+
+typedef struct Loss {
+    uint32_t by; /* the rank that says so */
+    Way way;
+    int error; /* errno */
+} Loss;
+
 typedef struct Tcp {
     Link link; /* first */
+    Loss loss; /* of link.lost */
     Joined joined;
     Peer *peers;
     struct pollfd *polls;
@@ -126,18 +138,36 @@ static void clear(Queue *q)
 
 /* ----------------------------------------------------------- connections -- */
 
-static void miss(Tcp *t, uint32_t rank)
+static void miss(Tcp *t, uint32_t rank, Way way, int error)
 {
-    if (!t->link.ended && !t->link.lost) t->link.lost = rank + 1;
+    if (t->link.ended || t->link.lost) return;
+    t->link.lost = rank + 1;
+    t->loss = (Loss){t->link.rank, way, error};
 }
 
-static void lose(Tcp *t, uint32_t rank)
+static void lose(Tcp *t, uint32_t rank, Way way)
 {
+    int error = errno;
     Peer *p = &t->peers[rank];
     if (p->fd >= 0) close(p->fd);
     p->fd = -1;
-    if (!p->closed) miss(t, rank);
+    if (!p->closed) miss(t, rank, way, error);
     p->closed = true;
+}
+
+/* Loss, and the rank that is lost, as a frame has them; and back. */
+static uint64_t put_loss(const Tcp *t)
+{
+    uint64_t how = (uint64_t)t->loss.way << 16 | (t->loss.error & 0xffff);
+    return t->link.lost ? how << 32 | t->link.lost : 0;
+}
+
+static void take_loss(Tcp *t, uint32_t by, uint64_t word)
+{
+    uint32_t lost = (uint32_t)word, how = (uint32_t)(word >> 32);
+    bool known = lost <= t->link.ranks && how >> 16 <= WAY_strange;
+    t->link.lost = known ? lost : 0;
+    t->loss = (Loss){by, (Way)(how >> 16 & 3), (int)(how & 0xffff)};
 }
 
 static void adopt(Tcp *t, uint32_t rank, int fd)
@@ -153,7 +183,7 @@ static void need(Tcp *t, uint32_t rank)
     if (p->fd >= 0 || p->closed || rank > t->link.rank) return;
     int fd = joined_connect(&t->joined, rank, JOIN_link);
     if (fd < 0)
-        lose(t, rank);
+        lose(t, rank, WAY_unreached);
     else
         adopt(t, rank, fd);
 }
@@ -250,14 +280,14 @@ static void open_frame(Tcp *t, uint32_t rank)
     LinkRequest r;
     if (p->in.kind > FRAME_bye ||
         (has_bytes(&p->in) && p->in.bytes > FRAME_MOST)) {
-        lose(t, rank);
+        lose(t, rank, WAY_strange);
         return;
     }
     switch ((FrameKind)p->in.kind) {
     case FRAME_data:
     case FRAME_meet:
         r = take(&p->wants, p->in.tag);
-        if (r && r->frame.bytes != p->in.bytes) lose(t, rank);
+        if (r && r->frame.bytes != p->in.bytes) lose(t, rank, WAY_strange);
         if (!r) r = set_aside(t, &p->in);
         if (r) r->frame = p->in;
         p->into = r;
@@ -268,11 +298,11 @@ static void open_frame(Tcp *t, uint32_t rank)
         break;
     case FRAME_end:
         t->link.ended = true;
-        t->link.lost = p->in.bytes <= t->link.ranks ? (uint32_t)p->in.bytes : 0;
+        take_loss(t, rank, p->in.bytes);
         t->status = p->in.tag > 0 ? (TitanStatus)p->in.tag : TITAN_RANK_LOST;
         break;
     case FRAME_bye: /* not before it has sent what is wanted of it */
-        if (p->wants.first || p->meets.first) miss(t, rank);
+        if (p->wants.first || p->meets.first) miss(t, rank, WAY_closed, 0);
         p->closed = true;
         break;
     }
@@ -287,7 +317,7 @@ static bool copy_early(Tcp *t, uint32_t rank, const struct LinkRequestRow *r,
     if (r->frame.bytes == bytes)
         memcpy(to, r->at, bytes);
     else
-        lose(t, rank);
+        lose(t, rank, WAY_strange);
     return r->frame.bytes == bytes;
 }
 
@@ -319,7 +349,10 @@ static bool get(Tcp *t, uint32_t rank, void *at, size_t bytes, size_t *done)
 {
     ssize_t n = recv(t->peers[rank].fd, at, bytes, 0);
     if (n > 0) *done += (size_t)n;
-    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) lose(t, rank);
+    if (n == 0 || (n < 0 && errno == ECONNRESET))
+        lose(t, rank, WAY_closed);
+    else if (n < 0 && errno != EAGAIN && errno != EINTR)
+        lose(t, rank, WAY_broken);
     return n == (ssize_t)bytes;
 }
 
@@ -365,14 +398,35 @@ static void turn(Tcp *t, int wait_ms)
 
 /* ------------------------------------------------------------------ link -- */
 
+static void loss_words(const Loss *x, char *out, size_t size)
+{
+    switch (x->way) {
+    case WAY_closed:
+        snprintf(out, size, "its connection was closed");
+        return;
+    case WAY_broken:
+        snprintf(out, size, "its connection broke: %s", strerror(x->error));
+        return;
+    case WAY_unreached:
+        snprintf(out, size, "rank %" PRIu32 " could not reach it: %s", x->by,
+                 strerror(x->error));
+        return;
+    case WAY_strange:
+        snprintf(out, size, "it said to rank %" PRIu32 " what no rank says",
+                 x->by);
+        return;
+    }
+}
+
 static TitanStatus whole(const Tcp *t, TitanStory *s)
 {
+    char how[128] = "";
     const Link *l = &t->link;
+    loss_words(&t->loss, how, sizeof how);
     if (l->lost)
         return titan_fail(s, TITAN_RANK_LOST,
-                          "rank %" PRIu32 " of %" PRIu32
-                          " was lost: its connection was closed",
-                          l->lost - 1, l->ranks);
+                          "rank %" PRIu32 " of %" PRIu32 " was lost: %s",
+                          l->lost - 1, l->ranks, how);
     if (t->status == TITAN_OK) return TITAN_OK;
     return titan_fail(s, t->status,
                       l->ended ? "another rank ended the run"
@@ -409,7 +463,7 @@ static TitanStatus tcp_begin(Link *l, TitanStory *s, const Letter *x,
         return TITAN_OK;
     }
     append(x->way == LINK_receive ? &p->wants : &p->out, r);
-    if (p->closed) miss(t, x->rank);
+    if (p->closed) miss(t, x->rank, WAY_closed, 0);
     need(t, x->rank);
     flush(t, x->rank);
     return TITAN_OK;
@@ -468,9 +522,10 @@ static void tell_all(Tcp *t, Frame f)
 
 static void tcp_abort(Link *l, TitanStatus status)
 {
-    tell_all(
-        (Tcp *)l,
-        (Frame){.kind = FRAME_end, .tag = (int32_t)status, .bytes = l->lost});
+    Tcp *t = (Tcp *)l;
+    tell_all(t, (Frame){.kind = FRAME_end,
+                        .tag = (int32_t)status,
+                        .bytes = put_loss(t)});
 }
 
 static void tcp_close(Link *l)
