@@ -10,7 +10,6 @@
 
 #include <cmocka.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +20,7 @@
 
 #include "runtime/join.h"
 #include "runtime/link.h"
+#include "tests/unit/port.h"
 
 enum { RANKS = 3, PATIENCE = 60 };
 
@@ -30,19 +30,6 @@ typedef struct Frame {
     int32_t tag;
     uint64_t bytes;
 } Frame;
-
-/* A port that nobody listens at just now. */
-static uint16_t free_port(void)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET,
-                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t n = sizeof a;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&a, n), 0);
-    getsockname(fd, (struct sockaddr *)&a, &n);
-    close(fd);
-    return ntohs(a.sin_port);
-}
 
 static void set_number(const char *name, unsigned n)
 {
