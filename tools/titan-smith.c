@@ -52,7 +52,7 @@ typedef struct Check {
 static void child(const Check *c, const char *text, size_t n)
 {
     Buf why = {0};
-    setrlimit(RLIMIT_CPU, &(struct rlimit){SECONDS, SECONDS});
+    setrlimit(RLIMIT_CPU, &(struct rlimit){SECONDS, WAIT});
     alarm(WAIT);
     bool ok = c->task ? check_plans(c->task, text, n, &c->note->cover, &why)
                       : check_program(text, n, c->modes, c->seed,

@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-enum { MOST_DEVICES = 8 };
+enum { MOST_DEVICES = 8, MOST_OF_BLOCKS = 2 };
 
 typedef struct Row {
     const char *name, *words;
@@ -68,9 +68,11 @@ static uint32_t drawn(uint64_t seed, uint32_t i)
 /* One mesh axis after the other goes, the first by the seed. */
 static void bound_devices(Task *t)
 {
+    bool blocks = t->way[CHOICE_recipe] >= RECIPE_blocks; /* many rows */
+    int64_t most = blocks ? MOST_OF_BLOCKS : MOST_DEVICES;
     static const Choice axes[] = {CHOICE_pp, CHOICE_dp, CHOICE_cp, CHOICE_tp,
                                   CHOICE_ep};
-    for (uint32_t i = 0; i < 5 && devices(t) > MOST_DEVICES; i++)
+    for (uint32_t i = 0; i < 5 && devices(t) > most; i++)
         t->way[axes[(t->seed / 7 + i) % 5]] = 0;
 }
 
