@@ -38,6 +38,11 @@ static DiagId compare(const char *before, const char *after, Contract c)
     HEAD "entry fn global @f(%x : f32[a, b] input \"x\") -> f32[a] " \
          "output \"y\" {\n" body "  ret " result "\n}\n"
 
+#define ENTRY(name, kind)                                              \
+    "entry fn global @" name "(%x : f32[a, b] input \"x\") -> f32[a] " \
+    "output \"y\" {\n  %s : f32[a] = reduce %x kind " kind             \
+    " axes (b)\n  ret %s\n}\n"
+
 static const char sum[] =
     MAIN("  %s : f32[a] = reduce %x kind sum axes (b)\n", "%s");
 
@@ -55,6 +60,20 @@ static void test_another_sum(void **state)
              "  %s : f32[a] = reduce %l kind sum axes (b)\n",
              "%s");
     assert_int_equal(compare(sum, half, REASSOCIATING), DIAG_meaning_changed);
+}
+
+/* What a step is repeated with is the step, too. */
+static void test_worst(void **state)
+{
+    (void)state;
+    static const char same[] =
+        MAIN("  %s : f32[a] = reduce %x kind sum axes (b)\n", "%s")
+            ENTRY("f.worst", "sum");
+    static const char other[] =
+        MAIN("  %s : f32[a] = reduce %x kind sum axes (b)\n", "%s")
+            ENTRY("f.worst", "max");
+    assert_int_equal(compare(sum, same, EXACT), DIAG_none);
+    assert_int_equal(compare(sum, other, EXACT), DIAG_meaning_changed);
 }
 
 /* The same sum in another order; and one that is off by 1e-7. */
@@ -202,6 +221,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_equal_programs),
         cmocka_unit_test(test_another_sum),
+        cmocka_unit_test(test_worst),
         cmocka_unit_test(test_contracts),
         cmocka_unit_test(test_formats),
         cmocka_unit_test(test_lost_result),
