@@ -79,21 +79,19 @@ static int64_t number(Reader *r)
     return n;
 }
 
-static void read_mode(Reader *r, Rule *rule)
+/* False: there is none. */
+static bool read_mode(Reader *r, Rule *rule)
 {
     const char *before = r->at, *w = word(r);
-    if (strcmp(w, "offload") == 0) { /* and nothing is made again */
-        r->at = before;
-        return;
-    }
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
         if (strcmp(modes[i].word, w) != 0) continue;
         rule->mode = modes[i].mode;
         if (modes[i].names) rule->names = names(r);
         if (modes[i].number) rule->number = number(r);
-        return;
+        return true;
     }
-    r->failed = true;
+    r->at = before;
+    return false;
 }
 
 /* What may stand behind the mode, in any order; false: nothing more. */
@@ -116,9 +114,10 @@ static Rule read_rule(Reader *r)
     skip_space(r);
     const char *start = r->at;
     rule.subject = names(r);
-    read_mode(r, &rule);
+    bool mode = read_mode(r, &rule);
     while (read_clause(r, &rule))
         continue;
+    r->failed |= !mode && !rule.offload.n;
     size_t n = (size_t)(r->at - start);
     rule.text = arena_printf(r->m->scratch, "remat %.*s", (int)n, start);
     rule.named = NEW_ARRAY(r->m->scratch, bool,
