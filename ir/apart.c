@@ -95,7 +95,9 @@ static bool rest_waits(const Live *l, const LiveBuffer *old,
         LiveUse u = new->uses.at[i];
         if (u.place == birth->body->around && u.step == birth->body->step)
             continue;
-        for (uint32_t k = 0; k < old->uses.n; k++)
+        LiveSpan step = live_span(u.place, u.step);
+        if (old->span.place && !span_before(&old->span, &step)) return false;
+        for (uint32_t k = 0; k < old->uses.n && !old->span.place; k++)
             if (!ends_before(old->uses.at[k], u)) return false;
     }
     return true;
