@@ -138,13 +138,22 @@ static bool is_connected(int fd)
     return error == 0;
 }
 
+/* Where nobody listens at a port that the system gives to who connects. */
+static bool meets_itself(int fd)
+{
+    Place here = place_here(fd), there = place_there(fd);
+    errno = ECONNREFUSED;
+    return here.family == there.family && here.port == there.port &&
+           memcmp(here.address, there.address, sizeof here.address) == 0;
+}
+
 static int connect_to(const struct sockaddr *at, socklen_t n)
 {
     int fd =
         socket(at->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) return -1;
     bool begun = connect(fd, at, n) == 0 || errno == EINPROGRESS;
-    if (!begun || !is_connected(fd)) return give_up(fd);
+    if (!begun || !is_connected(fd) || meets_itself(fd)) return give_up(fd);
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
     return fd_tuned(fd);
 }
