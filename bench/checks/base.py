@@ -12,6 +12,7 @@ import json
 import lzma
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -71,21 +72,23 @@ class Build:
         shutil.copy(os.path.join(self.build, name), self.folder)
         subprocess.run(["strip", self.path(name)], check=True)
 
-    def titanc(self, source, out, options):
-        subprocess.run([os.path.join(self.build, "titanc"), source, "-o", out]
-                       + options, check=True)
+    def titanc(self, source, out, options, says=None):
+        """What it prints goes to the file SAYS."""
+        with open(says or os.devnull, "w") as f:
+            subprocess.run([os.path.join(self.build, "titanc"), source, "-o",
+                            out] + options, check=True, stdout=f)
 
-    def program(self, source, name, options):
+    def program(self, source, name, options, says=None):
         """A training program for sm_90a, among those that travel together."""
         if name in self.programs:
             raise ValueError(f"two programs are named {name}")
         self.programs.add(name)
         os.makedirs(self.path("programs"), exist_ok=True)
         self.titanc(source, self.path("programs", name),
-                    ["--target", "sm_90a"] + options)
+                    ["--target", "sm_90a"] + options, says)
 
-    def compile(self, model, name, options):
-        self.program(self.source("models", model + ".tt"), name, options)
+    def compile(self, model, name, options, says=None):
+        self.program(self.source("models", model + ".tt"), name, options, says)
 
     def pack(self, name):
         """A folder; programs have much in common, so they are packed as one
@@ -164,6 +167,24 @@ class Checks:
             return [json.loads(line) for line in f]
 
 
+def ended(command, env, seconds):
+    """A command with all that it starts, which do not outlive it."""
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True,
+                             stderr=subprocess.PIPE, env=env,
+                             start_new_session=True)
+    try:
+        out, said = child.communicate(timeout=seconds)
+        return subprocess.CompletedProcess(command, child.returncode, out, said)
+    except subprocess.TimeoutExpired:
+        raise Failed(f"not done after {seconds} s") from None
+    finally:
+        try:
+            os.killpg(child.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        child.communicate()
+
+
 def last_of(*texts):
     """The last words of the first that says something."""
     for text in texts:
@@ -196,34 +217,33 @@ def need_torch(c):
 
 
 def guarded(figure, rows):
-    """Rows of one figure as a list; whatever goes wrong is a row, and the rest
-    of the part, and the other parts, go on."""
-    out = []
+    """Rows of one figure, as they come; whatever goes wrong is a row, and the
+    rest of the part, and the other parts, go on."""
     try:
-        for row in rows():
-            out.append(row)
+        yield from rows()
     except Failed as e:
-        out.append((figure, str(e), "", e.state))
+        yield figure, str(e), "", e.state
     except (Exception, SystemExit) as e:  # compare.py exits with its words
-        out.append((figure, f"{type(e).__name__}: {e}", "", "FAILED"))
-    return out
+        yield figure, f"{type(e).__name__}: {e}", "", "FAILED"
 
 
 def beside(figures):
     """Rows of several figures that are made at the same time."""
     with ThreadPoolExecutor(BESIDE) as pool:
-        for rows in list(pool.map(lambda f: guarded(*f), figures)):
+        for rows in pool.map(lambda f: list(guarded(*f)), figures):
             yield from rows
 
 
 # ---------------------------------------------------------------------- table
 
 
-def run_part(part, c):
-    """Its rows, and seconds."""
-    start = time.monotonic()
-    rows = guarded(part.about, lambda: part.run(c))
-    return [Row(part.name, *r) for r in rows], time.monotonic() - start
+def run_part(part, c, tell):
+    """Its rows, and seconds; each is told as it comes."""
+    start, rows = time.monotonic(), []
+    for r in guarded(part.about, lambda: part.run(c)):
+        rows.append(Row(part.name, *r))
+        tell(rows[-1])
+    return rows, time.monotonic() - start
 
 
 def print_table(rows):

@@ -46,6 +46,10 @@ def mpirun(n, program, *options):
     return ["mpirun", "--allow-run-as-root", "--oversubscribe", "-n", str(n), program, *options]
 
 
+def processes():
+    return Way("processes", nproc, None, True, None)
+
+
 def ways(launcher, torch):
     """LAUNCHER: tests/ranks/launcher.py, which sets srun's variables; TORCH: why PyTorch is not there, or None."""
 
@@ -53,7 +57,7 @@ def ways(launcher, torch):
         return [sys.executable, launcher, "--slurm", "-n", str(n), program, *options]
 
     none = None if shutil.which("mpirun") else "no mpirun here"
-    return [Way("threads", threads, None, True, None), Way("processes", nproc, None, True, None),
+    return [Way("threads", threads, None, True, None), processes(),
             Way("torchrun", torchrun, "RANK", False, torch), Way("mpirun", mpirun, "OMPI_COMM_WORLD_RANK", False, none),
             Way("srun's variables", srun, "SLURM_PROCID", True, None)]
 
