@@ -29,6 +29,7 @@ def together(n):
     half = n // 2
     yield plan("dp_tp", "pretrain", {"dp": half, "tp": 2}, BATCH, TENSOR)
     yield plan("fsdp_tp", "pretrain", {"dp": half, "tp": 2}, BATCH, TENSOR, SEQUENCE, SPLIT)
+    yield plan("fsdp_tp_plain", "pretrain", {"dp": half, "tp": 2}, BATCH, TENSOR, SPLIT)
     yield plan("fsdp_cp", "pretrain", {"dp": half, "cp": 2}, BATCH, "shard seq over cp", SPLIT)
     yield plan("fsdp_ring", "pretrain", {"dp": half, "cp": 2}, BATCH, "shard seq over cp order zigzag", "gather ctx by ring", SPLIT)
     yield plan("pp_fsdp", "pretrain", {"pp": 2, "dp": half}, BATCH, SPLIT, "shard layer over pp schedule 1f1b")

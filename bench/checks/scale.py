@@ -30,6 +30,7 @@ WORKS = {
     "fsdp": Work("fsdp", "8B by FSDP", "huge", "fsdp", lambda n: n, 1, {4: (10600, 11400)}, FSDP2),
     "mixed": Work("mixed", "8B by FSDP and tensors over 2", "huge", "fsdp_tp", lambda n: n // 2, 1, {4: (9300, None)},
                   ["--preset", "8b", "--rope", "real", "--tp", "2"]),
+    "plain": Work("plain", "8B by FSDP and tensors over 2, whole rows", "huge", "fsdp_tp_plain", lambda n: n // 2, 1, {4: (9300, None)}, None),
     "pp": Work("pp", "8B in stages, 1F1B", "huge", "pp_1f1b", lambda n: 1, 8, {}, None),
     "pp_fsdp": Work("pp_fsdp", "8B in 2 stages by FSDP", "huge", "pp_fsdp", lambda n: n // 2, 8, {}, None),
     "large": Work("large", "1B by FSDP", "large", "fsdp", lambda n: each(n) * n, 1, {}, None)}
@@ -237,5 +238,6 @@ def run_large(c):
 PARTS = [
     Part("large", "1B by FSDP, beside one GPU", build_large, run_large, True),
     Part("huge", "8B by FSDP, beside PyTorch's FSDP2", lambda b: build_works(b, 2, ["fsdp"]), partial(run_works, ["fsdp"]), True),
-    Part("mixed", "8B by FSDP and tensors, beside PyTorch", lambda b: build_works(b, 4, ["mixed"]), partial(run_works, ["mixed"]), True),
+    Part("mixed", "8B by FSDP and tensors, beside PyTorch", lambda b: build_works(b, 4, ["mixed", "plain"]), partial(run_works, ["mixed", "plain"]),
+         True),
     Part("stages", "8B in stages", lambda b: build_works(b, 4, ["pp", "pp_fsdp"]), partial(run_works, ["pp", "pp_fsdp"]), True)]
