@@ -26,6 +26,7 @@ typedef struct Machine {
     double links, engines, buses; /* and links by NCCL, by copy engines, and the
                                      way to the host's memory */
     double compute_beside, link_beside; /* of these, beside each other */
+    double engines_beside;              /* compute beside copy engines */
     double command, collective;         /* seconds */
 } Machine;
 

@@ -7,8 +7,8 @@
  *   a collective       needs memory: beside compute it keeps a share of its
  *                      rate, and leaves compute one; it is on processors, but
  *                      inside of a host copy engines bring what is gathered or
- *                      to be summed, and of these sums alone need processors,
- *                      in the end
+ *                      to be summed, which leave compute more, and of these
+ *                      sums alone need processors, in the end
  *   a product          holds all processors until it ends: a collective that
  *                      comes meanwhile, or at once with it, waits for that, and
  *                      then comes before what else waits; two products share
@@ -70,13 +70,29 @@ static bool by_engines(const World *w, const TitanCommand *cmd)
            !leaves_host(w, cmd);
 }
 
+/* What engines gather comes whole, for a member's own piece comes back from
+ * another; what they have brought of a sum, and the member's own piece, a
+ * kernel reads, and writes the sum. */
+static double engines_seconds(const World *w, const TitanCommand *cmd)
+{
+    const Machine *m = w->machine;
+    const TitanCollective *x = &w->im->collectives[cmd->index];
+    bool gathers = x->kind == TITAN_COLLECTIVE_all_gather;
+    double n = ranks_in_group(w->im, x->group);
+    double piece = n > 1 ? work_moved(w->im, cmd) / (n - 1) : 0;
+    double moved = piece * (gathers ? n : n - 1);
+    double added = gathers ? 0 : piece * (n + 1);
+    return moved / (m->link * m->engines) + added / (m->memory * m->copies);
+}
+
 static double collective_seconds(const World *w, const TitanCommand *cmd,
                                  bool joins)
 {
     const Machine *m = w->machine;
     double link = leaves_host(w, cmd) ? m->network : m->link;
-    double kept = by_engines(w, cmd) ? m->engines : m->links;
-    return (joins ? 0 : m->collective) + work_moved(w->im, cmd) / (link * kept);
+    double begins = joins ? 0 : m->collective;
+    if (by_engines(w, cmd)) return begins + engines_seconds(w, cmd);
+    return begins + work_moved(w->im, cmd) / (link * m->links);
 }
 
 /* Of compute: seconds of its products, and of its bytes. */
@@ -147,8 +163,10 @@ static void count_uses(const Play *x, uint32_t n[USE_part + 1])
 static double rate_of(const World *w, Use use, const uint32_t *n)
 {
     const Machine *m = w->machine;
-    bool computes = n[USE_all] + n[USE_part],
-         moves = n[USE_link] + n[USE_engines];
+    bool computes = n[USE_all] + n[USE_part];
+    double beside = n[USE_link]      ? m->compute_beside
+                    : n[USE_engines] ? m->engines_beside
+                                     : 1;
     switch (use) {
     case USE_none:
     case USE_bus:
@@ -160,7 +178,7 @@ static double rate_of(const World *w, Use use, const uint32_t *n)
     case USE_part:
         break;
     }
-    return (moves ? m->compute_beside : 1) / (use == USE_all ? n[USE_all] : 1);
+    return beside / (use == USE_all ? n[USE_all] : 1);
 }
 
 static void advance(Play *x, double to)
