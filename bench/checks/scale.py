@@ -11,7 +11,7 @@ from statistics import median
 import gpu
 
 from . import launchers
-from .base import Failed, Part, at_least, at_most, ended, guarded, last_of
+from .base import Failed, Part, at_least, at_most, ended, guarded, last_of, passed
 from .ranks import beside_arena, curve, equal, gpus, numbers, within, write_plans
 
 STEPS, PROFILED, WARMUP = 8, 4, 3
@@ -134,7 +134,7 @@ def predicted_row(about, run, figures, tokens_each):
 
 def arena_row(about, run, figures):
     return (f"{about}, arena", f"{run.rows[-1]['peak_bytes']} bytes", f"{figures['peak_bytes']} bytes",
-            "ok" if run.rows[-1]["peak_bytes"] == figures["peak_bytes"] else "FAILED")
+            passed(run.rows[-1]["peak_bytes"] == figures["peak_bytes"]))
 
 
 def beside_row(about, run):
