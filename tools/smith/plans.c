@@ -148,8 +148,10 @@ static bool print_reference(Trial *t)
               pipeline_run(&u.m, passes, &(PipelineOpts){0});
     buf_clear(&t->before);
     if (ok) module_print(&u.m, NULL, &t->before);
+    if (!ok) failed(t, "the reference fails in", passes);
+    if (!ok) diag_render(&u.diag, DIAG_TEXT, t->why);
     unit_release(&u);
-    return ok || failed(t, "the reference fails in", passes);
+    return ok;
 }
 
 /* ------------------------------------------------------------------ passes --
