@@ -241,6 +241,22 @@ static Value wide_product(Quantise *q, const Way *way, bool marked,
     return emit_cast(b, v, d);
 }
 
+/* On a GPU the numbers are narrow, and the product is not. */
+static void say_wide(const Quantise *q, const Way *way)
+{
+    const char *recipe = str_of(q->m, attr_str(q->m, q->in->attr, AT_recipe));
+    if (q->native == NATIVE_none) return;
+    pass_missed(q->m, q->cx, q->in->loc,
+                "a product of what rows choose multiplies its narrow numbers "
+                "as bf16: recipe %s has %s",
+                recipe,
+                q->scatter ? "no kernel that sums the rows of a gradient"
+                : way[0].method == METHOD_block || way[1].method == METHOD_block
+                    ? "a scale for each block, which no kernel takes"
+                    : "scales that are no powers of two, or rows that are not "
+                      "sorted");
+}
+
 Value quant_chosen(Quantise *q, const Value *x, const Way *way, Product product)
 {
     bool marked = false;
@@ -249,6 +265,7 @@ Value quant_chosen(Quantise *q, const Value *x, const Way *way, Product product)
     bool blocks = way[0].method == METHOD_block;
     DType d = blocks ? to : quant_result(q, x[0], product);
     if (!q->scatter) sum_along_weight(q, weight);
+    if (!is_narrow(q, way, marked)) say_wide(q, way);
     Value v = is_narrow(q, way, marked)
                   ? narrow_product(q, way, d)
                   : wide_product(q, way, marked, weight, d);
