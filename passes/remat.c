@@ -28,12 +28,28 @@
 
 #include "reach.h"
 
+/* The record of a pair under a rule, which all that are like it have. */
+typedef struct Ruled {
+    const Pair *like;
+    const Rule *rule;
+    const Record *record;
+    const bool *host;
+} Ruled;
+
+/* Bodies that were made. */
+typedef struct Made {
+    const Pair *like;
+    const Range *range;
+} Made;
+
 typedef struct Remat {
     Module *m;
     PassCtx *cx;
     Rules rules;
     Pairs pairs;
     int64_t blocks; /* turns of the pairs before */
+    VEC(Ruled) ruled;
+    VEC(Made) made;
 } Remat;
 
 /* --------------------------------------------------------------- ranges -- */
@@ -61,6 +77,18 @@ static const Record *record_for(Remat *x, const Pair *p, Rule *rule)
     if (keeps_early(p, rule)) return record_early(x->m, p);
     if (is_present(p, rule)) return record_present(x->m, p);
     return record_cheapest(x->m, p, policy_costs(x->m, p, rule));
+}
+
+static const Ruled *ruled_of(Remat *x, const Pair *p, Rule *rule)
+{
+    for (uint32_t i = 0; i < x->ruled.n; i++)
+        if (x->ruled.at[i].like == p->like && x->ruled.at[i].rule == rule)
+            return &x->ruled.at[i];
+    Ruled r = {.like = p->like, .rule = rule};
+    r.record = record_for(x, p, rule);
+    r.host = record_offloaded(x->m, p, r.record, rule);
+    vec_push(x->m->scratch, &x->ruled, r);
+    return &vec_last(&x->ruled);
 }
 
 static void remark_range(const Remat *x, const Pair *p, const Range *r)
@@ -95,12 +123,13 @@ static void add_range(Remat *x, const Pair *p, Rule *rule, int64_t want,
 {
     if (want == 0 || want > *left) want = *left;
     if (want == 0) return;
-    Range r = {.record = record_for(x, p, rule),
+    const Ruled *ruled = ruled_of(x, p, rule);
+    Range r = {.record = ruled->record,
+               .host = ruled->host,
                .present = is_present(p, rule),
                .first = p->f.count - *left,
                .count = want,
                .turns = NEW_ARRAY(x->m->scratch, Value, 2)};
-    r.host = record_offloaded(x->m, p, r.record, rule);
     *left -= want;
     remark_range(x, p, &r);
     vec_push(x->m->scratch, out, r);
@@ -229,6 +258,26 @@ static bool is_changed(const RangeVec *ranges)
            (ranges->n == 1 && (!ranges->at[0].present || ranges->at[0].host));
 }
 
+/* The same record of the same bodies from the same turn on is the same code. */
+static void find_range_bodies(Remat *x, const Pair *p, Range *r)
+{
+    for (uint32_t i = 0; i < x->made.n; i++) {
+        const Range *made = x->made.at[i].range;
+        if (x->made.at[i].like != p->like || made->record != r->record ||
+            made->first != r->first)
+            continue;
+        r->forward = made->forward;
+        r->backward = made->backward;
+        r->takes = made->takes;
+        r->invariant = made->invariant;
+        r->others = made->others;
+        r->saved = made->saved;
+        return;
+    }
+    bodies_make(x->m, p, r);
+    vec_push(x->m->scratch, &x->made, ((Made){p->like, r}));
+}
+
 /* The pairs of one function at once: they are values of it. */
 static void change_fn(Remat *x, uint32_t at, const RangeVec *ranges)
 {
@@ -240,7 +289,7 @@ static void change_fn(Remat *x, uint32_t at, const RangeVec *ranges)
         const Pair *p = x->pairs.at.at[i];
         if (p->caller != fn || !is_changed(&ranges[i])) continue;
         for (uint32_t k = 0; k < ranges[i].n; k++)
-            bodies_make(m, p, &ranges[i].at[k]);
+            find_range_bodies(x, p, &ranges[i].at[k]);
         changes[n++] = (Change){p, ranges[i].n, ranges[i].at};
     }
     if (n) m->fns.at[at] = changes_apply(m, fn, changes, n);

@@ -115,12 +115,11 @@ static Value inst_same(const Pair *p, uint32_t i)
     return NO_VALUE;
 }
 
-static void find_same(Module *m, Pair *p)
+static void find_params(Module *m, Pair *p)
 {
     p->same = NEW_ARRAY(m->scratch, Value, p->back->ninsts + 1);
-    for (uint32_t i = 0; i < p->back->ninsts; i++)
-        p->same[i] =
-            i < p->back->nparams ? param_same(m, p, i) : inst_same(p, i);
+    for (uint32_t i = 0; i < p->back->nparams; i++)
+        p->same[i] = param_same(m, p, i);
 }
 
 /* Rows that are read by more than the backward's turns. */
@@ -150,6 +149,58 @@ static bool is_taken(const Pairs *pairs, const Pair *p)
     return false;
 }
 
+static bool same_repeat(const Repeat *x, const Repeat *y)
+{
+    return x->fn.id == y->fn.id && x->axis.id == y->axis.id &&
+           x->count == y->count && x->carry == y->carry &&
+           x->invariant == y->invariant && x->reverse == y->reverse;
+}
+
+/* Microbatches of a pipeline run one body, and what the backward's parameters
+ * are decides what all its values are. */
+static bool is_like(const Pair *p, const Pair *q)
+{
+    if (!same_repeat(&p->f, &q->f) || !same_repeat(&p->b, &q->b)) return false;
+    for (uint32_t i = 0; i < p->back->nparams; i++)
+        if (!value_eq(p->same[i], q->same[i])) return false;
+    return memcmp(p->asked, q->asked, p->of->nresults * sizeof *p->asked) == 0;
+}
+
+static const Pair *find_like(const Pairs *pairs, const Pair *p)
+{
+    for (uint32_t i = 0; i < pairs->at.n; i++)
+        if (is_like(p, pairs->at.at[i]->like)) return pairs->at.at[i]->like;
+    return NULL;
+}
+
+/* The first twin that no other pair has. */
+static uint32_t free_twin(const Pairs *pairs)
+{
+    uint32_t n = 1;
+    for (uint32_t i = 0; i < pairs->at.n; i++) {
+        const Pair *p = pairs->at.at[i];
+        if (p->twins + p->of->ninsts > n) n = p->twins + p->of->ninsts;
+    }
+    return n;
+}
+
+/* What the two bodies have to do with each other. */
+static void find_bodies(Module *m, const Pairs *pairs, Pair *p)
+{
+    p->like = find_like(pairs, p);
+    if (p->like) {
+        p->of = p->like->of;
+        p->same = p->like->same;
+        p->early = p->like->early;
+        p->twins = p->like->twins;
+        return;
+    }
+    for (uint32_t i = p->back->nparams; i < p->back->ninsts; i++)
+        p->same[i] = inst_same(p, i);
+    pair_add_early(m, p);
+    p->twins = free_twin(pairs);
+}
+
 static void find_in(Module *m, const PassCtx *cx, Fn *fn, Pairs *out)
 {
     Uses u = fn_uses(fn, m->scratch);
@@ -172,15 +223,12 @@ static void find_in(Module *m, const PassCtx *cx, Fn *fn, Pairs *out)
         p.back = fn_of(m, p.b.fn);
         p.early = p.of->ninsts;
         p.path = forward_path(m, p.of);
-        find_same(m, &p);
+        find_params(m, &p);
         find_asked(m, &u, &p);
-        pair_add_early(m, &p);
-        p.twins = 1;
-        if (out->at.n)
-            p.twins =
-                vec_last(&out->at)->twins + vec_last(&out->at)->of->ninsts;
+        find_bodies(m, out, &p);
         Pair *kept = NEW(m->scratch, Pair);
         *kept = p;
+        if (!kept->like) kept->like = kept;
         vec_push(m->scratch, &out->at, kept);
     }
 }

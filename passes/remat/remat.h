@@ -90,6 +90,8 @@ typedef struct Pair {
     const char *path;    /* "layer" */
     uint32_t twins;      /* added to the number of a value of `of`: its twin */
     uint32_t early;      /* values of `of` from here on are the backward's */
+    const struct Pair *like; /* the first pair whose bodies these are, to which
+                                they are the same; itself, where it is that */
 } Pair;
 
 typedef struct Pairs {
