@@ -82,8 +82,6 @@ LV gpu_ratio(const Site *s, LV x,
 LV gpu_division(const Site *s, LV x, LV by, const Limits of[2]);
 LV gpu_sqrt(const Site *s, LV x); /* rounded */
 LV gpu_exp(const Site *s, LV x);
-/* Notes that the operand is no usual one unless this holds. */
-void gpu_expect(const Site *s, LV holds);
 void gpu_expect_below(const Site *s, LV x, double most); /* |x| <= most */
 
 /* ------------------------------------------------------------- a kernel */

@@ -292,7 +292,8 @@ static LV any_sqrt(const Site *s, LV x)
 #define USUAL   0x1p24 /* of a divisor for which dividends are let be small */
 #define GREATER 0x1p100
 
-void gpu_expect(const Site *s, LV holds)
+/* Notes that the operand is no usual one unless this holds. */
+static void expect(const Site *s, LV holds)
 {
     *s->usual = both(s, *s->usual, s->w > 1 ? all_of(s, holds) : holds);
 }
@@ -300,12 +301,12 @@ void gpu_expect(const Site *s, LV holds)
 void gpu_expect_below(const Site *s, LV x, double most)
 {
     LV size = site_call(s, "llvm.fabs", &x, 1);
-    gpu_expect(s, LLVMBuildFCmp(s->b, LLVMRealOLE, size, number(s, most), ""));
+    expect(s, LLVMBuildFCmp(s->b, LLVMRealOLE, size, number(s, most), ""));
 }
 
 static void expect_no_nan(const Site *s, LV x)
 {
-    gpu_expect(s, LLVMBuildFCmp(s->b, LLVMRealORD, x, x, ""));
+    expect(s, LLVMBuildFCmp(s->b, LLVMRealORD, x, x, ""));
 }
 
 /* |x| >= least, or zero: twice the bits, without the sign, less one. */
@@ -319,7 +320,7 @@ static void expect_zero_or_above(const Site *s, LV x, double least)
         LV u = LLVMBuildShl(b, LLVMBuildBitCast(b, bits[i], word, ""), one, "");
         bits[i] = LLVMBuildSub(b, u, one, "");
     }
-    gpu_expect(s, LLVMBuildICmp(b, LLVMIntUGE, bits[0], bits[1], ""));
+    expect(s, LLVMBuildICmp(b, LLVMIntUGE, bits[0], bits[1], ""));
 }
 
 static double greatest(Limits of)
@@ -332,7 +333,7 @@ static LV usual_inverse(const Site *s, LV by, Limits of)
 {
     if (of.lo < LEAST) {
         LV size = site_call(s, "llvm.fabs", &by, 1);
-        gpu_expect(s, above(s, size, LEAST));
+        expect(s, above(s, size, LEAST));
     }
     if (greatest(of) > MOST) gpu_expect_below(s, by, USUAL);
     LV near = approximate(s, "rcp.approx.ftz.f32 $0, $1;", by);

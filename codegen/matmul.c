@@ -212,7 +212,8 @@ static void give_back(const Mm *m, LV slot, LV when)
     sm90_mbar_arrive_there(&m->s, bar, m->lane, mm_and(m, when, mine));
 }
 
-uint32_t mm_parts(const Mm *m)
+/* Rows of 64 of a warpgroup's tile. */
+static uint32_t parts_of(const Mm *m)
 {
     return m->p->group_m / 64;
 }
@@ -237,10 +238,10 @@ static void multiply(const Mm *m, LV stage, LV go_on, LV *acc)
     uint64_t bits = sm90_descriptor_bits(128, 8192, 1024);
     uint32_t each = m->p->t.n / 2;
     LV mine = m->p->t.turns ? mm_num(m, 0)
-                            : mm_times(m, m->group, 8192 * mm_parts(m));
+                            : mm_times(m, m->group, 8192 * parts_of(m));
     LV a = sm90_descriptor(&m->s, mm_add(m, stage, mine), bits);
     LV b = sm90_descriptor(&m->s, mm_plus(m, stage, m->p->a_bytes), bits);
-    for (uint32_t i = 0; i < mm_parts(m); i++) {
+    for (uint32_t i = 0; i < parts_of(m); i++) {
         LV part = LLVMBuildAdd(m->s.b, a, sm90_i64(&m->s, 8192 / 16 * i), "");
         sm90_mma(&m->s, &op, acc + each * i, &part, b, go_on);
     }
@@ -266,7 +267,7 @@ static void pass_turn(const Mm *m)
 static void emit_sums(const Mm *m, const Corner *corner, LV count, LV *acc)
 {
     await_turn(m);
-    uint32_t n = mm_parts(m) * m->p->t.n / 2;
+    uint32_t n = parts_of(m) * m->p->t.n / 2;
     LLVMTypeRef f32 = LLVMFloatTypeInContext(m->s.cx);
     for (uint32_t i = 0; i < n; i++)
         acc[i] =
@@ -280,7 +281,7 @@ static void emit_sums(const Mm *m, const Corner *corner, LV count, LV *acc)
     for (uint32_t i = 0; i < n; i++)
         acc[i] = t.carried[i];
     multiply(m, stage_at(m, slot), go_on, acc);
-    sm90_mma_wait(&m->s, mm_parts(m), NULL, 0);
+    sm90_mma_wait(&m->s, parts_of(m), NULL, 0);
     LV before = slot_of(m, mm_plus(m, at, m->p->t.stages - 1));
     give_back(m, before, go_on);
     mm_turns_end(m, &t, 1, acc);

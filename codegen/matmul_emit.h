@@ -58,8 +58,6 @@ void mm_gather_terms(const Mm *m, Corner *at);
 /* matmul.c: coordinates in a view; returns how many. */
 uint32_t mm_coordinates(const MatmulView *v, const Corner *at, LV inner,
                         LV outer, LV out[SM90_DIMS]);
-/* Rows of 64 of a warpgroup's tile. */
-uint32_t mm_parts(const Mm *m);
 
 /* matmul_tally.c: what a thread has of the tallies of its two rows, eight
  * apart; NULL: nothing yet. */

@@ -204,13 +204,6 @@ static void order_items(const Lower *l, Nest *nest, const LowerOpts *o)
     }
 }
 
-static bool has_scan(const Lower *l)
-{
-    for (uint32_t i = l->fn->nparams; i < l->fn->ninsts; i++)
-        if (l->fn->insts[i].op == OP_cumsum) return true;
-    return false;
-}
-
 /* A product whose blocks of columns share what is reduced over them. */
 static bool shares_sums(const Lower *l)
 {
@@ -234,7 +227,8 @@ void nest_choose(const Lower *l, Nest *nest, const LowerOpts *o)
     bool any_order = o->gpu && nest->ninner && only_maxima(l);
     if (any_order) lanes_of_operand(l, nest, o, &across);
     Trial best = across;
-    if (nest->ninner && !has_scan(l) && !nest->each && !shares_sums(l)) {
+    if (nest->ninner && !fn_has_op(l->fn, OP_cumsum) && !nest->each &&
+        !shares_sums(l)) {
         Nest inside = *nest;
         inside.across = false;
         Trial t = try_nest(l, &inside, o);

@@ -122,7 +122,7 @@ static Mix *walk_fn(Walk *w, const Fn *fn, const Mix *args)
         const Inst *in = &fn->insts[i];
         if (i < fn->nparams) {
             mix[i] = args[i];
-        } else if (in->op == OP_call || in->op == OP_repeat) {
+        } else if (inst_calls(in)) {
             parts[i] = inner(w, fn, in, mix);
             mix[i] = parts[i][0];
         } else if (in->op == OP_proj) {

@@ -226,7 +226,8 @@ static bool stays_whole(ScalarOp op, const Val *args, uint32_t n)
     return true;
 }
 
-Val fold_numbers(Sema *s, Span at, ScalarOp op, const Val *args, uint32_t n)
+static Val fold_numbers(Sema *s, Span at, ScalarOp op, const Val *args,
+                        uint32_t n)
 {
     (void)s;
     (void)at;
@@ -289,7 +290,7 @@ Val lazy_of(Sema *s, Expr e, const TypeAxis *axes, uint32_t n)
 }
 
 /* Worth computing again at every index of a larger map. */
-bool lazy_cheap(Sema *s, Expr e)
+static bool lazy_cheap(Sema *s, Expr e)
 {
     const ExprInfo *x = expr_info(s->m, e);
     switch ((unsigned)x->op) {

@@ -310,7 +310,7 @@ static void close_train(Sema *s)
     close_entry(s, s->frame, &r);
 }
 
-bool lower_train(Sema *s, const Node *n)
+static bool lower_train(Sema *s, const Node *n)
 {
     s->train = NEW(s->a, Train);
     s->train->at = n->head;
@@ -414,7 +414,7 @@ static bool entry_outputs(Sema *s, const Node *n, Results *r)
     return true;
 }
 
-bool lower_entry(Sema *s, const Node *n)
+static bool lower_entry(Sema *s, const Node *n)
 {
     Results r = {0};
     if (!enter_with(s, n) || !group_enter(s, n)) return false;

@@ -491,8 +491,6 @@ Val elementwise(Sema *s, Span at, ScalarOp op, const Val *args, uint32_t n);
 Val elementwise2(Sema *s, Span at, ScalarOp op, Val a, Val b);
 bool sizes_agree(Sema *s, Span at, const Val *args, uint32_t n);
 Val lazy_of(Sema *s, Expr e, const TypeAxis *axes, uint32_t n);
-Val fold_numbers(Sema *s, Span at, ScalarOp op, const Val *args, uint32_t n);
-bool lazy_cheap(Sema *s, Expr e);
 Expr lazy_here(Sema *s, const Val *v, Value *ops, uint32_t *nops);
 
 /* index.c */
@@ -535,8 +533,6 @@ typedef struct TypeCheck {
     bool bind;         /* an argument: sizes and `..` are bound in the scope */
 } TypeCheck;
 bool type_check(Sema *s, const Node *type, Val *v, const TypeCheck *c);
-const char *type_axes_str(Sema *s, const Node *type);
-bool dtype_of_type(Sema *s, const Node *type, DType otherwise, DType *out);
 
 typedef struct TypeLayout {
     Type type;
@@ -590,8 +586,6 @@ Value draw_make(Sema *s, const Val *draw, Mem *mem);
 /* train.c */
 bool exec_update(Sema *s, const Node *n);
 Val train_bundle(Sema *s, Span at, const char *name);
-bool lower_train(Sema *s, const Node *n);
-bool lower_entry(Sema *s, const Node *n);
 bool train_assigned(Sema *s, Str name, Val v, Span at);
 /* After the loss: which parameters there are is known. */
 bool train_params_known(Sema *s, Span at);

@@ -7,7 +7,7 @@
  */
 #include "sema.h"
 
-const char *type_axes_str(Sema *s, const Node *type)
+static const char *type_axes_str(Sema *s, const Node *type)
 {
     Buf b = {0};
     buf_puts(&b, "[");
@@ -20,7 +20,8 @@ const char *type_axes_str(Sema *s, const Node *type)
     return out;
 }
 
-bool dtype_of_type(Sema *s, const Node *type, DType otherwise, DType *out)
+static bool dtype_of_type(Sema *s, const Node *type, DType otherwise,
+                          DType *out)
 {
     *out = otherwise;
     if (!type || !type->type.dtype.text.id) return true;

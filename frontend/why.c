@@ -50,14 +50,6 @@ static void why_rule(Plan *p, const Shard *x, const Splittee *t,
         }
 }
 
-/* The path is, or ends in, what the user wrote. */
-static bool path_ends(const char *path, const char *wanted)
-{
-    size_t n = strlen(path), k = strlen(wanted);
-    if (k > n || strcmp(path + n - k, wanted)) return false;
-    return k == n || path[n - k - 1] == '.';
-}
-
 /* The path of the tensor, if it is asked for. */
 static const char *wanted_path(Plan *p, const Splittee *t)
 {

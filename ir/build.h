@@ -21,7 +21,5 @@ Value fold_draft(Builder *b, const Draft *d);
  * body and numbers the rest by first use. */
 void tidy_map(Builder *b, Draft *d);
 
-/* The constant that a value is everywhere, whatever its axes; {0}: none. */
-Expr value_const(const Module *m, const Fn *fn, Value v);
 
 #endif

@@ -54,7 +54,8 @@ static bool same_axes(const AttrItem *a, const AttrItem *b)
 
 /* ---------------------------------------------------------- constants -- */
 
-Expr value_const(const Module *m, const Fn *fn, Value v)
+/* The constant that a value is everywhere, whatever its axes; {0}: none. */
+static Expr value_const(const Module *m, const Fn *fn, Value v)
 {
     const Inst *in = inst_of(fn, v);
     if (in->op != OP_map || in->nargs != 0) return (Expr){0};

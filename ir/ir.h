@@ -381,6 +381,8 @@ Loc loc_derive(Module *m, Loc from, Str pass);
 Span loc_span(const Module *m, Loc loc);
 
 Slot *slot_find(const Module *m, Str path);
+/* PATH is WANTED, or ends in it behind a dot. */
+bool path_ends(const char *path, const char *wanted);
 Slot *slot_add(Module *m, Slot slot);
 /* Drops the slots, by number, that are not to be kept. */
 void slots_keep(Module *m, const bool *keep);
@@ -558,6 +560,9 @@ typedef struct Builder {
 Fn *fn_new(Module *m, Str name, View view);
 FnRef module_add_fn(Module *m, Fn *fn);
 Fn *fn_of(const Module *m, FnRef f);
+/* Some instruction is the op, or has the attribute. */
+bool fn_has_op(const Fn *fn, Op op);
+bool fn_has_attr(const Module *m, const Fn *fn, AttrKey k);
 bool fn_find(const Module *m, Str name, FnRef *out);
 /* What a function is: the word of its kind (kinds.def), up to a dot. */
 typedef enum FnKind {
@@ -601,6 +606,11 @@ void value_set_name(Builder *b, Value v, Str name);  /* first name wins */
 static inline const Inst *inst_of(const Fn *fn, Value v)
 {
     return &fn->insts[v.id];
+}
+/* It calls a function of its own view. */
+static inline bool inst_calls(const Inst *in)
+{
+    return in->op == OP_call || in->op == OP_repeat;
 }
 static inline Value inst_arg(const Fn *fn, const Inst *in, uint32_t i)
 {

@@ -50,7 +50,7 @@ bool layout_same(const Module *m, Layout x, Layout y)
     return true;
 }
 
-bool layout_is_dense(const Module *m, Layout x)
+static bool layout_is_dense(const Module *m, Layout x)
 {
     const TypeInfo *ti = type_info(m, x.type);
     int64_t step = 1;

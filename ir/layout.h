@@ -22,7 +22,6 @@ Layout layout_dense(Module *m, Type t, Arena *a);
 Layout layout_ordered(Module *m, Type t, const Axis *order, uint32_t n,
                       Arena *a);
 bool layout_same(const Module *m, Layout x, Layout y);
-bool layout_is_dense(const Module *m, Layout x);
 /* Strides count without gaps, in any order of the axes. */
 bool layout_is_packed(const Module *m, Layout x);
 /* Bytes from the first element to the end of the last; saturates. */

@@ -119,6 +119,13 @@ Span loc_span(const Module *m, Loc loc)
 
 /* -------------------------------------------------------------- slots -- */
 
+bool path_ends(const char *path, const char *wanted)
+{
+    size_t n = strlen(path), k = strlen(wanted);
+    if (k > n || strcmp(path + n - k, wanted)) return false;
+    return k == n || path[n - k - 1] == '.';
+}
+
 Slot *slot_find(const Module *m, Str path)
 {
     uint32_t i;
@@ -197,6 +204,20 @@ FnRef module_add_fn(Module *m, Fn *fn)
 {
     vec_push(m->arena, &m->fns, fn);
     return (FnRef){m->fns.n - 1};
+}
+
+bool fn_has_op(const Fn *fn, Op op)
+{
+    for (uint32_t i = fn->nparams; i < fn->ninsts; i++)
+        if (fn->insts[i].op == op) return true;
+    return false;
+}
+
+bool fn_has_attr(const Module *m, const Fn *fn, AttrKey k)
+{
+    for (uint32_t i = fn->nparams; i < fn->ninsts; i++)
+        if (attr_get(m, fn->insts[i].attr, k)) return true;
+    return false;
 }
 
 Fn *fn_of(const Module *m, FnRef f)

@@ -7,7 +7,9 @@
  */
 #include "text.h"
 
-bool text_is_word(const char *s, size_t n)
+/* A word stands bare in text: a letter or '_', then letters, digits, '_' and
+ * '.'.  Other names stand in quotes. */
+static bool is_word(const char *s, size_t n)
 {
     if (n == 0 || text_is_digit(s[0]) || s[0] == '.') return false;
     for (size_t i = 0; i < n; i++)
@@ -32,7 +34,7 @@ void print_quoted(const char *s, Buf *out)
 
 void print_name(const char *s, Buf *out)
 {
-    if (text_is_word(s, strlen(s)))
+    if (is_word(s, strlen(s)))
         buf_puts(out, s);
     else
         print_quoted(s, out);

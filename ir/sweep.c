@@ -23,11 +23,8 @@ static void renumber(Module *m, Fn *fn, const uint32_t *number)
         for (uint32_t k = 0; k < 2; k++) {
             const AttrItem *item = attr_get(m, in->attr, keys[k]);
             if (!item || number[item->id] == item->id) continue;
-            AttrList l = attr_list(m, in->attr);
             uint32_t id = number[item->id];
-            attr_drop(&l, keys[k]);
-            attr_put_id(&l, keys[k], id);
-            in->attr = attr_intern(m, &l);
+            in->attr = attr_with_id(m, in->attr, keys[k], id);
         }
     }
 }

@@ -31,9 +31,6 @@ enum { DTYPE_unknown = -1 };
 int scalar_result_dtype(ScalarOp op);
 int scalar_operand_dtype(ScalarOp op);
 
-/* A word stands bare in text: a letter or '_', then letters, digits, '_' and
- * '.'.  Other names stand in quotes. */
-bool text_is_word(const char *s, size_t n);
 static inline bool text_in_word(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||

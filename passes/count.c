@@ -100,7 +100,7 @@ static Use use_in_inst(Count *c, const Fn *fn, Value user, uint32_t k)
     const Inst *in = inst_of(fn, user);
     if (in->op == OP_gather && k == 0) return use_in_gather(c, fn, user);
     if (passes_on(fn, user)) return use_of(c, fn, user);
-    if (in->op == OP_call || in->op == OP_repeat) {
+    if (inst_calls(in)) {
         const Fn *callee = fn_of(c->m, attr_fn(c->m, in->attr, AT_fn));
         return use_of(c, callee, (Value){k});
     }

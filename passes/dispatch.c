@@ -282,7 +282,6 @@ static Value sum_behind(Dispatch *d, const Rows *x, const Inst *in)
             inside[n++] = sum->axes[i];
     }
     AttrList l = attr_list(d->m, in->attr);
-    attr_drop(&l, AT_sum);
     attr_put_axes(&l, AT_sum, inside, n);
     Value v = send_inst(d, x, in, t, attr_intern(d->m, &l));
     v = returned(d, x, v);

@@ -26,8 +26,6 @@
 static void set_place(Module *m, Inst *in, const char *base, int64_t offset)
 {
     AttrList l = attr_list(m, in->attr);
-    attr_drop(&l, AT_base);
-    attr_drop(&l, AT_offset);
     attr_put_id(&l, AT_base, module_str(m, base).id);
     attr_put_int(&l, AT_offset, offset);
     in->attr = attr_intern(m, &l);

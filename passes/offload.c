@@ -361,7 +361,6 @@ static void emit_loop(Offload *x, Rewrite *rw, uint32_t i, JobVec *jobs,
     const Inst *in = &rw->old->insts[i];
     Axis axis = attr_axis(m, in->attr, AT_axis);
     Value *args = NEW_ARRAY(x->a, Value, (size_t)in->nargs + jobs->n + 1);
-    AttrList l = attr_list(m, in->attr);
     b->loc = in->loc;
     b->phase = (Phase)in->phase;
     for (uint32_t k = 0; k < in->nargs; k++)
@@ -381,9 +380,8 @@ static void emit_loop(Offload *x, Rewrite *rw, uint32_t i, JobVec *jobs,
                           row_view(x, b, j, args[j->operand], NULL, row),
                           row_view(x, b, j, v, NULL, row % j->rings));
     }
-    attr_drop(&l, AT_fn);
-    attr_put_id(&l, AT_fn, body.id);
-    emit(b, OP_loop, (Type){0}, attr_intern(m, &l), args, in->nargs + jobs->n);
+    Attr attr = attr_with_id(m, in->attr, AT_fn, body.id);
+    emit(b, OP_loop, (Type){0}, attr, args, in->nargs + jobs->n);
     for (uint32_t k = 0; k < jobs->n; k++) {
         const Job *j = &jobs->at[k];
         int64_t row = j->reverse ? 0 : j->count - 1;

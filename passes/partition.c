@@ -52,13 +52,6 @@ static void make_local(Module *m, uint32_t i)
     m->fns.at[i] = fn;
 }
 
-static bool has_reshard(const Fn *fn)
-{
-    for (uint32_t i = 0; i < fn->ninsts; i++)
-        if (fn->insts[i].op == OP_reshard) return true;
-    return false;
-}
-
 static Fn *bring_all(Module *m, const Fn *fn)
 {
     Rewrite rw;
@@ -87,7 +80,7 @@ bool pass_partition(Module *m, PassCtx *cx)
         if (fn->view == VIEW_global && devices != 1)
             return refuse_mesh(m, devices);
         if (fn->view == VIEW_global) make_local(m, i);
-        if (fn->view == VIEW_local && has_reshard(fn))
+        if (fn->view == VIEW_local && fn_has_op(fn, OP_reshard))
             m->fns.at[i] = bring_all(m, fn);
     }
     return true;

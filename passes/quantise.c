@@ -370,17 +370,10 @@ static bool write_fn(Quantise *q, const Fn *fn)
     return true;
 }
 
-static bool is_marked(const Module *m, const Fn *fn)
-{
-    for (uint32_t i = fn->nparams; i < fn->ninsts; i++)
-        if (attr_get(m, fn->insts[i].attr, AT_recipe)) return true;
-    return false;
-}
-
 static bool quantise_fn(Quantise *q, Fn **at)
 {
     const Fn *fn = *at;
-    if (!is_marked(q->m, fn)) return true;
+    if (!fn_has_attr(q->m, fn, AT_recipe)) return true;
     q->made = q->blocked.n = 0;
     rewrite_begin(&q->rw, q->m, fn);
     if (!write_fn(q, fn)) return false;

@@ -288,13 +288,6 @@ static void route_fn(Route *r, uint32_t at)
     if (n) r->m->fns.at[at] = fn_without_unneeded(r->m, made);
 }
 
-static bool is_marked(const Module *m, const Fn *fn)
-{
-    for (uint32_t i = fn->nparams; i < fn->ninsts; i++)
-        if (attr_get(m, fn->insts[i].attr, AT_recipe)) return true;
-    return false;
-}
-
 bool pass_sort(Module *m, PassCtx *cx)
 {
     Route r = {
@@ -302,7 +295,7 @@ bool pass_sort(Module *m, PassCtx *cx)
     for (uint32_t i = 0; i < m->mesh.n; i++)
         r.alone = r.alone && m->mesh.at[i].size == 1;
     for (uint32_t i = 0; i < m->fns.n; i++)
-        if (is_marked(m, m->fns.at[i])) route_fn(&r, i);
+        if (fn_has_attr(m, m->fns.at[i], AT_recipe)) route_fn(&r, i);
     return true;
 }
 

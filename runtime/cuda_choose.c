@@ -147,7 +147,8 @@ static void make_noise(uint16_t *to, size_t n)
     }
 }
 
-TitanStatus cuda_choose_begin(Cuda *c)
+/* Puts numbers of ordinary size where temporaries go, for timing. */
+static TitanStatus fill_temporaries(Cuda *c)
 {
     uint64_t frame =
         stage_of(c->im, c->rank.rank)->base_bytes[TITAN_BASE_frame];
@@ -167,7 +168,8 @@ TitanStatus cuda_choose_begin(Cuda *c)
     return TITAN_OK;
 }
 
-TitanStatus cuda_choose_end(Cuda *c)
+/* Clears them. */
+static TitanStatus clear_temporaries(Cuda *c)
 {
     uint64_t frame =
         stage_of(c->im, c->rank.rank)->base_bytes[TITAN_BASE_frame];
@@ -310,12 +312,12 @@ TitanStatus cuda_choose(Cuda *c, CudaGemm *x, const CuPtr at[TITAN_GEMM_PLACES])
 static TitanStatus tune(Cuda *c, const TitanEntry *e)
 {
     CudaWatch watch = {.choose = true};
-    TRY(cuda_choose_begin(c));
+    TRY(fill_temporaries(c));
     c->timing = true;
     TitanStatus st = cuda_walk(c, e, &watch);
     c->timing = false;
     TRY(st);
-    TRY(cuda_choose_end(c));
+    TRY(clear_temporaries(c));
     return c->table ? write_table(c) : TITAN_OK;
 }
 

@@ -32,10 +32,6 @@ TitanStatus cuda_gemm_call(Cuda *c, const CudaGemm *x,
 /* Fills X->algo.  AT: the operands of one call. */
 TitanStatus cuda_choose(Cuda *c, CudaGemm *x,
                         const CuPtr at[TITAN_GEMM_PLACES]);
-/* Puts numbers of ordinary size where temporaries go, for timing. */
-TitanStatus cuda_choose_begin(Cuda *c);
-/* Clears them. */
-TitanStatus cuda_choose_end(Cuda *c);
 
 /* ------------------------------------------------------- cuda_table.c -- */
 

@@ -121,9 +121,9 @@ static const DeviceClass host_class = {.write = host_write,
                                        .staged = host_staged,
                                        .free = host_free};
 
-TitanStatus device_host_new(TitanStory *story, const TitanImage *im,
-                            const TitanCode *code, const DeviceOptions *o,
-                            TitanDevice **out)
+static TitanStatus device_host_new(TitanStory *story, const TitanImage *im,
+                                   const TitanCode *code,
+                                   const DeviceOptions *o, TitanDevice **out)
 {
     HostDevice *h = calloc(1, sizeof *h);
     if (!h) return titan_no_memory(story);

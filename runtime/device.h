@@ -118,9 +118,6 @@ struct TitanDevice {
 TitanStatus device_new(TitanStory *story, const TitanImage *im,
                        const TitanCode *code, const DeviceOptions *o,
                        TitanDevice **out);
-TitanStatus device_host_new(TitanStory *story, const TitanImage *im,
-                            const TitanCode *code, const DeviceOptions *o,
-                            TitanDevice **out);
 TitanStatus device_cuda_new(TitanStory *story, const TitanImage *im,
                             const TitanCode *code, const DeviceOptions *o,
                             TitanDevice **out);

@@ -279,14 +279,6 @@ bool within_limit(Job *j)
 
 /* ------------------------------------------------------------------ why -- */
 
-/* Whether the path is, or ends in, what the user wrote. */
-static bool path_ends(const char *path, const char *wanted)
-{
-    size_t n = strlen(path), k = strlen(wanted);
-    if (k > n || strcmp(path + n - k, wanted)) return false;
-    return k == n || path[n - k - 1] == '.';
-}
-
 static void print_slot(Job *j, const Slot *s)
 {
     Module *m = &j->m;

@@ -37,7 +37,7 @@ static uint32_t mesh_stride(const Module *m, MeshAxis a)
     return (uint32_t)n;
 }
 
-int64_t mesh_coord(const Module *m, uint32_t device, MeshAxis a)
+static int64_t mesh_coord(const Module *m, uint32_t device, MeshAxis a)
 {
     return device / mesh_stride(m, a) % m->mesh.at[a.id].size;
 }

@@ -40,7 +40,7 @@ static bool in_ranks(Frame *f, const Inst *in)
     return !f->r->failed;
 }
 
-void rank_send(Frame *f, const Inst *in, const Val *v)
+static void hand_over(Frame *f, const Inst *in, const Val *v)
 {
     Run *r = f->r;
     if (!in_ranks(f, in)) return;
@@ -73,7 +73,7 @@ void rank_recv(Frame *f, const Inst *in, Val *out)
 void interp_send(Frame *f, const Inst *in, Val *out)
 {
     *out = (Val){.type = in->type};
-    rank_send(f, in, frame_arg(f, in, 0));
+    hand_over(f, in, frame_arg(f, in, 0));
 }
 
 void interp_recv(Frame *f, const Inst *in, Val *out)

@@ -104,14 +104,11 @@ static inline const Val *frame_arg(const Frame *f, const Inst *in, uint32_t i)
 void val_init(Run *r, Val *v, Type t, bool dual);
 /* The result of `in`: with a tangent when an operand has one. */
 void val_result(Frame *f, const Inst *in, Val *out);
-bool val_active(const Val *v);
 bool args_active(const Frame *f, const Inst *in);
 void val_copy(Run *r, Val *to, const Val *from);
 /* out[to] += x[from], rounded to acc. */
 void val_add(const Run *r, DType acc, Val *out, int64_t to, const Val *x,
              int64_t from);
-int64_t val_elements(const Run *r, Type t);
-bool val_float(const Run *r, Type t);
 /* Rounds to the dtype when the run rounds. */
 double run_round(const Run *r, DType d, double x);
 /* The dtype a sum is made in: `acc`, or its default. */
@@ -176,7 +173,6 @@ void move_walk(Run *r, Walk *w, Val *out, int64_t to, const Val *x,
 /* ---------------------------------------------------- devices (mesh.c) -- */
 
 uint32_t mesh_devices(const Module *m);
-int64_t mesh_coord(const Module *m, uint32_t device, MeshAxis a);
 /* The coordinate in a group over several mesh axes, the first one major. */
 int64_t group_coord(const Module *m, uint32_t device, const MeshAxis *over,
                     uint32_t n);
@@ -221,8 +217,6 @@ uint32_t philox(uint64_t key, uint64_t high, uint64_t low);
 
 /* ------------------- ranks (rank.c), kernel view (kernel.c, steps.c) -- */
 
-/* False: no message yet, and the frame is blocked. */
-void rank_send(Frame *f, const Inst *in, const Val *v);
 void rank_recv(Frame *f, const Inst *in, Val *out);
 /* Kernel view: the place of a parameter. */
 void place_arg(Frame *f, const Inst *in, const Val *arg, Val *out);

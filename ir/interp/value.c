@@ -5,18 +5,13 @@
 
 #include "run.h"
 
-int64_t val_elements(const Run *r, Type t)
+static int64_t elements_of(const Run *r, Type t)
 {
     const TypeInfo *info = type_info(r->m, t);
     int64_t n = 1;
     for (uint32_t i = 0; i < info->naxes; i++)
         n *= axis_extent(r, &info->axes[i]);
     return n;
-}
-
-bool val_float(const Run *r, Type t)
-{
-    return dtype_class(type_dtype(r->m, t)) == DC_float;
 }
 
 void val_init(Run *r, Val *v, Type t, bool dual)
@@ -30,23 +25,23 @@ void val_init(Run *r, Val *v, Type t, bool dual)
             val_init(r, &v->fields[i], info->fields[i], dual);
         return;
     }
-    v->n = val_elements(r, t);
+    v->n = elements_of(r, t);
     v->at = NEW_ARRAY(&r->temp, Cell, (size_t)v->n * r->ndev);
     if (dual && dtype_class(info->dtype) == DC_float)
         v->dot = NEW_ARRAY(&r->temp, double, (size_t)v->n * r->ndev);
 }
 
-bool val_active(const Val *v)
+static bool is_active(const Val *v)
 {
     for (uint32_t i = 0; i < v->nfields; i++)
-        if (val_active(&v->fields[i])) return true;
+        if (is_active(&v->fields[i])) return true;
     return v->dot != NULL;
 }
 
 bool args_active(const Frame *f, const Inst *in)
 {
     for (uint32_t i = 0; i < in->nargs; i++)
-        if (val_active(frame_arg(f, in, i))) return true;
+        if (is_active(frame_arg(f, in, i))) return true;
     return false;
 }
 

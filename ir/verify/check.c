@@ -65,7 +65,7 @@ int64_t verify_int(const Verify *vf, AttrKey k, int64_t otherwise)
     return attr_int(vf->m, vf->in->attr, k, otherwise);
 }
 
-bool verify_is_whole_number(DType d)
+static bool is_whole_number(DType d)
 {
     return dtype_class(d) == DC_int || dtype_class(d) == DC_uint;
 }
@@ -145,7 +145,7 @@ bool check_aligned(const Verify *vf, Type a, Type b, const char *rule)
 
 bool check_ids(const Verify *vf, uint32_t i, const char *rule)
 {
-    if (verify_is_whole_number(operand_dtype(vf, i))) return true;
+    if (is_whole_number(operand_dtype(vf, i))) return true;
     return verify_fail(vf, "indices %s are %s, not integers (%s)",
                        verify_name(vf, operand_at(vf, i)),
                        dtype_name(operand_dtype(vf, i)), rule);

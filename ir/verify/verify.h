@@ -66,7 +66,6 @@ bool check_recipe(const Verify *vf, const char *rule);
 bool check_sum(const Verify *vf, uint32_t i, const char *rule);
 bool check_settled(const Verify *vf, uint32_t i, const char *rule);
 
-bool verify_is_whole_number(DType d);
 /* T without the axes; in a local view pending over what split them. */
 Type summed_type(const Verify *vf, Type t, const Axis *axes, uint32_t n,
                  PendingKind kind);

@@ -102,7 +102,7 @@ void flow_forward(Flow *f)
         Value v = {i};
         const Inst *in = inst_of(f->fn, v);
         if (f->varied[i] || !any_passes(f, in)) continue;
-        if (in->op == OP_call || in->op == OP_repeat)
+        if (inst_calls(in))
             call_forward_flow(f, v, in);
         else if (in->op == OP_proj)
             f->varied[i] = f->fields[inst_arg(f->fn, in, 0).id]
@@ -165,7 +165,7 @@ void flow_backward(Flow *f)
         Value v = {i};
         const Inst *in = inst_of(f->fn, v);
         if (!f->useful[i] || !f->varied[i]) continue;
-        if (in->op == OP_call || in->op == OP_repeat) {
+        if (inst_calls(in)) {
             if (!f->fields[i]) continue; /* wanted itself */
             if (!type_info(f->m, in->type)->is_tuple) mark_field(f, v, 0);
             call_backward_flow(f, v, in);

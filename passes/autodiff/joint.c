@@ -135,7 +135,7 @@ static bool goes_through(const Grad *g, Value v)
 static Value forward_inst(Grad *g, Value v)
 {
     const Inst *in = inst_of(g->fn, v);
-    bool callee = in->op == OP_call || in->op == OP_repeat;
+    bool callee = inst_calls(in);
     if (!callee || !goes_through(g, v) || !g->flow.fields[v.id])
         return copy_inst(&g->b, g->fn, v, g->map, (Phase)in->phase);
 

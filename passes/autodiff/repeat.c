@@ -171,7 +171,6 @@ static Attr backward_attr(Module *m, const Inst *in, const Derived *d,
                           const Operands *o)
 {
     AttrList l = attr_list(m, in->attr);
-    attr_drop(&l, AT_fn);
     attr_drop(&l, AT_while);
     attr_drop(&l, AT_carry);
     attr_drop(&l, AT_invariant);

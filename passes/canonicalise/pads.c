@@ -103,26 +103,18 @@ static void emit_parts(Rewrite *rw, const Parts *p, Value old)
         DType d = type_dtype(b->m, in->type);
         Expr sum =
             expr_op2(b->m, SC_add, expr_arg(b->m, 0, d), expr_arg(b->m, 1, d));
-        AttrList l = attr_list(b->m, in->attr);
-        attr_put_id(&l, AT_body, sum.id);
-        v = emit(b, OP_map, in->type, attr_intern(b->m, &l),
+        v = emit(b, OP_map, in->type,
+                 attr_with_id(b->m, in->attr, AT_body, sum.id),
                  (Value[]){rewrite_value(rw, p->other), v}, 2);
     }
     value_set_name(b, v, rw->old->names[old.id]);
     rewrite_set(rw, old, v);
 }
 
-static bool has_pad(const Fn *fn)
-{
-    for (uint32_t i = 0; i < fn->ninsts; i++)
-        if (fn->insts[i].op == OP_pad) return true;
-    return false;
-}
-
 Fn *canon_pads(Module *m, Fn *fn, bool *changed)
 {
     Rewrite rw;
-    if (!has_pad(fn)) return fn;
+    if (!fn_has_op(fn, OP_pad)) return fn;
     Uses uses = fn_uses(fn, m->scratch);
     rewrite_begin(&rw, m, fn);
     for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {

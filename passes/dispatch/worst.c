@@ -40,9 +40,7 @@ static void copy_callees(Copies *c, Inst *in)
         const AttrItem *it = attr_get(c->m, in->attr, keys[k]);
         if (!it) continue;
         uint32_t callee = copied(c, it->id);
-        AttrList l = attr_list(c->m, in->attr);
-        attr_put_id(&l, keys[k], callee);
-        in->attr = attr_intern(c->m, &l);
+        in->attr = attr_with_id(c->m, in->attr, keys[k], callee);
     }
 }
 

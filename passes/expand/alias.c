@@ -73,7 +73,7 @@ bool owner_result(const Scene *s, Value owner, Value *maker, uint32_t *result)
         *result = (uint32_t)attr_int(s->x->m, in->attr, AT_index, 0);
         in = inst_of(s->fn, *maker);
     }
-    return in->op == OP_call || in->op == OP_repeat;
+    return inst_calls(in);
 }
 
 /* ------------------------------------------------------------- in place -- */
@@ -168,19 +168,12 @@ static bool product_in_place(const Fn *g, uint32_t param, uint32_t result)
     return type_eq(g->params[param].type, g->results[result].type);
 }
 
-static bool is_apart(const Module *m, const Fn *g)
-{
-    for (uint32_t i = g->nparams; i < g->ninsts; i++)
-        if (attr_flag(m, g->insts[i].attr, AT_apart)) return true;
-    return false;
-}
-
 static bool group_in_place(const Scene *s, const Fn *g, uint32_t param,
                            uint32_t result)
 {
     const Module *m = s->x->m;
     if (fn_is(m, g, FK_loop)) return loop_in_place(s, g, param, result);
-    if (is_apart(m, g)) return false;
+    if (fn_has_attr(m, g, AT_apart)) return false;
     if (fn_is(m, g, FK_matmul))
         return param == group_gemm(g).third && !group_is_scaled(m, g);
     if (fn_is(m, g, FK_product)) return product_in_place(g, param, result);

@@ -41,11 +41,6 @@ static Type value_turn_type(const Micro *mi, const Classes *c, Value v)
 
 /* ----------------------------------------------------------------- turn -- */
 
-static bool is_call(const Inst *in)
-{
-    return in->op == OP_call || in->op == OP_repeat;
-}
-
 /* A map that counts rows over the whole batch. */
 static bool counts_rows(const Micro *mi, const Classes *c, Value v, Axis *row)
 {
@@ -73,7 +68,7 @@ bool needs_turn(Micro *mi, const Classes *c)
         Axis row;
         const Inst *in = &c->fn->insts[i];
         if (counts_rows(mi, c, (Value){i}, &row)) return true;
-        if (is_call(in) && callee_needs_turn(mi, c, in)) return true;
+        if (inst_calls(in) && callee_needs_turn(mi, c, in)) return true;
     }
     return false;
 }
@@ -206,7 +201,6 @@ static Attr with_invariant(Module *m, Attr attr)
 {
     AttrList l = attr_list(m, attr);
     int64_t n = attr_int(m, attr, AT_invariant, 0);
-    attr_drop(&l, AT_invariant);
     attr_put_int(&l, AT_invariant, n + 1);
     return attr_intern(m, &l);
 }
@@ -253,7 +247,7 @@ Value body_write(Body *body, Value v)
     body->b.loc = in->loc;
     body->b.phase = (Phase)in->phase;
     Value made;
-    if (is_call(in))
+    if (inst_calls(in))
         made = write_call(body, v);
     else if (counts_rows(body->mi, body->c, v, &row))
         made = write_counting_map(body, v, row);

@@ -442,7 +442,7 @@ static void sweep(Micro *mi, Classes *c)
     for (uint32_t i = c->fn->nparams; i < c->fn->ninsts; i++) {
         const Inst *in = &c->fn->insts[i];
         Class *cells = &c->at[c->first[i]];
-        if (in->op == OP_call || in->op == OP_repeat)
+        if (inst_calls(in))
             call_classes(mi, c, in, cells);
         else
             cells[0] = inst_class(mi, c, in);

@@ -143,7 +143,7 @@ static bool check_faults(const Step *s)
 static Axis operand_axis(const Step *s, const Inst *in, Value v, uint32_t i)
 {
     Axis row = s->mi->batch;
-    if (in->op == OP_call || in->op == OP_repeat) {
+    if (inst_calls(in)) {
         Class k = operand_class(s->mi, s->c, in, i);
         return k.kind == CLASS_row ? k.axis : row;
     }

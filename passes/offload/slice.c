@@ -207,7 +207,6 @@ static void work_on_slice(Writer *w, Builder *b, int64_t i)
 {
     const Inst *in = w->x->in;
     Value *args = NEW_ARRAY(w->x->a, Value, (size_t)in->nargs + 1);
-    AttrList l = attr_list(w->x->m, in->attr);
     for (uint32_t k = 0; k < in->nargs; k++) {
         const Operand *o = w->of[k];
         uint32_t first = 0;
@@ -222,9 +221,8 @@ static void work_on_slice(Writer *w, Builder *b, int64_t i)
         else
             args[k] = in_place(w, b, o, i);
     }
-    attr_drop(&l, AT_fn);
-    attr_put_id(&l, AT_fn, w->group.id);
-    emit(b, OP_launch, (Type){0}, attr_intern(w->x->m, &l), args, in->nargs);
+    Attr attr = attr_with_id(w->x->m, in->attr, AT_fn, w->group.id);
+    emit(b, OP_launch, (Type){0}, attr, args, in->nargs);
 }
 
 static void emit_loop(Writer *w, int64_t count)

@@ -174,7 +174,6 @@ static Attr half_attr(const Halved *h, Attr attr, FnRef fn, bool first)
 {
     Module *m = h->c->m;
     AttrList l = attr_list(m, attr);
-    attr_drop(&l, AT_fn);
     attr_put_id(&l, AT_fn, fn.id);
     if (first) return attr_intern(m, &l);
     attr_drop(&l, AT_carry);

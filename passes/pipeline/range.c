@@ -60,9 +60,7 @@ static Attr range_attr(Ranged *g, Attr attr, uint32_t stage)
     Module *m = g->c->m;
     AttrList l = attr_list(m, attr);
     FnRef fn = turns_later(g->c, g->r.fn, g->l->start[stage]);
-    attr_drop(&l, AT_fn);
     attr_put_id(&l, AT_fn, fn.id);
-    attr_drop(&l, AT_count);
     attr_put_int(&l, AT_count, layers_of(g->l, stage));
     return attr_intern(m, &l);
 }

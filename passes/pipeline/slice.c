@@ -57,7 +57,7 @@ bool can_slice(Cut *c, const Fn *fn, Value v, const Layers *l)
     if (v.id < fn->nparams || layers_in(c, in->type) != l) return false;
     if (in->op == OP_map || in->op == OP_proj) return true;
     if (attr_names_axis(c->m, in->attr, l->axis)) return false;
-    if (in->op == OP_call || in->op == OP_repeat)
+    if (inst_calls(in))
         return !attr_get(c->m, in->attr, AT_while) &&
                fn_can_slice(c, fn_of(c->m, attr_fn(c->m, in->attr, AT_fn)), l);
     return true;
@@ -125,8 +125,7 @@ Value write_slice(Cut *c, Builder *b, const Fn *fn, Value v, const Layers *l,
     Attr attr = in->attr;
     bool has = layers_in(c, in->type) == l;
     if (has && in->op == OP_map) attr = map_attr(c, attr, l, stage);
-    if (has && (in->op == OP_call || in->op == OP_repeat))
-        attr = call_attr(c, attr, l, stage);
+    if (has && inst_calls(in)) attr = call_attr(c, attr, l, stage);
     b->loc = in->loc;
     b->phase = (Phase)in->phase;
     Value made = emit(b, (Op)in->op, part_type(c, in->type, l, stage), attr,

@@ -69,7 +69,8 @@ const char *why_not_rounded(const Precision *p, const Facts *f, const Inst *in)
                 : "it reads constants, statistics and parameters alone";
 }
 
-bool is_rounded_einsum(const Precision *p, const Facts *f, const Inst *in)
+static bool is_rounded_einsum(const Precision *p, const Facts *f,
+                              const Inst *in)
 {
     return !why_not_rounded(p, f, in);
 }
@@ -82,7 +83,8 @@ bool is_linear(const Precision *p, const Facts *f, const Inst *in)
            (kind_at(f, in, 1) == KIND_param);
 }
 
-uint32_t proj_cell(const Precision *p, const Facts *f, const Inst *in)
+/* The cell that a proj reads. */
+static uint32_t proj_cell(const Precision *p, const Facts *f, const Inst *in)
 {
     int64_t field = attr_int(p->m, in->attr, AT_index, 0);
     return cell_of(f, inst_arg(f->fn, in, 0), (uint32_t)field);
@@ -188,16 +190,11 @@ static void call_kinds(Precision *p, const Facts *f, Value v)
         raise_kind(p, &cond->kind[i], (Kind)callee->kind[i]);
 }
 
-static bool is_call(const Inst *in)
-{
-    return in->op == OP_call || in->op == OP_repeat;
-}
-
 static void fn_kinds(Precision *p, Facts *f)
 {
     for (uint32_t i = 0; i < f->fn->ninsts; i++) {
         const Inst *in = &f->fn->insts[i];
-        if (is_call(in))
+        if (inst_calls(in))
             call_kinds(p, f, (Value){i});
         else if (!type_info(p->m, in->type)->is_tuple)
             raise_kind(p, &f->kind[f->first[i]], inst_kind(p, f, (Value){i}));
@@ -284,7 +281,7 @@ static bool map_reads_roughly(const Precision *p, const Facts *f, Value v)
 static void inst_roughness(Precision *p, const Facts *f, Value v)
 {
     const Inst *in = inst_of(f->fn, v);
-    if (is_call(in)) {
+    if (inst_calls(in)) {
         call_roughness(p, f, v);
     } else if (is_update(f, in)) {
         if (p->states) roughen_operands(p, f, in);
@@ -384,7 +381,7 @@ static void note_calls(Precision *p, Facts *f)
 {
     for (uint32_t i = 0; i < f->fn->ninsts; i++) {
         const Inst *in = &f->fn->insts[i];
-        if (!is_call(in)) continue;
+        if (!inst_calls(in)) continue;
         bool update = is_update(f, in);
         uint32_t carry = (uint32_t)attr_int(p->m, in->attr, AT_carry, 0);
         note_call(p, callee_of(p, in), update, carry);
@@ -433,7 +430,7 @@ static void note_given(Precision *p, Facts *f)
 {
     for (uint32_t i = 0; i < f->fn->ninsts; i++) {
         const Inst *in = &f->fn->insts[i];
-        if (!is_call(in)) continue;
+        if (!inst_calls(in)) continue;
         const Facts *cond = condition_of(p, in), *callee = callee_of(p, in);
         for (uint32_t k = 0; k < in->nargs; k++) {
             bool rough = f->rough[f->first[inst_arg(f->fn, in, k).id]];

@@ -46,13 +46,10 @@ static inline uint32_t cell_of(const Facts *f, Value v, uint32_t field)
 {
     return f->first[v.id] + field;
 }
-/* The cell that a proj reads. */
-uint32_t proj_cell(const Precision *p, const Facts *f, const Inst *in);
 bool is_f32(const Module *m, Type t);
 bool is_update(const Facts *f, const Inst *in);
 /* An einsum whose operands are rounded to bf16: NULL, or why they are not. */
 const char *why_not_rounded(const Precision *p, const Facts *f, const Inst *in);
-bool is_rounded_einsum(const Precision *p, const Facts *f, const Inst *in);
 bool is_linear(const Precision *p, const Facts *f, const Inst *in);
 /* Stored in bf16. */
 bool is_narrow_slot(const Precision *p, const Slot *s);

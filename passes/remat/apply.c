@@ -26,8 +26,6 @@ static Attr turns_attr(Module *m, const Inst *in, FnRef fn, int64_t count,
                        uint32_t invariant)
 {
     AttrList l = attr_list(m, in->attr);
-    attr_drop(&l, AT_fn);
-    attr_drop(&l, AT_count);
     attr_drop(&l, AT_invariant);
     attr_put_id(&l, AT_fn, fn.id);
     attr_put_int(&l, AT_count, count);

@@ -75,7 +75,7 @@ static bool is_excepted(Module *m, const Pair *p, Value v, Rule *rule)
 static bool is_kept_op(const Module *m, const Fn *of, Value v)
 {
     const Inst *in = inst_of(of, v);
-    if (in->op == OP_call || in->op == OP_repeat) return true;
+    if (inst_calls(in)) return true;
     if (in->op == OP_reduce) return attr_is(m, in->attr, AT_kind, "max");
     return in->op != OP_all_gather && (op_info((Op)in->op)->flags & OPF_COMM);
 }

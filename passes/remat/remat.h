@@ -74,8 +74,6 @@ bool rule_is_for(const Rule *rule, const struct Pair *p);
  * False. */
 bool rule_refuse(Module *m, const Rule *rule, const struct Pairs *pairs,
                  const char *taken);
-/* Whether PATH is, or ends in, what was written. */
-bool path_ends(const char *path, const char *wanted);
 
 /* -------------------------------------------------------------- pair.c -- */
 

@@ -166,13 +166,6 @@ bool rule_is_for(const Rule *rule, const Pair *p)
     return false;
 }
 
-bool path_ends(const char *path, const char *wanted)
-{
-    size_t n = strlen(path), k = strlen(wanted);
-    if (k > n || strcmp(path + n - k, wanted) != 0) return false;
-    return k == n || path[n - k - 1] == '.';
-}
-
 bool rule_refuse(Module *m, const Rule *rule, const Pairs *pairs,
                  const char *taken)
 {

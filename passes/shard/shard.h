@@ -233,8 +233,6 @@ bool way_splits(const Ways *w, Type t, Axis a);
 bool way_divides(const Ways *w, Type t, Axis a);
 /* The splits of an axis would be head and tail. */
 bool way_zig(const Ways *w, Axis a);
-/* Along an axis of the result, which the operands that have it follow. */
-void way_along(Ways *w, Axis a);
 void ways_along_all_but(Ways *w, const Axis *but, uint32_t n);
 /* Everything that the operands have pending as a sum stays pending. */
 void way_linear(Ways *w);

@@ -103,7 +103,8 @@ static void follow(Ways *w, Axis a, Where out)
         if (type_axis(w->m, way_type(w, i), a)) in[i] = where_axis(a);
 }
 
-void way_along(Ways *w, Axis a)
+/* Along an axis of the result, which the operands that have it follow. */
+static void along_axis(Ways *w, Axis a)
 {
     if (way_splits(w, way_result(w), a)) follow(w, a, where_axis(a));
 }
@@ -112,7 +113,7 @@ void ways_along_all_but(Ways *w, const Axis *but, uint32_t n)
 {
     const TypeInfo *t = type_info(w->m, way_result(w));
     for (uint32_t i = 0; i < t->naxes; i++)
-        if (!axes_have(but, n, t->axes[i].axis)) way_along(w, t->axes[i].axis);
+        if (!axes_have(but, n, t->axes[i].axis)) along_axis(w, t->axes[i].axis);
 }
 
 /* Where operand i is made. */
@@ -180,7 +181,7 @@ static void hand_over(Ways *w)
     way_add(w, WHERE_sum)[0] = WHERE_sum;
     if (made_at(w, 0) == WHERE_max) way_add(w, WHERE_max)[0] = WHERE_max;
     for (uint32_t i = 0; i < t->naxes; i++)
-        way_along(w, t->axes[i].axis);
+        along_axis(w, t->axes[i].axis);
 }
 
 void ways_find(Ways *w)

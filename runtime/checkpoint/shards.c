@@ -96,9 +96,10 @@ static TitanStatus stream_end(Stream *o, TitanStatus st, ShardSet *out)
     return st;
 }
 
-TitanStatus shards_text(TitanStory *s, Files *files, const char *dir,
-                        const char *name, const char *text, size_t size,
-                        ShardSet *out)
+/* A text as a further file of the set. */
+static TitanStatus shard_text(TitanStory *s, Files *files, const char *dir,
+                              const char *name, const char *text, size_t size,
+                              ShardSet *out)
 {
     Stream o;
     TRY(stream_begin(&o, s, files, dir, name));
@@ -199,8 +200,8 @@ static TitanStatus write_index(Writer *w)
     json_decref(index);
     if (!text) return titan_no_memory(w->story);
     snprintf(name, sizeof name, "%s.safetensors.index.json", w->stem);
-    TitanStatus st = shards_text(w->story, w->files, w->dir, name, text,
-                                 strlen(text), w->out);
+    TitanStatus st = shard_text(w->story, w->files, w->dir, name, text,
+                                strlen(text), w->out);
     free(text);
     return st;
 }

@@ -47,10 +47,6 @@ TitanStatus shards_write(TitanStory *s, Files *files, const char *dir,
                          const char *stem, ShardSource *src, ShardSet *out);
 void shards_free(ShardSet *set);
 
-/* A text as a further file of the set. */
-TitanStatus shards_text(TitanStory *s, Files *files, const char *dir,
-                        const char *name, const char *text, size_t size,
-                        ShardSet *out);
 
 static inline uint64_t shard_tensor_bytes(const StTensor *t)
 {

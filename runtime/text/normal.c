@@ -199,9 +199,9 @@ static TitanStatus spell_bytes(TitanStory *s, const Piece *in, TokenText *out)
     return TITAN_OK;
 }
 
-TitanStatus normal_apply(TitanStory *s, const Tokenizer *t,
-                         TokenScratch *scratch, const Piece *in,
-                         const Normal *n, TokenText *out)
+static TitanStatus apply_one(TitanStory *s, const Tokenizer *t,
+                             TokenScratch *scratch, const Piece *in,
+                             const Normal *n, TokenText *out)
 {
     out->n = 0;
     switch (n->kind) {
@@ -230,8 +230,7 @@ TitanStatus normalize(Run *r, const char *text, size_t bytes, Piece *out)
     for (unsigned i = 0; i < r->t->nnormals; i++) {
         TokenText *to = &r->scratch->normal[i & 1];
         Piece in = *out;
-        TRY(normal_apply(r->story, r->t, r->scratch, &in, &r->t->normals[i],
-                         to));
+        TRY(apply_one(r->story, r->t, r->scratch, &in, &r->t->normals[i], to));
         out->text = to->at ? to->at : "";
         out->bytes = to->n;
     }

@@ -268,9 +268,6 @@ typedef struct Piece {
 
 /* The text after all normalisers, in scratch, or TEXT itself. */
 TitanStatus normalize(Run *r, const char *text, size_t bytes, Piece *out);
-TitanStatus normal_apply(TitanStory *s, const Tokenizer *t,
-                         TokenScratch *scratch, const Piece *in,
-                         const Normal *n, TokenText *out);
 TitanStatus split_piece(Run *r, unsigned step, Piece piece);
 TitanStatus model_encode(Run *r, const char *word, size_t bytes);
 /* Appends the ids of a word: of bytes (all_bytes), else of characters. */

@@ -310,11 +310,3 @@ int64_t tokenizer_find(const Tokenizer *t, const char *token, size_t bytes)
 {
     return vocab_find(&t->vocab, token, bytes);
 }
-
-const char *tokenizer_token(const Tokenizer *t, uint32_t id, size_t *bytes)
-{
-    if (id >= t->vocab.n || !(t->vocab.tokens[id].flags & TOKEN_THERE))
-        return NULL;
-    *bytes = t->vocab.tokens[id].size;
-    return vocab_text(&t->vocab, id);
-}

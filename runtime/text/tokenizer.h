@@ -48,9 +48,6 @@ int64_t tokenizer_bos(const Tokenizer *t);
 int64_t tokenizer_eos(const Tokenizer *t);
 /* The id of a token as it stands in the file; -1: there is none. */
 int64_t tokenizer_find(const Tokenizer *t, const char *token, size_t bytes);
-/* The token of an id as it stands in the file, NUL-terminated; NULL: no token
- * has this id. */
-const char *tokenizer_token(const Tokenizer *t, uint32_t id, size_t *bytes);
 
 /* -------------------------------------------------------------- encoding -- */
 

@@ -240,13 +240,6 @@ static bool has_dtype(const Module *m, DType d)
     return false;
 }
 
-static bool has_grad(const Fn *fn)
-{
-    for (uint32_t i = 0; i < fn->ninsts; i++)
-        if (fn->insts[i].op == OP_grad) return true;
-    return false;
-}
-
 /* Only derivatives round an inexact value to fewer digits: those of bf16
  * values to bf16, those of still narrower ones to f32. */
 static double unit_of(const Host *h)
@@ -255,8 +248,9 @@ static double unit_of(const Host *h)
     double unit = dtype_unit(has_dtype(m, DT_f32) ? DT_f32 : DT_f64);
     bool narrow = has_dtype(m, DT_f16) || has_dtype(m, DT_e4m3) ||
                   has_dtype(m, DT_e5m2) || has_dtype(m, DT_e2m1);
-    if (has_grad(h->fn) && narrow) unit = dtype_unit(DT_f32);
-    if (has_grad(h->fn) && has_dtype(m, DT_bf16)) unit = dtype_unit(DT_bf16);
+    if (fn_has_op(h->fn, OP_grad) && narrow) unit = dtype_unit(DT_f32);
+    if (fn_has_op(h->fn, OP_grad) && has_dtype(m, DT_bf16))
+        unit = dtype_unit(DT_bf16);
     return unit;
 }
 
