@@ -35,11 +35,6 @@ static int64_t floor_div(int64_t a, int64_t b)
     return a % b != 0 && (a < 0) != (b < 0) ? q - 1 : q;
 }
 
-static LoopId deeper(const Kir *k, LoopId a, LoopId b)
-{
-    return k->loops.at[a].depth >= k->loops.at[b].depth ? a : b;
-}
-
 static bool atom_eq(const Atom *a, const Atom *b)
 {
     return a->kind == b->kind && a->loop == b->loop && a->of.id == b->of.id &&
@@ -71,7 +66,7 @@ static void find_range(const Kir *k, IxInfo *x)
         int64_t lo = times(c, a->lo), hi = times(c, a->hi);
         x->lo = clamp(x->lo + (c < 0 ? hi : lo));
         x->hi = clamp(x->hi + (c < 0 ? lo : hi));
-        x->loop = deeper(k, x->loop, a->loop);
+        x->loop = loop_deeper(k, x->loop, a->loop);
     }
 }
 

@@ -54,17 +54,12 @@ LoopId loop_open(Kir *k, LoopKind kind, LoopId parent, int64_t lo, int64_t hi)
 
 /* ------------------------------------------------------------------ nodes */
 
-static LoopId deeper(const Kir *k, LoopId a, LoopId b)
-{
-    return k->loops.at[a].depth >= k->loops.at[b].depth ? a : b;
-}
-
 static LoopId home(const Kir *k, const NodeInfo *in)
 {
     LoopId l = ix_info(k, in->ix)->loop;
-    l = deeper(k, l, node_info(k, in->a)->loop);
-    l = deeper(k, l, node_info(k, in->b)->loop);
-    return deeper(k, l, node_info(k, in->c)->loop);
+    l = loop_deeper(k, l, node_info(k, in->a)->loop);
+    l = loop_deeper(k, l, node_info(k, in->b)->loop);
+    return loop_deeper(k, l, node_info(k, in->c)->loop);
 }
 
 static Node node_append(Kir *k, const NodeInfo *in)
@@ -240,7 +235,7 @@ Node node_scan(Kir *k, LoopId loop, Node a, bool exclusive)
                    .a = a,
                    .inner = loop,
                    .n = exclusive};
-    return node_intern_at(k, &in, deeper(k, loop, node_info(k, a)->loop));
+    return node_intern_at(k, &in, loop_deeper(k, loop, node_info(k, a)->loop));
 }
 
 Node node_piece(Kir *k, LoopId home_loop, DType d, uint32_t n)

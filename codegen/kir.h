@@ -185,6 +185,10 @@ static inline const NodeInfo *node_info(const Kir *k, Node n)
 {
     return &k->nodes.at[n.id];
 }
+static inline LoopId loop_deeper(const Kir *k, LoopId a, LoopId b)
+{
+    return k->loops.at[a].depth >= k->loops.at[b].depth ? a : b;
+}
 
 /* Index expressions (index.c).  Division and remainder take floors. */
 Ix ix_const(Kir *k, int64_t c);
@@ -277,7 +281,7 @@ Limits node_limits(const Kir *k, Node n);
 void kir_print(const Kir *k, Buf *out);
 void ix_print(const Kir *k, Ix ix, Buf *out);
 
-/* From groups (lower.c, indexing.c). */
+/* From groups (lower.c, index.c). */
 typedef struct LowerOpts {
     bool gpu;
     int64_t lanes; /* f32 values of a vector register */

@@ -36,7 +36,7 @@ static void add_acc(Lower *l, LoopId loop, AccKind kind, DType acc, Node x)
 
 DType default_acc(DType d)
 {
-    return dtype_class(d) == DC_float && d != DT_f64 ? DT_f32 : d;
+    return dtype_fits_f32(d) ? DT_f32 : d;
 }
 
 AccKind acc_kind(const Lower *l, Attr a)

@@ -114,7 +114,7 @@ static Node close_with(Kir *k, LoopId loop, AccKind kind, DType d, Node x)
 static DType sum_dtype(const Lower *l, const Inst *in)
 {
     DType d = type_dtype(l->m, in->type);
-    bool narrow = dtype_class(d) == DC_float && d != DT_f64;
+    bool narrow = dtype_fits_f32(d);
     return attr_dtype(l->m, in->attr, AT_acc, narrow ? DT_f32 : d);
 }
 

@@ -40,8 +40,7 @@ static Node number(Kir *k, Node x)
 {
     DType d = (DType)node_info(k, x)->dtype;
     if (d == DT_bool) return node_cast(k, DT_i32, x);
-    return dtype_class(d) == DC_float && d != DT_f64 ? node_cast(k, DT_f32, x)
-                                                     : x;
+    return dtype_fits_f32(d) ? node_cast(k, DT_f32, x) : x;
 }
 
 typedef struct Order {

@@ -70,6 +70,13 @@ Scope *scope_base(Scope *sc)
     return sc;
 }
 
+bool scope_in_rest(const Scope *sc, Axis a)
+{
+    for (uint32_t i = 0; i < sc->nrest; i++)
+        if (sc->rest[i].axis.id == a.id) return true;
+    return false;
+}
+
 Binding *scope_find(Scope *sc, Str name)
 {
     for (; sc; sc = sc->up)

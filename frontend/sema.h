@@ -419,6 +419,7 @@ static inline int64_t whole_of(double x)
 Scope *scope_push(Sema *s, Unit *u, Scope *up);
 Scope *scope_base(Scope *sc); /* the first of the activation */
 Binding *scope_find(Scope *sc, Str name);
+bool scope_in_rest(const Scope *sc, Axis a); /* it is one of `rest` */
 void scope_bind(Sema *s, Scope *sc, Str name, Val v);
 /* The name stands for states, one for each parameter. */
 bool binds_states(const Binding *b);

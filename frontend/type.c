@@ -161,13 +161,6 @@ static void explain_extra(Sema *s, Report *r, Axis extra, const Node *value)
 
 /* -------------------------------------------------------------- checking -- */
 
-static bool in_rest(const Scope *sc, Axis a)
-{
-    for (uint32_t i = 0; i < sc->nrest; i++)
-        if (sc->rest[i].axis.id == a.id) return true;
-    return false;
-}
-
 static bool has_rest(const Node *type)
 {
     for (uint32_t i = 0; i < type->type.naxes; i++)
@@ -187,7 +180,7 @@ static bool named_axes(Sema *s, const Node *type, AxisList *out)
 
 static void add_rest(Sema *s, Scope *sc, TypeAxis a)
 {
-    if (in_rest(sc, a.axis)) return;
+    if (scope_in_rest(sc, a.axis)) return;
     TypeAxis *all = NEW_ARRAY(s->a, TypeAxis, sc->nrest + 1);
     if (sc->nrest) memcpy(all, sc->rest, sc->nrest * sizeof *all);
     all[sc->nrest] = a;
@@ -203,7 +196,7 @@ static bool take_rest(Sema *s, const Node *type, const AxisList *named,
     for (uint32_t i = 0; i < n; i++) {
         if (axes_have(named->at, named->n, axes[i].axis)) continue;
         if (has_rest(type) && (c->bind || !s->scope->has_rest ||
-                               in_rest(s->scope, axes[i].axis))) {
+                               scope_in_rest(s->scope, axes[i].axis))) {
             if (c->bind) add_rest(s, s->scope, axes[i]);
             continue;
         }

@@ -159,13 +159,6 @@ Type val_type(Sema *s, const Val *v)
 
 /* ------------------------------------------------------------ printing -- */
 
-static bool in_rest(const Scope *sc, Axis a)
-{
-    for (uint32_t i = 0; i < sc->nrest; i++)
-        if (sc->rest[i].axis.id == a.id) return true;
-    return false;
-}
-
 const char *val_axes_str(Sema *s, const Val *v)
 {
     uint32_t n;
@@ -173,10 +166,10 @@ const char *val_axes_str(Sema *s, const Val *v)
     Buf b = {0};
     bool rest = false;
     for (uint32_t i = 0; i < n; i++)
-        rest |= in_rest(s->scope, axes[i].axis);
+        rest |= scope_in_rest(s->scope, axes[i].axis);
     buf_puts(&b, rest ? "[.." : "[");
     for (uint32_t i = 0; i < n; i++) {
-        if (in_rest(s->scope, axes[i].axis)) continue;
+        if (scope_in_rest(s->scope, axes[i].axis)) continue;
         buf_puts(&b, b.n > 1 ? ", " : "");
         buf_puts(&b, axis_name(s->m, axes[i].axis));
     }

@@ -63,6 +63,11 @@ const Format *dtype_format(DType d);
 /* Of floats: the most by which rounding to it is off, relatively.  Else 0. */
 double dtype_unit(DType d);
 DClass dtype_class(DType d);
+/* A float that f32 holds without loss. */
+static inline bool dtype_fits_f32(DType d)
+{
+    return dtype_class(d) == DC_float && d != DT_f64;
+}
 bool dtype_find(const char *name, DType *out);
 /* f32, f64, the integers and bool compute in themselves; narrower floats are
  * storage only. */

@@ -91,6 +91,13 @@ void layout_put_stride(const Module *m, Layout x, AttrList *out)
         attr_put_ints(out, AT_stride, x.stride, type_info(m, x.type)->naxes);
 }
 
+Attr layout_stride_attr(Module *m, Layout x)
+{
+    AttrList list = {.n = 0};
+    layout_put_stride(m, x, &list);
+    return attr_intern(m, &list);
+}
+
 int64_t layout_stride(const Module *m, Layout x, Axis axis)
 {
     int at = axis_number(m, x.type, axis);

@@ -32,6 +32,7 @@ uint32_t layout_order(const Module *m, Layout x, Axis *out);
 /* The stride attribute of a buffer, arg or view; dense when absent. */
 Layout layout_of(Module *m, const Fn *fn, Value v, Arena *a);
 void layout_put_stride(const Module *m, Layout x, AttrList *out);
+Attr layout_stride_attr(Module *m, Layout x); /* that alone */
 
 /* The innermost loop counts c, the place moves by (c + shift) mod n turns: the
  * rows of a buffer with n of them are used over and over. */

@@ -342,13 +342,6 @@ static Layout ring_layout(Offload *x, const Job *j, Axis axis)
     return l;
 }
 
-static Attr stride_attr(Offload *x, Layout l)
-{
-    AttrList list = {.n = 0};
-    layout_put_stride(x->m, l, &list);
-    return attr_intern(x->m, &list);
-}
-
 static Fn *offload_body(Offload *x, const Fn *fn, const bool *given,
                         JobVec *jobs, Axis axis);
 
@@ -368,7 +361,8 @@ static void emit_loop(Offload *x, Rewrite *rw, uint32_t i, JobVec *jobs,
     for (uint32_t k = 0; k < jobs->n; k++) {
         const Job *j = &jobs->at[k];
         Layout ring = ring_layout(x, j, axis);
-        Value v = emit(b, OP_buffer, ring.type, stride_attr(x, ring), NULL, 0);
+        Value v = emit(b, OP_buffer, ring.type, layout_stride_attr(x->m, ring),
+                       NULL, 0);
         value_set_name(
             b, v,
             rw->old->names[root_of(rw->old, inst_arg(rw->old, in, j->operand))
@@ -445,7 +439,7 @@ static Fn *offload_body(Offload *x, const Fn *fn, const bool *given,
         Layout ring = ring_layout(x, j, axis);
         j->ring =
             builder_param(&rw.b, (Port){.type = ring.type, .loc = fn->loc});
-        rw.b.fn->insts[j->ring.id].attr = stride_attr(x, ring);
+        rw.b.fn->insts[j->ring.id].attr = layout_stride_attr(x->m, ring);
     }
     rw.b.loc = fn->loc;
     for (uint32_t k = 0; k < jobs->n; k++)

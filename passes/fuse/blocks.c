@@ -54,7 +54,7 @@ static bool is_value(const Graph *g, uint32_t node, Type like)
 {
     Module *m = g->fx->m;
     Type t = node_inst(g, node)->type;
-    return fuse_is_value(type_dtype(m, t)) &&
+    return dtype_fits_f32(type_dtype(m, t)) &&
            type_eq(type_with_dtype(m, t, DT_f32),
                    type_with_dtype(m, like, DT_f32));
 }

@@ -132,10 +132,8 @@ void fuse_added(Graph *g);
 void fuse_products(Graph *g);
 /* The last axis that is not outermost in memory; NULL: there is none. */
 const TypeAxis *fuse_innermost(const Fuse *fx, Type t);
-/* A dtype that the kernel of a product reads and writes beside its sums, and
- * whether a map, which such a kernel makes at the products' own index, asks
- * where it is. */
-bool fuse_is_value(DType d);
+/* Whether a map, which the kernel of a product makes at the product's own
+ * index, asks where it is. */
 bool fuse_asks_index(const Module *m, const Inst *map);
 /* Gives product groups tallies for what alone would read them again. */
 void fuse_tallies(Graph *g);

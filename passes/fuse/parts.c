@@ -76,7 +76,7 @@ static bool takes_map(const Parts *p, uint32_t node)
     Type t = node_axes(p->g, node);
     bool part = p->split.id && type_eq(t, p->of);
     return (part || type_eq(t, p->full)) &&
-           fuse_is_value(type_dtype(m, in->type)) && !fuse_asks_index(m, in);
+           dtype_fits_f32(type_dtype(m, in->type)) && !fuse_asks_index(m, in);
 }
 
 /* Parts in order, put together as they were. */
@@ -148,7 +148,7 @@ static bool is_beside(const Parts *p, uint32_t node, bool part)
             (part && einsum_role(m, g->fn, einsum, axis) == columns))
             return false;
     }
-    return fuse_is_value((DType)ti->dtype);
+    return dtype_fits_f32((DType)ti->dtype);
 }
 
 static bool takes_operands(Parts *p)

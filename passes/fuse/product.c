@@ -80,11 +80,6 @@ static bool twin_find(const Graph *g, const Inst *in, bool *product)
     return true;
 }
 
-bool fuse_is_value(DType d)
-{
-    return dtype_class(d) == DC_float && d != DT_f64;
-}
-
 bool fuse_asks_index(const Module *m, const Inst *map)
 {
     const TypeInfo *ti = type_info(m, map->type);
@@ -158,7 +153,7 @@ static bool is_map(const Product *p, uint32_t node)
     const Module *m = p->g->fx->m;
     const Inst *in = node_inst(p->g, node);
     return in->op == OP_map && has_axes_of(p->g, in->type, p->type) &&
-           fuse_is_value(type_dtype(m, in->type)) &&
+           dtype_fits_f32(type_dtype(m, in->type)) &&
            has_rows(p->g->fx, in->type) && !fuse_asks_index(m, in);
 }
 
@@ -186,7 +181,7 @@ static bool takes_cluster(Product *p, uint32_t cluster, bool new)
                 list_has(p->read.at, p->read.n, from))
                 continue;
             DType d = type_dtype(g->fx->m, node_inst(g, from)->type);
-            if (!new || !fuse_is_value(d)) return false;
+            if (!new || !dtype_fits_f32(d)) return false;
             vec_push(g->fx->a, &p->read, from);
         }
     }

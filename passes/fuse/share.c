@@ -140,7 +140,7 @@ static bool takes(Share *s, uint32_t node)
     const Inst *in = node_inst(g, node);
     Form form = form_of(s, node);
     if (form == FORM_none || x->each || x->turns ||
-        !fuse_is_value(type_dtype(m, in->type)))
+        !dtype_fits_f32(type_dtype(m, in->type)))
         return false;
     Form of = x->nargs ? form_of(s, x->args[0]) : FORM_none;
     switch (in->op) {
@@ -183,7 +183,7 @@ static bool is_beside(const Share *s, uint32_t node, Form by)
         if (by != FORM_whole ||
             !type_axis(m, s->as[FORM_whole], ti->axes[i].axis))
             return false;
-    return fuse_is_value((DType)ti->dtype);
+    return dtype_fits_f32((DType)ti->dtype);
 }
 
 /* Operands are of the group, or are read. */

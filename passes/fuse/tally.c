@@ -99,7 +99,7 @@ static bool takes_map(Tally *t, uint32_t node)
     const Node *x = &g->nodes[node];
     const Inst *in = node_inst(g, node);
     if (x->result || x->nargs == 0 || fuse_asks_index(g->fx->m, in) ||
-        !fuse_is_value(type_dtype(g->fx->m, in->type)))
+        !dtype_fits_f32(type_dtype(g->fx->m, in->type)))
         return false;
     for (uint32_t a = 0; a < x->nargs; a++)
         if (!is_made(t, x->args[a])) return false;
@@ -140,9 +140,9 @@ static bool may_tally(const Graph *g, uint32_t node)
     DType d = (DType)ti->dtype;
     bool kind = attr_is(m, in->attr, AT_kind, "sum") ||
                 attr_is(m, in->attr, AT_kind, "max");
-    return kind && !g->nodes[node].turns && fuse_is_value(d) &&
+    return kind && !g->nodes[node].turns && dtype_fits_f32(d) &&
            attr_dtype(m, in->attr, AT_acc, dtype_acc(d)) == DT_f32 &&
-           fuse_is_value(type_dtype(m, in->type)) &&
+           dtype_fits_f32(type_dtype(m, in->type)) &&
            !type_info(m, in->type)->npending &&
            is_along(m, in, &ti->axes[ti->naxes - 1]) &&
            type_local_size(m, &ti->axes[ti->naxes - 1]) % LEAST_COLUMNS == 0;
@@ -327,7 +327,7 @@ static bool goes_along(const Graph *g, const Cluster *c, uint32_t i,
 {
     const Node *x = &g->nodes[c->nodes.at[i]];
     DType d = type_dtype(g->fx->m, node_inst(g, c->nodes.at[i])->type);
-    if (read_elsewhere(g, c->nodes.at[i]) || !fuse_is_value(d)) return false;
+    if (read_elsewhere(g, c->nodes.at[i]) || !dtype_fits_f32(d)) return false;
     for (uint32_t k = 0; k < c->nodes.n; k++)
         for (uint32_t u = 0; u < x->nusers; u++)
             if (!late[k] && x->users[u] == c->nodes.at[k]) return false;

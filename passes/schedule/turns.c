@@ -315,13 +315,6 @@ static void emit_zeros(const Turned *t, Builder *b, const Move *x)
     emit(b, OP_launch, (Type){0}, attr_intern(t->m, &list), &row, 1);
 }
 
-static Attr stride_attr(const Turned *t, Layout l)
-{
-    AttrList list = {.n = 0};
-    layout_put_stride(t->m, l, &list);
-    return attr_intern(t->m, &list);
-}
-
 static bool is_moved(const Turned *t, uint32_t step)
 {
     for (uint32_t i = 0; i < t->moves.n; i++)
@@ -348,7 +341,7 @@ static Fn *write_body(Turned *t)
         Ring *r = t->rings.at[i];
         Port port = {.type = r->all.type, .loc = t->old->loc};
         r->inside = builder_param(&rw.b, port);
-        rw.b.fn->insts[r->inside.id].attr = stride_attr(t, r->all);
+        rw.b.fn->insts[r->inside.id].attr = layout_stride_attr(t->m, r->all);
     }
     for (uint32_t i = 0; i < t->rings.n; i++) {
         const Ring *r = t->rings.at[i];
@@ -379,7 +372,8 @@ static void write_loop(Turned *t, Rewrite *rw)
     for (uint32_t k = 0; k < t->rings.n; k++) {
         Ring *r = t->rings.at[k];
         r->outside = args[n + k] =
-            emit(b, OP_buffer, r->all.type, stride_attr(t, r->all), NULL, 0);
+            emit(b, OP_buffer, r->all.type, layout_stride_attr(t->m, r->all),
+                 NULL, 0);
     }
     for (uint32_t k = 0; k < t->moves.n; k++) {
         const Move *x = &t->moves.at[k];
