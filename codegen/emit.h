@@ -164,21 +164,29 @@ void emit_straight(Emit *e, LoopId loop);
 /* Those of these kinds alone. */
 typedef bool NodeKind(const Kir *k, const NodeInfo *in);
 void emit_some(Emit *e, LoopId loop, NodeKind *are);
-LV emit_ix(Emit *e, Ix ix);   /* at lane 0 */
 LV emit_use(Emit *e, Node n); /* widened when lanes are taken together */
 /* The nodes of the parent's body between two loops in it. */
 void emit_between(Emit *e, LoopId first, LoopId next);
+LLVMBasicBlockRef emit_block(Emit *e, const char *name);
+LV emit_alloca(Emit *e, LLVMTypeRef t, int64_t n);
+LV emit_iconst(const Emit *e, int64_t i);
+
+/* memory.c */
+void emit_enter(Emit *e, LoopId loop, LV var); /* at the start of a turn */
+LV emit_ix(Emit *e, Ix ix);                    /* at lane 0 */
+LV emit_ix_wide(Emit *e, Ix ix);               /* at all lanes */
+bool emit_ix_is_wide(const Emit *e, Ix ix);    /* lanes may differ */
+LV emit_load(Emit *e, const NodeInfo *in, bool wide);
 /* A load that needs nothing of its turn but the lane; NULL: another one. */
 LV emit_load_ahead(Emit *e, const NodeInfo *in);
-void emit_enter(Emit *e, LoopId loop, LV var); /* at the start of a turn */
+void emit_store(Emit *e, const NodeInfo *in);
 /* What N stores is this value. */
 void emit_store_value(Emit *e, Node n, LV v);
 /* Whether N stores w neighbours of the loop over lanes by one access, under a
  * guard that is one for all of them. */
 bool emit_stores_whole(Emit *e, Node n, LoopId lanes, unsigned w);
-LLVMBasicBlockRef emit_block(Emit *e, const char *name);
-LV emit_alloca(Emit *e, LLVMTypeRef t, int64_t n);
-LV emit_iconst(const Emit *e, int64_t i);
+/* A total in memory: the thread that has the lane is the same in each turn. */
+void emit_total(Emit *e, const NodeInfo *in);
 
 /* loops.c: counted loops, accumulators, the host's mapping. */
 typedef struct Count {

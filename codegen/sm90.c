@@ -1,5 +1,6 @@
 /*
- * sm90.c: Hopper's own instructions, as inline assembly.
+ * sm90.c: Hopper's own instructions, as inline assembly; those of matrices are
+ * in wgmma.c.
  *
  * The text is written here once, with its operands in the order of the PTX
  * manual.  Everything that orders or is ordered is marked as having side
@@ -309,7 +310,7 @@ void sm90_map_prefetch(const Site *s, LV map)
 }
 
 /* "{$2, $3}" from operand `first` on. */
-static void print_list(Buf *b, unsigned first, unsigned n)
+void sm90_print_list(Buf *b, unsigned first, unsigned n)
 {
     buf_printf(b, "{");
     for (unsigned i = 0; i < n; i++)
@@ -354,7 +355,7 @@ void sm90_load_as(const Site *s, LV to, LV map, const LV *at, unsigned dims,
                "mbarrier::complete_tx::bytes%s%s [$0], [$1, ",
                dims, how->blocks ? ".multicast::cluster" : "",
                how->policy ? ".L2::cache_hint" : "");
-    print_list(&b, 2, dims);
+    sm90_print_list(&b, 2, dims);
     buf_printf(&b, "], [$%u]%s", 2 + dims, how->blocks ? ", all" : "");
     if (how->policy) buf_printf(&b, ", $%u", 3 + dims);
     buf_puts(&b, how->blocks ? ";\n\t}" : ";");
@@ -383,7 +384,7 @@ void sm90_store_as(const Site *s, LV map, const LV *at, unsigned dims, LV from,
                "cp.async.bulk.tensor.%ud.global.shared::cta.tile.bulk_group%s "
                "[$0, ",
                dims, policy ? ".L2::cache_hint" : "");
-    print_list(&b, 1, dims);
+    sm90_print_list(&b, 1, dims);
     buf_printf(&b, "], [$%u]", 1 + dims);
     if (policy) buf_printf(&b, ", $%u", 2 + dims);
     buf_puts(&b, ";");
@@ -409,7 +410,7 @@ void sm90_add(const Site *s, LV map, const LV *at, unsigned dims, LV from)
                "cp.reduce.async.bulk.tensor.%ud.global.shared::cta.add.tile."
                "bulk_group [$0, ",
                dims);
-    print_list(&b, 1, dims);
+    sm90_print_list(&b, 1, dims);
     buf_printf(&b, "], [$%u];", 1 + dims);
     instruct(s, b.at, constraints.at, args, dims + 2);
     buf_release(&b);
@@ -513,180 +514,8 @@ void sm90_registers(const Site *s, unsigned n, bool more)
                   n);
 }
 
-/* ----------------------------------------------------------------- wgmma -- */
-
-static LLVMTypeRef values_type(const Site *s, const LV *values, unsigned n)
-{
-    LLVMTypeRef types[MOST_OPERANDS];
-    for (unsigned i = 0; i < n; i++)
-        types[i] = LLVMTypeOf(values[i]);
-    return LLVMStructTypeInContext(s->cx, types, n, false);
-}
-
-static const char *register_of(LV v)
-{
-    LLVMTypeRef t = LLVMTypeOf(v);
-    if (LLVMGetTypeKind(t) == LLVMFloatTypeKind) return "f";
-    return LLVMGetTypeKind(t) == LLVMIntegerTypeKind &&
-                   LLVMGetIntTypeWidth(t) == 64
-               ? "l"
-               : "r";
-}
-
-/* "=f,...,0,1,...": n values that the text reads and writes in place. */
-static void tie(Buf *b, const LV *values, unsigned n)
-{
-    for (unsigned i = 0; i < n; i++)
-        buf_printf(b, "%s=%s", i ? "," : "", register_of(values[i]));
-    for (unsigned i = 0; i < n; i++)
-        buf_printf(b, ",%u", i);
-}
-
-static void untie(const Site *s, LV result, LV *values, unsigned n)
-{
-    for (unsigned i = 0; i < n; i++)
-        values[i] = LLVMBuildExtractValue(s->b, result, i, "");
-}
-
-typedef struct MmaText {
-    const Sm90Mma *op;
-    unsigned a, b, add; /* the numbers of the first operands */
-} MmaText;
-
-/* On the way to this step, in the units of a descriptor. */
-static uint32_t step_units(unsigned step, uint32_t each, uint32_t run,
-                           uint32_t skip)
-{
-    return (each + (run && step % run == 0 ? skip : 0)) / 16;
-}
-
-static void print_kind(Buf *b, const Sm90Mma *op)
-{
-    bool eight = dtype_bytes(op->dtype) == 1;
-    const char *x = dtype_name(op->dtype);
-    const char *y = dtype_name(eight ? op->b_dtype : op->dtype);
-    buf_printf(b, "wgmma.mma_async.sync.aligned.m64n%uk%u.f32.%s.%s\n\t ",
-               op->n, eight ? 32 : 16, x, y);
-}
-
-static void print_step(Buf *b, const MmaText *t, unsigned step)
-{
-    const Sm90Mma *op = t->op;
-    unsigned regs = op->n / 2;
-    if (step && !op->a_registers)
-        buf_printf(b, "add.s64 a, a, %u;\n\t",
-                   step_units(step, op->a_step, op->a_run, op->a_skip));
-    if (step)
-        buf_printf(b, "add.s64 b, b, %u;\n\t",
-                   step_units(step, op->b_step, op->b_run, op->b_skip));
-    print_kind(b, op);
-    print_list(b, 0, regs);
-    buf_printf(b, ",\n\t ");
-    if (op->a_registers)
-        print_list(b, t->a + 4 * step, 4);
-    else
-        buf_printf(b, "a");
-    buf_printf(b, ", b, %s, 1, 1", step ? "1" : "p");
-    bool eight = dtype_bytes(op->dtype) == 1;
-    if (!op->a_registers && !eight) buf_printf(b, ", %d", op->a_across);
-    if (!eight) buf_printf(b, ", %d", op->b_across);
-    buf_puts(b, ";\n\t");
-}
-
-static void print_mma(Buf *b, const MmaText *t)
-{
-    buf_printf(b, "{\n\t.reg .pred p;\n\t.reg .b64 a, b;\n\t"
-                  "wgmma.fence.sync.aligned;\n\t");
-    buf_printf(b, "setp.ne.b32 p, $%u, 0;\n\t", t->add);
-    if (!t->op->a_registers) buf_printf(b, "mov.b64 a, $%u;\n\t", t->a);
-    buf_printf(b, "mov.b64 b, $%u;\n\t", t->b);
-    for (unsigned i = 0; i < t->op->steps; i++)
-        print_step(b, t, i);
-    buf_printf(b, "wgmma.commit_group.sync.aligned;\n\t}");
-}
-
-void sm90_mma(const Site *s, const Sm90Mma *op, LV *acc, const LV *a, LV b,
-              LV add)
-{
-    unsigned regs = op->n / 2, na = op->a_registers ? 4 * op->steps : 1;
-    LV args[MOST_OPERANDS], flag = LLVMBuildZExt(s->b, add, i32_type(s), "");
-    if (regs + na + 2 > MOST_OPERANDS) BUG("wgmma with %u registers of A", na);
-    Buf text = {0}, kinds = {0};
-    tie(&kinds, acc, regs);
-    for (unsigned i = 0; i < regs; i++)
-        args[i] = acc[i];
-    for (unsigned i = 0; i < na; i++) {
-        args[regs + i] = a[i];
-        buf_printf(&kinds, ",%s", register_of(a[i]));
-    }
-    args[regs + na] = b;
-    args[regs + na + 1] = flag;
-    buf_printf(&kinds, ",l,r,~{memory}");
-    /* tied operands have numbers of their own */
-    MmaText t = {op, 2 * regs, 2 * regs + na, 2 * regs + na + 1};
-    print_mma(&text, &t);
-    LV r = assembly(s, false, values_type(s, acc, regs), text.at, kinds.at,
-                    args, regs + na + 2);
-    untie(s, r, acc, regs);
-    buf_release(&text);
-    buf_release(&kinds);
-}
-
-void sm90_mma_wait(const Site *s, unsigned pending, LV *values, unsigned n)
-{
-    Buf text = {0}, kinds = {0};
-    buf_printf(&text, "wgmma.wait_group.sync.aligned %u;", pending);
-    tie(&kinds, values, n);
-    buf_printf(&kinds, "%s~{memory}", n ? "," : "");
-    LLVMTypeRef t = n ? values_type(s, values, n) : void_type(s);
-    LV r = assembly(s, false, t, text.at, kinds.at, values, n);
-    untie(s, r, values, n);
-    buf_release(&text);
-    buf_release(&kinds);
-}
-
-uint64_t sm90_descriptor_bits(uint32_t bytes, uint32_t lead, uint32_t stride)
-{
-    uint64_t mode = bytes == 128 ? 1 : bytes == 64 ? 2 : bytes == 32 ? 3 : 0;
-    return mode << 62 | (uint64_t)(stride >> 4 & 0x3fff) << 32 |
-           (uint64_t)(lead >> 4 & 0x3fff) << 16;
-}
-
-LV sm90_descriptor(const Site *s, LV address, uint64_t bits)
-{
-    LV at = LLVMBuildLShr(s->b, address, sm90_i32(s, 4), "");
-    at = LLVMBuildAnd(s->b, at, sm90_i32(s, 0x3fff), "");
-    at = LLVMBuildZExt(s->b, at, LLVMInt64TypeInContext(s->cx), "");
-    return LLVMBuildOr(s->b, at, sm90_i64(s, bits), "");
-}
-
-/* --------------------------------------------------- fragments and memory --
+/* ---------------------------------------------------------------- numbers --
  */
-
-void sm90_ldmatrix(const Site *s, LV address, bool transposed, LV out[4])
-{
-    LV like[4] = {address, address, address, address};
-    const char *text =
-        transposed ? "ldmatrix.sync.aligned.m8n8.x4.trans.shared::cta.b16 "
-                     "{$0, $1, $2, $3}, [$4];"
-                   : "ldmatrix.sync.aligned.m8n8.x4.shared::cta.b16 "
-                     "{$0, $1, $2, $3}, [$4];";
-    LV r = assembly(s, false, values_type(s, like, 4), text,
-                    "=r,=r,=r,=r,r,~{memory}", &address, 1);
-    untie(s, r, out, 4);
-}
-
-void sm90_stmatrix(const Site *s, LV address, bool transposed,
-                   const LV values[4])
-{
-    LV args[] = {address, values[0], values[1], values[2], values[3]};
-    instruct(s,
-             transposed ? "stmatrix.sync.aligned.m8n8.x4.trans.shared::cta.b16 "
-                          "[$0], {$1, $2, $3, $4};"
-                        : "stmatrix.sync.aligned.m8n8.x4.shared::cta.b16 "
-                          "[$0], {$1, $2, $3, $4};",
-             "r,r,r,r,r,~{memory}", args, 5);
-}
 
 LV sm90_pack(const Site *s, DType to, LV low, LV high)
 {

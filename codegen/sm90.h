@@ -58,6 +58,8 @@ void sm90_instruct(const Site *s, const char *text, const char *constraints,
                    const LV *args, unsigned n);
 LV sm90_ask(const Site *s, LLVMTypeRef ret, const char *text,
             const char *constraints, const LV *args, unsigned n);
+/* "{$first, ...}": N operands. */
+void sm90_print_list(Buf *b, unsigned first, unsigned n);
 
 /* ------------------------------------------------------- shared memory -- */
 
@@ -149,7 +151,7 @@ LV sm90_most(const Site *s, LV x);
  * warpgroup.  The one that gives comes first. */
 void sm90_registers(const Site *s, unsigned n, bool more);
 
-/* --------------------------------------------------------------- wgmma -- */
+/* ------------------------------------------------------ wgmma (wgmma.c) -- */
 
 /* D[64, n] (+)= A[64, 16] B[16, n] in f32, `steps` times along K; 9.7.15.
  * A is a descriptor, or four registers of packed pairs for each step.  One
