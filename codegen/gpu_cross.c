@@ -152,7 +152,8 @@ void core_cross_multiply(Core *c, LV i, LV *acc)
     from = core_add(
         c, from, LLVMBuildMul(e->s.b, slot, core_i32(c, pairs_bytes(c)), ""));
     LV a = sm90_descriptor(
-        &e->s, from, sm90_descriptor_bits(PANEL_BYTES, x->box_bytes, 1024));
+        &e->s, from,
+        sm90_descriptor_bits(PANEL_BYTES, x->box_bytes, 8 * PANEL_BYTES));
     LV part = x->by_terms ? c->group : zero;
     LV b = core_descriptor(c, p, core_at(c, part, part_bytes(c, p), p->offset),
                            false);

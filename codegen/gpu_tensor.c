@@ -273,7 +273,7 @@ LV core_descriptor(Core *c, const Panel *p, LV address, bool terms_are_k)
 {
     bool across = p->across == terms_are_k;
     uint32_t lead = across ? p->box_bytes : 16;
-    uint64_t bits = sm90_descriptor_bits(PANEL_BYTES, lead, 1024);
+    uint64_t bits = sm90_descriptor_bits(PANEL_BYTES, lead, 8 * PANEL_BYTES);
     return sm90_descriptor(&c->e->s, address, bits);
 }
 

@@ -680,7 +680,7 @@ bool image_write(Module *m, const CodegenOpts *o, KernelSet *kernels,
     w.t.target = target_in_image(o->target);
     image_stages(&w.t);
     image_mesh(&w.t);
-    w.t.lanes = w.gpu ? 1 : (uint32_t)option_int(m, "lanes", HOST_LANES);
+    w.t.lanes = w.gpu ? 1 : HOST_LANES;
     w.t.streams = module_streams(m);
     w.t.infinities = infinities_find(m);
     image_slots(&w.t);

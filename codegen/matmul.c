@@ -127,18 +127,20 @@ static void load_operand(const Mm *m, uint32_t view, const Corner *at, LV from,
                          LV k, uint32_t extent, LV to, LV bar)
 {
     const MatmulView *v = &m->p->view[view];
-    uint32_t boxes = v->across ? extent / 64 : 1, part = v->map.box[1];
+    uint32_t boxes = v->across ? extent / MATMUL_LINES : 1,
+             part = v->map.box[1];
     LV c[SM90_DIMS];
     if (v->parts > 1) {
         LV skip = mm_times(m, m->rank, part);
-        to = mm_add(m, to, mm_times(m, skip, 128));
+        to = mm_add(m, to, mm_times(m, skip, MATMUL_ROW_BYTES));
         if (v->across)
             k = mm_add(m, k, skip);
         else
             from = mm_add(m, from, skip);
     }
     for (uint32_t i = 0; i < boxes; i++) {
-        LV mn = mm_plus(m, from, 64 * i), there = mm_plus(m, to, 8192 * i);
+        LV mn = mm_plus(m, from, MATMUL_LINES * i);
+        LV there = mm_plus(m, to, MATMUL_BOX_BYTES * i);
         uint32_t n = v->across ? mm_coordinates(v, at, mn, k, c)
                                : mm_coordinates(v, at, k, mn, c);
         sm90_load_as(&m->s, there, m->map[view], c, n, bar,
@@ -212,14 +214,18 @@ static void give_back(const Mm *m, LV slot, LV when)
     sm90_mbar_arrive_there(&m->s, bar, m->lane, mm_and(m, when, mine));
 }
 
-/* Rows of 64 of a warpgroup's tile. */
+/* How many instructions make a warpgroup's tile, one below the other. */
 static uint32_t parts_of(const Mm *m)
 {
-    return m->p->group_m / 64;
+    return m->p->group_m / MATMUL_LINES;
 }
 
 static Sm90Mma mma_of(const Mm *m)
 {
+    enum {
+        along = MATMUL_ROW_BYTES / MATMUL_K_STEPS,
+        across = MATMUL_BOX_BYTES / MATMUL_K_STEPS
+    };
     bool a = m->p->view[0].across, b = m->p->view[1].across;
     return (Sm90Mma){.n = m->p->t.n,
                      .dtype = m->p->g.a,
@@ -227,22 +233,25 @@ static Sm90Mma mma_of(const Mm *m)
                      .a_across = a,
                      .b_across = b,
                      .steps = MATMUL_K_STEPS,
-                     .a_step = a ? 2048 : 32,
-                     .b_step = b ? 2048 : 32};
+                     .a_step = a ? across : along,
+                     .b_step = b ? across : along};
 }
 
 /* The products of a stage: 64 rows after 64 rows. */
 static void multiply(const Mm *m, LV stage, LV go_on, LV *acc)
 {
     Sm90Mma op = mma_of(m);
-    uint64_t bits = sm90_descriptor_bits(128, 8192, 1024);
+    uint64_t bits = sm90_descriptor_bits(MATMUL_ROW_BYTES, MATMUL_BOX_BYTES,
+                                         8 * MATMUL_ROW_BYTES);
     uint32_t each = m->p->t.n / 2;
-    LV mine = m->p->t.turns ? mm_num(m, 0)
-                            : mm_times(m, m->group, 8192 * parts_of(m));
+    LV mine = m->p->t.turns
+                  ? mm_num(m, 0)
+                  : mm_times(m, m->group, MATMUL_BOX_BYTES * parts_of(m));
     LV a = sm90_descriptor(&m->s, mm_add(m, stage, mine), bits);
     LV b = sm90_descriptor(&m->s, mm_plus(m, stage, m->p->a_bytes), bits);
     for (uint32_t i = 0; i < parts_of(m); i++) {
-        LV part = LLVMBuildAdd(m->s.b, a, sm90_i64(&m->s, 8192 / 16 * i), "");
+        LV part = LLVMBuildAdd(m->s.b, a,
+                               sm90_i64(&m->s, MATMUL_BOX_BYTES / 16 * i), "");
         sm90_mma(&m->s, &op, acc + each * i, &part, b, go_on);
     }
 }

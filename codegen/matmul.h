@@ -66,6 +66,14 @@ enum {
     MATMUL_VIEWS = 1 + MATMUL_PRODUCTS + MATMUL_VALUES
 };
 
+/* Shared memory has swizzled rows, of a line of M or N or of an index of K; a
+ * box across K and an instruction have so many lines of M or N. */
+enum {
+    MATMUL_ROW_BYTES = 128,
+    MATMUL_LINES = 64,
+    MATMUL_BOX_BYTES = MATMUL_LINES * MATMUL_ROW_BYTES
+};
+
 /* A view for the copy engine: two dimensions of the matrix, then those batches
  * in which it moves; MATMUL_CHOSEN is the axis along which blocks choose,
  * MATMUL_PIECE that of pieces of K. */

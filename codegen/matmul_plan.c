@@ -21,7 +21,7 @@
 /* A value of more is gone from the second-level cache before anything reads it
  * again. */
 enum { CACHED_BYTES = 128 << 20 };
-enum { ROW_BYTES = 128, UNIT = 16, FEWEST_STAGES = 3, MOST_WITH_MAPS = 192 };
+enum { UNIT = 16, FEWEST_STAGES = 3, MOST_WITH_MAPS = 192 };
 
 /* ------------------------------------------------------------------ views --
  */
@@ -79,7 +79,8 @@ static bool view_operand(const Matrix *x, const Gemm *g, uint32_t rows,
 {
     v->parts = parts;
     return rows % (v->across ? 64 : 8 * parts) == 0 &&
-           view_of(x, g, ROW_BYTES, (v->across ? MATMUL_K : rows) / parts, v);
+           view_of(x, g, MATMUL_ROW_BYTES,
+                   (v->across ? MATMUL_K : rows) / parts, v);
 }
 
 /* Elements of K that lie side by side. */
@@ -334,11 +335,6 @@ static bool is_ids(const Matmul *p, uint32_t arg)
     return matmul_is_blocked(p) && p->blocked.ids == arg;
 }
 
-static bool has_value_dtype(DType d)
-{
-    return dtype_class(d) == DC_float && d != DT_f64;
-}
-
 /* Its rows are dense, and it moves with every index of the result. */
 static bool runs_along(const Gemm *g, const MatmulValue *v)
 {
@@ -362,7 +358,7 @@ static bool has_pairs(const Gemm *g, const MatmulValue *v, uint32_t align)
 /* Columns of a chunk: slots have rows of WIDEST bytes an element. */
 static uint32_t chunk_of(const Matmul *p, uint32_t widest)
 {
-    uint32_t most = ROW_BYTES / widest;
+    uint32_t most = MATMUL_ROW_BYTES / widest;
     uint32_t chunk = p->t.chunk < most ? p->t.chunk : most;
     while (p->group_n % chunk != 0 ||
            (p->whole % chunk != 0 && chunk % p->whole != 0))
@@ -418,7 +414,7 @@ static bool list_values(Matmul *p, const KernelArg *args,
         if (is_tally(p, i, &tally)) continue;
         if (args[i].counter || p->nvalues == MATMUL_VALUES) return false;
         DType d = type_dtype(p->m, args[i].type);
-        if (!has_value_dtype(d)) return false;
+        if (!dtype_fits_f32(d)) return false;
         Value v = written ? f->result_values[i - f->nparams] : (Value){i};
         MatmulValue *x = &p->value[p->nvalues++];
         *x = (MatmulValue){.arg = i,
@@ -527,8 +523,8 @@ static bool lay_out(Matmul *p)
     const MatmulTile *t = &p->t;
     p->group_m = t->turns ? t->m : t->m / t->groups;
     p->threads = SM90_GROUP * (t->groups + 1);
-    p->a_bytes = t->m * ROW_BYTES;
-    p->b_bytes = t->n * ROW_BYTES;
+    p->a_bytes = t->m * MATMUL_ROW_BYTES;
+    p->b_bytes = t->n * MATMUL_ROW_BYTES;
     p->chunks = p->group_m / 64 * p->group_n / p->chunk;
     p->blocks = t->pair == MATMUL_ALONE ? 1 : 2;
     uint32_t m = t->m * (t->pair == MATMUL_DOWN ? 2 : 1);

@@ -11,7 +11,7 @@
 
 #include "sm90.h"
 
-enum { SM100_PROCESSORS = 148, SM100_LOADED = 32 /* columns of one load */ };
+enum { SM100_LOADED = 32 }; /* columns of one load */
 
 /* So many columns (a power of two, 32 or more); their address is stored in
  * shared memory at TO.  Nobody else allocates after that.  Warp. */
