@@ -15,7 +15,7 @@
 #include "device.h"
 #include "ranks.h"
 
-enum { CUDA_TURNS = 2, CUDA_MOST_MODULES = 16, CUDA_SUMS_TEXTS = 2 };
+enum { CUDA_TURNS = 2, CUDA_MOST_MODULES = 16 };
 
 /* Room for batches on their way to the GPU, and for records on their way
  * back; turn by turn, so that neither side waits. */
@@ -52,8 +52,8 @@ typedef struct CudaScan {
 
 /* The kernels that add what came from each rank, and room for that. */
 typedef struct CudaSums {
-    CuModule modules[CUDA_SUMS_TEXTS];
-    CuFunction function, pair, many;
+    CuModule module;
+    CuFunction function, pair;
     CuPtr room[TITAN_MOST_STREAMS]; /* of --rank-order */
 } CudaSums;
 

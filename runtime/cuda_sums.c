@@ -64,52 +64,8 @@ enum { THREADS = 256, BLOCKS = 2048, FOUR = 4 };
     "st.global.v4.f32 [%d10], {%f0, %f1, %f2, %f3};\n"                        \
     "add.u64 %d5, %d5, %d6;\nbra PAIR;\n}\n"
 
-/* clang-format off */
-/* Four elements of the next piece; those of the pieces so far are added up in
- * f0 to f3. */
-#define LOAD_FOUR(when, to) \
-    NEXT_PIECE \
-    when "ld.global.v4.f32 {%" to "0, %" to "1, %" to "2, %" to "3}, [%d5];\n"
-#define ADD_FOUR(when, x) \
-    when "add.rn.f32 %f0, %f0, %" x "0;\n" when "add.rn.f32 %f1, %f1, %" x "1;\n" \
-    when "add.rn.f32 %f2, %f2, %" x "2;\n" when "add.rn.f32 %f3, %f3, %" x "3;\n"
-
-/* Registers as of the plain kernel, but d3: fours of elements.  Four pieces are
- * on their way at a time: one load behind the other leaves the memory idle. */
-#define MANY \
-    ".visible .entry " CUDA_MANY_KERNEL "(.param .align 8 .b8 what[56])\n{\n" \
-    ".reg .pred %p<7>;\n.reg .b32 %r<12>;\n.reg .b64 %d<13>;\n" \
-    ".reg .f32 %f<4>, %x<4>, %y<4>, %z<4>;\n" \
-    "ld.param.u64 %d1, [what];\nld.param.u64 %d2, [what+8];\n" \
-    "ld.param.u64 %d3, [what+16];\nld.param.u64 %d4, [what+24];\n" \
-    "ld.param.u32 %r1, [what+32];\nld.param.u64 %d12, [what+40];\n" \
-    "ld.param.u32 %r11, [what+48];\n" \
-    "shr.u64 %d3, %d3, 2;\nsub.u32 %r1, %r1, 1;\n" \
-    "mov.u32 %r6, %ctaid.x;\nmov.u32 %r7, %ntid.x;\n" \
-    "mov.u32 %r8, %tid.x;\nmov.u32 %r9, %nctaid.x;\n" \
-    "mul.wide.u32 %d7, %r6, %r7;\ncvt.u64.u32 %d8, %r8;\n" \
-    "add.u64 %d7, %d7, %d8;\nmul.wide.u32 %d8, %r9, %r7;\n" \
-    "FOUR:\nsetp.ge.u64 %p1, %d7, %d3;\n@%p1 ret;\n" \
-    "shl.b64 %d9, %d7, 4;\nadd.u64 %d10, %d2, %d9;\n" \
-    "add.u64 %d11, %d12, %d9;\nadd.u64 %d6, %d1, %d9;\n" \
-    "mov.u32 %r4, %r1;\nmov.u32 %r10, 0;\n" \
-    LOAD_FOUR("", "f") \
-    "MORE:\n" \
-    "setp.gt.u32 %p4, %r4, 1;\nsetp.gt.u32 %p5, %r4, 2;\n" \
-    "setp.gt.u32 %p6, %r4, 3;\n" \
-    LOAD_FOUR("", "x") LOAD_FOUR("@%p4 ", "y") LOAD_FOUR("@%p5 ", "z") \
-    ADD_FOUR("", "x") ADD_FOUR("@%p4 ", "y") ADD_FOUR("@%p5 ", "z") \
-    "sub.u32 %r4, %r4, 3;\n@%p6 bra MORE;\n" \
-    "st.global.v4.f32 [%d6], {%f0, %f1, %f2, %f3};\n" \
-    "add.u64 %d7, %d7, %d8;\nbra FOUR;\n}\n"
-/* clang-format on */
-
-#define HEAD ".version 7.0\n.target sm_80\n.address_size 64\n"
-
-/* Those of sixteen bytes at a time. */
-static const char wide[] = HEAD PAIR MANY;
-
-static const char plain[] = HEAD
+static const char kernel[] =
+    ".version 7.0\n.target sm_80\n.address_size 64\n" PAIR
     ".visible .entry " CUDA_SUMS_KERNEL "(.param .align 8 .b8 what[56])\n"
     "{\n"
     ".reg .pred %p<4>;\n.reg .b16 %h<2>;\n.reg .b32 %r<12>;\n"
@@ -146,10 +102,9 @@ static const char plain[] = HEAD
                                 "add.u64 %d7, %d7, %d8;\nbra NEXT;\n"
                                 "}\n";
 
-const char *cuda_sums_ptx(unsigned i)
+const char *cuda_sums_ptx(void)
 {
-    static const char *const texts[CUDA_SUMS_TEXTS] = {plain, wide};
-    return texts[i];
+    return kernel;
 }
 
 uint32_t cuda_sums_kind(uint32_t dtype)
@@ -164,12 +119,9 @@ uint32_t cuda_sums_kind(uint32_t dtype)
 TitanStatus cuda_sums_open(Cuda *c)
 {
     CudaSums *s = &c->sums;
-    CuModule *m = s->modules;
-    for (unsigned i = 0; i < CUDA_SUMS_TEXTS; i++)
-        CU_TRY(c, cuModuleLoadDataEx(&m[i], cuda_sums_ptx(i), 0, NULL, NULL));
-    CU_TRY(c, cuModuleGetFunction(&s->function, m[0], CUDA_SUMS_KERNEL));
-    CU_TRY(c, cuModuleGetFunction(&s->pair, m[1], CUDA_PAIR_KERNEL));
-    CU_TRY(c, cuModuleGetFunction(&s->many, m[1], CUDA_MANY_KERNEL));
+    CU_TRY(c, cuModuleLoadDataEx(&s->module, kernel, 0, NULL, NULL));
+    CU_TRY(c, cuModuleGetFunction(&s->function, s->module, CUDA_SUMS_KERNEL));
+    CU_TRY(c, cuModuleGetFunction(&s->pair, s->module, CUDA_PAIR_KERNEL));
     for (uint32_t i = 0; i < c->im->header->streams && c->options.rank_order;
          i++)
         CU_TRY(c, cuMemAlloc(&s->room[i], CUDA_SUMS_ROOM));
@@ -180,33 +132,27 @@ void cuda_sums_close(Cuda *c)
 {
     for (uint32_t i = 0; i < TITAN_MOST_STREAMS; i++)
         if (c->sums.room[i]) c->cu.cuMemFree(c->sums.room[i]);
-    for (unsigned i = 0; i < CUDA_SUMS_TEXTS; i++)
-        if (c->sums.modules[i]) c->cu.cuModuleUnload(c->sums.modules[i]);
+    if (c->sums.module) c->cu.cuModuleUnload(c->sums.module);
     c->sums = (CudaSums){0};
 }
 
-/* Pieces of f32, one of them this member's, in sixteen bytes at a time. */
-static bool is_wide(const CudaSumArgs *a)
+/* Two pieces of f32, one of them this member's, in sixteen bytes at a time. */
+static bool is_pair(const CudaSumArgs *a)
 {
-    uint64_t bits = a->to | a->from | a->mine | (a->n > 2 ? a->pitch : 0);
-    return a->n >= 2 && a->me < a->n && a->kind == SUM_f32 &&
-           a->count % FOUR == 0 && bits % (FOUR * sizeof(float)) == 0;
-}
-
-static CuFunction kernel_of(const CudaSums *s, const CudaSumArgs *a)
-{
-    if (!is_wide(a)) return s->function;
-    return a->n == 2 ? s->pair : s->many;
+    return a->n == 2 && a->me < a->n && a->kind == SUM_f32 &&
+           a->count % FOUR == 0 &&
+           (a->to | a->from | a->mine) % (FOUR * sizeof(float)) == 0;
 }
 
 TitanStatus cuda_sums_add(Cuda *c, const struct CudaSumArgs *what, CuStream on)
 {
     CudaSumArgs a = *what;
     void *args[] = {&a};
-    uint64_t lanes = is_wide(&a) ? a.count / FOUR : a.count;
+    bool pair = is_pair(&a);
+    uint64_t lanes = pair ? a.count / FOUR : a.count;
     uint64_t blocks = (lanes + THREADS - 1) / THREADS;
     if (a.count == 0) return TITAN_OK;
-    CU_TRY(c, cuLaunchKernel(kernel_of(&c->sums, &a),
+    CU_TRY(c, cuLaunchKernel(pair ? c->sums.pair : c->sums.function,
                              blocks < BLOCKS ? (unsigned)blocks : BLOCKS, 1, 1,
                              THREADS, 1, 1, 0, on, args, NULL));
     return TITAN_OK;

@@ -9,7 +9,6 @@
 
 #define CUDA_SUMS_KERNEL "titan_sum_ranks"
 #define CUDA_PAIR_KERNEL "titan_sum_pair" /* of two pieces of f32 */
-#define CUDA_MANY_KERNEL "titan_sum_many" /* of more */
 
 typedef enum SumKind { SUM_f32, SUM_f64, SUM_bf16, SUM_f16, SUM_none } SumKind;
 
@@ -28,8 +27,7 @@ _Static_assert(offsetof(CudaSumArgs, kind) == 36, "cuda_sums.c");
 _Static_assert(offsetof(CudaSumArgs, me) == 48, "cuda_sums.c");
 _Static_assert(sizeof(CudaSumArgs) == 56, "cuda_sums.c");
 
-/* Their texts, less than CUDA_SUMS_TEXTS: that of any sum, and that of the
- * other two. */
-const char *cuda_sums_ptx(unsigned i);
+/* Its text. */
+const char *cuda_sums_ptx(void);
 
 #endif
