@@ -219,7 +219,7 @@ void cuda_peers_close(Cuda *c);
 uint64_t cuda_peers_reserve(const Cuda *c);
 /* Whether copy engines make any collectives, or this one. */
 bool cuda_peers_any(const Cuda *c);
-bool cuda_peers_have(const Cuda *c, const TitanCollective *x);
+bool cuda_peers_have(const Cuda *c, const TitanCommand *cmd);
 /* Those of one group on one stream, CMD among them, between begin and end. */
 TitanStatus cuda_peers_begin(Cuda *c, const TitanCommand *cmd);
 TitanStatus cuda_peers_run(Cuda *c, const TitanCommand *cmd, CuPtr to,

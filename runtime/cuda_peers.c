@@ -24,7 +24,8 @@
  * wait, so no copy that waits keeps another rank's from being asked for.
  *
  * Where a member of a group is on another machine, of another stage, a thread,
- * or cannot be reached, all members leave these to NCCL.
+ * or cannot be reached, all members leave these to NCCL, and so they do with
+ * what lies in memory of the host.
  */
 #include "cuda_device.h"
 
@@ -298,9 +299,20 @@ TitanStatus cuda_peers_open(Cuda *c)
 
 /* ---------------------------------------------------------- collectives -- */
 
-bool cuda_peers_have(const Cuda *c, const TitanCollective *x)
+/* Others read what lies in the arena, and nothing else of this rank. */
+static bool lies_in_arena(const TitanImage *im, const TitanCommand *cmd)
 {
-    return by_engines(x) && c->peers && c->peers->groups[x->group];
+    bool in = true;
+    for (uint32_t i = 0; i < cmd->operands.n; i++)
+        in &= im->operands[cmd->operands.first + i].base != TITAN_BASE_host;
+    return in;
+}
+
+bool cuda_peers_have(const Cuda *c, const TitanCommand *cmd)
+{
+    const TitanCollective *x = &c->im->collectives[cmd->index];
+    return by_engines(x) && c->peers && c->peers->groups[x->group] &&
+           lies_in_arena(c->im, cmd);
 }
 
 /* In the words of a rank, what MEMBER writes there. */

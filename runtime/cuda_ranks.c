@@ -155,7 +155,7 @@ static void find_kinds(Cuda *c)
         const TitanCommand *cmd = &im->commands[i];
         if (cmd->kind != TITAN_COMMAND_collective) continue;
         const TitanCollective *x = &im->collectives[cmd->index];
-        if (cuda_peers_have(c, x)) continue;
+        if (cuda_peers_have(c, cmd)) continue;
         uint32_t kind =
             cuda_in_order(c, x) ? TITAN_COLLECTIVE_all_to_all : x->kind;
         c->ranks->kinds[x->group * im->header->streams + cmd->stream] |=
@@ -333,8 +333,7 @@ TitanStatus cuda_collective(Cuda *c, const TitanCommand *cmd, CuPtr to,
                             CuPtr from)
 {
     TRY(put_mark(c, cmd));
-    if (cuda_peers_have(c, &c->im->collectives[cmd->index]))
-        return run_by_engines(c, cmd, to, from);
+    if (cuda_peers_have(c, cmd)) return run_by_engines(c, cmd, to, from);
     if (cuda_in_order(c, &c->im->collectives[cmd->index]))
         return cuda_reduce_in_order(c, cmd, to, from);
     return run_collective(c, cmd, to, from);

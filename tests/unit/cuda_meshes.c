@@ -2,8 +2,9 @@
  *
  * cuda_meshes.c: copy engines on a mesh of several axes: groups of some ranks,
  * of all and of one, one after the other on the same streams, on processes with
- * the fake driver.  That driver does what all streams of a GPU have to do in
- * one order, so no rank needs more queues than one to come to the end.
+ * the fake driver; one gathers what lies in memory of the host.  That driver
+ * does what all streams of a GPU have to do in one order, so no rank needs more
+ * queues than one to come to the end.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -24,6 +25,7 @@ enum { RANKS = 4, F32 = 1, COUNT = 21, TURNS = 3, PAGE = 4096 };
 enum { PLACE = RANKS * COUNT, OPS = 8, GROUPS = 4, STREAMS = 2 };
 enum { GATHER = TITAN_COLLECTIVE_all_gather };
 enum { SCATTER = TITAN_COLLECTIVE_reduce_scatter };
+enum { OF_HOST = 6 }; /* an operation */
 
 /* Rank = 2 * dp + tp; the axis between them has one index. */
 static const TitanMeshAxis mesh[] = {{.size = 2}, {.size = 1}, {.size = 2}};
@@ -40,6 +42,9 @@ static const TitanGroup groups[GROUPS] = {{.levels = {0, 1}},
 static const TitanCollective ops[OPS] = {
     OP(GATHER, 0),  OP(SCATTER, 2), OP(GATHER, 3), OP(SCATTER, 3),
     OP(SCATTER, 0), OP(GATHER, 1),  OP(GATHER, 2), OP(SCATTER, 3)};
+
+static const TitanOperand operands[] = {{.base = TITAN_BASE_frame},
+                                        {.base = TITAN_BASE_host}};
 
 /* Of each rank what it gives and what it gets, by operation. */
 typedef struct Shared {
@@ -70,6 +75,7 @@ static void open_world(World *w)
     for (uint32_t i = 0; i < OPS; i++)
         w->commands[i] = (TitanCommand){.kind = TITAN_COMMAND_collective,
                                         .index = i,
+                                        .operands = {i == OF_HOST, 1},
                                         .stream = i / 2 % STREAMS};
     w->im = (TitanImage){.header = &w->header,
                          .stages = &w->stage,
@@ -82,6 +88,8 @@ static void open_world(World *w)
                          .nlevels = sizeof levels / sizeof *levels,
                          .collectives = ops,
                          .ncollectives = OPS,
+                         .operands = operands,
+                         .noperands = sizeof operands / sizeof *operands,
                          .commands = w->commands,
                          .ncommands = OPS,
                          .strings = ""};
@@ -103,6 +111,8 @@ static void close_world(World *w)
 
 static CuPtr place(const Cuda *c, uint32_t op, bool result)
 {
+    static float host[PLACE];
+    if (op == OF_HOST && !result) return (CuPtr)(uintptr_t)host;
     return c->arena + (2 * op + result) * PLACE * sizeof(float);
 }
 
@@ -126,12 +136,13 @@ static TitanStatus turn(const World *w, Cuda *c)
     return TITAN_OK;
 }
 
-/* Groups of one have nobody to copy from. */
+/* Groups of one have nobody to copy from, and nobody reads of the host. */
 static bool reaches_all(const Cuda *c)
 {
     bool all = true;
     for (uint32_t op = 0; op < OPS; op++)
-        all &= cuda_peers_have(c, &ops[op]) == (ops[op].group != 1);
+        all &= cuda_peers_have(c, &c->im->commands[op]) ==
+               (ops[op].group != 1 && op != OF_HOST);
     return all;
 }
 
