@@ -15,6 +15,7 @@
 
 #include <arpa/inet.h>
 #include <ifaddrs.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <string.h>
@@ -43,9 +44,10 @@ static bool pass(Link *l, LinkWay way, uint32_t rank, void *at, size_t bytes)
 
 /* ---------------------------------------------------------------- rank 0 -- */
 
+/* Who calls at a network that leads nowhere waits for nothing. */
 static bool is_usable(const struct ifaddrs *a)
 {
-    if (!a->ifa_addr) return false;
+    if (!a->ifa_addr || !(a->ifa_flags & IFF_RUNNING)) return false;
     int family = a->ifa_addr->sa_family;
     return family == AF_INET || family == AF_INET6;
 }
@@ -117,9 +119,9 @@ static int be_called(Link *l, uint32_t rank)
 
 static int call_one(const Offer *o)
 {
-    Until soon = {.end = seconds_now() + LINE_SECONDS};
     for (uint32_t i = 0; i < o->n && i < OFFER_PLACES; i++) {
         int fd = dial(&o->at[i]);
+        Until soon = {.end = seconds_now() + LINE_SECONDS};
         if (fd >= 0 && fd_put(fd, o->token, sizeof o->token, soon)) return fd;
         if (fd >= 0) close(fd);
     }
