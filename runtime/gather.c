@@ -202,7 +202,8 @@ static TitanStatus gather(Gathering *g, double patience)
     return st;
 }
 
-/* Whether they begin, and where each is. */
+/* Whether they begin, and where each is.  Where one of them has gone, those
+ * that are told later do not; the others miss this rank. */
 static TitanStatus answer(const Gathering *g, TitanStatus verdict)
 {
     const Joined *j = g->joined;
@@ -214,7 +215,7 @@ static TitanStatus answer(const Gathering *g, TitanStatus verdict)
         if (told && verdict == TITAN_OK)
             told = fd_put(j->fds[r], j->token, sizeof j->token, u) &&
                    fd_put(j->fds[r], j->places, ranks * sizeof *j->places, u);
-        if (!told && verdict == TITAN_OK) return miss(g, r);
+        if (!told && verdict == TITAN_OK) verdict = miss(g, r);
     }
     return verdict;
 }
