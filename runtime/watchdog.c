@@ -136,10 +136,12 @@ static void put_command(const Watch *w, uint32_t number, FILE *out)
     if (words[0]) fprintf(out, ", %s", words);
 }
 
+/* 0: it is on another machine. */
 static pid_t process_of(const Watch *w, uint32_t rank)
 {
     int pid = atomic_load(&w->board->rows[rank].pid);
-    return pid ? pid : w->run;
+    if (pid) return pid;
+    return board_knows(w->board, rank) ? w->run : 0;
 }
 
 /* One that was stopped does nothing more by itself. */
