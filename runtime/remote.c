@@ -81,7 +81,7 @@ static TitanStatus conclude(Remote *r, TitanStatus st)
     const Link *l = r->link;
     if (st != TITAN_OK) atomic_store(&r->ended, true);
     if (st != TITAN_RANK_LOST || !l->board) return st;
-    if (l->lost) say_where(r, st, l->lost - 1);
+    if (l->lost && l->lost - 1 != l->rank) say_where(r, st, l->lost - 1);
     say_where(r, st, l->rank);
     if (!is_host(r)) leave_soon(r->crew.story, st);
     return st;
