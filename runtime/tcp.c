@@ -418,15 +418,20 @@ static void loss_words(const Loss *x, char *out, size_t size)
     }
 }
 
-static TitanStatus whole(const Tcp *t, TitanStory *s)
+static TitanStatus lost(const Tcp *t, TitanStory *s)
 {
     char how[128] = "";
     const Link *l = &t->link;
     loss_words(&t->loss, how, sizeof how);
-    if (l->lost)
-        return titan_fail(s, TITAN_RANK_LOST,
-                          "rank %" PRIu32 " of %" PRIu32 " was lost: %s",
-                          l->lost - 1, l->ranks, how);
+    return titan_fail(s, TITAN_RANK_LOST,
+                      "rank %" PRIu32 " of %" PRIu32 " was lost: %s",
+                      l->lost - 1, l->ranks, how);
+}
+
+static TitanStatus whole(const Tcp *t, TitanStory *s)
+{
+    const Link *l = &t->link;
+    if (l->lost) return lost(t, s);
     if (t->status == TITAN_OK) return TITAN_OK;
     return titan_fail(s, t->status,
                       l->ended ? "another rank ended the run"
