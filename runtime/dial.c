@@ -213,6 +213,11 @@ int dial_accept(int listener)
 
 /* ----------------------------------------------------------------- bytes -- */
 
+Until in_seconds(double seconds)
+{
+    return (Until){.end = seconds_now() + seconds};
+}
+
 /* False: it is over. */
 static bool is_ready(int fd, short what, Until u)
 {

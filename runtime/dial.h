@@ -43,6 +43,8 @@ typedef struct Until {
     const atomic_bool *ended; /* or until this is; NULL: nobody says so */
 } Until;
 
+Until in_seconds(double seconds);
+
 /* False: the other end has gone, or it is over. */
 bool fd_put(int fd, const void *at, size_t bytes, Until u);
 bool fd_get(int fd, void *at, size_t bytes, Until u);

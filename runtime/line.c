@@ -91,8 +91,7 @@ static int take_caller(int listener, const Offer *o)
         if (poll(&p, 1, LINE_SECONDS * 1000) <= 0) continue;
         int fd = dial_accept(listener);
         if (fd < 0) continue;
-        Until soon = {.end = seconds_now() + 1};
-        if (fd_get(fd, token, sizeof token, soon) &&
+        if (fd_get(fd, token, sizeof token, in_seconds(1)) &&
             memcmp(token, o->token, sizeof token) == 0)
             return fd;
         close(fd);
@@ -121,8 +120,9 @@ static int call_one(const Offer *o)
 {
     for (uint32_t i = 0; i < o->n && i < OFFER_PLACES; i++) {
         int fd = dial(&o->at[i]);
-        Until soon = {.end = seconds_now() + LINE_SECONDS};
-        if (fd >= 0 && fd_put(fd, o->token, sizeof o->token, soon)) return fd;
+        if (fd >= 0 &&
+            fd_put(fd, o->token, sizeof o->token, in_seconds(LINE_SECONDS)))
+            return fd;
         if (fd >= 0) close(fd);
     }
     return -1;

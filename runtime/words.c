@@ -28,11 +28,6 @@ bool answer_is_known(const Answer *a)
     return memcmp(a->magic, magic, sizeof magic) == 0;
 }
 
-Until in_seconds(double seconds)
-{
-    return (Until){.end = seconds_now() + seconds};
-}
-
 bool answer_say(int fd, uint32_t verdict)
 {
     Answer a = {.verdict = verdict};

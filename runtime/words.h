@@ -43,8 +43,6 @@ bool answer_say(int fd, uint32_t verdict);
 /* What another process has sent as a status. */
 TitanStatus answer_status(uint32_t word);
 
-Until in_seconds(double seconds);
-
 /* Says now and then for whom one waits: each time twice as long after. */
 typedef struct Patience {
     double end, next, pause;

@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "runtime/join.h"
+#include "runtime/words.h"
 #include "tests/unit/port.h"
 
 enum { RANKS = 3 };
@@ -80,33 +80,27 @@ static bool is_turned_away(const Joined *j, const void *says, size_t bytes)
     return there && got < 0;
 }
 
-/* What a rank says: see join.c. */
-typedef struct Words {
-    char magic[8], key[RUN_NAME];
-    uint32_t rank, use, ranks, port, status, pad;
-} Words;
-
 /* With the words of a rank and another number; as ranks that cannot call. */
 static bool turns_strangers_away(const Joined *j)
 {
     static const uint32_t wrong[] = {0, 1, RANKS};
-    Words call = {"titan 3", "", 2, JOIN_line, RANKS, 0, 0, 0};
+    Words call = words_of(2, RANKS, JOIN_line);
     Words other = call, many = call;
     if (!is_turned_away(j, "two", 3)) return false;
     if (!is_turned_away(j, &call, sizeof call)) return false;
     memcpy(call.key, j->token, JOIN_TOKEN);
     if (!is_turned_away(j, &call, sizeof call - 1)) return false;
     memcpy(other.key, j->token, JOIN_TOKEN);
-    other.use = JOIN_come;
+    other.who.use = JOIN_come;
     if (!is_turned_away(j, &other, sizeof other)) return false;
     memcpy(many.key, j->token, JOIN_TOKEN);
     many.ranks++;
     if (!is_turned_away(j, &many, sizeof many)) return false;
     for (int i = 0; i < 3; i++) {
-        call.rank = wrong[i];
+        call.who.rank = wrong[i];
         if (!is_turned_away(j, &call, sizeof call)) return false;
     }
-    call.rank = 2;
+    call.who.rank = 2;
     return slow_is_turned_away(j, (const char *)&call, sizeof call);
 }
 
