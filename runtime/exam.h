@@ -30,8 +30,8 @@ typedef struct Dense {
 } Dense;
 enum { EXAM_PIECE = 8 << 20 };
 struct Census;
-/* Adds what of them is not finite, fetched by way of PIECE, of EXAM_PIECE bytes,
- * where the host does not reach them. */
+/* Adds what of them is not finite, fetched by way of PIECE, of EXAM_PIECE
+ * bytes, where the host does not reach them. */
 TitanStatus exam_count(TitanDevice *d, const Dense *x, char *piece,
                        struct Census *c);
 

@@ -47,7 +47,6 @@ TitanStatus shards_write(TitanStory *s, Files *files, const char *dir,
                          const char *stem, ShardSource *src, ShardSet *out);
 void shards_free(ShardSet *set);
 
-
 static inline uint64_t shard_tensor_bytes(const StTensor *t)
 {
     uint64_t n = titan_dtype_bytes(t->dtype);
