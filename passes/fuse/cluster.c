@@ -128,16 +128,18 @@ static bool gather_waits(const Graph *g, const Nodes *nodes)
     return false;
 }
 
+/* Adds its nodes, none of which is there yet, in their order. */
 static void add_cluster(Graph *g, uint32_t c, Nodes *out)
 {
     const Cluster *from = &g->clusters[c];
     for (uint32_t i = 0; i < from->nodes.n; i++) {
         uint32_t node = from->nodes.at[i];
+        uint32_t k = out->n;
         vec_push(g->fx->a, out, node);
-        for (uint32_t k = out->n - 1; k > 0 && out->at[k - 1] > node; k--) {
+        for (; k > 0 && out->at[k - 1] > node; k--)
             out->at[k] = out->at[k - 1];
-            out->at[k - 1] = node;
-        }
+        CHECK(k == 0 || out->at[k - 1] != node);
+        out->at[k] = node;
     }
 }
 
