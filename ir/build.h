@@ -21,5 +21,4 @@ Value fold_draft(Builder *b, const Draft *d);
  * body and numbers the rest by first use. */
 void tidy_map(Builder *b, Draft *d);
 
-
 #endif

@@ -102,10 +102,10 @@ static TypeInfo info_copy(Module *m, const TypeInfo *t)
     return c;
 }
 
-/* T is sorted. */
 /* What module_init makes: 0 is no type, 1 the type of what is wrong. */
 #define ERROR_TYPE ((Type){1})
 
+/* T is sorted. */
 static Type intern_sorted(Module *m, const TypeInfo *t)
 {
     uint64_t h = type_hash(t);

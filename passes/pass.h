@@ -71,9 +71,6 @@ void pass_remark(const Module *m, const PassCtx *cx, Loc at, const char *fmt,
 void pass_missed(const Module *m, const PassCtx *cx, Loc at, const char *fmt,
                  ...) PRINTF(4, 5);
 
-/* Runs a pipeline text: "inline,canonicalise,fuse{tile=64}", in which the name
- * of a pipeline stands for its text.  The module is verified after every
- * pass. --print-after goes to stdout, times to stderr. */
 /* When a module is verified. */
 typedef enum Verify {
     VERIFY_each,
@@ -81,6 +78,9 @@ typedef enum Verify {
     VERIFY_none /* of a module of which only a number is wanted */
 } Verify;
 
+/* Runs a pipeline text: "inline,canonicalise,fuse{tile=64}", in which the name
+ * of a pipeline stands for its text.  --print-after goes to stdout, times to
+ * stderr. */
 typedef struct PipelineOpts {
     const char *print_after; /* a pass name, "all" or "changed"; or NULL */
     const char *dump_dir;    /* one numbered .tir per changing pass, or NULL */

@@ -150,7 +150,7 @@ static Value rank_of(Route *r, Value one, Value ids)
     return emit_gather(b, before, ids, r->expert);
 }
 
-/* 1 where A is B by IS, else 0. */
+/* 1 where IS holds of X and Y, else 0. */
 static Value counted(Builder *b, ScalarOp is, Value x, Value y)
 {
     Module *m = b->m;
