@@ -1,22 +1,35 @@
 /*
- * machine.c: the rates of an H200, and of a few cores.
+ * machine.c: the rates of the first machine that machines.def has for a target,
+ * at the shares of its peaks that are kept, and of a few cores.
  *
  * The figures only weigh steps against each other.
  */
 #include "machine.h"
 
-static const Machine gpu = {.flops = 700e6,
-                            .bytes = 4e6,
-                            .transfer = 5e4,
-                            .launch = 1.5,
-                            .wait = 1,
-                            .tiles = 132,
-                            .elements = 132 * 2048 * 4,
-                            .links = true,
-                            .link = 0.25e6,
-                            .meet = 20,
-                            .alone = 0.4e6,
-                            .taken = 8};
+/* A row of machines.def, as far as passes ask for it: a second's. */
+typedef struct Row {
+    const char *target;
+    double memory, f16, link, bus;          /* peaks */
+    double copies, library, engines, buses; /* shares */
+    double beside, command, collective;     /* share; seconds */
+} Row;
+
+static const Row rows[] = {
+#define PEAK(m, f32, f16_, f8, l, far, b, ...) \
+    .memory = m, .f16 = f16_, .link = l, .bus = b
+#define KEPT(c, l, products, nccl, e, b) \
+    .copies = c, .library = l, .engines = e, .buses = b
+#define BESIDE(compute, l, ...) .beside = l
+#define START(c, l)             .command = c, .collective = l
+#define MACHINE(name, on, ...)  {.target = #on, __VA_ARGS__},
+#include "../runtime/machines.def"
+#undef MACHINE
+#undef START
+#undef BESIDE
+#undef KEPT
+#undef PEAK
+};
+
 static const Machine host = {.flops = 2e5,
                              .bytes = 2e4,
                              .transfer = 1e4,
@@ -28,7 +41,29 @@ static const Machine host = {.flops = 2e5,
                              .meet = 1,
                              .alone = 2e3};
 
+enum { PROCESSORS = 132, RESIDENT = 2048 /* threads of one */ };
+
+static Machine gpu_of(const Row *r)
+{
+    double link = r->link * r->engines * 1e-6;
+    return (Machine){.flops = r->f16 * r->library * 1e-6,
+                     .bytes = r->memory * r->copies * 1e-6,
+                     .transfer = r->bus * r->buses * 1e-6,
+                     .launch = r->command * 1e6,
+                     .wait = 1,
+                     .tiles = PROCESSORS,
+                     .elements = PROCESSORS * RESIDENT * 4,
+                     .links = true,
+                     .link = link * r->beside,
+                     .meet = r->collective * 1e6,
+                     .alone = link,
+                     .taken = 8};
+}
+
 Machine machine_of(const Module *m, const PassCtx *cx)
 {
-    return strncmp(pass_option(m, cx, "target", "host"), "sm_", 3) ? host : gpu;
+    const char *target = pass_option(m, cx, "target", "host");
+    for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (!strcmp(rows[i].target, target)) return gpu_of(&rows[i]);
+    return host;
 }
