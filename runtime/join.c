@@ -186,10 +186,22 @@ static TitanStatus enter(TitanStory *s, const World *w, double patience,
     return TITAN_OK;
 }
 
+static TitanStatus check_port(TitanStory *s, const World *w)
+{
+    char *end;
+    long n = strtol(w->port, &end, 10);
+    if (!*end && n > 0 && n <= UINT16_MAX) return TITAN_OK;
+    return titan_fail(s, TITAN_USAGE,
+                      "rank 0 cannot be at port \"%s\"; set MASTER_PORT to a "
+                      "number from 1 to %d",
+                      w->port, UINT16_MAX);
+}
+
 TitanStatus world_join(TitanStory *s, const World *w, double patience,
                        Joined *out)
 {
     *out = (Joined){.rank = w->rank, .ranks = w->ranks, .listener = -1};
+    TRY(check_port(s, w));
     out->fds = malloc(w->ranks * sizeof *out->fds);
     out->places = calloc(w->ranks, sizeof *out->places);
     if (!out->fds || !out->places) return titan_no_memory(s);

@@ -26,6 +26,19 @@ static long number_of(const char *name, long otherwise)
     return end == text ? otherwise : n;
 }
 
+/* MASTER_PORT and so many MORE, or OTHERWISE.  What is no number stays as it
+ * is, for world_join to refuse. */
+static void put_port(World *w, long otherwise, long more)
+{
+    const char *text = getenv("MASTER_PORT");
+    char *end = NULL;
+    long n = text ? strtol(text, &end, 10) : otherwise;
+    if (text && (end == text || *end))
+        snprintf(w->port, sizeof w->port, "%s", text);
+    else
+        snprintf(w->port, sizeof w->port, "%ld", n + more);
+}
+
 /* "node[07-12,20]" begins with node07. */
 static void first_host(const char *list, char *out, size_t size)
 {
@@ -46,9 +59,7 @@ static bool read_torch(World *w, long *rank, long *ranks)
                  number_of("TORCHELASTIC_RESTART_COUNT", 0), run);
     /* torchrun keeps a store of its own at the port that it names */
     const char *store = getenv("TORCHELASTIC_USE_AGENT_STORE");
-    long port = number_of("MASTER_PORT", 29500);
-    snprintf(w->port, sizeof w->port, "%ld",
-             port + (store && strcmp(store, "True") == 0));
+    put_port(w, 29500, store && strcmp(store, "True") == 0);
     snprintf(w->host, sizeof w->host, "%s", host ? host : "127.0.0.1");
     w->local = (uint32_t)number_of("LOCAL_RANK", *rank);
     w->beside = (uint32_t)number_of("LOCAL_WORLD_SIZE", host ? 1 : *ranks);
@@ -69,8 +80,7 @@ static bool read_slurm(World *w, long *rank, long *ranks)
     if (host) snprintf(w->host, sizeof w->host, "%s", host);
     snprintf(w->run, sizeof w->run, "slurm %ld.%ld", job, step);
     /* below 32768, from where on the system gives ports to who connects */
-    snprintf(w->port, sizeof w->port, "%ld",
-             number_of("MASTER_PORT", 20000 + (job * 31 + step) % 12000));
+    put_port(w, 20000 + (job * 31 + step) % 12000, 0);
     w->local = (uint32_t)number_of("SLURM_LOCALID", 0);
     w->beside = (uint32_t)number_of("SLURM_STEP_TASKS_PER_NODE", 1);
     return *rank >= 0;
