@@ -44,6 +44,9 @@ static const DiagId refusals[] = {
     DIAG_pipeline_stages, DIAG_pipeline_micros,  DIAG_state_not_additive,
 };
 
+_Static_assert(sizeof refusals / sizeof *refusals <= MOST_REFUSALS,
+               "each refusal has a count");
+
 static uint32_t refusal_count(void)
 {
     return sizeof refusals / sizeof *refusals;
@@ -86,6 +89,7 @@ static bool failed(Trial *t, const char *what, const char *which)
 
 static void note_pass(Trial *t, uint32_t step)
 {
+    CHECK(step < MOST_STEPS);
     for (uint32_t i = 0; i < CHOICE_count; i++)
         t->cover->passes[i][t->task->way[i]][step]++;
 }
