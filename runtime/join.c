@@ -37,9 +37,10 @@ static Words come_with(const World *w, JoinUse use)
 /* ------------------------------------------------------------ the others -- */
 
 typedef enum Door {
-    DOOR_open,     /* rank 0 has heard */
-    DOOR_closed,   /* nobody listens there */
-    DOOR_strangers /* somebody else does */
+    DOOR_open,      /* rank 0 has heard */
+    DOOR_closed,    /* nobody listens there */
+    DOOR_strangers, /* somebody else does */
+    DOOR_none       /* this rank has none of its own */
 } Door;
 
 typedef struct Coming {
@@ -99,7 +100,8 @@ static Door knock(Coming *c)
     c->why = dial_host(c->world->host, c->world->port, &j->fds[0]);
     if (c->why) return DOOR_closed;
     if (j->listener < 0) j->listener = listen_beside(c->world, j->fds[0]);
-    if (j->listener >= 0) mine.port = place_here(j->listener).port;
+    if (j->listener < 0) return DOOR_none;
+    mine.port = place_here(j->listener).port;
     bool answered =
         fd_put(j->fds[0], &mine, sizeof mine, in_seconds(HELLO_SECONDS)) &&
         hear_answer(c, j->fds[0], &a);
@@ -120,6 +122,14 @@ static TitanStatus turned_away(const Coming *c)
                       c->world->host, c->world->port);
 }
 
+/* ERROR: why this rank has no door. */
+static TitanStatus shut_in(const Coming *c, int error)
+{
+    return titan_fail(c->story, TITAN_UNAVAILABLE,
+                      "rank %" PRIu32 " cannot listen for other ranks: %s",
+                      c->world->rank, strerror(error));
+}
+
 /* A port that another run still has may be rank 0's a moment later. */
 static TitanStatus reach_first(Coming *c, double patience)
 {
@@ -129,6 +139,7 @@ static TitanStatus reach_first(Coming *c, double patience)
     c->patience = patience_of(patience);
     for (;;) {
         Door door = knock(c);
+        if (door == DOOR_none) return shut_in(c, errno);
         double now = seconds_now();
         if (door == DOOR_open) return TITAN_OK;
         if (door == DOOR_closed) c->strangers = 0;

@@ -1,7 +1,8 @@
 /* links: titan_runtime */
 /*
  * join.c: three processes find each other at a port; then the second is called
- * by strangers, whom it turns away, and by the third.
+ * by strangers, whom it turns away, and by the third.  One that has no socket
+ * left to be called at says so.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,6 +13,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -147,8 +149,46 @@ static void knows_its_ranks(void **state)
     }
 }
 
+/* The status of a rank that has one descriptor left: to reach rank 0. */
+static int joins_with_one(uint32_t rank, uint16_t port, TitanStory *s)
+{
+    Joined j;
+    World w = world_of(rank, port);
+    int next = dup(0);
+    struct rlimit few = {(rlim_t)next + 1, (rlim_t)next + 1};
+    close(next);
+    setrlimit(RLIMIT_NOFILE, &few);
+    TitanStatus st = world_join(s, &w, 100, &j);
+    joined_free(&j);
+    return st;
+}
+
+static void says_that_it_cannot_listen(void **state)
+{
+    (void)state;
+    int status;
+    Place here = {.family = AF_INET, .address = {127, 0, 0, 1}};
+    int first = dial_listen(&here, RANKS);
+    assert_true(first >= 0);
+    uint16_t port = ntohs(place_here(first).port);
+    pid_t pid = fork();
+    if (pid == 0) {
+        TitanStory s = {0};
+        alarm(300);
+        bool right = joins_with_one(1, port, &s) == TITAN_UNAVAILABLE &&
+                     strcmp(s.line[0], "rank 1 cannot listen for other ranks: "
+                                       "Too many open files") == 0;
+        _exit(!right);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    close(first);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(knows_its_ranks)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(knows_its_ranks),
+        cmocka_unit_test(says_that_it_cannot_listen)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
