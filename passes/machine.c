@@ -1,6 +1,7 @@
 /*
  * machine.c: the rates of the first machine that machines.def has for a target,
- * at the shares of its peaks that are kept, and of a few cores.
+ * at the shares of its peaks that are kept, and of a few cores; a GPU that it
+ * has not is weighed as the first that it has.
  *
  * The figures only weigh steps against each other.
  */
@@ -65,5 +66,5 @@ Machine machine_of(const Module *m, const PassCtx *cx)
     const char *target = pass_option(m, cx, "target", "host");
     for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++)
         if (!strcmp(rows[i].target, target)) return gpu_of(&rows[i]);
-    return host;
+    return strncmp(target, "sm_", 3) ? host : gpu_of(&rows[0]);
 }
