@@ -290,7 +290,6 @@ static uint32_t name_number(const char *name, const char *stem, size_t n)
     return *p ? 0 : number;
 }
 
-/* One walk, however many have the stem already: fuse asks for thousands. */
 bool module_is_global(const Module *m)
 {
     for (uint32_t i = 0; i < m->fns.n; i++)
@@ -298,6 +297,7 @@ bool module_is_global(const Module *m)
     return true;
 }
 
+/* One walk, however many have the stem already: fuse asks for thousands. */
 Str fn_fresh_name(Module *m, const char *stem)
 {
     FnRef other;

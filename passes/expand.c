@@ -162,6 +162,7 @@ bool pass_expand(Module *m, PassCtx *cx)
     map_init(&x.copies, x.a);
     map_init(&x.zeros, x.a);
     map_init(&x.messages, x.a);
+    map_init(&x.aliases, x.a);
     orders_find(&x);
     blocks_find(&x);
     for (uint32_t i = 0; i < n; i++)

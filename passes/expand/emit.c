@@ -254,6 +254,28 @@ static void emit_call_group(Scene *s, uint32_t i)
     emit_launch(s, f, args, in->nargs, outs, g->nresults);
 }
 
+static bool is_group_of(const Fn *group, const Inst *in, Type from)
+{
+    const Inst *op = &group->insts[group->nparams];
+    return op->op == in->op && op->attr.id == in->attr.id &&
+           type_eq(op->type, in->type) && type_eq(group->params[0].type, from);
+}
+
+/* Bodies are many, and what they copy is alike. */
+static FnRef alias_group(Scene *s, const Inst *in, Type from)
+{
+    uint32_t key[] = {in->op, in->attr.id, in->type.id, from.id}, f;
+    uint64_t h = hash_bytes(key, sizeof key, 0);
+    MapIter it;
+    for (bool more = map_first(&s->x->aliases, h, &it, &f); more;
+         more = map_next(&s->x->aliases, &it, &f))
+        if (is_group_of(fn_of(s->x->m, (FnRef){f}), in, from))
+            return (FnRef){f};
+    FnRef made = small_group(s, op_info((Op)in->op)->name, in, from);
+    map_add(&s->x->aliases, h, made.id);
+    return made;
+}
+
 /* A merge whose parts do not lie one in the other is copied. */
 static void emit_alias(Scene *s, uint32_t i)
 {
@@ -263,8 +285,7 @@ static void emit_alias(Scene *s, uint32_t i)
     Layout l = default_layout(s->x, in->type);
     s->home[i] =
         (Home){.root = root_new(s, l, s->fn->names[i], in->loc), .layout = l};
-    FnRef f =
-        small_group(s, op_info((Op)in->op)->name, in, value_type(s->fn, x));
+    FnRef f = alias_group(s, in, value_type(s->fn, x));
     Value from = operand_value(s, x), to = home_value(s, &s->home[i]);
     emit_launch(s, f, &from, 1, &to, 1);
 }

@@ -43,6 +43,7 @@ typedef struct Expand {
     OuterAxes outer;
     Map copies, zeros;   /* type -> the group that copies or clears it */
     Map messages;        /* op, attributes and type -> the group that is it */
+    Map aliases;         /* likewise, of those that have to be copied */
     VEC(Member) members; /* of blocks */
     VEC(Order) orders;
     VEC(Axis) rows; /* that ids choose: they lie outside of what a row has */
