@@ -514,6 +514,11 @@ static inline DType expr_dtype(const Module *m, Expr e)
 {
     return (DType)expr_info(m, e)->dtype;
 }
+/* A number of the dtype of LIKE. */
+static inline Expr expr_like(Module *m, Expr like, int64_t i)
+{
+    return expr_int(m, expr_dtype(m, like), i);
+}
 /* Replaces _i by with[i], and index(a) by index_with(a) where that is not
  * {0} (index_with may be NULL). */
 typedef struct ExprSubst {

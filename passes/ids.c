@@ -3,11 +3,6 @@
  */
 #include "ids.h"
 
-static Expr like(Module *m, Expr x, int64_t n)
-{
-    return expr_int(m, expr_dtype(m, x), n);
-}
-
 Expr id_arg(Module *m, uint32_t operand)
 {
     return expr_arg(m, operand, DT_i32);
@@ -15,13 +10,13 @@ Expr id_arg(Module *m, uint32_t operand)
 
 Expr id_in(Module *m, Expr x, int64_t n)
 {
-    return expr_op2(m, SC_and, expr_op2(m, SC_le, like(m, x, 0), x),
-                    expr_op2(m, SC_lt, x, like(m, x, n)));
+    return expr_op2(m, SC_and, expr_op2(m, SC_le, expr_like(m, x, 0), x),
+                    expr_op2(m, SC_lt, x, expr_like(m, x, n)));
 }
 
 Expr id_where(Module *m, Expr holds, Expr x)
 {
-    return expr_op(m, SC_where, holds, x, like(m, x, -1));
+    return expr_op(m, SC_where, holds, x, expr_like(m, x, -1));
 }
 
 Expr id_along(Module *m, Expr x, const IdAxis *axes, uint32_t n)

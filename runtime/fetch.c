@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "dial.h"
+#include "words.h"
 
 /* ---------------------------------------------------------------- rank 0 -- */
 
@@ -43,7 +43,7 @@ TitanStatus fetch_read(TitanStory *s, FetchLine *line, const Order *o)
                               "staged was read",
                               line->rank);
         if (status != TITAN_OK)
-            return titan_while(s, (TitanStatus)status,
+            return titan_while(s, answer_status(status),
                                "reading what rank %" PRIu32 " has staged",
                                line->rank);
         crate_unpack(line->crate, o);

@@ -50,11 +50,13 @@ static const Row rows[] = {
 
 typedef enum NoteKind { NOTE_code, NOTE_variable } NoteKind;
 
-static const struct Note {
+typedef struct Note {
     NoteKind kind;
     unsigned programs;
     const char *word, *what;
-} notes[] = {
+} Note;
+
+static const Note notes[] = {
 #define NOTE(kind, programs, word, what) {NOTE_##kind, programs, word, what},
 #include "codes.def"
 #undef NOTE
@@ -419,16 +421,22 @@ static void put_line(const char *left, const char *what, FILE *out)
     put_wrapped(what, out);
 }
 
+/* The first note of a kind behind ONE (NULL: of all); NULL: there is none. */
+static const Note *next_note(const ProgramText *t, NoteKind kind,
+                             const Note *one)
+{
+    for (one = one ? one + 1 : notes; one < notes + NNOTES; one++)
+        if (one->kind == kind && one->programs & t->program) return one;
+    return NULL;
+}
+
 static void put_notes(const ProgramText *t, NoteKind kind, const char *head,
                       FILE *out)
 {
-    bool any = false;
-    for (unsigned i = 0; i < NNOTES; i++) {
-        if (notes[i].kind != kind || !(notes[i].programs & t->program))
-            continue;
-        if (!any) fprintf(out, "\n%s\n", head);
-        any = true;
-        put_line(notes[i].word, notes[i].what, out);
+    const Note *n = next_note(t, kind, NULL);
+    if (n) fprintf(out, "\n%s\n", head);
+    for (; n; n = next_note(t, kind, n)) {
+        put_line(n->word, n->what, out);
         fputc('\n', out);
     }
 }
@@ -462,16 +470,13 @@ static void put_roff(const char *s, FILE *out)
 static void man_notes(const ProgramText *t, NoteKind kind, const char *head,
                       FILE *out)
 {
-    bool any = false;
-    for (unsigned i = 0; i < NNOTES; i++) {
-        if (notes[i].kind != kind || !(notes[i].programs & t->program))
-            continue;
-        fprintf(out, "%s%s%s.TP\n.B ", any ? "" : ".SH ", any ? "" : head,
-                any ? "" : "\n");
-        any = true;
-        put_roff(notes[i].word, out);
+    const Note *n = next_note(t, kind, NULL);
+    if (n) fprintf(out, ".SH %s\n", head);
+    for (; n; n = next_note(t, kind, n)) {
+        fprintf(out, ".TP\n.B ");
+        put_roff(n->word, out);
         fputc('\n', out);
-        put_roff(notes[i].what, out);
+        put_roff(n->what, out);
         fputc('\n', out);
     }
 }

@@ -38,18 +38,12 @@ Part part_of(Local *l, const TypeAxis *a, Value *args, uint32_t *n)
 
 /* --------------------------------------------------------- expressions -- */
 
-/* Arithmetic in the dtype of X. */
-static Expr number(Module *m, Expr x, int64_t i)
-{
-    return expr_int(m, expr_dtype(m, x), i);
-}
-
 /* Coordinate K, times N. */
 static Expr coords(Module *m, const Part *p, uint32_t k, Expr like, int64_t n)
 {
     Expr c =
         expr_cast(m, expr_dtype(m, like), expr_arg(m, p->first + k, DT_i32));
-    return expr_op2(m, SC_mul, c, number(m, like, n));
+    return expr_op2(m, SC_mul, c, expr_like(m, like, n));
 }
 
 /* What each split cuts: sizes[k] by split k, and last what is left. */
@@ -66,7 +60,7 @@ static void level_sizes(const Module *m, const TypeAxis *a, int64_t *sizes)
 static Expr zig_second(Module *m, const Part *p, Expr like, int64_t part)
 {
     int64_t n = group_size(m, p->axis.splits, p->axis.nsplits);
-    return expr_op2(m, SC_sub, number(m, like, (2 * n - 1) * part),
+    return expr_op2(m, SC_sub, expr_like(m, like, (2 * n - 1) * part),
                     coords(m, p, 0, like, part));
 }
 
@@ -80,9 +74,9 @@ static Expr zig_whole(Module *m, const Part *p, Expr i)
     int64_t part = zig_part(m, p);
     Expr first = expr_op2(m, SC_add, i, coords(m, p, 0, i, part));
     Expr second =
-        expr_op2(m, SC_add, expr_op2(m, SC_sub, i, number(m, i, part)),
+        expr_op2(m, SC_add, expr_op2(m, SC_sub, i, expr_like(m, i, part)),
                  zig_second(m, p, i, part));
-    return expr_op(m, SC_where, expr_op2(m, SC_lt, i, number(m, i, part)),
+    return expr_op(m, SC_where, expr_op2(m, SC_lt, i, expr_like(m, i, part)),
                    first, second);
 }
 
@@ -99,8 +93,8 @@ Expr part_whole(Module *m, const Part *p, Expr i)
         i = expr_op2(m, SC_add, i, coords(m, p, k, i, sizes[k + 1]));
         if (k > 0)
             i = expr_op(m, SC_where,
-                        expr_op2(m, SC_lt, i, number(m, i, sizes[k])), i,
-                        number(m, i, a->size));
+                        expr_op2(m, SC_lt, i, expr_like(m, i, sizes[k])), i,
+                        expr_like(m, i, a->size));
     }
     return i;
 }
@@ -111,7 +105,7 @@ static Expr zig_local(Module *m, const Part *p, Expr i)
     Expr first = expr_op2(m, SC_sub, i, coords(m, p, 0, i, part));
     Expr second = expr_op2(m, SC_sub, i, zig_second(m, p, i, part));
     second = id_where(m, id_in(m, second, part),
-                      expr_op2(m, SC_add, second, number(m, i, part)));
+                      expr_op2(m, SC_add, second, expr_like(m, i, part)));
     return expr_op(m, SC_where, id_in(m, first, part), first, second);
 }
 
