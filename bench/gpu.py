@@ -203,6 +203,15 @@ def run_ours(program, work, steps, folder, args):
             "loss": lines[0]["loss"]}
 
 
+def end_group(child):
+    """Ends the leader of a group of processes with all that it has started."""
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    child.communicate()
+
+
 def run_group(command, seconds, log):
     """Runs a command with all that it starts; what it says last.  Its output
     goes to a file: compilers that it leaves behind would keep a pipe open."""
@@ -219,11 +228,7 @@ def run_group(command, seconds, log):
         except subprocess.TimeoutExpired:
             return f"not done after {seconds} s"
         finally:
-            try:
-                os.killpg(child.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            child.wait()
+            end_group(child)
 
 
 def run_peer(peer, steps, folder):

@@ -12,7 +12,6 @@ import json
 import lzma
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tarfile
@@ -20,6 +19,8 @@ import threading
 import time
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
+
+import gpu
 
 BESIDE = 8  # programs at a time, where nothing is timed
 Row = namedtuple("Row", "part figure value must state")
@@ -178,11 +179,7 @@ def ended(command, env, seconds):
     except subprocess.TimeoutExpired:
         raise Failed(f"not done after {seconds} s") from None
     finally:
-        try:
-            os.killpg(child.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        child.communicate()
+        gpu.end_group(child)
 
 
 def last_of(*texts):
