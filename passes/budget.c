@@ -14,6 +14,11 @@
  * The peak may rise again where making again takes more than is saved, so
  * when the last way does not fit, all corners are tried, and when no plan does,
  * the images of the smallest.
+ *
+ * States of the optimizer go to the host (remat/states.c) where all that does
+ * not fit, or the last byte that it saves takes more time than a byte of
+ * theirs: the search is made with more and more of them there, as long as that
+ * takes less time.
  */
 #include "budget.h"
 #include "arrange.h"
@@ -35,8 +40,10 @@ typedef struct Budget {
     const char *passes; /* from remat to memplan */
     Buf text;           /* the module */
     Points *points;
+    States *states;
+    uint32_t moved; /* parameters whose states are on the host in a trial */
     int64_t bytes;
-    Known *known;  /* by position */
+    Known *known;  /* by position, with these */
     int64_t least; /* the smallest image that was seen */
 } Budget;
 
@@ -84,6 +91,7 @@ static void trial(Budget *b, int64_t position, int64_t room, int64_t *image)
     uint64_t bytes = 0;
     trial_begin(&t, &b->text);
     option_set(&t.m, "remat", points_text(b->points, position));
+    states_move(b->states, &t.m, b->moved);
     if (room != LOWEST)
         option_set(&t.m, "room", arena_printf(&t.arena, "%" PRId64, room));
     bool ok =
@@ -176,7 +184,6 @@ static int64_t corner_fit(Budget *b)
 {
     enum { FEW = 3 };
     uint32_t n = points_corners(b->points);
-    b->least = INT64_MAX;
     if (n == 0 && image_at(b, 0) <= b->bytes) return 0;
     for (uint32_t tried = 0; tried < n && tried < FEW; tried++) {
         int64_t best = points_corner(b->points, 0);
@@ -209,6 +216,52 @@ static int64_t search(Budget *b)
     return corner_fit(b);
 }
 
+/* A position, and how many parameters have their states on the host. */
+typedef struct Choice {
+    int64_t at; /* -1: none fits */
+    uint32_t moved;
+    double time;
+} Choice;
+
+static Choice search_moved(Budget *b, uint32_t moved)
+{
+    b->moved = moved;
+    b->known = known_new(b->m, b->points);
+    Choice c = {.at = search(b), .moved = moved};
+    c.time = link_time(states_bytes(b->states, moved));
+    if (c.at > 0) c.time += points_time(b->points, c.at);
+    return c;
+}
+
+/* How many it takes until what moved beyond MOVED has as many bytes as the
+ * budget lacks there, or all. */
+static uint32_t moved_enough(const Budget *b, uint32_t moved)
+{
+    double bytes = states_bytes(b->states, moved);
+    double lacks = (double)(b->least - b->bytes);
+    uint32_t n = moved + 1;
+    while (n < states_count(b->states) &&
+           states_bytes(b->states, n) - bytes < lacks)
+        n++;
+    return n;
+}
+
+/* The one that takes the least time. */
+static Choice choose(Budget *b)
+{
+    uint32_t all = states_count(b->states);
+    Choice best = search_moved(b, 0);
+    while (best.at < 0 && best.moved < all)
+        best = search_moved(b, moved_enough(b, best.moved));
+    while (best.at >= 0 && best.moved < all &&
+           points_price(b->points, best.at) > link_time(1)) {
+        Choice next = search_moved(b, best.moved + 1);
+        if (next.at < 0 || next.time >= best.time) break;
+        best = next;
+    }
+    return best;
+}
+
 /* -------------------------------------------------------------- verdicts -- */
 
 /* As a plan has it, not less: "69.42 GiB". */
@@ -234,20 +287,24 @@ static const char *both(Arena *a, int64_t bytes)
 static bool refuse(Budget *b)
 {
     Arena *a = b->m->scratch;
+    bool moves = states_count(b->states) > 0;
     Report *r = diag_error(b->m->diag, DIAG_remat_budget, (Span){0},
                            "the budget is %s, with all that can be made again "
-                           "the peak is %s",
-                           both(a, b->bytes), both(a, b->least));
+                           "%sthe peak is %s",
+                           both(a, b->bytes),
+                           moves ? "and all states on the host " : "",
+                           both(a, b->least));
     report_help(r, "write budget %s, or make the batch smaller",
                 size_text(a, b->least));
     return false;
 }
 
-/* The rules of a position, as lines of a plan. */
-static void say_choice(Budget *b, const PassCtx *cx, int64_t at)
+/* The rules of a choice, as lines of a plan. */
+static void say_choice(Budget *b, const PassCtx *cx, Choice c)
 {
-    const char *text = points_text(b->points, at);
-    double ms = points_time(b->points, at) / 1e6;
+    const char *text = points_text(b->points, c.at);
+    const char *states = states_text(b->states, c.moved);
+    if (*states) pass_remark(b->m, cx, (Loc){0}, "%s", states);
     if (!*text) text = "repeat none";
     while (*text) {
         size_t n = strcspn(text, ";");
@@ -255,15 +312,17 @@ static void say_choice(Budget *b, const PassCtx *cx, int64_t at)
         text += n + strspn(text + n, "; ");
     }
     pass_remark(b->m, cx, (Loc){0},
-                "this makes the step %.2f ms longer, by a roofline", ms);
+                "this makes the step %.2f ms longer, by a roofline",
+                c.time / 1e6);
 }
 
 static bool settle(Budget *b, const PassCtx *cx, Step *step)
 {
-    int64_t at = search(b);
-    if (at < 0) return refuse(b);
-    const char *text = points_text(b->points, at);
-    say_choice(b, cx, at);
+    Choice c = choose(b);
+    if (c.at < 0) return refuse(b);
+    const char *text = points_text(b->points, c.at);
+    states_move(b->states, b->m, c.moved);
+    say_choice(b, cx, c);
     if (!*text) text = "repeat none";
     text = arena_strdup(b->m->arena, text);
     for (uint32_t i = 0; i < step->noptions; i++) {
@@ -341,7 +400,7 @@ bool budget_settle(Module *m, const StepVec *steps, uint32_t at,
                 .passes = rest_of(m, steps, at),
                 .bytes = budget->number,
                 .points = points,
-                .known = known_new(m, points),
+                .states = states_find(m, &rules),
                 .least = INT64_MAX};
     module_print(m, &(PrintOpts){0}, &b.text);
     bool ok = settle(&b, &cx, step);

@@ -9,7 +9,8 @@
 
 static const struct {
     double flops, bytes, launch; /* per nanosecond; nanoseconds */
-} rates = {.flops = 680e3, .bytes = 3.8e3, .launch = 2e3};
+    double link; /* bytes per nanosecond between it and its host, each way */
+} rates = {.flops = 680e3, .bytes = 3.8e3, .launch = 2e3, .link = 50};
 
 static double elements(Module *m, Type t)
 {
@@ -64,4 +65,9 @@ double remake_time(Module *m, const Fn *of, Value v)
     double compute = inst_flops(m, of, in) / rates.flops;
     move /= rates.bytes;
     return rates.launch + (compute > move ? compute : move);
+}
+
+double link_time(double bytes)
+{
+    return bytes / rates.link;
 }

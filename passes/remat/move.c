@@ -10,10 +10,9 @@
 
 #include <stdlib.h>
 
-/* Bytes per nanosecond between a GPU and the memory of its host, each way; the
- * part of a transfer's time by which what runs beside it is longer; and the
+/* The part of a transfer's time by which what runs beside it is longer; and the
  * part of a turn that transfers may take, as neither time is sure. */
-static const double link_bytes = 50, link_share = 0.01, link_free = 0.92;
+static const double link_share = 0.01, link_free = 0.92;
 
 typedef struct Named {
     const char *name;
@@ -104,7 +103,7 @@ static void add_point(Mover *x, const char **names, uint32_t n)
     for (uint32_t i = 0; i < n; i++)
         buf_printf(&b, "%s %s", i ? "," : "", names[i]);
     const bool *moved = moved_by(x->m, x->p, x->of.record, names, n);
-    double bytes = bytes_of(x->m, x->p, moved), time = bytes / link_bytes;
+    double bytes = bytes_of(x->m, x->p, moved), time = link_time(bytes);
     Point point = x->of;
     point.mode = arena_strdup(x->m->scratch, b.at);
     point.bytes -= bytes;
@@ -122,7 +121,7 @@ static void add_points(Mover *x, bool hidden)
     uint32_t n = 0;
     for (uint32_t i = 0; i < x->all.n; i++) {
         const Named *next = &x->all.at[i];
-        if (hidden && (bytes + next->bytes) / link_bytes > x->forward) continue;
+        if (hidden && link_time(bytes + next->bytes) > x->forward) continue;
         bytes += next->bytes;
         names[n++] = next->name;
         add_point(x, names, n);

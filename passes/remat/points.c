@@ -309,6 +309,14 @@ double points_time(const Points *x, int64_t position)
     return time;
 }
 
+double points_price(const Points *x, int64_t position)
+{
+    uint32_t i = 0;
+    while (i < x->slopes.n && position > x->slopes.at[i].turns)
+        position -= x->slopes.at[i++].turns;
+    return i < x->slopes.n && position > 0 ? x->slopes.at[i].price : 0;
+}
+
 static void put_rule(Buf *b, const char *path, const char *mode, int64_t first)
 {
     buf_printf(b, "%s%s %s", b->n ? "; " : "", path, mode);

@@ -13,6 +13,7 @@
  *     cost.c     how long it takes to make a value again
  *     points.c   the records worth having under a budget
  *     move.c     the same with a part of them on the host
+ *     states.c   the states that may lie on the host under a budget
  *
  * Words: a *record* is what a turn of the forward keeps for the backward; a
  * value that is not in it is *made again*.
@@ -206,6 +207,8 @@ Fn *changes_apply(Module *m, const Fn *caller, const Change *changes,
 
 /* Nanoseconds to make the value again. */
 double remake_time(Module *m, const Fn *of, Value v);
+/* Nanoseconds in which bytes go to the memory of the host, or come from it. */
+double link_time(double bytes);
 
 /* ------------------------------------------------------------ points.c -- */
 
@@ -229,6 +232,8 @@ bool points_any(const Points *x);
 uint32_t points_corners(const Points *x);
 int64_t points_corner(const Points *x, uint32_t i);
 double points_time(const Points *x, int64_t position); /* nanoseconds */
+/* Nanoseconds for the last byte that a position saves. */
+double points_price(const Points *x, int64_t position);
 /* The rules of a position; empty: nothing is made again. */
 const char *points_text(const Points *x, int64_t position);
 
@@ -236,5 +241,20 @@ const char *points_text(const Points *x, int64_t position);
 
 /* Adds the points that are OF with more and more of its record on the host. */
 void points_moved(Module *m, const Pair *p, Point of, PointVec *out);
+
+/* ------------------------------------------------------------ states.c -- */
+
+/* The parameters whose states may go to the host, in the order in which they
+ * do; none where the device has no host. */
+typedef struct States States;
+States *states_find(Module *m, const Rules *rules);
+uint32_t states_count(const States *x);
+/* What a device has of the states of the first N. */
+double states_bytes(const States *x, uint32_t n);
+/* Those of the first N lie on the host from here on, in M, a copy of the module
+ * or itself. */
+void states_move(const States *x, Module *m, uint32_t n);
+/* As a line for a plan; empty: N is 0. */
+const char *states_text(const States *x, uint32_t n);
 
 #endif
