@@ -176,6 +176,15 @@ LiveSpan live_span(const LivePlace *place, uint32_t step)
     return s;
 }
 
+LiveSpan live_outer(const LiveBuffer *b, const LivePlace **loop)
+{
+    LiveSpan s = b->span;
+    for (*loop = NULL; s.place && s.place->around;
+         s = live_span((*loop)->around, (*loop)->step))
+        *loop = s.place;
+    return s;
+}
+
 static void note_use(LiveWalk *w, LiveBuffer *b, LiveUse use)
 {
     LiveSpan s = live_span(use.place, use.step);

@@ -95,6 +95,10 @@ typedef struct Live {
 
 /* The span of one step of a place. */
 LiveSpan live_span(const LivePlace *place, uint32_t step);
+/* The uses of a buffer as steps of the entry; place NULL: they are of several
+ * places.  LOOP: the place of the loop of the entry that has them all, or NULL;
+ * of buffers with one loop the spans do not say in which order they are. */
+LiveSpan live_outer(const LiveBuffer *b, const LivePlace **loop);
 
 /* Every buffer but results of entries, which lie in io or persistent. */
 Live live_find(Module *m, Arena *a);

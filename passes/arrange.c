@@ -66,7 +66,7 @@ typedef struct Arrange {
     bool large;                /* there are none but large blocks */
     uint32_t *sorted, nsorted; /* numbers of those that have an offset, by it */
     Met *met;                  /* scratch, by number */
-    Forbidden *forbidden;      /* scratch */
+    Forbidden *forbidden, *halves; /* scratch */
     Again again;
 } Arrange;
 
@@ -205,27 +205,44 @@ static void move_sorted(Arrange *r, uint32_t number, int64_t offset)
     put_sorted(r, number, offset);
 }
 
-static int by_from(const void *a, const void *b)
+static bool from_less(const Forbidden *x, const Forbidden *y)
 {
-    const Forbidden *x = a, *y = b;
-    if (x->from != y->from) return x->from < y->from ? -1 : 1;
-    return (x->to > y->to) - (x->to < y->to);
+    return x->from != y->from ? x->from < y->from : x->to < y->to;
 }
 
-/* Where they are few, or nearly in order, in place. */
-static void sort_forbidden(Forbidden *f, uint32_t n)
+static void insert_sorted(Forbidden *f, uint32_t n)
 {
-    enum { FAR = 32 }; /* on the average */
-    uint32_t steps = 0;
-    for (uint32_t i = 1; i < n && steps <= FAR * n; i++) {
+    for (uint32_t i = 1; i < n; i++) {
         Forbidden x = f[i];
         uint32_t k = i;
-        for (; k > 0 && by_from(&f[k - 1], &x) > 0; k--)
+        for (; k > 0 && from_less(&x, &f[k - 1]); k--)
             f[k] = f[k - 1];
         f[k] = x;
-        steps += i - k;
     }
-    if (steps > FAR * n) qsort(f, n, sizeof *f, by_from);
+}
+
+/* The sorted halves of F, N of both, of which MID are in the first, become one.
+ */
+static void merge_sorted(Forbidden *f, uint32_t mid, uint32_t n, Forbidden *low)
+{
+    uint32_t i = 0, k = mid, to = 0;
+    if (!from_less(&f[mid], &f[mid - 1])) return;
+    memcpy(low, f, mid * sizeof *f);
+    while (i < mid && k < n)
+        f[to++] = from_less(&f[k], &low[i]) ? f[k++] : low[i++];
+    memcpy(f + to, low + i, (mid - i) * sizeof *f);
+}
+
+/* What was found by offsets is nearly in order. */
+static void sort_forbidden(Forbidden *f, uint32_t n, Forbidden *scratch)
+{
+    enum { FEW = 16 };
+    for (uint32_t i = 0; i < n; i += FEW)
+        insert_sorted(f + i, n - i < FEW ? n - i : FEW);
+    for (uint32_t half = FEW; half < n; half *= 2)
+        for (uint32_t i = 0; i + half < n; i += 2 * half)
+            merge_sorted(f + i, half, n - i < 2 * half ? n - i : 2 * half,
+                         scratch);
 }
 
 static void forbid(Arrange *r, const Block *b, const Meeting *m, uint32_t *n)
@@ -262,7 +279,7 @@ static int64_t best_offset(Arrange *r, const Block *b)
     uint32_t n = find_forbidden(r, b);
     const Forbidden *f = r->forbidden;
     int64_t end = 0, best = -1, best_size = INT64_MAX;
-    sort_forbidden(r->forbidden, n);
+    sort_forbidden(r->forbidden, n, r->halves);
     for (uint32_t i = 0; i < n; i++) {
         int64_t size = f[i].from - end;
         if (size >= 0 && size < best_size) {
@@ -448,26 +465,49 @@ static bool search(Arrange *r, uint64_t seed, int64_t least, int64_t *peak)
     return i > 0 || *peak < before;
 }
 
-/* When a block is there, and whether it may be at other times, too. */
+/* When a block is there: in the order of the list; in any order, which is asked
+ * where it may be there at other times, too (aside). */
 typedef struct Times {
     int64_t first, last;
     bool aside;
+    const LivePlace *loop; /* of the entry, around its uses */
+    LiveSpan outer;
 } Times;
+
+static bool span_over(const LiveSpan *x, const LiveSpan *y)
+{
+    uint32_t late = 0;
+    for (uint32_t k = 0; k < MOST_STREAMS; k++)
+        late |= y->begin[k] < x->end[k];
+    return !late;
+}
 
 /* In no order of execution are the two there together: what most pairs have in
  * common, so it is seen without a look at the buffers. */
 static bool apart(const Times *x, const Times *y)
 {
-    return !x->aside && !y->aside && (x->last < y->first || y->last < x->first);
+    bool first = x->last < y->first;
+    if (!first && y->last >= x->first) return false;
+    if (!x->aside && !y->aside) return true;
+    if (!x->outer.place || !y->outer.place || (x->loop && x->loop == y->loop))
+        return false;
+    if (x->outer.place != y->outer.place) return true;
+    return first ? span_over(&x->outer, &y->outer)
+                 : span_over(&y->outer, &x->outer);
+}
+
+static Times times_of(const LiveBuffer *b)
+{
+    Times t = {.first = b->first, .last = b->last, .aside = b->aside};
+    t.outer = live_outer(b, &t.loop);
+    return t;
 }
 
 static void find_meetings(Arrange *r, const Live *live, Arena *a)
 {
     Times *times = NEW_ARRAY(a, Times, (size_t)r->n + 1);
-    for (uint32_t i = 0; i < r->n; i++) {
-        const LiveBuffer *b = r->blocks[i].b;
-        times[i] = (Times){b->first, b->last, b->aside};
-    }
+    for (uint32_t i = 0; i < r->n; i++)
+        times[i] = times_of(r->blocks[i].b);
     for (uint32_t i = 0; i < r->n; i++)
         for (uint32_t k = 0; k < i; k++) {
             if (apart(&times[i], &times[k])) continue;
@@ -495,6 +535,7 @@ static int64_t arrange_all(const Live *live, Base base, int64_t room,
                  .sorted = NEW_ARRAY(a, uint32_t, (size_t)live->n + 1),
                  .met = NEW_ARRAY(a, Met, (size_t)live->n + 1),
                  .forbidden = NEW_ARRAY(a, Forbidden, (size_t)live->n + 1),
+                 .halves = NEW_ARRAY(a, Forbidden, (size_t)live->n + 1),
                  .again = {NEW_ARRAY(a, bool, (size_t)live->n + 1),
                            NEW_ARRAY(a, uint32_t, (size_t)live->n + 1), 0,
                            NEW_ARRAY(a, int64_t, (size_t)live->n + 1)}};

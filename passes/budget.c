@@ -10,6 +10,8 @@
  * plan.  What the target adds to the plan (workspaces of matmuls) is asked for
  * at the way that is chosen, and the search is made anew within what is left,
  * if need be.  What a trial says of a way is kept: no question is asked twice.
+ * The ranks of a pipeline are tried one after the other, each with its own
+ * entries alone, that first which did not fit the last time.
  *
  * The peak may rise again where making again takes more than is saved, so
  * when the last way does not fit, all corners are tried, and when no plan does,
@@ -22,6 +24,7 @@
  */
 #include "budget.h"
 #include "arrange.h"
+#include "reach.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -39,6 +42,9 @@ typedef struct Budget {
     const PipelineOpts *o;
     const char *passes; /* from remat to memplan */
     Buf text;           /* the module */
+    Buf *ranks;         /* the same with the entries of one rank */
+    uint32_t nranks;    /* 0: there is no pipeline */
+    uint32_t hardest;   /* the rank that did not fit the last time */
     Points *points;
     States *states;
     uint32_t moved; /* parameters whose states are on the host in a trial */
@@ -83,22 +89,25 @@ static void trial_end(Trial *t)
     arena_release(&t->scratch);
 }
 
-/* Makes the plan of a position; where only that counts whether it is within
- * ROOM, it may be any on that side.  With `image`, the bytes of that. */
-static void trial(Budget *b, int64_t position, int64_t room, int64_t *image)
+/* Makes the plan of a position; returns its bytes.  Where only that counts
+ * whether it is within ROOM, it may be any on that side.  With `image`, the
+ * bytes of that. */
+static int64_t plan(Budget *b, const Buf *text, int64_t position, int64_t room,
+                    int64_t *image)
 {
     Trial t;
     uint64_t bytes = 0;
-    trial_begin(&t, &b->text);
+    trial_begin(&t, text);
     option_set(&t.m, "remat", points_text(b->points, position));
     states_move(b->states, &t.m, b->moved);
     if (room != LOWEST)
         option_set(&t.m, "room", arena_printf(&t.arena, "%" PRId64, room));
+    if (text != &b->text) option_set(&t.m, "part", "1");
     bool ok =
         pipeline_run(&t.m, b->passes, &(PipelineOpts){.verify = VERIFY_none});
-    if (ok) b->known[position].seen = planned_bytes(&t.m);
+    int64_t planned = ok ? planned_bytes(&t.m) : 0;
     if (ok && image) {
-        *image = b->known[position].seen;
+        *image = planned;
         if (b->o->arena) {
             ok = b->o->arena(b->o->user, &t.m, &bytes);
             *image = (int64_t)bytes;
@@ -108,6 +117,31 @@ static void trial(Budget *b, int64_t position, int64_t room, int64_t *image)
     if (!ok)
         BUG("a trial of the budget failed: remat %s",
             points_text(b->points, position));
+    return planned;
+}
+
+static bool is_corner(const Budget *b, int64_t position)
+{
+    for (uint32_t i = 0; i < points_corners(b->points); i++)
+        if (points_corner(b->points, i) == position) return true;
+    return false;
+}
+
+/* The bytes of a position, or what is more than ROOM as well; of corners the
+ * bytes, which are compared (corner_fit). */
+static int64_t try_position(Budget *b, int64_t position, int64_t room)
+{
+    int64_t most = 0;
+    if (!b->nranks) return plan(b, &b->text, position, room, NULL);
+    for (uint32_t i = 0, first = b->hardest; i < b->nranks; i++) {
+        uint32_t r = i == 0 ? first : i <= first ? i - 1 : i;
+        int64_t bytes = plan(b, &b->ranks[r], position, room, NULL);
+        if (bytes > most) most = bytes;
+        if (bytes <= room) continue;
+        b->hardest = r;
+        if (!is_corner(b, position)) break;
+    }
+    return most;
 }
 
 static bool fits_room(Budget *b, int64_t position, int64_t room)
@@ -115,7 +149,7 @@ static bool fits_room(Budget *b, int64_t position, int64_t room)
     Known *k = &b->known[position];
     if (k->most <= room) return true;
     if (k->least > room) return false;
-    trial(b, position, room, NULL);
+    k->seen = try_position(b, position, room);
     if (k->seen <= room)
         k->most = k->seen;
     else
@@ -127,7 +161,7 @@ static int64_t image_at(Budget *b, int64_t position)
 {
     Known *k = &b->known[position];
     int64_t bytes = 0;
-    trial(b, position, LOWEST, &bytes);
+    k->seen = plan(b, &b->text, position, LOWEST, &bytes);
     k->least = k->most = k->seen;
     if (bytes < b->least) b->least = bytes;
     return bytes;
@@ -355,6 +389,35 @@ static const char *rest_of(Module *m, const StepVec *steps, uint32_t at)
     return text;
 }
 
+/* `every` counts turns over all ranks. */
+static bool counts_turns(const Rules *rules)
+{
+    for (uint32_t i = 0; i < rules->at.n; i++)
+        if (rules->at.at[i].mode == MODE_every) return true;
+    return false;
+}
+
+/* The texts of the ranks: the module with the entries of each alone. */
+static void print_ranks(Budget *b, const Rules *rules)
+{
+    b->nranks = module_ranks(b->m);
+    if (b->nranks < 2 || counts_turns(rules)) b->nranks = 0;
+    b->ranks = NEW_ARRAY(b->m->scratch, Buf, (size_t)b->nranks + 1);
+    for (uint32_t r = 0; r < b->nranks; r++) {
+        Trial t;
+        trial_begin(&t, &b->text);
+        Roots own = {NEW_ARRAY(t.m.scratch, bool, t.m.fns.n + 1)};
+        for (uint32_t f = 0; f < t.m.fns.n; f++) {
+            uint32_t of = 0;
+            fn_rank(&t.m, t.m.fns.at[f], &of);
+            own.is[f] = t.m.fns.at[f]->entry && of == r;
+        }
+        drop_unreached(&t.m, &own);
+        module_print(&t.m, &(PrintOpts){0}, &b->ranks[r]);
+        trial_end(&t);
+    }
+}
+
 /* NULL: the rules have none; false: they have two, and an error was reported.
  */
 static bool find_budget(Module *m, const Rules *rules, const Rule **out)
@@ -403,7 +466,10 @@ bool budget_settle(Module *m, const StepVec *steps, uint32_t at,
                 .states = states_find(m, &rules),
                 .least = INT64_MAX};
     module_print(m, &(PrintOpts){0}, &b.text);
+    print_ranks(&b, &rules);
     bool ok = settle(&b, &cx, step);
     buf_release(&b.text);
+    for (uint32_t r = 0; r < b.nranks; r++)
+        buf_release(&b.ranks[r]);
     return ok;
 }

@@ -20,7 +20,8 @@
  * that (early.c), and else the record stays.
  *
  * Options: `remat`, the rules (remat/rules.c).  A rule `budget` is for the
- * driver, which puts others in its place (budget.c).
+ * driver, which puts others in its place (budget.c).  `part`: the module is a
+ * part of one, in which a rule may have nothing to do.
  */
 #include "remat/remat.h"
 
@@ -230,6 +231,7 @@ static bool names_found(Remat *x, const Rule *rule)
 
 static bool rules_used(Remat *x)
 {
+    if (pass_option_int(x->m, x->cx, "part", 0)) return true;
     for (uint32_t i = 0; i < x->rules.at.n; i++) {
         const Rule *rule = &x->rules.at.at[i];
         if (rule->used && names_found(x, rule)) continue;
