@@ -20,6 +20,14 @@ typedef struct Row {
     LV fn;
 } Row;
 
+/* A group that was added before, with operands that lie alike. */
+typedef struct Added {
+    const Fn *group;
+    const KernelArg *args;
+    bool exact;
+    uint32_t nargs, row;
+} Added;
+
 struct KernelSet {
     Module *m;
     CodegenOpts opts;
@@ -31,6 +39,8 @@ struct KernelSet {
     bool exact; /* kernels from now on give the host's bits */
     Map map;
     VEC(Row) rows;
+    Map added_map; /* hash of group and operands -> number in `added` */
+    VEC(Added) added;
     bool optimised;
 };
 
@@ -48,6 +58,7 @@ KernelSet *kernels_new(Module *m, const CodegenOpts *o)
     machine_prepare(s->machine, s->module);
     if (o->line_info) s->lines = lines_new(m, s->cx, s->module);
     map_init(&s->map, m->arena);
+    map_init(&s->added_map, m->arena);
     return s;
 }
 
@@ -211,8 +222,72 @@ void kernels_exact(KernelSet *s, bool exact)
     s->exact = s->lower.exact = exact;
 }
 
-bool kernels_add(KernelSet *s, const Fn *group, const KernelArg *args,
-                 uint32_t nargs, uint32_t *kernel)
+static uint32_t strides_of(const KernelSet *s, const KernelArg *a)
+{
+    return a->counter ? 0 : type_info(s->m, a->type)->naxes;
+}
+
+static uint64_t added_hash(const KernelSet *s, const Added *x)
+{
+    uint64_t hash = hash_words(&x->group, sizeof x->group, x->exact);
+    for (uint32_t i = 0; i < x->nargs; i++) {
+        const KernelArg *a = &x->args[i];
+        uint32_t words[4] = {a->type.id, a->align, (uint32_t)a->same,
+                             (uint32_t)a->written << 1 | a->counter};
+        hash = hash_words(words, sizeof words, hash);
+        uint32_t n = strides_of(s, a);
+        if (n) hash = hash_words(a->stride, n * sizeof *a->stride, hash);
+    }
+    return hash;
+}
+
+static bool args_equal(const KernelSet *s, const KernelArg *a,
+                       const KernelArg *b)
+{
+    if (a->type.id != b->type.id || a->align != b->align ||
+        a->same != b->same || a->written != b->written ||
+        a->counter != b->counter)
+        return false;
+    uint32_t n = strides_of(s, a);
+    return n == 0 || memcmp(a->stride, b->stride, n * sizeof *a->stride) == 0;
+}
+
+static bool was_added(const KernelSet *s, const Added *x, uint64_t hash,
+                      uint32_t *row)
+{
+    MapIter it;
+    uint32_t at;
+    for (bool ok = map_first(&s->added_map, hash, &it, &at); ok;
+         ok = map_next(&s->added_map, &it, &at)) {
+        const Added *y = &s->added.at[at];
+        bool same = y->group == x->group && y->nargs == x->nargs &&
+                    y->exact == x->exact;
+        for (uint32_t i = 0; same && i < x->nargs; i++)
+            same = args_equal(s, &x->args[i], &y->args[i]);
+        *row = y->row;
+        if (same) return true;
+    }
+    return false;
+}
+
+static void note_added(KernelSet *s, Added x, uint64_t hash)
+{
+    Arena *a = s->m->arena;
+    KernelArg *args = NEW_ARRAY(a, KernelArg, (size_t)x.nargs + 1);
+    for (uint32_t i = 0; i < x.nargs; i++) {
+        args[i] = x.args[i];
+        uint32_t n = strides_of(s, &args[i]);
+        int64_t *stride = NEW_ARRAY(a, int64_t, (size_t)n + 1);
+        if (n) memcpy(stride, x.args[i].stride, n * sizeof *stride);
+        args[i].stride = stride;
+    }
+    x.args = args;
+    map_add(&s->added_map, hash, s->added.n);
+    vec_push(a, &s->added, x);
+}
+
+static bool add_group(KernelSet *s, const Fn *group, const KernelArg *args,
+                      uint32_t nargs, uint32_t *kernel)
 {
     ArenaMark mark = arena_mark(s->m->scratch);
     Kir k;
@@ -241,6 +316,18 @@ bool kernels_add(KernelSet *s, const Fn *group, const KernelArg *args,
     }
     buf_release(&text);
     arena_pop(s->m->scratch, mark);
+    return true;
+}
+
+bool kernels_add(KernelSet *s, const Fn *group, const KernelArg *args,
+                 uint32_t nargs, uint32_t *kernel)
+{
+    Added x = {group, args, s->exact, nargs, 0};
+    uint64_t hash = added_hash(s, &x);
+    if (was_added(s, &x, hash, kernel)) return true;
+    if (!add_group(s, group, args, nargs, kernel)) return false;
+    x.row = *kernel;
+    note_added(s, x, hash);
     return true;
 }
 
