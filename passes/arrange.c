@@ -49,10 +49,10 @@ typedef struct Again {
     int64_t *offsets;    /* what they had */
 } Again;
 
-/* Of a block that is being placed: it meets this one, by which meeting. */
+/* The block that is being placed, by its number plus 1, meets this one; by which
+ * meeting. */
 typedef struct Met {
-    const Block *by;
-    uint32_t meeting;
+    uint32_t by, meeting;
 } Met;
 
 typedef struct Arrange {
@@ -265,10 +265,10 @@ static uint32_t find_forbidden(Arrange *r, const Block *b)
         return n;
     }
     for (uint32_t i = 0; i < nmeets; i++)
-        r->met[m[i].other] = (Met){b, i};
+        r->met[m[i].other] = (Met){b->number + 1, i};
     for (uint32_t i = 0; i < r->nsorted; i++) {
         const Met *met = &r->met[r->sorted[i]];
-        if (met->by == b) forbid(r, b, &m[met->meeting], &n);
+        if (met->by == b->number + 1) forbid(r, b, &m[met->meeting], &n);
     }
     return n;
 }
