@@ -130,7 +130,10 @@ static bool same_since(Trial *t, Contract c, const char *pass)
     buf_release(&now);
     if (ok) return true;
     ok = unit_read(&old, t->before.at, t->before.n);
-    if (!ok) return failed(t, "the text is no program before pass", pass);
+    if (!ok) {
+        unit_release(&old);
+        return failed(t, "the text is no program before pass", pass);
+    }
     name_worst(&old.m, &t->now.m);
     ok = meaning_same(&old.m, &t->now.m, c, t->task->seed);
     if (!ok) failed(t, "results change, seen behind pass", pass);
