@@ -57,8 +57,10 @@ struct Local {
     Member *members;
     atomic_bool closing;
     atomic_bool ended;
-    TitanStatus status; /* of what ended the run */
-    uint32_t lost;      /* 1 + the rank that vanished */
+    TitanStatus status;    /* of what ended the run */
+    Leave *leave;          /* of GPUs */
+    pthread_mutex_t looks; /* of these two */
+    uint32_t lost;         /* 1 + the rank that vanished */
     char fate[64];
 };
 
@@ -231,10 +233,10 @@ static void note_fate(Local *l, uint32_t rank, int status)
 }
 
 /* A process that has ended by itself has said why on the board. */
-static void look_for_lost(void *user)
+static void find_lost(Local *l)
 {
-    Local *l = user;
     int status;
+    if (atomic_load(&l->closing)) return; /* they end as they are told */
     for (uint32_t r = 1; r < l->crew.ranks; r++) {
         BoardRow *row = &l->board->rows[r];
         int pid = atomic_load(&row->pid);
@@ -246,37 +248,69 @@ static void look_for_lost(void *user)
     }
 }
 
-static TitanStatus say_lost(Local *l)
+static void look_for_lost(void *user)
+{
+    Local *l = user;
+    pthread_mutex_lock(&l->looks);
+    find_lost(l);
+    pthread_mutex_unlock(&l->looks);
+}
+
+static TitanStatus say_lost(const Local *l, TitanStory *s)
 {
     char where[256];
     uint32_t rank = l->lost - 1;
     command_words(l->crew.im, atomic_load(&l->board->rows[rank].command), where,
                   sizeof where);
-    return titan_fail(l->crew.story, TITAN_RANK_LOST,
+    return titan_fail(s, TITAN_RANK_LOST,
                       "rank %" PRIu32 " of %" PRIu32 " was lost: %s%s%s", rank,
                       l->crew.ranks, l->fate, where[0] ? ", in " : "", where);
 }
 
 /* The story of the rank that ended the run; ST: of rank 0. */
-static TitanStatus find_end(Local *l, TitanStatus st)
+static TitanStatus say_end(const Local *l, TitanStory *s, TitanStatus st)
 {
-    look_for_lost(l);
-    if (l->lost) return say_lost(l);
+    if (l->lost) return say_lost(l, s);
     uint32_t rank = atomic_load(&l->board->ended);
     if (rank == 0 || --rank == 0) return st;
     const BoardRow *row = &l->board->rows[rank];
-    *l->crew.story = row->story;
-    return titan_while(l->crew.story, row->status, "running rank %" PRIu32,
-                       rank);
+    *s = row->story;
+    return titan_while(s, row->status, "running rank %" PRIu32, rank);
+}
+
+static TitanStatus find_end(Local *l, TitanStory *s, TitanStatus st)
+{
+    pthread_mutex_lock(&l->looks);
+    if (l->options.processes) find_lost(l);
+    st = say_end(l, s, st);
+    pthread_mutex_unlock(&l->looks);
+    return st;
 }
 
 /* What has ended the run once ends all that comes behind it. */
 static TitanStatus conclude(Local *l, TitanStatus st)
 {
-    TitanStatus end = find_end(l, st);
+    TitanStatus end = find_end(l, l->crew.story, st);
     if (end != TITAN_OK) l->status = end;
+    if (l->status != TITAN_OK) leave_soon(l->leave, l->crew.story, l->status);
     atomic_store(&l->ended, l->status != TITAN_OK);
     return l->status;
+}
+
+/* Rank 0 may be in a launch that waits for the one that is lost. */
+static bool has_ended(void *user)
+{
+    Local *l = user;
+    if (l->options.processes) look_for_lost(l);
+    return atomic_load(&l->board->ended) != 0;
+}
+
+static TitanStatus why_ended(void *user, TitanStory *out)
+{
+    TitanStatus st = find_end(user, out, TITAN_OK);
+    return st != TITAN_OK ? st
+                          : titan_fail(out, TITAN_RANK_LOST,
+                                       "rank 0 cannot go on, nor end");
 }
 
 static BoardWait wait_of(Local *l)
@@ -396,11 +430,13 @@ static void local_free(Crew *c)
 {
     Local *l = (Local *)c;
     Order end = {.kind = ORDER_end};
-    if (!is_host(l) && atomic_load(&l->board->ended))
-        leave_soon(c->story, l->status);
+    if (atomic_load(&l->board->ended))
+        leave_soon(l->leave, c->story, l->status);
+    pthread_mutex_lock(&l->looks);
+    atomic_store(&l->closing, true);
+    pthread_mutex_unlock(&l->looks);
     for (uint32_t r = 1; l->members && r < c->ranks; r++)
         if (l->members[r].started) tell(l, r, &end);
-    atomic_store(&l->closing, true);
     if (l->members) close_member(&l->members[0]);
     for (uint32_t r = 1; l->members && r < c->ranks; r++) {
         Member *m = &l->members[r];
@@ -411,6 +447,8 @@ static void local_free(Crew *c)
             pthread_join(m->thread, NULL);
     }
     if (l->members) hang_up(l);
+    leave_stop(l->leave);
+    pthread_mutex_destroy(&l->looks);
     hall_free(l->hall);
     if (l->orders) munmap(l->orders, orders_bytes(l));
     if (l->arenas) munmap(l->arenas, l->arena_bytes * c->ranks);
@@ -476,6 +514,8 @@ static TitanStatus start(Local *l)
         m->started = st == TITAN_OK;
     }
     BoardWait w = wait_of(l);
+    if (st == TITAN_OK && !is_host(l))
+        l->leave = leave_watch((LeaveRule){has_ended, why_ended, l});
     if (st == TITAN_OK) st = open_member(&l->members[0], &w);
     return settle(l, st);
 }
@@ -489,6 +529,7 @@ TitanStatus crew_new(TitanStory *story, const TitanImage *im,
                      .story = story,
                      .im = im,
                      .ranks = im->header->ranks};
+    pthread_mutex_init(&l->looks, NULL);
     l->code = code;
     l->options = *o;
     l->options.threads = pool_share(o->threads, l->crew.ranks);

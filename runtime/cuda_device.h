@@ -251,6 +251,8 @@ TitanStatus cuda_sums_add(Cuda *c, const struct CudaSumArgs *what, CuStream on);
 
 /* --------------------------------------------------------- cuda_wait.c -- */
 
+/* To the others, of several ranks: that this one waits for its GPU. */
+void cuda_say_waits(const Cuda *c, bool waits);
 TitanStatus cuda_wait_event(Cuda *c, CuEvent e);
 TitanStatus cuda_wait_stream(Cuda *c, CuStream s);
 

@@ -101,11 +101,22 @@ TitanStatus cuda_capture(Cuda *c, const TitanEntry *e, const CudaWatch *w,
     return st;
 }
 
+/* It waits until the queues of the GPU have room, which they get as other ranks
+ * get on. */
+static CuResult launch(Cuda *c, CuGraphExec graph)
+{
+    cuda_say_waits(c, true);
+    CuResult r = c->cu.cuGraphLaunch(graph, c->stream);
+    cuda_say_waits(c, false);
+    return r;
+}
+
 TitanStatus cuda_replay(Cuda *c, const CudaPlan *p)
 {
     for (uint32_t i = 0; i < p->ngraphs; i++) {
         if (i == p->update) TRY(cuda_hold(c));
-        CU_TRY(c, cuGraphLaunch(p->graphs[i], c->stream));
+        CuResult r = launch(c, p->graphs[i]);
+        if (r != 0) return cu_fail(c->story, &c->cu, "cuGraphLaunch", r);
     }
     return TITAN_OK;
 }

@@ -25,10 +25,11 @@ static CuResult query(const Cuda *c, const Wanted *w)
                     : c->cu.cuStreamQuery(w->stream);
 }
 
-static void say_waits(const Cuda *c, uint32_t what)
+void cuda_say_waits(const Cuda *c, bool waits)
 {
     Board *b = c->options.board;
-    if (b) atomic_store(&b->rows[c->rank.rank].waits, what);
+    if (b && c->ranks)
+        atomic_store(&b->rows[c->rank.rank].waits, waits ? BOARD_GPU : 0);
 }
 
 static TitanStatus look_again(Cuda *c, const Wanted *w, CuResult *r)
@@ -48,9 +49,9 @@ static TitanStatus wait_beside(Cuda *c, const Wanted *w, CuResult *r)
     *r = query(c, w);
     cuda_ranks_tell(c);
     if (*r != CU_error_not_ready) return TITAN_OK;
-    say_waits(c, BOARD_GPU);
+    cuda_say_waits(c, true);
     TitanStatus st = look_again(c, w, r);
-    say_waits(c, 0);
+    cuda_say_waits(c, false);
     return st;
 }
 

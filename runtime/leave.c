@@ -1,5 +1,10 @@
 /*
- * leave.c: a process ends, whatever it cannot close.
+ * leave.c: a process ends when its run has, whatever holds it.
+ *
+ * Its own thread may never learn that the run has ended.  A launch returns when
+ * the queues of the GPU have room, and where a stream waits for a rank that is
+ * lost they never have; nor does a copy end, or memory become free.  So another
+ * thread looks too, and gives the first a few seconds to end by itself.
  */
 #include "leave.h"
 
@@ -9,32 +14,89 @@
 #include <time.h>
 #include <unistd.h>
 
-typedef struct Leave {
+#include "clock.h"
+
+enum { PATIENCE = 5, LOOK_MS = 100 }; /* seconds; between two looks */
+
+struct Leave {
+    LeaveRule rule;
+    pthread_t thread;
+    pthread_mutex_t lock; /* of what follows, and of what is asked */
+    double since;         /* the run has ended; 0: it has not */
+    bool told, stopped;
     TitanStory story;
     TitanStatus status;
-} Leave;
+};
 
-static void *leave(void *user)
+/* The process, with the story that is known. */
+static void leave(Leave *l)
 {
-    const struct timespec patience = {5, 0};
-    Leave *l = user;
-    nanosleep(&patience, NULL);
+    if (!l->told) l->status = l->rule.why(l->rule.user, &l->story);
     titan_story_print(&l->story, "titan");
     _exit((int)l->status);
 }
 
-void leave_soon(const TitanStory *story, TitanStatus status)
+/* False: nobody asks any more. */
+static bool look(Leave *l)
 {
-    pthread_t thread;
+    pthread_mutex_lock(&l->lock);
+    bool asks = !l->stopped || l->told;
+    if (asks && l->since == 0 && l->rule.ended(l->rule.user))
+        l->since = seconds_now();
+    if (asks && l->since > 0 && seconds_now() - l->since > PATIENCE) leave(l);
+    pthread_mutex_unlock(&l->lock);
+    return asks;
+}
+
+static void *watch(void *user)
+{
+    const struct timespec nap = {0, LOOK_MS * 1000000L};
+    Leave *l = user;
+    while (look(l))
+        nanosleep(&nap, NULL);
+    return NULL;
+}
+
+Leave *leave_watch(LeaveRule rule)
+{
     sigset_t all, before;
     Leave *l = calloc(1, sizeof *l);
-    if (!l) return;
-    *l = (Leave){*story, status};
+    if (!l) return NULL;
+    l->rule = rule;
+    pthread_mutex_init(&l->lock, NULL);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    if (pthread_create(&thread, NULL, leave, l) == 0)
-        pthread_detach(thread);
-    else
-        free(l);
+    int error = pthread_create(&l->thread, NULL, watch, l);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error == 0) return l;
+    free(l);
+    return NULL;
+}
+
+void leave_soon(Leave *l, const TitanStory *story, TitanStatus status)
+{
+    if (!l) return;
+    pthread_mutex_lock(&l->lock);
+    if (l->since == 0) l->since = seconds_now();
+    l->told = true;
+    l->story = *story;
+    l->status = status;
+    pthread_mutex_unlock(&l->lock);
+}
+
+void leave_stop(Leave *l)
+{
+    if (!l) return;
+    pthread_mutex_lock(&l->lock);
+    bool goes_on = l->told;
+    l->stopped = true;
+    l->story = (TitanStory){0};
+    pthread_mutex_unlock(&l->lock);
+    if (goes_on) {
+        pthread_detach(l->thread);
+        return;
+    }
+    pthread_join(l->thread, NULL);
+    pthread_mutex_destroy(&l->lock);
+    free(l);
 }

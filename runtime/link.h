@@ -44,6 +44,10 @@ typedef struct LinkClass {
                         bool *gone);
     /* RANK_LOST where one is not there any more. */
     TitanStatus (*look)(Link *l, TitanStory *s);
+    /* From any thread while the link is open: whether a rank has gone that this
+     * one hears of first, rank 0 of all, the others of rank 0; NULL: the
+     * launcher sees to that. */
+    bool (*misses)(const Link *l, uint32_t *rank);
     /* A connection beside the link between rank 0 and another, which both come
      * to, for threads of theirs; -1: there is none. */
     int (*line)(Link *l, uint32_t rank);

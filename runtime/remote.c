@@ -25,6 +25,8 @@ typedef struct Remote {
     Crate *crate;     /* of the order at hand */
     FetchLine *lines; /* of rank 0, to each other */
     FetchServer server;
+    Leave *leave;  /* of GPUs */
+    uint32_t gone; /* the rank that it misses */
     atomic_bool ended;
 } Remote;
 
@@ -63,27 +65,51 @@ static bool is_host(const Remote *r)
     return r->crew.im->header->target == TITAN_TARGET_host;
 }
 
-static void say_where(const Remote *r, TitanStatus st, uint32_t rank)
+static void say_where(const Remote *r, TitanStory *s, TitanStatus st,
+                      uint32_t rank)
 {
     char where[256];
     const Board *b = r->link->board;
     if (!board_knows(b, rank)) return;
     command_words(r->crew.im, atomic_load(&b->rows[rank].command), where,
                   sizeof where);
-    if (where[0])
-        titan_while(r->crew.story, st, "rank %" PRIu32 " was in %s", rank,
-                    where);
+    if (where[0]) titan_while(s, st, "rank %" PRIu32 " was in %s", rank, where);
 }
 
 /* Where one that was missed was, and this rank. */
 static TitanStatus conclude(Remote *r, TitanStatus st)
 {
     const Link *l = r->link;
+    TitanStory *s = r->crew.story;
     if (st != TITAN_OK) atomic_store(&r->ended, true);
     if (st != TITAN_RANK_LOST || !l->board) return st;
-    if (l->lost && l->lost - 1 != l->rank) say_where(r, st, l->lost - 1);
-    say_where(r, st, l->rank);
-    if (!is_host(r)) leave_soon(r->crew.story, st);
+    if (l->lost && l->lost - 1 != l->rank) say_where(r, s, st, l->lost - 1);
+    say_where(r, s, st, l->rank);
+    leave_soon(r->leave, s, st);
+    return st;
+}
+
+/* This rank may be in a launch that waits for one that is lost. */
+static bool has_ended(void *user)
+{
+    Remote *r = user;
+    const LinkClass *class = r->link->class;
+    return class->misses && class->misses(r->link, &r->gone);
+}
+
+/* Rank 0 tells who is lost, of itself the next does. */
+static TitanStatus why_ended(void *user, TitanStory *out)
+{
+    const Remote *r = user;
+    const TitanStatus st = TITAN_RANK_LOST;
+    uint32_t me = r->link->rank;
+    if (me > 1) return st;
+    titan_fail(out, st,
+               "rank %" PRIu32 " of %" PRIu32
+               " was lost: its connection was closed",
+               r->gone, r->crew.ranks);
+    say_where(r, out, st, r->gone);
+    say_where(r, out, st, me);
     return st;
 }
 
@@ -162,6 +188,7 @@ static void close_remote(Remote *r)
     free(r->lines);
     fetch_close(&r->server);
     device_free(r->crew.first);
+    leave_stop(r->leave);
     r->link->board = NULL;
     if (r->rank.transport) r->rank.transport->class->free(r->rank.transport);
     mail_free(&r->mail);
@@ -196,6 +223,8 @@ static TitanStatus open_remote(Remote *r, TitanStory *story,
     if (!r->crate || !r->lines) return titan_no_memory(story);
     for (uint32_t k = 0; k < r->link->ranks; k++)
         r->lines[k] = (FetchLine){.fd = -1, .rank = k, .ended = &r->ended};
+    if (!is_host(r))
+        r->leave = leave_watch((LeaveRule){has_ended, why_ended, r});
     TRY(link_transport(story, im, o->link, &r->rank.transport));
     mine.rank = &r->rank;
     mine.threads = pool_share(o->threads, o->link->beside);
@@ -321,7 +350,7 @@ TitanStatus remote_serve(TitanStory *story, const TitanImage *im,
     if (st != TITAN_OK) {
         tell_story(&r, st);
         if (!o->link->ended) remote_abort(o->link, st);
-        if (!is_host(&r)) leave_soon(story, st);
+        leave_soon(r.leave, story, st);
     }
     close_remote(&r);
     return st == TITAN_OK ? (TitanStatus)order.turn : st;

@@ -83,6 +83,7 @@ typedef struct Tcp {
     Peer *peers;
     struct pollfd *polls;
     uint32_t *who; /* of each poll */
+    int *first;    /* connections as they were made, or -1; they stay */
     TitanStatus status;
 } Tcp;
 
@@ -492,6 +493,19 @@ static TitanStatus tcp_look(Link *l, TitanStory *s)
     return whole((Tcp *)l, s);
 }
 
+/* Its end is seen without reading what it has sent before. */
+static bool tcp_misses(const Link *l, uint32_t *rank)
+{
+    const Tcp *t = (const Tcp *)l;
+    for (uint32_t r = 0; r < l->ranks; r++) {
+        struct pollfd p = {.fd = t->first[r], .events = POLLRDHUP};
+        if (p.fd < 0 || poll(&p, 1, 0) <= 0) continue;
+        *rank = r;
+        return true;
+    }
+    return false;
+}
+
 static bool has_more(const Tcp *t)
 {
     for (uint32_t r = 0; r < t->link.ranks; r++)
@@ -552,6 +566,7 @@ static void tcp_close(Link *l)
     free(t->peers);
     free(t->polls);
     free(t->who);
+    free(t->first);
     free(t);
 }
 
@@ -560,6 +575,7 @@ static const LinkClass tcp_class = {.about = "of a launcher",
                                     .begin = tcp_begin,
                                     .test = tcp_test,
                                     .look = tcp_look,
+                                    .misses = tcp_misses,
                                     .line = tcp_line,
                                     .abort = tcp_abort,
                                     .close = tcp_close};
@@ -569,12 +585,15 @@ static TitanStatus join(TitanStory *s, const World *w, double patience, Tcp *t)
     t->peers = calloc(w->ranks, sizeof *t->peers);
     t->polls = calloc(w->ranks + 1, sizeof *t->polls);
     t->who = calloc(w->ranks + 1, sizeof *t->who);
+    t->first = calloc(w->ranks, sizeof *t->first);
     for (uint32_t r = 0; t->peers && r < w->ranks; r++)
         t->peers[r].fd = t->peers[r].line = -1;
-    if (!t->peers || !t->polls || !t->who) return titan_no_memory(s);
+    if (!t->peers || !t->polls || !t->who || !t->first)
+        return titan_no_memory(s);
     TRY(world_join(s, w, patience, &t->joined));
     for (uint32_t r = 0; r < w->ranks; r++) {
-        if (t->joined.fds[r] >= 0) adopt(t, r, t->joined.fds[r]);
+        t->first[r] = t->joined.fds[r];
+        if (t->first[r] >= 0) adopt(t, r, t->first[r]);
         t->joined.fds[r] = -1;
     }
     return TITAN_OK;

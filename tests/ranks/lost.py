@@ -1,7 +1,8 @@
-"""lost.py [--plan NAME] [--trials N] [--seed N] [--fake DIR] [--launcher] [--saves]: ranks of --nproc, or of launcher.py, that are killed or stopped at
-random moments; --fake: with GPUs of the fake driver, which compute nothing; --saves: while they save behind every step, and each checkpoint that has its
+"""lost.py [--plan NAME] [--trials N] [--seed N] [--fake DIR [--full]] [--launcher] [--saves] [--at-once N] [--early]: ranks of --nproc, or of launcher.py, that are killed or stopped at
+random moments, so many at once; --early: while they begin; --fake: with GPUs of the fake driver, which compute nothing; --full: whose
+launches wait until all is done, so that a rank is nearly always in one; --saves: while they save behind every step, and each checkpoint that has its
 name is whole, and the run goes on from there.  The others are out with exit code 76 and the rank's number, and what it or who missed
-it was in and the line of that, unless it was between two steps; nobody is left.  One that was killed is missed at once, not by the
+it was in and the line of that, unless it was between two steps or had not begun one; nobody is left.  One that was killed is missed at once, not by the
 watchdog, however slow the machine is."""
 import argparse
 import os
@@ -36,7 +37,7 @@ def trials(o, rng, number, least, more):
     longest, named = 0, False
     for n in range(least + MORE):
         took, where = lose(o, rng, number, more)
-        longest, named = max(longest, took), named or where
+        longest, named = max(longest, took), named or where or o.early
         if named and n + 1 >= least:
             return longest
     sys.exit("lost.py: what the ranks were in is never said")
@@ -67,17 +68,19 @@ def watch(o, job, metrics, rng, number):
     def nobody():
         return not any(is_alive(p) for p in pids)
 
-    must(steps)
+    if not o.early:
+        must(steps)
     pids = must(ranks)  # that have all begun: a process has its name from then on
     time.sleep(rng.uniform(0, 0.2))
-    rank = rng.randrange(N)
+    lost = rng.sample(range(N), o.at_once)
     began = time.monotonic()
-    os.kill(pids[rank], number)
+    for rank in lost:
+        os.kill(pids[rank], number)
     _, said = job.communicate(timeout=PATIENCE)
     took, code = time.monotonic() - began, job.returncode
     assert code == 76, (code, said)
     assert ("watchdog: the run is ended" in said) == (number == signal.SIGSTOP), said
-    assert re.search(rf"rank {rank}\b", said), (rank, said)
+    assert re.search(rf"rank ({'|'.join(map(str, lost))})\b", said), (lost, said)
     must(nobody)
     if o.saves:
         saved()
@@ -100,6 +103,9 @@ def main():
     p.add_argument("--plan", default="fsdp_tp")
     p.add_argument("--trials", type=int, default=4)
     p.add_argument("--fake", metavar="DIR")
+    p.add_argument("--full", action="store_true")
+    p.add_argument("--early", action="store_true")
+    p.add_argument("--at-once", type=int, default=1)
     p.add_argument("--launcher", action="store_true")
     p.add_argument("--saves", action="store_true")
     p.add_argument("--seed", type=int, default=1)
@@ -108,14 +114,14 @@ def main():
     # Of many microbatches, so that most moments are in a step.
     target, more = ["-D", "layer=4", "-D", "accumulate=16"], []
     if o.fake:
-        os.environ.update(FAKE_GPUS=str(N), LD_LIBRARY_PATH=o.fake)
+        os.environ.update(FAKE_GPUS=str(N), LD_LIBRARY_PATH=o.fake, **({"FAKE_FULL": "1"} if o.full else {}))
         target, more = [*target, "--target", "sm_90a"], ["--max-skips", "1000000"]
     if o.saves:
         more += ["--checkpoint", "ck", "--save-every", "1", "--keep", "2", "--resume", "auto"]
     build(o.plan, 1000000, *target)
     longest = trials(o, rng, signal.SIGKILL, o.trials, more)
     print(f"killed: {o.trials} times, the others were out after {longest:.1f} s at most")
-    if o.launcher:  # who is stopped cannot end, and the launcher waits for it
+    if o.launcher or o.early or o.at_once > 1:  # who is stopped cannot end, and the launcher waits for it
         return
     took = trials(o, rng, signal.SIGSTOP, 1, more)
     print(f"stopped: seen after {took:.1f} s")
