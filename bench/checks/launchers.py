@@ -13,10 +13,12 @@ import time
 from collections import namedtuple
 
 from .base import Failed, last_of, library_path, passed
-from .processes import is_alive, numbered, ranks_of, wait_for
+from .processes import has_gpu, is_alive, numbered, ranks_of, wait_for
 
 SECONDS = 30  # until a lost rank is named, and a stopped one
-BEGUN = 4000  # bytes of metrics, some steps
+BEGUN = 1500  # bytes of metrics, some steps
+# Ranks that get a signal at once, and when: in a step, before the first, or while it saves behind each.
+Loss = namedtuple("Loss", "words ranks number when")
 # Of a launcher: what starts N of a program, the variable that numbers them (None: --nproc does it), whether its exit status is that of
 # the ranks, and why it is not there, or None.
 Way = namedtuple("Way", "name start variable plain missing")
@@ -74,50 +76,88 @@ def environment(c):
 # ---------------------------------------------------------------- lost ranks
 
 
-def lose(way, job, name, n, metrics, rank, number):
-    """What becomes of the others when a rank of NAME, under way as JOB, gets a signal."""
+def holds(path, least):
+    return os.path.exists(path) and os.path.getsize(path) > least
+
+
+def saved(folder):
+    """Steps that have their name."""
+    return sorted(int(x[5:]) for x in (os.listdir(folder) if os.path.isdir(folder) else []) if re.fullmatch(r"step-\d+", x))
+
+
+def end_all(job, pids):
+    """A run that is held up; what it has said."""
+    for p in [job.pid, *pids]:
+        if is_alive(p):
+            os.kill(p, signal.SIGKILL)
+    try:
+        return job.communicate(timeout=10)[1]
+    except subprocess.TimeoutExpired:
+        return ""
+
+
+def lose(way, job, name, n, loss, begun):
+    """What becomes of the others when ranks of NAME, under way as JOB, get a signal once it has BEGUN."""
 
     def ranks():
-        return numbered(job.pid, name, way.variable, n) if way.variable else ranks_of(job.pid, n)
+        found = numbered(job.pid, name, way.variable, n) if way.variable else ranks_of(job.pid, n)
+        return found if all(has_gpu(p) for p in found) else []
 
-    begun = wait_for(lambda: os.path.exists(metrics) and os.path.getsize(metrics) > BEGUN, 60)
-    pids = begun and wait_for(ranks, 60)
+    pids = wait_for(lambda: begun() and ranks(), 60)
     if not pids:
-        raise Failed("the run does not begin")
+        raise Failed("the run does not begin: " + last_of(end_all(job, [])))
     began = time.monotonic()
-    os.kill(pids[rank], number)
+    for r in loss.ranks:
+        os.kill(pids[r], loss.number)
     try:
         _, said = job.communicate(timeout=2 * SECONDS)
     except subprocess.TimeoutExpired:
-        raise Failed(f"the others wait after {2 * SECONDS} s") from None
+        left = [r for r, p in enumerate(pids) if r not in loss.ranks and is_alive(p)]
+        raise Failed(f"ranks {left} wait after {2 * SECONDS} s: {last_of(end_all(job, pids))}") from None
     finally:
-        for pid in pids:
-            if is_alive(pid) and number == signal.SIGSTOP:
-                os.kill(pid, signal.SIGKILL)
+        for r in loss.ranks:
+            if is_alive(pids[r]) and loss.number == signal.SIGSTOP:
+                os.kill(pids[r], signal.SIGKILL)
     return Lost(job.returncode, said, time.monotonic() - began, pids)
 
 
-def ended_well(way, lost, rank):
-    """Raises unless the rank was named, with where it was, and nobody is left."""
-    where = rf"rank {rank}\b(.|\n)*, \S+:\d+" if way.variable is None or way.plain else rf"rank {rank}\b"
+def ended_well(way, lost, loss):
+    """Raises unless one of the ranks was named, with where it was if that is known, and nobody is left."""
+    named = rf"rank ({'|'.join(map(str, loss.ranks))})\b"
+    where = rf"{named}(.|\n)*, \S+:\d+" if way.plain and loss.when == "in a step" else named
     if lost.code == 0 or (way.plain and lost.code != 76) or not re.search(where, lost.said):
         raise Failed(f"exit {lost.code}: {last_of(lost.said)}")
     if not wait_for(lambda: not any(is_alive(p) for p in lost.pids), 10):
         raise Failed("a process is left")
 
 
-def is_missed(c, way, n, program, options, rank, number):
+def goes_on(way, n, program, options, folder, env):
+    """From what was saved before, whose newest is whole."""
+    steps = saved(folder)[-1] + 2
+    r = subprocess.run(way.start(n, program, *options, "--quiet", "--checkpoint", folder, "--resume", "auto", "--steps", str(steps)),
+                       capture_output=True, text=True, env=env, timeout=60)
+    if r.returncode:
+        raise Failed(f"it does not go on from step {steps - 2}: {last_of(r.stderr)}")
+
+
+def is_missed(c, way, n, program, options, loss):
     need(way)
-    word = {signal.SIGKILL: "killed", signal.SIGSTOP: "stopped"}[number]
-    metrics = c.room(f"{word}.{rank}.{way.name.split()[0]}.jsonl")
-    job = subprocess.Popen(way.start(n, program, *options, "--quiet", "--log-every", "1", "--metrics", metrics), stderr=subprocess.PIPE,
-                           stdout=subprocess.DEVNULL, text=True, env=environment(c))
+    figure = f"{loss.words}, {way.name}"
+    own = c.room(re.sub(r"\W+", ".", figure))
+    metrics, folder, env = own + ".jsonl", own, environment(c)
+    saves = ["--checkpoint", folder, "--save-every", "1", "--keep", "2"] if loss.when == "while it saves" else []
+    begun = {"in a step": lambda: holds(metrics, BEGUN), "before the first": lambda: True,
+             "while it saves": lambda: holds(metrics, BEGUN) and len(saved(folder)) > 1}[loss.when]
+    job = subprocess.Popen(way.start(n, program, *options, *saves, "--quiet", "--log-every", "1", "--metrics", metrics),
+                           stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=env)
     try:
-        lost = lose(way, job, os.path.basename(program), n, metrics, rank, number)
+        lost = lose(way, job, os.path.basename(program), n, loss, begun)
     finally:
         job.kill()
-    ended_well(way, lost, rank)
-    return f"rank {rank} {word}, {way.name}", f"named after {lost.seconds:.1f} s", f"{SECONDS} s", passed(lost.seconds <= SECONDS)
+    ended_well(way, lost, loss)
+    if saves:
+        goes_on(way, n, program, options, folder, env)
+    return figure, f"named after {lost.seconds:.1f} s", f"{SECONDS} s", passed(lost.seconds <= SECONDS)
 
 
 # ------------------------------------------------------------ who does not fit
@@ -146,5 +186,7 @@ def misfits(c, launcher, n, program, other, options):
                   "rank 1 has other options than rank 0: \"--verbose\"")
     if shutil.which("mpirun"):
         begin = ["mpirun", "--allow-run-as-root", "--oversubscribe"]
+        more = [":", "-n", str(n - 2), program, *options] if n > 2 else []
         yield refused(c, "a world too large, mpirun", mpirun(n + 1, program, *options), several, code=None)
-        yield refused(c, "another image, mpirun", [*begin, "-n", "1", program, *options, ":", "-n", "1", other, *options], another, code=None)
+        yield refused(c, "another image, mpirun", [*begin, "-n", "1", program, *options, ":", "-n", "1", other, *options, *more], another,
+                      code=None)

@@ -1,4 +1,5 @@
 """The processes of a run of several ranks, found by /proc."""
+import os
 import time
 
 
@@ -61,6 +62,14 @@ def state_of(pid):
 
 def is_alive(pid):
     return state_of(pid) != "Z"
+
+
+def has_gpu(pid):
+    """It has opened one, which a rank does when all have found each other."""
+    try:
+        return any(os.readlink(f"/proc/{pid}/fd/{x}").startswith("/dev/nvidia") for x in os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return False
 
 
 def wait_for(what, seconds):

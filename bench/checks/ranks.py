@@ -11,6 +11,7 @@ from collections import namedtuple
 
 from . import launchers, plans
 from .base import Failed, Part, beside, guarded, last_of, passed
+from .launchers import Loss
 from .right import values_of
 
 BUILT = (2, 4)  # GPUs, unless the command line says others; 2 are among them
@@ -130,9 +131,9 @@ def apart(a, b):
     return max(abs(x[k] / y[k] - 1) for x, y in zip(a, b) for k in (1, 2))
 
 
-def within(figure, got, one, bound):
-    off = apart(got, one)
-    return figure, f"{off:.1e} off one GPU", f"{bound:.0e}" if bound else "its bits", passed(off <= bound)
+def within(figure, got, other, bound, of="one GPU"):
+    off = apart(got, other)
+    return figure, f"{off:.1e} off {of}", f"{bound:.0e}" if bound else "its bits", passed(off <= bound)
 
 
 def equal(figure, a, b, what="equal"):
@@ -219,24 +220,40 @@ def run_ranks(c):
 # ------------------------------------------------------------------ lost ranks
 
 
-def way_rows(c, way, n, by_processes):
+def start_curve(c, way, n, *options):
     launchers.need(way)
-    got = train(c, way, n, f"{STARTED}.{n}", f"{STARTED}.{way.name.split()[0]}")
-    yield equal(f"{STARTED}, {way.name}", got, by_processes)
+    return train(c, way, n, f"{STARTED}.{n}", ".".join([STARTED, way.name.split()[0], *options]), *options)
+
+
+def way_rows(c, ways, way, n, first):
+    """As processes do.  Of threads NCCL makes all sums, which are those of engines where they have one order."""
+    figure = f"{STARTED}, {way.name}"
+    if way.name != "threads" or n == 2:
+        yield equal(figure, start_curve(c, way, n), first)
+        return
+    order = "--rank-order"
+    yield within(figure, start_curve(c, way, n), first, F32, "processes")
+    yield equal(f"{figure}, in the ranks' order", start_curve(c, way, n, order), start_curve(c, ways["processes"], n, order))
 
 
 def started(c, ways, n):
-    first = train(c, ways["processes"], n, f"{STARTED}.{n}", STARTED)
-    return beside([(f"{STARTED}, {name}", lambda way=way: way_rows(c, way, n, first)) for name, way in ways.items() if name != "processes"])
+    first = start_curve(c, ways["processes"], n)
+    return beside([(f"{STARTED}, {name}", lambda way=way: way_rows(c, ways, way, n, first))
+                   for name, way in ways.items() if name != "processes"])
 
 
 def losses(c, ways, n):
-    """Figures of ranks that are lost: the first, one between, the last."""
+    """Figures of ranks that are lost: the first, one between, the last, and two at once, where there is one more."""
     run = [n, c.program(f"endless.{n}"), ["--data", c.path("in", "data.txt")]]
-    lost = [("processes", r, signal.SIGKILL) for r in sorted({0, 1, n - 1})] + [("processes", n - 1, signal.SIGSTOP)]
-    lost += [(name, 1, signal.SIGKILL) for name in ("torchrun", "mpirun", "srun's variables")]
-    return [(f"rank {r} lost, {name}", lambda name=name, r=r, number=number: [launchers.is_missed(c, ways[name], *run, r, number)])
-            for name, r, number in lost]
+    kill, stop = signal.SIGKILL, signal.SIGSTOP
+    lost = [("processes", Loss(f"rank {r} killed", [r], kill, "in a step")) for r in sorted({0, 1, n - 1})]
+    lost += [("processes", Loss(f"rank {n - 1} stopped", [n - 1], stop, "in a step"))]
+    lost += [(way, Loss("rank 1 killed before the first step", [1], kill, "before the first")) for way in ("processes", "srun's variables")]
+    lost += [(way, Loss("rank 1 killed in a save", [1], kill, "while it saves")) for way in ("processes", "srun's variables")]
+    lost += [(way, Loss("ranks 1 and 2 killed", [1, 2], kill, "in a step")) for way in ("processes", "srun's variables") if n > 2]
+    lost += [(way, Loss("rank 1 killed", [1], kill, "in a step")) for way in ("torchrun", "mpirun", "srun's variables")]
+    lost += [("srun's variables", Loss("rank 0 killed", [0], kill, "in a step"))]
+    return [(f"{loss.words}, {way}", lambda way=way, loss=loss: [launchers.is_missed(c, ways[way], *run, loss)]) for way, loss in lost]
 
 
 def run_lost(c):
