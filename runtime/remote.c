@@ -76,12 +76,23 @@ static void say_where(const Remote *r, TitanStory *s, TitanStatus st,
     if (where[0]) titan_while(s, st, "rank %" PRIu32 " was in %s", rank, where);
 }
 
+/* Of what became of rank 0: one for each machine, and on its own none where it
+ * has told the end itself. */
+static bool is_to_tell(const Link *l)
+{
+    Board *b = l->board;
+    if (!b || !board_knows(b, 0)) return l->local == 0;
+    board_end(b, l->rank);
+    return atomic_load(&b->ended) == l->rank + 1;
+}
+
 /* Where one that was missed was, and this rank. */
 static TitanStatus conclude(Remote *r, TitanStatus st)
 {
     const Link *l = r->link;
     TitanStory *s = r->crew.story;
     if (st != TITAN_OK) atomic_store(&r->ended, true);
+    if (st != TITAN_OK && l->rank == 0 && l->board) board_end(l->board, 0);
     if (st != TITAN_RANK_LOST || !l->board) return st;
     if (l->lost && l->lost - 1 != l->rank) say_where(r, s, st, l->lost - 1);
     say_where(r, s, st, l->rank);
@@ -97,13 +108,12 @@ static bool has_ended(void *user)
     return class->misses && class->misses(r->link, &r->gone);
 }
 
-/* Rank 0 tells who is lost, of itself the next does. */
 static TitanStatus why_ended(void *user, TitanStory *out)
 {
     const Remote *r = user;
     const TitanStatus st = TITAN_RANK_LOST;
     uint32_t me = r->link->rank;
-    if (me > 1) return st;
+    if (!is_to_tell(r->link) && me > 0) return st;
     titan_fail(out, st,
                "rank %" PRIu32 " of %" PRIu32
                " was lost: its connection was closed",
@@ -321,12 +331,18 @@ static void leave_signals(void)
         signal(numbers[i], SIG_IGN);
 }
 
-/* Rank 0 tells who is lost, of itself the next does; who ends all has told why.
- */
+static bool first_is_gone(const Link *l)
+{
+    uint32_t gone = 1;
+    if (l->lost == 1) return true;
+    return l->class->misses && l->class->misses(l, &gone) && gone == 0;
+}
+
+/* Rank 0 tells who is lost, others that it is; who ends all has told why. */
 static void tell_story(Remote *r, TitanStatus st)
 {
     const Link *l = r->link;
-    bool mine = l->lost ? l->lost == 1 && l->rank == 1 : !l->ended;
+    bool mine = l->lost ? first_is_gone(l) && is_to_tell(l) : !l->ended;
     if (mine) {
         conclude(r, st);
         titan_while(r->crew.story, st, "running rank %" PRIu32, l->rank);
