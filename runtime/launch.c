@@ -182,8 +182,11 @@ void launch_end(Launch *l, const TitanStory *story, TitanStatus status)
     bool clean = status == TITAN_OK || status == TITAN_STOPPED ||
                  status == TITAN_NUMERICS;
     if (l->link && l->link->rank == 0 && clean) remote_dismiss(l->link, status);
-    /* the others may be anywhere */
-    if (l->link && l->link->rank == 0 && !clean) remote_abort(l->link, status);
+    /* the others may be anywhere; nobody need tell that this one has gone */
+    if (l->link && l->link->rank == 0 && !clean) {
+        board_end(l->board, 0);
+        remote_abort(l->link, status);
+    }
     if (!l->came && status != TITAN_OK) link_decline(story, status);
     link_close(l->link);
     board_free(l->board);

@@ -117,7 +117,7 @@ static TitanStatus why_ended(void *user, TitanStory *out)
     titan_fail(out, st,
                "rank %" PRIu32 " of %" PRIu32
                " was lost: its connection was closed",
-               r->gone, r->crew.ranks);
+               r->gone, r->link->ranks);
     say_where(r, out, st, r->gone);
     say_where(r, out, st, me);
     return st;
@@ -367,6 +367,9 @@ TitanStatus remote_serve(TitanStory *story, const TitanImage *im,
         tell_story(&r, st);
         if (!o->link->ended) remote_abort(o->link, st);
         leave_soon(r.leave, story, st);
+    } else { /* rank 0 may be gone before this one is closed */
+        leave_stop(r.leave);
+        r.leave = NULL;
     }
     close_remote(&r);
     return st == TITAN_OK ? (TitanStatus)order.turn : st;

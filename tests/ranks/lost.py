@@ -80,7 +80,8 @@ def watch(o, job, metrics, rng, number):
     took, code = time.monotonic() - began, job.returncode
     assert code == 76, (code, said)
     assert ("watchdog: the run is ended" in said) == (number == signal.SIGSTOP), said
-    assert re.search(rf"rank ({'|'.join(map(str, lost))})\b", said), (lost, said)
+    ends = r"\b" if number == signal.SIGSTOP else f" of {N} was lost: "
+    assert re.search(rf"rank ({'|'.join(map(str, lost))}){ends}", said), (lost, said)
     must(nobody)
     if o.saves:
         saved()

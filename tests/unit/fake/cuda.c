@@ -130,9 +130,12 @@ CuResult cuDevicePrimaryCtxRetain(CuContext *context, CuDevice d)
     return 0;
 }
 
+/* FAKE_CLOSE: so many seconds. */
 CuResult cuDevicePrimaryCtxRelease(CuDevice d)
 {
+    const char *seconds = getenv("FAKE_CLOSE");
     (void)d;
+    if (seconds) sleep((unsigned)atoi(seconds));
     return 0;
 }
 
