@@ -663,6 +663,7 @@ static void write_kernels(Writer *w)
                            .shared_bytes = k->shared,
                            .flops = k->flops,
                            .bytes = k->bytes,
+                           .width = k->width,
                            .maps = {t->maps.n, k->nmaps}};
         for (uint32_t j = 0; j < k->nmaps; j++)
             vec_push(t->a, &t->maps, k->maps[j]);

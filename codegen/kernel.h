@@ -44,6 +44,7 @@ typedef struct Kernel {
     uint32_t threads;      /* GPU: per block */
     uint32_t shared;       /* GPU: bytes of dynamic shared memory; usually 0 */
     uint64_t flops, bytes; /* of one launch, for reports */
+    uint32_t width;        /* bytes of the numbers that flops multiply */
     uint64_t zero;         /* bits: arguments that must be zero before */
     bool exact;            /* GPU: the host's bits, but for those of a NaN */
     const TitanMap *maps;  /* GPU: tensor maps, parameters after the others */

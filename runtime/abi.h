@@ -31,7 +31,7 @@
 #include <stdint.h>
 
 #define TITAN_IMAGE_MAGIC   0x00474d494e415454ull /* "TTANIMG\0" */
-#define TITAN_IMAGE_VERSION 4
+#define TITAN_IMAGE_VERSION 5
 
 /* First lines of a step.ptx:  // titan: image <key> <value>  */
 #define TITAN_PTX_MAGIC "// titan step image 1"
@@ -397,6 +397,8 @@ typedef struct TitanKernel {
     uint32_t shared_bytes; /* GPU: dynamic shared memory */
     uint64_t flops, bytes; /* of one run of all items, for reports */
     TitanRange maps;       /* GPU: further parameters, after the arguments */
+    uint32_t width;        /* bytes of the numbers that flops multiply, for reports */
+    uint32_t pad;
 } TitanKernel;
 
 /* A view of an argument that a GPU's copy engine reads or writes box by box (a
@@ -488,7 +490,7 @@ _Static_assert(sizeof(TitanSpan) == 16, "image row");
 _Static_assert(sizeof(TitanOperand) == 32, "image row");
 _Static_assert(sizeof(TitanTurn) == 16, "image row");
 _Static_assert(sizeof(TitanGemm) == 256, "image row");
-_Static_assert(sizeof(TitanKernel) == 40, "image row");
+_Static_assert(sizeof(TitanKernel) == 48, "image row");
 _Static_assert(sizeof(TitanMap) == 128, "image row");
 _Static_assert(sizeof(TitanCollective) == 40, "image row");
 _Static_assert(sizeof(TitanGroup) == 16, "image row");

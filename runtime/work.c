@@ -126,7 +126,8 @@ Work work_of(const TitanImage *im, const TitanCommand *cmd)
     switch ((TitanCommandKind)cmd->kind) {
     case TITAN_COMMAND_kernel:
         return (Work){(double)im->kernels[cmd->index].flops,
-                      (double)im->kernels[cmd->index].bytes, 2};
+                      (double)im->kernels[cmd->index].bytes,
+                      im->kernels[cmd->index].width};
     case TITAN_COMMAND_gemm:
         return gemm_work(&im->gemms[cmd->index]);
     case TITAN_COMMAND_copy:
