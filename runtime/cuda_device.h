@@ -12,6 +12,7 @@
 #define TITAN_CUDA_DEVICE_H
 
 #include "cuda.h"
+#include "cuda_sums.h"
 #include "device.h"
 #include "ranks.h"
 
@@ -53,7 +54,7 @@ typedef struct CudaScan {
 /* The kernels that add what came from each rank, and room for that. */
 typedef struct CudaSums {
     CuModule module;
-    CuFunction function, pair;
+    CuFunction any, wide[SUM_none];
     CuPtr room[TITAN_MOST_STREAMS]; /* of --rank-order */
 } CudaSums;
 
@@ -241,13 +242,13 @@ TitanStatus cuda_reduce_in_order(Cuda *c, const TitanCommand *cmd, CuPtr to,
 
 #define CUDA_SUMS_ROOM ((size_t)32 << 20)
 
-struct CudaSumArgs;
-
 TitanStatus cuda_sums_open(Cuda *c);
 void cuda_sums_close(Cuda *c);
 /* The number of a dtype there; SUM_none: it has no order of sums. */
 uint32_t cuda_sums_kind(uint32_t dtype);
-TitanStatus cuda_sums_add(Cuda *c, const struct CudaSumArgs *what, CuStream on);
+/* Of an element. */
+uint32_t cuda_sums_bytes(uint32_t kind);
+TitanStatus cuda_sums_add(Cuda *c, const CudaSumArgs *what, CuStream on);
 
 /* --------------------------------------------------------- cuda_wait.c -- */
 

@@ -8,13 +8,14 @@
 #include <stdint.h>
 
 #define CUDA_SUMS_KERNEL "titan_sum_ranks"
-#define CUDA_PAIR_KERNEL "titan_sum_pair" /* of two pieces of f32 */
+#define CUDA_WIDE_KERNEL "titan_sum_wide_" /* and the name of a kind */
 
 typedef enum SumKind { SUM_f32, SUM_f64, SUM_bf16, SUM_f16, SUM_none } SumKind;
 
 /* Element i of TO is the sum of element i of each of N pieces, in their order:
  * piece ME lies at MINE, the others one behind the other, PITCH bytes apart;
- * all do where ME is N. */
+ * all do where ME is N.  COUNT is one of elements, of sixteens of bytes where a
+ * kernel has those at a time. */
 typedef struct CudaSumArgs {
     uint64_t to, from, count, pitch;
     uint32_t n, kind;
@@ -27,7 +28,7 @@ _Static_assert(offsetof(CudaSumArgs, kind) == 36, "cuda_sums.c");
 _Static_assert(offsetof(CudaSumArgs, me) == 48, "cuda_sums.c");
 _Static_assert(sizeof(CudaSumArgs) == 56, "cuda_sums.c");
 
-/* Its text. */
-const char *cuda_sums_ptx(void);
+/* Their text, which the caller frees; NULL: no memory. */
+char *cuda_sums_ptx(void);
 
 #endif

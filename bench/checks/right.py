@@ -373,6 +373,7 @@ def run_faults(c):
 def build_replay(b):
     """Kernels of all groups with inputs that no build had before."""
     b.tool("gpu-replay")
+    b.tool("gpu-sums")
     os.makedirs(b.path("cases"), exist_ok=True)
     seed = str(time.time_ns() % 10 ** 9)
     b.run(os.path.join(b.build, "tests", "unit-kernels"),
@@ -403,6 +404,14 @@ def replayed(text):
     return int(done[1]), int(done[2]), wrong
 
 
+def check_sums(c):
+    """The runtime's own kernels, beside adding on the host."""
+    text = c.call([c.path("gpu-sums"), seed_of(c)], fine=(0, 1))
+    ran, failed, _ = replayed(text)
+    yield (f"{ran} sums of ranks, seed {seed_of(c)}",
+           f"{failed} failed", "0 failed", passed(ran and not failed))
+
+
 def run_replay(c):
     ran, failed, wrong = replayed(c.call(
         [c.path("gpu-replay"), c.unpacked("cases")], fine=(0, 1)))
@@ -410,6 +419,7 @@ def run_replay(c):
            f"{failed} failed", "0 failed", passed(ran and not failed))
     for name, what in wrong.items():
         yield name, what, "as the interpreter", "FAILED"
+    yield from guarded("sums of ranks", lambda: check_sums(c))
 
 
 # ----------------------------------------------------------------- sanitizer

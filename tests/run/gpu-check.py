@@ -24,6 +24,11 @@ exit 1
 """
 
 
+SUMS = """#!/bin/sh
+echo "416 cases, 0 failed"
+"""
+
+
 def put(folder, name, text):
     path = os.path.join(folder, name)
     with open(path, "w") as f:
@@ -34,6 +39,7 @@ def put(folder, name, text):
 def main():
     folder, replay = sys.argv[1:3]
     put(replay, "gpu-replay", REPLAY)
+    put(replay, "gpu-sums", SUMS)
     put(replay, "seed", "12")
     programs = os.path.join(folder, "programs")
     for case in ("llama", "llama-tied", "gpt2"):

@@ -350,7 +350,10 @@ static void copy_engines_are_left(void **state)
 static void ptxas_takes_it(void **state)
 {
     (void)state;
-    assemble_text(cuda_sums_ptx());
+    char *text = cuda_sums_ptx();
+    assert_non_null(text);
+    assemble_text(text);
+    free(text);
 }
 
 int main(void)

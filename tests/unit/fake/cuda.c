@@ -558,6 +558,12 @@ static void add_pieces(const void *data)
     }
 }
 
+static bool is_sum(const char *name)
+{
+    return !strcmp(name, CUDA_SUMS_KERNEL) ||
+           !strncmp(name, CUDA_WIDE_KERNEL, strlen(CUDA_WIDE_KERNEL));
+}
+
 CuResult cuLaunchKernel(CuFunction fn, unsigned x, unsigned y, unsigned z,
                         unsigned tx, unsigned ty, unsigned tz, unsigned shared,
                         CuStream stream, void **args, void **extra)
@@ -569,9 +575,11 @@ CuResult cuLaunchKernel(CuFunction fn, unsigned x, unsigned y, unsigned z,
         fake_work(stream, scan, args[0], sizeof(CudaScanArgs));
         return 0;
     }
-    if (!strcmp(fn->name, CUDA_SUMS_KERNEL) ||
-        !strcmp(fn->name, CUDA_PAIR_KERNEL)) {
-        fake_work(stream, add_pieces, args[0], sizeof(CudaSumArgs));
+    if (is_sum(fn->name)) {
+        CudaSumArgs a = *(const CudaSumArgs *)args[0];
+        if (strcmp(fn->name, CUDA_SUMS_KERNEL) != 0)
+            a.count *= a.kind == SUM_f32 ? 4 : 8;
+        fake_work(stream, add_pieces, &a, sizeof a);
         return 0;
     }
     Launch l = {fn, x, tx, shared, stream->number, {0, 0}};
