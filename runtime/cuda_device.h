@@ -64,6 +64,7 @@ typedef struct CudaTable CudaTable;
 typedef struct CudaProfile CudaProfile;
 typedef struct CudaRanks CudaRanks;
 typedef struct CudaPeers CudaPeers;
+typedef struct CudaBeside CudaBeside;
 
 typedef struct Cuda {
     TitanDevice device; /* first */
@@ -106,6 +107,7 @@ typedef struct Cuda {
     uint64_t *coordinates; /* the rank's, of each group */
     CudaRanks *ranks;      /* NULL: there is one */
     CudaPeers *peers;      /* those whose memory is at hand, or NULL */
+    CudaBeside *beside;    /* kernels beside streams; NULL: there are none */
 
     CudaPlan *plans; /* by row of `entries` */
     CudaProfile *profile;
@@ -189,8 +191,9 @@ void cuda_ranks_about(const Cuda *c, char *out, size_t size);
 /* TO and FROM: destination and source, 0 where there is none. */
 TitanStatus cuda_collective(Cuda *c, const TitanCommand *cmd, CuPtr to,
                             CuPtr from);
-/* Collectives between these are one kernel; FIRST is one of them. */
-TitanStatus cuda_collectives_begin(Cuda *c);
+/* Collectives between these, among N commands from FIRST on, are one kernel. */
+TitanStatus cuda_collectives_begin(Cuda *c, const TitanCommand *first,
+                                   uint32_t n);
 TitanStatus cuda_collectives_end(Cuda *c, const TitanCommand *first);
 
 /* Which collective the GPU has come to goes to the board. */
@@ -221,8 +224,8 @@ uint64_t cuda_peers_reserve(const Cuda *c);
 /* Whether copy engines make any collectives, or this one. */
 bool cuda_peers_any(const Cuda *c);
 bool cuda_peers_have(const Cuda *c, const TitanCommand *cmd);
-/* Those of one group on one stream, CMD among them, between begin and end. */
-TitanStatus cuda_peers_begin(Cuda *c, const TitanCommand *cmd);
+/* Those of one group on one stream, among N commands, between begin and end. */
+TitanStatus cuda_peers_begin(Cuda *c, const TitanCommand *cmd, uint32_t n);
 TitanStatus cuda_peers_run(Cuda *c, const TitanCommand *cmd, CuPtr to,
                            CuPtr from);
 TitanStatus cuda_peers_end(Cuda *c, const TitanCommand *cmd);
@@ -230,6 +233,29 @@ TitanStatus cuda_peers_end(Cuda *c, const TitanCommand *cmd);
  * they have come to their end. */
 void cuda_peers_leave(Cuda *c);
 void cuda_peers_left(Cuda *c);
+
+/* ------------------------------------------------------- cuda_beside.c -- */
+
+/* For copies and sums beside a stream. */
+TitanStatus cuda_beside_open(Cuda *c, uint32_t stream);
+void cuda_beside_close(Cuda *c);
+/* Those that follow need nothing of the stream behind this point. */
+TitanStatus cuda_beside_begin(Cuda *c, uint32_t stream);
+TitanStatus cuda_beside_copy(Cuda *c, uint32_t stream, CuPtr to, CuPtr from,
+                             size_t bytes);
+TitanStatus cuda_beside_sum(Cuda *c, uint32_t stream, const CudaSumArgs *what);
+/* In front of what reads bytes, or writes them: the stream waits for those that
+ * have to do with them; and for all. */
+TitanStatus cuda_beside_await(Cuda *c, uint32_t stream, CuPtr at, size_t bytes,
+                              bool written);
+TitanStatus cuda_beside_join(Cuda *c, uint32_t stream);
+/* The event is behind all that the stream has been asked for, and what is
+ * beside it. */
+TitanStatus cuda_beside_signal(Cuda *c, uint32_t stream, CuEvent event);
+/* All streams have met. */
+void cuda_beside_forget(Cuda *c);
+/* None is on its way. */
+bool cuda_beside_done(const Cuda *c);
 
 /* -------------------------------------------------------- cuda_order.c -- */
 

@@ -173,8 +173,7 @@ static TitanStatus issue(Walk *w, const TitanCommand *cmd)
     case TITAN_COMMAND_collective:
         return run_collective(w, cmd);
     case TITAN_COMMAND_signal:
-        CU_TRY(c, cuEventRecord(c->events[cmd->index], on));
-        return TITAN_OK;
+        return cuda_beside_signal(c, cmd->stream, c->events[cmd->index]);
     case TITAN_COMMAND_wait:
         CU_TRY(c, cuStreamWaitEvent(on, c->events[cmd->index], 0));
         return TITAN_OK;
@@ -193,8 +192,10 @@ static const char *words_of(const TitanImage *im, const TitanCommand *cmd)
  * for a profile. */
 static TitanStatus settle(Cuda *c)
 {
-    for (uint32_t i = 0; i < c->im->header->streams; i++)
+    for (uint32_t i = 0; i < c->im->header->streams; i++) {
+        TRY(cuda_beside_join(c, i));
         TRY(cuda_wait_stream(c, c->streams[i]));
+    }
     return TITAN_OK;
 }
 
@@ -218,6 +219,7 @@ static TitanStatus step_command(Walk *w, const TitanCommand *cmd)
     Cuda *c = w->c;
     TRY(run_command(w, cmd));
     if (!w->after) return TITAN_OK;
+    TRY(cuda_beside_join(c, cmd->stream));
     TRY(cuda_wait_stream(c, c->streams[cmd->stream]));
     w->at.command = cmd;
     return w->after->after(w->after, &w->at);
@@ -313,10 +315,27 @@ static uint32_t count_joined(const Walk *w, const TitanCommand *first,
     return joined;
 }
 
+/* What a stream does not wait for is waited for where it is needed. */
+static TitanStatus await_beside(const Walk *w, const TitanCommand *cmd)
+{
+    Cuda *c = w->c;
+    bool meets =
+        cmd->kind == TITAN_COMMAND_signal || cmd->kind == TITAN_COMMAND_wait;
+    if (!c->beside || meets) return TITAN_OK;
+    if (cmd->kind != TITAN_COMMAND_collective || cmd->operands.n != 2)
+        return cuda_beside_join(c, cmd->stream);
+    Span spans[2];
+    find_spans(w, cmd, spans);
+    for (uint32_t i = 0; i < 2; i++)
+        TRY(cuda_beside_await(c, cmd->stream, spans[i].at, spans[i].bytes,
+                              i == 0));
+    return TITAN_OK;
+}
+
 /* They are one kernel, which has the time of the last in a profile. */
 static TitanStatus run_joined(Walk *w, const TitanCommand *first, uint32_t n)
 {
-    TRY(cuda_collectives_begin(w->c));
+    TRY(cuda_collectives_begin(w->c, first, n));
     TitanStatus st = TITAN_OK;
     for (uint32_t k = 0; k < n && st == TITAN_OK; k++)
         if (first[k].kind == TITAN_COMMAND_collective)
@@ -339,6 +358,8 @@ static TitanStatus run_program(Walk *w, const TitanProgram *p)
     w->at.program = p;
     for (uint32_t k = 0, n; k < p->commands.n && !is_over(w); k += n) {
         n = alone ? 1 : count_joined(w, &at[k], p->commands.n - k);
+        for (uint32_t i = 0; i < n; i++)
+            TRY(await_beside(w, &at[k + i]));
         TRY(n == 1 ? step_command(w, &at[k]) : run_joined(w, &at[k], n));
     }
     return TITAN_OK;
@@ -358,6 +379,7 @@ static TitanStatus run_list(Walk *w, uint32_t from, uint32_t to)
             i = r->program;
             continue;
         case TITAN_RUN_segment:
+            cuda_beside_forget(w->c);
             if (w->watch && w->watch->segment)
                 TRY(w->watch->segment(w->watch->user));
             continue;
@@ -372,6 +394,7 @@ TitanStatus cuda_walk(Cuda *c, const TitanEntry *e, const CudaWatch *watch)
 {
     Walk w = {.c = c, .watch = watch};
     uint32_t first = e->runs.first, update = first + e->until;
+    cuda_beside_forget(c);
     TRY(run_list(&w, first, update));
     if (watch && watch->update) TRY(watch->update(watch->user));
     return run_list(&w, update, first + e->runs.n);

@@ -6,15 +6,15 @@
  * other processes.  Arenas of one stage are laid out alike, so a piece lies as
  * far from the begin of each.  Copies take no processor from the kernels that
  * run beside them, and move the same bytes; each member begins with the one
- * behind it, so that no two read from one GPU.  Of a sum the pieces of the
- * others come to a room of their own, and a kernel adds all in the order of the
- * ranks (cuda_sums.c).
+ * behind it, so that no two read from one GPU.  A member's own piece of what it
+ * gathers is copied by a kernel beside (cuda_beside.c).  Of a sum the pieces of
+ * the others come to a room of their own, and a kernel adds all in the order of
+ * the ranks (cuda_sums.c).
  *
  * Beside its arena each rank has words that the streams of others write to and
- * its own waits for, three for each member of a group on a stream:
+ * its own waits for, two for each member of a group on a stream:
  *
  *     ready   what that member gives is there
- *     there   so is what it gathers of the others
  *     taken   it has copied what it wants
  *
  * Who has waited for a word clears it, and only then goes on to the next one.
@@ -43,8 +43,7 @@
 
 enum {
     WORDS_BYTES = 2 << 20, /* an allocation of its own, whose handle is whole */
-    MOST_SUMS = 32,        /* that wait to be added */
-    MOST_RETURNS = 32,     /* pieces that wait to come back */
+    MOST_SUMS = 64,        /* that are in the room */
     ALIGNED = 256,         /* bytes: where pieces begin in the room */
     GIVES_UP = 10          /* seconds for what streams still wait for */
 };
@@ -53,7 +52,7 @@ enum {
  * whatever the number of members. */
 #define MOST_SUM (UINT64_C(512) << 20)
 
-typedef enum Word { WORD_ready, WORD_there, WORD_taken, WORDS } Word;
+typedef enum Word { WORD_ready, WORD_taken, WORDS } Word;
 
 /* What a rank says of its memory. */
 typedef struct Card {
@@ -63,29 +62,20 @@ typedef struct Card {
     bool reached; /* others may open it; then, it has opened them */
 } Card;
 
-/* A member's own piece of what it gathers. */
-typedef struct Piece {
-    CuPtr at;
-    size_t bytes;
-} Piece;
-
-/* Those that come back. */
-typedef struct Returns {
-    Piece piece[MOST_RETURNS];
-    uint32_t n;
-} Returns;
-
 typedef struct Peer {
     CuPtr arena, words;
     bool open;
 } Peer;
 
-/* Pieces that are in the room, or on their way there. */
+/* Pieces that are in the room, or on their way there: USED bytes from BASE on.
+ * What is in front of them may be yet to be added.  A sum is added when nobody
+ * needs what it may lie over. */
 typedef struct Room {
     CuPtr at;
-    uint64_t bytes, used;
+    uint64_t bytes, base, used;
     CudaSumArgs sums[MOST_SUMS];
-    uint32_t n;
+    uint32_t n;     /* of these */
+    uint32_t parts; /* of sums for which there is something in the room */
 } Room;
 
 struct CudaPeers {
@@ -94,7 +84,6 @@ struct CudaPeers {
     CuPtr words;
     uint32_t most; /* members of a group */
     Room room[TITAN_MOST_STREAMS];
-    Returns back[TITAN_MOST_STREAMS];
     pthread_t thread; /* that writes words */
     bool leaving;
     _Atomic bool left;
@@ -292,8 +281,10 @@ TitanStatus cuda_peers_open(Cuda *c)
     CU_TRY(c, cuMemsetD32Async(p->words, 0, WORDS_BYTES / 4, c->stream));
     CU_TRY(c, cuStreamSynchronize(c->stream));
     TRY(open_groups(c));
-    for (uint32_t i = 0; i < im->header->streams && cuda_peers_any(c); i++)
+    for (uint32_t i = 0; i < im->header->streams && cuda_peers_any(c); i++) {
         TRY(open_room(c, i));
+        TRY(cuda_beside_open(c, i));
+    }
     return TITAN_OK;
 }
 
@@ -351,44 +342,27 @@ static TitanStatus meet(Cuda *c, const TitanCommand *cmd, Word w)
     return TITAN_OK;
 }
 
-/* What lies at FROM in the arena of a member. */
+/* What lies at FROM in the arena of another member. */
 static TitanStatus fetch(Cuda *c, const TitanCommand *cmd, uint32_t member,
                          CuPtr to, CuPtr from, size_t bytes)
 {
     uint32_t group = c->im->collectives[cmd->index].group;
-    if (member != c->coordinates[group])
-        from = peer_of(c, group, member)->arena + (from - c->arena);
-    if (to != from)
-        CU_TRY(c, cuMemcpyAsync(to, from, bytes, c->streams[cmd->stream]));
+    CuPtr theirs = peer_of(c, group, member)->arena + (from - c->arena);
+    CU_TRY(c, cuMemcpyAsync(to, theirs, bytes, c->streams[cmd->stream]));
     return TITAN_OK;
 }
 
-/* All others have their pieces: from the next member those that are its own. */
-static TitanStatus fetch_back(Cuda *c, const TitanCommand *cmd)
-{
-    uint32_t group = c->im->collectives[cmd->index].group;
-    uint32_t n = ranks_in_group(c->im, group);
-    uint32_t next = ((uint32_t)c->coordinates[group] + 1) % n;
-    Returns *back = &c->peers->back[cmd->stream];
-    if (back->n == 0) return TITAN_OK;
-    TRY(meet(c, cmd, WORD_there));
-    for (uint32_t i = 0; i < back->n; i++)
-        TRY(fetch(c, cmd, next, back->piece[i].at, back->piece[i].at,
-                  back->piece[i].bytes));
-    back->n = 0;
-    return TITAN_OK;
-}
-
-/* What waits comes back or is added, now that all have taken what they want,
- * for a sum may lie over what it is of. */
+/* What waits is added, now that all have taken what they want, for a sum may
+ * lie over what it is of. */
 static TitanStatus finish(Cuda *c, const TitanCommand *cmd)
 {
     Room *r = &c->peers->room[cmd->stream];
-    TRY(fetch_back(c, cmd));
     TRY(meet(c, cmd, WORD_taken));
+    if (r->n) TRY(cuda_beside_begin(c, cmd->stream));
     for (uint32_t i = 0; i < r->n; i++)
-        TRY(cuda_sums_add(c, &r->sums[i], c->streams[cmd->stream]));
-    r->n = 0;
+        TRY(cuda_beside_sum(c, cmd->stream, &r->sums[i]));
+    r->n = r->parts = 0;
+    r->base += r->used;
     r->used = 0;
     return TITAN_OK;
 }
@@ -397,34 +371,31 @@ static TitanStatus finish(Cuda *c, const TitanCommand *cmd)
  * word is written twice in a row. */
 static TitanStatus make_room(Cuda *c, const TitanCommand *cmd)
 {
+    uint64_t base = c->peers->room[cmd->stream].base;
     TRY(finish(c, cmd));
+    c->peers->room[cmd->stream].base = base;
     return meet(c, cmd, WORD_ready);
 }
 
-/* The pieces of the others.  A copy within a GPU would be a kernel, and wait
- * for processors: a member's own piece comes back from one that has fetched it.
- */
+/* The pieces of the others, and this member's own. */
 static TitanStatus gather(Cuda *c, const TitanCommand *cmd, CuPtr to,
                           CuPtr from)
 {
     const TitanCollective *x = &c->im->collectives[cmd->index];
-    Returns *back = &c->peers->back[cmd->stream];
     size_t bytes = (size_t)x->count * titan_dtype_bytes(x->dtype);
     uint32_t n = ranks_in_group(c->im, x->group);
     uint32_t me = (uint32_t)c->coordinates[x->group];
-    if (back->n == MOST_RETURNS) TRY(make_room(c, cmd));
     for (uint32_t k = 1; k < n; k++) {
         uint32_t i = (me + k) % n;
         TRY(fetch(c, cmd, i, to + i * bytes, from, bytes));
     }
-    back->piece[back->n++] = (Piece){to + me * bytes, bytes};
-    return TITAN_OK;
+    return cuda_beside_copy(c, cmd->stream, to + me * bytes, from, bytes);
 }
 
 /* So many elements of the sum, whose pieces find room.  MINE is this member's
  * of them in its own operand, where it stays. */
 static TitanStatus fetch_pieces(Cuda *c, const TitanCommand *cmd, CuPtr to,
-                                CuPtr mine, size_t count)
+                                CuPtr mine, size_t count, CudaSumArgs *out)
 {
     const TitanCollective *x = &c->im->collectives[cmd->index];
     Room *r = &c->peers->room[cmd->stream];
@@ -432,23 +403,27 @@ static TitanStatus fetch_pieces(Cuda *c, const TitanCommand *cmd, CuPtr to,
     uint32_t me = (uint32_t)c->coordinates[x->group];
     size_t bytes = count * titan_dtype_bytes(x->dtype);
     size_t pitch = pitch_of(bytes);
-    CuPtr room = r->at + r->used;
+    CuPtr room = r->at + r->base + r->used;
+    TRY(cuda_beside_await(c, cmd->stream, room, (n - 1) * pitch, true));
     for (uint32_t k = 1; k < n; k++) {
         uint32_t i = (me + k) % n, slot = i - (i > me);
         TRY(fetch(c, cmd, i, room + slot * pitch, mine, bytes));
     }
     r->used += (n - 1) * pitch;
-    r->sums[r->n++] = (CudaSumArgs){.to = to,
-                                    .from = room,
-                                    .count = count,
-                                    .pitch = pitch,
-                                    .n = n,
-                                    .kind = cuda_sums_kind(x->dtype),
-                                    .mine = mine,
-                                    .me = me};
+    r->parts++;
+    *out = (CudaSumArgs){.to = to,
+                         .from = room,
+                         .count = count,
+                         .pitch = pitch,
+                         .n = n,
+                         .kind = cuda_sums_kind(x->dtype),
+                         .mine = mine,
+                         .me = me};
     return TITAN_OK;
 }
 
+/* A sum that lies apart is added beside what comes next, others when all
+ * members have taken what they want. */
 static TitanStatus scatter(Cuda *c, const TitanCommand *cmd, CuPtr to,
                            CuPtr from)
 {
@@ -457,19 +432,47 @@ static TitanStatus scatter(Cuda *c, const TitanCommand *cmd, CuPtr to,
     size_t size = titan_dtype_bytes(x->dtype), count = (size_t)x->count;
     uint32_t pieces = pieces_of(c->im, x);
     CuPtr mine = from + c->coordinates[x->group] * count * size;
-    uint64_t all = pieces * pitch_of(count * size);
-    if (r->n == MOST_SUMS || r->used + all > r->bytes) TRY(make_room(c, cmd));
+    bool apart =
+        to + count * size <= from || from + (pieces + 1) * count * size <= to;
     size_t most = (size_t)(r->bytes / pieces / ALIGNED * ALIGNED) / size;
     for (size_t done = 0, some; done < count; done += some) {
+        CudaSumArgs a;
         some = count - done < most ? count - done : most;
-        if (done) TRY(make_room(c, cmd));
-        TRY(fetch_pieces(c, cmd, to + done * size, mine + done * size, some));
+        uint64_t need = pieces * pitch_of(some * size);
+        if (r->parts == MOST_SUMS || r->used + need > r->bytes)
+            TRY(make_room(c, cmd));
+        TRY(fetch_pieces(c, cmd, to + done * size, mine + done * size, some,
+                         &a));
+        if (!apart) {
+            r->sums[r->n++] = a;
+            continue;
+        }
+        TRY(cuda_beside_begin(c, cmd->stream));
+        TRY(cuda_beside_sum(c, cmd->stream, &a));
     }
     return TITAN_OK;
 }
 
-TitanStatus cuda_peers_begin(Cuda *c, const TitanCommand *cmd)
+/* Of all pieces of the sums among N commands. */
+static uint64_t room_of(const Cuda *c, const TitanCommand *cmd, uint32_t n)
 {
+    uint64_t bytes = 0;
+    for (uint32_t k = 0; k < n; k++) {
+        const TitanCollective *x = &c->im->collectives[cmd[k].index];
+        if (cmd[k].kind == TITAN_COMMAND_collective &&
+            x->kind == TITAN_COLLECTIVE_reduce_scatter &&
+            cuda_peers_have(c, &cmd[k]))
+            bytes += pieces_of(c->im, x) *
+                     pitch_of((uint64_t)x->count * titan_dtype_bytes(x->dtype));
+    }
+    return bytes;
+}
+
+TitanStatus cuda_peers_begin(Cuda *c, const TitanCommand *cmd, uint32_t n)
+{
+    Room *r = &c->peers->room[cmd->stream];
+    if (room_of(c, cmd, n) > r->bytes - r->base) r->base = 0;
+    TRY(cuda_beside_begin(c, cmd->stream));
     return meet(c, cmd, WORD_ready);
 }
 
@@ -494,7 +497,7 @@ static bool all_done(const Cuda *c)
     for (uint32_t i = 0; i < c->im->header->streams; i++)
         if (c->cu.cuStreamQuery(c->streams[i]) == CU_error_not_ready)
             return false;
-    return true;
+    return cuda_beside_done(c);
 }
 
 /* Who is not there any more writes no words: they are written in its place,

@@ -48,8 +48,10 @@ struct CudaRanks {
     /* for exchanges in place, of which no two run side by side, and first
      * uses */
     CuPtr scratch;
-    _Atomic uint32_t *mark;      /* pinned: the number of the command */
-    bool joined;                 /* several collectives are being made one */
+    _Atomic uint32_t *mark;    /* pinned: the number of the command */
+    bool joined;               /* several collectives are being made one */
+    const TitanCommand *first; /* of these; among njoined commands */
+    uint32_t njoined;
     const TitanCommand *engines; /* of these, the first that copy engines make
                                   */
 };
@@ -304,16 +306,22 @@ static TitanStatus run_by_engines(Cuda *c, const TitanCommand *cmd, CuPtr to,
                                   CuPtr from)
 {
     CudaRanks *r = c->ranks;
-    if (!r->joined || !r->engines) TRY(cuda_peers_begin(c, cmd));
+    if (!r->joined)
+        TRY(cuda_peers_begin(c, cmd, 1));
+    else if (!r->engines)
+        TRY(cuda_peers_begin(c, r->first, r->njoined));
     TRY(cuda_peers_run(c, cmd, to, from));
     if (!r->joined) return cuda_peers_end(c, cmd);
     if (!r->engines) r->engines = cmd;
     return TITAN_OK;
 }
 
-TitanStatus cuda_collectives_begin(Cuda *c)
+TitanStatus cuda_collectives_begin(Cuda *c, const TitanCommand *first,
+                                   uint32_t n)
 {
     c->ranks->engines = NULL;
+    c->ranks->first = first;
+    c->ranks->njoined = n;
     NCCL_TRY(c, ncclGroupStart());
     c->ranks->joined = true;
     return TITAN_OK;
@@ -545,6 +553,7 @@ void cuda_ranks_close(Cuda *c)
     if (!c->ranks) return;
     abort_comms(c);
     cuda_peers_close(c);
+    cuda_beside_close(c);
     cuda_sums_close(c);
     if (c->ranks->scratch) c->cu.cuMemFree(c->ranks->scratch);
     if (c->ranks->mark) c->cu.cuMemFreeHost(c->ranks->mark);

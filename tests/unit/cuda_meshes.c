@@ -131,8 +131,10 @@ static TitanStatus turn(const World *w, Cuda *c)
     for (uint32_t op = 0; op < OPS; op++)
         TRY(cuda_collective(c, &w->commands[op], place(c, op, true),
                             place(c, op, false)));
-    for (uint32_t i = 0; i < STREAMS; i++)
+    for (uint32_t i = 0; i < STREAMS; i++) {
+        TRY(cuda_beside_join(c, i));
         TRY(cuda_wait_stream(c, c->streams[i]));
+    }
     return TITAN_OK;
 }
 

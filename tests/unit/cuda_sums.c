@@ -27,6 +27,7 @@
 #include "tests/unit/fake/fake.h"
 
 enum { RANKS = 3, F32 = 1, BF16 = 2, MOST = 40000, PAGE = 4096 };
+enum { MOST_JOINED = 70 };
 
 /* What all ranks see: their operands, their results. */
 typedef struct Shared {
@@ -112,10 +113,13 @@ static TitanStatus run(const World *w, Cuda *c)
 static TitanStatus collect(const World *w, Cuda *c, CuPtr to, CuPtr from)
 {
     if (!w->joined) return cuda_collective(c, &w->command, to, from);
-    TRY(cuda_collectives_begin(c));
+    TitanCommand all[MOST_JOINED];
     for (unsigned i = 0; i < w->joined; i++)
-        TRY(cuda_collective(c, &w->command, to, from));
-    return cuda_collectives_end(c, &w->command);
+        all[i] = w->command;
+    TRY(cuda_collectives_begin(c, all, w->joined));
+    for (unsigned i = 0; i < w->joined; i++)
+        TRY(cuda_collective(c, &all[i], to, from));
+    return cuda_collectives_end(c, all);
 }
 
 /* Rooms are as large as the program's sums are when it is opened. */
@@ -141,6 +145,7 @@ static TitanStatus run_by_engines(World *w, Cuda *c)
     for (int turn = 0; turn < 2; turn++) {
         memcpy(in, w->shared->in[c->rank.rank], bytes);
         TRY(collect(w, c, to, from));
+        TRY(cuda_beside_join(c, 0));
         TRY(cuda_wait_stream(c, c->stream));
     }
     memcpy(w->shared->out[c->rank.rank], (void *)(uintptr_t)to, bytes);
@@ -314,7 +319,7 @@ static void joined_by_copy_engines(void **state)
 {
     (void)state;
     for (uint32_t n = 2; n <= RANKS; n++) {
-        World w = {.engines = true, .ranks = n, .joined = 70};
+        World w = {.engines = true, .ranks = n, .joined = MOST_JOINED};
         play_case(w, TITAN_COLLECTIVE_all_gather, F32, 5);
         play_case(w, TITAN_COLLECTIVE_reduce_scatter, F32, 5);
         w.room = MOST;
