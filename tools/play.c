@@ -7,8 +7,9 @@
  *   a collective       needs memory: beside compute it keeps a share of its
  *                      rate, and leaves compute one; it is on processors, but
  *                      inside of a host copy engines bring what is gathered or
- *                      to be summed, which leave compute more, and of these
- *                      sums alone need processors, in the end
+ *                      to be summed, which leave compute more; a kernel that
+ *                      needs processors copies a member's own piece, or adds,
+ *                      and signals wait for that, but not the stream
  *   a product          holds all processors until it ends: a collective that
  *                      comes meanwhile, or at once with it, waits for that, and
  *                      then comes before what else waits; two products share
@@ -70,18 +71,15 @@ static bool by_engines(const World *w, const TitanCommand *cmd)
            !leaves_host(w, cmd);
 }
 
-/* What engines gather comes whole, for a member's own piece comes back from
- * another; what they have brought of a sum, and the member's own piece, a
- * kernel reads, and writes the sum. */
+/* What the other members have comes over the link; of a sum a kernel reads that
+ * and the member's own piece, and writes the sum. */
 static double engines_seconds(const World *w, const TitanCommand *cmd)
 {
     const Machine *m = w->machine;
     const TitanCollective *x = &w->im->collectives[cmd->index];
     bool gathers = x->kind == TITAN_COLLECTIVE_all_gather;
-    double n = ranks_in_group(w->im, x->group);
-    double piece = n > 1 ? work_moved(w->im, cmd) / (n - 1) : 0;
-    double moved = piece * (gathers ? n : n - 1);
-    double added = gathers ? 0 : piece * (n + 1);
+    double n = ranks_in_group(w->im, x->group), moved = work_moved(w->im, cmd);
+    double added = gathers || n < 2 ? 0 : moved / (n - 1) * (n + 1);
     return moved / (m->link * m->engines) + added / (m->memory * m->copies);
 }
 
@@ -145,10 +143,8 @@ static Use use_of(const Play *x, const Lane *l)
     const World *w = x->w;
     if (!l->runs) return USE_none;
     const TitanCommand *cmd = head_of(x, l);
-    if (cmd->kind == TITAN_COMMAND_collective) {
-        if (!by_engines(w, cmd)) return USE_link;
-        return is_over(x, l) ? USE_none : USE_engines;
-    }
+    if (cmd->kind == TITAN_COMMAND_collective)
+        return by_engines(w, cmd) ? USE_engines : USE_link;
     if (work_offloaded(w->im, cmd) > 0) return USE_bus;
     return product_seconds(w, cmd) > memory_seconds(w, cmd) ? USE_all
                                                             : USE_part;
@@ -192,16 +188,6 @@ static void advance(Play *x, double to)
     x->now = to;
 }
 
-/* One that engines bring, and a kernel adds. */
-static bool is_sum(const Play *x, const Lane *l)
-{
-    const TitanCommand *cmd = head_of(x, l);
-    if (cmd->kind != TITAN_COMMAND_collective) return false;
-    uint32_t kind = x->w->im->collectives[cmd->index].kind;
-    return kind == TITAN_COLLECTIVE_reduce_scatter && by_engines(x->w, cmd);
-}
-
-/* What has nothing left ends now, but sums only when no product runs. */
 static void find_end(Play *x)
 {
     uint32_t n[USE_part + 1] = {0};
@@ -210,7 +196,6 @@ static void find_end(Play *x)
     for (uint32_t s = 0; s < x->w->im->header->streams; s++) {
         const Lane *l = &x->lanes[s];
         if (!l->runs) continue;
-        if (n[USE_all] && is_over(x, l) && is_sum(x, l)) continue;
         double left = fmax(l->left, 0) / rate_of(x->w, use_of(x, l), n);
         x->ends = fmin(x->ends, x->now + left);
     }
@@ -259,24 +244,32 @@ static void put_played(Play *x, const Lane *l)
 
 static void end_command(Play *x, Lane *l)
 {
+    const TitanCommand *cmd = head_of(x, l);
     put_played(x, l);
+    l->owes |= cmd->kind == TITAN_COMMAND_collective && by_engines(x->w, cmd);
     l->runs = false;
     l->next++;
 }
 
-/* Sums that have all they add end when no product has the processors. */
+/* What engines have brought is copied and added. */
+static void give_late(Play *x)
+{
+    for (uint32_t i = 0; i < x->late.n; i++)
+        x->signalled[x->late.at[i]] = true;
+    x->late.n = 0;
+    for (uint32_t s = 0; s < x->w->im->header->streams; s++)
+        x->lanes[s].owes = false;
+}
+
 static void end_commands(Play *x)
 {
     uint32_t streams = x->w->im->header->streams, n[USE_part + 1] = {0};
     for (uint32_t s = 0; s < streams; s++) {
         Lane *l = &x->lanes[s];
-        if (l->runs && is_over(x, l) && !is_sum(x, l)) end_command(x, l);
+        if (l->runs && is_over(x, l)) end_command(x, l);
     }
     count_uses(x, n);
-    for (uint32_t s = 0; s < streams; s++) {
-        Lane *l = &x->lanes[s];
-        if (l->runs && is_over(x, l) && !n[USE_all]) end_command(x, l);
-    }
+    if (!n[USE_all]) give_late(x);
 }
 
 /* ----------------------------------------------------------------- starts --
@@ -362,7 +355,10 @@ static bool go_on(Play *x, Lane *l)
             start(x, l);
             break;
         }
-        x->signalled[task] = true;
+        if (cmd->kind == TITAN_COMMAND_signal && l->owes)
+            vec_push(x->w->a, &x->late, task);
+        else
+            x->signalled[task] = true;
         l->next++;
     }
     return moved;

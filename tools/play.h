@@ -19,6 +19,7 @@ typedef struct Lane {
     uint32_t next;      /* of these */
     bool runs;          /* the next one does */
     bool ready;         /* it is a collective, and waits for processors */
+    bool owes;          /* a kernel behind it waits for them */
     uint32_t meets;     /* it waits for the other side, plus 1 */
     double start, left; /* seconds, if nothing runs beside it */
 } Lane;
@@ -29,7 +30,8 @@ typedef struct Play {
     Prediction *p;
     uint32_t stage;
     VEC(Task) tasks;
-    bool *signalled; /* by task */
+    bool *signalled;    /* by task */
+    VEC(uint32_t) late; /* tasks that signal when kernels of lanes have run */
     Lane lanes[TITAN_MOST_STREAMS];
     double now, ends; /* when the first of what runs does */
     Map messages;     /* on a channel, so far */
