@@ -16,6 +16,8 @@
  *                 store, of a scatter that is added to a value in its place:
  *                     that plus the sum
  *
+ * Ids of a put that are distinct need no search: each item writes.
+ *
  * Results with few elements are better read off: each element sums what has
  * its id.  That form is also the rule of these ops at an index.  Where there is
  * much to sum, an element is a row whose lanes are the updates, and the sum a
@@ -258,8 +260,9 @@ static Node row_value(Lower *l, const Inst *in, Env e, Node sum)
     return eval(l, out, ix, (Node){0});
 }
 
+/* WHERE: the condition of its stores; none: the item's alone. */
 static void write_row(Lower *l, const Inst *in, const Parts *p, Env e, Node id,
-                      const Node *ends)
+                      const Node *ends, Node where)
 {
     Kir *k = l->k;
     uint32_t outer = p->wide.n ? p->wide.n - 1 : 0;
@@ -276,7 +279,7 @@ static void write_row(Lower *l, const Inst *in, const Parts *p, Env e, Node id,
     env_bind(&e, p->axis, ix_node(k, id));
     if (!put) x = row_value(l, in, e, x);
     node_store(k, lanes, l->fn->nparams, env_place(l, &e, l->fn->nparams),
-               (Node){0},
+               where,
                node_cast(k, type_dtype(l->m, l->fn->results[0].type), x));
     loop_close(k, lanes);
     loop_close(k, seq);
@@ -301,16 +304,20 @@ void lower_rows(Lower *l, const LowerOpts *o, const Inst *in)
     env_bind_flat(l, &e, p.kept.at, p.kept.n, ix_div(k, item, n));
     env_bind_flat(l, &e, p.summed.at, p.summed.n, mine);
     Node id = id_at(l, &e, &p, (Node){0});
-    Node ends[2];
-    if (put)
-        ends[0] = last_of_id(l, &p, e, id, l->items, LOOP_lanes);
-    else
-        ends_of_id(l, &p, e, id, ends);
-    Node writes = equal(k, ends[0], node_index(k, p.item, mine));
     int64_t size = axis_extent(l, in->type, p.axis);
-    k->loops.at[l->items].when =
-        node_and(k, writes, node_inside(k, ix_node(k, id), size));
-    write_row(l, in, &p, e, id, ends);
+    Node inside = node_inside(k, ix_node(k, id), size);
+    Node ends[2] = {{0}, {0}}, where = {0};
+    if (put && attr_flag(l->m, in->attr, AT_distinct)) {
+        where = inside;
+    } else {
+        if (put)
+            ends[0] = last_of_id(l, &p, e, id, l->items, LOOP_lanes);
+        else
+            ends_of_id(l, &p, e, id, ends);
+        Node writes = equal(k, ends[0], node_index(k, p.item, mine));
+        k->loops.at[l->items].when = node_and(k, writes, inside);
+    }
+    write_row(l, in, &p, e, id, ends, where);
     loop_close(k, l->items);
 }
 

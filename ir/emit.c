@@ -392,6 +392,15 @@ Value emit_put(Builder *b, Value base, Value ids, Value x, Axis axis)
                 (Value[]){base, ids, x}, 3);
 }
 
+Value emit_put_distinct(Builder *b, Value base, Value ids, Value x, Axis axis)
+{
+    AttrList l = {0};
+    attr_put_id(&l, AT_axis, axis.id);
+    attr_put_int(&l, AT_distinct, 1);
+    return emit(b, OP_put, type_of(b, base), attr_intern(b->m, &l),
+                (Value[]){base, ids, x}, 3);
+}
+
 Value emit_top(Builder *b, Value x, Axis axis, TypeAxis to, const char *kind)
 {
     AttrList l = {.n = 0};

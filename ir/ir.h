@@ -672,6 +672,8 @@ Value emit_gather(Builder *b, Value x, Value ids, Axis axis);
 Value emit_scatter(Builder *b, Value ids, Value updates, TypeAxis axis,
                    const Axis *keep, uint32_t nkeep, DType result);
 Value emit_put(Builder *b, Value base, Value ids, Value x, Axis axis);
+/* The same where no two ids name one element of the base. */
+Value emit_put_distinct(Builder *b, Value base, Value ids, Value x, Axis axis);
 Value emit_cumsum(Builder *b, Value x, Axis axis, bool reverse,
                   bool exclusive);
 /* Indices (i32) of the `k` largest (kind max) or smallest (min) along axis,

@@ -129,7 +129,7 @@ static Value source_of(Dispatch *d, const Rows *x, Value place)
     Value none = emit_map_over(b, expr_i32(d->m, -1), NULL, 0, all, n);
     TypeAxis rows = sized(x->slot, x->rows);
     Value row = emit_map_over(b, expr_index(d->m, x->slot), NULL, 0, &rows, 1);
-    Value source = emit_put(b, none, place, row, x->to);
+    Value source = emit_put_distinct(b, none, place, row, x->to);
     TypeAxis to[2] = {sized(x->to, x->parts), sized(x->slot, x->room)};
     return emit_split(b, source, x->to, to, 2);
 }

@@ -187,7 +187,7 @@ static void place_rows(Route *r, Order *out, Value ids, Value first, Value rank)
     TypeAxis all = sized(r->block, x->blocks * BLOCK);
     Value none = emit_map_over(b, expr_i32(m, -1), NULL, 0, &all, 1);
     Value row = index_along(r, sized(r->in, x->rows));
-    Value source = emit_put(b, none, place, row, r->block);
+    Value source = emit_put_distinct(b, none, place, row, r->block);
     TypeAxis to[2] = {sized(r->block, x->blocks), sized(r->in, BLOCK)};
     out->source = emit_split(b, source, r->block, to, 2);
     const TypeInfo *ti = type_info(m, x->type);

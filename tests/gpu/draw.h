@@ -36,6 +36,7 @@ typedef enum DrawWay {
     DRAW_plain,     /* few are large; integers are mostly indices */
     DRAW_any,       /* any bits */
     DRAW_ascending, /* plain, in order */
+    DRAW_distinct,  /* each of as many integers from -2 on, in any order */
 } DrawWay;
 
 /* Any bits there are, or numbers of any size near 1; element X is in a run of
@@ -82,9 +83,22 @@ static inline int draw_order(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+static inline void draw_shuffle(Draws *w, Cell *out, int64_t n)
+{
+    for (int64_t x = 0; x < n; x++) {
+        int64_t at = (int64_t)(draw(w) % (uint64_t)(x + 1));
+        out[x] = out[at];
+        out[at].i = x - 2;
+    }
+}
+
 static inline void draw_cells(Draws *w, DrawWay way, DType d, Cell *out,
                               int64_t n)
 {
+    if (way == DRAW_distinct) {
+        draw_shuffle(w, out, n);
+        return;
+    }
     for (int64_t x = 0; x < n; x++)
         out[x] = way == DRAW_any ? draw_any(w, d, x) : draw_plain(w, d);
     if (way == DRAW_ascending) qsort(out, (size_t)n, sizeof *out, draw_order);

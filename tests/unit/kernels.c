@@ -192,8 +192,21 @@ static bool ascends(const Module *m, const Fn *fn, uint32_t param)
     return false;
 }
 
+/* Whether it is ids of a put of which no two are one. */
+static bool is_distinct(const Module *m, const Fn *fn, uint32_t param)
+{
+    for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
+        const Inst *in = &fn->insts[i];
+        if (in->op == OP_put && attr_flag(m, in->attr, AT_distinct) &&
+            inst_arg(fn, in, 1).id == param)
+            return true;
+    }
+    return false;
+}
+
 static DrawWay way_of(const Module *m, const Fn *fn, uint32_t param)
 {
+    if (is_distinct(m, fn, param)) return DRAW_distinct;
     if (takes_any(m, fn)) return DRAW_any;
     return ascends(m, fn, param) ? DRAW_ascending : DRAW_plain;
 }

@@ -394,7 +394,10 @@ bool gen_put(Gen *g)
         id = emit_map_over(&g->b, e, &id, 1, &several, 1);
         rows = emit_broadcast(&g->b, rows, &several, 1);
     }
-    pool_add(g, emit_put(&g->b, base, id, rows, a.axis), most, exact);
+    bool distinct = draw_chance(g->w, 50);
+    Value made = distinct ? emit_put_distinct(&g->b, base, id, rows, a.axis)
+                          : emit_put(&g->b, base, id, rows, a.axis);
+    pool_add(g, made, most, exact);
     return true;
 }
 
