@@ -90,7 +90,21 @@ static bool is_row_axis(const Expand *x, Axis a)
     return false;
 }
 
-/* Ids, of which an axis is declared behind one that the rows have. */
+static bool slot_has(const Expand *x, Axis a)
+{
+    const Module *m = x->m;
+    for (uint32_t i = 0; i < m->slots.n; i++)
+        if (type_axis(m, m->slots.at[i].type, a)) return true;
+    return false;
+}
+
+static void add_row_axis(Expand *x, Axis a)
+{
+    if (!is_row_axis(x, a)) vec_push(x->a, &x->rows, a);
+}
+
+/* Ids, of which an axis is declared behind one that the rows have; what rows
+ * are chosen by, if it is, and no slot's. */
 static void note_rows(Expand *x, const Fn *fn, const Inst *in)
 {
     const Module *m = x->m;
@@ -99,15 +113,16 @@ static void note_rows(Expand *x, const Fn *fn, const Inst *in)
     const TypeInfo *of = type_info(m, value_type(fn, inst_arg(fn, in, 0)));
     const TypeInfo *ti = type_info(m, ids);
     Axis chosen = attr_axis(m, in->attr, AT_axis);
-    bool behind = false;
+    bool behind = false, inside = false;
     for (uint32_t i = 0; i < of->naxes && ti->naxes; i++) {
         Axis a = of->axes[i].axis;
-        behind |= a.id != chosen.id && !type_axis(m, ids, a) &&
-                  a.id < ti->axes[ti->naxes - 1].axis.id;
+        if (a.id == chosen.id || type_axis(m, ids, a)) continue;
+        behind |= a.id < ti->axes[ti->naxes - 1].axis.id;
+        inside |= a.id < chosen.id;
     }
     for (uint32_t i = 0; i < ti->naxes && behind; i++)
-        if (!is_row_axis(x, ti->axes[i].axis))
-            vec_push(x->a, &x->rows, ti->axes[i].axis);
+        add_row_axis(x, ti->axes[i].axis);
+    if (inside && !slot_has(x, chosen)) add_row_axis(x, chosen);
 }
 
 void orders_find(Expand *x)

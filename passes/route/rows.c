@@ -294,6 +294,6 @@ Value route_unchosen(Route *r, const Order *at, Value w, Type as)
 Value route_from_blocks(Route *r, const Order *at, Value v, Type as)
 {
     v = emit_merge(&r->rw.b, v, (Axis[]){r->block, r->in}, 2, r->block);
-    v = emit_gather(&r->rw.b, v, at->place, r->block);
-    return renamed(r, &at->rows, v, as, true);
+    v = renamed(r, &at->rows, v, as, true);
+    return emit_gather(&r->rw.b, v, at->place, r->block);
 }
