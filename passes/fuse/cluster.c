@@ -256,13 +256,39 @@ static uint32_t loop_behind(const Graph *g, uint32_t node)
     return node;
 }
 
+/* All that reads a map, under whatever name, chooses of it. */
+static bool is_chosen_of(const Graph *g, uint32_t node)
+{
+    const Node *x = &g->nodes[node];
+    bool all = x->nusers > 0 && !x->result;
+    for (uint32_t u = 0; u < x->nusers && all; u++) {
+        uint32_t user = x->users[u];
+        all = is_place_only(g, user) ? is_chosen_of(g, user)
+                                     : node_inst(g, user)->op == OP_gather;
+    }
+    return all;
+}
+
+/* A little that is chosen for rows of which others are chosen, as their scales:
+ * where these are read it would be one load behind the other. */
+static bool is_behind_chosen(const Graph *g, uint32_t node, uint32_t user)
+{
+    enum { LITTLE = 16 };
+    const Module *m = g->fx->m;
+    return node_inst(g, node)->op == OP_gather &&
+           node_inst(g, user)->op == OP_map &&
+           type_elements(m, node_type(g, node)) * LITTLE <=
+               type_elements(m, node_type(g, user)) &&
+           is_chosen_of(g, user);
+}
+
 static bool merge_with_users(Graph *g, uint32_t node)
 {
     bool merged = false;
     for (uint32_t u = 0; u < g->nodes[node].nusers; u++) {
         uint32_t user = g->nodes[node].users[u];
         uint32_t from = g->nodes[node].cluster, to = g->nodes[user].cluster;
-        if (from == to) continue;
+        if (from == to || is_behind_chosen(g, node, user)) continue;
         if (g->nodes[user].kind == NODE_loop) {
             merged |= merge_pair(g, from, to);
         } else if (is_place_only(g, user)) {
