@@ -20,7 +20,7 @@ typedef struct Registers {
 
 static Registers registers_of(const Matmul *p)
 {
-    uint32_t sums = p->group_m / 64 * p->t.n / 2;
+    uint32_t sums = p->group_m / 64 * p->t.n / 2 * (p->promotes ? 2 : 1);
     if (p->t.groups == 1) return (Registers){0, 0};
     if (p->t.groups == 3) return (Registers){32, 160};
     return sums > 128 ? (Registers){24, 240} : (Registers){40, 232};
@@ -303,6 +303,32 @@ static void emit_sums(const Mm *m, const Corner *corner, LV count, LV *acc)
     give_back(m, slot_of(m, last), any);
 }
 
+/* The same where the sums of each stage are added to others: while one group
+ * adds, tensor cores multiply for the other. */
+static void emit_promoted(const Mm *m, const Corner *corner, LV count, LV *acc)
+{
+    uint32_t n = parts_of(m) * m->p->t.n / 2;
+    LLVMTypeRef f32 = LLVMFloatTypeInContext(m->s.cx);
+    LV yes = LLVMConstInt(LLVMInt1TypeInContext(m->s.cx), 1, false);
+    for (uint32_t i = 0; i < n; i++)
+        acc[i] = LLVMConstNull(f32);
+    Turns t;
+    mm_turns(m, &t, mm_num(m, 0), acc, n);
+    mm_turns_while(m, &t, mm_is(m, LLVMIntULT, t.i, corner->steps));
+    LV at = mm_add(m, count, t.i), slot = slot_of(m, at);
+    sm90_mbar_wait(&m->s, full_bar(m, slot), parity_of(m, at));
+    for (uint32_t i = 0; i < n; i++)
+        acc[i] = LLVMGetPoison(f32);
+    multiply(m, stage_at(m, slot), LLVMConstNull(LLVMTypeOf(yes)), acc);
+    sm90_mma_wait(&m->s, 0, acc, n);
+    give_back(m, slot, yes);
+    for (uint32_t i = 0; i < n; i++)
+        acc[i] = LLVMBuildFAdd(m->s.b, t.carried[i], acc[i], "");
+    mm_turns_end(m, &t, 1, acc);
+    for (uint32_t i = 0; i < n; i++)
+        acc[i] = t.carried[i];
+}
+
 static void emit_consumer(const Mm *m)
 {
     const MatmulTile *t = &m->p->t;
@@ -325,7 +351,10 @@ static void emit_consumer(const Mm *m)
     Corner at = corner_of(m, tile);
     if (mm_fetches(m)) mm_fetch_first(m, &at);
     LV count = stages_before(m, &tiles);
-    emit_sums(m, &at, count, acc);
+    if (m->p->promotes)
+        emit_promoted(m, &at, count, acc);
+    else
+        emit_sums(m, &at, count, acc);
     LV before = t->turns ? mm_over(m, tiles.i, t->groups) : tiles.i;
     mm_result(m, &at, before, acc);
     count = mm_add(m, count, at.steps);

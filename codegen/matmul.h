@@ -124,6 +124,7 @@ typedef struct Matmul {
     Gemm g; /* the rows of D are dense: d_col is 1 */
     MatmulTile t;
     uint32_t nargs, threads, products;
+    bool promotes; /* the sums of a stage are added to others of f32 */
     MatmulBlocks blocked;
     MatmulView view[MATMUL_VIEWS]; /* A, B of each product, values */
     uint32_t nviews;

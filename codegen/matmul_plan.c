@@ -156,8 +156,8 @@ static bool is_eight(DType d)
 static bool has_dtypes(const Gemm *g)
 {
     bool sixteen = (g->a == DT_bf16 || g->a == DT_f16) && g->b == g->a;
-    bool eight = is_eight(g->a) && is_eight(g->b) && g->a_col == 1 &&
-                 g->b_row == 1 && g->pieces == 1;
+    bool eight =
+        is_eight(g->a) && is_eight(g->b) && g->a_col == 1 && g->b_row == 1;
     return (sixteen || eight) && g->acc == DT_f32 && g->k > 0;
 }
 
@@ -308,12 +308,13 @@ static bool find_blocks(Matmul *p, const KernelArg *args, bool turned)
         .each = rows / n,
         .of = type_local_size(p->m, type_axis(p->m, to.type, b.axis))};
     uint32_t unit = b.scattered ? matmul_k(p) : p->t.m;
+    bool pieces = b.scattered && p->g.pieces > 1;
+    int64_t block = layout_stride(p->m, (Layout){a->type, a->stride}, b.block);
     return type_dtype(p->m, ids.type) == DT_i32 && rows % n == 0 &&
            p->blocked.each % unit == 0 && p->g.nbatch == 0 &&
-           (p->g.pieces == 1 || !b.scattered) &&
+           (!pieces || (p->g.pieces == n && block != row)) &&
            layout_stride(p->m, ids, b.block) == 1 && !p->t.turns &&
-           layout_stride(p->m, (Layout){a->type, a->stride}, b.block) ==
-               p->blocked.each * row &&
+           (pieces || block == p->blocked.each * row) &&
            (b.scattered || (!turned && p->t.pair != MATMUL_DOWN));
 }
 
@@ -510,11 +511,13 @@ static bool share_memory(Matmul *p)
     return false;
 }
 
-/* Maps need registers beside those of the sums. */
+/* Maps need registers beside those of the sums, of which there are two of each
+ * where those of a stage are promoted. */
 static bool has_registers(const Matmul *p)
 {
+    uint32_t sums = p->group_m / 64 * p->t.n / 2 * (p->promotes ? 2 : 1);
     return fn_is(p->m, p->group, FK_matmul) ||
-           (p->group_m / 64 * p->t.n / 2 <= MOST_WITH_MAPS && p->t.groups <= 2);
+           (sums <= MOST_WITH_MAPS && p->t.groups <= 2);
 }
 
 /* Shared memory and the order of the tiles; false: too much of it. */
@@ -540,12 +543,14 @@ static bool lay_out(Matmul *p)
            p->tiles * p->steps < INT32_MAX / 2;
 }
 
-/* Sums of eight-bit numbers have fewer bits here than those of f32.  Where the
- * library makes the product it multiplies by scales, so only blocks of rows, of
- * which it knows nothing, are such products. */
-static bool sums_may_be_short(const Matmul *p)
+/* Tensor cores keep fewer bits of a sum of eight-bit numbers than f32 has, so
+ * those of a stage are promoted where that is too few.  Where the library makes
+ * the product it multiplies by scales, so only blocks, of which it knows
+ * nothing, are such products. */
+static bool find_promotion(Matmul *p)
 {
-    return !is_eight(p->g.a) || (p->g.fast && p->blocked.chosen);
+    p->promotes = is_eight(p->g.a) && !p->g.fast;
+    return !is_eight(p->g.a) || matmul_is_blocked(p);
 }
 
 static uint32_t count_products(const Fn *f)
@@ -583,7 +588,7 @@ bool matmul_plan(Module *m, const Fn *group, const KernelArg *args,
     bool turned = out->g.d_col != 1;
     if (turned) turn(&out->g, places, n);
     return has_dtypes(&out->g) && operands_aligned(out, args) &&
-           find_blocks(out, args, turned) && sums_may_be_short(out) &&
+           find_blocks(out, args, turned) && find_promotion(out) &&
            view_operands(out, args, places, turned) && find_parts(out, args) &&
            list_tallies(out, args, places) && list_values(out, args, places) &&
            place_values(out, args) && lay_out(out);
@@ -663,6 +668,7 @@ void matmul_print(const Matmul *p, Buf *out)
         print_value(p, &p->value[i], out);
     for (uint32_t i = 0; i < p->ntallies; i++)
         print_tally(p, &p->tally[i], out);
+    if (p->promotes) buf_puts(out, " promotes");
     if (p->whole)
         buf_printf(out, " %s %u of %u", p->shares ? "shares" : "parts", p->part,
                    p->whole);

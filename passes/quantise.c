@@ -150,17 +150,17 @@ typedef struct Marked {
 } Marked;
 
 /* Fewer bits than those of f32 may hold the sums. */
-static bool is_fast(const Marked *c)
+static bool is_fast(const Way *way, Product product)
 {
-    return c->way[0].method == METHOD_row || c->way[1].method == METHOD_row ||
-           c->product == PRODUCT_output;
+    return way[0].method == METHOD_row || way[1].method == METHOD_row ||
+           product == PRODUCT_output;
 }
 
-static Value write_product(Quantise *q, const Value *y, const Marked *c,
-                           DType to)
+Value quant_product(Quantise *q, const Value *y, const Way *way,
+                    Product product, DType to)
 {
     Builder *b = &q->rw.b;
-    if (is_fast(c))
+    if (is_fast(way, product))
         return emit_einsum_fast(b, y[0], y[1], q->inner, q->nsum, to, DT_f32);
     return emit_einsum(b, y[0], y[1], q->inner, q->nsum, to, DT_f32);
 }
@@ -176,7 +176,7 @@ static Value write_scaled(Quantise *q, const Value *x, const Marked *c)
     DType d = quant_result(q, x[0], c->product);
     /* powers of two move through a rounding to bf16, which has all exponents */
     bool exact = way[0].power && way[1].power && d == DT_bf16;
-    Value y = write_product(q, small, c, exact ? d : DT_f32);
+    Value y = quant_product(q, small, way, c->product, exact ? d : DT_f32);
     y = emit_cast(b, y, DT_f32);
     Value both = emit_binary(b, SC_mul, inverse[0], inverse[1]);
     Expr none = {0}, sum = expr_arg(q->m, 0, DT_f32);
@@ -195,7 +195,8 @@ static Value write_rows(Quantise *q, const Value *x, const Marked *c)
         Value inverse, small = scaled_operand(q, x[k], &c->way[k], &inverse);
         y[k] = quant_both(q, small, inverse);
     }
-    Value v = write_product(q, y, c, quant_result(q, x[0], c->product));
+    Value v = quant_product(q, y, c->way, c->product,
+                            quant_result(q, x[0], c->product));
     return emit_cast(&q->rw.b, v, type_dtype(q->m, q->in->type));
 }
 

@@ -8,8 +8,8 @@
  *     %r = scatter %of, %u axis expert ascending
  *
  * The kernel reads an id for each tile of rows, or finds the blocks of an id
- * (codegen/matmul_blocks.c), so a matrix for each block never exists.  Maps of
- * what is scattered go with it.
+ * (codegen/matmul_blocks.c), so a matrix for each block never exists.  A map of
+ * what either gives goes with it.
  */
 #include "fuse.h"
 
@@ -30,6 +30,53 @@ static bool has_ids(const Graph *g, uint32_t ids, Type of)
            type_info(m, of)->axes[0].axis.id == ti->axes[0].axis.id;
 }
 
+static bool is_value(const Graph *g, uint32_t node, Type like)
+{
+    Module *m = g->fx->m;
+    Type t = node_inst(g, node)->type;
+    return dtype_fits_f32(type_dtype(m, t)) &&
+           type_eq(type_with_dtype(m, t, DT_f32),
+                   type_with_dtype(m, like, DT_f32));
+}
+
+static bool is_scalar(const Graph *g, uint32_t node)
+{
+    const TypeInfo *ti = type_info(g->fx->m, node_inst(g, node)->type);
+    return ti->naxes == 0 && dtype_fits_f32(ti->dtype);
+}
+
+/* Whether a map runs along with what it is of, and makes it no wider: a map of
+ * that, values like it, and numbers that are for all of it, as scales. */
+static bool runs_along(const Graph *g, uint32_t node, uint32_t user)
+{
+    const Module *m = g->fx->m;
+    const Node *map = &g->nodes[user];
+    const Inst *in = node_inst(g, user);
+    Type t = node_inst(g, node)->type;
+    if (in->op != OP_map || map->nargs > 3 || !is_value(g, user, t) ||
+        fuse_asks_index(m, in) ||
+        dtype_bytes(type_dtype(m, in->type)) > dtype_bytes(type_dtype(m, t)))
+        return false;
+    for (uint32_t a = 0; a < map->nargs; a++)
+        if (!is_value(g, map->args[a], t) && !is_scalar(g, map->args[a]))
+            return false;
+    return true;
+}
+
+/* The only map of what the group gives, and the only one of that. */
+static void join_maps(Graph *g, uint32_t node)
+{
+    for (;;) {
+        const Node *x = &g->nodes[node];
+        if (x->nusers != 1 || x->result) return;
+        uint32_t user = x->users[0];
+        if (!runs_along(g, node, user)) return;
+        uint32_t all[2] = {x->cluster, g->nodes[user].cluster};
+        if (!fuse_join(g, all, 2, NODE_product)) return;
+        node = user;
+    }
+}
+
 static void join_gather(Graph *g, uint32_t node)
 {
     const Module *m = g->fx->m;
@@ -46,36 +93,8 @@ static void join_gather(Graph *g, uint32_t node)
         say_apart(g, node, "others read the matrices");
     } else {
         uint32_t all[2] = {chosen->cluster, x->cluster};
-        fuse_join(g, all, 2, NODE_product);
+        if (fuse_join(g, all, 2, NODE_product)) join_maps(g, node);
     }
-}
-
-static bool is_value(const Graph *g, uint32_t node, Type like)
-{
-    Module *m = g->fx->m;
-    Type t = node_inst(g, node)->type;
-    return dtype_fits_f32(type_dtype(m, t)) &&
-           type_eq(type_with_dtype(m, t, DT_f32),
-                   type_with_dtype(m, like, DT_f32));
-}
-
-/* The only map of what is scattered, if it runs along with it. */
-static void join_map(Graph *g, uint32_t node)
-{
-    const Module *m = g->fx->m;
-    const Node *x = &g->nodes[node];
-    if (x->nusers != 1 || x->result) return;
-    uint32_t user = x->users[0];
-    const Node *map = &g->nodes[user];
-    const Inst *in = node_inst(g, user);
-    Type t = node_inst(g, node)->type;
-    if (in->op != OP_map || map->nargs > 3 || !is_value(g, user, t) ||
-        fuse_asks_index(m, in))
-        return;
-    for (uint32_t a = 0; a < map->nargs; a++)
-        if (!is_value(g, map->args[a], t)) return;
-    uint32_t all[2] = {x->cluster, map->cluster};
-    fuse_join(g, all, 2, NODE_product);
 }
 
 static void join_scatter(Graph *g, uint32_t node)
@@ -97,7 +116,7 @@ static void join_scatter(Graph *g, uint32_t node)
         return;
     }
     uint32_t all[2] = {product->cluster, x->cluster};
-    if (fuse_join(g, all, 2, NODE_product)) join_map(g, node);
+    if (fuse_join(g, all, 2, NODE_product)) join_maps(g, node);
 }
 
 void fuse_blocks(Graph *g)

@@ -117,7 +117,6 @@ static bool is_product(const Graph *g, uint32_t node, bool eight)
     Type b = value_type(g->fn, inst_arg(g->fn, in, 1));
     DType d = type_dtype(m, a), to = type_dtype(m, in->type);
     bool fits = eight ? has_eight(g->fx, in, a) && has_eight(g->fx, in, b) &&
-                            attr_flag(m, in->attr, AT_fast) &&
                             (to == DT_bf16 || to == DT_f32)
                       : is_narrow(d) && type_dtype(m, b) == d &&
                             (to == d || to == DT_f32);

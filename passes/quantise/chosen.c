@@ -16,7 +16,8 @@
  * other, from its first row on.
  *
  * Where kernels multiply blocks of rows in eight bits, rows with their scales
- * are narrow operands, and the sums are multiplied by both scales.  Elsewhere
+ * are narrow operands, and the sums are multiplied by both scales; so are sums
+ * of gradients where a tensor has one scale.  Elsewhere
  * the narrow numbers are multiplied as numbers of bf16, which has them all.
  * Scales that are powers of two are multiplied in first, for bf16 has those
  * products too; others behind the sum.
@@ -60,13 +61,14 @@ static bool has_sum(const Quantise *q, const Inst *gather)
     return true;
 }
 
-/* Rounded to the dtype that the operand has, as what is chosen is. */
-static Chosen chosen_of(Quantise *q, uint32_t operand, bool is)
+/* Rounded to the dtype that the operand has, as what is chosen is.  A tensor
+ * has one scale, along whatever the sum goes. */
+static Chosen chosen_of(Quantise *q, uint32_t operand, const Way *way, bool is)
 {
     const Fn *fn = q->rw.old;
     Value x = inst_arg(fn, q->in, operand);
     const Inst *in = gather_of(q, operand);
-    if (!is || !in || !has_sum(q, in))
+    if (!is || !in || (way->method != METHOD_tensor && !has_sum(q, in)))
         return (Chosen){.of = rewrite_value(&q->rw, x)};
     Value of = rewrite_value(&q->rw, inst_arg(fn, in, 0));
     DType d = type_dtype(q->m, value_type(fn, x));
@@ -79,6 +81,13 @@ static Chosen chosen_of(Quantise *q, uint32_t operand, bool is)
 static Value choose(Quantise *q, const Chosen *c, Value v)
 {
     return c->is ? emit_gather(&q->rw.b, v, c->ids, c->axis) : v;
+}
+
+static bool has_axes(const Quantise *q, Value v, const Axis *axes, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (!type_axis(q->m, quant_type(q, v), axes[i])) return false;
+    return true;
 }
 
 /* ----------------------------------------------------- sums of gradients -- */
@@ -133,17 +142,20 @@ static Value chosen_operand(Quantise *q, const Chosen *c, const Way *way,
     return choose(q, c, emit_cast(b, y, DT_bf16));
 }
 
-/* What stands for it in a product of eight bits, along the sum in memory. */
+/* What stands for it in a product of eight bits, along the sum in memory.  A
+ * sum along what it is chosen for turns what was chosen. */
 static Value narrow_operand(Quantise *q, const Chosen *c, const Way *way,
                             Value *behind)
 {
     Value scale, inverse;
     quant_scales(q, way, largest_of(q, c->of, way), &scale, &inverse);
-    Value x = emit_rename(&q->rw.b, c->of, q->sum, q->inner, q->nsum);
-    Value y = quant_narrow(q, x, scale, way->format);
     bool each = c->is && type_axis(q->m, quant_type(q, inverse), c->axis);
     *behind = each ? choose(q, c, inverse) : inverse;
-    return choose(q, c, y);
+    bool turned = !has_axes(q, c->of, q->sum, q->nsum);
+    Value x = turned ? choose(q, c, c->of) : c->of;
+    x = emit_rename(&q->rw.b, x, q->sum, q->inner, q->nsum);
+    Value y = quant_narrow(q, x, scale, way->format);
+    return turned ? y : choose(q, c, y);
 }
 
 /* -------------------------------------------------------------- products -- */
@@ -197,25 +209,34 @@ Value quant_scattered(Quantise *q, Value v)
                 attr_intern(q->m, &l), (Value[]){ids, v}, 2);
 }
 
-/* Of blocks of rows, where scales move through the rounding of sums. */
-static bool is_narrow(const Quantise *q, const Way *way, bool marked)
+static bool are_tensors(const Way *way)
 {
-    return q->kernels && !marked && !q->scatter && way[0].power &&
-           way[1].power && way[0].method != METHOD_block;
+    return way[0].method == METHOD_tensor && way[1].method == METHOD_tensor;
 }
 
-static Value narrow_product(Quantise *q, const Way *way, DType d)
+/* Of blocks of rows, where scales move through the rounding of sums or are one
+ * for all of them. */
+static bool is_narrow(const Quantise *q, const Way *way, bool marked)
+{
+    if (!q->kernels || marked || way[0].method == METHOD_block) return false;
+    bool tensors = are_tensors(way);
+    return tensors || (!q->scatter && way[0].power && way[1].power);
+}
+
+static Value narrow_product(Quantise *q, const Way *way, Product product,
+                            DType d)
 {
     Builder *b = &q->rw.b;
     Value y[2], behind[2];
     quant_name_inner(q);
     for (uint32_t k = 0; k < 2; k++) {
-        Chosen c = chosen_of(q, k, true);
+        Chosen c = chosen_of(q, k, &way[k], true);
         y[k] = narrow_operand(q, &c, &way[k], &behind[k]);
     }
-    /* bf16 has all exponents that sums may have before their scales */
-    Value v = emit_einsum_fast(b, y[0], y[1], q->inner, q->nsum,
-                               d == DT_bf16 ? d : DT_f32, DT_f32);
+    /* bf16 has all exponents that sums may have before powers of two */
+    bool exact = way[0].power && way[1].power && d == DT_bf16;
+    Value v = quant_product(q, y, way, product, exact ? d : DT_f32);
+    if (q->scatter) v = quant_scattered(q, v);
     Value both = emit_binary(b, SC_mul, behind[0], behind[1]);
     v = emit_binary(b, SC_mul, emit_cast(b, v, DT_f32), both);
     return emit_cast(b, v, d);
@@ -228,7 +249,7 @@ static Value wide_product(Quantise *q, const Way *way, bool marked,
     Value y[2], behind[2];
     const AttrItem *sum = attr_get(q->m, q->in->attr, AT_sum);
     for (uint32_t k = 0; k < 2; k++) {
-        Chosen c = chosen_of(q, k, !marked || k == weight);
+        Chosen c = chosen_of(q, k, &way[k], !marked || k == weight);
         y[k] = chosen_operand(q, &c, &way[k], &behind[k]);
     }
     bool power = way[0].power && way[1].power;
@@ -250,11 +271,11 @@ static void say_wide(const Quantise *q, const Way *way)
                 "a product of what rows choose multiplies its narrow numbers "
                 "as bf16: recipe %s has %s",
                 recipe,
-                q->scatter ? "no kernel that sums the rows of a gradient"
-                : way[0].method == METHOD_block || way[1].method == METHOD_block
+                way[0].method == METHOD_block || way[1].method == METHOD_block
                     ? "a scale for each block, which no kernel takes"
-                    : "scales that are no powers of two, or rows that are not "
-                      "sorted");
+                : q->scatter ? "scales for columns of an expert's rows, of "
+                               "which no kernel makes sums"
+                             : "rows that are not sorted");
 }
 
 Value quant_chosen(Quantise *q, const Value *x, const Way *way, Product product)
@@ -267,7 +288,7 @@ Value quant_chosen(Quantise *q, const Value *x, const Way *way, Product product)
     if (!q->scatter) sum_along_weight(q, weight);
     if (!is_narrow(q, way, marked)) say_wide(q, way);
     Value v = is_narrow(q, way, marked)
-                  ? narrow_product(q, way, d)
+                  ? narrow_product(q, way, product, d)
                   : wide_product(q, way, marked, weight, d);
     return emit_cast(&q->rw.b, v, to);
 }

@@ -135,6 +135,9 @@ Value quant_blocked(Quantise *q, const Value *x, const Way *way);
 
 /* quantise.c: names for what is summed that come last. */
 void quant_name_inner(Quantise *q);
+/* The product of narrow operands along those. */
+Value quant_product(Quantise *q, const Value *y, const Way *way,
+                    Product product, DType to);
 
 /* chosen.c */
 bool quant_is_chosen(const Quantise *q);

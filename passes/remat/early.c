@@ -29,9 +29,11 @@ typedef struct Early {
     bool *turn; /* and worth to be kept for all turns */
 } Early;
 
+/* What chooses among such numbers makes none: it may be a matrix for each block
+ * of rows, of which the product reads those that there are. */
 static bool is_narrow(const Module *m, const Inst *in)
 {
-    return !type_info(m, in->type)->is_tuple &&
+    return in->op != OP_gather && !type_info(m, in->type)->is_tuple &&
            dtype_class(type_dtype(m, in->type)) == DC_float &&
            dtype_bytes(type_dtype(m, in->type)) == 1;
 }
