@@ -5,7 +5,7 @@ import os
 import tempfile
 import time
 
-from checks import base, plans, ranks, scale
+from checks import base, experts, plans, ranks, scale
 
 PROGRAM = """#!/usr/bin/env python3
 import json, sys
@@ -122,6 +122,37 @@ def rows_as_they_come():
     assert made == told == [base.Row("p", "one", "1", "", "ok"), base.Row("p", "about", "as asked for", "", "FAILED")], made
 
 
+SMALL = """#!/usr/bin/env python3
+import json, sys
+words = [w for w in sys.argv[1:] if w != "--quiet"]
+o = dict(zip(words[::2], words[1::2]))
+with open(o["--metrics"], "w") as f:
+    for i in range(int(o["--steps"])):
+        f.write(json.dumps(dict(step=i + 1, loss={loss}, grad_norm=1.0, tokens_per_second={rate}, peak_bytes=1000)) + "\\n")
+"""
+
+
+def of_experts(folder):
+    """Losses beside the host's, rates beside bf16's, which may be missing; what was predicted."""
+    c = base.Checks(folder, "experts", os.path.join(folder, "scratch"), argparse.Namespace(), {})
+    os.makedirs(c.path(), exist_ok=True)
+    experts.small_tokens(c.path())
+    assert os.path.getsize(c.path("small.u32")) == 4 * 6 * 512
+    host = [dict(step=i + 1, loss=4.0, grad_norm=1.0) for i in range(experts.SMALL_STEPS)]
+    write(c.path("host.jsonl"), "".join(json.dumps(row) + "\n" for row in host))
+    tokens = experts.BATCH * experts.SEQ
+    for plan, loss, rate in ("none", 4.04, tokens * 20), ("rowwise", 4.4, tokens * 25), ("tensorwise", 4.0, tokens * 15):
+        for name in plan, "small." + plan:
+            write(c.path("programs", name), SMALL.format(loss=loss, rate=rate), 0o755)
+        write(c.path(plan + ".json"), json.dumps(dict(step_seconds=0.048, peak_bytes=1000)))
+    rows = [row for row in experts.run_experts(c)]
+    assert [(row[1], row[3]) for row in rows[:3]] == [
+        ("1.0e-02 off the host's f32", "ok"), ("1.0e-01 off the host's f32", "FAILED"), ("0.0e+00 off the host's f32", "ok")], rows
+    assert [row[3] for row in rows[3:]] == ["ok", "ok", "ok", "ok"] + ["ok", "ok", "short", "ok"] + ["ok", "short", "short", "ok"], rows
+    assert rows[8][1] == f"{tokens * 25}, 1.250 of bf16's" and rows[5][1] == "48.0 ms, measured 50.0: 0.960", rows
+    assert failing(lambda: experts.rate_row("rowwise", scale.Run([dict(tokens_per_second=1)] * 5, "", ""), None))[1] == "missing"
+
+
 def what_is_late_is_ended(folder):
     """With what it has started."""
     beat = os.path.join(folder, "beat")
@@ -142,4 +173,5 @@ with tempfile.TemporaryDirectory() as room:
     rows_as_they_come()
     how_many_gpus(room)
     of_a_work(room)
+    of_experts(room)
     what_is_late_is_ended(room)
