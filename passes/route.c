@@ -221,7 +221,7 @@ static Value route_product(Route *r, const Inst *in, uint32_t which)
 
 /* ------------------------------------------------------------- backwards -- */
 
-static Value route_scatter(Route *r, const Inst *in)
+static Value route_scatter(Route *r, Value old, const Inst *in)
 {
     Module *m = r->m;
     Builder *b = &r->rw.b;
@@ -246,16 +246,37 @@ static Value route_scatter(Route *r, const Inst *in)
     DType d = type_dtype(m, in->type), acc = dtype_acc(d);
     Value p = emit_einsum(b, k, n, &r->in, 1, d, acc);
     if (r->marked) p = with_recipe(r, in, p, 2);
-    return route_unchosen(r, at, route_added(r, at, p), in->type);
+    p = route_added(r, at, p);
+    vec_push(m->scratch, &r->added, ((Added){old, p, *at}));
+    return route_unchosen(r, at, p, in->type);
+}
+
+/* A gradient that is rounded is rounded before its axes have their own names
+ * again, so that the kernel which adds it up can do it. */
+static Value route_rounding(Route *r, const Inst *in)
+{
+    const Module *m = r->m;
+    const ExprInfo *e = expr_info(m, attr_expr(m, in->attr));
+    if (in->nargs != 1 || e->op != SC_cast ||
+        expr_info(m, e->args[0])->op != SC_arg)
+        return NO_VALUE;
+    Value of = inst_arg(r->rw.old, in, 0);
+    for (uint32_t i = 0; i < r->added.n; i++) {
+        const Added *a = &r->added.at[i];
+        if (!value_eq(a->old, of)) continue;
+        Value v = emit_cast(&r->rw.b, a->sum, type_dtype(m, in->type));
+        return route_unchosen(r, &a->at, v, in->type);
+    }
+    return NO_VALUE;
 }
 
 /* ------------------------------------------------------------------ pass -- */
 
-static Value route_inst(Route *r, const Inst *in)
+static Value route_inst(Route *r, Value old, const Inst *in)
 {
     Value v = NO_VALUE;
     if (r->marked && !attr_get(r->m, in->attr, AT_recipe)) return v;
-    if (in->op == OP_scatter) return route_scatter(r, in);
+    if (in->op == OP_scatter) return route_scatter(r, old, in);
     if (in->op != OP_einsum || (r->marked && !r->alone)) return v;
     for (uint32_t i = 0; i < 2 && value_eq(v, NO_VALUE); i++)
         if (gather_at(r, in, i)) v = route_product(r, in, i);
@@ -266,13 +287,18 @@ static void route_fn(Route *r, uint32_t at)
 {
     const Fn *fn = r->m->fns.at[at];
     uint32_t n = 0;
-    r->orders.n = 0;
+    r->orders.n = r->added.n = 0;
     rewrite_begin(&r->rw, r->m, fn);
     for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
         const Inst *in = &fn->insts[i];
         r->rw.b.loc = in->loc;
         r->rw.b.phase = (Phase)in->phase;
-        Value v = route_inst(r, in);
+        Value v = in->op == OP_map ? route_rounding(r, in) : NO_VALUE;
+        if (!value_eq(v, NO_VALUE)) {
+            rewrite_set(&r->rw, (Value){i}, v);
+            continue;
+        }
+        v = route_inst(r, (Value){i}, in);
         if (value_eq(v, NO_VALUE)) {
             rewrite_copy(&r->rw, (Value){i});
             continue;

@@ -29,6 +29,13 @@ typedef struct Order {
     Value of;     /* [block]: the id */
 } Order;
 
+/* A gradient of what rows choose, added up, and the order of its rows; of the
+ * old function, in the new one. */
+typedef struct Added {
+    Value old, sum;
+    Order at;
+} Added;
+
 typedef struct Route {
     Module *m;
     PassCtx *cx;
@@ -37,6 +44,7 @@ typedef struct Route {
     bool alone;    /* one device has all of them */
     Rewrite rw;
     VEC(Order) orders;
+    VEC(Added) added;
     /* What blocks and what they choose have for axes.  They are declared behind
      * all others, rows first, so that rows lie outermost in memory. */
     bool named;
