@@ -49,8 +49,8 @@ typedef struct Again {
     int64_t *offsets;    /* what they had */
 } Again;
 
-/* The block that is being placed, by its number plus 1, meets this one; by which
- * meeting. */
+/* The block that is being placed, by its number plus 1, meets this one; by
+ * which meeting. */
 typedef struct Met {
     uint32_t by, meeting;
 } Met;
