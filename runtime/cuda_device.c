@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "clock.h"
 
 /* ------------------------------------------------------------------- GPU -- */
 
@@ -112,116 +111,6 @@ static TitanStatus open_gpu(Cuda *c)
     return open_streams(c);
 }
 
-/* ---------------------------------------------------------------- memory -- */
-
-/* What the driver takes for graphs and what libraries load, at most. */
-#define MARGIN (UINT64_C(256) << 20)
-
-static double gib(uint64_t bytes)
-{
-    return (double)bytes / 1073741824.0;
-}
-
-/* Bytes beside the arena. */
-static uint64_t reserve_of(const Cuda *c)
-{
-    uint64_t bytes = MARGIN + cuda_ranks_reserve(c);
-    for (uint32_t i = 0; i < c->im->header->streams; i++)
-        bytes += cuda_gemm_workspace(c->im, i);
-    return bytes;
-}
-
-static TitanStatus check_memory(Cuda *c)
-{
-    size_t available, total;
-    uint64_t arena = stage_of(c->im, c->rank.rank)->arena_bytes,
-             reserve = reserve_of(c);
-    CU_TRY(c, cuMemGetInfo(&available, &total));
-    if (arena + reserve <= available) return TITAN_OK;
-    return titan_fail(c->story, TITAN_UNAVAILABLE,
-                      "the step needs %.2f GiB, an arena of %.2f and a "
-                      "reserve of %.2f for libraries and driver; %s has %.2f "
-                      "free of %.2f",
-                      gib(arena + reserve), gib(arena), gib(reserve), c->name,
-                      gib(available), gib(total));
-}
-
-/* By all programs; 0: not known. */
-static size_t bytes_in_use(Cuda *c)
-{
-    size_t available, total;
-    if (!c->context || c->cu.cuMemGetInfo(&available, &total)) return 0;
-    return total - available;
-}
-
-/* With --verbose: what is really used beside the arena. */
-static void say_memory(Cuda *c)
-{
-    if (!c->options.verbose) return;
-    double used = (double)bytes_in_use(c) -
-                  (double)stage_of(c->im, c->rank.rank)->arena_bytes;
-    fprintf(stderr,
-            "beside the arena: %.0f MiB of the GPU, other programs "
-            "included\n",
-            used / 1048576.0);
-}
-
-static TitanStatus alloc_arena(Cuda *c)
-{
-    const TitanStage *s = stage_of(c->im, c->rank.rank);
-    size_t bytes = s->arena_bytes ? (size_t)s->arena_bytes : 256;
-    CU_TRY(c, cuMemAlloc(&c->arena, bytes));
-    CU_TRY(c, cuMemsetD8Async(c->arena, 0, bytes, c->stream));
-    for (int b = 0; b <= TITAN_BASE_lane; b++)
-        c->base[b] = c->arena + stage_base_at(s, (TitanBase)b);
-    return TITAN_OK;
-}
-
-/* Pinned, so that the GPU copies from it and to it beside its kernels, which
- * reach it as well. */
-static TitanStatus alloc_host(Cuda *c)
-{
-    uint64_t bytes = stage_of(c->im, c->rank.rank)->base_bytes[TITAN_BASE_host];
-    uint64_t available = host_available();
-    if (bytes == 0) return TITAN_OK;
-    if (available && bytes > available)
-        return titan_fail(c->story, TITAN_UNAVAILABLE,
-                          "the plan offloads %.2f GiB to the memory of the "
-                          "host, which has %.2f GiB available",
-                          gib(bytes), gib(available));
-    TitanStatus st = cuda_pin(c, (size_t)bytes, &c->host);
-    if (st != TITAN_OK)
-        return titan_while(c->story, st,
-                           "pinning %.2f GiB of host memory for what the plan "
-                           "offloads; ulimit -l may be too low",
-                           gib(bytes));
-    c->host_bytes = (size_t)bytes;
-    c->base[TITAN_BASE_host] = (CuPtr)(uintptr_t)c->host;
-    return TITAN_OK;
-}
-
-static TitanStatus alloc_memory(Cuda *c)
-{
-    TRY(check_memory(c));
-    TRY(alloc_arena(c));
-    TRY(alloc_host(c));
-    for (uint32_t i = 0; i < c->im->header->streams; i++) {
-        size_t bytes = (size_t)cuda_gemm_workspace(c->im, i);
-        if (bytes) CU_TRY(c, cuMemAlloc(&c->workspace[i], bytes));
-    }
-    return TITAN_OK;
-}
-
-/* With --verbose: what the start spends its time on. */
-static void say(Cuda *c, const char *what, double *since)
-{
-    double at = seconds_now() * 1e3;
-    if (c->options.verbose && what)
-        fprintf(stderr, "%s: %.1f ms, %.0f MiB of the GPU in use\n", what,
-                at - *since, (double)bytes_in_use(c) / 1048576.0);
-    *since = at;
-}
-
 /* --------------------------------------------------------------- entries -- */
 
 static CudaPlan *plan_of(Cuda *c, const TitanEntry *e)
@@ -234,13 +123,26 @@ static TitanStatus prepare(TitanDevice *d, const TitanEntry *e)
     Cuda *c = (Cuda *)d;
     CudaPlan *p = plan_of(c, e);
     if (p->entry || cuda_has_while(c->im, e)) return TITAN_OK;
+    cuda_say(c, NULL);
     TRY(cuda_gemm_tune(c, e));
+    cuda_say(c, "matrix products");
     if (c->options.sync) return TITAN_OK;
-    double since;
-    say(c, NULL, &since);
     TRY(cuda_capture(c, e, NULL, p));
-    say(c, "graphs", &since);
-    say_memory(c);
+    char text[64];
+    snprintf(text, sizeof text, "graphs, %zu nodes", p->nodes);
+    cuda_say(c, text);
+    cuda_say_memory(c);
+    return TITAN_OK;
+}
+
+/* The first launch of a plan, whose graphs go to the GPU with it. */
+static TitanStatus replay(Cuda *c, CudaPlan *p)
+{
+    bool first = !p->launched;
+    p->launched = true;
+    if (first) cuda_say(c, NULL);
+    TRY(cuda_replay(c, p));
+    if (first) cuda_say(c, "the first launch");
     return TITAN_OK;
 }
 
@@ -249,7 +151,7 @@ static TitanStatus run(TitanDevice *d, const TitanEntry *e)
     Cuda *c = (Cuda *)d;
     CudaPlan *p = plan_of(c, e);
     TRY(cuda_next_turn(c));
-    if (p->entry) return cuda_replay(c, p);
+    if (p->entry) return replay(c, p);
     TRY(cuda_hold(c));
     return cuda_walk(c, e, NULL);
 }
@@ -270,10 +172,7 @@ static void release(TitanDevice *d)
     cuda_ranks_close(c);
     cuda_gemm_close(c);
     cuda_io_close(c);
-    for (uint32_t i = 0; i < TITAN_MOST_STREAMS; i++)
-        if (c->workspace[i]) c->cu.cuMemFree(c->workspace[i]);
-    if (c->arena) c->cu.cuMemFree(c->arena);
-    if (c->host) cuda_unpin(c, c->host, c->host_bytes);
+    cuda_memory_close(c);
     cuda_unload(c);
     close_streams(c);
     if (c->context) c->cu.cuDevicePrimaryCtxRelease(c->gpu);
@@ -305,7 +204,10 @@ static TitanStatus describe(Cuda *c, const char *how)
 {
     int version = 0;
     size_t available, total;
-    char ranks[80];
+    char ranks[80], parts[256];
+    Reserve r;
+    TRY(cuda_reserve(c, cuda_peers_groups(c), &r));
+    reserve_about(&r, parts, sizeof parts);
     cuda_ranks_about(c, ranks, sizeof ranks);
     CU_TRY(c, cuDriverGetVersion(&version));
     CU_TRY(c, cuMemGetInfo(&available, &total));
@@ -313,34 +215,35 @@ static TitanStatus describe(Cuda *c, const char *how)
     c->device.peak_flops = cuda_peak_flops(c);
     snprintf(c->device.about, sizeof c->device.about,
              "%s, CUDA %d.%d, %s, reserve %.0f MiB%s", c->name, version / 1000,
-             version % 1000 / 10, how,
-             (double)(reserve_of(c) + c->before) / 1048576.0, ranks);
+             version % 1000 / 10, how, (double)reserve_sum(&r) / 1048576.0,
+             ranks);
+    if (c->options.verbose)
+        fprintf(stderr, "rank %" PRIu32 ": reserve: %s\n", c->rank.rank, parts);
     return TITAN_OK;
 }
 
 static TitanStatus open_device(Cuda *c, const TitanCode *code)
 {
     char how[128];
-    double since;
-    say(c, NULL, &since);
+    cuda_say(c, NULL);
     c->plans = calloc((size_t)c->im->nentries + 1, sizeof *c->plans);
     if (!c->plans) return titan_no_memory(c->story);
     TRY(cu_open(c->story, &c->cu));
     TRY(find_gpu(c));
-    say(c, "driver", &since);
+    cuda_say(c, "driver");
     TRY(cuda_load_begin(c, code));
     TRY(open_gpu(c));
-    say(c, "context", &since);
+    cuda_say(c, "context");
     TRY(cuda_gemm_open(c));
-    say(c, "cuBLASLt", &since);
+    cuda_say(c, "cuBLASLt");
     TRY(cuda_ranks_begin(c));
-    TRY(alloc_memory(c));
+    TRY(cuda_memory_open(c));
     TRY(cuda_io_open(c));
-    say(c, "memory", &since);
+    cuda_say(c, "memory");
     TRY(cuda_load(c, code, how, sizeof how));
-    say(c, "kernels", &since);
+    cuda_say(c, "kernels");
     TRY(cuda_ranks_open(c));
-    say(c, "ranks", &since);
+    cuda_say(c, "ranks");
     return describe(c, how);
 }
 

@@ -15,6 +15,7 @@
 #include "cuda_sums.h"
 #include "device.h"
 #include "ranks.h"
+#include "reserve.h"
 
 enum { CUDA_TURNS = 2, CUDA_MOST_MODULES = 16 };
 
@@ -30,6 +31,8 @@ typedef struct CudaPlan {
     const TitanEntry *entry; /* NULL: not prepared */
     CuGraphExec *graphs;
     uint32_t ngraphs;
+    size_t nodes; /* of all */
+    bool launched;
     uint32_t update; /* the first graph that writes parameters and states */
 } CudaPlan;
 
@@ -89,6 +92,8 @@ typedef struct Cuda {
     void **params;
 
     size_t before; /* bytes of the GPU in use when its context was there */
+    double said;   /* with --verbose: when something was said, and bytes in */
+    size_t said_used; /* use then */
     CuPtr arena, base[TITAN_BASE_COUNT];
     char *host; /* pinned: the base `host` */
     size_t host_bytes;
@@ -116,6 +121,23 @@ typedef struct Cuda {
     CudaStage stage;
     TitanDevice copy; /* nothing but the staged bytes */
 } Cuda;
+
+/* ------------------------------------------------------- cuda_memory.c -- */
+
+/* Arena, memory of the host and workspaces; UNAVAILABLE where they do not fit
+ * with what comes later. */
+TitanStatus cuda_memory_open(Cuda *c);
+void cuda_memory_close(Cuda *c);
+/* What it may have beside the arena, with what was in use before; ENGINES: of
+ * each group whether copy engines bring what they can. */
+ReserveAsk cuda_reserve_ask(const Cuda *c, const bool *engines);
+TitanStatus cuda_reserve(const Cuda *c, const bool *engines, Reserve *out);
+/* UNAVAILABLE where so many bytes more do not fit. */
+TitanStatus cuda_memory_check(Cuda *c, uint64_t more, const Reserve *r);
+/* With --verbose: what the start has spent since it was last told, time and
+ * memory; without words nothing is said, and it is told. */
+void cuda_say(Cuda *c, const char *what);
+void cuda_say_memory(Cuda *c);
 
 /* ------------------------------------------------------- cuda_module.c -- */
 
@@ -183,8 +205,6 @@ TitanStatus cuda_gemm_tune(Cuda *c, const TitanEntry *e);
 /* Of several ranks: before memory is allocated, and when all come here. */
 TitanStatus cuda_ranks_begin(Cuda *c);
 TitanStatus cuda_ranks_open(Cuda *c);
-/* Bytes that they take beside the arena. */
-uint64_t cuda_ranks_reserve(const Cuda *c);
 void cuda_ranks_close(Cuda *c);
 /* Words for people, or none. */
 void cuda_ranks_about(const Cuda *c, char *out, size_t size);
@@ -219,8 +239,8 @@ TitanStatus cuda_ranks_pass(Cuda *c, const TitanCommand *cmd,
 /* All ranks come here; the arena is there. */
 TitanStatus cuda_peers_open(Cuda *c);
 void cuda_peers_close(Cuda *c);
-/* Bytes that they take beside the arena. */
-uint64_t cuda_peers_reserve(const Cuda *c);
+/* Those, by group, for which copy engines make what they can; or NULL. */
+const bool *cuda_peers_groups(const Cuda *c);
 /* Whether copy engines make any collectives, or this one. */
 bool cuda_peers_any(const Cuda *c);
 bool cuda_peers_have(const Cuda *c, const TitanCommand *cmd);

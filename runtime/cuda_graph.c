@@ -41,6 +41,9 @@ static TitanStatus add_graph(Capture *k, CuGraph graph)
     CU_TRY(c, cuGraphInstantiate(&p->graphs[p->ngraphs], graph,
                                  CU_graph_node_priority));
     p->ngraphs++;
+    size_t nodes = 0;
+    CU_TRY(c, cuGraphGetNodes(graph, NULL, &nodes));
+    p->nodes += nodes;
     return TITAN_OK;
 }
 

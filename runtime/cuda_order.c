@@ -24,10 +24,7 @@ typedef struct Sums {
 
 bool cuda_in_order(const Cuda *c, const TitanCollective *x)
 {
-    bool sums = x->kind == TITAN_COLLECTIVE_reduce_scatter ||
-                x->kind == TITAN_COLLECTIVE_all_reduce;
-    return c->options.rank_order && sums && x->reduce == TITAN_REDUCE_sum &&
-           titan_dtype_is_float(x->dtype);
+    return c->options.rank_order && collective_has_order(x);
 }
 
 static Sums sums_of(Cuda *c, const TitanCommand *cmd)

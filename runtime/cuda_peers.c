@@ -1,6 +1,6 @@
 /*
- * cuda_peers.c: gathers and sums by copy engines, out of the memory of the
- * other GPUs of this machine.
+ * cuda_peers.c: gathers, sums and exchanges by copy engines, out of the memory
+ * of the other GPUs of this machine.
  *
  * Each rank opens the arenas of the ranks that it is in a group with, which are
  * other processes.  Arenas of one stage are laid out alike, so a piece lies as
@@ -32,6 +32,7 @@
 #include "boot.h"
 #include "clock.h"
 #include "cuda_sums.h"
+#include "engines.h"
 #include "transport.h"
 
 #include <pthread.h>
@@ -42,15 +43,9 @@
 #include <unistd.h>
 
 enum {
-    WORDS_BYTES = 2 << 20, /* an allocation of its own, whose handle is whole */
-    MOST_SUMS = 64,        /* that are in the room */
-    ALIGNED = 256,         /* bytes: where pieces begin in the room */
-    GIVES_UP = 10          /* seconds for what streams still wait for */
+    MOST_SUMS = 64, /* that are in the room */
+    GIVES_UP = 10   /* seconds for what streams still wait for */
 };
-
-/* Bytes of a sum that come at once, the member's own among them: as many parts
- * whatever the number of members. */
-#define MOST_SUM (UINT64_C(512) << 20)
 
 typedef enum Word { WORD_ready, WORD_taken, WORDS } Word;
 
@@ -90,24 +85,6 @@ struct CudaPeers {
 };
 
 /* -------------------------------------------------------------- opening -- */
-
-/* Of its kind. */
-static bool by_engines(const TitanCollective *x)
-{
-    if (x->kind == TITAN_COLLECTIVE_all_gather) return true;
-    return x->kind == TITAN_COLLECTIVE_reduce_scatter &&
-           x->reduce == TITAN_REDUCE_sum &&
-           cuda_sums_kind(x->dtype) != SUM_none;
-}
-
-static bool uses_engines(const TitanImage *im, uint32_t group)
-{
-    for (uint32_t i = 0; i < im->ncollectives; i++)
-        if (im->collectives[i].group == group &&
-            by_engines(&im->collectives[i]))
-            return true;
-    return false;
-}
 
 static Card card_of(Cuda *c)
 {
@@ -200,7 +177,7 @@ static TitanStatus open_groups(Cuda *c)
     if (!cards) return titan_no_memory(c->story);
     TitanStatus st = TITAN_OK;
     for (uint32_t g = 0; g < c->im->ngroups && st == TITAN_OK; g++)
-        if (uses_engines(c->im, g)) st = open_group(c, g, cards);
+        if (engines_use(c->im, g)) st = open_group(c, g, cards);
     free(cards);
     return st;
 }
@@ -211,43 +188,9 @@ static uint32_t pieces_of(const TitanImage *im, const TitanCollective *x)
     return ranks_in_group(im, x->group) - 1;
 }
 
-static uint64_t pitch_of(uint64_t bytes)
+const bool *cuda_peers_groups(const Cuda *c)
 {
-    return (bytes + ALIGNED - 1) / ALIGNED * ALIGNED;
-}
-
-/* For a sum, or a part of it. */
-static uint64_t sum_room(const TitanImage *im, const TitanCollective *x)
-{
-    uint64_t pieces = pieces_of(im, x);
-    uint64_t pitch = pitch_of((uint64_t)x->count * titan_dtype_bytes(x->dtype));
-    uint64_t most = MOST_SUM / (pieces + 1) / ALIGNED * ALIGNED;
-    return pieces * (pitch < most ? pitch : most);
-}
-
-/* For the largest sum of a stream; larger ones come in parts.  Members must
- * agree on when it is full, so this is the same for all ranks. */
-static uint64_t room_bytes(const TitanImage *im, uint32_t stream)
-{
-    uint64_t most = 0;
-    for (uint32_t i = 0; i < im->ncommands; i++) {
-        const TitanCommand *cmd = &im->commands[i];
-        if (cmd->kind != TITAN_COMMAND_collective || cmd->stream != stream)
-            continue;
-        const TitanCollective *x = &im->collectives[cmd->index];
-        if (x->kind == TITAN_COLLECTIVE_all_gather || !by_engines(x)) continue;
-        uint64_t bytes = sum_room(im, x);
-        if (bytes > most) most = bytes;
-    }
-    return most;
-}
-
-uint64_t cuda_peers_reserve(const Cuda *c)
-{
-    uint64_t bytes = c->options.nccl_alone ? 0 : WORDS_BYTES;
-    for (uint32_t i = 0; i < c->im->header->streams && bytes; i++)
-        bytes += room_bytes(c->im, i);
-    return bytes;
+    return c->peers ? c->peers->groups : NULL;
 }
 
 bool cuda_peers_any(const Cuda *c)
@@ -261,7 +204,7 @@ bool cuda_peers_any(const Cuda *c)
 static TitanStatus open_room(Cuda *c, uint32_t stream)
 {
     Room *r = &c->peers->room[stream];
-    r->bytes = room_bytes(c->im, stream);
+    r->bytes = engines_room(c->im, stream);
     if (r->bytes) CU_TRY(c, cuMemAlloc(&r->at, r->bytes));
     return TITAN_OK;
 }
@@ -276,11 +219,12 @@ TitanStatus cuda_peers_open(Cuda *c)
     p->groups = calloc((size_t)im->ngroups + 1, sizeof *p->groups);
     if (!p->ranks || !p->groups) return titan_no_memory(c->story);
     size_t words = (size_t)im->ngroups * im->header->streams * p->most * WORDS;
-    if (words * sizeof(uint32_t) > WORDS_BYTES) return TITAN_OK;
-    CU_TRY(c, cuMemAlloc(&p->words, WORDS_BYTES));
-    CU_TRY(c, cuMemsetD32Async(p->words, 0, WORDS_BYTES / 4, c->stream));
+    if (words * sizeof(uint32_t) > ENGINES_WORDS) return TITAN_OK;
+    CU_TRY(c, cuMemAlloc(&p->words, ENGINES_WORDS));
+    CU_TRY(c, cuMemsetD32Async(p->words, 0, ENGINES_WORDS / 4, c->stream));
     CU_TRY(c, cuStreamSynchronize(c->stream));
     TRY(open_groups(c));
+    cuda_say(c, "memory of other ranks");
     for (uint32_t i = 0; i < im->header->streams && cuda_peers_any(c); i++) {
         TRY(open_room(c, i));
         TRY(cuda_beside_open(c, i));
@@ -290,20 +234,10 @@ TitanStatus cuda_peers_open(Cuda *c)
 
 /* ---------------------------------------------------------- collectives -- */
 
-/* Others read what lies in the arena, and nothing else of this rank. */
-static bool lies_in_arena(const TitanImage *im, const TitanCommand *cmd)
-{
-    bool in = true;
-    for (uint32_t i = 0; i < cmd->operands.n; i++)
-        in &= im->operands[cmd->operands.first + i].base != TITAN_BASE_host;
-    return in;
-}
-
 bool cuda_peers_have(const Cuda *c, const TitanCommand *cmd)
 {
     const TitanCollective *x = &c->im->collectives[cmd->index];
-    return by_engines(x) && c->peers && c->peers->groups[x->group] &&
-           lies_in_arena(c->im, cmd);
+    return c->peers && c->peers->groups[x->group] && engines_take(c->im, cmd);
 }
 
 /* In the words of a rank, what MEMBER writes there. */
@@ -402,7 +336,7 @@ static TitanStatus fetch_pieces(Cuda *c, const TitanCommand *cmd, CuPtr to,
     uint32_t n = ranks_in_group(c->im, x->group);
     uint32_t me = (uint32_t)c->coordinates[x->group];
     size_t bytes = count * titan_dtype_bytes(x->dtype);
-    size_t pitch = pitch_of(bytes);
+    size_t pitch = engines_pitch(bytes);
     CuPtr room = r->at + r->base + r->used;
     TRY(cuda_beside_await(c, cmd->stream, room, (n - 1) * pitch, true));
     for (uint32_t k = 1; k < n; k++) {
@@ -434,11 +368,12 @@ static TitanStatus scatter(Cuda *c, const TitanCommand *cmd, CuPtr to,
     CuPtr mine = from + c->coordinates[x->group] * count * size;
     bool apart =
         to + count * size <= from || from + (pieces + 1) * count * size <= to;
-    size_t most = (size_t)(r->bytes / pieces / ALIGNED * ALIGNED) / size;
+    size_t most =
+        (size_t)(r->bytes / pieces / ENGINES_ALIGNED * ENGINES_ALIGNED) / size;
     for (size_t done = 0, some; done < count; done += some) {
         CudaSumArgs a;
         some = count - done < most ? count - done : most;
-        uint64_t need = pieces * pitch_of(some * size);
+        uint64_t need = pieces * engines_pitch(some * size);
         if (r->parts == MOST_SUMS || r->used + need > r->bytes)
             TRY(make_room(c, cmd));
         TRY(fetch_pieces(c, cmd, to + done * size, mine + done * size, some,
@@ -453,6 +388,34 @@ static TitanStatus scatter(Cuda *c, const TitanCommand *cmd, CuPtr to,
     return TITAN_OK;
 }
 
+/* Piece j of member i becomes piece i of j. */
+static TitanStatus exchange(Cuda *c, const TitanCommand *cmd, CuPtr to,
+                            CuPtr from)
+{
+    const TitanCollective *x = &c->im->collectives[cmd->index];
+    size_t bytes = (size_t)x->count * titan_dtype_bytes(x->dtype);
+    uint32_t n = ranks_in_group(c->im, x->group);
+    uint32_t me = (uint32_t)c->coordinates[x->group];
+    CuPtr mine = from + me * bytes;
+    for (uint32_t k = 1; k < n; k++) {
+        uint32_t i = (me + k) % n;
+        TRY(fetch(c, cmd, i, to + i * bytes, mine, bytes));
+    }
+    return cuda_beside_copy(c, cmd->stream, to + me * bytes, mine, bytes);
+}
+
+static TitanStatus permute(Cuda *c, const TitanCommand *cmd, CuPtr to,
+                           CuPtr from)
+{
+    const TitanCollective *x = &c->im->collectives[cmd->index];
+    size_t bytes = (size_t)x->count * titan_dtype_bytes(x->dtype);
+    int n = (int)ranks_in_group(c->im, x->group);
+    int me = (int)c->coordinates[x->group];
+    int of = (me + n - (x->shift % n + n) % n) % n;
+    if (of == me) return cuda_beside_copy(c, cmd->stream, to, from, bytes);
+    return fetch(c, cmd, (uint32_t)of, to, from, bytes);
+}
+
 /* Of all pieces of the sums among N commands. */
 static uint64_t room_of(const Cuda *c, const TitanCommand *cmd, uint32_t n)
 {
@@ -462,8 +425,9 @@ static uint64_t room_of(const Cuda *c, const TitanCommand *cmd, uint32_t n)
         if (cmd[k].kind == TITAN_COMMAND_collective &&
             x->kind == TITAN_COLLECTIVE_reduce_scatter &&
             cuda_peers_have(c, &cmd[k]))
-            bytes += pieces_of(c->im, x) *
-                     pitch_of((uint64_t)x->count * titan_dtype_bytes(x->dtype));
+            bytes +=
+                pieces_of(c->im, x) *
+                engines_pitch((uint64_t)x->count * titan_dtype_bytes(x->dtype));
     }
     return bytes;
 }
@@ -481,8 +445,23 @@ TitanStatus cuda_peers_run(Cuda *c, const TitanCommand *cmd, CuPtr to,
 {
     const TitanCollective *x = &c->im->collectives[cmd->index];
     if (x->count == 0) return TITAN_OK;
-    return x->kind == TITAN_COLLECTIVE_all_gather ? gather(c, cmd, to, from)
-                                                  : scatter(c, cmd, to, from);
+    switch ((TitanCollectiveKind)x->kind) {
+    case TITAN_COLLECTIVE_all_gather:
+        return gather(c, cmd, to, from);
+    case TITAN_COLLECTIVE_reduce_scatter:
+        return scatter(c, cmd, to, from);
+    case TITAN_COLLECTIVE_all_to_all:
+        return exchange(c, cmd, to, from);
+    case TITAN_COLLECTIVE_permute:
+        return permute(c, cmd, to, from);
+    case TITAN_COLLECTIVE_all_reduce:
+    case TITAN_COLLECTIVE_send:
+    case TITAN_COLLECTIVE_receive:
+    case TITAN_COLLECTIVE_COUNT:
+        break;
+    }
+    return titan_fail(c->story, TITAN_INTERNAL, "copy engines make no %s",
+                      collective_name(x->kind));
 }
 
 TitanStatus cuda_peers_end(Cuda *c, const TitanCommand *cmd)
@@ -511,7 +490,7 @@ static void *write_words(void *user)
         c->cu.cuStreamCreate(&beside, CU_stream_non_blocking) != 0)
         return NULL;
     while (!atomic_load(&c->peers->left) &&
-           c->cu.cuMemsetD32Async(c->peers->words, 1, WORDS_BYTES / 4,
+           c->cu.cuMemsetD32Async(c->peers->words, 1, ENGINES_WORDS / 4,
                                   beside) == 0)
         nanosleep(&nap, NULL);
     c->cu.cuStreamDestroy(beside);

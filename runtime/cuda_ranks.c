@@ -30,21 +30,13 @@
 #include <string.h>
 #include <time.h>
 
-enum { WARM = 4096, LOOKS = 100 }; /* bytes of a first use, each member's */
-enum { PATIENCE = 120 };           /* seconds, without --join-timeout */
-
-/* Bits of kinds; those of NCCL's own, the others send and receive. */
-enum {
-    KIND_gather = 1u << TITAN_COLLECTIVE_all_gather,
-    KIND_scatter = 1u << TITAN_COLLECTIVE_reduce_scatter,
-    KIND_reduce = 1u << TITAN_COLLECTIVE_all_reduce,
-    COLLECTIVE_KINDS = KIND_gather | KIND_scatter | KIND_reduce
-};
+enum { WARM = RESERVE_WARM, LOOKS = 100 };
+enum { PATIENCE = 120 }; /* seconds, without --join-timeout */
 
 struct CudaRanks {
     NcclApi nccl;
-    NcclComm *comms; /* [group][stream], NULL: not used */
-    uint32_t *kinds; /* as comms: bits of what is used */
+    NcclComm *comms;    /* [group][stream], NULL: not used */
+    ReserveComm *needs; /* as comms */
     /* for exchanges in place, of which no two run side by side, and first
      * uses */
     CuPtr scratch;
@@ -61,9 +53,9 @@ static NcclComm *comm_of(const Cuda *c, uint32_t group, uint32_t stream)
     return &c->ranks->comms[group * c->im->header->streams + stream];
 }
 
-static uint32_t kinds_of(const Cuda *c, uint32_t group, uint32_t stream)
+static ReserveComm needs_of(const Cuda *c, uint32_t group, uint32_t stream)
 {
-    return c->ranks->kinds[group * c->im->header->streams + stream];
+    return c->ranks->needs[group * c->im->header->streams + stream];
 }
 
 static TitanStatus fail(Cuda *c, const char *call, int result)
@@ -135,42 +127,17 @@ static TitanStatus share_id(Cuda *c, uint32_t group, NcclId *id)
     return st;
 }
 
-static TitanStatus open_comm(Cuda *c, uint32_t group, NcclComm *out)
+static TitanStatus open_comm(Cuda *c, uint32_t group, uint32_t stream)
 {
-    NcclConfig config = nccl_config(&c->ranks->nccl);
+    NcclComm *out = comm_of(c, group, stream);
+    uint32_t channels = needs_of(c, group, stream).channels;
+    NcclConfig config = nccl_config(&c->ranks->nccl, (int)channels);
     NcclId id;
     TRY(share_id(c, group, &id));
     NCCL_TRY(c, ncclCommInitRankConfig(
                     out, (int)ranks_in_group(c->im, group), id,
                     (int)rank_member(c->im, group, c->rank.rank), &config));
     return settle(c, *out);
-}
-
-/* Which kinds a stream has of a group, as bits, the same on all ranks: before
- * peers are open all of them, then those that are left to NCCL. */
-static void find_kinds(Cuda *c)
-{
-    const TitanImage *im = c->im;
-    memset(c->ranks->kinds, 0,
-           (size_t)im->ngroups * im->header->streams * sizeof(uint32_t));
-    for (uint32_t i = 0; i < im->ncommands; i++) {
-        const TitanCommand *cmd = &im->commands[i];
-        if (cmd->kind != TITAN_COMMAND_collective) continue;
-        const TitanCollective *x = &im->collectives[cmd->index];
-        if (cuda_peers_have(c, cmd)) continue;
-        uint32_t kind =
-            cuda_in_order(c, x) ? TITAN_COLLECTIVE_all_to_all : x->kind;
-        c->ranks->kinds[x->group * im->header->streams + cmd->stream] |=
-            1u << kind;
-    }
-}
-
-static TitanStatus open_comms(Cuda *c)
-{
-    for (uint32_t g = 0; g < c->im->ngroups; g++)
-        for (uint32_t s = 0; s < c->im->header->streams; s++)
-            if (kinds_of(c, g, s)) TRY(open_comm(c, g, comm_of(c, g, s)));
-    return TITAN_OK;
 }
 
 /* --------------------------------------------------------------- exchanges --
@@ -378,9 +345,9 @@ static void abort_comms(Cuda *c)
         if (c->ranks->comms[i])
             c->ranks->nccl.ncclCommAbort(c->ranks->comms[i]);
     free(c->ranks->comms);
-    free(c->ranks->kinds);
+    free(c->ranks->needs);
     c->ranks->comms = NULL;
-    c->ranks->kinds = NULL;
+    c->ranks->needs = NULL;
 }
 
 /* Communicators are held by the graphs that use them. */
@@ -432,19 +399,9 @@ static TitanStatus check_dtypes(Cuda *c)
 
 static TitanStatus alloc_scratch(Cuda *c)
 {
-    uint64_t most = (uint64_t)WARM * c->im->header->ranks;
-    for (uint32_t i = 0; i < c->im->ncollectives; i++) {
-        const TitanCollective *x = &c->im->collectives[i];
-        uint64_t pieces[2];
-        collective_pieces(c->im, x, pieces);
-        uint64_t bytes =
-            pieces[1] * (uint64_t)x->count * titan_dtype_bytes(x->dtype);
-        bool in_place = x->kind == TITAN_COLLECTIVE_all_to_all ||
-                        x->kind == TITAN_COLLECTIVE_permute;
-        if (in_place && bytes > most) most = bytes;
-    }
-    CU_TRY(c, cuMemAlloc(&c->ranks->scratch, most));
-    CU_TRY(c, cuMemsetD8Async(c->ranks->scratch, 0, most, c->stream));
+    uint64_t bytes = reserve_exchange(c->im);
+    CU_TRY(c, cuMemAlloc(&c->ranks->scratch, bytes));
+    CU_TRY(c, cuMemsetD8Async(c->ranks->scratch, 0, bytes, c->stream));
     return TITAN_OK;
 }
 
@@ -453,26 +410,60 @@ static TitanStatus warm(Cuda *c, uint32_t group, uint32_t stream)
 {
     NcclComm comm = *comm_of(c, group, stream);
     uint32_t n = ranks_in_group(c->im, group),
-             kinds = kinds_of(c, group, stream);
+             kinds = needs_of(c, group, stream).kinds;
     CuStream on = c->streams[stream];
     CuPtr at = c->ranks->scratch;
     size_t half = WARM / 2;
     void *from = address(at), *to = address(at + n * half);
     int f32 = nccl_dtype(1);
-    if (kinds & ~COLLECTIVE_KINDS)
+    if (kinds & ~(uint32_t)RESERVE_COLLECTIVES)
         TRY(exchange_all(c, comm, n, at + n * half, at, half, on));
-    if (kinds & KIND_reduce)
+    if (kinds & RESERVE_reduce)
         NCCL_TRY(c,
                  ncclAllReduce(from, from, half / 4, f32, NCCL_sum, comm, on));
     if (kinds) TRY(settle(c, comm));
-    if (kinds & KIND_gather)
+    if (kinds & RESERVE_gather)
         NCCL_TRY(c, ncclAllGather(from, to, half / n, 1, comm, on));
     if (kinds) TRY(settle(c, comm));
-    if (kinds & KIND_scatter)
+    if (kinds & RESERVE_scatter)
         NCCL_TRY(c, ncclReduceScatter(from, to, half / 4 / n, f32, NCCL_sum,
                                       comm, on));
     if (kinds) TRY(settle(c, comm));
     return cuda_wait_stream(c, on);
+}
+
+/* "NCCL over dp, stream 1" */
+static void say_comm(Cuda *c, uint32_t group, uint32_t stream)
+{
+    const char *name = titan_string(c->im, c->im->groups[group].name);
+    char text[96];
+    snprintf(text, sizeof text, "NCCL over %s, stream %" PRIu32, name, stream);
+    cuda_say(c, text);
+}
+
+/* And used once. */
+static TitanStatus open_comms(Cuda *c)
+{
+    for (uint32_t g = 0; g < c->im->ngroups; g++)
+        for (uint32_t s = 0; s < c->im->header->streams; s++) {
+            if (!needs_of(c, g, s).kinds) continue;
+            TRY(open_comm(c, g, s));
+            TRY(warm(c, g, s));
+            say_comm(c, g, s);
+        }
+    return TITAN_OK;
+}
+
+/* Who copy engines reach is known: what is left to NCCL, and whether that has
+ * room. */
+static TitanStatus settle_reserve(Cuda *c)
+{
+    const bool *engines = cuda_peers_groups(c);
+    ReserveAsk ask = cuda_reserve_ask(c, engines);
+    Reserve r;
+    reserve_comms(&ask, c->ranks->needs);
+    TRY(cuda_reserve(c, engines, &r));
+    return cuda_memory_check(c, r.nccl + r.graphs, &r);
 }
 
 static TitanStatus open_ranks(Cuda *c)
@@ -481,13 +472,11 @@ static TitanStatus open_ranks(Cuda *c)
     TRY(cuda_sums_open(c));
     TRY(open_mark(c));
     CU_TRY(c, cuStreamSynchronize(c->stream));
+    cuda_say(c, "exchanges");
     if (!c->options.nccl_alone) TRY(cuda_peers_open(c));
-    find_kinds(c);
-    TRY(open_comms(c));
-    for (uint32_t g = 0; g < c->im->ngroups; g++)
-        for (uint32_t s = 0; s < c->im->header->streams; s++)
-            TRY(warm(c, g, s));
-    return TITAN_OK;
+    cuda_say(c, "room for copy engines");
+    TRY(settle_reserve(c));
+    return open_comms(c);
 }
 
 TitanStatus cuda_ranks_open(Cuda *c)
@@ -509,30 +498,10 @@ TitanStatus cuda_ranks_begin(Cuda *c)
     c->ranks = calloc(1, sizeof *c->ranks);
     if (!c->ranks) return titan_no_memory(c->story);
     c->ranks->comms = calloc(n + 1, sizeof(NcclComm));
-    c->ranks->kinds = calloc(n + 1, sizeof *c->ranks->kinds);
-    if (!c->ranks->comms || !c->ranks->kinds) return titan_no_memory(c->story);
-    find_kinds(c);
+    c->ranks->needs = calloc(n + 1, sizeof *c->ranks->needs);
+    if (!c->ranks->comms || !c->ranks->needs) return titan_no_memory(c->story);
     TRY(nccl_open(c->story, &c->ranks->nccl));
     return check_dtypes(c);
-}
-
-/* Measured with NCCL 2.28 between GPUs of one machine, at most. */
-#define FIRST_COMM (UINT64_C(1024) << 20)
-#define NEXT_COMM  (UINT64_C(640) << 20)
-#define PEERS      (UINT64_C(512) << 20) /* of one that sends and receives */
-
-uint64_t cuda_ranks_reserve(const Cuda *c)
-{
-    uint64_t bytes = 0;
-    for (uint32_t g = 0; c->ranks && g < c->im->ngroups; g++)
-        for (uint32_t s = 0; s < c->im->header->streams; s++) {
-            uint32_t kinds = kinds_of(c, g, s);
-            if (kinds) bytes += bytes ? NEXT_COMM : FIRST_COMM;
-            if (kinds & ~COLLECTIVE_KINDS) bytes += PEERS;
-        }
-    if (c->ranks && c->options.rank_order)
-        bytes += c->im->header->streams * CUDA_SUMS_ROOM;
-    return bytes + (c->ranks ? cuda_peers_reserve(c) : 0);
 }
 
 void cuda_ranks_about(const Cuda *c, char *out, size_t size)

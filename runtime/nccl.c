@@ -70,7 +70,7 @@ int nccl_dtype(uint32_t dtype)
 }
 
 /* Calls return at once, so that a rank that is lost holds nobody. */
-NcclConfig nccl_config(const NcclApi *n)
+NcclConfig nccl_config(const NcclApi *n, int channels)
 {
     enum { U = NCCL_undefined };
     return (NcclConfig){.size = sizeof(NcclConfig),
@@ -79,7 +79,7 @@ NcclConfig nccl_config(const NcclApi *n)
                         .blocking = 0,
                         .cga = U,
                         .least_blocks = U,
-                        .most_blocks = U,
+                        .most_blocks = channels ? channels : U,
                         .split_share = U,
                         .traffic_class = U,
                         .collnet = U,

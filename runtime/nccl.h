@@ -53,6 +53,7 @@ void nccl_keep_order(void);
 
 /* The number of a dtype there, -1: it has none. */
 int nccl_dtype(uint32_t dtype);
-NcclConfig nccl_config(const NcclApi *n);
+/* CHANNELS: at most so many; 0: as many as NCCL likes. */
+NcclConfig nccl_config(const NcclApi *n, int channels);
 
 #endif

@@ -117,6 +117,14 @@ bool collectives_join(const TitanImage *im, const TitanCommand *first,
     return plain && x->group == im->collectives[first->index].group;
 }
 
+bool collective_has_order(const TitanCollective *x)
+{
+    bool sums = x->kind == TITAN_COLLECTIVE_reduce_scatter ||
+                x->kind == TITAN_COLLECTIVE_all_reduce;
+    return sums && x->reduce == TITAN_REDUCE_sum &&
+           titan_dtype_is_float(x->dtype);
+}
+
 const char *collective_name(uint32_t kind)
 {
     static const char *const names[] = {

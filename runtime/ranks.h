@@ -44,6 +44,8 @@ uint32_t rank_of_member(const TitanImage *im, uint32_t group, uint32_t rank,
 uint32_t collective_pieces(const TitanImage *im, const TitanCollective *x,
                            uint64_t pieces[2]);
 const char *collective_name(uint32_t kind);
+/* A sum of floats, which depends on the order of the ranks. */
+bool collective_has_order(const TitanCollective *x);
 /* Whether a command is a collective that may be one with another, which it
  * follows on its stream, as long as neither touches what the other does. */
 bool collectives_join(const TitanImage *im, const TitanCommand *first,

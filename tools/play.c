@@ -24,6 +24,7 @@
 
 #include <math.h>
 
+#include "../runtime/engines.h"
 #include "../runtime/ranks.h"
 
 static const TitanCommand *command_of(const Play *x, uint32_t task)
@@ -64,11 +65,7 @@ static bool leaves_host(const World *w, const TitanCommand *cmd)
 /* As the runtime has it where the ranks of a host are processes. */
 static bool by_engines(const World *w, const TitanCommand *cmd)
 {
-    const TitanCollective *x = &w->im->collectives[cmd->index];
-    bool sums = x->kind == TITAN_COLLECTIVE_reduce_scatter &&
-                x->reduce == TITAN_REDUCE_sum;
-    return (sums || x->kind == TITAN_COLLECTIVE_all_gather) &&
-           !leaves_host(w, cmd);
+    return engines_take(w->im, cmd) && !leaves_host(w, cmd);
 }
 
 /* What the other members have comes over the link; of a sum a kernel reads that
@@ -77,9 +74,9 @@ static double engines_seconds(const World *w, const TitanCommand *cmd)
 {
     const Machine *m = w->machine;
     const TitanCollective *x = &w->im->collectives[cmd->index];
-    bool gathers = x->kind == TITAN_COLLECTIVE_all_gather;
+    bool sums = x->kind == TITAN_COLLECTIVE_reduce_scatter;
     double n = ranks_in_group(w->im, x->group), moved = work_moved(w->im, cmd);
-    double added = gathers || n < 2 ? 0 : moved / (n - 1) * (n + 1);
+    double added = !sums || n < 2 ? 0 : moved / (n - 1) * (n + 1);
     return moved / (m->link * m->engines) + added / (m->memory * m->copies);
 }
 

@@ -46,8 +46,9 @@ static void says_what_is_missing(void **state)
     fake->major = 8;
     refuses(&m, &cubin, TITAN_UNAVAILABLE,
             "compute capability 9.0; Fake 9000 here has 8.0");
-    fake->available = 100 << 20;
-    refuses(&m, &cubin, TITAN_UNAVAILABLE, "Fake 9000 has 0.10 free");
+    fake->available = 10 << 20;
+    refuses(&m, &cubin, TITAN_UNAVAILABLE,
+            "Fake 9000 has 0.01 free of 1024.00, and 0.06 more are needed");
     fake->fails = "cuMemAlloc", fake->fails_with = 2;
     refuses(&m, &cubin, TITAN_UNAVAILABLE, "CUDA_ERROR_OUT_OF_MEMORY");
     fake->compiler = "\nptxas: line 3: no such instruction\nmore\n";

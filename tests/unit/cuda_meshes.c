@@ -22,10 +22,13 @@
 #include "runtime/transport.h"
 
 enum { RANKS = 4, F32 = 1, COUNT = 21, TURNS = 3, PAGE = 4096 };
-enum { PLACE = RANKS * COUNT, OPS = 8, GROUPS = 4, STREAMS = 2 };
+enum { PLACE = RANKS * COUNT, OPS = 13, GROUPS = 4, STREAMS = 2 };
+#define PLACE_BYTES (PLACE * sizeof(float))
 enum { GATHER = TITAN_COLLECTIVE_all_gather };
 enum { SCATTER = TITAN_COLLECTIVE_reduce_scatter };
-enum { OF_HOST = 6 }; /* an operation */
+enum { EXCHANGE = TITAN_COLLECTIVE_all_to_all };
+enum { PERMUTE = TITAN_COLLECTIVE_permute };
+enum { OF_HOST = 6, IN_PLACE = 12 }; /* operations */
 
 /* Rank = 2 * dp + tp; the axis between them has one index. */
 static const TitanMeshAxis mesh[] = {{.size = 2}, {.size = 1}, {.size = 2}};
@@ -35,16 +38,17 @@ static const TitanGroup groups[GROUPS] = {{.levels = {0, 1}},
                                           {.levels = {2, 1}},
                                           {.levels = {3, 2}}};
 
-#define OP(of, over)                                                \
-    {                                                               \
-        .kind = (of), .dtype = F32, .group = (over), .count = COUNT \
+#define TURN(of, over, by)                                           \
+    {                                                                \
+        .kind = (of), .dtype = F32, .group = (over), .count = COUNT, \
+        .shift = (by)                                                \
     }
+#define OP(of, over) TURN(of, over, 0)
 static const TitanCollective ops[OPS] = {
-    OP(GATHER, 0),  OP(SCATTER, 2), OP(GATHER, 3), OP(SCATTER, 3),
-    OP(SCATTER, 0), OP(GATHER, 1),  OP(GATHER, 2), OP(SCATTER, 3)};
-
-static const TitanOperand operands[] = {{.base = TITAN_BASE_frame},
-                                        {.base = TITAN_BASE_host}};
+    OP(GATHER, 0),   OP(SCATTER, 2),  OP(GATHER, 3),       OP(SCATTER, 3),
+    OP(SCATTER, 0),  OP(GATHER, 1),   OP(GATHER, 2),       OP(SCATTER, 3),
+    OP(EXCHANGE, 3), OP(EXCHANGE, 0), TURN(PERMUTE, 3, 1), TURN(PERMUTE, 3, -2),
+    OP(EXCHANGE, 3)};
 
 /* Of each rank what it gives and what it gets, by operation. */
 typedef struct Shared {
@@ -56,6 +60,7 @@ typedef struct World {
     TitanHeader header;
     TitanStage stage;
     TitanCommand commands[OPS];
+    TitanOperand operands[OPS][2]; /* destination and source */
     TitanImage im;
     Shared *shared;
     Board *board;
@@ -71,12 +76,18 @@ static void open_world(World *w)
 {
     TitanStory s = {0};
     w->header = (TitanHeader){.ranks = RANKS, .streams = STREAMS};
-    w->stage.arena_bytes = (uint64_t)OPS * 2 * PLACE * sizeof(float);
-    for (uint32_t i = 0; i < OPS; i++)
+    w->stage.arena_bytes = (uint64_t)OPS * 2 * PLACE_BYTES;
+    for (uint32_t i = 0; i < OPS; i++) {
         w->commands[i] = (TitanCommand){.kind = TITAN_COMMAND_collective,
                                         .index = i,
-                                        .operands = {i == OF_HOST, 1},
+                                        .operands = {2 * i, 2},
                                         .stream = i / 2 % STREAMS};
+        for (uint32_t k = 0; k < 2; k++)
+            w->operands[i][k] = (TitanOperand){
+                .base = TITAN_BASE_frame,
+                .offset = (2 * i + (k == 0 && i != IN_PLACE)) * PLACE_BYTES};
+    }
+    w->operands[OF_HOST][1].base = TITAN_BASE_host;
     w->im = (TitanImage){.header = &w->header,
                          .stages = &w->stage,
                          .nstages = 1,
@@ -88,8 +99,8 @@ static void open_world(World *w)
                          .nlevels = sizeof levels / sizeof *levels,
                          .collectives = ops,
                          .ncollectives = OPS,
-                         .operands = operands,
-                         .noperands = sizeof operands / sizeof *operands,
+                         .operands = w->operands[0],
+                         .noperands = 2 * OPS,
                          .commands = w->commands,
                          .ncommands = OPS,
                          .strings = ""};
@@ -113,7 +124,7 @@ static CuPtr place(const Cuda *c, uint32_t op, bool result)
 {
     static float host[PLACE];
     if (op == OF_HOST && !result) return (CuPtr)(uintptr_t)host;
-    return c->arena + (2 * op + result) * PLACE * sizeof(float);
+    return c->arena + c->im->operands[2 * op + !result].offset;
 }
 
 static float *at(const Cuda *c, uint32_t op, bool result)
@@ -125,8 +136,8 @@ static TitanStatus turn(const World *w, Cuda *c)
 {
     for (uint32_t op = 0; op < OPS; op++)
         for (size_t i = 0; i < PLACE; i++) {
-            at(c, op, false)[i] = given(c->rank.rank, op, i);
             at(c, op, true)[i] = -1;
+            at(c, op, false)[i] = given(c->rank.rank, op, i);
         }
     for (uint32_t op = 0; op < OPS; op++)
         TRY(cuda_collective(c, &w->commands[op], place(c, op, true),
@@ -138,13 +149,14 @@ static TitanStatus turn(const World *w, Cuda *c)
     return TITAN_OK;
 }
 
-/* Groups of one have nobody to copy from, and nobody reads of the host. */
+/* Groups of one have nobody to copy from, and nobody reads of the host, or what
+ * is written over. */
 static bool reaches_all(const Cuda *c)
 {
     bool all = true;
     for (uint32_t op = 0; op < OPS; op++)
         all &= cuda_peers_have(c, &c->im->commands[op]) ==
-               (ops[op].group != 1 && op != OF_HOST);
+               (ops[op].group != 1 && op != OF_HOST && op != IN_PLACE);
     return all;
 }
 
@@ -225,12 +237,18 @@ static uint32_t members(uint32_t group, uint32_t rank, uint32_t out[RANKS])
 static float wanted(uint32_t rank, uint32_t op, size_t i)
 {
     uint32_t of[RANKS], n = members(ops[op].group, rank, of), me = 0;
-    bool gathers = ops[op].kind == GATHER;
-    if (i >= (gathers ? n * COUNT : COUNT)) return -1;
-    if (gathers) return given(of[i / COUNT], op, i % COUNT);
-    float sum = 0;
+    uint32_t kind = ops[op].kind;
+    bool each = kind == GATHER || kind == EXCHANGE;
     while (of[me] != rank)
         me++;
+    if (i >= (each ? n * COUNT : COUNT))
+        return op == IN_PLACE ? given(rank, op, i) : -1;
+    if (kind == GATHER) return given(of[i / COUNT], op, i % COUNT);
+    if (kind == EXCHANGE)
+        return given(of[i / COUNT], op, me * COUNT + i % COUNT);
+    if (kind == PERMUTE)
+        return given(of[(me + RANKS - (uint32_t)ops[op].shift) % n], op, i);
+    float sum = 0;
     for (uint32_t m = 0; m < n; m++)
         sum += given(of[m], op, me * COUNT + i);
     return sum;

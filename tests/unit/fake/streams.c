@@ -269,6 +269,16 @@ CuResult cuStreamEndCapture(CuStream stream, CuGraph *graph)
     return 0;
 }
 
+CuResult cuGraphGetNodes(CuGraph graph, void *nodes, size_t *n)
+{
+    BEGIN();
+    (void)nodes;
+    *n = 0;
+    for (const Node *at = graph->first; at; at = at->next)
+        ++*n;
+    return 0;
+}
+
 CuResult cuGraphInstantiate(CuGraphExec *exec, CuGraph graph,
                             unsigned long long flags)
 {
