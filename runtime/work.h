@@ -21,7 +21,7 @@ typedef struct Machine {
     double link, network, bus; /* bytes a second: in a host, to another, to its
                                   memory */
     uint32_t host;             /* how many share a host */
-    double room;               /* bytes that a program may have */
+    double room;               /* bytes of memory that programs see */
     double copies, library, products; /* shares that a step keeps */
     double links, engines, buses; /* and links by NCCL, by copy engines, and the
                                      way to the host's memory */

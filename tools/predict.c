@@ -5,6 +5,8 @@
 
 #include <stdlib.h>
 
+#include "../runtime/reserve.h"
+
 /* --------------------------------------------------------------- counting --
  */
 
@@ -75,4 +77,21 @@ bool predict(Arena *a, const TitanImage *im, const char *entry, Prediction *p)
     play(&w, (uint32_t)(e - im->entries));
     sum_up(&w, p);
     return true;
+}
+
+/* ---------------------------------------------------------------- memory -- */
+
+uint64_t rank_needs(const TitanImage *im, uint64_t *reserve)
+{
+    const Machine *m = machine_of_target((TitanTarget)im->header->target);
+    uint64_t most = im->header->arena_bytes;
+    *reserve = 0;
+    for (uint32_t i = 0; m && i < im->nstages; i++) {
+        uint64_t beside = reserve_planned(im, i, m->host);
+        uint64_t needs = im->stages[i].arena_bytes + beside;
+        if (needs <= most) continue;
+        most = needs;
+        *reserve = beside;
+    }
+    return most;
 }

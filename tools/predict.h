@@ -47,4 +47,9 @@ typedef struct Prediction {
 /* False: no machine is known for the target, or there is no such entry. */
 bool predict(Arena *a, const TitanImage *im, const char *entry, Prediction *p);
 
+/* Bytes of its device that a rank needs: of a GPU its arena and what may be
+ * beside it (reserve.h), RESERVE of them, of the stage with the most; else its
+ * arena alone. */
+uint64_t rank_needs(const TitanImage *im, uint64_t *reserve);
+
 #endif

@@ -89,6 +89,7 @@ typedef struct Stats {
     int64_t parameters;
     double flops_per_token;
     uint64_t peak_bytes, lower_bound;
+    uint64_t reserve; /* beside the peak; 0: the target has none */
     uint32_t kernels, collectives, ranks;
     Prediction step; /* of `train`; without a machine: nothing */
 } Stats;
@@ -104,6 +105,7 @@ static Stats stats_of(Job *j, const TitanImage *im)
         .collectives = count_collectives(&j->m),
         .ranks = im->header->ranks,
     };
+    rank_needs(im, &s.reserve);
     predict(&j->scratch, im, "train", &s.step);
     return s;
 }
@@ -116,6 +118,7 @@ static void print_json(const TitanImage *im, const Stats *s)
            s->parameters, s->flops_per_token, s->peak_bytes, s->kernels,
            s->collectives, s->ranks);
     const Prediction *p = &s->step;
+    if (s->reserve) printf(", \"reserve_bytes\": %" PRIu64, s->reserve);
     if (p->machine)
         printf(", \"step_seconds\": %.6g, \"exposed_seconds\": %.6g, "
                "\"link_bytes\": %.0f, \"network_bytes\": %.0f",
@@ -200,6 +203,9 @@ static void print_text(Job *j, const TitanImage *im, const Stats *s)
         if (b == TITAN_BASE_frame && room)
             printf("    %-20s %12s\n", "to widen operands", size_str(a, room));
     }
+    if (s->reserve)
+        printf("reserve          %s beside that, of a GPU\n",
+               size_str(a, s->reserve));
     if (s->lower_bound)
         printf("lower bound      %s bytes\n",
                grouped(a, (double)s->lower_bound));
@@ -261,13 +267,18 @@ bool within_limit(Job *j)
     if (j->r->memory_limit < 0) return true;
     TitanImage im;
     if (!image_open(j, &im)) return false;
-    uint64_t peak = im.header->arena_bytes;
+    uint64_t reserve, needs = rank_needs(&im, &reserve);
     uint64_t limit = (uint64_t)j->r->memory_limit;
-    if (peak <= limit) return true;
+    if (needs <= limit) return true;
     Arena *a = &j->scratch;
     Report *r = diag_error(&j->diag, DIAG_memory_limit, (Span){0},
                            "a rank needs %s, the memory limit is %s",
-                           size_str(a, peak), size_str(a, limit));
+                           size_str(a, needs), size_str(a, limit));
+    if (reserve)
+        report_note(r, (Span){0},
+                    "%s of them are the reserve of a GPU, for its driver and "
+                    "libraries",
+                    size_str(a, reserve));
     TitanRange peaks = titan_largest_stage(&im)->peaks;
     for (uint32_t i = 0; i < peaks.n && i < 3; i++)
         report_note(r, (Span){0}, "%s takes %s at the peak",

@@ -53,7 +53,8 @@ typedef struct Parts {
 typedef struct Mesh {
     int64_t pp, dp, cp, tp;
     bool shards, residual; /* parameters lie split; so does what is handed on */
-    bool sends, budget;    /* rows go to experts; the backward makes again */
+    bool sends;            /* rows go to experts */
+    double budget;         /* bytes that a rank's arena may have; 0: any */
 } Mesh;
 
 typedef struct Candidate {
@@ -61,7 +62,7 @@ typedef struct Candidate {
     const char *text;
     bool made;
     double seconds;
-    uint64_t bytes;
+    uint64_t bytes, reserve; /* that a rank needs, and those beside its arena */
 } Candidate;
 
 typedef struct Search {
@@ -293,9 +294,9 @@ static const char *plan_text(Search *s, const Mesh *x)
         buf_printf(
             &b, "    shard %s over pp schedule 1f1b microbatch %" PRId64 "\n",
             p->layers, microbatch(p, x));
-    if (x->budget)
+    if (x->budget > 0)
         buf_printf(&b, "    remat repeat budget %.0f MiB\n",
-                   floor(s->room / (1 << 20)));
+                   floor(x->budget / (1 << 20)));
     buf_puts(&b, "}\n");
     const char *text = arena_strdup(s->a, b.at);
     buf_release(&b);
@@ -330,7 +331,7 @@ static void try_plan(Search *s, const char *path, const Mesh *x)
     c.made = job_trial(&j, &im) && predict(&j.scratch, &im, "train", &p);
     if (c.made) {
         c.seconds = p.seconds;
-        c.bytes = im.header->arena_bytes;
+        c.bytes = rank_needs(&im, &c.reserve);
     }
     job_release(&j);
     vec_push(s->a, &s->tried, c);
@@ -387,10 +388,10 @@ static const Candidate *smallest(const Search *s)
     const Candidate *least = NULL;
     for (uint32_t i = 0; i < s->tried.n; i++) {
         const Candidate *c = &s->tried.at[i];
-        bool again = c->mesh.budget;
+        bool again = c->mesh.budget > 0;
         for (uint32_t k = 0; k < s->tried.n && !again; k++) {
             const Mesh *x = &s->tried.at[k].mesh;
-            again = x->budget && x->pp == c->mesh.pp && x->tp == c->mesh.tp;
+            again = x->budget > 0 && x->pp == c->mesh.pp && x->tp == c->mesh.tp;
         }
         if (c->made && !again && (!least || c->bytes < least->bytes)) least = c;
     }
@@ -402,7 +403,8 @@ static void try_budgets(Search *s, const char *path, Module *m, Axis wide)
     const Candidate *c;
     for (int i = 0; i < BUDGETS && (c = smallest(s)); i++) {
         Mesh x = c->mesh;
-        x.budget = true;
+        x.budget = s->room - (double)c->reserve;
+        if (x.budget < 1 << 20) return;
         find_splits(s, m, wide, x.tp);
         try_plan(s, path, &x);
     }
@@ -425,9 +427,10 @@ static void print_tried(const Search *s, const Candidate *best)
     for (uint32_t i = 0; i < s->tried.n; i++) {
         const Candidate *c = &s->tried.at[i];
         if (!c->made) continue;
-        fprintf(stderr, "%s %9.2f ms %8.2f GiB of a rank\n",
+        fprintf(stderr,
+                "%s %9.2f ms %8.2f GiB of a rank, %.2f of them reserve\n",
                 c == best ? "*" : " ", 1e3 * c->seconds,
-                (double)c->bytes / (1 << 30));
+                (double)c->bytes / (1 << 30), (double)c->reserve / (1 << 30));
         for (const char *t = strstr(c->text, "{\n") + 2; *t != '}';
              t = strchr(t, '\n') + 1)
             fprintf(stderr, "%.*s\n", (int)strcspn(t, "\n"), t);
