@@ -1,8 +1,8 @@
 /* links: titan_runtime fake_cuda
  *
- * cuda_beside.c: what waits for copies beside a stream, by what the fake driver is
- * told while it captures: nothing that has to do with other bytes, signals, and
- * what reads what is copied or writes over it.
+ * cuda_beside.c: what waits for copies beside a stream, by what the fake driver
+ * is told while it captures: nothing that has to do with other bytes, signals,
+ * and what reads what is copied or writes over it.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -68,7 +68,8 @@ static void copy(World *w, int i)
 {
     assert_int_equal(cuda_beside_begin(&w->c, 0), TITAN_OK);
     assert_int_equal(
-        cuda_beside_copy(&w->c, 0, place(i + PIECES), place(i), PIECE), TITAN_OK);
+        cuda_beside_copy(&w->c, 0, place(i + PIECES), place(i), PIECE),
+        TITAN_OK);
 }
 
 static void clear(void)
