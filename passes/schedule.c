@@ -8,9 +8,9 @@
  *   result   the list is one order of execution among those that streams and
  *            events allow, and all of them give the same bits
  *
- * Option `streams`: how many there are, 1 to 8; without it one, or two on a GPU
- * where there are collectives, but for the ranks of a pipeline.  Stream 0
- * carries the longest chain; others take what does not gate it where that pays
+ * Option `streams`: how many there are, 1 to 8; without it one, and on a GPU one
+ * more for each group of devices that has collectives, but for the ranks of a
+ * pipeline.  Stream 0 carries the longest chain; others take what does not gate it where that pays
  * (choose.c): of a backward, the gradients of weights beside the chain through
  * the activations.
  *
@@ -18,7 +18,9 @@
  * leave stream 0 are sorted by the bytes that they hold for each microsecond
  * that they save, and as many of them leave it, in that order, as keep the
  * frame within `growth` percent of what it is with one stream.  Collectives,
- * which use links and not the machine, have the last stream for themselves.
+ * which use links and not the machine, have the last streams for themselves,
+ * those of each group one of them: what is gathered over one mesh axis is not
+ * held up by what waits for the devices along another (apart.c).
  *
  * Transfers to and from the memory of the host (offload.c) are the work of copy
  * engines: they have streams of their own, behind those that were asked for.
@@ -39,11 +41,41 @@ typedef struct Schedule {
     Choice choice;
     Map numbers; /* function -> list */
     VEC(List *) lists;
-    VEC(Step *) candidates; /* the best first */
+    VEC(Step *) candidates;       /* the best first */
+    VEC(const AttrItem *) groups; /* of devices: their mesh axes */
     uint32_t events, beside;
 } Schedule;
 
 /* ---------------------------------------------------------------- lists -- */
+
+static bool same_axes(const AttrItem *x, const AttrItem *y)
+{
+    bool same = x->n == y->n;
+    for (uint32_t i = 0; i < x->n && same; i++)
+        same = x->mesh[i].id == y->mesh[i].id;
+    return same;
+}
+
+/* Groups of devices are numbered as they come in the module. */
+static uint32_t group_number(const Schedule *x, const Inst *collective)
+{
+    const AttrItem *over = attr_get(x->m, collective->attr, AT_over);
+    uint32_t n = 0;
+    while (over && n < x->groups.n && !same_axes(x->groups.at[n], over))
+        n++;
+    return n;
+}
+
+static void find_groups(Schedule *x)
+{
+    const Module *m = x->m;
+    for (uint32_t f = 0; f < m->fns.n; f++) {
+        if (!fn_is(m, m->fns.at[f], FK_collective)) continue;
+        const Inst *in = group_collective(m->fns.at[f]);
+        if (!is_message(in) && group_number(x, in) == x->groups.n)
+            vec_push(x->a, &x->groups, attr_get(m, in->attr, AT_over));
+    }
+}
 
 /* What it is that does not use the machine itself. */
 static void find_way(const Schedule *x, const List *l, Step *s)
@@ -55,6 +87,8 @@ static void find_way(const Schedule *x, const List *l, Step *s)
     s->from_host = strcmp(kind, "transfer.in") == 0;
     s->talks = fn_is(x->m, group, FK_collective);
     s->message = s->talks && is_message(group_collective(group));
+    if (s->talks && x->choice.talks)
+        s->group = group_number(x, group_collective(group)) % x->choice.talks;
     s->transfer = s->from_host || strcmp(kind, "transfer.out") == 0;
 }
 
@@ -87,6 +121,7 @@ static List *list_new(Schedule *x, const FnSteps *s)
     l->before = NEW_ARRAY(x->a, uint64_t, (size_t)l->n * l->words + 1);
     l->joined = NEW_ARRAY(x->a, uint64_t, (size_t)l->n * l->words + 1);
     l->runs = l->fn->entry;
+    l->talks = x->choice.talks;
     map_add(&x->numbers, s->fn.id, x->lists.n);
     vec_push(x->a, &x->lists, l);
     return l;
@@ -321,7 +356,11 @@ bool pass_schedule(Module *m, PassCtx *cx)
     bool sums = has_collectives(m, false), messages = has_collectives(m, true);
     bool transfers = has_transfers(m);
     Machine on = machine_of(m, cx);
-    int64_t streams = sums && !messages && on.links ? 2 : 1;
+    Schedule x = {.m = m, .a = m->scratch};
+    find_groups(&x);
+    int64_t streams = sums && !messages && on.links ? 1 + x.groups.n : 1;
+    if (streams > MOST_STREAMS - TRANSFER_STREAMS)
+        streams = MOST_STREAMS - TRANSFER_STREAMS;
     int64_t growth = 0, spread = 0;
     if (!read_option(m, cx, "streams", 1, MOST_STREAMS, &streams) ||
         !read_option(m, cx, "growth", 0, 100, &growth) ||
@@ -330,9 +369,9 @@ bool pass_schedule(Module *m, PassCtx *cx)
     if (streams == 1 && module_streams(m) == 1 && !transfers) return true;
     if (transfers && streams > MOST_STREAMS - TRANSFER_STREAMS)
         streams = MOST_STREAMS - TRANSFER_STREAMS;
-    Schedule x = {.m = m, .a = m->scratch};
-    x.choice = (Choice){(uint32_t)streams, spread != 0,
-                        (sums || messages) && streams > 1, on};
+    uint32_t talks = sums ? x.groups.n : messages;
+    if (talks >= streams) talks = (uint32_t)streams - 1;
+    x.choice = (Choice){(uint32_t)streams, spread != 0, talks, on};
     find_lists(&x);
     find_costs(&x);
     if (x.choice.talks) {
@@ -341,6 +380,7 @@ bool pass_schedule(Module *m, PassCtx *cx)
         move_turns(&x);
         reorder(&x, list_filled);
         reorder(&x, collectives_ahead); /* the first gathers of turns */
+        if (x.choice.talks > 1) reorder(&x, collectives_apart);
     }
     if (streams > 1) find_candidates(&x);
     decide(&x, growth, cx);

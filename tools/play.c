@@ -166,7 +166,7 @@ static double rate_of(const World *w, Use use, const uint32_t *n)
         return 1;
     case USE_link:
     case USE_engines:
-        return computes ? m->link_beside : 1;
+        return (computes ? m->link_beside : 1) / (n[USE_link] + n[USE_engines]);
     case USE_all:
     case USE_part:
         break;

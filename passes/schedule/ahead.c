@@ -135,6 +135,13 @@ static void put_gather(Ahead *x, uint32_t gather)
     put(x, gather);
 }
 
+/* What is gathered would wait for the sum, which waits for more. */
+static bool is_held_up(const Ahead *x, uint32_t gather, uint32_t step)
+{
+    const Step *s = &x->l->steps[step];
+    return x->l->talks > 1 && s->talks && s->group == x->l->steps[gather].group;
+}
+
 /* From the end of the list to its begin: gathers that need the next step, and
  * all whose readers are there once they are covered. */
 static void place_gathers(Ahead *x)
@@ -144,7 +151,8 @@ static void place_gathers(Ahead *x)
         if (x->gathers[step]) continue;
         for (uint32_t k = x->l->n; k-- > 0;)
             if (x->kept[k] &&
-                (needs(x, k, step) || (x->carry <= 0 && !x->readers[k])))
+                (needs(x, k, step) ||
+                 (x->carry <= 0 && !x->readers[k] && !is_held_up(x, k, step))))
                 put_gather(x, k);
         put(x, step);
     }

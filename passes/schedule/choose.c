@@ -102,7 +102,7 @@ static uint32_t choose_stream(const Play *p, uint32_t step)
     const Step *s = &p->l->steps[step];
     uint32_t streams = p->c->streams - p->c->talks;
     if (s->transfer) return p->c->streams + !s->from_host;
-    if (p->c->talks && s->talks && !s->point) return streams;
+    if (p->c->talks && s->talks && !s->point) return streams + s->group;
     if (!s->beside || streams == 1) return 0;
     uint32_t best = p->c->spread ? 0 : 1;
     double begin = begin_on(p, step, best);
@@ -151,6 +151,19 @@ static void hold_back(Play *p, uint32_t step)
     }
 }
 
+/* The links are left to what somebody waits for. */
+static void leave_links(const Play *p, uint32_t step)
+{
+    const List *l = p->l;
+    const Step *s = &l->steps[step];
+    if (!s->talks || s->reader < l->n || is_exposed(l, step)) return;
+    for (uint32_t k = step; k-- > 0;) {
+        if (!is_exposed(l, k)) continue;
+        if (l->steps[k].stream != s->stream) row_set(l->joined, l, step, k);
+        return;
+    }
+}
+
 /* Beside others everything takes longer: on a side stream, twice as long; but
  * links are nobody else's. */
 void list_streams(List *l, const Choice *c, Arena *a)
@@ -161,6 +174,7 @@ void list_streams(List *l, const Choice *c, Arena *a)
         Step *s = &l->steps[i];
         s->stream = choose_stream(&p, i);
         hold_back(&p, i);
+        if (c->talks > 1) leave_links(&p, i);
         double begin = begin_on(&p, i, s->stream);
         if (s->stream == 0) take_in(&p, i, begin);
         bool slowed = s->stream && !s->transfer && !s->talks;

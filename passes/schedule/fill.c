@@ -19,10 +19,11 @@ typedef struct Fill {
     const List *l;
     uint32_t *needs; /* by step: those in front of it that have no place */
     bool *placed;
-    bool *leads;       /* by step: a collective that is waited for needs it */
-    bool *feeds;       /* by step: one needs it next, and takes longer */
-    double *ready;     /* by step: when all that it needs is done */
-    double now, links; /* when stream 0 and the links are free */
+    bool *leads;   /* by step: a collective that is waited for needs it */
+    bool *feeds;   /* by step: one needs it next, and takes longer */
+    double *ready; /* by step: when all that it needs is done */
+    double now;    /* when stream 0 is free */
+    double links[MOST_STREAMS]; /* when those of a group are */
     uint32_t *order, n;
 } Fill;
 
@@ -65,12 +66,17 @@ static bool find_leads(Fill *x)
     return any;
 }
 
+static double *links_of(Fill *x, const Step *s)
+{
+    return &x->links[s->group];
+}
+
 static void place(Fill *x, uint32_t step)
 {
     const Step *s = &x->l->steps[step];
     double begin = x->ready[step], end = begin;
     if (s->talks ? begin > 0 : is_work(s)) {
-        double *free = s->talks ? &x->links : &x->now;
+        double *free = s->talks ? links_of(x, s) : &x->now;
         if (begin < *free) begin = *free;
         *free = end = begin + (s->talks ? talk_time(s) : s->time);
     }
@@ -90,12 +96,12 @@ static bool is_open(const Fill *x, uint32_t i, bool talks)
 
 /* What begins next on the links, or on stream 0, and when: of those that could
  * begin at once, the first.  None: the number of all steps. */
-static uint32_t next_of(const Fill *x, bool talks, double *begin)
+static uint32_t next_of(Fill *x, bool talks, double *begin)
 {
-    double free = talks ? x->links : x->now;
     uint32_t next = x->l->n;
     for (uint32_t i = 0; i < x->l->n; i++) {
         if (!is_open(x, i, talks)) continue;
+        double free = talks ? *links_of(x, &x->l->steps[i]) : x->now;
         double at = x->ready[i] < free ? free : x->ready[i];
         if (next < x->l->n && at >= *begin) continue;
         next = i;

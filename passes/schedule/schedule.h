@@ -6,6 +6,7 @@
  *     choose    which of them may run beside stream 0, and on which stream
  *     fill      what waits for no collective stands in front of what does
  *     ahead     collectives stand where other work covers them
+ *     apart     those of several groups, which share the links
  *     turns     and in another turn of a loop than the one that they serve
  *     order     a list in another order
  *     events    the waits and signals that keep the order
@@ -24,6 +25,7 @@ typedef struct Step {
     bool talks;      /* a collective */
     bool grows;      /* likewise, that gives more than it takes */
     bool message;    /* one of two ranks of a pipeline: a send or receive */
+    uint32_t group;  /* of a collective: the number of its group of devices */
     double time;     /* microseconds, alone */
     double full;     /* how much of the machine it keeps busy, 0 to 1 */
     double gain;     /* microseconds that it saves beside something else; 0:
@@ -50,6 +52,7 @@ typedef struct List {
                          it would come too soon */
     uint32_t words;   /* of a row */
     double time;      /* alone, one step after the other */
+    uint32_t talks;   /* streams of collectives */
     double runs;      /* how often it runs in one call of an entry */
 } List;
 
@@ -68,7 +71,7 @@ static inline bool row_has(const uint64_t *rows, const List *l, uint32_t row,
 typedef struct Choice {
     uint32_t streams; /* besides those of transfers: one in, one out */
     bool spread;      /* each step goes where it begins first, pay or not */
-    bool talks;       /* the last stream is for collectives */
+    uint32_t talks;   /* of these, the last ones, that are for collectives */
     Machine on;
 } Choice;
 
@@ -85,6 +88,14 @@ Fn *list_filled(Module *m, const List *l);
 /* The function of a list with its collectives where they are covered by what
  * stands between them and their readers. */
 Fn *collectives_ahead(Module *m, const List *l);
+
+/* The function of a list with the collectives that no step of it needs where
+ * work covers them that covers no others. */
+Fn *collectives_apart(Module *m, const List *l);
+
+/* A collective that work does not cover before a step of the list, or the next
+ * turn, reads what it brings. */
+bool is_exposed(const List *l, uint32_t step);
 
 /* How long a collective may take beside all else, which it shares memory and
  * processors with. */
