@@ -9,7 +9,8 @@
  *                      inside of a host copy engines bring what is gathered or
  *                      to be summed, which leave compute more; a kernel that
  *                      needs processors copies a member's own piece, or adds,
- *                      and signals wait for that, but not the stream
+ *                      and signals wait for that, but not the stream; those
+ *                      of several streams share the links
  *   a product          holds all processors until it ends: a collective that
  *                      comes meanwhile, or at once with it, waits for that, and
  *                      then comes before what else waits; two products share
