@@ -8,11 +8,11 @@
  *   result   the list is one order of execution among those that streams and
  *            events allow, and all of them give the same bits
  *
- * Option `streams`: how many there are, 1 to 8; without it one, and on a GPU one
- * more for each group of devices that has collectives, but for the ranks of a
- * pipeline.  Stream 0 carries the longest chain; others take what does not gate it where that pays
- * (choose.c): of a backward, the gradients of weights beside the chain through
- * the activations.
+ * Option `streams`: how many there are, 1 to 8; without it one, and on a GPU
+ * one more for each group of devices that has collectives, but for the ranks of
+ * a pipeline.  Stream 0 carries the longest chain; others take what does not
+ * gate it where that pays (choose.c): of a backward, the gradients of weights
+ * beside the chain through the activations.
  *
  * What runs beside something keeps its buffers longer.  The steps that may
  * leave stream 0 are sorted by the bytes that they hold for each microsecond
