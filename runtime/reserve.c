@@ -213,17 +213,21 @@ static uint64_t run_nodes(const ReserveAsk *a, uint32_t from, uint32_t to)
     return n;
 }
 
-/* All entries of its stage, as if each were kept as graphs. */
+/* Of its stage's entry with the most nodes; another that is kept as graphs, to
+ * validate, has few beside them. */
 static uint64_t graph_bytes(const ReserveAsk *a)
 {
     const TitanStage *s = stage_of(a->im, a->rank);
-    uint64_t n = 0;
+    uint64_t most = 0;
     for (uint32_t i = 0; i < s->entries.n; i++) {
         const TitanEntry *e = &a->im->entries[s->entries.first + i];
-        if (!cuda_has_while(a->im, e))
-            n += run_nodes(a, e->runs.first, e->runs.first + e->runs.n);
+        uint64_t n =
+            cuda_has_while(a->im, e)
+                ? 0
+                : run_nodes(a, e->runs.first, e->runs.first + e->runs.n);
+        most = most_of(most, n);
     }
-    return GRAPHS + DRIVER + n * NODE;
+    return GRAPHS + DRIVER + most * NODE;
 }
 
 /* ----------------------------------------------------------------- whole -- */
