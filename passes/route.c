@@ -255,16 +255,19 @@ static Value route_scatter(Route *r, Value old, const Inst *in)
  * again, so that the kernel which adds it up can do it. */
 static Value route_rounding(Route *r, const Inst *in)
 {
-    const Module *m = r->m;
+    Module *m = r->m;
     const ExprInfo *e = expr_info(m, attr_expr(m, in->attr));
     if (in->nargs != 1 || e->op != SC_cast ||
         expr_info(m, e->args[0])->op != SC_arg)
         return NO_VALUE;
     Value of = inst_arg(r->rw.old, in, 0);
+    DType d = type_dtype(m, in->type);
+    if (!type_eq(type_with_dtype(m, value_type(r->rw.old, of), d), in->type))
+        return NO_VALUE; /* it has further axes */
     for (uint32_t i = 0; i < r->added.n; i++) {
         const Added *a = &r->added.at[i];
         if (!value_eq(a->old, of)) continue;
-        Value v = emit_cast(&r->rw.b, a->sum, type_dtype(m, in->type));
+        Value v = emit_cast(&r->rw.b, a->sum, d);
         return route_unchosen(r, &a->at, v, in->type);
     }
     return NO_VALUE;
