@@ -31,11 +31,15 @@ typedef struct Chosen {
     bool is;
 } Chosen;
 
-static bool is_cast(const Module *m, const Inst *in)
+/* With the axes of its operand and no others. */
+static bool is_cast(const Quantise *q, const Inst *in)
 {
+    const Module *m = q->m;
     if (in->op != OP_map || in->nargs != 1) return false;
     const ExprInfo *e = expr_info(m, attr_expr(m, in->attr));
-    return e->op == SC_cast && expr_info(m, e->args[0])->op == SC_arg;
+    Type of = value_type(q->rw.old, inst_arg(q->rw.old, in, 0));
+    return e->op == SC_cast && expr_info(m, e->args[0])->op == SC_arg &&
+           type_info(m, of)->naxes == type_info(m, in->type)->naxes;
 }
 
 /* What chooses an operand of the contraction, in the old function, or NULL. */
@@ -43,7 +47,7 @@ static const Inst *gather_of(const Quantise *q, uint32_t operand)
 {
     const Fn *fn = q->rw.old;
     const Inst *in = inst_of(fn, inst_arg(fn, q->in, operand));
-    while (is_cast(q->m, in))
+    while (is_cast(q, in))
         in = inst_of(fn, inst_arg(fn, in, 0));
     return in->op == OP_gather ? in : NULL;
 }
