@@ -1,10 +1,10 @@
 /*
  * ahead.c: where collectives stand in a list, and what has to do with them.
  *
- * Collectives run one after the other, in the order of the list.  What stands
- * behind one that waits has to wait too: a gather of a parameter, which has
- * been there from the begin, behind a sum over devices, or the sum of an early
- * gradient behind that of a late one.  So
+ * Collectives of a group run one after the other, in the order of the list.
+ * What stands behind one that waits has to wait too: a gather of a parameter,
+ * which has been there from the begin, behind a sum over devices, or the sum of
+ * an early gradient behind that of a late one.  So
  *
  *     sums       stand right behind the last step that they need
  *     gathers    stand as far in front of their first reader as there is work

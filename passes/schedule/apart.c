@@ -84,7 +84,7 @@ static void find_stretches(Apart *x)
     }
 }
 
-/* The last place that an idle one has to be behind; its own, where it is
+/* The last place that an idle one has to be behind; the first, where it is
  * behind none. */
 static uint32_t least_place(const Apart *x, uint32_t step)
 {

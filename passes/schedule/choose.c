@@ -6,8 +6,8 @@
  * the longest chain through it is shorter than the longest of all by half the
  * step's own time, and until its first reader there is as much other work.
  *
- * Collectives have a stream of their own, the last one, on which they stay in
- * the order of the list: every device has the same.
+ * Collectives have the last streams for themselves, those of a group of devices
+ * one, on which they stay in the order of the list: every device has the same.
  *
  * Then the list is played through: each step begins when its stream and the
  * steps before it are done.  What is done on another stream when a step of

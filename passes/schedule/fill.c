@@ -2,9 +2,9 @@
  * fill.c: what waits for no collective stands in front of what does.
  *
  * The list is played: stream 0 takes the first step that has all it needs, and
- * collectives run beside, one after the other.  So where the next step of the
- * list needs what devices still exchange, a later one fills the time: the
- * gradient of a weight, or the next part of a product (chunk.c).
+ * collectives run beside, those of a group one after the other.  So where the
+ * next step of the list needs what devices still exchange, a later one fills
+ * the time: the gradient of a weight, or the next part of a product (chunk.c).
  *
  * A collective that somebody waits for should begin early: what leads to one
  * goes in front of what leads to none, which can fill later, and a short step

@@ -49,7 +49,8 @@ typedef struct List {
                          the same bytes */
     uint64_t *joined; /* likewise: that stream 0 takes in, because they are
                          done by then, or that a transfer waits for, because
-                         it would come too soon */
+                         it would come too soon, or a collective, which leaves
+                         the links to them */
     uint32_t words;   /* of a row */
     double time;      /* alone, one step after the other */
     uint32_t talks;   /* streams of collectives */
