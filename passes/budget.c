@@ -232,8 +232,9 @@ static int64_t corner_fit(Budget *b)
     return -1;
 }
 
-/* What the target adds may differ from way to way, so it is asked for until
- * the way that is found fits with it. */
+/* What the target adds may differ from way to way, and ranks that share bodies
+ * may need more together than alone, so it is asked for until the way that is
+ * found fits with it. */
 static int64_t search(Budget *b)
 {
     enum { MOST_ROUNDS = 8 };
@@ -241,7 +242,7 @@ static int64_t search(Budget *b)
     for (unsigned round = 0; round < MOST_ROUNDS; round++) {
         int64_t at = first_fit(b, room);
         if (at < 0) break;
-        if (!b->o->arena) return at;
+        if (!b->o->arena && !b->nranks) return at;
         int64_t image = image_at(b, at), planned = b->known[at].seen;
         if (image <= b->bytes) return at;
         room = b->bytes - (image - planned);
