@@ -22,6 +22,7 @@
  * layers are made in front of the first repeat whatever the rules are, by one
  * reduction of all layers for each parameter.
  */
+#include "cast.h"
 #include "lift.h"
 #include "remat/remat.h"
 
@@ -42,13 +43,9 @@ typedef struct Once {
 
 static bool is_rounding(const Module *m, const Fn *fn, const Inst *in)
 {
-    if (in->op != OP_map || in->nargs != 1) return false;
-    const ExprInfo *e = expr_info(m, attr_expr(m, in->attr));
+    if (!is_cast(m, fn, in)) return false;
     Value x = inst_arg(fn, in, 0);
-    return e->op == SC_cast && expr_info(m, e->args[0])->op == SC_arg &&
-           x.id < fn->nparams &&
-           type_info(m, in->type)->naxes ==
-               type_info(m, value_type(fn, x))->naxes &&
+    return x.id < fn->nparams &&
            dtype_bytes(type_dtype(m, in->type)) <
                dtype_bytes(type_dtype(m, value_type(fn, x)));
 }

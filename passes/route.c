@@ -42,6 +42,8 @@
  */
 #include "route/route.h"
 
+#include "cast.h"
+
 #include <string.h>
 
 enum { LEAST_SIDE = 64 };
@@ -255,19 +257,12 @@ static Value route_scatter(Route *r, Value old, const Inst *in)
  * again, so that the kernel which adds it up can do it. */
 static Value route_rounding(Route *r, const Inst *in)
 {
-    Module *m = r->m;
-    const ExprInfo *e = expr_info(m, attr_expr(m, in->attr));
-    if (in->nargs != 1 || e->op != SC_cast ||
-        expr_info(m, e->args[0])->op != SC_arg)
-        return NO_VALUE;
+    if (!is_cast(r->m, r->rw.old, in)) return NO_VALUE;
     Value of = inst_arg(r->rw.old, in, 0);
-    DType d = type_dtype(m, in->type);
-    if (!type_eq(type_with_dtype(m, value_type(r->rw.old, of), d), in->type))
-        return NO_VALUE; /* it has further axes */
     for (uint32_t i = 0; i < r->added.n; i++) {
         const Added *a = &r->added.at[i];
         if (!value_eq(a->old, of)) continue;
-        Value v = emit_cast(&r->rw.b, a->sum, d);
+        Value v = emit_cast(&r->rw.b, a->sum, type_dtype(r->m, in->type));
         return route_unchosen(r, &a->at, v, in->type);
     }
     return NO_VALUE;
@@ -296,7 +291,7 @@ static void route_fn(Route *r, uint32_t at)
         const Inst *in = &fn->insts[i];
         r->rw.b.loc = in->loc;
         r->rw.b.phase = (Phase)in->phase;
-        Value v = in->op == OP_map ? route_rounding(r, in) : NO_VALUE;
+        Value v = route_rounding(r, in);
         if (!value_eq(v, NO_VALUE)) {
             rewrite_set(&r->rw, (Value){i}, v);
             continue;

@@ -10,6 +10,7 @@
  * rounding into itself.
  */
 #include "../added.h"
+#include "../cast.h"
 #include "canonicalise.h"
 
 enum { MOST_NODES = 256, MOST_OPERANDS = 40 };
@@ -261,18 +262,12 @@ static bool merge_reduce(Merge *g, Value old)
 
 /* ------------------------------------------------------------- roundings -- */
 
-/* Whether MAP rounds its one operand and does nothing else: it has no further
- * axes, either. */
+/* Whether MAP rounds its one operand and does nothing else. */
 static bool is_rounding(const Merge *g, const Inst *map)
 {
-    Module *m = g->m;
-    if (map->nargs != 1 || attr_flag(m, map->attr, AT_pinned)) return false;
-    const ExprInfo *e = expr_info(m, attr_expr(m, map->attr));
-    Type of = value_type(g->rw.old, inst_arg(g->rw.old, map, 0));
-    DType to = type_dtype(m, map->type);
-    return e->op == SC_cast && expr_info(m, e->args[0])->op == SC_arg &&
-           type_info(m, of)->naxes == type_info(m, map->type)->naxes &&
-           dtype_class(to) == DC_float;
+    const Module *m = g->m;
+    return is_cast(m, g->rw.old, map) && !attr_flag(m, map->attr, AT_pinned) &&
+           dtype_class(type_dtype(m, map->type)) == DC_float;
 }
 
 /* A contraction rounds to any narrower dtype, a reduction to its operand's. */

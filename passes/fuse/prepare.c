@@ -12,6 +12,7 @@
  *   - a sum to few elements is made in two steps, so that it has enough rows
  *     to be shared; the intermediate sums are in the dtype of accumulation
  */
+#include "../cast.h"
 #include "fuse.h"
 
 enum {
@@ -97,17 +98,13 @@ static Value as_gemm(Prep *p, const Inst *in)
 static Value rounded_first(Prep *p, const Inst *map)
 {
     Module *m = p->fx->m;
-    const ExprInfo *e = expr_info(m, attr_expr(m, map->attr));
-    if (map->nargs != 1 || e->op != SC_cast ||
-        expr_info(m, e->args[0])->op != SC_arg)
-        return NO_VALUE;
+    if (!is_cast(m, p->fn, map)) return NO_VALUE;
     const Inst *in = inst_of(p->fn, inst_arg(p->fn, map, 0));
     if (in->op != OP_gather ||
         type_local_elements(m, map->type) <=
-            type_local_elements(m, operand_type(p, in, 0)) ||
-        type_info(m, map->type)->naxes != type_info(m, in->type)->naxes)
+            type_local_elements(m, operand_type(p, in, 0)))
         return NO_VALUE;
-    Value x = emit_cast(p->b, operand(p, in, 0), (DType)e->dtype);
+    Value x = emit_cast(p->b, operand(p, in, 0), type_dtype(m, map->type));
     Value args[2] = {x, operand(p, in, 1)};
     return emit(p->b, OP_gather, map->type, in->attr, args, 2);
 }

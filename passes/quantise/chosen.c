@@ -17,11 +17,12 @@
  *
  * Where kernels multiply blocks of rows in eight bits, rows with their scales
  * are narrow operands, and the sums are multiplied by both scales; so are sums
- * of gradients where a tensor has one scale.  Elsewhere
- * the narrow numbers are multiplied as numbers of bf16, which has them all.
- * Scales that are powers of two are multiplied in first, for bf16 has those
- * products too; others behind the sum.
+ * of gradients where a tensor has one scale.  Elsewhere the narrow numbers are
+ * multiplied as numbers of bf16, which has them all.  Scales that are powers of
+ * two are multiplied in first, for bf16 has those products too; others behind
+ * the sum.
  */
+#include "../cast.h"
 #include "quantise.h"
 
 /* Under casts of what is chosen: what it is chosen of, in the new function. */
@@ -31,23 +32,12 @@ typedef struct Chosen {
     bool is;
 } Chosen;
 
-/* With the axes of its operand and no others. */
-static bool is_cast(const Quantise *q, const Inst *in)
-{
-    const Module *m = q->m;
-    if (in->op != OP_map || in->nargs != 1) return false;
-    const ExprInfo *e = expr_info(m, attr_expr(m, in->attr));
-    Type of = value_type(q->rw.old, inst_arg(q->rw.old, in, 0));
-    return e->op == SC_cast && expr_info(m, e->args[0])->op == SC_arg &&
-           type_info(m, of)->naxes == type_info(m, in->type)->naxes;
-}
-
 /* What chooses an operand of the contraction, in the old function, or NULL. */
 static const Inst *gather_of(const Quantise *q, uint32_t operand)
 {
     const Fn *fn = q->rw.old;
     const Inst *in = inst_of(fn, inst_arg(fn, q->in, operand));
-    while (is_cast(q, in))
+    while (is_cast(q->m, fn, in))
         in = inst_of(fn, inst_arg(fn, in, 0));
     return in->op == OP_gather ? in : NULL;
 }
