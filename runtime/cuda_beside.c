@@ -71,8 +71,8 @@ static TitanStatus wait_for(Cuda *c, uint32_t stream, uint32_t n)
 
 TitanStatus cuda_beside_begin(Cuda *c, uint32_t stream)
 {
-    CU_TRY(c,
-           cuEventRecord(c->beside->streams[stream].begin, c->streams[stream]));
+    Beside *b = c->beside ? &c->beside->streams[stream] : NULL;
+    if (b) CU_TRY(c, cuEventRecord(b->begin, c->streams[stream]));
     return TITAN_OK;
 }
 

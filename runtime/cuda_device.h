@@ -272,7 +272,8 @@ TitanStatus cuda_beside_join(Cuda *c, uint32_t stream);
 /* The event is behind all that the stream has been asked for, and what is
  * beside it. */
 TitanStatus cuda_beside_signal(Cuda *c, uint32_t stream, CuEvent event);
-/* All streams have met. */
+/* Streams have come behind all of them, or never will: nothing is waited for by
+ * events of a graph that is whole, or was given up. */
 void cuda_beside_forget(Cuda *c);
 /* None is on its way. */
 bool cuda_beside_done(const Cuda *c);

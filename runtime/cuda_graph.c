@@ -58,11 +58,16 @@ static TitanStatus end(Capture *k)
     return st;
 }
 
+/* What is beside stream 0 comes back to it, as the other streams have; events
+ * of one graph are none of the next. */
 static TitanStatus cut(void *user)
 {
     Capture *k = user;
+    TRY(cuda_beside_join(k->c, 0));
     TRY(end(k));
-    return begin(k);
+    TRY(begin(k));
+    cuda_beside_forget(k->c);
+    return cuda_beside_begin(k->c, 0);
 }
 
 /* A copy of the state is waited for between two graphs. */

@@ -239,6 +239,7 @@ static TitanStatus holds(Walk *w, const TitanRun *loop, bool *out)
     Cuda *c = w->c;
     unsigned char value = 0;
     CuPtr at = operand_at(w, &c->im->operands[loop->operand]);
+    TRY(cuda_beside_join(c, 0));
     CU_TRY(c, cuMemcpyDtoHAsync(&value, at, 1, c->stream));
     TRY(cuda_wait_stream(c, c->stream));
     *out = value != 0;
@@ -379,7 +380,6 @@ static TitanStatus run_list(Walk *w, uint32_t from, uint32_t to)
             i = r->program;
             continue;
         case TITAN_RUN_segment:
-            cuda_beside_forget(w->c);
             if (w->watch && w->watch->segment)
                 TRY(w->watch->segment(w->watch->user));
             continue;
@@ -390,6 +390,7 @@ static TitanStatus run_list(Walk *w, uint32_t from, uint32_t to)
     return TITAN_OK;
 }
 
+/* The other streams have met stream 0 by then, as signals have it. */
 TitanStatus cuda_walk(Cuda *c, const TitanEntry *e, const CudaWatch *watch)
 {
     Walk w = {.c = c, .watch = watch};
@@ -397,13 +398,15 @@ TitanStatus cuda_walk(Cuda *c, const TitanEntry *e, const CudaWatch *watch)
     cuda_beside_forget(c);
     TRY(run_list(&w, first, update));
     if (watch && watch->update) TRY(watch->update(watch->user));
-    return run_list(&w, update, first + e->runs.n);
+    TRY(run_list(&w, update, first + e->runs.n));
+    return cuda_beside_join(c, 0);
 }
 
 TitanStatus cuda_watch(TitanDevice *d, const TitanEntry *e, uint32_t runs,
                        TitanWatch *watch)
 {
     Walk w = {.c = (Cuda *)d, .after = watch};
+    cuda_beside_forget(w.c);
     TRY(cuda_hold(w.c));
     return run_list(&w, e->runs.first, e->runs.first + runs);
 }

@@ -51,11 +51,17 @@ static void open_world(World *w)
     assert_int_equal(c->cu.cuStreamBeginCapture(c->streams[0], 0), 0);
 }
 
+static void end_capture(World *w)
+{
+    Cuda *c = &w->c;
+    assert_int_equal(cuda_beside_join(c, 0), TITAN_OK);
+    assert_int_equal(c->cu.cuStreamEndCapture(c->streams[0], &w->graph), 0);
+    c->cu.cuGraphDestroy(w->graph);
+}
+
 static void close_world(World *w)
 {
     Cuda *c = &w->c;
-    assert_int_equal(c->cu.cuStreamEndCapture(c->streams[0], &w->graph), 0);
-    c->cu.cuGraphDestroy(w->graph);
     cuda_beside_close(c);
     cuda_sums_close(c);
     c->cu.cuEventDestroy(w->signal);
@@ -103,6 +109,7 @@ static void a_copy_needs_what_is_before(void **state)
     assert_int_equal(cuda_beside_copy(&w.c, 0, place(1), place(1), PIECE),
                      TITAN_OK);
     says("");
+    end_capture(&w);
     close_world(&w);
 }
 
@@ -127,6 +134,7 @@ static void bytes_are_waited_for(void **state)
     says("stream 0 waits for event 6\n");
     assert_int_equal(cuda_beside_join(&w.c, 0), TITAN_OK);
     says("");
+    end_capture(&w);
     close_world(&w);
 }
 
@@ -150,10 +158,7 @@ static void signals_are_behind_copies(void **state)
     assert_int_equal(cuda_beside_signal(&w.c, 0, w.signal), TITAN_OK);
     says("event 0 on stream 0\n");
     copy(&w, 1);
-    cuda_beside_forget(&w.c);
-    clear();
-    assert_int_equal(cuda_beside_signal(&w.c, 0, w.signal), TITAN_OK);
-    says("event 0 on stream 0\n");
+    end_capture(&w);
     close_world(&w);
 }
 
@@ -171,6 +176,87 @@ static void the_oldest_is_waited_for(void **state)
          "stream 1 waits for event 1\nevent 3 on stream 1\n");
     await(&w, PIECES + MOST, false);
     says("stream 0 waits for event 3\n");
+    end_capture(&w);
+    close_world(&w);
+}
+
+/* An entry with an update of which each part is a signal. */
+typedef struct Parts {
+    TitanCommand signals[2];
+    TitanProgram programs[2];
+    TitanRun runs[2];
+    TitanEntry entry;
+} Parts;
+
+static void add_parts(World *w, Parts *p)
+{
+    *p = (Parts){.signals = {{.kind = TITAN_COMMAND_signal},
+                             {.kind = TITAN_COMMAND_signal}},
+                 .programs = {{.commands = {0, 1}}, {.commands = {1, 1}}},
+                 .runs = {{.kind = TITAN_RUN_program},
+                          {.kind = TITAN_RUN_program, .program = 1}},
+                 .entry = {.runs = {0, 2}, .until = 1}};
+    w->im.commands = p->signals;
+    w->im.ncommands = 2;
+    w->im.programs = p->programs;
+    w->im.nprograms = 2;
+    w->im.runs = p->runs;
+    w->im.nruns = 2;
+    w->im.entries = &p->entry;
+    w->im.nentries = 1;
+    w->c.events = &w->signal;
+    w->c.stream = w->c.streams[0];
+}
+
+/* Beside each command, behind what was there before the first. */
+static TitanStatus copy_beside(void *user, const TitanCommand *cmd)
+{
+    World *w = user;
+    int i = (int)(cmd - w->im.commands);
+    if (i == 0) assert_int_equal(cuda_beside_begin(&w->c, 0), TITAN_OK);
+    return cuda_beside_copy(&w->c, 0, place(i + PIECES), place(i), PIECE);
+}
+
+static TitanStatus look_at_all(TitanWatch *watch, const TitanMoment *at)
+{
+    (void)watch, (void)at;
+    return TITAN_OK;
+}
+
+/* With a copy that its stream has not come behind. */
+static void give_up_capture(World *w)
+{
+    Cuda *c = &w->c;
+    assert_int_equal(c->cu.cuStreamBeginCapture(c->stream, 0), 0);
+    copy(w, 2);
+    assert_int_equal(c->cu.cuStreamEndCapture(c->stream, &w->graph), 904);
+}
+
+/* Copies are in the graph of their commands, wherever that ends, and what is
+ * run behind it waits for no event of it. */
+static void graphs_are_whole(void **state)
+{
+    (void)state;
+    World w;
+    Parts p;
+    CudaPlan plan;
+    CudaWatch watch = {.user = &w, .command = copy_beside};
+    TitanWatch looks = {.after = look_at_all};
+    open_world(&w);
+    add_parts(&w, &p);
+    end_capture(&w);
+    for (int staged = 0; staged < 2; staged++) {
+        w.c.stage.at = staged ? memory[0] : NULL;
+        assert_int_equal(cuda_capture(&w.c, &p.entry, &watch, &plan), TITAN_OK);
+        assert_int_equal(plan.ngraphs, 1 + staged);
+        assert_int_equal(plan.update, staged);
+        assert_int_equal(plan.nodes, 2);
+        cuda_plan_release(&w.c, &plan);
+        give_up_capture(&w);
+        assert_int_equal(cuda_watch(&w.c.device, &p.entry, 2, &looks),
+                         TITAN_OK);
+    }
+    w.c.stage.at = NULL;
     close_world(&w);
 }
 
@@ -181,6 +267,7 @@ int main(void)
         cmocka_unit_test(bytes_are_waited_for),
         cmocka_unit_test(signals_are_behind_copies),
         cmocka_unit_test(the_oldest_is_waited_for),
+        cmocka_unit_test(graphs_are_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,9 +6,20 @@
 
 #include "fake.h"
 
+/* Streams of one capture. */
+enum { FAKE_CAPTURED = 64 };
+
+/* What has been captured of each stream, in commands. */
+typedef struct Clock {
+    unsigned at[FAKE_CAPTURED];
+} Clock;
+
 struct CuStreamRow {
     int number;
-    bool waits; /* it has waited for an event */
+    bool waits;       /* it has waited for an event */
+    unsigned capture; /* that it is in, or was */
+    unsigned row;     /* of clocks */
+    Clock clock;      /* what it comes behind */
 };
 
 #define BEGIN()                            \

@@ -4,6 +4,10 @@
  * All streams share one order, the order of the calls, which is one that every
  * stream allows; a stream with nothing before it, that has never waited, may
  * fill memory ahead of the others.  Work stands in a list until somebody waits.
+ *
+ * Of a capture it is known what comes behind what: a stream is in one that has
+ * waited for an event of it, and when it ends the first stream has come behind
+ * all that the others have been asked for.
  */
 #include "driver.h"
 
@@ -30,11 +34,39 @@ struct CuEventRow {
     int number;
     double ms;
     _Atomic int pending; /* records that are not done */
+    unsigned capture;    /* it was recorded in; 0: in none */
+    Clock clock;
 };
 
+enum { UNJOINED = 904, CAPTURED = 907 }; /* results */
+
 static struct CuGraphRow *capturing;
-static struct CuGraphRow pending; /* work that nobody has waited for */
+static unsigned captures, members; /* so far; streams in the last of them */
+static Clock captured;             /* by them */
+static struct CuGraphRow pending;  /* work that nobody has waited for */
 static int streams, events;
+
+/* ----------------------------------------------------------------- order -- */
+
+static void join_capture(CuStream stream)
+{
+    if (stream->capture == captures) return;
+    stream->capture = captures;
+    stream->row = members++ % FAKE_CAPTURED;
+    stream->clock = (Clock){{0}};
+}
+
+static void come_behind(Clock *x, const Clock *y)
+{
+    for (int i = 0; i < FAKE_CAPTURED; i++)
+        if (y->at[i] > x->at[i]) x->at[i] = y->at[i];
+}
+
+static void count_captured(CuStream stream)
+{
+    if (!capturing || !stream || stream->capture != captures) return;
+    stream->clock.at[stream->row] = ++captured.at[stream->row];
+}
 
 /* ------------------------------------------------------------------ work -- */
 
@@ -113,6 +145,7 @@ static Node *new_node(CuStream stream, const void *data, size_t bytes)
 static void append(Node *node)
 {
     struct CuGraphRow *to = capturing ? capturing : &pending;
+    count_captured(node->stream);
     pthread_mutex_lock(&lock);
     if (to->last)
         to->last->next = node;
@@ -245,6 +278,12 @@ CuResult cuStreamWaitEvent(CuStream stream, CuEvent event, unsigned flags)
 {
     BEGIN();
     (void)flags;
+    if (event->capture && !(capturing && event->capture == captures))
+        return CAPTURED;
+    if (event->capture) {
+        join_capture(stream);
+        come_behind(&stream->clock, &event->clock);
+    }
     stream->waits = true;
     fake_log("stream %d waits for event %d\n", stream->number, event->number);
     return 0;
@@ -252,10 +291,14 @@ CuResult cuStreamWaitEvent(CuStream stream, CuEvent event, unsigned flags)
 
 CuResult cuStreamBeginCapture(CuStream stream, int mode)
 {
-    (void)stream, (void)mode;
+    (void)mode;
     BEGIN();
     capturing = calloc(1, sizeof *capturing);
     capturing->users = 1;
+    captures++;
+    members = 0;
+    captured = (Clock){{0}};
+    join_capture(stream);
     fake_log("capture\n");
     return 0;
 }
@@ -263,10 +306,13 @@ CuResult cuStreamBeginCapture(CuStream stream, int mode)
 CuResult cuStreamEndCapture(CuStream stream, CuGraph *graph)
 {
     BEGIN();
-    (void)stream;
+    bool joined = !memcmp(&stream->clock, &captured, sizeof captured);
     *graph = capturing;
     capturing = NULL;
-    return 0;
+    if (joined) return 0;
+    release_graph(*graph);
+    *graph = NULL;
+    return UNJOINED;
 }
 
 CuResult cuGraphGetNodes(CuGraph graph, void *nodes, size_t *n)
@@ -378,7 +424,9 @@ static void record(const void *data)
 CuResult cuEventRecord(CuEvent event, CuStream stream)
 {
     BEGIN();
+    event->capture = capturing ? captures : 0;
     if (capturing) {
+        event->clock = stream->clock;
         fake_log("event %d on stream %d\n", event->number, stream->number);
         return 0;
     }
