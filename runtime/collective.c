@@ -178,7 +178,7 @@ static size_t smaller(size_t a, size_t b)
 
 static Exchange exchange(const TitanCollective *x, const char *out)
 {
-    size_t bytes = (size_t)x->count * titan_dtype_bytes(x->dtype);
+    size_t bytes = collective_piece_bytes(x);
     return (Exchange){.group = x->group,
                       .out = out,
                       .stride = bytes,
@@ -289,7 +289,7 @@ static TitanStatus reduce_stretch(Collectives *c, const TitanCollective *op,
 static TitanStatus all_reduce(Collectives *c, const TitanCollective *op,
                               char *dst, const char *src)
 {
-    size_t bytes = (size_t)op->count * titan_dtype_bytes(op->dtype), some;
+    size_t bytes = collective_piece_bytes(op), some;
     size_t n = ranks_in_group(c->transport->im, op->group), most = SIZE_MAX;
     if (bytes <= SMALL) return reduce_small(c, op, dst, src);
     if (c->transport->most < SIZE_MAX / n) most = c->transport->most * n;
@@ -306,7 +306,7 @@ static TitanStatus to_peer(Collectives *c, const TitanCollective *op,
     Transport *t = c->transport;
     uint32_t rank = rank_of_member(t->im, op->group, t->rank, op->peer);
     return t->class->send(t, rank, op->channel, src,
-                          (size_t)op->count * titan_dtype_bytes(op->dtype));
+                          collective_piece_bytes(op));
 }
 
 static TitanStatus from_peer(Collectives *c, const TitanCollective *op,
@@ -315,7 +315,7 @@ static TitanStatus from_peer(Collectives *c, const TitanCollective *op,
     Transport *t = c->transport;
     uint32_t rank = rank_of_member(t->im, op->group, t->rank, op->peer);
     return t->class->receive(t, rank, op->channel, dst,
-                             (size_t)op->count * titan_dtype_bytes(op->dtype));
+                             collective_piece_bytes(op));
 }
 
 TitanStatus collective_run(Collectives *c, const TitanCollective *x, char *dst,

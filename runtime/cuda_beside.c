@@ -13,14 +13,9 @@
 
 enum { MOST = 64 }; /* that may be on their way */
 
-typedef struct Bytes {
-    CuPtr at;
-    size_t n;
-} Bytes;
-
 /* What a kernel writes, and what it reads. */
 typedef struct Use {
-    Bytes to, from[2];
+    CudaBytes to, from[2];
 } Use;
 
 /* Of a stream; kernel i of all is at i % MOST, so is the event behind it. */
@@ -113,20 +108,15 @@ TitanStatus cuda_beside_sum(Cuda *c, uint32_t stream, const CudaSumArgs *a)
     return end(c, stream, &use);
 }
 
-static bool meet(Bytes x, Bytes y)
-{
-    return x.at < y.at + y.n && y.at < x.at + x.n;
-}
-
-TitanStatus cuda_beside_await(Cuda *c, uint32_t stream, CuPtr at, size_t bytes,
+TitanStatus cuda_beside_await(Cuda *c, uint32_t stream, CudaBytes what,
                               bool written)
 {
     const Beside *b = beside_of(c, stream);
-    Bytes x = {at, bytes};
     for (uint32_t n = b ? b->next : 0; b && n != b->first; n--) {
         const Use *use = &b->uses[(n - 1) % MOST];
-        bool reads = meet(x, use->from[0]) || meet(x, use->from[1]);
-        if (meet(x, use->to) || (written && reads))
+        bool reads = cuda_bytes_meet(what, use->from[0]) ||
+                     cuda_bytes_meet(what, use->from[1]);
+        if (cuda_bytes_meet(what, use->to) || (written && reads))
             return wait_for(c, stream, n);
     }
     return TITAN_OK;

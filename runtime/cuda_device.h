@@ -19,6 +19,17 @@
 
 enum { CUDA_TURNS = 2, CUDA_MOST_MODULES = 16 };
 
+/* So many of the GPU's memory. */
+typedef struct CudaBytes {
+    CuPtr at;
+    uint64_t n;
+} CudaBytes;
+
+static inline bool cuda_bytes_meet(CudaBytes x, CudaBytes y)
+{
+    return x.at < y.at + y.n && y.at < x.at + x.n;
+}
+
 /* Room for batches on their way to the GPU, and for records on their way
  * back; turn by turn, so that neither side waits. */
 typedef struct CudaTurn {
@@ -266,7 +277,7 @@ TitanStatus cuda_beside_copy(Cuda *c, uint32_t stream, CuPtr to, CuPtr from,
 TitanStatus cuda_beside_sum(Cuda *c, uint32_t stream, const CudaSumArgs *what);
 /* In front of what reads bytes, or writes them: the stream waits for those that
  * have to do with them; and for all. */
-TitanStatus cuda_beside_await(Cuda *c, uint32_t stream, CuPtr at, size_t bytes,
+TitanStatus cuda_beside_await(Cuda *c, uint32_t stream, CudaBytes what,
                               bool written);
 TitanStatus cuda_beside_join(Cuda *c, uint32_t stream);
 /* The event is behind all that the stream has been asked for, and what is

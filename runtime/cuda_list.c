@@ -262,29 +262,19 @@ static TitanStatus run_loop(Walk *w, uint32_t at)
     return TITAN_OK;
 }
 
-/* What a collective reads or fills. */
-typedef struct Span {
-    CuPtr at;
-    uint64_t bytes;
-} Span;
-
 enum { MOST_JOINED = 32 };
 
-static void find_spans(const Walk *w, const TitanCommand *cmd, Span out[2])
+/* What a collective fills, and what it reads. */
+static void find_bytes(const Walk *w, const TitanCommand *cmd, CudaBytes out[2])
 {
     const TitanImage *im = w->c->im;
     const TitanCollective *x = &im->collectives[cmd->index];
-    uint64_t pieces[2],
-        piece = (uint64_t)x->count * titan_dtype_bytes(x->dtype);
+    uint64_t pieces[2], piece = collective_piece_bytes(x);
     collective_pieces(im, x, pieces);
     for (uint32_t i = 0; i < 2; i++)
-        out[i] = (Span){operand_at(w, &im->operands[cmd->operands.first + i]),
+        out[i] =
+            (CudaBytes){operand_at(w, &im->operands[cmd->operands.first + i]),
                         pieces[i] * piece};
-}
-
-static bool spans_meet(const Span *x, const Span *y)
-{
-    return x->at < y->at + y->bytes && y->at < x->at + x->bytes;
 }
 
 /* Collectives of one group on one stream that have nothing to do with each
@@ -294,21 +284,21 @@ static uint32_t count_joined(const Walk *w, const TitanCommand *first,
                              uint32_t n)
 {
     const TitanImage *im = w->c->im;
-    Span spans[MOST_JOINED][2];
+    CudaBytes bytes[MOST_JOINED][2];
     uint32_t joined = 1, found = 1;
     if (!collectives_join(im, first, first)) return 1;
-    find_spans(w, first, spans[0]);
+    find_bytes(w, first, bytes[0]);
     for (uint32_t k = 1; k < n && found < MOST_JOINED; k++) {
         const TitanCommand *cmd = &first[k];
         if (cmd->kind == TITAN_COMMAND_signal && cmd->stream == first->stream)
             continue;
         if (!collectives_join(im, first, cmd)) break;
-        Span *mine = spans[found];
-        find_spans(w, cmd, mine);
+        CudaBytes *mine = bytes[found];
+        find_bytes(w, cmd, mine);
         for (uint32_t i = 0; i < found; i++)
-            if (spans_meet(&mine[0], &spans[i][0]) ||
-                spans_meet(&mine[0], &spans[i][1]) ||
-                spans_meet(&mine[1], &spans[i][0]))
+            if (cuda_bytes_meet(mine[0], bytes[i][0]) ||
+                cuda_bytes_meet(mine[0], bytes[i][1]) ||
+                cuda_bytes_meet(mine[1], bytes[i][0]))
                 return joined;
         found++;
         joined = k + 1;
@@ -325,11 +315,10 @@ static TitanStatus await_beside(const Walk *w, const TitanCommand *cmd)
     if (!c->beside || meets) return TITAN_OK;
     if (cmd->kind != TITAN_COMMAND_collective || cmd->operands.n != 2)
         return cuda_beside_join(c, cmd->stream);
-    Span spans[2];
-    find_spans(w, cmd, spans);
+    CudaBytes bytes[2];
+    find_bytes(w, cmd, bytes);
     for (uint32_t i = 0; i < 2; i++)
-        TRY(cuda_beside_await(c, cmd->stream, spans[i].at, spans[i].bytes,
-                              i == 0));
+        TRY(cuda_beside_await(c, cmd->stream, bytes[i], i == 0));
     return TITAN_OK;
 }
 

@@ -316,7 +316,7 @@ static TitanStatus gather(Cuda *c, const TitanCommand *cmd, CuPtr to,
                           CuPtr from)
 {
     const TitanCollective *x = &c->im->collectives[cmd->index];
-    size_t bytes = (size_t)x->count * titan_dtype_bytes(x->dtype);
+    size_t bytes = collective_piece_bytes(x);
     uint32_t n = ranks_in_group(c->im, x->group);
     uint32_t me = (uint32_t)c->coordinates[x->group];
     for (uint32_t k = 1; k < n; k++) {
@@ -338,7 +338,8 @@ static TitanStatus fetch_pieces(Cuda *c, const TitanCommand *cmd, CuPtr to,
     size_t bytes = count * titan_dtype_bytes(x->dtype);
     size_t pitch = engines_pitch(bytes);
     CuPtr room = r->at + r->base + r->used;
-    TRY(cuda_beside_await(c, cmd->stream, room, (n - 1) * pitch, true));
+    TRY(cuda_beside_await(c, cmd->stream, (CudaBytes){room, (n - 1) * pitch},
+                          true));
     for (uint32_t k = 1; k < n; k++) {
         uint32_t i = (me + k) % n, slot = i - (i > me);
         TRY(fetch(c, cmd, i, room + slot * pitch, mine, bytes));
@@ -393,7 +394,7 @@ static TitanStatus exchange(Cuda *c, const TitanCommand *cmd, CuPtr to,
                             CuPtr from)
 {
     const TitanCollective *x = &c->im->collectives[cmd->index];
-    size_t bytes = (size_t)x->count * titan_dtype_bytes(x->dtype);
+    size_t bytes = collective_piece_bytes(x);
     uint32_t n = ranks_in_group(c->im, x->group);
     uint32_t me = (uint32_t)c->coordinates[x->group];
     CuPtr mine = from + me * bytes;
@@ -408,7 +409,7 @@ static TitanStatus permute(Cuda *c, const TitanCommand *cmd, CuPtr to,
                            CuPtr from)
 {
     const TitanCollective *x = &c->im->collectives[cmd->index];
-    size_t bytes = (size_t)x->count * titan_dtype_bytes(x->dtype);
+    size_t bytes = collective_piece_bytes(x);
     int n = (int)ranks_in_group(c->im, x->group);
     int me = (int)c->coordinates[x->group];
     int of = (me + n - (x->shift % n + n) % n) % n;
@@ -426,8 +427,7 @@ static uint64_t room_of(const Cuda *c, const TitanCommand *cmd, uint32_t n)
             x->kind == TITAN_COLLECTIVE_reduce_scatter &&
             cuda_peers_have(c, &cmd[k]))
             bytes +=
-                pieces_of(c->im, x) *
-                engines_pitch((uint64_t)x->count * titan_dtype_bytes(x->dtype));
+                pieces_of(c->im, x) * engines_pitch(collective_piece_bytes(x));
     }
     return bytes;
 }

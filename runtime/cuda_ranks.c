@@ -176,7 +176,7 @@ static TitanStatus set_aside(Cuda *c, CuPtr to, CuPtr *from, size_t bytes,
 static TitanStatus permute(Cuda *c, const TitanCollective *x, NcclComm comm,
                            CuPtr to, CuPtr from, CuStream on)
 {
-    size_t bytes = (size_t)x->count * titan_dtype_bytes(x->dtype);
+    size_t bytes = collective_piece_bytes(x);
     int n = (int)ranks_in_group(c->im, x->group);
     int me = (int)rank_member(c->im, x->group, c->rank.rank);
     int shift = (x->shift % n + n) % n;
@@ -193,7 +193,7 @@ static TitanStatus permute(Cuda *c, const TitanCollective *x, NcclComm comm,
 static TitanStatus all_to_all(Cuda *c, const TitanCollective *x, NcclComm comm,
                               CuPtr to, CuPtr from, CuStream on)
 {
-    size_t bytes = (size_t)x->count * titan_dtype_bytes(x->dtype);
+    size_t bytes = collective_piece_bytes(x);
     uint32_t n = ranks_in_group(c->im, x->group);
     TRY(set_aside(c, to, &from, n * bytes, on));
     return exchange_all(c, comm, n, to, from, bytes, on);

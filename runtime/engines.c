@@ -100,15 +100,10 @@ uint64_t engines_pitch(uint64_t bytes)
     return (bytes + ENGINES_ALIGNED - 1) / ENGINES_ALIGNED * ENGINES_ALIGNED;
 }
 
-static uint64_t piece_bytes(const TitanCollective *x)
-{
-    return (uint64_t)x->count * titan_dtype_bytes(x->dtype);
-}
-
 /* Of a piece, in bytes, what comes at once. */
 static uint64_t part_bytes(const TitanImage *im, const TitanCollective *x)
 {
-    uint64_t pitch = engines_pitch(piece_bytes(x));
+    uint64_t pitch = engines_pitch(collective_piece_bytes(x));
     uint64_t most = MOST_SUM / ranks_in_group(im, x->group) / ENGINES_ALIGNED *
                     ENGINES_ALIGNED;
     return pitch < most ? pitch : most;
@@ -133,6 +128,7 @@ uint64_t engines_nodes(const TitanImage *im, const TitanCommand *cmd)
 {
     const TitanCollective *x = &im->collectives[cmd->index];
     uint64_t n = ranks_in_group(im, x->group), part = part_bytes(im, x);
-    uint64_t parts = is_sum(x) && part ? (piece_bytes(x) + part - 1) / part : 1;
+    uint64_t parts =
+        is_sum(x) && part ? (collective_piece_bytes(x) + part - 1) / part : 1;
     return 1 + parts * (3 * PARTNERS * (n - 1) + n);
 }

@@ -221,7 +221,7 @@ static size_t largest_message(const Hall *h, size_t most)
     size_t largest = 0;
     for (uint32_t i = 0; i < h->im->ncollectives; i++) {
         const TitanCollective *x = &h->im->collectives[i];
-        size_t bytes = (size_t)x->count * titan_dtype_bytes(x->dtype);
+        size_t bytes = collective_piece_bytes(x);
         if (collective_is_message(x->kind) && bytes <= most && bytes > largest)
             largest = bytes;
     }

@@ -117,6 +117,11 @@ bool collectives_join(const TitanImage *im, const TitanCommand *first,
     return plain && x->group == im->collectives[first->index].group;
 }
 
+uint64_t collective_piece_bytes(const TitanCollective *x)
+{
+    return (uint64_t)x->count * titan_dtype_bytes(x->dtype);
+}
+
 bool collective_has_order(const TitanCollective *x)
 {
     bool sums = x->kind == TITAN_COLLECTIVE_reduce_scatter ||

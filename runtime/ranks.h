@@ -43,6 +43,8 @@ uint32_t rank_of_member(const TitanImage *im, uint32_t group, uint32_t rank,
 /* Pieces of destination and source; returns how many operands it has. */
 uint32_t collective_pieces(const TitanImage *im, const TitanCollective *x,
                            uint64_t pieces[2]);
+/* Bytes of a piece. */
+uint64_t collective_piece_bytes(const TitanCollective *x);
 const char *collective_name(uint32_t kind);
 /* A sum of floats, which depends on the order of the ranks. */
 bool collective_has_order(const TitanCollective *x);

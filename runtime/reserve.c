@@ -50,11 +50,6 @@ static bool by_engines(const ReserveAsk *a, const TitanCommand *cmd)
     return a->engines && a->engines[x->group] && engines_take(a->im, cmd);
 }
 
-static uint64_t piece_bytes(const TitanCollective *x)
-{
-    return (uint64_t)x->count * titan_dtype_bytes(x->dtype);
-}
-
 static uint64_t most_of(uint64_t a, uint64_t b)
 {
     return a > b ? a : b;
@@ -72,7 +67,7 @@ void reserve_comms(const ReserveAsk *a, ReserveComm *out)
         bool ordered = a->in_order && collective_has_order(x);
         uint32_t kind = ordered ? TITAN_COLLECTIVE_all_to_all : x->kind;
         ReserveComm *c = &out[x->group * streams + cmd->stream];
-        uint64_t channels = (piece_bytes(x) + WORTH - 1) / WORTH;
+        uint64_t channels = (collective_piece_bytes(x) + WORTH - 1) / WORTH;
         c->kinds |= 1u << kind;
         c->channels =
             (uint32_t)most_of(c->channels, channels < 1       ? 1
@@ -125,7 +120,7 @@ uint64_t reserve_exchange(const TitanImage *im)
             continue;
         collective_pieces(im, x, pieces);
         if (engines_in_place(im, cmd))
-            most = most_of(most, pieces[1] * piece_bytes(x));
+            most = most_of(most, pieces[1] * collective_piece_bytes(x));
     }
     return most;
 }

@@ -79,7 +79,7 @@ static Work gemm_work(const TitanGemm *g)
 
 static double piece_bytes(const TitanCollective *x)
 {
-    return (double)x->count * titan_dtype_bytes(x->dtype);
+    return (double)collective_piece_bytes(x);
 }
 
 /* Both operands pass through the rank's memory. */

@@ -91,8 +91,8 @@ static void says(const char *log)
 
 static void await(World *w, int i, bool written)
 {
-    assert_int_equal(cuda_beside_await(&w->c, 0, place(i) + 3, 1, written),
-                     TITAN_OK);
+    CudaBytes one = {place(i) + 3, 1};
+    assert_int_equal(cuda_beside_await(&w->c, 0, one, written), TITAN_OK);
 }
 
 static void a_copy_needs_what_is_before(void **state)
