@@ -430,7 +430,7 @@ static void local_free(Crew *c)
 {
     Local *l = (Local *)c;
     Order end = {.kind = ORDER_end};
-    if (atomic_load(&l->board->ended))
+    if (l->board && atomic_load(&l->board->ended))
         leave_soon(l->leave, c->story, l->status);
     pthread_mutex_lock(&l->looks);
     atomic_store(&l->closing, true);

@@ -22,6 +22,7 @@ struct Leave {
     LeaveRule rule;
     pthread_t thread;
     pthread_mutex_t lock; /* of what follows, and of what is asked */
+    pthread_cond_t stops; /* nobody asks any more */
     double since;         /* the run has ended; 0: it has not */
     bool told, stopped;
     TitanStory story;
@@ -39,22 +40,48 @@ static void leave(Leave *l)
 /* False: nobody asks any more. */
 static bool look(Leave *l)
 {
-    pthread_mutex_lock(&l->lock);
     bool asks = !l->stopped || l->told;
     if (asks && l->since == 0 && l->rule.ended(l->rule.user))
         l->since = seconds_now();
     if (asks && l->since > 0 && seconds_now() - l->since > PATIENCE) leave(l);
-    pthread_mutex_unlock(&l->lock);
     return asks;
+}
+
+static void nap(Leave *l)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += LOOK_MS * 1000000L;
+    until.tv_sec += until.tv_nsec / 1000000000L;
+    until.tv_nsec %= 1000000000L;
+    pthread_cond_timedwait(&l->stops, &l->lock, &until);
 }
 
 static void *watch(void *user)
 {
-    const struct timespec nap = {0, LOOK_MS * 1000000L};
     Leave *l = user;
+    pthread_mutex_lock(&l->lock);
     while (look(l))
-        nanosleep(&nap, NULL);
+        nap(l);
+    pthread_mutex_unlock(&l->lock);
     return NULL;
+}
+
+static void init_locks(Leave *l)
+{
+    pthread_condattr_t clock;
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_mutex_init(&l->lock, NULL);
+    pthread_cond_init(&l->stops, &clock);
+    pthread_condattr_destroy(&clock);
+}
+
+static void free_leave(Leave *l)
+{
+    pthread_cond_destroy(&l->stops);
+    pthread_mutex_destroy(&l->lock);
+    free(l);
 }
 
 Leave *leave_watch(LeaveRule rule)
@@ -63,13 +90,13 @@ Leave *leave_watch(LeaveRule rule)
     Leave *l = calloc(1, sizeof *l);
     if (!l) return NULL;
     l->rule = rule;
-    pthread_mutex_init(&l->lock, NULL);
+    init_locks(l);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = pthread_create(&l->thread, NULL, watch, l);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error == 0) return l;
-    free(l);
+    free_leave(l);
     return NULL;
 }
 
@@ -91,12 +118,12 @@ void leave_stop(Leave *l)
     bool goes_on = l->told;
     l->stopped = true;
     l->story = (TitanStory){0};
+    pthread_cond_signal(&l->stops);
     pthread_mutex_unlock(&l->lock);
     if (goes_on) {
         pthread_detach(l->thread);
         return;
     }
     pthread_join(l->thread, NULL);
-    pthread_mutex_destroy(&l->lock);
-    free(l);
+    free_leave(l);
 }
