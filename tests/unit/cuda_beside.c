@@ -180,6 +180,27 @@ static void the_oldest_is_waited_for(void **state)
     close_world(&w);
 }
 
+/* Which the driver of the tests sees of what is captured. */
+static void what_is_not_waited_for_races(void **state)
+{
+    (void)state;
+    World w;
+    CuApi *cu = &w.c.cu;
+    for (int waits = 0; waits < 2; waits++) {
+        open_world(&w);
+        copy(&w, 0);
+        if (waits) await(&w, PIECES, true);
+        assert_int_equal(
+            cu->cuMemcpyAsync(place(PIECES), place(1), PIECE, w.c.streams[0]),
+            0);
+        assert_int_equal(cuda_beside_join(&w.c, 0), TITAN_OK);
+        assert_int_equal(cu->cuStreamEndCapture(w.c.streams[0], &w.graph),
+                         waits ? 0 : 999);
+        if (waits) cu->cuGraphDestroy(w.graph);
+        close_world(&w);
+    }
+}
+
 /* An entry with an update of which each part is a signal. */
 typedef struct Parts {
     TitanCommand signals[2];
@@ -267,6 +288,7 @@ int main(void)
         cmocka_unit_test(bytes_are_waited_for),
         cmocka_unit_test(signals_are_behind_copies),
         cmocka_unit_test(the_oldest_is_waited_for),
+        cmocka_unit_test(what_is_not_waited_for_races),
         cmocka_unit_test(graphs_are_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -343,6 +343,8 @@ CuResult cuMemcpyAsync(CuPtr to, CuPtr from, size_t bytes, CuStream stream)
               .n = bytes,
               .what = 'd'};
     fake_work(stream, copy, &c, sizeof c);
+    fake_touch(stream, from, bytes, false);
+    fake_touch(stream, to, bytes, true);
     return 0;
 }
 
@@ -363,6 +365,7 @@ static void fill_on(CuStream stream, const Copy *c)
         fill(c);
     else
         fake_work(stream, fill, c, sizeof *c);
+    fake_touch(stream, (CuPtr)c->to, c->n, true);
 }
 
 CuResult cuMemsetD8Async(CuPtr to, unsigned char value, size_t n,
@@ -558,6 +561,16 @@ static void add_pieces(const void *data)
     }
 }
 
+static void touch_sum(CuStream stream, const CudaSumArgs *a)
+{
+    uint64_t bytes = a->count * (a->kind == SUM_f32 ? 4 : 2);
+    uint32_t others = a->n - (a->me < a->n);
+    for (uint32_t i = 0; i < others; i++)
+        fake_touch(stream, a->from + i * a->pitch, bytes, false);
+    if (a->me < a->n) fake_touch(stream, a->mine, bytes, false);
+    fake_touch(stream, a->to, bytes, true);
+}
+
 static bool is_sum(const char *name)
 {
     return !strcmp(name, CUDA_SUMS_KERNEL) ||
@@ -580,6 +593,7 @@ CuResult cuLaunchKernel(CuFunction fn, unsigned x, unsigned y, unsigned z,
         if (strcmp(fn->name, CUDA_SUMS_KERNEL) != 0)
             a.count *= a.kind == SUM_f32 ? 4 : 8;
         fake_work(stream, add_pieces, &a, sizeof a);
+        touch_sum(stream, &a);
         return 0;
     }
     Launch l = {fn, x, tx, shared, stream->number, {0, 0}};

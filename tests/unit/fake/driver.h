@@ -37,6 +37,9 @@ struct CuStreamRow {
 void fake_finish(void);
 /* And no graph is being captured. */
 void fake_streams_reset(void);
+/* What was asked for last, of a stream, reads or writes so many bytes: what is
+ * captured beside it has nothing to do with them. */
+void fake_touch(CuStream stream, CuPtr at, size_t n, bool writes);
 /* Nothing stands in front of what a stream is asked for next. */
 bool fake_is_free(CuStream stream);
 
