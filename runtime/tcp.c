@@ -83,7 +83,7 @@ typedef struct Tcp {
     Peer *peers;
     struct pollfd *polls;
     uint32_t *who; /* of each poll */
-    int *first;    /* connections as they were made, or -1; they stay */
+    int *first;    /* connections as they were made, or -1 */
     TitanStatus status;
 } Tcp;
 
