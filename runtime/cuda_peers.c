@@ -311,7 +311,8 @@ static TitanStatus make_room(Cuda *c, const TitanCommand *cmd)
     return meet(c, cmd, WORD_ready);
 }
 
-/* The pieces of the others, and this member's own. */
+/* The pieces of the others, each as far from its begin as FROM, and this
+ * member's own. */
 static TitanStatus gather(Cuda *c, const TitanCommand *cmd, CuPtr to,
                           CuPtr from)
 {
@@ -389,20 +390,13 @@ static TitanStatus scatter(Cuda *c, const TitanCommand *cmd, CuPtr to,
     return TITAN_OK;
 }
 
-/* Piece j of member i becomes piece i of j. */
+/* Piece j of member i becomes piece i of j, so each gathers its own number. */
 static TitanStatus exchange(Cuda *c, const TitanCommand *cmd, CuPtr to,
                             CuPtr from)
 {
     const TitanCollective *x = &c->im->collectives[cmd->index];
-    size_t bytes = collective_piece_bytes(x);
-    uint32_t n = ranks_in_group(c->im, x->group);
-    uint32_t me = (uint32_t)c->coordinates[x->group];
-    CuPtr mine = from + me * bytes;
-    for (uint32_t k = 1; k < n; k++) {
-        uint32_t i = (me + k) % n;
-        TRY(fetch(c, cmd, i, to + i * bytes, mine, bytes));
-    }
-    return cuda_beside_copy(c, cmd->stream, to + me * bytes, mine, bytes);
+    uint64_t mine = c->coordinates[x->group] * collective_piece_bytes(x);
+    return gather(c, cmd, to, from + mine);
 }
 
 static TitanStatus permute(Cuda *c, const TitanCommand *cmd, CuPtr to,
