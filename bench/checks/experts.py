@@ -69,10 +69,10 @@ def rate_row(plan, run, plain):
 
 
 def step_rows(c, plan, rates):
-    about, run, again = f"experts, {PLANS[plan]}", timed(c, plan, "one"), timed(c, plan, "two")
-    yield equal(f"{about}, again", curve(run.rows), curve(again.rows))
-    if rate(again) > rate(run):
-        run = again
+    """Of the faster of two runs."""
+    about, runs = f"experts, {PLANS[plan]}", [timed(c, plan, name) for name in ("one", "two")]
+    yield equal(f"{about}, again", *[curve(run.rows) for run in runs])
+    run = max(runs, key=rate)
     rates[plan] = rate(run)
     yield rate_row(plan, run, rates.get("none"))
     figures = figures_of(c, plan)
