@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,23 +24,12 @@ Way = namedtuple("Way", "name start variable plain missing")
 Lost = namedtuple("Lost", "code said seconds pids")
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 def threads(n, program, *options):
     return [program, "--ranks", str(n), *options]
 
 
 def nproc(n, program, *options):
     return [program, "--nproc", str(n), *options]
-
-
-def torchrun(n, program, *options):
-    return [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(n), "--master-port", str(free_port()), "--no-python",
-            program, *options]
 
 
 def mpirun(n, program, *options):
@@ -53,7 +41,13 @@ def processes():
 
 
 def ways(launcher, torch):
-    """LAUNCHER: tests/ranks/launcher.py, which sets srun's variables; TORCH: why PyTorch is not there, or None."""
+    """LAUNCHER: tests/ranks/launcher.py, which sets srun's variables, with ports.py beside it; TORCH: why PyTorch is not there, or None."""
+    sys.path.insert(0, os.path.dirname(launcher))
+    from ports import free_job
+
+    def torchrun(n, program, *options):
+        return [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(n), "--master-port", str(free_job()[1]),
+                "--no-python", program, *options]
 
     def srun(n, program, *options):
         return [sys.executable, launcher, "--slurm", "-n", str(n), program, *options]
@@ -103,8 +97,8 @@ def lose(way, job, name, n, loss, begun):
         found = numbered(job.pid, name, way.variable, n) if way.variable else ranks_of(job.pid, n)
         return found if all(has_gpu(p) for p in found) else []
 
-    pids = wait_for(lambda: begun() and ranks(), 60)
-    if not pids:
+    pids = wait_for(lambda: (begun() and ranks()) or job.poll() is not None, 60)
+    if not pids or job.poll() is not None:
         raise Failed("the run does not begin: " + last_of(end_all(job, [])))
     began = time.monotonic()
     for r in loss.ranks:

@@ -23,8 +23,12 @@ MORE = 20  # trials until one falls into a step
 PATIENCE = 300  # seconds, in which all happens on any machine
 
 
-def must(what):
-    return wait_for(what, PATIENCE) or sys.exit(f"lost.py: no {what.__name__} in {PATIENCE} s")
+def must(what, job=None):
+    """What is so in time, and before JOB ends."""
+    found = wait_for(lambda: what() or (job and job.poll() is not None), PATIENCE)
+    if job and job.poll() is not None:
+        sys.exit(f"lost.py: exit {job.returncode} instead of {what.__name__}: {job.communicate()[1]}")
+    return found or sys.exit(f"lost.py: no {what.__name__} in {PATIENCE} s")
 
 
 def started(o, pid):
@@ -69,8 +73,8 @@ def watch(o, job, metrics, rng, number):
         return not any(is_alive(p) for p in pids)
 
     if not o.early:
-        must(steps)
-    pids = must(ranks)  # that have all begun: a process has its name from then on
+        must(steps, job)
+    pids = must(ranks, job)  # that have all begun: a process has its name from then on
     time.sleep(rng.uniform(0, 0.2))
     lost = rng.sample(range(N), o.at_once)
     began = time.monotonic()
