@@ -30,11 +30,45 @@ const Inst *group_einsum(const Fn *group)
     return NULL;
 }
 
+static const ExprInfo *below_cast(const Module *m, Expr e)
+{
+    const ExprInfo *x = expr_info(m, e);
+    return x->op == SC_cast ? expr_info(m, x->args[0]) : x;
+}
+
+bool map_multiplies(const Module *m, const Inst *map)
+{
+    if (map->op != OP_map || map->nargs != 2) return false;
+    const ExprInfo *e = below_cast(m, attr_expr(m, map->attr));
+    if (e->op != SC_mul || e->dtype != DT_f32) return false;
+    const ExprInfo *x = below_cast(m, e->args[0]);
+    const ExprInfo *y = below_cast(m, e->args[1]);
+    return x->op == SC_arg && y->op == SC_arg && x->operand != y->operand;
+}
+
 /* The map that makes operand I of narrow numbers and their scales, or NULL. */
 static const Inst *scaling_map(const Fn *group, const Inst *einsum, uint32_t i)
 {
     const Inst *of = inst_of(group, inst_arg(group, einsum, i));
     return of->op == OP_map && of->nargs == 2 ? of : NULL;
+}
+
+/* Operands are what is read; the library's also that times what scales it,
+ * which is not rounded to eight bits again.  No gemm makes another map. */
+static bool has_operands(const Module *m, const Fn *group)
+{
+    bool scales = fn_is(m, group, FK_matmul);
+    for (uint32_t i = group->nparams; i < group->ninsts; i++) {
+        const Inst *in = &group->insts[i];
+        if (in->op != OP_einsum) continue;
+        for (uint32_t k = 0; k < 2; k++) {
+            const Inst *of = inst_of(group, inst_arg(group, in, k));
+            if (of->op == OP_map && (!scales || !map_multiplies(m, of) ||
+                                     dtype_bytes(type_dtype(m, of->type)) < 2))
+                return false;
+        }
+    }
+    return true;
 }
 
 /* Axes of an operand that its scales are for alone, or for all of. */
@@ -424,7 +458,7 @@ static bool fit(Fit *f, const Fn *group, Gemm *out, GemmPlace *places)
 {
     const Inst *in = group_einsum(group);
     Module *m = f->m;
-    if (!collect(f, group, in)) return false;
+    if (!has_operands(m, group) || !collect(f, group, in)) return false;
     const Runs *sums = &f->runs[EINSUM_sum];
     if (sums->n > 1 &&
         (!f->pieces || sums->n > 2 || sums->at[1].size % GEMM_PIECE_UNIT != 0))

@@ -116,6 +116,9 @@ bool gemm_scale_layout(Module *m, const Fn *group, Layout operand,
                        uint32_t which, Arena *a, Layout *out, GemmScale *scale);
 /* The einsum of a matmul group. */
 const Inst *group_einsum(const Fn *group);
+/* MAP multiplies its two operands in f32, each widened or not, and rounds the
+ * product or not: { bf16(f32(_0) * _1) }. */
+bool map_multiplies(const Module *m, const Inst *map);
 /* The parameter that operand I of an einsum is, or is gathered from, or is made
  * of with its scales. */
 uint32_t einsum_param(const Fn *group, const Inst *in, uint32_t i);

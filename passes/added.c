@@ -99,35 +99,27 @@ static bool is_byte_product(const Module *m, const Fn *fn, Value v,
 bool map_scales_einsum(const Module *m, const Fn *fn, const Inst *map,
                        const Uses *uses, uint32_t *einsum)
 {
-    if (map->op != OP_map || map->nargs != 2) return false;
-    const ExprInfo *e = expr_info(m, below_cast(m, attr_expr(m, map->attr)));
+    if (!map_multiplies(m, map)) return false;
     DType d = type_dtype(m, map->type);
-    if (e->op != SC_mul || e->dtype != DT_f32 ||
-        (d != DT_f32 && d != DT_bf16 && d != DT_f16))
-        return false;
+    if (d != DT_f32 && d != DT_bf16 && d != DT_f16) return false;
     for (*einsum = 0; *einsum < 2; ++*einsum) {
         Value x = inst_arg(fn, map, *einsum),
               s = inst_arg(fn, map, 1 - *einsum);
         if (is_byte_product(m, fn, x, uses) && is_scale(m, value_type(fn, s)) &&
             same_axes(m, value_type(fn, x), map->type))
-            return term_operand(m, e->args[0]) >= 0 &&
-                   term_operand(m, e->args[1]) >= 0;
+            return true;
     }
     return false;
 }
 
 bool map_scales_operand(const Module *m, const Fn *fn, const Inst *map)
 {
-    if (map->op != OP_map || map->nargs != 2 ||
-        type_dtype(m, map->type) != DT_bf16)
+    if (!map_multiplies(m, map) || type_dtype(m, map->type) != DT_bf16)
         return false;
-    const ExprInfo *e = expr_info(m, below_cast(m, attr_expr(m, map->attr)));
     Type x = value_type(fn, inst_arg(fn, map, 0));
     Type s = value_type(fn, inst_arg(fn, map, 1));
     DType d = type_dtype(m, x), by = type_dtype(m, s);
-    return e->op == SC_mul && (by == DT_f32 || by == DT_e8m0) &&
-           e->dtype == DT_f32 && term_operand(m, e->args[0]) == 0 &&
-           term_operand(m, e->args[1]) == 1 && dtype_bytes(d) == 1 &&
+    return (by == DT_f32 || by == DT_e8m0) && dtype_bytes(d) == 1 &&
            dtype_class(d) == DC_float && same_axes(m, x, map->type) &&
            type_info(m, s)->naxes > 0 &&
            type_info(m, s)->naxes < type_info(m, x)->naxes;

@@ -170,7 +170,7 @@ void emit_product_operands(Scene *s, const Inst *call, const Home *result,
         uint32_t param[2];
         if (p.einsum->op != OP_einsum) continue;
         for (uint32_t k = 0; k < 2; k++) {
-            param[k] = inst_arg(g, p.einsum, k).id;
+            param[k] = einsum_param(g, p.einsum, k);
             p.at[k] = s->home[inst_arg(s->fn, call, param[k]).id];
         }
         p.at[2] = *result;

@@ -1,5 +1,6 @@
 /*
- * product_fit: what it says of each operand, against the strides of the axes.
+ * product_fit: what it says of each operand, against the strides of the axes;
+ * which maps of operands it, and gemm_fit, leave to others.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -27,6 +28,17 @@ static const char text[] =
     "  %8 : f32[batch, seq, kv, hd] = map %5, %v { f32(_0) + _1 }\n"
     "  ret %7, %8\n"
     "}\n";
+
+/* An operand that is a map, in a group of KIND. */
+#define MAPPED(kind, dtype, map)                                             \
+    "axes (seq = 12, hd = 32, embed = 16)\n"                                 \
+    "fn local @group(%x : e4m3[seq, embed], %s : f32[seq], "                 \
+    "%w : e4m3[hd, embed], %t : f32[hd]) -> f32[seq, hd] kind " kind " {\n"  \
+    "  %4 : " dtype "[seq, embed] = map %x, %s { " dtype "(" map ") }\n"     \
+    "  %5 : " dtype "[hd, embed] = map %w, %t { " dtype "(f32(_0) * _1) }\n" \
+    "  %6 : f32[seq, hd] = einsum %4, %5 sum (embed) acc f32\n"              \
+    "  ret %6\n"                                                             \
+    "}\n"
 
 typedef struct World {
     Unit u;
@@ -137,12 +149,47 @@ static void test_parted(void **state)
         assert_true(p[3].batch[i] != 0);
 }
 
+static bool fits(const char *source)
+{
+    Unit u;
+    Gemm g;
+    GemmPlace p[5];
+    Layout at[5];
+    unit_open(&u);
+    assert_true(unit_parse(&u, "mapped", source, strlen(source)));
+    assert_true(module_verify(&u.m));
+    const Fn *fn = u.m.fns.at[0];
+    for (uint32_t i = 0; i < 4; i++)
+        at[i] = layout_dense(&u.m, fn->params[i].type, &u.arena);
+    at[4] = layout_dense(&u.m, fn->results[0].type, &u.arena);
+    const Layout three[3] = {at[0], at[2], at[4]};
+    bool matmul = fn_is(&u.m, fn, FK_matmul);
+    bool fit = matmul ? gemm_fit(&u.m, fn, three, &g)
+                      : product_fit(&u.m, fn, at, &g, p);
+    unit_close(&u);
+    return fit;
+}
+
+/* The library multiplies operands by their scales, and does nothing else to
+ * them; a product's kernel does not even that. */
+static void test_mapped(void **state)
+{
+    (void)state;
+    assert_true(fits(MAPPED("matmul", "bf16", "f32(_0) * _1")));
+    assert_false(fits(MAPPED("matmul", "bf16", "f32(_0) * (_1 / 64)")));
+    assert_false(fits(MAPPED("matmul", "bf16", "f32(_0) + _1")));
+    assert_false(fits(MAPPED("matmul", "e4m3", "f32(_0) * _1")));
+    assert_false(fits(MAPPED("product", "bf16", "f32(_0) * _1")));
+    assert_false(fits(MAPPED("product", "bf16", "f32(_0) * (_1 / 64)")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_dense, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_strides, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_parted, set_up, tear_down),
+        cmocka_unit_test(test_mapped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
