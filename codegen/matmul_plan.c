@@ -544,13 +544,14 @@ static bool lay_out(Matmul *p)
 }
 
 /* Tensor cores keep fewer bits of a sum of eight-bit numbers than f32 has, so
- * those of a stage are promoted where that is too few.  Where the library makes
- * the product it multiplies by scales, so only blocks, of which it knows
- * nothing, are such products. */
+ * those of a stage are promoted where that is too few.  The library makes such
+ * products, and multiplies them by scales, but for blocks, of which it knows
+ * nothing, and short sums with maps of them. */
 static bool find_promotion(Matmul *p)
 {
     p->promotes = is_eight(p->g.a) && !p->g.fast;
-    return !is_eight(p->g.a) || matmul_is_blocked(p);
+    return !is_eight(p->g.a) || matmul_is_blocked(p) ||
+           (p->g.fast && !fn_is(p->m, p->group, FK_matmul));
 }
 
 static uint32_t count_products(const Fn *f)

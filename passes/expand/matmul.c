@@ -21,8 +21,9 @@ static bool fits(const Product *p)
     Gemm gemm;
     for (int i = 0; i < 3; i++)
         layouts[i] = p->at[i].layout;
-    return p->pieces ? gemm_fit_pieces(p->s->x->m, p->g, layouts, &gemm)
-                     : gemm_fit(p->s->x->m, p->g, layouts, &gemm);
+    if (!p->pieces) return gemm_fit(p->s->x->m, p->g, layouts, &gemm);
+    return gemm_fit_pieces(p->s->x->m, p->g, layouts, &gemm) &&
+           (dtype_bytes(gemm.a) != 1 || (gemm.a_col == 1 && gemm.b_row == 1));
 }
 
 /* The axes of one role, in the order in which `by` has them. */

@@ -7,12 +7,18 @@
  * operand, of one type, may have a map of both.  The kernel (codegen/matmul.h)
  * reads and writes everything tile by tile, so every value that it makes has
  * all axes of the product.
+ *
+ * Products of eight-bit numbers are made so where their sums may be short and
+ * one number scales them.  What scales rows and columns is the library's: the
+ * card's power is short there, and what maps save in bytes, they and what reads
+ * the scales take (docs/performance.md).
  */
 #include "fuse.h"
 
 enum {
     MOST_PRODUCTS = 2,
     MOST_VALUES = 4, /* read, and written */
+    MOST_EIGHT = 1,  /* read beside eight bits, with all axes */
     MOST_CLUSTERS = 8,
     MOST_AXES = 5,   /* of the copy engine, if none of them fold */
     ROW_UNIT = 16,   /* bytes */
@@ -22,6 +28,7 @@ enum {
 typedef struct Product {
     Graph *g;
     Type type;      /* of the products */
+    bool eight;     /* their operands have eight bits */
     uint32_t first; /* the node of their first operand */
     uint32_t products[MOST_PRODUCTS], nproducts;
     VEC(uint32_t) clusters; /* of maps */
@@ -101,6 +108,32 @@ static bool has_eight(const Fuse *fx, const Inst *einsum, Type t)
     return false;
 }
 
+/* Whether a node of the product's cluster multiplies its sums by one number. */
+static bool scales_sums(const Graph *g, uint32_t node, uint32_t einsum)
+{
+    const Node *x = &g->nodes[node];
+    if (!map_multiplies(g->fx->m, node_inst(g, node)) || x->nargs != 2)
+        return false;
+    uint32_t by = x->args[x->args[0] == einsum];
+    return type_info(g->fx->m, node_inst(g, by)->type)->naxes == 0;
+}
+
+/* Nothing is added to its sums; of eight bits, one number may scale them. */
+static bool is_alone(const Graph *g, uint32_t einsum, bool eight)
+{
+    const Cluster *c = &g->clusters[g->nodes[einsum].cluster];
+    return c->nodes.n == 1 ||
+           (eight && c->nodes.n == 2 && scales_sums(g, c->nodes.at[1], einsum));
+}
+
+/* The node that has the product's value: the map that scales its sums, or
+ * itself. */
+static uint32_t value_of(const Graph *g, uint32_t einsum)
+{
+    const Cluster *c = &g->clusters[g->nodes[einsum].cluster];
+    return c->nodes.at[c->nodes.n - 1];
+}
+
 /* EIGHT: of two operands of eight bits, else of one of the dtypes of 16. */
 static bool is_product(const Graph *g, uint32_t node, bool eight)
 {
@@ -111,7 +144,7 @@ static bool is_product(const Graph *g, uint32_t node, bool eight)
     if (in->op == OP_einsum && twin_find(g, in, &product) && !product)
         return false;
     if (x->kind != NODE_matmul || in->op != OP_einsum ||
-        g->clusters[x->cluster].nodes.n != 1 || x->args[0] == x->args[1])
+        !is_alone(g, node, eight) || x->args[0] == x->args[1])
         return false;
     Type a = value_type(g->fn, inst_arg(g->fn, in, 0));
     Type b = value_type(g->fn, inst_arg(g->fn, in, 1));
@@ -127,9 +160,18 @@ static bool is_product(const Graph *g, uint32_t node, bool eight)
            (eight || type_elements(m, in->type) >= FEWEST);
 }
 
+/* Of eight bits, whose sums may be short. */
+static bool is_short(const Graph *g, uint32_t node)
+{
+    const Inst *in = node_inst(g, node);
+    return is_product(g, node, true) &&
+           attr_flag(g->fx->m, in->attr, AT_fast) &&
+           type_elements(g->fx->m, in->type) >= FEWEST;
+}
+
 bool fuse_is_product(const Graph *g, uint32_t node)
 {
-    return is_product(g, node, false);
+    return is_product(g, node, false) || is_short(g, node);
 }
 
 bool fuse_is_blocks_product(const Graph *g, uint32_t node)
@@ -188,6 +230,25 @@ static bool takes_cluster(Product *p, uint32_t cluster, bool new)
     return true;
 }
 
+/* What scales a product is read beside its operands. */
+static void add_product(Product *p, uint32_t einsum)
+{
+    const Graph *g = p->g;
+    const Node *x = &g->nodes[value_of(g, einsum)];
+    p->products[p->nproducts++] = einsum;
+    for (uint32_t a = 0; a < x->nargs; a++)
+        if (x != &g->nodes[einsum] && x->args[a] != einsum &&
+            !list_has(p->read.at, p->read.n, x->args[a]))
+            vec_push(g->fx->a, &p->read, x->args[a]);
+}
+
+/* The product that has the value. */
+static bool product_of(const Graph *g, uint32_t value, uint32_t *out)
+{
+    *out = g->clusters[g->nodes[value].cluster].nodes.at[0];
+    return fuse_is_product(g, *out) && value_of(g, *out) == value;
+}
+
 /* Every product that the cluster reads belongs to it, if it may. */
 static void takes_products(Product *p, uint32_t cluster)
 {
@@ -196,13 +257,14 @@ static void takes_products(Product *p, uint32_t cluster)
     for (uint32_t i = 0; i < c->nodes.n; i++) {
         const Node *x = &g->nodes[c->nodes.at[i]];
         for (uint32_t a = 0; a < x->nargs; a++) {
-            uint32_t from = x->args[a];
-            if (list_has(p->products, p->nproducts, from) ||
-                p->nproducts == MOST_PRODUCTS || !fuse_is_product(g, from) ||
+            uint32_t from;
+            if (p->nproducts == MOST_PRODUCTS ||
+                !product_of(g, x->args[a], &from) ||
+                list_has(p->products, p->nproducts, from) ||
                 g->nodes[from].args[0] != p->first ||
                 !type_eq(node_inst(g, from)->type, p->type))
                 continue;
-            p->products[p->nproducts++] = from;
+            add_product(p, from);
         }
     }
 }
@@ -227,8 +289,9 @@ static uint32_t written_by(const Product *p, uint32_t cluster)
     return written;
 }
 
-/* What runs along with the tiles has room beside them.  Clusters that have
- * been joined are empty, but for the first. */
+/* What runs along with the tiles has room beside them, and time: products of
+ * eight bits take half of what those of 16 do.  Clusters that have been joined
+ * are empty, but for the first. */
 static bool has_room(const Product *p)
 {
     const Graph *g = p->g;
@@ -242,7 +305,8 @@ static bool has_room(const Product *p)
         written += written_by(p, p->clusters.at[i]);
     for (uint32_t i = 0; i < p->read.n; i++)
         read += has_axes_of(g, node_inst(g, p->read.at[i])->type, p->type);
-    return written <= MOST_VALUES && read <= MOST_VALUES &&
+    uint32_t most = p->eight ? MOST_EIGHT : MOST_VALUES;
+    return written <= MOST_VALUES && read <= most &&
            p->read.n <= 2 * MOST_VALUES - written;
 }
 
@@ -280,9 +344,9 @@ static bool make_product(Graph *g, uint32_t node, uint32_t cluster)
 {
     Product p = {.g = g,
                  .type = node_inst(g, node)->type,
-                 .first = g->nodes[node].args[0],
-                 .products = {node},
-                 .nproducts = 1};
+                 .eight = is_short(g, node),
+                 .first = g->nodes[node].args[0]};
+    add_product(&p, node);
     takes_products(&p, cluster);
     if (!takes_cluster(&p, cluster, true) || !join(&p)) return false;
     add_siblings(&p);
@@ -320,8 +384,8 @@ static void settle_twins(Graph *g)
 void fuse_products(Graph *g)
 {
     for (uint32_t i = 0; i < g->n; i++) {
-        const Node *x = &g->nodes[i];
         if (!fuse_is_product(g, i)) continue;
+        const Node *x = &g->nodes[value_of(g, i)];
         for (uint32_t u = 0; u < x->nusers; u++) {
             const Node *user = &g->nodes[x->users[u]];
             if (user->kind == NODE_loop && (make_product(g, i, user->cluster) ||
