@@ -381,13 +381,32 @@ static LV float_to_int(const Site *s, DType to, DType from, LV x)
     return LLVMBuildCall2(s->b, LLVMGlobalGetValueType(f), f, &x, 1, "");
 }
 
+/* What f64 holds of a 64-bit integer: of one that it does not, the lowest bits
+ * become one that is set where any was, so that rounding what is left is
+ * rounding once. */
+static LV whole_in_f64(const Site *s, LV x, bool sign)
+{
+    enum { HELD = 53, LOW = 12 };
+    LLVMBuilderRef b = s->b;
+    uint64_t mask = (1u << LOW) - 1, held = UINT64_C(1) << HELD;
+    LV size = sign ? binary(s, LLVMAdd, x, held, 64) : x;
+    LV most = wide_bits(s, 64, sign ? 2 * held : held);
+    LV small = LLVMBuildICmp(b, LLVMIntULE, size, most, "");
+    LV low = binary(s, LLVMAnd, x, mask, 64);
+    LV none = LLVMBuildICmp(b, LLVMIntEQ, low, wide_bits(s, 64, 0), "");
+    LV odd = LLVMBuildSelect(b, none, wide_bits(s, 64, 0),
+                             wide_bits(s, 64, 1u << (LOW - 1)), "");
+    LV y = LLVMBuildOr(b, binary(s, LLVMAnd, x, ~mask, 64), odd, "");
+    return LLVMBuildSelect(b, small, x, y, "");
+}
+
 static LV int_to_float(const Site *s, DType to, DType from, LV x)
 {
     bool sign = dtype_class(from) == DC_int;
-    /* 64-bit integers do not fit f64 before a narrow rounding; f32 is right
-     * for what is at most 24 bits wide, f64 for the rest */
+    /* f64 holds what is at most 32 bits wide */
     DType via = to == DT_f64 || to == DT_f32 ? to : DT_f64;
     LLVMTypeRef t = site_type(s, dtype_reg(s, via));
+    if (via != to && dtype_bytes(from) == 8) x = whole_in_f64(s, x, sign);
     LV f = sign ? LLVMBuildSIToFP(s->b, x, t, "")
                 : LLVMBuildUIToFP(s->b, x, t, "");
     return via == to ? f : float_to_float(s, to, via, f);

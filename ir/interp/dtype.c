@@ -75,6 +75,47 @@ double dtype_round(DType d, double x)
     return d == DT_e8m0 ? round_power(d, x) : round_narrow(d, x);
 }
 
+/* Truncates and saturates; NaN gives 0. */
+static int64_t int_of_float(DType to, double x)
+{
+    if (isnan(x)) return 0;
+    int width = (int)dtype_bytes(to) * 8;
+    bool has_sign = dtype_class(to) == DC_int;
+    double limit = ldexp(1, has_sign ? width - 1 : width);
+    uint64_t top = UINT64_MAX >> (64 - width + (has_sign ? 1 : 0));
+    if (x >= limit) return (int64_t)top;
+    if (has_sign) return x < -limit ? -(int64_t)top - 1 : (int64_t)x;
+    return x <= -1 ? 0 : (int64_t)(uint64_t)x;
+}
+
+/* The double nearest to i, or, for rounding a second time, rounded to odd: a
+ * set last bit keeps "a little more" from looking like a tie. */
+static double float_of_int(DType from, int64_t i, bool odd)
+{
+    bool negative = dtype_class(from) != DC_uint && i < 0;
+    uint64_t u = negative ? 0 - (uint64_t)i : (uint64_t)i;
+    if (odd && u >> 53) {
+        int drop = 0;
+        while (u >> drop >> 53)
+            drop++;
+        uint64_t rest = u & ((UINT64_C(1) << drop) - 1);
+        u = (u >> drop << drop) | (uint64_t)(rest != 0) << drop;
+    }
+    return negative ? -(double)u : (double)u;
+}
+
+Cell dtype_cast(DType to, DType from, Cell c)
+{
+    bool floats = dtype_class(from) == DC_float;
+    if (dtype_class(to) == DC_float) {
+        double x = floats ? c.f : float_of_int(from, c.i, to != DT_f64);
+        return (Cell){.f = dtype_round(to, x)};
+    }
+    if (!floats) return (Cell){.i = dtype_wrap(to, (uint64_t)c.i)};
+    if (to == DT_bool) return (Cell){.i = c.f != 0};
+    return (Cell){.i = int_of_float(to, c.f)};
+}
+
 /* The pattern of a value that the format represents exactly. */
 static uint32_t narrow_bits(DType d, double x)
 {

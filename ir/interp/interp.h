@@ -64,6 +64,9 @@ Tensor tensor_new(Module *m, Type t, uint32_t ndevices, Arena *arena);
 
 /* Rounds x to a dtype as a cast does (nearest even; e4m3 and e5m2 saturate). */
 double dtype_round(DType d, double x);
+/* A value of one dtype as a cast to another makes it, rounded once: integers
+ * of floats are cut off and saturate, a NaN is 0; integers wrap. */
+Cell dtype_cast(DType to, DType from, Cell c);
 /* The stored bytes of a value, little-endian, and back. */
 void dtype_store(DType d, Cell c, void *out);
 Cell dtype_load(DType d, const void *in);

@@ -384,35 +384,6 @@ static Dual eval_random(const ScalarNode *n, const Dual *x)
 
 /* ----------------------------------------------------------------- casts -- */
 
-/* Truncates and saturates; NaN gives 0. */
-static int64_t int_of_float(DType to, double x)
-{
-    if (isnan(x)) return 0;
-    int width = (int)dtype_bytes(to) * 8;
-    bool is_signed = dtype_class(to) == DC_int;
-    double limit = ldexp(1, is_signed ? width - 1 : width);
-    uint64_t top = UINT64_MAX >> (64 - width + (is_signed ? 1 : 0));
-    if (x >= limit) return (int64_t)top;
-    if (is_signed) return x < -limit ? -(int64_t)top - 1 : (int64_t)x;
-    return x <= -1 ? 0 : (int64_t)(uint64_t)x;
-}
-
-/* The double nearest to i, or, for rounding a second time, rounded to odd: a
- * set last bit keeps "a little more" from looking like a tie. */
-static double float_of_int(DType from, int64_t i, bool odd)
-{
-    bool negative = dtype_class(from) != DC_uint && i < 0;
-    uint64_t u = negative ? 0 - (uint64_t)i : (uint64_t)i;
-    if (odd && u >> 54) {
-        int drop = 0;
-        while (u >> drop >> 54)
-            drop++;
-        uint64_t rest = u & ((UINT64_C(1) << drop) - 1);
-        u = (u >> drop << drop) | (uint64_t)(rest != 0) << drop;
-    }
-    return negative ? -(double)u : (double)u;
-}
-
 /* A cast that keeps all digits.  e8m0 has nothing at or below zero, which is no
  * rounding: who divides by a scale relies on it. */
 static double unrounded(DType to, double x)
@@ -422,14 +393,10 @@ static double unrounded(DType to, double x)
 
 Dual cast_value(DType to, DType from, bool round, Dual x)
 {
-    if (dtype_class(to) == DC_float) {
-        if (!is_float(from))
-            x = made(float_of_int(from, x.v.i, round && to != DT_f64), 0);
-        return made(round ? dtype_round(to, x.v.f) : unrounded(to, x.v.f), x.d);
-    }
-    if (!is_float(from)) return made_int(dtype_wrap(to, (uint64_t)x.v.i));
-    if (dtype_class(to) == DC_bool) return made_int(x.v.f != 0);
-    return made_int(int_of_float(to, x.v.f));
+    bool keeps = !round && is_float(to);
+    Cell v = dtype_cast(keeps ? DT_f64 : to, from, x.v);
+    if (keeps) v.f = unrounded(to, v.f);
+    return (Dual){v, is_float(to) && is_float(from) ? x.d : 0};
 }
 
 static Dual eval_cast(const ScalarNode *n, const Dual *x)

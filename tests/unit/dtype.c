@@ -57,12 +57,39 @@ static void test_integers(void **state)
     assert_int_equal(dtype_load(DT_bool, bytes).i, 1);
 }
 
+/* Beside a tie by less than f64 can say. */
+static void test_integers_are_rounded_once(void **state)
+{
+    (void)state;
+    Cell over = {.i = (int64_t)UINT64_C(0xfffe008000000001)};
+    Cell tie = {.i = (int64_t)UINT64_C(0xfffe008000000000)};
+    Cell low = {.i = -(INT64_C(1) << 62) - (INT64_C(1) << 54) - 1};
+    assert_true(dtype_cast(DT_f32, DT_u64, over).f == 0x1.fffc02p63);
+    assert_true(dtype_cast(DT_f32, DT_u64, tie).f == 0x1.fffcp63);
+    assert_true(dtype_cast(DT_bf16, DT_i64, low).f == -0x1.02p62);
+    low.i++;
+    assert_true(dtype_cast(DT_bf16, DT_i64, low).f == -0x1p62);
+}
+
+static void test_casts_to_integers(void **state)
+{
+    (void)state;
+    Cell x = {.f = -128.9}, nan = {.f = NAN}, wide = {.i = -129};
+    assert_int_equal(dtype_cast(DT_i8, DT_f32, x).i, -128);
+    assert_int_equal(dtype_cast(DT_u8, DT_f32, x).i, 0);
+    assert_int_equal(dtype_cast(DT_i32, DT_f32, nan).i, 0);
+    assert_int_equal(dtype_cast(DT_bool, DT_f32, nan).i, 1);
+    assert_int_equal(dtype_cast(DT_i8, DT_i32, wide).i, 127);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_beyond_the_largest),
         cmocka_unit_test(test_f32_is_the_machine_conversion),
         cmocka_unit_test(test_integers),
+        cmocka_unit_test(test_integers_are_rounded_once),
+        cmocka_unit_test(test_casts_to_integers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
