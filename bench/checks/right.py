@@ -422,6 +422,28 @@ def run_replay(c):
     yield from guarded("sums of ranks", lambda: check_sums(c))
 
 
+# --------------------------------------------------------------------- casts
+
+
+def build_casts(b):
+    """Casts between all dtypes in kernels of every kind; operands and results
+    follow from the dtypes, so they do not travel."""
+    b.tool("gpu-replay")
+    os.makedirs(b.path("cases"), exist_ok=True)
+    b.run(os.path.join(b.build, "tests", "unit-casts"),
+          TITAN_CASES=b.path("cases"))
+    b.pack("cases")
+
+
+def run_casts(c):
+    ran, failed, wrong = replayed(c.call(
+        [c.path("gpu-replay"), c.unpacked("cases")], fine=(0, 1)))
+    yield (f"{ran} kernels, every pattern and border", f"{failed} failed",
+           "0 failed", passed(ran and not failed))
+    for name, what in wrong.items():
+        yield name, what, "the host's bits", "FAILED"
+
+
 # ----------------------------------------------------------------- sanitizer
 
 
@@ -536,6 +558,8 @@ PARTS = [
          run_faults, False),
     Part("replay", "kernels against the interpreter and the host's bits",
          build_replay, run_replay, False),
+    Part("casts", "casts between dtypes, at every border, as on the host",
+         build_casts, run_casts, False),
     Part("sanitizer", "compute-sanitizer over the replay", build_sanitizer,
          run_sanitizer, False),
     Part("text", "a text's bytes, beside PyTorch", build_text, run_text, False),

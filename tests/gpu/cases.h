@@ -12,11 +12,16 @@
  *         SIZE STRIDE BOX ...              dimensions, innermost first
  *     arg BYTES draw WAY STATE DTYPE NAXES an argument whose elements are drawn
  *         SIZE STRIDE ...                  (draw.h), outermost axis first
+ *     arg BYTES points TO DTYPE NAXES      ... or what a cast to TO is tried at
+ *         SIZE STRIDE ...                  (points.h)
  *     arg BYTES fill BYTE                  ... or with all bytes alike
  *     arg same ARG                         the same place as another
  *     want ARG DTYPE EXACT AT NAXES        a result: in the data floats (f64:
  *         SIZE STRIDE ...                  doubles, others 64-bit integers);
  *                                          outermost axis first
+ *     cast ARG FROM POWER DTYPE NAXES      a result: argument FROM, times 2 to
+ *         SIZE STRIDE ...                  the POWER, as a cast makes it
+ *     any ARG                              a result of which nothing is said
  *     run                                  a case ends
  */
 #ifndef TITAN_TESTS_GPU_CASES_H

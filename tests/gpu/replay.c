@@ -13,14 +13,17 @@
 #include "tests/gpu/agree.h"
 #include "tests/gpu/draw.h"
 #include "tests/gpu/driver.h"
+#include "tests/gpu/points.h"
 
 enum { MOST_WANTS = 16, GUARD = 256, MOST_TOLD = 20 };
 
 typedef struct Arg {
     size_t bytes;
-    int64_t same; /* -1: a place of its own */
-    bool drawn;   /* else all bytes are `fill` */
+    int64_t same;       /* -1: a place of its own */
+    bool drawn, points; /* else all bytes are `fill` */
+    bool free;          /* its bytes may be any */
     unsigned fill;
+    DType to; /* of points */
     Draws draws;
     DrawWay way;
     DType dtype;
@@ -35,6 +38,8 @@ typedef struct Want {
     bool exact;
     uint64_t from;
     DrawShape shape;
+    bool cast; /* of argument `from`, times 2^power */
+    int power;
 } Want;
 
 typedef struct Case {
@@ -72,6 +77,10 @@ static void tell(Replay *r, const Case *c, const char *what, double a, double b)
 static void draw_arg(const Arg *a)
 {
     int64_t n = draw_elements(&a->shape);
+    if (a->points) {
+        points_store(&a->shape, a->dtype, a->to, a->before);
+        return;
+    }
     Cell *cells = calloc((size_t)n + 1, sizeof *cells);
     Draws d = a->draws;
     draw_cells(&d, a->way, a->dtype, cells, n);
@@ -133,8 +142,23 @@ static const Arg *place_of(const Case *c, uint32_t arg)
     return a->same >= 0 ? &c->args[a->same] : a;
 }
 
-static Cell wanted(const Replay *r, const Want *w, int64_t x)
+/* What a cast makes of an element. */
+static Cell cast_wanted(const Case *c, const Want *w, int64_t x)
 {
+    const Arg *a = &c->args[w->from];
+    DType d = a->dtype;
+    Cell v =
+        dtype_load(d, a->before + draw_place(&a->shape, x) * dtype_bytes(d));
+    if (w->power) {
+        d = d == DT_f64 ? d : DT_f32;
+        v.f = dtype_round(d, ldexp(v.f, w->power));
+    }
+    return dtype_cast(w->dtype, d, v);
+}
+
+static Cell wanted(const Replay *r, const Case *of, const Want *w, int64_t x)
+{
+    if (w->cast) return cast_wanted(of, w, x);
     Cell c = {0};
     float f;
     bool narrow = dtype_class(w->dtype) == DC_float && w->dtype != DT_f64;
@@ -154,9 +178,12 @@ static void check_want(Replay *r, Case *c, const Want *w)
     for (int64_t x = 0; x < n; x++) {
         int64_t at = draw_place(&w->shape, x) * dtype_bytes(w->dtype);
         memset(a->known + at, 1, dtype_bytes(w->dtype));
-        Cell want = wanted(r, w, x), got = dtype_load(w->dtype, a->after + at);
+        Cell want = wanted(r, c, w, x),
+             got = dtype_load(w->dtype, a->after + at);
         if (!agrees(w->dtype, got, want, w->exact) && bad++ == 0)
-            tell(r, c, "a result is not the interpreter's",
+            tell(r, c,
+                 w->cast ? "a cast is another"
+                         : "a result is not the interpreter's",
                  floats ? got.f : (double)got.i,
                  floats ? want.f : (double)want.i);
     }
@@ -167,7 +194,7 @@ static void check_rest(Replay *r, const Case *c)
     for (uint32_t i = 0; i < c->shot.nargs; i++) {
         const Arg *a = &c->args[i];
         if (a->same >= 0) continue;
-        for (size_t x = 0; x < a->bytes + GUARD; x++)
+        for (size_t x = a->free ? a->bytes : 0; x < a->bytes + GUARD; x++)
             if (!a->known[x] && a->after[x] != a->before[x]) {
                 tell(r, c, "a byte beside the results changed", i, (double)x);
                 break;
@@ -263,13 +290,19 @@ static void read_arg(Case *c, Words *w)
         return;
     }
     a->bytes = (size_t)strtoull(first, NULL, 10);
-    a->drawn = strcmp(word(w), "draw") == 0;
+    const char *how = word(w);
+    a->points = strcmp(how, "points") == 0;
+    a->drawn = a->points || strcmp(how, "draw") == 0;
     if (!a->drawn) {
         a->fill = (unsigned)number(w);
         return;
     }
-    a->way = (DrawWay)number(w);
-    a->draws.state = strtoull(word(w), NULL, 10);
+    if (a->points) {
+        a->to = (DType)number(w);
+    } else {
+        a->way = (DrawWay)number(w);
+        a->draws.state = strtoull(word(w), NULL, 10);
+    }
     a->dtype = (DType)number(w);
     read_shape(&a->shape, w);
 }
@@ -282,6 +315,23 @@ static void read_want(Case *c, Words *w)
     x->exact = number(w) != 0;
     x->from = (uint64_t)number(w);
     read_shape(&x->shape, w);
+}
+
+static void read_cast(Case *c, Words *w)
+{
+    Want *x = &c->wants[c->nwants++];
+    *x = (Want){.cast = true, .exact = true};
+    x->arg = (uint32_t)number(w);
+    x->from = (uint64_t)number(w);
+    x->power = (int)number(w);
+    x->dtype = (DType)number(w);
+    read_shape(&x->shape, w);
+}
+
+/* A result of which nothing is said. */
+static void read_any(Case *c, Words *w)
+{
+    c->args[number(w)].free = true;
 }
 
 static void read_kernel(Case *c, Words *w)
@@ -306,6 +356,8 @@ static void read_line(Replay *r, Case *c, char *line)
     if (strcmp(what, "map") == 0) read_map(c, &w);
     if (strcmp(what, "arg") == 0) read_arg(c, &w);
     if (strcmp(what, "want") == 0) read_want(c, &w);
+    if (strcmp(what, "cast") == 0) read_cast(c, &w);
+    if (strcmp(what, "any") == 0) read_any(c, &w);
     if (strcmp(what, "run") == 0) run_case(r, c);
 }
 

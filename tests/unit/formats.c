@@ -3,7 +3,8 @@
  * Every float format of 8 and 16 bits, over all of its patterns and all
  * borders of its rounding: the interpreter's, the runtime's and the compiled
  * conversions against the definition as it is written here.  Values are a
- * sorted list, and rounding is search in it.
+ * sorted list, and rounding is search in it.  The points at which kernels of
+ * all kinds are tried, and GPUs (tests/gpu/points.h), have every one of these.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,6 +18,7 @@
 
 #include "codegen/kernel.h"
 #include "runtime/narrow.h"
+#include "tests/gpu/points.h"
 #include "tests/unit/opened.h"
 #include "tests/unit/unit.h"
 
@@ -323,6 +325,106 @@ static void f64_is_rounded_once(void **state)
     }
 }
 
+/* ---------------------------------------------------- points of other tests */
+
+static int by_bits(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static Points sorted_points(DType from, DType to)
+{
+    Points p = points_of(from, to);
+    qsort(p.at, p.n, sizeof *p.at, by_bits);
+    return p;
+}
+
+static void expect_point(const Points *p, uint64_t bits)
+{
+    if (bsearch(&bits, p->at, p->n, sizeof bits, by_bits)) return;
+    fail_msg("0x%llx of %s is not among the points of casts to %s",
+             (unsigned long long)bits, dtype_name(p->from), dtype_name(p->to));
+}
+
+static void expect_number(const Points *p, double x)
+{
+    uint64_t bits = 0;
+    float f = (float)x;
+    if (p->from == DT_f32)
+        memcpy(&bits, &f, sizeof f);
+    else
+        memcpy(&bits, &x, sizeof x);
+    expect_point(p, bits);
+}
+
+/* Of a border of f64 what is just beside it is no f32. */
+static void expect_beside(const Points *p, double x)
+{
+    for (int sign = -1; sign <= 1; sign += 2) {
+        expect_number(p, sign * x);
+        expect_number(p, sign * nextafter(x, 0));
+        expect_number(p, sign * nextafter(x, INFINITY));
+    }
+}
+
+static void points_leave_no_border_out(void **state)
+{
+    (void)state;
+    for (uint32_t k = 0; k < NSPECS; k++) {
+        const Spec *s = &specs[k];
+        list_values(s);
+        Points narrow = sorted_points(DT_f32, s->dtype);
+        Points wide = sorted_points(DT_f64, s->dtype);
+        for (uint32_t i = 0, n = make_points(s); i < n; i++) {
+            if (isnan(points[i])) continue;
+            expect_number(&narrow, (double)points[i]);
+            expect_number(&wide, (double)points[i]);
+        }
+        for (uint32_t i = 0; i < s->finite; i++) {
+            expect_beside(&wide, list[i]);
+            expect_beside(&wide, list[i] / 2 + next(s, i) / 2);
+        }
+        free(narrow.at);
+        free(wide.at);
+    }
+}
+
+/* NaNs: quiet ones and others, of both signs, with the least, the largest and
+ * other payloads. */
+static void points_have_every_nan(void **state)
+{
+    (void)state;
+    static const uint64_t f32[] = {0x7f800001, 0xff800001, 0x7fbfffff,
+                                   0x7fc00000, 0xffc00000, 0x7fc00001,
+                                   0x7fffffff, 0xffffffff};
+    static const uint64_t f64[] = {0x7ff0000000000001, 0xfff7ffffffffffff,
+                                   0x7ff8000000000000, 0xffffffffffffffff};
+    for (DType to = 0; to < DT_count; to++) {
+        Points narrow = sorted_points(DT_f32, to);
+        Points wide = sorted_points(DT_f64, to);
+        for (unsigned i = 0; i < sizeof f32 / sizeof *f32; i++)
+            expect_point(&narrow, f32[i]);
+        for (unsigned i = 0; i < sizeof f64 / sizeof *f64; i++)
+            expect_point(&wide, f64[i]);
+        free(narrow.at);
+        free(wide.at);
+    }
+}
+
+static void points_have_every_pattern(void **state)
+{
+    (void)state;
+    for (uint32_t k = 0; k < NSPECS; k++)
+        for (DType to = 0; to < DT_count; to++) {
+            Points p = sorted_points(specs[k].dtype, to);
+            assert_int_equal(p.n, specs[k].patterns);
+            for (uint32_t i = 0; i < p.n; i++)
+                assert_int_equal(p.at[i], i);
+            free(p.at);
+        }
+}
+
 static int open_kernels(void **state)
 {
     (void)state;
@@ -345,6 +447,9 @@ int main(void)
         cmocka_unit_test(meaning_of_every_pattern),
         cmocka_unit_test(every_pattern_comes_back),
         cmocka_unit_test(f64_is_rounded_once),
+        cmocka_unit_test(points_leave_no_border_out),
+        cmocka_unit_test(points_have_every_nan),
+        cmocka_unit_test(points_have_every_pattern),
     };
     return cmocka_run_group_tests(tests, open_kernels, close_kernels);
 }
