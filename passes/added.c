@@ -114,7 +114,8 @@ bool map_scales_einsum(const Module *m, const Fn *fn, const Inst *map,
 
 bool map_scales_operand(const Module *m, const Fn *fn, const Inst *map)
 {
-    if (!map_multiplies(m, map) || type_dtype(m, map->type) != DT_bf16)
+    DType to = type_dtype(m, map->type);
+    if (!map_multiplies(m, map) || (to != DT_bf16 && to != DT_f32))
         return false;
     Type x = value_type(fn, inst_arg(fn, map, 0));
     Type s = value_type(fn, inst_arg(fn, map, 1));
@@ -123,6 +124,53 @@ bool map_scales_operand(const Module *m, const Fn *fn, const Inst *map)
            dtype_class(d) == DC_float && same_axes(m, x, map->type) &&
            type_info(m, s)->naxes > 0 &&
            type_info(m, s)->naxes < type_info(m, x)->naxes;
+}
+
+/* What the scales of an operand are for. */
+typedef enum Sharing {
+    SHARE_none,
+    SHARE_row,
+    SHARE_block,
+    SHARE_square
+} Sharing;
+
+static Sharing sharing_of(const Module *m, const Fn *fn, const Inst *einsum,
+                          const Inst *map)
+{
+    enum { UNIT = 16, BLOCK = 128, TILE = 32 };
+    Type s = value_type(fn, inst_arg(fn, map, 1));
+    int64_t block = type_dtype(m, s) == DT_e8m0 ? TILE : BLOCK, rows = 1;
+    const TypeInfo *t = type_info(m, map->type);
+    uint32_t blocks = 0, parts = 0, whole = 0, square = 0;
+    for (uint32_t i = 0; i < t->naxes; i++) {
+        EinsumRole role = einsum_role(m, fn, einsum, t->axes[i].axis);
+        bool has = type_axis(m, s, t->axes[i].axis) != NULL;
+        int64_t n = type_local_size(m, &t->axes[i]);
+        if (role == EINSUM_batch) return SHARE_none;
+        if (role != EINSUM_sum) rows *= n;
+        if (role == EINSUM_sum)
+            *(has ? &blocks : n == block ? &parts : &whole) += 1;
+        else if (!has)
+            square += n == block ? 1 : 2;
+    }
+    if (rows % UNIT != 0 || square > 1) return SHARE_none;
+    if (blocks == 0 && !square) return SHARE_row;
+    bool tiles = block == TILE && blocks > 0;
+    if ((blocks != 1 && !tiles) || parts != 1 || whole) return SHARE_none;
+    return square ? SHARE_square : SHARE_block;
+}
+
+bool einsum_takes_scales(const Module *m, const Fn *fn, const Inst *einsum)
+{
+    Sharing of[2];
+    for (uint32_t k = 0; k < 2; k++) {
+        const Inst *map = inst_of(fn, inst_arg(fn, einsum, k));
+        if (!map_scales_operand(m, fn, map)) return false;
+        of[k] = sharing_of(m, fn, einsum, map);
+    }
+    bool rows = of[0] == SHARE_row && of[1] == SHARE_row;
+    bool blocks = of[0] >= SHARE_block && of[1] >= SHARE_block;
+    return rows || (blocks && of[0] + of[1] < 2 * SHARE_square);
 }
 
 /* The operand that a term is below any casts; -1: it is more than that. */

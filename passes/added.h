@@ -24,9 +24,14 @@ bool map_scales_einsum(const Module *m, const Fn *fn, const Inst *map,
                        const Uses *uses, uint32_t *einsum);
 
 /* MAP multiplies numbers of eight bits or fewer by what blocks of them share:
- * { bf16(f32(_0) * _1) }.  A gemm that takes such scales reads both as they
- * are, so canonicalise keeps what makes the numbers apart from the map. */
+ * { f32(_0) * _1 }, perhaps rounded to bf16.  A gemm that takes such scales
+ * reads both as they are, so canonicalise keeps what makes the numbers apart
+ * from the map. */
 bool map_scales_operand(const Module *m, const Fn *fn, const Inst *map);
+
+/* Both operands of EINSUM are such numbers, with scales that a gemm takes: of
+ * rows, or of blocks, in a matrix at most those of blocks of rows. */
+bool einsum_takes_scales(const Module *m, const Fn *fn, const Inst *einsum);
 
 /* MAP adds a scatter's sums to a value of its type: { _0 + _1 }, perhaps
  * through casts, so that where nothing is scattered the value is the sum.

@@ -29,11 +29,10 @@ static bool in_memory(const Graph *g, uint32_t node)
 static void join_scales(Graph *g, uint32_t node)
 {
     uint32_t all[3] = {g->nodes[node].cluster};
+    if (!einsum_takes_scales(g->fx->m, g->fn, node_inst(g, node))) return;
     for (uint32_t k = 0; k < 2; k++) {
         uint32_t x = g->nodes[node].args[k];
-        if (!g->nodes[x].again ||
-            !map_scales_operand(g->fx->m, g->fn, node_inst(g, x)))
-            return;
+        if (!g->nodes[x].again) return;
         all[1 + k] = g->nodes[x].cluster;
     }
     const Node *x = &g->nodes[g->nodes[node].args[0]];

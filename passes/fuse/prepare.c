@@ -12,6 +12,7 @@
  *   - a sum to few elements is made in two steps, so that it has enough rows
  *     to be shared; the intermediate sums are in the dtype of accumulation
  */
+#include "../added.h"
 #include "../cast.h"
 #include "fuse.h"
 
@@ -80,7 +81,7 @@ static Value as_loops(Prep *p, const Inst *in)
 }
 
 /* The library gives its sums, or rounds them to the dtype of the operands; of
- * operands of 8 bits, to any of 16. */
+ * operands of 8 bits, to any of 16, with scales or without. */
 static Value as_gemm(Prep *p, const Inst *in)
 {
     Module *m = p->fx->m;
@@ -88,7 +89,8 @@ static Value as_gemm(Prep *p, const Inst *in)
     DType d = type_dtype(m, operand_type(p, in, 0));
     DType to = type_dtype(m, in->type);
     DType acc = attr_dtype(m, in->attr, AT_acc, dtype_acc(d));
-    if (!p->fx->gpu || to == acc || to == d || dtype_bytes(d) == 1)
+    if (!p->fx->gpu || to == acc || to == d || dtype_bytes(d) == 1 ||
+        einsum_takes_scales(m, p->fn, in))
         return NO_VALUE;
     Type t = type_with_dtype(m, in->type, acc);
     return emit_cast(p->b, emit(p->b, OP_einsum, t, in->attr, args, 2), to);
