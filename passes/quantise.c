@@ -26,8 +26,11 @@
  *   rowwise_with_gw_hp   The output as rowwise, the gradient of the input with
  *                a weight that is scaled as a whole, that of the weight as it
  *                was.
- *   blockwise    A scale for 128 elements of what is summed, for a weight for
- *                128 x 128; powers of two, e4m3.
+ *   blockwise    For 128 elements of what is summed, of a weight for 128 x 128,
+ *                the scale 448 / amax and the inverse amax / 448, in f32; e4m3.
+ *                amax is taken for 1e-4 at least, that of cotangents for 1e-12,
+ *                for they are the smaller the larger the batch is.
+ *                blockwise_pow2: scales as those of rowwise.
  *   mxfp8        A scale 2^k for 32 elements, k the exponent of amax less that
  *                of the largest e4m3 (OCP Microscaling Formats 1.0, section
  *                6.3); mxfp8_rceil: the exponent of amax / 448, rounded up;
@@ -48,10 +51,11 @@
  * Scales that do not vary along the sum are taken out of it: the product of the
  * narrow numbers is summed in f32, multiplied by both inverses, and rounded to
  * the dtype of what was narrowed, but for gradients of weights.  Scales that do
- * vary, all powers of two, go to the product where the target has one that
- * takes them (quantise/native.c).  Elsewhere they are multiplied in first: what
- * they give is exact in bf16, and the product is one of bf16
- * (quantise/blocks.c).
+ * vary go to the product where the target has one that takes them
+ * (quantise/native.c).  Elsewhere they are multiplied in first (quantise/
+ * blocks.c): what powers of two give is exact in bf16, and the product is one
+ * of bf16.  What others give is f32 on a host; a GPU rounds it to bf16, which
+ * its tensor cores take.
  */
 #include <string.h>
 
@@ -59,14 +63,21 @@
 
 /* --------------------------------------------------------------- recipes -- */
 
+/* What the largest element is taken for at least; of blocks, but for
+ * cotangents, which are as small as a batch is large. */
+static const double LEAST = 1e-12, LEAST_BLOCK = 1e-4;
+
 static Way tensor_way(bool cot)
 {
-    return (Way){.method = METHOD_tensor, .format = cot ? DT_e5m2 : DT_e4m3};
+    return (Way){.method = METHOD_tensor,
+                 .format = cot ? DT_e5m2 : DT_e4m3,
+                 .least = LEAST};
 }
 
 static Way row_way(void)
 {
-    return (Way){.method = METHOD_row, .format = DT_e4m3, .power = true};
+    return (Way){
+        .method = METHOD_row, .format = DT_e4m3, .power = true, .least = LEAST};
 }
 
 static Way mx_way(DType format, Rounding to)
@@ -95,10 +106,13 @@ static Way way_of(const char *recipe, Product product, bool cot, bool weight)
     if (strcmp(recipe, "mxfp4") == 0) return mx_way(DT_e2m1, ROUND_even);
     if (strcmp(recipe, "mxfp4_floor") == 0) return mx_way(DT_e2m1, ROUND_down);
     if (strcmp(recipe, "mxfp4_rceil") == 0) return mx_way(DT_e2m1, ROUND_up);
-    if (strcmp(recipe, "blockwise") == 0)
+    bool power = strcmp(recipe, "blockwise_pow2") == 0;
+    if (power || strcmp(recipe, "blockwise") == 0)
         return (Way){.method = METHOD_block,
                      .format = DT_e4m3,
-                     .power = true,
+                     .power = power,
+                     .quotients = !power,
+                     .least = power || cot ? LEAST : LEAST_BLOCK,
                      .block = 128,
                      .square = weight};
     if (product == PRODUCT_weight) return (Way){.method = METHOD_none};
@@ -133,8 +147,8 @@ static Value scaled_operand(Quantise *q, Value x, const Way *way,
     bool row = way->method == METHOD_row;
     uint32_t n = row ? q->nsum : quant_axes(q, quant_type(q, x), all);
     Value amax = quant_amax(q, x, row ? q->sum : all, n);
-    Value scale = quant_of_amax(q, quant_scale_body(q->m, way), amax);
-    *inverse = quant_inverse(q, scale);
+    Value scale;
+    quant_scales(q, way, amax, &scale, inverse);
     x = emit_rename(&q->rw.b, x, q->sum, q->inner, q->nsum);
     return quant_narrow(q, x, scale, way->format);
 }
@@ -304,6 +318,7 @@ static bool write_contraction(Quantise *q, Value v, Value as)
         return refuse_native(q, c.recipe, c.type);
     q->scatter = as.id == v.id ? NULL : inst_of(fn, as);
     q->each = (Axis){UINT32_MAX};
+    q->wide = c.way[0].power && c.way[1].power ? DT_bf16 : DT_f32;
     q->rw.b.loc = q->in->loc;
     q->rw.b.phase = (Phase)q->in->phase;
     Value y = write_in_way(q, &c, x);

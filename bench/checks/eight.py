@@ -12,8 +12,8 @@ from .base import BESIDE, Failed, Part, at_least, guarded, passed
 from .fast import step_rows, wish_of
 from .right import TEXT, values_of
 
-RECIPES = ("tensorwise", "rowwise", "rowwise_with_gw_hp", "blockwise", "mxfp8",
-           "mxfp8_rceil", "mxfp4", "mxfp4_floor", "mxfp4_rceil")
+RECIPES = ("tensorwise", "rowwise", "rowwise_with_gw_hp", "blockwise",
+           "blockwise_pow2", "mxfp8", "mxfp8_rceil", "mxfp4", "mxfp4_floor", "mxfp4_rceil")
 PART_OF_TENSORWISE = 0.98
 SEEDS = (1, 2, 3)  # of weights and of the order of rows
 LAST = 50          # steps whose losses are averaged

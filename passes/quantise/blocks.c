@@ -1,8 +1,8 @@
 /*
- * blocks.c: blocks that share a scale, multiplied out in bf16.
+ * blocks.c: blocks that share a scale, multiplied out.
  *
- * The narrow numbers times their inverses are exact in bf16, and the product is
- * one of bf16.
+ * The narrow numbers times inverses that are powers of two are exact in bf16,
+ * and the product is one of bf16; others are f32, or rounded.
  */
 #include <string.h>
 
@@ -68,6 +68,12 @@ static Value join_all(Quantise *q, Value x, const Cuts *c)
     return emit_rename(&q->rw.b, x, c->to, c->from, c->nbehind);
 }
 
+/* A GPU rounds what bf16 has not. */
+static DType multiplied(const Quantise *q)
+{
+    return q->native != NATIVE_none ? DT_bf16 : q->wide;
+}
+
 /* The value that the narrow numbers and their scales stand for. */
 static Value write_blocks(Quantise *q, Value x, const Way *way)
 {
@@ -77,8 +83,9 @@ static Value write_blocks(Quantise *q, Value x, const Way *way)
     Axis share[2] = {cut_within(&c.cut[0]), cut_within(&c.cut[c.n - 1])};
     Value amax = quant_amax(q, x, share, c.n), inverse, scale;
     quant_scales(q, way, amax, &scale, &inverse);
-    Value small = emit_cast(b, quant_narrow(q, x, scale, way->format), DT_f32);
-    Value y = emit_cast(b, emit_binary(b, SC_mul, small, inverse), DT_bf16);
+    Value small = quant_narrow(q, x, scale, way->format);
+    Value y = emit_binary(b, SC_mul, emit_cast(b, small, DT_f32), inverse);
+    y = emit_cast(b, y, multiplied(q));
     return join_all(q, y, &c);
 }
 
@@ -87,6 +94,7 @@ static bool way_eq(const Way *x, const Way *y)
 {
     return x->format == y->format && x->block == y->block &&
            x->square == y->square && x->power == y->power && x->mx == y->mx &&
+           x->quotients == y->quotients && x->least == y->least &&
            x->to == y->to;
 }
 

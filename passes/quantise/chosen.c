@@ -19,8 +19,8 @@
  * are narrow operands, and the sums are multiplied by both scales; so are sums
  * of gradients where a tensor has one scale.  Elsewhere the narrow numbers are
  * multiplied as numbers of bf16, which has them all.  Scales that are powers of
- * two are multiplied in first, for bf16 has those products too; others behind
- * the sum.
+ * two are multiplied in first, for bf16 has those products too; so are those of
+ * blocks, whose products are rounded where they are not; others behind the sum.
  */
 #include "../cast.h"
 #include "quantise.h"
@@ -246,11 +246,12 @@ static Value wide_product(Quantise *q, const Way *way, bool marked,
         Chosen c = chosen_of(q, k, &way[k], !marked || k == weight);
         y[k] = chosen_operand(q, &c, &way[k], &behind[k]);
     }
-    bool power = way[0].power && way[1].power;
-    Value v = emit_einsum(b, y[0], y[1], sum->axes, sum->n, power ? d : DT_f32,
+    bool inside =
+        way[0].method == METHOD_block || (way[0].power && way[1].power);
+    Value v = emit_einsum(b, y[0], y[1], sum->axes, sum->n, inside ? d : DT_f32,
                           DT_f32);
     if (q->scatter) v = quant_scattered(q, v);
-    if (power) return v;
+    if (inside) return v;
     Value both = emit_binary(b, SC_mul, behind[0], behind[1]);
     v = emit_binary(b, SC_mul, emit_cast(b, v, DT_f32), both);
     return emit_cast(b, v, d);

@@ -8,9 +8,9 @@
  *              both sides are cut in parts of 32, four and the rest
  *
  * The operands of the contraction are maps of narrow numbers and their scales,
- * { bf16(f32(_0) * _1) }, which fuse gives to the product (passes/added.h).
- * All that sums the same axes cuts them alike, so that what several products
- * read is quantised once.
+ * { f32(_0) * _1 }, rounded to bf16 where that has them all, which fuse gives
+ * to the product (passes/added.h). All that sums the same axes cuts them alike,
+ * so that what several products read is quantised once.
  */
 #include <string.h>
 
@@ -101,7 +101,7 @@ Value quant_both(Quantise *q, Value small, Value inverse)
     Expr scale = expr_cast(q->m, DT_f32, expr_arg(q->m, 1, by));
     Expr body = expr_op(q->m, SC_mul, wide, scale, none);
     Value args[2] = {small, inverse};
-    return emit_map(&q->rw.b, expr_cast(q->m, DT_bf16, body), args, 2);
+    return emit_map(&q->rw.b, expr_cast(q->m, q->wide, body), args, 2);
 }
 
 /* e4m3 has all numbers of e2m1. */

@@ -40,12 +40,15 @@ typedef enum Rounding {
 typedef struct Way {
     Method method;
     DType format;
-    bool power;    /* scales are powers of two */
-    bool mx;       /* the inverse is the power, of amax's exponent */
-    Rounding to;   /* of that */
-    int64_t block; /* how many share a scale */
-    bool square;   /* and along the other side of a weight too */
-    bool native;   /* the product takes the scales, or is refused */
+    bool power;     /* scales are powers of two */
+    bool quotients; /* scale and inverse are, of amax and the format's largest
+                       number, each rounded by itself */
+    double least;   /* that amax is taken for */
+    bool mx;        /* the inverse is the power, of amax's exponent */
+    Rounding to;    /* of that */
+    int64_t block;  /* how many share a scale */
+    bool square;    /* and along the other side of a weight too */
+    bool native;    /* the product takes the scales, or is refused */
 } Way;
 
 /* Some axes of a value as one, in parts, outermost first; the way back. */
@@ -91,6 +94,7 @@ typedef struct Quantise {
     const Inst *in;      /* the contraction */
     const Inst *scatter; /* what adds up its blocks; NULL: nothing does */
     Axis each;           /* along which an operand has a matrix each, if any */
+    DType wide;          /* which has its narrow numbers times their scales */
     Native native;
     bool kernels;         /* of products of blocks of rows, in eight bits too */
     VEC(Blocked) blocked; /* of this function */
@@ -103,11 +107,7 @@ typedef struct Quantise {
 
 /* scale.c */
 Value quant_amax(Quantise *q, Value x, const Axis *axes, uint32_t n);
-/* The body of scale(amax): what x is multiplied by. */
-Expr quant_scale_body(Module *m, const Way *way);
-Value quant_of_amax(Quantise *q, Expr body, Value amax);
-Value quant_inverse(Quantise *q, Value scale);
-/* Both, of blocks. */
+/* What x is multiplied by, and what its product is. */
 void quant_scales(Quantise *q, const Way *way, Value amax, Value *scale,
                   Value *inverse);
 Value quant_narrow(Quantise *q, Value x, Value scale, DType format);
@@ -129,7 +129,7 @@ Value quant_cut(Quantise *q, Value x, const Cut *c);
 Value quant_join(Quantise *q, Value x, const Cut *c);
 
 /* blocks.c */
-/* The value that narrow numbers and their scales stand for, in bf16. */
+/* The value that narrow numbers and their scales stand for. */
 Value quant_block_operand(Quantise *q, Value x, const Way *way);
 Value quant_blocked(Quantise *q, const Value *x, const Way *way);
 

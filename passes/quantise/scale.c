@@ -39,10 +39,10 @@ static Expr power_of_two(Module *m, Expr x)
 }
 
 /* The body of scale(amax): what x is multiplied by. */
-Expr quant_scale_body(Module *m, const Way *way)
+static Expr scale_body(Module *m, const Way *way)
 {
     Expr none = {0}, amax = expr_arg(m, 0, DT_f32);
-    Expr least = expr_float(m, DT_f64, 1e-12);
+    Expr least = expr_float(m, DT_f64, way->least);
     Expr wide = expr_op(m, SC_max, expr_cast(m, DT_f64, amax), least, none);
     Expr top = expr_float(m, DT_f64, largest(way->format));
     Expr scale = expr_cast(m, DT_f32, expr_op(m, SC_div, top, wide, none));
@@ -81,12 +81,18 @@ static Expr inverse_body(Module *m, const Way *way)
     return if_finite(m, amax, power_of_two(m, down));
 }
 
-Value quant_of_amax(Quantise *q, Expr body, Value amax)
+/* The body of scale(amax), or of inverse(amax): one over the other, each
+ * rounded by itself. */
+static Expr quotient_body(Module *m, const Way *way, bool inverse)
 {
-    return emit_map(&q->rw.b, body, &amax, 1);
+    Expr none = {0}, amax = expr_arg(m, 0, DT_f32);
+    Expr least = expr_float(m, DT_f32, way->least);
+    Expr top = expr_float(m, DT_f32, largest(way->format));
+    Expr some = expr_op(m, SC_max, amax, least, none);
+    return expr_op(m, SC_div, inverse ? some : top, inverse ? top : some, none);
 }
 
-Value quant_inverse(Quantise *q, Value scale)
+static Value inverse_of(Quantise *q, Value scale)
 {
     Value one = emit_const(&q->rw.b, DT_f32, 1);
     return emit_binary(&q->rw.b, SC_div, one, scale);
@@ -102,11 +108,15 @@ Value quant_narrow(Quantise *q, Value x, Value scale, DType format)
 void quant_scales(Quantise *q, const Way *way, Value amax, Value *scale,
                   Value *inverse)
 {
-    if (way->mx) {
-        *inverse = quant_of_amax(q, inverse_body(q->m, way), amax);
-        *scale = quant_inverse(q, *inverse);
+    Builder *b = &q->rw.b;
+    if (way->quotients) {
+        *scale = emit_map(b, quotient_body(q->m, way, false), &amax, 1);
+        *inverse = emit_map(b, quotient_body(q->m, way, true), &amax, 1);
+    } else if (way->mx) {
+        *inverse = emit_map(b, inverse_body(q->m, way), &amax, 1);
+        *scale = inverse_of(q, *inverse);
     } else {
-        *scale = quant_of_amax(q, quant_scale_body(q->m, way), amax);
-        *inverse = quant_inverse(q, *scale);
+        *scale = emit_map(b, scale_body(q->m, way), &amax, 1);
+        *inverse = inverse_of(q, *scale);
     }
 }

@@ -13,7 +13,8 @@ import subprocess
 import sys
 
 # rows, embed, ff: two blocks or more along some side
-SIZES, BLOCKWISE = (32, 64, 96), (128, 128, 256)
+SIZES, WIDE = (32, 64, 96), (128, 128, 256)
+BLOCKWISE = ("blockwise", "blockwise_pow2")
 EXPERTS, ROWS = 3, 150  # of which one has more than a block of rows
 TABLE = os.path.join(os.path.dirname(__file__), "../../../ir/recipes.def")
 # mxfp8_native has the numbers of mxfp8, on targets that multiply them.
@@ -128,15 +129,18 @@ def mx(x, name, to):
     return out
 
 
-def blocks(x, tall):
+def blocks(x, tall, power, least):
     """128 along a row, of a weight 128 rows too."""
     step, out = 128 if tall else 1, [[0.0] * len(x[0]) for _ in x]
     for r in range(0, len(x), step):
         for c in range(0, len(x[0]), 128):
             cells = [(i, j) for i in range(r, r + step) for j in range(c, c + 128)]
-            s = down(scale_of(max(abs(x[i][j]) for i, j in cells), "e4m3"))
+            amax = max(abs(x[i][j]) for i, j in cells)
+            top = max(amax, f32(least))
+            s = down(scale_of(amax, "e4m3")) if power else f32(448 / top)
+            back = 1 / s if power else f32(top / 448)
             for i, j in cells:
-                out[i][j] = cast(x[i][j] * s, "e4m3") / s
+                out[i][j] = f32(cast(f32(x[i][j] * s), "e4m3") * back)
     return out
 
 
@@ -144,8 +148,8 @@ def quantised(recipe, product, x, cot, weight):
     """An operand whose rows are what is summed."""
     if recipe == "tensorwise":
         return whole(x, "e5m2" if cot else "e4m3", False)
-    if recipe == "blockwise":
-        return blocks(x, weight)
+    if recipe in BLOCKWISE:
+        return blocks(x, weight, recipe == "blockwise_pow2", 1e-12 if cot else 1e-4)
     if recipe.startswith("mx"):
         name, _, to = recipe.partition("_")
         return mx(x, "e2m1" if name == "mxfp4" else "e4m3", to)
@@ -238,7 +242,7 @@ def matrix(rows, columns, spread):
 def is_rounded(recipe, name):
     """As its operands are: products of numbers and scales, but for the sums of
     weights."""
-    scaled = not recipe.startswith("mx") and recipe != "blockwise"
+    scaled = not recipe.startswith("mx") and recipe not in BLOCKWISE
     return scaled and name != "dw"
 
 
@@ -261,12 +265,27 @@ def compare(recipe, what, have, want):
             sys.exit(f"values.py: {recipe}: {what}{name} is off by {worst:.2g} of {size:.3g}")
 
 
+def unlike(x, y):
+    """0 where both are the same."""
+    return 1 - 2 * sum(a * b for a, b in zip(x, y)) / sum(a * a + b * b for a, b in zip(x, y))
+
+
+def compare_plain(recipe, have, inputs):
+    """The output beside the product of what was not quantised."""
+    worst = unlike(have["y"], product(inputs["x"], inputs["w"]))
+    if not worst < 1e-3:
+        sys.exit(f"values.py: {recipe}: y is unlike the plain product by {worst:.2g}")
+
+
 def main(titan_opt):
     random.seed(5)
     for recipe in RECIPES:
-        rows, embed, ff = BLOCKWISE if recipe == "blockwise" else SIZES
+        rows, embed, ff = WIDE if recipe in BLOCKWISE else SIZES
         inputs = {"x": matrix(rows, embed, 3), "w": matrix(ff, embed, 2), "g": matrix(rows, ff, 6)}
-        compare(recipe, "", by_titan(titan_opt, recipe, inputs), by_hand(recipe, **inputs))
+        have = by_titan(titan_opt, recipe, inputs)
+        compare(recipe, "", have, by_hand(recipe, **inputs))
+        if recipe in BLOCKWISE:
+            compare_plain(recipe, have, inputs)
         ids = [-1] + random.choices(range(EXPERTS), (1, 12, 2), k=ROWS - 1)
         inputs = {"x": matrix(ROWS, embed, 3), "w": matrix(EXPERTS * ff, embed, 2), "g": matrix(ROWS, ff, 6), "ids": ids}
         want = experts_by_hand(recipe, **inputs)
