@@ -5,10 +5,10 @@
  *     ----- ------ ---- --------------------------------------
  *     rule  whose  mode and what it takes
  *
- * A rule has one mode, which is `none` where it only says what to offload. What
- * its names stand for is known when dtypes and splits are, so the rules go on
- * as text, in the option `remat`, which the pass of that name reads
- * (passes/remat/rules.c).
+ * A rule has one mode, which is `none` where it only says what to offload, or
+ * what is kept of what turns gather. What its names stand for is known when
+ * dtypes and splits are, so the rules go on as text, in the option `remat`,
+ * which the pass of that name reads (passes/remat/rules.c).
  */
 #include "plan.h"
 
@@ -30,6 +30,13 @@ static bool wrong(Plan *p, Span at, const char *message, const char *help)
     return false;
 }
 
+/* The mode may be left out. */
+static bool is_modeless(const Node *rule)
+{
+    return rule_clause(rule, CLAUSE_offload) ||
+           rule_clause(rule, CLAUSE_gathered);
+}
+
 /* The one clause that says what is done. */
 static const Clause *mode_of(Plan *p, const Node *rule)
 {
@@ -46,7 +53,7 @@ static const Clause *mode_of(Plan *p, const Node *rule)
         }
         mode = c;
     }
-    if (!mode && !rule_clause(rule, CLAUSE_offload))
+    if (!mode && !is_modeless(rule))
         wrong(p, rule->span, "the rule does not say what is kept",
               "modes: none, early, full, ops, every 2, keep a, "
               "remake a, budget 60 GiB");
@@ -60,6 +67,9 @@ static bool clause_fits(Plan *p, const Clause *mode, const Clause *c)
     if (c->kind == CLAUSE_offload && mode && mode->kind == CLAUSE_budget)
         return wrong(p, c->span, "'budget' chooses itself what to offload",
                      "leave out 'offload'");
+    if (c->kind == CLAUSE_gathered && mode && mode->kind == CLAUSE_budget)
+        return wrong(p, c->span, "'budget' chooses itself what stays gathered",
+                     "leave out 'gathered'");
     if (c->kind == CLAUSE_except && (!mode || mode->kind != CLAUSE_ops))
         return wrong(p, c->span, "'except' is for 'ops'",
                      "leave it out, or write remat repeat ops except ...");
@@ -107,7 +117,7 @@ static void put_clause(Plan *p, Buf *b, const Clause *c)
 bool remat_rule(Plan *p, const Node *rule)
 {
     const Clause *mode = mode_of(p, rule);
-    if (!mode && !rule_clause(rule, CLAUSE_offload)) return false;
+    if (!mode && !is_modeless(rule)) return false;
     if (!mode && p->s->m->diag->nerrors) return false;
     for (uint32_t i = 0; i < rule->rule.nclauses; i++) {
         const Clause *c = &rule->rule.clauses[i];

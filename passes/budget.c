@@ -17,6 +17,10 @@
  * when the last way does not fit, all corners are tried, and when no plan does,
  * the images of the smallest.
  *
+ * Where nothing has to be made again turns keep parameters that they gather, as
+ * many as there is room for, if a step is predicted to take less with them:
+ * what a gather is waited for depends on all that is beside it.
+ *
  * States of the optimizer go to the host (remat/states.c) where all that does
  * not fit, or the last byte that it saves takes more time than a byte of
  * theirs: the search is made with more and more of them there, as long as that
@@ -40,12 +44,12 @@ typedef struct Known {
 typedef struct Budget {
     Module *m;
     const PipelineOpts *o;
-    const char *passes; /* from remat to memplan */
-    Buf text;           /* the module */
-    Buf *ranks;         /* the same with the entries of one rank */
-    uint32_t nranks;    /* 0: there is no pipeline */
-    uint32_t hardest;   /* the rank that did not fit the last time */
-    Points *points;
+    const char *passes;      /* from remat to memplan */
+    Buf text;                /* the module */
+    Buf *ranks;              /* the same with the entries of one rank */
+    uint32_t nranks;         /* 0: there is no pipeline */
+    uint32_t hardest;        /* the rank that did not fit the last time */
+    Points *points, *gather; /* those with what turns gather */
     States *states;
     uint32_t moved; /* parameters whose states are on the host in a trial */
     int64_t bytes;
@@ -89,11 +93,18 @@ static void trial_end(Trial *t)
     arena_release(&t->scratch);
 }
 
+/* What the target makes of a plan. */
+typedef struct Image {
+    int64_t bytes;
+    double seconds; /* of a step; 0: nobody knows */
+    bool timed;     /* they are asked for */
+} Image;
+
 /* Makes the plan of a position; returns its bytes.  Where only that counts
- * whether it is within ROOM, it may be any on that side.  With `image`, the
- * bytes of that. */
+ * whether it is within ROOM, it may be any on that side.  With `image`, that
+ * too. */
 static int64_t plan(Budget *b, const Buf *text, int64_t position, int64_t room,
-                    int64_t *image)
+                    Image *image)
 {
     Trial t;
     uint64_t bytes = 0;
@@ -107,10 +118,11 @@ static int64_t plan(Budget *b, const Buf *text, int64_t position, int64_t room,
         pipeline_run(&t.m, b->passes, &(PipelineOpts){.verify = VERIFY_none});
     int64_t planned = ok ? planned_bytes(&t.m) : 0;
     if (ok && image) {
-        *image = planned;
+        image->bytes = planned;
         if (b->o->arena) {
-            ok = b->o->arena(b->o->user, &t.m, &bytes);
-            *image = (int64_t)bytes;
+            ok = b->o->arena(b->o->user, &t.m, &bytes,
+                             image->timed ? &image->seconds : NULL);
+            image->bytes = (int64_t)bytes;
         }
     }
     trial_end(&t);
@@ -160,11 +172,11 @@ static bool fits_room(Budget *b, int64_t position, int64_t room)
 static int64_t image_at(Budget *b, int64_t position)
 {
     Known *k = &b->known[position];
-    int64_t bytes = 0;
-    k->seen = plan(b, &b->text, position, LOWEST, &bytes);
+    Image image = {0};
+    k->seen = plan(b, &b->text, position, LOWEST, &image);
     k->least = k->most = k->seen;
-    if (bytes < b->least) b->least = bytes;
-    return bytes;
+    if (image.bytes < b->least) b->least = image.bytes;
+    return image.bytes;
 }
 
 /* ---------------------------------------------------------------- search -- */
@@ -264,7 +276,7 @@ static Choice search_moved(Budget *b, uint32_t moved)
     b->known = known_new(b->m, b->points);
     Choice c = {.at = search(b), .moved = moved};
     c.time = link_time(states_bytes(b->states, moved));
-    if (c.at > 0) c.time += points_time(b->points, c.at);
+    if (c.at >= 0) c.time += points_time(b->points, c.at);
     return c;
 }
 
@@ -295,6 +307,37 @@ static Choice choose(Budget *b)
         best = next;
     }
     return best;
+}
+
+/* Seconds of a step; 0: nobody knows. */
+static double predicted(Budget *b, Choice c)
+{
+    Image image = {.timed = true};
+    b->moved = c.moved;
+    (void)plan(b, &b->text, c.at, LOWEST, &image);
+    return image.seconds;
+}
+
+/* The choice; where there is room for all as it is, with what turns gather of
+ * parameters, as far as there is room for that too and a step takes less. */
+static Choice choose_gathered(Budget *b)
+{
+    Choice none = choose(b);
+    if (none.at != 0 || none.moved || !points_gathered(b->gather, 0))
+        return none;
+    Points *points = b->points;
+    b->points = b->gather;
+    Choice kept = search_moved(b, 0);
+    if (kept.at >= 0 && points_gathered(b->gather, kept.at)) {
+        double with = predicted(b, kept);
+        b->points = points;
+        if (with == 0 || with < predicted(b, none)) {
+            b->points = b->gather;
+            return kept;
+        }
+    }
+    b->points = points;
+    return none;
 }
 
 /* -------------------------------------------------------------- verdicts -- */
@@ -347,13 +390,13 @@ static void say_choice(Budget *b, const PassCtx *cx, Choice c)
         text += n + strspn(text + n, "; ");
     }
     pass_remark(b->m, cx, (Loc){0},
-                "this makes the step %.2f ms longer, by a roofline",
-                c.time / 1e6);
+                "this makes the step %.2f ms %s, by a roofline",
+                fabs(c.time) / 1e6, c.time < 0 ? "shorter" : "longer");
 }
 
 static bool settle(Budget *b, const PassCtx *cx, Step *step)
 {
-    Choice c = choose(b);
+    Choice c = choose_gathered(b);
     if (c.at < 0) return refuse(b);
     const char *text = points_text(b->points, c.at);
     states_move(b->states, b->m, c.moved);
@@ -464,6 +507,7 @@ bool budget_settle(Module *m, const StepVec *steps, uint32_t at,
                 .passes = rest_of(m, steps, at),
                 .bytes = budget->number,
                 .points = points,
+                .gather = points_gather(m, &pairs, &rules),
                 .states = states_find(m, &rules),
                 .least = INT64_MAX};
     module_print(m, &(PrintOpts){0}, &b.text);

@@ -93,9 +93,12 @@ typedef struct PipelineOpts {
     uint32_t most_steps; /* run no more passes than these; 0: all */
     /* Called in front of each pass, numbered from 1; or NULL. */
     void (*on_step)(void *user, uint32_t step, const char *pass);
-    /* The bytes that a planned module takes on its target, for budgets; NULL:
-     * those of the memory plan. */
-    bool (*arena)(void *user, Module *planned, uint64_t *bytes);
+    /* The bytes that a planned module takes on its target, for budgets, and,
+     * unless that is NULL, the seconds that `train` is predicted to take; 0:
+     * nothing is known of the machine.  NULL: the bytes are those of the memory
+     * plan. */
+    bool (*arena)(void *user, Module *planned, uint64_t *bytes,
+                  double *seconds);
     void *user;
 } PipelineOpts;
 bool pipeline_run(Module *m, const char *text, const PipelineOpts *o);

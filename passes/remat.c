@@ -66,17 +66,20 @@ static bool keeps_early(const Pair *p, const Rule *rule)
     return (!rule || rule->mode == MODE_early) && pair_is_early(p);
 }
 
-/* Nothing is made again that was not. */
+/* The record is not another one. */
 static bool is_present(const Pair *p, const Rule *rule)
 {
-    return !keeps_early(p, rule) &&
+    return !keeps_early(p, rule) && !(rule && rule->gathered.n) &&
            (!rule || rule->mode == MODE_none || rule->mode == MODE_early);
 }
 
 static const Record *record_for(Remat *x, const Pair *p, Rule *rule)
 {
-    if (keeps_early(p, rule)) return record_early(x->m, p);
-    if (is_present(p, rule)) return record_present(x->m, p);
+    bool early = keeps_early(p, rule);
+    if (early || !rule || rule->mode == MODE_none || rule->mode == MODE_early) {
+        Record *r = early ? record_early(x->m, p) : record_present(x->m, p);
+        return rule ? record_gathered(x->m, p, r, rule) : r;
+    }
     return record_cheapest(x->m, p, policy_costs(x->m, p, rule));
 }
 
@@ -207,19 +210,26 @@ static const char *name_at(const Rule *rule, uint32_t i, const char **what)
     i -= rule->names.n;
     *what = "matmul of these repeats";
     if (i < rule->except.n) return rule->except.at[i];
+    i -= rule->except.n;
     *what = "value that a turn keeps under it";
-    return rule->offload.at[i - rule->except.n];
+    if (i < rule->offload.n) return rule->offload.at[i];
+    *what = "parameter that these repeats gather";
+    return rule->gathered.at[i - rule->offload.n];
 }
 
 static bool names_found(Remat *x, const Rule *rule)
 {
-    uint32_t n = rule->names.n + rule->except.n + rule->offload.n;
+    uint32_t kept = rule->names.n + rule->except.n;
+    uint32_t n = kept + rule->offload.n + rule->gathered.n;
     for (uint32_t i = 0; i < n; i++) {
         if (rule->named[i]) continue;
         const char *what, *name = name_at(rule, i, &what);
         Report *r = diag_error(x->m->diag, DIAG_remat_name, (Span){0},
                                "'%s' in '%s' is no %s", name, rule->text, what);
-        if (i >= rule->names.n + rule->except.n)
+        if (i >= kept + rule->offload.n)
+            report_help(r, "param: all that are; they lie in parts where a "
+                           "plan says so");
+        else if (i >= kept)
             report_help(r, "-Rpass=remat lists what is kept; record: all of "
                            "it");
         else

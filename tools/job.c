@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "predict.h"
 #include "program.h"
 #include "show.h"
 
@@ -91,7 +92,8 @@ static void on_step(void *user, uint32_t step, const char *pass)
 }
 
 /* What a budget of memory holds a program against: its image. */
-static bool arena_bytes(void *user, Module *planned, uint64_t *bytes)
+static bool arena_bytes(void *user, Module *planned, uint64_t *bytes,
+                        double *seconds)
 {
     const Job *j = user;
     Artifact made;
@@ -101,6 +103,10 @@ static bool arena_bytes(void *user, Module *planned, uint64_t *bytes)
         titan_image_open(&story, made.image, made.image_size, &im))
         return false;
     *bytes = im.header->arena_bytes;
+    if (seconds) {
+        Prediction p;
+        *seconds = predict(planned->scratch, &im, "train", &p) ? p.seconds : 0;
+    }
     return true;
 }
 

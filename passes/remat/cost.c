@@ -10,7 +10,17 @@
 static const struct {
     double flops, bytes, launch; /* per nanosecond; nanoseconds */
     double link; /* bytes per nanosecond between it and its host, each way */
-} rates = {.flops = 680e3, .bytes = 3.8e3, .launch = 2e3, .link = 50};
+    double near, far, meet; /* between devices of one host, of several;
+                               nanoseconds until all of them are there */
+} rates = {.flops = 680e3,
+           .bytes = 3.8e3,
+           .launch = 2e3,
+           .link = 50,
+           .near = 250,
+           .far = 27,
+           .meet = 20e3};
+
+enum { HOST = 8 }; /* devices of one */
 
 static double elements(Module *m, Type t)
 {
@@ -65,6 +75,36 @@ double remake_time(Module *m, const Fn *of, Value v)
     double compute = inst_flops(m, of, in) / rates.flops;
     move /= rates.bytes;
     return rates.launch + (compute > move ? compute : move);
+}
+
+/* Devices from the first of a group of these mesh axes to behind its last, and
+ * how many are in it. */
+static int64_t span_of(const Module *m, const AttrItem *over, int64_t *members)
+{
+    int64_t stride = 1, span = 1;
+    *members = 1;
+    for (uint32_t i = m->mesh.n; i-- > 0; stride *= m->mesh.at[i].size) {
+        MeshAxis axis = {i};
+        if (!mesh_axes_have(over->mesh, over->n, axis)) continue;
+        *members *= m->mesh.at[i].size;
+        span = stride * m->mesh.at[i].size;
+    }
+    return span;
+}
+
+double collective_time(Module *m, const Fn *of, Value v)
+{
+    const Inst *in = inst_of(of, v);
+    const AttrItem *over = attr_get(m, in->attr, AT_over);
+    int64_t members = 1;
+    if (!over || !in->nargs) return 0;
+    bool near = span_of(m, over, &members) <= HOST;
+    double bytes = bytes_of(m, in->type);
+    double from = bytes_of(m, value_type(of, inst_arg(of, in, 0)));
+    if (from > bytes) bytes = from;
+    if (in->op == OP_all_reduce) bytes *= 2;
+    double part = 1 - 1 / (double)members;
+    return rates.meet + bytes * part / (near ? rates.near : rates.far);
 }
 
 double link_time(double bytes)

@@ -105,13 +105,19 @@ const char *forward_path(Module *m, const Fn *forward)
     return arena_strndup(m->scratch, name, n);
 }
 
+const char *param_path(const Module *m, const Fn *of, Value param)
+{
+    const Port *port = slot_port(m, of, param.id);
+    if (!port) return NULL;
+    /* a stage's part is called so too */
+    const Slot *slot = slot_find(m, port->path);
+    return str_of(m, slot && slot->whole.id ? slot->whole : port->path);
+}
+
 const char *linear_path(const Module *m, const Fn *of, Value v)
 {
     Value param = linear_param(m, of, v);
-    if (value_eq(param, NO_VALUE)) return NULL;
-    Str path = slot_port(m, of, param.id)->path;
-    const Slot *slot = slot_find(m, path); /* a stage's part is called so too */
-    return str_of(m, slot && slot->whole.id ? slot->whole : path);
+    return value_eq(param, NO_VALUE) ? NULL : param_path(m, of, param);
 }
 
 const char *label_of(Module *m, const Pair *p, Value v)

@@ -18,6 +18,9 @@
  *
  * Where the device has a host with memory of its own, each of these sets with a
  * part of its record on the host is one more (move.c).
+ *
+ * Where turns gather parameters there is another hull, of two points: nothing
+ * is made again, with those kept or without.
  */
 #include "remat.h"
 
@@ -35,6 +38,7 @@ struct Points {
     const char *others; /* the rules that are no budget */
     VEC(const Pair *) pairs;
     PointVec *points; /* by pair */
+    double *before;   /* by pair: a turn's time without the budget */
     VEC(Slope) slopes;
 };
 
@@ -55,6 +59,7 @@ static int64_t *priced(Module *m, const Pair *p, const double *times,
     for (uint32_t i = 0; i < p->of->ninsts; i++) {
         bool costly = is_costly(p->of, (Value){i});
         if (times[i] > 0) costs[i] = (int64_t)(times[i] * price);
+        if (costly && gathered_path(m, p, (Value){i})) continue;
         if (i < p->of->nparams || (costly && times[i] == 0))
             costs[i] = INT64_MAX;
     }
@@ -66,14 +71,18 @@ static double time_of(Module *m, const Pair *p, const Record *r)
     double time = 0;
     const bool *remade = record_remade(m, p, r);
     for (uint32_t i = p->of->nparams; i < p->of->ninsts; i++)
-        if (remade[i]) time += remake_time(m, p->of, (Value){i});
-    return time;
+        if (remade[i] && !gathered_path(m, p, (Value){i}))
+            time += remake_time(m, p->of, (Value){i});
+    return time - gathered_time(m, p, r);
 }
 
 static Point point_of(Module *m, const Pair *p, const char *mode,
                       const Record *r)
 {
-    return (Point){mode, r, (double)r->bytes, time_of(m, p, r), 0};
+    return (Point){.mode = mode,
+                   .record = r,
+                   .bytes = (double)r->bytes,
+                   .time = time_of(m, p, r)};
 }
 
 /* The matmuls and regions that are made again. */
@@ -161,6 +170,15 @@ static int by_bytes(const void *a, const void *b)
     return x->number < y->number ? -1 : x->number > y->number;
 }
 
+/* As it is without a rule. */
+static Point first_point(Module *m, const Pair *p)
+{
+    if (pair_is_early(p)) return point_of(m, p, "early", record_early(m, p));
+    Point none = point_of(m, p, "none", record_present(m, p));
+    none.time = 0;
+    return none;
+}
+
 /* What is made again, from nothing to everything. */
 static PointVec points_remade(Module *m, const Pair *p)
 {
@@ -170,17 +188,14 @@ static PointVec points_remade(Module *m, const Pair *p)
         if (is_listed(m, p, i)) times[i] = remake_time(m, p->of, (Value){i});
     PointVec all = {0};
     Rule full = {.mode = MODE_full};
-    Point early = {0};
-    if (pair_is_early(p)) early = point_of(m, p, "early", record_early(m, p));
-    Point first = point_of(m, p, "none", record_present(m, p));
+    vec_push(m->scratch, &all, first_point(m, p));
+    if (pair_is_early(p))
+        vec_push(m->scratch, &all,
+                 point_of(m, p, "none", record_present(m, p)));
+    Point first = vec_last(&all);
     Point last =
         named_point(m, p, record_cheapest(m, p, priced(m, p, times, 0)));
     Walk w = {m, p, times, &all};
-    if (early.mode)
-        vec_push(m->scratch, &all, early);
-    else
-        first.time = 0;
-    vec_push(m->scratch, &all, first);
     walk_between(&w, first, last, MOST_DEPTH);
     vec_push(m->scratch, &all, last);
     vec_push(m->scratch, &all,
@@ -200,6 +215,35 @@ static void add_single(Module *m, const Pair *p, PointVec *all)
     }
     for (uint32_t i = 0; i < names.n; i++)
         vec_push(m->scratch, all, names_point(m, p, (Words){names.at + i, 1}));
+}
+
+static bool gathers(Module *m, const Pair *p)
+{
+    for (uint32_t i = p->of->nparams; i < p->of->ninsts; i++)
+        if (gathered_path(m, p, (Value){i})) return true;
+    return false;
+}
+
+/* A point with the parameters that turns gather. */
+static Point with_gathered(Module *m, const Pair *p, Point of)
+{
+    const char *param = "param";
+    Rule rule = {.gathered = {&param, 1},
+                 .named = NEW_ARRAY(m->scratch, bool, 1)};
+    const Record *r = record_gathered(m, p, of.record, &rule);
+    Point kept = {.record = r, .bytes = (double)r->bytes, .gathered = true};
+    kept.time = of.time - gathered_time(m, p, r);
+    kept.mode = arena_printf(m->scratch, "%s gathered param", of.mode);
+    return kept;
+}
+
+static PointVec points_kept(Module *m, const Pair *p)
+{
+    PointVec hull = {0};
+    Point first = first_point(m, p);
+    if (gathers(m, p)) vec_push(m->scratch, &hull, with_gathered(m, p, first));
+    vec_push(m->scratch, &hull, first);
+    return hull;
 }
 
 static PointVec points_of(Module *m, const Pair *p, bool offload)
@@ -257,7 +301,8 @@ static bool is_free(const Rules *rules, const Pair *p)
     return budget;
 }
 
-Points *points_find(Module *m, const Pairs *pairs, const Rules *rules)
+static Points *find(Module *m, const Pairs *pairs, const Rules *rules,
+                    bool kept)
 {
     Points *x = NEW(m->scratch, Points);
     Buf b = {0};
@@ -268,14 +313,27 @@ Points *points_find(Module *m, const Pairs *pairs, const Rules *rules)
     x->others = arena_strdup(m->scratch, b.at ? b.at : "");
     buf_release(&b);
     x->points = NEW_ARRAY(m->scratch, PointVec, pairs->at.n + 1);
+    x->before = NEW_ARRAY(m->scratch, double, pairs->at.n + 1);
     for (uint32_t i = 0; i < pairs->at.n; i++) {
         const Pair *p = pairs->at.at[i];
         if (!is_free(rules, p) || !is_new(x, p)) continue;
-        x->points[x->pairs.n] = points_of(m, p, rules->offload);
+        x->points[x->pairs.n] =
+            kept ? points_kept(m, p) : points_of(m, p, rules->offload);
+        x->before[x->pairs.n] = first_point(m, p).time;
         vec_push(m->scratch, &x->pairs, p);
         add_slopes(x, x->pairs.n - 1);
     }
     return x;
+}
+
+Points *points_find(Module *m, const Pairs *pairs, const Rules *rules)
+{
+    return find(m, pairs, rules, false);
+}
+
+Points *points_gather(Module *m, const Pairs *pairs, const Rules *rules)
+{
+    return find(m, pairs, rules, true);
 }
 
 bool points_any(const Points *x)
@@ -299,6 +357,9 @@ int64_t points_corner(const Points *x, uint32_t i)
 double points_time(const Points *x, int64_t position)
 {
     double time = 0;
+    for (uint32_t i = 0; i < x->pairs.n; i++)
+        time += (double)x->pairs.at[i]->f.count *
+                (x->points[i].at[0].time - x->before[i]);
     for (uint32_t i = 0; i < x->slopes.n && position > 0; i++) {
         const Slope *s = &x->slopes.at[i];
         const Point *to = &x->points[s->pair].at[s->to];
@@ -317,36 +378,55 @@ double points_price(const Points *x, int64_t position)
     return i < x->slopes.n && position > 0 ? x->slopes.at[i].price : 0;
 }
 
+/* By pair: its point, and how many turns are at the next one already. */
+static uint32_t *points_at(const Points *x, int64_t position, int64_t **more)
+{
+    uint32_t *at = NEW_ARRAY(x->m->scratch, uint32_t, x->pairs.n + 1);
+    *more = NEW_ARRAY(x->m->scratch, int64_t, x->pairs.n + 1);
+    for (uint32_t i = 0; i < x->slopes.n && position > 0; i++) {
+        const Slope *s = &x->slopes.at[i];
+        if (position >= s->turns)
+            at[s->pair] = s->to;
+        else
+            (*more)[s->pair] = position;
+        position -= position < s->turns ? position : s->turns;
+    }
+    return at;
+}
+
+bool points_gathered(const Points *x, int64_t position)
+{
+    int64_t *more;
+    const uint32_t *at = points_at(x, position, &more);
+    for (uint32_t i = 0; i < x->pairs.n; i++) {
+        const Point *now = &x->points[i].at[at[i]];
+        if (now->gathered || (more[i] && now[1].gathered)) return true;
+    }
+    return false;
+}
+
 static void put_rule(Buf *b, const char *path, const char *mode, int64_t first)
 {
     buf_printf(b, "%s%s %s", b->n ? "; " : "", path, mode);
     if (first) buf_printf(b, " first %lld", (long long)first);
 }
 
-/* No rule is that as well, where a backward quantises. */
-static bool is_early(const Point *p)
+/* No rule is that as well, where a backward does not quantise. */
+static bool is_none(const Point *p)
 {
-    return strcmp(p->mode, "early") == 0;
+    return strcmp(p->mode, "none") == 0;
 }
 
 const char *points_text(const Points *x, int64_t position)
 {
     Buf b = {0};
-    uint32_t *at = NEW_ARRAY(x->m->scratch, uint32_t, x->pairs.n + 1);
-    int64_t *more = NEW_ARRAY(x->m->scratch, int64_t, x->pairs.n + 1);
-    for (uint32_t i = 0; i < x->slopes.n && position > 0; i++) {
-        const Slope *s = &x->slopes.at[i];
-        if (position >= s->turns)
-            at[s->pair] = s->to;
-        else
-            more[s->pair] = position;
-        position -= position < s->turns ? position : s->turns;
-    }
+    int64_t *more;
+    const uint32_t *at = points_at(x, position, &more);
     for (uint32_t i = 0; i < x->pairs.n; i++) {
         const Point *now = &x->points[i].at[at[i]];
         const char *path = x->pairs.at[i]->path;
         if (more[i]) put_rule(&b, path, now[1].mode, more[i]);
-        if (at[i] || is_early(now)) put_rule(&b, path, now->mode, 0);
+        if (at[i] || !is_none(now)) put_rule(&b, path, now->mode, 0);
     }
     const char *text =
         arena_printf(x->m->scratch, "%s%s", x->others, b.at ? b.at : "");

@@ -9,7 +9,9 @@
  *              the order of the program; and what is quick beside a matmul
  *              (sums of rows, without their maximum)
  *     keep     everything but the values named
- *     remake   the values named
+ *     remake   the values named, and parameters that a turn gathers
+ *
+ * Of the latter none that a rule keeps are, whatever its mode (gathered.c).
  */
 #include "remat.h"
 
@@ -103,8 +105,10 @@ int64_t *policy_costs(Module *m, const Pair *p, Rule *rule)
         Value v = {i};
         bool named = named_in(m, p, v, &rule->names, rule->named);
         if (rule->mode == MODE_keep && named) costs[i] = INT64_MAX;
-        if (rule->mode == MODE_remake && is_costly(of, v) && !named)
+        if (rule->mode == MODE_remake && is_costly(of, v) && !named &&
+            !gathered_path(m, p, v))
             costs[i] = INT64_MAX;
+        if (is_gathered(m, p, v, rule)) costs[i] = INT64_MAX;
         if (!can_remake(of, v)) costs[i] = INT64_MAX;
     }
     return costs;

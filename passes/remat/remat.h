@@ -8,6 +8,7 @@
  *     policy.c   what each mode allows to be made again
  *     record.c   the cheapest record under a policy
  *     early.c    the fastest one where products are quantised
+ *     gathered.c parameters that a turn gathers, in a record
  *     body.c     forward and backward of a pair with another record
  *     apply.c    the repeats of a function with the records of its pairs
  *     cost.c     how long it takes to make a value again
@@ -43,7 +44,8 @@ typedef struct Words {
     uint32_t n;
 } Words;
 
-/* remat SUBJECT MODE [except NAMES] [offload NAMES] [first TURNS] */
+/* remat SUBJECT MODE [except NAMES] [offload NAMES] [gathered NAMES]
+ *       [first TURNS] */
 typedef struct Rule {
     const char *text; /* as the plan has it */
     Words subject;    /* paths of repeats; "repeat": all of them */
@@ -51,6 +53,7 @@ typedef struct Rule {
     Words names;    /* of keep and remake */
     Words except;   /* of ops: parameters of matmuls that are not counted */
     Words offload;  /* values of the record that go to the host */
+    Words gathered; /* parameters that turns gather and keep; "param": all */
     int64_t number; /* of every; of budget: bytes */
     int64_t first;  /* how many of the turns that are left; 0: all */
     bool used;
@@ -119,7 +122,10 @@ Value taken_from(const Fn *fn, Value v);
 Value layer_param(const Module *m, const Fn *of, Value v);
 /* That, or any: rows of a table are taken from a parameter as well. */
 Value linear_param(const Module *m, const Fn *of, Value v);
-/* Its path in the model; NULL: there is none. */
+/* The path of a parameter of the body that is one of the model; NULL: it is
+ * none. */
+const char *param_path(const Module *m, const Fn *of, Value param);
+/* Of that one's parameter; NULL: there is none. */
 const char *linear_path(const Module *m, const Fn *of, Value v);
 
 /* ------------------------------------------------------------ policy.c -- */
@@ -210,6 +216,22 @@ double remake_time(Module *m, const Fn *of, Value v);
 /* Nanoseconds in which bytes go to the memory of the host, or come from it. */
 double link_time(double bytes);
 
+/* Nanoseconds for what a collective moves over the slowest link there is in
+ * its group. */
+double collective_time(Module *m, const Fn *of, Value v);
+
+/* -------------------------------------------------------- gathered.c -- */
+
+/* The path of the parameter that V is, gathered in each turn; NULL: it is
+ * none. */
+const char *gathered_path(Module *m, const Pair *p, Value v);
+/* Whether the rule keeps it, which is noted in `named`. */
+bool is_gathered(Module *m, const Pair *p, Value v, Rule *rule);
+/* The record with what the rule keeps of them. */
+Record *record_gathered(Module *m, const Pair *p, const Record *of, Rule *rule);
+/* Nanoseconds that a turn saves which has them in its record. */
+double gathered_time(Module *m, const Pair *p, const Record *r);
+
 /* ------------------------------------------------------------ points.c -- */
 
 /* A record, and what it takes of a turn. */
@@ -218,6 +240,7 @@ typedef struct Point {
     const Record *record;
     double bytes, time;
     uint32_t number; /* among those of its pair */
+    bool gathered;   /* with parameters that the turn gathers */
 } Point;
 
 typedef VEC(Point) PointVec;
@@ -226,12 +249,17 @@ typedef VEC(Point) PointVec;
  * turns that were moved to their next point. */
 typedef struct Points Points;
 Points *points_find(Module *m, const Pairs *pairs, const Rules *rules);
+/* Nothing made again, with ever fewer turns that keep what they gather. */
+Points *points_gather(Module *m, const Pairs *pairs, const Rules *rules);
+/* Whether some keep it at a position. */
+bool points_gathered(const Points *x, int64_t position);
 /* Whether some repeat is the budget's to decide on. */
 bool points_any(const Points *x);
 /* Positions at which all turns of a pair are at one point. */
 uint32_t points_corners(const Points *x);
 int64_t points_corner(const Points *x, uint32_t i);
-double points_time(const Points *x, int64_t position); /* nanoseconds */
+/* Nanoseconds by which it is longer than without a budget. */
+double points_time(const Points *x, int64_t position);
 /* Nanoseconds for the last byte that a position saves. */
 double points_price(const Points *x, int64_t position);
 /* The rules of a position; empty: nothing is made again. */

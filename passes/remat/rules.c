@@ -5,11 +5,13 @@
  *     rule  := subject [mode] clause*
  *     mode  := none | early | full | ops | every N | keep names
  *     mode  := remake names | budget BYTES
- *     clause := 'except' names | 'offload' names | 'first' number
+ *     clause := 'except' names | 'offload' names | 'gathered' names
+ *     clause := 'first' number
  *
  * as the plan has them, so that text which a pass prints can be put into a
  * plan.  Numbers begin at 1; a list ends where no comma follows.  A rule
- * that offloads may leave out the mode, which is `none` then.
+ * that offloads, or keeps what is gathered, may leave out the mode, which is
+ * `none` then.
  */
 #include "remat.h"
 
@@ -101,6 +103,8 @@ static bool read_clause(Reader *r, Rule *rule)
         rule->except = names(r);
     else if (take(r, "offload"))
         rule->offload = names(r);
+    else if (take(r, "gathered"))
+        rule->gathered = names(r);
     else if (take(r, "first"))
         rule->first = number(r);
     else
@@ -117,11 +121,12 @@ static Rule read_rule(Reader *r)
     bool mode = read_mode(r, &rule);
     while (read_clause(r, &rule))
         continue;
-    r->failed |= !mode && !rule.offload.n;
+    r->failed |= !mode && !rule.offload.n && !rule.gathered.n;
     size_t n = (size_t)(r->at - start);
     rule.text = arena_printf(r->m->scratch, "remat %.*s", (int)n, start);
     rule.named = NEW_ARRAY(r->m->scratch, bool,
-                           rule.names.n + rule.except.n + rule.offload.n + 1);
+                           rule.names.n + rule.except.n + rule.offload.n +
+                               rule.gathered.n + 1);
     return rule;
 }
 
