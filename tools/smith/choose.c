@@ -10,6 +10,7 @@
 #include <string.h>
 
 enum { MOST_DEVICES = 8, MOST_OF_BLOCKS = 2 };
+enum { LEAST_SIDE = 16 }; /* of a layer, without blocks */
 
 typedef struct Row {
     const char *name, *words;
@@ -57,6 +58,26 @@ int64_t number(const Task *t, Choice c)
     return atoll(chosen(t, c, word));
 }
 
+const Recipe *task_recipe(const Task *t)
+{
+    static const Recipe recipes[] = {
+#define RECIPE(name, rule, multiple, what) {#name, #rule, multiple},
+#include "../../ir/recipes.def"
+#undef RECIPE
+    };
+    char name[32];
+    chosen(t, CHOICE_recipe, name);
+    for (size_t i = 0; i < sizeof recipes / sizeof *recipes; i++)
+        if (strcmp(recipes[i].name, name) == 0) return &recipes[i];
+    return NULL;
+}
+
+bool task_has_blocks(const Task *t)
+{
+    const Recipe *recipe = task_recipe(t);
+    return recipe && recipe->multiple > LEAST_SIDE;
+}
+
 static uint32_t drawn(uint64_t seed, uint32_t i)
 {
     World w = {.random = seed * UINT64_C(0x9fb21c651e98df25) + i};
@@ -68,7 +89,7 @@ static uint32_t drawn(uint64_t seed, uint32_t i)
 /* One mesh axis after the other goes, the first by the seed. */
 static void bound_devices(Task *t)
 {
-    bool blocks = t->way[CHOICE_recipe] >= RECIPE_blocks; /* many rows */
+    bool blocks = task_has_blocks(t); /* many rows */
     int64_t most = blocks ? MOST_OF_BLOCKS : MOST_DEVICES;
     static const Choice axes[] = {CHOICE_pp, CHOICE_dp, CHOICE_cp, CHOICE_tp,
                                   CHOICE_ep};
@@ -112,6 +133,11 @@ static void drop_idle(Task *t)
                      t->way[CHOICE_remat] != REMAT_budget,
                  CHOICE_first);
     plain_unless(t, t->way[CHOICE_remat] != REMAT_budget, CHOICE_stow);
+    plain_unless(
+        t,
+        t->way[CHOICE_remat] != REMAT_budget && t->way[CHOICE_fsdp] != 0 &&
+            t->way[CHOICE_fsdp] != FSDP_states && t->way[CHOICE_keep] == 0,
+        CHOICE_gathered); /* where turns gather some */
 }
 
 void task_choose(uint64_t seed, const bool plain[CHOICE_count], Task *out)

@@ -89,12 +89,10 @@ static void print_stages(const Task *t, Buf *out)
 /* What is named is a module of the layers, if there is one. */
 static void print_recipe(const Task *t, Buf *out)
 {
-    char recipe[32];
-    bool mx = t->way[CHOICE_recipe] > RECIPE_blocks;
+    const Recipe *recipe = task_recipe(t);
     const char *who = has(t, CHOICE_feed) && t->seed % 3 ? " feed" : "";
-    if (!has(t, CHOICE_recipe)) return;
-    buf_printf(out, "    %s%s recipe %s\n", mx ? "mx" : "float8", who,
-               chosen(t, CHOICE_recipe, recipe));
+    if (!recipe) return;
+    buf_printf(out, "    %s%s recipe %s\n", recipe->rule, who, recipe->name);
 }
 
 static void print_remat(const Task *t, Buf *out)
@@ -104,11 +102,12 @@ static void print_remat(const Task *t, Buf *out)
                                         " keep ", " remake ", " budget 1 GiB"};
     uint32_t way = t->way[CHOICE_remat];
     bool named = way == REMAT_keep || way == REMAT_remake;
-    if (!way && !has(t, CHOICE_stow)) return;
+    if (!way && !has(t, CHOICE_stow) && !has(t, CHOICE_gathered)) return;
     buf_printf(out, "    remat repeat%s", modes[way]);
     if (named) buf_puts(out, has(t, CHOICE_feed) ? "w1" : "x");
     if (has(t, CHOICE_first)) buf_puts(out, " first 1");
     if (has(t, CHOICE_stow)) buf_puts(out, " offload record");
+    if (has(t, CHOICE_gathered)) buf_puts(out, " gathered param");
     buf_putc(out, '\n');
 }
 

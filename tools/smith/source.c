@@ -19,13 +19,8 @@ static int64_t max_of(int64_t a, int64_t b)
  * blocks, what its rows are, too. */
 static int64_t side(const Task *t)
 {
-    static const int64_t sides[] = {0, 16, 16, 16, 128, 32, 32, 32, 32, 32};
-    return sides[t->way[CHOICE_recipe]];
-}
-
-static bool has_blocks(const Task *t)
-{
-    return t->way[CHOICE_recipe] >= RECIPE_blocks;
+    const Recipe *recipe = task_recipe(t);
+    return recipe ? recipe->multiple : 0;
 }
 
 /* Chunks of a schedule: stages of a rank. */
@@ -44,8 +39,8 @@ static void print_size(const char *name, int64_t n, Buf *out)
 static void print_rows(const Task *t, Buf *out)
 {
     int64_t over = number(t, CHOICE_dp) * number(t, CHOICE_ep);
-    int64_t seq = has_blocks(t) ? 8 : number(t, CHOICE_seq);
-    int64_t rows = has_blocks(t) ? side(t) / seq : number(t, CHOICE_rows);
+    int64_t seq = task_has_blocks(t) ? 8 : number(t, CHOICE_seq);
+    int64_t rows = task_has_blocks(t) ? side(t) / seq : number(t, CHOICE_rows);
     print_size("batch", rows * over, out);
     print_size("seq", seq, out);
 }

@@ -21,7 +21,8 @@ typedef enum Choice {
 /* Ways that others ask for, by their places in choices.def. */
 enum { MIXER_attention = 1, MIXER_scan = 2, MIXER_convolution = 3 };
 enum { FEED_gated = 1, FEED_plain = 2, FEED_experts = 3, FEED_shared = 4 };
-enum { RECIPE_blocks = 4 /* and those behind it */, SCHEDULE_dual_pipe_v = 6 };
+enum { SCHEDULE_dual_pipe_v = 6 };
+enum { FSDP_states = 3 }; /* parameters lie whole */
 enum { REMAT_every = 5, REMAT_keep = 6, REMAT_remake = 7, REMAT_budget = 8 };
 
 typedef struct Task {
@@ -36,6 +37,16 @@ const char *choice_word(uint32_t i, uint32_t way, char out[32]);
 /* PLAIN, by choice, or NULL: what is not drawn. */
 void task_choose(uint64_t seed, const bool plain[CHOICE_count], Task *out);
 const char *chosen(const Task *t, Choice c, char out[32]);
+/* A row of recipes.def. */
+typedef struct Recipe {
+    const char *name, *rule;
+    int64_t multiple; /* of which both sides of a layer have to be */
+} Recipe;
+
+/* NULL: none is chosen. */
+const Recipe *task_recipe(const Task *t);
+/* Its scales are for blocks of what is summed. */
+bool task_has_blocks(const Task *t);
 int64_t number(const Task *t, Choice c); /* its word as a number */
 int64_t devices(const Task *t);
 /* What is not plain. */
