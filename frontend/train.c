@@ -193,6 +193,23 @@ static bool paths_exist(Sema *s, const Node *n)
     return true;
 }
 
+/* The parameters, or as many as a line holds. */
+static void list_params(Sema *s, Report *r)
+{
+    enum { MOST_LISTED = 8 };
+    Buf b = {0};
+    uint32_t n = 0;
+    for (uint32_t k = 0; k < s->mems.n; k++) {
+        if (s->mems.at[k]->role != ROLE_param) continue;
+        if (n++ < MOST_LISTED)
+            buf_printf(&b, "%s%s", b.n ? ", " : "",
+                       mem_words(s, s->mems.at[k]));
+    }
+    if (n > MOST_LISTED) buf_printf(&b, " and %u more", n - MOST_LISTED);
+    if (n) report_help(r, "its parameters: %s", b.at);
+    buf_release(&b);
+}
+
 void path_unknown(Sema *s, Span at, const char *who, const char *path)
 {
     const char *words[512];
@@ -212,7 +229,10 @@ void path_unknown(Sema *s, Span at, const char *who, const char *path)
                            "%s names module '%s', the model has no such module",
                            who, path);
     const char *near = nearest(path, words, n);
-    if (near) report_help(r, "did you mean '%s'?", near);
+    if (near)
+        report_help(r, "did you mean '%s'?", near);
+    else
+        list_params(s, r);
 }
 
 /* ---------------------------------------------------------------- updates --
