@@ -34,6 +34,7 @@
  *   mxfp8        A scale 2^k for 32 elements, k the exponent of amax less that
  *                of the largest e4m3 (OCP Microscaling Formats 1.0, section
  *                6.3); mxfp8_rceil: the exponent of amax / 448, rounded up;
+ *                mxfp8_ceil: that of amax, rounded up;
  *                mxfp8_native: mxfp8, where the target multiplies such blocks
  *                itself.
  *   mxfp4        The same of e2m1, with amax rounded to its two places first,
@@ -98,6 +99,7 @@ static Way way_of(const char *recipe, Product product, bool cot, bool weight)
     if (strcmp(recipe, "rowwise") == 0) return row_way();
     if (strcmp(recipe, "mxfp8") == 0) return mx_way(DT_e4m3, ROUND_down);
     if (strcmp(recipe, "mxfp8_rceil") == 0) return mx_way(DT_e4m3, ROUND_up);
+    if (strcmp(recipe, "mxfp8_ceil") == 0) return mx_way(DT_e4m3, ROUND_ceil);
     if (strcmp(recipe, "mxfp8_native") == 0) {
         Way way = mx_way(DT_e4m3, ROUND_down);
         way.native = true;

@@ -28,11 +28,13 @@ typedef enum Product {
 } Product;
 
 /* Of the power of two that a block's largest element is beside the largest
- * number of a format: down and to the nearest are the exponent's, so that some
- * largest elements saturate; none that is rounded up does. */
+ * number of a format: down, to the nearest and `ceil` are the exponent's, so
+ * that some largest elements saturate with the first two; none that is rounded
+ * up does. */
 typedef enum Rounding {
     ROUND_down,
     ROUND_even, /* the largest is first rounded as numbers of the format are */
+    ROUND_ceil, /* the next power of two, if the largest is none */
     ROUND_up
 } Rounding;
 

@@ -58,8 +58,8 @@ static Expr twice_where(Module *m, Expr down, ScalarOp is, Expr x, double of)
     return expr_op(m, SC_where, expr_op(m, is, most, x, none), twice, down);
 }
 
-/* The body of inverse(amax), a power of two: of amax's exponent, or of what
- * amax is beside the largest number, rounded up. */
+/* The body of inverse(amax), a power of two: of amax's exponent, rounded or
+ * not, or of what amax is beside the largest number, rounded up. */
 static Expr inverse_body(Module *m, const Way *way)
 {
     Expr none = {0}, amax = expr_arg(m, 0, DT_f32);
@@ -68,9 +68,9 @@ static Expr inverse_body(Module *m, const Way *way)
     Expr by = expr_float(m, DT_f32, up ? 1 / most : 1);
     Expr part = expr_op(m, SC_mul, amax, by, none);
     Expr down = power_of_two(m, part);
-    if (up) {
+    if (up || way->to == ROUND_ceil)
         down = twice_where(m, down, SC_lt, part, 1);
-    } else {
+    if (!up) {
         double below = dtype_round(DT_e8m0, most);
         if (way->to == ROUND_even)
             down = twice_where(m, down, SC_le, part,

@@ -111,6 +111,8 @@ def mx_scale(block, name, to):
         want = f32(amax * f32(1 / FORMATS[name][-1]))
         k = down(want)
         return 2 * k if k < want else k
+    if to == "ceil" and amax:
+        amax = down(amax) * (2 if down(amax) < amax else 1)
     if name == "e2m1" and not to and amax:
         m, e = math.frexp(amax)  # to the two places that e2m1 has, half up
         amax = math.ldexp(math.floor(m * 4 + 0.5) / 4, e)
