@@ -79,7 +79,7 @@ static bool is_concat(void *user, uint32_t body, Value v)
 /* Until no body makes a concatenation of weights any more. */
 static void lift_concats(Lengthen *w)
 {
-    Lift l = {w->m, &w->weights, is_concat, w};
+    Lift l = {w->m, &w->weights, is_concat, NULL, w};
     for (bool again = true; again;) {
         again = false;
         for (uint32_t i = 0; i < w->m->fns.n && !again; i++) {

@@ -6,7 +6,7 @@
  * becomes a concatenation, with the repeat's axis, in front of the repeat, of
  * which the body takes a row.  What is made of invariant operands becomes one.
  * Names and places, concatenations, maps and reductions of one weight can be
- * moved.
+ * moved; what is small, in front of all repeats.
  */
 #include "lift.h"
 
@@ -22,6 +22,7 @@ typedef struct Plan {
     uint32_t carry, whole; /* operands: carried; those and invariant */
     Seen *seen;            /* by value; none: not made of weights alone */
     Value *lifted;         /* those that become invariant first */
+    Value *made;           /* what they are outside, or none */
     uint32_t n, ninvariant;
 } Plan;
 
@@ -69,6 +70,7 @@ static Plan *plan(const Lift *l, const Inst *repeat)
     const Fn *fn = p->body;
     p->seen = NEW_ARRAY(m->scratch, Seen, (size_t)fn->ninsts + 1);
     p->lifted = NEW_ARRAY(m->scratch, Value, (size_t)fn->ninsts + 1);
+    p->made = no_values(m->scratch, fn->ninsts);
     for (uint32_t i = 0; i < fn->ninsts; i++)
         p->seen[i] = i < fn->nparams ? param_seen(p, id, i)
                                      : inst_seen(p, &fn->insts[i]);
@@ -155,8 +157,11 @@ static void rebuild_repeat(Rewrite *rw, const Plan *p, Value old)
     for (uint32_t i = 0; i <= in->nargs; i++) {
         uint32_t from = i == p->whole ? 0 : p->ninvariant;
         uint32_t to = i == in->nargs ? p->n : p->ninvariant;
-        for (uint32_t k = from; k < to; k++)
-            vec_push(m->scratch, &args, outside(rw, p, in, p->lifted[k]));
+        for (uint32_t k = from; k < to; k++) {
+            if (value_eq(p->made[k], NO_VALUE))
+                p->made[k] = outside(rw, p, in, p->lifted[k]);
+            vec_push(m->scratch, &args, p->made[k]);
+        }
         if (i < in->nargs)
             vec_push(m->scratch, &args,
                      rewrite_value(rw, inst_arg(rw->old, in, i)));
@@ -173,6 +178,35 @@ static void rebuild_repeat(Rewrite *rw, const Plan *p, Value old)
     rewrite_set(rw, old, v);
 }
 
+/* Whether it is made of what the caller has in front of its instruction AT. */
+static bool is_there(const Plan *p, const Fn *caller, const Inst *repeat,
+                     Value v, uint32_t at)
+{
+    const Inst *in = inst_of(p->body, v);
+    if (in->op == OP_arg) return inst_arg(caller, repeat, v.id).id < at;
+    for (uint32_t k = 0; k < in->nargs; k++)
+        if (!is_there(p, caller, repeat, inst_arg(p->body, in, k), at))
+            return false;
+    return true;
+}
+
+/* In front of the first repeat, the caller's AT, little things are made that
+ * can be there: who reads a weight can do so for all of them. */
+static void make_first(Rewrite *rw, Plan *const *plans, uint32_t at)
+{
+    for (uint32_t i = at; i < rw->old->ninsts; i++) {
+        const Inst *repeat = &rw->old->insts[i];
+        for (uint32_t k = 0; plans[i] && k < plans[i]->n; k++) {
+            Value v = plans[i]->lifted[k];
+            const Lift *l = plans[i]->l;
+            uint32_t body = attr_fn(l->m, repeat->attr, AT_fn).id;
+            if (l->small && l->small(l->user, body, v) &&
+                is_there(plans[i], rw->old, repeat, v, at))
+                plans[i]->made[k] = outside(rw, plans[i], repeat, v);
+        }
+    }
+}
+
 bool lift_out(const Lift *l, uint32_t f)
 {
     Module *m = l->m;
@@ -186,8 +220,13 @@ bool lift_out(const Lift *l, uint32_t f)
     }
     if (!any) return false;
     Rewrite rw;
+    bool first = true;
     rewrite_begin(&rw, m, fn);
     for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
+        if (first && fn->insts[i].op == OP_repeat) {
+            make_first(&rw, plans, i);
+            first = false;
+        }
         if (plans[i])
             rebuild_repeat(&rw, plans[i], (Value){i});
         else

@@ -14,6 +14,9 @@ typedef struct Lift {
     /* Whether value V of function number BODY, which is made of weights alone,
      * is wanted outside. */
     bool (*wanted)(void *user, uint32_t body, Value v);
+    /* Whether it takes so little room that it may be made in front of the first
+     * repeat, where all have it in common; NULL: nothing does. */
+    bool (*small)(void *user, uint32_t body, Value v);
     void *user;
 } Lift;
 

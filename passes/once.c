@@ -114,6 +114,13 @@ static bool is_wanted(void *user, uint32_t body, Value v)
     return r && r->times > 1;
 }
 
+static bool is_small(void *user, uint32_t body, Value v)
+{
+    const Module *m = ((Once *)user)->m;
+    const Fn *fn = m->fns.at[body];
+    return is_summary(m, fn, inst_of(fn, v));
+}
+
 static bool lacks_memory(const Rules *rules)
 {
     for (uint32_t i = 0; i < rules->at.n; i++)
@@ -126,7 +133,7 @@ static bool lacks_memory(const Rules *rules)
 bool pass_once(Module *m, PassCtx *cx)
 {
     Once x = {.m = m};
-    Lift l = {m, &x.weights, is_wanted, &x};
+    Lift l = {m, &x.weights, is_wanted, is_small, &x};
     uint32_t n = 0;
     Rules rules;
     if (!rules_read(m, cx, &rules)) return false;

@@ -16,7 +16,8 @@
  * made of parameters alone too, the weights themselves in their other order,
  * which one sweep then reads once for both.  Where there are several it stays
  * in the backward: a turn may have gathered them, and what would be kept for
- * all turns is whole.
+ * all turns is whole.  The other order may have scales of its own, which only
+ * the backward is handed; the forward is handed these too (give.c).
  */
 #include "remat.h"
 
@@ -25,6 +26,8 @@ enum { LITTLE = 16 };
 typedef struct Early {
     Module *m;
     Pair *p;
+    const bool *given; /* by parameter of the backward: the forward might be
+                          handed it; NULL: none */
     bool *can;  /* by value of the backward: made of values of the forward */
     bool *turn; /* and worth to be kept for all turns */
 } Early;
@@ -44,6 +47,13 @@ static bool is_light(const Inst *in)
            (op_info((Op)in->op)->flags & OPF_COMM);
 }
 
+/* Value V of the backward is one of the forward, or might be. */
+static bool has_value(const Early *e, uint32_t v)
+{
+    bool given = e->given && v < e->p->back->nparams && e->given[v];
+    return given || !value_eq(e->p->same[v], NO_VALUE);
+}
+
 /* What of the backward is made of values of the forward: narrow numbers, and
  * what leads there. */
 static bool find_narrow(Early *e)
@@ -52,14 +62,13 @@ static bool find_narrow(Early *e)
     bool any = false, alone = e->m->mesh.n == 0;
     for (uint32_t i = 0; i < back->ninsts; i++) {
         const Inst *in = &back->insts[i];
-        Value same = e->p->same[i];
-        bool has = !value_eq(same, NO_VALUE);
-        e->turn[i] = has && (alone || !is_at_hand(e->p, same.id));
+        bool has = has_value(e, i);
+        e->turn[i] = has && (alone || !is_at_hand(e->p, e->p->same[i].id));
         e->can[i] = !has && in->nargs > 0 && is_light(in) &&
                     (op_info((Op)in->op)->flags & OPF_PURE);
         for (uint32_t k = 0; !has && k < in->nargs; k++) {
             uint32_t a = inst_arg(back, in, k).id;
-            e->can[i] &= e->can[a] || !value_eq(e->p->same[a], NO_VALUE);
+            e->can[i] &= e->can[a] || has_value(e, a);
             e->turn[i] |= e->turn[a];
         }
         any |= e->can[i] && e->turn[i] && is_narrow(e->m, in);
@@ -100,10 +109,34 @@ static void copy_wanted(Early *e, Builder *b, const bool *wanted)
     }
 }
 
+static Early early_of(Module *m, Pair *p, const bool *given)
+{
+    size_t n = (size_t)p->back->ninsts + 1;
+    return (Early){.m = m,
+                   .p = p,
+                   .given = given,
+                   .can = NEW_ARRAY(m->scratch, bool, n),
+                   .turn = NEW_ARRAY(m->scratch, bool, n)};
+}
+
+void pair_keep_asked(Module *m, Pair *p, bool *given)
+{
+    const Fn *back = p->back;
+    Early e = early_of(m, p, given);
+    bool *asked = NEW_ARRAY(m->scratch, bool, back->ninsts + 1);
+    const bool *wanted = find_narrow(&e) ? find_wanted(&e) : asked;
+    for (uint32_t i = back->nparams; i < back->ninsts; i++) {
+        const Inst *in = &back->insts[i];
+        for (uint32_t k = 0; wanted[i] && k < in->nargs; k++)
+            asked[inst_arg(back, in, k).id] = true;
+    }
+    for (uint32_t i = 0; i < back->nparams; i++)
+        given[i] &= asked[i];
+}
+
 void pair_add_early(Module *m, Pair *p)
 {
-    Early e = {m, p, NEW_ARRAY(m->scratch, bool, p->back->ninsts + 1),
-               NEW_ARRAY(m->scratch, bool, p->back->ninsts + 1)};
+    Early e = early_of(m, p, NULL);
     if (!find_narrow(&e)) return;
     Rewrite rw;
     rewrite_begin(&rw, m, p->of);

@@ -122,6 +122,25 @@ static void find_params(Module *m, Pair *p)
         p->same[i] = param_same(m, p, i);
 }
 
+void pair_match(Pair *p)
+{
+    for (uint32_t i = p->back->nparams; i < p->back->ninsts; i++)
+        p->same[i] = inst_same(p, i);
+}
+
+bool pair_begin(Module *m, Fn *caller, Value backward, Pair *out)
+{
+    *out = (Pair){.caller = caller,
+                  .backward = backward,
+                  .b = repeat_of(m, inst_of(caller, backward))};
+    if (!find_forward(m, out)) return false;
+    out->of = fn_of(m, out->f.fn);
+    out->back = fn_of(m, out->b.fn);
+    out->early = out->of->ninsts;
+    find_params(m, out);
+    return true;
+}
+
 /* Rows that are read by more than the backward's turns. */
 static void find_asked(Module *m, const Uses *u, Pair *p)
 {
@@ -195,8 +214,7 @@ static void find_bodies(Module *m, const Pairs *pairs, Pair *p)
         p->twins = p->like->twins;
         return;
     }
-    for (uint32_t i = p->back->nparams; i < p->back->ninsts; i++)
-        p->same[i] = inst_same(p, i);
+    pair_match(p);
     pair_add_early(m, p);
     p->twins = free_twin(pairs);
 }
@@ -207,8 +225,8 @@ static void find_in(Module *m, const PassCtx *cx, Fn *fn, Pairs *out)
     for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
         const Inst *in = &fn->insts[i];
         if (in->op != OP_repeat || in->phase == PHASE_forward) continue;
-        Pair p = {.caller = fn, .backward = {i}, .b = repeat_of(m, in)};
-        if (!find_forward(m, &p)) {
+        Pair p;
+        if (!pair_begin(m, fn, (Value){i}, &p)) {
             pass_missed(m, cx, in->loc,
                         "this repeat reads no rows of another one");
             continue;
@@ -219,11 +237,7 @@ static void find_in(Module *m, const PassCtx *cx, Fn *fn, Pairs *out)
                         "this reads");
             continue;
         }
-        p.of = fn_of(m, p.f.fn);
-        p.back = fn_of(m, p.b.fn);
-        p.early = p.of->ninsts;
         p.path = forward_path(m, p.of);
-        find_params(m, &p);
         find_asked(m, &u, &p);
         find_bodies(m, out, &p);
         Pair *kept = NEW(m->scratch, Pair);
@@ -236,6 +250,7 @@ static void find_in(Module *m, const PassCtx *cx, Fn *fn, Pairs *out)
 Pairs pairs_find(Module *m, const PassCtx *cx)
 {
     Pairs pairs = {0};
+    pairs_give(m);
     for (uint32_t i = 0; i < m->fns.n; i++)
         if (m->fns.at[i]) find_in(m, cx, m->fns.at[i], &pairs);
     return pairs;

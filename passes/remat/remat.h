@@ -9,6 +9,7 @@
  *     record.c   the cheapest record under a policy
  *     early.c    the fastest one where products are quantised
  *     gathered.c parameters that a turn gathers, in a record
+ *     give.c     what the forward is handed for that
  *     body.c     forward and backward of a pair with another record
  *     apply.c    the repeats of a function with the records of its pairs
  *     cost.c     how long it takes to make a value again
@@ -100,6 +101,12 @@ typedef struct Pairs {
     VEC(Pair *) at;
 } Pairs;
 
+/* The pair of a repeat of CALLER's backward, without what the bodies have to do
+ * with each other, but for parameters of `back` in `same`.  False: it has no
+ * forward. */
+bool pair_begin(Module *m, Fn *caller, Value backward, Pair *out);
+/* Fills `same` for the other values of `back`. */
+void pair_match(Pair *p);
 /* The pairs of all functions, in their order. */
 Pairs pairs_find(Module *m, const PassCtx *cx);
 /* A parameter of the body that is at hand in the backward as well: all but
@@ -158,12 +165,21 @@ bool *record_offloaded(Module *m, const Pair *p, const Record *r, Rule *rule);
 
 /* ------------------------------------------------------------- early.c -- */
 
+/* Of the parameters of `back` that the forward might be handed too, leaves
+ * those that what it would quantise early is made with. */
+void pair_keep_asked(Module *m, Pair *p, bool *given);
 /* Adds to the body what the backward quantises of its values. */
 void pair_add_early(Module *m, Pair *p);
 /* Whether there was such a thing. */
 bool pair_is_early(const Pair *p);
 /* With that, instead of what it is made of. */
 Record *record_early(Module *m, const Pair *p);
+
+/* --------------------------------------------------------------- give.c -- */
+
+/* Hands forwards what they would quantise early with: repeats of the module
+ * get operands, which others are handed already. */
+void pairs_give(Module *m);
 
 /* -------------------------------------------------------------- body.c -- */
 
