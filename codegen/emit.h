@@ -143,7 +143,9 @@ typedef struct Emit {
     LV place, exists; /* this thread in its row; its row; NULL: always */
     VEC(Loaded) loaded;
     int64_t chunk_number, loaded_bytes; /* of an unrolled sweep; else -1 */
-    LV **totals;                        /* per total: its slots, by chunk */
+    LV **totals;           /* per total: its slots, by chunk; NULL: no walk */
+    uint32_t totals_bytes; /* or bytes of shared memory where they lie */
+    LV chunk_lane;         /* our first lane, which the row may not have */
     VEC(Stash) stash;
     int64_t stash_lanes;      /* how many of a row */
     bool in_stash;            /* the lanes at hand are of these */
@@ -247,10 +249,12 @@ bool gpu_row_turns(Emit *e, LoopId loop);
 /* What a load gives, where it is at hand; else NULL. */
 LV gpu_row_loaded(Emit *e, const NodeInfo *in);
 
-/* The rows of an item, one after the other. */
+/* gpu_walk.c: the rows of an item, one after the other. */
 void gpu_row_walk(Emit *e, LoopId loop);
-/* Adds to a total that registers hold; false: memory holds it. */
+/* Adds to a total that the thread holds; false: memory holds it. */
 bool gpu_row_total(Emit *e, Node n);
+/* Bytes of shared memory where all totals lie; 0: registers hold them. */
+uint32_t gpu_totals_bytes(const Kir *k, uint32_t row_threads);
 
 /* gpu_long.c: rows that registers do not hold.  The bytes of shared memory that
  * keep a part of them; E, unless NULL, knows what lies where from then on. */

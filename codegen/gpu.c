@@ -147,11 +147,13 @@ static bool is_whole(const Kir *k, const NodeInfo *in)
     return coef == 0 || (bits * bytes | k->args[in->arg].align) % 16 == 0;
 }
 
-/* Threads of a walk leave each other registers for the totals and for rows
- * that are loaded whole; elements that come one by one take more. */
+/* Threads of a walk leave each other registers for the totals, where these do
+ * not lie in shared memory, and for rows that are loaded whole; elements that
+ * come one by one take more. */
 static int walks_at_a_time(const Kir *k, uint32_t threads)
 {
     enum { WALKING = 512 };
+    if (gpu_totals_bytes(k, threads)) return (int)(2 * WALKING / threads);
     for (uint32_t i = 1; i < k->nodes.n; i++) {
         const NodeInfo *in = &k->nodes.at[i];
         if (in->op == KN_load && k->loops.at[in->loop].kind == LOOP_lanes &&

@@ -14,7 +14,7 @@
  * of it, all in flight at once.  What a later sweep loads again stays in
  * registers as it was loaded; it passes through an empty piece of assembly, so
  * that values made of it are made again rather than held too.  Long rows are
- * gpu_long.c's.
+ * gpu_long.c's; totals over the rows of an item gpu_walk.c's.
  */
 #include "gpu_rows.h"
 
@@ -47,6 +47,7 @@ Grid gpu_rows_grid(Kir *k)
     uint32_t shared;
     if (t > WARP) rows = 1;
     gpu_stash_plan(NULL, k, (uint32_t)t, &shared);
+    if (!shared) shared = gpu_totals_bytes(k, (uint32_t)t);
     return (Grid){.map = MAP_rows,
                   .shared = shared,
                   .blocks = (k->rows + rows - 1) / rows,
@@ -284,6 +285,7 @@ LV row_lane(Emit *e, const Sweep *s, LV at, unsigned j, bool cut)
 static void chunk(Emit *e, const Sweep *s, LV from, bool cut)
 {
     LV at = LLVMBuildAdd(e->s.b, s->first, from, "");
+    e->chunk_lane = at;
     for (unsigned j = 0; j < s->partials.each; j++) {
         emit_turn(e, s->loop, row_lane(e, s, at, j, cut), NULL);
         row_partials_add(e, s->l, &s->partials, j);
@@ -334,16 +336,22 @@ unsigned row_together(const Kir *k, const Loop *l)
     return accesses > 2 ? 1 : ROW_TOGETHER;
 }
 
-/* One sweep over a row that has as many threads as a block may: nothing is held
+uint32_t row_sweeps(const Kir *k)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 1; i < k->loops.n; i++)
+        n += k->loops.at[i].kind == LOOP_lanes;
+    return n;
+}
+
+/* One sweep over a row that has as many threads as a block may, or whose totals
+ * lie in shared memory: nothing is held
  * for another, and fewer registers leave room for a second block, which loads
  * while the first one stores. */
 static bool is_sole(const Emit *e, const Loop *l)
 {
-    uint32_t sweeps = 0;
-    for (uint32_t i = 1; i < e->k->loops.n; i++)
-        sweeps += e->k->loops.at[i].kind == LOOP_lanes;
-    return sweeps == 1 && e->row_threads == ROW_MOST && !e->totals &&
-           l->hi % ROW_LANES == 0;
+    bool room = e->totals ? e->totals_bytes > 0 : e->row_threads == ROW_MOST;
+    return room && row_sweeps(e->k) == 1 && l->hi % ROW_LANES == 0;
 }
 
 void gpu_row_lanes(Emit *e, LoopId loop)
@@ -385,96 +393,6 @@ void gpu_row_lanes(Emit *e, LoopId loop)
             gpu_over_row(e, acc, row_partials_sum(e, acc, &s.partials, a));
     }
     emit_set_results(e, loop, results);
-}
-
-/* ------------------------------------------------------------ a walk of rows
- */
-
-/* Chunks of a sweep that is unrolled; 0: it is not. */
-static int64_t chunks_held(const Emit *e, const Loop *l)
-{
-    int64_t span = (int64_t)e->row_threads * ROW_LANES;
-    if (l->kind != LOOP_lanes || l->hi % ROW_LANES != 0 ||
-        l->hi > ROW_HELD * span || !row_is_plain(e->k, l))
-        return 0;
-    return (l->hi + span - 1) / span;
-}
-
-static Acc total_acc(const NodeInfo *in)
-{
-    return (Acc){ACC_sum, (DType)in->dtype, in->b, {0}, false};
-}
-
-static void totals_new(Emit *e, LoopId walk)
-{
-    e->totals = NEW_ARRAY(e->k->arena, LV *, e->k->nodes.n);
-    for (uint32_t i = 1; i < e->k->nodes.n; i++) {
-        const NodeInfo *in = node_info(e->k, (Node){i});
-        if (in->op != KN_total || in->inner != walk) continue;
-        int64_t n = chunks_held(e, &e->k->loops.at[in->loop]);
-        if (n == 0) continue;
-        Acc acc = total_acc(in);
-        e->totals[i] = NEW_ARRAY(e->k->arena, LV, n);
-        for (int64_t c = 0; c < n; c++) {
-            LV at = emit_alloca(e, acc_type(e, &acc, ROW_LANES), 1);
-            LLVMBuildStore(e->s.b, acc_identity(e, &acc, ROW_LANES), at);
-            e->totals[i][c] = at;
-        }
-    }
-}
-
-bool gpu_row_total(Emit *e, Node n)
-{
-    const NodeInfo *in = node_info(e->k, n);
-    if (!e->totals || !e->totals[n.id] || e->chunk_number < 0) return false;
-    Acc acc = total_acc(in);
-    LV at = e->totals[n.id][e->chunk_number];
-    LV old = LLVMBuildLoad2(e->s.b, acc_type(e, &acc, ROW_LANES), at, "");
-    LV sum = acc_combine(e, &acc, old, emit_use(e, in->b), ROW_LANES);
-    LLVMBuildStore(e->s.b, sum, at);
-    return true;
-}
-
-static void store_total(Emit *e, Node n)
-{
-    const NodeInfo *in = node_info(e->k, n);
-    const Loop *l = &e->k->loops.at[in->loop];
-    Acc acc = total_acc(in);
-    Sweep s = {.loop = in->loop, .l = l};
-    s.span = (int64_t)e->row_threads * ROW_LANES;
-    s.first = LLVMBuildMul(e->s.b, e->place, emit_iconst(e, ROW_LANES), "");
-    e->s.w = ROW_LANES;
-    e->lanes = in->loop;
-    e->aligned = true;
-    for (int64_t c = 0, from = 0; from < l->hi; c++, from += s.span) {
-        LV at = LLVMBuildAdd(e->s.b, s.first, emit_iconst(e, from), "");
-        at = row_lane(e, &s, at, 0, from + s.span > l->hi);
-        emit_enter(e, in->loop, at);
-        LV v = LLVMBuildLoad2(e->s.b, acc_type(e, &acc, ROW_LANES),
-                              e->totals[n.id][c], "");
-        emit_store_value(e, n, v);
-    }
-    e->active = NULL;
-    e->s.w = 1;
-    e->lanes = 0;
-    e->aligned = false;
-}
-
-/* Row after row in the same threads, which hold the totals of their lanes in
- * registers and store them at the end. */
-void gpu_row_walk(Emit *e, LoopId loop)
-{
-    const Loop *l = &e->k->loops.at[loop];
-    totals_new(e, loop);
-    Count c = count_begin(e, emit_iconst(e, l->lo), emit_iconst(e, l->hi), 1);
-    emit_turn(e, loop, c.i, c.latch);
-    /* the room for sums of warps is used again */
-    if (e->row_threads > WARP) gpu_barrier(e);
-    count_end(e, &c);
-    e->loaded.n = 0;
-    e->loaded_bytes = 0;
-    for (uint32_t i = 1; i < e->k->nodes.n; i++)
-        if (e->totals[i]) store_total(e, (Node){i});
 }
 
 /* ------------------------------------------------------------ turns that count

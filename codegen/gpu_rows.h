@@ -32,6 +32,8 @@ LV row_lane(Emit *e, const Sweep *s, LV at, unsigned j, bool cut);
 /* Chunks that are in flight together: few where they hold much. */
 enum { ROW_TOGETHER = 4 };
 unsigned row_together(const Kir *k, const Loop *l);
+/* Loops over lanes. */
+uint32_t row_sweeps(const Kir *k);
 /* Nothing nested in the loop. */
 bool row_is_plain(const Kir *k, const Loop *l);
 /* Whether two loads in different loops over lanes are of the same elements. */

@@ -266,14 +266,16 @@ void node_store(Kir *k, LoopId loop, uint32_t arg, Ix ix, Node guard, Node v)
                                .b = v});
 }
 
-void node_total(Kir *k, LoopId loop, uint32_t arg, Ix ix, Node v, LoopId walk)
+void node_total(Kir *k, LoopId loop, uint32_t arg, Ix ix, const Acc *total,
+                LoopId walk)
 {
     node_append(k, &(NodeInfo){.op = KN_total,
                                .dtype = (uint8_t)k->arg_dtypes[arg],
                                .loop = loop,
                                .arg = arg,
                                .ix = ix,
-                               .b = v,
+                               .b = total->value,
+                               .n = total->kind,
                                .inner = walk});
 }
 
@@ -425,7 +427,8 @@ static void print_node(const Kir *k, Node n, Buf *out)
         buf_putc(out, ']');
         break;
     case KN_total:
-        buf_printf(out, " loop %u arg %u [", in->inner, in->arg);
+        buf_printf(out, " loop %u %lld arg %u [", in->inner, (long long)in->n,
+                   in->arg);
         ix_print(k, in->ix, out);
         buf_putc(out, ']');
         break;

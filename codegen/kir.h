@@ -75,7 +75,8 @@ typedef enum NodeOp {
     KN_rcp,     /* 1 / a, about: within a unit; 0 and inf for one another */
     KN_scan,    /* running sum of a in the loop; n: exclusive */
     KN_store,   /* b to element ix of argument arg, when a holds (0: always) */
-    KN_total,   /* the sum of b over the turns of loop inner, to ix of arg */
+    KN_total,   /* b of all turns of loop inner, put together as AccKind n
+                   says, to ix of arg */
     KN_loop     /* an inner loop runs here */
 } NodeOp;
 
@@ -242,8 +243,10 @@ Node node_rcp(Kir *k, Node a);  /* f32 */
 /* guard (none: true) ? a : zero of a's dtype */
 Node node_or_zero(Kir *k, Node guard, Node a);
 void node_store(Kir *k, LoopId loop, uint32_t arg, Ix ix, Node guard, Node v);
-/* What LOOP, inside of WALK, has at ix: the same element in every turn. */
-void node_total(Kir *k, LoopId loop, uint32_t arg, Ix ix, Node v, LoopId walk);
+/* What LOOP, inside of WALK, has at ix: the same element in every turn.  TOTAL
+ * has its kind, and its value. */
+void node_total(Kir *k, LoopId loop, uint32_t arg, Ix ix, const Acc *total,
+                LoopId walk);
 
 /* How many interleaved partial sums a reduction of n elements has: partial p
  * takes the elements p, p + L, p + 2 L, ... in order, then halves are added:

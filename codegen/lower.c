@@ -337,9 +337,11 @@ static void store_results(Lower *l, const Nest *nest, bool inner, Point at,
             Ix x = column && a.id == nest->walked.id ? at.part : ix[i];
             place = ix_add_scaled(l->k, place, x, l->k->args[arg].stride[i]);
         }
-        if (column)
-            node_total(l->k, loop, arg, place, values[r], nest->walk);
-        else
+        if (column) {
+            Attr how = inst_of(l->fn, l->fn->result_values[r])->attr;
+            Acc total = {.kind = acc_kind(l, how), .value = values[r]};
+            node_total(l->k, loop, arg, place, &total, nest->walk);
+        } else
             node_store(l->k, loop, arg, place, (Node){0}, values[r]);
     }
 }

@@ -394,7 +394,7 @@ void emit_total(Emit *e, const NodeInfo *in)
     LLVMBuilderRef b = e->s.b;
     int64_t coef;
     bool wide = e->s.w > 1, steps = lane_step(e, in->ix, &coef) && coef == 1;
-    Acc acc = {ACC_sum, (DType)in->dtype, in->b, {0}, false};
+    Acc acc = {(AccKind)in->n, (DType)in->dtype, in->b, {0}, false};
     LV x = emit_use(e, in->b);
     LV old = !wide   ? load_narrow(e, in)
              : steps ? load_vector(e, in)

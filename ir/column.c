@@ -1,6 +1,6 @@
 /*
- * column.c: which values of a group are sums over some of its rows, or
- * reductions of neighbouring columns.
+ * column.c: which values of a group are sums or maxima over some of its rows,
+ * or reductions of neighbouring columns.
  */
 #include "ir.h"
 
@@ -37,8 +37,9 @@ static bool reduces_part(const Module *m, const Fn *group, Value v,
 
 bool column_sum(const Module *m, const Fn *group, Value v, ColumnSum *out)
 {
+    Attr a = inst_of(group, v)->attr;
     return !fn_is(m, group, FK_product) && reduces_part(m, group, v, out) &&
-           attr_is(m, inst_of(group, v)->attr, AT_kind, "sum");
+           (attr_is(m, a, AT_kind, "sum") || attr_is(m, a, AT_kind, "max"));
 }
 
 bool product_tally(const Module *m, const Fn *group, Value v, ColumnSum *out)

@@ -1,9 +1,9 @@
 /*
- * column.h: sums over rows in a group that goes along rows.
+ * column.h: sums and maxima over rows in a group that goes along rows.
  *
- * Such a group may also give sums of what its rows have, column by column: a
- * sum for each so many neighbouring rows.  It says so by cutting the last axis
- * of the rows, a part of which keeps the axis, and by a sum over the rest:
+ * Such a group may also give sums, or maxima, of what its rows have, column by
+ * column: one for each so many neighbouring rows.  It says so by cutting an
+ * axis of the rows, a part of which keeps the axis, and by a sum over the rest:
  *
  *     %t : f32[row:64, column]         = map ...
  *     %s : f32[row:8, turn:8, column]  = split %t axis row to (row, turn)

@@ -1,0 +1,220 @@
+/*
+ * gpu_walk.c: totals over rows that run one after the other.
+ *
+ * The threads of a row take the next one behind it, and have the totals of its
+ * lanes: sums, or maxima.  They store them behind the last row.
+ *
+ *     in registers       a vector for each chunk of an unrolled sweep
+ *     in shared memory   where a long row is swept once, and all totals are of
+ *                        16 bits, a place for each thread and chunk: with few
+ *                        registers another block loads while this one stores
+ *
+ * The largest |x| of x that were widened from 16 bits is that of the 16 bits:
+ * without their sign they are in the order of numbers, NaN last.
+ */
+#include "gpu_rows.h"
+#include "sm90.h"
+
+enum { SIXTEEN = 2, MANY_THREADS = 256, SIGN = 1 << 15 };
+
+/* X of a total that is the largest |x|, x of 16 bits; else none. */
+static Node sixteen_of(const Kir *k, const NodeInfo *total)
+{
+    const NodeInfo *b = node_info(k, total->b);
+    if (total->n != ACC_max || b->op != KN_scalar || b->sc != SC_abs)
+        return (Node){0};
+    const NodeInfo *wide = node_info(k, b->a);
+    DType d = (DType)node_info(k, wide->a)->dtype;
+    bool sixteen = d == DT_bf16 || d == DT_f16;
+    return wide->op == KN_cast && wide->dtype == DT_f32 && sixteen ? wide->a
+                                                                   : (Node){0};
+}
+
+static int64_t span_of(uint32_t row_threads)
+{
+    return (int64_t)row_threads * ROW_LANES;
+}
+
+/* Chunks of a sweep over lanes, the last of which may be cut. */
+static int64_t chunks_of(const Loop *l, uint32_t row_threads)
+{
+    int64_t span = span_of(row_threads);
+    return (l->hi + span - 1) / span;
+}
+
+uint32_t gpu_totals_bytes(const Kir *k, uint32_t row_threads)
+{
+    int64_t bytes = 0, blocks = 2 * ROW_MOST / row_threads;
+    if (row_threads < MANY_THREADS || row_sweeps(k) != 1) return 0;
+    for (uint32_t i = 1; i < k->nodes.n; i++) {
+        const NodeInfo *in = &k->nodes.at[i];
+        const Loop *l = &k->loops.at[in->loop];
+        if (in->op != KN_total) continue;
+        if (!sixteen_of(k, in).id || l->hi % ROW_LANES || !row_is_plain(k, l))
+            return 0;
+        bytes += chunks_of(l, row_threads) * span_of(row_threads) * SIXTEEN;
+    }
+    return bytes * blocks <= SM90_SHARED_MOST * 3 / 4 ? (uint32_t)bytes : 0;
+}
+
+/* Chunks of a sweep that is unrolled; 0: it is not. */
+static int64_t chunks_held(const Emit *e, const Loop *l)
+{
+    if (l->kind != LOOP_lanes || l->hi % ROW_LANES != 0 ||
+        l->hi > ROW_HELD * span_of(e->row_threads) || !row_is_plain(e->k, l))
+        return 0;
+    return chunks_of(l, e->row_threads);
+}
+
+static Acc total_acc(const NodeInfo *in)
+{
+    return (Acc){(AccKind)in->n, (DType)in->dtype, in->b, {0}, false};
+}
+
+static LLVMTypeRef held_type(Emit *e, const NodeInfo *in)
+{
+    Acc acc = total_acc(in);
+    return sixteen_of(e->k, in).id
+               ? LLVMVectorType(LLVMInt16TypeInContext(e->s.cx), ROW_LANES)
+               : acc_type(e, &acc, ROW_LANES);
+}
+
+static LV first_value(Emit *e, const NodeInfo *in)
+{
+    Acc acc = total_acc(in);
+    return sixteen_of(e->k, in).id ? LLVMConstNull(held_type(e, in))
+                                   : acc_identity(e, &acc, ROW_LANES);
+}
+
+/* ------------------------------------------------------------------ places */
+
+/* Where all totals lie in shared memory: of lanes from `lane` on. */
+static LV shared_place(Emit *e, uint32_t node, LV lane)
+{
+    int64_t offset = 0;
+    for (uint32_t i = 1; i < node; i++) {
+        const NodeInfo *in = node_info(e->k, (Node){i});
+        if (in->op == KN_total)
+            offset += chunks_of(&e->k->loops.at[in->loop], e->row_threads) *
+                      span_of(e->row_threads) * SIXTEEN;
+    }
+    LLVMBuilderRef b = e->s.b;
+    LV at =
+        LLVMBuildIntCast2(b, lane, LLVMInt32TypeInContext(e->s.cx), true, "");
+    at = LLVMBuildMul(b, at, sm90_i32(&e->s, SIXTEEN), "");
+    at = LLVMBuildAdd(b, at, sm90_i32(&e->s, (uint32_t)offset), "");
+    return sm90_at(&e->s, LLVMBuildAdd(b, sm90_shared(&e->s), at, ""));
+}
+
+/* Of the chunk at hand; NULL: the thread does not hold it. */
+static LV place_of(Emit *e, uint32_t node)
+{
+    if (e->totals_bytes) return shared_place(e, node, e->chunk_lane);
+    if (!e->totals[node] || e->chunk_number < 0) return NULL;
+    return e->totals[node][e->chunk_number];
+}
+
+static LV first_lane(Emit *e)
+{
+    return LLVMBuildMul(e->s.b, e->place, emit_iconst(e, ROW_LANES), "");
+}
+
+static void total_new(Emit *e, uint32_t node)
+{
+    const NodeInfo *in = node_info(e->k, (Node){node});
+    const Loop *l = &e->k->loops.at[in->loop];
+    int64_t n = chunks_held(e, l);
+    if (n == 0) return;
+    e->totals[node] = NEW_ARRAY(e->k->arena, LV, n);
+    for (int64_t c = 0; c < n; c++) {
+        LV lane = emit_iconst(e, c * span_of(e->row_threads));
+        e->totals[node][c] =
+            e->totals_bytes
+                ? shared_place(e, node,
+                               LLVMBuildAdd(e->s.b, first_lane(e), lane, ""))
+                : emit_alloca(e, held_type(e, in), 1);
+        LLVMBuildStore(e->s.b, first_value(e, in), e->totals[node][c]);
+    }
+}
+
+static void totals_new(Emit *e, LoopId walk)
+{
+    e->totals = NEW_ARRAY(e->k->arena, LV *, e->k->nodes.n);
+    e->totals_bytes = gpu_totals_bytes(e->k, e->row_threads);
+    for (uint32_t i = 1; i < e->k->nodes.n; i++) {
+        const NodeInfo *in = node_info(e->k, (Node){i});
+        if (in->op == KN_total && in->inner == walk) total_new(e, i);
+    }
+}
+
+/* ------------------------------------------------------------------ values */
+
+static LV largest(Emit *e, const NodeInfo *in, LV old)
+{
+    Site s = e->s;
+    s.w = ROW_LANES;
+    LLVMTypeRef type = held_type(e, in);
+    LV x = emit_use(e, sixteen_of(e->k, in));
+    LV number = LLVMConstInt(LLVMInt16TypeInContext(e->s.cx), SIGN - 1, 0);
+    x = LLVMBuildBitCast(e->s.b, x, type, "");
+    x = LLVMBuildAnd(e->s.b, x, site_splat(&s, number), "");
+    return site_call(&s, "llvm.umax", (LV[]){old, x}, 2);
+}
+
+bool gpu_row_total(Emit *e, Node n)
+{
+    const NodeInfo *in = node_info(e->k, n);
+    LV at = e->totals ? place_of(e, n.id) : NULL;
+    if (!at) return false;
+    Acc acc = total_acc(in);
+    LV x = LLVMBuildLoad2(e->s.b, held_type(e, in), at, "");
+    x = sixteen_of(e->k, in).id
+            ? largest(e, in, x)
+            : acc_combine(e, &acc, x, emit_use(e, in->b), ROW_LANES);
+    LLVMBuildStore(e->s.b, x, at);
+    return true;
+}
+
+static LV total_value(Emit *e, const NodeInfo *in, LV at)
+{
+    Node of = sixteen_of(e->k, in);
+    LV x = LLVMBuildLoad2(e->s.b, held_type(e, in), at, "");
+    if (!of.id) return x;
+    return emit_dtype_cast(&e->s, DT_f32, (DType)node_info(e->k, of)->dtype, x);
+}
+
+static void store_total(Emit *e, Node n)
+{
+    const NodeInfo *in = node_info(e->k, n);
+    const Loop *l = &e->k->loops.at[in->loop];
+    Sweep s = {.loop = in->loop, .l = l, .first = first_lane(e)};
+    s.span = span_of(e->row_threads);
+    e->s.w = ROW_LANES;
+    e->lanes = in->loop;
+    e->aligned = true;
+    for (int64_t c = 0, from = 0; from < l->hi; c++, from += s.span) {
+        LV at = LLVMBuildAdd(e->s.b, s.first, emit_iconst(e, from), "");
+        at = row_lane(e, &s, at, 0, from + s.span > l->hi);
+        emit_enter(e, in->loop, at);
+        emit_store_value(e, n, total_value(e, in, e->totals[n.id][c]));
+    }
+    e->active = NULL;
+    e->s.w = 1;
+    e->lanes = 0;
+    e->aligned = false;
+}
+
+void gpu_row_walk(Emit *e, LoopId loop)
+{
+    const Loop *l = &e->k->loops.at[loop];
+    totals_new(e, loop);
+    Count c = count_begin(e, emit_iconst(e, l->lo), emit_iconst(e, l->hi), 1);
+    emit_turn(e, loop, c.i, c.latch);
+    /* the room for sums of warps is used again */
+    if (e->row_threads > WARP) gpu_barrier(e);
+    count_end(e, &c);
+    e->loaded.n = 0;
+    e->loaded_bytes = 0;
+    for (uint32_t i = 1; i < e->k->nodes.n; i++)
+        if (e->totals[i]) store_total(e, (Node){i});
+}
