@@ -128,8 +128,7 @@ static bool gather_waits(const Graph *g, const Nodes *nodes)
     return false;
 }
 
-/* Adds its nodes, none of which is there yet, in their order. */
-static void add_cluster(Graph *g, uint32_t c, Nodes *out)
+void fuse_add_cluster(Graph *g, uint32_t c, Nodes *out)
 {
     const Cluster *from = &g->clusters[c];
     for (uint32_t i = 0; i < from->nodes.n; i++) {
@@ -143,8 +142,7 @@ static void add_cluster(Graph *g, uint32_t c, Nodes *out)
     }
 }
 
-/* Why the nodes cannot be one cluster; NULL: they can. */
-static const char *obstacle(Graph *g, const Nodes *nodes)
+const char *fuse_obstacle(Graph *g, const Nodes *nodes)
 {
     Shape s;
     if (nodes->n > MOST_NODES) return "they would be too many ops";
@@ -163,7 +161,7 @@ static const char *obstacle(Graph *g, const Nodes *nodes)
 /* Makes one cluster of the nodes if they may be one. */
 static bool try_merge(Graph *g, const Nodes *nodes, uint32_t into)
 {
-    if (obstacle(g, nodes)) return false;
+    if (fuse_obstacle(g, nodes)) return false;
     for (uint32_t i = 0; i < nodes->n; i++) {
         Node *x = &g->nodes[nodes->at[i]];
         g->clusters[x->cluster].nodes.n = 0;
@@ -204,8 +202,8 @@ static bool merge_pair(Graph *g, uint32_t x, uint32_t y)
     if (x == y) return false;
     if (g->numbers_apart && makes_number(g, x) && makes_number(g, y))
         return false;
-    add_cluster(g, x, &nodes);
-    add_cluster(g, y, &nodes);
+    fuse_add_cluster(g, x, &nodes);
+    fuse_add_cluster(g, y, &nodes);
     return try_merge(g, &nodes, y);
 }
 
@@ -237,14 +235,14 @@ static bool add_places(Graph *g, uint32_t to, Nodes *nodes)
 static bool merge_through_places(Graph *g, uint32_t from, uint32_t to)
 {
     Nodes nodes = {0}, all = {0};
-    add_cluster(g, from, &nodes);
+    fuse_add_cluster(g, from, &nodes);
     fuse_mark(g, &nodes);
     if (!add_places(g, to, &nodes)) return false;
     for (uint32_t i = 0; i < nodes.n; i++)
         if (g->nodes[nodes.at[i]].cluster != from)
-            add_cluster(g, g->nodes[nodes.at[i]].cluster, &all);
-    add_cluster(g, from, &all);
-    add_cluster(g, to, &all);
+            fuse_add_cluster(g, g->nodes[nodes.at[i]].cluster, &all);
+    fuse_add_cluster(g, from, &all);
+    fuse_add_cluster(g, to, &all);
     return try_merge(g, &all, to);
 }
 
@@ -390,12 +388,12 @@ static bool merge_turned(Graph *g, uint32_t node)
                 g->nodes[a].cluster == g->nodes[b].cluster)
                 continue;
             uint32_t into = g->nodes[b].cluster;
-            add_cluster(g, g->nodes[a].cluster, &nodes);
-            add_cluster(g, into, &nodes);
+            fuse_add_cluster(g, g->nodes[a].cluster, &nodes);
+            fuse_add_cluster(g, into, &nodes);
             for (uint32_t i = 0; i < names.n; i++)
                 if (g->nodes[names.at[i]].cluster != g->nodes[a].cluster &&
                     g->nodes[names.at[i]].cluster != into)
-                    add_cluster(g, g->nodes[names.at[i]].cluster, &nodes);
+                    fuse_add_cluster(g, g->nodes[names.at[i]].cluster, &nodes);
             merged |= try_merge(g, &nodes, into);
         }
     return merged;
@@ -452,7 +450,7 @@ bool fuse_join(Graph *g, const uint32_t *clusters, uint32_t n, NodeKind kind)
 {
     Nodes nodes = {0};
     for (uint32_t i = 0; i < n; i++)
-        add_cluster(g, clusters[i], &nodes);
+        fuse_add_cluster(g, clusters[i], &nodes);
     fuse_mark(g, &nodes);
     if (nodes.n > MOST_NODES || path_returns(g, &nodes)) return false;
     for (uint32_t i = 0; i < n; i++)
@@ -475,34 +473,15 @@ static void say_missed(Graph *g, uint32_t node)
         const Node *user = &g->nodes[x->users[u]];
         if (user->kind != NODE_loop || user->cluster == x->cluster) continue;
         Nodes nodes = {0};
-        add_cluster(g, x->cluster, &nodes);
-        add_cluster(g, user->cluster, &nodes);
-        const char *why = obstacle(g, &nodes);
+        fuse_add_cluster(g, x->cluster, &nodes);
+        fuse_add_cluster(g, user->cluster, &nodes);
+        const char *why = fuse_obstacle(g, &nodes);
         if (why)
             pass_missed(g->fx->m, g->fx->cx, node_inst(g, x->users[u])->loc,
                         "'%s' and '%s' stay apart: %s",
                         op_info((Op)node_inst(g, node)->op)->name,
                         op_info((Op)node_inst(g, x->users[u])->op)->name, why);
         return;
-    }
-}
-
-/* Says of sums over rows how many rows each part has. */
-static void find_columns(Graph *g)
-{
-    for (uint32_t c = 0; c < g->n; c++) {
-        Nodes nodes = {0};
-        Shape s;
-        add_cluster(g, c, &nodes);
-        if (nodes.n < 2 || g->nodes[nodes.at[0]].kind != NODE_loop) continue;
-        fuse_mark(g, &nodes);
-        if (!shape_find(g, &nodes, &s) || !s.turns) continue;
-        for (uint32_t i = 0; i < nodes.n; i++) {
-            Node *x = &g->nodes[nodes.at[i]];
-            if (!shape_is_column(g, nodes.at[i], &s)) continue;
-            x->turns = s.turns;
-            x->walked = s.walked.axis;
-        }
     }
 }
 
@@ -534,7 +513,7 @@ void fuse_cluster(Graph *g)
     merge_all(g);
     g->numbers_apart = false;
     merge_all(g);
-    find_columns(g);
+    fuse_columns(g);
     if (g->fx->products) fuse_products(g);
     for (uint32_t i = 0; i < g->n && pass_remarks(g->fx->m, g->fx->cx, true);
          i++)

@@ -9,6 +9,7 @@
  *     graph     a node per instruction, and one more for each recomputation
  *     cluster   nodes are put together while the rules of groups hold
  *     shape     what these rules say of the axes of a loop group
+ *     columns   sums and maxima of columns in groups that go along rows
  *     added     matmuls and scatters take in what they are added to
  *     product   matmuls take in the maps of their results
  *     parts     and those of parts of a result
@@ -66,10 +67,12 @@ typedef struct Node {
     uint32_t mark; /* scratch of one question */
     bool result;   /* of the function */
     bool again;    /* computed again for one user */
-    int64_t turns; /* a sum over rows, of so many at a time; 0: another op */
-    Axis walked;   /* the axis of rows that is cut for it */
+    bool part;     /* a first part of the reduction that reads it, which has the
+                      same value: */
+    int64_t turns; /* of so many rows (ir/column.h) */
+    Axis walked;   /* of this axis; */
+    int64_t each;  /* or a tally of so many columns; 0: the other one */
     uint32_t after; /* how many sends and receives are in front of it */
-    int64_t each;  /* a tally of so many columns (ir/column.h); 0: it is none */
 } Node;
 
 /* Of nodes, or of clusters. */
@@ -125,7 +128,13 @@ Type node_type(const Graph *g, uint32_t node);
 /* The same axes as f32. */
 Type node_axes(const Graph *g, uint32_t node);
 bool is_listed(const Numbers *list, uint32_t number);
+/* Puts X, of which kind, cluster and form of the part are given, between a
+ * reduction and what it reduces; returns its number.  Operands have smaller
+ * numbers than users but for such parts, which are last in their cluster. */
+uint32_t fuse_part(Graph *g, uint32_t node, Node x);
 void fuse_cluster(Graph *g);
+/* Groups that go along rows take in sums over rows, in parts (ir/column.h). */
+void fuse_columns(Graph *g);
 /* Joins matmuls and scatters with maps that add to their sums. */
 void fuse_added(Graph *g);
 /* Joins matmuls with maps of their results. */

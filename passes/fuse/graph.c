@@ -9,6 +9,8 @@
 #include "../added.h"
 #include "fuse.h"
 
+#include <string.h>
+
 bool expr_is_cheap(const Module *m, Expr e)
 {
     enum { MOST = 16 };
@@ -365,4 +367,41 @@ bool is_listed(const Numbers *list, uint32_t number)
     for (uint32_t i = 0; i < list->n; i++)
         if (list->at[i] == number) return true;
     return false;
+}
+
+static uint32_t *only(const Graph *g, uint32_t x)
+{
+    uint32_t *one = NEW_ARRAY(g->fx->a, uint32_t, 1);
+    *one = x;
+    return one;
+}
+
+/* Room for one more. */
+static uint32_t add_node(Graph *g, Node x)
+{
+    Arena *a = g->fx->a;
+    Node *nodes = NEW_ARRAY(a, Node, (size_t)g->n + 1);
+    Cluster *clusters = NEW_ARRAY(a, Cluster, (size_t)g->n + 2);
+    memcpy(nodes, g->nodes, g->n * sizeof *nodes);
+    memcpy(clusters, g->clusters, g->n * sizeof *clusters);
+    g->nodes = nodes;
+    g->clusters = clusters;
+    nodes[g->n] = x;
+    return g->n++;
+}
+
+uint32_t fuse_part(Graph *g, uint32_t node, Node x)
+{
+    uint32_t of = g->nodes[node].args[0];
+    x.value = g->nodes[node].value;
+    x.part = true;
+    x.nargs = x.nusers = 1;
+    x.args = only(g, of);
+    x.users = only(g, node);
+    uint32_t part = add_node(g, x);
+    vec_push(g->fx->a, &g->clusters[x.cluster].nodes, part);
+    for (uint32_t u = 0; u < g->nodes[of].nusers; u++)
+        if (g->nodes[of].users[u] == node) g->nodes[of].users[u] = part;
+    g->nodes[node].args = only(g, part);
+    return part;
 }

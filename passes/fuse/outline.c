@@ -98,8 +98,14 @@ static DType acc_of(const Graph *g, const Inst *in)
     return attr_dtype(m, in->attr, AT_acc, dtype_acc(d));
 }
 
-/* Of a sum over rows the group gives sums over some of them (ir/column.h). */
-static Value sum_of_turns(Body *y, const Node *x, const Inst *in, Value of)
+static const char *kind_of(const Graph *g, const Inst *in)
+{
+    return str_of(g->fx->m, attr_str(g->fx->m, in->attr, AT_kind));
+}
+
+/* Of a reduction over rows the group gives that of some of them (ir/column.h).
+ */
+static Value part_of_rows(Body *y, const Node *x, const Inst *in, Value of)
 {
     Fuse *fx = y->o->g->fx;
     Axis turn = turn_axis(fx, x->walked, x->turns);
@@ -109,14 +115,13 @@ static Value sum_of_turns(Body *y, const Node *x, const Inst *in, Value of)
                       {.axis = turn, .size = x->turns}};
     DType acc = acc_of(y->o->g, in);
     of = emit_split(&y->b, of, x->walked, to, 2);
-    return emit_reduce(&y->b, "sum", of, &turn, 1, acc, acc);
+    return emit_reduce(&y->b, kind_of(y->o->g, in), of, &turn, 1, acc, acc);
 }
 
 /* The first part of a reduction that goes along the last axis. */
 static Value tally_of(Body *y, const Node *x, const Inst *in, Value of)
 {
     Fuse *fx = y->o->g->fx;
-    const char *kind = str_of(fx->m, attr_str(fx->m, in->attr, AT_kind));
     Type t = value_type(y->b.fn, of);
     const TypeInfo *ti = type_info(fx->m, t);
     Axis last = ti->axes[ti->naxes - 1].axis;
@@ -125,7 +130,8 @@ static Value tally_of(Body *y, const Node *x, const Inst *in, Value of)
         {.axis = last, .size = type_size(fx->m, t, last) / x->each},
         {.axis = part, .size = x->each}};
     of = emit_split(&y->b, of, last, to, 2);
-    return emit_reduce(&y->b, kind, of, &part, 1, DT_f32, DT_f32);
+    return emit_reduce(&y->b, kind_of(y->o->g, in), of, &part, 1, DT_f32,
+                       DT_f32);
 }
 
 static void body_node(Body *y, uint32_t node)
@@ -138,11 +144,11 @@ static void body_node(Body *y, uint32_t node)
         args[a] = body_operand(y, x, in, a);
     y->b.loc = in->loc;
     y->b.phase = (Phase)in->phase;
-    Value v = x->turns ? sum_of_turns(y, x, in, args[0])
+    Value v = x->turns ? part_of_rows(y, x, in, args[0])
               : x->each
                   ? tally_of(y, x, in, args[0])
                   : emit(&y->b, (Op)in->op, in->type, in->attr, args, x->nargs);
-    if (!x->each) value_set_name(&y->b, v, g->fn->names[x->value.id]);
+    if (!x->part) value_set_name(&y->b, v, g->fn->names[x->value.id]);
     y->local[node] = v.id + 1;
 }
 
@@ -253,32 +259,6 @@ static void say_fused(const Graph *g, const Cluster *c, const Fn *group)
     buf_release(&ops);
 }
 
-/* The sum over rows, of what the group gives: a group of its own. */
-static Value call_sum(Outline *o, const Node *x, Value parts)
-{
-    Graph *g = o->g;
-    Fuse *fx = g->fx;
-    const Inst *in = inst_of(g->fn, x->value);
-    const AttrItem *axes = attr_get(fx->m, in->attr, AT_axes);
-    DType acc = acc_of(g, in);
-    Builder b;
-    Fn *fn = fn_new(fx->m, (Str){0}, VIEW_local);
-    fn->kind = module_str(fx->m, fn_kind_word(FK_loop));
-    fn->loc = in->loc;
-    builder_init(&b, fx->m, fn);
-    b.loc = in->loc;
-    b.phase = (Phase)in->phase;
-    Value v = builder_param(&b, (Port){.type = value_type(o->b.fn, parts)});
-    v = emit_reduce(&b, "sum", v, axes->axes, axes->n, acc, acc);
-    v = emit_cast(&b, v, type_dtype(fx->m, in->type));
-    builder_result(&b, v, (Port){.loc = fn->loc});
-    FnRef f =
-        group_share(fx, fn,
-                    arena_printf(fx->a, "%s.%s", str_of(fx->m, g->fn->name),
-                                 fn_kind_word(FK_loop)));
-    return emit_call(&o->b, f, &parts, 1);
-}
-
 static void call_group(Outline *o, const Cluster *c)
 {
     Graph *g = o->g;
@@ -296,8 +276,7 @@ static void call_group(Outline *o, const Cluster *c)
     for (uint32_t i = 0; i < y.results.n; i++) {
         Value v = y.results.n == 1 ? call : emit_proj(&o->b, call, i);
         const Node *x = &g->nodes[y.results.at[i]];
-        if (x->turns) v = call_sum(o, x, v);
-        if (!x->each) value_set_name(&o->b, v, g->fn->names[x->value.id]);
+        if (!x->part) value_set_name(&o->b, v, g->fn->names[x->value.id]);
         o->made[y.results.at[i]] = v;
     }
     if (pass_remarks(fx->m, fx->cx, false)) say_fused(g, c, fn_of(fx->m, f));
@@ -332,7 +311,7 @@ static void count_waits(const Graph *g, Order *r)
     r->key = NEW_ARRAY(g->fx->a, uint32_t, (size_t)g->n + 1);
     for (uint32_t i = 0; i < g->n; i++) {
         const Node *x = &g->nodes[i];
-        if (r->key[x->cluster] < i && !x->each) r->key[x->cluster] = i;
+        if (r->key[x->cluster] < i && !x->part) r->key[x->cluster] = i;
         for (uint32_t a = 0; a < x->nargs; a++)
             if (g->nodes[x->args[a]].cluster != x->cluster)
                 r->waits[x->cluster]++;

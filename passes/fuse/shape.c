@@ -90,11 +90,14 @@ static bool shape_direction(const Module *m, const Inst *in, Shape *s)
     return true;
 }
 
-static bool sums_rows(const Graph *g, const Inst *in)
+/* A sum in f32, or a maximum, whose order does not matter. */
+static bool reduces_rows(const Graph *g, const Inst *in, bool *maximum)
 {
     const Module *m = g->fx->m;
     DType d = type_dtype(m, value_type(g->fn, inst_arg(g->fn, in, 0)));
-    return in->op == OP_reduce && attr_is(m, in->attr, AT_kind, "sum") &&
+    *maximum = in->op == OP_reduce && attr_is(m, in->attr, AT_kind, "max");
+    bool sum = in->op == OP_reduce && attr_is(m, in->attr, AT_kind, "sum");
+    return (sum || *maximum) &&
            attr_dtype(m, in->attr, AT_acc, dtype_acc(d)) == DT_f32 &&
            !type_info(m, in->type)->npending;
 }
@@ -108,46 +111,63 @@ static bool holds_columns(const Module *m, const AxisSet *all,
     return n % BESIDE == 0 && n <= MOST_COLUMNS;
 }
 
-/* How many rows of the last axis run one after the other, so that the others,
- * side by side, are about what a GPU has at hand: a part of the axis. */
-static bool find_walk(const Graph *g, Type t, Shape *s)
+/* Rows lie outside of columns, and what is reduced are rows: all for a sum. */
+static bool goes_over_rows(const Graph *g, const Shape *s, const AxisSet *kept,
+                           bool maximum)
+{
+    bool columns = false, any = false;
+    for (uint32_t i = 0; i < s->all.n; i++) {
+        const TypeAxis *a = &s->all.at[i];
+        bool row = set_has(&s->rows, a);
+        if (!row && !set_has(kept, a)) return false;
+        bool outer = maximum && outer_has(&g->fx->outer, a->axis);
+        if (row && (columns || (!maximum && set_has(kept, a))) && !outer)
+            return false;
+        columns |= !row;
+        any |= row && !set_has(kept, a);
+    }
+    return any;
+}
+
+/* How many rows of the last axis that is reduced run one after the other, so
+ * that the others, side by side, are about what a GPU has at hand: a part of
+ * the axis. */
+static bool find_walk(const Graph *g, const AxisSet *kept, Shape *s)
 {
     enum { LEAST_TURNS = 4 };
     const Module *m = g->fx->m;
-    const TypeInfo *ti = type_info(m, t);
     int64_t most = set_elements(m, &s->all) / g->fx->at_hand;
-    for (uint32_t i = ti->naxes; i-- > 0;) {
-        const TypeAxis *a = &ti->axes[i];
-        if (!set_has(&s->rows, a)) continue;
+    for (uint32_t i = s->all.n; i-- > 0;) {
+        const TypeAxis *a = &s->all.at[i];
+        if (!set_has(&s->rows, a) || set_has(kept, a)) continue;
         int64_t turns = 0, size = type_local_size(m, a);
         for (int64_t n = LEAST_TURNS; n <= most && n < size; n++)
             if (size % n == 0) turns = n;
+        if (turns == 0 || a->nsplits) return false;
+        if (s->turns) return s->walked.axis.id == a->axis.id;
         s->walked = *a;
         s->turns = turns;
-        return turns > 0 && !a->nsplits;
+        return true;
     }
     return false;
 }
 
-/* A sum over all rows of what a row has in its columns, which nobody in the
- * group reads: the group gives sums over some rows at a time. */
 bool shape_is_column(const Graph *g, uint32_t node, Shape *s)
 {
     const Module *m = g->fx->m;
     const Inst *in = node_inst(g, node);
-    Type t = value_type(g->fn, inst_arg(g->fn, in, 0));
-    AxisSet all, columns;
-    if (!g->fx->at_hand || s->running || !sums_rows(g, in)) return false;
-    set_of_type(m, t, &all);
-    set_of_type(m, in->type, &columns);
-    if (!set_same(&all, &s->all) || columns.n + s->rows.n != all.n ||
+    AxisSet all, kept;
+    bool maximum;
+    if (!g->fx->at_hand || s->running || !reduces_rows(g, in, &maximum))
+        return false;
+    set_of_type(m, value_type(g->fn, inst_arg(g->fn, in, 0)), &all);
+    set_of_type(m, in->type, &kept);
+    if (!set_same(&all, &s->all) || !goes_over_rows(g, s, &kept, maximum) ||
         !holds_columns(m, &all, &s->rows))
         return false;
-    for (uint32_t i = 0; i < all.n; i++) /* columns lie inside of rows */
-        if (set_has(&s->rows, &all.at[i]) != (i < s->rows.n)) return false;
     for (uint32_t u = 0; u < g->nodes[node].nusers; u++)
         if (is_marked(g, g->nodes[node].users[u])) return false;
-    return find_walk(g, t, s);
+    return find_walk(g, &kept, s);
 }
 
 /* Adds what a reduce or cumsum says about P and R; false: contradicts. */

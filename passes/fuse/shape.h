@@ -20,7 +20,7 @@ typedef struct Shape {
     uint32_t first;        /* what leaves and has axes P, if nothing reduces */
     AxisSet rows, all;     /* P; P and R */
     bool running, reverse; /* a cumsum is there, and its direction */
-    int64_t turns;         /* rows of a sum over rows; 0: there is none */
+    int64_t turns;         /* rows of a reduction over rows; 0: there is none */
     TypeAxis walked;
 } Shape;
 
@@ -36,8 +36,14 @@ bool sums_inner(Op op);
 bool shape_find(const Graph *g, const Nodes *nodes, Shape *s);
 /* Whether all of them fit into it.  At most MOST_NODES. */
 bool shape_takes(const Graph *g, const Nodes *nodes, const Shape *s);
-/* A sum over all rows of what a row has in its columns, which nobody in the
- * group reads: the group gives sums over some rows at a time. */
+/* A sum over all rows of what a row has in its columns, or a maximum over some
+ * of their axes, which nobody in the group reads: the group gives those of some
+ * rows at a time. */
 bool shape_is_column(const Graph *g, uint32_t node, Shape *s);
+
+/* Adds the nodes of a cluster, none of which is there yet, in their order. */
+void fuse_add_cluster(Graph *g, uint32_t c, Nodes *out);
+/* Why the nodes cannot be one cluster; NULL: they can. */
+const char *fuse_obstacle(Graph *g, const Nodes *nodes);
 
 #endif

@@ -139,7 +139,7 @@ static bool takes(Share *s, uint32_t node)
     const Node *x = &g->nodes[node];
     const Inst *in = node_inst(g, node);
     Form form = form_of(s, node);
-    if (form == FORM_none || x->each || x->turns ||
+    if (form == FORM_none || x->part ||
         !dtype_fits_f32(type_dtype(m, in->type)))
         return false;
     Form of = x->nargs ? form_of(s, x->args[0]) : FORM_none;

@@ -140,7 +140,7 @@ static bool may_tally(const Graph *g, uint32_t node)
     DType d = (DType)ti->dtype;
     bool kind = attr_is(m, in->attr, AT_kind, "sum") ||
                 attr_is(m, in->attr, AT_kind, "max");
-    return kind && !g->nodes[node].turns && dtype_fits_f32(d) &&
+    return kind && !g->nodes[node].part && dtype_fits_f32(d) &&
            attr_dtype(m, in->attr, AT_acc, dtype_acc(d)) == DT_f32 &&
            dtype_fits_f32(type_dtype(m, in->type)) &&
            !type_info(m, in->type)->npending &&
@@ -200,46 +200,14 @@ static bool takes_cluster(Tally *t)
 
 /* ---------------------------------------------------------------- moving -- */
 
-/* Room for one more; operands have smaller numbers than users but for a tally,
- * which is its group's last. */
-static uint32_t add_node(Graph *g, Node x)
-{
-    Arena *a = g->fx->a;
-    Node *nodes = NEW_ARRAY(a, Node, (size_t)g->n + 1);
-    Cluster *clusters = NEW_ARRAY(a, Cluster, (size_t)g->n + 2);
-    memcpy(nodes, g->nodes, g->n * sizeof *nodes);
-    memcpy(clusters, g->clusters, g->n * sizeof *clusters);
-    g->nodes = nodes;
-    g->clusters = clusters;
-    nodes[g->n] = x;
-    return g->n++;
-}
-
-static uint32_t *only(const Graph *g, uint32_t x)
-{
-    uint32_t *one = NEW_ARRAY(g->fx->a, uint32_t, 1);
-    *one = x;
-    return one;
-}
-
 /* The reduction is one of a tally of the product group. */
 static void put_between(const Tally *t, uint32_t node)
 {
     Graph *g = t->g;
-    uint32_t of = g->nodes[node].args[0];
-    Node x = {.value = g->nodes[node].value,
-              .kind = NODE_product,
-              .nargs = 1,
-              .nusers = 1,
-              .args = only(g, of),
-              .users = only(g, node),
-              .cluster = t->product,
-              .each = columns_of(t, node_inst(g, node))};
-    uint32_t tally = add_node(g, x);
-    vec_push(g->fx->a, &g->clusters[t->product].nodes, tally);
-    for (uint32_t u = 0; u < g->nodes[of].nusers; u++)
-        if (g->nodes[of].users[u] == node) g->nodes[of].users[u] = tally;
-    g->nodes[node].args = only(g, tally);
+    fuse_part(g, node,
+              (Node){.kind = NODE_product,
+                     .cluster = t->product,
+                     .each = columns_of(t, node_inst(g, node))});
 }
 
 static void insert(Graph *g, uint32_t cluster, uint32_t node, NodeKind kind)

@@ -16,7 +16,7 @@ enum { MOST_LEVELS = 6 };
 typedef struct Level {
     Axis axis;
     int64_t size, tile;
-    int64_t first; /* the number of its first turn */
+    int64_t first;    /* the number of its first turn */
     Axis outer, rows; /* of the split; inside, the rows have the axis's name */
     const ResultUse *results;
     bool counted; /* some map asks for the index along the axis */

@@ -1,0 +1,218 @@
+/*
+ * columns.c: reductions over rows in groups that go along rows.
+ *
+ *     %q : [row]    = reduce %p sum (column)       a group's, with its maps
+ *     %s : [column] = reduce %t sum (row)
+ *
+ * The group has %t, or what it is made of, at hand row by row, so it gives %s
+ * of some rows at a time (ir/column.h), and a small group those of them.  A sum
+ * is in such a group where it was merged with it (cluster.c).  A maximum stands
+ * in a group of its own by then, with what is made of it:
+ *
+ *     %a = map %y { abs(f32(_0)) }
+ *     %m : [column] = reduce %a max (row)
+ *     %s : [column] = map %m { 448 / _0 }
+ *
+ * Such a group reads %y for nothing else.  The one that makes %y, or reads it
+ * too, and goes along its rows, takes the maximum, in parts; what is left finds
+ * the largest of the parts.
+ */
+#include "shape.h"
+
+typedef struct Columns {
+    Graph *g;
+    uint32_t cluster; /* of maxima and what is made of them */
+    Numbers maps;     /* of which they are */
+    Numbers maxima;
+    Numbers rest;
+} Columns;
+
+static bool is_of_maps(const Columns *x, uint32_t node)
+{
+    const Node *n = &x->g->nodes[node];
+    bool is = node_inst(x->g, node)->op == OP_map && !n->result;
+    for (uint32_t u = 0; u < n->nusers; u++)
+        is &= is_listed(&x->maps, n->users[u]) ||
+              is_listed(&x->maxima, n->users[u]);
+    return is;
+}
+
+/* Maxima, what they alone are made of, and the rest, which reads none of it. */
+static bool takes_cluster(Columns *x)
+{
+    Graph *g = x->g;
+    const Cluster *c = &g->clusters[x->cluster];
+    for (uint32_t i = c->nodes.n; i-- > 0;) {
+        uint32_t node = c->nodes.at[i];
+        const Inst *in = node_inst(g, node);
+        bool maximum =
+            in->op == OP_reduce && attr_is(g->fx->m, in->attr, AT_kind, "max");
+        if (in->op != OP_map && !maximum) return false;
+        vec_push(g->fx->a,
+                 maximum               ? &x->maxima
+                 : is_of_maps(x, node) ? &x->maps
+                                       : &x->rest,
+                 node);
+    }
+    return x->maxima.n > 0;
+}
+
+static void set_cluster(Graph *g, uint32_t cluster, const Nodes *nodes)
+{
+    Cluster *c = &g->clusters[cluster];
+    c->nodes.at = nodes->at;
+    c->nodes.n = c->nodes.cap = nodes->n;
+    for (uint32_t i = 0; i < nodes->n; i++)
+        g->nodes[nodes->at[i]].cluster = cluster;
+}
+
+static void add_to(Graph *g, uint32_t cluster, uint32_t node)
+{
+    Nodes with = {0};
+    vec_push(g->fx->a, &with, node);
+    fuse_add_cluster(g, cluster, &with);
+    set_cluster(g, cluster, &with);
+}
+
+/* Lists are from the last to the first. */
+static Nodes turned_round(const Graph *g, const Numbers *list)
+{
+    Nodes nodes = {0};
+    for (uint32_t i = list->n; i-- > 0;)
+        vec_push(g->fx->a, &nodes, list->at[i]);
+    return nodes;
+}
+
+static bool are_columns(Graph *g, const Nodes *nodes, const Numbers *maxima)
+{
+    Shape s;
+    fuse_mark(g, nodes);
+    if (!shape_find(g, nodes, &s) || !s.turns) return false;
+    for (uint32_t i = 0; i < maxima->n; i++)
+        if (!shape_is_column(g, maxima->at[i], &s)) return false;
+    return true;
+}
+
+/* Whether the maxima and what they are made of are the cluster TO's now; false:
+ * all stays as it was. */
+static bool joins(Columns *x, uint32_t to)
+{
+    Graph *g = x->g;
+    Nodes own = {0}, others = {0}, all = {0}, rest = turned_round(g, &x->rest);
+    fuse_add_cluster(g, x->cluster, &own);
+    fuse_add_cluster(g, to, &others);
+    set_cluster(g, x->cluster, &rest);
+    for (uint32_t i = 0; i < own.n; i++)
+        if (!is_listed(&x->rest, own.at[i])) add_to(g, to, own.at[i]);
+    fuse_add_cluster(g, to, &all);
+    if (!fuse_obstacle(g, &all) && are_columns(g, &all, &x->maxima))
+        return true;
+    set_cluster(g, x->cluster, &own);
+    set_cluster(g, to, &others);
+    return false;
+}
+
+/* A cluster that goes along rows: it reduces something. */
+static bool goes_along(const Graph *g, uint32_t cluster)
+{
+    const Cluster *c = &g->clusters[cluster];
+    bool reduces = false;
+    for (uint32_t i = 0; i < c->nodes.n; i++) {
+        if (g->nodes[c->nodes.at[i]].kind != NODE_loop) return false;
+        reduces |= node_inst(g, c->nodes.at[i])->op == OP_reduce;
+    }
+    return reduces;
+}
+
+/* The cluster that makes what the maxima are of, or else another that reads it.
+ */
+static bool joins_some(Columns *x, uint32_t of)
+{
+    const Graph *g = x->g;
+    const Node *n = &g->nodes[of];
+    if (n->cluster == x->cluster) return false;
+    if (goes_along(g, n->cluster) && joins(x, n->cluster)) return true;
+    for (uint32_t u = 0; u < n->nusers; u++) {
+        uint32_t to = g->nodes[n->users[u]].cluster;
+        if (to != x->cluster && goes_along(g, to) && joins(x, to)) return true;
+    }
+    return false;
+}
+
+static bool takes_maxima(Columns *x)
+{
+    const Graph *g = x->g;
+    for (uint32_t i = 0; i < x->maps.n; i++) {
+        const Node *n = &g->nodes[x->maps.at[i]];
+        for (uint32_t k = 0; k < n->nargs; k++)
+            if (joins_some(x, n->args[k])) return true;
+    }
+    for (uint32_t i = 0; i < x->maxima.n; i++)
+        if (joins_some(x, g->nodes[x->maxima.at[i]].args[0])) return true;
+    return false;
+}
+
+/* What a maximum is found for is made where it is found. */
+static void join_users(Graph *g, uint32_t node)
+{
+    const Node *x = &g->nodes[node];
+    if (!attr_is(g->fx->m, node_inst(g, node)->attr, AT_kind, "max")) return;
+    for (uint32_t u = 0; u < x->nusers; u++) {
+        uint32_t from = x->cluster, to = g->nodes[x->users[u]].cluster;
+        Nodes both = {0};
+        if (from == to || g->nodes[x->users[u]].kind != NODE_loop) continue;
+        fuse_add_cluster(g, from, &both);
+        fuse_add_cluster(g, to, &both);
+        if (fuse_obstacle(g, &both)) continue;
+        set_cluster(g, from, &(Nodes){0});
+        set_cluster(g, to, &both);
+    }
+}
+
+/* Puts parts between the reductions over rows of a cluster and what they are
+ * of; the reductions go back to where maxima came from, or each to a cluster of
+ * its own. */
+static void cut_rows(Graph *g, uint32_t cluster, const Columns *from)
+{
+    Nodes nodes = {0}, stay = {0}, cut = {0};
+    Shape s;
+    fuse_add_cluster(g, cluster, &nodes);
+    fuse_mark(g, &nodes);
+    if (!shape_find(g, &nodes, &s) || !s.turns) return;
+    for (uint32_t i = 0; i < nodes.n; i++) {
+        uint32_t node = nodes.at[i];
+        bool wanted =
+            from ? is_listed(&from->maxima, node) : !g->nodes[node].part;
+        bool column = wanted && shape_is_column(g, node, &s);
+        vec_push(g->fx->a, column ? &cut : &stay, node);
+    }
+    set_cluster(g, cluster, &stay);
+    for (uint32_t i = 0; i < cut.n; i++) {
+        uint32_t part = fuse_part(g, cut.at[i],
+                                  (Node){.kind = NODE_loop,
+                                         .cluster = cluster,
+                                         .after = g->nodes[cut.at[i]].after,
+                                         .turns = s.turns,
+                                         .walked = s.walked.axis});
+        add_to(g, from ? from->cluster : part, cut.at[i]);
+        if (!from) join_users(g, cut.at[i]);
+    }
+}
+
+static bool is_loop(const Graph *g, uint32_t cluster)
+{
+    const Cluster *c = &g->clusters[cluster];
+    return c->nodes.n > 1 && g->nodes[c->nodes.at[0]].kind == NODE_loop;
+}
+
+void fuse_columns(Graph *g)
+{
+    uint32_t n = g->n;
+    for (uint32_t c = 0; c < n && g->fx->at_hand; c++) {
+        Columns x = {.g = g, .cluster = c};
+        if (is_loop(g, c) && takes_cluster(&x) && takes_maxima(&x))
+            cut_rows(g, g->nodes[x.maxima.at[0]].cluster, &x);
+    }
+    for (uint32_t c = 0; c < n; c++)
+        if (is_loop(g, c)) cut_rows(g, c, NULL);
+}
