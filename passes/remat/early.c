@@ -11,6 +11,9 @@
  *     backward   h   amax   q' = cast(turned(h) * scale)     again, for q'
  *     early      q' is a value of the forward, and in its record
  *
+ * So it is of what is made of many largest elements, as what the product's rows
+ * are divided by: a kernel of its own in the backward, and for nothing.
+ *
  * Such values are copied behind the forward's own, so that they can be in a
  * record like any other (record.c).  On one device that is done with what is
  * made of parameters alone too, the weights themselves in their other order,
@@ -92,6 +95,39 @@ static bool *find_wanted(const Early *e)
     return wanted;
 }
 
+/* Much less than what is summed up. */
+static bool is_summary(const Module *m, const Fn *of, const Inst *in)
+{
+    return in->op == OP_reduce &&
+           type_elements(m, in->type) * LITTLE <=
+               type_elements(m, value_type(of, inst_arg(of, in, 0)));
+}
+
+/* By value: a summary for which KNOWN holds, or several numbers made of such
+ * alone; single ones are made together in a kernel that there is anyway. */
+static bool *find_little(const Module *m, const Fn *fn, const bool *known)
+{
+    bool *little = NEW_ARRAY(m->scratch, bool, fn->ninsts + 1);
+    for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
+        const Inst *in = &fn->insts[i];
+        little[i] =
+            in->op == OP_map && in->nargs > 0 && type_elements(m, in->type) > 1;
+        for (uint32_t k = 0; k < in->nargs; k++)
+            little[i] &= little[inst_arg(fn, in, k).id];
+        little[i] |= known[i] && is_summary(m, fn, in);
+    }
+    return little;
+}
+
+/* What else is made of the scales' largest elements alone, as what a product
+ * is divided by: a kernel of its own for a few numbers. */
+static void add_little(const Early *e, bool *wanted)
+{
+    const bool *little = find_little(e->m, e->p->back, wanted);
+    for (uint32_t i = 0; i < e->p->back->ninsts; i++)
+        wanted[i] |= e->can[i] && little[i];
+}
+
 static void copy_wanted(Early *e, Builder *b, const bool *wanted)
 {
     const Fn *back = e->p->back;
@@ -142,7 +178,9 @@ void pair_add_early(Module *m, Pair *p)
     rewrite_begin(&rw, m, p->of);
     for (uint32_t i = p->of->nparams; i < p->of->ninsts; i++)
         rewrite_copy(&rw, (Value){i});
-    copy_wanted(&e, &rw.b, find_wanted(&e));
+    bool *wanted = find_wanted(&e);
+    add_little(&e, wanted);
+    copy_wanted(&e, &rw.b, wanted);
     p->early = p->of->ninsts;
     p->of = rewrite_end(&rw);
 }
@@ -150,14 +188,6 @@ void pair_add_early(Module *m, Pair *p)
 bool pair_is_early(const Pair *p)
 {
     return p->early < p->of->ninsts;
-}
-
-/* Much less than what is summed up. */
-static bool is_summary(const Module *m, const Fn *of, const Inst *in)
-{
-    return in->op == OP_reduce &&
-           type_elements(m, in->type) * LITTLE <=
-               type_elements(m, value_type(of, inst_arg(of, in, 0)));
 }
 
 /* What nobody reads is not in it. */
@@ -182,8 +212,9 @@ Record *record_early(Module *m, const Pair *p)
     for (uint32_t i = p->early; i < of->ninsts; i++)
         r->saved[i] = is_narrow(m, &of->insts[i]);
     const bool *remade = record_remade(m, p, r);
+    const bool *little = find_little(m, of, remade);
     for (uint32_t i = of->nparams; i < of->ninsts; i++)
-        r->saved[i] |= remade[i] && is_summary(m, of, &of->insts[i]);
+        r->saved[i] |= remade[i] && little[i];
     drop_unread(m, p, r);
     record_count(m, p, r);
     return r;
