@@ -106,6 +106,7 @@ typedef struct Cuda {
     double said;   /* with --verbose: when something was said, and bytes in */
     size_t said_used; /* use then */
     CuPtr arena, base[TITAN_BASE_COUNT];
+    size_t arena_bytes; /* in whole pages */
     char *host; /* pinned: the base `host` */
     size_t host_bytes;
     CudaTurn turn[CUDA_TURNS];

@@ -114,6 +114,7 @@ static TitanStatus alloc_arena(Cuda *c)
     const TitanStage *s = stage_of(c->im, c->rank.rank);
     size_t bytes = whole_pages(s->arena_bytes);
     CU_TRY(c, cuMemAlloc(&c->arena, bytes));
+    c->arena_bytes = bytes;
     CU_TRY(c, cuMemsetD8Async(c->arena, 0, bytes, c->stream));
     for (int b = 0; b <= TITAN_BASE_lane; b++)
         c->base[b] = c->arena + stage_base_at(s, (TitanBase)b);

@@ -36,6 +36,7 @@ enum { PATIENCE = 120 }; /* seconds, without --join-timeout */
 struct CudaRanks {
     NcclApi nccl;
     NcclComm *comms;    /* [group][stream], NULL: not used */
+    void **handles;     /* as comms: of the arena, NULL: not registered */
     ReserveComm *needs; /* as comms */
     /* for exchanges in place, of which no two run side by side, and first
      * uses */
@@ -140,13 +141,43 @@ static TitanStatus open_comm(Cuda *c, uint32_t group, uint32_t stream)
     return settle(c, *out);
 }
 
-/* --------------------------------------------------------------- exchanges --
- */
-
 static void *address(CuPtr at)
 {
     return (void *)(uintptr_t)at;
 }
+
+/* ------------------------------------------------------------ registration --
+ */
+
+static void **handle_of(const Cuda *c, uint32_t group, uint32_t stream)
+{
+    return &c->ranks->handles[group * c->im->header->streams + stream];
+}
+
+/* What members give and get then goes from one arena to the other where NCCL
+ * can do so, and through its own buffers elsewhere.  All of them register, or
+ * none: it holds for an operation when it does for every member. */
+static TitanStatus register_arena(Cuda *c, uint32_t group, uint32_t stream)
+{
+    NcclComm comm = *comm_of(c, group, stream);
+    if (c->options.nccl_copies) return TITAN_OK;
+    NCCL_TRY(c, ncclCommRegister(comm, address(c->arena), c->arena_bytes,
+                                 handle_of(c, group, stream)));
+    return settle(c, comm);
+}
+
+/* Graphs that use it are gone. */
+static void deregister_arena(Cuda *c)
+{
+    size_t n = (size_t)c->im->ngroups * c->im->header->streams;
+    for (size_t i = 0; c->ranks->comms && i < n; i++)
+        if (c->ranks->handles[i])
+            c->ranks->nccl.ncclCommDeregister(c->ranks->comms[i],
+                                              c->ranks->handles[i]);
+}
+
+/* --------------------------------------------------------------- exchanges --
+ */
 
 /* Pieces of so many bytes between all members. */
 static TitanStatus exchange_all(Cuda *c, NcclComm comm, uint32_t n, CuPtr to,
@@ -345,8 +376,10 @@ static void abort_comms(Cuda *c)
         if (c->ranks->comms[i])
             c->ranks->nccl.ncclCommAbort(c->ranks->comms[i]);
     free(c->ranks->comms);
+    free(c->ranks->handles);
     free(c->ranks->needs);
     c->ranks->comms = NULL;
+    c->ranks->handles = NULL;
     c->ranks->needs = NULL;
 }
 
@@ -448,6 +481,9 @@ static TitanStatus open_comms(Cuda *c)
         for (uint32_t s = 0; s < c->im->header->streams; s++) {
             if (!needs_of(c, g, s).kinds) continue;
             TRY(open_comm(c, g, s));
+            TRY(titan_while(c->story, register_arena(c, g, s),
+                            "registering the arena with NCCL; --nccl-buffers "
+                            "copied does without"));
             TRY(warm(c, g, s));
             say_comm(c, g, s);
         }
@@ -498,8 +534,10 @@ TitanStatus cuda_ranks_begin(Cuda *c)
     c->ranks = calloc(1, sizeof *c->ranks);
     if (!c->ranks) return titan_no_memory(c->story);
     c->ranks->comms = calloc(n + 1, sizeof(NcclComm));
+    c->ranks->handles = calloc(n + 1, sizeof *c->ranks->handles);
     c->ranks->needs = calloc(n + 1, sizeof *c->ranks->needs);
-    if (!c->ranks->comms || !c->ranks->needs) return titan_no_memory(c->story);
+    if (!c->ranks->comms || !c->ranks->handles || !c->ranks->needs)
+        return titan_no_memory(c->story);
     TRY(nccl_open(c->story, &c->ranks->nccl));
     return check_dtypes(c);
 }
@@ -520,6 +558,7 @@ void cuda_ranks_close(Cuda *c)
     free(c->coordinates);
     c->coordinates = NULL;
     if (!c->ranks) return;
+    deregister_arena(c);
     abort_comms(c);
     cuda_peers_close(c);
     cuda_beside_close(c);

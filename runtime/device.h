@@ -31,6 +31,7 @@ typedef struct DeviceOptions {
     bool sync;                 /* GPU: one command at a time */
     bool rank_order;           /* GPU: sums over ranks in their order */
     bool nccl_alone;           /* GPU: nothing by copy engines */
+    bool nccl_copies;          /* GPU: NCCL does not know the arena */
     bool verbose;
     const TitanRank *rank; /* of several; NULL: the image is for one */
     bool processes;        /* the ranks are processes, not threads */

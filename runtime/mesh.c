@@ -404,7 +404,10 @@ TitanStatus mesh_new(TitanStory *story, const TitanImage *im,
     m->kept = calloc(1, whole(m, TITAN_BASE_io) + 1);
     m->zeros = calloc(1, ZEROS);
     m->runs = malloc(RUNS * sizeof *m->runs);
-    if (im->header->target != TITAN_TARGET_host) nccl_keep_order();
+    if (im->header->target != TITAN_TARGET_host) {
+        nccl_keep_order();
+        if (!o->nccl_copies) nccl_open_registered();
+    }
     CrewNew *new_crew = o->link ? remote_crew_new : crew_new;
     TitanStatus st = m->kept && m->zeros && m->runs
                          ? new_crew(story, im, code, o, &m->crew)

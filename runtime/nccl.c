@@ -40,13 +40,18 @@ TitanStatus nccl_open(TitanStory *s, NcclApi *out)
     }
     nccl_close(out);
     return titan_fail(s, TITAN_UNAVAILABLE,
-                      "NCCL has no %s; version 2.18 or newer is needed",
+                      "NCCL has no %s; version 2.19 or newer is needed",
                       missing);
 }
 
 void nccl_keep_order(void)
 {
     setenv("NCCL_LAUNCH_ORDER_IMPLICIT", "1", 0);
+}
+
+void nccl_open_registered(void)
+{
+    setenv("NCCL_LEGACY_CUDA_REGISTER", "1", 0);
 }
 
 void nccl_close(NcclApi *n)

@@ -50,6 +50,9 @@ void nccl_close(NcclApi *n);
 /* Several communicators of a GPU begin in the order in which they are asked to,
  * unless the environment says something else.  Before there are threads. */
 void nccl_keep_order(void);
+/* NCCL opens memory of cuMemAlloc that is registered, unless the environment
+ * says something else.  Before there are threads. */
+void nccl_open_registered(void);
 
 /* The number of a dtype there, -1: it has none. */
 int nccl_dtype(uint32_t dtype);

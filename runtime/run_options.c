@@ -26,6 +26,7 @@ static DeviceOptions read_device(const Options *o)
         .sync = option_given(o, OPT_sync),
         .rank_order = option_given(o, OPT_rank_order),
         .nccl_alone = option_given(o, OPT_nccl_alone),
+        .nccl_copies = strcmp(option_text(o, OPT_nccl_buffers), "copied") == 0,
         .processes = option_given(o, OPT_nproc),
         .send_room = (size_t)option_number(o, OPT_send_buffer, 0),
         .verbose = option_given(o, OPT_verbose)};
@@ -175,6 +176,11 @@ static TitanStatus check_usage(TitanStory *s, const Options *o, RunOptions *r)
     if (!r->metrics.go_on && strcmp(full, "stop") != 0)
         return titan_fail(s, TITAN_USAGE, "--on-full is stop or go-on, not %s",
                           full);
+    const char *buffers = option_text(o, OPT_nccl_buffers);
+    if (!r->device.nccl_copies && strcmp(buffers, "registered") != 0)
+        return titan_fail(s, TITAN_USAGE,
+                          "--nccl-buffers is registered or copied, not %s",
+                          buffers);
     const char *fault = option_text(o, OPT_inject);
     if (fault && !inject_parse(fault, &r->inject))
         return titan_fail(s, TITAN_USAGE,

@@ -4,7 +4,8 @@
  * of all and of one, one after the other on the same streams, on processes with
  * the fake driver; one gathers what lies in memory of the host.  That driver
  * does what all streams of a GPU have to do in one order, so no rank needs more
- * queues than one to come to the end.
+ * queues than one to come to the end.  What is left to NCCL has the arena
+ * registered, and gives it back.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,12 +15,14 @@
 #include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "runtime/cuda_device.h"
 #include "runtime/transport.h"
+#include "tests/unit/fake/fake.h"
 
 enum { RANKS = 4, F32 = 1, COUNT = 21, TURNS = 3, PAGE = 4096 };
 enum { PLACE = RANKS * COUNT, OPS = 13, GROUPS = 4, STREAMS = 2 };
@@ -65,6 +68,8 @@ typedef struct World {
     Shared *shared;
     Board *board;
     Hall *hall;
+    bool copied;  /* the arena is not registered */
+    bool refused; /* NCCL does not want to */
 } World;
 
 static float given(uint32_t rank, uint32_t op, size_t i)
@@ -169,15 +174,26 @@ static TitanStatus run(const World *w, Cuda *c)
     c->stream = c->streams[0];
     TRY(cuda_ranks_begin(c));
     CU_TRY(c, cuMemAlloc(&c->arena, w->stage.arena_bytes));
+    c->arena_bytes = w->stage.arena_bytes;
+    if (w->refused) fake_device()->fails = "register";
+    fake_device()->fails_with = 999;
     TRY(cuda_ranks_open(c));
     if (!reaches_all(c)) return TITAN_INTERNAL;
+    if ((fake_device()->registered == 0) != w->copied) return TITAN_INTERNAL;
     for (int i = 0; i < TURNS; i++)
         TRY(turn(w, c));
     for (uint32_t op = 0; op < OPS; op++)
         for (size_t i = 0; i < PLACE; i++)
             w->shared->out[c->rank.rank][op][i] = at(c, op, true)[i];
     cuda_ranks_close(c);
-    return TITAN_OK;
+    return fake_device()->registered ? TITAN_INTERNAL : TITAN_OK;
+}
+
+/* NCCL's own words, and what to do. */
+static bool says_what_was_refused(const TitanStory *s)
+{
+    return strstr(s->line[0], "ncclCommRegister failed: unhandled") &&
+           strstr(s->line[1], "--nccl-buffers copied does without");
 }
 
 /* The process of a rank. */
@@ -188,10 +204,12 @@ static int play(const World *w, uint32_t rank)
     BoardWait wait = {.board = w->board, .rank = rank};
     Cuda c = {.story = &story,
               .im = &w->im,
-              .options = {.board = w->board},
+              .options = {.board = w->board, .nccl_copies = w->copied},
               .rank = {.rank = rank, .arena = w->shared->pages[rank]}};
     TitanStatus st = hall_transport(&story, w->hall, &wait, &c.rank.transport);
     if (st == TITAN_OK) st = run(w, &c);
+    if (w->refused)
+        return st != TITAN_RANK_LOST || !says_what_was_refused(&story);
     if (st != TITAN_OK) titan_story_print(&story, "rank");
     return st;
 }
@@ -254,10 +272,9 @@ static float wanted(uint32_t rank, uint32_t op, size_t i)
     return sum;
 }
 
-static void groups_of_a_mesh(void **state)
+static void play_groups(bool copied)
 {
-    (void)state;
-    World w = {0};
+    World w = {.copied = copied};
     open_world(&w);
     play_all(&w);
     for (uint32_t r = 0; r < RANKS; r++)
@@ -269,8 +286,32 @@ static void groups_of_a_mesh(void **state)
     close_world(&w);
 }
 
+static void groups_of_a_mesh(void **state)
+{
+    (void)state;
+    play_groups(false);
+}
+
+static void without_registration(void **state)
+{
+    (void)state;
+    play_groups(true);
+}
+
+static void registration_is_refused(void **state)
+{
+    (void)state;
+    World w = {.refused = true};
+    open_world(&w);
+    play_all(&w);
+    close_world(&w);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(groups_of_a_mesh)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(groups_of_a_mesh),
+        cmocka_unit_test(without_registration),
+        cmocka_unit_test(registration_is_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

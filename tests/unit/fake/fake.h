@@ -33,6 +33,7 @@ typedef struct Fake {
     size_t pinned_bytes; /* the largest of the host */
     double ms;           /* the clock; products and launches cost */
     unsigned scans;      /* of the runtime's own kernel */
+    unsigned registered; /* pieces of memory that NCCL knows */
 } Fake;
 
 /* The one device; fake_reset brings it to its first state.  Where no test says
