@@ -170,8 +170,10 @@ static bool is_plain(const Gemm *g)
 }
 
 static uint32_t add_gemm(Writer *w, const Gemm *g, uint32_t accumulate,
-                         uint64_t workspace)
+                         uint64_t workspace, uint32_t processors)
 {
+    if (!processors || (w->processors && w->processors < processors))
+        processors = w->processors;
     TitanGemm row = {.dtype_a = g->a,
                      .dtype_b = g->b,
                      .dtype_d = g->d,
@@ -188,7 +190,7 @@ static uint32_t add_gemm(Writer *w, const Gemm *g, uint32_t accumulate,
                      .accumulate = accumulate,
                      .nbatch = g->nbatch,
                      .workspace = workspace,
-                     .processors = w->processors,
+                     .processors = processors,
                      .scale_a = (uint32_t)g->scale_a,
                      .scale_b = (uint32_t)g->scale_b,
                      .fast = g->fast};
@@ -226,9 +228,11 @@ static bool same_place(const At *x, const At *y)
            x->ring.n == y->ring.n && x->ring.shift == y->ring.shift;
 }
 
-static void write_gemm(Writer *w, const Fn *group, const At *at, uint32_t n,
-                       Loc loc)
+/* On at most so many processors; 0: as the options say. */
+static void write_gemm(Writer *w, const Fn *group, const At *at,
+                       uint32_t processors, Loc loc)
 {
+    uint32_t n = group->nparams + group->nresults;
     ImageTables *t = &w->t;
     GemmParams p = group_gemm(group);
     const At *third = p.third == NO_PARAM ? NULL : &at[p.third];
@@ -246,7 +250,7 @@ static void write_gemm(Writer *w, const Fn *group, const At *at, uint32_t n,
                           : g.accumulate ? TITAN_GEMM_add_d
                                          : 0;
     TitanCommand *c = add_command(w, TITAN_COMMAND_gemm, loc);
-    c->index = add_gemm(w, &g, accumulate, bytes);
+    c->index = add_gemm(w, &g, accumulate, bytes, processors);
     c->operands.n = 3 + (apart || g.scaled) + (g.scale_a != 0) +
                     (g.scale_b != 0) + (bytes > 0);
     c->items = 1;
@@ -340,6 +344,18 @@ static void add_kernel(Writer *w, uint32_t row, const At *at, uint32_t n,
         add_operand(w, &at[i]);
 }
 
+/* The blocks of a product share its tiles, however many there are. */
+static void bound_kernel(Writer *w, uint32_t row, uint32_t processors)
+{
+    const Kernel *k = kernel_at(w->kernels, row);
+    TitanCommand *c = &vec_last(&w->t.commands);
+    if (!processors || !k->cluster || processors < k->cluster) return;
+    int64_t most = processors - processors % k->cluster;
+    if (most >= c->items) return;
+    c->items = most;
+    c->processors = processors;
+}
+
 /* False: the group is to be written in parts. */
 static bool write_kernel(Writer *w, const Fn *group, const At *at,
                          const Value *values, uint32_t n, Loc loc)
@@ -354,18 +370,22 @@ static bool write_kernel(Writer *w, const Fn *group, const At *at,
     return true;
 }
 
-static void write_matmul(Writer *w, const Fn *group, const At *at,
-                         const Value *values, uint32_t n, Loc loc)
+static void write_matmul(Writer *w, const Inst *in, const At *at,
+                         const Value *values)
 {
     Module *m = w->t.m;
+    const Fn *group = fn_of(m, attr_fn(m, in->attr, AT_fn));
+    uint32_t n = in->nargs, row;
+    Loc loc = in->loc;
+    uint32_t most = (uint32_t)attr_int(m, in->attr, AT_processors, 0);
     const KernelArg *args = kernel_args(w, group, at, values, n);
-    uint32_t row;
     if (kernels_add_matmul(w->kernels, group, args, &row)) {
         add_kernel(w, row, at, n, loc);
+        bound_kernel(w, row, most);
         return;
     }
     if (fn_is(m, group, FK_matmul)) {
-        write_gemm(w, group, at, n, loc);
+        write_gemm(w, group, at, most, loc);
         return;
     }
     diag_remark(m->diag, "codegen", true, loc_span(m, loc),
@@ -448,7 +468,7 @@ static void write_launch(Writer *w, const Fn *fn, const Inst *in,
         at[i] = at_of(w, fn, values[i], args);
     }
     if (fn_is(m, group, FK_matmul) || fn_is(m, group, FK_product))
-        write_matmul(w, group, at, values, n, in->loc);
+        write_matmul(w, in, at, values);
     else if (fn_is(m, group, FK_collective))
         write_collective(w, group, at, in->loc);
     else if (is_clear(w, group, at, n))

@@ -41,6 +41,8 @@ typedef struct Kernel {
     const char *name; /* the symbol */
     uint32_t nargs;
     int64_t items;         /* host: work items; GPU: blocks of the grid */
+    uint32_t cluster;      /* GPU: fewer blocks, a multiple of this, do the same
+                              work; 0: all have to be there */
     uint32_t threads;      /* GPU: per block */
     uint32_t shared;       /* GPU: bytes of dynamic shared memory; usually 0 */
     uint64_t flops, bytes; /* of one launch, for reports */

@@ -10,16 +10,18 @@
 /* A row of machines.def, as far as passes ask for it: a second's. */
 typedef struct Row {
     const char *target;
-    double memory, f16, link, bus;          /* peaks */
-    double copies, library, engines, buses; /* shares */
-    double beside, command, collective;     /* share; seconds */
+    double memory, f16, link, far, bus, host; /* peaks */
+    uint32_t processors;
+    double copies, library, nccl, engines, buses; /* shares */
+    double beside, command, collective;           /* share; seconds */
 } Row;
 
 static const Row rows[] = {
-#define PEAK(m, f32, f16_, f8, l, far, b, ...) \
-    .memory = m, .f16 = f16_, .link = l, .bus = b
-#define KEPT(c, l, products, nccl, e, b) \
-    .copies = c, .library = l, .engines = e, .buses = b
+#define PEAK(m, f32, f16_, f8, l, far_, b, host_, room, n)                     \
+    .memory = m, .f16 = f16_, .link = l, .far = far_, .bus = b, .host = host_, \
+    .processors = n
+#define KEPT(c, l, products, nccl_, e, b) \
+    .copies = c, .library = l, .nccl = nccl_, .engines = e, .buses = b
 #define BESIDE(compute, l, ...) .beside = l
 #define START(c, l)             .command = c, .collective = l
 #define MACHINE(name, on, ...)  {.target = #on, __VA_ARGS__},
@@ -42,7 +44,10 @@ static const Machine host = {.flops = 2e5,
                              .meet = 1,
                              .alone = 2e3};
 
-enum { PROCESSORS = 132, RESIDENT = 2048 /* threads of one */ };
+enum { RESIDENT = 2048 }; /* threads of a processor */
+/* Blocks of NCCL's kernels, where products leave them processors: they lose
+ * nothing against the 24 that it would take (docs/performance.md). */
+enum { CHANNELS = 16 };
 
 static Machine gpu_of(const Row *r)
 {
@@ -52,13 +57,18 @@ static Machine gpu_of(const Row *r)
                      .transfer = r->bus * r->buses * 1e-6,
                      .launch = r->command * 1e6,
                      .wait = 1,
-                     .tiles = PROCESSORS,
-                     .elements = PROCESSORS * RESIDENT * 4,
+                     .tiles = r->processors,
+                     .elements = (double)r->processors * RESIDENT * 4,
                      .links = true,
                      .link = link * r->beside,
                      .meet = r->collective * 1e6,
                      .alone = link,
-                     .taken = 8};
+                     .taken = 8,
+                     .near = r->link * r->nccl * 1e-6,
+                     .far = r->far * r->nccl * 1e-6,
+                     .processors = r->processors,
+                     .host = (uint32_t)r->host,
+                     .channels = CHANNELS};
 }
 
 Machine machine_of(const Module *m, const PassCtx *cx)

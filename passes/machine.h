@@ -8,16 +8,20 @@
 
 /* Rates of a device, as far as passes have to know them. */
 typedef struct Machine {
-    double flops, bytes; /* per microsecond */
-    double transfer;     /* bytes, to the memory of the host or from it */
-    double launch, wait; /* microseconds: of any launch, of an event */
-    double tiles;        /* parts of a matmul that run at once */
-    double elements;     /* of a result, that keep the memory busy */
-    bool links;          /* that are there beside compute */
-    double link, meet;   /* bytes per microsecond between devices, beside
-                            compute; until all of them are there */
-    double alone, taken; /* those where nothing is beside; the parts of a
-                            matmul that could run where they are sent */
+    double flops, bytes;       /* per microsecond */
+    double transfer;           /* bytes, to the memory of the host or from it */
+    double launch, wait;       /* microseconds: of any launch, of an event */
+    double tiles;              /* parts of a matmul that run at once */
+    double elements;           /* of a result, that keep the memory busy */
+    bool links;                /* that are there beside compute */
+    double link, meet;         /* bytes per microsecond between devices, beside
+                                  compute; until all of them are there */
+    double alone, taken;       /* those where nothing is beside; the parts of a
+                                  matmul that could run where they are sent */
+    double near, far;          /* bytes per microsecond by NCCL, which needs
+                                  processors: inside of a host, and out of it */
+    uint32_t processors, host; /* of one; how many share a host */
+    uint32_t channels;         /* processors that NCCL needs, for a lot */
 } Machine;
 
 /* Elements of a matmul's result that are made in one place. */

@@ -25,6 +25,12 @@
  * Transfers to and from the memory of the host (offload.c) are the work of copy
  * engines: they have streams of their own, behind those that were asked for.
  *
+ * At last products are bounded to some of the processors where collectives that
+ * need some run beside them and the list is faster so (bound.c).
+ *
+ * Option `nccl`: NCCL makes all collectives, where otherwise copy engines bring
+ * what they can inside of a host.
+ *
  * Option `spread`: every step goes to the stream where it could begin first,
  * whether it pays or not, to try the order of things.
  */
@@ -328,6 +334,16 @@ static void decide(Schedule *x, int64_t growth, PassCtx *cx)
                 x->beside, x->candidates.n, x->events, after - before);
 }
 
+static void bound_products(Schedule *x, bool alone, PassCtx *cx)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < x->lists.n && x->choice.on.channels; i++)
+        n += list_bound(x->m, x->lists.at[i], &x->choice.on, alone, x->a);
+    if (n)
+        pass_remark(x->m, cx, (Loc){0},
+                    "%" PRIu32 " products leave processors to collectives", n);
+}
+
 /* VALUE: what holds where the option is not said. */
 static bool read_option(Module *m, PassCtx *cx, const char *name, int64_t least,
                         int64_t most, int64_t *value)
@@ -361,10 +377,11 @@ bool pass_schedule(Module *m, PassCtx *cx)
     int64_t streams = sums && !messages && on.links ? 1 + x.groups.n : 1;
     if (streams > MOST_STREAMS - TRANSFER_STREAMS)
         streams = MOST_STREAMS - TRANSFER_STREAMS;
-    int64_t growth = 0, spread = 0;
+    int64_t growth = 0, spread = 0, alone = 0;
     if (!read_option(m, cx, "streams", 1, MOST_STREAMS, &streams) ||
         !read_option(m, cx, "growth", 0, 100, &growth) ||
-        !read_option(m, cx, "spread", 0, 1, &spread))
+        !read_option(m, cx, "spread", 0, 1, &spread) ||
+        !read_option(m, cx, "nccl", 0, 1, &alone))
         return false;
     if (streams == 1 && module_streams(m) == 1 && !transfers) return true;
     if (transfers && streams > MOST_STREAMS - TRANSFER_STREAMS)
@@ -384,5 +401,6 @@ bool pass_schedule(Module *m, PassCtx *cx)
     }
     if (streams > 1) find_candidates(&x);
     decide(&x, growth, cx);
+    if (x.choice.talks) bound_products(&x, alone != 0, cx);
     return true;
 }

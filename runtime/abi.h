@@ -201,7 +201,8 @@ typedef struct TitanCommand {
                               GPU: blocks of the grid; copy, zero: bytes */
     uint32_t stream;
     uint32_t file, line;   /* string and line of the source; 0: none */
-    uint32_t pad;
+    uint32_t processors;   /* GPU: of a kernel, on which its blocks find room at
+                              once, so that others are left; 0: it was not asked */
     TitanRange results;    /* those of a float dtype */
 } TitanCommand;
 

@@ -179,6 +179,8 @@ static void print_command(const TitanImage *im, const TitanCommand *c,
     case TITAN_COMMAND_kernel:
         fprintf(out, "kernel %s x %" PRId64,
                 titan_string(im, im->kernels[c->index].name), c->items);
+        if (c->processors)
+            fprintf(out, " on %" PRIu32 " processors", c->processors);
         break;
     case TITAN_COMMAND_gemm: {
         const TitanGemm *g = &im->gemms[c->index];

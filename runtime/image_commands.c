@@ -301,7 +301,8 @@ static TitanStatus check_command(ImageCheck *c, const TitanCommand *cmd,
     const TitanImage *im = c->im;
     TRY(image_check_string(c, cmd->file));
     if (cmd->items < 0 || !range_ok(cmd->operands, im->noperands) ||
-        cmd->stream >= im->header->streams)
+        cmd->stream >= im->header->streams || cmd->processors > UINT16_MAX ||
+        (cmd->processors && cmd->kind != TITAN_COMMAND_kernel))
         return BAD(c, "a command is damaged");
     for (uint32_t i = 0; i < cmd->operands.n; i++)
         TRY(image_check_operand(c, cmd->operands.first + i, counts, depth));

@@ -22,6 +22,7 @@ typedef struct Machine {
                                   memory */
     uint32_t host;             /* how many share a host */
     double room;               /* bytes of memory that programs see */
+    uint32_t processors;
     double copies, library, products; /* shares that a step keeps */
     double links, engines, buses; /* and links by NCCL, by copy engines, and the
                                      way to the host's memory */

@@ -208,6 +208,7 @@ static void tell_target(Job *j)
     }
     if (option_given(r->o, OPT_streams))
         option_set(&j->m, "streams", option_text(r->o, OPT_streams));
+    if (option_given(r->o, OPT_nccl_alone)) option_set(&j->m, "nccl", "1");
     if (option_given(r->o, OPT_chunks))
         option_set(&j->m, "chunks", option_text(r->o, OPT_chunks));
 }

@@ -202,6 +202,18 @@ static bool check_outs(const Verify *vf, uint32_t first) /* K3 */
     return true;
 }
 
+/* Kernels of products have the processors that they are given to the end. */
+static bool check_processors(const Verify *vf, const Fn *g)
+{
+    if (!attr_get(vf->m, vf->in->attr, AT_processors)) return true;
+    int64_t most = verify_int(vf, AT_processors, 0);
+    if (most < 1)
+        return verify_fail(vf, "%lld processors (K6)", (long long)most);
+    if (fn_is(vf->m, g, FK_matmul) || fn_is(vf->m, g, FK_product)) return true;
+    return verify_fail(vf, "@%s is no matrix product (K6)",
+                       str_of(vf->m, g->name));
+}
+
 bool verify_launch(const Verify *vf)
 {
     const Fn *g = callee_of(vf);
@@ -221,7 +233,8 @@ bool verify_launch(const Verify *vf)
                                    : g->results[i - g->nparams].type;
         if (!check_given(vf, i, want, "K2")) return false;
     }
-    return check_outs(vf, g->nparams) && verify_step(vf);
+    return check_outs(vf, g->nparams) && check_processors(vf, g) &&
+           verify_step(vf);
 }
 
 bool verify_loop(const Verify *vf)

@@ -10,6 +10,7 @@
  *     turns     and in another turn of a loop than the one that they serve
  *     order     a list in another order
  *     events    the waits and signals that keep the order
+ *     bound     products that leave processors to collectives beside them
  *
  * A *list* is one kernel function: its steps (launches and loops), numbered
  * from 0 in the order in which they stand.
@@ -118,5 +119,9 @@ void list_streams(List *l, const Choice *c, Arena *a);
 /* Writes streams, waits and signals to the instructions; the number of
  * events. */
 uint32_t list_events(Module *m, const List *l, Arena *a);
+/* Bounds products beside collectives that need processors, where the list is
+ * faster so; how many.  ALONE: NCCL makes all collectives. */
+uint32_t list_bound(Module *m, const List *l, const Machine *on, bool alone,
+                    Arena *a);
 
 #endif
