@@ -5,7 +5,8 @@
  *   gives    local
  *   keeps    every instruction but `reshard`, every type
  *   result   functions of the local view, in which collectives do what
- *            `reshard` asks for (partition/bring.c)
+ *            `reshard` asks for (partition/bring.c), over as few groups of
+ *            devices as do (partition/groups.c)
  *
  * On a mesh of one device the whole tensor is the local one: no split has
  * more than one part and no sum is pending over more than one device.  So the
@@ -83,5 +84,6 @@ bool pass_partition(Module *m, PassCtx *cx)
         if (fn->view == VIEW_local && fn_has_op(fn, OP_reshard))
             m->fns.at[i] = bring_all(m, fn);
     }
+    partition_groups(m);
     return true;
 }

@@ -10,9 +10,10 @@
  *
  * Option `streams`: how many there are, 1 to 8; without it one, and on a GPU
  * one more for each group of devices that has collectives, but for the ranks of
- * a pipeline.  Stream 0 carries the longest chain; others take what does not
- * gate it where that pays (choose.c): of a backward, the gradients of weights
- * beside the chain through the activations.
+ * a pipeline; groups that no entry has together share one.  Stream 0 carries
+ * the longest chain; others take what does not gate it where that pays
+ * (choose.c): of a backward, the gradients of weights beside the chain through
+ * the activations.
  *
  * What runs beside something keeps its buffers longer.  The steps that may
  * leave stream 0 are sorted by the bytes that they hold for each microsecond
@@ -37,9 +38,18 @@
 #include "schedule/schedule.h"
 
 #include "arrange.h"
+#include "reach.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
+
+/* Devices that have collectives together: their mesh axes, the entries in which
+ * they do (a bool each), and the stream, counted from those of collectives. */
+typedef struct Group {
+    const AttrItem *over;
+    bool *entries;
+    uint32_t stream;
+} Group;
 
 typedef struct Schedule {
     Module *m;
@@ -47,18 +57,19 @@ typedef struct Schedule {
     Choice choice;
     Map numbers; /* function -> list */
     VEC(List *) lists;
-    VEC(Step *) candidates;       /* the best first */
-    VEC(const AttrItem *) groups; /* of devices: their mesh axes */
+    VEC(Step *) candidates; /* the best first */
+    VEC(Group) groups;
     uint32_t events, beside;
 } Schedule;
 
 /* ---------------------------------------------------------------- lists -- */
 
-static bool same_axes(const AttrItem *x, const AttrItem *y)
+/* In whatever order. */
+static bool same_devices(const AttrItem *x, const AttrItem *y)
 {
     bool same = x->n == y->n;
     for (uint32_t i = 0; i < x->n && same; i++)
-        same = x->mesh[i].id == y->mesh[i].id;
+        same = mesh_axes_have(y->mesh, y->n, x->mesh[i]);
     return same;
 }
 
@@ -67,20 +78,74 @@ static uint32_t group_number(const Schedule *x, const Inst *collective)
 {
     const AttrItem *over = attr_get(x->m, collective->attr, AT_over);
     uint32_t n = 0;
-    while (over && n < x->groups.n && !same_axes(x->groups.at[n], over))
+    while (over && n < x->groups.n && !same_devices(x->groups.at[n].over, over))
         n++;
     return n;
 }
 
-static void find_groups(Schedule *x)
+static void note_group(Schedule *x, const Fn *fn, uint32_t entry)
+{
+    const Inst *in = group_collective(fn);
+    if (is_message(in)) return;
+    uint32_t n = group_number(x, in);
+    if (n == x->groups.n) {
+        Group g = {.over = attr_get(x->m, in->attr, AT_over),
+                   .entries = NEW_ARRAY(x->a, bool, (size_t)x->m->fns.n + 1)};
+        vec_push(x->a, &x->groups, g);
+    }
+    x->groups.at[n].entries[entry] = true;
+}
+
+/* The groups of one entry, with all that it calls. */
+static void note_entry(Schedule *x, uint32_t entry)
 {
     const Module *m = x->m;
-    for (uint32_t f = 0; f < m->fns.n; f++) {
-        if (!fn_is(m, m->fns.at[f], FK_collective)) continue;
-        const Inst *in = group_collective(m->fns.at[f]);
-        if (!is_message(in) && group_number(x, in) == x->groups.n)
-            vec_push(x->a, &x->groups, attr_get(m, in->attr, AT_over));
+    Roots root = {NEW_ARRAY(x->a, bool, (size_t)m->fns.n + 1)};
+    root.is[entry] = true;
+    const bool *reached = fns_reached(x->m, &root);
+    for (uint32_t f = 0; f < m->fns.n; f++)
+        if (reached[f] && fn_is(m, m->fns.at[f], FK_collective))
+            note_group(x, m->fns.at[f], entry);
+}
+
+static bool meet_in_entry(const Schedule *x, const Group *a, const Group *b)
+{
+    for (uint32_t f = 0; f < x->m->fns.n; f++)
+        if (a->entries[f] && b->entries[f]) return true;
+    return false;
+}
+
+/* The first stream that no group has that it could meet. */
+static uint32_t free_stream(const Schedule *x, uint32_t group)
+{
+    for (uint32_t stream = 0;; stream++) {
+        bool taken = false;
+        for (uint32_t g = 0; g < group && !taken; g++)
+            taken = x->groups.at[g].stream == stream &&
+                    meet_in_entry(x, &x->groups.at[g], &x->groups.at[group]);
+        if (!taken) return stream;
     }
+}
+
+/* How many streams they need: groups of different entries never meet. */
+static uint32_t find_groups(Schedule *x)
+{
+    uint32_t streams = 0;
+    Roots entries = roots_of(x->m);
+    for (uint32_t f = 0; f < x->m->fns.n; f++)
+        if (entries.is[f]) note_entry(x, f);
+    for (uint32_t g = 0; g < x->groups.n; g++) {
+        uint32_t stream = x->groups.at[g].stream = free_stream(x, g);
+        if (streams <= stream) streams = stream + 1;
+    }
+    return streams;
+}
+
+/* A message's, of two ranks of a pipeline, is the first. */
+static uint32_t stream_of(const Schedule *x, const Inst *collective)
+{
+    uint32_t n = group_number(x, collective);
+    return n < x->groups.n ? x->groups.at[n].stream : 0;
 }
 
 /* What it is that does not use the machine itself. */
@@ -94,7 +159,7 @@ static void find_way(const Schedule *x, const List *l, Step *s)
     s->talks = fn_is(x->m, group, FK_collective);
     s->message = s->talks && is_message(group_collective(group));
     if (s->talks && x->choice.talks)
-        s->group = group_number(x, group_collective(group)) % x->choice.talks;
+        s->group = stream_of(x, group_collective(group)) % x->choice.talks;
     s->transfer = s->from_host || strcmp(kind, "transfer.out") == 0;
 }
 
@@ -373,8 +438,8 @@ bool pass_schedule(Module *m, PassCtx *cx)
     bool transfers = has_transfers(m);
     Machine on = machine_of(m, cx);
     Schedule x = {.m = m, .a = m->scratch};
-    find_groups(&x);
-    int64_t streams = sums && !messages && on.links ? 1 + x.groups.n : 1;
+    uint32_t groups = find_groups(&x);
+    int64_t streams = sums && !messages && on.links ? 1 + groups : 1;
     if (streams > MOST_STREAMS - TRANSFER_STREAMS)
         streams = MOST_STREAMS - TRANSFER_STREAMS;
     int64_t growth = 0, spread = 0, alone = 0;
@@ -386,7 +451,7 @@ bool pass_schedule(Module *m, PassCtx *cx)
     if (streams == 1 && module_streams(m) == 1 && !transfers) return true;
     if (transfers && streams > MOST_STREAMS - TRANSFER_STREAMS)
         streams = MOST_STREAMS - TRANSFER_STREAMS;
-    uint32_t talks = sums ? x.groups.n : messages;
+    uint32_t talks = sums ? groups : messages;
     if (talks >= streams) talks = (uint32_t)streams - 1;
     x.choice = (Choice){(uint32_t)streams, spread != 0, talks, on};
     find_lists(&x);

@@ -8,5 +8,7 @@
 
 /* V as a value of type T, which differs in splits and in what is pending. */
 Value partition_bring(Builder *b, Value v, Type t);
+/* Reductions to everybody go over groups that gathers and scatters have. */
+void partition_groups(Module *m);
 
 #endif
