@@ -47,8 +47,7 @@ bool pass_shard(Module *m, PassCtx *cx)
     graph_build(&s, &roots);
     graph_keep(&s, &roots, pass_option(m, cx, "keep", ""));
     if (!graph_pin(&s)) return false;
-    for (uint32_t i = 0; i < s.order.n; i++)
-        solve_mesh(&s, s.order.at[i]);
+    shard_solve(&s);
     emit_local(&s);
     return true;
 }

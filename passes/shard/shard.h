@@ -256,7 +256,13 @@ double raw_bytes(const Shard *s, MeshAxis m, uint32_t raw);
 double node_bytes(const Shard *s, MeshAxis m, uint32_t node);
 double item_work(const Shard *s, MeshAxis m, const Item *it);
 
-void solve_mesh(Shard *s, MeshAxis m);
+/* Chooses a way for each op and a place for each port. */
+void shard_solve(Shard *s);
+/* What a step moves and does as it is chosen, in bytes that a device receives.
+ */
+double solve_cost(Shard *s);
+/* Of that, what is moved. */
+double solve_moves(Shard *s);
 void emit_local(Shard *s);
 
 #endif

@@ -11,10 +11,11 @@
  * pays for an operand only when nobody else has it so already.
  */
 #include <math.h>
+#include <string.h>
 
 #include "solve.h"
 
-enum { MOST_SWEEPS = 16 };
+enum { MOST_SWEEPS = 16, MOST_ROUNDS = 4 };
 #define MISS 1e14 /* another place than the rules say */
 /* times what it costs, to undo what a rule for all roles says */
 #define STRICT 16.0
@@ -36,7 +37,7 @@ static double others_cost(const Solve *x, uint32_t arg, Where need)
     double sum = 0, n = (double)mesh_length(s, x->mesh);
     bool split = where_is_axis(*where_at(s, x->mesh, node));
     for (uint32_t i = 0; i < x->ndecided; i++) {
-        MeshAxis o = s->order.at[i];
+        MeshAxis o = x->decided[i];
         double bytes = raw_bytes(s, o, raw) * (split ? n : 1);
         sum += move_cost(s, o, *where_at(s, o, node), *need_at(s, o, arg),
                          where_is_axis(need) ? bytes / n : bytes);
@@ -63,8 +64,8 @@ static bool same_form(const Solve *x, uint32_t arg, Where need, uint32_t other)
     bool same = *need_at(s, x->mesh, other) == need &&
                 phase_at(x, other) == phase_at(x, arg);
     for (uint32_t i = 0; i < x->ndecided && same; i++)
-        same = *need_at(s, s->order.at[i], arg) ==
-               *need_at(s, s->order.at[i], other);
+        same = *need_at(s, x->decided[i], arg) ==
+               *need_at(s, x->decided[i], other);
     return same;
 }
 
@@ -104,7 +105,7 @@ double readers_cost(const Solve *x, uint32_t raw, Where out)
 
 /* Work is saved where operands come in parts; nobody cuts what is whole to
  * save work, and gathers the result. */
-static double work_of_way(const Solve *x, const Item *it, const Way *way)
+static bool saves_work(const Solve *x, const Item *it, const Way *way)
 {
     bool split = where_is_axis(way->out), parts = false;
     for (uint32_t k = 0; k < it->n; k++) {
@@ -112,8 +113,14 @@ static double work_of_way(const Solve *x, const Item *it, const Way *way)
         parts |= made_at(x, it->first + k) != WHERE_none;
     }
     parts |= way->out == *pin_at(x->s, x->mesh, it->out);
+    return split && parts;
+}
+
+static double work_of_way(const Solve *x, const Item *it, const Way *way)
+{
     double work = it->times * item_work(x->s, x->mesh, it);
-    return split && parts ? work / (double)mesh_length(x->s, x->mesh) : work;
+    bool less = saves_work(x, it, way);
+    return less ? work / (double)mesh_length(x->s, x->mesh) : work;
 }
 
 double kept_cost(const Solve *x, uint32_t node, Where where)
@@ -138,12 +145,17 @@ static double miss(const Solve *x, const Item *it, Where where)
     return later || rows ? 0 : MISS;
 }
 
+static Way way_taken(const Solve *x, const Item *it)
+{
+    return (Way){*where_at(x->s, x->mesh, it->out),
+                 need_at(x->s, x->mesh, it->first)};
+}
+
 double item_cost(const Solve *x, const Item *it)
 {
-    Where out = *where_at(x->s, x->mesh, it->out);
-    Way way = {out, need_at(x->s, x->mesh, it->first)};
+    Way way = way_taken(x, it);
     double work = work_of_way(x, it, &way);
-    return it->raw == NO_RAW ? work : work + miss(x, it, out);
+    return it->raw == NO_RAW ? work : work + miss(x, it, way.out);
 }
 
 static double way_cost(const Solve *x, const Item *it, const Way *way)
@@ -222,6 +234,42 @@ static void choose(Solve *x, uint32_t item, bool again)
         same = *need_at(x->s, x->mesh, it->first + k) == w.at.at[best].in[k];
     x->changes += !same;
     take(x, item, &w.at.at[best]);
+    arena_pop(x->s->a, mark);
+}
+
+Ways item_ways(const Solve *x, uint32_t item)
+{
+    return ways_of(x, &x->s->items.at[item]);
+}
+
+bool is_way_taken(const Solve *x, uint32_t item, const Way *way)
+{
+    const Item *it = &x->s->items.at[item];
+    bool same = *where_at(x->s, x->mesh, it->out) == way->out;
+    for (uint32_t k = 0; k < it->n && same; k++)
+        same = *need_at(x->s, x->mesh, it->first + k) == way->in[k];
+    return same;
+}
+
+void choose_way(Solve *x, uint32_t item, const Way *way)
+{
+    take(x, item, way);
+}
+
+void choose_making(Solve *x, uint32_t item, Where where)
+{
+    const Item *it = &x->s->items.at[item];
+    ArenaMark mark = arena_mark(x->s->a);
+    Ways w = ways_of(x, it);
+    const Way *best = NULL;
+    double least = INFINITY;
+    for (uint32_t i = 0; i < w.at.n; i++) {
+        double cost = way_cost(x, it, &w.at.at[i]);
+        if (w.at.at[i].out != where || !(cost < least)) continue;
+        least = cost;
+        best = &w.at.at[i];
+    }
+    if (best) take(x, item, best);
     arena_pop(x->s->a, mark);
 }
 
@@ -411,20 +459,171 @@ static void tell(const Solve *x)
     }
 }
 
-void solve_mesh(Shard *s, MeshAxis m)
+/* --------------------------------------------------------------- solving --
+ */
+
+/* Over a mesh axis, when the first N others are decided. */
+static Solve solve_of(Shard *s, uint32_t which, uint32_t n)
 {
-    Solve x = {.s = s, .mesh = m, .favoured = NO_RAW};
-    while (s->order.at[x.ndecided].id != m.id)
-        x.ndecided++;
+    Solve x = {.s = s, .mesh = s->order.at[which], .favoured = NO_RAW};
+    x.decided = NEW_ARRAY(s->a, MeshAxis, (size_t)n + 1);
+    for (uint32_t i = 0; i < n; i++)
+        if (i != which) x.decided[x.ndecided++] = s->order.at[i];
     x.chosen = NEW_ARRAY(s->a, bool, (size_t)s->items.n + 1);
     x.placed = NEW_ARRAY(s->a, bool, (size_t)s->nodes.n + 1);
     x.looked = NEW_ARRAY(s->a, uint32_t, (size_t)s->nodes.n + 1);
+    return x;
+}
+
+static Solve solve_of_all(Shard *s, uint32_t which)
+{
+    return solve_of(s, which, s->order.n);
+}
+
+/* What of an item's work is left where each mesh axis saves its part. */
+static double work_left(Shard *s, const Item *it)
+{
+    double work = 0;
+    for (uint32_t i = s->order.n; i-- > 0;) {
+        Solve x = {.s = s, .mesh = s->order.at[i]};
+        Way way = way_taken(&x, it);
+        double n = (double)mesh_length(s, x.mesh);
+        if (i + 1 == s->order.n)
+            work = it->times * item_work(s, x.mesh, it);
+        else if (where_is_axis(way.out))
+            work *= n; /* of the whole */
+        if (saves_work(&x, it, &way)) work /= n;
+    }
+    return work;
+}
+
+double solve_moves(Shard *s)
+{
+    double sum = 0;
+    if (s->order.n == 0) return 0;
+    Solve x = solve_of_all(s, s->order.n - 1);
+    memset(x.chosen, 1, s->items.n);
+    for (uint32_t i = 0; i < s->raws.n; i++) {
+        uint32_t node = s->raws.at[i].node;
+        if (node != NO_RAW)
+            sum += readers_cost(&x, i, *where_at(s, x.mesh, node));
+    }
+    return sum;
+}
+
+double solve_cost(Shard *s)
+{
+    if (s->order.n == 0) return 0;
+    Solve x = solve_of_all(s, s->order.n - 1);
+    double sum = solve_moves(s);
+    for (uint32_t i = 0; i < s->items.n; i++) {
+        const Item *it = &s->items.at[i];
+        sum += work_left(s, it);
+        for (uint32_t k = 0; k < s->order.n && it->raw != NO_RAW; k++) {
+            Solve y = {.s = s, .mesh = s->order.at[k]};
+            sum += miss(&y, it, *where_at(s, y.mesh, it->out));
+        }
+    }
+    for (uint32_t i = 0; i < s->nodes.n; i++)
+        sum += kept_cost(&x, i, *where_at(s, x.mesh, i));
+    return sum;
+}
+
+/* For as long as something gets better. */
+static void improve(Solve *x)
+{
+    sweep_again(x);
+    for (int k = 0; k < MOST_SWEEPS; k++) {
+        if (!choose_together(x) && !choose_chains(x)) break;
+        x->changes++;
+        sweep_again(x);
+    }
+}
+
+static void solve_mesh(Shard *s, uint32_t which)
+{
+    Solve x = solve_of(s, which, which);
     index_ports(&x);
     sweep_first(&x);
-    sweep_again(&x);
-    for (int k = 0; k < MOST_SWEEPS && choose_together(&x); k++) {
-        x.changes++;
-        sweep_again(&x);
-    }
+    improve(&x);
+}
+
+/* Now that the others are decided too. */
+static void solve_again(Shard *s, uint32_t which)
+{
+    Solve x = solve_of_all(s, which);
+    index_ports(&x);
+    memset(x.chosen, 1, s->items.n);
+    improve(&x);
+}
+
+/* What is told of each mesh axis is what has become of it. */
+static void tell_mesh(Shard *s, uint32_t which)
+{
+    Solve x = solve_of_all(s, which);
     tell(&x);
+}
+
+/* ---------------------------------------------------------------- rounds --
+ */
+
+typedef struct Chosen {
+    Where *where, *need;
+} Chosen;
+
+static size_t count_where(const Shard *s)
+{
+    return (size_t)s->m->mesh.n * s->nodes.n;
+}
+
+static size_t count_need(const Shard *s)
+{
+    return (size_t)s->m->mesh.n * s->args.n;
+}
+
+static void copy_where(Where *to, const Where *from, size_t n)
+{
+    if (n) memcpy(to, from, n * sizeof *to);
+}
+
+static Chosen keep(const Shard *s)
+{
+    Chosen c = {NEW_ARRAY(s->a, Where, count_where(s) + 1),
+                NEW_ARRAY(s->a, Where, count_need(s) + 1)};
+    copy_where(c.where, s->where, count_where(s));
+    copy_where(c.need, s->need, count_need(s));
+    return c;
+}
+
+static void restore(Shard *s, const Chosen *c)
+{
+    copy_where(s->where, c->where, count_where(s));
+    copy_where(s->need, c->need, count_need(s));
+}
+
+/* What is chosen over one mesh axis was so before the later ones were known. */
+static bool round_again(Shard *s)
+{
+    bool better = false;
+    for (uint32_t i = 0; i < s->order.n && s->order.n > 1; i++) {
+        Chosen was = keep(s);
+        double cost = solve_cost(s), moves = solve_moves(s);
+        solve_again(s, i);
+        if (solve_cost(s) < cost * (1 - 1e-12) &&
+            solve_moves(s) < moves * (1 - 1e-2))
+            better = true;
+        else
+            restore(s, &was);
+    }
+    return better;
+}
+
+void shard_solve(Shard *s)
+{
+    for (uint32_t i = 0; i < s->order.n; i++)
+        solve_mesh(s, i);
+    for (int k = 0; k < MOST_ROUNDS && round_again(s);)
+        k++;
+    for (uint32_t i = 0; i < s->order.n; i++)
+        tell_mesh(s, i);
 }

@@ -9,7 +9,8 @@
 typedef struct Solve {
     Shard *s;
     MeshAxis mesh;
-    uint32_t ndecided; /* mesh axes in front of it, in s->order */
+    uint32_t ndecided;  /* mesh axes that are, in front of it in s->order */
+    MeshAxis *decided;
     bool *chosen;      /* by item */
     bool *placed;      /* by node */
     uint32_t *into;    /* hand-overs, by port */
@@ -41,8 +42,18 @@ double kept_cost(const Solve *x, uint32_t node, Where where);
 /* The item takes the way that costs least, with what reads its value. */
 void choose_again(Solve *x, uint32_t item);
 
+/* The ways of an item; whether it has that one; it takes it. */
+Ways item_ways(const Solve *x, uint32_t item);
+bool is_way_taken(const Solve *x, uint32_t item, const Way *way);
+void choose_way(Solve *x, uint32_t item, const Way *way);
+/* The way that costs least of those that have the result there; if there is
+ * one. */
+void choose_making(Solve *x, uint32_t item, Where where);
+
 /* together.c: where several read a value in one form and each alone would lose
  * by taking another.  Whether anything got better. */
 bool choose_together(Solve *x);
+/* The same of ops one behind the other, of which each alone would lose. */
+bool choose_chains(Solve *x);
 
 #endif
