@@ -45,9 +45,8 @@ static const Machine host = {.flops = 2e5,
                              .alone = 2e3};
 
 enum { RESIDENT = 2048 }; /* threads of a processor */
-/* Blocks of NCCL's kernels, where products leave them processors: they lose
- * nothing against the 24 that it would take (docs/performance.md). */
-enum { CHANNELS = 16 };
+/* Blocks of NCCL's kernels (runtime/reserve.c). */
+enum { CHANNELS = 24 };
 
 static Machine gpu_of(const Row *r)
 {

@@ -31,7 +31,8 @@
 #include <time.h>
 
 enum { WARM = RESERVE_WARM, LOOKS = 100 };
-enum { PATIENCE = 120 }; /* seconds, without --join-timeout */
+enum { WARM_KNOWN = 16 << 20 }; /* bytes of a first use of the arena */
+enum { PATIENCE = 120 };        /* seconds, without --join-timeout */
 
 struct CudaRanks {
     NcclApi nccl;
@@ -438,6 +439,19 @@ static TitanStatus alloc_scratch(Cuda *c)
     return TITAN_OK;
 }
 
+/* Where a first use takes place, HALF bytes from each member and as many to it:
+ * in the arena, all of which is zero yet, if NCCL knows it, and of so many
+ * bytes that it opens the others' then, and not in a capture. */
+static CuPtr warm_at(const Cuda *c, uint32_t group, uint32_t stream,
+                     size_t *half)
+{
+    size_t most = c->arena_bytes / (2 * ranks_in_group(c->im, group));
+    *half = WARM / 2;
+    if (!*handle_of(c, group, stream) || most < WARM) return c->ranks->scratch;
+    *half = most < WARM_KNOWN ? most - most % WARM : WARM_KNOWN;
+    return c->arena;
+}
+
 /* Each kind that is used once: connections take memory. */
 static TitanStatus warm(Cuda *c, uint32_t group, uint32_t stream)
 {
@@ -445,8 +459,8 @@ static TitanStatus warm(Cuda *c, uint32_t group, uint32_t stream)
     uint32_t n = ranks_in_group(c->im, group),
              kinds = needs_of(c, group, stream).kinds;
     CuStream on = c->streams[stream];
-    CuPtr at = c->ranks->scratch;
-    size_t half = WARM / 2;
+    size_t half;
+    CuPtr at = warm_at(c, group, stream, &half);
     void *from = address(at), *to = address(at + n * half);
     int f32 = nccl_dtype(1);
     if (kinds & ~(uint32_t)RESERVE_COLLECTIVES)

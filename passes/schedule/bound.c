@@ -6,7 +6,7 @@
  * the product ends, and of a product that begins beside a collective the blocks
  * that find no processor, until others have done their share of the whole:
  *
- *      a product of T beside R more of a collective     T + min(R, T)
+ *      a product of T beside R more of a collective     T + w min(R, T)
  *      the same on the processors that are left         T of all / those left
  *
  * So a list is played, and each product that would begin beside a collective
@@ -20,6 +20,10 @@
 #include <math.h>
 
 #include "schedule.h"
+
+/* Of what a product would wait for others; the rest is covered by what it
+ * leaves idle anyway (docs/performance.md). */
+static const double waited = 0.5;
 
 /* What a lane has: the steps of a stream. */
 typedef struct Lane {
@@ -245,7 +249,7 @@ static uint32_t left_by(const Bound *b, uint32_t product, double now)
     uint32_t needs = running(b, now, &left), out = 0;
     if (needs && needs < b->on->processors &&
         time_on(b, product, b->on->processors - needs) <
-            time + fmin(left, time))
+            time + waited * fmin(left, time))
         return needs;
     for (uint32_t s = 1; s < MOST_STREAMS && !needs; s++) {
         const Lane *lane = &b->lane[s];
@@ -269,7 +273,7 @@ static double play_product(Bound *b, uint32_t i, double now)
     b->most[i] = all && leaves ? processors - leaves : 0;
     if (b->most[i]) return now + time_on(b, i, b->most[i]);
     if (!all) return now + time;
-    if (needs) time += fmin(left, time);
+    if (needs) time += waited * fmin(left, time);
     b->held_from = now;
     b->held_to = now + time;
     return b->held_to;
