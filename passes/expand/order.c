@@ -12,6 +12,9 @@
  *
  * The axes of ids by which rows are chosen lie outside of what a row has, where
  * they are declared behind it too: as those of rows that go to their experts.
+ * So does an axis by which they are chosen under another name, which is
+ * declared in front: as the experts of a device, whose products take them by
+ * blocks.
  */
 #include "expand.h"
 
@@ -125,13 +128,64 @@ static void note_rows(Expand *x, const Fn *fn, const Inst *in)
     if (inside && !slot_has(x, chosen)) add_row_axis(x, chosen);
 }
 
+static void note_chosen(const Module *m, const Fn *fn, bool *chosen)
+{
+    for (uint32_t i = 0; i < fn->ninsts; i++) {
+        const Inst *in = &fn->insts[i];
+        bool parts = in->op == OP_merge || in->op == OP_split;
+        if (in->op == OP_gather || in->op == OP_scatter)
+            chosen[attr_axis(m, in->attr, AT_axis).id] = true;
+        if (!parts || !chosen[attr_axis(m, in->attr, AT_axis).id]) continue;
+        const AttrItem *of =
+            attr_get(m, in->attr, in->op == OP_merge ? AT_from : AT_to);
+        for (uint32_t k = 0; k < of->n; k++)
+            chosen[of->axes[k].id] = true;
+    }
+}
+
+/* By axis: rows are taken or added to along it, or one that is made of it. */
+static bool *chosen_axes(const Expand *x)
+{
+    const Module *m = x->m;
+    bool *chosen = NEW_ARRAY(x->a, bool, (size_t)m->axes.n + 1);
+    for (int sweep = 0; sweep < 2; sweep++) /* groups come behind */
+        for (uint32_t f = 0; f < m->fns.n; f++)
+            note_chosen(m, m->fns.at[f], chosen);
+    return chosen;
+}
+
+/* A rename brings other axes from inside of this one to outside, or back. */
+static bool changes_sides(const Module *m, const Inst *in, Axis a)
+{
+    const AttrItem *from = attr_get(m, in->attr, AT_from);
+    const AttrItem *to = attr_get(m, in->attr, AT_to);
+    bool any = false;
+    for (uint32_t i = 0; i < from->n; i++)
+        any |= (from->axes[i].id > a.id) != (to->axes[i].id > a.id);
+    return any && !axes_have(from->axes, from->n, a);
+}
+
+static void note_renamed(Expand *x, const Fn *fn, const Inst *in,
+                         const bool *chosen)
+{
+    if (in->op != OP_rename) return;
+    const TypeInfo *t = type_info(x->m, value_type(fn, inst_arg(fn, in, 0)));
+    for (uint32_t i = 0; i < t->naxes; i++) {
+        Axis a = t->axes[i].axis;
+        if (chosen[a.id] && !slot_has(x, a) && changes_sides(x->m, in, a))
+            add_row_axis(x, a);
+    }
+}
+
 void orders_find(Expand *x)
 {
+    const bool *chosen = chosen_axes(x);
     for (uint32_t f = 0; f < x->m->fns.n; f++) {
         const Fn *fn = x->m->fns.at[f];
         for (uint32_t i = 0; i < fn->ninsts; i++) {
             note_order(x, &fn->insts[i]);
             note_rows(x, fn, &fn->insts[i]);
+            note_renamed(x, fn, &fn->insts[i], chosen);
         }
     }
 }
