@@ -170,10 +170,8 @@ static bool is_plain(const Gemm *g)
 }
 
 static uint32_t add_gemm(Writer *w, const Gemm *g, uint32_t accumulate,
-                         uint64_t workspace, uint32_t processors)
+                         uint64_t workspace)
 {
-    if (!processors || (w->processors && w->processors < processors))
-        processors = w->processors;
     TitanGemm row = {.dtype_a = g->a,
                      .dtype_b = g->b,
                      .dtype_d = g->d,
@@ -190,7 +188,7 @@ static uint32_t add_gemm(Writer *w, const Gemm *g, uint32_t accumulate,
                      .accumulate = accumulate,
                      .nbatch = g->nbatch,
                      .workspace = workspace,
-                     .processors = processors,
+                     .processors = w->processors,
                      .scale_a = (uint32_t)g->scale_a,
                      .scale_b = (uint32_t)g->scale_b,
                      .fast = g->fast};
@@ -228,11 +226,9 @@ static bool same_place(const At *x, const At *y)
            x->ring.n == y->ring.n && x->ring.shift == y->ring.shift;
 }
 
-/* On at most so many processors; 0: as the options say. */
-static void write_gemm(Writer *w, const Fn *group, const At *at,
-                       uint32_t processors, Loc loc)
+static void write_gemm(Writer *w, const Fn *group, const At *at, uint32_t n,
+                       Loc loc)
 {
-    uint32_t n = group->nparams + group->nresults;
     ImageTables *t = &w->t;
     GemmParams p = group_gemm(group);
     const At *third = p.third == NO_PARAM ? NULL : &at[p.third];
@@ -250,7 +246,7 @@ static void write_gemm(Writer *w, const Fn *group, const At *at,
                           : g.accumulate ? TITAN_GEMM_add_d
                                          : 0;
     TitanCommand *c = add_command(w, TITAN_COMMAND_gemm, loc);
-    c->index = add_gemm(w, &g, accumulate, bytes, processors);
+    c->index = add_gemm(w, &g, accumulate, bytes);
     c->operands.n = 3 + (apart || g.scaled) + (g.scale_a != 0) +
                     (g.scale_b != 0) + (bytes > 0);
     c->items = 1;
@@ -344,7 +340,8 @@ static void add_kernel(Writer *w, uint32_t row, const At *at, uint32_t n,
         add_operand(w, &at[i]);
 }
 
-/* The blocks of a product share its tiles, however many there are. */
+/* The blocks of a product share its tiles, however many there are.  The
+ * library's end one by one, so others find processors anyway. */
 static void bound_kernel(Writer *w, uint32_t row, uint32_t processors)
 {
     const Kernel *k = kernel_at(w->kernels, row);
@@ -385,7 +382,7 @@ static void write_matmul(Writer *w, const Inst *in, const At *at,
         return;
     }
     if (fn_is(m, group, FK_matmul)) {
-        write_gemm(w, group, at, most, loc);
+        write_gemm(w, group, at, n, loc);
         return;
     }
     diag_remark(m->diag, "codegen", true, loc_span(m, loc),

@@ -157,11 +157,14 @@ static void **handle_of(const Cuda *c, uint32_t group, uint32_t stream)
 
 /* What members give and get then goes from one arena to the other where NCCL
  * can do so, and through its own buffers elsewhere.  All of them register, or
- * none: it holds for an operation when it does for every member. */
+ * none: it holds for an operation when it does for every member.  Of sums to
+ * parts NCCL 2.28 reads addresses that there are not, so who has such does not.
+ */
 static TitanStatus register_arena(Cuda *c, uint32_t group, uint32_t stream)
 {
     NcclComm comm = *comm_of(c, group, stream);
-    if (c->options.nccl_copies) return TITAN_OK;
+    bool scatters = needs_of(c, group, stream).kinds & RESERVE_scatter;
+    if (c->options.nccl_copies || scatters) return TITAN_OK;
     NCCL_TRY(c, ncclCommRegister(comm, address(c->arena), c->arena_bytes,
                                  handle_of(c, group, stream)));
     return settle(c, comm);

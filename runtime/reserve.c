@@ -17,7 +17,6 @@
 #include "cuda_sums.h"
 #include "engines.h"
 #include "ranks.h"
-#include "work.h"
 
 #define MIB        ((uint64_t)1 << 20)
 #define CONTEXT    (530 * MIB) /* of a process; with kernels and cuBLASLt */
@@ -56,27 +55,10 @@ static uint64_t most_of(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-/* What bounded products leave to NCCL is all that it takes; 0: none are. */
-static uint32_t channels_left(const TitanImage *im)
-{
-    const Machine *on = machine_of_target((TitanTarget)im->header->target);
-    uint32_t most = 0;
-    for (uint32_t i = 0; on && i < im->ncommands; i++) {
-        const TitanCommand *cmd = &im->commands[i];
-        uint32_t takes = cmd->kind == TITAN_COMMAND_gemm
-                             ? (uint32_t)im->gemms[cmd->index].processors
-                             : cmd->processors;
-        if (takes && takes < on->processors)
-            most = (uint32_t)most_of(most, on->processors - takes);
-    }
-    return most;
-}
-
 void reserve_comms(const ReserveAsk *a, ReserveComm *out)
 {
     const TitanImage *im = a->im;
     uint32_t streams = im->header->streams;
-    uint32_t left = channels_left(im);
     memset(out, 0, (size_t)im->ngroups * streams * sizeof *out);
     for (uint32_t i = 0; i < im->ncommands; i++) {
         const TitanCommand *cmd = &im->commands[i];
@@ -93,10 +75,7 @@ void reserve_comms(const ReserveAsk *a, ReserveComm *out)
                                                               : PAIRS);
     }
     for (uint32_t i = 0; i < im->ngroups * streams; i++)
-        if (left && out[i].channels > left)
-            out[i].channels = left;
-        else if (out[i].channels == PAIRS)
-            out[i].channels = 0;
+        if (out[i].channels == PAIRS) out[i].channels = 0;
 }
 
 static uint64_t comm_bytes(const TitanImage *im, uint32_t group, ReserveComm c)
