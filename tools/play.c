@@ -14,7 +14,7 @@
  *   a product          holds all processors until it ends: a collective that
  *                      comes meanwhile, or at once with it, waits for that, and
  *                      then comes before what else waits; two products share
- *                      the processors
+ *                      the processors; one that is bounded leaves some
  *   other kernels      end block by block, so whatever comes finds room
  *   a copy of the bus  takes nothing from anybody
  *
@@ -97,6 +97,7 @@ static double product_seconds(const World *w, const TitanCommand *cmd)
     const Machine *m = w->machine;
     Work work = work_of(w->im, cmd);
     double kept = cmd->kind == TITAN_COMMAND_gemm ? m->library : m->products;
+    if (cmd->processors) kept *= (double)cmd->processors / m->processors;
     return work.flops / (machine_flops(m, work.width) * kept);
 }
 
@@ -144,8 +145,9 @@ static Use use_of(const Play *x, const Lane *l)
     if (cmd->kind == TITAN_COMMAND_collective)
         return by_engines(w, cmd) ? USE_engines : USE_link;
     if (work_offloaded(w->im, cmd) > 0) return USE_bus;
-    return product_seconds(w, cmd) > memory_seconds(w, cmd) ? USE_all
-                                                            : USE_part;
+    bool all =
+        !cmd->processors && product_seconds(w, cmd) > memory_seconds(w, cmd);
+    return all ? USE_all : USE_part;
 }
 
 static void count_uses(const Play *x, uint32_t n[USE_part + 1])
