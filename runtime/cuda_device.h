@@ -107,7 +107,7 @@ typedef struct Cuda {
     size_t said_used; /* use then */
     CuPtr arena, base[TITAN_BASE_COUNT];
     size_t arena_bytes; /* in whole pages */
-    char *host; /* pinned: the base `host` */
+    char *host;         /* pinned: the base `host` */
     size_t host_bytes;
     CudaTurn turn[CUDA_TURNS];
     unsigned now; /* turn whose `in` takes the next writes */

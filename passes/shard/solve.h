@@ -9,13 +9,13 @@
 typedef struct Solve {
     Shard *s;
     MeshAxis mesh;
-    uint32_t ndecided;  /* mesh axes that are, in front of it in s->order */
+    uint32_t ndecided; /* mesh axes that are, in front of it in s->order */
     MeshAxis *decided;
-    bool *chosen;      /* by item */
-    bool *placed;      /* by node */
-    uint32_t *into;    /* hand-overs, by port */
-    uint32_t *first;   /* of them */
-    uint32_t *seen;    /* raws of a port, and their first */
+    bool *chosen;    /* by item */
+    bool *placed;    /* by node */
+    uint32_t *into;  /* hand-overs, by port */
+    uint32_t *first; /* of them */
+    uint32_t *seen;  /* raws of a port, and their first */
     uint32_t *seen_first;
     uint32_t changes;  /* made so far, by whoever looked again */
     uint32_t *looked;  /* by port: how many there were when it was looked at,

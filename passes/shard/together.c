@@ -155,6 +155,16 @@ static void touch_node(Together *t, uint32_t node, int64_t from)
         touch(&t->items, x->into[i]);
 }
 
+/* An item that has chosen, and what it reads. */
+static void touch_item(Together *t, uint32_t item)
+{
+    const Shard *s = t->x->s;
+    const Item *it = &s->items.at[item];
+    touch(&t->items, item);
+    for (uint32_t k = 0; k < it->n; k++)
+        touch(&t->raws, s->args.at[it->first + k].raw);
+}
+
 static void choose_waiting(Together *t, uint32_t item)
 {
     Solve *x = t->x;
@@ -162,9 +172,7 @@ static void choose_waiting(Together *t, uint32_t item)
     Where was = *where_at(x->s, x->mesh, it->out);
     note_before(t, item);
     choose_again(x, item);
-    touch(&t->items, item);
-    for (uint32_t k = 0; k < it->n; k++)
-        touch(&t->raws, x->s->args.at[it->first + k].raw);
+    touch_item(t, item);
     if (was != *where_at(x->s, x->mesh, it->out)) touch_node(t, it->out, item);
 }
 
@@ -352,9 +360,7 @@ static void follow_chain(Together *t, uint32_t item, const Way *way)
     const Item *it = &x->s->items.at[item];
     note_before(t, item);
     choose_way(x, item, way);
-    touch(&t->items, item);
-    for (uint32_t k = 0; k < it->n; k++)
-        touch(&t->raws, x->s->args.at[it->first + k].raw);
+    touch_item(t, item);
     touch_node(t, it->out, -1);
     wait_for_makers(t, it);
     for (uint32_t i = 0, next; i < MOST_LINKS; i++) {
@@ -416,13 +422,10 @@ static void take_link(Together *t, const Link *link)
 {
     Solve *x = t->x;
     if (link->raw == NO_RAW) {
-        const Item *it = &x->s->items.at[link->item];
         note_before(t, link->item);
         choose_making(x, link->item, link->where);
-        touch(&t->items, link->item);
-        for (uint32_t k = 0; k < it->n; k++)
-            touch(&t->raws, x->s->args.at[it->first + k].raw);
-        touch_node(t, it->out, link->item);
+        touch_item(t, link->item);
+        touch_node(t, x->s->items.at[link->item].out, link->item);
         return;
     }
     x->favoured = link->raw;
@@ -435,16 +438,12 @@ static void take_link(Together *t, const Link *link)
 static void follow_links(Together *t, uint32_t item, const Way *way,
                          uint32_t depth)
 {
-    Solve *x = t->x;
-    const Item *it = &x->s->items.at[item];
     Links l = {.n = 0};
     add_link(&l, (Link){item, NO_RAW, 0, way->out});
     note_before(t, item);
-    choose_way(x, item, way);
-    touch(&t->items, item);
-    for (uint32_t k = 0; k < it->n; k++)
-        touch(&t->raws, x->s->args.at[it->first + k].raw);
-    touch_node(t, it->out, item);
+    choose_way(t->x, item, way);
+    touch_item(t, item);
+    touch_node(t, t->x->s->items.at[item].out, item);
     for (uint32_t i = 0; i < l.n; i++) {
         if (i) take_link(t, &l.at[i]);
         if (l.at[i].depth < depth) add_around(t, &l, &l.at[i]);
