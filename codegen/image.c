@@ -476,6 +476,9 @@ static void write_launch(Writer *w, const Fn *fn, const Inst *in,
         write_parts(w, fn, in, at);
         return;
     }
+    TitanCommand *last = &vec_last(&w->t.commands);
+    if (last->kind == TITAN_COMMAND_collective)
+        last->fed = image_fed(&w->t, fn, in, w->program);
     write_results(w, fn, in, at);
 }
 

@@ -31,7 +31,7 @@
 #include <stdint.h>
 
 #define TITAN_IMAGE_MAGIC   0x00474d494e415454ull /* "TTANIMG\0" */
-#define TITAN_IMAGE_VERSION 5
+#define TITAN_IMAGE_VERSION 6
 
 /* First lines of a step.ptx:  // titan: image <key> <value>  */
 #define TITAN_PTX_MAGIC "// titan step image 1"
@@ -203,6 +203,10 @@ typedef struct TitanCommand {
     uint32_t file, line;   /* string and line of the source; 0: none */
     uint32_t processors;   /* GPU: of a kernel, on which its blocks find room at
                               once, so that others are left; 0: it was not asked */
+    uint32_t fed;          /* a sum to parts: the row, + 1, of the gemm command
+                              that makes its source, dense by rows, for nobody
+                              else; then the source may stay unwritten but for
+                              what the member itself keeps; 0: none */
     TitanRange results;    /* those of a float dtype */
 } TitanCommand;
 

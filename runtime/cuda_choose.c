@@ -98,7 +98,7 @@ __attribute__((format(printf, 2, 3))) static void add(Text *t, const char *fmt,
 /* Everything that the choice depends on, in the words of the image. */
 static void key_of(const Cuda *c, const CudaGemm *x, Text *out)
 {
-    const TitanGemm *g = &c->im->gemms[x->row];
+    const TitanGemm *g = &x->of;
     *out = (Text){.n = 0};
     add(out, "%s lt=%zu ", c->name, c->lt.version());
     for (size_t i = 0; i < strlen(c->name); i++)
@@ -283,7 +283,7 @@ static TitanStatus choose_way(Cuda *c, CudaGemm *x,
     int n, best = 0, most = asked < MOST_WAYS ? (int)asked : MOST_WAYS;
     TRY(ask(c, x, ways, most, &n));
     if (n == 0 || ways[0].state != 0)
-        return none_fits(c, &c->im->gemms[x->row]);
+        return none_fits(c, &x->of);
     if (timed) TRY(time_ways(c, x, at, ways, n, &best, us));
     if (c->options.verbose)
         fprintf(stderr, "%s: way %d of %d, %.1f us\n", key, best + 1, n, *us);

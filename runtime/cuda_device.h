@@ -119,6 +119,7 @@ typedef struct Cuda {
     CudaGemm *gemms;  /* choices so far, newest first */
     CudaTable *table; /* those of --gemm-table, or NULL */
     bool timing;      /* the stream is free, and temporaries too */
+    bool seen;        /* somebody looks at all that commands write */
 
     TitanRank rank;        /* of several; else 0 */
     uint64_t *coordinates; /* the rank's, of each group */
@@ -203,11 +204,12 @@ void cuda_gemm_close(Cuda *c);
 /* Bytes for a stream: each that multiplies, and stream 0, where products are
  * timed, needs some. */
 uint64_t cuda_gemm_workspace(const TitanImage *im, uint32_t stream);
-/* AT: of A, B, D and what is added (D's own where nothing else is). */
-TitanStatus cuda_gemm(Cuda *c, const TitanCommand *cmd,
+/* One of PARTS of the rows.  AT: of A, B, D and what is added (D's own where
+ * nothing else is). */
+TitanStatus cuda_gemm(Cuda *c, const TitanCommand *cmd, uint32_t parts,
                       const CuPtr at[TITAN_GEMM_PLACES]);
 /* Chooses how it will be done, and does nothing. */
-TitanStatus cuda_gemm_ready(Cuda *c, uint32_t gemm,
+TitanStatus cuda_gemm_ready(Cuda *c, uint32_t gemm, uint32_t parts,
                             const CuPtr at[TITAN_GEMM_PLACES]);
 /* Chooses for all gemms of an entry, outside of a capture. */
 TitanStatus cuda_gemm_tune(Cuda *c, const TitanEntry *e);
@@ -261,6 +263,16 @@ TitanStatus cuda_peers_begin(Cuda *c, const TitanCommand *cmd, uint32_t n);
 TitanStatus cuda_peers_run(Cuda *c, const TitanCommand *cmd, CuPtr to,
                            CuPtr from);
 TitanStatus cuda_peers_end(Cuda *c, const TitanCommand *cmd);
+/* Into how many parts a product is cut, whose rows but for its own part a member
+ * writes to the others, which add them; 1: it is none of these. */
+uint32_t cuda_peers_parts(const Cuda *c, const TitanCommand *gemm);
+/* Whether a sum is of such a product. */
+bool cuda_peers_fed(const Cuda *c, const TitanCommand *cmd);
+/* The product, AT as for cuda_gemm, and the sum. */
+TitanStatus cuda_peers_feed(Cuda *c, const TitanCommand *gemm,
+                            const CuPtr at[TITAN_GEMM_PLACES]);
+TitanStatus cuda_peers_add(Cuda *c, const TitanCommand *cmd, CuPtr to,
+                           CuPtr from);
 /* From here on streams wait no longer for who is not there any more, until
  * they have come to their end. */
 void cuda_peers_leave(Cuda *c);
@@ -276,6 +288,13 @@ TitanStatus cuda_beside_begin(Cuda *c, uint32_t stream);
 TitanStatus cuda_beside_copy(Cuda *c, uint32_t stream, CuPtr to, CuPtr from,
                              size_t bytes);
 TitanStatus cuda_beside_sum(Cuda *c, uint32_t stream, const CudaSumArgs *what);
+/* The same; words in the memory of other ranks become 1 behind it. */
+TitanStatus cuda_beside_sum_tell(Cuda *c, uint32_t stream,
+                                 const CudaSumArgs *what, const CuPtr *words,
+                                 uint32_t n);
+/* What the stream does next is behind what is on another, if it has not been
+ * behind anything yet in this graph. */
+TitanStatus cuda_beside_come(Cuda *c, uint32_t stream, uint32_t other);
 /* In front of what reads bytes, or writes them: the stream waits for those that
  * have to do with them; and for all. */
 TitanStatus cuda_beside_await(Cuda *c, uint32_t stream, CudaBytes what,

@@ -208,10 +208,12 @@ static uint64_t low_bit(uint64_t bits)
     return bits & -bits;
 }
 
-static CudaGemm *find(const Cuda *c, uint32_t row, const uint64_t align[4])
+static CudaGemm *find(const Cuda *c, uint32_t row, uint32_t parts,
+                      const uint64_t align[4])
 {
     for (CudaGemm *x = c->gemms; x; x = x->next)
-        if (x->row == row && !memcmp(x->align, align, sizeof x->align))
+        if (x->row == row && x->parts == parts &&
+            !memcmp(x->align, align, sizeof x->align))
             return x;
     return NULL;
 }
@@ -222,7 +224,7 @@ static CudaGemm *find(const Cuda *c, uint32_t row, const uint64_t align[4])
 static TitanStatus set_scales(Cuda *c, const CudaGemm *x,
                               const CuPtr at[TITAN_GEMM_PLACES])
 {
-    const TitanGemm *g = &c->im->gemms[x->row];
+    const TitanGemm *g = &x->of;
     const CuPtr *a = &at[x->swapped ? 5 : 4], *b = &at[x->swapped ? 4 : 5];
     if (g->accumulate == TITAN_GEMM_scaled)
         LT_TRY(c, desc_set(x->desc, LT_desc_scale_a, &at[3], sizeof at[3]));
@@ -247,21 +249,23 @@ static TitanStatus set_modes(Cuda *c, const TitanGemm *g, const CudaGemm *x)
 }
 
 /* AT: where the operands of one call lie. */
-static TitanStatus chosen(Cuda *c, uint32_t row,
+static TitanStatus chosen(Cuda *c, uint32_t row, uint32_t parts,
                           const CuPtr at[TITAN_GEMM_PLACES], CudaGemm **out)
 {
-    const TitanGemm *g = &c->im->gemms[row];
     uint64_t align[4];
     for (int k = 0; k < 4; k++)
         align[k] = low_bit(at[k] | MOST_ALIGN);
-    *out = find(c, row, align);
+    *out = find(c, row, parts, align);
     if (*out) return TITAN_OK;
     CudaGemm *x = calloc(1, sizeof *x);
     if (!x) return titan_no_memory(c->story);
     x->row = row;
+    x->parts = parts;
+    x->of = c->im->gemms[row];
+    x->of.m /= parts;
     memcpy(x->align, align, sizeof x->align);
-    TitanStatus st = make_descriptors(c, g, x);
-    if (st == TITAN_OK) st = set_modes(c, g, x);
+    TitanStatus st = make_descriptors(c, &x->of, x);
+    if (st == TITAN_OK) st = set_modes(c, &x->of, x);
     if (st == TITAN_OK) st = set_scales(c, x, at);
     if (st == TITAN_OK) st = cuda_choose(c, x, at);
     if (st != TITAN_OK) {
@@ -277,7 +281,7 @@ TitanStatus cuda_gemm_call(Cuda *c, const CudaGemm *x,
                            const CuPtr at[TITAN_GEMM_PLACES],
                            const LtAlgo *algo, uint32_t stream)
 {
-    const TitanGemm *g = &c->im->gemms[x->row];
+    const TitanGemm *g = &x->of;
     bool scaled = g->accumulate == TITAN_GEMM_scaled;
     const double one = 1, beta = g->accumulate && !scaled ? 1 : 0;
     const float one_f = 1, beta_f = (float)beta;
@@ -294,12 +298,12 @@ TitanStatus cuda_gemm_call(Cuda *c, const CudaGemm *x,
     return TITAN_OK;
 }
 
-TitanStatus cuda_gemm(Cuda *c, const TitanCommand *cmd,
+TitanStatus cuda_gemm(Cuda *c, const TitanCommand *cmd, uint32_t parts,
                       const CuPtr first[TITAN_GEMM_PLACES])
 {
     int64_t turns = 1;
     CudaGemm *x;
-    TRY(chosen(c, cmd->index, first, &x));
+    TRY(chosen(c, cmd->index, parts, first, &x));
     for (uint32_t i = 0; i < x->nloops; i++)
         turns *= x->count[i];
     for (int64_t t = 0; t < turns; t++) {
@@ -314,9 +318,9 @@ TitanStatus cuda_gemm(Cuda *c, const TitanCommand *cmd,
     return TITAN_OK;
 }
 
-TitanStatus cuda_gemm_ready(Cuda *c, uint32_t gemm,
+TitanStatus cuda_gemm_ready(Cuda *c, uint32_t gemm, uint32_t parts,
                             const CuPtr at[TITAN_GEMM_PLACES])
 {
     CudaGemm *x;
-    return chosen(c, gemm, at, &x);
+    return chosen(c, gemm, parts, at, &x);
 }

@@ -137,9 +137,11 @@ static TitanStatus run_gemm(Walk *w, const TitanCommand *cmd)
                                    operand_at(w, &o[other ? 3 : 2])};
     for (uint32_t i = 0; g->scale_a && i < 2; i++)
         at[4 + i] = operand_at(w, &o[3 + other + i]);
+    uint32_t parts = cuda_peers_parts(w->c, cmd);
     if (w->watch && w->watch->choose)
-        return cuda_gemm_ready(w->c, cmd->index, at);
-    return cuda_gemm(w->c, cmd, at);
+        return cuda_gemm_ready(w->c, cmd->index, parts, at);
+    return parts > 1 ? cuda_peers_feed(w->c, cmd, at)
+                     : cuda_gemm(w->c, cmd, 1, at);
 }
 
 /* Destination and source, of which a send and a receive have one. */
@@ -286,13 +288,15 @@ static uint32_t count_joined(const Walk *w, const TitanCommand *first,
     const TitanImage *im = w->c->im;
     CudaBytes bytes[MOST_JOINED][2];
     uint32_t joined = 1, found = 1;
-    if (!collectives_join(im, first, first)) return 1;
+    if (!collectives_join(im, first, first) || cuda_peers_fed(w->c, first))
+        return 1;
     find_bytes(w, first, bytes[0]);
     for (uint32_t k = 1; k < n && found < MOST_JOINED; k++) {
         const TitanCommand *cmd = &first[k];
         if (cmd->kind == TITAN_COMMAND_signal && cmd->stream == first->stream)
             continue;
-        if (!collectives_join(im, first, cmd)) break;
+        if (!collectives_join(im, first, cmd) || cuda_peers_fed(w->c, cmd))
+            break;
         CudaBytes *mine = bytes[found];
         find_bytes(w, cmd, mine);
         for (uint32_t i = 0; i < found; i++)
@@ -383,6 +387,7 @@ static TitanStatus run_list(Walk *w, uint32_t from, uint32_t to)
 TitanStatus cuda_walk(Cuda *c, const TitanEntry *e, const CudaWatch *watch)
 {
     Walk w = {.c = c, .watch = watch};
+    c->seen = false;
     uint32_t first = e->runs.first, update = first + e->until;
     cuda_beside_forget(c);
     TRY(run_list(&w, first, update));
@@ -395,6 +400,7 @@ TitanStatus cuda_watch(TitanDevice *d, const TitanEntry *e, uint32_t runs,
                        TitanWatch *watch)
 {
     Walk w = {.c = (Cuda *)d, .after = watch};
+    w.c->seen = true;
     cuda_beside_forget(w.c);
     TRY(cuda_hold(w.c));
     return run_list(&w, e->runs.first, e->runs.first + runs);

@@ -17,6 +17,14 @@
  *     ready   what that member gives is there
  *     taken   it has copied what it wants
  *
+ * A product that is made for a sum to parts alone is made part by part, those
+ * of others first, into memory of theirs, where a sum has nothing to bring.
+ * This inbox of a group, of which all ranks have one behind the words, holds a
+ * part of each other member, of one sum at a time; two words say so:
+ *
+ *     free    what was there is added
+ *     given   a part is there
+ *
  * Who has waited for a word clears it, and only then goes on to the next one.
  * So a word is clear before it is written again, and the graph of a step
  * can be replayed with the same numbers.  All members come to the same
@@ -47,7 +55,7 @@ enum {
     GIVES_UP = 10   /* seconds for what streams still wait for */
 };
 
-typedef enum Word { WORD_ready, WORD_taken, WORDS } Word;
+typedef enum Word { WORD_ready, WORD_taken, WORD_free, WORD_given, WORDS } Word;
 
 /* What a rank says of its memory. */
 typedef struct Card {
@@ -77,12 +85,32 @@ struct CudaPeers {
     Peer *ranks;  /* of the mesh */
     bool *groups; /* whose members reach each other */
     CuPtr words;
+    uint64_t *inbox;           /* by group: from the words on */
+    const TitanCommand **sums; /* by command: of a product that feeds one */
+    CuEvent free, given;
+    CuPtr *told;   /* of each other member, a word */
     uint32_t most; /* members of a group */
     Room room[TITAN_MOST_STREAMS];
     pthread_t thread; /* that writes words */
     bool leaving;
     _Atomic bool left;
 };
+
+/* In the words of a rank, what MEMBER writes there. */
+static CuPtr word_at(const Cuda *c, CuPtr words, const TitanCommand *cmd,
+                     uint32_t member, Word w)
+{
+    uint32_t group = c->im->collectives[cmd->index].group;
+    size_t row = (size_t)group * c->im->header->streams +
+                 (w == WORD_free || w == WORD_given ? 0 : cmd->stream);
+    return words +
+           ((row * c->peers->most + member) * WORDS + w) * sizeof(uint32_t);
+}
+
+static const Peer *peer_of(const Cuda *c, uint32_t group, uint32_t member)
+{
+    return &c->peers->ranks[rank_of_member(c->im, group, c->rank.rank, member)];
+}
 
 /* -------------------------------------------------------------- opening -- */
 
@@ -209,6 +237,31 @@ static TitanStatus open_room(Cuda *c, uint32_t stream)
     return TITAN_OK;
 }
 
+/* Of a rank that has no card yet. */
+static TitanStatus open_words(Cuda *c)
+{
+    const TitanImage *im = c->im;
+    CudaPeers *p = c->peers;
+    uint64_t at = ENGINES_WORDS;
+    CU_TRY(c, cuMemAlloc(&p->words, engines_shared(im)));
+    CU_TRY(c, cuMemsetD32Async(p->words, 0, ENGINES_WORDS / 4, c->stream));
+    for (uint32_t g = 0; g < im->ngroups; g++) {
+        p->inbox[g] = at;
+        at += engines_inbox(im, g);
+    }
+    for (uint32_t i = 0; i < im->ncommands; i++) {
+        const TitanCommand *cmd = &im->commands[i];
+        if (!engines_fed(im, cmd)) continue;
+        p->sums[cmd->fed - 1] = cmd;
+        uint32_t n = ranks_in_group(im, im->collectives[cmd->index].group);
+        for (uint32_t k = 0; k < n; k++)
+            CU_TRY(c, cuMemsetD32Async(word_at(c, p->words, cmd, k, WORD_free),
+                                       1, 1, c->stream));
+    }
+    CU_TRY(c, cuStreamSynchronize(c->stream));
+    return TITAN_OK;
+}
+
 TitanStatus cuda_peers_open(Cuda *c)
 {
     const TitanImage *im = c->im;
@@ -217,12 +270,16 @@ TitanStatus cuda_peers_open(Cuda *c)
     p->most = ranks_most_members(im);
     p->ranks = calloc(im->header->ranks, sizeof *p->ranks);
     p->groups = calloc((size_t)im->ngroups + 1, sizeof *p->groups);
-    if (!p->ranks || !p->groups) return titan_no_memory(c->story);
+    p->inbox = calloc((size_t)im->ngroups + 1, sizeof *p->inbox);
+    p->sums = calloc((size_t)im->ncommands + 1, sizeof *p->sums);
+    p->told = calloc(p->most, sizeof *p->told);
+    if (!p->ranks || !p->groups || !p->inbox || !p->sums || !p->told)
+        return titan_no_memory(c->story);
     size_t words = (size_t)im->ngroups * im->header->streams * p->most * WORDS;
     if (words * sizeof(uint32_t) > ENGINES_WORDS) return TITAN_OK;
-    CU_TRY(c, cuMemAlloc(&p->words, ENGINES_WORDS));
-    CU_TRY(c, cuMemsetD32Async(p->words, 0, ENGINES_WORDS / 4, c->stream));
-    CU_TRY(c, cuStreamSynchronize(c->stream));
+    CU_TRY(c, cuEventCreate(&p->free, CU_event_no_timing));
+    CU_TRY(c, cuEventCreate(&p->given, CU_event_no_timing));
+    TRY(open_words(c));
     TRY(open_groups(c));
     cuda_say(c, "memory of other ranks");
     for (uint32_t i = 0; i < im->header->streams && cuda_peers_any(c); i++) {
@@ -240,23 +297,8 @@ bool cuda_peers_have(const Cuda *c, const TitanCommand *cmd)
     return c->peers && c->peers->groups[x->group] && engines_take(c->im, cmd);
 }
 
-/* In the words of a rank, what MEMBER writes there. */
-static CuPtr word_at(const Cuda *c, CuPtr words, const TitanCommand *cmd,
-                     uint32_t member, Word w)
-{
-    uint32_t group = c->im->collectives[cmd->index].group;
-    size_t row = (size_t)group * c->im->header->streams + cmd->stream;
-    return words +
-           ((row * c->peers->most + member) * WORDS + w) * sizeof(uint32_t);
-}
-
-static const Peer *peer_of(const Cuda *c, uint32_t group, uint32_t member)
-{
-    return &c->peers->ranks[rank_of_member(c->im, group, c->rank.rank, member)];
-}
-
-/* Says so to all others, and waits until all of them have said it. */
-static TitanStatus meet(Cuda *c, const TitanCommand *cmd, Word w)
+/* Says so to all others. */
+static TitanStatus tell(Cuda *c, const TitanCommand *cmd, Word w)
 {
     uint32_t group = c->im->collectives[cmd->index].group;
     uint32_t n = ranks_in_group(c->im, group);
@@ -267,6 +309,16 @@ static TitanStatus meet(Cuda *c, const TitanCommand *cmd, Word w)
         CU_TRY(c,
                cuStreamWriteValue32(on, word_at(c, words, cmd, me, w), 1, 0));
     }
+    return TITAN_OK;
+}
+
+/* Waits until all of them have said it. */
+static TitanStatus hear(Cuda *c, const TitanCommand *cmd, Word w)
+{
+    uint32_t group = c->im->collectives[cmd->index].group;
+    uint32_t n = ranks_in_group(c->im, group);
+    uint32_t me = (uint32_t)c->coordinates[group];
+    CuStream on = c->streams[cmd->stream];
     for (uint32_t i = 0; i < n; i++) {
         CuPtr here = word_at(c, c->peers->words, cmd, i, w);
         if (i == me) continue;
@@ -274,6 +326,12 @@ static TitanStatus meet(Cuda *c, const TitanCommand *cmd, Word w)
         CU_TRY(c, cuStreamWriteValue32(on, here, 0, 0));
     }
     return TITAN_OK;
+}
+
+static TitanStatus meet(Cuda *c, const TitanCommand *cmd, Word w)
+{
+    TRY(tell(c, cmd, w));
+    return hear(c, cmd, w);
 }
 
 /* What lies at FROM in the arena of another member. */
@@ -463,6 +521,102 @@ TitanStatus cuda_peers_end(Cuda *c, const TitanCommand *cmd)
     return finish(c, cmd);
 }
 
+/* ----------------------------------------------- products that feed sums -- */
+
+bool cuda_peers_fed(const Cuda *c, const TitanCommand *cmd)
+{
+    return !c->seen && engines_fed(c->im, cmd) && cuda_peers_have(c, cmd);
+}
+
+static const TitanCommand *sum_of(const Cuda *c, const TitanCommand *gemm)
+{
+    const TitanCommand *sum =
+        c->peers ? c->peers->sums[gemm - c->im->commands] : NULL;
+    return sum && cuda_peers_fed(c, sum) ? sum : NULL;
+}
+
+uint32_t cuda_peers_parts(const Cuda *c, const TitanCommand *gemm)
+{
+    const TitanCommand *sum = sum_of(c, gemm);
+    return sum ? ranks_in_group(c->im, c->im->collectives[sum->index].group)
+               : 1;
+}
+
+/* In the inbox of one member, where ANOTHER writes to. */
+static CuPtr inbox_at(const Cuda *c, const TitanCommand *sum, CuPtr words,
+                      uint32_t member, uint32_t another)
+{
+    const TitanCollective *x = &c->im->collectives[sum->index];
+    uint64_t pitch = engines_pitch(collective_piece_bytes(x));
+    return words + c->peers->inbox[x->group] +
+           (another - (another > member)) * pitch;
+}
+
+/* Rows of member I; TO: where they go. */
+static TitanStatus make_part(Cuda *c, const TitanCommand *gemm, uint32_t i,
+                             const CuPtr whole[TITAN_GEMM_PLACES], CuPtr to)
+{
+    const TitanCollective *x = &c->im->collectives[sum_of(c, gemm)->index];
+    const TitanGemm *g = &c->im->gemms[gemm->index];
+    uint32_t parts = cuda_peers_parts(c, gemm);
+    uint64_t rows = (uint64_t)g->m / parts;
+    CuPtr at[TITAN_GEMM_PLACES];
+    memcpy(at, whole, sizeof at);
+    at[0] += i * rows * (uint64_t)g->a_row * titan_dtype_bytes(g->dtype_a);
+    at[2] = to;
+    at[3] = g->accumulate ? at[3] + i * collective_piece_bytes(x) : to;
+    return cuda_gemm(c, gemm, parts, at);
+}
+
+/* Nothing but what has to do with the inbox stands on the stream of the sum
+ * where the product's waits for it. */
+TitanStatus cuda_peers_feed(Cuda *c, const TitanCommand *gemm,
+                            const CuPtr at[TITAN_GEMM_PLACES])
+{
+    const TitanCommand *sum = sum_of(c, gemm);
+    const TitanCollective *x = &c->im->collectives[sum->index];
+    uint32_t n = ranks_in_group(c->im, x->group);
+    uint32_t me = (uint32_t)c->coordinates[x->group];
+    CuStream here = c->streams[gemm->stream], there = c->streams[sum->stream];
+    TRY(cuda_beside_come(c, sum->stream, gemm->stream));
+    TRY(hear(c, sum, WORD_free));
+    CU_TRY(c, cuEventRecord(c->peers->free, there));
+    CU_TRY(c, cuStreamWaitEvent(here, c->peers->free, 0));
+    for (uint32_t k = 1; k < n; k++) {
+        uint32_t i = (me + k) % n;
+        CuPtr words = peer_of(c, x->group, i)->words;
+        TRY(make_part(c, gemm, i, at, inbox_at(c, sum, words, i, me)));
+    }
+    CU_TRY(c, cuEventRecord(c->peers->given, here));
+    CU_TRY(c, cuStreamWaitEvent(there, c->peers->given, 0));
+    TRY(tell(c, sum, WORD_given));
+    return make_part(c, gemm, me, at, at[2] + me * collective_piece_bytes(x));
+}
+
+TitanStatus cuda_peers_add(Cuda *c, const TitanCommand *cmd, CuPtr to,
+                           CuPtr from)
+{
+    const TitanCollective *x = &c->im->collectives[cmd->index];
+    uint32_t n = ranks_in_group(c->im, x->group), told = 0;
+    uint32_t me = (uint32_t)c->coordinates[x->group];
+    size_t bytes = collective_piece_bytes(x);
+    TRY(hear(c, cmd, WORD_given));
+    TRY(cuda_beside_begin(c, cmd->stream));
+    for (uint32_t k = 1; k < n; k++) {
+        CuPtr theirs = peer_of(c, x->group, (me + k) % n)->words;
+        c->peers->told[told++] = word_at(c, theirs, cmd, me, WORD_free);
+    }
+    CudaSumArgs a = {.to = to,
+                     .from = c->peers->words + c->peers->inbox[x->group],
+                     .count = (uint64_t)x->count,
+                     .pitch = engines_pitch(bytes),
+                     .n = n,
+                     .kind = cuda_sums_kind(x->dtype),
+                     .mine = from + me * bytes,
+                     .me = me};
+    return cuda_beside_sum_tell(c, cmd->stream, &a, c->peers->told, told);
+}
+
 /* -------------------------------------------------------------- the end -- */
 
 static bool all_done(const Cuda *c)
@@ -523,6 +677,11 @@ void cuda_peers_close(Cuda *c)
     for (uint32_t i = 0; i < TITAN_MOST_STREAMS; i++)
         if (p->room[i].at) c->cu.cuMemFree(p->room[i].at);
     if (p->words) c->cu.cuMemFree(p->words);
+    if (p->free) c->cu.cuEventDestroy(p->free);
+    if (p->given) c->cu.cuEventDestroy(p->given);
+    free(p->told);
+    free(p->inbox);
+    free(p->sums);
     free(p->ranks);
     free(p->groups);
     free(p);

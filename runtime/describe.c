@@ -210,6 +210,7 @@ static void print_command(const TitanImage *im, const TitanCommand *c,
     case TITAN_COMMAND_collective:
         command_name(im, c, line, sizeof line);
         fputs(line, out);
+        if (c->fed) fputs(" fed", out);
         break;
     case TITAN_COMMAND_signal:
         fprintf(out, "signal %" PRIu32, c->index);

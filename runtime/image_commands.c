@@ -7,6 +7,8 @@
 
 #include "ranks.h"
 
+#include <string.h>
+
 enum { MAX_COMMANDS = 10000000 };
 
 TitanStatus image_check_operand(ImageCheck *c, uint32_t i,
@@ -186,6 +188,42 @@ static TitanStatus check_bytes_command(ImageCheck *c, const TitanCommand *cmd)
     return TITAN_OK;
 }
 
+static bool same_operand(const TitanImage *im, const TitanOperand *x,
+                         const TitanOperand *y)
+{
+    return x->kind == y->kind && x->base == y->base && x->offset == y->offset &&
+           x->turns.n == y->turns.n &&
+           (x->turns.n == 0 ||
+            !memcmp(&im->turns[x->turns.first], &im->turns[y->turns.first],
+                    x->turns.n * sizeof *im->turns));
+}
+
+/* The product in front of it has the rows of its members, one after the other.
+ */
+static TitanStatus check_fed(ImageCheck *c, const TitanCommand *cmd)
+{
+    const TitanImage *im = c->im;
+    const TitanCollective *x = &im->collectives[cmd->index];
+    const TitanCommand *from = &im->commands[cmd->fed - 1];
+    if (from >= cmd || from->kind != TITAN_COMMAND_gemm ||
+        from->index >= im->ngemms || from->operands.n < 3 ||
+        cmd->operands.n < 2 || x->kind != TITAN_COLLECTIVE_reduce_scatter ||
+        x->reduce != TITAN_REDUCE_sum)
+        return BAD(c, "what feeds a sum is damaged");
+    const TitanGemm *g = &im->gemms[from->index];
+    int64_t n = ranks_in_group(im, x->group), all;
+    bool fits =
+        g->dtype_d == x->dtype && g->d_col == 1 && g->d_row == g->n &&
+        g->m % n == 0 && !g->scale_a && g->accumulate != TITAN_GEMM_scaled &&
+        !__builtin_mul_overflow(g->m, g->n, &all) && all == n * x->count;
+    for (uint32_t i = 0; i < g->nbatch; i++)
+        fits &= g->batch[i] == 1;
+    if (!fits || !same_operand(im, &im->operands[from->operands.first + 2],
+                               &im->operands[cmd->operands.first + 1]))
+        return BAD(c, "a sum is not of what feeds it");
+    return TITAN_OK;
+}
+
 static TitanStatus check_collective(ImageCheck *c, const TitanCommand *cmd)
 {
     if (cmd->index >= c->im->ncollectives)
@@ -205,7 +243,7 @@ static TitanStatus check_collective(ImageCheck *c, const TitanCommand *cmd)
             !operand_has(&o[k++], bytes))
             return BAD(c, "a collective reaches past its operand");
     }
-    return TITAN_OK;
+    return cmd->fed ? check_fed(c, cmd) : TITAN_OK;
 }
 
 /* How far beyond an argument's address a map reads; UINT64_MAX: nonsense. */

@@ -69,7 +69,8 @@ static bool by_engines(const World *w, const TitanCommand *cmd)
     return engines_take(w->im, cmd) && !leaves_host(w, cmd);
 }
 
-/* What the other members have comes over the link; of a sum a kernel reads that
+/* What the other members have comes over the link, if no product has brought it
+ * while it was made; of a sum a kernel reads that
  * and the member's own piece, and writes the sum. */
 static double engines_seconds(const World *w, const TitanCommand *cmd)
 {
@@ -78,7 +79,8 @@ static double engines_seconds(const World *w, const TitanCommand *cmd)
     bool sums = x->kind == TITAN_COLLECTIVE_reduce_scatter;
     double n = ranks_in_group(w->im, x->group), moved = work_moved(w->im, cmd);
     double added = !sums || n < 2 ? 0 : moved / (n - 1) * (n + 1);
-    return moved / (m->link * m->engines) + added / (m->memory * m->copies);
+    double brought = engines_fed(w->im, cmd) ? 0 : moved;
+    return brought / (m->link * m->engines) + added / (m->memory * m->copies);
 }
 
 static double collective_seconds(const World *w, const TitanCommand *cmd,

@@ -1,0 +1,338 @@
+/* links: titan_runtime fake_cuda fake_cublaslt fake_nccl
+ *
+ * Products that feed sums to parts: on processes with the fake driver, groups
+ * of some ranks and of all, sums that follow each other through one inbox, and
+ * products that add to what lies there, walked, captured and looked at command
+ * by command.  The bits are those of whole products that engines sum.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "runtime/cuda_device.h"
+#include "runtime/engines.h"
+#include "runtime/transport.h"
+
+enum { RANKS = 4, F32 = 1, STREAMS = 2, PAGE = 4096, TURNS = 3 };
+enum { M = 8, N = 5, K = 3, SUMS = 4, EACH = 6, GROUPS = 2 };
+enum { PLACE = 64, PLACE_BYTES = PLACE * sizeof(float) };
+typedef enum Part { A, B, D, C, TO, PARTS } Part; /* of a sum, a place each */
+typedef enum Way { WALKED, CAPTURED, LOOKED_AT, WHOLE, WAYS } Way;
+
+/* Rank = 2 * dp + tp. */
+static const TitanMeshAxis mesh[] = {{.size = 2}, {.size = 2}};
+static const TitanLevel levels[] = {{1}, {0}, {1}};
+static const TitanGroup groups[GROUPS] = {{.levels = {0, 1}},
+                                          {.levels = {1, 2}}};
+static const uint32_t of_group[SUMS] = {0, 1, 0, 0};
+static const uint32_t adds[SUMS] = {0, TITAN_GEMM_add_d, TITAN_GEMM_add_c, 0};
+
+typedef struct Shared {
+    float sums[WAYS][RANKS][SUMS][PLACE];
+    float products[WAYS][RANKS][SUMS][PLACE];
+    char pages[RANKS][PAGE];
+} Shared;
+
+typedef struct World {
+    TitanHeader header;
+    TitanStage stage;
+    TitanEntry entry;
+    TitanRun run;
+    TitanProgram program;
+    TitanCommand commands[SUMS * EACH];
+    TitanOperand operands[SUMS][PARTS + 1]; /* A B D C, then TO and D */
+    TitanGemm gemms[SUMS];
+    TitanCollective sums[SUMS];
+    TitanImage im;
+    Shared *shared;
+    Board *board;
+    Hall *hall;
+} World;
+
+static uint32_t members(uint32_t sum)
+{
+    return of_group[sum] == 0 ? 2 : RANKS;
+}
+
+/* A product, its signal, the sum behind it on stream 1 and what waits. */
+static void make_sum(World *w, uint32_t i)
+{
+    TitanCommand *c = &w->commands[EACH * i];
+    for (uint32_t p = 0; p < PARTS + 1; p++)
+        w->operands[i][p].base = TITAN_BASE_frame;
+    for (uint32_t p = 0; p < PARTS; p++)
+        w->operands[i][p].offset = (i * PARTS + p) * PLACE_BYTES;
+    w->operands[i][PARTS].offset = w->operands[i][D].offset;
+    w->gemms[i] = (TitanGemm){.dtype_a = F32,
+                              .dtype_b = F32,
+                              .dtype_d = F32,
+                              .acc = F32,
+                              .m = M,
+                              .n = N,
+                              .k = K,
+                              .a_row = K,
+                              .a_col = 1,
+                              .b_row = N,
+                              .b_col = 1,
+                              .d_row = N,
+                              .d_col = 1,
+                              .accumulate = adds[i]};
+    w->sums[i] = (TitanCollective){.kind = TITAN_COLLECTIVE_reduce_scatter,
+                                   .dtype = F32,
+                                   .group = of_group[i],
+                                   .count = M * N / members(i)};
+    c[0] = (TitanCommand){.kind = TITAN_COMMAND_gemm,
+                          .index = i,
+                          .operands = {(PARTS + 1) * i, 4}};
+    c[1] = (TitanCommand){.kind = TITAN_COMMAND_signal, .index = 2 * i};
+    c[2] =
+        (TitanCommand){.kind = TITAN_COMMAND_wait, .index = 2 * i, .stream = 1};
+    c[3] = (TitanCommand){.kind = TITAN_COMMAND_collective,
+                          .index = i,
+                          .operands = {(PARTS + 1) * i + TO, 2},
+                          .stream = 1,
+                          .fed = EACH * i + 1};
+    c[4] = (TitanCommand){
+        .kind = TITAN_COMMAND_signal, .index = 2 * i + 1, .stream = 1};
+    c[5] = (TitanCommand){.kind = TITAN_COMMAND_wait, .index = 2 * i + 1};
+}
+
+static void open_world(World *w)
+{
+    TitanStory s = {0};
+    w->header =
+        (TitanHeader){.ranks = RANKS, .streams = STREAMS, .events = 2 * SUMS};
+    w->stage.arena_bytes = SUMS * PARTS * PLACE_BYTES;
+    w->stage.base_bytes[TITAN_BASE_frame] = w->stage.arena_bytes;
+    w->entry.runs.n = 1;
+    w->program.commands = (TitanRange){0, SUMS * EACH};
+    for (uint32_t i = 0; i < SUMS; i++)
+        make_sum(w, i);
+    w->im = (TitanImage){.header = &w->header,
+                         .stages = &w->stage,
+                         .nstages = 1,
+                         .entries = &w->entry,
+                         .nentries = 1,
+                         .runs = &w->run,
+                         .programs = &w->program,
+                         .mesh = mesh,
+                         .nmesh = 2,
+                         .groups = groups,
+                         .ngroups = GROUPS,
+                         .levels = levels,
+                         .nlevels = 3,
+                         .collectives = w->sums,
+                         .ncollectives = SUMS,
+                         .gemms = w->gemms,
+                         .ngemms = SUMS,
+                         .operands = w->operands[0],
+                         .noperands = SUMS * (PARTS + 1),
+                         .commands = w->commands,
+                         .ncommands = SUMS * EACH,
+                         .strings = ""};
+    w->shared = board_memory(sizeof *w->shared);
+    w->board = board_new(RANKS);
+    assert_non_null(w->shared);
+    assert_int_equal(hall_new(&s, &w->im, w->board, &w->hall), TITAN_OK);
+}
+
+static void close_world(World *w)
+{
+    hall_free(w->hall);
+    board_free(w->board);
+    munmap(w->shared, sizeof *w->shared);
+}
+
+/* ------------------------------------------------------------------ ranks --
+ */
+
+static float given(uint32_t rank, uint32_t place, uint32_t i)
+{
+    return 0.37f * (float)((rank * 101 + place * 17 + i * 29) % 64) - 9.1f;
+}
+
+static float *at(const Cuda *c, uint32_t sum, Part p)
+{
+    return (float *)(uintptr_t)(c->arena +
+                                (sum * PARTS + (uint32_t)p) * PLACE_BYTES);
+}
+
+static void fill(const Cuda *c)
+{
+    float *all = at(c, 0, A);
+    for (uint32_t i = 0; i < SUMS * PARTS * PLACE; i++)
+        all[i] = given(c->rank.rank, i / PLACE, i % PLACE);
+}
+
+static TitanStatus look(TitanWatch *w, const TitanMoment *m)
+{
+    (void)w, (void)m;
+    return TITAN_OK;
+}
+
+static TitanStatus go(const World *w, Cuda *c, Way way, CudaPlan *plan)
+{
+    TitanWatch watch = {.after = look};
+    fill(c);
+    if (way == CAPTURED) return cuda_replay(c, plan);
+    if (way == LOOKED_AT) return cuda_watch(&c->device, &w->entry, 1, &watch);
+    return cuda_walk(c, &w->entry, NULL);
+}
+
+static TitanStatus turn(const World *w, Cuda *c, Way way, CudaPlan *plan)
+{
+    TRY(go(w, c, way, plan));
+    for (uint32_t i = 0; i < STREAMS; i++) {
+        if (way != CAPTURED) TRY(cuda_beside_join(c, i));
+        TRY(cuda_wait_stream(c, c->streams[i]));
+    }
+    for (uint32_t i = 0; i < SUMS; i++) {
+        memcpy(w->shared->sums[way][c->rank.rank][i], at(c, i, TO),
+               PLACE_BYTES);
+        memcpy(w->shared->products[way][c->rank.rank][i], at(c, i, D),
+               PLACE_BYTES);
+    }
+    return TITAN_OK;
+}
+
+/* Without what feeds them the sums are brought by engines. */
+static TitanStatus turn_whole(World *w, Cuda *c)
+{
+    for (uint32_t i = 0; i < SUMS; i++)
+        w->commands[EACH * i + 3].fed = 0;
+    return turn(w, c, WHOLE, NULL);
+}
+
+static TitanStatus open_rank(const World *w, Cuda *c)
+{
+    TRY(cu_open(c->story, &c->cu));
+    CU_TRY(c, cuInit(0));
+    for (uint32_t i = 0; i < STREAMS; i++)
+        CU_TRY(c, cuStreamCreate(&c->streams[i], 0));
+    c->stream = c->streams[0];
+    c->events = calloc(w->header.events, sizeof *c->events);
+    for (uint32_t i = 0; i < w->header.events; i++)
+        CU_TRY(c, cuEventCreate(&c->events[i], 0));
+    TRY(cuda_ranks_begin(c));
+    CU_TRY(c, cuMemAlloc(&c->arena, w->stage.arena_bytes));
+    c->base[TITAN_BASE_frame] = c->workspace[0] = c->arena;
+    TRY(cuda_gemm_open(c));
+    return cuda_ranks_open(c);
+}
+
+static TitanStatus run(World *w, Cuda *c)
+{
+    CudaPlan plan;
+    TRY(open_rank(w, c));
+    for (int i = 0; i < TURNS; i++)
+        TRY(turn(w, c, WALKED, NULL));
+    TRY(cuda_capture(c, &w->entry, NULL, &plan));
+    for (int i = 0; i < TURNS; i++)
+        TRY(turn(w, c, CAPTURED, &plan));
+    TRY(turn(w, c, LOOKED_AT, NULL));
+    TRY(turn(w, c, CAPTURED, &plan));
+    TRY(turn(w, c, WALKED, NULL));
+    cuda_plan_release(c, &plan);
+    TRY(turn_whole(w, c));
+    cuda_gemm_close(c);
+    cuda_ranks_close(c);
+    return TITAN_OK;
+}
+
+/* The process of a rank. */
+static int play(World *w, uint32_t rank)
+{
+    setenv("FAKE_GPUS", "1", 1);
+    TitanStory story = {0};
+    BoardWait wait = {.board = w->board, .rank = rank};
+    Cuda c = {.story = &story,
+              .im = &w->im,
+              .options = {.board = w->board},
+              .rank = {.rank = rank, .arena = w->shared->pages[rank]}};
+    TitanStatus st = hall_transport(&story, w->hall, &wait, &c.rank.transport);
+    if (st == TITAN_OK) st = run(w, &c);
+    if (st != TITAN_OK) titan_story_print(&story, "rank");
+    return st;
+}
+
+static void play_all(World *w)
+{
+    pid_t pids[RANKS];
+    int status;
+    for (uint32_t r = 0; r < RANKS; r++) {
+        pids[r] = fork();
+        if (pids[r] == 0) _exit(play(w, r));
+    }
+    for (uint32_t r = 0; r < RANKS; r++) {
+        assert_int_equal(waitpid(pids[r], &status, 0), pids[r]);
+        assert_int_equal(status, 0);
+    }
+}
+
+/* ------------------------------------------------------------------ tests --
+ */
+
+/* Rows that belong to others are as they were; all that is looked at is made.
+ */
+static void check_products(const World *w, uint32_t rank, uint32_t sum)
+{
+    uint32_t part = M * N / members(sum);
+    uint32_t me = of_group[sum] == 0 ? rank % 2 : rank;
+    for (uint32_t i = 0; i < M * N; i++) {
+        float was = given(rank, sum * PARTS + D, i);
+        float made = w->shared->products[WHOLE][rank][sum][i];
+        float mine = i / part == me ? made : was;
+        assert_true(w->shared->products[CAPTURED][rank][sum][i] == mine);
+        assert_true(w->shared->products[LOOKED_AT][rank][sum][i] == made);
+        assert_true(made != was);
+    }
+}
+
+static void parts_come_by_themselves(void **state)
+{
+    (void)state;
+    World w = {0};
+    open_world(&w);
+    play_all(&w);
+    for (uint32_t r = 0; r < RANKS; r++)
+        for (uint32_t i = 0; i < SUMS; i++) {
+            const float *want = w.shared->sums[WHOLE][r][i];
+            for (int way = 0; way < WHOLE; way++)
+                assert_memory_equal(w.shared->sums[way][r][i], want,
+                                    PLACE_BYTES);
+            assert_true(want[0] != given(r, i * PARTS + TO, 0));
+            check_products(&w, r, i);
+        }
+    close_world(&w);
+}
+
+/* An inbox for the largest sum of each group, behind the words. */
+static void an_inbox_has_room(void **state)
+{
+    (void)state;
+    World w = {0};
+    open_world(&w);
+    assert_int_equal(engines_inbox(&w.im, 0), ENGINES_ALIGNED);
+    assert_int_equal(engines_inbox(&w.im, 1), 3 * ENGINES_ALIGNED);
+    assert_int_equal(engines_shared(&w.im), 2 * ENGINES_WORDS);
+    for (uint32_t i = 0; i < SUMS; i++)
+        w.commands[EACH * i + 3].fed = 0;
+    assert_int_equal(engines_shared(&w.im), ENGINES_WORDS);
+    close_world(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(parts_come_by_themselves),
+        cmocka_unit_test(an_inbox_has_room)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
