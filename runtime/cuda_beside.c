@@ -124,7 +124,9 @@ TitanStatus cuda_beside_sum_tell(Cuda *c, uint32_t stream, const CudaSumArgs *a,
                .from = {{a->mine, bytes}, {a->from, (a->n - 1) * a->pitch}}};
     if (bytes == 0) return TITAN_OK;
     TRY(begin(c, stream));
+    TRY(cuda_profile_adds(c, stream, on, false));
     TRY(cuda_sums_add(c, a, on));
+    TRY(cuda_profile_adds(c, stream, on, true));
     for (uint32_t i = 0; i < n; i++)
         CU_TRY(c, cuStreamWriteValue32(on, words[i], 1, 0));
     return end(c, stream, &use);

@@ -372,6 +372,11 @@ void cuda_scan_close(Cuda *c);
 /* ------------------------------------------------------ cuda_profile.c -- */
 
 TitanStatus cuda_profile(TitanDevice *d, const TitanEntry *e);
+/* Where the profile is captured: what the stream is at has waited for all
+ * members; what it needs is added on another stream, from here or up to here.
+ */
+TitanStatus cuda_profile_met(Cuda *c, uint32_t stream);
+TitanStatus cuda_profile_adds(Cuda *c, uint32_t stream, CuStream on, bool end);
 void cuda_profile_free(Cuda *c);
 
 /* ------------------------------------------------------- cuda_report.c -- */

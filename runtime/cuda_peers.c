@@ -489,7 +489,8 @@ TitanStatus cuda_peers_begin(Cuda *c, const TitanCommand *cmd, uint32_t n)
     Room *r = &c->peers->room[cmd->stream];
     if (room_of(c, cmd, n) > r->bytes - r->base) r->base = 0;
     TRY(cuda_beside_begin(c, cmd->stream));
-    return meet(c, cmd, WORD_ready);
+    TRY(meet(c, cmd, WORD_ready));
+    return cuda_profile_met(c, cmd->stream);
 }
 
 TitanStatus cuda_peers_run(Cuda *c, const TitanCommand *cmd, CuPtr to,
@@ -601,6 +602,7 @@ TitanStatus cuda_peers_add(Cuda *c, const TitanCommand *cmd, CuPtr to,
     uint32_t me = (uint32_t)c->coordinates[x->group];
     size_t bytes = collective_piece_bytes(x);
     TRY(hear(c, cmd, WORD_given));
+    TRY(cuda_profile_met(c, cmd->stream));
     TRY(cuda_beside_begin(c, cmd->stream));
     for (uint32_t k = 1; k < n; k++) {
         CuPtr theirs = peer_of(c, x->group, (me + k) % n)->words;

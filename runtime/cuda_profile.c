@@ -40,6 +40,29 @@ static TitanStatus note(void *user, const TitanCommand *cmd)
     return record_event(c, c->streams[cmd->stream], &l->before);
 }
 
+/* The launch that a stream is at; NULL: nobody wants to know. */
+static Launch *launch_on(const Cuda *c, uint32_t stream)
+{
+    CudaProfile *p = c->profile;
+    bool any = p && p->open && p->last[stream] != NONE;
+    return any ? &p->launches[p->last[stream]] : NULL;
+}
+
+TitanStatus cuda_profile_met(Cuda *c, uint32_t stream)
+{
+    Launch *l = launch_on(c, stream);
+    return l && !l->met ? record_event(c, c->streams[stream], &l->met)
+                        : TITAN_OK;
+}
+
+TitanStatus cuda_profile_adds(Cuda *c, uint32_t stream, CuStream on, bool end)
+{
+    Launch *l = launch_on(c, stream);
+    if (!l || (!end && l->added[0])) return TITAN_OK;
+    if (end && l->added[1]) CU_TRY(c, cuEventDestroy(l->added[1]));
+    return record_event(c, on, &l->added[end]);
+}
+
 /* The last event belongs to no command: it is a graph of its own. */
 static TitanStatus capture(Cuda *c, const TitanEntry *e)
 {
@@ -50,7 +73,10 @@ static TitanStatus capture(Cuda *c, const TitanEntry *e)
     for (uint32_t i = 0; i < TITAN_MOST_STREAMS; i++)
         p->last[i] = NONE;
     CudaWatch watch = {.user = c, .command = note};
-    TRY(cuda_capture(c, e, &watch, &p->plan));
+    p->open = true;
+    TitanStatus st = cuda_capture(c, e, &watch, &p->plan);
+    p->open = false;
+    TRY(st);
     CU_TRY(c, cuEventCreate(&p->end, CU_event_default));
     return TITAN_OK;
 }
@@ -72,10 +98,16 @@ static TitanStatus read_times(Cuda *c)
         CuEvent next = l->next == NONE ? p->end : p->launches[l->next].before;
         TRY(between(c, p->launches[0].before, l->before, &l->start));
         TRY(between(c, l->before, next, &l->ms));
+        if (l->met) TRY(between(c, l->before, l->met, &l->waits));
+        if (l->added[1]) {
+            TRY(between(c, p->launches[0].before, l->added[0], &l->adds[0]));
+            TRY(between(c, l->added[0], l->added[1], &l->adds[1]));
+        }
         Row *row = &p->rows[l->command - c->im->commands];
         row->command = l->command;
         row->n++;
         row->ms += l->ms;
+        row->waits += l->waits;
     }
     if (p->n) TRY(between(c, p->launches[0].before, p->end, &step));
     p->step_ms += step;
@@ -101,8 +133,12 @@ void cuda_profile_free(Cuda *c)
     CudaProfile *p = c->profile;
     if (!p) return;
     cuda_plan_release(c, &p->plan);
-    for (uint32_t i = 0; i < p->n; i++)
-        if (p->launches[i].before) c->cu.cuEventDestroy(p->launches[i].before);
+    for (uint32_t i = 0; i < p->n; i++) {
+        const Launch *l = &p->launches[i];
+        CuEvent const all[] = {l->before, l->met, l->added[0], l->added[1]};
+        for (size_t k = 0; k < sizeof all / sizeof *all; k++)
+            if (all[k]) c->cu.cuEventDestroy(all[k]);
+    }
     if (p->end) c->cu.cuEventDestroy(p->end);
     free(p->launches);
     free(p->rows);

@@ -93,11 +93,18 @@ static void print_kind(const Cuda *c, uint32_t kind, const char *name)
 
 static void print_kinds(const Cuda *c)
 {
+    double waits = 0;
     print_kind(c, TITAN_COMMAND_kernel, "kernels");
     print_kind(c, TITAN_COMMAND_gemm, "matrix products");
     print_kind(c, TITAN_COMMAND_copy, "copies");
     print_kind(c, TITAN_COMMAND_zero, "zero fills");
     print_kind(c, TITAN_COMMAND_collective, "collectives");
+    for (uint32_t i = 0; i < c->im->ncommands; i++)
+        waits += c->profile->rows[i].waits;
+    if (waits > 0)
+        printf("  of these      %9.3f ms for other ranks that are not there "
+               "yet, where copy engines move\n",
+               waits / c->profile->steps);
 }
 
 static TitanStatus print_table(Cuda *c)
@@ -129,11 +136,23 @@ static json_t *trace_event(const Cuda *c, const Launch *l)
     snprintf(source, sizeof source, "%s:%" PRIu32,
              titan_string(c->im, l->command->file), l->command->line);
     return json_pack(
-        "{s:s, s:s, s:i, s:i, s:f, s:f, s:{s:s, s:f, s:f, s:f, s:f}}", "name",
-        name, "ph", "X", "pid", 0, "tid", (int)l->command->stream, "ts",
+        "{s:s, s:s, s:i, s:i, s:f, s:f, s:{s:s, s:f, s:f, s:f, s:f, s:f}}",
+        "name", name, "ph", "X", "pid", 0, "tid", (int)l->command->stream, "ts",
         l->start * 1e3, "dur", l->ms * 1e3, "args", "source", source, "bytes",
         w.bytes, "flops", w.flops, "GB_per_s", rate(w.bytes, s) / 1e9,
-        "TFLOP_per_s", rate(w.flops, s) / 1e12);
+        "TFLOP_per_s", rate(w.flops, s) / 1e12, "waits", l->waits * 1e3);
+}
+
+/* What is added beside the stream of a sum. */
+static json_t *added_event(const Cuda *c, const Launch *l)
+{
+    char name[160], text[176];
+    command_name(c->im, l->command, name, sizeof name);
+    snprintf(text, sizeof text, "adds of %s", name);
+    return json_pack("{s:s, s:s, s:i, s:i, s:f, s:f}", "name", text, "ph", "X",
+                     "pid", 0, "tid",
+                     (int)(TITAN_MOST_STREAMS + l->command->stream), "ts",
+                     l->adds[0] * 1e3, "dur", l->adds[1] * 1e3);
 }
 
 static json_t *trace(const Cuda *c)
@@ -143,6 +162,9 @@ static json_t *trace(const Cuda *c)
     for (uint32_t i = 0; i < p->n; i++)
         if (command_works(p->launches[i].command))
             json_array_append_new(events, trace_event(c, &p->launches[i]));
+    for (uint32_t i = 0; i < p->n; i++)
+        if (p->launches[i].added[1])
+            json_array_append_new(events, added_event(c, &p->launches[i]));
     return json_pack("{s:o, s:s}", "traceEvents", events, "displayTimeUnit",
                      "ms");
 }

@@ -1,7 +1,8 @@
 """Parts that time models on several GPUs: beside one GPU with as many tokens, beside PyTorch, and beside what was predicted.
 
 A work is a program for N GPUs.  titanc's figures of it are kept when it is made, so that time and memory are compared with what was
-said before anything ran.  What is not covered is of one step's trace: the time in which something moves and nothing computes."""
+said before anything ran.  What is not covered is of one step's trace: the time in which something moves, or pieces are added, and
+nothing computes; of that it is said in how much of it all that goes on waits for other ranks, which come later."""
 import json
 import os
 from collections import namedtuple
@@ -20,7 +21,7 @@ SECONDS = 150  # that a run may take
 BOUND = 2e-2   # bf16 keeps less of a sum's order
 PREDICTED = 0.1
 COVERED = 5    # percent of a step in which what moves has nothing beside it, at most
-MOVES = ("all_gather", "reduce_scatter", "all_reduce", "all_to_all", "permute", "send", "receive")
+MOVES = ("adds", "all_gather", "reduce_scatter", "all_reduce", "all_to_all", "permute", "send", "receive")
 MODEL = {"large": "1b", "huge": "8b"}
 # Of a model: a plan (None: one GPU), rows and microbatches for each N GPUs, the least and the aim of tokens a second of a GPU by N, and
 # how PyTorch does it, or None.
@@ -158,25 +159,32 @@ def length(spans):
 
 
 def uncovered(events):
-    """Of a trace's events: milliseconds in which something moves and nothing computes, and those of the step."""
-    moves, computes = [], []
+    """Of a trace's events: milliseconds in which something moves and nothing computes, those in which it waits for others all the while,
+    and those of the step."""
+    waits, moves, computes = [], [], []
     for e in events:
-        is_move = e["name"].split()[0] in MOVES
-        (moves if is_move else computes).append((e["ts"], e["ts"] + e["dur"]))
+        begin, end = e["ts"], e["ts"] + e["dur"]
+        met = begin + e.get("args", {}).get("waits", 0)
+        if e["name"].split()[0] in MOVES:
+            waits.append((begin, met))
+            moves.append((met, end))
+        else:
+            computes.append((begin, end))
     if not computes or not moves:
         raise Failed(f"the trace has {len(moves)} collectives beside {len(computes)} other commands")
-    every = moves + computes
-    alone = length(every) - length(computes)
-    return alone / 1e3, (max(e for _, e in every) - min(b for b, _ in every)) / 1e3
+    every = waits + moves + computes
+    alone, waiting = length(every) - length(computes), length(every) - length(moves + computes)
+    return alone / 1e3, waiting / 1e3, (max(e for _, e in every) - min(b for b, _ in every)) / 1e3
 
 
 def covered_row(c, work, n, tokens):
     trace = c.room(f"{work.name}.trace.json")
     start(c, n, f"{work.name}.{n}", tokens, work.name + ".profile", "--steps", str(PROFILED), "--profile", trace)
     with open(trace) as f:
-        ms, step = uncovered(json.load(f)["traceEvents"])
+        ms, waiting, step = uncovered(json.load(f)["traceEvents"])
     share = 100 * ms / step
-    return f"{work.about}, not covered", f"{ms:.1f} of {step:.1f} ms, {share:.1f} %", f"<= {COVERED} %", at_most(share, COVERED)
+    told = f"{ms:.1f} of {step:.1f} ms, {share:.1f} % ({waiting:.1f} ms of it waits for other ranks)"
+    return f"{work.about}, not covered", told, f"<= {COVERED} %", at_most(share, COVERED)
 
 
 def peer_row(c, work, n, ours):

@@ -51,7 +51,9 @@ def of_a_trace():
 
     kernels = [event("k1_loop", 0, 1000), event("gemm bf16->bf16", 1500, 1000)]
     moves = [event("all_gather over (dp)", 500, 700), event("reduce_scatter over (tp)", 1100, 300), event("send over (pp)", 2400, 600)]
-    assert scale.uncovered(kernels + moves) == (0.9, 3.0), scale.uncovered(kernels + moves)
+    assert scale.uncovered(kernels + moves) == (0.9, 0, 3.0), scale.uncovered(kernels + moves)
+    late = dict(event("reduce_scatter", 1000, 600), args=dict(waits=250))
+    assert scale.uncovered([event("k0", 0, 1000), late, event("adds of reduce_scatter", 1600, 100)]) == (0.7, 0.25, 1.7)
     assert scale.uncovered(kernels + [event("all_reduce", 100, 200)])[0] == 0
     assert failing(lambda: scale.uncovered(kernels))[1] == "FAILED"
 
@@ -102,7 +104,7 @@ def of_a_work(folder):
     write(program, PROGRAM.format(exit=0, rate=11500.0), 0o755)
     rows = list(scale.run_works(["fsdp"], checks(folder)))
     assert [r[3] for r in rows] == ["ok", "ok", "ok", "ok", "short"], rows
-    assert rows[4][1] == "0.2 of 2.0 ms, 10.0 %", rows[4]
+    assert rows[4][1] == "0.2 of 2.0 ms, 10.0 % (0.0 ms of it waits for other ranks)", rows[4]
     write(program, PROGRAM.format(exit=1, rate=0), 0o755)
     rows = list(scale.run_works(["fsdp"], checks(folder)))
     assert rows == [("8B by FSDP", "exit 1: train: error: as asked for", "", "FAILED")], rows
