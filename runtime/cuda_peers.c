@@ -17,10 +17,11 @@
  *     ready   what that member gives is there
  *     taken   it has copied what it wants
  *
- * A product that is made for a sum to parts alone is made part by part, those
- * of others first, into memory of theirs, where a sum has nothing to bring.
- * This inbox of a group, of which all ranks have one behind the words, holds a
- * part of each other member, of one sum at a time; two words say so:
+ * A product whose sum to parts is waited for at once is made part by part,
+ * those of others first, which copy engines take to them while the member's own
+ * is made. They come to an inbox, of which each group has one on every rank,
+ * behind the words: a part of each other member, of one sum at a time; two
+ * words say so:
  *
  *     free    what was there is added
  *     given   a part is there
@@ -87,9 +88,9 @@ struct CudaPeers {
     CuPtr words;
     uint64_t *inbox;           /* by group: from the words on */
     const TitanCommand **sums; /* by command: of a product that feeds one */
-    CuEvent free, given;
-    CuPtr *told;   /* of each other member, a word */
-    uint32_t most; /* members of a group */
+    CuEvent made;              /* a part of a product */
+    CuPtr *told;               /* of each other member, a word */
+    uint32_t most;             /* members of a group */
     Room room[TITAN_MOST_STREAMS];
     pthread_t thread; /* that writes words */
     bool leaving;
@@ -277,8 +278,7 @@ TitanStatus cuda_peers_open(Cuda *c)
         return titan_no_memory(c->story);
     size_t words = (size_t)im->ngroups * im->header->streams * p->most * WORDS;
     if (words * sizeof(uint32_t) > ENGINES_WORDS) return TITAN_OK;
-    CU_TRY(c, cuEventCreate(&p->free, CU_event_no_timing));
-    CU_TRY(c, cuEventCreate(&p->given, CU_event_no_timing));
+    CU_TRY(c, cuEventCreate(&p->made, CU_event_no_timing));
     TRY(open_words(c));
     TRY(open_groups(c));
     cuda_say(c, "memory of other ranks");
@@ -297,18 +297,25 @@ bool cuda_peers_have(const Cuda *c, const TitanCommand *cmd)
     return c->peers && c->peers->groups[x->group] && engines_take(c->im, cmd);
 }
 
-/* Says so to all others. */
+/* Says so to another. */
+static TitanStatus tell_one(Cuda *c, const TitanCommand *cmd, uint32_t member,
+                            Word w)
+{
+    uint32_t group = c->im->collectives[cmd->index].group;
+    uint32_t me = (uint32_t)c->coordinates[group];
+    CuPtr there = word_at(c, peer_of(c, group, member)->words, cmd, me, w);
+    CU_TRY(c, cuStreamWriteValue32(c->streams[cmd->stream], there, 1, 0));
+    return TITAN_OK;
+}
+
+/* To all others. */
 static TitanStatus tell(Cuda *c, const TitanCommand *cmd, Word w)
 {
     uint32_t group = c->im->collectives[cmd->index].group;
     uint32_t n = ranks_in_group(c->im, group);
     uint32_t me = (uint32_t)c->coordinates[group];
-    CuStream on = c->streams[cmd->stream];
-    for (uint32_t k = 1; k < n; k++) {
-        CuPtr words = peer_of(c, group, (me + k) % n)->words;
-        CU_TRY(c,
-               cuStreamWriteValue32(on, word_at(c, words, cmd, me, w), 1, 0));
-    }
+    for (uint32_t k = 1; k < n; k++)
+        TRY(tell_one(c, cmd, (me + k) % n, w));
     return TITAN_OK;
 }
 
@@ -553,9 +560,9 @@ static CuPtr inbox_at(const Cuda *c, const TitanCommand *sum, CuPtr words,
            (another - (another > member)) * pitch;
 }
 
-/* Rows of member I; TO: where they go. */
+/* Rows of member I. */
 static TitanStatus make_part(Cuda *c, const TitanCommand *gemm, uint32_t i,
-                             const CuPtr whole[TITAN_GEMM_PLACES], CuPtr to)
+                             const CuPtr whole[TITAN_GEMM_PLACES])
 {
     const TitanCollective *x = &c->im->collectives[sum_of(c, gemm)->index];
     const TitanGemm *g = &c->im->gemms[gemm->index];
@@ -564,13 +571,29 @@ static TitanStatus make_part(Cuda *c, const TitanCommand *gemm, uint32_t i,
     CuPtr at[TITAN_GEMM_PLACES];
     memcpy(at, whole, sizeof at);
     at[0] += i * rows * (uint64_t)g->a_row * titan_dtype_bytes(g->dtype_a);
-    at[2] = to;
-    at[3] = g->accumulate ? at[3] + i * collective_piece_bytes(x) : to;
+    at[2] += i * collective_piece_bytes(x);
+    at[3] += i * collective_piece_bytes(x);
     return cuda_gemm(c, gemm, parts, at);
 }
 
-/* Nothing but what has to do with the inbox stands on the stream of the sum
- * where the product's waits for it. */
+/* Those of another, which the sum's stream takes there. */
+static TitanStatus give_part(Cuda *c, const TitanCommand *gemm, uint32_t i,
+                             const CuPtr at[TITAN_GEMM_PLACES])
+{
+    const TitanCommand *sum = sum_of(c, gemm);
+    const TitanCollective *x = &c->im->collectives[sum->index];
+    size_t bytes = collective_piece_bytes(x);
+    uint32_t me = (uint32_t)c->coordinates[x->group];
+    CuStream there = c->streams[sum->stream];
+    CuPtr words = peer_of(c, x->group, i)->words;
+    TRY(make_part(c, gemm, i, at));
+    CU_TRY(c, cuEventRecord(c->peers->made, c->streams[gemm->stream]));
+    CU_TRY(c, cuStreamWaitEvent(there, c->peers->made, 0));
+    CU_TRY(c, cuMemcpyAsync(inbox_at(c, sum, words, i, me), at[2] + i * bytes,
+                            bytes, there));
+    return tell_one(c, sum, i, WORD_given);
+}
+
 TitanStatus cuda_peers_feed(Cuda *c, const TitanCommand *gemm,
                             const CuPtr at[TITAN_GEMM_PLACES])
 {
@@ -578,20 +601,11 @@ TitanStatus cuda_peers_feed(Cuda *c, const TitanCommand *gemm,
     const TitanCollective *x = &c->im->collectives[sum->index];
     uint32_t n = ranks_in_group(c->im, x->group);
     uint32_t me = (uint32_t)c->coordinates[x->group];
-    CuStream here = c->streams[gemm->stream], there = c->streams[sum->stream];
     TRY(cuda_beside_come(c, sum->stream, gemm->stream));
     TRY(hear(c, sum, WORD_free));
-    CU_TRY(c, cuEventRecord(c->peers->free, there));
-    CU_TRY(c, cuStreamWaitEvent(here, c->peers->free, 0));
-    for (uint32_t k = 1; k < n; k++) {
-        uint32_t i = (me + k) % n;
-        CuPtr words = peer_of(c, x->group, i)->words;
-        TRY(make_part(c, gemm, i, at, inbox_at(c, sum, words, i, me)));
-    }
-    CU_TRY(c, cuEventRecord(c->peers->given, here));
-    CU_TRY(c, cuStreamWaitEvent(there, c->peers->given, 0));
-    TRY(tell(c, sum, WORD_given));
-    return make_part(c, gemm, me, at, at[2] + me * collective_piece_bytes(x));
+    for (uint32_t k = 1; k < n; k++)
+        TRY(give_part(c, gemm, (me + k) % n, at));
+    return make_part(c, gemm, me, at);
 }
 
 TitanStatus cuda_peers_add(Cuda *c, const TitanCommand *cmd, CuPtr to,
@@ -679,8 +693,7 @@ void cuda_peers_close(Cuda *c)
     for (uint32_t i = 0; i < TITAN_MOST_STREAMS; i++)
         if (p->room[i].at) c->cu.cuMemFree(p->room[i].at);
     if (p->words) c->cu.cuMemFree(p->words);
-    if (p->free) c->cu.cuEventDestroy(p->free);
-    if (p->given) c->cu.cuEventDestroy(p->given);
+    if (p->made) c->cu.cuEventDestroy(p->made);
     free(p->told);
     free(p->inbox);
     free(p->sums);

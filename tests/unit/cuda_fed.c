@@ -3,7 +3,8 @@
  * Products that feed sums to parts: on processes with the fake driver, groups
  * of some ranks and of all, sums that follow each other through one inbox, and
  * products that add to what lies there, walked, captured and looked at command
- * by command.  The bits are those of whole products that engines sum.
+ * by command.  The bits are those of whole products that engines sum.  Behind
+ * them a product in parts begins with the rows that a rank has gathered itself.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,6 +24,7 @@
 
 enum { RANKS = 4, F32 = 1, STREAMS = 2, PAGE = 4096, TURNS = 3 };
 enum { M = 8, N = 5, K = 3, SUMS = 4, EACH = 6, GROUPS = 2 };
+enum { HALF = M / 2, GATHER = SUMS * EACH, PARTED = 7 /* commands */ };
 enum { PLACE = 64, PLACE_BYTES = PLACE * sizeof(float) };
 typedef enum Part { A, B, D, C, TO, PARTS } Part; /* of a sum, a place each */
 typedef enum Way { WALKED, CAPTURED, LOOKED_AT, WHOLE, WAYS } Way;
@@ -38,6 +40,7 @@ static const uint32_t adds[SUMS] = {0, TITAN_GEMM_add_d, TITAN_GEMM_add_c, 0};
 typedef struct Shared {
     float sums[WAYS][RANKS][SUMS][PLACE];
     float products[WAYS][RANKS][SUMS][PLACE];
+    float parted[WAYS][RANKS][PLACE];
     char pages[RANKS][PAGE];
 } Shared;
 
@@ -47,10 +50,11 @@ typedef struct World {
     TitanEntry entry;
     TitanRun run;
     TitanProgram program;
-    TitanCommand commands[SUMS * EACH];
-    TitanOperand operands[SUMS][PARTS + 1]; /* A B D C, then TO and D */
-    TitanGemm gemms[SUMS];
-    TitanCollective sums[SUMS];
+    TitanCommand commands[GATHER + PARTED];
+    /* A B D C, then TO and D; of two parts A B D, then all and a piece */
+    TitanOperand operands[SUMS + 2][PARTS + 1];
+    TitanGemm gemms[SUMS + 1];
+    TitanCollective sums[SUMS + 1];
     TitanImage im;
     Shared *shared;
     Board *board;
@@ -105,17 +109,57 @@ static void make_sum(World *w, uint32_t i)
     c[5] = (TitanCommand){.kind = TITAN_COMMAND_wait, .index = 2 * i + 1};
 }
 
+static TitanOperand place(uint32_t sum, uint32_t p, uint32_t floats)
+{
+    return (TitanOperand){.base = TITAN_BASE_frame,
+                          .offset = (sum * PARTS + p) * PLACE_BYTES +
+                                    floats * sizeof(float)};
+}
+
+/* Pieces at TO are gathered at C, for two parts of a product. */
+static void make_parts(World *w)
+{
+    TitanCommand *c = &w->commands[GATHER];
+    w->gemms[SUMS] = w->gemms[0];
+    w->gemms[SUMS].m = HALF;
+    w->sums[SUMS] = (TitanCollective){
+        .kind = TITAN_COLLECTIVE_all_gather, .dtype = F32, .count = HALF * K};
+    for (uint32_t i = 0; i < 2; i++) {
+        TitanOperand *o = w->operands[SUMS + i];
+        o[0] = place(SUMS, C, i * HALF * K);
+        o[1] = place(SUMS, B, 0);
+        o[2] = place(SUMS, D, i * HALF * N);
+        c[5 + i] = (TitanCommand){.kind = TITAN_COMMAND_gemm,
+                                  .index = SUMS,
+                                  .operands = {(PARTS + 1) * (SUMS + i), 3},
+                                  .fed = GATHER + 3};
+    }
+    w->operands[SUMS][3] = place(SUMS, C, 0);
+    w->operands[SUMS][4] = place(SUMS, TO, 0);
+    c[0] = (TitanCommand){.kind = TITAN_COMMAND_signal, .index = 2 * SUMS};
+    c[1] = (TitanCommand){
+        .kind = TITAN_COMMAND_wait, .index = 2 * SUMS, .stream = 1};
+    c[2] = (TitanCommand){.kind = TITAN_COMMAND_collective,
+                          .index = SUMS,
+                          .operands = {(PARTS + 1) * SUMS + 3, 2},
+                          .stream = 1};
+    c[3] = (TitanCommand){
+        .kind = TITAN_COMMAND_signal, .index = 2 * SUMS + 1, .stream = 1};
+    c[4] = (TitanCommand){.kind = TITAN_COMMAND_wait, .index = 2 * SUMS + 1};
+}
+
 static void open_world(World *w)
 {
     TitanStory s = {0};
-    w->header =
-        (TitanHeader){.ranks = RANKS, .streams = STREAMS, .events = 2 * SUMS};
-    w->stage.arena_bytes = SUMS * PARTS * PLACE_BYTES;
+    w->header = (TitanHeader){
+        .ranks = RANKS, .streams = STREAMS, .events = 2 * SUMS + 2};
+    w->stage.arena_bytes = (SUMS + 1) * PARTS * PLACE_BYTES;
     w->stage.base_bytes[TITAN_BASE_frame] = w->stage.arena_bytes;
     w->entry.runs.n = 1;
-    w->program.commands = (TitanRange){0, SUMS * EACH};
+    w->program.commands = (TitanRange){0, GATHER + PARTED};
     for (uint32_t i = 0; i < SUMS; i++)
         make_sum(w, i);
+    make_parts(w);
     w->im = (TitanImage){.header = &w->header,
                          .stages = &w->stage,
                          .nstages = 1,
@@ -130,13 +174,13 @@ static void open_world(World *w)
                          .levels = levels,
                          .nlevels = 3,
                          .collectives = w->sums,
-                         .ncollectives = SUMS,
+                         .ncollectives = SUMS + 1,
                          .gemms = w->gemms,
-                         .ngemms = SUMS,
+                         .ngemms = SUMS + 1,
                          .operands = w->operands[0],
-                         .noperands = SUMS * (PARTS + 1),
+                         .noperands = (SUMS + 2) * (PARTS + 1),
                          .commands = w->commands,
-                         .ncommands = SUMS * EACH,
+                         .ncommands = GATHER + PARTED,
                          .strings = ""};
     w->shared = board_memory(sizeof *w->shared);
     w->board = board_new(RANKS);
@@ -168,7 +212,7 @@ static float *at(const Cuda *c, uint32_t sum, Part p)
 static void fill(const Cuda *c)
 {
     float *all = at(c, 0, A);
-    for (uint32_t i = 0; i < SUMS * PARTS * PLACE; i++)
+    for (uint32_t i = 0; i < (SUMS + 1) * PARTS * PLACE; i++)
         all[i] = given(c->rank.rank, i / PLACE, i % PLACE);
 }
 
@@ -200,6 +244,7 @@ static TitanStatus turn(const World *w, Cuda *c, Way way, CudaPlan *plan)
         memcpy(w->shared->products[way][c->rank.rank][i], at(c, i, D),
                PLACE_BYTES);
     }
+    memcpy(w->shared->parted[way][c->rank.rank], at(c, SUMS, D), PLACE_BYTES);
     return TITAN_OK;
 }
 
@@ -208,6 +253,7 @@ static TitanStatus turn_whole(World *w, Cuda *c)
 {
     for (uint32_t i = 0; i < SUMS; i++)
         w->commands[EACH * i + 3].fed = 0;
+    w->commands[GATHER + 5].fed = w->commands[GATHER + 6].fed = 0;
     return turn(w, c, WHOLE, NULL);
 }
 
@@ -280,19 +326,13 @@ static void play_all(World *w)
 /* ------------------------------------------------------------------ tests --
  */
 
-/* Rows that belong to others are as they were; all that is looked at is made.
- */
 static void check_products(const World *w, uint32_t rank, uint32_t sum)
 {
-    uint32_t part = M * N / members(sum);
-    uint32_t me = of_group[sum] == 0 ? rank % 2 : rank;
     for (uint32_t i = 0; i < M * N; i++) {
-        float was = given(rank, sum * PARTS + D, i);
         float made = w->shared->products[WHOLE][rank][sum][i];
-        float mine = i / part == me ? made : was;
-        assert_true(w->shared->products[CAPTURED][rank][sum][i] == mine);
-        assert_true(w->shared->products[LOOKED_AT][rank][sum][i] == made);
-        assert_true(made != was);
+        for (int way = 0; way < WHOLE; way++)
+            assert_true(w->shared->products[way][rank][sum][i] == made);
+        assert_true(made != given(rank, sum * PARTS + D, i));
     }
 }
 
@@ -302,6 +342,10 @@ static void parts_come_by_themselves(void **state)
     World w = {0};
     open_world(&w);
     play_all(&w);
+    for (uint32_t r = 0; r < RANKS; r++)
+        for (int way = 0; way < WHOLE; way++)
+            assert_memory_equal(w.shared->parted[way][r],
+                                w.shared->parted[WHOLE][r], PLACE_BYTES);
     for (uint32_t r = 0; r < RANKS; r++)
         for (uint32_t i = 0; i < SUMS; i++) {
             const float *want = w.shared->sums[WHOLE][r][i];
