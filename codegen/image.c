@@ -489,6 +489,7 @@ static void end_program(Writer *w, const Fn *fn)
 {
     ImageTables *t = &w->t;
     if (t->commands.n == w->program) return;
+    image_own(t, w->program);
     TitanProgram p = {.name = image_string(t, fn->name),
                       .commands = {w->program, t->commands.n - w->program}};
     vec_push(t->a, &t->programs, p);

@@ -106,10 +106,14 @@ void image_step_end(ImageTables *t, const ImageStreams *s, uint32_t step);
 void image_streams_meet(ImageTables *t, const ImageStreams *s, uint32_t step);
 
 /* Whether the last command, a collective of this launch, is the sum of a product
- * that is made for it alone and waited for at once (image_fed.c): which command
+ * just in front of it and waited for at once (image_fed.c): which command
  * makes that, of those from FIRST on, + 1; 0: it is not. */
 uint32_t image_fed(ImageTables *t, const Fn *fn, const Inst *launch,
                    uint32_t first);
+
+/* Of the commands from FIRST on, a program: those that are one for each member of
+ * a gather in front of them. */
+void image_own(ImageTables *t, uint32_t first);
 
 /* The bytes, with their hash; they live in the module's arena. */
 const void *image_bytes(ImageTables *t, size_t *size);

@@ -17,12 +17,15 @@
  * alone.  What stands between two such collectives is cut with them
  * (chunk/find.c), so a product's first rows are summed, normed, gathered and
  * multiplied again while the others are still made.  How many parts there are
- * follows from what they would take (chunk/choose.c).  schedule, which knows
+ * follows from what they would take (chunk/choose.c).  Where one is best, large
+ * products behind a gather are made of the rows of each device, so that a device
+ * begins with its own, while the others' come.  schedule, which knows
  * what runs beside what, puts them in order.
  *
  * Option: `chunks`, how many parts, 1 for none: of all rows, or of those of
  * some axes, as `seq 4, ctx 1`.  What it does not name is made in as many parts
  * as are fastest, on machines with links beside compute.
+ * `own`: rows of devices, wherever that can be.
  */
 #include "chunk/chunk.h"
 #include "repeat.h"
@@ -69,6 +72,18 @@ static void say(const Chunk *c, PassCtx *cx, int64_t n)
                 axis_name(c->m, c->cut));
 }
 
+static void say_own(const Chunk *c, PassCtx *cx)
+{
+    uint32_t gathers = 0;
+    for (uint32_t i = 0; i < c->fn->ninsts; i++)
+        gathers += c->meets[i];
+    pass_remark(c->m, cx, c->fn->loc,
+                "'%s': products of %" PRIu32
+                " gathers over devices are made of each device's rows of '%s'",
+                str_of(c->m, c->fn->name), gathers,
+                axis_name(c->m, c->rows.row));
+}
+
 /* What the option says of an axis; 0: nothing. */
 static int64_t asked_for(const Module *m, const char *option, Axis row)
 {
@@ -110,8 +125,20 @@ static Fn *chunk_fn(Module *m, PassCtx *cx, uint32_t f, const char *option)
         Chunk c = {.m = m, .fn = fn, .on = machine_of(m, cx), .rows = seen[n]};
         if (c.on.links) c.carried = carried_of(m, f);
         int64_t asked = asked_for(m, option, c.rows.row);
-        if (asked == 1 || (!asked && !c.on.links) || !chunk_find(&c)) continue;
-        int64_t parts = asked ? divisor(c.size, asked) : chunk_choose(&c);
+        c.always = !strcmp(option, "own");
+        if (c.always && chunk_find_own(&c)) fn = chunk_emit(&c, c.rows.devices);
+        if (c.always) continue;
+        if (asked == 1 || (!asked && !c.on.links)) continue;
+        bool found = chunk_find(&c);
+        int64_t parts = !found  ? 1
+                        : asked ? divisor(c.size, asked)
+                                : chunk_choose(&c);
+        if (parts == 1 && !asked && chunk_find_own(&c)) {
+            say_own(&c, cx);
+            fn = chunk_emit(&c, c.rows.devices);
+            continue;
+        }
+        if (!found) continue;
         if (parts == 1) {
             pass_missed(m, cx, fn->loc,
                         "'%s': no number of parts of '%s' is faster than one",

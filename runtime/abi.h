@@ -204,9 +204,16 @@ typedef struct TitanCommand {
     uint32_t processors;   /* GPU: of a kernel, on which its blocks find room at
                               once, so that others are left; 0: it was not asked */
     uint32_t fed;          /* a sum to parts: the row, + 1, of the gemm command
-                              that makes its source, dense by rows, for nobody
-                              else; then the source may stay unwritten but for
-                              what the member itself keeps; 0: none */
+                              that makes its source, dense by rows, just in
+                              front of it, so that rows may go to their members
+                              while others are made.  A kernel or gemm:
+                              the row, + 1, of a gather; it and its neighbours
+                              of the same are one command for each member of the
+                              group, in their order, which reads of all that is
+                              gathered the member's piece and writes nothing of
+                              what the others or the gather have to do with, so
+                              a member may do its own in front of the wait for
+                              the gather, and in any order.  0: none */
     TitanRange results;    /* those of a float dtype */
 } TitanCommand;
 

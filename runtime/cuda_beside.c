@@ -146,6 +146,22 @@ TitanStatus cuda_beside_await(Cuda *c, uint32_t stream, CudaBytes what,
     return TITAN_OK;
 }
 
+TitanStatus cuda_beside_reach(Cuda *c, uint32_t stream, CudaBytes what,
+                              uint32_t other, bool *known)
+{
+    const Beside *b = beside_of(c, stream);
+    *known = false;
+    for (uint32_t n = b ? b->next : 0; b && n != b->first; n--) {
+        CudaBytes to = b->uses[(n - 1) % MOST].to;
+        if (to.at != what.at || to.n != what.n) continue;
+        *known = true;
+        CU_TRY(c, cuStreamWaitEvent(c->streams[other], b->done[(n - 1) % MOST],
+                                    0));
+        break;
+    }
+    return TITAN_OK;
+}
+
 TitanStatus cuda_beside_join(Cuda *c, uint32_t stream)
 {
     const Beside *b = beside_of(c, stream);

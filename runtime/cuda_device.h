@@ -263,8 +263,8 @@ TitanStatus cuda_peers_begin(Cuda *c, const TitanCommand *cmd, uint32_t n);
 TitanStatus cuda_peers_run(Cuda *c, const TitanCommand *cmd, CuPtr to,
                            CuPtr from);
 TitanStatus cuda_peers_end(Cuda *c, const TitanCommand *cmd);
-/* Into how many parts a product is cut, whose rows but for its own part a member
- * writes to the others, which add them; 1: it is none of these. */
+/* Into how many parts a product is cut, of which a member takes the others' to
+ * them while it makes its own; 1: it is none of these. */
 uint32_t cuda_peers_parts(const Cuda *c, const TitanCommand *gemm);
 /* Whether a sum is of such a product. */
 bool cuda_peers_fed(const Cuda *c, const TitanCommand *cmd);
@@ -308,6 +308,10 @@ TitanStatus cuda_beside_signal(Cuda *c, uint32_t stream, CuEvent event);
 void cuda_beside_forget(Cuda *c);
 /* None is on its way. */
 bool cuda_beside_done(const Cuda *c);
+/* Another stream waits for what is copied to some bytes beside this one; false:
+ * it is not known there. */
+TitanStatus cuda_beside_reach(Cuda *c, uint32_t stream, CudaBytes what,
+                              uint32_t other, bool *known);
 
 /* -------------------------------------------------------- cuda_order.c -- */
 

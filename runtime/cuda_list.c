@@ -343,6 +343,68 @@ static TitanStatus run_joined(Walk *w, const TitanCommand *first, uint32_t n)
     return TITAN_OK;
 }
 
+/* Commands, of a program's N from FIRST on, that are waits, one for a gather by
+ * engines, and then one command for each of its members; else 0.  WAITS: of
+ * these. */
+static uint32_t count_parts(const Walk *w, const TitanCommand *first,
+                            uint32_t n, uint32_t *waits)
+{
+    const TitanImage *im = w->c->im;
+    uint32_t k = 0;
+    while (k < n && first[k].kind == TITAN_COMMAND_wait &&
+           first[k].stream == first->stream)
+        k++;
+    *waits = k;
+    if (k == 0 || k == n || !first[k].fed ||
+        first[k].kind == TITAN_COMMAND_collective ||
+        first[k].stream != first->stream)
+        return 0;
+    const TitanCommand *gather = &im->commands[first[k].fed - 1];
+    uint32_t parts = ranks_in_group(im, im->collectives[gather->index].group);
+    return k + parts <= n && cuda_peers_have(w->c, gather) ? k + parts : 0;
+}
+
+/* What is behind a gather says so first by this event. */
+static uint32_t event_behind(const TitanCommand *gather)
+{
+    const TitanCommand *cmd = gather + 1;
+    while (cmd->kind != TITAN_COMMAND_signal || cmd->stream != gather->stream)
+        cmd++;
+    return cmd->index;
+}
+
+static TitanStatus run_ordinary(Walk *w, const TitanCommand *cmd)
+{
+    TRY(await_beside(w, cmd));
+    return run_command(w, cmd);
+}
+
+/* The member's own part needs what lies here already: it does not wait for the
+ * others. */
+static TitanStatus run_parts(Walk *w, const TitanCommand *first, uint32_t waits,
+                             uint32_t parts)
+{
+    Cuda *c = w->c;
+    const TitanCommand *part = &first[waits];
+    const TitanCommand *gather = &c->im->commands[part->fed - 1];
+    const TitanCollective *x = &c->im->collectives[gather->index];
+    uint32_t late = event_behind(gather);
+    uint32_t me = (uint32_t)c->coordinates[x->group];
+    CudaBytes bytes[2], own = {.n = collective_piece_bytes(x)};
+    bool known;
+    find_bytes(w, gather, bytes);
+    own.at = bytes[0].at + me * own.n;
+    TRY(cuda_beside_reach(c, gather->stream, own, part->stream, &known));
+    for (uint32_t k = 0; k < waits; k++)
+        if (!known || first[k].index != late) TRY(run_ordinary(w, &first[k]));
+    TRY(run_ordinary(w, &part[me]));
+    for (uint32_t k = 0; k < waits; k++)
+        if (known && first[k].index == late) TRY(run_ordinary(w, &first[k]));
+    for (uint32_t k = 1; k < parts; k++)
+        TRY(run_ordinary(w, &part[(me + k) % parts]));
+    return TITAN_OK;
+}
+
 static TitanStatus run_program(Walk *w, const TitanProgram *p)
 {
     const TitanCommand *at = &w->c->im->commands[p->commands.first];
@@ -350,7 +412,12 @@ static TitanStatus run_program(Walk *w, const TitanProgram *p)
     bool alone =
         w->after || (w->watch && w->watch->choose) || w->c->options.rank_order;
     w->at.program = p;
-    for (uint32_t k = 0, n; k < p->commands.n && !is_over(w); k += n) {
+    for (uint32_t k = 0, n, waits; k < p->commands.n && !is_over(w); k += n) {
+        n = alone ? 0 : count_parts(w, &at[k], p->commands.n - k, &waits);
+        if (n) {
+            TRY(run_parts(w, &at[k], waits, n - waits));
+            continue;
+        }
         n = alone ? 1 : count_joined(w, &at[k], p->commands.n - k);
         for (uint32_t i = 0; i < n; i++)
             TRY(await_beside(w, &at[k + i]));

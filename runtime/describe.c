@@ -219,6 +219,7 @@ static void print_command(const TitanImage *im, const TitanCommand *c,
         fprintf(out, "wait %" PRIu32, c->index);
         break;
     }
+    if (c->fed && c->kind != TITAN_COMMAND_collective) fputs(" part", out);
     if (c->operands.n) fputc(':', out);
     for (uint32_t i = 0; i < c->operands.n; i++)
         print_operand(im, c->operands.first + i, out);

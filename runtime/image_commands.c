@@ -224,6 +224,28 @@ static TitanStatus check_fed(ImageCheck *c, const TitanCommand *cmd)
     return TITAN_OK;
 }
 
+/* A part of what is one command for each member of a gather. */
+static TitanStatus check_part(ImageCheck *c, const TitanCommand *cmd)
+{
+    const TitanImage *im = c->im;
+    const TitanCommand *from = &im->commands[cmd->fed - 1], *first = cmd;
+    const TitanCommand *end = &im->commands[im->ncommands];
+    if (from >= cmd || from->kind != TITAN_COMMAND_collective ||
+        from->index >= im->ncollectives || from->operands.n != 2 ||
+        im->collectives[from->index].kind != TITAN_COLLECTIVE_all_gather)
+        return BAD(c, "what begins with parts of a gather is damaged");
+    uint32_t n = ranks_in_group(im, im->collectives[from->index].group);
+    while (first[-1].fed == cmd->fed && first[-1].kind == cmd->kind)
+        first--;
+    for (uint32_t i = 0; i < n; i++)
+        if (first + i >= end || first[i].fed != cmd->fed ||
+            first[i].kind != cmd->kind || first[i].index != cmd->index ||
+            first[i].stream != cmd->stream)
+            return BAD(c, "a gather has not as many parts as members");
+    return cmd < first + n ? TITAN_OK
+                           : BAD(c, "a gather has more parts than members");
+}
+
 static TitanStatus check_collective(ImageCheck *c, const TitanCommand *cmd)
 {
     if (cmd->index >= c->im->ncollectives)
@@ -347,9 +369,11 @@ static TitanStatus check_command(ImageCheck *c, const TitanCommand *cmd,
     TRY(check_results(c, cmd));
     switch ((TitanCommandKind)cmd->kind) {
     case TITAN_COMMAND_kernel:
-        return check_launch(c, cmd);
+        TRY(check_launch(c, cmd));
+        return cmd->fed ? check_part(c, cmd) : TITAN_OK;
     case TITAN_COMMAND_gemm:
-        return check_gemm_command(c, cmd);
+        TRY(check_gemm_command(c, cmd));
+        return cmd->fed ? check_part(c, cmd) : TITAN_OK;
     case TITAN_COMMAND_copy:
     case TITAN_COMMAND_zero:
         return check_bytes_command(c, cmd);

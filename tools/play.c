@@ -16,6 +16,8 @@
  *                      then comes before what else waits; two products share
  *                      the processors; one that is bounded leaves some
  *   other kernels      end block by block, so whatever comes finds room
+ *                      what is one command for each member of a gather begins
+ *                      with the first in front of the wait for it
  *   a copy of the bus  takes nothing from anybody
  *
  * The clock goes from one end of a command to the next, of all stages; between
@@ -417,6 +419,26 @@ static void put_task(Unroll *u, uint32_t command)
     vec_push(x->w->a, &x->tasks, t);
 }
 
+/* As a member of a gather comes to commands, of which one for each member needs
+ * no more than that one's piece: one of these, then the waits. */
+static uint32_t put_parts(Unroll *u, uint32_t first, uint32_t end)
+{
+    const World *w = u->x->w;
+    const TitanCommand *cmd = &w->im->commands[first];
+    uint32_t waits = 0, n = end - first;
+    while (waits < n && cmd[waits].kind == TITAN_COMMAND_wait &&
+           cmd[waits].stream == cmd->stream)
+        waits++;
+    if (waits == 0 || waits == n || !cmd[waits].fed ||
+        cmd[waits].kind == TITAN_COMMAND_collective ||
+        !by_engines(w, &w->im->commands[cmd[waits].fed - 1]))
+        return 0;
+    put_task(u, first + waits);
+    for (uint32_t i = 0; i < waits; i++)
+        put_task(u, first + i);
+    return waits + 1;
+}
+
 static void unroll(Unroll *u, uint32_t from, uint32_t to)
 {
     const TitanImage *im = u->x->w->im;
@@ -428,8 +450,12 @@ static void unroll(Unroll *u, uint32_t from, uint32_t to)
             i = r->program;
         } else if (r->kind == TITAN_RUN_program) {
             TitanRange c = im->programs[r->program].commands;
-            for (uint32_t k = 0; k < c.n; k++)
+            for (uint32_t k = 0, n; k < c.n; k += n) {
+                n = put_parts(u, c.first + k, c.first + c.n);
+                if (n) continue;
                 put_task(u, c.first + k);
+                n = 1;
+            }
         }
     }
 }

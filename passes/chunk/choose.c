@@ -37,6 +37,19 @@ double chunk_product_time(const Chunk *c, Value v, int64_t parts)
            flops / c->on.flops * c->on.tiles / tiles * whole / waves;
 }
 
+bool chunk_divides(const Chunk *c, Value product)
+{
+    const double most = 1.1;
+    int64_t n = c->rows.devices;
+    double whole = chunk_product_time(c, product, 1) - c->on.launch;
+    /* nothing takes processors from them */
+    Chunk alone = *c;
+    alone.on.taken = 0;
+    double part = chunk_product_time(&alone, product, n) - c->on.launch;
+    return c->always || ((double)n * part <= most * whole &&
+                         part + c->on.launch >= c->on.meet);
+}
+
 /* The products that a value is cut with: behind a gather, in front of a sum. */
 static double beside(const Chunk *c, Value v, bool behind, bool *seen,
                      int64_t parts)

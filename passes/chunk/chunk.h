@@ -25,6 +25,8 @@ typedef struct Chunk {
     bool *can;    /* by value: each part of it is made of parts */
     bool *meets;  /* by value: a collective that nothing else covers */
     bool *cuts;   /* by value: is made part by part */
+    bool always;  /* whatever it takes */
+    bool own;     /* a part are all rows of one device, behind gathers alone */
     Uses uses;
 } Chunk;
 
@@ -35,6 +37,9 @@ bool chunk_rows(const Module *m, const Fn *fn, Value v, Rows *out);
 bool rows_same(const Rows *a, const Rows *b);
 /* Fills cut, size, can, meets and cuts; false: nothing is to be cut. */
 bool chunk_find(Chunk *c);
+/* Products that begin with the rows that a device has itself: fills the same,
+ * for as many parts as there are devices; false: there are none. */
+bool chunk_find_own(Chunk *c);
 /* The value has the rows of all devices, in one axis. */
 bool chunk_is_whole(const Chunk *c, Type t);
 
@@ -43,6 +48,9 @@ int64_t chunk_choose(const Chunk *c);
 /* Microseconds of a collective, and of a product. */
 double chunk_talk_time(const Chunk *c, Value v, int64_t parts);
 double chunk_product_time(const Chunk *c, Value v, int64_t parts);
+
+/* Whether a product takes no longer in parts that are devices' rows. */
+bool chunk_divides(const Chunk *c, Value product);
 
 /* emit.c: the function in N parts. */
 Fn *chunk_emit(const Chunk *c, int64_t n);

@@ -11,6 +11,11 @@
  *     %g0 = all_gather %x0 axis tp      [seq:4, tp:2]
  *     %y0 = einsum %g0, %p sum (in)
  *
+ * or, where a part are the rows of one device,
+ *
+ *     %x0 = pick %g axis tp
+ *     %y0 = einsum %x0, %p sum (in)
+ *
  * where rows of all devices keep the axis that counts these.  Who reads all of
  * %y reads the parts together: a concat, in whose place they are made.  All of
  * the first part stand in front of the second, as far as others allow.
@@ -45,8 +50,9 @@ static Type part_type(const Emit *e, Type t)
     const Chunk *c = e->c;
     TypeAxis a = {.axis = c->cut, .size = c->size / e->n};
     bool whole = by_rows(c) && chunk_is_whole(c, t);
+    if (c->own) a.size = c->rows.part;
     t = type_with_axis(c->m, t, a);
-    return whole ? type_with_axis(c->m, t, group_axis(c)) : t;
+    return whole && !c->own ? type_with_axis(c->m, t, group_axis(c)) : t;
 }
 
 /* A part of what is made as a whole. */
@@ -60,6 +66,7 @@ static Value part_of_whole(Emit *e, Value old, int64_t part)
                           {.axis = c->rows.row, .size = c->rows.part}};
         v = emit_split(&e->rw.b, v, c->rows.row, to, 2);
     }
+    if (c->own) return emit_pick(&e->rw.b, v, c->rows.group, part);
     return emit_slice(&e->rw.b, v, c->cut, part * size, size, 1);
 }
 
@@ -97,6 +104,11 @@ static void emit_part(Emit *e, Value old, int64_t part)
     *part_at(e, old, part) = v;
 }
 
+static bool is_made(const Emit *e, Value old)
+{
+    return !value_eq(*part_at(e, old, 0), NO_VALUE);
+}
+
 /* All parts of what is cut in front of an instruction. */
 static void emit_parts(Emit *e, uint32_t end)
 {
@@ -106,6 +118,22 @@ static void emit_parts(Emit *e, uint32_t end)
     e->done = end;
 }
 
+/* What is cut and needs nothing but what is made already, in front of who reads
+ * the rows of all devices: one part of each behind the other. */
+static void emit_ready(Emit *e, uint32_t at)
+{
+    const Fn *fn = e->c->fn;
+    for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
+        bool ready = e->c->cuts[i] && !is_made(e, (Value){i});
+        for (uint32_t k = 0; k < fn->insts[i].nargs && ready; k++) {
+            Value x = inst_arg(fn, &fn->insts[i], k);
+            ready = e->c->cuts[x.id] ? is_made(e, x) : x.id < at;
+        }
+        for (int64_t part = 0; part < e->n && ready; part++)
+            emit_part(e, (Value){i}, part);
+    }
+}
+
 static void emit_whole(Emit *e, Value old)
 {
     const Chunk *c = e->c;
@@ -113,7 +141,9 @@ static void emit_whole(Emit *e, Value old)
     Axis from[2] = {c->rows.group, c->rows.row};
     e->rw.b.loc = in->loc;
     e->rw.b.phase = (Phase)in->phase;
-    Value v = emit_concat(&e->rw.b, part_at(e, old, 0), (uint32_t)e->n, c->cut);
+    const Value *parts = part_at(e, old, 0);
+    Value v = c->own ? emit_stack(&e->rw.b, parts, (uint32_t)e->n, from[0])
+                     : emit_concat(&e->rw.b, parts, (uint32_t)e->n, c->cut);
     if (by_rows(c) && chunk_is_whole(c, in->type))
         v = emit_merge(&e->rw.b, v, from, 2, c->rows.row);
     value_set_name(&e->rw.b, v, c->fn->names[old.id]);
@@ -124,7 +154,10 @@ static void emit_whole(Emit *e, Value old)
 static void need_whole(Emit *e, Value old, uint32_t at)
 {
     if (!e->c->cuts[old.id] || !value_eq(e->rw.map[old.id], NO_VALUE)) return;
-    if (old.id >= e->done) emit_parts(e, at);
+    if (e->c->own)
+        emit_ready(e, at);
+    else if (old.id >= e->done)
+        emit_parts(e, at);
     emit_whole(e, old);
 }
 
@@ -137,6 +170,8 @@ Fn *chunk_emit(const Chunk *c, int64_t n)
     for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
         const Inst *in = &fn->insts[i];
         if (c->cuts[i]) continue;
+        /* who reads all rows stands behind the first who do not */
+        if (c->own && in->op == OP_einsum) emit_ready(&e, i);
         for (uint32_t k = 0; k < in->nargs; k++)
             need_whole(&e, inst_arg(fn, in, k), i);
         rewrite_copy(&e.rw, (Value){i});

@@ -298,14 +298,21 @@ static void cut_beside(Chunk *c)
     }
 }
 
-bool chunk_find(Chunk *c)
+static void begin(Chunk *c)
 {
     uint32_t n = c->fn->ninsts;
-    bool any = false;
     c->uses = fn_uses(c->fn, c->m->scratch);
     c->can = NEW_ARRAY(c->m->scratch, bool, n);
     c->meets = NEW_ARRAY(c->m->scratch, bool, n);
     c->cuts = NEW_ARRAY(c->m->scratch, bool, n);
+}
+
+bool chunk_find(Chunk *c)
+{
+    uint32_t n = c->fn->ninsts;
+    bool any = false;
+    begin(c);
+    c->own = false;
     if (!find_cut(c)) return false;
     for (uint32_t i = c->fn->nparams; i < n; i++)
         c->can[i] = can_cut(c, (Value){i});
@@ -314,5 +321,61 @@ bool chunk_find(Chunk *c)
     cut_beside(c);
     for (uint32_t i = 0; i < n; i++)
         any |= c->meets[i];
+    return any;
+}
+
+/* --------------------------------------------------------- rows of devices --
+ */
+
+/* It has all rows, and is no collective, nor the joint of one. */
+static bool can_divide(const Chunk *c, Value v)
+{
+    const Inst *in = inst_of(c->fn, v);
+    Axis row;
+    return can_cut(c, v) && in->op != OP_all_gather &&
+           in->op != OP_reduce_scatter &&
+           !(is_joint(c->m, in, c->rows.group, &row) &&
+             row.id == c->rows.row.id) &&
+           chunk_is_whole(c, in->type);
+}
+
+/* The products of a gather, behind its joint, that take no longer in parts,
+ * with their maps. */
+static bool divide_behind(Chunk *c, Value v)
+{
+    bool any = false;
+    for (uint32_t u = c->uses.first[v.id]; u < c->uses.first[v.id + 1]; u++) {
+        Value user = c->uses.at[u];
+        const Inst *in = inst_of(c->fn, user);
+        Axis row;
+        if (is_joint(c->m, in, c->rows.group, &row) &&
+            row.id == c->rows.row.id) {
+            any |= divide_behind(c, user);
+        } else if (in->op == OP_einsum && c->can[user.id] &&
+                   chunk_divides(c, user)) {
+            cut_behind(c, user, true);
+            any = c->cuts[user.id] = true;
+        }
+    }
+    return any;
+}
+
+bool chunk_find_own(Chunk *c)
+{
+    uint32_t n = c->fn->ninsts;
+    bool any = false;
+    begin(c);
+    c->own = true;
+    c->cut = c->rows.row;
+    c->size = c->rows.devices;
+    for (uint32_t i = c->fn->nparams; i < n; i++)
+        c->can[i] = can_divide(c, (Value){i});
+    for (uint32_t i = c->fn->nparams; i < n; i++) {
+        Value v = {i};
+        if (c->fn->insts[i].op != OP_all_gather || !is_ours(c, v) ||
+            (is_covered(c, v) && !c->always))
+            continue;
+        any |= c->meets[i] = divide_behind(c, v);
+    }
     return any;
 }
