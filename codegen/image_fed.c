@@ -1,11 +1,11 @@
 /*
- * image_fed.c: sums over devices that the product in front of them feeds, and
- * what begins with rows that need not be gathered.
+ * image_fed.c: sums over devices and exchanges that the product in front of
+ * them feeds, and what begins with rows that need not be gathered.
  *
- * Where what a product gives is summed to parts, a device may make the rows of
- * others first and take them there while it makes its own.  The product is cut
- * for that, which costs a little, so it is done where the stream of the product
- * has nothing to do until the sum is there.
+ * Where what a product gives is summed to parts, or exchanged, a device may
+ * make the rows of others first and take them there while it makes its own. The
+ * product is cut for that, which costs a little, so it is done where the stream
+ * of the product has nothing to do until that is over.
  *
  * Where what reads a gather's result is one command for each device, of that
  * device's rows (passes/chunk/), a device may begin with its own.
@@ -81,6 +81,18 @@ static const TitanCommand *last_product(const ImageTables *t, uint32_t first)
     return NULL;
 }
 
+/* An exchange to a buffer that is there while its product is made (live.h). */
+static bool is_apart(const ImageTables *t, const Fn *fn, const Inst *launch,
+                     const TitanCollective *x)
+{
+    Value from = inst_arg(fn, launch, 0), to = inst_arg(fn, launch, 1);
+    if (x->kind != TITAN_COLLECTIVE_all_to_all) return false;
+    from = spot_of(t->m, fn, from, t->m->scratch).root;
+    to = spot_of(t->m, fn, to, t->m->scratch).root;
+    return inst_of(fn, to)->op == OP_buffer &&
+           inst_of(fn, from)->op == OP_buffer && !value_eq(from, to);
+}
+
 uint32_t image_fed(ImageTables *t, const Fn *fn, const Inst *launch,
                    uint32_t first)
 {
@@ -88,8 +100,9 @@ uint32_t image_fed(ImageTables *t, const Fn *fn, const Inst *launch,
     const TitanCollective *x = &t->collectives.at[sum->index];
     const TitanOperand *from = &t->operands.at[sum->operands.first + 1];
     const TitanCommand *gemm = last_product(t, first);
-    if (x->kind != TITAN_COLLECTIVE_reduce_scatter ||
-        x->reduce != TITAN_REDUCE_sum || !gemm ||
+    bool sums = x->kind == TITAN_COLLECTIVE_reduce_scatter &&
+                x->reduce == TITAN_REDUCE_sum;
+    if ((!sums && !is_apart(t, fn, launch, x)) || !gemm ||
         !same_operand(t, &t->operands.at[gemm->operands.first + 2], from) ||
         !rows_are_parts(t, &t->gemms.at[gemm->index], x))
         return 0;

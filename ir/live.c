@@ -38,6 +38,7 @@ typedef struct FnWalk {
     const LivePlace *place;
     Behind *behind; /* by value */
     Touch *params;
+    uint32_t *fed; /* by step: the buffer that is used with it, + 1 */
     bool lane;
     bool aside; /* it, or a loop around it, is not on stream 0 */
 } FnWalk;
@@ -263,7 +264,46 @@ static void walk_step(FnWalk *f, uint32_t i)
         if (b->param != NONE && f->params && (!inside || inside->any))
             touch_param(f, &u, v, inside);
     }
+    if (f->fed[i]) touch_buffer(f, &u, f->fed[i] - 1);
     f->w->now++;
+}
+
+static bool is_exchange(const Module *m, const Inst *in)
+{
+    if (in->op != OP_launch) return false;
+    const Fn *group = fn_of(m, attr_fn(m, in->attr, AT_fn));
+    return fn_is(m, group, FK_collective) &&
+           group_collective(group)->op == OP_all_to_all;
+}
+
+/* The last product in front of a step whose result is the buffer; NONE: there
+ * is none. */
+static uint32_t product_of(const FnWalk *f, uint32_t step, uint32_t buffer)
+{
+    const Module *m = f->w->m;
+    for (uint32_t i = step; i-- > 0;) {
+        const Inst *in = &f->fn->insts[i];
+        if (in->op != OP_launch || !in->nargs) continue;
+        Value last = inst_arg(f->fn, in, in->nargs - 1);
+        if (fn_is(m, fn_of(m, attr_fn(m, in->attr, AT_fn)), FK_matmul) &&
+            f->behind[last.id].buffer == buffer)
+            return i;
+    }
+    return NONE;
+}
+
+/* What devices exchange of a product comes while it is made. */
+static void find_fed(FnWalk *f)
+{
+    f->fed = NEW_ARRAY(f->w->a, uint32_t, (size_t)f->fn->ninsts + 1);
+    for (uint32_t i = 0; i < f->fn->ninsts; i++) {
+        const Inst *in = &f->fn->insts[i];
+        if (!is_exchange(f->w->m, in)) continue;
+        uint32_t from = f->behind[inst_arg(f->fn, in, 0).id].buffer;
+        uint32_t to = f->behind[inst_arg(f->fn, in, 1).id].buffer;
+        uint32_t step = from == NONE ? NONE : product_of(f, i, from);
+        if (to != NONE && step != NONE) f->fed[step] = to + 1;
+    }
 }
 
 /* Of a function that runs in lanes and elsewhere, lanes. */
@@ -282,6 +322,7 @@ static void walk_fn(FnWalk *f, FnRef ref)
     f->fn = fn_of(w->m, ref);
     f->behind = NEW_ARRAY(w->a, Behind, (size_t)f->fn->ninsts + 1);
     find_behind(f, numbers_of(w, ref));
+    find_fed(f);
     for (uint32_t i = 0; i < f->fn->ninsts; i++) {
         const Inst *in = &f->fn->insts[i];
         uint32_t buffer = f->behind[i].buffer;

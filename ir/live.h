@@ -23,6 +23,9 @@
  * is born in pieces: until the loop of a piece begins, nothing is there.
  *
  * live_apart says how far apart the two have to begin.
+ *
+ * What an exchange of a product's result between devices gives is used from the
+ * product on: rows that are made first may come while others are made.
  */
 #ifndef TITAN_LIVE_H
 #define TITAN_LIVE_H

@@ -18,8 +18,8 @@
  * (chunk/find.c), so a product's first rows are summed, normed, gathered and
  * multiplied again while the others are still made.  How many parts there are
  * follows from what they would take (chunk/choose.c).  Where one is best, large
- * products behind a gather are made of the rows of each device, so that a device
- * begins with its own, while the others' come.  schedule, which knows
+ * products behind a gather are made of the rows of each device, so that a
+ * device begins with its own, while the others' come.  schedule, which knows
  * what runs beside what, puts them in order.
  *
  * Option: `chunks`, how many parts, 1 for none: of all rows, or of those of
@@ -115,6 +115,22 @@ static uint32_t carried_of(const Module *m, uint32_t body)
     return repeats == 1 ? carried : 0;
 }
 
+/* Sums that nothing covers. */
+static Fn *exchange_fn(Module *m, PassCtx *cx, uint32_t f, Fn *fn,
+                       const char *option)
+{
+    Chunk c = {.m = m, .fn = fn, .on = machine_of(m, cx)};
+    c.always = !strcmp(option, "own");
+    if (!c.on.links) return fn;
+    c.carried = carried_of(m, f);
+    Fn *made = chunk_exchange(&c);
+    if (!made) return fn;
+    pass_remark(m, cx, fn->loc,
+                "'%s': each device adds what the others have of products",
+                str_of(m, fn->name));
+    return made;
+}
+
 static Fn *chunk_fn(Module *m, PassCtx *cx, uint32_t f, const char *option)
 {
     Fn *fn = m->fns.at[f];
@@ -173,7 +189,8 @@ bool pass_chunk(Module *m, PassCtx *cx)
     for (uint32_t f = 0; f < m->fns.n; f++) {
         const Fn *fn = m->fns.at[f];
         if (fn->view == VIEW_local && fn_is(m, fn, FK_none))
-            m->fns.at[f] = chunk_fn(m, cx, f, option);
+            m->fns.at[f] =
+                exchange_fn(m, cx, f, chunk_fn(m, cx, f, option), option);
     }
     return true;
 }

@@ -282,8 +282,7 @@ static TitanStatus choose_way(Cuda *c, CudaGemm *x,
     int64_t asked = timed ? c->options.gemm_algos : 1;
     int n, best = 0, most = asked < MOST_WAYS ? (int)asked : MOST_WAYS;
     TRY(ask(c, x, ways, most, &n));
-    if (n == 0 || ways[0].state != 0)
-        return none_fits(c, &x->of);
+    if (n == 0 || ways[0].state != 0) return none_fits(c, &x->of);
     if (timed) TRY(time_ways(c, x, at, ways, n, &best, us));
     if (c->options.verbose)
         fprintf(stderr, "%s: way %d of %d, %.1f us\n", key, best + 1, n, *us);

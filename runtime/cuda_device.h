@@ -266,11 +266,13 @@ TitanStatus cuda_peers_end(Cuda *c, const TitanCommand *cmd);
 /* Into how many parts a product is cut, of which a member takes the others' to
  * them while it makes its own; 1: it is none of these. */
 uint32_t cuda_peers_parts(const Cuda *c, const TitanCommand *gemm);
-/* Whether a sum is of such a product. */
+/* The sum or exchange that it is made for, or NULL; whether it is one. */
+const TitanCommand *cuda_peers_feeds(const Cuda *c, const TitanCommand *gemm);
 bool cuda_peers_fed(const Cuda *c, const TitanCommand *cmd);
-/* The product, AT as for cuda_gemm, and the sum. */
+/* The product, AT as for cuda_gemm, TO where the other begins to write, and
+ * that. */
 TitanStatus cuda_peers_feed(Cuda *c, const TitanCommand *gemm,
-                            const CuPtr at[TITAN_GEMM_PLACES]);
+                            const CuPtr at[TITAN_GEMM_PLACES], CuPtr to);
 TitanStatus cuda_peers_add(Cuda *c, const TitanCommand *cmd, CuPtr to,
                            CuPtr from);
 /* From here on streams wait no longer for who is not there any more, until

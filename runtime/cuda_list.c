@@ -140,8 +140,9 @@ static TitanStatus run_gemm(Walk *w, const TitanCommand *cmd)
     uint32_t parts = cuda_peers_parts(w->c, cmd);
     if (w->watch && w->watch->choose)
         return cuda_gemm_ready(w->c, cmd->index, parts, at);
-    return parts > 1 ? cuda_peers_feed(w->c, cmd, at)
-                     : cuda_gemm(w->c, cmd, 1, at);
+    if (parts == 1) return cuda_gemm(w->c, cmd, 1, at);
+    uint32_t to = cuda_peers_feeds(w->c, cmd)->operands.first;
+    return cuda_peers_feed(w->c, cmd, at, operand_at(w, &im->operands[to]));
 }
 
 /* Destination and source, of which a send and a receive have one. */

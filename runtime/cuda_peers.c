@@ -26,6 +26,12 @@
  *     free    what was there is added
  *     given   a part is there
  *
+ * One that is exchanged likewise comes to where it stays, which nothing else
+ * uses from the product on:
+ *
+ *     open    it may be written
+ *     came    a part is there
+ *
  * Who has waited for a word clears it, and only then goes on to the next one.
  * So a word is clear before it is written again, and the graph of a step
  * can be replayed with the same numbers.  All members come to the same
@@ -56,7 +62,15 @@ enum {
     GIVES_UP = 10   /* seconds for what streams still wait for */
 };
 
-typedef enum Word { WORD_ready, WORD_taken, WORD_free, WORD_given, WORDS } Word;
+typedef enum Word {
+    WORD_ready,
+    WORD_taken,
+    WORD_free,
+    WORD_given,
+    WORD_open,
+    WORD_came,
+    WORDS
+} Word;
 
 /* What a rank says of its memory. */
 typedef struct Card {
@@ -103,7 +117,7 @@ static CuPtr word_at(const Cuda *c, CuPtr words, const TitanCommand *cmd,
 {
     uint32_t group = c->im->collectives[cmd->index].group;
     size_t row = (size_t)group * c->im->header->streams +
-                 (w == WORD_free || w == WORD_given ? 0 : cmd->stream);
+                 (w >= WORD_free ? 0 : cmd->stream);
     return words +
            ((row * c->peers->most + member) * WORDS + w) * sizeof(uint32_t);
 }
@@ -536,7 +550,7 @@ bool cuda_peers_fed(const Cuda *c, const TitanCommand *cmd)
     return !c->seen && engines_fed(c->im, cmd) && cuda_peers_have(c, cmd);
 }
 
-static const TitanCommand *sum_of(const Cuda *c, const TitanCommand *gemm)
+const TitanCommand *cuda_peers_feeds(const Cuda *c, const TitanCommand *gemm)
 {
     const TitanCommand *sum =
         c->peers ? c->peers->sums[gemm - c->im->commands] : NULL;
@@ -545,7 +559,7 @@ static const TitanCommand *sum_of(const Cuda *c, const TitanCommand *gemm)
 
 uint32_t cuda_peers_parts(const Cuda *c, const TitanCommand *gemm)
 {
-    const TitanCommand *sum = sum_of(c, gemm);
+    const TitanCommand *sum = cuda_peers_feeds(c, gemm);
     return sum ? ranks_in_group(c->im, c->im->collectives[sum->index].group)
                : 1;
 }
@@ -560,52 +574,88 @@ static CuPtr inbox_at(const Cuda *c, const TitanCommand *sum, CuPtr words,
            (another - (another > member)) * pitch;
 }
 
-/* Rows of member I. */
+/* Rows of member I; TO: where they go. */
 static TitanStatus make_part(Cuda *c, const TitanCommand *gemm, uint32_t i,
-                             const CuPtr whole[TITAN_GEMM_PLACES])
+                             const CuPtr whole[TITAN_GEMM_PLACES], CuPtr to)
 {
-    const TitanCollective *x = &c->im->collectives[sum_of(c, gemm)->index];
+    const TitanCommand *sum = cuda_peers_feeds(c, gemm);
+    const TitanCollective *x = &c->im->collectives[sum->index];
     const TitanGemm *g = &c->im->gemms[gemm->index];
     uint32_t parts = cuda_peers_parts(c, gemm);
     uint64_t rows = (uint64_t)g->m / parts;
     CuPtr at[TITAN_GEMM_PLACES];
     memcpy(at, whole, sizeof at);
     at[0] += i * rows * (uint64_t)g->a_row * titan_dtype_bytes(g->dtype_a);
-    at[2] += i * collective_piece_bytes(x);
-    at[3] += i * collective_piece_bytes(x);
+    at[2] = to;
+    at[3] = g->accumulate ? at[3] + i * collective_piece_bytes(x) : to;
     return cuda_gemm(c, gemm, parts, at);
 }
 
-/* Those of another, which the sum's stream takes there. */
+/* Those of another, which the sum's stream takes TO its memory. */
 static TitanStatus give_part(Cuda *c, const TitanCommand *gemm, uint32_t i,
-                             const CuPtr at[TITAN_GEMM_PLACES])
+                             const CuPtr at[TITAN_GEMM_PLACES], CuPtr to,
+                             Word w)
 {
-    const TitanCommand *sum = sum_of(c, gemm);
+    const TitanCommand *sum = cuda_peers_feeds(c, gemm);
     const TitanCollective *x = &c->im->collectives[sum->index];
     size_t bytes = collective_piece_bytes(x);
-    uint32_t me = (uint32_t)c->coordinates[x->group];
+    CuPtr mine = at[2] + i * bytes;
     CuStream there = c->streams[sum->stream];
-    CuPtr words = peer_of(c, x->group, i)->words;
-    TRY(make_part(c, gemm, i, at));
+    TRY(make_part(c, gemm, i, at, mine));
     CU_TRY(c, cuEventRecord(c->peers->made, c->streams[gemm->stream]));
     CU_TRY(c, cuStreamWaitEvent(there, c->peers->made, 0));
-    CU_TRY(c, cuMemcpyAsync(inbox_at(c, sum, words, i, me), at[2] + i * bytes,
-                            bytes, there));
-    return tell_one(c, sum, i, WORD_given);
+    CU_TRY(c, cuMemcpyAsync(to, mine, bytes, there));
+    return tell_one(c, sum, i, w);
 }
 
-TitanStatus cuda_peers_feed(Cuda *c, const TitanCommand *gemm,
+/* What comes lies in the inbox until it is added. */
+static TitanStatus feed_sum(Cuda *c, const TitanCommand *gemm,
                             const CuPtr at[TITAN_GEMM_PLACES])
 {
-    const TitanCommand *sum = sum_of(c, gemm);
+    const TitanCommand *sum = cuda_peers_feeds(c, gemm);
     const TitanCollective *x = &c->im->collectives[sum->index];
     uint32_t n = ranks_in_group(c->im, x->group);
     uint32_t me = (uint32_t)c->coordinates[x->group];
     TRY(cuda_beside_come(c, sum->stream, gemm->stream));
     TRY(hear(c, sum, WORD_free));
-    for (uint32_t k = 1; k < n; k++)
-        TRY(give_part(c, gemm, (me + k) % n, at));
-    return make_part(c, gemm, me, at);
+    for (uint32_t k = 1; k < n; k++) {
+        uint32_t i = (me + k) % n;
+        CuPtr words = peer_of(c, x->group, i)->words;
+        TRY(give_part(c, gemm, i, at, inbox_at(c, sum, words, i, me),
+                      WORD_given));
+    }
+    return make_part(c, gemm, me, at, at[2] + me * collective_piece_bytes(x));
+}
+
+/* What comes goes where it stays: from here on nothing else is there. */
+static TitanStatus feed_exchange(Cuda *c, const TitanCommand *gemm,
+                                 const CuPtr at[TITAN_GEMM_PLACES], CuPtr to)
+{
+    const TitanCommand *sum = cuda_peers_feeds(c, gemm);
+    const TitanCollective *x = &c->im->collectives[sum->index];
+    uint32_t n = ranks_in_group(c->im, x->group);
+    uint32_t me = (uint32_t)c->coordinates[x->group];
+    CuPtr mine = to + me * collective_piece_bytes(x);
+    CuStream there = c->streams[sum->stream];
+    CU_TRY(c, cuEventRecord(c->peers->made, c->streams[gemm->stream]));
+    CU_TRY(c, cuStreamWaitEvent(there, c->peers->made, 0));
+    TRY(tell(c, sum, WORD_open));
+    TRY(hear(c, sum, WORD_open));
+    for (uint32_t k = 1; k < n; k++) {
+        uint32_t i = (me + k) % n;
+        CuPtr arena = peer_of(c, x->group, i)->arena;
+        TRY(give_part(c, gemm, i, at, arena + (mine - c->arena), WORD_came));
+    }
+    return make_part(c, gemm, me, at, mine);
+}
+
+TitanStatus cuda_peers_feed(Cuda *c, const TitanCommand *gemm,
+                            const CuPtr at[TITAN_GEMM_PLACES], CuPtr to)
+{
+    const TitanCommand *sum = cuda_peers_feeds(c, gemm);
+    bool sums =
+        c->im->collectives[sum->index].kind == TITAN_COLLECTIVE_reduce_scatter;
+    return sums ? feed_sum(c, gemm, at) : feed_exchange(c, gemm, at, to);
 }
 
 TitanStatus cuda_peers_add(Cuda *c, const TitanCommand *cmd, CuPtr to,
@@ -615,8 +665,8 @@ TitanStatus cuda_peers_add(Cuda *c, const TitanCommand *cmd, CuPtr to,
     uint32_t n = ranks_in_group(c->im, x->group), told = 0;
     uint32_t me = (uint32_t)c->coordinates[x->group];
     size_t bytes = collective_piece_bytes(x);
+    if (x->kind == TITAN_COLLECTIVE_all_to_all) return hear(c, cmd, WORD_came);
     TRY(hear(c, cmd, WORD_given));
-    TRY(cuda_profile_met(c, cmd->stream));
     TRY(cuda_beside_begin(c, cmd->stream));
     for (uint32_t k = 1; k < n; k++) {
         CuPtr theirs = peer_of(c, x->group, (me + k) % n)->words;

@@ -127,9 +127,12 @@ uint64_t engines_room(const TitanImage *im, uint32_t stream)
 bool engines_fed(const TitanImage *im, const TitanCommand *cmd)
 {
     const TitanCollective *x = &im->collectives[cmd->index];
-    return cmd->kind == TITAN_COMMAND_collective && cmd->fed && is_sum(x) &&
-           engines_take(im, cmd) &&
-           part_bytes(im, x) == engines_pitch(collective_piece_bytes(x));
+    if (cmd->kind != TITAN_COMMAND_collective || !cmd->fed ||
+        !engines_take(im, cmd))
+        return false;
+    return x->kind == TITAN_COLLECTIVE_all_to_all ||
+           (is_sum(x) &&
+            part_bytes(im, x) == engines_pitch(collective_piece_bytes(x)));
 }
 
 uint64_t engines_inbox(const TitanImage *im, uint32_t group)
@@ -139,6 +142,7 @@ uint64_t engines_inbox(const TitanImage *im, uint32_t group)
         const TitanCommand *cmd = &im->commands[i];
         if (!engines_fed(im, cmd)) continue;
         const TitanCollective *x = &im->collectives[cmd->index];
+        if (!is_sum(x)) continue;
         uint64_t bytes = part_bytes(im, x) * (ranks_in_group(im, group) - 1);
         if (x->group == group && bytes > most) most = bytes;
     }

@@ -207,8 +207,10 @@ static TitanStatus check_fed(ImageCheck *c, const TitanCommand *cmd)
     const TitanCommand *from = &im->commands[cmd->fed - 1];
     if (from >= cmd || from->kind != TITAN_COMMAND_gemm ||
         from->index >= im->ngemms || from->operands.n < 3 ||
-        cmd->operands.n < 2 || x->kind != TITAN_COLLECTIVE_reduce_scatter ||
-        x->reduce != TITAN_REDUCE_sum)
+        cmd->operands.n < 2 ||
+        (x->kind != TITAN_COLLECTIVE_all_to_all &&
+         (x->kind != TITAN_COLLECTIVE_reduce_scatter ||
+          x->reduce != TITAN_REDUCE_sum)))
         return BAD(c, "what feeds a sum is damaged");
     const TitanGemm *g = &im->gemms[from->index];
     int64_t n = ranks_in_group(im, x->group), all;

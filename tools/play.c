@@ -71,8 +71,28 @@ static bool by_engines(const World *w, const TitanCommand *cmd)
     return engines_take(w->im, cmd) && !leaves_host(w, cmd);
 }
 
-/* What the other members have comes over the link, if no product has brought it
- * while it was made; of a sum a kernel reads that
+/* Of compute: seconds of its products. */
+static double product_seconds(const World *w, const TitanCommand *cmd)
+{
+    const Machine *m = w->machine;
+    Work work = work_of(w->im, cmd);
+    double kept = cmd->kind == TITAN_COMMAND_gemm ? m->library : m->products;
+    if (cmd->processors) kept *= (double)cmd->processors / m->processors;
+    return work.flops / (machine_flops(m, work.width) * kept);
+}
+
+/* What takes longer to move than the product that feeds it, the last part of
+ * which is made beside. */
+static double late_seconds(const World *w, const TitanCommand *cmd,
+                           double moves)
+{
+    const TitanCollective *x = &w->im->collectives[cmd->index];
+    if (!engines_fed(w->im, cmd)) return moves;
+    double made = product_seconds(w, &w->im->commands[cmd->fed - 1]);
+    return fmax(0, moves - made / ranks_in_group(w->im, x->group));
+}
+
+/* What the other members have comes over the link; of a sum a kernel reads that
  * and the member's own piece, and writes the sum. */
 static double engines_seconds(const World *w, const TitanCommand *cmd)
 {
@@ -81,8 +101,8 @@ static double engines_seconds(const World *w, const TitanCommand *cmd)
     bool sums = x->kind == TITAN_COLLECTIVE_reduce_scatter;
     double n = ranks_in_group(w->im, x->group), moved = work_moved(w->im, cmd);
     double added = !sums || n < 2 ? 0 : moved / (n - 1) * (n + 1);
-    double brought = engines_fed(w->im, cmd) ? 0 : moved;
-    return brought / (m->link * m->engines) + added / (m->memory * m->copies);
+    return late_seconds(w, cmd, moved / (m->link * m->engines)) +
+           added / (m->memory * m->copies);
 }
 
 static double collective_seconds(const World *w, const TitanCommand *cmd,
@@ -95,16 +115,7 @@ static double collective_seconds(const World *w, const TitanCommand *cmd,
     return begins + work_moved(w->im, cmd) / (link * m->links);
 }
 
-/* Of compute: seconds of its products, and of its bytes. */
-static double product_seconds(const World *w, const TitanCommand *cmd)
-{
-    const Machine *m = w->machine;
-    Work work = work_of(w->im, cmd);
-    double kept = cmd->kind == TITAN_COMMAND_gemm ? m->library : m->products;
-    if (cmd->processors) kept *= (double)cmd->processors / m->processors;
-    return work.flops / (machine_flops(m, work.width) * kept);
-}
-
+/* Seconds of its bytes. */
 static double memory_seconds(const World *w, const TitanCommand *cmd)
 {
     return work_of(w->im, cmd).bytes /

@@ -40,6 +40,9 @@ bool chunk_find(Chunk *c);
 /* Products that begin with the rows that a device has itself: fills the same,
  * for as many parts as there are devices; false: there are none. */
 bool chunk_find_own(Chunk *c);
+/* Products that neither need a collective nor are needed by it take long enough
+ * to cover it. */
+bool chunk_is_covered(const Chunk *c, Value v);
 /* The value has the rows of all devices, in one axis. */
 bool chunk_is_whole(const Chunk *c, Type t);
 
@@ -54,5 +57,9 @@ bool chunk_divides(const Chunk *c, Value product);
 
 /* emit.c: the function in N parts. */
 Fn *chunk_emit(const Chunk *c, int64_t n);
+
+/* exchange.c: the function with sums of products over devices that nothing
+ * covers as exchanges; NULL: there are none. */
+Fn *chunk_exchange(Chunk *c);
 
 #endif

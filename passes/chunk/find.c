@@ -191,7 +191,7 @@ static void mark_behind(const Chunk *c, Value v, bool *is)
 /* Products that neither need it nor are needed by it take twice as long.  What
  * turns hand on is gathered in the turn before, as soon as it is made
  * (schedule/turns.c): then, those that this does not need. */
-static bool is_covered(const Chunk *c, Value v)
+bool chunk_is_covered(const Chunk *c, Value v)
 {
     bool *near = NEW_ARRAY(c->m->scratch, bool, c->fn->ninsts);
     bool *behind = NEW_ARRAY(c->m->scratch, bool, c->fn->ninsts);
@@ -247,7 +247,7 @@ static void find_meets(Chunk *c)
 {
     for (uint32_t i = c->fn->nparams; i < c->fn->ninsts; i++) {
         Value v = {i};
-        if (!is_ours(c, v) || !c->can[i] || is_covered(c, v)) continue;
+        if (!is_ours(c, v) || !c->can[i] || chunk_is_covered(c, v)) continue;
         bool gathers = c->fn->insts[i].op == OP_all_gather;
         c->meets[i] = gathers ? cut_behind(c, v, false) : cut_before(c, v);
         c->cuts[i] |= c->meets[i];
@@ -373,7 +373,7 @@ bool chunk_find_own(Chunk *c)
     for (uint32_t i = c->fn->nparams; i < n; i++) {
         Value v = {i};
         if (c->fn->insts[i].op != OP_all_gather || !is_ours(c, v) ||
-            (is_covered(c, v) && !c->always))
+            (chunk_is_covered(c, v) && !c->always))
             continue;
         any |= c->meets[i] = divide_behind(c, v);
     }

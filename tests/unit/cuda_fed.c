@@ -1,10 +1,11 @@
 /* links: titan_runtime fake_cuda fake_cublaslt fake_nccl
  *
- * Products that feed sums to parts: on processes with the fake driver, groups
- * of some ranks and of all, sums that follow each other through one inbox, and
- * products that add to what lies there, walked, captured and looked at command
- * by command.  The bits are those of whole products that engines sum.  Behind
- * them a product in parts begins with the rows that a rank has gathered itself.
+ * Products that feed sums to parts, and exchanges: on processes with the fake
+ * driver, groups of some ranks and of all, sums that follow each other through
+ * one inbox, and products that add to what lies there, walked, captured and
+ * looked at command by command.  The bits are those of whole products that
+ * engines sum.  Behind them a product in parts begins with the rows that a rank
+ * has gathered itself.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,7 +24,7 @@
 #include "runtime/transport.h"
 
 enum { RANKS = 4, F32 = 1, STREAMS = 2, PAGE = 4096, TURNS = 3 };
-enum { M = 8, N = 5, K = 3, SUMS = 4, EACH = 6, GROUPS = 2 };
+enum { M = 8, N = 5, K = 3, SUMS = 7, EACH = 6, GROUPS = 2 };
 enum { HALF = M / 2, GATHER = SUMS * EACH, PARTED = 7 /* commands */ };
 enum { PLACE = 64, PLACE_BYTES = PLACE * sizeof(float) };
 typedef enum Part { A, B, D, C, TO, PARTS } Part; /* of a sum, a place each */
@@ -34,8 +35,10 @@ static const TitanMeshAxis mesh[] = {{.size = 2}, {.size = 2}};
 static const TitanLevel levels[] = {{1}, {0}, {1}};
 static const TitanGroup groups[GROUPS] = {{.levels = {0, 1}},
                                           {.levels = {1, 2}}};
-static const uint32_t of_group[SUMS] = {0, 1, 0, 0};
-static const uint32_t adds[SUMS] = {0, TITAN_GEMM_add_d, TITAN_GEMM_add_c, 0};
+static const uint32_t of_group[SUMS] = {0, 1, 0, 0, 1, 0, 0};
+static const uint32_t adds[SUMS] = {
+    0, TITAN_GEMM_add_d, TITAN_GEMM_add_c, 0, 0, TITAN_GEMM_add_d, 0};
+static const bool exchanges[SUMS] = {0, 0, 1, 0, 1, 1, 0};
 
 typedef struct Shared {
     float sums[WAYS][RANKS][SUMS][PLACE];
@@ -89,10 +92,12 @@ static void make_sum(World *w, uint32_t i)
                               .d_row = N,
                               .d_col = 1,
                               .accumulate = adds[i]};
-    w->sums[i] = (TitanCollective){.kind = TITAN_COLLECTIVE_reduce_scatter,
-                                   .dtype = F32,
-                                   .group = of_group[i],
-                                   .count = M * N / members(i)};
+    w->sums[i] = (TitanCollective){
+        .kind = exchanges[i] ? TITAN_COLLECTIVE_all_to_all
+                             : TITAN_COLLECTIVE_reduce_scatter,
+        .dtype = F32,
+        .group = of_group[i],
+        .count = M * N / members(i)};
     c[0] = (TitanCommand){.kind = TITAN_COMMAND_gemm,
                           .index = i,
                           .operands = {(PARTS + 1) * i, 4}};
@@ -326,10 +331,14 @@ static void play_all(World *w)
 /* ------------------------------------------------------------------ tests --
  */
 
+/* Of an exchange a member's own rows are made where they stay. */
 static void check_products(const World *w, uint32_t rank, uint32_t sum)
 {
+    uint32_t part = M * N / members(sum);
+    uint32_t me = of_group[sum] == 0 ? rank % 2 : rank;
     for (uint32_t i = 0; i < M * N; i++) {
         float made = w->shared->products[WHOLE][rank][sum][i];
+        if (exchanges[sum] && i / part == me) continue;
         for (int way = 0; way < WHOLE; way++)
             assert_true(w->shared->products[way][rank][sum][i] == made);
         assert_true(made != given(rank, sum * PARTS + D, i));
