@@ -121,7 +121,7 @@ static Fn *exchange_fn(Module *m, PassCtx *cx, uint32_t f, Fn *fn,
 {
     Chunk c = {.m = m, .fn = fn, .on = machine_of(m, cx)};
     c.always = !strcmp(option, "own");
-    if (!c.on.links) return fn;
+    if (!c.on.links && !c.always) return fn;
     c.carried = carried_of(m, f);
     Fn *made = chunk_exchange(&c);
     if (!made) return fn;

@@ -78,6 +78,7 @@ static void draw_rule(Plan *p, const Fn *fn, MeshAxis mesh)
 static void draw_plan(Module *m, const Fn *fn, uint64_t seed)
 {
     static const char *const names[] = {"x", "y", "z"};
+    static const char *const chunks[] = {"2", "4", "own"};
     Plan p = {.m = m, .w = {.m = m, .random = seed * 77 + 5}};
     for (uint32_t i = 0; i < 64; i++)
         p.parts[i] = 1;
@@ -88,7 +89,7 @@ static void draw_plan(Module *m, const Fn *fn, uint64_t seed)
     for (uint32_t i = 0; i < n; i++)
         if (draw_chance(&p.w, 85)) draw_rule(&p, fn, (MeshAxis){i});
     if (p.rules.n) option_set(m, "shard", p.rules.at);
-    option_set(m, "chunks", draw_chance(&p.w, 50) ? "2" : "4");
+    option_set(m, "chunks", chunks[draw_below(&p.w, 3)]);
     buf_release(&p.rules);
 }
 
