@@ -477,7 +477,7 @@ static void write_launch(Writer *w, const Fn *fn, const Inst *in,
         return;
     }
     TitanCommand *last = &vec_last(&w->t.commands);
-    if (last->kind == TITAN_COMMAND_collective)
+    if (last->kind == TITAN_COMMAND_collective && w->gpu)
         last->fed = image_fed(&w->t, fn, in, w->program);
     write_results(w, fn, in, at);
 }
@@ -489,7 +489,7 @@ static void end_program(Writer *w, const Fn *fn)
 {
     ImageTables *t = &w->t;
     if (t->commands.n == w->program) return;
-    image_own(t, w->program);
+    if (w->gpu) image_own(t, w->program);
     TitanProgram p = {.name = image_string(t, fn->name),
                       .commands = {w->program, t->commands.n - w->program}};
     vec_push(t->a, &t->programs, p);
