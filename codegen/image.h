@@ -105,7 +105,7 @@ void image_step_end(ImageTables *t, const ImageStreams *s, uint32_t step);
 /* In front of a step: stream 0 waits for what the others have. */
 void image_streams_meet(ImageTables *t, const ImageStreams *s, uint32_t step);
 
-/* Whether the last command, a collective of this launch, is the sum of a product
+/* Whether the last command, a collective of this launch, exchanges a product
  * just in front of it and waited for at once (image_fed.c): which command
  * makes that, of those from FIRST on, + 1; 0: it is not. */
 uint32_t image_fed(ImageTables *t, const Fn *fn, const Inst *launch,

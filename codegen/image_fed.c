@@ -1,14 +1,15 @@
 /*
- * image_fed.c: sums over devices and exchanges that the product in front of
- * them feeds, and what begins with rows that need not be gathered.
+ * image_fed.c: exchanges that the product in front of them feeds, and what
+ * begins with rows that need not be gathered.
  *
- * Where what a product gives is summed to parts, or exchanged, a device may
- * make the rows of others first and take them there while it makes its own. The
- * product is cut for that, which costs a little, so it is done where the stream
- * of the product has nothing to do until that is over.
+ * Where devices exchange parts of what a product gives, as for a sum
+ * (passes/chunk/), one may make the rows of others first and take them there
+ * while it makes its own.  The product is cut for that, which costs a little,
+ * so it is done where the stream of the product has nothing to do until that is
+ * over.
  *
  * Where what reads a gather's result is one command for each device, of that
- * device's rows (passes/chunk/), a device may begin with its own.
+ * device's rows, a device may begin with its own.
  */
 #include "image.h"
 
@@ -81,7 +82,27 @@ static const TitanCommand *last_product(const ImageTables *t, uint32_t first)
     return NULL;
 }
 
-/* An exchange to a buffer that is there while its product is made (live.h). */
+/* Steps of the function that use a buffer. */
+static uint32_t uses_of(const ImageTables *t, const Fn *fn, Value root)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < fn->ninsts; i++) {
+        const Inst *in = &fn->insts[i];
+        bool uses = false;
+        for (uint32_t k = 0; k < in->nargs && is_step(in); k++) {
+            Value arg = inst_arg(fn, in, k);
+            Op op = (Op)inst_of(fn, arg)->op;
+            if (op == OP_counter || op == OP_coord) continue;
+            Spot s = spot_of(t->m, fn, arg, t->m->scratch);
+            uses |= value_eq(s.root, root);
+        }
+        n += uses;
+    }
+    return n;
+}
+
+/* An exchange of what nobody else reads to a buffer that is there while its
+ * product is made (live.h). */
 static bool is_apart(const ImageTables *t, const Fn *fn, const Inst *launch,
                      const TitanCollective *x)
 {
@@ -90,7 +111,8 @@ static bool is_apart(const ImageTables *t, const Fn *fn, const Inst *launch,
     from = spot_of(t->m, fn, from, t->m->scratch).root;
     to = spot_of(t->m, fn, to, t->m->scratch).root;
     return inst_of(fn, to)->op == OP_buffer &&
-           inst_of(fn, from)->op == OP_buffer && !value_eq(from, to);
+           inst_of(fn, from)->op == OP_buffer && !value_eq(from, to) &&
+           uses_of(t, fn, from) == 2;
 }
 
 uint32_t image_fed(ImageTables *t, const Fn *fn, const Inst *launch,
@@ -100,9 +122,7 @@ uint32_t image_fed(ImageTables *t, const Fn *fn, const Inst *launch,
     const TitanCollective *x = &t->collectives.at[sum->index];
     const TitanOperand *from = &t->operands.at[sum->operands.first + 1];
     const TitanCommand *gemm = last_product(t, first);
-    bool sums = x->kind == TITAN_COLLECTIVE_reduce_scatter &&
-                x->reduce == TITAN_REDUCE_sum;
-    if ((!sums && !is_apart(t, fn, launch, x)) || !gemm ||
+    if (!is_apart(t, fn, launch, x) || !gemm ||
         !same_operand(t, &t->operands.at[gemm->operands.first + 2], from) ||
         !rows_are_parts(t, &t->gemms.at[gemm->index], x))
         return 0;

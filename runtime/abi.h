@@ -203,10 +203,10 @@ typedef struct TitanCommand {
     uint32_t file, line;   /* string and line of the source; 0: none */
     uint32_t processors;   /* GPU: of a kernel, on which its blocks find room at
                               once, so that others are left; 0: it was not asked */
-    uint32_t fed;          /* a sum to parts, or an exchange whose destination
-                              is free from there on: the row, + 1, of the gemm
-                              command that makes its source, dense by rows, just
-                              in front of it, so that rows may go to their
+    uint32_t fed;          /* an exchange whose destination is free from there
+                              on: the row, + 1, of the gemm command that makes
+                              its source, dense by rows, just in front of it and
+                              for nobody else, so that rows may go to their
                               members while others are made.  A kernel or gemm:
                               the row, + 1, of a gather; it and its neighbours
                               of the same are one command for each member of the

@@ -25,7 +25,6 @@ typedef struct Beside {
     CuEvent done[MOST];
     Use uses[MOST];
     uint32_t first, next; /* [first, next) may be on their way */
-    bool there;           /* the stream is part of the graph */
 } Beside;
 
 struct CudaBeside {
@@ -68,19 +67,7 @@ static TitanStatus wait_for(Cuda *c, uint32_t stream, uint32_t n)
 TitanStatus cuda_beside_begin(Cuda *c, uint32_t stream)
 {
     Beside *b = c->beside ? &c->beside->streams[stream] : NULL;
-    if (!b) return TITAN_OK;
-    b->there = true;
-    CU_TRY(c, cuEventRecord(b->begin, c->streams[stream]));
-    return TITAN_OK;
-}
-
-TitanStatus cuda_beside_come(Cuda *c, uint32_t stream, uint32_t other)
-{
-    Beside *b = &c->beside->streams[stream];
-    if (b->there || stream == other) return TITAN_OK;
-    b->there = true;
-    CU_TRY(c, cuEventRecord(b->begin, c->streams[other]));
-    CU_TRY(c, cuStreamWaitEvent(c->streams[stream], b->begin, 0));
+    if (b) CU_TRY(c, cuEventRecord(b->begin, c->streams[stream]));
     return TITAN_OK;
 }
 
@@ -112,12 +99,6 @@ TitanStatus cuda_beside_copy(Cuda *c, uint32_t stream, CuPtr to, CuPtr from,
 
 TitanStatus cuda_beside_sum(Cuda *c, uint32_t stream, const CudaSumArgs *a)
 {
-    return cuda_beside_sum_tell(c, stream, a, NULL, 0);
-}
-
-TitanStatus cuda_beside_sum_tell(Cuda *c, uint32_t stream, const CudaSumArgs *a,
-                                 const CuPtr *words, uint32_t n)
-{
     CuStream on = c->beside->streams[stream].on;
     size_t bytes = a->count * cuda_sums_bytes(a->kind);
     Use use = {.to = {a->to, bytes},
@@ -127,8 +108,6 @@ TitanStatus cuda_beside_sum_tell(Cuda *c, uint32_t stream, const CudaSumArgs *a,
     TRY(cuda_profile_adds(c, stream, on, false));
     TRY(cuda_sums_add(c, a, on));
     TRY(cuda_profile_adds(c, stream, on, true));
-    for (uint32_t i = 0; i < n; i++)
-        CU_TRY(c, cuStreamWriteValue32(on, words[i], 1, 0));
     return end(c, stream, &use);
 }
 
@@ -183,10 +162,8 @@ TitanStatus cuda_beside_signal(Cuda *c, uint32_t stream, CuEvent event)
 
 void cuda_beside_forget(Cuda *c)
 {
-    for (uint32_t i = 0; c->beside && i < TITAN_MOST_STREAMS; i++) {
+    for (uint32_t i = 0; c->beside && i < TITAN_MOST_STREAMS; i++)
         c->beside->streams[i].first = c->beside->streams[i].next;
-        c->beside->streams[i].there = false;
-    }
 }
 
 bool cuda_beside_done(const Cuda *c)

@@ -266,15 +266,14 @@ TitanStatus cuda_peers_end(Cuda *c, const TitanCommand *cmd);
 /* Into how many parts a product is cut, of which a member takes the others' to
  * them while it makes its own; 1: it is none of these. */
 uint32_t cuda_peers_parts(const Cuda *c, const TitanCommand *gemm);
-/* The sum or exchange that it is made for, or NULL; whether it is one. */
+/* The exchange that it is made for, or NULL; whether a collective is one. */
 const TitanCommand *cuda_peers_feeds(const Cuda *c, const TitanCommand *gemm);
 bool cuda_peers_fed(const Cuda *c, const TitanCommand *cmd);
-/* The product, AT as for cuda_gemm, TO where the other begins to write, and
- * that. */
+/* The product, AT as for cuda_gemm, whose parts go TO where the exchange begins
+ * to write; then the exchange, which waits for those of the others. */
 TitanStatus cuda_peers_feed(Cuda *c, const TitanCommand *gemm,
                             const CuPtr at[TITAN_GEMM_PLACES], CuPtr to);
-TitanStatus cuda_peers_add(Cuda *c, const TitanCommand *cmd, CuPtr to,
-                           CuPtr from);
+TitanStatus cuda_peers_come(Cuda *c, const TitanCommand *cmd);
 /* From here on streams wait no longer for who is not there any more, until
  * they have come to their end. */
 void cuda_peers_leave(Cuda *c);
@@ -290,13 +289,6 @@ TitanStatus cuda_beside_begin(Cuda *c, uint32_t stream);
 TitanStatus cuda_beside_copy(Cuda *c, uint32_t stream, CuPtr to, CuPtr from,
                              size_t bytes);
 TitanStatus cuda_beside_sum(Cuda *c, uint32_t stream, const CudaSumArgs *what);
-/* The same; words in the memory of other ranks become 1 behind it. */
-TitanStatus cuda_beside_sum_tell(Cuda *c, uint32_t stream,
-                                 const CudaSumArgs *what, const CuPtr *words,
-                                 uint32_t n);
-/* What the stream does next is behind what is on another, if it has not been
- * behind anything yet in this graph. */
-TitanStatus cuda_beside_come(Cuda *c, uint32_t stream, uint32_t other);
 /* In front of what reads bytes, or writes them: the stream waits for those that
  * have to do with them; and for all. */
 TitanStatus cuda_beside_await(Cuda *c, uint32_t stream, CudaBytes what,

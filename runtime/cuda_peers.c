@@ -17,17 +17,10 @@
  *     ready   what that member gives is there
  *     taken   it has copied what it wants
  *
- * A product whose sum to parts is waited for at once is made part by part,
- * those of others first, which copy engines take to them while the member's own
- * is made. They come to an inbox, of which each group has one on every rank,
- * behind the words: a part of each other member, of one sum at a time; two
- * words say so:
- *
- *     free    what was there is added
- *     given   a part is there
- *
- * One that is exchanged likewise comes to where it stays, which nothing else
- * uses from the product on:
+ * A product whose parts are exchanged, and waited for at once, is made part by
+ * part, those of others first, which copy engines take to them while the
+ * member's own is made.  They come to where they stay, which nothing else uses
+ * from the product on; two words say so:
  *
  *     open    it may be written
  *     came    a part is there
@@ -62,15 +55,7 @@ enum {
     GIVES_UP = 10   /* seconds for what streams still wait for */
 };
 
-typedef enum Word {
-    WORD_ready,
-    WORD_taken,
-    WORD_free,
-    WORD_given,
-    WORD_open,
-    WORD_came,
-    WORDS
-} Word;
+typedef enum Word { WORD_ready, WORD_taken, WORD_open, WORD_came, WORDS } Word;
 
 /* What a rank says of its memory. */
 typedef struct Card {
@@ -100,11 +85,9 @@ struct CudaPeers {
     Peer *ranks;  /* of the mesh */
     bool *groups; /* whose members reach each other */
     CuPtr words;
-    uint64_t *inbox;           /* by group: from the words on */
-    const TitanCommand **sums; /* by command: of a product that feeds one */
-    CuEvent made;              /* a part of a product */
-    CuPtr *told;               /* of each other member, a word */
-    uint32_t most;             /* members of a group */
+    const TitanCommand **fed; /* by command: what a product feeds */
+    CuEvent made;             /* a part of a product */
+    uint32_t most;            /* members of a group */
     Room room[TITAN_MOST_STREAMS];
     pthread_t thread; /* that writes words */
     bool leaving;
@@ -117,7 +100,7 @@ static CuPtr word_at(const Cuda *c, CuPtr words, const TitanCommand *cmd,
 {
     uint32_t group = c->im->collectives[cmd->index].group;
     size_t row = (size_t)group * c->im->header->streams +
-                 (w >= WORD_free ? 0 : cmd->stream);
+                 (w >= WORD_open ? 0 : cmd->stream);
     return words +
            ((row * c->peers->most + member) * WORDS + w) * sizeof(uint32_t);
 }
@@ -252,28 +235,16 @@ static TitanStatus open_room(Cuda *c, uint32_t stream)
     return TITAN_OK;
 }
 
-/* Of a rank that has no card yet. */
 static TitanStatus open_words(Cuda *c)
 {
     const TitanImage *im = c->im;
     CudaPeers *p = c->peers;
-    uint64_t at = ENGINES_WORDS;
-    CU_TRY(c, cuMemAlloc(&p->words, engines_shared(im)));
+    CU_TRY(c, cuMemAlloc(&p->words, ENGINES_WORDS));
     CU_TRY(c, cuMemsetD32Async(p->words, 0, ENGINES_WORDS / 4, c->stream));
-    for (uint32_t g = 0; g < im->ngroups; g++) {
-        p->inbox[g] = at;
-        at += engines_inbox(im, g);
-    }
-    for (uint32_t i = 0; i < im->ncommands; i++) {
-        const TitanCommand *cmd = &im->commands[i];
-        if (!engines_fed(im, cmd)) continue;
-        p->sums[cmd->fed - 1] = cmd;
-        uint32_t n = ranks_in_group(im, im->collectives[cmd->index].group);
-        for (uint32_t k = 0; k < n; k++)
-            CU_TRY(c, cuMemsetD32Async(word_at(c, p->words, cmd, k, WORD_free),
-                                       1, 1, c->stream));
-    }
     CU_TRY(c, cuStreamSynchronize(c->stream));
+    for (uint32_t i = 0; i < im->ncommands; i++)
+        if (engines_fed(im, &im->commands[i]))
+            p->fed[im->commands[i].fed - 1] = &im->commands[i];
     return TITAN_OK;
 }
 
@@ -285,11 +256,8 @@ TitanStatus cuda_peers_open(Cuda *c)
     p->most = ranks_most_members(im);
     p->ranks = calloc(im->header->ranks, sizeof *p->ranks);
     p->groups = calloc((size_t)im->ngroups + 1, sizeof *p->groups);
-    p->inbox = calloc((size_t)im->ngroups + 1, sizeof *p->inbox);
-    p->sums = calloc((size_t)im->ncommands + 1, sizeof *p->sums);
-    p->told = calloc(p->most, sizeof *p->told);
-    if (!p->ranks || !p->groups || !p->inbox || !p->sums || !p->told)
-        return titan_no_memory(c->story);
+    p->fed = calloc((size_t)im->ncommands + 1, sizeof *p->fed);
+    if (!p->ranks || !p->groups || !p->fed) return titan_no_memory(c->story);
     size_t words = (size_t)im->ngroups * im->header->streams * p->most * WORDS;
     if (words * sizeof(uint32_t) > ENGINES_WORDS) return TITAN_OK;
     CU_TRY(c, cuEventCreate(&p->made, CU_event_no_timing));
@@ -543,7 +511,7 @@ TitanStatus cuda_peers_end(Cuda *c, const TitanCommand *cmd)
     return finish(c, cmd);
 }
 
-/* ----------------------------------------------- products that feed sums -- */
+/* ------------------------------------------ products that feed exchanges -- */
 
 bool cuda_peers_fed(const Cuda *c, const TitanCommand *cmd)
 {
@@ -552,34 +520,23 @@ bool cuda_peers_fed(const Cuda *c, const TitanCommand *cmd)
 
 const TitanCommand *cuda_peers_feeds(const Cuda *c, const TitanCommand *gemm)
 {
-    const TitanCommand *sum =
-        c->peers ? c->peers->sums[gemm - c->im->commands] : NULL;
-    return sum && cuda_peers_fed(c, sum) ? sum : NULL;
+    const TitanCommand *fed =
+        c->peers ? c->peers->fed[gemm - c->im->commands] : NULL;
+    return fed && cuda_peers_fed(c, fed) ? fed : NULL;
 }
 
 uint32_t cuda_peers_parts(const Cuda *c, const TitanCommand *gemm)
 {
-    const TitanCommand *sum = cuda_peers_feeds(c, gemm);
-    return sum ? ranks_in_group(c->im, c->im->collectives[sum->index].group)
-               : 1;
-}
-
-/* In the inbox of one member, where ANOTHER writes to. */
-static CuPtr inbox_at(const Cuda *c, const TitanCommand *sum, CuPtr words,
-                      uint32_t member, uint32_t another)
-{
-    const TitanCollective *x = &c->im->collectives[sum->index];
-    uint64_t pitch = engines_pitch(collective_piece_bytes(x));
-    return words + c->peers->inbox[x->group] +
-           (another - (another > member)) * pitch;
+    const TitanCommand *of = cuda_peers_feeds(c, gemm);
+    return of ? ranks_in_group(c->im, c->im->collectives[of->index].group) : 1;
 }
 
 /* Rows of member I; TO: where they go. */
 static TitanStatus make_part(Cuda *c, const TitanCommand *gemm, uint32_t i,
                              const CuPtr whole[TITAN_GEMM_PLACES], CuPtr to)
 {
-    const TitanCommand *sum = cuda_peers_feeds(c, gemm);
-    const TitanCollective *x = &c->im->collectives[sum->index];
+    const TitanCommand *of = cuda_peers_feeds(c, gemm);
+    const TitanCollective *x = &c->im->collectives[of->index];
     const TitanGemm *g = &c->im->gemms[gemm->index];
     uint32_t parts = cuda_peers_parts(c, gemm);
     uint64_t rows = (uint64_t)g->m / parts;
@@ -591,96 +548,45 @@ static TitanStatus make_part(Cuda *c, const TitanCommand *gemm, uint32_t i,
     return cuda_gemm(c, gemm, parts, at);
 }
 
-/* Those of another, which the sum's stream takes TO its memory. */
+/* Those of another, which the exchange's stream takes TO its memory. */
 static TitanStatus give_part(Cuda *c, const TitanCommand *gemm, uint32_t i,
-                             const CuPtr at[TITAN_GEMM_PLACES], CuPtr to,
-                             Word w)
+                             const CuPtr at[TITAN_GEMM_PLACES], CuPtr to)
 {
-    const TitanCommand *sum = cuda_peers_feeds(c, gemm);
-    const TitanCollective *x = &c->im->collectives[sum->index];
-    size_t bytes = collective_piece_bytes(x);
+    const TitanCommand *of = cuda_peers_feeds(c, gemm);
+    size_t bytes = collective_piece_bytes(&c->im->collectives[of->index]);
     CuPtr mine = at[2] + i * bytes;
-    CuStream there = c->streams[sum->stream];
+    CuStream there = c->streams[of->stream];
     TRY(make_part(c, gemm, i, at, mine));
     CU_TRY(c, cuEventRecord(c->peers->made, c->streams[gemm->stream]));
     CU_TRY(c, cuStreamWaitEvent(there, c->peers->made, 0));
     CU_TRY(c, cuMemcpyAsync(to, mine, bytes, there));
-    return tell_one(c, sum, i, w);
+    return tell_one(c, of, i, WORD_came);
 }
 
-/* What comes lies in the inbox until it is added. */
-static TitanStatus feed_sum(Cuda *c, const TitanCommand *gemm,
-                            const CuPtr at[TITAN_GEMM_PLACES])
+/* From here on nothing else is where the exchange's result will be. */
+TitanStatus cuda_peers_feed(Cuda *c, const TitanCommand *gemm,
+                            const CuPtr at[TITAN_GEMM_PLACES], CuPtr to)
 {
-    const TitanCommand *sum = cuda_peers_feeds(c, gemm);
-    const TitanCollective *x = &c->im->collectives[sum->index];
-    uint32_t n = ranks_in_group(c->im, x->group);
-    uint32_t me = (uint32_t)c->coordinates[x->group];
-    TRY(cuda_beside_come(c, sum->stream, gemm->stream));
-    TRY(hear(c, sum, WORD_free));
-    for (uint32_t k = 1; k < n; k++) {
-        uint32_t i = (me + k) % n;
-        CuPtr words = peer_of(c, x->group, i)->words;
-        TRY(give_part(c, gemm, i, at, inbox_at(c, sum, words, i, me),
-                      WORD_given));
-    }
-    return make_part(c, gemm, me, at, at[2] + me * collective_piece_bytes(x));
-}
-
-/* What comes goes where it stays: from here on nothing else is there. */
-static TitanStatus feed_exchange(Cuda *c, const TitanCommand *gemm,
-                                 const CuPtr at[TITAN_GEMM_PLACES], CuPtr to)
-{
-    const TitanCommand *sum = cuda_peers_feeds(c, gemm);
-    const TitanCollective *x = &c->im->collectives[sum->index];
+    const TitanCommand *of = cuda_peers_feeds(c, gemm);
+    const TitanCollective *x = &c->im->collectives[of->index];
     uint32_t n = ranks_in_group(c->im, x->group);
     uint32_t me = (uint32_t)c->coordinates[x->group];
     CuPtr mine = to + me * collective_piece_bytes(x);
-    CuStream there = c->streams[sum->stream];
+    CuStream there = c->streams[of->stream];
     CU_TRY(c, cuEventRecord(c->peers->made, c->streams[gemm->stream]));
     CU_TRY(c, cuStreamWaitEvent(there, c->peers->made, 0));
-    TRY(tell(c, sum, WORD_open));
-    TRY(hear(c, sum, WORD_open));
+    TRY(meet(c, of, WORD_open));
     for (uint32_t k = 1; k < n; k++) {
         uint32_t i = (me + k) % n;
         CuPtr arena = peer_of(c, x->group, i)->arena;
-        TRY(give_part(c, gemm, i, at, arena + (mine - c->arena), WORD_came));
+        TRY(give_part(c, gemm, i, at, arena + (mine - c->arena)));
     }
     return make_part(c, gemm, me, at, mine);
 }
 
-TitanStatus cuda_peers_feed(Cuda *c, const TitanCommand *gemm,
-                            const CuPtr at[TITAN_GEMM_PLACES], CuPtr to)
+TitanStatus cuda_peers_come(Cuda *c, const TitanCommand *cmd)
 {
-    const TitanCommand *sum = cuda_peers_feeds(c, gemm);
-    bool sums =
-        c->im->collectives[sum->index].kind == TITAN_COLLECTIVE_reduce_scatter;
-    return sums ? feed_sum(c, gemm, at) : feed_exchange(c, gemm, at, to);
-}
-
-TitanStatus cuda_peers_add(Cuda *c, const TitanCommand *cmd, CuPtr to,
-                           CuPtr from)
-{
-    const TitanCollective *x = &c->im->collectives[cmd->index];
-    uint32_t n = ranks_in_group(c->im, x->group), told = 0;
-    uint32_t me = (uint32_t)c->coordinates[x->group];
-    size_t bytes = collective_piece_bytes(x);
-    if (x->kind == TITAN_COLLECTIVE_all_to_all) return hear(c, cmd, WORD_came);
-    TRY(hear(c, cmd, WORD_given));
-    TRY(cuda_beside_begin(c, cmd->stream));
-    for (uint32_t k = 1; k < n; k++) {
-        CuPtr theirs = peer_of(c, x->group, (me + k) % n)->words;
-        c->peers->told[told++] = word_at(c, theirs, cmd, me, WORD_free);
-    }
-    CudaSumArgs a = {.to = to,
-                     .from = c->peers->words + c->peers->inbox[x->group],
-                     .count = (uint64_t)x->count,
-                     .pitch = engines_pitch(bytes),
-                     .n = n,
-                     .kind = cuda_sums_kind(x->dtype),
-                     .mine = from + me * bytes,
-                     .me = me};
-    return cuda_beside_sum_tell(c, cmd->stream, &a, c->peers->told, told);
+    return hear(c, cmd, WORD_came);
 }
 
 /* -------------------------------------------------------------- the end -- */
@@ -744,9 +650,7 @@ void cuda_peers_close(Cuda *c)
         if (p->room[i].at) c->cu.cuMemFree(p->room[i].at);
     if (p->words) c->cu.cuMemFree(p->words);
     if (p->made) c->cu.cuEventDestroy(p->made);
-    free(p->told);
-    free(p->inbox);
-    free(p->sums);
+    free(p->fed);
     free(p->ranks);
     free(p->groups);
     free(p);

@@ -343,7 +343,7 @@ TitanStatus cuda_collective(Cuda *c, const TitanCommand *cmd, CuPtr to,
                             CuPtr from)
 {
     TRY(put_mark(c, cmd));
-    if (cuda_peers_fed(c, cmd)) return cuda_peers_add(c, cmd, to, from);
+    if (cuda_peers_fed(c, cmd)) return cuda_peers_come(c, cmd);
     if (cuda_peers_have(c, cmd)) return run_by_engines(c, cmd, to, from);
     if (cuda_in_order(c, &c->im->collectives[cmd->index]))
         return cuda_reduce_in_order(c, cmd, to, from);

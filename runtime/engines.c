@@ -127,34 +127,8 @@ uint64_t engines_room(const TitanImage *im, uint32_t stream)
 bool engines_fed(const TitanImage *im, const TitanCommand *cmd)
 {
     const TitanCollective *x = &im->collectives[cmd->index];
-    if (cmd->kind != TITAN_COMMAND_collective || !cmd->fed ||
-        !engines_take(im, cmd))
-        return false;
-    return x->kind == TITAN_COLLECTIVE_all_to_all ||
-           (is_sum(x) &&
-            part_bytes(im, x) == engines_pitch(collective_piece_bytes(x)));
-}
-
-uint64_t engines_inbox(const TitanImage *im, uint32_t group)
-{
-    uint64_t most = 0;
-    for (uint32_t i = 0; i < im->ncommands; i++) {
-        const TitanCommand *cmd = &im->commands[i];
-        if (!engines_fed(im, cmd)) continue;
-        const TitanCollective *x = &im->collectives[cmd->index];
-        if (!is_sum(x)) continue;
-        uint64_t bytes = part_bytes(im, x) * (ranks_in_group(im, group) - 1);
-        if (x->group == group && bytes > most) most = bytes;
-    }
-    return most;
-}
-
-uint64_t engines_shared(const TitanImage *im)
-{
-    uint64_t bytes = ENGINES_WORDS;
-    for (uint32_t g = 0; g < im->ngroups; g++)
-        bytes += engines_inbox(im, g);
-    return (bytes + ENGINES_WORDS - 1) / ENGINES_WORDS * ENGINES_WORDS;
+    return cmd->kind == TITAN_COMMAND_collective && cmd->fed &&
+           x->kind == TITAN_COLLECTIVE_all_to_all && engines_take(im, cmd);
 }
 
 uint64_t engines_nodes(const TitanImage *im, const TitanCommand *cmd)

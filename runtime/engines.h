@@ -26,16 +26,9 @@ uint64_t engines_pitch(uint64_t bytes);
 /* Bytes of a stream's room: for its largest sum, larger ones come in parts.
  * The same for all ranks, for members must agree on when it is full. */
 uint64_t engines_room(const TitanImage *im, uint32_t stream);
-/* Whether the parts of a sum, or an exchange, are taken to their members while
- * the product that it is of is made, where all members are processes of one
- * machine. */
+/* Whether the parts of an exchange are taken to their members while the product
+ * that it is of is made, where all members are processes of one machine. */
 bool engines_fed(const TitanImage *im, const TitanCommand *cmd);
-/* Bytes that come to a member of a group so, at once, beside its arena: of a sum a
- * part of each other member. */
-uint64_t engines_inbox(const TitanImage *im, uint32_t group);
-/* Bytes of the words and all inboxes behind them, in the order of groups: whole
- * pages. */
-uint64_t engines_shared(const TitanImage *im);
 /* Nodes of a graph, or more, that it is at most. */
 uint64_t engines_nodes(const TitanImage *im, const TitanCommand *cmd);
 

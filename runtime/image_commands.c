@@ -207,11 +207,8 @@ static TitanStatus check_fed(ImageCheck *c, const TitanCommand *cmd)
     const TitanCommand *from = &im->commands[cmd->fed - 1];
     if (from >= cmd || from->kind != TITAN_COMMAND_gemm ||
         from->index >= im->ngemms || from->operands.n < 3 ||
-        cmd->operands.n < 2 ||
-        (x->kind != TITAN_COLLECTIVE_all_to_all &&
-         (x->kind != TITAN_COLLECTIVE_reduce_scatter ||
-          x->reduce != TITAN_REDUCE_sum)))
-        return BAD(c, "what feeds a sum is damaged");
+        cmd->operands.n < 2 || x->kind != TITAN_COLLECTIVE_all_to_all)
+        return BAD(c, "what feeds an exchange is damaged");
     const TitanGemm *g = &im->gemms[from->index];
     int64_t n = ranks_in_group(im, x->group), all;
     bool fits =
@@ -222,7 +219,7 @@ static TitanStatus check_fed(ImageCheck *c, const TitanCommand *cmd)
         fits &= g->batch[i] == 1;
     if (!fits || !same_operand(im, &im->operands[from->operands.first + 2],
                                &im->operands[cmd->operands.first + 1]))
-        return BAD(c, "a sum is not of what feeds it");
+        return BAD(c, "an exchange is not of what feeds it");
     return TITAN_OK;
 }
 

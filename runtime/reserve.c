@@ -234,7 +234,7 @@ static uint64_t room_bytes(const ReserveAsk *a)
     bool any = false;
     for (uint32_t g = 0; a->engines && g < im->ngroups; g++)
         any |= a->engines[g] && engines_use(im, g);
-    if (any) bytes += engines_shared(im);
+    if (any) bytes += ENGINES_WORDS;
     for (uint32_t s = 0; s < im->header->streams; s++) {
         if (any) bytes += engines_room(im, s);
         if (a->in_order) bytes += CUDA_SUMS_ROOM;

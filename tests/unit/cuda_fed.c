@@ -20,7 +20,6 @@
 #include <unistd.h>
 
 #include "runtime/cuda_device.h"
-#include "runtime/engines.h"
 #include "runtime/transport.h"
 
 enum { RANKS = 4, F32 = 1, STREAMS = 2, PAGE = 4096, TURNS = 3 };
@@ -38,7 +37,6 @@ static const TitanGroup groups[GROUPS] = {{.levels = {0, 1}},
 static const uint32_t of_group[SUMS] = {0, 1, 0, 0, 1, 0, 0};
 static const uint32_t adds[SUMS] = {
     0, TITAN_GEMM_add_d, TITAN_GEMM_add_c, 0, 0, TITAN_GEMM_add_d, 0};
-static const bool exchanges[SUMS] = {0, 0, 1, 0, 1, 1, 0};
 
 typedef struct Shared {
     float sums[WAYS][RANKS][SUMS][PLACE];
@@ -92,12 +90,10 @@ static void make_sum(World *w, uint32_t i)
                               .d_row = N,
                               .d_col = 1,
                               .accumulate = adds[i]};
-    w->sums[i] = (TitanCollective){
-        .kind = exchanges[i] ? TITAN_COLLECTIVE_all_to_all
-                             : TITAN_COLLECTIVE_reduce_scatter,
-        .dtype = F32,
-        .group = of_group[i],
-        .count = M * N / members(i)};
+    w->sums[i] = (TitanCollective){.kind = TITAN_COLLECTIVE_all_to_all,
+                                   .dtype = F32,
+                                   .group = of_group[i],
+                                   .count = M * N / members(i)};
     c[0] = (TitanCommand){.kind = TITAN_COMMAND_gemm,
                           .index = i,
                           .operands = {(PARTS + 1) * i, 4}};
@@ -338,7 +334,7 @@ static void check_products(const World *w, uint32_t rank, uint32_t sum)
     uint32_t me = of_group[sum] == 0 ? rank % 2 : rank;
     for (uint32_t i = 0; i < M * N; i++) {
         float made = w->shared->products[WHOLE][rank][sum][i];
-        if (exchanges[sum] && i / part == me) continue;
+        if (i / part == me) continue;
         for (int way = 0; way < WHOLE; way++)
             assert_true(w->shared->products[way][rank][sum][i] == made);
         assert_true(made != given(rank, sum * PARTS + D, i));
@@ -367,25 +363,9 @@ static void parts_come_by_themselves(void **state)
     close_world(&w);
 }
 
-/* An inbox for the largest sum of each group, behind the words. */
-static void an_inbox_has_room(void **state)
-{
-    (void)state;
-    World w = {0};
-    open_world(&w);
-    assert_int_equal(engines_inbox(&w.im, 0), ENGINES_ALIGNED);
-    assert_int_equal(engines_inbox(&w.im, 1), 3 * ENGINES_ALIGNED);
-    assert_int_equal(engines_shared(&w.im), 2 * ENGINES_WORDS);
-    for (uint32_t i = 0; i < SUMS; i++)
-        w.commands[EACH * i + 3].fed = 0;
-    assert_int_equal(engines_shared(&w.im), ENGINES_WORDS);
-    close_world(&w);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(parts_come_by_themselves),
-        cmocka_unit_test(an_inbox_has_room)};
+        cmocka_unit_test(parts_come_by_themselves)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
