@@ -205,9 +205,8 @@ static TitanStatus check_fed(ImageCheck *c, const TitanCommand *cmd)
     const TitanImage *im = c->im;
     const TitanCollective *x = &im->collectives[cmd->index];
     const TitanCommand *from = &im->commands[cmd->fed - 1];
-    if (from >= cmd || from->kind != TITAN_COMMAND_gemm ||
-        from->index >= im->ngemms || from->operands.n < 3 ||
-        cmd->operands.n < 2 || x->kind != TITAN_COLLECTIVE_all_to_all)
+    if (from->kind != TITAN_COMMAND_gemm ||
+        x->kind != TITAN_COLLECTIVE_all_to_all)
         return BAD(c, "what feeds an exchange is damaged");
     const TitanGemm *g = &im->gemms[from->index];
     int64_t n = ranks_in_group(im, x->group), all;
@@ -223,26 +222,42 @@ static TitanStatus check_fed(ImageCheck *c, const TitanCommand *cmd)
     return TITAN_OK;
 }
 
-/* A part of what is one command for each member of a gather. */
-static TitanStatus check_part(ImageCheck *c, const TitanCommand *cmd)
+/* A part of what is one command for each member of a gather, which says that it
+ * is over; the program ends at END. */
+static TitanStatus check_part(ImageCheck *c, const TitanCommand *cmd,
+                              const TitanCommand *end)
 {
     const TitanImage *im = c->im;
     const TitanCommand *from = &im->commands[cmd->fed - 1], *first = cmd;
-    const TitanCommand *end = &im->commands[im->ncommands];
-    if (from >= cmd || from->kind != TITAN_COMMAND_collective ||
-        from->index >= im->ncollectives || from->operands.n != 2 ||
+    bool over = false;
+    if (from->kind != TITAN_COMMAND_collective ||
         im->collectives[from->index].kind != TITAN_COLLECTIVE_all_gather)
         return BAD(c, "what begins with parts of a gather is damaged");
     uint32_t n = ranks_in_group(im, im->collectives[from->index].group);
     while (first[-1].fed == cmd->fed && first[-1].kind == cmd->kind)
         first--;
-    for (uint32_t i = 0; i < n; i++)
-        if (first + i >= end || first[i].fed != cmd->fed ||
-            first[i].kind != cmd->kind || first[i].index != cmd->index ||
-            first[i].stream != cmd->stream)
-            return BAD(c, "a gather has not as many parts as members");
-    return cmd < first + n ? TITAN_OK
-                           : BAD(c, "a gather has more parts than members");
+    for (const TitanCommand *at = from; at < first; at++)
+        over |= at->kind == TITAN_COMMAND_signal && at->stream == from->stream;
+    bool fits = over && end - first >= n && cmd < first + n;
+    for (uint32_t i = 0; i < n && fits; i++)
+        fits = first[i].fed == cmd->fed && first[i].kind == cmd->kind &&
+               first[i].index == cmd->index && first[i].stream == cmd->stream;
+    return fits ? TITAN_OK : BAD(c, "a gather has other parts than members");
+}
+
+/* What a command says of one in front of it in its program, both of which have
+ * been checked by themselves. */
+static TitanStatus check_other(ImageCheck *c, const TitanProgram *p, uint32_t i)
+{
+    const TitanCommand *first = &c->im->commands[p->commands.first];
+    const TitanCommand *cmd = &first[i];
+    if (cmd->fed == 0) return TITAN_OK;
+    if (cmd->fed <= p->commands.first || cmd->fed - 1 >= p->commands.first + i)
+        return BAD(c, "a command is fed by none in front of it");
+    if (cmd->kind == TITAN_COMMAND_collective) return check_fed(c, cmd);
+    if (cmd->kind == TITAN_COMMAND_kernel || cmd->kind == TITAN_COMMAND_gemm)
+        return check_part(c, cmd, first + p->commands.n);
+    return BAD(c, "a command is fed that has no parts");
 }
 
 static TitanStatus check_collective(ImageCheck *c, const TitanCommand *cmd)
@@ -264,7 +279,7 @@ static TitanStatus check_collective(ImageCheck *c, const TitanCommand *cmd)
             !operand_has(&o[k++], bytes))
             return BAD(c, "a collective reaches past its operand");
     }
-    return cmd->fed ? check_fed(c, cmd) : TITAN_OK;
+    return TITAN_OK;
 }
 
 /* How far beyond an argument's address a map reads; UINT64_MAX: nonsense. */
@@ -368,11 +383,9 @@ static TitanStatus check_command(ImageCheck *c, const TitanCommand *cmd,
     TRY(check_results(c, cmd));
     switch ((TitanCommandKind)cmd->kind) {
     case TITAN_COMMAND_kernel:
-        TRY(check_launch(c, cmd));
-        return cmd->fed ? check_part(c, cmd) : TITAN_OK;
+        return check_launch(c, cmd);
     case TITAN_COMMAND_gemm:
-        TRY(check_gemm_command(c, cmd));
-        return cmd->fed ? check_part(c, cmd) : TITAN_OK;
+        return check_gemm_command(c, cmd);
     case TITAN_COMMAND_copy:
     case TITAN_COMMAND_zero:
         return check_bytes_command(c, cmd);
@@ -402,6 +415,8 @@ TitanStatus image_check_program(ImageCheck *c, uint32_t id,
     for (uint32_t i = 0; i < p->commands.n; i++)
         TRY(check_command(c, &im->commands[p->commands.first + i], counts,
                           depth));
+    for (uint32_t i = 0; i < p->commands.n; i++)
+        TRY(check_other(c, p, i));
     return TITAN_OK;
 }
 

@@ -29,9 +29,9 @@
 #include "tests/unit/opened.h"
 
 static const char in_order[] = "localise,fuse{tile-bytes=32},expand,memplan";
-static const char in_streams[] =
-    "localise,fuse{tile-bytes=32},expand,schedule{streams=3;spread=1;growth=100},"
-    "memplan";
+static const char in_streams[] = "localise,fuse{tile-bytes=32},expand,schedule{"
+                                 "streams=3;spread=1;growth=100},"
+                                 "memplan";
 
 typedef struct World {
     Arena arena, scratch;
@@ -283,7 +283,7 @@ static void *row(void *image, TitanTableId table, uint32_t i)
     return (char *)image + t->offset + (size_t)i * t->row;
 }
 
-/* The rows of results that an image may not have. */
+/* The rows that an image may not have. */
 static void damage(void *image, int which)
 {
     TitanResult *r = row(image, TITAN_TABLE_results, 0);
@@ -314,6 +314,15 @@ static void damage(void *image, int which)
     case 7:
         ((TitanEntry *)row(image, TITAN_TABLE_entries, 0))->until = runs + 1;
         return;
+    case 8: /* a part of what it gathers itself */
+        ((TitanCommand *)row(image, TITAN_TABLE_commands, 0))->fed = 1;
+        return;
+    case 9: /* of what gathers nothing */
+        ((TitanCommand *)row(image, TITAN_TABLE_commands, 1))->fed = 1;
+        return;
+    case 10:
+        ((TitanCommand *)row(image, TITAN_TABLE_commands, 1))->fed = UINT32_MAX;
+        return;
     default:
         return;
     }
@@ -321,7 +330,7 @@ static void damage(void *image, int which)
 
 static void damaged_results_are_refused(void **state)
 {
-    enum { WAYS = 8 };
+    enum { WAYS = 11 };
     World w = world_new(in_order);
     diag_init(&w.diag, &w.arena);
     const char *path =
