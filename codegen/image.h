@@ -111,8 +111,8 @@ void image_streams_meet(ImageTables *t, const ImageStreams *s, uint32_t step);
 uint32_t image_fed(ImageTables *t, const Fn *fn, const Inst *launch,
                    uint32_t first);
 
-/* Of the commands from FIRST on, a program: those that are one for each member of
- * a gather in front of them. */
+/* Of the commands from FIRST on, a program: those that are one for each member
+ * of a gather in front of them. */
 void image_own(ImageTables *t, uint32_t first);
 
 /* The bytes, with their hash; they live in the module's arena. */

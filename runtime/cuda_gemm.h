@@ -13,8 +13,8 @@ struct CudaGemm {
     CudaGemm *next;
     uint32_t row, parts; /* of the command's rows, this many are one call */
     TitanGemm of;        /* the row, of so many */
-    uint64_t align[4]; /* of A, B, D, C of the command */
-    bool swapped;      /* the library's A is the command's B */
+    uint64_t align[4];   /* of A, B, D, C of the command */
+    bool swapped;        /* the library's A is the command's B */
     LtDesc desc;
     LtLayout a, b, d;
     LtAlgo algo;

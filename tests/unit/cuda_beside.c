@@ -138,6 +138,29 @@ static void bytes_are_waited_for(void **state)
     close_world(&w);
 }
 
+static void one_copy_is_reached(void **state)
+{
+    (void)state;
+    World w;
+    bool known;
+    open_world(&w);
+    copy(&w, 0);
+    copy(&w, 1);
+    clear();
+    CudaBytes to = {place(PIECES), PIECE}, more = {place(PIECES), PIECE + 1};
+    assert_int_equal(cuda_beside_reach(&w.c, 0, more, 0, &known), TITAN_OK);
+    assert_false(known);
+    says("");
+    assert_int_equal(cuda_beside_reach(&w.c, 0, to, 0, &known), TITAN_OK);
+    assert_true(known);
+    says("stream 0 waits for event 3\n");
+    assert_int_equal(cuda_beside_join(&w.c, 0), TITAN_OK);
+    assert_int_equal(cuda_beside_reach(&w.c, 0, to, 0, &known), TITAN_OK);
+    assert_false(known);
+    end_capture(&w);
+    close_world(&w);
+}
+
 static void signals_are_behind_copies(void **state)
 {
     (void)state;
@@ -286,6 +309,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_copy_needs_what_is_before),
         cmocka_unit_test(bytes_are_waited_for),
+        cmocka_unit_test(one_copy_is_reached),
         cmocka_unit_test(signals_are_behind_copies),
         cmocka_unit_test(the_oldest_is_waited_for),
         cmocka_unit_test(what_is_not_waited_for_races),
