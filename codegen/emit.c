@@ -234,8 +234,9 @@ void emit_straight(Emit *e, LoopId loop)
 
 void emit_between(Emit *e, LoopId first, LoopId next)
 {
-    const Loop *l = &e->k->loops.at[e->k->loops.at[first].parent];
-    bool between = false;
+    const Loop *l =
+        &e->k->loops.at[e->k->loops.at[first ? first : next].parent];
+    bool between = !first;
     for (uint32_t i = 0; i < l->body.n; i++) {
         const NodeInfo *in = node_info(e->k, l->body.at[i]);
         if (in->op == KN_loop && in->inner == next) return;

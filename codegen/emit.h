@@ -93,6 +93,7 @@ typedef enum Mapping {
     MAP_rows,   /* GPU: threads share an item's lanes (gpu_rows.c) */
     MAP_column, /* GPU: a block takes some lanes (gpu_columns.c) */
     MAP_turned, /* GPU: a block takes lanes of many items (gpu_turned.c) */
+    MAP_blocks, /* GPU: and rows that share a scale (gpu_blocks.c) */
     MAP_tile,   /* GPU: a warp takes the rows of an item (gpu_tile.c) */
     MAP_tensor  /* GPU: warpgroups take a tile of rows (gpu_tensor.c) */
 } Mapping;
@@ -167,7 +168,8 @@ void emit_straight(Emit *e, LoopId loop);
 typedef bool NodeKind(const Kir *k, const NodeInfo *in);
 void emit_some(Emit *e, LoopId loop, NodeKind *are);
 LV emit_use(Emit *e, Node n); /* widened when lanes are taken together */
-/* The nodes of the parent's body between two loops in it. */
+/* The nodes of the parent's body between two loops in it; 0: from its start, or
+ * to its end. */
 void emit_between(Emit *e, LoopId first, LoopId next);
 LLVMBasicBlockRef emit_block(Emit *e, const char *name);
 LV emit_alloca(Emit *e, LLVMTypeRef t, int64_t n);
@@ -240,6 +242,9 @@ LV gpu_column_item(Emit *e, LV block, LV *lanes);
 
 /* gpu_turned.c */
 void gpu_turned_items(Emit *e, LV tid, LV block);
+
+/* gpu_blocks.c */
+void gpu_blocks_items(Emit *e, LV tid, LV block);
 
 /* gpu_rows.c */
 void gpu_row_lanes(Emit *e, LoopId loop);

@@ -36,7 +36,7 @@ unsigned row_together(const Kir *k, const Loop *l);
 uint32_t row_sweeps(const Kir *k);
 /* Nothing nested in the loop. */
 bool row_is_plain(const Kir *k, const Loop *l);
-/* Whether two loads in different loops over lanes are of the same elements. */
+/* Whether two loads in different loops of a kind are of the same elements. */
 bool row_same_load(const Kir *k, const NodeInfo *x, const NodeInfo *y);
 /* The same bits, of which the compiler knows nothing. */
 LV gpu_opaque(Emit *e, LV x);

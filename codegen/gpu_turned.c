@@ -23,9 +23,10 @@
  */
 #include <string.h>
 
-#include "target.h"
+#include "gpu_turned.h"
 
-enum { LANES = 128, LINE = 128, UNIT = 16, THREADS = 256, WORD = 4 };
+enum { LANES = TURNED_LANES, THREADS = TURNED_THREADS };
+enum { LINE = 128, UNIT = 16, WORD = 4 };
 enum { LEAST_WIDTH = 4, MOST_ROOM = 48 << 10 };
 enum { ITEMS_LOOP = 1, LANES_LOOP }; /* and no others */
 
@@ -56,13 +57,15 @@ static int64_t in_unit(const Kir *k, const NodeInfo *store)
     return UNIT / dtype_bytes(k->arg_dtypes[store->arg]);
 }
 
-static bool crosses(const Kir *k, uint32_t node)
+bool turned_crosses(const Kir *k, uint32_t node)
 {
     const NodeInfo *in = &k->nodes.at[node];
     DType d = k->arg_dtypes[in->arg];
+    LoopId along = in->loop == LANES_LOOP ? ITEMS_LOOP : in->loop;
+    int64_t n = along == ITEMS_LOOP ? k->rows : k->loops.at[along].hi;
     return in->op == KN_store && !in->a.id && d != DT_bool &&
-           dtype_bytes(d) <= WORD && k->rows % in_unit(k, in) == 0 &&
-           lies_along(k, node, ITEMS_LOOP, in_unit(k, in));
+           dtype_bytes(d) <= WORD && n % in_unit(k, in) == 0 &&
+           lies_along(k, node, along, in_unit(k, in));
 }
 
 /* Bytes of the narrowest result that crosses; 0: the kernel is no such one. */
@@ -78,23 +81,24 @@ static unsigned crossing_bytes(const Kir *k)
         bool along = ix_steps(k, in->ix, LANES_LOOP, k->width, &coef) &&
                      (coef == 1 || (coef == 0 && in->op == KN_load));
         if (along) continue;
-        if (in->op == KN_load || !crosses(k, i)) return 0;
+        if (in->op == KN_load || !turned_crosses(k, i)) return 0;
         unsigned b = dtype_bytes(k->arg_dtypes[in->arg]);
         if (!bytes || b < bytes) bytes = b;
     }
     return bytes;
 }
 
-/* Bytes of shared memory: crossing results lie there one after the other. */
-static int64_t room_of(const Kir *k, int64_t items)
+int64_t turned_room(const Kir *k, LoopId loop, int64_t rows)
 {
     unsigned widest = 0;
     for (uint32_t i = 1; i < k->nodes.n; i++) {
-        if (k->nodes.at[i].op != KN_store || !crosses(k, i)) continue;
-        unsigned b = dtype_bytes(k->arg_dtypes[k->nodes.at[i].arg]);
+        const NodeInfo *in = &k->nodes.at[i];
+        if (in->op != KN_store || in->loop != loop || !turned_crosses(k, i))
+            continue;
+        unsigned b = dtype_bytes(k->arg_dtypes[in->arg]);
         if (b > widest) widest = b;
     }
-    return LANES * items * widest;
+    return LANES * rows * widest;
 }
 
 bool gpu_turned_grid(Kir *k, Grid *out)
@@ -105,7 +109,7 @@ bool gpu_turned_grid(Kir *k, Grid *out)
     unsigned bytes = crossing_bytes(k);
     int64_t items = bytes ? LINE / bytes : 0;
     if (k->width < LEAST_WIDTH || !bytes || n < LANES / 2 ||
-        k->rows < items / 2 || room_of(k, items) > MOST_ROOM) {
+        k->rows < items / 2 || turned_room(k, LANES_LOOP, items) > MOST_ROOM) {
         k->width = was;
         return false;
     }
@@ -137,17 +141,11 @@ int gpu_turned_blocks(const Kir *k, const Grid *g)
 
 uint32_t gpu_turned_places(const Kir *k, const Grid *g)
 {
-    return (uint32_t)(room_of(k, g->beside) / (int64_t)sizeof(uint64_t));
+    return (uint32_t)(turned_room(k, LANES_LOOP, g->beside) /
+                      (int64_t)sizeof(uint64_t));
 }
 
 /* ---------------------------------------------------------------- the tile */
-
-typedef struct Tile {
-    int64_t w, turns;    /* lanes and items of a thread */
-    LV tid, column, row; /* of the thread */
-    LV item, lane;       /* the first of the tile */
-    LV **made;           /* per store, per turn: what it stores */
-} Tile;
 
 static LV number(Emit *e, int64_t i)
 {
@@ -174,21 +172,25 @@ static LV rest(Emit *e, LV x, int64_t by)
     return LLVMBuildURem(e->s.b, x, number(e, by), "");
 }
 
-static Tile find_tile(Emit *e, LV tid, LV block)
+Tile turned_tile(Emit *e, LV tid, LV block, LoopId sweep)
 {
     const Kir *k = e->k;
     int64_t w = k->width, beside = LANES / w;
+    int64_t each = sweep ? k->loops.at[sweep].hi : 1, rows = k->rows * each;
     int64_t tiles = (lanes_of(k)->hi + LANES - 1) / LANES;
-    int64_t last = (k->rows + e->beside - 1) / e->beside - 1;
+    int64_t last = (rows + e->beside - 1) / e->beside - 1;
     LV from_end =
         LLVMBuildSub(e->s.b, number(e, last), part(e, block, tiles), "");
-    return (Tile){.w = w,
+    return (Tile){.sweep = sweep,
+                  .each = each,
+                  .rows = rows,
+                  .w = w,
                   .turns = e->beside * beside / THREADS,
                   .tid = tid,
                   .column = rest(e, tid, beside),
                   .row = part(e, tid, beside),
-                  .lane = times(e, rest(e, block, tiles), LANES),
-                  .item = times(e, from_end, e->beside),
+                  .first_lane = times(e, rest(e, block, tiles), LANES),
+                  .first_row = times(e, from_end, e->beside),
                   .made = NEW_ARRAY(k->arena, LV *, k->nodes.n)};
 }
 
@@ -208,28 +210,35 @@ static LV both(Emit *e, LV x, LV y)
     return x && y ? LLVMBuildAnd(e->s.b, x, y, "") : x ? x : y;
 }
 
-static LV first_lane(Emit *e, const Tile *t, LV *exists)
+LV turned_lane(Emit *e, const Tile *t, LV *exists)
 {
     int64_t n = lanes_of(e->k)->hi;
-    LV at = plus(e, t->lane, times(e, t->column, t->w));
+    LV at = plus(e, t->first_lane, times(e, t->column, t->w));
     return within(e, at, n, LANES, n - t->w, exists);
 }
 
-static LV item_of(Emit *e, const Tile *t, int64_t turn, LV *exists)
+LV turned_row(Emit *e, const Tile *t, int64_t turn, LV *exists)
 {
-    int64_t n = e->k->rows;
-    LV at = plus(e, t->item, times(e, t->row, t->turns));
+    int64_t n = t->rows;
+    LV at = plus(e, t->first_row, times(e, t->row, t->turns));
     return within(e, plus(e, at, number(e, turn)), n, e->beside, n - 1, exists);
+}
+
+void turned_enter(Emit *e, const Tile *t, LV row, LV lane)
+{
+    emit_enter(e, ITEMS_LOOP, t->sweep ? part(e, row, t->each) : row);
+    emit_enter(e, LANES_LOOP, lane);
+    if (t->sweep) emit_enter(e, t->sweep, rest(e, row, t->each));
 }
 
 /* All values of the thread, before any is stored. */
 static void make_values(Emit *e, Tile *t)
 {
     LV exists;
-    e->chunk = first_lane(e, t, &exists);
+    e->chunk = turned_lane(e, t, &exists);
     e->defers = true;
     for (int64_t i = 0; i < t->turns; i++) {
-        emit_turn(e, ITEMS_LOOP, item_of(e, t, i, &exists), NULL);
+        emit_turn(e, ITEMS_LOOP, turned_row(e, t, i, &exists), NULL);
         for (uint32_t n = 1; n < e->k->nodes.n; n++) {
             if (e->k->nodes.at[n].op != KN_store) continue;
             if (!t->made[n]) t->made[n] = NEW_ARRAY(e->k->arena, LV, t->turns);
@@ -239,22 +248,27 @@ static void make_values(Emit *e, Tile *t)
     e->defers = false;
 }
 
-/* A store of w neighbours of a loop, at an item and a lane, if they exist. */
-static void store_at(Emit *e, uint32_t node, LoopId along, unsigned w, LV at[2],
-                     LV exists, LV v)
+/* A store of w neighbours of a loop, at a row and a lane, if they exist. */
+typedef struct Neighbours {
+    LoopId along;
+    unsigned w;
+    LV row, lane, exists;
+} Neighbours;
+
+static void store_at(Emit *e, const Tile *t, uint32_t node,
+                     const Neighbours *at, LV v)
 {
     LLVMBuilderRef b = e->s.b;
     LLVMBasicBlockRef then = emit_block(e, "exists"), on = emit_block(e, "on");
-    if (exists)
-        LLVMBuildCondBr(b, exists, then, on);
+    if (at->exists)
+        LLVMBuildCondBr(b, at->exists, then, on);
     else
         LLVMBuildBr(b, then);
     LLVMPositionBuilderAtEnd(b, then);
-    e->lanes = along;
-    e->s.w = w;
+    e->lanes = at->along;
+    e->s.w = at->w;
     e->aligned = true;
-    emit_enter(e, ITEMS_LOOP, at[0]);
-    emit_enter(e, LANES_LOOP, at[1]);
+    turned_enter(e, t, at->row, at->lane);
     emit_store_value(e, (Node){node}, v);
     e->lanes = 0;
     e->s.w = 1;
@@ -265,12 +279,13 @@ static void store_at(Emit *e, uint32_t node, LoopId along, unsigned w, LV at[2],
 
 static void store_along(Emit *e, const Tile *t, uint32_t node)
 {
-    LV has_lane, has_item;
-    LV lane = first_lane(e, t, &has_lane);
+    LV has_lane, has_row;
+    LV lane = turned_lane(e, t, &has_lane);
     for (int64_t i = 0; i < t->turns; i++) {
-        LV item = item_of(e, t, i, &has_item);
-        store_at(e, node, LANES_LOOP, (unsigned)t->w, (LV[]){item, lane},
-                 both(e, has_lane, has_item), t->made[node][i]);
+        LV row = turned_row(e, t, i, &has_row);
+        Neighbours at = {LANES_LOOP, (unsigned)t->w, row, lane,
+                         both(e, has_lane, has_row)};
+        store_at(e, t, node, &at, t->made[node][i]);
     }
 }
 
@@ -393,16 +408,18 @@ static void store_lines(Emit *e, const Tile *t, const Crossing *c)
     LLVMTypeRef type = site_type(&one, dtype_reg(&one, c->dtype));
     int64_t units = c->line / UNIT, lanes = lanes_of(e->k)->hi;
     for (int64_t i = 0; i < LANES * units; i += THREADS) {
-        LV at = plus(e, t->tid, number(e, i)), has_lane, has_item;
+        LV at = plus(e, t->tid, number(e, i)), has_lane, has_row;
         LV lane = part(e, at, units), unit = rest(e, at, units);
         LV from = line_at(e, t, c, lane, times(e, unit, UNIT));
         LV v = LLVMBuildLoad2(b, type, from, "");
         LLVMSetAlignment(v, UNIT);
-        LV item = plus(e, t->item, times(e, unit, one.w));
-        lane = within(e, plus(e, t->lane, lane), lanes, LANES, 0, &has_lane);
-        item = within(e, item, e->k->rows, e->beside, 0, &has_item);
-        store_at(e, c->node, ITEMS_LOOP, one.w, (LV[]){item, lane},
-                 both(e, has_lane, has_item), v);
+        LV row = plus(e, t->first_row, times(e, unit, one.w));
+        lane =
+            within(e, plus(e, t->first_lane, lane), lanes, LANES, 0, &has_lane);
+        row = within(e, row, t->rows, e->beside, 0, &has_row);
+        Neighbours to = {t->sweep ? t->sweep : ITEMS_LOOP, one.w, row, lane,
+                         both(e, has_lane, has_row)};
+        store_at(e, t, c->node, &to, v);
     }
 }
 
@@ -418,17 +435,22 @@ static void store_across(Emit *e, const Tile *t, uint32_t node)
     store_lines(e, t, &c);
 }
 
-void gpu_turned_items(Emit *e, LV tid, LV block)
+void turned_store(Emit *e, const Tile *t)
 {
-    Tile t = find_tile(e, tid, block);
-    make_values(e, &t);
     bool used = false;
     for (uint32_t i = 1; i < e->k->nodes.n; i++)
-        if (t.made[i] && !crosses(e->k, i)) store_along(e, &t, i);
+        if (t->made[i] && !turned_crosses(e->k, i)) store_along(e, t, i);
     for (uint32_t i = 1; i < e->k->nodes.n; i++) {
-        if (!t.made[i] || !crosses(e->k, i)) continue;
+        if (!t->made[i] || !turned_crosses(e->k, i)) continue;
         if (used) gpu_barrier(e); /* before the room is used again */
-        store_across(e, &t, i);
+        store_across(e, t, i);
         used = true;
     }
+}
+
+void gpu_turned_items(Emit *e, LV tid, LV block)
+{
+    Tile t = turned_tile(e, tid, block, 0);
+    make_values(e, &t);
+    turned_store(e, &t);
 }

@@ -251,7 +251,8 @@ static LV load_wide(Emit *e, const NodeInfo *in)
 {
     int64_t coef;
     bool steps = lane_step(e, in->ix, &coef) && coef == 1;
-    LV v = e->map == MAP_rows ? gpu_row_loaded(e, in) : NULL;
+    bool holds = e->map == MAP_rows || e->map == MAP_blocks;
+    LV v = holds ? gpu_row_loaded(e, in) : NULL;
     if (!v) { /* the GPU has no masked loads */
         v = steps && !(in->a.id && e->s.gpu) ? load_vector(e, in)
                                              : load_gather(e, in);

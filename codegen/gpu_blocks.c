@@ -1,0 +1,456 @@
+/*
+ * gpu_blocks.c: blocks of rows that share a scale, mapped to the blocks of a
+ * GPU.
+ *
+ * Such a kernel sweeps the rows of an item twice, lane by lane: for maxima, and
+ * for what is made with them.  A block of threads takes a tile of ROWS rows,
+ * those of one item or of a few, and reads them once:
+ *
+ *                 lanes
+ *           +---------------+        each thread holds w lanes of a few rows
+ *     rows  | . . w . . . . |        as they were loaded, and their maxima;
+ *           | . . w . . . . |
+ *           +---------------+
+ *           | m m m m m m m |        a thread for each lane of an item makes of
+ *           +---------------+        all threads' what the sweep needs;
+ *           +---------------+
+ *           | . . w . . . . |        all make the results of the rows that
+ *           +---------------+        they hold
+ *
+ * Results lie along the lanes, or along the rows: these go through shared
+ * memory (gpu_turned.c).
+ */
+#include <string.h>
+
+#include "gpu_rows.h"
+#include "gpu_turned.h"
+
+enum { LANES = TURNED_LANES, THREADS = TURNED_THREADS, ROWS = 128 };
+enum { SLOT = 4, MOST_ROOM = 48 << 10, MOST_HELD = 384 };
+/* Loops, and there are no others; the last two are in the lanes. */
+enum { ITEMS_LOOP = 1, LANES_LOOP, INNER_LOOPS, LOOPS = 5 };
+
+/* ---------------------------------------------------------------- the grid */
+
+static const Loop *lanes_of(const Kir *k)
+{
+    return &k->loops.at[LANES_LOOP];
+}
+
+/* Of the two loops inside the lanes, the one that makes maxima, and the other.
+ */
+static LoopId maxima_id(const Kir *k)
+{
+    return k->loops.at[INNER_LOOPS].accs.n ? INNER_LOOPS : INNER_LOOPS + 1;
+}
+
+static LoopId sweep_id(const Kir *k)
+{
+    return 2 * INNER_LOOPS + 1 - maxima_id(k);
+}
+
+static const Loop *maxima_of(const Kir *k)
+{
+    return &k->loops.at[maxima_id(k)];
+}
+
+static const Loop *sweep_of(const Kir *k)
+{
+    return &k->loops.at[sweep_id(k)];
+}
+
+static bool is_plain_loop(const Loop *l, LoopKind kind, LoopId parent)
+{
+    return l->kind == kind && l->parent == parent && !l->lo && !l->when.id &&
+           !l->from.id && !l->to.id && !l->reverse && !l->scans &&
+           !l->in_order && !l->walks;
+}
+
+static bool has_loops(const Kir *k)
+{
+    if (!k->across || k->tile || k->tensor || k->loops.n != LOOPS) return false;
+    const Loop *maxima = maxima_of(k), *sweep = sweep_of(k);
+    for (uint32_t a = 0; a < maxima->accs.n; a++)
+        if (maxima->accs.at[a].kind != ACC_max ||
+            maxima->accs.at[a].dtype != DT_f32)
+            return false;
+    return is_plain_loop(lanes_of(k), LOOP_lanes, ITEMS_LOOP) &&
+           is_plain_loop(maxima, LOOP_seq, LANES_LOOP) &&
+           is_plain_loop(sweep, LOOP_seq, LANES_LOOP) &&
+           maxima->hi == sweep->hi && maxima->accs.n && !sweep->accs.n;
+}
+
+/* Rows of a thread. */
+static int64_t turns_of(const Kir *k)
+{
+    return ROWS * LANES / k->width / THREADS;
+}
+
+static bool is_held(const Kir *k, const NodeInfo *in)
+{
+    for (uint32_t i = 1; i < k->nodes.n; i++) {
+        const NodeInfo *by = &k->nodes.at[i];
+        if (by->op == KN_load && by->loop == maxima_id(k) &&
+            row_same_load(k, by, in))
+            return true;
+    }
+    return false;
+}
+
+/* A load or a store that is one of neighbours; the sweep loads what the maxima
+ * were made of. */
+static bool fits(const Kir *k, uint32_t node)
+{
+    const NodeInfo *in = &k->nodes.at[node];
+    int64_t coef;
+    if (in->op == KN_total || in->op == KN_scan) return false;
+    if (in->op != KN_load && in->op != KN_store) return true;
+    if (in->a.id || ix_chosen(k, in->ix)) return false;
+    if (in->loop < INNER_LOOPS) return true;
+    if (in->op == KN_store && turned_crosses(k, node)) return true;
+    if (in->op == KN_load && in->loop == sweep_id(k) && !is_held(k, in))
+        return false;
+    return (in->op == KN_load || in->loop == sweep_id(k)) &&
+           ix_steps(k, in->ix, LANES_LOOP, k->width, &coef) && coef == 1;
+}
+
+/* A value of a lane that the sweep reads. */
+static bool is_shared(const Kir *k, uint32_t node)
+{
+    if (k->nodes.at[node].loop != LANES_LOOP) return false;
+    for (uint32_t i = 1; i < k->nodes.n; i++) {
+        const NodeInfo *in = &k->nodes.at[i];
+        if (in->loop == sweep_id(k) &&
+            (in->a.id == node || in->b.id == node || in->c.id == node))
+            return true;
+    }
+    return false;
+}
+
+static uint32_t count_shared(const Kir *k)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 1; i < k->nodes.n; i++)
+        n += is_shared(k, i);
+    return n;
+}
+
+/* Bytes that a thread holds of what it has loaded. */
+static int64_t held_bytes(const Kir *k)
+{
+    int64_t bytes = 0;
+    for (uint32_t i = 1; i < k->nodes.n; i++) {
+        const NodeInfo *in = &k->nodes.at[i];
+        if (in->op == KN_load && in->loop == maxima_id(k))
+            bytes += dtype_bytes((DType)in->dtype);
+    }
+    return bytes * k->width * turns_of(k);
+}
+
+/* Shared memory: crossing results, maxima by threads, values of lanes. */
+static int64_t maxima_at(const Kir *k)
+{
+    return turned_room(k, sweep_id(k), ROWS);
+}
+
+static int64_t values_at(const Kir *k)
+{
+    int64_t slots = ROWS / turns_of(k) * LANES;
+    return maxima_at(k) + slots * SLOT * maxima_of(k)->accs.n;
+}
+
+/* Lanes of the items of a tile. */
+static int64_t lanes_of_items(const Kir *k)
+{
+    return ROWS / sweep_of(k)->hi * LANES;
+}
+
+static int64_t room_of(const Kir *k)
+{
+    return values_at(k) + lanes_of_items(k) * SLOT * count_shared(k);
+}
+
+static bool takes_tiles(const Kir *k)
+{
+    int64_t rows = sweep_of(k)->hi;
+    if (k->width < 4 || ROWS % rows || rows % turns_of(k) ||
+        lanes_of(k)->hi < LANES / 2 || k->rows * rows < ROWS / 2)
+        return false;
+    for (uint32_t i = 1; i < k->nodes.n; i++)
+        if (!fits(k, i) || (is_shared(k, i) && k->nodes.at[i].dtype != DT_f32))
+            return false;
+    return held_bytes(k) <= MOST_HELD && room_of(k) <= MOST_ROOM;
+}
+
+bool gpu_blocks_grid(Kir *k, Grid *out)
+{
+    if (!has_loops(k)) return false;
+    int64_t was = k->width, n = lanes_of(k)->hi;
+    k->width = gpu_lanes_of_thread(k);
+    if (!takes_tiles(k)) {
+        k->width = was;
+        return false;
+    }
+    int64_t tiles = (k->rows * sweep_of(k)->hi + ROWS - 1) / ROWS;
+    *out = (Grid){.map = MAP_blocks,
+                  .blocks = tiles * ((n + LANES - 1) / LANES),
+                  .threads = THREADS,
+                  .beside = ROWS};
+    return true;
+}
+
+int gpu_blocks_at_a_time(const Kir *k)
+{
+    enum { REGISTERS = 65536 / THREADS, BESIDES = 32 };
+    int64_t blocks = REGISTERS / (held_bytes(k) / SLOT + BESIDES);
+    return blocks > 1 ? (int)blocks : 1;
+}
+
+uint32_t gpu_blocks_places(const Kir *k)
+{
+    return (uint32_t)(room_of(k) / (int64_t)sizeof(uint64_t));
+}
+
+/* ---------------------------------------------------------------- maxima */
+
+static LV number(Emit *e, int64_t i)
+{
+    return emit_iconst(e, i);
+}
+
+static LV plus(Emit *e, LV x, LV y)
+{
+    return LLVMBuildAdd(e->s.b, x, y, "");
+}
+
+static LV times(Emit *e, LV x, int64_t by)
+{
+    return LLVMBuildMul(e->s.b, x, number(e, by), "");
+}
+
+/* Number i of shared memory behind so many bytes. */
+static LV slot(Emit *e, int64_t behind, LV i)
+{
+    LV byte = plus(e, number(e, behind), times(e, i, SLOT));
+    return LLVMBuildGEP2(e->s.b, LLVMInt8TypeInContext(e->s.cx), e->shared,
+                         &byte, 1, "");
+}
+
+static void take_lanes(Emit *e, const Tile *t)
+{
+    e->s.w = (unsigned)t->w;
+    e->lanes = LANES_LOOP;
+    e->aligned = true;
+}
+
+static void take_one(Emit *e)
+{
+    e->s.w = 1;
+    e->lanes = 0;
+    e->aligned = false;
+}
+
+/* At the row of a turn, in either loop. */
+static void enter_turn(Emit *e, const Tile *t, int64_t turn)
+{
+    LV exists;
+    turned_enter(e, t, turned_row(e, t, turn, &exists), e->chunk);
+    emit_enter(e, maxima_id(e->k), e->vars[t->sweep]);
+    e->chunk_number = turn;
+}
+
+/* All of the thread, in flight at once. */
+static void load_rows(Emit *e, const Tile *t)
+{
+    const Loop *l = maxima_of(e->k);
+    for (int64_t i = 0; i < t->turns; i++) {
+        enter_turn(e, t, i);
+        for (uint32_t n = 0; n < l->body.n; n++) {
+            const NodeInfo *in = node_info(e->k, l->body.at[n]);
+            LV v = in->op == KN_load ? emit_load_ahead(e, in) : NULL;
+            if (!v) continue;
+            vec_push(e->k->arena, &e->loaded, ((Loaded){l->body.at[n], i, v}));
+        }
+    }
+}
+
+/* Maximum a of thread row `row` of the tile. */
+static LV maximum_at(Emit *e, uint32_t a, LV row, LV lane)
+{
+    int64_t all = ROWS / turns_of(e->k) * LANES * SLOT;
+    return slot(e, maxima_at(e->k) + a * all,
+                plus(e, times(e, row, LANES), lane));
+}
+
+/* Of the rows of the thread, for the others. */
+static void make_maxima(Emit *e, const Tile *t)
+{
+    const Loop *l = maxima_of(e->k);
+    LV *most = NEW_ARRAY(e->k->arena, LV, l->accs.n);
+    for (int64_t i = 0; i < t->turns; i++) {
+        enter_turn(e, t, i);
+        emit_body(e, maxima_id(e->k));
+        for (uint32_t a = 0; a < l->accs.n; a++) {
+            const Acc *acc = &l->accs.at[a];
+            LV x = emit_use(e, acc->value);
+            most[a] = i ? acc_combine(e, acc, most[a], x, e->s.w) : x;
+        }
+    }
+    LV lane = times(e, t->column, t->w);
+    for (uint32_t a = 0; a < l->accs.n; a++) {
+        LV st = LLVMBuildStore(e->s.b, most[a], maximum_at(e, a, t->row, lane));
+        LLVMSetAlignment(st, 4 * SLOT);
+    }
+}
+
+/* ----------------------------------------------------- a lane of an item */
+
+/* The maxima of all threads that have the item. */
+static void set_maxima(Emit *e, const Tile *t, LV item, LV lane)
+{
+    const Loop *l = maxima_of(e->k);
+    LV *all = NEW_ARRAY(e->k->arena, LV, l->accs.n);
+    int64_t n = t->each / t->turns;
+    for (uint32_t a = 0; a < l->accs.n; a++) {
+        const Acc *acc = &l->accs.at[a];
+        for (int64_t i = 0; i < n; i++) {
+            LV row = plus(e, times(e, item, n), number(e, i));
+            LV x = LLVMBuildLoad2(e->s.b, acc_type(e, acc, 1),
+                                  maximum_at(e, a, row, lane), "");
+            all[a] = i ? acc_combine(e, acc, all[a], x, 1) : x;
+        }
+    }
+    emit_set_results(e, maxima_id(e->k), all);
+}
+
+/* Value number i of lane u of the items. */
+static LV value_at(Emit *e, uint32_t i, LV u)
+{
+    return slot(e, values_at(e->k) + i * lanes_of_items(e->k) * SLOT, u);
+}
+
+static void share_values(Emit *e, LV u)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 1; i < e->k->nodes.n; i++) {
+        if (!is_shared(e->k, i)) continue;
+        LLVMBuildStore(e->s.b, e->vals[i], value_at(e, n++, u));
+    }
+}
+
+/* X, or 0 where it is not below n; *EXISTS says which. */
+static LV below(Emit *e, LV x, int64_t n, LV *exists)
+{
+    *exists = LLVMBuildICmp(e->s.b, LLVMIntSLT, x, number(e, n), "");
+    return LLVMBuildSelect(e->s.b, *exists, x, number(e, 0), "");
+}
+
+/* Lane u of the items of the tile: all that is no part of a sweep. */
+static void make_lane(Emit *e, const Tile *t, LV u)
+{
+    LLVMBuilderRef b = e->s.b;
+    LV item = LLVMBuildUDiv(b, u, number(e, LANES), ""), has_item;
+    LV lane = LLVMBuildURem(b, u, number(e, LANES), ""), has_lane;
+    LV first = LLVMBuildUDiv(b, t->first_row, number(e, t->each), "");
+    LV at = below(e, plus(e, first, item), e->k->rows, &has_item);
+    emit_enter(e, ITEMS_LOOP, at);
+    emit_straight(e, ITEMS_LOOP);
+    at = below(e, plus(e, t->first_lane, lane), lanes_of(e->k)->hi, &has_lane);
+    emit_enter(e, LANES_LOOP, at);
+    emit_between(e, 0, maxima_id(e->k));
+    set_maxima(e, t, item, lane);
+    emit_between(e, maxima_id(e->k), sweep_id(e->k));
+    share_values(e, u);
+    LLVMBasicBlockRef then = emit_block(e, "exists"), on = emit_block(e, "on");
+    LLVMBuildCondBr(b, LLVMBuildAnd(b, has_item, has_lane, ""), then, on);
+    LLVMPositionBuilderAtEnd(b, then);
+    emit_between(e, sweep_id(e->k), 0);
+    LLVMBuildBr(b, on);
+    LLVMPositionBuilderAtEnd(b, on);
+}
+
+static void make_lanes(Emit *e, const Tile *t)
+{
+    LLVMBuilderRef b = e->s.b;
+    int64_t all = lanes_of_items(e->k);
+    for (int64_t from = 0; from < all; from += THREADS) {
+        LV u = plus(e, t->tid, number(e, from));
+        LLVMBasicBlockRef then = emit_block(e, "lane"),
+                          on = emit_block(e, "on");
+        LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntSLT, u, number(e, all), ""),
+                        then, on);
+        LLVMPositionBuilderAtEnd(b, then);
+        make_lane(e, t, u);
+        LLVMBuildBr(b, on);
+        LLVMPositionBuilderAtEnd(b, on);
+    }
+}
+
+/* ---------------------------------------------------------------- the sweep */
+
+/* Values of the thread's lanes. */
+static void read_values(Emit *e, const Tile *t)
+{
+    uint32_t n = 0;
+    int64_t threads = t->each / t->turns;
+    LV item = LLVMBuildUDiv(e->s.b, t->row, number(e, threads), "");
+    LV u = plus(e, times(e, item, LANES), times(e, t->column, t->w));
+    LLVMTypeRef type = site_type(&e->s, dtype_reg(&e->s, DT_f32));
+    for (uint32_t i = 1; i < e->k->nodes.n; i++) {
+        if (!is_shared(e->k, i)) continue;
+        e->vals[i] = LLVMBuildLoad2(e->s.b, type, value_at(e, n++, u), "");
+        LLVMSetAlignment(e->vals[i], 4 * SLOT);
+        e->wide[i] = true;
+    }
+}
+
+static void make_sweep(Emit *e, Tile *t)
+{
+    e->defers = true;
+    for (int64_t i = 0; i < t->turns; i++) {
+        enter_turn(e, t, i);
+        emit_body(e, sweep_id(e->k));
+        for (uint32_t n = 1; n < e->k->nodes.n; n++) {
+            const NodeInfo *in = &e->k->nodes.at[n];
+            if (in->op != KN_store || in->loop != sweep_id(e->k)) continue;
+            if (!t->made[n]) t->made[n] = NEW_ARRAY(e->k->arena, LV, t->turns);
+            t->made[n][i] = e->vals[n];
+        }
+    }
+    e->defers = false;
+}
+
+/* What is made before both sweeps, for the thread's lanes. */
+static void make_before(Emit *e, const Tile *t)
+{
+    LV exists;
+    e->chunk = turned_lane(e, t, &exists);
+    turned_enter(e, t, turned_row(e, t, 0, &exists), e->chunk);
+    emit_straight(e, ITEMS_LOOP);
+    take_lanes(e, t);
+    emit_between(e, 0, maxima_id(e->k));
+}
+
+void gpu_blocks_items(Emit *e, LV tid, LV block)
+{
+    uint32_t n = e->k->nodes.n;
+    Tile t = turned_tile(e, tid, block, sweep_id(e->k));
+    make_before(e, &t);
+    load_rows(e, &t);
+    make_maxima(e, &t);
+    LV *vals = NEW_ARRAY(e->k->arena, LV, n);
+    bool *wide = NEW_ARRAY(e->k->arena, bool, n);
+    memcpy(vals, e->vals, n * sizeof *vals);
+    memcpy(wide, e->wide, n * sizeof *wide);
+    gpu_barrier(e);
+    take_one(e);
+    make_lanes(e, &t);
+    gpu_barrier(e);
+    memcpy(e->vals, vals, n * sizeof *vals);
+    memcpy(e->wide, wide, n * sizeof *wide);
+    take_lanes(e, &t);
+    read_values(e, &t);
+    make_sweep(e, &t);
+    take_one(e);
+    turned_store(e, &t);
+}

@@ -1,0 +1,37 @@
+/*
+ * gpu_turned.h: a tile of rows and lanes that a block of threads makes, some
+ * results of which lie along the rows.
+ *
+ * Rows are items, or those of a sweep in them, in which each item has as many.
+ */
+#ifndef TITAN_GPU_TURNED_H
+#define TITAN_GPU_TURNED_H
+
+#include "target.h"
+
+enum { TURNED_LANES = 128, TURNED_THREADS = 256 };
+
+typedef struct Tile {
+    LoopId sweep;             /* or 0: rows are items */
+    int64_t each, rows;       /* rows of an item, of all items */
+    int64_t w, turns;         /* lanes and rows of a thread */
+    LV tid, column, row;      /* of the thread */
+    LV first_row, first_lane; /* of the tile */
+    LV **made;                /* per store, per turn: what it stores */
+} Tile;
+
+Tile turned_tile(Emit *e, LV tid, LV block, LoopId sweep);
+/* A thread's first lane, and the row of a turn; the last ones where these do
+ * not exist.  *EXISTS: whether they do; NULL: they do. */
+LV turned_lane(Emit *e, const Tile *t, LV *exists);
+LV turned_row(Emit *e, const Tile *t, int64_t turn, LV *exists);
+void turned_enter(Emit *e, const Tile *t, LV row, LV lane);
+
+/* Whether a store lies along the rows, 16 bytes of them side by side. */
+bool turned_crosses(const Kir *k, uint32_t node);
+/* Bytes of shared memory that crossing stores of a loop take. */
+int64_t turned_room(const Kir *k, LoopId loop, int64_t rows);
+/* All that was made. */
+void turned_store(Emit *e, const Tile *t);
+
+#endif
