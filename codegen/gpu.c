@@ -134,17 +134,16 @@ static bool takes_long(const NodeInfo *in)
     }
 }
 
-/* 16 bytes of neighbours at a time, or the same for all lanes. */
-static bool is_whole(const Kir *k, const NodeInfo *in)
+bool gpu_is_whole(const Kir *k, const NodeInfo *in, LoopId lanes)
 {
     const IxInfo *x = ix_info(k, in->ix);
     unsigned bytes = dtype_bytes((DType)in->dtype);
     uint64_t bits = (uint64_t)x->base;
     int64_t coef;
-    if (!ix_linear(k, in->ix, in->loop, &coef) || coef > 1 || coef < 0)
+    if (!ix_linear(k, in->ix, lanes, &coef) || coef > 1 || coef < 0)
         return false;
     for (uint32_t i = 0; i < x->n && coef == 1; i++)
-        if (k->atoms.at[x->terms[i].atom].loop != in->loop)
+        if (k->atoms.at[x->terms[i].atom].loop != lanes)
             bits |= (uint64_t)x->terms[i].coef;
     return coef == 0 || (bits * bytes | k->args[in->arg].align) % 16 == 0;
 }
@@ -159,7 +158,7 @@ static int walks_at_a_time(const Kir *k, uint32_t threads)
     for (uint32_t i = 1; i < k->nodes.n; i++) {
         const NodeInfo *in = &k->nodes.at[i];
         if (in->op == KN_load && k->loops.at[in->loop].kind == LOOP_lanes &&
-            !is_whole(k, in))
+            !gpu_is_whole(k, in, in->loop))
             return 1;
     }
     return threads < WALKING ? (int)(WALKING / threads) : 1;
@@ -189,7 +188,7 @@ static int blocks_at_a_time(const Kir *k, const Grid *g)
             return 0;
         bool loads_lanes = in->op == KN_load && ix_uses(k, in->ix, lanes_id(k));
         loads += loads_lanes;
-        whole &= !loads_lanes || is_whole(k, in);
+        whole &= !loads_lanes || gpu_is_whole(k, in, in->loop);
         stores += in->op == KN_store;
     }
     if (loads == 0) return 0;

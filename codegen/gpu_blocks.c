@@ -111,7 +111,8 @@ static bool fits(const Kir *k, uint32_t node)
     if (in->op == KN_load && in->loop == sweep_id(k) && !is_held(k, in))
         return false;
     return (in->op == KN_load || in->loop == sweep_id(k)) &&
-           ix_steps(k, in->ix, LANES_LOOP, k->width, &coef) && coef == 1;
+           ix_steps(k, in->ix, LANES_LOOP, k->width, &coef) && coef == 1 &&
+           gpu_is_whole(k, in, LANES_LOOP);
 }
 
 /* A value of a lane that the sweep reads. */
@@ -199,10 +200,13 @@ bool gpu_blocks_grid(Kir *k, Grid *out)
     return true;
 }
 
+/* Registers hold what was loaded, and where tiles are cut which rows exist. */
 int gpu_blocks_at_a_time(const Kir *k)
 {
-    enum { REGISTERS = 65536 / THREADS, BESIDES = 32 };
-    int64_t blocks = REGISTERS / (held_bytes(k) / SLOT + BESIDES);
+    enum { REGISTERS = 65536 / THREADS, BESIDES = 40, CUT = 24 };
+    bool cut = k->rows * sweep_of(k)->hi % ROWS || lanes_of(k)->hi % LANES;
+    int64_t besides = BESIDES + (cut ? CUT : 0);
+    int64_t blocks = REGISTERS / (held_bytes(k) / SLOT + besides);
     return blocks > 1 ? (int)blocks : 1;
 }
 
@@ -404,20 +408,23 @@ static void read_values(Emit *e, const Tile *t)
     }
 }
 
-static void make_sweep(Emit *e, Tile *t)
+/* What lies along the lanes is stored at once: the sweep reads nothing but what
+ * the thread holds. */
+static void make_turn(Emit *e, Tile *t, int64_t turn)
 {
+    const Loop *l = sweep_of(e->k);
+    take_lanes(e, t);
+    enter_turn(e, t, turn);
     e->defers = true;
-    for (int64_t i = 0; i < t->turns; i++) {
-        enter_turn(e, t, i);
-        emit_body(e, sweep_id(e->k));
-        for (uint32_t n = 1; n < e->k->nodes.n; n++) {
-            const NodeInfo *in = &e->k->nodes.at[n];
-            if (in->op != KN_store || in->loop != sweep_id(e->k)) continue;
-            if (!t->made[n]) t->made[n] = NEW_ARRAY(e->k->arena, LV, t->turns);
-            t->made[n][i] = e->vals[n];
-        }
-    }
+    emit_body(e, t->sweep);
     e->defers = false;
+    for (uint32_t i = 0; i < l->body.n; i++) {
+        uint32_t n = l->body.at[i].id;
+        if (e->k->nodes.at[n].op != KN_store) continue;
+        if (!t->made[n]) t->made[n] = NEW_ARRAY(e->k->arena, LV, t->turns);
+        t->made[n][turn] = e->vals[n];
+        if (!turned_crosses(e->k, n)) turned_store_along(e, t, n, turn);
+    }
 }
 
 /* What is made before both sweeps, for the thread's lanes. */
@@ -433,6 +440,7 @@ static void make_before(Emit *e, const Tile *t)
 
 void gpu_blocks_items(Emit *e, LV tid, LV block)
 {
+    LV exists;
     uint32_t n = e->k->nodes.n;
     Tile t = turned_tile(e, tid, block, sweep_id(e->k));
     make_before(e, &t);
@@ -448,9 +456,14 @@ void gpu_blocks_items(Emit *e, LV tid, LV block)
     gpu_barrier(e);
     memcpy(e->vals, vals, n * sizeof *vals);
     memcpy(e->wide, wide, n * sizeof *wide);
+    /* places are found again: registers hold what was loaded */
+    t.row = gpu_opaque(e, t.row);
+    t.column = gpu_opaque(e, t.column);
+    e->chunk = turned_lane(e, &t, &exists);
     take_lanes(e, &t);
     read_values(e, &t);
-    make_sweep(e, &t);
+    for (int64_t i = 0; i < t.turns; i++)
+        make_turn(e, &t, i);
     take_one(e);
-    turned_store(e, &t);
+    turned_store_across(e, &t);
 }

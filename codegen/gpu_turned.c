@@ -277,16 +277,14 @@ static void store_at(Emit *e, const Tile *t, uint32_t node,
     LLVMPositionBuilderAtEnd(b, on);
 }
 
-static void store_along(Emit *e, const Tile *t, uint32_t node)
+void turned_store_along(Emit *e, const Tile *t, uint32_t node, int64_t turn)
 {
     LV has_lane, has_row;
     LV lane = turned_lane(e, t, &has_lane);
-    for (int64_t i = 0; i < t->turns; i++) {
-        LV row = turned_row(e, t, i, &has_row);
-        Neighbours at = {LANES_LOOP, (unsigned)t->w, row, lane,
-                         both(e, has_lane, has_row)};
-        store_at(e, t, node, &at, t->made[node][i]);
-    }
+    LV row = turned_row(e, t, turn, &has_row);
+    Neighbours at = {LANES_LOOP, (unsigned)t->w, row, lane,
+                     both(e, has_lane, has_row)};
+    store_at(e, t, node, &at, t->made[node][turn]);
 }
 
 /* ---------------------------------------------------------------- crossing */
@@ -435,11 +433,9 @@ static void store_across(Emit *e, const Tile *t, uint32_t node)
     store_lines(e, t, &c);
 }
 
-void turned_store(Emit *e, const Tile *t)
+void turned_store_across(Emit *e, const Tile *t)
 {
     bool used = false;
-    for (uint32_t i = 1; i < e->k->nodes.n; i++)
-        if (t->made[i] && !turned_crosses(e->k, i)) store_along(e, t, i);
     for (uint32_t i = 1; i < e->k->nodes.n; i++) {
         if (!t->made[i] || !turned_crosses(e->k, i)) continue;
         if (used) gpu_barrier(e); /* before the room is used again */
@@ -452,5 +448,8 @@ void gpu_turned_items(Emit *e, LV tid, LV block)
 {
     Tile t = turned_tile(e, tid, block, 0);
     make_values(e, &t);
-    turned_store(e, &t);
+    for (uint32_t i = 1; i < e->k->nodes.n; i++)
+        for (int64_t turn = 0; turn < t.turns && t.made[i]; turn++)
+            if (!turned_crosses(e->k, i)) turned_store_along(e, &t, i, turn);
+    turned_store_across(e, &t);
 }

@@ -31,7 +31,8 @@ void turned_enter(Emit *e, const Tile *t, LV row, LV lane);
 bool turned_crosses(const Kir *k, uint32_t node);
 /* Bytes of shared memory that crossing stores of a loop take. */
 int64_t turned_room(const Kir *k, LoopId loop, int64_t rows);
-/* All that was made. */
-void turned_store(Emit *e, const Tile *t);
+/* What was made: of one that lies along the lanes, in a turn; all others. */
+void turned_store_along(Emit *e, const Tile *t, uint32_t node, int64_t turn);
+void turned_store_across(Emit *e, const Tile *t);
 
 #endif

@@ -32,6 +32,8 @@ typedef struct Grid {
 Grid gpu_grid(Kir *k);               /* sets k->width */
 const Loop *gpu_lanes(const Kir *k); /* the loop over lanes */
 int64_t gpu_lanes_of_thread(const Kir *k);
+/* 16 bytes of neighbours at a time, or the same for all lanes. */
+bool gpu_is_whole(const Kir *k, const NodeInfo *in, LoopId lanes);
 Grid gpu_rows_grid(Kir *k);
 bool gpu_columns_grid(Kir *k, Grid *out);
 uint32_t gpu_columns_places(const Kir *k, const Grid *g);

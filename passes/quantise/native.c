@@ -56,15 +56,6 @@ void quant_name_sides(Quantise *q, const Type *t, const Way *way)
 /* ---------------------------------------------------------------- operands --
  */
 
-static bool sum_is_innermost(const Quantise *q, Value x)
-{
-    Axis all[QUANT_AXES];
-    uint32_t n = quant_axes(q, quant_type(q, x), all);
-    for (uint32_t i = 0; i < n; i++)
-        if (quant_is_after(all[i], q->sum, q->nsum)) return false;
-    return true;
-}
-
 static Value cut_both(Quantise *q, Value x, const Cut *sum, const Cut *side)
 {
     x = quant_cut(q, x, sum);
@@ -83,7 +74,7 @@ static Cut called_again(Cut c)
 static Value amax_of(Quantise *q, Value x, const Way *way, const Cut *sum,
                      const Cut *side)
 {
-    bool apart = way->square || !sum_is_innermost(q, x);
+    bool apart = way->square;
     Cut cuts[2] = {apart ? called_again(*sum) : *sum,
                    way->square ? called_again(*side) : *side};
     Axis share[2] = {cut_within(&cuts[0])};
