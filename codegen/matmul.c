@@ -316,6 +316,8 @@ static void emit_promoted(const Mm *m, const Corner *corner, LV count, LV *acc)
     mm_turns(m, &t, mm_num(m, 0), acc, n);
     mm_turns_while(m, &t, mm_is(m, LLVMIntULT, t.i, corner->steps));
     LV at = mm_add(m, count, t.i), slot = slot_of(m, at);
+    MmScales scales;
+    if (m->p->scales) mm_scales_load(m, corner, t.i, &scales);
     sm90_mbar_wait(&m->s, full_bar(m, slot), parity_of(m, at));
     for (uint32_t i = 0; i < n; i++)
         acc[i] = LLVMGetPoison(f32);
@@ -323,7 +325,9 @@ static void emit_promoted(const Mm *m, const Corner *corner, LV count, LV *acc)
     sm90_mma_wait(&m->s, 0, acc, n);
     give_back(m, slot, yes);
     for (uint32_t i = 0; i < n; i++)
-        acc[i] = LLVMBuildFAdd(m->s.b, t.carried[i], acc[i], "");
+        acc[i] = m->p->scales
+                     ? mm_scaled(m, &scales, i, acc[i], t.carried[i])
+                     : LLVMBuildFAdd(m->s.b, t.carried[i], acc[i], "");
     mm_turns_end(m, &t, 1, acc);
     for (uint32_t i = 0; i < n; i++)
         acc[i] = t.carried[i];

@@ -118,6 +118,16 @@ typedef struct MatmulBlocks {
     int64_t n, each, of; /* blocks, rows of one, ids that count */
 } MatmulBlocks;
 
+/* A scale for 128 terms of an operand, and of each index of its side, or of 128
+ * of these: strides from index (or from 128) to the next, from stage to stage,
+ * and along what blocks choose. */
+typedef struct MatmulScale {
+    uint32_t arg;
+    DType dtype; /* f32 or e8m0 */
+    bool square, pairs; /* two neighbours of a side are loaded at a time */
+    int64_t side, step, chosen;
+} MatmulScale;
+
 typedef struct Matmul {
     Module *m;
     const Fn *group;
@@ -125,6 +135,8 @@ typedef struct Matmul {
     MatmulTile t;
     uint32_t nargs, threads, products;
     bool promotes; /* the sums of a stage are added to others of f32 */
+    bool scales;   /* and multiplied by the scales of A and of B first */
+    MatmulScale scale[2];
     MatmulBlocks blocked;
     MatmulView view[MATMUL_VIEWS]; /* A, B of each product, values */
     uint32_t nviews;
@@ -183,6 +195,14 @@ bool matmul_choose(const CodegenOpts *o, Module *m, const Fn *group,
 void matmul_print(const Matmul *p, Buf *out);
 uint32_t matmul_blocks(const Matmul *p);
 LV matmul_emit(LLVMModuleRef module, const char *name, const Matmul *p);
+
+/* The scales of 128 terms that operands have (matmul_scale.c).  False: not with
+ * this tile.  TURNED: A is the group's second operand. */
+bool matmul_find_scales(Matmul *p, const KernelArg *args, bool turned);
+bool matmul_is_scale(const Matmul *p, uint32_t arg);
+/* That a thread holds of them. */
+uint32_t matmul_scale_registers(const Matmul *p);
+void matmul_print_scales(const Matmul *p, Buf *out);
 
 /* Number of the product whose sums an einsum of the group is. */
 uint32_t matmul_product(const Matmul *p, const Inst *einsum);

@@ -411,7 +411,9 @@ static bool list_values(Matmul *p, const KernelArg *args,
     ColumnSum tally;
     for (uint32_t i = 0; i < p->nargs; i++) {
         bool written = i >= f->nparams;
-        if (!written && (is_operand(f, i) || is_ids(p, i))) continue;
+        if (!written &&
+            (is_operand(f, i) || is_ids(p, i) || matmul_is_scale(p, i)))
+            continue;
         if (is_tally(p, i, &tally)) continue;
         if (args[i].counter || p->nvalues == MATMUL_VALUES) return false;
         DType d = type_dtype(p->m, args[i].type);
@@ -516,6 +518,7 @@ static bool share_memory(Matmul *p)
 static bool has_registers(const Matmul *p)
 {
     uint32_t sums = p->group_m / 64 * p->t.n / 2 * (p->promotes ? 2 : 1);
+    sums += matmul_scale_registers(p);
     return fn_is(p->m, p->group, FK_matmul) ||
            (sums <= MOST_WITH_MAPS && p->t.groups <= 2);
 }
@@ -590,7 +593,8 @@ bool matmul_plan(Module *m, const Fn *group, const KernelArg *args,
     if (turned) turn(&out->g, places, n);
     return has_dtypes(&out->g) && operands_aligned(out, args) &&
            find_blocks(out, args, turned) && find_promotion(out) &&
-           view_operands(out, args, places, turned) && find_parts(out, args) &&
+           view_operands(out, args, places, turned) &&
+           matmul_find_scales(out, args, turned) && find_parts(out, args) &&
            list_tallies(out, args, places) && list_values(out, args, places) &&
            place_values(out, args) && lay_out(out);
 }
@@ -670,6 +674,7 @@ void matmul_print(const Matmul *p, Buf *out)
     for (uint32_t i = 0; i < p->ntallies; i++)
         print_tally(p, &p->tally[i], out);
     if (p->promotes) buf_puts(out, " promotes");
+    matmul_print_scales(p, out);
     if (p->whole)
         buf_printf(out, " %s %u of %u", p->shares ? "shares" : "parts", p->part,
                    p->whole);

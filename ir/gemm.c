@@ -46,23 +46,29 @@ bool map_multiplies(const Module *m, const Inst *map)
     return x->op == SC_arg && y->op == SC_arg && x->operand != y->operand;
 }
 
-/* The map that makes operand I of narrow numbers and their scales, or NULL. */
+/* The map that makes operand I of narrow numbers and their scales, or what it
+ * is gathered from, or NULL. */
 static const Inst *scaling_map(const Fn *group, const Inst *einsum, uint32_t i)
 {
     const Inst *of = inst_of(group, inst_arg(group, einsum, i));
+    if (of->op == OP_gather) of = inst_of(group, inst_arg(group, of, 0));
     return of->op == OP_map && of->nargs == 2 ? of : NULL;
 }
 
-/* Operands are what is read; the library's also that times what scales it,
- * which is not rounded to eight bits again.  No gemm makes another map. */
+/* Operands are what is read; the library's, and those of rows that choose their
+ * matrix, also that times what scales it, which is not rounded to eight bits
+ * again.  No gemm makes another map. */
 static bool has_operands(const Module *m, const Fn *group)
 {
-    bool scales = fn_is(m, group, FK_matmul);
+    ProductBlocks blocks;
+    bool scales = fn_is(m, group, FK_matmul) || group_blocks(m, group, &blocks);
     for (uint32_t i = group->nparams; i < group->ninsts; i++) {
         const Inst *in = &group->insts[i];
         if (in->op != OP_einsum) continue;
         for (uint32_t k = 0; k < 2; k++) {
             const Inst *of = inst_of(group, inst_arg(group, in, k));
+            if (of->op == OP_gather)
+                of = inst_of(group, inst_arg(group, of, 0));
             if (of->op == OP_map && (!scales || !map_multiplies(m, of) ||
                                      dtype_bytes(type_dtype(m, of->type)) < 2))
                 return false;
@@ -243,8 +249,9 @@ uint32_t einsum_param(const Fn *group, const Inst *in, uint32_t i)
 {
     Value v = inst_arg(group, in, i);
     const Inst *of = inst_of(group, v);
-    bool made = of->op == OP_gather || of->op == OP_map;
-    return made ? inst_arg(group, of, 0).id : v.id;
+    for (; of->op == OP_gather || of->op == OP_map; of = inst_of(group, v))
+        v = inst_arg(group, of, 0);
+    return v.id;
 }
 
 bool group_blocks(const Module *m, const Fn *group, ProductBlocks *out)
@@ -312,6 +319,7 @@ typedef struct Fit {
     Layout at[PLACES]; /* A, B, D, then any others */
     uint32_t n;
     bool pieces;  /* the sum may lie in */
+    bool any;     /* scales of blocks may lie anywhere */
     Runs runs[4]; /* by EinsumRole */
 } Fit;
 
@@ -446,7 +454,7 @@ static bool find_scales(const Fit *f, const Fn *group, const GemmParams *p,
 {
     Layout l;
     GemmScale *to[2] = {&g->scale_a, &g->scale_b};
-    for (uint32_t i = 0; i < 2; i++)
+    for (uint32_t i = 0; i < 2 && !f->any; i++)
         if (p->scale[i] != NO_PARAM &&
             !gemm_scale_layout(f->m, group, f->at[i], i, f->m->scratch, &l,
                                to[i]))
@@ -530,7 +538,8 @@ bool product_fit(Module *m, const Fn *group, const Layout *layouts, Gemm *out,
     uint32_t n = group->nparams + group->nresults, order[PLACES];
     GemmPlace found[PLACES];
     ProductBlocks blocks;
-    Fit f = {.m = m, .pieces = true};
+    GemmParams params = group_gemm(group);
+    Fit f = {.m = m, .pieces = true, .any = true};
     if (n > PLACES) return false;
     order[f.n++] = einsum_param(group, in, 0);
     order[f.n++] = einsum_param(group, in, 1);
@@ -538,7 +547,8 @@ bool product_fit(Module *m, const Fn *group, const Layout *layouts, Gemm *out,
     if (!group_blocks(m, group, &blocks)) blocks.ids = UINT32_MAX;
     for (uint32_t i = 0; i < n; i++) {
         places[i] = (GemmPlace){0};
-        if (i != order[A] && i != order[B] && i != order[D] && i != blocks.ids)
+        if (i != order[A] && i != order[B] && i != order[D] &&
+            i != blocks.ids && i != params.scale[0] && i != params.scale[1])
             order[f.n++] = i;
     }
     for (uint32_t i = 0; i < f.n; i++) {

@@ -409,7 +409,11 @@ static void name_sides(Quantise *q, const Fn *fn)
     for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
         if (!has_recipe(q->m, &fn->insts[i])) continue;
         Marked c = marked_of(q, fn, (Value){i});
-        if (quant_is_native(q, c.type, c.way, METHOD_block))
+        q->rw.old = fn;
+        q->each = (Axis){UINT32_MAX};
+        if (quant_is_chosen(q))
+            quant_name_chosen(q, c.way);
+        else if (quant_is_native(q, c.type, c.way, METHOD_block))
             quant_name_sides(q, c.type, c.way);
     }
 }

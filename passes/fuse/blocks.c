@@ -9,8 +9,10 @@
  *
  * The kernel reads an id for each tile of rows, or finds the blocks of an id
  * (codegen/matmul_blocks.c), so a matrix for each block never exists.  A map of
- * what either gives goes with it.
+ * what either gives goes with it, and so do maps that make both operands of
+ * narrow numbers and the scales of blocks, below the gather.
  */
+#include "../added.h"
 #include "fuse.h"
 
 static void say_apart(const Graph *g, uint32_t node, const char *why)
@@ -77,6 +79,27 @@ static void join_maps(Graph *g, uint32_t node)
     }
 }
 
+/* A map that makes an operand of narrow numbers and their scales. */
+static bool is_scaling(const Graph *g, uint32_t node)
+{
+    return g->nodes[node].again && g->nodes[node].kind == NODE_loop &&
+           map_scales_operand(g->fx->m, g->fn, node_inst(g, node));
+}
+
+/* The clusters of the maps of both operands X and Y of a product; 0: they are
+ * not both such, or of the same numbers. */
+static uint32_t scaling_clusters(const Graph *g, uint32_t x, uint32_t y,
+                                 uint32_t out[2])
+{
+    if (!is_scaling(g, x) || !is_scaling(g, y) ||
+        g->nodes[x].args[0] == g->nodes[y].args[0] ||
+        g->nodes[x].args[1] == g->nodes[y].args[1])
+        return 0;
+    out[0] = g->nodes[x].cluster;
+    out[1] = g->nodes[y].cluster;
+    return 2;
+}
+
 static void join_gather(Graph *g, uint32_t node)
 {
     const Module *m = g->fx->m;
@@ -92,8 +115,10 @@ static void join_gather(Graph *g, uint32_t node)
     } else if (chosen->nusers != 1 || chosen->result) {
         say_apart(g, node, "others read the matrices");
     } else {
-        uint32_t all[2] = {chosen->cluster, x->cluster};
-        if (fuse_join(g, all, 2, NODE_product)) join_maps(g, node);
+        uint32_t all[4] = {chosen->cluster, x->cluster};
+        uint32_t n =
+            2 + scaling_clusters(g, x->args[0], chosen->args[0], all + 2);
+        if (fuse_join(g, all, n, NODE_product)) join_maps(g, node);
     }
 }
 
@@ -115,8 +140,10 @@ static void join_scatter(Graph *g, uint32_t node)
         say_apart(g, node, "the axis along which they choose is not outermost");
         return;
     }
-    uint32_t all[2] = {product->cluster, x->cluster};
-    if (fuse_join(g, all, 2, NODE_product)) join_maps(g, node);
+    uint32_t all[4] = {product->cluster, x->cluster};
+    uint32_t n = 2 + scaling_clusters(g, product->args[0], product->args[1],
+                                      all + 2);
+    if (fuse_join(g, all, n, NODE_product)) join_maps(g, node);
 }
 
 void fuse_blocks(Graph *g)

@@ -17,7 +17,8 @@
  *
  * Where kernels multiply blocks of rows in eight bits, rows with their scales
  * are narrow operands, and the sums are multiplied by both scales; so are sums
- * of gradients where a tensor has one scale.  Elsewhere the narrow numbers are
+ * of gradients where a tensor has one scale.  Those of 128 terms with a scale
+ * are multiplied by it there (native.c).  Elsewhere the narrow numbers are
  * multiplied as numbers of bf16, which has them all.  Scales that are powers of
  * two are multiplied in first, for bf16 has those products too; so are those of
  * blocks, whose products are rounded where they are not; others behind the sum.
@@ -236,6 +237,74 @@ static Value narrow_product(Quantise *q, const Way *way, Product product,
     return emit_cast(b, v, d);
 }
 
+/* Blocks of 128 terms with a scale, in the products of kernels. */
+static bool is_scaled(const Quantise *q, const Way *way, bool marked)
+{
+    enum { SIDE = 128 };
+    if (!q->kernels || marked) return false;
+    for (uint32_t k = 0; k < 2; k++)
+        if (way[k].method != METHOD_block || way[k].mx || way[k].block != SIDE)
+            return false;
+    Type x = value_type(q->rw.old, inst_arg(q->rw.old, q->in, 0));
+    int64_t n = quant_elements(q, x, q->sum, q->nsum);
+    return !q->scatter ? n % SIDE == 0 : n == SIDE;
+}
+
+/* The matrices that rows choose are cut each by itself. */
+static Type chosen_type(Quantise *q, uint32_t operand, const Way *way)
+{
+    Chosen c = chosen_of(q, operand, way, true);
+    q->each = c.is ? c.axis : (Axis){UINT32_MAX};
+    return quant_type(q, c.of);
+}
+
+/* Rows are gathered as numbers and scales; of the weight the product chooses
+ * itself. */
+static Value scaled_operand(Quantise *q, uint32_t operand, const Way *way,
+                            bool weight)
+{
+    Chosen c = chosen_of(q, operand, way, true);
+    Value small, inverse;
+    q->each = c.is ? c.axis : (Axis){UINT32_MAX};
+    quant_native_parts(q, c.of, way, &small, &inverse);
+    if (weight) return choose(q, &c, quant_both(q, small, inverse));
+    return quant_both(q, choose(q, &c, small), choose(q, &c, inverse));
+}
+
+static Value scaled_product(Quantise *q, const Way *way, uint32_t weight,
+                            DType d)
+{
+    Value y[2];
+    Type t[2];
+    for (uint32_t k = 0; k < 2; k++)
+        t[k] = chosen_type(q, k, &way[k]);
+    Cut sum = quant_native_sum(q, t[0], &way[0]);
+    for (uint32_t k = 0; k < 2; k++)
+        y[k] = scaled_operand(q, k, &way[k], k == weight);
+    Value v =
+        emit_einsum(&q->rw.b, y[0], y[1], sum.part, sum.nparts, d, DT_f32);
+    if (q->scatter) return quant_scattered(q, v);
+    (void)chosen_type(q, weight, &way[weight]);
+    return quant_native_join(q, v, t, way);
+}
+
+void quant_name_chosen(Quantise *q, const Way *way)
+{
+    bool marked = false;
+    Type t[2];
+    uint32_t weight = weight_of(q, &marked), was = q->nsum;
+    if (weight > 1 || !is_scaled(q, way, marked)) return;
+    const Inst *of = gather_of(q, weight);
+    sum_along_weight(q, weight);
+    for (uint32_t k = 0; k < 2; k++)
+        t[k] = k == weight
+                   ? base_type(q, of)
+                   : value_type(q->rw.old, inst_arg(q->rw.old, q->in, k));
+    q->each = attr_axis(q->m, of->attr, AT_axis);
+    quant_name_sides(q, t, way);
+    q->nsum = was;
+}
+
 static Value wide_product(Quantise *q, const Way *way, bool marked,
                           uint32_t weight, DType d)
 {
@@ -267,7 +336,7 @@ static void say_wide(const Quantise *q, const Way *way)
                 "as bf16: recipe %s has %s",
                 recipe,
                 way[0].method == METHOD_block || way[1].method == METHOD_block
-                    ? "a scale for each block, which no kernel takes"
+                    ? "scales for blocks, which no kernel takes so"
                 : q->scatter ? "scales for columns of an expert's rows, of "
                                "which no kernel makes sums"
                              : "rows that are not sorted");
@@ -278,12 +347,14 @@ Value quant_chosen(Quantise *q, const Value *x, const Way *way, Product product)
     bool marked = false;
     uint32_t weight = weight_of(q, &marked);
     DType to = type_dtype(q->m, q->in->type);
-    bool blocks = way[0].method == METHOD_block;
-    DType d = blocks ? to : quant_result(q, x[0], product);
+    bool scaled = is_scaled(q, way, marked);
+    bool wide = way[0].method == METHOD_block && !scaled;
+    DType d = wide ? to : quant_result(q, x[0], product);
     if (!q->scatter) sum_along_weight(q, weight);
-    if (!is_narrow(q, way, marked)) say_wide(q, way);
-    Value v = is_narrow(q, way, marked)
-                  ? narrow_product(q, way, product, d)
-                  : wide_product(q, way, marked, weight, d);
-    return emit_cast(&q->rw.b, v, to);
+    if (scaled)
+        return emit_cast(&q->rw.b, scaled_product(q, way, weight, d), to);
+    if (is_narrow(q, way, marked))
+        return emit_cast(&q->rw.b, narrow_product(q, way, product, d), to);
+    say_wide(q, way);
+    return emit_cast(&q->rw.b, wide_product(q, way, marked, weight, d), to);
 }

@@ -43,8 +43,10 @@ static Cut side_of(Quantise *q, Type t, const Way *way)
 {
     Axis beside[QUANT_AXES];
     if (!way->square && q->native != NATIVE_tiles) return (Cut){0};
-    uint32_t n = quant_axes_where(q, t, false, beside);
-    return shared_cut(q, true, t, beside, n, way);
+    uint32_t n = quant_axes_where(q, t, false, beside), k = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (beside[i].id != q->each.id) beside[k++] = beside[i];
+    return shared_cut(q, true, t, beside, k, way);
 }
 
 void quant_name_sides(Quantise *q, const Type *t, const Way *way)
@@ -95,17 +97,33 @@ Value quant_both(Quantise *q, Value small, Value inverse)
     return emit_map(&q->rw.b, expr_cast(q->m, q->wide, body), args, 2);
 }
 
+Cut quant_native_sum(Quantise *q, Type t, const Way *way)
+{
+    return shared_cut(q, false, t, q->sum, q->nsum, way);
+}
+
 /* e4m3 has all numbers of e2m1. */
-static Value native_operand(Quantise *q, Value x, const Way *way,
-                            const Cut *sum, const Cut *side)
+void quant_native_parts(Quantise *q, Value x, const Way *way, Value *small,
+                        Value *inverse)
 {
     Builder *b = &q->rw.b;
-    Value scale, inverse;
-    quant_scales(q, way, amax_of(q, x, way, sum, side), &scale, &inverse);
-    x = quant_narrow(q, cut_both(q, x, sum, side), scale, way->format);
-    x = emit_cast(b, x, DT_e4m3);
+    Value scale;
+    Type t = quant_type(q, x);
+    Cut side = side_of(q, t, way), sum = quant_native_sum(q, t, way);
+    quant_scales(q, way, amax_of(q, x, way, &sum, &side), &scale, inverse);
+    x = quant_narrow(q, cut_both(q, x, &sum, &side), scale, way->format);
+    *small = emit_cast(b, x, DT_e4m3);
     DType by = q->native == NATIVE_tiles ? DT_e8m0 : DT_f32;
-    return quant_both(q, x, emit_cast(b, inverse, by));
+    *inverse = emit_cast(b, *inverse, by);
+}
+
+Value quant_native_join(Quantise *q, Value v, const Type *t, const Way *way)
+{
+    for (int k = 0; k < 2; k++) {
+        Cut side = side_of(q, t[k], &way[k]);
+        if (side.n) v = quant_join(q, v, &side);
+    }
+    return v;
 }
 
 /* ----------------------------------------------------------- contractions --
@@ -115,18 +133,17 @@ Value quant_native(Quantise *q, const Value *x, const Type *t, const Way *way,
                    Product product)
 {
     Value y[2];
-    Cut side[2];
     DType to = type_dtype(q->m, q->in->type);
-    for (int k = 0; k < 2; k++)
-        side[k] = side_of(q, t[k], &way[k]);
-    Cut sum = shared_cut(q, false, t[0], q->sum, q->nsum, &way[0]);
-    for (int k = 0; k < 2; k++)
-        y[k] = native_operand(q, x[k], &way[k], &sum, &side[k]);
+    quant_name_sides(q, t, way);
+    Cut sum = quant_native_sum(q, t[0], &way[0]);
+    for (int k = 0; k < 2; k++) {
+        Value small, inverse;
+        quant_native_parts(q, x[k], &way[k], &small, &inverse);
+        y[k] = quant_both(q, small, inverse);
+    }
     Value v = emit_einsum(&q->rw.b, y[0], y[1], sum.part, sum.nparts,
                           quant_result(q, x[0], product), DT_f32);
-    for (int k = 0; k < 2; k++)
-        if (side[k].n) v = quant_join(q, v, &side[k]);
-    return emit_cast(&q->rw.b, v, to);
+    return emit_cast(&q->rw.b, quant_native_join(q, v, t, way), to);
 }
 
 /* Two matrices of whole units, of which one alone has blocks of rows. */

@@ -143,6 +143,8 @@ Value quant_product(Quantise *q, const Value *y, const Way *way,
 
 /* chosen.c */
 bool quant_is_chosen(const Quantise *q);
+/* Names the sides of its operands that are cut, where kernels take scales. */
+void quant_name_chosen(Quantise *q, const Way *way);
 Value quant_chosen(Quantise *q, const Value *x, const Way *way,
                    Product product);
 /* V, added up as the contraction was. */
@@ -153,6 +155,13 @@ bool quant_is_native(const Quantise *q, const Type *t, const Way *way,
                      Method method);
 /* Narrow numbers and their scales as one operand, which products make. */
 Value quant_both(Quantise *q, Value small, Value inverse);
+/* Narrow numbers that blocks scale, and the scales, each by itself. */
+void quant_native_parts(Quantise *q, Value x, const Way *way, Value *small,
+                        Value *inverse);
+/* Of an operand of that type, its sums as they are cut. */
+Cut quant_native_sum(Quantise *q, Type t, const Way *way);
+/* The sides that are cut, whole again. */
+Value quant_native_join(Quantise *q, Value v, const Type *t, const Way *way);
 /* Names the sides that are cut; see pass_quantise. */
 void quant_name_sides(Quantise *q, const Type *t, const Way *way);
 Value quant_native(Quantise *q, const Value *x, const Type *t, const Way *way,
