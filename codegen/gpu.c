@@ -164,13 +164,28 @@ static int walks_at_a_time(const Kir *k, uint32_t threads)
     return threads < WALKING ? (int)(WALKING / threads) : 1;
 }
 
+/* Maxima of several rows are under way in a thread at a time. */
+static int blocks_of_maxima(const Kir *k)
+{
+    enum { REGISTERS = 65536 / THREADS, BESIDES = 32, ROWS = 8, WORD = 4 };
+    int64_t bytes = 0;
+    for (uint32_t i = 1; i < k->nodes.n; i++) {
+        const NodeInfo *in = &k->nodes.at[i];
+        if (in->op == KN_load && ix_uses(k, in->ix, lanes_id(k)) &&
+            k->loops.at[in->loop].accs.n)
+            bytes += dtype_bytes(k->arg_dtypes[in->arg]);
+    }
+    int64_t n = REGISTERS / (ROWS * k->width * bytes / WORD + BESIDES);
+    return n > 1 ? (int)n : 1;
+}
+
 /* Blocks of a multiprocessor, so that enough loads are in flight; 0: as it
  * comes, for a kernel that computes more than it reads.  A block of columns is
  * alone, and one that looks for turns needs its registers. */
 static int blocks_at_a_time(const Kir *k, const Grid *g)
 {
     enum { FEW = 2, FEW_HELD = 3, MANY_HELD = 7 };
-    int loads = 0, stores = 0;
+    int loads = 0, stores = 0, chosen = 0;
     bool whole = true;
     /* Left alone, ptxas spills the state of rows to have more of them. */
     if (k->tile) return 2;
@@ -182,19 +197,21 @@ static int blocks_at_a_time(const Kir *k, const Grid *g)
     if (g->map == MAP_turned) return gpu_turned_blocks(k, g);
     if (g->map == MAP_blocks) return gpu_blocks_at_a_time(k);
     if (g->map != MAP_thread) return 0;
+    if (gpu_takes_blocks(k)) return blocks_of_maxima(k);
     for (uint32_t i = 1; i < k->nodes.n; i++) {
         const NodeInfo *in = &k->nodes.at[i];
         if (takes_long(in) || (in->op == KN_loop && in->loop == lanes_id(k)))
             return 0;
         bool loads_lanes = in->op == KN_load && ix_uses(k, in->ix, lanes_id(k));
         loads += loads_lanes;
+        chosen += loads_lanes && ix_chosen(k, in->ix);
         whole &= !loads_lanes || gpu_is_whole(k, in, in->loop);
         stores += in->op == KN_store;
     }
     if (loads == 0) return 0;
     if (!divides(k)) return loads <= FEW ? 5 : 4;
     if (!k->sm90) return 0;
-    int held = loads + stores;
+    int held = loads + 2 * chosen + stores; /* an id, and where it leads */
     return held <= FEW_HELD ? 5 : whole && held <= MANY_HELD ? 4 : 3;
 }
 

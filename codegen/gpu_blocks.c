@@ -86,33 +86,49 @@ static int64_t turns_of(const Kir *k)
     return ROWS * LANES / k->width / THREADS;
 }
 
-static bool is_held(const Kir *k, const NodeInfo *in)
+static bool is_held(const Kir *k, Node node)
 {
+    const NodeInfo *in = node_info(k, node);
     for (uint32_t i = 1; i < k->nodes.n; i++) {
         const NodeInfo *by = &k->nodes.at[i];
-        if (by->op == KN_load && by->loop == maxima_id(k) &&
-            row_same_load(k, by, in))
+        if (by->loop == maxima_id(k) &&
+            node_alike(k, (Node){i}, by->loop, node, in->loop))
             return true;
     }
     return false;
 }
 
-/* A load or a store that is one of neighbours; the sweep loads what the maxima
- * were made of. */
+/* Whether what is loaded has a part in an index that is not loaded itself. */
+static bool is_chosen_by_more(const Kir *k, Ix x)
+{
+    const IxInfo *of = ix_info(k, x);
+    for (uint32_t i = 0; i < of->n; i++) {
+        const Atom *a = &k->atoms.at[of->terms[i].atom];
+        if (a->kind == ATOM_node ? node_info(k, a->node)->op != KN_load
+                                 : a->kind != ATOM_var && ix_chosen(k, a->of))
+            return true;
+    }
+    return false;
+}
+
+/* A load or a store of neighbours, or a load of one for all lanes, as that of
+ * an id which chooses a row; the sweep loads what the maxima were made of. */
 static bool fits(const Kir *k, uint32_t node)
 {
     const NodeInfo *in = &k->nodes.at[node];
+    bool load = in->op == KN_load, sweeps = in->loop == sweep_id(k);
     int64_t coef;
     if (in->op == KN_total || in->op == KN_scan) return false;
-    if (in->op != KN_load && in->op != KN_store) return true;
-    if (in->a.id || ix_chosen(k, in->ix)) return false;
-    if (in->loop < INNER_LOOPS) return true;
-    if (in->op == KN_store && turned_crosses(k, node)) return true;
-    if (in->op == KN_load && in->loop == sweep_id(k) && !is_held(k, in))
+    if (!load && in->op != KN_store) return true;
+    if (is_chosen_by_more(k, in->ix) || node_uses(k, in->a, LANES_LOOP) ||
+        (!load && (in->a.id || ix_chosen(k, in->ix))))
         return false;
-    return (in->op == KN_load || in->loop == sweep_id(k)) &&
-           ix_steps(k, in->ix, LANES_LOOP, k->width, &coef) && coef == 1 &&
-           gpu_is_whole(k, in, LANES_LOOP);
+    if (in->loop < INNER_LOOPS) return true;
+    if (!load && turned_crosses(k, node)) return true;
+    if (!ix_steps(k, in->ix, LANES_LOOP, k->width, &coef)) return false;
+    if (load && coef == 0) return true;
+    return coef == 1 && gpu_is_whole(k, in, LANES_LOOP) &&
+           (load ? !sweeps || is_held(k, (Node){node}) : sweeps);
 }
 
 /* A value of a lane that the sweep reads. */
@@ -142,7 +158,8 @@ static int64_t held_bytes(const Kir *k)
     int64_t bytes = 0;
     for (uint32_t i = 1; i < k->nodes.n; i++) {
         const NodeInfo *in = &k->nodes.at[i];
-        if (in->op == KN_load && in->loop == maxima_id(k))
+        if (in->op == KN_load && in->loop == maxima_id(k) &&
+            ix_uses(k, in->ix, LANES_LOOP))
             bytes += dtype_bytes((DType)in->dtype);
     }
     return bytes * k->width * turns_of(k);
@@ -263,17 +280,25 @@ static void enter_turn(Emit *e, const Tile *t, int64_t turn)
     e->chunk_number = turn;
 }
 
+/* Loads, and whether an id is one. */
+static bool is_early(const Kir *k, const NodeInfo *in)
+{
+    (void)k;
+    return in->op == KN_load || in->op == KN_inside;
+}
+
 /* All of the thread, in flight at once. */
 static void load_rows(Emit *e, const Tile *t)
 {
     const Loop *l = maxima_of(e->k);
     for (int64_t i = 0; i < t->turns; i++) {
         enter_turn(e, t, i);
+        emit_some(e, maxima_id(e->k), is_early);
         for (uint32_t n = 0; n < l->body.n; n++) {
-            const NodeInfo *in = node_info(e->k, l->body.at[n]);
-            LV v = in->op == KN_load ? emit_load_ahead(e, in) : NULL;
-            if (!v) continue;
-            vec_push(e->k->arena, &e->loaded, ((Loaded){l->body.at[n], i, v}));
+            Node of = l->body.at[n];
+            if (node_info(e->k, of)->op == KN_load && e->wide[of.id])
+                vec_push(e->k->arena, &e->loaded,
+                         ((Loaded){of, i, e->vals[of.id]}));
         }
     }
 }

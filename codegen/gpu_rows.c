@@ -128,10 +128,10 @@ LV gpu_opaque(Emit *e, LV x)
 /* Whether two loads in different loops of a kind are of the same elements. */
 bool row_same_load(const Kir *k, const NodeInfo *x, const NodeInfo *y)
 {
-    return y->op == KN_load && x->arg == y->arg && !x->a.id && !y->a.id &&
-           x->loop != y->loop &&
+    return y->op == KN_load && x->arg == y->arg && x->loop != y->loop &&
            k->loops.at[x->loop].kind == k->loops.at[y->loop].kind &&
            k->loops.at[x->loop].hi == k->loops.at[y->loop].hi &&
+           node_alike(k, x->a, x->loop, y->a, y->loop) &&
            ix_alike(k, x->ix, x->loop, y->ix, y->loop);
 }
 

@@ -252,6 +252,28 @@ bool ix_within(const Kir *k, Ix x, int64_t n)
     return ix_info(k, x)->lo >= 0 && ix_info(k, x)->hi < n;
 }
 
+bool node_uses(const Kir *k, Node n, LoopId loop)
+{
+    const NodeInfo *in = node_info(k, n);
+    if (!n.id || k->loops.at[in->loop].depth < k->loops.at[loop].depth)
+        return false;
+    switch ((NodeOp)in->op) {
+    case KN_const:
+    case KN_counter:
+        return false;
+    case KN_load:
+    case KN_inside:
+    case KN_divides:
+    case KN_index:
+    case KN_scalar:
+    case KN_cast:
+        return ix_uses(k, in->ix, loop) || node_uses(k, in->a, loop) ||
+               node_uses(k, in->b, loop) || node_uses(k, in->c, loop);
+    default:
+        return true;
+    }
+}
+
 bool ix_uses(const Kir *k, Ix x, LoopId loop)
 {
     const IxInfo *e = ix_info(k, x);
@@ -265,9 +287,8 @@ bool ix_uses(const Kir *k, Ix x, LoopId loop)
         case ATOM_mod:
             if (ix_uses(k, a->of, loop)) return true;
             break;
-        case ATOM_node: /* a loaded index changes with every loop above it */
-            if (k->loops.at[a->loop].depth >= k->loops.at[loop].depth)
-                return true;
+        case ATOM_node:
+            if (node_uses(k, a->node, loop)) return true;
             break;
         }
     }
@@ -294,13 +315,23 @@ bool ix_linear(const Kir *k, Ix x, LoopId loop, int64_t *coef)
         if (a->kind == ATOM_var) {
             if (a->loop == loop) *coef = e->terms[i].coef;
         } else if (a->kind == ATOM_node) {
-            if (k->loops.at[a->loop].depth >= k->loops.at[loop].depth)
-                return false;
+            if (node_uses(k, a->node, loop)) return false;
         } else if (ix_uses(k, a->of, loop)) {
             return false;
         }
     }
     return true;
+}
+
+bool node_alike(const Kir *k, Node x, LoopId from, Node y, LoopId to)
+{
+    const NodeInfo *a = node_info(k, x), *b = node_info(k, y);
+    if (x.id == y.id) return true;
+    bool loads = a->op == KN_load && b->op == KN_load && a->arg == b->arg;
+    bool bounds = a->op == KN_inside && b->op == KN_inside && a->n == b->n;
+    return x.id && y.id && (loads || bounds) &&
+           node_alike(k, a->a, from, b->a, to) &&
+           ix_alike(k, a->ix, from, b->ix, to);
 }
 
 static bool atom_alike(const Kir *k, uint32_t x, LoopId from, uint32_t y,
@@ -315,7 +346,7 @@ static bool atom_alike(const Kir *k, uint32_t x, LoopId from, uint32_t y,
     case ATOM_mod:
         return a->by == b->by && ix_alike(k, a->of, from, b->of, to);
     case ATOM_node:
-        return a->node.id == b->node.id;
+        return node_alike(k, a->node, from, b->node, to);
     }
     return false;
 }
@@ -372,7 +403,7 @@ bool ix_steps(const Kir *k, Ix x, LoopId loop, int64_t w, int64_t *coef)
         if (a->kind == ATOM_var)
             c = a->loop == loop;
         else if (a->kind == ATOM_node)
-            c = k->loops.at[a->loop].depth >= k->loops.at[loop].depth ? 2 : 0;
+            c = node_uses(k, a->node, loop) ? 2 : 0;
         else if (!atom_steps(k, a, loop, w, &c))
             return false;
         if (a->kind == ATOM_node && c) return false;

@@ -204,6 +204,8 @@ Ix ix_mod(Kir *k, Ix a, int64_t by);
 bool ix_within(const Kir *k, Ix x, int64_t n);
 /* Whether x depends on the variable of the loop. */
 bool ix_uses(const Kir *k, Ix x, LoopId loop);
+/* The same of a node that is made of loaded values and indices. */
+bool node_uses(const Kir *k, Node n, LoopId loop);
 /* Whether a value, such as an id that was loaded, has a part in x. */
 bool ix_chosen(const Kir *k, Ix x);
 /* Whether x = c * variable + something without it; *coef = c. */
@@ -218,8 +220,10 @@ bool atom_steps(const Kir *k, const Atom *a, LoopId loop, int64_t w,
 /* Whether an element that the lanes jump to lies beside those of the items
  * next to it: 32 of them, say. */
 bool ix_beside(const Kir *k, Ix x, LoopId lanes, LoopId items);
-/* Whether y is x with the variable of loop `to` for that of `from`. */
+/* Whether y is x with the variable of loop `to` for that of `from`; the same of
+ * a load, or a bound. */
 bool ix_alike(const Kir *k, Ix x, LoopId from, Ix y, LoopId to);
+bool node_alike(const Kir *k, Node x, LoopId from, Node y, LoopId to);
 
 /* Nodes and loops (kir.c). */
 LoopId loop_open(Kir *k, LoopKind kind, LoopId parent, int64_t lo, int64_t hi);

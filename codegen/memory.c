@@ -214,11 +214,15 @@ static LV load_vector(Emit *e, const NodeInfo *in)
 {
     DType d = (DType)in->dtype;
     LLVMTypeRef t = site_type(&e->s, dtype_mem(&e->s, d));
-    LV p = place(e, in->arg, d, emit_ix(e, in->ix));
-    if (!in->a.id) {
+    LV at = emit_ix(e, in->ix), guard = in->a.id ? e->vals[in->a.id] : NULL;
+    bool one = guard && !e->wide[in->a.id];
+    if (one) at = LLVMBuildSelect(e->s.b, guard, at, emit_iconst(e, 0), "");
+    LV p = place(e, in->arg, d, at);
+    if (!guard || one) {
         LV v = LLVMBuildLoad2(e->s.b, t, p, "");
         LLVMSetAlignment(v, alignment(e, in));
-        return v;
+        return one ? LLVMBuildSelect(e->s.b, guard, v, LLVMConstNull(t), "")
+                   : v;
     }
     unsigned id = LLVMLookupIntrinsicID("llvm.masked.load", 16);
     LLVMTypeRef types[] = {t, LLVMTypeOf(p)};
@@ -254,8 +258,9 @@ static LV load_wide(Emit *e, const NodeInfo *in)
     bool holds = e->map == MAP_rows || e->map == MAP_blocks;
     LV v = holds ? gpu_row_loaded(e, in) : NULL;
     if (!v) { /* the GPU has no masked loads */
-        v = steps && !(in->a.id && e->s.gpu) ? load_vector(e, in)
-                                             : load_gather(e, in);
+        bool masked = in->a.id && e->wide[in->a.id];
+        v = steps && !(masked && e->s.gpu) ? load_vector(e, in)
+                                           : load_gather(e, in);
     }
     return from_memory(&e->s, (DType)in->dtype, v);
 }
