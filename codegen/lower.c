@@ -498,6 +498,8 @@ void nest_build(Lower *l, const Nest *nest, const LowerOpts *o)
                                                                  : 2 * o->lanes;
     k->across = nest->across;
     l->lanes_inner = !nest->across;
+    l->order = nest->ordered ? nest->inner : NULL;
+    l->norder = nest->ninner;
     l->reassociated = may_reassociate(l, nest, o);
     find_late(l, nest, o);
     LoopId items = l->items = loop_open(k, LOOP_items, 0, 0, k->rows);

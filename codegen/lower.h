@@ -33,6 +33,9 @@ typedef struct Lower {
     bool reassociated;     /* values of lanes are made by algebra.c */
     Made *made;            /* per value */
     bool *late;            /* per value: of a reduction of the last sweep */
+    const TypeAxis *order; /* of what is reduced, outermost first; NULL: the
+                              types' own */
+    uint32_t norder;
 } Lower;
 
 /* The element of v at ix, one index per axis of its type in order.  Guard

@@ -180,6 +180,44 @@ static void lanes_of_operand(const Lower *l, Nest *nest, const LowerOpts *o,
     }
 }
 
+/* R in the order of an operand's memory, which has all of it; NULL: it has not.
+ */
+static TypeAxis *inner_of_operand(const Lower *l, const Nest *nest,
+                                  uint32_t arg)
+{
+    Layout at = {l->k->args[arg].type, l->k->args[arg].stride};
+    TypeAxis *inner = NEW_ARRAY(l->k->arena, TypeAxis, nest->ninner);
+    for (uint32_t i = 0; i < nest->ninner; i++) {
+        Axis axis = nest->inner[i].axis;
+        if (!type_axis(l->m, at.type, axis)) return NULL;
+        uint32_t to = i;
+        for (; to > 0 && layout_stride(l->m, at, inner[to - 1].axis) <
+                             layout_stride(l->m, at, axis);
+             to--)
+            inner[to] = inner[to - 1];
+        inner[to] = nest->inner[i];
+    }
+    return inner;
+}
+
+/* Lanes inside better go along an operand's memory than in the order in which
+ * axes are named. */
+static void order_inner(const Lower *l, Nest *nest, const LowerOpts *o,
+                        Trial *t)
+{
+    for (uint32_t i = 0; i < l->fn->nparams; i++) {
+        Nest other = *nest;
+        if (l->k->args[i].counter) continue;
+        other.inner = inner_of_operand(l, nest, i);
+        other.ordered = true;
+        if (!other.inner) continue;
+        Trial along = try_nest(l, &other, o);
+        if (along.jumps >= t->jumps) continue;
+        *nest = other;
+        *t = along;
+    }
+}
+
 /* On a GPU the items may have any order: an axis along which operands lie that
  * the lanes jump over goes last. */
 static void order_items(const Lower *l, Nest *nest, const LowerOpts *o)
@@ -232,6 +270,7 @@ void nest_choose(const Lower *l, Nest *nest, const LowerOpts *o)
         Nest inside = *nest;
         inside.across = false;
         Trial t = try_nest(l, &inside, o);
+        if (any_order) order_inner(l, &inside, o, &t);
         if (is_better(&t, &across, any_order)) {
             *nest = inside;
             best = t;

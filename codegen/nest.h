@@ -11,6 +11,7 @@ enum { MOST_CUTS = 8 };
 typedef struct Nest {
     const TypeAxis *rows, *inner; /* P, outermost first, and R */
     uint32_t nrows, ninner;
+    bool ordered;    /* R is in the order of an operand's memory */
     bool across;     /* lanes run over P */
     uint32_t suffix; /* of P, flattened into the lanes */
     int64_t cuts[MOST_CUTS + 2];

@@ -47,25 +47,43 @@ AccKind acc_kind(const Lower *l, Attr a)
     return ACC_sum;
 }
 
-/* Indices of type t: those of ITS axes from the flat variable of the loop in
- * the type's order, the others by name. */
+/* The axes that are reduced, outermost first: numbers of those of type t. */
+static uint32_t reduced_order(const Lower *l, Type t, const AttrItem *axes,
+                              uint32_t *out)
+{
+    const TypeInfo *info = type_info(l->m, t);
+    uint32_t n = 0;
+    for (uint32_t j = 0; l->order && j < l->norder; j++)
+        for (uint32_t i = 0; i < info->naxes; i++)
+            if (info->axes[i].axis.id == l->order[j].axis.id &&
+                attr_item_has(axes, info->axes[i].axis))
+                out[n++] = i;
+    if (n == axes->n) return n;
+    n = 0;
+    for (uint32_t i = 0; i < info->naxes; i++)
+        if (attr_item_has(axes, info->axes[i].axis)) out[n++] = i;
+    return n;
+}
+
+/* Indices of type t: those of ITS axes from the flat variable of the loop, the
+ * others by name. */
 static const Ix *ix_reduced(Lower *l, Type t, const AttrItem *axes, LoopId loop,
                             Type result, const Ix *ix)
 {
     const TypeInfo *info = type_info(l->m, t);
     int64_t *sizes = NEW_ARRAY(l->k->arena, int64_t, info->naxes);
     Ix *parts = NEW_ARRAY(l->k->arena, Ix, info->naxes);
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < info->naxes; i++)
-        if (attr_item_has(axes, info->axes[i].axis))
-            sizes[n++] = type_local_size(l->m, &info->axes[i]);
+    uint32_t *order = NEW_ARRAY(l->k->arena, uint32_t, info->naxes);
+    uint32_t n = reduced_order(l, t, axes, order);
+    for (uint32_t i = 0; i < n; i++)
+        sizes[i] = type_local_size(l->m, &info->axes[order[i]]);
     ix_cut(l->k, ix_var(l->k, loop), sizes, n, parts);
     Ix *out = NEW_ARRAY(l->k->arena, Ix, info->naxes);
-    n = 0;
     for (uint32_t i = 0; i < info->naxes; i++)
-        out[i] = attr_item_has(axes, info->axes[i].axis)
-                     ? parts[n++]
-                     : ix_along(l, result, ix, info->axes[i].axis);
+        if (!attr_item_has(axes, info->axes[i].axis))
+            out[i] = ix_along(l, result, ix, info->axes[i].axis);
+    for (uint32_t i = 0; i < n; i++)
+        out[order[i]] = parts[i];
     return out;
 }
 
