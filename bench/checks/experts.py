@@ -11,7 +11,7 @@ from .base import Failed, Part, at_least, guarded, passed
 from .ranks import apart, curve, equal
 from .scale import Run, arena_row, figures_of, predicted_row, rate
 
-PLANS = {"none": "bf16", "rowwise": "rowwise", "tensorwise": "tensorwise"}
+PLANS = {"none": "bf16", "rowwise": "rowwise", "tensorwise": "tensorwise", "blockwise": "blockwise"}
 SEQ, BATCH, VOCAB = 8192, 2, 4096  # of the config
 SMALL = {"batch": 2, "seq": 256, "vocab": 256, "embed": 256, "ff": 256, "layer": 2}
 STEPS, SMALL_STEPS = 16, 5

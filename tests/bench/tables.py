@@ -143,15 +143,17 @@ def of_experts(folder):
     host = [dict(step=i + 1, loss=4.0, grad_norm=1.0) for i in range(experts.SMALL_STEPS)]
     write(c.path("host.jsonl"), "".join(json.dumps(row) + "\n" for row in host))
     tokens = experts.BATCH * experts.SEQ
-    for plan, loss, rate in ("none", 4.04, tokens * 20), ("rowwise", 4.4, tokens * 25), ("tensorwise", 4.0, tokens * 15):
+    for plan, loss, rate in ("none", 4.04, tokens * 20), ("rowwise", 4.4, tokens * 25), ("tensorwise", 4.0, tokens * 15), ("blockwise", 4.0, tokens * 22):
         for name in plan, "small." + plan:
             write(c.path("programs", name), SMALL.format(loss=loss, rate=rate), 0o755)
         write(c.path(plan + ".json"), json.dumps(dict(step_seconds=0.048, peak_bytes=1000)))
     rows = [row for row in experts.run_experts(c)]
-    assert [(row[1], row[3]) for row in rows[:3]] == [
-        ("1.0e-02 off the host's f32", "ok"), ("1.0e-01 off the host's f32", "FAILED"), ("0.0e+00 off the host's f32", "ok")], rows
-    assert [row[3] for row in rows[3:]] == ["ok", "ok", "ok", "ok"] + ["ok", "ok", "short", "ok"] + ["ok", "short", "short", "ok"], rows
-    assert rows[8][1] == f"{tokens * 25}, 1.250 of bf16's" and rows[5][1] == "48.0 ms, measured 50.0: 0.960", rows
+    same = ("0.0e+00 off the host's f32", "ok")
+    assert [(row[1], row[3]) for row in rows[:4]] == [
+        ("1.0e-02 off the host's f32", "ok"), ("1.0e-01 off the host's f32", "FAILED"), same, same], rows
+    assert [row[3] for row in rows[4:]] == [
+        "ok", "ok", "ok", "ok"] + ["ok", "ok", "short", "ok"] + ["ok", "short", "short", "ok"] + ["ok", "ok", "ok", "ok"], rows
+    assert rows[9][1] == f"{tokens * 25}, 1.250 of bf16's" and rows[6][1] == "48.0 ms, measured 50.0: 0.960", rows
     assert failing(lambda: experts.rate_row("rowwise", scale.Run([dict(tokens_per_second=1)] * 5, "", ""), None))[1] == "missing"
 
 
