@@ -21,6 +21,7 @@ typedef struct Registers {
 static Registers registers_of(const Matmul *p)
 {
     uint32_t sums = p->group_m / 64 * p->t.n / 2 * (p->promotes ? 2 : 1);
+    sums += matmul_scale_registers(p);
     if (p->t.groups == 1) return (Registers){0, 0};
     if (p->t.groups == 3) return (Registers){32, 160};
     return sums > 128 ? (Registers){24, 240} : (Registers){40, 232};
@@ -304,20 +305,21 @@ static void emit_sums(const Mm *m, const Corner *corner, LV count, LV *acc)
 }
 
 /* The same where the sums of each stage are added to others: while one group
- * adds, tensor cores multiply for the other. */
+ * adds, tensor cores multiply for the other.  Behind the sums a turn carries
+ * the scales of its stage. */
 static void emit_promoted(const Mm *m, const Corner *corner, LV count, LV *acc)
 {
-    uint32_t n = parts_of(m) * m->p->t.n / 2;
+    uint32_t n = parts_of(m) * m->p->t.n / 2, scales = mm_scales_count(m);
     LLVMTypeRef f32 = LLVMFloatTypeInContext(m->s.cx);
     LV yes = LLVMConstInt(LLVMInt1TypeInContext(m->s.cx), 1, false);
     for (uint32_t i = 0; i < n; i++)
         acc[i] = LLVMConstNull(f32);
+    mm_scales_load(m, corner, mm_num(m, 0), acc + n);
     Turns t;
-    mm_turns(m, &t, mm_num(m, 0), acc, n);
+    mm_turns(m, &t, mm_num(m, 0), acc, n + scales);
     mm_turns_while(m, &t, mm_is(m, LLVMIntULT, t.i, corner->steps));
     LV at = mm_add(m, count, t.i), slot = slot_of(m, at);
-    MmScales scales;
-    if (m->p->scales) mm_scales_load(m, corner, t.i, &scales);
+    mm_scales_load(m, corner, mm_plus(m, t.i, 1), acc + n);
     sm90_mbar_wait(&m->s, full_bar(m, slot), parity_of(m, at));
     for (uint32_t i = 0; i < n; i++)
         acc[i] = LLVMGetPoison(f32);
@@ -325,9 +327,8 @@ static void emit_promoted(const Mm *m, const Corner *corner, LV count, LV *acc)
     sm90_mma_wait(&m->s, 0, acc, n);
     give_back(m, slot, yes);
     for (uint32_t i = 0; i < n; i++)
-        acc[i] = m->p->scales
-                     ? mm_scaled(m, &scales, i, acc[i], t.carried[i])
-                     : LLVMBuildFAdd(m->s.b, t.carried[i], acc[i], "");
+        acc[i] = scales ? mm_scaled(m, t.carried + n, i, acc[i], t.carried[i])
+                        : LLVMBuildFAdd(m->s.b, t.carried[i], acc[i], "");
     mm_turns_end(m, &t, 1, acc);
     for (uint32_t i = 0; i < n; i++)
         acc[i] = t.carried[i];

@@ -71,13 +71,12 @@ void mm_tally_add(const Mm *m, const MatmulTally *t, LV unit, MmTally *to);
 void mm_tally_end(const Mm *m, const MatmulTally *t, const Corner *at, LV row,
                   LV column, MmTally *of);
 
-/* matmul_scale.c: what a thread needs of the scales of a stage, and what its
- * register I has of the stage added to the sum so far. */
-typedef struct MmScales {
-    LV row[8], column[MATMUL_ACC / 2]; /* two rows a part; two columns of 8 */
-} MmScales;
-void mm_scales_load(const Mm *m, const Corner *at, LV step, MmScales *out);
-LV mm_scaled(const Mm *m, const MmScales *s, uint32_t i, LV stage, LV sum);
+/* matmul_scale.c: how many values a thread needs of the scales of a stage, or 0;
+ * these, of a stage that there may not be; and what register I has of a stage,
+ * added to the sum so far. */
+uint32_t mm_scales_count(const Mm *m);
+void mm_scales_load(const Mm *m, const Corner *at, LV step, LV *out);
+LV mm_scaled(const Mm *m, const LV *scales, uint32_t i, LV stage, LV sum);
 
 /* matmul_result.c: the sums of a tile become its results.  BEFORE is the number
  * of tiles that this warpgroup has made.  The copy engine is sent for what the

@@ -7,13 +7,14 @@
  *
  *     sums += stage * (a[row, stage] * b[column, stage])
  *
- * What a stage needs of them is loaded before its products are waited for.
+ * What a stage needs of them is loaded while the one before is multiplied.
  */
 #include "matmul_emit.h"
 
 #include <string.h>
 
-enum { BLOCK = GEMM_SCALE_BLOCK };
+/* Blocks begin and tiles of them at multiples of HALF columns. */
+enum { BLOCK = GEMM_SCALE_BLOCK, HALF = BLOCK / 2 };
 
 /* -------------------------------------------------------------------- plan --
  */
@@ -94,13 +95,12 @@ static bool find_scale(const Operand *o, MatmulScale *out)
     return true;
 }
 
-/* A tile lies in whole blocks of columns, or in one. */
 static bool fits_tile(const Matmul *p)
 {
     const MatmulScale *b = &p->scale[1];
-    bool whole = p->group_n % BLOCK == 0 || BLOCK % p->group_n == 0;
+    bool halves = p->group_n % HALF == 0 || BLOCK % p->group_n == 0;
     return p->products == 1 && p->promotes && p->g.k % BLOCK == 0 &&
-           (b->square ? whole : p->g.n % 2 == 0);
+           (b->square ? halves : p->g.n % 2 == 0);
 }
 
 bool matmul_find_scales(Matmul *p, const KernelArg *args, bool turned)
@@ -139,7 +139,7 @@ bool matmul_is_scale(const Matmul *p, uint32_t arg)
 
 uint32_t matmul_scale_registers(const Matmul *p)
 {
-    return p->scales && !p->scale[1].square ? p->t.n / 4 : 0;
+    return p->scales && !p->scale[1].square ? p->t.n / 2 : 0;
 }
 
 void matmul_print_scales(const Matmul *p, Buf *out)
@@ -180,14 +180,32 @@ static LV load(const Mm *m, const MatmulScale *s, const Corner *at, LV stage,
     return s->dtype == DT_f32 ? x : emit_dtype_cast(&m->s, DT_f32, s->dtype, x);
 }
 
-/* X where it counts, else the last that does, or the last two. */
+/* X where it is below n, else the last that is. */
 static LV inside(const Mm *m, LV x, int64_t n, int64_t last)
 {
     LV in = mm_is(m, LLVMIntULT, x, mm_num(m, n));
     return LLVMBuildSelect(m->s.b, in, x, mm_num(m, last), "");
 }
 
-static void load_rows(const Mm *m, const Corner *at, LV stage, MmScales *out)
+/* How many values are of the rows, of the columns. */
+static uint32_t of_rows(const Matmul *p)
+{
+    return p->group_m / 64 * (p->scale[0].square ? 1 : 2);
+}
+
+static uint32_t of_columns(const Matmul *p)
+{
+    uint32_t halves = (p->group_n + HALF - 1) / HALF;
+    return p->scale[1].square ? halves : p->group_n / 4;
+}
+
+uint32_t mm_scales_count(const Mm *m)
+{
+    return m->p->scales ? of_rows(m->p) + of_columns(m->p) : 0;
+}
+
+/* Of two rows of each part, or of the block that a part lies in. */
+static void load_rows(const Mm *m, const Corner *at, LV stage, LV *out)
 {
     const Matmul *p = m->p;
     const MatmulScale *s = &p->scale[0];
@@ -196,54 +214,65 @@ static void load_rows(const Mm *m, const Corner *at, LV stage, MmScales *out)
         mm_add(m, mm_times(m, m->warp, MATMUL_ROWS), mm_over(m, m->lane, 4));
     for (uint32_t i = 0; i < p->group_m / 64; i++) {
         LV part = mm_plus(m, first, 64 * i);
-        for (uint32_t r = 0; r < 2; r++) {
+        for (uint32_t r = 0; r < (s->square ? 1 : 2); r++) {
             LV row = mm_plus(m, mm_add(m, part, own), 8 * r);
-            LV k = s->square ? mm_over(m, part, BLOCK)
-                             : inside(m, row, p->g.m, p->g.m - 1);
-            out->row[2 * i + r] =
-                s->square && r ? out->row[2 * i] : load(m, s, at, stage, k, 1);
+            if (s->square) row = mm_over(m, part, BLOCK);
+            int64_t n = s->square ? (p->g.m + BLOCK - 1) / BLOCK : p->g.m;
+            *out++ = load(m, s, at, stage, inside(m, row, n, 0), 1);
         }
     }
 }
 
-/* Of a thread's columns: two neighbours of each eight, or of a block one. */
-static void load_columns(const Mm *m, const Corner *at, LV stage, MmScales *out)
+/* Of a thread's columns, two neighbours of each eight, or of the blocks. */
+static void load_columns(const Mm *m, const Corner *at, LV stage, LV *out)
 {
     const Matmul *p = m->p;
     const MatmulScale *s = &p->scale[1];
     LV pair = mm_add(m, at->n, mm_times(m, mm_rest(m, m->lane, 4), 2));
-    for (uint32_t j = 0; j < p->group_n / 8; j++) {
-        LV *to = &out->column[2 * j];
-        if (s->square && 8 * j % BLOCK != 0) {
-            to[0] = to[1] = to[-1];
-        } else if (s->square) {
-            LV k = mm_over(m, mm_plus(m, at->n, 8 * j), BLOCK);
-            k = inside(m, k, (p->g.n + BLOCK - 1) / BLOCK, 0);
-            to[0] = to[1] = load(m, s, at, stage, k, 1);
-        } else {
-            LV k = inside(m, mm_plus(m, pair, 8 * j), p->g.n, 0);
-            LV both = s->pairs ? load(m, s, at, stage, k, 2) : NULL;
-            for (uint32_t c = 0; c < 2; c++)
-                to[c] = both ? LLVMBuildExtractElement(m->s.b, both,
-                                                       mm_num(m, c), "")
-                             : load(m, s, at, stage, mm_plus(m, k, c), 1);
-        }
+    for (uint32_t i = 0; i < of_columns(p) && s->square; i++) {
+        LV k = mm_over(m, mm_plus(m, at->n, HALF * i), BLOCK);
+        k = inside(m, k, (p->g.n + BLOCK - 1) / BLOCK, 0);
+        *out++ = load(m, s, at, stage, k, 1);
+    }
+    for (uint32_t i = 0; i < of_columns(p) && !s->square; i += 2) {
+        LV k = inside(m, mm_plus(m, pair, 4 * i), p->g.n, 0);
+        LV both = s->pairs ? load(m, s, at, stage, k, 2) : NULL;
+        for (uint32_t c = 0; c < 2; c++)
+            *out++ =
+                both ? LLVMBuildExtractElement(m->s.b, both, mm_num(m, c), "")
+                     : load(m, s, at, stage, mm_plus(m, k, c), 1);
     }
 }
 
-void mm_scales_load(const Mm *m, const Corner *at, LV step, MmScales *out)
+/* A tile may have no stage, and asks for the one behind its last. */
+static Corner there(const Mm *m, const Corner *at)
 {
-    LV stage = mm_add(m, mm_over(m, at->from, BLOCK), step);
-    load_rows(m, at, stage, out);
-    load_columns(m, at, stage, out);
+    Corner to = *at;
+    if (m->p->blocked.chosen)
+        to.batch[MATMUL_CHOSEN] =
+            inside(m, at->batch[MATMUL_CHOSEN], m->p->blocked.of, 0);
+    return to;
 }
 
-LV mm_scaled(const Mm *m, const MmScales *s, uint32_t i, LV stage, LV sum)
+void mm_scales_load(const Mm *m, const Corner *at, LV step, LV *out)
 {
-    uint32_t each = m->p->t.n / 2, part = i / each, at = i % each;
-    LV row = s->row[2 * part + at / 2 % 2];
-    LV column = s->column[at / 4 * 2 + at % 2];
-    bool one = m->p->scale[1].square;
+    if (!m->p->scales) return;
+    int64_t stages = m->p->g.k / BLOCK;
+    Corner to = there(m, at);
+    LV stage = mm_add(m, mm_over(m, at->from, BLOCK), step);
+    stage = inside(m, stage, stages, stages - 1);
+    load_rows(m, &to, stage, out);
+    load_columns(m, &to, stage, out + of_rows(m->p));
+}
+
+LV mm_scaled(const Mm *m, const LV *scales, uint32_t i, LV stage, LV sum)
+{
+    const Matmul *p = m->p;
+    uint32_t each = p->t.n / 2, part = i / each, at = i % each;
+    bool one = p->scale[1].square;
+    uint32_t r = p->scale[0].square ? part : 2 * part + at / 2 % 2;
+    uint32_t c = one ? 2 * at / HALF : at / 4 * 2 + at % 2;
+    LV row = scales[r], column = scales[of_rows(p) + c];
     LV by = one ? LLVMBuildFMul(m->s.b, row, column, "") : row;
     LV x = one ? stage : LLVMBuildFMul(m->s.b, stage, column, "");
     return site_call(&m->s, "llvm.fma", (LV[]){x, by, sum}, 3);
