@@ -109,14 +109,29 @@ static Trial try_across(const Lower *l, Nest *nest, const LowerOpts *o)
     }
 }
 
-/* P in the order of an operand's memory, which has all of it; NULL: it has not.
- */
-static TypeAxis *rows_of_operand(const Lower *l, const Nest *nest, uint32_t arg)
+/* Whether ids choose rows of an operand. */
+static bool is_chosen_from(const Lower *l, uint32_t arg)
+{
+    for (uint32_t i = l->fn->nparams; i < l->fn->ninsts; i++) {
+        const Inst *in = &l->fn->insts[i];
+        if (in->op != OP_gather) continue;
+        Value v = inst_arg(l->fn, in, 0);
+        while (v.id >= l->fn->nparams && inst_of(l->fn, v)->nargs > 0)
+            v = inst_arg(l->fn, inst_of(l->fn, v), 0);
+        if (v.id == arg) return true;
+    }
+    return false;
+}
+
+/* P in the order of an operand's memory, behind what it has not: *MISSES, of
+ * one that ids choose from.  NULL: it has not all of P otherwise. */
+static TypeAxis *rows_of_operand(const Lower *l, const Nest *nest, uint32_t arg,
+                                 bool *misses)
 {
     const TypeInfo *t = type_info(l->m, l->k->args[arg].type);
     TypeAxis *rows = NEW_ARRAY(l->k->arena, TypeAxis, nest->nrows);
     int64_t *stride = NEW_ARRAY(l->k->arena, int64_t, nest->nrows);
-    uint32_t n = 0;
+    uint32_t n = 0, has = 0;
     for (uint32_t i = 0; i < nest->nrows; i++) {
         Axis a = nest->rows[i].axis;
         Root root = nest_root(l, l->fn->result_values[0], a);
@@ -124,8 +139,8 @@ static TypeAxis *rows_of_operand(const Lower *l, const Nest *nest, uint32_t arg)
         uint32_t k = 0;
         while (k < t->naxes && t->axes[k].axis.id != a.id)
             k++;
-        if (k == t->naxes) return NULL;
-        int64_t s = l->k->args[arg].stride[k];
+        has += k < t->naxes;
+        int64_t s = k < t->naxes ? l->k->args[arg].stride[k] : INT64_MAX;
         uint32_t at = n++;
         for (; at > 0 && stride[at - 1] < s; at--) {
             rows[at] = rows[at - 1];
@@ -134,20 +149,24 @@ static TypeAxis *rows_of_operand(const Lower *l, const Nest *nest, uint32_t arg)
         rows[at] = nest->rows[i];
         stride[at] = s;
     }
-    return rows;
+    *misses = has < nest->nrows;
+    return !*misses || (has && is_chosen_from(l, arg)) ? rows : NULL;
 }
 
 /* On a GPU a kernel that turns operands round has its lanes along these, which
  * are wider than what it makes of them or as wide: results cross. */
 static void turn_rows(const Lower *l, Nest *nest, const LowerOpts *o, Trial *t)
 {
-    for (uint32_t i = 0; i < l->fn->nparams && t->loads > 0; i++) {
+    for (uint32_t i = 0; i < l->fn->nparams && (t->loads || t->jumps); i++) {
         Nest other = *nest;
+        bool misses;
         if (l->k->args[i].counter) continue;
-        other.rows = rows_of_operand(l, nest, i);
+        other.rows = rows_of_operand(l, nest, i, &misses);
         if (!other.rows) continue;
         Trial turned = try_across(l, &other, o);
-        if (turned.loads >= t->loads) continue;
+        bool better =
+            misses ? turned.jumps < t->jumps : turned.loads < t->loads;
+        if (!better) continue;
         *nest = other;
         *t = turned;
     }
@@ -170,9 +189,10 @@ static void lanes_of_operand(const Lower *l, Nest *nest, const LowerOpts *o,
 {
     for (uint32_t i = 0; i < l->fn->nparams; i++) {
         Nest other = *nest;
+        bool misses;
         if (l->k->args[i].counter) continue;
-        other.rows = rows_of_operand(l, nest, i);
-        if (!other.rows) continue;
+        other.rows = rows_of_operand(l, nest, i, &misses);
+        if (!other.rows || misses) continue;
         Trial along = try_across(l, &other, o);
         if (along.jumps >= t->jumps) continue;
         *nest = other;
