@@ -123,7 +123,7 @@ typedef struct MatmulBlocks {
  * and along what blocks choose. */
 typedef struct MatmulScale {
     uint32_t arg;
-    DType dtype; /* f32 or e8m0 */
+    DType dtype;        /* f32 or e8m0 */
     bool square, pairs; /* two neighbours of a side are loaded at a time */
     int64_t side, step, chosen;
 } MatmulScale;

@@ -71,9 +71,9 @@ void mm_tally_add(const Mm *m, const MatmulTally *t, LV unit, MmTally *to);
 void mm_tally_end(const Mm *m, const MatmulTally *t, const Corner *at, LV row,
                   LV column, MmTally *of);
 
-/* matmul_scale.c: how many values a thread needs of the scales of a stage, or 0;
- * these, of a stage that there may not be; and what register I has of a stage,
- * added to the sum so far. */
+/* matmul_scale.c: how many values a thread needs of the scales of a stage, or
+ * 0; these, of a stage that there may not be; and what register I has of a
+ * stage, added to the sum so far. */
 uint32_t mm_scales_count(const Mm *m);
 void mm_scales_load(const Mm *m, const Corner *at, LV step, LV *out);
 LV mm_scaled(const Mm *m, const LV *scales, uint32_t i, LV stage, LV sum);

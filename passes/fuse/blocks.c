@@ -141,8 +141,8 @@ static void join_scatter(Graph *g, uint32_t node)
         return;
     }
     uint32_t all[4] = {product->cluster, x->cluster};
-    uint32_t n = 2 + scaling_clusters(g, product->args[0], product->args[1],
-                                      all + 2);
+    uint32_t n =
+        2 + scaling_clusters(g, product->args[0], product->args[1], all + 2);
     if (fuse_join(g, all, n, NODE_product)) join_maps(g, node);
 }
 

@@ -70,15 +70,14 @@ static Cut called_again(Cut c)
     return c;
 }
 
-/* The largest of each block.  Where a block is not one of memory its elements
- * have other names than those of the numbers: it is made by itself, and what
- * turns the numbers round finds it. */
+/* The largest of each block.  Elements of blocks of rows and columns have other
+ * names than those of the numbers: their scales are made by themselves. */
 static Value amax_of(Quantise *q, Value x, const Way *way, const Cut *sum,
                      const Cut *side)
 {
-    bool apart = way->square;
-    Cut cuts[2] = {apart ? called_again(*sum) : *sum,
-                   way->square ? called_again(*side) : *side};
+    Cut cuts[2] = {*sum, *side};
+    for (int k = 0; k < 2 && way->square; k++)
+        cuts[k] = called_again(cuts[k]);
     Axis share[2] = {cut_within(&cuts[0])};
     if (way->square) share[1] = cut_within(&cuts[1]);
     x = cut_both(q, x, &cuts[0], &cuts[1]);
