@@ -215,6 +215,7 @@ typedef struct TitanCommand {
                               what the others or the gather have to do with, so
                               a member may do its own in front of the wait for
                               the gather, and in any order.  0: none */
+    uint32_t pad;
     TitanRange results;    /* those of a float dtype */
 } TitanCommand;
 
@@ -497,7 +498,7 @@ _Static_assert(sizeof(TitanStage) == 64, "image row");
 _Static_assert(sizeof(TitanEntry) == 24, "image row");
 _Static_assert(sizeof(TitanRun) == 32, "image row");
 _Static_assert(sizeof(TitanProgram) == 16, "image row");
-_Static_assert(sizeof(TitanCommand) == 48, "image row");
+_Static_assert(sizeof(TitanCommand) == 56, "image row");
 _Static_assert(sizeof(TitanResult) == 40, "image row");
 _Static_assert(sizeof(TitanSpan) == 16, "image row");
 _Static_assert(sizeof(TitanOperand) == 32, "image row");
