@@ -451,7 +451,7 @@ void sm90_acquire_wait(const Site *s, LV p, LV x)
              "ld.acquire.gpu.global.u32 x, [$0];\n\t"
              "setp.ne.u32 p, x, $1;\n\t"
              "@p bra again;\n\t"
-             "fence.proxy.async;\n\t}",
+             "fence.proxy.async.global;\n\t}",
              "l,r,~{memory}", args, 2);
 }
 
