@@ -396,36 +396,6 @@ static bool crosses_late(const Core *c)
     return c->t->cross && c->t->cross->pairs == 2;
 }
 
-/* The sums that cross are taken away under the last contractions. */
-static void step_crossing(Run *r, LV i, bool full)
-{
-    Core *c = r->c;
-    LV *sums = NEW_ARRAY(c->e->k->arena, LV, core_cross_width(c));
-    run_nests(r, i, full);
-    pack_pairs(r, REST);
-    core_cross_put(c, i, &r->state[r->pair_at[c->t->cross->sweep]]);
-    LV of = i;
-    if (crosses_late(c)) of = LLVMBuildSub(c->e->s.b, i, core_i32(c, 1), "");
-    core_cross_multiply(c, of, sums);
-    uint32_t last = issue_wides(r, i, REST);
-    wait_crossing(r, FIRST, last, sums);
-    leave_if(c, of, sums);
-    wait_wides(r);
-    release(r, i, true);
-}
-
-/* The product of the last step, if there was one. */
-static void cross_last(Run *r)
-{
-    Core *c = r->c;
-    LV *sums = NEW_ARRAY(c->e->k->arena, LV, core_cross_width(c));
-    LV last =
-        LLVMBuildSub(c->e->s.b, core_count(c, COUNT_run), core_i32(c, 1), "");
-    core_cross_multiply(c, last, sums);
-    sm90_mma_wait(&c->e->s, 0, sums, core_cross_width(c) / 2);
-    leave_if(c, last, sums);
-}
-
 /* Warpgroups issue their products in turn, so that one's nests run under
  * another's products: group g passes on to the next at barrier 1 + g. */
 static LV turn_of(const Core *c, bool next)
@@ -464,6 +434,39 @@ static void only_group(Core *c, uint32_t group, void (*fn)(Core *c))
     fn(c);
     LLVMBuildBr(b, on);
     LLVMPositionBuilderAtEnd(b, on);
+}
+
+/* The sums that cross are taken away under the last contractions.  Where
+ * warpgroups take turns, no two are here at a time. */
+static void step_crossing(Run *r, LV i, bool full)
+{
+    Core *c = r->c;
+    LV *sums = NEW_ARRAY(c->e->k->arena, LV, core_cross_width(c));
+    run_nests(r, i, full);
+    pack_pairs(r, REST);
+    core_cross_put(c, i, &r->state[r->pair_at[c->t->cross->sweep]]);
+    LV of = i;
+    if (crosses_late(c)) of = LLVMBuildSub(c->e->s.b, i, core_i32(c, 1), "");
+    take_turn(c);
+    core_cross_multiply(c, of, sums);
+    uint32_t last = issue_wides(r, i, REST);
+    wait_crossing(r, FIRST, last, sums);
+    leave_if(c, of, sums);
+    wait_wides(r);
+    pass_turn(c);
+    release(r, i, true);
+}
+
+/* The product of the last step, if there was one. */
+static void cross_last(Run *r)
+{
+    Core *c = r->c;
+    LV *sums = NEW_ARRAY(c->e->k->arena, LV, core_cross_width(c));
+    LV last =
+        LLVMBuildSub(c->e->s.b, core_count(c, COUNT_run), core_i32(c, 1), "");
+    core_cross_multiply(c, last, sums);
+    sm90_mma_wait(&c->e->s, 0, sums, core_cross_width(c) / 2);
+    leave_if(c, last, sums);
 }
 
 static void step_lagging(Run *r, LV i, bool full)

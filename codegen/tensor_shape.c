@@ -17,6 +17,8 @@ enum { SPARE_BOUNDS = 40, SPARE_BOUNDS_LEAST = 24 };
 enum { SIMPLE = 6 }; /* functions of a pair that few registers suffice for */
 /* Below so many terms the nests take longer than the products. */
 enum { SHORT_TERMS = 128 };
+/* Above so many, where sums cross, the products take longer. */
+enum { LONG_TERMS = 256 };
 enum { RESERVE = 1792 }; /* bytes for what is staged, and tables */
 
 /* ------------------------------------------------------------------- shape */
@@ -199,6 +201,15 @@ static int64_t terms_of(const TensorTile *t)
     return n;
 }
 
+/* Products that lag stand before nests that take longer, and what crosses
+ * stands alone where it is long: else all warpgroups would do the same at once.
+ */
+static bool takes_turns(const TensorTile *t, const Shape *s)
+{
+    if (t->cross) return terms_of(t) > LONG_TERMS;
+    return s->lags && terms_of(t) <= SHORT_TERMS;
+}
+
 static void set_shape(Cores *c, const Shape *s)
 {
     TensorTile *t = c->t;
@@ -207,7 +218,7 @@ static void set_shape(Cores *c, const Shape *s)
     t->columns = s->columns;
     t->lags = s->lags;
     t->registers = budget(s->groups);
-    t->takes_turns = s->lags && s->groups > 1 && terms_of(t) <= SHORT_TERMS;
+    t->takes_turns = s->groups > 1 && takes_turns(t, s);
     int64_t n = size_of(c, columns_of(c));
     t->nblocks = (n + t->columns - 1) / t->columns *
                  axes_extent(c->l, c->swept.at, c->swept.n - 1);
