@@ -111,6 +111,12 @@ typedef struct Stash {
     uint32_t offset; /* bytes */
 } Stash;
 
+/* What is done between the two rows of a nest of a fragment. */
+typedef struct Halfway {
+    void (*fn)(void *of); /* or NULL */
+    void *of;
+} Halfway;
+
 typedef struct Emit {
     Site s;
     Lines *lines; /* NULL: none */
@@ -133,6 +139,7 @@ typedef struct Emit {
     LV first, valid;  /* GPU sweep: its first column; whether ours exists */
     LV row, column;   /* fragment: of this thread's first element */
     unsigned row_turn, column_turn;
+    Halfway halfway;
     LV **pieces;     /* fragment: per piece, its elements (fragment.c) */
     LV **kept;       /* per loop over columns: what it leaves */
     LV *staged;      /* per load: its tile's values in shared memory */

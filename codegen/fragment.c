@@ -207,5 +207,6 @@ void emit_fragment(Emit *e, LoopId rows)
         e->row_turn = r;
         LV at = emit_iconst(e, (int64_t)r * FRAGMENT_STEP);
         emit_turn(e, rows, LLVMBuildNSWAdd(e->s.b, e->row, at, ""), NULL);
+        if (r == 0 && e->halfway.fn) e->halfway.fn(e->halfway.of);
     }
 }

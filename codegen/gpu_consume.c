@@ -23,6 +23,7 @@ typedef struct Run {
     LV safe[MOST_SWEEPS][FRAGMENT_ROWS];  /* and itself, finite */
     LV *dots[MOST_SWEEPS];
     bool any; /* the step is of either class */
+    LV step;  /* of which the second halves of dots are to come */
 } Run;
 
 static const TensorPass *pass_of(const Run *r)
@@ -227,16 +228,19 @@ static bool is_wide(const Run *r, uint32_t i, Which which)
 }
 
 /* Each dot, and each contraction, is a group of its own. */
-static uint32_t issue_dots(Run *r, LV i, Which which)
+static uint32_t issue_dots(Run *r, LV i, Which which, CoreHalf half)
 {
     Core *c = r->c;
     uint32_t n = 0;
     for (uint32_t d = 0; d < c->t->dots.n; d++) {
         const TensorDot *dot = &c->t->dots.at[d];
         if (!is_dot(r, d, which)) continue;
-        core_wait_full(c, r->pass, dot->swept, i);
-        r->dots[d] = NEW_ARRAY(c->e->k->arena, LV, (size_t)c->t->columns / 2);
-        core_dot(c, r->pass, dot, i, r->dots[d]);
+        if (half != HALF_second) {
+            core_wait_full(c, r->pass, dot->swept, i);
+            r->dots[d] =
+                NEW_ARRAY(c->e->k->arena, LV, (size_t)c->t->columns / 2);
+        }
+        core_dot(c, r->pass, dot, i, half, r->dots[d]);
         n++;
     }
     return n;
@@ -324,16 +328,44 @@ static bool has_wides(const Run *r)
     return r->npairs > 0;
 }
 
+/* A warpgroup issues no more instructions than the tensor cores take ahead, and
+ * waits to issue the next: of longer products half are issued amid the nest. */
+enum { TAKEN_AHEAD = 4 };
+
+static bool in_halves(const Run *r)
+{
+    const TensorTile *t = r->c->t;
+    bool some = false;
+    if (!t->cross || !kept_of(r)) return false;
+    for (uint32_t d = 0; d < t->dots.n; d++)
+        some |= is_dot(r, d, REST) &&
+                t->panels.at[t->dots.at[d].own].terms > TAKEN_AHEAD * 16;
+    return some;
+}
+
+static void second_halves(void *of)
+{
+    Run *r = of;
+    issue_dots(r, r->step, REST, HALF_second);
+}
+
 /* The rest of the dots runs under the first nest, and the contractions of
  * that under the other nests. */
 static void run_nests(Run *r, LV i, bool full)
 {
-    issue_dots(r, i, FIRST);
-    uint32_t rest = issue_dots(r, i, REST);
+    bool halves = in_halves(r);
+    issue_dots(r, i, FIRST, HALF_both);
+    uint32_t rest = halves ? 0 : issue_dots(r, i, REST, HALF_both);
     enter_step(r, i, full);
     if (kept_of(r)) wait_dots(r, FIRST, rest);
+    if (halves) {
+        rest = issue_dots(r, i, REST, HALF_first);
+        r->step = i;
+        r->c->e->halfway = (Halfway){second_halves, r};
+    }
     if (!rest) release(r, i, false);
     run_first(r);
+    r->c->e->halfway = (Halfway){0};
     pack_pairs(r, FIRST);
     uint32_t wides = issue_wides(r, i, FIRST);
     if (rest) {
@@ -474,8 +506,8 @@ static void step_lagging(Run *r, LV i, bool full)
     LLVMBuilderRef b = r->c->e->s.b;
     LV before = LLVMBuildSub(b, i, core_i32(r->c, 1), "");
     take_turn(r->c);
-    issue_dots(r, i, FIRST);
-    uint32_t rest = issue_dots(r, i, REST);
+    issue_dots(r, i, FIRST, HALF_both);
+    uint32_t rest = issue_dots(r, i, REST, HALF_both);
     uint32_t wides = issue_wides(r, before, ALL);
     pass_turn(r->c);
     enter_step(r, i, full);
@@ -539,7 +571,7 @@ static void run_lagging(Run *r)
 {
     Core *c = r->c;
     LV zero = core_i32(c, 0);
-    issue_dots(r, zero, ALL);
+    issue_dots(r, zero, ALL, HALF_both);
     wait_dots(r, ALL, 0);
     release(r, zero, false);
     r->any = true;

@@ -283,7 +283,8 @@ CoreSteps core_steps(const Panel *p, bool terms_are_k)
     return (CoreSteps){32, PANEL_WIDTH / 16, p->box_bytes - PANEL_BYTES};
 }
 
-void core_dot(Core *c, uint32_t pass, const TensorDot *d, LV i, LV *acc)
+void core_dot(Core *c, uint32_t pass, const TensorDot *d, LV i, CoreHalf half,
+              LV *acc)
 {
     Emit *e = c->e;
     const Panel *own = &c->t->panels.at[d->own];
@@ -292,12 +293,14 @@ void core_dot(Core *c, uint32_t pass, const TensorDot *d, LV i, LV *acc)
     uint32_t group = own->across ? own->box_bytes : GROUP_LINES * PANEL_BYTES;
     LV a = core_add(c, panel_address(c, own, core_i32(c, 0)),
                     LLVMBuildMul(e->s.b, c->group, core_i32(c, group), ""));
+    unsigned steps = (unsigned)own->terms / 16;
     CoreSteps ka = core_steps(own, true), kb = core_steps(swept, true);
     Sm90Mma op = {.n = (unsigned)c->t->columns,
                   .dtype = own->dtype,
                   .a_across = own->across,
                   .b_across = swept->across,
-                  .steps = (unsigned)own->terms / 16,
+                  .from = half == HALF_second ? steps / 2 : 0,
+                  .steps = half == HALF_first ? steps / 2 : steps,
                   .a_step = ka.step,
                   .b_step = kb.step,
                   .a_run = ka.run,
@@ -307,10 +310,11 @@ void core_dot(Core *c, uint32_t pass, const TensorDot *d, LV i, LV *acc)
     a = core_descriptor(c, own, a, true);
     LV b = core_descriptor(c, swept, panel_address(c, swept, s.number), true);
     LLVMTypeRef f32 = LLVMFloatTypeInContext(e->s.cx);
-    for (unsigned r = 0; r < op.n / 2; r++)
+    for (unsigned r = 0; r < op.n / 2 && half != HALF_second; r++)
         acc[r] = LLVMGetUndef(f32);
     sm90_mma(&e->s, &op, acc, &a, b,
-             LLVMConstInt(LLVMInt1TypeInContext(e->s.cx), 0, false));
+             LLVMConstInt(LLVMInt1TypeInContext(e->s.cx), half == HALF_second,
+                          false));
 }
 
 void core_wide(Core *c, uint32_t pass, const TensorSweep *w, LV i,

@@ -54,7 +54,10 @@ void core_loop_end(Core *c, CoreLoop *l, LV *carried, LV by);
 /* Of step i of a pass: wait for a panel, give its slot back, multiply. */
 void core_wait_full(Core *c, uint32_t pass, uint32_t panel, LV i);
 void core_release(Core *c, uint32_t pass, uint32_t panel, LV i);
-void core_dot(Core *c, uint32_t pass, const TensorDot *d, LV i, LV *acc);
+/* A dot may be issued in two halves of its terms. */
+typedef enum CoreHalf { HALF_both, HALF_first, HALF_second } CoreHalf;
+void core_dot(Core *c, uint32_t pass, const TensorDot *d, LV i, CoreHalf half,
+              LV *acc);
 void core_wide(Core *c, uint32_t pass, const TensorSweep *w, LV i,
                const LV *pairs, LV *acc);
 

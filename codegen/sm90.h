@@ -163,8 +163,9 @@ typedef struct Sm90Mma {
     DType b_dtype;           /* of B, where A has eight bits */
     bool a_registers;        /* A is a fragment */
     bool a_across, b_across; /* the operand is M- or N-major: not along K */
-    unsigned steps;          /* of 16 along K; of 32 where numbers have eight
-                                bits, which lie along K */
+    unsigned from, steps;    /* of 16 along K; of 32 where numbers have eight
+                                bits, which lie along K; those before `from`
+                                are left out */
     uint32_t a_step, b_step; /* bytes from one step to the next */
     uint32_t a_run, a_skip;  /* after each run of steps, bytes more; 0: none */
     uint32_t b_run, b_skip;

@@ -67,10 +67,10 @@ static void print_step(Buf *b, const MmaText *t, unsigned step)
 {
     const Sm90Mma *op = t->op;
     unsigned regs = op->n / 2;
-    if (step && !op->a_registers)
+    if (step > op->from && !op->a_registers)
         buf_printf(b, "add.s64 a, a, %u;\n\t",
                    step_units(step, op->a_step, op->a_run, op->a_skip));
-    if (step)
+    if (step > op->from)
         buf_printf(b, "add.s64 b, b, %u;\n\t",
                    step_units(step, op->b_step, op->b_run, op->b_skip));
     print_kind(b, op);
@@ -80,11 +80,21 @@ static void print_step(Buf *b, const MmaText *t, unsigned step)
         sm90_print_list(b, t->a + 4 * step, 4);
     else
         buf_printf(b, "a");
-    buf_printf(b, ", b, %s, 1, 1", step ? "1" : "p");
+    buf_printf(b, ", b, %s, 1, 1", step > op->from ? "1" : "p");
     bool eight = dtype_bytes(op->dtype) == 1;
     if (!op->a_registers && !eight) buf_printf(b, ", %d", op->a_across);
     if (!eight) buf_printf(b, ", %d", op->b_across);
     buf_puts(b, ";\n\t");
+}
+
+/* From the first step to `from`. */
+static unsigned units_before(const Sm90Mma *op, uint32_t by, uint32_t run,
+                             uint32_t skip)
+{
+    unsigned n = 0;
+    for (unsigned i = 1; i <= op->from; i++)
+        n += step_units(i, by, run, skip);
+    return n;
 }
 
 static void print_mma(Buf *b, const MmaText *t)
@@ -94,7 +104,14 @@ static void print_mma(Buf *b, const MmaText *t)
     buf_printf(b, "setp.ne.b32 p, $%u, 0;\n\t", t->add);
     if (!t->op->a_registers) buf_printf(b, "mov.b64 a, $%u;\n\t", t->a);
     buf_printf(b, "mov.b64 b, $%u;\n\t", t->b);
-    for (unsigned i = 0; i < t->op->steps; i++)
+    const Sm90Mma *op = t->op;
+    if (op->from && !op->a_registers)
+        buf_printf(b, "add.s64 a, a, %u;\n\t",
+                   units_before(op, op->a_step, op->a_run, op->a_skip));
+    if (op->from)
+        buf_printf(b, "add.s64 b, b, %u;\n\t",
+                   units_before(op, op->b_step, op->b_run, op->b_skip));
+    for (unsigned i = op->from; i < op->steps; i++)
         print_step(b, t, i);
     buf_printf(b, "wgmma.commit_group.sync.aligned;\n\t}");
 }
