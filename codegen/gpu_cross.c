@@ -22,9 +22,10 @@
  *
  * No block waits for ever: it has its number from a counter, so all blocks that
  * it may wait for run already, and the one with the least number waits for
- * nobody.  Long items come first, and all blocks go through the columns in one
- * direction, so that a block that starts with others follows its neighbour at
- * a distance of about one step.
+ * nobody.  Of the items that are taken together (tensor.c) long ones come
+ * first, and all blocks go through the columns in one direction, so that a
+ * block that starts with others follows its neighbour at a distance of about
+ * one step.
  */
 #include "gpu_tensor.h"
 
@@ -251,31 +252,45 @@ void core_cross_leave(Core *c, LV i, const LV *acc)
 
 /* ------------------------------------------------------------------- order */
 
+static int64_t tiles_of(const Core *c)
+{
+    return c->t->ntiles;
+}
+
+static int64_t part_items(const Core *c)
+{
+    return tiles_of(c) * c->t->beside;
+}
+
 /* The number of our tile of rows; the item of another with the same other
  * axes. */
 static LV tile_number(const Core *c)
 {
-    return LLVMBuildUDiv(c->e->s.b, c->item, core_i32(c, cross(c)->others), "");
+    LLVMBuilderRef b = c->e->s.b;
+    LV in_part = LLVMBuildURem(b, c->item, core_i32(c, part_items(c)), "");
+    return LLVMBuildUDiv(b, in_part, core_i32(c, c->t->beside), "");
 }
 
 static LV item_of(const Core *c, LV tile)
 {
     LLVMBuilderRef b = c->e->s.b;
-    LV others = core_i32(c, cross(c)->others);
-    return core_add(c, LLVMBuildMul(b, tile, others, ""),
-                    LLVMBuildURem(b, c->item, others, ""));
+    LV mine = LLVMBuildMul(b, tile_number(c), core_i32(c, c->t->beside), "");
+    LV first = LLVMBuildSub(b, c->item, mine, "");
+    return core_add(c, first,
+                    LLVMBuildMul(b, tile, core_i32(c, c->t->beside), ""));
 }
 
 /* Whether some block is known to add to each tile of columns. */
 bool core_cross_covers(Core *c)
 {
     enum { MOST_ASKED = 1 << 18 };
-    int64_t others = cross(c)->others, tiles = c->e->k->rows / others, tile = 0;
-    int64_t asked = 0;
+    int64_t tiles = tiles_of(c), others = c->e->k->rows / tiles, tile = 0;
+    int64_t asked = 0, beside = c->t->beside;
     if (!c->t->listed) return true;
     for (int64_t i = 0; i < others * c->t->nblocks; i++) {
         int64_t rest = i / c->t->nblocks, step = i % c->t->nblocks, tried = 0;
-        while (tried < tiles && !core_known(c, tile * others + rest, step)) {
+        rest = rest / beside * part_items(c) + rest % beside;
+        while (tried < tiles && !core_known(c, tile * beside + rest, step)) {
             tile = (tile + 1) % tiles;
             tried++;
         }
@@ -289,7 +304,7 @@ bool core_cross_covers(Core *c)
 static LV ballot_blocks(Core *c, LV base, int way, LV step)
 {
     LLVMBuilderRef b = c->e->s.b;
-    int64_t others = cross(c)->others, tiles = c->e->k->rows / others;
+    int64_t tiles = tiles_of(c);
     LV lane = LLVMBuildMul(b, c->lane, core_i32(c, way), "");
     LV block = core_add(c, base, lane);
     LV exists = LLVMBuildICmp(b, LLVMIntULT, block, core_i32(c, tiles), "");
@@ -313,7 +328,7 @@ static LV neighbour(Core *c, int way, LV step)
 {
     LLVMBuilderRef b = c->e->s.b;
     LLVMTypeRef word = LLVMInt32TypeInContext(c->e->s.cx);
-    int64_t others = cross(c)->others, tiles = c->e->k->rows / others;
+    int64_t tiles = tiles_of(c);
     LV mine = tile_number(c);
     LV zero = core_i32(c, 0), first = core_add(c, mine, core_i32(c, way));
     LLVMBasicBlockRef before = LLVMGetInsertBlock(b);

@@ -12,6 +12,17 @@
 
 /* ------------------------------------------------------------------- items */
 
+/* Items whose numbers are neighbours before the next tile of rows comes.  Where
+ * sums cross these are so few that they and their tiles keep all processors
+ * busy: what they read and add to is near for longer. */
+static int64_t items_beside(const Cores *c, int64_t tiles, int64_t others)
+{
+    if (!c->t->cross) return others;
+    for (int64_t n = 1; n < others; n++)
+        if (others % n == 0 && 2 * tiles * n >= 3 * SM90_PROCESSORS) return n;
+    return others;
+}
+
 /* Blocks of neighbouring numbers have the same rows, and mostly the columns'
  * side in common. */
 static void bind_items(Cores *c)
@@ -25,8 +36,13 @@ static void bind_items(Cores *c)
     int64_t others = axes_extent(l, c->own.at, n);
     k->rows = tiles * others;
     l->items = t->items = loop_open(k, LOOP_items, 0, 0, k->rows);
-    Ix item = ix_var(k, l->items), tile = ix_div(k, item, others);
-    env_bind_flat(l, &c->base, c->own.at, n, ix_mod(k, item, others));
+    t->ntiles = tiles;
+    t->beside = items_beside(c, tiles, others);
+    Ix item = ix_var(k, l->items);
+    Ix group = ix_div(k, item, tiles * t->beside);
+    Ix tile = ix_div(k, ix_mod(k, item, tiles * t->beside), t->beside);
+    Ix other = ix_add_scaled(k, ix_mod(k, item, t->beside), group, t->beside);
+    env_bind_flat(l, &c->base, c->own.at, n, other);
     c->first_row = ix_scale(k, tile, t->lines);
 }
 
@@ -358,7 +374,6 @@ static void place_turns(Cores *c)
     Kir *k = l->k;
     TensorCross *x = c->t->cross;
     Env e = c->step;
-    x->others = axes_extent(l, c->own.at, c->own.n - 1);
     env_bind(&e, columns_of(c)->axis, c->first_column);
     x->turn = env_place(l, &e, x->turns);
     for (uint32_t i = 0; i < e.n; i++)

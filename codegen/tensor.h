@@ -95,7 +95,6 @@ typedef struct TensorCross {
     uint32_t panel, terms;
     uint32_t sums, turns; /* arguments */
     bool by_terms;        /* warpgroups share the terms, not the columns */
-    int64_t others;       /* items of one tile of rows */
     Ix turn, ticket;      /* the places of the step's word, of the count */
     Panel to;             /* where a tile of sums goes */
     uint32_t pairs_offset, box_bytes; /* in shared memory */
@@ -124,6 +123,8 @@ struct TensorTile {
     int64_t lines;      /* rows of a block of threads */
     int64_t columns;    /* of a step */
     int64_t nblocks;    /* steps of a whole sweep */
+    int64_t ntiles;     /* of rows */
+    int64_t beside;     /* items with one tile of rows whose numbers follow */
     uint32_t slots;     /* of each swept panel */
     bool lags;          /* wide products run under the next block's nests */
     bool takes_turns;   /* warpgroups issue their products in turn */
