@@ -137,13 +137,22 @@ static bool is_map(const Kir *k)
     return true;
 }
 
+/* Another kernel makes of the same values what this one makes. */
+static bool makes_again(const Module *m, const Fn *group)
+{
+    for (uint32_t i = 0; i < group->ninsts; i++)
+        if (attr_flag(m, group->insts[i].attr, AT_again)) return true;
+    return false;
+}
+
 /* The host's bits are asked for where they can be had: a map of given values
  * has one result to compare with, and so has what is drawn or a model begins
  * with.  What is made beside a product, a sum or a scan has none: its operands
- * are sums in another order already. */
-static bool keeps_bits(const KernelSet *s, const Kir *k)
+ * are sums in another order already; and what is made there, too, has the bits
+ * that it has there. */
+static bool keeps_bits(const KernelSet *s, const Fn *group, const Kir *k)
 {
-    return s->exact || draws(k) || is_map(k);
+    return s->exact || draws(k) || (is_map(k) && !makes_again(s->m, group));
 }
 
 static LV emit_kernel(KernelSet *s, const Kir *k, const Grid *grid, Kernel *out)
@@ -305,7 +314,7 @@ static bool add_group(KernelSet *s, const Fn *group, const KernelArg *args,
         return false;
     }
     k.sm90 = s->lower.sm90;
-    k.exact = s->lower.gpu && keeps_bits(s, &k);
+    k.exact = s->lower.gpu && keeps_bits(s, group, &k);
     if (k.exact && !s->exact && !is_map(&k)) lower_exactly(s, group, &k);
     Buf text = {0};
     kir_print(&k, &text);

@@ -142,6 +142,17 @@ void fuse_add_cluster(Graph *g, uint32_t c, Nodes *out)
     }
 }
 
+/* What is made once more would be stored: it was to go to who reads it. */
+static bool stores_second(const Graph *g, const Nodes *nodes)
+{
+    for (uint32_t i = 0; i < nodes->n; i++) {
+        const Node *x = &g->nodes[nodes->at[i]];
+        for (uint32_t u = 0; u < x->nusers && x->second; u++)
+            if (!is_marked(g, x->users[u])) return true;
+    }
+    return false;
+}
+
 const char *fuse_obstacle(Graph *g, const Nodes *nodes)
 {
     Shape s;
@@ -150,6 +161,8 @@ const char *fuse_obstacle(Graph *g, const Nodes *nodes)
     if (!shape_find(g, nodes, &s)) return "they run over other axes";
     if (!shape_takes(g, nodes, &s))
         return "something would be computed more often";
+    if (stores_second(g, nodes))
+        return "what is made once more would be stored";
     if (path_returns(g, nodes)) return "another group lies between them";
     if (gather_waits(g, nodes))
         return "what is gathered would wait for other devices";

@@ -7,6 +7,7 @@
  *     partial   sums that go further than the kernels of attention, in two
  *     wide      kernels of attention whose vectors are too wide, as several
  *     graph     a node per instruction, and one more for each recomputation
+ *     anew      what is made again behind a number that is made of it
  *     cluster   nodes are put together while the rules of groups hold
  *     shape     what these rules say of the axes of a loop group
  *     columns   sums and maxima of columns in groups that go along rows
@@ -67,6 +68,8 @@ typedef struct Node {
     uint32_t mark; /* scratch of one question */
     bool result;   /* of the function */
     bool again;    /* computed again for one user */
+    bool anew;     /* made in front of a number and behind it: anew.c */
+    bool second;   /* this is behind it */
     bool part;     /* a first part of the reduction that reads it, which has the
                       same value: */
     int64_t turns; /* of so many rows (ir/column.h) */
@@ -123,6 +126,15 @@ void fuse_call_kernel(Fuse *fx, Builder *b, Fn *fn, const Value *args,
                       Value *results);
 
 Graph *fuse_graph(Fuse *fx, const Fn *fn);
+
+/* By value: whether it is made once more behind a number that is made of it,
+ * and whether its operands of that kind are those. */
+typedef struct Anew {
+    bool *value, *behind;
+} Anew;
+
+/* AGAIN: by value, made by whoever reads it in a loop. */
+Anew fuse_anew(Fuse *fx, const Fn *fn, const Uses *uses, const bool *again);
 const Inst *node_inst(const Graph *g, uint32_t node);
 Type node_type(const Graph *g, uint32_t node);
 /* The same axes as f32. */

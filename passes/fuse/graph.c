@@ -4,7 +4,8 @@
  * A map that costs less to compute again than to read back (a constant, an
  * index, a cast of something that is in memory anyway) gets a node of its own
  * at each use in a loop, so that it is never the reason for a buffer; so do, in
- * each product, operands that it makes of narrow numbers and their scales.
+ * each product, operands that it makes of narrow numbers and their scales. What
+ * is made anew (anew.c) has two nodes.
  */
 #include "../added.h"
 #include "fuse.h"
@@ -94,6 +95,8 @@ typedef struct Make {
     Uses uses;
     bool *again;  /* by value: computed again at each use in a loop */
     bool *scales; /* and in a product, of which it is an operand */
+    Anew anew;
+    uint32_t *second; /* by value that is made anew: its node behind + 1 */
     uint32_t cap;
     uint32_t messages; /* sends and receives so far */
 } Make;
@@ -240,6 +243,28 @@ static uint32_t node_again(Make *mk, Value v)
     return at;
 }
 
+/* The node of an operand, for whoever is neither of a kind nor behind. */
+static uint32_t node_read(Make *mk, const Inst *in, Value x)
+{
+    return asks_again(mk, in, x) ? node_again(mk, x) : mk->g->primary[x.id];
+}
+
+/* The node of what is made anew, for all that is behind its number. */
+static uint32_t node_second(Make *mk, Value v)
+{
+    Graph *g = mk->g;
+    if (mk->second[v.id]) return mk->second[v.id] - 1;
+    const Inst *in = inst_of(g->fn, v);
+    uint32_t *args = NEW_ARRAY(g->fx->a, uint32_t, (size_t)in->nargs + 1);
+    for (uint32_t i = 0; i < in->nargs; i++)
+        args[i] = node_read(mk, in, inst_arg(g->fn, in, i));
+    uint32_t at = node_add(mk, v);
+    g->nodes[at].args = args;
+    g->nodes[at].anew = g->nodes[at].second = true;
+    mk->second[v.id] = at + 1;
+    return at;
+}
+
 static void node_make(Make *mk, Value v)
 {
     Graph *g = mk->g;
@@ -247,10 +272,12 @@ static void node_make(Make *mk, Value v)
     uint32_t *args = NEW_ARRAY(g->fx->a, uint32_t, (size_t)in->nargs + 1);
     for (uint32_t i = 0; i < in->nargs; i++) {
         Value x = inst_arg(g->fn, in, i);
-        args[i] = asks_again(mk, in, x) ? node_again(mk, x) : g->primary[x.id];
+        bool second = mk->anew.behind[v.id] && mk->anew.value[x.id];
+        args[i] = second ? node_second(mk, x) : node_read(mk, in, x);
     }
     uint32_t at = node_add(mk, v);
     g->nodes[at].args = args;
+    g->nodes[at].anew = mk->anew.value[v.id];
     g->primary[v.id] = at;
     mk->messages += is_message(in);
 }
@@ -330,6 +357,8 @@ Graph *fuse_graph(Fuse *fx, const Fn *fn)
         mk.again[i] = mk.scales[i] || computed_again(&mk, (Value){i}) ||
                       made_behind_meeting(&mk, (Value){i});
     }
+    mk.anew = fuse_anew(fx, fn, &mk.uses, mk.again);
+    mk.second = NEW_ARRAY(fx->a, uint32_t, (size_t)fn->ninsts + 1);
     bool *needed = find_needed(&mk);
     for (uint32_t i = 0; i < fn->ninsts; i++) {
         g->primary[i] = UINT32_MAX;

@@ -134,6 +134,15 @@ static Value tally_of(Body *y, const Node *x, const Inst *in, Value of)
                        DT_f32);
 }
 
+/* Groups that make the same say so. */
+static Attr node_attr(const Graph *g, const Node *x, const Inst *in)
+{
+    if (!x->anew) return in->attr;
+    AttrList l = attr_list(g->fx->m, in->attr);
+    attr_put_int(&l, AT_again, 1);
+    return attr_intern(g->fx->m, &l);
+}
+
 static void body_node(Body *y, uint32_t node)
 {
     const Graph *g = y->o->g;
@@ -144,10 +153,10 @@ static void body_node(Body *y, uint32_t node)
         args[a] = body_operand(y, x, in, a);
     y->b.loc = in->loc;
     y->b.phase = (Phase)in->phase;
-    Value v = x->turns ? part_of_rows(y, x, in, args[0])
-              : x->each
-                  ? tally_of(y, x, in, args[0])
-                  : emit(&y->b, (Op)in->op, in->type, in->attr, args, x->nargs);
+    Value v = x->turns  ? part_of_rows(y, x, in, args[0])
+              : x->each ? tally_of(y, x, in, args[0])
+                        : emit(&y->b, (Op)in->op, in->type, node_attr(g, x, in),
+                               args, x->nargs);
     if (!x->part) value_set_name(&y->b, v, g->fn->names[x->value.id]);
     y->local[node] = v.id + 1;
 }
