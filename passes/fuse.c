@@ -64,6 +64,8 @@ bool pass_fuse(Module *m, PassCtx *cx)
     map_init(&fx.twins, fx.a);
     for (uint32_t i = 0; i < m->fns.n; i++)
         if (!is_grouped(m, m->fns.at[i])) fuse_sink(&fx, i);
+    for (uint32_t i = 0; i < m->fns.n; i++)
+        if (!is_grouped(m, m->fns.at[i])) fuse_ahead(&fx, i);
     for (uint32_t i = 0; i < m->fns.n; i++) {
         Fn *fn = m->fns.at[i];
         if (is_grouped(m, fn)) continue;

@@ -2,6 +2,7 @@
  * fuse.h: the parts of fuse.
  *
  *     sink      sums of stacked results move into the repeats
+ *     ahead     numbers of what is carried are begun in the turn before
  *     prepare   ops that no group kind takes become ones that it takes; regions
  *               are put in place or cut into tiles
  *     partial   sums that go further than the kernels of attention, in two
@@ -107,6 +108,18 @@ Fn *fuse_prepare(Fuse *fx, const Fn *fn);
 /* Function number AT of the module, with sums of stacked results moved into
  * the bodies that make them. */
 void fuse_sink(Fuse *fx, uint32_t at);
+
+/* How many repeats run the function, as a body. */
+uint32_t fuse_runners(const Module *m, FnRef body);
+
+/* Function number AT of the module, with reductions to numbers of what its
+ * repeats carry begun where that is made. */
+void fuse_ahead(Fuse *fx, uint32_t at);
+
+/* Of a reduction of a T to a number: the axes that its first step keeps, which
+ * OUT has room for, and how many; 0: it is one step. */
+uint32_t fuse_first_step(const Fuse *fx, Type t, const AttrItem *axes,
+                         Axis *out);
 
 /* Values of a call that is run tile by tile: emits the nest of repeats and
  * fills RESULTS.  False: the region has no axis to cut; nothing was emitted. */

@@ -115,12 +115,12 @@ static Value rounded_first(Prep *p, const Inst *map)
 
 /* The axes of the sum that are outermost in memory are kept in the first
  * step. */
-static uint32_t step_axes(const Prep *p, Type t, const AttrItem *axes,
+static uint32_t step_axes(const Fuse *fx, Type t, const AttrItem *axes,
                           Axis *out)
 {
-    Module *m = p->fx->m;
-    Layout l = layout_ordered(m, t, p->fx->outer.at, p->fx->outer.n, p->fx->a);
-    Axis *order = NEW_ARRAY(p->fx->a, Axis, (size_t)type_info(m, t)->naxes + 1);
+    Module *m = fx->m;
+    Layout l = layout_ordered(m, t, fx->outer.at, fx->outer.n, fx->a);
+    Axis *order = NEW_ARRAY(fx->a, Axis, (size_t)type_info(m, t)->naxes + 1);
     uint32_t all = layout_order(m, l, order), n = 0;
     int64_t rows = 1;
     for (uint32_t i = 0; i < all && rows < STEP_ROWS; i++) {
@@ -165,6 +165,15 @@ static int64_t turn_elements(const Prep *p, Type t, const AttrItem *axes)
     return n;
 }
 
+uint32_t fuse_first_step(const Fuse *fx, Type t, const AttrItem *axes,
+                         Axis *out)
+{
+    if (type_local_elements(fx->m, t) < MANY_TERMS ||
+        type_info(fx->m, t)->npending)
+        return 0;
+    return step_axes(fx, t, axes, out);
+}
+
 static Value sum_in_steps(Prep *p, const Inst *in)
 {
     Module *m = p->fx->m;
@@ -178,7 +187,7 @@ static Value sum_in_steps(Prep *p, const Inst *in)
     DType d = type_dtype(m, t);
     DType acc = attr_dtype(m, in->attr, AT_acc, dtype_acc(d));
     Axis *outer = NEW_ARRAY(p->fx->a, Axis, axes->n + 1), inner;
-    uint32_t n = step_axes(p, t, axes, outer);
+    uint32_t n = step_axes(p->fx, t, axes, outer);
     VEC(Axis) first = {0};
     if (n == axes->n) {
         x = cut_axis(p, x, outer[n - 1], &outer[n - 1], &inner);

@@ -27,8 +27,7 @@ static bool same_axes(Module *m, Type x, Type y)
                    type_with_dtype(m, y, DT_bool));
 }
 
-/* How many repeats run the function, as a body. */
-static uint32_t runners(const Module *m, FnRef body)
+uint32_t fuse_runners(const Module *m, FnRef body)
 {
     uint32_t n = 0;
     for (uint32_t f = 0; f < m->fns.n; f++) {
@@ -58,7 +57,7 @@ static bool is_stacked_result(Sink *s, Value v, const Uses *uses)
     s->result = (uint32_t)attr_int(m, in->attr, AT_index, 0);
     s->axis = attr_axis(m, repeat->attr, AT_axis);
     return s->result >= attr_int(m, repeat->attr, AT_carry, 0) &&
-           runners(m, attr_fn(m, repeat->attr, AT_fn)) == 1;
+           fuse_runners(m, attr_fn(m, repeat->attr, AT_fn)) == 1;
 }
 
 static bool fits(Sink *s, Value map, const Uses *uses)
