@@ -117,6 +117,15 @@ static LV emit_quotient(Emit *e, const Site *s, const NodeInfo *in,
     return gpu_quotient(s, args[0], args[1]);
 }
 
+/* It was a number of 16 bits before it was widened. */
+static bool has_few_bits(const Kir *k, Node n)
+{
+    const NodeInfo *in = node_info(k, n);
+    if (in->op != KN_cast) return false;
+    DType from = (DType)node_info(k, in->a)->dtype;
+    return dtype_class(from) == DC_float && dtype_bytes(from) <= 2;
+}
+
 static LV emit_value(Emit *e, const NodeInfo *in, bool wide)
 {
     Site s = e->s;
@@ -148,6 +157,7 @@ static LV emit_value(Emit *e, const NodeInfo *in, bool wide)
         Node typed = in->sc == SC_where ? in->b : in->a;
         if (s.gpu && in->sc == SC_div && d == DT_f32)
             return emit_quotient(e, &s, in, args);
+        s.few = has_few_bits(e->k, in->a);
         return emit_scalar(&s, (ScalarOp)in->sc,
                            (DType)node_info(e->k, typed)->dtype, args);
     }

@@ -27,6 +27,7 @@ typedef struct Site {
      * such; NULL: forms for any operands. */
     LV *usual;
     bool words; /* GPU: what lies in words is widened word by word */
+    bool few;   /* the operand has the bits of a number of 16 */
 } Site;
 
 /* Neighbours on a GPU, whose instructions are to be interleaved. */
@@ -45,6 +46,13 @@ static inline bool site_is_near(const Site *s, DType d)
 static inline bool site_is_near_one(const Site *s, DType d)
 {
     return s->gpu && d == DT_f32 && !s->exact;
+}
+
+/* Whether the operand's own rounding is far greater than what the hardware's
+ * form of a function leaves. */
+static inline bool site_is_coarse(const Site *s, DType d)
+{
+    return site_is_near_one(s, d) && s->few;
 }
 
 /* Whether forms for usual operands are taken. */
@@ -76,7 +84,8 @@ LV math_pow(const Site *s, DType d, LV x, LV y);
 LV gpu_quotient(const Site *s, LV x, LV by);
 LV gpu_quotient_by_one(const Site *s, LV x, LV by); /* by: one for all lanes */
 LV gpu_ratio(const Site *s, LV x,
-             LV by); /* x in [0, 1], by in [1, 2], or NaN */
+             LV by);                  /* x in [0, 1], by in [1, 2], or NaN */
+LV gpu_logistic(const Site *s, LV x); /* 1 / (1 + exp(-x)) */
 /* Rounded; what is known of both operands.  by: one for all lanes, or of each.
  */
 LV gpu_division(const Site *s, LV x, LV by, const Limits of[2]);

@@ -15,9 +15,11 @@
  *              a case in millions, where it is a neighbour of it; a divisor
  *              below 2^-128 counts as zero
  *   exp        within a few units in the last place
+ *   logistic   by the hardware's power of 2 and inverse, as in products
+ *              (matmul_values.c): within 2^-21, for operands of 16 bits
  *
  * All kernels have the root; the division is for those that keep the host's
- * bits (kernels.c), the last two are for the others.  The first two also come
+ * bits (kernels.c), the last three are for the others.  The first two also come
  * for usual operands alone (gpu_usual.c), which takes half the instructions.
  */
 #include <math.h>
@@ -93,6 +95,15 @@ LV gpu_ratio(const Site *s, LV x, LV by)
     LV q = LLVMBuildFMul(s->b, x, inverse, "");
     LV rest = fma3(s, LLVMBuildFNeg(s->b, by, ""), q, x);
     return fma3(s, rest, inverse, q);
+}
+
+LV gpu_logistic(const Site *s, LV x)
+{
+    LV by = site_float(s, DT_f32, -0x1.715476p+0);
+    LV t = LLVMBuildFMul(s->b, x, by, "");
+    LV e = approximate(s, "ex2.approx.ftz.f32 $0, $1;", t);
+    e = LLVMBuildFAdd(s->b, e, site_float(s, DT_f32, 1), "");
+    return approximate(s, "rcp.approx.ftz.f32 $0, $1;", e);
 }
 
 /* 2^t for the rounded t = x / ln 2 by the hardware, times 1 + ln 2 for what

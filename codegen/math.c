@@ -373,6 +373,7 @@ LV math_sigmoid(const Site *s, DType d, LV x)
 {
     LV one = num(s, d, 1);
     if (site_is_usual(s, d)) return usual_sigmoid(s, d, x);
+    if (site_is_coarse(s, d)) return gpu_logistic(s, x);
     LV e = math_exp(s, d, neg(s, mag(s, x)));
     LV low = cmp(s, LLVMRealOLT, x, num(s, d, 0));
     LV part = pick(s, low, e, one), all = add(s, one, e);
