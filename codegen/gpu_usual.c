@@ -140,10 +140,9 @@ static void join(Emit *e, LV *first, LLVMBasicBlockRef from,
     }
 }
 
-bool gpu_lanes_usual(Emit *e, LoopId loop)
+static void lanes_usual(Emit *e, LoopId loop)
 {
     const Loop *l = &e->k->loops.at[loop];
-    if (!e->s.exact || e->s.w == 1 || !is_simple(e->k, l)) return false;
     LV usual = LLVMConstInt(LLVMInt1TypeInContext(e->s.cx), 1, false);
     emit_some(e, loop, is_early);
     e->s.usual = &usual;
@@ -163,5 +162,72 @@ bool gpu_lanes_usual(Emit *e, LoopId loop)
     LLVMPositionBuilderAtEnd(e->s.b, on);
     join(e, first, from, rare);
     emit_some(e, loop, is_store);
+}
+
+/* A condition, one for all lanes, by which the body chooses more than once; or
+ * none. */
+static Node common_condition(const Emit *e, const Loop *l)
+{
+    Node found = {0};
+    for (uint32_t i = 0; i < l->body.n; i++) {
+        const NodeInfo *in = node_info(e->k, l->body.at[i]);
+        bool chooses = in->op == KN_scalar && in->sc == SC_where &&
+                       e->vals[in->a.id] && !e->wide[in->a.id];
+        if (!chooses || e->holds[in->a.id]) continue;
+        if (found.id == in->a.id) return found;
+        if (!found.id) found = in->a;
+    }
+    return (Node){0};
+}
+
+/* Whether N is made by a form for usual operands, where BY is HELD. */
+static bool needs_form(const Kir *k, Node n, Node by, bool held)
+{
+    const NodeInfo *in = node_info(k, n);
+    if (!n.id || in->op == KN_load || in->op == KN_loop) return false;
+    if (has_usual_form(k, in)) return true;
+    if (in->op == KN_scalar && in->sc == SC_where && in->a.id == by.id)
+        return needs_form(k, held ? in->b : in->c, by, held);
+    return needs_form(k, in->a, by, held) || needs_form(k, in->b, by, held) ||
+           needs_form(k, in->c, by, held);
+}
+
+static bool stores_need_form(const Kir *k, const Loop *l, Node by, bool held)
+{
+    for (uint32_t i = 0; i < l->body.n; i++) {
+        const NodeInfo *in = node_info(k, l->body.at[i]);
+        if (in->op == KN_store && needs_form(k, in->b, by, held)) return true;
+    }
+    return false;
+}
+
+/* Where the lanes choose by such a condition, as an update does by whether it
+ * is applied, there is a way for either: nothing is chosen lane by lane. */
+bool gpu_lanes_usual(Emit *e, LoopId loop)
+{
+    const Loop *l = &e->k->loops.at[loop];
+    if (!e->s.exact || e->s.w == 1 || !is_simple(e->k, l)) return false;
+    Node by = common_condition(e, l);
+    if (!by.id) {
+        lanes_usual(e, loop);
+        return true;
+    }
+    LV was = e->vals[by.id], bit[2];
+    LLVMBasicBlockRef on = emit_block(e, "on"),
+                      way[2] = {emit_block(e, "else"), emit_block(e, "then")};
+    bit[0] = LLVMConstNull(LLVMTypeOf(was));
+    bit[1] = LLVMConstInt(LLVMTypeOf(was), 1, false);
+    LLVMBuildCondBr(e->s.b, was, way[1], way[0]);
+    for (int i = 0; i < 2; i++) {
+        LLVMPositionBuilderAtEnd(e->s.b, way[i]);
+        e->vals[by.id] = bit[i];
+        if (stores_need_form(e->k, l, by, i))
+            lanes_usual(e, loop);
+        else
+            emit_body(e, loop);
+        LLVMBuildBr(e->s.b, on);
+    }
+    e->vals[by.id] = was;
+    LLVMPositionBuilderAtEnd(e->s.b, on);
     return true;
 }
