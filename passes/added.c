@@ -173,6 +173,28 @@ bool einsum_takes_scales(const Module *m, const Fn *fn, const Inst *einsum)
     return rows || (blocks && of[0] + of[1] < 2 * SHARE_square);
 }
 
+/* The operand itself, or what it is gathered from. */
+static const Inst *below_gather(const Fn *fn, Value v)
+{
+    const Inst *in = inst_of(fn, v);
+    return in->op == OP_gather ? inst_of(fn, inst_arg(fn, in, 0)) : in;
+}
+
+bool einsum_takes_chosen_scales(const Module *m, const Fn *fn,
+                                const Inst *einsum)
+{
+    bool chosen = false;
+    for (uint32_t k = 0; k < 2; k++) {
+        Value v = inst_arg(fn, einsum, k);
+        const TypeInfo *t = type_info(m, value_type(fn, v));
+        if (!map_scales_operand(m, fn, below_gather(fn, v))) return false;
+        for (uint32_t i = 0; i < t->naxes; i++)
+            chosen |=
+                einsum_role(m, fn, einsum, t->axes[i].axis) == EINSUM_batch;
+    }
+    return chosen;
+}
+
 /* The operand that a term is below any casts; -1: it is more than that. */
 static int cast_operand(const Module *m, Expr e)
 {

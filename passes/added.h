@@ -33,6 +33,12 @@ bool map_scales_operand(const Module *m, const Fn *fn, const Inst *map);
  * rows, or of blocks, in a matrix at most those of blocks of rows. */
 bool einsum_takes_scales(const Module *m, const Fn *fn, const Inst *einsum);
 
+/* Both operands of EINSUM are such numbers, or gathered from such, of blocks of
+ * rows that choose their matrix or add to it: of these a kernel multiplies sums
+ * by scales (codegen/matmul_scale.c). */
+bool einsum_takes_chosen_scales(const Module *m, const Fn *fn,
+                                const Inst *einsum);
+
 /* MAP adds a scatter's sums to a value of its type: { _0 + _1 }, perhaps
  * through casts, so that where nothing is scattered the value is the sum.
  * Gives the operand number of the scatter, which nobody else reads: only the

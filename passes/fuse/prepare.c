@@ -90,7 +90,8 @@ static Value as_gemm(Prep *p, const Inst *in)
     DType to = type_dtype(m, in->type);
     DType acc = attr_dtype(m, in->attr, AT_acc, dtype_acc(d));
     if (!p->fx->gpu || to == acc || to == d || dtype_bytes(d) == 1 ||
-        einsum_takes_scales(m, p->fn, in))
+        einsum_takes_scales(m, p->fn, in) ||
+        einsum_takes_chosen_scales(m, p->fn, in))
         return NO_VALUE;
     Type t = type_with_dtype(m, in->type, acc);
     return emit_cast(p->b, emit(p->b, OP_einsum, t, in->attr, args, 2), to);

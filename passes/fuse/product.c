@@ -13,6 +13,7 @@
  * card's power is short there, and what maps save in bytes, they and what reads
  * the scales take (docs/performance.md).
  */
+#include "../added.h"
 #include "fuse.h"
 
 enum {
@@ -149,10 +150,12 @@ static bool is_product(const Graph *g, uint32_t node, bool eight)
     Type a = value_type(g->fn, inst_arg(g->fn, in, 0));
     Type b = value_type(g->fn, inst_arg(g->fn, in, 1));
     DType d = type_dtype(m, a), to = type_dtype(m, in->type);
-    bool fits = eight ? has_eight(g->fx, in, a) && has_eight(g->fx, in, b) &&
-                            (to == DT_bf16 || to == DT_f32)
-                      : is_narrow(d) && type_dtype(m, b) == d &&
-                            (to == d || to == DT_f32);
+    bool scaled = einsum_takes_chosen_scales(m, g->fn, in);
+    bool sums = to == DT_f32 || to == (scaled ? DT_bf16 : d);
+    bool fits = eight
+                    ? has_eight(g->fx, in, a) && has_eight(g->fx, in, b) &&
+                          (to == DT_bf16 || to == DT_f32)
+                    : sums && type_dtype(m, b) == d && (scaled || is_narrow(d));
     return fits && attr_dtype(m, in->attr, AT_acc, DT_f32) == DT_f32 &&
            has_rows(g->fx, a) && has_rows(g->fx, b) &&
            has_rows(g->fx, in->type) &&
