@@ -158,6 +158,7 @@ typedef struct Emit {
                         items of a tile */
     uint32_t row_threads, places; /* GPU rows: of a row; sums in shared */
     LV place, exists; /* this thread in its row; its row; NULL: always */
+    LV turn_place;    /* of a walk: where sums of this row lie; NULL: no walk */
     VEC(Loaded) loaded;
     int64_t chunk_number, loaded_bytes; /* of an unrolled sweep; else -1 */
     LV **totals;           /* per total: its slots, by chunk; NULL: no walk */
@@ -197,6 +198,8 @@ LV emit_ix(Emit *e, Ix ix);                    /* at lane 0 */
 LV emit_ix_wide(Emit *e, Ix ix);               /* at all lanes */
 bool emit_ix_is_wide(const Emit *e, Ix ix);    /* lanes may differ */
 LV emit_load(Emit *e, const NodeInfo *in, bool wide);
+/* Of the element so many beyond the one that is loaded at lane 0. */
+LV emit_address(Emit *e, const NodeInfo *in, int64_t beyond);
 /* A load that needs nothing of its turn but the lane; NULL: another one. */
 LV emit_load_ahead(Emit *e, const NodeInfo *in);
 void emit_store(Emit *e, const NodeInfo *in);
@@ -276,6 +279,8 @@ void gpu_row_walk(Emit *e, LoopId loop);
 bool gpu_row_total(Emit *e, Node n);
 /* Bytes of shared memory where all totals lie; 0: registers hold them. */
 uint32_t gpu_totals_bytes(const Kir *k, uint32_t row_threads);
+/* Bytes of totals in a thread's registers. */
+int64_t gpu_totals_held(const Emit *e);
 
 /* gpu_long.c: rows that registers do not hold.  The bytes of shared memory that
  * keep a part of them; E, unless NULL, knows what lies where from then on. */

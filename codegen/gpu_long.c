@@ -339,22 +339,23 @@ static void finish(Emit *e, const Long *g)
     LV own = NULL;
     for (uint32_t a = 0; a < l->accs.n; a++) {
         const Acc *acc = &l->accs.at[a];
-        LV x;
         if (g->sums.l && acc == top_of(g))
-            x = own = LLVMBuildLoad2(e->s.b, acc_type(e, acc, 1), g->top, "");
+            results[a] = own =
+                LLVMBuildLoad2(e->s.b, acc_type(e, acc, 1), g->top, "");
         else
-            x = row_partials_sum(e, acc, &g->s.partials, a);
-        results[a] = gpu_over_row(e, acc, x);
+            results[a] = row_partials_sum(e, acc, &g->s.partials, a);
     }
+    gpu_over_row(e, l->accs.at, results, l->accs.n);
     emit_set_results(e, g->s.loop, results);
     if (!g->sums.l) return;
     LV by = falling(e, own, results[g->sums.l->top]);
     LV *sums = NEW_ARRAY(e->k->arena, LV, g->sums.l->accs.n);
     for (uint32_t a = 0; a < g->sums.l->accs.n; a++) {
         const Acc *acc = &g->sums.l->accs.at[a];
-        LV x = row_partials_sum(e, acc, &g->sums.partials, a);
-        sums[a] = gpu_over_row(e, acc, LLVMBuildFMul(e->s.b, x, by, ""));
+        sums[a] = row_partials_sum(e, acc, &g->sums.partials, a);
+        sums[a] = LLVMBuildFMul(e->s.b, sums[a], by, "");
     }
+    gpu_over_row(e, g->sums.l->accs.at, sums, g->sums.l->accs.n);
     emit_set_results(e, g->sums.loop, sums);
 }
 

@@ -24,7 +24,7 @@ enum { BLOCK = 128, TOGETHER = 4 };
  * sums of columns take some of them. */
 static int64_t bytes_to_keep(const Emit *e)
 {
-    if (e->totals) return 160;
+    if (e->totals) return 288 - gpu_totals_held(e);
     return e->row_threads <= 256 ? 320 : 192;
 }
 
@@ -55,13 +55,15 @@ Grid gpu_rows_grid(Kir *k)
                   .row_threads = (uint32_t)t};
 }
 
-/* Sums that cross warps, each with a place per warp. */
+/* Sums that cross warps, each with a place per warp; of a walk, twice. */
 uint32_t gpu_rows_places(const Kir *k, uint32_t row_threads)
 {
-    uint32_t n = 0;
-    for (uint32_t i = 1; i < k->loops.n; i++)
+    uint32_t n = 0, rows = 1;
+    for (uint32_t i = 1; i < k->loops.n; i++) {
         if (k->loops.at[i].kind == LOOP_lanes) n += k->loops.at[i].accs.n;
-    return row_threads > WARP ? n * WARP : 0;
+        if (k->loops.at[i].walks) rows = 2;
+    }
+    return row_threads > WARP ? n * WARP * rows : 0;
 }
 
 /* Rows that do not exist are the last one again, and store nothing: their
@@ -201,33 +203,49 @@ static void forget(Emit *e, LoopId loop)
 
 /* ------------------------------------------------------------------- sums */
 
-/* The sum over the row's threads of what each has, in all of them. */
-LV gpu_over_row(Emit *e, const Acc *acc, LV x)
+static LV over_lanes(Emit *e, const Acc *acc, LV x, unsigned n)
 {
-    LLVMBuilderRef b = e->s.b;
     LLVMTypeRef word = LLVMInt32TypeInContext(e->s.cx);
-    unsigned t = e->row_threads, group = t < WARP ? t : WARP, warps = t / group;
-    for (unsigned mask = group / 2; mask; mask /= 2)
-        x = acc_combine(
-            e, acc, x,
-            gpu_shuffle(e, SHUFFLE_xor, x, LLVMConstInt(word, mask, 0)), 1);
-    if (warps == 1) return x;
-    LLVMTypeRef type = acc_type(e, acc, 1),
-                slot = LLVMInt64TypeInContext(e->s.cx);
-    LV first = emit_iconst(e, (int64_t)e->places * WARP);
-    e->places++;
-    LV mine = LLVMBuildAdd(b, first, e->warp, "");
-    LLVMBuildStore(b, x, LLVMBuildGEP2(b, slot, e->shared, &mine, 1, ""));
-    gpu_barrier(e);
-    LV from = LLVMBuildAnd(b, e->lane, emit_iconst(e, warps - 1), "");
-    from = LLVMBuildAdd(b, first, from, "");
-    x = LLVMBuildLoad2(b, type, LLVMBuildGEP2(b, slot, e->shared, &from, 1, ""),
-                       "");
-    for (unsigned mask = warps / 2; mask; mask /= 2)
+    for (unsigned mask = n / 2; mask; mask /= 2)
         x = acc_combine(
             e, acc, x,
             gpu_shuffle(e, SHUFFLE_xor, x, LLVMConstInt(word, mask, 0)), 1);
     return x;
+}
+
+/* Of the next sum, the place of the first warp. */
+static LV next_place(Emit *e)
+{
+    LV first = emit_iconst(e, (int64_t)e->places++ * WARP);
+    return e->turn_place ? LLVMBuildAdd(e->s.b, first, e->turn_place, "")
+                         : first;
+}
+
+/* All warps meet once. */
+void gpu_over_row(Emit *e, const Acc *accs, LV *x, uint32_t n)
+{
+    LLVMBuilderRef b = e->s.b;
+    LLVMTypeRef slot = LLVMInt64TypeInContext(e->s.cx);
+    unsigned t = e->row_threads, group = t < WARP ? t : WARP, warps = t / group;
+    LV *first = NEW_ARRAY(e->k->arena, LV, n + 1);
+    for (uint32_t a = 0; a < n; a++) {
+        x[a] = over_lanes(e, &accs[a], x[a], group);
+        if (warps == 1) continue;
+        first[a] = next_place(e);
+        LV mine = LLVMBuildAdd(b, first[a], e->warp, "");
+        LLVMBuildStore(b, x[a],
+                       LLVMBuildGEP2(b, slot, e->shared, &mine, 1, ""));
+    }
+    if (warps == 1 || n == 0) return;
+    gpu_barrier(e);
+    for (uint32_t a = 0; a < n; a++) {
+        LV from = LLVMBuildAnd(b, e->lane, emit_iconst(e, warps - 1), "");
+        from = LLVMBuildAdd(b, first[a], from, "");
+        x[a] =
+            LLVMBuildLoad2(b, acc_type(e, &accs[a], 1),
+                           LLVMBuildGEP2(b, slot, e->shared, &from, 1, ""), "");
+        x[a] = over_lanes(e, &accs[a], x[a], warps);
+    }
 }
 
 Partials row_partials_new(Emit *e, const Loop *l, unsigned w)
@@ -388,11 +406,9 @@ void gpu_row_lanes(Emit *e, LoopId loop)
     e->lanes = 0;
     e->aligned = false;
     LV *results = NEW_ARRAY(e->k->arena, LV, l->accs.n);
-    for (uint32_t a = 0; a < l->accs.n; a++) {
-        const Acc *acc = &l->accs.at[a];
-        results[a] =
-            gpu_over_row(e, acc, row_partials_sum(e, acc, &s.partials, a));
-    }
+    for (uint32_t a = 0; a < l->accs.n; a++)
+        results[a] = row_partials_sum(e, &l->accs.at[a], &s.partials, a);
+    gpu_over_row(e, l->accs.at, results, l->accs.n);
     emit_set_results(e, loop, results);
 }
 

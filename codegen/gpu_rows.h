@@ -15,8 +15,8 @@ typedef struct Partials {
 Partials row_partials_new(Emit *e, const Loop *l, unsigned w);
 void row_partials_add(Emit *e, const Loop *l, const Partials *p, unsigned j);
 LV row_partials_sum(Emit *e, const Acc *acc, const Partials *p, uint32_t a);
-/* The sum over the row's threads of what each has, in all of them. */
-LV gpu_over_row(Emit *e, const Acc *acc, LV x);
+/* The sums over the row's threads of what each has, X, in all of them. */
+void gpu_over_row(Emit *e, const Acc *accs, LV *x, uint32_t n);
 
 typedef struct Sweep {
     LoopId loop;

@@ -9,6 +9,8 @@
  *                        16 bits, a place for each thread and chunk: with few
  *                        registers another block loads while this one stores
  *
+ * While a short row is at work the second-level cache gets the next one.
+ *
  * The largest |x| of x that were widened from 16 bits is that of the 16 bits:
  * without their sign they are in the order of numbers, NaN last.
  */
@@ -137,6 +139,20 @@ static void total_new(Emit *e, uint32_t node)
     }
 }
 
+int64_t gpu_totals_held(const Emit *e)
+{
+    int64_t bytes = 0;
+    for (uint32_t i = 1; i < e->k->nodes.n && !e->totals_bytes; i++) {
+        const NodeInfo *in = node_info(e->k, (Node){i});
+        if (in->op != KN_total || !e->totals[i]) continue;
+        const Loop *l = &e->k->loops.at[in->loop];
+        int64_t each =
+            sixteen_of(e->k, in).id ? SIXTEEN : dtype_bytes((DType)in->dtype);
+        bytes += chunks_of(l, e->row_threads) * ROW_LANES * each;
+    }
+    return bytes;
+}
+
 static void totals_new(Emit *e, LoopId walk)
 {
     e->totals = NEW_ARRAY(e->k->arena, LV *, e->k->nodes.n);
@@ -204,15 +220,97 @@ static void store_total(Emit *e, Node n)
     e->aligned = false;
 }
 
+/* ------------------------------------------------------------ the next row */
+
+/* Elements from a row that is loaded to the next one of the walk, if rows are
+ * whole units of the copy engine; 0: they are not, or it is the same row. */
+static int64_t row_step(const Kir *k, const NodeInfo *in, LoopId walk)
+{
+    enum { UNIT = 16 };
+    const IxInfo *x = ix_info(k, in->ix);
+    const Loop *l = &k->loops.at[in->loop];
+    int64_t bytes = dtype_bytes((DType)in->dtype), lane, step;
+    if (in->op != KN_load || l->kind != LOOP_lanes || in->a.id ||
+        !ix_linear(k, in->ix, in->loop, &lane) || lane != 1 ||
+        !ix_linear(k, in->ix, walk, &step))
+        return 0;
+    uint64_t bits = (uint64_t)x->base | (uint64_t)l->hi;
+    for (uint32_t i = 0; i < x->n; i++)
+        if (k->atoms.at[x->terms[i].atom].loop != in->loop)
+            bits |= (uint64_t)x->terms[i].coef;
+    return (bits * bytes | k->args[in->arg].align) % UNIT ? 0 : step;
+}
+
+static bool loaded_before(const Kir *k, uint32_t node)
+{
+    for (uint32_t i = 1; i < node; i++) {
+        const NodeInfo *x = &k->nodes.at[i], *y = &k->nodes.at[node];
+        if (x->op == KN_load && (row_same_load(k, x, y) ||
+                                 (x->arg == y->arg && x->ix.id == y->ix.id)))
+            return true;
+    }
+    return false;
+}
+
+/* Bytes of such rows of one turn; ASKS: by node, whether it is one of them. */
+static int64_t rows_to_ask_for(const Kir *k, LoopId walk, bool *asks)
+{
+    int64_t bytes = 0;
+    for (uint32_t i = 1; i < k->nodes.n; i++) {
+        const NodeInfo *in = &k->nodes.at[i];
+        asks[i] = row_step(k, in, walk) && !loaded_before(k, i);
+        if (asks[i])
+            bytes += k->loops.at[in->loop].hi * dtype_bytes((DType)in->dtype);
+    }
+    return bytes;
+}
+
+/* Few rows are at work at once, and each waits for its own sums and stores: the
+ * second-level cache gets the next ones meanwhile, as far as it has room for
+ * them beside what is stored.  (Of 24 KiB a turn and more it was slower.) */
+static void ask_for_next(Emit *e, LoopId walk, LV turn)
+{
+    enum { MOST_BYTES = 8 << 10 };
+    LLVMBuilderRef b = e->s.b;
+    const Kir *k = e->k;
+    bool *asks = NEW_ARRAY(k->arena, bool, k->nodes.n);
+    if (rows_to_ask_for(k, walk, asks) > MOST_BYTES) return;
+    LV zero = emit_iconst(e, 0),
+       last = emit_iconst(e, k->loops.at[walk].hi - 1);
+    LV when = LLVMBuildAnd(b, LLVMBuildICmp(b, LLVMIntSLT, turn, last, ""),
+                           LLVMBuildICmp(b, LLVMIntEQ, e->place, zero, ""), "");
+    for (uint32_t i = 1; i < k->nodes.n; i++) {
+        const NodeInfo *in = &k->nodes.at[i];
+        if (!asks[i]) continue;
+        emit_enter(e, walk, turn);
+        emit_enter(e, in->loop, zero);
+        int64_t bytes =
+            k->loops.at[in->loop].hi * dtype_bytes((DType)in->dtype);
+        sm90_prefetch(&e->s, emit_address(e, in, row_step(k, in, walk)),
+                      (uint32_t)bytes, when);
+    }
+}
+
+/* Sums of warps lie in one room or the other: what a row has read there is
+ * written again behind the barrier of the next one. */
+static LV own_places(Emit *e, LV turn)
+{
+    LLVMBuilderRef b = e->s.b;
+    int64_t room = gpu_rows_places(e->k, e->row_threads) / 2;
+    LV odd = LLVMBuildAnd(b, turn, emit_iconst(e, 1), "");
+    return LLVMBuildMul(b, odd, emit_iconst(e, room), "");
+}
+
 void gpu_row_walk(Emit *e, LoopId loop)
 {
     const Loop *l = &e->k->loops.at[loop];
     totals_new(e, loop);
     Count c = count_begin(e, emit_iconst(e, l->lo), emit_iconst(e, l->hi), 1);
+    ask_for_next(e, loop, c.i);
+    e->turn_place = own_places(e, c.i);
     emit_turn(e, loop, c.i, c.latch);
-    /* the room for sums of warps is used again */
-    if (e->row_threads > WARP) gpu_barrier(e);
     count_end(e, &c);
+    e->turn_place = NULL;
     e->loaded.n = 0;
     e->loaded_bytes = 0;
     for (uint32_t i = 1; i < e->k->nodes.n; i++)

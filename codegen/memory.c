@@ -158,6 +158,13 @@ static LV place(Emit *e, uint32_t arg, DType d, LV at)
     return LLVMBuildGEP2(e->s.b, dtype_mem(&s, d), e->args[arg], &at, 1, "");
 }
 
+LV emit_address(Emit *e, const NodeInfo *in, int64_t beyond)
+{
+    LV at =
+        LLVMBuildAdd(e->s.b, emit_ix(e, in->ix), emit_iconst(e, beyond), "");
+    return place(e, in->arg, (DType)in->dtype, at);
+}
+
 /* An atom that is a multiple of the width where lanes begin. */
 static bool begins_whole(const Emit *e, const Atom *a)
 {

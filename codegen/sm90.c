@@ -309,6 +309,18 @@ void sm90_map_prefetch(const Site *s, LV map)
     instruct(s, "prefetch.tensormap [$0];", "l,~{memory}", &map, 1);
 }
 
+void sm90_prefetch(const Site *s, LV from, uint32_t bytes, LV when)
+{
+    LV args[] = {from, sm90_i32(s, bytes),
+                 LLVMBuildZExt(s->b, when, i32_type(s), "")};
+    instruct(s,
+             "{\n\t.reg .pred p;\n\t.reg .b64 a;\n\t"
+             "setp.ne.u32 p, $2, 0;\n\t"
+             "cvta.to.global.u64 a, $0;\n\t"
+             "@p cp.async.bulk.prefetch.L2.global [a], $1;\n\t}",
+             "l,r,r,~{memory}", args, 3);
+}
+
 /* "{$2, $3}" from operand `first` on. */
 void sm90_print_list(Buf *b, unsigned first, unsigned n)
 {

@@ -97,6 +97,9 @@ void sm90_mbar_wait(const Site *s, LV bar, LV parity);
  * innermost first.  9.7.9.27.1.2 cp.async.bulk.tensor. */
 enum { SM90_DIMS = 5 };
 void sm90_map_prefetch(const Site *s, LV map);
+/* Brings so many bytes from FROM on to the second-level cache, where WHEN (i1)
+ * holds; both are multiples of 16.  9.7.9.25.4.3 cp.async.bulk.prefetch. */
+void sm90_prefetch(const Site *s, LV from, uint32_t bytes, LV when);
 void sm90_load(const Site *s, LV to, LV map, const LV *at, unsigned dims,
                LV bar);
 void sm90_store(const Site *s, LV map, const LV *at, unsigned dims, LV from);
