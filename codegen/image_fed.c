@@ -236,6 +236,50 @@ static bool writes_apart(const Group *g, uint32_t i)
     return cmd->results.n > 0;
 }
 
+/* Collectives of a group with nothing between them are made together
+ * (collectives_join). */
+static bool may_join(const Group *g, const TitanCommand *cmd)
+{
+    const TitanCollective *rows = g->t->collectives.at;
+    return cmd->kind == TITAN_COMMAND_collective &&
+           cmd->stream == g->gather->stream &&
+           rows[cmd->index].group == rows[g->gather->index].group;
+}
+
+/* What a collective writes no part has to do with, and what it reads no part
+ * writes. */
+static bool moves_apart(const Group *g, const TitanCommand *cmd)
+{
+    for (uint32_t i = 0; i < g->n; i++)
+        for (uint32_t k = 0; k < g->parts[i].operands.n; k++)
+            for (uint32_t w = 0; w < cmd->operands.n; w++)
+                if ((w == 0 || writes(g, &g->parts[i], k)) &&
+                    !are_apart(g->t, operand_of(g, &g->parts[i], k),
+                               operand_of(g, cmd, w)))
+                    return false;
+    return true;
+}
+
+/* A member does its own part when its own piece is there, which says nothing of
+ * what else is moved together with the gather. */
+static bool is_moved_apart(const Group *g)
+{
+    const TitanCommand *first = g->t->commands.at, *cmd = g->gather;
+    bool apart = true;
+    while (cmd > first && apart) {
+        cmd--;
+        if (cmd->kind == TITAN_COMMAND_signal) continue;
+        if (!may_join(g, cmd)) break;
+        apart = moves_apart(g, cmd);
+    }
+    for (cmd = g->gather + 1; cmd < g->parts && apart; cmd++) {
+        if (cmd->kind == TITAN_COMMAND_signal) continue;
+        if (!may_join(g, cmd)) break;
+        apart = moves_apart(g, cmd);
+    }
+    return apart;
+}
+
 static bool is_group(const Group *g)
 {
     const TitanCommand *first = g->parts;
@@ -250,7 +294,7 @@ static bool is_group(const Group *g)
             !writes_apart(g, i))
             return false;
     }
-    return true;
+    return is_moved_apart(g);
 }
 
 /* The event that says that a collective is over. */
