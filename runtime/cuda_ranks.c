@@ -443,13 +443,23 @@ static TitanStatus alloc_scratch(Cuda *c)
     return TITAN_OK;
 }
 
+/* Members may be of several stages, and give each other as much. */
+static size_t least_arena(const TitanImage *im)
+{
+    uint64_t least = im->stages[0].arena_bytes;
+    for (uint32_t i = 1; i < im->nstages; i++)
+        if (im->stages[i].arena_bytes < least)
+            least = im->stages[i].arena_bytes;
+    return (size_t)least;
+}
+
 /* Where a first use takes place, HALF bytes from each member and as many to it:
  * in the arena, all of which is zero yet, if NCCL knows it, and of so many
  * bytes that it opens the others' then, and not in a capture. */
 static CuPtr warm_at(const Cuda *c, uint32_t group, uint32_t stream,
                      size_t *half)
 {
-    size_t most = c->arena_bytes / (2 * ranks_in_group(c->im, group));
+    size_t most = least_arena(c->im) / (2 * ranks_in_group(c->im, group));
     *half = WARM / 2;
     if (!*handle_of(c, group, stream) || most < WARM) return c->ranks->scratch;
     *half = most < WARM_KNOWN ? most - most % WARM : WARM_KNOWN;

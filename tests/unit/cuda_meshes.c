@@ -173,8 +173,9 @@ static TitanStatus run(const World *w, Cuda *c)
         CU_TRY(c, cuStreamCreate(&c->streams[i], 0));
     c->stream = c->streams[0];
     TRY(cuda_ranks_begin(c));
-    CU_TRY(c, cuMemAlloc(&c->arena, w->stage.arena_bytes));
-    c->arena_bytes = w->stage.arena_bytes;
+    /* as if others were of a stage that needs more */
+    c->arena_bytes = w->stage.arena_bytes * (1 + c->rank.rank);
+    CU_TRY(c, cuMemAlloc(&c->arena, c->arena_bytes));
     if (w->refused) fake_device()->fails = "register";
     fake_device()->fails_with = 999;
     TRY(cuda_ranks_open(c));
