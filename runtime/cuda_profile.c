@@ -14,7 +14,7 @@
 
 static TitanStatus record_event(Cuda *c, CuStream stream, CuEvent *out)
 {
-    CU_TRY(c, cuEventCreate(out, CU_event_default));
+    if (!*out) CU_TRY(c, cuEventCreate(out, CU_event_default));
     CU_TRY(c, cuEventRecordWithFlags(*out, stream, CU_event_record_external));
     return TITAN_OK;
 }
@@ -59,7 +59,6 @@ TitanStatus cuda_profile_adds(Cuda *c, uint32_t stream, CuStream on, bool end)
 {
     Launch *l = launch_on(c, stream);
     if (!l || (!end && l->added[0])) return TITAN_OK;
-    if (end && l->added[1]) CU_TRY(c, cuEventDestroy(l->added[1]));
     return record_event(c, on, &l->added[end]);
 }
 

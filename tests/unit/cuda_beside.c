@@ -12,7 +12,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "runtime/cuda_device.h"
+#include "runtime/cuda_profile.h"
 #include "tests/unit/fake/fake.h"
 
 enum { PIECE = 256, PIECES = 100, SIGNAL = 0, FIRST = 3, MOST = 64 };
@@ -158,6 +158,36 @@ static void one_copy_is_reached(void **state)
     assert_int_equal(cuda_beside_reach(&w.c, 0, to, 0, &known), TITAN_OK);
     assert_false(known);
     end_capture(&w);
+    close_world(&w);
+}
+
+/* In a profile it begins with the first part and ends with the last. */
+static void a_sum_in_parts_is_timed(void **state)
+{
+    (void)state;
+    enum { HALF = PIECE / 2 };
+    World w;
+    open_world(&w);
+    Launch launch = {.next = NONE};
+    CudaProfile profile = {.launches = &launch, .n = 1, .open = true};
+    w.c.profile = &profile;
+    for (int i = 0; i < 3; i++) {
+        CudaSumArgs a = {.to = place(PIECES) + (i % 2) * HALF,
+                         .from = place(1) + (i % 2) * HALF,
+                         .mine = place(0) + (i % 2) * HALF,
+                         .count = HALF / sizeof(float),
+                         .pitch = HALF,
+                         .n = 2,
+                         .kind = cuda_sums_kind(1)};
+        CuEvent begin = launch.added[0];
+        assert_int_equal(cuda_beside_begin(&w.c, 0), TITAN_OK);
+        assert_int_equal(cuda_beside_sum(&w.c, 0, &a), TITAN_OK);
+        assert_true(i == 0 || launch.added[0] == begin);
+        assert_non_null(launch.added[1]);
+    }
+    end_capture(&w);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(w.c.cu.cuEventDestroy(launch.added[i]), 0);
     close_world(&w);
 }
 
@@ -310,6 +340,7 @@ int main(void)
         cmocka_unit_test(a_copy_needs_what_is_before),
         cmocka_unit_test(bytes_are_waited_for),
         cmocka_unit_test(one_copy_is_reached),
+        cmocka_unit_test(a_sum_in_parts_is_timed),
         cmocka_unit_test(signals_are_behind_copies),
         cmocka_unit_test(the_oldest_is_waited_for),
         cmocka_unit_test(what_is_not_waited_for_races),
