@@ -420,8 +420,23 @@ TitanStatus image_check_program(ImageCheck *c, uint32_t id,
     return TITAN_OK;
 }
 
+/* Who looks through all commands meets those of no program too. */
+static TitanStatus check_rows(ImageCheck *c)
+{
+    const TitanImage *im = c->im;
+    for (uint32_t i = 0; i < im->ncommands; i++) {
+        const TitanCommand *cmd = &im->commands[i];
+        bool talks = cmd->kind == TITAN_COMMAND_collective;
+        if (cmd->fed > i || !range_ok(cmd->operands, im->noperands) ||
+            (talks && cmd->index >= im->ncollectives))
+            return BAD(c, "command %" PRIu32 " is damaged", i);
+    }
+    return TITAN_OK;
+}
+
 TitanStatus image_check_work(ImageCheck *c)
 {
+    TRY(check_rows(c));
     TRY(check_gemms(c));
     for (uint32_t i = 0; i < c->im->nkernels; i++)
         TRY(check_kernel(c, &c->im->kernels[i]));

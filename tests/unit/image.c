@@ -283,6 +283,19 @@ static void *row(void *image, TitanTableId table, uint32_t i)
     return (char *)image + t->offset + (size_t)i * t->row;
 }
 
+/* The last command, which no program has from here on. */
+static TitanCommand *leave_out_last(void *image)
+{
+    const TitanHeader *h = image;
+    uint32_t last = h->tables[TITAN_TABLE_commands].n - 1;
+    for (uint32_t i = 0; i < h->tables[TITAN_TABLE_programs].n; i++) {
+        TitanProgram *p = row(image, TITAN_TABLE_programs, i);
+        TitanRange *c = &p->commands;
+        if (c->first + c->n > last) c->n = last - c->first;
+    }
+    return row(image, TITAN_TABLE_commands, last);
+}
+
 /* The rows that an image may not have. */
 static void damage(void *image, int which)
 {
@@ -323,6 +336,13 @@ static void damage(void *image, int which)
     case 10:
         ((TitanCommand *)row(image, TITAN_TABLE_commands, 1))->fed = UINT32_MAX;
         return;
+    case 11:
+        leave_out_last(image)->fed = UINT32_MAX;
+        return;
+    case 12:
+        *leave_out_last(image) =
+            (TitanCommand){.kind = TITAN_COMMAND_collective, .index = 1000};
+        return;
     default:
         return;
     }
@@ -330,7 +350,7 @@ static void damage(void *image, int which)
 
 static void damaged_results_are_refused(void **state)
 {
-    enum { WAYS = 11 };
+    enum { WAYS = 13 };
     World w = world_new(in_order);
     diag_init(&w.diag, &w.arena);
     const char *path =
