@@ -121,11 +121,13 @@ typedef struct Cuda {
     bool timing;      /* the stream is free, and temporaries too */
     bool seen;        /* somebody looks at all that commands write */
 
-    TitanRank rank;        /* of several; else 0 */
-    uint64_t *coordinates; /* the rank's, of each group */
-    CudaRanks *ranks;      /* NULL: there is one */
-    CudaPeers *peers;      /* those whose memory is at hand, or NULL */
-    CudaBeside *beside;    /* kernels beside streams; NULL: there are none */
+    TitanRank rank;             /* of several; else 0 */
+    uint64_t *coordinates;      /* the rank's, of each group */
+    CudaRanks *ranks;           /* NULL: there is one */
+    CudaPeers *peers;           /* those whose memory is at hand, or NULL */
+    const TitanCommand **feeds; /* by command: the exchange that a product is
+                                   made for; NULL: nobody asked */
+    CudaBeside *beside; /* kernels beside streams; NULL: there are none */
 
     CudaPlan *plans; /* by row of `entries` */
     CudaProfile *profile;
@@ -263,11 +265,19 @@ TitanStatus cuda_peers_begin(Cuda *c, const TitanCommand *cmd, uint32_t n);
 TitanStatus cuda_peers_run(Cuda *c, const TitanCommand *cmd, CuPtr to,
                            CuPtr from);
 TitanStatus cuda_peers_end(Cuda *c, const TitanCommand *cmd);
-/* Into how many parts a product is cut, of which a member takes the others' to
- * them while it makes its own; 1: it is none of these. */
-uint32_t cuda_peers_parts(const Cuda *c, const TitanCommand *gemm);
-/* The exchange that it is made for, or NULL; whether a collective is one. */
-const TitanCommand *cuda_peers_feeds(const Cuda *c, const TitanCommand *gemm);
+/* Products that exchanges are made of are cut into a part for each member, by
+ * engines or not, so that they have the same bits.  The exchange of one, or
+ * NULL; how many parts, 1: it is none; all parts in their places, AT as for
+ * cuda_gemm. */
+TitanStatus cuda_feeds_open(Cuda *c);
+void cuda_feeds_close(Cuda *c);
+const TitanCommand *cuda_feeds(const Cuda *c, const TitanCommand *gemm);
+uint32_t cuda_feeds_parts(const Cuda *c, const TitanCommand *gemm);
+TitanStatus cuda_feeds_make(Cuda *c, const TitanCommand *gemm,
+                            const CuPtr at[TITAN_GEMM_PLACES]);
+
+/* Whether engines take an exchange's parts while a product makes them: those of
+ * others first. */
 bool cuda_peers_fed(const Cuda *c, const TitanCommand *cmd);
 /* The product, AT as for cuda_gemm, whose parts go TO where the exchange begins
  * to write; then the exchange, which waits for those of the others. */

@@ -137,12 +137,14 @@ static TitanStatus run_gemm(Walk *w, const TitanCommand *cmd)
                                    operand_at(w, &o[other ? 3 : 2])};
     for (uint32_t i = 0; g->scale_a && i < 2; i++)
         at[4 + i] = operand_at(w, &o[3 + other + i]);
-    uint32_t parts = cuda_peers_parts(w->c, cmd);
+    const TitanCommand *fed = cuda_feeds(w->c, cmd);
+    uint32_t parts = cuda_feeds_parts(w->c, cmd);
     if (w->watch && w->watch->choose)
         return cuda_gemm_ready(w->c, cmd->index, parts, at);
-    if (parts == 1) return cuda_gemm(w->c, cmd, 1, at);
-    uint32_t to = cuda_peers_feeds(w->c, cmd)->operands.first;
-    return cuda_peers_feed(w->c, cmd, at, operand_at(w, &im->operands[to]));
+    if (!fed) return cuda_gemm(w->c, cmd, 1, at);
+    if (!cuda_peers_fed(w->c, fed)) return cuda_feeds_make(w->c, cmd, at);
+    const TitanOperand *to = &im->operands[fed->operands.first];
+    return cuda_peers_feed(w->c, cmd, at, operand_at(w, to));
 }
 
 /* Destination and source, of which a send and a receive have one. */

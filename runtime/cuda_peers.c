@@ -85,9 +85,8 @@ struct CudaPeers {
     Peer *ranks;  /* of the mesh */
     bool *groups; /* whose members reach each other */
     CuPtr words;
-    const TitanCommand **fed; /* by command: what a product feeds */
-    CuEvent made;             /* a part of a product */
-    uint32_t most;            /* members of a group */
+    CuEvent made;  /* a part of a product */
+    uint32_t most; /* members of a group */
     Room room[TITAN_MOST_STREAMS];
     pthread_t thread; /* that writes words */
     bool leaving;
@@ -237,15 +236,28 @@ static TitanStatus open_room(Cuda *c, uint32_t stream)
 
 static TitanStatus open_words(Cuda *c)
 {
-    const TitanImage *im = c->im;
     CudaPeers *p = c->peers;
     CU_TRY(c, cuMemAlloc(&p->words, ENGINES_WORDS));
     CU_TRY(c, cuMemsetD32Async(p->words, 0, ENGINES_WORDS / 4, c->stream));
     CU_TRY(c, cuStreamSynchronize(c->stream));
+    return TITAN_OK;
+}
+
+TitanStatus cuda_feeds_open(Cuda *c)
+{
+    const TitanImage *im = c->im;
+    c->feeds = calloc((size_t)im->ncommands + 1, sizeof *c->feeds);
+    if (!c->feeds) return titan_no_memory(c->story);
     for (uint32_t i = 0; i < im->ncommands; i++)
         if (engines_fed(im, &im->commands[i]))
-            p->fed[im->commands[i].fed - 1] = &im->commands[i];
+            c->feeds[im->commands[i].fed - 1] = &im->commands[i];
     return TITAN_OK;
+}
+
+void cuda_feeds_close(Cuda *c)
+{
+    free(c->feeds);
+    c->feeds = NULL;
 }
 
 TitanStatus cuda_peers_open(Cuda *c)
@@ -256,8 +268,7 @@ TitanStatus cuda_peers_open(Cuda *c)
     p->most = ranks_most_members(im);
     p->ranks = calloc(im->header->ranks, sizeof *p->ranks);
     p->groups = calloc((size_t)im->ngroups + 1, sizeof *p->groups);
-    p->fed = calloc((size_t)im->ncommands + 1, sizeof *p->fed);
-    if (!p->ranks || !p->groups || !p->fed) return titan_no_memory(c->story);
+    if (!p->ranks || !p->groups) return titan_no_memory(c->story);
     size_t words = (size_t)im->ngroups * im->header->streams * p->most * WORDS;
     if (words * sizeof(uint32_t) > ENGINES_WORDS) return TITAN_OK;
     CU_TRY(c, cuEventCreate(&p->made, CU_event_no_timing));
@@ -518,16 +529,16 @@ bool cuda_peers_fed(const Cuda *c, const TitanCommand *cmd)
     return !c->seen && engines_fed(c->im, cmd) && cuda_peers_have(c, cmd);
 }
 
-const TitanCommand *cuda_peers_feeds(const Cuda *c, const TitanCommand *gemm)
+const TitanCommand *cuda_feeds(const Cuda *c, const TitanCommand *gemm)
 {
     const TitanCommand *fed =
-        c->peers ? c->peers->fed[gemm - c->im->commands] : NULL;
-    return fed && cuda_peers_fed(c, fed) ? fed : NULL;
+        c->feeds ? c->feeds[gemm - c->im->commands] : NULL;
+    return fed && engines_fed(c->im, fed) ? fed : NULL;
 }
 
-uint32_t cuda_peers_parts(const Cuda *c, const TitanCommand *gemm)
+uint32_t cuda_feeds_parts(const Cuda *c, const TitanCommand *gemm)
 {
-    const TitanCommand *of = cuda_peers_feeds(c, gemm);
+    const TitanCommand *of = cuda_feeds(c, gemm);
     return of ? ranks_in_group(c->im, c->im->collectives[of->index].group) : 1;
 }
 
@@ -535,10 +546,10 @@ uint32_t cuda_peers_parts(const Cuda *c, const TitanCommand *gemm)
 static TitanStatus make_part(Cuda *c, const TitanCommand *gemm, uint32_t i,
                              const CuPtr whole[TITAN_GEMM_PLACES], CuPtr to)
 {
-    const TitanCommand *of = cuda_peers_feeds(c, gemm);
+    const TitanCommand *of = cuda_feeds(c, gemm);
     const TitanCollective *x = &c->im->collectives[of->index];
     const TitanGemm *g = &c->im->gemms[gemm->index];
-    uint32_t parts = cuda_peers_parts(c, gemm);
+    uint32_t parts = cuda_feeds_parts(c, gemm);
     uint64_t rows = (uint64_t)g->m / parts;
     CuPtr at[TITAN_GEMM_PLACES];
     memcpy(at, whole, sizeof at);
@@ -548,11 +559,21 @@ static TitanStatus make_part(Cuda *c, const TitanCommand *gemm, uint32_t i,
     return cuda_gemm(c, gemm, parts, at);
 }
 
+TitanStatus cuda_feeds_make(Cuda *c, const TitanCommand *gemm,
+                            const CuPtr at[TITAN_GEMM_PLACES])
+{
+    const TitanCommand *of = cuda_feeds(c, gemm);
+    size_t bytes = collective_piece_bytes(&c->im->collectives[of->index]);
+    for (uint32_t i = 0; i < cuda_feeds_parts(c, gemm); i++)
+        TRY(make_part(c, gemm, i, at, at[2] + i * bytes));
+    return TITAN_OK;
+}
+
 /* Those of another, which the exchange's stream takes TO its memory. */
 static TitanStatus give_part(Cuda *c, const TitanCommand *gemm, uint32_t i,
                              const CuPtr at[TITAN_GEMM_PLACES], CuPtr to)
 {
-    const TitanCommand *of = cuda_peers_feeds(c, gemm);
+    const TitanCommand *of = cuda_feeds(c, gemm);
     size_t bytes = collective_piece_bytes(&c->im->collectives[of->index]);
     CuPtr mine = at[2] + i * bytes;
     CuStream there = c->streams[of->stream];
@@ -567,7 +588,7 @@ static TitanStatus give_part(Cuda *c, const TitanCommand *gemm, uint32_t i,
 TitanStatus cuda_peers_feed(Cuda *c, const TitanCommand *gemm,
                             const CuPtr at[TITAN_GEMM_PLACES], CuPtr to)
 {
-    const TitanCommand *of = cuda_peers_feeds(c, gemm);
+    const TitanCommand *of = cuda_feeds(c, gemm);
     const TitanCollective *x = &c->im->collectives[of->index];
     uint32_t n = ranks_in_group(c->im, x->group);
     uint32_t me = (uint32_t)c->coordinates[x->group];
@@ -650,7 +671,6 @@ void cuda_peers_close(Cuda *c)
         if (p->room[i].at) c->cu.cuMemFree(p->room[i].at);
     if (p->words) c->cu.cuMemFree(p->words);
     if (p->made) c->cu.cuEventDestroy(p->made);
-    free(p->fed);
     free(p->ranks);
     free(p->groups);
     free(p);

@@ -537,6 +537,7 @@ static TitanStatus open_ranks(Cuda *c)
     TRY(open_mark(c));
     CU_TRY(c, cuStreamSynchronize(c->stream));
     cuda_say(c, "exchanges");
+    TRY(cuda_feeds_open(c));
     if (!c->options.nccl_alone) TRY(cuda_peers_open(c));
     cuda_say(c, "room for copy engines");
     TRY(settle_reserve(c));
@@ -589,6 +590,7 @@ void cuda_ranks_close(Cuda *c)
     deregister_arena(c);
     abort_comms(c);
     cuda_peers_close(c);
+    cuda_feeds_close(c);
     cuda_beside_close(c);
     cuda_sums_close(c);
     if (c->ranks->scratch) c->cu.cuMemFree(c->ranks->scratch);
