@@ -444,12 +444,12 @@ static TitanStatus alloc_scratch(Cuda *c)
 }
 
 /* Members may be of several stages, and give each other as much. */
-static size_t least_arena(const TitanImage *im)
+static size_t least_arena(const Cuda *c)
 {
-    uint64_t least = im->stages[0].arena_bytes;
-    for (uint32_t i = 1; i < im->nstages; i++)
-        if (im->stages[i].arena_bytes < least)
-            least = im->stages[i].arena_bytes;
+    uint64_t least = c->arena_bytes;
+    for (uint32_t i = 0; i < c->im->nstages; i++)
+        if (c->im->stages[i].arena_bytes < least)
+            least = c->im->stages[i].arena_bytes;
     return (size_t)least;
 }
 
@@ -459,7 +459,7 @@ static size_t least_arena(const TitanImage *im)
 static CuPtr warm_at(const Cuda *c, uint32_t group, uint32_t stream,
                      size_t *half)
 {
-    size_t most = least_arena(c->im) / (2 * ranks_in_group(c->im, group));
+    size_t most = least_arena(c) / (2 * ranks_in_group(c->im, group));
     *half = WARM / 2;
     if (!*handle_of(c, group, stream) || most < WARM) return c->ranks->scratch;
     *half = most < WARM_KNOWN ? most - most % WARM : WARM_KNOWN;
