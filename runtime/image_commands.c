@@ -427,8 +427,9 @@ static TitanStatus check_rows(ImageCheck *c)
     for (uint32_t i = 0; i < im->ncommands; i++) {
         const TitanCommand *cmd = &im->commands[i];
         bool talks = cmd->kind == TITAN_COMMAND_collective;
-        if (cmd->fed > i || !range_ok(cmd->operands, im->noperands) ||
-            (talks && cmd->index >= im->ncollectives))
+        if (talks && cmd->index >= im->ncollectives)
+            return BAD(c, "collective %" PRIu32 " is missing", cmd->index);
+        if (cmd->fed > i || !range_ok(cmd->operands, im->noperands))
             return BAD(c, "command %" PRIu32 " is damaged", i);
     }
     return TITAN_OK;
