@@ -430,8 +430,20 @@ static void put_task(Unroll *u, uint32_t command)
     vec_push(x->w->a, &x->tasks, t);
 }
 
+/* What is behind a gather says so first by this event. */
+static uint32_t event_behind(const World *w, const TitanCommand *gather)
+{
+    const TitanCommand *cmd = gather + 1;
+    const TitanCommand *end = w->im->commands + w->im->ncommands;
+    while (cmd < end &&
+           (cmd->kind != TITAN_COMMAND_signal || cmd->stream != gather->stream))
+        cmd++;
+    return cmd < end ? cmd->index : UINT32_MAX;
+}
+
 /* As a member of a gather comes to commands, of which one for each member needs
- * no more than that one's piece: one of these, then the waits. */
+ * no more than that one's piece: the waits for others, one of these, then the
+ * wait for the gather. */
 static uint32_t put_parts(Unroll *u, uint32_t first, uint32_t end)
 {
     const World *w = u->x->w;
@@ -444,9 +456,12 @@ static uint32_t put_parts(Unroll *u, uint32_t first, uint32_t end)
         cmd[waits].kind == TITAN_COMMAND_collective ||
         !by_engines(w, &w->im->commands[cmd[waits].fed - 1]))
         return 0;
+    uint32_t late = event_behind(w, &w->im->commands[cmd[waits].fed - 1]);
+    for (uint32_t i = 0; i < waits; i++)
+        if (cmd[i].index != late) put_task(u, first + i);
     put_task(u, first + waits);
     for (uint32_t i = 0; i < waits; i++)
-        put_task(u, first + i);
+        if (cmd[i].index == late) put_task(u, first + i);
     return waits + 1;
 }
 
