@@ -462,6 +462,14 @@ static bool find_scales(const Fit *f, const Fn *group, const GemmParams *p,
     return true;
 }
 
+/* Scales are of one matrix, not of a batch of them. */
+static bool scales_fit(const Gemm *g)
+{
+    bool scales =
+        g->scale_a != GEMM_SCALE_none || g->scale_b != GEMM_SCALE_none;
+    return !scales || g->nbatch == 0;
+}
+
 static bool fit(Fit *f, const Fn *group, Gemm *out, GemmPlace *places)
 {
     const Inst *in = group_einsum(group);
@@ -481,7 +489,8 @@ static bool fit(Fit *f, const Fn *group, Gemm *out, GemmPlace *places)
         .scaled = group_is_scaled(m, group)};
     GemmParams p = group_gemm(group);
     out->accumulate = p.third != NO_PARAM && !out->scaled;
-    return find_scales(f, group, &p, out) && choose(f, out, places);
+    return find_scales(f, group, &p, out) && choose(f, out, places) &&
+           scales_fit(out);
 }
 
 bool gemm_fit(Module *m, const Fn *group, const Layout layouts[3], Gemm *out)
