@@ -227,49 +227,6 @@ static void choose_levels(Tile *t, Type large)
     add_row_levels(t, large);
 }
 
-static bool is_summed(const Tile *t, uint32_t r)
-{
-    for (uint32_t i = 0; i < t->nlevels; i++)
-        if (t->levels[i].results[r] == RESULT_sum) return true;
-    return false;
-}
-
-/* Turns carry sums over tiles in a dtype that computes, and round them behind
- * the last.  Where these take as much room as smaller tiles save, to cut is to
- * read and write them again for nothing. */
-static bool sums_take_more(const Tile *t, Type large)
-{
-    Module *m = t->fx->m;
-    const Fn *fn = t->region;
-    int64_t tile = type_bytes(m, large), sums = 0, rounded = 0, made = 0;
-    if (!t->fx->gpu || !t->nlevels || region_meets(fn)) return false;
-    for (uint32_t i = 0; i < t->nlevels; i++)
-        tile = tile / t->levels[i].size * t->levels[i].tile;
-    for (uint32_t r = 0; r < fn->nresults; r++) {
-        Type type = fn->results[r].type, wide = tile_wide(m, type);
-        if (!is_summed(t, r)) continue;
-        made += type_bytes(m, type);
-        sums += type_bytes(m, wide);
-        if (!type_eq(type, wide)) rounded += type_bytes(m, type);
-    }
-    int64_t cut = sums + (tile > rounded ? tile : rounded);
-    return made > 0 && type_bytes(m, large) + made <= cut;
-}
-
-/* A repeat of one turn: what the region holds is put together without what is
- * around it. */
-static void leave_whole(Tile *t)
-{
-    uint32_t n = t->region->nresults;
-    ResultUse *results = NEW_ARRAY(t->fx->a, ResultUse, (size_t)n + 1);
-    for (uint32_t r = 0; r < n; r++)
-        results[r] = RESULT_slice;
-    Axis once = axis_fresh(t->fx->m, "once", 1);
-    t->levels[0] = (Level){
-        .axis = once, .size = 1, .tile = 1, .outer = once, .results = results};
-    t->nlevels = 1;
-}
-
 bool tile_choose(Tile *t)
 {
     Module *m = t->fx->m;
@@ -278,8 +235,6 @@ bool tile_choose(Tile *t)
     Type large = largest_value(t);
     if (!large.id || type_bytes(m, large) <= t->budget) return false;
     choose_levels(t, large);
-    t->uncut = sums_take_more(t, large);
-    if (t->uncut) leave_whole(t);
     name_axes(t);
     return t->nlevels > 0;
 }

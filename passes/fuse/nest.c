@@ -20,11 +20,11 @@
 
 /* ----------------------------------------------------------------- sums -- */
 
-Type tile_wide(Module *m, Type t)
+static Type wide_type(Tile *t, Type r)
 {
-    DType d = type_dtype(m, t);
+    DType d = type_dtype(t->fx->m, r);
     bool narrow = dtype_class(d) == DC_float && !dtype_computes(d);
-    return type_with_dtype(m, t, narrow ? DT_f32 : d);
+    return type_with_dtype(t->fx->m, r, narrow ? DT_f32 : d);
 }
 
 static void find_sums(Tile *t)
@@ -36,7 +36,7 @@ static void find_sums(Tile *t)
         for (uint32_t l = 0; l < t->nlevels; l++)
             t->sums[r] |= t->levels[l].results[r] == RESULT_sum;
         Type type = fn->results[r].type;
-        t->wide[r] = t->sums[r] ? tile_wide(t->fx->m, type) : type;
+        t->wide[r] = t->sums[r] ? wide_type(t, type) : type;
     }
 }
 
@@ -352,7 +352,7 @@ static void find_whole(Tile *t)
     t->handed = NEW_ARRAY(t->fx->a, bool, (size_t)fn->ninsts + 1);
     for (uint32_t i = 0; i < fn->ninsts; i++) {
         const Inst *in = &fn->insts[i];
-        bool whole = type_info(m, in->type)->naxes > 0 && !t->uncut;
+        bool whole = type_info(m, in->type)->naxes > 0;
         for (uint32_t k = 0; k < t->nlevels; k++)
             whole &= !type_axis(m, in->type, t->levels[k].axis);
         for (uint32_t k = 0; k < in->nargs; k++) {
@@ -403,8 +403,6 @@ bool fuse_tile(Fuse *fx, Builder *b, const Fn *region, const Value *args,
     for (uint32_t r = 0; r < region->nresults; r++)
         s.sums[r] = NO_VALUE;
     emit_nest(&t, 0, &s, results);
-    for (uint32_t r = 0; r < region->nresults && t.uncut; r++)
-        results[r] = emit_pick(b, results[r], t.levels[0].outer, 0);
     for (uint32_t r = 0; r < region->nresults; r++)
         results[r] = emit_cast(b, results[r],
                                type_dtype(fx->m, region->results[r].type));

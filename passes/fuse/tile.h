@@ -30,7 +30,6 @@ typedef struct Tile {
     uint32_t nlevels;
     int64_t budget; /* bytes of the largest value of a tile */
     bool parallel;  /* turns of the outermost level run in lanes */
-    bool uncut;     /* one turn has all: only level 0, of an axis of its own */
     bool *whole;    /* by value: the same in every tile */
     bool *handed;   /* by value: a parameter, or whole and read by the tiles */
     bool *sums;     /* by result: a sum over some level */
@@ -45,11 +44,9 @@ typedef struct Scope {
     Value *turns;  /* by level so far */
 } Scope;
 
-/* Fills the levels, `parallel` and `uncut`; false: no axis can be cut, or the
- * region is small as it is. */
+/* Fills the levels and `parallel`; false: no axis can be cut, or the region is
+ * small as it is. */
 bool tile_choose(Tile *t);
-/* The type in which sums of type T are carried from tile to tile. */
-Type tile_wide(Module *m, Type t);
 /* T as it is inside a tile. */
 Type tile_type(const Tile *t, Type x);
 /* The region's results for one tile; sums with what is in the scope. */
