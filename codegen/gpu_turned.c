@@ -121,20 +121,22 @@ bool gpu_turned_grid(Kir *k, Grid *out)
     return true;
 }
 
-/* Registers hold the operands of a thread's items, then what is made of them.
- */
+/* Registers hold the operands of a thread's items, and where those are that ids
+ * choose, then what is made of them. */
 int gpu_turned_blocks(const Kir *k, const Grid *g)
 {
-    enum { REGISTERS = 65536 / THREADS, BESIDES = 48 };
-    int64_t loads = 0, stores = 0;
+    enum { REGISTERS = 65536 / THREADS, BESIDES = 48, ADDRESS = 2 };
+    int64_t loads = 0, stores = 0, chosen = 0;
     for (uint32_t i = 1; i < k->nodes.n; i++) {
         const NodeInfo *in = &k->nodes.at[i];
         bool load = in->op == KN_load && ix_uses(k, in->ix, LANES_LOOP);
         if (!load && in->op != KN_store) continue;
         *(load ? &loads : &stores) += dtype_bytes(k->arg_dtypes[in->arg]);
+        chosen += load && ix_chosen(k, in->ix);
     }
     int64_t each = g->beside * LANES / THREADS; /* elements */
-    int64_t held = (loads > stores ? loads : stores) * each / WORD;
+    int64_t held = (loads > stores ? loads : stores) * each / WORD +
+                   chosen * each / k->width * ADDRESS;
     int64_t blocks = REGISTERS / (held + BESIDES);
     return blocks > 1 ? (int)blocks : 1;
 }
