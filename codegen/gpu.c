@@ -164,18 +164,22 @@ static int walks_at_a_time(const Kir *k, uint32_t threads)
     return threads < WALKING ? (int)(WALKING / threads) : 1;
 }
 
-/* Maxima of several rows are under way in a thread at a time. */
+/* Maxima of several rows are under way in a thread at a time, and where these
+ * are that ids choose. */
 static int blocks_of_maxima(const Kir *k)
 {
     enum { REGISTERS = 65536 / THREADS, BESIDES = 32, ROWS = 8, WORD = 4 };
-    int64_t bytes = 0;
+    enum { CHOSEN = 3 * ROWS }; /* an id, and an address */
+    int64_t bytes = 0, besides = BESIDES;
     for (uint32_t i = 1; i < k->nodes.n; i++) {
         const NodeInfo *in = &k->nodes.at[i];
         if (in->op == KN_load && ix_uses(k, in->ix, lanes_id(k)) &&
             k->loops.at[in->loop].accs.n)
             bytes += dtype_bytes(k->arg_dtypes[in->arg]);
+        if (in->op == KN_load && ix_chosen(k, in->ix))
+            besides = BESIDES + CHOSEN;
     }
-    int64_t n = REGISTERS / (ROWS * k->width * bytes / WORD + BESIDES);
+    int64_t n = REGISTERS / (ROWS * k->width * bytes / WORD + besides);
     return n > 1 ? (int)n : 1;
 }
 
