@@ -46,12 +46,17 @@ bool map_multiplies(const Module *m, const Inst *map)
     return x->op == SC_arg && y->op == SC_arg && x->operand != y->operand;
 }
 
+const Inst *below_gather(const Fn *fn, Value v)
+{
+    const Inst *in = inst_of(fn, v);
+    return in->op == OP_gather ? inst_of(fn, inst_arg(fn, in, 0)) : in;
+}
+
 /* The map that makes operand I of narrow numbers and their scales, or what it
  * is gathered from, or NULL. */
 static const Inst *scaling_map(const Fn *group, const Inst *einsum, uint32_t i)
 {
-    const Inst *of = inst_of(group, inst_arg(group, einsum, i));
-    if (of->op == OP_gather) of = inst_of(group, inst_arg(group, of, 0));
+    const Inst *of = below_gather(group, inst_arg(group, einsum, i));
     return of->op == OP_map && of->nargs == 2 ? of : NULL;
 }
 
@@ -66,9 +71,7 @@ static bool has_operands(const Module *m, const Fn *group)
         const Inst *in = &group->insts[i];
         if (in->op != OP_einsum) continue;
         for (uint32_t k = 0; k < 2; k++) {
-            const Inst *of = inst_of(group, inst_arg(group, in, k));
-            if (of->op == OP_gather)
-                of = inst_of(group, inst_arg(group, of, 0));
+            const Inst *of = below_gather(group, inst_arg(group, in, k));
             if (of->op == OP_map && (!scales || !map_multiplies(m, of) ||
                                      dtype_bytes(type_dtype(m, of->type)) < 2))
                 return false;

@@ -116,6 +116,8 @@ bool gemm_scale_layout(Module *m, const Fn *group, Layout operand,
                        uint32_t which, Arena *a, Layout *out, GemmScale *scale);
 /* The einsum of a matmul group. */
 const Inst *group_einsum(const Fn *group);
+/* What makes V, or what V is gathered from. */
+const Inst *below_gather(const Fn *fn, Value v);
 /* MAP multiplies its two operands in f32, each widened or not, and rounds the
  * product or not: { bf16(f32(_0) * _1) }. */
 bool map_multiplies(const Module *m, const Inst *map);

@@ -173,13 +173,6 @@ bool einsum_takes_scales(const Module *m, const Fn *fn, const Inst *einsum)
     return rows || (blocks && of[0] + of[1] < 2 * SHARE_square);
 }
 
-/* The operand itself, or what it is gathered from. */
-static const Inst *below_gather(const Fn *fn, Value v)
-{
-    const Inst *in = inst_of(fn, v);
-    return in->op == OP_gather ? inst_of(fn, inst_arg(fn, in, 0)) : in;
-}
-
 bool einsum_takes_chosen_scales(const Module *m, const Fn *fn,
                                 const Inst *einsum)
 {
