@@ -234,21 +234,6 @@ uint32_t gpu_blocks_places(const Kir *k)
 
 /* ---------------------------------------------------------------- maxima */
 
-static LV number(Emit *e, int64_t i)
-{
-    return emit_iconst(e, i);
-}
-
-static LV plus(Emit *e, LV x, LV y)
-{
-    return LLVMBuildAdd(e->s.b, x, y, "");
-}
-
-static LV times(Emit *e, LV x, int64_t by)
-{
-    return LLVMBuildMul(e->s.b, x, number(e, by), "");
-}
-
 /* Number i of shared memory behind so many bytes. */
 static LV slot(Emit *e, int64_t behind, LV i)
 {

@@ -149,21 +149,6 @@ uint32_t gpu_turned_places(const Kir *k, const Grid *g)
 
 /* ---------------------------------------------------------------- the tile */
 
-static LV number(Emit *e, int64_t i)
-{
-    return emit_iconst(e, i);
-}
-
-static LV plus(Emit *e, LV x, LV y)
-{
-    return LLVMBuildAdd(e->s.b, x, y, "");
-}
-
-static LV times(Emit *e, LV x, int64_t by)
-{
-    return LLVMBuildMul(e->s.b, x, number(e, by), "");
-}
-
 static LV part(Emit *e, LV x, int64_t by)
 {
     return LLVMBuildUDiv(e->s.b, x, number(e, by), "");

@@ -20,6 +20,22 @@ typedef struct Tile {
     LV **made;                /* per store, per turn: what it stores */
 } Tile;
 
+/* Of indices. */
+static inline LV number(Emit *e, int64_t i)
+{
+    return emit_iconst(e, i);
+}
+
+static inline LV plus(Emit *e, LV x, LV y)
+{
+    return LLVMBuildAdd(e->s.b, x, y, "");
+}
+
+static inline LV times(Emit *e, LV x, int64_t by)
+{
+    return LLVMBuildMul(e->s.b, x, number(e, by), "");
+}
+
 Tile turned_tile(Emit *e, LV tid, LV block, LoopId sweep);
 /* A thread's first lane, and the row of a turn; the last ones where these do
  * not exist.  *EXISTS: whether they do; NULL: they do. */
