@@ -1,6 +1,7 @@
 """Parts about products in eight bits and fewer: what they cost, and whether a
 model learns with them."""
 import os
+import re
 import shutil
 import statistics
 import sys
@@ -12,8 +13,6 @@ from .base import BESIDE, Failed, Part, at_least, guarded, passed
 from .fast import step_rows, wish_of
 from .right import TEXT, values_of
 
-RECIPES = ("tensorwise", "rowwise", "rowwise_with_gw_hp", "blockwise",
-           "blockwise_pow2", "mxfp8", "mxfp8_rceil", "mxfp4", "mxfp4_floor", "mxfp4_rceil")
 PART_OF_TENSORWISE = 0.98
 SEEDS = (1, 2, 3)  # of weights and of the order of rows
 LAST = 50          # steps whose losses are averaged
@@ -71,16 +70,22 @@ def run_float8(c):
                            lambda: list(float8_rows(c, work, wish, rates)))
 
 
+def recipes_of(plans):
+    """The plans of a file, each of which is named after its recipe."""
+    with open(plans) as f:
+        return re.findall(r"^plan (\w+)", f.read(), re.M)
+
+
 def build_recipes(b):
     if not b.options.text:
         return
     shutil.copy(b.options.text, b.path("text"))
+    shutil.copy(gpu.RECIPES, b.path("recipes.tt"))
     size = ["--config", "125m", "--dtype", "bf16"] + values_of(TEXT)
     b.compile("llama3", "bf16", size)
-    plans = b.source("models", "plans", "recipes.tt")
-    for recipe in RECIPES:
+    for recipe in recipes_of(gpu.RECIPES):
         b.program(b.source("models", "llama3.tt"), recipe,
-                  [plans, "--plan", recipe] + size)
+                  [gpu.RECIPES, "--plan", recipe] + size)
 
 
 def recipe_loss(c, text, run):
@@ -113,13 +118,14 @@ def run_recipes(c):
     text = c.options.text or c.path("text")
     if not os.path.exists(text):
         raise Failed("no text: --build with --text FILE", missing=True)
-    names = ("bf16",) + RECIPES
+    recipes = recipes_of(c.path("recipes.tt"))
+    names = ["bf16"] + recipes
     runs = [(name, seed) for name in names for seed in SEEDS]
     with ThreadPoolExecutor(BESIDE) as pool:
         done = dict(zip(runs, pool.map(
             lambda run: recipe_loss(c, text, run), runs)))
     losses = {name: [done[name, seed] for seed in SEEDS] for name in names}
-    for recipe in RECIPES:
+    for recipe in recipes:
         yield recipe_row(recipe, losses[recipe], losses["bf16"])
 
 
