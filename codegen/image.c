@@ -682,9 +682,11 @@ static void write_kernels(Writer *w)
                            .args = k->nargs,
                            .threads = k->threads,
                            .shared_bytes = k->shared,
-                           .flops = k->flops,
-                           .bytes = k->bytes,
-                           .width = k->width,
+                           .flops = k->work.flops,
+                           .bytes = k->work.bytes,
+                           .scalars = k->work.scalars,
+                           .width = k->work.width,
+                           .limit = k->work.limit,
                            .maps = {t->maps.n, k->nmaps}};
         for (uint32_t j = 0; j < k->nmaps; j++)
             vec_push(t->a, &t->maps, k->maps[j]);

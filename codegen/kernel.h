@@ -37,19 +37,26 @@ typedef struct KernelArg {
     bool counter;          /* i32 by value; no stride */
 } KernelArg;
 
+/* Of one launch, for reports. */
+typedef struct KernelWork {
+    uint64_t flops, bytes;
+    uint64_t scalars; /* operations of f32 beside flops */
+    uint32_t width;   /* bytes of the numbers that flops multiply */
+    TitanClass limit;
+} KernelWork;
+
 typedef struct Kernel {
     const char *name; /* the symbol */
     uint32_t nargs;
-    int64_t items;         /* host: work items; GPU: blocks of the grid */
-    uint32_t cluster;      /* GPU: fewer blocks, a multiple of this, do the same
-                              work; 0: all have to be there */
-    uint32_t threads;      /* GPU: per block */
-    uint32_t shared;       /* GPU: bytes of dynamic shared memory; usually 0 */
-    uint64_t flops, bytes; /* of one launch, for reports */
-    uint32_t width;        /* bytes of the numbers that flops multiply */
-    uint64_t zero;         /* bits: arguments that must be zero before */
-    bool exact;            /* GPU: the host's bits, but for those of a NaN */
-    const TitanMap *maps;  /* GPU: tensor maps, parameters after the others */
+    int64_t items;    /* host: work items; GPU: blocks of the grid */
+    uint32_t cluster; /* GPU: fewer blocks, a multiple of this, do the same
+                         work; 0: all have to be there */
+    uint32_t threads; /* GPU: per block */
+    uint32_t shared;  /* GPU: bytes of dynamic shared memory; usually 0 */
+    KernelWork work;
+    uint64_t zero;        /* bits: arguments that must be zero before */
+    bool exact;           /* GPU: the host's bits, but for those of a NaN */
+    const TitanMap *maps; /* GPU: tensor maps, parameters after the others */
     uint32_t nmaps;
 } Kernel;
 

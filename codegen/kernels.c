@@ -94,15 +94,6 @@ static const char *symbol(const KernelSet *s, const Fn *group)
     return name;
 }
 
-static uint64_t touched_bytes(const KernelSet *s, const KernelArg *args,
-                              uint32_t n)
-{
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < n; i++)
-        if (!args[i].counter) bytes += (uint64_t)type_bytes(s->m, args[i].type);
-    return bytes;
-}
-
 /* What is drawn is the same on every target, so a model begins alike. */
 static bool draws(const Kir *k)
 {
@@ -204,11 +195,9 @@ static void add_row(KernelSet *s, Kir *k, const Fn *group, const char *key)
                           .nargs = k->nargs,
                           .items = grid.blocks,
                           .threads = grid.threads,
-                          .width = 2,
-                          .flops = fn_is(s->m, group, FK_tile)
-                                       ? tile_flops(s->m, group, s->cx, k)
-                                       : kir_flops(k),
-                          .bytes = touched_bytes(s, k->args, k->nargs),
+                          .work = fn_is(s->m, group, FK_tile)
+                                      ? tile_work(s->m, group, s->cx, k)
+                                      : loop_work(s->m, k),
                           .zero = k->zero,
                           .exact = k->exact};
     row.kernel.shared = grid.shared;
@@ -346,13 +335,9 @@ bool kernels_add(KernelSet *s, const Fn *group, const KernelArg *args,
 static void add_matmul(KernelSet *s, const Matmul *p, const KernelArg *args,
                        const char *key)
 {
-    const Gemm *g = &p->g;
     TitanMap *maps = NEW_ARRAY(s->m->arena, TitanMap, p->nviews);
     for (uint32_t i = 0; i < p->nviews; i++)
         maps[i] = p->view[i].map;
-    uint64_t products = (uint64_t)g->m * (uint64_t)g->n * (uint64_t)g->k;
-    for (uint32_t i = 0; i < g->nbatch; i++)
-        products *= (uint64_t)g->batch[i];
     Row row = {.key = arena_strdup(s->m->arena, key)};
     row.kernel = (Kernel){.name = symbol(s, p->group),
                           .nargs = p->nargs,
@@ -360,9 +345,7 @@ static void add_matmul(KernelSet *s, const Matmul *p, const KernelArg *args,
                           .cluster = p->blocks,
                           .threads = p->threads,
                           .shared = p->shared,
-                          .width = dtype_bytes(g->a),
-                          .flops = 2 * products * p->products,
-                          .bytes = touched_bytes(s, args, p->nargs),
+                          .work = matmul_work(p, args),
                           .maps = maps,
                           .nmaps = p->nviews};
     row.fn = matmul_emit(s->module, row.kernel.name, p);
@@ -382,21 +365,17 @@ static void say_product(const KernelSet *s, const Matmul *p, const char *name)
 static void add_scaled(KernelSet *s, const Fn *group, const Scaled *p,
                        const KernelArg *args, const char *key)
 {
-    const Gemm *g = &p->g;
     TitanMap *maps = NEW_ARRAY(s->m->arena, TitanMap, SCALED_MAPS);
     memcpy(maps, p->map, sizeof p->map);
     Row row = {.key = arena_strdup(s->m->arena, key)};
-    row.kernel =
-        (Kernel){.name = symbol(s, group),
-                 .nargs = p->nargs,
-                 .items = p->tiles_m * p->tiles_n,
-                 .threads = SCALED_THREADS,
-                 .shared = p->shared,
-                 .width = dtype_bytes(g->a),
-                 .flops = 2 * (uint64_t)g->m * (uint64_t)g->n * (uint64_t)g->k,
-                 .bytes = touched_bytes(s, args, p->nargs),
-                 .maps = maps,
-                 .nmaps = SCALED_MAPS};
+    row.kernel = (Kernel){.name = symbol(s, group),
+                          .nargs = p->nargs,
+                          .items = p->tiles_m * p->tiles_n,
+                          .threads = SCALED_THREADS,
+                          .shared = p->shared,
+                          .work = scaled_work(s->m, p, args),
+                          .maps = maps,
+                          .nmaps = SCALED_MAPS};
     row.fn = scaled_emit(s->module, row.kernel.name, p);
     vec_push(s->m->arena, &s->rows, row);
 }

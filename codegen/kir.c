@@ -342,6 +342,13 @@ void kir_sweep(Kir *k)
     }
 }
 
+/* Of a range that is known when the kernel runs: one, as where each item of a
+ * list is somebody's. */
+static int64_t loop_turns(const Loop *l)
+{
+    return l->from.id || l->to.id ? 1 : l->hi - l->lo;
+}
+
 static uint64_t loop_flops(const Kir *k, LoopId id)
 {
     const Loop *l = &k->loops.at[id];
@@ -351,12 +358,20 @@ static uint64_t loop_flops(const Kir *k, LoopId id)
         if (in->op == KN_scalar || in->op == KN_scan || in->op == KN_total) n++;
         if (in->op == KN_loop) n += loop_flops(k, in->inner);
     }
-    return n * (uint64_t)(l->hi - l->lo);
+    return n * (uint64_t)loop_turns(l);
 }
 
 uint64_t kir_flops(const Kir *k)
 {
     return loop_flops(k, 0);
+}
+
+int64_t kir_runs(const Kir *k, Node n)
+{
+    int64_t runs = 1;
+    for (LoopId at = node_info(k, n)->loop; at; at = k->loops.at[at].parent)
+        runs *= loop_turns(&k->loops.at[at]);
+    return runs;
 }
 
 /* ------------------------------------------------------------------- text */

@@ -302,5 +302,7 @@ bool lower_group(Module *m, const Fn *fn, const LowerOpts *o, Kir *k);
 void kir_sweep(Kir *k);
 /* Scalar functions that one launch computes. */
 uint64_t kir_flops(const Kir *k);
+/* How often a node runs. */
+int64_t kir_runs(const Kir *k, Node n);
 
 #endif

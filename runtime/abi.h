@@ -31,7 +31,7 @@
 #include <stdint.h>
 
 #define TITAN_IMAGE_MAGIC   0x00474d494e415454ull /* "TTANIMG\0" */
-#define TITAN_IMAGE_VERSION 6
+#define TITAN_IMAGE_VERSION 7
 
 /* First lines of a step.ptx:  // titan: image <key> <value>  */
 #define TITAN_PTX_MAGIC "// titan step image 1"
@@ -404,15 +404,33 @@ typedef struct TitanSplit {
     uint32_t pad;
 } TitanSplit;
 
+/* What limits a command (classes.def), for reports. */
+typedef enum TitanClass {
+#define CLASS(name, words) TITAN_CLASS_##name,
+#include "classes.def"
+#undef CLASS
+    TITAN_CLASS_COUNT
+} TitanClass;
+
+/* Operations of f32, as good as so many, that a sum of eight-bit products takes
+ * for each stage of 128 terms, where it may not be short: it is added to
+ * another; where one operand has scales of each index, or both, it is multiplied
+ * first, and by a scale that is made for it. */
+static inline uint32_t titan_stage_scalars(uint32_t scaled)
+{
+    return scaled == 0 ? 1 : scaled == 1 ? 2 : 10;
+}
+
 typedef struct TitanKernel {
     uint32_t name;         /* string: the symbol */
     uint32_t args;
     uint32_t threads;      /* GPU: per block */
     uint32_t shared_bytes; /* GPU: dynamic shared memory */
     uint64_t flops, bytes; /* of one run of all items, for reports */
+    uint64_t scalars;      /* operations of f32 beside those, for reports */
     TitanRange maps;       /* GPU: further parameters, after the arguments */
     uint32_t width;        /* bytes of the numbers that flops multiply, for reports */
-    uint32_t pad;
+    uint32_t limit;        /* TitanClass, for reports */
 } TitanKernel;
 
 /* A view of an argument that a GPU's copy engine reads or writes box by box (a
@@ -504,7 +522,7 @@ _Static_assert(sizeof(TitanSpan) == 16, "image row");
 _Static_assert(sizeof(TitanOperand) == 32, "image row");
 _Static_assert(sizeof(TitanTurn) == 16, "image row");
 _Static_assert(sizeof(TitanGemm) == 256, "image row");
-_Static_assert(sizeof(TitanKernel) == 48, "image row");
+_Static_assert(sizeof(TitanKernel) == 56, "image row");
 _Static_assert(sizeof(TitanMap) == 128, "image row");
 _Static_assert(sizeof(TitanCollective) == 40, "image row");
 _Static_assert(sizeof(TitanGroup) == 16, "image row");

@@ -305,6 +305,8 @@ static TitanStatus check_kernel(ImageCheck *c, const TitanKernel *k)
     TRY(image_check_string(c, k->name));
     if (!range_ok(k->maps, c->im->nmaps))
         return BAD(c, "a kernel's maps are missing");
+    if (k->limit >= TITAN_CLASS_COUNT)
+        return BAD(c, "a kernel's class is damaged");
     for (uint32_t i = 0; i < k->maps.n; i++) {
         const TitanMap *m = &c->im->maps[k->maps.first + i];
         if (m->arg >= k->args || m->rank < 1 || m->rank > TITAN_MAP_DIMS ||

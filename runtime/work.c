@@ -11,7 +11,7 @@
 
 static const Machine machines[] = {
 #define PEAK(...)                  __VA_ARGS__
-#define KEPT(...)                  __VA_ARGS__
+#define KEPT(c, l, l8, ...)        c, {l, l8}, __VA_ARGS__
 #define BESIDE(...)                __VA_ARGS__
 #define START(...)                 __VA_ARGS__
 #define MACHINE(name, target, ...) {name, TITAN_TARGET_##target, __VA_ARGS__},
@@ -51,6 +51,71 @@ double work_roofline(const Machine *m, Work w)
     return memory > sums ? memory : sums;
 }
 
+/* Of the machine's peak. */
+static double sums_kept(const Machine *m, Work w)
+{
+    double part =
+        w.processors ? (double)w.processors / (double)m->processors : 1;
+    switch (w.limit) {
+    case TITAN_CLASS_library:
+        return part * m->library[w.width == 1];
+    case TITAN_CLASS_product:
+        return part * m->products;
+    case TITAN_CLASS_sweep:
+        return part * m->sweeps;
+    case TITAN_CLASS_both:
+        return part * m->both;
+    case TITAN_CLASS_loop:
+    case TITAN_CLASS_move:
+    case TITAN_CLASS_talk:
+    case TITAN_CLASS_COUNT:
+        break;
+    }
+    return m->loops;
+}
+
+double work_memory(const Machine *m, Work w)
+{
+    return w.bytes / (m->memory * m->copies);
+}
+
+double work_sums(const Machine *m, Work w)
+{
+    return w.flops / (machine_flops(m, w.width) * sums_kept(m, w)) +
+           w.scalars / m->f32;
+}
+
+/* How many a processor begins and ends. */
+static double blocks_of(const Machine *m, Work w)
+{
+    double each = w.tiles / (double)m->processors;
+    switch (w.limit) {
+    case TITAN_CLASS_library:
+    case TITAN_CLASS_product:
+    case TITAN_CLASS_sweep:
+    case TITAN_CLASS_both:
+        return each > 1 ? each : 1;
+    case TITAN_CLASS_loop:
+    case TITAN_CLASS_move:
+    case TITAN_CLASS_talk:
+    case TITAN_CLASS_COUNT:
+        break;
+    }
+    return 0;
+}
+
+double work_seconds(const Machine *m, const TitanImage *im,
+                    const TitanCommand *cmd)
+{
+    if (cmd->kind == TITAN_COMMAND_collective || !command_works(cmd)) return 0;
+    double offloaded = work_offloaded(im, cmd);
+    if (offloaded > 0) return m->command + offloaded / (m->bus * m->buses);
+    Work w = work_of(im, cmd);
+    double memory = work_memory(m, w), sums = work_sums(m, w);
+    return m->command + blocks_of(m, w) * m->block +
+           (memory > sums ? memory : sums);
+}
+
 bool command_works(const TitanCommand *cmd)
 {
     return cmd->kind != TITAN_COMMAND_signal && cmd->kind != TITAN_COMMAND_wait;
@@ -66,15 +131,48 @@ static double batches_of(const TitanGemm *g)
     return n;
 }
 
-static Work gemm_work(const TitanGemm *g)
+/* Attention has a block for each tile; one of other products makes tile after
+ * tile. */
+static double tiles_of(TitanClass limit, const TitanCommand *cmd)
+{
+    bool attention = limit == TITAN_CLASS_sweep || limit == TITAN_CLASS_both;
+    return attention ? (double)cmd->items : 0;
+}
+
+static Work kernel_work(const TitanKernel *k, const TitanCommand *cmd)
+{
+    return (Work){.flops = (double)k->flops,
+                  .bytes = (double)k->bytes,
+                  .scalars = (double)k->scalars,
+                  .tiles = tiles_of((TitanClass)k->limit, cmd),
+                  .width = k->width,
+                  .limit = (TitanClass)k->limit,
+                  .processors = cmd->processors};
+}
+
+static uint32_t sides_scaled(const TitanGemm *g)
+{
+    return (g->scale_a == TITAN_SCALE_row128) +
+           (g->scale_b == TITAN_SCALE_row128);
+}
+
+static Work gemm_work(const TitanGemm *g, const TitanCommand *cmd)
 {
     double n = batches_of(g), mn = (double)g->m * (double)g->n;
     bool adds = g->accumulate && g->accumulate != TITAN_GEMM_scaled;
     double bytes = (double)g->m * (double)g->k * titan_dtype_bytes(g->dtype_a) +
                    (double)g->n * (double)g->k * titan_dtype_bytes(g->dtype_b) +
                    mn * titan_dtype_bytes(g->dtype_d) * (adds ? 2 : 1);
-    return (Work){2 * n * mn * (double)g->k, n * bytes,
-                  titan_dtype_bytes(g->dtype_a)};
+    double stages = n * mn * (double)g->k / TITAN_SCALE_BLOCK;
+    bool by_stages = titan_dtype_bytes(g->dtype_a) == 1 && !g->fast;
+    return (Work){.flops = 2 * n * mn * (double)g->k,
+                  .bytes = n * bytes,
+                  .scalars = by_stages
+                                 ? stages * titan_stage_scalars(sides_scaled(g))
+                                 : 0,
+                  .width = titan_dtype_bytes(g->dtype_a),
+                  .limit = TITAN_CLASS_library,
+                  .processors = cmd->processors};
 }
 
 static double piece_bytes(const TitanCollective *x)
@@ -125,17 +223,17 @@ Work work_of(const TitanImage *im, const TitanCommand *cmd)
     double bytes = (double)cmd->items;
     switch ((TitanCommandKind)cmd->kind) {
     case TITAN_COMMAND_kernel:
-        return (Work){(double)im->kernels[cmd->index].flops,
-                      (double)im->kernels[cmd->index].bytes,
-                      im->kernels[cmd->index].width};
+        return kernel_work(&im->kernels[cmd->index], cmd);
     case TITAN_COMMAND_gemm:
-        return gemm_work(&im->gemms[cmd->index]);
+        return gemm_work(&im->gemms[cmd->index], cmd);
     case TITAN_COMMAND_copy:
-        return (Work){0, 2 * bytes, 2};
+        return (Work){.bytes = 2 * bytes, .limit = TITAN_CLASS_move};
     case TITAN_COMMAND_zero:
-        return (Work){0, bytes, 2};
+        return (Work){.bytes = bytes, .limit = TITAN_CLASS_move};
     case TITAN_COMMAND_collective:
-        return (Work){0, collective_bytes(im, &im->collectives[cmd->index]), 2};
+        return (Work){.bytes =
+                          collective_bytes(im, &im->collectives[cmd->index]),
+                      .limit = TITAN_CLASS_talk};
     case TITAN_COMMAND_signal:
     case TITAN_COMMAND_wait:
         break;
@@ -171,6 +269,16 @@ static void collective_line(const TitanImage *im, const TitanCollective *x,
     snprintf(out, size, "%s %s %" PRId64 " over (%s)", collective_name(x->kind),
              titan_dtype_name(x->dtype), x->count,
              titan_string(im, im->groups[x->group].name));
+}
+
+const char *class_words(TitanClass limit)
+{
+    static const char *const words[] = {
+#define CLASS(name, words) words,
+#include "classes.def"
+#undef CLASS
+    };
+    return words[limit];
 }
 
 const char *command_kind_words(TitanCommandKind kind)

@@ -11,7 +11,11 @@
 
 typedef struct Work {
     double flops, bytes; /* bytes of the rank's memory */
+    double scalars;      /* operations of f32 beside products */
+    double tiles;        /* of attention: a block of threads for each */
     unsigned width;      /* bytes of what is multiplied: 1, 2, 4, 8 */
+    TitanClass limit;
+    uint32_t processors; /* on which it may run; 0: on all */
 } Work;
 
 typedef struct Machine {
@@ -23,12 +27,15 @@ typedef struct Machine {
     uint32_t host;             /* how many share a host */
     double room;               /* bytes of memory that programs see */
     uint32_t processors;
-    double copies, library, products; /* shares that a step keeps */
-    double links, engines, buses; /* and links by NCCL, by copy engines, and the
-                                     way to the host's memory */
+    double copies;               /* shares that a step keeps: of memory, */
+    double library[2], products; /* of products (library: 16 bits, 8), */
+    double sweeps, both;
+    double loops; /* of operations of f32 that are no products, */
+    double links, engines, buses; /* of links by NCCL, by copy engines, and of
+                                     the way to the host's memory */
     double compute_beside, link_beside; /* of these, beside each other */
     double engines_beside;              /* compute beside copy engines */
-    double command, collective;         /* seconds */
+    double command, block, collective;  /* seconds */
 } Machine;
 
 /* By the driver's name of it, by target; NULL: not known. */
@@ -46,9 +53,20 @@ double machine_flops(const Machine *m, unsigned width);
 /* Seconds that the work takes at the machine's best. */
 double work_roofline(const Machine *m, Work w);
 
+/* Seconds that it is predicted to take on a machine that does nothing else, by
+ * the shares that its class keeps: of a copy that leaves the device, those of
+ * the bus; of a collective 0, which depends on who is beside whom. */
+double work_seconds(const Machine *m, const TitanImage *im,
+                    const TitanCommand *cmd);
+/* Parts of that: of what is read and written, and of all operations. */
+double work_memory(const Machine *m, Work w);
+double work_sums(const Machine *m, Work w);
+
 /* "gemm bf16->f32 8192x1024x4096 NTN", the name of a kernel, ... */
 void command_name(const TitanImage *im, const TitanCommand *cmd, char *out,
                   size_t size);
+/* "products", of commands of a class. */
+const char *class_words(TitanClass limit);
 /* "a matrix product", of any command of a kind. */
 const char *command_kind_words(TitanCommandKind kind);
 /* It does something, and does not only order what does. */

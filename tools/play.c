@@ -71,14 +71,10 @@ static bool by_engines(const World *w, const TitanCommand *cmd)
     return engines_take(w->im, cmd) && !leaves_host(w, cmd);
 }
 
-/* Of compute: seconds of its products. */
+/* Of compute: seconds of its operations. */
 static double product_seconds(const World *w, const TitanCommand *cmd)
 {
-    const Machine *m = w->machine;
-    Work work = work_of(w->im, cmd);
-    double kept = cmd->kind == TITAN_COMMAND_gemm ? m->library : m->products;
-    if (cmd->processors) kept *= (double)cmd->processors / m->processors;
-    return work.flops / (machine_flops(m, work.width) * kept);
+    return work_sums(w->machine, work_of(w->im, cmd));
 }
 
 /* What takes longer to move than the product that feeds it, the last part of
@@ -115,21 +111,11 @@ static double collective_seconds(const World *w, const TitanCommand *cmd,
     return begins + work_moved(w->im, cmd) / (link * m->links);
 }
 
-/* Seconds of its bytes. */
-static double memory_seconds(const World *w, const TitanCommand *cmd)
-{
-    return work_of(w->im, cmd).bytes /
-           (w->machine->memory * w->machine->copies);
-}
-
 static double seconds_of(const World *w, const TitanCommand *cmd, bool joins)
 {
-    const Machine *m = w->machine;
     if (cmd->kind == TITAN_COMMAND_collective)
         return collective_seconds(w, cmd, joins);
-    double offloaded = work_offloaded(w->im, cmd);
-    if (offloaded > 0) return m->command + offloaded / (m->bus * m->buses);
-    return m->command + fmax(memory_seconds(w, cmd), product_seconds(w, cmd));
+    return work_seconds(w->machine, w->im, cmd);
 }
 
 /* ------------------------------------------------------------------ rates --
@@ -160,8 +146,9 @@ static Use use_of(const Play *x, const Lane *l)
     if (cmd->kind == TITAN_COMMAND_collective)
         return by_engines(w, cmd) ? USE_engines : USE_link;
     if (work_offloaded(w->im, cmd) > 0) return USE_bus;
-    bool all =
-        !cmd->processors && product_seconds(w, cmd) > memory_seconds(w, cmd);
+    Work work = work_of(w->im, cmd);
+    bool all = !cmd->processors && work.limit != TITAN_CLASS_loop &&
+               work_sums(w->machine, work) > work_memory(w->machine, work);
     return all ? USE_all : USE_part;
 }
 
