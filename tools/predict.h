@@ -47,6 +47,10 @@ typedef struct Prediction {
 /* False: no machine is known for the target, or there is no such entry. */
 bool predict(Arena *a, const TitanImage *im, const char *entry, Prediction *p);
 
+/* --stats=commands: what commands take of the step, by class and one by one
+ * (costs.c). */
+void costs_print(Arena *a, const TitanImage *im, const Prediction *p);
+
 /* Bytes of its device that a rank needs: of a GPU its arena and what may be
  * beside it (reserve.h), RESERVE of them, of the stage with the most; else its
  * arena alone. */

@@ -257,6 +257,8 @@ bool stats_print(Job *j)
     print_step(&j->scratch, &im, &s);
     print_stages(&j->scratch, &im, &s);
     print_peaks(j, &im);
+    if (!strcmp(j->r->stats, "commands"))
+        costs_print(&j->scratch, &im, &s.step);
     return true;
 }
 

@@ -190,7 +190,8 @@ bool request_read(Request *r, const Options *o, Arena *a)
     if (!one_of(o, OPT_dtype, "--dtype", "f32|bf16|bf16-states") ||
         !shared_options(o))
         return false;
-    if (r->stats && !one_of(o, OPT_stats, "--stats", "text|json")) return false;
+    if (r->stats && !one_of(o, OPT_stats, "--stats", "text|json|commands"))
+        return false;
     if (!has_purpose(r))
         return usage("nothing to do: give -o FILE, or --check", NULL);
     return true;
