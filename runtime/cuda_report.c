@@ -3,7 +3,9 @@
  * (Chrome's JSON form, a row for each stream).
  *
  * Bytes and flops are those that the compiler counted; the roofline is the
- * time that the larger of the two would take at the GPU's peaks.
+ * time that the larger of the two would take at the GPU's peaks, and what is
+ * predicted is the time that the compiler expects of it (work.h).  A command's
+ * measured time has that of an event in it.
  */
 #include "cuda_profile.h"
 #include "work.h"
@@ -26,6 +28,13 @@ static double roofline(const Cuda *c, Work w)
 {
     const Machine *m = machine_named(c->name);
     return m ? work_roofline(m, w) : 0;
+}
+
+/* Seconds that the compiler expects; 0: not known. */
+static double predicted(const Cuda *c, const TitanCommand *cmd)
+{
+    const Machine *m = machine_named(c->name);
+    return m ? work_seconds(m, c->im, cmd) : 0;
 }
 
 /* A command may be shorter than the clock's step. */
@@ -55,11 +64,13 @@ static void print_row(const Cuda *c, const Row *r)
              r->command->line);
     Work w = work_of(im, r->command);
     double each = r->ms / (double)r->n * 1e-3;
+    double said = predicted(c, r->command);
     printf("%-44.44s %-16.16s %6" PRIu64 " %9.3f %5.1f %9.1f %7.0f %7.1f "
-           "%5.2f\n",
+           "%5.2f %9.1f %6.2f\n",
            name, line, r->n / p->steps, r->ms / p->steps,
            100 * r->ms / p->step_ms, each * 1e6, rate(w.bytes, each) / 1e9,
-           rate(w.flops, each) / 1e12, rate(roofline(c, w), each));
+           rate(w.flops, each) / 1e12, rate(roofline(c, w), each), said * 1e6,
+           rate(said, each));
 }
 
 static uint32_t sorted_rows(const Cuda *c, Row *out)
@@ -107,6 +118,30 @@ static void print_kinds(const Cuda *c)
                waits / c->profile->steps);
 }
 
+/* What commands that are limited by the same take, and were predicted to. */
+static void print_classes(const Cuda *c)
+{
+    const CudaProfile *p = c->profile;
+    double ms[TITAN_CLASS_COUNT] = {0}, said[TITAN_CLASS_COUNT] = {0};
+    uint64_t n[TITAN_CLASS_COUNT] = {0};
+    if (!machine_named(c->name)) return;
+    for (uint32_t i = 0; i < c->im->ncommands; i++) {
+        const Row *r = &p->rows[i];
+        if (!r->n || !command_works(r->command)) continue;
+        TitanClass k = work_of(c->im, r->command).limit;
+        n[k] += r->n;
+        ms[k] += r->ms;
+        said[k] += (double)r->n * 1e3 * predicted(c, r->command);
+    }
+    printf("\n%-22s %6s %9s %9s %6s\n", "class", "n", "ms", "predicted",
+           "of it");
+    for (int k = 0; k < TITAN_CLASS_COUNT; k++)
+        if (n[k] && said[k] > 0)
+            printf("%-22s %6" PRIu64 " %9.3f %9.3f %6.2f\n",
+                   class_words((TitanClass)k), n[k] / p->steps,
+                   ms[k] / p->steps, said[k] / p->steps, rate(said[k], ms[k]));
+}
+
 static TitanStatus print_table(Cuda *c)
 {
     const CudaProfile *p = c->profile;
@@ -117,8 +152,10 @@ static TitanStatus print_table(Cuda *c)
            " steps\n",
            p->step_ms / p->steps, p->n, p->steps);
     print_kinds(c);
-    printf("\n%-44s %-16s %6s %9s %5s %9s %7s %7s %5s\n", "command", "source",
-           "n", "ms", "%", "us each", "GB/s", "TFLOP/s", "roof");
+    print_classes(c);
+    printf("\n%-44s %-16s %6s %9s %5s %9s %7s %7s %5s %9s %6s\n", "command",
+           "source", "n", "ms", "%", "us each", "GB/s", "TFLOP/s", "roof",
+           "predicted", "of it");
     for (uint32_t i = 0; i < n; i++)
         print_row(c, &rows[i]);
     free(rows);
@@ -136,11 +173,14 @@ static json_t *trace_event(const Cuda *c, const Launch *l)
     snprintf(source, sizeof source, "%s:%" PRIu32,
              titan_string(c->im, l->command->file), l->command->line);
     return json_pack(
-        "{s:s, s:s, s:i, s:i, s:f, s:f, s:{s:s, s:f, s:f, s:f, s:f, s:f}}",
+        "{s:s, s:s, s:i, s:i, s:f, s:f, s:{s:s, s:f, s:f, s:f, s:f, s:f, s:f, "
+        "s:s}}",
         "name", name, "ph", "X", "pid", 0, "tid", (int)l->command->stream, "ts",
         l->start * 1e3, "dur", l->ms * 1e3, "args", "source", source, "bytes",
         w.bytes, "flops", w.flops, "GB_per_s", rate(w.bytes, s) / 1e9,
-        "TFLOP_per_s", rate(w.flops, s) / 1e12, "waits", l->waits * 1e3);
+        "TFLOP_per_s", rate(w.flops, s) / 1e12, "waits", l->waits * 1e3,
+        "predicted", predicted(c, l->command) * 1e6, "class",
+        class_words(w.limit));
 }
 
 /* What is added beside the stream of a sum. */

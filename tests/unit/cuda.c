@@ -340,6 +340,8 @@ static void profiles(void **state)
     assert_string_equal(json_string_value(json_object_get(args, "source")),
                         "m.tt:1");
     assert_true(json_number_value(json_object_get(args, "bytes")) == 1000);
+    assert_string_equal(json_string_value(json_object_get(args, "class")),
+                        "loops");
     assert_true(json_number_value(json_object_get(first, "dur")) > 0);
     json_decref(root);
     float value;

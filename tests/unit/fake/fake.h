@@ -37,7 +37,8 @@ typedef struct Fake {
 } Fake;
 
 /* The one device; fake_reset brings it to its first state.  Where no test says
- * so, there are as many GPUs as FAKE_GPUS in the environment. */
+ * so, there are as many GPUs as FAKE_GPUS in the environment, and their name is
+ * FAKE_NAME. */
 Fake *fake_device(void);
 void fake_reset(void);
 /* What a call that may fail returns at its beginning. */
