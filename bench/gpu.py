@@ -92,15 +92,18 @@ def compile_works(titanc, folder, works):
         out = os.path.join(folder, work["name"])
         batch = work["tokens"] // 8192
         plan = [RECIPES, "--plan", work["plan"]] if "plan" in work else []
-        subprocess.run([titanc, MODEL] + plan + [
-            "--config", work["config"], "--dtype", work["dtype"], "-D",
-            f"batch={batch}", "--target", "sm_90a", "-o", out], check=True)
+        with open(out + ".json", "w") as figures:
+            subprocess.run([titanc, MODEL] + plan + [
+                "--config", work["config"], "--dtype", work["dtype"], "-D",
+                f"batch={batch}", "--target", "sm_90a", "--stats=json", "-o",
+                out], check=True, stdout=figures)
         if shutil.which("xz"):
             subprocess.run(["xz", "-9f", out], check=True)
 
 
 def compile_programs(titanc, folder):
-    """Training programs for the GPU, packed as they travel."""
+    """Training programs for the GPU, packed as they travel, with what titanc
+    says of each."""
     compile_works(titanc, folder, WORKS)
     subprocess.run([titanc, os.path.join(HERE, "head_loss.tt"), "--dtype",
                     "bf16-states", "--target", "sm_90a", "-o",

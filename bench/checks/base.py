@@ -29,6 +29,9 @@ Row = namedtuple("Row", "part figure value must state")
 Part = namedtuple("Part", "name about build run alone")
 
 
+PREDICTED = 0.1  # by which a step may be off what titanc has said of it
+
+
 class Failed(Exception):
     """Wrong, or not to be measured on this machine (missing)."""
 
@@ -222,6 +225,25 @@ def guarded(figure, rows):
         yield figure, str(e), "", e.state
     except (Exception, SystemExit) as e:  # compare.py exits with its words
         yield figure, f"{type(e).__name__}: {e}", "", "FAILED"
+
+
+def figures_of(c, program):
+    """What titanc has said of a program when it made it."""
+    path = c.path(program + ".json")
+    if not os.path.exists(path):
+        raise Failed("there are no figures of titanc's", missing=True)
+    with open(path) as f:
+        return json.load(f)
+
+
+def predicted_row(about, figures, seconds):
+    """Of a step: what titanc has said, and what it took."""
+    if "step_seconds" not in figures:
+        raise Failed("titanc knows no machine to predict the step of", missing=True)
+    said = figures["step_seconds"]
+    state = "ok" if abs(said / seconds - 1) <= PREDICTED else "short"
+    return (f"{about}, predicted", f"{1e3 * said:.1f} ms, measured {1e3 * seconds:.1f}: {said / seconds:.3f}",
+            f"within {PREDICTED:.0%}", state)
 
 
 def beside(figures):

@@ -37,7 +37,7 @@ def beside_tensorwise(work, rates):
 def float8_rows(c, work, wish, rates):
     results = gpu.run_work(work, wish, c.scratch, float("inf"))
     rates[work["name"]] = results.get("titan", {}).get("rate")
-    yield from step_rows(work, results)
+    yield from step_rows(c, work, results)
     yield from beside_tensorwise(work, rates)
 
 

@@ -7,9 +7,9 @@ import os
 
 import gpu
 
-from .base import Failed, Part, at_least, guarded, passed
+from .base import Failed, Part, at_least, figures_of, guarded, passed
 from .ranks import apart, curve, equal
-from .scale import Run, arena_row, figures_of, predicted_row, rate
+from .scale import Run, arena_row, rate, step_row
 
 PLANS = {"none": "bf16", "rowwise": "rowwise", "tensorwise": "tensorwise", "blockwise": "blockwise"}
 SEQ, BATCH, VOCAB = 8192, 2, 4096  # of the config
@@ -76,7 +76,7 @@ def step_rows(c, plan, rates):
     rates[plan] = rate(run)
     yield rate_row(plan, run, rates.get("none"))
     figures = figures_of(c, plan)
-    yield predicted_row(about, run, figures, BATCH * SEQ)
+    yield step_row(about, run, figures, BATCH * SEQ)
     yield arena_row(about, run, figures)
 
 

@@ -8,8 +8,8 @@ import sys
 
 import gpu
 
-from .base import (Failed, Part, at_least, at_most, guarded, last_of,
-                   need_torch, passed)
+from .base import (Failed, Part, at_least, at_most, figures_of, guarded,
+                   last_of, need_torch, passed, predicted_row)
 
 # ----------------------------------------------------------------- attention
 
@@ -360,7 +360,13 @@ def wish_of(c):
                               args="")
 
 
-def step_rows(work, results):
+def said_row(c, work, rate):
+    """Of the median step, beside what titanc has said of the program."""
+    return predicted_row(work["name"], figures_of(c, work["name"]),
+                         work["tokens"] / rate)
+
+
+def step_rows(c, work, results):
     ours = results.get("titan", {"error": "no program"})
     if "error" in ours:
         raise Failed(last_of(ours["error"]))
@@ -376,6 +382,7 @@ def step_rows(work, results):
             yield (f"{work['name']}, beside {peer['name']}",
                    f"{ours['rate'] / r['rate']:.3f} of {r['rate']:.0f}",
                    "> 1", at_least(ours["rate"] / r["rate"], 1))
+    yield from guarded(work["name"], lambda: [said_row(c, work, ours["rate"])])
     if work["config"] == "1b":
         yield (f"{work['name']}, to the end of step 1",
                f"{ours['first']:.2f} s", "<= 2 s", at_most(ours["first"], 2))
@@ -391,7 +398,7 @@ def run_steps(c):
     if c.options.torch and not c.options.no_peers:
         yield "peers of the steps", c.options.torch, "", "missing"
     for work in gpu.WORKS:
-        yield from guarded(work["name"], lambda: step_rows(work, gpu.run_work(
+        yield from guarded(work["name"], lambda: step_rows(c, work, gpu.run_work(
             work, wish, c.scratch, float("inf"))))
 
 

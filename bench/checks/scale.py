@@ -12,14 +12,13 @@ from statistics import median
 import gpu
 
 from . import launchers
-from .base import Failed, Part, at_least, at_most, ended, guarded, last_of, passed
+from .base import Failed, Part, at_least, at_most, ended, figures_of, guarded, last_of, passed, predicted_row
 from .ranks import beside_arena, curve, equal, gpus, numbers, within, write_plans
 
 STEPS, PROFILED, WARMUP = 8, 4, 3
 SEQ, VOCAB = 8192, 128256
 SECONDS = 150  # that a run may take
 BOUND = 2e-2   # bf16 keeps less of a sum's order
-PREDICTED = 0.1
 COVERED = 5    # percent of a step in which what moves has nothing beside it, at most
 MOVES = ("adds", "all_gather", "reduce_scatter", "all_reduce", "all_to_all", "permute", "send", "receive")
 MODEL = {"large": "1b", "huge": "8b"}
@@ -124,13 +123,8 @@ def rate_row(work, n, run):
     return f"{work.about}, {n} GPUs, tokens a second of a GPU", f"{rate(run):.0f}", must, at_least(rate(run), least)
 
 
-def predicted_row(about, run, figures, tokens_each):
-    """Of the step: what titanc has said, and what it took."""
-    if "step_seconds" not in figures:
-        raise Failed("titanc knows no machine to predict the step of", missing=True)
-    ms, took = figures["step_seconds"] * 1e3, tokens_each / rate(run) * 1e3
-    state = "ok" if abs(ms / took - 1) <= PREDICTED else "short"
-    return f"{about}, predicted", f"{ms:.1f} ms, measured {took:.1f}: {ms / took:.3f}", f"within {PREDICTED:.0%}", state
+def step_row(about, run, figures, tokens_each):
+    return predicted_row(about, figures, tokens_each / rate(run))
 
 
 def arena_row(about, run, figures):
@@ -197,17 +191,12 @@ def peer_row(c, work, n, ours):
     return f"{work.about}, beside PyTorch", f"{ours / theirs:.3f} of {theirs:.0f}", ">= 1", at_least(ours / theirs, 1)
 
 
-def figures_of(c, program):
-    with open(c.path(program + ".json")) as f:
-        return json.load(f)
-
-
 def run_work(c, work, n):
     """All that is said of a work; its losses are those of the run that is timed."""
     program, tokens = f"{work.name}.{n}", tokens_of(work, work.rows(n))
     figures, run = figures_of(c, program), timed(c, n, program, tokens, work.name)
     yield rate_row(work, n, run)
-    for row in (partial(predicted_row, tokens_each=tokens / n), arena_row):
+    for row in (partial(step_row, tokens_each=tokens / n), arena_row):
         yield from guarded(work.about, lambda row=row: [row(work.about, run, figures)])
     yield from guarded(work.about, lambda: [beside_row(work.about, run)])
     if not work.plan.startswith("pp"):
@@ -237,7 +226,7 @@ def run_large(c):
     yield (f"{work.about}, {n} GPUs, tokens a second of a GPU", f"{rate(runs[0]):.0f}, {share:.3f} of one's with as many of its own",
            ">= 0.95", at_least(share, 0.95))
     figures = figures_of(c, f"large.{n}")
-    yield predicted_row(work.about, runs[0], figures, tokens / n)
+    yield step_row(work.about, runs[0], figures, tokens / n)
     yield arena_row(work.about, runs[0], figures)
     yield beside_row(work.about, runs[0])
     yield covered_row(c, work, n, tokens)

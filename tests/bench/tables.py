@@ -5,7 +5,7 @@ import os
 import tempfile
 import time
 
-from checks import base, experts, plans, ranks, scale
+from checks import base, experts, fast, plans, ranks, scale
 
 PROGRAM = """#!/usr/bin/env python3
 import json, sys
@@ -68,8 +68,8 @@ def of_figures():
     assert scale.rate_row(work, 4, slow)[3] == "short"
     took = 8192 / 10650
     for predicted, state in ((took, "ok"), (0.91 * took, "ok"), (0.89 * took, "short"), (1.11 * took, "short")):
-        assert scale.predicted_row("x", run, {"step_seconds": predicted}, 8192)[3] == state, predicted
-    assert failing(lambda: scale.predicted_row("x", run, {}, 8192))[1] == "missing"
+        assert scale.step_row("x", run, {"step_seconds": predicted}, 8192)[3] == state, predicted
+    assert failing(lambda: scale.step_row("x", run, {}, 8192))[1] == "missing"
     assert scale.arena_row("x", run, {"peak_bytes": 7})[3] == "ok"
     assert scale.arena_row("x", run, {"peak_bytes": 8})[3] == "FAILED"
     assert failing(lambda: scale.rate(run._replace(rows=run.rows[:4]))) == ("4 steps are too few for a median", "FAILED")
@@ -157,6 +157,20 @@ def of_experts(folder):
     assert failing(lambda: experts.rate_row("rowwise", scale.Run([dict(tokens_per_second=1)] * 5, "", ""), None))[1] == "missing"
 
 
+def of_steps(folder):
+    """The rate of a step, and what was predicted of it, where anything was."""
+    c = base.Checks(folder, "steps", os.path.join(folder, "scratch"), argparse.Namespace(), {})
+    os.makedirs(c.path(), exist_ok=True)
+    work = dict(name="w", config="small", tokens=8192, least=0, peers=[])
+    results = {"titan": dict(rate=8192 * 20, first=1, arena=1, gib=1)}
+    for said, row in ((0.048, ("48.0 ms, measured 50.0: 0.960", "ok")), (0.044, ("44.0 ms, measured 50.0: 0.880", "short"))):
+        write(c.path("w.json"), json.dumps(dict(step_seconds=said)))
+        rows = list(fast.step_rows(c, work, results))
+        assert [r[3] for r in rows] == ["ok", row[1]] and rows[1][1] == row[0], rows
+    os.remove(c.path("w.json"))
+    assert list(fast.step_rows(c, work, results))[1][3] == "missing"
+
+
 def what_is_late_is_ended(folder):
     """With what it has started."""
     beat = os.path.join(folder, "beat")
@@ -178,4 +192,5 @@ with tempfile.TemporaryDirectory() as room:
     how_many_gpus(room)
     of_a_work(room)
     of_experts(room)
+    of_steps(room)
     what_is_late_is_ended(room)
