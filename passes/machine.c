@@ -20,7 +20,7 @@ static const Row rows[] = {
 #define PEAK(m, f32, f16_, f8, l, far_, b, host_, room, n)                     \
     .memory = m, .f16 = f16_, .link = l, .far = far_, .bus = b, .host = host_, \
     .processors = n
-#define KEPT(c, l, l8, products, sweeps, both, loops, nccl_, e, b) \
+#define KEPT(c, l, l8, odd, products, sweeps, both, loops, nccl_, e, b) \
     .copies = c, .library = l, .nccl = nccl_, .engines = e, .buses = b
 #define BESIDE(compute, l, ...) .beside = l
 #define START(c, block, l)      .command = c, .collective = l

@@ -58,7 +58,7 @@ static double sums_kept(const Machine *m, Work w)
         w.processors ? (double)w.processors / (double)m->processors : 1;
     switch (w.limit) {
     case TITAN_CLASS_library:
-        return part * m->library[w.width == 1];
+        return part * (w.odd ? m->odd : m->library[w.width == 1]);
     case TITAN_CLASS_product:
         return part * m->products;
     case TITAN_CLASS_sweep:
@@ -156,6 +156,28 @@ static uint32_t sides_scaled(const TitanGemm *g)
            (g->scale_b == TITAN_SCALE_row128);
 }
 
+/* Of so many lines, each so far from the last, in elements. */
+static bool lines_are_odd(int64_t lines, int64_t stride, uint32_t dtype)
+{
+    enum { UNIT = 16 }; /* bytes that are fetched at a time */
+    return lines > 1 && stride * titan_dtype_bytes(dtype) % UNIT != 0;
+}
+
+/* Of a matrix of ROWS and COLS. */
+static bool matrix_is_odd(int64_t rows, int64_t cols, int64_t row, int64_t col,
+                          uint32_t dtype)
+{
+    return col == 1 ? lines_are_odd(rows, row, dtype)
+                    : lines_are_odd(cols, col, dtype);
+}
+
+static bool gemm_is_odd(const TitanGemm *g)
+{
+    return matrix_is_odd(g->m, g->k, g->a_row, g->a_col, g->dtype_a) ||
+           matrix_is_odd(g->k, g->n, g->b_row, g->b_col, g->dtype_b) ||
+           matrix_is_odd(g->m, g->n, g->d_row, g->d_col, g->dtype_d);
+}
+
 static Work gemm_work(const TitanGemm *g, const TitanCommand *cmd)
 {
     double n = batches_of(g), mn = (double)g->m * (double)g->n;
@@ -172,6 +194,7 @@ static Work gemm_work(const TitanGemm *g, const TitanCommand *cmd)
                                  : 0,
                   .width = titan_dtype_bytes(g->dtype_a),
                   .limit = TITAN_CLASS_library,
+                  .odd = gemm_is_odd(g),
                   .processors = cmd->processors};
 }
 

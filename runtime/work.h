@@ -15,6 +15,7 @@ typedef struct Work {
     double tiles;        /* of attention: a block of threads for each */
     unsigned width;      /* bytes of what is multiplied: 1, 2, 4, 8 */
     TitanClass limit;
+    bool odd;            /* library: lines are no multiples of 16 bytes */
     uint32_t processors; /* on which it may run; 0: on all */
 } Work;
 
@@ -27,9 +28,10 @@ typedef struct Machine {
     uint32_t host;             /* how many share a host */
     double room;               /* bytes of memory that programs see */
     uint32_t processors;
-    double copies;               /* shares that a step keeps: of memory, */
-    double library[2], products; /* of products (library: 16 bits, 8), */
-    double sweeps, both;
+    double copies;          /* shares that a step keeps: of memory, */
+    double library[2], odd; /* of the library's products, of 16 bits, of 8,
+                               and whose lines begin anywhere, */
+    double products, sweeps, both; /* of kernels with products, */
     double loops; /* of operations of f32 that are no products, */
     double links, engines, buses; /* of links by NCCL, by copy engines, and of
                                      the way to the host's memory */

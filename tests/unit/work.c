@@ -24,6 +24,7 @@ static const Machine machine = {.memory = 1e12,
                                 .processors = 100,
                                 .copies = 0.5,
                                 .library = {0.5, 0.25},
+                                .odd = 0.125,
                                 .products = 0.25,
                                 .sweeps = 0.125,
                                 .both = 0.0625,
@@ -127,6 +128,36 @@ static void sums_of_stages_take_operations(void **state)
     assert_true(microseconds(&im, cmd) == 1 + 10 + 640 + 100);
 }
 
+/* Lines that begin at no multiple of 16 bytes are fetched by the element; one
+ * line has no next. */
+static void odd_lines_take_longer(void **state)
+{
+    (void)state;
+    TitanGemm g = {.dtype_a = BF16,
+                   .dtype_b = BF16,
+                   .dtype_d = BF16,
+                   .m = 1000,
+                   .n = 1000,
+                   .k = 2000,
+                   .a_row = 2000,
+                   .a_col = 1,
+                   .b_row = 1,
+                   .b_col = 2000,
+                   .d_row = 1000,
+                   .d_col = 1};
+    TitanImage im = {.gemms = &g, .ngemms = 1};
+    TitanCommand cmd = {.kind = TITAN_COMMAND_gemm};
+    assert_true(microseconds(&im, cmd) == 1 + 10 + 1000);
+    g.d_row = 1004;
+    assert_true(microseconds(&im, cmd) == 1 + 10 + 4000);
+    g.dtype_d = F32;
+    assert_true(microseconds(&im, cmd) == 1 + 10 + 1000);
+    g.b_col = 2001;
+    assert_true(microseconds(&im, cmd) == 1 + 10 + 4000);
+    g.n = 1;
+    assert_true(microseconds(&im, cmd) < 1 + 10 + 10);
+}
+
 /* What a copy reads it writes; of one to the host's memory the bus counts. */
 static void what_is_moved_takes_its_way(void **state)
 {
@@ -155,9 +186,9 @@ static void machines_keep_shares(void **state)
     (void)state;
     const Machine *m = machine_named("NVIDIA H200");
     assert_non_null(m);
-    const double kept[] = {
-        m->copies, m->library[0], m->library[1], m->products, m->sweeps,
-        m->both,   m->loops,      m->links,      m->engines,  m->buses};
+    const double kept[] = {m->copies,   m->library[0], m->library[1], m->odd,
+                           m->products, m->sweeps,     m->both,       m->loops,
+                           m->links,    m->engines,    m->buses};
     for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
         assert_true(kept[i] > 0 && kept[i] <= 1);
     for (int k = 0; k < TITAN_CLASS_COUNT; k++)
@@ -171,6 +202,7 @@ int main(void)
         cmocka_unit_test(processors_that_are_left_cost_time),
         cmocka_unit_test(each_tile_begins_and_ends),
         cmocka_unit_test(sums_of_stages_take_operations),
+        cmocka_unit_test(odd_lines_take_longer),
         cmocka_unit_test(what_is_moved_takes_its_way),
         cmocka_unit_test(machines_keep_shares),
     };
