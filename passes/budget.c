@@ -497,7 +497,7 @@ bool budget_settle(Module *m, const StepVec *steps, uint32_t at,
     const Rule *budget;
     if (!find_budget(m, &rules, &budget)) return false;
     if (!budget) return true;
-    Pairs pairs = pairs_find(m, &cx);
+    Pairs pairs = pairs_find(m, &cx, &rules);
     Points *points = points_find(m, &pairs, &rules);
     if (!points_any(points))
         return rule_refuse(m, budget, &pairs,

@@ -80,7 +80,8 @@ static const Record *record_for(Remat *x, const Pair *p, Rule *rule)
         Record *r = early ? record_early(x->m, p) : record_present(x->m, p);
         return rule ? record_gathered(x->m, p, r, rule) : r;
     }
-    return record_cheapest(x->m, p, policy_costs(x->m, p, rule));
+    return record_cheapest(x->m, p, policy_costs(x->m, p, rule),
+                           gathered_turned(x->m, p, rule));
 }
 
 static const Ruled *ruled_of(Remat *x, const Pair *p, Rule *rule)
@@ -202,6 +203,39 @@ static void list_names(Remat *x, Report *r)
     buf_release(&b);
 }
 
+/* What a turn keeps for the parameter of such a path, if it does: of what is
+ * one in another order as well, one. */
+static int64_t gathered_bytes(Module *m, const Pair *p, const char *path)
+{
+    Rule rule = {.gathered = {&path, 1}, .named = NEW(m->scratch, bool)};
+    const Record *none = record_present(m, p);
+    return record_gathered(m, p, none, &rule)->bytes - none->bytes;
+}
+
+static void list_gathered(Remat *x, Report *r)
+{
+    NameVec listed = {0};
+    Buf b = {0};
+    for (uint32_t i = 0; i < x->pairs.at.n; i++) {
+        const Pair *p = x->pairs.at.at[i];
+        for (uint32_t v = p->of->nparams; v < p->of->ninsts; v++) {
+            const char *path = gathered_path(x->m, p, (Value){v});
+            int64_t bytes = path && !has_name(&listed, path)
+                                ? gathered_bytes(x->m, p, path)
+                                : 0;
+            if (bytes == 0) continue;
+            vec_push(x->m->scratch, &listed, path);
+            buf_printf(&b, "%s%s %" PRId64, b.n ? ", " : "", path, bytes);
+        }
+    }
+    if (b.n)
+        report_help(r, "parameters there, and bytes a turn: %s", b.at);
+    else
+        report_help(r, "none lies in parts; shard an axis of theirs for "
+                       "param, grad, state, or leave out 'gathered'");
+    buf_release(&b);
+}
+
 /* Name I of a rule, and what it is a name of. */
 static const char *name_at(const Rule *rule, uint32_t i, const char **what)
 {
@@ -227,8 +261,7 @@ static bool names_found(Remat *x, const Rule *rule)
         Report *r = diag_error(x->m->diag, DIAG_remat_name, (Span){0},
                                "'%s' in '%s' is no %s", name, rule->text, what);
         if (i >= kept + rule->offload.n)
-            report_help(r, "param: all that are; they lie in parts where a "
-                           "plan says so");
+            list_gathered(x, r);
         else if (i >= kept)
             report_help(r, "-Rpass=remat lists what is kept; record: all of "
                            "it");
@@ -313,7 +346,7 @@ bool pass_remat(Module *m, PassCtx *cx)
     if (!rules_read(m, cx, &x.rules)) return false;
     Roots roots = roots_of(m);
     uint32_t nfns = m->fns.n;
-    x.pairs = pairs_find(m, cx);
+    x.pairs = pairs_find(m, cx, &x.rules);
     RangeVec *ranges = NEW_ARRAY(m->scratch, RangeVec, x.pairs.at.n + 1);
     if (!decide(&x, ranges)) return false;
     for (uint32_t i = 0; i < nfns; i++)

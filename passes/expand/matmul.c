@@ -3,7 +3,8 @@
  *
  * Where the operands' memory orders allow no gemm, an operand is copied to an
  * order that does; at the last, the result is made in a place of its own and
- * copied from there.  So are the scales of blocks, which are few.
+ * copied from there.  So are the scales of blocks, which are few.  Numbers of
+ * eight bits lie along the sum, which is how tensor cores take them.
  */
 #include "expand.h"
 
@@ -21,9 +22,11 @@ static bool fits(const Product *p)
     Gemm gemm;
     for (int i = 0; i < 3; i++)
         layouts[i] = p->at[i].layout;
-    if (!p->pieces) return gemm_fit(p->s->x->m, p->g, layouts, &gemm);
-    return gemm_fit_pieces(p->s->x->m, p->g, layouts, &gemm) &&
-           (dtype_bytes(gemm.a) != 1 || (gemm.a_col == 1 && gemm.b_row == 1));
+    if (!(p->pieces ? gemm_fit_pieces : gemm_fit)(p->s->x->m, p->g, layouts,
+                                                  &gemm))
+        return false;
+    return dtype_bytes(gemm.a) != 1 || gemm.k == 1 ||
+           (gemm.a_col == 1 && gemm.b_row == 1);
 }
 
 /* The axes of one role, in the order in which `by` has them. */

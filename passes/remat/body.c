@@ -61,6 +61,19 @@ static Attr *attrs_of(Module *m, const Pair *p, const Range *r)
     return attrs;
 }
 
+/* A value that is another one with its axes renamed. */
+static Value turn_inst(Builder *b, const Pair *p, uint32_t i, const Value *map,
+                       Phase phase)
+{
+    const Inst *in = &p->of->insts[i];
+    b->loc = in->loc;
+    b->phase = phase;
+    Value v = emit(b, OP_rename, in->type, p->turns[i].rename,
+                   &map[p->turns[i].from.id], 1);
+    if (p->of->names[i].id) value_set_name(b, v, p->of->names[i]);
+    return v;
+}
+
 static Value copy_inst(Builder *b, const Fn *from, uint32_t i, Attr attr,
                        const Value *map, Phase phase)
 {
@@ -106,50 +119,74 @@ static void list_results(Module *m, const Pair *p, Range *r)
     }
 }
 
-static bool *forward_needed(Module *m, const Pair *p, const Range *r)
+typedef struct Front {
+    const Pair *p;
+    const Range *r;
+    Builder b;
+    const Attr *attrs;
+    Value *map;   /* by value of the body */
+    bool *needed; /* and: the new one has it */
+} Front;
+
+static void need(Front *k, uint32_t v)
 {
-    const Fn *of = p->of;
-    bool *needed = NEW_ARRAY(m->scratch, bool, of->ninsts + 1);
-    for (uint32_t i = 0; i < p->f.carry; i++)
-        needed[of->result_values[i].id] = true;
-    for (uint32_t i = 0; i < r->others.n; i++)
-        needed[of->result_values[r->others.at[i]].id] = true;
-    for (uint32_t i = 0; i < r->saved.n; i++)
-        needed[r->saved.at[i]] = true;
-    for (uint32_t i = of->ninsts; i-- > 0;) {
-        const Inst *in = &of->insts[i];
-        for (uint32_t k = 0; needed[i] && k < in->nargs; k++)
-            needed[inst_arg(of, in, k).id] = true;
-    }
-    return needed;
+    const Record *r = k->r->record;
+    if (k->needed[v]) return;
+    k->needed[v] = true;
+    for (uint32_t a = 0; a < record_nargs(k->p, r, v); a++)
+        need(k, record_arg(k->p, r, v, a));
+}
+
+static void find_forward_needed(Front *k)
+{
+    const Fn *of = k->p->of;
+    for (uint32_t i = 0; i < k->p->f.carry; i++)
+        need(k, of->result_values[i].id);
+    for (uint32_t i = 0; i < k->r->others.n; i++)
+        need(k, of->result_values[k->r->others.at[i]].id);
+    for (uint32_t i = 0; i < k->r->saved.n; i++)
+        need(k, k->r->saved.at[i]);
+}
+
+/* What stands behind it in the body is placed before it, if it is made of
+ * that. */
+static void place_forward(Front *k, uint32_t v)
+{
+    const Record *r = k->r->record;
+    Phase phase = (Phase)k->p->of->insts[v].phase;
+    if (!value_eq(k->map[v], NO_VALUE)) return;
+    for (uint32_t a = 0; a < record_nargs(k->p, r, v); a++)
+        place_forward(k, record_arg(k->p, r, v, a));
+    k->map[v] = r->turned[v]
+                    ? turn_inst(&k->b, k->p, v, k->map, phase)
+                    : copy_inst(&k->b, k->p->of, v, k->attrs[v], k->map, phase);
 }
 
 static Fn *make_forward(Module *m, const Pair *p, const Range *r,
                         const Attr *attrs)
 {
     const Fn *of = p->of;
-    Builder b;
+    Front k = {.p = p, .r = r, .attrs = attrs};
     Fn *fn = fresh_fn(m, p, of, "forward");
-    builder_init(&b, m, fn);
-    Value *map = no_values(m->scratch, of->ninsts);
-    const bool *needed = forward_needed(m, p, r);
+    builder_init(&k.b, m, fn);
+    k.map = no_values(m->scratch, of->ninsts);
+    k.needed = NEW_ARRAY(m->scratch, bool, of->ninsts + 1);
+    find_forward_needed(&k);
     uint32_t turn = of->nparams - 1;
     for (uint32_t i = 0; i < of->nparams; i++)
-        map[i] = builder_param(&b, of->params[i]);
-    if (needed[turn])
-        map[turn] = whole_turn(&b, map[turn], r->first, PHASE_forward);
+        k.map[i] = builder_param(&k.b, of->params[i]);
+    if (k.needed[turn])
+        k.map[turn] = whole_turn(&k.b, k.map[turn], r->first, PHASE_forward);
     for (uint32_t i = of->nparams; i < of->ninsts; i++)
-        if (needed[i])
-            map[i] =
-                copy_inst(&b, of, i, attrs[i], map, (Phase)of->insts[i].phase);
+        if (k.needed[i]) place_forward(&k, i);
     for (uint32_t i = 0; i < p->f.carry; i++)
-        builder_result(&b, map[of->result_values[i].id], of->results[i]);
+        builder_result(&k.b, k.map[of->result_values[i].id], of->results[i]);
     for (uint32_t i = 0; i < r->others.n; i++) {
         uint32_t at = r->others.at[i];
-        builder_result(&b, map[of->result_values[at].id], of->results[at]);
+        builder_result(&k.b, k.map[of->result_values[at].id], of->results[at]);
     }
     for (uint32_t i = 0; i < r->saved.n; i++)
-        builder_result(&b, map[r->saved.at[i]],
+        builder_result(&k.b, k.map[r->saved.at[i]],
                        (Port){.name = of->names[r->saved.at[i]]});
     return fn;
 }
@@ -172,14 +209,14 @@ typedef struct Back {
 static void find_read(Module *m, Back *k)
 {
     const Pair *p = k->p;
-    const bool *saved = k->r->record->saved;
-    bool *remade = record_remade(m, p, k->r->record);
+    const Record *r = k->r->record;
+    bool *remade = record_remade(m, p, r);
     k->read = NEW_ARRAY(m->scratch, bool, p->of->ninsts + 1);
     k->owned = NEW_ARRAY(m->scratch, bool, p->back->ninsts + 1);
     for (uint32_t i = 0; i < p->of->ninsts; i++) {
-        const Inst *in = &p->of->insts[i];
-        for (uint32_t a = 0; remade[i] && a < in->nargs; a++)
-            k->read[inst_arg(p->of, in, a).id] = true;
+        uint32_t n = remade[i] ? record_nargs(p, r, i) : 0;
+        for (uint32_t a = 0; a < n; a++)
+            k->read[record_arg(p, r, i, a)] = true;
     }
     for (uint32_t i = p->back->nparams; i < p->back->ninsts; i++) {
         const Inst *in = &p->back->insts[i];
@@ -193,7 +230,7 @@ static void find_read(Module *m, Back *k)
         if (k->owned[i] && !value_eq(p->same[i], NO_VALUE))
             k->read[p->same[i].id] = true;
     for (uint32_t i = 0; i < p->of->ninsts; i++)
-        k->read[i] &= saved[i];
+        k->read[i] &= r->saved[i];
 }
 
 static void take(Back *k, TakeKind kind, uint32_t at)
@@ -255,12 +292,13 @@ static void take_all(Back *k)
 
 static Value place(Back *k, uint32_t v)
 {
-    const Inst *in = &k->p->of->insts[v];
+    const Record *r = k->r->record;
     if (!value_eq(k->of[v], NO_VALUE)) return k->of[v];
-    for (uint32_t a = 0; a < in->nargs; a++)
-        place(k, inst_arg(k->p->of, in, a).id);
-    k->of[v] =
-        copy_inst(&k->b, k->p->of, v, k->attrs[v], k->of, PHASE_backward);
+    for (uint32_t a = 0; a < record_nargs(k->p, r, v); a++)
+        place(k, record_arg(k->p, r, v, a));
+    k->of[v] = r->turned[v] ? turn_inst(&k->b, k->p, v, k->of, PHASE_backward)
+                            : copy_inst(&k->b, k->p->of, v, k->attrs[v], k->of,
+                                        PHASE_backward);
     return k->of[v];
 }
 

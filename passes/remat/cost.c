@@ -77,6 +77,11 @@ double remake_time(Module *m, const Fn *of, Value v)
     return rates.launch + (compute > move ? compute : move);
 }
 
+double copy_time(Module *m, const Fn *of, Value v)
+{
+    return rates.launch + 2 * bytes_of(m, value_type(of, v)) / rates.bytes;
+}
+
 /* Devices from the first of a group of these mesh axes to behind its last, and
  * how many are in it. */
 static int64_t span_of(const Module *m, const AttrItem *over, int64_t *members)

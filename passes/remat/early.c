@@ -28,7 +28,7 @@ enum { LITTLE = 16 };
 
 typedef struct Early {
     Module *m;
-    Pair *p;
+    const Pair *p;
     const bool *given; /* by parameter of the backward: the forward might be
                           handed it; NULL: none */
     bool *can;  /* by value of the backward: made of values of the forward */
@@ -44,7 +44,7 @@ static bool is_narrow(const Module *m, const Inst *in)
            dtype_bytes(type_dtype(m, in->type)) == 1;
 }
 
-static bool is_light(const Inst *in)
+bool is_light(const Inst *in)
 {
     return remade_cheaply((Op)in->op) || in->op == OP_reduce ||
            (op_info((Op)in->op)->flags & OPF_COMM);
@@ -128,24 +128,7 @@ static void add_little(const Early *e, bool *wanted)
         wanted[i] |= e->can[i] && little[i];
 }
 
-static void copy_wanted(Early *e, Builder *b, const bool *wanted)
-{
-    const Fn *back = e->p->back;
-    for (uint32_t i = back->nparams; i < back->ninsts; i++) {
-        const Inst *in = &back->insts[i];
-        if (!wanted[i]) continue;
-        Value *args = NEW_ARRAY(e->m->scratch, Value, in->nargs + 1u);
-        for (uint32_t k = 0; k < in->nargs; k++)
-            args[k] = e->p->same[inst_arg(back, in, k).id];
-        b->loc = in->loc;
-        b->phase = PHASE_forward;
-        e->p->same[i] =
-            emit(b, (Op)in->op, in->type, in->attr, args, in->nargs);
-        value_set_name(b, e->p->same[i], back->names[i]);
-    }
-}
-
-static Early early_of(Module *m, Pair *p, const bool *given)
+static Early early_of(Module *m, const Pair *p, const bool *given)
 {
     size_t n = (size_t)p->back->ninsts + 1;
     return (Early){.m = m,
@@ -155,7 +138,7 @@ static Early early_of(Module *m, Pair *p, const bool *given)
                    .turn = NEW_ARRAY(m->scratch, bool, n)};
 }
 
-void pair_keep_asked(Module *m, Pair *p, bool *given)
+void pair_keep_asked(Module *m, const Pair *p, bool *given)
 {
     const Fn *back = p->back;
     Early e = early_of(m, p, given);
@@ -173,21 +156,16 @@ void pair_keep_asked(Module *m, Pair *p, bool *given)
 void pair_add_early(Module *m, Pair *p)
 {
     Early e = early_of(m, p, NULL);
+    p->early = p->of->ninsts;
     if (!find_narrow(&e)) return;
-    Rewrite rw;
-    rewrite_begin(&rw, m, p->of);
-    for (uint32_t i = p->of->nparams; i < p->of->ninsts; i++)
-        rewrite_copy(&rw, (Value){i});
     bool *wanted = find_wanted(&e);
     add_little(&e, wanted);
-    copy_wanted(&e, &rw.b, wanted);
-    p->early = p->of->ninsts;
-    p->of = rewrite_end(&rw);
+    pair_copy(m, p, wanted);
 }
 
 bool pair_is_early(const Pair *p)
 {
-    return p->early < p->of->ninsts;
+    return p->early < p->late;
 }
 
 /* What nobody reads is not in it. */
@@ -209,11 +187,11 @@ Record *record_early(Module *m, const Pair *p)
 {
     const Fn *of = p->of;
     Record *r = record_present(m, p);
-    for (uint32_t i = p->early; i < of->ninsts; i++)
+    for (uint32_t i = p->early; i < p->late; i++)
         r->saved[i] = is_narrow(m, &of->insts[i]);
     const bool *remade = record_remade(m, p, r);
     const bool *little = find_little(m, of, remade);
-    for (uint32_t i = of->nparams; i < of->ninsts; i++)
+    for (uint32_t i = of->nparams; i < p->late; i++)
         r->saved[i] |= remade[i] && little[i];
     drop_unread(m, p, r);
     record_count(m, p, r);

@@ -14,6 +14,9 @@
  *     %f = repeat .., %w, %s fn @forward
  *
  * where a row of %s is a parameter that nobody reads yet.
+ *
+ * So it is of what the forward gathers for its backward alone (gathered.c),
+ * where there are several devices and a rule keeps that.
  */
 #include "remat.h"
 
@@ -48,7 +51,8 @@ static bool find_give(Module *m, Fn *caller, uint32_t backward, Give *out)
     for (uint32_t i = p.b.carry + p.b.invariant; i < in->nargs; i++)
         given[i] = value_eq(p.same[i], NO_VALUE) &&
                    inst_arg(caller, in, i).id < p.forward.id;
-    pair_keep_asked(m, &p, given);
+    /* a turn may have gathered what it would quantise */
+    (m->mesh.n ? pair_keep_gathered : pair_keep_asked)(m, &p, given);
     *out = (Give){p.forward, NEW_ARRAY(m->scratch, Value, in->nargs + 1u), 0};
     for (uint32_t i = 0; i < in->nargs; i++)
         if (given[i]) out->values[out->n++] = inst_arg(caller, in, i);
@@ -106,9 +110,9 @@ static void give(Module *m, uint32_t f, const Give *g)
     m->fns.at[f] = rewrite_end(&rw);
 }
 
-void pairs_give(Module *m)
+void pairs_give(Module *m, bool gathered)
 {
-    if (m->mesh.n) return; /* a turn may have gathered what it is made of */
+    if (m->mesh.n && !gathered) return;
     for (uint32_t f = 0; f < m->fns.n; f++) {
         Give g;
         for (uint32_t i = 0; m->fns.at[f] && i < m->fns.at[f]->ninsts; i++)

@@ -35,7 +35,7 @@ static bool is_param(const Fn *fn, Value v)
     return v.id < fn->nparams;
 }
 
-/* Who calls FN, with which operand for parameter I. */
+/* Who calls FN, or what it is a copy of, with which operand for parameter I. */
 static bool find_caller(const Module *m, const Fn *fn, uint32_t i,
                         const Fn **caller, Value *operand)
 {
@@ -44,8 +44,8 @@ static bool find_caller(const Module *m, const Fn *fn, uint32_t i,
         for (uint32_t k = 0; at && k < at->ninsts; k++) {
             const Inst *in = &at->insts[k];
             if (in->op != OP_repeat && in->op != OP_call) continue;
-            if (fn_of(m, attr_fn(m, in->attr, AT_fn)) != fn || i >= in->nargs)
-                continue;
+            const Fn *called = fn_of(m, attr_fn(m, in->attr, AT_fn));
+            if (called->name.id != fn->name.id || i >= in->nargs) continue;
             *caller = at;
             *operand = inst_arg(at, in, i);
             return true;
@@ -54,8 +54,19 @@ static bool find_caller(const Module *m, const Fn *fn, uint32_t i,
     return false;
 }
 
-/* The port of the slot that parameter I of FN is, through its callers. */
-static const Port *slot_port(const Module *m, const Fn *fn, uint32_t i)
+/* What V is made of first, SUMMED: or summed up from. */
+static Value origin_of(const Fn *fn, Value v, bool summed)
+{
+    v = taken_from(fn, v);
+    while (summed && is_between(inst_of(fn, v)))
+        v = inst_arg(fn, inst_of(fn, v), 0);
+    return v;
+}
+
+/* The port of the slot that parameter I of FN is, through its callers.  SUMMED:
+ * or that it is made of, as a scale is. */
+static const Port *slot_port(const Module *m, const Fn *fn, uint32_t i,
+                             bool summed)
 {
     enum { MOST_LEVELS = 64 };
     for (uint32_t level = 0; level < MOST_LEVELS; level++) {
@@ -65,7 +76,7 @@ static const Port *slot_port(const Module *m, const Fn *fn, uint32_t i)
             return role_is_slot(port->role) ? port : NULL;
         }
         if (!find_caller(m, fn, i, &fn, &operand)) return NULL;
-        operand = taken_from(fn, operand);
+        operand = origin_of(fn, operand, summed);
         if (!is_param(fn, operand)) return NULL;
         i = operand.id;
     }
@@ -78,7 +89,7 @@ static Value param_of(const Module *m, const Fn *of, Value v, bool arrow)
     for (uint32_t k = 0; in->op == OP_einsum && k < in->nargs; k++) {
         Value from = taken_from(of, inst_arg(of, in, k));
         if (!is_param(of, from)) continue;
-        const Port *port = slot_port(m, of, from.id);
+        const Port *port = slot_port(m, of, from.id, false);
         const Slot *slot = port ? slot_find(m, port->path) : NULL;
         if (arrow ? slot && slot->nfrom : port != NULL) return from;
     }
@@ -107,7 +118,7 @@ const char *forward_path(Module *m, const Fn *forward)
 
 const char *param_path(const Module *m, const Fn *of, Value param)
 {
-    const Port *port = slot_port(m, of, param.id);
+    const Port *port = slot_port(m, of, param.id, true);
     if (!port) return NULL;
     /* a stage's part is called so too */
     const Slot *slot = slot_find(m, port->path);

@@ -128,6 +128,27 @@ void pair_match(Pair *p)
         p->same[i] = inst_same(p, i);
 }
 
+void pair_copy(Module *m, Pair *p, const bool *wanted)
+{
+    Rewrite rw;
+    rewrite_begin(&rw, m, p->of);
+    for (uint32_t i = p->of->nparams; i < p->of->ninsts; i++)
+        rewrite_copy(&rw, (Value){i});
+    for (uint32_t i = p->back->nparams; i < p->back->ninsts; i++) {
+        const Inst *in = &p->back->insts[i];
+        if (!wanted[i]) continue;
+        Value *args = NEW_ARRAY(m->scratch, Value, in->nargs + 1u);
+        for (uint32_t k = 0; k < in->nargs; k++)
+            args[k] = p->same[inst_arg(p->back, in, k).id];
+        rw.b.loc = in->loc;
+        rw.b.phase = PHASE_forward;
+        p->same[i] =
+            emit(&rw.b, (Op)in->op, in->type, in->attr, args, in->nargs);
+        value_set_name(&rw.b, p->same[i], p->back->names[i]);
+    }
+    p->of = rewrite_end(&rw);
+}
+
 bool pair_begin(Module *m, Fn *caller, Value backward, Pair *out)
 {
     *out = (Pair){.caller = caller,
@@ -136,7 +157,7 @@ bool pair_begin(Module *m, Fn *caller, Value backward, Pair *out)
     if (!find_forward(m, out)) return false;
     out->of = fn_of(m, out->f.fn);
     out->back = fn_of(m, out->b.fn);
-    out->early = out->of->ninsts;
+    out->early = out->late = out->of->ninsts;
     find_params(m, out);
     return true;
 }
@@ -211,11 +232,14 @@ static void find_bodies(Module *m, const Pairs *pairs, Pair *p)
         p->of = p->like->of;
         p->same = p->like->same;
         p->early = p->like->early;
+        p->late = p->like->late;
+        p->turns = p->like->turns;
         p->twins = p->like->twins;
         return;
     }
     pair_match(p);
     pair_add_early(m, p);
+    pair_add_gathered(m, p);
     p->twins = free_twin(pairs);
 }
 
@@ -247,10 +271,10 @@ static void find_in(Module *m, const PassCtx *cx, Fn *fn, Pairs *out)
     }
 }
 
-Pairs pairs_find(Module *m, const PassCtx *cx)
+Pairs pairs_find(Module *m, const PassCtx *cx, const Rules *rules)
 {
     Pairs pairs = {0};
-    pairs_give(m);
+    pairs_give(m, rules_gather(rules));
     for (uint32_t i = 0; i < m->fns.n; i++)
         if (m->fns.at[i]) find_in(m, cx, m->fns.at[i], &pairs);
     return pairs;

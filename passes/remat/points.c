@@ -60,6 +60,7 @@ static int64_t *priced(Module *m, const Pair *p, const double *times,
         bool costly = is_costly(p->of, (Value){i});
         if (times[i] > 0) costs[i] = (int64_t)(times[i] * price);
         if (costly && gathered_path(m, p, (Value){i})) continue;
+        if (is_late(p, i)) continue;
         if (i < p->of->nparams || (costly && times[i] == 0))
             costs[i] = INT64_MAX;
     }
@@ -71,7 +72,7 @@ static double time_of(Module *m, const Pair *p, const Record *r)
     double time = 0;
     const bool *remade = record_remade(m, p, r);
     for (uint32_t i = p->of->nparams; i < p->of->ninsts; i++)
-        if (remade[i] && !gathered_path(m, p, (Value){i}))
+        if (remade[i] && !is_late(p, i) && !gathered_path(m, p, (Value){i}))
             time += remake_time(m, p->of, (Value){i});
     return time - gathered_time(m, p, r);
 }
@@ -105,7 +106,7 @@ static Point names_point(Module *m, const Pair *p, Words names)
     Buf b = {0};
     for (uint32_t i = 0; i < names.n; i++)
         buf_printf(&b, "%s%s", i ? ", " : "remake ", names.at[i]);
-    const Record *r = record_cheapest(m, p, policy_costs(m, p, &rule));
+    const Record *r = record_cheapest(m, p, policy_costs(m, p, &rule), NULL);
     Point point =
         point_of(m, p, arena_strdup(m->scratch, b.at ? b.at : "none"), r);
     buf_release(&b);
@@ -132,7 +133,7 @@ static void walk_between(Walk *w, Point a, Point b, unsigned depth)
     double price = (a.bytes - b.bytes) / (b.time - a.time);
     Point c = named_point(
         w->m, w->p,
-        record_cheapest(w->m, w->p, priced(w->m, w->p, w->times, price)));
+        record_cheapest(w->m, w->p, priced(w->m, w->p, w->times, price), NULL));
     double line = a.bytes + price * a.time;
     if (c.bytes + price * c.time >= line * (1 - 1e-9)) return;
     walk_between(w, a, c, depth - 1);
@@ -194,13 +195,13 @@ static PointVec points_remade(Module *m, const Pair *p)
                  point_of(m, p, "none", record_present(m, p)));
     Point first = vec_last(&all);
     Point last =
-        named_point(m, p, record_cheapest(m, p, priced(m, p, times, 0)));
+        named_point(m, p, record_cheapest(m, p, priced(m, p, times, 0), NULL));
     Walk w = {m, p, times, &all};
     walk_between(&w, first, last, MOST_DEPTH);
     vec_push(m->scratch, &all, last);
     vec_push(m->scratch, &all,
              point_of(m, p, "full",
-                      record_cheapest(m, p, policy_costs(m, p, &full))));
+                      record_cheapest(m, p, policy_costs(m, p, &full), NULL)));
     return all;
 }
 
@@ -217,31 +218,38 @@ static void add_single(Module *m, const Pair *p, PointVec *all)
         vec_push(m->scratch, all, names_point(m, p, (Words){names.at + i, 1}));
 }
 
-static bool gathers(Module *m, const Pair *p)
+/* The record of a point with parameters that turns gather. */
+static Record *keep_gathered(Module *m, const Pair *p, const Point *of,
+                             Words params)
 {
-    for (uint32_t i = p->of->nparams; i < p->of->ninsts; i++)
-        if (gathered_path(m, p, (Value){i})) return true;
-    return false;
+    Rule rule = {.gathered = params,
+                 .named = NEW_ARRAY(m->scratch, bool, params.n + 1)};
+    return record_gathered(m, p, of->record, &rule);
 }
 
-/* A point with the parameters that turns gather. */
-static Point with_gathered(Module *m, const Pair *p, Point of)
+/* A point with those that turns gather less often for it; false: none are. */
+static bool with_gathered(Module *m, const Pair *p, Point of, Point *out)
 {
     const char *param = "param";
-    Rule rule = {.gathered = {&param, 1},
-                 .named = NEW_ARRAY(m->scratch, bool, 1)};
-    const Record *r = record_gathered(m, p, of.record, &rule);
-    Point kept = {.record = r, .bytes = (double)r->bytes, .gathered = true};
-    kept.time = of.time - gathered_time(m, p, r);
-    kept.mode = arena_printf(m->scratch, "%s gathered param", of.mode);
-    return kept;
+    Record *r = keep_gathered(m, p, &of, (Words){&param, 1});
+    Words spared = gathered_spared(m, p, r);
+    Buf b = {0};
+    if (!spared.n) return false;
+    r = keep_gathered(m, p, &of, spared);
+    for (uint32_t i = 0; i < spared.n; i++)
+        buf_printf(&b, "%s %s", i ? "," : " gathered", spared.at[i]);
+    *out = (Point){.record = r, .bytes = (double)r->bytes, .gathered = true};
+    out->time = of.time - gathered_time(m, p, r);
+    out->mode = arena_printf(m->scratch, "%s%s", of.mode, b.at);
+    buf_release(&b);
+    return true;
 }
 
 static PointVec points_kept(Module *m, const Pair *p)
 {
     PointVec hull = {0};
-    Point first = first_point(m, p);
-    if (gathers(m, p)) vec_push(m->scratch, &hull, with_gathered(m, p, first));
+    Point first = first_point(m, p), kept;
+    if (with_gathered(m, p, first, &kept)) vec_push(m->scratch, &hull, kept);
     vec_push(m->scratch, &hull, first);
     return hull;
 }

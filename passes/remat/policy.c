@@ -100,6 +100,7 @@ int64_t *policy_costs(Module *m, const Pair *p, Rule *rule)
 {
     const Fn *of = p->of;
     int64_t *costs = NEW_ARRAY(m->scratch, int64_t, of->ninsts + 1);
+    const bool *turned = gathered_turned(m, p, rule);
     if (rule->mode == MODE_ops) ops_costs(m, p, rule, costs);
     for (uint32_t i = 0; i < of->ninsts; i++) {
         Value v = {i};
@@ -108,7 +109,8 @@ int64_t *policy_costs(Module *m, const Pair *p, Rule *rule)
         if (rule->mode == MODE_remake && is_costly(of, v) && !named &&
             !gathered_path(m, p, v))
             costs[i] = INT64_MAX;
-        if (is_gathered(m, p, v, rule)) costs[i] = INT64_MAX;
+        if (is_late(p, i)) costs[i] = 0;
+        if (is_gathered(m, p, v, rule) && !turned[i]) costs[i] = INT64_MAX;
         if (!can_remake(of, v)) costs[i] = INT64_MAX;
     }
     return costs;

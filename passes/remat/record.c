@@ -52,7 +52,19 @@ static Record *record_new(Module *m, const Pair *p)
 {
     Record *r = NEW(m->scratch, Record);
     r->saved = NEW_ARRAY(m->scratch, bool, p->of->ninsts + 1);
+    r->turned = NEW_ARRAY(m->scratch, bool, p->of->ninsts + 1);
     return r;
+}
+
+uint32_t record_nargs(const Pair *p, const Record *r, uint32_t v)
+{
+    return r->turned[v] ? 1 : p->of->insts[v].nargs;
+}
+
+uint32_t record_arg(const Pair *p, const Record *r, uint32_t v, uint32_t k)
+{
+    return r->turned[v] ? p->turns[v].from.id
+                        : inst_arg(p->of, &p->of->insts[v], k).id;
 }
 
 void record_count(const Module *m, const Pair *p, Record *r)
@@ -74,20 +86,22 @@ Record *record_present(Module *m, const Pair *p)
     return r;
 }
 
-Record *record_cheapest(Module *m, const Pair *p, const int64_t *costs)
+Record *record_cheapest(Module *m, const Pair *p, const int64_t *costs,
+                        const bool *turned)
 {
     const Fn *of = p->of;
     Record *r = record_new(m, p);
+    if (turned) r->turned = turned;
     bool *needed = record_needed(m, p);
     bool *below = NEW_ARRAY(m->scratch, bool, of->ninsts + 1);
     CutNode *nodes = NEW_ARRAY(m->scratch, CutNode, of->ninsts + 1);
     CutEdge *edges = NEW_ARRAY(m->scratch, CutEdge, of->nargs + 1);
     CutGraph g = {.n = of->ninsts, .nodes = nodes, .edges = edges};
     for (uint32_t i = 0; i < of->ninsts; i++) {
-        const Inst *in = &of->insts[i];
+        uint32_t n = costs[i] < INT64_MAX ? record_nargs(p, r, i) : 0;
         nodes[i] = (CutNode){save_cost(m, p, i), costs[i], needed[i]};
-        for (uint32_t k = 0; costs[i] < INT64_MAX && k < in->nargs; k++)
-            edges[g.nedges++] = (CutEdge){inst_arg(of, in, k).id, i};
+        for (uint32_t k = 0; k < n; k++)
+            edges[g.nedges++] = (CutEdge){record_arg(p, r, i, k), i};
     }
     mincut(m->scratch, &g, r->saved, below);
     for (uint32_t i = 0; i < of->ninsts; i++)
@@ -96,16 +110,20 @@ Record *record_cheapest(Module *m, const Pair *p, const int64_t *costs)
     return r;
 }
 
+static void remake(const Pair *p, const Record *r, uint32_t v, bool *remade)
+{
+    if (r->saved[v] || remade[v]) return;
+    remade[v] = true;
+    for (uint32_t k = 0; k < record_nargs(p, r, v); k++)
+        remake(p, r, record_arg(p, r, v, k), remade);
+}
+
 bool *record_remade(Module *m, const Pair *p, const Record *r)
 {
-    const Fn *of = p->of;
-    bool *remade = record_needed(m, p);
-    for (uint32_t i = of->ninsts; i-- > 0;) {
-        remade[i] &= !r->saved[i];
-        const Inst *in = &of->insts[i];
-        for (uint32_t k = 0; remade[i] && k < in->nargs; k++)
-            remade[inst_arg(of, in, k).id] = true;
-    }
+    bool *remade = NEW_ARRAY(m->scratch, bool, p->of->ninsts + 1);
+    const bool *needed = record_needed(m, p);
+    for (uint32_t i = p->of->ninsts; i-- > 0;)
+        if (needed[i]) remake(p, r, i, remade);
     return remade;
 }
 

@@ -9,6 +9,7 @@
  *     record.c   the cheapest record under a policy
  *     early.c    the fastest one where products are quantised
  *     gathered.c parameters that a turn gathers, in a record
+ *     form.c     which of them are the same in another order
  *     give.c     what the forward is handed for that
  *     body.c     forward and backward of a pair with another record
  *     apply.c    the repeats of a function with the records of its pairs
@@ -73,6 +74,8 @@ typedef struct Rules {
 bool rules_read(Module *m, const PassCtx *cx, Rules *out);
 /* The names in them that have a path. */
 Words rules_paths(Module *m, const Rules *rules);
+/* Whether one may keep what turns gather. */
+bool rules_gather(const Rules *rules);
 /* Whether it speaks of the repeat. */
 bool rule_is_for(const Rule *rule, const struct Pair *p);
 /* Reports that it never applies; TAKEN: why not, where it speaks of a repeat.
@@ -81,6 +84,12 @@ bool rule_refuse(Module *m, const Rule *rule, const struct Pairs *pairs,
                  const char *taken);
 
 /* -------------------------------------------------------------- pair.c -- */
+
+/* A value is FROM with its axes renamed. */
+typedef struct Turn {
+    Value from; /* NO_VALUE: none is known */
+    Attr rename;
+} Turn;
 
 typedef struct Pair {
     Fn *caller;
@@ -93,6 +102,8 @@ typedef struct Pair {
     const char *path;    /* "layer" */
     uint32_t twins;      /* added to the number of a value of `of`: its twin */
     uint32_t early;      /* values of `of` from here on are the backward's */
+    uint32_t late;       /* and from here on what it gathers of parameters */
+    Turn *turns;         /* by value of `of`, of what is gathered */
     const struct Pair *like; /* the first pair whose bodies these are, to which
                                 they are the same; itself, where it is that */
 } Pair;
@@ -107,8 +118,11 @@ typedef struct Pairs {
 bool pair_begin(Module *m, Fn *caller, Value backward, Pair *out);
 /* Fills `same` for the other values of `back`. */
 void pair_match(Pair *p);
+/* Copies the wanted values of `back`, all of which are made of values of `of`,
+ * behind the values of `of`. */
+void pair_copy(Module *m, Pair *p, const bool *wanted);
 /* The pairs of all functions, in their order. */
-Pairs pairs_find(Module *m, const PassCtx *cx);
+Pairs pairs_find(Module *m, const PassCtx *cx, const Rules *rules);
 /* A parameter of the body that is at hand in the backward as well: all but
  * the carried ones, which change with the turn. */
 bool is_at_hand(const Pair *p, uint32_t v);
@@ -129,8 +143,8 @@ Value taken_from(const Fn *fn, Value v);
 Value layer_param(const Module *m, const Fn *of, Value v);
 /* That, or any: rows of a table are taken from a parameter as well. */
 Value linear_param(const Module *m, const Fn *of, Value v);
-/* The path of a parameter of the body that is one of the model; NULL: it is
- * none. */
+/* The path of a parameter of the body that is one of the model, or made of one,
+ * as its scales are; NULL: it is neither. */
 const char *param_path(const Module *m, const Fn *of, Value param);
 /* Of that one's parameter; NULL: there is none. */
 const char *linear_path(const Module *m, const Fn *of, Value v);
@@ -146,13 +160,19 @@ bool is_costly(const Fn *of, Value v);
 /* ------------------------------------------------------------ record.c -- */
 
 typedef struct Record {
-    bool *saved; /* by value of the body: in the record, or at hand */
+    bool *saved;        /* by value of the body: in the record, or at hand */
+    const bool *turned; /* and: it is made of another, as `turns` says */
     int64_t bytes;
 } Record;
 
 /* As it is. */
 Record *record_present(Module *m, const Pair *p);
-Record *record_cheapest(Module *m, const Pair *p, const int64_t *costs);
+/* TURNED: by value of the body; NULL: none is. */
+Record *record_cheapest(Module *m, const Pair *p, const int64_t *costs,
+                        const bool *turned);
+/* What value V of the body is made of under it: so many, which are these. */
+uint32_t record_nargs(const Pair *p, const Record *r, uint32_t v);
+uint32_t record_arg(const Pair *p, const Record *r, uint32_t v, uint32_t k);
 /* The values of the body that the backward's own instructions read. */
 bool *record_needed(Module *m, const Pair *p);
 /* Sets its bytes: of what is stacked for it alone. */
@@ -167,7 +187,9 @@ bool *record_offloaded(Module *m, const Pair *p, const Record *r, Rule *rule);
 
 /* Of the parameters of `back` that the forward might be handed too, leaves
  * those that what it would quantise early is made with. */
-void pair_keep_asked(Module *m, Pair *p, bool *given);
+void pair_keep_asked(Module *m, const Pair *p, bool *given);
+/* What takes little beside a matmul: moves, sums, collectives. */
+bool is_light(const Inst *in);
 /* Adds to the body what the backward quantises of its values. */
 void pair_add_early(Module *m, Pair *p);
 /* Whether there was such a thing. */
@@ -177,9 +199,10 @@ Record *record_early(Module *m, const Pair *p);
 
 /* --------------------------------------------------------------- give.c -- */
 
-/* Hands forwards what they would quantise early with: repeats of the module
- * get operands, which others are handed already. */
-void pairs_give(Module *m);
+/* Hands forwards what they would quantise early with, GATHERED: or gather for
+ * their backwards; repeats of the module get operands, which others are handed
+ * already. */
+void pairs_give(Module *m, bool gathered);
 
 /* -------------------------------------------------------------- body.c -- */
 
@@ -229,6 +252,8 @@ Fn *changes_apply(Module *m, const Fn *caller, const Change *changes,
 
 /* Nanoseconds to make the value again. */
 double remake_time(Module *m, const Fn *of, Value v);
+/* Nanoseconds to copy it. */
+double copy_time(Module *m, const Fn *of, Value v);
 /* Nanoseconds in which bytes go to the memory of the host, or come from it. */
 double link_time(double bytes);
 
@@ -236,15 +261,45 @@ double link_time(double bytes);
  * its group. */
 double collective_time(Module *m, const Fn *of, Value v);
 
+/* ------------------------------------------------------------ form.c -- */
+
+typedef struct Form {
+    uint32_t is; /* what is done to which values */
+    Type type;
+    uint32_t *places; /* by axis of the type: which it is of these values */
+} Form;
+
+/* By value of a function. */
+Form *forms_find(Module *m, const Fn *fn);
+/* Whether the second is the first with axes renamed: by a `rename` with these
+ * attributes. */
+bool form_rename(Module *m, const Form *from, const Form *to, Attr *out);
+
 /* -------------------------------------------------------- gathered.c -- */
 
+/* What may stand between a parameter and where it is gathered. */
+bool is_between(const Inst *in);
 /* The path of the parameter that V is, gathered in each turn; NULL: it is
  * none. */
 const char *gathered_path(Module *m, const Pair *p, Value v);
+/* Adds to the body what the backward gathers of parameters and the forward does
+ * not, and finds which of all that is another one with its axes renamed. */
+void pair_add_gathered(Module *m, Pair *p);
+/* Of the parameters of `back` that the forward might be handed too, leaves
+ * those that such a thing is made with. */
+void pair_keep_gathered(Module *m, const Pair *p, bool *given);
+/* Value V of the body is the backward's, on the way to such a thing. */
+bool is_late(const Pair *p, uint32_t v);
 /* Whether the rule keeps it, which is noted in `named`. */
 bool is_gathered(Module *m, const Pair *p, Value v, Rule *rule);
+/* By value of the body: of two that are one but for the names of axes, and that
+ * the rule keeps, it is the one that is made of the other. */
+bool *gathered_turned(Module *m, const Pair *p, Rule *rule);
 /* The record with what the rule keeps of them. */
 Record *record_gathered(Module *m, const Pair *p, const Record *of, Rule *rule);
+/* The parameters of a record that turns gather less often for it; "param": all
+ * that are gathered in it. */
+Words gathered_spared(Module *m, const Pair *p, const Record *r);
 /* Nanoseconds that a turn saves which has them in its record. */
 double gathered_time(Module *m, const Pair *p, const Record *r);
 

@@ -11,7 +11,7 @@
  * as the plan has them, so that text which a pass prints can be put into a
  * plan.  Numbers begin at 1; a list ends where no comma follows.  A rule
  * that offloads, or keeps what is gathered, may leave out the mode, which is
- * `none` then.
+ * `early` then, as without a rule.
  */
 #include "remat.h"
 
@@ -114,7 +114,7 @@ static bool read_clause(Reader *r, Rule *rule)
 
 static Rule read_rule(Reader *r)
 {
-    Rule rule = {0};
+    Rule rule = {.mode = MODE_early};
     skip_space(r);
     const char *start = r->at;
     rule.subject = names(r);
@@ -160,6 +160,14 @@ Words rules_paths(Module *m, const Rules *rules)
             if (strchr(names.at[k], '.')) vec_push(m->scratch, &v, names.at[k]);
     }
     return (Words){v.at, v.n};
+}
+
+bool rules_gather(const Rules *rules)
+{
+    for (uint32_t i = 0; i < rules->at.n; i++)
+        if (rules->at.at[i].gathered.n || rules->at.at[i].mode == MODE_budget)
+            return true;
+    return false;
 }
 
 bool rule_is_for(const Rule *rule, const Pair *p)
