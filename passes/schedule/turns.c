@@ -16,7 +16,9 @@
  * A gather is of a row of an operand that the loop does not write, and stands
  * in front of all else that has to do with its place; or it is of a value that
  * turns hand on, and then stands behind the step that makes this for the next
- * turn, which once is for nobody.  A reduction goes to a
+ * turn, which once is for nobody.  Where turns keep what they gather, each in a
+ * row of an operand (remat), that needs no ring: turn c gathers into the next
+ * turn's row, and reads its own.  A reduction goes to a
  * row of an operand that has to do with nothing else, and moves only where it
  * is not done by the end of the turn.
  */
@@ -41,7 +43,8 @@ typedef struct Move {
     bool gathers;
     bool behind; /* it is of what this turn makes for the next */
     Spot place;  /* of the operand of the loop */
-    Ring *ring;
+    Ring *ring;  /* NULL: none, where turns keep what they gather */
+    Spot row;    /* then: of the operand in which they do */
 } Move;
 
 /* A loop. */
@@ -166,12 +169,44 @@ static bool can_reduce(const Turned *t, uint32_t step)
     return has_rows(t, &to) && !is_touched(t, to.root.id, step, false);
 }
 
+/* Whether the place is in that row of the operand which the turn has, as ROW
+ * is.
+ */
+static bool is_in_row(const Turned *t, const Spot *s, const Spot *row)
+{
+    return has_rows(t, s) && s->root.id == row->root.id &&
+           s->turn[0] == row->turn[0] && s->offset >= 0 &&
+           s->offset + layout_bytes(t->m, s->layout) <= s->turn[0];
+}
+
+/* A gather keeps what it gathers in a row of an operand, of which turns have to
+ * do with their own alone. */
+static bool keeps_row(const Turned *t, uint32_t step, const Spot *row)
+{
+    if (!has_rows(t, row) || !is_in_row(t, row, row) ||
+        is_touched(t, row->root.id, step, true))
+        return false;
+    for (uint32_t i = 0; i < t->l->n; i++) {
+        const Inst *in = &t->old->insts[t->l->steps[i].inst];
+        for (uint32_t k = 0; k < in->nargs; k++) {
+            Spot s = spot_at(t, i, k);
+            if (s.root.id < t->old->nparams &&
+                t->outer[s.root.id] == t->outer[row->root.id] &&
+                !is_in_row(t, &s, row))
+                return false;
+        }
+    }
+    return true;
+}
+
 static void add_move(Turned *t, uint32_t step, bool gathers, bool behind)
 {
     Move x = {.step = step, .gathers = gathers, .behind = behind};
     x.place = spot_at(t, step, !gathers);
-    x.ring = ring_of_buffer(t, spot_at(t, step, gathers).root);
-    if (x.ring) vec_push(t->a, &t->moves, x);
+    x.row = spot_at(t, step, gathers);
+    x.ring = ring_of_buffer(t, x.row.root);
+    if (x.ring || (gathers && !behind && keeps_row(t, step, &x.row)))
+        vec_push(t->a, &t->moves, x);
 }
 
 /* Reductions that the work behind them does not cover, from the last one on:
@@ -227,17 +262,19 @@ static Value emit_view(const Turned *t, Builder *b, Layout l, Value v,
     return emit(b, OP_view, l.type, attr_intern(t->m, &list), &v, 1);
 }
 
-/* The launch between a row of its operand, PLACE, and one of the ring, ROW. */
+/* The launch between a row of its operand, PLACE, and ROW, one of the ring or
+ * that in which it stays. */
 static void emit_move(const Turned *t, Builder *b, const Move *x, Value place,
                       Value row)
 {
     const Inst *in = &t->old->insts[t->l->steps[x->step].inst];
-    Spot s = spot_at(t, x->step, x->gathers);
+    const Spot *s = &x->row;
     Value args[2];
     args[!x->gathers] = place;
-    bool whole = s.offset == 0 && layout_same(t->m, s.layout, x->ring->row);
+    bool whole = !x->ring ||
+                 (s->offset == 0 && layout_same(t->m, s->layout, x->ring->row));
     args[x->gathers] =
-        whole ? row : emit_view(t, b, s.layout, row, s.offset, 0, no_ring);
+        whole ? row : emit_view(t, b, s->layout, row, s->offset, 0, no_ring);
     emit(b, OP_launch, (Type){0}, in->attr, args, 2);
 }
 
@@ -254,6 +291,14 @@ static int64_t place_turn(const Move *x)
     return x->behind ? 0 : x->place.turn[0];
 }
 
+/* A place in a row of the operand in which turns keep what they gather. */
+static Value emit_kept(const Turned *t, Builder *b, const Spot *s,
+                       TurnRing rows)
+{
+    return emit_view(t, b, s->layout, (Value){s->root.id}, s->offset,
+                     s->turn[0], rows);
+}
+
 /* With the next row, or the last. */
 static void emit_in_turn(const Turned *t, Builder *b, const Move *x)
 {
@@ -262,8 +307,9 @@ static void emit_in_turn(const Turned *t, Builder *b, const Move *x)
     say_where(t, b, x);
     Value place = emit_view(t, b, x->place.layout, (Value){x->place.root.id},
                             x->place.offset, place_turn(x), rows);
-    Value row = emit_view(t, b, x->ring->row, x->ring->inside, 0,
-                          x->ring->pitch, other);
+    Value row = x->ring ? emit_view(t, b, x->ring->row, x->ring->inside, 0,
+                                    x->ring->pitch, other)
+                        : emit_kept(t, b, &x->row, rows);
     emit_move(t, b, x, place, row);
 }
 
@@ -274,14 +320,20 @@ static Value fixed_row(const Turned *t, Builder *b, const Ring *r, int64_t turn)
                      no_ring);
 }
 
-/* Outside of the loop: the first gather and the last reduction. */
-static void emit_at_end(const Turned *t, Builder *b, const Move *x, Value place)
+/* Outside of the loop, whose operands these are: the first gather and the last
+ * reduction. */
+static void emit_at_end(const Turned *t, Builder *b, const Move *x,
+                        const Value *args)
 {
     int64_t turn = x->gathers == t->reverse ? t->count - 1 : 0;
+    const Spot *p = &x->place, *r = &x->row;
     say_where(t, b, x);
-    int64_t offset = x->place.offset + turn * place_turn(x);
-    Value at = emit_view(t, b, x->place.layout, place, offset, 0, no_ring);
-    emit_move(t, b, x, at, fixed_row(t, b, x->ring, turn));
+    Value at = emit_view(t, b, p->layout, args[p->root.id],
+                         p->offset + turn * place_turn(x), 0, no_ring);
+    Value row = x->ring ? fixed_row(t, b, x->ring, turn)
+                        : emit_view(t, b, r->layout, args[r->root.id],
+                                    r->offset + turn * r->turn[0], 0, no_ring);
+    emit_move(t, b, x, at, row);
 }
 
 static FnRef zero_group(const Turned *t, Type type, Loc loc)
@@ -332,6 +384,24 @@ static void copy_value(Rewrite *rw, Value v)
     rewrite_copy(rw, v);
 }
 
+/* Who reads the rows in which turns keep what they gather reads the turn's. */
+static void read_own_rows(const Turned *t, Rewrite *rw, const Move *x)
+{
+    TurnRing mine = {t->count, 0};
+    for (uint32_t i = 0; i < t->l->n; i++) {
+        const Inst *in = &t->old->insts[t->l->steps[i].inst];
+        for (uint32_t k = 0; k < in->nargs; k++) {
+            Value v = inst_arg(t->old, in, k);
+            Spot s = spot_at(t, i, k);
+            if (i == x->step || s.root.id != x->row.root.id ||
+                !value_eq(rw->map[v.id], NO_VALUE))
+                continue;
+            rw->b.loc = inst_of(t->old, v)->loc;
+            rewrite_set(rw, v, emit_kept(t, &rw->b, &s, mine));
+        }
+    }
+}
+
 static Fn *write_body(Turned *t)
 {
     Rewrite rw;
@@ -349,6 +419,8 @@ static Fn *write_body(Turned *t)
         rewrite_set(&rw, r->buffer,
                     emit_view(t, &rw.b, r->row, r->inside, 0, r->pitch, mine));
     }
+    for (uint32_t i = 0; i < t->moves.n; i++)
+        if (!t->moves.at[i].ring) read_own_rows(t, &rw, &t->moves.at[i]);
     for (uint32_t i = 0; i < t->moves.n; i++)
         if (!t->moves.at[i].behind) emit_in_turn(t, &rw.b, &t->moves.at[i]);
     for (uint32_t i = 0; i < t->l->n; i++)
@@ -378,16 +450,14 @@ static void write_loop(Turned *t, Rewrite *rw)
     for (uint32_t k = 0; k < t->moves.n; k++) {
         const Move *x = &t->moves.at[k];
         if (x->gathers)
-            emit_at_end(t, b, x, args[x->place.root.id]);
+            emit_at_end(t, b, x, args);
         else
             emit_zeros(t, b, x);
     }
     b->loc = in->loc;
     emit(b, OP_loop, (Type){0}, in->attr, args, n + t->rings.n);
     for (uint32_t k = 0; k < t->moves.n; k++)
-        if (!t->moves.at[k].gathers)
-            emit_at_end(t, b, &t->moves.at[k],
-                        args[t->moves.at[k].place.root.id]);
+        if (!t->moves.at[k].gathers) emit_at_end(t, b, &t->moves.at[k], args);
 }
 
 /* -------------------------------------------------------------------- loops --
