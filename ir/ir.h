@@ -536,6 +536,8 @@ Expr expr_subst_index(Module *m, Expr e, Axis axis, Expr with);
 /* One past the largest operand number used. */
 uint32_t expr_operands(const Module *m, Expr e);
 bool expr_uses_index(const Module *m, Expr e, Axis a);
+/* Whether a map asks where along some axis of a type it is. */
+bool map_asks_index(const Module *m, const Inst *map, Type axes);
 /* Distinct nodes below e, e included. */
 uint32_t expr_nodes(const Module *m, Expr e);
 /* Those nodes, operands before uses, e last. */

@@ -302,6 +302,15 @@ bool expr_uses_index(const Module *m, Expr e, Axis a)
     return false;
 }
 
+bool map_asks_index(const Module *m, const Inst *map, Type axes)
+{
+    const TypeInfo *t = type_info(m, axes);
+    Expr e = attr_expr(m, map->attr);
+    for (uint32_t i = 0; i < t->naxes; i++)
+        if (expr_uses_index(m, e, t->axes[i].axis)) return true;
+    return false;
+}
+
 uint32_t expr_nodes(const Module *m, Expr e)
 {
     Below b;

@@ -94,15 +94,6 @@ static bool weights_map(const Route *r, const Inst *in, uint32_t *operand)
     return n == 1 && keeps_zero(r->m, attr_expr(r->m, in->attr), *operand);
 }
 
-static bool asks_index(const Module *m, const Inst *map, Type axes)
-{
-    const TypeInfo *ti = type_info(m, axes);
-    bool asks = false;
-    for (uint32_t i = 0; i < ti->naxes; i++)
-        asks |= expr_uses_index(m, attr_expr(m, map->attr), ti->axes[i].axis);
-    return asks;
-}
-
 /* The gather of weights behind operand I of a product, or NULL. */
 static const Inst *gather_at(const Route *r, const Inst *in, uint32_t i)
 {
@@ -113,7 +104,7 @@ static const Inst *gather_at(const Route *r, const Inst *in, uint32_t i)
     if (g->op != OP_gather) return NULL;
     Type rows = value_type(fn, inst_arg(fn, g, 1));
     for (const Inst *map = first; map != g;) {
-        if (asks_index(r->m, map, rows)) return NULL;
+        if (map_asks_index(r->m, map, rows)) return NULL;
         weights_map(r, map, &i);
         map = inst_of(fn, inst_arg(fn, map, i));
     }

@@ -56,7 +56,7 @@ static bool runs_along(const Graph *g, uint32_t node, uint32_t user)
     const Inst *in = node_inst(g, user);
     Type t = node_inst(g, node)->type;
     if (in->op != OP_map || map->nargs > 3 || !is_value(g, user, t) ||
-        fuse_asks_index(m, in) ||
+        map_asks_index(m, in, in->type) ||
         dtype_bytes(type_dtype(m, in->type)) > dtype_bytes(type_dtype(m, t)))
         return false;
     for (uint32_t a = 0; a < map->nargs; a++)

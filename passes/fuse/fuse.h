@@ -166,9 +166,6 @@ void fuse_added(Graph *g);
 void fuse_products(Graph *g);
 /* The last axis that is not outermost in memory; NULL: there is none. */
 const TypeAxis *fuse_innermost(const Fuse *fx, Type t);
-/* Whether a map, which the kernel of a product makes at the product's own
- * index, asks where it is. */
-bool fuse_asks_index(const Module *m, const Inst *map);
 /* Gives product groups tallies for what alone would read them again. */
 void fuse_tallies(Graph *g);
 /* Cuts a cluster of maps and reductions, of which tallies can be parts, in two:

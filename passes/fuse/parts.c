@@ -76,7 +76,8 @@ static bool takes_map(const Parts *p, uint32_t node)
     Type t = node_axes(p->g, node);
     bool part = p->split.id && type_eq(t, p->of);
     return (part || type_eq(t, p->full)) &&
-           dtype_fits_f32(type_dtype(m, in->type)) && !fuse_asks_index(m, in);
+           dtype_fits_f32(type_dtype(m, in->type)) &&
+           !map_asks_index(m, in, in->type);
 }
 
 /* Parts in order, put together as they were. */

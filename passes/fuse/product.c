@@ -88,15 +88,6 @@ static bool twin_find(const Graph *g, const Inst *in, bool *product)
     return true;
 }
 
-bool fuse_asks_index(const Module *m, const Inst *map)
-{
-    const TypeInfo *ti = type_info(m, map->type);
-    Expr e = attr_expr(m, map->attr);
-    for (uint32_t i = 0; i < ti->naxes; i++)
-        if (expr_uses_index(m, e, ti->axes[i].axis)) return true;
-    return false;
-}
-
 /* Numbers of eight bits lie along the sum. */
 static bool has_eight(const Fuse *fx, const Inst *einsum, Type t)
 {
@@ -198,7 +189,7 @@ static bool is_map(const Product *p, uint32_t node)
     const Inst *in = node_inst(p->g, node);
     return in->op == OP_map && has_axes_of(p->g, in->type, p->type) &&
            dtype_fits_f32(type_dtype(m, in->type)) &&
-           has_rows(p->g->fx, in->type) && !fuse_asks_index(m, in);
+           has_rows(p->g->fx, in->type) && !map_asks_index(m, in, in->type);
 }
 
 /* Once joined, everything is in the products' cluster. */

@@ -147,7 +147,7 @@ static bool takes(Share *s, uint32_t node)
     case OP_einsum:
         return is_product(s, node) && ++s->nproducts <= MOST_PRODUCTS;
     case OP_map:
-        return x->nargs > 0 && !fuse_asks_index(m, in);
+        return x->nargs > 0 && !map_asks_index(m, in, in->type);
     case OP_rename:
         return (form == FORM_whole && of == FORM_named) ||
                (form == FORM_named && of == FORM_whole);

@@ -98,7 +98,7 @@ static bool takes_map(Tally *t, uint32_t node)
     const Graph *g = t->g;
     const Node *x = &g->nodes[node];
     const Inst *in = node_inst(g, node);
-    if (x->result || x->nargs == 0 || fuse_asks_index(g->fx->m, in) ||
+    if (x->result || x->nargs == 0 || map_asks_index(g->fx->m, in, in->type) ||
         !dtype_fits_f32(type_dtype(g->fx->m, in->type)))
         return false;
     for (uint32_t a = 0; a < x->nargs; a++)
@@ -271,7 +271,7 @@ static bool find_late(const Graph *g, const Cluster *c, bool *late)
                 late[i] |= late[k] && c->nodes.at[k] == x->args[a];
         if (in->op == OP_reduce
                 ? !may_tally(g, node) || !attr_is(m, in->attr, AT_kind, "max")
-                : in->op != OP_map || fuse_asks_index(m, in))
+                : in->op != OP_map || map_asks_index(m, in, in->type))
             return false;
         n += in->op == OP_reduce;
         if (!late[i]) most = naxes;

@@ -140,17 +140,9 @@ static Early early_of(Module *m, const Pair *p, const bool *given)
 
 void pair_keep_asked(Module *m, const Pair *p, bool *given)
 {
-    const Fn *back = p->back;
     Early e = early_of(m, p, given);
-    bool *asked = NEW_ARRAY(m->scratch, bool, back->ninsts + 1);
-    const bool *wanted = find_narrow(&e) ? find_wanted(&e) : asked;
-    for (uint32_t i = back->nparams; i < back->ninsts; i++) {
-        const Inst *in = &back->insts[i];
-        for (uint32_t k = 0; wanted[i] && k < in->nargs; k++)
-            asked[inst_arg(back, in, k).id] = true;
-    }
-    for (uint32_t i = 0; i < back->nparams; i++)
-        given[i] &= asked[i];
+    bool *none = NEW_ARRAY(m->scratch, bool, p->back->ninsts + 1);
+    pair_keep_read(m, p, find_narrow(&e) ? find_wanted(&e) : none, given);
 }
 
 void pair_add_early(Module *m, Pair *p)

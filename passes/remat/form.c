@@ -177,15 +177,6 @@ static Form form_along(Forms *x, const Inst *in, const Form *of, AttrKey key,
     return f;
 }
 
-static bool asks_index(const Module *m, const Inst *map)
-{
-    const TypeInfo *t = type_info(m, map->type);
-    for (uint32_t i = 0; i < t->naxes; i++)
-        if (expr_uses_index(m, attr_expr(m, map->attr), t->axes[i].axis))
-            return true;
-    return false;
-}
-
 /* Of a map: what each operand is, and which of its axes are which of the
  * first's that has them. */
 static Form form_map(Forms *x, const Inst *in, const Form *const *args)
@@ -193,7 +184,7 @@ static Form form_map(Forms *x, const Inst *in, const Form *const *args)
     Words32 w = {0};
     Form f = form_new(x, in->type, 0);
     const TypeInfo *t = type_info(x->m, in->type);
-    if (asks_index(x->m, in)) return f;
+    if (map_asks_index(x->m, in, in->type)) return f;
     for (uint32_t i = 0; i < t->naxes; i++) {
         for (uint32_t k = 0; !f.places[i] && k < in->nargs; k++)
             f.places[i] = place_of(x->m, args[k], t->axes[i].axis);

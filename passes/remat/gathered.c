@@ -114,16 +114,7 @@ static bool *find_wanted(Module *m, const Pair *p, const bool *given)
 
 void pair_keep_gathered(Module *m, const Pair *p, bool *given)
 {
-    const Fn *back = p->back;
-    const bool *wanted = find_wanted(m, p, given);
-    bool *asked = NEW_ARRAY(m->scratch, bool, back->ninsts + 1);
-    for (uint32_t i = back->nparams; i < back->ninsts; i++) {
-        const Inst *in = &back->insts[i];
-        for (uint32_t k = 0; wanted[i] && k < in->nargs; k++)
-            asked[inst_arg(back, in, k).id] = true;
-    }
-    for (uint32_t i = 0; i < back->nparams; i++)
-        given[i] &= asked[i];
+    pair_keep_read(m, p, find_wanted(m, p, given), given);
 }
 
 /* What the forward gathers that the backward's V is, if it has an order of its

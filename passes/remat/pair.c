@@ -128,6 +128,19 @@ void pair_match(Pair *p)
         p->same[i] = inst_same(p, i);
 }
 
+void pair_keep_read(Module *m, const Pair *p, const bool *wanted, bool *given)
+{
+    const Fn *back = p->back;
+    bool *read = NEW_ARRAY(m->scratch, bool, back->ninsts + 1);
+    for (uint32_t i = back->nparams; i < back->ninsts; i++) {
+        const Inst *in = &back->insts[i];
+        for (uint32_t k = 0; wanted[i] && k < in->nargs; k++)
+            read[inst_arg(back, in, k).id] = true;
+    }
+    for (uint32_t i = 0; i < back->nparams; i++)
+        given[i] &= read[i];
+}
+
 void pair_copy(Module *m, Pair *p, const bool *wanted)
 {
     Rewrite rw;

@@ -118,6 +118,9 @@ typedef struct Pairs {
 bool pair_begin(Module *m, Fn *caller, Value backward, Pair *out);
 /* Fills `same` for the other values of `back`. */
 void pair_match(Pair *p);
+/* Of the parameters of `back` that are given leaves those that a wanted value of
+ * it reads. */
+void pair_keep_read(Module *m, const Pair *p, const bool *wanted, bool *given);
 /* Copies the wanted values of `back`, all of which are made of values of `of`,
  * behind the values of `of`. */
 void pair_copy(Module *m, Pair *p, const bool *wanted);
