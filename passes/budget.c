@@ -18,8 +18,8 @@
  * the images of the smallest.
  *
  * Where nothing has to be made again turns keep parameters that they gather, as
- * many as there is room for, if a step is predicted to take less with them:
- * what a gather is waited for depends on all that is beside it.
+ * many as there is room for, if a step is predicted to take clearly less with
+ * them: what a gather is waited for depends on all that is beside it.
  *
  * States of the optimizer go to the host (remat/states.c) where all that does
  * not fit, or the last byte that it saves takes more time than a byte of
@@ -318,6 +318,9 @@ static double predicted(Budget *b, Choice c)
     return image.seconds;
 }
 
+/* What is predicted to take less by less than this may take more. */
+static const double worth_it = 0.99;
+
 /* The choice; where there is room for all as it is, with what turns gather of
  * parameters, as far as there is room for that too and a step takes less. */
 static Choice choose_gathered(Budget *b)
@@ -331,7 +334,7 @@ static Choice choose_gathered(Budget *b)
     if (kept.at >= 0 && points_gathered(b->gather, kept.at)) {
         double with = predicted(b, kept);
         b->points = points;
-        if (with == 0 || with < predicted(b, none)) {
+        if (with == 0 || with < worth_it * predicted(b, none)) {
             b->points = b->gather;
             return kept;
         }
