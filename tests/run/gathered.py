@@ -4,7 +4,9 @@ import sys
 WHERE = {"dp": ["mesh dp = 2", "shard batch over dp", "shard embed over dp for param, grad, state"],
          "tp": ["mesh tp = 2", "shard seq over tp", "shard embed over tp for param, grad, state"],
          "both": ["mesh dp = 2, tp = 2", "shard batch over dp", "shard kv, ff over tp",
-                  "shard embed over dp for param, grad, state"]}
+                  "shard embed over dp for param, grad, state"],
+         "pp": ["mesh pp = 2, dp = 2", "shard batch over dp", "shard layer over pp schedule 1f1b microbatch 1",
+                "shard embed over dp for param, grad, state"]}
 RECIPES = {"bf16": [], "tensorwise": ["float8 attention, swiglu"], "rowwise": ["float8 attention, swiglu recipe rowwise"],
            "gw_hp": ["float8 attention, swiglu recipe rowwise_with_gw_hp"], "blockwise": ["float8 attention, swiglu recipe blockwise"],
            "mxfp8": ["mx attention, swiglu recipe mxfp8"]}
