@@ -21,6 +21,10 @@
  * many as there is room for, if a step is predicted to take clearly less with
  * them: what a gather is waited for depends on all that is beside it.
  *
+ * Without a budget weights are rounded once a step, with one in each turn,
+ * which takes less memory; where there is room it is done once a step after
+ * all.
+ *
  * States of the optimizer go to the host (remat/states.c) where all that does
  * not fit, or the last byte that it saves takes more time than a byte of
  * theirs: the search is made with more and more of them there, as long as that
@@ -45,6 +49,7 @@ typedef struct Budget {
     Module *m;
     const PipelineOpts *o;
     const char *passes;      /* from remat to memplan */
+    bool rounds;             /* a trial rounds weights in front of all turns */
     Buf text;                /* the module */
     Buf *ranks;              /* the same with the entries of one rank */
     uint32_t nranks;         /* 0: there is no pipeline */
@@ -114,8 +119,10 @@ static int64_t plan(Budget *b, const Buf *text, int64_t position, int64_t room,
     if (room != LOWEST)
         option_set(&t.m, "room", arena_printf(&t.arena, "%" PRId64, room));
     if (text != &b->text) option_set(&t.m, "part", "1");
+    const char *passes =
+        b->rounds ? arena_printf(&t.arena, "once,%s", b->passes) : b->passes;
     bool ok =
-        pipeline_run(&t.m, b->passes, &(PipelineOpts){.verify = VERIFY_none});
+        pipeline_run(&t.m, passes, &(PipelineOpts){.verify = VERIFY_none});
     int64_t planned = ok ? planned_bytes(&t.m) : 0;
     if (ok && image) {
         image->bytes = planned;
@@ -343,6 +350,22 @@ static Choice choose_gathered(Budget *b)
     return none;
 }
 
+/* Nothing is made again, or on the host, and there is room for weights that are
+ * rounded once a step (once.c), which leaves that alone where memory may be
+ * short; and a step takes less so. */
+static bool has_room_to_round(Budget *b, Choice c)
+{
+    Image in_turns = {.timed = true}, once = {.timed = true};
+    if (c.moved || (b->points != b->gather && c.at != 0)) return false;
+    b->moved = 0;
+    (void)plan(b, &b->text, c.at, LOWEST, &in_turns);
+    b->rounds = true;
+    (void)plan(b, &b->text, c.at, LOWEST, &once);
+    b->rounds = false;
+    return once.bytes <= b->bytes &&
+           (once.seconds == 0 || once.seconds < in_turns.seconds);
+}
+
 /* -------------------------------------------------------------- verdicts -- */
 
 /* As a plan has it, not less: "69.42 GiB". */
@@ -397,22 +420,28 @@ static void say_choice(Budget *b, const PassCtx *cx, Choice c)
                 fabs(c.time) / 1e6, c.time < 0 ? "shorter" : "longer");
 }
 
-static bool settle(Budget *b, const PassCtx *cx, Step *step)
+/* The rules that the step REMAT runs with from here on. */
+static void set_rules(Module *m, Step *step, const char *text)
 {
-    Choice c = choose_gathered(b);
-    if (c.at < 0) return refuse(b);
-    const char *text = points_text(b->points, c.at);
-    states_move(b->states, b->m, c.moved);
-    say_choice(b, cx, c);
-    if (!*text) text = "repeat none";
-    text = arena_strdup(b->m->arena, text);
+    text = arena_strdup(m->arena, text);
     for (uint32_t i = 0; i < step->noptions; i++) {
         if (strcmp(step->keys[i], "remat") != 0) continue;
         step->values[i] = text;
-        return true;
+        return;
     }
-    option_set(b->m, "remat", text);
-    return true;
+    option_set(m, "remat", text);
+}
+
+static bool settle(Budget *b, PassCtx *cx, Step *step)
+{
+    Choice c = choose_gathered(b);
+    if (c.at < 0) return refuse(b);
+    bool rounds = has_room_to_round(b, c);
+    const char *text = points_text(b->points, c.at);
+    states_move(b->states, b->m, c.moved);
+    say_choice(b, cx, c);
+    set_rules(b->m, step, *text ? text : "repeat none");
+    return !rounds || pass_once(b->m, cx);
 }
 
 /* ----------------------------------------------------------------- driver --
