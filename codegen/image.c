@@ -477,8 +477,11 @@ static void write_launch(Writer *w, const Fn *fn, const Inst *in,
         return;
     }
     TitanCommand *last = &vec_last(&w->t.commands);
-    if (last->kind == TITAN_COMMAND_collective && w->gpu)
+    if (last->kind == TITAN_COMMAND_collective && w->gpu) {
+        int64_t made = live_stays(w->t.m, fn, in, w->t.m->scratch);
         last->fed = image_fed(&w->t, fn, in, w->program);
+        last->stays = (uint32_t)(made + 1);
+    }
     write_results(w, fn, in, at);
 }
 

@@ -25,6 +25,11 @@ typedef struct Behind {
     bool moves; /* with the loops further out, too */
 } Behind;
 
+/* A buffer that is used with a step whose operand it is not. */
+typedef struct Beside {
+    uint32_t step, buffer;
+} Beside;
+
 /* What the body of a loop does to the place that a parameter stands for. */
 typedef struct Touch {
     bool any, whole; /* whole: not row by row */
@@ -38,7 +43,7 @@ typedef struct FnWalk {
     const LivePlace *place;
     Behind *behind; /* by value */
     Touch *params;
-    uint32_t *fed; /* by step: the buffer that is used with it, + 1 */
+    VEC(Beside) beside; /* in whatever order */
     bool lane;
     bool aside; /* it, or a loop around it, is not on stream 0 */
 } FnWalk;
@@ -264,16 +269,22 @@ static void walk_step(FnWalk *f, uint32_t i)
         if (b->param != NONE && f->params && (!inside || inside->any))
             touch_param(f, &u, v, inside);
     }
-    if (f->fed[i]) touch_buffer(f, &u, f->fed[i] - 1);
+    for (uint32_t k = 0; k < f->beside.n; k++)
+        if (f->beside.at[k].step == i)
+            touch_buffer(f, &u, f->beside.at[k].buffer);
     f->w->now++;
 }
 
-static bool is_exchange(const Module *m, const Inst *in)
+static bool is_collective(const Module *m, const Inst *in, Op op)
 {
     if (in->op != OP_launch) return false;
     const Fn *group = fn_of(m, attr_fn(m, in->attr, AT_fn));
-    return fn_is(m, group, FK_collective) &&
-           group_collective(group)->op == OP_all_to_all;
+    return fn_is(m, group, FK_collective) && group_collective(group)->op == op;
+}
+
+static void put_beside(FnWalk *f, uint32_t step, uint32_t buffer)
+{
+    vec_push(f->w->a, &f->beside, ((Beside){step, buffer}));
 }
 
 /* The last product in front of a step whose result is the buffer; NONE: there
@@ -295,14 +306,94 @@ static uint32_t product_of(const FnWalk *f, uint32_t step, uint32_t buffer)
 /* What devices exchange of a product comes while it is made. */
 static void find_fed(FnWalk *f)
 {
-    f->fed = NEW_ARRAY(f->w->a, uint32_t, (size_t)f->fn->ninsts + 1);
     for (uint32_t i = 0; i < f->fn->ninsts; i++) {
         const Inst *in = &f->fn->insts[i];
-        if (!is_exchange(f->w->m, in)) continue;
+        if (!is_collective(f->w->m, in, OP_all_to_all)) continue;
         uint32_t from = f->behind[inst_arg(f->fn, in, 0).id].buffer;
         uint32_t to = f->behind[inst_arg(f->fn, in, 1).id].buffer;
         uint32_t step = from == NONE ? NONE : product_of(f, i, from);
-        if (to != NONE && step != NONE) f->fed[step] = to + 1;
+        if (to != NONE && step != NONE) put_beside(f, step, to);
+    }
+}
+
+/* ---------------------------------------------------- what is gathered -- */
+
+/* Step I writes what is behind operand K. */
+static bool writes(const Module *m, const Inst *in, uint32_t k)
+{
+    return in->op == OP_loop ||
+           k + attr_int(m, in->attr, AT_outs, 0) >= in->nargs;
+}
+
+typedef struct Users {
+    uint32_t n, writers;
+    const Inst *first; /* of these */
+} Users;
+
+/* Steps that use a buffer of the function. */
+static Users users_of(Module *m, const Fn *fn, Value root, Arena *a)
+{
+    Users u = {0};
+    for (uint32_t i = 0; i < fn->ninsts; i++) {
+        const Inst *in = &fn->insts[i];
+        bool uses = false, makes = false;
+        for (uint32_t k = 0; k < in->nargs && is_step(in); k++) {
+            Value arg = inst_arg(fn, in, k);
+            Op op = (Op)inst_of(fn, arg)->op;
+            if (op == OP_counter || op == OP_coord ||
+                !value_eq(spot_of(m, fn, arg, a).root, root))
+                continue;
+            uses = true;
+            makes |= writes(m, in, k);
+        }
+        u.n += uses;
+        u.writers += makes;
+        if (makes && !u.first) u.first = in;
+    }
+    return u;
+}
+
+int64_t live_stays(Module *m, const Fn *fn, const Inst *gather, Arena *a)
+{
+    if (!is_collective(m, gather, OP_all_gather)) return -1;
+    Value from = spot_of(m, fn, inst_arg(fn, gather, 0), a).root;
+    Value to = spot_of(m, fn, inst_arg(fn, gather, 1), a).root;
+    if (inst_of(fn, from)->op != OP_buffer ||
+        inst_of(fn, to)->op != OP_buffer || value_eq(from, to) ||
+        is_result(fn, from) || is_result(fn, to))
+        return -1;
+    Users of = users_of(m, fn, from, a), all = users_of(m, fn, to, a);
+    if (of.n != 2 || of.writers != 1 || of.first > gather ||
+        of.first->op != OP_launch || all.writers != 1)
+        return -1;
+    return attr_int(m, of.first->attr, AT_stream, 0);
+}
+
+/* A launch reads a part of the buffer, and not all. */
+static bool reads_part(const FnWalk *f, const Inst *in, uint32_t buffer)
+{
+    const LiveWalk *w = f->w;
+    for (uint32_t k = 0; k < in->nargs && in->op == OP_launch; k++) {
+        Value v = inst_arg(f->fn, in, k);
+        if (f->behind[v.id].buffer == buffer &&
+            layout_bytes(w->m, layout_of(w->m, f->fn, v, w->a)) <
+                w->buffers.at[buffer].bytes)
+            return true;
+    }
+    return false;
+}
+
+/* What devices gather is there until parts of the gathered have been read. */
+static void find_stays(FnWalk *f)
+{
+    for (uint32_t i = 0; i < f->fn->ninsts && !f->w->one_stream; i++) {
+        const Inst *in = &f->fn->insts[i];
+        if (!is_step(in) || live_stays(f->w->m, f->fn, in, f->w->a) < 0)
+            continue;
+        uint32_t from = f->behind[inst_arg(f->fn, in, 0).id].buffer;
+        uint32_t to = f->behind[inst_arg(f->fn, in, 1).id].buffer;
+        for (uint32_t k = i + 1; k < f->fn->ninsts; k++)
+            if (reads_part(f, &f->fn->insts[k], to)) put_beside(f, k, from);
     }
 }
 
@@ -323,6 +414,7 @@ static void walk_fn(FnWalk *f, FnRef ref)
     f->behind = NEW_ARRAY(w->a, Behind, (size_t)f->fn->ninsts + 1);
     find_behind(f, numbers_of(w, ref));
     find_fed(f);
+    find_stays(f);
     for (uint32_t i = 0; i < f->fn->ninsts; i++) {
         const Inst *in = &f->fn->insts[i];
         uint32_t buffer = f->behind[i].buffer;

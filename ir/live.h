@@ -25,7 +25,9 @@
  * live_apart says how far apart the two have to begin.
  *
  * What an exchange of a product's result between devices gives is used from the
- * product on: rows that are made first may come while others are made.
+ * product on: rows that are made first may come while others are made.  And
+ * what a gather is of stays until what is made of parts of the gathered alone
+ * is: a device may read its own part from there (live_stays).
  */
 #ifndef TITAN_LIVE_H
 #define TITAN_LIVE_H
@@ -105,6 +107,12 @@ LiveSpan live_outer(const LiveBuffer *b, const LivePlace **loop);
 
 /* Every buffer but results of entries, which lie in io or persistent. */
 Live live_find(Module *m, Arena *a);
+
+/* A gather over devices of what one launch in front of it makes, in a buffer
+ * that nobody else uses, to a buffer that nobody else writes: the stream of
+ * that launch.  What it is of stays as it is until the launches of the function
+ * that read parts of the gathered have done so.  Less than 0: it is none. */
+int64_t live_stays(Module *m, const Fn *fn, const Inst *gather, Arena *a);
 
 /* The buffers of the functions that are marked. */
 Live live_of(const Live *l, const bool *fns, Arena *a);

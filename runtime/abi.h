@@ -215,7 +215,10 @@ typedef struct TitanCommand {
                               what the others or the gather have to do with, so
                               a member may do its own in front of the wait for
                               the gather, and in any order.  0: none */
-    uint32_t pad;
+    uint32_t stays;        /* a gather whose source stays as it is until its parts
+                              (see `fed`) are made: the stream, + 1, on which a
+                              command in front of it in its program has made
+                              that; 0: it may be written over */
     TitanRange results;    /* those of a float dtype */
 } TitanCommand;
 

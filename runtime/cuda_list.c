@@ -19,6 +19,8 @@ typedef struct Walk {
     const CudaWatch *watch;
     TitanWatch *after; /* or NULL: nobody looks at what commands write */
     TitanMoment at;
+    CudaBytes own; /* of what is gathered; it lies at `stays` too */
+    CuPtr stays;
 } Walk;
 
 static CuPtr operand_at(const Walk *w, const TitanOperand *o)
@@ -30,6 +32,7 @@ static CuPtr operand_at(const Walk *w, const TitanOperand *o)
         at += (CuPtr)titan_turn_bytes(
             t, w->at.counter[w->at.depth - 1 - t->depth]);
     }
+    if (at - w->own.at < w->own.n) return at - w->own.at + w->stays;
     return at;
 }
 
@@ -383,7 +386,17 @@ static TitanStatus run_ordinary(Walk *w, const TitanCommand *cmd)
 }
 
 /* The member's own part needs what lies here already: it does not wait for the
- * others. */
+ * others, nor for its piece to be brought to theirs, where that stays. */
+static TitanStatus run_own(Walk *w, const TitanCommand *part, CuPtr from,
+                           CudaBytes own, bool stays)
+{
+    w->stays = from;
+    if (stays) w->own = own;
+    TitanStatus st = run_ordinary(w, part);
+    w->own = (CudaBytes){0};
+    return st;
+}
+
 static TitanStatus run_parts(Walk *w, const TitanCommand *first, uint32_t waits,
                              uint32_t parts)
 {
@@ -394,13 +407,14 @@ static TitanStatus run_parts(Walk *w, const TitanCommand *first, uint32_t waits,
     uint32_t late = event_behind(gather);
     uint32_t me = (uint32_t)c->coordinates[x->group];
     CudaBytes bytes[2], own = {.n = collective_piece_bytes(x)};
-    bool known;
+    bool stays = gather->stays == part->stream + 1, known = stays;
     find_bytes(w, gather, bytes);
     own.at = bytes[0].at + me * own.n;
-    TRY(cuda_beside_reach(c, gather->stream, own, part->stream, &known));
+    if (!stays)
+        TRY(cuda_beside_reach(c, gather->stream, own, part->stream, &known));
     for (uint32_t k = 0; k < waits; k++)
         if (!known || first[k].index != late) TRY(run_ordinary(w, &first[k]));
-    TRY(run_ordinary(w, &part[me]));
+    TRY(run_own(w, &part[me], bytes[1].at, own, stays));
     for (uint32_t k = 0; k < waits; k++)
         if (known && first[k].index == late) TRY(run_ordinary(w, &first[k]));
     for (uint32_t k = 1; k < parts; k++)

@@ -211,6 +211,7 @@ static void print_command(const TitanImage *im, const TitanCommand *c,
         command_name(im, c, line, sizeof line);
         fputs(line, out);
         if (c->fed) fputs(" fed", out);
+        if (c->stays) fprintf(out, " stays %" PRIu32, c->stays - 1);
         break;
     case TITAN_COMMAND_signal:
         fprintf(out, "signal %" PRIu32, c->index);

@@ -433,6 +433,10 @@ static TitanStatus check_rows(ImageCheck *c)
             return BAD(c, "collective %" PRIu32 " is missing", cmd->index);
         if (cmd->fed > i || !range_ok(cmd->operands, im->noperands))
             return BAD(c, "command %" PRIu32 " is damaged", i);
+        bool gathers = talks && im->collectives[cmd->index].kind ==
+                                    TITAN_COLLECTIVE_all_gather;
+        if (cmd->stays > (gathers ? im->header->streams : 0))
+            return BAD(c, "command %" PRIu32 " gathers nothing that stays", i);
     }
     return TITAN_OK;
 }

@@ -5,7 +5,7 @@
  * one inbox, and products that add to what lies there, walked, captured and
  * looked at command by command.  The bits are those of whole products that
  * engines sum.  Behind them a product in parts begins with the rows that a rank
- * has gathered itself.
+ * has gathered itself, out of where they were made or of what is gathered.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -143,7 +143,8 @@ static void make_parts(World *w)
     c[2] = (TitanCommand){.kind = TITAN_COMMAND_collective,
                           .index = SUMS,
                           .operands = {(PARTS + 1) * SUMS + 3, 2},
-                          .stream = 1};
+                          .stream = 1,
+                          .stays = 1};
     c[3] = (TitanCommand){
         .kind = TITAN_COMMAND_signal, .index = 2 * SUMS + 1, .stream = 1};
     c[4] = (TitanCommand){.kind = TITAN_COMMAND_wait, .index = 2 * SUMS + 1};
@@ -279,8 +280,10 @@ static TitanStatus run(World *w, Cuda *c)
 {
     CudaPlan plan;
     TRY(open_rank(w, c));
-    for (int i = 0; i < TURNS; i++)
+    for (uint32_t i = 0; i < TURNS; i++) {
+        w->commands[GATHER + 2].stays = (i + 1) % 2;
         TRY(turn(w, c, WALKED, NULL));
+    }
     TRY(cuda_capture(c, &w->entry, NULL, &plan));
     for (int i = 0; i < TURNS; i++)
         TRY(turn(w, c, CAPTURED, &plan));

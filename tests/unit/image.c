@@ -343,6 +343,9 @@ static void damage(void *image, int which)
         *leave_out_last(image) =
             (TitanCommand){.kind = TITAN_COMMAND_collective, .index = 1000};
         return;
+    case 13:
+        leave_out_last(image)->stays = 1;
+        return;
     default:
         return;
     }
@@ -350,7 +353,7 @@ static void damage(void *image, int which)
 
 static void damaged_results_are_refused(void **state)
 {
-    enum { WAYS = 13 };
+    enum { WAYS = 14 };
     World w = world_new(in_order);
     diag_init(&w.diag, &w.arena);
     const char *path =

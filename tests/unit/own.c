@@ -2,7 +2,8 @@
 /*
  * What of an image begins with a device's own rows of what is gathered: the
  * products of these rows, but not where they read, or write over, what is moved
- * together with the gather, of which their own rows say nothing.
+ * together with the gather, of which their own rows say nothing.  Rows that the
+ * program makes stay until the products have read them.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,8 +22,9 @@ static const char pipeline[] =
     "localise,chunk{target=sm_90a},fuse{target=sm_90a},expand,"
     "schedule{streams=2},memplan";
 
-static const char sizes[] = "mesh (tp = 2)\n"
-                            "axes (seq = 8192, in = 4096, out = 28672)\n";
+static const char sizes[] =
+    "mesh (tp = 2)\n"
+    "axes (seq = 8192, in = 4096, out = 28672, few = 16)\n";
 
 static const char rows[] =
     "entry fn local @f(%x : bf16[seq/tp, in] input \"x\", %w : bf16[in, out] "
@@ -42,6 +44,17 @@ static const char rows_and_weights[] =
     "  ret %y\n"
     "}\n";
 
+static const char rows_made[] =
+    "entry fn local @f(%x : bf16[seq/tp, in] input \"x\", %w : bf16[in, out] "
+    "input \"w\", %v : bf16[out, few] input \"v\") -> (bf16[seq, few] "
+    "output \"s\") {\n"
+    "  %z : bf16[seq/tp, in] = map %x { bf16(f32(_0) * f32(_0)) }\n"
+    "  %g : bf16[seq, in] = all_gather %z axis seq over (tp)\n"
+    "  %y : bf16[seq, out] = einsum %g, %w sum (in)\n"
+    "  %s : bf16[seq, few] = einsum %y, %v sum (out)\n"
+    "  ret %s\n"
+    "}\n";
+
 static void check_no_errors(const Diag *d)
 {
     Buf b = {0};
@@ -51,25 +64,58 @@ static void check_no_errors(const Diag *d)
     assert_int_equal(d->nerrors, 0);
 }
 
-/* Commands of the image that are kernels or gemms; FED: of these, parts. */
-static uint32_t count_products(const char *image, uint32_t *fed)
+/* Of an image: commands that are kernels or gemms, of these parts of a gather,
+ * and the stream, + 1, on which that stays. */
+typedef struct Counts {
+    uint32_t products, parts, stays;
+} Counts;
+
+static const void *table_at(const char *image, TitanTableId table, uint32_t row)
+{
+    const TitanTable *t =
+        &((const TitanHeader *)(const void *)image)->tables[table];
+    assert_true(row < t->n);
+    return image + t->offset + (size_t)row * t->row;
+}
+
+static const TitanOperand *operand(const char *image, const TitanCommand *cmd,
+                                   uint32_t k)
+{
+    return table_at(image, TITAN_TABLE_operands, cmd->operands.first + k);
+}
+
+/* A part writes nothing where the gather's source stays. */
+static void check_apart(const char *image, const TitanCommand *part)
+{
+    const TitanCommand *gather =
+        table_at(image, TITAN_TABLE_commands, part->fed - 1);
+    const TitanOperand *from = operand(image, gather, 1);
+    for (uint32_t k = 0; k < part->operands.n; k++) {
+        const TitanOperand *o = operand(image, part, k);
+        assert_true(o->base != from->base ||
+                    o->offset + o->bytes <= from->offset ||
+                    from->offset + from->bytes <= o->offset);
+    }
+}
+
+static Counts count(const char *image)
 {
     const TitanHeader *h = (const void *)image;
-    const TitanTable *t = &h->tables[TITAN_TABLE_commands];
-    const TitanCommand *at = (const void *)(image + t->offset);
-    uint32_t n = 0;
-    *fed = 0;
-    for (uint32_t i = 0; i < t->n; i++) {
-        if (at[i].kind != TITAN_COMMAND_kernel &&
-            at[i].kind != TITAN_COMMAND_gemm)
+    Counts n = {0};
+    for (uint32_t i = 0; i < h->tables[TITAN_TABLE_commands].n; i++) {
+        const TitanCommand *cmd = table_at(image, TITAN_TABLE_commands, i);
+        n.stays |= cmd->stays;
+        if (cmd->kind != TITAN_COMMAND_kernel &&
+            cmd->kind != TITAN_COMMAND_gemm)
             continue;
-        n++;
-        *fed += at[i].fed != 0;
+        n.products++;
+        n.parts += cmd->fed != 0;
+        if (cmd->fed) check_apart(image, cmd);
     }
     return n;
 }
 
-static uint32_t fed_of(const char *program, uint32_t *products)
+static Counts counts_of(const char *program)
 {
     Arena arena = {0}, scratch = {0};
     Diag diag;
@@ -86,35 +132,44 @@ static uint32_t fed_of(const char *program, uint32_t *products)
     CodegenOpts o = {.target = TARGET_sm_90a, .level = 2};
     const void *image;
     size_t size;
-    uint32_t fed;
     assert_true(image_write(m, &o, kernels_new(m, &o), &image, &size));
     check_no_errors(&diag);
-    *products = count_products(image, &fed);
+    Counts n = count(image);
     arena_release(&scratch);
     arena_release(&arena);
-    return fed;
+    return n;
 }
 
 static void own_rows_begin(void **state)
 {
     (void)state;
-    uint32_t products;
-    assert_int_equal(fed_of(rows, &products), 2);
-    assert_int_equal(products, 2);
+    Counts n = counts_of(rows);
+    assert_int_equal(n.parts, 2);
+    assert_int_equal(n.products, 2);
+    assert_int_equal(n.stays, 0);
+}
+
+static void rows_that_are_made_stay(void **state)
+{
+    (void)state;
+    Counts n = counts_of(rows_made);
+    assert_int_equal(n.parts, 2);
+    assert_int_equal(n.stays, 1);
 }
 
 static void what_is_moved_together_is_waited_for(void **state)
 {
     (void)state;
-    uint32_t products;
-    assert_int_equal(fed_of(rows_and_weights, &products), 0);
-    assert_int_equal(products, 2);
+    Counts n = counts_of(rows_and_weights);
+    assert_int_equal(n.parts, 0);
+    assert_int_equal(n.products, 2);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(own_rows_begin),
+        cmocka_unit_test(rows_that_are_made_stay),
         cmocka_unit_test(what_is_moved_together_is_waited_for)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
