@@ -282,6 +282,13 @@ static bool is_collective(const Module *m, const Inst *in, Op op)
     return fn_is(m, group, FK_collective) && group_collective(group)->op == op;
 }
 
+static bool is_beside(const FnWalk *f, const Inst *in, const Inst *other)
+{
+    const Module *m = f->w->m;
+    return is_step(in) && attr_int(m, in->attr, AT_stream, 0) !=
+                              attr_int(m, other->attr, AT_stream, 0);
+}
+
 static void put_beside(FnWalk *f, uint32_t step, uint32_t buffer)
 {
     vec_push(f->w->a, &f->beside, ((Beside){step, buffer}));
@@ -369,6 +376,27 @@ int64_t live_stays(Module *m, const Fn *fn, const Inst *gather, Arena *a)
     return attr_int(m, of.first->attr, AT_stream, 0);
 }
 
+/* Who begins behind a collective on its stream does so before kernels beside
+ * have copied what a device has itself, or added (cuda_beside.c).  They find
+ * processors when what is launched next beside it has ended. */
+static void find_moved(FnWalk *f)
+{
+    const Module *m = f->w->m;
+    for (uint32_t i = 0; i < f->fn->ninsts && !f->w->one_stream; i++) {
+        const Inst *in = &f->fn->insts[i];
+        if (!is_collective(m, in, OP_all_gather) &&
+            !is_collective(m, in, OP_reduce_scatter))
+            continue;
+        uint32_t from = f->behind[inst_arg(f->fn, in, 0).id].buffer;
+        uint32_t k = i + 1;
+        while (k < f->fn->ninsts && !is_beside(f, &f->fn->insts[k], in))
+            k++;
+        if (from != NONE && k < f->fn->ninsts &&
+            f->fn->insts[k].op == OP_launch)
+            put_beside(f, k, from);
+    }
+}
+
 /* A launch reads a part of the buffer, and not all. */
 static bool reads_part(const FnWalk *f, const Inst *in, uint32_t buffer)
 {
@@ -414,6 +442,7 @@ static void walk_fn(FnWalk *f, FnRef ref)
     f->behind = NEW_ARRAY(w->a, Behind, (size_t)f->fn->ninsts + 1);
     find_behind(f, numbers_of(w, ref));
     find_fed(f);
+    find_moved(f);
     find_stays(f);
     for (uint32_t i = 0; i < f->fn->ninsts; i++) {
         const Inst *in = &f->fn->insts[i];

@@ -25,9 +25,11 @@
  * live_apart says how far apart the two have to begin.
  *
  * What an exchange of a product's result between devices gives is used from the
- * product on: rows that are made first may come while others are made.  And
- * what a gather is of stays until what is made of parts of the gathered alone
- * is: a device may read its own part from there (live_stays).
+ * product on: rows that are made first may come while others are made.  What a
+ * gather or a sum to parts is of is used with what is launched next on another
+ * stream, too: what is copied and added for it may be so later than the next of
+ * its own begins.  And what a gather is of stays until what is made of parts of
+ * the gathered alone is: a device may read its own part from there (live_stays).
  */
 #ifndef TITAN_LIVE_H
 #define TITAN_LIVE_H
