@@ -498,8 +498,10 @@ static TitanStatus prepare(Local *l)
         Member *m = &l->members[r];
         m->crew = l;
         m->socket = m->line.fd = -1;
-        m->rank = (TitanRank){
-            .rank = r, .local = r, .arena = l->arenas + r * l->arena_bytes};
+        m->rank = (TitanRank){.rank = r,
+                              .local = r,
+                              .threads = !l->options.processes,
+                              .arena = l->arenas + r * l->arena_bytes};
     }
     return TITAN_OK;
 }

@@ -30,6 +30,22 @@ typedef struct CuTensorMap {
 typedef struct CuIpcHandle {
     char byte[64];
 } CuIpcHandle;
+/* Memory without an address, of one GPU; each that is mapped to it may have
+ * several, for some GPUs each. */
+typedef unsigned long long CuMemory;
+typedef struct CuPlace {
+    int type, id; /* CU_place_device; its number */
+} CuPlace;
+typedef struct CuMemoryKind {
+    int type, handles; /* CU_memory_pinned; 0: no other process gets it */
+    CuPlace place;
+    void *windows;
+    unsigned char flags[8];
+} CuMemoryKind;
+typedef struct CuMemoryAccess {
+    CuPlace place;
+    int flags;
+} CuMemoryAccess;
 
 enum {
     CU_attribute_multiprocessors = 16,
@@ -46,7 +62,11 @@ enum {
     CU_error_invalid_ptx = 218,
     CU_error_not_found = 500,
     CU_error_not_ready = 600,
+    CU_error_not_supported = 801,
     CU_ipc_lazy = 1,
+    CU_memory_pinned = 1,
+    CU_place_device = 1,
+    CU_access_read_write = 3,
     CU_wait_equal = 1,
     CU_jit_error_log = 5,
     CU_jit_error_log_bytes = 6,

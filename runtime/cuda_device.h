@@ -25,6 +25,22 @@ typedef struct CudaBytes {
     uint64_t n;
 } CudaBytes;
 
+/* Memory that the GPUs of other ranks may reach: one's own, or another's. */
+typedef struct CudaShared {
+    CuPtr at; /* 0: there is none */
+    size_t bytes;
+    bool
+        mapped; /* among threads: `memory` is what is there, if it is its own */
+    CuMemory memory;
+} CudaShared;
+
+/* How others come to it. */
+typedef struct CudaHandle {
+    CuIpcHandle ipc; /* of a process */
+    CuMemory memory; /* of a thread */
+    size_t bytes;
+} CudaHandle;
+
 static inline bool cuda_bytes_meet(CudaBytes x, CudaBytes y)
 {
     return x.at < y.at + y.n && y.at < x.at + x.n;
@@ -105,8 +121,9 @@ typedef struct Cuda {
     size_t before; /* bytes of the GPU in use when its context was there */
     double said;   /* with --verbose: when something was said, and bytes in */
     size_t said_used; /* use then */
+    CudaShared whole; /* the arena, in whole pages */
     CuPtr arena, base[TITAN_BASE_COUNT];
-    size_t arena_bytes; /* in whole pages */
+    size_t arena_bytes; /* of these pages */
     char *host;         /* pinned: the base `host` */
     size_t host_bytes;
     CudaTurn turn[CUDA_TURNS];
@@ -143,6 +160,16 @@ typedef struct Cuda {
  * with what comes later. */
 TitanStatus cuda_memory_open(Cuda *c);
 void cuda_memory_close(Cuda *c);
+/* Memory that others may reach; released by cuda_shared_free.  The handle is
+ * good for as long as it is there. */
+TitanStatus cuda_shared_alloc(Cuda *c, size_t bytes, CudaShared *out);
+void cuda_shared_free(Cuda *c, CudaShared *s);
+/* How others come to it; false: they do not. */
+bool cuda_shared_handle(const Cuda *c, const CudaShared *s, CudaHandle *out);
+/* What another rank has, at an address of this one's GPU, until
+ * cuda_shared_close; false: it cannot be reached. */
+bool cuda_shared_open(const Cuda *c, const CudaHandle *h, CudaShared *out);
+void cuda_shared_close(const Cuda *c, CudaShared *s);
 /* What it may have beside the arena, with what was in use before; ENGINES: of
  * each group whether copy engines bring what they can. */
 ReserveAsk cuda_reserve_ask(const Cuda *c, const bool *engines);

@@ -113,7 +113,8 @@ static TitanStatus alloc_arena(Cuda *c)
 {
     const TitanStage *s = stage_of(c->im, c->rank.rank);
     size_t bytes = whole_pages(s->arena_bytes);
-    CU_TRY(c, cuMemAlloc(&c->arena, bytes));
+    TRY(cuda_shared_alloc(c, bytes, &c->whole));
+    c->arena = c->whole.at;
     c->arena_bytes = bytes;
     CU_TRY(c, cuMemsetD8Async(c->arena, 0, bytes, c->stream));
     for (int b = 0; b <= TITAN_BASE_lane; b++)
@@ -162,6 +163,6 @@ void cuda_memory_close(Cuda *c)
 {
     for (uint32_t i = 0; i < TITAN_MOST_STREAMS; i++)
         if (c->workspace[i]) c->cu.cuMemFree(c->workspace[i]);
-    if (c->arena) c->cu.cuMemFree(c->arena);
+    cuda_shared_free(c, &c->whole);
     if (c->host) cuda_unpin(c, c->host, c->host_bytes);
 }

@@ -2,8 +2,8 @@
  * cuda_peers.c: gathers, sums and exchanges by copy engines, out of the memory
  * of the other GPUs of this machine.
  *
- * Each rank opens the arenas of the ranks that it is in a group with, which are
- * other processes.  Arenas of one stage are laid out alike, so a piece lies as
+ * Each rank opens the arenas of the ranks that it is in a group with
+ * (cuda_shared.c).  Arenas of one stage are laid out alike, so a piece lies as
  * far from the begin of each.  Copies take no processor from the kernels that
  * run beside them, and move the same bytes; each member begins with the one
  * behind it, so that no two read from one GPU.  A member's own piece of what it
@@ -31,9 +31,9 @@
  * collectives in the same order, as they do with NCCL, and write before they
  * wait, so no copy that waits keeps another rank's from being asked for.
  *
- * Where a member of a group is on another machine, of another stage, a thread,
- * or cannot be reached, all members leave these to NCCL, and so they do with
- * what lies in memory of the host.
+ * Where a member of a group is on another machine, of another stage, or cannot
+ * be reached, all members leave these to NCCL, and so they do with what lies in
+ * memory of the host.
  */
 #include "cuda_device.h"
 
@@ -61,13 +61,12 @@ typedef enum Word { WORD_ready, WORD_taken, WORD_open, WORD_came, WORDS } Word;
 typedef struct Card {
     BootName boot;
     int pid;
-    CuIpcHandle arena_handle, words_handle;
+    CudaHandle arena, words;
     bool reached; /* others may open it; then, it has opened them */
 } Card;
 
 typedef struct Peer {
-    CuPtr arena, words;
-    bool open;
+    CudaShared arena, words;
 } Peer;
 
 /* Pieces that are in the room, or on their way there: USED bytes from BASE on.
@@ -84,7 +83,7 @@ typedef struct Room {
 struct CudaPeers {
     Peer *ranks;  /* of the mesh */
     bool *groups; /* whose members reach each other */
-    CuPtr words;
+    CudaShared words;
     CuEvent made;  /* a part of a product */
     uint32_t most; /* members of a group */
     Room room[TITAN_MOST_STREAMS];
@@ -113,11 +112,9 @@ static const Peer *peer_of(const Cuda *c, uint32_t group, uint32_t member)
 
 static Card card_of(Cuda *c)
 {
-    CudaPeers *p = c->peers;
     Card card = {.boot = boot_name(), .pid = (int)getpid()};
-    CuResult arena = c->cu.cuIpcGetMemHandle(&card.arena_handle, c->arena);
-    CuResult words = c->cu.cuIpcGetMemHandle(&card.words_handle, p->words);
-    card.reached = arena == 0 && words == 0;
+    card.reached = cuda_shared_handle(c, &c->whole, &card.arena) &&
+                   cuda_shared_handle(c, &c->peers->words, &card.words);
     return card;
 }
 
@@ -150,26 +147,20 @@ static TitanStatus share_card(Cuda *c, uint32_t group, const Card *card,
 
 static bool open_memory(Cuda *c, const Card *card, Peer *p)
 {
-    CuPtr arena, words;
-    CuResult r =
-        c->cu.cuIpcOpenMemHandle(&arena, card->arena_handle, CU_ipc_lazy);
-    if (r != 0) return false;
-    if (c->cu.cuIpcOpenMemHandle(&words, card->words_handle, CU_ipc_lazy) !=
-        0) {
-        c->cu.cuIpcCloseMemHandle(arena);
-        return false;
-    }
-    *p = (Peer){.arena = arena, .words = words, .open = true};
-    return true;
+    if (!cuda_shared_open(c, &card->arena, &p->arena)) return false;
+    if (cuda_shared_open(c, &card->words, &p->words)) return true;
+    cuda_shared_close(c, &p->arena);
+    return false;
 }
 
 static bool open_peer(Cuda *c, uint32_t rank, const Card *mine,
                       const Card *theirs)
 {
     Peer *p = &c->peers->ranks[rank];
-    if (p->open) return true;
-    if (!theirs->reached || mine->pid == theirs->pid) return false;
-    return boot_is_same(&mine->boot, &theirs->boot) &&
+    if (p->arena.at) return true;
+    bool thread = mine->pid == theirs->pid;
+    return theirs->reached && thread == c->rank.threads &&
+           boot_is_same(&mine->boot, &theirs->boot) &&
            open_memory(c, theirs, p);
 }
 
@@ -237,8 +228,8 @@ static TitanStatus open_room(Cuda *c, uint32_t stream)
 static TitanStatus open_words(Cuda *c)
 {
     CudaPeers *p = c->peers;
-    CU_TRY(c, cuMemAlloc(&p->words, ENGINES_WORDS));
-    CU_TRY(c, cuMemsetD32Async(p->words, 0, ENGINES_WORDS / 4, c->stream));
+    TRY(cuda_shared_alloc(c, ENGINES_WORDS, &p->words));
+    CU_TRY(c, cuMemsetD32Async(p->words.at, 0, ENGINES_WORDS / 4, c->stream));
     CU_TRY(c, cuStreamSynchronize(c->stream));
     return TITAN_OK;
 }
@@ -296,7 +287,7 @@ static TitanStatus tell_one(Cuda *c, const TitanCommand *cmd, uint32_t member,
 {
     uint32_t group = c->im->collectives[cmd->index].group;
     uint32_t me = (uint32_t)c->coordinates[group];
-    CuPtr there = word_at(c, peer_of(c, group, member)->words, cmd, me, w);
+    CuPtr there = word_at(c, peer_of(c, group, member)->words.at, cmd, me, w);
     CU_TRY(c, cuStreamWriteValue32(c->streams[cmd->stream], there, 1, 0));
     return TITAN_OK;
 }
@@ -320,7 +311,7 @@ static TitanStatus hear(Cuda *c, const TitanCommand *cmd, Word w)
     uint32_t me = (uint32_t)c->coordinates[group];
     CuStream on = c->streams[cmd->stream];
     for (uint32_t i = 0; i < n; i++) {
-        CuPtr here = word_at(c, c->peers->words, cmd, i, w);
+        CuPtr here = word_at(c, c->peers->words.at, cmd, i, w);
         if (i == me) continue;
         CU_TRY(c, cuStreamWaitValue32(on, here, 1, CU_wait_equal));
         CU_TRY(c, cuStreamWriteValue32(on, here, 0, 0));
@@ -339,7 +330,7 @@ static TitanStatus fetch(Cuda *c, const TitanCommand *cmd, uint32_t member,
                          CuPtr to, CuPtr from, size_t bytes)
 {
     uint32_t group = c->im->collectives[cmd->index].group;
-    CuPtr theirs = peer_of(c, group, member)->arena + (from - c->arena);
+    CuPtr theirs = peer_of(c, group, member)->arena.at + (from - c->arena);
     CU_TRY(c, cuMemcpyAsync(to, theirs, bytes, c->streams[cmd->stream]));
     return TITAN_OK;
 }
@@ -599,7 +590,7 @@ TitanStatus cuda_peers_feed(Cuda *c, const TitanCommand *gemm,
     TRY(meet(c, of, WORD_open));
     for (uint32_t k = 1; k < n; k++) {
         uint32_t i = (me + k) % n;
-        CuPtr arena = peer_of(c, x->group, i)->arena;
+        CuPtr arena = peer_of(c, x->group, i)->arena.at;
         TRY(give_part(c, gemm, i, at, arena + (mine - c->arena)));
     }
     return make_part(c, gemm, me, at, mine);
@@ -631,7 +622,7 @@ static void *write_words(void *user)
         c->cu.cuStreamCreate(&beside, CU_stream_non_blocking) != 0)
         return NULL;
     while (!atomic_load(&c->peers->left) &&
-           c->cu.cuMemsetD32Async(c->peers->words, 1, ENGINES_WORDS / 4,
+           c->cu.cuMemsetD32Async(c->peers->words.at, 1, ENGINES_WORDS / 4,
                                   beside) == 0)
         nanosleep(&nap, NULL);
     c->cu.cuStreamDestroy(beside);
@@ -641,7 +632,7 @@ static void *write_words(void *user)
 void cuda_peers_leave(Cuda *c)
 {
     CudaPeers *p = c->peers;
-    if (!p || !p->words || p->leaving) return;
+    if (!p || !p->words.at || p->leaving) return;
     p->leaving = pthread_create(&p->thread, NULL, write_words, c) == 0;
 }
 
@@ -663,13 +654,12 @@ void cuda_peers_close(Cuda *c)
     CudaPeers *p = c->peers;
     if (!p) return;
     for (uint32_t r = 0; p->ranks && r < c->im->header->ranks; r++) {
-        if (!p->ranks[r].open) continue;
-        c->cu.cuIpcCloseMemHandle(p->ranks[r].arena);
-        c->cu.cuIpcCloseMemHandle(p->ranks[r].words);
+        cuda_shared_close(c, &p->ranks[r].arena);
+        cuda_shared_close(c, &p->ranks[r].words);
     }
     for (uint32_t i = 0; i < TITAN_MOST_STREAMS; i++)
         if (p->room[i].at) c->cu.cuMemFree(p->room[i].at);
-    if (p->words) c->cu.cuMemFree(p->words);
+    cuda_shared_free(c, &p->words);
     if (p->made) c->cu.cuEventDestroy(p->made);
     free(p->ranks);
     free(p->groups);

@@ -160,6 +160,7 @@ size_t titan_host_bytes(const TitanImage *im, uint32_t rank);
 typedef struct TitanRank {
     uint32_t rank;
     uint32_t local; /* its number on this machine, and of its GPU */
+    bool threads;   /* the others are threads of this process */
     struct Transport *transport;
     void *arena;
 } TitanRank;

@@ -1,11 +1,12 @@
 /* links: titan_runtime fake_cuda fake_cublaslt fake_nccl
  *
  * Products that feed sums to parts, and exchanges: on processes with the fake
- * driver, groups of some ranks and of all, sums that follow each other through
- * one inbox, and products that add to what lies there, walked, captured and
- * looked at command by command.  The bits are those of whole products that
- * engines sum.  Behind them a product in parts begins with the rows that a rank
- * has gathered itself, out of where they were made or of what is gathered.
+ * driver, and on threads of one, groups of some ranks and of all, sums that
+ * follow each other through one inbox, and products that add to what lies
+ * there, walked, captured and looked at command by command.  The bits are those
+ * of whole products that engines sum.  Behind them a product in parts begins
+ * with the rows that a rank has gathered itself, out of where they were made or
+ * of what is gathered.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,6 +14,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -26,6 +28,7 @@ enum { RANKS = 4, F32 = 1, STREAMS = 2, PAGE = 4096, TURNS = 3 };
 enum { M = 8, N = 5, K = 3, SUMS = 7, EACH = 6, GROUPS = 2 };
 enum { HALF = M / 2, GATHER = SUMS * EACH, PARTED = 7 /* commands */ };
 enum { PLACE = 64, PLACE_BYTES = PLACE * sizeof(float) };
+enum { PAGES = 4 * PAGE };                        /* of an arena */
 typedef enum Part { A, B, D, C, TO, PARTS } Part; /* of a sum, a place each */
 typedef enum Way { WALKED, CAPTURED, LOOKED_AT, WHOLE, WAYS } Way;
 
@@ -150,18 +153,9 @@ static void make_parts(World *w)
     c[4] = (TitanCommand){.kind = TITAN_COMMAND_wait, .index = 2 * SUMS + 1};
 }
 
-static void open_world(World *w)
+/* An image has its rows where its world has them. */
+static void name_rows(World *w)
 {
-    TitanStory s = {0};
-    w->header = (TitanHeader){
-        .ranks = RANKS, .streams = STREAMS, .events = 2 * SUMS + 2};
-    w->stage.arena_bytes = (SUMS + 1) * PARTS * PLACE_BYTES;
-    w->stage.base_bytes[TITAN_BASE_frame] = w->stage.arena_bytes;
-    w->entry.runs.n = 1;
-    w->program.commands = (TitanRange){0, GATHER + PARTED};
-    for (uint32_t i = 0; i < SUMS; i++)
-        make_sum(w, i);
-    make_parts(w);
     w->im = (TitanImage){.header = &w->header,
                          .stages = &w->stage,
                          .nstages = 1,
@@ -184,9 +178,24 @@ static void open_world(World *w)
                          .commands = w->commands,
                          .ncommands = GATHER + PARTED,
                          .strings = ""};
+}
+
+static void open_world(World *w)
+{
+    TitanStory s = {0};
+    w->header = (TitanHeader){
+        .ranks = RANKS, .streams = STREAMS, .events = 2 * SUMS + 2};
+    w->stage.arena_bytes = (SUMS + 1) * PARTS * PLACE_BYTES;
+    w->stage.base_bytes[TITAN_BASE_frame] = w->stage.arena_bytes;
+    w->entry.runs.n = 1;
+    w->program.commands = (TitanRange){0, GATHER + PARTED};
+    for (uint32_t i = 0; i < SUMS; i++)
+        make_sum(w, i);
+    make_parts(w);
     w->shared = board_memory(sizeof *w->shared);
     w->board = board_new(RANKS);
     assert_non_null(w->shared);
+    name_rows(w);
     assert_int_equal(hall_new(&s, &w->im, w->board, &w->hall), TITAN_OK);
 }
 
@@ -263,6 +272,9 @@ static TitanStatus open_rank(const World *w, Cuda *c)
 {
     TRY(cu_open(c->story, &c->cu));
     CU_TRY(c, cuInit(0));
+    c->gpu = c->rank.threads ? (CuDevice)c->rank.rank : 0;
+    CU_TRY(c, cuDevicePrimaryCtxRetain(&c->context, c->gpu));
+    CU_TRY(c, cuCtxSetCurrent(c->context));
     for (uint32_t i = 0; i < STREAMS; i++)
         CU_TRY(c, cuStreamCreate(&c->streams[i], 0));
     c->stream = c->streams[0];
@@ -270,10 +282,14 @@ static TitanStatus open_rank(const World *w, Cuda *c)
     for (uint32_t i = 0; i < w->header.events; i++)
         CU_TRY(c, cuEventCreate(&c->events[i], 0));
     TRY(cuda_ranks_begin(c));
-    CU_TRY(c, cuMemAlloc(&c->arena, w->stage.arena_bytes));
+    TRY(cuda_shared_alloc(c, PAGES, &c->whole));
+    c->arena = c->whole.at;
     c->base[TITAN_BASE_frame] = c->workspace[0] = c->arena;
     TRY(cuda_gemm_open(c));
-    return cuda_ranks_open(c);
+    TRY(cuda_ranks_open(c));
+    for (uint32_t g = 0; g < GROUPS; g++)
+        if (!cuda_peers_groups(c)[g]) return TITAN_INTERNAL;
+    return TITAN_OK;
 }
 
 static TitanStatus run(World *w, Cuda *c)
@@ -294,34 +310,75 @@ static TitanStatus run(World *w, Cuda *c)
     TRY(turn_whole(w, c));
     cuda_gemm_close(c);
     cuda_ranks_close(c);
+    cuda_shared_free(c, &c->whole);
     return TITAN_OK;
 }
 
-/* The process of a rank. */
-static int play(World *w, uint32_t rank)
+/* A rank, of which there are several in this process, or it alone. */
+static int play(World *w, uint32_t rank, bool threads)
 {
-    setenv("FAKE_GPUS", "1", 1);
     TitanStory story = {0};
     BoardWait wait = {.board = w->board, .rank = rank};
     Cuda c = {.story = &story,
               .im = &w->im,
               .options = {.board = w->board},
-              .rank = {.rank = rank, .arena = w->shared->pages[rank]}};
+              .rank = {.rank = rank,
+                       .threads = threads,
+                       .arena = w->shared->pages[rank]}};
     TitanStatus st = hall_transport(&story, w->hall, &wait, &c.rank.transport);
     if (st == TITAN_OK) st = run(w, &c);
     if (st != TITAN_OK) titan_story_print(&story, "rank");
     return st;
 }
 
-static void play_all(World *w)
+/* With an image of its own, which it changes. */
+typedef struct Thread {
+    World w;
+    uint32_t rank;
+    int status;
+} Thread;
+
+static void *play_thread(void *user)
+{
+    Thread *t = user;
+    name_rows(&t->w);
+    t->status = play(&t->w, t->rank, true);
+    return NULL;
+}
+
+static int play_threads(const World *w)
+{
+    static Thread ranks[RANKS];
+    pthread_t threads[RANKS];
+    int status = 0;
+    setenv("FAKE_GPUS", "4", 1);
+    for (uint32_t r = 0; r < RANKS; r++) {
+        ranks[r] = (Thread){.w = *w, .rank = r};
+        pthread_create(&threads[r], NULL, play_thread, &ranks[r]);
+    }
+    for (uint32_t r = 0; r < RANKS; r++) {
+        pthread_join(threads[r], NULL);
+        status |= ranks[r].status;
+    }
+    return status;
+}
+
+static int play_process(World *w, uint32_t rank)
+{
+    setenv("FAKE_GPUS", "1", 1);
+    return play(w, rank, false);
+}
+
+static void play_all(World *w, bool threads)
 {
     pid_t pids[RANKS];
     int status;
-    for (uint32_t r = 0; r < RANKS; r++) {
+    uint32_t n = threads ? 1 : RANKS;
+    for (uint32_t r = 0; r < n; r++) {
         pids[r] = fork();
-        if (pids[r] == 0) _exit(play(w, r));
+        if (pids[r] == 0) _exit(threads ? play_threads(w) : play_process(w, r));
     }
-    for (uint32_t r = 0; r < RANKS; r++) {
+    for (uint32_t r = 0; r < n; r++) {
         assert_int_equal(waitpid(pids[r], &status, 0), pids[r]);
         assert_int_equal(status, 0);
     }
@@ -344,12 +401,11 @@ static void check_products(const World *w, uint32_t rank, uint32_t sum)
     }
 }
 
-static void parts_come_by_themselves(void **state)
+static void check_ways(bool threads)
 {
-    (void)state;
     World w = {0};
     open_world(&w);
-    play_all(&w);
+    play_all(&w, threads);
     for (uint32_t r = 0; r < RANKS; r++)
         for (int way = 0; way < WHOLE; way++)
             assert_memory_equal(w.shared->parted[way][r],
@@ -366,9 +422,22 @@ static void parts_come_by_themselves(void **state)
     close_world(&w);
 }
 
+static void parts_come_by_themselves(void **state)
+{
+    (void)state;
+    check_ways(false);
+}
+
+static void and_from_thread_to_thread(void **state)
+{
+    (void)state;
+    check_ways(true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(parts_come_by_themselves)};
+        cmocka_unit_test(parts_come_by_themselves),
+        cmocka_unit_test(and_from_thread_to_thread)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

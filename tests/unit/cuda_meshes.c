@@ -175,7 +175,8 @@ static TitanStatus run(const World *w, Cuda *c)
     TRY(cuda_ranks_begin(c));
     /* as if others were of a stage that needs more */
     c->arena_bytes = w->stage.arena_bytes * (1 + c->rank.rank);
-    CU_TRY(c, cuMemAlloc(&c->arena, c->arena_bytes));
+    TRY(cuda_shared_alloc(c, c->arena_bytes, &c->whole));
+    c->arena = c->whole.at;
     if (w->refused) fake_device()->fails = "register";
     fake_device()->fails_with = 999;
     TRY(cuda_ranks_open(c));

@@ -136,7 +136,8 @@ static TitanStatus open_engines(World *w, Cuda *c)
 static TitanStatus run_by_engines(World *w, Cuda *c)
 {
     size_t bytes = sizeof w->shared->in[0];
-    CU_TRY(c, cuMemAlloc(&c->arena, 2 * bytes));
+    TRY(cuda_shared_alloc(c, 2 * bytes, &c->whole));
+    c->arena = c->whole.at;
     TRY(open_engines(w, c));
     CuPtr from = c->arena, to = w->in_place ? from : from + bytes;
     void *in = (void *)(uintptr_t)from;
@@ -156,7 +157,8 @@ static TitanStatus run_by_engines(World *w, Cuda *c)
 static TitanStatus run_without_last(World *w, Cuda *c)
 {
     size_t bytes = sizeof w->shared->in[0];
-    CU_TRY(c, cuMemAlloc(&c->arena, 2 * bytes));
+    TRY(cuda_shared_alloc(c, 2 * bytes, &c->whole));
+    c->arena = c->whole.at;
     TRY(cuda_ranks_open(c));
     if (c->rank.rank + 1 == w->ranks) {
         board_end(w->board, c->rank.rank);

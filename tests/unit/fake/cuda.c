@@ -125,9 +125,9 @@ CuResult cuDeviceGetAttribute(int *out, int attribute, CuDevice d)
 
 CuResult cuDevicePrimaryCtxRetain(CuContext *context, CuDevice d)
 {
-    (void)d;
     BEGIN();
-    *context = (CuContext)(void *)&device;
+    if (d >= FAKE_GPUS) return 1;
+    *context = fake_context(d);
     return 0;
 }
 
@@ -143,7 +143,7 @@ CuResult cuDevicePrimaryCtxRelease(CuDevice d)
 CuResult cuCtxSetCurrent(CuContext context)
 {
     BEGIN();
-    (void)context;
+    fake_use(context);
     return 0;
 }
 
@@ -231,6 +231,71 @@ CuResult cuIpcCloseMemHandle(CuPtr at)
 {
     (void)at;
     return 0;
+}
+
+/* Without an address: a file, too. */
+CuResult cuMemCreate(CuMemory *memory, size_t bytes, const CuMemoryKind *kind,
+                     unsigned long long flags)
+{
+    BEGIN();
+    int file = memfd_create("fake", MFD_CLOEXEC);
+    if (file < 0 || ftruncate(file, (off_t)bytes) != 0) return 2;
+    *memory = (CuMemory)file + 1;
+    device.allocations++;
+    return flags || kind->type != CU_memory_pinned ||
+           kind->place.type != CU_place_device;
+}
+
+CuResult cuMemRelease(CuMemory memory)
+{
+    device.allocations--;
+    return close((int)memory - 1) ? 1 : 0;
+}
+
+static CuResult map_none(CuPtr where, CuPtr *at, size_t bytes)
+{
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | (where ? MAP_FIXED : 0);
+    void *p = mmap((void *)(uintptr_t)where, bytes, PROT_NONE, flags, -1, 0);
+    *at = (CuPtr)(uintptr_t)p;
+    return p == MAP_FAILED ? 2 : 0;
+}
+
+CuResult cuMemAddressReserve(CuPtr *at, size_t bytes, size_t alignment,
+                             CuPtr where, unsigned long long flags)
+{
+    BEGIN();
+    return alignment || where || flags ? 1 : map_none(0, at, bytes);
+}
+
+CuResult cuMemAddressFree(CuPtr at, size_t bytes)
+{
+    return munmap((void *)(uintptr_t)at, bytes) ? 1 : 0;
+}
+
+/* Nobody reaches it before he is let. */
+CuResult cuMemMap(CuPtr at, size_t bytes, size_t offset, CuMemory memory,
+                  unsigned long long flags)
+{
+    BEGIN();
+    void *p = mmap((void *)(uintptr_t)at, bytes, PROT_NONE,
+                   MAP_SHARED | MAP_FIXED, (int)memory - 1, (off_t)offset);
+    return flags || p == MAP_FAILED ? 1 : 0;
+}
+
+CuResult cuMemUnmap(CuPtr at, size_t bytes)
+{
+    fake_finish();
+    return map_none(at, &at, bytes);
+}
+
+CuResult cuMemSetAccess(CuPtr at, size_t bytes, const CuMemoryAccess *access,
+                        size_t n)
+{
+    BEGIN();
+    bool all = access->flags == CU_access_read_write;
+    return n != 1 || access->place.type != CU_place_device ||
+           mprotect((void *)(uintptr_t)at, bytes,
+                    all ? PROT_READ | PROT_WRITE : PROT_NONE);
 }
 
 CuResult cuMemAlloc(CuPtr *at, size_t bytes)

@@ -6,8 +6,8 @@
 
 #include "fake.h"
 
-/* Streams of one capture. */
-enum { FAKE_CAPTURED = 64 };
+/* Streams of one capture; GPUs that may be there. */
+enum { FAKE_CAPTURED = 64, FAKE_GPUS = 16 };
 
 /* What has been captured of each stream, in commands. */
 typedef struct Clock {
@@ -32,6 +32,10 @@ struct CuStreamRow {
 #define CU(name, symbol, ...) CuResult name(__VA_ARGS__) __asm__(symbol);
 #include "runtime/cuda.def"
 #undef CU
+
+/* Of a GPU; whose GPU this thread has from here on. */
+CuContext fake_context(CuDevice gpu);
+void fake_use(CuContext context);
 
 /* All that is pending is done. */
 void fake_finish(void);

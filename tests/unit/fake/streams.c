@@ -1,9 +1,11 @@
 /*
  * streams.c: the driver without a GPU: streams, events and graphs.
  *
- * All streams share one order, the order of the calls, which is one that every
- * stream allows; a stream with nothing before it, that has never waited, may
- * fill memory ahead of the others.  Work stands in a list until somebody waits.
+ * All streams of a GPU share one order, the order of the calls, which is one
+ * that every stream allows; a stream with nothing before it, that has never
+ * waited, may fill memory ahead of the others.  Work stands in a list until
+ * somebody waits.  A thread has the GPU whose context is its current one, and
+ * at first the first.
  *
  * Of a capture it is known what comes behind what: a stream is in one that has
  * waited for an event of it, and when it ends the first stream has come behind
@@ -51,22 +53,44 @@ typedef struct Touch {
 
 enum { UNJOINED = 904, CAPTURED = 907, RACE = 999 }; /* results */
 
-static struct CuGraphRow *capturing;
-static unsigned captures, members; /* so far; streams in the last of them */
-static Clock captured;             /* by them */
-static Touch *touches;
-static size_t ntouches;
-static bool race;
-static struct CuGraphRow pending; /* work that nobody has waited for */
+/* Of a GPU. */
+typedef struct Line {
+    struct CuGraphRow *capturing;
+    unsigned captures, members; /* so far; streams in the last of them */
+    Clock captured;             /* by them */
+    Touch *touches;
+    size_t ntouches;
+    bool race;
+    struct CuGraphRow pending; /* work that nobody has waited for */
+    bool beside;               /* it is done while nobody waits, too */
+} Line;
+
+static Line lines[FAKE_GPUS];
+static _Thread_local Line *current;
 static int streams, events;
+
+static Line *line(void)
+{
+    return current ? current : &lines[0];
+}
+
+CuContext fake_context(CuDevice gpu)
+{
+    return (CuContext)(void *)&lines[gpu];
+}
+
+void fake_use(CuContext context)
+{
+    current = (Line *)(void *)context;
+}
 
 /* ----------------------------------------------------------------- order -- */
 
 static void join_capture(CuStream stream)
 {
-    if (stream->capture == captures) return;
-    stream->capture = captures;
-    stream->row = members++ % FAKE_CAPTURED;
+    if (stream->capture == line()->captures) return;
+    stream->capture = line()->captures;
+    stream->row = line()->members++ % FAKE_CAPTURED;
     stream->clock = (Clock){{0}};
 }
 
@@ -78,8 +102,9 @@ static void come_behind(Clock *x, const Clock *y)
 
 static void count_captured(CuStream stream)
 {
-    if (!capturing || !stream || stream->capture != captures) return;
-    stream->clock.at[stream->row] = ++captured.at[stream->row];
+    if (!line()->capturing || !stream || stream->capture != line()->captures)
+        return;
+    stream->clock.at[stream->row] = ++line()->captured.at[stream->row];
 }
 
 static bool races(const Touch *x, const Touch *y, const Clock *now)
@@ -90,12 +115,14 @@ static bool races(const Touch *x, const Touch *y, const Clock *now)
 
 void fake_touch(CuStream stream, CuPtr at, size_t n, bool writes)
 {
-    if (!capturing || !stream || stream->capture != captures) return;
+    if (!line()->capturing || !stream || stream->capture != line()->captures)
+        return;
     Touch t = {at, n, writes, stream->row, stream->clock.at[stream->row]};
-    for (size_t i = 0; i < ntouches; i++)
-        race |= races(&touches[i], &t, &stream->clock);
-    touches = realloc(touches, (ntouches + 1) * sizeof t);
-    touches[ntouches++] = t;
+    for (size_t i = 0; i < line()->ntouches; i++)
+        line()->race |= races(&line()->touches[i], &t, &stream->clock);
+    line()->touches =
+        realloc(line()->touches, (line()->ntouches + 1) * sizeof t);
+    line()->touches[line()->ntouches++] = t;
 }
 
 /* ------------------------------------------------------------------ work -- */
@@ -127,10 +154,10 @@ static bool do_node(Node *n)
 static void do_one(void)
 {
     pthread_mutex_lock(&lock);
-    Node *node = pending.first;
+    Node *node = line()->pending.first;
     if (node && do_node(node)) {
-        pending.first = node->next;
-        if (!pending.first) pending.last = NULL;
+        line()->pending.first = node->next;
+        if (!line()->pending.first) line()->pending.last = NULL;
         free(node);
     }
     pthread_mutex_unlock(&lock);
@@ -139,28 +166,27 @@ static void do_one(void)
 void fake_finish(void)
 {
     const struct timespec nap = {0, 100000};
-    while (pending.first) {
-        Node *first = pending.first;
+    while (line()->pending.first) {
+        Node *first = line()->pending.first;
         do_one();
-        if (pending.first == first) nanosleep(&nap, NULL);
+        if (line()->pending.first == first) nanosleep(&nap, NULL);
     }
 }
 
 static void *run_beside(void *user)
 {
     const struct timespec nap = {0, 100000};
-    for (;; nanosleep(&nap, NULL))
+    for (current = user;; nanosleep(&nap, NULL))
         do_one();
     return user;
 }
 
 void fake_run_beside(void)
 {
-    static bool runs;
     pthread_t thread;
-    if (runs) return;
-    runs = true;
-    pthread_create(&thread, NULL, run_beside, NULL);
+    if (line()->beside) return;
+    line()->beside = true;
+    pthread_create(&thread, NULL, run_beside, line());
 }
 
 static Node *new_node(CuStream stream, const void *data, size_t bytes)
@@ -174,7 +200,8 @@ static Node *new_node(CuStream stream, const void *data, size_t bytes)
 
 static void append(Node *node)
 {
-    struct CuGraphRow *to = capturing ? capturing : &pending;
+    struct CuGraphRow *to =
+        line()->capturing ? line()->capturing : &line()->pending;
     count_captured(node->stream);
     pthread_mutex_lock(&lock);
     if (to->last)
@@ -203,9 +230,9 @@ void fake_until(CuStream stream, bool (*poll)(void *data), const void *data,
 
 bool fake_is_free(CuStream stream)
 {
-    if (capturing || !stream || stream->waits) return false;
+    if (line()->capturing || !stream || stream->waits) return false;
     pthread_mutex_lock(&lock);
-    const Node *n = pending.first;
+    const Node *n = line()->pending.first;
     while (n && n->stream != stream)
         n = n->next;
     pthread_mutex_unlock(&lock);
@@ -215,8 +242,8 @@ bool fake_is_free(CuStream stream)
 void fake_streams_reset(void)
 {
     fake_finish();
-    release_graph(capturing);
-    capturing = NULL;
+    release_graph(line()->capturing);
+    line()->capturing = NULL;
     streams = events = 0;
 }
 
@@ -256,7 +283,7 @@ CuResult cuStreamSynchronize(CuStream stream)
 {
     (void)stream;
     BEGIN();
-    if (capturing) return 900;
+    if (line()->capturing) return 900;
     fake_finish();
     return 0;
 }
@@ -266,7 +293,7 @@ CuResult cuStreamQuery(CuStream stream)
     (void)stream;
     BEGIN();
     do_one();
-    return pending.first ? CU_error_not_ready : 0;
+    return line()->pending.first ? CU_error_not_ready : 0;
 }
 
 typedef struct Word {
@@ -308,7 +335,8 @@ CuResult cuStreamWaitEvent(CuStream stream, CuEvent event, unsigned flags)
 {
     BEGIN();
     (void)flags;
-    if (event->capture && !(capturing && event->capture == captures))
+    if (event->capture &&
+        !(line()->capturing && event->capture == line()->captures))
         return CAPTURED;
     if (event->capture) {
         join_capture(stream);
@@ -323,13 +351,13 @@ CuResult cuStreamBeginCapture(CuStream stream, int mode)
 {
     (void)mode;
     BEGIN();
-    capturing = calloc(1, sizeof *capturing);
-    capturing->users = 1;
-    captures++;
-    members = 0;
-    ntouches = 0;
-    race = false;
-    captured = (Clock){{0}};
+    line()->capturing = calloc(1, sizeof *line()->capturing);
+    line()->capturing->users = 1;
+    line()->captures++;
+    line()->members = 0;
+    line()->ntouches = 0;
+    line()->race = false;
+    line()->captured = (Clock){{0}};
     join_capture(stream);
     fake_log("capture\n");
     return 0;
@@ -338,14 +366,16 @@ CuResult cuStreamBeginCapture(CuStream stream, int mode)
 CuResult cuStreamEndCapture(CuStream stream, CuGraph *graph)
 {
     BEGIN();
-    bool joined = !memcmp(&stream->clock, &captured, sizeof captured);
-    *graph = capturing;
-    capturing = NULL;
-    if (race) fprintf(stderr, "fake driver: a race within a graph\n");
-    if (joined && !race) return 0;
+    bool joined =
+        !memcmp(&stream->clock, &line()->captured, sizeof line()->captured);
+    *graph = line()->capturing;
+    line()->capturing = NULL;
+    if (line()->race)
+        fprintf(stderr, "fake driver: a race within a graph\n");
+    if (joined && !line()->race) return 0;
     release_graph(*graph);
     *graph = NULL;
-    return race ? RACE : UNJOINED;
+    return line()->race ? RACE : UNJOINED;
 }
 
 CuResult cuGraphGetNodes(CuGraph graph, void *nodes, size_t *n)
@@ -443,7 +473,7 @@ CuResult cuEventCreate(CuEvent *event, unsigned flags)
 /* A graph that is being captured would record it. */
 CuResult cuEventDestroy(CuEvent event)
 {
-    if (capturing && event->external == captures) return 1;
+    if (line()->capturing && event->external == line()->captures) return 1;
     if (event->pending > 0) fake_finish();
     free(event);
     return 0;
@@ -459,8 +489,8 @@ static void record(const void *data)
 CuResult cuEventRecord(CuEvent event, CuStream stream)
 {
     BEGIN();
-    event->capture = capturing ? captures : 0;
-    if (capturing) {
+    event->capture = line()->capturing ? line()->captures : 0;
+    if (line()->capturing) {
         event->clock = stream->clock;
         fake_log("event %d on stream %d\n", event->number, stream->number);
         return 0;
@@ -473,7 +503,7 @@ CuResult cuEventRecord(CuEvent event, CuStream stream)
 CuResult cuEventRecordWithFlags(CuEvent event, CuStream stream, unsigned flags)
 {
     BEGIN();
-    if (capturing) event->external = captures;
+    if (line()->capturing) event->external = line()->captures;
     fake_work(stream, record, &event, sizeof event);
     return flags == CU_event_record_external ? 0 : 1;
 }
@@ -488,7 +518,7 @@ CuResult cuEventQuery(CuEvent event)
 CuResult cuEventSynchronize(CuEvent event)
 {
     BEGIN();
-    while (event->pending > 0 && pending.first)
+    while (event->pending > 0 && line()->pending.first)
         do_one();
     return 0;
 }
