@@ -13,8 +13,8 @@
 #define ENGINES_WORDS (UINT64_C(2) << 20)
 enum { ENGINES_ALIGNED = 256 }; /* bytes: where pieces begin in the room */
 
-/* Whether they can make it, where all members of its group are processes of one
- * machine. */
+/* Whether they can make it, where all members of its group are of one machine.
+ */
 bool engines_take(const TitanImage *im, const TitanCommand *cmd);
 /* Whether what is exchanged may lie where what comes goes; others would read
  * what is written over. */
@@ -27,7 +27,7 @@ uint64_t engines_pitch(uint64_t bytes);
  * The same for all ranks, for members must agree on when it is full. */
 uint64_t engines_room(const TitanImage *im, uint32_t stream);
 /* Whether the parts of an exchange are taken to their members while the product
- * that it is of is made, where all members are processes of one machine. */
+ * that it is of is made, where all members are of one machine. */
 bool engines_fed(const TitanImage *im, const TitanCommand *cmd);
 /* Nodes of a graph, or more, that it is at most. */
 uint64_t engines_nodes(const TitanImage *im, const TitanCommand *cmd);

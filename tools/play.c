@@ -65,7 +65,7 @@ static bool leaves_host(const World *w, const TitanCommand *cmd)
     return spread_of(w->im, group) >= w->machine->host;
 }
 
-/* As the runtime has it where the ranks of a host are processes. */
+/* As the runtime has it where the ranks of a host reach each other's GPUs. */
 static bool by_engines(const World *w, const TitanCommand *cmd)
 {
     return engines_take(w->im, cmd) && !leaves_host(w, cmd);
