@@ -42,9 +42,10 @@ static bool rows_are_parts(const ImageTables *t, const TitanGemm *g,
     int64_t n = members_of(t, x->group), batches = 1;
     for (uint32_t i = 0; i < g->nbatch; i++)
         batches *= g->batch[i];
-    return batches == 1 && g->d_col == 1 && g->d_row == g->n && g->m % n == 0 &&
-           g->m * g->n == n * x->count && g->dtype_d == x->dtype &&
-           g->accumulate != TITAN_GEMM_scaled && !g->scale_a;
+    return batches == 1 && g->d_col == 1 && g->d_row == g->n &&
+           g->m % (n * x->steps) == 0 && g->m * g->n == n * x->count &&
+           g->dtype_d == x->dtype && g->accumulate != TITAN_GEMM_scaled &&
+           !g->scale_a;
 }
 
 static int64_t stream_of(const ImageTables *t, const Inst *in)

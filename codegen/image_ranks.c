@@ -105,6 +105,8 @@ uint32_t image_collective(ImageTables *t, const Fn *group, Layout from)
         .group = image_group(t, over),
         .count = type_elements(m, from.type) / (each ? n : 1),
         .shift = (int32_t)(shift < 0 ? shift + n : shift)};
+    if (in->op == OP_all_to_all)
+        row.steps = (uint32_t)attr_int(m, in->attr, AT_steps, 1);
     return add_collective(t, row);
 }
 

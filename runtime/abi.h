@@ -359,7 +359,9 @@ typedef struct TitanCollective {
     int32_t shift;         /* permute */
     uint32_t peer;         /* send, receive: the member of the group */
     uint32_t channel;      /* messages between two ranks on one are in order */
-    uint32_t pad;
+    uint32_t steps;        /* an exchange: what is made for a member by a product
+                              that feeds it is made, and taken there, in so many
+                              steps of as many rows; 0 otherwise */
 } TitanCollective;
 
 typedef struct TitanGroup {

@@ -300,6 +300,8 @@ TitanStatus cuda_feeds_open(Cuda *c);
 void cuda_feeds_close(Cuda *c);
 const TitanCommand *cuda_feeds(const Cuda *c, const TitanCommand *gemm);
 uint32_t cuda_feeds_parts(const Cuda *c, const TitanCommand *gemm);
+/* In how many steps a part for another member is made. */
+uint32_t cuda_feeds_steps(const Cuda *c, const TitanCommand *gemm);
 TitanStatus cuda_feeds_make(Cuda *c, const TitanCommand *gemm,
                             const CuPtr at[TITAN_GEMM_PLACES]);
 

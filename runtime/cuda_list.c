@@ -142,8 +142,12 @@ static TitanStatus run_gemm(Walk *w, const TitanCommand *cmd)
         at[4 + i] = operand_at(w, &o[3 + other + i]);
     const TitanCommand *fed = cuda_feeds(w->c, cmd);
     uint32_t parts = cuda_feeds_parts(w->c, cmd);
-    if (w->watch && w->watch->choose)
+    if (w->watch && w->watch->choose) {
+        uint32_t steps = cuda_feeds_steps(w->c, cmd);
+        if (steps > 1)
+            TRY(cuda_gemm_ready(w->c, cmd->index, parts * steps, at));
         return cuda_gemm_ready(w->c, cmd->index, parts, at);
+    }
     if (!fed) return cuda_gemm(w->c, cmd, 1, at);
     if (!cuda_peers_fed(w->c, fed)) return cuda_feeds_make(w->c, cmd, at);
     const TitanOperand *to = &im->operands[fed->operands.first];

@@ -19,8 +19,8 @@
  *
  * A product whose parts are exchanged, and waited for at once, is made part by
  * part, those of others first, which copy engines take to them while the
- * member's own is made.  They come to where they stay, which nothing else uses
- * from the product on; two words say so:
+ * next, and at last the member's own, is made.  They come to where they stay,
+ * which nothing else uses from the product on; two words say so:
  *
  *     open    it may be written
  *     came    a part is there
@@ -533,20 +533,25 @@ uint32_t cuda_feeds_parts(const Cuda *c, const TitanCommand *gemm)
     return of ? ranks_in_group(c->im, c->im->collectives[of->index].group) : 1;
 }
 
-/* Rows of member I; TO: where they go. */
-static TitanStatus make_part(Cuda *c, const TitanCommand *gemm, uint32_t i,
-                             const CuPtr whole[TITAN_GEMM_PLACES], CuPtr to)
+uint32_t cuda_feeds_steps(const Cuda *c, const TitanCommand *gemm)
 {
     const TitanCommand *of = cuda_feeds(c, gemm);
-    const TitanCollective *x = &c->im->collectives[of->index];
+    return of ? c->im->collectives[of->index].steps : 1;
+}
+
+/* Part I of PARTS of the rows; TO: where they go. */
+static TitanStatus make_part(Cuda *c, const TitanCommand *gemm, uint32_t i,
+                             uint32_t parts,
+                             const CuPtr whole[TITAN_GEMM_PLACES], CuPtr to)
+{
     const TitanGemm *g = &c->im->gemms[gemm->index];
-    uint32_t parts = cuda_feeds_parts(c, gemm);
     uint64_t rows = (uint64_t)g->m / parts;
+    uint64_t made = rows * (uint64_t)g->n * titan_dtype_bytes(g->dtype_d);
     CuPtr at[TITAN_GEMM_PLACES];
     memcpy(at, whole, sizeof at);
     at[0] += i * rows * (uint64_t)g->a_row * titan_dtype_bytes(g->dtype_a);
     at[2] = to;
-    at[3] = g->accumulate ? at[3] + i * collective_piece_bytes(x) : to;
+    at[3] = g->accumulate ? at[3] + i * made : to;
     return cuda_gemm(c, gemm, parts, at);
 }
 
@@ -554,9 +559,15 @@ TitanStatus cuda_feeds_make(Cuda *c, const TitanCommand *gemm,
                             const CuPtr at[TITAN_GEMM_PLACES])
 {
     const TitanCommand *of = cuda_feeds(c, gemm);
-    size_t bytes = collective_piece_bytes(&c->im->collectives[of->index]);
-    for (uint32_t i = 0; i < cuda_feeds_parts(c, gemm); i++)
-        TRY(make_part(c, gemm, i, at, at[2] + i * bytes));
+    const TitanCollective *x = &c->im->collectives[of->index];
+    uint32_t n = cuda_feeds_parts(c, gemm), steps = cuda_feeds_steps(c, gemm);
+    size_t bytes = collective_piece_bytes(x);
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t parts = i == c->coordinates[x->group] ? 1 : steps;
+        for (uint32_t k = 0; k < parts; k++)
+            TRY(make_part(c, gemm, i * parts + k, n * parts, at,
+                          at[2] + i * bytes + k * (bytes / parts)));
+    }
     return TITAN_OK;
 }
 
@@ -565,13 +576,18 @@ static TitanStatus give_part(Cuda *c, const TitanCommand *gemm, uint32_t i,
                              const CuPtr at[TITAN_GEMM_PLACES], CuPtr to)
 {
     const TitanCommand *of = cuda_feeds(c, gemm);
-    size_t bytes = collective_piece_bytes(&c->im->collectives[of->index]);
+    const TitanCollective *x = &c->im->collectives[of->index];
+    uint32_t steps = cuda_feeds_steps(c, gemm),
+             parts = cuda_feeds_parts(c, gemm) * steps;
+    size_t bytes = collective_piece_bytes(x), some = bytes / steps;
     CuPtr mine = at[2] + i * bytes;
     CuStream there = c->streams[of->stream];
-    TRY(make_part(c, gemm, i, at, mine));
-    CU_TRY(c, cuEventRecord(c->peers->made, c->streams[gemm->stream]));
-    CU_TRY(c, cuStreamWaitEvent(there, c->peers->made, 0));
-    CU_TRY(c, cuMemcpyAsync(to, mine, bytes, there));
+    for (uint32_t k = 0; k < steps; k++) {
+        TRY(make_part(c, gemm, i * steps + k, parts, at, mine + k * some));
+        CU_TRY(c, cuEventRecord(c->peers->made, c->streams[gemm->stream]));
+        CU_TRY(c, cuStreamWaitEvent(there, c->peers->made, 0));
+        CU_TRY(c, cuMemcpyAsync(to + k * some, mine + k * some, some, there));
+    }
     return tell_one(c, of, i, WORD_came);
 }
 
@@ -593,7 +609,7 @@ TitanStatus cuda_peers_feed(Cuda *c, const TitanCommand *gemm,
         CuPtr arena = peer_of(c, x->group, i)->arena.at;
         TRY(give_part(c, gemm, i, at, arena + (mine - c->arena)));
     }
-    return make_part(c, gemm, me, at, mine);
+    return make_part(c, gemm, me, n, at, mine);
 }
 
 TitanStatus cuda_peers_come(Cuda *c, const TitanCommand *cmd)

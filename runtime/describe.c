@@ -211,6 +211,9 @@ static void print_command(const TitanImage *im, const TitanCommand *c,
         command_name(im, c, line, sizeof line);
         fputs(line, out);
         if (c->fed) fputs(" fed", out);
+        if (c->fed && im->collectives[c->index].steps > 1)
+            fprintf(out, " in %" PRIu32 " steps",
+                    im->collectives[c->index].steps);
         if (c->stays) fprintf(out, " stays %" PRIu32, c->stays - 1);
         break;
     case TITAN_COMMAND_signal:

@@ -77,15 +77,19 @@ static double product_seconds(const World *w, const TitanCommand *cmd)
     return work_sums(w->machine, work_of(w->im, cmd));
 }
 
-/* What takes longer to move than the product that feeds it, the last part of
- * which is made beside. */
+/* What is not moved yet when the product that feeds it has been made: of the
+ * first step on all, or the last part for another, behind which is the
+ * member's own. */
 static double late_seconds(const World *w, const TitanCommand *cmd,
                            double moves)
 {
     const TitanCollective *x = &w->im->collectives[cmd->index];
     if (!engines_fed(w->im, cmd)) return moves;
     double made = product_seconds(w, &w->im->commands[cmd->fed - 1]);
-    return fmax(0, moves - made / ranks_in_group(w->im, x->group));
+    double n = ranks_in_group(w->im, x->group), steps = x->steps;
+    double first = made / n / steps + moves - made;
+    double last = moves / ((n - 1) * steps) - made / n;
+    return fmax(0, fmax(first, last));
 }
 
 /* What the other members have comes over the link; of a sum a kernel reads that

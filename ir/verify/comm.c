@@ -170,6 +170,9 @@ bool verify_all_to_all(const Verify *vf)
     const AttrItem *from = verify_list(vf, AT_from);
     const AttrItem *to = verify_list(vf, AT_to);
     Axis group;
+    if (attr_int(vf->m, vf->in->attr, AT_steps, 1) < 1)
+        return verify_fail(vf, "what is exchanged comes in at least one step "
+                               "(AA6)");
     if (from->n == 1 && to->n == 1 && is_dense(vf, &group))
         return check_over(vf, "AA1") && check_group(vf, group, "AA5") &&
                check_result(vf, t, "AA5");

@@ -9,7 +9,7 @@
  */
 #include "chunk.h"
 
-enum { MOST_PARTS = 16 };
+enum { MOST_PARTS = 16, MOST_STEPS = 4 };
 static const double worth = 0.95; /* of the time in one piece */
 
 double chunk_talk_time(const Chunk *c, Value v, int64_t parts)
@@ -48,6 +48,40 @@ bool chunk_divides(const Chunk *c, Value product)
     double part = chunk_product_time(&alone, product, n) - c->on.launch;
     return c->always || ((double)n * part <= most * whole &&
                          part + c->on.launch >= c->on.meet);
+}
+
+/* Until all parts of a product are there: those for other devices are made
+ * first, each in N steps, which follow each other over the link; behind them
+ * its own. */
+static double steps_time(const Chunk *c, Value exchanged, Value product,
+                         int64_t n)
+{
+    Chunk alone = *c;
+    alone.on.taken = 0;
+    int64_t devices = c->rows.devices;
+    double bytes = (double)type_bytes(c->m, value_type(c->fn, exchanged)) /
+                   (double)(devices * n);
+    double makes = chunk_product_time(&alone, product, devices * n);
+    double moves = c->on.meet + bytes / c->on.alone, made = 0, moved = 0;
+    for (int64_t i = 0; i < (devices - 1) * n; i++) {
+        made += makes;
+        moved = (moved > made ? moved : made) + moves;
+    }
+    made += chunk_product_time(&alone, product, devices);
+    return made > moved ? made : moved;
+}
+
+int64_t chunk_steps(const Chunk *c, Value exchanged, Value product)
+{
+    int64_t best = 1;
+    double least = worth * steps_time(c, exchanged, product, 1);
+    for (int64_t n = 2; n <= MOST_STEPS && c->rows.part % n == 0; n *= 2) {
+        double time = steps_time(c, exchanged, product, n);
+        if (time >= least) continue;
+        best = n;
+        least = worth * time;
+    }
+    return best;
 }
 
 /* The products that a value is cut with: behind a gather, in front of a sum. */

@@ -52,6 +52,10 @@ int64_t chunk_choose(const Chunk *c);
 double chunk_talk_time(const Chunk *c, Value v, int64_t parts);
 double chunk_product_time(const Chunk *c, Value v, int64_t parts);
 
+/* In how many steps of rows a product that is exchanged makes those for a
+ * device, so that the first go there while it makes the next. */
+int64_t chunk_steps(const Chunk *c, Value exchanged, Value product);
+
 /* Whether a product takes no longer in parts that are devices' rows. */
 bool chunk_divides(const Chunk *c, Value product);
 

@@ -16,7 +16,8 @@
  * What comes is as much, while the product is still made if it is by copy
  * engines, and no kernel of its own adds it and writes the sum that the next
  * one reads.  The order of the sum is that of the devices, and it is rounded
- * once.
+ * once.  Where the link takes longer than the product, what it makes for
+ * another device is made and moved in steps.
  */
 #include "chunk.h"
 
@@ -36,6 +37,22 @@ static bool is_of_product(const Chunk *c, Value v)
     if (uses_of(c, v) != 1) return false;
     if (in->op == OP_einsum) return true;
     return in->op == OP_split && is_of_product(c, inst_arg(c->fn, in, 0));
+}
+
+/* That product. */
+static Value product_of(const Chunk *c, Value v)
+{
+    while (inst_of(c->fn, v)->op == OP_split)
+        v = inst_arg(c->fn, inst_of(c->fn, v), 0);
+    return v;
+}
+
+/* Of rows that one device keeps: those of the result. */
+static int64_t steps_of(const Chunk *c, Value sum, Value exchanged)
+{
+    Chunk of = *c;
+    chunk_rows(c->m, c->fn, sum, &of.rows);
+    return chunk_steps(&of, exchanged, product_of(c, exchanged));
 }
 
 static bool is_wanted(const Chunk *c, Value v)
@@ -58,11 +75,13 @@ static void emit_exchange(const Chunk *c, Rewrite *rw, Value old)
     Axis g = attr_axis(m, in->attr, AT_axis);
     Value x = rewrite_value(rw, inst_arg(c->fn, in, 0)), parts[MOST_DEVICES];
     int64_t n = group_size(m, over->mesh, over->n);
+    int64_t steps = steps_of(c, old, inst_arg(c->fn, in, 0));
     DType d = type_dtype(m, in->type), acc = dtype_acc(d);
     AttrList list = {.n = 0};
     attr_put_axes(&list, AT_from, &g, 1);
     attr_put_axes(&list, AT_to, &g, 1);
     attr_put_mesh(&list, AT_over, over->mesh, over->n);
+    if (steps > 1) attr_put_int(&list, AT_steps, steps);
     rw->b.loc = in->loc;
     rw->b.phase = (Phase)in->phase;
     x = emit(&rw->b, OP_all_to_all, value_type(rw->b.fn, x),

@@ -3,10 +3,10 @@
  * Products that feed sums to parts, and exchanges: on processes with the fake
  * driver, and on threads of one, groups of some ranks and of all, sums that
  * follow each other through one inbox, and products that add to what lies
- * there, walked, captured and looked at command by command.  The bits are those
- * of whole products that engines sum.  Behind them a product in parts begins
- * with the rows that a rank has gathered itself, out of where they were made or
- * of what is gathered.
+ * there, in one step and in two, walked, captured and looked at command by
+ * command.  The bits are those of whole products that engines sum.  Behind them
+ * a product in parts begins with the rows that a rank has gathered itself, out
+ * of where they were made or of what is gathered.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -96,7 +96,8 @@ static void make_sum(World *w, uint32_t i)
     w->sums[i] = (TitanCollective){.kind = TITAN_COLLECTIVE_all_to_all,
                                    .dtype = F32,
                                    .group = of_group[i],
-                                   .count = M * N / members(i)};
+                                   .count = M * N / members(i),
+                                   .steps = 1 + i % 2};
     c[0] = (TitanCommand){.kind = TITAN_COMMAND_gemm,
                           .index = i,
                           .operands = {(PARTS + 1) * i, 4}};
