@@ -9,6 +9,7 @@
 #include "runtime/cuda_sums.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -167,6 +168,7 @@ typedef struct Memory {
 } Memory;
 
 static Memory *memories;
+static pthread_mutex_t list = PTHREAD_MUTEX_INITIALIZER; /* of these */
 
 static CuPtr map_file(int file, size_t bytes)
 {
@@ -180,10 +182,12 @@ static CuPtr alloc_shared(size_t bytes)
     m->bytes = bytes;
     m->file = memfd_create("fake", MFD_CLOEXEC);
     if (ftruncate(m->file, (off_t)bytes) != 0) abort();
-    m->at = map_file(m->file, bytes);
+    CuPtr at = m->at = map_file(m->file, bytes);
+    pthread_mutex_lock(&list);
     m->next = memories;
     memories = m;
-    return m->at;
+    pthread_mutex_unlock(&list);
+    return at;
 }
 
 static Memory **memory_at(CuPtr at)
@@ -197,11 +201,13 @@ static Memory **memory_at(CuPtr at)
 /* False: it is not shared. */
 static bool free_shared(CuPtr at)
 {
+    pthread_mutex_lock(&list);
     Memory **place = memory_at(at), *m = *place;
+    if (m) *place = m->next;
+    pthread_mutex_unlock(&list);
     if (!m) return false;
     munmap((void *)(uintptr_t)m->at, m->bytes);
     close(m->file);
-    *place = m->next;
     free(m);
     return true;
 }
@@ -209,7 +215,9 @@ static bool free_shared(CuPtr at)
 CuResult cuIpcGetMemHandle(CuIpcHandle *handle, CuPtr at)
 {
     BEGIN();
+    pthread_mutex_lock(&list);
     const Memory *m = *memory_at(at);
+    pthread_mutex_unlock(&list);
     if (!m) return 801;
     snprintf(handle->byte, sizeof handle->byte, "/proc/%d/fd/%d", getpid(),
              m->file);
