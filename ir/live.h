@@ -26,7 +26,6 @@
  *
  * What an exchange of a product's result between devices gives is used from the
  * product on: rows that are made first may come while others are made.  What a
- * product on: rows that are made first may come while others are made.  What a
  * gather or a sum to parts is of is used with what is launched next on another
  * stream, too: what is copied and added for it may be so later than the next of
  * its own begins.  And what a gather is of stays until what is made of parts of
