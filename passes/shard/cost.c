@@ -4,8 +4,14 @@
  * Work counts as the bytes that a link carries in the time it takes, so that
  * nobody computes the same on all devices to save a small exchange.  Of two
  * layouts that move as much the one that is split more is better.
+ *
+ * A value is brought from one layout to another by the steps that `partition`
+ * takes (partition/bring.c), in its order, so what each moves is what the steps
+ * before it have left: of what becomes smaller first less is gathered, and a
+ * split that is in the way of one that goes is gathered too.
  */
 #include <math.h>
+#include <string.h>
 
 #include "shard.h"
 
@@ -16,63 +22,220 @@
 #define COPY            0.01
 #define MEMORY_PER_LINK 12.0
 #define WORK_PER_LINK   2000.0
+/* times what it costs, to undo what a rule for all roles says */
+#define STRICT 16.0
 
-static double from_whole(Where to, double bytes, double n)
+/* ---------------------------------------------------------------- steps -- */
+
+typedef struct Bring {
+    const Move *x;
+    Where *now; /* by mesh axis */
+    double bytes, cost;
+    double *over; /* or NULL */
+} Bring;
+
+static MeshAxis mesh_at(const Bring *b, uint32_t i)
 {
-    return where_is_axis(to) ? COPY * bytes / n : COPY * bytes;
+    return b->x->s->order.at[i];
 }
 
-static double from_pending(Where to, double bytes, double n)
+static Where now_at(const Bring *b, uint32_t i)
 {
-    if (where_is_pending(to)) return INFINITY;
-    double once = bytes * (n - 1) / n;
-    return START + (to == WHERE_none ? 2 : 1) * once;
+    return b->now[mesh_at(b, i).id];
 }
 
-static double from_axis(Where to, double bytes, double n)
+static Where from_at(const Bring *b, uint32_t i)
 {
-    double once = bytes * (n - 1) / n;
-    if (where_is_axis(to)) return START + once / n;
-    return START + once + (to == WHERE_none ? 0 : COPY * bytes);
+    return b->x->from[mesh_at(b, i).id];
 }
 
-double move_cost(const Shard *s, MeshAxis m, Where from, Where to, double bytes)
+static Where to_at(const Bring *b, uint32_t i)
 {
-    double n = (double)mesh_length(s, m);
-    if (from == to) return 0;
-    if (from == WHERE_none) return from_whole(to, bytes, n);
-    return where_is_pending(from) ? from_pending(to, bytes, n)
-                                  : from_axis(to, bytes, n);
+    return b->x->to[mesh_at(b, i).id];
 }
 
-/* What the other mesh axes leave of a tensor on one device. */
-static double bytes_of(const Shard *s, MeshAxis m, Type t, uint32_t node)
+static double length_of(const Bring *b, uint32_t i)
 {
-    double bytes = (double)type_elements(s->m, t) *
-                   (double)dtype_bytes(type_dtype(s->m, t));
-    for (uint32_t i = 0; i < s->m->mesh.n; i++) {
-        MeshAxis o = {i};
-        if (o.id == m.id || !where_is_axis(*where_at(s, o, node))) continue;
-        bytes /= (double)mesh_length(s, o);
+    return (double)mesh_length(b->x->s, mesh_at(b, i));
+}
+
+/* What the rules split wherever it is used is taken apart for a good reason
+ * only. */
+static double strict(const Bring *b, uint32_t i)
+{
+    Where from = from_at(b, i);
+    bool is = where_is_axis(from) && to_at(b, i) != from &&
+              *used_at(b->x->s, mesh_at(b, i), b->x->node) == from;
+    return is ? STRICT : 1;
+}
+
+/* A step over mesh axis I, in which a device receives so much. */
+static void pay(Bring *b, uint32_t i, double bytes)
+{
+    b->cost += START + strict(b, i) * bytes;
+    if (b->over) b->over[mesh_at(b, i).id] += bytes;
+}
+
+/* Where a copy in place makes a split, or zeros that others add to. */
+static void copy(Bring *b, double bytes)
+{
+    b->cost += COPY * bytes;
+}
+
+/* How many of the splits that the axis has now it keeps: those with which both
+ * lists begin.  Then the mesh axis that splits it next, if it keeps all; else
+ * UINT32_MAX. */
+static uint32_t next_split(const Bring *b, Where axis)
+{
+    uint32_t next = UINT32_MAX;
+    for (uint32_t i = 0; i < b->x->n; i++) {
+        bool is = now_at(b, i) == axis, will = to_at(b, i) == axis;
+        if (is && (!will || next != UINT32_MAX)) return UINT32_MAX;
+        if (!is && will && next == UINT32_MAX) next = i;
+    }
+    return next;
+}
+
+/* The innermost split of an axis that has one too many; or UINT32_MAX. */
+static uint32_t last_split(const Bring *b, Where axis)
+{
+    uint32_t last = UINT32_MAX;
+    bool keeps = true;
+    for (uint32_t i = 0; i < b->x->n; i++) {
+        bool is = now_at(b, i) == axis, will = to_at(b, i) == axis;
+        if (!is && will) keeps = false;
+        if (is && (!will || !keeps)) {
+            keeps = false;
+            last = i;
+        }
+    }
+    return last;
+}
+
+/* reduce_scatter, or cut: what is pending or nowhere becomes the next split. */
+static bool part(Bring *b, bool pending)
+{
+    for (uint32_t i = 0; i < b->x->n; i++) {
+        Where now = now_at(b, i), to = to_at(b, i);
+        bool is = pending ? where_is_pending(now) : now == WHERE_none;
+        if (!is || !where_is_axis(to) || next_split(b, to) != i) continue;
+        double n = length_of(b, i);
+        if (pending)
+            pay(b, i, b->bytes * (n - 1) / n);
+        else
+            copy(b, b->bytes / n);
+        b->bytes /= n;
+        b->now[mesh_at(b, i).id] = to;
+        return true;
+    }
+    return false;
+}
+
+/* all_to_all. */
+static bool turn(Bring *b)
+{
+    for (uint32_t i = 0; i < b->x->n; i++) {
+        Where now = now_at(b, i), to = to_at(b, i);
+        if (!where_is_axis(now) || !where_is_axis(to) || now == to ||
+            last_split(b, now) != i || next_split(b, to) != i)
+            continue;
+        double n = length_of(b, i);
+        pay(b, i, b->bytes * (n - 1) / n);
+        b->now[mesh_at(b, i).id] = to;
+        return true;
+    }
+    return false;
+}
+
+static bool is_made(const Bring *b, uint32_t i)
+{
+    return where_is_pending(now_at(b, i)) && !where_is_pending(to_at(b, i));
+}
+
+/* all_reduce, over all mesh axes over which a sum is to be made. */
+static bool make(Bring *b)
+{
+    double n = 1, sum = 0;
+    for (uint32_t i = 0; i < b->x->n; i++) {
+        if (!is_made(b, i)) continue;
+        n *= length_of(b, i);
+        sum += length_of(b, i) - 1;
+    }
+    for (uint32_t i = 0; i < b->x->n && n > 1; i++) {
+        if (!is_made(b, i)) continue;
+        pay(b, i, 2 * b->bytes * (n - 1) / n * (length_of(b, i) - 1) / sum);
+        b->now[mesh_at(b, i).id] = WHERE_none;
+    }
+    return n > 1;
+}
+
+/* all_gather, of the axis whose innermost split is innermost. */
+static bool gather(Bring *b)
+{
+    for (uint32_t i = b->x->n; i-- > 0;) {
+        if (!where_is_axis(now_at(b, i)) || last_split(b, now_at(b, i)) != i)
+            continue;
+        pay(b, i, b->bytes * (length_of(b, i) - 1));
+        b->bytes *= length_of(b, i);
+        b->now[mesh_at(b, i).id] = WHERE_none;
+        return true;
+    }
+    return false;
+}
+
+static void declare(Bring *b)
+{
+    for (uint32_t i = 0; i < b->x->n; i++) {
+        Where now = now_at(b, i), to = to_at(b, i);
+        if (now == to) continue;
+        if (where_is_pending(now)) b->cost = INFINITY;
+        copy(b, b->bytes);
+    }
+}
+
+static double on_device(const Move *x)
+{
+    double bytes = x->bytes;
+    for (uint32_t i = 0; i < x->s->order.n; i++) {
+        MeshAxis m = x->s->order.at[i];
+        if (where_is_axis(x->from[m.id])) bytes /= (double)mesh_length(x->s, m);
     }
     return bytes;
 }
 
-double raw_bytes(const Shard *s, MeshAxis m, uint32_t raw)
+static double bring(const Move *x, double *over)
 {
-    return bytes_of(s, m, s->raws.at[raw].type, s->raws.at[raw].node);
+    const Shard *s = x->s;
+    bool same = true;
+    for (uint32_t i = 0; i < x->n && same; i++)
+        same = x->from[s->order.at[i].id] == x->to[s->order.at[i].id];
+    if (same) return 0;
+    Bring b = {.x = x, .now = s->now, .over = over, .bytes = on_device(x)};
+    memcpy(s->now, x->from, s->m->mesh.n * sizeof *s->now);
+    while (part(&b, true) || part(&b, false) || turn(&b) || make(&b) ||
+           gather(&b))
+        ;
+    declare(&b);
+    return b.cost;
 }
 
-double node_bytes(const Shard *s, MeshAxis m, uint32_t node)
+double move_cost(const Move *x)
 {
-    return bytes_of(s, m, s->nodes.at[node].type, node);
+    return bring(x, NULL);
 }
 
-double item_work(const Shard *s, MeshAxis m, const Item *it)
+void move_bytes(const Move *x, double *over)
+{
+    bring(x, over);
+}
+
+/* ----------------------------------------------------------------- work -- */
+
+double item_work(const Shard *s, const Item *it)
 {
     if (it->raw == NO_RAW) return 0;
     const Inst *in = inst_of(it->fn, it->v);
-    double bytes = node_bytes(s, m, it->out);
+    double bytes = s->nodes.at[it->out].bytes;
     const AttrItem *sum =
         in->op == OP_einsum ? attr_get(s->m, in->attr, AT_sum) : NULL;
     if (!sum) return bytes / MEMORY_PER_LINK;

@@ -80,9 +80,15 @@ void functions_apart(Module *m)
 
 /* ------------------------------------------------------------- building -- */
 
+static double whole_bytes(const Module *m, Type t)
+{
+    return (double)type_elements(m, t) * (double)dtype_bytes(type_dtype(m, t));
+}
+
 static uint32_t node_new(Shard *s, Type t, double times)
 {
     Node n = {.type = t, .times = times, .entry = s->entry};
+    n.bytes = whole_bytes(s->m, t);
     vec_push(s->a, &s->nodes, n);
     return s->nodes.n - 1;
 }
@@ -212,13 +218,14 @@ static void visit_call(Shard *s, uint32_t f, Value v, double times)
         visit_again(s, f, v, times);
         return;
     }
+    double all = times * (double)s->calls[callee];
     uint32_t *ports = NEW_ARRAY(s->a, uint32_t, (size_t)g->nparams + 1);
     for (uint32_t i = 0; i < g->nparams; i++) {
-        ports[i] = node_new(s, g->params[i].type, times);
+        ports[i] = node_new(s, g->params[i].type, all);
         hand_operand(s, (Run){f, times}, in, i, ports[i]);
     }
-    visit(s, callee, times, ports);
-    result_ports(s, (Run){callee, times}, raw_of(s, f, v), &(Stack){.kept = 0});
+    visit(s, callee, all, ports);
+    result_ports(s, (Run){callee, all}, raw_of(s, f, v), &(Stack){.kept = 0});
     if (g->nresults == 1)
         s->raws.at[raw_of(s, f, v)].node =
             s->port_nodes.at[s->port_nodes.n - 1];
@@ -311,6 +318,7 @@ static void visit_message(Shard *s, uint32_t f, Value v, double times)
     uint32_t port;
     if (!map_find(&s->messages, key, &port)) {
         port = node_new(s, t, times);
+        s->nodes.at[port].sent = times;
         map_add(&s->messages, key, port);
     }
     if (in->op == OP_recv)
@@ -406,13 +414,26 @@ static void index_uses(Shard *s)
     for (uint32_t i = 0; i < s->args.n; i++) {
         Raw *r = &s->raws.at[s->args.at[i].raw];
         s->uses[r->first + r->n++] = i;
+        r->bytes = whole_bytes(s->m, r->type);
     }
+}
+
+static void count_calls(Shard *s)
+{
+    Module *m = s->m;
+    s->calls = NEW_ARRAY(s->a, uint32_t, (size_t)m->fns.n + 1);
+    for (uint32_t f = 0; f < m->fns.n; f++)
+        for (uint32_t i = 0; i < m->fns.at[f]->ninsts; i++) {
+            const Inst *in = &m->fns.at[f]->insts[i];
+            if (in->op == OP_call) s->calls[attr_fn(m, in->attr, AT_fn).id]++;
+        }
 }
 
 void graph_build(Shard *s, const Roots *roots)
 {
     Module *m = s->m;
     uint32_t n = 0;
+    count_calls(s);
     s->base = NEW_ARRAY(s->a, uint32_t, m->fns.n);
     for (uint32_t i = 0; i < m->fns.n; i++) {
         s->base[i] = n;
@@ -531,6 +552,7 @@ bool graph_pin(Shard *s)
     s->pin = NEW_ARRAY(s->a, Where, nodes + 1);
     s->used = NEW_ARRAY(s->a, Where, nodes + 1);
     s->need = NEW_ARRAY(s->a, Where, (size_t)m->mesh.n * s->args.n + 1);
+    s->now = NEW_ARRAY(s->a, Where, (size_t)m->mesh.n + 1);
     Where *where = NEW_ARRAY(s->a, Where, (size_t)m->mesh.n + 1);
     note_roles(s);
     for (uint32_t i = 0; i < s->nodes.n; i++) {
@@ -545,7 +567,7 @@ bool graph_pin(Shard *s)
         if (roots.is[i] && !pin_given(s, i, where)) return false;
     /* Until a mesh axis is decided, ports are taken to be as they are used. */
     for (size_t i = 0; i < nodes; i++) {
-        bool given = s->nodes.at[i % s->nodes.n].given;
+        bool given = s->nodes.at[i / m->mesh.n].given;
         s->where[i] = given || s->pin[i] != WHERE_none ? s->pin[i] : s->used[i];
     }
     return true;

@@ -85,8 +85,10 @@ typedef struct Rules {
 
 typedef struct Node {
     Type type;    /* without the axis of a repeat that it is stacked over */
+    double bytes; /* of the whole */
     double times; /* how often a step makes it */
     double kept;  /* how many of it a step keeps at once: of a stack */
+    double sent;  /* how often a rank of a pipeline gets it from another */
     unsigned roles;
     const char *entry; /* that makes it */
     bool given;        /* the rules alone say where it is: a port of an entry */
@@ -98,6 +100,7 @@ typedef struct Node {
 typedef struct Raw {
     uint32_t node;
     Type type;
+    double bytes;      /* of the whole */
     uint32_t first, n; /* its uses, in uses[] */
 } Raw;
 
@@ -137,32 +140,34 @@ typedef struct Shard {
     /* By raw of a call or repeat, and by function behind its last raw: the
      * first port of the results, plus 1. */
     uint32_t *ports;
-    bool *kept; /* by raw: the parameters that are gathered once */
+    uint32_t *calls; /* of a function: several, of what a stage does */
+    bool *kept;      /* by raw: the parameters that are gathered once */
     VEC(uint32_t) port_nodes;
     Map messages; /* key -> the port between two ranks of a pipeline */
-    Where *where; /* [mesh axis][node] */
+    Where *where; /* [node][mesh axis]: a layout for each node */
     Where *pin;   /* the same, by the rules */
     Where *used;  /* the same, by those rules that say how axes are used */
-    Where *need;  /* [mesh axis][arg] */
+    Where *need;  /* [arg][mesh axis] */
+    Where *now;   /* of one value, while it is brought */
 } Shard;
 
 #define NO_RAW UINT32_MAX
 
 static inline Where *where_at(const Shard *s, MeshAxis m, uint32_t node)
 {
-    return &s->where[(size_t)m.id * s->nodes.n + node];
+    return &s->where[(size_t)node * s->m->mesh.n + m.id];
 }
 static inline Where *pin_at(const Shard *s, MeshAxis m, uint32_t node)
 {
-    return &s->pin[(size_t)m.id * s->nodes.n + node];
+    return &s->pin[(size_t)node * s->m->mesh.n + m.id];
 }
 static inline Where *used_at(const Shard *s, MeshAxis m, uint32_t node)
 {
-    return &s->used[(size_t)m.id * s->nodes.n + node];
+    return &s->used[(size_t)node * s->m->mesh.n + m.id];
 }
 static inline Where *need_at(const Shard *s, MeshAxis m, uint32_t arg)
 {
-    return &s->need[(size_t)m.id * s->args.n + arg];
+    return &s->need[(size_t)arg * s->m->mesh.n + m.id];
 }
 static inline int64_t mesh_length(const Shard *s, MeshAxis m)
 {
@@ -248,21 +253,23 @@ bool linear_set(Module *m, Expr body, uint32_t seed, bool *marked);
 
 /* ----------------------------------------------------- solve.c, emit.c -- */
 
-/* cost.c: what it costs to bring a tensor of that many bytes from one place
- * to another; INFINITY: no way. */
-double move_cost(const Shard *s, MeshAxis m, Where from, Where to,
-                 double bytes);
-double raw_bytes(const Shard *s, MeshAxis m, uint32_t raw);
-double node_bytes(const Shard *s, MeshAxis m, uint32_t node);
-double item_work(const Shard *s, MeshAxis m, const Item *it);
+/* cost.c: a value of a node in a layout, and another that it is brought into,
+ * over the first N mesh axes of the order. */
+typedef struct Move {
+    const Shard *s;
+    uint32_t n, node;
+    const Where *from, *to; /* by mesh axis */
+    double bytes;           /* of the whole */
+} Move;
+/* What that costs; INFINITY: no way. */
+double move_cost(const Move *x);
+/* What a device receives in it over each mesh axis is added to OVER. */
+void move_bytes(const Move *x, double *over);
+/* What a device does of an item when nothing of it is split. */
+double item_work(const Shard *s, const Item *it);
 
 /* Chooses a way for each op and a place for each port. */
 void shard_solve(Shard *s);
-/* What a step moves and does as it is chosen, in bytes that a device receives.
- */
-double solve_cost(Shard *s);
-/* Of that, what is moved. */
-double solve_moves(Shard *s);
 void emit_local(Shard *s);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * solve.h: a choice in the making, over one mesh axis.
+ * solve.h: a choice in the making.
  */
 #ifndef TITAN_PASSES_SHARD_SOLVE_H
 #define TITAN_PASSES_SHARD_SOLVE_H
@@ -8,18 +8,20 @@
 
 typedef struct Solve {
     Shard *s;
-    MeshAxis mesh;
-    uint32_t ndecided; /* mesh axes that are, in front of it in s->order */
-    MeshAxis *decided;
-    bool *chosen;    /* by item */
-    bool *placed;    /* by node */
+    uint32_t n;      /* mesh axes that count, the first of the order */
+    double *work;    /* by item: when nothing of it is split */
+    bool *chosen;    /* by item: what it needs counts */
+    bool *placed;    /* by node: where it is counts */
     uint32_t *into;  /* hand-overs, by port */
     uint32_t *first; /* of them */
     uint32_t *seen;  /* raws of a port, and their first */
     uint32_t *seen_first;
-    uint32_t changes;  /* made so far, by whoever looked again */
-    uint32_t *looked;  /* by port: how many there were when it was looked at,
-                          and it stayed; plus 1 */
+    uint32_t *maker;  /* by raw: its item, or NO_RAW */
+    uint32_t changes; /* made so far */
+    /* How many there were when it was looked at, by mesh axis and item, and
+     * when something beside it changed, by item; ports as their first. */
+    uint32_t *looked, *stirred;
+    uint32_t *tried;   /* of windows, by two mesh axes and raw */
     uint32_t favoured; /* a raw that is taken to be at `favour` already */
     Where favour;
 } Solve;
@@ -29,31 +31,68 @@ static inline const Raw *raw_at(const Solve *x, uint32_t arg)
     return &x->s->raws.at[x->s->args.at[arg].raw];
 }
 
-static inline Where made_at(const Solve *x, uint32_t arg)
+static inline bool is_port(const Solve *x, uint32_t item)
 {
-    return *where_at(x->s, x->mesh, raw_at(x, arg)->node);
+    return x->s->items.at[item].raw == NO_RAW;
 }
 
-/* solve.c: what all who read a value pay when it is made at OUT; what an item
- * costs by itself; what a node costs that is kept. */
-double readers_cost(const Solve *x, uint32_t raw, Where out);
-double item_cost(const Solve *x, const Item *it);
-double kept_cost(const Solve *x, uint32_t node, Where where);
-/* The item takes the way that costs least, with what reads its value. */
-void choose_again(Solve *x, uint32_t item);
+/* What is paid: all of it, and of that what is moved. */
+typedef struct Cost {
+    double all, moved;
+} Cost;
 
-/* The ways of an item; whether it has that one; it takes it. */
-Ways item_ways(const Solve *x, uint32_t item);
-bool is_way_taken(const Solve *x, uint32_t item, const Way *way);
-void choose_way(Solve *x, uint32_t item, const Way *way);
-/* The way that costs least of those that have the result there; if there is
- * one. */
-void choose_making(Solve *x, uint32_t item, Where where);
+/* What an item costs where it stands, beside those that are chosen: its work,
+ * and its operands in forms that nobody else has.  What a node costs where it
+ * is: what is kept of it, what all who are chosen and read it pay, and those
+ * who hand something over to it. */
+Cost item_cost(const Solve *x, uint32_t item);
+Cost node_cost(const Solve *x, uint32_t node);
+/* The forms of a value that are paid for. */
+double raw_cost(const Solve *x, uint32_t raw);
+/* The parts of that: work, as it is over all mesh axes but some; another place
+ * than the rules say; what is kept; what is sent between ranks. */
+double work_cost(const Solve *x, uint32_t item, const MeshAxis *but,
+                 uint32_t n);
+double all_misses(const Solve *x, uint32_t item);
+double kept_cost(const Solve *x, uint32_t node);
+double sent_cost(const Solve *x, uint32_t node);
+/* Each device does a part of the item; its result is where the rules say.  That
+ * or an operand that comes in parts makes its work less. */
+bool is_in_parts(const Solve *x, const Item *it, MeshAxis m);
+bool is_as_ruled(const Solve *x, const Item *it, MeshAxis m);
+/* Two uses of one value are in one phase, and want it in one form over all mesh
+ * axes but some. */
+bool same_form(const Solve *x, uint32_t a, uint32_t b, const MeshAxis *but,
+               uint32_t n);
+/* An operand that is made and needed as the tables have it; as these say. */
+Move move_of(const Solve *x, uint32_t arg);
+
+/* All is chosen as it is in the tables of S, over all mesh axes; what a step
+ * moves and does then, in bytes that a device receives, and what it moves. */
+Solve solve_of(Shard *s);
+double solve_cost(const Solve *x);
+double solve_moves(const Solve *x);
+
+/* Its choice has changed, so all that stand beside it may choose again. */
+void stir(Solve *x, uint32_t item);
+
+/* The ways of an item over one mesh axis; it takes one, or it is at WHERE. */
+Ways item_ways(const Solve *x, uint32_t item, MeshAxis m);
+void take_way(Solve *x, uint32_t item, MeshAxis m, const Way *way);
+/* The port is at WHERE, and what is handed over to it. */
+void place_port(Solve *x, uint32_t node, MeshAxis m, Where where);
+/* The rules alone say where a port is. */
+bool is_fixed(const Solve *x, uint32_t node, MeshAxis m);
+
+/* The item takes the way that costs least, with what reads its value. */
+void choose_again(Solve *x, uint32_t item, MeshAxis m);
 
 /* together.c: where several read a value in one form and each alone would lose
  * by taking another.  Whether anything got better. */
-bool choose_together(Solve *x);
-/* The same of ops one behind the other, of which each alone would lose. */
-bool choose_chains(Solve *x);
+bool together_improve(Solve *x, MeshAxis m);
+/* window.c: ops that stand beside each other take other ways, all at once and
+ * over several mesh axes, for as long as less is moved.  Whether anything got
+ * better. */
+bool windows_improve(Solve *x);
 
 #endif

@@ -19,11 +19,12 @@
 #include "passes/shard/solve.h"
 #include "tests/unit/unit.h"
 
-/* Percent of programs for which something moves less; how much more than the
- * least they cost.  Each mesh axis is decided by itself, and what takes both to
- * change is not found. */
-enum { WORSE = 8, WORST = 4 };
-enum { AXES = 4, PARAMS = 3, OPS = 3, PROGRAMS = 400, MOST = 8 };
+/* Programs for which something moves less, and how much more than the least
+ * they cost: what is copied in place is not looked at where it is a thousandth
+ * of what a window costs (passes/shard/search.c). */
+#define WORST 1.001
+enum { WORSE = 1 };
+enum { AXES = 4, PARAMS = 3, OPS = 3, PROGRAMS = 800, MOST = 8 };
 
 static const char *const names[AXES] = {"a", "b", "c", "k"};
 static const unsigned sizes[AXES] = {32, 16, 8, 64};
@@ -31,6 +32,7 @@ static const unsigned sizes[AXES] = {32, 16, 8, 64};
 typedef struct Trial {
     Unit u;
     Shard s;
+    Solve x;
     uint64_t draws;
     Buf text;
     unsigned axes[PARAMS + OPS]; /* of each value, as bits */
@@ -236,8 +238,8 @@ static void try_mesh(Trial *t, uint32_t mesh)
         try_item(t, mesh, 0);
         return;
     }
-    double cost = solve_cost(&t->s);
-    if (cost < t->least && solve_moves(&t->s) <= t->most) t->least = cost;
+    double cost = solve_cost(&t->x);
+    if (cost < t->least && solve_moves(&t->x) <= t->most) t->least = cost;
 }
 
 /* What the pass pays, of the least; NAN: nothing is split. */
@@ -247,9 +249,11 @@ static double ratio(uint64_t seed)
     open_trial(&t, seed);
     open_trial(&all, seed);
     shard_solve(&t.s);
-    all.most = solve_moves(&t.s) * (1 - 1e-6);
+    t.x = solve_of(&t.s);
+    all.x = solve_of(&all.s);
+    all.most = solve_moves(&t.x) * (1 - 1e-6);
     try_mesh(&all, 0);
-    double cost = solve_cost(&t.s), of = fmax(cost / all.least, 1);
+    double cost = solve_cost(&t.x), of = fmax(cost / all.least, 1);
     if (all.s.order.n < 2) of = NAN;
     if (of >= WORST) {
         printf("%g, %g at least: ", cost, all.least);
@@ -275,7 +279,7 @@ static void test_least(void **state)
     printf("%u programs, %u worse than the best, %g at most\n", n, worse,
            worst);
     assert_true(n > PROGRAMS / 2);
-    assert_true(worse <= n * WORSE / 100);
+    assert_true(worse <= WORSE);
     assert_true(worst < WORST);
 }
 
