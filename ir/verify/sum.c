@@ -32,6 +32,33 @@ static bool check_reduce_pending(const Verify *vf, const char *kind,
     return true;
 }
 
+/* What a loop group sums along, its results go along too: one loop is for all
+ * of them. */
+static bool check_group(const Verify *vf, const AttrItem *axes) /* R7 */
+{
+    const Fn *fn = vf->fn;
+    ColumnSum sum;
+    if (!fn_is(vf->m, fn, FK_loop) || column_sum(vf->m, fn, vf->v, &sum))
+        return true;
+    for (uint32_t r = 0; r < fn->nresults; r++) {
+        Value v = fn->result_values[r];
+        if (column_sum(vf->m, fn, v, &sum)) continue;
+        for (uint32_t i = 0; i < axes->n; i++) {
+            Axis a = axes->axes[i];
+            int64_t size = type_axis(vf->m, operand_type(vf, 0), a)->size;
+            const TypeAxis *has = type_axis(vf->m, value_type(fn, v), a);
+            if (has && has->size != size)
+                return verify_fail(
+                    vf,
+                    "%lld elements along '%s' in a group whose result %s "
+                    "has %lld (R7)",
+                    (long long)size, axis_name(vf->m, a), verify_name(vf, v),
+                    (long long)has->size);
+        }
+    }
+    return true;
+}
+
 bool verify_reduce(const Verify *vf)
 {
     const AttrItem *axes = verify_list(vf, AT_axes);
@@ -40,7 +67,7 @@ bool verify_reduce(const Verify *vf)
     PendingKind pend = strcmp(kind, "max") ? PENDING_sum : PENDING_max;
     if (!check_axes(vf, 0, axes, "R1") || !check_kind(vf, kind, d) ||
         !check_reduce_pending(vf, kind, axes) || !check_acc(vf, d, "R5") ||
-        !check_dtype(vf, d, "R3"))
+        !check_dtype(vf, d, "R3") || !check_group(vf, axes))
         return false;
     Type t = summed_type(vf, operand_type(vf, 0), axes->axes, axes->n, pend);
     t = type_with_dtype(vf->m, t, type_dtype(vf->m, vf->in->type));

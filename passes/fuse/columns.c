@@ -13,8 +13,8 @@
  *     %m : [column] = reduce %a max (row)
  *     %s : [column] = map %m { 448 / _0 }
  *
- * Such a group reads %y for nothing else.  The one that makes %y, or reads it
- * too, and goes along its rows, takes the maximum, in parts; what is left finds
+ * The group that makes %y, or reads it too, and goes along its rows, takes the
+ * maximum, in parts, and with it the maps of %y; what is left, %s here, finds
  * the largest of the parts.
  */
 #include "shape.h"
@@ -22,36 +22,50 @@
 typedef struct Columns {
     Graph *g;
     uint32_t cluster; /* of maxima and what is made of them */
-    Numbers maps;     /* of which they are */
+    Numbers maps;     /* that are made of none of them */
     Numbers maxima;
-    Numbers rest;
+    Numbers rest; /* made of them */
 } Columns;
 
-static bool is_of_maps(const Columns *x, uint32_t node)
+static bool is_made_of_maxima(const Columns *x, uint32_t node)
 {
     const Node *n = &x->g->nodes[node];
-    bool is = node_inst(x->g, node)->op == OP_map && !n->result;
-    for (uint32_t u = 0; u < n->nusers; u++)
-        is &= is_listed(&x->maps, n->users[u]) ||
-              is_listed(&x->maxima, n->users[u]);
-    return is;
+    for (uint32_t i = 0; i < n->nargs; i++)
+        if (is_listed(&x->maxima, n->args[i]) ||
+            is_listed(&x->rest, n->args[i]))
+            return true;
+    return false;
 }
 
-/* Maxima, what they alone are made of, and the rest, which reads none of it. */
+/* Its axes are those of the maxima: the parts have another size along rows. */
+static bool fits_maxima(const Columns *x, uint32_t node)
+{
+    const Module *m = x->g->fx->m;
+    const TypeInfo *t = type_info(m, node_inst(x->g, node)->type);
+    Type kept = node_inst(x->g, x->maxima.at[0])->type;
+    for (uint32_t i = 0; i < t->naxes; i++)
+        if (!type_axis(m, kept, t->axes[i].axis)) return false;
+    return true;
+}
+
+/* Maxima, the maps beside them, which go where they go, and what is made of
+ * them, which stays. */
 static bool takes_cluster(Columns *x)
 {
     Graph *g = x->g;
     const Cluster *c = &g->clusters[x->cluster];
-    for (uint32_t i = c->nodes.n; i-- > 0;) {
+    for (uint32_t i = 0; i < c->nodes.n; i++) {
         uint32_t node = c->nodes.at[i];
         const Inst *in = node_inst(g, node);
         bool maximum =
             in->op == OP_reduce && attr_is(g->fx->m, in->attr, AT_kind, "max");
         if (in->op != OP_map && !maximum) return false;
+        bool made = is_made_of_maxima(x, node);
+        if (made && (maximum || !fits_maxima(x, node))) return false;
         vec_push(g->fx->a,
-                 maximum               ? &x->maxima
-                 : is_of_maps(x, node) ? &x->maps
-                                       : &x->rest,
+                 maximum ? &x->maxima
+                 : made  ? &x->rest
+                         : &x->maps,
                  node);
     }
     return x->maxima.n > 0;
@@ -74,11 +88,10 @@ static void add_to(Graph *g, uint32_t cluster, uint32_t node)
     set_cluster(g, cluster, &with);
 }
 
-/* Lists are from the last to the first. */
-static Nodes turned_round(const Graph *g, const Numbers *list)
+static Nodes nodes_of(const Graph *g, const Numbers *list)
 {
     Nodes nodes = {0};
-    for (uint32_t i = list->n; i-- > 0;)
+    for (uint32_t i = 0; i < list->n; i++)
         vec_push(g->fx->a, &nodes, list->at[i]);
     return nodes;
 }
@@ -98,7 +111,7 @@ static bool are_columns(Graph *g, const Nodes *nodes, const Numbers *maxima)
 static bool joins(Columns *x, uint32_t to)
 {
     Graph *g = x->g;
-    Nodes own = {0}, others = {0}, all = {0}, rest = turned_round(g, &x->rest);
+    Nodes own = {0}, others = {0}, all = {0}, rest = nodes_of(g, &x->rest);
     fuse_add_cluster(g, x->cluster, &own);
     fuse_add_cluster(g, to, &others);
     set_cluster(g, x->cluster, &rest);
