@@ -6,6 +6,28 @@
 
 #include <string.h>
 
+/* Of rows that were sent: the axes along which, and in how many parts. */
+static bool check_sent(const Verify *vf, uint32_t ids, const char *rule)
+{
+    const AttrItem *axes = verify_list(vf, AT_axes);
+    const AttrItem *parts = verify_list(vf, AT_coef);
+    if (!axes && !parts) return true;
+    if (!axes || !parts || axes->n != parts->n || !verify_list(vf, AT_recipe))
+        return verify_fail(vf,
+                           "rows that were sent have no recipe, or other "
+                           "parts than axes (%s)",
+                           rule);
+    for (uint32_t k = 0; k < axes->n; k++) {
+        if (!check_axis(vf, ids, axes->axes[k], rule)) return false;
+        int64_t n = type_size(vf->m, operand_type(vf, ids), axes->axes[k]);
+        if (parts->ints[k] < 1 || n % parts->ints[k] != 0)
+            return verify_fail(vf, "%lld of '%s' in %lld parts (%s)",
+                               (long long)n, axis_name(vf->m, axes->axes[k]),
+                               (long long)parts->ints[k], rule);
+    }
+    return true;
+}
+
 /* Of what is chosen by ids: how products that sum some axes of it are
  * quantised. */
 static bool check_marked(const Verify *vf, uint32_t i, const char *rule)
@@ -26,7 +48,7 @@ bool verify_gather(const Verify *vf)
     Type x = operand_type(vf, 0), ids = operand_type(vf, 1);
     if (!check_ids(vf, 1, "H1") || !check_settled(vf, 1, "H1") ||
         !check_axis(vf, 0, axis, "H2") || !check_sum(vf, 0, "H5") ||
-        !check_marked(vf, 0, "H6"))
+        !check_marked(vf, 0, "H6") || !check_sent(vf, 1, "H7"))
         return false;
     Type rest = summed_type(vf, x, &axis, 1, PENDING_sum);
     if (!check_aligned(vf, rest, ids, "H3")) return false;
@@ -67,16 +89,18 @@ bool verify_scatter(const Verify *vf)
     const TypeAxis *into = type_axis(m, vf->in->type, axis);
     if (!check_ids(vf, 0, "X1") || !check_no_axis(vf, 0, axis, "X2") ||
         !check_no_axis(vf, 1, axis, "X2") || !check_scatter_dtype(vf) ||
-        !check_marked(vf, 1, "X6"))
+        !check_marked(vf, 1, "X6") || !check_sent(vf, 0, "X7"))
         return false;
     if (!into)
         return verify_fail(vf, "the result has no axis '%s' (X2)",
                            axis_name(m, axis));
     Type ids = operand_type(vf, 0), updates = operand_type(vf, 1);
     if (!check_aligned(vf, ids, updates, "X3")) return false;
+    const TypeInfo *of = type_info(m, ids);
     if (attr_flag(m, vf->in->attr, AT_ascending) &&
-        type_info(m, ids)->naxes != 1)
-        return verify_fail(vf, "ids of more or less than one axis ascend (X5)");
+        (of->naxes == 0 ||
+         type_axis(m, vf->in->type, of->axes[of->naxes - 1].axis)))
+        return verify_fail(vf, "ids ascend along no axis that is summed (X5)");
     Type all = type_union(m, updates, ids);
     Axis *summed = NEW_ARRAY(m->scratch, Axis, type_info(m, all)->naxes);
     uint32_t n = summed_axes(vf, all, summed);
