@@ -319,7 +319,7 @@ static bool write_contraction(Quantise *q, Value v, Value as)
     if (c.way[0].native && !quant_is_native(q, c.type, c.way, METHOD_block))
         return refuse_native(q, c.recipe, c.type);
     q->scatter = as.id == v.id ? NULL : inst_of(fn, as);
-    q->each = (Axis){UINT32_MAX};
+    q->neach = 0;
     q->wide = c.way[0].power && c.way[1].power ? DT_bf16 : DT_f32;
     q->rw.b.loc = q->in->loc;
     q->rw.b.phase = (Phase)q->in->phase;
@@ -361,6 +361,8 @@ static void copy_unmarked(Quantise *q, Value v)
     AttrList l = attr_list(q->m, in->attr);
     attr_drop(&l, AT_recipe);
     attr_drop(&l, AT_sum);
+    attr_drop(&l, AT_axes);
+    attr_drop(&l, AT_coef);
     Value x[2] = {rewrite_value(&q->rw, inst_arg(q->rw.old, in, 0)),
                   rewrite_value(&q->rw, inst_arg(q->rw.old, in, 1))};
     rewrite_set(
@@ -410,7 +412,7 @@ static void name_sides(Quantise *q, const Fn *fn)
         if (!has_recipe(q->m, &fn->insts[i])) continue;
         Marked c = marked_of(q, fn, (Value){i});
         q->rw.old = fn;
-        q->each = (Axis){UINT32_MAX};
+        q->neach = 0;
         if (quant_is_chosen(q))
             quant_name_chosen(q, c.way);
         else if (quant_is_native(q, c.type, c.way, METHOD_block))

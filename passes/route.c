@@ -33,12 +33,13 @@
  *
  * `sort` is the same in the global view, before precision, for products that
  * are to be quantised: sums of gradients, whose rows share scales with those
- * that choose alike, and on one device all others too, whatever it is.
+ * that choose alike, and on one device all others too, whatever it is.  So are
+ * all of rows that were sent to what they choose (dispatch): these are in order
+ * on each device, which has an index of the axes along which they went.
  *
  *   needs    gradless; behind microbatch, which cuts rows
  *   keeps    the value of every result, but for the order of sums
- *   result   no scatter adds a product of a row that is to be quantised, where
- *            rows were not sent to other devices
+ *   result   no scatter adds a product of a row that is to be quantised
  */
 #include "route/route.h"
 
@@ -196,14 +197,14 @@ static Value route_product(Route *r, const Inst *in, uint32_t which)
     Value ids = inst_arg(fn, g, 1), v = inst_arg(fn, in, 1 - which);
     Rows x;
     AttrItem inside, behind;
-    bool fill = route_rows(r, value_type(fn, ids), w,
-                           attr_axis(m, g->attr, AT_axis), &x);
+    bool fill = route_rows(r, value_type(fn, ids), w, g, &x);
+    if (r->marked && !r->alone && !x.sent) return NO_VALUE;
     part_sums(r, &x, in, &inside, &behind);
     int64_t k = side(m, value_type(fn, v), x.type);
     int64_t n = side(m, in->type, x.type);
     bool large = k >= LEAST_SIDE && n >= LEAST_SIDE;
     if (inside.n == 0 || !(large || r->marked) ||
-        k * n * x.experts != type_elements(m, w))
+        k * n * x.all != type_elements(m, w))
         return NO_VALUE;
     if (!fill) return r->marked ? NO_VALUE : say_missed(r, in, &x);
     const Order *at = route_order(r, &x, rewrite_value(&r->rw, ids));
@@ -224,8 +225,7 @@ static Value route_scatter(Route *r, Value old, const Inst *in)
     Rows x;
     if (u->op != OP_map || attr_flag(m, in->attr, AT_ascending) ||
         !has_all(m, u->type, value_type(fn, ids)) ||
-        !route_rows(r, value_type(fn, ids), in->type,
-                    attr_axis(m, in->attr, AT_axis), &x))
+        !route_rows(r, value_type(fn, ids), in->type, in, &x))
         return NO_VALUE;
     Factors f = {.in = u, .rows = &x};
     if (r->marked) factors_know(r, &f, in);
@@ -266,7 +266,7 @@ static Value route_inst(Route *r, Value old, const Inst *in)
     Value v = NO_VALUE;
     if (r->marked && !attr_get(r->m, in->attr, AT_recipe)) return v;
     if (in->op == OP_scatter) return route_scatter(r, old, in);
-    if (in->op != OP_einsum || (r->marked && !r->alone)) return v;
+    if (in->op != OP_einsum) return v;
     for (uint32_t i = 0; i < 2 && value_eq(v, NO_VALUE); i++)
         if (gather_at(r, in, i)) v = route_product(r, in, i);
     return v;

@@ -32,6 +32,18 @@ uint32_t quant_axes_where(const Quantise *q, Type of, bool summed, Axis *out)
     return k;
 }
 
+uint32_t quant_axes_beside(const Quantise *q, Type of, Axis *out)
+{
+    uint32_t n = quant_axes_where(q, of, false, out), k = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        bool each = false;
+        for (uint32_t e = 0; e < q->neach; e++)
+            each |= q->each[e].id == out[i].id;
+        if (!each) out[k++] = out[i];
+    }
+    return k;
+}
+
 /* Whether an axis comes behind all of some, and is none of them. */
 bool quant_is_after(Axis a, const Axis *some, uint32_t n)
 {

@@ -28,21 +28,12 @@ static Axis name_behind(Quantise *q, Axis a, Cuts *c)
 }
 
 /* Matrices that lie along an axis are cut each by itself. */
-static uint32_t without(Axis each, Axis *axes, uint32_t n)
-{
-    uint32_t k = 0;
-    for (uint32_t i = 0; i < n; i++)
-        if (axes[i].id != each.id) axes[k++] = axes[i];
-    return k;
-}
-
 static Value cut_all(Quantise *q, Value x, const Way *way, Cuts *c)
 {
     Axis sum[QUANT_AXES], beside[QUANT_AXES], *first = sum, *second = beside;
     Type t = quant_type(q, x);
     uint32_t n = quant_axes_where(q, t, true, sum);
-    uint32_t m =
-        without(q->each, beside, quant_axes_where(q, t, false, beside));
+    uint32_t m = quant_axes_beside(q, t, beside);
     *c = (Cuts){.n = way->square && m > 0 ? 2 : 1};
     if (c->n == 2 && beside[0].id < sum[0].id) {
         uint32_t all = n;

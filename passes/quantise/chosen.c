@@ -30,6 +30,7 @@
 typedef struct Chosen {
     Value of, ids;
     Axis axis;
+    const Inst *gather; /* of the old function */
     bool is;
 } Chosen;
 
@@ -56,6 +57,21 @@ static bool has_sum(const Quantise *q, const Inst *gather)
     return true;
 }
 
+/* What an operand is chosen of has a matrix each along the axis of ids, and
+ * along others that these have. */
+static void note_each(Quantise *q, const Inst *gather)
+{
+    q->neach = 0;
+    if (!gather) return;
+    Type of = base_type(q, gather);
+    const TypeInfo *ids =
+        type_info(q->m, value_type(q->rw.old, inst_arg(q->rw.old, gather, 1)));
+    q->each[q->neach++] = attr_axis(q->m, gather->attr, AT_axis);
+    for (uint32_t i = 0; i < ids->naxes; i++)
+        if (type_axis(q->m, of, ids->axes[i].axis))
+            q->each[q->neach++] = ids->axes[i].axis;
+}
+
 /* Rounded to the dtype that the operand has, as what is chosen is.  A tensor
  * has one scale, along whatever the sum goes. */
 static Chosen chosen_of(Quantise *q, uint32_t operand, const Way *way, bool is)
@@ -70,6 +86,7 @@ static Chosen chosen_of(Quantise *q, uint32_t operand, const Way *way, bool is)
     return (Chosen){.of = emit_cast(&q->rw.b, of, d),
                     .ids = rewrite_value(&q->rw, inst_arg(fn, in, 1)),
                     .axis = attr_axis(q->m, in->attr, AT_axis),
+                    .gather = in,
                     .is = true};
 }
 
@@ -95,14 +112,19 @@ static Value of_all_blocks(Quantise *q, Value amax)
     const Inst *s = q->scatter;
     Value ids = rewrite_value(&q->rw, inst_arg(q->rw.old, s, 0));
     Axis expert = attr_axis(m, s->attr, AT_axis);
-    Axis block = type_info(m, quant_type(q, ids))->axes[0].axis;
+    const TypeInfo *of = type_info(m, quant_type(q, ids));
+    Axis blocks[QUANT_AXES];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < of->naxes; i++)
+        if (!type_axis(m, s->type, of->axes[i].axis))
+            blocks[n++] = of->axes[i].axis;
     Expr none = {0}, id = expr_arg(m, 0, DT_i32);
     Expr own = expr_op(m, SC_eq, id, expr_index(m, expert), none);
     Expr body = expr_op(m, SC_where, own, expr_arg(m, 1, DT_f32),
                         expr_float(m, DT_f32, 0));
     Value each = emit_map_over(b, body, (Value[]){ids, amax}, 2,
                                type_axis(m, s->type, expert), 1);
-    Value all = emit_reduce(b, "max", each, &block, 1, DT_f32, DT_f32);
+    Value all = emit_reduce(b, "max", each, blocks, n, DT_f32, DT_f32);
     return emit_gather(b, all, ids, expert);
 }
 
@@ -125,7 +147,7 @@ static Value chosen_operand(Quantise *q, const Chosen *c, const Way *way,
 {
     Builder *b = &q->rw.b;
     if (way->method == METHOD_block) {
-        q->each = c->is ? c->axis : (Axis){UINT32_MAX};
+        note_each(q, c->is ? c->gather : NULL);
         return choose(q, c, quant_block_operand(q, c->of, way));
     }
     Value scale, inverse;
@@ -199,6 +221,8 @@ Value quant_scattered(Quantise *q, Value v)
     AttrList l = attr_list(q->m, s->attr);
     attr_drop(&l, AT_recipe);
     attr_drop(&l, AT_sum);
+    attr_drop(&l, AT_axes);
+    attr_drop(&l, AT_coef);
     Value ids = rewrite_value(&q->rw, inst_arg(q->rw.old, s, 0));
     return emit(&q->rw.b, OP_scatter, type_with_dtype(q->m, s->type, d),
                 attr_intern(q->m, &l), (Value[]){ids, v}, 2);
@@ -254,7 +278,7 @@ static bool is_scaled(const Quantise *q, const Way *way, bool marked)
 static Type chosen_type(Quantise *q, uint32_t operand, const Way *way)
 {
     Chosen c = chosen_of(q, operand, way, true);
-    q->each = c.is ? c.axis : (Axis){UINT32_MAX};
+    note_each(q, c.is ? c.gather : NULL);
     return quant_type(q, c.of);
 }
 
@@ -265,7 +289,7 @@ static Value scaled_operand(Quantise *q, uint32_t operand, const Way *way,
 {
     Chosen c = chosen_of(q, operand, way, true);
     Value small, inverse;
-    q->each = c.is ? c.axis : (Axis){UINT32_MAX};
+    note_each(q, c.is ? c.gather : NULL);
     quant_native_parts(q, c.of, way, &small, &inverse);
     if (weight) return choose(q, &c, quant_both(q, small, inverse));
     return quant_both(q, choose(q, &c, small), choose(q, &c, inverse));
@@ -300,7 +324,7 @@ void quant_name_chosen(Quantise *q, const Way *way)
         t[k] = k == weight
                    ? base_type(q, of)
                    : value_type(q->rw.old, inst_arg(q->rw.old, q->in, k));
-    q->each = attr_axis(q->m, of->attr, AT_axis);
+    note_each(q, of);
     quant_name_sides(q, t, way);
     q->nsum = was;
 }

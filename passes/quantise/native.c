@@ -43,10 +43,8 @@ static Cut side_of(Quantise *q, Type t, const Way *way)
 {
     Axis beside[QUANT_AXES];
     if (!way->square && q->native != NATIVE_tiles) return (Cut){0};
-    uint32_t n = quant_axes_where(q, t, false, beside), k = 0;
-    for (uint32_t i = 0; i < n; i++)
-        if (beside[i].id != q->each.id) beside[k++] = beside[i];
-    return shared_cut(q, true, t, beside, k, way);
+    uint32_t n = quant_axes_beside(q, t, beside);
+    return shared_cut(q, true, t, beside, n, way);
 }
 
 void quant_name_sides(Quantise *q, const Type *t, const Way *way)

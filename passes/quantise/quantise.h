@@ -93,10 +93,11 @@ typedef struct Quantise {
     Module *m;
     const PassCtx *cx;
     Rewrite rw;
-    const Inst *in;      /* the contraction */
-    const Inst *scatter; /* what adds up its blocks; NULL: nothing does */
-    Axis each;           /* along which an operand has a matrix each, if any */
-    DType wide;          /* which has its narrow numbers times their scales */
+    const Inst *in;        /* the contraction */
+    const Inst *scatter;   /* what adds up its blocks; NULL: nothing does */
+    Axis each[QUANT_AXES]; /* along which an operand has a matrix each */
+    uint32_t neach;
+    DType wide; /* which has its narrow numbers times their scales */
     Native native;
     bool kernels;         /* of products of blocks of rows, in eight bits too */
     VEC(Blocked) blocked; /* of this function */
@@ -124,6 +125,8 @@ bool quant_is_after(Axis a, const Axis *some, uint32_t n);
 int64_t quant_elements(const Quantise *q, Type t, const Axis *axes, uint32_t n);
 /* What a product gives is rounded to. */
 DType quant_result(const Quantise *q, Value x, Product product);
+/* Those that are not summed, of which an operand has no matrix each. */
+uint32_t quant_axes_beside(const Quantise *q, Type of, Axis *out);
 /* INNER: the sizes of all parts but the first. */
 Cut quant_cut_new(Quantise *q, Type t, const Axis *axes, uint32_t n,
                   const int64_t *inner, uint32_t ninner);

@@ -11,13 +11,23 @@
 
 enum { BLOCK = 128, MOST_SHARED = 4 };
 
-/* Rows that choose of one axis by a value of ids. */
+/* Rows that choose of one axis by a value of ids.  Along some axes each part
+ * has an order of its own: where they are marked, those that ids and what is
+ * chosen from share, and where rows were sent, such parts of others as went to
+ * different devices. */
 typedef struct Rows {
     Type type;                /* of the ids */
     Axis chosen;              /* of what is chosen from */
     Axis shared[MOST_SHARED]; /* axes of ids and of what is chosen from */
     uint32_t nshared;
-    int64_t rows, blocks, each, experts; /* experts: of all shared ones */
+    bool sent;               /* to those that have what is chosen from */
+    Axis apart[MOST_SHARED]; /* axes of rows that are in parts by themselves */
+    int64_t parts[MOST_SHARED];
+    uint32_t napart;
+    Type along, beside; /* of an order: the axes of its rows, and others */
+    /* Of one order: rows, their blocks, and what they choose from; that of all
+     * orders; each: along the chosen axis. */
+    int64_t rows, blocks, experts, all, each;
 } Rows;
 
 /* Their order, of the new function. */
@@ -41,13 +51,14 @@ typedef struct Route {
     PassCtx *cx;
     DType compute; /* of what a product reads */
     bool marked;   /* only what is to be quantised, however few rows */
-    bool alone;    /* one device has all of them */
+    bool alone;    /* one device has all rows that were not sent */
     Rewrite rw;
     VEC(Order) orders;
     VEC(Added) added;
     /* What blocks and what they choose have for axes.  They are declared behind
      * all others, rows first, so that rows lie outermost in memory. */
     bool named;
+    Axis group[MOST_SHARED]; /* parts that have an order of their own */
     Axis expert, block, in;
     Axis *feature; /* by axis: what stands for it; NO_AXIS: itself */
 } Route;
@@ -59,8 +70,9 @@ static inline Type type_at(const Route *r, Value v)
 
 /* T has all axes of AXES. */
 bool has_all(const Module *m, Type t, Type axes);
-/* The rows that choose of W, along AXIS, by IDS; false: they fill no blocks. */
-bool route_rows(const Route *r, Type ids, Type w, Axis axis, Rows *out);
+/* The rows that choose of W by IDS, in a gather or scatter; false: they fill no
+ * blocks. */
+bool route_rows(const Route *r, Type ids, Type w, const Inst *in, Rows *out);
 const Order *route_order(Route *r, const Rows *x, Value ids);
 /* V's rows in blocks; it may lack some of the rows' axes. */
 Value route_in_blocks(Route *r, const Order *at, Value v);

@@ -8,7 +8,9 @@
  *
  * Where ids and weights share axes (rows that came from several devices to the
  * experts of one), these and the axis that is chosen from become one, of which
- * every row chooses.
+ * every row chooses.  In the global view, where those axes are split, each part
+ * along them has an order of its own, in blocks of its own; so have rows that
+ * were sent to other devices with the same experts.
  */
 #include "../ids.h"
 #include "route.h"
@@ -30,26 +32,50 @@ bool has_all(const Module *m, Type t, Type axes)
     return true;
 }
 
-bool route_rows(const Route *r, Type ids, Type w, Axis axis, Rows *out)
+/* Rows that were sent, in parts that have an order each. */
+static bool find_parts(const Route *r, const Inst *in, Rows *out)
+{
+    const AttrItem *axes = attr_get(r->m, in->attr, AT_axes);
+    const AttrItem *parts = attr_get(r->m, in->attr, AT_coef);
+    out->sent = r->marked && axes;
+    for (uint32_t i = 0; out->sent && i < axes->n; i++) {
+        if (parts->ints[i] == 1) continue;
+        if (out->napart == MOST_SHARED) return false;
+        out->apart[out->napart] = axes->axes[i];
+        out->parts[out->napart++] = parts->ints[i];
+        out->rows /= parts->ints[i];
+    }
+    return true;
+}
+
+bool route_rows(const Route *r, Type ids, Type w, const Inst *in, Rows *out)
 {
     const Module *m = r->m;
     const TypeInfo *ti = type_info(m, ids);
+    Axis axis = attr_axis(m, in->attr, AT_axis);
     *out = (Rows){.type = ids, .chosen = axis};
-    out->each = out->experts = type_size(m, w, axis);
+    out->each = out->all = type_size(m, w, axis);
     out->rows = type_elements(m, ids);
     for (uint32_t i = 0; i < ti->naxes; i++) {
         if (!type_axis(m, w, ti->axes[i].axis)) continue;
         if (out->nshared == MOST_SHARED) return false;
         out->shared[out->nshared++] = ti->axes[i].axis;
-        out->experts *= ti->axes[i].size;
+        out->all *= ti->axes[i].size;
     }
+    out->experts = r->marked ? out->each : out->all;
+    out->rows /= out->all / out->experts;
+    if (!find_parts(r, in, out)) return false;
     out->blocks = out->rows / BLOCK + out->experts;
-    bool many = out->rows >= LEAST_BLOCKS * BLOCK;
     return ti->dtype == DT_i32 && ti->naxes > out->nshared &&
-           (r->marked ? out->nshared == 0 : many);
+           (r->marked || out->rows >= LEAST_BLOCKS * BLOCK);
 }
 
 /* --------------------------------------------------------------- naming -- */
+
+static bool is_indexed(const Inst *in)
+{
+    return in->op == OP_gather || in->op == OP_scatter;
+}
 
 /* Axes of all that is chosen from get names in one order, so that weights and
  * their gradients keep theirs. */
@@ -57,13 +83,31 @@ static void note_features(const Route *r, const Fn *fn, bool *is)
 {
     for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
         const Inst *in = &fn->insts[i];
-        if (in->op != OP_gather && in->op != OP_scatter) continue;
+        if (!is_indexed(in)) continue;
         Type w = in->op == OP_gather ? value_type(fn, inst_arg(fn, in, 0))
                                      : in->type;
         const TypeInfo *ti = type_info(r->m, w);
         for (uint32_t k = 0; k < ti->naxes; k++)
             is[ti->axes[k].axis.id] = true;
     }
+}
+
+/* How many axes of any rows are in parts by themselves. */
+static uint32_t most_parts(const Route *r)
+{
+    uint32_t most = 0;
+    for (uint32_t f = 0; f < r->m->fns.n && r->marked; f++) {
+        const Fn *fn = r->m->fns.at[f];
+        for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
+            const AttrItem *parts = attr_get(r->m, fn->insts[i].attr, AT_coef);
+            uint32_t n = 0;
+            for (uint32_t k = 0;
+                 is_indexed(&fn->insts[i]) && parts && k < parts->n; k++)
+                n += parts->ints[k] > 1;
+            if (n > most && n <= MOST_SHARED) most = n;
+        }
+    }
+    return most;
 }
 
 static void name_axes(Route *r)
@@ -74,6 +118,9 @@ static void name_axes(Route *r)
     r->feature = NEW_ARRAY(m->scratch, Axis, (size_t)n + 1);
     for (uint32_t i = 0; i < m->fns.n; i++)
         note_features(r, m->fns.at[i], is);
+    uint32_t groups = most_parts(r);
+    for (uint32_t i = 0; i < groups; i++)
+        r->group[i] = axis_fresh(m, "group", 0);
     r->expert = axis_fresh(m, "chosen", 0);
     r->block = axis_fresh(m, "block", 0);
     r->in = axis_fresh(m, "in", 0);
@@ -107,16 +154,67 @@ static Value renamed(Route *r, const Rows *x, Value v, Type of, bool back)
 
 /* ----------------------------------------------------------------- order -- */
 
-/* All rows along one axis. */
+/* The axes of one order, and those of which each index has one. */
+static void part_axes(const Route *r, Rows *x)
+{
+    Module *m = r->m;
+    const TypeInfo *ti = type_info(m, x->type);
+    x->along = x->beside = type_scalar(m, DT_i32);
+    for (uint32_t i = 0; i < ti->naxes; i++) {
+        TypeAxis a = ti->axes[i];
+        bool shared = false;
+        for (uint32_t k = 0; k < x->nshared; k++)
+            shared |= r->marked && x->shared[k].id == a.axis.id;
+        for (uint32_t k = 0; k < x->napart; k++) {
+            if (x->apart[k].id != a.axis.id) continue;
+            a.size /= x->parts[k];
+            TypeAxis group = sized(r->group[k], x->parts[k]);
+            x->beside = type_with_axis(m, x->beside, group);
+        }
+        Type *to = shared ? &x->beside : &x->along;
+        *to = type_with_axis(m, *to, a);
+    }
+}
+
+/* Axes of rows that are in parts by themselves, as two, and the way back. */
+static Value in_parts(Route *r, const Rows *x, Value v)
+{
+    for (uint32_t k = 0; k < x->napart; k++) {
+        const TypeAxis *a = type_axis(r->m, type_at(r, v), x->apart[k]);
+        if (!a) continue;
+        TypeAxis to[2] = {sized(r->group[k], x->parts[k]),
+                          sized(a->axis, a->size / x->parts[k])};
+        v = emit_split(&r->rw.b, v, x->apart[k], to, 2);
+    }
+    return v;
+}
+
+static Value without_parts(Route *r, const Rows *x, Value v)
+{
+    for (uint32_t k = 0; k < x->napart; k++)
+        v = emit_merge(&r->rw.b, v, (Axis[]){r->group[k], x->apart[k]}, 2,
+                       x->apart[k]);
+    return v;
+}
+
+/* All rows of an order along one axis. */
 static Value flat(Route *r, const Rows *x, Value v, Axis to)
 {
-    const TypeInfo *ti = type_info(r->m, x->type);
+    const TypeInfo *ti = type_info(r->m, x->along);
+    v = in_parts(r, x, v);
     Axis *from = NEW_ARRAY(r->m->scratch, Axis, (size_t)ti->naxes + 1);
     uint32_t n = 0;
     for (uint32_t i = 0; i < ti->naxes; i++)
         if (type_axis(r->m, type_at(r, v), ti->axes[i].axis))
             from[n++] = ti->axes[i].axis;
     return emit_merge(&r->rw.b, v, from, n, to);
+}
+
+/* Such a value for each order. */
+static Value of_each(Route *r, const Rows *x, Expr body, TypeAxis axis)
+{
+    const TypeInfo *ti = type_info(r->m, type_with_axis(r->m, x->beside, axis));
+    return emit_map_over(&r->rw.b, body, NULL, 0, ti->axes, ti->naxes);
 }
 
 static Value index_along(Route *r, TypeAxis axis)
@@ -130,6 +228,7 @@ static Value flat_ids(Route *r, const Rows *x, Value ids)
 {
     Module *m = r->m;
     Expr id = id_arg(m, 0), at = expr_i32(m, 0);
+    if (r->marked) return flat(r, x, ids, r->in);
     for (uint32_t i = 0; i < x->nshared; i++) {
         int64_t size = type_size(m, x->type, x->shared[i]);
         at = expr_op2(m, SC_mul, at, expr_i32(m, size));
@@ -185,12 +284,12 @@ static void place_rows(Route *r, Order *out, Value ids, Value first, Value rank)
     at = id_where(m, id_in(m, id_arg(m, 2), x->experts), at);
     Value place = emit_map(b, at, (Value[]){begin, rank, ids}, 3);
     TypeAxis all = sized(r->block, x->blocks * BLOCK);
-    Value none = emit_map_over(b, expr_i32(m, -1), NULL, 0, &all, 1);
+    Value none = of_each(r, x, expr_i32(m, -1), all);
     Value row = index_along(r, sized(r->in, x->rows));
     Value source = emit_put_distinct(b, none, place, row, r->block);
     TypeAxis to[2] = {sized(r->block, x->blocks), sized(r->in, BLOCK)};
     out->source = emit_split(b, source, r->block, to, 2);
-    const TypeInfo *ti = type_info(m, x->type);
+    const TypeInfo *ti = type_info(m, x->along);
     out->place = emit_split(b, place, r->in, ti->axes, ti->naxes);
 }
 
@@ -216,13 +315,15 @@ static Order make_order(Route *r, const Rows *x, Value ids)
 const Order *route_order(Route *r, const Rows *x, Value ids)
 {
     if (!r->named) name_axes(r);
+    Rows all = *x;
+    part_axes(r, &all);
     for (uint32_t i = 0; i < r->orders.n; i++) {
         const Order *o = &r->orders.at[i];
         if (value_eq(o->ids, ids) && o->rows.chosen.id == x->chosen.id &&
             o->rows.nshared == x->nshared)
             return o;
     }
-    vec_push(r->m->scratch, &r->orders, make_order(r, x, ids));
+    vec_push(r->m->scratch, &r->orders, make_order(r, &all, ids));
     return &vec_last(&r->orders);
 }
 
@@ -231,7 +332,7 @@ const Order *route_order(Route *r, const Rows *x, Value ids)
 /* The row of V in each slot, where V lacks some of the rows' axes. */
 static Value source_in(Route *r, const Order *at, Value v)
 {
-    const TypeInfo *ti = type_info(r->m, at->rows.type);
+    const TypeInfo *ti = type_info(r->m, at->rows.along);
     IdAxis *axes = NEW_ARRAY(r->m->scratch, IdAxis, (size_t)ti->naxes + 1);
     bool all = true;
     for (uint32_t i = 0; i < ti->naxes; i++) {
@@ -252,8 +353,13 @@ Value route_in_blocks(Route *r, const Order *at, Value v)
                        r->block);
 }
 
-static uint32_t chosen_axes(const Rows *x, Axis *out)
+/* Those that become one. */
+static uint32_t chosen_axes(const Route *r, const Rows *x, Axis *out)
 {
+    if (r->marked) {
+        out[0] = x->chosen;
+        return 1;
+    }
     memcpy(out, x->shared, x->nshared * sizeof *out);
     out[x->nshared] = x->chosen;
     return x->nshared + 1;
@@ -262,7 +368,7 @@ static uint32_t chosen_axes(const Rows *x, Axis *out)
 Value route_chosen(Route *r, const Order *at, Value w)
 {
     Axis from[MOST_SHARED + 1];
-    uint32_t n = chosen_axes(&at->rows, from);
+    uint32_t n = chosen_axes(r, &at->rows, from);
     w = renamed(r, &at->rows, w, type_at(r, w), false);
     w = emit_merge(&r->rw.b, w, from, n, r->expert);
     return emit_gather(&r->rw.b, w, at->of, r->expert);
@@ -272,6 +378,8 @@ Value route_added(Route *r, const Order *at, Value v)
 {
     Builder *b = &r->rw.b;
     Type t = type_without_axis(r->m, type_at(r, v), r->block);
+    for (uint32_t k = 0; k < at->rows.napart; k++)
+        t = type_without_axis(r->m, t, r->group[k]);
     AttrList l = {0};
     attr_put_id(&l, AT_axis, r->expert.id);
     attr_put_int(&l, AT_ascending, 1);
@@ -284,7 +392,7 @@ Value route_unchosen(Route *r, const Order *at, Value w, Type as)
 {
     Axis axes[MOST_SHARED + 1];
     TypeAxis to[MOST_SHARED + 1];
-    uint32_t n = chosen_axes(&at->rows, axes);
+    uint32_t n = chosen_axes(r, &at->rows, axes);
     for (uint32_t i = 0; i < n; i++)
         to[i] = *type_axis(r->m, as, axes[i]);
     w = emit_split(&r->rw.b, w, r->expert, to, n);
@@ -295,5 +403,6 @@ Value route_from_blocks(Route *r, const Order *at, Value v, Type as)
 {
     v = emit_merge(&r->rw.b, v, (Axis[]){r->block, r->in}, 2, r->block);
     v = renamed(r, &at->rows, v, as, true);
-    return emit_gather(&r->rw.b, v, at->place, r->block);
+    v = emit_gather(&r->rw.b, v, at->place, r->block);
+    return without_parts(r, &at->rows, v);
 }
