@@ -322,7 +322,9 @@ bool pass_route(Module *m, PassCtx *cx)
     const char *dtype = pass_option(m, cx, "dtype", "bf16");
     bool kernels = strcmp(maker, "library") != 0 &&
                    strcmp(target, "sm_90a") == 0 && strcmp(dtype, "f32") != 0;
-    for (uint32_t i = 0; i < m->fns.n && kernels; i++)
+    for (uint32_t i = 0; i < m->fns.n && kernels; i++) {
+        route_join(&r, i);
         route_fn(&r, i);
+    }
     return true;
 }

@@ -146,13 +146,14 @@ static void join_scatter(Graph *g, uint32_t node)
     if (fuse_join(g, all, n, NODE_product)) join_maps(g, node);
 }
 
+/* Blocks that are added up may be gathered too, in the order of their ids. */
 void fuse_blocks(Graph *g)
 {
-    for (uint32_t i = 0; i < g->n; i++)
-        if (g->nodes[i].kind == NODE_matmul && fuse_is_blocks_product(g, i))
-            join_gather(g, i);
     for (uint32_t i = 0; i < g->n; i++)
         if (g->nodes[i].kind == NODE_scatter &&
             node_inst(g, i)->op == OP_scatter)
             join_scatter(g, i);
+    for (uint32_t i = 0; i < g->n; i++)
+        if (g->nodes[i].kind == NODE_matmul && fuse_is_blocks_product(g, i))
+            join_gather(g, i);
 }

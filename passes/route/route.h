@@ -3,6 +3,7 @@
  *
  *     rows       which rows choose of what, and their order in blocks
  *     factors    a product of maps, as one map for each side of a weight
+ *     join       blocks that have orders by parts, as one list
  */
 #ifndef TITAN_ROUTE_H
 #define TITAN_ROUTE_H
@@ -105,5 +106,9 @@ void factors_know(const Route *r, Factors *f, const Inst *scatter);
 bool factors_find(Route *r, Factors *f);
 /* The map of a side, in the dtype of products. */
 Value factors_side(Route *r, const Factors *f, uint32_t s);
+
+/* In a function, by number: products of blocks of several axes, as those of
+ * one. */
+void route_join(Route *r, uint32_t at);
 
 #endif
