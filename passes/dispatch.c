@@ -231,6 +231,32 @@ static Value returned(Dispatch *d, const Rows *x, Value v)
 /* -------------------------------------------------------------- rewriting --
  */
 
+/* Whose products are quantised, those of what it chooses there are; rows come
+ * along all axes of devices. */
+static Value marked_alike(Dispatch *d, const Rows *x, const Inst *in, Value v)
+{
+    Builder *b = &d->rw.b;
+    const AttrItem *recipe = attr_get(d->m, in->attr, AT_recipe);
+    if (!recipe) return v;
+    const AttrItem *sum = attr_get(d->m, in->attr, AT_sum);
+    const Inst *made = inst_of(b->fn, v);
+    Value args[2] = {inst_arg(b->fn, made, 0), inst_arg(b->fn, made, 1)};
+    AttrList l = attr_list(d->m, made->attr);
+    Axis from[MOST_AXES];
+    int64_t alike[MOST_AXES];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < x->n; i++) {
+        if (x->from[i] == 1) continue;
+        from[n] = x->part[i];
+        alike[n++] = x->alike[i];
+    }
+    attr_put_id(&l, AT_recipe, recipe->id);
+    attr_put_axes(&l, AT_sum, sum->axes, sum->n);
+    attr_put_axes(&l, AT_axes, from, n);
+    attr_put_ints(&l, AT_coef, alike, n);
+    return emit(b, OP_gather, made->type, attr_intern(d->m, &l), args, 2);
+}
+
 /* The rows' weights, from the experts that are there. */
 static Value send_weights(Dispatch *d, const Rows *x, const Inst *in)
 {
@@ -238,7 +264,8 @@ static Value send_weights(Dispatch *d, const Rows *x, const Inst *in)
     TypeAxis to[2] = {sized(x->to, x->parts),
                       sized(x->own, x->experts / x->parts)};
     w = emit_split(&d->rw.b, w, x->expert, to, 2);
-    return emit_gather(&d->rw.b, w, x->local, x->own);
+    w = emit_gather(&d->rw.b, w, x->local, x->own);
+    return marked_alike(d, x, in, w);
 }
 
 static Type sent_type(Dispatch *d, const Rows *x, Type t)

@@ -23,8 +23,10 @@ typedef struct Rows {
      * devices, the rest */
     Axis turn[MOST_AXES], part[MOST_AXES], inner[MOST_AXES];
     int64_t turns[MOST_AXES], from[MOST_AXES], rest[MOST_AXES];
-    Axis to, own, slot;        /* own: the experts of one part */
-    Axis piece;                /* of slots, that are counted together */
+    int64_t alike[MOST_AXES]; /* parts of `from` whose experts are others of the
+                                 same: it is split over other mesh axes too */
+    Axis to, own, slot;       /* own: the experts of one part */
+    Axis piece;               /* of slots, that are counted together */
     int64_t rows, parts, room; /* of a part; parts of the experts; slots */
     bool made;
     /* Of the new function: the slot of each row, -1 where it found none; the

@@ -78,7 +78,9 @@ static bool find_parts(Dispatch *d, const ShardRule *rule, Rows *x)
         if (t->axes[i].size % (x->turns[i] * x->from[i])) return false;
         x->rest[i] = t->axes[i].size / (x->turns[i] * x->from[i]);
         x->rows *= x->rest[i];
-        shared *= parts_of(d, out, x->axes[i], rule);
+        int64_t of = parts_of(d, out, x->axes[i], rule);
+        x->alike[i] = x->from[i] / of;
+        shared *= of;
     }
     x->n = t->naxes;
     return shared > 1;
