@@ -241,6 +241,19 @@ static Value flat_ids(Route *r, const Rows *x, Value ids)
     return flat(r, x, ids, r->in);
 }
 
+/* Ids of rows that were sent, with some of nothing behind them.  What is padded
+ * is whole: so the ids go to the device that has the rows, once, where else
+ * each counts its own, and parts of the sums go to and fro. */
+static Value ids_there(Route *r, Value ids)
+{
+    Module *m = r->m;
+    Builder *b = &r->rw.b;
+    Expr up = expr_op2(m, SC_add, id_arg(m, 0), expr_i32(m, 1));
+    Expr down = expr_op2(m, SC_sub, id_arg(m, 0), expr_i32(m, 1));
+    ids = emit_pad(b, emit_map(b, up, &ids, 1), r->in, 0, BLOCK, 1);
+    return emit_map(b, down, &ids, 1);
+}
+
 /* Rows of one id that come before each row, along `in`. */
 static Value rank_of(Route *r, Value one, Value ids)
 {
@@ -285,11 +298,13 @@ static void place_rows(Route *r, Order *out, Value ids, Value first, Value rank)
     Value place = emit_map(b, at, (Value[]){begin, rank, ids}, 3);
     TypeAxis all = sized(r->block, x->blocks * BLOCK);
     Value none = of_each(r, x, expr_i32(m, -1), all);
-    Value row = index_along(r, sized(r->in, x->rows));
+    int64_t rows = type_size(m, type_at(r, ids), r->in);
+    Value row = index_along(r, sized(r->in, rows));
     Value source = emit_put_distinct(b, none, place, row, r->block);
     TypeAxis to[2] = {sized(r->block, x->blocks), sized(r->in, BLOCK)};
     out->source = emit_split(b, source, r->block, to, 2);
     const TypeInfo *ti = type_info(m, x->along);
+    if (rows > x->rows) place = emit_slice(b, place, r->in, 0, x->rows, 1);
     out->place = emit_split(b, place, r->in, ti->axes, ti->naxes);
 }
 
@@ -299,6 +314,7 @@ static Order make_order(Route *r, const Rows *x, Value ids)
     Module *m = r->m;
     Order out = {.ids = ids, .rows = *x};
     Value rows = flat_ids(r, x, ids);
+    if (x->sent) rows = ids_there(r, rows);
     Value each = index_along(r, sized(r->expert, x->experts));
     Value one = counted(b, SC_eq, rows, each);
     Value rank = rank_of(r, one, rows);
