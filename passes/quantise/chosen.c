@@ -23,15 +23,25 @@
  * two are multiplied in first, for bf16 has those products too; so are those of
  * blocks, whose products are rounded where they are not; others behind the sum.
  */
+#include <string.h>
+
 #include "../cast.h"
 #include "quantise.h"
 
-/* Under casts of what is chosen: what it is chosen of, in the new function. */
+enum { MOST_STEPS = 12 };
+
+/* Under casts of what is chosen: what it is chosen of, in the new function.
+ * Rows that were sent are chosen twice, with moves between: of those that are
+ * here, to go, and of those that have come. */
 typedef struct Chosen {
-    Value of, ids;
-    Axis axis;
-    const Inst *gather; /* of the old function */
+    Value of;
+    const Inst *gather;            /* of the old function: the last */
+    const Inst *steps[MOST_STEPS]; /* last first */
+    uint32_t nsteps;
+    Axis kept[QUANT_AXES]; /* axes of what is chosen that ids do not have */
+    uint32_t nkept;
     bool is;
+    bool sent; /* ids have axes of what it is chosen of */
 } Chosen;
 
 /* What chooses an operand of the contraction, in the old function, or NULL. */
@@ -72,6 +82,85 @@ static void note_each(Quantise *q, const Inst *gather)
             q->each[q->neach++] = ids->axes[i].axis;
 }
 
+/* V with other names for such axes as it has. */
+static Value renamed(Quantise *q, Value v, const Axis *from, const Axis *to,
+                     uint32_t n)
+{
+    Axis some[2][QUANT_AXES];
+    uint32_t k = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if (from[i].id == to[i].id ||
+            !type_axis(q->m, quant_type(q, v), from[i]))
+            continue;
+        some[0][k] = from[i];
+        some[1][k++] = to[i];
+    }
+    return k ? emit_rename(&q->rw.b, v, some[0], some[1], k) : v;
+}
+
+/* Rows stay along axes that they and the ids have. */
+static bool is_sent(const Quantise *q, const Inst *gather)
+{
+    const TypeInfo *ids =
+        type_info(q->m, value_type(q->rw.old, inst_arg(q->rw.old, gather, 1)));
+    for (uint32_t i = 0; i < ids->naxes; i++)
+        if (type_axis(q->m, base_type(q, gather), ids->axes[i].axis))
+            return true;
+    return false;
+}
+
+static bool is_kept(const Axis *kept, uint32_t n, Axis a)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (kept[i].id == a.id) return true;
+    return false;
+}
+
+/* Whether a move leaves the axes KEPT alone, which have its operand's names
+ * then. */
+static bool goes_below(const Quantise *q, const Inst *in, Axis *kept,
+                       uint32_t n)
+{
+    const AttrItem *from = attr_get(q->m, in->attr, AT_from);
+    const AttrItem *to = attr_get(q->m, in->attr, AT_to);
+    for (uint32_t k = 0; in->op == OP_rename && k < n; k++)
+        for (uint32_t i = 0; i < to->n; i++)
+            if (to->axes[i].id == kept[k].id) {
+                kept[k] = from->axes[i];
+                break;
+            }
+    if (in->op == OP_rename) return true;
+    if (in->op == OP_gather) return is_sent(q, in);
+    if (in->op != OP_merge && in->op != OP_split) return false;
+    Axis axis = attr_axis(q->m, in->attr, AT_axis);
+    if (in->op == OP_merge) return !is_kept(kept, n, axis);
+    for (uint32_t i = 0; i < to->n; i++)
+        if (is_kept(kept, n, to->axes[i])) return false;
+    return true;
+}
+
+/* Below moves of what rows that were sent are chosen of: what those that went
+ * are chosen of, or the same.  KEPT: the names of its axes there. */
+static Value below_sent(const Quantise *q, Chosen *c, Axis *kept)
+{
+    const Fn *fn = q->rw.old;
+    Value v = inst_arg(fn, c->gather, 0), found = v;
+    Axis names[QUANT_AXES];
+    uint32_t n = 1;
+    memcpy(names, kept, c->nkept * sizeof *names);
+    for (; c->sent && n < MOST_STEPS; n++) {
+        const Inst *in = inst_of(fn, v);
+        if (!goes_below(q, in, names, c->nkept)) break;
+        c->steps[n] = in;
+        v = inst_arg(fn, in, 0);
+        if (in->op != OP_gather) continue;
+        found = v;
+        c->nsteps = n + 1;
+        memcpy(kept, names, c->nkept * sizeof *names);
+    }
+    return found;
+}
+
 /* Rounded to the dtype that the operand has, as what is chosen is.  A tensor
  * has one scale, along whatever the sum goes. */
 static Chosen chosen_of(Quantise *q, uint32_t operand, const Way *way, bool is)
@@ -81,18 +170,60 @@ static Chosen chosen_of(Quantise *q, uint32_t operand, const Way *way, bool is)
     const Inst *in = gather_of(q, operand);
     if (!is || !in || (way->method != METHOD_tensor && !has_sum(q, in)))
         return (Chosen){.of = rewrite_value(&q->rw, x)};
-    Value of = rewrite_value(&q->rw, inst_arg(fn, in, 0));
-    DType d = type_dtype(q->m, value_type(fn, x));
-    return (Chosen){.of = emit_cast(&q->rw.b, of, d),
-                    .ids = rewrite_value(&q->rw, inst_arg(fn, in, 1)),
-                    .axis = attr_axis(q->m, in->attr, AT_axis),
-                    .gather = in,
-                    .is = true};
+    Chosen c = {.gather = in, .steps = {in}, .nsteps = 1, .is = true};
+    Axis kept[QUANT_AXES];
+    const TypeInfo *ids = type_info(q->m, value_type(fn, inst_arg(fn, in, 1)));
+    const TypeInfo *t = type_info(q->m, value_type(fn, x));
+    for (uint32_t i = 0; i < t->naxes; i++) {
+        bool row = false;
+        for (uint32_t k = 0; k < ids->naxes; k++)
+            row |= ids->axes[k].axis.id == t->axes[i].axis.id;
+        if (!row) c.kept[c.nkept++] = t->axes[i].axis;
+    }
+    memcpy(kept, c.kept, sizeof kept);
+    c.sent = is_sent(q, in);
+    Value of = rewrite_value(&q->rw, below_sent(q, &c, kept));
+    of = renamed(q, of, kept, c.kept, c.nkept);
+    c.of = emit_cast(&q->rw.b, of, type_dtype(q->m, value_type(fn, x)));
+    return c;
+}
+
+static Value split_alike(Quantise *q, const Inst *in, Value v)
+{
+    const AttrItem *to = attr_get(q->m, in->attr, AT_to);
+    TypeAxis parts[QUANT_AXES];
+    for (uint32_t i = 0; i < to->n; i++)
+        parts[i] = *type_axis(q->m, in->type, to->axes[i]);
+    return emit_split(&q->rw.b, v, attr_axis(q->m, in->attr, AT_axis), parts,
+                      to->n);
+}
+
+/* The same move of a value that may lack axes. */
+static Value moved(Quantise *q, const Inst *in, Value v)
+{
+    const AttrItem *from = attr_get(q->m, in->attr, AT_from);
+    const AttrItem *to = attr_get(q->m, in->attr, AT_to);
+    Axis axis = in->op == OP_rename ? (Axis){UINT32_MAX}
+                                    : attr_axis(q->m, in->attr, AT_axis);
+    switch ((Op)in->op) {
+    case OP_rename:
+        return renamed(q, v, from->axes, to->axes, from->n);
+    case OP_merge:
+        return emit_merge(&q->rw.b, v, from->axes, from->n, axis);
+    case OP_split:
+        return split_alike(q, in, v);
+    default:
+        return emit_gather(&q->rw.b, v,
+                           rewrite_value(&q->rw, inst_arg(q->rw.old, in, 1)),
+                           axis);
+    }
 }
 
 static Value choose(Quantise *q, const Chosen *c, Value v)
 {
-    return c->is ? emit_gather(&q->rw.b, v, c->ids, c->axis) : v;
+    for (uint32_t i = c->nsteps; i-- > 0;)
+        v = moved(q, c->steps[i], v);
+    return v;
 }
 
 static bool has_axes(const Quantise *q, Value v, const Axis *axes, uint32_t n)
@@ -166,7 +297,7 @@ static Value narrow_operand(Quantise *q, const Chosen *c, const Way *way,
 {
     Value scale, inverse;
     quant_scales(q, way, largest_of(q, c->of, way), &scale, &inverse);
-    bool each = c->is && type_axis(q->m, quant_type(q, inverse), c->axis);
+    bool each = type_info(q->m, quant_type(q, inverse))->naxes > 0;
     *behind = each ? choose(q, c, inverse) : inverse;
     bool turned = !has_axes(q, c->of, q->sum, q->nsum);
     Value x = turned ? choose(q, c, c->of) : c->of;
