@@ -104,14 +104,17 @@ static bool is_summary(const Module *m, const Fn *of, const Inst *in)
 }
 
 /* By value: a summary for which KNOWN holds, or several numbers made of such
- * alone; single ones are made together in a kernel that there is anyway. */
+ * alone, or what devices make of theirs; else single ones are made together in
+ * a kernel that there is anyway. */
 static bool *find_little(const Module *m, const Fn *fn, const bool *known)
 {
     bool *little = NEW_ARRAY(m->scratch, bool, fn->ninsts + 1);
     for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
         const Inst *in = &fn->insts[i];
+        bool meets = (op_info((Op)in->op)->flags & OPF_COMM) != 0;
         little[i] =
-            in->op == OP_map && in->nargs > 0 && type_elements(m, in->type) > 1;
+            in->nargs > 0 &&
+            (meets || (in->op == OP_map && type_elements(m, in->type) > 1));
         for (uint32_t k = 0; k < in->nargs; k++)
             little[i] &= little[inst_arg(fn, in, k).id];
         little[i] |= known[i] && is_summary(m, fn, in);
