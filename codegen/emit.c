@@ -185,6 +185,7 @@ static LV emit_value(Emit *e, const NodeInfo *in, bool wide)
 static void emit_node(Emit *e, Node n)
 {
     const NodeInfo *in = node_info(e->k, n);
+    if (e->skips && e->skips[n.id]) return;
     lines_at(e->lines, e, in->loc);
     switch ((NodeOp)in->op) {
     case KN_store:

@@ -103,6 +103,7 @@ typedef enum Mapping {
     MAP_column, /* GPU: a block takes some lanes (gpu_columns.c) */
     MAP_turned, /* GPU: a block takes lanes of many items (gpu_turned.c) */
     MAP_blocks, /* GPU: and rows that share a scale (gpu_blocks.c) */
+    MAP_both,   /* GPU: and columns that do, too (gpu_both.c) */
     MAP_tile,   /* GPU: a warp takes the rows of an item (gpu_tile.c) */
     MAP_tensor  /* GPU: warpgroups take a tile of rows (gpu_tensor.c) */
 } Mapping;
@@ -152,6 +153,7 @@ typedef struct Emit {
     LV **pieces;     /* fragment: per piece, its elements (fragment.c) */
     LV **kept;       /* per loop over columns: what it leaves */
     LV *staged;      /* per load: its tile's values in shared memory */
+    bool *skips;     /* per node: no body makes it now; NULL: all are made */
     bool *holds;     /* per node: a condition that is known to be true */
     uint32_t warps;  /* GPU: of a block */
     uint32_t beside; /* GPU columns: threads of a warp in a row; GPU turned:
@@ -264,6 +266,9 @@ void gpu_turned_items(Emit *e, LV tid, LV block);
 
 /* gpu_blocks.c */
 void gpu_blocks_items(Emit *e, LV tid, LV block);
+
+/* gpu_both.c */
+void gpu_both_items(Emit *e, LV tid, LV block);
 
 /* gpu_rows.c */
 void gpu_row_lanes(Emit *e, LoopId loop);

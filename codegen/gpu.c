@@ -9,6 +9,8 @@
  *              lie along the former and others along the latter (gpu_turned.c)
  *     blocks   one block takes a tile of lanes and of rows that share a scale
  *              (gpu_blocks.c)
+ *     both     one block takes such a tile, of which both orders are made
+ *              (gpu_both.c)
  *     tile     one warp takes the rows of an item (gpu_tile.c)
  *     tensor   one block takes a tile of rows (gpu_tensor.c)
  *
@@ -200,7 +202,9 @@ static int blocks_at_a_time(const Kir *k, const Grid *g)
     if (g->map == MAP_column) return 1;
     if (g->map == MAP_turned) return gpu_turned_blocks(k, g);
     if (g->map == MAP_blocks) return gpu_blocks_at_a_time(k);
+    if (g->map == MAP_both) return gpu_both_at_a_time(k);
     if (g->map != MAP_thread) return 0;
+    if (k->elements.n) return 1;
     if (gpu_takes_blocks(k)) return blocks_of_maxima(k);
     for (uint32_t i = 1; i < k->nodes.n; i++) {
         const NodeInfo *in = &k->nodes.at[i];
@@ -232,11 +236,16 @@ Grid gpu_grid(Kir *k)
                       .threads = WARPS_OF_ROWS * WARP};
     }
     if (!k->across) return gpu_rows_grid(k);
-    Grid columns, turned, blocks;
-    if (gpu_columns_grid(k, &columns)) return columns;
-    if (gpu_turned_grid(k, &turned)) return turned;
-    if (gpu_blocks_grid(k, &blocks)) return blocks;
-    k->width = lanes_that_draw(k, gpu_lanes_of_thread(k));
+    Grid both, columns, turned, blocks;
+    if (k->elements.n) {
+        if (gpu_both_grid(k, &both)) return both;
+        k->width = 1;
+    } else {
+        if (gpu_columns_grid(k, &columns)) return columns;
+        if (gpu_turned_grid(k, &turned)) return turned;
+        if (gpu_blocks_grid(k, &blocks)) return blocks;
+        k->width = lanes_that_draw(k, gpu_lanes_of_thread(k));
+    }
     int64_t all = k->rows * (gpu_lanes(k)->hi / k->width);
     return (Grid){.map = MAP_thread,
                   .blocks = (all + THREADS - 1) / THREADS,
@@ -430,6 +439,10 @@ static void gpu_items(Emit *e, LoopId items)
         gpu_blocks_items(e, tid, block_number(e));
         return;
     }
+    if (e->map == MAP_both) {
+        gpu_both_items(e, tid, block_number(e));
+        return;
+    }
     LV exists = NULL, lanes = NULL;
     LV item = find_item(e, tid, &lanes, &exists);
     LLVMBasicBlockRef end = emit_block(e, "end");
@@ -546,6 +559,7 @@ static void gpu_function(Emit *e, const char *name, const Grid *g)
     if (g->map == MAP_column) add_shared(e, name, gpu_columns_places(e->k, g));
     if (g->map == MAP_turned) add_shared(e, name, gpu_turned_places(e->k, g));
     if (g->map == MAP_blocks) add_shared(e, name, gpu_blocks_places(e->k));
+    if (g->map == MAP_both) add_shared(e, name, gpu_both_places(e->k));
     if (g->map == MAP_rows)
         add_shared(e, name, gpu_rows_places(e->k, g->row_threads));
     lines_begin(e->lines, e, name, e->loc);

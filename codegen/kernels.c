@@ -166,6 +166,7 @@ static LV emit_kernel(KernelSet *s, const Kir *k, const Grid *grid, Kernel *out)
     e.kept = NEW_ARRAY(a, LV *, k->loops.n);
     e.staged = NEW_ARRAY(a, LV, k->nodes.n);
     e.holds = NEW_ARRAY(a, bool, k->nodes.n);
+    if (grid->map == MAP_both) e.skips = NEW_ARRAY(a, bool, k->nodes.n);
     if (k->tensor) e.pieces = NEW_ARRAY(a, LV *, k->tensor->npieces);
     e.latch = NEW_ARRAY(a, LLVMBasicBlockRef, k->loops.n);
     if (s->lower.gpu)

@@ -342,11 +342,21 @@ void kir_sweep(Kir *k)
     }
 }
 
-/* Of a range that is known when the kernel runs: one, as where each item of a
- * list is somebody's. */
-static int64_t loop_turns(const Loop *l)
+/* Turns of a loop: of a range that is known when the kernel runs one, as where
+ * each item of a list is somebody's; where elements of a matrix are made once,
+ * those that no other lane or row has, too. */
+static int64_t loop_turns(const Kir *k, const Loop *l)
 {
-    return l->from.id || l->to.id ? 1 : l->hi - l->lo;
+    int64_t n = l->hi - l->lo;
+    if (l->from.id || l->to.id) return 1;
+    if (!k->elements.n || !l->accs.n) return n;
+    if (k->loops.at[l->parent].kind == LOOP_seq) return 1;
+    for (LoopId i = 1; i < k->loops.n; i++) {
+        const Loop *sweep = &k->loops.at[i];
+        bool rows = sweep->kind == LOOP_seq && !sweep->accs.n;
+        if (rows && sweep->hi < n) n = sweep->hi;
+    }
+    return n;
 }
 
 static uint64_t loop_flops(const Kir *k, LoopId id)
@@ -358,7 +368,7 @@ static uint64_t loop_flops(const Kir *k, LoopId id)
         if (in->op == KN_scalar || in->op == KN_scan || in->op == KN_total) n++;
         if (in->op == KN_loop) n += loop_flops(k, in->inner);
     }
-    return n * (uint64_t)loop_turns(l);
+    return n * (uint64_t)loop_turns(k, l);
 }
 
 uint64_t kir_flops(const Kir *k)
@@ -370,7 +380,7 @@ int64_t kir_runs(const Kir *k, Node n)
 {
     int64_t runs = 1;
     for (LoopId at = node_info(k, n)->loop; at; at = k->loops.at[at].parent)
-        runs *= loop_turns(&k->loops.at[at]);
+        runs *= loop_turns(k, &k->loops.at[at]);
     return runs;
 }
 

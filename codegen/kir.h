@@ -174,6 +174,7 @@ typedef struct Kir {
     bool across; /* every item is one loop over lanes */
     bool tile;   /* items are a few rows that sweep the columns */
     const TensorTile *tensor; /* tiles on tensor cores; NULL: none */
+    VEC(Node) elements; /* of a matrix in both orders (both.c), by loops */
 } Kir;
 
 void kir_init(Kir *k, Arena *arena);

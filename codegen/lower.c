@@ -543,6 +543,7 @@ static bool lower_region(Lower *l, const LowerOpts *o)
 bool lower_group(Module *m, const Fn *fn, const LowerOpts *o, Kir *k)
 {
     Lower l;
+    BothOrders both;
     lower_init(&l, m, fn, k);
     Op op = (Op)only_op(m, fn)->op;
     bool tile = o->gpu && fn_is(m, fn, FK_tile);
@@ -555,6 +556,9 @@ bool lower_group(Module *m, const Fn *fn, const LowerOpts *o, Kir *k)
         lower_rows(&l, o, only_op(m, fn));
     } else if (scatter_is_long(&l, only_op(m, fn))) {
         lower_long_scatter(&l, o, only_op(m, fn));
+    } else if (fn_is(m, fn, FK_loop) && both_of_group(m, fn, k->arena, &both) &&
+               (o->gpu || both.apart)) {
+        lower_both(&l, &both);
     } else {
         Nest nest = {0};
         find_walk(&l, &nest);

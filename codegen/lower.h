@@ -108,6 +108,8 @@ void lower_rows(Lower *l, const LowerOpts *o, const Inst *in);
 /* Whether threads share the sum of one of its elements. */
 bool scatter_is_long(Lower *l, const Inst *in);
 void lower_long_scatter(Lower *l, const LowerOpts *o, const Inst *in);
+/* both.c */
+void lower_both(Lower *l, const BothOrders *o);
 /* tile.c; false: the group is not of that form */
 bool lower_tile(Lower *l);
 /* tensor.c: the same on tensor cores */

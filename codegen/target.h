@@ -43,10 +43,14 @@ int gpu_turned_blocks(const Kir *k, const Grid *g); /* at a time */
 /* False: no two sweeps over rows of which the first makes maxima. */
 bool gpu_blocks_grid(Kir *k, Grid *out);
 int gpu_blocks_at_a_time(const Kir *k);
+/* False: not in tiles; of a kernel with elements of a matrix. */
+bool gpu_both_grid(Kir *k, Grid *out);
+int gpu_both_at_a_time(const Kir *k);
 /* Places for a value in shared memory that its sums take, or its tile. */
 uint32_t gpu_rows_places(const Kir *k, uint32_t row_threads);
 uint32_t gpu_turned_places(const Kir *k, const Grid *g);
 uint32_t gpu_blocks_places(const Kir *k);
+uint32_t gpu_both_places(const Kir *k);
 void emit_gpu_kernel(Emit *e, const char *name, const Grid *g);
 
 #endif

@@ -747,6 +747,7 @@ bool module_verify(Module *m);
 #include "tile.h"
 #include "column.h"
 #include "turned.h"
+#include "both.h"
 #include "interp/interp.h"
 
 #endif
