@@ -167,20 +167,24 @@ static int walks_at_a_time(const Kir *k, uint32_t threads)
 }
 
 /* Maxima of several rows are under way in a thread at a time, and where these
- * are that ids choose. */
+ * are that ids choose; quotients in f64 behind them. */
 static int blocks_of_maxima(const Kir *k)
 {
     enum { REGISTERS = 65536 / THREADS, BESIDES = 32, ROWS = 8, WORD = 4 };
     enum { CHOSEN = 3 * ROWS }; /* an id, and an address */
-    int64_t bytes = 0, besides = BESIDES;
+    enum { QUOTIENT = 8 };      /* of each lane */
+    int64_t bytes = 0, besides = BESIDES, quotients = 0;
     for (uint32_t i = 1; i < k->nodes.n; i++) {
         const NodeInfo *in = &k->nodes.at[i];
+        quotients +=
+            in->op == KN_scalar && in->sc == SC_div && in->dtype == DT_f64;
         if (in->op == KN_load && ix_uses(k, in->ix, lanes_id(k)) &&
             k->loops.at[in->loop].accs.n)
             bytes += dtype_bytes(k->arg_dtypes[in->arg]);
         if (in->op == KN_load && ix_chosen(k, in->ix))
             besides = BESIDES + CHOSEN;
     }
+    besides += quotients * QUOTIENT * k->width;
     int64_t n = REGISTERS / (ROWS * k->width * bytes / WORD + besides);
     return n > 1 ? (int)n : 1;
 }
