@@ -153,14 +153,8 @@ static bool stores_second(const Graph *g, const Nodes *nodes)
     return false;
 }
 
-const char *fuse_obstacle(Graph *g, const Nodes *nodes)
+const char *fuse_waits(Graph *g, const Nodes *nodes)
 {
-    Shape s;
-    if (nodes->n > MOST_NODES) return "they would be too many ops";
-    fuse_mark(g, nodes);
-    if (!shape_find(g, nodes, &s)) return "they run over other axes";
-    if (!shape_takes(g, nodes, &s))
-        return "something would be computed more often";
     if (stores_second(g, nodes))
         return "what is made once more would be stored";
     if (path_returns(g, nodes)) return "another group lies between them";
@@ -169,6 +163,17 @@ const char *fuse_obstacle(Graph *g, const Nodes *nodes)
     if (small_waits(g, nodes))
         return "what one is made from would be kept for long";
     return NULL;
+}
+
+const char *fuse_obstacle(Graph *g, const Nodes *nodes)
+{
+    Shape s;
+    if (nodes->n > MOST_NODES) return "they would be too many ops";
+    fuse_mark(g, nodes);
+    if (!shape_find(g, nodes, &s)) return "they run over other axes";
+    if (!shape_takes(g, nodes, &s))
+        return "something would be computed more often";
+    return fuse_waits(g, nodes);
 }
 
 /* Makes one cluster of the nodes if they may be one. */
@@ -526,6 +531,7 @@ void fuse_cluster(Graph *g)
     merge_all(g);
     g->numbers_apart = false;
     merge_all(g);
+    fuse_both(g);
     fuse_columns(g);
     if (g->fx->products) fuse_products(g);
     for (uint32_t i = 0; i < g->n && pass_remarks(g->fx->m, g->fx->cx, true);

@@ -85,6 +85,7 @@ typedef VEC(uint32_t) Numbers;
 /* Each node is in one cluster.  Operands have smaller numbers than users. */
 typedef struct Cluster {
     VEC(uint32_t) nodes; /* ascending; empty once merged into another */
+    bool early;          /* it stands where the first of it is asked for */
     uint32_t mark;
 } Cluster;
 
@@ -160,6 +161,8 @@ uint32_t fuse_part(Graph *g, uint32_t node, Node x);
 void fuse_cluster(Graph *g);
 /* Groups that go along rows take in sums over rows, in parts (ir/column.h). */
 void fuse_columns(Graph *g);
+/* Joins what scales blocks of one value in both orders (ir/both.h). */
+void fuse_both(Graph *g);
 /* Joins matmuls and scatters with maps that add to their sums. */
 void fuse_added(Graph *g);
 /* Joins matmuls with maps of their results. */

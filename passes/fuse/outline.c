@@ -310,9 +310,21 @@ static void copy_node(Outline *o, uint32_t node)
 /* Ready clusters wait in the order of their last node. */
 typedef struct Order {
     uint32_t *waits; /* operands outside that are not made yet */
-    uint32_t *key;   /* last node */
+    uint32_t *key;   /* last node, or first that is read outside */
     VEC(uint32_t) ready;
 } Order;
+
+static void take_early(const Graph *g, Order *r)
+{
+    for (uint32_t c = 0; c < g->n; c++) {
+        const Cluster *x = &g->clusters[c];
+        for (uint32_t i = 0; i < x->nodes.n && x->early; i++) {
+            if (!read_outside(g, x->nodes.at[i])) continue;
+            r->key[c] = x->nodes.at[i];
+            break;
+        }
+    }
+}
 
 static void count_waits(const Graph *g, Order *r)
 {
@@ -325,6 +337,7 @@ static void count_waits(const Graph *g, Order *r)
             if (g->nodes[x->args[a]].cluster != x->cluster)
                 r->waits[x->cluster]++;
     }
+    take_early(g, r);
     for (uint32_t i = 0; i < g->n; i++)
         if (g->clusters[i].nodes.n > 0 && r->waits[i] == 0)
             vec_push(g->fx->a, &r->ready, i);

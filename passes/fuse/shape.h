@@ -43,6 +43,8 @@ bool shape_is_column(const Graph *g, uint32_t node, Shape *s);
 
 /* Adds the nodes of a cluster, none of which is there yet, in their order. */
 void fuse_add_cluster(Graph *g, uint32_t c, Nodes *out);
+/* The same where they have the shape of one, and are marked. */
+const char *fuse_waits(Graph *g, const Nodes *nodes);
 /* Why the nodes cannot be one cluster; NULL: they can. */
 const char *fuse_obstacle(Graph *g, const Nodes *nodes);
 
