@@ -12,7 +12,8 @@
  * operand once.
  *
  * The table is sorted by the time of a step, and ends with what a plain copy
- * reaches on this card in this run.
+ * reaches on this card in this run.  Each rate stands beside that of such a
+ * copy, and, of one kernel alone, beside that of a copy of as many bytes.
  */
 #include <inttypes.h>
 
@@ -371,6 +372,15 @@ static int registers(Bench *b, const TitanCommand *c)
     return n;
 }
 
+/* Bytes that are read and as many that are written, in whole blocks; far more
+ * than one place has are copied as fast as a part of them. */
+static double copy_of(Bench *b, uint64_t bytes)
+{
+    enum { BLOCK = 16384 };
+    uint64_t half = bytes / 2 < SHIFT ? bytes / 2 : SHIFT;
+    return time_copy(b, (half + BLOCK - 1) / BLOCK * BLOCK);
+}
+
 static void print_row(Bench *b, const Row *r, double copy)
 {
     const TitanCommand *c = r->command;
@@ -386,6 +396,10 @@ static void print_row(Bench *b, const Row *r, double copy)
            registers(b, c), (double)bytes * 1e-6, r->us, rate,
            100 * rate / copy, r->runs, r->runs * r->us * 1e-3,
            titan_string(&b->im, c->file), c->line);
+    if (!b->only || bytes < 2) return;
+    double same = copy_of(b, bytes);
+    printf("%36s a copy of as many bytes: %.0f GB/s, of which %.1f %%\n", "",
+           same, 100 * rate / same);
 }
 
 static void print_table(Bench *b)
