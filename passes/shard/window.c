@@ -158,12 +158,12 @@ static void find_choices(Window *w, const Part *p, uint32_t i, Choices *out)
         return;
     }
     MeshAxis m = w->mesh[i];
-    Ways ways = item_ways(x, p->item, m);
-    Way nowhere = ways.at.at[0], ruled = {*pin_at(x->s, m, p->node), NULL};
     if (is_port(x, p->item) && is_fixed(x, p->node, m)) {
-        ways.at.n = 1;
-        ways.at.at[0] = ruled;
+        find_choices(w, p, i + 1, out);
+        return;
     }
+    Ways ways = item_ways(x, p->item, m);
+    Way nowhere = ways.at.at[0];
     for (uint32_t k = 0; k < ways.at.n; k++) {
         take(w, p, m, &ways.at.at[k]);
         find_choices(w, p, i + 1, out);
@@ -178,6 +178,10 @@ static void take_nowhere(Window *w, const Part *p)
     put_made(w, p, form);
     for (uint32_t k = 0; k < args_of(w, p); k++)
         put_needed(w, w->x->s->items.at[p->item].first + k, form);
+    for (uint32_t i = 0; i < w->nmesh && is_port(w->x, p->item); i++)
+        if (is_fixed(w->x, p->node, w->mesh[i]))
+            place_port(w->x, p->node, w->mesh[i],
+                       *pin_at(w->x->s, w->mesh[i], p->node));
 }
 
 /* What the part reads is made as FORMED says, or as it was. */
