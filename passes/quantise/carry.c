@@ -6,9 +6,12 @@
  * them: through moves, gathers, and a map that puts a number in the place of
  * some.  These are of the narrow numbers, which are widened behind them.
  */
+#include <math.h>
+
 #include "quantise.h"
 
-/* The operand that a map has, or a number instead of it. */
+/* The operand that a map has, or instead of it a number that numbers of 16 bits
+ * have too. */
 static bool replaces(const Quantise *q, const Inst *in, uint32_t *operand)
 {
     if (in->op != OP_map || in->nargs != 2) return false;
@@ -16,10 +19,11 @@ static bool replaces(const Quantise *q, const Inst *in, uint32_t *operand)
     if (x->op != SC_where) return false;
     const ExprInfo *if_not = expr_info(q->m, x->args[2]);
     const ExprInfo *is = expr_info(q->m, x->args[0]);
+    const ExprInfo *number = expr_info(q->m, x->args[1]);
     *operand = if_not->operand;
-    return is->op == SC_arg && is->dtype == DT_bool &&
-           expr_info(q->m, x->args[1])->op == SC_const &&
-           if_not->op == SC_arg && if_not->operand != is->operand;
+    return is->op == SC_arg && is->dtype == DT_bool && number->op == SC_const &&
+           (number->f == 0 || !isfinite(number->f)) && if_not->op == SC_arg &&
+           if_not->operand != is->operand;
 }
 
 static bool carries(const Quantise *q, const Inst *in, uint32_t *operand)
@@ -29,8 +33,9 @@ static bool carries(const Quantise *q, const Inst *in, uint32_t *operand)
     case OP_rename:
     case OP_split:
     case OP_merge:
-    case OP_gather:
         return true;
+    case OP_gather: /* of rows; what products choose is theirs to quantise */
+        return !attr_get(q->m, in->attr, AT_recipe);
     default:
         return replaces(q, in, operand);
     }
