@@ -36,6 +36,12 @@ typedef struct Joined {
     Join how;
 } Joined;
 
+/* Beside that, what somebody reads joined in some way. */
+typedef struct Read {
+    Value old;
+    Joined is;
+} Read;
+
 /* Ids that are in order. */
 typedef struct Sorted {
     Value of; /* ids of the old function */
@@ -46,6 +52,7 @@ typedef struct Sorted {
 typedef struct Joining {
     Route *r;
     VEC(Sorted) sorted;
+    VEC(Read) reads;
     Joined *of; /* by value; NO_VALUE: it is not */
     uint32_t made;
 } Joining;
@@ -136,8 +143,15 @@ static Value joined(Joining *j, const Join *how, Value old)
     if (axes_in(j, how, old_type(j, old)) == 0)
         return rewrite_value(&j->r->rw, old);
     if (!value_eq(at->v, NO_VALUE) && join_eq(&at->how, how)) return at->v;
-    if (map_joins(j, how, in)) return joined_map(j, how, in);
-    return merged(j, how, rewrite_value(&j->r->rw, old));
+    for (uint32_t i = 0; i < j->reads.n; i++)
+        if (value_eq(j->reads.at[i].old, old) &&
+            join_eq(&j->reads.at[i].is.how, how))
+            return j->reads.at[i].is.v;
+    Value v = map_joins(j, how, in)
+                  ? joined_map(j, how, in)
+                  : merged(j, how, rewrite_value(&j->r->rw, old));
+    vec_push(j->r->m->scratch, &j->reads, ((Read){old, {v, *how}}));
+    return v;
 }
 
 /* The value of the old function in parts again. */
@@ -164,7 +178,7 @@ static int64_t all_of(Join *how)
 static bool join_blocks(const Joining *j, Type ids, Join *how)
 {
     const TypeInfo *ti = type_info(j->r->m, ids);
-    if (ti->dtype != DT_i32 || ti->naxes < 2 || ti->naxes > MOST_JOINED)
+    if (ti->dtype != DT_i32 || ti->naxes < 2 || ti->naxes >= MOST_JOINED)
         return false;
     *how = (Join){.n = ti->naxes, .order = NO_VALUE};
     for (uint32_t i = 0; i < ti->naxes; i++)
@@ -307,9 +321,11 @@ static bool join_scatter(Joining *j, Value old, const Inst *in)
     Value ids = inst_arg(fn, in, 0), u = inst_arg(fn, in, 1);
     const Inst *of = inst_of(fn, u);
     if (!attr_flag(m, in->attr, AT_ascending) || of->op != OP_einsum ||
-        !join_blocks(j, old_type(j, ids), &blocks) ||
-        axes_in(j, &blocks, of->type) < blocks.n)
+        !join_blocks(j, old_type(j, ids), &blocks))
         return false;
+    for (uint32_t k = 0; k < 2; k++)
+        if (axes_in(j, &blocks, old_type(j, inst_arg(fn, of, k))) < blocks.n)
+            return false;
     join_chosen(j, in->type, attr_axis(m, in->attr, AT_axis), &blocks, &chosen);
     Value args[2];
     const Sorted *list = ids_sorted(j, ids, &blocks, &chosen);
