@@ -540,6 +540,22 @@ static bool lower_region(Lower *l, const LowerOpts *o)
     return lower_tile(l);
 }
 
+/* Rows and columns as the matrix lies in memory, where that makes such a group
+ * too. */
+static bool find_both(const Lower *l, BothOrders *out)
+{
+    const Fn *fn = l->fn;
+    Arena *a = l->k->arena;
+    const int64_t **strides = NEW_ARRAY(a, const int64_t *, fn->nparams + 1);
+    BothOrders lies;
+    if (!fn_is(l->m, fn, FK_loop) || !both_of_group(l->m, fn, NULL, a, out))
+        return false;
+    for (uint32_t i = 0; i < fn->nparams; i++)
+        strides[i] = l->k->args[i].stride;
+    if (both_of_group(l->m, fn, strides, a, &lies)) *out = lies;
+    return true;
+}
+
 bool lower_group(Module *m, const Fn *fn, const LowerOpts *o, Kir *k)
 {
     Lower l;
@@ -556,8 +572,7 @@ bool lower_group(Module *m, const Fn *fn, const LowerOpts *o, Kir *k)
         lower_rows(&l, o, only_op(m, fn));
     } else if (scatter_is_long(&l, only_op(m, fn))) {
         lower_long_scatter(&l, o, only_op(m, fn));
-    } else if (fn_is(m, fn, FK_loop) && both_of_group(m, fn, k->arena, &both) &&
-               (o->gpu || both.apart)) {
+    } else if (find_both(&l, &both) && (o->gpu || both.apart)) {
         lower_both(&l, &both);
     } else {
         Nest nest = {0};

@@ -66,16 +66,27 @@ static int64_t local_size(const Find *f, Type t, Axis a)
 
 /* ------------------------------------------------------------- behind it -- */
 
-static Digits *of_matrix(const Find *f, Type t)
+/* In the order of its memory, where that is known: rows lie outermost. */
+static Digits *of_matrix(const Find *f, Value v)
 {
-    const TypeInfo *ti = type_info(f->m, t);
+    const TypeInfo *ti = type_info(f->m, value_type(f->o->fn, v));
+    const int64_t *stride =
+        f->o->strides && v.id < f->o->fn->nparams ? f->o->strides[v.id] : NULL;
     Digits *d = digits_new(f);
     int64_t step = 1;
+    uint32_t order[MOST_DIGITS];
     if (ti->naxes > MOST_DIGITS) return NULL;
     d->n = ti->naxes;
+    for (uint32_t i = 0, at; i < ti->naxes; i++) {
+        for (at = i; stride && at > 0 && stride[order[at - 1]] < stride[i];
+             at--)
+            order[at] = order[at - 1];
+        order[at] = i;
+    }
     for (uint32_t i = ti->naxes; i-- > 0;) {
-        int64_t size = type_local_size(f->m, &ti->axes[i]);
-        d->at[i] = (Digit){ti->axes[i].axis, step, size};
+        const TypeAxis *axis = &ti->axes[order[i]];
+        int64_t size = type_local_size(f->m, axis);
+        d->at[i] = (Digit){axis->axis, step, size};
         step *= size;
     }
     return d;
@@ -133,21 +144,12 @@ static Digits *of_merge(const Find *f, const Inst *in, const Digits *x)
     return add_digit(d, whole) ? d : NULL;
 }
 
-static bool asks_index(const Find *f, const Inst *map)
-{
-    const TypeInfo *ti = type_info(f->m, map->type);
-    Expr e = attr_expr(f->m, map->attr);
-    for (uint32_t i = 0; i < ti->naxes; i++)
-        if (expr_uses_index(f->m, e, ti->axes[i].axis)) return true;
-    return false;
-}
-
 /* What is behind the matrix says where its axes are; beside that there are
  * numbers. */
 static Digits *of_map(const Find *f, const Inst *in)
 {
     Digits *d = digits_new(f);
-    if (asks_index(f, in)) return NULL;
+    if (map_asks_index(f->m, in, in->type)) return NULL;
     for (uint32_t k = 0; k < in->nargs; k++) {
         Value v = operand(f, in, k);
         const Digits *x = digits_of(f, v);
@@ -322,7 +324,7 @@ static bool is_matrix(Find *f, Value v)
     *f = (Find){.m = f->m, .o = f->o, .a = f->a, .out = o};
     *o = (BothOrders){.of = v};
     o->digits = NEW_ARRAY(f->a, const Digits *, (size_t)f->o->fn->ninsts + 1);
-    if (!(d = of_matrix(f, value_type(f->o->fn, v)))) return false;
+    if (!(d = of_matrix(f, v))) return false;
     o->digits[v.id] = d;
     f->elements = count(d);
     return takes_all(f);
@@ -358,9 +360,10 @@ bool both_find(const Module *m, const BothOf *of, Arena *a, BothOrders *out)
     return false;
 }
 
-bool both_of_group(const Module *m, const Fn *group, Arena *a, BothOrders *out)
+bool both_of_group(const Module *m, const Fn *group,
+                   const int64_t *const *strides, Arena *a, BothOrders *out)
 {
-    BothOf of = {.fn = group};
+    BothOf of = {.fn = group, .strides = strides};
     bool *inside = NEW_ARRAY(a, bool, (size_t)group->ninsts + 1);
     bool *leaves = NEW_ARRAY(a, bool, (size_t)group->ninsts + 1);
     for (uint32_t i = group->nparams; i < group->ninsts; i++)

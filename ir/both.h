@@ -5,12 +5,13 @@
  * elements of blocks of its columns and what is by those of blocks of its rows,
  * or of blocks of both, and give it in whichever order of axes:
  *
- *     %x : bf16[row, column]                        a parameter, or maps of
- * such %a : bf16[row, block, part]        = split ..  of what is renamed %m :
- * f32[row, block]               = reduce .. kind max axes (part) %p : e4m3[row,
- * block, part]        = map %a, %m .. %b : bf16[block_1, part_1, column] =
- * split .. %n : f32[block_1, column]          = reduce .. kind max axes
- * (part_1) %q : e4m3[block_1, part_1, column] = map %b, %n ..
+ *     %x : bf16[row, column]                a parameter, or maps of such
+ *     %a : bf16[row, block, part]           = split .. of what is renamed
+ *     %m : f32[row, block]                  = reduce .. kind max axes (part)
+ *     %p : e4m3[row, block, part]           = map %a, %m ..
+ *     %b : bf16[block_1, part_1, column]    = split ..
+ *     %n : f32[block_1, column]             = reduce .. kind max axes (part_1)
+ *     %q : e4m3[block_1, part_1, column]    = map %b, %n ..
  *
  * All that is behind the matrix is a map, a name, a split or merge of axes that
  * lie side by side, or a maximum over a part of its innermost columns or rows.
@@ -44,8 +45,10 @@ typedef struct BothOrders {
 /* What of a function is, or may become, a group. */
 typedef struct BothOf {
     const Fn *fn;
-    const bool *inside; /* per value */
-    const bool *leaves; /* who is inside and read outside */
+    const bool *inside;            /* per value */
+    const bool *leaves;            /* who is inside and read outside */
+    const int64_t *const *strides; /* per parameter, of its axes in order: rows
+                                      lie outermost; NULL: as in types */
 } BothOf;
 
 /* Whether it is such a group, of blocks that tiles of BOTH_TILE rows and
@@ -53,6 +56,7 @@ typedef struct BothOf {
 enum { BOTH_TILE = 128 };
 bool both_find(const Module *m, const BothOf *o, Arena *a, BothOrders *out);
 /* The same of a group function. */
-bool both_of_group(const Module *m, const Fn *group, Arena *a, BothOrders *out);
+bool both_of_group(const Module *m, const Fn *group,
+                   const int64_t *const *strides, Arena *a, BothOrders *out);
 
 #endif

@@ -152,7 +152,7 @@ static bool loop_in_place(const Scene *s, const Fn *g, uint32_t param,
     BothOrders both;
     Type x = g->params[param].type, y = g->results[result].type;
     /* What blocks of a matrix share is read for all of a block. */
-    if (both_of_group(m, g, s->x->a, &both)) return false;
+    if (both_of_group(m, g, NULL, s->x->a, &both)) return false;
     if (!type_eq(type_with_dtype(m, x, DT_bool),
                  type_with_dtype(m, y, DT_bool)))
         return false;

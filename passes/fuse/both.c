@@ -164,9 +164,12 @@ static bool join_some(Meet *m, uint32_t node)
 
 void fuse_both(Graph *g)
 {
+    enum { LEAST = BOTH_TILE * BOTH_TILE };
     uint32_t n = g->n;
     for (uint32_t i = 0; i < n && g->fx->gpu; i++) {
         Meet m = {.g = g, .matrix = g->nodes[i].value};
+        if (type_elements(g->fx->m, value_type(g->fn, m.matrix)) < LEAST)
+            continue;
         find_readers(&m, i);
         while (m.clusters.n > 1 && join_some(&m, i))
             continue;
