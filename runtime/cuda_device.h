@@ -29,9 +29,8 @@ typedef struct CudaBytes {
 typedef struct CudaShared {
     CuPtr at; /* 0: there is none */
     size_t bytes;
-    bool
-        mapped; /* among threads: `memory` is what is there, if it is its own */
-    CuMemory memory;
+    bool mapped;     /* among threads: an address of this GPU's own */
+    CuMemory memory; /* what is mapped, of the rank that made it */
 } CudaShared;
 
 /* How others come to it. */

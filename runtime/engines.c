@@ -138,5 +138,5 @@ uint64_t engines_nodes(const TitanImage *im, const TitanCommand *cmd)
     uint64_t parts =
         is_sum(x) && part ? (collective_piece_bytes(x) + part - 1) / part : 1;
     uint64_t steps = engines_fed(im, cmd) ? x->steps : 1;
-    return 1 + parts * (3 * PARTNERS * (n - 1) + n) + (steps - 1) * (n - 1);
+    return 1 + parts * (3 * PARTNERS * (n - 1) + n) + 2 * (steps - 1) * (n - 1);
 }

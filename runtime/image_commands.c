@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-enum { MAX_COMMANDS = 10000000 };
+enum { MAX_COMMANDS = 10000000, MOST_STEPS = 64 };
 
 TitanStatus image_check_operand(ImageCheck *c, uint32_t i,
                                 const int64_t *counts, uint32_t depth)
@@ -210,11 +210,11 @@ static TitanStatus check_fed(ImageCheck *c, const TitanCommand *cmd)
         return BAD(c, "what feeds an exchange is damaged");
     const TitanGemm *g = &im->gemms[from->index];
     int64_t n = ranks_in_group(im, x->group), all;
-    bool fits = g->dtype_d == x->dtype && g->d_col == 1 && g->d_row == g->n &&
-                x->steps > 0 && g->m % (n * x->steps) == 0 && !g->scale_a &&
-                g->accumulate != TITAN_GEMM_scaled &&
-                !__builtin_mul_overflow(g->m, g->n, &all) &&
-                all == n * x->count;
+    bool fits =
+        g->dtype_d == x->dtype && g->d_col == 1 && g->d_row == g->n &&
+        x->steps > 0 && x->steps <= MOST_STEPS && g->m % (n * x->steps) == 0 &&
+        !g->scale_a && g->accumulate != TITAN_GEMM_scaled &&
+        !__builtin_mul_overflow(g->m, g->n, &all) && all == n * x->count;
     for (uint32_t i = 0; i < g->nbatch; i++)
         fits &= g->batch[i] == 1;
     if (!fits || !same_operand(im, &im->operands[from->operands.first + 2],
