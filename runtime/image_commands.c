@@ -223,6 +223,20 @@ static TitanStatus check_fed(ImageCheck *c, const TitanCommand *cmd)
     return TITAN_OK;
 }
 
+/* What begins in a member's piece of what is gathered ends there: where the
+ * source stays, the member's own piece is read in the source. */
+static bool is_of_one_piece(const TitanImage *im, const TitanCommand *from,
+                            const TitanOperand *o)
+{
+    const TitanCollective *x = &im->collectives[from->index];
+    const TitanOperand *all = &im->operands[from->operands.first];
+    uint64_t piece = collective_piece_bytes(x), at = o->offset - all->offset;
+    if (!from->stays || o->kind != all->kind || o->base != all->base ||
+        at >= piece * ranks_in_group(im, x->group))
+        return true;
+    return o->bytes <= piece - at % piece;
+}
+
 /* A part of what is one command for each member of a gather, which says that it
  * is over; the program ends at END. */
 static TitanStatus check_part(ImageCheck *c, const TitanCommand *cmd,
@@ -243,6 +257,9 @@ static TitanStatus check_part(ImageCheck *c, const TitanCommand *cmd,
     for (uint32_t i = 0; i < n && fits; i++)
         fits = first[i].fed == cmd->fed && first[i].kind == cmd->kind &&
                first[i].index == cmd->index && first[i].stream == cmd->stream;
+    for (uint32_t i = 0; i < cmd->operands.n && fits; i++)
+        fits =
+            is_of_one_piece(im, from, &im->operands[cmd->operands.first + i]);
     return fits ? TITAN_OK : BAD(c, "a gather has other parts than members");
 }
 

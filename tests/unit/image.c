@@ -20,13 +20,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "codegen/kernel.h"
 #include "passes/pass.h"
 #include "runtime/titan.h"
 #include "tests/unit/opened.h"
+#include "tests/unit/sealed.h"
 
 static const char in_order[] = "localise,fuse{tile-bytes=32},expand,memplan";
 static const char in_streams[] = "localise,fuse{tile-bytes=32},expand,schedule{"
@@ -267,14 +265,6 @@ static void same_input_same_bytes(void **state)
 
 /* ------------------------------------------------------------------ damage --
  */
-
-static void seal(TitanHeader *h)
-{
-    XXH128_canonical_t c;
-    memset(h->hash, 0, sizeof h->hash);
-    XXH128_canonicalFromHash(&c, XXH3_128bits(h, h->size));
-    memcpy(h->hash, c.digest, sizeof h->hash);
-}
 
 static void *row(void *image, TitanTableId table, uint32_t i)
 {

@@ -16,7 +16,8 @@
 
 #include "codegen/kernel.h"
 #include "passes/pass.h"
-#include "runtime/abi.h"
+#include "runtime/titan.h"
+#include "tests/unit/sealed.h"
 
 static const char pipeline[] =
     "localise,chunk{target=sm_90a},fuse{target=sm_90a},expand,"
@@ -115,6 +116,33 @@ static Counts count(const char *image)
     return n;
 }
 
+/* An operand of a part that goes beyond a member's piece is refused. */
+static void check_longer(Arena *a, const void *image, size_t size)
+{
+    char *copy = arena_alloc(a, size);
+    TitanStory story = {0};
+    TitanImage im;
+    memcpy(copy, image, size);
+    assert_int_equal(titan_image_open(&story, copy, size, &im), TITAN_OK);
+    const TitanHeader *h = (const void *)copy;
+    for (uint32_t i = 0; i < h->tables[TITAN_TABLE_commands].n; i++) {
+        const TitanCommand *cmd = table_at(copy, TITAN_TABLE_commands, i);
+        if (!cmd->fed) continue;
+        const TitanCommand *from =
+            table_at(copy, TITAN_TABLE_commands, cmd->fed - 1);
+        const TitanOperand *all =
+            table_at(copy, TITAN_TABLE_operands, from->operands.first);
+        for (uint32_t k = 0; k < cmd->operands.n; k++) {
+            const TitanOperand *o =
+                table_at(copy, TITAN_TABLE_operands, cmd->operands.first + k);
+            if (o->base == all->base && o->offset == all->offset)
+                ((TitanOperand *)(uintptr_t)o)->bytes = all->bytes;
+        }
+    }
+    seal((TitanHeader *)(void *)copy);
+    assert_int_equal(titan_image_open(&story, copy, size, &im), TITAN_BAD_DATA);
+}
+
 static Counts counts_of(const char *program)
 {
     Arena arena = {0}, scratch = {0};
@@ -135,6 +163,7 @@ static Counts counts_of(const char *program)
     assert_true(image_write(m, &o, kernels_new(m, &o), &image, &size));
     check_no_errors(&diag);
     Counts n = count(image);
+    if (n.stays) check_longer(&arena, image, size);
     arena_release(&scratch);
     arena_release(&arena);
     return n;
