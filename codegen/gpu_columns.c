@@ -173,8 +173,7 @@ static LV partials_sum(Emit *e, const Acc *acc, const Partials *p, uint32_t a)
     return x[0];
 }
 
-/* --------------------------------------------------------- over the block --
- */
+/* -------------------------------------------------------- over the block -- */
 
 /* Places of a warp in shared memory, one for each lane of the block. */
 static int64_t places(int64_t width, uint32_t beside)

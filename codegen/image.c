@@ -615,8 +615,7 @@ static void find_ends(Writer *w)
     image_reserve(&w->t, TITAN_BASE_host, w->host);
 }
 
-/* ---------------------------------------------------------------- entries --
- */
+/* --------------------------------------------------------------- entries -- */
 
 /* An entry on all stages. */
 typedef struct Entry {

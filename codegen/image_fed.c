@@ -131,8 +131,7 @@ uint32_t image_fed(ImageTables *t, const Fn *fn, const Inst *launch,
     return (uint32_t)(gemm - t->commands.at) + 1;
 }
 
-/* --------------------------------------------------------- own rows first --
- */
+/* -------------------------------------------------------- own rows first -- */
 
 typedef struct Group {
     const ImageTables *t;

@@ -29,8 +29,7 @@ static uint32_t role_number(Role r)
     }
 }
 
-/* ------------------------------------------------------------------ slots --
- */
+/* ----------------------------------------------------------------- slots -- */
 
 /* The place of a port on a stage. */
 typedef struct PortAt {
@@ -271,8 +270,7 @@ void image_slots(ImageTables *t)
     }
 }
 
-/* ------------------------------------------------------------------ ports --
- */
+/* ----------------------------------------------------------------- ports -- */
 
 /* Values of an input that chooses from an axis stay below its size. */
 static uint32_t bound_of(const ImageTables *t, const Port *p)
@@ -365,8 +363,7 @@ TitanRange image_ports(ImageTables *t, const Fn *const *fns)
     return r;
 }
 
-/* ------------------------------------------------------------------ facts --
- */
+/* ----------------------------------------------------------------- facts -- */
 
 void image_fact(ImageTables *t, const char *name, double value)
 {

@@ -71,8 +71,7 @@ void image_reserve(ImageTables *t, TitanBase base, uint64_t bytes)
     if (*most < bytes) *most = bytes;
 }
 
-/* ------------------------------------------------------------------ bytes --
- */
+/* ----------------------------------------------------------------- bytes -- */
 
 static uint64_t aligned(uint64_t n, uint64_t to)
 {

@@ -207,8 +207,7 @@ void matmul_print_scales(const Matmul *p, Buf *out);
 /* Number of the product whose sums an einsum of the group is. */
 uint32_t matmul_product(const Matmul *p, const Inst *einsum);
 
-/* ---------------------------------- values on fragments (matmul_values.c) --
- */
+/* --------------------------------- values on fragments (matmul_values.c) -- */
 
 /* Eight elements of a thread in 16 columns: pairs of neighbours at rows r and
  * r + 8 of column c, then of column c + 8. */

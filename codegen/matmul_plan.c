@@ -23,8 +23,7 @@
 enum { CACHED_BYTES = 128 << 20 };
 enum { UNIT = 16, FEWEST_STAGES = 3, MOST_WITH_MAPS = 192 };
 
-/* ------------------------------------------------------------------ views --
- */
+/* ----------------------------------------------------------------- views -- */
 
 /* Rows of `inner` dense elements. */
 typedef struct Matrix {
@@ -126,8 +125,7 @@ static bool view_b(const Matmul *p, const Gemm *g, uint32_t arg, MatmulView *v)
     return view_operand(&x, g, p->group_n, p->t.pair == MATMUL_DOWN ? 2 : 1, v);
 }
 
-/* ---------------------------------------------------------------- operands --
- */
+/* -------------------------------------------------------------- operands -- */
 
 /* The product of the transposed matrices. */
 static void turn(Gemm *g, GemmPlace *places, uint32_t n)
@@ -205,8 +203,7 @@ static bool view_operands(Matmul *p, const KernelArg *args,
     return true;
 }
 
-/* ------------------------------------------------------------------- parts --
- */
+/* ----------------------------------------------------------------- parts -- */
 
 /* Tallies are cut, too, but have no parts that maps are of. */
 static const Inst *group_split(const Module *m, const Fn *f)
@@ -280,8 +277,7 @@ static void find_part(const Matmul *p, const KernelArg *arg, MatmulValue *v)
     v->part = layout_stride(p->m, (Layout){arg->type, arg->stride}, axis);
 }
 
-/* ------------------------------------------------------------------ blocks --
- */
+/* ---------------------------------------------------------------- blocks -- */
 
 /* ProductBlocks lie one behind the other, in whole tiles or stages.  What two
  * blocks of threads share, they choose alike. */
@@ -318,8 +314,7 @@ static bool find_blocks(Matmul *p, const KernelArg *args, bool turned)
            (b.scattered || (!turned && p->t.pair != MATMUL_DOWN));
 }
 
-/* ------------------------------------------------------------------ values --
- */
+/* ---------------------------------------------------------------- values -- */
 
 static bool is_operand(const Fn *f, uint32_t param)
 {
@@ -488,8 +483,7 @@ static bool place_values(Matmul *p, const KernelArg *args)
     return true;
 }
 
-/* ------------------------------------------------------------------- plans --
- */
+/* ----------------------------------------------------------------- plans -- */
 
 /* As many chunks and stages as there is room for. */
 static bool share_memory(Matmul *p)
@@ -606,8 +600,7 @@ uint32_t matmul_blocks(const Matmul *p)
     return (uint32_t)(blocks < most ? blocks : most);
 }
 
-/* --------------------------------------------------------------------- key --
- */
+/* ------------------------------------------------------------------- key -- */
 
 static void print_view(const MatmulView *v, Buf *out)
 {

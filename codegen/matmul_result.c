@@ -71,8 +71,7 @@ static uint32_t place_of(const Mm *m, const Chunk *c, const MatmulValue *v,
                           at);
 }
 
-/* ---------------------------------------------------------- units of a slot --
- */
+/* ------------------------------------------------------- units of a slot -- */
 
 /* Elements of 16 bits go as matrices, others in pairs of neighbours. */
 static bool goes_in_pairs(const MatmulValue *v)
@@ -157,8 +156,7 @@ static void write_pairs(const Mm *m, LV base, uint32_t unit,
     }
 }
 
-/* ------------------------------------------------- values that are not there
- * -- */
+/* --------------------------------------------- values that are not there -- */
 
 /* The offset in elements of element (row, column) of a value; 0 where that lies
  * outside.  Columns are those of a part, or of the whole result. */
@@ -243,8 +241,7 @@ static LV read_elements(const Mm *m, const Chunk *c, uint32_t from,
     return out;
 }
 
-/* ------------------------------------------------------------------ chunks --
- */
+/* ---------------------------------------------------------------- chunks -- */
 
 /* Chunks that are made together; columns count from the first. */
 typedef struct Units {

@@ -16,8 +16,7 @@
 /* Blocks begin and tiles of them at multiples of HALF columns. */
 enum { BLOCK = GEMM_SCALE_BLOCK, HALF = BLOCK / 2 };
 
-/* -------------------------------------------------------------------- plan --
- */
+/* ------------------------------------------------------------------ plan -- */
 
 /* An axis of an operand: how far its elements lie apart as indices of the side
  * or of the sum, and their scales in memory. */
@@ -153,8 +152,7 @@ void matmul_print_scales(const Matmul *p, Buf *out)
     }
 }
 
-/* ------------------------------------------------------------------- loads --
- */
+/* ----------------------------------------------------------------- loads -- */
 
 static LV wide(const Mm *m, LV x, int64_t by)
 {

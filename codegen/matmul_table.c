@@ -60,8 +60,7 @@ void matmul_key(const Matmul *p, Buf *out)
     print_values(p, true, false, " writes", out);
 }
 
-/* ----------------------------------------------------------------- entries --
- */
+/* --------------------------------------------------------------- entries -- */
 
 /* The sizes in a name, and where they stand. */
 typedef struct Sizes {
@@ -162,8 +161,7 @@ bool matmul_table_find(const char *table, const char *key, MatmulChoice *out)
     return best >= 0;
 }
 
-/* ---------------------------------------------------------------- checking --
- */
+/* -------------------------------------------------------------- checking -- */
 
 static bool is_maker(const char *maker)
 {

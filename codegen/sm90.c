@@ -301,8 +301,7 @@ void sm90_mbar_wait(const Site *s, LV bar, LV parity)
              "r,r,~{memory}", args, 2);
 }
 
-/* -------------------------------------------------------- the copy engine --
- */
+/* ------------------------------------------------------- the copy engine -- */
 
 void sm90_map_prefetch(const Site *s, LV map)
 {
@@ -526,8 +525,7 @@ void sm90_registers(const Site *s, unsigned n, bool more)
                   n);
 }
 
-/* ---------------------------------------------------------------- numbers --
- */
+/* --------------------------------------------------------------- numbers -- */
 
 LV sm90_pack(const Site *s, DType to, LV low, LV high)
 {

@@ -67,8 +67,7 @@ bool has_axes(Sema *s, const Builtin *b, const Call *c, const AxisList *l)
     return true;
 }
 
-/* ------------------------------------------------- scalar functions, casts --
- */
+/* ----------------------------------------------- scalar functions, casts -- */
 
 Val builtin_scalar(Sema *s, const Builtin *b, const Call *c)
 {

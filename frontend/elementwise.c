@@ -243,8 +243,7 @@ static Val fold_numbers(Sema *s, Span at, ScalarOp op, const Val *args,
     return v;
 }
 
-/* -------------------------------------------------------------- alignment --
- */
+/* ------------------------------------------------------------- alignment -- */
 
 static void size_differs(Sema *s, Span at, Axis a, const Val *x, int64_t nx,
                          const Val *y, int64_t ny)

@@ -13,8 +13,7 @@
  */
 #include "sema.h"
 
-/* ----------------------------------------------------------- which entries --
- */
+/* --------------------------------------------------------- which entries -- */
 
 static bool word_is(const char *word, size_t n, const char *name)
 {
@@ -58,8 +57,7 @@ bool entries_known(Sema *s, const char *const *names, uint32_t n)
     return true;
 }
 
-/* --------------------------------------------------------------- dropping --
- */
+/* -------------------------------------------------------------- dropping -- */
 
 static bool ports_have(const Port *ports, uint32_t n, Str path)
 {
@@ -96,8 +94,7 @@ void entry_drop(Sema *s, const char *name)
     module_sweep(m, roots);
 }
 
-/* ----------------------------------------------------------------- groups --
- */
+/* ---------------------------------------------------------------- groups -- */
 
 static Group *group_of(Sema *s, Str name, Span at)
 {

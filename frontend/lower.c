@@ -120,8 +120,7 @@ static void add_nexts(Sema *s, const Nexts *n, Results *r)
                    n->at[i].mem->path);
 }
 
-/* ----------------------------------------------------------------- inputs --
- */
+/* ---------------------------------------------------------------- inputs -- */
 
 /* A number that the block compares the input with: it may be that. */
 static void find_compared(Sema *s, const Node *n, Str name, Val *v);
@@ -205,8 +204,7 @@ static bool begin_entry(Sema *s, const Node *n, const char *name)
     return true;
 }
 
-/* ------------------------------------------------------------------ train --
- */
+/* ----------------------------------------------------------------- train -- */
 
 /* A config value that counts: a whole number from 1. */
 static bool config_count(Sema *s, const char *name, int64_t otherwise,
@@ -333,8 +331,7 @@ static bool lower_train(Sema *s, const Node *n)
     return true;
 }
 
-/* ----------------------------------------------------------- other entries --
- */
+/* --------------------------------------------------------- other entries -- */
 
 /* with params = pretrain.shadow: the states of that name, one a parameter. */
 static bool params_from(Sema *s, const Setting *set)
@@ -452,8 +449,7 @@ static void close_inits(Sema *s)
         close_init(s, s->groups.at[i], s->groups.at[i]->init);
 }
 
-/* ------------------------------------------------------------- the program --
- */
+/* ----------------------------------------------------------- the program -- */
 
 static const Node *nth(Sema *s, NodeKind kind, uint32_t k)
 {

@@ -10,8 +10,7 @@
 
 enum { MOST_CALLS = 1 << 18 };
 
-/* --------------------------------------------------------- axis arguments --
- */
+/* -------------------------------------------------------- axis arguments -- */
 
 typedef struct AxisArgs {
     AxisList lists[16];
@@ -231,8 +230,7 @@ static bool bind_args(Sema *s, const Node *d, Val *slots, const Span *spans,
     return true;
 }
 
-/* ------------------------------------------------------------ activations --
- */
+/* ----------------------------------------------------------- activations -- */
 
 static bool too_deep(Sema *s, Span at, const Node *d)
 {
@@ -345,8 +343,7 @@ Val call_fn(Sema *s, Span at, Callee k, const Val *args, uint32_t n)
     return run_fn(s, k, &c, &none);
 }
 
-/* ---------------------------------------------------------------- modules --
- */
+/* --------------------------------------------------------------- modules -- */
 
 typedef struct Leaves {
     VEC(Value) at;
@@ -492,8 +489,7 @@ static Val call_instance(Sema *s, Instance *in, const Call *c)
     return v;
 }
 
-/* -------------------------------------------------------------- instances --
- */
+/* ------------------------------------------------------------- instances -- */
 
 Str indexed(Sema *s, Str name)
 {
@@ -617,8 +613,7 @@ static Instance *own_instance(Sema *s, const Node *n, Callee k)
     return in;
 }
 
-/* ------------------------------------------------------------------ calls --
- */
+/* ----------------------------------------------------------------- calls -- */
 
 static Val call_callee(Sema *s, const Node *n, const Val *f, Call *c)
 {

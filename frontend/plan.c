@@ -182,8 +182,7 @@ static bool check_names(Plan *p, const Node *rule)
     return true;
 }
 
-/* ----------------------------------------------------------------- shards --
- */
+/* ---------------------------------------------------------------- shards -- */
 
 bool rule_roles(Plan *p, const Node *rule, unsigned *out)
 {
@@ -480,8 +479,7 @@ static bool shard_values(Plan *p)
     return true;
 }
 
-/* --------------------------------------------------------------- choosing --
- */
+/* -------------------------------------------------------------- choosing -- */
 
 enum { MOST_PLANS = 64 };
 

@@ -73,8 +73,7 @@ static const Recipe *recipe_of(Plan *p, const Node *rule)
     return found;
 }
 
-/* ------------------------------------------------------------------ layers --
- */
+/* ---------------------------------------------------------------- layers -- */
 
 static int64_t side(const Plan *p, const Mem *mem, bool from)
 {

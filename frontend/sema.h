@@ -211,8 +211,7 @@ Str site_path(Sema *s, const Site *p, Str last);
 /* Outermost first. */
 uint32_t site_axes(Sema *s, const Site *p, const TypeAxis **axes);
 
-/* ------------------------------------------------------ groups of entries --
- */
+/* ----------------------------------------------------- groups of entries -- */
 
 /* The entries `name.…`, which share the states of a session. */
 typedef struct Group {

@@ -322,8 +322,7 @@ static bool exec_skip(Sema *s, const Node *n)
     return export_bool(s, n, &skip, c);
 }
 
-/* ----------------------------------------------------------------- blocks --
- */
+/* ---------------------------------------------------------------- blocks -- */
 
 bool exec(Sema *s, const Node *n)
 {

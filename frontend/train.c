@@ -235,8 +235,7 @@ void path_unknown(Sema *s, Span at, const char *who, const char *path)
         list_params(s, r);
 }
 
-/* ---------------------------------------------------------------- updates --
- */
+/* --------------------------------------------------------------- updates -- */
 
 /* In an optimizer a state without a type has that of its parameter. */
 bool optimizer_state(Sema *s, const Var *v, Mem **mem, bool *is_new)

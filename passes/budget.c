@@ -444,8 +444,7 @@ static bool settle(Budget *b, PassCtx *cx, Step *step)
     return !rounds || pass_once(b->m, cx);
 }
 
-/* ----------------------------------------------------------------- driver --
- */
+/* ---------------------------------------------------------------- driver -- */
 
 /* From `remat` on to a memory plan: the steps behind it, or, where they have
  * none, those of training. */

@@ -228,8 +228,7 @@ static Value returned(Dispatch *d, const Rows *x, Value v)
     return unflat(d, x, v);
 }
 
-/* -------------------------------------------------------------- rewriting --
- */
+/* ------------------------------------------------------------- rewriting -- */
 
 /* Whose products are quantised, those of what it chooses there are; rows come
  * along all axes of devices. */

@@ -169,8 +169,7 @@ static bool run_both(const Pair *p, uint64_t seed, bool round, Both *out)
     return true;
 }
 
-/* -------------------------------------------------------------- comparing --
- */
+/* ------------------------------------------------------------- comparing -- */
 
 /* How far two numbers are apart; infinite where only one is a number. */
 static double distance(double a, double b)

@@ -31,8 +31,7 @@ static void set_place(Module *m, Inst *in, const char *base, int64_t offset)
     in->attr = attr_intern(m, &l);
 }
 
-/* --------------------------------------------------- slots and other ports --
- */
+/* ------------------------------------------------- slots and other ports -- */
 
 /* A slot in the place of another, or one with others in its place. */
 typedef struct Within {
@@ -184,8 +183,7 @@ static int64_t place_ports(Module *m)
     return host;
 }
 
-/* ------------------------------------------------------------ temporaries --
- */
+/* ----------------------------------------------------------- temporaries -- */
 
 /* Of the functions that are IN. */
 static int64_t bytes_of(Module *m, const bool *in)
@@ -253,8 +251,7 @@ static int64_t place_temporaries(Module *m, const Live *live, Base base,
     return peak;
 }
 
-/* --------------------------------------------------------------- sessions --
- */
+/* -------------------------------------------------------------- sessions -- */
 
 static bool has_session(const Module *m, const Fn *fn)
 {

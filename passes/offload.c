@@ -58,8 +58,7 @@ typedef struct Job {
 
 typedef VEC(Job) JobVec;
 
-/* ---------------------------------------------------------------- touches --
- */
+/* --------------------------------------------------------------- touches -- */
 
 /* What a function does to one of its parameters, in the order of the list. */
 typedef struct Touch {
@@ -175,8 +174,7 @@ static Touch touch_rows(Offload *x, const Fn *body, uint32_t param)
     return t;
 }
 
-/* ------------------------------------------------------------------- jobs --
- */
+/* ------------------------------------------------------------------ jobs -- */
 
 static bool is_host(const Module *m, const Fn *fn, Value v, const bool *given)
 {
@@ -249,8 +247,7 @@ static void find_job(Offload *x, const Fn *fn, uint32_t i, uint32_t k,
     vec_push(x->a, jobs, j);
 }
 
-/* ------------------------------------------------------------------- loops --
- */
+/* ----------------------------------------------------------------- loops -- */
 
 /* A row of a stack or ring.  `ring`: it goes along with the turns; else it is
  * row number `shift`. */
@@ -303,8 +300,7 @@ static void end_turn(Offload *x, Builder *b, const Job *j, Value stack)
     transfer_emit(&x->transfers, b, false, there, here);
 }
 
-/* ------------------------------------------------------------------ bodies --
- */
+/* ---------------------------------------------------------------- bodies -- */
 
 static const Job *job_of(const JobVec *jobs, const Fn *body, const Inst *in)
 {
@@ -453,8 +449,7 @@ static Fn *offload_body(Offload *x, const Fn *fn, const bool *given,
     return rewrite_end(&rw);
 }
 
-/* -------------------------------------------------------------------- pass --
- */
+/* ------------------------------------------------------------------ pass -- */
 
 static bool has_host(const Module *m)
 {

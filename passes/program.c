@@ -9,8 +9,7 @@
 
 #include <math.h>
 
-/* ------------------------------------------------------------------ ports --
- */
+/* ----------------------------------------------------------------- ports -- */
 
 typedef VEC(Port) PortVec;
 
@@ -54,8 +53,7 @@ static void add_ports(Program *p, const Port *ports, uint32_t n, PortVec *out,
     }
 }
 
-/* ----------------------------------------------------------------- finding --
- */
+/* --------------------------------------------------------------- finding -- */
 
 static void find_ranks(Program *p, Arena *a)
 {
@@ -132,8 +130,7 @@ uint64_t program_cost(const Program *p)
     return all;
 }
 
-/* ------------------------------------------------------------------ parts --
- */
+/* ----------------------------------------------------------------- parts -- */
 
 /* Copies between a part and its place in the whole. */
 static void move_part(const Module *m, const Slot *s, Tensor *whole,
@@ -182,8 +179,7 @@ static Tensor plain_tensor(Module *m, Type t, Arena *a)
                       1, a);
 }
 
-/* ----------------------------------------------------------------- inputs --
- */
+/* ---------------------------------------------------------------- inputs -- */
 
 static double largest(const Module *m, const Tensor *x)
 {
@@ -223,8 +219,7 @@ Tensor *program_inputs(const Program *p, uint64_t seed, Arena *a)
     return all;
 }
 
-/* ---------------------------------------------------------------- running --
- */
+/* --------------------------------------------------------------- running -- */
 
 static Tensor argument(const Program *p, const Fn *fn, uint32_t k,
                        const Tensor *args, Arena *a)

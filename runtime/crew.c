@@ -74,8 +74,7 @@ static bool is_host(const Local *l)
     return l->crew.im->header->target == TITAN_TARGET_host;
 }
 
-/* --------------------------------------------------------- those who serve --
- */
+/* ------------------------------------------------------- those who serve -- */
 
 static TitanStory *story_of(const Member *m)
 {
@@ -217,8 +216,7 @@ static TitanStatus start_thread(Member *m)
                       m->rank.rank, strerror(error));
 }
 
-/* ---------------------------------------------------------- who tells them --
- */
+/* -------------------------------------------------------- who tells them -- */
 
 /* "was killed by signal 9 (Killed)" */
 static void note_fate(Local *l, uint32_t rank, int status)
@@ -415,8 +413,7 @@ static TitanStatus local_staged(Crew *c, uint32_t rank, TitanStory *story,
                      : fetch_read(story, &m->line, o);
 }
 
-/* ------------------------------------------------------------ begin and end --
- */
+/* --------------------------------------------------------- begin and end -- */
 
 static void join_process(const Local *l, uint32_t rank)
 {

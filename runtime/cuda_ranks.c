@@ -102,8 +102,7 @@ static TitanStatus settle(Cuda *c, NcclComm comm)
                       c->rank.rank, patience);
 }
 
-/* ----------------------------------------------------------- communicators --
- */
+/* --------------------------------------------------------- communicators -- */
 
 /* From the first member, out of memory that the others may read. */
 static TitanStatus share_id(Cuda *c, uint32_t group, NcclId *id)
@@ -147,8 +146,7 @@ static void *address(CuPtr at)
     return (void *)(uintptr_t)at;
 }
 
-/* ------------------------------------------------------------ registration --
- */
+/* ---------------------------------------------------------- registration -- */
 
 static void **handle_of(const Cuda *c, uint32_t group, uint32_t stream)
 {
@@ -180,8 +178,7 @@ static void deregister_arena(Cuda *c)
                                               c->ranks->handles[i]);
 }
 
-/* --------------------------------------------------------------- exchanges --
- */
+/* ------------------------------------------------------------- exchanges -- */
 
 /* Pieces of so many bytes between all members. */
 static TitanStatus exchange_all(Cuda *c, NcclComm comm, uint32_t n, CuPtr to,
@@ -350,8 +347,7 @@ TitanStatus cuda_collective(Cuda *c, const TitanCommand *cmd, CuPtr to,
     return run_collective(c, cmd, to, from);
 }
 
-/* -------------------------------------------------------------- the others --
- */
+/* ------------------------------------------------------------ the others -- */
 
 void cuda_ranks_tell(Cuda *c)
 {
@@ -403,8 +399,7 @@ void cuda_ranks_leave(Cuda *c)
     cuda_peers_left(c);
 }
 
-/* ----------------------------------------------------------- begin and end --
- */
+/* --------------------------------------------------------- begin and end -- */
 
 /* The GPU reaches pinned memory at its address on the host. */
 static TitanStatus open_mark(Cuda *c)

@@ -30,8 +30,7 @@ static const char *const kinds[] = {[SUM_f32] = "f32",
     "mul.wide.u32 %" d ", %r6, %r7;\ncvt.u64.u32 %" many ", %r8;\nadd.u64 %" d \
     ", %" d ", %" many ";\nmul.wide.u32 %" many ", %r9, %r7;\n"
 
-/* ------------------------------------------------------------- any element --
- */
+/* ----------------------------------------------------------- any element -- */
 
 /* d5: where the next piece has what is added, d11 if it is that of number r11,
  * else d10; r10: its number. */
@@ -98,8 +97,7 @@ static const char narrow[] =
                                           "add.u64 %d7, %d7, %d8;\nbra NEXT;\n"
                                           "}\n";
 
-/* ----------------------------------------------------------- sixteen bytes --
- */
+/* --------------------------------------------------------- sixteen bytes -- */
 
 /* Those of up to four pieces at once, so that a thread waits for all of them
  * together: xJI is word I of the J-th, y and z what is added next, acc and wide
@@ -206,8 +204,7 @@ static void write_wide(FILE *f, SumKind kind)
     fputs("add.u64 %d7, %d7, %d8;\nbra NEXT;\n}\n", f);
 }
 
-/* ---------------------------------------------------------------- module --
- */
+/* ---------------------------------------------------------------- module -- */
 
 char *cuda_sums_ptx(void)
 {
@@ -268,8 +265,7 @@ void cuda_sums_close(Cuda *c)
     c->sums = (CudaSums){0};
 }
 
-/* --------------------------------------------------------------- launches --
- */
+/* -------------------------------------------------------------- launches -- */
 
 /* Of N lanes. */
 static unsigned blocks_of(uint64_t n, uint64_t most)

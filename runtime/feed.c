@@ -24,8 +24,7 @@ struct FeedData {
     bool once;      /* without inputs: what is read to its end is one step */
 };
 
-/* ------------------------------------------------------------------ inputs --
- */
+/* ---------------------------------------------------------------- inputs -- */
 
 static int field_of(const char *name)
 {
@@ -97,8 +96,7 @@ static TitanStatus check_inputs(Feed *f)
     return TITAN_OK;
 }
 
-/* ----------------------------------------------------------------- opening --
- */
+/* --------------------------------------------------------------- opening -- */
 
 /* A number, or how the tokenizer writes it; without either its end of text. */
 static TitanStatus find_end(Feed *f, const char *text, int64_t *out)
@@ -183,8 +181,7 @@ void feed_close(Feed *f)
     f->data = NULL;
 }
 
-/* ------------------------------------------------------------------- steps --
- */
+/* ----------------------------------------------------------------- steps -- */
 
 /* The batch of a step; NULL where the entry has no inputs. */
 static TitanStatus take(Feed *f, int64_t step, const Batch **out)
@@ -242,8 +239,7 @@ void feed_about(const Feed *f, char *text, size_t size)
         mix_about(&f->data->mix, text, size);
 }
 
-/* ------------------------------------------------------------------- state --
- */
+/* ----------------------------------------------------------------- state -- */
 
 TitanStatus feed_state(Feed *f, int64_t step, char **json)
 {

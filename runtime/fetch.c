@@ -59,8 +59,7 @@ void fetch_hang_up(FetchLine *line)
     line->crate = NULL;
 }
 
-/* ------------------------------------------------------------- the others --
- */
+/* ------------------------------------------------------------ the others -- */
 
 /* Bytes of the staged base, which is all that a rank has. */
 static TitanStatus fill(TitanStory *s, const FetchServer *f)

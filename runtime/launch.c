@@ -32,8 +32,7 @@ static TitanStatus check_world(TitanStory *s, const TitanImage *im,
                       has, has == 1 ? "" : "s", who, ranks, has, ranks);
 }
 
-/* ------------------------------------------------------------------- nproc --
- */
+/* ----------------------------------------------------------------- nproc -- */
 
 static const int forwarded[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
 enum { FORWARDED = sizeof forwarded / sizeof *forwarded };
@@ -106,8 +105,7 @@ static TitanStatus start_first(TitanStory *s, const TitanImage *im, Launch *l)
     return st;
 }
 
-/* -------------------------------------------------------------------- link --
- */
+/* ------------------------------------------------------------------ link -- */
 
 static char *join_words(char **argv)
 {
@@ -156,8 +154,7 @@ static TitanStatus begin_link(TitanStory *s, const TitanImage *im, char **argv,
     return st;
 }
 
-/* ----------------------------------------------------------- begin and end --
- */
+/* --------------------------------------------------------- begin and end -- */
 
 TitanStatus launch_begin(TitanStory *s, const TitanImage *im,
                          const TitanCode *code, DeviceOptions *options,

@@ -92,8 +92,7 @@ static bool push(const char ***at, uint32_t *n, const char *s)
     return true;
 }
 
-/* ---------------------------------------------------------- response files --
- */
+/* -------------------------------------------------------- response files -- */
 
 static char *read_text(const char *path)
 {
@@ -144,8 +143,7 @@ static bool collect(Parser *p, int argc, char **argv)
     return true;
 }
 
-/* ------------------------------------------------------------------ values --
- */
+/* ---------------------------------------------------------------- values -- */
 
 static int64_t unit_bytes(const char *s)
 {
@@ -191,8 +189,7 @@ static bool store(Parser *p, const Row *r, const char *value)
     return true;
 }
 
-/* ------------------------------------------------------------------ lookup --
- */
+/* ---------------------------------------------------------------- lookup -- */
 
 unsigned edit_distance(const char *a, const char *b)
 {
@@ -316,8 +313,7 @@ void options_release(Options *o)
     *o = (Options){0};
 }
 
-/* ----------------------------------------------------------------- reading --
- */
+/* --------------------------------------------------------------- reading -- */
 
 bool option_given(const Options *o, OptionId id)
 {
@@ -385,8 +381,7 @@ char **options_spelled(const Options *o, int lead, int *n)
     return args;
 }
 
-/* -------------------------------------------------------------------- help --
- */
+/* ------------------------------------------------------------------ help -- */
 
 static void spell(const Row *r, char *out, size_t size)
 {

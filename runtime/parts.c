@@ -242,8 +242,7 @@ TitanStatus tensor_runs(const Tensor *t, const PartAsk *ask, PartSink *sink)
     return TITAN_OK;
 }
 
-/* --------------------------------------------------------- slots and ports --
- */
+/* ------------------------------------------------------- slots and ports -- */
 
 Tensor tensor_of_slot(const TitanImage *im, const TitanSlot *s)
 {

@@ -155,8 +155,7 @@ int64_t part_axis_size(const TitanImage *im, const TitanPart *p, uint32_t axis,
     return size;
 }
 
-/* --------------------------------------------------------------- checks --
- */
+/* ---------------------------------------------------------------- checks -- */
 
 static bool fits(TitanRange r, uint32_t n)
 {

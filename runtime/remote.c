@@ -37,8 +37,7 @@ static TitanStatus pass(Remote *r, LinkWay way, uint32_t rank, void *at,
     return link_pass(r->crew.story, r->link, &r->mail, what);
 }
 
-/* ------------------------------------------------------------------ rank 0 --
- */
+/* ---------------------------------------------------------------- rank 0 -- */
 
 /* The runs of a crate, and behind them the bytes. */
 static TitanStatus pass_crate(Remote *r, const Order *o, uint32_t rank)
@@ -272,8 +271,7 @@ void remote_abort(Link *l, TitanStatus status)
     l->class->abort(l, status);
 }
 
-/* -------------------------------------------------------------- the others --
- */
+/* ------------------------------------------------------------ the others -- */
 
 static TitanStatus receive_runs(Remote *r, size_t n)
 {

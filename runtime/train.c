@@ -120,8 +120,7 @@ static TitanStatus note_skip(Run *r, int64_t step)
     return st;
 }
 
-/* -------------------------------------------------------------------- run --
- */
+/* ------------------------------------------------------------------- run -- */
 
 static TitanStatus init_weights(Run *r)
 {
@@ -310,8 +309,7 @@ static TitanStatus validate(Run *r, int64_t step)
     return TITAN_OK;
 }
 
-/* ----------------------------------------------------------------- saves --
- */
+/* ----------------------------------------------------------------- saves -- */
 
 static TitanStatus point_at(Run *r, int64_t step, RunPoint *out)
 {

@@ -89,8 +89,7 @@ static inline bool exchange_has(int64_t which, uint32_t member)
     return which == ALL_MEMBERS || which == (int64_t)member;
 }
 
-/* ------------------------------------------------------------ collectives --
- */
+/* ----------------------------------------------------------- collectives -- */
 
 /* What a rank needs to take part in them. */
 typedef struct Collectives {

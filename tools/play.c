@@ -42,8 +42,7 @@ static const TitanCommand *head_of(const Play *x, const Lane *l)
     return command_of(x, l->tasks.at[l->next]);
 }
 
-/* ---------------------------------------------------------------- seconds --
- */
+/* --------------------------------------------------------------- seconds -- */
 
 /* How far apart the members of a group are, in ranks. */
 static uint32_t spread_of(const TitanImage *im, uint32_t group)
@@ -122,8 +121,7 @@ static double seconds_of(const World *w, const TitanCommand *cmd, bool joins)
     return work_seconds(w->machine, w->im, cmd);
 }
 
-/* ------------------------------------------------------------------ rates --
- */
+/* ----------------------------------------------------------------- rates -- */
 
 typedef enum Use {
     USE_none,
@@ -207,8 +205,7 @@ static void find_end(Play *x)
     }
 }
 
-/* ------------------------------------------------------------------- ends --
- */
+/* ------------------------------------------------------------------ ends -- */
 
 static void count_moved(Play *x, uint32_t command, double seconds)
 {
@@ -278,8 +275,7 @@ static void end_commands(Play *x)
     if (!n[USE_all]) give_late(x);
 }
 
-/* ----------------------------------------------------------------- starts --
- */
+/* ---------------------------------------------------------------- starts -- */
 
 static void start(Play *x, Lane *l)
 {
@@ -393,8 +389,7 @@ static void start_commands(Play *x)
     find_end(x);
 }
 
-/* ------------------------------------------------------------------- list --
- */
+/* ------------------------------------------------------------------ list -- */
 
 /* The list while it is unrolled. */
 typedef struct Unroll {

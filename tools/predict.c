@@ -7,8 +7,7 @@
 
 #include "../runtime/reserve.h"
 
-/* --------------------------------------------------------------- counting --
- */
+/* -------------------------------------------------------------- counting -- */
 
 static int by_start(const void *a, const void *b)
 {

@@ -56,8 +56,7 @@ static json_t *list_of(json_t *a, json_t *b, json_t *c)
     return list;
 }
 
-/* ------------------------------------------------------------- functions --
- */
+/* ------------------------------------------------------------- functions -- */
 
 static json_t *line_of(Module *m, const Fn *fn, Value v)
 {
@@ -90,8 +89,7 @@ json_t *program_functions(Module *m)
     return all;
 }
 
-/* ---------------------------------------------------------------- memory --
- */
+/* ---------------------------------------------------------------- memory -- */
 
 static json_t *buffer_row(Module *m, const LiveBuffer *b)
 {
@@ -178,8 +176,7 @@ static json_t *memory_of(Job *j, const TitanImage *im)
     return memory;
 }
 
-/* ------------------------------------------------------------------ time --
- */
+/* ------------------------------------------------------------------ time -- */
 
 static json_t *command_row(const TitanImage *im, const TitanCommand *cmd)
 {
@@ -245,8 +242,7 @@ static json_t *time_of(const TitanImage *im, const Prediction *p)
     return time;
 }
 
-/* ------------------------------------------------------------------ page --
- */
+/* ------------------------------------------------------------------ page -- */
 
 static json_t *mesh_rows(const TitanImage *im)
 {

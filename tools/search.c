@@ -76,8 +76,7 @@ typedef struct Search {
     VEC(Candidate) tried;
 } Search;
 
-/* ------------------------------------------------------------------ parts --
- */
+/* ----------------------------------------------------------------- parts -- */
 
 /* Axes of repeats, which pipelines split and nothing else. */
 static bool is_repeated(const Module *m, Axis a)
@@ -244,8 +243,7 @@ static bool find_inputs(Search *s, Module *m)
     return p->batch_size > 0;
 }
 
-/* ------------------------------------------------------------------ texts --
- */
+/* ----------------------------------------------------------------- texts -- */
 
 static void put_mesh(Buf *b, const char *name, int64_t size, bool *any)
 {
@@ -303,8 +301,7 @@ static const char *plan_text(Search *s, const Mesh *x)
     return text;
 }
 
-/* ----------------------------------------------------------------- trials --
- */
+/* ---------------------------------------------------------------- trials -- */
 
 /* The request with one file more, which has the plan. */
 static Request with_plan(Search *s, const char *path)
@@ -437,8 +434,7 @@ static void print_tried(const Search *s, const Candidate *best)
     }
 }
 
-/* ----------------------------------------------------------------- search --
- */
+/* ---------------------------------------------------------------- search -- */
 
 static bool none_fits(const Search *s)
 {

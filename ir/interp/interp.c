@@ -55,8 +55,7 @@ static bool fits(const Run *r, Type t)
            type_local_elements(r->m, t) <= MOST_ELEMENTS / (int64_t)r->ndev;
 }
 
-/* ----------------------------------------------------------------- jitter --
- */
+/* ---------------------------------------------------------------- jitter -- */
 
 /* Ops that compute; the others move. */
 static const bool computes[OP_count] = {

@@ -97,8 +97,7 @@ int64_t axis_logical(const Module *m, const TypeAxis *a, uint32_t device,
     return block_logical(m, a, 0, a->size, device, local);
 }
 
-/* ------------------------------------------- whole tensors and their parts --
- */
+/* ----------------------------------------- whole tensors and their parts -- */
 
 /* Calls `each` with the offset of every element of one device's part and the
  * one it has in the whole; pads are passed over. */

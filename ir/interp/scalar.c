@@ -155,8 +155,7 @@ static Dual eval_sign(const ScalarNode *n, const Dual *x)
     return made_int(is_unsigned(n->dtype) ? i != 0 : (i > 0) - (i < 0));
 }
 
-/* ----------------------------------------------------- functions of reals --
- */
+/* ---------------------------------------------------- functions of reals -- */
 
 static Dual eval_exp(const ScalarNode *n, const Dual *x)
 {
@@ -243,8 +242,7 @@ static Dual eval_round(const ScalarNode *n, const Dual *x)
     return made(nearbyint(x[0].v.f), 0);
 }
 
-/* ------------------------------------------------------ comparisons, bits --
- */
+/* ----------------------------------------------------- comparisons, bits -- */
 
 /* -1, 0, 1; 2 when not ordered. */
 static int compare(const ScalarNode *n, const Dual *x)

@@ -22,8 +22,7 @@ typedef struct Move {
     Axis axis; /* split and merge */
 } Move;
 
-/* ---------------------------------------------------------------- indices --
- */
+/* --------------------------------------------------------------- indices -- */
 
 static Expr renamed_index(Module *m, Axis a, void *user)
 {
@@ -64,8 +63,7 @@ static Expr merged_index(Module *m, Axis a, void *user)
     return (Expr){0};
 }
 
-/* --------------------------------------------------------------- operands --
- */
+/* -------------------------------------------------------------- operands -- */
 
 /* How many of the listed axes a type has. */
 static uint32_t naxes_of(const Move *v, Type t, const AttrItem *axes)

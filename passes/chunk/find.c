@@ -74,8 +74,7 @@ bool chunk_is_whole(const Chunk *c, Type t)
            !type_axis(c->m, t, c->rows.group);
 }
 
-/* -------------------------------------------------------- what can be cut --
- */
+/* ------------------------------------------------------- what can be cut -- */
 
 static Type type_at(const Chunk *c, Value v)
 {
@@ -164,8 +163,7 @@ static bool find_cut(Chunk *c)
     return false;
 }
 
-/* ------------------------------------------------------- what covers what --
- */
+/* ------------------------------------------------------ what covers what -- */
 
 /* Marks what V is made of, or what is made of it. */
 static void mark_before(const Chunk *c, Value v, bool *is)
@@ -324,8 +322,7 @@ bool chunk_find(Chunk *c)
     return any;
 }
 
-/* --------------------------------------------------------- rows of devices --
- */
+/* ------------------------------------------------------- rows of devices -- */
 
 /* It has all rows, and is no collective, nor the joint of one. */
 static bool can_divide(const Chunk *c, Value v)

@@ -124,8 +124,7 @@ void emit_zero(Scene *s, const Home *to)
     emit_launch(s, (FnRef){f}, NULL, 0, &out, 1);
 }
 
-/* -------------------------------------------------------- the instructions --
- */
+/* ------------------------------------------------------ the instructions -- */
 
 static Value counter_value(Scene *s)
 {

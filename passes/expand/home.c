@@ -289,8 +289,7 @@ Root *root_new(Scene *s, Layout layout, Str name, Loc loc)
     return r;
 }
 
-/* ------------------------------------------------------ walking backwards --
- */
+/* ----------------------------------------------------- walking backwards -- */
 
 static void set_want(Scene *s, Value v, const Home *h, uint32_t family)
 {

@@ -18,8 +18,7 @@
  */
 #include "expand.h"
 
-/* ------------------------------------------------- axes with devices' parts --
- */
+/* ---------------------------------------------- axes with devices' parts -- */
 
 static bool counts_devices(const Expand *x, Axis a)
 {

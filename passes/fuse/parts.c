@@ -130,8 +130,7 @@ static bool takes_users(Parts *p)
     return p->merges > 0 && p->merges <= MOST_MERGES;
 }
 
-/* --------------------------------------------------------------- operands --
- */
+/* -------------------------------------------------------------- operands -- */
 
 /* What is read beside a product has some of its axes; beside parts, of the
  * columns' axes that of a part alone. */

@@ -48,8 +48,7 @@ bool changes_host(Slicer *x)
     return writes && bytes > 0 && bytes >= x->most / SLOT_PART;
 }
 
-/* ------------------------------------------------------------------- cuts --
- */
+/* ------------------------------------------------------------------ cuts -- */
 
 static bool has_axis(const Slicer *x, Type t, Axis a)
 {
@@ -140,8 +139,7 @@ bool find_cut(Slicer *x)
            bytes >= x->most / SLICE_PART && is_made_of_maps(x);
 }
 
-/* ---------------------------------------------------------------- layouts --
- */
+/* --------------------------------------------------------------- layouts -- */
 
 bool is_cut(const Slicer *x, Type t)
 {

@@ -37,8 +37,7 @@ typedef struct Writer {
     uint32_t n;
 } Writer;
 
-/* ------------------------------------------------------------------ group --
- */
+/* ----------------------------------------------------------------- group -- */
 
 static FnRef slice_group(const Slicer *x)
 {
@@ -72,8 +71,7 @@ static FnRef slice_group(const Slicer *x)
     return module_add_fn(m, fn);
 }
 
-/* --------------------------------------------------------------- operands --
- */
+/* -------------------------------------------------------------- operands -- */
 
 static Attr stride_attr(Module *m, AttrList *l, Layout layout)
 {
@@ -156,8 +154,7 @@ static void add_operands(Writer *w, const Rewrite *rw)
     }
 }
 
-/* ---------------------------------------------------------------- writing --
- */
+/* --------------------------------------------------------------- writing -- */
 
 /* Slice I of what has ROWS of them; in the body, that of the turn's number and
  * I. */
@@ -268,8 +265,7 @@ static void emit_slices(Slicer *x, Transfers *t, Rewrite *rw)
     copy_slice(&w, &rw->b, false, n - 1);
 }
 
-/* ------------------------------------------------------------------- pass --
- */
+/* ------------------------------------------------------------------ pass -- */
 
 static bool slice_launch(Slicer *x, Transfers *t, PassCtx *cx, Rewrite *rw)
 {

@@ -50,8 +50,7 @@ static void make_1f1b(Make *k)
     }
 }
 
-/* -------------------------------------------------- several stages a rank --
- */
+/* ------------------------------------------------- several stages a rank -- */
 
 static void make_loopedbfs(Make *k)
 {

@@ -260,8 +260,7 @@ static void find_outputs(Stages *st, StageFn *f)
     }
 }
 
-/* ---------------------------------------------------------------- writing --
- */
+/* --------------------------------------------------------------- writing -- */
 
 static Type piece_type(const Stages *st, Piece x)
 {

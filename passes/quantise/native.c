@@ -53,8 +53,7 @@ void quant_name_sides(Quantise *q, const Type *t, const Way *way)
         (void)side_of(q, t[k], &way[k]);
 }
 
-/* ---------------------------------------------------------------- operands --
- */
+/* -------------------------------------------------------------- operands -- */
 
 static Value cut_both(Quantise *q, Value x, const Cut *sum, const Cut *side)
 {
@@ -123,8 +122,7 @@ Value quant_native_join(Quantise *q, Value v, const Type *t, const Way *way)
     return v;
 }
 
-/* ----------------------------------------------------------- contractions --
- */
+/* ---------------------------------------------------------- contractions -- */
 
 Value quant_native(Quantise *q, const Value *x, const Type *t, const Way *way,
                    Product product)

@@ -185,8 +185,7 @@ static void proj_backward(Apply *x, const Change *c, uint32_t i)
     rewrite_set(&x->rw, (Value){i}, v);
 }
 
-/* ---------------------------------------------------------------- function --
- */
+/* -------------------------------------------------------------- function -- */
 
 /* Whether the instruction is one of the pair's, or a field of one. */
 static bool apply_change(Apply *x, const Change *c, uint32_t i)

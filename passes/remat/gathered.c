@@ -67,8 +67,7 @@ bool is_gathered(Module *m, const Pair *p, Value v, Rule *rule)
     return found;
 }
 
-/* ---------------------------------------------------------- the backward's --
- */
+/* -------------------------------------------------------- the backward's -- */
 
 /* Whether value V of the backward is at hand in the forward, or given to it. */
 static bool has_at_hand(const Pair *p, const bool *given, uint32_t v)
@@ -152,8 +151,7 @@ bool is_late(const Pair *p, uint32_t v)
     return v >= p->late;
 }
 
-/* ---------------------------------------------------------------- records --
- */
+/* --------------------------------------------------------------- records -- */
 
 /* The parts of devices are one behind the other in it. */
 static bool is_in_line(const Module *m, const Fn *of, Value v)

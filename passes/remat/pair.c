@@ -38,8 +38,7 @@ static int64_t row_of(const Module *m, const Fn *caller, Value v, Value forward)
     return at >= f.carry ? at : -1;
 }
 
-/* ---------------------------------------------------------------- finding --
- */
+/* --------------------------------------------------------------- finding -- */
 
 static bool fits(const Module *m, const Fn *caller, Value forward,
                  const Pair *p)
@@ -72,8 +71,7 @@ static bool find_forward(const Module *m, Pair *p)
     return true;
 }
 
-/* ---------------------------------------------------------------- matching --
- */
+/* -------------------------------------------------------------- matching -- */
 
 static Value param_same(const Module *m, const Pair *p, uint32_t i)
 {

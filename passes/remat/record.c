@@ -127,8 +127,7 @@ bool *record_remade(Module *m, const Pair *p, const Record *r)
     return remade;
 }
 
-/* ---------------------------------------------------------------- offload --
- */
+/* --------------------------------------------------------------- offload -- */
 
 /* What a name stands for: the value, what it has its elements from, or the
  * region that gives that. */

@@ -64,8 +64,7 @@ static Type carried_type(Emit *e, Value old, Share s)
     return type_with_dtype(e->m, t, d);
 }
 
-/* -------------------------------------------------------------- gathering --
- */
+/* ------------------------------------------------------------- gathering -- */
 
 static void carry(Emit *e, Value old, Share s)
 {

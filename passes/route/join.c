@@ -97,8 +97,7 @@ static Value merged(Joining *j, const Join *how, Value v)
     return emit_gather(&j->r->rw.b, v, how->order, how->as.axis);
 }
 
-/* ----------------------------------------------------------------- values --
- */
+/* ---------------------------------------------------------------- values -- */
 
 static bool asks_any(const Joining *j, const Join *how, const Inst *map)
 {
@@ -163,8 +162,7 @@ static void set_joined(Joining *j, Value old, const Join *how, Value v)
     rewrite_set(&j->r->rw, old, parts);
 }
 
-/* -------------------------------------------------------------------- ids --
- */
+/* ------------------------------------------------------------------- ids -- */
 
 static int64_t all_of(Join *how)
 {
@@ -264,8 +262,7 @@ static const Sorted *ids_sorted(Joining *j, Value ids, const Join *blocks,
     return &vec_last(&j->sorted);
 }
 
-/* --------------------------------------------------------------- products --
- */
+/* -------------------------------------------------------------- products -- */
 
 static Value joined_einsum(Joining *j, const Join *how, const Inst *in,
                            const Value *args)

@@ -39,8 +39,7 @@ static bool needs(const Ahead *x, uint32_t late, uint32_t early)
     return early < late && row_has(x->l->before, x->l, late, early);
 }
 
-/* -------------------------------------------------------------- small steps --
- */
+/* ----------------------------------------------------------- small steps -- */
 
 static bool is_small(const Ahead *x, uint32_t i)
 {
@@ -100,8 +99,7 @@ static void move_down(Ahead *x, uint32_t step)
     shift(x, from, to);
 }
 
-/* ------------------------------------------------------------------ gathers --
- */
+/* --------------------------------------------------------------- gathers -- */
 
 /* Those that somebody reads: others need not be held back. */
 static void find_gathers(Ahead *x)

@@ -62,8 +62,7 @@ typedef struct Turned {
     VEC(Move) moves;
 } Turned;
 
-/* ----------------------------------------------------------------- finding --
- */
+/* --------------------------------------------------------------- finding -- */
 
 static bool writes(const Module *m, const Inst *in, uint32_t operand)
 {
@@ -244,8 +243,7 @@ static void find_moves(Turned *t)
     }
 }
 
-/* ----------------------------------------------------------------- writing --
- */
+/* --------------------------------------------------------------- writing -- */
 
 static const TurnRing no_ring = {0, 0};
 
@@ -460,8 +458,7 @@ static void write_loop(Turned *t, Rewrite *rw)
         if (!t->moves.at[k].gathers) emit_at_end(t, b, &t->moves.at[k], args);
 }
 
-/* -------------------------------------------------------------------- loops --
- */
+/* ----------------------------------------------------------------- loops -- */
 
 /* What each value is a view of, by the roots of the function around for the
  * operands. */

@@ -249,8 +249,7 @@ void stir(Solve *x, uint32_t item)
         stir_around(x, x->seen[i]);
 }
 
-/* --------------------------------------------------------------- choosing --
- */
+/* -------------------------------------------------------------- choosing -- */
 
 Ways item_ways(const Solve *x, uint32_t item, MeshAxis m)
 {
@@ -533,8 +532,7 @@ static void tell(const Solve *x)
     }
 }
 
-/* --------------------------------------------------------------- solving --
- */
+/* --------------------------------------------------------------- solving -- */
 
 Solve solve_of(Shard *s)
 {

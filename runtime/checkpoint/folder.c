@@ -34,8 +34,7 @@ TitanStatus folder_path(TitanStory *s, const char *dir, int64_t step,
     return titan_fail(s, TITAN_IO, "the path \"%s\" is too long", dir);
 }
 
-/* ------------------------------------------------------------------ names --
- */
+/* ----------------------------------------------------------------- names -- */
 
 /* The suffix behind step-N, or NULL. */
 static const char *parse_name(const char *name, int64_t *step)

@@ -86,8 +86,7 @@ static TitanStatus put_manifest(Checkpoints *c, Save *save, const char *dir,
     return st;
 }
 
-/* ------------------------------------------------------------------ files --
- */
+/* ----------------------------------------------------------------- files -- */
 
 /* The tensors of the model, or the others; SET gets the files. */
 static TitanStatus put_shards(Checkpoints *c, Save *save, const char *dir,
@@ -173,8 +172,7 @@ static void save_all(Checkpoints *c, Save *save)
     save->checked = seconds_now() - save->begun - save->seconds;
 }
 
-/* ------------------------------------------------------------- one thread --
- */
+/* ------------------------------------------------------------ one thread -- */
 
 static void *write_staged(void *user)
 {

@@ -126,8 +126,7 @@ void state_free(State *st)
     *st = (State){0};
 }
 
-/* ------------------------------------------------------------------ slots --
- */
+/* ----------------------------------------------------------------- slots -- */
 
 /* A slot in pieces of N elements, the next PITCH further on. */
 typedef struct Pieces {

@@ -39,8 +39,7 @@ static bool eat(Scan *s, char c)
     return true;
 }
 
-/* ----------------------------------------------------------------- strings --
- */
+/* --------------------------------------------------------------- strings -- */
 
 static bool hex4(Scan *s, uint32_t *out)
 {
@@ -121,8 +120,7 @@ static bool read_string(Scan *s, char *to, size_t *n)
     return true;
 }
 
-/* ----------------------------------------------------------------- values --
- */
+/* ---------------------------------------------------------------- values -- */
 
 static bool digits(Scan *s)
 {
@@ -199,8 +197,7 @@ static bool skip_value(Scan *s, char *scratch, int depth)
     return skip_members(s, scratch, depth, *s->at++ == '{' ? '}' : ']');
 }
 
-/* ------------------------------------------------------------------- line --
- */
+/* ------------------------------------------------------------------ line -- */
 
 static bool read_id(Scan *s, uint32_t *out)
 {

@@ -47,8 +47,7 @@ static TitanStatus bad_sample(const MdsDocs *d, const char *why)
                       d->base.at.number, why);
 }
 
-/* ------------------------------------------------------------------ hashes --
- */
+/* ---------------------------------------------------------------- hashes -- */
 
 static TitanStatus check_hashes(TitanStory *s, const char *path,
                                 const json_t *hashes, const void *at, size_t n)
@@ -76,8 +75,7 @@ static TitanStatus check_hashes(TitanStory *s, const char *path,
                       path);
 }
 
-/* -------------------------------------------------------------------- file --
- */
+/* ------------------------------------------------------------------ file -- */
 
 static TitanStatus map_file(MdsDocs *d, const char *path, const MdsFile *f)
 {
@@ -151,8 +149,7 @@ static TitanStatus check_table(const MdsDocs *d)
                       d->base.file->path, n, d->bytes);
 }
 
-/* ----------------------------------------------------------------- columns --
- */
+/* --------------------------------------------------------------- columns -- */
 
 static const struct {
     const char *name;
@@ -218,8 +215,7 @@ static TitanStatus choose_column(MdsDocs *d, const char *key)
                       d->base.file->path, key ? key : "text", names);
 }
 
-/* ----------------------------------------------------------------- samples --
- */
+/* --------------------------------------------------------------- samples -- */
 
 /* The bytes of the column in sample `at.number`. */
 static TitanStatus find_value(const MdsDocs *d, const unsigned char **at,

@@ -32,8 +32,7 @@ static Packer *packer_of(Stream *st)
     return (Packer *)(void *)st;
 }
 
-/* ------------------------------------------------------------------ tokens --
- */
+/* ---------------------------------------------------------------- tokens -- */
 
 static TitanStatus too_large(Packer *p, size_t i, int64_t id)
 {
@@ -130,8 +129,7 @@ static TitanStatus need_token(Packer *p, bool *more)
     return TITAN_OK;
 }
 
-/* -------------------------------------------------------------------- rows --
- */
+/* ------------------------------------------------------------------ rows -- */
 
 static Cursor here(const Packer *p, size_t i)
 {

@@ -31,8 +31,7 @@ struct Reader {
     bool stop;
 };
 
-/* ------------------------------------------------------------------ reading --
- */
+/* --------------------------------------------------------------- reading -- */
 
 static int64_t valid_labels(const int32_t *labels, int64_t n)
 {
@@ -117,8 +116,7 @@ TitanStatus reader_skip(Mix *mix, const ReaderShape *shape, bool *more)
     return TITAN_OK;
 }
 
-/* -------------------------------------------------------------------- ring --
- */
+/* ------------------------------------------------------------------ ring -- */
 
 static bool has_room(const Reader *r)
 {

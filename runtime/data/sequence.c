@@ -45,8 +45,7 @@ static Sequence *sequence_of(Stream *st)
     return (Sequence *)(void *)st;
 }
 
-/* ------------------------------------------------------------------- files --
- */
+/* ----------------------------------------------------------------- files -- */
 
 enum { LLMC_HEADER = 1024 };
 
@@ -125,8 +124,7 @@ static const TokenFile *file_of(const Sequence *q, int64_t i)
     return &q->files[low];
 }
 
-/* ------------------------------------------------------------------ tokens --
- */
+/* ---------------------------------------------------------------- tokens -- */
 
 static TitanStatus too_large(const Sequence *q, const TokenFile *f, int64_t i,
                              uint32_t token, uint32_t bound)
@@ -179,8 +177,7 @@ static TitanStatus read_tokens(const Sequence *q, int64_t from, Row *row)
     return TITAN_OK;
 }
 
-/* -------------------------------------------------------------------- rows --
- */
+/* ------------------------------------------------------------------ rows -- */
 
 static int64_t block_rows(const Sequence *q)
 {

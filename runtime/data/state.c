@@ -66,8 +66,7 @@ TitanStatus state_print(TitanStory *s, const Mix *m, const Mark *marks,
     return titan_no_memory(s);
 }
 
-/* ----------------------------------------------------------------- reading --
- */
+/* --------------------------------------------------------------- reading -- */
 
 static TitanStatus damaged(TitanStory *s, const char *what)
 {

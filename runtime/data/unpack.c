@@ -43,8 +43,7 @@ static TitanStatus bad(Unpacked *u, const char *why)
         u->path, u->how->name, u->read - (u->in_n - u->in_at), why);
 }
 
-/* ------------------------------------------------------------------- gzip --
- */
+/* ------------------------------------------------------------------ gzip -- */
 
 static void *gzip_begin(void)
 {
@@ -80,8 +79,7 @@ static TitanStatus gzip_make(Unpacked *u, char *to, size_t room, size_t *made)
     return bad(u, z->msg ? z->msg : "it is no gzip stream");
 }
 
-/* ------------------------------------------------------------------- zstd --
- */
+/* ------------------------------------------------------------------ zstd -- */
 
 static void *zstd_begin(void)
 {
@@ -107,8 +105,7 @@ static TitanStatus zstd_make(Unpacked *u, char *to, size_t room, size_t *made)
     return TITAN_OK;
 }
 
-/* ------------------------------------------------------------------ plain --
- */
+/* ----------------------------------------------------------------- plain -- */
 
 static TitanStatus plain_make(Unpacked *u, char *to, size_t room, size_t *made)
 {
@@ -141,8 +138,7 @@ bool unpack_is_packed(const char *path)
     return unpacker_of(path)->begin != NULL;
 }
 
-/* -------------------------------------------------------------- the stream --
- */
+/* ------------------------------------------------------------ the stream -- */
 
 static TitanStatus begin_state(Unpacked *u)
 {
@@ -311,8 +307,7 @@ TitanStatus unpack_line(Unpacked *u, size_t most, const char **line,
     return TITAN_OK;
 }
 
-/* ----------------------------------------------------------------- memory --
- */
+/* ---------------------------------------------------------------- memory -- */
 
 static bool inflate_whole(const void *from, size_t n, void *to, size_t bytes)
 {

@@ -37,8 +37,7 @@ void walk_close(Walk *w)
     *w = (Walk){0};
 }
 
-/* ------------------------------------------------------------------- files --
- */
+/* ----------------------------------------------------------------- files -- */
 
 static void order_files(Walk *w)
 {
@@ -91,8 +90,7 @@ static TitanStatus read_piece(Walk *w, Piece *out, bool *more)
     return TITAN_OK;
 }
 
-/* ------------------------------------------------------------------- block --
- */
+/* ----------------------------------------------------------------- block -- */
 
 static TitanStatus make_room(Walk *w, size_t bytes)
 {

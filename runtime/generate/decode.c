@@ -18,8 +18,7 @@
 
 enum { NOWHERE = -1 };
 
-/* ------------------------------------------------------------------ ports --
- */
+/* ----------------------------------------------------------------- ports -- */
 
 static TitanStatus find_entry(const Decoder *d, const char *name,
                               const TitanEntry **out)
@@ -128,8 +127,7 @@ static TitanStatus put_setting(const Decoder *d, const char *name, double value)
     return put(d, p, d->ids);
 }
 
-/* ---------------------------------------------------------------- prompts --
- */
+/* --------------------------------------------------------------- prompts -- */
 
 static TitanStatus run_prompt(Decoder *d)
 {
@@ -204,8 +202,7 @@ static TitanStatus read_prompts(Decoder *d, const Passage *texts, size_t n)
     return TITAN_OK;
 }
 
-/* ------------------------------------------------------------------ steps --
- */
+/* ----------------------------------------------------------------- steps -- */
 
 /* Some texts, the first of which has number FIRST. */
 typedef struct Batch {
@@ -308,8 +305,7 @@ TitanStatus decoder_run(Decoder *d, Passage *texts, size_t n, const Choice *c,
     return TITAN_OK;
 }
 
-/* ------------------------------------------------------------------- open --
- */
+/* ------------------------------------------------------------------ open -- */
 
 /* A prompt of nothing says how many positions there are. */
 static TitanStatus find_context(Decoder *d)

@@ -41,8 +41,7 @@ typedef struct Run {
     bool streams, json, quiet;
 } Run;
 
-/* ---------------------------------------------------------------- options --
- */
+/* --------------------------------------------------------------- options -- */
 
 static TitanStatus read_end(Run *r)
 {
@@ -83,8 +82,7 @@ static TitanStatus read_choice(Run *r)
     return read_end(r);
 }
 
-/* ----------------------------------------------------------------- output --
- */
+/* ---------------------------------------------------------------- output -- */
 
 static TitanStatus write_out(Run *r, const TokenText *t, size_t from)
 {
@@ -176,8 +174,7 @@ static void say_speed(const Run *r)
         d->step_seconds > 0 ? (double)d->step_tokens / d->step_seconds : 0.0);
 }
 
-/* -------------------------------------------------------------------- run --
- */
+/* ------------------------------------------------------------------- run -- */
 
 static void free_answers(Run *r)
 {

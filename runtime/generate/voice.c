@@ -48,8 +48,7 @@ TitanStatus voice_encode(Voice *v, const char *text, size_t n, TokenIds *out)
     return TITAN_OK;
 }
 
-/* ---------------------------------------------------------------- reading --
- */
+/* --------------------------------------------------------------- reading -- */
 
 TitanStatus reader_open(Reader *r, Voice *v)
 {

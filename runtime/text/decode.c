@@ -125,8 +125,7 @@ static TitanStatus decode_token(TitanStory *s, TokenDecoder *d,
     return text_append(s, &d->held, in->at, in->n);
 }
 
-/* ------------------------------------------------------- whole characters --
- */
+/* ------------------------------------------------------ whole characters -- */
 
 /* Bytes at the end that may be the beginning of a character. */
 static size_t unfinished(const TokenText *text)

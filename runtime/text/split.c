@@ -85,8 +85,7 @@ static TitanStatus cut(Run *r, unsigned step, Piece piece)
     return flush(&c);
 }
 
-/* ------------------------------------------------- texts that are changed --
- */
+/* ------------------------------------------------ texts that are changed -- */
 
 static bool starts_with(const char *text, size_t bytes, const TokenText *mark)
 {

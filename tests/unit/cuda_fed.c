@@ -207,8 +207,7 @@ static void close_world(World *w)
     munmap(w->shared, sizeof *w->shared);
 }
 
-/* ------------------------------------------------------------------ ranks --
- */
+/* ----------------------------------------------------------------- ranks -- */
 
 static float given(uint32_t rank, uint32_t place, uint32_t i)
 {
@@ -385,8 +384,7 @@ static void play_all(World *w, bool threads)
     }
 }
 
-/* ------------------------------------------------------------------ tests --
- */
+/* ----------------------------------------------------------------- tests -- */
 
 /* Of an exchange a member's own rows are made where they stay. */
 static void check_products(const World *w, uint32_t rank, uint32_t sum)

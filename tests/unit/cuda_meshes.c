@@ -122,8 +122,7 @@ static void close_world(World *w)
     munmap(w->shared, sizeof *w->shared);
 }
 
-/* ------------------------------------------------------------------ ranks --
- */
+/* ----------------------------------------------------------------- ranks -- */
 
 static CuPtr place(const Cuda *c, uint32_t op, bool result)
 {
@@ -230,8 +229,7 @@ static void play_all(const World *w)
     }
 }
 
-/* ------------------------------------------------------------------ tests --
- */
+/* ----------------------------------------------------------------- tests -- */
 
 /* Members of the group that RANK is in. */
 static uint32_t members(uint32_t group, uint32_t rank, uint32_t out[RANKS])

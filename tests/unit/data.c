@@ -26,8 +26,7 @@
 
 enum { T = 8, DOCUMENTS = 23, TOKENS = 101 };
 
-/* ------------------------------------------------------------------- files --
- */
+/* ----------------------------------------------------------------- files -- */
 
 static char directory[] = "/tmp/titan-data-XXXXXX";
 
@@ -105,8 +104,7 @@ static int remove_files(void **state)
     return rmdir(directory);
 }
 
-/* --------------------------------------------------------------------- rows --
- */
+/* ------------------------------------------------------------------ rows -- */
 
 static StreamOptions plain(void)
 {
@@ -293,8 +291,7 @@ static void rows_are_shuffled(void **state)
     }
 }
 
-/* ------------------------------------------------------------------- state --
- */
+/* ----------------------------------------------------------------- state -- */
 
 /* The rows behind row K of a run that stops there and goes on elsewhere. */
 static void resume_at(const StreamOptions *o, const char *a, const char *b,
@@ -408,8 +405,7 @@ static void states_are_checked(void **state)
     expect_refused("{\"version\": 1}", TITAN_BAD_DATA);
 }
 
-/* ---------------------------------------------------------------- mixtures --
- */
+/* -------------------------------------------------------------- mixtures -- */
 
 /* How far the number of rows of a part strays from its weight. */
 static void mixtures_keep_their_weights(void **state)
@@ -431,8 +427,7 @@ static void mixtures_keep_their_weights(void **state)
     mix_close(&m);
 }
 
-/* ------------------------------------------------------------------- steps --
- */
+/* ----------------------------------------------------------------- steps -- */
 
 static Reader *open_reader(Mix *m, TitanStory *s, const ReaderShape *shape)
 {
@@ -630,8 +625,7 @@ static void fields_say_documents(void **state)
         assert_int_equal(have[FIELD_labels][j], -100);
 }
 
-/* ------------------------------------------------------------------- parts --
- */
+/* ----------------------------------------------------------------- parts -- */
 
 static void hashes_are_the_known_ones(void **state)
 {

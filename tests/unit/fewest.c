@@ -146,8 +146,7 @@ static void put_program(Trial *t)
     buf_release(&body);
 }
 
-/* ----------------------------------------------------------------- trying --
- */
+/* ---------------------------------------------------------------- trying -- */
 
 static void tell(const Trial *t, const char *why)
 {

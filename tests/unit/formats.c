@@ -55,8 +55,7 @@ static float points[POINTS], back[PATTERNS];
 static double list[PATTERNS];
 static uint16_t stored[POINTS];
 
-/* -------------------------------------------------------------- definition --
- */
+/* ------------------------------------------------------------ definition -- */
 
 static double power(int e)
 {
@@ -130,8 +129,7 @@ static void list_values(const Spec *s)
         list[i] = meaning(s, i);
 }
 
-/* ------------------------------------------------------------------ points --
- */
+/* ---------------------------------------------------------------- points -- */
 
 static uint32_t push(uint32_t n, double x)
 {
@@ -162,8 +160,7 @@ static uint32_t make_points(const Spec *s)
     return n + m;
 }
 
-/* ----------------------------------------------------------------- kernels --
- */
+/* --------------------------------------------------------------- kernels -- */
 
 static KernelArg dense_arg(Type t, bool written)
 {
@@ -210,8 +207,7 @@ static void run(uint32_t i, void *in, void *out)
     kernels.code[row](words, 0, kernel_at(kernels.set, row)->items);
 }
 
-/* ------------------------------------------------------------------- tests --
- */
+/* ----------------------------------------------------------------- tests -- */
 
 static void check(const Spec *s, const char *who, float x, uint32_t bits)
 {

@@ -88,8 +88,7 @@ static Compiled compile(World *w, const char *path)
     return c;
 }
 
-/* ------------------------------------------------------- values in memory --
- */
+/* ------------------------------------------------------ values in memory -- */
 
 typedef struct Memory {
     Module *m;
@@ -145,8 +144,7 @@ static void compare(const Memory *y, Value v, const Tensor *want, DType d)
     }
 }
 
-/* --------------------------------------------------------------- the runs --
- */
+/* -------------------------------------------------------------- the runs -- */
 
 static void run_entry(World *w, Module *plain, const Fn *old, Compiled *c,
                       const TitanImage *im, const TitanHostKernel *kernels,
@@ -263,8 +261,7 @@ static void same_input_same_bytes(void **state)
     world_release(&w);
 }
 
-/* ------------------------------------------------------------------ damage --
- */
+/* ---------------------------------------------------------------- damage -- */
 
 static void *row(void *image, TitanTableId table, uint32_t i)
 {

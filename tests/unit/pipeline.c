@@ -218,8 +218,7 @@ static void test_refused(void **state)
     }
 }
 
-/* ------------------------------------------------------------------ files --
- */
+/* ----------------------------------------------------------------- files -- */
 
 static Schedule *read_text(World *w, const char *text)
 {
@@ -293,8 +292,7 @@ static void test_file_broken(void **state)
     }
 }
 
-/* --------------------------------------------------------------- deadlock --
- */
+/* -------------------------------------------------------------- deadlock -- */
 
 /* What is printed of a schedule whose commands do not end. */
 static const char *refusal(World *w, const CommandList *lists, uint32_t n)

@@ -75,8 +75,7 @@ static void make_world(World *w, const uint32_t *sizes, uint32_t n)
     }
 }
 
-/* ----------------------------------------------------------- plain meaning --
- */
+/* --------------------------------------------------------- plain meaning -- */
 
 /* The coordinates of a rank, row-major. */
 static void plain_coordinates(const World *w, uint32_t rank, uint32_t *at)
@@ -161,8 +160,7 @@ static void plain(const World *w, uint32_t rank, char *const *src, char *dst)
     }
 }
 
-/* ----------------------------------------------------------------- running --
- */
+/* --------------------------------------------------------------- running -- */
 
 typedef enum How { THREADS, PROCESSES, LINK } How;
 
@@ -376,8 +374,7 @@ static void passes_nothing(void **state)
     play_kinds(line, THREADS, F32, 0, NULL);
 }
 
-/* ------------------------------------------------------------ end of a run --
- */
+/* ---------------------------------------------------------- end of a run -- */
 
 static void *wait_for_nobody(void *user)
 {
@@ -411,8 +408,7 @@ static void ends_when_a_rank_does(void **state)
     munmap(p.memory, 4 * p.each);
 }
 
-/* ------------------------------------------------------------------- parts --
- */
+/* ----------------------------------------------------------------- parts -- */
 
 enum { WHOLE = 4096, OWN = 4096 };
 

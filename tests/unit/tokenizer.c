@@ -223,8 +223,7 @@ static void check_golden(const char *name)
 GOLDENS(TEST)
 #undef TEST
 
-/* ------------------------------------------------------------ there, back --
- */
+/* ----------------------------------------------------------- there, back -- */
 
 static uint64_t draw(uint64_t *state)
 {
@@ -352,8 +351,7 @@ static void a_used_scratch_is_a_new_one(void **s)
     drop(&b);
 }
 
-/* ------------------------------------------------------------ BOS and EOS --
- */
+/* ----------------------------------------------------------- BOS and EOS -- */
 
 #define WORDS(post)                                                      \
     "{\"model\":{\"type\":\"WordLevel\",\"unk_token\":\"?\",\"vocab\":{" \

@@ -40,8 +40,7 @@ static const Item *item_at(const Trial *t)
     return &t->s.items.at[t->item];
 }
 
-/* ----------------------------------------------------------------- running --
- */
+/* --------------------------------------------------------------- running -- */
 
 static uint32_t device_stride(const Module *m, MeshAxis a)
 {
@@ -182,8 +181,7 @@ static void try_layout(Trial *t)
     arena_init(&t->run, "run");
 }
 
-/* ------------------------------------------------------------ enumerating --
- */
+/* ----------------------------------------------------------- enumerating -- */
 
 static void try_ways(Trial *t, uint32_t mesh);
 
@@ -302,8 +300,7 @@ static uint32_t try_use(const Single *use, const Setup *on)
     return n;
 }
 
-/* ------------------------------------------------------------------ tests --
- */
+/* ----------------------------------------------------------------- tests -- */
 
 static void test_all_ops(void **state)
 {

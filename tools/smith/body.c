@@ -26,8 +26,7 @@ static World *world(const Body *b)
     return b->g->w;
 }
 
-/* ------------------------------------------------------------ small parts --
- */
+/* ----------------------------------------------------------- small parts -- */
 
 static Expr op1(Body *b, ScalarOp op, Expr x)
 {
@@ -79,8 +78,7 @@ static Part constant(Body *b)
     return (Part){number(b, x), fabs(x) + 0.125, true};
 }
 
-/* --------------------------------------------------------------- operands --
- */
+/* -------------------------------------------------------------- operands -- */
 
 static Part real_of(Body *b, uint32_t i)
 {
@@ -174,8 +172,7 @@ static Part int_op2(Body *b, ScalarOp op, uint32_t depth)
     return small(b, op2(b, op, x.e, y.e));
 }
 
-/* ------------------------------------------------------------- arithmetic --
- */
+/* ------------------------------------------------------------ arithmetic -- */
 
 static bool on_integers(Body *b)
 {
@@ -483,8 +480,7 @@ static Part make_random(Body *b, uint32_t depth)
     return (Part){unit, 1, true};
 }
 
-/* ----------------------------------------------------------- whole bodies --
- */
+/* ---------------------------------------------------------- whole bodies -- */
 
 static Part root(Body *b)
 {

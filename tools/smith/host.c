@@ -44,8 +44,7 @@ static bool complain(Host *h, const char *what, const char *detail)
     return false;
 }
 
-/* --------------------------------------------------------------- compiling --
- */
+/* ------------------------------------------------------------- compiling -- */
 
 /* Pass by pass, so that the name of the one that fails is at hand. */
 static bool run_pipeline(Host *h, Module *m, const char *last)
@@ -110,8 +109,7 @@ static void *load(Host *h)
     return lib;
 }
 
-/* ----------------------------------------------------------------- running --
- */
+/* --------------------------------------------------------------- running -- */
 
 /* Where a value of the entry lies. */
 typedef struct Home {
@@ -210,8 +208,7 @@ static bool run_image(Host *h)
     return st ? complain(h, "host", h->story.line[0]) : true;
 }
 
-/* --------------------------------------------------------------- comparing --
- */
+/* ------------------------------------------------------------- comparing -- */
 
 static int64_t longest_sum(const Module *m)
 {

@@ -31,8 +31,7 @@ typedef struct Trial {
     bool each;
 } Trial;
 
-/* ---------------------------------------------------------------- refusals --
- */
+/* -------------------------------------------------------------- refusals -- */
 
 /* What a plan, or the sizes under it, can be told. */
 static const DiagId refusals[] = {
@@ -84,8 +83,7 @@ static bool failed(Trial *t, const char *what, const char *which)
     return false;
 }
 
-/* ---------------------------------------------------------------- coverage --
- */
+/* -------------------------------------------------------------- coverage -- */
 
 static void note_pass(Trial *t, uint32_t step)
 {
@@ -106,8 +104,7 @@ static void note_ops(Trial *t)
             t->cover->ops[i][t->task->way[i]][op] += has[op];
 }
 
-/* --------------------------------------------------------------- comparing --
- */
+/* ------------------------------------------------------------- comparing -- */
 
 /* Where some rows may find no room, what is compared is the step that has room
  * for all. */
@@ -161,8 +158,7 @@ static bool print_reference(Trial *t)
     return ok;
 }
 
-/* ------------------------------------------------------------------ passes --
- */
+/* ---------------------------------------------------------------- passes -- */
 
 /* A place where programs are compared, and how far what stands between it and
  * the one before may change them. */
@@ -226,8 +222,7 @@ static bool run_passes(Trial *t)
     return ok;
 }
 
-/* ------------------------------------------------------------------- tasks --
- */
+/* ----------------------------------------------------------------- tasks -- */
 
 /* The text goes through a file, as people's programs do. */
 static bool lower(Trial *t, const char *text, size_t n)
@@ -273,8 +268,7 @@ bool check_plans(const Task *task, const char *text, size_t n, Cover *cover,
     return false;
 }
 
-/* ---------------------------------------------------------------- printing --
- */
+/* -------------------------------------------------------------- printing -- */
 
 static void print_row(const uint32_t *n, uint32_t count,
                       const char *(*name)(uint32_t i))

@@ -48,8 +48,7 @@ static TitanStatus inspect_source(TitanStory *s, const char *path, Source *src)
     return TITAN_OK;
 }
 
-/* ------------------------------------------------------------ checkpoints --
- */
+/* ----------------------------------------------------------- checkpoints -- */
 
 static TitanStatus list_file(TitanStory *s, const char *dir,
                              const ManifestFile *f)

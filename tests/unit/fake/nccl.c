@@ -56,8 +56,7 @@ typedef struct Work {
 const char *ncclGetErrorString(int result);
 const char *ncclGetLastError(NcclComm comm);
 
-/* ---------------------------------------------------------------- exchange --
- */
+/* -------------------------------------------------------------- exchange -- */
 
 static Box *box_of(NcclComm c, int from, int to)
 {
@@ -156,8 +155,7 @@ static int reduce(NcclComm c, const void *from, bool spread, void *to, size_t n,
     return put(&w, stream);
 }
 
-/* -------------------------------------------------------------- the calls --
- */
+/* ------------------------------------------------------------- the calls -- */
 
 int ncclGetVersion(int *version)
 {
