@@ -13,6 +13,7 @@
 #include "narrow.h"
 
 #include <dlfcn.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,15 @@ static const char *core_type(void)
     return NULL;
 }
 
+/* What OpenBLAS reads as it is loaded.  Ranks of one process open it at the
+ * same time, and the environment is not theirs to change one by one. */
+static void set_environment(void)
+{
+    const char *core = core_type();
+    if (core) setenv("OPENBLAS_CORETYPE", core, 0);
+    setenv("OPENBLAS_NUM_THREADS", "1", 0);
+}
+
 static void *open_library(void)
 {
     static const char *const names[] = {"libopenblas.so.0", "libopenblas.so"};
@@ -46,10 +56,9 @@ static void *open_library(void)
 
 TitanStatus blas_open(TitanStory *s, Blas *out)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     *out = (Blas){0};
-    const char *core = core_type();
-    if (core) setenv("OPENBLAS_CORETYPE", core, 0);
-    setenv("OPENBLAS_NUM_THREADS", "1", 0);
+    pthread_once(&once, set_environment);
     out->library = open_library();
     if (!out->library)
         return titan_fail(s, TITAN_UNAVAILABLE,

@@ -27,6 +27,7 @@ enum { MOST_FUNCTIONS = 256 };
 
 static Fake device;
 static bool is_ready; /* fake_reset was called */
+static pthread_mutex_t begins = PTHREAD_MUTEX_INITIALIZER; /* of cuInit */
 
 Fake *fake_device(void)
 {
@@ -63,10 +64,12 @@ CuResult fake_fails(const char *call)
 CuResult cuInit(unsigned flags)
 {
     const char *gpus = getenv("FAKE_GPUS");
+    pthread_mutex_lock(&begins);
     if (!is_ready) {
         fake_reset();
         device.count = gpus ? atoi(gpus) : 0;
     }
+    pthread_mutex_unlock(&begins);
     BEGIN();
     return flags ? 1 : 0;
 }
