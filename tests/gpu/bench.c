@@ -262,6 +262,16 @@ static bool alike(const TitanCommand *x, const TitanCommand *y)
                                            : x->items == y->items;
 }
 
+/* Whether -k leaves it: others are not run at all, for they would read what
+ * no command in front of them has made. */
+static bool is_asked_for(const Bench *b, const TitanCommand *c)
+{
+    return !b->only ||
+           (c->kind == TITAN_COMMAND_kernel &&
+            strstr(titan_string(&b->im, b->im.kernels[c->index].name),
+                   b->only));
+}
+
 static void meet(Bench *b, const TitanCommand *c, double runs)
 {
     if (c->kind == TITAN_COMMAND_gemm) return;
@@ -273,10 +283,6 @@ static void meet(Bench *b, const TitanCommand *c, double runs)
     if (b->nrows == MOST_ROWS) return;
     Row *r = &b->rows[b->nrows++];
     *r = (Row){.command = c, .runs = runs};
-    if (c->kind == TITAN_COMMAND_kernel && b->only &&
-        !strstr(titan_string(&b->im, b->im.kernels[c->index].name), b->only))
-        return;
-    if (c->kind != TITAN_COMMAND_kernel && b->only) return;
     r->us = time_command(b, c);
 }
 
@@ -284,6 +290,7 @@ static void walk_program(Bench *b, const TitanProgram *p, double runs)
 {
     for (uint32_t i = 0; i < p->commands.n; i++) {
         const TitanCommand *c = &b->im.commands[p->commands.first + i];
+        if (!is_asked_for(b, c)) continue;
         meet(b, c, runs);
         run_command(b, c, 0);
     }
