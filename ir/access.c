@@ -145,9 +145,8 @@ static void touch(FnWalk *f, uint32_t step, Value v, bool write)
 static void walk_launch(FnWalk *f, uint32_t i)
 {
     const Inst *in = &f->fn->insts[i];
-    int64_t outs = attr_int(f->w->m, in->attr, AT_outs, 0);
     for (uint32_t k = 0; k < in->nargs; k++)
-        touch(f, i, inst_arg(f->fn, in, k), in->nargs - k <= outs);
+        touch(f, i, inst_arg(f->fn, in, k), step_writes(f->w->m, in, k));
 }
 
 /* An access of the body, in all turns of the loop. */

@@ -325,13 +325,6 @@ static void find_fed(FnWalk *f)
 
 /* ---------------------------------------------------- what is gathered -- */
 
-/* Step I writes what is behind operand K. */
-static bool writes(const Module *m, const Inst *in, uint32_t k)
-{
-    return in->op == OP_loop ||
-           k + attr_int(m, in->attr, AT_outs, 0) >= in->nargs;
-}
-
 typedef struct Users {
     uint32_t n, writers;
     const Inst *first; /* of these */
@@ -351,7 +344,7 @@ static Users users_of(Module *m, const Fn *fn, Value root, Arena *a)
                 !value_eq(spot_of(m, fn, arg, a).root, root))
                 continue;
             uses = true;
-            makes |= writes(m, in, k);
+            makes |= step_writes(m, in, k);
         }
         u.n += uses;
         u.writers += makes;

@@ -22,6 +22,15 @@ static inline bool is_step(const Inst *in)
     return in->op == OP_launch || in->op == OP_loop;
 }
 
+/* Whether a step may write what is behind an operand: of a launch the last
+ * `outs` are written; of a loop any may be. */
+static inline bool step_writes(const Module *m, const Inst *in,
+                               uint32_t operand)
+{
+    return in->op == OP_loop ||
+           operand + attr_int(m, in->attr, AT_outs, 0) >= in->nargs;
+}
+
 /* The order of the steps of one function; steps are named by the number of
  * their instruction. */
 typedef struct StepOrder {

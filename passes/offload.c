@@ -108,10 +108,8 @@ static void touch_step(Offload *x, const Inst *in, uint32_t operand,
     if (in->op == OP_loop) {
         const Fn *body = fn_of(x->m, attr_fn(x->m, in->attr, AT_fn));
         touch_any(x, body, operand, reads, writes);
-    } else if (operand + attr_int(x->m, in->attr, AT_outs, 0) < in->nargs) {
-        *reads = true;
     } else {
-        *writes = true;
+        *(step_writes(x->m, in, operand) ? writes : reads) = true;
     }
 }
 

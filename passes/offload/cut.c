@@ -28,7 +28,6 @@ bool lies_on_host(const Slicer *x, Value v)
 
 bool changes_host(Slicer *x)
 {
-    uint32_t outs = (uint32_t)attr_int(x->m, x->in->attr, AT_outs, 0);
     int64_t bytes = 0;
     bool writes = false;
     x->group = fn_of(x->m, attr_fn(x->m, x->in->attr, AT_fn));
@@ -38,7 +37,7 @@ bool changes_host(Slicer *x)
         if (op == OP_counter || op == OP_coord) return false;
         if (!lies_on_host(x, v)) continue;
         int64_t n = type_bytes(x->m, value_type(x->fn, v));
-        if (k + outs >= x->in->nargs) {
+        if (step_writes(x->m, x->in, k)) {
             writes = true;
         } else if (n > bytes) {
             bytes = n;

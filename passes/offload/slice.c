@@ -91,13 +91,12 @@ static Value body_param(Writer *w, Str name, Layout l)
 static void find_copies(Writer *w, Operand *o, Value v)
 {
     const Slicer *x = w->x;
-    uint32_t outs = (uint32_t)attr_int(x->m, x->in->attr, AT_outs, 0);
     if (!lies_on_host(x, v) || type_bytes(x->m, o->slice) != o->pitch ||
         !layout_is_packed(x->m, o->slices))
         return;
     for (uint32_t k = 0; k < x->in->nargs; k++)
         if (value_eq(inst_arg(x->fn, x->in, k), v))
-            *(k + outs < x->in->nargs ? &o->in : &o->out) = true;
+            *(step_writes(x->m, x->in, k) ? &o->out : &o->in) = true;
 }
 
 static void add_cut(Writer *w, Operand *o, Value v)

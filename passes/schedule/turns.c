@@ -64,12 +64,6 @@ typedef struct Turned {
 
 /* --------------------------------------------------------------- finding -- */
 
-static bool writes(const Module *m, const Inst *in, uint32_t operand)
-{
-    return in->op == OP_loop ||
-           operand + attr_int(m, in->attr, AT_outs, 0) >= in->nargs;
-}
-
 /* Whether a step of the body, but for one, has to do with what is behind an
  * operand of the loop, or writes it. */
 static bool is_touched(const Turned *t, uint32_t operand, uint32_t but,
@@ -81,7 +75,7 @@ static bool is_touched(const Turned *t, uint32_t operand, uint32_t but,
         for (uint32_t k = 0; k < in->nargs; k++) {
             uint32_t r = t->root[inst_arg(t->old, in, k).id];
             if (r < t->old->nparams && t->outer[r] == t->outer[operand] &&
-                (!writes_alone || writes(t->m, in, k)))
+                (!writes_alone || step_writes(t->m, in, k)))
                 return true;
         }
     }
