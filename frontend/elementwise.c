@@ -21,20 +21,20 @@ typedef enum Operands {
 } Operands;
 typedef enum Gives { GIVES_same, GIVES_bool, GIVES_own } Gives;
 
-typedef struct Form {
+typedef struct Signature {
     Operands operands;
     Gives gives;
-} Form;
+} Signature;
 
-static Form form_of(ScalarOp op)
+static Signature signature_of(ScalarOp op)
 {
-    static const Form forms[SC_count] = {
+    static const Signature signatures[SC_count] = {
 #define SCALAR(name, args, form, operands, result) \
     [SC_##name] = {OPS_##operands, GIVES_##result},
 #include "../ir/scalar.def"
 #undef SCALAR
     };
-    return forms[op];
+    return signatures[op];
 }
 
 static DType wider(DType a, DType b)
@@ -84,7 +84,7 @@ static bool operand_dtype(Sema *s, Span at, ScalarOp op, const Val *args,
     const char *name = scalar_info(op)->form[0] ? scalar_info(op)->form
                                                 : scalar_info(op)->name;
     DClass c = dtype_class(d);
-    switch (form_of(op).operands) {
+    switch (signature_of(op).operands) {
     case OPS_float:
         if (c == DC_int || c == DC_uint) d = DT_f32;
         break;
@@ -103,7 +103,7 @@ static bool operand_dtype(Sema *s, Span at, ScalarOp op, const Val *args,
     case OPS_any:
         break;
     }
-    if (c == DC_bool && form_of(op).operands != OPS_any) goto wrong;
+    if (c == DC_bool && signature_of(op).operands != OPS_any) goto wrong;
     *out = d;
     return true;
 wrong:;
@@ -236,7 +236,8 @@ static Val fold_numbers(Sema *s, Span at, ScalarOp op, const Val *args,
         return val_number(args[0].number * args[1].number + args[2].number);
     double x = n == 1 ? fold1(op, args[0].number)
                       : fold2(op, args[0].number, args[1].number);
-    if (form_of(op).gives == GIVES_bool || form_of(op).operands == OPS_bool)
+    if (signature_of(op).gives == GIVES_bool ||
+        signature_of(op).operands == OPS_bool)
         return val_bool(x != 0);
     Val v = val_number(x);
     if (stays_whole(op, args, n) && fabs(x) < 9e15) v.dtype = DT_i32;

@@ -16,7 +16,7 @@
  * reads them (codegen/matmul_values.c).
  *
  * Everything that is made of the cut value up to the names that the product has
- * is of these forms, and is asked for nowhere else.
+ * is one of these, and is asked for nowhere else.
  */
 #include "fuse.h"
 
@@ -32,29 +32,29 @@ enum {
 
 /* What a value has: the product's axes, those with another name for the last,
  * the last in parts, or what parts share. */
-typedef enum Form {
-    FORM_none,
-    FORM_whole,
-    FORM_named,
-    FORM_cut,
-    FORM_shared
-} Form;
+typedef enum Axes {
+    AXES_none,
+    AXES_whole,
+    AXES_named,
+    AXES_cut,
+    AXES_shared
+} Axes;
 
 typedef struct Share {
     Graph *g;
     uint32_t product, nproducts;
     Attr split; /* of all splits */
     Axis block, part;
-    Type as[FORM_shared + 1]; /* of each form, as f32 */
+    Type as[AXES_shared + 1]; /* with each of them, as f32 */
     Numbers nodes, clusters, read;
 } Share;
 
-static Form form_of(const Share *s, uint32_t node)
+static Axes axes_of(const Share *s, uint32_t node)
 {
     Type t = node_axes(s->g, node);
-    for (Form f = FORM_whole; f <= FORM_shared; f++)
-        if (type_eq(t, s->as[f])) return f;
-    return FORM_none;
+    for (Axes x = AXES_whole; x <= AXES_shared; x++)
+        if (type_eq(t, s->as[x])) return x;
+    return AXES_none;
 }
 
 /* --------------------------------------------------------------- the cut -- */
@@ -72,9 +72,9 @@ static bool is_cut(Share *s, const Inst *in)
     s->split = in->attr;
     s->block = to->axes[0];
     s->part = to->axes[1];
-    s->as[FORM_named] = type_with_dtype(m, from, DT_f32);
-    s->as[FORM_cut] = type_with_dtype(m, in->type, DT_f32);
-    s->as[FORM_shared] = type_without_axis(m, s->as[FORM_cut], s->part);
+    s->as[AXES_named] = type_with_dtype(m, from, DT_f32);
+    s->as[AXES_cut] = type_with_dtype(m, in->type, DT_f32);
+    s->as[AXES_shared] = type_without_axis(m, s->as[AXES_cut], s->part);
     int64_t n = type_local_size(m, type_axis(m, in->type, s->part));
     return n >= LEAST_PART && n <= MOST_PART && (n & (n - 1)) == 0;
 }
@@ -84,7 +84,7 @@ static bool is_name(const Share *s, const Inst *in)
 {
     const Module *m = s->g->fx->m;
     const AttrItem *from = attr_get(m, in->attr, AT_from);
-    const TypeInfo *ti = type_info(m, s->as[FORM_whole]);
+    const TypeInfo *ti = type_info(m, s->as[AXES_whole]);
     return in->op == OP_rename && from->n == 1 &&
            from->axes[0].id == ti->axes[ti->naxes - 1].axis.id;
 }
@@ -101,7 +101,7 @@ static uint32_t find_cut(Share *s)
             const Inst *in = node_inst(g, x->users[u]);
             if (in->op == OP_split && is_cut(s, in)) return x->users[u];
             bool map = in->op == OP_map &&
-                       type_eq(node_axes(s->g, x->users[u]), s->as[FORM_whole]);
+                       type_eq(node_axes(s->g, x->users[u]), s->as[AXES_whole]);
             if ((map || is_name(s, in)) && !is_listed(&seen, x->users[u]))
                 vec_push(g->fx->a, &seen, x->users[u]);
         }
@@ -109,7 +109,7 @@ static uint32_t find_cut(Share *s)
     return UINT32_MAX;
 }
 
-/* ----------------------------------------------------------------- forms -- */
+/* --------------------------------------------------------- what is made -- */
 
 static bool reduces(const Share *s, const Inst *in)
 {
@@ -129,7 +129,7 @@ static bool is_product(const Share *s, uint32_t node)
            ((g->nodes[node].cluster == g->nodes[s->product].cluster ||
              fuse_is_product(g, node)) &&
             g->nodes[node].args[0] == g->nodes[s->product].args[0] &&
-            type_eq(node_axes(s->g, node), s->as[FORM_whole]));
+            type_eq(node_axes(s->g, node), s->as[AXES_whole]));
 }
 
 static bool takes(Share *s, uint32_t node)
@@ -138,25 +138,24 @@ static bool takes(Share *s, uint32_t node)
     const Module *m = g->fx->m;
     const Node *x = &g->nodes[node];
     const Inst *in = node_inst(g, node);
-    Form form = form_of(s, node);
-    if (form == FORM_none || x->part ||
-        !dtype_fits_f32(type_dtype(m, in->type)))
+    Axes has = axes_of(s, node);
+    if (has == AXES_none || x->part || !dtype_fits_f32(type_dtype(m, in->type)))
         return false;
-    Form of = x->nargs ? form_of(s, x->args[0]) : FORM_none;
+    Axes of = x->nargs ? axes_of(s, x->args[0]) : AXES_none;
     switch (in->op) {
     case OP_einsum:
         return is_product(s, node) && ++s->nproducts <= MOST_PRODUCTS;
     case OP_map:
         return x->nargs > 0 && !map_asks_index(m, in, in->type);
     case OP_rename:
-        return (form == FORM_whole && of == FORM_named) ||
-               (form == FORM_named && of == FORM_whole);
+        return (has == AXES_whole && of == AXES_named) ||
+               (has == AXES_named && of == AXES_whole);
     case OP_split:
         return in->attr.id == s->split.id;
     case OP_reduce:
-        return form == FORM_shared && of == FORM_cut && reduces(s, in);
+        return has == AXES_shared && of == AXES_cut && reduces(s, in);
     case OP_merge:
-        return form <= FORM_named && of == FORM_cut;
+        return has <= AXES_named && of == AXES_cut;
     default:
         return false;
     }
@@ -175,13 +174,13 @@ static void take_cluster(Share *s, uint32_t cluster)
 
 /* What a map of the product reads beside it has some of its axes, what one of
  * parts reads has none. */
-static bool is_beside(const Share *s, uint32_t node, Form by)
+static bool is_beside(const Share *s, uint32_t node, Axes by)
 {
     const Module *m = s->g->fx->m;
     const TypeInfo *ti = type_info(m, node_inst(s->g, node)->type);
     for (uint32_t i = 0; i < ti->naxes; i++)
-        if (by != FORM_whole ||
-            !type_axis(m, s->as[FORM_whole], ti->axes[i].axis))
+        if (by != AXES_whole ||
+            !type_axis(m, s->as[AXES_whole], ti->axes[i].axis))
             return false;
     return dtype_fits_f32((DType)ti->dtype);
 }
@@ -191,19 +190,19 @@ static bool takes_operands(Share *s, uint32_t node)
 {
     const Graph *g = s->g;
     const Node *x = &g->nodes[node];
-    Form form = form_of(s, node);
+    Axes has = axes_of(s, node);
     if (node_inst(g, node)->op == OP_einsum) return true;
     for (uint32_t a = 0; a < x->nargs; a++) {
         uint32_t from = x->args[a];
-        Form of = form_of(s, from);
+        Axes of = axes_of(s, from);
         bool map = node_inst(g, node)->op == OP_map;
-        bool made = of > FORM_whole || !map ||
-                    (of == FORM_whole && is_product(s, from));
+        bool made = of > AXES_whole || !map ||
+                    (of == AXES_whole && is_product(s, from));
         if (made)
             take_cluster(s, g->nodes[from].cluster);
         else if (is_listed(&s->clusters, g->nodes[from].cluster))
             continue;
-        else if (!is_beside(s, from, form))
+        else if (!is_beside(s, from, has))
             return false;
         else if (!is_listed(&s->read, from))
             vec_push(g->fx->a, &s->read, from);
@@ -215,7 +214,7 @@ static bool takes_operands(Share *s, uint32_t node)
 static bool takes_users(Share *s, uint32_t node)
 {
     const Node *x = &s->g->nodes[node];
-    if (form_of(s, node) == FORM_whole) return true;
+    if (axes_of(s, node) == AXES_whole) return true;
     for (uint32_t u = 0; u < x->nusers; u++)
         take_cluster(s, s->g->nodes[x->users[u]].cluster);
     return !x->result;
@@ -245,7 +244,7 @@ static bool has_room(const Share *s)
 {
     uint32_t written = count_written(s), whole = 0;
     for (uint32_t i = 0; i < s->read.n; i++)
-        whole += form_of(s, s->read.at[i]) == FORM_whole;
+        whole += axes_of(s, s->read.at[i]) == AXES_whole;
     return written <= MOST_VALUES && whole <= MOST_VALUES &&
            written + s->read.n <= MOST_ALL;
 }
@@ -253,9 +252,9 @@ static bool has_room(const Share *s)
 void fuse_share(Graph *g, uint32_t product)
 {
     Share s = {.g = g, .product = product};
-    s.as[FORM_whole] = node_axes(s.g, product);
-    for (Form f = FORM_named; f <= FORM_shared; f++)
-        s.as[f] = s.as[FORM_whole];
+    s.as[AXES_whole] = node_axes(s.g, product);
+    for (Axes x = AXES_named; x <= AXES_shared; x++)
+        s.as[x] = s.as[AXES_whole];
     uint32_t cut = find_cut(&s);
     if (cut == UINT32_MAX) return;
     take_cluster(&s, g->nodes[product].cluster);

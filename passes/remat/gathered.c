@@ -14,11 +14,11 @@
  *     forward    q  = cast(w * s)       [f, e/dp]        v  = all_gather q
  *     backward   q' = cast(turn(w) * s) [e/dp, f_1]      v' = all_gather q'
  *
- * One scale for both, and v' is v with its axes renamed (form.c): one of the
- * two is gathered and kept, a byte an element, and the other made of it.  That
- * is the one in which the parts lie one behind the other.  Where scales differ,
- * as of rows and of columns, neither is made of the other: the forward gathers
- * what the backward reads besides, and keeps that alone.
+ * One scale for both, and v' is v with its axes renamed (identity.c): one of
+ * the two is gathered and kept, a byte an element, and the other made of it.
+ * That is the one in which the parts lie one behind the other.  Where scales
+ * differ, as of rows and of columns, neither is made of the other: the forward
+ * gathers what the backward reads besides, and keeps that alone.
  *
  * What a gather of the backward takes is what it is waited for, as far as the
  * rest of the turn does not cover it, and where it is covered what it takes of
@@ -118,16 +118,16 @@ void pair_keep_gathered(Module *m, const Pair *p, bool *given)
 
 /* What the forward gathers that the backward's V is, if it has an order of its
  * own. */
-static void find_turn(Module *m, Pair *p, const Form *forms, uint32_t v)
+static void find_turn(Module *m, Pair *p, const Identity *ids, uint32_t v)
 {
     Attr rename;
     for (uint32_t i = p->of->nparams; i < p->early; i++) {
         if (p->of->insts[i].op != OP_all_gather ||
-            !form_rename(m, &forms[i], &forms[v], &rename))
+            !identity_rename(m, &ids[i], &ids[v], &rename))
             continue;
         p->turns[v] = (Turn){{i}, rename};
         if (value_eq(p->turns[i].from, NO_VALUE) &&
-            form_rename(m, &forms[v], &forms[i], &rename))
+            identity_rename(m, &ids[v], &ids[i], &rename))
             p->turns[i] = (Turn){{v}, rename};
         return;
     }
@@ -141,9 +141,9 @@ void pair_add_gathered(Module *m, Pair *p)
     for (uint32_t i = 0; i < p->of->ninsts; i++)
         p->turns[i].from = NO_VALUE;
     if (p->late == p->of->ninsts) return;
-    const Form *forms = forms_find(m, p->of);
+    const Identity *ids = identities_find(m, p->of);
     for (uint32_t i = p->late; i < p->of->ninsts; i++)
-        if (p->of->insts[i].op == OP_all_gather) find_turn(m, p, forms, i);
+        if (p->of->insts[i].op == OP_all_gather) find_turn(m, p, ids, i);
 }
 
 bool is_late(const Pair *p, uint32_t v)

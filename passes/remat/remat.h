@@ -118,8 +118,8 @@ typedef struct Pairs {
 bool pair_begin(Module *m, Fn *caller, Value backward, Pair *out);
 /* Fills `same` for the other values of `back`. */
 void pair_match(Pair *p);
-/* Of the parameters of `back` that are given leaves those that a wanted value of
- * it reads. */
+/* Of the parameters of `back` that are given leaves those that a wanted value
+ * of it reads. */
 void pair_keep_read(Module *m, const Pair *p, const bool *wanted, bool *given);
 /* Copies the wanted values of `back`, all of which are made of values of `of`,
  * behind the values of `of`. */
@@ -264,19 +264,20 @@ double link_time(double bytes);
  * its group. */
 double collective_time(Module *m, const Fn *of, Value v);
 
-/* ------------------------------------------------------------ form.c -- */
+/* -------------------------------------------------------- identity.c -- */
 
-typedef struct Form {
+typedef struct Identity {
     uint32_t is; /* what is done to which values */
     Type type;
     uint32_t *places; /* by axis of the type: which it is of these values */
-} Form;
+} Identity;
 
 /* By value of a function. */
-Form *forms_find(Module *m, const Fn *fn);
+Identity *identities_find(Module *m, const Fn *fn);
 /* Whether the second is the first with axes renamed: by a `rename` with these
  * attributes. */
-bool form_rename(Module *m, const Form *from, const Form *to, Attr *out);
+bool identity_rename(Module *m, const Identity *from, const Identity *to,
+                     Attr *out);
 
 /* -------------------------------------------------------- gathered.c -- */
 

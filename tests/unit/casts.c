@@ -30,7 +30,7 @@
 
 enum { MOST = 4096, ARGS = 4, INNER = 64, ALIGN = 32, LAPS = 2 };
 
-/* ------------------------------------------------------------------- forms */
+/* ---------------------------------------------------------------- patterns */
 
 static bool is_float(DType d)
 {
@@ -58,16 +58,16 @@ typedef enum Lie { LIE_dense, LIE_odd, LIE_apart, LIE_turned, LIE_count } Lie;
 
 /* Groups with a cast of %x to %y.  In the text F and T are the two dtypes, W
  * that in which F computes, X the axes of both. */
-typedef struct Form {
+typedef struct Pattern {
     const char *name;
     bool (*takes)(DType from, DType to);
     unsigned lies;        /* bits */
     int power;            /* of two, that it multiplies by before */
     uint32_t x, nresults; /* place of %x; of %y that is the last parameter's */
     const char *text;
-} Form;
+} Pattern;
 
-static const Form forms[] = {
+static const Pattern patterns[] = {
     {"whole", any_pair, 1u << LIE_dense, 0, 0, 1,
      "(%x : F[X]) -> T[X] kind loop {\n"
      "  %y : T[X] = map %x { T(_0) }\n"
@@ -98,12 +98,12 @@ static const Form forms[] = {
      "  %y : T[X] = map %s, %x { T(where(_0 < 1e30, f32(_1), _0)) }\n"
      "  ret %y\n}\n"},
 };
-enum { NFORMS = sizeof forms / sizeof *forms };
+enum { NPATTERNS = sizeof patterns / sizeof *patterns };
 
 /* ------------------------------------------------------------------ groups */
 
 typedef struct Group {
-    const Form *form;
+    const Pattern *pattern;
     Lie lie;
     DType from, to;
     KernelArg args[ARGS];
@@ -120,9 +120,9 @@ typedef struct World {
 
 static World world;
 
-static uint32_t param_count(const Form *f)
+static uint32_t param_count(const Pattern *p)
 {
-    return f->x + 1;
+    return p->x + 1;
 }
 
 /* Room for all points, twice, and for whole blocks of a GPU's kernels. */
@@ -170,15 +170,15 @@ static void write_pair(World *w, Buf *axes, Buf *b, DType from, DType to)
     snprintf(pair, sizeof pair, "_%s_%s", dtype_name(from), dtype_name(to));
     buf_printf(axes, ", r%s = %lld, c%s = %lld", pair, (long long)rows, pair,
                (long long)columns);
-    for (uint32_t f = 0; f < NFORMS; f++) {
-        if (from == to || !forms[f].takes(from, to)) continue;
+    for (uint32_t f = 0; f < NPATTERNS; f++) {
+        if (from == to || !patterns[f].takes(from, to)) continue;
         for (int lie = 0; lie < LIE_count; lie++) {
-            if (!(forms[f].lies >> lie & 1)) continue;
+            if (!(patterns[f].lies >> lie & 1)) continue;
             assert_true(w->n < MOST);
             w->groups[w->n] =
-                (Group){&forms[f], (Lie)lie, from, to, .fn = w->n};
-            buf_printf(b, "fn local @%s%d%s", forms[f].name, lie, pair);
-            write_group(b, forms[f].text, pair, from, to);
+                (Group){&patterns[f], (Lie)lie, from, to, .fn = w->n};
+            buf_printf(b, "fn local @%s%d%s", patterns[f].name, lie, pair);
+            write_group(b, patterns[f].text, pair, from, to);
             w->n++;
         }
     }
@@ -271,9 +271,9 @@ static DrawShape shape_of(const World *w, const Group *g, uint32_t i)
 static Cell wanted(const Group *g, Cell x)
 {
     DType d = g->from;
-    if (g->form->power) {
+    if (g->pattern->power) {
         d = d == DT_f64 ? d : DT_f32;
-        x.f = dtype_round(d, ldexp(x.f, g->form->power));
+        x.f = dtype_round(d, ldexp(x.f, g->pattern->power));
     }
     return dtype_cast(g->to, d, x);
 }
@@ -281,8 +281,8 @@ static Cell wanted(const Group *g, Cell x)
 static void check_group(const World *w, const Group *g, const char *x,
                         const char *y)
 {
-    DrawShape in = shape_of(w, g, g->form->x);
-    DrawShape out = shape_of(w, g, param_count(g->form));
+    DrawShape in = shape_of(w, g, g->pattern->x);
+    DrawShape out = shape_of(w, g, param_count(g->pattern));
     for (int64_t i = draw_elements(&in); i-- > 0;) {
         Cell from =
             dtype_load(g->from, x + draw_place(&in, i) * dtype_bytes(g->from));
@@ -291,9 +291,9 @@ static void check_group(const World *w, const Group *g, const char *x,
         Cell want = wanted(g, from);
         if (agrees(g->to, got, want, true)) continue;
         fail_msg("%s: %a (%lld) of %s to %s is %a (%lld), not %a (%lld)",
-                 g->form->name, from.f, (long long)from.i, dtype_name(g->from),
-                 dtype_name(g->to), got.f, (long long)got.i, want.f,
-                 (long long)want.i);
+                 g->pattern->name, from.f, (long long)from.i,
+                 dtype_name(g->from), dtype_name(g->to), got.f,
+                 (long long)got.i, want.f, (long long)want.i);
     }
 }
 
@@ -306,13 +306,13 @@ static void run_group(const World *w, const Group *g,
         DType d = type_dtype(&w->u.m, g->args[i].type);
         size_t bytes = (size_t)g->extent[i] * dtype_bytes(d);
         at[i] = aligned_alloc(ALIGN, (bytes + ALIGN) & -(size_t)ALIGN);
-        memset(at[i], i < g->form->x ? 0 : 0xff, bytes);
+        memset(at[i], i < g->pattern->x ? 0 : 0xff, bytes);
         words[i] = (uint64_t)(uintptr_t)at[i];
     }
-    DrawShape in = shape_of(w, g, g->form->x);
-    points_store(&in, g->from, g->to, at[g->form->x]);
+    DrawShape in = shape_of(w, g, g->pattern->x);
+    points_store(&in, g->from, g->to, at[g->pattern->x]);
     code[g->row](words, 0, kernel_at(w->set, g->row)->items);
-    check_group(w, g, at[g->form->x], at[param_count(g->form)]);
+    check_group(w, g, at[g->pattern->x], at[param_count(g->pattern)]);
     for (uint32_t i = 0; i < g->nargs; i++)
         free(at[i]);
 }
@@ -349,7 +349,7 @@ static void assemble(World *w, TargetId target, const char *cubin)
 static void write_case(const World *w, const Group *g, Cases *c)
 {
     const Kernel *k = kernel_at(w->set, g->row);
-    uint32_t x = g->form->x, y = param_count(g->form);
+    uint32_t x = g->pattern->x, y = param_count(g->pattern);
     cases_kernel(c, k);
     for (uint32_t i = 0; i < g->nargs; i++) {
         DType d = type_dtype(&w->u.m, g->args[i].type);
@@ -365,7 +365,7 @@ static void write_case(const World *w, const Group *g, Cases *c)
         cases_shape(c, &s);
     }
     DrawShape s = shape_of(w, g, y);
-    fprintf(c->text, "cast %u %u %d %d", y, x, g->form->power, (int)g->to);
+    fprintf(c->text, "cast %u %u %d %d", y, x, g->pattern->power, (int)g->to);
     cases_shape(c, &s);
     for (uint32_t i = y + 1; i < g->nargs; i++)
         fprintf(c->text, "any %u\n", i);

@@ -1,5 +1,5 @@
 /*
- * form.c: what a value is, whatever its axes are called and in which order.
+ * identity.c: what a value is, whatever its axes are called and in which order.
  *
  *     a = rename w from (f) to (f_1)       [e/dp, f_1]
  *     b = map a { e4m3(_0) }
@@ -9,10 +9,10 @@
  *     d = map c { e4m3(_0) }
  *     u = all_gather d axis e_1            [f, e_1]
  *
- * A *form* is a number for what is done to which values, the same for u and v,
- * and a number for each axis that says of which axis of these values it is, or
- * of which part of one: e, f of v, and f, e of u.  So u is v with axes e, f_1
- * renamed to e_1, f.
+ * An *identity* is a number for what is done to which values, the same for u
+ * and v, and a number for each axis that says of which axis of these values it
+ * is, or of which part of one: e, f of v, and f, e of u.  So u is v with axes
+ * e, f_1 renamed to e_1, f.
  *
  * Names and splits leave no trace in what is done, but in the axes.  What a map
  * or a reduction does has the axes in which its operands meet.  Anything else
@@ -35,17 +35,17 @@ typedef struct Term {
 
 typedef VEC(uint32_t) Words32;
 
-typedef struct Forms {
+typedef struct Terms {
     Module *m;
     VEC(Term) terms; /* number i + 1 stands for terms i */
-} Forms;
+} Terms;
 
-static void put(const Forms *x, Words32 *w, uint32_t word)
+static void put(const Terms *x, Words32 *w, uint32_t word)
 {
     vec_push(x->m->scratch, w, word);
 }
 
-static uint32_t term_of(Forms *x, const Words32 *w)
+static uint32_t term_of(Terms *x, const Words32 *w)
 {
     for (uint32_t i = 0; i < x->terms.n; i++) {
         const Term *t = &x->terms.at[i];
@@ -56,7 +56,7 @@ static uint32_t term_of(Forms *x, const Words32 *w)
     return x->terms.n;
 }
 
-static uint32_t term2(Forms *x, Tag tag, uint32_t word)
+static uint32_t term2(Terms *x, Tag tag, uint32_t word)
 {
     Words32 w = {0};
     put(x, &w, tag);
@@ -64,17 +64,17 @@ static uint32_t term2(Forms *x, Tag tag, uint32_t word)
     return term_of(x, &w);
 }
 
-static Form form_new(Forms *x, Type t, uint32_t is)
+static Identity identity_new(Terms *x, Type t, uint32_t is)
 {
     uint32_t n = type_info(x->m, t)->naxes;
-    return (Form){is, t, NEW_ARRAY(x->m->scratch, uint32_t, n + 1)};
+    return (Identity){is, t, NEW_ARRAY(x->m->scratch, uint32_t, n + 1)};
 }
 
-static uint32_t place_of(const Module *m, const Form *f, Axis axis)
+static uint32_t place_of(const Module *m, const Identity *id, Axis axis)
 {
-    const TypeInfo *t = type_info(m, f->type);
+    const TypeInfo *t = type_info(m, id->type);
     for (uint32_t i = 0; i < t->naxes; i++)
-        if (t->axes[i].axis.id == axis.id) return f->places[i];
+        if (t->axes[i].axis.id == axis.id) return id->places[i];
     return 0;
 }
 
@@ -99,7 +99,7 @@ static uint32_t listed(const AttrItem *list, Axis axis)
 }
 
 /* Part K of the axis with this place, which is split so. */
-static uint32_t part_of(Forms *x, uint32_t place, Type t, const AttrItem *to,
+static uint32_t part_of(Terms *x, uint32_t place, Type t, const AttrItem *to,
                         uint32_t k)
 {
     Words32 w = {0};
@@ -112,7 +112,7 @@ static uint32_t part_of(Forms *x, uint32_t place, Type t, const AttrItem *to,
 }
 
 /* The axis that these were, if they are all of one. */
-static uint32_t whole_of(Forms *x, const Form *of, const AttrItem *from)
+static uint32_t whole_of(Terms *x, const Identity *of, const AttrItem *from)
 {
     Words32 w = {0};
     put(x, &w, TAG_whole);
@@ -126,7 +126,8 @@ static uint32_t whole_of(Forms *x, const Form *of, const AttrItem *from)
     return first.words[1];
 }
 
-static uint32_t moved_place(Forms *x, const Inst *in, const Form *of, Axis axis)
+static uint32_t moved_place(Terms *x, const Inst *in, const Identity *of,
+                            Axis axis)
 {
     const AttrItem *from = attr_get(x->m, in->attr, AT_from);
     const AttrItem *to = attr_get(x->m, in->attr, AT_to);
@@ -139,18 +140,18 @@ static uint32_t moved_place(Forms *x, const Inst *in, const Form *of, Axis axis)
     return part_of(x, place_of(x->m, of, whole), in->type, to, at);
 }
 
-static Form form_moved(Forms *x, const Inst *in, const Form *of)
+static Identity identity_moved(Terms *x, const Inst *in, const Identity *of)
 {
-    Form f = form_new(x, in->type, of->is);
+    Identity id = identity_new(x, in->type, of->is);
     const TypeInfo *t = type_info(x->m, in->type);
     for (uint32_t i = 0; i < t->naxes; i++)
-        f.places[i] = moved_place(x, in, of, t->axes[i].axis);
-    return f;
+        id.places[i] = moved_place(x, in, of, t->axes[i].axis);
+    return id;
 }
 
 /* -------------------------------------------------------------- the rest -- */
 
-static void put_inst(Forms *x, Words32 *w, const Inst *in, AttrKey without)
+static void put_inst(Terms *x, Words32 *w, const Inst *in, AttrKey without)
 {
     AttrList l = attr_list(x->m, in->attr);
     attr_drop(&l, without);
@@ -161,8 +162,8 @@ static void put_inst(Forms *x, Words32 *w, const Inst *in, AttrKey without)
 }
 
 /* Of what is reduced or gathered along AXES. */
-static Form form_along(Forms *x, const Inst *in, const Form *of, AttrKey key,
-                       const Axis *axes, uint32_t n)
+static Identity identity_along(Terms *x, const Inst *in, const Identity *of,
+                               AttrKey key, const Axis *axes, uint32_t n)
 {
     Words32 w = {0};
     put_inst(x, &w, in, key);
@@ -170,25 +171,26 @@ static Form form_along(Forms *x, const Inst *in, const Form *of, AttrKey key,
     for (uint32_t i = 0; i < n; i++)
         put(x, &w, place_of(x->m, of, axes[i]));
     sort_words(w.at + w.n - n, n, 1);
-    Form f = form_new(x, in->type, term_of(x, &w));
+    Identity id = identity_new(x, in->type, term_of(x, &w));
     const TypeInfo *t = type_info(x->m, in->type);
     for (uint32_t i = 0; i < t->naxes; i++)
-        f.places[i] = place_of(x->m, of, t->axes[i].axis);
-    return f;
+        id.places[i] = place_of(x->m, of, t->axes[i].axis);
+    return id;
 }
 
 /* Of a map: what each operand is, and which of its axes are which of the
  * first's that has them. */
-static Form form_map(Forms *x, const Inst *in, const Form *const *args)
+static Identity identity_map(Terms *x, const Inst *in,
+                             const Identity *const *args)
 {
     Words32 w = {0};
-    Form f = form_new(x, in->type, 0);
+    Identity id = identity_new(x, in->type, 0);
     const TypeInfo *t = type_info(x->m, in->type);
-    if (map_asks_index(x->m, in, in->type)) return f;
+    if (map_asks_index(x->m, in, in->type)) return id;
     for (uint32_t i = 0; i < t->naxes; i++) {
-        for (uint32_t k = 0; !f.places[i] && k < in->nargs; k++)
-            f.places[i] = place_of(x->m, args[k], t->axes[i].axis);
-        if (!f.places[i]) return f;
+        for (uint32_t k = 0; !id.places[i] && k < in->nargs; k++)
+            id.places[i] = place_of(x->m, args[k], t->axes[i].axis);
+        if (!id.places[i]) return id;
     }
     put_inst(x, &w, in, AT_axis);
     for (uint32_t k = 0; k < in->nargs; k++) {
@@ -196,16 +198,17 @@ static Form form_map(Forms *x, const Inst *in, const Form *const *args)
         put(x, &w, args[k]->is);
         put(x, &w, a->naxes);
         for (uint32_t i = 0; i < a->naxes; i++) {
-            put(x, &w, place_of(x->m, &f, a->axes[i].axis));
+            put(x, &w, place_of(x->m, &id, a->axes[i].axis));
             put(x, &w, args[k]->places[i]);
         }
         sort_words(w.at + w.n - 2 * a->naxes, 2 * a->naxes, 2);
     }
-    f.is = term_of(x, &w);
-    return f;
+    id.is = term_of(x, &w);
+    return id;
 }
 
-static Form form_inst(Forms *x, const Inst *in, const Form *const *args)
+static Identity identity_inst(Terms *x, const Inst *in,
+                              const Identity *const *args)
 {
     const AttrItem *l;
     Axis axis;
@@ -213,51 +216,55 @@ static Form form_inst(Forms *x, const Inst *in, const Form *const *args)
     case OP_rename:
     case OP_split:
     case OP_merge:
-        return form_moved(x, in, args[0]);
+        return identity_moved(x, in, args[0]);
     case OP_map:
-        return form_map(x, in, args);
+        return identity_map(x, in, args);
     case OP_reduce:
         l = attr_get(x->m, in->attr, AT_axes);
-        return form_along(x, in, args[0], AT_axes, l->axes, l->n);
+        return identity_along(x, in, args[0], AT_axes, l->axes, l->n);
     case OP_all_gather:
         axis = attr_axis(x->m, in->attr, AT_axis);
-        return form_along(x, in, args[0], AT_axis, &axis, 1);
+        return identity_along(x, in, args[0], AT_axis, &axis, 1);
     default:
-        return form_new(x, in->type, 0);
+        return identity_new(x, in->type, 0);
     }
 }
 
-static Form form_value(Forms *x, const Fn *fn, uint32_t v)
+static Identity identity_value(Terms *x, const Fn *fn, uint32_t v)
 {
     const TypeInfo *t = type_info(x->m, fn->insts[v].type);
-    Form f = form_new(x, fn->insts[v].type, term2(x, TAG_value, v));
+    Identity id = identity_new(x, fn->insts[v].type, term2(x, TAG_value, v));
     for (uint32_t i = 0; i < t->naxes && !t->is_tuple; i++)
-        f.places[i] = term2(x, TAG_axis, t->axes[i].axis.id);
-    return f;
+        id.places[i] = term2(x, TAG_axis, t->axes[i].axis.id);
+    return id;
 }
 
-static Form form_of(Forms *x, const Fn *fn, uint32_t v, const Form *forms)
+static Identity identity_of(Terms *x, const Fn *fn, uint32_t v,
+                            const Identity *ids)
 {
     const Inst *in = &fn->insts[v];
-    const Form **args = NEW_ARRAY(x->m->scratch, const Form *, in->nargs + 1u);
-    if (type_info(x->m, in->type)->is_tuple) return (Form){.type = in->type};
+    const Identity **args =
+        NEW_ARRAY(x->m->scratch, const Identity *, in->nargs + 1u);
+    if (type_info(x->m, in->type)->is_tuple)
+        return (Identity){.type = in->type};
     for (uint32_t k = 0; k < in->nargs; k++)
-        args[k] = &forms[inst_arg(fn, in, k).id];
-    return form_inst(x, in, args);
+        args[k] = &ids[inst_arg(fn, in, k).id];
+    return identity_inst(x, in, args);
 }
 
-Form *forms_find(Module *m, const Fn *fn)
+Identity *identities_find(Module *m, const Fn *fn)
 {
-    Forms x = {.m = m};
-    Form *forms = NEW_ARRAY(m->scratch, Form, fn->ninsts + 1);
+    Terms x = {.m = m};
+    Identity *ids = NEW_ARRAY(m->scratch, Identity, fn->ninsts + 1);
     for (uint32_t i = 0; i < fn->ninsts; i++) {
-        forms[i] = form_of(&x, fn, i, forms);
-        if (!forms[i].is) forms[i] = form_value(&x, fn, i);
+        ids[i] = identity_of(&x, fn, i, ids);
+        if (!ids[i].is) ids[i] = identity_value(&x, fn, i);
     }
-    return forms;
+    return ids;
 }
 
-bool form_rename(Module *m, const Form *from, const Form *to, Attr *out)
+bool identity_rename(Module *m, const Identity *from, const Identity *to,
+                     Attr *out)
 {
     const TypeInfo *f = type_info(m, from->type), *t = type_info(m, to->type);
     Axis *axes = NEW_ARRAY(m->scratch, Axis, 2 * (size_t)f->naxes + 2);
