@@ -251,8 +251,8 @@ static Value marked_alike(Dispatch *d, const Rows *x, const Inst *in, Value v)
     }
     attr_put_id(&l, AT_recipe, recipe->id);
     attr_put_axes(&l, AT_sum, sum->axes, sum->n);
-    attr_put_axes(&l, AT_axes, from, n);
-    attr_put_ints(&l, AT_coef, alike, n);
+    attr_put_axes(&l, AT_sent, from, n);
+    attr_put_ints(&l, AT_parts, alike, n);
     return emit(b, OP_gather, made->type, attr_intern(d->m, &l), args, 2);
 }
 

@@ -375,8 +375,8 @@ static void copy_unmarked(Quantise *q, Value v)
     AttrList l = attr_list(q->m, in->attr);
     attr_drop(&l, AT_recipe);
     attr_drop(&l, AT_sum);
-    attr_drop(&l, AT_axes);
-    attr_drop(&l, AT_coef);
+    attr_drop(&l, AT_sent);
+    attr_drop(&l, AT_parts);
     Value x[2] = {rewrite_value(&q->rw, inst_arg(q->rw.old, in, 0)),
                   rewrite_value(&q->rw, inst_arg(q->rw.old, in, 1))};
     rewrite_set(

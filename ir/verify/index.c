@@ -9,20 +9,20 @@
 /* Of rows that were sent: the axes along which, and in how many parts. */
 static bool check_sent(const Verify *vf, uint32_t ids, const char *rule)
 {
-    const AttrItem *axes = verify_list(vf, AT_axes);
-    const AttrItem *parts = verify_list(vf, AT_coef);
-    if (!axes && !parts) return true;
-    if (!axes || !parts || axes->n != parts->n || !verify_list(vf, AT_recipe))
+    const AttrItem *sent = verify_list(vf, AT_sent);
+    const AttrItem *parts = verify_list(vf, AT_parts);
+    if (!sent && !parts) return true;
+    if (!sent || !parts || sent->n != parts->n || !verify_list(vf, AT_recipe))
         return verify_fail(vf,
                            "rows that were sent have no recipe, or other "
                            "parts than axes (%s)",
                            rule);
-    for (uint32_t k = 0; k < axes->n; k++) {
-        if (!check_axis(vf, ids, axes->axes[k], rule)) return false;
-        int64_t n = type_size(vf->m, operand_type(vf, ids), axes->axes[k]);
+    for (uint32_t k = 0; k < sent->n; k++) {
+        if (!check_axis(vf, ids, sent->axes[k], rule)) return false;
+        int64_t n = type_size(vf->m, operand_type(vf, ids), sent->axes[k]);
         if (parts->ints[k] < 1 || n % parts->ints[k] != 0)
             return verify_fail(vf, "%lld of '%s' in %lld parts (%s)",
-                               (long long)n, axis_name(vf->m, axes->axes[k]),
+                               (long long)n, axis_name(vf->m, sent->axes[k]),
                                (long long)parts->ints[k], rule);
     }
     return true;

@@ -59,15 +59,15 @@ static Value marked_alike(Grad *g, const Inst *gather, Value made)
     const Inst *in = inst_of(g->b.fn, made);
     if (!recipe || in->op != OP_scatter) return made;
     const AttrItem *sum = attr_get(g->m, gather->attr, AT_sum);
-    const AttrItem *sent = attr_get(g->m, gather->attr, AT_axes);
+    const AttrItem *sent = attr_get(g->m, gather->attr, AT_sent);
     Value args[2] = {inst_arg(g->b.fn, in, 0), inst_arg(g->b.fn, in, 1)};
     AttrList l = attr_list(g->m, in->attr);
     attr_put_id(&l, AT_recipe, recipe->id);
     attr_put_axes(&l, AT_sum, sum->axes, sum->n);
     if (sent) {
-        const AttrItem *parts = attr_get(g->m, gather->attr, AT_coef);
-        attr_put_axes(&l, AT_axes, sent->axes, sent->n);
-        attr_put_ints(&l, AT_coef, parts->ints, parts->n);
+        const AttrItem *parts = attr_get(g->m, gather->attr, AT_parts);
+        attr_put_axes(&l, AT_sent, sent->axes, sent->n);
+        attr_put_ints(&l, AT_parts, parts->ints, parts->n);
     }
     return emit(&g->b, OP_scatter, in->type, attr_intern(g->m, &l), args, 2);
 }

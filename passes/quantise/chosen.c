@@ -352,8 +352,8 @@ Value quant_scattered(Quantise *q, Value v)
     AttrList l = attr_list(q->m, s->attr);
     attr_drop(&l, AT_recipe);
     attr_drop(&l, AT_sum);
-    attr_drop(&l, AT_axes);
-    attr_drop(&l, AT_coef);
+    attr_drop(&l, AT_sent);
+    attr_drop(&l, AT_parts);
     Value ids = rewrite_value(&q->rw, inst_arg(q->rw.old, s, 0));
     return emit(&q->rw.b, OP_scatter, type_with_dtype(q->m, s->type, d),
                 attr_intern(q->m, &l), (Value[]){ids, v}, 2);

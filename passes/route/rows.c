@@ -35,13 +35,13 @@ bool has_all(const Module *m, Type t, Type axes)
 /* Rows that were sent, in parts that have an order each. */
 static bool find_parts(const Route *r, const Inst *in, Rows *out)
 {
-    const AttrItem *axes = attr_get(r->m, in->attr, AT_axes);
-    const AttrItem *parts = attr_get(r->m, in->attr, AT_coef);
-    out->sent = r->marked && axes;
-    for (uint32_t i = 0; out->sent && i < axes->n; i++) {
+    const AttrItem *sent = attr_get(r->m, in->attr, AT_sent);
+    const AttrItem *parts = attr_get(r->m, in->attr, AT_parts);
+    out->sent = r->marked && sent;
+    for (uint32_t i = 0; out->sent && i < sent->n; i++) {
         if (parts->ints[i] == 1) continue;
         if (out->napart == MOST_SHARED) return false;
-        out->apart[out->napart] = axes->axes[i];
+        out->apart[out->napart] = sent->axes[i];
         out->parts[out->napart++] = parts->ints[i];
         out->rows /= parts->ints[i];
     }
@@ -99,10 +99,9 @@ static uint32_t most_parts(const Route *r)
     for (uint32_t f = 0; f < r->m->fns.n && r->marked; f++) {
         const Fn *fn = r->m->fns.at[f];
         for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
-            const AttrItem *parts = attr_get(r->m, fn->insts[i].attr, AT_coef);
+            const AttrItem *parts = attr_get(r->m, fn->insts[i].attr, AT_parts);
             uint32_t n = 0;
-            for (uint32_t k = 0;
-                 is_indexed(&fn->insts[i]) && parts && k < parts->n; k++)
+            for (uint32_t k = 0; parts && k < parts->n; k++)
                 n += parts->ints[k] > 1;
             if (n > most && n <= MOST_SHARED) most = n;
         }
