@@ -21,6 +21,20 @@ LLVMBasicBlockRef emit_block(Emit *e, const char *name)
     return LLVMAppendBasicBlockInContext(e->s.cx, e->fn, name);
 }
 
+LLVMBasicBlockRef emit_when(Emit *e, LV when, const char *name)
+{
+    LLVMBasicBlockRef then = emit_block(e, name), on = emit_block(e, "on");
+    LLVMBuildCondBr(e->s.b, when, then, on);
+    LLVMPositionBuilderAtEnd(e->s.b, then);
+    return on;
+}
+
+void emit_on(Emit *e, LLVMBasicBlockRef on)
+{
+    LLVMBuildBr(e->s.b, on);
+    LLVMPositionBuilderAtEnd(e->s.b, on);
+}
+
 LV emit_alloca(Emit *e, LLVMTypeRef t, int64_t n)
 {
     LLVMBasicBlockRef here = LLVMGetInsertBlock(e->s.b);

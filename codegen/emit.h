@@ -191,6 +191,9 @@ LV emit_use(Emit *e, Node n); /* widened when lanes are taken together */
  * to its end. */
 void emit_between(Emit *e, LoopId first, LoopId next);
 LLVMBasicBlockRef emit_block(Emit *e, const char *name);
+/* What is emitted between the two runs where WHEN holds; NAME says what. */
+LLVMBasicBlockRef emit_when(Emit *e, LV when, const char *name);
+void emit_on(Emit *e, LLVMBasicBlockRef on);
 LV emit_alloca(Emit *e, LLVMTypeRef t, int64_t n);
 LV emit_iconst(const Emit *e, int64_t i);
 

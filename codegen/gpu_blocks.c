@@ -375,12 +375,10 @@ static void make_lane(Emit *e, const Tile *t, LV u)
     set_maxima(e, t, item, lane);
     emit_between(e, maxima_id(e->k), sweep_id(e->k));
     share_values(e, u);
-    LLVMBasicBlockRef then = emit_block(e, "exists"), on = emit_block(e, "on");
-    LLVMBuildCondBr(b, LLVMBuildAnd(b, has_item, has_lane, ""), then, on);
-    LLVMPositionBuilderAtEnd(b, then);
+    LLVMBasicBlockRef on =
+        emit_when(e, LLVMBuildAnd(b, has_item, has_lane, ""), "exists");
     emit_between(e, sweep_id(e->k), 0);
-    LLVMBuildBr(b, on);
-    LLVMPositionBuilderAtEnd(b, on);
+    emit_on(e, on);
 }
 
 static void make_lanes(Emit *e, const Tile *t)
@@ -389,14 +387,10 @@ static void make_lanes(Emit *e, const Tile *t)
     int64_t all = lanes_of_items(e->k);
     for (int64_t from = 0; from < all; from += THREADS) {
         LV u = plus(e, t->tid, number(e, from));
-        LLVMBasicBlockRef then = emit_block(e, "lane"),
-                          on = emit_block(e, "on");
-        LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntSLT, u, number(e, all), ""),
-                        then, on);
-        LLVMPositionBuilderAtEnd(b, then);
+        LLVMBasicBlockRef on = emit_when(
+            e, LLVMBuildICmp(b, LLVMIntSLT, u, number(e, all), ""), "lane");
         make_lane(e, t, u);
-        LLVMBuildBr(b, on);
-        LLVMPositionBuilderAtEnd(b, on);
+        emit_on(e, on);
     }
 }
 

@@ -490,17 +490,14 @@ static void leave_rows(const Run *r, LoopId loop, LV *const *most)
     int64_t threads = columns_of_block(e->k, loop) / r->t.w;
     LV at = LLVMBuildUDiv(b, r->t.column, number(e, threads), "");
     LV first = LLVMBuildURem(b, r->t.column, number(e, threads), "");
-    LLVMBasicBlockRef then = emit_block(e, "first"), on = emit_block(e, "on");
     first = LLVMBuildICmp(b, LLVMIntEQ, first, number(e, 0), "");
-    LLVMBuildCondBr(b, first, then, on);
-    LLVMPositionBuilderAtEnd(b, then);
+    LLVMBasicBlockRef on = emit_when(e, first, "first");
     for (uint32_t a = 0; a < e->k->loops.at[loop].accs.n; a++)
         for (int64_t i = 0; i < r->t.turns; i++) {
             LV row = plus(e, times(e, r->t.row, r->t.turns), number(e, i));
             LLVMBuildStore(b, most[a][i], maximum_at(e, loop, a, row, at));
         }
-    LLVMBuildBr(b, on);
-    LLVMPositionBuilderAtEnd(b, on);
+    emit_on(e, on);
 }
 
 /* Of all rows of the thread: of its columns, or of the block of both. */
@@ -597,16 +594,12 @@ static void share_values(const Run *r, MadeWhen of, LV u)
 static void store_blocks(const Run *r, LoopId loop, LV exists)
 {
     Emit *e = r->e;
-    LLVMBuilderRef b = e->s.b;
-    LLVMBasicBlockRef then = emit_block(e, "exists"), on = emit_block(e, "on");
-    LLVMBuildCondBr(b, exists, then, on);
-    LLVMPositionBuilderAtEnd(b, then);
+    LLVMBasicBlockRef on = emit_when(e, exists, "exists");
     for (uint32_t i = 1; i < e->k->nodes.n; i++)
         if (e->k->nodes.at[i].op == KN_store &&
             e->k->nodes.at[i].loop == loop && !stores_elements(e->k, i))
             emit_store(e, &e->k->nodes.at[i]);
-    LLVMBuildBr(b, on);
-    LLVMPositionBuilderAtEnd(b, on);
+    emit_on(e, on);
 }
 
 /* X, or 0 where it is not below n; *EXISTS says which. */
@@ -677,14 +670,10 @@ static void make_each(const Run *r, int64_t all,
     LLVMBuilderRef b = e->s.b;
     for (int64_t from = 0; from < all; from += THREADS) {
         LV u = plus(e, r->t.tid, number(e, from));
-        LLVMBasicBlockRef then = emit_block(e, "lane"),
-                          on = emit_block(e, "on");
-        LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntSLT, u, number(e, all), ""),
-                        then, on);
-        LLVMPositionBuilderAtEnd(b, then);
+        LLVMBasicBlockRef on = emit_when(
+            e, LLVMBuildICmp(b, LLVMIntSLT, u, number(e, all), ""), "lane");
         make(r, u);
-        LLVMBuildBr(b, on);
-        LLVMPositionBuilderAtEnd(b, on);
+        emit_on(e, on);
     }
 }
 

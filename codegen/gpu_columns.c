@@ -212,10 +212,8 @@ static void add_warps(Emit *e, const Acc *acc, unsigned half)
 {
     LLVMBuilderRef b = e->s.b;
     LLVMTypeRef t = acc_type(e, acc, 1);
-    LLVMBasicBlockRef then = emit_block(e, "half"), on = emit_block(e, "on");
     LV low = LLVMBuildICmp(b, LLVMIntSLT, e->warp, emit_iconst(e, half), "");
-    LLVMBuildCondBr(b, low, then, on);
-    LLVMPositionBuilderAtEnd(b, then);
+    LLVMBasicBlockRef on = emit_when(e, low, "half");
     LV up = LLVMBuildAdd(b, e->warp, emit_iconst(e, half), "");
     for (int64_t i = 0; i < places(e->k->width, e->beside); i += WARP) {
         LV lane = LLVMBuildAdd(b, e->lane, emit_iconst(e, i), "");
@@ -224,8 +222,7 @@ static void add_warps(Emit *e, const Acc *acc, unsigned half)
         LV x = LLVMBuildLoad2(b, t, mine, "");
         LLVMBuildStore(b, acc_combine(e, acc, x, y, 1), mine);
     }
-    LLVMBuildBr(b, on);
-    LLVMPositionBuilderAtEnd(b, on);
+    emit_on(e, on);
     gpu_barrier(e);
 }
 

@@ -411,14 +411,10 @@ static void wait_crossing(Run *r, Which which, uint32_t pending, LV *sums)
 static void leave_if(Core *c, LV i, const LV *sums)
 {
     LLVMBuilderRef b = c->e->s.b;
-    LLVMBasicBlockRef then = emit_block(c->e, "leave");
-    LLVMBasicBlockRef on = emit_block(c->e, "on");
     LV any = LLVMBuildICmp(b, LLVMIntSGE, i, core_i32(c, 0), "");
-    LLVMBuildCondBr(b, any, then, on);
-    LLVMPositionBuilderAtEnd(b, then);
+    LLVMBasicBlockRef on = emit_when(c->e, any, "leave");
     core_cross_leave(c, i, sums);
-    LLVMBuildBr(b, on);
-    LLVMPositionBuilderAtEnd(b, on);
+    emit_on(c->e, on);
 }
 
 /* What crosses is multiplied a step late: then no warpgroup waits for the
@@ -458,14 +454,10 @@ static void pass_turn(Core *c)
 static void only_group(Core *c, uint32_t group, void (*fn)(Core *c))
 {
     LLVMBuilderRef b = c->e->s.b;
-    LLVMBasicBlockRef then = emit_block(c->e, "turn");
-    LLVMBasicBlockRef on = emit_block(c->e, "on");
     LV is = LLVMBuildICmp(b, LLVMIntEQ, c->group, core_i32(c, group), "");
-    LLVMBuildCondBr(b, is, then, on);
-    LLVMPositionBuilderAtEnd(b, then);
+    LLVMBasicBlockRef on = emit_when(c->e, is, "turn");
     fn(c);
-    LLVMBuildBr(b, on);
-    LLVMPositionBuilderAtEnd(b, on);
+    emit_on(c->e, on);
 }
 
 /* The sums that cross are taken away under the last contractions.  Where
@@ -598,14 +590,10 @@ static void run_if_any(Run *r)
     LV *before = NEW_ARRAY(c->e->k->arena, LV, (size_t)r->nstate + 1);
     memcpy(before, r->state, r->nstate * sizeof *before);
     LLVMBasicBlockRef from = LLVMGetInsertBlock(b);
-    LLVMBasicBlockRef then = emit_block(c->e, "steps");
-    LLVMBasicBlockRef on = emit_block(c->e, "swept");
-    LLVMBuildCondBr(b, any, then, on);
-    LLVMPositionBuilderAtEnd(b, then);
+    LLVMBasicBlockRef on = emit_when(c->e, any, "steps");
     run_lagging(r);
     LLVMBasicBlockRef done = LLVMGetInsertBlock(b);
-    LLVMBuildBr(b, on);
-    LLVMPositionBuilderAtEnd(b, on);
+    emit_on(c->e, on);
     for (uint32_t i = 0; i < r->nstate; i++) {
         LV phi = LLVMBuildPhi(b, LLVMTypeOf(before[i]), "");
         LLVMAddIncoming(phi, &before[i], &from, 1);

@@ -387,19 +387,13 @@ void core_cross_reset(Core *c)
 /* Code of lane 0 alone. */
 static LLVMBasicBlockRef one_lane(Core *c)
 {
-    LLVMBuilderRef b = c->e->s.b;
-    LLVMBasicBlockRef then = emit_block(c->e, "one");
-    LLVMBasicBlockRef on = emit_block(c->e, "on");
-    LV is = LLVMBuildICmp(b, LLVMIntEQ, c->lane, core_i32(c, 0), "");
-    LLVMBuildCondBr(b, is, then, on);
-    LLVMPositionBuilderAtEnd(b, then);
-    return on;
+    LV is = LLVMBuildICmp(c->e->s.b, LLVMIntEQ, c->lane, core_i32(c, 0), "");
+    return emit_when(c->e, is, "one");
 }
 
 static void all_lanes(Core *c, LLVMBasicBlockRef on)
 {
-    LLVMBuildBr(c->e->s.b, on);
-    LLVMPositionBuilderAtEnd(c->e->s.b, on);
+    emit_on(c->e, on);
     sm90_sync_warp(&c->e->s);
 }
 

@@ -171,18 +171,14 @@ static void scan_stores(Scan *s, uint32_t u)
     for (uint32_t i = 0; i < c->t->vectors.n; i++)
         if (fills_table(c, i))
             found[i] = over_warp(c, ends_of(c, &s->part[u][i]));
-    LLVMBasicBlockRef then = emit_block(c->e, "scanned");
-    LLVMBasicBlockRef on = emit_block(c->e, "on");
-    LLVMBuildCondBr(b, s->wanted[u], then, on);
-    LLVMPositionBuilderAtEnd(b, then);
+    LLVMBasicBlockRef on = emit_when(c->e, s->wanted[u], "scanned");
     for (uint32_t i = 0; i < c->t->vectors.n; i++) {
         uint32_t offset = c->t->vectors.at[i].offset;
         if (!fills_table(c, i)) continue;
         LLVMBuildStore(b, found[i].lo, place(c, s->step[u], 8, offset));
         LLVMBuildStore(b, found[i].hi, place(c, s->step[u], 8, offset + 4));
     }
-    LLVMBuildBr(b, on);
-    LLVMPositionBuilderAtEnd(b, on);
+    emit_on(c->e, on);
 }
 
 /* Tables by all warps.  A step that indices alone make empty is not looked at,
@@ -247,15 +243,11 @@ static LV count_bits(Core *c, LV x)
 static void store_step(Core *c, LV when, LV at, LV step)
 {
     LLVMBuilderRef b = c->e->s.b;
-    LLVMBasicBlockRef then = emit_block(c->e, "listed");
-    LLVMBasicBlockRef on = emit_block(c->e, "on");
-    LLVMBuildCondBr(b, when, then, on);
-    LLVMPositionBuilderAtEnd(b, then);
+    LLVMBasicBlockRef on = emit_when(c->e, when, "listed");
     LLVMTypeRef half = LLVMInt16TypeInContext(c->e->s.cx);
     LLVMBuildStore(b, LLVMBuildTrunc(b, step, half, ""),
                    place(c, at, 2, c->t->list_offset + 16));
-    LLVMBuildBr(b, on);
-    LLVMPositionBuilderAtEnd(b, on);
+    emit_on(c->e, on);
 }
 
 /* Steps first .. first + 31: one a thread.  counts: mixed, full so far. */
@@ -322,13 +314,9 @@ void core_list(const Core *of)
     }
     LLVMBuilderRef b = c->e->s.b;
     LV first = LLVMBuildICmp(b, LLVMIntEQ, c->warp, core_i32(c, 0), "");
-    LLVMBasicBlockRef then = emit_block(c->e, "list");
-    LLVMBasicBlockRef on = emit_block(c->e, "on");
-    LLVMBuildCondBr(b, first, then, on);
-    LLVMPositionBuilderAtEnd(b, then);
+    LLVMBasicBlockRef on = emit_when(c->e, first, "list");
     make_list(c, rows);
-    LLVMBuildBr(b, on);
-    LLVMPositionBuilderAtEnd(b, on);
+    emit_on(c->e, on);
 }
 
 /* No: it is known to be empty. */

@@ -371,14 +371,9 @@ typedef void Part(Core *c);
 
 static void only_if(Core *c, LV when, Part *part)
 {
-    LLVMBuilderRef b = c->e->s.b;
-    LLVMBasicBlockRef then = emit_block(c->e, "then");
-    LLVMBasicBlockRef on = emit_block(c->e, "on");
-    LLVMBuildCondBr(b, when, then, on);
-    LLVMPositionBuilderAtEnd(b, then);
+    LLVMBasicBlockRef on = emit_when(c->e, when, "then");
     part(c);
-    LLVMBuildBr(b, on);
-    LLVMPositionBuilderAtEnd(b, on);
+    emit_on(c->e, on);
 }
 
 static LV is_number(const Core *c, LV x, int64_t n)

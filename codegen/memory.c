@@ -360,20 +360,12 @@ static LV store_condition(Emit *e, const NodeInfo *in)
 void emit_store(Emit *e, const NodeInfo *in)
 {
     LV when = store_condition(e, in);
-    LLVMBasicBlockRef after = NULL;
-    if (when) {
-        LLVMBasicBlockRef then = emit_block(e, "store");
-        after = emit_block(e, "stored");
-        LLVMBuildCondBr(e->s.b, when, then, after);
-        LLVMPositionBuilderAtEnd(e->s.b, then);
-    }
+    LLVMBasicBlockRef on = when ? emit_when(e, when, "store") : NULL;
     if (e->s.w > 1)
         store_wide(e, in);
     else
         store_narrow(e, in);
-    if (!when) return;
-    LLVMBuildBr(e->s.b, after);
-    LLVMPositionBuilderAtEnd(e->s.b, after);
+    if (when) emit_on(e, on);
 }
 
 bool emit_stores_whole(Emit *e, Node n, LoopId lanes, unsigned w)
