@@ -3,7 +3,8 @@
  *
  * A matmul has the path of the parameter that it contracts, a region that of
  * the module that it was found in, any value the name that the program gives
- * it.  A plan may leave out the front of a path.
+ * it.  A plan may leave out the front of a path.  A matmul that is quantised
+ * contracts the same parameter (scaled.c), so it is called as it was.
  */
 #include "remat.h"
 
@@ -35,9 +36,8 @@ static bool is_param(const Fn *fn, Value v)
     return v.id < fn->nparams;
 }
 
-/* Who calls FN, or what it is a copy of, with which operand for parameter I. */
-static bool find_caller(const Module *m, const Fn *fn, uint32_t i,
-                        const Fn **caller, Value *operand)
+bool find_caller(const Module *m, const Fn *fn, uint32_t i, const Fn **caller,
+                 Value *operand)
 {
     for (uint32_t f = 0; f < m->fns.n; f++) {
         const Fn *at = m->fns.at[f];
@@ -87,7 +87,7 @@ static Value param_of(const Module *m, const Fn *of, Value v, bool arrow)
 {
     const Inst *in = inst_of(of, v);
     for (uint32_t k = 0; in->op == OP_einsum && k < in->nargs; k++) {
-        Value from = taken_from(of, inst_arg(of, in, k));
+        Value from = scaled_from(m, of, inst_arg(of, in, k));
         if (!is_param(of, from)) continue;
         const Port *port = slot_port(m, of, from.id, false);
         const Slot *slot = port ? slot_find(m, port->path) : NULL;
@@ -131,14 +131,18 @@ const char *linear_path(const Module *m, const Fn *of, Value v)
     return value_eq(param, NO_VALUE) ? NULL : param_path(m, of, param);
 }
 
+/* What a matmul gives is called by its parameter; moved, by a name of its own,
+ * if it has one. */
 const char *label_of(Module *m, const Pair *p, Value v)
 {
     const Inst *in = inst_of(p->of, v);
-    const char *path = linear_path(m, p->of, v);
+    bool moved = in->op != OP_einsum && in->op != OP_map;
+    Str name = p->of->names[v.id];
+    const char *path =
+        moved && name.id ? NULL : linear_path(m, p->of, p->products[v.id]);
     if (path) return path;
     if (in->op == OP_call)
         return forward_path(m, fn_of(m, attr_fn(m, in->attr, AT_fn)));
-    Str name = p->of->names[v.id];
     return name.id ? str_of(m, name) : NULL;
 }
 
@@ -151,12 +155,21 @@ static const char *name_alone(Module *m, const char *name)
     return arena_strndup(m->scratch, name, (size_t)(dot - name));
 }
 
+static bool is_called(Module *m, const Fn *fn, uint32_t v, const char *name)
+{
+    if (!fn->names[v].id) return false;
+    const char *text = str_of(m, fn->names[v]);
+    return path_ends(text, name) || path_ends(name_alone(m, text), name);
+}
+
+/* A product is called as what it is with its scales, too. */
 bool is_named(Module *m, const Pair *p, Value v, const char *name)
 {
     const char *label = label_of(m, p, v);
     if (label && path_ends(label, name)) return true;
-    Str own = p->of->names[v.id];
-    if (!own.id) return false;
-    const char *text = str_of(m, own);
-    return path_ends(text, name) || path_ends(name_alone(m, text), name);
+    bool product = inst_of(p->of, v)->op == OP_einsum;
+    for (uint32_t i = v.id; product && i < p->of->ninsts; i++)
+        if (value_eq(p->products[i], v) && is_called(m, p->of, i, name))
+            return true;
+    return is_called(m, p->of, v.id, name);
 }

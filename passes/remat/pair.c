@@ -245,12 +245,14 @@ static void find_bodies(Module *m, const Pairs *pairs, Pair *p)
         p->early = p->like->early;
         p->late = p->like->late;
         p->turns = p->like->turns;
+        p->products = p->like->products;
         p->twins = p->like->twins;
         return;
     }
     pair_match(p);
     pair_add_early(m, p);
     pair_add_gathered(m, p);
+    p->products = products_find(m, p->of);
     p->twins = free_twin(pairs);
 }
 

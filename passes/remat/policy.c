@@ -41,17 +41,20 @@ static bool named_in(Module *m, const Pair *p, Value v, const Words *names,
 
 /* ----------------------------------------------------------------- ops -- */
 
-/* The elements of a matmul's parameter, those that it sums and the others. */
+/* The elements of a matmul's parameter, those that it sums and the others.
+ * Where it is quantised its sums may be called otherwise, or be in blocks. */
 static void sides(const Module *m, const Fn *of, const Inst *in, Value param,
                   int64_t *inner, int64_t *outer)
 {
     const AttrItem *sum = attr_get(m, in->attr, AT_sum);
-    Type t = value_type(of, param);
+    Value x = inst_arg(of, in, 0);
+    uint32_t k = !value_eq(scaled_from(m, of, x), param);
+    Type t = value_type(of, inst_arg(of, in, k));
     *inner = 1;
     for (uint32_t i = 0; sum && i < sum->n; i++)
         if (type_axis(m, t, sum->axes[i]))
             *inner *= type_size(m, t, sum->axes[i]);
-    *outer = type_elements(m, t) / *inner;
+    *outer = type_elements(m, value_type(of, param)) / *inner;
 }
 
 /* Whether some matmul of the same sides is excepted: the match is by sides,

@@ -133,7 +133,7 @@ bool *record_remade(Module *m, const Pair *p, const Record *r)
  * region that gives that. */
 static bool is_meant(Module *m, const Pair *p, Value v, const char *name)
 {
-    Value from = taken_from(p->of, v);
+    Value from = p->products[taken_from(p->of, v).id];
     const Inst *in = inst_of(p->of, from);
     if (strcmp(name, "record") == 0 || is_named(m, p, v, name) ||
         is_named(m, p, from, name))

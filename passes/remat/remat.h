@@ -5,6 +5,7 @@
  *     pair.c     a repeat and the one that runs its backward; what in the
  *                backward is a value of the forward
  *     label.c    the names by which a plan speaks of values
+ *     scaled.c   what few bits and a scale stand for
  *     policy.c   what each mode allows to be made again
  *     record.c   the cheapest record under a policy
  *     early.c    the fastest one where products are quantised
@@ -104,6 +105,8 @@ typedef struct Pair {
     uint32_t early;      /* values of `of` from here on are the backward's */
     uint32_t late;       /* and from here on what it gathers of parameters */
     Turn *turns;         /* by value of `of`, of what is gathered */
+    Value *products;     /* by value of `of`: the quantised product that it
+                            stands for, or itself */
     const struct Pair *like; /* the first pair whose bodies these are, to which
                                 they are the same; itself, where it is that */
 } Pair;
@@ -141,6 +144,10 @@ bool is_named(Module *m, const Pair *p, Value v, const char *name);
 /* The value of which this one has the elements, in another arrangement or
  * dtype, or some of them. */
 Value taken_from(const Fn *fn, Value v);
+/* Who calls FN, or what it is a copy of, with which operand for parameter I;
+ * false: nobody does. */
+bool find_caller(const Module *m, const Fn *fn, uint32_t i, const Fn **caller,
+                 Value *operand);
 /* The parameter of the body with an arrow, [from -> to], that an einsum
  * contracts, or NO_VALUE. */
 Value layer_param(const Module *m, const Fn *of, Value v);
@@ -151,6 +158,15 @@ Value linear_param(const Module *m, const Fn *of, Value v);
 const char *param_path(const Module *m, const Fn *of, Value param);
 /* Of that one's parameter; NULL: there is none. */
 const char *linear_path(const Module *m, const Fn *of, Value v);
+
+/* ------------------------------------------------------------ scaled.c -- */
+
+/* As `taken_from`, or of which it has the elements in few bits: times a scale,
+ * or these again without it. */
+Value scaled_from(const Module *m, const Fn *fn, Value v);
+/* By value: the quantised product that it has the sums of, by other axes or
+ * times the scales of its operands; itself: of none. */
+Value *products_find(const Module *m, const Fn *fn);
 
 /* ------------------------------------------------------------ policy.c -- */
 
