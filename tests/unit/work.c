@@ -57,33 +57,47 @@ static double microseconds(const TitanImage *im, TitanCommand cmd)
     return round(us * 1e6) / 1e6;
 }
 
-static double of_kernel(uint32_t index)
+/* A launch of a kernel, as the command says. */
+static double of_kernel(TitanCommand cmd)
 {
     TitanImage im = {.kernels = kernels, .nkernels = KERNELS};
-    return microseconds(
-        &im, (TitanCommand){.kind = TITAN_COMMAND_kernel, .index = index});
+    cmd.kind = TITAN_COMMAND_kernel;
+    return microseconds(&im, cmd);
 }
+
+/* A product of the library. */
+static double of_gemm(const TitanGemm *g)
+{
+    TitanImage im = {.gemms = g, .ngemms = 1};
+    return microseconds(&im, (TitanCommand){.kind = TITAN_COMMAND_gemm});
+}
+
+/* One of bf16, of sides of 1000, with 2000 terms. */
+static const TitanGemm plain = {.dtype_a = BF16,
+                                .dtype_b = BF16,
+                                .dtype_d = BF16,
+                                .m = 1000,
+                                .n = 1000,
+                                .k = 2000};
 
 /* A loop takes as long as its bytes or its operations; a product has what is
  * made beside the tensor cores too, and begins and ends. */
 static void a_kernel_takes_what_its_class_keeps(void **state)
 {
     (void)state;
-    assert_true(of_kernel(0) == 1 + 2);
-    assert_true(of_kernel(1) == 1 + 2);
-    assert_true(of_kernel(2) == 1 + 10 + 500 + 1);
-    assert_true(of_kernel(3) == 1 + 10 + 1000);
-    assert_true(of_kernel(4) == 1 + 10 + 2000);
+    assert_true(of_kernel((TitanCommand){.index = 0}) == 1 + 2);
+    assert_true(of_kernel((TitanCommand){.index = 1}) == 1 + 2);
+    assert_true(of_kernel((TitanCommand){.index = 2}) == 1 + 10 + 500 + 1);
+    assert_true(of_kernel((TitanCommand){.index = 3}) == 1 + 10 + 1000);
+    assert_true(of_kernel((TitanCommand){.index = 4}) == 1 + 10 + 2000);
 }
 
 /* On half of the processors a product takes twice as long. */
 static void processors_that_are_left_cost_time(void **state)
 {
     (void)state;
-    TitanImage im = {.kernels = kernels, .nkernels = KERNELS};
-    TitanCommand cmd = {
-        .kind = TITAN_COMMAND_kernel, .index = 2, .processors = 50};
-    assert_true(microseconds(&im, cmd) == 1 + 10 + 1000 + 1);
+    TitanCommand cmd = {.index = 2, .processors = 50};
+    assert_true(of_kernel(cmd) == 1 + 10 + 1000 + 1);
 }
 
 /* Attention has a block for each tile, of which a processor has its share; no
@@ -91,14 +105,12 @@ static void processors_that_are_left_cost_time(void **state)
 static void each_tile_begins_and_ends(void **state)
 {
     (void)state;
-    TitanImage im = {.kernels = kernels, .nkernels = KERNELS};
-    TitanCommand cmd = {.kind = TITAN_COMMAND_kernel, .index = 3, .items = 250};
-    assert_true(microseconds(&im, cmd) == 1 + 25 + 1000);
-    cmd.items = 50;
-    assert_true(microseconds(&im, cmd) == 1 + 10 + 1000);
-    cmd.index = 2;
-    cmd.items = 250;
-    assert_true(microseconds(&im, cmd) == 1 + 10 + 500 + 1);
+    const TitanCommand many = {.index = 3, .items = 250};
+    const TitanCommand few = {.index = 3, .items = 50};
+    const TitanCommand product = {.index = 2, .items = 250};
+    assert_true(of_kernel(many) == 1 + 25 + 1000);
+    assert_true(of_kernel(few) == 1 + 10 + 1000);
+    assert_true(of_kernel(product) == 1 + 10 + 500 + 1);
 }
 
 /* Of eight bits, and where sums may not be short, those of 128 terms are added
@@ -106,26 +118,19 @@ static void each_tile_begins_and_ends(void **state)
 static void sums_of_stages_take_operations(void **state)
 {
     (void)state;
-    TitanGemm g = {.dtype_a = BF16,
-                   .dtype_b = BF16,
-                   .dtype_d = BF16,
-                   .m = 1000,
-                   .n = 1000,
-                   .k = 2000};
-    TitanImage im = {.gemms = &g, .ngemms = 1};
-    TitanCommand cmd = {.kind = TITAN_COMMAND_gemm};
-    assert_true(microseconds(&im, cmd) == 1 + 10 + 1000);
+    TitanGemm g = plain;
+    assert_true(of_gemm(&g) == 1 + 10 + 1000);
     g.dtype_a = g.dtype_b = E4M3;
     g.k = 1280;
     g.fast = 1;
-    assert_true(microseconds(&im, cmd) == 1 + 10 + 640);
+    assert_true(of_gemm(&g) == 1 + 10 + 640);
     g.fast = 0;
-    assert_true(microseconds(&im, cmd) == 1 + 10 + 640 + 10);
+    assert_true(of_gemm(&g) == 1 + 10 + 640 + 10);
     g.scale_a = TITAN_SCALE_row128;
     g.scale_b = TITAN_SCALE_block128;
-    assert_true(microseconds(&im, cmd) == 1 + 10 + 640 + 20);
+    assert_true(of_gemm(&g) == 1 + 10 + 640 + 20);
     g.scale_b = TITAN_SCALE_row128;
-    assert_true(microseconds(&im, cmd) == 1 + 10 + 640 + 100);
+    assert_true(of_gemm(&g) == 1 + 10 + 640 + 100);
 }
 
 /* Lines that begin at no multiple of 16 bytes are fetched by the element; one
@@ -133,29 +138,19 @@ static void sums_of_stages_take_operations(void **state)
 static void odd_lines_take_longer(void **state)
 {
     (void)state;
-    TitanGemm g = {.dtype_a = BF16,
-                   .dtype_b = BF16,
-                   .dtype_d = BF16,
-                   .m = 1000,
-                   .n = 1000,
-                   .k = 2000,
-                   .a_row = 2000,
-                   .a_col = 1,
-                   .b_row = 1,
-                   .b_col = 2000,
-                   .d_row = 1000,
-                   .d_col = 1};
-    TitanImage im = {.gemms = &g, .ngemms = 1};
-    TitanCommand cmd = {.kind = TITAN_COMMAND_gemm};
-    assert_true(microseconds(&im, cmd) == 1 + 10 + 1000);
+    TitanGemm g = plain;
+    g.a_row = g.b_col = 2000;
+    g.d_row = 1000;
+    g.a_col = g.b_row = g.d_col = 1;
+    assert_true(of_gemm(&g) == 1 + 10 + 1000);
     g.d_row = 1004;
-    assert_true(microseconds(&im, cmd) == 1 + 10 + 4000);
+    assert_true(of_gemm(&g) == 1 + 10 + 4000);
     g.dtype_d = F32;
-    assert_true(microseconds(&im, cmd) == 1 + 10 + 1000);
+    assert_true(of_gemm(&g) == 1 + 10 + 1000);
     g.b_col = 2001;
-    assert_true(microseconds(&im, cmd) == 1 + 10 + 4000);
+    assert_true(of_gemm(&g) == 1 + 10 + 4000);
     g.n = 1;
-    assert_true(microseconds(&im, cmd) < 1 + 10 + 10);
+    assert_true(of_gemm(&g) < 1 + 10 + 10);
 }
 
 /* What a copy reads it writes; of one to the host's memory the bus counts. */
