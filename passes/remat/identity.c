@@ -16,7 +16,9 @@
  *
  * Names and splits leave no trace in what is done, but in the axes.  What a map
  * or a reduction does has the axes in which its operands meet.  Anything else
- * is a value that is what it is.
+ * is a value that is what it is, and so is what has one axis of these values
+ * twice, as the outer product of a weight with itself: an element is known by
+ * its index along each axis of these values, and that must be one.
  */
 #include "remat.h"
 
@@ -252,13 +254,24 @@ static Identity identity_of(Terms *x, const Fn *fn, uint32_t v,
     return identity_inst(x, in, args);
 }
 
+/* No two axes are one of these values', which would not say which is which. */
+static bool are_distinct(const Module *m, const Identity *id)
+{
+    uint32_t n = type_info(m, id->type)->naxes;
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t k = 0; k < i; k++)
+            if (id->places[i] == id->places[k]) return false;
+    return true;
+}
+
 Identity *identities_find(Module *m, const Fn *fn)
 {
     Terms x = {.m = m};
     Identity *ids = NEW_ARRAY(m->scratch, Identity, fn->ninsts + 1);
     for (uint32_t i = 0; i < fn->ninsts; i++) {
         ids[i] = identity_of(&x, fn, i, ids);
-        if (!ids[i].is) ids[i] = identity_value(&x, fn, i);
+        if (!ids[i].is || !are_distinct(m, &ids[i]))
+            ids[i] = identity_value(&x, fn, i);
     }
     return ids;
 }
