@@ -187,10 +187,20 @@ static void add_tensor(KernelSet *s, const TensorTile *t, Kernel *out)
     out->shared = t->shared;
 }
 
+static void say_no_tile(const KernelSet *s, const Fn *group)
+{
+    diag_remark(s->m->diag, "codegen", true, loc_span(s->m, group->loc),
+                "@%s makes a matrix in both orders without tiles: each element "
+                "as often as it is asked for",
+                str_of(s->m, group->name));
+}
+
 static void add_row(KernelSet *s, Kir *k, const Fn *group, const char *key)
 {
     Grid grid = {.map = MAP_host, .blocks = k->rows * k->chunks, .threads = 1};
     if (s->lower.gpu) grid = gpu_grid(k);
+    if (s->lower.gpu && k->elements.n && grid.map != MAP_both)
+        say_no_tile(s, group);
     Row row = {.key = arena_strdup(s->m->arena, key)};
     row.kernel = (Kernel){.name = symbol(s, group),
                           .nargs = k->nargs,
