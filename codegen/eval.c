@@ -107,7 +107,8 @@ static Node eval_expr(MapAt *at, Expr e)
     return n;
 }
 
-Node eval_map(Lower *l, Value v, const Inst *in, const Ix *ix, Node guard)
+static Node eval_map(Lower *l, Value v, const Inst *in, const Ix *ix,
+                     Node guard)
 {
     (void)v;
     MapAt at = {.l = l, .in = in, .ix = ix, .guard = guard};

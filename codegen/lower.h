@@ -61,8 +61,6 @@ int64_t axis_extent(const Lower *l, Type t, Axis axis);
 typedef Node EvalRule(Lower *l, Value v, const Inst *in, const Ix *ix,
                       Node guard);
 
-/* eval.c */
-EvalRule eval_map;
 /* reductions.c, scatter.c */
 EvalRule eval_reduce, eval_einsum, eval_cumsum, eval_fold;
 EvalRule eval_scatter, eval_put;

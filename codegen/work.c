@@ -57,7 +57,8 @@ static uint64_t use_bytes(Module *m, const Kir *k, uint32_t arg)
     return use.whole || (chosen > all && all <= cache) ? all : chosen;
 }
 
-uint64_t touched_bytes(Module *m, const Kir *k)
+/* Of those that rows are chosen of by ids, the rows. */
+static uint64_t touched_bytes(Module *m, const Kir *k)
 {
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < k->nargs; i++)

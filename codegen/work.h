@@ -9,9 +9,6 @@
 #include "scaled.h"
 #include <llvm-c/Core.h>
 
-/* Bytes of arguments; of those that rows are chosen of by ids, the rows. */
-uint64_t touched_bytes(Module *m, const Kir *k);
-
 KernelWork loop_work(Module *m, const Kir *k);
 /* Of a group of kind `tile`: its products and maps, where a mask leaves some.
  */

@@ -362,7 +362,6 @@ struct Sema {
     Arena *a;
     Unit *main;
     VEC(Unit *) units;
-    VEC(File *) unit_files; /* units' first files, for the search */
     Frame *frame;
     Scope *scope;
     VEC(Mem *) mems;
@@ -456,7 +455,6 @@ bool unit_configure(Sema *s, Unit *u, Str config, Span at);
 ConfigValue *config_find(Sema *s, Unit *u, Str name);
 /* As seen in the present scope: the library has its caller's values. */
 ConfigValue *config_here(Sema *s, Str name);
-double val_fold(Sema *s, Span at, const Val *v, bool *ok);
 
 /* size.c */
 typedef struct AxisList {

@@ -209,10 +209,3 @@ bool region_meets(const Fn *fn)
         if (op_info((Op)fn->insts[i].op)->flags & OPF_COMM) return true;
     return false;
 }
-
-const RegionAxis *region_axis(const RegionAxes *axes, Axis a)
-{
-    for (uint32_t i = 0; i < axes->n; i++)
-        if (axes->at[i].axis.id == a.id) return &axes->at[i];
-    return NULL;
-}

@@ -52,7 +52,4 @@ RegionAxes region_axes(Module *m, const Fn *fn, Arena *a);
 /* Some of its ops are collectives. */
 bool region_meets(const Fn *fn);
 
-/* An axis of the list; NULL when the function has no such axis. */
-const RegionAxis *region_axis(const RegionAxes *axes, Axis a);
-
 #endif

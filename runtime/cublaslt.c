@@ -60,6 +60,12 @@ static const char *find_all(LtApi *lt)
     return NULL;
 }
 
+static void lt_close(LtApi *lt)
+{
+    if (lt->library) dlclose(lt->library);
+    *lt = (LtApi){0};
+}
+
 TitanStatus lt_open(TitanStory *s, LtApi *out)
 {
     *out = (LtApi){.library = open_library()};
@@ -74,12 +80,6 @@ TitanStatus lt_open(TitanStory *s, LtApi *out)
     if (!missing) return TITAN_OK;
     lt_close(out);
     return titan_fail(s, TITAN_UNAVAILABLE, "cuBLASLt has no %s", missing);
-}
-
-void lt_close(LtApi *lt)
-{
-    if (lt->library) dlclose(lt->library);
-    *lt = (LtApi){0};
 }
 
 TitanStatus lt_fail(TitanStory *s, const LtApi *lt, const char *call,

@@ -175,7 +175,6 @@ typedef struct LtApi {
 
 /* UNAVAILABLE: not installed where it was looked for. */
 TitanStatus lt_open(TitanStory *s, LtApi *out);
-void lt_close(LtApi *lt);
 TitanStatus lt_fail(TitanStory *s, const LtApi *lt, const char *call,
                     LtStatus st);
 

@@ -21,6 +21,12 @@ static const char *find_all(NcclApi *n)
     return NULL;
 }
 
+static void nccl_close(NcclApi *n)
+{
+    if (n->library) dlclose(n->library);
+    *n = (NcclApi){0};
+}
+
 TitanStatus nccl_open(TitanStory *s, NcclApi *out)
 {
     /* TITAN_NCCL says where it is, where that is not on the loader's path */
@@ -52,12 +58,6 @@ void nccl_keep_order(void)
 void nccl_open_registered(void)
 {
     setenv("NCCL_LEGACY_CUDA_REGISTER", "1", 0);
-}
-
-void nccl_close(NcclApi *n)
-{
-    if (n->library) dlclose(n->library);
-    *n = (NcclApi){0};
 }
 
 int nccl_dtype(uint32_t dtype)

@@ -45,7 +45,6 @@ typedef struct NcclApi {
 
 /* UNAVAILABLE: not installed where it was looked for. */
 TitanStatus nccl_open(TitanStory *s, NcclApi *out);
-void nccl_close(NcclApi *n);
 
 /* Several communicators of a GPU begin in the order in which they are asked to,
  * unless the environment says something else.  Before there are threads. */

@@ -236,12 +236,6 @@ const char *stop_reason(const Stop *s)
     return cause == CAUSE_none ? "" : signal_name(cause);
 }
 
-int stop_signal(const Stop *s)
-{
-    int cause = atomic_load(&s->end);
-    return cause > 0 ? cause : 0;
-}
-
 static double unit_seconds(char unit)
 {
     switch (unit) {

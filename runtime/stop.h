@@ -44,8 +44,6 @@ void stop_saved(Stop *s, double seconds);
 /* What asks for the end, for people: "SIGTERM", "the file \"run/stop\"", "the
  * time limit". */
 const char *stop_reason(const Stop *s);
-/* The signal that asked for the end; 0: it was none. */
-int stop_signal(const Stop *s);
 
 /* The signal by which the watchdog has the process end: as TITAN_RANK_LOST, at
  * once. */

@@ -39,7 +39,8 @@ const Machine *machine_of_target(TitanTarget target)
     return NULL;
 }
 
-double machine_flops(const Machine *m, unsigned width)
+/* Operations a second at best. */
+static double machine_flops(const Machine *m, unsigned width)
 {
     return width == 1 ? m->f8 : width == 2 ? m->f16 : m->f32;
 }

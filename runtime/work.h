@@ -50,8 +50,6 @@ double work_offloaded(const TitanImage *im, const TitanCommand *cmd);
 /* What a collective hands to or takes from other ranks, in bytes. */
 double work_moved(const TitanImage *im, const TitanCommand *cmd);
 
-/* Operations a second at best. */
-double machine_flops(const Machine *m, unsigned width);
 /* Seconds that the work takes at the machine's best. */
 double work_roofline(const Machine *m, Work w);
 

@@ -49,6 +49,8 @@ static bool counts_rows(const Micro *mi, const Classes *c, Value v, Axis *row)
            expr_uses_index(mi->m, attr_expr(mi->m, in->attr), *row);
 }
 
+static bool needs_turn(Micro *mi, const Classes *c);
+
 static bool callee_needs_turn(Micro *mi, const Classes *c, const Inst *in)
 {
     const Class *params = callee_params(mi, c, in);
@@ -62,7 +64,7 @@ static bool callee_needs_turn(Micro *mi, const Classes *c, const Inst *in)
     return false;
 }
 
-bool needs_turn(Micro *mi, const Classes *c)
+static bool needs_turn(Micro *mi, const Classes *c)
 {
     for (uint32_t i = c->fn->nparams; i < c->fn->ninsts; i++) {
         Axis row;

@@ -88,7 +88,6 @@ typedef struct Body {
 
 /* Writes one instruction into the body. */
 Value body_write(Body *body, Value v);
-bool needs_turn(Micro *mi, const Classes *c);
 
 /* Makes the first repeat of the step that works on rows and makes something
  * late two repeats (fission.c).  False: there is none, or it cannot be. */
