@@ -176,59 +176,73 @@ static bool ranges_for(Remat *x, const Pair *p, RangeVec *out)
 
 /* ------------------------------------------------------------- verdicts -- */
 
-typedef VEC(const char *) NameVec;
+/* What a rule might have named. */
+typedef struct Listed {
+    const char *name;
+    int64_t bytes; /* that a turn keeps for it */
+} Listed;
 
-static bool has_name(const NameVec *v, const char *name)
+typedef VEC(Listed) ListedVec;
+
+/* Whether a value is such a thing. */
+typedef bool Lists(Module *m, const Pair *p, Value v, Listed *out);
+
+static bool lists_costly(Module *m, const Pair *p, Value v, Listed *out)
+{
+    *out = (Listed){.name = label_of(m, p, v)};
+    return out->name && is_costly(p->of, v);
+}
+
+/* Of what is one in another order as well, one is kept. */
+static bool lists_gathered(Module *m, const Pair *p, Value v, Listed *out)
+{
+    *out = (Listed){.name = gathered_path(m, p, v)};
+    if (!out->name) return false;
+    Rule rule = {.gathered = {&out->name, 1}, .named = NEW(m->scratch, bool)};
+    const Record *none = record_present(m, p);
+    out->bytes = record_gathered(m, p, none, &rule)->bytes - none->bytes;
+    return out->bytes > 0;
+}
+
+static bool has_name(const ListedVec *v, const char *name)
 {
     for (uint32_t i = 0; i < v->n; i++)
-        if (strcmp(v->at[i], name) == 0) return true;
+        if (strcmp(v->at[i].name, name) == 0) return true;
     return false;
 }
 
-static void list_names(Remat *x, Report *r)
+static ListedVec list_of(Remat *x, Lists *lists)
 {
-    NameVec listed = {0};
-    Buf b = {0};
+    ListedVec all = {0};
     for (uint32_t i = 0; i < x->pairs.at.n; i++) {
         const Pair *p = x->pairs.at.at[i];
         for (uint32_t v = p->of->nparams; v < p->of->ninsts; v++) {
-            const char *name = label_of(x->m, p, (Value){v});
-            if (!name || !is_costly(p->of, (Value){v})) continue;
-            if (has_name(&listed, name)) continue;
-            vec_push(x->m->scratch, &listed, name);
-            buf_printf(&b, "%s%s", b.n ? ", " : "", name);
+            Listed one;
+            if (lists(x->m, p, (Value){v}, &one) && !has_name(&all, one.name))
+                vec_push(x->m->scratch, &all, one);
         }
     }
-    if (b.n) report_help(r, "names there: %s", b.at);
+    return all;
+}
+
+static void help_names(Remat *x, Report *r)
+{
+    ListedVec all = list_of(x, lists_costly);
+    Buf b = {0};
+    for (uint32_t i = 0; i < all.n; i++)
+        buf_printf(&b, "%s%s", i ? ", " : "", all.at[i].name);
+    if (all.n) report_help(r, "names there: %s", b.at);
     buf_release(&b);
 }
 
-/* What a turn keeps for the parameter of such a path, if it does: of what is
- * one in another order as well, one. */
-static int64_t gathered_bytes(Module *m, const Pair *p, const char *path)
+static void help_gathered(Remat *x, Report *r)
 {
-    Rule rule = {.gathered = {&path, 1}, .named = NEW(m->scratch, bool)};
-    const Record *none = record_present(m, p);
-    return record_gathered(m, p, none, &rule)->bytes - none->bytes;
-}
-
-static void list_gathered(Remat *x, Report *r)
-{
-    NameVec listed = {0};
+    ListedVec all = list_of(x, lists_gathered);
     Buf b = {0};
-    for (uint32_t i = 0; i < x->pairs.at.n; i++) {
-        const Pair *p = x->pairs.at.at[i];
-        for (uint32_t v = p->of->nparams; v < p->of->ninsts; v++) {
-            const char *path = gathered_path(x->m, p, (Value){v});
-            int64_t bytes = path && !has_name(&listed, path)
-                                ? gathered_bytes(x->m, p, path)
-                                : 0;
-            if (bytes == 0) continue;
-            vec_push(x->m->scratch, &listed, path);
-            buf_printf(&b, "%s%s %" PRId64, b.n ? ", " : "", path, bytes);
-        }
-    }
-    if (b.n)
+    for (uint32_t i = 0; i < all.n; i++)
+        buf_printf(&b, "%s%s %" PRId64, i ? ", " : "", all.at[i].name,
+                   all.at[i].bytes);
+    if (all.n)
         report_help(r, "parameters there, and bytes a turn: %s", b.at);
     else
         report_help(r, "none lies in parts; shard an axis of theirs for "
@@ -261,12 +275,12 @@ static bool names_found(Remat *x, const Rule *rule)
         Report *r = diag_error(x->m->diag, DIAG_remat_name, (Span){0},
                                "'%s' in '%s' is no %s", name, rule->text, what);
         if (i >= kept + rule->offload.n)
-            list_gathered(x, r);
+            help_gathered(x, r);
         else if (i >= kept)
             report_help(r, "-Rpass=remat lists what is kept; record: all of "
                            "it");
         else
-            list_names(x, r);
+            help_names(x, r);
         return false;
     }
     return true;
