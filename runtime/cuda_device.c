@@ -162,7 +162,8 @@ static void release(TitanDevice *d)
 {
     Cuda *c = (Cuda *)d;
     cuda_ranks_leave(c);
-    if (c->stream) c->cu.cuStreamSynchronize(c->stream);
+    /* all streams: memory of others is unmapped while the GPU goes on */
+    if (c->context) c->cu.cuCtxSynchronize();
     cuda_profile_free(c);
     cuda_scan_close(c);
     cuda_stage_close(c);
@@ -258,11 +259,10 @@ TitanStatus device_cuda_new(TitanStory *story, const TitanImage *im,
     c->options = *o;
     if (o->rank) c->rank = *o->rank;
     c->device.rank = c->rank.rank;
-    TitanStatus st = open_device(c, code);
-    if (st != TITAN_OK) {
-        release(&c->device);
-        return st;
-    }
     *out = &c->device;
-    return TITAN_OK;
+    TitanStatus st = open_device(c, code);
+    if (st == TITAN_OK || o->rank) return st;
+    release(&c->device);
+    *out = NULL;
+    return st;
 }

@@ -20,7 +20,7 @@
 
 struct CuFunctionRow {
     char name[64];
-    int shared;
+    _Atomic int shared;
 };
 
 enum { MOST_FUNCTIONS = 256 };
@@ -42,20 +42,56 @@ void fake_reset(void)
         .count = 1, .major = 9, .minor = 0, .available = (size_t)1 << 40};
 }
 
+/* Of several GPUs nobody reads one. */
 void fake_log(const char *fmt, ...)
 {
+    static pthread_mutex_t lines = PTHREAD_MUTEX_INITIALIZER;
     va_list args;
+    if (device.count > 1) return;
+    pthread_mutex_lock(&lines);
     size_t n = strlen(device.log);
     va_start(args, fmt);
     vsnprintf(device.log + n, FAKE_LOG - n, fmt, args);
     va_end(args);
+    pthread_mutex_unlock(&lines);
+}
+
+void fake_spend(unsigned us)
+{
+    FAKE_COUNT(device.us, us);
+}
+
+/* FAKE_SLOW: "GPU CALL MS", as often as wanted with a comma between them. */
+static void linger(const char *call)
+{
+    const char *at = getenv("FAKE_SLOW");
+    char name[64];
+    int gpu;
+    unsigned ms;
+    while (at && sscanf(at, "%d %63s %u", &gpu, name, &ms) == 3) {
+        if (gpu == fake_gpu() && !strcmp(name, call)) usleep(1000 * ms);
+        at = strchr(at, ',');
+        if (at) at++;
+    }
+}
+
+/* FAKE_FAILS: "GPU CALL", or the number of one of all calls of the GPU. */
+static bool is_to_fail(const char *call, unsigned calls)
+{
+    const char *said = getenv("FAKE_FAILS");
+    char name[64], number[16];
+    int gpu;
+    snprintf(number, sizeof number, "%u", calls);
+    if (!said || sscanf(said, "%d %63s", &gpu, name) != 2) return false;
+    return gpu == fake_gpu() && (!strcmp(name, call) || !strcmp(name, number));
 }
 
 CuResult fake_fails(const char *call)
 {
-    if (__atomic_add_fetch(&device.calls, 1, __ATOMIC_RELAXED) ==
-        device.fails_at)
-        return 999;
+    unsigned calls = fake_count_call();
+    linger(call);
+    if (is_to_fail(call, calls)) return 999;
+    if (FAKE_COUNT(device.calls, 1) + 1 == device.fails_at) return 999;
     return device.fails && !strcmp(device.fails, call) ? device.fails_with : 0;
 }
 
@@ -144,6 +180,12 @@ CuResult cuDevicePrimaryCtxRelease(CuDevice d)
     return 0;
 }
 
+CuResult cuCtxSynchronize(void)
+{
+    fake_finish();
+    return 0;
+}
+
 CuResult cuCtxSetCurrent(CuContext context)
 {
     BEGIN();
@@ -179,18 +221,18 @@ static CuPtr map_file(int file, size_t bytes)
     return at == MAP_FAILED ? 0 : (CuPtr)(uintptr_t)at;
 }
 
-static CuPtr alloc_shared(size_t bytes)
+static Memory *new_memory(size_t bytes, bool has_address)
 {
     Memory *m = calloc(1, sizeof *m);
     m->bytes = bytes;
     m->file = memfd_create("fake", MFD_CLOEXEC);
     if (ftruncate(m->file, (off_t)bytes) != 0) abort();
-    CuPtr at = m->at = map_file(m->file, bytes);
+    if (has_address) m->at = map_file(m->file, bytes);
     pthread_mutex_lock(&list);
     m->next = memories;
     memories = m;
     pthread_mutex_unlock(&list);
-    return at;
+    return m;
 }
 
 static Memory **memory_at(CuPtr at)
@@ -244,23 +286,28 @@ CuResult cuIpcCloseMemHandle(CuPtr at)
     return 0;
 }
 
-/* Without an address: a file, too. */
+/* Without an address: a file, too, until it is released; what is mapped stays.
+ */
 CuResult cuMemCreate(CuMemory *memory, size_t bytes, const CuMemoryKind *kind,
                      unsigned long long flags)
 {
     BEGIN();
-    int file = memfd_create("fake", MFD_CLOEXEC);
-    if (file < 0 || ftruncate(file, (off_t)bytes) != 0) return 2;
-    *memory = (CuMemory)file + 1;
-    device.allocations++;
+    Memory *m = new_memory(bytes, false);
+    *memory = (CuMemory)(uintptr_t)m;
+    FAKE_COUNT(device.allocations, 1);
     return flags || kind->type != CU_memory_pinned ||
            kind->place.type != CU_place_device;
 }
 
 CuResult cuMemRelease(CuMemory memory)
 {
-    device.allocations--;
-    return close((int)memory - 1) ? 1 : 0;
+    Memory *m = (Memory *)(uintptr_t)memory;
+    FAKE_COUNT(device.allocations, -1);
+    pthread_mutex_lock(&list);
+    int file = m->file;
+    m->file = -1;
+    pthread_mutex_unlock(&list);
+    return close(file) ? 1 : 0;
 }
 
 static CuResult map_none(CuPtr where, CuPtr *at, size_t bytes)
@@ -283,19 +330,28 @@ CuResult cuMemAddressFree(CuPtr at, size_t bytes)
     return munmap((void *)(uintptr_t)at, bytes) ? 1 : 0;
 }
 
-/* Nobody reaches it before he is let. */
+/* Nobody reaches it before he is let.  Of a handle that was released the
+ * driver says nothing: it may be that of other memory. */
 CuResult cuMemMap(CuPtr at, size_t bytes, size_t offset, CuMemory memory,
                   unsigned long long flags)
 {
+    const Memory *m = (const Memory *)(uintptr_t)memory;
     BEGIN();
+    pthread_mutex_lock(&list);
+    if (m->file < 0) {
+        fprintf(stderr, "fake driver: memory is mapped that was released\n");
+        abort();
+    }
     void *p = mmap((void *)(uintptr_t)at, bytes, PROT_NONE,
-                   MAP_SHARED | MAP_FIXED, (int)memory - 1, (off_t)offset);
+                   MAP_SHARED | MAP_FIXED, m->file, (off_t)offset);
+    pthread_mutex_unlock(&list);
     return flags || p == MAP_FAILED ? 1 : 0;
 }
 
+/* It waits for nothing, unlike cuMemFree: what streams have yet to do with that
+ * memory dies of it. */
 CuResult cuMemUnmap(CuPtr at, size_t bytes)
 {
-    fake_finish();
     return map_none(at, &at, bytes);
 }
 
@@ -314,10 +370,11 @@ CuResult cuMemAlloc(CuPtr *at, size_t bytes)
     static size_t largest;
     BEGIN();
     *at = getenv("FAKE_GPUS")
-              ? alloc_shared(bytes)
+              ? new_memory(bytes, true)->at
               : (CuPtr)(uintptr_t)aligned_alloc(256, (bytes + 255) / 256 * 256);
-    if (device.allocations++ == 0) largest = 0;
-    if (bytes >= largest && bytes != (size_t)64 << 20) {
+    if (FAKE_COUNT(device.allocations, 1) == 0 && device.count == 1)
+        largest = 0;
+    if (device.count == 1 && bytes >= largest && bytes != (size_t)64 << 20) {
         device.arena = *at;
         device.arena_bytes = bytes;
         largest = bytes;
@@ -328,7 +385,7 @@ CuResult cuMemAlloc(CuPtr *at, size_t bytes)
 CuResult cuMemFree(CuPtr at)
 {
     fake_finish();
-    device.allocations--;
+    FAKE_COUNT(device.allocations, -1);
     if (!free_shared(at)) free((void *)(uintptr_t)at);
     return 0;
 }
@@ -337,7 +394,7 @@ CuResult cuMemHostAlloc(void **at, size_t bytes, unsigned flags)
 {
     (void)flags;
     BEGIN();
-    device.allocations++;
+    FAKE_COUNT(device.allocations, 1);
     *at = calloc(1, bytes);
     return 0;
 }
@@ -345,7 +402,7 @@ CuResult cuMemHostAlloc(void **at, size_t bytes, unsigned flags)
 CuResult cuMemFreeHost(void *at)
 {
     fake_finish();
-    device.allocations--;
+    FAKE_COUNT(device.allocations, -1);
     free(at);
     return 0;
 }
@@ -355,8 +412,9 @@ CuResult cuMemHostRegister(void *at, size_t bytes, unsigned flags)
     BEGIN();
     (void)flags;
     if ((uintptr_t)at % 4096 || bytes % 4096) return 1;
-    device.allocations++;
-    if (bytes > device.pinned_bytes) device.pinned_bytes = bytes;
+    FAKE_COUNT(device.allocations, 1);
+    if (device.count == 1 && bytes > device.pinned_bytes)
+        device.pinned_bytes = bytes;
     return 0;
 }
 
@@ -364,7 +422,7 @@ CuResult cuMemHostUnregister(void *at)
 {
     (void)at;
     fake_finish();
-    device.allocations--;
+    FAKE_COUNT(device.allocations, -1);
     return 0;
 }
 
@@ -430,10 +488,10 @@ static void fill(const void *data)
     const Copy *c = data;
     if (c->to != (char *)(uintptr_t)device.arena || c->n < 4096)
         fake_log("zero %zu: %lld\n", c->n, where((CuPtr)c->to));
-    device.ms += 1;
-    memset(c->to, c->what, c->n);
+    fake_spend(1000);
+    if (!c->word) memset(c->to, c->what, c->n);
     for (size_t i = 0; c->word && i < c->n; i += 4)
-        memcpy(c->to + i, &c->word, 4);
+        fake_put((CuPtr)c->to + i, c->word);
 }
 
 static void fill_on(CuStream stream, const Copy *c)
@@ -498,7 +556,7 @@ CuResult cuLibraryLoadData(CuLibrary *library, const void *code, int *options,
     BEGIN();
     *library = malloc(sizeof **library);
     (*library)->text = strdup(code);
-    __atomic_add_fetch(&device.libraries, 1, __ATOMIC_RELAXED);
+    FAKE_COUNT(device.libraries, 1);
     return 0;
 }
 
@@ -511,7 +569,7 @@ CuResult cuLibraryGetModule(CuModule *module, CuLibrary library)
 
 CuResult cuLibraryUnload(CuLibrary library)
 {
-    device.libraries--;
+    FAKE_COUNT(device.libraries, -1);
     free(library->text);
     free(library);
     return 0;
@@ -526,24 +584,34 @@ static bool has_function(CuModule module, const char *name)
 }
 
 /* Functions live as long as the process: there are few. */
-CuResult cuModuleGetFunction(CuFunction *fn, CuModule module, const char *name)
+static CuFunction function_named(const char *name)
 {
     static struct CuFunctionRow all[MOST_FUNCTIONS];
-    BEGIN();
-    if (!has_function(module, name)) return 500;
     for (int i = 0; i < MOST_FUNCTIONS; i++) {
         if (all[i].name[0] && strcmp(all[i].name, name)) continue;
-        snprintf(all[i].name, sizeof all[i].name, "%s", name);
-        *fn = &all[i];
-        return 0;
+        if (!all[i].name[0])
+            snprintf(all[i].name, sizeof all[i].name, "%s", name);
+        return &all[i];
     }
-    return 500;
+    return NULL;
+}
+
+CuResult cuModuleGetFunction(CuFunction *fn, CuModule module, const char *name)
+{
+    static pthread_mutex_t names = PTHREAD_MUTEX_INITIALIZER;
+    BEGIN();
+    if (!has_function(module, name)) return 500;
+    pthread_mutex_lock(&names);
+    *fn = function_named(name);
+    pthread_mutex_unlock(&names);
+    return *fn ? 0 : 500;
 }
 
 CuResult cuFuncSetAttribute(CuFunction fn, int attribute, int value)
 {
     BEGIN();
-    if (attribute == CU_function_max_dynamic_shared) fn->shared = value;
+    if (attribute == CU_function_max_dynamic_shared)
+        atomic_store_explicit(&fn->shared, value, memory_order_relaxed);
     return 0;
 }
 
@@ -568,7 +636,7 @@ static void launch(const void *data)
     fake_log("%s <<<%u, %u, %u>>> on %d: %lld %lld\n", l->fn->name, l->grid,
              l->threads, l->shared, l->stream, where(l->args[0]),
              (long long)l->args[1]);
-    device.ms += 2;
+    fake_spend(2000);
     float *to = (float *)(uintptr_t)l->args[0];
     if (!strcmp(l->fn->name, "bump")) *to += 1;
     if (!strcmp(l->fn->name, "add")) *to += *(float *)(uintptr_t)l->args[1];
@@ -594,7 +662,7 @@ static void scan(const void *data)
 {
     const CudaScanArgs *a = data;
     uint64_t *first = (uint64_t *)(uintptr_t)a->first;
-    device.scans++;
+    FAKE_COUNT(device.scans, 1);
     for (uint64_t i = 0; i < a->n; i++) {
         uint64_t at = a->at, rest = i;
         for (uint64_t k = a->nspans; k-- > 0; rest /= (uint64_t)a->span[k].n)
@@ -660,7 +728,9 @@ CuResult cuLaunchKernel(CuFunction fn, unsigned x, unsigned y, unsigned z,
 {
     (void)y, (void)z, (void)ty, (void)tz, (void)extra;
     BEGIN();
-    if (shared > (unsigned)fn->shared) return 1;
+    if (shared >
+        (unsigned)atomic_load_explicit(&fn->shared, memory_order_relaxed))
+        return 1;
     if (!strcmp(fn->name, CUDA_SCAN_KERNEL)) {
         fake_work(stream, scan, args[0], sizeof(CudaScanArgs));
         return 0;

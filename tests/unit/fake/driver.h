@@ -37,6 +37,11 @@ struct CuStreamRow {
 CuContext fake_context(CuDevice gpu);
 void fake_use(CuContext context);
 
+/* The number of the thread's GPU; its calls so far, with this one. */
+int fake_gpu(void);
+unsigned fake_count_call(void);
+/* A word at AT, which others may look at meanwhile. */
+void fake_put(CuPtr at, uint32_t word);
 /* All that is pending is done. */
 void fake_finish(void);
 /* And no graph is being captured. */

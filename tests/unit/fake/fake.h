@@ -12,6 +12,8 @@
 #ifndef TITAN_TESTS_FAKE_H
 #define TITAN_TESTS_FAKE_H
 
+#include <stdatomic.h>
+
 #include "runtime/cuda.h"
 
 enum { FAKE_LOG = 1 << 16 };
@@ -25,25 +27,32 @@ typedef struct Fake {
     unsigned fails_at;    /* the number of the call that fails, 0: none */
     const char *compiler; /* what the PTX compiler complains of */
     /* read by tests */
-    char log[FAKE_LOG];
-    unsigned calls;                          /* that may fail */
-    unsigned allocations, graphs, libraries; /* alive */
-    CuPtr arena;                             /* the largest allocation */
+    char log[FAKE_LOG];                              /* of one GPU */
+    _Atomic unsigned calls;                          /* that may fail */
+    _Atomic unsigned allocations, graphs, libraries; /* alive */
+    CuPtr arena; /* the largest allocation, of one GPU */
     size_t arena_bytes;
-    size_t pinned_bytes; /* the largest of the host */
-    double ms;           /* the clock; products and launches cost */
-    unsigned scans;      /* of the runtime's own kernel */
-    unsigned registered; /* pieces of memory that NCCL knows */
+    size_t pinned_bytes;         /* the largest of the host, of one GPU */
+    _Atomic uint64_t us;         /* the clock; products and launches cost */
+    _Atomic unsigned scans;      /* of the runtime's own kernel */
+    _Atomic unsigned registered; /* pieces of memory that NCCL knows */
 } Fake;
+
+/* Counters go on so that they put no order between the threads that count: an
+ * order that the runtime lacks would not be seen. */
+#define FAKE_COUNT(counter, by) \
+    atomic_fetch_add_explicit(&(counter), (by), memory_order_relaxed)
 
 /* The one device; fake_reset brings it to its first state.  Where no test says
  * so, there are as many GPUs as FAKE_GPUS in the environment, and their name is
- * FAKE_NAME. */
+ * FAKE_NAME.  FAKE_FAILS and FAKE_SLOW say what fails there, and what lasts. */
 Fake *fake_device(void);
 void fake_reset(void);
 /* What a call that may fail returns at its beginning. */
 CuResult fake_fails(const char *call);
 void fake_log(const char *fmt, ...) TITAN_PRINTF(1, 2);
+/* The clock goes on. */
+void fake_spend(unsigned us);
 
 /* Work of a stream: done when somebody waits for it, or kept for the graph that
  * is captured.  A copy of N bytes at DATA is handed to RUN. */

@@ -30,7 +30,7 @@ typedef struct Box {
 struct NcclCommRow {
     int n, me;
     Box *boxes; /* [from][to] */
-    bool aborted;
+    atomic_bool aborted;
     int registered; /* pieces of memory */
 };
 
@@ -176,9 +176,9 @@ const char *ncclGetLastError(NcclComm comm)
 
 int ncclGetUniqueId(NcclId *id)
 {
-    static int number;
+    static _Atomic int number;
     snprintf(id->byte, sizeof id->byte, "/titan-fake-nccl-%d-%d", (int)getpid(),
-             number++);
+             FAKE_COUNT(number, 1));
     return NCCL_success;
 }
 
@@ -214,7 +214,7 @@ int ncclCommRegister(NcclComm comm, void *at, size_t bytes, void **handle)
     (void)bytes;
     if (fake_fails("register")) return 1;
     comm->registered++;
-    fake_device()->registered++;
+    FAKE_COUNT(fake_device()->registered, 1);
     *handle = &comm->registered;
     return NCCL_success;
 }
@@ -223,7 +223,7 @@ int ncclCommDeregister(NcclComm comm, void *handle)
 {
     if (handle != &comm->registered || comm->registered == 0) abort();
     comm->registered--;
-    fake_device()->registered--;
+    FAKE_COUNT(fake_device()->registered, -1);
     return NCCL_success;
 }
 

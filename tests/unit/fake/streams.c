@@ -5,7 +5,9 @@
  * that every stream allows; a stream with nothing before it, that has never
  * waited, may fill memory ahead of the others.  Work stands in a list until
  * somebody waits.  A thread has the GPU whose context is its current one, and
- * at first the first.
+ * at first the first.  Each GPU has a lock of its own, so that what threads of
+ * several ranks do is in an order with each other only where the runtime, or a
+ * word that one writes and the other waits for, makes one.
  *
  * Of a capture it is known what comes behind what: a stream is in one that has
  * waited for an event of it, and when it ends the first stream has come behind
@@ -31,12 +33,12 @@ typedef struct Node {
 
 struct CuGraphRow {
     Node *first, *last;
-    unsigned users;
+    _Atomic unsigned users;
 };
 
 struct CuEventRow {
     int number;
-    double ms;
+    uint64_t us;
     _Atomic int pending; /* records that are not done */
     unsigned capture;    /* it was recorded in; 0: in none */
     unsigned external;   /* as capture, for whom to read it behind the graph */
@@ -53,8 +55,10 @@ typedef struct Touch {
 
 enum { UNJOINED = 904, CAPTURED = 907, RACE = 999 }; /* results */
 
-/* Of a GPU. */
+/* Of a GPU.  Who waits for a copy may be another thread than the one that asks
+ * for work. */
 typedef struct Line {
+    pthread_mutex_t lock;
     struct CuGraphRow *capturing;
     unsigned captures, members; /* so far; streams in the last of them */
     Clock captured;             /* by them */
@@ -63,16 +67,42 @@ typedef struct Line {
     bool race;
     struct CuGraphRow pending; /* work that nobody has waited for */
     bool beside;               /* it is done while nobody waits, too */
+    _Atomic unsigned calls;
 } Line;
 
 static Line lines[FAKE_GPUS];
+static pthread_once_t has_locks = PTHREAD_ONCE_INIT;
 static _Thread_local Line *current;
-static int streams, events;
+static _Atomic int streams, events;
 
 static Line *line(void)
 {
     return current ? current : &lines[0];
 }
+
+static void make_locks(void)
+{
+    pthread_mutexattr_t recursive;
+    pthread_mutexattr_init(&recursive);
+    pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+    for (int i = 0; i < FAKE_GPUS; i++)
+        pthread_mutex_init(&lines[i].lock, &recursive);
+}
+
+static Line *hold(void)
+{
+    pthread_once(&has_locks, make_locks);
+    pthread_mutex_lock(&line()->lock);
+    return line();
+}
+
+static void let_go(Line **held)
+{
+    pthread_mutex_unlock(&(*held)->lock);
+}
+
+/* The thread's GPU, until the end of the block. */
+#define HOLD(name) __attribute__((cleanup(let_go))) Line *name = hold()
 
 CuContext fake_context(CuDevice gpu)
 {
@@ -84,13 +114,23 @@ void fake_use(CuContext context)
     current = (Line *)(void *)context;
 }
 
+int fake_gpu(void)
+{
+    return (int)(line() - lines);
+}
+
+unsigned fake_count_call(void)
+{
+    return FAKE_COUNT(line()->calls, 1) + 1;
+}
+
 /* ----------------------------------------------------------------- order -- */
 
-static void join_capture(CuStream stream)
+static void join_capture(Line *l, CuStream stream)
 {
-    if (stream->capture == line()->captures) return;
-    stream->capture = line()->captures;
-    stream->row = line()->members++ % FAKE_CAPTURED;
+    if (stream->capture == l->captures) return;
+    stream->capture = l->captures;
+    stream->row = l->members++ % FAKE_CAPTURED;
     stream->clock = (Clock){{0}};
 }
 
@@ -100,11 +140,15 @@ static void come_behind(Clock *x, const Clock *y)
         if (y->at[i] > x->at[i]) x->at[i] = y->at[i];
 }
 
-static void count_captured(CuStream stream)
+static bool is_captured(const Line *l, const struct CuStreamRow *stream)
 {
-    if (!line()->capturing || !stream || stream->capture != line()->captures)
-        return;
-    stream->clock.at[stream->row] = ++line()->captured.at[stream->row];
+    return l->capturing && stream && stream->capture == l->captures;
+}
+
+static void count_captured(Line *l, CuStream stream)
+{
+    if (is_captured(l, stream))
+        stream->clock.at[stream->row] = ++l->captured.at[stream->row];
 }
 
 static bool races(const Touch *x, const Touch *y, const Clock *now)
@@ -115,14 +159,13 @@ static bool races(const Touch *x, const Touch *y, const Clock *now)
 
 void fake_touch(CuStream stream, CuPtr at, size_t n, bool writes)
 {
-    if (!line()->capturing || !stream || stream->capture != line()->captures)
-        return;
+    HOLD(l);
+    if (!is_captured(l, stream)) return;
     Touch t = {at, n, writes, stream->row, stream->clock.at[stream->row]};
-    for (size_t i = 0; i < line()->ntouches; i++)
-        line()->race |= races(&line()->touches[i], &t, &stream->clock);
-    line()->touches =
-        realloc(line()->touches, (line()->ntouches + 1) * sizeof t);
-    line()->touches[line()->ntouches++] = t;
+    for (size_t i = 0; i < l->ntouches; i++)
+        l->race |= races(&l->touches[i], &t, &stream->clock);
+    l->touches = realloc(l->touches, (l->ntouches + 1) * sizeof t);
+    l->touches[l->ntouches++] = t;
 }
 
 /* ------------------------------------------------------------------ work -- */
@@ -138,10 +181,6 @@ static void release_graph(CuGraph g)
     free(g);
 }
 
-/* Who waits for a copy may be another thread than the one that asks for work.
- */
-static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
-
 /* False: it waits for somebody else. */
 static bool do_node(Node *n)
 {
@@ -150,27 +189,40 @@ static bool do_node(Node *n)
     return true;
 }
 
-/* Does the first piece that is pending, if it can be done. */
-static void do_one(void)
+/* Does the first piece that is pending, if it can be done.  False: it cannot.
+ */
+static bool do_one(void)
 {
-    pthread_mutex_lock(&lock);
-    Node *node = line()->pending.first;
-    if (node && do_node(node)) {
-        line()->pending.first = node->next;
-        if (!line()->pending.first) line()->pending.last = NULL;
-        free(node);
-    }
-    pthread_mutex_unlock(&lock);
+    HOLD(l);
+    Node *node = l->pending.first;
+    if (!node) return true;
+    if (!do_node(node)) return false;
+    l->pending.first = node->next;
+    if (!l->pending.first) l->pending.last = NULL;
+    free(node);
+    return true;
+}
+
+/* NULL: of any. */
+static bool is_pending(CuStream stream)
+{
+    HOLD(l);
+    const Node *n = l->pending.first;
+    while (n && stream && n->stream != stream)
+        n = n->next;
+    return n;
+}
+
+static void finish(CuStream stream)
+{
+    const struct timespec nap = {0, 100000};
+    while (is_pending(stream))
+        if (!do_one()) nanosleep(&nap, NULL);
 }
 
 void fake_finish(void)
 {
-    const struct timespec nap = {0, 100000};
-    while (line()->pending.first) {
-        Node *first = line()->pending.first;
-        do_one();
-        if (line()->pending.first == first) nanosleep(&nap, NULL);
-    }
+    finish(NULL);
 }
 
 static void *run_beside(void *user)
@@ -184,9 +236,10 @@ static void *run_beside(void *user)
 void fake_run_beside(void)
 {
     pthread_t thread;
-    if (line()->beside) return;
-    line()->beside = true;
-    pthread_create(&thread, NULL, run_beside, line());
+    HOLD(l);
+    if (l->beside) return;
+    l->beside = true;
+    pthread_create(&thread, NULL, run_beside, l);
 }
 
 static Node *new_node(CuStream stream, const void *data, size_t bytes)
@@ -200,16 +253,14 @@ static Node *new_node(CuStream stream, const void *data, size_t bytes)
 
 static void append(Node *node)
 {
-    struct CuGraphRow *to =
-        line()->capturing ? line()->capturing : &line()->pending;
-    count_captured(node->stream);
-    pthread_mutex_lock(&lock);
+    HOLD(l);
+    struct CuGraphRow *to = l->capturing ? l->capturing : &l->pending;
+    count_captured(l, node->stream);
     if (to->last)
         to->last->next = node;
     else
         to->first = node;
     to->last = node;
-    pthread_mutex_unlock(&lock);
 }
 
 void fake_work(CuStream stream, void (*run)(const void *data), const void *data,
@@ -230,20 +281,16 @@ void fake_until(CuStream stream, bool (*poll)(void *data), const void *data,
 
 bool fake_is_free(CuStream stream)
 {
-    if (line()->capturing || !stream || stream->waits) return false;
-    pthread_mutex_lock(&lock);
-    const Node *n = line()->pending.first;
-    while (n && n->stream != stream)
-        n = n->next;
-    pthread_mutex_unlock(&lock);
-    return !n;
+    HOLD(l);
+    return !l->capturing && stream && !stream->waits && !is_pending(stream);
 }
 
 void fake_streams_reset(void)
 {
     fake_finish();
-    release_graph(line()->capturing);
-    line()->capturing = NULL;
+    HOLD(l);
+    release_graph(l->capturing);
+    l->capturing = NULL;
     streams = events = 0;
 }
 
@@ -254,7 +301,7 @@ CuResult cuStreamCreate(CuStream *stream, unsigned flags)
     BEGIN();
     (void)flags;
     *stream = calloc(1, sizeof **stream);
-    (*stream)->number = streams++;
+    (*stream)->number = FAKE_COUNT(streams, 1);
     return 0;
 }
 
@@ -279,21 +326,25 @@ CuResult cuStreamDestroy(CuStream stream)
     return 0;
 }
 
+static bool is_capturing(void)
+{
+    HOLD(l);
+    return l->capturing;
+}
+
 CuResult cuStreamSynchronize(CuStream stream)
 {
-    (void)stream;
     BEGIN();
-    if (line()->capturing) return 900;
-    fake_finish();
+    if (is_capturing()) return 900;
+    finish(stream);
     return 0;
 }
 
 CuResult cuStreamQuery(CuStream stream)
 {
-    (void)stream;
     BEGIN();
     do_one();
-    return line()->pending.first ? CU_error_not_ready : 0;
+    return is_pending(stream) ? CU_error_not_ready : 0;
 }
 
 typedef struct Word {
@@ -301,10 +352,21 @@ typedef struct Word {
     uint32_t value;
 } Word;
 
+static _Atomic uint32_t *word_at(CuPtr at)
+{
+    return (_Atomic uint32_t *)(uintptr_t)at;
+}
+
+/* What comes behind a wait for it comes behind what is in front of it. */
+void fake_put(CuPtr at, uint32_t word)
+{
+    atomic_store_explicit(word_at(at), word, memory_order_release);
+}
+
 static void write_word(const void *data)
 {
     const Word *w = data;
-    memcpy((void *)(uintptr_t)w->at, &w->value, sizeof w->value);
+    fake_put(w->at, w->value);
 }
 
 CuResult cuStreamWriteValue32(CuStream stream, CuPtr at, uint32_t value,
@@ -318,9 +380,8 @@ CuResult cuStreamWriteValue32(CuStream stream, CuPtr at, uint32_t value,
 static bool has_word(void *data)
 {
     const Word *w = data;
-    uint32_t value;
-    memcpy(&value, (const void *)(uintptr_t)w->at, sizeof value);
-    return value == w->value;
+    return atomic_load_explicit(word_at(w->at), memory_order_acquire) ==
+           w->value;
 }
 
 CuResult cuStreamWaitValue32(CuStream stream, CuPtr at, uint32_t value,
@@ -334,12 +395,12 @@ CuResult cuStreamWaitValue32(CuStream stream, CuPtr at, uint32_t value,
 CuResult cuStreamWaitEvent(CuStream stream, CuEvent event, unsigned flags)
 {
     BEGIN();
+    HOLD(l);
     (void)flags;
-    if (event->capture &&
-        !(line()->capturing && event->capture == line()->captures))
+    if (event->capture && !(l->capturing && event->capture == l->captures))
         return CAPTURED;
     if (event->capture) {
-        join_capture(stream);
+        join_capture(l, stream);
         come_behind(&stream->clock, &event->clock);
     }
     stream->waits = true;
@@ -351,14 +412,15 @@ CuResult cuStreamBeginCapture(CuStream stream, int mode)
 {
     (void)mode;
     BEGIN();
-    line()->capturing = calloc(1, sizeof *line()->capturing);
-    line()->capturing->users = 1;
-    line()->captures++;
-    line()->members = 0;
-    line()->ntouches = 0;
-    line()->race = false;
-    line()->captured = (Clock){{0}};
-    join_capture(stream);
+    HOLD(l);
+    l->capturing = calloc(1, sizeof *l->capturing);
+    l->capturing->users = 1;
+    l->captures++;
+    l->members = 0;
+    l->ntouches = 0;
+    l->race = false;
+    l->captured = (Clock){{0}};
+    join_capture(l, stream);
     fake_log("capture\n");
     return 0;
 }
@@ -366,16 +428,15 @@ CuResult cuStreamBeginCapture(CuStream stream, int mode)
 CuResult cuStreamEndCapture(CuStream stream, CuGraph *graph)
 {
     BEGIN();
-    bool joined =
-        !memcmp(&stream->clock, &line()->captured, sizeof line()->captured);
-    *graph = line()->capturing;
-    line()->capturing = NULL;
-    if (line()->race)
-        fprintf(stderr, "fake driver: a race within a graph\n");
-    if (joined && !line()->race) return 0;
+    HOLD(l);
+    bool joined = !memcmp(&stream->clock, &l->captured, sizeof l->captured);
+    *graph = l->capturing;
+    l->capturing = NULL;
+    if (l->race) fprintf(stderr, "fake driver: a race within a graph\n");
+    if (joined && !l->race) return 0;
     release_graph(*graph);
     *graph = NULL;
-    return line()->race ? RACE : UNJOINED;
+    return l->race ? RACE : UNJOINED;
 }
 
 CuResult cuGraphGetNodes(CuGraph graph, void *nodes, size_t *n)
@@ -394,7 +455,7 @@ CuResult cuGraphInstantiate(CuGraphExec *exec, CuGraph graph,
     (void)flags;
     BEGIN();
     fake_log("instantiate\n");
-    fake_device()->graphs++;
+    FAKE_COUNT(fake_device()->graphs, 1);
     graph->users++;
     *exec = (CuGraphExec)(void *)graph;
     return 0;
@@ -456,7 +517,7 @@ CuResult cuGraphDestroy(CuGraph graph)
 
 CuResult cuGraphExecDestroy(CuGraphExec exec)
 {
-    fake_device()->graphs--;
+    FAKE_COUNT(fake_device()->graphs, -1);
     release_graph((CuGraph)(void *)exec);
     return 0;
 }
@@ -466,14 +527,20 @@ CuResult cuEventCreate(CuEvent *event, unsigned flags)
     BEGIN();
     (void)flags;
     *event = calloc(1, sizeof **event);
-    (*event)->number = events++;
+    (*event)->number = FAKE_COUNT(events, 1);
     return 0;
+}
+
+static bool would_be_recorded(const struct CuEventRow *event)
+{
+    HOLD(l);
+    return l->capturing && event->external == l->captures;
 }
 
 /* A graph that is being captured would record it. */
 CuResult cuEventDestroy(CuEvent event)
 {
-    if (line()->capturing && event->external == line()->captures) return 1;
+    if (would_be_recorded(event)) return 1;
     if (event->pending > 0) fake_finish();
     free(event);
     return 0;
@@ -482,15 +549,16 @@ CuResult cuEventDestroy(CuEvent event)
 static void record(const void *data)
 {
     CuEvent e = *(const CuEvent *)data;
-    e->ms = fake_device()->ms;
+    e->us = fake_device()->us;
     e->pending--;
 }
 
 CuResult cuEventRecord(CuEvent event, CuStream stream)
 {
     BEGIN();
-    event->capture = line()->capturing ? line()->captures : 0;
-    if (line()->capturing) {
+    HOLD(l);
+    event->capture = l->capturing ? l->captures : 0;
+    if (l->capturing) {
         event->clock = stream->clock;
         fake_log("event %d on stream %d\n", event->number, stream->number);
         return 0;
@@ -503,7 +571,8 @@ CuResult cuEventRecord(CuEvent event, CuStream stream)
 CuResult cuEventRecordWithFlags(CuEvent event, CuStream stream, unsigned flags)
 {
     BEGIN();
-    if (line()->capturing) event->external = line()->captures;
+    HOLD(l);
+    if (l->capturing) event->external = l->captures;
     fake_work(stream, record, &event, sizeof event);
     return flags == CU_event_record_external ? 0 : 1;
 }
@@ -517,15 +586,16 @@ CuResult cuEventQuery(CuEvent event)
 
 CuResult cuEventSynchronize(CuEvent event)
 {
+    const struct timespec nap = {0, 100000};
     BEGIN();
-    while (event->pending > 0 && line()->pending.first)
-        do_one();
+    while (event->pending > 0 && is_pending(NULL))
+        if (!do_one()) nanosleep(&nap, NULL);
     return 0;
 }
 
 CuResult cuEventElapsedTime(float *milliseconds, CuEvent from, CuEvent to)
 {
     BEGIN();
-    *milliseconds = (float)(to->ms - from->ms);
+    *milliseconds = (float)(to->us - from->us) / 1000;
     return 0;
 }
