@@ -38,6 +38,7 @@ typedef struct Member {
     TitanDevice *device; /* of a process: in that process alone */
     pthread_t thread;
     bool started;
+    atomic_bool served; /* a thread has done all it was told */
     int socket;     /* of a process with a GPU, in that process: to rank 0 */
     FetchLine line; /* the other end */
     FetchServer server;
@@ -55,7 +56,8 @@ struct Local {
     size_t arena_bytes; /* of each, as of the largest */
     Crate *crate;       /* shared; NULL: rank 0 reaches what the others have */
     Member *members;
-    atomic_bool closing;
+    atomic_bool closing; /* all are told to end */
+    atomic_bool apart;   /* no thread reaches into what another has */
     atomic_bool ended;
     TitanStatus status;    /* of what ended the run */
     Leave *leave;          /* of GPUs */
@@ -142,14 +144,21 @@ static void serve(Member *m)
     }
 }
 
-/* A device is closed by the thread that made it, when nobody looks at it. */
-static void *serve_thread(void *user)
+static void await(const atomic_bool *what)
 {
     const struct timespec nap = {0, 1000000};
+    while (!atomic_load(what))
+        nanosleep(&nap, NULL);
+}
+
+/* A device is closed by the thread that made it, when nobody looks at it, nor
+ * is about to open what it has. */
+static void *serve_thread(void *user)
+{
     Member *m = user;
     serve(m);
-    while (!atomic_load(&m->crew->closing))
-        nanosleep(&nap, NULL);
+    atomic_store(&m->served, true);
+    await(&m->crew->apart);
     close_member(m);
     return NULL;
 }
@@ -230,6 +239,13 @@ static void note_fate(Local *l, uint32_t rank, int status)
                  WEXITSTATUS(status));
 }
 
+/* One that was not told to end has left because the run has ended. */
+static bool has_left(const Local *l, int status)
+{
+    return atomic_load(&l->board->ended) && WIFEXITED(status) &&
+           WEXITSTATUS(status) == 0;
+}
+
 /* A process that has ended by itself has said why on the board. */
 static void find_lost(Local *l)
 {
@@ -240,7 +256,7 @@ static void find_lost(Local *l)
         int pid = atomic_load(&row->pid);
         if (pid == 0 || waitpid(pid, &status, WNOHANG) != pid) continue;
         atomic_store(&row->pid, 0);
-        if (row->status != TITAN_OK || l->lost) continue;
+        if (row->status != TITAN_OK || l->lost || has_left(l, status)) continue;
         note_fate(l, r, status);
         board_end(l->board, r);
     }
@@ -434,6 +450,10 @@ static void local_free(Crew *c)
     pthread_mutex_unlock(&l->looks);
     for (uint32_t r = 1; l->members && r < c->ranks; r++)
         if (l->members[r].started) tell(l, r, &end);
+    for (uint32_t r = 1; l->members && r < c->ranks; r++)
+        if (l->members[r].started && !l->options.processes)
+            await(&l->members[r].served);
+    atomic_store(&l->apart, true);
     if (l->members) close_member(&l->members[0]);
     for (uint32_t r = 1; l->members && r < c->ranks; r++) {
         Member *m = &l->members[r];

@@ -115,7 +115,9 @@ struct TitanDevice {
 };
 
 /* The device that the image is compiled for; of several ranks, all of them as
- * one (mesh.h).  STORY outlives it. */
+ * one (mesh.h).  STORY outlives it.  Of a GPU that is one of several ranks *OUT
+ * is what could be made of it, also where that is not all: other ranks may be
+ * about to reach into it, and it is freed when they are not any more. */
 TitanStatus device_new(TitanStory *story, const TitanImage *im,
                        const TitanCode *code, const DeviceOptions *o,
                        TitanDevice **out);
