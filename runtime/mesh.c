@@ -407,6 +407,7 @@ TitanStatus mesh_new(TitanStory *story, const TitanImage *im,
     if (im->header->target != TITAN_TARGET_host) {
         nccl_keep_order();
         if (!o->nccl_copies) nccl_open_registered();
+        if (!o->link && !o->processes) nccl_keep_buffers();
     }
     CrewNew *new_crew = o->link ? remote_crew_new : crew_new;
     TitanStatus st = m->kept && m->zeros && m->runs

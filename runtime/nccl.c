@@ -60,6 +60,18 @@ void nccl_open_registered(void)
     setenv("NCCL_LEGACY_CUDA_REGISTER", "1", 0);
 }
 
+/* Older ones write from rank to rank of a process without their own buffers:
+ * conn.flags of NCCL's p2p.cc, which later ones set for what is registered. */
+enum { WRITES_STRAIGHT = 22300 };
+
+/* Opened once, it stays. */
+void nccl_keep_buffers(void)
+{
+    NcclApi n;
+    if (nccl_open(&(TitanStory){0}, &n) != TITAN_OK) return;
+    if (n.version < WRITES_STRAIGHT) setenv("NCCL_P2P_DIRECT_DISABLE", "1", 0);
+}
+
 int nccl_dtype(uint32_t dtype)
 {
     static const struct {

@@ -52,6 +52,11 @@ void nccl_keep_order(void);
 /* NCCL opens memory of cuMemAlloc that is registered, unless the environment
  * says something else.  Before there are threads. */
 void nccl_open_registered(void);
+/* Of ranks that are threads, whose arenas are not mapped for the GPUs of others
+ * where NCCL looks for them: it goes through its own buffers, unless the
+ * environment says something else.  Where there is no NCCL, who needs it says
+ * so.  Before there are threads. */
+void nccl_keep_buffers(void);
 
 /* The number of a dtype there, -1: it has none. */
 int nccl_dtype(uint32_t dtype);
