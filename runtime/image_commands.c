@@ -193,9 +193,8 @@ static bool same_operand(const TitanImage *im, const TitanOperand *x,
 {
     return x->kind == y->kind && x->base == y->base && x->offset == y->offset &&
            x->turns.n == y->turns.n &&
-           (x->turns.n == 0 ||
-            !memcmp(&im->turns[x->turns.first], &im->turns[y->turns.first],
-                    x->turns.n * sizeof *im->turns));
+           !memcmp(&im->turns[x->turns.first], &im->turns[y->turns.first],
+                   x->turns.n * sizeof *im->turns);
 }
 
 /* The product in front of it has the rows of its members, one after the other.
@@ -237,44 +236,59 @@ static bool is_of_one_piece(const TitanImage *im, const TitanCommand *from,
     return o->bytes <= piece - at % piece;
 }
 
-/* A part of what is one command for each member of a gather, which says that it
- * is over; the program ends at END. */
-static TitanStatus check_part(ImageCheck *c, const TitanCommand *cmd,
-                              const TitanCommand *end)
+/* Of the commands of a program that were looked at. */
+typedef struct Seen {
+    uint32_t signals[TITAN_MOST_STREAMS]; /* the last one on each: its number in
+                                             the image, + 1 */
+    uint32_t parts; /* up to here they are parts of what begins before */
+} Seen;
+
+static bool is_part(ImageCheck *c, const TitanCommand *first,
+                    const TitanCommand *cmd)
 {
     const TitanImage *im = c->im;
-    const TitanCommand *from = &im->commands[cmd->fed - 1], *first = cmd;
-    bool over = false;
+    const TitanCommand *from = &im->commands[first->fed - 1];
+    bool fits = cmd->fed == first->fed && cmd->kind == first->kind &&
+                cmd->index == first->index && cmd->stream == first->stream;
+    for (uint32_t i = 0; i < cmd->operands.n && fits; i++)
+        fits =
+            is_of_one_piece(im, from, &im->operands[cmd->operands.first + i]);
+    return fits;
+}
+
+/* What is one command for each member of a gather, which says that it is over;
+ * the program ends at END. */
+static TitanStatus check_parts(ImageCheck *c, const TitanCommand *first,
+                               const TitanCommand *end, Seen *seen)
+{
+    const TitanImage *im = c->im;
+    const TitanCommand *from = &im->commands[first->fed - 1];
     if (from->kind != TITAN_COMMAND_collective ||
         im->collectives[from->index].kind != TITAN_COLLECTIVE_all_gather)
         return BAD(c, "what begins with parts of a gather is damaged");
     uint32_t n = ranks_in_group(im, im->collectives[from->index].group);
-    while (first[-1].fed == cmd->fed && first[-1].kind == cmd->kind)
-        first--;
-    for (const TitanCommand *at = from; at < first; at++)
-        over |= at->kind == TITAN_COMMAND_signal && at->stream == from->stream;
-    bool fits = over && end - first >= n && cmd < first + n;
+    bool fits =
+        seen->signals[from->stream] > first->fed && end - first >= (int64_t)n;
     for (uint32_t i = 0; i < n && fits; i++)
-        fits = first[i].fed == cmd->fed && first[i].kind == cmd->kind &&
-               first[i].index == cmd->index && first[i].stream == cmd->stream;
-    for (uint32_t i = 0; i < cmd->operands.n && fits; i++)
-        fits =
-            is_of_one_piece(im, from, &im->operands[cmd->operands.first + i]);
+        fits = is_part(c, first, &first[i]);
+    seen->parts = (uint32_t)(first - im->commands) + n;
     return fits ? TITAN_OK : BAD(c, "a gather has other parts than members");
 }
 
 /* What a command says of one in front of it in its program, both of which have
  * been checked by themselves. */
-static TitanStatus check_other(ImageCheck *c, const TitanProgram *p, uint32_t i)
+static TitanStatus check_other(ImageCheck *c, const TitanProgram *p, uint32_t i,
+                               Seen *seen)
 {
-    const TitanCommand *first = &c->im->commands[p->commands.first];
-    const TitanCommand *cmd = &first[i];
-    if (cmd->fed == 0) return TITAN_OK;
-    if (cmd->fed <= p->commands.first || cmd->fed - 1 >= p->commands.first + i)
+    uint32_t first = p->commands.first, end = first + p->commands.n;
+    const TitanCommand *cmd = &c->im->commands[i];
+    if (cmd->kind == TITAN_COMMAND_signal) seen->signals[cmd->stream] = i + 1;
+    if (cmd->fed == 0 || i < seen->parts) return TITAN_OK;
+    if (cmd->fed <= first || cmd->fed - 1 >= i)
         return BAD(c, "a command is fed by none in front of it");
     if (cmd->kind == TITAN_COMMAND_collective) return check_fed(c, cmd);
     if (cmd->kind == TITAN_COMMAND_kernel || cmd->kind == TITAN_COMMAND_gemm)
-        return check_part(c, cmd, first + p->commands.n);
+        return check_parts(c, cmd, &c->im->commands[end], seen);
     return BAD(c, "a command is fed that has no parts");
 }
 
@@ -424,6 +438,7 @@ TitanStatus image_check_program(ImageCheck *c, uint32_t id,
                                 const int64_t *counts, uint32_t depth)
 {
     const TitanImage *im = c->im;
+    Seen seen = {0};
     if (id >= im->nprograms)
         return BAD(c, "program %" PRIu32 " is missing", id);
     const TitanProgram *p = &im->programs[id];
@@ -436,14 +451,17 @@ TitanStatus image_check_program(ImageCheck *c, uint32_t id,
         TRY(check_command(c, &im->commands[p->commands.first + i], counts,
                           depth));
     for (uint32_t i = 0; i < p->commands.n; i++)
-        TRY(check_other(c, p, i));
+        TRY(check_other(c, p, p->commands.first + i, &seen));
     return TITAN_OK;
 }
 
-/* Who looks through all commands meets those of no program too. */
+/* Who looks through all commands meets those of no program too.  A product
+ * feeds one exchange, of which it says that it came: so exchanges are fed in
+ * the order of their products. */
 static TitanStatus check_rows(ImageCheck *c)
 {
     const TitanImage *im = c->im;
+    uint32_t fed = 0; /* by this one, the last exchange */
     for (uint32_t i = 0; i < im->ncommands; i++) {
         const TitanCommand *cmd = &im->commands[i];
         bool talks = cmd->kind == TITAN_COMMAND_collective;
@@ -451,6 +469,10 @@ static TitanStatus check_rows(ImageCheck *c)
             return BAD(c, "collective %" PRIu32 " is missing", cmd->index);
         if (cmd->fed > i || !range_ok(cmd->operands, im->noperands))
             return BAD(c, "command %" PRIu32 " is damaged", i);
+        if (talks && cmd->fed && cmd->fed <= fed)
+            return BAD(c, "command %" PRIu32 " feeds a second exchange",
+                       cmd->fed - 1);
+        if (talks && cmd->fed) fed = cmd->fed;
         bool gathers = talks && im->collectives[cmd->index].kind ==
                                     TITAN_COLLECTIVE_all_gather;
         if (cmd->stays > (gathers ? im->header->streams : 0))

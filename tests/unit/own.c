@@ -3,7 +3,8 @@
  * What of an image begins with a device's own rows of what is gathered: the
  * products of these rows, but not where they read, or write over, what is moved
  * together with the gather, of which their own rows say nothing.  Rows that the
- * program makes stay until the products have read them.
+ * program makes stay until the products have read them.  Images whose parts or
+ * exchanges are of something else are refused.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -56,6 +57,21 @@ static const char rows_made[] =
     "  ret %s\n"
     "}\n";
 
+static const char exchanges[] =
+    "entry fn local @f(%x : bf16[seq/tp, in] input \"x\", %w : bf16[in, "
+    "out/tp] input \"w\", %v : bf16[out/tp, in] input \"v\") -> "
+    "(bf16[seq/tp, in] output \"s\") {\n"
+    "  %g : bf16[seq, in] = all_gather %x axis seq over (tp)\n"
+    "  %y : bf16[seq, out/tp] = einsum %g, %w sum (in)\n"
+    "  %p : bf16[seq, in]+tp = einsum %y, %v sum (out)\n"
+    "  %s : bf16[seq/tp, in] = reduce_scatter %p axis seq over (tp)\n"
+    "  %h : bf16[seq, in] = all_gather %s axis seq over (tp)\n"
+    "  %z : bf16[seq, out/tp] = einsum %h, %w sum (in)\n"
+    "  %q : bf16[seq, in]+tp = einsum %z, %v sum (out)\n"
+    "  %t : bf16[seq/tp, in] = reduce_scatter %q axis seq over (tp)\n"
+    "  ret %t\n"
+    "}\n";
+
 static void check_no_errors(const Diag *d)
 {
     Buf b = {0};
@@ -66,9 +82,9 @@ static void check_no_errors(const Diag *d)
 }
 
 /* Of an image: commands that are kernels or gemms, of these parts of a gather,
- * and the stream, + 1, on which that stays. */
+ * the stream, + 1, on which that stays, and exchanges that are fed. */
 typedef struct Counts {
-    uint32_t products, parts, stays;
+    uint32_t products, parts, stays, fed;
 } Counts;
 
 static const void *table_at(const char *image, TitanTableId table, uint32_t row)
@@ -106,6 +122,7 @@ static Counts count(const char *image)
     for (uint32_t i = 0; i < h->tables[TITAN_TABLE_commands].n; i++) {
         const TitanCommand *cmd = table_at(image, TITAN_TABLE_commands, i);
         n.stays |= cmd->stays;
+        n.fed += cmd->kind == TITAN_COMMAND_collective && cmd->fed;
         if (cmd->kind != TITAN_COMMAND_kernel &&
             cmd->kind != TITAN_COMMAND_gemm)
             continue;
@@ -116,31 +133,95 @@ static Counts count(const char *image)
     return n;
 }
 
-/* An operand of a part that goes beyond a member's piece is refused. */
-static void check_longer(Arena *a, const void *image, size_t size)
+static void *row_of(char *image, TitanTableId table, uint32_t row)
+{
+    return (void *)(uintptr_t)table_at(image, table, row);
+}
+
+/* What is changed in an image is refused. */
+static void check_refused(Arena *a, const void *image, size_t size,
+                          void (*change)(char *image), const char *because)
 {
     char *copy = arena_alloc(a, size);
     TitanStory story = {0};
     TitanImage im;
     memcpy(copy, image, size);
     assert_int_equal(titan_image_open(&story, copy, size, &im), TITAN_OK);
-    const TitanHeader *h = (const void *)copy;
-    for (uint32_t i = 0; i < h->tables[TITAN_TABLE_commands].n; i++) {
-        const TitanCommand *cmd = table_at(copy, TITAN_TABLE_commands, i);
-        if (!cmd->fed) continue;
-        const TitanCommand *from =
-            table_at(copy, TITAN_TABLE_commands, cmd->fed - 1);
-        const TitanOperand *all =
-            table_at(copy, TITAN_TABLE_operands, from->operands.first);
-        for (uint32_t k = 0; k < cmd->operands.n; k++) {
-            const TitanOperand *o =
-                table_at(copy, TITAN_TABLE_operands, cmd->operands.first + k);
-            if (o->base == all->base && o->offset == all->offset)
-                ((TitanOperand *)(uintptr_t)o)->bytes = all->bytes;
-        }
-    }
+    change(copy);
     seal((TitanHeader *)(void *)copy);
     assert_int_equal(titan_image_open(&story, copy, size, &im), TITAN_BAD_DATA);
+    assert_non_null(strstr(story.line[0], because));
+}
+
+/* The number of the first command, from one on, that is fed, a collective or
+ * none. */
+static uint32_t next_fed(const char *image, uint32_t from, bool collective)
+{
+    const TitanCommand *cmd;
+    do
+        cmd = table_at(image, TITAN_TABLE_commands, from++);
+    while (!cmd->fed || (cmd->kind == TITAN_COMMAND_collective) != collective);
+    return from - 1;
+}
+
+/* The number of the first part of what stays. */
+static uint32_t first_of_what_stays(const char *image)
+{
+    for (uint32_t i = 0;; i++) {
+        i = next_fed(image, i, false);
+        const TitanCommand *cmd = table_at(image, TITAN_TABLE_commands, i);
+        const TitanCommand *from =
+            table_at(image, TITAN_TABLE_commands, cmd->fed - 1);
+        if (from->stays) return i;
+    }
+}
+
+/* It reads all that is gathered. */
+static void make_longer(char *image)
+{
+    const TitanCommand *cmd =
+        table_at(image, TITAN_TABLE_commands, first_of_what_stays(image));
+    const TitanCommand *from =
+        table_at(image, TITAN_TABLE_commands, cmd->fed - 1);
+    const TitanOperand *all = operand(image, from, 0);
+    for (uint32_t k = 0; k < cmd->operands.n; k++) {
+        TitanOperand *o =
+            row_of(image, TITAN_TABLE_operands, cmd->operands.first + k);
+        if (o->base == all->base && o->offset == all->offset)
+            o->bytes = all->bytes;
+    }
+}
+
+/* Of two parts one is none. */
+static void leave_out_last(char *image)
+{
+    uint32_t first = next_fed(image, 0, false);
+    TitanCommand *last = row_of(image, TITAN_TABLE_commands, first + 1);
+    last->fed = 0;
+}
+
+/* What says that the gather is over comes behind its parts. */
+static void say_late(char *image)
+{
+    uint32_t i = next_fed(image, 0, false);
+    const TitanCommand *cmd = table_at(image, TITAN_TABLE_commands, i);
+    for (uint32_t k = cmd->fed; k < i; k++) {
+        TitanCommand *at = row_of(image, TITAN_TABLE_commands, k);
+        if (at->kind == TITAN_COMMAND_signal) at->stream = cmd->stream;
+    }
+}
+
+/* The second exchange is of the first one's product. */
+static void feed_twice(char *image)
+{
+    uint32_t first = next_fed(image, 0, true);
+    const TitanCommand *one = table_at(image, TITAN_TABLE_commands, first);
+    TitanCommand *two =
+        row_of(image, TITAN_TABLE_commands, next_fed(image, first + 1, true));
+    TitanOperand *from =
+        row_of(image, TITAN_TABLE_operands, two->operands.first + 1);
+    *from = *operand(image, one, 1);
+    two->fed = one->fed;
 }
 
 static Counts counts_of(const char *program)
@@ -163,7 +244,13 @@ static Counts counts_of(const char *program)
     assert_true(image_write(m, &o, kernels_new(m, &o), &image, &size));
     check_no_errors(&diag);
     Counts n = count(image);
-    if (n.stays) check_longer(&arena, image, size);
+    if (n.stays) check_refused(&arena, image, size, make_longer, "other parts");
+    if (n.parts) {
+        check_refused(&arena, image, size, leave_out_last, "other parts");
+        check_refused(&arena, image, size, say_late, "other parts");
+    }
+    if (n.fed)
+        check_refused(&arena, image, size, feed_twice, "a second exchange");
     arena_release(&scratch);
     arena_release(&arena);
     return n;
@@ -194,11 +281,18 @@ static void what_is_moved_together_is_waited_for(void **state)
     assert_int_equal(n.products, 2);
 }
 
+static void exchanges_have_products_of_their_own(void **state)
+{
+    (void)state;
+    assert_int_equal(counts_of(exchanges).fed, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(own_rows_begin),
         cmocka_unit_test(rows_that_are_made_stay),
-        cmocka_unit_test(what_is_moved_together_is_waited_for)};
+        cmocka_unit_test(what_is_moved_together_is_waited_for),
+        cmocka_unit_test(exchanges_have_products_of_their_own)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
