@@ -29,7 +29,7 @@ static Class late(void)
 static Class fault(const Micro *mi, Loc loc, const char *why)
 {
     Fault *f = NEW(mi->m->scratch, Fault);
-    *f = (Fault){loc, why};
+    *f = (Fault){.loc = loc, .why = why};
     return (Class){.kind = CLASS_late, .fault = f};
 }
 
@@ -61,6 +61,7 @@ typedef struct Reads {
     bool axes;                  /* rows along more than one axis */
     Axis axis;                  /* row */
     const Fault *fault;
+    Loc sum; /* of the first part or late operand */
 } Reads;
 
 static Reads reads_of(const Micro *mi, const Classes *c, const Inst *in)
@@ -77,8 +78,18 @@ static Reads reads_of(const Micro *mi, const Classes *c, const Inst *in)
         r.sums = r.sums && (k.kind != CLASS_part || k.joint == JOINT_sum);
         r.late = r.late || k.kind == CLASS_late;
         if (!r.fault) r.fault = k.fault;
+        if (!r.sum.id) r.sum = k.sum;
     }
     return r;
+}
+
+static Class mixed(const Micro *mi, const Inst *in, const Reads *r)
+{
+    Fault *f = NEW(mi->m->scratch, Fault);
+    *f = (Fault){in->loc,
+                 "reads rows of the batch and what is made from sums over it",
+                 r->sum};
+    return (Class){.kind = CLASS_late, .fault = f};
 }
 
 static bool has_batch(const Micro *mi, Type t)
@@ -320,9 +331,7 @@ static Class spoiled(const Micro *mi, const Classes *c, const Inst *in,
     for (uint32_t i = 0; i < n; i++)
         if (cells[i].fault) return cells[i];
     if (r.fault) return (Class){.kind = CLASS_late, .fault = r.fault};
-    if (!r.row) return late();
-    return fault(mi, in->loc,
-                 "reads rows of the batch and what is made from sums over it");
+    return r.row ? mixed(mi, in, &r) : late();
 }
 
 static void call_classes(Micro *mi, const Classes *c, const Inst *in,
@@ -375,10 +384,7 @@ static Class inst_class(const Micro *mi, const Classes *c, const Inst *in)
     }
     Reads r = reads_of(mi, c, in);
     if (r.fault) return (Class){.kind = CLASS_late, .fault = r.fault};
-    if (r.row && (r.part || r.late))
-        return fault(mi, in->loc,
-                     "reads rows of the batch and what is made from sums "
-                     "over it");
+    if (r.row && (r.part || r.late)) return mixed(mi, in, &r);
     if (r.axes) return fault(mi, in->loc, "pairs rows of the batch");
     return r.late ? late() : op_class(mi, c, in, &r);
 }
@@ -437,6 +443,15 @@ static void settle_top(const Micro *mi, Classes *c, Value v)
         *k = late();
 }
 
+/* What is made of a sum is of the same sum. */
+static void note_sum(const Micro *mi, Classes *c, Value v)
+{
+    Loc of = reads_of(mi, c, inst_of(c->fn, v)).sum;
+    if (!of.id) of = inst_of(c->fn, v)->loc;
+    for (uint32_t i = c->first[v.id]; i < c->first[v.id + 1]; i++)
+        if (c->at[i].kind > CLASS_row && !c->at[i].sum.id) c->at[i].sum = of;
+}
+
 static void sweep(Micro *mi, Classes *c)
 {
     for (uint32_t i = c->fn->nparams; i < c->fn->ninsts; i++) {
@@ -446,6 +461,7 @@ static void sweep(Micro *mi, Classes *c)
             call_classes(mi, c, in, cells);
         else
             cells[0] = inst_class(mi, c, in);
+        note_sum(mi, c, (Value){i});
         if (c->top) settle_top(mi, c, (Value){i});
     }
 }

@@ -131,6 +131,8 @@ static bool check_faults(const Step *s)
             "'%s' cannot run in %" PRId64 " parts along '%s': this %s",
             str_of(m, s->c->fn->name), s->mi->parts, axis_name(m, s->mi->batch),
             f->why);
+        if (f->sum.id)
+            report_note(r, loc_span(m, f->sum), "the sum is made here");
         report_help(r, "with accumulate = 1 it runs whole; what is made from "
                        "inputs alone may mix rows");
         return false;

@@ -22,6 +22,7 @@ typedef enum Joint { JOINT_sum, JOINT_max, JOINT_min, JOINT_prod } Joint;
 typedef struct Fault {
     Loc loc;
     const char *why;
+    Loc sum; /* the sum over rows that is read there, or 0 */
 } Fault;
 
 typedef struct Class {
@@ -30,6 +31,7 @@ typedef struct Class {
     Axis axis;          /* row: the axis whose outer part counts batch rows */
     bool zero;          /* same: the constant 0 */
     const Fault *fault; /* late: NULL when it is only late */
+    Loc sum;            /* part, late: where rows were first put together */
 } Class;
 
 typedef struct Micro {
