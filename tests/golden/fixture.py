@@ -40,10 +40,38 @@ def uniform(name, n, scale, shift=0.0):
     return out
 
 
-def llama_tensors(c):
+def gated(p, d, ff, names=("gate_proj", "up_proj", "down_proj")):
+    """Two maps into the inner width, and one back."""
+    gate, up, down = (f"{p}{name}.weight" for name in names)
+    yield gate, [ff, d], 0.15, 0.0
+    yield up, [ff, d], 0.15, 0.0
+    yield down, [d, ff], 0.15, 0.0
+
+
+def dense(c, p):
+    yield from gated(p + "mlp.", c["hidden_size"], c["intermediate_size"])
+
+
+def qwen_experts(c, p):
+    d, p = c["hidden_size"], p + "mlp."
+    yield p + "gate.weight", [c["num_experts"], d], 0.5, 0.0
+    for e in range(c["num_experts"]):
+        yield from gated(f"{p}experts.{e}.", d, c["moe_intermediate_size"])
+
+
+def mixtral_experts(c, p):
+    d, p = c["hidden_size"], p + "block_sparse_moe."
+    yield p + "gate.weight", [c["num_local_experts"], d], 0.5, 0.0
+    for e in range(c["num_local_experts"]):
+        yield from gated(f"{p}experts.{e}.", d, c["intermediate_size"],
+                         ("w1", "w3", "w2"))
+
+
+def decoder_tensors(c, mlp=dense, head_norms=False):
+    """Layers of attention and of `mlp`, as Llama names them."""
     hd = c["head_dim"]
     q, kv = c["num_attention_heads"] * hd, c["num_key_value_heads"] * hd
-    d, ff, v = c["hidden_size"], c["intermediate_size"], c["vocab_size"]
+    d, v = c["hidden_size"], c["vocab_size"]
     yield "model.embed_tokens.weight", [v, d], 0.5, 0.0
     for i in range(c["num_hidden_layers"]):
         p = f"model.layers.{i}."
@@ -52,13 +80,26 @@ def llama_tensors(c):
         yield p + "self_attn.k_proj.weight", [kv, d], 0.15, 0.0
         yield p + "self_attn.v_proj.weight", [kv, d], 0.15, 0.0
         yield p + "self_attn.o_proj.weight", [d, q], 0.15, 0.0
+        if head_norms:
+            yield p + "self_attn.q_norm.weight", [hd], 0.2, 1.0
+            yield p + "self_attn.k_norm.weight", [hd], 0.2, 1.0
         yield p + "post_attention_layernorm.weight", [d], 0.2, 1.0
-        yield p + "mlp.gate_proj.weight", [ff, d], 0.15, 0.0
-        yield p + "mlp.up_proj.weight", [ff, d], 0.15, 0.0
-        yield p + "mlp.down_proj.weight", [d, ff], 0.15, 0.0
+        yield from mlp(c, p)
     yield "model.norm.weight", [d], 0.2, 1.0
     if not c["tie_word_embeddings"]:
         yield "lm_head.weight", [v, d], 0.15, 0.0
+
+
+def qwen3_tensors(c):
+    return decoder_tensors(c, head_norms=True)
+
+
+def qwen3_moe_tensors(c):
+    return decoder_tensors(c, qwen_experts, head_norms=True)
+
+
+def mixtral_tensors(c):
+    return decoder_tensors(c, mixtral_experts)
 
 
 def gpt2_tensors(c):
@@ -100,10 +141,25 @@ GPT2 = {
     "attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0,
     "tie_word_embeddings": True,
 }
+QWEN3 = dict(
+    LLAMA, architectures=["Qwen3ForCausalLM"], model_type="qwen3",
+    rms_norm_eps=1e-6)
+QWEN3_MOE = dict(
+    QWEN3, architectures=["Qwen3MoeForCausalLM"], model_type="qwen3_moe",
+    num_experts=8, num_experts_per_tok=3, moe_intermediate_size=40,
+    norm_topk_prob=True, router_aux_loss_coef=0.01)
+MIXTRAL = dict(
+    LLAMA, architectures=["MixtralForCausalLM"], model_type="mixtral",
+    num_local_experts=4, num_experts_per_tok=2, intermediate_size=56,
+    router_aux_loss_coef=0.02)
 CASES = {
-    "llama": (LLAMA, llama_tensors),
-    "llama-tied": (dict(LLAMA, tie_word_embeddings=True), llama_tensors),
+    "llama": (LLAMA, decoder_tensors),
+    "llama-tied": (dict(LLAMA, tie_word_embeddings=True), decoder_tensors),
     "gpt2": (GPT2, gpt2_tensors),
+    "qwen3": (QWEN3, qwen3_tensors),
+    "qwen3-tied": (dict(QWEN3, tie_word_embeddings=True), qwen3_tensors),
+    "qwen3-moe": (QWEN3_MOE, qwen3_moe_tensors),
+    "mixtral": (MIXTRAL, mixtral_tensors),
 }
 TOKENS = 1999  # no multiple of a batch: the sequence wraps
 
