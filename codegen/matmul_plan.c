@@ -36,8 +36,17 @@ typedef struct Matrix {
 /* Coordinates are i32, and a tile's may lie beyond the end. */
 enum { LONGEST = INT32_MAX - 1024 };
 
+/* From the last dimension to one of a single index, which is never stepped
+ * along: its own stride says nothing, and may be any. */
+static int64_t dense_stride(const TitanMap *map)
+{
+    int64_t all = map->stride[map->rank - 1] * map->size[map->rank - 1];
+    return (all + UNIT - 1) / UNIT * UNIT;
+}
+
 static bool add_dim(TitanMap *map, int64_t size, int64_t stride, uint32_t box)
 {
+    if (size == 1 && stride % UNIT != 0) stride = dense_stride(map);
     if (map->rank == TITAN_MAP_DIMS || size > LONGEST || stride < 0 ||
         stride % UNIT != 0 || stride >> 40)
         return false;

@@ -64,7 +64,9 @@ static void write_group(FILE *f, Module *m, KernelSet *set, const Fn *fn)
                               .written = i >= fn->nparams,
                               .same = -1};
     }
-    if (!kernels_add(set, fn, args, n, &row)) {
+    bool product =
+        fn_is(m, fn, FK_product) && kernels_add_matmul(set, fn, args, &row);
+    if (!product && !kernels_add(set, fn, args, n, &row)) {
         fprintf(f, "apart %s\n", str_of(m, fn->name));
         return;
     }
