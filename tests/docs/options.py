@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """options.py SOURCE: the documents name no option that there is not, and from-torchtitan.md every one of torchtitan's."""
+import glob
 import os
 import re
 import sys
@@ -7,14 +8,15 @@ import sys
 ROOT = sys.argv[1]
 table = open(os.path.join(ROOT, "runtime/options.def")).read()
 known = set(re.findall(r'^OPTION\(\w+,\s*"([^"]+)"', table, re.M))
-values = open(os.path.join(ROOT, "models/llama3.tt")).read()
+models = glob.glob(os.path.join(ROOT, "models/*.tt"))
+values = "".join(open(path).read() for path in models)
 failed = []
-for name in ("checkpoints.md", "data.md", "from-torchtitan.md", "generation.md", "metrics.md", "reliability.md", "tokenizer.md"):
+for name in ("checkpoints.md", "data.md", "from-torchtitan.md", "generation.md", "metrics.md", "models.md", "reliability.md", "tokenizer.md"):
     for code in re.findall(r"`([^`]+)`", open(os.path.join(ROOT, "docs", name)).read()):
         if re.match(r"tools/|\w+\.py ", code):
             continue  # has options of its own
         failed += [f"{name}: there is no option {o}" for o in re.findall(r"(?<![\w-])--[a-z][\w-]*", code) if o not in known]
-        failed += [f"{name}: llama3.tt has no value {v}" for v in re.findall(r"-D ([a-z]\w*)=", code) if not re.search(rf"\b{v} = ", values)]
+        failed += [f"{name}: no model has a value {v}" for v in re.findall(r"-D ([a-z]\w*)=", code) if not re.search(rf"\b{v} = ", values)]
 
 # The options of torchtitan's configuration.
 THEIRS = """
