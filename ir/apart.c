@@ -20,7 +20,7 @@ static bool ends_before(LiveUse x, LiveUse y)
     while (x.place != y.place) {
         LiveUse *deep = x.place->depth >= y.place->depth ? &x : &y;
         if (!deep->place->around) return true;
-        *deep = (LiveUse){deep->place->around, deep->place->step};
+        *deep = (LiveUse){deep->place->around, deep->place->step, 0};
     }
     return x.step < y.step && order_before(&x.place->order, x.step, y.step);
 }
@@ -62,44 +62,69 @@ bool live_together(const Live *l, const LiveBuffer *x, const LiveBuffer *y)
 
 /* ---------------------------------------------------------------- rows -- */
 
-/* With several streams: the loop is the only use that the two have in common
- * in any order. */
-static bool meet_in_loop_only(const Live *l, const LiveBuffer *old,
-                              const LiveBuffer *new, const LiveRows *birth)
+/* A use of the new buffer that may have to do with the bytes of a birth. */
+static bool is_of_birth(const LiveUse *u, uint32_t birth)
 {
+    return u->birth == 0 || u->birth == birth + 1;
+}
+
+static bool is_loop_of(const LiveUse *u, const LiveRows *r)
+{
+    return u->place == r->body->around && u->step == r->body->step;
+}
+
+/* With several streams: the loop is the only use that the two have in common
+ * in any order, as far as the bytes of the birth go. */
+static bool meet_in_loop_only(const Live *l, const LiveBuffer *old,
+                              const LiveBuffer *new, uint32_t birth)
+{
+    const LiveRows *rows = new->births.at[birth];
     bool aside = !in_line(l, old, new);
-    if (!old->dies || old->dies->body != birth->body) return false;
-    LiveUse loop = {birth->body->around, birth->body->step};
+    if (!old->dies || rows->whole || old->dies->body != rows->body)
+        return false;
+    LiveUse loop = {rows->body->around, rows->body->step, 0};
     for (uint32_t i = 0; i < old->uses.n && aside; i++) {
         LiveUse u = old->uses.at[i];
-        if ((u.place != loop.place || u.step != loop.step) &&
-            !ends_before(u, loop))
-            return false;
+        if (!is_loop_of(&u, rows) && !ends_before(u, loop)) return false;
     }
     for (uint32_t i = 0; i < new->uses.n &&aside; i++) {
         LiveUse u = new->uses.at[i];
-        if ((u.place != loop.place || u.step != loop.step) &&
+        if (is_of_birth(&u, birth) && !is_loop_of(&u, rows) &&
             !ends_before(loop, u))
             return false;
     }
     return true;
 }
 
-/* In any order, what is done with the new one elsewhere than in the loop of the
- * birth comes behind all uses of the old one. */
-static bool rest_waits(const Live *l, const LiveBuffer *old,
-                       const LiveBuffer *new, const LiveRows *birth)
+static bool waits(const LiveBuffer *old, LiveUse u)
 {
-    if (in_line(l, old, new)) return true;
-    for (uint32_t i = 0; i < new->uses.n; i++) {
-        LiveUse u = new->uses.at[i];
-        if (u.place == birth->body->around && u.step == birth->body->step)
-            continue;
-        LiveSpan step = live_span(u.place, u.step);
-        if (old->span.place && !span_before(&old->span, &step)) return false;
-        for (uint32_t k = 0; k < old->uses.n && !old->span.place; k++)
-            if (!ends_before(old->uses.at[k], u)) return false;
-    }
+    LiveSpan step = live_span(u.place, u.step);
+    if (old->span.place && !span_before(&old->span, &step)) return false;
+    for (uint32_t k = 0; k < old->uses.n && !old->span.place; k++)
+        if (!ends_before(old->uses.at[k], u)) return false;
+    return true;
+}
+
+/* In any order, all that is done with the bytes of a birth comes behind all
+ * uses of the old one. */
+static bool birth_waits(const Live *l, const LiveBuffer *old,
+                        const LiveBuffer *new, uint32_t birth)
+{
+    if (in_line(l, old, new)) return old->last < new->births.at[birth]->begin;
+    for (uint32_t i = 0; i < new->uses.n; i++)
+        if (is_of_birth(&new->uses.at[i], birth) &&
+            !waits(old, new->uses.at[i]))
+            return false;
+    return true;
+}
+
+/* So does what may be done with other bytes than those of births. */
+static bool rest_waits(const Live *l, const LiveBuffer *old,
+                       const LiveBuffer *new)
+{
+    for (uint32_t i = 0; i < new->uses.n && !in_line(l, old, new); i++)
+        if (!new->uses.at[i].birth && !waits(old, new->uses.at[i]))
+            return false;
     return true;
 }
 
@@ -147,22 +172,22 @@ static int64_t rows_apart(const Live *l, const LiveRows *old,
 
 /* The same for whatever the old buffer and the birth have in common. */
 static int64_t birth_apart(const Live *l, const LiveBuffer *old,
-                           const LiveBuffer *new, const LiveRows *birth,
-                           bool upward)
+                           const LiveBuffer *new, uint32_t birth, bool upward)
 {
-    if (in_line(l, old, new) && old->last < birth->begin) return INT64_MIN;
-    if (meet_in_loop_only(l, old, new, birth) && birth->reverse != upward)
-        return rows_apart(l, old->dies, birth, upward);
-    if (!rest_waits(l, old, new, birth))
-        return upward ? new->bytes : old->bytes;
-    return upward ? rows_end(birth) : old->bytes - rows_begin(birth);
+    const LiveRows *rows = new->births.at[birth];
+    if (birth_waits(l, old, new, birth)) return INT64_MIN;
+    if (meet_in_loop_only(l, old, new, birth) && rows->reverse != upward)
+        return rows_apart(l, old->dies, rows, upward);
+    if (!rest_waits(l, old, new)) return upward ? new->bytes : old->bytes;
+    return upward ? rows_end(rows) : old->bytes - rows_begin(rows);
 }
 
-/* The new buffer is born in pieces while the old one is there, and nothing
- * else is done with it as long as that is so. */
+/* The new buffer is born, or pieces of it are, while the old one is there, and
+ * nothing else is done with it as long as that is so. */
 static bool is_born_beside(const LiveBuffer *old, const LiveBuffer *new)
 {
-    return new->births.n &&new->first > old->first && old->dies &&
+    return new->births.n &&new->first > old->first &&
+           (old->dies || new->births.n > 1) &&
            old->last <= vec_last(&new->births)->end;
 }
 
@@ -173,7 +198,7 @@ int64_t live_apart(const Live *l, const LiveBuffer *x, const LiveBuffer *y)
     if (!upward && !is_born_beside(x, y)) return x->bytes;
     int64_t apart = -y->bytes;
     for (uint32_t i = 0; i < new->births.n; i++) {
-        int64_t n = birth_apart(l, old, new, new->births.at[i], upward);
+        int64_t n = birth_apart(l, old, new, i, upward);
         if (n > apart) apart = n;
     }
     return apart < x->bytes ? apart : x->bytes;

@@ -162,15 +162,66 @@ static const LiveRows *rows_of(const FnWalk *f, const StepUse *u,
     return r;
 }
 
-/* The rows are none that were there before. */
-static bool is_birth(const LiveBuffer *b, const LiveRows *rows)
+/* What is handed in of a buffer, as one row. */
+static LiveRows piece_of(const FnWalk *f, const StepUse *u, uint32_t buffer)
 {
-    if (b->born || !rows) return false;
+    LiveWalk *w = f->w;
+    const Inst *in = &f->fn->insts[u->step];
+    LiveRows r = {.count = 1,
+                  .whole = true,
+                  .first = u->begin,
+                  .last = w->now,
+                  .begin = u->begin,
+                  .end = w->now};
+    bool any = false, all = false;
+    for (uint32_t k = 0; k < in->nargs; k++) {
+        Value v = inst_arg(f->fn, in, k);
+        const Behind *b = &f->behind[v.id];
+        if (b->buffer != buffer) continue;
+        int64_t bytes = layout_bytes(w->m, layout_of(w->m, f->fn, v, w->a));
+        widen(&r, !any, b->offset, b->offset + bytes);
+        any = true;
+        all |= b->turn || b->moves;
+        if (u->inside) r.body = u->inside[k].rows.body;
+    }
+    if (!any || all) widen(&r, true, 0, w->buffers.at[buffer].bytes);
+    return r;
+}
+
+/* The birth, counted from 1, in whose bytes others are; 0: in none. */
+static uint32_t birth_around(const LiveBuffer *b, const LiveRows *r)
+{
     for (uint32_t i = 0; i < b->births.n; i++)
-        if (rows_begin(rows) < rows_end(b->births.at[i]) &&
-            rows_begin(b->births.at[i]) < rows_end(rows))
+        if (rows_begin(r) >= rows_begin(b->births.at[i]) &&
+            rows_end(r) <= rows_end(b->births.at[i]))
+            return i + 1;
+    return 0;
+}
+
+/* The bytes are none that were there before. */
+static bool is_birth(const LiveBuffer *b, const LiveRows *r)
+{
+    if (b->born || !r->body) return false;
+    for (uint32_t i = 0; i < b->births.n; i++)
+        if (rows_begin(r) < rows_end(b->births.at[i]) &&
+            rows_begin(b->births.at[i]) < rows_end(r))
             return false;
     return true;
+}
+
+/* Which birth a use has to do with, as LiveUse says. */
+static uint32_t note_birth(LiveWalk *w, LiveBuffer *b, const LiveRows *rows,
+                           const LiveRows *piece)
+{
+    const LiveRows *r = rows ? rows : piece;
+    if (is_birth(b, r)) {
+        LiveRows *kept = NEW(w->a, LiveRows);
+        *kept = *r;
+        vec_push(w->a, &b->births, kept);
+    } else if (!birth_around(b, r)) {
+        b->born = true;
+    }
+    return birth_around(b, r);
 }
 
 LiveSpan live_span(const LivePlace *place, uint32_t step)
@@ -209,17 +260,15 @@ static void touch_buffer(FnWalk *f, const StepUse *u, uint32_t buffer)
 {
     LiveWalk *w = f->w;
     const LiveRows *rows = rows_of(f, u, buffer);
+    LiveRows piece = piece_of(f, u, buffer);
     LiveBuffer *b = &w->buffers.at[buffer];
-    if (is_birth(b, rows))
-        vec_push(w->a, &b->births, rows);
-    else
-        b->born = true;
+    uint32_t birth = note_birth(w, b, rows, &piece);
     b->dies = rows;
     if (b->first > u->begin) b->first = u->begin;
     if (b->last < w->now) b->last = w->now;
     if (w->one_stream) return;
     const Inst *in = &f->fn->insts[u->step];
-    note_use(w, b, (LiveUse){f->place, u->step});
+    note_use(w, b, (LiveUse){f->place, u->step, birth});
     b->aside |= f->aside || attr_int(w->m, in->attr, AT_stream, 0) != 0;
 }
 
@@ -468,9 +517,5 @@ Live live_find(Module *m, Arena *a)
         if (!w.one_stream) place->order = order_of(m, fn, a);
         walk_fn(&(FnWalk){.w = &w, .place = place}, (FnRef){i});
     }
-    /* the order of the births would have to be asked for */
-    for (uint32_t i = 0; i < w.buffers.n; i++)
-        if (w.buffers.at[i].aside && w.buffers.at[i].births.n > 1)
-            w.buffers.at[i].births.n = 1;
     return (Live){w.buffers.at, w.buffers.n, w.one_stream};
 }

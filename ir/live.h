@@ -20,7 +20,9 @@
  *                 new        |++++++|    stack and makes row c of the new one
  *
  * A stack that several loops fill one after the other, each some of its rows,
- * is born in pieces: until the loop of a piece begins, nothing is there.
+ * is born in pieces: until the loop of a piece begins, nothing is there.  A
+ * loop that goes through its rows in another order, as one that sums up a turn
+ * late does, has its piece as a whole from its begin.
  *
  * live_apart says how far apart the two have to begin.
  *
@@ -29,7 +31,8 @@
  * gather or a sum to parts is of is used with what is launched next on another
  * stream, too: what is copied and added for it may be so later than the next of
  * its own begins.  And what a gather is of stays until what is made of parts of
- * the gathered alone is: a device may read its own part from there (live_stays).
+ * the gathered alone is: a device may read its own part from there
+ * (live_stays).
  */
 #ifndef TITAN_LIVE_H
 #define TITAN_LIVE_H
@@ -46,6 +49,8 @@ typedef struct LivePlace {
 typedef struct LiveUse {
     const LivePlace *place;
     uint32_t step;
+    uint32_t birth; /* it has to do with the bytes of this one alone, counted
+                       from 1; 0: of several, or of none */
 } LiveUse;
 
 /* The rows of a buffer that a loop walks through: turn c uses no bytes but
@@ -55,6 +60,7 @@ typedef struct LiveRows {
     VEC(uint32_t) steps;   /* of the body, that use the buffer */
     int64_t count, pitch, lo, hi;
     bool reverse;
+    bool whole; /* no: all of them at once, in a turn that is all turns */
     int64_t first, last; /* moments of the body */
     int64_t begin, end;  /* of the loop */
 } LiveRows;
@@ -87,8 +93,8 @@ typedef struct LiveBuffer {
     VEC(LiveUse) uses; /* in the order of the list */
     LiveSpan span;     /* of the uses */
     bool aside;        /* some use is on another stream than 0 */
-    /* Its first uses, as long as each is a loop that walks through other rows
-     * than those before; its last use, row by row (NULL: not so). */
+    /* Loops that were the first to use these bytes of it, as long as nothing
+     * else is; its last use, row by row (NULL: not so). */
     VEC(const LiveRows *) births;
     bool born; /* no further birth */
     const LiveRows *dies;
