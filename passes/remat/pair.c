@@ -143,8 +143,15 @@ void pair_copy(Module *m, Pair *p, const bool *wanted)
 {
     Rewrite rw;
     rewrite_begin(&rw, m, p->of);
-    for (uint32_t i = p->of->nparams; i < p->of->ninsts; i++)
+    for (uint32_t i = p->of->nparams; i < p->of->ninsts; i++) {
+        if (i == p->early) p->early = rw.b.fn->ninsts;
         rewrite_copy(&rw, (Value){i});
+    }
+    p->late = rw.b.fn->ninsts;
+    if (p->early > p->late) p->early = p->late;
+    for (uint32_t i = 0; i < p->back->ninsts; i++)
+        if (!value_eq(p->same[i], NO_VALUE))
+            p->same[i] = rewrite_value(&rw, p->same[i]);
     for (uint32_t i = p->back->nparams; i < p->back->ninsts; i++) {
         const Inst *in = &p->back->insts[i];
         if (!wanted[i]) continue;
