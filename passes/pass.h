@@ -56,8 +56,15 @@ const Pass *pass_at(uint32_t i);         /* NULL past the last */
 const char *pipeline_find(const char *name);
 const char *pipeline_at(uint32_t i); /* its name; NULL past the last */
 
+/* What passes may ask for, a row of parameters.def; NULL past the last. */
+typedef struct Parameter {
+    const char *name, *value; /* and what its value is called */
+    const char *help;
+} Parameter;
+const Parameter *parameter_at(uint32_t i);
+
 /* The option of this pass in the pipeline text, else the module's option,
- * else `otherwise`. */
+ * else `otherwise`.  NAME is in the table. */
 const char *pass_option(const Module *m, const PassCtx *cx, const char *name,
                         const char *otherwise);
 int64_t pass_option_int(const Module *m, const PassCtx *cx, const char *name,

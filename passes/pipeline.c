@@ -54,9 +54,29 @@ const char *pipeline_at(uint32_t i)
 
 /* ------------------------------------------------------------- options -- */
 
+static const Parameter parameters[] = {
+#define PARAMETER(name, value, help) {name, value, help},
+#include "parameters.def"
+#undef PARAMETER
+};
+
+const Parameter *parameter_at(uint32_t i)
+{
+    return i < sizeof parameters / sizeof *parameters ? &parameters[i] : NULL;
+}
+
+static bool is_parameter(const char *name)
+{
+    const Parameter *p;
+    for (uint32_t i = 0; (p = parameter_at(i)); i++)
+        if (strcmp(p->name, name) == 0) return true;
+    return false;
+}
+
 const char *pass_option(const Module *m, const PassCtx *cx, const char *name,
                         const char *otherwise)
 {
+    if (!is_parameter(name)) BUG("'%s' is not in parameters.def", name);
     for (uint32_t i = 0; i < cx->noptions; i++) {
         if (strcmp(cx->keys[i], name) != 0) continue;
         cx->asked[i] = true;

@@ -105,4 +105,9 @@ void show_passes(void)
     printf("\n");
     for (uint32_t i = 0; pipeline_at(i); i++)
         printf("%-14s %s\n", pipeline_at(i), pipeline_find(pipeline_at(i)));
+    printf("\n");
+    const Parameter *a;
+    for (uint32_t i = 0; (a = parameter_at(i)); i++)
+        printf("%s=%-*s %s\n", a->name, 15 - (int)strlen(a->name), a->value,
+               a->help);
 }
