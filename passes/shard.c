@@ -47,7 +47,9 @@ bool pass_shard(Module *m, PassCtx *cx)
     graph_build(&s, &roots);
     graph_keep(&s, &roots, pass_option(m, cx, "keep", ""));
     if (!graph_pin(&s)) return false;
+    alike_find(&s);
     shard_solve(&s);
+    alike_settle(&s);
     emit_local(&s);
     return true;
 }

@@ -185,12 +185,8 @@ static bool gather(Bring *b)
 
 static void declare(Bring *b)
 {
-    for (uint32_t i = 0; i < b->x->n; i++) {
-        Where now = now_at(b, i), to = to_at(b, i);
-        if (now == to) continue;
-        if (where_is_pending(now)) b->cost = INFINITY;
-        copy(b, b->bytes);
-    }
+    for (uint32_t i = 0; i < b->x->n; i++)
+        if (now_at(b, i) != to_at(b, i)) copy(b, b->bytes);
 }
 
 static double on_device(const Move *x)
@@ -203,10 +199,24 @@ static double on_device(const Move *x)
     return bytes;
 }
 
+/* What is pending in one kind is to be pending in the other, over these mesh
+ * axes or others: no reshard does that (RH3). */
+static bool mixes_kinds(const Move *x)
+{
+    bool has[2][2] = {{false}}; /* before and behind, sums and maxima */
+    for (uint32_t i = 0; i < x->n; i++) {
+        uint32_t m = x->s->order.at[i].id;
+        has[0][x->from[m] == WHERE_max] |= where_is_pending(x->from[m]);
+        has[1][x->to[m] == WHERE_max] |= where_is_pending(x->to[m]);
+    }
+    return (has[0][0] && has[1][1]) || (has[0][1] && has[1][0]);
+}
+
 static double bring(const Move *x, double *over)
 {
     const Shard *s = x->s;
     bool same = true;
+    if (mixes_kinds(x)) return INFINITY;
     for (uint32_t i = 0; i < x->n && same; i++)
         same = x->from[s->order.at[i].id] == x->to[s->order.at[i].id];
     if (same) return 0;

@@ -154,6 +154,16 @@ static Value emit_message(Emit *e, Value v)
     return emit(&e->b, OP_send, (Type){0}, in->attr, &x, 1);
 }
 
+/* As it is sent to those who make the same of it. */
+static Value as_sent(Emit *e, Value old)
+{
+    const Shard *s = e->s;
+    uint32_t port = s->through ? s->through[s->base[e->f] + old.id] : 0;
+    if (!port) return e->map[old.id];
+    Type t = node_type(s, value_type(e->old, old), port - 1);
+    return as_type(e, e->map[old.id], t, is_kept(e, old));
+}
+
 static Value emit_item(Emit *e, Value v)
 {
     Shard *s = e->s;
@@ -163,7 +173,9 @@ static Value emit_item(Emit *e, Value v)
     for (uint32_t i = 0; i < in->nargs; i++) {
         Value old = inst_arg(e->old, in, i);
         Type t = need_type(s, value_type(e->old, old), it->first + i);
-        args[i] = as_type(e, e->map[old.id], t, is_kept(e, old));
+        bool alike = s->alike && s->alike[it->raw];
+        Value from = alike ? as_sent(e, old) : e->map[old.id];
+        args[i] = as_type(e, from, t, is_kept(e, old));
     }
     return emit(&e->b, (Op)in->op, node_type(s, in->type, it->out), in->attr,
                 args, in->nargs);
@@ -208,7 +220,7 @@ static void emit_results(Emit *e)
         e->b.loc = inst_of(e->old, v)->loc;
         Type t =
             node_type(e->s, value_type(e->old, v), result_port(e->s, e->f, i));
-        builder_result(&e->b, as_type(e, e->map[v.id], t, false),
+        builder_result(&e->b, as_type(e, as_sent(e, v), t, false),
                        e->old->results[i]);
     }
 }

@@ -142,6 +142,9 @@ typedef struct Shard {
     uint32_t *ports;
     uint32_t *calls; /* of a function: several, of what a stage does */
     bool *kept;      /* by raw: the parameters that are gathered once */
+    /* By raw, plus 1: the one that it lies as; the port by way of which ranks
+     * read it (alike.c). */
+    uint32_t *alike, *through;
     VEC(uint32_t) port_nodes;
     Map messages; /* key -> the port between two ranks of a pipeline */
     Where *where; /* [node][mesh axis]: a layout for each node */
@@ -209,6 +212,11 @@ bool graph_pin(Shard *s);
 void graph_keep(Shard *s, const Roots *roots, const char *paths);
 /* The port of what a rank of a pipeline sends or receives there. */
 uint32_t message_port(Shard *s, uint32_t f, Value v);
+
+/* alike.c: what ranks make alike; it lies alike behind that, and there is a way
+ * to bring everything into the form in which it is needed. */
+void alike_find(Shard *s);
+void alike_settle(Shard *s);
 
 /* ----------------------------------------------------------------- ways -- */
 

@@ -73,6 +73,11 @@ Solve solve_of(Shard *s);
 double solve_cost(const Solve *x);
 double solve_moves(const Solve *x);
 
+/* alike.c: its operands can be brought into the forms in which it needs them;
+ * mesh axes over which it is pending, or they, are nowhere in it from now on. */
+bool item_is_possible(const Solve *x, uint32_t item);
+void item_unpend(Solve *x, uint32_t item);
+
 /* Its choice has changed, so all that stand beside it may choose again. */
 void stir(Solve *x, uint32_t item);
 
