@@ -13,6 +13,7 @@
  * moved: see shard/shard.h for the idea, shard/ways.c for the table of ops.
  *
  * The option `keep` names parameters that are gathered once for both phases.
+ * With the option `draw` a layout is drawn instead (shard/draw.c).
  *
  * On a mesh of one device nothing is split: the module stays as it is.
  *
@@ -33,6 +34,19 @@ static bool has_devices(const Module *m)
     return false;
 }
 
+static bool choose(Shard *s)
+{
+    bool drawn = *pass_option(s->m, s->cx, "draw", "");
+    alike_find(s);
+    if (!drawn)
+        shard_solve(s);
+    else if (!shard_draw(s, pass_option_int(s->m, s->cx, "draw", 0),
+                         pass_option(s->m, s->cx, "prefer", "")))
+        return false;
+    alike_settle(s);
+    return true;
+}
+
 bool pass_shard(Module *m, PassCtx *cx)
 {
     const char *text = pass_option(m, cx, "shard", "");
@@ -46,10 +60,7 @@ bool pass_shard(Module *m, PassCtx *cx)
     Roots roots = roots_of(m);
     graph_build(&s, &roots);
     graph_keep(&s, &roots, pass_option(m, cx, "keep", ""));
-    if (!graph_pin(&s)) return false;
-    alike_find(&s);
-    shard_solve(&s);
-    alike_settle(&s);
+    if (!graph_pin(&s) || !choose(&s)) return false;
     emit_local(&s);
     return true;
 }

@@ -278,6 +278,9 @@ double item_work(const Shard *s, const Item *it);
 
 /* Chooses a way for each op and a place for each port. */
 void shard_solve(Shard *s);
+/* draw.c: the same, drawn from all that is legal; false: an error was reported.
+ * PREFER: a kind of ways, or empty: one drawn for each mesh axis. */
+bool shard_draw(Shard *s, int64_t seed, const char *prefer);
 void emit_local(Shard *s);
 
 #endif
