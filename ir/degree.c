@@ -86,3 +86,23 @@ Degree expr_degree(Module *m, Expr e, const bool *marked)
     arena_pop(m->scratch, mark);
     return d;
 }
+
+/* Integers that the result cannot hold come out as others; of floats in
+ * integers NaN is lost. */
+static bool cast_keeps_order(DType from, DType to)
+{
+    DClass a = dtype_class(from), b = dtype_class(to);
+    if (b == DC_float) return true;
+    bool wider = dtype_bytes(to) > dtype_bytes(from);
+    return a == b ? dtype_bytes(to) >= dtype_bytes(from)
+                  : a == DC_uint && b == DC_int && wider;
+}
+
+bool expr_keeps_order(const Module *m, Expr e)
+{
+    const ExprInfo *x = expr_info(m, e);
+    for (; x->op == SC_cast; x = expr_info(m, x->args[0]))
+        if (!cast_keeps_order(expr_dtype(m, x->args[0]), (DType)x->dtype))
+            return false;
+    return x->op == SC_arg;
+}

@@ -554,6 +554,9 @@ typedef enum Degree {
     DEGREE_other
 } Degree;
 Degree expr_degree(Module *m, Expr e, const bool *marked);
+/* An operand, perhaps cast: of two numbers the larger one comes out larger, or
+ * they are equal, and NaN is NaN.  So it may be taken of a pending maximum. */
+bool expr_keeps_order(const Module *m, Expr e);
 
 /* ------------------------------------------------- building (build.c) -- */
 

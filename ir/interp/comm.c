@@ -193,9 +193,7 @@ void interp_permute(Frame *f, const Inst *in, Val *out)
     }
 }
 
-/* What is kept elsewhere than at coordinate 0: nothing to a sum, or to a
- * maximum. */
-static Cell neutral(DType d, bool max)
+Cell cell_neutral(DType d, bool max)
 {
     Cell c = {.i = 0};
     unsigned width = dtype_bytes(d) * 8;
@@ -210,7 +208,7 @@ static Cell neutral(DType d, bool max)
 static void keep_first(const Run *r, Val *out, const MeshAxis *over, uint32_t n,
                        bool max)
 {
-    Cell none = neutral(type_dtype(r->m, out->type), max);
+    Cell none = cell_neutral(type_dtype(r->m, out->type), max);
     for (uint32_t d = 0; d < r->ndev; d++) {
         bool kept = group_coord(r->m, d, over, n) == 0;
         for (int64_t i = 0; !kept && i < out->n; i++) {

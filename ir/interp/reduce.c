@@ -102,12 +102,15 @@ static void fold_add(const Fold *f, Sum *s, Cell x, double d)
         s->v.i = dtype_wrap(f->acc, (uint64_t)s->v.i * (uint64_t)x.i);
 }
 
+/* A device that has nothing but pads has nothing to add to a maximum. */
 static void fold_store(const Fold *f, const Sum *s, Val *out, int64_t at)
 {
     bool shared = f->kind == KIND_max || f->kind == KIND_min;
+    bool none = f->kind == KIND_max && !s->count;
+    Cell sum = none ? cell_neutral(f->acc, true) : s->v;
     double d = shared && s->count > 1 ? s->d / (double)s->count : s->d;
     DType to = type_dtype(f->r->m, out->type);
-    Dual v = cast_value(to, f->acc, f->r->o.round, (Dual){s->v, d});
+    Dual v = cast_value(to, f->acc, f->r->o.round, (Dual){sum, d});
     out->at[at] = v.v;
     if (out->dot) out->dot[at] = v.d;
 }

@@ -106,6 +106,9 @@ void val_init(Run *r, Val *v, Type t, bool dual);
 void val_result(Frame *f, const Inst *in, Val *out);
 bool args_active(const Frame *f, const Inst *in);
 void val_copy(Run *r, Val *to, const Val *from);
+/* What adds nothing to a sum, or to a maximum: what is kept of a pending value
+ * elsewhere than at coordinate 0. */
+Cell cell_neutral(DType d, bool max);
 /* out[to] += x[from], rounded to acc. */
 void val_add(const Run *r, DType acc, Val *out, int64_t to, const Val *x,
              int64_t from);

@@ -79,18 +79,7 @@ static bool is_linear(const Verify *vf)
     return expr_degree(vf->m, body, pending) == DEGREE_linear;
 }
 
-/* Casts and broadcasts keep a maximum; nothing else does. */
-static bool is_copy(const Verify *vf, const Expr *walk, uint32_t n)
-{
-    for (uint32_t i = 0; i < n; i++) {
-        uint8_t op = expr_info(vf->m, walk[i])->op;
-        if (op != SC_arg && op != SC_cast) return false;
-    }
-    return true;
-}
-
-static bool check_pending(const Verify *vf, const Expr *walk, uint32_t n,
-                          uint32_t first) /* M6 */
+static bool check_pending(const Verify *vf, uint32_t first) /* M6 */
 {
     const TypeInfo *t = type_info(vf->m, operand_type(vf, first));
     for (uint32_t i = 0; i < vf->in->nargs; i++) {
@@ -104,8 +93,9 @@ static bool check_pending(const Verify *vf, const Expr *walk, uint32_t n,
                                verify_name(vf, operand_at(vf, first)),
                                verify_name(vf, operand_at(vf, i)));
     }
-    bool fits =
-        t->pending_kind == PENDING_max ? is_copy(vf, walk, n) : is_linear(vf);
+    bool fits = t->pending_kind == PENDING_max
+                    ? expr_keeps_order(vf->m, attr_expr(vf->m, vf->in->attr))
+                    : is_linear(vf);
     if (fits) return true;
     return verify_fail(vf,
                        "operand %s is pending and the body is not linear "
@@ -155,7 +145,6 @@ bool verify_map(const Verify *vf)
     if (!check_body(vf, walk, n)) return false;
     while (first < vf->in->nargs && !is_pending(vf, first))
         first++;
-    if (first < vf->in->nargs && !check_pending(vf, walk, n, first))
-        return false;
+    if (first < vf->in->nargs && !check_pending(vf, first)) return false;
     return check_result_pending(vf, first);
 }

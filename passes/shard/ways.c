@@ -240,15 +240,6 @@ static void add_marked(Ways *w, Expr body, const bool *marked)
         if (marked[k]) in[k] = WHERE_sum;
 }
 
-/* A copy, perhaps in another dtype. */
-static bool is_copy(const Module *m, Expr e)
-{
-    const ExprInfo *x = expr_info(m, e);
-    while (x->op == SC_cast)
-        x = expr_info(m, x->args[0]);
-    return x->op == SC_arg;
-}
-
 static void linear_ways(Ways *w, Expr body)
 {
     bool *marked = NEW_ARRAY(w->s->a, bool, w->it->n + 1);
@@ -268,7 +259,8 @@ void shard_map(Ways *w)
     Expr body = attr_expr(w->m, w->in->attr);
     ways_along_all_but(w, NULL, 0);
     linear_ways(w, body);
-    if (w->it->n == 1 && made_at(w, 0) == WHERE_max && is_copy(w->m, body))
+    if (w->it->n == 1 && made_at(w, 0) == WHERE_max &&
+        expr_keeps_order(w->m, body))
         way_add(w, WHERE_max)[0] = WHERE_max;
 }
 
