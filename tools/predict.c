@@ -69,9 +69,10 @@ static void sum_up(const World *w, Prediction *p)
 bool predict(Arena *a, const TitanImage *im, const char *entry, Prediction *p)
 {
     const TitanEntry *e = titan_entry(im, entry);
-    *p = (Prediction){.machine =
-                          machine_of_target((TitanTarget)im->header->target)};
-    if (!e || !p->machine) return false;
+    *p = (Prediction){0};
+    if (!e) return false;
+    p->machine = machine_of_target((TitanTarget)im->header->target);
+    if (!p->machine) return false;
     World w = {.a = a, .im = im, .machine = p->machine};
     play(&w, (uint32_t)(e - im->entries));
     sum_up(&w, p);

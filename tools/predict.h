@@ -31,7 +31,7 @@ typedef struct Moved {
 
 /* Of several stages, what is of one rank is of the busiest. */
 typedef struct Prediction {
-    const Machine *machine;
+    const Machine *machine; /* NULL: nothing was predicted */
     double seconds;
     double products, rest, collectives; /* seconds of commands, by kind */
     double exposed;                     /* nothing but collectives runs */
