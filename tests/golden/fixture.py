@@ -124,6 +124,52 @@ def gpt2_tensors(c):
     yield "transformer.ln_f.bias", [d], 0.1, 0.0
 
 
+def matrix(name, *shape):
+    return name + ".weight", list(shape), 0.15, 0.0
+
+
+def norm(name, d):
+    return name + ".weight", [d], 0.2, 1.0
+
+
+def mla_tensors(p, c):
+    d, heads = c["hidden_size"], c["num_attention_heads"]
+    low, turned = c["kv_lora_rank"], c["qk_rope_head_dim"]
+    nope, val = c["qk_nope_head_dim"], c["v_head_dim"]
+    if c["q_lora_rank"]:
+        yield matrix(p + "q_a_proj", c["q_lora_rank"], d)
+        yield norm(p + "q_a_layernorm", c["q_lora_rank"])
+        yield matrix(p + "q_b_proj", heads * (nope + turned), c["q_lora_rank"])
+    else:
+        yield matrix(p + "q_proj", heads * (nope + turned), d)
+    yield matrix(p + "kv_a_proj_with_mqa", low + turned, d)
+    yield norm(p + "kv_a_layernorm", low)
+    yield matrix(p + "kv_b_proj", heads * (nope + val), low)
+    yield matrix(p + "o_proj", d, heads * val)
+
+
+def deepseek_tensors(c):
+    d, v, experts = c["hidden_size"], c["vocab_size"], c["n_routed_experts"]
+    ff = c["moe_intermediate_size"]
+    yield "model.embed_tokens.weight", [v, d], 0.5, 0.0
+    for i in range(c["num_hidden_layers"]):
+        p = f"model.layers.{i}."
+        yield norm(p + "input_layernorm", d)
+        yield from mla_tensors(p + "self_attn.", c)
+        yield norm(p + "post_attention_layernorm", d)
+        if i < c["first_k_dense_replace"]:
+            yield from gated(p + "mlp.", d, c["intermediate_size"])
+            continue
+        yield matrix(p + "mlp.gate", experts, d)
+        yield p + "mlp.gate.e_score_correction_bias", [experts], 0.05, 0.0
+        for e in range(experts):
+            yield from gated(p + f"mlp.experts.{e}.", d, ff)
+        yield from gated(p + "mlp.shared_experts.", d,
+                                  c["n_shared_experts"] * ff)
+    yield norm("model.norm", d)
+    yield matrix("lm_head", v, d)
+
+
 LLAMA = {
     "architectures": ["LlamaForCausalLM"], "model_type": "llama",
     "vocab_size": 256, "hidden_size": 48, "intermediate_size": 112,
@@ -152,6 +198,29 @@ MIXTRAL = dict(
     LLAMA, architectures=["MixtralForCausalLM"], model_type="mixtral",
     num_local_experts=4, num_experts_per_tok=2, intermediate_size=56,
     router_aux_loss_coef=0.02)
+DEEPSEEK = {
+    "architectures": ["DeepseekV3ForCausalLM"], "model_type": "deepseek_v3",
+    "vocab_size": 256, "hidden_size": 48, "intermediate_size": 80,
+    "moe_intermediate_size": 24, "num_hidden_layers": 3,
+    "first_k_dense_replace": 1, "num_attention_heads": 4,
+    "num_key_value_heads": 4, "q_lora_rank": 24, "kv_lora_rank": 16,
+    "qk_nope_head_dim": 16, "qk_rope_head_dim": 8, "v_head_dim": 12,
+    "n_routed_experts": 8, "n_shared_experts": 2, "num_experts_per_tok": 2,
+    "n_group": 4, "topk_group": 2, "norm_topk_prob": True,
+    "routed_scaling_factor": 2.5, "scoring_func": "sigmoid",
+    "topk_method": "noaux_tc", "rms_norm_eps": 1e-5, "rope_theta": 100.0,
+    "rope_scaling": {
+        "type": "yarn", "factor": 4.0, "beta_fast": 32, "beta_slow": 1,
+        "mscale": 1.0, "mscale_all_dim": 0.7,
+        "original_max_position_embeddings": 64},
+    "max_position_embeddings": 256, "tie_word_embeddings": False,
+    "attention_bias": False, "hidden_act": "silu",
+    "num_nextn_predict_layers": 0, "pretraining_tp": 1,
+}
+MOONLIGHT = dict(
+    DEEPSEEK, num_hidden_layers=2, q_lora_rank=None, n_group=1, topk_group=1,
+    rope_scaling=None, rope_theta=10000.0, routed_scaling_factor=1.5,
+    norm_topk_prob=False)
 CASES = {
     "llama": (LLAMA, decoder_tensors),
     "llama-tied": (dict(LLAMA, tie_word_embeddings=True), decoder_tensors),
@@ -160,6 +229,8 @@ CASES = {
     "qwen3-tied": (dict(QWEN3, tie_word_embeddings=True), qwen3_tensors),
     "qwen3-moe": (QWEN3_MOE, qwen3_moe_tensors),
     "mixtral": (MIXTRAL, mixtral_tensors),
+    "deepseek_v3": (DEEPSEEK, deepseek_tensors),
+    "moonlight": (MOONLIGHT, deepseek_tensors),
 }
 TOKENS = 1999  # no multiple of a batch: the sequence wraps
 
