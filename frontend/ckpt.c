@@ -14,13 +14,6 @@
 
 /* ---------------------------------------------------------------- names -- */
 
-/* What stands in braces: an axis, numbers and sizes, added up. */
-typedef struct Index {
-    bool has_axis;
-    Axis axis;
-    int64_t plus;
-} Index;
-
 typedef struct Reader {
     Sema *s;
     const char *p, *end;
@@ -51,33 +44,39 @@ static bool is_axis_name(Sema *s, Str name)
     return unit_axis(s, s->scope->unit, name) != NULL;
 }
 
-static void add_size(Reader *r, int64_t sign, Index *out)
+/* A term of a sum: numbers and sizes multiplied, an axis perhaps. */
+typedef struct Term {
+    bool has_axis;
+    Axis axis;
+    int64_t times;
+} Term;
+
+static void take_size(Reader *r, Term *out)
 {
     AxisList l = {.n = 0};
     r->p++;
     Name axis = read_word(r);
-    int64_t size, all = 1;
+    int64_t size;
     r->failed |=
         r->p == r->end || *r->p != ')' || !axes_of_name(r->s, axis, &l);
     r->p++;
     for (uint32_t i = 0; i < l.n && !r->failed; i++) {
         r->failed |= !axis_size_needed(r->s, l.at[i], r->at, &size);
-        all = times(all, size);
+        out->times = times(out->times, size);
     }
-    out->plus += sign * all;
 }
 
-static void add_name(Reader *r, int64_t sign, Index *out)
+static void take_name(Reader *r, Term *out)
 {
     Sema *s = r->s;
     Name w = read_word(r);
     if (strcmp(STR(s, w.text), "size") == 0 && r->p < r->end && *r->p == '(') {
-        add_size(r, sign, out);
+        take_size(r, out);
         return;
     }
     bool bound = scope_find(s->scope, w.text) != NULL;
     AxisList l = {.n = 0};
-    if (!bound && is_axis_name(s, w.text) && !out->has_axis && sign > 0) {
+    if (!bound && is_axis_name(s, w.text) && !out->has_axis) {
         r->failed |= !axes_of_name(s, w, &l) || l.n != 1;
         out->has_axis = true;
         out->axis = l.at[0];
@@ -85,27 +84,59 @@ static void add_name(Reader *r, int64_t sign, Index *out)
     }
     Val v = eval_name(s, w.text, r->at);
     if (val_is_number(&v))
-        out->plus += sign * whole_of(v.number);
+        out->times = times(out->times, whole_of(v.number));
     else
         r->failed = true;
 }
 
-static Index read_index(Reader *r)
+static void take_factor(Reader *r, Term *out)
 {
-    Index out = {.plus = 0};
+    const char *start = r->p;
+    spaces(r);
+    if (r->p < r->end && isdigit((unsigned char)*r->p)) {
+        char *end;
+        out->times = times(out->times, strtoll(r->p, &end, 10));
+        r->p = end;
+    } else if (r->p < r->end) {
+        start = r->p;
+        take_name(r, out);
+    }
+    r->failed |= r->p == start;
+    spaces(r);
+}
+
+static Term read_term(Reader *r)
+{
+    Term out = {.times = 1};
+    take_factor(r, &out);
+    while (r->p < r->end && !r->failed && *r->p == '*') {
+        r->p++;
+        take_factor(r, &out);
+    }
+    return out;
+}
+
+static void add_term(Reader *r, const Term *t, int64_t sign, CkptBrace *out)
+{
+    if (!t->has_axis) {
+        out->plus += sign * t->times;
+        return;
+    }
+    r->failed |= sign < 0 || t->times < 1 || out->n == CKPT_TERMS ||
+                 brace_has(out, t->axis);
+    if (r->failed) return;
+    out->axes[out->n] = t->axis;
+    out->times[out->n++] = t->times;
+}
+
+static CkptBrace read_index(Reader *r)
+{
+    CkptBrace out = {.n = 0};
     int64_t sign = 1;
-    while (r->p < r->end && !r->failed) {
-        spaces(r);
-        if (r->p < r->end && isdigit((unsigned char)*r->p)) {
-            char *end;
-            out.plus += sign * strtoll(r->p, &end, 10);
-            r->p = end;
-        } else if (r->p < r->end) {
-            const char *start = r->p;
-            add_name(r, sign, &out);
-            r->failed |= r->p == start;
-        }
-        spaces(r);
+    while (!r->failed) {
+        Term t = read_term(r);
+        if (r->failed) break;
+        add_term(r, &t, sign, &out);
         if (r->p == r->end) break;
         r->failed |= *r->p != '+' && *r->p != '-';
         sign = *r->p++ == '-' ? -1 : 1;
@@ -113,29 +144,22 @@ static Index read_index(Reader *r)
     return out;
 }
 
-static void print_index(Sema *s, const Index *i, Buf *out)
-{
-    if (!i->has_axis) {
-        buf_printf(out, "%lld", (long long)i->plus);
-        return;
-    }
-    buf_printf(out, "{%s", axis_name(s->m, i->axis));
-    if (i->plus) buf_printf(out, "%+lld", (long long)i->plus);
-    buf_puts(out, "}");
-}
-
 static bool print_braces(Sema *s, const Node *n, const char *p, const char *end,
                          Buf *out)
 {
     uint32_t errors = s->m->diag->nerrors;
     Reader r = {s, p, end, n->span, p == end};
-    Index i = read_index(&r);
+    CkptBrace b = read_index(&r);
     if (r.failed && s->m->diag->nerrors == errors)
-        sema_error(
-            s, DIAG_layout, n->span,
-            "in braces stands an axis, a number of a for, or a sum with one");
-    if (!r.failed) print_index(s, &i, out);
-    return !r.failed;
+        sema_error(s, DIAG_layout, n->span,
+                   "in braces stand axes, numbers of a for and sizes, added "
+                   "up or times numbers");
+    if (r.failed) return false;
+    if (b.n)
+        brace_print(s->m, &b, out);
+    else
+        buf_printf(out, "%lld", (long long)b.plus);
+    return true;
 }
 
 static Str component(Sema *s, const Node *n)
@@ -183,14 +207,19 @@ static Str full_name(Sema *s, const Site *site, Str last, bool named)
     return name;
 }
 
+/* The next brace of a name, behind *p, which is left behind it. */
+static bool next_brace(Sema *s, const char **p, CkptBrace *out)
+{
+    *p = strchr(*p, '{');
+    if (*p) *p = brace_read(s->m, *p, out);
+    return *p != NULL;
+}
+
 static bool in_braces(Sema *s, Str name, Axis a)
 {
-    const char *axis = axis_name(s->m, a);
-    size_t n = strlen(axis);
-    for (const char *p = strchr(STR(s, name), '{'); p; p = strchr(p + 1, '{'))
-        if (strncmp(p + 1, axis, n) == 0 &&
-            (p[n + 1] == '}' || p[n + 1] == '+' || p[n + 1] == '-'))
-            return true;
+    CkptBrace b;
+    for (const char *p = STR(s, name); next_brace(s, &p, &b);)
+        if (brace_has(&b, a)) return true;
     return false;
 }
 
@@ -371,24 +400,25 @@ static bool name_is_free(Sema *s, const Ckpt *c, const Mem *mem,
 
 /* ---------------------------------------------------------------- scales -- */
 
-/* The axes of the next brace of a name; NULL behind the last. */
-static const char *next_brace(const char *p, size_t *n)
+/* The same axes, each times the same. */
+static bool same_terms(const CkptBrace *a, const CkptBrace *b)
 {
-    p = strchr(p, '{');
-    if (p) *n = strcspn(++p, "+-}");
-    return p;
+    for (uint32_t i = 0; i < a->n && i < b->n; i++)
+        if (a->axes[i].id != b->axes[i].id || a->times[i] != b->times[i])
+            return false;
+    return a->n == b->n;
 }
 
 static bool same_braces(Sema *s, Str a, Str b)
 {
-    size_t n, k;
+    CkptBrace x, y;
     const char *p = STR(s, a), *q = STR(s, b);
-    do {
-        p = next_brace(p, &n);
-        q = next_brace(q, &k);
-        if (!p != !q || (p && (n != k || memcmp(p, q, n) != 0))) return false;
-    } while (p);
-    return true;
+    bool one = next_brace(s, &p, &x), other = next_brace(s, &q, &y);
+    while (one && other && same_terms(&x, &y)) {
+        one = next_brace(s, &p, &x);
+        other = next_brace(s, &q, &y);
+    }
+    return !one && !other;
 }
 
 static bool same_axes(const CkptDim *d, const AxisList *l)

@@ -284,8 +284,18 @@ typedef struct CkptDim {
                               dimension */
 } CkptDim;
 
+/* What stands in a brace of a name: axes, each times a number above 0, and a
+ * number, added up: {layer}, {layer+3}, {block*6+local+1}. */
+enum { CKPT_TERMS = 4 };
+typedef struct CkptBrace {
+    uint32_t n;
+    Axis axes[CKPT_TERMS];
+    int64_t times[CKPT_TERMS];
+    int64_t plus;
+} CkptBrace;
+
 typedef struct Ckpt {
-    Str name;       /* "model.layers.{layer}.q_proj.weight"; also {layer+3} */
+    Str name;       /* "model.layers.{layer}.q_proj.weight" */
     uint32_t ndims;
     const CkptDim *dims;
     Str scale;      /* a tensor that the file's values are multiplied by, of the
@@ -384,6 +394,12 @@ const char *mesh_name(const Module *m, MeshAxis a);
 Loc loc_of(Module *m, Span span);
 Loc loc_derive(Module *m, Loc from, Str pass);
 Span loc_span(const Module *m, Loc loc);
+
+/* Reads the brace of a checkpoint name that `p` stands at; behind it, or NULL
+ * where it is none. */
+const char *brace_read(Module *m, const char *p, CkptBrace *out);
+void brace_print(const Module *m, const CkptBrace *b, Buf *out);
+bool brace_has(const CkptBrace *b, Axis a);
 
 Slot *slot_find(const Module *m, Str path);
 /* PATH is WANTED, or ends in it behind a dot. */

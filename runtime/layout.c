@@ -15,12 +15,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_NAME = 1024, MAX_BRACES = 8, MAX_TENSORS = 1000000 };
+enum { MAX_NAME = 1024, MAX_BRACES = 8, MAX_TERMS = 4, MAX_TENSORS = 1000000 };
 
-/* An {axis+K} of a name. */
+/* An axis of a brace, times a number. */
+typedef struct Term {
+    int64_t stride, size, times;
+} Term;
+
+/* {axis}, {axis+3}, {one*6+other+1} of a name. */
 typedef struct Brace {
     const char *from, *to; /* text before and after, in the template */
-    int64_t stride, size, add;
+    Term terms[MAX_TERMS];
+    uint32_t n;
+    int64_t add, turns; /* turns: of all its axes */
 } Brace;
 
 static int64_t axis_stride(const TitanImage *im, const TitanSlot *slot,
@@ -38,21 +45,69 @@ static int64_t axis_stride(const TitanImage *im, const TitanSlot *slot,
     return -1;
 }
 
-static bool brace_axis(const TitanImage *im, const TitanSlot *slot,
-                       const char *name, size_t n, Brace *b)
+static bool term_axis(const TitanImage *im, const TitanSlot *slot,
+                      const char *name, size_t n, Term *t)
 {
     int64_t stride = 1;
     for (uint32_t i = slot->axes.n; i-- > 0;) {
         const TitanAxis *a = &im->axes[slot->axes.first + i];
         const char *axis = titan_string(im, a->name);
         if (strlen(axis) == n && memcmp(axis, name, n) == 0) {
-            b->stride = titan_slot_place(slot, stride);
-            b->size = a->size;
+            t->stride = titan_slot_place(slot, stride);
+            t->size = a->size;
             return true;
         }
         stride *= a->size;
     }
     return false;
+}
+
+static bool is_number(const char *p)
+{
+    return *p == '-' || (*p == '+' && p[1] >= '0' && p[1] <= '9');
+}
+
+/* axis ['*' number] at *p, which is left behind it. */
+static bool read_term(const TitanImage *im, const TitanSlot *slot,
+                      const char **p, Brace *b)
+{
+    size_t n = strcspn(*p, "*+-}");
+    if (b->n == MAX_TERMS) return false;
+    Term *t = &b->terms[b->n++];
+    if (!term_axis(im, slot, *p, n, t)) return false;
+    *p += n;
+    t->times = 1;
+    char *end;
+    if (**p != '*') return true;
+    t->times = strtoll(*p + 1, &end, 10);
+    *p = end;
+    return true;
+}
+
+static bool read_brace(const TitanImage *im, const TitanSlot *slot,
+                       const char *at, Brace *b)
+{
+    *b = (Brace){.from = at, .turns = 1};
+    bool more = true;
+    while (more) {
+        at++;
+        if (!read_term(im, slot, &at, b)) return false;
+        more = *at == '+' && !is_number(at);
+    }
+    if (is_number(at)) {
+        char *end;
+        b->add = strtoll(at, &end, 10);
+        at = end;
+    }
+    for (uint32_t i = 0; i < b->n; i++) {
+        int64_t times = b->terms[i].times;
+        if (times < 1 || times > INT32_MAX ||
+            __builtin_mul_overflow(b->turns, b->terms[i].size, &b->turns))
+            return false;
+    }
+    if (b->add < INT32_MIN || b->add > INT32_MAX) return false;
+    b->to = at + 1;
+    return *at == '}';
 }
 
 static TitanStatus find_braces(TitanStory *s, const TitanImage *im,
@@ -61,14 +116,8 @@ static TitanStatus find_braces(TitanStory *s, const TitanImage *im,
 {
     const char *text = at;
     for (*n = 0; (at = strchr(at, '{')) != NULL; (*n)++) {
-        if (*n == MAX_BRACES) break;
-        Brace *b = &braces[*n];
-        size_t len = strcspn(at + 1, "+}");
-        const char *close = strchr(at, '}');
-        if (!close || !brace_axis(im, slot, at + 1, len, b)) break;
-        b->add = at[1 + len] == '+' ? strtoll(at + 2 + len, NULL, 10) : 0;
-        b->from = at;
-        b->to = at = close + 1;
+        if (*n == MAX_BRACES || !read_brace(im, slot, at, &braces[*n])) break;
+        at = braces[*n].to;
     }
     if (at == NULL) return TITAN_OK;
     return titan_fail(s, TITAN_BAD_DATA,
@@ -76,20 +125,30 @@ static TitanStatus find_braces(TitanStory *s, const TitanImage *im,
                       text, titan_string(im, slot->path));
 }
 
+/* The number that a brace says in a turn of its axes, the last innermost;
+ * `base` gains the element offset. */
+static int64_t number_in(const Brace *b, int64_t turn, int64_t *base)
+{
+    int64_t number = b->add;
+    for (uint32_t i = b->n; i-- > 0; turn /= b->terms[i].size) {
+        int64_t index = turn % b->terms[i].size;
+        number += index * b->terms[i].times;
+        *base += index * b->terms[i].stride;
+    }
+    return number;
+}
+
 /* The name for turn `turn` of all braces; returns the element offset. */
 static int64_t expand_name(const char *text, const Brace *braces, uint32_t n,
                            int64_t turn, char *out)
 {
-    int64_t index[MAX_BRACES], base = 0;
-    for (uint32_t i = n; i-- > 0; turn /= braces[i].size) {
-        index[i] = turn % braces[i].size;
-        base += index[i] * braces[i].stride;
-    }
+    int64_t number[MAX_BRACES], base = 0;
+    for (uint32_t i = n; i-- > 0; turn /= braces[i].turns)
+        number[i] = number_in(&braces[i], turn % braces[i].turns, &base);
     size_t used = 0;
     for (uint32_t i = 0; i < n && used < MAX_NAME; i++) {
         used += (size_t)snprintf(out + used, MAX_NAME - used, "%.*s%" PRId64,
-                                 (int)(braces[i].from - text), text,
-                                 index[i] + braces[i].add);
+                                 (int)(braces[i].from - text), text, number[i]);
         text = braces[i].to;
     }
     if (used < MAX_NAME) snprintf(out + used, MAX_NAME - used, "%s", text);
@@ -190,13 +249,13 @@ static TitanStatus add_slot(TitanStory *s, const TitanImage *im, uint32_t id,
     if (*scale_text)
         TRY(find_braces(s, im, slot, scale_text, scale_braces, &nscale));
     for (uint32_t i = 0; i < nscale; i++)
-        if (nscale != n || scale_braces[i].size != braces[i].size)
+        if (nscale != n || scale_braces[i].turns != braces[i].turns)
             return titan_fail(s, TITAN_BAD_DATA,
                               "image: the scale of \"%s\" has other braces",
                               text);
     int64_t turns = 1;
     for (uint32_t i = 0; i < n; i++)
-        if (__builtin_mul_overflow(turns, braces[i].size, &turns) ||
+        if (__builtin_mul_overflow(turns, braces[i].turns, &turns) ||
             turns > MAX_TENSORS)
             return titan_fail(s, TITAN_BAD_DATA,
                               "image: \"%s\" names more than %d tensors", text,

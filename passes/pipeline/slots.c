@@ -5,8 +5,6 @@
  * wq[2..4], which knows what it is a part of.  In a checkpoint its tensors are
  * those of its own layers, so files do not depend on the stages.
  */
-#include <stdlib.h>
-
 #include "cut.h"
 
 Str part_path(const Cut *c, Str path, const Layers *l, uint32_t stage)
@@ -17,23 +15,23 @@ Str part_path(const Cut *c, Str path, const Layers *l, uint32_t stage)
                                    (long long)l->start[stage + 1]));
 }
 
-/* {layer} and {layer+3}, counted from a later layer. */
+/* Names in which the layers are counted from a later one. */
 static Str later_name(Cut *c, Str name, const Layers *l, int64_t start)
 {
-    const char *text = str_of(c->m, name), *axis = axis_name(c->m, l->axis);
-    size_t n = strlen(axis);
+    const char *text = str_of(c->m, name);
     Buf b = {0};
     while (*text) {
-        bool here = *text == '{' && !strncmp(text + 1, axis, n) &&
-                    (text[n + 1] == '}' || text[n + 1] == '+');
-        buf_putc(&b, *text++);
-        if (!here) continue;
-        text += n;
-        char *end;
-        int64_t more = *text == '+' ? strtoll(text + 1, &end, 10) : 0;
-        text = strchr(text, '}');
-        buf_puts(&b, axis);
-        if (more + start) buf_printf(&b, "+%lld", (long long)(more + start));
+        CkptBrace brace;
+        const char *end = *text == '{' ? brace_read(c->m, text, &brace) : NULL;
+        if (!end) {
+            buf_putc(&b, *text++);
+            continue;
+        }
+        for (uint32_t i = 0; i < brace.n; i++)
+            if (brace.axes[i].id == l->axis.id)
+                brace.plus += brace.times[i] * start;
+        brace_print(c->m, &brace, &b);
+        text = end;
     }
     Str made = module_str(c->m, b.at ? b.at : "");
     buf_release(&b);
