@@ -170,6 +170,26 @@ def deepseek_tensors(c):
     yield matrix("lm_head", v, d)
 
 
+def gemma3_tensors(c):
+    hd, d = c["head_dim"], c["hidden_size"]
+    q, kv = c["num_attention_heads"] * hd, c["num_key_value_heads"] * hd
+    norms = [name + "_layernorm.weight" for name in (
+        "input", "post_attention", "pre_feedforward", "post_feedforward")]
+    yield "model.embed_tokens.weight", [c["vocab_size"], d], 0.15, 0.0
+    for i in range(c["num_hidden_layers"]):
+        p = f"model.layers.{i}."
+        for name in norms:
+            yield p + name, [d], 0.2, 0.0
+        yield matrix(p + "self_attn.q_proj", q, d)
+        yield matrix(p + "self_attn.k_proj", kv, d)
+        yield matrix(p + "self_attn.v_proj", kv, d)
+        yield matrix(p + "self_attn.o_proj", d, q)
+        yield p + "self_attn.q_norm.weight", [hd], 0.2, 0.0
+        yield p + "self_attn.k_norm.weight", [hd], 0.2, 0.0
+        yield from gated(p + "mlp.", d, c["intermediate_size"])
+    yield "model.norm.weight", [d], 0.2, 0.0
+
+
 LLAMA = {
     "architectures": ["LlamaForCausalLM"], "model_type": "llama",
     "vocab_size": 256, "hidden_size": 48, "intermediate_size": 112,
@@ -221,6 +241,19 @@ MOONLIGHT = dict(
     DEEPSEEK, num_hidden_layers=2, q_lora_rank=None, n_group=1, topk_group=1,
     rope_scaling=None, rope_theta=10000.0, routed_scaling_factor=1.5,
     norm_topk_prob=False)
+GEMMA3 = {
+    "architectures": ["Gemma3ForCausalLM"], "model_type": "gemma3_text",
+    "vocab_size": 256, "hidden_size": 48, "intermediate_size": 80,
+    "num_hidden_layers": 5, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 16, "query_pre_attn_scalar": 12,
+    "hidden_activation": "gelu_pytorch_tanh", "rms_norm_eps": 1e-6,
+    "sliding_window": 8, "sliding_window_pattern": 3, "rope_theta": 100.0,
+    "rope_local_base_freq": 1000.0,
+    "rope_scaling": {"rope_type": "linear", "factor": 4.0},
+    "max_position_embeddings": 128, "attention_bias": False,
+    "attn_logit_softcapping": None, "final_logit_softcapping": None,
+    "tie_word_embeddings": True, "pad_token_id": None,
+}
 CASES = {
     "llama": (LLAMA, decoder_tensors),
     "llama-tied": (dict(LLAMA, tie_word_embeddings=True), decoder_tensors),
@@ -231,6 +264,7 @@ CASES = {
     "mixtral": (MIXTRAL, mixtral_tensors),
     "deepseek_v3": (DEEPSEEK, deepseek_tensors),
     "moonlight": (MOONLIGHT, deepseek_tensors),
+    "gemma3": (GEMMA3, gemma3_tensors),
 }
 TOKENS = 1999  # no multiple of a batch: the sequence wraps
 
