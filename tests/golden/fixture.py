@@ -190,6 +190,37 @@ def gemma3_tensors(c):
     yield "model.norm.weight", [d], 0.2, 0.0
 
 
+def linear(name, out, into):
+    yield matrix(name, out, into)
+    yield name + ".bias", [out], 0.1, 0.0
+
+
+def layernorm(name, d):
+    yield norm(name, d)
+    yield name + ".bias", [d], 0.1, 0.0
+
+
+def vit_tensors(c):
+    d, n, size = c["hidden_size"], c["image_size"], c["patch_size"]
+    p, spots = "vit.embeddings.", (n // size) ** 2 + 1
+    yield p + "cls_token", [1, 1, d], 0.5, 0.0
+    yield p + "position_embeddings", [1, spots, d], 0.5, 0.0
+    p += "patch_embeddings.projection"
+    yield matrix(p, d, c["num_channels"], size, size)
+    yield p + ".bias", [d], 0.1, 0.0
+    for i in range(c["num_hidden_layers"]):
+        p = f"vit.encoder.layer.{i}."
+        yield from layernorm(p + "layernorm_before", d)
+        for name in ("query", "key", "value"):
+            yield from linear(f"{p}attention.attention.{name}", d, d)
+        yield from linear(p + "attention.output.dense", d, d)
+        yield from layernorm(p + "layernorm_after", d)
+        yield from linear(p + "intermediate.dense", c["intermediate_size"], d)
+        yield from linear(p + "output.dense", d, c["intermediate_size"])
+    yield from layernorm("vit.layernorm", d)
+    yield from linear("classifier", len(c["id2label"]), d)
+
+
 LLAMA = {
     "architectures": ["LlamaForCausalLM"], "model_type": "llama",
     "vocab_size": 256, "hidden_size": 48, "intermediate_size": 112,
@@ -254,6 +285,16 @@ GEMMA3 = {
     "attn_logit_softcapping": None, "final_logit_softcapping": None,
     "tie_word_embeddings": True, "pad_token_id": None,
 }
+VIT = {
+    "architectures": ["ViTForImageClassification"], "model_type": "vit",
+    "hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2,
+    "num_attention_heads": 3, "image_size": 12, "patch_size": 4,
+    "num_channels": 3, "hidden_act": "gelu", "layer_norm_eps": 1e-12,
+    "qkv_bias": True, "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+    "id2label": {str(i): str(i) for i in range(256)},
+    "label2id": {str(i): i for i in range(256)},
+}
 CASES = {
     "llama": (LLAMA, decoder_tensors),
     "llama-tied": (dict(LLAMA, tie_word_embeddings=True), decoder_tensors),
@@ -265,6 +306,7 @@ CASES = {
     "deepseek_v3": (DEEPSEEK, deepseek_tensors),
     "moonlight": (MOONLIGHT, deepseek_tensors),
     "gemma3": (GEMMA3, gemma3_tensors),
+    "vit": (VIT, vit_tensors),
 }
 TOKENS = 1999  # no multiple of a batch: the sequence wraps
 
