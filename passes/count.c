@@ -18,7 +18,10 @@
  *
  * A token is an element of the first integer input, so that the batch and
  * what accumulates it cancel; without one it is an element of the first axis
- * of the first input.
+ * of the first input.  Where no parameter is looked up in, integers are no
+ * tokens but numbers, as the bytes of an image: then parameters multiply each
+ * element of the first axis once, or, contracted, as often as they do, and the
+ * sum is shared by the integers of it.
  */
 #include <stdio.h>
 #include <string.h>
@@ -29,6 +32,7 @@
 typedef struct Use {
     bool looked_up;
     double part; /* picked by an index; 1: all */
+    double rows; /* how often it is contracted; 0: not, or not known */
 } Use;
 
 typedef struct Count {
@@ -44,6 +48,7 @@ static void merge(Use *into, Use u)
 {
     into->looked_up = into->looked_up || u.looked_up;
     if (u.part < into->part) into->part = u.part;
+    if (u.rows > into->rows) into->rows = u.rows;
 }
 
 /* What keeps the elements and changes their arrangement or dtype. */
@@ -104,7 +109,12 @@ static Use use_in_inst(Count *c, const Fn *fn, Value user, uint32_t k)
         const Fn *callee = fn_of(c->m, attr_fn(c->m, in->attr, AT_fn));
         return use_of(c, callee, (Value){k});
     }
-    return (Use){.part = 1};
+    Use u = {.part = 1};
+    Type type = value_type(fn, inst_arg(fn, in, k));
+    if (in->op == OP_einsum)
+        u.rows =
+            einsum_flops(c->m, fn, in) / 2 / (double)type_elements(c->m, type);
+    return u;
 }
 
 static Use use_of(Count *c, const Fn *fn, Value v)
@@ -127,7 +137,8 @@ static double parameter_flops(Count *c, const Fn *fn, uint32_t param)
     Use u = use_of(c, fn, (Value){param});
     if (u.looked_up) return 0;
     double each = slot && slot->frozen ? 2 : 6;
-    return each * u.part * (double)type_elements(m, port->type);
+    double rows = u.rows > c->tokens ? u.rows / c->tokens : 1;
+    return each * u.part * rows * (double)type_elements(m, port->type);
 }
 
 /* ------------------------------------------------------------ attention -- */
@@ -149,20 +160,35 @@ static double attention_flops(Module *m, const Fn *fn, bool inside)
 
 /* --------------------------------------------------------------- tokens -- */
 
+static double count_first(const Module *m, const Fn *train)
+{
+    for (uint32_t i = 0; i < train->nparams; i++) {
+        if (train->params[i].role != ROLE_input) continue;
+        const TypeInfo *t = type_info(m, train->params[i].type);
+        return t->naxes ? (double)t->axes[0].size : 1;
+    }
+    return 1;
+}
+
 static double count_tokens(const Module *m, const Fn *train)
 {
-    const Port *first = NULL;
     for (uint32_t i = 0; i < train->nparams; i++) {
         const Port *p = &train->params[i];
         if (p->role != ROLE_input) continue;
         DClass class = dtype_class(type_dtype(m, p->type));
         if (class == DC_int || class == DC_uint)
             return (double)type_elements(m, p->type);
-        if (!first) first = p;
     }
-    if (!first) return 1;
-    const TypeInfo *t = type_info(m, first->type);
-    return t->naxes ? (double)t->axes[0].size : 1;
+    return count_first(m, train);
+}
+
+static bool looks_up(Count *c, const Fn *train)
+{
+    for (uint32_t i = 0; i < train->nparams; i++)
+        if (train->params[i].role == ROLE_param &&
+            use_of(c, train, (Value){i}).looked_up)
+            return true;
+    return false;
 }
 
 static void set_number(Module *m, const char *name, double x)
@@ -179,13 +205,15 @@ bool pass_count(Module *m, PassCtx *cx)
     if (!fn_find(m, module_str(m, "train"), &ref)) return true;
     const Fn *train = fn_of(m, ref);
     Count c = {.m = m, .tokens = count_tokens(m, train)};
-    double parameters = 0, flops = 0;
+    double parameters = 0, flops = 0, integers = c.tokens;
+    if (!looks_up(&c, train)) c.tokens = count_first(m, train);
     for (uint32_t i = 0; i < train->nparams; i++) {
         if (train->params[i].role != ROLE_param) continue;
         parameters += (double)type_elements(m, train->params[i].type);
         flops += parameter_flops(&c, train, i);
     }
-    flops += 3 * attention_flops(m, train, false) / c.tokens;
+    flops *= c.tokens / integers;
+    flops += 3 * attention_flops(m, train, false) / integers;
     set_number(m, "parameters", parameters);
     set_number(m, "flops_per_token", flops);
     return true;
