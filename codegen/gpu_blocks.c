@@ -26,7 +26,7 @@
 #include "gpu_turned.h"
 
 enum { LANES = TURNED_LANES, THREADS = TURNED_THREADS, ROWS = 128 };
-enum { SLOT = 4, MOST_ROOM = 48 << 10, MOST_HELD = 384 };
+enum { SLOT = TURNED_SLOT, MOST_ROOM = 48 << 10, MOST_HELD = 384 };
 /* Loops, and there are no others; the last two are in the lanes. */
 enum { ITEMS_LOOP = 1, LANES_LOOP, INNER_LOOPS, LOOPS = 5 };
 
@@ -235,27 +235,6 @@ uint32_t gpu_blocks_places(const Kir *k)
 /* ---------------------------------------------------------------- maxima */
 
 /* Number i of shared memory behind so many bytes. */
-static LV slot(Emit *e, int64_t behind, LV i)
-{
-    LV byte = plus(e, number(e, behind), times(e, i, SLOT));
-    return LLVMBuildGEP2(e->s.b, LLVMInt8TypeInContext(e->s.cx), e->shared,
-                         &byte, 1, "");
-}
-
-static void take_lanes(Emit *e, const Tile *t)
-{
-    e->s.w = (unsigned)t->w;
-    e->lanes = LANES_LOOP;
-    e->aligned = true;
-}
-
-static void take_one(Emit *e)
-{
-    e->s.w = 1;
-    e->lanes = 0;
-    e->aligned = false;
-}
-
 /* At the row of a turn, in either loop. */
 static void enter_turn(Emit *e, const Tile *t, int64_t turn)
 {
@@ -292,8 +271,8 @@ static void load_rows(Emit *e, const Tile *t)
 static LV maximum_at(Emit *e, uint32_t a, LV row, LV lane)
 {
     int64_t all = ROWS / turns_of(e->k) * LANES * SLOT;
-    return slot(e, maxima_at(e->k) + a * all,
-                plus(e, times(e, row, LANES), lane));
+    return turned_slot(e, maxima_at(e->k) + a * all,
+                       plus(e, times(e, row, LANES), lane));
 }
 
 /* Of the rows of the thread, for the others. */
@@ -340,7 +319,7 @@ static void set_maxima(Emit *e, const Tile *t, LV item, LV lane)
 /* Value number i of lane u of the items. */
 static LV value_at(Emit *e, uint32_t i, LV u)
 {
-    return slot(e, values_at(e->k) + i * lanes_of_items(e->k) * SLOT, u);
+    return turned_slot(e, values_at(e->k) + i * lanes_of_items(e->k) * SLOT, u);
 }
 
 static void share_values(Emit *e, LV u)
@@ -352,13 +331,6 @@ static void share_values(Emit *e, LV u)
     }
 }
 
-/* X, or 0 where it is not below n; *EXISTS says which. */
-static LV below(Emit *e, LV x, int64_t n, LV *exists)
-{
-    *exists = LLVMBuildICmp(e->s.b, LLVMIntSLT, x, number(e, n), "");
-    return LLVMBuildSelect(e->s.b, *exists, x, number(e, 0), "");
-}
-
 /* Lane u of the items of the tile: all that is no part of a sweep. */
 static void make_lane(Emit *e, const Tile *t, LV u)
 {
@@ -366,10 +338,11 @@ static void make_lane(Emit *e, const Tile *t, LV u)
     LV item = LLVMBuildUDiv(b, u, number(e, LANES), ""), has_item;
     LV lane = LLVMBuildURem(b, u, number(e, LANES), ""), has_lane;
     LV first = LLVMBuildUDiv(b, t->first_row, number(e, t->each), "");
-    LV at = below(e, plus(e, first, item), e->k->rows, &has_item);
+    LV at = turned_below(e, plus(e, first, item), e->k->rows, &has_item);
     emit_enter(e, ITEMS_LOOP, at);
     emit_straight(e, ITEMS_LOOP);
-    at = below(e, plus(e, t->first_lane, lane), lanes_of(e->k)->hi, &has_lane);
+    at = turned_below(e, plus(e, t->first_lane, lane), lanes_of(e->k)->hi,
+                      &has_lane);
     emit_enter(e, LANES_LOOP, at);
     emit_between(e, 0, maxima_id(e->k));
     set_maxima(e, t, item, lane);
@@ -417,7 +390,7 @@ static void read_values(Emit *e, const Tile *t)
 static void make_turn(Emit *e, Tile *t, int64_t turn)
 {
     const Loop *l = sweep_of(e->k);
-    take_lanes(e, t);
+    turned_take_lanes(e, t);
     enter_turn(e, t, turn);
     e->defers = true;
     emit_body(e, t->sweep);
@@ -438,7 +411,7 @@ static void make_before(Emit *e, const Tile *t)
     e->chunk = turned_lane(e, t, &exists);
     turned_enter(e, t, turned_row(e, t, 0, &exists), e->chunk);
     emit_straight(e, ITEMS_LOOP);
-    take_lanes(e, t);
+    turned_take_lanes(e, t);
     emit_between(e, 0, maxima_id(e->k));
 }
 
@@ -455,7 +428,7 @@ void gpu_blocks_items(Emit *e, LV tid, LV block)
     memcpy(vals, e->vals, n * sizeof *vals);
     memcpy(wide, e->wide, n * sizeof *wide);
     gpu_barrier(e);
-    take_one(e);
+    turned_take_one(e);
     make_lanes(e, &t);
     gpu_barrier(e);
     memcpy(e->vals, vals, n * sizeof *vals);
@@ -464,10 +437,10 @@ void gpu_blocks_items(Emit *e, LV tid, LV block)
     t.row = gpu_opaque(e, t.row);
     t.column = gpu_opaque(e, t.column);
     e->chunk = turned_lane(e, &t, &exists);
-    take_lanes(e, &t);
+    turned_take_lanes(e, &t);
     read_values(e, &t);
     for (int64_t i = 0; i < t.turns; i++)
         make_turn(e, &t, i);
-    take_one(e);
+    turned_take_one(e);
     turned_store_across(e, &t);
 }

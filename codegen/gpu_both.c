@@ -33,27 +33,6 @@ typedef struct Run {
     LV *held; /* by turn */
 } Run;
 
-static LV slot(Emit *e, int64_t behind, LV i)
-{
-    LV byte = plus(e, number(e, behind), times(e, i, SLOT));
-    return LLVMBuildGEP2(e->s.b, LLVMInt8TypeInContext(e->s.cx), e->shared,
-                         &byte, 1, "");
-}
-
-static void take_lanes(const Run *r)
-{
-    r->e->s.w = (unsigned)r->t.w;
-    r->e->lanes = LANES_LOOP;
-    r->e->aligned = true;
-}
-
-static void take_one(const Run *r)
-{
-    r->e->s.w = 1;
-    r->e->lanes = 0;
-    r->e->aligned = false;
-}
-
 /* Of a body what is made then, without its loops and stores. */
 static void emit_part(const Run *r, LoopId loop, MadeWhen when)
 {
@@ -101,7 +80,7 @@ static void make_elements(Run *r)
     uint32_t n = k->nodes.n, at = r->b->element.id;
     LV **loaded = NEW_ARRAY(k->arena, LV *, r->t.turns);
     LV exists;
-    take_lanes(r);
+    turned_take_lanes(e, &r->t);
     e->chunk = turned_lane(e, &r->t, &exists);
     enter_turn(r, 0);
     emit_part(r, ITEMS_LOOP, MADE_below);
@@ -152,7 +131,7 @@ static LV maximum_at(const Run *r, LoopId loop, uint32_t acc, LV row, LV at)
 {
     const Maxima *x = &r->b->maxima[loop];
     int64_t behind = x->at + acc * x->n * x->rows * SLOT;
-    return slot(r->e, behind, plus(r->e, times(r->e, row, x->n), at));
+    return turned_slot(r->e, behind, plus(r->e, times(r->e, row, x->n), at));
 }
 
 /* Of each row of the thread, by the first thread of a block of columns. */
@@ -247,7 +226,7 @@ static void set_maxima(const Run *r, LoopId loop, LV item, LV lane)
 /* Value number i of lane u of the items, or of row u of the blocks. */
 static LV value_at(const Run *r, MadeWhen of, uint32_t i, LV u)
 {
-    return slot(r->e, r->b->at[of] + i * r->b->n[of] * SLOT, u);
+    return turned_slot(r->e, r->b->at[of] + i * r->b->n[of] * SLOT, u);
 }
 
 static bool is_shared(const Run *r, MadeWhen of, uint32_t node)
@@ -276,13 +255,6 @@ static void store_blocks(const Run *r, LoopId loop, LV exists)
     emit_on(e, on);
 }
 
-/* X, or 0 where it is not below n; *EXISTS says which. */
-static LV below(Emit *e, LV x, int64_t n, LV *exists)
-{
-    *exists = LLVMBuildICmp(e->s.b, LLVMIntSLT, x, number(e, n), "");
-    return LLVMBuildSelect(e->s.b, *exists, x, number(e, 0), "");
-}
-
 /* Lane u of the items of the tile: all that is no part of a sweep. */
 static void make_lane(const Run *r, LV u)
 {
@@ -292,11 +264,11 @@ static void make_lane(const Run *r, LV u)
     LV item = LLVMBuildUDiv(b, u, number(e, LANES), ""), has_item;
     LV lane = LLVMBuildURem(b, u, number(e, LANES), ""), has_lane;
     LV first = LLVMBuildUDiv(b, r->t.first_row, number(e, r->t.each), "");
-    LV at = below(e, plus(e, first, item), k->rows, &has_item);
+    LV at = turned_below(e, plus(e, first, item), k->rows, &has_item);
     emit_enter(e, ITEMS_LOOP, at);
     emit_part(r, ITEMS_LOOP, MADE_lanes);
-    at = below(e, plus(e, r->t.first_lane, lane), k->loops.at[LANES_LOOP].hi,
-               &has_lane);
+    at = turned_below(e, plus(e, r->t.first_lane, lane),
+                      k->loops.at[LANES_LOOP].hi, &has_lane);
     emit_enter(e, LANES_LOOP, at);
     for (LoopId i = MAXIMA_LOOPS; i < k->loops.n; i++)
         if (r->b->maxima[i].way != WAY_rows) set_maxima(r, i, item, lane);
@@ -315,8 +287,8 @@ static void make_row(const Run *r, LV u)
     LV row = LLVMBuildUDiv(b, u, number(e, of->n), ""), has_row, has_lane;
     LV block = LLVMBuildURem(b, u, number(e, of->n), "");
     LV lane = plus(e, r->t.first_lane, times(e, block, of->columns));
-    LV at = below(e, plus(e, r->t.first_row, row), r->t.rows, &has_row);
-    lane = below(e, lane, k->loops.at[LANES_LOOP].hi, &has_lane);
+    LV at = turned_below(e, plus(e, r->t.first_row, row), r->t.rows, &has_row);
+    lane = turned_below(e, lane, k->loops.at[LANES_LOOP].hi, &has_lane);
     turned_enter(e, &r->t, at, lane);
     for (LoopId i = MAXIMA_LOOPS; i < k->loops.n; i++) {
         LV *all = NEW_ARRAY(k->arena, LV, k->loops.at[i].accs.n + 1);
@@ -394,7 +366,7 @@ static void make_turn(Run *r, int64_t turn)
 {
     Emit *e = r->e;
     const Kir *k = e->k;
-    take_lanes(r);
+    turned_take_lanes(e, &r->t);
     enter_turn(r, turn);
     set_element(r, r->b->element, gpu_opaque(e, r->held[turn]));
     read_row(r, turn);
@@ -407,7 +379,7 @@ static void make_turn(Run *r, int64_t turn)
         (*made)[turn] = emit_use(e, in->b);
         if (turned_crosses(k, n)) continue;
         turned_store_along(e, &r->t, n, turn);
-        take_lanes(r);
+        turned_take_lanes(e, &r->t);
         enter_turn(r, turn);
     }
 }
@@ -422,18 +394,18 @@ void gpu_both_items(Emit *e, LV tid, LV block)
     make_elements(&r);
     make_maxima(&r);
     gpu_barrier(e);
-    take_one(&r);
+    turned_take_one(e);
     make_each(&r, both.n[MADE_lanes], make_lane);
     make_each(&r, both.n[MADE_rows], make_row);
     gpu_barrier(e);
     /* places are found again: registers hold the elements */
     r.t.row = gpu_opaque(e, r.t.row);
     r.t.column = gpu_opaque(e, r.t.column);
-    take_lanes(&r);
+    turned_take_lanes(e, &r.t);
     e->chunk = turned_lane(e, &r.t, &exists);
     read_values(&r);
     for (int64_t i = 0; i < r.t.turns; i++)
         make_turn(&r, i);
-    take_one(&r);
+    turned_take_one(e);
     turned_store_across(e, &r.t);
 }

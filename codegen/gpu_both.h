@@ -12,7 +12,7 @@
 enum { LANES = TURNED_LANES, THREADS = TURNED_THREADS, ROWS = 128 };
 /* Loops; those that make maxima come behind. */
 enum { ITEMS_LOOP = 1, LANES_LOOP, SWEEP_LOOP, MAXIMA_LOOPS, MOST_LOOP = 8 };
-enum { SLOT = 4 }; /* bytes of a maximum, or of a value */
+enum { SLOT = TURNED_SLOT }; /* bytes of a maximum, or of a value */
 
 /* Of what a loop makes maxima: of columns of a block of rows, of blocks of
  * both, or of rows of a block of columns. */

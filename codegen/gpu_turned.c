@@ -159,6 +159,33 @@ static LV rest(Emit *e, LV x, int64_t by)
     return LLVMBuildURem(e->s.b, x, number(e, by), "");
 }
 
+LV turned_slot(Emit *e, int64_t behind, LV i)
+{
+    LV byte = plus(e, number(e, behind), times(e, i, TURNED_SLOT));
+    return LLVMBuildGEP2(e->s.b, LLVMInt8TypeInContext(e->s.cx), e->shared,
+                         &byte, 1, "");
+}
+
+LV turned_below(Emit *e, LV x, int64_t n, LV *exists)
+{
+    *exists = LLVMBuildICmp(e->s.b, LLVMIntSLT, x, number(e, n), "");
+    return LLVMBuildSelect(e->s.b, *exists, x, number(e, 0), "");
+}
+
+void turned_take_lanes(Emit *e, const Tile *t)
+{
+    e->s.w = (unsigned)t->w;
+    e->lanes = LANES_LOOP;
+    e->aligned = true;
+}
+
+void turned_take_one(Emit *e)
+{
+    e->s.w = 1;
+    e->lanes = 0;
+    e->aligned = false;
+}
+
 Tile turned_tile(Emit *e, LV tid, LV block, LoopId sweep)
 {
     const Kir *k = e->k;
@@ -257,9 +284,7 @@ static void store_at(Emit *e, const Tile *t, uint32_t node,
     e->aligned = true;
     turned_enter(e, t, at->row, at->lane);
     emit_store_value(e, (Node){node}, v);
-    e->lanes = 0;
-    e->s.w = 1;
-    e->aligned = false;
+    turned_take_one(e);
     LLVMBuildBr(b, on);
     LLVMPositionBuilderAtEnd(b, on);
 }

@@ -9,7 +9,7 @@
 
 #include "target.h"
 
-enum { TURNED_LANES = 128, TURNED_THREADS = 256 };
+enum { TURNED_LANES = 128, TURNED_THREADS = 256, TURNED_SLOT = 4 };
 
 typedef struct Tile {
     LoopId sweep;             /* or 0: rows are items */
@@ -36,6 +36,13 @@ static inline LV times(Emit *e, LV x, int64_t by)
     return LLVMBuildMul(e->s.b, x, number(e, by), "");
 }
 
+/* The word of shared memory at index I of those BEHIND so many bytes. */
+LV turned_slot(Emit *e, int64_t behind, LV i);
+/* X, or 0 where it is not below n; *EXISTS says which. */
+LV turned_below(Emit *e, LV x, int64_t n, LV *exists);
+/* What is emitted then is of all lanes of a thread, or of one place. */
+void turned_take_lanes(Emit *e, const Tile *t);
+void turned_take_one(Emit *e);
 Tile turned_tile(Emit *e, LV tid, LV block, LoopId sweep);
 /* A thread's first lane, and the row of a turn; the last ones where these do
  * not exist.  *EXISTS: whether they do; NULL: they do. */
