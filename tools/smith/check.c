@@ -14,14 +14,6 @@
 #include <math.h>
 #include <string.h>
 
-/* What went wrong, in front of the reports. */
-static bool failed(const Unit *u, Buf *why, const char *what)
-{
-    buf_printf(why, "%s\n", what);
-    diag_render(&u->diag, DIAG_TEXT, why);
-    return false;
-}
-
 /* ----------------------------------------------------------------- print -- */
 
 static bool all_finite(const Module *m, const Tensor *t)
@@ -39,7 +31,7 @@ static bool check_finite(Unit *u, uint64_t seed, Buf *why)
     Tensor *results = NEW_ARRAY(&u->arena, Tensor, fn->nresults);
     if (!interp_fn(&u->m, fn, &(InterpOpts){.round = true}, args, results,
                    &u->arena))
-        return failed(u, why, "the program does not run");
+        return unit_failed(u, why, "the program does not run");
     for (uint32_t i = 0; i < fn->nresults; i++) {
         if (all_finite(&u->m, &results[i])) continue;
         buf_printf(why, "result %u is not finite\n", i);
@@ -53,7 +45,7 @@ static bool check_print(const char *text, size_t n, uint64_t seed, Buf *why)
     Unit u;
     Buf again = {0};
     bool ok = unit_read(&u, text, n);
-    if (!ok) failed(&u, why, "the program does not verify");
+    if (!ok) unit_failed(&u, why, "the program does not verify");
     if (ok) module_print(&u.m, NULL, &again);
     if (ok && (again.n != n || memcmp(again.at, text, n) != 0)) {
         ok = false;
@@ -118,7 +110,8 @@ static bool check_pass(Steps *s, uint32_t i, const char *name, bool *more)
         *more = false;
         ok = true;
     } else if (!ok) {
-        failed(s->u, s->why, arena_printf(&s->u->arena, "pass %s fails", name));
+        unit_failed(s->u, s->why,
+                    arena_printf(&s->u->arena, "pass %s fails", name));
     } else {
         module_print(m, NULL, &after);
     }
@@ -128,8 +121,9 @@ static bool check_pass(Steps *s, uint32_t i, const char *name, bool *more)
         s->t->checked[i]++;
         s->t->skipped += was_unchecked(&s->u->diag);
         if (!ok)
-            failed(s->u, s->why,
-                   arena_printf(&s->u->arena, "pass %s changes results", name));
+            unit_failed(
+                s->u, s->why,
+                arena_printf(&s->u->arena, "pass %s changes results", name));
         unit_release(&old);
     }
     buf_release(&before);

@@ -31,3 +31,10 @@ bool unit_read(Unit *u, const char *text, size_t n)
     uint32_t source = diag_add_source(&u->diag, "program.tir", copy, n);
     return module_parse(&u->m, source) && module_verify(&u->m);
 }
+
+bool unit_failed(const Unit *u, Buf *why, const char *what)
+{
+    buf_printf(why, "%s\n", what);
+    diag_render(&u->diag, DIAG_TEXT, why);
+    return false;
+}
