@@ -11,13 +11,6 @@ int64_t axes_extent(const Lower *l, const TypeAxis *axes, uint32_t n)
     return p;
 }
 
-bool axes_listed(const TypeAxis *axes, uint32_t n, Axis a)
-{
-    for (uint32_t i = 0; i < n; i++)
-        if (axes[i].axis.id == a.id) return true;
-    return false;
-}
-
 const TypeAxis *fn_axis(const Lower *l, Axis a)
 {
     for (uint32_t i = 0; i < l->fn->ninsts; i++) {

@@ -179,8 +179,8 @@ static void find_rows(Lower *l, Nest *nest)
         if (is_column(l, r, &sum)) continue;
         for (uint32_t i = 0; i < t->naxes; i++) {
             Axis a = first_name(nest, t->axes[i].axis);
-            if (axes_listed(rows, nest->nrows, a) ||
-                axes_listed(nest->inner, nest->ninner, a))
+            if (type_axes_have(rows, nest->nrows, a) ||
+                type_axes_have(nest->inner, nest->ninner, a))
                 continue;
             int64_t s = l->k->args[fn->nparams + r].stride[i];
             uint32_t at = nest->nrows++;
@@ -225,7 +225,7 @@ static bool has_inner(const Lower *l, const Nest *nest, uint32_t result)
 {
     const TypeInfo *t = type_info(l->m, l->fn->results[result].type);
     for (uint32_t i = 0; i < t->naxes; i++)
-        if (axes_listed(nest->inner, nest->ninner, t->axes[i].axis) ||
+        if (type_axes_have(nest->inner, nest->ninner, t->axes[i].axis) ||
             is_tallied(nest, &t->axes[i]))
             return true;
     return false;
@@ -418,7 +418,8 @@ static bool may_reassociate(const Lower *l, const Nest *nest,
         const TypeInfo *info = type_info(l->m, t);
         bool inner = false;
         for (uint32_t k = 0; k < info->naxes; k++)
-            inner |= axes_listed(nest->inner, nest->ninner, info->axes[k].axis);
+            inner |=
+                type_axes_have(nest->inner, nest->ninner, info->axes[k].axis);
         if (!inner) continue;
         if (dtype_class(info->dtype) != DC_float ||
             dtype_bytes(info->dtype) > 2)

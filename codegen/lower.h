@@ -87,7 +87,6 @@ typedef struct Env {
     uint32_t n;
 } Env;
 int64_t axes_extent(const Lower *l, const TypeAxis *axes, uint32_t n);
-bool axes_listed(const TypeAxis *axes, uint32_t n, Axis a);
 /* As the first value of the group has it. */
 const TypeAxis *fn_axis(const Lower *l, Axis a);
 void env_bind(Env *e, Axis axis, Ix ix); /* replaces */

@@ -38,12 +38,12 @@ static bool find_axes(Cores *c)
 
 static bool is_own(const Cores *c, Axis a)
 {
-    return axes_listed(c->own.at, c->own.n, a);
+    return type_axes_have(c->own.at, c->own.n, a);
 }
 
 static bool is_swept(const Cores *c, Axis a)
 {
-    return axes_listed(c->swept.at, c->swept.n, a);
+    return type_axes_have(c->swept.at, c->swept.n, a);
 }
 
 const TypeAxis *cores_terms(const Cores *c, Type t)

@@ -108,13 +108,6 @@ static uint64_t name_hash(Sema *s, Str path, const char *more, uint32_t k)
 
 /* -------------------------------------------------------- initial values -- */
 
-static bool is_outer(const TypeAxis *outer, uint32_t n, Axis a)
-{
-    for (uint32_t i = 0; i < n; i++)
-        if (outer[i].axis.id == a.id) return true;
-    return false;
-}
-
 static Value initial_leaf(Sema *s, bool normal, Mem *mem)
 {
     Stream st = {.key = name_hash(s, mem->path, "", s->draws++)};
@@ -122,7 +115,7 @@ static Value initial_leaf(Sema *s, bool normal, Mem *mem)
     const TypeInfo *t = type_info(s->m, mem->type);
     TypeAxis *own = NEW_ARRAY(s->a, TypeAxis, t->naxes + 1);
     for (uint32_t i = 0; i < t->naxes; i++)
-        if (!is_outer(st.outer, st.nouter, t->axes[i].axis))
+        if (!type_axes_have(st.outer, st.nouter, t->axes[i].axis))
             own[st.naxes++] = t->axes[i];
     st.axes = own;
     stream_seed(s, &st, entry_scalar(s, "seed", DT_i64));

@@ -72,9 +72,7 @@ Scope *scope_base(Scope *sc)
 
 bool scope_in_rest(const Scope *sc, Axis a)
 {
-    for (uint32_t i = 0; i < sc->nrest; i++)
-        if (sc->rest[i].axis.id == a.id) return true;
-    return false;
+    return type_axes_have(sc->rest, sc->nrest, a);
 }
 
 Binding *scope_find(Scope *sc, Str name)

@@ -221,6 +221,14 @@ bool attr_item_has(const AttrItem *list, Axis axis)
     return list && axes_have(list->axes, list->n, axis);
 }
 
+bool attr_mesh_same(const AttrItem *x, const AttrItem *y)
+{
+    bool same = x->n == y->n;
+    for (uint32_t i = 0; i < x->n && same; i++)
+        same = mesh_axes_have(y->mesh, y->n, x->mesh[i]);
+    return same;
+}
+
 static bool item_names(const AttrItem *item, Axis axis)
 {
     AttrKind kind = attr_kind(item->key);

@@ -463,6 +463,7 @@ const char *type_str(Module *m, Type t);
 const char *axes_str(Module *m, const Axis *axes, uint32_t n); /* "a, b" */
 bool axes_have(const Axis *axes, uint32_t n, Axis a);
 bool mesh_axes_have(const MeshAxis *axes, uint32_t n, MeshAxis a);
+bool type_axes_have(const TypeAxis *axes, uint32_t n, Axis a);
 
 /* --------------------------------------------------- attributes (attr.c) -- */
 
@@ -489,6 +490,8 @@ int64_t attr_int(const Module *m, Attr a, AttrKey k, int64_t otherwise);
 bool attr_flag(const Module *m, Attr a, AttrKey k);
 /* Whether a list of axes names one; without a list: no. */
 bool attr_item_has(const AttrItem *list, Axis axis);
+/* Whether two lists of mesh axes name the same, in whatever order. */
+bool attr_mesh_same(const AttrItem *x, const AttrItem *y);
 /* Whether some attribute names the axis. */
 bool attr_names_axis(const Module *m, Attr a, Axis axis);
 Axis attr_axis(const Module *m, Attr a, AttrKey k);

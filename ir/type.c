@@ -220,6 +220,13 @@ bool mesh_axes_have(const MeshAxis *axes, uint32_t n, MeshAxis a)
     return false;
 }
 
+bool type_axes_have(const TypeAxis *axes, uint32_t n, Axis a)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (axes[i].axis.id == a.id) return true;
+    return false;
+}
+
 Type type_without_axes(Module *m, Type t, const Axis *axes, uint32_t n)
 {
     Draft d;

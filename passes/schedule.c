@@ -64,21 +64,13 @@ typedef struct Schedule {
 
 /* ---------------------------------------------------------------- lists -- */
 
-/* In whatever order. */
-static bool same_devices(const AttrItem *x, const AttrItem *y)
-{
-    bool same = x->n == y->n;
-    for (uint32_t i = 0; i < x->n && same; i++)
-        same = mesh_axes_have(y->mesh, y->n, x->mesh[i]);
-    return same;
-}
-
 /* Groups of devices are numbered as they come in the module. */
 static uint32_t group_number(const Schedule *x, const Inst *collective)
 {
     const AttrItem *over = attr_get(x->m, collective->attr, AT_over);
     uint32_t n = 0;
-    while (over && n < x->groups.n && !same_devices(x->groups.at[n].over, over))
+    while (over && n < x->groups.n &&
+           !attr_mesh_same(x->groups.at[n].over, over))
         n++;
     return n;
 }

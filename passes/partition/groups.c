@@ -10,18 +10,10 @@
 
 typedef VEC(const AttrItem *) Groups;
 
-static bool same_devices(const AttrItem *a, const AttrItem *b)
-{
-    bool same = a->n == b->n;
-    for (uint32_t i = 0; i < a->n && same; i++)
-        same = mesh_axes_have(b->mesh, b->n, a->mesh[i]);
-    return same;
-}
-
 static const AttrItem *find_same(const Groups *g, const AttrItem *over)
 {
     for (uint32_t i = 0; i < g->n; i++)
-        if (same_devices(g->at[i], over)) return g->at[i];
+        if (attr_mesh_same(g->at[i], over)) return g->at[i];
     return NULL;
 }
 

@@ -109,13 +109,6 @@ static bool is_sent(const Quantise *q, const Inst *gather)
     return false;
 }
 
-static bool is_kept(const Axis *kept, uint32_t n, Axis a)
-{
-    for (uint32_t i = 0; i < n; i++)
-        if (kept[i].id == a.id) return true;
-    return false;
-}
-
 /* Whether a move leaves the axes KEPT alone, which have its operand's names
  * then. */
 static bool goes_below(const Quantise *q, const Inst *in, Axis *kept,
@@ -133,9 +126,9 @@ static bool goes_below(const Quantise *q, const Inst *in, Axis *kept,
     if (in->op == OP_gather) return is_sent(q, in);
     if (in->op != OP_merge && in->op != OP_split) return false;
     Axis axis = attr_axis(q->m, in->attr, AT_axis);
-    if (in->op == OP_merge) return !is_kept(kept, n, axis);
+    if (in->op == OP_merge) return !axes_have(kept, n, axis);
     for (uint32_t i = 0; i < to->n; i++)
-        if (is_kept(kept, n, to->axes[i])) return false;
+        if (axes_have(kept, n, to->axes[i])) return false;
     return true;
 }
 
