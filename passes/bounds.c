@@ -8,7 +8,10 @@
  *            from, in whatever entry.  The runtime refuses data beyond it.
  *
  * An input chooses where it, or the same numbers under other names, casts and
- * places, is the second operand of a gather, in the entry or in a repeat.
+ * places, is the second operand of a gather, in the entry or in a repeat.  What
+ * a part of it chooses from bounds all of it, unless floats are computed of the
+ * input too: then the rest may be no indices, as the bytes of an image behind
+ * its class.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,6 +20,12 @@
 #include "pass.h"
 
 enum { MOST_DEPTH = 16 };
+
+/* What a value is told to be by those that read it. */
+typedef struct Bound {
+    int64_t whole, part; /* of all its elements, of some; 0: none */
+    bool floats;         /* are computed of it */
+} Bound;
 
 static bool same_numbers(const Module *m, const Inst *in)
 {
@@ -43,33 +52,56 @@ static int64_t least(int64_t a, int64_t b)
     return a == 0 || (b > 0 && b < a) ? b : a;
 }
 
-static int64_t fn_bound(Module *m, const Fn *fn, uint32_t param, int depth);
+static Bound fn_bound(Module *m, const Fn *fn, uint32_t param, int depth);
 
-/* The bound that instruction I puts on its operand K; 0: none. */
-static int64_t use_bound(Module *m, const Fn *fn, const Inst *in, uint32_t k,
-                         int depth)
+static bool makes_floats(const Module *m, const Fn *fn, const Inst *in)
+{
+    Value v = {(uint32_t)(in - fn->insts)};
+    return in->op == OP_map &&
+           dtype_class(type_dtype(m, value_type(fn, v))) == DC_float;
+}
+
+/* What instruction I says of its operand K. */
+static Bound use_bound(Module *m, const Fn *fn, const Inst *in, uint32_t k,
+                       int depth)
 {
     if (in->op == OP_gather && k == 1) {
         Axis axis = attr_axis(m, in->attr, AT_axis);
-        return type_size(m, value_type(fn, inst_arg(fn, in, 0)), axis);
+        Type from = value_type(fn, inst_arg(fn, in, 0));
+        return (Bound){.whole = type_size(m, from, axis)};
     }
-    if (in->op != OP_call && in->op != OP_repeat) return 0;
+    if (in->op != OP_call && in->op != OP_repeat)
+        return (Bound){.floats = makes_floats(m, fn, in)};
     return fn_bound(m, fn_of(m, attr_fn(m, in->attr, AT_fn)), k, depth + 1);
 }
 
-static int64_t fn_bound(Module *m, const Fn *fn, uint32_t param, int depth)
+static void add_use(Bound *to, Bound use, bool part)
 {
-    if (depth > MOST_DEPTH) return 0;
+    if (part) {
+        use.part = least(use.part, use.whole);
+        use.whole = 0;
+    }
+    to->whole = least(to->whole, use.whole);
+    to->part = least(to->part, use.part);
+    to->floats = to->floats || use.floats;
+}
+
+static Bound fn_bound(Module *m, const Fn *fn, uint32_t param, int depth)
+{
+    Bound bound = {0};
+    if (depth > MOST_DEPTH) return bound;
     ArenaMark mark = arena_mark(m->scratch);
     bool *same = NEW_ARRAY(m->scratch, bool, fn->ninsts);
-    int64_t bound = 0;
+    bool *part = NEW_ARRAY(m->scratch, bool, fn->ninsts);
     same[param] = true;
     for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
         const Inst *in = &fn->insts[i];
         for (uint32_t k = 0; k < in->nargs; k++) {
-            if (!same[inst_arg(fn, in, k).id]) continue;
+            uint32_t x = inst_arg(fn, in, k).id;
+            if (!same[x]) continue;
             same[i] = same[i] || same_numbers(m, in);
-            bound = least(bound, use_bound(m, fn, in, k, depth));
+            part[i] = part[x] || in->op == OP_slice || in->op == OP_pick;
+            add_use(&bound, use_bound(m, fn, in, k, depth), part[x]);
         }
     }
     arena_pop(m->scratch, mark);
@@ -84,7 +116,9 @@ static void set_bound(Module *m, const Fn *fn, uint32_t param)
         return;
     char name[256], value[32];
     snprintf(name, sizeof name, "bound.%s", str_of(m, port->path));
-    int64_t bound = least(option_int(m, name, 0), fn_bound(m, fn, param, 0));
+    Bound b = fn_bound(m, fn, param, 0);
+    int64_t bound = least(option_int(m, name, 0), b.whole);
+    if (!b.floats) bound = least(bound, b.part);
     if (bound == 0) return;
     snprintf(value, sizeof value, "%" PRId64, bound);
     option_set(m, name, value);
