@@ -9,7 +9,7 @@
  *
  * An input chooses where it, or the same numbers under other names, casts and
  * places, is the second operand of a gather, in the entry or in a repeat.  What
- * a part of it chooses from bounds all of it, unless floats are computed of the
+ * a part of it chooses from bounds all of it, unless floats are made of the
  * input too: then the rest may be no indices, as the bytes of an image behind
  * its class.
  */
@@ -24,7 +24,7 @@ enum { MOST_DEPTH = 16 };
 /* What a value is told to be by those that read it. */
 typedef struct Bound {
     int64_t whole, part; /* of all its elements, of some; 0: none */
-    bool floats;         /* are computed of it */
+    bool floats;         /* are made of it */
 } Bound;
 
 static bool same_numbers(const Module *m, const Inst *in)
@@ -54,11 +54,34 @@ static int64_t least(int64_t a, int64_t b)
 
 static Bound fn_bound(Module *m, const Fn *fn, uint32_t param, int depth);
 
-static bool makes_floats(const Module *m, const Fn *fn, const Inst *in)
+static bool has(const Expr *at, uint32_t n, Expr e)
 {
-    Value v = {(uint32_t)(in - fn->insts)};
-    return in->op == OP_map &&
-           dtype_class(type_dtype(m, value_type(fn, v))) == DC_float;
+    for (uint32_t i = 0; i < n; i++)
+        if (at[i].id == e.id) return true;
+    return false;
+}
+
+/* Whether a map makes a float of its operand K.  What is compared with it, as
+ * with the id of a pad, is no number that is made of it. */
+static bool makes_floats(Module *m, const Inst *in, uint32_t k)
+{
+    if (in->op != OP_map) return false;
+    uint32_t n, made = 0;
+    ArenaMark mark = arena_mark(m->scratch);
+    const Expr *at = expr_walk(m, attr_expr(m, in->attr), m->scratch, &n);
+    Expr *of = NEW_ARRAY(m->scratch, Expr, n); /* made of the operand */
+    bool floats = false;
+    for (uint32_t i = 0; i < n; i++) {
+        const ExprInfo *e = expr_info(m, at[i]);
+        bool is = e->op == SC_arg && e->operand == k;
+        for (uint32_t j = 0; j < e->nargs; j++)
+            is |= has(of, made, e->args[j]);
+        if (!is || dtype_class((DType)e->dtype) == DC_bool) continue;
+        floats |= dtype_class((DType)e->dtype) == DC_float;
+        of[made++] = at[i];
+    }
+    arena_pop(m->scratch, mark);
+    return floats;
 }
 
 /* What instruction I says of its operand K. */
@@ -71,7 +94,7 @@ static Bound use_bound(Module *m, const Fn *fn, const Inst *in, uint32_t k,
         return (Bound){.whole = type_size(m, from, axis)};
     }
     if (in->op != OP_call && in->op != OP_repeat)
-        return (Bound){.floats = makes_floats(m, fn, in)};
+        return (Bound){.floats = makes_floats(m, in, k)};
     return fn_bound(m, fn_of(m, attr_fn(m, in->attr, AT_fn)), k, depth + 1);
 }
 
