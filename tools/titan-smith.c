@@ -17,9 +17,11 @@
 
 enum { OK = 0, WRONG = 1, USAGE = 2, MOST_WHY = 1 << 16 };
 enum { SECONDS = 60, WAIT = 900 }; /* of work, and in all */
+/* In layouts that are drawn, one seed in so many is of the language, too. */
+enum { EACH_TASK = 8 };
 
 static const ProgramText program = {
-    PROGRAM_smith, "titan-smith", "[options]",
+    PROGRAM_smith, "titan-smith", "[options] [FILE ...]",
     "Makes random programs, one in eight of them a training step with "
     "attention, a loss and a batch in parts, and checks that they print, that "
     "every pass keeps "
@@ -45,6 +47,7 @@ typedef struct Check {
     unsigned modes;
     uint64_t seed;
     const Task *task; /* of a program of the language; NULL: it is IR */
+    const char *file; /* or NULL: that it is read from */
     Note *note;
 } Check;
 
@@ -54,9 +57,13 @@ static void child(const Check *c, const char *text, size_t n)
     Buf why = {0};
     setrlimit(RLIMIT_CPU, &(struct rlimit){SECONDS, WAIT});
     alarm(WAIT);
-    bool ok = c->task ? check_plans(c->task, text, n, &c->note->cover, &why)
-                      : check_program(text, n, c->modes, c->seed,
-                                      &c->note->tally, &why);
+    bool ok = true;
+    if (c->task)
+        ok = check_plans(c->task, text, n, &c->note->cover, &why);
+    else if (c->file)
+        ok = check_layouts(text, n, c->seed, &c->note->tally, true, &why);
+    else
+        ok = check_program(text, n, c->modes, c->seed, &c->note->tally, &why);
     if (why.n) {
         size_t most = why.n < MOST_WHY - 1 ? why.n : MOST_WHY - 1;
         memcpy(c->note->why, why.at, most);
@@ -131,6 +138,7 @@ static void shrink_task(Check *c, Task *task, Failing *f)
         if (!task->way[i]) continue;
         plain[i] = true;
         task_choose(task->seed, plain, &smaller);
+        smaller.layouts = task->layouts;
         source_print(&smaller, &text);
         c->task = &smaller;
         if (fails_alike(f, text.at, text.n))
@@ -165,21 +173,22 @@ static bool modes_of(const char *word, unsigned *out)
     static const struct {
         const char *word;
         unsigned modes;
-    } rows[] = {
-        {"print", MODE_print},
-        {"passes", MODE_passes},
-        {"host", MODE_host},
-        {"mesh", MODE_mesh},
-        {"plans", MODE_plans},
-        {"all", MODE_print | MODE_passes | MODE_mesh | MODE_host | MODE_plans}};
+    } rows[] = {{"print", MODE_print},
+                {"passes", MODE_passes},
+                {"host", MODE_host},
+                {"mesh", MODE_mesh},
+                {"plans", MODE_plans},
+                {"layouts", MODE_layouts},
+                {"all", MODE_print | MODE_passes | MODE_mesh | MODE_host |
+                            MODE_plans | MODE_layouts}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (!strcmp(rows[i].word, word)) {
             *out = rows[i].modes;
             return true;
         }
     fprintf(stderr,
-            "titan-smith: --mode is print, passes, host, mesh, plans or "
-            "all, found '%s'\n",
+            "titan-smith: --mode is print, passes, host, mesh, plans, "
+            "layouts or all, found '%s'\n",
             word);
     return false;
 }
@@ -221,11 +230,12 @@ static bool try_program(Check *c, uint32_t ninsts, World *w, bool emit)
     return ok;
 }
 
-static bool try_task(Check *c, bool emit)
+static bool try_task(Check *c, bool emit, bool layouts)
 {
     Buf text = {0};
     Task task;
     task_choose(c->seed, NULL, &task);
+    task.layouts = layouts;
     source_print(&task, &text);
     c->task = &task;
     if (emit) fputs(text.at, stdout);
@@ -233,6 +243,31 @@ static bool try_task(Check *c, bool emit)
     if (!ok) report_task(c, &task);
     buf_release(&text);
     return ok;
+}
+
+/* A program of the user's in layouts of each seed. */
+static uint32_t try_file(Check *c, const char *path, uint64_t seed,
+                         uint64_t count)
+{
+    Arena a;
+    size_t n = 0;
+    uint32_t failed = 0;
+    arena_init(&a, "file");
+    const char *text = read_file(&a, path, &n);
+    c->file = path;
+    if (!text) {
+        perror(path);
+        failed++;
+    }
+    for (uint64_t i = 0; text && i < count && failed < 5; i++) {
+        c->seed = seed + i;
+        if (passes_check(c, text, n)) continue;
+        failed++;
+        printf("%s, seed %llu fails: %s\n", path, (unsigned long long)c->seed,
+               c->note->why);
+    }
+    arena_release(&a);
+    return failed;
 }
 
 static int run(const Options *o)
@@ -245,11 +280,20 @@ static int run(const Options *o)
     uint32_t ninsts = (uint32_t)option_number(o, OPT_ops, 12);
     bool emit = option_given(o, OPT_emit_program);
     if (!modes_of(option_text(o, OPT_mode), &c.modes)) return USAGE;
+    for (uint32_t i = 0; i < o->arguments.n; i++)
+        failed += try_file(&c, o->arguments.at[i], seed, count);
+    if (o->arguments.n) {
+        printf("not compared: %u\n%u files, %u failed\n", c.note->tally.skipped,
+               o->arguments.n, failed);
+        return failed ? WRONG : OK;
+    }
     for (uint64_t i = 0; i < (emit ? 1 : count) && failed < 5; i++) {
         c.seed = seed + i;
         if (c.modes & ~MODE_plans) failed += !try_program(&c, ninsts, &w, emit);
         if (c.modes == MODE_plans || (c.modes & MODE_plans && !emit))
-            failed += !try_task(&c, emit);
+            failed += !try_task(&c, emit, false);
+        if (c.modes & MODE_layouts && !emit && c.seed % EACH_TASK == 0)
+            failed += !try_task(&c, emit, true);
     }
     if (emit) return OK;
     if (c.modes & ~MODE_plans) print_counts(&w, &c.note->tally);

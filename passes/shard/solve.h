@@ -74,7 +74,8 @@ double solve_cost(const Solve *x);
 double solve_moves(const Solve *x);
 
 /* alike.c: its operands can be brought into the forms in which it needs them;
- * mesh axes over which it is pending, or they, are nowhere in it from now on. */
+ * mesh axes over which it is pending, or they, are nowhere in it from now on.
+ */
 bool item_is_possible(const Solve *x, uint32_t item);
 void item_unpend(Solve *x, uint32_t item);
 

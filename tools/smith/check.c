@@ -161,5 +161,7 @@ bool check_program(const char *text, size_t n, unsigned modes, uint64_t seed,
     if (modes & MODE_passes && !check_passes(text, n, seed, t, why))
         return false;
     if (modes & MODE_mesh && !check_mesh(text, n, seed, t, why)) return false;
+    if (modes & MODE_layouts && !check_layouts(text, n, seed, t, false, why))
+        return false;
     return !(modes & MODE_host) || check_host(text, n, seed, why);
 }

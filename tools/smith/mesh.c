@@ -75,7 +75,7 @@ static void draw_rule(Plan *p, const Fn *fn, MeshAxis mesh)
                roles[draw_below(&p->w, sizeof roles / sizeof *roles)]);
 }
 
-static void draw_plan(Module *m, const Fn *fn, uint64_t seed)
+void mesh_draw(Module *m, const Fn *fn, uint64_t seed)
 {
     static const char *const names[] = {"x", "y", "z"};
     static const char *const chunks[] = {"2", "4", "own"};
@@ -132,7 +132,7 @@ bool check_mesh(const char *text, size_t n, uint64_t seed, Tally *t, Buf *why)
     bool ok = unit_read(&u, text, n), apart = false;
     for (uint32_t i = 0; ok && check_step(i, name); i++) {
         bool shard = !strcmp(name, "shard");
-        if (shard) draw_plan(&u.m, unit_entry(&u), seed);
+        if (shard) mesh_draw(&u.m, unit_entry(&u), seed);
         if (shard) spread_launches(&u.m, seed);
         apart |= shard;
         if (apart)

@@ -123,7 +123,8 @@ typedef enum Mode {
     MODE_passes = 2,
     MODE_host = 4,
     MODE_mesh = 8,
-    MODE_plans = 16
+    MODE_plans = 16,
+    MODE_layouts = 32
 } Mode;
 typedef struct Tally {
     uint32_t checked[64]; /* per step of the pipeline: programs it changed */
@@ -142,8 +143,15 @@ bool check_host(const char *text, size_t n, uint64_t seed, Buf *why);
 /* Streams, one to three, and whatever may leave the first one leaves it. */
 void spread_launches(Module *m, uint64_t seed);
 
-/* mesh.c */
+/* mesh.c: a mesh, and rules for what the entry has. */
+void mesh_draw(Module *m, const Fn *fn, uint64_t seed);
 bool check_mesh(const char *text, size_t n, uint64_t seed, Tally *t, Buf *why);
+
+/* layouts.c: what `shard` would choose is drawn. */
+void layouts_draw(Module *m, uint64_t seed);
+/* STANDS_THERE: in front of what shares a program out. */
+bool check_layouts(const char *text, size_t n, uint64_t seed, Tally *tally,
+                   bool stands_there, Buf *why);
 
 /* shrink.c: makes a failing program smaller while it fails in the same way;
  * FAILS runs it apart, and lives through a crash. */

@@ -28,6 +28,7 @@ enum { REMAT_every = 5, REMAT_keep = 6, REMAT_remake = 7, REMAT_budget = 8 };
 typedef struct Task {
     uint64_t seed;
     uint32_t way[CHOICE_count]; /* 0: the plain one */
+    bool layouts;               /* these are drawn, too */
 } Task;
 
 /* choose.c */
