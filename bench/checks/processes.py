@@ -20,10 +20,11 @@ def name_of(pid):
 
 def ranks_of(pid, n):
     """Of `--nproc N`, started as PID: rank 0, and the ranks that it has started, in order; none before all are there.
-    Asked when they train: the watchdog has its name only a moment after it is there, and would be taken for a rank."""
+    The watchdog has its name only a moment after it is there, and would be taken for a rank before."""
     for first in children(pid):
-        others = [x for x in children(first) if name_of(x) != "titan-watchdog"]
-        if len(others) == n - 1:
+        names = {x: name_of(x) for x in children(first)}
+        others = [x for x, name in names.items() if name != "titan-watchdog"]
+        if len(others) == n - 1 and len(names) == n:
             return [first, *others]
     return []
 
