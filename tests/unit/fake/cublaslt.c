@@ -179,8 +179,12 @@ static double dot(const Product *p, int64_t r, int64_t c, int64_t batch)
 
 static void multiply(const void *data)
 {
-    const Product *p = data;
+    Product here = *(const Product *)data, *p = &here;
     const struct LtLayoutRow *l = &p->ld;
+    p->a = fake_host((CuPtr)p->a);
+    p->b = fake_host((CuPtr)p->b);
+    p->c = fake_host((CuPtr)p->c);
+    p->d = fake_host((CuPtr)p->d);
     fake_log("matmul way %d", (int)p->algo);
     if (p->desc.processors) fake_log(" on %d", p->desc.processors);
     fake_log("\n");

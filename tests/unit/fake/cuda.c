@@ -207,13 +207,45 @@ CuResult cuMemGetInfo(size_t *available, size_t *total)
  * reach by the process that has them. */
 typedef struct Memory {
     struct Memory *next;
-    CuPtr at;
+    CuPtr at; /* 0: without an address */
     size_t bytes;
     int file;
+    CuPtr base;     /* of what has no address */
+    unsigned users; /* of that: who made it, and windows to it */
 } Memory;
 
+/* Where a GPU reaches memory that was made without an address. */
+typedef struct Window {
+    struct Window *next;
+    CuPtr at;
+    size_t bytes;
+    Memory *memory;
+    bool open; /* the GPU may */
+} Window;
+
 static Memory *memories;
-static pthread_mutex_t list = PTHREAD_MUTEX_INITIALIZER; /* of these */
+static Window *windows;
+static pthread_mutex_t list = PTHREAD_MUTEX_INITIALIZER; /* of memories */
+/* Of windows: who reads them puts no order between threads. */
+static pthread_rwlock_t panes = PTHREAD_RWLOCK_INITIALIZER;
+
+static Window **window_at(CuPtr at)
+{
+    Window **w = &windows;
+    while (*w && !(at >= (*w)->at && at - (*w)->at < (*w)->bytes))
+        w = &(*w)->next;
+    return w;
+}
+
+void *fake_host(CuPtr at)
+{
+    if (fake_is_leaving()) return (void *)(uintptr_t)at;
+    pthread_rwlock_rdlock(&panes);
+    const Window *w = *window_at(at);
+    if (w && w->open) at = w->memory->base + (at - w->at);
+    pthread_rwlock_unlock(&panes);
+    return (void *)(uintptr_t)at;
+}
 
 static CuPtr map_file(int file, size_t bytes)
 {
@@ -227,7 +259,8 @@ static Memory *new_memory(size_t bytes, bool has_address)
     m->bytes = bytes;
     m->file = memfd_create("fake", MFD_CLOEXEC);
     if (ftruncate(m->file, (off_t)bytes) != 0) abort();
-    if (has_address) m->at = map_file(m->file, bytes);
+    m->users = 1;
+    *(has_address ? &m->at : &m->base) = map_file(m->file, bytes);
     pthread_mutex_lock(&list);
     m->next = memories;
     memories = m;
@@ -286,6 +319,12 @@ CuResult cuIpcCloseMemHandle(CuPtr at)
     return 0;
 }
 
+/* Under the lock of windows. */
+static void leave_memory(Memory *m)
+{
+    if (--m->users == 0) munmap((void *)(uintptr_t)m->base, m->bytes);
+}
+
 /* Without an address: a file, too, until it is released; what is mapped stays.
  */
 CuResult cuMemCreate(CuMemory *memory, size_t bytes, const CuMemoryKind *kind,
@@ -307,6 +346,9 @@ CuResult cuMemRelease(CuMemory memory)
     int file = m->file;
     m->file = -1;
     pthread_mutex_unlock(&list);
+    pthread_rwlock_wrlock(&panes);
+    leave_memory(m);
+    pthread_rwlock_unlock(&panes);
     return close(file) ? 1 : 0;
 }
 
@@ -330,12 +372,22 @@ CuResult cuMemAddressFree(CuPtr at, size_t bytes)
     return munmap((void *)(uintptr_t)at, bytes) ? 1 : 0;
 }
 
+static void add_window(CuPtr at, size_t bytes, Memory *memory)
+{
+    Window *w = malloc(sizeof *w);
+    pthread_rwlock_wrlock(&panes);
+    *w = (Window){.next = windows, .at = at, .bytes = bytes, .memory = memory};
+    windows = w;
+    memory->users++;
+    pthread_rwlock_unlock(&panes);
+}
+
 /* Nobody reaches it before he is let.  Of a handle that was released the
  * driver says nothing: it may be that of other memory. */
 CuResult cuMemMap(CuPtr at, size_t bytes, size_t offset, CuMemory memory,
                   unsigned long long flags)
 {
-    const Memory *m = (const Memory *)(uintptr_t)memory;
+    Memory *m = (Memory *)(uintptr_t)memory;
     BEGIN();
     pthread_mutex_lock(&list);
     if (m->file < 0) {
@@ -344,14 +396,21 @@ CuResult cuMemMap(CuPtr at, size_t bytes, size_t offset, CuMemory memory,
     }
     void *p = mmap((void *)(uintptr_t)at, bytes, PROT_NONE,
                    MAP_SHARED | MAP_FIXED, m->file, (off_t)offset);
+    add_window(at, bytes, m);
     pthread_mutex_unlock(&list);
-    return flags || p == MAP_FAILED ? 1 : 0;
+    return flags || offset || p == MAP_FAILED ? 1 : 0;
 }
 
 /* It waits for nothing, unlike cuMemFree: what streams have yet to do with that
  * memory dies of it. */
 CuResult cuMemUnmap(CuPtr at, size_t bytes)
 {
+    pthread_rwlock_wrlock(&panes);
+    Window **place = window_at(at), *w = *place;
+    *place = w->next;
+    leave_memory(w->memory);
+    pthread_rwlock_unlock(&panes);
+    free(w);
     return map_none(at, &at, bytes);
 }
 
@@ -360,6 +419,9 @@ CuResult cuMemSetAccess(CuPtr at, size_t bytes, const CuMemoryAccess *access,
 {
     BEGIN();
     bool all = access->flags == CU_access_read_write;
+    pthread_rwlock_wrlock(&panes);
+    (*window_at(at))->open = all;
+    pthread_rwlock_unlock(&panes);
     return n != 1 || access->place.type != CU_place_device ||
            mprotect((void *)(uintptr_t)at, bytes,
                     all ? PROT_READ | PROT_WRITE : PROT_NONE);
@@ -446,7 +508,7 @@ static void copy(const void *data)
     if (c->what == 'd')
         fake_log("copy %zu: %lld %lld\n", c->n, where((CuPtr)c->to),
                  where((CuPtr)c->from));
-    memcpy(c->to, c->from, c->n);
+    memcpy(fake_host((CuPtr)c->to), fake_host((CuPtr)c->from), c->n);
 }
 
 CuResult cuMemcpyHtoDAsync(CuPtr to, const void *from, size_t bytes,
@@ -489,7 +551,7 @@ static void fill(const void *data)
     if (c->to != (char *)(uintptr_t)device.arena || c->n < 4096)
         fake_log("zero %zu: %lld\n", c->n, where((CuPtr)c->to));
     fake_spend(1000);
-    if (!c->word) memset(c->to, c->what, c->n);
+    if (!c->word) memset(fake_host((CuPtr)c->to), c->what, c->n);
     for (size_t i = 0; c->word && i < c->n; i += 4)
         fake_put((CuPtr)c->to + i, c->word);
 }
@@ -515,6 +577,7 @@ CuResult cuMemsetD8Async(CuPtr to, unsigned char value, size_t n,
 CuResult cuMemsetD32Async(CuPtr to, unsigned value, size_t n, CuStream stream)
 {
     BEGIN();
+    if (value) fake_leave();
     fill_on(stream,
             &(Copy){.to = (char *)(uintptr_t)to, .n = 4 * n, .word = value});
     return 0;
@@ -637,15 +700,15 @@ static void launch(const void *data)
              l->threads, l->shared, l->stream, where(l->args[0]),
              (long long)l->args[1]);
     fake_spend(2000);
-    float *to = (float *)(uintptr_t)l->args[0];
+    float *to = fake_host(l->args[0]);
     if (!strcmp(l->fn->name, "bump")) *to += 1;
-    if (!strcmp(l->fn->name, "add")) *to += *(float *)(uintptr_t)l->args[1];
+    if (!strcmp(l->fn->name, "add")) *to += *(float *)fake_host(l->args[1]);
 }
 
 static uint64_t load_bits(uint64_t at, unsigned bytes)
 {
     uint64_t x = 0;
-    memcpy(&x, (const void *)(uintptr_t)at, bytes);
+    memcpy(&x, fake_host(at), bytes);
     return x;
 }
 
@@ -661,7 +724,7 @@ static bool is_bad(const CudaScanArgs *a, uint64_t x)
 static void scan(const void *data)
 {
     const CudaScanArgs *a = data;
-    uint64_t *first = (uint64_t *)(uintptr_t)a->first;
+    uint64_t *first = fake_host(a->first);
     FAKE_COUNT(device.scans, 1);
     for (uint64_t i = 0; i < a->n; i++) {
         uint64_t at = a->at, rest = i;
@@ -690,8 +753,10 @@ static float piece_at(const CudaSumArgs *a, uint32_t m, uint64_t i)
 
 static void add_pieces(const void *data)
 {
-    const CudaSumArgs *a = data;
-    char *to = (char *)(uintptr_t)a->to;
+    CudaSumArgs here = *(const CudaSumArgs *)data, *a = &here;
+    char *to = fake_host(a->to);
+    a->from = (CuPtr)(uintptr_t)fake_host(a->from);
+    if (a->me < a->n) a->mine = (CuPtr)(uintptr_t)fake_host(a->mine);
     for (uint64_t i = 0; i < a->count; i++) {
         float sum = piece_at(a, 0, i);
         uint32_t bits;

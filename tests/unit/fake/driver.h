@@ -40,6 +40,10 @@ void fake_use(CuContext context);
 /* The number of the thread's GPU; its calls so far, with this one. */
 int fake_gpu(void);
 unsigned fake_count_call(void);
+/* Words are written that others would write: its streams come to an end, with
+ * whatever bytes. */
+void fake_leave(void);
+bool fake_is_leaving(void);
 /* A word at AT, which others may look at meanwhile. */
 void fake_put(CuPtr at, uint32_t word);
 /* All that is pending is done. */

@@ -54,6 +54,10 @@ void fake_log(const char *fmt, ...) TITAN_PRINTF(1, 2);
 /* The clock goes on. */
 void fake_spend(unsigned us);
 
+/* Where what a GPU has at AT lies, whichever GPU asks; of the host: there.  All
+ * reach it so, and ThreadSanitizer sees who has to do with the same bytes. */
+void *fake_host(CuPtr at);
+
 /* Work of a stream: done when somebody waits for it, or kept for the graph that
  * is captured.  A copy of N bytes at DATA is handed to RUN. */
 void fake_work(CuStream stream, void (*run)(const void *data), const void *data,

@@ -74,7 +74,7 @@ static void fill(Box *b, Pair *p)
 {
     if (p->sent == p->sends || b->filled != b->emptied) return;
     b->bytes = smaller(p->sends - p->sent, BOX);
-    memcpy(b->at, p->out + p->sent, b->bytes);
+    memcpy(b->at, fake_host((CuPtr)(p->out + p->sent)), b->bytes);
     p->sent += b->bytes;
     b->filled++;
 }
@@ -82,7 +82,7 @@ static void fill(Box *b, Pair *p)
 static void empty(Box *b, Pair *p)
 {
     if (p->got == p->gets || b->filled == b->emptied) return;
-    memcpy(p->in + p->got, b->at, b->bytes);
+    memcpy(fake_host((CuPtr)(p->in + p->got)), b->at, b->bytes);
     p->got += b->bytes;
     b->emptied++;
 }
@@ -96,7 +96,7 @@ static void add_up(const Work *w)
                 ((const float *)(const void *)w->pieces)[m * w->count + i];
             sum = w->op == NCCL_sum ? sum + x : x > sum ? x : sum;
         }
-        memcpy(w->to + 4 * i, &sum, 4);
+        memcpy(fake_host((CuPtr)(w->to + 4 * i)), &sum, 4);
     }
 }
 

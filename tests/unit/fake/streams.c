@@ -68,6 +68,7 @@ typedef struct Line {
     struct CuGraphRow pending; /* work that nobody has waited for */
     bool beside;               /* it is done while nobody waits, too */
     _Atomic unsigned calls;
+    atomic_bool leaving;
 } Line;
 
 static Line lines[FAKE_GPUS];
@@ -122,6 +123,16 @@ int fake_gpu(void)
 unsigned fake_count_call(void)
 {
     return FAKE_COUNT(line()->calls, 1) + 1;
+}
+
+void fake_leave(void)
+{
+    line()->leaving = true;
+}
+
+bool fake_is_leaving(void)
+{
+    return line()->leaving;
 }
 
 /* ----------------------------------------------------------------- order -- */
@@ -291,6 +302,7 @@ void fake_streams_reset(void)
     HOLD(l);
     release_graph(l->capturing);
     l->capturing = NULL;
+    l->leaving = false;
     streams = events = 0;
 }
 
@@ -354,7 +366,7 @@ typedef struct Word {
 
 static _Atomic uint32_t *word_at(CuPtr at)
 {
-    return (_Atomic uint32_t *)(uintptr_t)at;
+    return fake_host(at);
 }
 
 /* What comes behind a wait for it comes behind what is in front of it. */
