@@ -396,7 +396,7 @@ static TitanStatus ask(Local *l, uint32_t rank, Order *o)
     }
     tell(l, rank, o);
     bool over = is_over(l, rank);
-    *o = l->orders[rank];
+    if (over) *o = l->orders[rank];
     return over && !atomic_load(&l->board->ended) ? TITAN_OK
                                                   : conclude(l, TITAN_OK);
 }
@@ -443,12 +443,14 @@ static void local_free(Crew *c)
 {
     Local *l = (Local *)c;
     Order end = {.kind = ORDER_end};
-    if (l->board && atomic_load(&l->board->ended))
-        leave_soon(l->leave, c->story, l->status);
+    bool ended = l->board && atomic_load(&l->board->ended);
+    if (ended) leave_soon(l->leave, c->story, l->status);
     pthread_mutex_lock(&l->looks);
     atomic_store(&l->closing, true);
     pthread_mutex_unlock(&l->looks);
-    for (uint32_t r = 1; l->members && r < c->ranks; r++)
+    /* where the run has ended they may be at work on an order still, and leave
+     * by themselves */
+    for (uint32_t r = 1; l->members && r < c->ranks && !ended; r++)
         if (l->members[r].started) tell(l, r, &end);
     for (uint32_t r = 1; l->members && r < c->ranks; r++)
         if (l->members[r].started && !l->options.processes)
