@@ -6,12 +6,19 @@ set(TITAN_C_FLAGS
   -Wno-sign-conversion -Wvla -Wundef -Wwrite-strings -Wpointer-arith
   -Wcast-qual -Wformat=2 -Wimplicit-fallthrough -fno-strict-aliasing
   -ffp-contract=off)
-if(TITAN_SANITIZE)
-  list(APPEND TITAN_C_FLAGS -fsanitize=address,undefined
-    -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
-  add_link_options(-fsanitize=address,undefined)
-  # training programs are linked by titanc, with the same runtime
+# Training programs are linked by titanc, with the same runtime.
+set(TITAN_LINK_FLAGS "")
+if(TITAN_SANITIZE STREQUAL "thread")
+  set(TITAN_LINK_FLAGS -fsanitize=thread)
+  # of a clang that warns of more than those that the warnings are held to
+  list(APPEND TITAN_C_FLAGS -Wno-error)
+elseif(TITAN_SANITIZE)
+  list(APPEND TITAN_C_FLAGS -fno-sanitize-recover=undefined)
   set(TITAN_LINK_FLAGS -fsanitize=address,undefined)
+endif()
+if(TITAN_SANITIZE)
+  list(APPEND TITAN_C_FLAGS ${TITAN_LINK_FLAGS} -fno-omit-frame-pointer)
+  add_link_options(${TITAN_LINK_FLAGS})
 endif()
 if(TITAN_PURIFY)
   add_compile_definitions(TITAN_PURIFY)

@@ -62,7 +62,7 @@ void fetch_hang_up(FetchLine *line)
 /* ------------------------------------------------------------ the others -- */
 
 /* Bytes of the staged base, which is all that a rank has. */
-static TitanStatus fill(TitanStory *s, const FetchServer *f)
+static TitanStatus read_staged(TitanStory *s, const FetchServer *f)
 {
     uint32_t rank = f->device->rank;
     uint64_t room = stage_of(f->im, rank)->base_bytes[TITAN_BASE_persistent];
@@ -94,7 +94,7 @@ static bool answer(const FetchServer *f)
         return false;
     c->n = (size_t)n;
     if (crate_close(c) != n) return false;
-    uint32_t status = fill(&story, f);
+    uint32_t status = read_staged(&story, f);
     if (!fd_put(f->fd, &status, sizeof status, ever)) return false;
     return status == TITAN_OK ? fd_put(f->fd, c->at, c->bytes, ever)
                               : fd_put(f->fd, &story, sizeof story, ever);

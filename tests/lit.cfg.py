@@ -16,6 +16,8 @@ config.test_exec_root = os.path.join(site["build"], "tests", "lit")
 config.environment["PATH"] = os.pathsep.join(
     [site["llvm_bin"], site["build"], os.environ["PATH"]])
 config.environment["FILECHECK_OPTS"] = "--enable-var-scope"
+if site["tsan_options"]:
+    config.environment["TSAN_OPTIONS"] = site["tsan_options"]
 for tool in ("titanc", "titan-opt", "titan-run", "titan-smith", "titan"):
     config.substitutions.append(
         ("%" + tool + r"\b", os.path.join(site["build"], tool)))

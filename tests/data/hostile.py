@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import resource
 import struct
 import subprocess
@@ -18,7 +19,8 @@ import pace  # noqa: E402
 
 PROGRAM = os.path.abspath(sys.argv[1])
 # Sanitizers take their time.
-SECONDS = 5.0 if b"__asan_init" in open(PROGRAM, "rb").read() else 1.0
+SANITIZED = re.search(rb"__(asan|tsan)_init", open(PROGRAM, "rb").read())
+SECONDS = 5.0 if SANITIZED else 1.0
 MEBIBYTES = 512
 os.mkdir("hostile")
 cases = []
