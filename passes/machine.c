@@ -42,11 +42,18 @@ static const Machine host = {.flops = 2e5,
                              .elements = 1 << 14,
                              .link = 2e3,
                              .meet = 1,
-                             .alone = 2e3};
+                             .alone = 2e3,
+                             .near = 2e3,
+                             .far = 2e3,
+                             .least = 1,
+                             .host = UINT32_MAX};
 
 enum { RESIDENT = 2048 }; /* threads of a processor */
 /* Blocks of NCCL's kernels (runtime/reserve.c). */
 enum { CHANNELS = 24 };
+/* Of a collective: it weighs small ones against each other and against work,
+ * and next to large ones it is nothing. */
+enum { LEAST = 8192 };
 
 static Machine gpu_of(const Row *r)
 {
@@ -65,6 +72,7 @@ static Machine gpu_of(const Row *r)
                      .taken = 8,
                      .near = r->link * r->nccl * 1e-6,
                      .far = r->far * r->nccl * 1e-6,
+                     .least = LEAST,
                      .processors = r->processors,
                      .host = (uint32_t)r->host,
                      .channels = CHANNELS};
@@ -76,4 +84,36 @@ Machine machine_of(const Module *m, const PassCtx *cx)
     for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++)
         if (!strcmp(rows[i].target, target)) return gpu_of(&rows[i]);
     return strncmp(target, "sm_", 3) ? host : gpu_of(&rows[0]);
+}
+
+/* The ranks of a pipeline are along a mesh axis that has one index while they
+ * are compiled. */
+static double mesh_ranks(const Module *m, MeshAxis of)
+{
+    MeshAxis ranks;
+    bool is = mesh_find(m, option_get(m, "rank-axis"), &ranks);
+    return is && ranks.id == of.id ? module_ranks(m)
+                                   : (double)m->mesh.at[of.id].size;
+}
+
+double group_spread(const Module *m, const MeshAxis *over, uint32_t n)
+{
+    double far = 0, stride = 1;
+    for (uint32_t i = m->mesh.n; i-- > 0;) {
+        MeshAxis axis = {i};
+        double size = mesh_ranks(m, axis);
+        if (mesh_axes_have(over, n, axis)) far += (size - 1) * stride;
+        stride *= size;
+    }
+    return far;
+}
+
+bool leaves_host(const Machine *on, double spread)
+{
+    return spread >= on->host;
+}
+
+double link_rate(const Machine *on, double spread)
+{
+    return leaves_host(on, spread) ? on->far : on->near;
 }

@@ -20,6 +20,7 @@ typedef struct Machine {
                                   matmul that could run where they are sent */
     double near, far;          /* bytes per microsecond by NCCL, which needs
                                   processors: inside of a host, and out of it */
+    double least;              /* bytes, that a collective counts as more */
     uint32_t processors, host; /* of one; how many share a host */
     uint32_t channels;         /* processors that NCCL needs, for a lot */
 } Machine;
@@ -28,5 +29,12 @@ typedef struct Machine {
 enum { TILE_ELEMENTS = 128 * 256 };
 
 Machine machine_of(const Module *m, const PassCtx *cx);
+
+/* How far apart the members of a group over mesh axes are, in ranks. */
+double group_spread(const Module *m, const MeshAxis *over, uint32_t n);
+/* Members so far apart are of several hosts; what one of them receives by NCCL,
+ * in bytes per microsecond. */
+bool leaves_host(const Machine *on, double spread);
+double link_rate(const Machine *on, double spread);
 
 #endif

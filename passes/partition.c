@@ -53,7 +53,7 @@ static void make_local(Module *m, uint32_t i)
     m->fns.at[i] = fn;
 }
 
-static Fn *bring_all(Module *m, const Fn *fn)
+static Fn *bring_all(Module *m, const Machine *on, const Fn *fn)
 {
     Rewrite rw;
     rewrite_begin(&rw, m, fn);
@@ -67,22 +67,22 @@ static Fn *bring_all(Module *m, const Fn *fn)
         rw.b.loc = in->loc;
         rw.b.phase = (Phase)in->phase;
         Value v = rewrite_value(&rw, inst_arg(fn, in, 0));
-        rewrite_set(&rw, (Value){i}, partition_bring(&rw.b, v, in->type));
+        rewrite_set(&rw, (Value){i}, partition_bring(&rw.b, on, v, in->type));
     }
     return rewrite_end(&rw);
 }
 
 bool pass_partition(Module *m, PassCtx *cx)
 {
-    (void)cx;
     int64_t devices = mesh_devices(m);
+    Machine on = machine_of(m, cx);
     for (uint32_t i = 0; i < m->fns.n; i++) {
         const Fn *fn = m->fns.at[i];
         if (fn->view == VIEW_global && devices != 1)
             return refuse_mesh(m, devices);
         if (fn->view == VIEW_global) make_local(m, i);
         if (fn->view == VIEW_local && fn_has_op(fn, OP_reshard))
-            m->fns.at[i] = bring_all(m, fn);
+            m->fns.at[i] = bring_all(m, &on, fn);
     }
     partition_groups(m);
     return true;

@@ -3,21 +3,26 @@
  *
  * One step after another, the first that is possible:
  *
- *      reduce_scatter   what is pending becomes the next split of an axis
- *      cut              a mesh axis that nothing uses becomes it: free, and
- *                       what follows is smaller
+ *      cut              a mesh axis that nothing uses becomes the next split of
+ *                       an axis: free, and what follows is smaller
+ *      reduce_scatter   what is pending becomes it, over fast links first:
+ *                       less is left for slow ones
  *      all_to_all       the innermost split of an axis becomes it elsewhere
  *      all_reduce       what is pending is made
- *      all_gather       the innermost splits of an axis go
+ *      all_gather       the innermost splits of an axis go, over slow links
+ *                       first, while there is little
  *
  * and at the end what is to be pending is declared so.  Splits of an axis are
  * a list, outermost first; a step adds or takes away at its end.  A split that
  * is in the way of another is gathered, so the steps come to an end.
  */
+#include <math.h>
+
 #include "partition.h"
 
 typedef struct Bring {
     Module *m;
+    const Machine *on;
     Builder *b;
     Value v;
     Type to;
@@ -111,21 +116,40 @@ static void add_splits(Bring *x, Op op, uint32_t axis, uint32_t n)
 
 /* ---------------------------------------------------------------- steps -- */
 
+/* How many mesh axes, pending now, are the next splits of an axis. */
+static uint32_t next_pending(const Bring *x, uint32_t axis)
+{
+    const TypeAxis *a = &now(x)->axes[axis], *b = &then(x)->axes[axis];
+    uint32_t n = 0;
+    if (!is_begun(a, b)) return 0;
+    while (a->nsplits + n < b->nsplits &&
+           mesh_axes_have(now(x)->pending, now(x)->npending,
+                          b->splits[a->nsplits + n]))
+        n++;
+    return n;
+}
+
+/* Bytes per microsecond within groups over these mesh axes. */
+static double rate(const Bring *x, const MeshAxis *over, uint32_t n)
+{
+    return link_rate(x->on, group_spread(x->m, over, n));
+}
+
 static bool scatter(Bring *x)
 {
+    uint32_t best = 0, over = 0;
+    double most = 0;
     for (uint32_t i = 0; i < now(x)->naxes; i++) {
-        const TypeAxis *a = &now(x)->axes[i], *b = &then(x)->axes[i];
-        uint32_t n = 0;
-        if (!is_begun(a, b)) continue;
-        while (a->nsplits + n < b->nsplits &&
-               mesh_axes_have(now(x)->pending, now(x)->npending,
-                              b->splits[a->nsplits + n]))
-            n++;
-        if (!n) continue;
-        add_splits(x, OP_reduce_scatter, i, n);
-        return true;
+        uint32_t n = next_pending(x, i);
+        const MeshAxis *next =
+            then(x)->axes[i].splits + now(x)->axes[i].nsplits;
+        if (!n || rate(x, next, n) <= most) continue;
+        most = rate(x, next, n);
+        best = i;
+        over = n;
     }
-    return false;
+    if (over) add_splits(x, OP_reduce_scatter, best, over);
+    return over > 0;
 }
 
 static bool cut(Bring *x)
@@ -203,24 +227,39 @@ static bool goes_elsewhere(const Bring *x, MeshAxis m, uint32_t axis)
     return false;
 }
 
-/* Splits that another axis is to have go one at a time: the next may then be
- * moved and not gathered. */
+/* How many innermost splits of an axis go at once: those that another axis is
+ * to have one at a time, as the next may then be moved and not gathered. */
+static uint32_t gone(const Bring *x, uint32_t axis)
+{
+    const TypeAxis *a = &now(x)->axes[axis];
+    uint32_t keep = common(a, &then(x)->axes[axis]);
+    for (uint32_t k = keep; k < a->nsplits; k++)
+        if (goes_elsewhere(x, a->splits[k], axis)) return 1;
+    return a->nsplits - keep;
+}
+
 static bool gather(Bring *x)
 {
+    uint32_t best = 0, over = 0;
+    double least = INFINITY;
     for (uint32_t i = 0; i < now(x)->naxes; i++) {
-        const TypeAxis a = now(x)->axes[i];
-        uint32_t keep = common(&a, &then(x)->axes[i]);
-        if (keep == a.nsplits) continue;
-        for (uint32_t k = keep; k < a.nsplits; k++)
-            if (goes_elsewhere(x, a.splits[k], i)) keep = a.nsplits - 1;
-        AttrList l = {.n = 0};
-        attr_put_id(&l, AT_axis, a.axis.id);
-        step(x, OP_all_gather,
-             with_splits(x, value_type(x->b->fn, x->v), i, a.splits, keep), &l,
-             a.splits + keep, a.nsplits - keep);
-        return true;
+        const TypeAxis *a = &now(x)->axes[i];
+        uint32_t n = gone(x, i);
+        const MeshAxis *last = a->splits + a->nsplits - n;
+        if (!n || rate(x, last, n) >= least) continue;
+        least = rate(x, last, n);
+        best = i;
+        over = n;
     }
-    return false;
+    if (!over) return false;
+    const TypeAxis a = now(x)->axes[best];
+    uint32_t keep = a.nsplits - over;
+    AttrList l = {.n = 0};
+    attr_put_id(&l, AT_axis, a.axis.id);
+    step(x, OP_all_gather,
+         with_splits(x, value_type(x->b->fn, x->v), best, a.splits, keep), &l,
+         a.splits + keep, over);
+    return true;
 }
 
 static void declare(Bring *x)
@@ -238,10 +277,10 @@ static void declare(Bring *x)
     step(x, OP_pending, x->to, &l, over, n);
 }
 
-Value partition_bring(Builder *b, Value v, Type t)
+Value partition_bring(Builder *b, const Machine *on, Value v, Type t)
 {
-    Bring x = {b->m, b, v, t};
-    while (scatter(&x) || cut(&x) || turn(&x) || make(&x) || gather(&x))
+    Bring x = {b->m, on, b, v, t};
+    while (cut(&x) || scatter(&x) || turn(&x) || make(&x) || gather(&x))
         ;
     declare(&x);
     return x.v;

@@ -51,19 +51,6 @@ typedef struct Bound {
 
 /* ----------------------------------------------------------------- costs -- */
 
-/* How far apart the members of a group are, in ranks. */
-static double spread_of(const Module *m, const AttrItem *over)
-{
-    double far = 0;
-    for (uint32_t i = 0; i < over->n; i++) {
-        double stride = 1;
-        for (uint32_t k = over->mesh[i].id + 1; k < m->mesh.n; k++)
-            stride *= (double)m->mesh.at[k].size;
-        far += (double)(m->mesh.at[over->mesh[i].id].size - 1) * stride;
-    }
-    return far;
-}
-
 static bool by_engines(const Bound *b, const Inst *in, bool leaves)
 {
     if (b->alone || leaves || in->op == OP_all_reduce) return false;
@@ -91,11 +78,11 @@ static void note_collective(Bound *b, uint32_t i, const Fn *group)
     const Inst *in = group_collective(group);
     if (is_message(in)) return;
     const AttrItem *over = attr_get(b->m, in->attr, AT_over);
-    bool leaves = spread_of(b->m, over) >= b->on->host;
-    if (by_engines(b, in, leaves)) return;
+    double spread = group_spread(b->m, over->mesh, over->n);
+    if (by_engines(b, in, leaves_host(b->on, spread))) return;
     double bytes = moved_bytes(b, group, in);
     double channels = ceil(bytes / WORTH);
-    b->talk[i] = b->on->meet + bytes / (leaves ? b->on->far : b->on->near);
+    b->talk[i] = b->on->meet + bytes / link_rate(b->on, spread);
     b->needs[i] = channels < 1                 ? 1
                   : channels < b->on->channels ? (uint32_t)channels
                                                : b->on->channels;

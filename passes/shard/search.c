@@ -14,6 +14,7 @@
  * best of all.  Else those go on that would cost least if the parts behind
  * them did what they do now.
  */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,33 +60,48 @@ static uint32_t form_in(const State *s, const Reader *r)
     return r->part == NO_PART ? r->form : s->at[r->part]->form[r->form];
 }
 
-/* One of the first K readers has the form too. */
-static bool is_first(const Search *x, const State *s, const Seen *v, uint32_t k,
-                     uint32_t n)
+/* What reader K pays for a value beside others: nothing where one of them has
+ * the form too, and else no first steps that one takes. */
+typedef struct Beside {
+    const Seen *v;
+    const Reader *reader;
+    uint32_t from, form;
+    double pays, shared;
+} Beside;
+
+static Beside beside_none(const Search *x, const State *s, const Seen *v,
+                          uint32_t k)
 {
-    const Reader *all = &x->w->readers.at[v->first], *r = &all[k];
-    uint32_t form = form_in(s, r);
-    for (uint32_t i = 0; i < k; i++)
-        if (all[i].kind == r->kind && is_read(&all[i], n) &&
-            form_in(s, &all[i]) == form)
-            return false;
-    return true;
+    const Reader *r = &x->w->readers.at[v->first + k];
+    Beside b = {v, r, made_in(s, v, x->part + 1), form_in(s, r), 0, 0};
+    b.pays = form_cost(x->w, r->arg, b.from, b.form);
+    return b;
 }
 
-/* What reader K pays for a form of its own: those who stay, and those of parts
- * in front, have theirs already. */
+static void look_beside(const Search *x, const State *s, Beside *b, uint32_t k)
+{
+    const Reader *o = &x->w->readers.at[b->v->first + k];
+    uint32_t to[2] = {b->form, form_in(s, o)};
+    if (o->kind == b->reader->kind && to[0] == to[1]) {
+        b->pays = b->shared = 0;
+    } else if (o->phase == b->reader->phase && to[1] != b->from) {
+        uint32_t arg[2] = {b->reader->arg, o->arg};
+        b->shared = fmax(b->shared, form_share(x->w, arg, b->from, to));
+    }
+}
+
+/* Those who stay, and those of parts in front, have their forms already. */
 static double read_cost(const Search *x, const State *s, const Seen *v,
                         uint32_t k)
 {
     const Reader *all = &x->w->readers.at[v->first], *r = &all[k];
-    uint32_t form = form_in(s, r);
-    for (uint32_t i = 0; i < v->n; i++) {
+    Beside b = beside_none(x, s, v, k);
+    for (uint32_t i = 0; i < v->n && b.pays > 0; i++) {
         bool before =
             all[i].part == r->part ? i < k : is_read(&all[i], r->part);
-        if (before && all[i].kind == r->kind && form_in(s, &all[i]) == form)
-            return 0;
+        if (before) look_beside(x, s, &b, i);
     }
-    return form_cost(x->w, r->arg, made_in(s, v, x->part + 1), form);
+    return b.pays - b.shared;
 }
 
 /* All readers that have chosen, of a value that has been made only now. */
@@ -93,10 +109,13 @@ static double made_cost(const Search *x, const State *s, const Seen *v)
 {
     const Reader *all = &x->w->readers.at[v->first];
     double sum = 0;
-    for (uint32_t k = 0; k < v->n; k++)
-        if (is_read(&all[k], x->part + 1) && is_first(x, s, v, k, x->part + 1))
-            sum += form_cost(x->w, all[k].arg, s->at[x->part]->form[0],
-                             form_in(s, &all[k]));
+    for (uint32_t k = 0; k < v->n; k++) {
+        if (!is_read(&all[k], x->part + 1)) continue;
+        Beside b = beside_none(x, s, v, k);
+        for (uint32_t i = 0; i < k && b.pays > 0; i++)
+            if (is_read(&all[i], x->part + 1)) look_beside(x, s, &b, i);
+        sum += b.pays - b.shared;
+    }
     return sum;
 }
 

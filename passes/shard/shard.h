@@ -25,6 +25,7 @@
 #ifndef TITAN_PASSES_SHARD_H
 #define TITAN_PASSES_SHARD_H
 
+#include "../machine.h"
 #include "../pass.h"
 #include "../reach.h"
 
@@ -120,6 +121,17 @@ typedef struct Use {
     uint32_t raw, item;
 } Use;
 
+/* What a mesh axis has of a step that brings a value from one layout to
+ * another; those of one collective stand together. */
+typedef struct Step {
+    uint32_t mesh; /* of the order */
+    Where from, to;
+    double spread; /* of the collective's group, in ranks */
+    double bytes;  /* that a device receives */
+    double cost;
+} Step;
+enum { STEPS_OF_MESH = 4 }; /* of one mesh axis at most */
+
 typedef struct Shard {
     Module *m;
     PassCtx *cx;
@@ -152,6 +164,10 @@ typedef struct Shard {
     Where *used;  /* the same, by those rules that say how axes are used */
     Where *need;  /* [arg][mesh axis] */
     Where *now;   /* of one value, while it is brought */
+    Machine on;
+    double *spread; /* by mesh axis: how far apart its devices are, in ranks */
+    double between; /* what a byte costs between ranks of a pipeline */
+    Step *steps[2]; /* of two moves */
 } Shard;
 
 #define NO_RAW UINT32_MAX
@@ -269,10 +285,18 @@ typedef struct Move {
     const Where *from, *to; /* by mesh axis */
     double bytes;           /* of the whole */
 } Move;
+/* The links of the machine and the mesh axes: before all else. */
+void links_find(Shard *s);
+/* What a byte costs between members of a group so far apart. */
+double link_cost(const Shard *s, double spread);
 /* What that costs; INFINITY: no way. */
 double move_cost(const Move *x);
-/* What a device receives in it over each mesh axis is added to OVER. */
-void move_bytes(const Move *x, double *over);
+/* What the first steps of two moves of one value cost that are the same, and
+ * how many these are. */
+double moves_share(const Move *x, const Move *y, uint32_t *steps);
+/* What a device receives in its steps, without the first FROM, over each mesh
+ * axis is added to OVER. */
+void move_bytes(const Move *x, uint32_t from, double *over);
 /* What a device does of an item when nothing of it is split. */
 double item_work(const Shard *s, const Item *it);
 

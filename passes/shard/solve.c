@@ -8,7 +8,8 @@
  * at the end what stands beside each other together (window.c).
  *
  * A value that several want in one form is brought into it once, so a way
- * pays for an operand only when nobody else has it so already.
+ * pays for an operand only when nobody else has it so already, and not for the
+ * first steps that others take.
  */
 #include <math.h>
 #include <string.h>
@@ -73,19 +74,47 @@ bool same_form(const Solve *x, uint32_t a, uint32_t b, const MeshAxis *but,
     return same;
 }
 
-/* Somebody else who is chosen has the form of ARG, or the same op or port in
- * front. */
-static bool is_shared(const Solve *x, uint32_t arg)
+double share_cost(const Solve *x, uint32_t a, uint32_t b)
+{
+    if (phase_at(x, a) != phase_at(x, b)) return 0;
+    Move of = move_of(x, a), other = move_of(x, b);
+    uint32_t steps;
+    return x->s->items.at[x->s->args.at[a].item].times *
+           moves_share(&of, &other, &steps);
+}
+
+/* What is paid for the form of ARG beside those of others: nothing where one of
+ * them has it too, and else no first steps that one of them takes. */
+typedef struct Beside {
+    double pays, shared;
+    bool is_there;
+} Beside;
+
+static void look_beside(const Solve *x, Beside *b, uint32_t arg, uint32_t other)
+{
+    b->is_there |= same_form(x, arg, other, NULL, 0);
+    if (b->is_there || !(b->pays > 0)) return;
+    b->shared = fmax(b->shared, share_cost(x, arg, other));
+}
+
+static double paid_beside(const Beside *b)
+{
+    return b->is_there ? 0 : b->pays - b->shared;
+}
+
+/* The others are who is chosen, and the same op or port in front. */
+static double operand_cost(const Solve *x, uint32_t arg)
 {
     const Shard *s = x->s;
     const Raw *r = raw_at(x, arg);
     uint32_t out = s->items.at[s->args.at[arg].item].out;
-    for (uint32_t i = 0; i < r->n; i++) {
+    Beside b = {.pays = bring_cost(x, arg)};
+    for (uint32_t i = 0; i < r->n && !b.is_there && b.pays > 0; i++) {
         uint32_t other = s->uses[r->first + i], by = s->args.at[other].item;
         bool before = s->items.at[by].out == out ? other < arg : x->chosen[by];
-        if (before && same_form(x, arg, other, NULL, 0)) return true;
+        if (before) look_beside(x, &b, arg, other);
     }
-    return false;
+    return paid_beside(&b);
 }
 
 double raw_cost(const Solve *x, uint32_t raw)
@@ -95,11 +124,14 @@ double raw_cost(const Solve *x, uint32_t raw)
     double sum = 0;
     for (uint32_t i = 0; i < r->n; i++) {
         uint32_t arg = s->uses[r->first + i];
-        bool again = !x->chosen[s->args.at[arg].item];
-        for (uint32_t k = 0; k < i && !again; k++)
-            again = x->chosen[s->args.at[s->uses[r->first + k]].item] &&
-                    same_form(x, arg, s->uses[r->first + k], NULL, 0);
-        if (!again) sum += bring_cost(x, arg);
+        if (!x->chosen[s->args.at[arg].item]) continue;
+        Beside b = {.pays = bring_cost(x, arg)};
+        for (uint32_t k = 0; k < i && !b.is_there && b.pays > 0; k++) {
+            uint32_t other = s->uses[r->first + k];
+            if (x->chosen[s->args.at[other].item])
+                look_beside(x, &b, arg, other);
+        }
+        sum += paid_beside(&b);
     }
     return sum;
 }
@@ -181,16 +213,15 @@ double kept_cost(const Solve *x, uint32_t node)
 double sent_cost(const Solve *x, uint32_t node)
 {
     const Node *n = &x->s->nodes.at[node];
-    return on_device(x->s, node, n->sent * n->bytes);
+    return x->s->between * on_device(x->s, node, n->sent * n->bytes);
 }
 
 static double operands_cost(const Solve *x, const Item *it)
 {
     double sum = 0;
     for (uint32_t k = 0; k < it->n; k++)
-        if (x->placed[raw_at(x, it->first + k)->node] &&
-            !is_shared(x, it->first + k))
-            sum += bring_cost(x, it->first + k);
+        if (x->placed[raw_at(x, it->first + k)->node])
+            sum += operand_cost(x, it->first + k);
     return sum;
 }
 
@@ -478,6 +509,24 @@ static void sweep_again(Solve *x, MeshAxis m)
 
 /* --------------------------------------------------------------- telling -- */
 
+/* How many first steps of what brings an operand others in front of it take:
+ * all of them, where one has its form. */
+static uint32_t steps_taken(const Solve *x, uint32_t arg)
+{
+    const Shard *s = x->s;
+    const Raw *r = raw_at(x, arg);
+    Move of = move_of(x, arg);
+    uint32_t most = 0;
+    for (uint32_t k = 0; k < r->n && s->uses[r->first + k] < arg; k++) {
+        uint32_t other = s->uses[r->first + k], steps;
+        if (phase_at(x, arg) != phase_at(x, other)) continue;
+        Move by = move_of(x, other);
+        (void)moves_share(&of, &by, &steps);
+        if (steps > most) most = steps;
+    }
+    return most;
+}
+
 /* What a device receives in one step over each mesh axis; nothing counts that
  * is not sent. */
 static double *moved_bytes(const Solve *x)
@@ -486,14 +535,9 @@ static double *moved_bytes(const Solve *x)
     double *sum = NEW_ARRAY(s->a, double, (size_t)s->m->mesh.n + 1);
     double *one = NEW_ARRAY(s->a, double, (size_t)s->m->mesh.n + 1);
     for (uint32_t a = 0; a < s->args.n; a++) {
-        const Raw *r = raw_at(x, a);
-        bool again = false;
-        for (uint32_t k = 0; k < r->n && s->uses[r->first + k] < a; k++)
-            again |= same_form(x, a, s->uses[r->first + k], NULL, 0);
-        if (again) continue;
         memset(one, 0, s->m->mesh.n * sizeof *one);
         Move move = move_of(x, a);
-        move_bytes(&move, one);
+        move_bytes(&move, steps_taken(x, a), one);
         for (uint32_t i = 0; i < s->m->mesh.n; i++)
             sum[i] += s->items.at[s->args.at[a].item].times * one[i];
     }
@@ -536,6 +580,7 @@ static void tell(const Solve *x)
 
 Solve solve_of(Shard *s)
 {
+    links_find(s);
     Solve x = {.s = s, .n = s->order.n, .changes = 1, .favoured = NO_RAW};
     x.work = NEW_ARRAY(s->a, double, (size_t)s->items.n + 1);
     x.chosen = NEW_ARRAY(s->a, bool, (size_t)s->items.n + 1);

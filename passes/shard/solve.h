@@ -64,6 +64,8 @@ bool is_as_ruled(const Solve *x, const Item *it, MeshAxis m);
  * axes but some. */
 bool same_form(const Solve *x, uint32_t a, uint32_t b, const MeshAxis *but,
                uint32_t n);
+/* What two uses of one value pay for first steps that are the same. */
+double share_cost(const Solve *x, uint32_t a, uint32_t b);
 /* An operand that is made and needed as the tables have it; as these say. */
 Move move_of(const Solve *x, uint32_t arg);
 

@@ -7,6 +7,7 @@
  * that make it and read it, and what these make and read.  They choose anew
  * over two mesh axes together (search.c), and all else stays as it is.
  */
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,30 +70,60 @@ static void put_needed(Window *w, uint32_t arg, uint32_t form)
         *need_at(w->x->s, w->mesh[i], arg) = w->forms.at[form].at[i];
 }
 
-static double bring(Window *w, const Brought *b)
+/* The operand made and needed in these forms, at places of their own. */
+static Move move_in(Window *w, uint32_t arg, uint32_t from, uint32_t to,
+                    Where *needed)
 {
     const Shard *s = w->x->s;
-    Move m = move_of(w->x, b->arg);
+    Move m = move_of(w->x, arg);
     memcpy(w->from, m.from, s->m->mesh.n * sizeof *w->from);
-    memcpy(w->to, m.to, s->m->mesh.n * sizeof *w->to);
+    memcpy(needed, m.to, s->m->mesh.n * sizeof *needed);
     for (uint32_t i = 0; i < w->nmesh; i++) {
-        w->from[w->mesh[i].id] = w->forms.at[b->from].at[i];
-        w->to[w->mesh[i].id] = w->forms.at[b->to].at[i];
+        w->from[w->mesh[i].id] = w->forms.at[from].at[i];
+        needed[w->mesh[i].id] = w->forms.at[to].at[i];
     }
     m.from = w->from;
-    m.to = w->to;
-    return s->items.at[s->args.at[b->arg].item].times * move_cost(&m);
+    m.to = needed;
+    return m;
+}
+
+static double times_of(const Window *w, uint32_t arg)
+{
+    const Shard *s = w->x->s;
+    return s->items.at[s->args.at[arg].item].times;
+}
+
+static uint32_t slot_of(uint32_t a, uint32_t b, uint32_t c)
+{
+    uint32_t h = a * 2654435761u ^ b * 40503u ^ c * 2246822519u;
+    return (h ^ h >> 15) % BROUGHT;
 }
 
 double form_cost(Window *w, uint32_t arg, uint32_t from, uint32_t to)
 {
-    uint32_t h = (arg * 2654435761u ^ from * 40503u ^ to * 2246822519u);
-    Brought *b = &w->brought[(h ^ h >> 15) % BROUGHT];
+    Brought *b = &w->brought[slot_of(arg, from, to)];
     if (b->arg != arg || b->from != from || b->to != to || b->turn != w->turn) {
         *b = (Brought){arg, from, to, w->turn, 0};
-        b->cost = bring(w, b);
+        Move m = move_in(w, arg, from, to, w->to);
+        b->cost = times_of(w, arg) * move_cost(&m);
     }
     return b->cost;
+}
+
+double form_share(Window *w, const uint32_t arg[2], uint32_t from,
+                  const uint32_t to[2])
+{
+    Pair key = {{arg[0], arg[1]}, {to[0], to[1]}, from, w->turn, 0};
+    Pair *p =
+        &w->pairs[slot_of(arg[0] * 31 + to[0], from, arg[1] * 31 + to[1])];
+    if (memcmp(p, &key, offsetof(Pair, cost))) {
+        *p = key;
+        Move x = move_in(w, arg[0], from, to[0], w->to);
+        Move y = move_in(w, arg[1], from, to[1], w->other);
+        uint32_t steps;
+        p->cost = times_of(w, arg[0]) * moves_share(&x, &y, &steps);
+    }
+    return p->cost;
 }
 
 /* -------------------------------------------------------------- choices -- */
@@ -352,7 +383,8 @@ static void list_readers(Wall *a, Seen *v)
     v->form = form_made(w, r->node);
     for (uint32_t i = 0; i < r->n; i++) {
         uint32_t arg = s->uses[r->first + i], item = s->args.at[arg].item;
-        Reader x = {arg, a->part[item] - 1, 0, w->readers.n};
+        Reader x = {arg, a->part[item] - 1, 0, w->readers.n,
+                    s->items.at[item].phase};
         if (x.part == NO_PART)
             x.form = form_needed(w, arg);
         else if (!is_port(w->x, item))
@@ -498,8 +530,10 @@ static Wall wall_new(Solve *x)
     a.part = NEW_ARRAY(s->a, uint32_t, (size_t)s->items.n + 1);
     a.value = NEW_ARRAY(s->a, uint32_t, (size_t)s->raws.n + 1);
     a.w.brought = NEW_ARRAY(s->a, Brought, BROUGHT);
+    a.w.pairs = NEW_ARRAY(s->a, Pair, BROUGHT);
     a.w.from = NEW_ARRAY(s->a, Where, (size_t)s->m->mesh.n + 1);
     a.w.to = NEW_ARRAY(s->a, Where, (size_t)s->m->mesh.n + 1);
+    a.w.other = NEW_ARRAY(s->a, Where, (size_t)s->m->mesh.n + 1);
     return a;
 }
 

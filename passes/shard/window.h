@@ -28,6 +28,7 @@ typedef struct Reader {
     uint32_t arg;
     uint32_t part, form; /* which of the part's forms it is; of NO_PART: this */
     uint32_t kind;       /* those of one kind and form bring it once */
+    Phase phase;         /* in one phase they share first steps */
 } Reader;
 
 typedef struct Seen {
@@ -69,6 +70,12 @@ typedef struct Brought {
     double cost;
 } Brought;
 
+/* Two readers of a value, and the forms in which they need it. */
+typedef struct Pair {
+    uint32_t arg[2], to[2], from, turn;
+    double cost;
+} Pair;
+
 typedef struct Window {
     Solve *x;
     MeshAxis mesh[MOST_MESH];
@@ -79,12 +86,16 @@ typedef struct Window {
     VEC(Seen) values;
     VEC(Reader) readers;
     Brought *brought; /* what has been asked for */
+    Pair *pairs;
     uint32_t turn;
-    Where *from, *to;
+    Where *from, *to, *other;
 } Window;
 
 /* To bring operand ARG from one form to another. */
 double form_cost(Window *w, uint32_t arg, uint32_t from, uint32_t to);
+/* What two operands that need it in two forms pay for the same first steps. */
+double form_share(Window *w, const uint32_t arg[2], uint32_t from,
+                  const uint32_t to[2]);
 /* The ways of a part when its operands are made as `formed` says. */
 const Choices *choices_of(Window *w, Part *p);
 
