@@ -8,9 +8,9 @@
  * they are.  A collective counts as some bytes more (`least`), and not as all
  * that a link could carry until it begins: much of it is hidden, and what is
  * gathered once in front of a repeat, to begin less often, takes memory there.
- * Work counts as the bytes that a link carries in the time it takes,
- * so that nobody computes the same on all devices to save a small exchange.  Of
- * two layouts that move as much the one that is split more is better.
+ * Work counts as the bytes that a link carries in the time it takes, so that
+ * nobody computes the same on all devices to save a small exchange.  Of two
+ * layouts that move as much the one that is split more is better.
  *
  * A value is brought from one layout to another by the steps that `partition`
  * takes (partition/bring.c), in its order, so what each moves is what the steps
