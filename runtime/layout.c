@@ -288,6 +288,23 @@ void layout_free(CkptLayout *l)
     *l = (CkptLayout){0};
 }
 
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+TitanStatus layout_names_apart(TitanStory *s, const char **names, uint32_t n)
+{
+    const char *twice = NULL;
+    if (n) qsort(names, n, sizeof *names, by_name);
+    for (uint32_t i = 1; i < n && !twice; i++)
+        if (strcmp(names[i - 1], names[i]) == 0) twice = names[i];
+    if (!twice) return TITAN_OK;
+    return titan_fail(s, TITAN_MISMATCH,
+                      "two tensors of the program's state are called \"%s\"",
+                      twice);
+}
+
 /* Where each index of a part's dimensions lies. */
 typedef struct Tables {
     uint32_t rank;

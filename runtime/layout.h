@@ -1,9 +1,9 @@
 /*
  * layout.h: which checkpoint tensors a program's slots make.
  *
- * A slot has a checkpoint name with {axis} or {axis+K} in it: one tensor for
- * each index of those axes.  The other axes lie in the tensor's dimensions;
- * several slots may share a tensor (fused weights).
+ * A slot has a checkpoint name with {axis}, {axis+K} or {one*6+other+K} in it:
+ * one tensor for each index of those axes.  The other axes lie in the tensor's
+ * dimensions; several slots may share a tensor (fused weights).
  */
 #ifndef TITAN_LAYOUT_H
 #define TITAN_LAYOUT_H
@@ -35,6 +35,10 @@ typedef struct CkptLayout {
 
 TitanStatus layout_new(TitanStory *s, const TitanImage *im, CkptLayout *out);
 void layout_free(CkptLayout *l);
+
+/* Puts N names of tensors in order.  MISMATCH says which two of them have:
+ * they can be read from one file, but not written to it. */
+TitanStatus layout_names_apart(TitanStory *s, const char **names, uint32_t n);
 
 /* Whether a tensor of one part lies in its slot as in a file; OFFSET: where in
  * the persistent base. */

@@ -494,7 +494,8 @@ static TitanStatus run_all(Run *r)
     r->log.metrics.memory_bytes = r->device->memory_bytes;
     r->skips.most = o->max_skips;
     if (o->export_to)
-        TRY(weights_export_ready(r->story, o->export_to, o->export_dtype));
+        TRY(weights_export_ready(r->story, r->im, o->export_to,
+                                 o->export_dtype));
     pulse_enter(r->pulse, PHASE_load);
     TRY(checkpoint_open(r->story, r->im, r->device, &o->checkpoint, NULL,
                         &r->checkpoints));

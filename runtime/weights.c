@@ -290,11 +290,27 @@ TitanStatus weights_dtype(TitanStory *s, const char *option, const char *name,
                       name);
 }
 
-TitanStatus weights_export_ready(TitanStory *s, const char *dir,
-                                 const char *dtype)
+static TitanStatus check_names(TitanStory *s, const CkptLayout *l)
+{
+    const char **names = calloc((size_t)l->n + 1, sizeof *names);
+    if (!names) return titan_no_memory(s);
+    for (uint32_t i = 0; i < l->n; i++)
+        names[i] = l->tensors[i].name;
+    TitanStatus st = layout_names_apart(s, names, l->n);
+    free(names);
+    return st;
+}
+
+TitanStatus weights_export_ready(TitanStory *s, const TitanImage *im,
+                                 const char *dir, const char *dtype)
 {
     char inside[FILES_PATH];
     uint32_t known;
+    CkptLayout layout;
+    TitanStatus st = layout_new(s, im, &layout);
+    if (st == TITAN_OK) st = check_names(s, &layout);
+    layout_free(&layout);
+    TRY(st);
     TRY(weights_dtype(s, "--export-dtype", dtype, &known));
     snprintf(inside, sizeof inside, "%s/.", dir);
     bool made = mkdir(dir, 0777) == 0 || errno == EEXIST;
@@ -308,7 +324,7 @@ TitanStatus weights_export(TitanStory *s, const TitanImage *im,
                            const char *dtype, const char *from)
 {
     Export e = {.story = s, .im = im, .device = device};
-    TRY(weights_export_ready(s, dir, dtype));
+    TRY(weights_export_ready(s, im, dir, dtype));
     TRY(weights_dtype(s, "--export-dtype", dtype, &e.dtype));
     TitanStatus st = layout_new(s, im, &e.layout);
     if (st == TITAN_OK) st = write_all(&e, dir);

@@ -13,10 +13,10 @@
 TitanStatus weights_import(TitanStory *s, const TitanImage *im,
                            TitanDevice *device, const char *dir);
 
-/* Whether an export can begin: makes DIR.  Asked before the first step, not
- * after the last. */
-TitanStatus weights_export_ready(TitanStory *s, const char *dir,
-                                 const char *dtype);
+/* Whether an export can begin: makes DIR; MISMATCH: two tensors have one name.
+ * Asked before the first step, not after the last. */
+TitanStatus weights_export_ready(TitanStory *s, const TitanImage *im,
+                                 const char *dir, const char *dtype);
 
 /* Writes DIR/model.safetensors (above 5 GB: shards and an index) in the given
  * dtype ("f32", "bf16", "f16"), and copies config.json and tokenizer files

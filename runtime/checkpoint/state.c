@@ -65,28 +65,16 @@ static void add_slots(State *st, int64_t **shape, bool model)
     }
 }
 
-static int by_row(const void *a, const void *b)
-{
-    return strcmp((*(const StTensor *const *)a)->name,
-                  (*(const StTensor *const *)b)->name);
-}
-
 /* A name is a tensor's own, over all files of a checkpoint. */
 static TitanStatus check_names(TitanStory *s, const State *st)
 {
-    const StTensor **sorted = calloc((size_t)st->n + 1, sizeof *sorted);
-    const char *twice = NULL;
-    if (!sorted) return titan_no_memory(s);
+    const char **names = calloc((size_t)st->n + 1, sizeof *names);
+    if (!names) return titan_no_memory(s);
     for (uint32_t i = 0; i < st->n; i++)
-        sorted[i] = &st->rows[i];
-    qsort(sorted, st->n, sizeof *sorted, by_row);
-    for (uint32_t i = 1; i < st->n && !twice; i++)
-        if (by_row(&sorted[i - 1], &sorted[i]) == 0) twice = sorted[i]->name;
-    free(sorted);
-    if (!twice) return TITAN_OK;
-    return titan_fail(s, TITAN_MISMATCH,
-                      "two tensors of the program's state are called \"%s\"",
-                      twice);
+        names[i] = st->rows[i].name;
+    TitanStatus status = layout_names_apart(s, names, st->n);
+    free(names);
+    return status;
 }
 
 static TitanStatus fill(TitanStory *s, const TitanImage *im, State *st)
