@@ -116,10 +116,14 @@ static Term read_term(Reader *r)
     return out;
 }
 
+/* Numbers stay within 32 bits, as a program reads them. */
 static void add_term(Reader *r, const Term *t, int64_t sign, CkptBrace *out)
 {
+    r->failed |= t->times > INT32_MAX;
+    if (r->failed) return;
     if (!t->has_axis) {
         out->plus += sign * t->times;
+        r->failed |= out->plus < INT32_MIN || out->plus > INT32_MAX;
         return;
     }
     r->failed |= sign < 0 || t->times < 1 || out->n == CKPT_TERMS ||
