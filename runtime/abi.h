@@ -473,7 +473,7 @@ typedef struct TitanSlot {
     uint64_t piece, pitch; /* elements: so many lie together, and the next so
                               many begin that far on; piece 0: all together */
     TitanRange axes;
-    uint32_t ckpt;         /* string: name with {axis} or {axis+K} */
+    uint32_t ckpt;         /* string: a name with braces (layout.h) */
     uint32_t scale;        /* string: as `ckpt`, of the tensor that its values
                               are multiplied by; empty: none */
     TitanRange dims;       /* of the checkpoint's tensor */
