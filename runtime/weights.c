@@ -12,6 +12,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -261,18 +262,48 @@ static TitanStatus copy_file(TitanStory *s, const char *from, const char *to)
     return titan_fail(s, TITAN_IO, "could not read \"%s\"", from);
 }
 
+/* The weights beside it are not quantised, whatever those were that it came
+ * with, and readers would take them for that.  NULL: it says nothing of it. */
+static char *plain_config(const char *from)
+{
+    json_t *config = json_load_file(from, JSON_REJECT_DUPLICATES, NULL);
+    char *text = NULL;
+    if (json_object_del(config, "quantization_config") == 0)
+        text = json_dumps(config, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
+    json_decref(config);
+    return text;
+}
+
+static TitanStatus copy_config(TitanStory *s, const char *from, const char *to)
+{
+    FileWriter w;
+    char *text = plain_config(from);
+    if (!text) return copy_file(s, from, to);
+    file_begin(&w, s, files_real(), to);
+    file_write(&w, text, strlen(text));
+    file_write(&w, "\n", 1);
+    free(text);
+    return file_end(&w);
+}
+
+static TitanStatus copy_companion(TitanStory *s, const char *name,
+                                  const char *from, const char *to)
+{
+    char a[FILES_PATH], b[FILES_PATH];
+    if (!path_join(a, from, name) || !path_join(b, to, name))
+        return titan_fail(s, TITAN_IO, "the path \"%s\" is too long", to);
+    return strcmp(name, "config.json") == 0 ? copy_config(s, a, b)
+                                            : copy_file(s, a, b);
+}
+
 TitanStatus weights_companions(TitanStory *s, const char *from, const char *to)
 {
     DIR *dir = opendir(from);
     if (!dir) return titan_fail(s, TITAN_IO, "could not read \"%s\"", from);
     TitanStatus st = TITAN_OK;
-    for (struct dirent *d; st == TITAN_OK && (d = readdir(dir));) {
-        char a[FILES_PATH], b[FILES_PATH];
-        if (!is_companion(d->d_name)) continue;
-        st = path_join(a, from, d->d_name) && path_join(b, to, d->d_name)
-                 ? copy_file(s, a, b)
-                 : titan_fail(s, TITAN_IO, "the path \"%s\" is too long", to);
-    }
+    for (struct dirent *d; st == TITAN_OK && (d = readdir(dir));)
+        if (is_companion(d->d_name))
+            st = copy_companion(s, d->d_name, from, to);
     closedir(dir);
     return st;
 }
