@@ -8,7 +8,8 @@
  *     %r = scatter %of, %u axis expert ascending
  *
  * The kernel reads an id for each tile of rows, or finds the blocks of an id
- * (codegen/matmul_blocks.c), so a matrix for each block never exists.  A map of
+ * (codegen/matmul_blocks.c), so a matrix for each block never exists: each
+ * product has a gather of its own (graph.c), whoever else reads %g.  A map of
  * what either gives goes with it, and so do maps that make both operands of
  * narrow numbers and the scales of blocks, below the gather.
  */
@@ -24,12 +25,48 @@ static void say_apart(const Graph *g, uint32_t node, const char *why)
 }
 
 /* One i32 for each block, the outermost axis of what is chosen for. */
-static bool has_ids(const Graph *g, uint32_t ids, Type of)
+static bool has_ids(const Module *m, Type ids, Type of)
 {
-    const Module *m = g->fx->m;
-    const TypeInfo *ti = type_info(m, node_inst(g, ids)->type);
+    const TypeInfo *ti = type_info(m, ids);
     return ti->naxes == 1 && ti->dtype == DT_i32 &&
            type_info(m, of)->axes[0].axis.id == ti->axes[0].axis.id;
+}
+
+/* Experts, or whatever the ids are of, are the outermost axis of OF. */
+static bool is_outermost(const Module *m, const Inst *in, Type of)
+{
+    return type_info(m, of)->axes[0].axis.id ==
+           attr_axis(m, in->attr, AT_axis).id;
+}
+
+static bool is_choice(const Module *m, const Fn *fn, const Inst *in)
+{
+    return in->op == OP_gather &&
+           has_ids(m, value_type(fn, inst_arg(fn, in, 1)), in->type);
+}
+
+/* A kernel adds the products up, and chooses nothing. */
+static bool is_added_up(const Module *m, const Fn *fn, Value v,
+                        const Uses *uses)
+{
+    if (uses->nresult[v.id] || uses->first[v.id + 1] - uses->first[v.id] != 1)
+        return false;
+    const Inst *in = inst_of(fn, uses->at[uses->first[v.id]]);
+    return in->op == OP_scatter && attr_flag(m, in->attr, AT_ascending) &&
+           has_ids(m, value_type(fn, inst_arg(fn, in, 0)), value_type(fn, v)) &&
+           is_outermost(m, in, in->type);
+}
+
+bool fuse_chooses(const Fuse *fx, const Fn *fn, Value v, const Uses *uses)
+{
+    const Module *m = fx->m;
+    const Inst *in = inst_of(fn, v);
+    if (!fx->products || !fuse_could_be_blocks(fx, fn, in) ||
+        is_added_up(m, fn, v, uses))
+        return false;
+    const Inst *chosen = inst_of(fn, inst_arg(fn, in, 1));
+    return is_choice(m, fn, chosen) &&
+           is_outermost(m, chosen, value_type(fn, inst_arg(fn, chosen, 0)));
 }
 
 static bool is_value(const Graph *g, uint32_t node, Type like)
@@ -102,24 +139,16 @@ static uint32_t scaling_clusters(const Graph *g, uint32_t x, uint32_t y,
 
 static void join_gather(Graph *g, uint32_t node)
 {
-    const Module *m = g->fx->m;
     const Node *x = &g->nodes[node];
-    uint32_t from = x->args[1];
-    const Node *chosen = &g->nodes[from];
-    const Inst *in = node_inst(g, from);
-    if (in->op != OP_gather || !has_ids(g, chosen->args[1], in->type)) return;
-    Type w = node_inst(g, chosen->args[0])->type;
-    Axis axis = attr_axis(m, in->attr, AT_axis);
-    if (type_info(m, w)->axes[0].axis.id != axis.id) {
+    const Node *chosen = &g->nodes[x->args[1]];
+    if (!is_choice(g->fx->m, g->fn, node_inst(g, x->args[1]))) return;
+    if (!chosen->again) {
         say_apart(g, node, "the axis along which they choose is not outermost");
-    } else if (chosen->nusers != 1 || chosen->result) {
-        say_apart(g, node, "others read the matrices");
-    } else {
-        uint32_t all[4] = {chosen->cluster, x->cluster};
-        uint32_t n =
-            2 + scaling_clusters(g, x->args[0], chosen->args[0], all + 2);
-        if (fuse_join(g, all, n, NODE_product)) join_maps(g, node);
+        return;
     }
+    uint32_t all[4] = {chosen->cluster, x->cluster};
+    uint32_t n = 2 + scaling_clusters(g, x->args[0], chosen->args[0], all + 2);
+    if (fuse_join(g, all, n, NODE_product)) join_maps(g, node);
 }
 
 static void join_scatter(Graph *g, uint32_t node)
@@ -129,14 +158,13 @@ static void join_scatter(Graph *g, uint32_t node)
     if (!attr_flag(m, node_inst(g, node)->attr, AT_ascending)) return;
     uint32_t of = x->args[1];
     const Node *product = &g->nodes[of];
-    Axis axis = attr_axis(m, node_inst(g, node)->attr, AT_axis);
-    const TypeInfo *ti = type_info(m, node_inst(g, node)->type);
     if (!fuse_is_blocks_product(g, of) || product->nusers != 1 ||
-        product->result || !has_ids(g, x->args[0], node_inst(g, of)->type)) {
+        product->result ||
+        !has_ids(m, node_type(g, x->args[0]), node_type(g, of))) {
         say_apart(g, node, "others read the products of blocks");
         return;
     }
-    if (ti->axes[0].axis.id != axis.id) {
+    if (!is_outermost(m, node_inst(g, node), node_type(g, node))) {
         say_apart(g, node, "the axis along which they choose is not outermost");
         return;
     }

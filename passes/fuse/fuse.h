@@ -181,6 +181,11 @@ bool fuse_is_product(const Graph *g, uint32_t node);
 /* The same of blocks of rows, of which the library knows nothing: operands may
  * have eight bits. */
 bool fuse_is_blocks_product(const Graph *g, uint32_t node);
+/* Whether an instruction is one of those before it is anyone's. */
+bool fuse_could_be_blocks(const Fuse *fx, const Fn *fn, const Inst *in);
+/* Whether V is one whose second operand is a gather that its kernel makes for
+ * it. */
+bool fuse_chooses(const Fuse *fx, const Fn *fn, Value v, const Uses *uses);
 /* Joins products of blocks with what chooses for them. */
 void fuse_blocks(Graph *g);
 /* Joins the product, or its group, with maps of parts of it. */

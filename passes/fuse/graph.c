@@ -4,8 +4,9 @@
  * A map that costs less to compute again than to read back (a constant, an
  * index, a cast of something that is in memory anyway) gets a node of its own
  * at each use in a loop, so that it is never the reason for a buffer; so do, in
- * each product, operands that it makes of narrow numbers and their scales. What
- * is made anew (anew.c) has two nodes.
+ * each product, operands that it makes of narrow numbers and their scales, and
+ * the matrices that its blocks of rows choose (blocks.c).  What is made anew
+ * (anew.c) has two nodes.
  */
 #include "../added.h"
 #include "fuse.h"
@@ -93,8 +94,9 @@ static NodeKind kind_of(Op op)
 typedef struct Make {
     Graph *g;
     Uses uses;
-    bool *again;  /* by value: computed again at each use in a loop */
-    bool *scales; /* and in a product, of which it is an operand */
+    bool *again;   /* by value: computed again at each use in a loop */
+    bool *scales;  /* and in a product, of which it is an operand */
+    bool *chooses; /* the product's second operand is a gather of its own */
     Anew anew;
     uint32_t *second; /* by value that is made anew: its node behind + 1 */
     uint32_t cap;
@@ -205,11 +207,17 @@ static bool is_made_there(const Make *mk, Value v)
     return g->fx->gpu && map_scales_operand(g->fx->m, g->fn, inst_of(g->fn, v));
 }
 
-/* Whether each user has a node of its own for X. */
+/* Whether each user has a node of its own for X, if that is made again. */
 static bool asks_again(const Make *mk, const Inst *in, Value x)
 {
     return kind_of((Op)in->op) == NODE_loop ||
            (in->op == OP_einsum && mk->scales[x.id]);
+}
+
+/* What a product chooses of is made there, too, where both its operands are. */
+static bool scales_chosen(const Make *mk, const Inst *product, Value of)
+{
+    return mk->scales[of.id] && mk->scales[inst_arg(mk->g->fn, product, 0).id];
 }
 
 static uint32_t node_add(Make *mk, Value v)
@@ -249,6 +257,22 @@ static uint32_t node_read(Make *mk, const Inst *in, Value x)
     return asks_again(mk, in, x) ? node_again(mk, x) : mk->g->primary[x.id];
 }
 
+/* The node of the gather of a product. */
+static uint32_t node_chosen(Make *mk, const Inst *product)
+{
+    Graph *g = mk->g;
+    Value v = inst_arg(g->fn, product, 1);
+    Value of = inst_arg(g->fn, inst_of(g->fn, v), 0);
+    Value ids = inst_arg(g->fn, inst_of(g->fn, v), 1);
+    bool scales = scales_chosen(mk, product, of);
+    uint32_t from = scales ? node_again(mk, of) : g->primary[of.id];
+    uint32_t at = node_add(mk, v);
+    g->nodes[at].args[0] = from;
+    g->nodes[at].args[1] = g->primary[ids.id];
+    g->nodes[at].again = true;
+    return at;
+}
+
 /* The node of what is made anew, for all that is behind its number. */
 static uint32_t node_second(Make *mk, Value v)
 {
@@ -270,7 +294,9 @@ static void node_make(Make *mk, Value v)
     Graph *g = mk->g;
     const Inst *in = inst_of(g->fn, v);
     uint32_t *args = NEW_ARRAY(g->fx->a, uint32_t, (size_t)in->nargs + 1);
-    for (uint32_t i = 0; i < in->nargs; i++) {
+    uint32_t nargs = in->nargs;
+    if (mk->chooses[v.id]) args[--nargs] = node_chosen(mk, in);
+    for (uint32_t i = 0; i < nargs; i++) {
         Value x = inst_arg(g->fn, in, i);
         bool second = mk->anew.behind[v.id] && mk->anew.value[x.id];
         args[i] = second ? node_second(mk, x) : node_read(mk, in, x);
@@ -280,6 +306,18 @@ static void node_make(Make *mk, Value v)
     g->nodes[at].anew = mk->anew.value[v.id];
     g->primary[v.id] = at;
     mk->messages += is_message(in);
+}
+
+/* What the gather of a product asks for. */
+static void need_chosen(const Make *mk, const Inst *product, bool *needed,
+                        bool *wanted)
+{
+    const Fn *fn = mk->g->fn;
+    const Inst *chosen = inst_of(fn, inst_arg(fn, product, 1));
+    Value of = inst_arg(fn, chosen, 0);
+    wanted[of.id] = true;
+    if (!scales_chosen(mk, product, of)) needed[of.id] = true;
+    needed[inst_arg(fn, chosen, 1).id] = true;
 }
 
 /* Values that somebody other than a loop asks for; operands of those that are
@@ -298,7 +336,12 @@ static bool *find_needed(const Make *mk)
         bool live = needed[i] || effect || (!mk->again[i] && wanted[i]);
         needed[i] = live || in->op == OP_arg;
         if (!live && !wanted[i]) continue;
-        for (uint32_t k = 0; k < in->nargs; k++) {
+        uint32_t nargs = in->nargs;
+        if (mk->chooses[i]) {
+            nargs--;
+            need_chosen(mk, in, needed, wanted);
+        }
+        for (uint32_t k = 0; k < nargs; k++) {
             Value x = inst_arg(fn, in, k);
             wanted[x.id] = true;
             if (!asks_again(mk, in, x)) needed[x.id] = true;
@@ -352,8 +395,10 @@ Graph *fuse_graph(Fuse *fx, const Fn *fn)
     Make mk = {.g = g, .uses = fn_uses(fn, fx->a)};
     mk.again = NEW_ARRAY(fx->a, bool, (size_t)fn->ninsts + 1);
     mk.scales = NEW_ARRAY(fx->a, bool, (size_t)fn->ninsts + 1);
+    mk.chooses = NEW_ARRAY(fx->a, bool, (size_t)fn->ninsts + 1);
     for (uint32_t i = 0; i < fn->ninsts; i++) {
         mk.scales[i] = is_made_there(&mk, (Value){i});
+        mk.chooses[i] = fuse_chooses(fx, fn, (Value){i}, &mk.uses);
         mk.again[i] = mk.scales[i] || computed_again(&mk, (Value){i}) ||
                       made_behind_meeting(&mk, (Value){i});
     }

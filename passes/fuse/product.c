@@ -79,11 +79,11 @@ static uint32_t counted_axes(const Module *m, Type t)
 
 /* Whether the first twin of an einsum is in a product group; false: it is the
  * first itself. */
-static bool twin_find(const Graph *g, const Inst *in, bool *product)
+static bool twin_find(const Fuse *fx, const Inst *in, bool *product)
 {
     uint32_t made;
-    int64_t twin = attr_int(g->fx->m, in->attr, AT_twin, 0);
-    if (!twin || !map_find(&g->fx->twins, (uint64_t)twin, &made)) return false;
+    int64_t twin = attr_int(fx->m, in->attr, AT_twin, 0);
+    if (!twin || !map_find(&fx->twins, (uint64_t)twin, &made)) return false;
     *product = made;
     return true;
 }
@@ -127,31 +127,34 @@ static uint32_t value_of(const Graph *g, uint32_t einsum)
 }
 
 /* EIGHT: of two operands of eight bits, else of one of the dtypes of 16. */
-static bool is_product(const Graph *g, uint32_t node, bool eight)
+static bool could_be_product(const Fuse *fx, const Fn *fn, const Inst *in,
+                             bool eight)
 {
-    const Module *m = g->fx->m;
-    const Node *x = &g->nodes[node];
-    const Inst *in = node_inst(g, node);
+    const Module *m = fx->m;
     bool product;
-    if (in->op == OP_einsum && twin_find(g, in, &product) && !product)
+    if (in->op != OP_einsum || (twin_find(fx, in, &product) && !product))
         return false;
-    if (x->kind != NODE_matmul || in->op != OP_einsum ||
-        !is_alone(g, node, eight) || x->args[0] == x->args[1])
-        return false;
-    Type a = value_type(g->fn, inst_arg(g->fn, in, 0));
-    Type b = value_type(g->fn, inst_arg(g->fn, in, 1));
+    Type a = value_type(fn, inst_arg(fn, in, 0));
+    Type b = value_type(fn, inst_arg(fn, in, 1));
     DType d = type_dtype(m, a), to = type_dtype(m, in->type);
-    bool scaled = einsum_takes_chosen_scales(m, g->fn, in);
+    bool scaled = einsum_takes_chosen_scales(m, fn, in);
     bool sums = to == DT_f32 || to == (scaled ? DT_bf16 : d);
     bool fits = eight
-                    ? has_eight(g->fx, in, a) && has_eight(g->fx, in, b) &&
+                    ? has_eight(fx, in, a) && has_eight(fx, in, b) &&
                           (to == DT_bf16 || to == DT_f32)
                     : sums && type_dtype(m, b) == d && (scaled || is_narrow(d));
     return fits && attr_dtype(m, in->attr, AT_acc, DT_f32) == DT_f32 &&
-           has_rows(g->fx, a) && has_rows(g->fx, b) &&
-           has_rows(g->fx, in->type) &&
+           has_rows(fx, a) && has_rows(fx, b) && has_rows(fx, in->type) &&
            counted_axes(m, in->type) <= MOST_AXES &&
            (eight || type_elements(m, in->type) >= FEWEST);
+}
+
+static bool is_product(const Graph *g, uint32_t node, bool eight)
+{
+    const Node *x = &g->nodes[node];
+    return x->kind == NODE_matmul && node_inst(g, node)->op == OP_einsum &&
+           is_alone(g, node, eight) && x->args[0] != x->args[1] &&
+           could_be_product(g->fx, g->fn, node_inst(g, node), eight);
 }
 
 /* Of eight bits, whose sums may be short. */
@@ -171,6 +174,12 @@ bool fuse_is_product(const Graph *g, uint32_t node)
 bool fuse_is_blocks_product(const Graph *g, uint32_t node)
 {
     return is_product(g, node, false) || is_product(g, node, true);
+}
+
+bool fuse_could_be_blocks(const Fuse *fx, const Fn *fn, const Inst *in)
+{
+    return could_be_product(fx, fn, in, false) ||
+           could_be_product(fx, fn, in, true);
 }
 
 /* ------------------------------------------------------------------ maps -- */
@@ -368,7 +377,7 @@ static void settle_twins(Graph *g)
         int64_t twin = attr_int(g->fx->m, in->attr, AT_twin, 0);
         bool product;
         if (in->op != OP_einsum || !twin) continue;
-        if (!twin_find(g, in, &product))
+        if (!twin_find(g->fx, in, &product))
             map_add(&g->fx->twins, (uint64_t)twin, x->kind == NODE_product);
         else if (product && x->kind != NODE_product)
             fuse_join(g, &x->cluster, 1, NODE_product);
