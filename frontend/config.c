@@ -78,9 +78,15 @@ ConfigValue *config_find(Sema *s, Unit *u, Str name)
     return v || u == s->main ? v : find_in(s->main, name);
 }
 
+ConfigValue *config_own(Sema *s, Str name)
+{
+    Unit *u = s->scope->unit;
+    return u == s->main || find_in(u, name) ? config_find(s, u, name) : NULL;
+}
+
 ConfigValue *config_here(Sema *s, Str name)
 {
-    const Scope *sc = s->scope;
+    const Scope *sc = scope_base(s->scope);
     while (sc->unit->library && sc->caller) {
         ConfigValue *v = find_in(sc->unit, name);
         if (v) return v;
@@ -112,12 +118,11 @@ static bool define_value(Sema *s, const Define *d, Val *out)
         return true;
     }
     Str word = module_str(s->m, d->value);
-    Unit *where;
     if (strcmp(d->value, "true") == 0 || strcmp(d->value, "false") == 0) {
         *out = val_bool(d->value[0] == 't');
         return true;
     }
-    if (unit_find(s, s->main, word, &where) || builtin_find(d->value)) {
+    if (unit_find(s, s->main, word).node || builtin_find(d->value)) {
         *out = eval_name(s, word, none);
         return true;
     }

@@ -97,16 +97,30 @@ static bool bound_name(Sema *s, Str name, Val *out)
     return true;
 }
 
-static bool callee_name(Sema *s, Str name, Val *out)
+static Val ambiguous(Sema *s, const Found *d, Str name, Span at)
 {
-    Unit *where;
-    const Node *d = unit_find(s, s->scope->unit, name, &where);
-    if (!d && s->scope->unit != s->main)
-        d = unit_find(s, s->main, name, &where);
-    const Builtin *b = d ? NULL : builtin_find(STR(s, name));
-    if (!d && !b) return false;
+    const char *text = STR(s, name);
+    Report *r = sema_error(s, DIAG_name_twice, at,
+                           "two files that are imported declare '%s'", text);
+    report_note(r, d->node->decl.name.span, "this one");
+    report_note(r, d->other->decl.name.span, "and this one");
+    report_help(r,
+                "give one of them another name, or declare '%s' here: the "
+                "names of a file go before those that it imports",
+                text);
+    return val_error();
+}
+
+/* Where the name is written: a program gives the files that it imports no
+ * functions. */
+static bool callee_name(Sema *s, Str name, Span at, Val *out)
+{
+    Found d = unit_find(s, s->scope->unit, name);
+    const Builtin *b = d.node ? NULL : builtin_find(STR(s, name));
+    if (!d.node && !b) return false;
     *out = (Val){.kind = VAL_callee};
-    out->callee = (Callee){d, d ? where : NULL, b};
+    out->callee = (Callee){d.node, d.unit, b};
+    if (d.other) *out = ambiguous(s, &d, name, at);
     return true;
 }
 
@@ -181,6 +195,29 @@ static Val unknown_name(Sema *s, Str name, Span at)
     return val_error();
 }
 
+static Val config_value(const ConfigValue *c)
+{
+    Val v = c->value;
+    if (v.kind != VAL_callee) v.name = c->name;
+    return v;
+}
+
+static bool of_training(const char *name)
+{
+    static const char *const words[] = {"step", "updates", "params", "grads"};
+    for (uint32_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcmp(name, words[i]) == 0) return true;
+    return false;
+}
+
+bool names_value(Sema *s, Str name)
+{
+    Val v;
+    const char *text = STR(s, name);
+    return special_number(s, text, &v) || of_training(text) ||
+           strcmp(text, "fan_in") == 0 || strcmp(text, "fan_out") == 0;
+}
+
 Val eval_name(Sema *s, Str name, Span at)
 {
     Val v;
@@ -188,21 +225,17 @@ Val eval_name(Sema *s, Str name, Span at)
     if (bound_name(s, name, &v)) return v;
     if (s->sizing && axis_as_size(s, name, at, &v)) return v;
     if (fan(s, text, &v)) return v;
-    ConfigValue *c = config_here(s, name);
-    if (c) {
-        v = c->value;
-        v.name = v.kind == VAL_callee ? v.name : name;
-        return v;
-    }
+    ConfigValue *c = config_own(s, name);
+    if (c) return config_value(c);
     if (special_number(s, text, &v)) return v;
-    if (strcmp(text, "step") == 0 || strcmp(text, "updates") == 0 ||
-        strcmp(text, "params") == 0 || strcmp(text, "grads") == 0) {
+    if (of_training(text)) {
         v = train_bundle(s, at, text);
         v.name = name;
         return v;
     }
-    if (callee_name(s, name, &v)) return v;
-    return unknown_name(s, name, at);
+    if (callee_name(s, name, at, &v)) return v;
+    c = config_here(s, name);
+    return c ? config_value(c) : unknown_name(s, name, at);
 }
 
 /* --------------------------------------------------------------- casts -- */

@@ -142,14 +142,12 @@ static bool initial_value(Sema *s, const Node *init, Mem *mem, Span at)
     Mem *making = s->making;
     s->making = mem;
     Val v;
-    Unit *where;
     if (init)
         v = eval_node(s, init);
     else {
-        const Node *d = unit_find(s, s->scope->unit,
-                                  module_str(s->m, "default_init"), &where);
-        if (!d) BUG("the prelude has no default_init");
-        v = call_fn(s, at, (Callee){d, where, NULL}, NULL, 0);
+        Found d = unit_find(s, s->prelude, module_str(s->m, "default_init"));
+        if (!d.node) BUG("the prelude has no default_init");
+        v = call_fn(s, at, (Callee){d.node, d.unit, NULL}, NULL, 0);
     }
     if (v.kind == VAL_callee) v = call_fn(s, at, v.callee, NULL, 0);
     s->making = making;

@@ -1,11 +1,13 @@
 /*
  * scope.c: names.
  *
- * A name in an expression is looked for in the scopes of the activation, then
- * in the file (its declarations, then those of its imports, nearest first),
- * then among the config values of the file and of the program, then among the
- * builtins.  The inputs on the command line are one unit; every imported file
- * is another; the prelude is seen by all of them.
+ * A name in an expression means what it means where it is written.  It is
+ * looked for in the scopes of the activation, then among the config values of
+ * the file, the values of the language, the declarations of the file, of its
+ * imports, nearest first, and of the prelude, and the builtins; last among the
+ * config values of the program, which an imported file may leave to it.  So no
+ * name of a program changes what a library does that has one of its own.  The
+ * inputs on the command line are one unit; every imported file is another.
  */
 #include "library.h"
 #include "sema.h"
@@ -115,29 +117,52 @@ static bool declares(const Node *n, Str name)
     }
 }
 
-static const Node *find_from(Sema *s, Unit *u, Str name, Unit **where)
+static const Node *find_own(const Unit *u, Str name)
 {
-    if (u->mark == s->search) return NULL;
-    u->mark = s->search;
     for (uint32_t f = 0; f < u->files.n; f++) {
         Nodes decls = u->files.at[f]->decls;
         for (uint32_t i = 0; i < decls.n; i++)
-            if (declares(decls.at[i], name)) {
-                *where = u;
-                return decls.at[i];
-            }
-    }
-    for (uint32_t i = 0; i < u->imports.n; i++) {
-        const Node *n = find_from(s, u->imports.at[i], name, where);
-        if (n) return n;
+            if (declares(decls.at[i], name)) return decls.at[i];
     }
     return NULL;
 }
 
-const Node *unit_find(Sema *s, Unit *u, Str name, Unit **where)
+/* The imports of units FROM to TO of the list, behind them. */
+static uint32_t list_imports(Sema *s, Unit **list, uint32_t from, uint32_t to)
 {
-    s->search++;
-    return find_from(s, u, name, where);
+    uint32_t n = to;
+    for (; from < to; from++)
+        for (uint32_t i = 0; i < list[from]->imports.n; i++) {
+            Unit *u = list[from]->imports.at[i];
+            if (u->mark == s->search || u == s->prelude) continue;
+            u->mark = s->search;
+            list[n++] = u;
+        }
+    return n;
+}
+
+Found unit_find(Sema *s, Unit *u, Str name)
+{
+    Found d = {0};
+    Unit **list = NEW_ARRAY(s->a, Unit *, s->units.n + 1);
+    uint32_t from = 0, n = 1;
+    list[0] = u;
+    u->mark = ++s->search;
+    while (from < n && !d.node) {
+        uint32_t to = n;
+        n = list_imports(s, list, from, to);
+        for (; from < to; from++) {
+            const Node *own = find_own(list[from], name);
+            if (own && d.node) d.other = own;
+            if (!own || d.node) continue;
+            d.node = own;
+            d.unit = list[from];
+        }
+    }
+    if (d.node || !s->prelude) return d;
+    d.node = find_own(s->prelude, name);
+    d.unit = d.node ? s->prelude : NULL;
+    return d;
 }
 
 AxisDecl *unit_axis(Sema *s, Unit *u, Str name)
@@ -174,21 +199,33 @@ static void declare_axes(Sema *s, Unit *u, const Node *n)
     }
 }
 
-static void check_twice(Sema *s, const File *f)
+static bool can_be_called(const Node *n)
 {
+    return n->kind == N_fn || n->kind == N_module || n->kind == N_model ||
+           n->kind == N_optimizer;
+}
+
+/* The declarations of the unit's last file. */
+static void check_names(Sema *s, const Unit *u)
+{
+    const File *f = vec_last(&u->files);
     for (uint32_t i = 0; i < f->decls.n; i++) {
         const Node *n = f->decls.at[i];
-        if (n->kind != N_fn && n->kind != N_module && n->kind != N_model &&
-            n->kind != N_optimizer)
-            continue;
-        for (uint32_t k = 0; k < i; k++)
-            if (declares(f->decls.at[k], n->decl.name.text)) {
-                Report *r = sema_error(s, DIAG_name_twice, n->decl.name.span,
-                                       "'%s' is declared twice",
-                                       STR(s, n->decl.name.text));
-                report_note(r, f->decls.at[k]->head, "first here");
-                break;
-            }
+        if (!can_be_called(n)) continue;
+        Name name = n->decl.name;
+        const Node *first = find_own(u, name.text);
+        if (names_value(s, name.text)) {
+            Report *r =
+                sema_error(s, DIAG_name_twice, name.span,
+                           "'%s' is a value of the language, no %s "
+                           "can have its name",
+                           STR(s, name.text), node_words((NodeKind)n->kind));
+            report_help(r, "give it another name");
+        } else if (first != n) {
+            Report *r = sema_error(s, DIAG_name_twice, name.span,
+                                   "'%s' is declared twice", STR(s, name.text));
+            report_note(r, first->head, "first here");
+        }
     }
 }
 
@@ -197,7 +234,7 @@ static void add_file(Sema *s, Unit *u, File *f)
     vec_push(s->a, &u->files, f);
     for (uint32_t i = 0; i < f->decls.n; i++)
         if (f->decls.at[i]->kind == N_axis) declare_axes(s, u, f->decls.at[i]);
-    check_twice(s, f);
+    check_names(s, u);
 }
 
 static Unit *unit_new(Sema *s)
@@ -240,7 +277,7 @@ static void link_imports(Sema *s, Unit *u, Unit *pre)
 bool sema_units(Sema *s)
 {
     uint32_t errors = s->m->diag->nerrors;
-    Unit *pre = prelude(s);
+    Unit *pre = s->prelude = prelude(s);
     s->main = unit_new(s);
     for (uint32_t i = 0; i < s->f->files.n; i++) {
         File *f = s->f->files.at[i];

@@ -360,7 +360,7 @@ struct Sema {
     Frontend *f;
     Module *m;
     Arena *a;
-    Unit *main;
+    Unit *main, *prelude;
     VEC(Unit *) units;
     Frame *frame;
     Scope *scope;
@@ -421,7 +421,15 @@ bool scope_in_rest(const Scope *sc, Axis a); /* it is one of `rest` */
 void scope_bind(Sema *s, Scope *sc, Str name, Val v);
 /* The name stands for states, one for each parameter. */
 bool binds_states(const Binding *b);
-const Node *unit_find(Sema *s, Unit *u, Str name, Unit **where);
+/* What a name that can be called stands for. */
+typedef struct Found {
+    const Node *node; /* NULL: no file declares it */
+    Unit *unit;
+    const Node *other; /* in another import, as near; or NULL */
+} Found;
+/* As seen in the files of U: theirs, then those of their imports, nearest
+ * first, then the prelude's. */
+Found unit_find(Sema *s, Unit *u, Str name);
 AxisDecl *unit_axis(Sema *s, Unit *u, Str name);
 bool sema_units(Sema *s);
 Unit *unit_of_file(Sema *s, const File *f);
@@ -455,6 +463,8 @@ bool unit_configure(Sema *s, Unit *u, Str config, Span at);
 ConfigValue *config_find(Sema *s, Unit *u, Str name);
 /* As seen in the present scope: the library has its caller's values. */
 ConfigValue *config_here(Sema *s, Str name);
+/* The same, of the present scope's own file alone; the library has none. */
+ConfigValue *config_own(Sema *s, Str name);
 
 /* size.c */
 typedef struct AxisList {
@@ -481,6 +491,8 @@ int64_t axis_declared_size(Sema *s, Axis a);
 /* expr.c */
 Val eval_node(Sema *s, const Node *n);
 Val eval_name(Sema *s, Str name, Span at);
+/* It is a value of the language, as `pi`, `zeros` or `step`. */
+bool names_value(Sema *s, Str name);
 bool eval_condition(Sema *s, const Node *n, bool *out); /* static */
 Val eval_as(Sema *s, Val v, DType d, Span at);          /* cast */
 
