@@ -76,16 +76,18 @@ static bool take(Words *w, int kind)
     return true;
 }
 
-static void fail(Words *w, const char *expected)
+/* NULL: one was made before. */
+static Report *fail(Words *w, const char *expected)
 {
-    if (w->failed) return;
+    if (w->failed) return NULL;
     w->failed = true;
     Span end = {w->end[-1].span.file, w->end[-1].span.last,
                 w->end[-1].span.last};
     bool more = w->at < w->end;
-    diag_error(w->p->m->diag, DIAG_syntax, more ? w->at->span : end,
-               "expected %s, found %s", expected,
-               more ? token_words(w->p->m, w->at) : "the end of the line");
+    return diag_error(w->p->m->diag, DIAG_syntax, more ? w->at->span : end,
+                      "expected %s, found %s", expected,
+                      more ? token_words(w->p->m, w->at)
+                           : "the end of the line");
 }
 
 static bool clause_find(const char *word, ClauseKind *out)
@@ -223,24 +225,30 @@ static void clauses(Words *w)
 
 /* --------------------------------------------------------------- rules -- */
 
+static void fail_mesh(Words *w, const char *expected)
+{
+    Report *r = fail(w, expected);
+    if (r) report_help(r, "write each axis with its size: mesh dp = 2, tp = 2");
+}
+
 static void mesh(Words *w)
 {
     SettingVec v = {0};
     do {
         if (w->at == w->end || !is_word(w->at)) {
-            fail(w, "the name of a mesh axis");
+            fail_mesh(w, "the name of a mesh axis");
             return;
         }
         Setting s = {.name = token_name(w->at++)};
         if (!take(w, '=')) {
-            fail(w, "'='");
+            fail_mesh(w, "'='");
             return;
         }
         s.value = term(w);
         if (!s.value) return;
         vec_push(w->p->m->arena, &v, s);
     } while (take(w, ','));
-    if (w->at < w->end) fail(w, "',' or the end of the line");
+    if (w->at < w->end) fail_mesh(w, "',' or the end of the line");
     w->rule->rule.mesh = LIST(Settings, v);
 }
 
