@@ -154,7 +154,9 @@ static TitanStatus load_weights(Run *r)
     TRY(checkpoint_resume(&r->checkpoints, &r->start, &found, &ignores));
     if (found) TRY(take_start(r));
     if (!from) return TITAN_OK;
-    if (!ignores) return weights_import(r->story, r->im, r->device, from);
+    if (!ignores)
+        return weights_import(r->story, r->im, r->device, from,
+                              r->o->metrics.quiet);
     fprintf(
         stderr,
         "warning: --init-from %s is ignored: the run goes on from what is "

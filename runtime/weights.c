@@ -23,6 +23,7 @@
 
 typedef struct Import {
     Source files;
+    bool quiet;
     uint32_t plain; /* tensors whose scale is not there */
 } Import;
 
@@ -149,7 +150,7 @@ static TitanStatus import_all(TitanStory *s, const TitanImage *im, Import *in,
         for (uint32_t p = 0; p < t->nparts; p++)
             TRY(part_import(s, im, t, &t->parts[p], &d, device));
     }
-    if (in->plain)
+    if (in->plain && !in->quiet)
         fprintf(stderr,
                 "note: %" PRIu32 " of %" PRIu32
                 " tensors stand without their scales, as they are\n",
@@ -159,9 +160,9 @@ static TitanStatus import_all(TitanStory *s, const TitanImage *im, Import *in,
 }
 
 TitanStatus weights_import(TitanStory *s, const TitanImage *im,
-                           TitanDevice *device, const char *dir)
+                           TitanDevice *device, const char *dir, bool quiet)
 {
-    Import in = {0};
+    Import in = {.quiet = quiet};
     CkptLayout layout = {0};
     TitanStatus st = source_open(s, dir, &in.files);
     if (st == TITAN_OK) st = layout_new(s, im, &layout);

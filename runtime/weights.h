@@ -9,9 +9,10 @@
 
 /* Fills every slot that has a checkpoint name from DIR's model.safetensors,
  * or its index and shards.  Missing tensors and other shapes are BAD_DATA, all
- * of them named; unused ones are one note on stderr. */
+ * of them named; unused ones are one note on stderr.  So are those that could
+ * have scales and have none, unless QUIET. */
 TitanStatus weights_import(TitanStory *s, const TitanImage *im,
-                           TitanDevice *device, const char *dir);
+                           TitanDevice *device, const char *dir, bool quiet);
 
 /* Whether an export can begin: makes DIR; MISMATCH: two tensors have one name.
  * Asked before the first step, not after the last. */

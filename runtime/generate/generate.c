@@ -285,7 +285,8 @@ static TitanStatus load_weights(Run *r)
                         "making initial values"));
     }
     if (steps) return load_checkpoint(r, steps);
-    return dir ? weights_import(r->story, r->im, r->device, dir) : TITAN_OK;
+    if (!dir) return TITAN_OK;
+    return weights_import(r->story, r->im, r->device, dir, r->quiet);
 }
 
 static TitanStatus run_all(Run *r, const TitanCode *code,
