@@ -453,6 +453,9 @@ AxisShare axis_share_cut(AxisShare x, int64_t parts);
 int64_t type_elements(const Module *m, Type t);      /* logical; saturates */
 int64_t type_local_elements(const Module *m, Type t);
 int64_t type_bytes(const Module *m, Type t);         /* local bytes */
+/* At most 2^56 elements on a device, whose bytes fit with room; of all devices
+ * together, and where nothing is split yet, at most 2^58. */
+bool type_fits(const Module *m, Type t, View view);
 static inline bool type_eq(Type a, Type b) { return a.id == b.id; }
 static inline DType type_dtype(const Module *m, Type t)
 {

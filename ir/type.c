@@ -366,6 +366,13 @@ int64_t type_local_elements(const Module *m, Type t)
     return n;
 }
 
+bool type_fits(const Module *m, Type t, View view)
+{
+    return type_elements(m, t) <= INT64_C(1) << 58 &&
+           (view == VIEW_global || type_local_elements(m, t) <= INT64_C(1)
+                                                                    << 56);
+}
+
 int64_t type_bytes(const Module *m, Type t)
 {
     const TypeInfo *info = type_info(m, t);

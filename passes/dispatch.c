@@ -256,6 +256,20 @@ static Value marked_alike(Dispatch *d, const Rows *x, const Inst *in, Value v)
     return emit(b, OP_gather, made->type, attr_intern(d->m, &l), args, 2);
 }
 
+/* Counts of elements are whole numbers, also of values that no device has. */
+static void check_size(Dispatch *d, const Rows *x, Type t, Loc loc)
+{
+    if (type_fits(d->m, t, VIEW_global) || d->failed) return;
+    d->failed = true;
+    const char *expert = axis_name(d->m, x->expert);
+    Report *r = diag_error(
+        d->m->diag, DIAG_too_many, loc_span(d->m, loc),
+        "too many rows choose by '%s': with room for %lld in each of %lld "
+        "parts, on all devices, %s has more than 2^58 elements",
+        expert, (long long)x->room, (long long)x->parts, type_str(d->m, t));
+    report_help(r, "a smaller batch, or '%s' split over fewer devices", expert);
+}
+
 /* The rows' weights, from the experts that are there. */
 static Value send_weights(Dispatch *d, const Rows *x, const Inst *in)
 {
@@ -264,6 +278,7 @@ static Value send_weights(Dispatch *d, const Rows *x, const Inst *in)
                       sized(x->own, x->experts / x->parts)};
     w = emit_split(&d->rw.b, w, x->expert, to, 2);
     w = emit_gather(&d->rw.b, w, x->local, x->own);
+    check_size(d, x, value_type(d->rw.b.fn, w), in->loc);
     return marked_alike(d, x, in, w);
 }
 
@@ -286,8 +301,9 @@ static Value send_inst(Dispatch *d, const Rows *x, const Inst *in, Type t,
     Value *args = NEW_ARRAY(d->m->scratch, Value, (size_t)in->nargs + 1);
     for (uint32_t i = 0; i < in->nargs; i++)
         args[i] = sent(d, x, inst_arg(d->fn, in, i));
-    return emit(&d->rw.b, (Op)in->op, sent_type(d, x, t), attr, args,
-                in->nargs);
+    t = sent_type(d, x, t);
+    check_size(d, x, t, in->loc);
+    return emit(&d->rw.b, (Op)in->op, t, attr, args, in->nargs);
 }
 
 /* A product whose sum is over rows too: those are summed behind it. */
@@ -426,5 +442,5 @@ bool pass_dispatch(Module *m, PassCtx *cx)
     d.uneven = NEW_ARRAY(m->scratch, int64_t, (size_t)d.s.rules.at.n + 1);
     dispatch_all(&d);
     warn_unused(&d);
-    return true;
+    return !d.failed;
 }

@@ -90,16 +90,6 @@ static bool mesh_once(const Verify *vf, const TypeInfo *t)
     return true;
 }
 
-static bool sizes_fit(const TypeInfo *t)
-{
-    const int64_t most = INT64_C(1) << 56; /* elements: bytes fit with room */
-    int64_t n = 1;
-    for (uint32_t i = 0; i < t->naxes; i++)
-        if (__builtin_mul_overflow(n, t->axes[i].size, &n) || n > most)
-            return false;
-    return true;
-}
-
 static bool check_tensor(const Verify *vf, Type type)
 {
     const TypeInfo *t = type_info(vf->m, type);
@@ -109,7 +99,8 @@ static bool check_tensor(const Verify *vf, Type type)
         if (i && t->axes[i].axis.id == t->axes[i - 1].axis.id)
             return type_fail(vf, type, "has an axis twice");
     }
-    if (!sizes_fit(t)) return type_fail(vf, type, "is too large");
+    if (!type_fits(vf->m, type, (View)vf->fn->view))
+        return type_fail(vf, type, "is too large");
     if (!mesh_once(vf, t)) return type_fail(vf, type, "has a mesh axis twice");
     if (t->npending && dtype_class(t->dtype) == DC_bool)
         return type_fail(vf, type, "is bool and pending");

@@ -44,6 +44,7 @@ typedef struct Dispatch {
     VEC(Rows) rows;
     bool worst;      /* there is room for all rows */
     bool runs_out;   /* some rows may find none */
+    bool failed;     /* a report was made */
     bool *used;      /* by rule: it bounds what some rows send */
     int64_t *uneven; /* by rule: what its devices do not divide; or 0 */
     uint32_t *in; /* by value: its rows, plus 1, if it is made where they go */
