@@ -481,18 +481,18 @@ static bool shard_values(Plan *p)
 
 /* -------------------------------------------------------------- choosing -- */
 
-enum { MOST_PLANS = 64 };
+typedef VEC(const Node *) Declared;
 
 /* The declarations of a kind in the program's own files. */
-static uint32_t declared(Sema *s, NodeKind kind, const Node **out)
+static Declared declared(Sema *s, NodeKind kind)
 {
-    uint32_t n = 0;
+    Declared all = {0};
     for (uint32_t f = 0; f < s->main->files.n; f++) {
         Nodes d = s->main->files.at[f]->decls;
-        for (uint32_t i = 0; i < d.n && n < MOST_PLANS; i++)
-            if (d.at[i]->kind == kind) out[n++] = d.at[i];
+        for (uint32_t i = 0; i < d.n; i++)
+            if (d.at[i]->kind == kind) vec_push(s->a, &all, d.at[i]);
     }
-    return n;
+    return all;
 }
 
 static bool is_of(const Node *plan, const Node *train)
@@ -501,27 +501,24 @@ static bool is_of(const Node *plan, const Node *train)
            str_eq(plan->decl.of.text, train->decl.name.text);
 }
 
-static uint32_t plans(Sema *s, const Node *train, const Node **out)
+static Declared plans(Sema *s, const Node *train)
 {
-    const Node *all[MOST_PLANS];
-    uint32_t n = 0, nall = declared(s, N_plan, all);
-    for (uint32_t i = 0; i < nall; i++)
-        if (is_of(all[i], train)) out[n++] = all[i];
-    return n;
+    Declared all = declared(s, N_plan), own = {0};
+    for (uint32_t i = 0; i < all.n; i++)
+        if (is_of(all.at[i], train)) vec_push(s->a, &own, all.at[i]);
+    return own;
 }
 
 /* Of the plans, which are all of other train blocks, one whose train block is
  * declared nowhere: a slip, or it is for another model. */
 static const Node *stray(Sema *s, const Node *train)
 {
-    const Node *all[MOST_PLANS], *trains[MOST_PLANS];
-    uint32_t n = declared(s, N_plan, all);
-    uint32_t ntrains = declared(s, N_train, trains);
-    for (uint32_t i = 0; train && i < n; i++) {
+    Declared all = declared(s, N_plan), trains = declared(s, N_train);
+    for (uint32_t i = 0; train && i < all.n; i++) {
         bool known = false;
-        for (uint32_t k = 0; k < ntrains; k++)
-            known |= is_of(all[i], trains[k]);
-        if (!known) return all[i];
+        for (uint32_t k = 0; k < trains.n; k++)
+            known |= is_of(all.at[i], trains.at[k]);
+        if (!known) return all.at[i];
     }
     return NULL;
 }
@@ -544,17 +541,18 @@ static bool refuse_stray(Sema *s, const Node *plan, const Node *train)
 /* --plan none: none, also where the program has some. */
 static bool choose(Sema *s, const Node *train, const Node **out)
 {
-    const Node *all[MOST_PLANS], *other;
-    const char *words[MOST_PLANS], *want = s->f->opts.plan;
-    uint32_t n = plans(s, train, all);
+    const char *want = s->f->opts.plan;
+    Declared all = plans(s, train);
+    const char **words = NEW_ARRAY(s->a, const char *, (size_t)all.n + 1);
+    uint32_t n = all.n;
     *out = NULL;
     for (uint32_t i = 0; i < n; i++) {
-        words[i] = STR(s, all[i]->decl.name.text);
-        if (want && strcmp(want, words[i]) == 0) *out = all[i];
+        words[i] = STR(s, all.at[i]->decl.name.text);
+        if (want && strcmp(want, words[i]) == 0) *out = all.at[i];
     }
-    if (!want && n == 1) *out = all[0];
+    if (!want && n == 1) *out = all.at[0];
     if (*out || (want && strcmp(want, "none") == 0)) return true;
-    other = n ? NULL : stray(s, train);
+    const Node *other = n ? NULL : stray(s, train);
     if (other) return refuse_stray(s, other, train);
     if (!want && n == 0) return true;
     Report *r = sema_error(s, DIAG_no_such_path, (Span){0},
