@@ -84,22 +84,35 @@ double share_cost(const Solve *x, uint32_t a, uint32_t b)
 }
 
 /* What is paid for the form of ARG beside those of others: nothing where one of
- * them has it too, and else no first steps that one of them takes. */
+ * them has it too, and else no first steps that one of them takes.  A form is
+ * looked at once, however many have it. */
+enum { FORMS = 8 };
 typedef struct Beside {
-    double pays, shared;
+    uint32_t arg;
     bool is_there;
+    double shared;
+    uint32_t forms[FORMS], n; /* others, each in a form of its own */
 } Beside;
 
-static void look_beside(const Solve *x, Beside *b, uint32_t arg, uint32_t other)
+static void look_beside(const Solve *x, Beside *b, uint32_t other)
 {
-    b->is_there |= same_form(x, arg, other, NULL, 0);
-    if (b->is_there || !(b->pays > 0)) return;
-    b->shared = fmax(b->shared, share_cost(x, arg, other));
+    b->is_there |= same_form(x, b->arg, other, NULL, 0);
+    if (b->is_there) return;
+    for (uint32_t i = 0; i < b->n; i++)
+        if (same_form(x, b->forms[i], other, NULL, 0)) return;
+    if (b->n < FORMS)
+        b->forms[b->n++] = other;
+    else
+        b->shared = fmax(b->shared, share_cost(x, b->arg, other));
 }
 
-static double paid_beside(const Beside *b)
+static double paid_beside(const Solve *x, const Beside *b)
 {
-    return b->is_there ? 0 : b->pays - b->shared;
+    if (b->is_there) return 0;
+    double pays = bring_cost(x, b->arg), shared = b->shared;
+    for (uint32_t i = 0; i < b->n && pays > 0; i++)
+        shared = fmax(shared, share_cost(x, b->arg, b->forms[i]));
+    return pays - shared;
 }
 
 /* The others are who is chosen, and the same op or port in front. */
@@ -108,13 +121,13 @@ static double operand_cost(const Solve *x, uint32_t arg)
     const Shard *s = x->s;
     const Raw *r = raw_at(x, arg);
     uint32_t out = s->items.at[s->args.at[arg].item].out;
-    Beside b = {.pays = bring_cost(x, arg)};
-    for (uint32_t i = 0; i < r->n && !b.is_there && b.pays > 0; i++) {
+    Beside b = {.arg = arg};
+    for (uint32_t i = 0; i < r->n && !b.is_there; i++) {
         uint32_t other = s->uses[r->first + i], by = s->args.at[other].item;
         bool before = s->items.at[by].out == out ? other < arg : x->chosen[by];
-        if (before) look_beside(x, &b, arg, other);
+        if (before) look_beside(x, &b, other);
     }
-    return paid_beside(&b);
+    return paid_beside(x, &b);
 }
 
 double raw_cost(const Solve *x, uint32_t raw)
@@ -125,13 +138,12 @@ double raw_cost(const Solve *x, uint32_t raw)
     for (uint32_t i = 0; i < r->n; i++) {
         uint32_t arg = s->uses[r->first + i];
         if (!x->chosen[s->args.at[arg].item]) continue;
-        Beside b = {.pays = bring_cost(x, arg)};
-        for (uint32_t k = 0; k < i && !b.is_there && b.pays > 0; k++) {
+        Beside b = {.arg = arg};
+        for (uint32_t k = 0; k < i && !b.is_there; k++) {
             uint32_t other = s->uses[r->first + k];
-            if (x->chosen[s->args.at[other].item])
-                look_beside(x, &b, arg, other);
+            if (x->chosen[s->args.at[other].item]) look_beside(x, &b, other);
         }
-        sum += paid_beside(&b);
+        sum += paid_beside(x, &b);
     }
     return sum;
 }
