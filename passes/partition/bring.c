@@ -10,9 +10,14 @@
  *      all_to_all       the innermost split of an axis becomes it elsewhere
  *      all_reduce       what is pending is made
  *      all_gather       the innermost splits of an axis go, over slow links
- *                       first, while there is little
+ *                       first, while there is little; where links are alike,
+ *                       those first that no other axis waits for, as what it
+ *                       waits for may be sent to it then (all_to_all), and
+ *                       those over few devices
  *
- * and at the end what is to be pending is declared so.  Splits of an axis are
+ * Of steps of one kind that are alike in all this the one over the first axis
+ * of the mesh is taken, so that what shard counts (shard/cost.c) is what is
+ * done. At the end what is to be pending is declared so.  Splits of an axis are
  * a list, outermost first; a step adds or takes away at its end.  A split that
  * is in the way of another is gathered, so the steps come to an end.
  */
@@ -137,14 +142,16 @@ static double rate(const Bring *x, const MeshAxis *over, uint32_t n)
 
 static bool scatter(Bring *x)
 {
-    uint32_t best = 0, over = 0;
+    uint32_t best = 0, over = 0, id = 0;
     double most = 0;
     for (uint32_t i = 0; i < now(x)->naxes; i++) {
         uint32_t n = next_pending(x, i);
         const MeshAxis *next =
             then(x)->axes[i].splits + now(x)->axes[i].nsplits;
-        if (!n || rate(x, next, n) <= most) continue;
-        most = rate(x, next, n);
+        double fast = n ? rate(x, next, n) : 0;
+        if (!n || fast < most || (fast <= most && next->id > id)) continue;
+        most = fast;
+        id = next->id;
         best = i;
         over = n;
     }
@@ -182,26 +189,39 @@ static uint32_t next_place(const Bring *x, MeshAxis m)
     return UINT32_MAX;
 }
 
+/* The axis whose innermost split, the first of the mesh that does, becomes the
+ * next of another; UINT32_MAX: none. */
+static uint32_t turned(const Bring *x)
+{
+    uint32_t best = UINT32_MAX, id = UINT32_MAX;
+    for (uint32_t i = 0; i < now(x)->naxes; i++) {
+        const TypeAxis *a = &now(x)->axes[i];
+        if (is_begun(a, &then(x)->axes[i])) continue;
+        MeshAxis m = a->splits[a->nsplits - 1];
+        if (m.id > id || next_place(x, m) == UINT32_MAX) continue;
+        best = i;
+        id = m.id;
+    }
+    return best;
+}
+
 static bool turn(Bring *x)
 {
-    for (uint32_t i = 0; i < now(x)->naxes; i++) {
-        const TypeAxis a = now(x)->axes[i];
-        if (is_begun(&a, &then(x)->axes[i])) continue;
-        MeshAxis m = a.splits[a.nsplits - 1];
-        uint32_t to = next_place(x, m);
-        if (to == UINT32_MAX) continue;
-        const TypeAxis b = then(x)->axes[to];
-        uint32_t have = now(x)->axes[to].nsplits;
-        Type t = value_type(x->b->fn, x->v);
-        t = with_splits(x, t, i, a.splits, a.nsplits - 1);
-        t = with_splits(x, t, to, b.splits, have + 1);
-        AttrList l = {.n = 0};
-        attr_put_axes(&l, AT_from, &a.axis, 1);
-        attr_put_axes(&l, AT_to, &b.axis, 1);
-        step(x, OP_all_to_all, t, &l, &m, 1);
-        return true;
-    }
-    return false;
+    uint32_t from = turned(x);
+    if (from == UINT32_MAX) return false;
+    const TypeAxis a = now(x)->axes[from];
+    MeshAxis m = a.splits[a.nsplits - 1];
+    uint32_t to = next_place(x, m);
+    const TypeAxis b = then(x)->axes[to];
+    uint32_t have = now(x)->axes[to].nsplits;
+    Type t = value_type(x->b->fn, x->v);
+    t = with_splits(x, t, from, a.splits, a.nsplits - 1);
+    t = with_splits(x, t, to, b.splits, have + 1);
+    AttrList l = {.n = 0};
+    attr_put_axes(&l, AT_from, &a.axis, 1);
+    attr_put_axes(&l, AT_to, &b.axis, 1);
+    step(x, OP_all_to_all, t, &l, &m, 1);
+    return true;
 }
 
 static bool make(Bring *x)
@@ -227,38 +247,55 @@ static bool goes_elsewhere(const Bring *x, MeshAxis m, uint32_t axis)
     return false;
 }
 
-/* How many innermost splits of an axis go at once: those that another axis is
- * to have one at a time, as the next may then be moved and not gathered. */
-static uint32_t gone(const Bring *x, uint32_t axis)
+/* Innermost splits of an axis that go at once. */
+typedef struct Gone {
+    uint32_t axis, n, id; /* the innermost one's */
+    bool moves;           /* another axis is to have one */
+    double rate;
+    int64_t members;
+} Gone;
+
+/* All that go; or one where another axis is to have one of them, as the next
+ * may then be moved and not gathered. */
+static Gone gone(const Bring *x, uint32_t axis)
 {
     const TypeAxis *a = &now(x)->axes[axis];
     uint32_t keep = common(a, &then(x)->axes[axis]);
+    Gone g = {.axis = axis, .n = a->nsplits - keep};
     for (uint32_t k = keep; k < a->nsplits; k++)
-        if (goes_elsewhere(x, a->splits[k], axis)) return 1;
-    return a->nsplits - keep;
+        g.moves |= goes_elsewhere(x, a->splits[k], axis);
+    if (!g.n) return g;
+    if (g.moves) g.n = 1;
+    g.id = a->splits[a->nsplits - 1].id;
+    const MeshAxis *last = a->splits + a->nsplits - g.n;
+    g.rate = rate(x, last, g.n);
+    g.members = group_size(x->m, last, g.n);
+    return g;
+}
+
+static bool goes_before(const Gone *a, const Gone *b)
+{
+    if (a->rate < b->rate || b->rate < a->rate) return a->rate < b->rate;
+    if (a->moves != b->moves) return b->moves;
+    if (a->members != b->members) return a->members < b->members;
+    return a->id < b->id;
 }
 
 static bool gather(Bring *x)
 {
-    uint32_t best = 0, over = 0;
-    double least = INFINITY;
+    Gone first = {.rate = INFINITY};
     for (uint32_t i = 0; i < now(x)->naxes; i++) {
-        const TypeAxis *a = &now(x)->axes[i];
-        uint32_t n = gone(x, i);
-        const MeshAxis *last = a->splits + a->nsplits - n;
-        if (!n || rate(x, last, n) >= least) continue;
-        least = rate(x, last, n);
-        best = i;
-        over = n;
+        Gone g = gone(x, i);
+        if (g.n && goes_before(&g, &first)) first = g;
     }
-    if (!over) return false;
-    const TypeAxis a = now(x)->axes[best];
-    uint32_t keep = a.nsplits - over;
+    if (!first.n) return false;
+    const TypeAxis a = now(x)->axes[first.axis];
+    uint32_t keep = a.nsplits - first.n;
     AttrList l = {.n = 0};
     attr_put_id(&l, AT_axis, a.axis.id);
     step(x, OP_all_gather,
-         with_splits(x, value_type(x->b->fn, x->v), best, a.splits, keep), &l,
-         a.splits + keep, over);
+         with_splits(x, value_type(x->b->fn, x->v), first.axis, a.splits, keep),
+         &l, a.splits + keep, first.n);
     return true;
 }
 

@@ -222,7 +222,9 @@ static bool scatter(Bring *b)
     for (uint32_t i = 0; i < b->x->n; i++) {
         if (!is_scattered(b, i)) continue;
         double own = scatter_spread(b, i), cost = link_cost(b->x->s, own);
-        if (!(cost < least)) continue;
+        bool later =
+            best != UINT32_MAX && mesh_at(b, i).id > mesh_at(b, best).id;
+        if (cost > least || (cost >= least && later)) continue;
         best = i;
         least = cost;
         spread = own;
@@ -254,20 +256,25 @@ static bool cut(Bring *b)
     return false;
 }
 
+static bool is_turned(const Bring *b, uint32_t i)
+{
+    Where now = now_at(b, i), to = to_at(b, i);
+    return where_is_axis(now) && where_is_axis(to) && now != to &&
+           last_gone(b, now) == i && next_split(b, to) == i;
+}
+
 /* all_to_all. */
 static bool turn(Bring *b)
 {
-    for (uint32_t i = 0; i < b->x->n; i++) {
-        Where now = now_at(b, i), to = to_at(b, i);
-        if (!where_is_axis(now) || !where_is_axis(to) || now == to ||
-            last_gone(b, now) != i || next_split(b, to) != i)
-            continue;
-        double n = length_of(b, i);
-        double moved = b->bytes * (n - 1) / n;
-        pay(b, (Step){i, 0, to, spread_at(b, i), moved, 0}, true);
-        return true;
-    }
-    return false;
+    uint32_t best = UINT32_MAX;
+    for (uint32_t i = 0; i < b->x->n; i++)
+        if ((best == UINT32_MAX || mesh_at(b, i).id < mesh_at(b, best).id) &&
+            is_turned(b, i))
+            best = i;
+    if (best == UINT32_MAX) return false;
+    double n = length_of(b, best), moved = b->bytes * (n - 1) / n;
+    pay(b, (Step){best, 0, to_at(b, best), spread_at(b, best), moved, 0}, true);
+    return true;
 }
 
 static bool is_made(const Bring *b, uint32_t i)
@@ -296,45 +303,60 @@ static bool make(Bring *b)
     return n > 1;
 }
 
-/* The splits of an axis that go at once, innermost first: all that do, or one
- * where another axis is to have one of them, which may then be moved. */
-static uint32_t gather_from(const Bring *b, Where axis, double *spread)
+/* Splits of an axis that go at once, innermost first. */
+typedef struct Gone {
+    uint32_t first, last, id; /* the last one's */
+    bool moves;               /* another axis is to have one */
+    double spread, cost, members;
+} Gone;
+
+/* All that go; or one where another axis is to have one of them, which may then
+ * be moved. */
+static Gone gone(const Bring *b, uint32_t last)
 {
-    uint32_t first = first_gone(b, axis), last = last_gone(b, axis);
-    bool moves = false;
-    *spread = 0;
-    for (uint32_t i = first; i <= last; i++) {
+    Where axis = now_at(b, last);
+    Gone g = {.first = first_gone(b, axis), .last = last};
+    g.id = mesh_at(b, last).id;
+    for (uint32_t i = g.first; i <= last; i++)
+        g.moves |= now_at(b, i) == axis && where_is_axis(to_at(b, i)) &&
+                   to_at(b, i) != axis;
+    if (g.moves) g.first = last;
+    g.members = 1;
+    for (uint32_t i = g.first; i <= last; i++) {
         if (now_at(b, i) != axis) continue;
-        moves |= where_is_axis(to_at(b, i)) && to_at(b, i) != axis;
-        *spread += spread_at(b, i);
+        g.spread += spread_at(b, i);
+        g.members *= length_of(b, i);
     }
-    if (moves) *spread = spread_at(b, last);
-    return moves ? last : first;
+    g.cost = link_cost(b->x->s, g.spread);
+    return g;
 }
 
-/* all_gather: over the slowest link first, while there is little. */
+static bool goes_before(const Gone *a, const Gone *b)
+{
+    if (a->cost < b->cost || b->cost < a->cost) return a->cost > b->cost;
+    if (a->moves != b->moves) return b->moves;
+    if (a->members < b->members || b->members < a->members)
+        return a->members < b->members;
+    return a->id < b->id;
+}
+
+/* all_gather: over the slowest link first, while there is little; then what no
+ * other axis waits for, and over few devices. */
 static bool gather(Bring *b)
 {
-    uint32_t first = 0, last = UINT32_MAX;
-    double most = 0, spread = 0;
+    Gone g = {.cost = 0};
     for (uint32_t i = b->x->n; i-- > 0;) {
         Where axis = now_at(b, i);
         if (!where_is_axis(axis) || last_gone(b, axis) != i) continue;
-        double own;
-        uint32_t from = gather_from(b, axis, &own);
-        double cost = link_cost(b->x->s, own);
-        if (!(cost > most)) continue;
-        first = from;
-        last = i;
-        most = cost;
-        spread = own;
+        Gone own = gone(b, i);
+        if (goes_before(&own, &g)) g = own;
     }
-    if (last == UINT32_MAX) return false;
-    Where axis = now_at(b, last);
-    for (uint32_t i = last + 1; i-- > first;) {
+    if (!(g.cost > 0)) return false;
+    Where axis = now_at(b, g.last);
+    for (uint32_t i = g.last + 1; i-- > g.first;) {
         if (now_at(b, i) != axis) continue;
         double moved = b->bytes * (length_of(b, i) - 1);
-        pay(b, (Step){i, 0, WHERE_none, spread, moved, 0}, i == last);
+        pay(b, (Step){i, 0, WHERE_none, g.spread, moved, 0}, i == g.last);
         b->bytes *= length_of(b, i);
     }
     return true;
