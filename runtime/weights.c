@@ -263,6 +263,21 @@ static TitanStatus copy_file(TitanStory *s, const char *from, const char *to)
     return titan_fail(s, TITAN_IO, "could not read \"%s\"", from);
 }
 
+/* In the fewest digits that all its numbers are the same in. */
+static char *text_of(const json_t *value)
+{
+    char *text = NULL;
+    bool same = false;
+    for (size_t digits = 15; digits <= 17 && !same; digits++) {
+        free(text);
+        text = json_dumps(value, JSON_INDENT(2) | JSON_REAL_PRECISION(digits));
+        json_t *again = text ? json_loads(text, 0, NULL) : NULL;
+        same = json_equal(again, value);
+        json_decref(again);
+    }
+    return text;
+}
+
 /* The weights beside it are not quantised, whatever those were that it came
  * with, and readers would take them for that.  NULL: it says nothing of it. */
 static char *plain_config(const char *from)
@@ -270,7 +285,7 @@ static char *plain_config(const char *from)
     json_t *config = json_load_file(from, JSON_REJECT_DUPLICATES, NULL);
     char *text = NULL;
     if (json_object_del(config, "quantization_config") == 0)
-        text = json_dumps(config, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
+        text = text_of(config);
     json_decref(config);
     return text;
 }
