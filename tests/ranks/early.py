@@ -18,10 +18,15 @@ LISTENS, CONNECTED = "0A", "01"  # as the kernel has them
 
 
 def sockets(port, state):
-    """How many of this machine are in a state, at that port."""
+    """Those of this machine that are in a state, at that port."""
     rows = [row.split() for table in ("tcp", "tcp6") if os.path.exists(f"/proc/net/{table}")
             for row in open(f"/proc/net/{table}").readlines()[1:]]
-    return sum(int(row[1].split(":")[1], 16) == port and row[3] == state for row in rows)
+    return [row for row in rows if int(row[1].split(":")[1], 16) == port and row[3] == state]
+
+
+def read_from(port):
+    """Of how many connections to that port all has been read that came: they were accepted, and nothing waits in them."""
+    return sum(row[9] != "0" and int(row[4].split(":")[1], 16) == 0 for row in sockets(port, CONNECTED))
 
 
 class Run:
@@ -37,16 +42,18 @@ class Run:
 
     def first(self):
         """Rank 0, which listens."""
-        job = self.start(0)
+        self.zero = self.start(0)
         assert wait_for(lambda: sockets(self.port, LISTENS), PATIENCE)
-        return job
+        return self.zero
 
     def come(self, rank):
-        """Another, which is connected, has said who it is, and sleeps until it hears more."""
-        before = sockets(self.port, CONNECTED)
+        """Another, which is connected, has said who it is, and sleeps until it hears more; rank 0 has answered, and sleeps again.
+        One that had no answer yet would go on knocking if rank 0 ended."""
+        before = read_from(self.port)
         job = self.start(rank)
-        assert wait_for(lambda: sockets(self.port, CONNECTED) > before, PATIENCE)
+        assert wait_for(lambda: read_from(self.port) > before, PATIENCE)
         assert wait_for(lambda: state_of(job.pid) == "S", PATIENCE)
+        assert wait_for(lambda: read_from(self.port) > before and state_of(self.zero.pid) == "S", PATIENCE)
         return job
 
 
