@@ -110,8 +110,7 @@ static bool check_pass(Steps *s, uint32_t i, const char *name, bool *more)
         *more = false;
         ok = true;
     } else if (!ok) {
-        unit_failed(s->u, s->why,
-                    arena_printf(&s->u->arena, "pass %s fails", name));
+        unit_failed(s->u, s->why, "pass %s fails", name);
     } else {
         module_print(m, NULL, &after);
     }
@@ -120,10 +119,7 @@ static bool check_pass(Steps *s, uint32_t i, const char *name, bool *more)
              meaning_same(&old.m, m, pass_find(name)->contract, s->seed);
         s->t->checked[i]++;
         s->t->skipped += was_unchecked(&s->u->diag);
-        if (!ok)
-            unit_failed(
-                s->u, s->why,
-                arena_printf(&s->u->arena, "pass %s changes results", name));
+        if (!ok) unit_failed(s->u, s->why, "pass %s changes results", name);
         unit_release(&old);
     }
     buf_release(&before);

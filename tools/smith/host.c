@@ -39,9 +39,7 @@ typedef struct Host {
 
 static bool complain(Host *h, const char *what, const char *detail)
 {
-    buf_printf(h->why, "%s: %s\n", what, detail);
-    diag_render(&h->compiled.diag, DIAG_TEXT, h->why);
-    return false;
+    return unit_failed(&h->compiled, h->why, "%s: %s", what, detail);
 }
 
 /* ------------------------------------------------------------- compiling -- */

@@ -29,9 +29,7 @@ typedef struct Trial {
 
 static bool failed(Trial *t, const char *what, const char *which)
 {
-    buf_printf(t->why, "layouts: %s %s\n", what, which);
-    diag_render(&t->now.diag, DIAG_TEXT, t->why);
-    return false;
+    return unit_failed(&t->now, t->why, "layouts: %s %s", what, which);
 }
 
 static bool has_devices(const Module *m)

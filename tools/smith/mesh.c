@@ -102,7 +102,7 @@ static bool same_after(Unit *u, const char *pass, uint32_t step, uint64_t seed,
     module_print(&u->m, NULL, &before);
     bool ok = pipeline_run(&u->m, pass, &(PipelineOpts){0});
     if (!ok) {
-        unit_failed(u, why, arena_printf(&u->arena, "pass %s fails", pass));
+        unit_failed(u, why, "pass %s fails", pass);
         buf_release(&before);
         return false;
     }
@@ -116,9 +116,7 @@ static bool same_after(Unit *u, const char *pass, uint32_t step, uint64_t seed,
     t->checked[step]++;
     ok = unit_read(&old, before.at, before.n) &&
          meaning_same(&old.m, &u->m, pass_find(pass)->contract, seed);
-    if (!ok)
-        unit_failed(u, why,
-                    arena_printf(&u->arena, "pass %s changes results", pass));
+    if (!ok) unit_failed(u, why, "pass %s changes results", pass);
     if (!ok) buf_printf(why, "of\n%s", before.at);
     unit_release(&old);
     buf_release(&before);
@@ -138,8 +136,7 @@ bool check_mesh(const char *text, size_t n, uint64_t seed, Tally *t, Buf *why)
         if (apart)
             ok = same_after(&u, name, i, seed, t, why);
         else if (!pipeline_run(&u.m, name, &(PipelineOpts){0}))
-            ok = unit_failed(&u, why,
-                             arena_printf(&u.arena, "pass %s fails", name));
+            ok = unit_failed(&u, why, "pass %s fails", name);
     }
     unit_release(&u);
     return ok;

@@ -78,9 +78,7 @@ static bool is_refused(const Trial *t)
 
 static bool failed(Trial *t, const char *what, const char *which)
 {
-    buf_printf(t->why, "plans: %s %s\n", what, which);
-    diag_render(&t->now.diag, DIAG_TEXT, t->why);
-    return false;
+    return unit_failed(&t->now, t->why, "plans: %s %s", what, which);
 }
 
 /* -------------------------------------------------------------- coverage -- */

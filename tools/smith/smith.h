@@ -114,7 +114,7 @@ void unit_release(Unit *u);
 /* Initialises, parses and verifies. */
 bool unit_read(Unit *u, const char *text, size_t n);
 /* Adds to WHY what went wrong, in front of the reports.  False. */
-bool unit_failed(const Unit *u, Buf *why, const char *what);
+bool unit_failed(const Unit *u, Buf *why, const char *fmt, ...) PRINTF(3, 4);
 const Fn *unit_entry(const Unit *u);
 
 /* check.c */

@@ -3,6 +3,8 @@
  */
 #include "smith.h"
 
+#include <stdarg.h>
+
 void unit_init(Unit *u)
 {
     arena_init(&u->arena, "module");
@@ -32,9 +34,13 @@ bool unit_read(Unit *u, const char *text, size_t n)
     return module_parse(&u->m, source) && module_verify(&u->m);
 }
 
-bool unit_failed(const Unit *u, Buf *why, const char *what)
+bool unit_failed(const Unit *u, Buf *why, const char *fmt, ...)
 {
-    buf_printf(why, "%s\n", what);
+    va_list args;
+    va_start(args, fmt);
+    buf_vprintf(why, fmt, args);
+    va_end(args);
+    buf_putc(why, '\n');
     diag_render(&u->diag, DIAG_TEXT, why);
     return false;
 }
