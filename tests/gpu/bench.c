@@ -1,7 +1,7 @@
 /*
  * Times every kernel of a compiled step alone, on this machine's GPU.
  *
- *     gpu-bench STEP.ptx [-c CUBIN] [-e ENTRY] [-k SYMBOL]
+ *     gpu-bench STEP.ptx [-c CUBIN] [-e ENTRY] [-k SYMBOL]...
  *
  * The image says which commands the entry runs, on which places of the arena,
  * how often.  The arena is filled, before each command, with random numbers
@@ -20,7 +20,7 @@
 #include "runtime/titan.h"
 #include "tests/gpu/driver.h"
 
-enum { SHIFTS = 8, MOST_DEPTH = 16, MOST_ROWS = 1024 };
+enum { SHIFTS = 8, MOST_DEPTH = 16, MOST_ROWS = 1024, MOST_ASKED = 64 };
 #define SHIFT   (UINT64_C(272) << 20)
 #define PATTERN (UINT64_C(64) << 20)
 
@@ -34,7 +34,8 @@ typedef struct Bench {
     Driver d;
     TitanStory story;
     TitanImage im;
-    const char *only;
+    const char *asked[MOST_ASKED]; /* parts of symbols */
+    unsigned nasked;
     void *module, *stream;
     const TitanEntry *entry;
     uint64_t arena, bytes, pattern, base[TITAN_BASE_COUNT];
@@ -262,14 +263,36 @@ static bool alike(const TitanCommand *x, const TitanCommand *y)
                                            : x->items == y->items;
 }
 
-/* Whether -k leaves it: others are not run at all, for they would read what
+/* Whether a -k leaves it: others are not run at all, for they would read what
  * no command in front of them has made. */
 static bool is_asked_for(const Bench *b, const TitanCommand *c)
 {
-    return !b->only ||
-           (c->kind == TITAN_COMMAND_kernel &&
-            strstr(titan_string(&b->im, b->im.kernels[c->index].name),
-                   b->only));
+    if (b->nasked == 0) return true;
+    if (c->kind != TITAN_COMMAND_kernel) return false;
+    const char *name = titan_string(&b->im, b->im.kernels[c->index].name);
+    for (unsigned i = 0; i < b->nasked; i++)
+        if (strstr(name, b->asked[i])) return true;
+    return false;
+}
+
+static const char *name_of(const Bench *b, const TitanCommand *c)
+{
+    return c->kind == TITAN_COMMAND_copy ? "copy"
+           : c->kind == TITAN_COMMAND_zero
+               ? "zero"
+               : titan_string(&b->im, b->im.kernels[c->index].name);
+}
+
+/* At once: a kernel that counts by what it reads may take long on words that
+ * were drawn, and is to be named then. */
+static void tell(const Bench *b, const Row *r)
+{
+    fprintf(stderr, "%s ...", name_of(b, r->command));
+}
+
+static void told(const Row *r)
+{
+    fprintf(stderr, " %.2f us\n", r->us);
 }
 
 static void meet(Bench *b, const TitanCommand *c, double runs)
@@ -283,7 +306,9 @@ static void meet(Bench *b, const TitanCommand *c, double runs)
     if (b->nrows == MOST_ROWS) return;
     Row *r = &b->rows[b->nrows++];
     *r = (Row){.command = c, .runs = runs};
+    tell(b, r);
     r->us = time_command(b, c);
+    told(r);
 }
 
 static void walk_program(Bench *b, const TitanProgram *p, double runs)
@@ -391,19 +416,15 @@ static double copy_of(Bench *b, uint64_t bytes)
 static void print_row(Bench *b, const Row *r, double copy)
 {
     const TitanCommand *c = r->command;
-    const char *name = c->kind == TITAN_COMMAND_copy ? "copy"
-                       : c->kind == TITAN_COMMAND_zero
-                           ? "zero"
-                           : titan_string(&b->im, b->im.kernels[c->index].name);
     uint64_t bytes = bytes_of(b, c);
     double rate = (double)bytes * 1e-3 / r->us;
     printf("%-36.36s %8" PRId64 " %3d %9.1f %9.2f %7.0f %5.1f %5.0f %8.2f  "
            "%s:%" PRIu32 "\n",
-           name, c->kind == TITAN_COMMAND_kernel ? c->items : 0,
+           name_of(b, c), c->kind == TITAN_COMMAND_kernel ? c->items : 0,
            registers(b, c), (double)bytes * 1e-6, r->us, rate,
            100 * rate / copy, r->runs, r->runs * r->us * 1e-3,
            titan_string(&b->im, c->file), c->line);
-    if (!b->only || bytes < 2) return;
+    if (b->nasked == 0 || bytes < 2) return;
     double same = copy_of(b, bytes);
     printf("%36s a copy of as many bytes: %.0f GB/s, of which %.1f %%\n", "",
            same, 100 * rate / same);
@@ -431,7 +452,7 @@ static void print_table(Bench *b)
 static int usage(void)
 {
     fprintf(stderr, "usage: gpu-bench STEP.ptx [-c CUBIN] [-e ENTRY] "
-                    "[-k SYMBOL]\n");
+                    "[-k SYMBOL]...\n");
     return TITAN_USAGE;
 }
 
@@ -448,8 +469,8 @@ int main(int argc, char **argv)
             cubin = argv[++i];
         else if (argv[i][1] == 'e')
             entry = argv[++i];
-        else if (argv[i][1] == 'k')
-            b.only = argv[++i];
+        else if (argv[i][1] == 'k' && b.nasked < MOST_ASKED)
+            b.asked[b.nasked++] = argv[++i];
         else
             return usage();
     }
