@@ -25,7 +25,7 @@ enum { SHIFTS = 8, MOST_DEPTH = 16, MOST_ROWS = 1024, MOST_ASKED = 64 };
 #define PATTERN (UINT64_C(64) << 20)
 
 typedef struct Row {
-    const TitanCommand *command;
+    const TitanCommand *command, *zero; /* what clears words that it counts */
     double runs, us;
     int registers;
 } Row;
@@ -181,6 +181,15 @@ static void run_command(Bench *b, const TitanCommand *c, uint64_t shift)
     }
 }
 
+/* With what it finds cleared: a kernel whose blocks wait for each other counts
+ * in words that a command in front of it sets to zero, and would wait for ever
+ * on others.  The time of that is part of the row's. */
+static void run_row(Bench *b, const Row *r, uint64_t shift)
+{
+    if (r->zero) run_command(b, r->zero, shift);
+    run_command(b, r->command, shift);
+}
+
 /* What a stretch of work on the stream takes, in microseconds. */
 typedef struct Watch {
     void *from, *to;
@@ -230,20 +239,20 @@ static uint64_t shift_of(const Bench *b, const TitanCommand *c)
 
 /* Microseconds of one run, from about 40 ms of runs; of what takes long, from
  * one. */
-static double time_command(Bench *b, const TitanCommand *c)
+static double time_row(Bench *b, const Row *r)
 {
     enum { LONG = 20000, SPAN = 40000 };
     void *graph, *ready;
-    uint64_t shift = shift_of(b, c);
+    uint64_t shift = shift_of(b, r->command);
     fill(b);
-    run_command(b, c, 0);
+    run_row(b, r, 0);
     Watch w = watch_start(b);
-    run_command(b, c, shift);
+    run_row(b, r, shift);
     double once = watch_stop(b, w);
     if (once > LONG) return once;
     MUST(&b->d, capture, (b->stream, 2));
     for (uint64_t i = 0; i < SHIFTS; i++)
-        run_command(b, c, i * shift);
+        run_row(b, r, i * shift);
     MUST(&b->d, captured, (b->stream, &graph));
     MUST(&b->d, graph_ready, (&ready, graph, 0));
     once = run_graph(b, ready, 1);
@@ -295,19 +304,38 @@ static void told(const Row *r)
     fprintf(stderr, " %.2f us\n", r->us);
 }
 
-static void meet(Bench *b, const TitanCommand *c, double runs)
+/* The command of P in front of C that clears what C has; NULL: none. */
+static const TitanCommand *zero_of(const Bench *b, const TitanProgram *p,
+                                   const TitanCommand *c)
 {
-    if (c->kind == TITAN_COMMAND_gemm) return;
+    const TitanCommand *first = &b->im.commands[p->commands.first];
+    if (c->kind != TITAN_COMMAND_kernel) return NULL;
+    for (const TitanCommand *z = c; z-- > first;) {
+        if (z->kind != TITAN_COMMAND_zero) continue;
+        const TitanOperand *o = &b->im.operands[z->operands.first];
+        for (uint32_t i = 0; i < c->operands.n; i++) {
+            const TitanOperand *own = &b->im.operands[c->operands.first + i];
+            if (own->kind == TITAN_OPERAND_memory && own->base == o->base &&
+                own->offset == o->offset)
+                return z;
+        }
+    }
+    return NULL;
+}
+
+static void meet(Bench *b, const Row *met)
+{
+    if (met->command->kind == TITAN_COMMAND_gemm) return;
     for (uint32_t i = 0; i < b->nrows; i++)
-        if (alike(b->rows[i].command, c)) {
-            b->rows[i].runs += runs;
+        if (alike(b->rows[i].command, met->command)) {
+            b->rows[i].runs += met->runs;
             return;
         }
     if (b->nrows == MOST_ROWS) return;
     Row *r = &b->rows[b->nrows++];
-    *r = (Row){.command = c, .runs = runs};
+    *r = *met;
     tell(b, r);
-    r->us = time_command(b, c);
+    r->us = time_row(b, r);
     told(r);
 }
 
@@ -316,8 +344,9 @@ static void walk_program(Bench *b, const TitanProgram *p, double runs)
     for (uint32_t i = 0; i < p->commands.n; i++) {
         const TitanCommand *c = &b->im.commands[p->commands.first + i];
         if (!is_asked_for(b, c)) continue;
-        meet(b, c, runs);
-        run_command(b, c, 0);
+        Row r = {.command = c, .zero = zero_of(b, p, c), .runs = runs};
+        meet(b, &r);
+        run_row(b, &r, 0);
     }
     MUST(&b->d, sync, ());
 }
