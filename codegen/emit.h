@@ -144,6 +144,9 @@ typedef struct Emit {
     LV chunk;         /* host: the chunk of the item; GPU: our first lane */
     LV lane, warp;    /* GPU: of this thread */
     LV active;        /* GPU: this thread's lanes exist; NULL: always */
+    LV offsets;       /* GPU: of the lanes at hand, from our first, where some
+                         are beyond the last: those are the last again; NULL:
+                         all exist */
     LV shared;        /* GPU rows, columns: room for sums of warps */
     LV **held;        /* GPU tile, per outer loop: vectors that rows add up */
     LV first, valid;  /* GPU sweep: its first column; whether ours exists */
@@ -253,6 +256,10 @@ void gpu_barrier(Emit *e);
 void gpu_await_readers(Emit *e, LoopId loop);
 LV gpu_ballot(Emit *e, LV condition); /* of a warp, a bit per thread */
 LLVMTypeRef acc_type(const Emit *e, const Acc *a, unsigned w);
+/* The offsets of a vector's lanes that begin at AT, of HI lanes in all; and
+ * whether each of those at hand exists. */
+LV gpu_lane_offsets(Emit *e, LV at, int64_t hi);
+LV gpu_lanes_exist(Emit *e);
 
 /* gpu_usual.c: the lanes of a thread, made in two ways.  False: in one. */
 bool gpu_lanes_usual(Emit *e, LoopId loop);

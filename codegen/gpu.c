@@ -70,6 +70,38 @@ int64_t gpu_lanes_of_thread(const Kir *k)
     return 1;
 }
 
+/* A body of values, loads and stores. */
+static bool is_flat(const Kir *k, const Loop *l)
+{
+    for (uint32_t i = 0; i < l->body.n; i++) {
+        const NodeInfo *in = node_info(k, l->body.at[i]);
+        if (in->op == KN_loop || in->op == KN_scan || in->op == KN_total)
+            return false;
+    }
+    return !l->when.id && !l->scans;
+}
+
+/* The same where the last of a line's threads may have fewer: lines are long,
+ * and begin where vectors do. */
+static int64_t lanes_of_thread_cut(const Kir *k)
+{
+    enum { MOST = 8, FEWEST = 16 /* threads of a line */ };
+    int64_t all = gpu_lanes_of_thread(k), n = gpu_lanes(k)->hi;
+    unsigned bytes;
+    if (n % MOST == 0 || !k->lined || !is_flat(k, gpu_lanes(k))) return all;
+    for (int64_t w = MOST; w > all; w /= 2)
+        if (n >= FEWEST * w && narrowest(k, lanes_id(k), w, &bytes) &&
+            w * bytes <= 16)
+            return w;
+    return all;
+}
+
+/* The threads that have a line's lanes. */
+static int64_t threads_of_lanes(const Kir *k)
+{
+    return (gpu_lanes(k)->hi + k->width - 1) / k->width;
+}
+
 /* The lanes of a thread of a kernel that draws numbers and reads none: it
  * computes for long and moves little, and each lane is much code. */
 static int64_t lanes_that_draw(const Kir *k, int64_t lanes)
@@ -248,9 +280,9 @@ Grid gpu_grid(Kir *k)
         if (gpu_columns_grid(k, &columns)) return columns;
         if (gpu_turned_grid(k, &turned)) return turned;
         if (gpu_blocks_grid(k, &blocks)) return blocks;
-        k->width = lanes_that_draw(k, gpu_lanes_of_thread(k));
+        k->width = lanes_that_draw(k, lanes_of_thread_cut(k));
     }
-    int64_t all = k->rows * (gpu_lanes(k)->hi / k->width);
+    int64_t all = k->rows * threads_of_lanes(k);
     return (Grid){.map = MAP_thread,
                   .blocks = (all + THREADS - 1) / THREADS,
                   .threads = THREADS};
@@ -413,7 +445,7 @@ static LV find_item(Emit *e, LV tid, LV *lanes, LV *exists)
         return item;
     }
     if (e->map == MAP_column) return gpu_column_item(e, block, lanes);
-    int64_t per = gpu_lanes(k)->hi / k->width;
+    int64_t per = threads_of_lanes(k);
     bool turned = items_beside(k);
     LV t = LLVMBuildMul(b, block, emit_iconst(e, THREADS), "");
     t = LLVMBuildAdd(b, t, tid, "");
@@ -461,6 +493,44 @@ static void gpu_items(Emit *e, LoopId items)
     LLVMPositionBuilderAtEnd(b, end);
 }
 
+LV gpu_lane_offsets(Emit *e, LV at, int64_t hi)
+{
+    LV own[64], left = LLVMBuildSub(e->s.b, emit_iconst(e, hi - 1), at, "");
+    for (unsigned i = 0; i < e->s.w; i++)
+        own[i] = emit_iconst(e, i);
+    LV each = LLVMConstVector(own, e->s.w);
+    left = site_splat(&e->s, left);
+    LV there = LLVMBuildICmp(e->s.b, LLVMIntSLE, each, left, "");
+    return LLVMBuildSelect(e->s.b, there, each, left, "");
+}
+
+LV gpu_lanes_exist(Emit *e)
+{
+    LV own[64];
+    for (unsigned i = 0; i < e->s.w; i++)
+        own[i] = emit_iconst(e, i);
+    return LLVMBuildICmp(e->s.b, LLVMIntEQ, e->offsets,
+                         LLVMConstVector(own, e->s.w), "");
+}
+
+/* Those of the line's last thread where it has fewer. */
+static void last_lanes(Emit *e, LoopId loop, LLVMBasicBlockRef after)
+{
+    LLVMBuilderRef b = e->s.b;
+    int64_t hi = e->k->loops.at[loop].hi;
+    LLVMBasicBlockRef some = emit_block(e, "some"), all = emit_block(e, "all");
+    LV first = emit_iconst(e, hi - hi % e->s.w);
+    LV cut = LLVMBuildICmp(b, LLVMIntEQ, e->chunk, first, "");
+    LLVMBuildCondBr(b, cut, some, all);
+    LLVMPositionBuilderAtEnd(b, some);
+    e->offsets = gpu_lane_offsets(e, first, hi);
+    emit_enter(e, loop, e->chunk);
+    if (!gpu_lanes_usual(e, loop)) emit_body(e, loop);
+    e->offsets = NULL;
+    LLVMBuildBr(b, after);
+    LLVMPositionBuilderAtEnd(b, all);
+}
+
 /* The lanes of this thread. */
 static void own_lanes(Emit *e, LoopId loop)
 {
@@ -469,6 +539,7 @@ static void own_lanes(Emit *e, LoopId loop)
     e->aligned = true;
     LLVMBasicBlockRef after = emit_block(e, "lanes");
     e->latch[loop] = after;
+    if (e->k->loops.at[loop].hi % e->s.w) last_lanes(e, loop, after);
     emit_enter(e, loop, e->chunk);
     if (!gpu_lanes_usual(e, loop)) emit_body(e, loop);
     LLVMBuildBr(e->s.b, after);

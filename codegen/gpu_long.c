@@ -47,8 +47,8 @@ static bool is_stashed(const Kir *k, Node n)
 {
     const NodeInfo *in = node_info(k, n);
     const Loop *l = &k->loops.at[in->loop];
-    if (l->kind != LOOP_lanes || !row_is_long(l->hi) || !row_is_plain(k, l) ||
-        !is_dense(k, in))
+    if (l->kind != LOOP_lanes || !row_is_long(k, l->hi) ||
+        !row_is_plain(k, l) || !is_dense(k, in))
         return false;
     bool again = false;
     for (uint32_t i = 1; i < k->nodes.n; i++) {
@@ -63,7 +63,8 @@ static bool is_stashed(const Kir *k, Node n)
 static bool has_long_rows(const Kir *k)
 {
     for (LoopId i = 1; i < k->loops.n; i++)
-        if (k->loops.at[i].kind == LOOP_lanes && row_is_long(k->loops.at[i].hi))
+        if (k->loops.at[i].kind == LOOP_lanes &&
+            row_is_long(k, k->loops.at[i].hi))
             return true;
     return false;
 }
@@ -151,7 +152,7 @@ typedef struct Long {
 } Long;
 
 typedef struct Chunk {
-    LV at, active;
+    LV at, active, offsets;
 } Chunk;
 
 static LoopId along_with(const Kir *k, LoopId loop)
@@ -163,6 +164,7 @@ static LoopId along_with(const Kir *k, LoopId loop)
 
 static void load_chunk(Emit *e, const Long *g, const Chunk *c, unsigned number)
 {
+    e->offsets = c->offsets;
     emit_enter(e, g->s.loop, c->at);
     e->lanes = g->s.loop;
     e->chunk_number = number;
@@ -187,6 +189,7 @@ static void run_chunk(Emit *e, LoopId loop, const Chunk *c, unsigned number)
     e->lanes = loop;
     e->chunk_number = number;
     e->active = c->active;
+    e->offsets = c->offsets;
     emit_turn(e, loop, c->at, NULL);
 }
 
@@ -194,6 +197,8 @@ static LV masked(Emit *e, const Acc *acc, LV x)
 {
     if (!e->active) return x;
     LV none = acc_identity(e, acc, ROW_LANES);
+    if (e->offsets)
+        x = LLVMBuildSelect(e->s.b, gpu_lanes_exist(e), x, none, "");
     return LLVMBuildSelect(e->s.b, e->active, x, none, "");
 }
 
@@ -275,6 +280,8 @@ static void turn(Emit *e, const Long *g, LV from, unsigned n, bool cut)
         at = LLVMBuildAdd(e->s.b, at, emit_iconst(e, i * g->s.span), "");
         c[i].at = row_lane(e, &g->s, at, 0, cut && i + 1 == n);
         c[i].active = e->active;
+        c[i].offsets = e->offsets;
+        e->offsets = NULL;
     }
     e->active = NULL;
     for (unsigned i = 0; i < n; i++)
@@ -289,7 +296,7 @@ static void turn(Emit *e, const Long *g, LV from, unsigned n, bool cut)
             row_partials_add(e, g->s.l, &g->s.partials, 0);
         }
     }
-    e->active = NULL;
+    e->active = e->offsets = NULL;
     e->loaded.n = 0;
     e->chunk_number = -1;
 }

@@ -268,6 +268,9 @@ void row_partials_add(Emit *e, const Loop *l, const Partials *p, unsigned j)
         if (e->active)
             x = LLVMBuildSelect(e->s.b, e->active, x,
                                 acc_identity(e, acc, p->w), "");
+        if (e->offsets)
+            x = LLVMBuildSelect(e->s.b, gpu_lanes_exist(e), x,
+                                acc_identity(e, acc, p->w), "");
         LV old = LLVMBuildLoad2(e->s.b, acc_type(e, acc, p->w), at, "");
         LLVMBuildStore(e->s.b, acc_combine(e, acc, old, x, p->w), at);
     }
@@ -289,7 +292,7 @@ LV row_partials_sum(Emit *e, const Acc *acc, const Partials *p, uint32_t a)
 /* ------------------------------------------------------------------ a sweep */
 
 /* Neighbour j of a chunk (or all of them), whose first lane is `at`; `cut`:
- * some threads may be beyond the row. */
+ * some threads may be beyond the row, and some neighbours of one. */
 LV row_lane(Emit *e, const Sweep *s, LV at, unsigned j, bool cut)
 {
     LLVMBuilderRef b = e->s.b;
@@ -298,7 +301,10 @@ LV row_lane(Emit *e, const Sweep *s, LV at, unsigned j, bool cut)
     if (!cut) return at;
     LV in = LLVMBuildICmp(b, LLVMIntSLT, at, emit_iconst(e, s->l->hi), "");
     e->active = e->exists ? LLVMBuildAnd(b, in, e->exists, "") : in;
-    return LLVMBuildSelect(b, in, at, emit_iconst(e, 0), "");
+    at = LLVMBuildSelect(b, in, at, emit_iconst(e, 0), "");
+    if (e->s.w > 1 && s->l->hi % e->s.w)
+        e->offsets = gpu_lane_offsets(e, at, s->l->hi);
+    return at;
 }
 
 static void chunk(Emit *e, const Sweep *s, LV from, bool cut)
@@ -309,7 +315,7 @@ static void chunk(Emit *e, const Sweep *s, LV from, bool cut)
         emit_turn(e, s->loop, row_lane(e, s, at, j, cut), NULL);
         row_partials_add(e, s->l, &s->partials, j);
     }
-    e->active = NULL;
+    e->active = e->offsets = NULL;
 }
 
 /* All loads of the sweep, before its first store. */
@@ -322,7 +328,17 @@ static void load_ahead(Emit *e, const Sweep *s)
         e->chunk_number = c;
         for (uint32_t i = 0; i < s->l->body.n; i++)
             keep(e, s->l->body.at[i]);
+        e->offsets = NULL;
     }
+}
+
+/* Neighbours are vectors; of rows that end in a part of one where they do
+ * nothing else. */
+static bool takes_vectors(const Emit *e, const Loop *l)
+{
+    if (l->hi % ROW_LANES == 0) return true;
+    return row_has_vectors(e->k, l->hi) && l->hi >= 2 * ROW_LANES &&
+           row_is_plain(e->k, l) && !e->turn_place && !e->totals;
 }
 
 /* A few chunks a turn; the loads of a turn need not wait for each other. */
@@ -377,12 +393,12 @@ void gpu_row_lanes(Emit *e, LoopId loop)
 {
     const Loop *l = &e->k->loops.at[loop];
     if (l->online) return; /* has run with its maximum */
-    if (row_is_long(l->hi) && row_is_plain(e->k, l)) {
+    if (row_is_long(e->k, l->hi) && row_is_plain(e->k, l)) {
         gpu_await_readers(e, loop);
         gpu_long_lanes(e, loop);
         return;
     }
-    unsigned w = l->hi % ROW_LANES == 0 ? ROW_LANES : 1;
+    unsigned w = takes_vectors(e, l) ? ROW_LANES : 1;
     Sweep s = {.loop = loop, .l = l, .partials = row_partials_new(e, l, w)};
     gpu_await_readers(e, loop);
     s.span = (int64_t)e->row_threads * ROW_LANES;

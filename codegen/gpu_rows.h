@@ -27,7 +27,7 @@ typedef struct Sweep {
 } Sweep;
 
 /* Neighbour j of a chunk (or all of them), whose first lane is `at`; `cut`:
- * some threads may be beyond the row. */
+ * some threads may be beyond the row, and some neighbours of one. */
 LV row_lane(Emit *e, const Sweep *s, LV at, unsigned j, bool cut);
 /* Chunks that are in flight together: few where they hold much. */
 enum { ROW_TOGETHER = 4 };

@@ -39,9 +39,14 @@ int64_t row_threads(int64_t n)
     return t;
 }
 
-bool row_is_long(int64_t n)
+bool row_has_vectors(const Kir *k, int64_t n)
 {
-    return n % ROW_LANES == 0 && n > ROW_HELD * ROW_LANES * row_threads(n);
+    return n % ROW_LANES == 0 || k->lined;
+}
+
+bool row_is_long(const Kir *k, int64_t n)
+{
+    return row_has_vectors(k, n) && n > ROW_HELD * ROW_LANES * row_threads(n);
 }
 
 LoopId loop_open(Kir *k, LoopKind kind, LoopId parent, int64_t lo, int64_t hi)
@@ -532,6 +537,7 @@ void kir_print(const Kir *k, Buf *out)
                (long long)k->rows, (long long)k->chunks, (long long)k->width,
                (unsigned long long)k->zero);
     if (k->exact) buf_printf(out, "exact\n");
+    if (k->lined) buf_printf(out, "lined\n");
     if (k->tensor) tensor_print(k->tensor, k, out);
     print_loop(k, 0, out);
 }

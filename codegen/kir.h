@@ -172,6 +172,8 @@ typedef struct Kir {
     bool exact;  /* GPU: the host's bits, where a neighbour is faster */
     bool sm90;   /* GPU: what registers hold has been looked at */
     bool across; /* every item is one loop over lanes */
+    bool lined;  /* GPU: odd lines of arguments begin at multiples of 16 bytes
+                  */
     bool tile;   /* items are a few rows that sweep the columns */
     const TensorTile *tensor; /* tiles on tensor cores; NULL: none */
     VEC(Node) elements; /* of a matrix in both orders (both.c), by loops */
@@ -271,8 +273,11 @@ enum {
     ROW_HELD = 8,       /* times ROW_LANES: what a thread holds of a row */
     LONG_ROW = 1 << 16, /* from here on twice as many threads */
 };
-/* Whether its threads hold too little of it in registers. */
-bool row_is_long(int64_t n);
+/* Whether its threads take ROW_LANES neighbours as one: it is whole ones of
+ * these, or begins where vectors do. */
+bool row_has_vectors(const Kir *k, int64_t n);
+/* Whether its threads take them so, and hold too little of it in registers. */
+bool row_is_long(const Kir *k, int64_t n);
 
 /* What is known of a number before the kernel runs, unless it is NaN
  * (limits.c). */

@@ -280,7 +280,8 @@ static void find_late(Lower *l, const Nest *nest, const LowerOpts *o)
     const Fn *fn = l->fn;
     int64_t n = axes_extent(l, nest->inner, nest->ninner);
     bool sweeps = false;
-    if (!o->gpu || nest->ncuts || (!nest->across && row_is_long(n))) return;
+    if (!o->gpu || nest->ncuts || (!nest->across && row_is_long(l->k, n)))
+        return;
     for (uint32_t r = 0; r < fn->nresults; r++)
         sweeps |= has_inner(l, nest, r);
     const bool *early = find_early(l, nest);
@@ -411,7 +412,8 @@ static bool may_reassociate(const Lower *l, const Nest *nest,
                             const LowerOpts *o)
 {
     int64_t n = axes_extent(l, nest->inner, nest->ninner);
-    if (!o->gpu || o->exact || nest->across || !row_is_long(n)) return false;
+    if (!o->gpu || o->exact || nest->across || !row_is_long(l->k, n))
+        return false;
     bool any = false;
     for (uint32_t i = 0; i < l->fn->nparams; i++) {
         Type t = l->fn->params[i].type;
@@ -557,11 +559,48 @@ static bool find_both(const Lower *l, BothOrders *out)
     return true;
 }
 
+/* Elements of an argument that lie side by side, of several such lines; 0: it
+ * has not several.  *BEGINS has the bits of what their addresses add up of. */
+static int64_t line_of(const Lower *l, const KernelArg *arg, uint64_t *begins)
+{
+    const TypeInfo *t = type_info(l->m, arg->type);
+    int64_t bytes = dtype_bytes((DType)t->dtype), line = 0, lines = 1;
+    *begins = arg->align;
+    for (uint32_t i = 0; i < t->naxes && !arg->counter; i++) {
+        int64_t n = type_local_size(l->m, &t->axes[i]);
+        if (n > 1 && arg->stride[i] == 1) {
+            line = n;
+        } else if (n > 1) {
+            *begins |= (uint64_t)(arg->stride[i] * bytes);
+            lines *= n;
+        }
+    }
+    return lines > 1 ? line : 0;
+}
+
+/* The longest lines of the arguments end in a part of a vector, and begin at
+ * multiples of 16 bytes. */
+static bool has_lines(const Lower *l)
+{
+    enum { UNIT = 16 };
+    int64_t longest = 0;
+    bool whole = true;
+    for (uint32_t i = 0; i < l->k->nargs; i++) {
+        uint64_t begins;
+        int64_t n = line_of(l, &l->k->args[i], &begins);
+        if (n < longest || n == 0) continue;
+        whole = (n > longest || whole) && begins % UNIT == 0;
+        longest = n;
+    }
+    return whole && longest % ROW_LANES != 0;
+}
+
 bool lower_group(Module *m, const Fn *fn, const LowerOpts *o, Kir *k)
 {
     Lower l;
     BothOrders both;
     lower_init(&l, m, fn, k);
+    k->lined = o->gpu && has_lines(&l);
     Op op = (Op)only_op(m, fn)->op;
     bool tile = o->gpu && fn_is(m, fn, FK_tile);
     if (tile && lower_region(&l, o)) return true;

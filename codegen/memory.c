@@ -4,7 +4,9 @@
  * Index expressions are kept as the value at lane 0 and, where lanes are
  * taken together, the step from lane to lane.  A load that steps by one is a
  * vector load; one that does not step is a scalar; any other is gathered lane
- * by lane.  A load under a guard never touches memory where it is false.
+ * by lane.  A load under a guard never touches memory where it is false.  Of a
+ * vector that goes beyond the last lane (offsets) each is gathered, too, and
+ * the last one stored as often.
  */
 #include "emit.h"
 
@@ -96,6 +98,8 @@ static LV splat_const(const Emit *e, int64_t i)
 static LV lane_numbers(const Emit *e, int64_t step)
 {
     LV at[64];
+    if (e->offsets)
+        return LLVMBuildMul(e->s.b, e->offsets, splat_const(e, step), "");
     for (unsigned i = 0; i < e->s.w; i++)
         at[i] = emit_iconst(e, i * step);
     return LLVMConstVector(at, e->s.w);
@@ -266,8 +270,8 @@ static LV load_wide(Emit *e, const NodeInfo *in)
     LV v = holds ? gpu_row_loaded(e, in) : NULL;
     if (!v) { /* the GPU has no masked loads */
         bool masked = in->a.id && e->wide[in->a.id];
-        v = steps && !(masked && e->s.gpu) ? load_vector(e, in)
-                                           : load_gather(e, in);
+        v = steps && !(masked && e->s.gpu) && !e->offsets ? load_vector(e, in)
+                                                          : load_gather(e, in);
     }
     return from_memory(&e->s, (DType)in->dtype, v);
 }
@@ -277,7 +281,7 @@ LV emit_load_ahead(Emit *e, const NodeInfo *in)
     int64_t coef;
     bool steps = lane_step(e, in->ix, &coef) && coef == 1;
     bool free = !in->a.id && steps && !ix_chosen(e->k, in->ix);
-    return free ? load_vector(e, in) : NULL;
+    return !free ? NULL : e->offsets ? load_gather(e, in) : load_vector(e, in);
 }
 
 /* The tile's values lie side by side, by column. */
@@ -313,7 +317,7 @@ static void store_wide(Emit *e, const NodeInfo *in)
     DType d = (DType)in->dtype;
     LV v = to_memory(&e->s, d, emit_use(e, in->b));
     int64_t coef;
-    if (lane_step(e, in->ix, &coef) && coef == 1) {
+    if (lane_step(e, in->ix, &coef) && coef == 1 && !e->offsets) {
         LV p = place(e, in->arg, d, emit_ix(e, in->ix));
         LLVMSetAlignment(LLVMBuildStore(b, v, p), alignment(e, in));
         return;
@@ -401,9 +405,9 @@ void emit_total(Emit *e, const NodeInfo *in)
     bool wide = e->s.w > 1, steps = lane_step(e, in->ix, &coef) && coef == 1;
     Acc acc = {(AccKind)in->n, (DType)in->dtype, in->b, {0}, false};
     LV x = emit_use(e, in->b);
-    LV old = !wide   ? load_narrow(e, in)
-             : steps ? load_vector(e, in)
-                     : load_gather(e, in);
+    LV old = !wide                  ? load_narrow(e, in)
+             : steps && !e->offsets ? load_vector(e, in)
+                                    : load_gather(e, in);
     LV first = LLVMBuildICmp(b, LLVMIntEQ, e->vars[in->inner],
                              LLVMConstNull(e->ity), "");
     old = LLVMBuildSelect(b, first, acc_identity(e, &acc, e->s.w), old, "");

@@ -83,6 +83,7 @@ static Trial try_nest(const Lower *l, const Nest *nest, const LowerOpts *o)
     k.args = l->k->args;
     k.nargs = l->k->nargs;
     k.arg_dtypes = l->k->arg_dtypes;
+    k.lined = l->k->lined;
     Lower trial;
     lower_init(&trial, l->m, l->fn, &k);
     nest_build(&trial, nest, o);

@@ -212,7 +212,7 @@ static bool runs_along(const Lower *l, LoopId loop, Made top)
 {
     const Kir *k = l->k;
     const Loop *sums = &k->loops.at[loop], *first = &k->loops.at[top.loop];
-    if (sums->hi != first->hi || !row_is_long(sums->hi)) return false;
+    if (sums->hi != first->hi || !row_is_long(k, sums->hi)) return false;
     if (!is_plain_sum(k, sums) || !are_neighbours(k, top.loop, loop))
         return false;
     for (uint32_t i = 0; i < sums->accs.n; i++)

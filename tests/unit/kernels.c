@@ -35,6 +35,7 @@
 
 enum { MOST_FILES = 64, MOST_ARGS = 24, LAYOUTS = 3, ALIGN = 32 };
 enum { MANY_LAYOUTS = 7 }; /* of groups that turn operands round */
+enum { LINED = LAYOUTS };  /* of groups with padded lines, that alone */
 
 typedef struct World {
     Arena arena, scratch;
@@ -107,10 +108,37 @@ typedef struct Launch {
     uint32_t nargs, kernel, host; /* rows of the sets */
 } Launch;
 
+static bool is_lined(const Module *m, const Fn *fn)
+{
+    return strstr(str_of(m, fn->name), "lines");
+}
+
+/* Dense, but for lines that begin at multiples of 16 bytes. */
+static void layout_lined(World *w, Module *m, Launch *l, uint32_t i)
+{
+    KernelArg *arg = &l->args[i];
+    const TypeInfo *t = type_info(m, arg->type);
+    int64_t *stride = NEW_ARRAY(&w->arena, int64_t, t->naxes), n = 1;
+    int64_t unit = 16 / (int64_t)dtype_bytes(t->dtype);
+    for (uint32_t a = t->naxes; a-- > 0;) {
+        int64_t size = t->axes[a].size, line = (size + unit - 1) / unit * unit;
+        bool padded = a + 1 == t->naxes && t->naxes > 1;
+        stride[a] = n;
+        n *= padded ? line : size;
+    }
+    arg->stride = stride;
+    arg->align = ALIGN;
+    l->extent[i] = n;
+}
+
 /* Dense; dense in a random order of the axes, at any address; that with gaps;
  * or at good addresses, as the groups named *turned* need them. */
 static void layout(World *w, Module *m, Launch *l, uint32_t i, int style)
 {
+    if (style == LINED && is_lined(m, l->fn)) {
+        layout_lined(w, m, l, i);
+        return;
+    }
     const TypeInfo *t = type_info(m, l->args[i].type);
     int64_t *stride = NEW_ARRAY(&w->arena, int64_t, t->naxes);
     uint32_t order[16];
@@ -408,6 +436,7 @@ static bool runs_on(const Module *m, uint32_t f, const CodegenOpts *o)
 static int layouts(const Module *m, uint32_t f)
 {
     const char *name = str_of(m, m->fns.at[f]->name);
+    if (is_lined(m, m->fns.at[f])) return LINED + 1;
     return strstr(name, "turned") ? MANY_LAYOUTS : LAYOUTS;
 }
 
@@ -420,7 +449,8 @@ static uint32_t plan_all(World *w, uint32_t file, const CodegenOpts *o,
     uint32_t n = 0;
     *out = NEW_ARRAY(&w->arena, Launch, m->fns.n * MANY_LAYOUTS);
     for (uint32_t f = 0; f < m->fns.n; f++)
-        for (int style = 0; style < layouts(m, f) && runs_on(m, f, o); style++)
+        for (int style = is_lined(m, m->fns.at[f]) ? LINED : 0;
+             style < layouts(m, f) && runs_on(m, f, o); style++)
             n += plan(w, file, m->fns.at[f], style, &(*out)[n]);
     return n;
 }
