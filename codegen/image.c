@@ -27,6 +27,7 @@ typedef struct At {
     TurnRing ring;            /* of loop `ring_loop` */
     uint32_t ring_loop;
     Layout layout;
+    int64_t pad;    /* elements behind each line that are its own */
     bool number;    /* by value: a counter or a coordinate */
     uint32_t kind;  /* TitanOperandKind */
     uint64_t which; /* a loop, or a group of ranks */
@@ -63,6 +64,22 @@ static uint32_t base_number(const Module *m, const Inst *in)
     BUG("a buffer without a place reached the image");
 }
 
+/* A buffer's pads are its own.  Where its lines begin at multiples of 16 bytes,
+ * up to the next of these nothing lies behind its last line, either. */
+static int64_t pad_of(const Module *m, const Inst *in, Layout l)
+{
+    enum { UNIT = 16 };
+    if (in->op != OP_buffer) return 0;
+    int64_t unit = UNIT / (int64_t)dtype_bytes(type_dtype(m, l.type)), line;
+    const TypeInfo *t = type_info(m, l.type);
+    for (uint32_t i = 0; i < t->naxes; i++)
+        if (type_local_size(m, &t->axes[i]) > 1 && l.stride[i] != 1 &&
+            l.stride[i] % unit != 0)
+            return 0;
+    int64_t pad = layout_pad(m, l, &line), most = (unit - line % unit) % unit;
+    return pad < most ? pad : most;
+}
+
 static At at_of(Writer *w, const Fn *fn, Value v, const At *args)
 {
     Module *m = w->t.m;
@@ -94,6 +111,7 @@ static At at_of(Writer *w, const Fn *fn, Value v, const At *args)
         at.ring_loop = 0;
     }
     at.layout = s.layout;
+    at.pad = pad_of(m, in, s.layout);
     return at;
 }
 
@@ -108,7 +126,9 @@ static uint32_t add_operand(Writer *w, const At *at)
         o.kind = TITAN_OPERAND_memory;
         o.base = at->base;
         o.offset = (uint64_t)at->offset;
-        o.bytes = (uint64_t)layout_bytes(t->m, at->layout);
+        o.bytes = (uint64_t)(layout_bytes(t->m, at->layout) +
+                             at->pad * (int64_t)dtype_bytes(
+                                           type_dtype(t->m, at->layout.type)));
         for (uint32_t i = 0; i < w->depth; i++) {
             if (!at->turn[i]) continue;
             TitanTurn turn = {.depth = i, .bytes = at->turn[i]};
@@ -322,7 +342,8 @@ static KernelArg *kernel_args(Writer *w, const Fn *group, const At *at,
                               .align = at[i].number ? 0 : align_of(&at[i]),
                               .written = i >= group->nparams,
                               .same = -1,
-                              .counter = at[i].number};
+                              .counter = at[i].number,
+                              .pad = at[i].pad};
         for (uint32_t k = 0; k < group->nparams && args[i].written; k++)
             if (value_eq(values[k], values[i])) args[i].same = (int32_t)k;
     }

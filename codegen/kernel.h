@@ -35,6 +35,8 @@ typedef struct KernelArg {
     bool written;          /* a result of the group */
     int32_t same;          /* written: the argument at the same place; -1 */
     bool counter;          /* i32 by value; no stride */
+    int64_t pad;           /* elements behind each line, the last one's too,
+                              that are nobody's and may be written */
 } KernelArg;
 
 /* Of one launch, for reports. */

@@ -245,6 +245,7 @@ static uint64_t added_hash(const KernelSet *s, const Added *x)
         uint32_t words[4] = {a->type.id, a->align, (uint32_t)a->same,
                              (uint32_t)a->written << 1 | a->counter};
         hash = hash_words(words, sizeof words, hash);
+        hash = hash_words((uint32_t[]){(uint32_t)a->pad}, 4, hash);
         uint32_t n = strides_of(s, a);
         if (n) hash = hash_words(a->stride, n * sizeof *a->stride, hash);
     }
@@ -256,7 +257,7 @@ static bool args_equal(const KernelSet *s, const KernelArg *a,
 {
     if (a->type.id != b->type.id || a->align != b->align ||
         a->same != b->same || a->written != b->written ||
-        a->counter != b->counter)
+        a->counter != b->counter || a->pad != b->pad)
         return false;
     uint32_t n = strides_of(s, a);
     return n == 0 || memcmp(a->stride, b->stride, n * sizeof *a->stride) == 0;

@@ -88,12 +88,23 @@ static void remark(const Matmul *p, const char *key, const char *maker,
                 "%s = %s, %s", key, maker, why);
 }
 
+/* The library wants lines of whole units of 16 bytes, not only at such
+ * distances. */
+static bool is_cut(const Gemm *g)
+{
+    enum { UNIT = 16 };
+    int64_t a = g->a_col == 1 ? g->k : g->m, b = g->b_row == 1 ? g->k : g->n;
+    return a * dtype_bytes(g->a) % UNIT || b * dtype_bytes(g->b) % UNIT ||
+           g->n * dtype_bytes(g->d) % UNIT;
+}
+
 /* OUT is the best by the rates of tiles; the table knows better. */
 static bool choose_measured(const CodegenOpts *o, const KernelArg *args,
                             Matmul *out)
 {
     bool plain = fn_is(out->m, out->group, FK_matmul);
-    bool may = plain && strcmp(o->matmul, "tuned") == 0;
+    bool cut = plain && is_cut(&out->g);
+    bool may = plain && strcmp(o->matmul, "tuned") == 0 && !cut;
     MatmulChoice c;
     MatmulTile t;
     Matmul p;
@@ -101,7 +112,8 @@ static bool choose_measured(const CodegenOpts *o, const KernelArg *args,
     matmul_key(out, &key);
     bool found = matmul_table_find(o->tune ? o->tune : built_in(o), key.at, &c);
     bool made = !may;
-    const char *why = "by the rates of tiles";
+    const char *why = cut ? "by the rates of tiles: lines are no whole units"
+                          : "by the rates of tiles";
     if (found && matmul_tile(c.maker, &t) &&
         plan(o, out->m, out->group, args, &t, &p)) {
         *out = p;

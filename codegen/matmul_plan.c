@@ -444,14 +444,19 @@ static bool list_values(Matmul *p, const KernelArg *args,
     return p->chunk >= UNIT;
 }
 
-/* The copy engine writes rows in whole units of 16 bytes. */
+/* The copy engine writes rows in whole units of 16 bytes: pads, too. */
 static bool view_value(Matmul *p, MatmulValue *v, const KernelArg *arg)
 {
     const Gemm *g = &p->g;
     Matrix x = {v->arg, v->dtype, g->n, g->m, v->at.row, v->at.batch};
+    int64_t unit = UNIT / (int64_t)dtype_bytes(v->dtype);
+    int64_t units = (g->n + unit - 1) / unit * unit;
     bool whole = runs_along(g, v);
     if (g->m == 1) x.stride = g->d_row;
-    if (v->written) whole &= g->n * dtype_bytes(v->dtype) % UNIT == 0;
+    if (v->written) {
+        whole &= units - g->n <= arg->pad;
+        x.inner = units;
+    }
     MatmulView *view = &p->view[p->nviews];
     if (!whole || arg->align % UNIT != 0 ||
         !view_of(&x, g, p->chunk * dtype_bytes(v->dtype), MATMUL_ROWS, view) ||

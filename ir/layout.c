@@ -104,6 +104,22 @@ int64_t layout_stride(const Module *m, Layout x, Axis axis)
     return at < 0 ? 0 : x.stride[at];
 }
 
+int64_t layout_pad(const Module *m, Layout x, int64_t *line)
+{
+    const TypeInfo *ti = type_info(m, x.type);
+    int64_t next = INT64_MAX;
+    *line = 0;
+    for (uint32_t i = 0; i < ti->naxes; i++) {
+        int64_t n = axis_extent(m, x.type, i);
+        if (n == 1) continue;
+        if (x.stride[i] == 1)
+            *line = n;
+        else if (x.stride[i] < next)
+            next = x.stride[i];
+    }
+    return *line && next != INT64_MAX && next > *line ? next - *line : 0;
+}
+
 uint32_t layout_order(const Module *m, Layout x, Axis *out)
 {
     const TypeInfo *ti = type_info(m, x.type);

@@ -27,6 +27,9 @@ bool layout_is_packed(const Module *m, Layout x);
 /* Bytes from the first element to the end of the last; saturates. */
 int64_t layout_bytes(const Module *m, Layout x);
 int64_t layout_stride(const Module *m, Layout x, Axis axis); /* 0: no such */
+/* Elements behind each *LINE, which are those that lie side by side along an
+ * axis, before the next begins; 0: there are none, or no such axis. */
+int64_t layout_pad(const Module *m, Layout x, int64_t *line);
 /* The axes, outermost first; returns their number. */
 uint32_t layout_order(const Module *m, Layout x, Axis *out);
 /* The stride attribute of a buffer, arg or view; dense when absent. */

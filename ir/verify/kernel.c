@@ -147,6 +147,34 @@ static bool check_ring(const Verify *vf)
     return true;
 }
 
+/* In each line of a buffer that has pads it ends where the line does. */
+static bool check_pads(const Verify *vf)
+{
+    const Inst *of = inst_of(vf->fn, operand_at(vf, 0));
+    const TypeInfo *t = type_info(vf->m, vf->in->type);
+    const AttrItem *turn = verify_list(vf, AT_turn);
+    if (of->op != OP_buffer || !attr_get(vf->m, of->attr, AT_stride))
+        return true;
+    Arena *a = vf->m->scratch;
+    Layout l = layout_of(vf->m, vf->fn, operand_at(vf, 0), a);
+    Layout own = layout_of(vf->m, vf->fn,
+                           (Value){(uint32_t)(vf->in - vf->fn->insts)}, a);
+    int64_t line, bytes = dtype_bytes(t->dtype), last = bytes;
+    int64_t pad = layout_pad(vf->m, l, &line);
+    int64_t each = dtype_bytes(type_dtype(vf->m, of->type));
+    int64_t pitch = (line + pad) * each;
+    for (uint32_t i = 0; pad && i < t->naxes; i++)
+        if (own.stride[i] * bytes % pitch != 0)
+            last += (type_local_size(vf->m, &t->axes[i]) - 1) * own.stride[i] *
+                    bytes;
+    for (uint32_t i = 0; pad && turn && i < turn->n; i++)
+        if (turn->ints[i] % pitch != 0) return true;
+    if (!pad || verify_int(vf, AT_offset, 0) % pitch + last <= line * each)
+        return true;
+    return verify_fail(vf, "a part of the %lld pads behind lines (VW5)",
+                       (long long)pad);
+}
+
 bool verify_view(const Verify *vf)
 {
     int64_t offset = verify_int(vf, AT_offset, 0), end;
@@ -160,7 +188,7 @@ bool verify_view(const Verify *vf)
                            "of operand %s (VW3)",
                            (long long)part, (long long)offset, (long long)whole,
                            verify_name(vf, operand_at(vf, 0)));
-    return true;
+    return check_pads(vf);
 }
 
 bool verify_counter(const Verify *vf)

@@ -125,6 +125,7 @@ static void layout_lined(World *w, Module *m, Launch *l, uint32_t i)
         bool padded = a + 1 == t->naxes && t->naxes > 1;
         stride[a] = n;
         n *= padded ? line : size;
+        if (padded && arg->written) arg->pad = line - size;
     }
     arg->stride = stride;
     arg->align = ALIGN;
