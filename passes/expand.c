@@ -165,6 +165,7 @@ bool pass_expand(Module *m, PassCtx *cx)
     map_init(&x.aliases, x.a);
     orders_find(&x);
     blocks_find(&x);
+    pads_find(&x);
     for (uint32_t i = 0; i < n; i++)
         if (!check_grouped(m, m->fns.at[i])) return false;
     find_bodies(m, is_body);

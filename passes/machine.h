@@ -9,6 +9,8 @@
 /* Rates of a device, as far as passes have to know them. */
 typedef struct Machine {
     double flops, bytes;       /* per microsecond */
+    double odd;                /* flops of products with lines that are no
+                                  multiples of 16 bytes */
     double transfer;           /* bytes, to the memory of the host or from it */
     double launch, wait;       /* microseconds: of any launch, of an event */
     double tiles;              /* parts of a matmul that run at once */

@@ -281,7 +281,7 @@ static void emit_alias(Scene *s, uint32_t i)
     const Inst *in = &s->fn->insts[i];
     Value x = inst_arg(s->fn, in, 0);
     if (home_forward(s->x, s->fn, in, &s->home[x.id], &s->home[i])) return;
-    Layout l = default_layout(s->x, in->type);
+    Layout l = layout_padded(s->x, default_layout(s->x, in->type));
     s->home[i] =
         (Home){.root = root_new(s, l, s->fn->names[i], in->loc), .layout = l};
     FnRef f = alias_group(s, in, value_type(s->fn, x));

@@ -3,6 +3,7 @@
  *
  *     alias     which values share storage, and how long it is needed
  *     order     memory orders
+ *     pad       lines that begin at multiples of 16 bytes
  *     home      where each value lives: a place in a root, chosen backwards
  *     emit      launches, views and copies, forwards
  *     matmul    operands in an order that one gemm takes
@@ -20,8 +21,8 @@
 #ifndef TITAN_EXPAND_H
 #define TITAN_EXPAND_H
 
+#include "../machine.h"
 #include "../outer.h"
-#include "../pass.h"
 
 /* A slot of a block: rows of PIECE elements, PITCH apart, from START on. */
 typedef struct Member {
@@ -46,7 +47,10 @@ typedef struct Expand {
     Map aliases;         /* likewise, of those that have to be copied */
     VEC(Member) members; /* of blocks */
     VEC(Order) orders;
-    VEC(Axis) rows; /* that ids choose: they lie outside of what a row has */
+    VEC(Axis) rows;  /* that ids choose: they lie outside of what a row has */
+    int64_t line;    /* bytes of which lines are multiples, where padded */
+    bool *padded;    /* by axis, where it is innermost; NULL: not known yet */
+    bool all_padded; /* tests: each axis is, with pads of any length */
 } Expand;
 
 typedef struct Root {
@@ -126,8 +130,17 @@ void orders_find(Expand *x);
 Layout default_layout(const Expand *x, Type t);
 /* A rename to names that were declared earlier. */
 bool renames_back(const Module *m, const Inst *in);
+/* A slot has these axes, but for outer ones. */
+bool has_slot(const Expand *x, Type t);
 /* The layout of an owner that has a root of its own. */
 Layout own_layout(const Scene *s, Value owner);
+
+/* ----------------------------------------------------------------- pad -- */
+
+/* Finds the axes that are padded where they are innermost. */
+void pads_find(Expand *x);
+/* A dense layout with pads behind its lines, where they are such. */
+Layout layout_padded(const Expand *x, Layout l);
 
 /* --------------------------------------------------------------- block -- */
 

@@ -418,7 +418,7 @@ static void ask_operand(Scene *s, uint32_t i)
     Layout l = s->like[i];
     bool merge = in->op == OP_merge && !is_cut_again(s, i);
     if (!l.stride && (merge || renames_back(s->x->m, in)))
-        l = default_layout(s->x, in->type);
+        l = layout_padded(s->x, default_layout(s->x, in->type));
     if (l.stride && layout_backward(s->x, s->fn, in, l, &l)) set_like(s, x, l);
 }
 

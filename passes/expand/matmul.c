@@ -63,7 +63,7 @@ static Layout order_for(const Product *p, int which)
 
 static Home copy_room(const Product *p, int which)
 {
-    Layout l = order_for(p, which);
+    Layout l = layout_padded(p->s->x, order_for(p, which));
     Root *r = root_new(p->s, l, (Str){0}, p->s->b->loc);
     return (Home){.root = r, .layout = l};
 }

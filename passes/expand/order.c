@@ -41,7 +41,7 @@ static bool same_axes(const Expand *x, Type a, Type b)
     return true;
 }
 
-static bool has_slot(const Expand *x, Type t)
+bool has_slot(const Expand *x, Type t)
 {
     for (uint32_t i = 0; i < x->m->slots.n; i++)
         if (same_axes(x, x->m->slots.at[i].type, t)) return true;
@@ -285,13 +285,21 @@ static const Fn *stacking_body(const Scene *s, Value owner, uint32_t *result)
     return fn_is_tile(m, body) ? NULL : body;
 }
 
-Layout own_layout(const Scene *s, Value owner)
+/* What a scatter fills is cleared as one piece, what is copied to the memory of
+ * the host goes there as one. */
+static bool is_one_piece(const Scene *s, Value owner)
+{
+    const Module *m = s->x->m;
+    const Inst *in = inst_of(s->fn, owner);
+    bool scatter = in->op == OP_call &&
+                   fn_is(m, fn_of(m, attr_fn(m, in->attr, AT_fn)), FK_scatter);
+    return scatter || attr_flag(m, in->attr, AT_host);
+}
+
+static Layout unpadded_layout(const Scene *s, Value owner)
 {
     const Module *m = s->x->m;
     Type t = value_type(s->fn, owner);
-    if (is_collective(s, owner)) return collective_layout(s, owner);
-    if (inst_of(s->fn, owner)->op == OP_recv) return message_layout(s, t);
-    if (s->like[owner.id].stride) return s->like[owner.id];
     uint32_t result;
     const Fn *body = stacking_body(s, owner, &result);
     if (body)
@@ -305,4 +313,16 @@ Layout own_layout(const Scene *s, Value owner)
             return matmul_layout(s, g, t);
     }
     return default_layout(s->x, t);
+}
+
+Layout own_layout(const Scene *s, Value owner)
+{
+    Type t = value_type(s->fn, owner);
+    if (is_collective(s, owner)) return collective_layout(s, owner);
+    if (inst_of(s->fn, owner)->op == OP_recv) return message_layout(s, t);
+    Layout like = s->like[owner.id];
+    bool one = is_one_piece(s, owner);
+    if (like.stride && (!one || layout_is_packed(s->x->m, like))) return like;
+    Layout l = unpadded_layout(s, owner);
+    return one ? l : layout_padded(s->x, l);
 }

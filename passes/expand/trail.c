@@ -71,7 +71,7 @@ static Trail *trail_new(const Walker *w, Value stack)
     Str name;
     Loc loc = w->in->loc;
     origin_of(s, stack, &name, &loc);
-    l = layout_ordered(m, t, order, n, s->x->a);
+    l = layout_padded(s->x, layout_ordered(m, t, order, n, s->x->a));
     Trail *made = NEW(s->x->a, Trail);
     *made = (Trail){.whole = {.root = root_new(s, l, name, loc), .layout = l},
                     .axis = axis,
