@@ -22,6 +22,8 @@
  *     cast ARG FROM POWER DTYPE NAXES      a result: argument FROM, times 2 to
  *         SIZE STRIDE ...                  the POWER, as a cast makes it
  *     any ARG                              a result of which nothing is said
+ *     pads BYTES                           behind each line of the last result
+ *                                          so many bytes may be any
  *     run                                  a case ends
  */
 #ifndef TITAN_TESTS_GPU_CASES_H

@@ -40,6 +40,7 @@ typedef struct Want {
     DrawShape shape;
     bool cast; /* of argument `from`, times 2^power */
     int power;
+    size_t pad; /* bytes behind a line that may be any */
 } Want;
 
 typedef struct Case {
@@ -177,7 +178,8 @@ static void check_want(Replay *r, Case *c, const Want *w)
     unsigned bad = 0;
     for (int64_t x = 0; x < n; x++) {
         int64_t at = draw_place(&w->shape, x) * dtype_bytes(w->dtype);
-        memset(a->known + at, 1, dtype_bytes(w->dtype));
+        bool last = w->pad && (x + 1) % w->shape.size[w->shape.naxes - 1] == 0;
+        memset(a->known + at, 1, dtype_bytes(w->dtype) + (last ? w->pad : 0));
         Cell want = wanted(r, c, w, x),
              got = dtype_load(w->dtype, a->after + at);
         if (!agrees(w->dtype, got, want, w->exact) && bad++ == 0)
@@ -334,6 +336,11 @@ static void read_any(Case *c, Words *w)
     c->args[number(w)].free = true;
 }
 
+static void read_pads(Case *c, Words *w)
+{
+    c->wants[c->nwants - 1].pad = (size_t)number(w);
+}
+
 static void read_kernel(Case *c, Words *w)
 {
     *c = (Case){0};
@@ -358,6 +365,7 @@ static void read_line(Replay *r, Case *c, char *line)
     if (strcmp(what, "want") == 0) read_want(c, &w);
     if (strcmp(what, "cast") == 0) read_cast(c, &w);
     if (strcmp(what, "any") == 0) read_any(c, &w);
+    if (strcmp(what, "pads") == 0) read_pads(c, &w);
     if (strcmp(what, "run") == 0) run_case(r, c);
 }
 

@@ -336,6 +336,10 @@ static void write_case(Cases *c, const Module *m, const Launch *l,
         DrawShape shape = shape_of(m, l, i);
         cases_want(c, i, type_dtype(m, l->args[i].type), &shape,
                    is_exact(m, l->fn) || bits, &want[r]);
+        int64_t pad =
+            l->args[i].pad * dtype_bytes(type_dtype(m, l->args[i].type));
+        if (pad && fn_is(m, l->fn, FK_product))
+            fprintf(c->text, "pads %lld\n", (long long)pad);
     }
     fputs("run\n", c->text);
 }
