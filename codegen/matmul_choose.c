@@ -88,7 +88,7 @@ static void remark(const Matmul *p, const char *key, const char *maker,
                 "%s = %s, %s", key, maker, why);
 }
 
-/* The library wants lines of whole units of 16 bytes, not only at such
+/* The library asks for lines of whole units of 16 bytes, not only at such
  * distances. */
 static bool is_cut(const Gemm *g)
 {
