@@ -136,6 +136,12 @@ void spread_launches(Module *m, uint64_t seed)
     option_set(m, "growth", "100");
 }
 
+void pad_lines(Module *m, uint64_t seed)
+{
+    option_set(m, "padded",
+               seed * UINT64_C(0x9e3779b97f4a7c15) >> 63 ? "1" : "0");
+}
+
 static bool check_passes(const char *text, size_t n, uint64_t seed, Tally *t,
                          Buf *why)
 {
@@ -144,6 +150,7 @@ static bool check_passes(const char *text, size_t n, uint64_t seed, Tally *t,
     bool ok = unit_read(&u, text, n), more = ok;
     Steps s = {&u, seed, t, why};
     if (ok) spread_launches(&u.m, seed);
+    if (ok) pad_lines(&u.m, seed);
     for (uint32_t i = 0; ok && more && check_step(i, name); i++)
         if (pass_find(name)) ok = check_pass(&s, i, name, &more);
     unit_release(&u);

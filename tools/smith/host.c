@@ -341,6 +341,7 @@ bool check_host(const char *text, size_t n, uint64_t seed, Buf *why)
     Host h = {.why = why};
     bool ok = unit_read(&h.made, text, n) && unit_read(&h.compiled, text, n);
     Module *m = &h.made.m;
+    if (ok) pad_lines(&h.compiled.m, seed);
     if (ok && is_narrowed(m)) ok = run_pipeline(&h, m, "precision");
     if (ok) {
         h.fn = unit_entry(&h.made);

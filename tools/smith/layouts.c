@@ -53,6 +53,7 @@ static bool begin(Trial *t)
     if (!has_devices(m)) mesh_draw(m, unit_entry(&t->now), t->seed);
     layouts_draw(m, t->seed);
     spread_launches(m, t->seed);
+    pad_lines(m, t->seed);
     module_print(m, NULL, &t->before);
     return true;
 }

@@ -132,6 +132,7 @@ bool check_mesh(const char *text, size_t n, uint64_t seed, Tally *t, Buf *why)
         bool shard = !strcmp(name, "shard");
         if (shard) mesh_draw(&u.m, unit_entry(&u), seed);
         if (shard) spread_launches(&u.m, seed);
+        if (shard) pad_lines(&u.m, seed);
         apart |= shard;
         if (apart)
             ok = same_after(&u, name, i, seed, t, why);

@@ -210,6 +210,7 @@ static bool run_passes(Trial *t)
     for (uint32_t i = 0; ok && more && check_step(i, pass); i++) {
         if (!strcmp(pass, "shard"))
             spread_launches(&t->now.m, t->task->way[CHOICE_streams]);
+        if (!strcmp(pass, "shard")) pad_lines(&t->now.m, t->task->seed);
         if (!strcmp(pass, "shard") && t->task->layouts)
             layouts_draw(&t->now.m, t->task->seed);
         ok = run_pass(t, i, pass, derived, &more);

@@ -142,6 +142,9 @@ bool check_host(const char *text, size_t n, uint64_t seed, Buf *why);
 
 /* Streams, one to three, and whatever may leave the first one leaves it. */
 void spread_launches(Module *m, uint64_t seed);
+/* Of every other program all lines of buffers begin at multiples of 16 bytes.
+ */
+void pad_lines(Module *m, uint64_t seed);
 
 /* mesh.c: a mesh, and rules for what the entry has. */
 void mesh_draw(Module *m, const Fn *fn, uint64_t seed);
