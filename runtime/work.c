@@ -172,9 +172,21 @@ static bool matrix_is_odd(int64_t rows, int64_t cols, int64_t row, int64_t col,
                     : lines_are_odd(cols, col, dtype);
 }
 
+/* Lines along the sum and of the result end in a part of such a unit, too. */
+static bool lines_are_cut(const TitanGemm *g)
+{
+    enum { UNIT = 16 };
+    uint64_t k = g->a_col == 1 || g->b_row == 1 ? (uint64_t)g->k : 0;
+    uint64_t n = (uint64_t)g->n;
+    return (k > 1 && k * titan_dtype_bytes(g->dtype_a) % UNIT != 0) ||
+           (g->d_col == 1 && n > 1 &&
+            n * titan_dtype_bytes(g->dtype_d) % UNIT != 0);
+}
+
 static bool gemm_is_odd(const TitanGemm *g)
 {
-    return matrix_is_odd(g->m, g->k, g->a_row, g->a_col, g->dtype_a) ||
+    return lines_are_cut(g) ||
+           matrix_is_odd(g->m, g->k, g->a_row, g->a_col, g->dtype_a) ||
            matrix_is_odd(g->k, g->n, g->b_row, g->b_col, g->dtype_b) ||
            matrix_is_odd(g->m, g->n, g->d_row, g->d_col, g->dtype_d);
 }

@@ -153,6 +153,25 @@ static void odd_lines_take_longer(void **state)
     assert_true(of_gemm(&g) < 1 + 10 + 10);
 }
 
+/* Nor do they end there, along the sum or in the result. */
+static void cut_lines_take_longer(void **state)
+{
+    (void)state;
+    TitanGemm g = plain;
+    g.a_row = g.b_col = 2000;
+    g.d_row = 1000;
+    g.a_col = g.b_row = g.d_col = 1;
+    int64_t k = g.k, n = g.n;
+    g.k = k - 1;
+    assert_true(of_gemm(&g) > 1 + 10 + 2000);
+    g.a_col = g.b_row = 2000;
+    g.a_row = g.b_col = 1;
+    assert_true(of_gemm(&g) < 1 + 10 + 2000);
+    g.k = k;
+    g.n = n - 1;
+    assert_true(of_gemm(&g) > 1 + 10 + 2000);
+}
+
 /* What a copy reads it writes; of one to the host's memory the bus counts. */
 static void what_is_moved_takes_its_way(void **state)
 {
@@ -198,6 +217,7 @@ int main(void)
         cmocka_unit_test(each_tile_begins_and_ends),
         cmocka_unit_test(sums_of_stages_take_operations),
         cmocka_unit_test(odd_lines_take_longer),
+        cmocka_unit_test(cut_lines_take_longer),
         cmocka_unit_test(what_is_moved_takes_its_way),
         cmocka_unit_test(machines_keep_shares),
     };
