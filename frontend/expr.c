@@ -97,17 +97,20 @@ static bool bound_name(Sema *s, Str name, Val *out)
     return true;
 }
 
-static Val ambiguous(Sema *s, const Found *d, Str name, Span at)
+Val val_ambiguous(Sema *s, const Found *d, Str name, Span at)
 {
     const char *text = STR(s, name);
     Report *r = sema_error(s, DIAG_name_twice, at,
                            "two files that are imported declare '%s'", text);
     report_note(r, d->node->decl.name.span, "this one");
     report_note(r, d->other->decl.name.span, "and this one");
-    report_help(r,
-                "give one of them another name, or declare '%s' here: the "
-                "names of a file go before those that it imports",
-                text);
+    if (d->node->kind == N_module)
+        report_help(r, "say whose is meant: use n = file.%s", text);
+    else
+        report_help(r,
+                    "give one of them another name, or declare '%s' here: the "
+                    "names of a file go before those that it imports",
+                    text);
     return val_error();
 }
 
@@ -120,7 +123,7 @@ static bool callee_name(Sema *s, Str name, Span at, Val *out)
     if (!d.node && !b) return false;
     *out = (Val){.kind = VAL_callee};
     out->callee = (Callee){d.node, d.unit, b};
-    if (d.other) *out = ambiguous(s, &d, name, at);
+    if (d.other) *out = val_ambiguous(s, &d, name, at);
     return true;
 }
 

@@ -276,12 +276,35 @@ static Site *instance_site(Sema *s, Str name, const Node *d,
     return p;
 }
 
+/* "nn.rmsnorm": what the file that is imported so declares. */
+static Val named_with_file(Sema *s, const Name *path, const char *dot)
+{
+    const char *text = STR(s, path->text);
+    int len = (int)(dot - text);
+    Str name = module_str(s->m, dot + 1);
+    Unit *u = s->scope->unit;
+    Found d = unit_find_in(s, u, text, (size_t)len, name);
+    Val v = {.kind = VAL_callee};
+    v.callee = (Callee){d.node, d.unit, NULL};
+    if (d.other) return val_ambiguous(s, &d, name, path->span);
+    if (d.node) return v;
+    if (d.file) {
+        sema_error(s, DIAG_unknown_name, path->span, "'%s' declares no '%s'",
+                   d.file, dot + 1);
+        return val_error();
+    }
+    Report *r = sema_error(s, DIAG_unknown_name, path->span,
+                           "no file '%.*s' is imported here", len, text);
+    report_help(r, "files that are imported here: %s", unit_imports(s, u));
+    return val_error();
+}
+
 static bool use_target(Sema *s, const Node *n, Callee *out)
 {
     const char *path = STR(s, n->use.target.text);
     const char *dot = strrchr(path, '.');
-    Val v = eval_name(s, module_str(s->m, dot ? dot + 1 : path),
-                      n->use.target.span);
+    Val v = dot ? named_with_file(s, &n->use.target, dot)
+                : eval_name(s, n->use.target.text, n->use.target.span);
     if (val_failed(&v)) return false;
     bool module =
         v.kind == VAL_callee && v.callee.decl &&

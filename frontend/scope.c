@@ -165,6 +165,53 @@ Found unit_find(Sema *s, Unit *u, Str name)
     return d;
 }
 
+/* "nn" and "std.nn" both name what `import std.nn` reads. */
+static bool is_named(const char *import, const char *path, size_t len)
+{
+    size_t n = strlen(import);
+    return n >= len && memcmp(import + n - len, path, len) == 0 &&
+           (n == len || import[n - len - 1] == '.');
+}
+
+static void find_in_file(Sema *s, const File *f, Str name, Found *d)
+{
+    Unit *u = unit_of_file(s, f);
+    const Node *own = u ? find_own(u, name) : NULL;
+    if (!own || own == d->node) return;
+    if (d->node) {
+        d->other = own;
+        return;
+    }
+    d->node = own;
+    d->unit = u;
+}
+
+Found unit_find_in(Sema *s, Unit *u, const char *path, size_t len, Str name)
+{
+    Found d = {0};
+    for (uint32_t k = 0; k < u->files.n; k++) {
+        const File *f = u->files.at[k];
+        for (uint32_t i = 0; i < f->nimports; i++) {
+            const char *import = STR(s, f->imports[i].path.text);
+            if (!f->imports[i].file || !is_named(import, path, len)) continue;
+            d.file = import;
+            find_in_file(s, f->imports[i].file, name, &d);
+        }
+    }
+    return d;
+}
+
+const char *unit_imports(Sema *s, const Unit *u)
+{
+    VEC(const char *) paths = {0};
+    for (uint32_t k = 0; k < u->files.n; k++)
+        for (uint32_t i = 0; i < u->files.at[k]->nimports; i++) {
+            const Import *im = &u->files.at[k]->imports[i];
+            vec_push(s->a, &paths, STR(s, im->path.text));
+        }
+    return joined(s, paths.at, paths.n);
+}
+
 AxisDecl *unit_axis(Sema *s, Unit *u, Str name)
 {
     (void)s;

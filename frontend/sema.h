@@ -426,10 +426,16 @@ typedef struct Found {
     const Node *node; /* NULL: no file declares it */
     Unit *unit;
     const Node *other; /* in another import, as near; or NULL */
+    const char *file;  /* unit_find_in: an import that is named so, or NULL */
 } Found;
 /* As seen in the files of U: theirs, then those of their imports, nearest
  * first, then the prelude's. */
 Found unit_find(Sema *s, Unit *u, Str name);
+/* As named by the LEN bytes at PATH, the whole of what an import says or its
+ * end, in front of the name: what that file declares, and no other. */
+Found unit_find_in(Sema *s, Unit *u, const char *path, size_t len, Str name);
+/* The paths of all imports of U, which may be empty. */
+const char *unit_imports(Sema *s, const Unit *u);
 AxisDecl *unit_axis(Sema *s, Unit *u, Str name);
 bool sema_units(Sema *s);
 Unit *unit_of_file(Sema *s, const File *f);
@@ -491,6 +497,8 @@ int64_t axis_declared_size(Sema *s, Axis a);
 /* expr.c */
 Val eval_node(Sema *s, const Node *n);
 Val eval_name(Sema *s, Str name, Span at);
+/* Reports that two imports declare it. */
+Val val_ambiguous(Sema *s, const Found *d, Str name, Span at);
 /* It is a value of the language, as `pi`, `zeros` or `step`. */
 bool names_value(Sema *s, Str name);
 bool eval_condition(Sema *s, const Node *n, bool *out); /* static */
