@@ -71,7 +71,6 @@ typedef struct Emit {
     Builder b;
     Value *map;
     uint32_t *item; /* by value: its item */
-    bool *compared; /* by value */
 } Emit;
 
 /* Instructions reshard a value once in each phase, or once; they are few, and
@@ -95,12 +94,27 @@ static bool is_kept(const Emit *e, Value old)
     return e->s->kept[e->s->base[e->f] + old.id];
 }
 
+/* What is compared is made in one way for all who read it: in another the sums
+ * would have other last bits. */
+static Value as_made(Emit *e, Value old, Type want)
+{
+    Module *m = e->s->m;
+    Value v = e->map[old.id];
+    TypeInfo info = *type_info(m, value_type(e->b.fn, v));
+    if (!e->s->compared[e->s->base[e->f] + old.id] || !info.npending ||
+        info.is_tuple || type_info(m, want)->npending)
+        return v;
+    info.npending = 0;
+    info.pending_kind = PENDING_none;
+    return as_type(e, v, type_intern(m, &info), false);
+}
+
 /* Operand i of IN, as the port of the callee has it. */
 static Value handed(Emit *e, const Inst *in, uint32_t i, uint32_t port)
 {
     Value old = inst_arg(e->old, in, i);
     Type t = node_type(e->s, value_type(e->old, old), port);
-    return as_type(e, e->map[old.id], t, is_kept(e, old));
+    return as_type(e, as_made(e, old, t), t, is_kept(e, old));
 }
 
 static uint32_t result_port(const Shard *s, uint32_t f, uint32_t i)
@@ -153,62 +167,6 @@ static Value emit_message(Emit *e, Value v)
                     NULL, 0);
     Value x = handed(e, in, 0, port);
     return emit(&e->b, OP_send, (Type){0}, in->attr, &x, 1);
-}
-
-static bool has_equal(const Module *m, Expr body)
-{
-    uint32_t n;
-    Expr *nodes = expr_walk(m, body, m->scratch, &n);
-    for (uint32_t i = 0; i < n; i++)
-        if (expr_info(m, nodes[i])->op == SC_eq) return true;
-    return false;
-}
-
-/* Readers need it in several forms. */
-static bool has_forms(const Shard *s, uint32_t raw)
-{
-    const Raw *r = &s->raws.at[raw];
-    bool several = false;
-    for (uint32_t k = 1; k < r->n; k++)
-        for (uint32_t i = 0; i < s->order.n; i++)
-            several |= *need_at(s, s->order.at[i], s->uses[r->first]) !=
-                       *need_at(s, s->order.at[i], s->uses[r->first + k]);
-    return several;
-}
-
-/* Of a function's values: an extremum is taken of it, and it is compared, as in
- * the derivative of that: with its own elements. */
-static void find_compared(Emit *e)
-{
-    const Module *m = e->s->m;
-    unsigned *seen = NEW_ARRAY(e->s->a, unsigned, (size_t)e->old->ninsts + 1);
-    for (uint32_t i = e->old->nparams; i < e->old->ninsts; i++) {
-        const Inst *in = &e->old->insts[i];
-        bool most =
-            in->op == OP_reduce && !attr_is(m, in->attr, AT_kind, "sum");
-        bool equal = in->op == OP_map && has_equal(m, attr_expr(m, in->attr));
-        for (uint32_t k = 0; k < in->nargs; k++)
-            seen[inst_arg(e->old, in, k).id] |=
-                (most ? 1 : 0) | (equal ? 2 : 0);
-    }
-    e->compared = NEW_ARRAY(e->s->a, bool, (size_t)e->old->ninsts + 1);
-    for (uint32_t i = 0; i < e->old->ninsts; i++)
-        e->compared[i] = seen[i] == 3 && has_forms(e->s, e->s->base[e->f] + i);
-}
-
-/* What is compared is made in one way for all who read it: in another the sums
- * would have other last bits. */
-static Value as_made(Emit *e, Value old, Type want)
-{
-    Module *m = e->s->m;
-    Value v = e->map[old.id];
-    TypeInfo info = *type_info(m, value_type(e->b.fn, v));
-    if (!e->compared[old.id] || !info.npending || info.is_tuple ||
-        type_info(m, want)->npending)
-        return v;
-    info.npending = 0;
-    info.pending_kind = PENDING_none;
-    return as_type(e, v, type_intern(m, &info), false);
 }
 
 /* As it is sent to those who make the same of it. */
@@ -277,8 +235,9 @@ static void emit_results(Emit *e)
         e->b.loc = inst_of(e->old, v)->loc;
         Type t =
             node_type(e->s, value_type(e->old, v), result_port(e->s, e->f, i));
-        builder_result(&e->b, as_type(e, as_sent(e, v), t, false),
-                       e->old->results[i]);
+        bool sent = e->s->through && e->s->through[e->s->base[e->f] + v.id];
+        Value from = sent ? as_sent(e, v) : as_made(e, v, t);
+        builder_result(&e->b, as_type(e, from, t, false), e->old->results[i]);
     }
 }
 
@@ -293,7 +252,6 @@ static Fn *emit_fn(Shard *s, uint32_t f, uint32_t *item)
     e.b.no_fold = true; /* folds know nothing of splits */
     e.map = NEW_ARRAY(s->a, Value, (size_t)e.old->ninsts + 1);
     emit_params(&e);
-    find_compared(&e);
     for (uint32_t i = e.old->nparams; i < e.old->ninsts; i++) {
         e.map[i] = emit_any(&e, (Value){i});
         value_set_name(&e.b, e.map[i], e.old->names[i]);
@@ -319,6 +277,7 @@ static void emit_slots(Shard *s)
 void emit_local(Shard *s)
 {
     Module *m = s->m;
+    compared_settle(s);
     uint32_t *item = NEW_ARRAY(s->a, uint32_t, (size_t)s->raws.n + 1);
     for (uint32_t i = 0; i < s->items.n; i++)
         if (s->items.at[i].raw != NO_RAW) item[s->items.at[i].raw] = i;

@@ -99,7 +99,7 @@ typedef struct Node {
 
 /* A value of a function: a node, seen from there. */
 typedef struct Raw {
-    uint32_t node;
+    uint32_t node; /* NO_RAW: of a tuple */
     Type type;
     double bytes;      /* of the whole */
     uint32_t first, n; /* its uses, in uses[] */
@@ -157,6 +157,7 @@ typedef struct Shard {
     /* By raw, plus 1: the one that it lies as; the port by way of which ranks
      * read it (alike.c). */
     uint32_t *alike, *through;
+    bool *compared; /* by raw: an extremum of it is, with its elements */
     VEC(uint32_t) port_nodes;
     Map messages; /* key -> the port between two ranks of a pipeline */
     Where *where; /* [node][mesh axis]: a layout for each node */
@@ -305,6 +306,9 @@ void shard_solve(Shard *s);
 /* draw.c: the same, drawn from all that is legal; false: an error was reported.
  * PREFER: a kind of ways, or empty: one drawn for each mesh axis. */
 bool shard_draw(Shard *s, int64_t seed, const char *prefer);
+/* compared.c: which values must be equal in all forms (`compared`, by raw); no
+ * port of such is pending. */
+void compared_settle(Shard *s);
 void emit_local(Shard *s);
 
 #endif
