@@ -24,6 +24,7 @@ typedef enum OrderKind {
     ORDER_read,  /* as write, the other way */
     ORDER_kept,  /* as read, of the io base as it was kept in `turn` */
     ORDER_found, /* `found`: of the last exam */
+    ORDER_close, /* of ranks that a launcher has started: the device */
     ORDER_end
 } OrderKind;
 

@@ -175,7 +175,7 @@ static void release(TitanDevice *d)
     cuda_memory_close(c);
     cuda_unload(c);
     close_streams(c);
-    if (c->context) c->cu.cuDevicePrimaryCtxRelease(c->gpu);
+    if (c->context && !c->stays) c->cu.cuDevicePrimaryCtxRelease(c->gpu);
     free(c->plans);
     free(c->functions);
     free(c->args);

@@ -93,6 +93,7 @@ typedef struct CudaTable CudaTable;
 typedef struct CudaProfile CudaProfile;
 typedef struct CudaRanks CudaRanks;
 typedef struct CudaPeers CudaPeers;
+typedef struct CudaHolds CudaHolds;
 typedef struct CudaBeside CudaBeside;
 
 typedef struct Cuda {
@@ -141,6 +142,8 @@ typedef struct Cuda {
     uint64_t *coordinates;      /* the rank's, of each group */
     CudaRanks *ranks;           /* NULL: there is one */
     CudaPeers *peers;           /* those whose memory is at hand, or NULL */
+    CudaHolds *holds;           /* of processes; or NULL */
+    bool stays;                 /* others have memory of this rank open still */
     const TitanCommand **feeds; /* by command: the exchange that a product is
                                    made for; NULL: nobody asked */
     CudaBeside *beside; /* kernels beside streams; NULL: there are none */
@@ -258,6 +261,11 @@ TitanStatus cuda_collectives_begin(Cuda *c, const TitanCommand *first,
                                    uint32_t n);
 TitanStatus cuda_collectives_end(Cuda *c, const TitanCommand *first);
 
+/* BYTES of each member of a group go to OUT, in their order; all come here with
+ * as many, at most a page. */
+TitanStatus cuda_ranks_share(Cuda *c, uint32_t group, const void *from,
+                             size_t bytes, void *out);
+
 /* Which collective the GPU has come to goes to the board. */
 void cuda_ranks_tell(Cuda *c);
 /* RANK_LOST: another rank has ended, or a collective has failed. */
@@ -276,10 +284,23 @@ typedef struct CudaPass {
 TitanStatus cuda_ranks_pass(Cuda *c, const TitanCommand *cmd,
                             const CudaPass *with);
 
+/* -------------------------------------------------------- cuda_holds.c -- */
+
+/* All ranks come here, before one opens what another has. */
+TitanStatus cuda_holds_open(Cuda *c);
+/* Whether RANK frees nothing that this rank has open; false: it may. */
+bool cuda_holds(const Cuda *c, uint32_t rank);
+/* Nothing of others is open any more.  Returns when they have nothing of this
+ * rank open either, or, where they do not close in time, with `stays`: what
+ * others may have open is neither freed nor is its context left. */
+void cuda_holds_close(Cuda *c);
+
 /* -------------------------------------------------------- cuda_peers.c -- */
 
 /* All ranks come here; the arena is there. */
 TitanStatus cuda_peers_open(Cuda *c);
+/* What is others' is closed; then, what is this rank's. */
+void cuda_peers_part(Cuda *c);
 void cuda_peers_close(Cuda *c);
 /* Those, by group, for which copy engines make what they can; or NULL. */
 const bool *cuda_peers_groups(const Cuda *c);

@@ -118,33 +118,6 @@ static Card card_of(Cuda *c)
     return card;
 }
 
-/* Everybody's card, out of memory that the others may read. */
-static TitanStatus share_card(Cuda *c, uint32_t group, const Card *card,
-                              Card *out)
-{
-    Transport *t = c->rank.transport;
-    uint32_t n = ranks_in_group(c->im, group);
-    Card here, *mine = c->rank.arena ? c->rank.arena : &here;
-    char **in = calloc(n, sizeof *in);
-    if (!in) return titan_no_memory(c->story);
-    *mine = *card;
-    Exchange x = {.group = group,
-                  .out = (const char *)mine,
-                  .bytes = sizeof *mine,
-                  .to = ALL_MEMBERS,
-                  .from = ALL_MEMBERS};
-    for (uint32_t i = 0; i < n; i++)
-        in[i] = (char *)&out[i];
-    TitanStatus st = t->class->begin(t, &x, in);
-    if (st == TITAN_OK) {
-        for (uint32_t i = 0; i < n; i++)
-            if (in[i] != (char *)&out[i]) memcpy(&out[i], in[i], sizeof *out);
-        st = t->class->end(t, &x);
-    }
-    free(in);
-    return st;
-}
-
 static bool open_memory(Cuda *c, const Card *card, Peer *p)
 {
     if (!cuda_shared_open(c, &card->arena, &p->arena)) return false;
@@ -160,7 +133,7 @@ static bool open_peer(Cuda *c, uint32_t rank, const Card *mine,
     if (p->arena.at) return true;
     bool thread = mine->pid == theirs->pid;
     return theirs->reached && thread == c->rank.threads &&
-           boot_is_same(&mine->boot, &theirs->boot) &&
+           boot_is_same(&mine->boot, &theirs->boot) && cuda_holds(c, rank) &&
            open_memory(c, theirs, p);
 }
 
@@ -170,13 +143,13 @@ static TitanStatus open_group(Cuda *c, uint32_t group, Card *cards)
     uint32_t n = ranks_in_group(c->im, group);
     uint32_t me = (uint32_t)c->coordinates[group];
     Card mine = card_of(c);
-    TRY(share_card(c, group, &mine, cards));
+    TRY(cuda_ranks_share(c, group, &mine, sizeof mine, cards));
     for (uint32_t i = 0; i < n; i++) {
         uint32_t rank = rank_of_member(c->im, group, c->rank.rank, i);
         if (i != me && mine.reached)
             mine.reached = open_peer(c, rank, &mine, &cards[i]);
     }
-    TRY(share_card(c, group, &mine, cards));
+    TRY(cuda_ranks_share(c, group, &mine, sizeof mine, cards));
     bool all = n > 1;
     for (uint32_t i = 0; i < n; i++) {
         uint32_t rank = rank_of_member(c->im, group, c->rank.rank, i);
@@ -665,14 +638,19 @@ void cuda_peers_left(Cuda *c)
     p->leaving = false;
 }
 
+void cuda_peers_part(Cuda *c)
+{
+    const CudaPeers *p = c->peers;
+    for (uint32_t r = 0; p && p->ranks && r < c->im->header->ranks; r++) {
+        cuda_shared_close(c, &p->ranks[r].arena);
+        cuda_shared_close(c, &p->ranks[r].words);
+    }
+}
+
 void cuda_peers_close(Cuda *c)
 {
     CudaPeers *p = c->peers;
     if (!p) return;
-    for (uint32_t r = 0; p->ranks && r < c->im->header->ranks; r++) {
-        cuda_shared_close(c, &p->ranks[r].arena);
-        cuda_shared_close(c, &p->ranks[r].words);
-    }
     for (uint32_t i = 0; i < TITAN_MOST_STREAMS; i++)
         if (p->room[i].at) c->cu.cuMemFree(p->room[i].at);
     cuda_shared_free(c, &p->words);

@@ -104,6 +104,31 @@ static TitanStatus settle(Cuda *c, NcclComm comm)
 
 /* --------------------------------------------------------- communicators -- */
 
+TitanStatus cuda_ranks_share(Cuda *c, uint32_t group, const void *from,
+                             size_t bytes, void *out)
+{
+    Transport *t = c->rank.transport;
+    uint32_t n = ranks_in_group(c->im, group);
+    char **in = calloc(n, sizeof *in), *to = out;
+    if (!in) return titan_no_memory(c->story);
+    if (c->rank.arena) from = memcpy(c->rank.arena, from, bytes);
+    Exchange x = {.group = group,
+                  .out = from,
+                  .bytes = bytes,
+                  .to = ALL_MEMBERS,
+                  .from = ALL_MEMBERS};
+    for (uint32_t i = 0; i < n; i++)
+        in[i] = to + i * bytes;
+    TitanStatus st = t->class->begin(t, &x, in);
+    if (st == TITAN_OK) {
+        for (uint32_t i = 0; i < n; i++)
+            if (in[i] != to + i * bytes) memcpy(to + i * bytes, in[i], bytes);
+        st = t->class->end(t, &x);
+    }
+    free(in);
+    return st;
+}
+
 /* From the first member, out of memory that the others may read. */
 static TitanStatus share_id(Cuda *c, uint32_t group, NcclId *id)
 {
@@ -533,6 +558,7 @@ static TitanStatus open_ranks(Cuda *c)
     CU_TRY(c, cuStreamSynchronize(c->stream));
     cuda_say(c, "exchanges");
     TRY(cuda_feeds_open(c));
+    TRY(cuda_holds_open(c));
     if (!c->options.nccl_alone) TRY(cuda_peers_open(c));
     cuda_say(c, "room for copy engines");
     TRY(settle_reserve(c));
@@ -584,6 +610,8 @@ void cuda_ranks_close(Cuda *c)
     if (!c->ranks) return;
     deregister_arena(c);
     abort_comms(c);
+    cuda_peers_part(c);
+    cuda_holds_close(c);
     cuda_peers_close(c);
     cuda_feeds_close(c);
     cuda_beside_close(c);

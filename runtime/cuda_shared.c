@@ -56,7 +56,7 @@ TitanStatus cuda_shared_alloc(Cuda *c, size_t bytes, CudaShared *out)
 
 void cuda_shared_free(Cuda *c, CudaShared *s)
 {
-    if (!s->mapped && s->at) c->cu.cuMemFree(s->at);
+    if (!s->mapped && s->at && !c->stays) c->cu.cuMemFree(s->at);
     if (s->mapped && s->at) unmap(c, s->at, s->bytes);
     if (s->mapped) c->cu.cuMemRelease(s->memory);
     *s = (CudaShared){0};

@@ -67,6 +67,7 @@ TitanStatus order_run(const TitanImage *im, TitanDevice *d, Order *o)
         return move(d, o);
     case ORDER_kept:
         return bring_kept(d, o);
+    case ORDER_close:
     case ORDER_end:
         break;
     }

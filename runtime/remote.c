@@ -190,22 +190,48 @@ static TitanStatus remote_staged(Crew *c, uint32_t rank, TitanStory *story,
                 : order_staged(story, c->first, o);
 }
 
+static void close_device(Remote *r)
+{
+    fetch_close(&r->server);
+    device_free(r->crew.first);
+    r->crew.first = NULL;
+}
+
+static void stop_leave(Remote *r)
+{
+    leave_stop(r->leave);
+    r->leave = NULL;
+}
+
 static void close_remote(Remote *r)
 {
     for (uint32_t k = 0; r->lines && k < r->link->ranks; k++)
         fetch_hang_up(&r->lines[k]);
     free(r->lines);
-    fetch_close(&r->server);
-    device_free(r->crew.first);
-    leave_stop(r->leave);
+    close_device(r);
+    stop_leave(r);
     r->link->board = NULL;
     if (r->rank.transport) r->rank.transport->class->free(r->rank.transport);
     mail_free(&r->mail);
     free(r->crate);
 }
 
+/* Devices are closed side by side, for one waits until the others have nothing
+ * of it open.  Who is told nothing may be anywhere. */
+static void tell_close(const Remote *r)
+{
+    TitanStory nobody = {0};
+    Order o = {.kind = ORDER_close};
+    Remote teller = {.crew = {.story = &nobody}, .link = r->link};
+    bool whole = r->crew.first && !atomic_load(&r->ended);
+    for (uint32_t k = 1; whole && k < r->link->ranks; k++)
+        whole = pass(&teller, LINK_send, k, &o, sizeof o) == TITAN_OK;
+    mail_free(&teller.mail);
+}
+
 static void remote_free(Crew *c)
 {
+    tell_close((Remote *)c);
     close_remote((Remote *)c);
     free(c);
 }
@@ -310,9 +336,18 @@ static TitanStatus serve_stage(Remote *r, Order *o)
     return pass(r, LINK_send, 0, &can, sizeof can);
 }
 
+/* Rank 0 may be gone before this one is closed. */
+static TitanStatus serve_close(Remote *r)
+{
+    stop_leave(r);
+    close_device(r);
+    return TITAN_OK;
+}
+
 static TitanStatus serve(Remote *r, Order *o)
 {
     uint32_t status = TITAN_OK;
+    if (o->kind == ORDER_close) return serve_close(r);
     if (order_moves(o)) return serve_move(r, o);
     if (o->kind == ORDER_stage_open) return serve_stage(r, o);
     TRY(order_run(r->crew.im, r->crew.first, o));
@@ -365,9 +400,8 @@ TitanStatus remote_serve(TitanStory *story, const TitanImage *im,
         tell_story(&r, st);
         if (!o->link->ended) remote_abort(o->link, st);
         leave_soon(r.leave, story, st);
-    } else { /* rank 0 may be gone before this one is closed */
-        leave_stop(r.leave);
-        r.leave = NULL;
+    } else {
+        serve_close(&r);
     }
     close_remote(&r);
     return st == TITAN_OK ? (TitanStatus)order.turn : st;

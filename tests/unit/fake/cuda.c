@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -223,8 +224,17 @@ typedef struct Window {
     bool open; /* the GPU may */
 } Window;
 
+/* Memory of another process, by the one thread that opens and closes. */
+typedef struct Opened {
+    struct Opened *next;
+    CuPtr at;
+    size_t bytes;
+    int file;
+} Opened;
+
 static Memory *memories;
 static Window *windows;
+static Opened *opened;
 static pthread_mutex_t list = PTHREAD_MUTEX_INITIALIZER; /* of memories */
 /* Of windows: who reads them puts no order between threads. */
 static pthread_rwlock_t panes = PTHREAD_RWLOCK_INITIALIZER;
@@ -276,6 +286,15 @@ static Memory **memory_at(CuPtr at)
     return m;
 }
 
+/* Who has memory of another process open has a lock on its file. */
+static void check_closed(const Memory *m)
+{
+    if (flock(m->file, LOCK_EX | LOCK_NB) == 0) return;
+    fprintf(stderr, "fake driver: memory is freed that another process has "
+                    "open\n");
+    abort();
+}
+
 /* False: it is not shared. */
 static bool free_shared(CuPtr at)
 {
@@ -284,6 +303,7 @@ static bool free_shared(CuPtr at)
     if (m) *place = m->next;
     pthread_mutex_unlock(&list);
     if (!m) return false;
+    check_closed(m);
     munmap((void *)(uintptr_t)m->at, m->bytes);
     close(m->file);
     free(m);
@@ -308,14 +328,28 @@ CuResult cuIpcOpenMemHandle(CuPtr *at, CuIpcHandle handle, unsigned flags)
     struct stat st;
     int file = open(handle.byte, O_RDWR | O_CLOEXEC);
     if (file < 0 || fstat(file, &st) != 0 || flags != CU_ipc_lazy) return 201;
-    *at = map_file(file, (size_t)st.st_size);
-    close(file);
+    if (flock(file, LOCK_SH | LOCK_NB) != 0) return 201;
+    Opened *o = malloc(sizeof *o);
+    *o = (Opened){.next = opened,
+                  .at = map_file(file, (size_t)st.st_size),
+                  .bytes = (size_t)st.st_size,
+                  .file = file};
+    opened = o;
+    *at = o->at;
     return *at ? 0 : 2;
 }
 
 CuResult cuIpcCloseMemHandle(CuPtr at)
 {
-    (void)at;
+    Opened **place = &opened;
+    while (*place && (*place)->at != at)
+        place = &(*place)->next;
+    Opened *o = *place;
+    if (!o) return 1;
+    *place = o->next;
+    munmap((void *)(uintptr_t)o->at, o->bytes);
+    close(o->file);
+    free(o);
     return 0;
 }
 
