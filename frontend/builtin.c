@@ -90,6 +90,20 @@ Val builtin_cast(Sema *s, const Builtin *b, const Call *c)
     return eval_as(s, c->args[0], (DType)b->which, c->at);
 }
 
+Val builtin_rounded(Sema *s, const Builtin *b, const Call *c)
+{
+    Val x = c->args[0];
+    if (x.kind != VAL_number) {
+        Report *r = sema_error(s, DIAG_not_a_number, c->at,
+                               "%s(x) is of a number that is known while "
+                               "compiling",
+                               b->name);
+        report_help(r, "activations are rounded as --dtype says");
+        return val_error();
+    }
+    return val_number(s->narrow ? dtype_round(DT_bf16, x.number) : x.number);
+}
+
 /* ------------------------------------------------------------ reductions -- */
 
 static const char *const kinds[] = {

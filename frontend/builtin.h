@@ -18,6 +18,7 @@ bool has_axes(Sema *s, const Builtin *b, const Call *c, const AxisList *l);
     Val builtin_##name(Sema *s, const Builtin *b, const Call *c)
 BUILTIN_RUN(scalar);
 BUILTIN_RUN(cast);
+BUILTIN_RUN(rounded);
 BUILTIN_RUN(reduce);
 BUILTIN_RUN(norm);
 BUILTIN_RUN(arg);

@@ -74,6 +74,23 @@ bool dtype_rule(Plan *p, const Node *rule)
     return says || never_applies(p, rule);
 }
 
+bool dtype_computed(Sema *s, const Node *plan, PlanDtype *out)
+{
+    Plan p = {.s = s};
+    const Node *body = plan->decl.body;
+    *out = PLAN_any;
+    for (uint32_t i = 0; i < body->block.n && *out == PLAN_any; i++) {
+        const Node *rule = body->block.at[i];
+        unsigned roles;
+        PlanDtype dtype;
+        if (rule->kind != N_rule || rule->rule.kind != RULE_dtype) continue;
+        if (!rule_roles(&p, rule, &roles) || !read_dtype(&p, rule, &dtype))
+            return false;
+        if (roles & ON_activation) *out = dtype;
+    }
+    return true;
+}
+
 static const char *word_of(PlanDtype d)
 {
     return words[d == PLAN_bf16];

@@ -576,6 +576,7 @@ bool frontend_lower(Frontend *f)
         !choose_entries(s, train))
         return false;
     s->frame = NULL;
+    if (!plan_narrow(s, train, &s->narrow)) return false;
     s->init = entry_frame(s, "init", (Span){0});
     if (!lower_entries(s, train)) return false;
     close_inits(s);

@@ -538,6 +538,17 @@ static bool refuse_stray(Sema *s, const Node *plan, const Node *train)
     return false;
 }
 
+/* The one that is meant; NULL: none, or it is not known which. */
+static const Node *chosen(Sema *s, const Declared *all)
+{
+    const char *want = s->f->opts.plan;
+    const Node *out = !want && all->n == 1 ? all->at[0] : NULL;
+    for (uint32_t i = 0; want && i < all->n; i++)
+        if (strcmp(want, STR(s, all->at[i]->decl.name.text)) == 0)
+            out = all->at[i];
+    return out;
+}
+
 /* --plan none: none, also where the program has some. */
 static bool choose(Sema *s, const Node *train, const Node **out)
 {
@@ -545,12 +556,9 @@ static bool choose(Sema *s, const Node *train, const Node **out)
     Declared all = plans(s, train);
     const char **words = NEW_ARRAY(s->a, const char *, (size_t)all.n + 1);
     uint32_t n = all.n;
-    *out = NULL;
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; i < n; i++)
         words[i] = STR(s, all.at[i]->decl.name.text);
-        if (want && strcmp(want, words[i]) == 0) *out = all.at[i];
-    }
-    if (!want && n == 1) *out = all.at[0];
+    *out = chosen(s, &all);
     if (*out || (want && strcmp(want, "none") == 0)) return true;
     const Node *other = n ? NULL : stray(s, train);
     if (other) return refuse_stray(s, other, train);
@@ -579,6 +587,17 @@ static bool check_rule(Plan *p, const Node *rule)
     if (rule->rule.kind == RULE_shard) return read_shard(p, rule);
     if (rule->rule.kind == RULE_keep) return keep_rule(p, rule);
     if (rule->rule.kind == RULE_dtype) return dtype_rule(p, rule);
+    return true;
+}
+
+bool plan_narrow(Sema *s, const Node *train, bool *narrow)
+{
+    const char *given = s->f->opts.dtype;
+    Declared all = plans(s, train);
+    const Node *plan = chosen(s, &all);
+    PlanDtype computed = PLAN_any;
+    if (plan && !dtype_computed(s, plan, &computed)) return false;
+    *narrow = given ? strcmp(given, "f32") != 0 : computed != PLAN_f32;
     return true;
 }
 

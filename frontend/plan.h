@@ -144,6 +144,8 @@ bool recipe_rule(Plan *p, const Node *rule);
  * rules. */
 bool dtype_rule(Plan *p, const Node *rule);
 bool dtype_close(Plan *p);
+/* Of activations, by the rules of a plan alone; PLAN_any: none says. */
+bool dtype_computed(Sema *s, const Node *plan, PlanDtype *out);
 
 /* keep.c: parameters that stay gathered. */
 bool keep_rule(Plan *p, const Node *rule);

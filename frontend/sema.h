@@ -378,6 +378,7 @@ struct Sema {
     uint32_t draws;        /* of that initial value, so far */
     VEC(ConfigValue) with; /* values that an entry sets */
     bool training;
+    bool narrow; /* activations are bf16 */
     uint32_t entry;
     Mem *const *params_from; /* entry with params = ...; or NULL */
     Train *train;            /* while the train block is elaborated */
@@ -622,5 +623,8 @@ Value entry_scalar(Sema *s, const char *name, DType d);
 
 /* plan.c */
 bool plan_check(Sema *s, const Node *train);
+/* Whether activations are bf16, by the command line, the plan that is meant, or
+ * neither; false: an error was reported. */
+bool plan_narrow(Sema *s, const Node *train, bool *narrow);
 
 #endif
