@@ -126,7 +126,8 @@ static bool let_fetch(Member *m)
     return fd >= 0 && fetch_serve(&m->server, fd, l->crew.im, m->device);
 }
 
-static void serve(Member *m)
+/* True: it was told to end. */
+static bool serve(Member *m)
 {
     Local *l = m->crew;
     uint32_t r = m->rank.rank, told = 0;
@@ -136,12 +137,13 @@ static void serve(Member *m)
     while (st == TITAN_OK &&
            board_until(&w, &l->board->rows[r].told, ++told, 0)) {
         Order *o = &l->orders[r];
-        if (o->kind == ORDER_end) break;
+        if (o->kind == ORDER_end) return true;
         st = order_run(l->crew.im, m->device, o);
         bool stages = st == TITAN_OK && o->kind == ORDER_stage_open && o->at;
         if (stages && !let_fetch(m)) o->at = NULL;
         report(m, st);
     }
+    return false;
 }
 
 static void await(const atomic_bool *what)
@@ -186,12 +188,17 @@ static bool open_line(Member *m)
     return m->line.crate != NULL;
 }
 
-/* It ends with rank 0, whatever that dies of. */
+/* It ends with rank 0, whatever that dies of.  Others may have memory of its
+ * GPU open, so it does not leave before it is closed; where the run has ended
+ * it does. */
 static void serve_process(Member *m, pid_t parent)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     hang_up(m->crew);
-    if (getppid() == parent) serve(m);
+    if (getppid() == parent && serve(m)) {
+        fetch_close(&m->server);
+        close_member(m);
+    }
     _exit(0);
 }
 
