@@ -137,18 +137,33 @@ static uint32_t scaling_clusters(const Graph *g, uint32_t x, uint32_t y,
     return 2;
 }
 
+/* A gather of the product's own is read by it alone, and so is what scales the
+ * operands, so nothing keeps them apart: fuse_chooses has asked for all that
+ * fuse_is_blocks_product does, and nothing was joined to the product since.
+ * Elsewhere each product would write a gather. */
 static void join_gather(Graph *g, uint32_t node)
 {
     const Node *x = &g->nodes[node];
     const Node *chosen = &g->nodes[x->args[1]];
-    if (!is_choice(g->fx->m, g->fn, node_inst(g, x->args[1]))) return;
-    if (!chosen->again) {
-        say_apart(g, node, "the axis along which they choose is not outermost");
-        return;
-    }
     uint32_t all[4] = {chosen->cluster, x->cluster};
     uint32_t n = 2 + scaling_clusters(g, x->args[0], chosen->args[0], all + 2);
-    if (fuse_join(g, all, n, NODE_product)) join_maps(g, node);
+    CHECK(fuse_is_blocks_product(g, node));
+    bool joined = fuse_join(g, all, n, NODE_product);
+    CHECK(joined);
+    join_maps(g, node);
+}
+
+/* Whether it reads blocks of what rows choose, by a gather of its own. */
+static bool reads_choice(const Graph *g, uint32_t node)
+{
+    const Node *x = &g->nodes[node];
+    if (x->kind != NODE_matmul || x->nargs != 2 ||
+        !is_choice(g->fx->m, g->fn, node_inst(g, x->args[1])))
+        return false;
+    bool own = g->nodes[x->args[1]].again;
+    if (!own && fuse_is_blocks_product(g, node))
+        say_apart(g, node, "the axis along which they choose is not outermost");
+    return own;
 }
 
 static void join_scatter(Graph *g, uint32_t node)
@@ -182,6 +197,5 @@ void fuse_blocks(Graph *g)
             node_inst(g, i)->op == OP_scatter)
             join_scatter(g, i);
     for (uint32_t i = 0; i < g->n; i++)
-        if (g->nodes[i].kind == NODE_matmul && fuse_is_blocks_product(g, i))
-            join_gather(g, i);
+        if (reads_choice(g, i)) join_gather(g, i);
 }
