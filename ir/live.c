@@ -420,7 +420,12 @@ int64_t live_stays(Module *m, const Fn *fn, const Inst *gather, Arena *a)
 
 /* Who begins behind a collective on its stream does so before kernels beside
  * have copied what a device has itself, or added (cuda_beside.c).  They find
- * processors when what is launched next beside it has ended. */
+ * processors when what is launched next beside it has ended.  Who writes to the
+ * bytes waits for them in any case, on this stream or behind an event of it; so
+ * a row that is handed in, which is not looked at, costs time at most.  What an
+ * exchange brings while its product is made, and what a gather leaves where it
+ * was made, are asked of buffers of the function alone (codegen/image_fed.c,
+ * live_stays). */
 static void find_moved(FnWalk *f)
 {
     const Module *m = f->w->m;

@@ -10,7 +10,10 @@
  * A buffer of the frame or a lane is poisoned after the last step that uses
  * it, last in the order of this run, but for bytes that another buffer took
  * over, row by row, in that very loop, whether it was born there or before
- * (live.h).
+ * (live.h).  No other buffer that holds something has bytes of it then: two
+ * that are used together share bytes only where the older one dies in a loop,
+ * in all orders, and what the loop fills of the younger one it is handed, so
+ * both are operands of that step.
  */
 #include "run.h"
 
