@@ -4,6 +4,8 @@
  * A frame computes its instructions in order; each op has one rule, found in
  * a table that ops.def makes, so that an op without a rule does not link.
  */
+#include <math.h>
+
 #include "run.h"
 
 static Rule *const rules[OP_count] = {
@@ -77,8 +79,10 @@ static void jitter(Run *r, const Inst *in, Val *out)
     if (!computes[in->op] ||
         dtype_class(type_dtype(r->m, in->type)) != DC_float)
         return;
+    double by = r->o.jitter;
+    if (r->o.own) by = fmin(by, dtype_unit(type_dtype(r->m, in->type)));
     for (int64_t i = 0; i < out->n * (int64_t)r->ndev; i++)
-        out->at[i].f *= up(r, (uint64_t)i) ? 1 + r->o.jitter : 1 - r->o.jitter;
+        out->at[i].f *= up(r, (uint64_t)i) ? 1 + by : 1 - by;
 }
 
 void run_inst(Frame *f, Value v, Val *out)

@@ -24,13 +24,14 @@ typedef struct Tensor {
 } Tensor;
 
 typedef struct InterpOpts {
-    bool round;     /* round each value to its dtype */
-    uint64_t limit; /* scalar operations before giving up; 0: no limit */
-    uint64_t order; /* kernel view: seed of the order among ready launches */
-    double jitter;  /* global view: each float that is computed, not moved, is
-                       off by this share of itself, up or down by chance: how
-                       far a result then is says how well it is determined */
+    bool round;      /* round each value to its dtype */
+    uint64_t limit;  /* scalar operations before giving up; 0: no limit */
+    uint64_t order;  /* kernel view: seed of the order among ready launches */
+    double jitter;   /* global view: each float that is computed, not moved, is
+                        off by this share of itself, up or down by chance: how
+                        far a result then is says how well it is determined */
     uint64_t chance; /* seed of that */
+    bool own;        /* ... but by no more than the unit of its dtype */
 } InterpOpts;
 
 /* Runs FN on ARGS (one per parameter) and fills RESULTS (one per result),
