@@ -7,6 +7,7 @@
  * value to its dtype; where a narrower dtype is asked for, it runs what the
  * passes up to `precision` made of it, whose roundings are those of the code.
  */
+#include "home.h"
 #include "smith.h"
 
 #include <dlfcn.h>
@@ -20,7 +21,6 @@
 #include <unistd.h>
 
 #include "../../codegen/codegen.h"
-#include "../../runtime/titan.h"
 
 extern char **environ;
 
@@ -70,7 +70,7 @@ static bool compile(Host *h)
             complain(h, "host", "code generation fails"));
 }
 
-static bool run_linker(const char *object, const char *shared)
+bool link_shared(const char *object, const char *shared)
 {
     const char *cc = getenv("CC");
     const char *words[] = {cc && *cc ? cc : "cc",
@@ -99,7 +99,7 @@ static void *load(Host *h)
     void *lib = NULL;
     if (write_file(object, h->artifact.object, h->artifact.object_size,
                    false) &&
-        run_linker(object, shared))
+        link_shared(object, shared))
         lib = dlopen(shared, RTLD_NOW | RTLD_LOCAL);
     unlink(object);
     unlink(shared);
@@ -109,84 +109,30 @@ static void *load(Host *h)
 
 /* --------------------------------------------------------------- running -- */
 
-/* Where a value of the entry lies. */
-typedef struct Home {
-    uint32_t dtype;
-    TitanRange axes;
-    uint64_t offset;
-    TitanBase base;
-    const TitanSlot *slot; /* NULL: a port */
-} Home;
-
-static bool home_of(const Host *h, const TitanEntry *e, const Port *p,
-                    Home *out)
+static uint8_t *home_bytes(Host *h, const Home *at)
 {
-    const char *path = str_of(&h->made.m, p->path);
-    static const TitanRole roles[] = {[ROLE_input] = TITAN_ROLE_input,
-                                      [ROLE_record] = TITAN_ROLE_record,
-                                      [ROLE_output] = TITAN_ROLE_output};
-    if (!role_is_slot(p->role)) {
-        const TitanPort *port = titan_port(&h->image, e, roles[p->role], path);
-        if (port)
-            *out = (Home){port->dtype, port->axes, port->offset, TITAN_BASE_io,
-                          NULL};
-        return port != NULL;
-    }
-    for (uint32_t i = 0; i < h->image.nslots; i++) {
-        const TitanSlot *s = &h->image.slots[i];
-        *out = (Home){s->dtype, s->axes, s->offset, TITAN_BASE_persistent, s};
-        if (!strcmp(titan_string(&h->image, s->path), path)) return true;
-    }
-    return false;
+    uint8_t *base = titan_host_base(h->host, at->base);
+    return base + at->offset;
 }
 
-/* How far element `k` of a tensor of type T is from the first, in memory: the
- * axes of a slot may lie in another order.  -1: an axis is missing. */
-static int64_t element_at(const Host *h, const Home *at, const TypeInfo *t,
-                          int64_t k)
+static Homes homes_of(const Host *h, const TitanEntry *e)
 {
-    int64_t offset = 0;
-    for (uint32_t i = t->naxes; i-- > 0; k /= t->axes[i].size) {
-        int64_t stride = 1;
-        uint32_t j = at->axes.n;
-        for (; j-- > 0;) {
-            const TitanAxis *a = &h->image.axes[at->axes.first + j];
-            bool same = !strcmp(titan_string(&h->image, a->name),
-                                axis_name(&h->made.m, t->axes[i].axis));
-            if (same && a->size == t->axes[i].size) break;
-            stride *= a->size;
-        }
-        if (j == UINT32_MAX) return -1;
-        offset += k % t->axes[i].size * stride;
-    }
-    return at->slot ? titan_slot_place(at->slot, offset) : offset;
-}
-
-/* Where element `k` of a port lies; NULL: it has another type, or there is no
- * such port. */
-static uint8_t *port_element(Host *h, const TitanEntry *e, const Port *p,
-                             int64_t k)
-{
-    Home at;
-    const TypeInfo *t = type_info(&h->made.m, p->type);
-    if (!home_of(h, e, p, &at) || at.dtype != (uint32_t)t->dtype ||
-        at.axes.n != t->naxes)
-        return NULL;
-    int64_t i = element_at(h, &at, t, k);
-    uint8_t *base = titan_host_base(h->host, at.base);
-    return i < 0 ? NULL : base + at.offset + i * (int64_t)dtype_bytes(t->dtype);
+    return (Homes){&h->made.m, &h->image, e};
 }
 
 static bool store_args(Host *h, const TitanEntry *e)
 {
+    Homes homes = homes_of(h, e);
     for (uint32_t i = 0; i < h->fn->nparams; i++) {
         const Tensor *t = &h->args[i];
-        DType d = type_dtype(&h->made.m, t->type);
-        for (int64_t k = 0; k < t->n; k++) {
-            uint8_t *to = port_element(h, e, &h->fn->params[i], k);
-            if (!to) return complain(h, "host", "the image lacks an input");
-            dtype_store(d, t->at[k], to);
-        }
+        const TypeInfo *info = type_info(&h->made.m, t->type);
+        Home at;
+        if (!home_of(&homes, &h->fn->params[i], &at))
+            return complain(h, "host", "the image lacks an input");
+        for (int64_t k = 0; k < t->n; k++)
+            dtype_store(info->dtype, t->at[k],
+                        home_bytes(h, &at) + home_place(&at, info, k) *
+                                                 dtype_bytes(info->dtype));
     }
     return true;
 }
@@ -208,65 +154,9 @@ static bool run_image(Host *h)
 
 /* ------------------------------------------------------------- comparing -- */
 
-static int64_t longest_sum(const Module *m)
-{
-    int64_t longest = 1;
-    for (uint32_t f = 0; f < m->fns.n; f++) {
-        const Fn *fn = m->fns.at[f];
-        for (uint32_t i = 0; i < fn->ninsts; i++) {
-            const Inst *in = &fn->insts[i];
-            int64_t n =
-                in->nargs
-                    ? type_elements(m, value_type(fn, inst_arg(fn, in, 0)))
-                    : 1;
-            if (n > longest && in->op != OP_grad) longest = n;
-        }
-    }
-    return longest;
-}
-
-static bool has_dtype(const Module *m, DType d)
-{
-    for (uint32_t f = 0; f < m->fns.n; f++)
-        for (uint32_t i = 0; i < m->fns.at[f]->ninsts; i++) {
-            const TypeInfo *t = type_info(m, m->fns.at[f]->insts[i].type);
-            if (!t->is_tuple && t->dtype == d) return true;
-        }
-    return false;
-}
-
-/* Only derivatives round an inexact value to fewer digits: those of bf16
- * values to bf16, those of still narrower ones to f32. */
-static double unit_of(const Host *h)
-{
-    const Module *m = &h->made.m;
-    double unit = dtype_unit(has_dtype(m, DT_f32) ? DT_f32 : DT_f64);
-    bool narrow = has_dtype(m, DT_f16) || has_dtype(m, DT_e4m3) ||
-                  has_dtype(m, DT_e5m2) || has_dtype(m, DT_e2m1);
-    if (fn_has_op(h->fn, OP_grad) && narrow) unit = dtype_unit(DT_f32);
-    if (fn_has_op(h->fn, OP_grad) && has_dtype(m, DT_bf16))
-        unit = dtype_unit(DT_bf16);
-    return unit;
-}
-
 static double bound_of(const Host *h)
 {
-    return 64 * unit_of(h) * (1 + log2((double)longest_sum(&h->made.m)));
-}
-
-enum { MAGNIFIED = 4 }; /* as --check-meaning has it */
-
-static bool is_floats(const Module *m, const Tensor *t)
-{
-    return dtype_class(type_dtype(m, t->type)) == DC_float;
-}
-
-static double largest_of(const Tensor *t)
-{
-    double largest = 0;
-    for (int64_t i = 0; i < t->n; i++)
-        if (fabs(t->at[i].f) > largest) largest = fabs(t->at[i].f);
-    return largest;
+    return program_bound(&h->made.m, program_unit(&h->made.m, h->fn));
 }
 
 static bool same_cell(DType d, Cell a, Cell b, double room)
@@ -275,41 +165,31 @@ static bool same_cell(DType d, Cell a, Cell b, double room)
     return a.f == b.f || fabs(a.f - b.f) <= room;
 }
 
-/* How far some element of each result moves when every value is off by the
- * unit, up or down by chance: what a program that magnifies its roundings, as
- * the slope of a tanh near one, does in any order of its sums. */
 static bool find_moved(Host *h)
 {
-    enum { RUNS = 3 };
     Module *m = &h->made.m;
-    Tensor *now = NEW_ARRAY(&h->made.arena, Tensor, h->fn->nresults);
     if (h->moved) return true;
     h->moved = NEW_ARRAY(&h->made.arena, double, h->fn->nresults);
-    for (uint64_t k = 1; k <= RUNS; k++) {
-        InterpOpts o = {.jitter = unit_of(h), .chance = k};
-        if (!interp_fn(m, h->fn, &o, h->args, now, &h->made.arena))
-            return complain(h, "host", "the program does not run");
-        for (uint32_t i = 0; i < h->fn->nresults; i++)
-            for (int64_t e = 0; e < now[i].n; e++) {
-                double off = fabs(now[i].at[e].f - h->results[i].at[e].f);
-                if (is_floats(m, &now[i]) && off > h->moved[i])
-                    h->moved[i] = off;
-            }
-    }
-    return true;
+    InterpOpts o = {.jitter = program_unit(m, h->fn)};
+    return program_moved(m, h->fn, &o, h->args, h->results, h->moved) ||
+           complain(h, "host", "the program does not run");
 }
 
 /* The plain bound; where it does not hold, what the program magnifies. */
 static bool compare_result(Host *h, const TitanEntry *e, uint32_t i)
 {
     const Tensor *t = &h->results[i];
-    DType d = type_dtype(&h->made.m, t->type);
-    bool floats = is_floats(&h->made.m, t);
-    double room = floats ? bound_of(h) * largest_of(t) : 0;
+    const TypeInfo *info = type_info(&h->made.m, t->type);
+    DType d = info->dtype;
+    Homes homes = homes_of(h, e);
+    Home home;
+    if (!home_of(&homes, &h->fn->results[i], &home))
+        return complain(h, "host", "the image lacks a result");
+    bool floats = tensor_is_floats(&h->made.m, t);
+    double room = floats ? bound_of(h) * tensor_largest(t) : 0;
     for (int64_t k = 0; k < t->n; k++) {
-        const uint8_t *at = port_element(h, e, &h->fn->results[i], k);
-        if (!at) return complain(h, "host", "the image lacks a result");
-        Cell c = dtype_load(d, at);
+        Cell c = dtype_load(d, home_bytes(h, &home) +
+                                   home_place(&home, info, k) * dtype_bytes(d));
         if (same_cell(d, t->at[k], c, room)) continue;
         if (floats && !find_moved(h)) return false;
         if (floats && MAGNIFIED * h->moved[i] > room) {

@@ -137,8 +137,26 @@ bool check_program(const char *text, size_t n, unsigned modes, uint64_t seed,
 bool check_step(uint32_t i, char out[32]);
 bool was_unchecked(const Diag *d); /* something was not compared */
 
+/* near.c */
+enum { MAGNIFIED = 4 }; /* as --check-meaning has it */
+/* What a program computes in, as a unit; before its derivatives are made. */
+double program_unit(const Module *m, const Fn *fn);
+/* How far a result may be off, as a share of its largest element. */
+double program_bound(const Module *m, double unit);
+/* How far some element of each result moves when every value is off by
+ * HOW->jitter, up or down by chance: what a program that magnifies its
+ * roundings, as the slope of a tanh near one, does in any order of its sums.
+ * Of integers: 1 where some are others.  False: it does not run. */
+bool program_moved(Module *m, const Fn *fn, const InterpOpts *how,
+                   const Tensor *args, const Tensor *results, double *moved);
+bool tensor_is_floats(const Module *m, const Tensor *t);
+double tensor_largest(const Tensor *t);
+
 /* host.c */
 bool check_host(const char *text, size_t n, uint64_t seed, Buf *why);
+
+/* An object of the host as one that dlopen takes. */
+bool link_shared(const char *object, const char *shared);
 
 /* Streams, one to three, and whatever may leave the first one leaves it. */
 void spread_launches(Module *m, uint64_t seed);
