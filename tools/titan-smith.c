@@ -19,6 +19,8 @@ enum { OK = 0, WRONG = 1, USAGE = 2, MOST_WHY = 1 << 16 };
 enum { SECONDS = 60, WAIT = 900 }; /* of work, and in all */
 /* In layouts that are drawn, one seed in so many is of the language, too. */
 enum { EACH_TASK = 8 };
+/* For a GPU, one in so many is a training step of the language. */
+enum { EACH_STEP = 6 };
 
 static const ProgramText program = {
     PROGRAM_smith, "titan-smith", "[options] [FILE ...]",
@@ -48,8 +50,21 @@ typedef struct Check {
     uint64_t seed;
     const Task *task; /* of a program of the language; NULL: it is IR */
     const char *file; /* or NULL: that it is read from */
+    GiveOpts give;    /* of mode gpu */
     Note *note;
 } Check;
+
+/* A task that is refused gives nothing. */
+static bool give(const Check *c, const char *text, size_t n, Buf *why)
+{
+    Tally *t = &c->note->tally;
+    if (!c->task) return give_program(&c->give, text, n, c->seed, t, why);
+    Buf ir = {0};
+    bool ok = task_read(c->task, text, n, &ir, why);
+    if (ok) ok = give_program(&c->give, ir.at, ir.n, c->seed, t, why);
+    buf_release(&ir);
+    return ok || !why->n;
+}
 
 /* Exits 0 when everything holds. */
 static void child(const Check *c, const char *text, size_t n)
@@ -58,7 +73,9 @@ static void child(const Check *c, const char *text, size_t n)
     setrlimit(RLIMIT_CPU, &(struct rlimit){SECONDS, WAIT});
     alarm(WAIT);
     bool ok = true;
-    if (c->task)
+    if (c->modes == MODE_gpu)
+        ok = give(c, text, n, &why);
+    else if (c->task)
         ok = check_plans(c->task, text, n, &c->note->cover, &why);
     else if (c->file)
         ok = check_layouts(text, n, c->seed, &c->note->tally, true, &why);
@@ -115,14 +132,18 @@ static bool fails_alike(void *user, const char *text, size_t n)
     return strcmp(how, f->how) == 0;
 }
 
-static void report(const Check *c, Buf *text)
+/* The smallest program that fails is not one that is given. */
+static void report(Check *c, Buf *text)
 {
+    const char *folder = c->give.folder;
     Failing f = {.c = c};
     Tally kept = c->note->tally;
     printf("seed %llu fails: %s\n", (unsigned long long)c->seed, c->note->why);
     first_line(c->note->why, f.how);
+    c->give.folder = NULL;
     shrink_program(text, fails_alike, &f);
     passes_check(c, text->at, text->n);
+    c->give.folder = folder;
     c->note->tally = kept;
     printf("the smallest program that fails so:\n\n%s\n%s\n", text->at,
            c->note->why);
@@ -137,7 +158,7 @@ static void shrink_task(Check *c, Task *task, Failing *f)
         Task smaller;
         if (!task->way[i]) continue;
         plain[i] = true;
-        task_choose(task->seed, plain, &smaller);
+        task_choose(task->seed, task->wide, plain, &smaller);
         smaller.layouts = task->layouts;
         source_print(&smaller, &text);
         c->task = &smaller;
@@ -154,13 +175,16 @@ static void report_task(Check *c, Task *task)
 {
     Failing f = {.c = c};
     Cover kept = c->note->cover;
+    const char *folder = c->give.folder;
     Buf choices = {0}, text = {0};
     printf("seed %llu fails: %s\n", (unsigned long long)c->seed, c->note->why);
     first_line(c->note->why, f.how);
+    c->give.folder = NULL;
     shrink_task(c, task, &f);
     task_print(task, &choices);
     source_print(task, &text);
     passes_check(c, text.at, text.n);
+    c->give.folder = folder;
     c->note->cover = kept;
     printf("the smallest program that fails so, chosen by%s:\n\n%s\n%s\n",
            choices.n ? choices.at : " nothing", text.at, c->note->why);
@@ -179,6 +203,7 @@ static bool modes_of(const char *word, unsigned *out)
                 {"mesh", MODE_mesh},
                 {"plans", MODE_plans},
                 {"layouts", MODE_layouts},
+                {"gpu", MODE_gpu},
                 {"all", MODE_print | MODE_passes | MODE_mesh | MODE_host |
                             MODE_plans | MODE_layouts}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -188,7 +213,7 @@ static bool modes_of(const char *word, unsigned *out)
         }
     fprintf(stderr,
             "titan-smith: --mode is print, passes, host, mesh, plans, "
-            "layouts or all, found '%s'\n",
+            "layouts, gpu or all, found '%s'\n",
             word);
     return false;
 }
@@ -222,7 +247,8 @@ static bool try_program(Check *c, uint32_t ninsts, World *w, bool emit)
 {
     Buf text = {0};
     c->task = NULL;
-    smith_program(&(SmithOpts){c->seed, ninsts}, w, &text);
+    smith_program(&(SmithOpts){c->seed, ninsts, c->modes == MODE_gpu}, w,
+                  &text);
     if (emit) fputs(text.at, stdout);
     bool ok = emit || passes_check(c, text.at, text.n);
     if (!ok) report(c, &text);
@@ -234,7 +260,7 @@ static bool try_task(Check *c, bool emit, bool layouts)
 {
     Buf text = {0};
     Task task;
-    task_choose(c->seed, NULL, &task);
+    task_choose(c->seed, c->modes == MODE_gpu, NULL, &task);
     task.layouts = layouts;
     source_print(&task, &text);
     c->task = &task;
@@ -270,6 +296,19 @@ static uint32_t try_file(Check *c, const char *path, uint64_t seed,
     return failed;
 }
 
+static bool give_opts(const Options *o, GiveOpts *out)
+{
+    const char *target = option_text(o, OPT_target);
+    *out = (GiveOpts){option_text(o, OPT_cases), TARGET_sm_90a};
+    if (!out->folder && !option_given(o, OPT_emit_program))
+        fprintf(stderr, "titan-smith: --mode gpu needs --cases DIR\n");
+    else if (target && !target_find(target, &out->target))
+        fprintf(stderr, "titan-smith: no target '%s'\n", target);
+    else
+        return true;
+    return false;
+}
+
 static int run(const Options *o)
 {
     Check c = {.note = shared_note()};
@@ -280,6 +319,7 @@ static int run(const Options *o)
     uint32_t ninsts = (uint32_t)option_number(o, OPT_ops, 12);
     bool emit = option_given(o, OPT_emit_program);
     if (!modes_of(option_text(o, OPT_mode), &c.modes)) return USAGE;
+    if (c.modes == MODE_gpu && !give_opts(o, &c.give)) return USAGE;
     for (uint32_t i = 0; i < o->arguments.n; i++)
         failed += try_file(&c, o->arguments.at[i], seed, count);
     if (o->arguments.n) {
@@ -289,6 +329,10 @@ static int run(const Options *o)
     }
     for (uint64_t i = 0; i < (emit ? 1 : count) && failed < 5; i++) {
         c.seed = seed + i;
+        if (c.modes == MODE_gpu && c.seed % EACH_STEP == 0) {
+            failed += !try_task(&c, emit, false);
+            continue;
+        }
         if (c.modes & ~MODE_plans) failed += !try_program(&c, ninsts, &w, emit);
         if (c.modes == MODE_plans || (c.modes & MODE_plans && !emit))
             failed += !try_task(&c, emit, false);
@@ -296,7 +340,11 @@ static int run(const Options *o)
             failed += !try_task(&c, emit, true);
     }
     if (emit) return OK;
-    if (c.modes & ~MODE_plans) print_counts(&w, &c.note->tally);
+    if (c.modes == MODE_gpu)
+        printf("written: %u\nresults not compared: %u\n", c.note->tally.given,
+               c.note->tally.skipped);
+    else if (c.modes & ~MODE_plans)
+        print_counts(&w, &c.note->tally);
     if (c.modes & MODE_plans)
         cover_print(&c.note->cover, option_given(o, OPT_coverage));
     printf("%llu programs, %u failed\n", (unsigned long long)count, failed);

@@ -158,7 +158,8 @@ static Value emit_loop(Loop *l)
 
 static bool real_only(const Gen *g, const Made *x)
 {
-    return dtype_of(g, x->v) == g->w->real && elements_of(g, x->v) <= 60;
+    return dtype_of(g, x->v) == g->w->real &&
+           elements_of(g, x->v) <= g->w->most * 3 / 20;
 }
 
 bool gen_repeat(Gen *g)

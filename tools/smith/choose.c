@@ -140,11 +140,19 @@ static void drop_idle(Task *t)
         CHOICE_gathered); /* where turns gather some */
 }
 
-void task_choose(uint64_t seed, const bool plain[CHOICE_count], Task *out)
+/* Of one device: no mesh. */
+static bool is_plain(bool wide, const bool *plain, uint32_t i)
 {
-    *out = (Task){.seed = seed};
+    bool mesh = i >= CHOICE_pp && i <= CHOICE_ep;
+    return (wide && mesh) || (plain && plain[i]);
+}
+
+void task_choose(uint64_t seed, bool wide, const bool plain[CHOICE_count],
+                 Task *out)
+{
+    *out = (Task){.seed = seed, .wide = wide};
     for (uint32_t i = 0; i < CHOICE_count; i++)
-        out->way[i] = plain && plain[i] ? 0 : drawn(seed, i);
+        out->way[i] = is_plain(wide, plain, i) ? 0 : drawn(seed, i);
     drop_idle(out);
     bound_devices(out);
     drop_idle(out);

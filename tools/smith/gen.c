@@ -6,7 +6,8 @@
 
 /* One program in so many is a training step. */
 enum { STEP_EVERY = 8 };
-enum { NAXES = 5, MOST_ELEMENTS = 200, MOST_PARAMS = 4 };
+enum { NAXES = 5, MOST_PARAMS = 4 };
+enum { MOST_ELEMENTS = 400, MOST_WIDE = 1 << 14 };
 
 /* ----------------------------------------------------------------- draws -- */
 
@@ -115,7 +116,7 @@ static Type random_type(Gen *g, DType d)
     int64_t elements = 1;
     for (uint32_t i = 0; i < NAXES && n < 3; i++) {
         TypeAxis a = {.axis = {i}, .size = g->w->m->axes.at[i].size};
-        if (draw_chance(g->w, 60) || elements * a.size > MOST_ELEMENTS)
+        if (draw_chance(g->w, 60) || elements * a.size > g->w->most / 2)
             continue;
         elements *= a.size;
         axes[n++] = a;
@@ -260,6 +261,15 @@ static void make_main(World *w, uint32_t ninsts)
     module_add_fn(m, fn);
 }
 
+/* Around what threads, warps, tiles and rows of tiles have; or small. */
+static int64_t random_size(World *w, bool wide)
+{
+    static const int64_t sizes[] = {1,  2,  3,  5,  8,   16,  17,  31,  32, 33,
+                                    48, 64, 96, 97, 128, 130, 192, 256, 257};
+    if (!wide) return 2 + draw_below(w, 4);
+    return sizes[draw_below(w, sizeof sizes / sizeof *sizes)];
+}
+
 /* Random instructions. */
 static void free_program(const SmithOpts *o, World *w)
 {
@@ -274,7 +284,7 @@ static void free_program(const SmithOpts *o, World *w)
     if (w->feature == OP_grad) w->backward = true;
     for (uint32_t i = 0; i < NAXES; i++)
         axis_of(m, str_printf(&m->strs, "%c", 'a' + (char)i),
-                2 + draw_below(w, 4), (Loc){0});
+                random_size(w, o->wide), (Loc){0});
     option_set(m, "dtype", "f32");
     make_main(w, o->ninsts);
 }
@@ -287,10 +297,10 @@ static void count_insts(World *w)
 }
 
 /* A training step; what it says wrong is a fault of this tool. */
-static void step_program(Unit *u, World *w)
+static void step_program(Unit *u, World *w, bool wide)
 {
     Buf text = {0}, why = {0};
-    step_text(w, &text);
+    step_text(w, wide, &text);
     uint32_t source =
         diag_add_source(&u->diag, "step.tir",
                         arena_strndup(&u->arena, text.at, text.n), text.n);
@@ -307,9 +317,10 @@ void smith_program(const SmithOpts *o, World *w, Buf *out)
     Unit u;
     unit_init(&u);
     w->m = &u.m;
+    w->most = o->wide ? MOST_WIDE : MOST_ELEMENTS;
     w->random = o->seed * UINT64_C(0xd1342543de82ef95) + 1;
     if (o->seed % STEP_EVERY == STEP_EVERY - 1)
-        step_program(&u, w);
+        step_program(&u, w, o->wide);
     else
         free_program(o, w);
     module_print(&u.m, NULL, out);

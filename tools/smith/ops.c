@@ -7,8 +7,6 @@
 #include <math.h>
 #include <string.h>
 
-enum { MOST_ELEMENTS = 400 };
-
 /* -------------------------------------------------------------- operands -- */
 
 bool anything(const Gen *g, const Made *x)
@@ -94,7 +92,7 @@ bool gen_map(Gen *g)
             fits = aligned(g, x->v, values[k]) && !value_eq(x->v, values[k]);
         if (!fits) continue;
         Type t = type_union(g->w->m, shape, value_type(g->b.fn, x->v));
-        if (type_elements(g->w->m, t) > MOST_ELEMENTS) continue;
+        if (type_elements(g->w->m, t) > g->w->most) continue;
         shape = t;
         args[n] = *x;
         values[n++] = x->v;
@@ -102,7 +100,7 @@ bool gen_map(Gen *g)
     TypeAxis more = random_axis(g);
     bool wider = draw_chance(g->w, n ? 15 : 80) &&
                  !type_axis(g->w->m, shape, more.axis) &&
-                 type_elements(g->w->m, shape) * more.size <= MOST_ELEMENTS;
+                 type_elements(g->w->m, shape) * more.size <= g->w->most;
     if (wider) shape = type_with_axis(g->w->m, shape, more);
     Body b = {.g = g, .args = args, .nargs = n, .shape = shape};
     uint32_t kind = draw_below(g->w, 10);
@@ -156,7 +154,7 @@ bool gen_einsum(Gen *g)
 {
     Made *x = pool_pick(g, is_float), *y = pool_pick(g, is_float);
     if (!x || !y || dtype_of(g, x->v) != dtype_of(g, y->v)) return false;
-    if (!aligned(g, x->v, y->v) || joined(g, x->v, y->v) > 4 * MOST_ELEMENTS)
+    if (!aligned(g, x->v, y->v) || joined(g, x->v, y->v) > 4 * g->w->most)
         return false;
     Axis sum[8];
     uint32_t n = 0;
@@ -170,7 +168,7 @@ bool gen_einsum(Gen *g)
     DType d = dtype_of(g, x->v), acc = d == DT_f64 ? DT_f64 : DT_f32;
     double most = x->most * y->most * count;
     Value v = emit_einsum(&g->b, x->v, y->v, sum, n, acc, acc);
-    if (elements_of(g, v) > MOST_ELEMENTS) return false;
+    if (elements_of(g, v) > g->w->most) return false;
     pool_add(g, v, most, false);
     return true;
 }
@@ -252,7 +250,7 @@ bool gen_pad(Gen *g)
     int64_t step = 1 + draw_below(g->w, 2);
     pool_add(g, emit_pad(&g->b, x->v, a.axis, low, high, step), x->most,
              x->exact);
-    return elements_of(g, g->pool.at[g->pool.n - 1].v) <= MOST_ELEMENTS;
+    return elements_of(g, g->pool.at[g->pool.n - 1].v) <= g->w->most;
 }
 
 /* Values with the type of x, x among them. */
@@ -281,7 +279,7 @@ bool gen_concat(Gen *g)
     Value xs[3];
     double most;
     bool exact;
-    if (!x || elements_of(g, x->v) * 3 > MOST_ELEMENTS) return false;
+    if (!x || elements_of(g, x->v) * 3 > g->w->most) return false;
     TypeAxis a = random_axis_of(g, x->v);
     uint32_t n = alike(g, x, xs, &most, &exact);
     if (draw_chance(g->w, 50))
@@ -296,7 +294,7 @@ bool gen_stack(Gen *g)
     Value xs[3];
     double most;
     bool exact;
-    if (!x || elements_of(g, x->v) * 3 > MOST_ELEMENTS) return false;
+    if (!x || elements_of(g, x->v) * 3 > g->w->most) return false;
     uint32_t n = alike(g, x, xs, &most, &exact);
     pool_add(g, emit_stack(&g->b, xs, n, other_axis(g, xs[0], n).axis), most,
              exact);
@@ -306,7 +304,7 @@ bool gen_stack(Gen *g)
 bool gen_window(Gen *g)
 {
     const Made *x = pool_pick(g, has_axes);
-    if (!x || elements_of(g, x->v) * 4 > MOST_ELEMENTS) return false;
+    if (!x || elements_of(g, x->v) * 4 > g->w->most) return false;
     if (dtype_of(g, x->v) == DT_bool) return false;
     TypeAxis a = random_axis_of(g, x->v);
     TypeAxis to[2] = {fresh_axis(g, 1 + draw_below(g->w, (uint32_t)a.size)),
@@ -345,7 +343,7 @@ bool gen_gather(Gen *g)
     if (!x || !ids || dtype_of(g, x->v) == DT_bool) return false;
     TypeAxis a = random_axis_of(g, x->v);
     Value rest = emit_pick(&g->b, x->v, a.axis, 0);
-    if (!aligned(g, rest, ids->v) || joined(g, rest, ids->v) > MOST_ELEMENTS)
+    if (!aligned(g, rest, ids->v) || joined(g, rest, ids->v) > g->w->most)
         return false;
     pool_add(g, emit_gather(&g->b, x->v, ids->v, a.axis), x->most, x->exact);
     return true;
@@ -364,7 +362,7 @@ bool gen_scatter(Gen *g)
     for (uint32_t i = 0; i < info->naxes && n < 8; i++)
         if (draw_chance(g->w, 50)) keep[n++] = info->axes[i].axis;
     int64_t count = type_elements(g->w->m, both);
-    if (count > 4 * MOST_ELEMENTS) return false;
+    if (count > 4 * g->w->most) return false;
     TypeAxis to = fresh_axis(g, 1 + draw_below(g->w, 6));
     pool_add(g,
              emit_scatter(&g->b, ids->v, x->v, to, keep, n, dtype_of(g, x->v)),

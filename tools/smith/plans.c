@@ -245,6 +245,18 @@ static bool lower(Trial *t, const char *text, size_t n)
     return ok;
 }
 
+bool task_read(const Task *task, const char *text, size_t n, Buf *program,
+               Buf *why)
+{
+    Cover cover = {0};
+    Trial t = {.task = task, .cover = &cover, .why = why};
+    bool ok = lower(&t, text, n) && module_verify(&t.now.m);
+    if (ok) module_print(&t.now.m, NULL, program);
+    if (!ok && !is_refused(&t)) failed(&t, "the program", "is refused");
+    unit_release(&t.now);
+    return ok;
+}
+
 static bool try_task(Trial *t, const char *text, size_t n)
 {
     if (!lower(t, text, n))

@@ -15,6 +15,7 @@
 #ifndef TITAN_SMITH_H
 #define TITAN_SMITH_H
 
+#include "../../codegen/codegen.h"
 #include "../../passes/pass.h"
 
 typedef struct Made {
@@ -32,6 +33,7 @@ typedef struct World {
     Op feature;
     ScalarOp scalar; /* SC_count: was featured already */
     bool backward;
+    int64_t most; /* elements of a value */
     uint32_t nmade[OP_count], nscalars[SC_count];
 } World;
 
@@ -52,6 +54,7 @@ bool draw_chance(World *w, uint32_t percent);
 typedef struct SmithOpts {
     uint64_t seed;
     uint32_t ninsts;
+    bool wide; /* sizes around those of a GPU's tiles */
 } SmithOpts;
 /* The text of a program; adds what it has to the counts of W. */
 void smith_program(const SmithOpts *o, World *w, Buf *out);
@@ -100,7 +103,7 @@ bool body_int(Body *b, Part *out);
 bool body_bool(Body *b, Part *out);
 
 /* step.c: the text of a training step; its order of things is not canonical. */
-void step_text(World *w, Buf *out);
+void step_text(World *w, bool wide, Buf *out);
 
 /* unit.c */
 /* A module and everything it stands on. */
@@ -124,11 +127,13 @@ typedef enum Mode {
     MODE_host = 4,
     MODE_mesh = 8,
     MODE_plans = 16,
-    MODE_layouts = 32
+    MODE_layouts = 32,
+    MODE_gpu = 64
 } Mode;
 typedef struct Tally {
     uint32_t checked[64]; /* per step of the pipeline: programs it changed */
     uint32_t skipped;     /* parts that could not be compared */
+    uint32_t given;       /* programs that were written */
 } Tally;
 /* False: the program fails, and WHY says how. */
 bool check_program(const char *text, size_t n, unsigned modes, uint64_t seed,
@@ -157,6 +162,15 @@ bool check_host(const char *text, size_t n, uint64_t seed, Buf *why);
 
 /* An object of the host as one that dlopen takes. */
 bool link_shared(const char *object, const char *shared);
+
+/* give.c: the program, of that seed, with what it must compute, is written to
+ * a folder (given.h). */
+typedef struct GiveOpts {
+    const char *folder;
+    TargetId target;
+} GiveOpts;
+bool give_program(const GiveOpts *o, const char *text, size_t n, uint64_t seed,
+                  Tally *t, Buf *why);
 
 /* Streams, one to three, and whatever may leave the first one leaves it. */
 void spread_launches(Module *m, uint64_t seed);

@@ -14,6 +14,7 @@
  */
 #include "smith.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { MOST_WEIGHTS = 64 };
@@ -32,8 +33,9 @@ typedef struct Step {
     Weight weights[MOST_WEIGHTS];
     uint32_t nweights;
     uint32_t parts, batch; /* of a step, rows of each */
-    bool tokens;           /* the input is integers */
-    bool embedded;         /* weight 0 has a row for each */
+    uint32_t seq;
+    bool tokens;   /* the input is integers */
+    bool embedded; /* weight 0 has a row for each */
 } Step;
 
 #define PICK(s, list) \
@@ -190,12 +192,14 @@ static uint32_t attention(Step *s, uint32_t x)
 static uint32_t moves(Step *s, uint32_t x)
 {
     uint32_t y;
+    char longer[32];
     switch (draw_below(s->w, 3)) {
     case 0:
         y = let(s, "+embed", "cumsum %%v%u axis seq", x);
         return let(s, "+embed", "map %%v%u { 0.25 * _0 }", y);
     case 1:
-        y = let(s, "*seq:4, embed", "pad %%v%u axis seq low 1 high 0", x);
+        snprintf(longer, sizeof longer, "*seq:%u, embed", s->seq + 1);
+        y = let(s, longer, "pad %%v%u axis seq low 1 high 0", x);
         y = let(s, "+embed", "slice %%v%u axis seq start 0", y);
         return let(s, "+embed", "map %%v%u, %%v%u { _0 - 0.5 * _1 }", x, y);
     default:
@@ -398,17 +402,36 @@ static void write_main(Step *s, Buf *results)
     update(s, loss(s, x), results);
 }
 
+/* Sizes of axes, `embed` apart. */
+typedef struct Sizes {
+    uint32_t embed, ff, head, hd, vocab;
+} Sizes;
+
+/* Of wide steps: those that tensor cores take and those beside them. */
+static Sizes sizes_of(World *w, bool wide)
+{
+    static const uint32_t sides[] = {16, 20, 32, 48, 64};
+    static const uint32_t heads[] = {16, 24, 32, 64};
+    if (!wide) return (Sizes){4, 3, 2, 2, 5};
+    return (Sizes){sides[draw_below(w, 5)], sides[draw_below(w, 5)] + 4,
+                   1 + draw_below(w, 2), heads[draw_below(w, 4)],
+                   5 + draw_below(w, 60)};
+}
+
 /* The weights lie with `embed` inside of them, or outside. */
-static void write_head(const Step *s, const char *dtype, Buf *out)
+static void write_head(const Step *s, const char *dtype, bool wide, Buf *out)
 {
     bool inner = draw_chance(s->w, 50);
+    Sizes z = sizes_of(s->w, wide);
+    char embed[32];
+    snprintf(embed, sizeof embed, "embed = %u, ", z.embed);
     buf_printf(out,
                "option accumulate \"%u\"\noption batch_axis \"batch\"\n"
                "option dtype \"%s\"\n"
-               "axes (batch = %u, seq = 3, %sff = 3, head = 2, hd = 2, "
-               "ctx = 3, vocab = 5, %slayer = 2)\n",
-               s->parts, dtype, s->batch, inner ? "" : "embed = 4, ",
-               inner ? "embed = 4, " : "");
+               "axes (batch = %u, seq = %u, %sff = %u, head = %u, hd = %u, "
+               "ctx = %u, vocab = %u, %slayer = 2)\n",
+               s->parts, dtype, s->batch, s->seq, inner ? "" : embed, z.ff,
+               z.head, z.hd, s->seq, z.vocab, inner ? embed : "");
     for (uint32_t i = 0; i < s->nweights; i++) {
         buf_printf(out, "param \"w%u\" : ", i);
         print_weight_type(s, i, out);
@@ -430,19 +453,21 @@ static void write_head(const Step *s, const char *dtype, Buf *out)
     }
 }
 
-void step_text(World *w, Buf *out)
+void step_text(World *w, bool wide, Buf *out)
 {
     static const char *const dtypes[] = {"f32",  "f32",  "f32",
                                          "bf16", "bf16", "bf16-states"};
     Step s = {
         .w = w, .parts = 1 + draw_below(w, 3), .batch = 1 + draw_below(w, 2)};
     const char *dtype = PICK(&s, dtypes);
+    static const uint32_t lengths[] = {20, 33, 64, 72, 130};
     Buf results = {0};
+    s.seq = wide ? PICK(&s, lengths) : 3;
     s.real = !strcmp(dtype, "f32") && draw_chance(w, 30) ? "f64" : "f32";
     s.tokens = draw_chance(w, 60);
     s.out = &s.main;
     write_main(&s, &results);
-    write_head(&s, dtype, out);
+    write_head(&s, dtype, wide, out);
     buf_printf(out, ") -> (%s) {\n%s", results.at, s.main.at);
     buf_release(&results);
     buf_release(&s.main);

@@ -29,14 +29,16 @@ typedef struct Task {
     uint64_t seed;
     uint32_t way[CHOICE_count]; /* 0: the plain one */
     bool layouts;               /* these are drawn, too */
+    bool wide;                  /* sizes around those of a GPU's tiles */
 } Task;
 
 /* choose.c */
 const char *choice_name(uint32_t i);
 uint32_t choice_ways(uint32_t i);
 const char *choice_word(uint32_t i, uint32_t way, char out[32]);
-/* PLAIN, by choice, or NULL: what is not drawn. */
-void task_choose(uint64_t seed, const bool plain[CHOICE_count], Task *out);
+/* WIDE: for one device.  PLAIN, by choice, or NULL: what is not drawn. */
+void task_choose(uint64_t seed, bool wide, const bool plain[CHOICE_count],
+                 Task *out);
 const char *chosen(const Task *t, Choice c, char out[32]);
 /* A row of recipes.def. */
 typedef struct Recipe {
@@ -65,7 +67,11 @@ typedef struct Cover {
     uint64_t first_refused[MOST_REFUSALS];
 } Cover;
 
-/* plans.c.  False: the task fails, and WHY says how. */
+/* plans.c.  The program of a task, in the global view; false: WHY says how it
+ * fails, or nothing, where the plan is refused. */
+bool task_read(const Task *t, const char *text, size_t n, Buf *program,
+               Buf *why);
+/* False: the task fails, and WHY says how. */
 bool check_plans(const Task *task, const char *text, size_t n, Cover *cover,
                  Buf *why);
 /* What was refused and, if WHOLE, all counts. */

@@ -1,0 +1,323 @@
+/*
+ * give.c: a program for a machine that has a GPU and no compiler, with what the
+ * interpreter makes of it.
+ *
+ * The program goes through the whole pipeline to its step.  The interpreter
+ * runs what the passes up to the last that changes formats made of it, whose
+ * roundings are those of the code.  Sums in f32 bound a result as they do that
+ * of compiled code of the host (near.c); narrow numbers that come out on the
+ * other side of a rounding do by what moves when every value is off by the unit
+ * of its own dtype, but never by more than that of bf16, since what is narrower
+ * is rounded from exact values, or from those.  Results that move so far that
+ * they would say nothing are left out, and counted.
+ *
+ * Who makes products, and how many streams there are, follows from the seed.
+ */
+#include "given.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../../codegen/codegen.h"
+#include "home.h"
+#include "task.h"
+
+/* Results that may move by more than this share of themselves say little. */
+#define MOST_MOVED 0.125
+enum { MOST_OPS = 300000000 }; /* of a run of the interpreter */
+enum { PARTS_OF_ROOM = 32 };   /* what is held is as near as this to it */
+/* Of results of more elements so many are held as near as others, and more of
+ * them roughly, to a share of the largest. */
+enum { MANY = 1024, MORE = 8192, PARTS_OF_LARGEST = 128 };
+
+typedef struct Gift {
+    const GiveOpts *o;
+    uint64_t seed;
+    Unit asked, compiled;
+    const Fn *fn;
+    double unit;            /* of its sums */
+    Tensor *args, *results; /* of the interpreter */
+    double *moved;          /* by result */
+    Artifact artifact;
+    TitanStory story;
+    TitanImage image;
+    Homes homes;
+    Buf text;
+    Tally *tally;
+    Buf *why;
+} Gift;
+
+static bool complain(Gift *g, const Unit *u, const char *what)
+{
+    return unit_failed(u, g->why, "gpu: %s", what);
+}
+
+/* ------------------------------------------------------------- compiling -- */
+
+static const char *maker(const Gift *g)
+{
+    static const char *const makers[] = {"tuned", "generated", "fused",
+                                         "library"};
+    return makers[g->seed / 3 % 4];
+}
+
+static void choose(Gift *g, Module *m)
+{
+    if (target_is_gpu(g->o->target)) {
+        option_set(m, "target", target_name(g->o->target));
+        option_set(m, "matmul", maker(g));
+    }
+    if (g->seed % 2) spread_launches(m, g->seed / 2);
+}
+
+static bool run_passes(Gift *g, Unit *u, const char *last)
+{
+    char name[32];
+    for (uint32_t i = 0; check_step(i, name); i++) {
+        if (pass_find(name) && !pipeline_run(&u->m, name, &(PipelineOpts){0}))
+            return complain(g, u, arena_printf(&u->arena, "pass %s", name));
+        if (last && !strcmp(name, last)) break;
+    }
+    return true;
+}
+
+static bool compile(Gift *g)
+{
+    Module *m = &g->compiled.m;
+    bool gpu = target_is_gpu(g->o->target);
+    CodegenOpts o = {.target = g->o->target, .level = 2, .matmul = maker(g)};
+    if (!run_passes(g, &g->compiled, NULL)) return false;
+    if (!codegen_run(m, &o, WANT_image | (gpu ? WANT_ptx : WANT_object),
+                     &g->artifact))
+        return complain(g, &g->compiled, "code generation");
+    TitanStatus st = titan_image_open(&g->story, g->artifact.image,
+                                      g->artifact.image_size, &g->image);
+    g->homes = (Homes){m, &g->image, titan_entry(&g->image, "train")};
+    if (st || !g->homes.entry) return complain(g, &g->compiled, "no image");
+    return true;
+}
+
+/* ---------------------------------------------------------- interpreting -- */
+
+static const Fn *entry_train(Module *m)
+{
+    FnRef ref;
+    return fn_find(m, module_str(m, "train"), &ref) ? fn_of(m, ref) : NULL;
+}
+
+static GivenHow how_of(Role role)
+{
+    if (role == ROLE_param) return GIVEN_weight;
+    return role == ROLE_state ? GIVEN_positive : GIVEN_plain;
+}
+
+static bool is_drawn(DType d)
+{
+    return dtype_class(d) == DC_float || d == DT_bool;
+}
+
+static uint64_t state_of(const Gift *g, uint32_t param)
+{
+    return given_bits(g->seed, param);
+}
+
+static void draw_args(Gift *g, Module *m)
+{
+    g->args = inputs_random(m, g->fn, g->seed, &g->asked.arena);
+    for (uint32_t i = 0; i < g->fn->nparams; i++) {
+        Tensor *t = &g->args[i];
+        DType d = type_dtype(m, t->type);
+        for (int64_t k = 0; is_drawn(d) && k < t->n; k++)
+            t->at[k] =
+                given_cell(state_of(g, i), k, how_of(g->fn->params[i].role), d);
+    }
+}
+
+static bool gave_up(const Diag *d)
+{
+    ReportView v;
+    const Report *r = diag_next(d, NULL, &v);
+    return r && v.id == DIAG_interp_limit;
+}
+
+/* What the program gives, and how far that moves; *LONG: it takes too much. */
+static bool interpret(Gift *g, bool *too_long)
+{
+    Module *m = &g->asked.m;
+    InterpOpts o = {.round = true, .limit = MOST_OPS};
+    g->unit = fmin(program_unit(m, unit_entry(&g->asked)), dtype_unit(DT_f32));
+    if (!run_passes(g, &g->asked, "once")) return false;
+    g->fn = entry_train(m);
+    if (!g->fn) return complain(g, &g->asked, "no entry");
+    draw_args(g, m);
+    g->results = NEW_ARRAY(&g->asked.arena, Tensor, g->fn->nresults);
+    g->moved = NEW_ARRAY(&g->asked.arena, double, g->fn->nresults);
+    bool ok = interp_fn(m, g->fn, &o, g->args, g->results, &g->asked.arena);
+    o.jitter = dtype_unit(DT_bf16);
+    o.own = true;
+    ok = ok && program_moved(m, g->fn, &o, g->args, g->results, g->moved);
+    *too_long = !ok && gave_up(&g->asked.diag);
+    return ok || *too_long || complain(g, &g->asked, "it does not run");
+}
+
+/* --------------------------------------------------------------- writing -- */
+
+static void print_place(Gift *g, const char *what, const Home *at, Type t)
+{
+    const TypeInfo *info = type_info(&g->asked.m, t);
+    uint64_t piece = at->slot ? at->slot->piece : 0,
+             pitch = at->slot ? at->slot->pitch : 0;
+    buf_printf(&g->text, "%s %u %llu %u %llu %llu %u", what, at->base,
+               (unsigned long long)at->offset, at->dtype,
+               (unsigned long long)piece, (unsigned long long)pitch,
+               info->naxes);
+    for (uint32_t i = 0; i < info->naxes; i++)
+        buf_printf(&g->text, "  %lld %lld", (long long)info->axes[i].size,
+                   (long long)at->stride[i]);
+}
+
+/* Each EACH-th element; floats as multiples of STEP, so that no digit is
+ * carried that nobody looks at; 0: they are as they are. */
+static void print_cells(Gift *g, const Tensor *t, double step, int64_t each)
+{
+    bool floats = tensor_is_floats(&g->asked.m, t);
+    for (int64_t k = 0; k < t->n; k += each)
+        if (floats && step > 0)
+            buf_printf(&g->text, " %.0f", nearbyint(t->at[k].f / step));
+        else if (floats)
+            buf_printf(&g->text, " %a", t->at[k].f);
+        else
+            buf_printf(&g->text, " %lld", (long long)t->at[k].i);
+    buf_putc(&g->text, '\n');
+}
+
+/* What the entry does not read has no place. */
+static void print_given(Gift *g, uint32_t i)
+{
+    Home at;
+    const Port *p = &g->fn->params[i];
+    const Tensor *t = &g->args[i];
+    g->homes.m = &g->asked.m;
+    if (!home_of(&g->homes, p, &at)) return;
+    if (!is_drawn((DType)at.dtype)) {
+        print_place(g, "hold", &at, p->type);
+        print_cells(g, t, 0, 1);
+        return;
+    }
+    print_place(g, "draw", &at, p->type);
+    buf_printf(&g->text, " %d %llu\n", (int)how_of(p->role),
+               (unsigned long long)state_of(g, i));
+}
+
+/* False: the result moves too far to say something. */
+static bool room_of(Gift *g, uint32_t i, double *room)
+{
+    const Tensor *t = &g->results[i];
+    double largest = tensor_largest(t);
+    *room = 0;
+    if (!tensor_is_floats(&g->asked.m, t)) return g->moved[i] == 0;
+    *room = fmax(program_bound(&g->asked.m, g->unit) * largest,
+                 MAGNIFIED * g->moved[i]);
+    return isfinite(*room) && *room <= MOST_MOVED * largest;
+}
+
+/* MOST elements, or about as many. */
+static void print_want(Gift *g, const Home *at, uint32_t i, double room,
+                       int64_t most)
+{
+    int power;
+    int64_t n = g->results[i].n, each = n > most ? n / most * 2 + 1 : 1;
+    frexp(room / PARTS_OF_ROOM, &power);
+    double step = room > 0 ? ldexp(1, power - 1) : 0;
+    print_place(g, "want", at, g->fn->results[i].type);
+    buf_printf(&g->text, " %a %a %lld", room + step, step, (long long)each);
+    print_cells(g, &g->results[i], step, each);
+}
+
+static bool print_wanted(Gift *g, uint32_t i)
+{
+    Home at;
+    const Port *p = &g->fn->results[i];
+    const Tensor *t = &g->results[i];
+    double room, rough = tensor_largest(t) / PARTS_OF_LARGEST;
+    g->homes.m = &g->asked.m;
+    if (!home_of(&g->homes, p, &at))
+        return complain(g, &g->compiled, "the image lacks a result");
+    if (!room_of(g, i, &room)) {
+        g->tally->skipped++;
+        return true;
+    }
+    bool many = t->n > MANY && room < rough && tensor_is_floats(&g->asked.m, t);
+    print_want(g, &at, i, room, many ? MANY : MORE);
+    if (many) print_want(g, &at, i, rough, MORE);
+    return true;
+}
+
+static const char *path_of(Gift *g, const char *suffix)
+{
+    return arena_printf(&g->asked.arena, "%s/%llu%s", g->o->folder,
+                        (unsigned long long)g->seed, suffix);
+}
+
+static bool write_at(Gift *g, const char *suffix, const void *at, size_t n)
+{
+    const char *path = path_of(g, suffix);
+    return write_file(path, at, n, false) ||
+           unit_failed(&g->asked, g->why, "gpu: could not write %s: %s", path,
+                       strerror(errno));
+}
+
+static bool write_shared(Gift *g)
+{
+    const Artifact *a = &g->artifact;
+    bool ok = write_at(g, ".o", a->object, a->object_size) &&
+              (link_shared(path_of(g, ".o"), path_of(g, ".so")) ||
+               complain(g, &g->compiled, "the object does not link"));
+    unlink(path_of(g, ".o"));
+    return ok;
+}
+
+static bool write_step(Gift *g)
+{
+    if (!target_is_gpu(g->o->target)) return write_shared(g);
+    Buf ptx = {0};
+    CodegenOpts o = {.target = g->o->target, .level = 2, .matmul = maker(g)};
+    ptx_container(&g->compiled.m, &o, &g->artifact, &ptx);
+    bool ok = write_at(g, ".ptx", ptx.at, ptx.n);
+    buf_release(&ptx);
+    return ok;
+}
+
+static bool write_all(Gift *g)
+{
+    for (uint32_t i = 0; i < g->fn->nparams; i++)
+        print_given(g, i);
+    for (uint32_t i = 0; i < g->fn->nresults; i++)
+        if (!print_wanted(g, i)) return false;
+    if (!g->o->folder) return true;
+    return write_step(g) && write_at(g, ".txt", g->text.at, g->text.n);
+}
+
+bool give_program(const GiveOpts *o, const char *text, size_t n, uint64_t seed,
+                  Tally *tally, Buf *why)
+{
+    Gift g = {.o = o, .seed = seed, .tally = tally, .why = why};
+    bool too_long = false;
+    bool ok = unit_read(&g.asked, text, n) && unit_read(&g.compiled, text, n);
+    if (ok) {
+        choose(&g, &g.asked.m);
+        choose(&g, &g.compiled.m);
+        ok = interpret(&g, &too_long);
+    }
+    if (ok && too_long) tally->skipped++;
+    if (ok && !too_long) ok = compile(&g) && write_all(&g);
+    tally->given += ok && !too_long;
+    unit_release(&g.asked);
+    unit_release(&g.compiled);
+    buf_release(&g.text);
+    return ok;
+}
