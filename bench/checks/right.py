@@ -444,6 +444,39 @@ def run_casts(c):
         yield name, what, "the host's bits", "FAILED"
 
 
+# ------------------------------------------------------------------ programs
+
+PROGRAMS = 150
+MAKE_AGAIN = "titan-smith --mode gpu --cases DIR --count 1 --seed"
+
+
+def build_programs(b):
+    """Random programs of seeds that no build had before."""
+    b.tool("gpu-programs")
+    os.makedirs(b.path("cases"), exist_ok=True)
+    b.run(os.path.join(b.build, "titan-smith"), "--mode", "gpu", "--cases",
+          b.path("cases"), "--count", str(PROGRAMS), "--seed",
+          str(time.time_ns() // 1000 % 10 ** 9))
+    b.pack("cases")
+
+
+RAN = re.compile(r"^(\d+) programs, (\d+) failed$", re.M)
+SEED_FAILS = re.compile(r"^seed (\d+): (.*)$", re.M)
+
+
+def run_programs(c):
+    text = c.call([c.path("gpu-programs"), c.unpacked("cases")], fine=(0, 1))
+    done, wrong = RAN.search(text), {}
+    if not done:
+        raise Failed(f"it did not get to its end: {last_of(text)}")
+    for seed, what in SEED_FAILS.findall(text):
+        wrong.setdefault(seed, what)
+    yield (f"{done[1]} random programs", f"{done[2]} failed", "0 failed",
+           passed(done[1] != "0" and done[2] == "0"))
+    for seed, what in wrong.items():
+        yield f"{MAKE_AGAIN} {seed}", what, "as the interpreter", "FAILED"
+
+
 # ----------------------------------------------------------------- sanitizer
 
 
@@ -560,6 +593,8 @@ PARTS = [
          build_replay, run_replay, False),
     Part("casts", "casts between dtypes, at every border, as on the host",
          build_casts, run_casts, False),
+    Part("programs", "random programs against the interpreter", build_programs,
+         run_programs, False),
     Part("sanitizer", "compute-sanitizer over the replay", build_sanitizer,
          run_sanitizer, False),
     Part("text", "a text's bytes, beside PyTorch", build_text, run_text, False),

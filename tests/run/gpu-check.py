@@ -1,5 +1,5 @@
-"""Makes folders of the parts golden, replay and casts, whose programs are
-scripts."""
+"""Makes folders of the parts golden, replay, casts and programs, whose programs
+are scripts."""
 import json
 import os
 import sys
@@ -28,6 +28,13 @@ echo "k4_map1_f32_e4m3: a cast is another (448, 416)"
 echo "633 cases, 1 failed"
 exit 1
 """
+PROGRAMS = """#!/bin/sh
+echo "seed 18: value 3 (f32), element 7 is 2, not 1; the bound is 0.1"
+echo "seed 18: 4 of 9 elements of value 3"
+echo "seed 24: value 9 has other bits in run 2"
+echo "150 programs, 2 failed"
+exit 1
+"""
 SUMS = """#!/bin/sh
 echo "416 cases, 0 failed"
 """
@@ -41,20 +48,21 @@ def put(folder, name, text):
 
 
 def main():
-    folder, replay, casts = sys.argv[1:4]
+    folder, replay, casts, programs = sys.argv[1:5]
     put(casts, "gpu-replay", CASTS)
+    put(programs, "gpu-programs", PROGRAMS)
     put(replay, "gpu-replay", REPLAY)
     put(replay, "gpu-sums", SUMS)
     put(replay, "seed", "12")
-    programs = os.path.join(folder, "programs")
+    made = os.path.join(folder, "programs")
     for case in ("llama", "llama-tied", "gpt2"):
         put(folder, case + ".json", json.dumps(
             {"f64": {"loss": [2.0, 2.0], "grad_norm": [1.0, 1.0]}}))
-    put(programs, "llama-f32", PROGRAM.format(noise=0, loss=2.0))
-    put(programs, "llama-bf16", PROGRAM.format(noise=0, loss=2.002))
-    put(programs, "llama-tied-f32", PROGRAM.format(noise=0, loss=2.002))
-    put(programs, "llama-tied-bf16", PROGRAM.format(noise=1e-6, loss=2.002))
-    put(programs, "gpt2-f32", BROKEN)
+    put(made, "llama-f32", PROGRAM.format(noise=0, loss=2.0))
+    put(made, "llama-bf16", PROGRAM.format(noise=0, loss=2.002))
+    put(made, "llama-tied-f32", PROGRAM.format(noise=0, loss=2.002))
+    put(made, "llama-tied-bf16", PROGRAM.format(noise=1e-6, loss=2.002))
+    put(made, "gpt2-f32", BROKEN)
     # gpt2-bf16 is not there
 
 
