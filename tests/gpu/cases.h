@@ -16,9 +16,10 @@
  *         SIZE STRIDE ...                  (points.h)
  *     arg BYTES fill BYTE                  ... or with all bytes alike
  *     arg same ARG                         the same place as another
- *     want ARG DTYPE EXACT AT NAXES        a result: in the data floats (f64:
+ *     want ARG DTYPE NEAR AT NAXES         a result: in the data floats (f64:
  *         SIZE STRIDE ...                  doubles, others 64-bit integers);
- *                                          outermost axis first
+ *                                          outermost axis first; how near
+ *                                          it is: agree.h
  *     cast ARG FROM POWER DTYPE NAXES      a result: argument FROM, times 2 to
  *         SIZE STRIDE ...                  the POWER, as a cast makes it
  *     any ARG                              a result of which nothing is said
@@ -34,6 +35,7 @@
 #include <stdlib.h>
 
 #include "codegen/kernel.h"
+#include "tests/gpu/agree.h"
 #include "tests/gpu/draw.h"
 
 enum { MOST_WRITTEN = 1 << 14 /* results */ };
@@ -130,11 +132,12 @@ static inline void cases_drawn(Cases *c, size_t bytes, DrawWay way,
 
 /* What a result of few bits is near to: bits that it cannot tell would only be
  * carried. */
-static inline float cases_near(DType d, bool exact, double x)
+static inline float cases_near(DType d, Near near, double x)
 {
     float f = (float)x;
     uint32_t bits;
-    if (exact || dtype_bytes(d) > 2 || !isfinite(f)) return f;
+    bool few = dtype_bytes(d) <= 2 || near == NEAR_flips;
+    if (near == NEAR_exact || !few || !isfinite(f)) return f;
     memcpy(&bits, &f, sizeof bits);
     bits &= ~UINT32_C(0xff); /* 2^-15 of it; the nearest bf16 is 2^-9 */
     memcpy(&f, &bits, sizeof bits);
@@ -142,18 +145,17 @@ static inline float cases_near(DType d, bool exact, double x)
 }
 
 static inline void cases_want(Cases *c, uint32_t arg, DType d,
-                              const DrawShape *s, bool exact,
-                              const Tensor *want)
+                              const DrawShape *s, Near near, const Tensor *want)
 {
     bool narrow = dtype_class(d) == DC_float && d != DT_f64;
     size_t each = narrow ? 4 : 8;
     char *bytes = malloc((size_t)want->n * each + 1);
     for (int64_t i = 0; i < want->n; i++) {
-        float f = cases_near(d, exact, want->at[i].f);
+        float f = cases_near(d, near, want->at[i].f);
         memcpy(bytes + (size_t)i * each,
                narrow ? (const void *)&f : (const void *)&want->at[i], each);
     }
-    fprintf(c->text, "want %" PRIu32 " %d %d %" PRIu64, arg, (int)d, exact,
+    fprintf(c->text, "want %" PRIu32 " %d %d %" PRIu64, arg, (int)d, (int)near,
             cases_bytes(c, bytes, (size_t)want->n * each));
     cases_shape(c, s);
     free(bytes);

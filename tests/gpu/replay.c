@@ -35,7 +35,7 @@ typedef struct Arg {
 typedef struct Want {
     uint32_t arg;
     DType dtype;
-    bool exact;
+    Near near;
     uint64_t from;
     DrawShape shape;
     bool cast; /* of argument `from`, times 2^power */
@@ -182,7 +182,7 @@ static void check_want(Replay *r, Case *c, const Want *w)
         memset(a->known + at, 1, dtype_bytes(w->dtype) + (last ? w->pad : 0));
         Cell want = wanted(r, c, w, x),
              got = dtype_load(w->dtype, a->after + at);
-        if (!agrees(w->dtype, got, want, w->exact) && bad++ == 0)
+        if (!agrees(w->dtype, got, want, w->near) && bad++ == 0)
             tell(r, c,
                  w->cast ? "a cast is another"
                          : "a result is not the interpreter's",
@@ -314,7 +314,7 @@ static void read_want(Case *c, Words *w)
     Want *x = &c->wants[c->nwants++];
     x->arg = (uint32_t)number(w);
     x->dtype = (DType)number(w);
-    x->exact = number(w) != 0;
+    x->near = (Near)number(w);
     x->from = (uint64_t)number(w);
     read_shape(&x->shape, w);
 }
@@ -322,7 +322,7 @@ static void read_want(Case *c, Words *w)
 static void read_cast(Case *c, Words *w)
 {
     Want *x = &c->wants[c->nwants++];
-    *x = (Want){.cast = true, .exact = true};
+    *x = (Want){.cast = true, .near = NEAR_exact};
     x->arg = (uint32_t)number(w);
     x->from = (uint64_t)number(w);
     x->power = (int)number(w);

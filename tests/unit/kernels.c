@@ -6,12 +6,14 @@
  * and opened; each is run on fresh random inputs, in several layouts, its
  * items in two pieces out of order, and compared with what the interpreter
  * makes of the same inputs.  Functions named exact_* must agree bit for bit;
- * those named *in_place* write over their first operand.  A GPU's kernels that
- * promise the host's bits are held against the host's kernels, bit for bit;
- * those named bits_* take operands of any bits, for which the interpreter,
- * whose exp is another, is no judge.
- * TITAN_SEED picks other inputs.  With TITAN_CASES=FOLDER they are written to
- * that folder instead, assembled for sm_90a, for gpu-replay to run elsewhere.
+ * those named rounded_* are compared with what the interpreter makes of them as
+ * they are rounded, and each of them has to be a kernel of a GPU where it is
+ * dense; those named *in_place* write over their first operand.  A GPU's
+ * kernels that promise the host's bits are held against the host's kernels, bit
+ * for bit; those named bits_* take operands of any bits, for which the
+ * interpreter, whose exp is another, is no judge. TITAN_SEED picks other
+ * inputs.  With TITAN_CASES=FOLDER they are written to that folder instead,
+ * assembled for sm_90a, for gpu-replay to run elsewhere.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -162,6 +164,11 @@ static void layout(World *w, Module *m, Launch *l, uint32_t i, int style)
     l->extent[i] = n;
 }
 
+static bool is_rounded(const Module *m, const Fn *fn)
+{
+    return strncmp(str_of(m, fn->name), "rounded_", 8) == 0;
+}
+
 /* False: a tile group that only its parts are kernels of. */
 static bool plan(World *w, uint32_t file, const Fn *fn, int style, Launch *l)
 {
@@ -185,7 +192,8 @@ static bool plan(World *w, uint32_t file, const Fn *fn, int style, Launch *l)
     bool product = fn_is(m, fn, FK_product) && w->maps &&
                    kernels_add_matmul(set, fn, l->args, &l->kernel);
     bool added = product || kernels_add(set, fn, l->args, l->nargs, &l->kernel);
-    assert_true(added || fn_is(m, fn, FK_tile));
+    bool must = !fn_is(m, fn, FK_tile) || (style == 0 && is_rounded(m, fn));
+    assert_true(added || !must);
     if (added && w->host && kernel_at(set, l->kernel)->exact)
         assert_true(kernels_add(w->host, fn, l->args, l->nargs, &l->host));
     return added;
@@ -246,17 +254,23 @@ static bool is_exact(const Module *m, const Fn *fn)
     return strncmp(str_of(m, fn->name), "exact_", 6) == 0;
 }
 
+static Near near_of(const Module *m, const Fn *fn, bool bits)
+{
+    if (bits || is_exact(m, fn)) return NEAR_exact;
+    return is_rounded(m, fn) ? NEAR_flips : NEAR_sums;
+}
+
 static void check_result(Module *m, const Launch *l, uint32_t r,
                          const Tensor *want, const char *bytes, bool bits)
 {
     DType d = type_dtype(m, want->type);
     const char *name = str_of(m, l->fn->name);
-    bool exact = is_exact(m, l->fn) || bits;
+    Near near = near_of(m, l->fn, bits);
     DrawShape shape = shape_of(m, l, l->fn->nparams + r);
     for (int64_t x = 0; x < want->n; x++) {
         int64_t at = draw_place(&shape, x) * dtype_bytes(d);
         Cell got = dtype_load(d, bytes + at);
-        if (agrees(d, got, want->at[x], exact)) continue;
+        if (agrees(d, got, want->at[x], near)) continue;
         if (dtype_class(d) == DC_float)
             fail_msg("%s result %u [%lld] is %.17g, not %.17g", name, r,
                      (long long)x, got.f, want->at[x].f);
@@ -335,7 +349,7 @@ static void write_case(Cases *c, const Module *m, const Launch *l,
         uint32_t i = l->fn->nparams + r;
         DrawShape shape = shape_of(m, l, i);
         cases_want(c, i, type_dtype(m, l->args[i].type), &shape,
-                   is_exact(m, l->fn) || bits, &want[r]);
+                   near_of(m, l->fn, bits), &want[r]);
         int64_t pad =
             l->args[i].pad * dtype_bytes(type_dtype(m, l->args[i].type));
         if (pad && fn_is(m, l->fn, FK_product))
@@ -410,7 +424,7 @@ static void run(World *w, uint32_t file, const Launch *l, const Machine *at)
         draw_cells(&w->draws, way_of(m, fn, i), d, in[i].at, in[i].n);
         draw_store(&shape, d, in[i].at, bytes);
     }
-    InterpOpts opts = {.round = is_exact(m, fn)};
+    InterpOpts opts = {.round = is_exact(m, fn) || is_rounded(m, fn)};
     bool bits = at->host && kernel->exact;
     bool ok = bits || interp_fn(m, fn, &opts, in, want, &w->arena);
     show_errors(w);
