@@ -481,6 +481,7 @@ bool kernels_ptx(KernelSet *s, const char **text, size_t *size)
     optimise(s);
     *text = machine_emit(s->machine, s->module, LLVMAssemblyFile, s->m->arena,
                          size);
+    *text = ptx_halves(*text, s->m->arena, size);
     return true;
 }
 

@@ -19,6 +19,9 @@ void machine_optimise(LLVMTargetMachineRef tm, LLVMModuleRef module, int level);
 /* Assembly or an object, in the arena. */
 const void *machine_emit(LLVMTargetMachineRef tm, LLVMModuleRef module,
                          LLVMCodeGenFileType kind, Arena *a, size_t *size);
+/* PTX without sums that ptxas makes wrong (halves.c); SIZE is its own, or left
+ * as it is. */
+const char *ptx_halves(const char *text, Arena *a, size_t *size);
 
 /* A kernel's shape on a GPU. */
 typedef struct Grid {
