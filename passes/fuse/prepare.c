@@ -6,6 +6,7 @@
  *     attention of few rows is put in place, too
  *   - an einsum that is no product of matrices, or is in such attention,
  *     becomes a product and a sum
+ *   - on a GPU numbers of 8 bits whose products do not fill its units are bf16
  *   - what a gather makes more of is rounded before it
  *   - on a GPU one that is rounded to a dtype which the library does not give
  *     is rounded behind it
@@ -18,6 +19,7 @@
 
 enum {
     LEAST_MATRIX = 2,     /* rows, columns and terms of a matmul */
+    UNIT = 16,            /* numbers of 8 bits of a product */
     FEW_ROWS = 64,        /* a sum with fewer results ... */
     MANY_TERMS = 1 << 16, /* ... of so many elements is cut */
     STEP_ROWS = 1024      /* into about so many sums */
@@ -46,11 +48,12 @@ static Type operand_type(const Prep *p, const Inst *in, uint32_t i)
 
 /* ------------------------------------------------------------- einsums -- */
 
-static bool is_matrix_product(const Prep *p, const Inst *in)
+/* Of rows, columns, terms and what both have, by role. */
+static void einsum_sizes(const Prep *p, const Inst *in, int64_t size[4])
 {
-    int64_t size[4] = {1, 1, 1, 1};
     const Module *m = p->fx->m;
-    if (p->few) return false;
+    for (uint32_t i = 0; i < 4; i++)
+        size[i] = 1;
     for (uint32_t i = 0; i < 2; i++) {
         const TypeInfo *ti =
             type_info(m, value_type(p->fn, inst_arg(p->fn, in, i)));
@@ -60,6 +63,13 @@ static bool is_matrix_product(const Prep *p, const Inst *in)
             if (i == 0 || !both) size[role] *= type_local_size(m, &ti->axes[k]);
         }
     }
+}
+
+static bool is_matrix_product(const Prep *p, const Inst *in)
+{
+    int64_t size[4];
+    if (p->few) return false;
+    einsum_sizes(p, in, size);
     return size[EINSUM_row] >= LEAST_MATRIX &&
            size[EINSUM_column] >= LEAST_MATRIX &&
            size[EINSUM_sum] >= LEAST_MATRIX;
@@ -95,6 +105,51 @@ static Value as_gemm(Prep *p, const Inst *in)
         return NO_VALUE;
     Type t = type_with_dtype(m, in->type, acc);
     return emit_cast(p->b, emit(p->b, OP_einsum, t, in->attr, args, 2), to);
+}
+
+/* The axis that lies innermost in memory. */
+static Axis innermost(Prep *p, Type t)
+{
+    const Fuse *fx = p->fx;
+    Layout l = layout_ordered(fx->m, t, fx->outer.at, fx->outer.n, fx->a);
+    Axis *order =
+        NEW_ARRAY(fx->a, Axis, (size_t)type_info(fx->m, t)->naxes + 1);
+    return order[layout_order(fx->m, l, order) - 1];
+}
+
+/* Numbers of 8 bits are multiplied 16 at a time, along the sum and along what
+ * lies together in the result. */
+static bool is_of_units(Prep *p, const Inst *in)
+{
+    int64_t size[4];
+    einsum_sizes(p, in, size);
+    EinsumRole inner = einsum_role(p->fx->m, p->fn, in, innermost(p, in->type));
+    bool side = inner == EINSUM_row || inner == EINSUM_column;
+    return size[EINSUM_sum] % UNIT == 0 && !(side && size[inner] % UNIT);
+}
+
+/* Where they do not fill that they are multiplied as bf16, which has all of
+ * them. */
+static Value as_wider(Prep *p, const Inst *in)
+{
+    Module *m = p->fx->m;
+    Value args[2];
+    for (uint32_t i = 0; i < 2; i++) {
+        DType d = type_dtype(m, operand_type(p, in, i));
+        if (dtype_class(d) != DC_float || dtype_bytes(d) != 1) return NO_VALUE;
+        args[i] = emit_cast(p->b, operand(p, in, i), DT_bf16);
+    }
+    DType acc = attr_dtype(m, in->attr, AT_acc, DT_f32);
+    Type t = type_with_dtype(m, in->type, acc);
+    return emit_cast(p->b, emit(p->b, OP_einsum, t, in->attr, args, 2),
+                     type_dtype(m, in->type));
+}
+
+static Value as_product(Prep *p, const Inst *in)
+{
+    Value v = NO_VALUE;
+    if (p->fx->gpu && !is_of_units(p, in)) v = as_wider(p, in);
+    return value_eq(v, NO_VALUE) ? as_gemm(p, in) : v;
 }
 
 /* A gather that gives more elements than it has, rounded: less is rounded. */
@@ -427,7 +482,7 @@ static void prep_inst(Prep *p, uint32_t i)
         Value *fields = p->fields[inst_arg(p->fn, in, 0).id];
         if (fields) made = fields[attr_int(m, in->attr, AT_index, 0)];
     } else if (in->op == OP_einsum) {
-        made = is_matrix_product(p, in) ? as_gemm(p, in) : as_loops(p, in);
+        made = is_matrix_product(p, in) ? as_product(p, in) : as_loops(p, in);
     } else if (in->op == OP_map) {
         made = rounded_first(p, in);
     } else if (in->op == OP_reduce) {
