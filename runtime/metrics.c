@@ -179,7 +179,7 @@ static void write_line(Metrics *m, const StepMetrics *step, const Derived *d)
 /* The curve shows the run as a whole: where it gets long, every second value
  * goes. */
 enum { CURVE = 4096 };
-static void remember(Metrics *m, double loss)
+static void remember(Metrics *m, const StepMetrics *step)
 {
     if (!m->losses) m->losses = malloc(CURVE * sizeof *m->losses);
     if (!m->losses) return;
@@ -191,14 +191,16 @@ static void remember(Metrics *m, double loss)
         m->nlosses = CURVE / 2;
         m->every *= 2;
     }
-    m->losses[m->nlosses++] = (float)loss;
+    if (m->nlosses == 0) m->first_step = step->step;
+    m->last_step = step->step;
+    m->losses[m->nlosses++] = (float)step->loss;
 }
 
 TitanStatus metrics_step(TitanStory *s, Metrics *m, const StepMetrics *step,
                          const StepRecord *records, uint32_t n)
 {
     Derived d = derive(m, step);
-    remember(m, step->loss);
+    remember(m, step);
     write_line(m, step, &d);
     if (jsonl_is_open(&m->rows)) TRY(write_row(s, m, step, &d, records, n));
     if (!events_are_open(&m->events)) return TITAN_OK;
@@ -209,7 +211,7 @@ void metrics_curve(const Metrics *m)
 {
     if (m->nlosses < 2) return;
     printf("\nloss\n");
-    plot_curve(m->losses, m->nlosses, stdout);
+    plot_curve(m->losses, m->nlosses, m->first_step, m->last_step, stdout);
 }
 
 TitanStatus metrics_close(TitanStory *s, Metrics *m)

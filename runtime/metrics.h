@@ -47,6 +47,7 @@ typedef struct Metrics {
     double peak_bytes, memory_bytes; /* of the arena; the device's, 0: ditto */
     float *losses; /* of every so many logged steps, for the curve */
     int64_t nlosses, nlogged, every;
+    int64_t first_step, last_step; /* of the first and the last of them */
 } Metrics;
 
 /* DONE: the steps that the run has behind it.  Jsonl of later ones are dropped;

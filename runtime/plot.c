@@ -3,6 +3,7 @@
  */
 #include "plot.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -31,19 +32,19 @@ static void range_of(const float *y, int64_t n, double *low, double *high)
     }
 }
 
-/* The mean of the values that fall into one column of dots. */
+/* Of as many columns as there are values or fewer each has the mean of those
+ * that fall into it; of more of them, what lies between its neighbours. */
 static double column_value(const float *y, int64_t n, int x)
 {
-    int64_t from = n * x / DOTS_X, to = n * (x + 1) / DOTS_X;
-    double sum = 0;
-    int64_t count = 0;
-    if (to <= from) {
+    if (n < DOTS_X) {
         double at = (double)x * (double)(n - 1) / (DOTS_X - 1);
         int64_t i = (int64_t)at;
         int64_t k = i + 1 < n ? i + 1 : i;
         return y[i] + (at - (double)i) * (y[k] - y[i]);
     }
-    for (int64_t i = from; i < to; i++) {
+    double sum = 0;
+    int64_t count = 0;
+    for (int64_t i = n * x / DOTS_X; i < n * (x + 1) / DOTS_X; i++) {
         if (!isfinite(y[i])) continue;
         sum += y[i];
         count++;
@@ -81,7 +82,14 @@ static void put_braille(unsigned char dots, FILE *out)
     fputc(0x80 | (dots & 0x3f), out);
 }
 
-void plot_curve(const float *y, int64_t n, FILE *out)
+static void put_steps(int64_t first, int64_t last, FILE *out)
+{
+    int n = fprintf(out, "%9s +%" PRId64 " ", "step", first) - 11;
+    fprintf(out, "%*" PRId64 "\n", COLUMNS - n, last);
+}
+
+void plot_curve(const float *y, int64_t n, int64_t first, int64_t last,
+                FILE *out)
 {
     double low, high;
     Canvas c;
@@ -93,11 +101,12 @@ void plot_curve(const float *y, int64_t n, FILE *out)
     for (int r = 0; r < ROWS; r++) {
         double at = high - (high - low) * r / (ROWS - 1);
         fprintf(out, "%9.4f |", at);
-        int last = COLUMNS;
-        while (last > 0 && c.dots[r][last - 1] == 0)
-            last--;
-        for (int x = 0; x < last; x++)
+        int end = COLUMNS;
+        while (end > 0 && c.dots[r][end - 1] == 0)
+            end--;
+        for (int x = 0; x < end; x++)
             put_braille(c.dots[r][x], out);
         fputc('\n', out);
     }
+    put_steps(first, last, out);
 }
