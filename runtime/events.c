@@ -17,15 +17,14 @@
  */
 #include "events.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "clock.h"
+#include "files.h"
 
 enum { VARINT = 0, FIXED64 = 1, LENGTH = 2, FIXED32 = 5 };
 enum {
@@ -181,9 +180,7 @@ TitanStatus events_open(TitanStory *s, Events *e, const char *folder,
                         int64_t done)
 {
     char path[4096];
-    if (mkdir(folder, 0777) != 0 && errno != EEXIST)
-        return titan_fail(s, TITAN_IO, "could not make the folder \"%s\": %s",
-                          folder, strerror(errno));
+    TRY(files_need_dir(s, files_real(), folder));
     file_name(path, sizeof path, folder);
     TRY(sink_open(s, &e->sink, path, SINK_anew));
     return write_head(s, e, done);

@@ -348,9 +348,48 @@ int files_remove_tree(Files *files, const char *path)
     return files->class->remove(files, path);
 }
 
+void path_above(const char *path, char out[FILES_PATH])
+{
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/')
+        n--;
+    while (n > 0 && path[n - 1] != '/')
+        n--;
+    if (n == 0 || n >= FILES_PATH) {
+        strcpy(out, ".");
+        return;
+    }
+    memcpy(out, path, n);
+    out[n] = 0;
+}
+
+static int make_dir_in(Files *files, const char *path)
+{
+    char above[FILES_PATH];
+    int error = files->class->make_dir(files, path);
+    if (error) return error;
+    path_above(path, above);
+    return files->class->sync_dir(files, above);
+}
+
+int files_make_dirs(Files *files, const char *path)
+{
+    char part[FILES_PATH];
+    size_t n = strlen(path);
+    int error = make_dir_in(files, path);
+    if (error != ENOENT || n >= sizeof part) return error;
+    for (size_t i = 1; i < n; i++) {
+        if (path[i] != '/' || path[i - 1] == '/') continue;
+        memcpy(part, path, i);
+        part[i] = 0;
+        make_dir_in(files, part); /* one that is there is left as it is */
+    }
+    return make_dir_in(files, path);
+}
+
 TitanStatus files_need_dir(TitanStory *s, Files *files, const char *path)
 {
-    int error = files->class->make_dir(files, path);
+    int error = files_make_dirs(files, path);
     if (error == 0 || error == EEXIST) return TITAN_OK;
     return titan_fail(s, TITAN_IO, "could not make the folder \"%s\": %s", path,
                       strerror(error));

@@ -76,7 +76,12 @@ int file_read_at(Files *files, int fd, uint64_t offset, void *to, size_t size);
 bool path_join(char out[FILES_PATH], const char *dir, const char *name);
 /* Removes a folder with the files in it. */
 int files_remove_tree(Files *files, const char *path);
-/* IO: the folder exists now. */
+/* OUT: what PATH lies in, "." where it does not say. */
+void path_above(const char *path, char out[FILES_PATH]);
+/* Makes the folder PATH with those above it that are not there, and their names
+ * are on the disk.  EEXIST: it was there, or something else of its name. */
+int files_make_dirs(Files *files, const char *path);
+/* IO: the folder exists now, and those above it. */
 TitanStatus files_need_dir(TitanStory *s, Files *files, const char *path);
 
 #endif

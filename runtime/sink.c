@@ -7,6 +7,8 @@
  */
 #include "sink.h"
 
+#include "files.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -27,18 +29,24 @@ static TitanStatus cannot(TitanStory *s, const Sink *k, int error)
 TitanStatus sink_open(TitanStory *s, Sink *k, const char *path, SinkMode mode)
 {
     struct stat st;
-    int flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_APPEND;
+    char above[FILES_PATH];
+    int flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_APPEND |
+                (mode == SINK_anew ? O_TRUNC : 0);
     k->path = strdup(path);
     if (!k->path) return titan_no_memory(s);
-    k->fd = open(path, mode == SINK_anew ? flags | O_TRUNC : flags, 0666);
+    k->fd = open(path, flags, 0666);
+    if (k->fd < 0 && errno == ENOENT) {
+        path_above(path, above);
+        files_make_dirs(files_real(), above);
+        k->fd = open(path, flags, 0666);
+    }
     if (k->fd < 0) {
         int error = errno;
         free(k->path);
         k->path = NULL;
-        return titan_fail(s, TITAN_IO, "could not open \"%s\": %s%s", path,
-                          strerror(error),
-                          error == ENOENT ? "; its folder has to be there"
-                                          : "; name another place");
+        return titan_fail(s, TITAN_IO,
+                          "could not open \"%s\": %s; name another place", path,
+                          strerror(error));
     }
     k->length = fstat(k->fd, &st) == 0 ? st.st_size : 0;
     return TITAN_OK;

@@ -360,10 +360,12 @@ TitanStatus weights_export_ready(TitanStory *s, const TitanImage *im,
     TRY(st);
     TRY(weights_dtype(s, "--export-dtype", dtype, &known));
     snprintf(inside, sizeof inside, "%s/.", dir);
-    bool made = mkdir(dir, 0777) == 0 || errno == EEXIST;
-    if (made && access(inside, W_OK | X_OK) == 0) return TITAN_OK;
+    int error = files_make_dirs(files_real(), dir);
+    if (error == EEXIST) error = 0;
+    if (!error && access(inside, W_OK | X_OK) != 0) error = errno;
+    if (!error) return TITAN_OK;
     return titan_fail(s, TITAN_IO, "could not export weights to \"%s\": %s",
-                      dir, strerror(errno));
+                      dir, strerror(error));
 }
 
 TitanStatus weights_export(TitanStory *s, const TitanImage *im,

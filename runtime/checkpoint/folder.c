@@ -175,22 +175,6 @@ TitanStatus folder_clean(TitanStory *s, Files *files, const char *dir)
     return st;
 }
 
-/* The folder that DIR stands in. */
-static void parent_of(const char *dir, char out[FILES_PATH])
-{
-    size_t n = strlen(dir);
-    while (n > 1 && dir[n - 1] == '/')
-        n--;
-    while (n > 0 && dir[n - 1] != '/')
-        n--;
-    if (n == 0 || n >= FILES_PATH) {
-        strcpy(out, ".");
-        return;
-    }
-    memcpy(out, dir, n);
-    out[n] = 0;
-}
-
 TitanStatus folder_lock(TitanStory *s, Files *files, const char *dir,
                         bool *locked, int *lock)
 {
@@ -208,12 +192,7 @@ TitanStatus folder_lock(TitanStory *s, Files *files, const char *dir,
 
 TitanStatus folder_make(TitanStory *s, Files *files, const char *dir)
 {
-    char above[FILES_PATH];
-    int error = files->class->make_dir(files, dir);
-    if (!error) {
-        parent_of(dir, above);
-        error = files->class->sync_dir(files, above);
-    }
+    int error = files_make_dirs(files, dir);
     if (error && error != EEXIST)
         return io_error(s, "make the folder", dir, error);
     return TITAN_OK;

@@ -56,7 +56,7 @@ static TitanStatus check_options(TitanStory *s, const CheckpointOptions *o,
 /* Said before the first step, not behind the last. */
 static TitanStatus check_writable(TitanStory *s, const char *dir)
 {
-    char above[FILES_PATH];
+    char above[FILES_PATH], inside[FILES_PATH];
     snprintf(above, sizeof above, "%s", dir);
     while (access(above, F_OK) != 0 && errno == ENOENT) {
         char *slash = strrchr(above, '/');
@@ -65,7 +65,11 @@ static TitanStatus check_writable(TitanStory *s, const char *dir)
         else
             strcpy(above, slash ? "/" : ".");
     }
-    if (access(above, W_OK | X_OK) == 0) return TITAN_OK;
+    /* of a file that is no folder root may do anything, but not this */
+    if (!path_join(inside, above, "."))
+        errno = ENAMETOOLONG;
+    else if (access(inside, W_OK | X_OK) == 0)
+        return TITAN_OK;
     return titan_fail(s, TITAN_IO, "could not save to \"%s\": \"%s\": %s", dir,
                       above, strerror(errno));
 }
@@ -241,6 +245,27 @@ static TitanStatus search_named(Checkpoints *c, const char *path, Candidate *k,
                       path);
 }
 
+/* The steps of --checkpoint, where the one that is asked for is not. */
+static TitanStatus no_such_step(Checkpoints *c, int64_t step)
+{
+    Folder f;
+    char there[200];
+    const char *dir = c->o->dir;
+    TRY(folder_scan(c->story, c->files, dir, &f));
+    size_t n = 0;
+    uint32_t i = f.n > 8 ? f.n - 8 : 0; /* the newest of them */
+    n += (size_t)snprintf(there, sizeof there, "%s", i ? ".. " : "");
+    for (; i < f.n; i++)
+        n += (size_t)snprintf(there + n, sizeof there - n, "%" PRId64 "%s",
+                              f.steps[i], i + 1 < f.n ? ", " : "");
+    bool any = f.n > 0;
+    folder_free(&f);
+    return titan_fail(
+        c->story, TITAN_IO,
+        "there is no checkpoint of step %" PRId64 " in \"%s\"; %s%s", step, dir,
+        any ? "its steps: " : "there is none at all", there);
+}
+
 static TitanStatus find(Checkpoints *c, Candidate *k, bool *found,
                         bool *was_there)
 {
@@ -256,8 +281,10 @@ static TitanStatus find(Checkpoints *c, Candidate *k, bool *found,
                           "--resume %s is a step of the folder of "
                           "--checkpoint; there is none",
                           o->resume);
-    *found = true;
     TRY(folder_path(c->story, o->dir, step, "", k->path));
+    if (access(k->path, F_OK) != 0 && errno == ENOENT)
+        return no_such_step(c, step);
+    *found = true;
     return open_named(c, k, step);
 }
 
