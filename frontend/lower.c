@@ -312,9 +312,11 @@ static bool lower_train(Sema *s, const Node *n)
 {
     s->train = NEW(s->a, Train);
     s->train->at = n->head;
+    s->train->block = n->decl.body;
     s->training = true;
     if (!global_batch(s, n) || !default_steps(s) || !begin_entry(s, n, "train"))
         return false;
+    s->train->scope = s->scope;
     guard_updates(s);
     if (!exec_block(s, n->decl.body)) return false;
     if (s->train->loss.kind == VAL_error) {

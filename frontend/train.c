@@ -2,9 +2,10 @@
  * train.c: what a train block has beyond other entries.
  *
  * After `loss` is bound the parameters are known: those that the loss has met
- * and that are not frozen.  `grads` is the bundle of its derivatives, by the
- * op `grad`; what follows carries the phase update.  Each update rule runs its
- * optimizer for the parameters that it is the first to match.
+ * and that are not frozen, where they are used or by an update (frozen.c).
+ * `grads` is the bundle of its derivatives, by the op `grad`; what follows
+ * carries the phase update.  Each update rule runs its optimizer for the
+ * parameters that it is the first to match.
  */
 #include "train.h"
 
@@ -77,6 +78,10 @@ bool train_params_known(Sema *s, Span at)
         Mem *p = s->mems.at[i];
         if (p->role == ROLE_param && !p->frozen && in_entry(s->frame, p))
             vec_push(s->a, &s->trained, p);
+    }
+    if (!train_freeze(s)) {
+        t->loss_wrong = true;
+        return false;
     }
     t->known = true;
     t->params = param_bundle(s);
@@ -170,7 +175,7 @@ bool path_matches(Sema *s, const char *path, const Mem *mem)
     return false;
 }
 
-static bool rule_matches(Sema *s, const Node *n, const Mem *mem)
+bool rule_matches(Sema *s, const Node *n, const Mem *mem)
 {
     if (n->update.paths.n == 0) return true;
     for (uint32_t i = 0; i < n->update.paths.n; i++)
@@ -186,6 +191,9 @@ static bool paths_exist(Sema *s, const Node *n)
         bool found = false;
         for (uint32_t k = 0; k < s->trained.n; k++)
             found |= path_matches(s, STR(s, path.text), s->trained.at[k]);
+        for (uint32_t k = 0; k < s->train->frozen.n; k++)
+            found |=
+                path_matches(s, STR(s, path.text), s->train->frozen.at[k].mem);
         if (found) continue;
         path_unknown(s, path.span, "update", STR(s, path.text));
         return false;
@@ -387,6 +395,16 @@ static bool took_nothing(Sema *s, const Node *n, uint32_t matched)
     return false;
 }
 
+/* What it freezes was read ahead (frozen.c). */
+static bool freeze(Sema *s, const Node *n)
+{
+    const Train *t = s->train;
+    vec_push(s->a, &s->train->rules, n);
+    for (uint32_t k = 0; k < t->frozen.n; k++)
+        if (t->frozen.at[k].by == n) return true;
+    return took_nothing(s, n, 1);
+}
+
 bool exec_update(Sema *s, const Node *n)
 {
     Update u;
@@ -396,7 +414,9 @@ bool exec_update(Sema *s, const Node *n)
         return false;
     }
     if (!train_params_known(s, n->head)) return false;
-    if (!paths_exist(s, n) || !read_update(s, n, &u)) return false;
+    if (!paths_exist(s, n)) return false;
+    if (update_freezes(s, n)) return freeze(s, n);
+    if (!read_update(s, n, &u)) return false;
     vec_push(s->a, &s->train->rules, n);
     uint32_t matched = 0, took = 0;
     for (uint32_t k = 0; k < s->trained.n; k++) {

@@ -6,12 +6,21 @@
 
 #include "sema.h"
 
+/* A parameter that an update leaves as it is. */
+typedef struct Frozen {
+    Mem *mem;
+    const Node *by;
+} Frozen;
+
 struct Train {
+    const Node *block;
+    Scope *scope; /* of the block */
     Span at;
     Val loss;
     Span loss_at;
     bool loss_wrong; /* and reported */
     bool known;      /* the parameters are */
+    VEC(Frozen) frozen;
     Val params;      /* bundles */
     Val raw;         /* the gradients, as differentiated */
     bool *taken;     /* by trained parameter: some update has */
@@ -46,7 +55,16 @@ Val updates_value(Sema *s, Span at);
  * says that it is. */
 Value guard_step(Sema *s, Next *next, uint32_t n);
 
+/* frozen.c */
+/* update … = frozen */
+bool update_freezes(Sema *s, const Node *n);
+/* Of the parameters of the loss, s->trained, takes out those that an update of
+ * the block freezes. */
+bool train_freeze(Sema *s);
+
 bool path_matches(Sema *s, const char *path, const Mem *mem);
+/* One of the update's paths does, or it has none. */
+bool rule_matches(Sema *s, const Node *n, const Mem *mem);
 void path_unknown(Sema *s, Span at, const char *who, const char *path);
 /* Every trained parameter has its update; else an error. */
 bool train_all_taken(Sema *s);
