@@ -6,6 +6,7 @@
 #include "launch.h"
 #include "option.h"
 #include "train.h"
+#include "weights.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -82,6 +83,7 @@ static RunOptions read_options(const Options *o)
                         .seed = option_number(o, OPT_seed, 0),
                         .seed_given = option_given(o, OPT_seed),
                         .init_from = option_text(o, OPT_init_from),
+                        .init_exclude = option_text(o, OPT_init_exclude),
                         .export_to = option_text(o, OPT_export_to),
                         .export_dtype = option_text(o, OPT_export_dtype),
                         .metrics = read_metrics(o),
@@ -188,6 +190,7 @@ static TitanStatus check_usage(TitanStory *s, const Options *o, RunOptions *r)
                           "or STEP:N:-inf",
                           fault);
     TRY(check_rewind(s, o, r));
+    TRY(weights_options(s, r->init_from, r->init_exclude));
     const char *hang = option_text(o, OPT_hang_timeout);
     if (strcmp(hang, "0") != 0 && !stop_parse_time(hang, &r->watchdog.end))
         return titan_fail(s, TITAN_USAGE,

@@ -156,7 +156,7 @@ static TitanStatus load_weights(Run *r)
     if (!from) return TITAN_OK;
     if (!ignores)
         return weights_import(r->story, r->im, r->device, from,
-                              r->o->metrics.quiet);
+                              r->o->init_exclude, r->o->metrics.quiet);
     fprintf(
         stderr,
         "warning: --init-from %s is ignored: the run goes on from what is "

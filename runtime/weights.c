@@ -11,6 +11,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fnmatch.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -23,9 +24,52 @@
 
 typedef struct Import {
     Source files;
+    const char *exclude; /* or NULL */
     bool quiet;
-    uint32_t plain; /* tensors whose scale is not there */
+    uint32_t plain;  /* tensors whose scale is not there */
+    uint32_t absent; /* tensors that are not there */
 } Import;
+
+/* Takes the first pattern off a list. */
+static bool next_pattern(const char **list, char out[FILES_PATH])
+{
+    const char *at = *list;
+    if (!at || !*at) return false;
+    size_t n = strcspn(at, ",");
+    snprintf(out, FILES_PATH, "%.*s", (int)n, at);
+    *list = at + n + (at[n] == ',');
+    return true;
+}
+
+static bool fits(const char *pattern, const char *name)
+{
+    return fnmatch(pattern, name, FNM_NOESCAPE) == 0;
+}
+
+static bool is_excluded(const char *list, const char *name)
+{
+    char pattern[FILES_PATH];
+    while (next_pattern(&list, pattern))
+        if (fits(pattern, name)) return true;
+    return false;
+}
+
+static TitanStatus check_excluded(TitanStory *s, const char *list,
+                                  const CkptLayout *l)
+{
+    char pattern[FILES_PATH];
+    while (next_pattern(&list, pattern)) {
+        bool known = false;
+        for (uint32_t i = 0; i < l->n && !known; i++)
+            known = fits(pattern, l->tensors[i].name);
+        if (!known)
+            return titan_fail(s, TITAN_USAGE,
+                              "--init-exclude names \"%s\"; the model has no "
+                              "such tensor, as there is \"%s\"",
+                              pattern, l->n ? l->tensors[0].name : "");
+    }
+    return TITAN_OK;
+}
 
 /* A file may leave out the first component of every name, as some writers of
  * base models do ("transformer."). */
@@ -98,6 +142,8 @@ static bool check_tensor(Import *in, const CkptTensor *t)
 {
     Wanted w = {t->name, t->shape, t->rank};
     SourceTensor *at = find_tensor(in, t->name);
+    if (is_excluded(in->exclude, t->name)) return true;
+    in->absent += !at;
     if (!at) return missing(w);
     at->used = true;
     return check_dtype(t->name, at->tensor->dtype, t->scale != NULL) &&
@@ -135,16 +181,21 @@ static TitanStatus import_all(TitanStory *s, const TitanImage *im, Import *in,
                               const CkptLayout *l, TitanDevice *device)
 {
     uint32_t bad = 0;
+    TRY(check_excluded(s, in->exclude, l));
     for (uint32_t i = 0; i < l->n; i++)
         bad += !check_tensor(in, &l->tensors[i]);
     if (bad)
         return titan_fail(s, TITAN_BAD_DATA,
                           "%" PRIu32 " of %" PRIu32
-                          " tensors are missing or do not fit",
-                          bad, l->n);
+                          " tensors are missing or do not fit%s",
+                          bad, l->n,
+                          in->absent ? "; what shall keep its initial values "
+                                       "is named by --init-exclude"
+                                     : "");
     for (uint32_t i = 0; i < l->n; i++) {
         const CkptTensor *t = &l->tensors[i];
         CkptData d = {0};
+        if (is_excluded(in->exclude, t->name)) continue;
         d.values = tensor_data(in, t->name, &d.dtype);
         if (t->scale) d.scale = tensor_data(in, t->scale, &d.scale_dtype);
         for (uint32_t p = 0; p < t->nparts; p++)
@@ -160,9 +211,10 @@ static TitanStatus import_all(TitanStory *s, const TitanImage *im, Import *in,
 }
 
 TitanStatus weights_import(TitanStory *s, const TitanImage *im,
-                           TitanDevice *device, const char *dir, bool quiet)
+                           TitanDevice *device, const char *dir,
+                           const char *exclude, bool quiet)
 {
-    Import in = {.quiet = quiet};
+    Import in = {.exclude = exclude, .quiet = quiet};
     CkptLayout layout = {0};
     TitanStatus st = source_open(s, dir, &in.files);
     if (st == TITAN_OK) st = layout_new(s, im, &layout);
@@ -170,6 +222,14 @@ TitanStatus weights_import(TitanStory *s, const TitanImage *im,
     layout_free(&layout);
     source_close(&in.files);
     return titan_while(s, st, "loading weights from \"%s\"", dir);
+}
+
+TitanStatus weights_options(TitanStory *s, const char *from,
+                            const char *exclude)
+{
+    if (from || !exclude) return TITAN_OK;
+    return titan_fail(s, TITAN_USAGE,
+                      "--init-exclude is for --init-from, which is not given");
 }
 
 /* ---------------------------------------------------------------- export -- */

@@ -8,11 +8,18 @@
 #include "device.h"
 
 /* Fills every slot that has a checkpoint name from DIR's model.safetensors,
- * or its index and shards.  Missing tensors and other shapes are BAD_DATA, all
+ * or its index and shards, but those that EXCLUDE names: patterns of a shell, by
+ * commas, of which each fits one tensor at least (else USAGE); NULL: none.
+ * Missing tensors and other shapes are BAD_DATA, all
  * of them named; unused ones are one note on stderr.  So are those that could
  * have scales and have none, unless QUIET. */
 TitanStatus weights_import(TitanStory *s, const TitanImage *im,
-                           TitanDevice *device, const char *dir, bool quiet);
+                           TitanDevice *device, const char *dir,
+                           const char *exclude, bool quiet);
+
+/* USAGE: there is something to exclude, and nothing to exclude it from. */
+TitanStatus weights_options(TitanStory *s, const char *from,
+                            const char *exclude);
 
 /* Whether an export can begin: makes DIR; MISMATCH: two tensors have one name.
  * Asked before the first step, not after the last. */

@@ -271,7 +271,9 @@ static TitanStatus load_weights(Run *r)
 {
     const char *dir = option_text(r->o, OPT_init_from);
     const char *steps = option_text(r->o, OPT_checkpoint);
+    const char *exclude = option_text(r->o, OPT_init_exclude);
     const TitanEntry *init = titan_entry(r->im, "init");
+    TRY(weights_options(r->story, dir, exclude));
     if (dir && steps)
         return titan_fail(r->story, TITAN_USAGE,
                           "--init-from and --checkpoint exclude each other");
@@ -286,7 +288,7 @@ static TitanStatus load_weights(Run *r)
     }
     if (steps) return load_checkpoint(r, steps);
     if (!dir) return TITAN_OK;
-    return weights_import(r->story, r->im, r->device, dir, r->quiet);
+    return weights_import(r->story, r->im, r->device, dir, exclude, r->quiet);
 }
 
 static TitanStatus run_all(Run *r, const TitanCode *code,
