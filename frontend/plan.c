@@ -12,6 +12,8 @@
  */
 #include "plan.h"
 
+#include <stdlib.h>
+
 #include "train.h"
 
 /* ------------------------------------------------------------------ mesh -- */
@@ -55,7 +57,15 @@ static void add_atoms(Plan *p, const Node *body, MeshPart *part)
 static bool add_part(Plan *p, const Node *body, const Setting *set)
 {
     Sema *s = p->s;
-    MeshPart part = {.name = set->name.text, .size = 1};
+    MeshPart part = {.name = set->name.text, .at = set->name.span, .size = 1};
+    const MeshPart *old = part_find(p, part.name);
+    if (old) {
+        Report *r = sema_error(s, DIAG_name_twice, part.at,
+                               "the plan has a mesh axis '%s' already",
+                               STR(s, part.name));
+        report_note(r, old->at, "declared here");
+        return false;
+    }
     if (set->value->kind == N_product) {
         for (uint32_t i = 0; i < set->value->terms.n; i++) {
             const Node *t = set->value->terms.at[i];
@@ -285,6 +295,16 @@ static bool is_batch(const Plan *p, Axis a)
     return batch.id && strcmp(STR(p->s, batch), axis_name(p->s->m, a)) == 0;
 }
 
+/* The rows of the batch that are computed at a time. */
+static int64_t rows_at_once(const Plan *p, const Splittee *t, Axis a,
+                            int64_t size)
+{
+    const char *text = str_of(p->s->m, option_get(p->s->m, "accumulate"));
+    int64_t parts = is_batch(p, a) ? strtoll(text, NULL, 10) : 1;
+    bool cut = t->entry && strcmp(t->entry, "train") == 0 && parts > 1;
+    return cut && size % parts == 0 ? size / parts : size;
+}
+
 /* Devices may have parts of different sizes. */
 static bool may_be_uneven(const Plan *p, const Shard *x, Axis a, Left left,
                           int64_t parts)
@@ -340,7 +360,7 @@ static bool try_axis(Plan *p, Shard *x, const Splittee *t, uint32_t axis,
 {
     MeshAxis m = x->atoms[atom];
     Axis a = x->axes[axis];
-    int64_t size = type_size(p->s->m, t->type, a);
+    int64_t size = rows_at_once(p, t, a, type_size(p->s->m, t->type, a));
     int64_t parts = p->s->m->mesh.at[m.id].size;
     Left left = {size, {size, size}, x->zigzag ? 2 : 1};
     x->seen = true;
@@ -572,6 +592,9 @@ static bool choose(Sema *s, const Node *train, const Node **out)
     if (n)
         report_help(r, "say which: --plan NAME, or none; plans: %s",
                     joined(s, words, n));
+    else
+        report_help(r, "the program has no plans; the file of one stands "
+                       "beside that of the model");
     return false;
 }
 

@@ -18,6 +18,7 @@ enum {
 
 typedef struct MeshPart {
     Str name;
+    Span at;
     int64_t size;
     MeshAxis atoms[8]; /* outermost first */
     uint32_t natoms;

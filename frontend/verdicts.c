@@ -2,7 +2,8 @@
  * verdicts.c: rules that never got anything.
  *
  * A rule that splits no tensor is an error, with the rule that was in front of
- * it everywhere, or with the axes that there are.
+ * it everywhere, or with the axes that there are.  A mesh axis that no rule
+ * names is a warning.
  */
 #include "plan.h"
 
@@ -82,9 +83,40 @@ static void report_unused(Plan *p, const Shard *x)
     buf_release(&b);
 }
 
+static bool is_given(const Plan *p, MeshAxis m)
+{
+    for (uint32_t i = 0; i < p->shards.n; i++)
+        for (uint32_t k = 0; k < p->shards.at[i]->natoms; k++)
+            if (p->shards.at[i]->atoms[k].id == m.id) return true;
+    return false;
+}
+
+/* Mesh axes that no rule names: devices that do the work of others again. */
+static void warn_idle(Plan *p)
+{
+    Sema *s = p->s;
+    for (uint32_t i = 0; i < p->parts.n; i++) {
+        const MeshPart *part = &p->parts.at[i];
+        bool given = part->size == 1;
+        for (uint32_t k = 0; k < part->natoms; k++)
+            given |= is_given(p, part->atoms[k]);
+        if (given) continue;
+        Report *r = diag_warning(
+            s->m->diag, DIAG_rule_ignored, part->at,
+            "mesh axis '%s' splits nothing: the %lld devices along it all "
+            "compute the same",
+            STR(s, part->name), (long long)part->size);
+        report_help(r,
+                    "name it in a rule, as in shard batch over %s, or leave "
+                    "it out",
+                    STR(s, part->name));
+    }
+}
+
 bool rules_used(Plan *p)
 {
     bool ok = true;
+    warn_idle(p);
     for (uint32_t i = 0; i < p->shards.n; i++) {
         const Shard *x = p->shards.at[i];
         if (x->used || !entry_made(p, x)) continue;

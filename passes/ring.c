@@ -50,7 +50,11 @@ static bool find_axis(const Module *m, const Fn *fn, const char *list,
     return false;
 }
 
-static bool ring_fn(Module *m, PassCtx *cx, uint32_t f, const char *list)
+/* Axes that have been made to go round, by number. */
+typedef VEC(Axis) Axes;
+
+static bool ring_fn(Module *m, PassCtx *cx, uint32_t f, const char *list,
+                    Axes *made)
 {
     const Fn *fn = m->fns.at[f];
     Ring r = {.m = m, .fn = fn};
@@ -80,7 +84,30 @@ static bool ring_fn(Module *m, PassCtx *cx, uint32_t f, const char *list)
     m->fns.at[f] = ring_emit(&r);
     pass_remark(m, cx, fn->loc, "'%s' sends blocks of '%s' round %u devices",
                 str_of(m, fn->name), axis_name(m, axis), r.ndevices);
+    vec_push(m->scratch, made, axis);
     return true;
+}
+
+/* A rule of the plan that gathers nothing this way. */
+static void warn_ignored(Module *m, const char *list, const Axes *made)
+{
+    int64_t devices = 1;
+    for (uint32_t i = 0; i < m->mesh.n; i++)
+        devices *= m->mesh.at[i].size;
+    for (uint32_t i = 0; i < m->axes.n && devices > 1; i++) {
+        Axis a = {i};
+        bool known = !is_listed(m, list, a);
+        for (uint32_t k = 0; k < made->n; k++)
+            known |= made->at[k].id == i;
+        if (known) continue;
+        Report *r = diag_warning(
+            m->diag, DIAG_rule_ignored, (Span){0},
+            "'gather %s by ring' has no effect: no attention has blocks of "
+            "'%s' that can go round",
+            axis_name(m, a), axis_name(m, a));
+        report_help(r, "name the axis of the keys, of which devices have parts "
+                       "(-Rpass-missed=ring says more)");
+    }
 }
 
 /* --------------------------------------------------------------- callers -- */
@@ -158,8 +185,10 @@ bool pass_ring(Module *m, PassCtx *cx)
     const char *list = pass_option(m, cx, "ring", "");
     uint32_t n = m->fns.n;
     bool any = false;
+    Axes made = {.n = 0};
     for (uint32_t i = 0; i < n && *list; i++)
-        any |= ring_fn(m, cx, i, list);
+        any |= ring_fn(m, cx, i, list, &made);
+    warn_ignored(m, list, &made);
     for (uint32_t i = 0; i < m->fns.n && any; i++)
         m->fns.at[i] = adapt_fn(m, m->fns.at[i]);
     return true;
