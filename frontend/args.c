@@ -192,8 +192,10 @@ static void bind_arg_sizes(Sema *s, Scope *callee, const Val *v)
 
 static bool missing_arg(Sema *s, const Node *d, const Var *p, Span at)
 {
-    sema_error(s, DIAG_argument, at, "'%s' needs '%s', which is not given",
-               STR(s, d->decl.name.text), STR(s, p->name.text));
+    Report *r =
+        sema_error(s, DIAG_argument, at, "'%s' needs '%s', which is not given",
+                   STR(s, d->decl.name.text), STR(s, p->name.text));
+    report_note(r, d->decl.name.span, "declared here");
     return false;
 }
 

@@ -135,6 +135,11 @@ static void report(Parser *p, const Token *t, const char *const *names,
         t[-1].kind == TT_NAME)
         report_help(r, "a statement gives a name to a value, y = ..., or "
                        "returns one: return ...");
+    if (t->kind > 0 && t->kind < 128 && strchr("+-*/", t->kind) &&
+        t[1].kind == '=' && t[-1].kind == TT_NAME)
+        report_help(r, "names are bound anew: %s = %s %c ...",
+                    str_of(p->m, t[-1].text), str_of(p->m, t[-1].text),
+                    t->kind);
     if (reserved(t) && t[1].kind == '=')
         report_help(r, "%s is reserved and cannot be a name",
                     token_words(p->m, t));

@@ -299,6 +299,15 @@ static Val named_with_file(Sema *s, const Name *path, const char *dot)
     return val_error();
 }
 
+/* A config value comes before what is declared under its name. */
+static void hidden_by_config(Sema *s, Report *r, Str name)
+{
+    const ConfigValue *c = config_own(s, name);
+    if (!c) return;
+    report_note(r, c->at, "'%s' is a value of the config", STR(s, name));
+    report_help(r, "a config value comes first: give one of them another name");
+}
+
 static bool use_target(Sema *s, const Node *n, Callee *out)
 {
     const char *path = STR(s, n->use.target.text);
@@ -317,8 +326,9 @@ static bool use_target(Sema *s, const Node *n, Callee *out)
         *out = v.callee;
         return true;
     }
-    sema_error(s, DIAG_not_a_module, n->use.target.span, "'%s' is no module",
-               path);
+    Report *r = sema_error(s, DIAG_not_a_module, n->use.target.span,
+                           "'%s' is no module", path);
+    if (!dot) hidden_by_config(s, r, n->use.target.text);
     return false;
 }
 
@@ -411,8 +421,15 @@ static Val call_callee(Sema *s, const Node *n, const Val *f, Call *c)
         if ((int)c->nargs >= b->least &&
             (b->most < 0 || (int)c->nargs <= b->most))
             return b->run(s, b, c);
-        sema_error(s, DIAG_argument, c->at, "'%s' does not take %u arguments",
-                   b->name, c->nargs);
+        Report *r = sema_error(s, DIAG_argument, c->at,
+                               "'%s' does not take %u argument%s", b->name,
+                               c->nargs, c->nargs == 1 ? "" : "s");
+        if (b->most < 0)
+            report_help(r, "it takes %d or more", b->least);
+        else if (b->most > b->least)
+            report_help(r, "it takes %d to %d", b->least, b->most);
+        else
+            report_help(r, "it takes %d", b->least);
         return val_error();
     }
     const Node *d = f->callee.decl;
@@ -439,8 +456,11 @@ Val eval_call(Sema *s, const Node *n)
     Val f = eval_node(s, n->call.fn);
     if (val_failed(&f)) return f;
     if (f.kind != VAL_callee && f.kind != VAL_instance) {
-        sema_error(s, DIAG_not_a_module, n->call.fn->span,
-                   "%s is no function and no module", val_label(s, &f, "this"));
+        Report *r = sema_error(s, DIAG_not_a_module, n->call.fn->span,
+                               "%s is no function and no module",
+                               val_label(s, &f, "this"));
+        if (n->call.fn->kind == N_name)
+            hidden_by_config(s, r, n->call.fn->name);
         return val_error();
     }
     Call c = {.node = n, .at = n->head};
