@@ -6,6 +6,7 @@
 
 #include "narrow.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,8 +104,24 @@ static double step_seconds(const StepLog *l)
            pulse_seconds(l->pulse, PHASE_log);
 }
 
+/* --steps may be more than the schedule was made for. */
+static void warn_idle(StepLog *l, int64_t step)
+{
+    int64_t planned = (int64_t)titan_fact(l->im, "steps", 0);
+    if (l->idle || planned == 0 || step <= planned) return;
+    if (log_record(l, "lr") != 0) return;
+    l->idle = true;
+    progress_clear(&l->metrics.progress);
+    fprintf(stderr,
+            "warning: the rate is 0 from step %" PRId64
+            " on: the program's schedule is for %" PRId64
+            " steps; compile it with -D steps=N for more\n",
+            step, planned);
+}
+
 TitanStatus log_step(StepLog *l, int64_t step, int64_t steps)
 {
+    warn_idle(l, step);
     l->since++;
     l->tokens_seen += l->tokens;
     progress_step(&l->metrics.progress, step, steps);

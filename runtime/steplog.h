@@ -29,6 +29,7 @@ typedef struct StepLog {
     double seconds, data;  /* of steps, and waiting for data, up to that one */
     int64_t valid_step[2]; /* that were validated last, odd and even ones */
     double valid_loss[2];
+    bool idle;           /* that the rate has come to nothing was said */
     StepRecord *records; /* one for each port at most */
     double *values;      /* of all records */
 } StepLog;
