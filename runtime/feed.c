@@ -148,6 +148,24 @@ static void shape_reader(Feed *f, const FeedOptions *o)
     s->apart = o->pack == PACK_documents;
 }
 
+/* Texts end the run where they have a token that the model has not; the data of
+ * validation is read with the same tokenizer. */
+static TitanStatus open_tokenizer(Feed *f, const FeedOptions *o)
+{
+    FeedData *d = f->data;
+    if (!o->tokenizer) return TITAN_OK;
+    TRY(tokenizer_open(f->story, o->tokenizer, &d->tokenizer));
+    uint32_t n = tokenizer_size(d->tokenizer), bound = d->mix.o.bound;
+    if (bound && n > bound && !o->fill)
+        fprintf(stderr,
+                "warning: the tokenizer has %" PRIu32
+                " ids, the model's vocabulary %" PRIu32
+                ": a text with one of the others ends the run; -D sets it when "
+                "the program is compiled\n",
+                n, bound);
+    return TITAN_OK;
+}
+
 TitanStatus feed_open(Feed *f, const FeedOptions *o)
 {
     FeedData *d = f->data = calloc(1, sizeof *d);
@@ -160,8 +178,7 @@ TitanStatus feed_open(Feed *f, const FeedOptions *o)
         return titan_fail(f->story, TITAN_USAGE,
                           "no data: name token or text files with --data");
     shape_reader(f, o);
-    if (o->tokenizer)
-        TRY(tokenizer_open(f->story, o->tokenizer, &d->tokenizer));
+    TRY(open_tokenizer(f, o));
     TRY(open_mix(f, o));
     d->begin = calloc(d->mix.n, sizeof *d->begin);
     if (!d->begin) return titan_no_memory(f->story);

@@ -60,6 +60,7 @@ static int unknown(const char *name)
     const Command *near = nearest(name);
     fprintf(stderr, "titan: error: there is no command \"%s\"", name);
     if (near) fprintf(stderr, "; did you mean \"%s\"?", near->text.name);
+    if (!near) fputs("; --help lists them", stderr);
     fputs("\n", stderr);
     return exit_code(TITAN_USAGE);
 }

@@ -40,7 +40,8 @@ static TitanStatus too_large(Packer *p, size_t i, int64_t id)
     uint32_t bound = p->base.o->bound;
     return titan_fail(p->base.story, TITAN_BAD_DATA,
                       "\"%s\": token %zu of %s %" PRId64 " is %" PRId64
-                      ", the model's vocabulary has %" PRIu32,
+                      ", the model's vocabulary has %" PRIu32
+                      "; -D sets it when the program is compiled",
                       h->path, i, h->unit, h->piece.number, id,
                       bound ? bound : (uint32_t)INT32_MAX);
 }

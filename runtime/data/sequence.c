@@ -131,7 +131,8 @@ static TitanStatus too_large(const Sequence *q, const TokenFile *f, int64_t i,
 {
     return titan_fail(q->base.story, TITAN_BAD_DATA,
                       "\"%s\": token %" PRId64 " is %" PRIu32
-                      ", the model's vocabulary has %" PRIu32,
+                      ", the model's vocabulary has %" PRIu32
+                      "; -D sets it when the program is compiled",
                       f->path, i, token, bound);
 }
 
