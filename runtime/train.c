@@ -496,8 +496,8 @@ static TitanStatus run_all(Run *r)
     r->log.metrics.memory_bytes = r->device->memory_bytes;
     r->skips.most = o->max_skips;
     if (o->export_to)
-        TRY(weights_export_ready(r->story, r->im, o->export_to,
-                                 o->export_dtype));
+        TRY(weights_export_ready(r->story, r->im, o->export_to, o->export_dtype,
+                                 o->export_state));
     pulse_enter(r->pulse, PHASE_load);
     TRY(checkpoint_open(r->story, r->im, r->device, &o->checkpoint, NULL,
                         &r->checkpoints));
@@ -516,7 +516,7 @@ static TitanStatus run_all(Run *r)
     bool whole = st == TITAN_OK || st == TITAN_NUMERICS || st == TITAN_STOPPED;
     if (!whole || !o->export_to) return st;
     TRY(weights_export(r->story, r->im, r->device, o->export_to,
-                       o->export_dtype, o->init_from));
+                       o->export_dtype, o->export_state, o->init_from));
     return st;
 }
 

@@ -18,7 +18,8 @@ typedef struct RunOptions {
     int64_t steps; /* -1: the config value `steps` */
     int64_t seed;
     bool seed_given; /* else a checkpoint's is taken */
-    const char *init_from, *init_exclude, *export_to, *export_dtype;
+    const char *init_from, *init_exclude;
+    const char *export_to, *export_dtype, *export_state; /* or NULL */
     MetricsOptions metrics;
     const char *ledger;   /* NULL: beside the checkpoints */
     int64_t skip_batches; /* where the run begins or goes on */

@@ -408,13 +408,91 @@ static TitanStatus check_names(TitanStory *s, const CkptLayout *l)
     return st;
 }
 
-TitanStatus weights_export_ready(TitanStory *s, const TitanImage *im,
-                                 const char *dir, const char *dtype)
+/* ---------------------------------------------------- states as weights -- */
+
+/* The program as if parameters lay where their states do. */
+typedef struct Posed {
+    TitanImage im;
+    TitanSlot *slots;
+} Posed;
+
+static bool is_path(const char *path, const char *a, const char *b)
 {
+    size_t n = strlen(a);
+    return strncmp(path, a, n) == 0 && path[n] == '.' &&
+           strcmp(path + n + 1, b) == 0;
+}
+
+static bool same_axes(const TitanImage *im, TitanRange a, TitanRange b)
+{
+    bool same = a.n == b.n;
+    for (uint32_t i = 0; same && i < a.n; i++) {
+        const TitanAxis *x = &im->axes[a.first + i],
+                        *y = &im->axes[b.first + i];
+        same = x->size == y->size && strcmp(titan_string(im, x->name),
+                                            titan_string(im, y->name)) == 0;
+    }
+    return same;
+}
+
+/* STATE of parameter P: "wq.avg" of its optimizer, "avg.wq" of the train block;
+ * NULL: it has none. */
+static const TitanSlot *state_of(const TitanImage *im, const TitanSlot *p,
+                                 const char *state)
+{
+    const char *path = titan_string(im, p->path);
+    for (uint32_t i = 0; i < im->nslots; i++) {
+        const TitanSlot *t = &im->slots[i];
+        const char *own = titan_string(im, t->path);
+        if (t->role == TITAN_ROLE_state && same_axes(im, t->axes, p->axes) &&
+            (is_path(own, path, state) || is_path(own, state, path)))
+            return t;
+    }
+    return NULL;
+}
+
+static TitanStatus pose(TitanStory *s, const TitanImage *im, const char *state,
+                        Posed *out)
+{
+    bool any = false;
+    *out = (Posed){.im = *im};
+    if (!state) return TITAN_OK;
+    out->slots = calloc((size_t)im->nslots + 1, sizeof *out->slots);
+    if (!out->slots) return titan_no_memory(s);
+    for (uint32_t i = 0; i < im->nslots; i++) {
+        TitanSlot *p = &out->slots[i];
+        *p = im->slots[i];
+        const TitanSlot *t =
+            p->flags & TITAN_SLOT_ckpt ? state_of(im, p, state) : NULL;
+        if (!t) continue;
+        any = true;
+        p->dtype = t->dtype;
+        p->offset = t->offset;
+        p->piece = t->piece;
+        p->pitch = t->pitch;
+        p->flags = (p->flags & ~(uint32_t)TITAN_SLOT_host) |
+                   (t->flags & (uint32_t)TITAN_SLOT_host);
+    }
+    out->im.slots = out->slots;
+    if (any) return TITAN_OK;
+    return titan_fail(s, TITAN_MISMATCH,
+                      "--export-state: no parameter has a state \"%s\" of its "
+                      "own axes",
+                      state);
+}
+
+TitanStatus weights_export_ready(TitanStory *s, const TitanImage *im,
+                                 const char *dir, const char *dtype,
+                                 const char *state)
+{
+    Posed posed;
     char inside[FILES_PATH];
     uint32_t known;
     CkptLayout layout;
-    TitanStatus st = layout_new(s, im, &layout);
+    TitanStatus st = pose(s, im, state, &posed);
+    free(posed.slots);
+    TRY(st);
+    st = layout_new(s, im, &layout);
     if (st == TITAN_OK) st = check_names(s, &layout);
     layout_free(&layout);
     TRY(st);
@@ -430,15 +508,19 @@ TitanStatus weights_export_ready(TitanStory *s, const TitanImage *im,
 
 TitanStatus weights_export(TitanStory *s, const TitanImage *im,
                            TitanDevice *device, const char *dir,
-                           const char *dtype, const char *from)
+                           const char *dtype, const char *state,
+                           const char *from)
 {
-    Export e = {.story = s, .im = im, .device = device};
-    TRY(weights_export_ready(s, im, dir, dtype));
+    Posed posed;
+    Export e = {.story = s, .im = &posed.im, .device = device};
+    TRY(weights_export_ready(s, im, dir, dtype, state));
     TRY(weights_dtype(s, "--export-dtype", dtype, &e.dtype));
-    TitanStatus st = layout_new(s, im, &e.layout);
+    TitanStatus st = pose(s, im, state, &posed);
+    if (st == TITAN_OK) st = layout_new(s, &posed.im, &e.layout);
     if (st == TITAN_OK) st = write_all(&e, dir);
     if (st == TITAN_OK && from && strcmp(from, dir) != 0)
         st = weights_companions(s, from, dir);
     layout_free(&e.layout);
+    free(posed.slots);
     return titan_while(s, st, "exporting weights to \"%s\"", dir);
 }

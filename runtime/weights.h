@@ -8,8 +8,8 @@
 #include "device.h"
 
 /* Fills every slot that has a checkpoint name from DIR's model.safetensors,
- * or its index and shards, but those that EXCLUDE names: patterns of a shell, by
- * commas, of which each fits one tensor at least (else USAGE); NULL: none.
+ * or its index and shards, but those that EXCLUDE names: patterns of a shell,
+ * by commas, of which each fits one tensor at least (else USAGE); NULL: none.
  * Missing tensors and other shapes are BAD_DATA, all
  * of them named; unused ones are one note on stderr.  So are those that could
  * have scales and have none, unless QUIET. */
@@ -21,17 +21,22 @@ TitanStatus weights_import(TitanStory *s, const TitanImage *im,
 TitanStatus weights_options(TitanStory *s, const char *from,
                             const char *exclude);
 
-/* Whether an export can begin: makes DIR; MISMATCH: two tensors have one name.
- * Asked before the first step, not after the last. */
+/* Whether an export can begin: makes DIR; MISMATCH: two tensors have one name,
+ * or no parameter has STATE.  Asked before the first step, not after the last.
+ */
 TitanStatus weights_export_ready(TitanStory *s, const TitanImage *im,
-                                 const char *dir, const char *dtype);
+                                 const char *dir, const char *dtype,
+                                 const char *state);
 
 /* Writes DIR/model.safetensors (above 5 GB: shards and an index) in the given
  * dtype ("f32", "bf16", "f16"), and copies config.json and tokenizer files
- * from FROM (NULL: none). */
+ * from FROM (NULL: none).  STATE (or NULL): of each parameter that has such a
+ * state, of an optimizer or of the train block, that is written in its place.
+ */
 TitanStatus weights_export(TitanStory *s, const TitanImage *im,
                            TitanDevice *device, const char *dir,
-                           const char *dtype, const char *from);
+                           const char *dtype, const char *state,
+                           const char *from);
 
 /* What an export is made of: the files of SRC as DIR/model..., and what stands
  * beside weights, from FROM to TO. */
