@@ -298,6 +298,9 @@ VIT = {
 CASES = {
     "llama": (LLAMA, decoder_tensors),
     "llama-tied": (dict(LLAMA, tie_word_embeddings=True), decoder_tensors),
+    "llama-scaled": (dict(LLAMA, rope_scaling={
+        "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 32}), decoder_tensors),
     "gpt2": (GPT2, gpt2_tensors),
     "qwen3": (QWEN3, qwen3_tensors),
     "qwen3-tied": (dict(QWEN3, tie_word_embeddings=True), qwen3_tensors),
