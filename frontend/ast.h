@@ -50,6 +50,7 @@ typedef struct Names {
 typedef struct Setting {
     Name name;
     Node *value;
+    Name key; /* in a config: its text is a name in config.json, or empty */
 } Setting;
 
 typedef struct Settings {

@@ -9,6 +9,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const Node *block_find(const Unit *u, Str name)
 {
@@ -174,7 +175,8 @@ static void set_value(Sema *s, Unit *u, const Node *block, const Setting *it)
 {
     ConfigValue c = {.name = it->name.text,
                      .at = it->name.span,
-                     .config = block->config.name.text};
+                     .config = block->config.name.text,
+                     .key = it->key};
     const Define *d = u == s->main ? define_of(s, c.name) : NULL;
     if (d) {
         c.overridden = true;
@@ -185,6 +187,7 @@ static void set_value(Sema *s, Unit *u, const Node *block, const Setting *it)
     if (val_failed(&c.value)) return;
     check_finite(s, &c, &c.value, d ? (Span){0} : it->value->span);
     ConfigValue *old = find_in(u, c.name);
+    if (old && !c.key.text.id) c.key = old->key;
     if (old)
         *old = c;
     else
@@ -237,6 +240,48 @@ bool unit_configure(Sema *s, Unit *u, Str config, Span at)
     s->scope = scope;
     if (u == s->main && s->m->diag->nerrors == errors) check_defines(s);
     return s->m->diag->nerrors == errors;
+}
+
+/* -------------------------------------------------------- config.json -- */
+
+/* rope_theta, rope_scaling.factor */
+static bool is_key(const char *text, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                    "0123456789_.",
+                    text[i]))
+            return false;
+    return n > 0;
+}
+
+static bool option_keys(Sema *s, const ConfigValue *c)
+{
+    const char *text = c->key.text.id ? STR(s, c->key.text) : "";
+    while (*text) {
+        size_t n = strcspn(text, " ");
+        if (!is_key(text, n)) {
+            sema_error(s, DIAG_config_value, c->key.span,
+                       "a name in config.json is of letters, digits, '_' and "
+                       "dots, as in \"rope_scaling.factor\"");
+            return false;
+        }
+        if (val_is_number(&c->value))
+            option_set(s->m,
+                       arena_printf(s->a, "config.%s.%.*s", STR(s, c->name),
+                                    (int)n, text),
+                       number_str(s, c->value.number));
+        text += n + strspn(text + n, " ");
+    }
+    return true;
+}
+
+bool config_keys(Sema *s)
+{
+    bool ok = true;
+    for (uint32_t i = 0; i < s->main->config.n; i++)
+        ok &= option_keys(s, &s->main->config.at[i]);
+    return ok;
 }
 
 /* ------------------------------------------------------------ printing -- */

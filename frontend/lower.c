@@ -586,5 +586,6 @@ bool frontend_lower(Frontend *f)
     if (s->main->config_name.id)
         option_set(s->m, "config", STR(s, s->main->config_name));
     if (train) option_set(s->m, "train", STR(s, train->decl.name.text));
+    if (!config_keys(s)) return false;
     return plan_check(s, train) && s->m->diag->nerrors == 0;
 }

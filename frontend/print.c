@@ -568,6 +568,8 @@ static void config(Printer *p, const Node *n)
         const Setting *s = &n->config.items.at[i];
         buf_printf(p->out, "\n    %s = ", text(p, s->name.text));
         expr(p, s->value, P_choose);
+        if (s->key.text.id)
+            buf_printf(p->out, " as \"%s\"", text(p, s->key.text));
     }
     buf_puts(p->out, "\n}");
 }

@@ -249,6 +249,7 @@ typedef struct ConfigValue {
     Val value;
     Span at;         /* where it was set */
     Str config;      /* the block; empty: the command line */
+    Name key;        /* names of it in config.json, with blanks; or empty */
     bool overridden; /* by -D */
 } ConfigValue;
 
@@ -472,6 +473,9 @@ ConfigValue *config_find(Sema *s, Unit *u, Str name);
 ConfigValue *config_here(Sema *s, Str name);
 /* The same, of the present scope's own file alone; the library has none. */
 ConfigValue *config_own(Sema *s, Str name);
+/* Each number of the program that has a name in config.json is an option,
+ * config.NAME.KEY: what is read beside weights is compared with it. */
+bool config_keys(Sema *s);
 
 /* size.c */
 typedef struct AxisList {

@@ -100,7 +100,7 @@ static void add_word(Parser *p, TokenVec *v, const Token *t);
 %type <node> unary power contract postfix primary
 %type <settings> imports axis_items settings settings_line args args_opt
 %type <settings> with_opt overrides use_args
-%type <setting> import_item axis_item setting arg
+%type <setting> import_item axis_item setting value arg
 %type <items> items use_axes
 %type <item> item
 %type <vars> vars signature targets results results_opt
@@ -187,16 +187,16 @@ imports: import_item              { $$ = (SettingVec){0}; PUSH($$, $1); }
        | imports ',' import_item  { $$ = $1; PUSH($$, $3); }
        ;
 
-import_item: path            { $$ = (Setting){$1, NULL}; }
-           | path WITH name  { $$ = (Setting){$1, make_name(p, $3)}; }
+import_item: path            { $$ = (Setting){.name = $1}; }
+           | path WITH name  { $$ = (Setting){.name = $1, .value = make_name(p, $3)}; }
            ;
 
 axis_items: axis_item                 { $$ = (SettingVec){0}; PUSH($$, $1); }
           | axis_items ',' axis_item  { $$ = $1; PUSH($$, $3); }
           ;
 
-axis_item: name                { $$ = (Setting){$1, NULL}; }
-         | name '=' axis_size  { $$ = (Setting){$1, $3}; }
+axis_item: name                { $$ = (Setting){.name = $1}; }
+         | name '=' axis_size  { $$ = (Setting){.name = $1, .value = $3}; }
          ;
 
 axis_size: expr  { $$ = as_axis_sum(p, $1); }
@@ -214,14 +214,18 @@ settings: %empty                   { $$ = (SettingVec){0}; }
         | settings_line separator_opt  { $$ = $1; }
         ;
 
-settings_line: setting  { $$ = (SettingVec){0}; PUSH($$, $1); }
-             | settings_line separator setting  { $$ = $1; PUSH($$, $3); }
+settings_line: value  { $$ = (SettingVec){0}; PUSH($$, $1); }
+             | settings_line separator value  { $$ = $1; PUSH($$, $3); }
              ;
+
+value: setting
+     | setting AS string  { $$ = $1; $$.key = (Name){$3->string, $3->span}; }
+     ;
 
 separator: ',' | NEWLINE ;
 separator_opt: %empty | separator ;
 
-setting: name '=' expr  { $$ = (Setting){$1, $3}; }
+setting: name '=' expr  { $$ = (Setting){.name = $1, .value = $3}; }
        ;
 
 header: name interface {
@@ -685,7 +689,7 @@ args: arg           { $$ = (SettingVec){0}; PUSH($$, $1); }
     ;
 
 arg: expr           { $$ = (Setting){.value = $1}; }
-   | name '=' expr  { $$ = (Setting){$1, $3}; }
+   | name '=' expr  { $$ = (Setting){.name = $1, .value = $3}; }
    ;
 
 items: item            { $$ = (ItemVec){0}; PUSH($$, $1); }

@@ -7,6 +7,7 @@
 #include "weights.h"
 
 #include "checkpoint/source.h"
+#include "config_json.h"
 #include "layout.h"
 
 #include <dirent.h>
@@ -221,6 +222,7 @@ TitanStatus weights_import(TitanStory *s, const TitanImage *im,
     if (st == TITAN_OK) st = import_all(s, im, &in, &layout, device);
     layout_free(&layout);
     source_close(&in.files);
+    if (st == TITAN_OK) config_json_compare(im, dir);
     return titan_while(s, st, "loading weights from \"%s\"", dir);
 }
 
