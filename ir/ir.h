@@ -72,6 +72,8 @@ bool dtype_find(const char *name, DType *out);
 /* f32, f64, the integers and bool compute in themselves; narrower floats are
  * storage only. */
 bool dtype_computes(DType d);
+/* Every value of d is a value of `wide`, so a cast to it loses nothing. */
+bool dtype_holds(DType wide, DType d);
 /* In what a reduce, einsum, scatter or cumsum of d adds up when it does not
  * say: f64 in f64, other floats in f32, the rest in themselves. */
 DType dtype_acc(DType d);

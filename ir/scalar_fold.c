@@ -506,8 +506,7 @@ static bool float_holds(DType wide, DType d)
            top >= (1 << f->exponent) - 1 - f->bias;
 }
 
-/* Every value of d is a value of `wide`, so a cast to it loses nothing. */
-static bool holds(DType wide, DType d)
+bool dtype_holds(DType wide, DType d)
 {
     DClass w = dtype_class(wide), c = dtype_class(d);
     if (wide == d) return true;
@@ -550,6 +549,6 @@ Expr scalar_fold_cast(Module *m, DType d, Expr x)
     if (in.op == SC_const) return cast_const(m, d, &in);
     if (in.op != SC_cast) return KEEP;
     DType from = expr_dtype(m, in.args[0]);
-    if (!holds((DType)in.dtype, from)) return KEEP;
+    if (!dtype_holds((DType)in.dtype, from)) return KEEP;
     return expr_cast(m, d, in.args[0]);
 }

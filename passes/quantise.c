@@ -308,13 +308,6 @@ static Value write_in_way(Quantise *q, const Marked *c, const Value *x)
     return write_scaled(q, x, c);
 }
 
-/* What rows chose by is moved before anybody computes with it. */
-static Value narrow_of(const Quantise *q, Value y)
-{
-    const Inst *in = inst_of(q->rw.b.fn, y);
-    return is_cast(q->m, q->rw.b.fn, in) ? inst_arg(q->rw.b.fn, in, 0) : y;
-}
-
 /* AS: what its sums are, itself or what adds them up. */
 static bool write_contraction(Quantise *q, Value v, Value as)
 {
@@ -331,15 +324,10 @@ static bool write_contraction(Quantise *q, Value v, Value as)
     q->wide = c.way[0].power && c.way[1].power ? DT_bf16 : DT_f32;
     q->rw.b.loc = q->in->loc;
     q->rw.b.phase = (Phase)q->in->phase;
-    bool chosen = quant_is_chosen(q);
     Value y = write_in_way(q, &c, x);
     q->made += c.way[0].method != METHOD_none;
     DType to = type_dtype(q->m, value_type(fn, as));
     y = emit_cast(&q->rw.b, y, to);
-    Value narrow = narrow_of(q, y);
-    if (chosen &&
-        dtype_bytes(type_dtype(q->m, quant_type(q, narrow))) < dtype_bytes(to))
-        quant_carry_from(q, as, narrow);
     value_set_name(&q->rw.b, y, fn->names[as.id]);
     rewrite_set(&q->rw, as, y);
     return true;
@@ -396,7 +384,6 @@ static bool write_fn(Quantise *q, const Fn *fn)
             sums[as.id] = v;
             if (as.id != i) continue;
         }
-        if (value_eq(sums[i], NO_VALUE) && quant_carry(q, v)) continue;
         if (value_eq(sums[i], NO_VALUE))
             copy_unmarked(q, v);
         else if (!write_contraction(q, sums[i], v))
@@ -410,7 +397,6 @@ static bool quantise_fn(Quantise *q, Fn **at)
     const Fn *fn = *at;
     if (!fn_has_attr(q->m, fn, AT_recipe)) return true;
     q->made = q->blocked.n = 0;
-    q->carried = no_values(q->m->scratch, fn->ninsts);
     rewrite_begin(&q->rw, q->m, fn);
     if (!write_fn(q, fn)) return false;
     pass_remark(q->m, q->cx, fn->loc, "%u products of @%s are quantised",

@@ -6,7 +6,6 @@
  *     blocks   blocks that share a scale, multiplied out in bf16
  *     native   and in products that take the scales
  *     chosen   products with matrices that rows choose
- *     carry    moves of what these round
  */
 #ifndef TITAN_QUANTISE_H
 #define TITAN_QUANTISE_H
@@ -105,8 +104,7 @@ typedef struct Quantise {
     VEC(Shared) shared;
     Axis sum[QUANT_AXES], inner[QUANT_AXES];
     uint32_t nsum;
-    Value *carried; /* by value of the old function: its narrow numbers */
-    Map names;      /* of axes: what they are called innermost */
+    Map names; /* of axes: what they are called innermost */
     uint32_t made;
 } Quantise;
 
@@ -154,11 +152,6 @@ Value quant_chosen(Quantise *q, const Value *x, const Way *way,
                    Product product);
 /* V, added up as the contraction was. */
 Value quant_scattered(Quantise *q, Value v);
-
-/* carry.c: a value of the old function is NARROW, in the new one, widened. */
-void quant_carry_from(Quantise *q, Value old, Value narrow);
-/* Moves such a value as it is; false: that is none, or more than moved. */
-bool quant_carry(Quantise *q, Value old);
 
 /* native.c: of operands of types T. */
 bool quant_is_native(const Quantise *q, const Type *t, const Way *way,
