@@ -75,12 +75,41 @@ static bool is_rounded_einsum(const Precision *p, const Facts *f,
     return !why_not_rounded(p, f, in);
 }
 
-/* Of an activation, or data, with a parameter: what a linear layer gives. */
+static bool has_axis(const Precision *p, const Facts *f, Value v, Axis a)
+{
+    return type_axis(p->m, value_type(f->fn, v), a) != NULL;
+}
+
+/* Operand K are matrices of a parameter that ids choose, one for each: it has
+ * axes of its own, which ids and the other operand lack, and the sum is over
+ * others that ids lack.  Rows of a table have none. */
+static bool is_chosen(const Precision *p, const Facts *f, const Inst *in,
+                      uint32_t k)
+{
+    Value v = inst_arg(f->fn, in, k), beside = inst_arg(f->fn, in, 1 - k);
+    const Inst *gather = inst_of(f->fn, v);
+    if (gather->op != OP_gather || kind_at(f, gather, 0) != KIND_param)
+        return false;
+    Value ids = inst_arg(f->fn, gather, 1);
+    const AttrItem *sum = attr_get(p->m, in->attr, AT_sum);
+    for (uint32_t i = 0; i < sum->n; i++)
+        if (has_axis(p, f, ids, sum->axes[i])) return false;
+    const TypeInfo *t = type_info(p->m, value_type(f->fn, v));
+    for (uint32_t i = 0; i < t->naxes; i++)
+        if (!has_axis(p, f, ids, t->axes[i].axis) &&
+            !has_axis(p, f, beside, t->axes[i].axis))
+            return sum->n > 0;
+    return false;
+}
+
+/* Of an activation, or data, with a parameter: what a linear layer gives, be it
+ * one for all rows or one that each chooses. */
 bool is_linear(const Precision *p, const Facts *f, const Inst *in)
 {
     if (in->op != OP_einsum || !is_rounded_einsum(p, f, in)) return false;
-    return (kind_at(f, in, 0) == KIND_param) !=
-           (kind_at(f, in, 1) == KIND_param);
+    bool one = kind_at(f, in, 0) == KIND_param;
+    bool other = kind_at(f, in, 1) == KIND_param;
+    return one != other || is_chosen(p, f, in, 0) != is_chosen(p, f, in, 1);
 }
 
 /* The cell that a proj reads. */

@@ -20,8 +20,9 @@
  *       such an einsum, or a map or move whose own result is stored in bf16.
  *       It stays f32 when everybody reads it precisely: a reduction, the
  *       update, a result of the step.  What a linear layer gives (P1, an
- *       activation or data with a parameter) is stored in bf16 whoever reads
- *       it.  So the residual stream and the logits are bf16, the loss widens
+ *       activation or data with a parameter, or with matrices of one that ids
+ *       choose, as experts) is stored in bf16 whoever reads it.  So the
+ *       residual stream and the logits are bf16, the loss widens
  *       what it reads of these, and gradients of parameters are f32.
  *   P3  Maps compute in f32 and round their result at most once.  A map that
  *       one other map alone reads rounds nothing: the two will be one.
