@@ -3,6 +3,20 @@
  */
 #include "added.h"
 
+bool map_is_sum(Module *m, const Inst *map)
+{
+    uint32_t n;
+    ArenaMark mark = arena_mark(m->scratch);
+    const Expr *walk = expr_walk(m, attr_expr(m, map->attr), m->scratch, &n);
+    bool sum = map->nargs > 1 && n == 2 * (uint32_t)map->nargs - 1;
+    for (uint32_t i = 0; sum && i < n; i++) {
+        uint8_t op = expr_info(m, walk[i])->op;
+        sum = op == SC_arg || op == SC_add;
+    }
+    arena_pop(m->scratch, mark);
+    return sum;
+}
+
 static Expr below_cast(const Module *m, Expr e)
 {
     const ExprInfo *x = expr_info(m, e);

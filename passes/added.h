@@ -6,6 +6,10 @@
 
 #include "../ir/ir.h"
 
+/* The map adds up each of its operands once, two at least, and does nothing
+ * else. */
+bool map_is_sum(Module *m, const Inst *map);
+
 /* MAP adds an einsum's result to a value of its axes: { _0 + _1 }, perhaps
  * rounded.  The einsum's result is as it was summed; the other value is of the
  * dtype of the sum, or of the map's.  Gives the operand number of the einsum;

@@ -11,6 +11,7 @@
  */
 #include <stdlib.h>
 
+#include "../added.h"
 #include "canonicalise.h"
 
 typedef struct Part {
@@ -24,19 +25,6 @@ typedef struct Parts {
     uint32_t n;
     Value other; /* the further summand, or NO_VALUE */
 } Parts;
-
-/* The body adds up each operand once and does nothing else. */
-static bool is_sum(Module *m, const Inst *in)
-{
-    uint32_t n;
-    const Expr *walk = expr_walk(m, attr_expr(m, in->attr), m->scratch, &n);
-    if (in->nargs < 2 || n != 2 * (uint32_t)in->nargs - 1) return false;
-    for (uint32_t i = 0; i < n; i++) {
-        uint8_t op = expr_info(m, walk[i])->op;
-        if (op != SC_arg && op != SC_add) return false;
-    }
-    return true;
-}
 
 static bool is_part(Module *m, const Fn *fn, const Uses *uses, Value v,
                     const Inst *sum)
@@ -120,7 +108,7 @@ Fn *canon_pads(Module *m, Fn *fn, bool *changed)
     for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
         const Inst *in = &fn->insts[i];
         Parts p;
-        if (in->op == OP_map && is_sum(m, in) &&
+        if (in->op == OP_map && map_is_sum(m, in) &&
             find_parts(m, fn, &uses, in, &p)) {
             emit_parts(&rw, &p, (Value){i});
             *changed = true;

@@ -80,11 +80,9 @@ static bool has_axis(const Precision *p, const Facts *f, Value v, Axis a)
     return type_axis(p->m, value_type(f->fn, v), a) != NULL;
 }
 
-/* Operand K are matrices of a parameter that ids choose, one for each: it has
- * axes of its own, which ids and the other operand lack, and the sum is over
- * others that ids lack.  Rows of a table have none. */
-static bool is_chosen(const Precision *p, const Facts *f, const Inst *in,
-                      uint32_t k)
+/* It has axes of its own, which ids and the other operand lack, and the sum is
+ * over others that ids lack.  Rows of a table have none. */
+bool is_chosen(const Precision *p, const Facts *f, const Inst *in, uint32_t k)
 {
     Value v = inst_arg(f->fn, in, k), beside = inst_arg(f->fn, in, 1 - k);
     const Inst *gather = inst_of(f->fn, v);
@@ -110,6 +108,37 @@ bool is_linear(const Precision *p, const Facts *f, const Inst *in)
     bool one = kind_at(f, in, 0) == KIND_param;
     bool other = kind_at(f, in, 1) == KIND_param;
     return one != other || is_chosen(p, f, in, 0) != is_chosen(p, f, in, 1);
+}
+
+/* What rows make with matrices that they choose, moved or added to each other:
+ * as if one product gave it, of all that they sum over. */
+static bool is_of_chosen(const Precision *p, const Facts *f, const Inst *in)
+{
+    switch ((Op)in->op) {
+    case OP_einsum:
+        return is_linear(p, f, in) &&
+               (is_chosen(p, f, in, 0) || is_chosen(p, f, in, 1));
+    case OP_rename:
+    case OP_split:
+    case OP_merge:
+    case OP_gather:
+        return f->of_chosen[inst_arg(f->fn, in, 0).id];
+    case OP_map: {
+        if (!map_is_sum(p->m, in)) return false;
+        for (uint32_t i = 0; i < in->nargs; i++)
+            if (!f->of_chosen[inst_arg(f->fn, in, i).id]) return false;
+        return true;
+    }
+    default:
+        return false;
+    }
+}
+
+static void note_chosen(Precision *p, Facts *f)
+{
+    f->of_chosen = NEW_ARRAY(p->m->scratch, bool, f->fn->ninsts + 1);
+    for (uint32_t i = 0; i < f->fn->ninsts; i++)
+        f->of_chosen[i] = is_of_chosen(p, f, &f->fn->insts[i]);
 }
 
 /* The cell that a proj reads. */
@@ -318,6 +347,7 @@ static void inst_roughness(Precision *p, const Facts *f, Value v)
         if (is_rounded_einsum(p, f, in)) roughen_operands(p, f, in);
         if (is_linear(p, f, in)) roughen(p, f, f->first[v.id]);
     } else if (in->op == OP_map) {
+        if (f->of_chosen[v.id]) roughen(p, f, f->first[v.id]);
         if (map_reads_roughly(p, f, v)) roughen_operands(p, f, in);
     } else if (in->op == OP_proj) {
         if (f->rough[f->first[v.id]]) roughen(p, f, proj_cell(p, f, in));
@@ -487,6 +517,7 @@ void facts_find(Precision *p)
     each(p, note_uncalled);
     until_settled(p, note_calls);
     until_settled(p, fn_kinds);
+    each(p, note_chosen);
     each(p, note_kept);
     until_settled(p, fn_roughness);
     do {

@@ -21,9 +21,11 @@
  *       It stays f32 when everybody reads it precisely: a reduction, the
  *       update, a result of the step.  What a linear layer gives (P1, an
  *       activation or data with a parameter, or with matrices of one that ids
- *       choose, as experts) is stored in bf16 whoever reads it.  So the
- *       residual stream and the logits are bf16, the loss widens
- *       what it reads of these, and gradients of parameters are f32.
+ *       choose, as experts) is stored in bf16 whoever reads it; so is a sum of
+ *       nothing but the latter, as if one product gave it (of the former
+ *       lengthen makes one).  So the residual stream and the logits are
+ *       bf16, the loss widens what it reads of these, and gradients of
+ *       parameters are f32.
  *   P3  Maps compute in f32 and round their result at most once.  A map that
  *       one other map alone reads rounds nothing: the two will be one.
  *   P4  Reductions, cumulative and scattered sums add up in f32.  What a
@@ -157,10 +159,14 @@ static Value write_map(Writer *w, Value v, const Inst *in)
 }
 
 /* P8: the value is the product in a sum that is stored in bf16, as is what it
- * is added to. */
+ * is added to.  Rows that choose are multiplied in another order than they are
+ * added in. */
 static bool is_added(const Writer *w, Value v)
 {
     const Uses *u = &w->uses;
+    const Inst *product = inst_of(w->f->fn, v);
+    if (is_chosen(w->p, w->f, product, 0) || is_chosen(w->p, w->f, product, 1))
+        return false;
     if (u->nresult[v.id] || u->first[v.id + 1] - u->first[v.id] != 1)
         return false;
     Value sum = u->at[u->first[v.id]];

@@ -24,6 +24,7 @@ typedef struct Facts {
     uint32_t *first;
     uint8_t *kind;       /* Kind by cell */
     bool *rough;         /* by cell: somebody is content with bf16 */
+    bool *of_chosen;     /* by value: of what rows chose alone */
     bool *kept;          /* by cell: whoever reads it, it stays in f32 */
     bool *rough_result;  /* by result */
     bool *precise_given; /* by parameter: some caller has it in f32 */
@@ -50,6 +51,9 @@ bool is_f32(const Module *m, Type t);
 bool is_update(const Facts *f, const Inst *in);
 /* An einsum whose operands are rounded to bf16: NULL, or why they are not. */
 const char *why_not_rounded(const Precision *p, const Facts *f, const Inst *in);
+/* Operand K of an einsum are matrices of a parameter that ids choose, one for
+ * each. */
+bool is_chosen(const Precision *p, const Facts *f, const Inst *in, uint32_t k);
 bool is_linear(const Precision *p, const Facts *f, const Inst *in);
 /* Stored in bf16. */
 bool is_narrow_slot(const Precision *p, const Slot *s);
