@@ -524,11 +524,15 @@ static void keep_raw(Shard *s, uint32_t raw)
     }
 }
 
+/* A stage's part of it has its layers at its end: wq[0..2]. */
 static bool names_path(const char *paths, const char *path)
 {
-    size_t n = strlen(path);
-    for (const char *p = paths; n && (p = strstr(p, path)); p++)
-        if ((p == paths || p[-1] == ' ') && (!p[n] || p[n] == ' ')) return true;
+    size_t n = strcspn(path, "[");
+    for (const char *p = paths; n && *p; p += strspn(p, " ")) {
+        size_t word = strcspn(p, " ");
+        if (word == n && strncmp(p, path, n) == 0) return true;
+        p += word;
+    }
     return false;
 }
 
