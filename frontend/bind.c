@@ -150,6 +150,9 @@ static bool put_rule(Plan *p, const Shard *x, Buf *out)
     if (x->zigzag) buf_puts(out, " order zigzag");
     if (x->bound > 0) buf_printf(out, " bound %.17g", x->bound);
     if (x->pipeline) return plan_stages(p, x, out);
+    if (x->each != EACH_usual)
+        buf_printf(out, " each %s",
+                   x->each == EACH_step ? "step" : "microbatch");
     put_roles(x, out);
     put_paths(p, x, out);
     put_entries(x, out);

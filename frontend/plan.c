@@ -264,7 +264,7 @@ static bool read_shard(Plan *p, const Node *rule)
     }
     vec_push(p->s->a, &p->shards, out);
     return order_read(p, rule, out) && rule_roles(p, rule, &out->roles) &&
-           entries_read(p, rule, out);
+           each_read(p, rule, out) && entries_read(p, rule, out);
 }
 
 /* A mesh axis that the shard wanted and another one had taken. */

@@ -24,12 +24,16 @@ typedef struct MeshPart {
     uint32_t natoms;
 } MeshPart;
 
+/* When parameters are gathered and gradients reduced. */
+typedef enum Each { EACH_usual, EACH_step, EACH_microbatch } Each;
+
 typedef struct Shard Shard;
 struct Shard {
     const Node *node;
     const Clause *in;          /* or NULL */
     VEC(const char *) entries; /* that it is for; none: for all */
     unsigned roles;
+    Each each;
     bool pipeline;
     bool product;   /* (a b): what does not divide a goes to b */
     bool zigzag;    /* a part from either end on each device */
@@ -104,6 +108,11 @@ void why_tensor(Plan *p, const Splittee *t, const Taken *taken);
 /* order.c: in which order a rule deals out the parts of an axis, and how many
  * rows may choose one. */
 bool order_read(Plan *p, const Node *rule, Shard *out);
+/* each.c: when parameters are gathered and gradients reduced. */
+bool each_read(Plan *p, const Node *rule, Shard *out);
+/* What it is for a tensor of this role that the rule splits, where a step has
+ * microbatches; NULL: no such thing. */
+const char *each_words(const Plan *p, const Shard *x, unsigned role);
 /* A repeat reads an axis from front to back. */
 bool order_fits(Plan *p, const Inst *repeat);
 

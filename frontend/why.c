@@ -39,10 +39,15 @@ static void why_rule(Plan *p, const Shard *x, const Splittee *t,
             if (!row || !type_axis(m, t->type, x->axes[i])) continue;
             const char *axis = axis_name(m, x->axes[i]);
             const char *mesh = mesh_name(m, x->atoms[k]);
-            if (row->by == x && row->axis.id == x->axes[i].id)
+            if (row->by == x && row->axis.id == x->axes[i].id) {
                 add_line(p, arena_printf(m->arena, "%s over %s", axis, mesh),
                          x->node);
-            else if (row->by != x)
+                const char *each = each_words(p, x, t->role);
+                if (each)
+                    vec_push(m->arena, &p->s->f->why,
+                             arena_printf(m->arena, "    %s", each));
+            }
+            if (row->by != x)
                 add_line(p,
                          arena_printf(m->arena, "not %s over %s, which %s has",
                                       axis, mesh, axis_name(m, row->axis)),

@@ -5,7 +5,7 @@
  *
  * becomes a concatenation, with the repeat's axis, in front of the repeat, of
  * which the body takes a row.  What is made of invariant operands becomes one.
- * Names and places, concatenations, maps and reductions of one weight can be
+ * Names and places, concatenations, maps and reductions of weights can be
  * moved; what is small, in front of all repeats.
  */
 #include "lift.h"
@@ -31,8 +31,7 @@ static bool can_move(const Module *m, const Inst *in)
     if (in->nargs == 0 || in->nargs > MOST_LIFTED_ARGS) return false;
     return in->op == OP_rename || in->op == OP_merge || in->op == OP_concat ||
            in->op == OP_reduce ||
-           (in->op == OP_map && in->nargs == 1 &&
-            !attr_flag(m, in->attr, AT_pinned));
+           (in->op == OP_map && !attr_flag(m, in->attr, AT_pinned));
 }
 
 static Seen param_seen(const Plan *p, uint32_t id, uint32_t i)
@@ -139,7 +138,7 @@ static Value outside(Rewrite *rw, const Plan *p, const Inst *repeat, Value v)
     rw->b.loc = in->loc;
     rw->b.phase = PHASE_forward; /* so that all repeats share it */
     if (in->op == OP_map)
-        return emit_map(&rw->b, attr_expr(m, in->attr), args, 1);
+        return emit_map(&rw->b, attr_expr(m, in->attr), args, in->nargs);
     if (in->op == OP_reduce) return outside_reduce(rw, in, args[0]);
     if (in->op == OP_rename)
         return emit_rename(&rw->b, args[0], from->axes, to->axes, from->n);

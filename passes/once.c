@@ -15,7 +15,9 @@
  *
  * What is rounded once anyway, in a validation say, is rounded where it is
  * read and takes no room.  So is all in a program whose plan has rules for
- * `remat`, but for `none` and `early`: it is memory that it lacks.
+ * `remat`, but for `none` and `early`: it is memory that it lacks.  A parameter
+ * that is gathered once a step (held.h) is rounded once in any case, and
+ * quantised where its products are: so less is gathered, and lies whole.
  *
  * The scales of eight-bit products are made of the largest element of a
  * weight, forwards and backwards.  Such numbers take no room, so those of all
@@ -23,6 +25,7 @@
  * reduction of all layers for each parameter.
  */
 #include "cast.h"
+#include "held.h"
 #include "lift.h"
 #include "remat/remat.h"
 
@@ -38,7 +41,8 @@ typedef struct Once {
     Module *m;
     Weights weights;
     VEC(Rounded) rounded;
-    bool rounds; /* roundings are wanted too */
+    bool rounds;       /* roundings are wanted too */
+    const bool **held; /* by function: parameters of an entry; or NULL */
 } Once;
 
 static bool is_rounding(const Module *m, const Fn *fn, const Inst *in)
@@ -103,14 +107,44 @@ static bool is_last(const Module *m, const Fn *fn, Value v)
     return last;
 }
 
+/* Parameter PARAM of the body is one that is gathered once a step. */
+static bool is_held(const Once *x, uint32_t body, Value param)
+{
+    const Fn *entry = x->weights.entry[body];
+    Value v = x->weights.origin[body][param.id];
+    for (uint32_t f = 0; f < x->m->fns.n; f++)
+        if (x->m->fns.at[f] == entry)
+            return x->held[f] && v.id < entry->nparams && x->held[f][v.id];
+    return false;
+}
+
+/* In eight bits, by scales, of a parameter that is gathered once a step. */
+static bool is_quantised(const Once *x, uint32_t body, Value v)
+{
+    const Fn *fn = x->m->fns.at[body];
+    const Inst *in = inst_of(fn, v);
+    int64_t n = type_elements(x->m, in->type);
+    if (in->op != OP_map || dtype_bytes(type_dtype(x->m, in->type)) != 1)
+        return false;
+    while (v.id >= fn->nparams && in->nargs &&
+           (in->op == OP_map || in->op == OP_rename) &&
+           type_elements(x->m, value_type(fn, inst_arg(fn, in, 0))) == n) {
+        v = inst_arg(fn, in, 0);
+        in = inst_of(fn, v);
+    }
+    return v.id < fn->nparams && is_held(x, body, v);
+}
+
 static bool is_wanted(void *user, uint32_t body, Value v)
 {
     Once *x = user;
     const Fn *fn = x->m->fns.at[body];
     const Inst *in = inst_of(fn, v);
     if (is_summary(x->m, fn, in)) return is_last(x->m, fn, v);
-    if (!x->rounds || !is_rounding(x->m, fn, in)) return false;
-    const Rounded *r = rounded_of(x, body, in);
+    if (is_quantised(x, body, v)) return true;
+    if (!is_rounding(x->m, fn, in)) return false;
+    if (is_held(x, body, inst_arg(fn, in, 0))) return true;
+    const Rounded *r = x->rounds ? rounded_of(x, body, in) : NULL;
     return r && r->times > 1;
 }
 
@@ -138,6 +172,9 @@ bool pass_once(Module *m, PassCtx *cx)
     Rules rules;
     if (!rules_read(m, cx, &rules)) return false;
     x.rounds = !lacks_memory(&rules);
+    x.held = NEW_ARRAY(m->scratch, const bool *, (size_t)m->fns.n + 1);
+    for (uint32_t f = 0; f < m->fns.n; f++)
+        if (m->fns.at[f]->entry) x.held[f] = held_params(m, cx, m->fns.at[f]);
     for (bool again = true; again;) {
         again = false;
         count_all(&x);

@@ -12,7 +12,9 @@
  * axis they name.  Everything else follows from that, by the fewest bytes
  * moved: see shard/shard.h for the idea, shard/ways.c for the table of ops.
  *
- * The option `keep` names parameters that are gathered once for both phases.
+ * The option `keep` names parameters that are gathered once for both phases;
+ * `hold` says what rules hold for a step that do not say themselves: of the
+ * stages of a pipeline parameters, whole, and gradients, until they are reduced.
  * With the option `draw` a layout is drawn instead (shard/draw.c).
  *
  * On a mesh of one device nothing is split: the module stays as it is.
@@ -59,7 +61,7 @@ bool pass_shard(Module *m, PassCtx *cx)
         m->fns.at[i] = sums_apart(m, m->fns.at[i]);
     Roots roots = roots_of(m);
     graph_build(&s, &roots);
-    graph_keep(&s, &roots, pass_option(m, cx, "keep", ""));
+    held_find(&s, &roots);
     if (!graph_pin(&s) || !choose(&s)) return false;
     emit_local(&s);
     return true;

@@ -506,47 +506,6 @@ static bool pin_given(Shard *s, uint32_t f, Where *where)
     return true;
 }
 
-/* ---------------------------------------------------------------- kept -- */
-
-/* What is handed over of a parameter, or of it in another dtype. */
-static void keep_raw(Shard *s, uint32_t raw)
-{
-    if (s->kept[raw]) return;
-    s->kept[raw] = true;
-    for (uint32_t k = 0; k < s->raws.at[raw].n; k++) {
-        const Item *it =
-            &s->items.at[s->args.at[s->uses[s->raws.at[raw].first + k]].item];
-        if (it->raw == NO_RAW && !s->nodes.at[it->out].given)
-            s->nodes.at[it->out].whole = true;
-        else if (it->raw != NO_RAW && it->n == 1 &&
-                 inst_of(it->fn, it->v)->op == OP_map)
-            keep_raw(s, it->raw);
-    }
-}
-
-/* A stage's part of it has its layers at its end: wq[0..2]. */
-static bool names_path(const char *paths, const char *path)
-{
-    size_t n = strcspn(path, "[");
-    for (const char *p = paths; n && *p; p += strspn(p, " ")) {
-        size_t word = strcspn(p, " ");
-        if (word == n && strncmp(p, path, n) == 0) return true;
-        p += word;
-    }
-    return false;
-}
-
-void graph_keep(Shard *s, const Roots *roots, const char *paths)
-{
-    for (uint32_t f = 0; f < s->m->fns.n; f++) {
-        const Fn *fn = s->m->fns.at[f];
-        for (uint32_t i = 0; roots->is[f] && i < fn->nparams; i++)
-            if (fn->params[i].role == ROLE_param &&
-                names_path(paths, str_of(s->m, fn->params[i].path)))
-                keep_raw(s, s->base[f] + i);
-    }
-}
-
 bool graph_pin(Shard *s)
 {
     Module *m = s->m;

@@ -6,6 +6,7 @@
  *     seq over cp order zigzag
  *     row over dp of generate
  *     expert over ep bound 2 for param, grad, state
+ *     embed over dp each microbatch for param, grad, state
  *
  * They apply in order: in each tensor a mesh axis goes to the first axis that
  * asks for it.  Of a product an axis gets what divides it, the next the rest.
@@ -148,6 +149,12 @@ static bool rule(Text *t)
         if (!(r.bound > 0)) return fail(t, "a positive number");
         next(t);
     }
+    if (is(t, "each")) {
+        r.each = strcmp(next(t), "step") == 0 ? EACH_step : EACH_microbatch;
+        if (r.each == EACH_microbatch && !is(t, "microbatch"))
+            return fail(t, "'step' or 'microbatch'");
+        next(t);
+    }
     if (is(t, "for") && !words(t, &r, add_role)) return false;
     if (is(t, "in") && !words(t, &r, add_path)) return false;
     if (is(t, "of") && !words(t, &r, add_entry)) return false;
@@ -219,9 +226,24 @@ static bool *pairs(const Shard *s, bool zig)
     return of;
 }
 
+/* The roles that the option `hold` says; of the stages of a pipeline both,
+ * where no rule says what their turns keep gathered. */
+static unsigned held_roles(const Shard *s)
+{
+    const Module *m = s->m;
+    bool stages =
+        *pass_option(m, s->cx, "pipeline", "") || option_get(m, "rank-axis").id;
+    bool turns = strstr(pass_option(m, s->cx, "remat", ""), " gathered ");
+    const char *usual = !stages ? "" : turns ? "grad" : "param grad";
+    const char *text = pass_option(m, s->cx, "hold", usual);
+    return (strstr(text, "param") ? FOR_param : 0u) |
+           (strstr(text, "grad") ? FOR_grad : 0u);
+}
+
 bool shard_rules_read(Shard *s, const char *text)
 {
     Text t = {.s = s, .at = text};
+    s->rules.held = held_roles(s);
     while (*t.at)
         if (!rule(&t)) return false;
     for (uint32_t i = 0; i < s->rules.at.n; i++)
@@ -260,10 +282,22 @@ static bool is_of(const ShardRule *r, const char *entry)
     return is;
 }
 
-static bool applies(const ShardRule *r, const Ruled *t)
+/* The rule says where what is kept lies, and that is whole over the
+ * microbatches of a step. */
+static bool holds(const Shard *s, const ShardRule *r, unsigned role)
+{
+    if ((r->roles & ~(unsigned)FOR_kept) || !(r->roles & role) || r->bound > 0)
+        return false;
+    return r->each == EACH_step ||
+           (r->each == EACH_usual && (s->rules.held & role));
+}
+
+static bool applies(const Shard *s, const ShardRule *r, const Ruled *t)
 {
     const char *path = t->path;
-    if (!(r->roles & t->roles) || !is_of(r, t->entry)) return false;
+    unsigned roles = r->roles;
+    if (holds(s, r, FOR_grad)) roles &= ~(unsigned)FOR_grad;
+    if (!(roles & t->roles) || !is_of(r, t->entry)) return false;
     for (uint32_t i = 0; i < r->paths.n; i++)
         if (*path && path_is_in(r->paths.at[i], path)) return true;
     return r->paths.n == 0;
@@ -345,7 +379,7 @@ bool rules_place(Shard *s, const Ruled *t, Where *out)
         out[i] = WHERE_none;
     for (uint32_t i = 0; i < s->rules.at.n; i++) {
         const ShardRule *r = &s->rules.at.at[i];
-        if (!applies(r, t)) continue;
+        if (!applies(s, r, t)) continue;
         for (uint32_t k = 0; k < r->mesh.n; k++) {
             MeshAxis m = r->mesh.at[k];
             if (out[m.id] != WHERE_none || mesh_length(s, m) == 1) continue;
@@ -353,4 +387,16 @@ bool rules_place(Shard *s, const Ruled *t, Where *out)
         }
     }
     return true;
+}
+
+uint64_t rules_hold(const Shard *s, const Ruled *t)
+{
+    uint64_t over = 0;
+    for (uint32_t i = 0; i < s->rules.at.n; i++) {
+        const ShardRule *r = &s->rules.at.at[i];
+        if (!holds(s, r, FOR_param) || !applies(s, r, t)) continue;
+        for (uint32_t k = 0; k < r->mesh.n; k++)
+            over |= UINT64_C(1) << r->mesh.at[k].id;
+    }
+    return over;
 }

@@ -65,14 +65,18 @@ enum {
     FOR_all = 63
 };
 
-/* shard AXES over MESH [order zigzag] [bound N] [for ROLES] [in PATHS]
- * [of ENTRIES] */
+/* When parameters that lie in parts are gathered, and gradients reduced. */
+typedef enum Each { EACH_usual, EACH_step, EACH_microbatch } Each;
+
+/* shard AXES over MESH [order zigzag] [bound N] [each step] [for ROLES]
+ * [in PATHS] [of ENTRIES] */
 typedef struct ShardRule {
     VEC(Axis) axes;
     VEC(MeshAxis) mesh;
     VEC(const char *) paths;
     VEC(const char *) entries; /* or groups of them; none: for all */
     unsigned roles;
+    Each each;
     bool product; /* (a b): what does not divide a goes to b */
     bool zig;     /* a part from either end */
     double bound; /* of rows that choose a part, in even shares; 0: none */
@@ -80,6 +84,8 @@ typedef struct ShardRule {
 
 typedef struct Rules {
     VEC(ShardRule) at;
+    unsigned held; /* roles that are whole for a step by rules that do not say
+                      when: of FOR_param and FOR_grad */
 } Rules;
 
 /* ---------------------------------------------------------------- graph -- */
@@ -94,7 +100,10 @@ typedef struct Node {
     const char *entry; /* that makes it */
     bool given;        /* the rules alone say where it is: a port of an entry */
     bool carried;
-    bool whole; /* a parameter that is kept gathered: split by use alone */
+    /* Mesh axes, a bit each: over which a parameter is kept gathered (over
+     * others it is split by use alone), or is if those who read it gather it.
+     */
+    uint64_t whole, held;
 } Node;
 
 /* A value of a function: a node, seen from there. */
@@ -154,6 +163,9 @@ typedef struct Shard {
     uint32_t *ports;
     uint32_t *calls; /* of a function: several, of what a stage does */
     bool *kept;      /* by raw: the parameters that are gathered once */
+    VEC(uint32_t)
+    held; /* raws: as functions are handed those that rules hold,
+             their own callees first */
     /* By raw, plus 1: the one that it lies as; the port by way of which ranks
      * read it (alike.c). */
     uint32_t *alike, *through;
@@ -216,6 +228,9 @@ typedef struct Ruled {
 } Ruled;
 /* Where each mesh axis is; false: an error was reported. */
 bool rules_place(Shard *s, const Ruled *t, Where *out);
+/* The mesh axes, a bit each, over which rules that apply gather the parameter
+ * once a step. */
+uint64_t rules_hold(const Shard *s, const Ruled *t);
 
 /* sums.c: sums of scalars stand apart from what is made of them. */
 Fn *sums_apart(Module *m, const Fn *fn);
@@ -224,9 +239,9 @@ Fn *sums_apart(Module *m, const Fn *fn);
 void functions_apart(Module *m);
 void graph_build(Shard *s, const Roots *roots);
 bool graph_pin(Shard *s);
-/* Parameters in the list of paths are gathered once in a step: before the
- * repeats that have them, and for both phases (`is_kept`, by raw). */
-void graph_keep(Shard *s, const Roots *roots, const char *paths);
+/* held.c: the parameters that a step gathers once, for both phases (`kept`, by
+ * raw), and who is handed them. */
+void held_find(Shard *s, const Roots *roots);
 /* The port of what a rank of a pipeline sends or receives there. */
 uint32_t message_port(Shard *s, uint32_t f, Value v);
 

@@ -396,7 +396,8 @@ void place_port(Solve *x, uint32_t node, MeshAxis m, Where where)
 
 bool is_fixed(const Solve *x, uint32_t node, MeshAxis m)
 {
-    return x->s->nodes.at[node].given || x->s->nodes.at[node].whole ||
+    const Node *n = &x->s->nodes.at[node];
+    return n->given || (n->whole >> m.id & 1) ||
            *pin_at(x->s, m, node) != WHERE_none;
 }
 
@@ -660,5 +661,6 @@ void shard_solve(Shard *s)
         sweep_all(&x);
         if (!windows_improve(&x)) break;
     }
+    held_settle(&x);
     tell(&x);
 }

@@ -66,7 +66,7 @@ static void open_pair(Pair *p, const Devices *on)
     assert_true(shard_rules_read(&p->s, pass_option(m, &none, "shard", "")));
     Roots roots = roots_of(m);
     graph_build(&p->s, &roots);
-    graph_keep(&p->s, &roots, "");
+    held_find(&p->s, &roots);
     assert_true(graph_pin(&p->s));
     shard_solve(&p->s);
     for (int i = 0; i < 2; i++)

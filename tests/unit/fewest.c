@@ -184,7 +184,7 @@ static void open_trial(Trial *t, const Devices *on, uint64_t seed)
     assert_true(shard_rules_read(&t->s, pass_option(m, &none, "shard", "")));
     Roots roots = roots_of(m);
     graph_build(&t->s, &roots);
-    graph_keep(&t->s, &roots, "");
+    held_find(&t->s, &roots);
     assert_true(graph_pin(&t->s));
 }
 

@@ -119,6 +119,9 @@ static void drop_idle(Task *t)
     plain_unless(t, t->way[CHOICE_ep] > 0, CHOICE_bound);
     plain_unless(t, t->way[CHOICE_dp] > 0, CHOICE_fsdp);
     plain_unless(t, t->way[CHOICE_fsdp] > 0, CHOICE_keep);
+    plain_unless(t,
+                 t->way[CHOICE_fsdp] > 0 && t->way[CHOICE_fsdp] != FSDP_states,
+                 CHOICE_each);
     plain_unless(t, t->way[CHOICE_tp] > 0, CHOICE_split);
     plain_unless(t, t->way[CHOICE_tp] > 0, CHOICE_residual);
     plain_unless(t, t->way[CHOICE_cp] > 0, CHOICE_order);
@@ -136,7 +139,8 @@ static void drop_idle(Task *t)
     plain_unless(
         t,
         t->way[CHOICE_remat] != REMAT_budget && t->way[CHOICE_fsdp] != 0 &&
-            t->way[CHOICE_fsdp] != FSDP_states && t->way[CHOICE_keep] == 0,
+            t->way[CHOICE_fsdp] != FSDP_states && t->way[CHOICE_keep] == 0 &&
+            t->way[CHOICE_each] != EACH_step,
         CHOICE_gathered); /* where turns gather some */
 }
 

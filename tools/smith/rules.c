@@ -50,14 +50,15 @@ static void print_data(const Task *t, Buf *out)
 {
     static const char *const roles[] = {"", "param, grad, state",
                                         "param, state", "state", "param"};
+    static const char *const each[] = {"", " each step", " each microbatch"};
     if (has(t, CHOICE_dp) || has(t, CHOICE_ep))
         buf_printf(out, "    shard batch over %s%s%s\n",
                    has(t, CHOICE_dp) ? "dp" : "",
                    has(t, CHOICE_dp) && has(t, CHOICE_ep) ? ", " : "",
                    has(t, CHOICE_ep) ? "ep" : "");
     if (has(t, CHOICE_fsdp))
-        buf_printf(out, "    shard embed over dp for %s\n",
-                   roles[t->way[CHOICE_fsdp]]);
+        buf_printf(out, "    shard embed over dp for %s%s\n",
+                   roles[t->way[CHOICE_fsdp]], each[t->way[CHOICE_each]]);
 }
 
 static void print_routed(const Task *t, Buf *out)
