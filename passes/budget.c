@@ -49,6 +49,7 @@ typedef struct Budget {
     Module *m;
     const PipelineOpts *o;
     const char *passes;      /* from remat to memplan */
+    bool roughly;            /* how long a step takes is wanted, no plan */
     bool rounds;             /* a trial rounds weights in front of all turns */
     Buf text;                /* the module */
     Buf *ranks;              /* the same with the entries of one rank */
@@ -74,13 +75,7 @@ static Known *known_new(Module *m, const Points *points)
 
 /* ---------------------------------------------------------------- trials -- */
 
-typedef struct Trial {
-    Arena arena, scratch;
-    Diag diag;
-    Module m;
-} Trial;
-
-static void trial_begin(Trial *t, const Buf *text)
+void trial_begin(Trial *t, const Buf *text)
 {
     arena_init(&t->arena, "trial");
     arena_init(&t->scratch, "scratch");
@@ -92,7 +87,7 @@ static void trial_begin(Trial *t, const Buf *text)
         BUG("the text of the module could not be read back");
 }
 
-static void trial_end(Trial *t)
+void trial_end(Trial *t)
 {
     arena_release(&t->arena);
     arena_release(&t->scratch);
@@ -227,7 +222,7 @@ static int64_t first_fit(Budget *b, int64_t room)
         else
             low = mid;
     }
-    return high < 0 ? high : luckier_fit(b, room, high);
+    return high < 0 || b->roughly ? high : luckier_fit(b, room, high);
 }
 
 /* A corner whose image fits, of the few whose plans are the smallest; -1: none
@@ -261,7 +256,7 @@ static int64_t search(Budget *b)
     for (unsigned round = 0; round < MOST_ROUNDS; round++) {
         int64_t at = first_fit(b, room);
         if (at < 0) break;
-        if (!b->o->arena && !b->nranks) return at;
+        if (b->roughly || (!b->o->arena && !b->nranks)) return at;
         int64_t image = image_at(b, at), planned = b->known[at].seen;
         if (image <= b->bytes) return at;
         room = b->bytes - (image - planned);
@@ -514,38 +509,75 @@ static bool find_budget(Module *m, const Rules *rules, const Rule **out)
     return true;
 }
 
+/* The rule of a budget, and what it can do; `budget` is NULL without one. */
+typedef struct Opened {
+    Budget b;
+    PassCtx cx;
+    const Rule *budget;
+} Opened;
+
+static bool budget_open(Opened *x, Module *m, const StepVec *steps, uint32_t at,
+                        const PipelineOpts *o)
+{
+    Step *step = &steps->at[at];
+    x->cx = (PassCtx){.keys = step->keys,
+                      .values = step->values,
+                      .asked = NEW_ARRAY(m->scratch, bool, step->noptions + 1),
+                      .noptions = step->noptions,
+                      .pass = "remat"};
+    Rules rules;
+    if (!rules_read(m, &x->cx, &rules)) return false;
+    if (!find_budget(m, &rules, &x->budget)) return false;
+    if (!x->budget) return true;
+    Pairs pairs = pairs_find(m, &x->cx, &rules);
+    Points *points = points_find(m, &pairs, &rules);
+    if (!points_any(points))
+        return rule_refuse(m, x->budget, &pairs,
+                           "other rules speak of its repeats");
+    x->b = (Budget){.m = m,
+                    .o = o,
+                    .passes = rest_of(m, steps, at),
+                    .bytes = x->budget->number,
+                    .points = points,
+                    .gather = points_gather(m, &pairs, &rules),
+                    .states = states_find(m, &rules),
+                    .least = INT64_MAX};
+    module_print(m, &(PrintOpts){0}, &x->b.text);
+    print_ranks(&x->b, &rules);
+    return true;
+}
+
+static void budget_close(Opened *x)
+{
+    buf_release(&x->b.text);
+    for (uint32_t r = 0; x->budget && r < x->b.nranks; r++)
+        buf_release(&x->b.ranks[r]);
+}
+
 bool budget_settle(Module *m, const StepVec *steps, uint32_t at,
                    const PipelineOpts *o)
 {
-    Step *step = &steps->at[at];
-    PassCtx cx = {.keys = step->keys,
-                  .values = step->values,
-                  .asked = NEW_ARRAY(m->scratch, bool, step->noptions + 1),
-                  .noptions = step->noptions,
-                  .pass = "remat"};
-    Rules rules;
-    if (!rules_read(m, &cx, &rules)) return false;
-    const Rule *budget;
-    if (!find_budget(m, &rules, &budget)) return false;
-    if (!budget) return true;
-    Pairs pairs = pairs_find(m, &cx, &rules);
-    Points *points = points_find(m, &pairs, &rules);
-    if (!points_any(points))
-        return rule_refuse(m, budget, &pairs,
-                           "other rules speak of its repeats");
-    Budget b = {.m = m,
-                .o = o,
-                .passes = rest_of(m, steps, at),
-                .bytes = budget->number,
-                .points = points,
-                .gather = points_gather(m, &pairs, &rules),
-                .states = states_find(m, &rules),
-                .least = INT64_MAX};
-    module_print(m, &(PrintOpts){0}, &b.text);
-    print_ranks(&b, &rules);
-    bool ok = settle(&b, &cx, step);
-    buf_release(&b.text);
-    for (uint32_t r = 0; r < b.nranks; r++)
-        buf_release(&b.ranks[r]);
+    Opened x = {.budget = NULL};
+    if (!budget_open(&x, m, steps, at, o)) return false;
+    bool ok = !x.budget || settle(&x.b, &x.cx, &steps->at[at]);
+    budget_close(&x);
     return ok;
+}
+
+BudgetStep budget_step(Module *m, const StepVec *steps, uint32_t at,
+                       const PipelineOpts *o, double least)
+{
+    Opened x = {.budget = NULL};
+    BudgetStep step = {.seconds = INFINITY};
+    if (!budget_open(&x, m, steps, at, o) || !x.budget) return step;
+    x.b.roughly = true;
+    /* Whatever is made again, or is on the host, makes it longer. */
+    if (least == INFINITY || predicted(&x.b, (Choice){.at = 0}) < least) {
+        Choice c = choose(&x.b);
+        if (c.at >= 0) step.seconds = predicted(&x.b, c);
+        if (c.at >= 0 && step.seconds == 0) step.seconds = c.time / 1e9;
+        step.plain = !c.moved && c.at == 0;
+    }
+    budget_close(&x);
+    return step;
 }

@@ -217,8 +217,10 @@ static bool run_step(Run *r, uint32_t i)
     note_text(r, &r->before);
     ArenaMark mark = arena_mark(r->m->scratch);
     double start = now();
-    bool ok =
-        s->pass->run != pass_remat || budget_settle(r->m, &r->steps, i, r->o);
+    bool ok = true;
+    if (s->pass->run == pass_once) ok = hold_settle(r->m, &r->steps, i, r->o);
+    if (s->pass->run == pass_remat)
+        ok = budget_settle(r->m, &r->steps, i, r->o);
     ok = ok && run_pass(r, s);
     r->seconds[i] = now() - start;
     arena_pop(r->m->scratch, mark);

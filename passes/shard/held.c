@@ -80,6 +80,19 @@ bool *held_params(Module *m, PassCtx *cx, const Fn *entry)
     return held;
 }
 
+bool hold_is_open(Module *m, PassCtx *cx)
+{
+    Shard s = {.m = m, .cx = cx, .a = m->scratch};
+    const char *remat = pass_option(m, cx, "remat", "");
+    if (!strstr(remat, "budget") || *pass_option(m, cx, "hold", "") ||
+        !*pass_option(m, cx, "pipeline", "") ||
+        !shard_rules_read(&s, pass_option(m, cx, "shard", "")))
+        return false;
+    for (uint32_t i = 0; i < s.rules.at.n; i++)
+        if (rule_leaves_open(&s, &s.rules.at.at[i])) return true;
+    return false;
+}
+
 /* --------------------------------------------------------------- finding -- */
 
 /* By node, plus 1: a value that is it. */

@@ -400,3 +400,8 @@ uint64_t rules_hold(const Shard *s, const Ruled *t)
     }
     return over;
 }
+
+bool rule_leaves_open(const Shard *s, const ShardRule *r)
+{
+    return r->each == EACH_usual && holds(s, r, s->rules.held);
+}

@@ -231,6 +231,9 @@ bool rules_place(Shard *s, const Ruled *t, Where *out);
 /* The mesh axes, a bit each, over which rules that apply gather the parameter
  * once a step. */
 uint64_t rules_hold(const Shard *s, const Ruled *t);
+/* The rule holds what it holds because it does not say when to gather and
+ * reduce. */
+bool rule_leaves_open(const Shard *s, const ShardRule *r);
 
 /* sums.c: sums of scalars stand apart from what is made of them. */
 Fn *sums_apart(Module *m, const Fn *fn);
