@@ -7,6 +7,8 @@
  */
 #include "remat.h"
 
+#include <math.h>
+
 static const struct {
     double flops, bytes, launch; /* per nanosecond; nanoseconds */
     double link; /* bytes per nanosecond between it and its host, each way */
@@ -65,13 +67,38 @@ static double bytes_of(const Module *m, Type t)
     return bytes;
 }
 
+/* Of a value, the part that is in memory: a product whose rows choose matrices
+ * reads these where they are (route.c), however many rows choose each. */
+static double part_there(Module *m, const Fn *of, Value v, unsigned depth)
+{
+    const Inst *in = inst_of(of, v);
+    double part = 1, all = bytes_of(m, in->type);
+    if (all == 0) return 1;
+    if (in->op == OP_gather)
+        part = bytes_of(m, value_type(of, inst_arg(of, in, 0))) / all;
+    for (uint32_t k = 0; k < in->nargs; k++) {
+        Value x = inst_arg(of, in, k);
+        if (depth > 0 && (in->op == OP_rename || in->op == OP_map) &&
+            elements(m, value_type(of, x)) == elements(m, in->type))
+            part = fmin(part, part_there(m, of, x, depth - 1));
+    }
+    return fmin(part, 1);
+}
+
+/* Scales and casts may stand between. */
+static double bytes_there(Module *m, const Fn *of, Value v)
+{
+    enum { DEPTH = 4 };
+    return part_there(m, of, v, DEPTH) * bytes_of(m, value_type(of, v));
+}
+
 double remake_time(Module *m, const Fn *of, Value v)
 {
     const Inst *in = inst_of(of, v);
     if (remade_cheaply((Op)in->op) || in->op == OP_arg) return 0;
-    double move = bytes_of(m, in->type);
+    double move = bytes_there(m, of, v);
     for (uint32_t k = 0; k < in->nargs; k++)
-        move += bytes_of(m, value_type(of, inst_arg(of, in, k)));
+        move += bytes_there(m, of, inst_arg(of, in, k));
     double compute = inst_flops(m, of, in) / rates.flops;
     move /= rates.bytes;
     return rates.launch + (compute > move ? compute : move);
