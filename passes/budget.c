@@ -15,7 +15,8 @@
  *
  * The peak may rise again where making again takes more than is saved, so
  * when the last way does not fit, all corners are tried, and when no plan does,
- * the images of the smallest.
+ * the images of the smallest.  Entries do not run at once, so in the end those
+ * that need it less go back as far as they can.
  *
  * Where nothing has to be made again turns keep parameters that they gather, as
  * many as there is room for, if a step is predicted to take clearly less with
@@ -269,14 +270,56 @@ static int64_t search(Budget *b)
 typedef struct Choice {
     int64_t at; /* -1: none fits */
     uint32_t moved;
+    const int64_t *limits; /* of the points, by group; NULL: none */
     double time;
 } Choice;
 
+static void set_limits(Budget *b, const int64_t *limits)
+{
+    int64_t *to = points_limits(b->points);
+    for (uint32_t g = 0; g < points_groups(b->points); g++)
+        to[g] = limits ? limits[g] : INT64_MAX;
+}
+
+/* Trials are of this choice. */
+static void take_choice(Budget *b, Choice c)
+{
+    b->moved = c.moved;
+    set_limits(b, c.limits);
+}
+
+/* What one entry lacks another need not make again: with fewer turns of one
+ * group and then of the next the plan fits as well. */
+static const int64_t *lessen(Budget *b, int64_t at)
+{
+    uint32_t n = points_groups(b->points);
+    int64_t *limits = NEW_ARRAY(b->m->scratch, int64_t, (size_t)n + 1);
+    int64_t *now = points_limits(b->points);
+    Image image = {0};
+    if (n < 2 || at <= 0) return NULL;
+    for (uint32_t g = 0; g < n; g++) {
+        int64_t high = points_moves(b->points, at, g), low = -1;
+        while (high > low + 1) {
+            int64_t mid = low < 0 ? 0 : low + (high - low) / 2;
+            now[g] = mid;
+            (void)plan(b, &b->text, at, LOWEST, &image);
+            if (image.bytes <= b->bytes)
+                high = mid;
+            else
+                low = mid;
+        }
+        limits[g] = now[g] = high;
+    }
+    return limits;
+}
+
 static Choice search_moved(Budget *b, uint32_t moved)
 {
-    b->moved = moved;
+    Choice c = {.moved = moved};
+    take_choice(b, c);
     b->known = known_new(b->m, b->points);
-    Choice c = {.at = search(b), .moved = moved};
+    c.at = search(b);
+    c.limits = lessen(b, c.at);
     c.time = link_time(states_bytes(b->states, moved));
     if (c.at >= 0) c.time += points_time(b->points, c.at);
     return c;
@@ -315,7 +358,7 @@ static Choice choose(Budget *b)
 static double predicted(Budget *b, Choice c)
 {
     Image image = {.timed = true};
-    b->moved = c.moved;
+    take_choice(b, c);
     (void)plan(b, &b->text, c.at, LOWEST, &image);
     return image.seconds;
 }
@@ -345,14 +388,15 @@ static Choice choose_gathered(Budget *b)
     return none;
 }
 
-/* Nothing is made again, or on the host, and there is room for weights that are
- * rounded once a step (once.c), which leaves that alone where memory may be
- * short; and a step takes less so. */
+/* Nothing that every step runs is made again, or on the host, and there is room
+ * for weights that are rounded once a step (once.c), which leaves that alone
+ * where memory may be short; and a step takes less so. */
 static bool has_room_to_round(Budget *b, Choice c)
 {
     Image in_turns = {.timed = true}, once = {.timed = true};
-    if (c.moved || (b->points != b->gather && c.at != 0)) return false;
-    b->moved = 0;
+    take_choice(b, c);
+    if (c.moved || (b->points != b->gather && !points_plain(b->points, c.at)))
+        return false;
     (void)plan(b, &b->text, c.at, LOWEST, &in_turns);
     b->rounds = true;
     (void)plan(b, &b->text, c.at, LOWEST, &once);
@@ -432,6 +476,7 @@ static bool settle(Budget *b, PassCtx *cx, Step *step)
     Choice c = choose_gathered(b);
     if (c.at < 0) return refuse(b);
     bool rounds = has_room_to_round(b, c);
+    take_choice(b, c);
     const char *text = points_text(b->points, c.at);
     states_move(b->states, b->m, c.moved);
     say_choice(b, cx, c);

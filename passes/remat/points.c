@@ -21,14 +21,21 @@
  *
  * Where turns gather parameters there is another hull, of two points: nothing
  * is made again, with those kept or without.
+ *
+ * Entries do not run at the same time, so what one of them lacks another does
+ * not have to make again: the repeats of each have a limit of their own, up to
+ * which that way is gone.  The entry with which steps are repeated that could
+ * not be applied, `train.worst`, is in front of the one that all steps have.
  */
 #include "remat.h"
+
+#include "../reach.h"
 
 #include <stdlib.h>
 
 /* From one point of a pair to its next, a turn at a time. */
 typedef struct Slope {
-    uint32_t pair, to;
+    uint32_t pair, group, to;
     int64_t turns;
     double price; /* time for a byte */
 } Slope;
@@ -37,10 +44,16 @@ struct Points {
     Module *m;
     const char *others; /* the rules that are no budget */
     VEC(const Pair *) pairs;
-    PointVec *points; /* by pair */
-    double *before;   /* by pair: a turn's time without the budget */
+    PointVec *points;          /* by pair */
+    double *before;            /* by pair: a turn's time without the budget */
+    uint32_t *group;           /* by pair: a number of `entries` */
+    VEC(const char *) entries; /* that have pairs; without their ranks */
+    int64_t *limits;           /* by group */
     VEC(Slope) slopes;
 };
+
+/* How often a step runs what seldom is. */
+static const double seldom = 1.0 / 64;
 
 /* --------------------------------------------------------------- points -- */
 
@@ -270,14 +283,83 @@ static PointVec points_of(Module *m, const Pair *p, bool offload)
     return hull;
 }
 
+/* ---------------------------------------------------------------- groups -- */
+
+/* The entry that runs a function, whichever rank's. */
+static const char *entry_of(Module *m, const Fn *fn)
+{
+    for (uint32_t e = 0; e < m->fns.n; e++) {
+        const Fn *entry = m->fns.at[e];
+        if (!entry->entry) continue;
+        Roots root = {NEW_ARRAY(m->scratch, bool, (size_t)m->fns.n + 1)};
+        root.is[e] = true;
+        const bool *reached = fns_reached(m, &root);
+        uint32_t rank = 0, f = 0;
+        while (f < m->fns.n && m->fns.at[f] != fn)
+            f++;
+        if (f == m->fns.n || !reached[f]) continue;
+        const char *name = str_of(m, entry->name);
+        size_t n = fn_rank(m, entry, &rank);
+        return n ? arena_strndup(m->scratch, name, n) : name;
+    }
+    return "";
+}
+
+static uint32_t group_of(Points *x, const Pair *p)
+{
+    const char *entry = entry_of(x->m, p->caller);
+    for (uint32_t i = 0; i < x->entries.n; i++)
+        if (strcmp(x->entries.at[i], entry) == 0) return i;
+    vec_push(x->m->scratch, &x->entries, entry);
+    return x->entries.n - 1;
+}
+
+static double weight_of(const Points *x, uint32_t pair)
+{
+    const char *entry = x->entries.at[x->group[pair]];
+    const char *dot = strrchr(entry, '.');
+    return dot && strcmp(dot, ".worst") == 0 ? seldom : 1;
+}
+
+/* A walk over slopes up to a position. */
+typedef struct SlopeWalk {
+    const Points *x;
+    uint32_t next;
+    int64_t left;    /* turns of the position */
+    int64_t *moved;  /* by group */
+    const Slope *at; /* the slope, and how many of its turns are moved */
+    int64_t turns;
+} SlopeWalk;
+
+static SlopeWalk slopes_to(const Points *x, int64_t position)
+{
+    return (SlopeWalk){.x = x,
+                       .left = position,
+                       .moved =
+                           NEW_ARRAY(x->m->scratch, int64_t, x->entries.n + 1)};
+}
+
+static bool slope_next(SlopeWalk *w)
+{
+    if (w->next == w->x->slopes.n || w->left <= 0) return false;
+    w->at = &w->x->slopes.at[w->next++];
+    int64_t *moved = &w->moved[w->at->group];
+    int64_t may = w->x->limits[w->at->group] - *moved;
+    w->turns = w->left < w->at->turns ? w->left : w->at->turns;
+    w->left -= w->turns;
+    if (w->turns > may) w->turns = may;
+    *moved += w->turns;
+    return true;
+}
+
 /* --------------------------------------------------------------- slopes -- */
 
 static void add_slopes(Points *x, uint32_t pair)
 {
     const PointVec *v = &x->points[pair];
     for (uint32_t i = 1; i < v->n; i++) {
-        Slope s = {pair, i, x->pairs.at[pair]->f.count,
-                   slope(v->at[i - 1], v->at[i])};
+        Slope s = {pair, x->group[pair], i, x->pairs.at[pair]->f.count,
+                   weight_of(x, pair) * slope(v->at[i - 1], v->at[i])};
         vec_push(x->m->scratch, &x->slopes, s);
         for (uint32_t k = x->slopes.n - 1; k > 0; k--) {
             Slope *at = &x->slopes.at[k];
@@ -322,15 +404,20 @@ static Points *find(Module *m, const Pairs *pairs, const Rules *rules,
     buf_release(&b);
     x->points = NEW_ARRAY(m->scratch, PointVec, pairs->at.n + 1);
     x->before = NEW_ARRAY(m->scratch, double, pairs->at.n + 1);
+    x->group = NEW_ARRAY(m->scratch, uint32_t, pairs->at.n + 1);
     for (uint32_t i = 0; i < pairs->at.n; i++) {
         const Pair *p = pairs->at.at[i];
         if (!is_free(rules, p) || !is_new(x, p)) continue;
         x->points[x->pairs.n] =
             kept ? points_kept(m, p) : points_of(m, p, rules->offload);
         x->before[x->pairs.n] = first_point(m, p).time;
+        x->group[x->pairs.n] = group_of(x, p);
         vec_push(m->scratch, &x->pairs, p);
         add_slopes(x, x->pairs.n - 1);
     }
+    x->limits = NEW_ARRAY(m->scratch, int64_t, x->entries.n + 1);
+    for (uint32_t i = 0; i < x->entries.n; i++)
+        x->limits[i] = INT64_MAX;
     return x;
 }
 
@@ -362,18 +449,43 @@ int64_t points_corner(const Points *x, uint32_t i)
     return at;
 }
 
+uint32_t points_groups(const Points *x)
+{
+    return x->entries.n;
+}
+
+int64_t points_moves(const Points *x, int64_t position, uint32_t group)
+{
+    SlopeWalk w = slopes_to(x, position);
+    while (slope_next(&w)) {
+    }
+    return w.moved[group];
+}
+
+bool points_plain(const Points *x, int64_t position)
+{
+    SlopeWalk w = slopes_to(x, position);
+    while (slope_next(&w))
+        if (w.turns > 0 && weight_of(x, w.at->pair) == 1) return false;
+    return true;
+}
+
+int64_t *points_limits(Points *x)
+{
+    return x->limits;
+}
+
 double points_time(const Points *x, int64_t position)
 {
     double time = 0;
     for (uint32_t i = 0; i < x->pairs.n; i++)
-        time += (double)x->pairs.at[i]->f.count *
+        time += weight_of(x, i) * (double)x->pairs.at[i]->f.count *
                 (x->points[i].at[0].time - x->before[i]);
-    for (uint32_t i = 0; i < x->slopes.n && position > 0; i++) {
-        const Slope *s = &x->slopes.at[i];
-        const Point *to = &x->points[s->pair].at[s->to];
-        int64_t turns = position < s->turns ? position : s->turns;
-        time += (double)turns * (to[0].time - to[-1].time);
-        position -= turns;
+    SlopeWalk w = slopes_to(x, position);
+    while (slope_next(&w)) {
+        const Point *to = &x->points[w.at->pair].at[w.at->to];
+        time += weight_of(x, w.at->pair) * (double)w.turns *
+                (to[0].time - to[-1].time);
     }
     return time;
 }
@@ -391,13 +503,12 @@ static uint32_t *points_at(const Points *x, int64_t position, int64_t **more)
 {
     uint32_t *at = NEW_ARRAY(x->m->scratch, uint32_t, x->pairs.n + 1);
     *more = NEW_ARRAY(x->m->scratch, int64_t, x->pairs.n + 1);
-    for (uint32_t i = 0; i < x->slopes.n && position > 0; i++) {
-        const Slope *s = &x->slopes.at[i];
-        if (position >= s->turns)
-            at[s->pair] = s->to;
-        else
-            (*more)[s->pair] = position;
-        position -= position < s->turns ? position : s->turns;
+    SlopeWalk w = slopes_to(x, position);
+    while (slope_next(&w)) {
+        if (w.turns == w.at->turns)
+            at[w.at->pair] = w.at->to;
+        else if (w.turns > 0)
+            (*more)[w.at->pair] = w.turns;
     }
     return at;
 }

@@ -337,11 +337,14 @@ typedef struct Point {
 typedef VEC(Point) PointVec;
 
 /* The cheapest ways to ever smaller records, in order: a position counts the
- * turns that were moved to their next point. */
+ * turns that were moved to their next point.  The repeats of an entry are a
+ * group, of which no more turns are moved than its limit says. */
 typedef struct Points Points;
 Points *points_find(Module *m, const Pairs *pairs, const Rules *rules);
 /* Nothing made again, with ever fewer turns that keep what they gather. */
 Points *points_gather(Module *m, const Pairs *pairs, const Rules *rules);
+/* Nothing is made again in what every step runs. */
+bool points_plain(const Points *x, int64_t position);
 /* Whether some keep it at a position. */
 bool points_gathered(const Points *x, int64_t position);
 /* Whether some repeat is the budget's to decide on. */
@@ -349,6 +352,11 @@ bool points_any(const Points *x);
 /* Positions at which all turns of a pair are at one point. */
 uint32_t points_corners(const Points *x);
 int64_t points_corner(const Points *x, uint32_t i);
+uint32_t points_groups(const Points *x);
+/* Turns of a group that a position has moved. */
+int64_t points_moves(const Points *x, int64_t position, uint32_t group);
+/* The limits by group, INT64_MAX at first; they may be changed. */
+int64_t *points_limits(Points *x);
 /* Nanoseconds by which it is longer than without a budget. */
 double points_time(const Points *x, int64_t position);
 /* Nanoseconds for the last byte that a position saves. */
