@@ -109,72 +109,109 @@ static bool is_handing(const Item *it)
     return it->raw == NO_RAW;
 }
 
-/* It is what is kept of a parameter in another dtype, or with other names:
- * each of its elements. */
-static bool is_kept_too(const Shard *s, const Item *it, uint32_t raw)
+/* What an op makes of weights alone is one: in another dtype, with other names,
+ * quantised, or the scales for that. */
+static bool makes_weights(const Item *it)
 {
-    const Inst *in = inst_of(it->fn, it->v);
-    return it->phase == PHASE_forward &&
-           (in->op == OP_rename ||
-            (in->op == OP_map &&
-             type_elements(s->m, in->type) ==
-                 type_elements(s->m, s->raws.at[raw].type)));
-}
-
-/* What is handed over of a parameter, or of it in another dtype, and from there
- * on to whoever reads it: callers in front of those whom they call. */
-static void follow(Shard *s, uint32_t raw, Held h, const uint32_t *value)
-{
-    if (s->kept[raw]) return;
-    s->kept[raw] = true;
-    for (uint32_t k = 0; k < s->raws.at[raw].n; k++) {
-        const Item *it =
-            &s->items.at[s->args.at[s->uses[s->raws.at[raw].first + k]].item];
-        if (!is_handing(it)) {
-            if (is_kept_too(s, it, raw)) follow(s, it->raw, h, value);
-            continue;
-        }
-        Node *n = &s->nodes.at[it->out];
-        if (n->given) continue;
-        if (h.kept)
-            n->whole |= h.over;
-        else
-            n->held |= h.over;
-        follow(s, value[it->out] - 1, h, value);
-        if (!h.kept) vec_push(s->a, &s->held, value[it->out] - 1);
+    if (it->phase == PHASE_update || it->n == 0) return false;
+    switch ((Op)inst_of(it->fn, it->v)->op) {
+    case OP_map:
+    case OP_rename:
+    case OP_reduce:
+    case OP_merge:
+    case OP_split:
+    case OP_concat:
+        return true;
+    default:
+        return false;
     }
 }
 
-void held_find(Shard *s, const Roots *roots)
+/* A value that is made of weights alone. */
+typedef struct Weight {
+    uint64_t whole, held; /* as in Node */
+} Weight;
+
+static bool is_weight(Weight w)
 {
-    const uint32_t *value = values_of(s);
+    return (w.whole | w.held) != 0;
+}
+
+static Weight made_of(const Shard *s, const Item *it, const Weight *of)
+{
+    Weight all = {0, 0};
+    for (uint32_t k = 0; k < it->n; k++) {
+        Weight w = of[s->args.at[it->first + k].raw];
+        if (!is_weight(w)) return (Weight){0, 0};
+        all.whole |= w.whole;
+        all.held |= w.held;
+    }
+    return all;
+}
+
+static void find_params(Shard *s, const Roots *roots, Weight *of)
+{
     const char *paths = pass_option(s->m, s->cx, "keep", "");
     for (uint32_t f = 0; f < s->m->fns.n; f++) {
         const Fn *fn = s->m->fns.at[f];
         if (!roots->is[f] || !has_backward(fn)) continue;
         for (uint32_t i = 0; i < fn->nparams; i++) {
             Held h = held_of(s, &fn->params[i], paths);
-            if (h.over) follow(s, s->base[f] + i, h, value);
+            Weight *w = &of[s->base[f] + i];
+            *(h.kept ? &w->whole : &w->held) = h.over;
         }
     }
 }
 
+/* Items stand as they run, callees where they are called first. */
+void held_find(Shard *s, const Roots *roots)
+{
+    Weight *of = NEW_ARRAY(s->a, Weight, (size_t)s->raws.n + 1);
+    const uint32_t *value = values_of(s);
+    find_params(s, roots, of);
+    for (uint32_t i = 0; i < s->items.n; i++) {
+        const Item *it = &s->items.at[i];
+        Weight w = {0, 0};
+        if (is_handing(it) || makes_weights(it)) w = made_of(s, it, of);
+        if (!is_weight(w)) continue;
+        if (!is_handing(it)) {
+            of[it->raw] = w;
+            continue;
+        }
+        Node *n = &s->nodes.at[it->out];
+        if (n->given) continue;
+        n->whole |= w.whole;
+        n->held |= w.held;
+        of[value[it->out] - 1] = w;
+        if (w.held) vec_push(s->a, &s->held, value[it->out] - 1);
+    }
+    for (uint32_t raw = 0; raw < s->raws.n; raw++)
+        s->kept[raw] = is_weight(of[raw]);
+}
+
 /* -------------------------------------------------------------- settling -- */
 
-/* Whether somebody reads it whole; names that it has there change with it. */
-static bool is_wanted_whole(Solve *x, uint32_t raw, MeshAxis m)
+static void need_whole(const Shard *s, const Item *it, MeshAxis m)
 {
-    const Shard *s = x->s;
+    *where_at(s, m, it->out) = WHERE_none;
+    for (uint32_t k = 0; k < it->n; k++)
+        *need_at(s, m, it->first + k) = WHERE_none;
+}
+
+/* Whether somebody reads it whole, or what is made of it and other weights,
+ * which is made whole then. */
+static bool is_wanted_whole(const Shard *s, uint32_t raw, MeshAxis m)
+{
     const Raw *r = &s->raws.at[raw];
     bool wanted = false;
     for (uint32_t k = 0; k < r->n; k++) {
         uint32_t arg = s->uses[r->first + k];
         const Item *it = &s->items.at[s->args.at[arg].item];
         bool whole = *need_at(s, m, arg) == WHERE_none;
-        if (!whole && !is_handing(it) &&
-            inst_of(it->fn, it->v)->op == OP_rename &&
-            is_wanted_whole(x, it->raw, m)) {
-            *need_at(s, m, arg) = *where_at(s, m, it->out) = WHERE_none;
+        if (!whole && !is_handing(it) && s->kept[it->raw] &&
+            where_is_axis(*where_at(s, m, it->out)) &&
+            is_wanted_whole(s, it->raw, m)) {
+            need_whole(s, it, m);
             whole = true;
         }
         wanted |= whole;
@@ -185,13 +222,13 @@ static bool is_wanted_whole(Solve *x, uint32_t raw, MeshAxis m)
 void held_settle(Solve *x)
 {
     const Shard *s = x->s;
-    for (uint32_t i = 0; i < s->held.n; i++) {
+    for (uint32_t i = s->held.n; i-- > 0;) {
         uint32_t raw = s->held.at[i], node = s->raws.at[raw].node;
         for (uint32_t k = 0; k < s->m->mesh.n && k < 64; k++) {
             MeshAxis m = {k};
             if ((s->nodes.at[node].held >> k & 1) &&
                 where_is_axis(*where_at(s, m, node)) &&
-                is_wanted_whole(x, raw, m))
+                is_wanted_whole(s, raw, m))
                 place_port(x, node, m, WHERE_none);
         }
     }

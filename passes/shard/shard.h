@@ -165,7 +165,7 @@ typedef struct Shard {
     bool *kept;      /* by raw: the parameters that are gathered once */
     VEC(uint32_t)
     held; /* raws: as functions are handed those that rules hold,
-             their own callees first */
+             callers first */
     /* By raw, plus 1: the one that it lies as; the port by way of which ranks
      * read it (alike.c). */
     uint32_t *alike, *through;
