@@ -257,7 +257,7 @@ static int64_t search(Budget *b)
     for (unsigned round = 0; round < MOST_ROUNDS; round++) {
         int64_t at = first_fit(b, room);
         if (at < 0) break;
-        if (b->roughly || (!b->o->arena && !b->nranks)) return at;
+        if (!b->o->arena && !b->nranks) return at;
         int64_t image = image_at(b, at), planned = b->known[at].seen;
         if (image <= b->bytes) return at;
         room = b->bytes - (image - planned);

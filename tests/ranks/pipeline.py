@@ -1,5 +1,5 @@
 """pipeline.py: each schedule trains, bit for bit, as the same microbatches do without a pipeline; with other splits beside the stages
-up to the order of sums; and however the ranks are started, alike.  With `mpi`: under mpirun."""
+up to the order of sums, and where parameters and gradients alone are split, each step or each microbatch, bit for bit; and however the ranks are started, alike.  With `mpi`: under mpirun."""
 import shutil
 import subprocess
 import sys
@@ -62,6 +62,13 @@ for plan, n in BESIDE.items():
     far = apart(started(plan, n, mpi)[0], one[0])
     assert far < 1e-5, (plan, far)
     print(plan, "trains as one device")
+for plan in ("step", "microbatch") if not mpi else ():
+    got = []
+    for name, n in ((plan, 2), (f"pp_{plan}", 4)):
+        build(name, 5, "-D", "batch=2", "-D", "accumulate=4")
+        got.append(run(name, command(name, "--ranks", str(n)), name))
+    assert same(*got), plan
+    print("what is gathered and reduced each", plan, "has the bits of the same without stages")
 if not mpi:
     build("pp_gpipe", 5, *TIED)
     assert same(run("pp_gpipe", command("pp_gpipe"), "tied"), plain(*TIED))
