@@ -522,21 +522,41 @@ static void sweep_again(Solve *x, MeshAxis m)
 
 /* --------------------------------------------------------------- telling -- */
 
-/* How many first steps of what brings an operand others in front of it take:
- * all of them, where one has its form. */
-static uint32_t steps_taken(const Solve *x, uint32_t arg)
+/* Operands that are the first of a value to need it in their form, in their
+ * phase: there are few forms, however many operands. */
+typedef struct Forms {
+    uint32_t *last;   /* by raw: the last of these so far, plus 1; 0: none */
+    uint32_t *before; /* by operand: likewise the one in front of it */
+} Forms;
+
+static bool needs_form(const Solve *x, uint32_t arg, uint32_t other)
 {
     const Shard *s = x->s;
-    const Raw *r = raw_at(x, arg);
+    bool same = true;
+    for (uint32_t i = 0; i < s->order.n; i++)
+        same &= *need_at(s, s->order.at[i], arg) ==
+                *need_at(s, s->order.at[i], other);
+    return same;
+}
+
+/* How many first steps of what brings an operand others in front of it take:
+ * all of them, where one has its form. */
+static uint32_t steps_taken(const Solve *x, Forms *f, uint32_t arg)
+{
+    uint32_t *last = &f->last[x->s->args.at[arg].raw];
     Move of = move_of(x, arg);
     uint32_t most = 0;
-    for (uint32_t k = 0; k < r->n && s->uses[r->first + k] < arg; k++) {
-        uint32_t other = s->uses[r->first + k], steps;
+    bool known = false;
+    for (uint32_t at = *last; at; at = f->before[at - 1]) {
+        uint32_t other = at - 1, steps;
         if (phase_at(x, arg) != phase_at(x, other)) continue;
         Move by = move_of(x, other);
         (void)moves_share(&of, &by, &steps);
         if (steps > most) most = steps;
+        known |= needs_form(x, arg, other);
     }
+    f->before[arg] = *last;
+    if (!known) *last = arg + 1;
     return most;
 }
 
@@ -547,10 +567,12 @@ static double *moved_bytes(const Solve *x)
     const Shard *s = x->s;
     double *sum = NEW_ARRAY(s->a, double, (size_t)s->m->mesh.n + 1);
     double *one = NEW_ARRAY(s->a, double, (size_t)s->m->mesh.n + 1);
+    Forms f = {NEW_ARRAY(s->a, uint32_t, (size_t)s->raws.n + 1),
+               NEW_ARRAY(s->a, uint32_t, (size_t)s->args.n + 1)};
     for (uint32_t a = 0; a < s->args.n; a++) {
         memset(one, 0, s->m->mesh.n * sizeof *one);
         Move move = move_of(x, a);
-        move_bytes(&move, steps_taken(x, a), one);
+        move_bytes(&move, steps_taken(x, &f, a), one);
         for (uint32_t i = 0; i < s->m->mesh.n; i++)
             sum[i] += s->items.at[s->args.at[a].item].times * one[i];
     }
