@@ -190,11 +190,14 @@ const char *ncclGetLastError(NcclComm comm)
     return "as asked for";
 }
 
+/* What is there of that name is of a process of the same number that was killed
+ * before the others came. */
 int ncclGetUniqueId(NcclId *id)
 {
     static _Atomic int number;
     snprintf(id->byte, sizeof id->byte, NAME "%d-%d", (int)getpid(),
              FAKE_COUNT(number, 1));
+    shm_unlink(id->byte);
     return NCCL_success;
 }
 
