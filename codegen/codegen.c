@@ -12,6 +12,9 @@ bool codegen_run(Module *m, const CodegenOpts *o, uint32_t want, Artifact *out)
     KernelSet *set = kernels_new(m, o);
     bool ok = image_write(m, o, set, &out->image, &out->image_size);
     out->kernels = kernels_count(set);
+    out->exact = true;
+    for (uint32_t i = 0; i < out->kernels; i++)
+        out->exact &= kernel_at(set, i)->exact;
     if (ok && want & WANT_llvm)
         ok = kernels_llvm(set, &out->text, &out->text_size);
     else if (ok && want & WANT_ptx)

@@ -56,6 +56,7 @@ typedef struct Artifact {
     const void *object; /* host: the kernels as an ELF object */
     size_t object_size;
     uint32_t kernels; /* distinct kernels */
+    bool exact;       /* GPU: each of them gives the host's bits */
 } Artifact;
 
 enum { WANT_image = 1, WANT_llvm = 2, WANT_ptx = 4, WANT_object = 8 };

@@ -217,6 +217,8 @@ static TitanStatus run_once(Program *p, const TitanEntry *e, bool graphs)
 static bool is_near(DType d, Cell got, Cell want, double room)
 {
     if (dtype_class(d) != DC_float) return got.i == want.i;
+    if (room == GIVEN_BITS && got.f == want.f)
+        return signbit(got.f) == signbit(want.f);
     return got.f == want.f || fabs(got.f - want.f) <= room ||
            (isnan(got.f) && isnan(want.f));
 }

@@ -104,8 +104,8 @@ static DType random_dtype(World *w)
 {
     static const DType others[] = {DT_i32, DT_i32, DT_i32, DT_bool, DT_u8,
                                    DT_i8,  DT_i64, DT_u32, DT_i16};
-    if (draw_chance(w, 65)) return w->real;
-    if (draw_chance(w, 40)) return w->narrow;
+    if (draw_chance(w, w->wide ? 50 : 65)) return w->real;
+    if (draw_chance(w, w->wide ? 70 : 40)) return w->narrow;
     return others[draw_below(w, sizeof others / sizeof *others)];
 }
 
@@ -142,6 +142,8 @@ static void make_params(Gen *g)
 
 static Op random_op(Gen *g)
 {
+    if (g->w->wide && draw_chance(g->w, 25))
+        return draw_chance(g->w, 60) ? OP_einsum : OP_reduce;
     for (;;) {
         Op op = (Op)draw_below(g->w, OP_count);
         if (op_is_made(op)) return op;
@@ -317,6 +319,7 @@ void smith_program(const SmithOpts *o, World *w, Buf *out)
     Unit u;
     unit_init(&u);
     w->m = &u.m;
+    w->wide = o->wide;
     w->most = o->wide ? MOST_WIDE : MOST_ELEMENTS;
     w->random = o->seed * UINT64_C(0xd1342543de82ef95) + 1;
     if (o->seed % STEP_EVERY == STEP_EVERY - 1)

@@ -9,7 +9,8 @@
  * other side of a rounding do by what moves when every value is off by the unit
  * of its own dtype, but never by more than that of bf16, since what is narrower
  * is rounded from exact values, or from those.  Results that move so far that
- * they would say nothing are left out, and counted.
+ * they would say nothing are left out, and counted.  A program of which every
+ * kernel promises the host's bits is held to those.
  *
  * Who makes products, and how many streams there are, follows from the seed.
  */
@@ -28,6 +29,8 @@
 
 /* Results that may move by more than this share of themselves say little. */
 #define MOST_MOVED 0.125
+/* What follows from the seed beside inputs. */
+enum { MAKERS = 1 << 20, STREAMS };
 enum { MOST_OPS = 300000000 }; /* of a run of the interpreter */
 enum { PARTS_OF_ROOM = 32 };   /* what is held is as near as this to it */
 /* Of results of more elements so many are held as near as others, and more of
@@ -42,6 +45,7 @@ typedef struct Gift {
     double unit;            /* of its sums */
     Tensor *args, *results; /* of the interpreter */
     double *moved;          /* by result */
+    bool bits;              /* the results are the host's bits */
     Artifact artifact;
     TitanStory story;
     TitanImage image;
@@ -62,7 +66,7 @@ static const char *maker(const Gift *g)
 {
     static const char *const makers[] = {"tuned", "generated", "fused",
                                          "library"};
-    return makers[g->seed / 3 % 4];
+    return makers[given_bits(g->seed, MAKERS) % 4];
 }
 
 static void choose(Gift *g, Module *m)
@@ -71,7 +75,8 @@ static void choose(Gift *g, Module *m)
         option_set(m, "target", target_name(g->o->target));
         option_set(m, "matmul", maker(g));
     }
-    if (g->seed % 2) spread_launches(m, g->seed / 2);
+    uint64_t streams = given_bits(g->seed, STREAMS);
+    if (streams % 2) spread_launches(m, streams / 2);
 }
 
 static bool run_passes(Gift *g, Unit *u, const char *last)
@@ -213,10 +218,20 @@ static void print_given(Gift *g, uint32_t i)
                (unsigned long long)state_of(g, i));
 }
 
+/* All that runs gives the host's bits. */
+static bool is_exact(const Gift *g)
+{
+    for (uint32_t i = 0; i < g->image.ncommands; i++)
+        if (g->image.commands[i].kind == TITAN_COMMAND_gemm) return false;
+    return g->artifact.exact && target_is_gpu(g->o->target);
+}
+
 /* False: the result moves too far to say something. */
 static bool room_of(Gift *g, uint32_t i, double *room)
 {
     const Tensor *t = &g->results[i];
+    *room = GIVEN_BITS;
+    if (g->bits) return true;
     double largest = tensor_largest(t);
     *room = 0;
     if (!tensor_is_floats(&g->asked.m, t)) return g->moved[i] == 0;
@@ -251,7 +266,8 @@ static bool print_wanted(Gift *g, uint32_t i)
         g->tally->skipped++;
         return true;
     }
-    bool many = t->n > MANY && room < rough && tensor_is_floats(&g->asked.m, t);
+    bool many = t->n > MANY && !g->bits && room < rough &&
+                tensor_is_floats(&g->asked.m, t);
     print_want(g, &at, i, room, many ? MANY : MORE);
     if (many) print_want(g, &at, i, rough, MORE);
     return true;
@@ -314,7 +330,13 @@ bool give_program(const GiveOpts *o, const char *text, size_t n, uint64_t seed,
         ok = interpret(&g, &too_long);
     }
     if (ok && too_long) tally->skipped++;
-    if (ok && !too_long) ok = compile(&g) && write_all(&g);
+    if (ok && !too_long) ok = compile(&g);
+    if (ok && !too_long && is_exact(&g)) {
+        g.bits = true;
+        tally->exact++;
+        ok = host_results(&g.asked, g.fn, g.args, text, n, g.results, why);
+    }
+    if (ok && !too_long) ok = write_all(&g);
     tally->given += ok && !too_long;
     unit_release(&g.asked);
     unit_release(&g.compiled);

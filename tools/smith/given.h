@@ -9,7 +9,8 @@
  *     draw PLACE HOW STATE    a value before the step, whose elements are drawn
  *     hold PLACE NUMBER ...   ... or those
  *     want PLACE ROOM STEP EACH NUMBER ...  a value behind it: each element is
- *         within ROOM of its number, which is of elements 0, EACH, 2 EACH ..
+ *         within ROOM of its number, or, where that is -1, has its bits; there
+ *         are those of elements 0, EACH, 2 EACH ..
  *
  * Numbers of a float are times STEP, or, where that is 0, as C prints them with
  * %a.  A PLACE is
@@ -25,7 +26,7 @@
 #include "../../ir/ir.h"
 #include "../../runtime/titan.h"
 
-enum { MOST_GIVEN_AXES = 16 };
+enum { MOST_GIVEN_AXES = 16, GIVEN_BITS = -1 };
 
 typedef struct GivenPlace {
     uint32_t base, dtype, naxes;

@@ -26,7 +26,7 @@ extern char **environ;
 
 /* The program as it was made, and as it is compiled. */
 typedef struct Host {
-    Unit made, compiled;
+    Unit *made, compiled;
     const Fn *fn;
     Tensor *args, *results; /* of the interpreter */
     double *moved;          /* by result; NULL: was not asked for */
@@ -94,8 +94,8 @@ static void *load(Host *h)
 {
     char folder[] = "/tmp/titan-smith-XXXXXX";
     if (!mkdtemp(folder)) return NULL;
-    const char *object = arena_printf(&h->made.arena, "%s/a.o", folder);
-    const char *shared = arena_printf(&h->made.arena, "%s/a.so", folder);
+    const char *object = arena_printf(&h->made->arena, "%s/a.o", folder);
+    const char *shared = arena_printf(&h->made->arena, "%s/a.so", folder);
     void *lib = NULL;
     if (write_file(object, h->artifact.object, h->artifact.object_size,
                    false) &&
@@ -117,7 +117,7 @@ static uint8_t *home_bytes(Host *h, const Home *at)
 
 static Homes homes_of(const Host *h, const TitanEntry *e)
 {
-    return (Homes){&h->made.m, &h->image, e};
+    return (Homes){&h->made->m, &h->image, e};
 }
 
 static bool store_args(Host *h, const TitanEntry *e)
@@ -125,7 +125,7 @@ static bool store_args(Host *h, const TitanEntry *e)
     Homes homes = homes_of(h, e);
     for (uint32_t i = 0; i < h->fn->nparams; i++) {
         const Tensor *t = &h->args[i];
-        const TypeInfo *info = type_info(&h->made.m, t->type);
+        const TypeInfo *info = type_info(&h->made->m, t->type);
         Home at;
         if (!home_of(&homes, &h->fn->params[i], &at))
             return complain(h, "host", "the image lacks an input");
@@ -156,7 +156,7 @@ static bool run_image(Host *h)
 
 static double bound_of(const Host *h)
 {
-    return program_bound(&h->made.m, program_unit(&h->made.m, h->fn));
+    return program_bound(&h->made->m, program_unit(&h->made->m, h->fn));
 }
 
 static bool same_cell(DType d, Cell a, Cell b, double room)
@@ -167,9 +167,9 @@ static bool same_cell(DType d, Cell a, Cell b, double room)
 
 static bool find_moved(Host *h)
 {
-    Module *m = &h->made.m;
+    Module *m = &h->made->m;
     if (h->moved) return true;
-    h->moved = NEW_ARRAY(&h->made.arena, double, h->fn->nresults);
+    h->moved = NEW_ARRAY(&h->made->arena, double, h->fn->nresults);
     InterpOpts o = {.jitter = program_unit(m, h->fn)};
     return program_moved(m, h->fn, &o, h->args, h->results, h->moved) ||
            complain(h, "host", "the program does not run");
@@ -179,13 +179,13 @@ static bool find_moved(Host *h)
 static bool compare_result(Host *h, const TitanEntry *e, uint32_t i)
 {
     const Tensor *t = &h->results[i];
-    const TypeInfo *info = type_info(&h->made.m, t->type);
+    const TypeInfo *info = type_info(&h->made->m, t->type);
     DType d = info->dtype;
     Homes homes = homes_of(h, e);
     Home home;
     if (!home_of(&homes, &h->fn->results[i], &home))
         return complain(h, "host", "the image lacks a result");
-    bool floats = tensor_is_floats(&h->made.m, t);
+    bool floats = tensor_is_floats(&h->made->m, t);
     double room = floats ? bound_of(h) * tensor_largest(t) : 0;
     for (int64_t k = 0; k < t->n; k++) {
         Cell c = dtype_load(d, home_bytes(h, &home) +
@@ -216,23 +216,47 @@ static bool compare_all(Host *h)
     return true;
 }
 
+bool host_results(Unit *made, const Fn *fn, Tensor *args, const char *text,
+                  size_t n, Tensor *results, Buf *why)
+{
+    Host h = {.made = made, .fn = fn, .args = args, .why = why};
+    bool ok = unit_read(&h.compiled, text, n) && compile(&h) && run_image(&h);
+    Homes homes = homes_of(&h, titan_entry(&h.image, "train"));
+    Home home;
+    for (uint32_t i = 0; ok && i < fn->nresults; i++) {
+        const TypeInfo *info = type_info(&made->m, fn->results[i].type);
+        ok = home_of(&homes, &fn->results[i], &home) ||
+             complain(&h, "host", "the image lacks a result");
+        results[i] = tensor_new(&made->m, fn->results[i].type, 1, &made->arena);
+        for (int64_t k = 0; ok && k < results[i].n; k++)
+            results[i].at[k] =
+                dtype_load(info->dtype, home_bytes(&h, &home) +
+                                            home_place(&home, info, k) *
+                                                dtype_bytes(info->dtype));
+    }
+    if (h.host) titan_host_free(h.host);
+    unit_release(&h.compiled);
+    return ok;
+}
+
 bool check_host(const char *text, size_t n, uint64_t seed, Buf *why)
 {
-    Host h = {.why = why};
-    bool ok = unit_read(&h.made, text, n) && unit_read(&h.compiled, text, n);
-    Module *m = &h.made.m;
+    Unit made;
+    Host h = {.made = &made, .why = why};
+    bool ok = unit_read(&made, text, n) && unit_read(&h.compiled, text, n);
+    Module *m = &made.m;
     if (ok) pad_lines(&h.compiled.m, seed);
     if (ok && is_narrowed(m)) ok = run_pipeline(&h, m, "precision");
     if (ok) {
-        h.fn = unit_entry(&h.made);
-        h.args = inputs_random(m, h.fn, seed, &h.made.arena);
-        h.results = NEW_ARRAY(&h.made.arena, Tensor, h.fn->nresults);
+        h.fn = unit_entry(&made);
+        h.args = inputs_random(m, h.fn, seed, &made.arena);
+        h.results = NEW_ARRAY(&made.arena, Tensor, h.fn->nresults);
         ok = interp_fn(m, h.fn, &(InterpOpts){.round = true}, h.args, h.results,
-                       &h.made.arena) &&
+                       &made.arena) &&
              compile(&h) && run_image(&h) && compare_all(&h);
     }
     if (h.host) titan_host_free(h.host);
-    unit_release(&h.made);
+    unit_release(&made);
     unit_release(&h.compiled);
     return ok;
 }

@@ -150,11 +150,19 @@ bool gen_reduce(Gen *g)
     return true;
 }
 
+static bool is_narrow(const Gen *g, const Made *x)
+{
+    return dtype_of(g, x->v) == g->w->narrow;
+}
+
 bool gen_einsum(Gen *g)
 {
-    Made *x = pool_pick(g, is_float), *y = pool_pick(g, is_float);
+    bool narrow = g->w->wide && draw_chance(g->w, 50);
+    Wanted *wanted = narrow ? is_narrow : is_float;
+    Made *x = pool_pick(g, wanted), *y = pool_pick(g, wanted);
     if (!x || !y || dtype_of(g, x->v) != dtype_of(g, y->v)) return false;
-    if (!aligned(g, x->v, y->v) || joined(g, x->v, y->v) > 4 * g->w->most)
+    if (!aligned(g, x->v, y->v) ||
+        joined(g, x->v, y->v) > (g->w->wide ? 64 : 4) * g->w->most)
         return false;
     Axis sum[8];
     uint32_t n = 0;

@@ -33,6 +33,7 @@ typedef struct World {
     Op feature;
     ScalarOp scalar; /* SC_count: was featured already */
     bool backward;
+    bool wide;    /* for a GPU: more of products and sums */
     int64_t most; /* elements of a value */
     uint32_t nmade[OP_count], nscalars[SC_count];
 } World;
@@ -134,6 +135,7 @@ typedef struct Tally {
     uint32_t checked[64]; /* per step of the pipeline: programs it changed */
     uint32_t skipped;     /* parts that could not be compared */
     uint32_t given;       /* programs that were written */
+    uint32_t exact;       /* of these, held to the host's bits */
 } Tally;
 /* False: the program fails, and WHY says how. */
 bool check_program(const char *text, size_t n, unsigned modes, uint64_t seed,
@@ -159,6 +161,10 @@ double tensor_largest(const Tensor *t);
 
 /* host.c */
 bool check_host(const char *text, size_t n, uint64_t seed, Buf *why);
+/* What the program, compiled for the host, makes of the ARGS of FN, its entry
+ * in MADE; results of that type. */
+bool host_results(Unit *made, const Fn *fn, Tensor *args, const char *text,
+                  size_t n, Tensor *results, Buf *why);
 
 /* An object of the host as one that dlopen takes. */
 bool link_shared(const char *object, const char *shared);
