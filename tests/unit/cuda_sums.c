@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "runtime/cuda_device.h"
@@ -32,7 +33,16 @@ enum { MOST_JOINED = 70 };
 /* What all ranks see: their operands, their results. */
 typedef struct Shared {
     char in[RANKS][RANKS * MOST * 4], out[RANKS][RANKS * MOST * 4];
+    _Atomic uint32_t closed; /* ranks that have closed what they had open */
 } Shared;
+
+/* What the last rank does when all have opened each other's memory. */
+typedef enum Last {
+    LAST_works,
+    LAST_lost,
+    LAST_late, /* it closes later than the others would */
+    LAST_stuck /* the run has ended, and it does not close */
+} Last;
 
 typedef struct World {
     uint32_t ranks;
@@ -46,8 +56,8 @@ typedef struct World {
     TitanCommand command;
     bool in_place, rank_order, engines;
     unsigned joined; /* so many of it begin and end together */
-    bool lost;       /* the last rank, behind the opening */
-    int64_t room;    /* for a sum of so many elements; 0: for its own */
+    Last last;
+    int64_t room; /* for a sum of so many elements; 0: for its own */
     Shared *shared;
     Board *board;
     Hall *hall;
@@ -172,9 +182,32 @@ static TitanStatus run_without_last(World *w, Cuda *c)
     return missed && waits && ended ? TITAN_OK : TITAN_INTERNAL;
 }
 
+/* The others wait for it before they free what it may have open, or leave that
+ * alone when it is too late. */
+static TitanStatus close_with_last(World *w, Cuda *c)
+{
+    const struct timespec nap = {0, 1000000};
+    bool stuck = w->last == LAST_stuck, mine = c->rank.rank + 1 == w->ranks;
+    TRY(cuda_shared_alloc(c, 2 * sizeof w->shared->in[0], &c->whole));
+    c->arena = c->whole.at;
+    TRY(cuda_ranks_open(c));
+    if (mine && stuck) board_end(w->board, c->rank.rank);
+    for (int i = 0; mine && i < 100; i++)
+        nanosleep(&nap, NULL);
+    bool early = mine && w->shared->closed > 0;
+    while (mine && stuck && w->shared->closed + 1 < w->ranks)
+        nanosleep(&nap, NULL);
+    cuda_ranks_close(c);
+    if (!mine) w->shared->closed++;
+    cuda_shared_free(c, &c->whole);
+    bool stays = stuck && !mine;
+    return c->stays == stays && (stuck || !early) ? TITAN_OK : TITAN_INTERNAL;
+}
+
 static TitanStatus play_part(World *w, Cuda *c)
 {
-    if (w->lost) return run_without_last(w, c);
+    if (w->last == LAST_lost) return run_without_last(w, c);
+    if (w->last != LAST_works) return close_with_last(w, c);
     return w->engines ? run_by_engines(w, c) : run(w, c);
 }
 
@@ -275,7 +308,8 @@ static void play_case(World w, TitanCollectiveKind kind, uint32_t dtype,
     open_world(&w, kind, dtype, count);
     memcpy(in, w.shared->in, sizeof in);
     play_all(&w);
-    if (!w.lost) check(&w, in, (size_t)count * (gathers ? w.ranks : 1));
+    if (w.last == LAST_works)
+        check(&w, in, (size_t)count * (gathers ? w.ranks : 1));
     close_world(&w);
 }
 
@@ -348,10 +382,20 @@ static void copy_engines_are_left(void **state)
 {
     (void)state;
     for (uint32_t n = 2; n <= RANKS; n++) {
-        World w = {.engines = true, .ranks = n, .lost = true};
+        World w = {.engines = true, .ranks = n, .last = LAST_lost};
         play_case(w, TITAN_COLLECTIVE_all_gather, F32, 5);
         play_case(w, TITAN_COLLECTIVE_reduce_scatter, F32, 5);
     }
+}
+
+static void memory_that_is_open_stays(void **state)
+{
+    (void)state;
+    for (uint32_t n = 2; n <= RANKS; n++)
+        for (Last last = LAST_late; last <= LAST_stuck; last++) {
+            World w = {.engines = true, .ranks = n, .last = last};
+            play_case(w, TITAN_COLLECTIVE_all_gather, F32, 5);
+        }
 }
 
 static void ptxas_takes_it(void **state)
@@ -372,6 +416,7 @@ int main(void)
         cmocka_unit_test(joined_by_copy_engines),
         cmocka_unit_test(in_parts_by_copy_engines),
         cmocka_unit_test(copy_engines_are_left),
+        cmocka_unit_test(memory_that_is_open_stays),
         cmocka_unit_test(ptxas_takes_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
