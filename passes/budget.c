@@ -554,6 +554,16 @@ static bool find_budget(Module *m, const Rules *rules, const Rule **out)
     return true;
 }
 
+bool budget_asked(Module *m, const PassCtx *cx, bool *is)
+{
+    Rules rules;
+    *is = false;
+    if (!rules_read(m, cx, &rules)) return false;
+    for (uint32_t i = 0; i < rules.at.n; i++)
+        *is |= rules.at.at[i].mode == MODE_budget;
+    return true;
+}
+
 /* The rule of a budget, and what it can do; `budget` is NULL without one. */
 typedef struct Opened {
     Budget b;

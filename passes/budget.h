@@ -16,6 +16,9 @@ typedef struct Trial {
 void trial_begin(Trial *t, const Buf *text);
 void trial_end(Trial *t);
 
+/* Whether the rules of `remat` have a budget; false: an error was reported. */
+bool budget_asked(Module *m, const PassCtx *cx, bool *is);
+
 /* In front of the step `at`, which is the pass remat: puts rules in the place
  * of a budget, where the plan has one.  False: there are none that keep to
  * it; an error was reported. */

@@ -11,8 +11,8 @@
  * the entry has no backward, or an error was reported. */
 bool *held_params(Module *m, PassCtx *cx, const Fn *entry);
 
-/* A budget decides what a step holds: in a pipeline whose rules do not say it.
- */
+/* A budget may decide what a step holds: in a pipeline whose rules do not say
+ * it. */
 bool hold_is_open(Module *m, PassCtx *cx);
 
 #endif

@@ -99,7 +99,10 @@ bool hold_settle(Module *m, const StepVec *steps, uint32_t at,
               .once = at,
               .remat = step_find(steps, at, "remat"),
               .o = o};
+    bool budget;
     if (x.remat == steps->n || !hold_is_open(m, &cx)) return true;
+    if (!budget_asked(m, &cx, &budget)) return false;
+    if (!budget) return true;
     module_print(m, &(PrintOpts){0}, &x.text);
     choose(&x, &cx);
     buf_release(&x.text);

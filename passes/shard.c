@@ -14,8 +14,9 @@
  *
  * The option `keep` names parameters that are gathered once for both phases;
  * `hold` says what rules hold for a step that do not say themselves: of the
- * stages of a pipeline parameters, whole, and gradients, until they are reduced.
- * With the option `draw` a layout is drawn instead (shard/draw.c).
+ * stages of a pipeline parameters, whole, and gradients, until they are
+ * reduced. What is held is left in the option `held`, for reports. With the
+ * option `draw` a layout is drawn instead (shard/draw.c).
  *
  * On a mesh of one device nothing is split: the module stays as it is.
  *
@@ -62,6 +63,8 @@ bool pass_shard(Module *m, PassCtx *cx)
     Roots roots = roots_of(m);
     graph_build(&s, &roots);
     held_find(&s, &roots);
+    const char *held = rules_held(&s);
+    if (*held) option_set(m, "held", held);
     if (!graph_pin(&s) || !choose(&s)) return false;
     emit_local(&s);
     return true;

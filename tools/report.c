@@ -189,6 +189,8 @@ static void print_text(Job *j, const TitanImage *im, const Stats *s)
     printf("kernels          %" PRIu32 "\n", s->kernels);
     printf("collectives      %" PRIu32 "\n", s->collectives);
     if (s->ranks > 1) printf("ranks            %" PRIu32 "\n", s->ranks);
+    Str held = option_get(&j->m, "held");
+    if (held.id) printf("held for a step  %s\n", str_of(&j->m, held));
     printf("peak memory      %s bytes (%s)\n",
            grouped(a, (double)s->peak_bytes), size_str(a, s->peak_bytes));
     static const char *const names[] = {

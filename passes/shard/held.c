@@ -83,8 +83,7 @@ bool *held_params(Module *m, PassCtx *cx, const Fn *entry)
 bool hold_is_open(Module *m, PassCtx *cx)
 {
     Shard s = {.m = m, .cx = cx, .a = m->scratch};
-    const char *remat = pass_option(m, cx, "remat", "");
-    if (!strstr(remat, "budget") || *pass_option(m, cx, "hold", "") ||
+    if (*pass_option(m, cx, "hold", "") ||
         !*pass_option(m, cx, "pipeline", "") ||
         !shard_rules_read(&s, pass_option(m, cx, "shard", "")))
         return false;

@@ -405,3 +405,20 @@ bool rule_leaves_open(const Shard *s, const ShardRule *r)
 {
     return r->each == EACH_usual && holds(s, r, s->rules.held);
 }
+
+const char *rules_held(const Shard *s)
+{
+    bool param = false, grad = false;
+    for (uint32_t i = 0; i < s->rules.at.n; i++) {
+        const ShardRule *r = &s->rules.at.at[i];
+        bool splits = false;
+        for (uint32_t k = 0; k < r->mesh.n; k++)
+            splits |= mesh_length(s, r->mesh.at[k]) > 1;
+        param |= splits && holds(s, r, FOR_param);
+        grad |= splits && holds(s, r, FOR_grad);
+    }
+    return param && grad ? "parameters, gradients"
+           : param       ? "parameters"
+           : grad        ? "gradients"
+                         : "";
+}

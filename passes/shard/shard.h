@@ -231,6 +231,8 @@ bool rules_place(Shard *s, const Ruled *t, Where *out);
 /* The mesh axes, a bit each, over which rules that apply gather the parameter
  * once a step. */
 uint64_t rules_hold(const Shard *s, const Ruled *t);
+/* What rules hold over a step, in words; empty: nothing. */
+const char *rules_held(const Shard *s);
 /* The rule holds what it holds because it does not say when to gather and
  * reduce. */
 bool rule_leaves_open(const Shard *s, const ShardRule *r);
