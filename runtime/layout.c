@@ -293,13 +293,20 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-TitanStatus layout_names_apart(TitanStory *s, const char **names, uint32_t n)
+TitanStatus layout_names_apart(TitanStory *s, const void *tensors, size_t size,
+                               uint32_t n)
 {
-    const char *twice = NULL;
+    char twice[MAX_NAME] = "";
+    const char **names = calloc((size_t)n + 1, sizeof *names);
+    if (!names) return titan_no_memory(s);
+    for (uint32_t i = 0; i < n; i++)
+        memcpy(&names[i], (const char *)tensors + i * size, sizeof names[i]);
     if (n) qsort(names, n, sizeof *names, by_name);
-    for (uint32_t i = 1; i < n && !twice; i++)
-        if (strcmp(names[i - 1], names[i]) == 0) twice = names[i];
-    if (!twice) return TITAN_OK;
+    for (uint32_t i = 1; i < n && !*twice; i++)
+        if (strcmp(names[i - 1], names[i]) == 0)
+            snprintf(twice, sizeof twice, "%s", names[i]);
+    free(names);
+    if (!*twice) return TITAN_OK;
     return titan_fail(s, TITAN_MISMATCH,
                       "two tensors of the program's state are called \"%s\"",
                       twice);

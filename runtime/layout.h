@@ -36,9 +36,11 @@ typedef struct CkptLayout {
 TitanStatus layout_new(TitanStory *s, const TitanImage *im, CkptLayout *out);
 void layout_free(CkptLayout *l);
 
-/* Puts N names of tensors in order.  MISMATCH says which two of them have:
- * they can be read from one file, but not written to it. */
-TitanStatus layout_names_apart(TitanStory *s, const char **names, uint32_t n);
+/* N tensors of SIZE bytes each, which begin with a pointer to their name.
+ * MISMATCH says which two of them have one: they can be read from one file, but
+ * not written to it. */
+TitanStatus layout_names_apart(TitanStory *s, const void *tensors, size_t size,
+                               uint32_t n);
 
 /* Whether a tensor of one part lies in its slot as in a file; OFFSET: where in
  * the persistent base. */

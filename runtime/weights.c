@@ -399,17 +399,6 @@ TitanStatus weights_dtype(TitanStory *s, const char *option, const char *name,
                       name);
 }
 
-static TitanStatus check_names(TitanStory *s, const CkptLayout *l)
-{
-    const char **names = calloc((size_t)l->n + 1, sizeof *names);
-    if (!names) return titan_no_memory(s);
-    for (uint32_t i = 0; i < l->n; i++)
-        names[i] = l->tensors[i].name;
-    TitanStatus st = layout_names_apart(s, names, l->n);
-    free(names);
-    return st;
-}
-
 /* ---------------------------------------------------- states as weights -- */
 
 /* The program as if parameters lay where their states do. */
@@ -495,7 +484,9 @@ TitanStatus weights_export_ready(TitanStory *s, const TitanImage *im,
     free(posed.slots);
     TRY(st);
     st = layout_new(s, im, &layout);
-    if (st == TITAN_OK) st = check_names(s, &layout);
+    if (st == TITAN_OK)
+        st = layout_names_apart(s, layout.tensors, sizeof *layout.tensors,
+                                layout.n);
     layout_free(&layout);
     TRY(st);
     TRY(weights_dtype(s, "--export-dtype", dtype, &known));

@@ -65,18 +65,6 @@ static void add_slots(State *st, int64_t **shape, bool model)
     }
 }
 
-/* A name is a tensor's own, over all files of a checkpoint. */
-static TitanStatus check_names(TitanStory *s, const State *st)
-{
-    const char **names = calloc((size_t)st->n + 1, sizeof *names);
-    if (!names) return titan_no_memory(s);
-    for (uint32_t i = 0; i < st->n; i++)
-        names[i] = st->rows[i].name;
-    TitanStatus status = layout_names_apart(s, names, st->n);
-    free(names);
-    return status;
-}
-
 static TitanStatus fill(TitanStory *s, const TitanImage *im, State *st)
 {
     size_t axes = 0;
@@ -94,7 +82,8 @@ static TitanStatus fill(TitanStory *s, const TitanImage *im, State *st)
     add_slots(st, &shape, true);
     st->nmodel = st->n;
     add_slots(st, &shape, false);
-    return check_names(s, st);
+    /* a name is a tensor's own, over all files of a checkpoint */
+    return layout_names_apart(s, st->rows, sizeof *st->rows, st->n);
 }
 
 TitanStatus state_new(TitanStory *s, const TitanImage *im, State *out)
