@@ -25,7 +25,8 @@ TitanStatus validation_open(Validation *v, TitanStory *s, const TitanImage *im,
     v->entry = titan_entry(im, "validate");
     if (!v->entry)
         return titan_fail(s, TITAN_MISMATCH,
-                          "the program has no entry \"validate\"");
+                          "the program has no entry \"validate\", which "
+                          "--valid-data is for (docs/generation.md)");
     v->loss = titan_port(im, v->entry, TITAN_ROLE_record, "loss");
     if (!v->loss)
         return titan_fail(s, TITAN_MISMATCH,
