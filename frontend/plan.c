@@ -12,8 +12,6 @@
  */
 #include "plan.h"
 
-#include <stdlib.h>
-
 #include "train.h"
 
 /* ------------------------------------------------------------------ mesh -- */
@@ -295,16 +293,6 @@ static bool is_batch(const Plan *p, Axis a)
     return batch.id && strcmp(STR(p->s, batch), axis_name(p->s->m, a)) == 0;
 }
 
-/* The rows of the batch that are computed at a time. */
-static int64_t rows_at_once(const Plan *p, const Splittee *t, Axis a,
-                            int64_t size)
-{
-    const char *text = str_of(p->s->m, option_get(p->s->m, "accumulate"));
-    int64_t parts = is_batch(p, a) ? strtoll(text, NULL, 10) : 1;
-    bool cut = t->entry && strcmp(t->entry, "train") == 0 && parts > 1;
-    return cut && size % parts == 0 ? size / parts : size;
-}
-
 /* Devices may have parts of different sizes. */
 static bool may_be_uneven(const Plan *p, const Shard *x, Axis a, Left left,
                           int64_t parts)
@@ -360,7 +348,7 @@ static bool try_axis(Plan *p, Shard *x, const Splittee *t, uint32_t axis,
 {
     MeshAxis m = x->atoms[atom];
     Axis a = x->axes[axis];
-    int64_t size = rows_at_once(p, t, a, type_size(p->s->m, t->type, a));
+    int64_t size = type_size(p->s->m, t->type, a);
     int64_t parts = p->s->m->mesh.at[m.id].size;
     Left left = {size, {size, size}, x->zigzag ? 2 : 1};
     x->seen = true;

@@ -21,11 +21,11 @@ struct Train {
     bool loss_wrong; /* and reported */
     bool known;      /* the parameters are */
     VEC(Frozen) frozen;
-    Val params;      /* bundles */
-    Val raw;         /* the gradients, as differentiated */
-    bool *taken;     /* by trained parameter: some update has */
-    Val *next;       /* their next values */
-    Scope **bodies;  /* of their optimizers, as they ended */
+    Val params;     /* bundles */
+    Val raw;        /* the gradients, as differentiated */
+    bool *taken;    /* by trained parameter: some update has */
+    Val *next;      /* their next values */
+    Scope **bodies; /* of their optimizers, as they ended */
     VEC(const Node *) rules;
     Val rate; /* lr of the first update */
     bool has_rate;

@@ -48,7 +48,7 @@ typedef struct Expand {
     VEC(Member) members; /* of blocks */
     VEC(Order) orders;
     VEC(Axis) rows;  /* that ids choose: they lie outside of what a row has */
-    int64_t line;    /* bytes of which lines are multiples, where padded */
+    int64_t line;    /* bytes at whose multiples long padded lines begin */
     bool *padded;    /* by axis, where it is innermost; NULL: not known yet */
     bool all_padded; /* tests: each axis is, with pads of any length */
 } Expand;

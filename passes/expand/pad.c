@@ -5,8 +5,10 @@
  * to begin at a multiple of 16 bytes.  Where the innermost axis has another
  * length, as a vocabulary of 50,257 in 16 bits, the next axis steps over a pad:
  *
- *     line 0   | e0 e1 .. e50256 | 7 of pad |
+ *     line 0   | e0 e1 .. e50256 | 47 of pad |
  *     line 1   | e0 ..
+ *
+ * and where lines are long, to one of 128 bytes, as memory is fetched.
  *
  * Nothing means the pad: sizes stay what they are, and whoever walks over lines
  * walks over their elements.  A buffer's pads are nobody else's.
@@ -25,7 +27,7 @@
  */
 #include "expand.h"
 
-enum { LEAST_LINES = 32 /* of pads in a line */ };
+enum { UNIT = 16, LEAST_LINES = 32 /* of pads in a line */ };
 /* How much longer a loop takes whose lanes come one by one. */
 enum { ONE_BY_ONE = 5 };
 
@@ -49,10 +51,11 @@ static int64_t pitch_of(const Expand *x, Layout l, const TypeAxis *line)
 {
     int64_t bytes = dtype_bytes(type_dtype(x->m, l.type));
     int64_t own = type_local_size(x->m, line) * bytes;
-    if (x->line % bytes != 0 || own % x->line == 0) return 0;
-    int64_t pad = x->line - own % x->line;
-    bool may = x->all_padded || pad <= own / LEAST_LINES;
-    return may ? (own + pad) / bytes : 0;
+    int64_t far = x->line - own % x->line, near = UNIT - own % UNIT;
+    if (UNIT % bytes != 0 || near == UNIT) return 0;
+    if (far <= own / LEAST_LINES) return (own + far) / bytes;
+    bool may = x->all_padded || near <= own / LEAST_LINES;
+    return may ? (own + near) / bytes : 0;
 }
 
 Layout layout_padded(const Expand *x, Layout l)
@@ -238,7 +241,7 @@ void pads_find(Expand *x)
     size_t n = (size_t)m->axes.n + 1;
     Scales s = {x, machine_of(m, x->cx), NEW_ARRAY(x->a, double, n),
                 NEW_ARRAY(x->a, double, n), NEW_ARRAY(x->a, bool, n)};
-    x->line = pass_option_int(m, x->cx, "lines", 16);
+    x->line = pass_option_int(m, x->cx, "lines", 128) / UNIT * UNIT;
     x->all_padded = pass_option_int(m, x->cx, "padded", 0) != 0;
     if (x->line <= 0) return;
     for (uint32_t f = 0; f < m->fns.n; f++) {

@@ -7,13 +7,13 @@
  * items in two pieces out of order, and compared with what the interpreter
  * makes of the same inputs.  Functions named exact_* must agree bit for bit;
  * those named rounded_* are compared with what the interpreter makes of them as
- * they are rounded, and each of them has to be a kernel of a GPU where it is
- * dense; those named *in_place* write over their first operand.  A GPU's
- * kernels that promise the host's bits are held against the host's kernels, bit
- * for bit; those named bits_* take operands of any bits, for which the
- * interpreter, whose exp is another, is no judge. TITAN_SEED picks other
- * inputs.  With TITAN_CASES=FOLDER they are written to that folder instead,
- * assembled for sm_90a, for gpu-replay to run elsewhere.
+ * they are rounded, and where they are dense they have to be kernels on Hopper;
+ * those named *in_place* write over their first operand.  A GPU's kernels that
+ * promise the host's bits are held against the host's kernels, bit for bit;
+ * those named bits_* take operands of any bits, for which the interpreter,
+ * whose exp is another, is no judge.
+ * TITAN_SEED picks other inputs.  With TITAN_CASES=FOLDER they are written to
+ * that folder instead, assembled for sm_90a, for gpu-replay to run elsewhere.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -48,7 +48,8 @@ typedef struct World {
     uint32_t nfiles;
     uint64_t seed;
     Draws draws;
-    bool maps; /* kernels may have tensor maps */
+    bool maps;  /* kernels may have tensor maps */
+    bool cores; /* tiles run on Hopper's tensor cores */
 } World;
 
 /* ------------------------------------------------------------------ groups */
@@ -192,7 +193,8 @@ static bool plan(World *w, uint32_t file, const Fn *fn, int style, Launch *l)
     bool product = fn_is(m, fn, FK_product) && w->maps &&
                    kernels_add_matmul(set, fn, l->args, &l->kernel);
     bool added = product || kernels_add(set, fn, l->args, l->nargs, &l->kernel);
-    bool must = !fn_is(m, fn, FK_tile) || (style == 0 && is_rounded(m, fn));
+    bool must =
+        !fn_is(m, fn, FK_tile) || (w->cores && style == 0 && is_rounded(m, fn));
     assert_true(added || !must);
     if (added && w->host && kernel_at(set, l->kernel)->exact)
         assert_true(kernels_add(w->host, fn, l->args, l->nargs, &l->host));
@@ -465,6 +467,7 @@ static uint32_t plan_all(World *w, uint32_t file, const CodegenOpts *o,
 {
     Module *m = &w->module[file];
     w->set[file] = kernels_new(m, o);
+    w->cores = o->target == TARGET_sm_90a;
     uint32_t n = 0;
     *out = NEW_ARRAY(&w->arena, Launch, m->fns.n * MANY_LAYOUTS);
     for (uint32_t f = 0; f < m->fns.n; f++)
