@@ -91,6 +91,7 @@ LV gpu_logistic(const Site *s, LV x); /* 1 / (1 + exp(-x)) */
 LV gpu_division(const Site *s, LV x, LV by, const Limits of[2]);
 LV gpu_sqrt(const Site *s, LV x); /* rounded */
 LV gpu_exp(const Site *s, LV x);
+LV gpu_large_tanh(const Site *s, LV a); /* a >= 0.625, or NaN */
 void gpu_expect_below(const Site *s, LV x, double most); /* |x| <= most */
 
 /* ------------------------------------------------------------- a kernel */
@@ -163,6 +164,8 @@ typedef struct Emit {
                         items of a tile */
     uint32_t row_threads, places; /* GPU rows: of a row; sums in shared */
     LV place, exists; /* this thread in its row; its row; NULL: always */
+    uint32_t walkers; /* of a walk: rows that a block has beside each other, */
+    LV walker;        /* and which of them is this thread's */
     LV turn_place;    /* of a walk: where sums of this row lie; NULL: no walk */
     VEC(Loaded) loaded;
     int64_t chunk_number, loaded_bytes; /* of an unrolled sweep; else -1 */
@@ -292,10 +295,15 @@ LV gpu_row_loaded(Emit *e, const NodeInfo *in);
 void gpu_row_walk(Emit *e, LoopId loop);
 /* Adds to a total that the thread holds; false: memory holds it. */
 bool gpu_row_total(Emit *e, Node n);
+/* How many rows of a walk a block has beside each other, of so many that it has
+ * room for; and places of shared memory where these are put together. */
+uint32_t gpu_walkers(const Kir *k, uint32_t row_threads, uint32_t most);
+uint32_t gpu_walkers_places(const Kir *k, uint32_t row_threads,
+                            uint32_t threads);
 /* Bytes of shared memory where all totals lie; 0: registers hold them. */
 uint32_t gpu_totals_bytes(const Kir *k, uint32_t row_threads);
 /* Bytes of totals in a thread's registers. */
-int64_t gpu_totals_held(const Emit *e);
+int64_t gpu_totals_held(const Kir *k, uint32_t row_threads);
 
 /* gpu_long.c: rows that registers do not hold.  The bytes of shared memory that
  * keep a part of them; E, unless NULL, knows what lies where from then on. */

@@ -184,18 +184,24 @@ bool gpu_is_whole(const Kir *k, const NodeInfo *in, LoopId lanes)
 
 /* Threads of a walk leave each other registers for the totals, where these do
  * not lie in shared memory, and for rows that are loaded whole; elements that
- * come one by one take more. */
-static int walks_at_a_time(const Kir *k, uint32_t threads)
+ * come one by one take more, and so do many totals where a warp has all of a
+ * row and waits for no other. */
+static int walks_at_a_time(const Kir *k, const Grid *g)
 {
-    enum { WALKING = 512 };
-    if (gpu_totals_bytes(k, threads)) return (int)(2 * WALKING / threads);
+    enum { WALKING = 512, LOADED = 384, MUCH = 128 /* bytes of a thread */ };
+    uint32_t threads = g->threads;
+    int64_t held = gpu_totals_held(k, g->row_threads);
+    if (gpu_totals_bytes(k, g->row_threads))
+        return (int)(2 * WALKING / threads);
     for (uint32_t i = 1; i < k->nodes.n; i++) {
         const NodeInfo *in = &k->nodes.at[i];
         if (in->op == KN_load && k->loops.at[in->loop].kind == LOOP_lanes &&
             !gpu_is_whole(k, in, in->loop))
             return 1;
     }
-    return threads < WALKING ? (int)(WALKING / threads) : 1;
+    bool much = held >= MUCH && g->row_threads <= WARP;
+    uint32_t walking = much ? LOADED : WALKING;
+    return threads < walking ? (int)(walking / threads) : 1;
 }
 
 /* Maxima of several rows are under way in a thread at a time, and where these
@@ -232,7 +238,7 @@ static int blocks_at_a_time(const Kir *k, const Grid *g)
     /* Left alone, ptxas spills the state of rows to have more of them. */
     if (k->tile) return 2;
     for (uint32_t i = 1; i < k->loops.n && g->map == MAP_rows; i++) {
-        if (k->loops.at[i].walks) return walks_at_a_time(k, g->threads);
+        if (k->loops.at[i].walks) return walks_at_a_time(k, g);
         if (k->loops.at[i].in_order) return 1;
     }
     if (g->map == MAP_column) return 1;

@@ -24,11 +24,17 @@ enum { BLOCK = 128, TOGETHER = 4 };
  * sums of columns take some of them. */
 static int64_t bytes_to_keep(const Emit *e)
 {
-    if (e->totals) return 288 - gpu_totals_held(e);
+    if (e->totals) return 288 - gpu_totals_held(e->k, e->row_threads);
     return e->row_threads <= 256 ? 320 : 192;
 }
 
 /* ---------------------------------------------------------------- the grid */
+
+/* Rows that a block has beside each other. */
+static uint32_t rows_of_block(uint32_t row_threads)
+{
+    return row_threads > WARP ? 1 : BLOCK / row_threads;
+}
 
 Grid gpu_rows_grid(Kir *k)
 {
@@ -43,15 +49,16 @@ Grid gpu_rows_grid(Kir *k)
     /* threads that leave early leave with their warp */
     if (leaves && t < WARP) t = WARP;
     k->width = ROW_LANES;
-    int64_t rows = t < BLOCK ? BLOCK / t : 1;
+    int64_t rows = rows_of_block((uint32_t)t);
+    int64_t walkers = gpu_walkers(k, (uint32_t)t, (uint32_t)rows);
     uint32_t shared;
-    if (t > WARP) rows = 1;
+    rows /= walkers;
     gpu_stash_plan(NULL, k, (uint32_t)t, &shared);
     if (!shared) shared = gpu_totals_bytes(k, (uint32_t)t);
     return (Grid){.map = MAP_rows,
                   .shared = shared,
                   .blocks = (k->rows + rows - 1) / rows,
-                  .threads = (uint32_t)(t * rows),
+                  .threads = (uint32_t)(t * rows * walkers),
                   .row_threads = (uint32_t)t};
 }
 
@@ -63,7 +70,9 @@ uint32_t gpu_rows_places(const Kir *k, uint32_t row_threads)
         if (k->loops.at[i].kind == LOOP_lanes) n += k->loops.at[i].accs.n;
         if (k->loops.at[i].walks) rows = 2;
     }
-    return row_threads > WARP ? n * WARP * rows : 0;
+    if (row_threads > WARP) return n * WARP * rows;
+    bool joins = gpu_walkers(k, row_threads, rows_of_block(row_threads)) > 1;
+    return joins ? gpu_walkers_places(k, row_threads, BLOCK) : 0;
 }
 
 /* Rows that do not exist are the last one again, and store nothing: their
@@ -71,11 +80,18 @@ uint32_t gpu_rows_places(const Kir *k, uint32_t row_threads)
 LV gpu_row_item(Emit *e, LV tid, LV block)
 {
     LLVMBuilderRef b = e->s.b;
-    int64_t t = e->row_threads, rows = t > WARP ? 1 : BLOCK / t;
+    int64_t t = e->row_threads, rows = rows_of_block(e->row_threads);
+    e->walkers = gpu_walkers(e->k, e->row_threads, (uint32_t)rows);
     e->place = LLVMBuildAnd(b, tid, emit_iconst(e, t - 1), "");
     if (rows == 1) return block;
+    rows /= e->walkers;
     LV item = LLVMBuildMul(b, block, emit_iconst(e, rows), "");
     LV mine = LLVMBuildUDiv(b, tid, emit_iconst(e, t), "");
+    if (e->walkers > 1) {
+        e->walker = LLVMBuildURem(b, mine, emit_iconst(e, e->walkers), "");
+        mine = LLVMBuildUDiv(b, mine, emit_iconst(e, e->walkers), "");
+    }
+    if (rows == 1) return block;
     item = LLVMBuildAdd(b, item, mine, "");
     if (e->k->rows % rows == 0) return item;
     LV last = emit_iconst(e, e->k->rows - 1);

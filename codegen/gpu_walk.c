@@ -11,6 +11,10 @@
  *
  * While a short row is at work the second-level cache gets the next one.
  *
+ * Rows so short that a block has several at a time are those of one walk, each
+ * the next of those that came before it: what the threads of each hold they add
+ * up through shared memory, row by row, and a part of them stores it.
+ *
  * The largest |x| of x that were widened from 16 bits is that of the 16 bits:
  * without their sign they are in the order of numbers, NaN last.
  */
@@ -60,12 +64,43 @@ uint32_t gpu_totals_bytes(const Kir *k, uint32_t row_threads)
 }
 
 /* Chunks of a sweep that is unrolled; 0: it is not. */
-static int64_t chunks_held(const Emit *e, const Loop *l)
+static int64_t chunks_held(const Kir *k, const Loop *l, uint32_t row_threads)
 {
     if (l->kind != LOOP_lanes || l->hi % ROW_LANES != 0 ||
-        l->hi > ROW_HELD * span_of(e->row_threads) || !row_is_plain(e->k, l))
+        l->hi > ROW_HELD * span_of(row_threads) || !row_is_plain(k, l))
         return 0;
-    return chunks_of(l, e->row_threads);
+    return chunks_of(l, row_threads);
+}
+
+/* Bytes of what a thread holds of a chunk. */
+static unsigned vector_bytes(const Kir *k, const NodeInfo *in)
+{
+    return ROW_LANES *
+           (sixteen_of(k, in).id ? SIXTEEN : dtype_bytes((DType)in->dtype));
+}
+
+/* Turns of the walk; 0: there is none. */
+static int64_t turns_of(const Kir *k)
+{
+    for (LoopId i = 1; i < k->loops.n; i++)
+        if (k->loops.at[i].walks) return k->loops.at[i].hi;
+    return 0;
+}
+
+uint32_t gpu_walkers(const Kir *k, uint32_t row_threads, uint32_t most)
+{
+    int64_t turns = turns_of(k);
+    uint32_t n = turns ? most : 1;
+    if (gpu_totals_bytes(k, row_threads)) return 1;
+    for (uint32_t i = 1; i < k->nodes.n; i++) {
+        const NodeInfo *in = &k->nodes.at[i];
+        if (in->op == KN_total &&
+            !chunks_held(k, &k->loops.at[in->loop], row_threads))
+            return 1;
+    }
+    while (turns % n)
+        n /= 2;
+    return n;
 }
 
 static Acc total_acc(const NodeInfo *in)
@@ -125,7 +160,7 @@ static void total_new(Emit *e, uint32_t node)
 {
     const NodeInfo *in = node_info(e->k, (Node){node});
     const Loop *l = &e->k->loops.at[in->loop];
-    int64_t n = chunks_held(e, l);
+    int64_t n = chunks_held(e->k, l, e->row_threads);
     if (n == 0) return;
     e->totals[node] = NEW_ARRAY(e->k->arena, LV, n);
     for (int64_t c = 0; c < n; c++) {
@@ -139,16 +174,15 @@ static void total_new(Emit *e, uint32_t node)
     }
 }
 
-int64_t gpu_totals_held(const Emit *e)
+int64_t gpu_totals_held(const Kir *k, uint32_t row_threads)
 {
     int64_t bytes = 0;
-    for (uint32_t i = 1; i < e->k->nodes.n && !e->totals_bytes; i++) {
-        const NodeInfo *in = node_info(e->k, (Node){i});
-        if (in->op != KN_total || !e->totals[i]) continue;
-        const Loop *l = &e->k->loops.at[in->loop];
-        int64_t each =
-            sixteen_of(e->k, in).id ? SIXTEEN : dtype_bytes((DType)in->dtype);
-        bytes += chunks_of(l, e->row_threads) * ROW_LANES * each;
+    if (gpu_totals_bytes(k, row_threads)) return 0;
+    for (uint32_t i = 1; i < k->nodes.n; i++) {
+        const NodeInfo *in = &k->nodes.at[i];
+        if (in->op != KN_total) continue;
+        const Loop *l = &k->loops.at[in->loop];
+        bytes += chunks_held(k, l, row_threads) * vector_bytes(k, in);
     }
     return bytes;
 }
@@ -191,12 +225,110 @@ bool gpu_row_total(Emit *e, Node n)
     return true;
 }
 
-static LV total_value(Emit *e, const NodeInfo *in, LV at)
+/* --------------------------------------------------------- rows of a block */
+
+uint32_t gpu_walkers_places(const Kir *k, uint32_t row_threads,
+                            uint32_t threads)
+{
+    enum { PLACE = 8 };
+    uint32_t most = 0;
+    for (uint32_t i = 1; i < k->nodes.n; i++) {
+        const NodeInfo *in = &k->nodes.at[i];
+        if (in->op != KN_total) continue;
+        int64_t chunks =
+            chunks_held(k, &k->loops.at[in->loop], row_threads) * threads;
+        uint32_t n = (uint32_t)chunks * vector_bytes(k, in) / PLACE;
+        if (n > most) most = n;
+    }
+    return most;
+}
+
+/* Where the thread of a walker that has our place leaves a chunk. */
+static LV walker_place(Emit *e, const NodeInfo *in, int64_t chunk, LV walker)
+{
+    LLVMBuilderRef b = e->s.b;
+    LV first = LLVMBuildSub(b, walker, e->walker, "");
+    LV at = LLVMBuildMul(b, e->warp, emit_iconst(e, WARP), "");
+    at = LLVMBuildAdd(b, at, e->lane, "");
+    first = LLVMBuildMul(b, first, emit_iconst(e, e->row_threads), "");
+    at = LLVMBuildAdd(b, at, first, "");
+    int64_t threads = (int64_t)e->warps * WARP;
+    at = LLVMBuildAdd(b, at, emit_iconst(e, chunk * threads), "");
+    return LLVMBuildGEP2(b, held_type(e, in), e->shared, &at, 1, "");
+}
+
+static void leave_total(Emit *e, const NodeInfo *in, int64_t chunk, LV held)
+{
+    LV x = LLVMBuildLoad2(e->s.b, held_type(e, in), held, "");
+    LV to = walker_place(e, in, chunk, e->walker);
+    LLVMSetAlignment(LLVMBuildStore(e->s.b, x, to), 16);
+}
+
+static LV walker_total(Emit *e, const NodeInfo *in, int64_t chunk, uint32_t of)
+{
+    LV at = walker_place(e, in, chunk, emit_iconst(e, of));
+    LV x = LLVMBuildLoad2(e->s.b, held_type(e, in), at, "");
+    LLVMSetAlignment(x, 16);
+    return x;
+}
+
+static LV all_walkers(Emit *e, const NodeInfo *in, int64_t chunk)
+{
+    Site s = e->s;
+    Acc acc = total_acc(in);
+    s.w = ROW_LANES;
+    LV x = walker_total(e, in, chunk, 0);
+    for (uint32_t i = 1; i < e->walkers; i++) {
+        LV y = walker_total(e, in, chunk, i);
+        x = sixteen_of(e->k, in).id
+                ? site_call(&s, "llvm.umax", (LV[]){x, y}, 2)
+                : acc_combine(e, &acc, x, y, ROW_LANES);
+    }
+    return x;
+}
+
+/* ----------------------------------------------------------------- the end */
+
+/* What lies there as it is stored. */
+static LV total_value(Emit *e, const NodeInfo *in, LV x)
 {
     Node of = sixteen_of(e->k, in);
-    LV x = LLVMBuildLoad2(e->s.b, held_type(e, in), at, "");
     if (!of.id) return x;
     return emit_dtype_cast(&e->s, DT_f32, (DType)node_info(e->k, of)->dtype, x);
+}
+
+static void store_chunk(Emit *e, const Sweep *s, Node n, int64_t chunk, LV x)
+{
+    const NodeInfo *in = node_info(e->k, n);
+    int64_t from = chunk * s->span;
+    e->s.w = ROW_LANES;
+    e->lanes = in->loop;
+    e->aligned = true;
+    LV at = LLVMBuildAdd(e->s.b, s->first, emit_iconst(e, from), "");
+    at = row_lane(e, s, at, 0, from + s->span > s->l->hi);
+    emit_enter(e, in->loop, at);
+    emit_store_value(e, n, total_value(e, in, x));
+    e->active = NULL;
+    e->s.w = 1;
+    e->lanes = 0;
+    e->aligned = false;
+}
+
+/* The threads of a walker store each so many chunks. */
+static void store_joined(Emit *e, const Sweep *s, Node n, int64_t chunks)
+{
+    const NodeInfo *in = node_info(e->k, n);
+    gpu_barrier(e); /* what was there has been read */
+    for (int64_t c = 0; c < chunks; c++)
+        leave_total(e, in, c, e->totals[n.id][c]);
+    gpu_barrier(e);
+    for (int64_t c = 0; c < chunks; c++) {
+        LV mine = LLVMBuildICmp(e->s.b, LLVMIntEQ, e->walker,
+                                emit_iconst(e, c % e->walkers), "");
+        LLVMBasicBlockRef on = emit_when(e, mine, "own");
+        store_chunk(e, s, n, c, all_walkers(e, in, c));
+        emit_on(e, on);
+    }
 }
 
 static void store_total(Emit *e, Node n)
@@ -205,19 +337,15 @@ static void store_total(Emit *e, Node n)
     const Loop *l = &e->k->loops.at[in->loop];
     Sweep s = {.loop = in->loop, .l = l, .first = first_lane(e)};
     s.span = span_of(e->row_threads);
-    e->s.w = ROW_LANES;
-    e->lanes = in->loop;
-    e->aligned = true;
-    for (int64_t c = 0, from = 0; from < l->hi; c++, from += s.span) {
-        LV at = LLVMBuildAdd(e->s.b, s.first, emit_iconst(e, from), "");
-        at = row_lane(e, &s, at, 0, from + s.span > l->hi);
-        emit_enter(e, in->loop, at);
-        emit_store_value(e, n, total_value(e, in, e->totals[n.id][c]));
+    int64_t chunks = chunks_of(l, e->row_threads);
+    if (e->walkers > 1) {
+        store_joined(e, &s, n, chunks);
+        return;
     }
-    e->active = NULL;
-    e->s.w = 1;
-    e->lanes = 0;
-    e->aligned = false;
+    for (int64_t c = 0; c < chunks; c++)
+        store_chunk(
+            e, &s, n, c,
+            LLVMBuildLoad2(e->s.b, held_type(e, in), e->totals[n.id][c], ""));
 }
 
 /* ------------------------------------------------------------ the next row */
@@ -276,7 +404,7 @@ static void ask_for_next(Emit *e, LoopId walk, LV turn)
     bool *asks = NEW_ARRAY(k->arena, bool, k->nodes.n);
     if (rows_to_ask_for(k, walk, asks) > MOST_BYTES) return;
     LV zero = emit_iconst(e, 0),
-       last = emit_iconst(e, k->loops.at[walk].hi - 1);
+       last = emit_iconst(e, k->loops.at[walk].hi - e->walkers);
     LV when = LLVMBuildAnd(b, LLVMBuildICmp(b, LLVMIntSLT, turn, last, ""),
                            LLVMBuildICmp(b, LLVMIntEQ, e->place, zero, ""), "");
     for (uint32_t i = 1; i < k->nodes.n; i++) {
@@ -286,7 +414,8 @@ static void ask_for_next(Emit *e, LoopId walk, LV turn)
         emit_enter(e, in->loop, zero);
         int64_t bytes =
             k->loops.at[in->loop].hi * dtype_bytes((DType)in->dtype);
-        sm90_prefetch(&e->s, emit_address(e, in, row_step(k, in, walk)),
+        sm90_prefetch(&e->s,
+                      emit_address(e, in, row_step(k, in, walk) * e->walkers),
                       (uint32_t)bytes, when);
     }
 }
@@ -305,7 +434,8 @@ void gpu_row_walk(Emit *e, LoopId loop)
 {
     const Loop *l = &e->k->loops.at[loop];
     totals_new(e, loop);
-    Count c = count_begin(e, emit_iconst(e, l->lo), emit_iconst(e, l->hi), 1);
+    LV first = e->walkers > 1 ? e->walker : emit_iconst(e, 0);
+    Count c = count_begin(e, first, emit_iconst(e, l->hi), e->walkers);
     ask_for_next(e, loop, c.i);
     e->turn_place = own_places(e, c.i);
     emit_turn(e, loop, c.i, c.latch);

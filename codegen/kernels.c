@@ -124,7 +124,9 @@ static void lower_exactly(const KernelSet *s, const Fn *group, Kir *k)
 static bool is_map(const Kir *k)
 {
     for (uint32_t i = 0; i < k->loops.n; i++)
-        if (k->loops.at[i].accs.n || k->loops.at[i].scans) return false;
+        if (k->loops.at[i].accs.n || k->loops.at[i].scans ||
+            k->loops.at[i].walks)
+            return false;
     return true;
 }
 

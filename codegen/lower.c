@@ -121,6 +121,26 @@ static void find_inner(Lower *l, Nest *nest)
     nest->inner = inner;
 }
 
+/* Of a group that reduces rows alone: the innermost axes behind those, as many
+ * as registers hold sums of. */
+static void find_columns(Lower *l, Nest *nest)
+{
+    ColumnSum sum;
+    for (uint32_t r = 0; r < l->fn->nresults && !nest->ninner; r++) {
+        if (!is_column(l, r, &sum)) continue;
+        const TypeInfo *t = type_info(l->m, value_type(l->fn, sum.of));
+        uint32_t first = t->naxes;
+        int64_t n = 1;
+        while (first > 0 && t->axes[first - 1].axis.id != sum.axis.id) {
+            n *= type_local_size(l->m, &t->axes[first - 1]);
+            if (n > ROW_HELD * ROW_LANES * ROW_MOST) break;
+            first--;
+        }
+        nest->inner = t->axes + first;
+        nest->ninner = t->naxes - first;
+    }
+}
+
 Root nest_root(const Lower *l, Value v, Axis axis)
 {
     const Inst *in = inst_of(l->fn, v);
@@ -619,6 +639,7 @@ bool lower_group(Module *m, const Fn *fn, const LowerOpts *o, Kir *k)
         find_walk(&l, &nest);
         find_tally(&l, &nest);
         if (!nest.each) find_inner(&l, &nest);
+        if (nest.turns) find_columns(&l, &nest);
         find_names(&l, &nest);
         find_rows(&l, &nest);
         if (!nest.turns) nest_choose(&l, &nest, o);
