@@ -15,11 +15,13 @@
  *              a case in millions, where it is a neighbour of it; a divisor
  *              below 2^-128 counts as zero
  *   exp        within a few units in the last place
+ *   tanh       of what is not small, by the hardware's power of 2 and inverse:
+ *              within a few units in the last place
  *   logistic   by the hardware's power of 2 and inverse, as in products
  *              (matmul_values.c): within 2^-21, for operands of 16 bits
  *
  * All kernels have the root; the division is for those that keep the host's
- * bits (kernels.c), the last three are for the others.  The first two also come
+ * bits (kernels.c), the last four are for the others.  The first two also come
  * for usual operands alone (gpu_usual.c), which takes half the instructions.
  */
 #include <math.h>
@@ -104,6 +106,19 @@ LV gpu_logistic(const Site *s, LV x)
     LV e = approximate(s, "ex2.approx.ftz.f32 $0, $1;", t);
     e = LLVMBuildFAdd(s->b, e, site_float(s, DT_f32, 1), "");
     return approximate(s, "rcp.approx.ftz.f32 $0, $1;", e);
+}
+
+/* 1 - 2 / (1 + exp(2 a)): what the hardware's power leaves of exp(2 a) is at
+ * most a fourth of that in the result, and less the larger a is. */
+LV gpu_large_tanh(const Site *s, LV a)
+{
+    LV by = site_float(s, DT_f32, 0x1.715476p+1);
+    LV one = site_float(s, DT_f32, 1);
+    LV e = approximate(s, "ex2.approx.ftz.f32 $0, $1;",
+                       LLVMBuildFMul(s->b, a, by, ""));
+    e = approximate(s, "rcp.approx.ftz.f32 $0, $1;",
+                    LLVMBuildFAdd(s->b, e, one, ""));
+    return fma3(s, e, site_float(s, DT_f32, -2), one);
 }
 
 /* 2^t for the rounded t = x / ln 2 by the hardware, times 1 + ln 2 for what
