@@ -81,6 +81,14 @@ static int64_t lanes_of_block(const Kir *k, int64_t all)
     return lanes < WARP * k->width ? lanes : WARP * k->width;
 }
 
+/* Where there are blocks enough for all processors, a thread has several rows
+ * under way at a time, and few warps meet; it holds their partial results. */
+static int64_t warps_of_block(const Kir *k, int64_t blocks)
+{
+    enum { ENOUGH = 4 * FEW_BLOCKS, FEW_WARPS = 8 };
+    return blocks >= ENOUGH && shared_results(k) == 1 ? FEW_WARPS : MOST_WARPS;
+}
+
 bool gpu_columns_grid(Kir *k, Grid *out)
 {
     int64_t tree = least_tree(k), n = gpu_lanes(k)->hi;
@@ -88,10 +96,11 @@ bool gpu_columns_grid(Kir *k, Grid *out)
     k->width = gpu_lanes_of_thread(k);
     int64_t lanes = lanes_of_block(k, k->rows * n);
     int64_t beside = lanes / k->width, rows = WARP / beside;
-    int64_t warps = tree / rows;
-    if (warps > MOST_WARPS) warps = MOST_WARPS;
+    int64_t warps = tree / rows, blocks = k->rows * ((n + lanes - 1) / lanes);
+    int64_t most = warps_of_block(k, blocks);
+    if (warps > most) warps = most;
     *out = (Grid){.map = MAP_column,
-                  .blocks = k->rows * ((n + lanes - 1) / lanes),
+                  .blocks = blocks,
                   .threads = (uint32_t)(warps * WARP),
                   .beside = (uint32_t)beside};
     return true;

@@ -248,21 +248,22 @@ void emit_turn(Emit *e, LoopId loop, LV i, LLVMBasicBlockRef latch)
 
 /* ------------------------------------------------- one index after another */
 
-enum { UNROLLED = 8 };
+/* A thread of a GPU would have more partial sums in memory. */
+enum { UNROLLED = 8, UNROLLED_GPU = 16 };
 
 /* So few elements that each is its own partial sum, in registers. */
 static void emit_unrolled(Emit *e, LoopId loop)
 {
     const Loop *l = &e->k->loops.at[loop];
-    LV parts[UNROLLED], results[16];
+    LV parts[UNROLLED_GPU], results[16];
     unsigned n = (unsigned)l->hi;
     if (l->accs.n > 16) BUG("more than 16 accumulators in one loop");
-    LV *all = NEW_ARRAY(e->k->arena, LV, l->accs.n * UNROLLED);
+    LV *all = NEW_ARRAY(e->k->arena, LV, l->accs.n * n);
     for (unsigned i = 0; i < n; i++) {
         emit_turn(e, loop, emit_iconst(e, i), NULL);
         for (uint32_t a = 0; a < l->accs.n; a++) {
             LV id = acc_identity(e, &l->accs.at[a], e->s.w);
-            all[a * UNROLLED + i] =
+            all[a * n + i] =
                 acc_combine(e, &l->accs.at[a], id,
                             emit_use(e, l->accs.at[a].value), e->s.w);
         }
@@ -270,7 +271,7 @@ static void emit_unrolled(Emit *e, LoopId loop)
     for (uint32_t a = 0; a < l->accs.n; a++) {
         unsigned m = (unsigned)tree_partials(n);
         for (unsigned i = 0; i < m; i++)
-            parts[i] = i < n ? all[a * UNROLLED + i] : NULL;
+            parts[i] = i < n ? all[a * n + i] : NULL;
         for (; m > 1; m /= 2)
             for (unsigned i = 0; i < m / 2; i++)
                 if (parts[i + m / 2])
@@ -332,6 +333,13 @@ static void emit_together(Emit *e, LoopId loop)
     emit_set_results(e, loop, at);
 }
 
+static int64_t most_unrolled(const Emit *e, const Loop *l)
+{
+    enum { FEW_ACCS = 2 };
+    bool few = e->map == MAP_thread && l->accs.n <= FEW_ACCS;
+    return few ? UNROLLED_GPU : UNROLLED;
+}
+
 void emit_seq(Emit *e, LoopId loop)
 {
     const Loop *l = &e->k->loops.at[loop];
@@ -340,7 +348,7 @@ void emit_seq(Emit *e, LoopId loop)
         return;
     }
     if (l->accs.n && !l->in_order && !l->scans && !l->when.id &&
-        l->hi <= UNROLLED) {
+        l->hi <= most_unrolled(e, l)) {
         emit_unrolled(e, loop);
         return;
     }
