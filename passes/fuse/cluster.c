@@ -534,6 +534,7 @@ void fuse_cluster(Graph *g)
     fuse_both(g);
     fuse_columns(g);
     if (g->fx->products) fuse_products(g);
+    fuse_strips(g);
     for (uint32_t i = 0; i < g->n && pass_remarks(g->fx->m, g->fx->cx, true);
          i++)
         if (g->nodes[i].kind == NODE_loop) say_missed(g, i);

@@ -182,9 +182,27 @@ static void join_users(Graph *g, uint32_t node)
     }
 }
 
+static bool is_sum(const Graph *g, uint32_t node)
+{
+    return attr_is(g->fx->m, node_inst(g, node)->attr, AT_kind, "sum");
+}
+
+/* Whether a sum of parts is made with others, a cluster of their own. */
+static bool joins_sums(Graph *g, uint32_t node, uint32_t sums)
+{
+    Nodes all = {0};
+    if (!sums || !is_sum(g, node)) return false;
+    fuse_add_cluster(g, sums, &all);
+    fuse_add_cluster(g, g->nodes[node].cluster, &all);
+    if (fuse_obstacle(g, &all)) return false;
+    set_cluster(g, g->nodes[node].cluster, &(Nodes){0});
+    set_cluster(g, sums, &all);
+    return true;
+}
+
 /* Puts parts between the reductions over rows of a cluster and what they are
- * of; the reductions go back to where maxima came from, or each to a cluster of
- * its own. */
+ * of; the reductions go back to where maxima came from, or to clusters of their
+ * own, one for all sums. */
 static void cut_rows(Graph *g, uint32_t cluster, const Columns *from)
 {
     Nodes nodes = {0}, stay = {0}, cut = {0};
@@ -200,6 +218,7 @@ static void cut_rows(Graph *g, uint32_t cluster, const Columns *from)
         vec_push(g->fx->a, column ? &cut : &stay, node);
     }
     set_cluster(g, cluster, &stay);
+    uint32_t sums = 0;
     for (uint32_t i = 0; i < cut.n; i++) {
         uint32_t part = fuse_part(g, cut.at[i],
                                   (Node){.kind = NODE_loop,
@@ -208,7 +227,9 @@ static void cut_rows(Graph *g, uint32_t cluster, const Columns *from)
                                          .turns = s.turns,
                                          .walked = s.walked.axis});
         add_to(g, from ? from->cluster : part, cut.at[i]);
-        if (!from) join_users(g, cut.at[i]);
+        if (from || joins_sums(g, cut.at[i], sums)) continue;
+        join_users(g, cut.at[i]);
+        if (is_sum(g, cut.at[i])) sums = g->nodes[cut.at[i]].cluster;
     }
 }
 

@@ -12,6 +12,7 @@
  *     cluster   nodes are put together while the rules of groups hold
  *     shape     what these rules say of the axes of a loop group
  *     columns   sums and maxima of columns in groups that go along rows
+ *     strips    those of columns, where a group has nothing else, in parts
  *     added     matmuls and scatters take in what they are added to
  *     product   matmuls take in the maps of their results
  *     parts     and those of parts of a result
@@ -161,6 +162,8 @@ uint32_t fuse_part(Graph *g, uint32_t node, Node x);
 void fuse_cluster(Graph *g);
 /* Groups that go along rows take in sums over rows, in parts (ir/column.h). */
 void fuse_columns(Graph *g);
+/* Groups that reduce long columns do so in parts. */
+void fuse_strips(Graph *g);
 /* Joins what scales blocks of one value in both orders (ir/both.h). */
 void fuse_both(Graph *g);
 /* Joins matmuls and scatters with maps that add to their sums. */

@@ -326,6 +326,17 @@ static void take_early(const Graph *g, Order *r)
     }
 }
 
+/* A cluster of parts alone stands where the first of what they are for does. */
+static void take_parts(const Graph *g, Order *r)
+{
+    for (uint32_t c = 0; c < g->n; c++) {
+        const Cluster *x = &g->clusters[c];
+        if (x->nodes.n == 0 || r->key[c]) continue;
+        const Node *n = &g->nodes[x->nodes.at[0]];
+        if (n->part) r->key[c] = n->users[0];
+    }
+}
+
 static void count_waits(const Graph *g, Order *r)
 {
     r->waits = NEW_ARRAY(g->fx->a, uint32_t, (size_t)g->n + 1);
@@ -337,6 +348,7 @@ static void count_waits(const Graph *g, Order *r)
             if (g->nodes[x->args[a]].cluster != x->cluster)
                 r->waits[x->cluster]++;
     }
+    take_parts(g, r);
     take_early(g, r);
     for (uint32_t i = 0; i < g->n; i++)
         if (g->clusters[i].nodes.n > 0 && r->waits[i] == 0)

@@ -91,7 +91,7 @@ static bool shape_direction(const Module *m, const Inst *in, Shape *s)
 }
 
 /* A sum in f32, or a maximum, whose order does not matter. */
-static bool reduces_rows(const Graph *g, const Inst *in, bool *maximum)
+bool shape_reduces_rows(const Graph *g, const Inst *in, bool *maximum)
 {
     const Module *m = g->fx->m;
     DType d = type_dtype(m, value_type(g->fn, inst_arg(g->fn, in, 0)));
@@ -102,13 +102,20 @@ static bool reduces_rows(const Graph *g, const Inst *in, bool *maximum)
            !type_info(m, in->type)->npending;
 }
 
-/* Registers hold the sums of a row's columns, some neighbours a thread. */
-static bool holds_columns(const Module *m, const AxisSet *all,
-                          const AxisSet *rows)
+bool shape_holds_columns(int64_t columns)
 {
     enum { BESIDE = 8, MOST_COLUMNS = 1 << 15 };
-    int64_t n = set_elements(m, all) / set_elements(m, rows);
-    return n % BESIDE == 0 && n <= MOST_COLUMNS;
+    return columns % BESIDE == 0 && columns <= MOST_COLUMNS;
+}
+
+int64_t shape_rows_together(int64_t columns)
+{
+    enum { OF_WARP = 1024, OF_BLOCK = 4096, MOST_ROWS = 16 };
+    int64_t rows = 1;
+    while (columns <= OF_WARP && rows < MOST_ROWS &&
+           2 * rows * columns <= OF_BLOCK)
+        rows *= 2;
+    return rows;
 }
 
 /* Rows lie outside of columns, and what is reduced are rows: all for a sum. */
@@ -129,21 +136,34 @@ static bool goes_over_rows(const Graph *g, const Shape *s, const AxisSet *kept,
     return any;
 }
 
-/* How many rows of the last axis that is reduced run one after the other, so
- * that the others, side by side, are about what a GPU has at hand: a part of
- * the axis. */
+static int64_t columns_of(const Module *m, const Shape *s)
+{
+    return set_elements(m, &s->all) / set_elements(m, &s->rows);
+}
+
+int64_t shape_turns(const Module *m, const TypeAxis *a, int64_t least,
+                    int64_t most)
+{
+    int64_t turns = 0, size = type_local_size(m, a);
+    for (int64_t n = least; n <= most && n < size && !a->nsplits; n++)
+        if (size % n == 0) turns = n;
+    return turns;
+}
+
+/* How many rows of an axis that is reduced, of the innermost that can be cut,
+ * run one after the other, so that the others, side by side, are about what a
+ * GPU has at hand: a part of the axis. */
 static bool find_walk(const Graph *g, const AxisSet *kept, Shape *s)
 {
     enum { LEAST_TURNS = 4 };
     const Module *m = g->fx->m;
-    int64_t most = set_elements(m, &s->all) / g->fx->at_hand;
+    int64_t all = set_elements(m, &s->all);
+    int64_t most = all * shape_rows_together(columns_of(m, s)) / g->fx->at_hand;
     for (uint32_t i = s->all.n; i-- > 0;) {
         const TypeAxis *a = &s->all.at[i];
         if (!set_has(&s->rows, a) || set_has(kept, a)) continue;
-        int64_t turns = 0, size = type_local_size(m, a);
-        for (int64_t n = LEAST_TURNS; n <= most && n < size; n++)
-            if (size % n == 0) turns = n;
-        if (turns == 0 || a->nsplits) return false;
+        int64_t turns = shape_turns(m, a, LEAST_TURNS, most);
+        if (turns == 0) continue;
         if (s->turns) return s->walked.axis.id == a->axis.id;
         s->walked = *a;
         s->turns = turns;
@@ -158,12 +178,12 @@ bool shape_is_column(const Graph *g, uint32_t node, Shape *s)
     const Inst *in = node_inst(g, node);
     AxisSet all, kept;
     bool maximum;
-    if (!g->fx->at_hand || s->running || !reduces_rows(g, in, &maximum))
+    if (!g->fx->at_hand || s->running || !shape_reduces_rows(g, in, &maximum))
         return false;
     set_of_type(m, value_type(g->fn, inst_arg(g->fn, in, 0)), &all);
     set_of_type(m, in->type, &kept);
     if (!set_same(&all, &s->all) || !goes_over_rows(g, s, &kept, maximum) ||
-        !holds_columns(m, &all, &s->rows))
+        !shape_holds_columns(columns_of(m, s)))
         return false;
     for (uint32_t u = 0; u < g->nodes[node].nusers; u++)
         if (is_marked(g, g->nodes[node].users[u])) return false;

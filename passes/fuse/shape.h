@@ -41,6 +41,20 @@ bool shape_takes(const Graph *g, const Nodes *nodes, const Shape *s);
  * rows at a time. */
 bool shape_is_column(const Graph *g, uint32_t node, Shape *s);
 
+/* A sum in f32, or a maximum, whose order does not matter. */
+bool shape_reduces_rows(const Graph *g, const Inst *in, bool *maximum);
+/* Whether registers hold reductions of so many columns, some neighbours a
+ * thread. */
+bool shape_holds_columns(int64_t columns);
+/* Rows of so many columns that a block of threads has beside each other, a part
+ * of a warp for each, and reduces to one: a power of two. */
+int64_t shape_rows_together(int64_t columns);
+
+/* The largest part of an axis, of at least and at most so many indices, into
+ * which it can be cut; 0: there is none. */
+int64_t shape_turns(const Module *m, const TypeAxis *a, int64_t least,
+                    int64_t most);
+
 /* Adds the nodes of a cluster, none of which is there yet, in their order. */
 void fuse_add_cluster(Graph *g, uint32_t c, Nodes *out);
 /* The same where they have the shape of one, and are marked. */
