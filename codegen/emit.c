@@ -140,6 +140,42 @@ static bool has_few_bits(const Kir *k, Node n)
     return dtype_class(from) == DC_float && dtype_bytes(from) <= 2;
 }
 
+static bool is_one_or_more(const Kir *k, Node n)
+{
+    const NodeInfo *in = node_info(k, n);
+    return in->op == KN_const && (in->f >= 1 || in->f <= -1);
+}
+
+/* Whether N is read by nothing but sums with numbers that are 1 or more, or by
+ * its square, of which that holds. */
+static bool is_added_to_one(const Kir *k, Node n)
+{
+    for (LoopId l = 1; l < k->loops.n; l++)
+        for (uint32_t a = 0; a < k->loops.at[l].accs.n; a++)
+            if (k->loops.at[l].accs.at[a].value.id == n.id) return false;
+    for (uint32_t i = n.id + 1; i < k->nodes.n; i++) {
+        const NodeInfo *in = &k->nodes.at[i];
+        bool first = in->a.id == n.id, second = in->b.id == n.id;
+        if (in->c.id == n.id) return false;
+        if (!first && !second) continue;
+        if (in->op != KN_scalar) return false;
+        bool sum = in->sc == SC_add || in->sc == SC_sub;
+        bool square = in->sc == SC_mul && first && second;
+        if (!(sum && is_one_or_more(k, first ? in->b : in->a)) &&
+            !(square && is_added_to_one(k, (Node){i})))
+            return false;
+    }
+    return true;
+}
+
+/* What leaves of a function's result what the hardware's form does not have. */
+static bool is_coarse(const Kir *k, const NodeInfo *in)
+{
+    if (in->sc == SC_tanh)
+        return is_added_to_one(k, (Node){(uint32_t)(in - k->nodes.at)});
+    return has_few_bits(k, in->a);
+}
+
 static LV emit_value(Emit *e, const NodeInfo *in, bool wide)
 {
     Site s = e->s;
@@ -171,7 +207,7 @@ static LV emit_value(Emit *e, const NodeInfo *in, bool wide)
         Node typed = in->sc == SC_where ? in->b : in->a;
         if (s.gpu && in->sc == SC_div && d == DT_f32)
             return emit_quotient(e, &s, in, args);
-        s.few = has_few_bits(e->k, in->a);
+        s.few = is_coarse(e->k, in);
         return emit_scalar(&s, (ScalarOp)in->sc,
                            (DType)node_info(e->k, typed)->dtype, args);
     }

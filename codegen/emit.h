@@ -27,7 +27,8 @@ typedef struct Site {
      * such; NULL: forms for any operands. */
     LV *usual;
     bool words; /* GPU: what lies in words is widened word by word */
-    bool few;   /* the operand has the bits of a number of 16 */
+    bool few; /* what the hardware's form leaves is lost beside what the operand
+                 has lost, or beside what the result is added to */
 } Site;
 
 /* Neighbours on a GPU, whose instructions are to be interleaved. */
@@ -48,8 +49,7 @@ static inline bool site_is_near_one(const Site *s, DType d)
     return s->gpu && d == DT_f32 && !s->exact;
 }
 
-/* Whether the operand's own rounding is far greater than what the hardware's
- * form of a function leaves. */
+/* Whether the hardware's form of a function is as good as another. */
 static inline bool site_is_coarse(const Site *s, DType d)
 {
     return site_is_near_one(s, d) && s->few;
@@ -91,7 +91,7 @@ LV gpu_logistic(const Site *s, LV x); /* 1 / (1 + exp(-x)) */
 LV gpu_division(const Site *s, LV x, LV by, const Limits of[2]);
 LV gpu_sqrt(const Site *s, LV x); /* rounded */
 LV gpu_exp(const Site *s, LV x);
-LV gpu_large_tanh(const Site *s, LV a); /* a >= 0.625, or NaN */
+LV gpu_tanh(const Site *s, LV x);                        /* within 2^-21 */
 void gpu_expect_below(const Site *s, LV x, double most); /* |x| <= most */
 
 /* ------------------------------------------------------------- a kernel */

@@ -15,8 +15,9 @@
  *              a case in millions, where it is a neighbour of it; a divisor
  *              below 2^-128 counts as zero
  *   exp        within a few units in the last place
- *   tanh       of what is not small, by the hardware's power of 2 and inverse:
- *              within a few units in the last place
+ *   tanh       of what is not small, and of any number where it is only added
+ *              to one or more, by the hardware's power of 2 and inverse: within
+ *              2^-21
  *   logistic   by the hardware's power of 2 and inverse, as in products
  *              (matmul_values.c): within 2^-21, for operands of 16 bits
  *
@@ -108,14 +109,14 @@ LV gpu_logistic(const Site *s, LV x)
     return approximate(s, "rcp.approx.ftz.f32 $0, $1;", e);
 }
 
-/* 1 - 2 / (1 + exp(2 a)): what the hardware's power leaves of exp(2 a) is at
- * most a fourth of that in the result, and less the larger a is. */
-LV gpu_large_tanh(const Site *s, LV a)
+/* 1 - 2 / (1 + exp(2 x)): what the hardware's power leaves of exp(2 x) is at
+ * most half of that in the result, and less the larger |x| is. */
+LV gpu_tanh(const Site *s, LV x)
 {
     LV by = site_float(s, DT_f32, 0x1.715476p+1);
     LV one = site_float(s, DT_f32, 1);
     LV e = approximate(s, "ex2.approx.ftz.f32 $0, $1;",
-                       LLVMBuildFMul(s->b, a, by, ""));
+                       LLVMBuildFMul(s->b, x, by, ""));
     e = approximate(s, "rcp.approx.ftz.f32 $0, $1;",
                     LLVMBuildFAdd(s->b, e, one, ""));
     return fma3(s, e, site_float(s, DT_f32, -2), one);

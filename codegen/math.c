@@ -350,13 +350,14 @@ LV math_cos(const Site *s, DType d, LV x)
 /* Of a number that is not small. */
 static LV large_tanh(const Site *s, DType d, LV a)
 {
-    if (site_is_near(s, d)) return gpu_large_tanh(s, a);
+    if (site_is_near(s, d)) return gpu_tanh(s, a);
     LV one = num(s, d, 1), e = math_exp(s, d, add(s, a, a));
     return sub(s, one, quo(s, d, num(s, d, 2), add(s, e, one)));
 }
 
 LV math_tanh(const Site *s, DType d, LV x)
 {
+    if (site_is_coarse(s, d)) return gpu_tanh(s, x);
     LV a = mag(s, x), z = mul(s, x, x);
     LV small = fma3(s, mul(s, x, z), poly(s, d, tanh_poly, z), x);
     LV big = large_tanh(s, d, a);
