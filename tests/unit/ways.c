@@ -270,10 +270,11 @@ static void open_trial(Trial *t, const Single *use, const Setup *on)
                     b.n) ||
         !module_verify(&t->u.m))
         tell(t, b.at);
+    static PassCtx none;
     buf_release(&b);
     assert_int_equal(t->wrong, 0);
     Module *m = &t->u.m;
-    t->s = (Shard){.m = m, .a = m->scratch};
+    t->s = (Shard){.m = m, .cx = &none, .a = m->scratch};
     t->global = m->fns.at[0];
     t->whole = inputs_random(m, t->global, 3, &t->u.arena);
     assert_true(interp_fn(m, t->global, &(InterpOpts){0}, t->whole, &t->was,
