@@ -33,6 +33,7 @@ typedef struct CodegenOpts {
     /* GPU: a matrix product runs on at most so many, so that communication has
      * the others; 0: on all. */
     uint32_t processors;
+    uint32_t chip; /* GPU: how many it has; 0: SM90_PROCESSORS */
 } CodegenOpts;
 
 /* Whether `matmul` may be this. */

@@ -25,7 +25,7 @@
 #include "gpu_rows.h"
 #include "gpu_turned.h"
 
-enum { LANES = TURNED_LANES, THREADS = TURNED_THREADS, ROWS = 128 };
+enum { LANES = TURNED_LANES, ROWS = 128 };
 enum { SLOT = TURNED_SLOT, MOST_ROOM = 48 << 10, MOST_HELD = 384 };
 /* Loops, and there are no others; the last two are in the lanes. */
 enum { ITEMS_LOOP = 1, LANES_LOOP, INNER_LOOPS, LOOPS = 5 };
@@ -78,12 +78,6 @@ static bool has_loops(const Kir *k)
            is_plain_loop(maxima, LOOP_seq, LANES_LOOP) &&
            is_plain_loop(sweep, LOOP_seq, LANES_LOOP) &&
            maxima->hi == sweep->hi && maxima->accs.n && !sweep->accs.n;
-}
-
-/* Rows of a thread. */
-static int64_t turns_of(const Kir *k)
-{
-    return ROWS * LANES / k->width / THREADS;
 }
 
 static bool is_held(const Kir *k, Node node)
@@ -152,17 +146,10 @@ static uint32_t count_shared(const Kir *k)
     return n;
 }
 
-/* Bytes that a thread holds of what it has loaded. */
-static int64_t held_bytes(const Kir *k)
+/* Lanes of the items of a tile. */
+static int64_t lanes_of_items(const Kir *k)
 {
-    int64_t bytes = 0;
-    for (uint32_t i = 1; i < k->nodes.n; i++) {
-        const NodeInfo *in = &k->nodes.at[i];
-        if (in->op == KN_load && in->loop == maxima_id(k) &&
-            ix_uses(k, in->ix, LANES_LOOP))
-            bytes += dtype_bytes((DType)in->dtype);
-    }
-    return bytes * k->width * turns_of(k);
+    return ROWS / sweep_of(k)->hi * LANES;
 }
 
 /* Shared memory: crossing results, maxima by threads, values of lanes. */
@@ -171,21 +158,63 @@ static int64_t maxima_at(const Kir *k)
     return turned_room(k, sweep_id(k), ROWS);
 }
 
-static int64_t values_at(const Kir *k)
+/* Bytes of one of the maxima, of threads that have so many rows each. */
+static int64_t maximum_bytes(int64_t turns)
 {
-    int64_t slots = ROWS / turns_of(k) * LANES;
-    return maxima_at(k) + slots * SLOT * maxima_of(k)->accs.n;
+    return ROWS / turns * LANES * SLOT;
 }
 
-/* Lanes of the items of a tile. */
-static int64_t lanes_of_items(const Kir *k)
+static int64_t room_with(const Kir *k, int64_t turns)
 {
-    return ROWS / sweep_of(k)->hi * LANES;
+    return maxima_at(k) + maxima_of(k)->accs.n * maximum_bytes(turns) +
+           lanes_of_items(k) * SLOT * count_shared(k);
 }
 
-static int64_t room_of(const Kir *k)
+static int64_t tiles_of(const Kir *k)
 {
-    return values_at(k) + lanes_of_items(k) * SLOT * count_shared(k);
+    int64_t rows = k->rows * sweep_of(k)->hi;
+    return (rows + ROWS - 1) / ROWS * ((lanes_of(k)->hi + LANES - 1) / LANES);
+}
+
+static int64_t turns_with(const Kir *k, int64_t threads)
+{
+    return ROWS * LANES / k->width / threads;
+}
+
+/* Bytes that a thread holds of what it has loaded. */
+static int64_t held_with(const Kir *k, int64_t turns)
+{
+    int64_t bytes = 0;
+    for (uint32_t i = 1; i < k->nodes.n; i++) {
+        const NodeInfo *in = &k->nodes.at[i];
+        if (in->op == KN_load && in->loop == maxima_id(k) &&
+            ix_uses(k, in->ix, LANES_LOOP))
+            bytes += dtype_bytes((DType)in->dtype);
+    }
+    return bytes * k->width * turns;
+}
+
+/* Registers hold what was loaded, and where tiles are cut which rows exist. */
+static int64_t registers_with(const Kir *k, int64_t turns)
+{
+    enum { BESIDES = 40, CUT = 24 };
+    bool cut = k->rows * sweep_of(k)->hi % ROWS || lanes_of(k)->hi % LANES;
+    return held_with(k, turns) / SLOT + BESIDES + (cut ? CUT : 0);
+}
+
+static int64_t threads_of(const Kir *k)
+{
+    int64_t turns = turns_with(k, TURNED_MORE);
+    bool more = turned_has_words(k, sweep_id(k), turns) &&
+                turned_are_few(k, tiles_of(k), registers_with(k, turns)) &&
+                room_with(k, turns) <= MOST_ROOM;
+    return more ? TURNED_MORE : TURNED_THREADS;
+}
+
+/* Rows of a thread. */
+static int64_t turns_of(const Kir *k)
+{
+    return turns_with(k, threads_of(k));
 }
 
 static bool takes_tiles(const Kir *k)
@@ -197,39 +226,34 @@ static bool takes_tiles(const Kir *k)
     for (uint32_t i = 1; i < k->nodes.n; i++)
         if (!fits(k, i) || (is_shared(k, i) && k->nodes.at[i].dtype != DT_f32))
             return false;
-    return held_bytes(k) <= MOST_HELD && room_of(k) <= MOST_ROOM;
+    int64_t turns = turns_of(k);
+    return held_with(k, turns) <= MOST_HELD && room_with(k, turns) <= MOST_ROOM;
 }
 
 bool gpu_blocks_grid(Kir *k, Grid *out)
 {
     if (!has_loops(k)) return false;
-    int64_t was = k->width, n = lanes_of(k)->hi;
+    int64_t was = k->width;
     k->width = gpu_lanes_of_thread(k);
     if (!takes_tiles(k)) {
         k->width = was;
         return false;
     }
-    int64_t tiles = (k->rows * sweep_of(k)->hi + ROWS - 1) / ROWS;
     *out = (Grid){.map = MAP_blocks,
-                  .blocks = tiles * ((n + LANES - 1) / LANES),
-                  .threads = THREADS,
+                  .blocks = tiles_of(k),
+                  .threads = (uint32_t)threads_of(k),
                   .beside = ROWS};
     return true;
 }
 
-/* Registers hold what was loaded, and where tiles are cut which rows exist. */
 int gpu_blocks_at_a_time(const Kir *k)
 {
-    enum { REGISTERS = 65536 / THREADS, BESIDES = 40, CUT = 24 };
-    bool cut = k->rows * sweep_of(k)->hi % ROWS || lanes_of(k)->hi % LANES;
-    int64_t besides = BESIDES + (cut ? CUT : 0);
-    int64_t blocks = REGISTERS / (held_bytes(k) / SLOT + besides);
-    return blocks > 1 ? (int)blocks : 1;
+    return turned_at_a_time(threads_of(k), registers_with(k, turns_of(k)));
 }
 
 uint32_t gpu_blocks_places(const Kir *k)
 {
-    return (uint32_t)(room_of(k) / (int64_t)sizeof(uint64_t));
+    return (uint32_t)(room_with(k, turns_of(k)) / (int64_t)sizeof(uint64_t));
 }
 
 /* ---------------------------------------------------------------- maxima */
@@ -268,10 +292,9 @@ static void load_rows(Emit *e, const Tile *t)
 }
 
 /* Maximum a of thread row `row` of the tile. */
-static LV maximum_at(Emit *e, uint32_t a, LV row, LV lane)
+static LV maximum_at(Emit *e, const Tile *t, uint32_t a, LV row, LV lane)
 {
-    int64_t all = ROWS / turns_of(e->k) * LANES * SLOT;
-    return turned_slot(e, maxima_at(e->k) + a * all,
+    return turned_slot(e, maxima_at(e->k) + a * maximum_bytes(t->turns),
                        plus(e, times(e, row, LANES), lane));
 }
 
@@ -291,7 +314,8 @@ static void make_maxima(Emit *e, const Tile *t)
     }
     LV lane = times(e, t->column, t->w);
     for (uint32_t a = 0; a < l->accs.n; a++) {
-        LV st = LLVMBuildStore(e->s.b, most[a], maximum_at(e, a, t->row, lane));
+        LV st =
+            LLVMBuildStore(e->s.b, most[a], maximum_at(e, t, a, t->row, lane));
         LLVMSetAlignment(st, 4 * SLOT);
     }
 }
@@ -309,7 +333,7 @@ static void set_maxima(Emit *e, const Tile *t, LV item, LV lane)
         for (int64_t i = 0; i < n; i++) {
             LV row = plus(e, times(e, item, n), number(e, i));
             LV x = LLVMBuildLoad2(e->s.b, acc_type(e, acc, 1),
-                                  maximum_at(e, a, row, lane), "");
+                                  maximum_at(e, t, a, row, lane), "");
             all[a] = i ? acc_combine(e, acc, all[a], x, 1) : x;
         }
     }
@@ -317,17 +341,20 @@ static void set_maxima(Emit *e, const Tile *t, LV item, LV lane)
 }
 
 /* Value number i of lane u of the items. */
-static LV value_at(Emit *e, uint32_t i, LV u)
+static LV value_at(Emit *e, const Tile *t, uint32_t i, LV u)
 {
-    return turned_slot(e, values_at(e->k) + i * lanes_of_items(e->k) * SLOT, u);
+    const Kir *k = e->k;
+    int64_t maxima = maxima_of(k)->accs.n * maximum_bytes(t->turns);
+    return turned_slot(e, maxima_at(k) + maxima + i * lanes_of_items(k) * SLOT,
+                       u);
 }
 
-static void share_values(Emit *e, LV u)
+static void share_values(Emit *e, const Tile *t, LV u)
 {
     uint32_t n = 0;
     for (uint32_t i = 1; i < e->k->nodes.n; i++) {
         if (!is_shared(e->k, i)) continue;
-        LLVMBuildStore(e->s.b, e->vals[i], value_at(e, n++, u));
+        LLVMBuildStore(e->s.b, e->vals[i], value_at(e, t, n++, u));
     }
 }
 
@@ -347,7 +374,7 @@ static void make_lane(Emit *e, const Tile *t, LV u)
     emit_between(e, 0, maxima_id(e->k));
     set_maxima(e, t, item, lane);
     emit_between(e, maxima_id(e->k), sweep_id(e->k));
-    share_values(e, u);
+    share_values(e, t, u);
     LLVMBasicBlockRef on =
         emit_when(e, LLVMBuildAnd(b, has_item, has_lane, ""), "exists");
     emit_between(e, sweep_id(e->k), 0);
@@ -358,7 +385,7 @@ static void make_lanes(Emit *e, const Tile *t)
 {
     LLVMBuilderRef b = e->s.b;
     int64_t all = lanes_of_items(e->k);
-    for (int64_t from = 0; from < all; from += THREADS) {
+    for (int64_t from = 0; from < all; from += t->threads) {
         LV u = plus(e, t->tid, number(e, from));
         LLVMBasicBlockRef on = emit_when(
             e, LLVMBuildICmp(b, LLVMIntSLT, u, number(e, all), ""), "lane");
@@ -379,7 +406,7 @@ static void read_values(Emit *e, const Tile *t)
     LLVMTypeRef type = site_type(&e->s, dtype_reg(&e->s, DT_f32));
     for (uint32_t i = 1; i < e->k->nodes.n; i++) {
         if (!is_shared(e->k, i)) continue;
-        e->vals[i] = LLVMBuildLoad2(e->s.b, type, value_at(e, n++, u), "");
+        e->vals[i] = LLVMBuildLoad2(e->s.b, type, value_at(e, t, n++, u), "");
         LLVMSetAlignment(e->vals[i], 4 * SLOT);
         e->wide[i] = true;
     }

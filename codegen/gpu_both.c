@@ -312,7 +312,7 @@ static void make_each(const Run *r, int64_t all,
 {
     Emit *e = r->e;
     LLVMBuilderRef b = e->s.b;
-    for (int64_t from = 0; from < all; from += THREADS) {
+    for (int64_t from = 0; from < all; from += r->t.threads) {
         LV u = plus(e, r->t.tid, number(e, from));
         LLVMBasicBlockRef on = emit_when(
             e, LLVMBuildICmp(b, LLVMIntSLT, u, number(e, all), ""), "lane");

@@ -9,7 +9,7 @@
 #include "gpu_turned.h"
 
 /* Of a tile. */
-enum { LANES = TURNED_LANES, THREADS = TURNED_THREADS, ROWS = 128 };
+enum { LANES = TURNED_LANES, ROWS = 128 };
 /* Loops; those that make maxima come behind. */
 enum { ITEMS_LOOP = 1, LANES_LOOP, SWEEP_LOOP, MAXIMA_LOOPS, MOST_LOOP = 8 };
 enum { SLOT = TURNED_SLOT }; /* bytes of a maximum, or of a value */
@@ -41,6 +41,7 @@ typedef struct Both {
     const Kir *k;
     int64_t block;            /* rows of one */
     int64_t turns;            /* rows of a thread */
+    int64_t tiles, threads;   /* of the matrix; of a block */
     Node element;             /* that the sweep asks for */
     Maxima maxima[MOST_LOOP]; /* by loop */
     LoopId rows;              /* the first that makes maxima of rows; or 0 */

@@ -208,12 +208,20 @@ static void find_room(Both *b)
     }
 }
 
-static bool find(const Kir *k, Both *b)
+static int64_t tiles_of(const Kir *k)
 {
-    if (k->width < 4 || !has_loops(k)) return false;
+    int64_t rows = k->rows * k->loops.at[SWEEP_LOOP].hi;
+    return (rows + ROWS - 1) / ROWS *
+           ((k->loops.at[LANES_LOOP].hi + LANES - 1) / LANES);
+}
+
+static bool find_with(const Kir *k, int64_t threads, Both *b)
+{
     *b = (Both){.k = k,
                 .block = k->loops.at[SWEEP_LOOP].hi,
-                .turns = ROWS * LANES / k->width / THREADS,
+                .turns = ROWS * LANES / k->width / threads,
+                .tiles = tiles_of(k),
+                .threads = threads,
                 .element = element_of(k, SWEEP_LOOP)};
     if (ROWS % b->block || b->block % b->turns || held_bytes(b) > MOST_HELD ||
         !find_maxima(b))
@@ -222,6 +230,37 @@ static bool find(const Kir *k, Both *b)
     b->shared = find_shared(k, b->when);
     find_room(b);
     return takes_nodes(b) && b->room <= MOST_ROOM;
+}
+
+/* Registers hold the elements, or all that they are made of; beside that what a
+ * lane has, what is stored of an element, and where tiles are cut which rows
+ * exist. */
+static int64_t registers_of(const Both *b)
+{
+    enum { BESIDES = 16, CUT = 24, EACH = 8 };
+    const Kir *k = b->k;
+    int64_t n = k->loops.at[LANES_LOOP].hi;
+    int64_t besides = k->rows * b->block % ROWS || n % LANES ? CUT : 0;
+    int64_t loaded = 0, held = held_bytes(b);
+    for (uint32_t i = 1; i < k->nodes.n; i++) {
+        const NodeInfo *in = &k->nodes.at[i];
+        bool load = in->op == KN_load && ix_uses(k, in->ix, LANES_LOOP);
+        bool lane = load && in->loop == LANES_LOOP;
+        besides += lane || both_stores_elements(k, i) ? EACH : 0;
+        if (load && in->loop == SWEEP_LOOP)
+            loaded += dtype_bytes((DType)in->dtype) * k->width * b->turns;
+    }
+    if (loaded > held) held = loaded;
+    return held / SLOT + BESIDES + besides;
+}
+
+static bool find(const Kir *k, Both *b)
+{
+    if (k->width < 4 || !has_loops(k)) return false;
+    bool more = find_with(k, TURNED_MORE, b) &&
+                turned_has_words(k, SWEEP_LOOP, b->turns) &&
+                turned_are_few(k, b->tiles, registers_of(b));
+    return more || find_with(k, TURNED_THREADS, b);
 }
 
 Both both_of(const Kir *k)
@@ -234,41 +273,23 @@ Both both_of(const Kir *k)
 bool gpu_both_grid(Kir *k, Grid *out)
 {
     Both b;
-    int64_t was = k->width, n = k->loops.at[LANES_LOOP].hi;
+    int64_t was = k->width;
     k->width = gpu_lanes_of_thread(k);
     if (!find(k, &b)) {
         k->width = was;
         return false;
     }
-    int64_t tiles = (k->rows * b.block + ROWS - 1) / ROWS;
     *out = (Grid){.map = MAP_both,
-                  .blocks = tiles * ((n + LANES - 1) / LANES),
-                  .threads = THREADS,
+                  .blocks = b.tiles,
+                  .threads = (uint32_t)b.threads,
                   .beside = ROWS};
     return true;
 }
 
-/* Registers hold the elements, or all that they are made of; beside that what a
- * lane has, what is stored of an element, and where tiles are cut which rows
- * exist. */
 int gpu_both_at_a_time(const Kir *k)
 {
-    enum { REGISTERS = 65536 / THREADS, BESIDES = 16, CUT = 24, EACH = 8 };
     Both b = both_of(k);
-    int64_t n = k->loops.at[LANES_LOOP].hi;
-    int64_t besides = k->rows * b.block % ROWS || n % LANES ? CUT : 0;
-    int64_t loaded = 0, held = held_bytes(&b);
-    for (uint32_t i = 1; i < k->nodes.n; i++) {
-        const NodeInfo *in = &k->nodes.at[i];
-        bool load = in->op == KN_load && ix_uses(k, in->ix, LANES_LOOP);
-        bool lane = load && in->loop == LANES_LOOP;
-        besides += lane || both_stores_elements(k, i) ? EACH : 0;
-        if (load && in->loop == SWEEP_LOOP)
-            loaded += dtype_bytes((DType)in->dtype) * k->width * b.turns;
-    }
-    if (loaded > held) held = loaded;
-    int64_t blocks = REGISTERS / (held / SLOT + BESIDES + besides);
-    return blocks > 1 ? (int)blocks : 1;
+    return turned_at_a_time(b.threads, registers_of(&b));
 }
 
 uint32_t gpu_both_places(const Kir *k)

@@ -101,6 +101,30 @@ int64_t turned_room(const Kir *k, LoopId loop, int64_t rows)
     return LANES * rows * widest;
 }
 
+int turned_at_a_time(int64_t threads, int64_t registers)
+{
+    enum { REGISTERS = 65536, MOST_OF_MORE = 2 };
+    int64_t n = REGISTERS / threads / registers;
+    if (threads == TURNED_MORE && n > MOST_OF_MORE) return MOST_OF_MORE;
+    return n > 1 ? (int)n : 1;
+}
+
+bool turned_are_few(const Kir *k, int64_t tiles, int64_t registers)
+{
+    return tiles < k->processors * turned_at_a_time(TURNED_MORE, registers);
+}
+
+bool turned_has_words(const Kir *k, LoopId loop, int64_t turns)
+{
+    for (uint32_t i = 1; i < k->nodes.n; i++) {
+        const NodeInfo *in = &k->nodes.at[i];
+        if (in->op == KN_store && in->loop == loop && turned_crosses(k, i) &&
+            turns * dtype_bytes(k->arg_dtypes[in->arg]) < WORD)
+            return false;
+    }
+    return turns > 0;
+}
+
 bool gpu_turned_grid(Kir *k, Grid *out)
 {
     if (!is_plain(k)) return false;
@@ -125,7 +149,7 @@ bool gpu_turned_grid(Kir *k, Grid *out)
  * choose, then what is made of them. */
 int gpu_turned_blocks(const Kir *k, const Grid *g)
 {
-    enum { REGISTERS = 65536 / THREADS, BESIDES = 48, ADDRESS = 2 };
+    enum { BESIDES = 48, ADDRESS = 2 };
     int64_t loads = 0, stores = 0, chosen = 0;
     for (uint32_t i = 1; i < k->nodes.n; i++) {
         const NodeInfo *in = &k->nodes.at[i];
@@ -137,8 +161,7 @@ int gpu_turned_blocks(const Kir *k, const Grid *g)
     int64_t each = g->beside * LANES / THREADS; /* elements */
     int64_t held = (loads > stores ? loads : stores) * each / WORD +
                    chosen * each / k->width * ADDRESS;
-    int64_t blocks = REGISTERS / (held + BESIDES);
-    return blocks > 1 ? (int)blocks : 1;
+    return turned_at_a_time(THREADS, held + BESIDES);
 }
 
 uint32_t gpu_turned_places(const Kir *k, const Grid *g)
@@ -189,7 +212,7 @@ void turned_take_one(Emit *e)
 Tile turned_tile(Emit *e, LV tid, LV block, LoopId sweep)
 {
     const Kir *k = e->k;
-    int64_t w = k->width, beside = LANES / w;
+    int64_t w = k->width, beside = LANES / w, threads = e->warps * WARP;
     int64_t each = sweep ? k->loops.at[sweep].hi : 1, rows = k->rows * each;
     int64_t tiles = (lanes_of(k)->hi + LANES - 1) / LANES;
     int64_t last = (rows + e->beside - 1) / e->beside - 1;
@@ -199,7 +222,8 @@ Tile turned_tile(Emit *e, LV tid, LV block, LoopId sweep)
                   .each = each,
                   .rows = rows,
                   .w = w,
-                  .turns = e->beside * beside / THREADS,
+                  .turns = e->beside * beside / threads,
+                  .threads = threads,
                   .tid = tid,
                   .column = rest(e, tid, beside),
                   .row = part(e, tid, beside),
@@ -417,7 +441,7 @@ static void store_lines(Emit *e, const Tile *t, const Crossing *c)
     one.w = (unsigned)(UNIT / dtype_bytes(c->dtype));
     LLVMTypeRef type = site_type(&one, dtype_reg(&one, c->dtype));
     int64_t units = c->line / UNIT, lanes = lanes_of(e->k)->hi;
-    for (int64_t i = 0; i < LANES * units; i += THREADS) {
+    for (int64_t i = 0; i < LANES * units; i += t->threads) {
         LV at = plus(e, t->tid, number(e, i)), has_lane, has_row;
         LV lane = part(e, at, units), unit = rest(e, at, units);
         LV from = line_at(e, t, c, lane, times(e, unit, UNIT));

@@ -117,6 +117,7 @@ static void lower_exactly(const KernelSet *s, const Fn *group, Kir *k)
     lower_group(s->m, group, &o, &again);
     again.exact = true;
     again.sm90 = k->sm90;
+    again.processors = k->processors;
     *k = again;
 }
 
@@ -317,6 +318,7 @@ static bool add_group(KernelSet *s, const Fn *group, const KernelArg *args,
         return false;
     }
     k.sm90 = s->lower.sm90;
+    k.processors = s->opts.chip ? s->opts.chip : SM90_PROCESSORS;
     k.exact = s->lower.gpu && keeps_bits(s, group, &k);
     if (k.exact && !s->exact && !is_map(&k)) lower_exactly(s, group, &k);
     Buf text = {0};

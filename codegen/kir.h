@@ -171,6 +171,7 @@ typedef struct Kir {
     uint64_t zero;        /* bits: arguments that must be zero before */
     bool exact;  /* GPU: the host's bits, where a neighbour is faster */
     bool sm90;   /* GPU: what registers hold has been looked at */
+    uint32_t processors; /* GPU: how many */
     bool across; /* every item is one loop over lanes */
     bool lined;  /* GPU: odd lines of arguments begin at multiples of 16 bytes
                   */
