@@ -192,6 +192,7 @@ static void make_maxima(const Run *r)
                     at[0] = i ? acc_combine(e, acc, at[0], x, e->s.w) : x;
             }
     for (LoopId l = MAXIMA_LOOPS; l < k->loops.n; l++) {
+        if (r->b->maxima[l].same != l) continue;
         if (r->b->maxima[l].way == WAY_rows)
             leave_rows(r, l, most[l]);
         else
@@ -338,6 +339,10 @@ static void read_values(const Run *r)
             LLVMBuildLoad2(e->s.b, type, value_at(r, MADE_lanes, n++, u), "");
         LLVMSetAlignment(e->vals[i], 4 * SLOT);
         e->wide[i] = true;
+    }
+    for (uint32_t i = 1; i < e->k->nodes.n; i++) {
+        e->vals[i] = e->vals[r->b->same[i]];
+        e->wide[i] = e->wide[r->b->same[i]];
     }
 }
 

@@ -24,6 +24,7 @@ typedef struct Maxima {
     int64_t columns; /* of a block; of columns alone: one */
     int64_t n, rows; /* those of a row, or of a row of threads; such rows */
     int64_t at;      /* bytes in front of them */
+    LoopId same;     /* the first that makes these */
 } Maxima;
 
 /* How a node is made: with the elements, for each lane of a block of rows, for
@@ -46,7 +47,8 @@ typedef struct Both {
     Maxima maxima[MOST_LOOP]; /* by loop */
     LoopId rows;              /* the first that makes maxima of rows; or 0 */
     MadeWhen *when;           /* by node */
-    bool *shared; /* by node: what is made last reads it of a lane or row */
+    uint32_t *same; /* by node: the first of a lane that is the same */
+    bool *shared;   /* by node: what is made last reads it of a lane or row */
     int64_t n[MADE_count];  /* lanes of blocks of rows, rows of blocks of
                                columns, of a tile */
     int64_t at[MADE_count]; /* bytes in front of what these share */

@@ -53,6 +53,42 @@ static bool find_way(const Both *b, LoopId loop, Maxima *x)
            (x->columns % b->k->width == 0 && LANES % x->columns == 0);
 }
 
+/* Whether X, of a loop, is of its element what Y is of that of another. */
+static bool is_same_of(const Both *b, LoopId from, Node x, LoopId to, Node y)
+{
+    const NodeInfo *p = node_info(b->k, x), *q = node_info(b->k, y);
+    if (x.id == y.id) return true;
+    if (!x.id || !y.id || p->op != q->op || p->dtype != q->dtype) return false;
+    if (x.id == b->maxima[from].element.id)
+        return y.id == b->maxima[to].element.id;
+    return (p->op == KN_scalar || p->op == KN_cast) && p->loop == from &&
+           q->loop == to && p->sc == q->sc &&
+           is_same_of(b, from, p->a, to, q->a) &&
+           is_same_of(b, from, p->b, to, q->b) &&
+           is_same_of(b, from, p->c, to, q->c);
+}
+
+/* A block of rows and columns has the same maxima in either order. */
+static bool has_same_maxima(const Both *b, LoopId from, LoopId to)
+{
+    const Maxima *x = &b->maxima[from], *y = &b->maxima[to];
+    const Loop *p = &b->k->loops.at[from], *q = &b->k->loops.at[to];
+    if (x->way != WAY_both || y->way != WAY_both || x->columns != y->columns ||
+        p->accs.n != q->accs.n)
+        return false;
+    for (uint32_t a = 0; a < p->accs.n; a++)
+        if (!is_same_of(b, from, p->accs.at[a].value, to, q->accs.at[a].value))
+            return false;
+    return true;
+}
+
+static LoopId first_of_same(const Both *b, LoopId loop)
+{
+    for (LoopId i = MAXIMA_LOOPS; i < loop; i++)
+        if (has_same_maxima(b, i, loop)) return i;
+    return loop;
+}
+
 /* Maxima of rows are all of as many columns. */
 static bool find_maxima(Both *b)
 {
@@ -65,8 +101,10 @@ static bool find_maxima(Both *b)
             return false;
         x->n = LANES / x->columns;
         x->rows = x->way == WAY_rows ? ROWS : ROWS / b->turns;
-        x->at = at;
-        at += x->n * x->rows * SLOT * b->k->loops.at[i].accs.n;
+        x->same = first_of_same(b, i);
+        x->at = x->same == i ? at : b->maxima[x->same].at;
+        if (x->same == i)
+            at += x->n * x->rows * SLOT * b->k->loops.at[i].accs.n;
     }
     b->room = at;
     return true;
@@ -156,8 +194,37 @@ static MadeWhen *find_when(const Kir *k)
     return when;
 }
 
+/* Whether two values of a lane are the same of others that are. */
+static bool is_same(const Both *b, const uint32_t *same, uint32_t x, uint32_t y)
+{
+    const NodeInfo *p = node_info(b->k, (Node){x});
+    const NodeInfo *q = node_info(b->k, (Node){y});
+    if (p->op != q->op || p->dtype != q->dtype || p->loop != q->loop)
+        return false;
+    if (p->op == KN_result)
+        return p->n == q->n &&
+               b->maxima[p->inner].same == b->maxima[q->inner].same;
+    return (p->op == KN_scalar || p->op == KN_cast) && p->sc == q->sc &&
+           same[p->a.id] == same[q->a.id] && same[p->b.id] == same[q->b.id] &&
+           same[p->c.id] == same[q->c.id];
+}
+
+static uint32_t *find_same(const Both *b)
+{
+    uint32_t n = b->k->nodes.n, *same = NEW_ARRAY(b->k->arena, uint32_t, n);
+    for (uint32_t i = 1; i < n; i++) {
+        same[i] = i;
+        for (uint32_t j = 1; j < i && b->when[i] == MADE_lanes; j++)
+            if (b->when[j] == MADE_lanes && same[j] == j &&
+                is_same(b, same, j, i))
+                same[i] = j;
+    }
+    return same;
+}
+
 /* What is read of a lane, or of a row, by what is made last. */
-static bool *find_shared(const Kir *k, const MadeWhen *when)
+static bool *find_shared(const Kir *k, const MadeWhen *when,
+                         const uint32_t *same)
 {
     bool *shared = NEW_ARRAY(k->arena, bool, k->nodes.n);
     for (uint32_t i = 1; i < k->nodes.n; i++) {
@@ -166,7 +233,7 @@ static bool *find_shared(const Kir *k, const MadeWhen *when)
             continue;
         const Node read[] = {in->a, in->b, in->c};
         for (uint32_t a = 0; a < sizeof read / sizeof *read; a++)
-            shared[read[a].id] |=
+            shared[same[read[a].id]] |=
                 when[read[a].id] == MADE_lanes || when[read[a].id] == MADE_rows;
     }
     return shared;
@@ -227,7 +294,8 @@ static bool find_with(const Kir *k, int64_t threads, Both *b)
         !find_maxima(b))
         return false;
     b->when = find_when(k);
-    b->shared = find_shared(k, b->when);
+    b->same = find_same(b);
+    b->shared = find_shared(k, b->when, b->same);
     find_room(b);
     return takes_nodes(b) && b->room <= MOST_ROOM;
 }
