@@ -162,6 +162,7 @@ typedef struct Emit {
     uint32_t warps;  /* GPU: of a block */
     uint32_t beside; /* GPU columns: threads of a warp in a row; GPU turned:
                         items of a tile */
+    uint32_t tile_lanes;          /* GPU turned: of a tile */
     uint32_t row_threads, places; /* GPU rows: of a row; sums in shared */
     LV place, exists; /* this thread in its row; its row; NULL: always */
     uint32_t walkers; /* of a walk: rows that a block has beside each other, */

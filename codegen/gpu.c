@@ -635,6 +635,7 @@ static void gpu_function(Emit *e, const char *name, const Grid *g)
         e->args[i] = LLVMGetParam(e->fn, i);
     e->row_threads = g->row_threads;
     e->beside = g->beside;
+    e->tile_lanes = g->tile_lanes;
     e->warps = g->threads / WARP;
     e->chunk_number = -1;
     if (g->map == MAP_column) add_shared(e, name, gpu_columns_places(e->k, g));

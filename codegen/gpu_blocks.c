@@ -17,6 +17,9 @@
  *           | . . w . . . . |        all make the results of the rows that
  *           +---------------+        they hold
  *
+ * Where a GPU has places for all tiles at once, they have half as many lanes:
+ * of two that are in step with all others a processor would only wait.
+ *
  * Results lie along the lanes, or along the rows: these go through shared
  * memory (gpu_turned.c).
  */
@@ -25,7 +28,9 @@
 #include "gpu_rows.h"
 #include "gpu_turned.h"
 
-enum { LANES = TURNED_LANES, ROWS = 128 };
+/* Of a tile; lanes where tiles are few. */
+enum { LANES = TURNED_LANES, FEW_LANES = 64, ROWS = 128 };
+enum { THREADS = TURNED_THREADS };
 enum { SLOT = TURNED_SLOT, MOST_ROOM = 48 << 10, MOST_HELD = 384 };
 /* Loops, and there are no others; the last two are in the lanes. */
 enum { ITEMS_LOOP = 1, LANES_LOOP, INNER_LOOPS, LOOPS = 5 };
@@ -146,43 +151,49 @@ static uint32_t count_shared(const Kir *k)
     return n;
 }
 
-/* Lanes of the items of a tile. */
-static int64_t lanes_of_items(const Kir *k)
+/* Lanes of the items of a tile of so many lanes. */
+static int64_t lanes_of_items(const Kir *k, int64_t lanes)
 {
-    return ROWS / sweep_of(k)->hi * LANES;
+    return ROWS / sweep_of(k)->hi * lanes;
+}
+
+/* Rows of a thread. */
+static int64_t turns_with(const Kir *k, int64_t lanes)
+{
+    return ROWS * lanes / k->width / THREADS;
 }
 
 /* Shared memory: crossing results, maxima by threads, values of lanes. */
-static int64_t maxima_at(const Kir *k)
+static int64_t maxima_at(const Kir *k, int64_t lanes)
 {
-    return turned_room(k, sweep_id(k), ROWS);
+    return turned_room(k, sweep_id(k), ROWS * lanes);
 }
 
-/* Bytes of one of the maxima, of threads that have so many rows each. */
-static int64_t maximum_bytes(int64_t turns)
+/* Bytes of one of the maxima. */
+static int64_t maximum_bytes(const Kir *k, int64_t lanes)
 {
-    return ROWS / turns * LANES * SLOT;
+    return ROWS / turns_with(k, lanes) * lanes * SLOT;
 }
 
-static int64_t room_with(const Kir *k, int64_t turns)
+static int64_t values_at(const Kir *k, int64_t lanes)
 {
-    return maxima_at(k) + maxima_of(k)->accs.n * maximum_bytes(turns) +
-           lanes_of_items(k) * SLOT * count_shared(k);
+    return maxima_at(k, lanes) + maxima_of(k)->accs.n * maximum_bytes(k, lanes);
 }
 
-static int64_t tiles_of(const Kir *k)
+static int64_t room_with(const Kir *k, int64_t lanes)
+{
+    return values_at(k, lanes) +
+           lanes_of_items(k, lanes) * SLOT * count_shared(k);
+}
+
+static int64_t tiles_with(const Kir *k, int64_t lanes)
 {
     int64_t rows = k->rows * sweep_of(k)->hi;
-    return (rows + ROWS - 1) / ROWS * ((lanes_of(k)->hi + LANES - 1) / LANES);
-}
-
-static int64_t turns_with(const Kir *k, int64_t threads)
-{
-    return ROWS * LANES / k->width / threads;
+    return (rows + ROWS - 1) / ROWS * ((lanes_of(k)->hi + lanes - 1) / lanes);
 }
 
 /* Bytes that a thread holds of what it has loaded. */
-static int64_t held_with(const Kir *k, int64_t turns)
+static int64_t held_with(const Kir *k, int64_t lanes)
 {
     int64_t bytes = 0;
     for (uint32_t i = 1; i < k->nodes.n; i++) {
@@ -191,43 +202,36 @@ static int64_t held_with(const Kir *k, int64_t turns)
             ix_uses(k, in->ix, LANES_LOOP))
             bytes += dtype_bytes((DType)in->dtype);
     }
-    return bytes * k->width * turns;
+    return bytes * k->width * turns_with(k, lanes);
 }
 
 /* Registers hold what was loaded, and where tiles are cut which rows exist. */
-static int64_t registers_with(const Kir *k, int64_t turns)
+static int at_a_time_with(const Kir *k, int64_t lanes)
 {
     enum { BESIDES = 40, CUT = 24 };
-    bool cut = k->rows * sweep_of(k)->hi % ROWS || lanes_of(k)->hi % LANES;
-    return held_with(k, turns) / SLOT + BESIDES + (cut ? CUT : 0);
+    bool cut = k->rows * sweep_of(k)->hi % ROWS || lanes_of(k)->hi % lanes;
+    int64_t besides = BESIDES + (cut ? CUT : 0);
+    return turned_at_a_time(THREADS, held_with(k, lanes) / SLOT + besides);
 }
 
-static int64_t threads_of(const Kir *k)
+static int64_t lanes_of_tile(const Kir *k)
 {
-    int64_t turns = turns_with(k, TURNED_MORE);
-    bool more = turned_has_words(k, sweep_id(k), turns) &&
-                turned_are_few(k, tiles_of(k), registers_with(k, turns)) &&
-                room_with(k, turns) <= MOST_ROOM;
-    return more ? TURNED_MORE : TURNED_THREADS;
-}
-
-/* Rows of a thread. */
-static int64_t turns_of(const Kir *k)
-{
-    return turns_with(k, threads_of(k));
+    int64_t few = FEW_LANES;
+    bool takes = turned_has_words(k, sweep_id(k), turns_with(k, few)) &&
+                 turned_are_few(k, tiles_with(k, few), at_a_time_with(k, few));
+    return takes && room_with(k, few) <= MOST_ROOM ? few : LANES;
 }
 
 static bool takes_tiles(const Kir *k)
 {
-    int64_t rows = sweep_of(k)->hi;
-    if (k->width < 4 || ROWS % rows || rows % turns_of(k) ||
+    int64_t rows = sweep_of(k)->hi, lanes = lanes_of_tile(k);
+    if (k->width < 4 || ROWS % rows || rows % turns_with(k, lanes) ||
         lanes_of(k)->hi < LANES / 2 || k->rows * rows < ROWS / 2)
         return false;
     for (uint32_t i = 1; i < k->nodes.n; i++)
         if (!fits(k, i) || (is_shared(k, i) && k->nodes.at[i].dtype != DT_f32))
             return false;
-    int64_t turns = turns_of(k);
-    return held_with(k, turns) <= MOST_HELD && room_with(k, turns) <= MOST_ROOM;
+    return held_with(k, lanes) <= MOST_HELD && room_with(k, lanes) <= MOST_ROOM;
 }
 
 bool gpu_blocks_grid(Kir *k, Grid *out)
@@ -239,21 +243,24 @@ bool gpu_blocks_grid(Kir *k, Grid *out)
         k->width = was;
         return false;
     }
+    int64_t lanes = lanes_of_tile(k);
     *out = (Grid){.map = MAP_blocks,
-                  .blocks = tiles_of(k),
-                  .threads = (uint32_t)threads_of(k),
-                  .beside = ROWS};
+                  .blocks = tiles_with(k, lanes),
+                  .threads = THREADS,
+                  .beside = ROWS,
+                  .tile_lanes = (uint32_t)lanes};
     return true;
 }
 
 int gpu_blocks_at_a_time(const Kir *k)
 {
-    return turned_at_a_time(threads_of(k), registers_with(k, turns_of(k)));
+    return at_a_time_with(k, lanes_of_tile(k));
 }
 
 uint32_t gpu_blocks_places(const Kir *k)
 {
-    return (uint32_t)(room_with(k, turns_of(k)) / (int64_t)sizeof(uint64_t));
+    return (uint32_t)(room_with(k, lanes_of_tile(k)) /
+                      (int64_t)sizeof(uint64_t));
 }
 
 /* ---------------------------------------------------------------- maxima */
@@ -294,8 +301,9 @@ static void load_rows(Emit *e, const Tile *t)
 /* Maximum a of thread row `row` of the tile. */
 static LV maximum_at(Emit *e, const Tile *t, uint32_t a, LV row, LV lane)
 {
-    return turned_slot(e, maxima_at(e->k) + a * maximum_bytes(t->turns),
-                       plus(e, times(e, row, LANES), lane));
+    int64_t all = maximum_bytes(e->k, t->lanes);
+    return turned_slot(e, maxima_at(e->k, t->lanes) + a * all,
+                       plus(e, times(e, row, t->lanes), lane));
 }
 
 /* Of the rows of the thread, for the others. */
@@ -343,10 +351,8 @@ static void set_maxima(Emit *e, const Tile *t, LV item, LV lane)
 /* Value number i of lane u of the items. */
 static LV value_at(Emit *e, const Tile *t, uint32_t i, LV u)
 {
-    const Kir *k = e->k;
-    int64_t maxima = maxima_of(k)->accs.n * maximum_bytes(t->turns);
-    return turned_slot(e, maxima_at(k) + maxima + i * lanes_of_items(k) * SLOT,
-                       u);
+    int64_t all = lanes_of_items(e->k, t->lanes) * SLOT;
+    return turned_slot(e, values_at(e->k, t->lanes) + i * all, u);
 }
 
 static void share_values(Emit *e, const Tile *t, LV u)
@@ -362,8 +368,8 @@ static void share_values(Emit *e, const Tile *t, LV u)
 static void make_lane(Emit *e, const Tile *t, LV u)
 {
     LLVMBuilderRef b = e->s.b;
-    LV item = LLVMBuildUDiv(b, u, number(e, LANES), ""), has_item;
-    LV lane = LLVMBuildURem(b, u, number(e, LANES), ""), has_lane;
+    LV item = LLVMBuildUDiv(b, u, number(e, t->lanes), ""), has_item;
+    LV lane = LLVMBuildURem(b, u, number(e, t->lanes), ""), has_lane;
     LV first = LLVMBuildUDiv(b, t->first_row, number(e, t->each), "");
     LV at = turned_below(e, plus(e, first, item), e->k->rows, &has_item);
     emit_enter(e, ITEMS_LOOP, at);
@@ -384,7 +390,7 @@ static void make_lane(Emit *e, const Tile *t, LV u)
 static void make_lanes(Emit *e, const Tile *t)
 {
     LLVMBuilderRef b = e->s.b;
-    int64_t all = lanes_of_items(e->k);
+    int64_t all = lanes_of_items(e->k, t->lanes);
     for (int64_t from = 0; from < all; from += t->threads) {
         LV u = plus(e, t->tid, number(e, from));
         LLVMBasicBlockRef on = emit_when(
@@ -402,7 +408,7 @@ static void read_values(Emit *e, const Tile *t)
     uint32_t n = 0;
     int64_t threads = t->each / t->turns;
     LV item = LLVMBuildUDiv(e->s.b, t->row, number(e, threads), "");
-    LV u = plus(e, times(e, item, LANES), times(e, t->column, t->w));
+    LV u = plus(e, times(e, item, t->lanes), times(e, t->column, t->w));
     LLVMTypeRef type = site_type(&e->s, dtype_reg(&e->s, DT_f32));
     for (uint32_t i = 1; i < e->k->nodes.n; i++) {
         if (!is_shared(e->k, i)) continue;

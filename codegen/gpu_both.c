@@ -16,6 +16,10 @@
  *           | . . w . . . . |        all make what is stored of the elements
  *           +---------------+        that they hold
  *
+ * Where a GPU has places for all tiles at once, more threads hold fewer rows
+ * each: the tiles of a processor are in step, so that none hides what another
+ * waits for.
+ *
  * Results lie along the lanes, or along the rows: these go through shared
  * memory (gpu_turned.c).
  */
@@ -366,6 +370,14 @@ static void read_row(const Run *r, int64_t turn)
     }
 }
 
+/* As it was found for the maxima; threads that hold many make it again of what
+ * they hold. */
+static LV element_again(const Run *r, int64_t turn)
+{
+    LV held = r->held[turn];
+    return r->t.threads == MORE_THREADS ? held : gpu_opaque(r->e, held);
+}
+
 /* What lies along the lanes is stored at once. */
 static void make_turn(Run *r, int64_t turn)
 {
@@ -373,7 +385,7 @@ static void make_turn(Run *r, int64_t turn)
     const Kir *k = e->k;
     turned_take_lanes(e, &r->t);
     enter_turn(r, turn);
-    set_element(r, r->b->element, gpu_opaque(e, r->held[turn]));
+    set_element(r, r->b->element, element_again(r, turn));
     read_row(r, turn);
     emit_part(r, SWEEP_LOOP, MADE_last);
     for (uint32_t n = 1; n < k->nodes.n; n++) {

@@ -10,6 +10,8 @@
 
 /* Of a tile. */
 enum { LANES = TURNED_LANES, ROWS = 128 };
+/* Of a block; where tiles are few, MOST_AT_ONCE of a processor have more. */
+enum { THREADS = TURNED_THREADS, MORE_THREADS = 512, MOST_AT_ONCE = 2 };
 /* Loops; those that make maxima come behind. */
 enum { ITEMS_LOOP = 1, LANES_LOOP, SWEEP_LOOP, MAXIMA_LOOPS, MOST_LOOP = 8 };
 enum { SLOT = TURNED_SLOT }; /* bytes of a maximum, or of a value */

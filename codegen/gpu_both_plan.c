@@ -264,7 +264,7 @@ static int64_t held_bytes(const Both *b)
 /* Behind the maxima, and what crosses later. */
 static void find_room(Both *b)
 {
-    int64_t crossing = turned_room(b->k, SWEEP_LOOP, ROWS);
+    int64_t crossing = turned_room(b->k, SWEEP_LOOP, ROWS * LANES);
     if (crossing > b->room) b->room = crossing;
     b->n[MADE_lanes] = ROWS / b->block * LANES;
     b->n[MADE_rows] = b->rows ? ROWS * b->maxima[b->rows].n : 0;
@@ -322,13 +322,20 @@ static int64_t registers_of(const Both *b)
     return held / SLOT + BESIDES + besides;
 }
 
+static int at_a_time(const Both *b)
+{
+    int blocks = turned_at_a_time(b->threads, registers_of(b));
+    bool most = b->threads == MORE_THREADS && blocks > MOST_AT_ONCE;
+    return most ? MOST_AT_ONCE : blocks;
+}
+
 static bool find(const Kir *k, Both *b)
 {
     if (k->width < 4 || !has_loops(k)) return false;
-    bool more = find_with(k, TURNED_MORE, b) &&
+    bool more = find_with(k, MORE_THREADS, b) &&
                 turned_has_words(k, SWEEP_LOOP, b->turns) &&
-                turned_are_few(k, b->tiles, registers_of(b));
-    return more || find_with(k, TURNED_THREADS, b);
+                turned_are_few(k, b->tiles, at_a_time(b));
+    return more || find_with(k, THREADS, b);
 }
 
 Both both_of(const Kir *k)
@@ -350,14 +357,15 @@ bool gpu_both_grid(Kir *k, Grid *out)
     *out = (Grid){.map = MAP_both,
                   .blocks = b.tiles,
                   .threads = (uint32_t)b.threads,
-                  .beside = ROWS};
+                  .beside = ROWS,
+                  .tile_lanes = LANES};
     return true;
 }
 
 int gpu_both_at_a_time(const Kir *k)
 {
     Both b = both_of(k);
-    return turned_at_a_time(b.threads, registers_of(&b));
+    return at_a_time(&b);
 }
 
 uint32_t gpu_both_places(const Kir *k)

@@ -88,7 +88,7 @@ static unsigned crossing_bytes(const Kir *k)
     return bytes;
 }
 
-int64_t turned_room(const Kir *k, LoopId loop, int64_t rows)
+int64_t turned_room(const Kir *k, LoopId loop, int64_t elements)
 {
     unsigned widest = 0;
     for (uint32_t i = 1; i < k->nodes.n; i++) {
@@ -98,20 +98,19 @@ int64_t turned_room(const Kir *k, LoopId loop, int64_t rows)
         unsigned b = dtype_bytes(k->arg_dtypes[in->arg]);
         if (b > widest) widest = b;
     }
-    return LANES * rows * widest;
+    return elements * widest;
 }
 
 int turned_at_a_time(int64_t threads, int64_t registers)
 {
-    enum { REGISTERS = 65536, MOST_OF_MORE = 2 };
-    int64_t n = REGISTERS / threads / registers;
-    if (threads == TURNED_MORE && n > MOST_OF_MORE) return MOST_OF_MORE;
-    return n > 1 ? (int)n : 1;
+    enum { REGISTERS = 65536 };
+    int64_t blocks = REGISTERS / threads / registers;
+    return blocks > 1 ? (int)blocks : 1;
 }
 
-bool turned_are_few(const Kir *k, int64_t tiles, int64_t registers)
+bool turned_are_few(const Kir *k, int64_t tiles, int at_a_time)
 {
-    return tiles < k->processors * turned_at_a_time(TURNED_MORE, registers);
+    return tiles < (int64_t)k->processors * at_a_time;
 }
 
 bool turned_has_words(const Kir *k, LoopId loop, int64_t turns)
@@ -133,7 +132,8 @@ bool gpu_turned_grid(Kir *k, Grid *out)
     unsigned bytes = crossing_bytes(k);
     int64_t items = bytes ? LINE / bytes : 0;
     if (k->width < LEAST_WIDTH || !bytes || n < LANES / 2 ||
-        k->rows < items / 2 || turned_room(k, LANES_LOOP, items) > MOST_ROOM) {
+        k->rows < items / 2 ||
+        turned_room(k, LANES_LOOP, items * LANES) > MOST_ROOM) {
         k->width = was;
         return false;
     }
@@ -141,7 +141,8 @@ bool gpu_turned_grid(Kir *k, Grid *out)
     *out = (Grid){.map = MAP_turned,
                   .blocks = tiles * ((n + LANES - 1) / LANES),
                   .threads = THREADS,
-                  .beside = (uint32_t)items};
+                  .beside = (uint32_t)items,
+                  .tile_lanes = LANES};
     return true;
 }
 
@@ -166,7 +167,7 @@ int gpu_turned_blocks(const Kir *k, const Grid *g)
 
 uint32_t gpu_turned_places(const Kir *k, const Grid *g)
 {
-    return (uint32_t)(turned_room(k, LANES_LOOP, g->beside) /
+    return (uint32_t)(turned_room(k, LANES_LOOP, g->beside * LANES) /
                       (int64_t)sizeof(uint64_t));
 }
 
@@ -212,9 +213,10 @@ void turned_take_one(Emit *e)
 Tile turned_tile(Emit *e, LV tid, LV block, LoopId sweep)
 {
     const Kir *k = e->k;
-    int64_t w = k->width, beside = LANES / w, threads = e->warps * WARP;
+    int64_t w = k->width, lanes = e->tile_lanes, beside = lanes / w;
+    int64_t threads = e->warps * WARP;
     int64_t each = sweep ? k->loops.at[sweep].hi : 1, rows = k->rows * each;
-    int64_t tiles = (lanes_of(k)->hi + LANES - 1) / LANES;
+    int64_t tiles = (lanes_of(k)->hi + lanes - 1) / lanes;
     int64_t last = (rows + e->beside - 1) / e->beside - 1;
     LV from_end =
         LLVMBuildSub(e->s.b, number(e, last), part(e, block, tiles), "");
@@ -223,11 +225,12 @@ Tile turned_tile(Emit *e, LV tid, LV block, LoopId sweep)
                   .rows = rows,
                   .w = w,
                   .turns = e->beside * beside / threads,
+                  .lanes = lanes,
                   .threads = threads,
                   .tid = tid,
                   .column = rest(e, tid, beside),
                   .row = part(e, tid, beside),
-                  .first_lane = times(e, rest(e, block, tiles), LANES),
+                  .first_lane = times(e, rest(e, block, tiles), lanes),
                   .first_row = times(e, from_end, e->beside),
                   .made = NEW_ARRAY(k->arena, LV *, k->nodes.n)};
 }
@@ -252,7 +255,7 @@ LV turned_lane(Emit *e, const Tile *t, LV *exists)
 {
     int64_t n = lanes_of(e->k)->hi;
     LV at = plus(e, t->first_lane, times(e, t->column, t->w));
-    return within(e, at, n, LANES, n - t->w, exists);
+    return within(e, at, n, t->lanes, n - t->w, exists);
 }
 
 LV turned_row(Emit *e, const Tile *t, int64_t turn, LV *exists)
@@ -441,15 +444,15 @@ static void store_lines(Emit *e, const Tile *t, const Crossing *c)
     one.w = (unsigned)(UNIT / dtype_bytes(c->dtype));
     LLVMTypeRef type = site_type(&one, dtype_reg(&one, c->dtype));
     int64_t units = c->line / UNIT, lanes = lanes_of(e->k)->hi;
-    for (int64_t i = 0; i < LANES * units; i += t->threads) {
+    for (int64_t i = 0; i < t->lanes * units; i += t->threads) {
         LV at = plus(e, t->tid, number(e, i)), has_lane, has_row;
         LV lane = part(e, at, units), unit = rest(e, at, units);
         LV from = line_at(e, t, c, lane, times(e, unit, UNIT));
         LV v = LLVMBuildLoad2(b, type, from, "");
         LLVMSetAlignment(v, UNIT);
         LV row = plus(e, t->first_row, times(e, unit, one.w));
-        lane =
-            within(e, plus(e, t->first_lane, lane), lanes, LANES, 0, &has_lane);
+        lane = within(e, plus(e, t->first_lane, lane), lanes, t->lanes, 0,
+                      &has_lane);
         row = within(e, row, t->rows, e->beside, 0, &has_row);
         Neighbours to = {t->sweep ? t->sweep : ITEMS_LOOP, one.w, row, lane,
                          both(e, has_lane, has_row)};

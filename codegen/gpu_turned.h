@@ -10,14 +10,13 @@
 #include "target.h"
 
 enum { TURNED_LANES = 128, TURNED_SLOT = 4 };
-/* Threads of a block, and where tiles are few. */
-enum { TURNED_THREADS = 256, TURNED_MORE = 512 };
+enum { TURNED_THREADS = 256 }; /* of a block, but where tiles are few */
 
 typedef struct Tile {
     LoopId sweep;             /* or 0: rows are items */
     int64_t each, rows;       /* rows of an item, of all items */
     int64_t w, turns;         /* lanes and rows of a thread */
-    int64_t threads;          /* of the block */
+    int64_t lanes, threads;   /* of the tile; of the block */
     LV tid, column, row;      /* of the thread */
     LV first_row, first_lane; /* of the tile */
     LV **made;                /* per store, per turn: what it stores */
@@ -57,15 +56,16 @@ void turned_enter(Emit *e, const Tile *t, LV row, LV lane);
 bool turned_crosses(const Kir *k, uint32_t node);
 /* Blocks of a processor, whose threads need so many registers each. */
 int turned_at_a_time(int64_t threads, int64_t registers);
-/* Whether so few tiles are there that a processor has all of its own at once
- * even if each has TURNED_MORE threads, which need so many registers then:
- * those of fewer threads would all wait, then all compute, in step. */
-bool turned_are_few(const Kir *k, int64_t tiles, int64_t registers);
+/* Whether so few tiles are there that a processor has all of its own at once:
+ * all wait, then compute, in step, so that threads with fewer rows each are
+ * better. */
+bool turned_are_few(const Kir *k, int64_t tiles, int at_a_time);
 /* Whether threads that have so many rows each have whole words of what crosses
  * in the loop. */
 bool turned_has_words(const Kir *k, LoopId loop, int64_t turns);
-/* Bytes of shared memory that crossing stores of a loop take. */
-int64_t turned_room(const Kir *k, LoopId loop, int64_t rows);
+/* Bytes of shared memory that crossing stores of a loop take, of as many
+ * elements as a tile has. */
+int64_t turned_room(const Kir *k, LoopId loop, int64_t elements);
 /* What was made: of one that lies along the lanes, in a turn; all others. */
 void turned_store_along(Emit *e, const Tile *t, uint32_t node, int64_t turn);
 void turned_store_across(Emit *e, const Tile *t);

@@ -30,6 +30,7 @@ typedef struct Grid {
     uint32_t threads, row_threads;
     uint32_t beside; /* columns: threads of a warp that lie in one row; turned:
                         items of a tile */
+    uint32_t tile_lanes; /* turned: of a tile */
     uint32_t shared; /* bytes of dynamic shared memory */
 } Grid;
 Grid gpu_grid(Kir *k);               /* sets k->width */
