@@ -173,6 +173,23 @@ static bool clause_is_path(ClauseKind kind)
     return kind == CLAUSE_in || kind == CLAUSE_except;
 }
 
+/* Who reads a rule takes the first clause of a kind. */
+static bool clauses_once(Plan *p, const Node *rule)
+{
+    for (uint32_t i = 0; i < rule->rule.nclauses; i++) {
+        const Clause *c = &rule->rule.clauses[i];
+        const Clause *first = rule_clause(rule, c->kind);
+        if (first == c) continue;
+        Report *r = sema_error(p->s, DIAG_rule_unknown, c->span,
+                               "the rule has a clause '%s' already",
+                               clause_word(c->kind));
+        report_note(r, first->span, "this one");
+        report_help(r, "a rule has each clause once: for param, state");
+        return false;
+    }
+    return true;
+}
+
 static bool check_names(Plan *p, const Node *rule)
 {
     if (subject_is_path(rule->rule.kind) &&
@@ -590,7 +607,7 @@ static bool check_rule(Plan *p, const Node *rule)
 {
     if (rule->kind != N_rule || rule->rule.kind == RULE_none) return false;
     if (rule->rule.kind == RULE_remat) return remat_rule(p, rule);
-    if (!check_names(p, rule)) return false;
+    if (!clauses_once(p, rule) || !check_names(p, rule)) return false;
     if (rule->rule.kind == RULE_float8 || rule->rule.kind == RULE_mx)
         return recipe_rule(p, rule);
     if (rule->rule.kind == RULE_offload) return offload_rule(p, rule);
