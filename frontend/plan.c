@@ -429,11 +429,12 @@ static bool shard_mems(Plan *p)
     for (uint32_t i = 0; i < s->mems.n; i++) {
         const Mem *mem = s->mems.at[i];
         static const unsigned of_param[] = {ON_param, ON_grad, ON_update};
+        uint32_t n = mem->frozen ? 1 : 3;
         Splittee t = {.type = mem->type, .mem = mem};
         t.name = mem_words(s, mem);
         t.role = ON_state;
         if (mem->role == ROLE_state && !shard_tensor(p, &t)) return false;
-        for (uint32_t k = 0; k < 3 && mem->role == ROLE_param; k++) {
+        for (uint32_t k = 0; k < n && mem->role == ROLE_param; k++) {
             t.role = of_param[k];
             if (!shard_tensor(p, &t)) return false;
         }
