@@ -376,15 +376,17 @@ int files_make_dirs(Files *files, const char *path)
 {
     char part[FILES_PATH];
     size_t n = strlen(path);
-    int error = make_dir_in(files, path);
+    int error = make_dir_in(files, path), first = 0;
     if (error != ENOENT || n >= sizeof part) return error;
     for (size_t i = 1; i < n; i++) {
         if (path[i] != '/' || path[i - 1] == '/') continue;
         memcpy(part, path, i);
         part[i] = 0;
-        make_dir_in(files, part); /* one that is there is left as it is */
+        error = make_dir_in(files, part);
+        if (!first && error != EEXIST) first = error;
     }
-    return make_dir_in(files, path);
+    error = make_dir_in(files, path);
+    return error == ENOENT && first ? first : error;
 }
 
 TitanStatus files_need_dir(TitanStory *s, Files *files, const char *path)

@@ -37,8 +37,9 @@ TitanStatus sink_open(TitanStory *s, Sink *k, const char *path, SinkMode mode)
     k->fd = open(path, flags, 0666);
     if (k->fd < 0 && errno == ENOENT) {
         path_above(path, above);
-        files_make_dirs(files_real(), above);
-        k->fd = open(path, flags, 0666);
+        int error = files_make_dirs(files_real(), above);
+        errno = error == EEXIST ? 0 : error;
+        if (!errno) k->fd = open(path, flags, 0666);
     }
     if (k->fd < 0) {
         int error = errno;
