@@ -2,10 +2,11 @@
  * halves.c: sums of two pairs of integers of 16 bits, said one by one.
  *
  * LLVM narrows lanes that have few bits, and Hopper adds two of 16 bits at
- * once.  Where only the upper half of such a sum with a constant is used, ptxas
- * (13.0) adds the lower half of the constant: of an index and {0, 1} every
+ * once.  Of such a sum with a constant, of which only one half is used, ptxas
+ * (13.0) may add the other half of the constant: of an index and {0, 1} every
  * second lane is where the first one is.  It makes two sums of such halves
- * right.
+ * right, and extrema of two pairs, which LLVM makes, too; of other instructions
+ * on pairs of integers it makes none.
  */
 #include <string.h>
 
