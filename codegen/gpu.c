@@ -205,31 +205,57 @@ static int walks_at_a_time(const Kir *k, const Grid *g)
 }
 
 /* Maxima of several rows are under way in a thread at a time, and where these
- * are that ids choose; quotients in f64 behind them. */
+ * are that ids choose; quotients in f64 behind them.  Of chosen rows whose
+ * elements come one by one each has a register, and each lane an address. */
 static int blocks_of_maxima(const Kir *k)
 {
     enum { REGISTERS = 65536 / THREADS, BESIDES = 32, ROWS = 8, WORD = 4 };
-    enum { CHOSEN = 3 * ROWS }; /* an id, and an address */
-    enum { QUOTIENT = 8 };      /* of each lane */
+    enum { CHOSEN = 3 * ROWS };         /* an id, and an address */
+    enum { ADDRESS = 2, QUOTIENT = 8 }; /* of each lane */
     int64_t bytes = 0, besides = BESIDES, quotients = 0;
     for (uint32_t i = 1; i < k->nodes.n; i++) {
         const NodeInfo *in = &k->nodes.at[i];
         quotients +=
             in->op == KN_scalar && in->sc == SC_div && in->dtype == DT_f64;
-        if (in->op == KN_load && ix_uses(k, in->ix, lanes_id(k)) &&
-            k->loops.at[in->loop].accs.n)
-            bytes += dtype_bytes(k->arg_dtypes[in->arg]);
-        if (in->op == KN_load && ix_chosen(k, in->ix))
-            besides = BESIDES + CHOSEN;
+        if (in->op != KN_load) continue;
+        bool chosen = ix_chosen(k, in->ix);
+        bool single = chosen && !gpu_is_whole(k, in, lanes_id(k));
+        int64_t each = dtype_bytes(k->arg_dtypes[in->arg]);
+        int64_t places = single ? CHOSEN + ADDRESS * k->width : CHOSEN;
+        if (ix_uses(k, in->ix, lanes_id(k)) && k->loops.at[in->loop].accs.n)
+            bytes += single && each < WORD ? WORD : each;
+        if (chosen && besides < BESIDES + places) besides = BESIDES + places;
     }
     besides += quotients * QUOTIENT * k->width;
     int64_t n = REGISTERS / (ROWS * k->width * bytes / WORD + besides);
     return n > 1 ? (int)n : 1;
 }
 
+/* Of a kernel that computes more than it reads; 0: as it comes.  Left alone,
+ * ptxas spills some of many results to have more blocks. */
+static int blocks_that_compute(const Kir *k)
+{
+    enum { MANY = 4 };
+    int stores = 0;
+    for (uint32_t i = 1; i < k->nodes.n; i++)
+        stores += k->nodes.at[i].op == KN_store;
+    return stores >= MANY;
+}
+
+/* Of one whose lanes have loops, for the same reason: a sum of sums holds those
+ * that are made. */
+static int blocks_that_loop(const Kir *k)
+{
+    for (LoopId i = 1; i < k->loops.n; i++) {
+        const Loop *l = &k->loops.at[i];
+        if (l->accs.n && k->loops.at[l->parent].accs.n) return 1;
+    }
+    return 0;
+}
+
 /* Blocks of a multiprocessor, so that enough loads are in flight; 0: as it
- * comes, for a kernel that computes more than it reads.  A block of columns is
- * alone, and one that looks for turns needs its registers. */
+ * comes.  A block of columns is alone, and one that looks for turns needs its
+ * registers. */
 static int blocks_at_a_time(const Kir *k, const Grid *g)
 {
     enum { FEW = 2, FEW_HELD = 3, MANY_HELD = 7 };
@@ -250,8 +276,9 @@ static int blocks_at_a_time(const Kir *k, const Grid *g)
     if (gpu_takes_blocks(k)) return blocks_of_maxima(k);
     for (uint32_t i = 1; i < k->nodes.n; i++) {
         const NodeInfo *in = &k->nodes.at[i];
-        if (takes_long(in) || (in->op == KN_loop && in->loop == lanes_id(k)))
-            return 0;
+        if (takes_long(in)) return blocks_that_compute(k);
+        if (in->op == KN_loop && in->loop == lanes_id(k))
+            return blocks_that_loop(k);
         bool loads_lanes = in->op == KN_load && ix_uses(k, in->ix, lanes_id(k));
         loads += loads_lanes;
         chosen += loads_lanes && ix_chosen(k, in->ix);
