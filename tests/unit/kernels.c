@@ -475,6 +475,15 @@ static int layouts(const Module *m, uint32_t f)
     return strstr(name, "turned") ? MANY_LAYOUTS : LAYOUTS;
 }
 
+/* A group's own: others come and go, and its layouts stay.  All of these have
+ * the same operands in cases, so most have the same results, which are written
+ * once. */
+static Draws draws_of_group(const World *w, uint32_t file, const Fn *fn)
+{
+    const char *name = str_of(&w->module[file], fn->name);
+    return (Draws){(w->seed ^ cases_hash(name, strlen(name))) | 1};
+}
+
 /* Every group in every layout. */
 static uint32_t plan_all(World *w, uint32_t file, const CodegenOpts *o,
                          Launch **out)
@@ -484,10 +493,12 @@ static uint32_t plan_all(World *w, uint32_t file, const CodegenOpts *o,
     w->cores = o->target == TARGET_sm_90a;
     uint32_t n = 0;
     *out = NEW_ARRAY(&w->arena, Launch, m->fns.n * MANY_LAYOUTS);
-    for (uint32_t f = 0; f < m->fns.n; f++)
+    for (uint32_t f = 0; f < m->fns.n; f++) {
+        w->draws = draws_of_group(w, file, m->fns.at[f]);
         for (int style = is_lined(m, m->fns.at[f]) ? LINED : 0;
              style < layouts(m, f) && runs_on(m, f, o); style++)
             n += plan(w, file, m->fns.at[f], style, &(*out)[n]);
+    }
     return n;
 }
 
@@ -588,14 +599,6 @@ static void assemble_file(World *w, uint32_t file, TargetId target)
     plan_all(w, file, &o, &all);
     assemble(w, file, target, "--warn-on-spills -Werror", "/dev/null");
     kernels_free(w->set[file]);
-}
-
-/* All layouts of a group have the same operands, so most have the same results,
- * which are written once. */
-static Draws draws_of_group(const World *w, uint32_t file, const Fn *fn)
-{
-    const char *name = str_of(&w->module[file], fn->name);
-    return (Draws){(w->seed ^ cases_hash(name, strlen(name))) | 1};
 }
 
 static void write_file_cases(World *w, uint32_t file, Cases *c)
