@@ -473,6 +473,13 @@ static bool scales_fit(const Gemm *g)
     return !scales || g->nbatch == 0;
 }
 
+/* What is fast for numbers of eight bits is no matter for wider ones. */
+static bool of_bytes(const Fit *f)
+{
+    return dtype_bytes(type_dtype(f->m, f->at[A].type)) == 1 &&
+           dtype_bytes(type_dtype(f->m, f->at[B].type)) == 1;
+}
+
 static bool fit(Fit *f, const Fn *group, Gemm *out, GemmPlace *places)
 {
     const Inst *in = group_einsum(group);
@@ -488,7 +495,7 @@ static bool fit(Fit *f, const Fn *group, Gemm *out, GemmPlace *places)
         .b = type_dtype(m, f->at[B].type),
         .d = d,
         .acc = attr_dtype(m, in->attr, AT_acc, d == DT_f64 ? DT_f64 : DT_f32),
-        .fast = attr_flag(m, in->attr, AT_fast),
+        .fast = attr_flag(m, in->attr, AT_fast) && of_bytes(f),
         .scaled = group_is_scaled(m, group)};
     GemmParams p = group_gemm(group);
     out->accumulate = p.third != NO_PARAM && !out->scaled;

@@ -126,6 +126,32 @@ bool map_scales_einsum(const Module *m, const Fn *fn, const Inst *map,
     return false;
 }
 
+void einsum_sizes(const Module *m, const Fn *fn, const Inst *einsum,
+                  int64_t size[4])
+{
+    for (uint32_t i = 0; i < 4; i++)
+        size[i] = 1;
+    for (uint32_t i = 0; i < 2; i++) {
+        const TypeInfo *t =
+            type_info(m, value_type(fn, inst_arg(fn, einsum, i)));
+        for (uint32_t k = 0; k < t->naxes; k++) {
+            EinsumRole role = einsum_role(m, fn, einsum, t->axes[k].axis);
+            bool both = role == EINSUM_sum || role == EINSUM_batch;
+            if (i == 0 || !both) size[role] *= type_local_size(m, &t->axes[k]);
+        }
+    }
+}
+
+bool einsum_fills_units(const Module *m, const Fn *fn, const Inst *einsum,
+                        EinsumRole side)
+{
+    enum { UNIT = 16 };
+    int64_t size[4];
+    einsum_sizes(m, fn, einsum, size);
+    bool matters = side == EINSUM_row || side == EINSUM_column;
+    return size[EINSUM_sum] % UNIT == 0 && !(matters && size[side] % UNIT);
+}
+
 bool map_scales_operand(const Module *m, const Fn *fn, const Inst *map)
 {
     DType to = type_dtype(m, map->type);
@@ -151,9 +177,9 @@ typedef enum Sharing {
 static Sharing sharing_of(const Module *m, const Fn *fn, const Inst *einsum,
                           const Inst *map)
 {
-    enum { UNIT = 16, BLOCK = 128, TILE = 32 };
+    enum { BLOCK = 128, TILE = 32 };
     Type s = value_type(fn, inst_arg(fn, map, 1));
-    int64_t block = type_dtype(m, s) == DT_e8m0 ? TILE : BLOCK, rows = 1;
+    int64_t block = type_dtype(m, s) == DT_e8m0 ? TILE : BLOCK;
     const TypeInfo *t = type_info(m, map->type);
     uint32_t blocks = 0, parts = 0, whole = 0, square = 0;
     for (uint32_t i = 0; i < t->naxes; i++) {
@@ -161,13 +187,12 @@ static Sharing sharing_of(const Module *m, const Fn *fn, const Inst *einsum,
         bool has = type_axis(m, s, t->axes[i].axis) != NULL;
         int64_t n = type_local_size(m, &t->axes[i]);
         if (role == EINSUM_batch) return SHARE_none;
-        if (role != EINSUM_sum) rows *= n;
         if (role == EINSUM_sum)
             *(has ? &blocks : n == block ? &parts : &whole) += 1;
         else if (!has)
             square += n == block ? 1 : 2;
     }
-    if (rows % UNIT != 0 || square > 1) return SHARE_none;
+    if (square > 1) return SHARE_none;
     if (blocks == 0 && !square) return SHARE_row;
     bool tiles = block == TILE && blocks > 0;
     if ((blocks != 1 && !tiles) || parts != 1 || whole) return SHARE_none;
@@ -184,7 +209,9 @@ bool einsum_takes_scales(const Module *m, const Fn *fn, const Inst *einsum)
     }
     bool rows = of[0] == SHARE_row && of[1] == SHARE_row;
     bool blocks = of[0] >= SHARE_block && of[1] >= SHARE_block;
-    return rows || (blocks && of[0] + of[1] < 2 * SHARE_square);
+    return (rows || (blocks && of[0] + of[1] < 2 * SHARE_square)) &&
+           einsum_fills_units(m, fn, einsum, EINSUM_row) &&
+           einsum_fills_units(m, fn, einsum, EINSUM_column);
 }
 
 bool einsum_takes_chosen_scales(const Module *m, const Fn *fn,

@@ -27,14 +27,26 @@ bool map_adds_einsum(const Module *m, const Fn *fn, const Inst *map,
 bool map_scales_einsum(const Module *m, const Fn *fn, const Inst *map,
                        const Uses *uses, uint32_t *einsum);
 
+/* How many rows, columns, terms and how much of what both operands have EINSUM
+ * has here, by role. */
+void einsum_sizes(const Module *m, const Fn *fn, const Inst *einsum,
+                  int64_t size[4]);
+
+/* Numbers of eight bits are multiplied 16 at a time, along the sum and along
+ * SIDE, which lies together in the result: EINSUM_row or EINSUM_column, others
+ * do not matter.  The product of EINSUM fills such units. */
+bool einsum_fills_units(const Module *m, const Fn *fn, const Inst *einsum,
+                        EinsumRole side);
+
 /* MAP multiplies numbers of eight bits or fewer by what blocks of them share:
  * { f32(_0) * _1 }, perhaps rounded to bf16.  A gemm that takes such scales
  * reads both as they are, so canonicalise keeps what makes the numbers apart
  * from the map. */
 bool map_scales_operand(const Module *m, const Fn *fn, const Inst *map);
 
-/* Both operands of EINSUM are such numbers, with scales that a gemm takes: of
- * rows, or of blocks, in a matrix at most those of blocks of rows. */
+/* Both operands of EINSUM are such numbers, which fill its units, with scales
+ * that a gemm takes: of rows, or of blocks, in a matrix at most those of blocks
+ * of rows. */
 bool einsum_takes_scales(const Module *m, const Fn *fn, const Inst *einsum);
 
 /* Both operands of EINSUM are such numbers, or gathered from such, of blocks of

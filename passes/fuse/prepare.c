@@ -19,7 +19,6 @@
 
 enum {
     LEAST_MATRIX = 2,     /* rows, columns and terms of a matmul */
-    UNIT = 16,            /* numbers of 8 bits of a product */
     FEW_ROWS = 64,        /* a sum with fewer results ... */
     MANY_TERMS = 1 << 16, /* ... of so many elements is cut */
     STEP_ROWS = 1024      /* into about so many sums */
@@ -48,28 +47,11 @@ static Type operand_type(const Prep *p, const Inst *in, uint32_t i)
 
 /* ------------------------------------------------------------- einsums -- */
 
-/* Of rows, columns, terms and what both have, by role. */
-static void einsum_sizes(const Prep *p, const Inst *in, int64_t size[4])
-{
-    const Module *m = p->fx->m;
-    for (uint32_t i = 0; i < 4; i++)
-        size[i] = 1;
-    for (uint32_t i = 0; i < 2; i++) {
-        const TypeInfo *ti =
-            type_info(m, value_type(p->fn, inst_arg(p->fn, in, i)));
-        for (uint32_t k = 0; k < ti->naxes; k++) {
-            EinsumRole role = einsum_role(m, p->fn, in, ti->axes[k].axis);
-            bool both = role == EINSUM_sum || role == EINSUM_batch;
-            if (i == 0 || !both) size[role] *= type_local_size(m, &ti->axes[k]);
-        }
-    }
-}
-
 static bool is_matrix_product(const Prep *p, const Inst *in)
 {
     int64_t size[4];
     if (p->few) return false;
-    einsum_sizes(p, in, size);
+    einsum_sizes(p->fx->m, p->fn, in, size);
     return size[EINSUM_row] >= LEAST_MATRIX &&
            size[EINSUM_column] >= LEAST_MATRIX &&
            size[EINSUM_sum] >= LEAST_MATRIX;
@@ -117,19 +99,15 @@ static Axis innermost(Prep *p, Type t)
     return order[layout_order(fx->m, l, order) - 1];
 }
 
-/* Numbers of 8 bits are multiplied 16 at a time, along the sum and along what
- * lies together in the result. */
 static bool is_of_units(Prep *p, const Inst *in)
 {
-    int64_t size[4];
-    einsum_sizes(p, in, size);
-    EinsumRole inner = einsum_role(p->fx->m, p->fn, in, innermost(p, in->type));
-    bool side = inner == EINSUM_row || inner == EINSUM_column;
-    return size[EINSUM_sum] % UNIT == 0 && !(side && size[inner] % UNIT);
+    const Module *m = p->fx->m;
+    return einsum_fills_units(
+        m, p->fn, in, einsum_role(m, p->fn, in, innermost(p, in->type)));
 }
 
-/* Where they do not fill that they are multiplied as bf16, which has all of
- * them. */
+/* Numbers of 8 bits that do not fill units are multiplied as bf16, which has
+ * all of them. */
 static Value as_wider(Prep *p, const Inst *in)
 {
     Module *m = p->fx->m;
