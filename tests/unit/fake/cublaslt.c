@@ -67,10 +67,11 @@ LtStatus desc_destroy(LtDesc desc)
 LtStatus desc_set(LtDesc desc, int what, const void *at, size_t bytes)
 {
     if (fake_fails(__func__)) return 13;
-    memcpy(what == LT_desc_op_a   ? &desc->op_a
-           : what == LT_desc_op_b ? &desc->op_b
-                                  : &desc->processors,
-           at, bytes);
+    int *to = what == LT_desc_op_a         ? &desc->op_a
+              : what == LT_desc_op_b       ? &desc->op_b
+              : what == LT_desc_processors ? &desc->processors
+                                           : NULL;
+    if (to) memcpy(to, at, bytes);
     return 0;
 }
 
