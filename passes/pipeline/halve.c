@@ -8,10 +8,12 @@
  *     %i = repeat %d, .. fn @back.inputs reverse        carried, and what the
  *     %w = repeat .., parts of %i fn @back.weights      second reads of it
  *
- * The first makes what is carried, with all that this needs; the second the
- * rest, in turns that do not depend on each other.  A value of the first that
- * the second can make again by one map or move of what it has anyhow is not
- * stacked.
+ * The first makes what is carried, with all that this needs, and gradients that
+ * are sums of what it has, as of norms' weights and of biases; the second the
+ * rest, which are products, in turns that do not depend on each other.  So sums
+ * stand in the kernels in which a backward that is whole has them, and have
+ * their bits.  A value of the first that the second can make again by one map
+ * or move of what it has anyhow is not stacked.
  */
 #include "cut.h"
 
@@ -52,6 +54,33 @@ static bool remakes(const Halved *h, uint32_t v)
     return in->op != OP_proj;
 }
 
+/* Whether maps, moves and sums make value V of what is LIGHT. */
+static bool is_light(const Halved *h, const bool *light, uint32_t v)
+{
+    const Inst *in = &h->body->insts[v];
+    if (h->inputs[v] || v < h->body->nparams) return true;
+    if (in->op != OP_map && in->op != OP_reduce &&
+        !(op_info((Op)in->op)->flags & OPF_FREE))
+        return false;
+    for (uint32_t k = 0; k < in->nargs; k++)
+        if (!light[inst_arg(h->body, in, k).id]) return false;
+    return true;
+}
+
+/* Gradients that take no product. */
+static void take_sums(Halved *h)
+{
+    const Fn *fn = h->body;
+    bool *light = NEW_ARRAY(h->c->a, bool, (size_t)fn->ninsts + 1);
+    for (uint32_t i = 0; i < fn->ninsts; i++)
+        light[i] = is_light(h, light, i);
+    for (uint32_t i = h->r.carry; i < fn->nresults; i++) {
+        uint32_t v = fn->result_values[i].id;
+        if (v >= fn->nparams && light[v]) h->inputs[v] = true;
+    }
+    mark_needs(fn, h->inputs);
+}
+
 /* From the last to the first: what the second reads is made by it, if it is not
  * of the first, or can be made again. */
 static void find_border(Halved *h)
@@ -65,6 +94,7 @@ static void find_border(Halved *h)
     for (uint32_t i = fn->nparams; i < fn->ninsts; i++) /* read of a tuple */
         if (fn->insts[i].op == OP_proj)
             h->inputs[i] = h->inputs[inst_arg(fn, &fn->insts[i], 0).id];
+    take_sums(h);
     for (uint32_t i = h->r.carry; i < fn->nresults; i++) {
         uint32_t v = fn->result_values[i].id;
         if (!h->inputs[v]) h->weights[v] = true;
