@@ -18,10 +18,14 @@ typedef enum Near {
                    nothing is nearer than they are */
 } Near;
 
-/* Sums of a few hundred in another order; what is narrow is rounded besides. */
+/* Sums of a few hundred in another order; what is narrow is rounded besides.  A
+ * number of 16 bits that comes out on the other side moves what it is most of
+ * by a place, which is up to two units of bf16; a narrow result is rounded
+ * after that. */
 static inline double tolerance(DType d, Near near)
 {
-    if (near == NEAR_flips && d == DT_f32) d = DT_bf16;
+    if (near == NEAR_flips)
+        return (d == DT_f32 ? 2 : 3) * dtype_unit(d == DT_f32 ? DT_bf16 : d);
     if (d == DT_f64) return 1e-12;
     return d == DT_f32 ? 2e-5 : 2 * dtype_unit(d);
 }
