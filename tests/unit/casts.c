@@ -289,7 +289,7 @@ static void check_group(const World *w, const Group *g, const char *x,
         Cell got =
             dtype_load(g->to, y + draw_place(&out, i) * dtype_bytes(g->to));
         Cell want = wanted(g, from);
-        if (agrees(g->to, got, want, NEAR_exact)) continue;
+        if (agrees(g->to, got, want, NEAR_exact, 0)) continue;
         fail_msg("%s: %a (%lld) of %s to %s is %a (%lld), not %a (%lld)",
                  g->pattern->name, from.f, (long long)from.i,
                  dtype_name(g->from), dtype_name(g->to), got.f,
