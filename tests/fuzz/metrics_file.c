@@ -1,4 +1,4 @@
-/* sources: runtime/jsonl.c runtime/sink.c runtime/status.c */
+/* sources: runtime/files.c runtime/jsonl.c runtime/sink.c runtime/status.c */
 /* links: -ljansson */
 /* goal: 1000000 */
 /*
