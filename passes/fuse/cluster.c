@@ -142,6 +142,24 @@ void fuse_add_cluster(Graph *g, uint32_t c, Nodes *out)
     }
 }
 
+void fuse_set_cluster(Graph *g, uint32_t c, const Nodes *nodes)
+{
+    Cluster *to = &g->clusters[c];
+    to->nodes.at = nodes->at;
+    to->nodes.n = to->nodes.cap = nodes->n;
+    for (uint32_t i = 0; i < nodes->n; i++)
+        g->nodes[nodes->at[i]].cluster = c;
+}
+
+bool fuse_is_read_outside(const Graph *g, uint32_t node)
+{
+    const Node *n = &g->nodes[node];
+    if (n->result) return true;
+    for (uint32_t i = 0; i < n->nusers; i++)
+        if (g->nodes[n->users[i]].cluster != n->cluster) return true;
+    return false;
+}
+
 /* What is made once more would be stored: it was to go to who reads it. */
 static bool stores_second(const Graph *g, const Nodes *nodes)
 {

@@ -71,21 +71,12 @@ static bool takes_cluster(Columns *x)
     return x->maxima.n > 0;
 }
 
-static void set_cluster(Graph *g, uint32_t cluster, const Nodes *nodes)
-{
-    Cluster *c = &g->clusters[cluster];
-    c->nodes.at = nodes->at;
-    c->nodes.n = c->nodes.cap = nodes->n;
-    for (uint32_t i = 0; i < nodes->n; i++)
-        g->nodes[nodes->at[i]].cluster = cluster;
-}
-
 static void add_to(Graph *g, uint32_t cluster, uint32_t node)
 {
     Nodes with = {0};
     vec_push(g->fx->a, &with, node);
     fuse_add_cluster(g, cluster, &with);
-    set_cluster(g, cluster, &with);
+    fuse_set_cluster(g, cluster, &with);
 }
 
 static Nodes nodes_of(const Graph *g, const Numbers *list)
@@ -114,14 +105,14 @@ static bool joins(Columns *x, uint32_t to)
     Nodes own = {0}, others = {0}, all = {0}, rest = nodes_of(g, &x->rest);
     fuse_add_cluster(g, x->cluster, &own);
     fuse_add_cluster(g, to, &others);
-    set_cluster(g, x->cluster, &rest);
+    fuse_set_cluster(g, x->cluster, &rest);
     for (uint32_t i = 0; i < own.n; i++)
         if (!is_listed(&x->rest, own.at[i])) add_to(g, to, own.at[i]);
     fuse_add_cluster(g, to, &all);
     if (!fuse_obstacle(g, &all) && are_columns(g, &all, &x->maxima))
         return true;
-    set_cluster(g, x->cluster, &own);
-    set_cluster(g, to, &others);
+    fuse_set_cluster(g, x->cluster, &own);
+    fuse_set_cluster(g, to, &others);
     return false;
 }
 
@@ -177,8 +168,8 @@ static void join_users(Graph *g, uint32_t node)
         fuse_add_cluster(g, from, &both);
         fuse_add_cluster(g, to, &both);
         if (fuse_obstacle(g, &both)) continue;
-        set_cluster(g, from, &(Nodes){0});
-        set_cluster(g, to, &both);
+        fuse_set_cluster(g, from, &(Nodes){0});
+        fuse_set_cluster(g, to, &both);
     }
 }
 
@@ -195,8 +186,8 @@ static bool joins_sums(Graph *g, uint32_t node, uint32_t sums)
     fuse_add_cluster(g, sums, &all);
     fuse_add_cluster(g, g->nodes[node].cluster, &all);
     if (fuse_obstacle(g, &all)) return false;
-    set_cluster(g, g->nodes[node].cluster, &(Nodes){0});
-    set_cluster(g, sums, &all);
+    fuse_set_cluster(g, g->nodes[node].cluster, &(Nodes){0});
+    fuse_set_cluster(g, sums, &all);
     return true;
 }
 
@@ -217,7 +208,7 @@ static void cut_rows(Graph *g, uint32_t cluster, const Columns *from)
         bool column = wanted && shape_is_column(g, node, &s);
         vec_push(g->fx->a, column ? &cut : &stay, node);
     }
-    set_cluster(g, cluster, &stay);
+    fuse_set_cluster(g, cluster, &stay);
     uint32_t sums = 0;
     for (uint32_t i = 0; i < cut.n; i++) {
         uint32_t part = fuse_part(g, cut.at[i],

@@ -151,6 +151,8 @@ typedef struct Anew {
 /* AGAIN: by value, made by whoever reads it in a loop. */
 Anew fuse_anew(Fuse *fx, const Fn *fn, const Uses *uses, const bool *again);
 const Inst *node_inst(const Graph *g, uint32_t node);
+/* Whether it is a result, or a node of another cluster reads it. */
+bool fuse_is_read_outside(const Graph *g, uint32_t node);
 Type node_type(const Graph *g, uint32_t node);
 /* The same axes as f32. */
 Type node_axes(const Graph *g, uint32_t node);

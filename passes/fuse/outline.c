@@ -161,15 +161,6 @@ static void body_node(Body *y, uint32_t node)
     y->local[node] = v.id + 1;
 }
 
-static bool read_outside(const Graph *g, uint32_t node)
-{
-    const Node *x = &g->nodes[node];
-    if (x->result) return true;
-    for (uint32_t u = 0; u < x->nusers; u++)
-        if (g->nodes[x->users[u]].cluster != x->cluster) return true;
-    return false;
-}
-
 static uint64_t group_hash(const Fn *f)
 {
     uint64_t h = hash_bytes(&f->kind, sizeof f->kind, f->nparams);
@@ -227,7 +218,7 @@ static FnRef make_group(Body *y, NodeKind kind)
         body_node(y, y->c->nodes.at[i]);
     for (uint32_t i = 0; i < y->c->nodes.n; i++) {
         uint32_t node = y->c->nodes.at[i];
-        if (!read_outside(g, node)) continue;
+        if (!fuse_is_read_outside(g, node)) continue;
         vec_push(fx->a, &y->results, node);
         builder_result(&y->b, (Value){y->local[node] - 1},
                        (Port){.loc = fn->loc});
@@ -319,7 +310,7 @@ static void take_early(const Graph *g, Order *r)
     for (uint32_t c = 0; c < g->n; c++) {
         const Cluster *x = &g->clusters[c];
         for (uint32_t i = 0; i < x->nodes.n && x->early; i++) {
-            if (!read_outside(g, x->nodes.at[i])) continue;
+            if (!fuse_is_read_outside(g, x->nodes.at[i])) continue;
             r->key[c] = x->nodes.at[i];
             break;
         }

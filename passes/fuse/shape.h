@@ -57,6 +57,8 @@ int64_t shape_turns(const Module *m, const TypeAxis *a, int64_t least,
 
 /* Adds the nodes of a cluster, none of which is there yet, in their order. */
 void fuse_add_cluster(Graph *g, uint32_t c, Nodes *out);
+/* These, in their order, are the nodes of cluster C; takes the list. */
+void fuse_set_cluster(Graph *g, uint32_t c, const Nodes *nodes);
 /* The same where they have the shape of one, and are marked. */
 const char *fuse_waits(Graph *g, const Nodes *nodes);
 /* Why the nodes cannot be one cluster; NULL: they can. */

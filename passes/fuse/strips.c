@@ -61,16 +61,6 @@ static bool reduces(const Graph *g, uint32_t node)
     return node_inst(g, node)->op == OP_reduce;
 }
 
-/* Whether somebody else reads it. */
-static bool is_given(const Graph *g, uint32_t node)
-{
-    const Node *n = &g->nodes[node];
-    bool given = n->result;
-    for (uint32_t i = 0; i < n->nusers; i++)
-        given |= g->nodes[n->users[i]].cluster != n->cluster;
-    return given;
-}
-
 /* What is made of a reduction has columns alone, and is made of nothing else of
  * the group; what is left and leaves has all axes. */
 static bool sorts_nodes(Strips *x)
@@ -84,7 +74,7 @@ static bool sorts_nodes(Strips *x)
                      t->naxes > x->s.rows.n))
             return false;
         bool late = made, cut = !made && reduces(g, node);
-        if (!late && !cut && is_given(g, node)) {
+        if (!late && !cut && fuse_is_read_outside(g, node)) {
             if (t->naxes != x->s.all.n) return false;
             x->whole = true;
         }
@@ -141,22 +131,13 @@ static bool find_turns(Strips *x)
     return x->turns > 0;
 }
 
-static void set_cluster(Graph *g, uint32_t cluster, const Nodes *nodes)
-{
-    Cluster *c = &g->clusters[cluster];
-    c->nodes.at = nodes->at;
-    c->nodes.n = c->nodes.cap = nodes->n;
-    for (uint32_t i = 0; i < nodes->n; i++)
-        g->nodes[nodes->at[i]].cluster = cluster;
-}
-
 /* The first number of a part is that of the cluster that reduces them. */
 static void cut(Strips *x)
 {
     Graph *g = x->g;
     Nodes behind = {0};
     uint32_t to = 0;
-    set_cluster(g, x->cluster, &x->early);
+    fuse_set_cluster(g, x->cluster, &x->early);
     for (uint32_t i = 0; i < x->cut.n; i++) {
         uint32_t node = x->cut.at[i];
         uint32_t part = fuse_part(g, node,
@@ -167,13 +148,13 @@ static void cut(Strips *x)
                                          .walked = x->walked.axis});
         if (i == 0) to = part;
     }
-    set_cluster(g, to, &(Nodes){0});
+    fuse_set_cluster(g, to, &(Nodes){0});
     for (uint32_t i = 0, k = 0; i < x->cut.n || k < x->late.n;) {
         bool first =
             k == x->late.n || (i < x->cut.n && x->cut.at[i] < x->late.at[k]);
         vec_push(g->fx->a, &behind, first ? x->cut.at[i++] : x->late.at[k++]);
     }
-    set_cluster(g, to, &behind);
+    fuse_set_cluster(g, to, &behind);
 }
 
 void fuse_strips(Graph *g)

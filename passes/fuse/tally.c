@@ -280,22 +280,14 @@ static bool find_late(const Graph *g, const Cluster *c, bool *late)
     return n > 0 && n <= MOST_TALLIES;
 }
 
-static bool read_elsewhere(const Graph *g, uint32_t node)
-{
-    const Node *x = &g->nodes[node];
-    bool is = x->result;
-    for (uint32_t u = 0; u < x->nusers; u++)
-        is |= g->nodes[x->users[u]].cluster != x->cluster;
-    return is;
-}
-
 /* A map of the cluster's values that only what is late reads is not written. */
 static bool goes_along(const Graph *g, const Cluster *c, uint32_t i,
                        const bool *late)
 {
     const Node *x = &g->nodes[c->nodes.at[i]];
     DType d = type_dtype(g->fx->m, node_inst(g, c->nodes.at[i])->type);
-    if (read_elsewhere(g, c->nodes.at[i]) || !dtype_fits_f32(d)) return false;
+    if (fuse_is_read_outside(g, c->nodes.at[i]) || !dtype_fits_f32(d))
+        return false;
     for (uint32_t k = 0; k < c->nodes.n; k++)
         for (uint32_t u = 0; u < x->nusers; u++)
             if (!late[k] && x->users[u] == c->nodes.at[k]) return false;
@@ -312,7 +304,7 @@ bool fuse_cut(Graph *g, uint32_t cluster, uint32_t *maps)
     if (c->nodes.n < 2 || !find_late(g, c, late)) return false;
     for (uint32_t i = c->nodes.n; i-- > 0;) {
         late[i] |= goes_along(g, c, i, late);
-        written |= !late[i] && read_elsewhere(g, c->nodes.at[i]);
+        written |= !late[i] && fuse_is_read_outside(g, c->nodes.at[i]);
     }
     if (!written) return false;
     *maps = c->nodes.at[c->nodes.at[0] == cluster];
