@@ -34,6 +34,7 @@ typedef struct CodegenOpts {
      * the others; 0: on all. */
     uint32_t processors;
     uint32_t chip; /* GPU: how many it has; 0: SM90_PROCESSORS */
+    bool rehearse; /* see rehearsal_ranks */
 } CodegenOpts;
 
 /* Whether `matmul` may be this. */
@@ -46,6 +47,14 @@ typedef struct TuneTable {
     uint32_t size;
 } TuneTable;
 extern const TuneTable tune_tables[]; /* the last has no target */
+
+/* A rehearsal of a mesh whose axes have one size N is for N ranks: rank i plays
+ * the device that has the coordinate i on every axis, and is a member of each
+ * group in its place there.  So it makes and moves what that device would, in
+ * the same time; the numbers mean nothing, as what one mesh axis splits meets
+ * what another does.  Sums over several axes at once are over N.  0: M's mesh
+ * is none that can be rehearsed, and WHY says so. */
+uint32_t rehearsal_ranks(const Module *m, Buf *why);
 
 /* Everything that code generation makes from a planned module.  The strings
  * live in the module's arena. */

@@ -32,6 +32,9 @@ typedef struct ImageTables {
     bool **runs_at;        /* by stage and function: it runs there */
     Live live;             /* of all stages */
     uint32_t ranks, stage_mesh;
+    uint32_t rehearses;      /* the ranks that these play; 0: themselves */
+    VEC(TitanRange) over_of; /* of each group, in `over` */
+    VEC(MeshAxis) over;
     uint64_t whole_bytes[TITAN_BASE_COUNT]; /* several ranks: of the bases that
                                                no rank has */
     uint32_t stream;                        /* of the next command */
@@ -81,7 +84,7 @@ void image_fact(ImageTables *t, const char *name, double value);
 
 /* Several ranks (image_ranks.c): the mesh; rows for a group of ranks, and for a
  * collective group's command whose operand lies so. */
-void image_mesh(ImageTables *t);
+void image_mesh(ImageTables *t, bool rehearse);
 uint32_t image_group(ImageTables *t, const AttrItem *over);
 uint32_t image_collective(ImageTables *t, const Fn *group, Layout from);
 uint32_t image_message(ImageTables *t, const Fn *group, Layout what);

@@ -21,9 +21,54 @@ static MeshAxis stage_axis(const Module *m)
     return a;
 }
 
-void image_mesh(ImageTables *t)
+uint32_t rehearsal_ranks(const Module *m, Buf *why)
+{
+    const char *first = NULL;
+    int64_t n = 1;
+    MeshAxis stages;
+    for (uint32_t i = 0; i < m->mesh.n; i++) {
+        int64_t size = m->mesh.at[i].size;
+        const char *name = mesh_name(m, (MeshAxis){i});
+        if (size == 1) continue;
+        if (first && size != n) {
+            buf_printf(why, "%s has %lld devices and %s %lld", first,
+                       (long long)n, name, (long long)size);
+            return 0;
+        }
+        first = name;
+        n = size;
+    }
+    if (mesh_find(m, option_get(m, "rank-axis"), &stages)) {
+        buf_printf(why, "the stages of a pipeline are different programs");
+        return 0;
+    }
+    if (!first) buf_printf(why, "it is for one device");
+    return first ? (uint32_t)n : 0;
+}
+
+static void rehearsal_mesh(ImageTables *t)
 {
     const Module *m = t->m;
+    Buf name = {0};
+    for (uint32_t i = 0; i < m->mesh.n; i++) {
+        t->rehearses = (i ? t->rehearses : 1) * (uint32_t)m->mesh.at[i].size;
+        buf_printf(&name, "%s%s", i ? " " : "", mesh_name(m, (MeshAxis){i}));
+    }
+    Buf why = {0};
+    t->ranks = rehearsal_ranks(m, &why);
+    buf_release(&why);
+    TitanMeshAxis row = {.name = image_text(t, name.at), .size = t->ranks};
+    vec_push(t->a, &t->mesh, row);
+    buf_release(&name);
+}
+
+void image_mesh(ImageTables *t, bool rehearse)
+{
+    const Module *m = t->m;
+    if (rehearse) {
+        rehearsal_mesh(t);
+        return;
+    }
     uint64_t ranks = t->stages.n;
     if (t->stages.n > 1) t->stage_mesh = stage_axis(m).id;
     for (uint32_t i = 0; i < m->mesh.n; i++)
@@ -37,30 +82,33 @@ void image_mesh(ImageTables *t)
     }
 }
 
-static bool same_group(const ImageTables *t, const TitanGroup *g,
+static bool same_group(const ImageTables *t, uint32_t group,
                        const AttrItem *over)
 {
-    if (g->levels.n != over->n) return false;
+    TitanRange axes = t->over_of.at[group];
+    if (axes.n != over->n) return false;
     for (uint32_t i = 0; i < over->n; i++)
-        if (t->levels.at[g->levels.first + i].mesh != over->mesh[i].id)
-            return false;
+        if (t->over.at[axes.first + i].id != over->mesh[i].id) return false;
     return true;
 }
 
 uint32_t image_group(ImageTables *t, const AttrItem *over)
 {
     for (uint32_t i = 0; i < t->groups.n; i++)
-        if (same_group(t, &t->groups.at[i], over)) return i;
+        if (same_group(t, i, over)) return i;
     Buf name = {0};
-    TitanGroup g = {.levels = {t->levels.n, over->n}};
+    TitanRange axes = {t->over.n, over->n};
+    TitanGroup g = {.levels = {t->levels.n, t->rehearses ? 1 : over->n}};
     for (uint32_t i = 0; i < over->n; i++) {
-        TitanLevel level = {over->mesh[i].id};
+        TitanLevel level = {t->rehearses ? 0 : over->mesh[i].id};
         buf_printf(&name, "%s%s", i ? ", " : "",
                    mesh_name(t->m, over->mesh[i]));
-        vec_push(t->a, &t->levels, level);
+        vec_push(t->a, &t->over, over->mesh[i]);
+        if (i < g.levels.n) vec_push(t->a, &t->levels, level);
     }
     g.name = image_text(t, name.at);
     buf_release(&name);
+    vec_push(t->a, &t->over_of, axes);
     vec_push(t->a, &t->groups, g);
     return t->groups.n - 1;
 }
@@ -148,7 +196,8 @@ void image_part(ImageTables *t, Layout l, Type whole, TitanPart part)
     for (uint32_t i = 0; i < n; i++) {
         const TypeAxis *a = type_axis(t->m, whole, order[i]);
         for (uint32_t k = 0; k < a->nsplits; k++) {
-            TitanSplit s = {.axis = i, .mesh = a->splits[k].id};
+            TitanSplit s = {.axis = i};
+            if (!t->rehearses) s.mesh = a->splits[k].id;
             s.spread =
                 a->spread == SPREAD_zig ? TITAN_SPREAD_zig : TITAN_SPREAD_block;
             vec_push(t->a, &t->splits, s);

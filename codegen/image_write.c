@@ -127,6 +127,7 @@ const void *image_bytes(ImageTables *t, size_t *size)
                      .target = t->target,
                      .lanes = t->lanes,
                      .ranks = t->ranks,
+                     .rehearses = t->rehearses,
                      .streams = t->streams,
                      .events = t->events,
                      .stage_mesh = t->stage_mesh};

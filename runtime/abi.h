@@ -104,7 +104,7 @@ typedef struct TitanHeader {
     uint32_t streams;             /* 1 .. TITAN_MOST_STREAMS */
     uint32_t events;
     uint32_t stage_mesh;          /* several stages: row of the mesh */
-    uint32_t pad;
+    uint32_t rehearses;           /* the ranks that these play; 0: themselves */
     uint64_t arena_bytes;         /* of the stage that has the largest */
     uint64_t strings_offset, strings_size;
     TitanTable tables[TITAN_TABLE_COUNT];

@@ -306,7 +306,7 @@ bool port_place_next(const TitanImage *im, const TitanPort *p, uint32_t rank,
 
 #define BAD(...) titan_fail(story, TITAN_BAD_DATA, "image: " __VA_ARGS__)
 
-/* No mesh axis twice, none over which stages differ, and a zig split alone on
+/* No mesh axis twice, but in a rehearsal, none over which stages differ, and a zig split alone on
  * its axis. */
 static bool splits_agree(const Tensor *t, const TitanPart *p)
 {
@@ -318,7 +318,8 @@ static bool splits_agree(const Tensor *t, const TitanPart *p)
         for (uint32_t k = 0; k < i; k++) {
             bool same = s[i].axis == s[k].axis;
             bool zig = (s[i].spread | s[k].spread) == TITAN_SPREAD_zig;
-            if (s[i].mesh == s[k].mesh || (same && zig)) return false;
+            bool twice = s[i].mesh == s[k].mesh && !t->im->header->rehearses;
+            if (twice || (same && zig)) return false;
         }
     }
     return true;

@@ -22,6 +22,12 @@ uint32_t ranks_in_group(const TitanImage *im, uint32_t group)
     return n;
 }
 
+uint32_t ranks_played(const TitanImage *im)
+{
+    const TitanHeader *h = im->header;
+    return h->rehearses ? h->rehearses : h->ranks;
+}
+
 uint32_t ranks_most_members(const TitanImage *im)
 {
     uint32_t most = 1;

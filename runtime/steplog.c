@@ -5,6 +5,7 @@
 #include "steplog.h"
 
 #include "narrow.h"
+#include "ranks.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -144,7 +145,7 @@ TitanStatus log_step(StepLog *l, int64_t step, int64_t steps)
         .since = l->since,
         .seconds = seconds - l->seconds,
         .data = data - l->data,
-        .tokens = l->since * l->tokens / (int64_t)l->im->header->ranks,
+        .tokens = l->since * l->tokens / (int64_t)ranks_played(l->im),
         .tokens_seen = l->tokens_seen};
     l->seconds = seconds;
     l->data = data;

@@ -260,6 +260,11 @@ static void print_start(const Run *r)
            (double)r->im->header->arena_bytes / 1048576.0,
            r->im->header->ranks > 1 ? " each" : "", r->device->about, data,
            r->feed.rows, r->feed.length);
+    const TitanHeader *h = r->im->header;
+    if (h->rehearses)
+        printf("a rehearsal: %" PRIu32 " ranks play %" PRIu32
+               "; only times and memory mean something\n",
+               h->ranks, h->rehearses);
     fflush(stdout);
 }
 
@@ -476,6 +481,27 @@ static TitanStatus run_steps(Run *r)
     return r->device->class->profile_write(r->device, r->o->profile);
 }
 
+/* The weights of a rehearsal are nobody's. */
+static TitanStatus check_rehearsal(const Run *r)
+{
+    const RunOptions *o = r->o;
+    const struct {
+        const char *option;
+        bool given;
+    } keeps[] = {{"--checkpoint", o->checkpoint.dir},
+                 {"--resume", o->checkpoint.resume},
+                 {"--init-from", o->init_from},
+                 {"--export", o->export_to}};
+    if (!r->im->header->rehearses) return TITAN_OK;
+    for (size_t i = 0; i < sizeof keeps / sizeof *keeps; i++)
+        if (keeps[i].given)
+            return titan_fail(r->story, TITAN_USAGE,
+                              "%s keeps or reads weights; those of a rehearsal "
+                              "(titanc --rehearse) mean nothing",
+                              keeps[i].option);
+    return TITAN_OK;
+}
+
 static TitanStatus run_all(Run *r)
 {
     const RunOptions *o = r->o;
@@ -484,6 +510,7 @@ static TitanStatus run_all(Run *r)
     if (!r->train)
         return titan_fail(r->story, TITAN_MISMATCH,
                           "the image has no entry \"train\"");
+    TRY(check_rehearsal(r));
     if (o->profile && !r->device->class->profile)
         return titan_fail(r->story, TITAN_USAGE,
                           "--profile times the kernels of a GPU; this program "

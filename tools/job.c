@@ -185,12 +185,27 @@ static uint32_t wanted(const Request *r)
     return WANT_image | (gpu ? WANT_ptx : WANT_object);
 }
 
+static bool can_rehearse(Job *j)
+{
+    Buf why = {0};
+    bool can = rehearsal_ranks(&j->m, &why);
+    if (!can)
+        diag_error(&j->diag, DIAG_rehearsal, (Span){0},
+                   "--rehearse needs a mesh whose axes have one size: %s",
+                   why.at);
+    buf_release(&why);
+    return can;
+}
+
 static bool make_code(Job *j)
 {
     const Request *r = j->r;
+    CodegenOpts o = r->codegen;
     /* --stop-after leaves the program before it can be translated */
     if (!needs_code(r) || option_given(r->o, OPT_stop_after)) return true;
-    if (!codegen_run(&j->m, &r->codegen, wanted(r), &j->made)) return false;
+    o.rehearse = option_given(r->o, OPT_rehearse);
+    if (o.rehearse && !can_rehearse(j)) return false;
+    if (!codegen_run(&j->m, &o, wanted(r), &j->made)) return false;
     TitanImage im;
     if (!image_open(j, &im) || !within_limit(j)) return false;
     if (r->stats && !stats_print(j)) return false;
