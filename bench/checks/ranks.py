@@ -95,9 +95,13 @@ def build_lost(b):
 # ------------------------------------------------------------------- training
 
 
+def gpus_here(c):
+    return c.options.gpus[-1] if c.options.gpus else len(glob.glob("/proc/driver/nvidia/gpus/*"))
+
+
 def gpus(c):
     """How many are used: as many as there are programs for."""
-    here = c.options.gpus[-1] if c.options.gpus else len(glob.glob("/proc/driver/nvidia/gpus/*"))
+    here = gpus_here(c)
     built = sorted(int(x.split(".")[-2]) for x in glob.glob(c.path("llama.*.tt")))
     fit = [n for n in built if n <= here]
     if not fit:

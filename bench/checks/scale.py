@@ -13,7 +13,7 @@ import gpu
 
 from . import launchers
 from .base import Failed, Part, at_least, at_most, ended, figures_of, guarded, last_of, passed, predicted_row
-from .ranks import beside_arena, curve, equal, gpus, numbers, within, write_plans
+from .ranks import beside_arena, curve, equal, gpus, gpus_here, numbers, within, write_plans
 
 STEPS, PROFILED, WARMUP = 8, 4, 3
 SEQ, VOCAB = 8192, 128256
@@ -35,6 +35,8 @@ WORKS = {
     "pp_fsdp": Work("pp_fsdp", "8B in 2 stages by FSDP", "huge", "pp_fsdp", lambda n: n // 2, 8, {}, None),
     "large": Work("large", "1B by FSDP", "large", "fsdp", lambda n: each(n) * n, 1, {}, None)}
 
+REHEARSED = ["mixed", "plain"]
+
 
 def each(n):
     """Rows of a GPU: one GPU holds those of all as well."""
@@ -48,11 +50,12 @@ def options_of(work, rows):
     return ["--config", MODEL[work.model], "--dtype", "bf16", f"-Dbatch={rows}", f"-Dseq={SEQ}", f"-Daccumulate={work.micro}"]
 
 
-def build_work(b, work, n, rows=None):
+def build_work(b, work, n, rows=None, rehearse=False):
     """Its program for N GPUs, or, where ROWS are said, for one; and its figures."""
-    name = f"{work.name}.{n}" + ("" if rows is None else f".{rows}")
+    name = f"{work.name}.{n}" + ("" if rows is None else f".{rows}") + (".rehearsal" if rehearse else "")
     split = [b.path(f"llama.{n}.tt"), "--plan", work.plan] if rows is None else []
-    b.compile("llama3", name, [*split, *options_of(work, rows or work.rows(n)), "--stats=json"], b.path(name + ".json"))
+    how = ["--rehearse"] if rehearse else []
+    b.compile("llama3", name, [*split, *options_of(work, rows or work.rows(n)), *how, "--stats=json"], b.path(name + ".json"))
 
 
 def build_works(b, least, names):
@@ -61,6 +64,14 @@ def build_works(b, least, names):
         write_plans(b, n)
         for name in names if n >= least else ():
             build_work(b, WORKS[name], n)
+
+
+def build_rehearsals(b):
+    """Of meshes of 2 x 2, for two GPUs."""
+    if 2 in numbers(b):
+        write_plans(b, 4)
+        for name in REHEARSED:
+            build_work(b, WORKS[name], 4, rehearse=True)
 
 
 def build_large(b):
@@ -171,9 +182,9 @@ def uncovered(events):
     return alone / 1e3, waiting / 1e3, (max(e for _, e in every) - min(b for b, _ in every)) / 1e3
 
 
-def covered_row(c, work, n, tokens):
+def covered_row(c, work, program, n, tokens):
     trace = c.room(f"{work.name}.trace.json")
-    start(c, n, f"{work.name}.{n}", tokens, work.name + ".profile", "--steps", str(PROFILED), "--profile", trace)
+    start(c, n, program, tokens, work.name + ".profile", "--steps", str(PROFILED), "--profile", trace)
     with open(trace) as f:
         ms, waiting, step = uncovered(json.load(f)["traceEvents"])
     share = 100 * ms / step
@@ -200,7 +211,7 @@ def run_work(c, work, n):
         yield from guarded(work.about, lambda row=row: [row(work.about, run, figures)])
     yield from guarded(work.about, lambda: [beside_row(work.about, run)])
     if not work.plan.startswith("pp"):
-        yield from guarded(f"{work.about}, not covered", lambda: [covered_row(c, work, n, tokens)])
+        yield from guarded(f"{work.about}, not covered", lambda: [covered_row(c, work, program, n, tokens)])
     if work.peer and not c.options.no_peers and not c.options.torch:
         yield peer_row(c, work, n, rate(run))
 
@@ -229,7 +240,20 @@ def run_large(c):
     yield step_row(work.about, runs[0], figures, tokens / n)
     yield arena_row(work.about, runs[0], figures)
     yield beside_row(work.about, runs[0])
-    yield covered_row(c, work, n, tokens)
+    yield covered_row(c, work, f"large.{n}", n, tokens)
+
+
+def run_rehearsals(c):
+    """A rehearsal takes the time of the real step: what a GPU moves goes over its own links, wherever the others are."""
+    here, n = gpus_here(c), 2
+    if here < n:
+        raise Failed(f"needs {n} GPUs, {here} are used", missing=True)
+    for work in (WORKS[name] for name in REHEARSED):
+        program, tokens = f"{work.name}.{n * n}.rehearsal", tokens_of(work, work.rows(n * n))
+        run = timed(c, n, program, tokens, work.name)
+        yield rate_row(work, n * n, run)
+        yield step_row(work.about, run, figures_of(c, program), tokens / (n * n))
+        yield from guarded(f"{work.about}, not covered", lambda w=work, p=program, t=tokens: [covered_row(c, w, p, n, t)])
 
 
 PARTS = [
@@ -237,4 +261,5 @@ PARTS = [
     Part("huge", "8B by FSDP, beside PyTorch's FSDP2", lambda b: build_works(b, 2, ["fsdp"]), partial(run_works, ["fsdp"]), True),
     Part("mixed", "8B by FSDP and tensors, beside PyTorch", lambda b: build_works(b, 4, ["mixed", "plain"]), partial(run_works, ["mixed", "plain"]),
          True),
+    Part("rehearsal", "8B by FSDP x tensors of 2 x 2, played by two GPUs", build_rehearsals, run_rehearsals, True),
     Part("stages", "8B in stages", lambda b: build_works(b, 4, ["pp", "pp_fsdp"]), partial(run_works, ["pp", "pp_fsdp"]), True)]
