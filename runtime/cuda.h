@@ -97,6 +97,9 @@ typedef struct CuApi {
 /* A function of a library into a variable that points to one; false: there is
  * none of that name. */
 bool symbol_find(void *library, const char *symbol, void *out);
+/* The first of N names of a library that comes with the toolkit; NULL: it is
+ * not installed where it was looked for. */
+void *toolkit_open(const char *const *names, size_t n);
 /* UNAVAILABLE: no driver here, or one without an entry point. */
 TitanStatus cu_open(TitanStory *s, CuApi *out);
 void cu_close(CuApi *cu);

@@ -1,8 +1,8 @@
 /* links: titan_runtime
  *
- * cuda_facts.c: the runtime's own declarations of the CUDA driver and of
- * cuBLASLt against NVIDIA's headers, where those are installed: numbers,
- * sizes, and names of entry points.
+ * cuda_facts.c: the runtime's own declarations of the CUDA driver, of cuBLASLt
+ * and of CUPTI against NVIDIA's headers, where those are installed: numbers,
+ * sizes, places, and names of entry points.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "runtime/cuda.h"
+#include "runtime/cupti.h"
 #include "runtime/nccl.h"
 
 #if defined(__has_include)
@@ -88,6 +89,58 @@ static void nccl_numbers(void **state)
 #define NCCL_TEST cmocka_unit_test(nccl_numbers),
 #else
 #define NCCL_TEST
+#endif
+
+#if __has_include(<cupti.h>)
+#include <cupti.h>
+
+/* The places of a record, in the version of these headers and older ones. */
+#define CUPTI_PLACES(kind, their)                                      \
+    SAME(kind##_begin, offsetof(their, start));                        \
+    SAME(kind##_end, offsetof(their, end));                            \
+    SAME(kind##_node, offsetof(their, graphNodeId));                   \
+    SAME(sizeof(((their *)0)->start) + sizeof(((their *)0)->end), 16); \
+    SAME(sizeof(((their *)0)->graphNodeId), 8)
+
+enum {
+#define CUPTI_RECORD(kind, number, begin, end, node) \
+    kind##_begin = begin, kind##_end = end, kind##_node = node,
+#include "runtime/cupti.def"
+#undef CUPTI_RECORD
+};
+
+static void cupti_numbers(void **state)
+{
+    (void)state;
+    SAME(CUPTI_resources, CUPTI_CB_DOMAIN_RESOURCE);
+    SAME(CUPTI_node_created, CUPTI_CBID_RESOURCE_GRAPHNODE_CREATED);
+    SAME(CUPTI_node_cloned, CUPTI_CBID_RESOURCE_GRAPHNODE_CLONED);
+    SAME(CUPTI_flush_forced, CUPTI_ACTIVITY_FLAG_FLUSH_FORCED);
+    SAME(CUPTI_copy, CUPTI_ACTIVITY_KIND_MEMCPY);
+    SAME(CUPTI_fill, CUPTI_ACTIVITY_KIND_MEMSET);
+    SAME(CUPTI_kernel, CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL);
+    SAME(CUPTI_peer_copy, CUPTI_ACTIVITY_KIND_MEMCPY2);
+    SAME(0, CUPTI_SUCCESS);
+    SAME(offsetof(CuptiResource, data),
+         offsetof(CUpti_ResourceData, resourceDescriptor));
+    SAME(offsetof(CuptiGraphData, graph), offsetof(CUpti_GraphData, graph));
+    SAME(offsetof(CuptiGraphData, node), offsetof(CUpti_GraphData, node));
+    SAME(offsetof(CuptiGraphData, node_of),
+         offsetof(CUpti_GraphData, originalNode));
+    SAME(offsetof(CUpti_Activity, kind), 0);
+    SAME(sizeof(((CUpti_Activity *)0)->kind), sizeof(int));
+    CUPTI_PLACES(copy, CUpti_ActivityMemcpy4);
+    CUPTI_PLACES(copy, CUpti_ActivityMemcpy6);
+    CUPTI_PLACES(fill, CUpti_ActivityMemset3);
+    CUPTI_PLACES(fill, CUpti_ActivityMemset4);
+    CUPTI_PLACES(kernel, CUpti_ActivityKernel5);
+    CUPTI_PLACES(kernel, CUpti_ActivityKernel10);
+    CUPTI_PLACES(peer_copy, CUpti_ActivityMemcpyPtoP3);
+    CUPTI_PLACES(peer_copy, CUpti_ActivityMemcpyPtoP4);
+}
+#define CUPTI_TEST cmocka_unit_test(cupti_numbers),
+#else
+#define CUPTI_TEST
 #endif
 
 static void map_numbers(void **state)
@@ -175,7 +228,7 @@ static void driver_symbols(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        NCCL_TEST cmocka_unit_test(driver_numbers),
+        NCCL_TEST CUPTI_TEST cmocka_unit_test(driver_numbers),
         cmocka_unit_test(map_numbers),
         cmocka_unit_test(library_numbers),
         cmocka_unit_test(driver_symbols),

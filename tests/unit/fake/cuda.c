@@ -542,6 +542,7 @@ static void copy(const void *data)
     if (c->what == 'd')
         fake_log("copy %zu: %lld %lld\n", c->n, where((CuPtr)c->to),
                  where((CuPtr)c->from));
+    if (c->what == 'd') fake_spend(100);
     memcpy(fake_host((CuPtr)c->to), fake_host((CuPtr)c->from), c->n);
 }
 
@@ -551,7 +552,7 @@ CuResult cuMemcpyHtoDAsync(CuPtr to, const void *from, size_t bytes,
     BEGIN();
     Copy c = {
         .to = (char *)(uintptr_t)to, .from = from, .n = bytes, .what = 'h'};
-    fake_work(stream, copy, &c, sizeof c);
+    fake_work_of(FAKE_copy, stream, copy, &c, sizeof c);
     return 0;
 }
 
@@ -562,7 +563,7 @@ CuResult cuMemcpyDtoHAsync(void *to, CuPtr from, size_t bytes, CuStream stream)
               .from = (const char *)(uintptr_t)from,
               .n = bytes,
               .what = 'h'};
-    fake_work(stream, copy, &c, sizeof c);
+    fake_work_of(FAKE_copy, stream, copy, &c, sizeof c);
     return 0;
 }
 
@@ -573,7 +574,7 @@ CuResult cuMemcpyAsync(CuPtr to, CuPtr from, size_t bytes, CuStream stream)
               .from = (const char *)(uintptr_t)from,
               .n = bytes,
               .what = 'd'};
-    fake_work(stream, copy, &c, sizeof c);
+    fake_work_of(FAKE_copy, stream, copy, &c, sizeof c);
     fake_touch(stream, from, bytes, false);
     fake_touch(stream, to, bytes, true);
     return 0;
@@ -595,7 +596,7 @@ static void fill_on(CuStream stream, const Copy *c)
     if (fake_is_free(stream))
         fill(c);
     else
-        fake_work(stream, fill, c, sizeof *c);
+        fake_work_of(FAKE_fill, stream, fill, c, sizeof *c);
     fake_touch(stream, (CuPtr)c->to, c->n, true);
 }
 
@@ -788,6 +789,7 @@ static float piece_at(const CudaSumArgs *a, uint32_t m, uint64_t i)
 static void add_pieces(const void *data)
 {
     CudaSumArgs here = *(const CudaSumArgs *)data, *a = &here;
+    fake_spend(100);
     char *to = fake_host(a->to);
     a->from = (CuPtr)(uintptr_t)fake_host(a->from);
     if (a->me < a->n) a->mine = (CuPtr)(uintptr_t)fake_host(a->mine);

@@ -1,7 +1,7 @@
 /*
- * fake.h: a CUDA driver, a cuBLASLt and an NCCL that need no GPU.
+ * fake.h: a CUDA driver, a cuBLASLt, an NCCL and a CUPTI that need no GPU.
  *
- * Three shared libraries carry the names of the real ones, so that the runtime
+ * Four shared libraries carry the names of the real ones, so that the runtime
  * opens them.  Memory of the device is memory of the host; copies, fills and
  * matrix products are done, of kernels `bump` alone (it adds 1 to the f32 at
  * its first argument), `add` (the f32 at its second) and the runtime's own,
@@ -33,7 +33,7 @@ typedef struct Fake {
     CuPtr arena; /* the largest allocation, of one GPU */
     size_t arena_bytes;
     size_t pinned_bytes;         /* the largest of the host, of one GPU */
-    _Atomic uint64_t us;         /* the clock; products and launches cost */
+    _Atomic uint64_t us;         /* the clock: what the work costs */
     _Atomic unsigned scans;      /* of the runtime's own kernel */
     _Atomic unsigned registered; /* pieces of memory that NCCL knows */
 } Fake;
@@ -66,7 +66,23 @@ void fake_work(CuStream stream, void (*run)(const void *data), const void *data,
  * DATA, until it is true. */
 void fake_until(CuStream stream, bool (*poll)(void *data), const void *data,
                 size_t n);
+/* As fake_work, for what is no kernel. */
+typedef enum FakeKind { FAKE_kernel, FAKE_copy, FAKE_fill, FAKE_none } FakeKind;
+void fake_work_of(FakeKind kind, CuStream stream, void (*run)(const void *data),
+                  const void *data, size_t n);
 /* From now on work is also done while nobody waits. */
 void fake_run_beside(void);
+
+/* Who wants to know of the nodes of graphs: of one that is captured, of its
+ * copy in what is launched, and what that took, by the clock. A node is where
+ * its number is. */
+typedef struct FakeWatch {
+    void (*made)(const void *graph, const uint64_t *node);
+    void (*cloned)(const void *graph, const uint64_t *node, const uint64_t *of);
+    void (*done)(FakeKind kind, uint64_t node, uint64_t begin, uint64_t end);
+} FakeWatch;
+void fake_watch(const FakeWatch *w);
+/* Kinds of records that CUPTI makes. */
+unsigned fake_recorded(void);
 
 #endif

@@ -27,6 +27,8 @@ typedef struct Node {
     CuStream stream;
     void (*run)(const void *data);
     bool (*poll)(void *data); /* instead of it: until it is true */
+    FakeKind kind;
+    uint64_t made, launched; /* its number as it is captured; of its copy */
     size_t bytes;
     _Alignas(16) char data[];
 } Node;
@@ -75,6 +77,8 @@ static Line lines[FAKE_GPUS];
 static pthread_once_t has_locks = PTHREAD_ONCE_INIT;
 static _Thread_local Line *current;
 static _Atomic int streams, events;
+static _Atomic uint64_t numbers; /* of nodes, so far */
+static const FakeWatch *_Atomic watcher;
 
 static Line *line(void)
 {
@@ -262,10 +266,23 @@ static Node *new_node(CuStream stream, const void *data, size_t bytes)
     return node;
 }
 
+void fake_watch(const FakeWatch *w)
+{
+    watcher = w;
+}
+
+static void number(CuGraph graph, Node *node)
+{
+    const FakeWatch *w = watcher;
+    node->made = FAKE_COUNT(numbers, 1) + 1;
+    if (w) w->made(graph, &node->made);
+}
+
 static void append(Node *node)
 {
     HOLD(l);
     struct CuGraphRow *to = l->capturing ? l->capturing : &l->pending;
+    if (l->capturing) number(l->capturing, node);
     count_captured(l, node->stream);
     if (to->last)
         to->last->next = node;
@@ -274,20 +291,34 @@ static void append(Node *node)
     to->last = node;
 }
 
-void fake_work(CuStream stream, void (*run)(const void *data), const void *data,
-               size_t n)
+void fake_work_of(FakeKind kind, CuStream stream, void (*run)(const void *data),
+                  const void *data, size_t n)
 {
     Node *node = new_node(stream, data, n);
     node->run = run;
+    node->kind = kind;
+    append(node);
+}
+
+void fake_work(CuStream stream, void (*run)(const void *data), const void *data,
+               size_t n)
+{
+    fake_work_of(FAKE_kernel, stream, run, data, n);
+}
+
+static void wait_until(FakeKind kind, CuStream stream, bool (*poll)(void *data),
+                       const void *data, size_t n)
+{
+    Node *node = new_node(stream, data, n);
+    node->poll = poll;
+    node->kind = kind;
     append(node);
 }
 
 void fake_until(CuStream stream, bool (*poll)(void *data), const void *data,
                 size_t n)
 {
-    Node *node = new_node(stream, data, n);
-    node->poll = poll;
-    append(node);
+    wait_until(FAKE_kernel, stream, poll, data, n);
 }
 
 bool fake_is_free(CuStream stream)
@@ -385,7 +416,8 @@ CuResult cuStreamWriteValue32(CuStream stream, CuPtr at, uint32_t value,
                               unsigned flags)
 {
     BEGIN();
-    fake_work(stream, write_word, &(Word){at, value}, sizeof(Word));
+    fake_work_of(FAKE_none, stream, write_word, &(Word){at, value},
+                 sizeof(Word));
     return flags ? 1 : 0;
 }
 
@@ -400,7 +432,7 @@ CuResult cuStreamWaitValue32(CuStream stream, CuPtr at, uint32_t value,
                              unsigned flags)
 {
     BEGIN();
-    fake_until(stream, has_word, &(Word){at, value}, sizeof(Word));
+    wait_until(FAKE_none, stream, has_word, &(Word){at, value}, sizeof(Word));
     return flags != CU_wait_equal;
 }
 
@@ -466,6 +498,12 @@ CuResult cuGraphInstantiate(CuGraphExec *exec, CuGraph graph,
 {
     (void)flags;
     BEGIN();
+    const FakeWatch *w = watcher;
+    for (Node *n = graph->first; n; n = n->next) {
+        n->launched = FAKE_COUNT(numbers, 1) + 1;
+        if (w) w->made(graph, &n->launched);
+        if (w) w->cloned(graph, &n->launched, &n->made);
+    }
     fake_log("instantiate\n");
     FAKE_COUNT(fake_device()->graphs, 1);
     graph->users++;
@@ -477,6 +515,7 @@ CuResult cuGraphInstantiate(CuGraphExec *exec, CuGraph graph,
 typedef struct Launched {
     CuGraph graph;
     Node *next, *copy;
+    uint64_t since; /* when the copy was made */
     bool begun;
 } Launched;
 
@@ -487,8 +526,12 @@ static bool do_next(Launched *l)
     if (!l->copy) {
         l->copy = malloc(bytes);
         memcpy(l->copy, l->next, bytes);
+        l->since = fake_device()->us;
     }
     if (!do_node(l->copy)) return false;
+    const FakeWatch *w = watcher;
+    if (w && l->next->kind != FAKE_none)
+        w->done(l->next->kind, l->next->launched, l->since, fake_device()->us);
     free(l->copy);
     l->copy = NULL;
     l->next = l->next->next;
@@ -576,7 +619,7 @@ CuResult cuEventRecord(CuEvent event, CuStream stream)
         return 0;
     }
     event->pending++;
-    fake_work(stream, record, &event, sizeof event);
+    fake_work_of(FAKE_none, stream, record, &event, sizeof event);
     return 0;
 }
 
@@ -585,7 +628,7 @@ CuResult cuEventRecordWithFlags(CuEvent event, CuStream stream, unsigned flags)
     BEGIN();
     HOLD(l);
     if (l->capturing) event->external = l->captures;
-    fake_work(stream, record, &event, sizeof event);
+    fake_work_of(FAKE_none, stream, record, &event, sizeof event);
     return flags == CU_event_record_external ? 0 : 1;
 }
 
