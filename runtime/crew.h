@@ -20,11 +20,14 @@ typedef enum OrderKind {
     ORDER_keep,       /* entry, turn */
     ORDER_stage_open, /* `at`: NULL where there is no room */
     ORDER_stage,
-    ORDER_write, /* base, `nparts` from `parts`, of the bytes at `at` */
-    ORDER_read,  /* as write, the other way */
-    ORDER_kept,  /* as read, of the io base as it was kept in `turn` */
-    ORDER_found, /* `found`: of the last exam */
-    ORDER_close, /* of ranks that a launcher has started: the device */
+    ORDER_write,    /* base, `nparts` from `parts`, of the bytes at `at` */
+    ORDER_read,     /* as write, the other way */
+    ORDER_kept,     /* as read, of the io base as it was kept in `turn` */
+    ORDER_trace,    /* as read, of the text of what was profiled */
+    ORDER_found,    /* `found`: of the last exam */
+    ORDER_profiled, /* `profiled`, whose text counts from its `begin` as it is
+                       given */
+    ORDER_close,    /* of ranks that a launcher has started: the device */
     ORDER_end
 } OrderKind;
 
@@ -34,6 +37,7 @@ typedef struct Order {
     uint32_t entry; /* of the first stage */
     Exam exam;
     Finding found;
+    Profiled profiled;
     int64_t turn;
     const PartRun *parts; /* `whole` counts from `at` */
     size_t nparts;
@@ -43,7 +47,13 @@ typedef struct Order {
 static inline bool order_moves(const Order *o)
 {
     return o->kind == ORDER_write || o->kind == ORDER_read ||
-           o->kind == ORDER_kept;
+           o->kind == ORDER_kept || o->kind == ORDER_trace;
+}
+
+/* Something of it comes back. */
+static inline bool order_answers(const Order *o)
+{
+    return o->kind == ORDER_found || o->kind == ORDER_profiled;
 }
 
 typedef struct Crew Crew;
@@ -73,6 +83,9 @@ struct Crew {
 TitanStatus order_run(const TitanImage *im, TitanDevice *d, Order *o);
 /* O, which reads, on what the device has staged; from any thread. */
 TitanStatus order_staged(TitanStory *story, TitanDevice *d, const Order *o);
+
+/* What all ranks say of their profiles: tables on stdout, and a trace. */
+TitanStatus crew_profile_write(Crew *c, const char *path);
 
 typedef TitanStatus CrewNew(TitanStory *story, const TitanImage *im,
                             const TitanCode *code, const DeviceOptions *o,

@@ -61,6 +61,7 @@ static TitanStatus wait_for(Cuda *c, uint32_t stream, uint32_t n)
     CU_TRY(c,
            cuStreamWaitEvent(c->streams[stream], b->done[(n - 1) % MOST], 0));
     b->first = n;
+    cuda_profile_joins(c, stream);
     return TITAN_OK;
 }
 
@@ -93,7 +94,9 @@ TitanStatus cuda_beside_copy(Cuda *c, uint32_t stream, CuPtr to, CuPtr from,
     Use use = {.to = {to, bytes}, .from = {{from, bytes}}};
     if (to == from || bytes == 0) return TITAN_OK;
     TRY(begin(c, stream));
+    cuda_profile_copies(c, stream, false);
     CU_TRY(c, cuMemcpyAsync(to, from, bytes, c->beside->streams[stream].on));
+    cuda_profile_copies(c, stream, true);
     return end(c, stream, &use);
 }
 

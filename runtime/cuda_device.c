@@ -149,6 +149,7 @@ static TitanStatus run(TitanDevice *d, const TitanEntry *e)
 {
     Cuda *c = (Cuda *)d;
     CudaPlan *p = plan_of(c, e);
+    cuda_profile_rest(c);
     TRY(cuda_next_turn(c));
     if (p->entry) return replay(c, p);
     TRY(cuda_hold(c));
@@ -196,6 +197,8 @@ static const DeviceClass cuda_class = {.write = cuda_write,
                                        .staged = cuda_staged,
                                        .scan = cuda_scan,
                                        .profile = cuda_profile,
+                                       .profiled = cuda_profiled,
+                                       .profile_table = cuda_profile_table,
                                        .profile_write = cuda_profile_write,
                                        .free = release};
 

@@ -434,12 +434,24 @@ TitanStatus cuda_profile(TitanDevice *d, const TitanEntry *e);
  */
 TitanStatus cuda_profile_met(Cuda *c, uint32_t stream);
 TitanStatus cuda_profile_adds(Cuda *c, uint32_t stream, CuStream on, bool end);
+/* As adds, for a copy; and: the stream comes behind what was beside it. */
+void cuda_profile_copies(Cuda *c, uint32_t stream, bool end);
+void cuda_profile_joins(Cuda *c, uint32_t stream);
+/* From here, or up to here, it is done for a command that is yet to come. */
+TitanStatus cuda_profile_early(Cuda *c, const TitanCommand *cmd, bool end);
+/* An ordinary step is next: none is timed. */
+void cuda_profile_rest(Cuda *c);
 void cuda_profile_free(Cuda *c);
 
 /* ------------------------------------------------------- cuda_report.c -- */
 
-TitanStatus cuda_profile_write(TitanDevice *d, const char *path);
+TitanStatus cuda_profile_table(TitanDevice *d);
 /* Of dense products in bf16, 0: not known. */
 double cuda_peak_flops(const Cuda *c);
+
+/* -------------------------------------------------------- cuda_trace.c -- */
+
+TitanStatus cuda_profiled(TitanDevice *d, uint64_t from);
+TitanStatus cuda_profile_write(TitanDevice *d, const char *path);
 
 #endif

@@ -559,7 +559,9 @@ static TitanStatus give_part(Cuda *c, const TitanCommand *gemm, uint32_t i,
         TRY(make_part(c, gemm, i * steps + k, parts, at, mine + k * some));
         CU_TRY(c, cuEventRecord(c->peers->made, c->streams[gemm->stream]));
         CU_TRY(c, cuStreamWaitEvent(there, c->peers->made, 0));
+        TRY(cuda_profile_early(c, of, false));
         CU_TRY(c, cuMemcpyAsync(to + k * some, mine + k * some, some, there));
+        TRY(cuda_profile_early(c, of, true));
     }
     return tell_one(c, of, i, WORD_came);
 }

@@ -1,18 +1,15 @@
 /*
- * cuda_report.c: a profile as a table on stdout, and as a trace for a viewer
- * (Chrome's JSON form, a row for each stream).
+ * cuda_report.c: a profile as a table on stdout.
  *
  * Bytes and flops are those that the compiler counted; the roofline is the
  * time that the larger of the two would take at the GPU's peaks, and what is
- * predicted is the time that the compiler expects of it (work.h).  A command's
- * measured time has that of an event in it.
+ * predicted is the time that the compiler expects of it (work.h).  A command
+ * that is timed by events has that of an event in it.
  */
 #include "cuda_profile.h"
 #include "work.h"
 
-#include <errno.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,8 +27,7 @@ static double roofline(const Cuda *c, Work w)
     return m ? work_roofline(m, w) : 0;
 }
 
-/* Seconds that the compiler expects; 0: not known. */
-static double predicted(const Cuda *c, const TitanCommand *cmd)
+double cuda_predicted(const Cuda *c, const TitanCommand *cmd)
 {
     const Machine *m = machine_named(c->name);
     return m ? work_seconds(m, c->im, cmd) : 0;
@@ -64,7 +60,7 @@ static void print_row(const Cuda *c, const Row *r)
              r->command->line);
     Work w = work_of(im, r->command);
     double each = r->ms / (double)r->n * 1e-3;
-    double said = predicted(c, r->command);
+    double said = cuda_predicted(c, r->command);
     printf("%-44.44s %-16.16s %6" PRIu64 " %9.3f %5.1f %9.1f %7.0f %7.1f "
            "%5.2f %9.1f %6.2f\n",
            name, line, r->n / p->steps, r->ms / p->steps,
@@ -110,12 +106,16 @@ static void print_kinds(const Cuda *c)
     print_kind(c, TITAN_COMMAND_copy, "copies");
     print_kind(c, TITAN_COMMAND_zero, "zero fills");
     print_kind(c, TITAN_COMMAND_collective, "collectives");
+    const CudaProfile *p = c->profile;
+    if (p->idle_ms > 0)
+        printf("  %-14s %6s %9.3f ms %5.1f %%\n", "nothing", "",
+               p->idle_ms / p->steps, 100 * p->idle_ms / p->step_ms);
     for (uint32_t i = 0; i < c->im->ncommands; i++)
-        waits += c->profile->rows[i].waits;
+        waits += p->rows[i].waits;
     if (waits > 0)
         printf("  of these      %9.3f ms for other ranks that are not there "
                "yet, where copy engines move\n",
-               waits / c->profile->steps);
+               waits / p->steps);
 }
 
 /* What commands that are limited by the same take, and were predicted to. */
@@ -131,7 +131,7 @@ static void print_classes(const Cuda *c)
         TitanClass k = work_of(c->im, r->command).limit;
         n[k] += r->n;
         ms[k] += r->ms;
-        said[k] += (double)r->n * 1e3 * predicted(c, r->command);
+        said[k] += (double)r->n * 1e3 * cuda_predicted(c, r->command);
     }
     printf("\n%-22s %6s %9s %9s %6s\n", "class", "n", "ms", "predicted",
            "of it");
@@ -142,15 +142,19 @@ static void print_classes(const Cuda *c)
                    ms[k] / p->steps, said[k] / p->steps, rate(said[k], ms[k]));
 }
 
-static TitanStatus print_table(Cuda *c)
+TitanStatus cuda_profile_table(TitanDevice *d)
 {
+    Cuda *c = (Cuda *)d;
     const CudaProfile *p = c->profile;
     Row *rows = calloc((size_t)c->im->ncommands + 1, sizeof *rows);
     if (!rows) return titan_no_memory(c->story);
     uint32_t n = sorted_rows(c, rows);
     printf("\nprofile: %.3f ms a step, %" PRIu32 " commands, mean of %" PRIu32
-           " steps\n",
-           p->step_ms / p->steps, p->n, p->steps);
+           " steps, by %s\n",
+           p->step_ms / p->steps, p->n, p->steps, p->how);
+    if (p->missed)
+        printf("  %" PRIu32 " commands have no time: CUPTI has lost it\n",
+               p->missed);
     print_kinds(c);
     print_classes(c);
     printf("\n%-44s %-16s %6s %9s %5s %9s %7s %7s %5s %9s %6s\n", "command",
@@ -160,67 +164,4 @@ static TitanStatus print_table(Cuda *c)
         print_row(c, &rows[i]);
     free(rows);
     return TITAN_OK;
-}
-
-/* ----------------------------------------------------------------- trace -- */
-
-static json_t *trace_event(const Cuda *c, const Launch *l)
-{
-    char name[160], source[512];
-    Work w = work_of(c->im, l->command);
-    double s = l->ms * 1e-3;
-    command_name(c->im, l->command, name, sizeof name);
-    snprintf(source, sizeof source, "%s:%" PRIu32,
-             titan_string(c->im, l->command->file), l->command->line);
-    return json_pack(
-        "{s:s, s:s, s:i, s:i, s:f, s:f, s:{s:s, s:f, s:f, s:f, s:f, s:f, s:f, "
-        "s:s}}",
-        "name", name, "ph", "X", "pid", 0, "tid", (int)l->command->stream, "ts",
-        l->start * 1e3, "dur", l->ms * 1e3, "args", "source", source, "bytes",
-        w.bytes, "flops", w.flops, "GB_per_s", rate(w.bytes, s) / 1e9,
-        "TFLOP_per_s", rate(w.flops, s) / 1e12, "waits", l->waits * 1e3,
-        "predicted", predicted(c, l->command) * 1e6, "class",
-        class_words(w.limit));
-}
-
-/* What is added beside the stream of a sum. */
-static json_t *added_event(const Cuda *c, const Launch *l)
-{
-    char name[160], text[176];
-    command_name(c->im, l->command, name, sizeof name);
-    snprintf(text, sizeof text, "adds of %s", name);
-    return json_pack("{s:s, s:s, s:i, s:i, s:f, s:f}", "name", text, "ph", "X",
-                     "pid", 0, "tid",
-                     (int)(TITAN_MOST_STREAMS + l->command->stream), "ts",
-                     l->adds[0] * 1e3, "dur", l->adds[1] * 1e3);
-}
-
-static json_t *trace(const Cuda *c)
-{
-    const CudaProfile *p = c->profile;
-    json_t *events = json_array();
-    for (uint32_t i = 0; i < p->n; i++)
-        if (command_works(p->launches[i].command))
-            json_array_append_new(events, trace_event(c, &p->launches[i]));
-    for (uint32_t i = 0; i < p->n; i++)
-        if (p->launches[i].added[1])
-            json_array_append_new(events, added_event(c, &p->launches[i]));
-    return json_pack("{s:o, s:s}", "traceEvents", events, "displayTimeUnit",
-                     "ms");
-}
-
-TitanStatus cuda_profile_write(TitanDevice *d, const char *path)
-{
-    Cuda *c = (Cuda *)d;
-    if (!c->profile || c->profile->steps == 0)
-        return titan_fail(c->story, TITAN_USAGE,
-                          "--profile needs at least one step");
-    TRY(print_table(c));
-    json_t *root = trace(c);
-    bool ok = root && json_dump_file(root, path, JSON_COMPACT) == 0;
-    int error = errno;
-    json_decref(root);
-    if (ok) return TITAN_OK;
-    return titan_fail(c->story, TITAN_IO, "could not write \"%s\": %s", path,
-                      strerror(error));
 }

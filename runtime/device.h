@@ -72,6 +72,19 @@ typedef struct Finding {
     char text[FINDING_TEXT]; /* lines, where there is something to tell */
 } Finding;
 
+/* What a rank says of the steps that were profiled; times of one step, in ms.
+ */
+typedef struct Profiled {
+    uint64_t begin;    /* of the last of them, in ns by the machine's clock; 0:
+                          not known */
+    double step, idle; /* nothing runs in it; 0: not known */
+    double computes, collectives, waits; /* waits: for other ranks */
+    char how[200];                       /* it was timed */
+    size_t bytes;                        /* of the text */
+    const char *text; /* events of a trace in JSON with commas between, as long
+                         as the device lives and is asked nothing of this */
+} Profiled;
+
 typedef struct DeviceClass {
     TitanStatus (*write)(TitanDevice *d, TitanBase base, uint64_t offset,
                          const void *from, size_t bytes);
@@ -98,6 +111,11 @@ typedef struct DeviceClass {
                         const DeviceFloats *f, bool *clean);
     /* NULL: this device has no profile */
     TitanStatus (*profile)(TitanDevice *d, const TitanEntry *e);
+    /* The trace counts from FROM, as `begin` does, or, if it is 0 or not known,
+     * from the step's begin; into d->profiled. */
+    TitanStatus (*profiled)(TitanDevice *d, uint64_t from);
+    /* A table on stdout, of what is in d->profiled, and a trace. */
+    TitanStatus (*profile_table)(TitanDevice *d);
     TitanStatus (*profile_write)(TitanDevice *d, const char *path);
     void (*free)(TitanDevice *d);
 } DeviceClass;
@@ -112,6 +130,7 @@ struct TitanDevice {
     double memory_bytes;           /* of the device; 0: not known */
     char about[512];               /* what it is, for people */
     Finding finding;               /* of one rank: of its last exam */
+    Profiled profiled;             /* of one rank */
 };
 
 /* The device that the image is compiled for; of several ranks, all of them as

@@ -237,7 +237,7 @@ static TitanStatus mesh_examine(TitanDevice *d, const TitanEntry *e,
     return TITAN_OK;
 }
 
-/* All ranks time their commands; those of the first are told. */
+/* All ranks time their commands. */
 static TitanStatus mesh_profile(TitanDevice *d, const TitanEntry *e)
 {
     Mesh *m = (Mesh *)d;
@@ -247,8 +247,7 @@ static TitanStatus mesh_profile(TitanDevice *d, const TitanEntry *e)
 
 static TitanStatus mesh_profile_write(TitanDevice *d, const char *path)
 {
-    TitanDevice *first = ((Mesh *)d)->crew->first;
-    return first->class->profile_write(first, path);
+    return crew_profile_write(((Mesh *)d)->crew, path);
 }
 
 /* --------------------------------------------------------------- records -- */

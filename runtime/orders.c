@@ -28,6 +28,22 @@ static TitanStatus bring_kept(TitanDevice *d, const Order *o)
     return TITAN_OK;
 }
 
+static TitanStatus bring_trace(const TitanDevice *d, const Order *o)
+{
+    for (size_t i = 0; i < o->nparts; i++) {
+        const PartRun *r = &o->parts[i];
+        memcpy(o->at + r->whole, d->profiled.text + r->own, r->bytes);
+    }
+    return TITAN_OK;
+}
+
+static TitanStatus tell_profile(TitanDevice *d, Order *o)
+{
+    TRY(d->class->profiled(d, o->profiled.begin));
+    o->profiled = d->profiled;
+    return TITAN_OK;
+}
+
 TitanStatus order_staged(TitanStory *story, TitanDevice *d, const Order *o)
 {
     TitanDevice *copy;
@@ -55,6 +71,10 @@ TitanStatus order_run(const TitanImage *im, TitanDevice *d, Order *o)
         return TITAN_OK;
     case ORDER_profile:
         return d->class->profile(d, e);
+    case ORDER_profiled:
+        return tell_profile(d, o);
+    case ORDER_trace:
+        return bring_trace(d, o);
     case ORDER_keep:
         return device_keep(d, e, o->turn);
     case ORDER_stage_open:

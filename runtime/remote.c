@@ -153,8 +153,7 @@ static TitanStatus ask(Remote *r, uint32_t rank, Order *o)
     if (order_moves(o)) return tell_move(r, rank, o);
     if (o->kind == ORDER_stage_open) return ask_stage(r, rank, o);
     TRY(pass(r, LINK_send, rank, o, sizeof *o));
-    if (o->kind == ORDER_found)
-        return pass(r, LINK_receive, rank, &o->found, sizeof o->found);
+    if (order_answers(o)) return pass(r, LINK_receive, rank, o, sizeof *o);
     return TITAN_OK;
 }
 
@@ -351,8 +350,7 @@ static TitanStatus serve(Remote *r, Order *o)
     if (order_moves(o)) return serve_move(r, o);
     if (o->kind == ORDER_stage_open) return serve_stage(r, o);
     TRY(order_run(r->crew.im, r->crew.first, o));
-    if (o->kind == ORDER_found)
-        return pass(r, LINK_send, 0, &o->found, sizeof o->found);
+    if (order_answers(o)) return pass(r, LINK_send, 0, o, sizeof *o);
     return pass(r, LINK_send, 0, &status, sizeof status);
 }
 

@@ -2,7 +2,7 @@
 
 A work is a program for N GPUs.  titanc's figures of it are kept when it is made, so that time and memory are compared with what was
 said before anything ran.  What is not covered is of one step's trace: the time in which something moves, or pieces are added, and
-nothing computes; of that it is said in how much of it all that goes on waits for other ranks, which come later."""
+nothing computes, on the first rank; of that it is said in how much of it all that goes on waits for other ranks, which come later."""
 import json
 import os
 from collections import namedtuple
@@ -20,7 +20,7 @@ SEQ, VOCAB = 8192, 128256
 SECONDS = 150  # that a run may take
 BOUND = 2e-2   # bf16 keeps less of a sum's order
 COVERED = 5    # percent of a step in which what moves has nothing beside it, at most
-MOVES = ("adds", "all_gather", "reduce_scatter", "all_reduce", "all_to_all", "permute", "send", "receive")
+MOVES = ("adds", "copies", "all_gather", "reduce_scatter", "all_reduce", "all_to_all", "permute", "send", "receive")
 MODEL = {"large": "1b", "huge": "8b"}
 # Of a model: a plan (None: one GPU), rows and microbatches for each N GPUs, the least and the aim of tokens a second of a GPU by N, and
 # how PyTorch does it, or None.
@@ -165,9 +165,11 @@ def length(spans):
 
 def uncovered(events):
     """Of a trace's events: milliseconds in which something moves and nothing computes, those in which it waits for others all the while,
-    and those of the step."""
+    and those of the step; of the first rank."""
     waits, moves, computes = [], [], []
     for e in events:
+        if e["ph"] != "X" or e["pid"] != 0:
+            continue
         begin, end = e["ts"], e["ts"] + e["dur"]
         met = begin + e.get("args", {}).get("waits", 0)
         if e["name"].split()[0] in MOVES:

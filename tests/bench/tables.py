@@ -18,7 +18,9 @@ with open(o["--metrics"], "w") as f:
     for i in range(int(o["--steps"])):
         f.write(json.dumps(dict(step=i + 1, loss=5.0 / (i + 1), grad_norm=1.0, tokens_per_second={rate}, peak_bytes=1000)) + "\\n")
 if "--profile" in o:
-    json.dump(dict(traceEvents=[dict(name="all_gather over (dp)", ts=0, dur=2000), dict(name="k0", ts=200, dur=1800)]), open(o["--profile"], "w"))
+    x, row = dict(ph="X", pid=0), dict(name="stream 0", ph="M", pid=0)
+    events = [row, dict(x, name="all_gather over (dp)", ts=0, dur=2000), dict(x, name="k0", ts=200, dur=1800), dict(x, name="k0", pid=1, ts=0, dur=9000)]
+    json.dump(dict(traceEvents=events), open(o["--profile"], "w"))
 print("4 ranks as processes of a GPU, reserve 700 MiB, copy engines")
 print("beside the arena: 650 MiB of the GPU, other programs included", file=sys.stderr)
 """
@@ -47,7 +49,7 @@ def failing(what):
 def of_a_trace():
     """Time counts once, however many streams move something in it, and not where one computes."""
     def event(name, ts, dur):
-        return {"name": name, "ts": ts, "dur": dur}
+        return {"name": name, "ph": "X", "pid": 0, "ts": ts, "dur": dur}
 
     kernels = [event("k1_loop", 0, 1000), event("gemm bf16->bf16", 1500, 1000)]
     moves = [event("all_gather over (dp)", 500, 700), event("reduce_scatter over (tp)", 1100, 300), event("send over (pp)", 2400, 600)]
@@ -55,6 +57,7 @@ def of_a_trace():
     late = dict(event("reduce_scatter", 1000, 600), args=dict(waits=250))
     assert scale.uncovered([event("k0", 0, 1000), late, event("adds of reduce_scatter", 1600, 100)]) == (0.7, 0.25, 1.7)
     assert scale.uncovered(kernels + [event("all_reduce", 100, 200)])[0] == 0
+    assert scale.uncovered(kernels + moves + [dict(kernels[0], pid=1, dur=9000), {"name": "stream 0", "ph": "M", "pid": 0}]) == (0.9, 0, 3.0)
     assert failing(lambda: scale.uncovered(kernels))[1] == "FAILED"
 
 
