@@ -1,4 +1,4 @@
-/* links: titan_runtime fake_cuda fake_cublaslt
+/* links: titan_runtime fake_cuda fake_cublaslt fake_cupti
  *
  * cuda_errors.c: what the GPU side of the runtime says when something is wrong,
  * and that it gives back what it took.

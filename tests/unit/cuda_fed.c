@@ -1,12 +1,12 @@
-/* links: titan_runtime fake_cuda fake_cublaslt fake_nccl
+/* links: titan_runtime fake_cuda fake_cublaslt fake_nccl fake_cupti
  *
  * Products that feed sums to parts, and exchanges: on processes with the fake
  * driver, and on threads of one, groups of some ranks and of all, sums that
  * follow each other through one inbox, and products that add to what lies
- * there, in one step and in two, walked, captured and looked at command by
- * command.  The bits are those of whole products that engines sum.  Behind them
- * a product in parts begins with the rows that a rank has gathered itself, out
- * of where they were made or of what is gathered.
+ * there, in one step and in two, walked, captured, profiled and looked at
+ * command by command.  The bits are those of whole products that engines sum.
+ * Behind them a product in parts begins with the rows that a rank has gathered
+ * itself, out of where they were made or of what is gathered.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,7 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "runtime/cuda_device.h"
+#include "runtime/cuda_profile.h"
 #include "runtime/transport.h"
 
 enum { RANKS = 4, F32 = 1, STREAMS = 2, PAGE = 4096, TURNS = 3 };
@@ -30,7 +30,7 @@ enum { HALF = M / 2, GATHER = SUMS * EACH, PARTED = 7 /* commands */ };
 enum { PLACE = 64, PLACE_BYTES = PLACE * sizeof(float) };
 enum { PAGES = 4 * PAGE };                        /* of an arena */
 typedef enum Part { A, B, D, C, TO, PARTS } Part; /* of a sum, a place each */
-typedef enum Way { WALKED, CAPTURED, LOOKED_AT, WHOLE, WAYS } Way;
+typedef enum Way { WALKED, CAPTURED, PROFILED, LOOKED_AT, WHOLE, WAYS } Way;
 
 /* Rank = 2 * dp + tp. */
 static const TitanMeshAxis mesh[] = {{.size = 2}, {.size = 2}};
@@ -238,15 +238,17 @@ static TitanStatus go(const World *w, Cuda *c, Way way, CudaPlan *plan)
     TitanWatch watch = {.after = look};
     fill(c);
     if (way == CAPTURED) return cuda_replay(c, plan);
+    if (way == PROFILED) return cuda_profile(&c->device, &w->entry);
     if (way == LOOKED_AT) return cuda_watch(&c->device, &w->entry, 1, &watch);
     return cuda_walk(c, &w->entry, NULL);
 }
 
 static TitanStatus turn(const World *w, Cuda *c, Way way, CudaPlan *plan)
 {
+    bool captured = way == CAPTURED || way == PROFILED;
     TRY(go(w, c, way, plan));
     for (uint32_t i = 0; i < STREAMS; i++) {
-        if (way != CAPTURED) TRY(cuda_beside_join(c, i));
+        if (!captured) TRY(cuda_beside_join(c, i));
         TRY(cuda_wait_stream(c, c->streams[i]));
     }
     for (uint32_t i = 0; i < SUMS; i++) {
@@ -292,6 +294,31 @@ static TitanStatus open_rank(const World *w, Cuda *c)
     return TITAN_OK;
 }
 
+/* An exchange has the copies that are made while its product is, and is one
+ * launch; a copy lasts a tenth of a millisecond. */
+static bool is_timed(const World *w, const Cuda *c, uint32_t sum)
+{
+    const CudaProfile *p = c->profile;
+    uint32_t copies = (members(sum) - 1) * w->sums[sum].steps, found = 0;
+    for (uint32_t i = 0; i < p->n; i++) {
+        const Launch *l = &p->launches[i];
+        if (l->command != &w->commands[EACH * sum + 3]) continue;
+        if (!l->own.there || l->own.ms < 0.1 * copies - 1e-9) return false;
+        found++;
+    }
+    return found == 1;
+}
+
+static TitanStatus check_profile(const World *w, Cuda *c)
+{
+    TRY(cuda_profile_settle(c));
+    if (!c->profile->cupti) return TITAN_INTERNAL;
+    for (uint32_t i = 0; i < SUMS; i++)
+        if (!is_timed(w, c, i)) return TITAN_INTERNAL;
+    cuda_profile_free(c);
+    return TITAN_OK;
+}
+
 static TitanStatus run(World *w, Cuda *c)
 {
     CudaPlan plan;
@@ -303,6 +330,9 @@ static TitanStatus run(World *w, Cuda *c)
     TRY(cuda_capture(c, &w->entry, NULL, &plan));
     for (int i = 0; i < TURNS; i++)
         TRY(turn(w, c, CAPTURED, &plan));
+    for (int i = 0; i < 2; i++)
+        TRY(turn(w, c, PROFILED, NULL));
+    TRY(check_profile(w, c));
     TRY(turn(w, c, LOOKED_AT, NULL));
     TRY(turn(w, c, CAPTURED, &plan));
     TRY(turn(w, c, WALKED, NULL));
