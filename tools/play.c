@@ -10,7 +10,8 @@
  *                      to be summed, which leave compute more; a kernel that
  *                      needs processors copies a member's own piece, or adds,
  *                      and signals wait for that, but not the stream; those
- *                      of several streams share the links
+ *                      of several streams share the links, within a host or
+ *                      between hosts
  *   a product          holds all processors until it ends: a collective that
  *                      comes meanwhile, or at once with it, waits for that, and
  *                      then comes before what else waits; two products share
@@ -125,7 +126,8 @@ static double seconds_of(const World *w, const TitanCommand *cmd, bool joins)
 
 typedef enum Use {
     USE_none,
-    USE_link, /* and processors */
+    USE_link,  /* and processors */
+    USE_hosts, /* likewise, of the links between hosts */
     USE_engines,
     USE_bus,
     USE_all, /* processors */
@@ -146,7 +148,9 @@ static Use use_of(const Play *x, const Lane *l)
     if (!l->runs) return USE_none;
     const TitanCommand *cmd = head_of(x, l);
     if (cmd->kind == TITAN_COMMAND_collective)
-        return by_engines(w, cmd) ? USE_engines : USE_link;
+        return by_engines(w, cmd)    ? USE_engines
+               : leaves_host(w, cmd) ? USE_hosts
+                                     : USE_link;
     if (work_offloaded(w->im, cmd) > 0) return USE_bus;
     Work work = work_of(w->im, cmd);
     bool all = !cmd->processors && work.limit != TITAN_CLASS_loop &&
@@ -164,16 +168,19 @@ static double rate_of(const World *w, Use use, const uint32_t *n)
 {
     const Machine *m = w->machine;
     bool computes = n[USE_all] + n[USE_part];
-    double beside = n[USE_link]      ? m->compute_beside
-                    : n[USE_engines] ? m->engines_beside
-                                     : 1;
+    double beside = n[USE_link] + n[USE_hosts] ? m->compute_beside
+                    : n[USE_engines]           ? m->engines_beside
+                                               : 1;
+    double share = computes ? m->link_beside : 1;
     switch (use) {
     case USE_none:
     case USE_bus:
         return 1;
     case USE_link:
     case USE_engines:
-        return (computes ? m->link_beside : 1) / (n[USE_link] + n[USE_engines]);
+        return share / (n[USE_link] + n[USE_engines]);
+    case USE_hosts:
+        return share / n[USE_hosts];
     case USE_all:
     case USE_part:
         break;
