@@ -9,11 +9,11 @@
  *            events allow, and all of them give the same bits
  *
  * Option `streams`: how many there are, 1 to 8; without it one, and on a GPU
- * one more for each group of devices that has collectives, but for the ranks of
- * a pipeline; groups that no entry has together share one.  Stream 0 carries
- * the longest chain; others take what does not gate it where that pays
- * (choose.c): of a backward, the gradients of weights beside the chain through
- * the activations.
+ * one more for each group of devices that has collectives; groups that no entry
+ * has together share one.  What the ranks of a pipeline send each other is on
+ * stream 0 then: it has their order.  Stream 0 carries the longest chain;
+ * others take what does not gate it where that pays (choose.c): of a backward,
+ * the gradients of weights beside the chain through the activations.
  *
  * What runs beside something keeps its buffers longer.  The steps that may
  * leave stream 0 are sorted by the bytes that they hold for each microsecond
@@ -133,7 +133,7 @@ static uint32_t find_groups(Schedule *x)
     return streams;
 }
 
-/* A message's, of two ranks of a pipeline, is the first. */
+/* A message's, of two ranks of a pipeline, is the first, where it has one. */
 static uint32_t stream_of(const Schedule *x, const Inst *collective)
 {
     uint32_t n = group_number(x, collective);
@@ -247,9 +247,13 @@ static void find_costs(Schedule *x)
         List *l = x->lists.at[i];
         for (uint32_t k = 0; k < l->n; k++) {
             const List *body = body_of(x, l, &l->steps[k]);
-            step_cost(x->m, l, &l->steps[k], &x->choice.on,
-                      body ? body->time : 0);
-            l->time += l->steps[k].time;
+            Step *s = &l->steps[k];
+            step_cost(x->m, l, s, &x->choice.on, body ? body->time : 0);
+            l->time += s->time;
+            s->within = body ? body->groups : 0;
+            l->groups |= s->within;
+            if (s->talks && !s->message) l->groups |= UINT64_C(1) << s->group;
+            l->sends |= is_send(x->m, l, k);
         }
         list_gains(l, &x->choice.on, x->a);
     }
@@ -431,7 +435,7 @@ bool pass_schedule(Module *m, PassCtx *cx)
     Machine on = machine_of(m, cx);
     Schedule x = {.m = m, .a = m->scratch};
     uint32_t groups = find_groups(&x);
-    int64_t streams = sums && !messages && on.links ? 1 + groups : 1;
+    int64_t streams = sums && on.links ? 1 + groups : 1;
     if (streams > MOST_STREAMS - TRANSFER_STREAMS)
         streams = MOST_STREAMS - TRANSFER_STREAMS;
     int64_t growth = 0, spread = 0, alone = 0;
@@ -445,7 +449,7 @@ bool pass_schedule(Module *m, PassCtx *cx)
         streams = MOST_STREAMS - TRANSFER_STREAMS;
     uint32_t talks = sums ? groups : messages;
     if (talks >= streams) talks = (uint32_t)streams - 1;
-    x.choice = (Choice){(uint32_t)streams, spread != 0, talks, on};
+    x.choice = (Choice){(uint32_t)streams, spread != 0, talks, !sums, on};
     find_lists(&x);
     find_costs(&x);
     if (x.choice.talks) {
@@ -456,7 +460,7 @@ bool pass_schedule(Module *m, PassCtx *cx)
         reorder(&x, collectives_ahead); /* the first gathers of turns */
         if (x.choice.talks > 1) reorder(&x, collectives_apart);
     }
-    if (streams > 1) find_candidates(&x);
+    if (streams - talks > 1) find_candidates(&x);
     decide(&x, growth, cx);
     if (x.choice.talks) bound_products(&x, alone != 0, cx);
     return true;

@@ -8,6 +8,8 @@
  *
  * Collectives have the last streams for themselves, those of a group of devices
  * one, on which they stay in the order of the list: every device has the same.
+ * Messages of a pipeline have one where there are no other collectives, and
+ * else stay on stream 0.
  *
  * Then the list is played through: each step begins when its stream and the
  * steps before it are done.  What is done on another stream when a step of
@@ -102,7 +104,8 @@ static uint32_t choose_stream(const Play *p, uint32_t step)
     const Step *s = &p->l->steps[step];
     uint32_t streams = p->c->streams - p->c->talks;
     if (s->transfer) return p->c->streams + !s->from_host;
-    if (p->c->talks && s->talks && !s->point) return streams + s->group;
+    bool aside = p->c->talks && (!s->message || p->c->messages);
+    if (aside && s->talks && !s->point) return streams + s->group;
     if (!s->beside || streams == 1) return 0;
     uint32_t best = p->c->spread ? 0 : 1;
     double begin = begin_on(p, step, best);
@@ -151,6 +154,21 @@ static void hold_back(Play *p, uint32_t step)
     }
 }
 
+/* What a rank of a pipeline gathers for a microbatch comes no sooner than where
+ * it stands, by the work in front of it: links may be far ahead of that, and it
+ * would only hold its bytes. */
+static void hold_gather(const Play *p, uint32_t step)
+{
+    const List *l = p->l;
+    if (!l->sends || !l->steps[step].grows) return;
+    for (uint32_t k = step; k-- > 0;) {
+        const Step *s = &l->steps[k];
+        if (s->stream || s->talks || s->transfer) continue;
+        row_set(l->joined, l, step, k);
+        return;
+    }
+}
+
 /* The links are left to what somebody waits for. */
 static void leave_links(const Play *p, uint32_t step)
 {
@@ -174,6 +192,7 @@ void list_streams(List *l, const Choice *c, Arena *a)
         Step *s = &l->steps[i];
         s->stream = choose_stream(&p, i);
         hold_back(&p, i);
+        hold_gather(&p, i);
         if (c->talks > 1) leave_links(&p, i);
         double begin = begin_on(&p, i, s->stream);
         if (s->stream == 0) take_in(&p, i, begin);

@@ -27,6 +27,7 @@ typedef struct Step {
     bool grows;      /* likewise, that gives more than it takes */
     bool message;    /* one of two ranks of a pipeline: a send or receive */
     uint32_t group;  /* of a collective: the number of its group of devices */
+    uint64_t within; /* of a loop: the groups of those in it, a bit each */
     double time;     /* microseconds, alone */
     double full;     /* how much of the machine it keeps busy, 0 to 1 */
     double gain;     /* microseconds that it saves beside something else; 0:
@@ -55,6 +56,8 @@ typedef struct List {
     uint32_t words;   /* of a row */
     double time;      /* alone, one step after the other */
     uint32_t talks;   /* streams of collectives */
+    bool sends;       /* something to another rank of a pipeline */
+    uint64_t groups;  /* of its collectives, and of its loops', a bit each */
     double runs;      /* how often it runs in one call of an entry */
 } List;
 
@@ -69,11 +72,19 @@ static inline bool row_has(const uint64_t *rows, const List *l, uint32_t row,
     return rows[(size_t)row * l->words + bit / 64] >> bit % 64 & 1;
 }
 
+/* What is sent to another rank has no result. */
+static inline bool is_send(const Module *m, const List *l, uint32_t step)
+{
+    const Inst *in = &l->fn->insts[l->steps[step].inst];
+    return l->steps[step].message && attr_int(m, in->attr, AT_outs, 0) == 0;
+}
+
 /* What is asked for. */
 typedef struct Choice {
     uint32_t streams; /* besides those of transfers: one in, one out */
     bool spread;      /* each step goes where it begins first, pay or not */
     uint32_t talks;   /* of these, the last ones, that are for collectives */
+    bool messages;    /* or, where there are no others, the last for messages */
     Machine on;
 } Choice;
 
