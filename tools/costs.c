@@ -1,6 +1,6 @@
 /*
  * costs.c: --stats=commands, what a step is predicted to take by classes and
- * command by command, the longest first.
+ * command by command, the longest first; those that are alike are one line.
  *
  * What it is made of stands beside it: bytes and operations as the compiler
  * counts them, and how many ways through the step run the command.  A profile
@@ -14,7 +14,7 @@
 #include "predict.h"
 #include "titanc.h"
 
-/* All runs of a command. */
+/* All runs of commands that are alike. */
 typedef struct Cost {
     const TitanCommand *command;
     uint64_t n;
@@ -33,10 +33,11 @@ static uint32_t costs_of(Arena *a, const TitanImage *im, const Prediction *p,
                          Cost **out)
 {
     Cost *costs = NEW_ARRAY(a, Cost, (size_t)im->ncommands + 1);
+    const uint32_t *first = commands_alike(a, im);
     for (uint32_t i = 0; i < p->played.n; i++) {
         const Played *run = &p->played.at[i];
-        Cost *c = &costs[run->command];
-        c->command = &im->commands[run->command];
+        Cost *c = &costs[first[run->command]];
+        c->command = &im->commands[first[run->command]];
         c->n++;
         c->seconds += run->seconds;
     }

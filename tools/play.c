@@ -219,7 +219,7 @@ static void count_moved(Play *x, uint32_t command, double seconds)
     World *w = x->w;
     const TitanCommand *cmd = &w->im->commands[command];
     Prediction *p = x->p;
-    uint32_t *row = &w->moved_row[command];
+    uint32_t *row = &x->moved_row[command];
     if (!*row) {
         vec_push(w->a, &p->moved, ((Moved){.command = command}));
         *row = p->moved.n;
@@ -491,6 +491,7 @@ static void begin_stage(World *w, uint32_t stage, uint32_t entry)
     u.signals = NEW_ARRAY(w->a, uint32_t, (size_t)im->header->events + 1);
     unroll(&u, e->runs.first, e->runs.first + e->runs.n);
     x->signalled = NEW_ARRAY(w->a, bool, (size_t)x->tasks.n + 1);
+    x->moved_row = NEW_ARRAY(w->a, uint32_t, (size_t)w->im->ncommands + 1);
 }
 
 /* The stage in which a command ends first; NULL: none runs. */
@@ -506,7 +507,6 @@ void play(World *w, uint32_t entry)
 {
     w->n = w->im->nstages;
     w->plays = NEW_ARRAY(w->a, Play, (size_t)w->n + 1);
-    w->moved_row = NEW_ARRAY(w->a, uint32_t, (size_t)w->im->ncommands + 1);
     map_init(&w->by_message, w->a);
     for (uint32_t s = 0; s < w->n; s++)
         begin_stage(w, s, entry);

@@ -30,8 +30,9 @@ typedef struct Play {
     Prediction *p;
     uint32_t stage;
     VEC(Task) tasks;
-    bool *signalled;    /* by task */
-    VEC(uint32_t) late; /* tasks that signal when kernels of lanes have run */
+    bool *signalled;     /* by task */
+    uint32_t *moved_row; /* by command, plus 1 */
+    VEC(uint32_t) late;  /* tasks that signal when kernels of lanes have run */
     Lane lanes[TITAN_MOST_STREAMS];
     double now, ends; /* when the first of what runs does */
     Map messages;     /* on a channel, so far */
@@ -49,7 +50,6 @@ typedef struct World {
     const Machine *machine;
     Play *plays;
     uint32_t n;
-    uint32_t *moved_row; /* by command, plus 1 */
     VEC(Meet) meets;
     Map by_message; /* a meeting, plus 1 */
 } World;

@@ -47,8 +47,12 @@ typedef struct Prediction {
 /* False: no machine is known for the target, or there is no such entry. */
 bool predict(Arena *a, const TitanImage *im, const char *entry, Prediction *p);
 
-/* --stats=commands: what commands take of the step, by class and one by one
- * (costs.c). */
+/* Of each command of the image the first that has its name, source, class and
+ * work, which may be itself (alike.c). */
+uint32_t *commands_alike(Arena *a, const TitanImage *im);
+
+/* --stats=commands: what commands take of the step, by class and one by one,
+ * those that are alike together (costs.c). */
 void costs_print(Arena *a, const TitanImage *im, const Prediction *p);
 
 /* Bytes of its device that a rank needs: of a GPU its arena and what may be

@@ -5,12 +5,15 @@
  * function]}] memory      {persistent, io, frame, lanes, moments, peak,
  *                  buffers: [name, source, offset, bytes, first, last]}
  *     time        {machine, seconds, ..., commands: [name, source, kind, flops,
- *                  bytes], played: [command, stream, start, seconds, stage]}
+ *                  bytes, times, seconds], drawn: [command, stream, start,
+ *                  seconds, stage, commands]}
  *     collectives [name, source, times, bytes, seconds]
  *
  * Memory is that of the last program, of a pipeline its largest stage's, on the
  * line of time of ir/live.h: each launch is a moment, a loop stands once.  Time
- * is predicted (predict.h).
+ * is predicted (predict.h).  Commands that are alike are one row of a table;
+ * where there are more runs than a browser draws, short ones that follow each
+ * other are one rectangle, of the command that takes the most of it.
  */
 #include "program.h"
 
@@ -22,7 +25,7 @@
 #include "fill.h"
 #include "predict.h"
 
-enum { MOST_PLAYED = 40000 };
+enum { MOST_DRAWN = 40000 };
 
 static json_t *text_of(const char *s)
 {
@@ -127,6 +130,22 @@ static void entry_moments(Module *m, const Live *l, const char *entry,
     }
 }
 
+/* The entry that the peak is in, as the model has it. */
+static const char *entry_at(Module *m, const Live *l, int64_t moment)
+{
+    for (uint32_t f = 0; f < m->fns.n; f++) {
+        const Fn *fn = m->fns.at[f];
+        const char *name = str_of(m, fn->name), *rank = strstr(name, ".rank");
+        int64_t first, last;
+        if (!fn->entry) continue;
+        entry_moments(m, l, name, &first, &last);
+        if (first > moment || moment > last) continue;
+        int n = rank && fn_is(m, fn, FK_rank) ? (int)(rank - name) : -1;
+        return n < 0 ? name : arena_printf(m->scratch, "%.*s", n, name);
+    }
+    return "";
+}
+
 /* It is no value, and is there all the time. */
 static void add_room(json_t *buffers, const TitanImage *im, int64_t first,
                      int64_t last)
@@ -158,7 +177,9 @@ static json_t *memory_of(Job *j, const TitanImage *im)
     json_t *buffers = json_array(), *memory = json_object();
     for (uint32_t i = 0; i < live.n; i++) {
         const LiveBuffer *b = &live.at[i];
-        if (in_frame(m, b) && b->last >= first && b->first <= last)
+        bool at_peak = b->first <= peak.at && peak.at <= b->last;
+        if (in_frame(m, b) &&
+            ((b->last >= first && b->first <= last) || at_peak))
             json_array_append_new(buffers, buffer_row(m, b));
     }
     add_room(buffers, im, first, last);
@@ -172,15 +193,48 @@ static json_t *memory_of(Job *j, const TitanImage *im)
     json_object_set_new(memory, "first", json_integer(first));
     json_object_set_new(memory, "last", json_integer(last));
     json_object_set_new(memory, "peak", json_integer(peak.at));
+    json_object_set_new(memory, "in", text_of(entry_at(m, &live, peak.at)));
     json_object_set_new(memory, "buffers", buffers);
     return memory;
 }
 
 /* ------------------------------------------------------------------ time -- */
 
-static json_t *command_row(const TitanImage *im, const TitanCommand *cmd)
+/* Commands that are alike, and all their runs. */
+typedef struct Row {
+    uint32_t command; /* the first */
+    uint64_t times;
+    double seconds;
+} Row;
+
+typedef struct Rows {
+    const TitanImage *im;
+    const Prediction *p;
+    const uint32_t *first; /* by command: the one that it is like */
+    uint32_t *number;      /* by command that is the first: its row, plus 1 */
+    VEC(Row) all;
+} Rows;
+
+static void count_runs(Arena *a, Rows *x)
+{
+    x->number = NEW_ARRAY(a, uint32_t, (size_t)x->im->ncommands + 1);
+    for (uint32_t i = 0; i < x->p->played.n; i++) {
+        const Played *run = &x->p->played.at[i];
+        uint32_t first = x->first[run->command];
+        if (!x->number[first]) {
+            vec_push(a, &x->all, ((Row){.command = first}));
+            x->number[first] = x->all.n;
+        }
+        Row *row = &x->all.at[x->number[first] - 1];
+        row->times++;
+        row->seconds += run->seconds;
+    }
+}
+
+static json_t *command_row(const TitanImage *im, const Row *r)
 {
     char name[200];
+    const TitanCommand *cmd = &im->commands[r->command];
     Work w = work_of(im, cmd);
     command_name(im, cmd, name, sizeof name);
     json_t *row = list_of(text_of(name),
@@ -188,28 +242,92 @@ static json_t *command_row(const TitanImage *im, const TitanCommand *cmd)
                           json_integer(cmd->kind));
     json_array_append_new(row, json_real(w.flops));
     json_array_append_new(row, json_real(w.bytes));
+    json_array_append_new(row, json_integer((json_int_t)r->times));
+    json_array_append_new(row, json_real(r->seconds));
     return row;
 }
 
-static json_t *played_rows(const Prediction *p)
+/* Runs that follow each other on a stream. */
+typedef struct Stretch {
+    Played longest; /* of them */
+    double start, end;
+    uint32_t n;
+} Stretch;
+
+typedef struct Drawing {
+    const Rows *rows;
+    json_t *out;
+    Stretch *at; /* by stage and stream; n = 0: none yet */
+    double shortest;
+} Drawing;
+
+static void draw_stretch(const Drawing *d, Stretch *s)
 {
-    json_t *rows = json_array();
-    for (uint32_t i = 0; i < p->played.n && i < MOST_PLAYED; i++) {
-        const Played *x = &p->played.at[i];
-        json_t *row = list_of(json_integer(x->command), json_integer(x->stream),
-                              json_real(x->start));
-        json_array_append_new(row, json_real(x->seconds));
-        json_array_append_new(row, json_integer(x->stage));
-        json_array_append_new(rows, row);
-    }
-    return rows;
+    if (!s->n) return;
+    uint32_t first = d->rows->first[s->longest.command];
+    json_t *row = list_of(json_integer(d->rows->number[first] - 1),
+                          json_integer(s->longest.stream), json_real(s->start));
+    json_array_append_new(row, json_real(s->end - s->start));
+    json_array_append_new(row, json_integer(s->longest.stage));
+    json_array_append_new(row, json_integer(s->n));
+    json_array_append_new(d->out, row);
+    s->n = 0;
 }
 
-static json_t *moved_rows(const TitanImage *im, const Prediction *p)
+/* Two that follow each other are together longer than the shortest, or well
+ * apart: so there are not many more than that is in a step. */
+static void draw_run(const Drawing *d, Stretch *s, const Played *run)
+{
+    double end = run->start + run->seconds;
+    if (s->n &&
+        (end - s->start > d->shortest || run->start - s->end > d->shortest / 4))
+        draw_stretch(d, s);
+    if (!s->n) *s = (Stretch){.longest = *run, .start = run->start};
+    if (run->seconds > s->longest.seconds) s->longest = *run;
+    s->end = end;
+    s->n++;
+}
+
+/* Of each stream as it goes. */
+static json_t *drawn_rows(Arena *a, const Rows *x)
+{
+    const Prediction *p = x->p;
+    uint32_t streams = x->im->header->streams;
+    uint32_t lanes = streams * x->im->nstages;
+    Drawing d = {.rows = x, .out = json_array()};
+    d.at = NEW_ARRAY(a, Stretch, (size_t)lanes + 1);
+    if (p->played.n > MOST_DRAWN)
+        d.shortest = 2 * p->seconds * lanes / MOST_DRAWN;
+    for (uint32_t i = 0; i < p->played.n; i++) {
+        const Played *run = &p->played.at[i];
+        draw_run(&d, &d.at[run->stage * streams + run->stream], run);
+    }
+    for (uint32_t i = 0; i < lanes; i++)
+        draw_stretch(&d, &d.at[i]);
+    return d.out;
+}
+
+/* Those of all stages, with all that is like them. */
+static json_t *moved_rows(Arena *a, const TitanImage *im, const Prediction *p)
 {
     json_t *rows = json_array();
+    const uint32_t *first = commands_alike(a, im);
+    uint32_t *at = NEW_ARRAY(a, uint32_t, (size_t)im->ncommands + 1);
+    VEC(Moved) all = {0};
     for (uint32_t i = 0; i < p->moved.n; i++) {
         const Moved *x = &p->moved.at[i];
+        uint32_t like = first[x->command];
+        if (!at[like]) {
+            vec_push(a, &all, ((Moved){.command = like}));
+            at[like] = all.n;
+        }
+        Moved *sum = &all.at[at[like] - 1];
+        sum->times += x->times;
+        sum->bytes += x->bytes;
+        sum->seconds += x->seconds;
+    }
+    for (uint32_t i = 0; i < all.n; i++) {
+        const Moved *x = &all.at[i];
         const TitanCommand *cmd = &im->commands[x->command];
         char name[200];
         command_name(im, cmd, name, sizeof name);
@@ -224,12 +342,14 @@ static json_t *moved_rows(const TitanImage *im, const Prediction *p)
 }
 
 /* Without a machine of the target there is no time: the page says so. */
-static json_t *time_of(const TitanImage *im, const Prediction *p)
+static json_t *time_of(Arena *a, const TitanImage *im, const Prediction *p)
 {
     if (!p->machine) return json_null();
     json_t *commands = json_array();
-    for (uint32_t i = 0; i < im->ncommands; i++)
-        json_array_append_new(commands, command_row(im, &im->commands[i]));
+    Rows rows = {.im = im, .p = p, .first = commands_alike(a, im)};
+    count_runs(a, &rows);
+    for (uint32_t i = 0; i < rows.all.n; i++)
+        json_array_append_new(commands, command_row(im, &rows.all.at[i]));
     json_t *time =
         json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:i}", "machine",
                   p->machine->name, "seconds", p->seconds, "products",
@@ -238,7 +358,7 @@ static json_t *time_of(const TitanImage *im, const Prediction *p)
     json_object_set_new(time, "stages", json_integer(im->nstages));
     json_object_set_new(time, "bubble", json_real(p->bubble));
     json_object_set_new(time, "commands", commands);
-    json_object_set_new(time, "played", played_rows(p));
+    json_object_set_new(time, "drawn", drawn_rows(a, &rows));
     return time;
 }
 
@@ -285,8 +405,8 @@ bool program_write(Job *j)
     json_object_set_new(page, "mesh", mesh_rows(&im));
     json_object_set(page, "functions", j->functions);
     json_object_set_new(page, "memory", memory_of(j, &im));
-    json_object_set_new(page, "time", time_of(&im, &p));
-    json_object_set_new(page, "collectives", moved_rows(&im, &p));
+    json_object_set_new(page, "time", time_of(&j->scratch, &im, &p));
+    json_object_set_new(page, "collectives", moved_rows(&j->scratch, &im, &p));
     char *text = page_fill(program_pages[0].text, page, &size);
     json_decref(page);
     if (!text) out_of_memory("page", size);

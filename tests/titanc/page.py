@@ -18,6 +18,7 @@ seen.memory = all("#memory rect").length;
 seen.time = all("#time rect").length;
 seen.finite = all("rect, line").every(r => [...r.attributes].every(a => !/NaN|Infinity|undefined|-[0-9]/.test(a.value)));
 seen.peak = all("#memory .peak").length;
+seen.note = all("#memory .note")[0].textContent;
 const svg = all("#memory svg")[0];
 svg.dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowRight"}));
 seen.names = all("#memory text.name").map(t => t.textContent);
@@ -54,18 +55,24 @@ live = [b for b in memory["buffers"] if b[4] <= memory["peak"] <= b[5]]
 expect(live and all(b[2] + b[3] <= memory["frame"] for b in memory["buffers"]), "a value lies outside of the frame")
 expect(abs(time["seconds"] / stats["step_seconds"] - 1) < 1e-4, (time["seconds"], stats))
 ends = {}
-for command, stream, start, seconds, stage in time["played"]:
+for rows in [tuple(c[:5]) for c in time["commands"]], [(c[0], c[1], c[3] / c[2]) for c in data["collectives"]]:
+    expect(len(set(rows)) == len(rows), "commands that are alike have two rows")
+expect(sum(d[5] for d in time["drawn"]) == time["all"] == sum(c[5] for c in time["commands"]), "not all commands are drawn")
+for command, stream, start, seconds, stage, n in time["drawn"]:
     expect(start >= ends.get((stage, stream), 0) - 1e-12, f"command {command} begins before its stream is free")
     ends[stage, stream] = start + seconds
 expect(time["stages"] == len(stats.get("stage_bytes", [0])) == len({stage for stage, _ in ends}), (time["stages"], stats))
 expect(abs(time["bubble"] - stats.get("bubble", time["bubble"])) < 1e-3, (time["bubble"], stats))
 expect(abs(max(ends.values()) - time["seconds"]) < 1e-9 * time["seconds"], (ends, time["seconds"]))
+print(f"page.py: the peak is in {memory['in']}; more commands than are drawn: {time['all'] > len(time['drawn'])}")
 if not browser.FOUND:
     print("page.py: there is no Chromium: what the page looks like was left out")
     sys.exit()
 seen = browser.look(sys.argv[1], PROBE)
 expect(seen["errors"] == [] and seen["finite"], seen)
-expect(seen["memory"] == len(memory["buffers"]) and seen["time"] == len(time["played"]) and seen["peak"] == 1, seen)
+expect(seen["memory"] == len([b for b in memory["buffers"] if b[5] >= memory["first"] and b[4] <= memory["last"]]) and seen["time"] == len(time["drawn"]), seen)
+inside = memory["in"] == "train"
+expect(seen["peak"] == inside and ("dashed" if inside else f"in {memory['in']}.") in seen["note"], seen)
 expect(seen["names"] and all(n in {f"{b[0]} {b[1]}" for b in memory["buffers"]} for n in seen["names"]), seen)
 expect(seen["whole"][:2] == ["config", "debug"] and "target" in seen["whole"], seen)
 expect(seen["first"] != seen["second"] and " at " in seen["first"], seen)
