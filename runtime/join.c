@@ -197,8 +197,9 @@ static TitanStatus enter(TitanStory *s, const World *w, double patience,
     return TITAN_OK;
 }
 
-static TitanStatus check_port(TitanStory *s, const World *w)
+static TitanStatus check_world(TitanStory *s, const World *w)
 {
+    if (w->wrong[0]) return titan_fail(s, TITAN_USAGE, "%s", w->wrong);
     char *end;
     long n = strtol(w->port, &end, 10);
     if (!*end && n > 0 && n <= UINT16_MAX) return TITAN_OK;
@@ -212,7 +213,7 @@ TitanStatus world_join(TitanStory *s, const World *w, double patience,
                        Joined *out)
 {
     *out = (Joined){.rank = w->rank, .ranks = w->ranks, .listener = -1};
-    TRY(check_port(s, w));
+    TRY(check_world(s, w));
     out->fds = malloc(w->ranks * sizeof *out->fds);
     out->places = calloc(w->ranks, sizeof *out->places);
     if (!out->fds || !out->places) return titan_no_memory(s);
@@ -243,6 +244,7 @@ void world_decline(const TitanStory *s, const World *w, TitanStatus status)
 {
     const struct timespec nap = {0, 50000000};
     double end = seconds_now() + LINGER_SECONDS;
+    if (w->wrong[0]) return;
     if (w->rank == 0) {
         gather_in_vain(w, status);
         return;

@@ -16,10 +16,14 @@ typedef struct World {
     uint32_t local, beside; /* its number on this machine, and of how many */
     char host[256], port[16];
     char run[RUN_NAME]; /* whatever tells it from others; or empty */
+    char wrong[160];    /* what keeps it from being a world; or empty */
 } World;
 
 /* False: no launcher, or it has started one process. */
 bool world_read(World *out);
+/* The variable of two that a launcher sets and that is there alone, OTHER: the
+ * one that is not; NULL: both are, or neither. */
+const char *world_half(const char **other);
 
 typedef struct Joined {
     uint32_t rank, ranks;

@@ -8,6 +8,7 @@
 #include "launch.h"
 
 #include "board.h"
+#include "join.h"
 #include "remote.h"
 
 #include <errno.h>
@@ -154,6 +155,17 @@ static TitanStatus begin_link(TitanStory *s, const TitanImage *im, char **argv,
     return st;
 }
 
+/* Whoever has started several so would have each of them do all the work. */
+static void note_half_a_world(const TitanImage *im)
+{
+    const char *other, *half = world_half(&other);
+    if (half && im->header->ranks > 1)
+        fprintf(stderr,
+                "note: %s is set and %s is not: this process makes all %" PRIu32
+                " ranks\n",
+                half, other, im->header->ranks);
+}
+
 /* --------------------------------------------------------- begin and end -- */
 
 TitanStatus launch_begin(TitanStory *s, const TitanImage *im,
@@ -163,7 +175,10 @@ TitanStatus launch_begin(TitanStory *s, const TitanImage *im,
     *out = (Launch){.board = board_new(im->header->ranks)};
     if (!out->board) return titan_no_memory(s);
     if (asked > 0) TRY(check_world(s, im, "the command line asks for", asked));
-    if (link_is_there()) TRY(begin_link(s, im, argv, options->patience, out));
+    if (link_is_there())
+        TRY(begin_link(s, im, argv, options->patience, out));
+    else if (asked <= 0)
+        note_half_a_world(im);
     options->board = out->board;
     options->link = out->link;
     if (out->link && out->link->rank > 0) {

@@ -48,6 +48,49 @@ static void first_host(const char *list, char *out, size_t size)
              rest);
 }
 
+/* What is set has to be a number from LEAST to MOST, which the variable OF
+ * says. */
+static void check_number(World *w, const char *name, long least, long most,
+                         const char *of)
+{
+    const char *text = getenv(name);
+    char *end = NULL;
+    long n = text ? strtol(text, &end, 10) : least;
+    if (w->wrong[0] || !text ||
+        (end != text && !*end && n >= least && n <= most))
+        return;
+    if (end == text || *end || n < least)
+        snprintf(w->wrong, sizeof w->wrong,
+                 "%s is \"%.40s\"; set it to a number from %ld on", name, text,
+                 least);
+    else
+        snprintf(w->wrong, sizeof w->wrong, "%s is %ld of a %s of %ld%s", name,
+                 n, of, most + 1 - least, least ? "" : "; they count from 0");
+}
+
+/* Numbers of ranks are below how many there are, here as everywhere. */
+static void check_torch(World *w)
+{
+    const char *beside = getenv("LOCAL_WORLD_SIZE");
+    check_number(w, "WORLD_SIZE", 1, INT32_MAX - 1, "");
+    check_number(w, "LOCAL_WORLD_SIZE", 1,
+                 number_of("WORLD_SIZE", INT32_MAX - 1), "WORLD_SIZE");
+    check_number(w, "RANK", 0, number_of("WORLD_SIZE", INT32_MAX) - 1,
+                 "WORLD_SIZE");
+    check_number(
+        w, "LOCAL_RANK", 0,
+        number_of(beside ? "LOCAL_WORLD_SIZE" : "WORLD_SIZE", INT32_MAX) - 1,
+        beside ? "LOCAL_WORLD_SIZE" : "WORLD_SIZE");
+}
+
+const char *world_half(const char **other)
+{
+    bool rank = getenv("RANK") != NULL, ranks = getenv("WORLD_SIZE") != NULL;
+    *other = rank ? "WORLD_SIZE" : "RANK";
+    if (rank == ranks) return NULL;
+    return rank ? "RANK" : "WORLD_SIZE";
+}
+
 static bool read_torch(World *w, long *rank, long *ranks)
 {
     const char *host = getenv("MASTER_ADDR");
@@ -63,7 +106,8 @@ static bool read_torch(World *w, long *rank, long *ranks)
     snprintf(w->host, sizeof w->host, "%s", host ? host : "127.0.0.1");
     w->local = (uint32_t)number_of("LOCAL_RANK", *rank);
     w->beside = (uint32_t)number_of("LOCAL_WORLD_SIZE", host ? 1 : *ranks);
-    return *rank >= 0;
+    if (getenv("RANK") && getenv("WORLD_SIZE")) check_torch(w);
+    return *rank >= 0 || w->wrong[0];
 }
 
 static bool read_slurm(World *w, long *rank, long *ranks)
@@ -94,9 +138,10 @@ bool world_read(World *out)
         return false;
     out->rank = (uint32_t)rank;
     out->ranks = (uint32_t)ranks;
+    if (out->wrong[0]) out->rank = 0, out->ranks = 1;
     if (out->beside == 0) out->beside = 1;
     /* one name for all, with one address */
     if (strcmp(out->host, "localhost") == 0)
         snprintf(out->host, sizeof out->host, "127.0.0.1");
-    return ranks > 1 && ranks < INT32_MAX;
+    return out->wrong[0] || (ranks > 1 && ranks < INT32_MAX);
 }
