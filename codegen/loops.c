@@ -255,9 +255,9 @@ enum { UNROLLED = 8, UNROLLED_GPU = 16 };
 static void emit_unrolled(Emit *e, LoopId loop)
 {
     const Loop *l = &e->k->loops.at[loop];
-    LV parts[UNROLLED_GPU], results[16];
+    LV parts[UNROLLED_GPU];
     unsigned n = (unsigned)l->hi;
-    if (l->accs.n > 16) BUG("more than 16 accumulators in one loop");
+    LV *results = NEW_ARRAY(e->k->arena, LV, l->accs.n + 1);
     LV *all = NEW_ARRAY(e->k->arena, LV, l->accs.n * n);
     for (unsigned i = 0; i < n; i++) {
         emit_turn(e, loop, emit_iconst(e, i), NULL);
