@@ -166,6 +166,15 @@ static void put_chunks(const Plan *p, const Shard *x, Buf *out)
                    axis_name(p->s->m, x->axes[i]), x->chunks);
 }
 
+static void put_bound(const Plan *p, const Shard *x)
+{
+    Module *m = p->s->m;
+    const char *axes = axes_str(m, x->axes, x->naxes);
+    if (x->bound > 0)
+        rule_place_set(m, arena_printf(p->s->a, "bound on %s", axes),
+                       x->node->span);
+}
+
 bool plan_bind(Plan *p)
 {
     Buf shard = {0}, pipeline = {0}, chunks = {0};
@@ -174,9 +183,13 @@ bool plan_bind(Plan *p)
         const Shard *x = p->shards.at[i];
         ok = put_rule(p, x, x->pipeline ? &pipeline : &shard);
         put_chunks(p, x, &chunks);
+        put_bound(p, x);
     }
     if (ok && shard.n) option_set(p->s->m, "shard", shard.at);
     if (ok && pipeline.n) option_set(p->s->m, "pipeline", pipeline.at);
+    for (uint32_t i = 0; ok && i < p->shards.n; i++)
+        if (p->shards.at[i]->pipeline)
+            rule_place_set(p->s->m, pipeline.at, p->shards.at[i]->node->span);
     if (ok && chunks.n) option_set(p->s->m, "chunks", chunks.at);
     buf_release(&chunks);
     buf_release(&shard);

@@ -257,7 +257,6 @@ static bool read_shard(Plan *p, const Node *rule)
     Shard *out = NEW(p->s->a, Shard);
     out->node = rule;
     out->in = rule_clause(rule, CLAUSE_in);
-    out->pipeline = rule_clause(rule, CLAUSE_schedule) != NULL;
     const Clause *over = rule_clause(rule, CLAUSE_over);
     if (!over) {
         Report *r = sema_error(p->s, DIAG_rule_unknown, rule->head,
@@ -278,8 +277,9 @@ static bool read_shard(Plan *p, const Node *rule)
         }
     }
     vec_push(p->s->a, &p->shards, out);
-    return order_read(p, rule, out) && rule_roles(p, rule, &out->roles) &&
-           each_read(p, rule, out) && entries_read(p, rule, out);
+    return stages_read(p, rule, out) && order_read(p, rule, out) &&
+           rule_roles(p, rule, &out->roles) && each_read(p, rule, out) &&
+           entries_read(p, rule, out);
 }
 
 /* A mesh axis that the shard wanted and another one had taken. */
@@ -405,18 +405,24 @@ bool shard_applies(Plan *p, const Shard *x, const Splittee *t)
     return false;
 }
 
-static bool shard_tensor(Plan *p, const Splittee *t)
+bool shard_take(Plan *p, const Splittee *t, Taken *taken)
 {
-    Taken taken = {.n = 0};
     for (uint32_t i = 0; i < p->shards.n; i++) {
         Shard *x = p->shards.at[i];
         if (!shard_applies(p, x, t)) continue;
         for (uint32_t m = 0; m < x->natoms; m++)
             for (uint32_t a = 0; a < x->naxes; a++)
                 if (type_axis(p->s->m, t->type, x->axes[a]) &&
-                    !try_axis(p, x, t, a, m, &taken))
+                    !try_axis(p, x, t, a, m, taken))
                     return false;
     }
+    return true;
+}
+
+static bool shard_tensor(Plan *p, const Splittee *t)
+{
+    Taken taken = {.n = 0};
+    if (!shard_take(p, t, &taken)) return false;
     why_tensor(p, t, &taken);
     return true;
 }
@@ -472,16 +478,6 @@ static bool shard_carried(Plan *p, uint32_t f, const Inst *in)
     return true;
 }
 
-/* pp cuts repeats: the axis has to be one. */
-static void mark_pipelines(Plan *p, const Inst *in)
-{
-    Axis a = attr_axis(p->s->m, in->attr, AT_axis);
-    for (uint32_t i = 0; i < p->shards.n; i++)
-        for (uint32_t k = 0; k < p->shards.at[i]->naxes; k++)
-            if (p->shards.at[i]->axes[k].id == a.id)
-                p->shards.at[i]->used |= p->shards.at[i]->pipeline;
-}
-
 static bool shard_values(Plan *p)
 {
     Module *m = p->s->m;
@@ -494,11 +490,9 @@ static bool shard_values(Plan *p)
                 (fn->params[i].role == ROLE_param ||
                  fn->params[i].role == ROLE_state))
                 continue;
-            if (in->op == OP_repeat) {
-                mark_pipelines(p, in);
-                if (!order_fits(p, in) || !shard_carried(p, f, in))
-                    return false;
-            }
+            if (in->op == OP_repeat &&
+                (!order_fits(p, in) || !shard_carried(p, f, in)))
+                return false;
             if (!shard_value(p, f, i)) return false;
         }
     }
@@ -643,8 +637,8 @@ bool plan_check(Sema *s, const Node *train)
         bool ok = read_mesh(&p, body);
         for (uint32_t i = 0; ok && i < body->block.n; i++)
             ok = check_rule(&p, body->block.at[i]);
-        if (!ok || !shard_mems(&p) || !shard_values(&p) || !rules_used(&p) ||
-            !dtype_close(&p) || !plan_bind(&p))
+        if (!ok || !stages_alone(&p) || !shard_mems(&p) || !shard_values(&p) ||
+            !rules_used(&p) || !dtype_close(&p) || !plan_bind(&p))
             return false;
     }
     return check_additive(s);

@@ -102,6 +102,8 @@ const Clause *rule_clause(const Node *rule, ClauseKind kind);
 bool rule_roles(Plan *p, const Node *rule, unsigned *roles);
 /* Whether the rule is for tensors of this role and place. */
 bool shard_applies(Plan *p, const Shard *x, const Splittee *t);
+/* Which mesh axes of the tensor go to which of its axes, by all rules. */
+bool shard_take(Plan *p, const Splittee *t, Taken *taken);
 /* Notes which rules have split the tensor, when --why asks for it. */
 void why_tensor(Plan *p, const Splittee *t, const Taken *taken);
 
@@ -134,7 +136,10 @@ const char *rule_text(Plan *p, const Node *rule);
 
 /* bind.c: the rules as options of the module. */
 bool plan_bind(Plan *p);
-/* stages.c: the clauses of a rule that cuts layers into stages. */
+/* stages.c: whether a rule cuts layers into stages, and what it says then; what
+ * else the rules say of its mesh axis; its words as an option. */
+bool stages_read(Plan *p, const Node *rule, Shard *out);
+bool stages_alone(Plan *p);
 bool plan_stages(Plan *p, const Shard *x, Buf *out);
 /* The sizes of the factors of a mesh axis, outermost first, of which products
  * in the rules take one after another; at most 8. */

@@ -137,6 +137,8 @@ bool remat_rule(Plan *p, const Node *rule)
             put_clause(p, &b, &rule->rule.clauses[i]);
     const char *text = b.at;
     option_set(p->s->m, "remat", *text == ' ' ? text + 1 : text);
+    rule_place_set(p->s->m, arena_printf(p->s->a, "remat%s", text + start),
+                   rule->span);
     buf_release(&b);
     return true;
 }

@@ -59,8 +59,12 @@ bool gather_rule(Plan *p, const Node *rule)
     for (uint32_t i = 0; i < rule->rule.subject.n; i++) {
         AxisList l = {.n = 0};
         if (!axes_of_term(s, rule->rule.subject.at[i], &l)) return false;
-        for (uint32_t k = 0; k < l.n; k++)
-            buf_printf(&b, "%s%s", b.n ? ", " : "", axis_name(s->m, l.at[k]));
+        for (uint32_t k = 0; k < l.n; k++) {
+            const char *axis = axis_name(s->m, l.at[k]);
+            buf_printf(&b, "%s%s", b.n ? ", " : "", axis);
+            rule_place_set(s->m, arena_printf(s->a, "gather %s by ring", axis),
+                           rule->span);
+        }
     }
     option_set(s->m, "ring", b.at);
     buf_release(&b);

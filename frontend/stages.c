@@ -10,23 +10,223 @@
  *
  * A schedule in quotes is a file beside the plan; the option `schedule` is what
  * stands in it.  `microbatch` counts the rows that one device has of the batch
- * in one pass through the stages.
+ * in one pass through the stages.  `shard layer over pp` alone, of layers, is
+ * such a rule too: what it says of how the axis is used has no other meaning.
+ * There is one such rule, and devices along its mesh axis have stages and no
+ * parts.
  */
 #include <inttypes.h>
 
 #include "plan.h"
 #include "train.h"
 
-/* On how many devices the rows of the batch are. */
-static int64_t batch_devices(const Plan *p, Axis batch)
+/* ------------------------------------------------------------------ rule -- */
+
+static bool is_repeated(const Module *m, Axis a)
 {
-    int64_t n = 1;
+    for (uint32_t f = 0; f < m->fns.n; f++) {
+        const Fn *fn = m->fns.at[f];
+        for (uint32_t i = 0; i < fn->ninsts; i++)
+            if (fn->insts[i].op == OP_repeat &&
+                attr_axis(m, fn->insts[i].attr, AT_axis).id == a.id)
+                return true;
+    }
+    return false;
+}
+
+/* A repeat with parameters of its own in each turn, and no field goes along it.
+ */
+static bool is_of_layers(Plan *p, Axis a)
+{
+    const Module *m = p->s->m;
+    bool params = false;
+    for (uint32_t i = 0; i < p->s->mems.n; i++) {
+        const Mem *mem = p->s->mems.at[i];
+        params |= mem->role == ROLE_param && type_axis(m, mem->type, a);
+    }
+    for (uint32_t f = 0; f < m->fns.n; f++) {
+        const Fn *fn = m->fns.at[f];
+        for (uint32_t i = 0; i < fn->nparams && fn->entry; i++)
+            if (fn->params[i].role == ROLE_input &&
+                type_axis(m, fn->params[i].type, a))
+                return false;
+    }
+    return params && is_repeated(m, a);
+}
+
+/* Nothing but what is split over what. */
+static bool is_bare(Plan *p, const Node *rule, const Shard *x)
+{
+    for (uint32_t i = 0; i < rule->rule.nclauses; i++)
+        if (rule->rule.clauses[i].kind != CLAUSE_over &&
+            rule->rule.clauses[i].kind != CLAUSE_chunks)
+            return false;
+    for (uint32_t i = 0; i < x->naxes; i++)
+        if (!is_of_layers(p, x->axes[i])) return false;
+    return true;
+}
+
+static bool refuse(Plan *p, Span at, const char *help, const char *what)
+{
+    Report *r = sema_error(p->s, DIAG_pipeline_rule, at, "%s", what);
+    report_help(r, "%s", help);
+    return false;
+}
+
+static const char layers_help[] = "write shard layer over pp schedule 1f1b";
+
+static bool axes_repeated(Plan *p, const Node *rule, const Shard *x)
+{
+    const Clause *over = rule_clause(rule, CLAUSE_over);
+    for (uint32_t i = 0; i < x->naxes; i++) {
+        if (is_repeated(p->s->m, x->axes[i])) continue;
+        Report *r =
+            sema_error(p->s, DIAG_rule_unused, x->axis_at[i],
+                       "rule shards nothing: there is no repeat over '%s'",
+                       axis_name(p->s->m, x->axes[i]));
+        report_help(r, "schedule, layers, ends and microbatch are of layers "
+                       "that stages share");
+        return false;
+    }
+    if (x->natoms != 1)
+        return refuse(p, over->span, layers_help,
+                      "stages go over one mesh axis");
+    return !x->product ||
+           refuse(p, rule->span, "name them one by one: shard a, b over pp",
+                  "a product of axes is no repeat");
+}
+
+/* What says where tensors lie is no matter of stages. */
+static bool clauses_fit(Plan *p, const Node *rule)
+{
+    for (uint32_t i = 0; i < rule->rule.nclauses; i++) {
+        const Clause *c = &rule->rule.clauses[i];
+        if (c->kind != CLAUSE_for && c->kind != CLAUSE_in &&
+            c->kind != CLAUSE_of && c->kind != CLAUSE_bound &&
+            c->kind != CLAUSE_each)
+            continue;
+        return refuse(p, c->span,
+                      "leave it out; such a rule has over, schedule, chunks, "
+                      "layers, ends and microbatch",
+                      arena_printf(p->s->a,
+                                   "'%s' in a rule that cuts layers into "
+                                   "stages, which are of the whole program",
+                                   clause_word(c->kind)));
+    }
+    const Clause *ends = rule_clause(rule, CLAUSE_ends);
+    return !ends || !rule_clause(rule, CLAUSE_layers) ||
+           refuse(p, ends->span, "leave out one of them",
+                  "'ends' beside 'layers', which says how many layers each "
+                  "stage has");
+}
+
+static bool numbers_fit(Plan *p, const Clause *c, int64_t least)
+{
+    for (uint32_t i = 0; c && i < c->terms.n; i++) {
+        const Node *t = c->terms.at[i];
+        if (t->kind == N_number && t->number.whole &&
+            t->number.integer >= least && t->number.integer <= 1 << 20)
+            continue;
+        Report *r =
+            sema_error(p->s, DIAG_number_range, t->span,
+                       "'%s' takes whole numbers from %d, found %s",
+                       clause_word(c->kind), (int)least, ast_str(p->s->m, t));
+        report_help(r, c->kind == CLAUSE_layers
+                           ? "a number for each stage, as layers 3, 5"
+                       : c->kind == CLAUSE_ends
+                           ? "what stands before the layers, and behind them, "
+                             "in layers: ends 1, 1"
+                           : "stages of a rank, as chunks 2");
+        return false;
+    }
+    return true;
+}
+
+bool stages_read(Plan *p, const Node *rule, Shard *out)
+{
+    const Clause *ends = rule_clause(rule, CLAUSE_ends);
+    out->pipeline = rule_clause(rule, CLAUSE_schedule) || ends ||
+                    rule_clause(rule, CLAUSE_layers) ||
+                    rule_clause(rule, CLAUSE_microbatch) ||
+                    is_bare(p, rule, out);
+    if (!out->pipeline) return true;
+    out->used = true;
+    if (!axes_repeated(p, rule, out) || !clauses_fit(p, rule) ||
+        !numbers_fit(p, rule_clause(rule, CLAUSE_chunks), 1) ||
+        !numbers_fit(p, rule_clause(rule, CLAUSE_layers), 0) ||
+        !numbers_fit(p, ends, 0))
+        return false;
+    return !ends || ends->terms.n == 2 ||
+           refuse(p, ends->span,
+                  "what stands before the layers, and behind them, in layers: "
+                  "ends 1, 1",
+                  arena_printf(p->s->a, "'ends' takes two numbers, found %u",
+                               ends->terms.n));
+}
+
+/* ---------------------------------------------------------- other rules -- */
+
+static bool goes_over(const Shard *x, MeshAxis m)
+{
+    for (uint32_t i = 0; i < x->natoms; i++)
+        if (x->atoms[i].id == m.id) return true;
+    return false;
+}
+
+bool stages_alone(Plan *p)
+{
+    const Shard *cut = NULL;
     for (uint32_t i = 0; i < p->shards.n; i++) {
         const Shard *x = p->shards.at[i];
-        for (uint32_t k = 0; k < x->naxes; k++)
-            for (uint32_t a = 0; x->axes[k].id == batch.id && a < x->natoms;
-                 a++)
-                n *= p->s->m->mesh.at[x->atoms[a].id].size;
+        if (!x->pipeline) continue;
+        if (cut) {
+            Report *r = sema_error(p->s, DIAG_rule_beaten, x->node->span,
+                                   "'%s' never applies: one rule cuts layers "
+                                   "into stages",
+                                   rule_text(p, x->node));
+            report_note(r, cut->node->span, "this one");
+            report_help(r, "one rule may name several repeats: shard encoder, "
+                           "decoder over pp");
+            return false;
+        }
+        cut = x;
+    }
+    for (uint32_t i = 0; cut && i < p->shards.n; i++) {
+        const Shard *x = p->shards.at[i];
+        const char *mesh = mesh_name(p->s->m, cut->atoms[0]);
+        if (x->pipeline || !goes_over(x, cut->atoms[0])) continue;
+        Report *r = sema_error(p->s, DIAG_rule_beaten, x->node->span,
+                               "'%s' splits over '%s', along which devices "
+                               "have stages and no parts",
+                               rule_text(p, x->node), mesh);
+        report_note(r, cut->node->span, "this rule makes the stages");
+        report_help(r, "leave out '%s', or split over another mesh axis", mesh);
+        return false;
+    }
+    return true;
+}
+
+/* ---------------------------------------------------------- microbatches -- */
+
+/* On how many devices the rows of a step are. */
+static int64_t batch_devices(Plan *p, Axis batch)
+{
+    const Module *m = p->s->m;
+    FnRef train;
+    int64_t n = 1;
+    if (!fn_find(m, module_str(p->s->m, "train"), &train)) return n;
+    const Fn *fn = fn_of(m, train);
+    for (uint32_t i = 0; i < fn->nparams; i++) {
+        Taken taken = {.n = 0};
+        Splittee t = {.type = fn->params[i].type, .role = ON_activation};
+        t.entry = t.name = "train";
+        if (fn->params[i].role != ROLE_input || !type_axis(m, t.type, batch))
+            continue;
+        if (!shard_take(p, &t, &taken)) return n;
+        for (uint32_t k = 0; k < taken.n; k++)
+            if (taken.at[k].axis.id == batch.id)
+                n *= m->mesh.at[taken.at[k].mesh.id].size;
+        return n;
     }
     return n;
 }
@@ -38,10 +238,12 @@ static bool set_microbatches(Plan *p, const Clause *c)
     const Node *t = c->terms.at[0];
     int64_t rows = t->number.integer;
     if (!axis_find(s->m, option_get(s->m, "batch_axis"), &batch)) return true;
-    if (rows < 1) {
+    if (!t->number.whole || rows < 1) {
         Report *r = sema_error(s, DIAG_pipeline_micros, t->span,
-                               "a microbatch of %" PRId64 " rows", rows);
-        report_help(r, "a microbatch has at least one row of '%s'",
+                               "a microbatch of %s rows", ast_str(s->m, t));
+        report_help(r,
+                    "a microbatch has at least one row of '%s', and whole "
+                    "ones",
                     axis_name(s->m, batch));
         return false;
     }
@@ -61,6 +263,8 @@ static bool set_microbatches(Plan *p, const Clause *c)
     option_set(s->m, "accumulate", arena_printf(s->a, "%" PRId64, parts));
     return true;
 }
+
+/* --------------------------------------------------------------- options -- */
 
 static bool read_schedule(Plan *p, const Node *name)
 {

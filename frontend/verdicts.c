@@ -125,12 +125,7 @@ bool rules_used(Plan *p)
             report_beaten(p, x);
             continue;
         }
-        if (x->pipeline)
-            sema_error(p->s, DIAG_rule_unused, x->node->span,
-                       "rule shards nothing: there is no repeat over '%s'",
-                       axes_str(p->s->m, x->axes, x->naxes));
-        else
-            report_unused(p, x);
+        report_unused(p, x);
     }
     return ok;
 }

@@ -354,6 +354,12 @@ typedef struct Option {
     Str name, value;
 } Option;
 
+/* Where a plan says what a pass reads of an option and talks of. */
+typedef struct RulePlace {
+    Str text;
+    Span at;
+} RulePlace;
+
 typedef struct Module {
     Arena *arena;   /* module life time: everything below */
     Arena *scratch; /* reset after each pass by the driver */
@@ -369,6 +375,7 @@ typedef struct Module {
     VEC(Fn *) fns;  /* in order; a pass may replace, append or remove */
     VEC(Slot) slots;
     VEC(Option) options;
+    VEC(RulePlace) rule_places;
 } Module;
 
 void module_init(Module *m, Arena *arena, Arena *scratch, Diag *diag);
@@ -412,6 +419,10 @@ void slots_keep(Module *m, const bool *keep);
 Str option_get(const Module *m, const char *name); /* empty: not set */
 void option_set(Module *m, const char *name, const char *value);
 int64_t option_int(const Module *m, const char *name, int64_t otherwise);
+/* By what the pass calls the rule, of equal ones the last; nowhere, {0}, where
+ * the module was text. */
+void rule_place_set(Module *m, const char *text, Span at);
+Span rule_place(const Module *m, const char *text);
 /* In how many parts the option `chunks` cuts what devices exchange. */
 enum { MOST_CHUNKS = 64 };
 

@@ -181,6 +181,20 @@ void option_set(Module *m, const char *name, const char *value)
     vec_push(m->arena, &m->options, made);
 }
 
+void rule_place_set(Module *m, const char *text, Span at)
+{
+    RulePlace made = {module_str(m, text), at};
+    vec_push(m->arena, &m->rule_places, made);
+}
+
+Span rule_place(const Module *m, const char *text)
+{
+    for (uint32_t i = m->rule_places.n; i-- > 0;)
+        if (strcmp(str_of(m, m->rule_places.at[i].text), text) == 0)
+            return m->rule_places.at[i].at;
+    return (Span){0};
+}
+
 int64_t option_int(const Module *m, const char *name, int64_t otherwise)
 {
     const char *text = str_of(m, option_get(m, name));

@@ -59,6 +59,7 @@ typedef struct Budget {
     Points *points, *gather; /* those with what turns gather */
     States *states;
     uint32_t moved; /* parameters whose states are on the host in a trial */
+    Span at;        /* of the rule */
     int64_t bytes;
     Known *known;  /* by position, with these */
     int64_t least; /* the smallest image that was seen */
@@ -431,7 +432,7 @@ static bool refuse(Budget *b)
 {
     Arena *a = b->m->scratch;
     bool moves = states_count(b->states) > 0;
-    Report *r = diag_error(b->m->diag, DIAG_remat_budget, (Span){0},
+    Report *r = diag_error(b->m->diag, DIAG_remat_budget, b->at,
                            "the budget is %s, with all that can be made again "
                            "%sthe peak is %s",
                            both(a, b->bytes),
@@ -542,10 +543,11 @@ static bool find_budget(Module *m, const Rules *rules, const Rule **out)
         const Rule *rule = &rules->at.at[i];
         if (rule->mode != MODE_budget) continue;
         if (*out) {
-            Report *r = diag_error(m->diag, DIAG_rule_unused, (Span){0},
-                                   "'%s' never applies: '%s' is for the whole "
-                                   "step",
-                                   rule->text, (*out)->text);
+            Report *r =
+                diag_error(m->diag, DIAG_rule_unused, rule_place(m, rule->text),
+                           "'%s' never applies: '%s' is for the whole "
+                           "step",
+                           rule->text, (*out)->text);
             report_help(r, "leave out one of them");
             return false;
         }
@@ -592,6 +594,7 @@ static bool budget_open(Opened *x, Module *m, const StepVec *steps, uint32_t at,
     x->b = (Budget){.m = m,
                     .o = o,
                     .passes = rest_of(m, steps, at),
+                    .at = rule_place(m, x->budget->text),
                     .bytes = x->budget->number,
                     .points = points,
                     .gather = points_gather(m, &pairs, &rules),

@@ -396,16 +396,17 @@ static void warn_unused(const Dispatch *d)
         if (!(r->bound > 0) || d->used[i] || devices == 1) continue;
         const char *mesh = mesh_name(m, r->mesh.at[0]);
         const char *axis = axes_str(m, r->axes.at, r->axes.n);
+        Span at = rule_place(m, arena_printf(m->scratch, "bound on %s", axis));
         if (d->uneven[i]) {
             diag_warning(
-                m->diag, DIAG_rule_ignored, (Span){0},
+                m->diag, DIAG_rule_ignored, at,
                 "the bound on '%s' has no effect: %lld of '%s' are not divided "
                 "by %lld devices",
                 axis, (long long)d->uneven[i], axis, (long long)devices);
             continue;
         }
         Report *w = diag_warning(
-            m->diag, DIAG_rule_ignored, (Span){0},
+            m->diag, DIAG_rule_ignored, at,
             "the bound on '%s' has no effect: no rows that choose by it "
             "are split over '%s'",
             axis, mesh);

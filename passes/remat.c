@@ -144,7 +144,7 @@ static bool too_many_turns(Remat *x, const Rule *rule, const Pair *p,
                            int64_t left)
 {
     Report *r = diag_error(
-        x->m->diag, DIAG_remat_turns, (Span){0},
+        x->m->diag, DIAG_remat_turns, rule_place(x->m, rule->text),
         "'%s' is for %" PRId64 " turns, repeat '%s' has %" PRId64 "%s",
         rule->text, rule->first, p->path, left,
         left < p->f.count ? " that no rule before it takes" : "");
@@ -272,7 +272,8 @@ static bool names_found(Remat *x, const Rule *rule)
     for (uint32_t i = 0; i < n; i++) {
         if (rule->named[i]) continue;
         const char *what, *name = name_at(rule, i, &what);
-        Report *r = diag_error(x->m->diag, DIAG_remat_name, (Span){0},
+        Report *r = diag_error(x->m->diag, DIAG_remat_name,
+                               rule_place(x->m, rule->text),
                                "'%s' in '%s' is no %s", name, rule->text, what);
         if (i >= kept + rule->offload.n)
             help_gathered(x, r);

@@ -100,11 +100,13 @@ static void warn_ignored(Module *m, const char *list, const Axes *made)
         for (uint32_t k = 0; k < made->n; k++)
             known |= made->at[k].id == i;
         if (known) continue;
-        Report *r = diag_warning(
-            m->diag, DIAG_rule_ignored, (Span){0},
-            "'gather %s by ring' has no effect: no attention has blocks of "
-            "'%s' that can go round",
-            axis_name(m, a), axis_name(m, a));
+        const char *rule =
+            arena_printf(m->scratch, "gather %s by ring", axis_name(m, a));
+        Report *r =
+            diag_warning(m->diag, DIAG_rule_ignored, rule_place(m, rule),
+                         "'%s' has no effect: no attention has blocks "
+                         "of '%s' that can go round",
+                         rule, axis_name(m, a));
         report_help(r, "name the axis of the keys, of which devices have parts "
                        "(-Rpass-missed=ring says more)");
     }

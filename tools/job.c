@@ -74,12 +74,15 @@ const char *job_pipeline(const Request *r)
     static const OptionId whole[] = {OPT_print_after, OPT_dump_dir,
                                      OPT_stop_after, OPT_check_meaning,
                                      OPT_time_passes};
+    static const OptionId said[] = {OPT_remarks, OPT_missed};
     const char *passes = option_text(r->o, OPT_passes);
     if (passes) return passes;
     if (needs_code(r)) return "train";
     if (any_given(r->o, whole, sizeof whole / sizeof *whole)) return "train";
-    if (r->emit == EMIT_tir) return NULL;
-    return option_given(r->o, OPT_check) ? "check" : NULL;
+    if (r->emit == EMIT_tir || !option_given(r->o, OPT_check)) return NULL;
+    /* what passes say behind those that can refuse a program, too */
+    return any_given(r->o, said, sizeof said / sizeof *said) ? "train"
+                                                             : "check";
 }
 
 static void on_step(void *user, uint32_t step, const char *pass)

@@ -20,8 +20,9 @@ typedef struct Count {
 
 static Report *broken(const Count *c, const char *what, Action x)
 {
-    return diag_error(c->ask->diag, DIAG_pipeline_schedule, c->ask->at,
-                      "%s ('%s') %s", action_words(c->ask->arena, x),
+    return diag_error(c->ask->diag, DIAG_pipeline_schedule,
+                      action_span(c->ask, x), "%s ('%s') %s",
+                      action_words(c->ask->arena, x),
                       action_text(c->ask->arena, x), what);
 }
 
@@ -36,6 +37,23 @@ enum {
     SEEN_input = 1 << ACTION_input,
     SEEN_weight = 1 << ACTION_weight
 };
+
+/* What a rank has done of the same before. */
+static void note_first(const Count *c, uint32_t rank, Action x, Report *r)
+{
+    const ActionVec *row = &c->s->rows[rank];
+    for (uint32_t i = 0; i < row->n; i++) {
+        Action first = row->at[i];
+        bool forward = first.kind == ACTION_forward;
+        if (first.kind == ACTION_idle || first.stage != x.stage ||
+            first.micro != x.micro || forward != (x.kind == ACTION_forward) ||
+            !first.length)
+            continue;
+        report_note(r, action_span(c->ask, first), "'%s' is here",
+                    action_text(c->ask->arena, first));
+        return;
+    }
+}
 
 static bool check_action(const Count *c, uint32_t rank, Action x)
 {
@@ -56,7 +74,8 @@ static bool check_action(const Count *c, uint32_t rank, Action x)
         (x.kind == ACTION_backward && *seen & SEEN_input) ||
         (x.kind == ACTION_input && *seen & SEEN_backward) ||
         (x.kind == ACTION_weight && *seen & SEEN_backward)) {
-        broken(c, "is done twice", x);
+        Report *r = broken(c, "is done twice", x);
+        note_first(c, rank, x, r);
         return false;
     }
     if (x.kind != ACTION_forward && !(*seen & SEEN_forward)) {
@@ -73,6 +92,20 @@ static bool check_action(const Count *c, uint32_t rank, Action x)
     return true;
 }
 
+/* What is missing stands nowhere: the last that is done of the same. */
+static void find_place(const Count *c, Action *x)
+{
+    const ActionVec *row = &c->s->rows[c->s->owner[x->stage]];
+    for (uint32_t i = 0; i < row->n; i++) {
+        const Action *y = &row->at[i];
+        if (y->kind == ACTION_idle || y->stage != x->stage ||
+            y->micro != x->micro)
+            continue;
+        x->at = y->at;
+        x->length = y->length;
+    }
+}
+
 static bool check_missing(const Count *c)
 {
     for (uint32_t i = 0; i < c->s->stages; i++)
@@ -82,6 +115,7 @@ static bool check_missing(const Count *c)
             if (seen & SEEN_forward)
                 x.kind = seen & SEEN_input ? ACTION_weight : ACTION_backward;
             if (seen & 1 << x.kind) continue;
+            find_place(c, &x);
             Report *r = broken(c, "is missing", x);
             report_help(r, "rank %u has stage %u", c->s->owner[i], i);
             return false;
@@ -267,8 +301,11 @@ static void report_circle(const Graph *g, const Walk *w, uint32_t start)
                            "the ranks of the pipeline wait for one another");
     for (uint32_t i = start; i < w->n && i < start + MOST_NOTES; i++) {
         const Edge *e = &g->edges.at[w->by[i]];
-        report_note(r, (Span){0, 0, 0}, "rank %u: %s comes behind %s", e->rank,
-                    command_words(g, g->nodes.at[e->to]),
+        const Command *to = g->nodes.at[e->to];
+        bool written = to->kind == COMMAND_action && to->action.length;
+        report_note(r, written ? action_span(g->ask, to->action) : (Span){0},
+                    "rank %u: %s comes behind %s", e->rank,
+                    command_words(g, to),
                     command_words(g, g->nodes.at[w->path[i]]));
     }
 }

@@ -6,7 +6,9 @@
  *
  * `(0F3;1B2)OVERLAP_F_B` is two actions side by side.  A rank has the stages
  * that its row names.  Transfers, gathers and reductions are the compiler's:
- * what they follow from is all here.
+ * what they follow from is all here.  Files of other tools may have cells for
+ * them (`1SEND_F0`, `0UNSHARD`), of which one warning says that they are not
+ * read.
  */
 #include <ctype.h>
 #include <stdarg.h>
@@ -19,8 +21,17 @@ typedef struct Reader {
     const ScheduleAsk *ask;
     const char *text, *at;
     VEC(ActionVec) rows;
+    Span unread;       /* the first cell that is the compiler's */
+    uint32_t nunread;  /* how many there are */
+    uint32_t furthest; /* stage of one */
     bool failed;
 } Reader;
+
+static Span span_of(const Reader *rd, const char *from, size_t n)
+{
+    uint32_t at = (uint32_t)(from - rd->text);
+    return (Span){rd->ask->at.file, at, at + (uint32_t)(n ? n : 1)};
+}
 
 static void PRINTF(4, 5)
     fail(Reader *rd, const char *from, const char *help, const char *fmt, ...)
@@ -28,9 +39,7 @@ static void PRINTF(4, 5)
     va_list args;
     if (rd->failed) return;
     rd->failed = true;
-    size_t n = strcspn(from, ",\n\r");
-    Span at = {rd->ask->at.file, (uint32_t)(from - rd->text),
-               (uint32_t)(from - rd->text + (n ? n : 1))};
+    Span at = span_of(rd, from, strcspn(from, ",\n\r"));
     Buf b = {0};
     va_start(args, fmt);
     buf_vprintf(&b, fmt, args);
@@ -56,40 +65,57 @@ static bool number(Reader *rd, uint32_t *out)
     return rd->at > from;
 }
 
-/* The compiler's own words of other tools' files. */
-static void refuse_word(Reader *rd, const char *cell)
+static bool take(Reader *rd, const char *word)
 {
-    static const char *const words[] = {"UNSHARD", "RESHARD", "SEND", "RECV",
-                                        "REDUCE_GRAD"};
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        if (!strncmp(rd->at, words[i], strlen(words[i]))) {
-            fail(rd, cell,
-                 "leave these cells out: what is sent, gathered and reduced "
-                 "follows from the actions",
-                 "'%s' is no action of a stage", words[i]);
-            return;
-        }
-    fail(rd, cell, cell_help, "expected an action, found '%.*s'",
-         (int)strcspn(cell, ",\n\r"), cell);
+    size_t n = strlen(word);
+    if (strncmp(rd->at, word, n) != 0) return false;
+    rd->at += n;
+    return true;
+}
+
+/* The compiler's own words of other tools' files, behind the stage. */
+static bool unread(Reader *rd)
+{
+    static const struct {
+        const char *word;
+        bool micro;
+    } words[] = {{"UNSHARD", false}, {"RESHARD", false}, {"REDUCE_GRAD", false},
+                 {"SEND_F", true},   {"RECV_F", true},   {"SEND_B", true},
+                 {"RECV_B", true}};
+    const char *from = rd->at;
+    uint32_t stage, micro;
+    bool ok = number(rd, &stage);
+    for (size_t i = 0; ok && i < sizeof words / sizeof *words; i++) {
+        if (!take(rd, words[i].word)) continue;
+        if (words[i].micro && !number(rd, &micro)) break;
+        if (rd->nunread++ == 0)
+            rd->unread = span_of(rd, from, (size_t)(rd->at - from));
+        if (stage > rd->furthest) rd->furthest = stage;
+        return true;
+    }
+    rd->at = from;
+    return false;
 }
 
 static bool action(Reader *rd, const char *cell, ActionVec *row)
 {
     static const char letters[] = "FBIW";
-    Action x = {.kind = ACTION_idle};
+    const char *from = rd->at;
+    Action x = {.kind = ACTION_idle, .at = (uint32_t)(from - rd->text)};
     bool ok = number(rd, &x.stage);
     const char *letter = ok && *rd->at ? strchr(letters, *rd->at) : NULL;
     if (letter) {
         rd->at++;
         x.kind = (ActionKind)(letter - letters);
         ok = number(rd, &x.micro);
-        if (!ok) rd->at--;
     }
     if (ok && letter) {
+        x.length = (uint32_t)(rd->at - from);
         vec_push(rd->ask->arena, row, x);
         return true;
     }
-    refuse_word(rd, cell);
+    fail(rd, cell, cell_help, "expected an action, found '%.*s'",
+         (int)strcspn(cell, ",\n\r"), cell);
     return false;
 }
 
@@ -97,14 +123,6 @@ static void skip(Reader *rd)
 {
     while (*rd->at == ' ' || *rd->at == '\t' || *rd->at == '\r')
         rd->at++;
-}
-
-static bool take(Reader *rd, const char *word)
-{
-    size_t n = strlen(word);
-    if (strncmp(rd->at, word, n) != 0) return false;
-    rd->at += n;
-    return true;
 }
 
 static bool overlapped(Reader *rd, const char *cell, ActionVec *row)
@@ -129,7 +147,7 @@ static void cell(Reader *rd, ActionVec *row)
     if (take(rd, "("))
         overlapped(rd, from, row);
     else if (*rd->at && !strchr(",\n", *rd->at))
-        action(rd, from, row);
+        (void)(unread(rd) || action(rd, from, row));
     else
         vec_push(rd->ask->arena, row, ((Action){.kind = ACTION_idle}));
     skip(rd);
@@ -181,7 +199,9 @@ static bool check_size(const Reader *rd, uint32_t stages, uint32_t micros)
         r = diag_error(ask->diag, DIAG_pipeline_file, ask->at,
                        "the schedule has %u microbatches, the step %u", micros,
                        ask->micros);
-        report_help(r, "set accumulate to %u, or write another schedule",
+        report_help(r,
+                    "give the step %u, by accumulate or by microbatch of the "
+                    "plan's rule, or write another schedule",
                     micros);
         return false;
     }
@@ -191,6 +211,28 @@ static bool check_size(const Reader *rd, uint32_t stages, uint32_t micros)
         report_help(r, "stages count from 0");
         return false;
     }
+    return true;
+}
+
+static bool say_unread(const Reader *rd, uint32_t stages)
+{
+    Report *r;
+    if (rd->nunread == 0) return true;
+    if (rd->furthest >= stages) {
+        r = diag_error(rd->ask->diag, DIAG_pipeline_file, rd->unread,
+                       "a cell is of stage %u, which has no action",
+                       rd->furthest);
+        report_help(r, "there are %u stages, counted from 0", stages);
+        return false;
+    }
+    r = diag_warning(rd->ask->diag, DIAG_rule_ignored, rd->unread,
+                     "%u cell%s that send%s, gather%s or reduce%s %s not read",
+                     rd->nunread, rd->nunread == 1 ? "" : "s",
+                     rd->nunread == 1 ? "s" : "", rd->nunread == 1 ? "s" : "",
+                     rd->nunread == 1 ? "s" : "",
+                     rd->nunread == 1 ? "is" : "are");
+    report_help(r, "leave them out: what is sent, gathered and reduced follows "
+                   "from the actions");
     return true;
 }
 
@@ -217,7 +259,8 @@ Schedule *schedule_read(const ScheduleAsk *ask, const char *text)
     rows(&rd);
     if (rd.failed) return NULL;
     count(&rd, &stages, &micros);
-    if (!check_size(&rd, stages, micros)) return NULL;
+    if (!check_size(&rd, stages, micros) || !say_unread(&rd, stages))
+        return NULL;
     Schedule *s = schedule_new(ask->arena, ask->ranks, stages, micros);
     memcpy(s->rows, rd.rows.at, rd.rows.n * sizeof *s->rows);
     find_owners(s);

@@ -28,6 +28,7 @@ typedef struct PipelineRule {
     VEC(Axis) axes;
     MeshAxis mesh;
     const char *schedule; /* a word of schedules.def, or the name of a file */
+    bool quoted;          /* that is a file */
     const char *file;     /* its text; NULL: no file */
     uint32_t chunks;      /* 0: as few as the schedule takes */
     VEC(int64_t) layers;  /* of each stage; empty: as even as they go */
@@ -46,6 +47,7 @@ typedef struct Cut {
     Module *m;
     PassCtx *cx;
     Arena *a;
+    const char *text; /* of the rule */
     PipelineRule rule;
     uint32_t ranks, stages, micros;
     const Schedule *s;

@@ -130,11 +130,12 @@ static bool check_micros(const ScheduleAsk *ask, ScheduleKind k)
     if (full && n < stages) {
         Report *r = diag_error(ask->diag, DIAG_pipeline_micros, ask->at,
                                "%s needs as many microbatches as stages: there "
-                               "are %u microbatches, %u stages",
-                               schedule_name(k), n, stages);
+                               "%s %u microbatch%s, %u stages",
+                               schedule_name(k), n == 1 ? "is" : "are", n,
+                               n == 1 ? "" : "es", stages);
         report_help(r,
-                    "accumulate = %u or more, fewer rows a microbatch, or "
-                    "gpipe",
+                    "%u microbatches or more, by accumulate or by fewer rows "
+                    "a microbatch, or gpipe",
                     stages);
         return false;
     }
@@ -144,7 +145,9 @@ static bool check_micros(const ScheduleAsk *ask, ScheduleKind k)
                                "%s runs microbatches in %u equal rounds: %u "
                                "do not divide by %u",
                                schedule_name(k), rounds, n, rounds);
-        report_help(r, "accumulate = %u, a multiple of the %u ranks",
+        report_help(r,
+                    "%u microbatches, a multiple of the %u ranks, by "
+                    "accumulate or by microbatch",
                     (n + ask->ranks - 1) / ask->ranks * ask->ranks, ask->ranks);
         return false;
     }
@@ -160,7 +163,10 @@ static bool check_chunks(const ScheduleAsk *ask, ScheduleKind k)
                            "chunks %u",
                            schedule_name(k), low, low == 1 ? "" : "s",
                            low == high ? "" : " or more", ask->chunks);
-    report_help(r, "write chunks %u", low);
+    if (high == 1)
+        report_help(r, "write chunks 1, or schedule interleaved_1f1b");
+    else
+        report_help(r, "write chunks %u", low);
     return false;
 }
 

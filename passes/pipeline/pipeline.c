@@ -32,9 +32,12 @@
 
 /* ---------------------------------------------------------------- layers -- */
 
+/* The rule, or of IR that was read the step. */
 static Span place_of(const Cut *c)
 {
     FnRef train;
+    Span rule = rule_place(c->m, c->text);
+    if (rule.file) return rule;
     if (!fn_find(c->m, module_str(c->m, "train"), &train)) return (Span){0};
     return loc_span(c->m, fn_of(c->m, train)->loc);
 }
@@ -107,6 +110,18 @@ static bool cut_layers(Cut *c)
 
 /* -------------------------------------------------------------- schedule -- */
 
+/* Stages wait for the first microbatch, and for the last one's way back. */
+static void warn_few(const Cut *c)
+{
+    if (c->micros >= c->stages || c->ranks == 1) return;
+    Report *r = diag_warning(
+        c->m->diag, DIAG_pipeline_micros, place_of(c),
+        "%u microbatch%s for %u stages: ranks are idle for %.0f %% of the time",
+        c->micros, c->micros == 1 ? "" : "es", c->stages, 100 * c->run.bubble);
+    report_help(r, "as many microbatches as stages or more: a larger "
+                   "accumulate, or fewer rows a microbatch");
+}
+
 static bool make_schedule(Cut *c)
 {
     ScheduleKind kind;
@@ -134,7 +149,9 @@ static bool make_schedule(Cut *c)
     ActionCosts costs = costs_usual();
     c->run = schedule_run(c->a, c->s, &costs);
     CommandList *lists = schedule_commands(c->a, c->s, &c->run);
-    return commands_check(&ask, lists, c->ranks);
+    if (!commands_check(&ask, lists, c->ranks)) return false;
+    warn_few(c);
+    return true;
 }
 
 static void say(const Cut *c)
@@ -191,6 +208,7 @@ bool pass_pipeline(Module *m, PassCtx *cx)
     Cut c = {.m = m, .cx = cx, .a = m->scratch};
     const char *text = pass_option(m, cx, "pipeline", "");
     if (!*text || !module_is_global(m)) return true;
+    c.text = text;
     if (!rule_read(&c, text)) return false;
     c.ranks = (uint32_t)m->mesh.at[c.rule.mesh.id].size;
     c.micros = (uint32_t)pass_option_int(m, cx, "accumulate", 1);

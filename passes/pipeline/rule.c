@@ -14,7 +14,8 @@ typedef struct Words {
 
 static bool fail(Words *w, const char *what)
 {
-    Report *r = diag_error(w->c->m->diag, DIAG_pipeline_rule, (Span){0},
+    Report *r = diag_error(w->c->m->diag, DIAG_pipeline_rule,
+                           rule_place(w->c->m, w->text),
                            "option 'pipeline' is '%s': %s", w->text, what);
     report_help(r, "write layer over pp schedule 1f1b");
     return false;
@@ -71,6 +72,7 @@ static bool clause(Words *w, const char *name)
     PipelineRule *r = &w->c->rule;
     int64_t n;
     if (!strcmp(name, "schedule")) {
+        r->quoted = w->at[strspn(w->at, " ")] == '"';
         r->schedule = word(w);
         return r->schedule || fail(w, "the schedule is missing");
     }
@@ -96,7 +98,6 @@ bool rule_read(Cut *c, const char *text)
     if (!axes(&w)) return false;
     for (const char *name; (name = word(&w));)
         if (!clause(&w, name)) return false;
-    const char *file = pass_option(c->m, c->cx, "schedule", "");
-    c->rule.file = *file ? file : NULL;
+    if (c->rule.quoted) c->rule.file = pass_option(c->m, c->cx, "schedule", "");
     return true;
 }

@@ -69,6 +69,12 @@ Schedule *schedule_new(Arena *a, uint32_t ranks, uint32_t stages,
     return s;
 }
 
+Span action_span(const ScheduleAsk *ask, Action x)
+{
+    if (!x.length) return ask->at;
+    return (Span){ask->at.file, x.at, x.at + x.length};
+}
+
 static const struct {
     char letter;
     const char *words;

@@ -28,6 +28,7 @@ typedef struct Action {
     ActionKind kind;
     bool beside; /* runs beside the action behind it */
     uint32_t stage, micro;
+    uint32_t at, length; /* in the text of a file; 0, 0: made */
 } Action;
 
 typedef VEC(Action) ActionVec;
@@ -80,6 +81,8 @@ Schedule *schedule_new(Arena *a, uint32_t ranks, uint32_t stages,
 const char *action_text(Arena *a, Action x);
 /* "the backward of microbatch 2 by stage 1" */
 const char *action_words(Arena *a, Action x);
+/* Where a file has it, or else the whole is asked for. */
+Span action_span(const ScheduleAsk *ask, Action x);
 /* Some backward is in two parts. */
 bool schedule_splits(const Schedule *s);
 

@@ -189,7 +189,7 @@ bool rule_refuse(Module *m, const Rule *rule, const Pairs *pairs,
         if (rule_is_for(rule, pairs->at.at[i])) why = taken;
         buf_printf(&b, "%s%s", i ? ", " : "", pairs->at.at[i]->path);
     }
-    Report *r = diag_error(m->diag, DIAG_rule_unused, (Span){0},
+    Report *r = diag_error(m->diag, DIAG_rule_unused, rule_place(m, rule->text),
                            "'%s' never applies: %s", rule->text, why);
     if (b.n) report_help(r, "repeats with a backward: %s", b.at);
     buf_release(&b);

@@ -252,7 +252,12 @@ static void test_file_broken(void **state)
         uint32_t line, column;
     } cases[] = {
         {"0F0,0B0\n1F0,1X0\n", "expected an action, found '1X0'", 2, 5},
-        {"0F0,SEND_F\n1F0\n", "'SEND' is no action of a stage", 1, 5},
+        {"0F0,SEND_F\n1F0\n", "expected an action, found 'SEND_F'", 1, 5},
+        {"0F0,0SEND_F\n1F0\n", "expected an action, found '0SEND_F'", 1, 5},
+        {"0F0,0UNSHARD1\n1F0\n", "the cell goes on behind its action", 1, 5},
+        {"0F0,0B0\n1F0,1B0,2RESHARD\n",
+         "a cell is of stage 2, which has no action", 2, 9},
+        {"", "the schedule has 0 rows, the pipeline 2 ranks", 0, 0},
         {"0F0,F0,0B0\n1F0,1B0\n", "expected an action, found 'F0'", 1, 5},
         {"0F0,(0F1;1B0),0B0\n1F0\n", "expected two actions side by side", 1, 5},
         {"0F0 0B0\n1F0,1B0\n", "the cell goes on behind its action", 1, 1},
@@ -261,21 +266,21 @@ static void test_file_broken(void **state)
         {"0F0,0F1,0B0,0B1\n1F0,1B0\n",
          "the schedule has 2 microbatches, the step 1", 0, 0},
         {"0F0,0B0\n1F0\n",
-         "the backward of microbatch 0 by stage 1 ('1B0') is missing", 0, 0},
+         "the backward of microbatch 0 by stage 1 ('1B0') is missing", 2, 1},
         {"0F0,0I0\n1F0,1B0\n",
          "the backward for its weights of microbatch 0 by stage 0 ('0W0') is "
          "missing",
-         0, 0},
+         1, 5},
         {"0F0,0B0\n1F0,1B0,0F0\n",
          "the forward of microbatch 0 by stage 0 ('0F0') is not on the rank "
          "of its stage",
-         0, 0},
+         2, 9},
         {"0F0,0B0,0B0\n1F0,1B0\n",
-         "the backward of microbatch 0 by stage 0 ('0B0') is done twice", 0, 0},
+         "the backward of microbatch 0 by stage 0 ('0B0') is done twice", 1, 9},
         {"0F0,0B0\n1B0,1F0\n",
          "the backward of microbatch 0 by stage 1 ('1B0') comes before its "
          "forward",
-         0, 0}};
+         2, 1}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         World w;
         world_open(&w, 2, 1, 1);
@@ -293,6 +298,23 @@ static void test_file_broken(void **state)
 }
 
 /* -------------------------------------------------------------- deadlock -- */
+
+/* Cells of other tools' files, which are the compiler's, are not read. */
+static void test_file_lowered(void **state)
+{
+    (void)state;
+    World w;
+    world_open(&w, 2, 1, 1);
+    Schedule *s = read_text(&w, "0UNSHARD,0F0,0SEND_F0,0RECV_B0,0B0,"
+                                "0REDUCE_GRAD,0RESHARD\n"
+                                "1RECV_F0,1F0,1B0,1SEND_B0\n");
+    assert_non_null(s);
+    assert_string_equal(row_text(&w, s, 0), "0F0 0B0");
+    assert_string_equal(row_text(&w, s, 1), "1F0 1B0");
+    assert_string_equal(first_error(&w),
+                        "7 cells that send, gather or reduce are not read");
+    unit_close(&w.u);
+}
 
 /* What is printed of a schedule whose commands do not end. */
 static const char *refusal(World *w, const CommandList *lists, uint32_t n)
@@ -482,6 +504,7 @@ int main(void)
                                        cmocka_unit_test(test_refused),
                                        cmocka_unit_test(test_file),
                                        cmocka_unit_test(test_file_broken),
+                                       cmocka_unit_test(test_file_lowered),
                                        cmocka_unit_test(test_circle),
                                        cmocka_unit_test(test_swapped),
                                        cmocka_unit_test(test_unmatched),
