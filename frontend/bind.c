@@ -55,9 +55,7 @@ static uint32_t factors_of(Sema *s, const Node *product, int64_t size,
     uint32_t n = 0;
     if (!axes_of_term(s, product, &l)) return 0;
     for (uint32_t i = 0; i < l.n && size > 1 && n < 7; i++) {
-        ConfigValue *c =
-            config_find(s, s->main, module_str(s->m, axis_name(s->m, l.at[i])));
-        int64_t have = c ? (int64_t)c->value.number : 0;
+        int64_t have = axis_size(s, l.at[i]);
         int64_t f = have > 0 ? gcd(have, size) : 1;
         if (f == 1) continue;
         out[n++] = f;

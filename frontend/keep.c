@@ -48,7 +48,41 @@ bool keep_rule(Plan *p, const Node *rule)
     for (uint32_t i = 0; i < s->mems.n; i++)
         if (is_kept(p, rule_clause(rule, CLAUSE_in), s->mems.at[i]))
             buf_printf(&b, "%s%s", b.n ? " " : "", STR(s, s->mems.at[i]->path));
+    vec_push(s->a, &p->keeps, rule);
     option_set(s->m, "keep", b.n ? b.at : "");
     buf_release(&b);
+    return true;
+}
+
+static bool is_gathered(Plan *p, const Mem *mem)
+{
+    Taken taken = {.n = 0};
+    Splittee t = {.type = mem->type, .role = ON_param, .mem = mem};
+    t.name = mem_words(p->s, mem);
+    if (!shard_take(p, &t, &taken)) return false;
+    for (uint32_t i = 0; i < taken.n; i++)
+        if (!(taken.at[i].by->roles & ~(unsigned)ON_kept)) return true;
+    return false;
+}
+
+bool keeps_used(Plan *p)
+{
+    Sema *s = p->s;
+    for (uint32_t i = 0; i < p->keeps.n; i++) {
+        const Node *rule = p->keeps.at[i];
+        const Clause *in = rule_clause(rule, CLAUSE_in);
+        bool used = false;
+        for (uint32_t m = 0; m < s->mems.n && !used; m++)
+            used =
+                is_kept(p, in, s->mems.at[m]) && is_gathered(p, s->mems.at[m]);
+        if (used) continue;
+        Report *r = sema_error(s, DIAG_rule_unused, rule->span,
+                               "'%s' never applies: none of these parameters "
+                               "is gathered",
+                               rule_text(p, rule));
+        report_help(r, "a rule like shard embed over dp for param has them lie "
+                       "in parts, which are gathered for use");
+        return false;
+    }
     return true;
 }

@@ -51,6 +51,24 @@ static void add_atoms(Plan *p, const Node *body, MeshPart *part)
     }
 }
 
+/* The mesh axis of the plan that the atom is, or is a factor of. */
+static const MeshPart *part_of(const Plan *p, MeshAxis m)
+{
+    for (uint32_t i = 0; i < p->parts.n; i++)
+        for (uint32_t k = 0; k < p->parts.at[i].natoms; k++)
+            if (p->parts.at[i].atoms[k].id == m.id) return &p->parts.at[i];
+    return NULL;
+}
+
+const char *mesh_words(const Plan *p, MeshAxis m)
+{
+    const MeshPart *part = part_of(p, m);
+    if (!part || part->natoms == 1) return mesh_name(p->s->m, m);
+    return arena_printf(
+        p->s->m->arena, "%s (%lld of %lld)", STR(p->s, part->name),
+        (long long)p->s->m->mesh.at[m.id].size, (long long)part->size);
+}
+
 /* A mesh axis is an atom, or a product of others, outermost first. */
 static bool add_part(Plan *p, const Node *body, const Setting *set)
 {
@@ -252,6 +270,18 @@ static bool add_mesh(Plan *p, const Node *t, Shard *out)
     return true;
 }
 
+/* Paths are those of what is kept. */
+static bool paths_fit(Plan *p, const Shard *x)
+{
+    if (!x->in || x->roles & (unsigned)ON_kept) return true;
+    Report *r = sema_error(p->s, DIAG_rule_unknown, x->in->span,
+                           "'in' names parameters and states, and the rule is "
+                           "for what is computed");
+    report_help(r, "leave one of them out: what is computed follows the "
+                   "parameters");
+    return false;
+}
+
 static bool read_shard(Plan *p, const Node *rule)
 {
     Shard *out = NEW(p->s->a, Shard);
@@ -278,8 +308,8 @@ static bool read_shard(Plan *p, const Node *rule)
     }
     vec_push(p->s->a, &p->shards, out);
     return stages_read(p, rule, out) && order_read(p, rule, out) &&
-           rule_roles(p, rule, &out->roles) && each_read(p, rule, out) &&
-           entries_read(p, rule, out);
+           rule_roles(p, rule, &out->roles) && paths_fit(p, out) &&
+           each_read(p, rule, out) && entries_read(p, rule, out);
 }
 
 /* A mesh axis that the shard wanted and another one had taken. */
@@ -304,6 +334,22 @@ typedef struct Left {
     int64_t each;
 } Left;
 
+/* Behind what other mesh axes have taken, but for factors of EXCEPT. */
+static Left left_of(const Plan *p, const Shard *x, Axis a, const Splittee *t,
+                    const Taken *taken, const MeshPart *except)
+{
+    int64_t size = type_size(p->s->m, t->type, a);
+    Left left = {size, {size, size}, x->zigzag ? 2 : 1};
+    for (uint32_t i = 0; i < taken->n; i++) {
+        const TakenRow *row = &taken->at[i];
+        if (row->axis.id != a.id) continue;
+        if (except && part_of(p, row->mesh) == except) continue;
+        left.of = axis_share_cut(left.of, p->s->m->mesh.at[row->mesh.id].size);
+        if (row->by->zigzag) left.each = 2;
+    }
+    return left;
+}
+
 static bool is_batch(const Plan *p, Axis a)
 {
     Str batch = option_get(p->s->m, "batch_axis");
@@ -319,44 +365,82 @@ static bool may_be_uneven(const Plan *p, const Shard *x, Axis a, Left left,
            !(x->roles & ~(unsigned)ON_kept);
 }
 
-static bool not_divisible(Plan *p, const Shard *x, uint32_t axis, MeshAxis m,
-                          Left left)
+/* The axes of a product that the tensor has, as one. */
+static Left product_of(Plan *p, const Shard *x, const Splittee *t,
+                       const char **name)
 {
-    Sema *s = p->s;
-    const char *name = axis_name(s->m, x->axes[axis]), *rest = "";
-    if (left.of.first != left.size)
-        rest = arena_printf(s->a, ", of which other mesh axes leave %lld",
-                            (long long)left.of.first);
-    int64_t parts = s->m->mesh.at[m.id].size;
-    Report *r = sema_error(
-        s, DIAG_not_divisible, x->axis_at[axis],
-        "mesh axis '%s' (%lld) does not divide axis '%s' (%lld%s)",
-        mesh_name(s->m, m), (long long)parts, name, (long long)left.size, rest);
-    AxisShare part = axis_share_cut(left.of, parts);
-    if (left.each == 1 && !is_batch(p, x->axes[axis]) && part.first > 1 &&
-        part.last <= 0)
-        report_note(r, (Span){0},
-                    "a part is %lld, rounded up, so the last device would "
-                    "have none",
-                    (long long)part.first);
-    if (left.each > 1)
-        report_note(r, (Span){0},
-                    "in zigzag order a device has two parts, one from either "
-                    "end");
-    ConfigValue *c = config_find(s, s->main, module_str(s->m, name));
-    if (c && c->overridden)
-        report_note(r, (Span){0}, "'%s' is set by -D %s=%lld", name, name,
-                    (long long)c->value.number);
-    else if (c)
-        report_note(r, c->at, "'%s' is set here", name);
+    const char *text = "";
+    int64_t size = 1;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < x->naxes; i++) {
+        if (!type_axis(p->s->m, t->type, x->axes[i])) continue;
+        size = times(size, type_size(p->s->m, t->type, x->axes[i]));
+        text = arena_printf(p->s->a, "%s%s%s", text, n++ ? " " : "",
+                            axis_name(p->s->m, x->axes[i]));
+    }
+    *name = n > 1 ? arena_printf(p->s->a, "(%s)", text) : text;
+    return (Left){size, {size, size}, x->zigzag ? 2 : 1};
+}
+
+static void note_sizes(Plan *p, Report *r, const Shard *x, uint32_t axis)
+{
+    uint32_t first = x->product ? 0 : axis;
+    uint32_t last = x->product ? x->naxes - 1 : axis;
+    for (uint32_t i = first; i <= last; i++) {
+        Sema *s = p->s;
+        const char *name = axis_name(s->m, x->axes[i]);
+        ConfigValue *c = config_find(s, s->main, module_str(s->m, name));
+        if (c && c->overridden)
+            report_note(r, (Span){0}, "'%s' is set by -D %s=%lld", name, name,
+                        (long long)c->value.number);
+        else if (c)
+            report_note(r, c->at, "'%s' is set here", name);
+    }
+}
+
+static void help_divisors(Report *r, int64_t most)
+{
     Buf b = {0};
-    int64_t most = left.of.first / left.each;
     for (int64_t d = 1, n = 0; d <= most && n < 24; d++) {
         if (most % d) continue;
         buf_printf(&b, "%s%lld", n++ ? ", " : "", (long long)d);
     }
     report_help(r, "divisors of %lld: %s", (long long)most, b.at);
     buf_release(&b);
+}
+
+/* MESH, or what it is a factor of, does not divide the axis. */
+static bool not_divisible(Plan *p, const Shard *x, uint32_t axis, MeshAxis m,
+                          const Splittee *t, const Taken *taken)
+{
+    Sema *s = p->s;
+    const MeshPart *part = part_of(p, m);
+    int64_t parts = part ? part->size : s->m->mesh.at[m.id].size;
+    const char *name = axis_name(s->m, x->axes[axis]);
+    Left left = x->product ? product_of(p, x, t, &name)
+                           : left_of(p, x, x->axes[axis], t, taken, part);
+    const char *rest = "";
+    if (left.of.first != left.size)
+        rest = arena_printf(s->a, ", of which other mesh axes leave %lld",
+                            (long long)left.of.first);
+    Report *r =
+        sema_error(s, DIAG_not_divisible, x->axis_at[axis],
+                   "mesh axis '%s' (%lld) does not divide axis '%s' (%lld%s)",
+                   part ? STR(s, part->name) : mesh_name(s->m, m),
+                   (long long)parts, name, (long long)left.size, rest);
+    AxisShare share = axis_share_cut(left.of, parts);
+    if (left.each == 1 && !is_batch(p, x->axes[axis]) && share.first > 1 &&
+        share.last <= 0 && !x->product)
+        report_note(r, (Span){0},
+                    "a part is %lld, rounded up, so the last device would "
+                    "have none",
+                    (long long)share.first);
+    if (left.each > 1)
+        report_note(r, (Span){0},
+                    "in zigzag order a device has two parts, one from either "
+                    "end");
+    note_sizes(p, r, x, axis);
+    help_divisors(r, left.of.first / left.each);
     return false;
 }
 
@@ -365,26 +449,20 @@ static bool try_axis(Plan *p, Shard *x, const Splittee *t, uint32_t axis,
 {
     MeshAxis m = x->atoms[atom];
     Axis a = x->axes[axis];
-    int64_t size = type_size(p->s->m, t->type, a);
     int64_t parts = p->s->m->mesh.at[m.id].size;
-    Left left = {size, {size, size}, x->zigzag ? 2 : 1};
     x->seen = true;
     for (uint32_t i = 0; i < taken->n; i++) {
-        if (taken->at[i].mesh.id == m.id) {
-            if (taken->at[i].by != x)
-                note_loss(x, taken->at[i].by, taken->at[i].axis, m, t->name);
-            return true;
-        }
-        if (taken->at[i].axis.id != a.id) continue;
-        left.of = axis_share_cut(left.of,
-                                 p->s->m->mesh.at[taken->at[i].mesh.id].size);
-        if (taken->at[i].by->zigzag) left.each = 2;
+        if (taken->at[i].mesh.id != m.id) continue;
+        if (taken->at[i].by != x)
+            note_loss(x, taken->at[i].by, taken->at[i].axis, m, t->name);
+        return true;
     }
+    Left left = left_of(p, x, a, t, taken, NULL);
     bool divides = left.of.first == left.of.last &&
                    left.of.first % times(left.each, parts) == 0;
     if (!divides && x->product && axis + 1 < x->naxes) return true;
     if (!divides && !may_be_uneven(p, x, a, left, parts))
-        return not_divisible(p, x, axis, m, left);
+        return not_divisible(p, x, axis, m, t, taken);
     x->used = true;
     if (taken->n == 32) return true;
     taken->at[taken->n].mesh = m;
@@ -601,7 +679,8 @@ static bool choose(Sema *s, const Node *train, const Node **out)
 static bool check_rule(Plan *p, const Node *rule)
 {
     if (rule->kind != N_rule || rule->rule.kind == RULE_none) return false;
-    if (rule->rule.kind == RULE_remat) return remat_rule(p, rule);
+    if (rule->rule.kind == RULE_remat)
+        return remat_rule(p, rule) && clauses_once(p, rule);
     if (!clauses_once(p, rule) || !check_names(p, rule)) return false;
     if (rule->rule.kind == RULE_float8 || rule->rule.kind == RULE_mx)
         return recipe_rule(p, rule);
@@ -638,7 +717,8 @@ bool plan_check(Sema *s, const Node *train)
         for (uint32_t i = 0; ok && i < body->block.n; i++)
             ok = check_rule(&p, body->block.at[i]);
         if (!ok || !stages_alone(&p) || !shard_mems(&p) || !shard_values(&p) ||
-            !rules_used(&p) || !dtype_close(&p) || !plan_bind(&p))
+            !rules_used(&p) || !keeps_used(&p) || !dtype_close(&p) ||
+            !plan_bind(&p))
             return false;
     }
     return check_additive(s);

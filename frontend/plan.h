@@ -64,10 +64,18 @@ typedef struct Quantised {
 
 typedef enum PlanDtype { PLAN_any, PLAN_f32, PLAN_bf16 } PlanDtype;
 
+/* An axis of keys, and the rule that says how it is gathered. */
+typedef struct Gather {
+    Axis axis;
+    const Node *by;
+} Gather;
+
 typedef struct Plan {
     Sema *s;
     VEC(MeshPart) parts;
     VEC(Shard *) shards;
+    VEC(Gather) gathers;
+    VEC(const Node *) keeps; /* rules of that kind */
     VEC(Quantised) quantised, odd;
     const char **entry_of; /* by function; NULL: called by none */
     const Node *dtype_at;  /* the first rule of dtypes, or NULL */
@@ -102,6 +110,8 @@ const Clause *rule_clause(const Node *rule, ClauseKind kind);
 bool rule_roles(Plan *p, const Node *rule, unsigned *roles);
 /* Whether the rule is for tensors of this role and place. */
 bool shard_applies(Plan *p, const Shard *x, const Splittee *t);
+/* "tp", or of a factor of it "tp (2 of 4)". */
+const char *mesh_words(const Plan *p, MeshAxis m);
 /* Which mesh axes of the tensor go to which of its axes, by all rules. */
 bool shard_take(Plan *p, const Splittee *t, Taken *taken);
 /* Notes which rules have split the tensor, when --why asks for it. */
@@ -162,8 +172,10 @@ bool dtype_close(Plan *p);
 /* Of activations, by the rules of a plan alone; PLAN_any: none says. */
 bool dtype_computed(Sema *s, const Node *plan, PlanDtype *out);
 
-/* keep.c: parameters that stay gathered. */
+/* keep.c: parameters that stay gathered; whether one of each rule lies in
+ * parts, so that it is gathered at all. */
 bool keep_rule(Plan *p, const Node *rule);
+bool keeps_used(Plan *p);
 
 /* What lies in the memory of the host (offload.c). */
 bool offload_rule(Plan *p, const Node *rule);

@@ -39,13 +39,37 @@ static bool roles_fit(Plan *p, const Node *rule)
     return false;
 }
 
+/* Keys along an axis go one way. */
+static bool is_first(Plan *p, const Node *rule)
+{
+    for (uint32_t i = 0; i < rule->rule.subject.n; i++) {
+        AxisList l = {.n = 0};
+        if (!axes_of_term(p->s, rule->rule.subject.at[i], &l)) return false;
+        for (uint32_t k = 0; k < l.n; k++) {
+            for (uint32_t g = 0; g < p->gathers.n; g++) {
+                if (p->gathers.at[g].axis.id != l.at[k].id) continue;
+                Report *r =
+                    sema_error(p->s, DIAG_rule_beaten, rule->span,
+                               "'%s' never applies", rule_text(p, rule));
+                report_note(r, p->gathers.at[g].by->span,
+                            "this says how '%s' is gathered",
+                            axis_name(p->s->m, l.at[k]));
+                return false;
+            }
+            vec_push(p->s->a, &p->gathers, ((Gather){l.at[k], rule}));
+        }
+    }
+    return true;
+}
+
 bool gather_rule(Plan *p, const Node *rule)
 {
     Sema *s = p->s;
     const Clause *c = rule_clause(rule, CLAUSE_by);
     const Node *t = c ? c->terms.at[0] : NULL;
     const char *word = t && t->kind == N_name ? STR(s, t->name) : "all";
-    if (!is_for_all(p, rule) || !roles_fit(p, rule)) return false;
+    if (!is_for_all(p, rule) || !roles_fit(p, rule) || !is_first(p, rule))
+        return false;
     if (strcmp(word, "all") == 0) return true;
     if (strcmp(word, "ring") != 0) {
         Report *r = sema_error(s, DIAG_rule_unknown, t->span,

@@ -56,8 +56,8 @@ static void report_beaten(Plan *p, const Shard *x)
         buf_printf(&b, "%s%s", i ? ", " : "", x->beaten_in[i]);
     if (x->nbeaten > 4) buf_printf(&b, " and %u more", x->nbeaten - 4);
     report_note(r, x->beaten_by->node->span, "this gives '%s' to '%s', in %s",
-                mesh_name(s->m, x->beaten_mesh),
-                axis_name(s->m, x->beaten_axis), b.at);
+                mesh_words(p, x->beaten_mesh), axis_name(s->m, x->beaten_axis),
+                b.at);
     buf_release(&b);
 }
 

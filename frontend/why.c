@@ -38,7 +38,7 @@ static void why_rule(Plan *p, const Shard *x, const Splittee *t,
             const TakenRow *row = row_of(taken, x->atoms[k]);
             if (!row || !type_axis(m, t->type, x->axes[i])) continue;
             const char *axis = axis_name(m, x->axes[i]);
-            const char *mesh = mesh_name(m, x->atoms[k]);
+            const char *mesh = mesh_words(p, x->atoms[k]);
             if (row->by == x && row->axis.id == x->axes[i].id) {
                 add_line(p, arena_printf(m->arena, "%s over %s", axis, mesh),
                          x->node);
@@ -114,9 +114,10 @@ void why_tensor(Plan *p, const Splittee *t, const Taken *taken)
     }
     if (f->why.n == before)
         vec_push(f->m->arena, &f->why,
-                 t->mem ? "  whole on every device"
-                        : "  no rule: as what it is made of, where that moves "
-                          "the fewest bytes");
+                 t->mem && t->role != ON_update
+                     ? "  whole on every device"
+                     : "  no rule: as what it is made of, where that moves "
+                       "the fewest bytes");
 }
 
 uint32_t frontend_why(const Frontend *f, const char *const **lines)

@@ -91,7 +91,8 @@ static bool ring_fn(Module *m, PassCtx *cx, uint32_t f, const char *list,
 /* A rule of the plan that gathers nothing this way. */
 static void warn_ignored(Module *m, const char *list, const Axes *made)
 {
-    int64_t devices = 1;
+    /* ranks of a pipeline are no mesh axis any more */
+    int64_t devices = option_get(m, "rank-axis").id ? 2 : 1;
     for (uint32_t i = 0; i < m->mesh.n; i++)
         devices *= m->mesh.at[i].size;
     for (uint32_t i = 0; i < m->axes.n && devices > 1; i++) {
