@@ -125,8 +125,22 @@ static bool check_mesh_size(Plan *p, const Node *rule)
     return ok;
 }
 
-static bool read_mesh(Plan *p, const Node *body)
+/* Without a mesh there is one device. */
+static bool check_one_device(Sema *s, const Node *plan)
 {
+    long long devices = s->f->opts.devices;
+    if (devices <= 1) return true;
+    Report *r = sema_error(
+        s, DIAG_mesh_size, plan ? plan->decl.name.span : (Span){0},
+        "%s is for one device, --devices says %lld",
+        plan ? "a plan without a mesh" : "a program without a plan", devices);
+    report_help(r, "a plan says where it runs: mesh dp = %lld", devices);
+    return false;
+}
+
+static bool read_mesh(Plan *p, const Node *plan)
+{
+    const Node *body = plan->decl.body;
     const Node *last = NULL;
     for (uint32_t i = 0; i < body->block.n; i++) {
         const Node *n = body->block.at[i];
@@ -135,7 +149,7 @@ static bool read_mesh(Plan *p, const Node *body)
         for (uint32_t k = 0; k < n->rule.mesh.n; k++)
             if (!add_part(p, body, &n->rule.mesh.at[k])) return false;
     }
-    return !last || check_mesh_size(p, last);
+    return last ? check_mesh_size(p, last) : check_one_device(p->s, plan);
 }
 
 /* --------------------------------------------------------------- clauses -- */
@@ -713,13 +727,15 @@ bool plan_check(Sema *s, const Node *train)
         option_set(s->m, "plan", STR(s, node->decl.name.text));
         const Node *body = node->decl.body;
         entries_find(&p);
-        bool ok = read_mesh(&p, body);
+        bool ok = read_mesh(&p, node);
         for (uint32_t i = 0; ok && i < body->block.n; i++)
             ok = check_rule(&p, body->block.at[i]);
         if (!ok || !stages_alone(&p) || !shard_mems(&p) || !shard_values(&p) ||
             !rules_used(&p) || !keeps_used(&p) || !dtype_close(&p) ||
             !plan_bind(&p))
             return false;
+    } else if (!check_one_device(s, NULL)) {
+        return false;
     }
     return check_additive(s);
 }

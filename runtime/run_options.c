@@ -212,6 +212,12 @@ static TitanStatus check_usage(TitanStory *s, const Options *o, RunOptions *r)
     if (option_given(o, OPT_ranks) && option_given(o, OPT_nproc))
         return titan_fail(s, TITAN_USAGE,
                           "--ranks and --nproc exclude each other");
+    for (int i = 0; i < 2; i++) {
+        OptionId id = i ? OPT_nproc : OPT_ranks;
+        if (option_given(o, id) && option_number(o, id, 1) < 1)
+            return titan_fail(s, TITAN_USAGE, "%s needs at least 1",
+                              i ? "--nproc" : "--ranks");
+    }
     return TITAN_OK;
 }
 

@@ -192,6 +192,11 @@ bool request_read(Request *r, const Options *o, Arena *a)
         return false;
     if (r->stats && !one_of(o, OPT_stats, "--stats", "text|json|commands"))
         return false;
+    if (option_given(o, OPT_devices) && option_number(o, OPT_devices, 1) < 1)
+        return usage("--devices needs at least 1", NULL);
+    if (option_given(o, OPT_write_plan) &&
+        (!r->plan || strcmp(r->plan, "auto") != 0))
+        return usage("--write-plan is for --plan auto", NULL);
     if (!has_purpose(r))
         return usage("nothing to do: give -o FILE, or --check", NULL);
     return true;
