@@ -97,6 +97,31 @@ static void why_recipe(Plan *p, const Mem *mem)
     }
 }
 
+/* The rule that has the tensor's layers on different ranks. */
+static void why_stages(Plan *p, const Shard *x, const Splittee *t)
+{
+    Module *m = p->s->m;
+    for (uint32_t i = 0; i < x->naxes; i++)
+        if (type_axis(m, t->type, x->axes[i]))
+            add_line(p,
+                     arena_printf(m->arena, "%s in stages over %s",
+                                  axis_name(m, x->axes[i]),
+                                  mesh_words(p, x->atoms[0])),
+                     x->node);
+}
+
+/* What no rule splits. */
+static const char *whole_words(const Plan *p, const Splittee *t)
+{
+    if (!t->mem || t->role == ON_update)
+        return "  no rule: as what it is made of, where that moves the fewest "
+               "bytes";
+    for (uint32_t i = 0; i < p->shards.n; i++)
+        if (p->shards.at[i]->pipeline)
+            return "  whole on every device of the stages that have it";
+    return "  whole on every device";
+}
+
 void why_tensor(Plan *p, const Splittee *t, const Taken *taken)
 {
     Frontend *f = p->s->f;
@@ -110,14 +135,10 @@ void why_tensor(Plan *p, const Splittee *t, const Taken *taken)
     uint32_t before = f->why.n;
     for (uint32_t i = 0; i < p->shards.n; i++) {
         const Shard *x = p->shards.at[i];
+        if (x->pipeline && t->mem) why_stages(p, x, t);
         if (shard_applies(p, x, t)) why_rule(p, x, t, taken);
     }
-    if (f->why.n == before)
-        vec_push(f->m->arena, &f->why,
-                 t->mem && t->role != ON_update
-                     ? "  whole on every device"
-                     : "  no rule: as what it is made of, where that moves "
-                       "the fewest bytes");
+    if (f->why.n == before) vec_push(f->m->arena, &f->why, whole_words(p, t));
 }
 
 uint32_t frontend_why(const Frontend *f, const char *const **lines)
