@@ -159,9 +159,13 @@ static bool put_rule(Plan *p, const Shard *x, Buf *out)
 
 static void put_chunks(const Plan *p, const Shard *x, Buf *out)
 {
-    for (uint32_t i = 0; i < x->naxes && x->chunks; i++)
-        buf_printf(out, "%s%s %" PRId64, out->n ? ", " : "",
-                   axis_name(p->s->m, x->axes[i]), x->chunks);
+    Module *m = p->s->m;
+    for (uint32_t i = 0; i < x->naxes && x->chunks; i++) {
+        const char *axis = axis_name(m, x->axes[i]);
+        buf_printf(out, "%s%s %" PRId64, out->n ? ", " : "", axis, x->chunks);
+        rule_place_set(m, arena_printf(m->arena, "chunks of %s", axis),
+                       x->node->span);
+    }
 }
 
 static void put_bound(const Plan *p, const Shard *x)

@@ -661,6 +661,22 @@ static const Node *chosen(Sema *s, const Declared *all)
     return out;
 }
 
+/* Two of one name, of one train block. */
+static bool names_once(Sema *s, const Declared *all)
+{
+    for (uint32_t i = 1; i < all->n; i++)
+        for (uint32_t k = 0; k < i; k++) {
+            const Name *a = &all->at[i]->decl.name, *b = &all->at[k]->decl.name;
+            if (!str_eq(a->text, b->text)) continue;
+            Report *r =
+                sema_error(s, DIAG_name_twice, a->span,
+                           "there is a plan '%s' already", STR(s, a->text));
+            report_note(r, b->span, "declared here");
+            return false;
+        }
+    return true;
+}
+
 /* --plan none: none, also where the program has some. */
 static bool choose(Sema *s, const Node *train, const Node **out)
 {
@@ -668,6 +684,7 @@ static bool choose(Sema *s, const Node *train, const Node **out)
     Declared all = plans(s, train);
     const char **words = NEW_ARRAY(s->a, const char *, (size_t)all.n + 1);
     uint32_t n = all.n;
+    if (!names_once(s, &all)) return false;
     for (uint32_t i = 0; i < n; i++)
         words[i] = STR(s, all.at[i]->decl.name.text);
     *out = chosen(s, &all);

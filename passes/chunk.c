@@ -30,6 +30,7 @@
 #include "chunk/chunk.h"
 #include "repeat.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -131,7 +132,11 @@ static Fn *exchange_fn(Module *m, PassCtx *cx, uint32_t f, Fn *fn,
     return made;
 }
 
-static Fn *chunk_fn(Module *m, PassCtx *cx, uint32_t f, const char *option)
+/* Axes whose rows are made in parts. */
+typedef VEC(Axis) Cuts;
+
+static Fn *chunk_fn(Module *m, PassCtx *cx, uint32_t f, const char *option,
+                    Cuts *made)
 {
     Fn *fn = m->fns.at[f];
     enum { MOST_ROWS = 8 };
@@ -162,6 +167,7 @@ static Fn *chunk_fn(Module *m, PassCtx *cx, uint32_t f, const char *option)
             continue;
         }
         say(&c, cx, parts);
+        vec_push(m->scratch, made, c.rows.row);
         fn = chunk_emit(&c, parts);
     }
     return fn;
@@ -182,15 +188,48 @@ static bool check_option(Module *m, const char *option)
     return true;
 }
 
+static Span place_of(Module *m, Axis a)
+{
+    return rule_place(
+        m, arena_printf(m->scratch, "chunks of %s", axis_name(m, a)));
+}
+
+/* Rules of a plan that ask for parts where none is cut. */
+static void warn_ignored(Module *m, const char *option, const Cuts *made)
+{
+    uint32_t said = 0;
+    for (uint32_t i = 0; i < m->axes.n && !isdigit((unsigned char)*option);
+         i++) {
+        int64_t asked = asked_for(m, option, (Axis){i});
+        if (asked <= 1) continue;
+        Span at = place_of(m, (Axis){i});
+        bool used = said && at.first == said - 1;
+        for (uint32_t k = 0; k < made->n; k++)
+            used |= made->at[k].id == i ||
+                    (at.file && place_of(m, made->at[k]).first == at.first);
+        if (used) continue;
+        said = at.file ? at.first + 1 : 0;
+        Report *r = diag_warning(
+            m->diag, DIAG_rule_ignored, at,
+            "chunks %" PRId64 " has no effect: no product has rows of '%s' "
+            "that are gathered for it or summed behind it in so many parts",
+            asked, axis_name(m, (Axis){i}));
+        report_help(r, "leave it out, or say it in the rule that splits such "
+                       "rows, as in shard seq over tp for residual chunks 4");
+    }
+}
+
 bool pass_chunk(Module *m, PassCtx *cx)
 {
     const char *option = pass_option(m, cx, "chunks", "");
     if (!check_option(m, option)) return false;
+    Cuts made = {0};
     for (uint32_t f = 0; f < m->fns.n; f++) {
         const Fn *fn = m->fns.at[f];
         if (fn->view == VIEW_local && fn_is(m, fn, FK_none))
-            m->fns.at[f] =
-                exchange_fn(m, cx, f, chunk_fn(m, cx, f, option), option);
+            m->fns.at[f] = exchange_fn(
+                m, cx, f, chunk_fn(m, cx, f, option, &made), option);
     }
+    if (strcmp(option, "own") != 0) warn_ignored(m, option, &made);
     return true;
 }
