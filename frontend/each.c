@@ -16,8 +16,6 @@
  * turns keep gathered, parameters are gathered by turns; with a budget a
  * pipeline holds what there is room for.
  */
-#include <string.h>
-
 #include "plan.h"
 
 static bool refuse(Plan *p, Span at, const char *what)
@@ -59,18 +57,19 @@ static bool is_pipeline(const Plan *p)
 
 const char *each_words(const Plan *p, const Shard *x, unsigned role)
 {
-    const Module *m = p->s->m;
+    Module *m = p->s->m;
     bool param = role == ON_param;
-    const char *remat = str_of(m, option_get(m, "remat"));
+    RematRules remat;
     if (!(role & (ON_param | ON_grad)) || (x->roles & ~(unsigned)ON_kept))
         return NULL;
     if (!is_pipeline(p) && x->each != EACH_step) return NULL;
-    if (x->each == EACH_usual && param && strstr(remat, " gathered "))
+    if (!remat_read(m, str_of(m, option_get(m, "remat")), &remat)) return NULL;
+    if (x->each == EACH_usual && param && remat_says_gathered(&remat))
         return "gathered in each microbatch, as remat has it";
     if (x->each == EACH_microbatch)
         return param ? "gathered in each microbatch"
                      : "reduced in each microbatch";
-    if (x->each == EACH_usual && strstr(remat, "budget"))
+    if (x->each == EACH_usual && remat_has_budget(&remat))
         return param ? "gathered once a step if the budget has room"
                      : "reduced once a step if the budget has room";
     return param ? "gathered once a step" : "reduced once a step";

@@ -786,6 +786,7 @@ bool module_verify(Module *m);
 #include "column.h"
 #include "turned.h"
 #include "both.h"
+#include "remat.h"
 #include "interp/interp.h"
 
 #endif

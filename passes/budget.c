@@ -506,15 +506,15 @@ static const char *rest_of(Module *m, const StepVec *steps, uint32_t at)
 }
 
 /* `every` counts turns over all ranks. */
-static bool counts_turns(const Rules *rules)
+static bool counts_turns(const RematRules *rules)
 {
     for (uint32_t i = 0; i < rules->at.n; i++)
-        if (rules->at.at[i].mode == MODE_every) return true;
+        if (rules->at.at[i].mode == REMAT_every) return true;
     return false;
 }
 
 /* The texts of the ranks: the module with the entries of each alone. */
-static void print_ranks(Budget *b, const Rules *rules)
+static void print_ranks(Budget *b, const RematRules *rules)
 {
     b->nranks = module_ranks(b->m);
     if (b->nranks < 2 || counts_turns(rules)) b->nranks = 0;
@@ -536,12 +536,13 @@ static void print_ranks(Budget *b, const Rules *rules)
 
 /* NULL: the rules have none; false: they have two, and an error was reported.
  */
-static bool find_budget(Module *m, const Rules *rules, const Rule **out)
+static bool find_budget(Module *m, const RematRules *rules,
+                        const RematRule **out)
 {
     *out = NULL;
     for (uint32_t i = 0; i < rules->at.n; i++) {
-        const Rule *rule = &rules->at.at[i];
-        if (rule->mode != MODE_budget) continue;
+        const RematRule *rule = &rules->at.at[i];
+        if (rule->mode != REMAT_budget) continue;
         if (*out) {
             Report *r =
                 diag_error(m->diag, DIAG_rule_unused, rule_place(m, rule->text),
@@ -558,11 +559,9 @@ static bool find_budget(Module *m, const Rules *rules, const Rule **out)
 
 bool budget_asked(Module *m, const PassCtx *cx, bool *is)
 {
-    Rules rules;
-    *is = false;
+    RematRules rules;
     if (!rules_read(m, cx, &rules)) return false;
-    for (uint32_t i = 0; i < rules.at.n; i++)
-        *is |= rules.at.at[i].mode == MODE_budget;
+    *is = remat_has_budget(&rules);
     return true;
 }
 
@@ -570,7 +569,7 @@ bool budget_asked(Module *m, const PassCtx *cx, bool *is)
 typedef struct Opened {
     Budget b;
     PassCtx cx;
-    const Rule *budget;
+    const RematRule *budget;
 } Opened;
 
 static bool budget_open(Opened *x, Module *m, const StepVec *steps, uint32_t at,
@@ -582,12 +581,13 @@ static bool budget_open(Opened *x, Module *m, const StepVec *steps, uint32_t at,
                       .asked = NEW_ARRAY(m->scratch, bool, step->noptions + 1),
                       .noptions = step->noptions,
                       .pass = "remat"};
-    Rules rules;
+    RematRules rules;
     if (!rules_read(m, &x->cx, &rules)) return false;
     if (!find_budget(m, &rules, &x->budget)) return false;
     if (!x->budget) return true;
     Pairs pairs = pairs_find(m, &x->cx, &rules);
-    Points *points = points_find(m, &pairs, &rules);
+    bool offload = rules_offload(m, &x->cx);
+    Points *points = points_find(m, &pairs, &rules, offload);
     if (!points_any(points))
         return rule_refuse(m, x->budget, &pairs,
                            "other rules speak of its repeats");
@@ -598,7 +598,7 @@ static bool budget_open(Opened *x, Module *m, const StepVec *steps, uint32_t at,
                     .bytes = x->budget->number,
                     .points = points,
                     .gather = points_gather(m, &pairs, &rules),
-                    .states = states_find(m, &rules),
+                    .states = states_find(m, offload),
                     .least = INT64_MAX};
     module_print(m, &(PrintOpts){0}, &x->b.text);
     print_ranks(&x->b, &rules);

@@ -433,12 +433,20 @@ static void dispatch_all(Dispatch *d)
         dispatch_fn(d, i);
 }
 
+static bool has_bound(const Rules *rules)
+{
+    bool has = false;
+    for (uint32_t i = 0; i < rules->at.n; i++)
+        has |= rules->at.at[i].bound > 0;
+    return has;
+}
+
 bool pass_dispatch(Module *m, PassCtx *cx)
 {
     const char *text = pass_option(m, cx, "shard", "");
     Dispatch d = {.m = m, .cx = cx, .s = {.m = m, .cx = cx, .a = m->scratch}};
-    if (!strstr(text, "bound")) return true;
     if (!shard_rules_read(&d.s, text)) return false;
+    if (!has_bound(&d.s.rules)) return true;
     d.used = NEW_ARRAY(m->scratch, bool, (size_t)d.s.rules.at.n + 1);
     d.uneven = NEW_ARRAY(m->scratch, int64_t, (size_t)d.s.rules.at.n + 1);
     dispatch_all(&d);

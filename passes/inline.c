@@ -26,10 +26,10 @@ enum {
 
 typedef struct Inline {
     Module *m;
-    Fn **done;       /* by function: its final form, or NULL */
-    uint64_t ninsts; /* of all final forms */
-    Str word;        /* "inline" */
-    Words asked;     /* names of values with a path, in rules */
+    Fn **done;        /* by function: its final form, or NULL */
+    uint64_t ninsts;  /* of all final forms */
+    Str word;         /* "inline" */
+    RematWords asked; /* names of values with a path, in rules */
 } Inline;
 
 typedef struct Caller {
@@ -204,7 +204,7 @@ static bool inline_from(Inline *all, uint32_t root)
 
 bool pass_inline(Module *m, PassCtx *cx)
 {
-    Rules rules;
+    RematRules rules;
     if (!rules_read(m, cx, &rules)) return false;
     Roots roots = roots_of(m);
     Inline all = {.m = m,

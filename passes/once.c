@@ -155,11 +155,11 @@ static bool is_small(void *user, uint32_t body, Value v)
     return is_summary(m, fn, inst_of(fn, v));
 }
 
-static bool lacks_memory(const Rules *rules)
+static bool lacks_memory(const RematRules *rules)
 {
     for (uint32_t i = 0; i < rules->at.n; i++)
-        if (rules->at.at[i].mode != MODE_none &&
-            rules->at.at[i].mode != MODE_early)
+        if (rules->at.at[i].mode != REMAT_none &&
+            rules->at.at[i].mode != REMAT_early)
             return true;
     return false;
 }
@@ -169,7 +169,7 @@ bool pass_once(Module *m, PassCtx *cx)
     Once x = {.m = m};
     Lift l = {m, &x.weights, is_wanted, is_small, &x};
     uint32_t n = 0;
-    Rules rules;
+    RematRules rules;
     if (!rules_read(m, cx, &rules)) return false;
     x.rounds = !lacks_memory(&rules);
     x.held = NEW_ARRAY(m->scratch, const bool *, (size_t)m->fns.n + 1);

@@ -32,7 +32,7 @@
 /* The record of a pair under a rule, which all that are like it have. */
 typedef struct Ruled {
     const Pair *like;
-    const Rule *rule;
+    const RematRule *rule;
     const Record *record;
     const bool *host;
 } Ruled;
@@ -46,7 +46,7 @@ typedef struct Made {
 typedef struct Remat {
     Module *m;
     PassCtx *cx;
-    Rules rules;
+    RematRules rules;
     Pairs pairs;
     int64_t blocks; /* turns of the pairs before */
     VEC(Ruled) ruled;
@@ -56,27 +56,28 @@ typedef struct Remat {
 /* --------------------------------------------------------------- ranges -- */
 
 /* Of every n blocks of the program one is made again. */
-static int64_t every_turns(const Remat *x, const Rule *rule, int64_t count)
+static int64_t every_turns(const Remat *x, const RematRule *rule, int64_t count)
 {
     return (x->blocks + count) / rule->number - x->blocks / rule->number;
 }
 
-static bool keeps_early(const Pair *p, const Rule *rule)
+static bool keeps_early(const Pair *p, const RematRule *rule)
 {
-    return (!rule || rule->mode == MODE_early) && pair_is_early(p);
+    return (!rule || rule->mode == REMAT_early) && pair_is_early(p);
 }
 
 /* The record is not another one. */
-static bool is_present(const Pair *p, const Rule *rule)
+static bool is_present(const Pair *p, const RematRule *rule)
 {
     return !keeps_early(p, rule) && !(rule && rule->gathered.n) &&
-           (!rule || rule->mode == MODE_none || rule->mode == MODE_early);
+           (!rule || rule->mode == REMAT_none || rule->mode == REMAT_early);
 }
 
-static const Record *record_for(Remat *x, const Pair *p, Rule *rule)
+static const Record *record_for(Remat *x, const Pair *p, RematRule *rule)
 {
     bool early = keeps_early(p, rule);
-    if (early || !rule || rule->mode == MODE_none || rule->mode == MODE_early) {
+    if (early || !rule || rule->mode == REMAT_none ||
+        rule->mode == REMAT_early) {
         Record *r = early ? record_early(x->m, p) : record_present(x->m, p);
         return rule ? record_gathered(x->m, p, r, rule) : r;
     }
@@ -84,7 +85,7 @@ static const Record *record_for(Remat *x, const Pair *p, Rule *rule)
                            gathered_turned(x->m, p, rule));
 }
 
-static const Ruled *ruled_of(Remat *x, const Pair *p, Rule *rule)
+static const Ruled *ruled_of(Remat *x, const Pair *p, RematRule *rule)
 {
     for (uint32_t i = 0; i < x->ruled.n; i++)
         if (x->ruled.at[i].like == p->like && x->ruled.at[i].rule == rule)
@@ -123,7 +124,7 @@ static void remark_range(const Remat *x, const Pair *p, const Range *r)
 typedef VEC(Range) RangeVec;
 
 /* The next turns of P that are left, for this rule; 0: all. */
-static void add_range(Remat *x, const Pair *p, Rule *rule, int64_t want,
+static void add_range(Remat *x, const Pair *p, RematRule *rule, int64_t want,
                       int64_t *left, RangeVec *out)
 {
     if (want == 0 || want > *left) want = *left;
@@ -140,7 +141,7 @@ static void add_range(Remat *x, const Pair *p, Rule *rule, int64_t want,
     vec_push(x->m->scratch, out, r);
 }
 
-static bool too_many_turns(Remat *x, const Rule *rule, const Pair *p,
+static bool too_many_turns(Remat *x, const RematRule *rule, const Pair *p,
                            int64_t left)
 {
     Report *r = diag_error(
@@ -158,12 +159,12 @@ static bool ranges_for(Remat *x, const Pair *p, RangeVec *out)
     int64_t left = p->f.count;
     bool some = false;
     for (uint32_t i = 0; i < x->rules.at.n; i++) {
-        Rule *rule = &x->rules.at.at[i];
+        RematRule *rule = &x->rules.at.at[i];
         if (!rule_is_for(rule, p) || (left == 0 && rule->first == 0)) continue;
         if (rule->first > left) return too_many_turns(x, rule, p, left);
         int64_t want = rule->first;
         rule->used = some = true;
-        if (rule->mode == MODE_every) {
+        if (rule->mode == REMAT_every) {
             want = every_turns(x, rule, p->f.count);
             if (want == 0) continue;
         }
@@ -198,7 +199,8 @@ static bool lists_gathered(Module *m, const Pair *p, Value v, Listed *out)
 {
     *out = (Listed){.name = gathered_path(m, p, v)};
     if (!out->name) return false;
-    Rule rule = {.gathered = {&out->name, 1}, .named = NEW(m->scratch, bool)};
+    RematRule rule = {.gathered = {&out->name, 1},
+                      .named = NEW(m->scratch, bool)};
     const Record *none = record_present(m, p);
     out->bytes = record_gathered(m, p, none, &rule)->bytes - none->bytes;
     return out->bytes > 0;
@@ -251,7 +253,7 @@ static void help_gathered(Remat *x, Report *r)
 }
 
 /* Name I of a rule, and what it is a name of. */
-static const char *name_at(const Rule *rule, uint32_t i, const char **what)
+static const char *name_at(const RematRule *rule, uint32_t i, const char **what)
 {
     *what = "value of these repeats";
     if (i < rule->names.n) return rule->names.at[i];
@@ -265,7 +267,7 @@ static const char *name_at(const Rule *rule, uint32_t i, const char **what)
     return rule->gathered.at[i - rule->offload.n];
 }
 
-static bool names_found(Remat *x, const Rule *rule)
+static bool names_found(Remat *x, const RematRule *rule)
 {
     uint32_t kept = rule->names.n + rule->except.n;
     uint32_t n = kept + rule->offload.n + rule->gathered.n;
@@ -291,7 +293,7 @@ static bool rules_used(Remat *x)
 {
     if (pass_option_int(x->m, x->cx, "part", 0)) return true;
     for (uint32_t i = 0; i < x->rules.at.n; i++) {
-        const Rule *rule = &x->rules.at.at[i];
+        const RematRule *rule = &x->rules.at.at[i];
         if (rule->used && names_found(x, rule)) continue;
         if (rule->used) return false;
         return rule_refuse(x->m, rule, &x->pairs,
@@ -306,7 +308,7 @@ static bool rules_used(Remat *x)
 static bool decide(Remat *x, RangeVec *ranges)
 {
     for (uint32_t i = 0; i < x->rules.at.n; i++)
-        CHECK(x->rules.at.at[i].mode != MODE_budget);
+        CHECK(x->rules.at.at[i].mode != REMAT_budget);
     for (uint32_t i = 0; i < x->pairs.at.n; i++)
         if (!ranges_for(x, x->pairs.at.at[i], &ranges[i])) return false;
     return rules_used(x);

@@ -53,7 +53,7 @@ const char *gathered_path(Module *m, const Pair *p, Value v)
     return param_path(m, p->of, param);
 }
 
-bool is_gathered(Module *m, const Pair *p, Value v, Rule *rule)
+bool is_gathered(Module *m, const Pair *p, Value v, RematRule *rule)
 {
     const char *path = rule->gathered.n ? gathered_path(m, p, v) : NULL;
     bool *named =
@@ -161,7 +161,7 @@ static bool is_in_line(const Module *m, const Fn *of, Value v)
            attr_axis(m, in->attr, AT_axis).id;
 }
 
-bool *gathered_turned(Module *m, const Pair *p, Rule *rule)
+bool *gathered_turned(Module *m, const Pair *p, RematRule *rule)
 {
     bool *turned = NEW_ARRAY(m->scratch, bool, p->of->ninsts + 1);
     for (uint32_t i = p->late; i < p->of->ninsts; i++) {
@@ -174,7 +174,8 @@ bool *gathered_turned(Module *m, const Pair *p, Rule *rule)
     return turned;
 }
 
-Record *record_gathered(Module *m, const Pair *p, const Record *of, Rule *rule)
+Record *record_gathered(Module *m, const Pair *p, const Record *of,
+                        RematRule *rule)
 {
     Record *r = NEW(m->scratch, Record);
     size_t n = p->of->ninsts;
@@ -219,7 +220,7 @@ static bool is_spared(const Pair *p, const Record *r, uint32_t v)
     return !is_late(p, v) || (!value_eq(from, NO_VALUE) && r->turned[from.id]);
 }
 
-Words gathered_spared(Module *m, const Pair *p, const Record *r)
+RematWords gathered_spared(Module *m, const Pair *p, const Record *r)
 {
     VEC(const char *) names = {0};
     bool all = true;
@@ -236,7 +237,7 @@ Words gathered_spared(Module *m, const Pair *p, const Record *r)
         names.n = 0;
         vec_push(m->scratch, &names, "param");
     }
-    return (Words){names.at, names.n};
+    return (RematWords){names.at, names.n};
 }
 
 double gathered_time(Module *m, const Pair *p, const Record *r)

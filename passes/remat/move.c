@@ -33,8 +33,8 @@ static const char *name_of(Module *m, const Pair *p, Value v)
 static const bool *moved_by(Module *m, const Pair *p, const Record *r,
                             const char *const *names, uint32_t n)
 {
-    Rule rule = {.offload = {(const char **)(uintptr_t)names, n},
-                 .named = NEW_ARRAY(m->scratch, bool, n + 1)};
+    RematRule rule = {.offload = {(const char **)(uintptr_t)names, n},
+                      .named = NEW_ARRAY(m->scratch, bool, n + 1)};
     return record_offloaded(m, p, r, &rule);
 }
 

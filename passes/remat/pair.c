@@ -291,10 +291,10 @@ static void find_in(Module *m, const PassCtx *cx, Fn *fn, Pairs *out)
     }
 }
 
-Pairs pairs_find(Module *m, const PassCtx *cx, const Rules *rules)
+Pairs pairs_find(Module *m, const PassCtx *cx, const RematRules *rules)
 {
     Pairs pairs = {0};
-    pairs_give(m, rules_gather(rules));
+    pairs_give(m, remat_has_budget(rules) || remat_says_gathered(rules));
     for (uint32_t i = 0; i < m->fns.n; i++)
         if (m->fns.at[i]) find_in(m, cx, m->fns.at[i], &pairs);
     return pairs;

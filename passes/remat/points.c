@@ -100,22 +100,22 @@ static Point point_of(Module *m, const Pair *p, const char *mode,
 }
 
 /* The matmuls and regions that are made again. */
-static Words remade_names(Module *m, const Pair *p, const Record *r)
+static RematWords remade_names(Module *m, const Pair *p, const Record *r)
 {
     VEC(const char *) names = {0};
     const bool *remade = record_remade(m, p, r);
     for (uint32_t i = p->of->nparams; i < p->of->ninsts; i++)
         if (remade[i] && is_listed(m, p, i))
             vec_push(m->scratch, &names, label_of(m, p, (Value){i}));
-    return (Words){names.at, names.n};
+    return (RematWords){names.at, names.n};
 }
 
 /* What a rule that names them makes of it. */
-static Point names_point(Module *m, const Pair *p, Words names)
+static Point names_point(Module *m, const Pair *p, RematWords names)
 {
-    Rule rule = {.mode = MODE_remake,
-                 .names = names,
-                 .named = NEW_ARRAY(m->scratch, bool, names.n + 1)};
+    RematRule rule = {.mode = REMAT_remake,
+                      .names = names,
+                      .named = NEW_ARRAY(m->scratch, bool, names.n + 1)};
     Buf b = {0};
     for (uint32_t i = 0; i < names.n; i++)
         buf_printf(&b, "%s%s", i ? ", " : "remake ", names.at[i]);
@@ -201,7 +201,7 @@ static PointVec points_remade(Module *m, const Pair *p)
     for (uint32_t i = p->of->nparams; i < p->of->ninsts; i++)
         if (is_listed(m, p, i)) times[i] = remake_time(m, p->of, (Value){i});
     PointVec all = {0};
-    Rule full = {.mode = MODE_full};
+    RematRule full = {.mode = REMAT_full};
     vec_push(m->scratch, &all, first_point(m, p));
     if (pair_is_early(p))
         vec_push(m->scratch, &all,
@@ -222,21 +222,22 @@ static PointVec points_remade(Module *m, const Pair *p)
  * than several. */
 static void add_single(Module *m, const Pair *p, PointVec *all)
 {
-    Words names = {0};
+    RematWords names = {0};
     for (uint32_t i = 0; i < all->n; i++) {
-        Words more = remade_names(m, p, all->at[i].record);
+        RematWords more = remade_names(m, p, all->at[i].record);
         if (more.n > names.n) names = more;
     }
     for (uint32_t i = 0; i < names.n; i++)
-        vec_push(m->scratch, all, names_point(m, p, (Words){names.at + i, 1}));
+        vec_push(m->scratch, all,
+                 names_point(m, p, (RematWords){names.at + i, 1}));
 }
 
 /* The record of a point with parameters that turns gather. */
 static Record *keep_gathered(Module *m, const Pair *p, const Point *of,
-                             Words params)
+                             RematWords params)
 {
-    Rule rule = {.gathered = params,
-                 .named = NEW_ARRAY(m->scratch, bool, params.n + 1)};
+    RematRule rule = {.gathered = params,
+                      .named = NEW_ARRAY(m->scratch, bool, params.n + 1)};
     return record_gathered(m, p, of->record, &rule);
 }
 
@@ -244,8 +245,8 @@ static Record *keep_gathered(Module *m, const Pair *p, const Point *of,
 static bool with_gathered(Module *m, const Pair *p, Point of, Point *out)
 {
     const char *param = "param";
-    Record *r = keep_gathered(m, p, &of, (Words){&param, 1});
-    Words spared = gathered_spared(m, p, r);
+    Record *r = keep_gathered(m, p, &of, (RematWords){&param, 1});
+    RematWords spared = gathered_spared(m, p, r);
     Buf b = {0};
     if (!spared.n) return false;
     r = keep_gathered(m, p, &of, spared);
@@ -379,26 +380,28 @@ static bool is_new(const Points *x, const Pair *p)
 }
 
 /* The budget's rule is the only one for this pair. */
-static bool is_free(const Rules *rules, const Pair *p)
+static bool is_free(const RematRules *rules, const Pair *p)
 {
     bool budget = false;
     for (uint32_t i = 0; i < rules->at.n; i++) {
-        const Rule *rule = &rules->at.at[i];
+        const RematRule *rule = &rules->at.at[i];
         if (!rule_is_for(rule, p)) continue;
-        if (rule->mode != MODE_budget) return false;
+        if (rule->mode != REMAT_budget) return false;
         budget = true;
     }
     return budget;
 }
 
-static Points *find(Module *m, const Pairs *pairs, const Rules *rules,
-                    bool kept)
+/* OFFLOAD: parts of a record may go to the host; KEPT: what turns gather of
+ * parameters stays, and nothing is made again. */
+static Points *find(Module *m, const Pairs *pairs, const RematRules *rules,
+                    bool offload, bool kept)
 {
     Points *x = NEW(m->scratch, Points);
     Buf b = {0};
     x->m = m;
     for (uint32_t i = 0; i < rules->at.n; i++)
-        if (rules->at.at[i].mode != MODE_budget)
+        if (rules->at.at[i].mode != REMAT_budget)
             buf_printf(&b, "%s; ", rules->at.at[i].text + strlen("remat "));
     x->others = arena_strdup(m->scratch, b.at ? b.at : "");
     buf_release(&b);
@@ -409,7 +412,7 @@ static Points *find(Module *m, const Pairs *pairs, const Rules *rules,
         const Pair *p = pairs->at.at[i];
         if (!is_free(rules, p) || !is_new(x, p)) continue;
         x->points[x->pairs.n] =
-            kept ? points_kept(m, p) : points_of(m, p, rules->offload);
+            kept ? points_kept(m, p) : points_of(m, p, offload);
         x->before[x->pairs.n] = first_point(m, p).time;
         x->group[x->pairs.n] = group_of(x, p);
         vec_push(m->scratch, &x->pairs, p);
@@ -421,14 +424,15 @@ static Points *find(Module *m, const Pairs *pairs, const Rules *rules,
     return x;
 }
 
-Points *points_find(Module *m, const Pairs *pairs, const Rules *rules)
+Points *points_find(Module *m, const Pairs *pairs, const RematRules *rules,
+                    bool offload)
 {
-    return find(m, pairs, rules, false);
+    return find(m, pairs, rules, offload, false);
 }
 
-Points *points_gather(Module *m, const Pairs *pairs, const Rules *rules)
+Points *points_gather(Module *m, const Pairs *pairs, const RematRules *rules)
 {
-    return find(m, pairs, rules, true);
+    return find(m, pairs, rules, false, true);
 }
 
 bool points_any(const Points *x)

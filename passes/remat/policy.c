@@ -27,7 +27,7 @@ static bool can_remake(const Fn *of, Value v)
     return in->op != OP_arg && (op_info((Op)in->op)->flags & OPF_PURE);
 }
 
-static bool named_in(Module *m, const Pair *p, Value v, const Words *names,
+static bool named_in(Module *m, const Pair *p, Value v, const RematWords *names,
                      bool *named)
 {
     bool found = false;
@@ -59,7 +59,7 @@ static void sides(const Module *m, const Fn *of, const Inst *in, Value param,
 
 /* Whether some matmul of the same sides is excepted: the match is by sides,
  * as the operation that it stands for has no name. */
-static bool is_excepted(Module *m, const Pair *p, Value v, Rule *rule)
+static bool is_excepted(Module *m, const Pair *p, Value v, RematRule *rule)
 {
     Value param = linear_param(m, p->of, v);
     int64_t inner, outer;
@@ -85,7 +85,7 @@ static bool is_kept_op(const Module *m, const Fn *of, Value v)
     return in->op != OP_all_gather && (op_info((Op)in->op)->flags & OPF_COMM);
 }
 
-static void ops_costs(Module *m, const Pair *p, Rule *rule, int64_t *costs)
+static void ops_costs(Module *m, const Pair *p, RematRule *rule, int64_t *costs)
 {
     uint32_t count = 0;
     for (uint32_t i = p->of->nparams; i < p->of->ninsts; i++) {
@@ -99,17 +99,17 @@ static void ops_costs(Module *m, const Pair *p, Rule *rule, int64_t *costs)
 
 /* --------------------------------------------------------------- modes -- */
 
-int64_t *policy_costs(Module *m, const Pair *p, Rule *rule)
+int64_t *policy_costs(Module *m, const Pair *p, RematRule *rule)
 {
     const Fn *of = p->of;
     int64_t *costs = NEW_ARRAY(m->scratch, int64_t, of->ninsts + 1);
     const bool *turned = gathered_turned(m, p, rule);
-    if (rule->mode == MODE_ops) ops_costs(m, p, rule, costs);
+    if (rule->mode == REMAT_ops) ops_costs(m, p, rule, costs);
     for (uint32_t i = 0; i < of->ninsts; i++) {
         Value v = {i};
         bool named = named_in(m, p, v, &rule->names, rule->named);
-        if (rule->mode == MODE_keep && named) costs[i] = INT64_MAX;
-        if (rule->mode == MODE_remake && is_costly(of, v) && !named &&
+        if (rule->mode == REMAT_keep && named) costs[i] = INT64_MAX;
+        if (rule->mode == REMAT_remake && is_costly(of, v) && !named &&
             !gathered_path(m, p, v))
             costs[i] = INT64_MAX;
         if (is_late(p, i)) costs[i] = 0;

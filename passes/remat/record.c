@@ -141,7 +141,8 @@ static bool is_meant(Module *m, const Pair *p, Value v, const char *name)
     return in->op == OP_proj && is_named(m, p, inst_arg(p->of, in, 0), name);
 }
 
-bool *record_offloaded(Module *m, const Pair *p, const Record *r, Rule *rule)
+bool *record_offloaded(Module *m, const Pair *p, const Record *r,
+                       RematRule *rule)
 {
     if (!rule || rule->offload.n == 0) return NULL;
     bool *named = rule->named + rule->names.n + rule->except.n;

@@ -1,7 +1,7 @@
 /*
  * remat.h: what the files of the pass remat share.
  *
- *     rules.c    the rules of a plan, read from the option `remat`
+ *     rules.c    the rules of a plan, of the option `remat`
  *     pair.c     a repeat and the one that runs its backward; what in the
  *                backward is a value of the forward
  *     label.c    the names by which a plan speaks of values
@@ -31,57 +31,20 @@
 
 /* ------------------------------------------------------------- rules.c -- */
 
-typedef enum Mode {
-    MODE_none,
-    MODE_early,
-    MODE_full,
-    MODE_every,
-    MODE_ops,
-    MODE_keep,
-    MODE_remake,
-    MODE_budget
-} Mode;
-
-typedef struct Words {
-    const char **at;
-    uint32_t n;
-} Words;
-
-/* remat SUBJECT MODE [except NAMES] [offload NAMES] [gathered NAMES]
- *       [first TURNS] */
-typedef struct Rule {
-    const char *text; /* as the plan has it */
-    Words subject;    /* paths of repeats; "repeat": all of them */
-    Mode mode;
-    Words names;    /* of keep and remake */
-    Words except;   /* of ops: parameters of matmuls that are not counted */
-    Words offload;  /* values of the record that go to the host */
-    Words gathered; /* parameters that turns gather and keep; "param": all */
-    int64_t number; /* of every; of budget: bytes */
-    int64_t first;  /* how many of the turns that are left; 0: all */
-    bool used;
-    bool *named; /* by name: it stands for a value of some repeat */
-} Rule;
-
 struct Pair;
 struct Pairs;
 
-typedef struct Rules {
-    VEC(Rule) at;
-    bool offload; /* a budget may: the device has other memory than the host */
-} Rules;
-
 /* False: the option does not follow the grammar; an error was reported. */
-bool rules_read(Module *m, const PassCtx *cx, Rules *out);
+bool rules_read(Module *m, const PassCtx *cx, RematRules *out);
 /* The names in them that have a path. */
-Words rules_paths(Module *m, const Rules *rules);
-/* Whether one may keep what turns gather. */
-bool rules_gather(const Rules *rules);
+RematWords rules_paths(Module *m, const RematRules *rules);
+/* The device has other memory than the host, to which a budget may offload. */
+bool rules_offload(Module *m, const PassCtx *cx);
 /* Whether it speaks of the repeat. */
-bool rule_is_for(const Rule *rule, const struct Pair *p);
+bool rule_is_for(const RematRule *rule, const struct Pair *p);
 /* Reports that it never applies; TAKEN: why not, where it speaks of a repeat.
  * False. */
-bool rule_refuse(Module *m, const Rule *rule, const struct Pairs *pairs,
+bool rule_refuse(Module *m, const RematRule *rule, const struct Pairs *pairs,
                  const char *taken);
 
 /* -------------------------------------------------------------- pair.c -- */
@@ -128,7 +91,7 @@ void pair_keep_read(Module *m, const Pair *p, const bool *wanted, bool *given);
  * behind the values of `of`. */
 void pair_copy(Module *m, Pair *p, const bool *wanted);
 /* The pairs of all functions, in their order. */
-Pairs pairs_find(Module *m, const PassCtx *cx, const Rules *rules);
+Pairs pairs_find(Module *m, const PassCtx *cx, const RematRules *rules);
 /* A parameter of the body that is at hand in the backward as well: all but
  * the carried ones, which change with the turn. */
 bool is_at_hand(const Pair *p, uint32_t v);
@@ -172,7 +135,7 @@ Value *products_find(const Module *m, const Fn *fn);
 
 /* What it costs, by value of the body, to make it again; INT64_MAX: it is
  * not allowed. */
-int64_t *policy_costs(Module *m, const Pair *p, Rule *rule);
+int64_t *policy_costs(Module *m, const Pair *p, RematRule *rule);
 /* The values that a list may name: what is not made again on the way. */
 bool is_costly(const Fn *of, Value v);
 
@@ -200,7 +163,8 @@ void record_count(const Module *m, const Pair *p, Record *r);
 bool *record_remade(Module *m, const Pair *p, const Record *r);
 /* By value of the body: whether it is in the record and the rule offloads it;
  * NULL: it offloads nothing. */
-bool *record_offloaded(Module *m, const Pair *p, const Record *r, Rule *rule);
+bool *record_offloaded(Module *m, const Pair *p, const Record *r,
+                       RematRule *rule);
 
 /* ------------------------------------------------------------- early.c -- */
 
@@ -311,15 +275,16 @@ void pair_keep_gathered(Module *m, const Pair *p, bool *given);
 /* Value V of the body is the backward's, on the way to such a thing. */
 bool is_late(const Pair *p, uint32_t v);
 /* Whether the rule keeps it, which is noted in `named`. */
-bool is_gathered(Module *m, const Pair *p, Value v, Rule *rule);
+bool is_gathered(Module *m, const Pair *p, Value v, RematRule *rule);
 /* By value of the body: of two that are one but for the names of axes, and that
  * the rule keeps, it is the one that is made of the other. */
-bool *gathered_turned(Module *m, const Pair *p, Rule *rule);
+bool *gathered_turned(Module *m, const Pair *p, RematRule *rule);
 /* The record with what the rule keeps of them. */
-Record *record_gathered(Module *m, const Pair *p, const Record *of, Rule *rule);
+Record *record_gathered(Module *m, const Pair *p, const Record *of,
+                        RematRule *rule);
 /* The parameters of a record that turns gather less often for it; "param": all
  * that are gathered in it. */
-Words gathered_spared(Module *m, const Pair *p, const Record *r);
+RematWords gathered_spared(Module *m, const Pair *p, const Record *r);
 /* Nanoseconds that a turn saves which has them in its record. */
 double gathered_time(Module *m, const Pair *p, const Record *r);
 
@@ -338,11 +303,13 @@ typedef VEC(Point) PointVec;
 
 /* The cheapest ways to ever smaller records, in order: a position counts the
  * turns that were moved to their next point.  The repeats of an entry are a
- * group, of which no more turns are moved than its limit says. */
+ * group, of which no more turns are moved than its limit says.  OFFLOAD: parts
+ * of a record may go to the host. */
 typedef struct Points Points;
-Points *points_find(Module *m, const Pairs *pairs, const Rules *rules);
+Points *points_find(Module *m, const Pairs *pairs, const RematRules *rules,
+                    bool offload);
 /* Nothing made again, with ever fewer turns that keep what they gather. */
-Points *points_gather(Module *m, const Pairs *pairs, const Rules *rules);
+Points *points_gather(Module *m, const Pairs *pairs, const RematRules *rules);
 /* Nothing is made again in what every step runs. */
 bool points_plain(const Points *x, int64_t position);
 /* Whether some keep it at a position. */
@@ -372,9 +339,9 @@ void points_moved(Module *m, const Pair *p, Point of, PointVec *out);
 /* ------------------------------------------------------------ states.c -- */
 
 /* The parameters whose states may go to the host, in the order in which they
- * do; none where the device has no host. */
+ * do; none without OFFLOAD, which says that the device has a host. */
 typedef struct States States;
-States *states_find(Module *m, const Rules *rules);
+States *states_find(Module *m, bool offload);
 uint32_t states_count(const States *x);
 /* What a device has of the states of the first N. */
 double states_bytes(const States *x, uint32_t n);

@@ -72,12 +72,12 @@ static int by_bytes(const void *a, const void *b)
     return x->number < y->number ? -1 : x->number > y->number;
 }
 
-States *states_find(Module *m, const Rules *rules)
+States *states_find(Module *m, bool offload)
 {
     enum { SMALL = 64 };
     States *x = NEW(m->scratch, States);
     x->m = m;
-    for (uint32_t i = 0; rules->offload && i < m->slots.n; i++) {
+    for (uint32_t i = 0; offload && i < m->slots.n; i++) {
         const Slot *s = &m->slots.at[i];
         const char *param = whole_path(m, s);
         if (s->role == ROLE_param && !is_listed(x, param)) add_states(x, param);

@@ -27,6 +27,7 @@
 
 typedef struct Text {
     Shard *s;
+    const char *option; /* whose text it is */
     const char *at;
     char word[128];
     bool failed;
@@ -36,7 +37,8 @@ static bool fail(Text *t, const char *what)
 {
     if (!t->failed)
         diag_error(t->s->m->diag, DIAG_pass_option, (Span){0},
-                   "expected %s in option 'shard', found '%s'", what, t->word);
+                   "expected %s in option '%s', found '%s'", what, t->option,
+                   t->word);
     t->failed = true;
     return false;
 }
@@ -226,24 +228,45 @@ static bool *pairs(const Shard *s, bool zig)
     return of;
 }
 
-/* The roles that the option `hold` says; of the stages of a pipeline both,
- * where no rule says what their turns keep gathered. */
-static unsigned held_roles(const Shard *s)
+/* Of the stages of a pipeline both, where no rule says what their turns keep
+ * gathered. */
+static bool usually_held(Shard *s, const char **roles)
 {
-    const Module *m = s->m;
+    Module *m = s->m;
+    RematRules remat;
     bool stages =
         *pass_option(m, s->cx, "pipeline", "") || option_get(m, "rank-axis").id;
-    bool turns = strstr(pass_option(m, s->cx, "remat", ""), " gathered ");
-    const char *usual = !stages ? "" : turns ? "grad" : "param grad";
-    const char *text = pass_option(m, s->cx, "hold", usual);
-    return (strstr(text, "param") ? FOR_param : 0u) |
-           (strstr(text, "grad") ? FOR_grad : 0u);
+    if (!remat_read(m, pass_option(m, s->cx, "remat", ""), &remat))
+        return false;
+    *roles = !stages                       ? "none"
+             : remat_says_gathered(&remat) ? "grad"
+                                           : "param grad";
+    return true;
+}
+
+/* The roles that the option `hold` says: param, grad, both, or none. */
+static bool held_roles(Shard *s, unsigned *out)
+{
+    const char *usual;
+    *out = 0;
+    if (!usually_held(s, &usual)) return false;
+    Text t = {.s = s, .option = "hold"};
+    t.at = pass_option(s->m, s->cx, "hold", usual);
+    while (*next(&t)) {
+        if (is(&t, "param"))
+            *out |= FOR_param;
+        else if (is(&t, "grad"))
+            *out |= FOR_grad;
+        else if (!is(&t, "none"))
+            return fail(&t, "'param', 'grad' or 'none'");
+    }
+    return true;
 }
 
 bool shard_rules_read(Shard *s, const char *text)
 {
-    Text t = {.s = s, .at = text};
-    s->rules.held = held_roles(s);
+    Text t = {.s = s, .option = "shard", .at = text};
+    if (!held_roles(s, &s->rules.held)) return false;
     while (*t.at)
         if (!rule(&t)) return false;
     for (uint32_t i = 0; i < s->rules.at.n; i++)

@@ -132,13 +132,13 @@ static void drop_idle(Task *t)
     plain_unless(t, t->way[CHOICE_mixer] != MIXER_scan,
                  CHOICE_order); /* a scan goes from end to end */
     plain_unless(t,
-                 t->way[CHOICE_remat] != REMAT_every &&
-                     t->way[CHOICE_remat] != REMAT_budget,
+                 t->way[CHOICE_remat] != AGAIN_every &&
+                     t->way[CHOICE_remat] != AGAIN_budget,
                  CHOICE_first);
-    plain_unless(t, t->way[CHOICE_remat] != REMAT_budget, CHOICE_stow);
+    plain_unless(t, t->way[CHOICE_remat] != AGAIN_budget, CHOICE_stow);
     plain_unless(
         t,
-        t->way[CHOICE_remat] != REMAT_budget && t->way[CHOICE_fsdp] != 0 &&
+        t->way[CHOICE_remat] != AGAIN_budget && t->way[CHOICE_fsdp] != 0 &&
             t->way[CHOICE_fsdp] != FSDP_states && t->way[CHOICE_keep] == 0 &&
             t->way[CHOICE_each] != EACH_step,
         CHOICE_gathered); /* where turns gather some */

@@ -102,7 +102,7 @@ static void print_remat(const Task *t, Buf *out)
                                         " full",  " ops",     " every 2",
                                         " keep ", " remake ", " budget 1 GiB"};
     uint32_t way = t->way[CHOICE_remat];
-    bool named = way == REMAT_keep || way == REMAT_remake;
+    bool named = way == AGAIN_keep || way == AGAIN_remake;
     if (!way && !has(t, CHOICE_stow) && !has(t, CHOICE_gathered)) return;
     buf_printf(out, "    remat repeat%s", modes[way]);
     if (named) buf_puts(out, has(t, CHOICE_feed) ? "w1" : "x");

@@ -24,7 +24,7 @@ enum { FEED_gated = 1, FEED_plain = 2, FEED_experts = 3, FEED_shared = 4 };
 enum { SCHEDULE_dual_pipe_v = 6 };
 enum { EACH_step = 1 };
 enum { FSDP_states = 3 }; /* parameters lie whole */
-enum { REMAT_every = 5, REMAT_keep = 6, REMAT_remake = 7, REMAT_budget = 8 };
+enum { AGAIN_every = 5, AGAIN_keep = 6, AGAIN_remake = 7, AGAIN_budget = 8 };
 
 typedef struct Task {
     uint64_t seed;
