@@ -69,6 +69,35 @@ const char *mesh_words(const Plan *p, MeshAxis m)
         (long long)p->s->m->mesh.at[m.id].size, (long long)part->size);
 }
 
+static bool has_atom(const MeshAxis *atoms, uint32_t n, MeshAxis m)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (atoms[i].id == m.id) return true;
+    return false;
+}
+
+/* The atoms of the mesh axis NAME behind others, of which it has none; at most
+ * 8. */
+static bool add_atoms_of(Plan *p, Str name, Span at, MeshAxis *atoms,
+                         uint32_t *n)
+{
+    const MeshPart *part = part_needed(p, name, at);
+    if (!part) return false;
+    for (uint32_t i = 0; i < part->natoms && *n < 8; i++) {
+        if (has_atom(atoms, *n, part->atoms[i])) {
+            Report *r = sema_error(p->s, DIAG_axis_twice, at,
+                                   "the devices of mesh axis '%s' stand here "
+                                   "already",
+                                   STR(p->s, name));
+            report_help(r, "write each mesh axis once, as in mesh dp = 2, "
+                           "tp = 2, all = (dp tp)");
+            return false;
+        }
+        atoms[(*n)++] = part->atoms[i];
+    }
+    return true;
+}
+
 /* A mesh axis is an atom, or a product of others, outermost first. */
 static bool add_part(Plan *p, const Node *body, const Setting *set)
 {
@@ -85,11 +114,9 @@ static bool add_part(Plan *p, const Node *body, const Setting *set)
     if (set->value->kind == N_product) {
         for (uint32_t i = 0; i < set->value->terms.n; i++) {
             const Node *t = set->value->terms.at[i];
-            const MeshPart *f = part_needed(p, t->name, t->span);
-            if (!f) return false;
-            for (uint32_t k = 0; k < f->natoms && part.natoms < 8; k++)
-                part.atoms[part.natoms++] = f->atoms[k];
-            part.size = times(part.size, f->size);
+            if (!add_atoms_of(p, t->name, t->span, part.atoms, &part.natoms))
+                return false;
+            part.size = times(part.size, part_find(p, t->name)->size);
         }
     } else {
         if (!size_eval(s, set->value, &part.size)) return false;
@@ -277,11 +304,7 @@ static bool add_mesh(Plan *p, const Node *t, Shard *out)
             if (!add_mesh(p, t->terms.at[i], out)) return false;
         return true;
     }
-    const MeshPart *part = part_needed(p, t->name, t->span);
-    if (!part) return false;
-    for (uint32_t i = 0; i < part->natoms && out->natoms < 8; i++)
-        out->atoms[out->natoms++] = part->atoms[i];
-    return true;
+    return add_atoms_of(p, t->name, t->span, out->atoms, &out->natoms);
 }
 
 /* Paths are those of what is kept. */
