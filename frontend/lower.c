@@ -98,8 +98,6 @@ static void add_exports(Sema *s, Frame *f, ExportKind kind, Results *r)
                        f->exports.at[i].path);
 }
 
-typedef VEC(Next) Nexts;
-
 static void next_states(Sema *s, Frame *f, Nexts *out)
 {
     for (uint32_t i = 0; i < s->mems.n; i++) {
@@ -286,7 +284,7 @@ static void skip_records(Sema *s, Results *r, Value applied, const Nexts *next)
             add_result(s, r, next->at[i].value, ROLE_record, s->updates->path);
 }
 
-static void close_train(Sema *s)
+static bool close_train(Sema *s)
 {
     Results r = {0};
     Nexts next = {0};
@@ -298,6 +296,7 @@ static void close_train(Sema *s)
     Val updates = updates_value(s, s->train->at);
     mem_write(s, s->frame, s->updates, val_use(s, &updates, DT_i32));
     next_states(s, s->frame, &next);
+    if (!train_changes(s, &next)) return false;
     Value applied = guard_step(s, next.at, next.n);
     add_nexts(s, &next, &r);
     train_records(s, &r);
@@ -306,6 +305,7 @@ static void close_train(Sema *s)
     add_exports(s, s->frame, EXPORT_check, &r);
     add_exports(s, s->frame, EXPORT_skip, &r);
     close_entry(s, s->frame, &r);
+    return true;
 }
 
 static bool lower_train(Sema *s, const Node *n)
@@ -324,8 +324,9 @@ static bool lower_train(Sema *s, const Node *n)
                    "train block '%s' binds no loss", STR(s, n->decl.name.text));
         return false;
     }
-    if (!train_params_known(s, n->head) || !train_all_taken(s)) return false;
-    close_train(s);
+    if (!train_params_known(s, n->head) || !train_all_taken(s) ||
+        !close_train(s))
+        return false;
     s->train_node = n;
     s->training = false;
     s->train = NULL;

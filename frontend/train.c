@@ -446,3 +446,29 @@ bool train_all_taken(Sema *s)
     }
     return true;
 }
+
+/* A parameter of the entry that is frozen; NULL: none is. */
+static const Mem *frozen_param(Sema *s)
+{
+    for (uint32_t i = 0; i < s->mems.n; i++) {
+        const Mem *p = s->mems.at[i];
+        if (p->role == ROLE_param && p->frozen && in_entry(s->frame, p))
+            return p;
+    }
+    return NULL;
+}
+
+bool train_changes(Sema *s, const Nexts *next)
+{
+    const Train *t = s->train;
+    bool changes = !frozen_param(s);
+    for (uint32_t i = 0; i < next->n; i++)
+        changes |= next->at[i].mem != s->updates;
+    if (changes) return true;
+    Report *r =
+        sema_error(s, DIAG_no_update, t->rules.n ? t->rules.at[0]->head : t->at,
+                   "all parameters are frozen: a step changes nothing");
+    report_help(r, "say what is frozen, as in update embed = frozen, and how "
+                   "the rest is trained; a loss alone is that of an entry");
+    return false;
+}

@@ -46,6 +46,8 @@ typedef struct Next {
     Value value;
 } Next;
 
+typedef VEC(Next) Nexts;
+
 /* guard.c */
 /* Makes the state that counts applied steps. */
 void guard_updates(Sema *s);
@@ -68,5 +70,8 @@ bool rule_matches(Sema *s, const Node *n, const Mem *mem);
 void path_unknown(Sema *s, Span at, const char *who, const char *path);
 /* Every trained parameter has its update; else an error. */
 bool train_all_taken(Sema *s);
+/* The step changes some parameter or state of NEXT, or has none that are
+ * frozen; else an error. */
+bool train_changes(Sema *s, const Nexts *next);
 
 #endif
