@@ -103,10 +103,20 @@ static double strict(const Bring *b, uint32_t i)
     return is ? STRICT : 1;
 }
 
+/* What a step gathers once (held.c) is kept until its end. */
+static double once(const Bring *b, Step s)
+{
+    bool is = b->x->once >> mesh_at(b, s.mesh).id & 1 &&
+              where_is_axis(now_at(b, s.mesh)) &&
+              to_at(b, s.mesh) == WHERE_none;
+    return is ? b->x->share * (s.cost + KEPT * s.bytes) : s.cost;
+}
+
 static void put_step(Bring *b, Step s)
 {
     CHECK(b->n < STEPS_OF_MESH * b->x->s->order.n);
     s.from = now_at(b, s.mesh);
+    s.cost = once(b, s);
     b->steps[b->n++] = s;
     b->now[mesh_at(b, s.mesh).id] = s.to;
     b->otherwise &= ~(UINT64_C(1) << s.mesh);

@@ -6,18 +6,21 @@
  * which is so before layouts are chosen.  Rules of `shard` hold others over the
  * microbatches of a step.  What they do not say is whether a parameter is
  * gathered at all: rows may go to where it lies, and an op may do a part.  So
- * layouts are chosen as without them, and whatever is gathered then by those
- * who read it in a turn is gathered by whoever hands it to them, and so on up
- * to the entry:
+ * layouts are chosen as without them, only that a gather costs what it does
+ * once a step, and whatever is gathered then by those who read it in a turn is
+ * gathered by whoever hands it to them, and so on up to the entry:
  *
  *      entry                        entry       %b = reshard %a    embed
  *      stage      embed/dp     ->   stage       embed
  *      repeat     embed/dp          repeat      embed
  *          %w = reshard  embed          %w      embed
  *
- * In both cases one gather serves the forward and the backward.
+ * In both cases one gather serves the forward and the backward.  What stands
+ * around it chooses again then.
  */
 #include "../held.h"
+
+#include <math.h>
 
 #include "solve.h"
 
@@ -162,6 +165,66 @@ static void find_params(Shard *s, const Roots *roots, Weight *of)
     }
 }
 
+/* Who reads a value whole needs it once for each: the functions that it is
+ * handed to, and the ops of a phase.  An update reads its part. */
+static double readers_of(const Shard *s, uint32_t raw)
+{
+    const Raw *r = &s->raws.at[raw];
+    uint32_t phases = 0;
+    double n = 0;
+    for (uint32_t k = 0; k < r->n; k++) {
+        const Item *it = &s->items.at[s->args.at[s->uses[r->first + k]].item];
+        uint32_t phase = 1u << it->phase;
+        if (it->phase == PHASE_update) continue;
+        n += is_handing(it) || !(phases & phase);
+        if (!is_handing(it)) phases |= phase;
+    }
+    return fmax(n, 1);
+}
+
+/* What is made of it is gathered with it. */
+static void hand_on(const Shard *s, const Item *it, const Weight *of,
+                    const bool *fixed, double *gathers)
+{
+    if (fixed[it->out] || (!is_handing(it) && !is_weight(of[it->raw]))) return;
+    for (uint32_t k = 0; k < it->n; k++) {
+        uint32_t raw = s->args.at[it->first + k].raw;
+        const Raw *r = &s->raws.at[raw];
+        if (of[raw].held)
+            gathers[it->out] += gathers[r->node] / readers_of(s, raw);
+    }
+}
+
+/* What a step gathers once it gathers where an entry hands it over.  Where that
+ * is read, each time counts as a part of it, so that these are the one gather
+ * if all read it whole; by bytes over a step,
+ *
+ *      entry     %w      all     two functions are handed it
+ *      stage     %w      half    in each of 8 microbatches: a sixteenth
+ *      repeat    %w      half    in each of 5 turns, in which it is a fifth
+ */
+static void share_gathers(Shard *s, const Roots *roots, const Weight *of)
+{
+    double *gathers = NEW_ARRAY(s->a, double, (size_t)s->nodes.n + 1);
+    bool *fixed = NEW_ARRAY(s->a, bool, (size_t)s->nodes.n + 1);
+    for (uint32_t f = 0; f < s->m->fns.n; f++)
+        for (uint32_t i = 0; roots->is[f] && i < s->m->fns.at[f]->ninsts; i++) {
+            uint32_t node = s->raws.at[s->base[f] + i].node;
+            if (node == NO_RAW) continue;
+            fixed[node] = true;
+            gathers[node] = s->nodes.at[node].bytes;
+        }
+    for (uint32_t i = 0; i < s->items.n; i++)
+        hand_on(s, &s->items.at[i], of, fixed, gathers);
+    for (uint32_t raw = 0; raw < s->raws.n; raw++) {
+        Raw *r = &s->raws.at[raw];
+        if (!of[raw].held || r->n == 0) continue;
+        double times = s->items.at[s->args.at[s->uses[r->first]].item].times;
+        r->once = of[raw].held;
+        r->share = gathers[r->node] / readers_of(s, raw) / (r->bytes * times);
+    }
+}
+
 /* Items stand as they run, callees where they are called first. */
 void held_find(Shard *s, const Roots *roots)
 {
@@ -186,6 +249,7 @@ void held_find(Shard *s, const Roots *roots)
     }
     for (uint32_t raw = 0; raw < s->raws.n; raw++)
         s->kept[raw] = is_weight(of[raw]);
+    share_gathers(s, roots, of);
 }
 
 /* -------------------------------------------------------------- settling -- */
@@ -218,17 +282,23 @@ static bool is_wanted_whole(const Shard *s, uint32_t raw, MeshAxis m)
     return wanted;
 }
 
-void held_settle(Solve *x)
+bool held_settle(Solve *x)
 {
     const Shard *s = x->s;
+    bool any = false;
     for (uint32_t i = s->held.n; i-- > 0;) {
         uint32_t raw = s->held.at[i], node = s->raws.at[raw].node;
         for (uint32_t k = 0; k < s->m->mesh.n && k < 64; k++) {
             MeshAxis m = {k};
             if ((s->nodes.at[node].held >> k & 1) &&
                 where_is_axis(*where_at(s, m, node)) &&
-                is_wanted_whole(s, raw, m))
+                is_wanted_whole(s, raw, m)) {
+                stir(x, x->into[x->first[node]]);
                 place_port(x, node, m, WHERE_none);
+                s->nodes.at[node].whole |= UINT64_C(1) << k;
+                any = true;
+            }
         }
     }
+    return any;
 }

@@ -112,6 +112,10 @@ typedef struct Raw {
     Type type;
     double bytes;      /* of the whole */
     uint32_t first, n; /* its uses, in uses[] */
+    /* Mesh axes, a bit each, over which a step gathers it once for all who read
+     * it whole, and what each time that one reads it has of that. */
+    uint64_t once;
+    double share;
 } Raw;
 
 /* An op, or a hand-over to a port (v is NO_VALUE). */
@@ -305,7 +309,10 @@ typedef struct Move {
     uint32_t n, node;
     const Where *from, *to; /* by mesh axis */
     double bytes;           /* of the whole */
+    uint64_t once;          /* as of a Raw */
+    double share;
 } Move;
+#define KEPT 0.1 /* of a byte that is kept, against one that is moved */
 /* The links of the machine and the mesh axes: before all else. */
 void links_find(Shard *s);
 /* What a byte costs between members of a group so far apart. */

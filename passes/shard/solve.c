@@ -18,7 +18,6 @@
 
 enum { MOST_SWEEPS = 16, MOST_ROUNDS = 4 };
 #define MISS 1e14 /* another place than the rules say */
-#define KEPT 0.1  /* of a byte that is kept, against one that is moved */
 
 static Phase phase_at(const Solve *x, uint32_t arg)
 {
@@ -51,7 +50,9 @@ Move move_of(const Solve *x, uint32_t arg)
                   .node = r->node,
                   .from = wheres_of(s, r->node),
                   .to = wheres_needed(s, arg),
-                  .bytes = r->bytes};
+                  .bytes = r->bytes,
+                  .once = r->once,
+                  .share = r->share};
 }
 
 /* To bring operand ARG from where it is made to where it is needed. */
@@ -671,6 +672,14 @@ static void sweep_all(Solve *x)
     }
 }
 
+static void improve(Solve *x)
+{
+    for (int k = 0; k < MOST_ROUNDS; k++) {
+        sweep_all(x);
+        if (!windows_improve(x)) break;
+    }
+}
+
 void shard_solve(Shard *s)
 {
     Solve x = solve_of(s);
@@ -679,10 +688,7 @@ void shard_solve(Shard *s)
         sweep_again(&x, s->order.at[x.n - 1]);
     }
     x.n = s->order.n;
-    for (int k = 0; k < MOST_ROUNDS; k++) {
-        sweep_all(&x);
-        if (!windows_improve(&x)) break;
-    }
-    held_settle(&x);
+    improve(&x);
+    if (held_settle(&x)) improve(&x);
     tell(&x);
 }

@@ -89,8 +89,9 @@ Ways item_ways(const Solve *x, uint32_t item, MeshAxis m);
 void take_way(Solve *x, uint32_t item, MeshAxis m, const Way *way);
 /* The port is at WHERE, and what is handed over to it. */
 void place_port(Solve *x, uint32_t node, MeshAxis m, Where where);
-/* held.c: what a step gathers once is gathered by who hands it over. */
-void held_settle(Solve *x);
+/* held.c: what a step gathers once is gathered by who hands it over; whether
+ * there is such a thing. */
+bool held_settle(Solve *x);
 /* The rules alone say where a port is. */
 bool is_fixed(const Solve *x, uint32_t node, MeshAxis m);
 

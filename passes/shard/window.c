@@ -5,7 +5,8 @@
  * reads what it makes, would have to go with it, over two mesh axes perhaps.
  * So around each value that is paid for a window is opened: some ops and ports
  * that make it and read it, and what these make and read.  They choose anew
- * over two mesh axes together (search.c), and all else stays as it is.
+ * over two mesh axes together (search.c), and all else stays as it is.  The
+ * heaviest values come first, and what has changed nowhere is passed over.
  */
 #include <stddef.h>
 #include <stdlib.h>
@@ -472,13 +473,14 @@ static bool is_stirred(const Window *w, uint32_t since)
     return is;
 }
 
-static bool try_window(Wall *a, uint32_t raw)
+/* SEARCHED: where something has changed since the last time. */
+static bool try_window(Wall *a, uint32_t raw, bool *searched)
 {
     Window *w = &a->w;
     ArenaMark mark = arena_mark(w->x->s->a);
     const Choice *best[MOST_PARTS];
     choose_parts(a, raw);
-    bool better = is_stirred(w, a->tried[raw]);
+    bool better = *searched = is_stirred(w, a->tried[raw]);
     if (better) {
         set_up(a);
         better = window_search(w, best);
@@ -520,7 +522,7 @@ static uint32_t values_paid(const Solve *x, Paid **out)
         if (cost > 0) p[n++] = (Paid){cost, i};
     }
     if (n) qsort(p, n, sizeof *p, by_paid);
-    return n < MOST_VALUES ? n : MOST_VALUES;
+    return n;
 }
 
 static Wall wall_new(Solve *x)
@@ -550,8 +552,11 @@ static bool improve_over(Wall *a, uint32_t i, uint32_t k)
     w->nmesh = i == k ? 1 : 2;
     w->most = i == k ? MOST_PARTS : MOST_OF_TWO;
     a->tried = &w->x->tried[(size_t)(i * s->order.n + k) * s->raws.n];
-    for (uint32_t v = 0; v < n; v++)
-        better |= try_window(a, paid[v].raw);
+    for (uint32_t v = 0, tries = 0; v < n && tries < MOST_VALUES; v++) {
+        bool searched;
+        better |= try_window(a, paid[v].raw, &searched);
+        tries += searched;
+    }
     return better;
 }
 
