@@ -254,17 +254,18 @@ void held_find(Shard *s, const Roots *roots)
 
 /* -------------------------------------------------------------- settling -- */
 
-static void need_whole(const Shard *s, const Item *it, MeshAxis m)
+static void need_whole(const Solve *x, const Item *it, MeshAxis m)
 {
-    *where_at(s, m, it->out) = WHERE_none;
+    *where_at(x->s, m, it->out) = WHERE_none;
     for (uint32_t k = 0; k < it->n; k++)
-        *need_at(s, m, it->first + k) = WHERE_none;
+        need_put(x, m, it->first + k, WHERE_none);
 }
 
 /* Whether somebody reads it whole, or what is made of it and other weights,
  * which is made whole then. */
-static bool is_wanted_whole(const Shard *s, uint32_t raw, MeshAxis m)
+static bool is_wanted_whole(const Solve *x, uint32_t raw, MeshAxis m)
 {
+    const Shard *s = x->s;
     const Raw *r = &s->raws.at[raw];
     bool wanted = false;
     for (uint32_t k = 0; k < r->n; k++) {
@@ -273,8 +274,8 @@ static bool is_wanted_whole(const Shard *s, uint32_t raw, MeshAxis m)
         bool whole = *need_at(s, m, arg) == WHERE_none;
         if (!whole && !is_handing(it) && s->kept[it->raw] &&
             where_is_axis(*where_at(s, m, it->out)) &&
-            is_wanted_whole(s, it->raw, m)) {
-            need_whole(s, it, m);
+            is_wanted_whole(x, it->raw, m)) {
+            need_whole(x, it, m);
             whole = true;
         }
         wanted |= whole;
@@ -292,7 +293,7 @@ bool held_settle(Solve *x)
             MeshAxis m = {k};
             if ((s->nodes.at[node].held >> k & 1) &&
                 where_is_axis(*where_at(s, m, node)) &&
-                is_wanted_whole(s, raw, m)) {
+                is_wanted_whole(x, raw, m)) {
                 stir(x, x->into[x->first[node]]);
                 place_port(x, node, m, WHERE_none);
                 s->nodes.at[node].whole |= UINT64_C(1) << k;

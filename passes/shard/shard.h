@@ -185,6 +185,7 @@ typedef struct Shard {
     double *spread; /* by mesh axis: how far apart its devices are, in ranks */
     double between; /* what a byte costs between ranks of a pipeline */
     Step *steps[2]; /* of two moves */
+    uint64_t looks; /* at readers of values, while ways are chosen */
 } Shard;
 
 #define NO_RAW UINT32_MAX

@@ -55,8 +55,7 @@ Move move_of(const Solve *x, uint32_t arg)
                   .share = r->share};
 }
 
-/* To bring operand ARG from where it is made to where it is needed. */
-static double bring_cost(const Solve *x, uint32_t arg)
+double bring_cost(const Solve *x, uint32_t arg)
 {
     Move m = move_of(x, arg);
     return x->s->items.at[x->s->args.at[arg].item].times * move_cost(&m);
@@ -67,6 +66,7 @@ bool same_form(const Solve *x, uint32_t a, uint32_t b, const MeshAxis *but,
 {
     const Shard *s = x->s;
     bool same = phase_at(x, a) == phase_at(x, b);
+    x->s->looks++;
     for (uint32_t i = 0; i < x->n && same; i++) {
         MeshAxis m = s->order.at[i];
         same =
@@ -122,6 +122,8 @@ static double operand_cost(const Solve *x, uint32_t arg)
     const Shard *s = x->s;
     const Raw *r = raw_at(x, arg);
     uint32_t out = s->items.at[s->args.at[arg].item].out;
+    double cost;
+    if (wants_operand(x, arg, &cost)) return cost;
     Beside b = {.arg = arg};
     for (uint32_t i = 0; i < r->n && !b.is_there; i++) {
         uint32_t other = s->uses[r->first + i], by = s->args.at[other].item;
@@ -136,6 +138,7 @@ double raw_cost(const Solve *x, uint32_t raw)
     const Shard *s = x->s;
     const Raw *r = &s->raws.at[raw];
     double sum = 0;
+    if (wants_all(x, raw, &sum)) return sum;
     for (uint32_t i = 0; i < r->n; i++) {
         uint32_t arg = s->uses[r->first + i];
         if (!x->chosen[s->args.at[arg].item]) continue;
@@ -274,9 +277,26 @@ static void stir_around(Solve *x, uint32_t raw)
         x->stirred[x->maker[raw]] = x->changes;
     else if (x->first[r->node] < x->first[r->node + 1])
         x->stirred[x->into[x->first[r->node]]] = x->changes;
-    for (uint32_t k = 0; k < r->n; k++)
+    uint32_t n;
+    const uint32_t *ports = wants_ports(x, raw, &n);
+    for (uint32_t k = 0; k < n; k++)
+        x->stirred[ports[k]] = x->changes;
+    if (ports) x->moved[raw] = x->changes;
+    x->s->looks += ports ? n : r->n;
+    for (uint32_t k = 0; k < r->n && !ports; k++)
         x->stirred[one_of(x, s->args.at[s->uses[r->first + k]].item)] =
             x->changes;
+}
+
+uint32_t stirred_at(const Solve *x, uint32_t item)
+{
+    const Item *it = &x->s->items.at[item];
+    uint32_t last = x->stirred[item];
+    for (uint32_t k = 0; k < it->n && !is_port(x, item); k++) {
+        uint32_t moved = x->moved[x->s->args.at[it->first + k].raw];
+        if (moved > last) last = moved;
+    }
+    return last;
 }
 
 void stir(Solve *x, uint32_t item)
@@ -309,7 +329,7 @@ void take_way(Solve *x, uint32_t item, MeshAxis m, const Way *way)
     const Item *it = &x->s->items.at[item];
     *where_at(x->s, m, it->out) = way->out;
     for (uint32_t k = 0; k < it->n; k++)
-        *need_at(x->s, m, it->first + k) = way->in[k];
+        need_put(x, m, it->first + k, way->in[k]);
 }
 
 static bool is_way_taken(const Solve *x, const Item *it, MeshAxis m,
@@ -337,6 +357,7 @@ static double readers_work(const Solve *x, uint32_t node)
     double sum = 0;
     for (uint32_t i = x->seen_first[node]; i < x->seen_first[node + 1]; i++) {
         const Raw *r = &s->raws.at[x->seen[i]];
+        x->s->looks += r->n;
         for (uint32_t k = 0; k < r->n; k++) {
             uint32_t item = s->args.at[s->uses[r->first + k]].item;
             if (!is_port(x, item)) sum += work_cost(x, item, NULL, 0);
@@ -365,7 +386,8 @@ static bool choose(Solve *x, uint32_t item, MeshAxis m, bool again)
     double least = INFINITY;
     for (uint32_t i = 0; i < w.at.n && again; i++)
         if (is_way_taken(x, it, m, &w.at.at[i])) was = i;
-    x->chosen[item] = x->placed[it->out] = true;
+    wants_choose(x, item);
+    x->placed[it->out] = true;
     for (uint32_t i = 0; i < w.at.n; i++) {
         if (!again && begins(x, it, m, &w.at.at[i])) continue;
         take_way(x, item, m, &w.at.at[i]);
@@ -392,7 +414,7 @@ void place_port(Solve *x, uint32_t node, MeshAxis m, Where where)
 {
     *where_at(x->s, m, node) = where;
     for (uint32_t i = x->first[node]; i < x->first[node + 1]; i++)
-        *need_at(x->s, m, x->s->items.at[x->into[i]].first) = where;
+        need_put(x, m, x->s->items.at[x->into[i]].first, where);
 }
 
 bool is_fixed(const Solve *x, uint32_t node, MeshAxis m)
@@ -469,7 +491,7 @@ static void index_ports(Solve *x)
 static void sweep_first(Solve *x, MeshAxis m)
 {
     bool *placed = NEW_ARRAY(x->s->a, bool, (size_t)x->s->nodes.n + 1);
-    memset(x->chosen, 0, x->s->items.n);
+    wants_none(x);
     for (uint32_t i = 0; i < x->s->items.n; i++) {
         const Item *it = &x->s->items.at[i];
         if (it->raw != NO_RAW) {
@@ -481,7 +503,7 @@ static void sweep_first(Solve *x, MeshAxis m)
         else if (!placed[it->out])
             place_first(x, i, m);
         placed[it->out] = true;
-        x->chosen[i] = true;
+        wants_choose(x, i);
     }
     x->changes++;
     for (uint32_t i = 0; i < x->s->items.n; i++)
@@ -493,7 +515,7 @@ static void look_again(Solve *x, uint32_t i, MeshAxis m)
 {
     uint32_t one = one_of(x, i);
     uint32_t *looked = &x->looked[(size_t)m.id * x->s->items.n + one];
-    if (*looked >= x->stirred[one]) return;
+    if (*looked >= stirred_at(x, one)) return;
     if (is_port(x, i))
         place_again(x, x->s->items.at[i].out, m);
     else if (choose(x, i, m, true))
@@ -623,6 +645,7 @@ Solve solve_of(Shard *s)
     x.placed = NEW_ARRAY(s->a, bool, (size_t)s->nodes.n + 1);
     x.looked = NEW_ARRAY(s->a, uint32_t, (size_t)s->m->mesh.n * s->items.n + 1);
     x.stirred = NEW_ARRAY(s->a, uint32_t, (size_t)s->items.n + 1);
+    x.moved = NEW_ARRAY(s->a, uint32_t, (size_t)s->raws.n + 1);
     x.tried = NEW_ARRAY(s->a, uint32_t,
                         (size_t)s->order.n * s->order.n * s->raws.n + 1);
     x.maker = NEW_ARRAY(s->a, uint32_t, (size_t)s->raws.n + 1);
@@ -683,6 +706,7 @@ static void improve(Solve *x)
 void shard_solve(Shard *s)
 {
     Solve x = solve_of(s);
+    wants_begin(&x);
     for (x.n = 1; x.n <= s->order.n; x.n++) {
         sweep_first(&x, s->order.at[x.n - 1]);
         sweep_again(&x, s->order.at[x.n - 1]);

@@ -6,6 +6,8 @@
 
 #include "shard.h"
 
+typedef struct Wants Wants;
+
 typedef struct Solve {
     Shard *s;
     uint32_t n;      /* mesh axes that count, the first of the order */
@@ -21,6 +23,8 @@ typedef struct Solve {
     /* How many there were when it was looked at, by mesh axis and item, and
      * when something beside it changed, by item; ports as their first. */
     uint32_t *looked, *stirred;
+    uint32_t *moved;   /* the same of values that many read, by raw: when */
+    Wants *wants;      /* NULL: each reader is looked at */
     uint32_t *tried;   /* of windows, by two mesh axes and raw */
     uint32_t favoured; /* a raw that is taken to be at `favour` already */
     Where favour;
@@ -94,6 +98,26 @@ void place_port(Solve *x, uint32_t node, MeshAxis m, Where where);
 bool held_settle(Solve *x);
 /* The rules alone say where a port is. */
 bool is_fixed(const Solve *x, uint32_t node, MeshAxis m);
+
+/* wants.c: counts the forms in which what many read is needed, from where
+ * nothing is chosen. */
+void wants_begin(Solve *x);
+void wants_none(const Solve *x);
+/* What the item needs counts. */
+void wants_choose(const Solve *x, uint32_t item);
+/* The operand is needed there. */
+void need_put(const Solve *x, MeshAxis m, uint32_t arg, Where where);
+/* What an operand pays beside others, and what all pay for a value; false: few
+ * read it, nothing is counted. */
+bool wants_operand(const Solve *x, uint32_t arg, double *cost);
+bool wants_all(const Solve *x, uint32_t raw, double *cost);
+/* The ports that the value is handed over to, by their first items; NULL: few
+ * read it. */
+const uint32_t *wants_ports(const Solve *x, uint32_t raw, uint32_t *n);
+/* How many changes there were when something beside the item changed. */
+uint32_t stirred_at(const Solve *x, uint32_t item);
+/* To bring operand ARG from where it is made to where it is needed. */
+double bring_cost(const Solve *x, uint32_t arg);
 
 /* The item takes the way that costs least, with what reads its value. */
 void choose_again(Solve *x, uint32_t item, MeshAxis m);

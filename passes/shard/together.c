@@ -116,6 +116,7 @@ static void wait_for_readers(Together *t, uint32_t raw, int64_t from)
 {
     const Shard *s = t->x->s;
     const Raw *r = &s->raws.at[raw];
+    t->x->s->looks += r->n;
     for (uint32_t i = 0; i < r->n; i++) {
         uint32_t item = s->args.at[s->uses[r->first + i]].item;
         if (item > from && s->items.at[item].raw != NO_RAW)
@@ -193,7 +194,7 @@ static void undo(Together *t)
         const Item *it = &s->items.at[b->item];
         *where_at(s, t->mesh, it->out) = b->out;
         for (uint32_t k = 0; k < it->n; k++)
-            *need_at(s, t->mesh, it->first + k) = t->needs.at[b->needs + k];
+            need_put(t->x, t->mesh, it->first + k, t->needs.at[b->needs + k]);
     }
 }
 

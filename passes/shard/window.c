@@ -68,7 +68,7 @@ static void put_made(Window *w, const Part *p, uint32_t form)
 static void put_needed(Window *w, uint32_t arg, uint32_t form)
 {
     for (uint32_t i = 0; i < w->nmesh; i++)
-        *need_at(w->x->s, w->mesh[i], arg) = w->forms.at[form].at[i];
+        need_put(w->x, w->mesh[i], arg, w->forms.at[form].at[i]);
 }
 
 /* The operand made and needed in these forms, at places of their own. */
@@ -469,7 +469,7 @@ static bool is_stirred(const Window *w, uint32_t since)
 {
     bool is = false;
     for (uint32_t i = 0; i < w->n; i++)
-        is |= w->x->stirred[w->parts[i].item] > since;
+        is |= stirred_at(w->x, w->parts[i].item) > since;
     return is;
 }
 
