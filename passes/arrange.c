@@ -37,6 +37,7 @@ typedef struct Block {
     uint32_t number;
     VEC(Meeting) meets;
     uint32_t nlarge;    /* the first of them are with large blocks */
+    uint32_t *ranked;   /* numbers of these, as they lay when it was placed */
     uint32_t pair;      /* the block with which it is placed, or itself */
     bool second;        /* of the pair */
     int64_t pair_bytes; /* of both together */
@@ -67,6 +68,7 @@ typedef struct Arrange {
     uint32_t *sorted, nsorted; /* numbers of those that have an offset, by it */
     Met *met;                  /* scratch, by number */
     Forbidden *forbidden, *halves; /* scratch */
+    uint32_t *front, *behind;      /* scratch */
     Again again;
 } Arrange;
 
@@ -188,21 +190,18 @@ static uint32_t sorted_at(const Arrange *r, uint32_t number, int64_t offset)
     return low;
 }
 
+/* Large blocks are looked for by whom they meet alone. */
 static void put_sorted(Arrange *r, uint32_t number, int64_t offset)
 {
+    if (r->large) {
+        r->offset[number] = offset;
+        return;
+    }
     uint32_t at = sorted_at(r, number, offset);
     memmove(r->sorted + at + 1, r->sorted + at,
             (r->nsorted++ - at) * sizeof *r->sorted);
     r->sorted[at] = number;
     r->offset[number] = offset;
-}
-
-static void move_sorted(Arrange *r, uint32_t number, int64_t offset)
-{
-    uint32_t at = sorted_at(r, number, r->offset[number]);
-    memmove(r->sorted + at, r->sorted + at + 1,
-            (--r->nsorted - at) * sizeof *r->sorted);
-    put_sorted(r, number, offset);
 }
 
 static bool from_less(const Forbidden *x, const Forbidden *y)
@@ -273,13 +272,48 @@ static uint32_t find_forbidden(Arrange *r, const Block *b)
     return n;
 }
 
+/* The same, of large blocks: few of them lie elsewhere than the last time, so
+ * they are looked at in the order that they had then. */
+static uint32_t rank_forbidden(Arrange *r, const Block *b)
+{
+    uint32_t n = 0, nbehind = 0, place = r->place[b->number];
+    Forbidden *f = r->forbidden;
+    for (uint32_t i = 0; i < b->nlarge; i++) {
+        uint32_t number = b->ranked[i];
+        const Meeting *m = &b->meets.at[number];
+        if (r->place[m->other] >= place) {
+            r->behind[nbehind++] = number;
+            continue;
+        }
+        int64_t at = r->offset[m->other];
+        Forbidden x = {at - m->under, at + m->over};
+        uint32_t k = n++;
+        for (; k > 0 && from_less(&x, &f[k - 1]); k--) {
+            f[k] = f[k - 1];
+            r->front[k] = r->front[k - 1];
+        }
+        f[k] = x;
+        r->front[k] = number;
+    }
+    memcpy(b->ranked, r->front, n * sizeof *r->front);
+    memcpy(b->ranked + n, r->behind, nbehind * sizeof *r->behind);
+    return n;
+}
+
+static uint32_t sorted_forbidden(Arrange *r, const Block *b)
+{
+    if (r->large) return rank_forbidden(r, b);
+    uint32_t n = find_forbidden(r, b);
+    sort_forbidden(r->forbidden, n, r->halves);
+    return n;
+}
+
 /* The begin of the smallest range of offsets that is left for the block. */
 static int64_t best_offset(Arrange *r, const Block *b)
 {
-    uint32_t n = find_forbidden(r, b);
+    uint32_t n = sorted_forbidden(r, b);
     const Forbidden *f = r->forbidden;
     int64_t end = 0, best = -1, best_size = INT64_MAX;
-    sort_forbidden(r->forbidden, n, r->halves);
     for (uint32_t i = 0; i < n; i++) {
         int64_t size = f[i].from - end;
         if (size >= 0 && size < best_size) {
@@ -365,7 +399,7 @@ static void place_again(Arrange *r, uint32_t place, uint32_t n)
     int64_t at = best_offset(r, b), old = r->offset[b->number];
     r->again.stale[b->number] = false;
     if (at == old) return;
-    move_sorted(r, b->number, at);
+    r->offset[b->number] = at;
     r->again.blocks[r->again.n] = b->number;
     r->again.offsets[r->again.n++] = old;
     mark_stale(r, b, place + 1, n);
@@ -392,8 +426,7 @@ static bool try_move(Arrange *r, uint32_t from, uint32_t to, uint32_t n,
     for (; i < n; i++)
         stale[r->order[i]->number] = false;
     while (r->again.n-- > 0)
-        move_sorted(r, r->again.blocks[r->again.n],
-                    r->again.offsets[r->again.n]);
+        r->offset[r->again.blocks[r->again.n]] = r->again.offsets[r->again.n];
     move_block(r, to, from);
     return false;
 }
@@ -430,6 +463,8 @@ static void sort_meetings(Arrange *r, int64_t peak)
             b->meets.at[k] = b->meets.at[b->nlarge];
             b->meets.at[b->nlarge++] = m;
         }
+        for (uint32_t k = 0; k < b->nlarge; k++)
+            b->ranked[k] = k;
     }
 }
 
@@ -536,6 +571,8 @@ static int64_t arrange_all(const Live *live, Base base, int64_t room,
                  .met = NEW_ARRAY(a, Met, (size_t)live->n + 1),
                  .forbidden = NEW_ARRAY(a, Forbidden, (size_t)live->n + 1),
                  .halves = NEW_ARRAY(a, Forbidden, (size_t)live->n + 1),
+                 .front = NEW_ARRAY(a, uint32_t, (size_t)live->n + 1),
+                 .behind = NEW_ARRAY(a, uint32_t, (size_t)live->n + 1),
                  .again = {NEW_ARRAY(a, bool, (size_t)live->n + 1),
                            NEW_ARRAY(a, uint32_t, (size_t)live->n + 1), 0,
                            NEW_ARRAY(a, int64_t, (size_t)live->n + 1)}};
@@ -552,6 +589,9 @@ static int64_t arrange_all(const Live *live, Base base, int64_t room,
     }
     find_meetings(&r, live, a);
     find_pairs(&r);
+    for (uint32_t i = 0; i < r.n; i++)
+        r.blocks[i].ranked =
+            NEW_ARRAY(a, uint32_t, (size_t)r.blocks[i].meets.n + 1);
     r.best = NEW_ARRAY(a, int64_t, (size_t)r.n + 1);
     r.best_order = NEW_ARRAY(a, Block *, (size_t)r.n + 1);
     LiveMoment moment;

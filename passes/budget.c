@@ -46,6 +46,20 @@ typedef struct Known {
     int64_t seen;        /* of one that there is; INT64_MAX: none was made */
 } Known;
 
+/* What the target makes of a plan. */
+typedef struct Image {
+    int64_t planned, bytes;
+    double seconds; /* of a step; 0: nobody knows */
+} Image;
+
+/* An image that was made, under these rules. */
+typedef struct Made {
+    const char *rules;
+    uint32_t moved;
+    bool rounds;
+    Image image;
+} Made;
+
 typedef struct Budget {
     Module *m;
     const PipelineOpts *o;
@@ -61,7 +75,8 @@ typedef struct Budget {
     uint32_t moved; /* parameters whose states are on the host in a trial */
     Span at;        /* of the rule */
     int64_t bytes;
-    Known *known;  /* by position, with these */
+    Known *known; /* by position, with these */
+    VEC(Made) made;
     int64_t least; /* the smallest image that was seen */
 } Budget;
 
@@ -95,13 +110,6 @@ void trial_end(Trial *t)
     arena_release(&t->scratch);
 }
 
-/* What the target makes of a plan. */
-typedef struct Image {
-    int64_t bytes;
-    double seconds; /* of a step; 0: nobody knows */
-    bool timed;     /* they are asked for */
-} Image;
-
 /* Makes the plan of a position; returns its bytes.  Where only that counts
  * whether it is within ROOM, it may be any on that side.  With `image`, that
  * too. */
@@ -124,8 +132,7 @@ static int64_t plan(Budget *b, const Buf *text, int64_t position, int64_t room,
     if (ok && image) {
         image->bytes = planned;
         if (b->o->arena) {
-            ok = b->o->arena(b->o->user, &t.m, &bytes,
-                             image->timed ? &image->seconds : NULL);
+            ok = b->o->arena(b->o->user, &t.m, &bytes, &image->seconds);
             image->bytes = (int64_t)bytes;
         }
     }
@@ -134,6 +141,22 @@ static int64_t plan(Budget *b, const Buf *text, int64_t position, int64_t room,
         BUG("a trial of the budget failed: remat %s",
             points_text(b->points, position));
     return planned;
+}
+
+/* The image of a position, with the lowest peak; no rules are tried twice. */
+static Image image_of(Budget *b, int64_t position)
+{
+    const char *rules = points_text(b->points, position);
+    for (uint32_t i = 0; i < b->made.n; i++) {
+        const Made *x = &b->made.at[i];
+        if (x->moved == b->moved && x->rounds == b->rounds &&
+            strcmp(x->rules, rules) == 0)
+            return x->image;
+    }
+    Made x = {rules, b->moved, b->rounds, {0}};
+    x.image.planned = plan(b, &b->text, position, LOWEST, &x.image);
+    vec_push(b->m->scratch, &b->made, x);
+    return x.image;
 }
 
 static bool is_corner(const Budget *b, int64_t position)
@@ -176,8 +199,8 @@ static bool fits_room(Budget *b, int64_t position, int64_t room)
 static int64_t image_at(Budget *b, int64_t position)
 {
     Known *k = &b->known[position];
-    Image image = {0};
-    k->seen = plan(b, &b->text, position, LOWEST, &image);
+    Image image = image_of(b, position);
+    k->seen = image.planned;
     k->least = k->most = k->seen;
     if (image.bytes < b->least) b->least = image.bytes;
     return image.bytes;
@@ -296,15 +319,13 @@ static const int64_t *lessen(Budget *b, int64_t at)
     uint32_t n = points_groups(b->points);
     int64_t *limits = NEW_ARRAY(b->m->scratch, int64_t, (size_t)n + 1);
     int64_t *now = points_limits(b->points);
-    Image image = {0};
     if (n < 2 || at <= 0) return NULL;
     for (uint32_t g = 0; g < n; g++) {
         int64_t high = points_moves(b->points, at, g), low = -1;
         while (high > low + 1) {
             int64_t mid = low < 0 ? 0 : low + (high - low) / 2;
             now[g] = mid;
-            (void)plan(b, &b->text, at, LOWEST, &image);
-            if (image.bytes <= b->bytes)
+            if (image_of(b, at).bytes <= b->bytes)
                 high = mid;
             else
                 low = mid;
@@ -358,10 +379,8 @@ static Choice choose(Budget *b)
 /* Seconds of a step; 0: nobody knows. */
 static double predicted(Budget *b, Choice c)
 {
-    Image image = {.timed = true};
     take_choice(b, c);
-    (void)plan(b, &b->text, c.at, LOWEST, &image);
-    return image.seconds;
+    return image_of(b, c.at).seconds;
 }
 
 /* What is predicted to take less by less than this may take more. */
@@ -394,13 +413,12 @@ static Choice choose_gathered(Budget *b)
  * where memory may be short; and a step takes less so. */
 static bool has_room_to_round(Budget *b, Choice c)
 {
-    Image in_turns = {.timed = true}, once = {.timed = true};
     take_choice(b, c);
     if (c.moved || (b->points != b->gather && !points_plain(b->points, c.at)))
         return false;
-    (void)plan(b, &b->text, c.at, LOWEST, &in_turns);
+    Image in_turns = image_of(b, c.at);
     b->rounds = true;
-    (void)plan(b, &b->text, c.at, LOWEST, &once);
+    Image once = image_of(b, c.at);
     b->rounds = false;
     return once.bytes <= b->bytes &&
            (once.seconds == 0 || once.seconds < in_turns.seconds);
