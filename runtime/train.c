@@ -305,10 +305,13 @@ static TitanStatus note_end(Run *r, int64_t last)
     return TITAN_OK;
 }
 
-/* The step's own records are kept. */
+/* The step's own records are kept.  What is left of it is its time, and none
+ * of validation. */
 static TitanStatus validate(Run *r, int64_t step)
 {
     double loss;
+    TRY(finish_steps(r, step - 1));
+    TRY(device_kept(r->device, step, &r->log.io));
     Phase before = pulse_enter(r->pulse, PHASE_validate);
     TRY(validation_run(&r->valid, step, r->seed, &loss));
     pulse_enter(r->pulse, before);
@@ -407,13 +410,31 @@ static TitanStatus stopped(Run *r)
                       r->last, reason);
 }
 
-/* One step after the other, each behind the one before it on the device; its
- * records are looked at `lag` steps later, or at once where the step may have
- * to be repeated. */
+/* A step whose submission returns when it is over. */
+static bool is_alone(const Run *r, int64_t step)
+{
+    return r->worst || r->o->device.sync || r->o->inject.step == step ||
+           is_profiled(r, step, r->last);
+}
+
+/* The step, validation behind it where that is due, and the ends of those that
+ * are to be over: up to the one before, whose time ends where that of this one
+ * begins, or this one too where nothing is gained by leaving it. */
+static TitanStatus take_step(Run *r, int64_t step)
+{
+    bool alone = is_alone(r, step), due = validation_due(&r->valid, step);
+    if (alone) TRY(finish_steps(r, step - 1));
+    TRY(titan_while(r->story, submit_step(r, step, r->last),
+                    "running step %" PRId64, step));
+    if (due) TRY(validate(r, step));
+    return finish_steps(r, alone || due ? step : step - r->device->lag);
+}
+
+/* One step after the other, each behind the one before it on the device, whose
+ * records are looked at meanwhile. */
 static TitanStatus step_through(Run *r)
 {
     bool ended = false, more = true;
-    int64_t lag = r->worst ? 0 : r->device->lag;
     for (int64_t step = r->done + 1; step <= r->last; step++) {
         TRY(wait_data(r, step, &more));
         if (!more) {
@@ -426,10 +447,7 @@ static TitanStatus step_through(Run *r)
             ended = true;
             break;
         }
-        TRY(titan_while(r->story, submit_step(r, step, r->last),
-                        "running step %" PRId64, step));
-        if (validation_due(&r->valid, step)) TRY(validate(r, step));
-        TRY(finish_steps(r, step - lag));
+        TRY(take_step(r, step));
         TRY(write_save(r));
         if (checkpoint_due(&r->checkpoints, step, r->last) ||
             (asked == STOP_save && r->checkpoints.saves))

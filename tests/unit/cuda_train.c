@@ -22,7 +22,8 @@ enum { F32 = 1, I32 = 7, ROWS = 2, SEQ = 4 };
 
 /* A step that adds 1 to its loss, and reads tokens; one of two commands adds 1
  * to a parameter too. */
-static const char strings[] = "\0train\0tokens\0loss\0bump\0seq\0ok\0w";
+static const char strings[] =
+    "\0train\0tokens\0loss\0bump\0seq\0ok\0w\0validate";
 enum {
     S_train = 1,
     S_tokens = 7,
@@ -30,13 +31,14 @@ enum {
     S_bump = 19,
     S_seq = 24,
     S_ok = 28,
-    S_w = 31
+    S_w = 31,
+    S_validate = 33
 };
 
 typedef struct Step {
     TitanHeader header;
     TitanStage stage;
-    TitanEntry entry;
+    TitanEntry entries[2];
     TitanRun run;
     TitanProgram program;
     TitanCommand commands[2];
@@ -58,8 +60,9 @@ static void make(Step *s)
                    .arena_bytes = 512},
         .stage = {.base_bytes = {256, 256, 0, 0},
                   .arena_bytes = 512,
-                  .entries = {0, 1}},
-        .entry = {.name = S_train, .runs = {0, 1}, .ports = {0, 2}},
+                  .entries = {0, 2}},
+        .entries = {{.name = S_train, .runs = {0, 1}, .ports = {0, 2}},
+                    {.name = S_validate, .runs = {0, 1}, .ports = {0, 2}}},
         .program = {.commands = {0, 1}},
         .commands = {{.operands = {0, 2}, .items = 1},
                      {.operands = {2, 2}, .items = 1}},
@@ -84,8 +87,8 @@ static void make(Step *s)
     s->im = (TitanImage){.header = &s->header,
                          .stages = &s->stage,
                          .nstages = 1,
-                         .entries = &s->entry,
-                         .nentries = 1,
+                         .entries = s->entries,
+                         .nentries = 2,
                          .runs = &s->run,
                          .nruns = 1,
                          .programs = &s->program,
@@ -120,20 +123,18 @@ static void make_files(Paths *f)
     close(mkstemps(f->metrics, 6));
 }
 
-static TitanStatus train_saving(Step *s, TitanStory *story, int64_t steps,
-                                int64_t every, const CheckpointOptions *saves,
-                                char *out, size_t size)
+/* With the options of O, and what is the same for all. */
+static TitanStatus train_as(Step *s, TitanStory *story, RunOptions o, char *out,
+                            size_t size)
 {
     Paths f;
     const TitanCode code = {.cubin = "machine code"};
     fake_reset();
     make_files(&f);
     const char *data = f.tokens;
-    const RunOptions o = {.data = {.paths = &data, .npaths = 1},
-                          .steps = steps,
-                          .log_every = every,
-                          .checkpoint = *saves,
-                          .metrics = {.jsonl = f.metrics, .quiet = true}};
+    o.data = (FeedOptions){.paths = &data, .npaths = 1};
+    o.metrics = (MetricsOptions){.jsonl = f.metrics, .quiet = true};
+    if (o.valid.every) o.valid.data = o.data;
     TitanStatus st = titan_train(story, &s->im, &code, &o);
     FILE *in = fopen(f.metrics, "r");
     out[fread(out, 1, size - 1, in)] = 0;
@@ -146,8 +147,8 @@ static TitanStatus train_saving(Step *s, TitanStory *story, int64_t steps,
 static TitanStatus train(Step *s, TitanStory *story, int64_t steps,
                          int64_t every, char *out, size_t size)
 {
-    const CheckpointOptions none = {0};
-    return train_saving(s, story, steps, every, &none, out, size);
+    const RunOptions o = {.steps = steps, .log_every = every};
+    return train_as(s, story, o, out, size);
 }
 
 /* Lines of metrics against steps whose loss is their number. */
@@ -190,7 +191,7 @@ static void names_the_step(void **state)
     TitanStory story = {0};
     char text[4096];
     make(&s);
-    s.entry.ports.n = 3;
+    s.entries[0].ports.n = 3;
     assert_int_equal(train(&s, &story, 5, 1, text, sizeof text),
                      TITAN_BAD_DATA);
     assert_string_equal(story.line[0], "check failed in step 1: ok");
@@ -246,7 +247,8 @@ static void saves_behind(void **state)
                                      .every = 1,
                                      .sync = sync,
                                      .quiet = true};
-        assert_int_equal(train_saving(&s, &story, 6, 1, &o, text, sizeof text),
+        const RunOptions run = {.steps = 6, .log_every = 1, .checkpoint = o};
+        assert_int_equal(train_as(&s, &story, run, text, sizeof text),
                          TITAN_OK);
         for (int step = 1; step <= 6; step++)
             assert_true(saved(inside, step) == (float)step);
@@ -258,13 +260,81 @@ static void saves_behind(void **state)
     rmdir(dir);
 }
 
+/* No step is faster than its kernel, of MS. */
+static void expect_times(const char *text, double ms, int n)
+{
+    int i = 0;
+    for (const char *line = text; *line; line = strchr(line, '\n') + 1, i++) {
+        json_t *m = json_loads(line, JSON_DISABLE_EOF_CHECK, NULL);
+        double rate =
+            json_number_value(json_object_get(m, "tokens_per_second"));
+        assert_true(rate > 0);
+        assert_true(rate <= ROWS * SEQ / (1e-3 * ms));
+        json_decref(m);
+    }
+    assert_int_equal(i, n);
+}
+
+/* Each step has its own time: one that is over when its submission returns,
+ * command by command or profiled, and one that is validated behind. */
+static void own_times(void **state)
+{
+    (void)state;
+    Step s;
+    TitanStory story = {0};
+    char text[4096], profile[] = "/tmp/titan-XXXXXX";
+    close(mkstemp(profile));
+    const RunOptions runs[] = {
+        {.steps = 4, .log_every = 1},
+        {.steps = 4, .log_every = 1, .device = {.sync = true}},
+        {.steps = 2, .log_every = 1, .profile = profile},
+        {.steps = 7, .log_every = 1, .profile = profile},
+        {.steps = 4, .log_every = 1, .valid = {.every = 2, .steps = 1}}};
+    make(&s);
+    setenv("FAKE_SLOW", "0 kernel 20", 1);
+    for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
+        assert_int_equal(train_as(&s, &story, runs[i], text, sizeof text),
+                         TITAN_OK);
+        expect_times(text, 20, (int)runs[i].steps);
+    }
+    unsetenv("FAKE_SLOW");
+    unlink(profile);
+}
+
+/* A step that is validated has its own records, and what validation found. */
+static void validated(void **state)
+{
+    (void)state;
+    Step s;
+    TitanStory story = {0};
+    char text[4096];
+    const RunOptions o = {
+        .steps = 5, .log_every = 1, .valid = {.every = 2, .steps = 1}};
+    /* the kernel counts all runs in one place */
+    static const int want[] = {1, 3, 5, 6, 8};
+    make(&s);
+    assert_int_equal(train_as(&s, &story, o, text, sizeof text), TITAN_OK);
+    const char *line = text;
+    for (int step = 1; step <= 5; step++, line = strchr(line, '\n') + 1) {
+        json_t *m = json_loads(line, JSON_DISABLE_EOF_CHECK, NULL);
+        json_t *valid = json_object_get(m, "valid_loss");
+        bool due = step == 1 || step % 2 == 0;
+        assert_int_equal(json_integer_value(json_object_get(m, "step")), step);
+        assert_true(json_number_value(json_object_get(m, "loss")) ==
+                    want[step - 1]);
+        assert_int_equal(json_is_number(valid), due);
+        if (due) assert_true(json_number_value(valid) == want[step - 1] + 1);
+        json_decref(m);
+    }
+    assert_int_equal(*line, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_step),
-        cmocka_unit_test(names_the_step),
-        cmocka_unit_test(bad_tokens),
-        cmocka_unit_test(saves_behind),
+        cmocka_unit_test(every_step), cmocka_unit_test(names_the_step),
+        cmocka_unit_test(bad_tokens), cmocka_unit_test(saves_behind),
+        cmocka_unit_test(own_times),  cmocka_unit_test(validated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -62,7 +62,8 @@ void fake_spend(unsigned us)
     FAKE_COUNT(device.us, us);
 }
 
-/* FAKE_SLOW: "GPU CALL MS", as often as wanted with a comma between them. */
+/* FAKE_SLOW: "GPU CALL MS", as often as wanted with a comma between them; the
+ * call `kernel` is a kernel that runs. */
 static void linger(const char *call)
 {
     const char *at = getenv("FAKE_SLOW");
@@ -735,6 +736,7 @@ static void launch(const void *data)
              l->threads, l->shared, l->stream, where(l->args[0]),
              (long long)l->args[1]);
     fake_spend(2000);
+    linger("kernel");
     float *to = fake_host(l->args[0]);
     if (!strcmp(l->fn->name, "bump")) *to += 1;
     if (!strcmp(l->fn->name, "add")) *to += *(float *)fake_host(l->args[1]);
