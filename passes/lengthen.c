@@ -25,10 +25,11 @@
  * as they are, and so do the gradients of these: side by side they run no
  * faster as one (8,192 rows: 590 us as three, 647 as one; 600 and 600).
  *
- * It is not done where all products are long anyway; where a parameter would be
- * part of two concatenations, or is read by several repeats' bodies as one
- * function; where its summed axes are not its outermost; on a mesh, other than
- * of the ranks of a pipeline.
+ * It is not done of frozen and trained parameters together where the former
+ * have another dtype (P11 of precision.c); where all products are long anyway;
+ * where a parameter would be part of two concatenations, or is read by several
+ * repeats' bodies as one function; where its summed axes are not its outermost;
+ * on a mesh, other than of the ranks of a pipeline.
  */
 #include "lengthen/lengthen.h"
 #include "lift.h"
@@ -94,6 +95,7 @@ bool pass_lengthen(Module *m, PassCtx *cx)
 {
     Lengthen w = {.m = m, .cx = cx, .a = m->scratch};
     if (!is_one_device(&w)) return true;
+    w.apart = strcmp(pass_option(m, cx, "dtype", "bf16"), "bf16") == 0;
     w.weights = weights_find(m, w.a);
     for (uint32_t i = 0; i < m->fns.n; i++) {
         const Fn *fn = m->fns.at[i];

@@ -220,14 +220,17 @@ static bool add_terms(const Finder *f, Value sum, Terms *out)
            add_expr(f, in, attr_expr(f->w->m, in->attr), out);
 }
 
-/* A product of a weight that fits those before it. */
-static bool joins(const Finder *f, const Sum *s, const Term *t,
+/* A product of a weight that fits those before it; FROZEN: of frozen ones,
+ * where these have another dtype. */
+static bool joins(const Finder *f, const Sum *s, const Term *t, bool frozen,
                   uint32_t *weights)
 {
     *weights = weight_of(f, t->operand[1]) != NULL;
-    if (!weight_of(f, t->operand[*weights]) || !read_once(f, t->value) ||
+    const Slot *slot = weight_of(f, t->operand[*weights]);
+    if (!slot || !read_once(f, t->value) ||
         !is_placeable(f, t->operand[1 - *weights]))
         return false;
+    if (f->w->apart && slot->frozen != frozen) return false;
     for (uint32_t i = 0; i < s->n; i++)
         if (*weights != s->weights || !same_kind(f, t, &s->term[0]) ||
             value_eq(t->operand[0], s->term[i].operand[0]) ||
@@ -247,20 +250,31 @@ static void keep(Finder *f, const Sum *s, const Terms *terms)
         f->found->absorbed[terms->inner[i].id] = true;
 }
 
-static void find_sum(Finder *f, Value root)
+static Sum sum_of(const Finder *f, Value root, const Terms *terms, bool frozen)
 {
-    Terms terms = {.n = 0};
     Sum s = {.root = root};
-    if (f->found->absorbed[root.id] || !add_terms(f, root, &terms)) return;
-    for (uint32_t i = 0; i < terms.n; i++) {
+    for (uint32_t i = 0; i < terms->n; i++) {
         Term t;
         uint32_t weights;
-        if (is_term(f, terms.at[i], &t) && joins(f, &s, &t, &weights)) {
+        if (is_term(f, terms->at[i], &t) &&
+            joins(f, &s, &t, frozen, &weights)) {
             s.weights = weights;
             s.term[s.n++] = t;
         } else {
-            s.rest[s.nrest++] = terms.at[i];
+            s.rest[s.nrest++] = terms->at[i];
         }
+    }
+    return s;
+}
+
+static void find_sum(Finder *f, Value root)
+{
+    Terms terms = {.n = 0};
+    if (f->found->absorbed[root.id] || !add_terms(f, root, &terms)) return;
+    Sum s = sum_of(f, root, &terms, false);
+    if (f->w->apart) {
+        Sum frozen = sum_of(f, root, &terms, true);
+        if (frozen.n > s.n) s = frozen;
     }
     if (s.n < 2 || shortest(&s) >= LONG_ENOUGH) return;
     sort_by_slot(f, &s);

@@ -22,6 +22,8 @@ typedef struct Lengthen {
     const PassCtx *cx;
     Arena *a; /* scratch */
     Weights weights;
+    bool
+        apart; /* frozen parameters will have another dtype than trained ones */
     VEC(Joined) joined;
 } Lengthen;
 

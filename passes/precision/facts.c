@@ -27,17 +27,22 @@ static bool is_session(const Module *m, const Port *port)
     return s && !s->saved;
 }
 
+static bool is_wide(const Module *m, Type t)
+{
+    return is_f32(m, t) && type_info(m, t)->naxes > 0;
+}
+
 bool is_narrow_slot(const Precision *p, const Slot *s)
 {
-    return (p->states || !s->saved) && is_f32(p->m, s->type) &&
-           type_info(p->m, s->type)->naxes > 0;
+    return (p->states || s->frozen || !s->saved) && is_wide(p->m, s->type);
 }
 
 bool is_narrow_port(const Precision *p, const Fn *fn, const Port *port)
 {
-    return (p->states || is_session(p->m, port)) && fn->entry &&
-           is_f32(p->m, port->type) && role_is_slot(port->role) &&
-           type_info(p->m, port->type)->naxes > 0;
+    if (!fn->entry || !role_is_slot(port->role)) return false;
+    if (!is_wide(p->m, port->type)) return false;
+    const Slot *s = slot_find(p->m, port->path);
+    return p->states || (s && is_narrow_slot(p, s));
 }
 
 static Kind kind_at(const Facts *f, const Inst *in, uint32_t i)
@@ -418,10 +423,14 @@ static void facts_init(Precision *p, Facts *f, const Fn *fn)
     f->rough = NEW_ARRAY(a, bool, n + 1);
     f->kept = NEW_ARRAY(a, bool, n + 1);
     f->precise_given = NEW_ARRAY(a, bool, fn->nparams + 1);
+    f->narrow = NEW_ARRAY(a, bool, fn->nparams + 1);
     f->update = !fn->entry;
     f->rough_result = NEW_ARRAY(a, bool, fn->nresults + 1);
     for (uint32_t i = 0; i < fn->nparams; i++)
         f->kind[i] = (uint8_t)param_kind(p->m, fn, i);
+    for (uint32_t i = 0; i < fn->nparams; i++)
+        f->narrow[i] = fn->entry ? is_narrow_port(p, fn, &fn->params[i])
+                                 : is_wide(p->m, fn->params[i].type);
     for (uint32_t i = 0; i < fn->nresults; i++)
         f->rough_result[i] = is_session(p->m, &fn->results[i]) &&
                              is_narrow_port(p, fn, &fn->results[i]);
@@ -479,6 +488,41 @@ static void widen_nothing(Precision *p, Facts *f)
         if (f->called && !f->precise_given[i]) roughen(p, f, i);
 }
 
+/* V is a parameter that is stored in bf16, perhaps moved. */
+static bool is_narrow(const Precision *p, const Facts *f, Value v)
+{
+    const Inst *in = inst_of(f->fn, v);
+    if (in->op == OP_arg) return f->narrow[v.id];
+    bool moved =
+        in->op == OP_split || in->op == OP_merge || in->op == OP_rename;
+    return moved && is_narrow(p, f, inst_arg(f->fn, in, 0));
+}
+
+static void widen(Precision *p, Facts *f, uint32_t param)
+{
+    if (!f->narrow[param]) return;
+    f->narrow[param] = false;
+    p->changed = true;
+}
+
+/* What some caller has in f32, and what is carried, is handed in so. */
+static void note_narrow(Precision *p, Facts *f)
+{
+    for (uint32_t i = 0; i < f->fn->ninsts; i++) {
+        const Inst *in = &f->fn->insts[i];
+        if (!inst_calls(in)) continue;
+        Facts *callee = callee_of(p, in), *cond = condition_of(p, in);
+        for (uint32_t k = 0; k < in->nargs; k++) {
+            bool narrow = is_narrow(p, f, inst_arg(f->fn, in, k)) &&
+                          k >= callee->carry &&
+                          !(cond && k < cond->fn->nparams && !cond->narrow[k]);
+            if (!narrow) widen(p, callee, k);
+        }
+        for (uint32_t k = 0; cond && k < cond->fn->nparams; k++)
+            if (!callee->narrow[k]) widen(p, cond, k);
+    }
+}
+
 static void forget_given(Precision *p, Facts *f)
 {
     (void)p;
@@ -516,6 +560,7 @@ void facts_find(Precision *p)
     each(p, note_calls);
     each(p, note_uncalled);
     until_settled(p, note_calls);
+    until_settled(p, note_narrow);
     until_settled(p, fn_kinds);
     each(p, note_chosen);
     each(p, note_kept);

@@ -45,6 +45,7 @@
  *       activations, and is stored in bf16.
  *   P10 A parameter of which ids choose more numbers than it has is rounded
  *       before they do, as those rows would be.
+ *   P11 A parameter that is frozen is stored in bf16: no update asks for more.
  *
  * bf16-states: parameters and states with axes are stored in bf16, and what
  * the update reads of the backward is read roughly; it computes in f32 and
@@ -70,8 +71,9 @@ typedef struct Writer {
 static bool is_narrow_param(const Precision *p, const Facts *f, uint32_t i)
 {
     if (f->fn->entry) return is_narrow_port(p, f->fn, &f->fn->params[i]);
-    return p->states && !f->update && i >= f->carry &&
-           f->kind[i] == KIND_param &&
+    if (f->kind[i] != KIND_param) return false;
+    if (!p->states) return f->called && f->narrow[i];
+    return !f->update && i >= f->carry &&
            type_info(p->m, f->fn->params[i].type)->naxes > 0;
 }
 

@@ -28,6 +28,7 @@ typedef struct Facts {
     bool *kept;          /* by cell: whoever reads it, it stays in f32 */
     bool *rough_result;  /* by result */
     bool *precise_given; /* by parameter: some caller has it in f32 */
+    bool *narrow;        /* by parameter: what is handed in is stored in bf16 */
     uint32_t carry;      /* as a body: how many results are carried */
     bool update;         /* called by the update alone */
     bool called;
