@@ -189,6 +189,10 @@ static Val unknown_name(Sema *s, Str name, Span at)
                            STR(s, name));
     AxisDecl *a = unit_axis(s, u, name);
     if (bound_in_repeat(s, r, name)) return val_error();
+    if (strcmp(STR(s, name), "frozen") == 0) {
+        report_help(r, "it takes nothing: update = frozen");
+        return val_error();
+    }
     if (!a && missing_here(s, r, STR(s, name))) return val_error();
     if (a)
         report_help(r, "'%s' is an axis; its size is size(%s)", STR(s, name),

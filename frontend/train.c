@@ -369,8 +369,10 @@ static bool read_update(Sema *s, const Node *n, Update *u)
     if (call->kind == N_call && val_failed(&f)) return false;
     if (f.kind != VAL_callee || !f.callee.decl ||
         f.callee.decl->kind != N_optimizer) {
-        sema_error(s, DIAG_not_a_module, call->span,
-                   "an update takes the call of an optimizer");
+        Report *r = sema_error(s, DIAG_not_a_module, call->span,
+                               "an update takes the call of an optimizer");
+        report_help(r, "update = adamw(...) trains what it takes, "
+                       "update = frozen leaves it as it is");
         return false;
     }
     u->callee = f.callee;
