@@ -84,9 +84,10 @@ static RunOptions read_options(const Options *o)
                         .seed_given = option_given(o, OPT_seed),
                         .init_from = option_text(o, OPT_init_from),
                         .init_exclude = option_text(o, OPT_init_exclude),
-                        .export_to = option_text(o, OPT_export_to),
-                        .export_dtype = option_text(o, OPT_export_dtype),
-                        .export_state = option_text(o, OPT_export_state),
+                        .export = {.dir = option_text(o, OPT_export_to),
+                                   .dtype = option_text(o, OPT_export_dtype),
+                                   .state = option_text(o, OPT_export_state),
+                                   .only = option_text(o, OPT_export_only)},
                         .metrics = read_metrics(o),
                         .ledger = option_text(o, OPT_ledger),
                         .skip_batches = option_number(o, OPT_skip_batches, 0),
@@ -192,9 +193,7 @@ static TitanStatus check_usage(TitanStory *s, const Options *o, RunOptions *r)
                           fault);
     TRY(check_rewind(s, o, r));
     TRY(weights_options(s, r->init_from, r->init_exclude));
-    if (r->export_state && !r->export_to)
-        return titan_fail(s, TITAN_USAGE,
-                          "--export-state is for --export, which is not given");
+    TRY(weights_export_options(s, &r->export));
     const char *hang = option_text(o, OPT_hang_timeout);
     if (strcmp(hang, "0") != 0 && !stop_parse_time(hang, &r->watchdog.end))
         return titan_fail(s, TITAN_USAGE,

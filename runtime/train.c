@@ -15,7 +15,6 @@
 #include "diagnose.h"
 #include "skip.h"
 #include "steplog.h"
-#include "weights.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -540,9 +539,7 @@ static TitanStatus run_all(Run *r)
     r->log.metrics.peak_bytes = (double)r->im->header->arena_bytes;
     r->log.metrics.memory_bytes = r->device->memory_bytes;
     r->skips.most = o->max_skips;
-    if (o->export_to)
-        TRY(weights_export_ready(r->story, r->im, o->export_to, o->export_dtype,
-                                 o->export_state));
+    if (o->export.dir) TRY(weights_export_ready(r->story, r->im, &o->export));
     pulse_enter(r->pulse, PHASE_load);
     TRY(checkpoint_open(r->story, r->im, r->device, &o->checkpoint, NULL,
                         &r->checkpoints));
@@ -559,9 +556,8 @@ static TitanStatus run_all(Run *r)
     /* Skipped steps leave the weights whole: they are worth keeping, as are
      * those of a run that was stopped. */
     bool whole = st == TITAN_OK || st == TITAN_NUMERICS || st == TITAN_STOPPED;
-    if (!whole || !o->export_to) return st;
-    TRY(weights_export(r->story, r->im, r->device, o->export_to,
-                       o->export_dtype, o->export_state, o->init_from));
+    if (!whole || !o->export.dir) return st;
+    TRY(weights_export(r->story, r->im, r->device, &o->export, o->init_from));
     return st;
 }
 

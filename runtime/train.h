@@ -11,6 +11,7 @@
 #include "stop.h"
 #include "validate.h"
 #include "watchdog.h"
+#include "weights.h"
 
 typedef struct RunOptions {
     FeedOptions data;
@@ -19,7 +20,7 @@ typedef struct RunOptions {
     int64_t seed;
     bool seed_given; /* else a checkpoint's is taken */
     const char *init_from, *init_exclude;
-    const char *export_to, *export_dtype, *export_state; /* or NULL */
+    ExportOptions export;
     MetricsOptions metrics;
     const char *ledger;   /* NULL: beside the checkpoints */
     int64_t skip_batches; /* where the run begins or goes on */

@@ -47,7 +47,7 @@ static bool fits(const char *pattern, const char *name)
     return fnmatch(pattern, name, FNM_NOESCAPE) == 0;
 }
 
-static bool is_excluded(const char *list, const char *name)
+static bool is_named(const char *list, const char *name)
 {
     char pattern[FILES_PATH];
     while (next_pattern(&list, pattern))
@@ -55,8 +55,9 @@ static bool is_excluded(const char *list, const char *name)
     return false;
 }
 
-static TitanStatus check_excluded(TitanStory *s, const char *list,
-                                  const CkptLayout *l)
+/* Each pattern fits a tensor; OPTION: whose they are. */
+static TitanStatus check_patterns(TitanStory *s, const char *option,
+                                  const char *list, const CkptLayout *l)
 {
     char pattern[FILES_PATH];
     while (next_pattern(&list, pattern)) {
@@ -65,9 +66,9 @@ static TitanStatus check_excluded(TitanStory *s, const char *list,
             known = fits(pattern, l->tensors[i].name);
         if (!known)
             return titan_fail(s, TITAN_USAGE,
-                              "--init-exclude names \"%s\"; the model has no "
-                              "such tensor, as there is \"%s\"",
-                              pattern, l->n ? l->tensors[0].name : "");
+                              "%s names \"%s\"; the model has no such "
+                              "tensor, as there is \"%s\"",
+                              option, pattern, l->n ? l->tensors[0].name : "");
     }
     return TITAN_OK;
 }
@@ -143,7 +144,7 @@ static bool check_tensor(Import *in, const CkptTensor *t)
 {
     Wanted w = {t->name, t->shape, t->rank};
     SourceTensor *at = find_tensor(in, t->name);
-    if (is_excluded(in->exclude, t->name)) return true;
+    if (is_named(in->exclude, t->name)) return true;
     in->absent += !at;
     if (!at) return missing(w);
     at->used = true;
@@ -182,7 +183,7 @@ static TitanStatus import_all(TitanStory *s, const TitanImage *im, Import *in,
                               const CkptLayout *l, TitanDevice *device)
 {
     uint32_t bad = 0;
-    TRY(check_excluded(s, in->exclude, l));
+    TRY(check_patterns(s, "--init-exclude", in->exclude, l));
     for (uint32_t i = 0; i < l->n; i++)
         bad += !check_tensor(in, &l->tensors[i]);
     if (bad)
@@ -196,7 +197,7 @@ static TitanStatus import_all(TitanStory *s, const TitanImage *im, Import *in,
     for (uint32_t i = 0; i < l->n; i++) {
         const CkptTensor *t = &l->tensors[i];
         CkptData d = {0};
-        if (is_excluded(in->exclude, t->name)) continue;
+        if (is_named(in->exclude, t->name)) continue;
         d.values = tensor_data(in, t->name, &d.dtype);
         if (t->scale) d.scale = tensor_data(in, t->scale, &d.scale_dtype);
         for (uint32_t p = 0; p < t->nparts; p++)
@@ -243,13 +244,14 @@ typedef struct Export {
     TitanDevice *device;
     uint32_t dtype;
     CkptLayout layout;
+    const CkptTensor **tensors; /* what of it is written */
 } Export;
 
 static TitanStatus tensor_bytes(ShardSource *src, uint32_t i, char *room,
                                 const char **at)
 {
     Export *e = (Export *)src;
-    const CkptTensor *t = &e->layout.tensors[i];
+    const CkptTensor *t = e->tensors[i];
     memset(room, 0, shard_tensor_bytes(&src->tensors[i]));
     for (uint32_t p = 0; p < t->nparts; p++)
         TRY(part_export(e->story, e->im, t, &t->parts[p], e->dtype, room,
@@ -276,22 +278,37 @@ TitanStatus weights_write(TitanStory *s, const char *dir, ShardSource *src,
     return out->n > 1 ? remove_whole(s, dir) : TITAN_OK;
 }
 
-static TitanStatus write_all(Export *e, const char *dir)
+static uint32_t choose_tensors(Export *e, const char *only, StTensor *rows)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < e->layout.n; i++) {
+        const CkptTensor *t = &e->layout.tensors[i];
+        if (only && !is_named(only, t->name)) continue;
+        e->tensors[n] = t;
+        rows[n++] = (StTensor){.name = t->name,
+                               .dtype = e->dtype,
+                               .rank = t->rank,
+                               .shape = t->shape};
+    }
+    return n;
+}
+
+/* ONLY: of these alone; NULL: of all. */
+static TitanStatus write_tensors(Export *e, const char *only, const char *dir)
 {
     ShardSet set = {0};
     StTensor *rows = calloc((size_t)e->layout.n + 1, sizeof *rows);
-    if (!rows) return titan_no_memory(e->story);
-    for (uint32_t i = 0; i < e->layout.n; i++) {
-        const CkptTensor *t = &e->layout.tensors[i];
-        rows[i] = (StTensor){.name = t->name,
-                             .dtype = e->dtype,
-                             .rank = t->rank,
-                             .shape = t->shape};
+    e->tensors = calloc((size_t)e->layout.n + 1, sizeof(CkptTensor *));
+    TitanStatus st = TITAN_OK;
+    if (rows && e->tensors) {
+        e->source = (ShardSource){.bytes = tensor_bytes, .tensors = rows};
+        e->source.n = choose_tensors(e, only, rows);
+        st = weights_write(e->story, dir, &e->source, &set);
+    } else {
+        st = titan_no_memory(e->story);
     }
-    e->source =
-        (ShardSource){.bytes = tensor_bytes, .tensors = rows, .n = e->layout.n};
-    TitanStatus st = weights_write(e->story, dir, &e->source, &set);
     shards_free(&set);
+    free(e->tensors);
     free(rows);
     return st;
 }
@@ -472,48 +489,58 @@ static TitanStatus pose(TitanStory *s, const TitanImage *im, const char *state,
                       state);
 }
 
+TitanStatus weights_export_options(TitanStory *s, const ExportOptions *o)
+{
+    const char *alone = o->state  ? "--export-state"
+                        : o->only ? "--export-only"
+                                  : NULL;
+    if (o->dir || !alone) return TITAN_OK;
+    return titan_fail(s, TITAN_USAGE, "%s is for --export, which is not given",
+                      alone);
+}
+
 TitanStatus weights_export_ready(TitanStory *s, const TitanImage *im,
-                                 const char *dir, const char *dtype,
-                                 const char *state)
+                                 const ExportOptions *o)
 {
     Posed posed;
     char inside[FILES_PATH];
     uint32_t known;
     CkptLayout layout;
-    TitanStatus st = pose(s, im, state, &posed);
+    TitanStatus st = pose(s, im, o->state, &posed);
     free(posed.slots);
     TRY(st);
     st = layout_new(s, im, &layout);
     if (st == TITAN_OK)
         st = layout_names_apart(s, layout.tensors, sizeof *layout.tensors,
                                 layout.n);
+    if (st == TITAN_OK)
+        st = check_patterns(s, "--export-only", o->only, &layout);
     layout_free(&layout);
     TRY(st);
-    TRY(weights_dtype(s, "--export-dtype", dtype, &known));
-    snprintf(inside, sizeof inside, "%s/.", dir);
-    int error = files_make_dirs(files_real(), dir);
+    TRY(weights_dtype(s, "--export-dtype", o->dtype, &known));
+    snprintf(inside, sizeof inside, "%s/.", o->dir);
+    int error = files_make_dirs(files_real(), o->dir);
     if (error == EEXIST) error = 0;
     if (!error && access(inside, W_OK | X_OK) != 0) error = errno;
     if (!error) return TITAN_OK;
     return titan_fail(s, TITAN_IO, "could not export weights to \"%s\": %s",
-                      dir, strerror(error));
+                      o->dir, strerror(error));
 }
 
 TitanStatus weights_export(TitanStory *s, const TitanImage *im,
-                           TitanDevice *device, const char *dir,
-                           const char *dtype, const char *state,
+                           TitanDevice *device, const ExportOptions *o,
                            const char *from)
 {
     Posed posed;
     Export e = {.story = s, .im = &posed.im, .device = device};
-    TRY(weights_export_ready(s, im, dir, dtype, state));
-    TRY(weights_dtype(s, "--export-dtype", dtype, &e.dtype));
-    TitanStatus st = pose(s, im, state, &posed);
+    TRY(weights_export_ready(s, im, o));
+    TRY(weights_dtype(s, "--export-dtype", o->dtype, &e.dtype));
+    TitanStatus st = pose(s, im, o->state, &posed);
     if (st == TITAN_OK) st = layout_new(s, &posed.im, &e.layout);
-    if (st == TITAN_OK) st = write_all(&e, dir);
-    if (st == TITAN_OK && from && strcmp(from, dir) != 0)
-        st = weights_companions(s, from, dir);
+    if (st == TITAN_OK) st = write_tensors(&e, o->only, o->dir);
+    if (st == TITAN_OK && !o->only && from && strcmp(from, o->dir) != 0)
+        st = weights_companions(s, from, o->dir);
     layout_free(&e.layout);
     free(posed.slots);
-    return titan_while(s, st, "exporting weights to \"%s\"", dir);
+    return titan_while(s, st, "exporting weights to \"%s\"", o->dir);
 }

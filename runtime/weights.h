@@ -21,21 +21,30 @@ TitanStatus weights_import(TitanStory *s, const TitanImage *im,
 TitanStatus weights_options(TitanStory *s, const char *from,
                             const char *exclude);
 
-/* Whether an export can begin: makes DIR; MISMATCH: two tensors have one name,
- * or no parameter has STATE.  Asked before the first step, not after the last.
- */
-TitanStatus weights_export_ready(TitanStory *s, const TitanImage *im,
-                                 const char *dir, const char *dtype,
-                                 const char *state);
+typedef struct ExportOptions {
+    const char *dir;   /* NULL: nothing is exported */
+    const char *dtype; /* "f32", "bf16", "f16" */
+    const char *state; /* of each parameter that has such a state, of an
+                          optimizer or of the train block, it is written in the
+                          parameter's place; or NULL */
+    const char *only;  /* tensors that are written, patterns as above; NULL: all
+                          of them */
+} ExportOptions;
 
-/* Writes DIR/model.safetensors (above 5 GB: shards and an index) in the given
- * dtype ("f32", "bf16", "f16"), and copies config.json and tokenizer files
- * from FROM (NULL: none).  STATE (or NULL): of each parameter that has such a
- * state, of an optimizer or of the train block, that is written in its place.
+/* USAGE: there is something to choose for an export, and none. */
+TitanStatus weights_export_options(TitanStory *s, const ExportOptions *o);
+
+/* Whether an export can begin: makes its folder; MISMATCH: two tensors have one
+ * name, or no parameter has the state; USAGE: a pattern fits none.  Asked
+ * before the first step, not after the last. */
+TitanStatus weights_export_ready(TitanStory *s, const TitanImage *im,
+                                 const ExportOptions *o);
+
+/* Writes model.safetensors (above 5 GB: shards and an index), and, beside a
+ * whole model, copies config.json and tokenizer files from FROM (NULL: none).
  */
 TitanStatus weights_export(TitanStory *s, const TitanImage *im,
-                           TitanDevice *device, const char *dir,
-                           const char *dtype, const char *state,
+                           TitanDevice *device, const ExportOptions *o,
                            const char *from);
 
 /* What an export is made of: the files of SRC as DIR/model..., and what stands

@@ -1,15 +1,8 @@
 """Tensors of AFTER are those of BEFORE, bit by bit, but for adapters: those moved, or with the word
 `new` are there alone, with `new-trained` after some steps."""
-import json, struct, sys
+import sys
 
-
-def read(path):
-    raw = open(path + '/model.safetensors', 'rb').read()
-    n = struct.unpack('<Q', raw[:8])[0]
-    head = json.loads(raw[8:8 + n])
-    head.pop('__metadata__', None)
-    return {k: raw[8 + n + v['data_offsets'][0]:8 + n + v['data_offsets'][1]] for k, v in head.items()}
-
+from safe import read
 
 before, after, new = read(sys.argv[1]), read(sys.argv[2]), sys.argv[3:]
 adapters = {k for k in after if 'lora' in k}
