@@ -371,15 +371,24 @@ void image_fact(ImageTables *t, const char *name, double value)
     vec_push(t->a, &t->facts, f);
 }
 
-/* Every option that is a number is a fact. */
+static void text_fact(ImageTables *t, const char *name, const char *text)
+{
+    TitanFact f = {.name = image_text(t, name), .text = image_text(t, text)};
+    vec_push(t->a, &t->facts, f);
+}
+
+/* Every option that is a number is a fact, and so are texts of config. */
 static void add_options(ImageTables *t)
 {
     for (uint32_t i = 0; i < t->m->options.n; i++) {
+        const char *name = str_of(t->m, t->m->options.at[i].name);
         const char *text = str_of(t->m, t->m->options.at[i].value);
         char *end;
         double value = strtod(text, &end);
         if (end != text && *end == 0)
-            image_fact(t, str_of(t->m, t->m->options.at[i].name), value);
+            image_fact(t, name, value);
+        else if (*text && strncmp(name, "config.", 7) == 0)
+            text_fact(t, name, text);
     }
 }
 

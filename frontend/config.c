@@ -108,9 +108,16 @@ static const Define *define_of(Sema *s, Str name)
     return found;
 }
 
-static bool define_value(Sema *s, const Define *d, Val *out)
+/* INSTEAD: of what a config has; where that is text, so is this. */
+static bool define_value(Sema *s, const Define *d, const Node *instead,
+                         Val *out)
 {
     char *end;
+    if (instead->kind == N_string) {
+        *out = (Val){.kind = VAL_string};
+        out->string = module_str(s->m, d->value);
+        return true;
+    }
     double x = strtod(d->value, &end);
     Span none = {0};
     if (*d->value && !*end) {
@@ -180,7 +187,7 @@ static void set_value(Sema *s, Unit *u, const Node *block, const Setting *it)
     const Define *d = u == s->main ? define_of(s, c.name) : NULL;
     if (d) {
         c.overridden = true;
-        if (!define_value(s, d, &c.value)) return;
+        if (!define_value(s, d, it->value, &c.value)) return;
     } else {
         c.value = eval_node(s, it->value);
     }
@@ -255,6 +262,20 @@ static bool is_key(const char *text, size_t n)
     return n > 0;
 }
 
+static const char *callee_name(Sema *s, const Val *v)
+{
+    return v->callee.builtin ? v->callee.builtin->name
+                             : STR(s, v->callee.decl->decl.name.text);
+}
+
+/* A number, a text or the name of a function; NULL: nothing of these. */
+static const char *value_words(Sema *s, const Val *v)
+{
+    if (val_is_number(v)) return number_str(s, v->number);
+    if (v->kind == VAL_string) return STR(s, v->string);
+    return v->kind == VAL_callee ? callee_name(s, v) : NULL;
+}
+
 static bool option_keys(Sema *s, const ConfigValue *c)
 {
     const char *text = c->key.text.id ? STR(s, c->key.text) : "";
@@ -266,11 +287,12 @@ static bool option_keys(Sema *s, const ConfigValue *c)
                        "dots, as in \"rope_scaling.factor\"");
             return false;
         }
-        if (val_is_number(&c->value))
+        const char *value = value_words(s, &c->value);
+        if (value)
             option_set(s->m,
                        arena_printf(s->a, "config.%s.%.*s", STR(s, c->name),
                                     (int)n, text),
-                       number_str(s, c->value.number));
+                       value);
         text += n + strspn(text + n, " ");
     }
     return true;
@@ -296,9 +318,7 @@ static void print_value(Sema *s, const Val *v, Buf *out)
         }
         buf_puts(out, ")");
     } else if (v->kind == VAL_callee) {
-        buf_puts(out, v->callee.builtin
-                          ? v->callee.builtin->name
-                          : STR(s, v->callee.decl->decl.name.text));
+        buf_puts(out, callee_name(s, v));
     } else if (v->kind == VAL_string) {
         buf_printf(out, "\"%s\"", STR(s, v->string));
     } else if (v->dtype == DT_bool) {

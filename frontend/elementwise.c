@@ -507,6 +507,13 @@ static Val no_operand(Sema *s, Span at, const Val *args, uint32_t n, uint32_t i)
     return val_error();
 }
 
+/* Texts are equal, or they are not. */
+static bool are_texts(ScalarOp op, const Val *args, uint32_t n)
+{
+    return n == 2 && (op == SC_eq || op == SC_ne) &&
+           args[0].kind == VAL_string && args[1].kind == VAL_string;
+}
+
 /* x ^ 2 is x * x: exact, and its derivative has no logarithm. */
 static Val simple_power(Sema *s, Span at, const Val *args, bool *done)
 {
@@ -526,6 +533,9 @@ static Val simple_power(Sema *s, Span at, const Val *args, bool *done)
 Val elementwise(Sema *s, Span at, ScalarOp op, const Val *args, uint32_t n)
 {
     bool numbers = true, tensors = false, bundle = false, draw = false;
+    if (are_texts(op, args, n))
+        return val_bool(str_eq(args[0].string, args[1].string) ==
+                        (op == SC_eq));
     for (uint32_t i = 0; i < n; i++) {
         if (val_failed(&args[i])) return val_error();
         numbers &= args[i].kind == VAL_number;

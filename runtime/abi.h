@@ -511,9 +511,10 @@ typedef struct TitanPeak {
     uint64_t bytes;
 } TitanPeak;
 
-/* A named number for reports: flops_per_token, parameters, lower_bound... */
+/* A named number for reports: flops_per_token, parameters, lower_bound...; or a
+ * text of the program's config. */
 typedef struct TitanFact {
-    uint32_t name, pad;
+    uint32_t name, text; /* 0: a number */
     double value;
 } TitanFact;
 

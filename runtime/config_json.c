@@ -1,9 +1,10 @@
 /*
- * config_json.c: numbers of config.json beside those of the program.
+ * config_json.c: numbers and words of config.json beside those of the program.
  *
  * Shapes of weights show when they belong to another model, numbers such as an
- * epsilon do not.  The fact `config.norm_eps.rms_norm_eps` is the value of
- * norm_eps, which has that name there; behind it dots lead into objects.
+ * epsilon and words such as the name of an activation do not.  The fact
+ * `config.norm_eps.rms_norm_eps` is the value of norm_eps, which has that name
+ * there; behind it dots lead into objects.
  */
 #include "config_json.h"
 
@@ -26,12 +27,13 @@ static const json_t *find(const json_t *in, const char *key)
     return in;
 }
 
-/* What later versions of the library call otherwise. */
+/* What versions of the library call otherwise. */
 static const json_t *find_either(const json_t *in, const char *key)
 {
     static const struct {
         const char *was, *is;
-    } renamed[] = {{"rope_scaling.", "rope_parameters."},
+    } renamed[] = {{"rope_scaling.rope_type", "rope_scaling.type"},
+                   {"rope_scaling.", "rope_parameters."},
                    {"rope_theta", "rope_parameters.rope_theta"}};
     char other[512];
     const json_t *v = find(in, key);
@@ -57,18 +59,47 @@ static bool is_same(double a, double b)
     return fabs(a - b) <= 1e-6 * fmax(fabs(a), fabs(b));
 }
 
-static void compare(const char *path, const json_t *config, const char *fact,
-                    double ours)
+/* A config value of the program, and what the file has for it. */
+typedef struct Pair {
+    const char *path, *key; /* of the file, in it */
+    const char *name;       /* in the program, of so many bytes: */
+    int bytes;
+    const json_t *value;
+} Pair;
+
+static void compare_number(const Pair *p, double ours)
 {
     double theirs;
-    size_t n = strcspn(fact, ".");
-    const char *key = fact + n + (fact[n] == '.');
-    if (!number_of(find_either(config, key), &theirs) || is_same(ours, theirs))
-        return;
+    if (!number_of(p->value, &theirs) || is_same(ours, theirs)) return;
     fprintf(stderr,
             "warning: \"%s\" says %s = %.9g, the program is compiled with %.9g "
             "(-D %.*s=%.9g)\n",
-            path, key, theirs, ours, (int)n, fact, theirs);
+            p->path, p->key, theirs, ours, p->bytes, p->name, theirs);
+}
+
+static void compare_text(const Pair *p, const char *ours)
+{
+    const char *theirs = json_string_value(p->value);
+    if (!theirs || strcmp(ours, theirs) == 0) return;
+    fprintf(stderr,
+            "warning: \"%s\" says %s = \"%s\", the program is compiled with "
+            "\"%s\" (-D %.*s=%s)\n",
+            p->path, p->key, theirs, ours, p->bytes, p->name, theirs);
+}
+
+static void compare(const TitanImage *im, const TitanFact *f, const char *name,
+                    const char *path, const json_t *config)
+{
+    size_t n = strcspn(name, ".");
+    Pair p = {.path = path,
+              .key = name + n + (name[n] == '.'),
+              .name = name,
+              .bytes = (int)n};
+    p.value = find_either(config, p.key);
+    if (f->text)
+        compare_text(&p, titan_string(im, f->text));
+    else
+        compare_number(&p, f->value);
 }
 
 void config_json_compare(const TitanImage *im, const char *dir)
@@ -80,7 +111,7 @@ void config_json_compare(const TitanImage *im, const char *dir)
     for (uint32_t i = 0; config && i < im->nfacts; i++) {
         const char *name = titan_string(im, im->facts[i].name);
         if (strncmp(name, prefix, sizeof prefix - 1) == 0)
-            compare(path, config, name + sizeof prefix - 1, im->facts[i].value);
+            compare(im, &im->facts[i], name + sizeof prefix - 1, path, config);
     }
     json_decref(config);
 }

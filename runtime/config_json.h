@@ -6,9 +6,9 @@
 
 #include "titan.h"
 
-/* A warning on stderr for each number of DIR/config.json that the program knows
- * by that name and has otherwise.  Where there is no such file, or no JSON in
- * it, nothing is said. */
+/* A warning on stderr for each number or word of DIR/config.json that the
+ * program knows by that name and has otherwise.  Where there is no such file,
+ * or no JSON in it, nothing is said. */
 void config_json_compare(const TitanImage *im, const char *dir);
 
 #endif

@@ -88,9 +88,14 @@ static void print_peaks(const TitanImage *im, const TitanStage *s, FILE *out)
 static void print_facts(const TitanImage *im, FILE *out)
 {
     if (im->nfacts) fprintf(out, "\nfacts\n");
-    for (uint32_t i = 0; i < im->nfacts; i++)
-        fprintf(out, "  %-24s %.17g\n", titan_string(im, im->facts[i].name),
-                im->facts[i].value);
+    for (uint32_t i = 0; i < im->nfacts; i++) {
+        const TitanFact *f = &im->facts[i];
+        fprintf(out, "  %-24s ", titan_string(im, f->name));
+        if (f->text)
+            fprintf(out, "\"%s\"\n", titan_string(im, f->text));
+        else
+            fprintf(out, "%.17g\n", f->value);
+    }
     for (uint32_t i = 0; i < im->nstages; i++)
         print_peaks(im, &im->stages[i], out);
 }

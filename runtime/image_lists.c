@@ -128,8 +128,10 @@ static TitanStatus check_runs(ImageCheck *c, TitanRange runs, uint32_t until)
 static TitanStatus check_words(ImageCheck *c)
 {
     const TitanImage *im = c->im;
-    for (uint32_t i = 0; i < im->nfacts; i++)
+    for (uint32_t i = 0; i < im->nfacts; i++) {
         TRY(image_check_string(c, im->facts[i].name));
+        TRY(image_check_string(c, im->facts[i].text));
+    }
     for (uint32_t i = 0; i < im->npeaks; i++) {
         TRY(image_check_string(c, im->peaks[i].name));
         TRY(image_check_string(c, im->peaks[i].file));
