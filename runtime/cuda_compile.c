@@ -3,19 +3,15 @@
  *
  * The driver compiles modules one after the other, whichever thread asks for
  * them.  Libraries, which belong to no context, it compiles beside each other,
- * and beside the making of a context.  So the text is cut between kernels:
- *
- *     .version .target, shared memory     in front of each part
- *     .visible .entry k0(...) ...         part 2
- *     .visible .entry k1(...) ...         part 0
- *
- * The longest first, each kernel goes to the part that is the shortest.  Text
- * whose kernels share something (variables, functions, lines of a source file)
- * is one part, and so is text without kernels.
+ * and beside the making of a context.  So the text is cut between kernels
+ * (cuda_cut.h).  The longest first, each kernel goes to the part that is the
+ * shortest.  Text whose kernels share something (variables, functions, lines of
+ * a source file) is one part, and so is text without kernels.
  *
  * Needs: the driver is initialised.  A thread that does not start leaves its
  * part to whoever waits for it.
  */
+#include "cuda_cut.h"
 #include "cuda_device.h"
 
 #include <pthread.h>
@@ -26,12 +22,6 @@
 #include "clock.h"
 
 enum { LOG_BYTES = 4096 };
-
-typedef struct Kernel {
-    const char *at;
-    size_t n;
-    unsigned part;
-} Kernel;
 
 typedef struct Part {
     const CuApi *cu;
@@ -49,74 +39,17 @@ struct CudaCompiler {
     double start;
 };
 
-/* --------------------------------------------------------------- cutting -- */
-
-typedef struct Text {
-    const char *at;
-    size_t n, front; /* up to the first kernel */
-    Kernel *kernels;
-    unsigned nkernels;
-} Text;
-
-/* Up to the image, which a step.ptx ends with. */
-static size_t code_bytes(const TitanCode *code)
-{
-    static const char image[] =
-        "\n.visible .global .align 8 .b64 " TITAN_SYMBOL_IMAGE "[";
-    const char *end =
-        memmem(code->ptx, code->ptx_size, image, sizeof image - 1);
-    return end ? (size_t)(end - code->ptx) : code->ptx_size;
-}
-
-static bool begins(const char *line, const char *end, const char *with)
-{
-    size_t n = strlen(with);
-    return (size_t)(end - line) >= n && memcmp(line, with, n) == 0;
-}
-
-/* A line that says something of several kernels. */
-static bool is_shared(const char *line, const char *end)
-{
-    static const char *const kinds[] = {".global",        ".visible .global",
-                                        ".func",          ".weak",
-                                        ".visible .func", "\t.file"};
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (begins(line, end, kinds[i])) return true;
-    return false;
-}
-
-/* Where kernels begin; false: they cannot be parted.  KERNELS NULL: only how
- * many there are. */
-static bool find_kernels(Text *t)
-{
-    const char *end = t->at + t->n, *next;
-    t->nkernels = 0;
-    for (const char *line = t->at; line < end; line = next) {
-        next = memchr(line, '\n', (size_t)(end - line));
-        next = next ? next + 1 : end;
-        if (is_shared(line, end)) return false;
-        if (!begins(line, end, ".visible .entry")) continue;
-        if (t->nkernels == 0) t->front = (size_t)(line - t->at);
-        if (t->kernels) t->kernels[t->nkernels].at = line;
-        t->nkernels++;
-    }
-    for (unsigned i = 0; t->kernels && i < t->nkernels; i++) {
-        Kernel *k = &t->kernels[i];
-        k->n = (size_t)((i + 1 < t->nkernels ? k[1].at : end) - k->at);
-    }
-    return t->nkernels > 1;
-}
-
 static int longer_first(const void *a, const void *b)
 {
-    const Kernel *x = a, *y = b;
+    const PtxKernel *x = a, *y = b;
     if (x->n != y->n) return x->n > y->n ? -1 : 1;
     return x->at < y->at ? -1 : x->at > y->at;
 }
 
-static void share_out(const Text *t, CudaCompiler *x)
+static void share_out(const PtxText *t, CudaCompiler *x)
 {
-    qsort(t->kernels, t->nkernels, sizeof *t->kernels, longer_first);
+    if (t->nkernels)
+        qsort(t->kernels, t->nkernels, sizeof *t->kernels, longer_first);
     for (unsigned i = 0; i < t->nkernels; i++) {
         unsigned least = 0;
         for (unsigned p = 1; p < x->n; p++)
@@ -126,23 +59,7 @@ static void share_out(const Text *t, CudaCompiler *x)
     }
 }
 
-static bool put_text(const Text *t, Part *p, unsigned number)
-{
-    char *at = p->text = malloc(t->front + p->n + 1);
-    if (!at) return false;
-    memcpy(at, t->at, t->front);
-    at += t->front;
-    for (unsigned i = 0; i < t->nkernels; i++) {
-        const Kernel *k = &t->kernels[i];
-        if (k->part != number) continue;
-        memcpy(at, k->at, k->n);
-        at += k->n;
-    }
-    *at = 0;
-    return true;
-}
-
-static unsigned parts_of(const Text *t)
+static unsigned parts_of(const PtxText *t)
 {
     long online = sysconf(_SC_NPROCESSORS_ONLN);
     unsigned n = online > 1 ? (unsigned)online : 1;
@@ -153,22 +70,13 @@ static unsigned parts_of(const Text *t)
 /* The texts of the parts; false: no memory. */
 static bool cut(const TitanCode *code, CudaCompiler *x)
 {
-    Text t = {.at = code->ptx, .n = code_bytes(code)};
-    x->n = 1;
-    if (!find_kernels(&t)) {
-        t.front = t.n;
-        t.nkernels = 0;
-        return put_text(&t, &x->parts[0], 0);
-    }
-    t.kernels = calloc(t.nkernels, sizeof *t.kernels);
-    if (!t.kernels) return false;
-    find_kernels(&t);
-    x->n = parts_of(&t);
-    share_out(&t, x);
-    bool ok = true;
-    for (unsigned i = 0; i < x->n; i++)
-        ok = ok && put_text(&t, &x->parts[i], i);
-    free(t.kernels);
+    PtxText t;
+    bool ok = cuda_cut_open(code, &t);
+    x->n = ok && t.nkernels ? parts_of(&t) : 1;
+    if (ok) share_out(&t, x);
+    for (unsigned i = 0; ok && i < x->n; i++)
+        ok = (x->parts[i].text = cuda_cut_part(&t, i)) != NULL;
+    cuda_cut_close(&t);
     return ok;
 }
 
@@ -245,6 +153,7 @@ TitanStatus cuda_compile_end(Cuda *c, double *seconds)
         TRY(take_module(c, &x->parts[i], &c->modules[i]));
         c->nmodules = i + 1;
     }
+    cuda_guard_stop(c);
     *seconds = seconds_now() - x->start;
     return TITAN_OK;
 }
