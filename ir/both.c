@@ -243,8 +243,7 @@ static bool *find_below(const Find *f)
 
 static bool may_be_below(const Inst *in)
 {
-    return in->op == OP_map || in->op == OP_rename || in->op == OP_split ||
-           in->op == OP_merge;
+    return in->op == OP_map || op_has((Op)in->op, OPF_SAME);
 }
 
 /* Each axis is one of the rows or one of the columns. */

@@ -116,7 +116,14 @@ typedef enum Op {
     OP_count
 } Op;
 
-enum { OPF_PURE = 1, OPF_LINEAR = 2, OPF_COMM = 4, OPF_FREE = 8 };
+enum {
+    OPF_PURE = 1,
+    OPF_LINEAR = 2,
+    OPF_COMM = 4,
+    OPF_FREE = 8,
+    OPF_MOVE = 16,
+    OPF_SAME = 32
+};
 
 typedef enum View { VIEW_global, VIEW_local, VIEW_kernel } View;
 typedef enum Phase { PHASE_forward, PHASE_backward, PHASE_update } Phase;
@@ -140,6 +147,11 @@ typedef struct OpInfo {
     uint64_t required, optional; /* bit 1 << AttrKey */
 } OpInfo;
 const OpInfo *op_info(Op op);
+/* All of these flags. */
+static inline bool op_has(Op op, unsigned flags)
+{
+    return (op_info(op)->flags & flags) == flags;
+}
 bool op_find(const char *name, Op *out);
 const char *attr_name(AttrKey k);
 AttrKind attr_kind(AttrKey k);

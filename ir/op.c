@@ -24,6 +24,8 @@
 #define LINEAR               OPF_LINEAR
 #define COMM                 OPF_COMM
 #define FREE                 OPF_FREE
+#define MOVE                 OPF_MOVE
+#define SAME                 OPF_SAME
 
 static const OpInfo op_table[] = {
 #define OP(name, least, most, flags, views, required, optional) \
@@ -39,6 +41,8 @@ static const OpInfo op_table[] = {
 #undef LINEAR
 #undef COMM
 #undef FREE
+#undef MOVE
+#undef SAME
 
 _Static_assert(ATTR_COUNT <= 64, "attribute sets are 64-bit masks");
 _Static_assert(sizeof(Inst) == 20, "instructions stay small");

@@ -29,22 +29,12 @@ typedef struct Bound {
 
 static bool same_numbers(const Module *m, const Inst *in)
 {
-    switch ((Op)in->op) {
-    case OP_rename:
-    case OP_split:
-    case OP_merge:
-    case OP_slice:
-    case OP_pick:
-        return true;
-    case OP_map: {
-        Expr e = attr_expr(m, in->attr);
-        while (expr_info(m, e)->op == SC_cast)
-            e = expr_info(m, e)->args[0];
-        return expr_info(m, e)->op == SC_arg && in->nargs == 1;
-    }
-    default:
-        return false;
-    }
+    if (op_has((Op)in->op, OPF_MOVE | OPF_FREE)) return true;
+    if (in->op != OP_map || in->nargs != 1) return false;
+    Expr e = attr_expr(m, in->attr);
+    while (expr_info(m, e)->op == SC_cast)
+        e = expr_info(m, e)->args[0];
+    return expr_info(m, e)->op == SC_arg;
 }
 
 static int64_t least(int64_t a, int64_t b)
@@ -123,7 +113,8 @@ static Bound fn_bound(Module *m, const Fn *fn, uint32_t param, int depth)
             uint32_t x = inst_arg(fn, in, k).id;
             if (!same[x]) continue;
             same[i] = same[i] || same_numbers(m, in);
-            part[i] = part[x] || in->op == OP_slice || in->op == OP_pick;
+            bool moves = op_has((Op)in->op, OPF_MOVE);
+            part[i] = part[x] || (moves && !op_has((Op)in->op, OPF_SAME));
             add_use(&bound, use_bound(m, fn, in, k, depth), part[x]);
         }
     }

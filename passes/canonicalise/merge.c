@@ -310,7 +310,7 @@ static bool merge_rounding(Merge *g, Value old)
 static void merge_inst(Merge *g, Value old)
 {
     uint8_t op = inst_of(g->rw.old, old)->op;
-    bool move = op == OP_rename || op == OP_split || op == OP_merge;
+    bool move = op_has((Op)op, OPF_SAME);
     if (op == OP_map && merge_rounding(g, old)) return;
     if (op == OP_map)
         merge_map(g, old);

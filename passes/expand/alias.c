@@ -6,8 +6,7 @@
 
 bool is_alias(Op op)
 {
-    return op == OP_rename || op == OP_split || op == OP_merge ||
-           op == OP_slice || op == OP_pick;
+    return op_has(op, OPF_MOVE | OPF_FREE);
 }
 
 static bool is_placement(Op op)

@@ -24,8 +24,7 @@ typedef struct Meet {
 
 static bool is_place(const Graph *g, uint32_t node)
 {
-    Op op = (Op)node_inst(g, node)->op;
-    return op == OP_rename || op == OP_split || op == OP_merge;
+    return op_has((Op)node_inst(g, node)->op, OPF_SAME);
 }
 
 static void find_readers(Meet *m, uint32_t node)

@@ -245,9 +245,7 @@ static bool merge_pair(Graph *g, uint32_t x, uint32_t y)
 
 static bool is_place_only(const Graph *g, uint32_t node)
 {
-    Op op = (Op)node_inst(g, node)->op;
-    return op == OP_rename || op == OP_split || op == OP_merge ||
-           op == OP_slice || op == OP_pick;
+    return op_has((Op)node_inst(g, node)->op, OPF_MOVE | OPF_FREE);
 }
 
 /* Adds the names and places that lead from the marked nodes to cluster `to`

@@ -177,24 +177,8 @@ static bool is_source(const Module *m, const Inst *in)
 
 bool narrow_moves(const Inst *in, uint32_t i)
 {
-    switch ((Op)in->op) {
-    case OP_rename:
-    case OP_split:
-    case OP_merge:
-    case OP_slice:
-    case OP_pick:
-    case OP_pad:
-    case OP_window:
-    case OP_concat:
-    case OP_stack:
-        return true;
-    case OP_gather: /* not the ids */
-        return i == 0;
-    case OP_put:
-        return i != 1;
-    default:
-        return false;
-    }
+    bool ids = (in->op == OP_gather || in->op == OP_put) && i == 1;
+    return op_has((Op)in->op, OPF_MOVE) && !ids;
 }
 
 /* Where all that it moves has numbers of one dtype. */

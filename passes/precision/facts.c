@@ -493,9 +493,8 @@ static bool is_narrow(const Precision *p, const Facts *f, Value v)
 {
     const Inst *in = inst_of(f->fn, v);
     if (in->op == OP_arg) return f->narrow[v.id];
-    bool moved =
-        in->op == OP_split || in->op == OP_merge || in->op == OP_rename;
-    return moved && is_narrow(p, f, inst_arg(f->fn, in, 0));
+    return op_has((Op)in->op, OPF_SAME) &&
+           is_narrow(p, f, inst_arg(f->fn, in, 0));
 }
 
 static void widen(Precision *p, Facts *f, uint32_t param)

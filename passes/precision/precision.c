@@ -225,9 +225,7 @@ static bool repeats_rows(const Writer *w, const Inst *in)
 static Value rounded_early(Writer *w, Value old, DType d)
 {
     const Inst *in = inst_of(w->f->fn, old);
-    bool moved =
-        in->op == OP_split || in->op == OP_merge || in->op == OP_rename;
-    if (!moved) return in_dtype(w, w->map[old.id], d);
+    if (!op_has((Op)in->op, OPF_SAME)) return in_dtype(w, w->map[old.id], d);
     Value from = rounded_early(w, inst_arg(w->f->fn, in, 0), d);
     return emit_as(w, in, &from, d);
 }

@@ -84,8 +84,8 @@ static bool is_quantised(const Module *m, const Fn *fn, const Inst *in)
  * their scales. */
 static bool is_all_of(const Module *m, const Fn *fn, const Inst *in)
 {
-    return in->op == OP_rename || in->op == OP_split || in->op == OP_merge ||
-           is_cast(m, fn, in) || is_scaling(m, fn, in);
+    return op_has((Op)in->op, OPF_SAME) || is_cast(m, fn, in) ||
+           is_scaling(m, fn, in);
 }
 
 /* The program's name for a product is that of the last of these. */
