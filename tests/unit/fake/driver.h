@@ -1,5 +1,5 @@
 /*
- * driver.h: what the two files of the driver share.
+ * driver.h: what the files of the driver share.
  */
 #ifndef TITAN_TESTS_DRIVER_H
 #define TITAN_TESTS_DRIVER_H
@@ -44,6 +44,8 @@ unsigned fake_count_call(void);
  * whatever bytes. */
 void fake_leave(void);
 bool fake_is_leaving(void);
+/* A place of the arena, as tests name it. */
+long long fake_place(CuPtr at);
 /* A word at AT, which others may look at meanwhile. */
 void fake_put(CuPtr at, uint32_t word);
 /* All that is pending is done. */
