@@ -508,7 +508,7 @@ static TitanStatus check_rehearsal(const Run *r)
     } keeps[] = {{"--checkpoint", o->checkpoint.dir},
                  {"--resume", o->checkpoint.resume},
                  {"--init-from", o->init_from},
-                 {"--export", o->export_to}};
+                 {"--export", o->export.dir}};
     if (!r->im->header->rehearses) return TITAN_OK;
     for (size_t i = 0; i < sizeof keeps / sizeof *keeps; i++)
         if (keeps[i].given)
