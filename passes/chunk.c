@@ -25,7 +25,8 @@
  * Option: `chunks`, how many parts, 1 for none: of all rows, or of those of
  * some axes, as `seq 4, ctx 1`.  What it does not name is made in as many parts
  * as are fastest, on machines with links beside compute.
- * `own`: rows of devices, wherever that can be.
+ * `own`: rows of devices, wherever that can be; `own 2`: what is exchanged in
+ * so many steps.
  */
 #include "chunk/chunk.h"
 #include "repeat.h"
@@ -116,12 +117,19 @@ static uint32_t carried_of(const Module *m, uint32_t body)
     return repeats == 1 ? carried : 0;
 }
 
+/* Rows of devices, whatever they take. */
+static void always_own(Chunk *c, const char *option)
+{
+    c->always = !strncmp(option, "own", 3);
+    c->steps = c->always && option[3] == ' ' ? atoll(option + 4) : 0;
+}
+
 /* Sums that nothing covers. */
 static Fn *exchange_fn(Module *m, PassCtx *cx, uint32_t f, Fn *fn,
                        const char *option)
 {
     Chunk c = {.m = m, .fn = fn, .on = machine_of(m, cx)};
-    c.always = !strcmp(option, "own");
+    always_own(&c, option);
     if (!c.on.links && !c.always) return fn;
     c.carried = carried_of(m, f);
     Fn *made = chunk_exchange(&c);
@@ -146,7 +154,7 @@ static Fn *chunk_fn(Module *m, PassCtx *cx, uint32_t f, const char *option,
         Chunk c = {.m = m, .fn = fn, .on = machine_of(m, cx), .rows = seen[n]};
         if (c.on.links) c.carried = carried_of(m, f);
         int64_t asked = asked_for(m, option, c.rows.row);
-        c.always = !strcmp(option, "own");
+        always_own(&c, option);
         if (c.always && chunk_find_own(&c)) fn = chunk_emit(&c, c.rows.devices);
         if (c.always) continue;
         if (asked == 1 || (!asked && !c.on.links)) continue;

@@ -17,10 +17,11 @@
 
 enum { OK = 0, WRONG = 1, USAGE = 2, MOST_WHY = 1 << 16 };
 enum { SECONDS = 60, WAIT = 900 }; /* of work, and in all */
+enum { MOST_GPUS = 8 };
 /* In layouts that are drawn, one seed in so many is of the language, too. */
 enum { EACH_TASK = 8 };
-/* For a GPU, one in so many is a training step of the language. */
-enum { EACH_STEP = 6 };
+/* For a GPU, one in so many is a training step of the language; for several. */
+enum { EACH_STEP = 6, EACH_SHARED_STEP = 2 };
 /* ... and one in so many is short, so that its kernels may all be maps. */
 enum { EACH_SHORT = 4, SHORT_INSTS = 3 };
 
@@ -160,7 +161,7 @@ static void shrink_task(Check *c, Task *task, Failing *f)
         Task smaller;
         if (!task->way[i]) continue;
         plain[i] = true;
-        task_choose(task->seed, task->wide, plain, &smaller);
+        task_choose(task->seed, task->gpus, plain, &smaller);
         smaller.layouts = task->layouts;
         source_print(&smaller, &text);
         c->task = &smaller;
@@ -263,7 +264,8 @@ static bool try_task(Check *c, bool emit, bool layouts)
 {
     Buf text = {0};
     Task task;
-    task_choose(c->seed, c->modes == MODE_gpu, NULL, &task);
+    task_choose(c->seed, c->modes == MODE_gpu ? c->give.devices : 0, NULL,
+                &task);
     task.layouts = layouts;
     source_print(&task, &text);
     c->task = &task;
@@ -302,8 +304,15 @@ static uint32_t try_file(Check *c, const char *path, uint64_t seed,
 static bool give_opts(const Options *o, GiveOpts *out)
 {
     const char *target = option_text(o, OPT_target);
-    *out = (GiveOpts){option_text(o, OPT_cases), TARGET_sm_90a};
-    if (!out->folder && !option_given(o, OPT_emit_program))
+    *out = (GiveOpts){option_text(o, OPT_cases), TARGET_sm_90a,
+                      option_number(o, OPT_devices, 1)};
+    int64_t n = out->devices;
+    if (n < 1 || n > MOST_GPUS || n % 5 == 0 || n % 7 == 0)
+        fprintf(stderr,
+                "titan-smith: --devices is 1, 2, 3, 4, 6 or 8, found "
+                "%lld\n",
+                (long long)n);
+    else if (!out->folder && !option_given(o, OPT_emit_program))
         fprintf(stderr, "titan-smith: --mode gpu needs --cases DIR\n");
     else if (target && !target_find(target, &out->target))
         fprintf(stderr, "titan-smith: no target '%s'\n", target);
@@ -332,7 +341,8 @@ static int run(const Options *o)
     }
     for (uint64_t i = 0; i < (emit ? 1 : count) && failed < 5; i++) {
         c.seed = seed + i;
-        if (c.modes == MODE_gpu && c.seed % EACH_STEP == 0) {
+        if (c.modes == MODE_gpu &&
+            c.seed % (c.give.devices > 1 ? EACH_SHARED_STEP : EACH_STEP) == 0) {
             failed += !try_task(&c, emit, false);
             continue;
         }
@@ -345,8 +355,10 @@ static int run(const Options *o)
     if (emit) return OK;
     if (c.modes == MODE_gpu)
         printf("written: %u, with the host's bits: %u\n"
-               "results not compared: %u\n",
-               c.note->tally.given, c.note->tally.exact, c.note->tally.skipped);
+               "refused: %u, without collectives: %u, results not compared: "
+               "%u\n",
+               c.note->tally.given, c.note->tally.exact, c.note->tally.refused,
+               c.note->tally.alone, c.note->tally.skipped);
     else if (c.modes & ~MODE_plans)
         print_counts(&w, &c.note->tally);
     if (c.modes & MODE_plans)

@@ -74,6 +74,7 @@ static double steps_time(const Chunk *c, Value exchanged, Value product,
 int64_t chunk_steps(const Chunk *c, Value exchanged, Value product)
 {
     int64_t best = 1;
+    if (c->steps) return c->rows.part % c->steps ? 1 : c->steps;
     double least = worth * steps_time(c, exchanged, product, 1);
     for (int64_t n = 2; n <= MOST_STEPS && c->rows.part % n == 0; n *= 2) {
         double time = steps_time(c, exchanged, product, n);

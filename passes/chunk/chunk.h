@@ -20,13 +20,14 @@ typedef struct Chunk {
     Machine on;
     Rows rows;
     uint32_t carried; /* first parameters and results that turns hand on */
-    Axis cut;     /* the axis that is cut: that of the rows, or one in front */
-    int64_t size; /* of it: what a device has */
-    bool *can;    /* by value: each part of it is made of parts */
-    bool *meets;  /* by value: a collective that nothing else covers */
-    bool *cuts;   /* by value: is made part by part */
-    bool always;  /* whatever it takes */
-    bool own;     /* a part are all rows of one device, behind gathers alone */
+    Axis cut;      /* the axis that is cut: that of the rows, or one in front */
+    int64_t size;  /* of it: what a device has */
+    bool *can;     /* by value: each part of it is made of parts */
+    bool *meets;   /* by value: a collective that nothing else covers */
+    bool *cuts;    /* by value: is made part by part */
+    bool always;   /* whatever it takes */
+    int64_t steps; /* asked for; 0: as many as are fastest */
+    bool own;      /* a part are all rows of one device, behind gathers alone */
     Uses uses;
 } Chunk;
 

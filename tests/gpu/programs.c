@@ -2,9 +2,13 @@
  * Runs a folder of programs (tools/smith/given.h, made by titan-smith --mode
  * gpu) on this machine's GPU: each three times from the same values, command by
  * command and as the graphs that training runs, whose bits must agree; results
- * against those expected.
+ * against those expected.  Of several devices there is a process for each, or,
+ * where they are the host's, a thread.
  *
- *     gpu-programs FOLDER [SEED]
+ *     gpu-programs [--threads] [--nccl-alone] FOLDER [SEED]
+ *
+ * Ranks are threads, or have no collectives by copy engines, where that is
+ * said.
  *
  * It needs what a training program does.  Programs run in several processes
  * beside each other, so that one that ends badly is one that fails.  The last
@@ -13,10 +17,12 @@
 #include <dirent.h>
 #include <dlfcn.h>
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,6 +31,7 @@
 
 enum { MOST_PROGRAMS = 4096, WORKERS = 8, RUNS = 3 };
 enum { SECONDS = 100 }; /* of a program; then its process ends */
+enum { LONGER = 5 };    /* until who waits for that process does */
 
 typedef struct Given {
     GivenPlace at;
@@ -43,6 +50,7 @@ typedef struct Program {
     TitanStory story;
     TitanImage image;
     TitanCode code;
+    const TitanEntry *entry;
     TitanDevice *device;
 } Program;
 
@@ -55,6 +63,7 @@ typedef struct Board {
 static unsigned long long seeds[MOST_PROGRAMS];
 static uint32_t nseeds;
 static const char *folder;
+static bool threads, nccl_alone;
 
 /* ---------------------------------------------------------------- reading */
 
@@ -175,14 +184,39 @@ static size_t bytes_of(const Given *v)
     return (size_t)v->span * dtype_bytes((DType)v->at.dtype);
 }
 
+/* NULL: the value is a slot. */
+static const TitanPort *port_of(const Program *p, const Given *v)
+{
+    for (uint32_t i = 0; i < p->entry->ports.n; i++) {
+        const TitanPort *port = &p->image.ports[p->entry->ports.first + i];
+        if (v->at.base == TITAN_BASE_io && port->offset == v->at.offset)
+            return port;
+    }
+    return NULL;
+}
+
+static TitanStatus fetch(Program *p, const Given *v, char *to)
+{
+    const TitanPort *port = port_of(p, v);
+    if (port) return device_get(p->device, port, to, bytes_of(v));
+    return device_read(p->device, (TitanBase)v->at.base, v->at.offset, to,
+                       bytes_of(v));
+}
+
+static TitanStatus hand_over(Program *p, const Given *v, const char *from)
+{
+    const TitanPort *port = port_of(p, v);
+    if (port) return device_put(p->device, port, from, bytes_of(v));
+    return device_write(p->device, (TitanBase)v->at.base, v->at.offset, from,
+                        bytes_of(v));
+}
+
 static TitanStatus write_value(Program *p, const Given *v)
 {
-    TitanBase base = (TitanBase)v->at.base;
     DType d = (DType)v->at.dtype;
-    size_t n = bytes_of(v);
-    char *bytes = calloc(n + 1, 1);
+    char *bytes = calloc(bytes_of(v) + 1, 1);
     if (!bytes) return titan_no_memory(&p->story);
-    TitanStatus st = device_read(p->device, base, v->at.offset, bytes, n);
+    TitanStatus st = fetch(p, v, bytes);
     for (int64_t k = 0; k < v->n; k++) {
         char *to = bytes + given_place(&v->at, k) * dtype_bytes(d);
         if (v->wanted)
@@ -190,7 +224,7 @@ static TitanStatus write_value(Program *p, const Given *v)
         else
             dtype_store(d, v->cells[k], to);
     }
-    if (!st) st = device_write(p->device, base, v->at.offset, bytes, n);
+    if (!st) st = hand_over(p, v, bytes);
     free(bytes);
     return st;
 }
@@ -205,11 +239,11 @@ static TitanStatus write_values(Program *p)
     return TITAN_OK;
 }
 
-static TitanStatus run_once(Program *p, const TitanEntry *e, bool graphs)
+static TitanStatus run_once(Program *p, bool graphs)
 {
     TRY(write_values(p));
-    if (graphs) TRY(device_prepare(p->device, e));
-    return device_run(p->device, e);
+    if (graphs) TRY(device_prepare(p->device, p->entry));
+    return device_run(p->device, p->entry);
 }
 
 /* --------------------------------------------------------------- comparing */
@@ -255,8 +289,7 @@ static TitanStatus look(Program *p, int run, bool *ok)
         if (!v->wanted) continue;
         char *bytes = calloc(n + 1, 1);
         if (!bytes) return titan_no_memory(&p->story);
-        TRY(device_read(p->device, (TitanBase)v->at.base, v->at.offset, bytes,
-                        n));
+        TRY(fetch(p, v, bytes));
         if (run == 0) {
             v->first = bytes;
             *ok &= compare(p, i);
@@ -272,37 +305,79 @@ static TitanStatus look(Program *p, int run, bool *ok)
     return TITAN_OK;
 }
 
+/* Where rows may find no room: the step that has room for all. */
+static TitanStatus find_entry(Program *p)
+{
+    p->entry = titan_entry(&p->image, "train.worst");
+    if (!p->entry) p->entry = titan_entry(&p->image, "train");
+    return p->entry ? TITAN_OK
+                    : titan_fail(&p->story, TITAN_BAD_DATA, "it has no entry");
+}
+
 static TitanStatus run_program(Program *p, bool *ok)
 {
-    DeviceOptions o = {.threads = 2};
-    TRY(read_code(p));
-    const TitanEntry *e = titan_entry(&p->image, "train");
-    if (!e) return titan_fail(&p->story, TITAN_BAD_DATA, "it has no entry");
+    DeviceOptions o = {.threads = 2,
+                       .processes = p->code.ptx && !threads,
+                       .nccl_alone = nccl_alone};
+    TRY(find_entry(p));
     TRY(device_new(&p->story, &p->image, &p->code, &o, &p->device));
     for (int run = 0; run < RUNS; run++) {
-        TRY(run_once(p, e, run > 0));
+        TRY(run_once(p, run > 0));
         TRY(look(p, run, ok));
     }
     return TITAN_OK;
 }
 
+static bool run_here(Program *p)
+{
+    bool ok = true;
+    TitanStatus st = run_program(p, &ok);
+    for (uint32_t i = 0; st && i < p->story.n; i++)
+        printf("seed %llu: %s\n", p->seed, p->story.line[i]);
+    device_free(p->device);
+    return ok && st == TITAN_OK;
+}
+
+/* A process that has used a GPU starts none that does. */
+static bool run_apart(Program *p)
+{
+    int status;
+    pid_t parent = getpid();
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent) _exit(1);
+        alarm(SECONDS);
+        bool ok = run_here(p);
+        fflush(NULL);
+        _exit(!ok);
+    }
+    if (pid < 0 || waitpid(pid, &status, 0) < 0) return false;
+    bool ended = WIFEXITED(status) && WEXITSTATUS(status) <= 1;
+    if (!ended)
+        printf("seed %llu: ended by %s %d\n", p->seed,
+               WIFSIGNALED(status) ? "signal" : "status",
+               WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+    return ended && WEXITSTATUS(status) == 0;
+}
+
 static bool check(unsigned long long seed)
 {
     Program p = {.seed = seed};
-    bool ok = true;
-    if (!read_values(&p)) {
+    bool ok = false;
+    if (!read_values(&p))
         printf("seed %llu: there is no such program\n", seed);
-        return false;
-    }
-    TitanStatus st = run_program(&p, &ok);
-    if (st) printf("seed %llu: %s\n", seed, p.story.line[0]);
-    device_free(p.device);
+    else if (read_code(&p) != TITAN_OK)
+        printf("seed %llu: %s\n", seed, p.story.line[0]);
+    else
+        ok = p.image.header->ranks > 1 ? run_apart(&p) : run_here(&p);
     for (uint32_t i = 0; i < p.nvalues; i++) {
         free(p.values[i].cells);
         free(p.values[i].first);
     }
     free(p.values);
-    return ok && st == TITAN_OK;
+    return ok;
 }
 
 /* ---------------------------------------------------------------- the list */
@@ -333,7 +408,7 @@ static void work(Board *b, uint32_t worker)
 {
     for (uint32_t i; (i = b->next++) < nseeds; fflush(stdout)) {
         b->at[worker] = i + 1;
-        alarm(SECONDS);
+        alarm(SECONDS + LONGER);
         b->failed += !check(seeds[i]);
         b->ran++;
         b->at[worker] = 0;
@@ -354,11 +429,23 @@ static void wait_for_all(Board *b, const pid_t *pids)
     }
 }
 
+static bool take_option(const char *word)
+{
+    bool of_threads = strcmp(word, "--threads") == 0;
+    bool by_nccl = strcmp(word, "--nccl-alone") == 0;
+    threads |= of_threads;
+    nccl_alone |= by_nccl;
+    return of_threads || by_nccl;
+}
+
 int main(int argc, char **argv)
 {
     pid_t pids[WORKERS];
+    while (argc > 1 && take_option(argv[1]))
+        argc--, argv++;
     if (argc < 2 || argc > 3) {
-        fprintf(stderr, "usage: gpu-programs FOLDER [SEED]\n");
+        fprintf(stderr, "usage: gpu-programs [--threads] [--nccl-alone] FOLDER "
+                        "[SEED]\n");
         return 64;
     }
     folder = argv[1];

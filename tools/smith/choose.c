@@ -5,12 +5,14 @@
  * nothing beside the others, and the mesh shrinks to what the interpreter runs
  * in a moment.
  */
+#include "given.h"
 #include "task.h"
 
 #include <string.h>
 
 enum { MOST_DEVICES = 8, MOST_OF_BLOCKS = 2 };
 enum { LEAST_SIDE = 16 }; /* of a layer, without blocks */
+enum { MESH_AXES = CHOICE_ep - CHOICE_pp + 1 };
 
 typedef struct Row {
     const char *name, *words;
@@ -144,21 +146,55 @@ static void drop_idle(Task *t)
         CHOICE_gathered); /* where turns gather some */
 }
 
-/* Of one device: no mesh. */
-static bool is_plain(bool wide, const bool *plain, uint32_t i)
+bool task_is_large(const Task *t)
 {
-    bool mesh = i >= CHOICE_pp && i <= CHOICE_ep;
-    return (wide && mesh) || (plain && plain[i]);
+    enum { EACH_LARGE = 4 };
+    return t->gpus > 1 && !task_recipe(t) && t->seed / 2 % EACH_LARGE == 0;
 }
 
-void task_choose(uint64_t seed, bool wide, const bool plain[CHOICE_count],
+/* Half of the large ones exchange rows beside products. */
+static bool has_exchanges(const Task *t, const bool *plain)
+{
+    return task_is_large(t) && t->seed / 8 % 2 && !(plain && plain[CHOICE_tp]);
+}
+
+/* The mesh axes become those of so many devices, the first by the seed: each
+ * the largest that divides what is left, of which there may be more than one.
+ */
+static void draw_devices(Task *t, int64_t devices, const bool *plain)
+{
+    bool experts = t->way[CHOICE_feed] >= FEED_experts;
+    for (uint32_t i = CHOICE_pp; i <= CHOICE_ep; i++)
+        t->way[i] = 0;
+    uint64_t first = t->seed / 2;
+    if (has_exchanges(t, plain)) first = CHOICE_tp - CHOICE_pp;
+    for (uint32_t i = 0; i < MESH_AXES && devices > 1; i++) {
+        Choice c = (Choice)(CHOICE_pp + (first + i) % MESH_AXES);
+        if ((c == CHOICE_ep && !experts) || (plain && plain[c])) continue;
+        bool small = given_bits(t->seed, (uint64_t)c) % 2;
+        for (uint32_t way = choice_ways(c); way-- > 1;) {
+            Task with = *t;
+            with.way[c] = way;
+            int64_t n = number(&with, c);
+            if (devices % n || (small && n > 3)) continue;
+            t->way[c] = way;
+            devices /= n;
+            break;
+        }
+    }
+}
+
+void task_choose(uint64_t seed, int64_t gpus, const bool plain[CHOICE_count],
                  Task *out)
 {
-    *out = (Task){.seed = seed, .wide = wide};
+    *out = (Task){.seed = seed, .gpus = gpus};
     for (uint32_t i = 0; i < CHOICE_count; i++)
-        out->way[i] = is_plain(wide, plain, i) ? 0 : drawn(seed, i);
+        out->way[i] = plain && plain[i] ? 0 : drawn(seed, i);
     drop_idle(out);
-    bound_devices(out);
+    if (gpus) draw_devices(out, gpus, plain);
+    if (gpus && out->way[CHOICE_tp] && has_exchanges(out, plain))
+        out->way[CHOICE_residual] = RESIDUAL_whole;
+    if (!gpus) bound_devices(out);
     drop_idle(out);
 }
 

@@ -12,7 +12,13 @@
  * they would say nothing are left out, and counted.  A program of which every
  * kernel promises the host's bits is held to those.
  *
- * Who makes products, and how many streams there are, follows from the seed.
+ * Of several devices the program that is interpreted is the whole, from before
+ * it is shared out.  A mesh and a plan are drawn where it has none, and of some
+ * seeds the layouts.  Of a step that may find no room for rows it is the one
+ * that has room for all.
+ *
+ * Who makes products, how many streams there are, and in how many parts rows
+ * are that several devices have, follows from the seed.
  */
 #include "given.h"
 
@@ -30,7 +36,7 @@
 /* Results that may move by more than this share of themselves say little. */
 #define MOST_MOVED 0.125
 /* What follows from the seed beside inputs. */
-enum { MAKERS = 1 << 20, STREAMS };
+enum { MAKERS = 1 << 20, STREAMS, CHUNKS, LAYOUTS };
 enum { MOST_OPS = 300000000 }; /* of a run of the interpreter */
 enum { PARTS_OF_ROOM = 32 };   /* what is held is as near as this to it */
 /* Of results of more elements so many are held as near as others, and more of
@@ -51,6 +57,7 @@ typedef struct Gift {
     TitanImage image;
     Homes homes;
     Buf text;
+    bool left; /* out: nothing is wrong, and nothing to be given */
     Tally *tally;
     Buf *why;
 } Gift;
@@ -58,6 +65,21 @@ typedef struct Gift {
 static bool complain(Gift *g, const Unit *u, const char *what)
 {
     return unit_failed(u, g->why, "gpu: %s", what);
+}
+
+static bool leave(Gift *g, uint32_t *count)
+{
+    ++*count;
+    g->left = true;
+    return false;
+}
+
+static const Fn *entry_step(Module *m)
+{
+    FnRef ref;
+    bool found = fn_find(m, module_str(m, "train.worst"), &ref) ||
+                 fn_find(m, module_str(m, "train"), &ref);
+    return found ? fn_of(m, ref) : NULL;
 }
 
 /* ------------------------------------------------------------- compiling -- */
@@ -79,12 +101,32 @@ static void choose(Gift *g, Module *m)
     if (streams % 2) spread_launches(m, streams / 2);
 }
 
+/* In front of the first pass that shares a program out. */
+static void share_out(Gift *g, Module *m, const char *pass)
+{
+    static const char *const parts[] = {"", "own", "own 2", "own 4"};
+    const char *chunks = parts[given_bits(g->seed, CHUNKS) % 4];
+    bool has = mesh_has_devices(m);
+    if (g->o->devices <= 1 || !shares_out(pass)) return;
+    if (!has)
+        mesh_draw(m, entry_step(m), g->seed, g->o->devices);
+    else if (*chunks && !*str_of(m, option_get(m, "chunks")))
+        option_set(m, "chunks", chunks);
+    if (given_bits(g->seed, LAYOUTS) % 4 >= (has ? 3 : 1))
+        layouts_draw(m, g->seed);
+}
+
+/* Refused plans are left out. */
 static bool run_passes(Gift *g, Unit *u, const char *last)
 {
     char name[32];
     for (uint32_t i = 0; check_step(i, name); i++) {
-        if (pass_find(name) && !pipeline_run(&u->m, name, &(PipelineOpts){0}))
+        share_out(g, &u->m, name);
+        if (pass_find(name) && !pipeline_run(&u->m, name, &(PipelineOpts){0})) {
+            if (g->o->devices > 1 && plan_is_refused(&u->diag))
+                return leave(g, &g->tally->refused);
             return complain(g, u, arena_printf(&u->arena, "pass %s", name));
+        }
         if (last && !strcmp(name, last)) break;
     }
     return true;
@@ -101,18 +143,13 @@ static bool compile(Gift *g)
         return complain(g, &g->compiled, "code generation");
     TitanStatus st = titan_image_open(&g->story, g->artifact.image,
                                       g->artifact.image_size, &g->image);
-    g->homes = (Homes){m, &g->image, titan_entry(&g->image, "train")};
+    g->homes = (Homes){m, &g->image, titan_entry(&g->image, "train.worst")};
+    if (!g->homes.entry) g->homes.entry = titan_entry(&g->image, "train");
     if (st || !g->homes.entry) return complain(g, &g->compiled, "no image");
     return true;
 }
 
 /* ---------------------------------------------------------- interpreting -- */
-
-static const Fn *entry_train(Module *m)
-{
-    FnRef ref;
-    return fn_find(m, module_str(m, "train"), &ref) ? fn_of(m, ref) : NULL;
-}
 
 static GivenHow how_of(Role role)
 {
@@ -149,14 +186,15 @@ static bool gave_up(const Diag *d)
     return r && v.id == DIAG_interp_limit;
 }
 
-/* What the program gives, and how far that moves; *LONG: it takes too much. */
-static bool interpret(Gift *g, bool *too_long)
+/* What the program gives, and how far that moves; one that takes too much is
+ * left out. */
+static bool interpret(Gift *g)
 {
     Module *m = &g->asked.m;
     InterpOpts o = {.round = true, .limit = MOST_OPS};
     g->unit = fmin(program_unit(m, unit_entry(&g->asked)), dtype_unit(DT_f32));
     if (!run_passes(g, &g->asked, "once")) return false;
-    g->fn = entry_train(m);
+    g->fn = entry_step(m);
     if (!g->fn) return complain(g, &g->asked, "no entry");
     draw_args(g, m);
     g->results = NEW_ARRAY(&g->asked.arena, Tensor, g->fn->nresults);
@@ -165,8 +203,8 @@ static bool interpret(Gift *g, bool *too_long)
     o.jitter = dtype_unit(DT_bf16);
     o.own = true;
     ok = ok && program_moved(m, g->fn, &o, g->args, g->results, g->moved);
-    *too_long = !ok && gave_up(&g->asked.diag);
-    return ok || *too_long || complain(g, &g->asked, "it does not run");
+    if (!ok && gave_up(&g->asked.diag)) return leave(g, &g->tally->skipped);
+    return ok || complain(g, &g->asked, "it does not run");
 }
 
 /* --------------------------------------------------------------- writing -- */
@@ -218,12 +256,22 @@ static void print_given(Gift *g, uint32_t i)
                (unsigned long long)state_of(g, i));
 }
 
+static bool is_sum(const TitanCollective *x)
+{
+    return (x->kind == TITAN_COLLECTIVE_all_reduce ||
+            x->kind == TITAN_COLLECTIVE_reduce_scatter) &&
+           x->reduce == TITAN_REDUCE_sum;
+}
+
 /* All that runs gives the host's bits. */
 static bool is_exact(const Gift *g)
 {
     for (uint32_t i = 0; i < g->image.ncommands; i++)
         if (g->image.commands[i].kind == TITAN_COMMAND_gemm) return false;
-    return g->artifact.exact && target_is_gpu(g->o->target);
+    for (uint32_t i = 0; i < g->image.ncollectives; i++)
+        if (is_sum(&g->image.collectives[i])) return false;
+    return g->artifact.exact && target_is_gpu(g->o->target) &&
+           !mesh_has_devices(&g->asked.m);
 }
 
 /* False: the result moves too far to say something. */
@@ -318,28 +366,38 @@ static bool write_all(Gift *g)
     return write_step(g) && write_at(g, ".txt", g->text.at, g->text.n);
 }
 
+/* What stands for one device alone was seen there. */
+static bool is_alone(const Gift *g)
+{
+    return g->o->devices > 1 && g->image.ncollectives == 0;
+}
+
+static bool make(Gift *g, const char *text, size_t n)
+{
+    bool ok = unit_read(&g->asked, text, n);
+    ok &= unit_read(&g->compiled, text, n);
+    if (!ok) return false;
+    choose(g, &g->asked.m);
+    choose(g, &g->compiled.m);
+    if (!interpret(g) || !compile(g)) return false;
+    if (is_alone(g)) return leave(g, &g->tally->alone);
+    g->bits = is_exact(g);
+    if (g->bits &&
+        !host_results(&g->asked, g->fn, g->args, text, n, g->results, g->why))
+        return false;
+    if (!write_all(g)) return false;
+    g->tally->exact += g->bits;
+    return true;
+}
+
 bool give_program(const GiveOpts *o, const char *text, size_t n, uint64_t seed,
                   Tally *tally, Buf *why)
 {
     Gift g = {.o = o, .seed = seed, .tally = tally, .why = why};
-    bool too_long = false;
-    bool ok = unit_read(&g.asked, text, n) && unit_read(&g.compiled, text, n);
-    if (ok) {
-        choose(&g, &g.asked.m);
-        choose(&g, &g.compiled.m);
-        ok = interpret(&g, &too_long);
-    }
-    if (ok && too_long) tally->skipped++;
-    if (ok && !too_long) ok = compile(&g);
-    if (ok && !too_long && is_exact(&g)) {
-        g.bits = true;
-        tally->exact++;
-        ok = host_results(&g.asked, g.fn, g.args, text, n, g.results, why);
-    }
-    if (ok && !too_long) ok = write_all(&g);
-    tally->given += ok && !too_long;
+    bool ok = make(&g, text, n);
+    tally->given += ok;
     unit_release(&g.asked);
     unit_release(&g.compiled);
     buf_release(&g.text);
-    return ok;
+    return ok || g.left;
 }

@@ -13,8 +13,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The first of the passes that share out a program. */
-static const char first_pass[] = "pipeline";
 /* Of so many seeds one goes on to planned memory. */
 enum { EACH_PLANNED = 4 };
 
@@ -32,11 +30,16 @@ static bool failed(Trial *t, const char *what, const char *which)
     return unit_failed(&t->now, t->why, "layouts: %s %s", what, which);
 }
 
-static bool has_devices(const Module *m)
+bool mesh_has_devices(const Module *m)
 {
     for (uint32_t i = 0; i < m->mesh.n; i++)
         if (m->mesh.at[i].size > 1) return true;
     return false;
+}
+
+bool shares_out(const char *pass)
+{
+    return !strcmp(pass, "pipeline");
 }
 
 void layouts_draw(Module *m, uint64_t seed)
@@ -50,7 +53,7 @@ void layouts_draw(Module *m, uint64_t seed)
 static bool begin(Trial *t)
 {
     Module *m = &t->now.m;
-    if (!has_devices(m)) mesh_draw(m, unit_entry(&t->now), t->seed);
+    if (!mesh_has_devices(m)) mesh_draw(m, unit_entry(&t->now), t->seed, 0);
     layouts_draw(m, t->seed);
     spread_launches(m, t->seed);
     pad_lines(m, t->seed);
@@ -87,7 +90,7 @@ static bool is_refused(const Trial *t)
 
 static bool is_stop(const Trial *t, const char *pass)
 {
-    return t->each || !strcmp(pass, first_pass) || !strcmp(pass, "localise") ||
+    return t->each || shares_out(pass) || !strcmp(pass, "localise") ||
            !strcmp(pass, "memplan");
 }
 
@@ -96,7 +99,7 @@ static bool run(Trial *t, bool stands_there)
     char pass[32];
     bool ok = true, apart = false;
     for (uint32_t i = 0; ok && check_step(i, pass); i++) {
-        if (!strcmp(pass, first_pass)) apart = begin(t);
+        if (shares_out(pass)) apart = begin(t);
         if (!apart && stands_there) continue;
         if (!pipeline_run(&t->now.m, pass, &(PipelineOpts){0}))
             return is_refused(t) || failed(t, "an error of pass", pass);

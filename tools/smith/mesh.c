@@ -12,6 +12,8 @@
 
 #include <string.h>
 
+enum { MOST_MESH = 3 };
+
 typedef struct Plan {
     Module *m;
     World w; /* for its random numbers */
@@ -75,21 +77,35 @@ static void draw_rule(Plan *p, const Fn *fn, MeshAxis mesh)
                roles[draw_below(&p->w, sizeof roles / sizeof *roles)]);
 }
 
-void mesh_draw(Module *m, const Fn *fn, uint64_t seed)
+/* Of so many devices, 0: as many as come.  How many mesh axes there are. */
+static uint32_t draw_axes(Plan *p, int64_t devices)
 {
     static const char *const names[] = {"x", "y", "z"};
-    static const char *const chunks[] = {"2", "4", "own"};
+    uint32_t n = devices ? MOST_MESH : 1 + draw_below(&p->w, MOST_MESH);
+    for (uint32_t i = 0; i < n; i++) {
+        int64_t size = n < 3 && draw_chance(&p->w, 20) ? 4 : 2;
+        if (devices) {
+            size = devices % 4 == 0 && draw_chance(&p->w, 50) ? 4 : 2;
+            if (i == MOST_MESH - 1 || devices % size) size = devices;
+            devices /= size;
+        }
+        mesh_of(p->m, module_str(p->m, names[i]), size);
+        if (devices == 1) return i + 1;
+    }
+    return n;
+}
+
+void mesh_draw(Module *m, const Fn *fn, uint64_t seed, int64_t devices)
+{
+    static const char *const chunks[] = {"2", "4", "own", "own 2"};
     Plan p = {.m = m, .w = {.m = m, .random = seed * 77 + 5}};
     for (uint32_t i = 0; i < 64; i++)
         p.parts[i] = 1;
-    uint32_t n = 1 + draw_below(&p.w, 3);
+    uint32_t n = draw_axes(&p, devices);
     for (uint32_t i = 0; i < n; i++)
-        mesh_of(m, module_str(m, names[i]),
-                n < 3 && draw_chance(&p.w, 20) ? 4 : 2);
-    for (uint32_t i = 0; i < n; i++)
-        if (draw_chance(&p.w, 85)) draw_rule(&p, fn, (MeshAxis){i});
+        if (draw_chance(&p.w, 85) || devices) draw_rule(&p, fn, (MeshAxis){i});
     if (p.rules.n) option_set(m, "shard", p.rules.at);
-    option_set(m, "chunks", chunks[draw_below(&p.w, 3)]);
+    option_set(m, "chunks", chunks[draw_below(&p.w, 4)]);
     buf_release(&p.rules);
 }
 
@@ -130,7 +146,7 @@ bool check_mesh(const char *text, size_t n, uint64_t seed, Tally *t, Buf *why)
     bool ok = unit_read(&u, text, n), apart = false;
     for (uint32_t i = 0; ok && check_step(i, name); i++) {
         bool shard = !strcmp(name, "shard");
-        if (shard) mesh_draw(&u.m, unit_entry(&u), seed);
+        if (shard) mesh_draw(&u.m, unit_entry(&u), seed, 0);
         if (shard) spread_launches(&u.m, seed);
         if (shard) pad_lines(&u.m, seed);
         apart |= shard;

@@ -56,20 +56,31 @@ static const char *refusal_name(uint32_t i)
     return diag_word(refusals[i]);
 }
 
-/* Every error is one of these; the first is counted. */
-static bool is_refused(const Trial *t)
+/* Every error is one of these: the first; else -1. */
+static int refusal_of(const Diag *d)
 {
     ReportView v;
     int first = -1;
-    const Diag *d = &t->now.diag;
     for (const Report *r = diag_next(d, NULL, &v); r; r = diag_next(d, r, &v)) {
         uint32_t i = 0;
         if (v.severity != SEV_error) continue;
         while (i < refusal_count() && refusals[i] != v.id)
             i++;
-        if (i == refusal_count()) return false;
+        if (i == refusal_count()) return -1;
         if (first < 0) first = (int)i;
     }
+    return first;
+}
+
+bool plan_is_refused(const Diag *d)
+{
+    return refusal_of(d) >= 0;
+}
+
+/* It is counted. */
+static bool is_refused(const Trial *t)
+{
+    int first = refusal_of(&t->now.diag);
     if (first < 0) return false;
     if (!t->cover->refused[first]++)
         t->cover->first_refused[first] = t->task->seed;

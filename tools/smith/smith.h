@@ -136,6 +136,8 @@ typedef struct Tally {
     uint32_t skipped;     /* parts that could not be compared */
     uint32_t given;       /* programs that were written */
     uint32_t exact;       /* of these, held to the host's bits */
+    uint32_t refused;     /* whose plan does not fit */
+    uint32_t alone;       /* of which no device needs another */
 } Tally;
 /* False: the program fails, and WHY says how. */
 bool check_program(const char *text, size_t n, unsigned modes, uint64_t seed,
@@ -174,6 +176,7 @@ bool link_shared(const char *object, const char *shared);
 typedef struct GiveOpts {
     const char *folder;
     TargetId target;
+    int64_t devices; /* of a mesh that is drawn where the program has none */
 } GiveOpts;
 bool give_program(const GiveOpts *o, const char *text, size_t n, uint64_t seed,
                   Tally *t, Buf *why);
@@ -184,12 +187,16 @@ void spread_launches(Module *m, uint64_t seed);
  */
 void pad_lines(Module *m, uint64_t seed);
 
-/* mesh.c: a mesh, and rules for what the entry has. */
-void mesh_draw(Module *m, const Fn *fn, uint64_t seed);
+/* mesh.c: a mesh of so many devices, 0: of some, and rules for what the entry
+ * has. */
+void mesh_draw(Module *m, const Fn *fn, uint64_t seed, int64_t devices);
 bool check_mesh(const char *text, size_t n, uint64_t seed, Tally *t, Buf *why);
 
 /* layouts.c: what `shard` would choose is drawn. */
 void layouts_draw(Module *m, uint64_t seed);
+bool mesh_has_devices(const Module *m);
+/* The first of the passes that share out a program. */
+bool shares_out(const char *pass);
 /* STANDS_THERE: in front of what shares a program out. */
 bool check_layouts(const char *text, size_t n, uint64_t seed, Tally *tally,
                    bool stands_there, Buf *why);

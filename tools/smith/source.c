@@ -40,9 +40,9 @@ static void print_rows(const Task *t, Buf *out)
 {
     int64_t over = number(t, CHOICE_dp) * number(t, CHOICE_ep);
     int64_t seq = number(t, CHOICE_seq), rows = number(t, CHOICE_rows);
-    if (t->wide) seq = seq * 16 + (t->seed % 3 == 0 ? 8 : 0);
+    if (t->gpus) seq = seq * 16 + (t->seed % 3 == 0 ? 8 : 0);
     if (task_has_blocks(t)) {
-        seq = t->wide ? 32 : 8;
+        seq = t->gpus ? 32 : 8;
         rows = side(t) / seq;
     }
     print_size("batch", rows * over, out);
@@ -54,7 +54,9 @@ static void print_rows(const Task *t, Buf *out)
 static void widen(const Task *t, int64_t *embed, int64_t *hd)
 {
     static const int64_t heads[] = {64, 32, 48, 128, 20, 96};
-    if (!side(t)) *embed = *embed * 12 + (t->seed % 4 ? 0 : 4);
+    if (task_is_large(t)) *embed = 128;
+    if (!side(t) && !task_is_large(t))
+        *embed = *embed * 12 + (t->seed % 4 ? 0 : 4);
     if (side(t) && side(t) < 64) *embed = 64;
     if (!side(t)) *hd = heads[t->seed / 5 % 6];
 }
@@ -64,20 +66,21 @@ static void print_sizes(const Task *t, Buf *out)
     int64_t wide = side(t), tp = number(t, CHOICE_tp);
     int64_t embed = wide ? wide : number(t, CHOICE_embed);
     int64_t hd = wide ? wide / 2 / number(t, CHOICE_rep) : 2;
-    if (t->wide) widen(t, &embed, &hd);
+    if (t->gpus) widen(t, &embed, &hd);
     int64_t kv = tp == 3 ? 3 : 2, rep = number(t, CHOICE_rep);
-    bool large = wide >= 128 || t->wide; /* few turns are enough */
+    bool large = wide >= 128 || t->gpus; /* few turns are enough */
     int64_t layers = large ? 1 : number(t, CHOICE_layers);
+    if (t->gpus > 1 && wide < 128 && t->way[CHOICE_layers]) layers = 2;
     bool both = t->way[CHOICE_schedule] == SCHEDULE_dual_pipe_v;
     int64_t parts = both ? stages(t) : number(t, CHOICE_pp);
     buf_puts(out, "config c {\n    ");
     print_rows(t, out);
     print_size("embed", embed, out);
-    print_size("ff", wide ? wide : embed + 2, out);
+    print_size("ff", wide ? wide : task_is_large(t) ? 192 : embed + 2, out);
     print_size("kv", kv, out);
     print_size("rep", rep, out);
     print_size("hd", hd, out);
-    print_size("vocab", wide ? 16 : 6, out);
+    print_size("vocab", wide ? 16 : task_is_large(t) ? 64 : 6, out);
     print_size("layer", max_of(layers, stages(t)), out);
     buf_puts(out, "first = 2, expert = 4,\n    ");
     print_size("choice", number(t, CHOICE_chosen), out);

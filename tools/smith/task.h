@@ -23,24 +23,29 @@ enum { MIXER_attention = 1, MIXER_scan = 2, MIXER_convolution = 3 };
 enum { FEED_gated = 1, FEED_plain = 2, FEED_experts = 3, FEED_shared = 4 };
 enum { SCHEDULE_dual_pipe_v = 6 };
 enum { EACH_step = 1 };
-enum { FSDP_states = 3 }; /* parameters lie whole */
+enum { RESIDUAL_whole = 1 }; /* in no parts */
+enum { FSDP_states = 3 };    /* parameters lie whole */
 enum { AGAIN_every = 5, AGAIN_keep = 6, AGAIN_remake = 7, AGAIN_budget = 8 };
 
 typedef struct Task {
     uint64_t seed;
     uint32_t way[CHOICE_count]; /* 0: the plain one */
     bool layouts;               /* these are drawn, too */
-    bool wide;                  /* sizes around those of a GPU's tiles */
+    int64_t gpus; /* for so many GPUs, of sizes around those of tiles; 0: of as
+                     many devices as come */
 } Task;
 
 /* choose.c */
 const char *choice_name(uint32_t i);
 uint32_t choice_ways(uint32_t i);
 const char *choice_word(uint32_t i, uint32_t way, char out[32]);
-/* WIDE: for one device.  PLAIN, by choice, or NULL: what is not drawn. */
-void task_choose(uint64_t seed, bool wide, const bool plain[CHOICE_count],
+/* GPUS: see Task; up to eight, and no multiple of 5 or 7.  PLAIN, by choice, or
+ * NULL: what is not drawn, which may leave fewer devices. */
+void task_choose(uint64_t seed, int64_t gpus, const bool plain[CHOICE_count],
                  Task *out);
 const char *chosen(const Task *t, Choice c, char out[32]);
+/* Of several GPUs one in so many has products that fill some tiles. */
+bool task_is_large(const Task *t);
 /* A row of recipes.def. */
 typedef struct Recipe {
     const char *name, *rule;
@@ -68,7 +73,9 @@ typedef struct Cover {
     uint64_t first_refused[MOST_REFUSALS];
 } Cover;
 
-/* plans.c.  The program of a task, in the global view; false: WHY says how it
+/* plans.c.  Whether all errors are refusals of a plan, or of sizes under it. */
+bool plan_is_refused(const Diag *d);
+/* The program of a task, in the global view; false: WHY says how it
  * fails, or nothing, where the plan is refused. */
 bool task_read(const Task *t, const char *text, size_t n, Buf *program,
                Buf *why);
