@@ -131,9 +131,16 @@ static bool map_role(Sets *s, uint32_t i, const Inst *in)
     return in->op == OP_map && !(swept && wide);
 }
 
+/* Devices do, which those of a kernel cannot. */
+static bool meets(const Inst *in)
+{
+    return (op_info((Op)in->op)->flags & OPF_COMM) != 0;
+}
+
 static bool value_role(Sets *s, uint32_t i)
 {
     const Inst *in = &s->fn->insts[i];
+    if (meets(in)) return false;
     for (uint32_t k = 0; k < in->nargs; k++) {
         uint32_t a = inst_arg(s->fn, in, k).id;
         uint32_t t = s->turn[a] + s->sweep[a];
@@ -356,15 +363,16 @@ static const AttrItem *last_sweep(const Module *m, const Fn *fn, Value v)
     return axes;
 }
 
-/* Sums of parameters, and operands of contractions that are not parameters,
- * with what they are made of. */
+/* Sums of parameters, what devices exchange of them, and operands of
+ * contractions that are not parameters, with what they are made of. */
 static bool *find_before(const Fn *fn, bool *given, Arena *a)
 {
     bool *plain = find_plain(fn, a);
     bool *before = NEW_ARRAY(a, bool, (size_t)fn->ninsts + 1);
     for (uint32_t i = fn->nparams; i < fn->ninsts; i++) {
         const Inst *in = &fn->insts[i];
-        if (in->op == OP_reduce && plain[i]) given[i] = true;
+        bool sum = in->op == OP_reduce || meets(in);
+        if (sum && plain[i]) given[i] = true;
         for (uint32_t k = 0; in->op == OP_einsum && k < in->nargs; k++) {
             uint32_t x = inst_arg(fn, in, k).id;
             if (plain[x] && x >= fn->nparams) given[x] = true;
