@@ -221,6 +221,24 @@ Value local_all_gather(Local *l, const Inst *in)
     return together(l, exchange(l, in, t, &list, x), &c, g);
 }
 
+/* Numbers of some dtypes nobody adds, or compares, between GPUs: they go there
+ * as others, which is the same. */
+static DType added_as(DType d)
+{
+    if (d == DT_i16) return DT_i32;
+    if (d == DT_u16) return DT_u32;
+    return d == DT_e2m1 || d == DT_e8m0 ? DT_f32 : d;
+}
+
+static Value add_up(Local *l, const Inst *in, Type t, AttrList *list, Value x)
+{
+    DType d = type_dtype(l->m, t), as = added_as(d);
+    if (as == d) return exchange(l, in, t, list, x);
+    x = emit_cast(&l->b, x, as);
+    x = exchange(l, in, type_with_dtype(l->m, t, as), list, x);
+    return emit_cast(&l->b, x, d);
+}
+
 Value local_reduce_scatter(Local *l, const Inst *in)
 {
     Cut c = cut_added(l, in, attr_axis(l->m, in->attr, AT_axis));
@@ -230,7 +248,7 @@ Value local_reduce_scatter(Local *l, const Inst *in)
     attr_put_id(&list, AT_axis, g.id);
     put_kind(l, in, &list);
     Type t = type_without_axis(l->m, value_type(l->b.fn, x), g);
-    return exchange(l, in, t, &list, x);
+    return add_up(l, in, t, &list, x);
 }
 
 Value local_all_reduce(Local *l, const Inst *in)
@@ -238,7 +256,7 @@ Value local_all_reduce(Local *l, const Inst *in)
     Value x = local_arg(l, in, 0);
     AttrList list = {.n = 0};
     put_kind(l, in, &list);
-    return exchange(l, in, value_type(l->b.fn, x), &list, x);
+    return add_up(l, in, value_type(l->b.fn, x), &list, x);
 }
 
 Value local_all_to_all(Local *l, const Inst *in)
