@@ -5,10 +5,10 @@
  * against those expected.  Of several devices there is a process for each, or,
  * where they are the host's, a thread.
  *
- *     gpu-programs [--threads] [--nccl-alone] FOLDER [SEED]
+ *     gpu-programs [OPTIONS] FOLDER [SEED]
  *
- * Ranks are threads, or have no collectives by copy engines, where that is
- * said.
+ *     --threads, --nccl-alone      ranks are that, or have no copy engines
+ *     --seconds N, --beside N      no program begins later; so many at a time
  *
  * It needs what a training program does.  Programs run in several processes
  * beside each other, so that one that ends badly is one that fails.  The last
@@ -24,6 +24,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "runtime/device.h"
@@ -56,14 +57,26 @@ typedef struct Program {
 
 /* What the processes share. */
 typedef struct Board {
-    _Atomic uint32_t next, ran, failed;
-    _Atomic uint32_t at[WORKERS]; /* the program that each has */
+    _Atomic uint32_t next, ran, failed, late;
+    _Atomic uint64_t opening, running; /* microseconds of all programs */
+    _Atomic uint32_t at[WORKERS];      /* the program that each has */
 } Board;
 
 static unsigned long long seeds[MOST_PROGRAMS];
 static uint32_t nseeds;
 static const char *folder;
 static bool threads, nccl_alone;
+static double until = HUGE_VAL;         /* when no program begins any more */
+static unsigned long workers = WORKERS; /* at most */
+static Board *board;
+
+/* Seconds, by a clock that all processes have. */
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
 
 /* ---------------------------------------------------------------- reading */
 
@@ -319,12 +332,16 @@ static TitanStatus run_program(Program *p, bool *ok)
     DeviceOptions o = {.threads = 2,
                        .processes = p->code.ptx && !threads,
                        .nccl_alone = nccl_alone};
+    double begun = now();
     TRY(find_entry(p));
     TRY(device_new(&p->story, &p->image, &p->code, &o, &p->device));
+    double opened = now();
     for (int run = 0; run < RUNS; run++) {
         TRY(run_once(p, run > 0));
         TRY(look(p, run, ok));
     }
+    board->opening += (uint64_t)(1e6 * (opened - begun));
+    board->running += (uint64_t)(1e6 * (now() - opened));
     return TITAN_OK;
 }
 
@@ -404,9 +421,14 @@ static bool list_seeds(void)
     return true;
 }
 
-static void work(Board *b, uint32_t worker)
+static void work(uint32_t worker)
 {
+    Board *b = board;
     for (uint32_t i; (i = b->next++) < nseeds; fflush(stdout)) {
+        if (now() > until) {
+            b->late++;
+            continue;
+        }
         b->at[worker] = i + 1;
         alarm(SECONDS + LONGER);
         b->failed += !check(seeds[i]);
@@ -415,9 +437,10 @@ static void work(Board *b, uint32_t worker)
     }
 }
 
-static void wait_for_all(Board *b, const pid_t *pids)
+static void wait_for_all(const pid_t *pids)
 {
-    for (uint32_t w = 0; w < WORKERS; w++) {
+    Board *b = board;
+    for (uint32_t w = 0; w < workers; w++) {
         int status = 0;
         waitpid(pids[w], &status, 0);
         if (!b->at[w]) continue;
@@ -429,23 +452,31 @@ static void wait_for_all(Board *b, const pid_t *pids)
     }
 }
 
-static bool take_option(const char *word)
+/* Words that it is; 0: it is none. */
+static int take_option(char **words)
 {
-    bool of_threads = strcmp(word, "--threads") == 0;
-    bool by_nccl = strcmp(word, "--nccl-alone") == 0;
+    bool of_threads = strcmp(words[0], "--threads") == 0;
+    bool by_nccl = strcmp(words[0], "--nccl-alone") == 0;
+    bool in_time = strcmp(words[0], "--seconds") == 0 && words[1];
+    bool beside = strcmp(words[0], "--beside") == 0 && words[1];
     threads |= of_threads;
     nccl_alone |= by_nccl;
-    return of_threads || by_nccl;
+    if (in_time) until = now() + strtod(words[1], NULL);
+    if (beside) workers = strtoul(words[1], NULL, 10);
+    if (workers < 1 || workers > WORKERS) workers = WORKERS;
+    return in_time || beside ? 2 : of_threads || by_nccl;
 }
 
 int main(int argc, char **argv)
 {
     pid_t pids[WORKERS];
-    while (argc > 1 && take_option(argv[1]))
-        argc--, argv++;
+    for (int n; argc > 1 && (n = take_option(argv + 1)) > 0;) {
+        argc -= n;
+        argv += n;
+    }
     if (argc < 2 || argc > 3) {
-        fprintf(stderr, "usage: gpu-programs [--threads] [--nccl-alone] FOLDER "
-                        "[SEED]\n");
+        fprintf(stderr, "usage: gpu-programs [--threads] [--nccl-alone] "
+                        "[--seconds N] [--beside N] FOLDER [SEED]\n");
         return 64;
     }
     folder = argv[1];
@@ -454,19 +485,22 @@ int main(int argc, char **argv)
         perror(folder);
         return 74;
     }
-    Board *b = mmap(NULL, sizeof *b, PROT_READ | PROT_WRITE,
-                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (b == MAP_FAILED) return 70;
-    for (uint32_t w = 0; w < WORKERS; w++) {
+    board = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE,
+                 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (board == MAP_FAILED) return 70;
+    for (uint32_t w = 0; w < workers; w++) {
         fflush(NULL);
         pids[w] = fork();
         if (pids[w] == 0) {
-            work(b, w);
+            work(w);
             fflush(NULL);
             _exit(0);
         }
     }
-    wait_for_all(b, pids);
-    printf("%u programs, %u failed\n", b->ran, b->failed);
-    return b->failed > 0 || b->ran < nseeds;
+    wait_for_all(pids);
+    if (board->late) printf("%u programs did not begin\n", board->late);
+    printf("opened in %.1f s, ran in %.1f s\n", (double)board->opening / 1e6,
+           (double)board->running / 1e6);
+    printf("%u programs, %u failed\n", board->ran, board->failed);
+    return board->failed > 0 || board->ran + board->late < nseeds;
 }
