@@ -25,6 +25,33 @@ static uint32_t most_bits(const Format *f)
     return f->top == TOP_ieee ? top - 1 : all - (f->top == TOP_one);
 }
 
+/* A double's fields; those of the library that ask for them are slow, and every
+ * value of an interpretation is rounded. */
+enum { FRACTION = 52, BIAS = 1023 };
+
+static uint64_t bits_of(double x)
+{
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+/* 2 to the E, which is that of a normal double. */
+static double power(int e)
+{
+    uint64_t bits = (uint64_t)(e + BIAS) << FRACTION;
+    double x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* That of the first digit; of what is no normal number, less than any format's.
+ */
+static int exponent_of(double x)
+{
+    return (int)(bits_of(x) >> FRACTION & 0x7ff) - BIAS;
+}
+
 static double narrow_value(DType d, uint32_t bits)
 {
     const Format *f = dtype_format(d);
@@ -34,9 +61,9 @@ static double narrow_value(DType d, uint32_t bits)
     double sign = f->sign && bits & (all + 1) ? -1.0 : 1.0;
     if ((bits & all) > most_bits(f))
         return f->top == TOP_ieee && !m ? sign * INFINITY : NAN;
-    if (!f->sign) return ldexp(1, (int)e - f->bias);
-    if (e == 0) return sign * ldexp(m, 1 - f->bias - mant);
-    return sign * ldexp(m + (1u << mant), (int)e - f->bias - mant);
+    if (!f->sign) return power((int)e - f->bias);
+    if (e == 0) return sign * m * power(1 - f->bias - mant);
+    return sign * (m + (1u << mant)) * power((int)e - f->bias - mant);
 }
 
 /* A power of two: down, and at least the least. */
@@ -44,12 +71,18 @@ static double round_power(DType d, double x)
 {
     double least = narrow_value(d, 0);
     double most = narrow_value(d, most_bits(dtype_format(d)));
-    int e;
     if (isnan(x) || x == INFINITY) return isnan(x) ? x : most;
     if (!(x > least)) return least;
-    frexp(x, &e);
-    double y = ldexp(1, e - 1);
+    double y = power(exponent_of(x));
     return y < most ? y : most;
+}
+
+/* To the nearest multiple of 2 to the QUANTUM, of those the even: the one that
+ * is left where only such have room in a double. */
+static double round_at(double x, int quantum)
+{
+    double large = 1.5 * power(quantum + FRACTION);
+    return copysign(x + large - large, x);
 }
 
 static double round_narrow(DType d, double x)
@@ -58,12 +91,9 @@ static double round_narrow(DType d, double x)
     double most = narrow_value(d, most_bits(f)), y = x;
     if (isnan(x)) return f->top == TOP_numbers ? most : x;
     if (x == 0) return x;
-    if (isfinite(x)) {
-        int e, least = least_exponent(f);
-        frexp(x, &e);
-        int quantum = (e - 1 > least ? e - 1 : least) - (int)f->mantissa;
-        y = ldexp(nearbyint(ldexp(x, -quantum)), quantum);
-    }
+    int e = exponent_of(x), least = least_exponent(f);
+    if (e <= f->bias + 1) /* else it is too large */
+        y = round_at(x, (e > least ? e : least) - (int)f->mantissa);
     if (fabs(y) <= most) return y;
     return copysign(f->over == OVER_sat ? most : INFINITY, x);
 }
@@ -127,11 +157,10 @@ static uint32_t narrow_bits(DType d, double x)
     if (isnan(x)) return sign | (uint32_t)f->nan;
     if (isinf(x)) return sign | inf;
     if (x == 0) return sign;
-    int e, least = least_exponent(f);
-    frexp(x, &e);
-    e--;
-    if (e < least) return sign | (uint32_t)ldexp(fabs(x), (int)mant - least);
-    uint32_t m = (uint32_t)ldexp(fabs(x), (int)mant - e);
+    int e = exponent_of(x), least = least_exponent(f);
+    if (e < least) return sign | (uint32_t)(fabs(x) * power((int)mant - least));
+    uint64_t fraction = bits_of(x) & ((UINT64_C(1) << FRACTION) - 1);
+    uint32_t m = 1u << mant | (uint32_t)(fraction >> (FRACTION - mant));
     uint32_t field = (uint32_t)(e - least) << mant;
     return sign | (field + (f->sign ? m : 0));
 }
@@ -165,7 +194,8 @@ void dtype_store(DType d, Cell c, void *out)
 {
     uint64_t bits = cell_bits(d, c);
     uint8_t *p = out;
-    for (unsigned i = 0; i < dtype_bytes(d); i++)
+    unsigned n = dtype_bytes(d);
+    for (unsigned i = 0; i < n; i++)
         p[i] = (uint8_t)(bits >> 8 * i);
 }
 
@@ -173,7 +203,8 @@ Cell dtype_load(DType d, const void *in)
 {
     const uint8_t *p = in;
     uint64_t bits = 0;
-    for (unsigned i = 0; i < dtype_bytes(d); i++)
+    unsigned n = dtype_bytes(d);
+    for (unsigned i = 0; i < n; i++)
         bits |= (uint64_t)p[i] << 8 * i;
     Cell c = {.i = (int64_t)bits};
     if (d == DT_f64) {

@@ -142,10 +142,36 @@ void walk_sort(Walk *w);
 void walk_align(Walk *w, const Run *r, uint32_t part, Type t, Axis except);
 /* Adds `by` elements of `part` per step of `axis`. */
 void walk_step(Walk *w, uint32_t part, Axis axis, int64_t by);
-bool walk_next(Walk *w);
+/* The next index of the first NDIMS axes; false: it was the last one, and all
+ * of these are 0 again. */
+bool walk_carry(Walk *w, uint32_t ndims);
+static inline bool walk_next(Walk *w)
+{
+    uint32_t last = w->ndims - 1;
+    if (!w->ndims || w->index[last] + 1 == w->size[last])
+        return walk_carry(w, w->ndims);
+    w->index[last]++;
+    for (uint32_t p = 0; p < w->nparts; p++)
+        w->at[p] += w->stride[p * w->ndims + last];
+    return true;
+}
 static inline bool walk_start(const Walk *w)
 {
     return w->total > 0;
+}
+/* A line: all along the last axis, whose index stays 0.  How many elements. */
+static inline int64_t walk_line(const Walk *w)
+{
+    return w->ndims ? w->size[w->ndims - 1] : 1;
+}
+static inline bool walk_next_line(Walk *w)
+{
+    return walk_carry(w, w->ndims ? w->ndims - 1 : 0);
+}
+/* Elements of a part from one of a line to the next. */
+static inline int64_t walk_last(const Walk *w, uint32_t part)
+{
+    return w->ndims ? w->stride[(part + 1) * w->ndims - 1] : 0;
 }
 uint32_t walk_dim(const Walk *w, Axis a);
 /* Finds the pads of a device along those axes that t has: what sums passes them

@@ -140,9 +140,9 @@ void walk_align(Walk *w, const Run *r, uint32_t part, Type t, Axis except)
     }
 }
 
-bool walk_next(Walk *w)
+bool walk_carry(Walk *w, uint32_t ndims)
 {
-    for (uint32_t d = w->ndims; d-- > 0;) {
+    for (uint32_t d = ndims; d-- > 0;) {
         const int64_t *stride = w->stride + d;
         if (++w->index[d] < w->size[d]) {
             for (uint32_t p = 0; p < w->nparts; p++)
