@@ -136,7 +136,8 @@ static bool compile(Gift *g)
 {
     Module *m = &g->compiled.m;
     bool gpu = target_is_gpu(g->o->target);
-    CodegenOpts o = {.target = g->o->target, .level = 2, .matmul = maker(g)};
+    CodegenOpts o = {
+        .target = g->o->target, .level = gpu ? 2 : 1, .matmul = maker(g)};
     if (!run_passes(g, &g->compiled, NULL)) return false;
     if (!codegen_run(m, &o, WANT_image | (gpu ? WANT_ptx : WANT_object),
                      &g->artifact))
