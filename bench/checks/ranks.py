@@ -12,7 +12,7 @@ from collections import namedtuple
 from . import launchers, plans
 from .base import Failed, Part, beside, guarded, last_of, passed
 from .launchers import Loss
-from .right import values_of
+from .right import judge_programs, make_programs, values_of
 
 BUILT = (2, 4)  # GPUs, unless the command line says others; 2 are among them
 STEPS = 10
@@ -99,10 +99,10 @@ def gpus_here(c):
     return c.options.gpus[-1] if c.options.gpus else len(glob.glob("/proc/driver/nvidia/gpus/*"))
 
 
-def gpus(c):
+def gpus(c, names="llama.*.tt"):
     """How many are used: as many as there are programs for."""
     here = gpus_here(c)
-    built = sorted(int(x.split(".")[-2]) for x in glob.glob(c.path("llama.*.tt")))
+    built = sorted(int(os.path.basename(x).split(".")[1]) for x in glob.glob(c.path(names)))
     fit = [n for n in built if n <= here]
     if not fit:
         raise Failed(f"{here} GPU{'s' * (here != 1)} here, {built[0] if built else 'programs'} are needed", missing=True)
@@ -271,6 +271,25 @@ def run_lost(c):
     yield from guarded("lost ranks", lambda: beside([misfits, *losses(c, ways, n)]))
 
 
+# ------------------------------------------------------------ random programs
+
+SHARED = {2: 200, 4: 100}  # programs, of which some are left out; so many as begin in time are run
+
+
+def build_shared(b):
+    b.tool("gpu-programs")
+    for n in numbers(b):
+        make_programs(b, f"cases.{n}", n, SHARED.get(n, 50))
+
+
+def run_shared(c):
+    """By copy engines, and with NCCL alone."""
+    n = gpus(c, "cases.*")
+    for how, seconds, options in (("", 40, []), (", NCCL alone", 20, ["--nccl-alone"])):
+        yield from judge_programs(c, f"cases.{n}", n, ["--seconds", str(seconds), *options], f" of {n} GPUs{how}")
+
+
 PARTS = [
+    Part("shared", "random programs of several GPUs against the interpreter", build_shared, run_shared, True),
     Part("ranks", "several GPUs train as one does", build_ranks, run_ranks, True),
     Part("lost", "ways to start several GPUs, and lost ranks", build_lost, run_lost, True)]

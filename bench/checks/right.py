@@ -447,34 +447,50 @@ def run_casts(c):
 # ------------------------------------------------------------------ programs
 
 PROGRAMS = 150
-MAKE_AGAIN = "titan-smith --mode gpu --cases DIR --count 1 --seed"
+
+
+def smith(devices):
+    """The command that makes random programs of so many devices."""
+    return ["titan-smith", "--mode", "gpu",
+            *(["--devices", str(devices)] if devices > 1 else [])]
+
+
+def make_programs(b, folder, devices, count):
+    """Random programs of seeds that no build had before."""
+    os.makedirs(b.path(folder), exist_ok=True)
+    program, *options = smith(devices)
+    b.run(os.path.join(b.build, program), *options, "--cases", b.path(folder),
+          "--count", str(count), "--seed",
+          str(time.time_ns() // 1000 % 10 ** 9))
+    b.pack(folder)
 
 
 def build_programs(b):
-    """Random programs of seeds that no build had before."""
     b.tool("gpu-programs")
-    os.makedirs(b.path("cases"), exist_ok=True)
-    b.run(os.path.join(b.build, "titan-smith"), "--mode", "gpu", "--cases",
-          b.path("cases"), "--count", str(PROGRAMS), "--seed",
-          str(time.time_ns() // 1000 % 10 ** 9))
-    b.pack("cases")
+    make_programs(b, "cases", 1, PROGRAMS)
 
 
 RAN = re.compile(r"^(\d+) programs, (\d+) failed$", re.M)
 SEED_FAILS = re.compile(r"^seed (\d+): (.*)$", re.M)
 
 
-def run_programs(c):
-    text = c.call([c.path("gpu-programs"), c.unpacked("cases")], fine=(0, 1))
+def judge_programs(c, folder, devices, options=(), how=""):
+    text = c.call([c.path("gpu-programs"), *options, c.unpacked(folder)],
+                  fine=(0, 1))
     done, wrong = RAN.search(text), {}
     if not done:
         raise Failed(f"it did not get to its end: {last_of(text)}")
     for seed, what in SEED_FAILS.findall(text):
         wrong.setdefault(seed, what)
-    yield (f"{done[1]} random programs", f"{done[2]} failed", "0 failed",
+    yield (f"{done[1]} random programs{how}", f"{done[2]} failed", "0 failed",
            passed(done[1] != "0" and done[2] == "0"))
+    again = " ".join(smith(devices) + ["--cases DIR --count 1 --seed"])
     for seed, what in wrong.items():
-        yield f"{MAKE_AGAIN} {seed}", what, "as the interpreter", "FAILED"
+        yield f"{again} {seed}", what, "as the interpreter", "FAILED"
+
+
+def run_programs(c):
+    return judge_programs(c, "cases", 1)
 
 
 # ----------------------------------------------------------------- sanitizer
