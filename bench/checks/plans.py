@@ -38,9 +38,9 @@ def together(n):
 
 def routed(n):
     """Of the model with experts."""
-    yield plan("ep_bound", "fit", {"ep": n}, "shard batch over ep", "shard expert over ep bound 2 for param, grad, state")
+    yield plan("gpus_ep", "fit", {"ep": n}, "shard batch over ep", "shard expert over ep bound 2 for param, grad, state")
     if n > 2:
-        yield plan("fsdp_ep_bound", "fit", {"dp": n // 2, "ep": 2}, "shard batch over (dp ep)",
+        yield plan("gpus_fsdp_ep", "fit", {"dp": n // 2, "ep": 2}, "shard batch over (dp ep)",
                    "shard expert over ep bound 2 for param, grad, state", SPLIT)
 
 

@@ -29,7 +29,7 @@ CASES = [
     Case("llama", "microbatches", [], dict.fromkeys([f"pp_{s}" for s in plans.SCHEDULES], BITS),
          dict.fromkeys(["pp_fsdp", "pp_dp"], F32), ["--dtype", "f32", "-Daccumulate=8"]),
     Case("llama", "float8", ["models/plans/recipes.tt", "tensorwise"], {"fsdp_float8": BF16}, {}, ["--dtype", "bf16"]),
-    Case("routed", "routed", [None, "one"], {"ep_bound": F32}, {"fsdp_ep_bound": F32}, ["--dtype", "f32"])]
+    Case("routed", "routed", [None, "one"], {"gpus_ep": F32}, {"gpus_fsdp_ep": F32}, ["--dtype", "f32"])]
 ORDERED = ["dp", "fsdp", "tp"]  # their sums are those of copy engines and NCCL, NCCL's, or in the ranks' order
 STARTED = "fsdp"  # every way
 

@@ -24,14 +24,15 @@ def plan(mesh, recipe, rule):
 
 
 def said(text):
-    """What is said of matmuls and regions, less their types, which blocks have of their own."""
+    """What is said of matmuls and regions, less their types, which blocks have of their own, and the
+    place, which the line of the recipe moves."""
     out = []
     for line in text.splitlines():
         verdict = re.search(r"@layer (keeps|makes again|offloads) (.*?) :", line)
         if verdict and not verdict[2].endswith(("norm1", "norm2")):
             out.append(f"{verdict[1]} {verdict[2]}")
         elif re.search(r"error:|names there", line):
-            out.append(line)
+            out.append(re.sub(r"^\S+:\d+:\d+: ", "", line))
     return out
 
 
