@@ -75,6 +75,8 @@ typedef struct Budget {
     uint32_t moved; /* parameters whose states are on the host in a trial */
     Span at;        /* of the rule */
     int64_t bytes;
+    double worth; /* steps of fewer seconds are worth looking for */
+    double plain; /* what one takes of which nothing is made again */
     Known *known; /* by position, with these */
     VEC(Made) made;
     int64_t least; /* the smallest image that was seen */
@@ -273,7 +275,7 @@ static int64_t corner_fit(Budget *b)
 
 /* What the target adds may differ from way to way, and ranks that share bodies
  * may need more together than alone, so it is asked for until the way that is
- * found fits with it. */
+ * found fits with it, or takes too long already. */
 static int64_t search(Budget *b)
 {
     enum { MOST_ROUNDS = 8 };
@@ -284,6 +286,7 @@ static int64_t search(Budget *b)
         if (!b->o->arena && !b->nranks) return at;
         int64_t image = image_at(b, at), planned = b->known[at].seen;
         if (image <= b->bytes) return at;
+        if (image_of(b, at).seconds >= b->worth) return -1;
         room = b->bytes - (image - planned);
         if (room >= planned) room = planned - 1;
     }
@@ -360,12 +363,27 @@ static uint32_t moved_enough(const Budget *b, uint32_t moved)
     return n;
 }
 
+/* With all states on the host there is a plan of each rank that fits. */
+static bool can_fit(Budget *b)
+{
+    take_choice(b, (Choice){.moved = states_count(b->states)});
+    b->known = known_new(b->m, b->points);
+    return some_fit(b, b->bytes) >= 0 || fits_room(b, 0, b->bytes);
+}
+
+/* States on the host alone do not take too long. */
+static bool is_worth(const Budget *b, uint32_t moved)
+{
+    double link = link_time(states_bytes(b->states, moved)) / 1e9;
+    return b->plain + link < b->worth;
+}
+
 /* The one that takes the least time. */
 static Choice choose(Budget *b)
 {
     uint32_t all = states_count(b->states);
     Choice best = search_moved(b, 0);
-    while (best.at < 0 && best.moved < all)
+    while (best.at < 0 && best.moved < all && is_worth(b, best.moved + 1))
         best = search_moved(b, moved_enough(b, best.moved));
     while (best.at >= 0 && best.moved < all &&
            points_price(b->points, best.at) > link_time(1)) {
@@ -617,6 +635,7 @@ static bool budget_open(Opened *x, Module *m, const StepVec *steps, uint32_t at,
                     .points = points,
                     .gather = points_gather(m, &pairs, &rules),
                     .states = states_find(m, offload),
+                    .worth = INFINITY,
                     .least = INT64_MAX};
     module_print(m, &(PrintOpts){0}, &x->b.text);
     print_ranks(&x->b, &rules);
@@ -640,19 +659,33 @@ bool budget_settle(Module *m, const StepVec *steps, uint32_t at,
     return ok;
 }
 
+BudgetStep budget_plain(Module *m, const StepVec *steps, uint32_t at,
+                        const PipelineOpts *o)
+{
+    Opened x = {.budget = NULL};
+    BudgetStep step = {.seconds = INFINITY};
+    if (!budget_open(&x, m, steps, at, o) || !x.budget) return step;
+    Image image = image_of(&x.b, 0);
+    budget_close(&x);
+    return (BudgetStep){image.seconds, image.bytes, image.bytes <= x.b.bytes};
+}
+
 BudgetStep budget_step(Module *m, const StepVec *steps, uint32_t at,
-                       const PipelineOpts *o, double least)
+                       const PipelineOpts *o, BudgetStep plain, double least)
 {
     Opened x = {.budget = NULL};
     BudgetStep step = {.seconds = INFINITY};
     if (!budget_open(&x, m, steps, at, o) || !x.budget) return step;
     x.b.roughly = true;
-    /* Whatever is made again, or is on the host, makes it longer. */
-    if (least == INFINITY || predicted(&x.b, (Choice){.at = 0}) < least) {
-        Choice c = choose(&x.b);
-        if (c.at >= 0) step.seconds = predicted(&x.b, c);
-        if (c.at >= 0 && step.seconds == 0) step.seconds = c.time / 1e9;
-        step.plain = !c.moved && c.at == 0;
+    x.b.worth = least;
+    x.b.plain = plain.seconds;
+    Choice c = {.at = -1};
+    if (can_fit(&x.b)) c = choose(&x.b);
+    if (c.at >= 0) {
+        take_choice(&x.b, c);
+        Image image = image_of(&x.b, c.at);
+        step = (BudgetStep){image.seconds, image.bytes, true};
+        if (step.seconds == 0) step.seconds = c.time / 1e9;
     }
     budget_close(&x);
     return step;

@@ -27,19 +27,26 @@ bool budget_settle(Module *m, const StepVec *steps, uint32_t at,
 
 /* A step within a budget. */
 typedef struct BudgetStep {
-    double seconds; /* INFINITY: none keeps to it, or it takes longer than what
-                       was asked; by what is made again alone, where nobody
-                       predicts a step */
-    bool plain;     /* nothing is made again, or on the host */
+    double seconds; /* of a step; INFINITY: none keeps to the budget, or none
+                       that takes less than what was asked; by what is made
+                       again alone, where nobody predicts a step */
+    int64_t bytes;  /* of the device's memory */
+    bool fits;      /* the budget has room for them */
 } BudgetStep;
 
-/* About what `budget_settle` would make of a module, which has a budget; less
- * than LEAST seconds are worth looking for. */
+/* The step of a module, which has a budget, where nothing is made again, or on
+ * the host. */
+BudgetStep budget_plain(Module *m, const StepVec *steps, uint32_t at,
+                        const PipelineOpts *o);
+
+/* About what `budget_settle` would make of it where that has no room; PLAIN: as
+ * above.  Less than LEAST seconds are worth looking for. */
 BudgetStep budget_step(Module *m, const StepVec *steps, uint32_t at,
-                       const PipelineOpts *o, double least);
+                       const PipelineOpts *o, BudgetStep plain, double least);
 
 /* hold.c: in front of the step `at`, which is the pass once: what the stages of
- * a pipeline hold over a step, where a budget decides that. */
+ * a pipeline hold over a step, and whether their collectives are beside
+ * compute, where a budget decides that. */
 bool hold_settle(Module *m, const StepVec *steps, uint32_t at,
                  const PipelineOpts *o);
 

@@ -3,22 +3,30 @@
  *
  * Without a budget they gather parameters once a step, and reduce gradients
  * once, behind the last microbatch (shard/held.c): both lie whole in between.
- * A budget may have no room for that, or only if much is made again.  So the
- * ways there are,
+ * They do so beside compute (schedule.c), where what is gathered ahead, and
+ * what waits to be reduced, lies longer.  A budget may have no room for that,
+ * or only if much is made again.  So the ways there are,
  *
  *      parameters and gradients are held, parameters alone, nothing
+ *      collectives are beside compute, or in line with it
  *
- * are taken through the passes up to remat, each on a copy of the module, and
- * through the budget there; the one is taken whose step is predicted to be the
- * fastest.  Gradients go first: they have twice the bytes, and holding them
- * spares as many as holding parameters does.  A way is not looked at where one
- * that holds more has room for all as it is, nor where its step would take
- * longer even so than another one that fits.
+ * are taken through the passes up to remat, each on a copy of the module; of
+ * the first, only what the plan leaves open, and of the second, if nobody says
+ * how many streams there are.
+ *
+ * First the steps are looked at in which nothing is made again.  Gradients go
+ * first: they have twice the bytes, and holding them spares as many as holding
+ * parameters does.  A way is not looked at where one that holds more, and is
+ * beside compute if it is, has room for all.  Then the budget of each of the
+ * others is searched for, the one with the fastest such step first, if that
+ * takes less than the fastest that fits: whatever is made again makes it
+ * longer.  The one is taken whose step is predicted to be the fastest.
  */
 #include <math.h>
 
 #include "budget.h"
 #include "held.h"
+#include "machine.h"
 
 typedef struct Hold {
     Module *m;
@@ -50,39 +58,137 @@ static const char *passes_between(const Hold *x, Arena *a)
     return text;
 }
 
-static BudgetStep try_way(const Hold *x, const char *roles, double least)
+/* A way, and the step that it makes. */
+typedef struct Way {
+    const char *roles; /* that are held; NULL: as the plan says */
+    bool in_line;
+    BudgetStep plain; /* nothing is made again */
+    bool open;        /* no step is known that keeps to the budget */
+} Way;
+
+/* The roles, and what they mean: the one that holds the most first. */
+static const struct {
+    const char *roles, *words;
+} holds[] = {{"param grad", "gathered once a step, gradients reduced once a "
+                            "step"},
+             {"param", "gathered once a step, gradients reduced each "
+                       "microbatch"},
+             {"none", "gathered and gradients reduced each microbatch"}};
+enum { HOLDS = sizeof holds / sizeof *holds, WAYS = 2 * HOLDS };
+
+static void take_way(Module *m, const Way *way)
+{
+    if (way->roles) option_set(m, "hold", way->roles);
+    if (way->in_line) option_set(m, "streams", "1");
+}
+
+/* Its step: the plain one, or, where that is known, the one within the budget,
+ * if it takes less than LEAST seconds. */
+static BudgetStep try_way(const Hold *x, const Way *way,
+                          const BudgetStep *plain, double least)
 {
     Trial t;
     trial_begin(&t, &x->text);
-    option_set(&t.m, "hold", roles);
+    take_way(&t.m, way);
     BudgetStep step = {.seconds = INFINITY};
     if (pipeline_run(&t.m, passes_between(x, &t.arena),
-                     &(PipelineOpts){.verify = VERIFY_none}))
-        step = budget_step(&t.m, x->steps, x->remat, x->o, least);
+                     &(PipelineOpts){.verify = VERIFY_none})) {
+        if (plain)
+            step = budget_step(&t.m, x->steps, x->remat, x->o, *plain, least);
+        else
+            step = budget_plain(&t.m, x->steps, x->remat, x->o);
+    }
     trial_end(&t);
     return step;
 }
 
-static void choose(const Hold *x, const PassCtx *cx)
+/* There are no collectives that could be beside compute. */
+static bool is_same(BudgetStep a, BudgetStep b)
 {
-    static const struct {
-        const char *roles, *words;
-    } ways[] = {
-        {"param grad", "gathered once a step, gradients reduced once a step"},
-        {"param", "gathered once a step, gradients reduced each microbatch"},
-        {"none", "gathered and gradients reduced each microbatch"}};
-    enum { WAYS = sizeof ways / sizeof *ways };
-    uint32_t best = WAYS - 1; /* where none fits this has the least peak */
-    BudgetStep least = {.seconds = INFINITY};
-    for (uint32_t i = 0; i < WAYS && !least.plain; i++) {
-        BudgetStep step = try_way(x, ways[i].roles, least.seconds);
-        if (!(step.seconds < least.seconds)) continue;
-        least = step;
-        best = i;
+    return a.seconds == b.seconds && a.bytes == b.bytes;
+}
+
+/* Looks at the plain steps of the ways, which are in the order of `holds`, each
+ * beside compute in front of in line; the fastest that fits, or NULL. */
+static Way *look(const Hold *x, Way *ways, uint32_t n)
+{
+    Way *best = NULL;
+    bool beside = false, in_line = false; /* has room for all */
+    for (uint32_t i = 0; i < n && !beside; i++) {
+        Way *way = &ways[i];
+        if (way->in_line && in_line) continue;
+        way->plain = try_way(x, way, NULL, INFINITY);
+        way->open = !way->plain.fits &&
+                    !(way->in_line && is_same(way->plain, way[-1].plain));
+        if (!way->plain.fits) continue;
+        *(way->in_line ? &in_line : &beside) = true;
+        if (!best || way->plain.seconds < best->plain.seconds) best = way;
     }
-    option_set(x->m, "hold", ways[best].roles);
-    pass_remark(x->m, cx, (Loc){0}, "parameters are %s, by the budget",
-                ways[best].words);
+    return best;
+}
+
+/* The one with the fastest plain step of those whose budgets have not been
+ * searched for. */
+static Way *next_way(Way *ways, uint32_t n)
+{
+    Way *next = NULL;
+    for (uint32_t i = 0; i < n; i++)
+        if (ways[i].open &&
+            (!next || ways[i].plain.seconds < next->plain.seconds))
+            next = &ways[i];
+    return next;
+}
+
+/* Where none fits the last one has the least peak. */
+static const Way *choose(const Hold *x, Way *ways, uint32_t n)
+{
+    Way *best = look(x, ways, n), *way;
+    double least = best ? best->plain.seconds : INFINITY;
+    while ((way = next_way(ways, n)) && way->plain.seconds < least) {
+        BudgetStep step = try_way(x, way, &way->plain, least);
+        way->open = false;
+        if (!(step.seconds < least)) continue;
+        least = step.seconds;
+        best = way;
+    }
+    return best ? best : &ways[n - 1];
+}
+
+static void say_way(const Hold *x, const Way *way, const PassCtx *cx)
+{
+    for (uint32_t i = 0; way->roles && i < HOLDS; i++)
+        if (strcmp(way->roles, holds[i].roles) == 0)
+            pass_remark(x->m, cx, (Loc){0}, "parameters are %s, by the budget",
+                        holds[i].words);
+    if (way->in_line)
+        pass_remark(x->m, cx, (Loc){0},
+                    "collectives are in line with compute, by the budget");
+}
+
+/* A pipeline's, which would be beside compute, and nobody says that they are
+ * not. */
+static bool line_is_open(const Hold *x, const PassCtx *cx)
+{
+    uint32_t at = step_find(x->steps, x->remat, "schedule");
+    if (at == x->steps->n || !*pass_option(x->m, cx, "pipeline", "") ||
+        *pass_option(x->m, cx, "streams", "") || !machine_of(x->m, cx).links)
+        return false;
+    const Step *step = &x->steps->at[at];
+    for (uint32_t i = 0; i < step->noptions; i++)
+        if (strcmp(step->keys[i], "streams") == 0) return false;
+    return true;
+}
+
+static uint32_t find_ways(const Hold *x, PassCtx *cx, Way ways[WAYS])
+{
+    uint32_t n = 0;
+    bool hold = hold_is_open(x->m, cx), line = line_is_open(x, cx);
+    if (!hold && !line) return 0;
+    for (uint32_t i = 0; i < (hold ? HOLDS : 1); i++)
+        for (uint32_t in_line = 0; in_line <= line; in_line++)
+            ways[n++] = (Way){.roles = hold ? holds[i].roles : NULL,
+                              .in_line = in_line != 0};
+    return n;
 }
 
 bool hold_settle(Module *m, const StepVec *steps, uint32_t at,
@@ -99,12 +205,16 @@ bool hold_settle(Module *m, const StepVec *steps, uint32_t at,
               .once = at,
               .remat = step_find(steps, at, "remat"),
               .o = o};
+    Way ways[WAYS];
     bool budget;
-    if (x.remat == steps->n || !hold_is_open(m, &cx)) return true;
+    uint32_t n = x.remat == steps->n ? 0 : find_ways(&x, &cx, ways);
+    if (n == 0) return true;
     if (!budget_asked(m, &cx, &budget)) return false;
     if (!budget) return true;
     module_print(m, &(PrintOpts){0}, &x.text);
-    choose(&x, &cx);
+    const Way *way = choose(&x, ways, n);
+    take_way(m, way);
+    say_way(&x, way, &cx);
     buf_release(&x.text);
     return true;
 }
