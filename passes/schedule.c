@@ -53,7 +53,8 @@ typedef struct Group {
 
 typedef struct Schedule {
     Module *m;
-    Arena *a; /* scratch */
+    Arena *a;        /* scratch */
+    ArenaMark begin; /* of the lists there, which are found several times */
     Choice choice;
     Map numbers; /* function -> list */
     VEC(List *) lists;
@@ -224,10 +225,12 @@ static bool note_list(void *user, const FnSteps *s)
     return steps_clashes(s, x->a, note_clash, l);
 }
 
+/* Nothing is left of those that there were. */
 static void find_lists(Schedule *x)
 {
+    arena_pop(x->a, x->begin);
     map_init(&x->numbers, x->a);
-    x->lists.n = 0;
+    memset(&x->lists, 0, sizeof x->lists);
     steps_walk(x->m, x->a, note_list, x);
 }
 
@@ -450,6 +453,7 @@ bool pass_schedule(Module *m, PassCtx *cx)
     uint32_t talks = sums ? groups : messages;
     if (talks >= streams) talks = (uint32_t)streams - 1;
     x.choice = (Choice){(uint32_t)streams, spread != 0, talks, !sums, on};
+    x.begin = arena_mark(x.a);
     find_lists(&x);
     find_costs(&x);
     if (x.choice.talks) {
