@@ -306,11 +306,12 @@ bool port_place_next(const TitanImage *im, const TitanPort *p, uint32_t rank,
 
 #define BAD(...) titan_fail(story, TITAN_BAD_DATA, "image: " __VA_ARGS__)
 
-/* No mesh axis twice, but in a rehearsal, none over which stages differ, and a zig split alone on
- * its axis. */
+/* No mesh axis twice, but in a rehearsal as often as it plays one, none over
+ * which stages differ, and a zig split alone on its axis. */
 static bool splits_agree(const Tensor *t, const TitanPart *p)
 {
     const TitanSplit *s = &t->im->splits[p->splits.first];
+    if (p->splits.n > t->im->nmesh * ranks_axes_played(t->im)) return false;
     for (uint32_t i = 0; i < p->splits.n; i++) {
         if (s[i].axis >= t->axes.n) return false;
         if (t->im->nstages > 1 && s[i].mesh == t->im->header->stage_mesh)

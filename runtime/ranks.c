@@ -28,6 +28,14 @@ uint32_t ranks_played(const TitanImage *im)
     return h->rehearses ? h->rehearses : h->ranks;
 }
 
+uint32_t ranks_axes_played(const TitanImage *im)
+{
+    uint32_t n = 1;
+    for (uint64_t all = im->header->ranks; all < ranks_played(im); n++)
+        all *= im->header->ranks;
+    return n;
+}
+
 uint32_t ranks_most_members(const TitanImage *im)
 {
     uint32_t most = 1;
@@ -173,6 +181,17 @@ static bool is_string(const TitanImage *im, uint32_t at)
     return at < im->header->strings_size;
 }
 
+/* One row of a mesh, and a power of its ranks. */
+static bool can_rehearse(const TitanImage *im)
+{
+    const TitanHeader *h = im->header;
+    uint64_t n = h->ranks;
+    if (h->ranks < 2 || im->nmesh != 1 || im->nstages != 1) return false;
+    while (n < h->rehearses)
+        n *= h->ranks;
+    return n == h->rehearses;
+}
+
 static TitanStatus check_mesh(TitanStory *story, const TitanImage *im)
 {
     uint64_t ranks = 1;
@@ -186,6 +205,9 @@ static TitanStatus check_mesh(TitanStory *story, const TitanImage *im)
     if (ranks != im->header->ranks)
         return BAD("a mesh of %" PRIu64 " ranks, and the header says %" PRIu32,
                    ranks, im->header->ranks);
+    if (im->header->rehearses && !can_rehearse(im))
+        return BAD("%" PRIu32 " ranks cannot play %" PRIu32, im->header->ranks,
+                   im->header->rehearses);
     uint32_t over = im->header->stage_mesh;
     if (im->nstages > 1 &&
         (over >= im->nmesh || im->mesh[over].size != im->nstages))

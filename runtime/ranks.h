@@ -32,6 +32,8 @@ uint64_t stage_base_at(const TitanStage *s, TitanBase base);
 uint32_t ranks_in_group(const TitanImage *im, uint32_t group);
 /* Devices of the mesh that the program is of: its ranks, but in a rehearsal. */
 uint32_t ranks_played(const TitanImage *im);
+/* Mesh axes of that which one row of the mesh is: 1, but in a rehearsal. */
+uint32_t ranks_axes_played(const TitanImage *im);
 /* Of the largest group; 1 where there is none. */
 uint32_t ranks_most_members(const TitanImage *im);
 /* A rank's coordinate on a row of the mesh. */

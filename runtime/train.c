@@ -498,7 +498,6 @@ static TitanStatus run_steps(Run *r)
     return r->device->class->profile_write(r->device, r->o->profile);
 }
 
-/* The weights of a rehearsal are nobody's. */
 static TitanStatus check_rehearsal(const Run *r)
 {
     const RunOptions *o = r->o;
@@ -509,13 +508,8 @@ static TitanStatus check_rehearsal(const Run *r)
                  {"--resume", o->checkpoint.resume},
                  {"--init-from", o->init_from},
                  {"--export", o->export.dir}};
-    if (!r->im->header->rehearses) return TITAN_OK;
     for (size_t i = 0; i < sizeof keeps / sizeof *keeps; i++)
-        if (keeps[i].given)
-            return titan_fail(r->story, TITAN_USAGE,
-                              "%s keeps or reads weights; those of a rehearsal "
-                              "(titanc --rehearse) mean nothing",
-                              keeps[i].option);
+        if (keeps[i].given) TRY(weights_mean(r->story, r->im, keeps[i].option));
     return TITAN_OK;
 }
 

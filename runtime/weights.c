@@ -489,6 +489,16 @@ static TitanStatus pose(TitanStory *s, const TitanImage *im, const char *state,
                       state);
 }
 
+TitanStatus weights_mean(TitanStory *s, const TitanImage *im,
+                         const char *option)
+{
+    if (!im->header->rehearses) return TITAN_OK;
+    return titan_fail(s, TITAN_USAGE,
+                      "%s keeps or reads weights; those of a rehearsal "
+                      "(titanc --rehearse) mean nothing",
+                      option);
+}
+
 TitanStatus weights_export_options(TitanStory *s, const ExportOptions *o)
 {
     const char *alone = o->state  ? "--export-state"

@@ -20,6 +20,10 @@ TitanStatus weights_import(TitanStory *s, const TitanImage *im,
 /* USAGE: there is something to exclude, and nothing to exclude it from. */
 TitanStatus weights_options(TitanStory *s, const char *from,
                             const char *exclude);
+/* USAGE: OPTION keeps or reads weights, and those of a rehearsal are nobody's.
+ */
+TitanStatus weights_mean(TitanStory *s, const TitanImage *im,
+                         const char *option);
 
 typedef struct ExportOptions {
     const char *dir;   /* NULL: nothing is exported */

@@ -277,6 +277,9 @@ static TitanStatus load_weights(Run *r)
     if (dir && steps)
         return titan_fail(r->story, TITAN_USAGE,
                           "--init-from and --checkpoint exclude each other");
+    if (dir || steps)
+        TRY(weights_mean(r->story, r->im,
+                         dir ? "--init-from" : "--checkpoint"));
     if (!dir && !steps && !r->quiet)
         fputs("no --init-from and no --checkpoint: the weights are the "
               "initial ones\n",

@@ -1,5 +1,6 @@
 """rehearse.py: the program of a mesh of 2 x 2 for two ranks."""
 import math
+import os
 import re
 import subprocess
 
@@ -36,3 +37,6 @@ for plan in ("pp2_dp2", "one"):
 for options in (("--ranks", "4"), ("--ranks", "2", "--checkpoint", "kept")):
     done = ended(command("fsdp_tp", *options))
     print(f"exit {done.returncode}: {done.stderr.strip()}")
+build("tp", 4, "--rehearse", "--entries", "generate")
+done = ended([os.environ["TITAN"], "generate", "tp", "--prompt", "x", "--init-from", "weights"])
+print(f"exit {done.returncode}: {done.stderr.strip()}")

@@ -630,6 +630,43 @@ static void stages_have_their_indices(void **state)
     }
 }
 
+static TitanStatus checked(uint32_t rehearses, uint32_t nsplits)
+{
+    static const int64_t size[] = {4, 4, 4};
+    static const TitanSplit splits[] = {{.axis = 0}, {.axis = 0}, {.axis = 1}};
+    static Parted p;
+    TitanStage stage = {.base_bytes = {4096}};
+    TitanStory story = {0};
+    make_parted(&p, size, splits, nsplits);
+    p.w.mesh[0].size = p.w.header.ranks = 2;
+    p.w.im.nmesh = 1;
+    p.w.im.ngroups = p.w.im.ncollectives = 0;
+    p.w.im.nsplits = nsplits;
+    p.w.header.strings_size = 1;
+    p.w.header.rehearses = rehearses;
+    p.w.im.stages = &stage;
+    Tensor t = tensor_of_slot(&p.w.im, &p.slot);
+    TRY(ranks_check(&story, &p.w.im));
+    return parts_check(&story, "it", &t);
+}
+
+/* Two ranks play a power of two, and split no more often than that has mesh
+ * axes; no others split twice. */
+static void rehearsals_are_checked(void **state)
+{
+    (void)state;
+    assert_int_equal(checked(0, 1), TITAN_OK);
+    assert_int_equal(checked(0, 2), TITAN_BAD_DATA);
+    assert_int_equal(checked(2, 1), TITAN_OK);
+    assert_int_equal(checked(2, 2), TITAN_BAD_DATA);
+    assert_int_equal(checked(4, 2), TITAN_OK);
+    assert_int_equal(checked(4, 3), TITAN_BAD_DATA);
+    assert_int_equal(checked(1u << 31, 3), TITAN_OK);
+    assert_int_equal(checked(1, 1), TITAN_BAD_DATA);
+    assert_int_equal(checked(6, 1), TITAN_BAD_DATA);
+    assert_int_equal(checked(UINT32_MAX, 1), TITAN_BAD_DATA);
+}
+
 static void zig_gives_both_ends(void **state)
 {
     static const int64_t sizes[][3] = {{2, 8, 3}, {2, 10, 3}, {1, 7, 1}};
@@ -682,6 +719,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(ends_when_a_rank_does),
         cmocka_unit_test(parts_lie_where_splits_say),
         cmocka_unit_test(stages_have_their_indices),
+        cmocka_unit_test(rehearsals_are_checked),
         cmocka_unit_test(zig_gives_both_ends),
         cmocka_unit_test(pads_are_zeros),
     };
