@@ -49,7 +49,7 @@ static void first_host(const char *list, char *out, size_t size)
 }
 
 /* What is set has to be a number from LEAST to MOST, which the variable OF
- * says. */
+ * says; NULL: none does. */
 static void check_number(World *w, const char *name, long least, long most,
                          const char *of)
 {
@@ -63,6 +63,10 @@ static void check_number(World *w, const char *name, long least, long most,
         snprintf(w->wrong, sizeof w->wrong,
                  "%s is \"%.40s\"; set it to a number from %ld on", name, text,
                  least);
+    else if (!of)
+        snprintf(w->wrong, sizeof w->wrong,
+                 "%s is \"%.40s\"; set it to a number up to %ld", name, text,
+                 most);
     else
         snprintf(w->wrong, sizeof w->wrong, "%s is %ld of a %s of %ld%s", name,
                  n, of, most + 1 - least, least ? "" : "; they count from 0");
@@ -72,7 +76,7 @@ static void check_number(World *w, const char *name, long least, long most,
 static void check_torch(World *w)
 {
     const char *beside = getenv("LOCAL_WORLD_SIZE");
-    check_number(w, "WORLD_SIZE", 1, INT32_MAX - 1, "");
+    check_number(w, "WORLD_SIZE", 1, INT32_MAX - 1, NULL);
     check_number(w, "LOCAL_WORLD_SIZE", 1,
                  number_of("WORLD_SIZE", INT32_MAX - 1), "WORLD_SIZE");
     check_number(w, "RANK", 0, number_of("WORLD_SIZE", INT32_MAX) - 1,
