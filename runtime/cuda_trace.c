@@ -96,7 +96,8 @@ static char *text_of(const Cuda *c, uint64_t from)
 {
     const CudaProfile *p = c->profile;
     Writing w = {.c = c, .events = json_array()};
-    if (from && p->begin) w.late = ((double)p->begin - (double)from) * 1e-6;
+    /* numbers of today have more bits than a double's */
+    if (from && p->begin) w.late = (double)(int64_t)(p->begin - from) * 1e-6;
     add_names(&w);
     for (uint32_t i = 0; i < p->n; i++)
         add_command(&w, &p->launches[i]);

@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 #include <jansson.h>
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -54,11 +56,23 @@ static void has(json_t *root, const char *name, double start, double us)
     {
         if (strcmp(json_string_value(json_object_get(e, "name")), name) != 0)
             continue;
-        assert_true(json_number_value(json_object_get(e, "ts")) == start);
+        double begins = json_number_value(json_object_get(e, "ts"));
+        assert_true(fabs(begins - start) < 1e-6);
         assert_true(json_number_value(json_object_get(e, "dur")) == us);
         return;
     }
     fail_msg("the trace has no %s", name);
+}
+
+static json_t *events_of(const char *text)
+{
+    size_t size = strlen(text) + 3;
+    char *array = malloc(size);
+    snprintf(array, size, "[%s]", text);
+    json_t *events = json_loads(array, 0, NULL);
+    free(array);
+    assert_non_null(events);
+    return events;
 }
 
 static const char *how(json_t *root)
@@ -95,6 +109,27 @@ static void times_what_a_gpu_did(void **state)
     has(root, "bump", 0, 2000);
     has(root, "zero", 2000, 1000);
     json_decref(root);
+}
+
+/* A trace that counts from a moment before or behind the step's begin. */
+static void counts_from_a_moment(void **state)
+{
+    static const int ns[] = {1001, -1001};
+    Made m;
+    (void)state;
+    make(&m);
+    TitanDevice *d = open_device(&m);
+    ok(d->class->profile(d, &m.entry));
+    ok(d->class->profiled(d, 0));
+    uint64_t begin = d->profiled.begin;
+    for (size_t i = 0; i < sizeof ns / sizeof *ns; i++) {
+        ok(d->class->profiled(d, begin - (uint64_t)(int64_t)ns[i]));
+        json_t *root =
+            json_pack("{s:o}", "traceEvents", events_of(d->profiled.text));
+        has(root, "bump", 1e-3 * ns[i], 2000);
+        json_decref(root);
+    }
+    close_device(d);
 }
 
 /* Records come when CUPTI likes; of each step they are that step's. */
@@ -354,6 +389,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(says_what_is_missing, plain),
         cmocka_unit_test_setup(times_what_a_gpu_did, plain),
+        cmocka_unit_test_setup(counts_from_a_moment, plain),
         cmocka_unit_test_setup(takes_late_records, plain),
         cmocka_unit_test_setup(falls_back, plain),
         cmocka_unit_test_setup(rests, plain),

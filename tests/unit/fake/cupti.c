@@ -68,6 +68,12 @@ static void on_cloned(const void *graph, const uint64_t *node,
     if (cloned) tell(CUPTI_node_cloned, graph, node, of);
 }
 
+/* As many as a clock of today has: more than a double tells apart. */
+static uint64_t ns_at(uint64_t us)
+{
+    return (UINT64_C(1) << 60) + 1000 * us;
+}
+
 static void put(Row *r, size_t byte, uint64_t x)
 {
     memcpy(r->byte + byte, &x, sizeof x);
@@ -83,8 +89,8 @@ static void on_done(FakeKind kind, uint64_t node, uint64_t begin, uint64_t end)
     switch (numbers[kind]) {
 #define CUPTI_RECORD(name, number, at_begin, at_end, at_node) \
     case number:                                              \
-        put(&r, at_begin, 1000 * begin);                      \
-        put(&r, at_end, 1000 * end);                          \
+        put(&r, at_begin, ns_at(begin));                      \
+        put(&r, at_end, ns_at(end));                          \
         put(&r, at_node, node);                               \
         break;
 #include "runtime/cupti.def"
@@ -202,7 +208,7 @@ CuptiResult do_next(uint8_t *buffer, size_t bytes, const uint8_t **record)
 
 CuptiResult do_now(uint64_t *ns)
 {
-    *ns = 1000 * fake_device()->us;
+    *ns = ns_at(fake_device()->us);
     return 0;
 }
 
