@@ -5,8 +5,9 @@
  * and when it crashes nobody is left to say so.  So while PTX is compiled there
  * is another process, forked before the driver is opened, which does nothing
  * but wait for the end of this one.  It is killed when the modules are there.
- * If the run ends before, it has a child of its own compile kernel after
- * kernel, and tells the one that the child dies of.
+ * If the run ends before, and no signal has asked for that, it has a child of
+ * its own compile kernel after kernel, and tells the one that the child dies
+ * of.
  *
  * It costs a run one fork, and none where there is machine code.
  */
@@ -14,6 +15,7 @@
 #include "cuda_cut.h"
 #include "cuda_device.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,6 +80,7 @@ static int find_deadly(PtxText *t, uint32_t *kernel)
     bool any = false;
     for (uint32_t i; read(ends[0], &i, sizeof i) == sizeof i; any = true)
         *kernel = i;
+    any &= *kernel == 0 || *kernel < t->nkernels;
     close(ends[0]);
     if (child < 0 || waitpid(child, &status, 0) != child) return NOT_KNOWN;
     if (!WIFSIGNALED(status)) return status == 0 ? 0 : NOT_KNOWN;
@@ -152,22 +155,41 @@ static void tell(const Guard *g)
 /* --------------------------------------------------------------- process -- */
 
 /* What the run has open is closed: who is at the other end of it waits for the
- * run alone. */
+ * run alone.  The pipe to a child is none of the first three, which a compiler
+ * may write to. */
+static void close_all(void)
+{
+    int nothing = open("/dev/null", O_RDWR);
+    if (nothing < 0) _exit(0);
+    dup2(nothing, STDIN_FILENO);
+    dup2(nothing, STDOUT_FILENO);
+    close_range(STDERR_FILENO + 1, ~0u, 0);
+}
+
+/* A terminal's signal has come to the run and to all that belongs to it. */
+static bool was_asked_for(void)
+{
+    static const int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+    sigset_t set;
+    sigpending(&set);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (sigismember(&set, ends[i])) return true;
+    return false;
+}
+
 static void become_guard(const Guard *g)
 {
     const struct timespec pause = {1, 0};
     sigset_t end;
     hear(SIG_BLOCK, 0);
     sigemptyset(&end);
-    sigaddset(&end, SIGTERM);
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    sigaddset(&end, SIGUSR1);
+    prctl(PR_SET_PDEATHSIG, SIGUSR1);
     prctl(PR_SET_NAME, "titan-compiles");
-    close(STDIN_FILENO);
-    close(STDOUT_FILENO);
-    close_range(STDERR_FILENO + 1, ~0u, 0);
+    close_all();
     while (getppid() == g->run)
         sigtimedwait(&end, NULL, &pause);
-    tell(g);
+    if (!was_asked_for()) tell(g);
     _exit(0);
 }
 
