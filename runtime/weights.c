@@ -504,6 +504,8 @@ TitanStatus weights_export_options(TitanStory *s, const ExportOptions *o)
     const char *alone = o->state  ? "--export-state"
                         : o->only ? "--export-only"
                                   : NULL;
+    if (o->only && !*o->only)
+        return titan_fail(s, TITAN_USAGE, "--export-only names no tensor");
     if (o->dir || !alone) return TITAN_OK;
     return titan_fail(s, TITAN_USAGE, "%s is for --export, which is not given",
                       alone);

@@ -35,7 +35,8 @@ typedef struct ExportOptions {
                           of them */
 } ExportOptions;
 
-/* USAGE: there is something to choose for an export, and none. */
+/* USAGE: there is something to choose for an export, and none, or nothing is
+ * chosen. */
 TitanStatus weights_export_options(TitanStory *s, const ExportOptions *o);
 
 /* Whether an export can begin: makes its folder; MISMATCH: two tensors have one
