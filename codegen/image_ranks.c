@@ -46,12 +46,17 @@ uint32_t rehearsal_ranks(const Module *m, Buf *why)
     return first ? (uint32_t)n : 0;
 }
 
+/* More than there is room for are no power of its ranks, so the image is not
+ * taken. */
 static void rehearsal_mesh(ImageTables *t)
 {
     const Module *m = t->m;
     Buf name = {0};
+    t->rehearses = 1;
     for (uint32_t i = 0; i < m->mesh.n; i++) {
-        t->rehearses = (i ? t->rehearses : 1) * (uint32_t)m->mesh.at[i].size;
+        int64_t size = m->mesh.at[i].size;
+        bool fits = size <= UINT32_MAX / t->rehearses;
+        t->rehearses = fits ? t->rehearses * (uint32_t)size : UINT32_MAX;
         buf_printf(&name, "%s%s", i ? " " : "", mesh_name(m, (MeshAxis){i}));
     }
     Buf why = {0};

@@ -4,7 +4,8 @@ import os
 import re
 import subprocess
 
-from small import build, command, rows
+import small
+from small import PLANS, build, command, rows
 
 
 def ended(words):
@@ -37,6 +38,15 @@ for plan in ("pp2_dp2", "one"):
 for options in (("--ranks", "4"), ("--ranks", "2", "--checkpoint", "kept")):
     done = ended(command("fsdp_tp", *options))
     print(f"exit {done.returncode}: {done.stderr.strip()}")
+with open("vast.tt", "w") as f:
+    f.write("plan vast of pretrain {\n mesh a = 65536, b = 65536\n}\n")
+small.PLANS = "vast.tt"
+try:
+    build("vast", 4, "--rehearse")
+    raise SystemExit("more devices than can be counted were rehearsed")
+except subprocess.CalledProcessError as e:
+    assert e.returncode == 1, e
+small.PLANS = PLANS
 build("tp", 4, "--rehearse", "--entries", "generate")
 done = ended([os.environ["TITAN"], "generate", "tp", "--prompt", "x", "--init-from", "weights"])
 print(f"exit {done.returncode}: {done.stderr.strip()}")
