@@ -45,6 +45,7 @@ void lower_init(Lower *l, Module *m, const Fn *fn, Kir *k)
     *l = (Lower){.m = m, .fn = fn, .k = k};
     l->made = NEW_ARRAY(k->arena, Made, fn->ninsts + 1);
     l->late = NEW_ARRAY(k->arena, bool, fn->ninsts + 1);
+    l->kept = NEW_ARRAY(k->arena, bool, fn->ninsts + 1);
     map_init(&l->memo, k->arena);
     find_levels(l);
 }
@@ -275,8 +276,8 @@ static void eval_results(Lower *l, const Nest *nest, bool inner, bool late,
             values[r] = eval_result(l, nest, r, at);
 }
 
-/* What is needed for results with inner axes, and what other reductions read:
- * that is made before the last sweep. */
+/* What is needed for results with inner axes, and what other reductions read,
+ * and elements that are chosen: that is made before the last sweep. */
 static bool *find_early(const Lower *l, const Nest *nest)
 {
     const Fn *fn = l->fn;
@@ -286,9 +287,24 @@ static bool *find_early(const Lower *l, const Nest *nest)
     for (uint32_t i = fn->ninsts; i-- > fn->nparams;) {
         const Inst *in = &fn->insts[i];
         for (uint32_t k = 0; k < in->nargs; k++)
-            early[inst_arg(fn, in, k).id] |= early[i] || in->op == OP_reduce;
+            early[inst_arg(fn, in, k).id] |= early[i] || in->op == OP_reduce ||
+                                             row_pick(l->m, fn, (Value){i});
     }
     return early;
+}
+
+/* Of what late values are made of, the elements of a row that are chosen. */
+static void find_kept(Lower *l)
+{
+    const Fn *fn = l->fn;
+    bool *read = NEW_ARRAY(l->k->arena, bool, fn->ninsts + 1);
+    for (uint32_t i = fn->ninsts; i-- > fn->nparams;) {
+        const Inst *in = &fn->insts[i];
+        l->kept[i] = read[i] && row_pick(l->m, fn, (Value){i});
+        for (uint32_t k = 0; k < in->nargs; k++)
+            read[inst_arg(fn, in, k).id] |=
+                (read[i] || l->late[i]) && in->op != OP_reduce;
+    }
 }
 
 /* On a GPU reductions that no sweep reads are made in the last one over a row
@@ -313,6 +329,7 @@ static void find_late(Lower *l, const Nest *nest, const LowerOpts *o)
         for (uint32_t k = 0; k < in->nargs && in->op != OP_reduce; k++)
             l->late[i] |= l->late[inst_arg(fn, in, k).id];
     }
+    find_kept(l);
 }
 
 static bool is_late_sum(const Lower *l, uint32_t i)
@@ -406,12 +423,24 @@ static void build_sweep(Lower *l, const Nest *nest, Point at, LoopId parent,
     close_late(l, nest, at, loop, accs);
 }
 
+/* Elements of the row that are chosen for what comes behind the last sweep,
+ * which may store over them. */
+static void eval_picks(Lower *l, const Nest *nest, Point at)
+{
+    const Fn *fn = l->fn;
+    for (uint32_t i = fn->nparams; i < fn->ninsts; i++)
+        if (l->kept[i])
+            eval(l, (Value){i}, result_ix(l, nest, fn->insts[i].type, at),
+                 (Node){0});
+}
+
 /* All results of a row: those without inner axes are made before the last
- * sweep overwrites anything, and stored after it. */
+ * sweep overwrites anything, or of what was, and stored after it. */
 static void build_row(Lower *l, const Nest *nest, Point at, LoopId loop)
 {
     Node *values = NEW_ARRAY(l->k->arena, Node, l->fn->nresults);
     eval_results(l, nest, false, false, at, values);
+    eval_picks(l, nest, at);
     bool sweeps = false;
     for (uint32_t r = 0; r < l->fn->nresults; r++)
         sweeps |= has_inner(l, nest, r);

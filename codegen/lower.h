@@ -33,6 +33,7 @@ typedef struct Lower {
     bool reassociated;     /* values of lanes are made by algebra.c */
     Made *made;            /* per value */
     bool *late;            /* per value: of a reduction of the last sweep */
+    bool *kept;            /* per value: chosen before it for one behind it */
     const TypeAxis *order; /* of what is reduced, outermost first; NULL: the
                               types' own */
     uint32_t norder;

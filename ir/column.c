@@ -59,3 +59,27 @@ bool column_cut(const Module *m, const Fn *group, Value v)
     }
     return false;
 }
+
+/* Whether some reduction of the group is over the axis: one inside a row. */
+static bool is_inner(const Module *m, const Fn *g, Axis axis)
+{
+    for (uint32_t i = g->nparams; i < g->ninsts; i++) {
+        const Inst *in = &g->insts[i];
+        const AttrItem *axes =
+            in->op == OP_reduce ? attr_get(m, in->attr, AT_axes) : NULL;
+        for (uint32_t k = 0; axes && k < axes->n; k++)
+            if (axes->axes[k].id == axis.id) return true;
+    }
+    return false;
+}
+
+bool row_pick(const Module *m, const Fn *g, Value v)
+{
+    const Inst *in = inst_of(g, v);
+    if (in->op != OP_gather || !is_inner(m, g, attr_axis(m, in->attr, AT_axis)))
+        return false;
+    const TypeInfo *t = type_info(m, in->type);
+    for (uint32_t i = 0; i < t->naxes; i++)
+        if (is_inner(m, g, t->axes[i].axis)) return false;
+    return true;
+}

@@ -32,4 +32,9 @@ bool product_tally(const Module *m, const Fn *group, Value v, ColumnSum *out);
 /* Whether V is the cut operand of one of either. */
 bool column_cut(const Module *m, const Fn *group, Value v);
 
+/* Whether V, a value of the loop group, is one element of each row, which a
+ * value of the row chooses: it is loaded before the last sweep over the row
+ * stores anything (docs/architecture.md, G4). */
+bool row_pick(const Module *m, const Fn *group, Value v);
+
 #endif

@@ -77,31 +77,6 @@ bool owner_result(const Scene *s, Value owner, Value *maker, uint32_t *result)
 
 /* ------------------------------------------------------------- in place -- */
 
-/* Whether some reduction of the group is over the axis: one inside a row. */
-static bool is_inner(const Module *m, const Fn *g, Axis axis)
-{
-    for (uint32_t i = g->nparams; i < g->ninsts; i++) {
-        const Inst *in = &g->insts[i];
-        const AttrItem *axes =
-            in->op == OP_reduce ? attr_get(m, in->attr, AT_axes) : NULL;
-        for (uint32_t k = 0; axes && k < axes->n; k++)
-            if (axes->axes[k].id == axis.id) return true;
-    }
-    return false;
-}
-
-/* One element of the row, chosen by a value of the row: it is read before the
- * last sweep stores anything (G4). */
-static bool picks_of_row(const Module *m, const Fn *g, const Inst *in)
-{
-    if (in->op != OP_gather || !is_inner(m, g, attr_axis(m, in->attr, AT_axis)))
-        return false;
-    const TypeInfo *t = type_info(m, in->type);
-    for (uint32_t i = 0; i < t->naxes; i++)
-        if (is_inner(m, g, t->axes[i].axis)) return false;
-    return true;
-}
-
 /* Values of a group that may be asked for at another index than the group's:
  * what moves read, directly or through maps. */
 static bool *below_moves(Scene const *s, const Fn *g)
@@ -110,7 +85,7 @@ static bool *below_moves(Scene const *s, const Fn *g)
     for (uint32_t i = g->ninsts; i-- > 0;) {
         const Inst *in = &g->insts[i];
         bool moves = in->op != OP_map && in->op != OP_reduce &&
-                     in->op != OP_cumsum && !picks_of_row(s->x->m, g, in) &&
+                     in->op != OP_cumsum && !row_pick(s->x->m, g, (Value){i}) &&
                      !column_cut(s->x->m, g, (Value){i});
         for (uint32_t k = 0; k < in->nargs; k++)
             if (moves || below[i]) below[inst_arg(g, in, k).id] = true;
