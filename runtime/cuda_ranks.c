@@ -33,6 +33,7 @@
 enum { WARM = RESERVE_WARM, LOOKS = 100 };
 enum { WARM_KNOWN = 16 << 20 }; /* bytes of a first use of the arena */
 enum { PATIENCE = 120 };        /* seconds, without --join-timeout */
+enum { KNOWS_BOTH = 22902 };    /* NCCL 2.29.2: see may_register */
 
 struct CudaRanks {
     NcclApi nccl;
@@ -178,16 +179,26 @@ static void **handle_of(const Cuda *c, uint32_t group, uint32_t stream)
     return &c->ranks->handles[group * c->im->header->streams + stream];
 }
 
+/* Not where NCCL reads addresses that there are not: 2.28 does of sums to
+ * parts, and before 2.29.2 of collectives behind something that was sent (its
+ * issue 1859: the addresses of others that it keeps for these are kept on the
+ * host alone then). */
+static bool may_register(const Cuda *c, uint32_t kinds)
+{
+    bool sends = kinds & ~(uint32_t)RESERVE_COLLECTIVES;
+    bool both = sends && kinds & RESERVE_COLLECTIVES;
+    return !(kinds & RESERVE_scatter) &&
+           !(both && c->ranks->nccl.version < KNOWS_BOTH);
+}
+
 /* What members give and get then goes from one arena to the other where NCCL
  * can do so, and through its own buffers elsewhere.  All of them register, or
- * none: it holds for an operation when it does for every member.  Of sums to
- * parts NCCL 2.28 reads addresses that there are not, so who has such does not.
- */
+ * none: it holds for an operation when it does for every member. */
 static TitanStatus register_arena(Cuda *c, uint32_t group, uint32_t stream)
 {
     NcclComm comm = *comm_of(c, group, stream);
-    bool scatters = needs_of(c, group, stream).kinds & RESERVE_scatter;
-    if (c->options.nccl_copies || scatters) return TITAN_OK;
+    bool may = may_register(c, needs_of(c, group, stream).kinds);
+    if (c->options.nccl_copies || !may) return TITAN_OK;
     NCCL_TRY(c, ncclCommRegister(comm, address(c->arena), c->arena_bytes,
                                  handle_of(c, group, stream)));
     return settle(c, comm);

@@ -58,6 +58,7 @@ void nccl_keep_order(void)
 void nccl_open_registered(void)
 {
     setenv("NCCL_LEGACY_CUDA_REGISTER", "1", 0);
+    setenv("NCCL_GRAPH_REGISTER", "0", 0);
 }
 
 /* Older ones write from rank to rank of a process without their own buffers:

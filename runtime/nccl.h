@@ -49,8 +49,9 @@ TitanStatus nccl_open(TitanStory *s, NcclApi *out);
 /* Several communicators of a GPU begin in the order in which they are asked to,
  * unless the environment says something else.  Before there are threads. */
 void nccl_keep_order(void);
-/* NCCL opens memory of cuMemAlloc that is registered, unless the environment
- * says something else.  Before there are threads. */
+/* NCCL opens memory of cuMemAlloc that is registered, and registers none by
+ * itself where it is captured, unless the environment says something else.
+ * Before there are threads. */
 void nccl_open_registered(void);
 /* Of ranks that are threads, whose arenas are not mapped for the GPUs of others
  * where NCCL looks for them: it goes through its own buffers, unless the
