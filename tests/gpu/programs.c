@@ -8,6 +8,8 @@
  *     gpu-programs [OPTIONS] FOLDER [SEED]
  *
  *     --threads, --nccl-alone      ranks are that, or have no copy engines
+ *     --registered                 NCCL knows their arenas (--nccl-buffers)
+ *     --sync                       one command at a time
  *     --seconds N, --beside N      no program begins later; so many at a time
  *
  * It needs what a training program does.  Programs run in several processes
@@ -65,7 +67,7 @@ typedef struct Board {
 static unsigned long long seeds[MOST_PROGRAMS];
 static uint32_t nseeds;
 static const char *folder;
-static bool threads, nccl_alone;
+static bool threads, nccl_alone, registered, in_sync;
 static double until = HUGE_VAL;         /* when no program begins any more */
 static unsigned long workers = WORKERS; /* at most */
 static Board *board;
@@ -331,7 +333,9 @@ static TitanStatus run_program(Program *p, bool *ok)
 {
     DeviceOptions o = {.threads = 2,
                        .processes = p->code.ptx && !threads,
-                       .nccl_alone = nccl_alone};
+                       .nccl_alone = nccl_alone,
+                       .nccl_copies = !registered,
+                       .sync = in_sync};
     double begun = now();
     TRY(find_entry(p));
     TRY(device_new(&p->story, &p->image, &p->code, &o, &p->device));
@@ -457,14 +461,18 @@ static int take_option(char **words)
 {
     bool of_threads = strcmp(words[0], "--threads") == 0;
     bool by_nccl = strcmp(words[0], "--nccl-alone") == 0;
+    bool known = strcmp(words[0], "--registered") == 0;
+    bool sync = strcmp(words[0], "--sync") == 0;
     bool in_time = strcmp(words[0], "--seconds") == 0 && words[1];
     bool beside = strcmp(words[0], "--beside") == 0 && words[1];
     threads |= of_threads;
     nccl_alone |= by_nccl;
+    registered |= known;
+    in_sync |= sync;
     if (in_time) until = now() + strtod(words[1], NULL);
     if (beside) workers = strtoul(words[1], NULL, 10);
     if (workers < 1 || workers > WORKERS) workers = WORKERS;
-    return in_time || beside ? 2 : of_threads || by_nccl;
+    return in_time || beside ? 2 : of_threads || by_nccl || known || sync;
 }
 
 int main(int argc, char **argv)
@@ -476,7 +484,8 @@ int main(int argc, char **argv)
     }
     if (argc < 2 || argc > 3) {
         fprintf(stderr, "usage: gpu-programs [--threads] [--nccl-alone] "
-                        "[--seconds N] [--beside N] FOLDER [SEED]\n");
+                        "[--registered] [--sync] [--seconds N] [--beside N] "
+                        "FOLDER [SEED]\n");
         return 64;
     }
     folder = argv[1];
