@@ -435,10 +435,13 @@ static void note_sizes(Plan *p, Report *r, const Shard *x, uint32_t axis)
     }
 }
 
+/* Those of a mesh: of large axes the others would take too long to find. */
 static void help_divisors(Report *r, int64_t most)
 {
+    enum { MOST_DEVICES = 1 << 20 };
     Buf b = {0};
-    for (int64_t d = 1, n = 0; d <= most && n < 24; d++) {
+    int64_t last = most < MOST_DEVICES ? most : MOST_DEVICES;
+    for (int64_t d = 1, n = 0; d <= last && n < 24; d++) {
         if (most % d) continue;
         buf_printf(&b, "%s%lld", n++ ? ", " : "", (long long)d);
     }
