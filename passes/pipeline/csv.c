@@ -23,7 +23,8 @@ typedef struct Reader {
     VEC(ActionVec) rows;
     Span unread;       /* the first cell that is the compiler's */
     uint32_t nunread;  /* how many there are */
-    uint32_t furthest; /* stage of one */
+    uint32_t furthest; /* the last stage that one names */
+    Span furthest_at;  /* the first that does */
     bool failed;
 } Reader;
 
@@ -88,9 +89,12 @@ static bool unread(Reader *rd)
     for (size_t i = 0; ok && i < sizeof words / sizeof *words; i++) {
         if (!take(rd, words[i].word)) continue;
         if (words[i].micro && !number(rd, &micro)) break;
-        if (rd->nunread++ == 0)
-            rd->unread = span_of(rd, from, (size_t)(rd->at - from));
-        if (stage > rd->furthest) rd->furthest = stage;
+        Span at = span_of(rd, from, (size_t)(rd->at - from));
+        if (rd->nunread == 0) rd->unread = at;
+        if (rd->nunread++ == 0 || stage > rd->furthest) {
+            rd->furthest = stage;
+            rd->furthest_at = at;
+        }
         return true;
     }
     rd->at = from;
@@ -219,7 +223,7 @@ static bool say_unread(const Reader *rd, uint32_t stages)
     Report *r;
     if (rd->nunread == 0) return true;
     if (rd->furthest >= stages) {
-        r = diag_error(rd->ask->diag, DIAG_pipeline_file, rd->unread,
+        r = diag_error(rd->ask->diag, DIAG_pipeline_file, rd->furthest_at,
                        "a cell is of stage %u, which has no action",
                        rd->furthest);
         report_help(r, "there are %u stages, counted from 0", stages);

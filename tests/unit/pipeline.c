@@ -257,6 +257,8 @@ static void test_file_broken(void **state)
         {"0F0,0UNSHARD1\n1F0\n", "the cell goes on behind its action", 1, 5},
         {"0F0,0B0\n1F0,1B0,2RESHARD\n",
          "a cell is of stage 2, which has no action", 2, 9},
+        {"0UNSHARD,0F0,0B0\n1F0,1B0,3RESHARD,2RESHARD\n",
+         "a cell is of stage 3, which has no action", 2, 9},
         {"", "the schedule has 0 rows, the pipeline 2 ranks", 0, 0},
         {"0F0,F0,0B0\n1F0,1B0\n", "expected an action, found 'F0'", 1, 5},
         {"0F0,(0F1;1B0),0B0\n1F0\n", "expected two actions side by side", 1, 5},
