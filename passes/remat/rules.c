@@ -34,6 +34,15 @@ bool rule_is_for(const RematRule *rule, const Pair *p)
     return false;
 }
 
+/* Ranks of a pipeline, and entries, have repeats of one path. */
+static bool is_first(const Pairs *pairs, uint32_t pair)
+{
+    for (uint32_t i = 0; i < pair; i++)
+        if (strcmp(pairs->at.at[i]->path, pairs->at.at[pair]->path) == 0)
+            return false;
+    return true;
+}
+
 bool rule_refuse(Module *m, const RematRule *rule, const Pairs *pairs,
                  const char *taken)
 {
@@ -42,7 +51,8 @@ bool rule_refuse(Module *m, const RematRule *rule, const Pairs *pairs,
     Buf b = {0};
     for (uint32_t i = 0; i < pairs->at.n; i++) {
         if (rule_is_for(rule, pairs->at.at[i])) why = taken;
-        buf_printf(&b, "%s%s", i ? ", " : "", pairs->at.at[i]->path);
+        if (is_first(pairs, i))
+            buf_printf(&b, "%s%s", b.n ? ", " : "", pairs->at.at[i]->path);
     }
     Report *r = diag_error(m->diag, DIAG_rule_unused, rule_place(m, rule->text),
                            "'%s' never applies: %s", rule->text, why);
