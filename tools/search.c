@@ -548,7 +548,9 @@ bool plan_search(Request *r, Arena *a, GuardNote *note)
     Job j;
     job_init(&j, &whole, note);
     bool ok = search(&s, &j);
-    show_reports(&j.diag, r->o);
+    /* That it splits nothing is no news; warnings of the program come with the
+     * plan that is found. */
+    if (j.diag.nerrors) show_reports(&j.diag, r->o);
     job_release(&j);
     return ok;
 }
