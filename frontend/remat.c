@@ -6,9 +6,9 @@
  *     rule  whose  mode and what it takes
  *
  * A rule has one mode, which is that without a rule where it only says what to
- * offload, or what is kept of what turns gather. What its names stand for is known when
- * dtypes and splits are, so the rules go on as text, in the option `remat`,
- * which the pass of that name reads (passes/remat/rules.c).
+ * offload, or what is kept of what turns gather. What its names stand for is
+ * known when dtypes and splits are, so the rules go on as text, in the option
+ * `remat`, which the pass of that name reads (passes/remat/rules.c).
  */
 #include "plan.h"
 
