@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "passes/shard/solve.h"
+#include "tests/unit/pinned.h"
 #include "tests/unit/unit.h"
 
 enum { AXES = 3, MESH = 4, PAIRS = 2000, SIZE = 2304 };
@@ -61,13 +62,7 @@ static void open_pair(Pair *p, const Devices *on)
     assert_true(unit_parse(&p->u, "test", text, b.n));
     buf_release(&b);
     Module *m = &p->u.m;
-    static PassCtx none;
-    p->s = (Shard){.m = m, .cx = &none, .a = m->scratch};
-    assert_true(shard_rules_read(&p->s, pass_option(m, &none, "shard", "")));
-    Roots roots = roots_of(m);
-    graph_build(&p->s, &roots);
-    held_find(&p->s, &roots);
-    assert_true(graph_pin(&p->s));
+    shard_pinned(&p->s, m);
     shard_solve(&p->s);
     for (int i = 0; i < 2; i++)
         p->where[i] = NEW_ARRAY(m->scratch, Where, MESH);

@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "passes/shard/solve.h"
+#include "tests/unit/pinned.h"
 #include "tests/unit/unit.h"
 
 /* Programs for which something moves less, and how much more than the least
@@ -179,13 +180,7 @@ static void open_trial(Trial *t, const Devices *on, uint64_t seed)
         fail();
     }
     Module *m = &t->u.m;
-    static PassCtx none;
-    t->s = (Shard){.m = m, .cx = &none, .a = m->scratch};
-    assert_true(shard_rules_read(&t->s, pass_option(m, &none, "shard", "")));
-    Roots roots = roots_of(m);
-    graph_build(&t->s, &roots);
-    held_find(&t->s, &roots);
-    assert_true(graph_pin(&t->s));
+    shard_pinned(&t->s, m);
 }
 
 static void close_trial(Trial *t)

@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "passes/shard/solve.h"
+#include "tests/unit/pinned.h"
 #include "tests/unit/unit.h"
 
 typedef struct Trial {
@@ -66,7 +67,6 @@ typedef void Put(Buf *b, unsigned i);
 
 static void open_trial(Trial *t, Put *put, unsigned readers)
 {
-    static PassCtx none;
     Buf b = {0};
     *t = (Trial){.draws = 1};
     unit_open(&t->u);
@@ -79,12 +79,7 @@ static void open_trial(Trial *t, Put *put, unsigned readers)
         unit_parse(&t->u, "test", arena_strndup(&t->u.arena, b.at, b.n), b.n));
     assert_true(module_verify(m));
     buf_release(&b);
-    t->s = (Shard){.m = m, .cx = &none, .a = m->scratch};
-    assert_true(shard_rules_read(&t->s, pass_option(m, &none, "shard", "")));
-    Roots roots = roots_of(m);
-    graph_build(&t->s, &roots);
-    held_find(&t->s, &roots);
-    assert_true(graph_pin(&t->s));
+    shard_pinned(&t->s, m);
 }
 
 static double looks(Put *put, unsigned readers)
