@@ -54,9 +54,10 @@ static void add_atoms(Plan *p, const Node *body, MeshPart *part)
 /* The mesh axis of the plan that the atom is, or is a factor of. */
 static const MeshPart *part_of(const Plan *p, MeshAxis m)
 {
-    for (uint32_t i = 0; i < p->parts.n; i++)
-        for (uint32_t k = 0; k < p->parts.at[i].natoms; k++)
-            if (p->parts.at[i].atoms[k].id == m.id) return &p->parts.at[i];
+    for (uint32_t i = 0; i < p->parts.n; i++) {
+        const MeshPart *part = &p->parts.at[i];
+        if (mesh_axes_have(part->atoms, part->natoms, m)) return part;
+    }
     return NULL;
 }
 
@@ -69,13 +70,6 @@ const char *mesh_words(const Plan *p, MeshAxis m)
         (long long)p->s->m->mesh.at[m.id].size, (long long)part->size);
 }
 
-static bool has_atom(const MeshAxis *atoms, uint32_t n, MeshAxis m)
-{
-    for (uint32_t i = 0; i < n; i++)
-        if (atoms[i].id == m.id) return true;
-    return false;
-}
-
 /* The atoms of the mesh axis NAME behind others, of which it has none; at most
  * 8. */
 static bool add_atoms_of(Plan *p, Str name, Span at, MeshAxis *atoms,
@@ -84,7 +78,7 @@ static bool add_atoms_of(Plan *p, Str name, Span at, MeshAxis *atoms,
     const MeshPart *part = part_needed(p, name, at);
     if (!part) return false;
     for (uint32_t i = 0; i < part->natoms && *n < 8; i++) {
-        if (has_atom(atoms, *n, part->atoms[i])) {
+        if (mesh_axes_have(atoms, *n, part->atoms[i])) {
             Report *r = sema_error(p->s, DIAG_axis_twice, at,
                                    "the devices of mesh axis '%s' stand here "
                                    "already",

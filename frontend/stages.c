@@ -166,13 +166,6 @@ bool stages_read(Plan *p, const Node *rule, Shard *out)
 
 /* ---------------------------------------------------------- other rules -- */
 
-static bool goes_over(const Shard *x, MeshAxis m)
-{
-    for (uint32_t i = 0; i < x->natoms; i++)
-        if (x->atoms[i].id == m.id) return true;
-    return false;
-}
-
 bool stages_alone(Plan *p)
 {
     const Shard *cut = NULL;
@@ -194,7 +187,8 @@ bool stages_alone(Plan *p)
     for (uint32_t i = 0; cut && i < p->shards.n; i++) {
         const Shard *x = p->shards.at[i];
         const char *mesh = mesh_name(p->s->m, cut->atoms[0]);
-        if (x->pipeline || !goes_over(x, cut->atoms[0])) continue;
+        if (x->pipeline || !mesh_axes_have(x->atoms, x->natoms, cut->atoms[0]))
+            continue;
         Report *r = sema_error(p->s, DIAG_rule_beaten, x->node->span,
                                "'%s' splits over '%s', along which devices "
                                "have stages and no parts",

@@ -134,10 +134,9 @@ void cuda_cupti_free(CudaCupti *t)
     free(t);
 }
 
-void cuda_cupti_about(const CudaCupti *t, char *out, size_t size)
+void cuda_cupti_about(char *out, size_t size)
 {
     uint32_t v = cupti_version();
-    (void)t;
     snprintf(out, size, "CUPTI %" PRIu32 ".%" PRIu32, v / 10000, v / 100 % 100);
 }
 
@@ -172,9 +171,8 @@ TitanStatus cuda_cupti_begin(Cuda *c)
     return TITAN_OK;
 }
 
-void cuda_cupti_end(CudaCupti *t)
+void cuda_cupti_end(void)
 {
-    (void)t;
     cupti_collect(false);
 }
 

@@ -160,7 +160,7 @@ static TitanStatus open_profile(Cuda *c, const TitanEntry *e)
     p->cupti = cuda_cupti_new(why, sizeof why);
     if (!p->cupti || !cuda_cupti_listen(p->cupti, why, sizeof why))
         return by_events(c, e, why);
-    cuda_cupti_about(p->cupti, p->how, sizeof p->how);
+    cuda_cupti_about(p->how, sizeof p->how);
     TitanStatus st = capture(c, e);
     bool heard = cuda_cupti_heard(p->cupti, why, sizeof why);
     if (st != TITAN_OK || heard) return st;
@@ -234,7 +234,7 @@ TitanStatus cuda_profile(TitanDevice *d, const TitanEntry *e)
     CU_TRY(c, cuEventRecord(p->end, c->stream));
     TRY(cuda_wait_event(c, p->end));
     if (p->cupti)
-        cuda_cupti_end(p->cupti);
+        cuda_cupti_end();
     else
         TRY(read_events(c));
     p->steps++;

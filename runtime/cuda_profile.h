@@ -63,6 +63,8 @@ struct CudaProfile {
 
 /* Seconds that the compiler expects; 0: not known. */
 double cuda_predicted(const Cuda *c, const TitanCommand *cmd);
+/* Work a second; 0 of a command that is shorter than the clock's step. */
+double cuda_rate(double work, double seconds);
 /* What a launch took in a step goes to its row. */
 void cuda_profile_count(Cuda *c, const Launch *l);
 /* All steps are over: their times are there. */
@@ -77,7 +79,7 @@ typedef enum CudaPart { PART_own, PART_adds, PART_copies, PART_COUNT } CudaPart;
 CudaCupti *cuda_cupti_new(char *why, size_t size);
 void cuda_cupti_free(CudaCupti *t);
 /* "CUPTI 13.0" */
-void cuda_cupti_about(const CudaCupti *t, char *out, size_t size);
+void cuda_cupti_about(char *out, size_t size);
 /* The nodes of what is captured between are those of launches; false: nothing
  * is heard of them, and WHY has the reason. */
 bool cuda_cupti_listen(CudaCupti *t, char *why, size_t size);
@@ -86,7 +88,7 @@ bool cuda_cupti_heard(CudaCupti *t, char *why, size_t size);
 void cuda_cupti_part(CudaCupti *t, uint32_t launch, CudaPart part);
 /* Around a step, which is over when it ends. */
 TitanStatus cuda_cupti_begin(Cuda *c);
-void cuda_cupti_end(CudaCupti *t);
+void cuda_cupti_end(void);
 /* Whether there is any time of its nodes. */
 bool cuda_cupti_any(const CudaCupti *t);
 /* Up to the next step no GPU is watched. */

@@ -33,8 +33,7 @@ double cuda_predicted(const Cuda *c, const TitanCommand *cmd)
     return m ? work_seconds(m, c->im, cmd) : 0;
 }
 
-/* A command may be shorter than the clock's step. */
-static double rate(double work, double seconds)
+double cuda_rate(double work, double seconds)
 {
     return seconds > 0 ? work / seconds : 0;
 }
@@ -64,9 +63,9 @@ static void print_row(const Cuda *c, const Row *r)
     printf("%-44.44s %-16.16s %6" PRIu64 " %9.3f %5.1f %9.1f %7.0f %7.1f "
            "%5.2f %9.1f %6.2f\n",
            name, line, r->n / p->steps, r->ms / p->steps,
-           100 * r->ms / p->step_ms, each * 1e6, rate(w.bytes, each) / 1e9,
-           rate(w.flops, each) / 1e12, rate(roofline(c, w), each), said * 1e6,
-           rate(said, each));
+           100 * r->ms / p->step_ms, each * 1e6, cuda_rate(w.bytes, each) / 1e9,
+           cuda_rate(w.flops, each) / 1e12, cuda_rate(roofline(c, w), each),
+           said * 1e6, cuda_rate(said, each));
 }
 
 static uint32_t sorted_rows(const Cuda *c, Row *out)
@@ -139,7 +138,8 @@ static void print_classes(const Cuda *c)
         if (n[k] && said[k] > 0)
             printf("%-22s %6" PRIu64 " %9.3f %9.3f %6.2f\n",
                    class_words((TitanClass)k), n[k] / p->steps,
-                   ms[k] / p->steps, said[k] / p->steps, rate(said[k], ms[k]));
+                   ms[k] / p->steps, said[k] / p->steps,
+                   cuda_rate(said[k], ms[k]));
 }
 
 TitanStatus cuda_profile_table(TitanDevice *d)

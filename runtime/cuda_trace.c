@@ -18,12 +18,6 @@ typedef struct Writing {
     double late;
 } Writing;
 
-/* A command may be shorter than the clock's step. */
-static double rate(double work, double seconds)
-{
-    return seconds > 0 ? work / seconds : 0;
-}
-
 static json_t *event(const Writing *w, const char *name, uint32_t row,
                      Interval x)
 {
@@ -41,8 +35,8 @@ static json_t *arguments(const Cuda *c, const Launch *l)
              titan_string(c->im, l->command->file), l->command->line);
     return json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:s}", "source",
                      source, "bytes", w.bytes, "flops", w.flops, "GB_per_s",
-                     rate(w.bytes, s) / 1e9, "TFLOP_per_s",
-                     rate(w.flops, s) / 1e12, "waits", l->waits * 1e3,
+                     cuda_rate(w.bytes, s) / 1e9, "TFLOP_per_s",
+                     cuda_rate(w.flops, s) / 1e12, "waits", l->waits * 1e3,
                      "predicted", cuda_predicted(c, l->command) * 1e6, "class",
                      class_words(w.limit));
 }

@@ -286,7 +286,7 @@ static void step(World *w)
     assert_int_equal(cuda_cupti_begin(&w->c), TITAN_OK);
     assert_int_equal(w->c.cu.cuGraphLaunch(w->exec, w->c.stream), 0);
     assert_int_equal(w->c.cu.cuStreamSynchronize(w->c.stream), 0);
-    cuda_cupti_end(w->p.cupti);
+    cuda_cupti_end();
 }
 
 static void run_world(World *w)
