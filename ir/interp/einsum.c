@@ -24,16 +24,20 @@ static Dual dot_sum(Dot *d, int64_t x, int64_t y)
 {
     Walk *w = &d->inner;
     Dual s = {{.f = 0}, 0};
-    bool round = d->r->o.round;
+    double low = 0;
+    bool round = run_sums_round(d->r);
     for (bool go = walk_start(w); go; go = walk_next(w)) {
         if (walk_at_pad(w)) continue;
         int64_t i = x + w->at[0], j = y + w->at[1];
         double a = d->x->at[i].f, b = d->y->at[j].f;
-        s.v.f += round ? dtype_round(d->acc, a * b) : a * b;
-        if (round) s.v.f = dtype_round(d->acc, s.v.f);
+        if (round)
+            s.v.f = dtype_round(d->acc, s.v.f + dtype_round(d->acc, a * b));
+        else
+            sum_add(&s.v.f, &low, a * b);
         if (d->x->dot) s.d += d->x->dot[i] * b;
         if (d->y->dot) s.d += d->y->dot[j] * a;
     }
+    s.v.f = sum_of(s.v.f, low);
     return s;
 }
 
@@ -82,7 +86,7 @@ static void add_line(const Beside *b, bool narrow, double sums[BESIDE])
 /* N sums, the next along the result's last axis, from offsets X and Y on. */
 static void sums_beside(Dot *d, const int64_t from[2], int64_t n, double *sums)
 {
-    bool narrow = d->r->o.round && d->acc == DT_f32;
+    bool narrow = run_sums_round(d->r) && d->acc == DT_f32;
     Beside b = {.n = n, .products = walk_line(&d->inner)};
     for (uint32_t i = 0; i < 2; i++) {
         b.over[i] = walk_last(&d->outer, i);
@@ -107,7 +111,8 @@ static void device_beside(Dot *d, int64_t x, int64_t y, DType to, Cell *out)
             double sums[BESIDE] = {0};
             sums_beside(d, from, n, sums);
             for (int64_t k = 0; k < n; k++)
-                (out++)->f = run_round(d->r, to, sums[k]);
+                (out++)->f =
+                    run_round(d->r, to, run_round(d->r, d->acc, sums[k]));
         }
 }
 
@@ -120,14 +125,16 @@ static void device_alone(Dot *d, int64_t x, int64_t y, DType to, Val *out,
     Walk *w = &d->outer;
     for (bool go = walk_start(w); go; go = walk_next(w), k++) {
         Dual s = dot_sum(d, x + w->at[0], y + w->at[1]);
-        out->at[k].f = run_round(d->r, to, s.v.f);
+        out->at[k].f = run_round(d->r, to, run_round(d->r, d->acc, s.v.f));
         if (out->dot) out->dot[k] = s.d;
     }
 }
 
 static bool fits_beside(const Dot *d, const Val *out)
 {
-    bool sums = !d->r->o.round || d->acc == DT_f32 || d->acc == DT_f64;
+    bool sums = run_sums_round(d->r)
+                    ? d->acc == DT_f32 || d->acc == DT_f64
+                    : d->acc != DT_f64; /* which lose nothing */
     return sums && !out->dot && !d->inner.pads;
 }
 

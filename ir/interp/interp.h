@@ -25,6 +25,8 @@ typedef struct Tensor {
 
 typedef struct InterpOpts {
     bool round;      /* round each value to its dtype */
+    bool once;       /* ... but a sum at its end alone: none is a judge of others
+                        whose own order takes as much from it as theirs */
     uint64_t limit;  /* scalar operations before giving up; 0: no limit */
     uint64_t order;  /* kernel view: seed of the order among ready launches */
     double jitter;   /* global view: each float that is computed, not moved, is

@@ -2,8 +2,9 @@
  * reduce.c: the ops `reduce` and `cumsum`.
  *
  * Elements are taken in increasing logical index of the reduced axes.  A Sum
- * is one running result: its value in `acc`, its tangent, and for extrema how
- * many elements share them, since they share the derivative.
+ * is one running result: its value in `acc`, its tangent, what roundings have
+ * taken from it where they are no part of its meaning, and for extrema how many
+ * elements share them, since they share the derivative.
  */
 #include <math.h>
 
@@ -20,7 +21,7 @@ typedef struct Fold {
 
 typedef struct Sum {
     Cell v;
-    double d;
+    double d, low; /* low: what additions have lost */
     int64_t count; /* elements equal to the extremum; 0: none seen */
 } Sum;
 
@@ -41,7 +42,7 @@ static Fold fold_of(const Frame *f, const Inst *in, Kind kind)
 
 static Sum fold_start(const Fold *f)
 {
-    Sum s = {{0}, 0, 0};
+    Sum s = {{0}, 0, 0, 0};
     if (f->kind != KIND_prod) return s;
     if (f->floats)
         s.v.f = 1;
@@ -66,7 +67,7 @@ static void add_extreme(const Fold *f, Sum *s, Cell x, double d)
         same = a == b;
     }
     if (!s->count || more) {
-        *s = (Sum){x, d, 1};
+        *s = (Sum){x, d, 0, 1};
     } else if (same) {
         s->count++;
         s->d += d;
@@ -75,7 +76,10 @@ static void add_extreme(const Fold *f, Sum *s, Cell x, double d)
 
 static void add_float(const Fold *f, Sum *s, double x, double d)
 {
-    if (f->kind == KIND_sum) {
+    if (f->kind == KIND_sum && !run_sums_round(f->r)) {
+        sum_add(&s->v.f, &s->low, x);
+        s->d += d;
+    } else if (f->kind == KIND_sum) {
         s->v.f += x;
         s->d += d;
     } else {
@@ -108,6 +112,8 @@ static void fold_store(const Fold *f, const Sum *s, Val *out, int64_t at)
     bool shared = f->kind == KIND_max || f->kind == KIND_min;
     bool none = f->kind == KIND_max && !s->count;
     Cell sum = none ? cell_neutral(f->acc, true) : s->v;
+    if (f->floats && f->kind == KIND_sum)
+        sum.f = run_round(f->r, f->acc, sum_of(sum.f, s->low));
     double d = shared && s->count > 1 ? s->d / (double)s->count : s->d;
     DType to = type_dtype(f->r->m, out->type);
     Dual v = cast_value(to, f->acc, f->r->o.round, (Dual){sum, d});

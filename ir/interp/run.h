@@ -267,4 +267,26 @@ void places_results(Frame *f, Val *results);
 /* Lays out the arguments of an entry, runs it and reads its results. */
 void run_kernel_fn(Run *r, const Fn *fn, const Val *args, Val *results);
 
+/* Whether sums are rounded with every element that they take in. */
+static inline bool run_sums_round(const Run *r)
+{
+    return r->o.round && !r->o.once;
+}
+
+/* HIGH + LOW takes in X; LOW is what additions have lost (Knuth, TAOCP
+ * 2, 4.2.2, theorem B).  So a sum in f64 is judged by one that does not lean on
+ * its order. */
+static inline void sum_add(double *high, double *low, double x)
+{
+    double sum = *high + x, part = sum - *high;
+    *low += (*high - (sum - part)) + (x - part);
+    *high = sum;
+}
+
+/* What came of it; infinities and what is no number have lost nothing. */
+static inline double sum_of(double high, double low)
+{
+    return low - low == 0 ? high + low : high;
+}
+
 #endif

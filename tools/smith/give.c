@@ -192,7 +192,7 @@ static bool gave_up(const Diag *d)
 static bool interpret(Gift *g)
 {
     Module *m = &g->asked.m;
-    InterpOpts o = {.round = true, .limit = MOST_OPS};
+    InterpOpts o = {.round = true, .once = true, .limit = MOST_OPS};
     g->unit = fmin(program_unit(m, unit_entry(&g->asked)), dtype_unit(DT_f32));
     if (!run_passes(g, &g->asked, "once")) return false;
     g->fn = entry_step(m);
