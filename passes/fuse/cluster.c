@@ -480,6 +480,32 @@ static void merge_again(Graph *g, uint32_t node)
         merge_pair(g, x->cluster, user->cluster);
 }
 
+/* Parts that are places in something else: nobody makes them where the whole
+ * would lie, so each would be copied. */
+static bool has_places(const Graph *g, uint32_t node)
+{
+    const Node *x = &g->nodes[node];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < x->nargs; i++)
+        n += is_place_only(g, x->args[i]);
+    return n > 1;
+}
+
+/* A little that lies in several places is read there by the loop that asks for
+ * it: a launch for each would take longer than the loop. */
+static void merge_places(Graph *g, uint32_t node)
+{
+    enum { LITTLE = 65536 }; /* bytes */
+    const Node *x = &g->nodes[node];
+    Op op = (Op)node_inst(g, node)->op;
+    if ((op != OP_concat && op != OP_stack) || x->nusers != 1 || x->result ||
+        g->nodes[x->users[0]].kind != NODE_loop ||
+        type_bytes(g->fx->m, node_type(g, node)) > LITTLE ||
+        !has_places(g, node))
+        return;
+    merge_pair(g, x->cluster, g->nodes[x->users[0]].cluster);
+}
+
 bool fuse_join(Graph *g, const uint32_t *clusters, uint32_t n, NodeKind kind)
 {
     Nodes nodes = {0};
@@ -543,6 +569,8 @@ void fuse_cluster(Graph *g)
         if (g->nodes[i].kind == NODE_loop) merge_products(g, i);
     for (uint32_t i = 0; i < g->n; i++)
         if (g->nodes[i].kind == NODE_loop) merge_again(g, i);
+    for (uint32_t i = 0; i < g->n; i++)
+        if (g->nodes[i].kind == NODE_free) merge_places(g, i);
     g->numbers_apart = true;
     merge_all(g);
     g->numbers_apart = false;
