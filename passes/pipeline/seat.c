@@ -14,6 +14,7 @@
  *
  * In the update, numbers that stages do not share are sent to all of them:
  * norms and rates are scalars.  So are sums along layers, of one number each.
+ * The pass `bundle` makes few messages of these.
  */
 #include "cut.h"
 

@@ -9,7 +9,8 @@ from small import apart, build, command, rows
 
 small.PLANS = f"{small.SOURCE}/tests/ranks/Inputs/pipelines.tt"
 small.SIZES = "batch=8 seq=8 embed=8 kv=2 rep=2 hd=4 ff=16 vocab=256 layer=4 warmup=2".split()
-EXACT = "gpipe 1f1b interleaved looped zero zbv dualpipev listed uneven tight".split()
+EXACT = "gpipe 1f1b interleaved looped zero zbv dualpipev listed uneven tight three four".split()
+MORE = {"three": 3, "four": 4}
 BESIDE = {"dp_pp": 4, "pp_fsdp_tp": 8, "pp_fsdp_cp_tp": 16}
 TIED = ("-D", "tied=1")
 
@@ -50,9 +51,10 @@ def started(plan, n, mpi):
 shutil.copy(f"{small.SOURCE}/tests/ranks/Inputs/listed.csv", "listed.csv")
 mpi = "mpi" in sys.argv
 one = plain()
-for plan in EXACT if not mpi else ("1f1b", "dualpipev"):
+for plan in EXACT if not mpi else ("1f1b", "dualpipev", "three"):
     build(f"pp_{plan}", 5)
-    got = started(f"pp_{plan}", 2, mpi) if mpi or plan in ("gpipe", "zbv") else run(f"pp_{plan}", command(f"pp_{plan}"), plan)
+    ways = mpi or plan in ("gpipe", "zbv", "three")
+    got = started(f"pp_{plan}", MORE.get(plan, 2), mpi) if ways else run(f"pp_{plan}", command(f"pp_{plan}"), plan)
     assert same(got, one), plan
     print(plan, "has the bits of the plain step")
 for plan, n in BESIDE.items():
