@@ -1,14 +1,9 @@
 /*
  * plan.c: plans, as far as they can be checked before they are applied.
  *
- * The rules of `shard` are tried on the tensors that there are: parameters
- * with their gradients and updates, states, what repeats carry, and every
- * other value of the step.  In each tensor a mesh axis goes to the first axis
- * that asks for it, in the order of the rules; a rule that never gets anything
- * is an error.  A mesh axis that does not divide what it gets leaves the last
- * devices less than the others: an error where that were nothing, unless the
- * rule is for what is kept alone (parameters, gradients, states, updates), and
- * of a batch, of which devices have whole rows of one number.
+ * The rules of `shard` are tried (take.c) on the tensors that there are:
+ * parameters with their gradients and updates, states, what repeats carry, and
+ * every other value of the step.  A rule that never gets anything is an error.
  */
 #include "plan.h"
 
@@ -51,8 +46,7 @@ static void add_atoms(Plan *p, const Node *body, MeshPart *part)
     }
 }
 
-/* The mesh axis of the plan that the atom is, or is a factor of. */
-static const MeshPart *part_of(const Plan *p, MeshAxis m)
+const MeshPart *mesh_part(const Plan *p, MeshAxis m)
 {
     for (uint32_t i = 0; i < p->parts.n; i++) {
         const MeshPart *part = &p->parts.at[i];
@@ -61,9 +55,15 @@ static const MeshPart *part_of(const Plan *p, MeshAxis m)
     return NULL;
 }
 
+const char *mesh_plain(const Plan *p, MeshAxis m)
+{
+    const MeshPart *part = mesh_part(p, m);
+    return part ? STR(p->s, part->name) : mesh_name(p->s->m, m);
+}
+
 const char *mesh_words(const Plan *p, MeshAxis m)
 {
-    const MeshPart *part = part_of(p, m);
+    const MeshPart *part = mesh_part(p, m);
     if (!part || part->natoms == 1) return mesh_name(p->s->m, m);
     return arena_printf(
         p->s->m->arena, "%s (%lld of %lld)", STR(p->s, part->name),
@@ -331,204 +331,19 @@ static bool read_shard(Plan *p, const Node *rule)
         AxisList l = {.n = 0};
         const Node *t = rule->rule.subject.at[i];
         if (!axes_of_term(p->s, t, &l)) return false;
-        out->product |= l.n > 1;
+        uint32_t first = out->naxes;
         for (uint32_t k = 0; k < l.n && out->naxes < 16; k++) {
             out->axis_at[out->naxes] = t->span;
             out->axes[out->naxes++] = l.at[k];
         }
+        if (out->naxes > first)
+            out->products[out->nproducts++] =
+                (Product){first, out->naxes - first};
     }
     vec_push(p->s->a, &p->shards, out);
     return stages_read(p, rule, out) && order_read(p, rule, out) &&
            rule_roles(p, rule, &out->roles) && paths_fit(p, out) &&
            each_read(p, rule, out) && entries_read(p, rule, out);
-}
-
-/* A mesh axis that the shard wanted and another one had taken. */
-static void note_loss(Shard *x, const Shard *winner, Axis to, MeshAxis m,
-                      const char *tensor)
-{
-    x->beaten_by = x->beaten_by ? x->beaten_by : winner;
-    if (x->beaten_by != winner) return;
-    x->beaten_axis = to;
-    x->beaten_mesh = m;
-    for (uint32_t i = 0; i < x->nbeaten && i < 4; i++)
-        if (strcmp(x->beaten_in[i], tensor) == 0) return;
-    if (x->nbeaten < 4) x->beaten_in[x->nbeaten] = tensor;
-    x->nbeaten++;
-}
-
-/* The size of an axis, what the mesh axes before leave of it, and how many
- * parts of that a device has. */
-typedef struct Left {
-    int64_t size;
-    AxisShare of;
-    int64_t each;
-} Left;
-
-/* Behind what other mesh axes have taken, but for factors of EXCEPT. */
-static Left left_of(const Plan *p, const Shard *x, Axis a, const Splittee *t,
-                    const Taken *taken, const MeshPart *except)
-{
-    int64_t size = type_size(p->s->m, t->type, a);
-    Left left = {size, {size, size}, x->zigzag ? 2 : 1};
-    for (uint32_t i = 0; i < taken->n; i++) {
-        const TakenRow *row = &taken->at[i];
-        if (row->axis.id != a.id) continue;
-        if (except && part_of(p, row->mesh) == except) continue;
-        left.of = axis_share_cut(left.of, p->s->m->mesh.at[row->mesh.id].size);
-        if (row->by->zigzag) left.each = 2;
-    }
-    return left;
-}
-
-static bool is_batch(const Plan *p, Axis a)
-{
-    Str batch = option_get(p->s->m, "batch_axis");
-    return batch.id && strcmp(STR(p->s, batch), axis_name(p->s->m, a)) == 0;
-}
-
-/* Devices may have parts of different sizes. */
-static bool may_be_uneven(const Plan *p, const Shard *x, Axis a, Left left,
-                          int64_t parts)
-{
-    if (left.each > 1 || is_batch(p, a)) return false;
-    return axis_share_cut(left.of, parts).last > 0 ||
-           !(x->roles & ~(unsigned)ON_kept);
-}
-
-/* The axes of a product that the tensor has, as one. */
-static Left product_of(Plan *p, const Shard *x, const Splittee *t,
-                       const char **name)
-{
-    const char *text = "";
-    int64_t size = 1;
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < x->naxes; i++) {
-        if (!type_axis(p->s->m, t->type, x->axes[i])) continue;
-        size = times(size, type_size(p->s->m, t->type, x->axes[i]));
-        text = arena_printf(p->s->a, "%s%s%s", text, n++ ? " " : "",
-                            axis_name(p->s->m, x->axes[i]));
-    }
-    *name = n > 1 ? arena_printf(p->s->a, "(%s)", text) : text;
-    return (Left){size, {size, size}, x->zigzag ? 2 : 1};
-}
-
-static void note_sizes(Plan *p, Report *r, const Shard *x, uint32_t axis)
-{
-    uint32_t first = x->product ? 0 : axis;
-    uint32_t last = x->product ? x->naxes - 1 : axis;
-    for (uint32_t i = first; i <= last; i++) {
-        Sema *s = p->s;
-        const char *name = axis_name(s->m, x->axes[i]);
-        ConfigValue *c = config_find(s, s->main, module_str(s->m, name));
-        if (c && c->overridden)
-            report_note(r, (Span){0}, "'%s' is set by -D %s=%lld", name, name,
-                        (long long)c->value.number);
-        else if (c)
-            report_note(r, c->at, "'%s' is set here", name);
-    }
-}
-
-/* Those of a mesh: of large axes the others would take too long to find. */
-static void help_divisors(Report *r, int64_t most)
-{
-    enum { MOST_DEVICES = 1 << 20 };
-    Buf b = {0};
-    int64_t last = most < MOST_DEVICES ? most : MOST_DEVICES;
-    for (int64_t d = 1, n = 0; d <= last && n < 24; d++) {
-        if (most % d) continue;
-        buf_printf(&b, "%s%lld", n++ ? ", " : "", (long long)d);
-    }
-    report_help(r, "divisors of %lld: %s", (long long)most, b.at);
-    buf_release(&b);
-}
-
-/* MESH, or what it is a factor of, does not divide the axis. */
-static bool not_divisible(Plan *p, const Shard *x, uint32_t axis, MeshAxis m,
-                          const Splittee *t, const Taken *taken)
-{
-    Sema *s = p->s;
-    const MeshPart *part = part_of(p, m);
-    int64_t parts = part ? part->size : s->m->mesh.at[m.id].size;
-    const char *name = axis_name(s->m, x->axes[axis]);
-    Left left = x->product ? product_of(p, x, t, &name)
-                           : left_of(p, x, x->axes[axis], t, taken, part);
-    const char *rest = "";
-    if (left.of.first != left.size)
-        rest = arena_printf(s->a, ", of which other mesh axes leave %lld",
-                            (long long)left.of.first);
-    Report *r =
-        sema_error(s, DIAG_not_divisible, x->axis_at[axis],
-                   "mesh axis '%s' (%lld) does not divide axis '%s' (%lld%s)",
-                   part ? STR(s, part->name) : mesh_name(s->m, m),
-                   (long long)parts, name, (long long)left.size, rest);
-    AxisShare share = axis_share_cut(left.of, parts);
-    if (left.each == 1 && !is_batch(p, x->axes[axis]) && share.first > 1 &&
-        share.last <= 0 && !x->product)
-        report_note(r, (Span){0},
-                    "a part is %lld, rounded up, so the last device would "
-                    "have none",
-                    (long long)share.first);
-    if (left.each > 1)
-        report_note(r, (Span){0},
-                    "in zigzag order a device has two parts, one from either "
-                    "end");
-    note_sizes(p, r, x, axis);
-    help_divisors(r, left.of.first / left.each);
-    return false;
-}
-
-static bool try_axis(Plan *p, Shard *x, const Splittee *t, uint32_t axis,
-                     uint32_t atom, Taken *taken)
-{
-    MeshAxis m = x->atoms[atom];
-    Axis a = x->axes[axis];
-    int64_t parts = p->s->m->mesh.at[m.id].size;
-    x->seen = true;
-    for (uint32_t i = 0; i < taken->n; i++) {
-        if (taken->at[i].mesh.id != m.id) continue;
-        if (taken->at[i].by != x)
-            note_loss(x, taken->at[i].by, taken->at[i].axis, m, t->name);
-        return true;
-    }
-    Left left = left_of(p, x, a, t, taken, NULL);
-    bool divides = left.of.first == left.of.last &&
-                   left.of.first % times(left.each, parts) == 0;
-    if (!divides && x->product && axis + 1 < x->naxes) return true;
-    if (!divides && !may_be_uneven(p, x, a, left, parts))
-        return not_divisible(p, x, axis, m, t, taken);
-    x->used = true;
-    if (taken->n == 32) return true;
-    taken->at[taken->n].mesh = m;
-    taken->at[taken->n].axis = a;
-    taken->at[taken->n++].by = x;
-    return true;
-}
-
-bool shard_applies(Plan *p, const Shard *x, const Splittee *t)
-{
-    if (!(x->roles & t->role) || x->pipeline) return false;
-    if (!entry_applies(x, t->entry)) return false;
-    if (!x->in) return true;
-    if (!t->mem) return false; /* what is computed follows the parameters */
-    for (uint32_t k = 0; k < x->in->terms.n; k++)
-        if (path_matches(p->s, STR(p->s, x->in->terms.at[k]->name), t->mem))
-            return true;
-    return false;
-}
-
-bool shard_take(Plan *p, const Splittee *t, Taken *taken)
-{
-    for (uint32_t i = 0; i < p->shards.n; i++) {
-        Shard *x = p->shards.at[i];
-        if (!shard_applies(p, x, t)) continue;
-        for (uint32_t m = 0; m < x->natoms; m++)
-            for (uint32_t a = 0; a < x->naxes; a++)
-                if (type_axis(p->s->m, t->type, x->axes[a]) &&
-                    !try_axis(p, x, t, a, m, taken))
-                    return false;
-    }
-    return true;
 }
 
 static bool shard_tensor(Plan *p, const Splittee *t)

@@ -27,6 +27,20 @@ typedef struct MeshPart {
 /* When parameters are gathered and gradients reduced. */
 typedef enum Each { EACH_usual, EACH_step, EACH_microbatch } Each;
 
+/* Axes of a rule that share mesh axes, (a b): what does not divide a goes to b.
+ * A lone axis is one, too. */
+typedef struct Product {
+    uint32_t first, n; /* of the rule's axes */
+} Product;
+
+/* A mesh axis that a rule gives to an axis of a product, and a tensor that has
+ * another axis of it. */
+typedef struct Elsewhere {
+    const char *tensor; /* NULL: there is none such */
+    MeshAxis mesh;
+    Axis has, lacks;
+} Elsewhere;
+
 typedef struct Shard Shard;
 struct Shard {
     const Node *node;
@@ -35,16 +49,18 @@ struct Shard {
     unsigned roles;
     Each each;
     bool pipeline;
-    bool product;   /* (a b): what does not divide a goes to b */
     bool zigzag;    /* a part from either end on each device */
     double bound;   /* of rows that choose a part, in even shares; 0: none */
     int64_t chunks; /* in which parts go from device to device; 0: not said */
     Axis axes[16];
     Span axis_at[16];
     uint32_t naxes;
+    Product products[16];
+    uint32_t nproducts;
     MeshAxis atoms[8];
     uint32_t natoms;
-    bool seen, used;
+    bool used;
+    Elsewhere elsewhere;    /* the first */
     const Shard *beaten_by; /* the first that took what this one wanted */
     Axis beaten_axis;
     MeshAxis beaten_mesh;
@@ -82,6 +98,13 @@ typedef struct Plan {
     PlanDtype param, state, grad, residual, computed;
 } Plan;
 
+/* Axes that a tensor is taken to have besides its own. */
+typedef struct Besides {
+    const Axis *at;
+    uint32_t n;
+    const struct Besides *next;
+} Besides;
+
 /* A tensor of the step, on which the rules are tried. */
 typedef struct Splittee {
     Type type;
@@ -90,6 +113,7 @@ typedef struct Splittee {
     const char *entry; /* that computes it; NULL: of all */
     const char *name;
     const char *in; /* of a value: the function that computes it */
+    const Besides *besides;
 } Splittee;
 
 /* What the mesh axes of a tensor have gone to. */
@@ -108,13 +132,19 @@ typedef struct Taken {
 const Clause *rule_clause(const Node *rule, ClauseKind kind);
 /* The roles of its clause `for`; all, without one. */
 bool rule_roles(Plan *p, const Node *rule, unsigned *roles);
-/* Whether the rule is for tensors of this role and place. */
-bool shard_applies(Plan *p, const Shard *x, const Splittee *t);
+/* The mesh axis of the plan that the atom is, or is a factor of; NULL: of none.
+ */
+const MeshPart *mesh_part(const Plan *p, MeshAxis m);
 /* "tp", or of a factor of it "tp (2 of 4)". */
 const char *mesh_words(const Plan *p, MeshAxis m);
+/* "tp" of either. */
+const char *mesh_plain(const Plan *p, MeshAxis m);
+/* take.c: whether the rule is for tensors of this role and place. */
+bool shard_applies(Plan *p, const Shard *x, const Splittee *t);
 /* Which mesh axes of the tensor go to which of its axes, by all rules. */
 bool shard_take(Plan *p, const Splittee *t, Taken *taken);
-/* Notes which rules have split the tensor, when --why asks for it. */
+
+/* why.c: notes which rules have split the tensor, when --why asks for it. */
 void why_tensor(Plan *p, const Splittee *t, const Taken *taken);
 
 /* order.c: in which order a rule deals out the parts of an axis, and how many

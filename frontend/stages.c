@@ -91,7 +91,7 @@ static bool axes_repeated(Plan *p, const Node *rule, const Shard *x)
     if (x->natoms != 1)
         return refuse(p, over->span, layers_help,
                       "stages go over one mesh axis");
-    return !x->product ||
+    return x->nproducts == x->naxes ||
            refuse(p, rule->span, "name them one by one: shard a, b over pp",
                   "a product of axes is no repeat");
 }

@@ -61,10 +61,30 @@ static void report_beaten(Plan *p, const Shard *x)
     buf_release(&b);
 }
 
+/* Of a product the axes that tensors have get nothing. */
+static void report_elsewhere(Plan *p, const Shard *x)
+{
+    Sema *s = p->s;
+    const Elsewhere *e = &x->elsewhere;
+    const char *has = axis_name(s->m, e->has);
+    const char *mesh = mesh_words(p, e->mesh);
+    Report *r = sema_error(s, DIAG_rule_unused, x->node->span,
+                           "rule shards nothing: of the product '%s' takes "
+                           "'%s', and no %s that the rule is for has it",
+                           axis_name(s->m, e->lacks), mesh, roles_text(p, x));
+    report_note(r, (Span){0}, "'%s' has '%s' alone", e->tensor, has);
+    report_help(r, "to split that, write shard %s over %s", has,
+                mesh_plain(p, e->mesh));
+}
+
 /* Axes of what the rule is for, and what those of all are. */
 static void report_unused(Plan *p, const Shard *x)
 {
     Sema *s = p->s;
+    if (x->elsewhere.tensor) {
+        report_elsewhere(p, x);
+        return;
+    }
     Report *r = sema_error(s, DIAG_rule_unused, x->node->span,
                            "rule shards nothing: no %s has axis '%s'",
                            roles_text(p, x), axes_str(s->m, x->axes, x->naxes));

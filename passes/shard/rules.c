@@ -9,7 +9,9 @@
  *     embed over dp each microbatch for param, grad, state
  *
  * They apply in order: in each tensor a mesh axis goes to the first axis that
- * asks for it.  Of a product an axis gets what divides it, the next the rest.
+ * asks for it.  Of a product an axis gets what divides it, the next the rest; a
+ * tensor without some of its axes has of the others the parts that it would
+ * have with all of them, so it lies as those lie that it meets.
  * Where a mesh axis does not divide what is left of an axis, the last devices
  * have less than the others: some of it, or, of what a rule names by a role
  * that is kept, perhaps nothing.  Head and tail divide.
@@ -123,6 +125,7 @@ static bool subject(Text *t, ShardRule *r)
 {
     do {
         bool product = *next(t) == '(';
+        Product p = {.first = r->axes.n};
         if (product) next(t);
         do {
             if (!add_axis(t, r)) return false;
@@ -130,7 +133,8 @@ static bool subject(Text *t, ShardRule *r)
         } while (product && !is(t, ")") && *t->word);
         if (product && !is(t, ")")) return fail(t, "')'");
         if (product) next(t);
-        r->product |= product;
+        p.n = r->axes.n - p.first;
+        vec_push(t->s->a, &r->products, p);
     } while (is(t, ","));
     return true;
 }
@@ -345,9 +349,13 @@ static bool is_zig_with(const Shard *s, const Where *out, MeshAxis m, Axis a)
     return zig;
 }
 
+/* Whether a product had a say about a mesh axis: others of its rule then have
+ * none. */
+typedef enum Asked { ASKED_none, ASKED_settled, ASKED_refused } Asked;
+
 /* LEFT: what the mesh axes before it leave of the axis. */
-static bool refuse(Shard *s, MeshAxis m, const TypeAxis *a, AxisShare left,
-                   bool zig)
+static Asked refuse(Shard *s, MeshAxis m, const TypeAxis *a, AxisShare left,
+                    bool zig)
 {
     const char *of = "";
     int64_t size = mesh_length(s, m);
@@ -365,7 +373,7 @@ static bool refuse(Shard *s, MeshAxis m, const TypeAxis *a, AxisShare left,
         report_note(r, (Span){0},
                     "parts of %lld would leave nothing for the last device",
                     (long long)axis_share_cut(left, mesh_length(s, m)).first);
-    return false;
+    return ASKED_refused;
 }
 
 /* The rule may cut what is left of an axis for this tensor. */
@@ -376,40 +384,107 @@ static bool may_cut(const Shard *s, const ShardRule *r, const Ruled *t,
     return kept || axis_share_cut(left, mesh_length(s, m)).last > 0;
 }
 
-/* The first axis of the rule that the tensor has gets the mesh axis. */
+/* Whether the tensor has the axis, and as much of it as it has. */
+static bool axis_of_tensor(const Shard *s, const Ruled *t, Axis a,
+                           TypeAxis *out)
+{
+    const TypeAxis *own = type_axis(s->m, t->type, a);
+    *out = own ? *own : (TypeAxis){.axis = a};
+    int64_t known = s->m->axes.at[a.id].size;
+    for (const Besides *b = t->besides; b && !out->size; b = b->next)
+        for (uint32_t i = 0; i < b->n; i++)
+            if (b->at[i].id == a.id) out->size = known > 0 ? known : 1;
+    return out->size > 0;
+}
+
+static uint32_t axes_had(const Shard *s, const Ruled *t, const Axis *at,
+                         uint32_t n)
+{
+    TypeAxis a;
+    uint32_t had = 0;
+    for (uint32_t i = 0; i < n; i++)
+        had += axis_of_tensor(s, t, at[i], &a);
+    return had;
+}
+
+static bool place_by(Shard *s, const Ruled *t, const ShardRule *last,
+                     Where *out);
+
+/* Where the mesh axis would be if the tensor had all axes of the product;
+ * WHERE_none: at none of them. */
+static Where home(Shard *s, const ShardRule *r, const Product *p,
+                  const Ruled *t, MeshAxis m)
+{
+    Besides all = {r->axes.at + p->first, p->n, t->besides};
+    Ruled whole = *t;
+    whole.strict = false;
+    whole.besides = &all;
+    Where *out = NEW_ARRAY(s->a, Where, s->m->mesh.n);
+    place_by(s, &whole, r, out);
+    for (uint32_t i = 0; i < p->n; i++)
+        if (out[m.id] == where_axis(all.at[i])) return out[m.id];
+    return WHERE_none;
+}
+
+/* The first axis of the product that it divides, or the last, gets the mesh
+ * axis; of those that the tensor has not all, the one that is its home. */
+static Asked place_in(Shard *s, const ShardRule *r, const Product *p,
+                      const Ruled *t, MeshAxis m, Where *out)
+{
+    const Axis *axes = r->axes.at + p->first;
+    uint32_t had = axes_had(s, t, axes, p->n);
+    bool some = had > 0 && had < p->n;
+    Where at = some ? home(s, r, p, t, m) : WHERE_none;
+    for (uint32_t i = 0; i < p->n; i++) {
+        TypeAxis a;
+        bool only = at == where_axis(axes[i]);
+        if (!axis_of_tensor(s, t, axes[i], &a) || (at != WHERE_none && !only))
+            continue;
+        AxisShare left = share_left(s, out, &a);
+        bool zig = is_zig_with(s, out, m, a.axis);
+        int64_t need = mesh_length(s, m) * (zig ? 2 : 1);
+        bool divides = left.first == left.last && left.first % need == 0;
+        if (!divides && !only && i + 1 < p->n) continue;
+        if (!divides && (zig || !may_cut(s, r, t, left, m)))
+            return t->strict ? refuse(s, m, &a, left, zig) : ASKED_settled;
+        out[m.id] = where_axis(a.axis);
+        return ASKED_settled;
+    }
+    return ASKED_none;
+}
+
+/* The first product of the rule that asks for the mesh axis; false: an error
+ * was reported. */
 static bool place_one(Shard *s, const ShardRule *r, const Ruled *t, MeshAxis m,
                       Where *out)
 {
-    for (uint32_t i = 0; i < r->axes.n; i++) {
-        const TypeAxis *a = type_axis(s->m, t->type, r->axes.at[i]);
-        if (!a) continue;
-        AxisShare left = share_left(s, out, a);
-        bool zig = is_zig_with(s, out, m, a->axis);
-        int64_t need = mesh_length(s, m) * (zig ? 2 : 1);
-        bool divides = left.first == left.last && left.first % need == 0;
-        if (!divides && r->product && i + 1 < r->axes.n) continue;
-        if (!divides && (zig || !may_cut(s, r, t, left, m)))
-            return !t->strict || refuse(s, m, a, left, zig);
-        out[m.id] = where_axis(a->axis);
-        return true;
+    Asked asked = ASKED_none;
+    for (uint32_t i = 0; i < r->products.n && asked == ASKED_none; i++)
+        asked = place_in(s, r, &r->products.at[i], t, m, out);
+    return asked != ASKED_refused;
+}
+
+/* By the rules up to LAST; NULL: by all. */
+static bool place_by(Shard *s, const Ruled *t, const ShardRule *last,
+                     Where *out)
+{
+    for (uint32_t i = 0; i < s->m->mesh.n; i++)
+        out[i] = WHERE_none;
+    for (uint32_t i = 0; i < s->rules.at.n; i++) {
+        const ShardRule *r = &s->rules.at.at[i];
+        for (uint32_t k = 0; applies(s, r, t) && k < r->mesh.n; k++) {
+            MeshAxis m = r->mesh.at[k];
+            if (out[m.id] != WHERE_none || mesh_length(s, m) == 1) continue;
+            if (!place_one(s, r, t, m, out)) return false;
+        }
+        if (r == last) break;
     }
     return true;
 }
 
 bool rules_place(Shard *s, const Ruled *t, Where *out)
 {
-    for (uint32_t i = 0; i < s->m->mesh.n; i++)
-        out[i] = WHERE_none;
-    for (uint32_t i = 0; i < s->rules.at.n; i++) {
-        const ShardRule *r = &s->rules.at.at[i];
-        if (!applies(s, r, t)) continue;
-        for (uint32_t k = 0; k < r->mesh.n; k++) {
-            MeshAxis m = r->mesh.at[k];
-            if (out[m.id] != WHERE_none || mesh_length(s, m) == 1) continue;
-            if (!place_one(s, r, t, m, out)) return false;
-        }
-    }
-    return true;
+    return place_by(s, t, NULL, out);
 }
 
 uint64_t rules_hold(const Shard *s, const Ruled *t)

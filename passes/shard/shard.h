@@ -68,16 +68,22 @@ enum {
 /* When parameters that lie in parts are gathered, and gradients reduced. */
 typedef enum Each { EACH_usual, EACH_step, EACH_microbatch } Each;
 
+/* Axes of a rule that share mesh axes, (a b): what does not divide a goes to b.
+ * A lone axis is one, too. */
+typedef struct Product {
+    uint32_t first, n; /* of the rule's axes */
+} Product;
+
 /* shard AXES over MESH [order zigzag] [bound N] [each step] [for ROLES]
  * [in PATHS] [of ENTRIES] */
 typedef struct ShardRule {
     VEC(Axis) axes;
+    VEC(Product) products;
     VEC(MeshAxis) mesh;
     VEC(const char *) paths;
     VEC(const char *) entries; /* or groups of them; none: for all */
     unsigned roles;
     Each each;
-    bool product; /* (a b): what does not divide a goes to b */
     bool zig;     /* a part from either end */
     double bound; /* of rows that choose a part, in even shares; 0: none */
 } ShardRule;
@@ -223,6 +229,12 @@ static inline bool is_named(const Shard *s, MeshAxis m, Axis a)
 
 /* rules.c: reads the option `shard`; false: an error was reported. */
 bool shard_rules_read(Shard *s, const char *text);
+/* Axes that a tensor is taken to have besides its own. */
+typedef struct Besides {
+    const Axis *at;
+    uint32_t n;
+    const struct Besides *next;
+} Besides;
 /* A tensor, as the rules see it. */
 typedef struct Ruled {
     Type type;
@@ -230,6 +242,7 @@ typedef struct Ruled {
     const char *path;  /* of its slot; or empty */
     const char *entry; /* that computes it; NULL: parameters, states */
     bool strict;       /* a mesh axis that cannot split it is an error */
+    const Besides *besides;
 } Ruled;
 /* Where each mesh axis is; false: an error was reported. */
 bool rules_place(Shard *s, const Ruled *t, Where *out);
