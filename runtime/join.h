@@ -21,6 +21,8 @@ typedef struct World {
 
 /* False: no launcher, or it has started one process. */
 bool world_read(World *out);
+/* When it is true: the variables of which rank this is, and of how many. */
+void world_told(const char **rank, const char **ranks);
 /* The variable of two that a launcher sets and that is there alone, OTHER: the
  * one that is not; NULL: both are, or neither. */
 const char *world_half(const char **other);

@@ -140,7 +140,6 @@ static TitanStatus join_world(TitanStory *s, const TitanImage *im, char **argv,
 static TitanStatus begin_link(TitanStory *s, const TitanImage *im, char **argv,
                               double patience, Launch *l)
 {
-    l->came = true;
     TRY(link_open(s, patience, &l->link));
     l->link->board = l->board;
     l->board->apart = true;
@@ -166,6 +165,35 @@ static void note_half_a_world(const TitanImage *im)
                 half, other, im->header->ranks);
 }
 
+/* The command line says how ranks are started, ASKED of them, and a launcher
+ * has started this one: one of both is left over from another run. */
+static TitanStatus check_started(TitanStory *s, bool processes, int64_t asked)
+{
+    const char *rank, *ranks;
+    link_told(&rank, &ranks);
+    const char *me = getenv(rank), *all = getenv(ranks);
+    const char *is = me ? me : "not set";
+    if (processes)
+        return titan_fail(s, TITAN_USAGE,
+                          "--nproc %" PRId64
+                          " starts %s, and a launcher has: %s is %s, %s "
+                          "is %s; leave out --nproc, or unset %s and %s",
+                          asked, asked == 1 ? "a process" : "processes", rank,
+                          is, ranks, all, rank, ranks);
+    if (strtoll(all, NULL, 10) != asked)
+        return titan_fail(s, TITAN_USAGE,
+                          "--ranks is %" PRId64
+                          ", and a launcher has started others: %s is "
+                          "%s, %s is %s; leave out --ranks, or unset %s and %s",
+                          asked, rank, is, ranks, all, rank, ranks);
+    if (me && strtoll(me, NULL, 10) == 0)
+        fprintf(stderr,
+                "note: %s is 0 and %s is %s: this process is one of the ranks; "
+                "unset both for --ranks %" PRId64 " as threads of one\n",
+                rank, ranks, all, asked);
+    return TITAN_OK;
+}
+
 /* --------------------------------------------------------- begin and end -- */
 
 TitanStatus launch_begin(TitanStory *s, const TitanImage *im,
@@ -175,7 +203,10 @@ TitanStatus launch_begin(TitanStory *s, const TitanImage *im,
     *out = (Launch){.board = board_new(im->header->ranks)};
     if (!out->board) return titan_no_memory(s);
     if (asked > 0) TRY(check_world(s, im, "the command line asks for", asked));
-    if (link_is_there())
+    out->came = link_is_there(); /* all ranks have the same command line */
+    if (out->came && asked > 0)
+        TRY(check_started(s, options->processes, asked));
+    if (out->came)
         TRY(begin_link(s, im, argv, options->patience, out));
     else if (asked <= 0)
         note_half_a_world(im);

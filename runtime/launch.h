@@ -15,7 +15,8 @@
 typedef struct Launch {
     struct Link *link; /* or NULL */
     struct Board *board;
-    bool came; /* to the other ranks of a launcher, or has tried to */
+    bool came; /* to the other ranks of a launcher, or has tried to, or none of
+                  them comes */
     bool over; /* what was for this process to do is done */
 } Launch;
 

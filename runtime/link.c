@@ -17,6 +17,14 @@ bool link_is_there(void)
     return mpi_is_there() || tcp_is_there();
 }
 
+void link_told(const char **rank, const char **ranks)
+{
+    if (mpi_is_there())
+        mpi_told(rank, ranks);
+    else
+        tcp_told(rank, ranks);
+}
+
 TitanStatus link_open(TitanStory *s, double patience, Link **out)
 {
     *out = NULL;

@@ -70,6 +70,8 @@ struct Link {
 
 /* Whether a launcher has started this process as one of several. */
 bool link_is_there(void);
+/* Then: the variables that say which rank it is, and of how many. */
+void link_told(const char **rank, const char **ranks);
 /* PATIENCE: seconds until all ranks are there; 0: as many as usual. */
 TitanStatus link_open(TitanStory *s, double patience, Link **out);
 void link_close(Link *l);
@@ -78,9 +80,11 @@ void link_close(Link *l);
 void link_decline(const TitanStory *s, TitanStatus status);
 
 bool mpi_is_there(void);
+void mpi_told(const char **rank, const char **ranks);
 /* UNAVAILABLE: no library. */
 TitanStatus mpi_open(TitanStory *s, double patience, Link **out);
 bool tcp_is_there(void);
+void tcp_told(const char **rank, const char **ranks);
 TitanStatus tcp_open(TitanStory *s, double patience, Link **out);
 void tcp_decline(const TitanStory *s, TitanStatus status);
 

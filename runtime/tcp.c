@@ -100,6 +100,11 @@ bool tcp_is_there(void)
     return world_read(&w);
 }
 
+void tcp_told(const char **rank, const char **ranks)
+{
+    world_told(rank, ranks);
+}
+
 void tcp_decline(const TitanStory *s, TitanStatus status)
 {
     World w;

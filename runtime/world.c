@@ -4,7 +4,8 @@
  *     torchrun and its like   RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE,
  *                             MASTER_ADDR, MASTER_PORT
  *     srun                    SLURM_PROCID, SLURM_STEP_NUM_TASKS,
- *                             SLURM_LOCALID; without the address: the first
+ *                             SLURM_LOCALID, SLURM_STEP_TASKS_PER_NODE,
+ *                             SLURM_NODEID; without the address: the first
  *                             machine of the step, and a port by the number of
  *                             the job
  *
@@ -46,6 +47,22 @@ static void first_host(const char *list, char *out, size_t size)
     const char *rest = list[stem] == '[' ? list + stem + 1 : "";
     snprintf(out, size, "%.*s%.*s", (int)stem, list, (int)strcspn(rest, "-,]"),
              rest);
+}
+
+/* Of the machine with that number, of "4(x2),3"; 0: it says nothing of it. */
+static long tasks_of_node(const char *list, long node)
+{
+    while (list) {
+        char *end;
+        long tasks = strtol(list, &end, 10), times = 1;
+        if (end == list) return 0;
+        if (strncmp(end, "(x", 2) == 0) times = strtol(end + 2, &end, 10);
+        if (node < times) return tasks;
+        node -= times;
+        list = strchr(end, ',');
+        list = list ? list + 1 : NULL;
+    }
+    return 0;
 }
 
 /* What is set has to be a number from LEAST to MOST, which the variable OF
@@ -95,9 +112,15 @@ const char *world_half(const char **other)
     return rank ? "RANK" : "WORLD_SIZE";
 }
 
+static bool torch_says(void)
+{
+    return getenv("RANK") && getenv("WORLD_SIZE");
+}
+
 static bool read_torch(World *w, long *rank, long *ranks)
 {
     const char *host = getenv("MASTER_ADDR");
+    if (!torch_says()) return false;
     *rank = number_of("RANK", -1);
     *ranks = number_of("WORLD_SIZE", -1);
     const char *run = getenv("TORCHELASTIC_RUN_ID");
@@ -110,28 +133,56 @@ static bool read_torch(World *w, long *rank, long *ranks)
     snprintf(w->host, sizeof w->host, "%s", host ? host : "127.0.0.1");
     w->local = (uint32_t)number_of("LOCAL_RANK", *rank);
     w->beside = (uint32_t)number_of("LOCAL_WORLD_SIZE", host ? 1 : *ranks);
-    if (getenv("RANK") && getenv("WORLD_SIZE")) check_torch(w);
-    return *rank >= 0 || w->wrong[0];
+    check_torch(w);
+    return true;
+}
+
+/* The variable that says how many there are; NULL: none, as in a script that
+ * srun has not started, which has a number too. */
+static const char *slurm_ranks(void)
+{
+    if (!getenv("SLURM_PROCID")) return NULL;
+    if (getenv("SLURM_STEP_NUM_TASKS")) return "SLURM_STEP_NUM_TASKS";
+    return getenv("MASTER_ADDR") && getenv("SLURM_NTASKS") ? "SLURM_NTASKS"
+                                                           : NULL;
+}
+
+/* BESIDE: tasks of this machine; 0: not known. */
+static void check_slurm(World *w, const char *tasks, long beside)
+{
+    long n = number_of(tasks, INT32_MAX);
+    check_number(w, tasks, 1, INT32_MAX - 1, NULL);
+    check_number(w, "SLURM_PROCID", 0, n - 1, tasks);
+    check_number(w, "SLURM_LOCALID", 0, (beside ? beside : n) - 1,
+                 beside ? "SLURM_STEP_TASKS_PER_NODE" : tasks);
 }
 
 static bool read_slurm(World *w, long *rank, long *ranks)
 {
-    const char *host = getenv("MASTER_ADDR");
+    const char *host = getenv("MASTER_ADDR"), *tasks = slurm_ranks();
     const char *nodes = getenv("SLURM_STEP_NODELIST");
+    const char *list = getenv("SLURM_STEP_TASKS_PER_NODE");
     long job = number_of("SLURM_JOB_ID", 0),
          step = number_of("SLURM_STEP_ID", 0);
+    if (!tasks) return false;
     *rank = number_of("SLURM_PROCID", -1);
-    /* a script that srun has not started has a number too */
-    *ranks = number_of("SLURM_STEP_NUM_TASKS",
-                       host ? number_of("SLURM_NTASKS", -1) : -1);
+    *ranks = number_of(tasks, -1);
     first_host(nodes ? nodes : "127.0.0.1", w->host, sizeof w->host);
     if (host) snprintf(w->host, sizeof w->host, "%s", host);
     snprintf(w->run, sizeof w->run, "slurm %ld.%ld", job, step);
     /* below 32768, from where on the system gives ports to who connects */
     put_port(w, 20000 + (job * 31 + step) % 12000, 0);
     w->local = (uint32_t)number_of("SLURM_LOCALID", 0);
-    w->beside = (uint32_t)number_of("SLURM_STEP_TASKS_PER_NODE", 1);
-    return *rank >= 0;
+    long here = tasks_of_node(list, number_of("SLURM_NODEID", 0));
+    w->beside = (uint32_t)(here ? here : 1);
+    check_slurm(w, tasks, here);
+    return true;
+}
+
+void world_told(const char **rank, const char **ranks)
+{
+    *rank = torch_says() ? "RANK" : "SLURM_PROCID";
+    *ranks = torch_says() ? "WORLD_SIZE" : slurm_ranks();
 }
 
 bool world_read(World *out)
