@@ -55,6 +55,7 @@ static void sum_up(const World *w, Prediction *p)
             vec_push(a, &sum.moved, one->moved.at[i]);
     }
     *p = *w->plays[most].p;
+    p->stage = most;
     p->seconds = seconds;
     p->exposed = sum.moved.n ? seconds - p->busy : 0;
     p->bubble = seconds > 0 ? 1 - all / (seconds * w->n) : 0;

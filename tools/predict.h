@@ -36,6 +36,7 @@ typedef struct Prediction {
     double products, rest, collectives; /* seconds of commands, by kind */
     double exposed;                     /* nothing but collectives runs */
     double link, network;               /* bytes that leave the rank */
+    uint32_t stage;                     /* the busiest */
     double busy;        /* something else than collectives runs */
     double bubble;      /* the share of all stages' time in which
                            nothing does */
@@ -46,6 +47,25 @@ typedef struct Prediction {
 
 /* False: no machine is known for the target, or there is no such entry. */
 bool predict(Arena *a, const TitanImage *im, const char *entry, Prediction *p);
+
+/* What a rank hands to or takes from others over mesh axes in a step. */
+typedef struct MovedOver {
+    const char *over; /* "dp", "tp0, tp1" */
+    uint64_t times;   /* collectives */
+    double bytes;
+} MovedOver;
+
+typedef struct StageMoves {
+    uint32_t stage;
+    double bytes;
+    VEC(MovedOver) over; /* in the order of the step */
+} StageMoves;
+
+/* Of a rank of a stage (moved.c); no rows: nothing. */
+StageMoves stage_moves(Arena *a, const TitanImage *im, const char *entry,
+                       uint32_t stage);
+/* Of the stage whose ranks move the most. */
+StageMoves most_moves(Arena *a, const TitanImage *im, const char *entry);
 
 /* Of each command of the image the first that has its name, source, class and
  * work, which may be itself (alike.c). */

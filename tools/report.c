@@ -6,6 +6,7 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "predict.h"
@@ -91,7 +92,11 @@ typedef struct Stats {
     uint64_t peak_bytes, lower_bound;
     uint64_t reserve; /* beside the peak; 0: the target has none */
     uint32_t kernels, collectives, ranks;
+    bool trains;
     Prediction step; /* of `train`; without a machine: nothing */
+    StageMoves moves;
+    const char *bubble; /* "11.1 %", by the schedule alone; NULL: predicted,
+                           or no pipeline */
 } Stats;
 
 static Stats stats_of(Job *j, const TitanImage *im)
@@ -105,8 +110,14 @@ static Stats stats_of(Job *j, const TitanImage *im)
         .collectives = count_collectives(&j->m),
         .ranks = im->header->ranks,
     };
+    Str bubble = option_get(&j->m, "bubble");
+    s.trains = titan_entry(im, "train") != NULL;
     rank_needs(im, &s.reserve);
-    predict(&j->scratch, im, "train", &s.step);
+    Arena *a = &j->scratch;
+    s.moves = predict(a, im, "train", &s.step)
+                  ? stage_moves(a, im, "train", s.step.stage)
+                  : most_moves(a, im, "train");
+    if (bubble.id && !s.step.machine) s.bubble = str_of(&j->m, bubble);
     return s;
 }
 
@@ -124,6 +135,11 @@ static void print_json(const TitanImage *im, const Stats *s)
                "\"link_bytes\": %.0f, \"network_bytes\": %.0f",
                p->seconds, p->exposed, p->link, p->network);
     if (im->nstages > 1 && p->machine) printf(", \"bubble\": %.4g", p->bubble);
+    if (s->bubble) printf(", \"schedule_bubble\": %.4g", atof(s->bubble) / 100);
+    for (uint32_t i = 0; i < s->moves.over.n; i++)
+        printf("%s\"%s\": %.0f%s", i ? ", " : ", \"moved_bytes\": {",
+               s->moves.over.at[i].over, s->moves.over.at[i].bytes,
+               i + 1 < s->moves.over.n ? "" : "}");
     for (uint32_t i = 0; i < im->nstages && im->nstages > 1; i++)
         printf("%s%" PRIu64 "%s", i ? ", " : ", \"stage_bytes\": [",
                im->stages[i].arena_bytes, i + 1 < im->nstages ? "" : "]");
@@ -150,21 +166,53 @@ static double mfu_of(const TitanImage *im, const Stats *s)
            (s->step.seconds * s->step.machine->f16 * s->ranks);
 }
 
-static void print_step(Arena *a, const TitanImage *im, const Stats *s)
+static void print_time(const TitanImage *im, const Stats *s)
 {
     const Prediction *p = &s->step;
-    if (!p->machine) return;
     printf("predicted step   %.2f ms on %s, mfu %.1f %%", 1e3 * p->seconds,
            p->machine->name, 100 * mfu_of(im, s));
     if (im->nstages > 1) printf(", bubble %.1f %%", 100 * p->bubble);
     printf("\n");
     printf("  %-22s %9.2f ms\n", "library products", 1e3 * p->products);
     printf("  %-22s %9.2f ms\n", "kernels", 1e3 * p->rest);
-    if (s->ranks == 1) return;
-    printf("  %-22s %9.2f ms, %.2f of them exposed\n", "collectives",
-           1e3 * p->collectives, 1e3 * p->exposed);
-    printf("moved by a rank  %s in its host, %s to others\n",
-           size_str(a, (uint64_t)p->link), size_str(a, (uint64_t)p->network));
+    if (s->ranks > 1)
+        printf("  %-22s %9.2f ms, %.2f of them exposed\n", "collectives",
+               1e3 * p->collectives, 1e3 * p->exposed);
+}
+
+/* In all, and over each mesh axis. */
+static void print_moves(Arena *a, const TitanImage *im, const Stats *s)
+{
+    const Prediction *p = &s->step;
+    const StageMoves *x = &s->moves;
+    if (p->machine)
+        printf("moved by a rank  %s in its host, %s to others\n",
+               size_str(a, (uint64_t)p->link),
+               size_str(a, (uint64_t)p->network));
+    else
+        printf("moved by a rank  %s\n", size_str(a, (uint64_t)x->bytes));
+    if (im->nstages > 1) printf("  by one of stage %" PRIu32 "\n", x->stage);
+    for (uint32_t i = 0; i < x->over.n; i++) {
+        const MovedOver *row = &x->over.at[i];
+        printf("  %-22s %12s in %" PRIu64 " collective%s\n",
+               arena_printf(a, "over %s", row->over),
+               size_str(a, (uint64_t)row->bytes), row->times,
+               row->times == 1 ? "" : "s");
+    }
+}
+
+static void print_step(Arena *a, const TitanImage *im, const Stats *s)
+{
+    if (!s->trains) return;
+    if (s->step.machine)
+        print_time(im, s);
+    else
+        printf("predicted step   not known: there are figures of GPUs alone\n");
+    if (s->bubble)
+        printf("bubble           %s by the schedule, where a backward takes "
+               "twice as long as its forward\n",
+               s->bubble);
+    if (s->ranks > 1) print_moves(a, im, s);
 }
 
 /* What each stage of a pipeline has in memory, and for how long it is busy. */

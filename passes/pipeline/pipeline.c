@@ -223,6 +223,8 @@ bool pass_pipeline(Module *m, PassCtx *cx)
     slots_cut(&c);
     m->mesh.at[c.rule.mesh.id].size = 1;
     option_set(m, "pipeline", "");
+    option_set(m, "bubble",
+               arena_printf(m->arena, "%.1f %%", 100 * c.run.bubble));
     option_set(m, "rank-axis", mesh_name(m, c.rule.mesh));
     module_drop_unused(m);
     return true;
