@@ -19,6 +19,21 @@ uint32_t target_in_image(TargetId t);
 const char *target_name(TargetId t); /* "host", "sm_90a", "sm_100a" */
 bool target_is_gpu(TargetId t);
 
+/* A rehearsal of a mesh whose axes have one size N is for N ranks: rank i plays
+ * the device that has the coordinate i on every axis, and is a member of each
+ * group in its place there.  So it makes and moves what that device would, in
+ * the same time; the numbers mean nothing, as what one mesh axis splits meets
+ * what another does.  Sums over several axes at once are over N. */
+typedef struct Rehearsal {
+    uint32_t ranks;  /* 0: there is none */
+    uint32_t plays;  /* devices of the mesh; more than there is room for: as
+                        many as that */
+    const char *why; /* there is none */
+} Rehearsal;
+
+/* That of M's mesh. */
+Rehearsal rehearsal_of(const Module *m);
+
 typedef struct CodegenOpts {
     TargetId target;
     const char *cpu; /* host: x86-64-v3 (default), x86-64-v4, native */
@@ -34,7 +49,7 @@ typedef struct CodegenOpts {
      * the others; 0: on all. */
     uint32_t processors;
     uint32_t chip; /* GPU: how many it has; 0: SM90_PROCESSORS */
-    bool rehearse; /* see rehearsal_ranks */
+    Rehearsal rehearsal;
 } CodegenOpts;
 
 /* Whether `matmul` may be this. */
@@ -47,14 +62,6 @@ typedef struct TuneTable {
     uint32_t size;
 } TuneTable;
 extern const TuneTable tune_tables[]; /* the last has no target */
-
-/* A rehearsal of a mesh whose axes have one size N is for N ranks: rank i plays
- * the device that has the coordinate i on every axis, and is a member of each
- * group in its place there.  So it makes and moves what that device would, in
- * the same time; the numbers mean nothing, as what one mesh axis splits meets
- * what another does.  Sums over several axes at once are over N.  0: M's mesh
- * is none that can be rehearsed, and WHY says so. */
-uint32_t rehearsal_ranks(const Module *m, Buf *why);
 
 /* Everything that code generation makes from a planned module.  The strings
  * live in the module's arena. */

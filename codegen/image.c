@@ -233,7 +233,7 @@ bool image_write(Module *m, const CodegenOpts *o, KernelSet *kernels,
     map_init(&w.gemm_map, m->arena);
     w.t.target = target_in_image(o->target);
     image_stages(&w.t);
-    image_mesh(&w.t, o->rehearse);
+    image_mesh(&w.t, &o->rehearsal);
     w.t.lanes = w.gpu ? 1 : HOST_LANES;
     w.t.streams = module_streams(m);
     w.t.infinities = infinities_find(m);

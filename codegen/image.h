@@ -84,7 +84,7 @@ void image_fact(ImageTables *t, const char *name, double value);
 
 /* Several ranks (image_ranks.c): the mesh; rows for a group of ranks, and for a
  * collective group's command whose operand lies so. */
-void image_mesh(ImageTables *t, bool rehearse);
+void image_mesh(ImageTables *t, const Rehearsal *rehearsal);
 uint32_t image_group(ImageTables *t, const AttrItem *over);
 uint32_t image_collective(ImageTables *t, const Fn *group, Layout from);
 uint32_t image_message(ImageTables *t, const Fn *group, Layout what);

@@ -21,57 +21,58 @@ static MeshAxis stage_axis(const Module *m)
     return a;
 }
 
-uint32_t rehearsal_ranks(const Module *m, Buf *why)
+/* The mesh axis has another size than those before it; or NULL. */
+static const char *uneven(const Module *m, const char *first, int64_t n,
+                          MeshAxis a)
 {
+    long long size = (long long)m->mesh.at[a.id].size;
+    if (!first || size == n) return NULL;
+    return arena_printf(m->arena, "%s has %lld devices and %s %lld", first,
+                        (long long)n, mesh_name(m, a), size);
+}
+
+Rehearsal rehearsal_of(const Module *m)
+{
+    Rehearsal out = {.plays = 1};
     const char *first = NULL;
     int64_t n = 1;
     MeshAxis stages;
-    for (uint32_t i = 0; i < m->mesh.n; i++) {
+    for (uint32_t i = 0; i < m->mesh.n && !out.why; i++) {
         int64_t size = m->mesh.at[i].size;
-        const char *name = mesh_name(m, (MeshAxis){i});
         if (size == 1) continue;
-        if (first && size != n) {
-            buf_printf(why, "%s has %lld devices and %s %lld", first,
-                       (long long)n, name, (long long)size);
-            return 0;
-        }
-        first = name;
+        bool fits = size <= UINT32_MAX / out.plays;
+        out.plays = fits ? out.plays * (uint32_t)size : UINT32_MAX;
+        out.why = uneven(m, first, n, (MeshAxis){i});
+        first = mesh_name(m, (MeshAxis){i});
         n = size;
     }
-    if (mesh_find(m, option_get(m, "rank-axis"), &stages)) {
-        buf_printf(why, "the stages of a pipeline are different programs");
-        return 0;
-    }
-    if (!first) buf_printf(why, "it is for one device");
-    return first ? (uint32_t)n : 0;
+    if (!out.why && mesh_find(m, option_get(m, "rank-axis"), &stages))
+        out.why = "the stages of a pipeline are different programs";
+    if (!out.why && !first) out.why = "it is for one device";
+    if (!out.why) out.ranks = (uint32_t)n;
+    return out;
 }
 
-/* More than there is room for are no power of its ranks, so the image is not
- * taken. */
-static void rehearsal_mesh(ImageTables *t)
+/* All mesh axes are one row of it.  Of more devices than there is room for
+ * their number is no power of the ranks', so the image is not taken. */
+static void rehearsal_mesh(ImageTables *t, const Rehearsal *r)
 {
     const Module *m = t->m;
     Buf name = {0};
-    t->rehearses = 1;
-    for (uint32_t i = 0; i < m->mesh.n; i++) {
-        int64_t size = m->mesh.at[i].size;
-        bool fits = size <= UINT32_MAX / t->rehearses;
-        t->rehearses = fits ? t->rehearses * (uint32_t)size : UINT32_MAX;
+    for (uint32_t i = 0; i < m->mesh.n; i++)
         buf_printf(&name, "%s%s", i ? " " : "", mesh_name(m, (MeshAxis){i}));
-    }
-    Buf why = {0};
-    t->ranks = rehearsal_ranks(m, &why);
-    buf_release(&why);
-    TitanMeshAxis row = {.name = image_text(t, name.at), .size = t->ranks};
+    t->rehearses = r->plays;
+    t->ranks = r->ranks;
+    TitanMeshAxis row = {.name = image_text(t, name.at), .size = r->ranks};
     vec_push(t->a, &t->mesh, row);
     buf_release(&name);
 }
 
-void image_mesh(ImageTables *t, bool rehearse)
+void image_mesh(ImageTables *t, const Rehearsal *rehearsal)
 {
     const Module *m = t->m;
-    if (rehearse) {
-        rehearsal_mesh(t);
+    if (rehearsal->ranks) {
+        rehearsal_mesh(t, rehearsal);
         return;
     }
     uint64_t ranks = t->stages.n;

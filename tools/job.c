@@ -188,16 +188,14 @@ static uint32_t wanted(const Request *r)
     return WANT_image | (gpu ? WANT_ptx : WANT_object);
 }
 
-static bool can_rehearse(Job *j)
+static bool find_rehearsal(Job *j, Rehearsal *out)
 {
-    Buf why = {0};
-    bool can = rehearsal_ranks(&j->m, &why);
-    if (!can)
-        diag_error(&j->diag, DIAG_rehearsal, (Span){0},
-                   "--rehearse needs a mesh whose axes have one size: %s",
-                   why.at);
-    buf_release(&why);
-    return can;
+    *out = rehearsal_of(&j->m);
+    if (out->ranks) return true;
+    diag_error(&j->diag, DIAG_rehearsal, (Span){0},
+               "--rehearse needs a mesh whose axes have one size: %s",
+               out->why);
+    return false;
 }
 
 static bool make_code(Job *j)
@@ -206,8 +204,8 @@ static bool make_code(Job *j)
     CodegenOpts o = r->codegen;
     /* --stop-after leaves the program before it can be translated */
     if (!needs_code(r) || option_given(r->o, OPT_stop_after)) return true;
-    o.rehearse = option_given(r->o, OPT_rehearse);
-    if (o.rehearse && !can_rehearse(j)) return false;
+    if (option_given(r->o, OPT_rehearse) && !find_rehearsal(j, &o.rehearsal))
+        return false;
     if (!codegen_run(&j->m, &o, wanted(r), &j->made)) return false;
     TitanImage im;
     if (!image_open(j, &im) || !within_limit(j)) return false;
