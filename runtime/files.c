@@ -317,6 +317,12 @@ TitanStatus file_read_all(TitanStory *s, Files *files, const char *path,
 
 /* --------------------------------------------------------------- folders -- */
 
+bool file_is_plain(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
 bool path_join(char out[FILES_PATH], const char *dir, const char *name)
 {
     int n = snprintf(out, FILES_PATH, "%s/%s", dir, name);

@@ -72,6 +72,8 @@ TitanStatus file_read_all(TitanStory *s, Files *files, const char *path,
 /* All of SIZE bytes at OFFSET; EIO where the file ends before. */
 int file_read_at(Files *files, int fd, uint64_t offset, void *to, size_t size);
 
+/* Of the real file system: it is there, and no folder. */
+bool file_is_plain(const char *path);
 /* OUT: DIR/NAME; false: too long. */
 bool path_join(char out[FILES_PATH], const char *dir, const char *name);
 /* Removes a folder with the files in it. */

@@ -75,6 +75,15 @@ static CheckpointOptions read_checkpoint(const Options *o)
                                .quiet = option_given(o, OPT_quiet)};
 }
 
+static ImportOptions read_import(const Options *o)
+{
+    const OptionList *from = option_list(o, OPT_init_from);
+    return (ImportOptions){.from = from->at,
+                           .n = from->n,
+                           .exclude = option_text(o, OPT_init_exclude),
+                           .quiet = option_given(o, OPT_quiet)};
+}
+
 static RunOptions read_options(const Options *o)
 {
     int64_t ranks = option_number(o, OPT_ranks, 0);
@@ -82,8 +91,7 @@ static RunOptions read_options(const Options *o)
                         .steps = option_number(o, OPT_steps, -1),
                         .seed = option_number(o, OPT_seed, 0),
                         .seed_given = option_given(o, OPT_seed),
-                        .init_from = option_text(o, OPT_init_from),
-                        .init_exclude = option_text(o, OPT_init_exclude),
+                        .import = read_import(o),
                         .export = {.dir = option_text(o, OPT_export_to),
                                    .dtype = option_text(o, OPT_export_dtype),
                                    .state = option_text(o, OPT_export_state),
@@ -192,7 +200,7 @@ static TitanStatus check_usage(TitanStory *s, const Options *o, RunOptions *r)
                           "or STEP:N:-inf",
                           fault);
     TRY(check_rewind(s, o, r));
-    TRY(weights_options(s, r->init_from, r->init_exclude));
+    TRY(weights_import_options(s, &r->import));
     TRY(weights_export_options(s, &r->export));
     const char *hang = option_text(o, OPT_hang_timeout);
     if (strcmp(hang, "0") != 0 && !stop_parse_time(hang, &r->watchdog.end))

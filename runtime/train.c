@@ -149,13 +149,13 @@ static TitanStatus take_start(Run *r)
 static TitanStatus load_weights(Run *r)
 {
     bool found, ignores;
-    const char *from = r->o->init_from;
+    char from[FILES_PATH];
     TRY(checkpoint_resume(&r->checkpoints, &r->start, &found, &ignores));
     if (found) TRY(take_start(r));
-    if (!from) return TITAN_OK;
+    if (r->o->import.n == 0) return TITAN_OK;
     if (!ignores)
-        return weights_import(r->story, r->im, r->device, from,
-                              r->o->init_exclude, r->o->metrics.quiet);
+        return weights_import(r->story, r->im, r->device, &r->o->import);
+    weights_import_words(&r->o->import, from, sizeof from);
     fprintf(
         stderr,
         "warning: --init-from %s is ignored: the run goes on from what is "
@@ -506,7 +506,7 @@ static TitanStatus check_rehearsal(const Run *r)
         bool given;
     } keeps[] = {{"--checkpoint", o->checkpoint.dir},
                  {"--resume", o->checkpoint.resume},
-                 {"--init-from", o->init_from},
+                 {"--init-from", o->import.n > 0},
                  {"--export", o->export.dir}};
     for (size_t i = 0; i < sizeof keeps / sizeof *keeps; i++)
         if (keeps[i].given) TRY(weights_mean(r->story, r->im, keeps[i].option));
@@ -551,7 +551,8 @@ static TitanStatus run_all(Run *r)
      * those of a run that was stopped. */
     bool whole = st == TITAN_OK || st == TITAN_NUMERICS || st == TITAN_STOPPED;
     if (!whole || !o->export.dir) return st;
-    TRY(weights_export(r->story, r->im, r->device, &o->export, o->init_from));
+    const char *base = o->import.n > 0 ? o->import.from[0] : NULL;
+    TRY(weights_export(r->story, r->im, r->device, &o->export, base));
     return st;
 }
 

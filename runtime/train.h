@@ -19,7 +19,7 @@ typedef struct RunOptions {
     int64_t steps; /* -1: the config value `steps` */
     int64_t seed;
     bool seed_given; /* else a checkpoint's is taken */
-    const char *init_from, *init_exclude;
+    ImportOptions import;
     ExportOptions export;
     MetricsOptions metrics;
     const char *ledger;   /* NULL: beside the checkpoints */

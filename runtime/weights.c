@@ -1,239 +1,22 @@
 /*
- * weights.c: reads and writes model.safetensors and its index.
+ * weights.c: writes model.safetensors, or its index and shards (import.c reads
+ * them).
  *
- * What is missing or does not fit is all named before anything is loaded.
  * Weights are written as they are, without scales.
  */
 #include "weights.h"
 
-#include "checkpoint/source.h"
-#include "config_json.h"
 #include "layout.h"
+#include "patterns.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <fnmatch.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
-
-/* ---------------------------------------------------------------- import -- */
-
-typedef struct Import {
-    Source files;
-    const char *exclude; /* or NULL */
-    bool quiet;
-    uint32_t plain;  /* tensors whose scale is not there */
-    uint32_t absent; /* tensors that are not there */
-} Import;
-
-/* Takes the first pattern off a list. */
-static bool next_pattern(const char **list, char out[FILES_PATH])
-{
-    const char *at = *list;
-    if (!at || !*at) return false;
-    size_t n = strcspn(at, ",");
-    snprintf(out, FILES_PATH, "%.*s", (int)n, at);
-    *list = at + n + (at[n] == ',');
-    return true;
-}
-
-static bool fits(const char *pattern, const char *name)
-{
-    return fnmatch(pattern, name, FNM_NOESCAPE) == 0;
-}
-
-static bool is_named(const char *list, const char *name)
-{
-    char pattern[FILES_PATH];
-    while (next_pattern(&list, pattern))
-        if (fits(pattern, name)) return true;
-    return false;
-}
-
-/* Each pattern fits a tensor; OPTION: whose they are. */
-static TitanStatus check_patterns(TitanStory *s, const char *option,
-                                  const char *list, const CkptLayout *l)
-{
-    char pattern[FILES_PATH];
-    while (next_pattern(&list, pattern)) {
-        bool known = false;
-        for (uint32_t i = 0; i < l->n && !known; i++)
-            known = fits(pattern, l->tensors[i].name);
-        if (!known)
-            return titan_fail(s, TITAN_USAGE,
-                              "%s names \"%s\"; the model has no such "
-                              "tensor, as there is \"%s\"",
-                              option, pattern, l->n ? l->tensors[0].name : "");
-    }
-    return TITAN_OK;
-}
-
-/* A file may leave out the first component of every name, as some writers of
- * base models do ("transformer."). */
-static SourceTensor *find_tensor(const Import *in, const char *name)
-{
-    SourceTensor *t = source_find(&in->files, name);
-    const char *dot = strchr(name, '.');
-    return t || !dot ? t : source_find(&in->files, dot + 1);
-}
-
-/* A tensor as the model has it. */
-typedef struct Wanted {
-    const char *name;
-    const int64_t *shape;
-    uint32_t rank;
-} Wanted;
-
-/* One line on stderr for each tensor that does not fit; true when it does. */
-static bool check_shape(const StTensor *file, Wanted w)
-{
-    char want[256], have[256];
-    if (file->rank == w.rank &&
-        memcmp(file->shape, w.shape, w.rank * sizeof *w.shape) == 0)
-        return true;
-    shape_text(w.shape, w.rank, want, sizeof want);
-    shape_text(file->shape, file->rank, have, sizeof have);
-    fprintf(stderr, "  %s is %s in the file, %s in the model\n", w.name, have,
-            want);
-    return false;
-}
-
-static bool missing(Wanted w)
-{
-    char want[256];
-    shape_text(w.shape, w.rank, want, sizeof want);
-    fprintf(stderr, "  missing: %s %s\n", w.name, want);
-    return false;
-}
-
-/* f64, f32, bf16 and f16 hold weights as they are; the others need a scale. */
-static bool is_wide(uint32_t dtype)
-{
-    return dtype <= 3;
-}
-
-static bool check_dtype(const char *name, uint32_t dtype, bool scaled)
-{
-    if (is_wide(dtype) || (scaled && dtype <= 5)) return true;
-    fprintf(stderr, "  %s has dtype %s, f32, bf16%s is needed\n", name,
-            titan_dtype_name(dtype),
-            scaled ? ", f16, e4m3 or e5m2" : " or f16");
-    return false;
-}
-
-/* What is written without its scale (an export) has none to read. */
-static bool check_scale(Import *in, const CkptTensor *t, uint32_t dtype)
-{
-    Wanted w = {t->scale, t->scale_shape, t->scale_rank};
-    SourceTensor *at = find_tensor(in, t->scale);
-    if (!at) {
-        in->plain += is_wide(dtype);
-        return is_wide(dtype) || missing(w);
-    }
-    at->used = true;
-    return check_dtype(t->scale, at->tensor->dtype, false) &&
-           check_shape(at->tensor, w);
-}
-
-static bool check_tensor(Import *in, const CkptTensor *t)
-{
-    Wanted w = {t->name, t->shape, t->rank};
-    SourceTensor *at = find_tensor(in, t->name);
-    if (is_named(in->exclude, t->name)) return true;
-    in->absent += !at;
-    if (!at) return missing(w);
-    at->used = true;
-    return check_dtype(t->name, at->tensor->dtype, t->scale != NULL) &&
-           check_shape(at->tensor, w) &&
-           (!t->scale || check_scale(in, t, at->tensor->dtype));
-}
-
-static void note_unused(const Source *src)
-{
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < src->n; i++)
-        n += !src->tensors[i].used;
-    if (n == 0) return;
-    fprintf(stderr, "note: %" PRIu32 " unused tensor%s:", n, n > 1 ? "s" : "");
-    uint32_t shown = 0;
-    for (uint32_t i = 0; i < src->n && shown < 8; i++)
-        if (!src->tensors[i].used) {
-            fprintf(stderr, "%s %s", shown ? "," : "",
-                    src->tensors[i].tensor->name);
-            shown++;
-        }
-    fprintf(stderr, "%s\n", n > shown ? ", ..." : "");
-}
-
-static const void *tensor_data(const Import *in, const char *name,
-                               uint32_t *dtype)
-{
-    const SourceTensor *t = find_tensor(in, name);
-    if (!t) return NULL;
-    *dtype = t->tensor->dtype;
-    return t->data;
-}
-
-static TitanStatus import_all(TitanStory *s, const TitanImage *im, Import *in,
-                              const CkptLayout *l, TitanDevice *device)
-{
-    uint32_t bad = 0;
-    TRY(check_patterns(s, "--init-exclude", in->exclude, l));
-    for (uint32_t i = 0; i < l->n; i++)
-        bad += !check_tensor(in, &l->tensors[i]);
-    if (bad)
-        return titan_fail(s, TITAN_BAD_DATA,
-                          "%" PRIu32 " of %" PRIu32
-                          " tensors are missing or do not fit%s",
-                          bad, l->n,
-                          in->absent ? "; what shall keep its initial values "
-                                       "is named by --init-exclude"
-                                     : "");
-    for (uint32_t i = 0; i < l->n; i++) {
-        const CkptTensor *t = &l->tensors[i];
-        CkptData d = {0};
-        if (is_named(in->exclude, t->name)) continue;
-        d.values = tensor_data(in, t->name, &d.dtype);
-        if (t->scale) d.scale = tensor_data(in, t->scale, &d.scale_dtype);
-        for (uint32_t p = 0; p < t->nparts; p++)
-            TRY(part_import(s, im, t, &t->parts[p], &d, device));
-    }
-    if (in->plain && !in->quiet)
-        fprintf(stderr,
-                "note: %" PRIu32 " of %" PRIu32
-                " tensors stand without their scales, as they are\n",
-                in->plain, l->n);
-    note_unused(&in->files);
-    return TITAN_OK;
-}
-
-TitanStatus weights_import(TitanStory *s, const TitanImage *im,
-                           TitanDevice *device, const char *dir,
-                           const char *exclude, bool quiet)
-{
-    Import in = {.exclude = exclude, .quiet = quiet};
-    CkptLayout layout = {0};
-    TitanStatus st = source_open(s, dir, &in.files);
-    if (st == TITAN_OK) st = layout_new(s, im, &layout);
-    if (st == TITAN_OK) st = import_all(s, im, &in, &layout, device);
-    layout_free(&layout);
-    source_close(&in.files);
-    if (st == TITAN_OK) config_json_compare(im, dir);
-    return titan_while(s, st, "loading weights from \"%s\"", dir);
-}
-
-TitanStatus weights_options(TitanStory *s, const char *from,
-                            const char *exclude)
-{
-    if (from || !exclude) return TITAN_OK;
-    return titan_fail(s, TITAN_USAGE,
-                      "--init-exclude is for --init-from, which is not given");
-}
 
 /* ---------------------------------------------------------------- export -- */
 
@@ -283,7 +66,7 @@ static uint32_t choose_tensors(Export *e, const char *only, StTensor *rows)
     uint32_t n = 0;
     for (uint32_t i = 0; i < e->layout.n; i++) {
         const CkptTensor *t = &e->layout.tensors[i];
-        if (only && !is_named(only, t->name)) continue;
+        if (only && !patterns_fit(only, t->name)) continue;
         e->tensors[n] = t;
         rows[n++] = (StTensor){.name = t->name,
                                .dtype = e->dtype,
@@ -526,7 +309,7 @@ TitanStatus weights_export_ready(TitanStory *s, const TitanImage *im,
         st = layout_names_apart(s, layout.tensors, sizeof *layout.tensors,
                                 layout.n);
     if (st == TITAN_OK)
-        st = check_patterns(s, "--export-only", o->only, &layout);
+        st = patterns_check(s, "--export-only", o->only, &layout);
     layout_free(&layout);
     TRY(st);
     TRY(weights_dtype(s, "--export-dtype", o->dtype, &known));
@@ -550,7 +333,8 @@ TitanStatus weights_export(TitanStory *s, const TitanImage *im,
     TitanStatus st = pose(s, im, o->state, &posed);
     if (st == TITAN_OK) st = layout_new(s, &posed.im, &e.layout);
     if (st == TITAN_OK) st = write_tensors(&e, o->only, o->dir);
-    if (st == TITAN_OK && !o->only && from && strcmp(from, o->dir) != 0)
+    if (st == TITAN_OK && !o->only && from && !file_is_plain(from) &&
+        strcmp(from, o->dir) != 0)
         st = weights_companions(s, from, o->dir);
     layout_free(&e.layout);
     free(posed.slots);

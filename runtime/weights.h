@@ -7,19 +7,29 @@
 #include "checkpoint/shards.h"
 #include "device.h"
 
-/* Fills every slot that has a checkpoint name from DIR's model.safetensors,
- * or its index and shards, but those that EXCLUDE names: patterns of a shell,
- * by commas, of which each fits one tensor at least (else USAGE); NULL: none.
- * Missing tensors and other shapes are BAD_DATA, all
- * of them named; unused ones are one note on stderr.  So are those that could
- * have scales and have none, unless QUIET. */
+typedef struct ImportOptions {
+    const char *const *from; /* folders or files: of what several have the last
+                                is taken */
+    uint32_t n;              /* 0: nothing is read */
+    const char *exclude; /* what is not read: patterns of a shell, by commas, of
+                            which each fits one tensor at least; NULL: none */
+    bool quiet;
+} ImportOptions;
+
+/* Fills every slot that has a checkpoint name from the safetensors of each
+ * folder, or its index and shards, but those that are excluded (a pattern that
+ * fits none: USAGE).  Missing tensors and other shapes are BAD_DATA, all of
+ * them named, and so is a folder that gives nothing beside others; unused ones
+ * are one note of each folder on stderr, as are those of which a later one is
+ * taken.  So are, unless QUIET, what is of which folder, and those that could
+ * have scales and have none. */
 TitanStatus weights_import(TitanStory *s, const TitanImage *im,
-                           TitanDevice *device, const char *dir,
-                           const char *exclude, bool quiet);
+                           TitanDevice *device, const ImportOptions *o);
 
 /* USAGE: there is something to exclude, and nothing to exclude it from. */
-TitanStatus weights_options(TitanStory *s, const char *from,
-                            const char *exclude);
+TitanStatus weights_import_options(TitanStory *s, const ImportOptions *o);
+/* "base, adapters" */
+void weights_import_words(const ImportOptions *o, char *out, size_t size);
 /* USAGE: OPTION keeps or reads weights, and those of a rehearsal are nobody's.
  */
 TitanStatus weights_mean(TitanStory *s, const TitanImage *im,
@@ -46,8 +56,8 @@ TitanStatus weights_export_ready(TitanStory *s, const TitanImage *im,
                                  const ExportOptions *o);
 
 /* Writes model.safetensors (above 5 GB: shards and an index), and, beside a
- * whole model, copies config.json and tokenizer files from FROM (NULL: none).
- */
+ * whole model, copies config.json and tokenizer files from FROM (NULL, or a
+ * file: none). */
 TitanStatus weights_export(TitanStory *s, const TitanImage *im,
                            TitanDevice *device, const ExportOptions *o,
                            const char *from);

@@ -154,6 +154,10 @@ static TitanStatus open_folder(TitanStory *s, Source *src, const char *dir)
     if (path_join(path, dir, "model.safetensors.index.json") &&
         access(path, F_OK) == 0)
         return open_index(s, src, dir, path);
+    /* PEFT's name of adapters alone */
+    if (path_join(path, dir, "adapter_model.safetensors") &&
+        access(path, F_OK) == 0)
+        return add_path(s, src, path);
     return titan_fail(s, TITAN_IO,
                       "could not open weights in \"%s\": neither "
                       "model.safetensors nor model.safetensors.index.json is "

@@ -32,8 +32,8 @@ typedef struct Source {
 } Source;
 
 /* Opens, of the real file system, DIR's model.safetensors, or its index and the
- * shards that this names. Names in an index are data: a shard is a plain file
- * name. */
+ * shards that this names, or else adapter_model.safetensors. Names in an index
+ * are data: a shard is a plain file name. */
 TitanStatus source_open(TitanStory *s, const char *dir, Source *out);
 /* One file of it; or those of DIR that are named. */
 TitanStatus source_open_file(TitanStory *s, const char *path, Source *out);

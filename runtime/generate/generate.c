@@ -269,18 +269,22 @@ static TitanStatus load_checkpoint(Run *r, const char *dir)
 
 static TitanStatus load_weights(Run *r)
 {
-    const char *dir = option_text(r->o, OPT_init_from);
+    const OptionList *from = option_list(r->o, OPT_init_from);
+    const ImportOptions import = {.from = from->at,
+                                  .n = from->n,
+                                  .exclude =
+                                      option_text(r->o, OPT_init_exclude),
+                                  .quiet = r->quiet};
     const char *steps = option_text(r->o, OPT_checkpoint);
-    const char *exclude = option_text(r->o, OPT_init_exclude);
     const TitanEntry *init = titan_entry(r->im, "init");
-    TRY(weights_options(r->story, dir, exclude));
-    if (dir && steps)
+    TRY(weights_import_options(r->story, &import));
+    if (import.n && steps)
         return titan_fail(r->story, TITAN_USAGE,
                           "--init-from and --checkpoint exclude each other");
-    if (dir || steps)
+    if (import.n || steps)
         TRY(weights_mean(r->story, r->im,
-                         dir ? "--init-from" : "--checkpoint"));
-    if (!dir && !steps && !r->quiet)
+                         import.n ? "--init-from" : "--checkpoint"));
+    if (!import.n && !steps && !r->quiet)
         fputs("no --init-from and no --checkpoint: the weights are the "
               "initial ones\n",
               stderr);
@@ -290,8 +294,8 @@ static TitanStatus load_weights(Run *r)
                         "making initial values"));
     }
     if (steps) return load_checkpoint(r, steps);
-    if (!dir) return TITAN_OK;
-    return weights_import(r->story, r->im, r->device, dir, exclude, r->quiet);
+    if (!import.n) return TITAN_OK;
+    return weights_import(r->story, r->im, r->device, &import);
 }
 
 static TitanStatus run_all(Run *r, const TitanCode *code,
