@@ -42,6 +42,7 @@ typedef struct Member {
     int socket;     /* of a process with a GPU, in that process: to rank 0 */
     FetchLine line; /* the other end */
     FetchServer server;
+    DeviceGuard guard; /* of rank 0 */
 } Member;
 
 struct Local {
@@ -92,6 +93,7 @@ static TitanStatus open_member(Member *m, const BoardWait *w)
     TRY(hall_transport(s, l->hall, w, &m->rank.transport));
     o.rank = &m->rank;
     o.board = l->board;
+    o.guard = &m->guard;
     o.command = &l->board->rows[m->rank.rank].command;
     TRY(device_new(s, l->crew.im, l->code, &o, &m->device));
     if (m->rank.rank == 0) l->crew.first = m->device;
@@ -334,6 +336,12 @@ static TitanStatus why_ended(void *user, TitanStory *out)
                                        "rank 0 cannot go on, nor end");
 }
 
+/* It ends by itself, and of no kernel. */
+static void end_guard(void *user)
+{
+    device_guard_end(&((Local *)user)->members[0].guard);
+}
+
 static BoardWait wait_of(Local *l)
 {
     return (BoardWait){.board = l->board,
@@ -474,6 +482,7 @@ static void local_free(Crew *c)
     }
     if (l->members) hang_up(l);
     leave_stop(l->leave);
+    if (l->members) end_guard(l);
     pthread_mutex_destroy(&l->looks);
     hall_free(l->hall);
     if (l->orders) munmap(l->orders, orders_bytes(l));
@@ -536,6 +545,7 @@ static TitanStatus start(Local *l)
 {
     TRY(prepare(l));
     TitanStatus st = TITAN_OK;
+    device_guard_begin(&l->members[0].guard, l->crew.im, l->code);
     for (uint32_t r = 1; r < l->crew.ranks && st == TITAN_OK; r++) {
         Member *m = &l->members[r];
         st = l->options.processes ? start_process(m) : start_thread(m);
@@ -543,7 +553,7 @@ static TitanStatus start(Local *l)
     }
     BoardWait w = wait_of(l);
     if (st == TITAN_OK && !is_host(l))
-        l->leave = leave_watch((LeaveRule){has_ended, why_ended, l});
+        l->leave = leave_watch((LeaveRule){has_ended, why_ended, end_guard, l});
     if (st == TITAN_OK) st = open_member(&l->members[0], &w);
     return settle(l, st);
 }

@@ -153,7 +153,7 @@ TitanStatus cuda_compile_end(Cuda *c, double *seconds)
         TRY(take_module(c, &x->parts[i], &c->modules[i]));
         c->nmodules = i + 1;
     }
-    cuda_guard_stop(c);
+    cuda_unguard(c);
     *seconds = seconds_now() - x->start;
     return TITAN_OK;
 }

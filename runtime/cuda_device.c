@@ -175,7 +175,7 @@ static void release(TitanDevice *d)
     cuda_io_close(c);
     cuda_memory_close(c);
     cuda_unload(c);
-    cuda_guard_stop(c);
+    cuda_unguard(c);
     close_streams(c);
     if (c->context && !c->stays) c->cu.cuDevicePrimaryCtxRelease(c->gpu);
     free(c->plans);
@@ -232,7 +232,7 @@ static TitanStatus open_device(Cuda *c, const TitanCode *code)
     cuda_say(c, NULL);
     c->plans = calloc((size_t)c->im->nentries + 1, sizeof *c->plans);
     if (!c->plans) return titan_no_memory(c->story);
-    cuda_guard_start(c, code);
+    if (!c->options.guard) device_guard_begin(&c->own_guard, c->im, code);
     TRY(cu_open(c->story, &c->cu));
     TRY(find_gpu(c));
     cuda_say(c, "driver");

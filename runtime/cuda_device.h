@@ -110,7 +110,7 @@ typedef struct Cuda {
     CuStream streams[TITAN_MOST_STREAMS];
     CuEvent *events;        /* of signals and waits */
     CudaCompiler *compiler; /* NULL: there is machine code */
-    int guard;              /* a process; 0: none */
+    DeviceGuard own_guard;
     CuModule modules[CUDA_MOST_MODULES];
     unsigned nmodules;
     CuFunction *functions; /* by row of `kernels`; NULL: not asked for yet */
@@ -193,12 +193,11 @@ TitanStatus cuda_load(Cuda *c, const TitanCode *code, char *how, size_t size);
 TitanStatus cuda_function(Cuda *c, uint32_t kernel, CuFunction *out);
 void cuda_unload(Cuda *c);
 
-/* ---------------------------------------------------------- cuda_guard.c -- */
-
-/* Before the driver is opened; the stop when nothing is compiled any more, in
- * any state. */
-void cuda_guard_start(Cuda *c, const TitanCode *code);
-void cuda_guard_stop(Cuda *c);
+/* Nothing is compiled any more; in any state. */
+static inline void cuda_unguard(Cuda *c)
+{
+    device_guard_end(c->options.guard ? c->options.guard : &c->own_guard);
+}
 
 /* -------------------------------------------------------- cuda_compile.c -- */
 

@@ -7,16 +7,19 @@
  * but wait for the end of this one.  It is killed when the modules are there.
  * If the run ends before, and no signal has asked for that, it has a child of
  * its own compile kernel after kernel, and tells the one that the child dies
- * of.
+ * of.  A run that ends by itself has killed it before.  One that is killed from
+ * outside by its number (SIGKILL) cannot be told from one that crashed.
  *
  * It costs a run one fork, and none where there is machine code.
  */
 #include "board.h"
+#include "cuda.h"
 #include "cuda_cut.h"
-#include "cuda_device.h"
+#include "device.h"
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -193,20 +196,22 @@ static void become_guard(const Guard *g)
     _exit(0);
 }
 
-void cuda_guard_start(Cuda *c, const TitanCode *code)
+void device_guard_begin(DeviceGuard *g, const TitanImage *im,
+                        const TitanCode *code)
 {
-    const Guard g = {.im = c->im, .code = code, .run = getpid()};
-    if (code->cubin || !code->ptx || c->rank.local > 0) return;
+    const Guard guard = {.im = im, .code = code, .run = getpid()};
+    if (im->header->target == TITAN_TARGET_host || code->cubin || !code->ptx)
+        return;
     fflush(NULL);
-    c->guard = fork();
-    if (c->guard == 0) become_guard(&g);
-    if (c->guard < 0) c->guard = 0; /* a crash will say nothing */
+    pid_t pid = fork();
+    if (pid == 0) become_guard(&guard);
+    if (pid > 0) atomic_store(g, pid); /* else a crash will say nothing */
 }
 
-void cuda_guard_stop(Cuda *c)
+void device_guard_end(DeviceGuard *g)
 {
-    if (c->guard == 0) return;
-    kill(c->guard, SIGKILL);
-    waitpid(c->guard, NULL, 0);
-    c->guard = 0;
+    pid_t pid = atomic_exchange(g, 0);
+    if (pid == 0) return;
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
 }

@@ -23,6 +23,10 @@
 
 typedef struct TitanDevice TitanDevice;
 
+/* A process beside this one that says of which kernel the driver's compiler
+ * dies, should this one end while that is at work; 0: there is none. */
+typedef _Atomic int DeviceGuard;
+
 typedef struct DeviceOptions {
     unsigned threads;       /* host: 0: all processors */
     int64_t gemm_algos;     /* GPU: how many to time for each gemm; 0: none */
@@ -40,6 +44,8 @@ typedef struct DeviceOptions {
     struct Link *link;     /* the ranks are a launcher's, or NULL */
     double patience;       /* seconds until all ranks are there */
     struct Board *board;   /* what the ranks are doing, or NULL */
+    DeviceGuard *guard;    /* GPU: begun, ended when all is compiled; NULL: the
+                              device has its own */
 } DeviceOptions;
 
 /* Floats somewhere in a base: the last span is the innermost. */
@@ -143,6 +149,13 @@ TitanStatus device_new(TitanStory *story, const TitanImage *im,
 TitanStatus device_cuda_new(TitanStory *story, const TitanImage *im,
                             const TitanCode *code, const DeviceOptions *o,
                             TitanDevice **out);
+
+/* Where the image is for a GPU and has to be compiled; before other threads of
+ * this process open a driver, which what is forked beside them cannot. */
+void device_guard_begin(DeviceGuard *g, const TitanImage *im,
+                        const TitanCode *code);
+/* Once or more often, from any thread. */
+void device_guard_end(DeviceGuard *g);
 
 /* FROM may be changed when it returns. */
 static inline TitanStatus device_write(TitanDevice *d, TitanBase base,

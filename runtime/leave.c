@@ -33,6 +33,7 @@ struct Leave {
 static void leave(Leave *l)
 {
     if (!l->told) l->status = l->rule.why(l->rule.user, &l->story);
+    if (!l->stopped && l->rule.last) l->rule.last(l->rule.user);
     titan_story_print(&l->story, "titan");
     _exit((int)l->status);
 }

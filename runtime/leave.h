@@ -15,6 +15,8 @@ typedef struct LeaveRule {
     bool (*ended)(void *user);
     /* Why, where nobody has said it.  No story: others tell it. */
     TitanStatus (*why)(void *user, TitanStory *out);
+    /* Before the process ends, while what is watched is open; or NULL. */
+    void (*last)(void *user);
     void *user;
 } LeaveRule;
 

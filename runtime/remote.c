@@ -25,8 +25,9 @@ typedef struct Remote {
     Crate *crate;     /* of the order at hand */
     FetchLine *lines; /* of rank 0, to each other */
     FetchServer server;
-    Leave *leave;  /* of GPUs */
-    uint32_t gone; /* the rank that it misses */
+    Leave *leave;      /* of GPUs */
+    DeviceGuard guard; /* of a machine's first rank */
+    uint32_t gone;     /* the rank that it misses */
     atomic_bool ended;
 } Remote;
 
@@ -202,6 +203,12 @@ static void stop_leave(Remote *r)
     r->leave = NULL;
 }
 
+/* It ends by itself, and of no kernel. */
+static void end_guard(void *user)
+{
+    device_guard_end(&((Remote *)user)->guard);
+}
+
 static void close_remote(Remote *r)
 {
     for (uint32_t k = 0; r->lines && k < r->link->ranks; k++)
@@ -209,6 +216,7 @@ static void close_remote(Remote *r)
     free(r->lines);
     close_device(r);
     stop_leave(r);
+    end_guard(r);
     r->link->board = NULL;
     if (r->rank.transport) r->rank.transport->class->free(r->rank.transport);
     mail_free(&r->mail);
@@ -252,15 +260,17 @@ static TitanStatus open_remote(Remote *r, TitanStory *story,
     r->link->board = o->board;
     r->rank = (TitanRank){.rank = r->link->rank, .local = r->link->local};
     r->link->room = o->send_room;
+    if (r->rank.local == 0) device_guard_begin(&r->guard, im, code);
     r->crate = malloc(sizeof *r->crate);
     r->lines = calloc(r->link->ranks, sizeof *r->lines);
     if (!r->crate || !r->lines) return titan_no_memory(story);
     for (uint32_t k = 0; k < r->link->ranks; k++)
         r->lines[k] = (FetchLine){.fd = -1, .rank = k, .ended = &r->ended};
     if (!is_host(r))
-        r->leave = leave_watch((LeaveRule){has_ended, why_ended, r});
+        r->leave = leave_watch((LeaveRule){has_ended, why_ended, end_guard, r});
     TRY(link_transport(story, im, o->link, &r->rank.transport));
     mine.rank = &r->rank;
+    mine.guard = &r->guard;
     mine.threads = pool_share(o->threads, o->link->beside);
     if (o->board) mine.command = &o->board->rows[o->link->rank].command;
     return device_new(story, im, code, &mine, &r->crew.first);

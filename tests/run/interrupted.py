@@ -3,23 +3,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
+
+sys.path.insert(0, f"{os.environ['SOURCE']}/bench")
+from checks.processes import children, name_of, wait_for  # noqa: E402
 
 run = subprocess.Popen(sys.argv[1:], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True)
-
-
-def compiles():
-    """Its guard is there."""
-    assert run.poll() is None, run.stderr.read()
-    names = []
-    for task in os.listdir(f"/proc/{run.pid}/task"):
-        for child in open(f"/proc/{run.pid}/task/{task}/children").read().split():
-            names.append(open(f"/proc/{child}/comm").read().strip())
-    return "titan-compiles" in names
-
-
-while not compiles():
-    time.sleep(0.01)
+assert wait_for(lambda: "titan-compiles" in map(name_of, children(run.pid)), 300), run.stderr.read()
 os.killpg(run.pid, signal.SIGINT)
 said = run.stderr.readline()
 assert "a second signal ends it at once" in said, said

@@ -47,14 +47,14 @@ static char known[] = "as the rule says";
 
 static void hangs(void)
 {
-    leave_watch((LeaveRule){at_once, why, known});
+    leave_watch((LeaveRule){at_once, why, NULL, known});
     sleep(HANGS);
 }
 
 static void hangs_when_it_has_told(void)
 {
     TitanStory s = {0};
-    Leave *l = leave_watch((LeaveRule){never, why, known});
+    Leave *l = leave_watch((LeaveRule){never, why, NULL, known});
     TitanStatus st = titan_fail(&s, TITAN_BAD_DATA, "first");
     leave_soon(l, &s, st);
     st = titan_while(&s, st, "more is known");
@@ -65,7 +65,7 @@ static void hangs_when_it_has_told(void)
 static void hangs_when_it_has_closed(void)
 {
     TitanStory s = {0};
-    Leave *l = leave_watch((LeaveRule){never, why, known});
+    Leave *l = leave_watch((LeaveRule){never, why, NULL, known});
     leave_soon(l, &s, titan_fail(&s, TITAN_BAD_DATA, "it was printed"));
     leave_stop(l);
     sleep(HANGS);
@@ -73,8 +73,8 @@ static void hangs_when_it_has_closed(void)
 
 static void goes_on(void)
 {
-    Leave *l = leave_watch((LeaveRule){at_once, why, known}),
-          *other = leave_watch((LeaveRule){never, why, known});
+    Leave *l = leave_watch((LeaveRule){at_once, why, NULL, known}),
+          *other = leave_watch((LeaveRule){never, why, NULL, known});
     leave_stop(l);
     sleep(LONGER);
     leave_stop(other);

@@ -96,15 +96,20 @@ CuResult fake_fails(const char *call)
 
 /* ---------------------------------------------------------------- device -- */
 
+/* As of a driver: what was forked behind it has none. */
 CuResult cuInit(unsigned flags)
 {
+    static pid_t of;
     const char *gpus = getenv("FAKE_GPUS");
     pthread_mutex_lock(&begins);
+    if (of == 0) of = getpid();
+    bool forked = of != getpid();
     if (!is_ready) {
         fake_reset();
         device.count = gpus ? atoi(gpus) : 0;
     }
     pthread_mutex_unlock(&begins);
+    if (forked) return 3;
     BEGIN();
     return flags ? 1 : 0;
 }
