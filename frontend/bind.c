@@ -9,8 +9,9 @@
  *
  *     shard (kv rep) over tp          kv 2, tp 8
  *
- * is cut into factors before any tensor is seen: tp0 of 2 and tp1 of 4.  Every
- * other rule over tp goes over both.
+ * is cut into factors before any tensor is seen: tp0 of 2 and tp1 of 4, behind
+ * what mesh axes in front of it in that rule take.  Every other rule over tp
+ * goes over both.
  */
 #include <inttypes.h>
 
@@ -37,26 +38,44 @@ static const Clause *over_of(const Node *rule)
     return NULL;
 }
 
-static bool goes_over(const Node *rule, Str mesh)
+/* What is left of the axes of a product while mesh axes are dealt out. */
+typedef struct Rest {
+    AxisList axes;
+    int64_t size[16]; /* 0: not known */
+} Rest;
+
+/* The first axis that it divides. */
+static void take_whole(Rest *r, int64_t size)
 {
-    const Clause *c = over_of(rule);
-    for (uint32_t i = 0; c && i < c->terms.n; i++)
-        if (c->terms.at[i]->kind == N_name &&
-            str_eq(c->terms.at[i]->name, mesh))
+    for (uint32_t i = 0; i < r->axes.n; i++) {
+        if (r->size[i] <= 0 || r->size[i] % size) continue;
+        r->size[i] /= size;
+        return;
+    }
+}
+
+/* What the mesh axes in front of MESH take; false: it goes over none such. */
+static bool take_before(const Plan *p, const Nodes *over, Str mesh, Rest *r)
+{
+    for (uint32_t i = 0; i < over->n; i++) {
+        const Node *t = over->at[i];
+        if (t->kind == N_product && take_before(p, &t->terms, mesh, r))
             return true;
+        if (t->kind != N_name) continue;
+        if (str_eq(t->name, mesh)) return true;
+        const MeshPart *part = mesh_part_named(p, t->name);
+        for (uint32_t k = 0; part && k < part->natoms; k++)
+            take_whole(r, p->s->m->mesh.at[part->atoms[k].id].size);
+    }
     return false;
 }
 
 /* What each axis of the product takes of SIZE, as far as it goes. */
-static uint32_t factors_of(Sema *s, const Node *product, int64_t size,
-                           int64_t *out)
+static uint32_t factors_of(const Rest *r, int64_t size, int64_t *out)
 {
-    AxisList l = {.n = 0};
     uint32_t n = 0;
-    if (!axes_of_term(s, product, &l)) return 0;
-    for (uint32_t i = 0; i < l.n && size > 1 && n < 7; i++) {
-        int64_t have = axis_size(s, l.at[i]);
-        int64_t f = have > 0 ? gcd(have, size) : 1;
+    for (uint32_t i = 0; i < r->axes.n && size > 1 && n < 7; i++) {
+        int64_t f = r->size[i] > 0 ? gcd(r->size[i], size) : 1;
         if (f == 1) continue;
         out[n++] = f;
         size /= f;
@@ -65,18 +84,29 @@ static uint32_t factors_of(Sema *s, const Node *product, int64_t size,
     return n;
 }
 
-uint32_t plan_factors(Sema *s, const Node *body, Str mesh, int64_t size,
+static bool rest_of(Sema *s, const Node *product, Rest *out)
+{
+    out->axes.n = 0;
+    if (!axes_of_term(s, product, &out->axes)) return false;
+    for (uint32_t i = 0; i < out->axes.n; i++)
+        out->size[i] = axis_size(s, out->axes.at[i]);
+    return true;
+}
+
+uint32_t plan_factors(Plan *p, const Node *body, Str mesh, int64_t size,
                       int64_t *out)
 {
     for (uint32_t i = 0; i < body->block.n; i++) {
         const Node *r = body->block.at[i];
-        if (r->kind != N_rule || r->rule.kind != RULE_shard ||
-            !goes_over(r, mesh))
+        if (r->kind != N_rule || r->rule.kind != RULE_shard || !over_of(r))
             continue;
         for (uint32_t k = 0; k < r->rule.subject.n; k++) {
             const Node *t = r->rule.subject.at[k];
-            if (t->kind != N_product) continue;
-            uint32_t n = factors_of(s, t, size, out);
+            Rest rest;
+            if (t->kind != N_product || !rest_of(p->s, t, &rest) ||
+                !take_before(p, &over_of(r)->terms, mesh, &rest))
+                continue;
+            uint32_t n = factors_of(&rest, size, out);
             if (n > 1) return n;
         }
     }

@@ -11,7 +11,7 @@
 
 /* ------------------------------------------------------------------ mesh -- */
 
-static const MeshPart *part_find(const Plan *p, Str name)
+const MeshPart *mesh_part_named(const Plan *p, Str name)
 {
     for (uint32_t i = 0; i < p->parts.n; i++)
         if (str_eq(p->parts.at[i].name, name)) return &p->parts.at[i];
@@ -20,7 +20,7 @@ static const MeshPart *part_find(const Plan *p, Str name)
 
 static const MeshPart *part_needed(Plan *p, Str name, Span at)
 {
-    const MeshPart *part = part_find(p, name);
+    const MeshPart *part = mesh_part_named(p, name);
     if (part) return part;
     const char *words[64];
     uint32_t n = 0;
@@ -37,7 +37,7 @@ static void add_atoms(Plan *p, const Node *body, MeshPart *part)
 {
     Sema *s = p->s;
     int64_t sizes[8];
-    uint32_t n = plan_factors(s, body, part->name, part->size, sizes);
+    uint32_t n = plan_factors(p, body, part->name, part->size, sizes);
     for (uint32_t i = 0; i < n; i++) {
         Str name = n == 1
                        ? part->name
@@ -97,7 +97,7 @@ static bool add_part(Plan *p, const Node *body, const Setting *set)
 {
     Sema *s = p->s;
     MeshPart part = {.name = set->name.text, .at = set->name.span, .size = 1};
-    const MeshPart *old = part_find(p, part.name);
+    const MeshPart *old = mesh_part_named(p, part.name);
     if (old) {
         Report *r = sema_error(s, DIAG_name_twice, part.at,
                                "the plan has a mesh axis '%s' already",
@@ -110,7 +110,7 @@ static bool add_part(Plan *p, const Node *body, const Setting *set)
             const Node *t = set->value->terms.at[i];
             if (!add_atoms_of(p, t->name, t->span, part.atoms, &part.natoms))
                 return false;
-            part.size = times(part.size, part_find(p, t->name)->size);
+            part.size = times(part.size, mesh_part_named(p, t->name)->size);
         }
     } else {
         if (!size_eval(s, set->value, &part.size)) return false;

@@ -132,6 +132,8 @@ typedef struct Taken {
 const Clause *rule_clause(const Node *rule, ClauseKind kind);
 /* The roles of its clause `for`; all, without one. */
 bool rule_roles(Plan *p, const Node *rule, unsigned *roles);
+/* NULL: the plan has none of that name, so far. */
+const MeshPart *mesh_part_named(const Plan *p, Str name);
 /* The mesh axis of the plan that the atom is, or is a factor of; NULL: of none.
  */
 const MeshPart *mesh_part(const Plan *p, MeshAxis m);
@@ -183,7 +185,7 @@ bool stages_alone(Plan *p);
 bool plan_stages(Plan *p, const Shard *x, Buf *out);
 /* The sizes of the factors of a mesh axis, outermost first, of which products
  * in the rules take one after another; at most 8. */
-uint32_t plan_factors(Sema *s, const Node *body, Str mesh, int64_t size,
+uint32_t plan_factors(Plan *p, const Node *body, Str mesh, int64_t size,
                       int64_t *out);
 
 /* States are sums over the microbatches, where there are several. */
