@@ -4,12 +4,13 @@
  *   needs    types of what one device holds
  *   keeps    every value, bit for bit
  *   result   of rank functions: messages of several small values, each in a
- * line of its elements, where that is fewer of them one after the other
+ *            line of its elements, where that is fewer of them one after the
+ *            other
  *
- *     send %n peer 1                          %x = concat %n.1, %l.1 axis
- * bundle send %l peer 1               becomes    send %x peer 1 %m = recv peer
- * 1                        %y = recv peer 1 %k = recv peer 1 %m = slice %y ..,
- * %k = pick %y ..
+ *      send %n peer 1                      %x = concat %n.1, %l.1 axis bundle
+ *      send %l peer 1          becomes     send %x peer 1
+ *      %m = recv peer 1                    %y = recv peer 1
+ *      %k = recv peer 1                    %m = slice %y .., %k = pick %y ..
  *
  * What stages tell each other of norms is a number a layer for each parameter,
  * which all others need: stages times stages times parameters messages of a few
