@@ -79,6 +79,8 @@ static void write_loop(ImageWriter *w, const Fn *fn, const Inst *in,
 static void write_fn(ImageWriter *w, const Fn *fn, const ImageAt *args)
 {
     ImageStreams s;
+    LiveUsers users = w->users;
+    w->users = live_users(w->t.m, fn, w->t.a);
     image_streams_begin(&w->t, &s, fn);
     for (uint32_t i = 0; i < fn->ninsts; i++) {
         const Inst *in = &fn->insts[i];
@@ -97,6 +99,7 @@ static void write_fn(ImageWriter *w, const Fn *fn, const ImageAt *args)
     }
     image_streams_meet(&w->t, &s, fn->ninsts);
     end_program(w, fn);
+    w->users = users;
 }
 
 /* ---------------------------------------------------------------- bounds -- */

@@ -477,7 +477,7 @@ void image_launch(ImageWriter *w, const Fn *fn, const Inst *in,
     }
     TitanCommand *last = &vec_last(&w->t.commands);
     if (last->kind == TITAN_COMMAND_collective && w->gpu) {
-        int64_t made = live_stays(w->t.m, fn, in, w->t.m->scratch);
+        int64_t made = live_stays(&w->users, in);
         last->fed = image_fed(&w->t, fn, in, w->program);
         last->stays = (uint32_t)(made + 1);
     }

@@ -28,7 +28,8 @@ typedef struct ImageWriter {
     uint32_t processors; /* of a matrix product; 0: all */
     uint32_t program;    /* commands before this are in programs */
     uint32_t depth;
-    bool lanes; /* inside a parallel loop */
+    LiveUsers users; /* of the function that is written */
+    bool lanes;      /* inside a parallel loop */
     bool failed;
     uint32_t update, update_run; /* of an entry: where it begins to write
                                     parameters and states */

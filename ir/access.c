@@ -262,11 +262,20 @@ bool steps_walk(Module *m, Arena *a, StepsVisit *visit, void *user)
 typedef struct Wide {
     const Access *x;
     int64_t first, end;
+    int64_t column; /* in its rows, in all turns; -1: none */
 } Wide;
+
+static int64_t column_of(const Access *x)
+{
+    if (!x->pitch || x->first < 0) return -1;
+    for (uint32_t i = 0; i < MOST_LOOPS; i++)
+        if (x->turn[i] % x->pitch != 0) return -1;
+    return x->first % x->pitch;
+}
 
 static Wide widen(const FnSteps *s, const Access *x)
 {
-    Wide w = {x, x->first, x->end};
+    Wide w = {x, x->first, x->end, column_of(x)};
     for (uint32_t i = 0; i < s->depth; i++) {
         int64_t far = times(x->turn[i], s->counts[i] - 1);
         if (far < 0) w.first = plus(w.first, far);
@@ -326,16 +335,12 @@ static bool meet_in_turn(const FnSteps *s, const Access *x, const Access *y)
 
 /* Rows of one pitch, in all turns, of which neither reaches into the other's
  * columns. */
-static bool lie_between(const Access *x, const Access *y)
+static bool lie_between(const Wide *x, const Wide *y)
 {
-    if (!x->pitch || x->pitch != y->pitch || x->first < 0 || y->first < 0)
-        return false;
-    for (uint32_t i = 0; i < MOST_LOOPS; i++)
-        if (x->turn[i] % x->pitch != 0 || y->turn[i] % y->pitch != 0)
-            return false;
-    int64_t a = x->first % x->pitch, b = y->first % y->pitch;
-    return a < b ? a + x->row <= b && b + y->row <= a + x->pitch
-                 : b + y->row <= a && a + x->row <= b + y->pitch;
+    int64_t a = x->column, b = y->column, pitch = x->x->pitch;
+    if (a < 0 || b < 0 || pitch != y->x->pitch) return false;
+    return a < b ? a + x->x->row <= b && b + y->x->row <= a + pitch
+                 : b + y->x->row <= a && a + x->x->row <= b + pitch;
 }
 
 /* Different rows of one ring. */
@@ -351,26 +356,55 @@ static bool are_other_rows(const Access *x, const Access *y)
 }
 
 /* The wide ranges meet; do the ranges of one turn? */
-static bool is_clash(const FnSteps *s, const Access *x, const Access *y)
+static bool is_clash(const FnSteps *s, const Wide *x, const Wide *y)
 {
-    if (x->step == y->step || (!x->write && !y->write)) return false;
-    if (lie_between(x, y) || are_other_rows(x, y)) return false;
-    return meet_in_turn(s, x, y);
+    return x->x->step != y->x->step && !lie_between(x, y) &&
+           !are_other_rows(x->x, y->x) && meet_in_turn(s, x->x, y->x);
+}
+
+/* Accesses in the order of their begin, and of those that reads and writes
+ * behind may still meet, their numbers. */
+typedef struct Clashes {
+    const FnSteps *s;
+    const Wide *at;
+    uint32_t *open[2], n[2]; /* by: whether it writes */
+    ClashVisit *visit;
+    void *user;
+} Clashes;
+
+/* Of open reads or writes, what the access meets; others are over. */
+static bool meet_open(Clashes *c, bool writes, uint32_t late)
+{
+    const Wide *y = &c->at[late];
+    uint32_t *open = c->open[writes], n = c->n[writes];
+    c->n[writes] = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        const Wide *x = &c->at[open[i]];
+        if (x->end <= y->first) continue;
+        open[c->n[writes]++] = open[i];
+        if (!is_clash(c->s, x, y)) continue;
+        bool in_order = x->x->step < y->x->step;
+        if (!c->visit(c->user, in_order ? x->x : y->x, in_order ? y->x : x->x))
+            return false;
+    }
+    return true;
 }
 
 bool steps_clashes(const FnSteps *s, Arena *a, ClashVisit *visit, void *user)
 {
     Wide *w = NEW_ARRAY(a, Wide, (size_t)s->n + 1);
+    Clashes c = {.s = s, .at = w, .visit = visit, .user = user};
+    for (uint32_t k = 0; k < 2; k++)
+        c.open[k] = NEW_ARRAY(a, uint32_t, (size_t)s->n + 1);
     for (uint32_t i = 0; i < s->n; i++)
         w[i] = widen(s, &s->at[i]);
     qsort(w, s->n, sizeof *w, by_place);
-    for (uint32_t i = 0; i < s->n; i++)
-        for (uint32_t k = i + 1; k < s->n; k++) {
-            const Access *x = w[i].x, *y = w[k].x;
-            if (x->space != y->space || w[k].first >= w[i].end) break;
-            if (!is_clash(s, x, y)) continue;
-            bool in_order = x->step < y->step;
-            if (!visit(user, in_order ? x : y, in_order ? y : x)) return false;
-        }
+    for (uint32_t i = 0; i < s->n; i++) {
+        bool write = w[i].x->write;
+        if (i && w[i].x->space != w[i - 1].x->space) c.n[0] = c.n[1] = 0;
+        if (!meet_open(&c, true, i) || (write && !meet_open(&c, false, i)))
+            return false;
+        c.open[write][c.n[write]++] = i;
+    }
     return true;
 }

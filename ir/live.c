@@ -25,10 +25,16 @@ typedef struct Behind {
     bool moves; /* with the loops further out, too */
 } Behind;
 
-/* A buffer that is used with a step whose operand it is not. */
+/* A buffer that is used with a step whose operand it is not, and the next one
+ * of that step, counted from 1. */
 typedef struct Beside {
-    uint32_t step, buffer;
+    uint32_t buffer, next;
 } Beside;
+
+/* The first and the last of a step; 0: none. */
+typedef struct BesideStep {
+    uint32_t first, last;
+} BesideStep;
 
 /* What the body of a loop does to the place that a parameter stands for. */
 typedef struct Touch {
@@ -43,7 +49,8 @@ typedef struct FnWalk {
     const LivePlace *place;
     Behind *behind; /* by value */
     Touch *params;
-    VEC(Beside) beside; /* in whatever order */
+    VEC(Beside) beside;
+    BesideStep *of_step; /* by instruction */
     bool lane;
     bool aside; /* it, or a loop around it, is not on stream 0 */
 } FnWalk;
@@ -318,9 +325,8 @@ static void walk_step(FnWalk *f, uint32_t i)
         if (b->param != NONE && f->params && (!inside || inside->any))
             touch_param(f, &u, v, inside);
     }
-    for (uint32_t k = 0; k < f->beside.n; k++)
-        if (f->beside.at[k].step == i)
-            touch_buffer(f, &u, f->beside.at[k].buffer);
+    for (uint32_t k = f->of_step[i].first; k; k = f->beside.at[k - 1].next)
+        touch_buffer(f, &u, f->beside.at[k - 1].buffer);
     f->w->now++;
 }
 
@@ -340,7 +346,10 @@ static bool is_beside(const FnWalk *f, const Inst *in, const Inst *other)
 
 static void put_beside(FnWalk *f, uint32_t step, uint32_t buffer)
 {
-    vec_push(f->w->a, &f->beside, ((Beside){step, buffer}));
+    BesideStep *s = &f->of_step[step];
+    vec_push(f->w->a, &f->beside, ((Beside){buffer, 0}));
+    *(s->last ? &f->beside.at[s->last - 1].next : &s->first) = f->beside.n;
+    s->last = f->beside.n;
 }
 
 /* The last product in front of a step whose result is the buffer; NONE: there
@@ -374,48 +383,106 @@ static void find_fed(FnWalk *f)
 
 /* ---------------------------------------------------- what is gathered -- */
 
-typedef struct Users {
-    uint32_t n, writers;
-    const Inst *first; /* of these */
-} Users;
-
-/* Steps that use a buffer of the function. */
-static Users users_of(Module *m, const Fn *fn, Value root, Arena *a)
+static bool has_gathers(const Module *m, const Fn *fn)
 {
-    Users u = {0};
+    for (uint32_t i = 0; i < fn->ninsts; i++)
+        if (is_collective(m, &fn->insts[i], OP_all_gather)) return true;
+    return false;
+}
+
+/* Views come behind what they are of. */
+static uint32_t *find_roots(const Module *m, const Fn *fn, Arena *a)
+{
+    uint32_t *root = NEW_ARRAY(a, uint32_t, (size_t)fn->ninsts + 1);
     for (uint32_t i = 0; i < fn->ninsts; i++) {
         const Inst *in = &fn->insts[i];
-        bool uses = false, makes = false;
-        for (uint32_t k = 0; k < in->nargs && is_step(in); k++) {
-            Value arg = inst_arg(fn, in, k);
-            Op op = (Op)inst_of(fn, arg)->op;
-            if (op == OP_counter || op == OP_coord ||
-                !value_eq(spot_of(m, fn, arg, a).root, root))
-                continue;
-            uses = true;
-            makes |= step_writes(m, in, k);
-        }
-        u.n += uses;
-        u.writers += makes;
-        if (makes && !u.first) u.first = in;
+        const AttrItem *within = attr_get(m, in->attr, AT_within);
+        root[i] = within              ? (uint32_t)within->i
+                  : in->op == OP_view ? root[inst_arg(fn, in, 0).id]
+                                      : i;
     }
+    return root;
+}
+
+/* What a step uses, each once; LAST: by root, the last step that did, plus 1.
+ */
+static uint32_t roots_used(const LiveUsers *u, uint32_t step, uint32_t *last,
+                           uint32_t *used)
+{
+    const Inst *in = &u->fn->insts[step];
+    uint32_t n = 0;
+    for (uint32_t k = 0; k < in->nargs && is_step(in); k++) {
+        uint32_t root = u->root[inst_arg(u->fn, in, k).id];
+        if (last[root] == step + 1) continue;
+        last[root] = step + 1;
+        used[n++] = root;
+    }
+    return n;
+}
+
+LiveUsers live_users(const Module *m, const Fn *fn, Arena *a)
+{
+    LiveUsers u = {.m = m, .fn = fn};
+    size_t n = (size_t)fn->ninsts + 2;
+    if (!has_gathers(m, fn)) return u;
+    u.root = find_roots(m, fn, a);
+    u.first = NEW_ARRAY(a, uint32_t, n);
+    u.at = NEW_ARRAY(a, uint32_t, (size_t)fn->nargs + 1);
+    uint32_t *used = NEW_ARRAY(a, uint32_t, (size_t)fn->nargs + 1);
+    uint32_t *last = NEW_ARRAY(a, uint32_t, n),
+             *next = NEW_ARRAY(a, uint32_t, n);
+    for (uint32_t i = 0; i < fn->ninsts; i++)
+        for (uint32_t k = roots_used(&u, i, last, used); k-- > 0;)
+            u.first[used[k] + 1]++;
+    for (uint32_t i = 0; i < fn->ninsts; i++)
+        u.first[i + 1] += u.first[i];
+    memset(last, 0, n * sizeof *last);
+    for (uint32_t i = 0; i < fn->ninsts; i++)
+        for (uint32_t k = roots_used(&u, i, last, used); k-- > 0;)
+            u.at[u.first[used[k]] + next[used[k]]++] = i;
     return u;
 }
 
-int64_t live_stays(Module *m, const Fn *fn, const Inst *gather, Arena *a)
+static bool makes(const LiveUsers *u, uint32_t step, uint32_t root)
 {
-    if (!is_collective(m, gather, OP_all_gather)) return -1;
-    Value from = spot_of(m, fn, inst_arg(fn, gather, 0), a).root;
-    Value to = spot_of(m, fn, inst_arg(fn, gather, 1), a).root;
-    if (inst_of(fn, from)->op != OP_buffer ||
-        inst_of(fn, to)->op != OP_buffer || value_eq(from, to) ||
-        is_result(fn, from) || is_result(fn, to))
+    const Inst *in = &u->fn->insts[step];
+    for (uint32_t k = 0; k < in->nargs; k++)
+        if (u->root[inst_arg(u->fn, in, k).id] == root &&
+            step_writes(u->m, in, k))
+            return true;
+    return false;
+}
+
+/* The first step that writes to a buffer; WRITERS: how many do. */
+static const Inst *writer_of(const LiveUsers *u, uint32_t root,
+                             uint32_t *writers)
+{
+    const Inst *first = NULL;
+    *writers = 0;
+    for (uint32_t i = u->first[root]; i < u->first[root + 1]; i++) {
+        if (!makes(u, u->at[i], root)) continue;
+        if (!first) first = &u->fn->insts[u->at[i]];
+        ++*writers;
+    }
+    return first;
+}
+
+int64_t live_stays(const LiveUsers *u, const Inst *gather)
+{
+    const Fn *fn = u->fn;
+    uint32_t makers, writers;
+    if (!is_collective(u->m, gather, OP_all_gather)) return -1;
+    uint32_t from = u->root[inst_arg(fn, gather, 0).id];
+    uint32_t to = u->root[inst_arg(fn, gather, 1).id];
+    if (fn->insts[from].op != OP_buffer || fn->insts[to].op != OP_buffer ||
+        from == to || is_result(fn, (Value){from}) ||
+        is_result(fn, (Value){to}) || u->first[from + 1] - u->first[from] != 2)
         return -1;
-    Users of = users_of(m, fn, from, a), all = users_of(m, fn, to, a);
-    if (of.n != 2 || of.writers != 1 || of.first > gather ||
-        of.first->op != OP_launch || all.writers != 1)
+    const Inst *made = writer_of(u, from, &makers);
+    writer_of(u, to, &writers);
+    if (makers != 1 || made > gather || made->op != OP_launch || writers != 1)
         return -1;
-    return attr_int(m, of.first->attr, AT_stream, 0);
+    return attr_int(u->m, made->attr, AT_stream, 0);
 }
 
 /* Who begins behind a collective on its stream does so before kernels beside
@@ -461,14 +528,17 @@ static bool reads_part(const FnWalk *f, const Inst *in, uint32_t buffer)
 /* What devices gather is there until parts of the gathered have been read. */
 static void find_stays(FnWalk *f)
 {
-    for (uint32_t i = 0; i < f->fn->ninsts && !f->w->one_stream; i++) {
+    if (f->w->one_stream) return;
+    LiveUsers u = live_users(f->w->m, f->fn, f->w->a);
+    for (uint32_t i = 0; u.first && i < f->fn->ninsts; i++) {
         const Inst *in = &f->fn->insts[i];
-        if (!is_step(in) || live_stays(f->w->m, f->fn, in, f->w->a) < 0)
-            continue;
+        if (live_stays(&u, in) < 0) continue;
         uint32_t from = f->behind[inst_arg(f->fn, in, 0).id].buffer;
-        uint32_t to = f->behind[inst_arg(f->fn, in, 1).id].buffer;
-        for (uint32_t k = i + 1; k < f->fn->ninsts; k++)
-            if (reads_part(f, &f->fn->insts[k], to)) put_beside(f, k, from);
+        Value to = inst_arg(f->fn, in, 1);
+        uint32_t gathered = f->behind[to.id].buffer, root = u.root[to.id];
+        for (uint32_t k = u.first[root]; k < u.first[root + 1]; k++)
+            if (u.at[k] > i && reads_part(f, &f->fn->insts[u.at[k]], gathered))
+                put_beside(f, u.at[k], from);
     }
 }
 
@@ -487,6 +557,7 @@ static void walk_fn(FnWalk *f, FnRef ref)
     LiveWalk *w = f->w;
     f->fn = fn_of(w->m, ref);
     f->behind = NEW_ARRAY(w->a, Behind, (size_t)f->fn->ninsts + 1);
+    f->of_step = NEW_ARRAY(w->a, BesideStep, (size_t)f->fn->ninsts + 1);
     find_behind(f, numbers_of(w, ref));
     find_fed(f);
     find_moved(f);

@@ -116,11 +116,24 @@ LiveSpan live_outer(const LiveBuffer *b, const LivePlace **loop);
 /* Every buffer but results of entries, which lie in io or persistent. */
 Live live_find(Module *m, Arena *a);
 
+/* The steps of a kernel function by what they use, in their order: of value v,
+ * a buffer or a parameter, at[first[v] .. first[v + 1]), with its views. */
+typedef struct LiveUsers {
+    const Module *m;
+    const Fn *fn;
+    uint32_t *root; /* by value: what it is a view of */
+    uint32_t *first, *at;
+} LiveUsers;
+
+/* first NULL: nothing of the function is gathered over devices, and nobody's
+ * users are known. */
+LiveUsers live_users(const Module *m, const Fn *fn, Arena *a);
+
 /* A gather over devices of what one launch in front of it makes, in a buffer
  * that nobody else uses, to a buffer that nobody else writes: the stream of
  * that launch.  What it is of stays as it is until the launches of the function
  * that read parts of the gathered have done so.  Less than 0: it is none. */
-int64_t live_stays(Module *m, const Fn *fn, const Inst *gather, Arena *a);
+int64_t live_stays(const LiveUsers *u, const Inst *gather);
 
 /* The buffers of the functions that are marked. */
 Live live_of(const Live *l, const bool *fns, Arena *a);

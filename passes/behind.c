@@ -73,11 +73,11 @@ static bool find(Behind *x)
     x->r = repeat_of(x->m, inst_of(x->fn, x->repeat));
     x->body = fn_of(x->m, x->r.fn);
     x->late = NEW_ARRAY(x->m->scratch, bool, x->body->nresults + 1);
-    if (x->r.has_while || callers_of(x->m, x->r.fn) != 1) return false;
+    if (x->r.has_while) return false;
     Uses uses = fn_uses(x->body, x->m->scratch);
     for (uint32_t i = x->r.carry; i < x->body->nresults; i++)
         any |= x->late[i] = is_late(x, &uses, x->body->result_values[i]);
-    return any;
+    return any && callers_of(x->m, x->r.fn) == 1;
 }
 
 /* ----------------------------------------------------------------- apply -- */

@@ -77,14 +77,13 @@ static bool fits(Ahead *h, Value repeat)
     const Inst *in = inst_of(h->fn, repeat);
     if (in->op != OP_repeat || attr_get(m, in->attr, AT_while)) return false;
     FnRef body = attr_fn(m, in->attr, AT_fn);
-    if (fuse_runners(m, body) != 1) return false;
     h->repeat = repeat;
     h->body = fn_of(m, body);
     h->carry = (uint32_t)attr_int(m, in->attr, AT_carry, 0);
     Uses uses = fn_uses(h->body, h->fx->a);
     for (uint32_t i = h->body->nparams; i < h->body->ninsts; i++)
         if (is_number_of_carried(h, (Value){i}, &uses) && find_steps(h))
-            return true;
+            return fuse_runners(m, body) == 1;
     return false;
 }
 

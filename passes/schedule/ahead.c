@@ -77,8 +77,9 @@ static bool feeds_collective(const Ahead *x, uint32_t i)
 
 static bool needs_collective(const Ahead *x, uint32_t i)
 {
-    for (uint32_t k = 0; k < i; k++)
-        if (x->l->steps[k].talks && needs(x, i, k)) return true;
+    const List *l = x->l;
+    for (uint32_t k = 0; (k = row_next(l->before, l, i, k)) < i; k++)
+        if (l->steps[k].talks) return true;
     return false;
 }
 
@@ -218,9 +219,9 @@ static void put(Ahead *x, uint32_t step)
     if (!s->talks) x->carry = x->carry > s->time ? x->carry - s->time : 0;
     if (!s->talks) x->work += s->time;
     x->batches += is_loop(x, step);
-    for (uint32_t k = step; k-- > 0;)
-        if (x->kept[k] && needs(x, step, k) && --x->readers[k] == 0)
-            make_ready(x, k);
+    const List *l = x->l;
+    for (uint32_t k = step; (k = row_last(l->before, l, step, k)) > 0;)
+        if (x->kept[--k] && --x->readers[k] == 0) make_ready(x, k);
 }
 
 /* The gather, behind which are its readers: other gathers may be among them. */

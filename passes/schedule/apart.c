@@ -30,14 +30,6 @@ typedef struct Apart {
     uint32_t *last;   /* by group: that of the last one */
 } Apart;
 
-/* Something in front of it has to do with its places. */
-static bool has_needs(const List *l, uint32_t step)
-{
-    for (uint32_t k = 0; k < step; k++)
-        if (row_has(l->before, l, step, k)) return true;
-    return false;
-}
-
 static double work_between(const List *l, uint32_t from, uint32_t to)
 {
     double works = 0;
@@ -89,9 +81,8 @@ static void find_stretches(Apart *x)
 static uint32_t least_place(const Apart *x, uint32_t step)
 {
     uint32_t place = x->last[x->l->steps[step].group];
-    for (uint32_t k = step; k-- > 0;)
-        if (row_has(x->l->before, x->l, step, k)) return place > k ? place : k;
-    return place;
+    uint32_t last = row_last(x->l->before, x->l, step, step);
+    return last > place + 1 ? last - 1 : place;
 }
 
 /* Of the work of a stretch, what is left behind a place. */

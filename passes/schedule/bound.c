@@ -149,20 +149,26 @@ static void note_steps(Bound *b)
 
 /* ----------------------------------------------------------------- clock -- */
 
+/* The steps of a row have begun: *begin comes when they are done. */
+static bool are_done(const Bound *b, const uint64_t *rows, uint32_t i,
+                     double *begin)
+{
+    const List *l = b->l;
+    for (uint32_t k = 0; (k = row_next(rows, l, i, k)) < i; k++) {
+        if (isnan(b->end[k])) return false;
+        bool other = l->steps[k].stream != l->steps[i].stream;
+        *begin = fmax(*begin, b->end[k] + (other ? b->on->wait : 0));
+    }
+    return true;
+}
+
 /* When a step could begin, by its stream and those in front of it; false: these
  * have not all begun. */
 static bool is_ready(const Bound *b, uint32_t i, double *begin)
 {
     const List *l = b->l;
     *begin = b->lane[l->steps[i].stream].free;
-    for (uint32_t k = 0; k < i; k++) {
-        if (!row_has(l->before, l, i, k) && !row_has(l->joined, l, i, k))
-            continue;
-        if (isnan(b->end[k])) return false;
-        bool other = l->steps[k].stream != l->steps[i].stream;
-        *begin = fmax(*begin, b->end[k] + (other ? b->on->wait : 0));
-    }
-    return true;
+    return are_done(b, l->before, i, begin) && are_done(b, l->joined, i, begin);
 }
 
 /* A collective finds no processor before the product ends. */

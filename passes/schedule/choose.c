@@ -39,8 +39,7 @@ static Chains find_chains(const List *l, Arena *a)
     for (uint32_t i = 0; i < l->n; i++) {
         c.sum[i + 1] = c.sum[i] + l->steps[i].time;
         c.reader[i] = l->n;
-        for (uint32_t k = 0; k < i; k++) {
-            if (!row_has(l->before, l, i, k)) continue;
+        for (uint32_t k = 0; (k = row_next(l->before, l, i, k)) < i; k++) {
             double end = c.above[k] + l->steps[k].time;
             if (c.above[i] < end) c.above[i] = end;
             if (c.reader[k] == l->n) c.reader[k] = i;
@@ -50,9 +49,8 @@ static Chains find_chains(const List *l, Arena *a)
         c.below[i] += l->steps[i].time;
         if (c.longest < c.above[i] + c.below[i])
             c.longest = c.above[i] + c.below[i];
-        for (uint32_t k = 0; k < i; k++)
-            if (row_has(l->before, l, i, k) && c.below[k] < c.below[i])
-                c.below[k] = c.below[i];
+        for (uint32_t k = 0; (k = row_next(l->before, l, i, k)) < i; k++)
+            if (c.below[k] < c.below[i]) c.below[k] = c.below[i];
     }
     return c;
 }
@@ -88,9 +86,9 @@ typedef struct Play {
 static double begin_on(const Play *p, uint32_t step, uint32_t stream)
 {
     double begin = p->free[stream];
-    for (uint32_t k = 0; k < step; k++) {
-        if (!row_has(p->l->before, p->l, step, k)) continue;
-        bool other = p->l->steps[k].stream != stream;
+    const List *l = p->l;
+    for (uint32_t k = 0; (k = row_next(l->before, l, step, k)) < step; k++) {
+        bool other = l->steps[k].stream != stream;
         double ready = p->end[k] + (other ? p->c->on.wait : 0);
         if (begin < ready) begin = ready;
     }

@@ -16,10 +16,11 @@ typedef struct Sweep {
     Module *m;
     Arena *a;
     const List *l;
-    Clock *clock;    /* by step: when it ends */
-    uint32_t *place; /* by step: on its stream, from 1 */
-    uint64_t *waits; /* rows of bits */
-    bool *signals;   /* by step */
+    Clock *clock;     /* by step: when it ends */
+    uint32_t *place;  /* by step: on its stream, from 1 */
+    uint64_t *waits;  /* rows of bits */
+    bool *signals;    /* by step */
+    int64_t *numbers; /* scratch: events */
     Clock last[MOST_STREAMS];
 } Sweep;
 
@@ -29,15 +30,21 @@ static void take_clock(Clock *to, const Clock *from)
         if (to->done[k] < from->done[k]) to->done[k] = from->done[k];
 }
 
+/* The last step in front of K that step I has to wait for, plus 1; 0: none. */
+static uint32_t last_needed(const List *l, uint32_t i, uint32_t k)
+{
+    uint32_t before = row_last(l->before, l, i, k);
+    uint32_t joined = row_last(l->joined, l, i, k);
+    return before > joined ? before : joined;
+}
+
 static void sweep_step(Sweep *w, uint32_t i)
 {
     const List *l = w->l;
     uint32_t mine = l->steps[i].stream;
     Clock c = w->last[mine];
-    for (uint32_t k = i; k-- > 0;) {
-        uint32_t other = l->steps[k].stream;
-        if (!row_has(l->before, l, i, k) && !row_has(l->joined, l, i, k))
-            continue;
+    for (uint32_t k = i; (k = last_needed(l, i, k)) > 0;) {
+        uint32_t other = l->steps[--k].stream;
         if (c.done[other] >= w->place[k]) continue;
         row_set(w->waits, l, i, k);
         w->signals[k] = true;
@@ -51,16 +58,15 @@ static void write_step(Sweep *w, uint32_t i, const int64_t *event)
 {
     const List *l = w->l;
     Inst *in = &l->fn->insts[l->steps[i].inst];
-    int64_t *waits = NEW_ARRAY(w->a, int64_t, (size_t)i + 1);
     uint32_t n = 0;
-    for (uint32_t k = 0; k < i; k++)
-        if (row_has(w->waits, l, i, k)) waits[n++] = event[k];
+    for (uint32_t k = 0; (k = row_next(w->waits, l, i, k)) < i; k++)
+        w->numbers[n++] = event[k];
     AttrList a = attr_list(w->m, in->attr);
     attr_drop(&a, AT_stream);
     attr_drop(&a, AT_wait);
     attr_drop(&a, AT_signal);
     if (l->steps[i].stream) attr_put_int(&a, AT_stream, l->steps[i].stream);
-    if (n) attr_put_ints(&a, AT_wait, waits, n);
+    if (n) attr_put_ints(&a, AT_wait, w->numbers, n);
     if (w->signals[i]) attr_put_int(&a, AT_signal, event[i]);
     in->attr = attr_intern(w->m, &a);
 }
@@ -73,6 +79,7 @@ uint32_t list_events(Module *m, const List *l, Arena *a)
     w.place = NEW_ARRAY(a, uint32_t, n);
     w.waits = NEW_ARRAY(a, uint64_t, n * l->words);
     w.signals = NEW_ARRAY(a, bool, n);
+    w.numbers = NEW_ARRAY(a, int64_t, n);
     int64_t *event = NEW_ARRAY(a, int64_t, n);
     uint32_t events = 0;
     for (uint32_t i = 0; i < l->n; i++)

@@ -41,12 +41,8 @@ static bool is_work(const Step *s)
  * in the next turn (turns.c). */
 static bool is_waited_for(const Fill *x, uint32_t step)
 {
-    bool needs = false, needed = false;
-    for (uint32_t k = 0; k < step; k++)
-        needs |= is_before(x, k, step);
-    for (uint32_t k = step + 1; k < x->l->n; k++)
-        needed |= is_before(x, step, k);
-    return needs && (needed || x->l->steps[step].grows);
+    const Step *s = &x->l->steps[step];
+    return has_needs(x->l, step) && (s->reader < x->l->n || s->grows);
 }
 
 static bool find_leads(Fill *x)
@@ -57,8 +53,8 @@ static bool find_leads(Fill *x)
         bool waited = s->talks && is_waited_for(x, i);
         x->leads[i] |= waited;
         any |= waited;
-        for (uint32_t k = 0; k < i; k++) {
-            if (!is_before(x, k, i)) continue;
+        for (uint32_t k = 0; (k = row_next(x->l->before, x->l, i, k)) < i;
+             k++) {
             x->leads[k] |= x->leads[i];
             x->feeds[k] |= waited && x->l->steps[k].time <= s->time;
         }
@@ -155,8 +151,8 @@ Fn *list_filled(Module *m, const List *l)
     x.ready = NEW_ARRAY(m->scratch, double, n);
     x.order = NEW_ARRAY(m->scratch, uint32_t, n);
     for (uint32_t i = 0; i < l->n; i++)
-        for (uint32_t k = 0; k < i; k++)
-            x.needs[i] += is_before(&x, k, i);
+        for (uint32_t k = 0; (k = row_next(l->before, l, i, k)) < i; k++)
+            x.needs[i]++;
     if (!find_leads(&x)) return l->fn;
     play(&x);
     return list_in_order(m, l, x.order);

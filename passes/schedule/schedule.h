@@ -72,6 +72,37 @@ static inline bool row_has(const uint64_t *rows, const List *l, uint32_t row,
     return rows[(size_t)row * l->words + bit / 64] >> bit % 64 & 1;
 }
 
+/* The first step of a row from BIT on; none: at least the number of all. */
+static inline uint32_t row_next(const uint64_t *rows, const List *l,
+                                uint32_t row, uint32_t bit)
+{
+    const uint64_t *r = rows + (size_t)row * l->words;
+    uint32_t w = bit / 64;
+    if (w >= l->words) return bit;
+    uint64_t word = r[w] & UINT64_MAX << bit % 64;
+    while (!word && ++w < l->words)
+        word = r[w];
+    return w * 64 + (word ? (uint32_t)__builtin_ctzll(word) : 0);
+}
+
+/* The last one of a row in front of BIT, plus 1; 0: none. */
+static inline uint32_t row_last(const uint64_t *rows, const List *l,
+                                uint32_t row, uint32_t bit)
+{
+    const uint64_t *r = rows + (size_t)row * l->words;
+    uint32_t w = bit / 64;
+    uint64_t word = w < l->words ? r[w] & ((UINT64_C(1) << bit % 64) - 1) : 0;
+    while (!word && w > 0)
+        word = r[--w];
+    return word ? w * 64 + 64 - (uint32_t)__builtin_clzll(word) : 0;
+}
+
+/* Something in front of it has to do with its places. */
+static inline bool has_needs(const List *l, uint32_t step)
+{
+    return row_next(l->before, l, step, 0) < step;
+}
+
 /* What is sent to another rank has no result. */
 static inline bool is_send(const Module *m, const List *l, uint32_t step)
 {

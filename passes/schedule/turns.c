@@ -124,14 +124,6 @@ static Ring *ring_of_buffer(Turned *t, Value row)
     return r;
 }
 
-/* Nothing in front of it has to do with its places. */
-static bool is_first(const List *l, uint32_t step)
-{
-    for (uint32_t k = 0; k < step; k++)
-        if (row_has(l->before, l, step, k)) return false;
-    return true;
-}
-
 static Spot spot_at(const Turned *t, uint32_t step, uint32_t operand)
 {
     const Inst *in = &t->old->insts[t->l->steps[step].inst];
@@ -141,7 +133,7 @@ static Spot spot_at(const Turned *t, uint32_t step, uint32_t operand)
 static bool can_gather(const Turned *t, uint32_t step)
 {
     Spot from = spot_at(t, step, 0);
-    return has_rows(t, &from) && is_first(t->l, step) &&
+    return has_rows(t, &from) && !has_needs(t->l, step) &&
            !is_touched(t, from.root.id, UINT32_MAX, true);
 }
 
@@ -152,7 +144,7 @@ static bool is_handed_on(const Turned *t, uint32_t step)
     for (uint32_t k = 0; k < from.nturns; k++)
         if (from.turn[k]) return false;
     return from.root.id < t->old->nparams && !from.ring.n &&
-           is_first(t->l, step) &&
+           !has_needs(t->l, step) &&
            is_touched(t, from.root.id, UINT32_MAX, true);
 }
 
@@ -454,14 +446,10 @@ static void write_loop(Turned *t, Rewrite *rw)
 
 /* ----------------------------------------------------------------- loops -- */
 
-/* What each value is a view of, by the roots of the function around for the
- * operands. */
-static uint32_t *roots_in(const Turned *t, const Fn *fn)
+/* What a value is a view of. */
+static uint32_t root_of(const Turned *t, const Fn *fn, Value v)
 {
-    uint32_t *root = NEW_ARRAY(t->a, uint32_t, (size_t)fn->ninsts + 1);
-    for (uint32_t i = 0; i < fn->ninsts; i++)
-        root[i] = spot_of(t->m, fn, (Value){i}, t->a).root.id;
-    return root;
+    return spot_of(t->m, fn, v, t->a).root.id;
 }
 
 static bool turns_meet(const Module *m, const Inst *in)
@@ -474,7 +462,6 @@ static bool turns_meet(const Module *m, const Inst *in)
 static bool turned_loop(Turned *t, const Fn *fn, const List *body,
                         const Inst *in)
 {
-    const uint32_t *root = roots_in(t, fn);
     t->loop = in;
     t->l = body;
     t->old = body->fn;
@@ -482,10 +469,12 @@ static bool turned_loop(Turned *t, const Fn *fn, const List *body,
     t->reverse = attr_flag(t->m, in->attr, AT_reverse);
     if (!turns_meet(t->m, in) || t->count < 2 || t->count > UINT16_MAX)
         return false;
-    t->root = roots_in(t, t->old);
+    t->root = NEW_ARRAY(t->a, uint32_t, (size_t)t->old->ninsts + 1);
+    for (uint32_t i = 0; i < t->old->ninsts; i++)
+        t->root[i] = root_of(t, t->old, (Value){i});
     t->outer = NEW_ARRAY(t->a, uint32_t, (size_t)in->nargs + 1);
     for (uint32_t k = 0; k < in->nargs; k++)
-        t->outer[k] = root[inst_arg(fn, in, k).id];
+        t->outer[k] = root_of(t, fn, inst_arg(fn, in, k));
     find_moves(t);
     return t->moves.n != 0;
 }
