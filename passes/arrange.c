@@ -500,14 +500,17 @@ static bool search(Arrange *r, uint64_t seed, int64_t least, int64_t *peak)
     return i > 0 || *peak < before;
 }
 
-/* When a block is there: in the order of the list; in any order, which is asked
- * where it may be there at other times, too (aside). */
+/* When a block is there, in the order of the list. */
 typedef struct Times {
     int64_t first, last;
-    bool aside;
-    const LivePlace *loop; /* of the entry, around its uses */
-    LiveSpan outer;
+    bool aside; /* it may be there at other times, too */
 } Times;
+
+/* In any order. */
+typedef struct Outer {
+    const LivePlace *loop; /* of the entry, around its uses */
+    LiveSpan span;
+} Outer;
 
 static bool span_over(const LiveSpan *x, const LiveSpan *y)
 {
@@ -517,41 +520,58 @@ static bool span_over(const LiveSpan *x, const LiveSpan *y)
     return !late;
 }
 
-/* In no order of execution are the two there together: what most pairs have in
- * common, so it is seen without a look at the buffers. */
-static bool apart(const Times *x, const Times *y)
+/* In the order of the list the two are not there together. */
+static bool in_line(const Times *x, const Times *y)
 {
-    bool first = x->last < y->first;
-    if (!first && y->last >= x->first) return false;
-    if (!x->aside && !y->aside) return true;
-    if (!x->outer.place || !y->outer.place || (x->loop && x->loop == y->loop))
+    return x->last < y->first || y->last < x->first;
+}
+
+/* Nor in any order of execution: what most pairs have in common, so it is seen
+ * without a look at the buffers.  FIRST: x is there first. */
+static bool apart(const Outer *x, const Outer *y, bool first)
+{
+    if (!x->span.place || !y->span.place || (x->loop && x->loop == y->loop))
         return false;
-    if (x->outer.place != y->outer.place) return true;
-    return first ? span_over(&x->outer, &y->outer)
-                 : span_over(&y->outer, &x->outer);
+    if (x->span.place != y->span.place) return true;
+    return first ? span_over(&x->span, &y->span)
+                 : span_over(&y->span, &x->span);
 }
 
 static Times times_of(const LiveBuffer *b)
 {
-    Times t = {.first = b->first, .last = b->last, .aside = b->aside};
-    t.outer = live_outer(b, &t.loop);
-    return t;
+    return (Times){.first = b->first, .last = b->last, .aside = b->aside};
+}
+
+static Outer outer_of(const LiveBuffer *b)
+{
+    Outer o;
+    o.span = live_outer(b, &o.loop);
+    return o;
+}
+
+static void add_meeting(const Live *live, Block *x, Block *y, Arena *a)
+{
+    if (!live_together(live, x->b, y->b)) return;
+    int64_t under = place_aligned(live_apart(live, x->b, y->b));
+    int64_t over = place_aligned(live_apart(live, y->b, x->b));
+    vec_push(a, &x->meets, ((Meeting){y->number, under, over}));
+    vec_push(a, &y->meets, ((Meeting){x->number, over, under}));
 }
 
 static void find_meetings(Arrange *r, const Live *live, Arena *a)
 {
-    Times *times = NEW_ARRAY(a, Times, (size_t)r->n + 1);
-    for (uint32_t i = 0; i < r->n; i++)
-        times[i] = times_of(r->blocks[i].b);
+    Times *t = NEW_ARRAY(a, Times, (size_t)r->n + 1);
+    Outer *o = NEW_ARRAY(a, Outer, (size_t)r->n + 1);
+    for (uint32_t i = 0; i < r->n; i++) {
+        t[i] = times_of(r->blocks[i].b);
+        o[i] = outer_of(r->blocks[i].b);
+    }
     for (uint32_t i = 0; i < r->n; i++)
         for (uint32_t k = 0; k < i; k++) {
-            if (apart(&times[i], &times[k])) continue;
-            Block *x = &r->blocks[i], *y = &r->blocks[k];
-            if (!live_together(live, x->b, y->b)) continue;
-            int64_t under = place_aligned(live_apart(live, x->b, y->b));
-            int64_t over = place_aligned(live_apart(live, y->b, x->b));
-            vec_push(a, &x->meets, ((Meeting){k, under, over}));
-            vec_push(a, &y->meets, ((Meeting){i, over, under}));
+            bool together = !in_line(&t[i], &t[k]);
+            if (!together && !t[i].aside && !t[k].aside) continue;
+            if (together || !apart(&o[i], &o[k], t[i].last < t[k].first))
+                add_meeting(live, &r->blocks[i], &r->blocks[k], a);
         }
 }
 
