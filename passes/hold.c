@@ -12,7 +12,10 @@
  *
  * are taken through the passes up to remat, each on a copy of the module; of
  * the first, only what the plan leaves open, and of the second, if nobody says
- * how many streams there are.
+ * how many streams there are.  What is held is rounded once a step in any case
+ * (once.c).  Where each microbatch gathers, weights are rounded once or in each
+ * turn: once, if that is faster and has room for all, or takes no more room,
+ * since what is gathered ahead has half the bytes then.
  *
  * First the steps are looked at in which nothing is made again.  Gradients go
  * first: they have twice the bytes, and holding them spares as many as holding
@@ -62,6 +65,7 @@ static const char *passes_between(const Hold *x, Arena *a)
 typedef struct Way {
     const char *roles; /* that are held; NULL: as the plan says */
     bool in_line;
+    bool rounds;      /* weights in front of all turns, not in each */
     BudgetStep plain; /* nothing is made again */
     bool open;        /* no step is known that keeps to the budget */
 } Way;
@@ -80,6 +84,7 @@ static void take_way(Module *m, const Way *way)
 {
     if (way->roles) option_set(m, "hold", way->roles);
     if (way->in_line) option_set(m, "streams", "1");
+    if (way->rounds) option_set(m, "rounds", "1");
 }
 
 /* Its step: the plain one, or, where that is known, the one within the budget,
@@ -108,6 +113,21 @@ static bool is_same(BudgetStep a, BudgetStep b)
     return a.seconds == b.seconds && a.bytes == b.bytes;
 }
 
+/* Which of the two starts is the way's: with weights that are rounded once,
+ * which are there all the time, if that has room for all or takes no more of
+ * anything, else in each turn (once.c). */
+static void find_start(const Hold *x, Way *way)
+{
+    Way once = *way;
+    once.rounds = true;
+    way->plain = try_way(x, way, NULL, INFINITY);
+    if (way->roles && strcmp(way->roles, "none") != 0) return;
+    once.plain = try_way(x, &once, NULL, INFINITY);
+    if (once.plain.seconds < way->plain.seconds &&
+        (once.plain.fits || once.plain.bytes <= way->plain.bytes))
+        *way = once;
+}
+
 /* Looks at the plain steps of the ways, which are in the order of `holds`, each
  * beside compute in front of in line; the fastest that fits, or NULL. */
 static Way *look(const Hold *x, Way *ways, uint32_t n)
@@ -117,7 +137,7 @@ static Way *look(const Hold *x, Way *ways, uint32_t n)
     for (uint32_t i = 0; i < n && !beside; i++) {
         Way *way = &ways[i];
         if (way->in_line && in_line) continue;
-        way->plain = try_way(x, way, NULL, INFINITY);
+        find_start(x, way);
         way->open = !way->plain.fits &&
                     !(way->in_line && is_same(way->plain, way[-1].plain));
         if (!way->plain.fits) continue;
@@ -163,6 +183,9 @@ static void say_way(const Hold *x, const Way *way, const PassCtx *cx)
     if (way->in_line)
         pass_remark(x->m, cx, (Loc){0},
                     "collectives are in line with compute, by the budget");
+    if (way->rounds)
+        pass_remark(x->m, cx, (Loc){0},
+                    "weights are rounded once a step, by the budget");
 }
 
 /* A pipeline's, which would be beside compute, and nobody says that they are

@@ -15,7 +15,8 @@
  *
  * What is rounded once anyway, in a validation say, is rounded where it is
  * read and takes no room.  So is all in a program whose plan has rules for
- * `remat`, but for `none` and `early`: it is memory that it lacks.  A parameter
+ * `remat`, but for `none` and `early`: it is memory that it lacks; unless a
+ * budget finds that it has the room (hold.c, budget.c).  A parameter
  * that is gathered once a step (held.h) is rounded once in any case, and
  * quantised where its products are: so less is gathered, and lies whole.
  *
@@ -171,7 +172,7 @@ bool pass_once(Module *m, PassCtx *cx)
     uint32_t n = 0;
     RematRules rules;
     if (!rules_read(m, cx, &rules)) return false;
-    x.rounds = !lacks_memory(&rules);
+    x.rounds = pass_option_int(m, cx, "rounds", !lacks_memory(&rules)) != 0;
     x.held = NEW_ARRAY(m->scratch, const bool *, (size_t)m->fns.n + 1);
     for (uint32_t f = 0; f < m->fns.n; f++)
         if (m->fns.at[f]->entry) x.held[f] = held_params(m, cx, m->fns.at[f]);
