@@ -508,6 +508,13 @@ static void set_rules(Module *m, Step *step, const char *text)
     option_set(m, "remat", text);
 }
 
+/* Those of the plan beside the budget. */
+static void take_rules(Budget *b, Step *step)
+{
+    const char *text = points_text(b->points, 0);
+    set_rules(b->m, step, *text ? text : "repeat none");
+}
+
 static bool settle(Budget *b, PassCtx *cx, Step *step)
 {
     Choice c = choose_gathered(b);
@@ -654,7 +661,11 @@ bool budget_settle(Module *m, const StepVec *steps, uint32_t at,
 {
     Opened x = {.budget = NULL};
     if (!budget_open(&x, m, steps, at, o)) return false;
-    bool ok = !x.budget || settle(&x.b, &x.cx, &steps->at[at]);
+    bool ok = true;
+    if (x.budget && o->judge)
+        take_rules(&x.b, &steps->at[at]);
+    else if (x.budget)
+        ok = settle(&x.b, &x.cx, &steps->at[at]);
     budget_close(&x);
     return ok;
 }

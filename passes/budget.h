@@ -20,8 +20,9 @@ void trial_end(Trial *t);
 bool budget_asked(Module *m, const PassCtx *cx, bool *is);
 
 /* In front of the step `at`, which is the pass remat: puts rules in the place
- * of a budget, where the plan has one.  False: there are none that keep to
- * it; an error was reported. */
+ * of a budget, where the plan has one; if the program is judged alone, whether
+ * they keep to it or not.  False: there are none that keep to it; an error was
+ * reported. */
 bool budget_settle(Module *m, const StepVec *steps, uint32_t at,
                    const PipelineOpts *o);
 

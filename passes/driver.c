@@ -218,7 +218,8 @@ static bool run_step(Run *r, uint32_t i)
     ArenaMark mark = arena_mark(r->m->scratch);
     double start = now();
     bool ok = true;
-    if (s->pass->run == pass_once) ok = hold_settle(r->m, &r->steps, i, r->o);
+    if (s->pass->run == pass_once && !r->o->judge)
+        ok = hold_settle(r->m, &r->steps, i, r->o);
     if (s->pass->run == pass_remat)
         ok = budget_settle(r->m, &r->steps, i, r->o);
     ok = ok && run_pass(r, s);

@@ -98,6 +98,8 @@ typedef struct PipelineOpts {
     bool locs;
     Verify verify;
     uint32_t most_steps; /* run no more passes than these; 0: all */
+    bool judge;          /* whether the program is refused is wanted alone: no
+                            rules are looked for that keep to a budget */
     /* Called in front of each pass, numbered from 1; or NULL. */
     void (*on_step)(void *user, uint32_t step, const char *pass);
     /* The bytes that a planned module takes on its target, for budgets, and,

@@ -69,8 +69,9 @@ static bool needs_code(const Request *r)
 }
 
 /* The passes to run.  --emit=tir alone shows the program before any pass. */
-const char *job_pipeline(const Request *r)
+const char *job_pipeline(const Job *j)
 {
+    const Request *r = j->r;
     static const OptionId whole[] = {OPT_print_after, OPT_dump_dir,
                                      OPT_stop_after, OPT_check_meaning,
                                      OPT_time_passes};
@@ -81,8 +82,8 @@ const char *job_pipeline(const Request *r)
     if (any_given(r->o, whole, sizeof whole / sizeof *whole)) return "train";
     if (r->emit == EMIT_tir || !option_given(r->o, OPT_check)) return NULL;
     /* what passes say behind those that can refuse a program, too */
-    return any_given(r->o, said, sizeof said / sizeof *said) ? "train"
-                                                             : "check";
+    if (any_given(r->o, said, sizeof said / sizeof *said)) return "train";
+    return option_get(&j->m, "remat").id ? "rules" : "check";
 }
 
 static void on_step(void *user, uint32_t step, const char *pass)
@@ -125,6 +126,7 @@ bool job_passes(Job *j, const char *text, uint32_t most_steps)
         .check_meaning = option_given(o, OPT_check_meaning),
         .locs = option_given(o, OPT_locs),
         .most_steps = most_steps,
+        .judge = strcmp(text, "rules") == 0,
         .on_step = on_step,
         .arena = arena_bytes,
         .user = j,
@@ -255,7 +257,7 @@ bool job_make(Job *j)
     if (!frontend_lower(j->frontend) || !module_verify(&j->m)) return false;
     if (r->emit == EMIT_html) j->functions = program_functions(&j->m);
     tell_target(j);
-    const char *text = job_pipeline(r);
+    const char *text = job_pipeline(j);
     if (text && !job_passes(j, text, 0)) return false;
     if (option_given(r->o, OPT_why) && !why_print(j)) return false;
     if (r->emit == EMIT_tir && !print_tir(j)) return false;

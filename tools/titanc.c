@@ -62,9 +62,10 @@ static bool replay(void *user, uint32_t step, Buf *text, Buf *command)
     Job j;
     GuardNote note = {0};
     job_init(&j, r, &note);
-    const char *passes = job_pipeline(r);
-    if (step == 0 || !passes || !job_parse(&j) || !frontend_lower(j.frontend))
+    if (step == 0 || !job_parse(&j) || !frontend_lower(j.frontend))
         return false;
+    const char *passes = job_pipeline(&j);
+    if (!passes) return false;
     if (step > 1 && !job_passes(&j, passes, step - 1)) return false;
     module_print(&j.m, NULL, text);
     buf_printf(command, "titan-opt THIS_FILE --passes='%s'",

@@ -58,8 +58,9 @@ typedef struct Job {
 void job_init(Job *j, const Request *r, GuardNote *note);
 void job_release(Job *j);
 bool job_parse(Job *j);
-/* The passes that are asked for, or NULL; MOST: of them, 0: all. */
-const char *job_pipeline(const Request *r);
+/* The passes that are asked for of the lowered program, or NULL; MOST: of them,
+ * 0: all. */
+const char *job_pipeline(const Job *j);
 bool job_passes(Job *j, const char *pipeline, uint32_t most);
 /* Parsed, and as IR in front of all passes. */
 bool job_lower(Job *j);
