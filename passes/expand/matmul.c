@@ -4,8 +4,10 @@
  * Where the operands' memory orders allow no gemm, an operand is copied to an
  * order that does; at the last, the result is made in a place of its own and
  * copied from there.  So are the scales of blocks, which are few.  Numbers of
- * eight bits lie along the sum, which is how tensor cores take them.
+ * eight bits lie along the sum, which is how tensor cores take them, and what
+ * lies together in their result fills units.
  */
+#include "../added.h"
 #include "expand.h"
 
 typedef struct Product {
@@ -16,6 +18,39 @@ typedef struct Product {
     bool pieces; /* the sum may lie in */
 } Product;
 
+static bool is_eight(const Product *p)
+{
+    Type a = p->at[0].layout.type;
+    return dtype_bytes(type_dtype(p->s->x->m, a)) == 1;
+}
+
+static bool fills_units(const Product *p, EinsumRole side)
+{
+    return !is_eight(p) ||
+           einsum_fills_units(p->s->x->m, p->g, p->einsum, side);
+}
+
+/* The side that lies together in the result. */
+static EinsumRole inner_side(const Product *p)
+{
+    const Module *m = p->s->x->m;
+    Layout l = p->at[2].layout;
+    Axis *order =
+        NEW_ARRAY(p->s->x->a, Axis, (size_t)type_info(m, l.type)->naxes + 1);
+    uint32_t n = layout_order(m, l, order);
+    while (n && type_local_size(m, type_axis(m, l.type, order[n - 1])) == 1)
+        n--;
+    return n ? einsum_role(m, p->g, p->einsum, order[n - 1]) : EINSUM_batch;
+}
+
+/* A host's products need no units, so there may be none on either side. */
+static bool is_better_turned(const Product *p)
+{
+    EinsumRole inner = inner_side(p);
+    EinsumRole outer = inner == EINSUM_row ? EINSUM_column : EINSUM_row;
+    return !fills_units(p, inner) && fills_units(p, outer);
+}
+
 static bool fits(const Product *p)
 {
     Layout layouts[3];
@@ -25,8 +60,9 @@ static bool fits(const Product *p)
     if (!(p->pieces ? gemm_fit_pieces : gemm_fit)(p->s->x->m, p->g, layouts,
                                                   &gemm))
         return false;
-    return dtype_bytes(gemm.a) != 1 || gemm.k == 1 ||
-           (gemm.a_col == 1 && gemm.b_row == 1);
+    if (dtype_bytes(gemm.a) != 1 || gemm.k == 1) return true;
+    return gemm.a_col == 1 && gemm.b_row == 1 &&
+           (p->pieces || !is_better_turned(p));
 }
 
 /* The axes of one role, in the order in which `by` has them. */
@@ -44,18 +80,22 @@ static uint32_t axes_of_role(const Product *p, EinsumRole role, Layout by,
 }
 
 /* Batch axes, then the operand's own, then the summed ones, each in the order
- * of the place that it has to agree with. */
+ * of the place that it has to agree with.  Innermost in the result are its
+ * columns, or its rows where these alone fill units. */
 static Layout order_for(const Product *p, int which)
 {
     Module *m = p->s->x->m;
     Type t = p->at[which].layout.type;
     Axis *order =
         NEW_ARRAY(p->s->x->a, Axis, (size_t)type_info(m, t)->naxes + 1);
+    bool turned = which == 2 && !fills_units(p, EINSUM_column) &&
+                  fills_units(p, EINSUM_row);
+    EinsumRole sides[2] = {turned ? EINSUM_column : EINSUM_row,
+                           turned ? EINSUM_row : EINSUM_column};
     uint32_t n = axes_of_role(p, EINSUM_batch, p->at[2].layout, order);
-    if (which != 1)
-        n += axes_of_role(p, EINSUM_row, p->at[2].layout, order + n);
-    if (which != 0)
-        n += axes_of_role(p, EINSUM_column, p->at[2].layout, order + n);
+    for (uint32_t i = 0; i < 2; i++)
+        if (which != (sides[i] == EINSUM_row))
+            n += axes_of_role(p, sides[i], p->at[2].layout, order + n);
     if (which != 2)
         axes_of_role(p, EINSUM_sum, p->at[1 - which].layout, order + n);
     return layout_ordered(m, t, order, type_info(m, t)->naxes, p->s->x->a);
