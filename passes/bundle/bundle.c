@@ -24,11 +24,13 @@
  */
 #include "bundle.h"
 
-/* The rank functions of the entry that fns.at[f] is rank 0 of, by rank. */
+/* The rank functions of the entry that fns.at[f] is rank 0 of, by rank; NULL:
+ * not all of them are there. */
 static uint32_t *places_of(Module *m, uint32_t f, size_t stem, uint32_t *n)
 {
     uint32_t *at = NEW_ARRAY(m->scratch, uint32_t, module_ranks(m) + 1), rank;
     const char *name = str_of(m, m->fns.at[f]->name);
+    uint32_t found = 0;
     *n = 0;
     for (uint32_t i = 0; i < m->fns.n; i++) {
         const Fn *fn = m->fns.at[i];
@@ -36,9 +38,10 @@ static uint32_t *places_of(Module *m, uint32_t f, size_t stem, uint32_t *n)
             strncmp(str_of(m, fn->name), name, stem) != 0)
             continue;
         at[rank] = i;
+        found++;
         if (rank >= *n) *n = rank + 1;
     }
-    return at;
+    return found == *n ? at : NULL;
 }
 
 static void say(const Ranks *r, PassCtx *cx, const Bundle *b)
@@ -46,8 +49,9 @@ static void say(const Ranks *r, PassCtx *cx, const Bundle *b)
     if (!b->hops.n) return;
     const Message *x = &b->messages.at[0];
     pass_remark(r->m, cx, inst_of(r->fns[x->from], x->send)->loc,
-                "%u small values, which crossed in %u messages, go in %u",
-                b->items.n, b->messages.n, b->hops.n);
+                "%u small value%s, which crossed in %u messages, go%s in %u",
+                b->items.n, b->items.n == 1 ? "" : "s", b->messages.n,
+                b->items.n == 1 ? "es" : "", b->hops.n);
 }
 
 static void bundle_entry(Module *m, PassCtx *cx, const uint32_t *at, uint32_t n)
@@ -77,7 +81,7 @@ bool pass_bundle(Module *m, PassCtx *cx)
         size_t stem = fn_rank(m, m->fns.at[f], &rank);
         if (!stem || rank != 0 || m->fns.at[f]->view != VIEW_local) continue;
         uint32_t n, *at = places_of(m, f, stem, &n);
-        bundle_entry(m, cx, at, n);
+        if (at) bundle_entry(m, cx, at, n);
     }
     return true;
 }

@@ -49,6 +49,26 @@ static const Inst *inst_at(const Find *x, uint32_t rank)
     return &x->r->fns[rank]->insts[x->at[rank]];
 }
 
+static Value sent_value(const Ranks *r, const Message *x)
+{
+    const Fn *fn = r->fns[x->from];
+    return inst_arg(fn, inst_of(fn, x->send), 0);
+}
+
+/* Its sides say the same of it; where they do not, the verifier tells them. */
+static bool is_one(const Ranks *r, const Message *x)
+{
+    const Module *m = r->m;
+    const Inst *send = inst_of(r->fns[x->from], x->send);
+    const Inst *recv = inst_of(r->fns[x->to], x->recv);
+    return recv->op == OP_recv &&
+           attr_int(m, recv->attr, AT_peer, 0) == x->from &&
+           attr_int(m, recv->attr, AT_channel, 0) ==
+               attr_int(m, send->attr, AT_channel, 0) &&
+           type_eq(value_type(r->fns[x->to], x->recv),
+                   value_type(r->fns[x->from], sent_value(r, x)));
+}
+
 /* What a rank sends next, if the other side has come to it too. */
 static bool next_message(const Find *x, uint32_t rank, Message *out)
 {
@@ -59,11 +79,8 @@ static bool next_message(const Find *x, uint32_t rank, Message *out)
     if (in->op != OP_send || peer >= x->r->n || peer == rank ||
         !go_to_message(x->r, x->at, (uint32_t)peer))
         return false;
-    const Inst *of = inst_at(x, (uint32_t)peer);
     *out = (Message){rank, (uint32_t)peer, {x->at[rank]}, {x->at[peer]}, 0};
-    return of->op == OP_recv && attr_int(m, of->attr, AT_peer, 0) == rank &&
-           attr_int(m, of->attr, AT_channel, 0) ==
-               attr_int(m, in->attr, AT_channel, 0);
+    return is_one(x->r, out);
 }
 
 /* All of one kind that can be passed; false: none can. */
@@ -107,6 +124,7 @@ static void begin_bundle(Find *x)
 
 static void end_bundle(Find *x)
 {
+    if (x->now.messages.n == 0) return;
     if (x->now.messages.n > 1) vec_push(x->r->a, &x->r->bundles, x->now);
     begin_bundle(x);
 }
@@ -130,12 +148,6 @@ static bool is_made_before(Find *x, uint32_t rank, Value v)
         if (!is_made_before(x, rank, inst_arg(fn, in, i))) return false;
     x->made[rank][v.id] = x->number;
     return true;
-}
-
-static Value sent_value(const Ranks *r, const Message *x)
-{
-    const Fn *fn = r->fns[x->from];
-    return inst_arg(fn, inst_of(fn, x->send), 0);
 }
 
 static bool joins(Find *x, const Message *next)
