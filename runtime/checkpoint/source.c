@@ -159,9 +159,9 @@ static TitanStatus open_folder(TitanStory *s, Source *src, const char *dir)
         access(path, F_OK) == 0)
         return add_path(s, src, path);
     return titan_fail(s, TITAN_IO,
-                      "could not open weights in \"%s\": neither "
-                      "model.safetensors nor model.safetensors.index.json is "
-                      "there",
+                      "could not open weights in \"%s\": there is no "
+                      "model.safetensors, model.safetensors.index.json or "
+                      "adapter_model.safetensors",
                       dir);
 }
 
