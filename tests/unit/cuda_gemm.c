@@ -1,4 +1,4 @@
-/* links: titan_runtime fake_cuda fake_cublaslt
+/* links: titan_runtime fake_cuda fake_cublaslt titan_ptx
  *
  * cuda_gemm.c: gemms of an image as the column-major, perhaps batched products
  * of cuBLASLt: every choice of unit strides, sizes of one, what is added, and
@@ -18,8 +18,9 @@
 #include "runtime/cuda_gemm.h"
 #include "runtime/device.h"
 #include "tests/unit/fake/fake.h"
+#include "tests/unit/fake/number.h"
 
-enum { F64 = 0, F32 = 1, WORDS = 4096 };
+enum { F64, F32, BF16, F16, E4M3, E5M2, WORDS = 8192 };
 
 typedef struct One {
     TitanHeader header;
@@ -28,23 +29,23 @@ typedef struct One {
     TitanRun run;
     TitanProgram program;
     TitanCommand command;
-    TitanOperand operands[4];
+    TitanOperand operands[5];
     TitanGemm gemm;
     TitanImage im;
 } One;
 
-/* A, B, D and C in the persistent base, WORDS elements each. */
+/* A, B, D and C, or scales, in the persistent base, WORDS elements each. */
 static void make(One *x, TitanGemm g)
 {
     uint64_t bytes = WORDS * 8;
     *x = (One){
         .header = {.target = TITAN_TARGET_sm_90a, .streams = 1},
-        .stage = {.base_bytes = {4 * bytes, 0, 0, 0}, .arena_bytes = 4 * bytes},
+        .stage = {.base_bytes = {5 * bytes, 0, 0, 0}, .arena_bytes = 5 * bytes},
         .entry = {.runs = {0, 1}},
         .program = {.commands = {0, 1}},
-        .command = {.kind = TITAN_COMMAND_gemm, .operands = {0, 4}},
+        .command = {.kind = TITAN_COMMAND_gemm, .operands = {0, 5}},
         .gemm = g};
-    for (uint32_t i = 0; i < 4; i++)
+    for (uint32_t i = 0; i < 5; i++)
         x->operands[i].offset = i * bytes;
     x->im = (TitanImage){.header = &x->header,
                          .stages = &x->stage,
@@ -61,23 +62,48 @@ static void make(One *x, TitanGemm g)
                          .strings = ""};
 }
 
+static const PtxType types[] = {PT_f64, PT_f32,  PT_bf16,
+                                PT_f16, PT_e4m3, PT_e5m2};
+
 static double get(const void *at, uint32_t dtype, int64_t i)
 {
-    return dtype == F64 ? ((const double *)at)[i] : ((const float *)at)[i];
+    return number_at(types[dtype], at, (size_t)i);
 }
 
 static void put(void *at, uint32_t dtype, int64_t i, double v)
 {
-    if (dtype == F64)
-        ((double *)at)[i] = v;
-    else
-        ((float *)at)[i] = (float)v;
+    number_put(types[dtype], at, (size_t)i, v);
+}
+
+/* What element K of row R (of B, of column R) of ROWS is multiplied by. */
+static double scale(uint32_t kind, const float *scales, int64_t r, int64_t rows,
+                    int64_t k, int64_t all)
+{
+    enum { BLOCK = TITAN_SCALE_BLOCK };
+    int64_t four = (all / BLOCK + 3) / 4 * 4;
+    return kind == TITAN_SCALE_row      ? (double)scales[r]
+           : kind == TITAN_SCALE_row128 ? (double)scales[k / BLOCK * rows + r]
+           : kind == TITAN_SCALE_block128
+               ? (double)scales[r / BLOCK * four + k / BLOCK]
+               : 1;
+}
+
+static double term(const TitanGemm *g, const void *a, const void *b,
+                   const float *const scales[2], const int64_t at[3])
+{
+    int64_t r = at[0], n = at[1], k = at[2];
+    return get(a, g->dtype_a, r * g->a_row + k * g->a_col) *
+           get(b, g->dtype_b, k * g->b_row + n * g->b_col) *
+           scale(g->scale_a, scales[0], r, g->m, k, g->k) *
+           scale(g->scale_b, scales[1], n, g->n, k, g->k);
 }
 
 /* What the image means, one element after the other. */
 static void reference(const TitanGemm *g, const void *a, const void *b,
-                      const void *c, void *d)
+                      const void *c, const float *const scales[2], void *d)
 {
+    size_t wa = number_bytes(types[g->dtype_a]),
+           wb = number_bytes(types[g->dtype_b]);
     int64_t turns = 1;
     for (uint32_t i = 0; i < g->nbatch; i++)
         turns *= g->batch[i];
@@ -93,9 +119,9 @@ static void reference(const TitanGemm *g, const void *a, const void *b,
                 int64_t at = id + r * g->d_row + n * g->d_col;
                 double sum = g->accumulate ? get(c, g->dtype_d, at) : 0;
                 for (int64_t k = 0; k < g->k; k++)
-                    sum +=
-                        get(a, g->dtype_a, ia + r * g->a_row + k * g->a_col) *
-                        get(b, g->dtype_b, ib + k * g->b_row + n * g->b_col);
+                    sum += term(g, (const char *)a + ia * (int64_t)wa,
+                                (const char *)b + ib * (int64_t)wb, scales,
+                                (int64_t[]){r, n, k});
                 put(d, g->dtype_d, at, sum);
             }
     }
@@ -104,15 +130,15 @@ static void reference(const TitanGemm *g, const void *a, const void *b,
 /* Small whole numbers, so that every order of the sum is exact. */
 static void fill(double *at, unsigned seed, uint32_t dtype)
 {
-    for (int64_t i = 0; i < WORDS; i++) {
+    for (size_t i = 0; i < WORDS * 8 / number_bytes(types[dtype]); i++) {
         seed = seed * 1664525u + 1013904223u;
-        put(at, dtype, i, (double)(seed >> 28) - 8);
+        put(at, dtype, (int64_t)i, (double)(seed >> 28) - 8);
     }
 }
 
 static void check(TitanGemm g)
 {
-    static double at[4][WORDS], want[WORDS], have[WORDS];
+    static double at[5][WORDS], want[WORDS], have[WORDS];
     static const DeviceOptions o;
     static const TitanCode code = {.cubin = "machine code"};
     One x;
@@ -122,14 +148,19 @@ static void check(TitanGemm g)
     make(&x, g);
     if (device_new(&story, &x.im, &code, &o, &d) != TITAN_OK)
         fail_msg("%s", story.line[0]);
-    for (unsigned i = 0; i < 4; i++) {
-        fill(at[i], i + 1, g.dtype_a);
+    for (unsigned i = 0; i < 5; i++) {
+        fill(at[i], i + 1,
+             i == 0   ? g.dtype_a
+             : i == 1 ? g.dtype_b
+             : i < 4  ? g.dtype_d
+                      : F32);
         device_write(d, TITAN_BASE_persistent, i * sizeof at[i], at[i],
                      sizeof at[i]);
     }
     memcpy(want, at[2], sizeof want);
     bool other = g.accumulate == TITAN_GEMM_add_c;
-    reference(&g, at[0], at[1], other ? at[3] : at[2], want);
+    const float *const scales[2] = {(const float *)at[3], (const float *)at[4]};
+    reference(&g, at[0], at[1], other ? at[3] : at[2], scales, want);
     if (device_run(d, &x.entry) != TITAN_OK) fail_msg("%s", story.line[0]);
     device_read(d, TITAN_BASE_persistent, 2 * sizeof have, have, sizeof have);
     device_free(d);
@@ -180,6 +211,55 @@ static void doubles(void **state)
     g.dtype_a = g.dtype_b = g.dtype_d = g.acc = F64;
     g.accumulate = TITAN_GEMM_add_d;
     check(g);
+}
+
+static void narrow(void **state)
+{
+    static const uint32_t dtypes[][2] = {
+        {BF16, BF16}, {BF16, F32}, {F16, F16}, {F16, F32}};
+    (void)state;
+    for (unsigned i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
+        for (unsigned how = 0; how < 8; how++) {
+            TitanGemm g = gemm(6, 7, 5, how);
+            g.dtype_a = g.dtype_b = dtypes[i][0];
+            g.dtype_d = dtypes[i][1];
+            g.accumulate = how % 3;
+            check(g);
+        }
+}
+
+static TitanGemm eight_bits(uint32_t a, uint32_t b, uint32_t d)
+{
+    return (TitanGemm){.dtype_a = a,
+                       .dtype_b = b,
+                       .dtype_d = d,
+                       .acc = F32,
+                       .m = 32,
+                       .n = 48,
+                       .k = 160,
+                       .a_row = 160,
+                       .a_col = 1,
+                       .b_row = 1,
+                       .b_col = 160,
+                       .d_row = 48,
+                       .d_col = 1};
+}
+
+/* Scales of whole rows, of parts of rows and of blocks; of parts K has whole
+ * ones. */
+static void scales_of_eight_bits(void **state)
+{
+    (void)state;
+    check(eight_bits(E4M3, E5M2, BF16));
+    for (uint32_t a = TITAN_SCALE_row128; a < TITAN_SCALE_COUNT; a++)
+        for (uint32_t b = TITAN_SCALE_row128; b < TITAN_SCALE_COUNT; b++) {
+            TitanGemm g = eight_bits(E4M3, E4M3, F32);
+            if ((a == TITAN_SCALE_row) != (b == TITAN_SCALE_row)) continue;
+            g.scale_a = a;
+            g.scale_b = b;
+            g.k = g.a_row = g.b_col = a == TITAN_SCALE_row ? 160 : 640;
+            check(g);
+        }
 }
 
 static unsigned calls(void)
@@ -460,6 +540,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_layout),
         cmocka_unit_test(doubles),
+        cmocka_unit_test(narrow),
+        cmocka_unit_test(scales_of_eight_bits),
         cmocka_unit_test(even_batches),
         cmocka_unit_test(uneven_batches),
         cmocka_unit_test(alignment),

@@ -16,12 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-struct CuFunctionRow {
-    char name[64];
-    _Atomic int shared;
-};
-
-enum { MOST_FUNCTIONS = 256 };
+enum { MOST_FUNCTIONS = 256, NO_BINARY = 209 };
 
 static Fake device;
 static bool is_ready; /* fake_reset was called */
@@ -38,6 +33,13 @@ void fake_reset(void)
     is_ready = true;
     device = (Fake){
         .count = 1, .major = 9, .minor = 0, .available = (size_t)1 << 40};
+}
+
+/* FAKE_CAPABILITY: "10.0", of the GPUs where no test says so. */
+static void read_capability(void)
+{
+    const char *said = getenv("FAKE_CAPABILITY");
+    if (said) sscanf(said, "%d.%d", &device.major, &device.minor);
 }
 
 /* Of several GPUs nobody reads one. */
@@ -90,6 +92,7 @@ CuResult fake_fails(const char *call)
     unsigned calls = fake_count_call();
     linger(call);
     if (is_to_fail(call, calls)) return 999;
+    if (fake_faulted()) return fake_faulted();
     if (FAKE_COUNT(device.calls, 1) + 1 == device.fails_at) return 999;
     return device.fails && !strcmp(device.fails, call) ? device.fails_with : 0;
 }
@@ -106,7 +109,8 @@ CuResult cuInit(unsigned flags)
     bool forked = of != getpid();
     if (!is_ready) {
         fake_reset();
-        device.count = gpus ? atoi(gpus) : 0;
+        device.count = gpus ? atoi(gpus) : fake_runs_ptx();
+        read_capability();
     }
     pthread_mutex_unlock(&begins);
     if (forked) return 3;
@@ -124,15 +128,19 @@ CuResult cuGetErrorName(CuResult r, const char **name)
 {
     *name = r == 2     ? "CUDA_ERROR_OUT_OF_MEMORY"
             : r == 100 ? "CUDA_ERROR_NO_DEVICE"
+            : r == 209 ? "CUDA_ERROR_NO_BINARY_FOR_GPU"
             : r == 218 ? "CUDA_ERROR_INVALID_PTX"
             : r == 700 ? "CUDA_ERROR_ILLEGAL_ADDRESS"
+            : r == 719 ? "CUDA_ERROR_LAUNCH_FAILED"
                        : NULL;
     return 0;
 }
 
 CuResult cuGetErrorString(CuResult r, const char **text)
 {
-    *text = r == 100 ? "no CUDA-capable device is detected" : "as asked for";
+    *text = r == 100   ? "no CUDA-capable device is detected"
+            : r == 719 ? "unspecified launch failure"
+                       : "as asked for";
     return 0;
 }
 
@@ -175,19 +183,21 @@ CuResult cuDevicePrimaryCtxRetain(CuContext *context, CuDevice d)
     return 0;
 }
 
-/* FAKE_CLOSE: so many seconds. */
+/* FAKE_CLOSE: so many seconds.  The next context begins without a fault. */
 CuResult cuDevicePrimaryCtxRelease(CuDevice d)
 {
     const char *seconds = getenv("FAKE_CLOSE");
     (void)d;
+    fake_fault(0);
     if (seconds) sleep((unsigned)atoi(seconds));
     return 0;
 }
 
 CuResult cuCtxSynchronize(void)
 {
+    BEGIN();
     fake_finish();
-    return 0;
+    return fake_faulted();
 }
 
 CuResult cuCtxSetCurrent(CuContext context)
@@ -208,19 +218,16 @@ CuResult cuModuleLoadDataEx(CuModule *module, const void *code, unsigned n,
     BEGIN();
     fake_log("load %.12s\n", (const char *)code);
     *module = (CuModule)(void *)&device;
-    return 0;
+    if (!fake_runs_ptx()) return 0;
+    if (!fake_is_ptx(code)) return NO_BINARY;
+    return fake_library_new(code, (CuLibrary *)(void *)module);
 }
 
 CuResult cuModuleUnload(CuModule module)
 {
-    (void)module;
+    if ((void *)module != &device) fake_library_free((CuLibrary)(void *)module);
     return 0;
 }
-
-/* A library keeps its text, so that it has those functions alone. */
-struct CuLibraryRow {
-    char *text;
-};
 
 /* FAKE_CRASH: the name of a kernel that the compiler dies of. */
 static void crash_on(const char *text)
@@ -241,10 +248,8 @@ CuResult cuLibraryLoadData(CuLibrary *library, const void *code, int *options,
     if (device.compiler) return 218;
     BEGIN();
     crash_on(code);
-    *library = malloc(sizeof **library);
-    (*library)->text = strdup(code);
     FAKE_COUNT(device.libraries, 1);
-    return 0;
+    return fake_library_new(code, library);
 }
 
 CuResult cuLibraryGetModule(CuModule *module, CuLibrary library)
@@ -257,8 +262,7 @@ CuResult cuLibraryGetModule(CuModule *module, CuLibrary library)
 CuResult cuLibraryUnload(CuLibrary library)
 {
     FAKE_COUNT(device.libraries, -1);
-    free(library->text);
-    free(library);
+    fake_library_free(library);
     return 0;
 }
 
@@ -287,11 +291,13 @@ CuResult cuModuleGetFunction(CuFunction *fn, CuModule module, const char *name)
 {
     static pthread_mutex_t names = PTHREAD_MUTEX_INITIALIZER;
     BEGIN();
-    if (!has_function(module, name)) return 500;
+    if (!has_function(module, name)) return CU_error_not_found;
+    if (fake_runs_ptx())
+        return fake_library_function((CuLibrary)(void *)module, name, fn);
     pthread_mutex_lock(&names);
     *fn = function_named(name);
     pthread_mutex_unlock(&names);
-    return *fn ? 0 : 500;
+    return *fn ? 0 : CU_error_not_found;
 }
 
 CuResult cuFuncSetAttribute(CuFunction fn, int attribute, int value)
@@ -417,11 +423,14 @@ CuResult cuLaunchKernel(CuFunction fn, unsigned x, unsigned y, unsigned z,
                         unsigned tx, unsigned ty, unsigned tz, unsigned shared,
                         CuStream stream, void **args, void **extra)
 {
-    (void)y, (void)z, (void)ty, (void)tz, (void)extra;
+    (void)extra;
     BEGIN();
     if (shared >
         (unsigned)atomic_load_explicit(&fn->shared, memory_order_relaxed))
         return 1;
+    if (fn->library)
+        return fake_ptx_launch(
+            &(FakeShot){fn, {x, y, z}, {tx, ty, tz}, shared, stream, args});
     if (!strcmp(fn->name, CUDA_SCAN_KERNEL)) {
         fake_work(stream, scan, args[0], sizeof(CudaScanArgs));
         return 0;
@@ -438,23 +447,5 @@ CuResult cuLaunchKernel(CuFunction fn, unsigned x, unsigned y, unsigned z,
     for (int i = 0; i < 2 && is_known(fn->name); i++)
         l.args[i] = *(uint64_t *)args[i];
     fake_work(stream, launch, &l, sizeof l);
-    return 0;
-}
-
-CuResult cuTensorMapEncodeTiled(CuTensorMap *map, int dtype, unsigned rank,
-                                void *at, const uint64_t *size,
-                                const uint64_t *stride, const uint32_t *box,
-                                const uint32_t *step, int interleave,
-                                int swizzle, int promotion, int fill_with)
-{
-    (void)step, (void)interleave, (void)promotion, (void)fill_with;
-    BEGIN();
-    *map = (CuTensorMap){{0}};
-    fake_log("map dtype %d at %lld swizzle %d:", dtype, fake_place((CuPtr)at),
-             swizzle);
-    for (unsigned i = 0; i < rank; i++)
-        fake_log(" %llu/%llu/%u", (unsigned long long)size[i],
-                 i ? (unsigned long long)stride[i - 1] : 0ull, box[i]);
-    fake_log("\n");
     return 0;
 }

@@ -44,8 +44,8 @@ typedef struct Fake {
     atomic_fetch_add_explicit(&(counter), (by), memory_order_relaxed)
 
 /* The one device; fake_reset brings it to its first state.  Where no test says
- * so, there are as many GPUs as FAKE_GPUS in the environment, and their name is
- * FAKE_NAME.  FAKE_FAILS and FAKE_SLOW say what fails there, and what lasts. */
+ * so, there are as many GPUs as FAKE_GPUS in the environment, their name is
+ * FAKE_NAME and their capability FAKE_CAPABILITY ("10.0").  FAKE_FAILS and FAKE_SLOW say what fails there, and what lasts. */
 Fake *fake_device(void);
 void fake_reset(void);
 /* What a call that may fail returns at its beginning. */
@@ -57,6 +57,9 @@ void fake_spend(unsigned us);
 /* Where what a GPU has at AT lies, whichever GPU asks; of the host: there.  All
  * reach it so, and ThreadSanitizer sees who has to do with the same bytes. */
 void *fake_host(CuPtr at);
+/* As fake_host, of N bytes that WHAT reads or writes.  Where PTX is run they
+ * have to be memory that the GPU reaches: else NULL, and it fails. */
+void *fake_span(CuPtr at, size_t n, const char *what);
 
 /* Work of a stream: done when somebody waits for it, or kept for the graph that
  * is captured.  A copy of N bytes at DATA is handed to RUN. */
@@ -70,7 +73,7 @@ void fake_until(CuStream stream, bool (*poll)(void *data), const void *data,
 typedef enum FakeKind { FAKE_kernel, FAKE_copy, FAKE_fill, FAKE_none } FakeKind;
 void fake_work_of(FakeKind kind, CuStream stream, void (*run)(const void *data),
                   const void *data, size_t n);
-/* From now on work is also done while nobody waits. */
+/* From now on work is also done while nobody waits: others may wait for it. */
 void fake_run_beside(void);
 
 /* Who wants to know of the nodes of graphs: of one that is captured, of its

@@ -28,7 +28,7 @@ typedef struct Memory {
     struct Memory *next;
     CuPtr at; /* 0: without an address */
     size_t bytes;
-    int file;
+    int file, gpu;  /* of that one */
     CuPtr base;     /* of what has no address */
     unsigned users; /* of that: who made it, and windows to it */
 } Memory;
@@ -40,7 +40,18 @@ typedef struct Window {
     size_t bytes;
     Memory *memory;
     bool open; /* the GPU may */
+    int gpu;   /* it is that one */
 } Window;
+
+enum { ILLEGAL_ADDRESS = 700 };
+
+/* What kernels reach besides: what was allocated, opened or pinned. */
+typedef struct Place {
+    struct Place *next;
+    CuPtr at;
+    size_t bytes;
+    int gpu; /* that does; -1: all do */
+} Place;
 
 /* Memory of another process, by the one thread that opens and closes. */
 typedef struct Opened {
@@ -53,9 +64,49 @@ typedef struct Opened {
 static Memory *memories;
 static Window *windows;
 static Opened *opened;
+static Place *places;
 static pthread_mutex_t list = PTHREAD_MUTEX_INITIALIZER; /* of memories */
-/* Of windows: who reads them puts no order between threads. */
+/* Of windows, and of places: who reads them puts no order between threads. */
 static pthread_rwlock_t panes = PTHREAD_RWLOCK_INITIALIZER;
+static pthread_rwlock_t reached = PTHREAD_RWLOCK_INITIALIZER;
+
+/* ---------------------------------------------------------------- places -- */
+
+static void add_place(CuPtr at, size_t bytes, int gpu)
+{
+    Place *p = malloc(sizeof *p);
+    pthread_rwlock_wrlock(&reached);
+    *p = (Place){.next = places, .at = at, .bytes = bytes, .gpu = gpu};
+    places = p;
+    pthread_rwlock_unlock(&reached);
+}
+
+static void drop_place(CuPtr at)
+{
+    pthread_rwlock_wrlock(&reached);
+    Place **to = &places, *p;
+    while (*to && (*to)->at != at)
+        to = &(*to)->next;
+    p = *to;
+    if (p) *to = p->next;
+    pthread_rwlock_unlock(&reached);
+    free(p);
+}
+
+static bool find_place(CuPtr at, PtxPane *out)
+{
+    int gpu = fake_gpu();
+    pthread_rwlock_rdlock(&reached);
+    const Place *p = places;
+    while (p && !(at >= p->at && at - p->at < p->bytes &&
+                  (p->gpu < 0 || p->gpu == gpu)))
+        p = p->next;
+    if (p) *out = (PtxPane){p->at, p->bytes, (void *)(uintptr_t)p->at};
+    pthread_rwlock_unlock(&reached);
+    return p != NULL;
+}
+
+/* -------------------------------------------------------------- windows -- */
 
 static Window **window_at(CuPtr at)
 {
@@ -75,16 +126,67 @@ void *fake_host(CuPtr at)
     return (void *)(uintptr_t)at;
 }
 
+static bool find_window(CuPtr at, PtxPane *out)
+{
+    int gpu = fake_gpu();
+    pthread_rwlock_rdlock(&panes);
+    const Window *w = *window_at(at);
+    bool found = w && w->open && w->gpu == gpu;
+    if (found)
+        *out = (PtxPane){w->at, w->bytes, (void *)(uintptr_t)w->memory->base};
+    pthread_rwlock_unlock(&panes);
+    return found;
+}
+
+bool fake_pane(void *user, uint64_t at, PtxPane *out)
+{
+    (void)user;
+    return find_place(at, out) || find_window(at, out);
+}
+
+void *fake_span(CuPtr at, size_t n, const char *what)
+{
+    PtxPane pane;
+    if (!fake_runs_ptx() || n == 0) return fake_host(at);
+    if (fake_pane(NULL, at, &pane) && n <= pane.n - (at - pane.at))
+        return pane.host + (at - pane.at);
+    fake_complain("%s: %zu bytes at %#llx are no memory of this GPU", what, n,
+                  (unsigned long long)at);
+    fake_fault(ILLEGAL_ADDRESS);
+    return NULL;
+}
+
+/* --------------------------------------------------------------- memory -- */
+
+/* Nothing lies before and behind what is mapped: what runs out of it does not
+ * come to other memory. */
+enum { APART = 1 << 16 };
+
+static size_t with_gaps(size_t bytes)
+{
+    return (bytes + 2 * APART - 1) / APART * APART + APART;
+}
+
 static CuPtr map_file(int file, size_t bytes)
 {
-    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    char *none = mmap(NULL, with_gaps(bytes), PROT_NONE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (none == MAP_FAILED) return 0;
+    void *at = mmap(none + APART, bytes, PROT_READ | PROT_WRITE,
+                    MAP_SHARED | MAP_FIXED, file, 0);
     return at == MAP_FAILED ? 0 : (CuPtr)(uintptr_t)at;
+}
+
+static void unmap_file(CuPtr at, size_t bytes)
+{
+    munmap((void *)(uintptr_t)(at - APART), with_gaps(bytes));
 }
 
 static Memory *new_memory(size_t bytes, bool has_address)
 {
     Memory *m = calloc(1, sizeof *m);
     m->bytes = bytes;
+    m->gpu = fake_gpu();
     m->file = memfd_create("fake", MFD_CLOEXEC);
     if (ftruncate(m->file, (off_t)bytes) != 0) abort();
     m->users = 1;
@@ -122,7 +224,7 @@ static bool free_shared(CuPtr at)
     pthread_mutex_unlock(&list);
     if (!m) return false;
     check_closed(m);
-    munmap((void *)(uintptr_t)m->at, m->bytes);
+    unmap_file(m->at, m->bytes);
     close(m->file);
     free(m);
     return true;
@@ -154,6 +256,8 @@ CuResult cuIpcOpenMemHandle(CuPtr *at, CuIpcHandle handle, unsigned flags)
                   .file = file};
     opened = o;
     *at = o->at;
+    add_place(o->at, o->bytes, fake_gpu());
+    fake_run_beside();
     return *at ? 0 : 2;
 }
 
@@ -165,7 +269,8 @@ CuResult cuIpcCloseMemHandle(CuPtr at)
     Opened *o = *place;
     if (!o) return 1;
     *place = o->next;
-    munmap((void *)(uintptr_t)o->at, o->bytes);
+    drop_place(at);
+    unmap_file(o->at, o->bytes);
     close(o->file);
     free(o);
     return 0;
@@ -174,7 +279,7 @@ CuResult cuIpcCloseMemHandle(CuPtr at)
 /* Under the lock of windows. */
 static void leave_memory(Memory *m)
 {
-    if (--m->users == 0) munmap((void *)(uintptr_t)m->base, m->bytes);
+    if (--m->users == 0) unmap_file(m->base, m->bytes);
 }
 
 /* Without an address: a file, too, until it is released; what is mapped stays.
@@ -272,8 +377,12 @@ CuResult cuMemSetAccess(CuPtr at, size_t bytes, const CuMemoryAccess *access,
     BEGIN();
     bool all = access->flags == CU_access_read_write;
     pthread_rwlock_wrlock(&panes);
-    (*window_at(at))->open = all;
+    Window *w = *window_at(at);
+    w->open = all;
+    w->gpu = access->place.id;
+    bool others = w->memory->gpu != w->gpu;
     pthread_rwlock_unlock(&panes);
+    if (others) fake_run_beside();
     return n != 1 || access->place.type != CU_place_device ||
            mprotect((void *)(uintptr_t)at, bytes,
                     all ? PROT_READ | PROT_WRITE : PROT_NONE);
@@ -283,9 +392,10 @@ CuResult cuMemAlloc(CuPtr *at, size_t bytes)
 {
     static size_t largest;
     BEGIN();
-    *at = getenv("FAKE_GPUS")
+    *at = getenv("FAKE_GPUS") || fake_runs_ptx()
               ? new_memory(bytes, true)->at
               : (CuPtr)(uintptr_t)aligned_alloc(256, (bytes + 255) / 256 * 256);
+    add_place(*at, bytes, fake_gpu());
     if (FAKE_COUNT(fake_device()->allocations, 1) == 0 &&
         fake_device()->count == 1)
         largest = 0;
@@ -302,6 +412,7 @@ CuResult cuMemFree(CuPtr at)
 {
     fake_finish();
     FAKE_COUNT(fake_device()->allocations, -1);
+    drop_place(at);
     if (!free_shared(at)) free((void *)(uintptr_t)at);
     return 0;
 }
@@ -312,6 +423,7 @@ CuResult cuMemHostAlloc(void **at, size_t bytes, unsigned flags)
     BEGIN();
     FAKE_COUNT(fake_device()->allocations, 1);
     *at = calloc(1, bytes);
+    add_place((CuPtr)(uintptr_t)*at, bytes, -1);
     return 0;
 }
 
@@ -319,6 +431,7 @@ CuResult cuMemFreeHost(void *at)
 {
     fake_finish();
     FAKE_COUNT(fake_device()->allocations, -1);
+    drop_place((CuPtr)(uintptr_t)at);
     free(at);
     return 0;
 }
@@ -331,13 +444,14 @@ CuResult cuMemHostRegister(void *at, size_t bytes, unsigned flags)
     FAKE_COUNT(fake_device()->allocations, 1);
     if (fake_device()->count == 1 && bytes > fake_device()->pinned_bytes)
         fake_device()->pinned_bytes = bytes;
+    add_place((CuPtr)(uintptr_t)at, bytes, -1);
     return 0;
 }
 
 CuResult cuMemHostUnregister(void *at)
 {
-    (void)at;
     fake_finish();
+    drop_place((CuPtr)(uintptr_t)at);
     FAKE_COUNT(fake_device()->allocations, -1);
     return 0;
 }
@@ -351,9 +465,16 @@ typedef struct Copy {
     char *to;
     const char *from;
     size_t n;
-    char what;     /* a fill: with this */
+    char what;     /* in, out or on the device; of a fill: with this */
     uint32_t word; /* or, if it is not 0, with this */
 } Copy;
+
+/* Of a copy from the host, or to it, one is no memory of the GPU. */
+static void *host_of(const Copy *c, CuPtr at, bool from)
+{
+    bool device = c->what == 'd' || c->what == (from ? 'o' : 'i');
+    return device ? fake_span(at, c->n, "a copy") : fake_host(at);
+}
 
 static void copy(const void *data)
 {
@@ -362,7 +483,9 @@ static void copy(const void *data)
         fake_log("copy %zu: %lld %lld\n", c->n, fake_place((CuPtr)c->to),
                  fake_place((CuPtr)c->from));
     if (c->what == 'd') fake_spend(100);
-    memcpy(fake_host((CuPtr)c->to), fake_host((CuPtr)c->from), c->n);
+    void *to = host_of(c, (CuPtr)c->to, false);
+    const void *from = host_of(c, (CuPtr)c->from, true);
+    if (to && from) memcpy(to, from, c->n);
 }
 
 CuResult cuMemcpyHtoDAsync(CuPtr to, const void *from, size_t bytes,
@@ -370,7 +493,7 @@ CuResult cuMemcpyHtoDAsync(CuPtr to, const void *from, size_t bytes,
 {
     BEGIN();
     Copy c = {
-        .to = (char *)(uintptr_t)to, .from = from, .n = bytes, .what = 'h'};
+        .to = (char *)(uintptr_t)to, .from = from, .n = bytes, .what = 'i'};
     fake_work_of(FAKE_copy, stream, copy, &c, sizeof c);
     return 0;
 }
@@ -381,7 +504,7 @@ CuResult cuMemcpyDtoHAsync(void *to, CuPtr from, size_t bytes, CuStream stream)
     Copy c = {.to = to,
               .from = (const char *)(uintptr_t)from,
               .n = bytes,
-              .what = 'h'};
+              .what = 'o'};
     fake_work_of(FAKE_copy, stream, copy, &c, sizeof c);
     return 0;
 }
@@ -405,7 +528,9 @@ static void fill(const void *data)
     if (c->to != (char *)(uintptr_t)fake_device()->arena || c->n < 4096)
         fake_log("zero %zu: %lld\n", c->n, fake_place((CuPtr)c->to));
     fake_spend(1000);
-    if (!c->word) memset(fake_host((CuPtr)c->to), c->what, c->n);
+    void *to = fake_span((CuPtr)c->to, c->n, "a fill");
+    if (!to) return;
+    if (!c->word) memset(to, c->what, c->n);
     for (size_t i = 0; c->word && i < c->n; i += 4)
         fake_put((CuPtr)c->to + i, c->word);
 }

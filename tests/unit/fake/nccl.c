@@ -17,11 +17,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "number.h"
 #include "runtime/nccl.h"
 
 #define NAME "/titan-fake-nccl-"
 
-enum { BOX = 32 << 10, MOST = 16, F32 = 7 };
+enum { BOX = 32 << 10, MOST = 16, LEAST_FLOAT = 6 };
 
 typedef struct Box {
     _Atomic uint32_t filled, emptied;
@@ -75,7 +76,9 @@ static void fill(Box *b, Pair *p)
 {
     if (p->sent == p->sends || b->filled != b->emptied) return;
     b->bytes = smaller(p->sends - p->sent, BOX);
-    memcpy(b->at, fake_host((CuPtr)(p->out + p->sent)), b->bytes);
+    const char *from = fake_span((CuPtr)(p->out + p->sent), b->bytes, "NCCL");
+    if (!from) return;
+    memcpy(b->at, from, b->bytes);
     p->sent += b->bytes;
     b->filled++;
 }
@@ -88,16 +91,69 @@ static void empty(Box *b, Pair *p)
     b->emptied++;
 }
 
+static size_t bytes_of(int type)
+{
+    static const size_t bytes[] = {1, 1, 4, 4, 8, 8, 2, 4, 8, 2, 1, 1};
+    return bytes[type];
+}
+
+static PtxType float_of(int type)
+{
+    static const PtxType floats[] = {
+        [6] = PT_f16,  [7] = PT_f32,   [8] = PT_f64,
+        [9] = PT_bf16, [10] = PT_e4m3, [11] = PT_e5m2};
+    return floats[type];
+}
+
+/* In the order of the members, in f32 for narrower floats, rounded once. */
+static double combine(const Work *w, PtxType t, size_t i)
+{
+    double all = number_at(t, w->pieces, i);
+    for (int m = 1; m < w->comm->n; m++) {
+        double x = number_at(t, w->pieces, (size_t)m * w->count + i);
+        all = w->op == NCCL_sum ? all + x : x > all ? x : all;
+        if (t != PT_f64) all = (double)(float)all;
+    }
+    return all;
+}
+
+/* Integers: all but the lowest bytes of a sum may be any. */
+static int64_t integer_at(const Work *w, size_t i)
+{
+    size_t bytes = bytes_of(w->type);
+    bool sign = w->type == 0 || w->type == 2 || w->type == 4;
+    int64_t x = 0;
+    memcpy(&x, w->pieces + i * bytes, bytes);
+    int above = 64 - 8 * (int)bytes;
+    return sign ? (int64_t)((uint64_t)x << above) >> above : x;
+}
+
+static int64_t combine_integers(const Work *w, size_t i)
+{
+    int64_t all = integer_at(w, i);
+    for (int m = 1; m < w->comm->n; m++) {
+        int64_t x = integer_at(w, (size_t)m * w->count + i);
+        bool more = w->type == 5 ? (uint64_t)x > (uint64_t)all : x > all;
+        if (w->op == NCCL_sum)
+            all = (int64_t)((uint64_t)all + (uint64_t)x);
+        else if (more)
+            all = x;
+    }
+    return all;
+}
+
 static void add_up(const Work *w)
 {
-    for (size_t i = 0; w->type == F32 && i < w->count; i++) {
-        float sum = ((const float *)(const void *)w->pieces)[i];
-        for (int m = 1; m < w->comm->n; m++) {
-            float x =
-                ((const float *)(const void *)w->pieces)[m * w->count + i];
-            sum = w->op == NCCL_sum ? sum + x : x > sum ? x : sum;
+    size_t bytes = bytes_of(w->type);
+    char *to = fake_span((CuPtr)w->to, w->count * bytes, "NCCL");
+    for (size_t i = 0; to && i < w->count; i++) {
+        if (w->type >= LEAST_FLOAT) {
+            number_put(float_of(w->type), to, i,
+                       combine(w, float_of(w->type), i));
+            continue;
         }
-        memcpy(fake_host((CuPtr)(w->to + 4 * i)), &sum, 4);
+        int64_t x = combine_integers(w, i);
+        memcpy(to + i * bytes, &x, bytes);
     }
 }
 
@@ -114,12 +170,6 @@ static bool get_on(void *data)
     }
     if (over && !c->aborted && w->pieces) add_up(w);
     return over || c->aborted;
-}
-
-static size_t bytes_of(int type)
-{
-    static const size_t bytes[] = {1, 1, 4, 4, 8, 8, 2, 4, 8, 2, 1, 1};
-    return bytes[type];
 }
 
 /* To every member its piece of FROM, and of every member the piece at TO. */

@@ -69,7 +69,8 @@ typedef struct Line {
     bool race;
     struct CuGraphRow pending; /* work that nobody has waited for */
     bool beside;               /* it is done while nobody waits, too */
-    _Atomic unsigned calls;
+    _Atomic unsigned calls, launches;
+    _Atomic CuResult fault;
     atomic_bool leaving;
 } Line;
 
@@ -127,6 +128,21 @@ int fake_gpu(void)
 unsigned fake_count_call(void)
 {
     return FAKE_COUNT(line()->calls, 1) + 1;
+}
+
+unsigned fake_count_launch(void)
+{
+    return FAKE_COUNT(line()->launches, 1) + 1;
+}
+
+void fake_fault(CuResult fault)
+{
+    line()->fault = fault;
+}
+
+CuResult fake_faulted(void)
+{
+    return line()->fault;
 }
 
 void fake_leave(void)
@@ -199,6 +215,7 @@ static void release_graph(CuGraph g)
 /* False: it waits for somebody else. */
 static bool do_node(Node *n)
 {
+    if (fake_faulted()) return true;
     if (n->poll) return n->poll(n->data);
     n->run(n->data);
     return true;
@@ -334,6 +351,7 @@ void fake_streams_reset(void)
     release_graph(l->capturing);
     l->capturing = NULL;
     l->leaving = false;
+    l->fault = 0;
     streams = events = 0;
 }
 
@@ -380,14 +398,14 @@ CuResult cuStreamSynchronize(CuStream stream)
     BEGIN();
     if (is_capturing()) return 900;
     finish(stream);
-    return 0;
+    return fake_faulted();
 }
 
 CuResult cuStreamQuery(CuStream stream)
 {
     BEGIN();
     do_one();
-    return is_pending(stream) ? CU_error_not_ready : 0;
+    return is_pending(stream) ? CU_error_not_ready : fake_faulted();
 }
 
 typedef struct Word {
@@ -436,6 +454,11 @@ CuResult cuStreamWaitValue32(CuStream stream, CuPtr at, uint32_t value,
     return flags != CU_wait_equal;
 }
 
+static void nothing(const void *data)
+{
+    (void)data;
+}
+
 CuResult cuStreamWaitEvent(CuStream stream, CuEvent event, unsigned flags)
 {
     BEGIN();
@@ -448,6 +471,8 @@ CuResult cuStreamWaitEvent(CuStream stream, CuEvent event, unsigned flags)
         come_behind(&stream->clock, &event->clock);
     }
     stream->waits = true;
+    /* it is pending as long as what is in front of that event */
+    if (!l->capturing) fake_work_of(FAKE_none, stream, nothing, &flags, 1);
     fake_log("stream %d waits for event %d\n", stream->number, event->number);
     return 0;
 }
@@ -636,6 +661,7 @@ CuResult cuEventQuery(CuEvent event)
 {
     BEGIN();
     if (event->pending > 0) do_one();
+    if (fake_faulted()) return fake_faulted();
     return event->pending > 0 ? CU_error_not_ready : 0;
 }
 
@@ -645,7 +671,7 @@ CuResult cuEventSynchronize(CuEvent event)
     BEGIN();
     while (event->pending > 0 && is_pending(NULL))
         if (!do_one()) nanosleep(&nap, NULL);
-    return 0;
+    return fake_faulted();
 }
 
 CuResult cuEventElapsedTime(float *milliseconds, CuEvent from, CuEvent to)
