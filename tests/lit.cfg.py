@@ -9,7 +9,7 @@ site = runpy.run_path(lit_config.params["site"])
 config.name = "titan"
 config.test_format = lit.formats.ShTest(execute_external=False)
 config.suffixes = [".tt", ".tir", ".test"]
-config.excludes = ["Inputs", "unit", "fuzz", "golden"]
+config.excludes = ["Inputs", "unit", "fuzz", "golden", "ptx"]
 config.test_source_root = os.path.join(site["source"], "tests")
 config.test_exec_root = os.path.join(site["build"], "tests", "lit")
 
