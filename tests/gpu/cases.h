@@ -2,11 +2,11 @@
  * cases.h: kernels with inputs and expected results, as files, for a machine
  * that has a GPU but no compiler.
  *
- * A folder of cases has cubins, `cases.txt` and `cases.data`.  The text is a
- * list of records, one word and its numbers a line; `at` counts bytes of the
- * data:
+ * A folder of cases has cubins, or texts of PTX, `cases.txt` and `cases.data`.
+ * The text is a list of records, one word and its numbers a line; `at` counts
+ * bytes of the data:
  *
- *     module FILE                          kernels below are in this cubin
+ *     module FILE                          kernels below are in this file
  *     kernel SYMBOL BLOCKS THREADS SHARED  a case begins
  *     map ARG DTYPE RANK SWIZZLE OFFSET    a tensor map; then for each of the
  *         SIZE STRIDE BOX ...              dimensions, innermost first
@@ -74,12 +74,55 @@ static inline void cases_close(Cases *c)
     fclose(c->data);
 }
 
+/* Kernels of cases that follow are in this text. */
+static inline void cases_ptx(Cases *c, const char *name, const char *text,
+                             size_t size)
+{
+    FILE *f = cases_file(c->folder, name);
+    fwrite(text, 1, size, f);
+    fclose(f);
+    fprintf(c->text, "module %s\n", name);
+}
+
 static inline uint64_t cases_hash(const void *at, size_t n)
 {
     uint64_t h = 0xCBF29CE484222325ull;
     for (size_t i = 0; i < n; i++)
         h = (h ^ ((const unsigned char *)at)[i]) * 0x100000001B3ull;
     return h;
+}
+
+/* TITAN_CASES_PTX=N: modules are texts, not what ptxas makes of them, and of N
+ * cases there is about one, which TITAN_SEED draws. */
+static inline unsigned long cases_ptx_of(void)
+{
+    const char *said = getenv("TITAN_CASES_PTX");
+    return said ? strtoul(said, NULL, 10) : 0;
+}
+
+static inline bool cases_take(const char *name, unsigned which)
+{
+    unsigned long of = cases_ptx_of();
+    const char *seed = getenv("TITAN_SEED");
+    Draws d = {cases_hash(name, strlen(name)) ^ which * 0x9E3779B97F4A7C15ull};
+    if (of < 2) return true;
+    d.state ^= seed ? strtoull(seed, NULL, 10) * 0xD1B54A32D192ED03ull : 0;
+    d.state |= 1;
+    for (int i = 0; i < 4; i++)
+        draw(&d);
+    return draw(&d) % of == 0;
+}
+
+/* TITAN_CASES_TARGET: the GPU that cases are for. */
+static inline TargetId cases_target(void)
+{
+    const char *said = getenv("TITAN_CASES_TARGET");
+    TargetId target = TARGET_sm_90a;
+    if (said && (!target_find(said, &target) || !target_is_gpu(target))) {
+        fprintf(stderr, "TITAN_CASES_TARGET: there is no GPU '%s'\n", said);
+        exit(1);
+    }
+    return target;
 }
 
 /* Where these bytes are in the data: as another result, or behind all. */

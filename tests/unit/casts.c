@@ -6,8 +6,8 @@
  * The groups are made of the table of dtypes.  Each is compiled for the host,
  * run, and held against dtype_cast bit for bit; what that gives, and that the
  * points leave no border out, is formats.c's to say.  With TITAN_CASES=FOLDER
- * they are written there, assembled for sm_90a, for gpu-replay, which holds a
- * GPU against dtype_cast at the same points.
+ * they are written there, assembled for a GPU or as text (tests/gpu/cases.h),
+ * for gpu-replay, which holds a GPU against dtype_cast at the same points.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -251,8 +251,14 @@ static void add_all(World *w, TargetId target)
 {
     CodegenOpts o = {.target = target, .level = 2};
     w->set = kernels_new(&w->u.m, &o);
-    for (uint32_t i = 0; i < w->n; i++)
-        add_group(w, &w->groups[i], target);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < w->n; i++) {
+        const Fn *fn = w->u.m.fns.at[w->groups[i].fn];
+        if (!cases_take(str_of(&w->u.m, fn->name), 0)) continue;
+        w->groups[n] = w->groups[i];
+        add_group(w, &w->groups[n++], target);
+    }
+    w->n = n;
 }
 
 static DrawShape shape_of(const World *w, const Group *g, uint32_t i)
@@ -372,6 +378,20 @@ static void write_case(const World *w, const Group *g, Cases *c)
     fputs("run\n", c->text);
 }
 
+static void write_module(World *w, const char *out, Cases *c)
+{
+    const char *text;
+    size_t size;
+    if (cases_ptx_of()) {
+        assert_true(kernels_ptx(w->set, &text, &size));
+        cases_ptx(c, "casts.ptx", text, size);
+        return;
+    }
+    assemble(w, cases_target(),
+             arena_printf(&w->u.arena, "%s/casts.cubin", out));
+    fputs("module casts.cubin\n", c->text);
+}
+
 static void write_cases(void **state)
 {
     (void)state;
@@ -379,11 +399,9 @@ static void write_cases(void **state)
     if (!out) skip();
     static Cases c;
     World *w = &world;
-    add_all(w, TARGET_sm_90a);
+    add_all(w, cases_target());
     cases_open(&c, out);
-    assemble(w, TARGET_sm_90a,
-             arena_printf(&w->u.arena, "%s/casts.cubin", out));
-    fputs("module casts.cubin\n", c.text);
+    write_module(w, out, &c);
     for (uint32_t i = 0; i < w->n; i++)
         write_case(w, &w->groups[i], &c);
     cases_close(&c);

@@ -13,9 +13,10 @@
  * those named bits_* take operands of any bits, for which the interpreter,
  * whose exp is another, is no judge.
  * TITAN_SEED picks other inputs.  With TITAN_CASES=FOLDER they are written to
- * that folder instead, assembled for sm_90a, for gpu-replay to run elsewhere.
- * Tiles that are few are made in another way, as all are here, so a GPU of one
- * processor is compiled for as well.
+ * that folder instead, assembled for sm_90a or for TITAN_CASES_TARGET, for
+ * gpu-replay to run elsewhere; with TITAN_CASES_PTX=N besides, one of N of
+ * them, as text (tests/gpu/cases.h). Tiles that are few are made in another
+ * way, as all are here, so a GPU of one processor is compiled for as well.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -184,6 +185,27 @@ static bool is_rounded(const Module *m, const Fn *fn)
     return strncmp(str_of(m, fn->name), "rounded_", 8) == 0;
 }
 
+/* Products of blocks with scales: those named tensor_memory* are made there. */
+static bool is_scaled(const Module *m, const Fn *fn)
+{
+    return strncmp(str_of(m, fn->name), "tensor_memory", 13) == 0;
+}
+
+/* Scales behind their operand, as tensor memory takes them. */
+static void layout_scales(World *w, Module *m, Launch *l, uint32_t i)
+{
+    GemmParams p = group_gemm(l->fn);
+    for (uint32_t k = 0; k < 2; k++) {
+        const KernelArg *of = &l->args[k ? p.b : p.a];
+        Layout operand = {of->type, of->stride}, out;
+        GemmScale scale;
+        if (p.scale[k] != i) continue;
+        assert_true(
+            gemm_scale_layout(m, l->fn, operand, k, &w->arena, &out, &scale));
+        l->args[i].stride = out.stride;
+    }
+}
+
 /* False: a tile group that only its parts are kernels of. */
 static bool plan(World *w, uint32_t file, const Fn *fn, int style, Launch *l)
 {
@@ -197,6 +219,7 @@ static bool plan(World *w, uint32_t file, const Fn *fn, int style, Launch *l)
         l->args[i].written = out;
         l->args[i].same = -1;
         layout(w, m, l, i, style);
+        if (is_scaled(m, fn)) layout_scales(w, m, l, i);
     }
     if (strstr(str_of(m, fn->name), "in_place")) {
         l->args[fn->nparams].same = 0;
@@ -204,8 +227,9 @@ static bool plan(World *w, uint32_t file, const Fn *fn, int style, Launch *l)
         l->extent[fn->nparams] = l->extent[0];
     }
     KernelSet *set = w->set[file];
-    bool product = fn_is(m, fn, FK_product) && w->maps &&
+    bool product = (fn_is(m, fn, FK_product) || is_scaled(m, fn)) && w->maps &&
                    kernels_add_matmul(set, fn, l->args, &l->kernel);
+    assert_true(product || !is_scaled(m, fn));
     bool added = product || kernels_add(set, fn, l->args, l->nargs, &l->kernel);
     bool must =
         !fn_is(m, fn, FK_tile) || (w->cores && style == 0 && is_rounded(m, fn));
@@ -510,6 +534,7 @@ static void run(World *w, uint32_t file, uint32_t i, const Machine *at)
 static bool runs_on(const Module *m, uint32_t f, const CodegenOpts *o)
 {
     bool tile = strcmp(str_of(m, m->fns.at[f]->kind), "tile") == 0;
+    if (is_scaled(m, m->fns.at[f])) return o->target == TARGET_sm_100a;
     return !tile || target_is_gpu(o->target);
 }
 
@@ -517,6 +542,7 @@ static int layouts(const Module *m, uint32_t f)
 {
     const char *name = str_of(m, m->fns.at[f]->name);
     if (is_lined(m, m->fns.at[f])) return LINED + 1;
+    if (is_scaled(m, m->fns.at[f])) return 1;
     return strstr(name, "turned") ? MANY_LAYOUTS : LAYOUTS;
 }
 
@@ -542,7 +568,9 @@ static uint32_t plan_all(World *w, uint32_t file, const CodegenOpts *o,
         w->draws = draws_of_group(w, file, m->fns.at[f]);
         for (int style = is_lined(m, m->fns.at[f]) ? LINED : 0;
              style < layouts(m, f) && runs_on(m, f, o); style++)
-            n += plan(w, file, m->fns.at[f], style, &(*out)[n]);
+            if (is_scaled(m, m->fns.at[f]) ||
+                cases_take(str_of(m, m->fns.at[f]->name), (unsigned)style))
+                n += plan(w, file, m->fns.at[f], style, &(*out)[n]);
     }
     return n;
 }
@@ -679,18 +707,31 @@ static void assemble_file(World *w, uint32_t file, TargetId target)
     kernels_free(w->set[file]);
 }
 
+static void write_module(World *w, uint32_t file, TargetId target, Cases *c)
+{
+    const char *name = arena_printf(&w->arena, "groups%u.%s", file,
+                                    cases_ptx_of() ? "ptx" : "cubin"),
+               *text;
+    size_t size;
+    if (cases_ptx_of()) {
+        assert_true(kernels_ptx(w->set[file], &text, &size));
+        cases_ptx(c, name, text, size);
+        return;
+    }
+    assemble(w, file, target, "",
+             arena_printf(&w->arena, "%s/%s", c->folder, name));
+    fprintf(c->text, "module %s\n", name);
+}
+
 static void write_file_cases(World *w, uint32_t file, Cases *c)
 {
-    CodegenOpts o = opts_of_gpu(w, file, TARGET_sm_90a);
+    CodegenOpts o = opts_of_gpu(w, file, cases_target());
     Launch *all;
     Machine at = {.cases = c};
     uint32_t n = plan_both(w, file, &o, &all, &at);
     at.set = w->set[file];
     at.all = all;
-    const char *path =
-        arena_printf(&w->arena, "%s/groups%u.cubin", c->folder, file);
-    assemble(w, file, o.target, "", path);
-    fprintf(c->text, "module groups%u.cubin\n", file);
+    write_module(w, file, o.target, c);
     for (uint32_t i = 0; i < n; i++) {
         w->draws = draws_of_group(w, file, all[i].fn);
         run(w, file, i, &at);
