@@ -29,8 +29,7 @@ PtxAsync *ptx_async_of(PtxWarp *w, const PtxInst *i, PtxBlock *b)
     return b->async = a;
 }
 
-/* ------------------------------------------------------------- the open ones
- */
+/* ------------------------------------------------------------ the open ones */
 
 /* The next step of a copy; false after a fault. */
 static bool step_on(Copy *c)
@@ -335,8 +334,7 @@ static bool stays(PtxWarp *w, const PtxInst *i, uint32_t mask)
     return false;
 }
 
-/* ------------------------------------------------------------ the unit's own
- */
+/* ----------------------------------------------------------- the unit's own */
 
 static bool do_lane(Args *a)
 {
@@ -381,8 +379,7 @@ PtxStep ptx_do_async(PtxWarp *w, const PtxInst *i, uint32_t mask)
     }
 }
 
-/* -------------------------------------------------------- the end of a block
- */
+/* ------------------------------------------------------- the end of a block */
 
 bool ptx_async_end(PtxBlock *b)
 {

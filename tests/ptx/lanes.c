@@ -11,8 +11,7 @@
 __extension__ typedef unsigned __int128 Uint128;
 __extension__ typedef __int128 Int128;
 
-/* ------------------------------------------------- bits as numbers, and back
- */
+/* ------------------------------------------------ bits as numbers, and back */
 
 #define WHOLE(t, type, same)                   \
     static inline type get_##t(uint64_t bits)  \

@@ -145,8 +145,7 @@ static unsigned char *place(PtxWarp *w, const PtxInst *i, PtxSpace s, int lane,
     return NULL;
 }
 
-/* ---------------------------------------------------------- loads and stores
- */
+/* --------------------------------------------------------- loads and stores */
 
 static uint64_t load_bits(const unsigned char *p, unsigned bytes)
 {

@@ -75,8 +75,7 @@ void ptx_race_free(PtxRace *r)
     free(r);
 }
 
-/* -------------------------------------------------------------------- clocks
- */
+/* ------------------------------------------------------------------- clocks */
 
 static unsigned agent_of(const PtxRace *r, const PtxWarp *w)
 {
@@ -172,8 +171,7 @@ void ptx_race_fence(PtxWarp *w)
     join(mine + r->agents, mine, r->agents);
 }
 
-/* -------------------------------------------------------------------- places
- */
+/* ------------------------------------------------------------------- places */
 
 static void tell(const PtxRace *r, uint32_t e, char text[64])
 {
@@ -319,8 +317,7 @@ bool ptx_race_write(PtxWarp *w, const PtxInst *i, int lane, PtxBlock *of,
     return true;
 }
 
-/* -------------------------------------------------------------------- copies
- */
+/* ------------------------------------------------------------------- copies */
 
 PtxStamp ptx_race_issue(PtxWarp *w)
 {
@@ -392,8 +389,7 @@ void ptx_stamp_free(PtxStamp *s)
     *s = (PtxStamp){0};
 }
 
-/* ------------------------------------------------------------- global memory
- */
+/* ------------------------------------------------------------ global memory */
 
 enum { PAGE = 1024, SEVERAL = 1 };
 

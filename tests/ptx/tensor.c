@@ -317,8 +317,7 @@ static PtxStep wait(PtxWarp *w, const PtxInst *i)
     return PX_next;
 }
 
-/* -------------------------------------------- who uses an open one's registers
- */
+/* ----------------------------------------- who uses an open one's registers */
 
 /* Its first operand is no result. */
 static bool stores(const PtxInst *i)
@@ -373,8 +372,7 @@ bool ptx_tensor_allows(PtxWarp *w, const PtxInst *i)
     return true;
 }
 
-/* ------------------------------------------------------------ the unit's own
- */
+/* ----------------------------------------------------------- the unit's own */
 
 PtxStep ptx_do_tensor(PtxWarp *w, const PtxInst *i, uint32_t mask)
 {

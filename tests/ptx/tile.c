@@ -61,8 +61,7 @@ uint32_t ptx_tile_bytes(const PtxMap *m)
     return n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
 }
 
-/* ------------------------------------------------------------- shared memory
- */
+/* ------------------------------------------------------------ shared memory */
 
 /* Where the 16 bytes at AT of shared memory lie: 3, 2 or 1 of the bits above
  * those of 128 bytes change those below. */
@@ -102,8 +101,7 @@ static unsigned char *global(const Copy *c, uint64_t at, uint32_t n,
     return NULL;
 }
 
-/* ---------------------------------------------------------------------- rows
- */
+/* --------------------------------------------------------------------- rows */
 
 /* A part of a box that is one piece of global memory. */
 typedef struct Row {
@@ -169,8 +167,7 @@ static bool next_row(Walk *w, Row *out)
     return false;
 }
 
-/* -------------------------------------------------------------------- copies
- */
+/* ------------------------------------------------------------------- copies */
 
 bool ptx_tile_read(Copy *c)
 {

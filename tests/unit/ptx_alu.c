@@ -433,8 +433,7 @@ static void test_halves(void **state)
     CHECK_KNOWN(known);
 }
 
-/* ---------------------------------------------------- against other formulas
- */
+/* --------------------------------------------------- against other formulas */
 
 typedef void Check(const uint64_t in[3], uint64_t is);
 

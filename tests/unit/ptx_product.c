@@ -66,8 +66,7 @@ static unsigned draw_bits(const Float *f, uint64_t *state, bool any)
     return sign | e << f->fraction | fraction;
 }
 
-/* -------------------------------------------------------------- how they lie
- */
+/* ------------------------------------------------------------- how they lie */
 
 /* An operand in shared memory: the canonical layouts of the PTX ISA. */
 typedef struct Layout {
