@@ -111,6 +111,12 @@ static bool reserved(const Token *t)
     return t->kind >= TT_AND && t->kind <= TT_WITH;
 }
 
+/* A program may begin with what is wrong. */
+static bool name_before(const Parser *p, const Token *t)
+{
+    return t > p->tokens.at && t[-1].kind == TT_NAME;
+}
+
 static void report(Parser *p, const Token *t, const char *const *names,
                    unsigned n)
 {
@@ -132,11 +138,11 @@ static void report(Parser *p, const Token *t, const char *const *names,
     if (t->kind == '=' && listed(names, n, "=="))
         report_help(r, "'==' compares, '=' gives a name to a value");
     if ((t->kind == '(' || t->kind == '[') && listed(names, n, "'='") &&
-        t[-1].kind == TT_NAME)
+        name_before(p, t))
         report_help(r, "a statement gives a name to a value, y = ..., or "
                        "returns one: return ...");
     if (t->kind > 0 && t->kind < 128 && strchr("+-*/", t->kind) &&
-        t[1].kind == '=' && t[-1].kind == TT_NAME)
+        t[1].kind == '=' && name_before(p, t))
         report_help(r, "names are bound anew: %s = %s %c ...",
                     str_of(p->m, t[-1].text), str_of(p->m, t[-1].text),
                     t->kind);
