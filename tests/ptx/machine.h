@@ -330,7 +330,7 @@ unsigned char *ptx_global_late(PtxMachine *m, uint64_t at, uint64_t n,
 int64_t ptx_global_race(PtxBlock *b, uint64_t at, uint64_t n, bool writes);
 
 /* Numbers: bf16, f16, e4m3 and e5m2 bits as doubles, and back (to the nearest
- * even; eight-bit ones saturate to the largest finite number). alu.c */
+ * even; eight-bit ones saturate to the largest finite number). number.c */
 double ptx_number(PtxType t, uint64_t bits);
 uint64_t ptx_bits(PtxType t, double x);
 

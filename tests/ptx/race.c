@@ -240,6 +240,20 @@ static void mark_write(struct Shadow *s, uint32_t e, uint32_t at, uint32_t n)
         s->wrote[k] = e;
 }
 
+/* Whether what wrote the bytes comes before what the warp DOES; else a fault.
+ */
+static bool is_behind_writes(PtxWarp *w, const PtxInst *i, int lane,
+                             const struct Shadow *s, const uint32_t *mine,
+                             uint32_t at, uint32_t n, const char *does)
+{
+    uint32_t byte;
+    char who[64];
+    if (knows_writes(s, mine, at, n, &byte)) return true;
+    tell(w->block->cluster->race, s->wrote[byte], who);
+    ptx_fault(w, i, lane, unordered, does, byte, who, "wrote", "");
+    return false;
+}
+
 bool ptx_race_read(PtxWarp *w, const PtxInst *i, int lane, PtxBlock *of,
                    uint32_t at, uint32_t n)
 {
@@ -247,13 +261,8 @@ bool ptx_race_read(PtxWarp *w, const PtxInst *i, int lane, PtxBlock *of,
     if (!r) return true;
     unsigned a = agent_of(r, w);
     struct Shadow *s = &r->shadow[of->rank];
-    uint32_t *mine = clocks_of(r, a), byte;
-    char who[64];
-    if (!knows_writes(s, mine, at, n, &byte)) {
-        tell(r, s->wrote[byte], who);
-        ptx_fault(w, i, lane, unordered, "reads", byte, who, "wrote", "");
-        return false;
-    }
+    uint32_t *mine = clocks_of(r, a);
+    if (!is_behind_writes(w, i, lane, s, mine, at, n, "reads")) return false;
     mark_read(r, s, a, mine[a], at, n);
     return true;
 }
@@ -303,11 +312,7 @@ bool ptx_race_write(PtxWarp *w, const PtxInst *i, int lane, PtxBlock *of,
     struct Shadow *s = &r->shadow[of->rank];
     uint32_t *mine = clocks_of(r, a), byte;
     char who[64];
-    if (!knows_writes(s, mine, at, n, &byte)) {
-        tell(r, s->wrote[byte], who);
-        ptx_fault(w, i, lane, unordered, "writes", byte, who, "wrote", "");
-        return false;
-    }
+    if (!is_behind_writes(w, i, lane, s, mine, at, n, "writes")) return false;
     if (!knows_reads(r, s, mine, at, n, &byte, &reader)) {
         tell(r, epoch(reader, 0), who);
         ptx_fault(w, i, lane, unordered, "writes", byte, who, "reads", "");

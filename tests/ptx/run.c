@@ -26,6 +26,13 @@ enum {
 
 /* ------------------------------------------------------------------- faults */
 
+static void say_all(char *why, size_t *n, const char *fmt, va_list args)
+{
+    int more = vsnprintf(why + *n, PTX_FAULT - *n, fmt, args);
+    *n += more > 0 ? (size_t)more : 0;
+    if (*n >= PTX_FAULT) *n = PTX_FAULT - 1;
+}
+
 static void say(char *why, size_t *n, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -33,10 +40,8 @@ static void say(char *why, size_t *n, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
-    int more = vsnprintf(why + *n, PTX_FAULT - *n, fmt, args);
+    say_all(why, n, fmt, args);
     va_end(args);
-    *n += more > 0 ? (size_t)more : 0;
-    if (*n >= PTX_FAULT) *n = PTX_FAULT - 1;
 }
 
 /* The words of a line of the module. */
@@ -66,10 +71,8 @@ PtxStep ptx_fault(PtxWarp *w, const PtxInst *i, int lane, const char *fmt, ...)
     else
         say(why, &n, ", warp %u: ", w->number);
     va_start(args, fmt);
-    int more = vsnprintf(why + n, PTX_FAULT - n, fmt, args);
+    say_all(why, &n, fmt, args);
     va_end(args);
-    n += more > 0 ? (size_t)more : 0;
-    if (n >= PTX_FAULT - 1) return PX_fault;
     say(why, &n, "\n");
     if (i) say_line(why, &n, b->kernel->module, i->line);
     return PX_fault;
@@ -83,10 +86,8 @@ void ptx_fault_late(PtxBlock *b, uint32_t line, const char *fmt, ...)
     if (why[0]) return;
     say(why, &n, "%s: block %u: ", b->kernel->name, b->at[0]);
     va_start(args, fmt);
-    int more = vsnprintf(why + n, PTX_FAULT - n, fmt, args);
+    say_all(why, &n, fmt, args);
     va_end(args);
-    n += more > 0 ? (size_t)more : 0;
-    if (n >= PTX_FAULT - 1) return;
     say(why, &n, "\n");
     say_line(why, &n, b->kernel->module, line);
 }
