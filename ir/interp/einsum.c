@@ -99,6 +99,12 @@ static void sums_beside(Dot *d, const int64_t from[2], int64_t n, double *sums)
     }
 }
 
+/* A sum as the result has it. */
+static double stored(const Dot *d, DType to, double sum)
+{
+    return run_round(d->r, to, run_round(d->r, d->acc, sum));
+}
+
 static void device_beside(Dot *d, int64_t x, int64_t y, DType to, Cell *out)
 {
     Walk *w = &d->outer;
@@ -111,8 +117,7 @@ static void device_beside(Dot *d, int64_t x, int64_t y, DType to, Cell *out)
             double sums[BESIDE] = {0};
             sums_beside(d, from, n, sums);
             for (int64_t k = 0; k < n; k++)
-                (out++)->f =
-                    run_round(d->r, to, run_round(d->r, d->acc, sums[k]));
+                (out++)->f = stored(d, to, sums[k]);
         }
 }
 
@@ -125,7 +130,7 @@ static void device_alone(Dot *d, int64_t x, int64_t y, DType to, Val *out,
     Walk *w = &d->outer;
     for (bool go = walk_start(w); go; go = walk_next(w), k++) {
         Dual s = dot_sum(d, x + w->at[0], y + w->at[1]);
-        out->at[k].f = run_round(d->r, to, run_round(d->r, d->acc, s.v.f));
+        out->at[k].f = stored(d, to, s.v.f);
         if (out->dot) out->dot[k] = s.d;
     }
 }
